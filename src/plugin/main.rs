@@ -1,0 +1,2 @@
+//! sennight
+fn main() {}
