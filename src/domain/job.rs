@@ -1,0 +1,459 @@
+//! What a worker is told and what it answers: tasks as argv (one type for the Job builder and the command line, so they
+//! cannot drift), reports as JSON objects in S3, exit codes.
+
+use super::manifest::TenantIdentity;
+use super::names::RecoveryPointId;
+use super::target::{DatabaseTarget, StorageTarget};
+use chrono::{DateTime, NaiveDate, Utc};
+use serde::{Deserialize, Serialize};
+
+/// Exit code: every task succeeded.
+pub const EXIT_OK: i32 = 0;
+/// Exit code: a task failed in a way that another attempt may not.
+pub const EXIT_RETRY: i32 = 1;
+/// Exit code: a task was refused for good; the Job's podFailurePolicy ends it without another attempt.
+pub const EXIT_REFUSED: i32 = 3;
+
+/// A copy, named so that a worker can insist on exactly this one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CopyRef {
+    /// Key prefix of the copy inside the bucket, ending in `/` (daily or held).
+    pub prefix: String,
+    /// Its id.
+    pub id: RecoveryPointId,
+    /// SHA-256 of the manifest's bytes, hex: pins the copy that was approved. Absent: from a shell, any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub manifest_sha256: Option<String>,
+}
+
+/// Dump one database.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DumpTask {
+    /// Name of the task inside its Job; names the result object.
+    pub name: String,
+    /// Whose data it is; goes into the manifest.
+    pub identity: TenantIdentity,
+    /// Where to read.
+    pub database: DatabaseTarget,
+    /// IANA zone that decides the copy's day.
+    pub time_zone: String,
+    /// Connections that read rows (1 for a small database whatever this says).
+    #[serde(default = "default_parallelism")]
+    pub parallelism: i32,
+    /// Longest wait for a table lock, in seconds: a dump never blocks a tenant's DDL longer than this.
+    #[serde(default = "default_lock_timeout")]
+    pub lock_timeout_seconds: i32,
+    /// The whole task's deadline, in seconds.
+    #[serde(default = "default_deadline")]
+    pub deadline_seconds: i32,
+}
+
+fn default_parallelism() -> i32 {
+    2
+}
+fn default_lock_timeout() -> i32 {
+    30
+}
+fn default_deadline() -> i32 {
+    7200
+}
+
+/// Read a copy back and check every byte.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct VerifyTask {
+    /// Name of the task.
+    pub name: String,
+    /// Which copy.
+    pub copy: CopyRef,
+}
+
+/// What `preflight` and `prepare` need to know of a full restore.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RestoreTask {
+    /// Name of the task.
+    pub name: String,
+    /// UID of the RestoreRequest; marks the new database.
+    pub request_uid: String,
+    /// Whose data it must be: a copy of anybody else is refused (I7).
+    pub identity: TenantIdentity,
+    /// The copy.
+    pub copy: CopyRef,
+    /// The live database; credentials are the restore ones.
+    pub database: DatabaseTarget,
+    /// Connections that write rows.
+    #[serde(default = "default_parallelism")]
+    pub parallelism: i32,
+    /// Bytes that the server can spare, where the platform team has said; absent is unknown, shown and not refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub headroom_bytes: Option<i64>,
+}
+
+/// The swap.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CutoverTask {
+    /// Name of the task.
+    pub name: String,
+    /// UID of the RestoreRequest: one cut-over for ever (I2).
+    pub request_uid: String,
+    /// Namespace of the RestoreRequest, for the claim's record.
+    pub namespace: String,
+    /// The live database; credentials are the restore ones.
+    pub database: DatabaseTarget,
+    /// The prepared database's name.
+    pub new_database: String,
+    /// The name that the old one is kept under.
+    pub kept_database: String,
+    /// OID of the live database as `prepare` saw it: the swap commits only if it is still this one.
+    pub live_oid: u32,
+    /// OID of the prepared database.
+    pub new_oid: u32,
+}
+
+/// A CRM export of one copy. It never sees a database.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ExportTask {
+    /// Name of the task.
+    pub name: String,
+    /// UID of the RestoreRequest; part of the result's key.
+    pub request_uid: String,
+    /// Name of the RestoreRequest; part of the file name.
+    pub request: String,
+    /// Whose data it must be (I7).
+    pub identity: TenantIdentity,
+    /// The copy.
+    pub copy: CopyRef,
+    /// The compiled-from ExportProfile, as its spec's JSON.
+    pub profile: serde_json::Value,
+}
+
+/// Everything a worker can be told to do.
+#[derive(Debug, Clone, PartialEq, strum::IntoStaticStr)]
+#[strum(serialize_all = "lowercase")]
+pub enum Work {
+    /// Dump databases, one after the other; a list even when it holds one.
+    Dump(Vec<DumpTask>),
+    /// Verify copies.
+    Verify(Vec<VerifyTask>),
+    /// Look whether a full restore would work; changes nothing.
+    Preflight(RestoreTask),
+    /// Fill and verify the new database.
+    Prepare(RestoreTask),
+    /// Swap.
+    Cutover(CutoverTask),
+    /// Export.
+    Export(ExportTask),
+}
+
+/// Arguments that do not make a worker's task.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkError {
+    /// The JSON of `--storage` or `--task`.
+    #[error("{flag} is not valid: {source}; docs/worker.md describes its fields")]
+    Json {
+        /// The flag.
+        flag: &'static str,
+        /// What is wrong with it.
+        source: serde_json::Error,
+    },
+    /// More or fewer tasks than the verb takes.
+    #[error("{verb} takes {takes} --task, got {got}")]
+    Count {
+        /// The verb.
+        verb: &'static str,
+        /// How many it takes.
+        takes: &'static str,
+        /// How many there were.
+        got: usize,
+    },
+    /// Not a verb.
+    #[error("{0:?} is not a worker's verb")]
+    Verb(String),
+}
+
+impl Work {
+    /// `sennight <verb> --storage <json> --task <json>…`, without the program's name.
+    pub fn to_argv(&self, storage: &StorageTarget) -> Result<Vec<String>, WorkError> {
+        fn json<T: Serialize>(flag: &'static str, value: &T) -> Result<String, WorkError> {
+            serde_json::to_string(value).map_err(|source| WorkError::Json { flag, source })
+        }
+        let verb: &'static str = self.into();
+        let tasks = match self {
+            Self::Dump(tasks) => tasks
+                .iter()
+                .map(|t| json("--task", t))
+                .collect::<Result<_, _>>()?,
+            Self::Verify(tasks) => tasks
+                .iter()
+                .map(|t| json("--task", t))
+                .collect::<Result<_, _>>()?,
+            Self::Preflight(task) | Self::Prepare(task) => vec![json("--task", task)?],
+            Self::Cutover(task) => vec![json("--task", task)?],
+            Self::Export(task) => vec![json("--task", task)?],
+        };
+        let mut argv = vec![
+            verb.to_owned(),
+            "--storage".to_owned(),
+            json("--storage", storage)?,
+        ];
+        argv.extend(
+            tasks
+                .into_iter()
+                .flat_map(|task: String| ["--task".to_owned(), task]),
+        );
+        Ok(argv)
+    }
+
+    /// The task of a verb and its `--task` values.
+    pub fn parse(verb: &str, tasks: &[String]) -> Result<Self, WorkError> {
+        fn json<T: for<'a> Deserialize<'a>>(text: &str) -> Result<T, WorkError> {
+            serde_json::from_str(text).map_err(|source| WorkError::Json {
+                flag: "--task",
+                source,
+            })
+        }
+        fn list<T: for<'a> Deserialize<'a>>(
+            verb: &'static str,
+            tasks: &[String],
+        ) -> Result<Vec<T>, WorkError> {
+            match tasks {
+                [] => Err(WorkError::Count {
+                    verb,
+                    takes: "at least one",
+                    got: 0,
+                }),
+                some => some.iter().map(|task| json(task)).collect(),
+            }
+        }
+        fn one<T: for<'a> Deserialize<'a>>(verb: &'static str, tasks: &[String]) -> Result<T, WorkError> {
+            match tasks {
+                [task] => json(task),
+                other => Err(WorkError::Count {
+                    verb,
+                    takes: "exactly one",
+                    got: other.len(),
+                }),
+            }
+        }
+        Ok(match verb {
+            "dump" => Self::Dump(list("dump", tasks)?),
+            "verify" => Self::Verify(list("verify", tasks)?),
+            "preflight" => Self::Preflight(one("preflight", tasks)?),
+            "prepare" => Self::Prepare(one("prepare", tasks)?),
+            "cutover" => Self::Cutover(one("cutover", tasks)?),
+            "export" => Self::Export(one("export", tasks)?),
+            other => return Err(WorkError::Verb(other.to_owned())),
+        })
+    }
+
+    /// The storage of a `--storage` value.
+    pub fn parse_storage(text: &str) -> Result<StorageTarget, WorkError> {
+        serde_json::from_str(text).map_err(|source| WorkError::Json {
+            flag: "--storage",
+            source,
+        })
+    }
+}
+
+/// What one task came to: the object `results/<job uid>/<task>.json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TaskReport {
+    /// The task's name.
+    pub task: String,
+    /// When it started.
+    pub started_at: DateTime<Utc>,
+    /// When it ended.
+    pub finished_at: DateTime<Utc>,
+    /// How it ended.
+    pub outcome: Outcome,
+}
+
+/// How a task ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all_fields = "camelCase")]
+pub enum Outcome {
+    /// It did what it was told.
+    Succeeded(Done),
+    /// It did not, and changed nothing that matters.
+    Failed {
+        /// Reason in CamelCase: becomes the condition's reason, the Event's and the metric's label.
+        reason: String,
+        /// One sentence for people: the object, what happened, the way out. No secrets.
+        message: String,
+        /// False when another attempt would fail the same way.
+        retryable: bool,
+    },
+    /// It cannot be told whether the step took effect: a human must look (NeedsAttention).
+    Unknown {
+        /// Reason in CamelCase.
+        reason: String,
+        /// What to look at.
+        message: String,
+    },
+}
+
+/// What a successful task reports.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "did", rename_all_fields = "camelCase")]
+pub enum Done {
+    /// A copy exists.
+    Dumped(CopySummary),
+    /// A copy was read back whole.
+    Verified(CopySummary),
+    /// The server was looked at.
+    Preflighted(Preflight),
+    /// The new database is filled and verified.
+    Prepared {
+        /// OID of the live database.
+        live_oid: u32,
+        /// OID of the new one.
+        new_oid: u32,
+        /// The new one's name.
+        new_database: String,
+        /// Rows loaded.
+        rows: i64,
+        /// Tables loaded.
+        tables: i64,
+    },
+    /// The live name now serves the copy's data.
+    CutOver {
+        /// The name that the old database is kept under.
+        kept_database: String,
+        /// How long the live name was not to be had, in milliseconds.
+        downtime_millis: i64,
+        /// When the swap committed.
+        committed_at: DateTime<Utc>,
+    },
+    /// The zip is in the bucket.
+    Exported(ExportSummary),
+}
+
+/// What is told of a copy: enough for status and for pinning it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CopySummary {
+    /// Id.
+    pub id: RecoveryPointId,
+    /// Key prefix, ending in `/`.
+    pub prefix: String,
+    /// The copy's day.
+    pub day: NaiveDate,
+    /// The instant that the data is consistent at.
+    pub snapshot_time: DateTime<Utc>,
+    /// Rows.
+    pub rows: i64,
+    /// Tables.
+    pub tables: i64,
+    /// Stored bytes.
+    pub bytes: i64,
+    /// Bytes of row text.
+    pub raw_bytes: i64,
+    /// SHA-256 of the manifest, hex.
+    pub manifest_sha256: String,
+}
+
+/// What a look at the server found.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Preflight {
+    /// Why a full restore would fail; empty is go.
+    pub refusals: Vec<Refusal>,
+    /// What people should know before they approve.
+    pub warnings: Vec<String>,
+    /// Size of the live database in bytes.
+    pub live_bytes: i64,
+    /// Sessions on the live database now, the worker's own not counted.
+    pub live_sessions: i64,
+}
+
+/// A reason why a full restore would fail.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// CamelCase.
+    pub reason: String,
+    /// The object, what is wrong, the way out.
+    pub message: String,
+}
+
+/// A finished export.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ExportSummary {
+    /// Key of the zip in the bucket.
+    pub key: String,
+    /// Its length in bytes.
+    pub bytes: i64,
+    /// SHA-256, hex.
+    pub sha256: String,
+    /// The CSV files in it with their rows, in import order.
+    pub files: Vec<ExportFile>,
+}
+
+/// A CSV file inside an export.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExportFile {
+    /// Name inside the zip.
+    pub name: String,
+    /// Records, the header not counted.
+    pub rows: i64,
+}
+
+/// How far a running task is: the object `progress/<job uid>/<task>.json`, written at a bounded rate.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Progress {
+    /// When this was written.
+    pub at: DateTime<Utc>,
+    /// Bytes done.
+    pub bytes: i64,
+    /// Bytes in all, where known.
+    pub total_bytes: Option<i64>,
+    /// Rows done.
+    pub rows: i64,
+    /// Tables done.
+    pub tables: i64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::target::Engine;
+
+    fn storage() -> StorageTarget {
+        Work::parse_storage(r#"{"bucket":"b","endpoint":"http://s3","credentialsDir":"/s3"}"#).unwrap()
+    }
+
+    fn dump(name: &str) -> DumpTask {
+        serde_json::from_value(serde_json::json!({
+            "name": name, "timeZone": "Europe/Berlin",
+            "identity": {"namespace": "n", "schedule": name, "tenant": "t", "engine": Engine::PostgreSQL, "database": "d"},
+            "database": {"engine": "PostgreSQL", "host": "h", "port": 5432, "database": "d", "credentialsDir": "/c"}
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_task_survives_its_argv() {
+        let work = Work::Dump(vec![dump("a"), dump("b")]);
+        let argv = work.to_argv(&storage()).unwrap();
+        assert_eq!(argv[..2], ["dump", "--storage"]);
+        assert_eq!(Work::parse_storage(&argv[2]).unwrap(), storage());
+        let tasks: Vec<String> = argv[3..].iter().skip(1).step_by(2).cloned().collect();
+        assert_eq!(Work::parse(&argv[0], &tasks).unwrap(), work);
+    }
+
+    #[test]
+    fn wrong_arguments_say_which_and_why() {
+        let text = |r: Result<Work, WorkError>| r.unwrap_err().to_string();
+        assert!(text(Work::parse("dump", &[])).contains("at least one --task"));
+        assert!(text(Work::parse("prepare", &["{}".into(), "{}".into()])).contains("exactly one"));
+        assert!(text(Work::parse("verify", &["{\"nam\":1}".into()])).contains("unknown field `nam`"));
+        assert!(text(Work::parse("drop", &[])).contains("drop"));
+    }
+}

@@ -1,0 +1,326 @@
+//! The manifest: the last object of a copy and the only proof that it exists (I4). What it lists is what is restored.
+
+use super::names::RecoveryPointId;
+use super::target::Engine;
+use chrono::{DateTime, NaiveDate, Utc};
+use serde::{Deserialize, Serialize};
+
+/// The format that this version writes and reads.
+pub const FORMAT: &str = "sennight/v1";
+
+/// The name of the manifest inside a copy's prefix.
+pub const MANIFEST: &str = "manifest.json";
+
+/// Whose data a copy holds. A copy may serve a request only if [`TenantIdentity::same_tenant`] says so (I7).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TenantIdentity {
+    /// Namespace of the BackupSchedule.
+    pub namespace: String,
+    /// Name of the BackupSchedule.
+    pub schedule: String,
+    /// UID of the BackupSchedule: recorded, not compared (a re-created schedule adopts its copies).
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub schedule_uid: String,
+    /// `tenant.id` of the BackupSchedule.
+    pub tenant: String,
+    /// Database engine.
+    pub engine: Engine,
+    /// Database name.
+    pub database: String,
+}
+
+impl TenantIdentity {
+    /// The first field in which `other` is somebody else's, or `None` if both are the same tenant's database.
+    pub fn first_difference(&self, other: &Self) -> Option<IdentityMismatch> {
+        let pairs = [
+            ("namespace", &self.namespace, &other.namespace),
+            ("schedule", &self.schedule, &other.schedule),
+            ("tenant", &self.tenant, &other.tenant),
+            ("database", &self.database, &other.database),
+        ];
+        let text = pairs.into_iter().find(|(_, mine, theirs)| mine != theirs);
+        match text {
+            Some((field, mine, theirs)) => Some(IdentityMismatch {
+                field,
+                expected: mine.clone(),
+                found: theirs.clone(),
+            }),
+            None if self.engine != other.engine => Some(IdentityMismatch {
+                field: "engine",
+                expected: self.engine.to_string(),
+                found: other.engine.to_string(),
+            }),
+            None => None,
+        }
+    }
+}
+
+/// A copy that belongs to another tenant, schedule or database.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the copy's {field} is {found:?}, the request's is {expected:?}: one tenant's data never reaches another"
+)]
+pub struct IdentityMismatch {
+    /// Which field differs.
+    pub field: &'static str,
+    /// What the request stands for.
+    pub expected: String,
+    /// What the manifest says.
+    pub found: String,
+}
+
+/// A whole copy.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Manifest {
+    /// Always [`FORMAT`].
+    pub format: String,
+    /// The copy's id; equals the last segment of its prefix.
+    pub id: RecoveryPointId,
+    /// Whose data it is.
+    pub identity: TenantIdentity,
+    /// The instant that the data is consistent at, as the database server's clock had it.
+    pub snapshot_time: DateTime<Utc>,
+    /// The local date of `snapshot_time` in `time_zone`: what a RestoreRequest's `date` is matched with.
+    pub day: NaiveDate,
+    /// The schedule's zone when the copy was made (IANA name).
+    pub time_zone: String,
+    /// When the worker started.
+    pub started_at: DateTime<Utc>,
+    /// When the last data object was stored.
+    pub finished_at: DateTime<Utc>,
+    /// The server and its database's own settings.
+    pub server: ServerFacts,
+    /// The schema archive.
+    pub schema: SchemaArchive,
+    /// Every data object, in the order written.
+    pub objects: Vec<DataObject>,
+    /// Every table, with the frames that hold its rows.
+    pub tables: Vec<Table>,
+    /// State of every sequence at the snapshot, to compare after a restore.
+    #[serde(default)]
+    pub sequences: Vec<Sequence>,
+    /// Roles that owners and grants of the schema name: they must exist before a restore.
+    #[serde(default)]
+    pub roles: Vec<String>,
+    /// Sums over the copy.
+    pub totals: Totals,
+    /// What a reader should know and nothing failed over.
+    #[serde(default)]
+    pub warnings: Vec<String>,
+    /// Reserved: keyed MAC over the manifest.
+    #[serde(default)]
+    pub mac: Option<String>,
+    /// Reserved: client-side encryption.
+    #[serde(default)]
+    pub encryption: Option<serde_json::Value>,
+}
+
+/// The server that a copy was read from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ServerFacts {
+    /// The server's full version text.
+    pub version: String,
+    /// Major version.
+    pub major: i32,
+    /// `UTF8`, …
+    pub encoding: String,
+    /// LC_COLLATE.
+    pub collate: String,
+    /// LC_CTYPE.
+    pub ctype: String,
+    /// PostgreSQL's locale provider: `libc`, `icu`, `builtin`.
+    #[serde(default)]
+    pub locale_provider: String,
+    /// The provider's locale where it is not `libc`.
+    #[serde(default)]
+    pub locale: Option<String>,
+    /// Extensions with their versions.
+    #[serde(default)]
+    pub extensions: Vec<Extension>,
+}
+
+/// An extension that the database had.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Extension {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+}
+
+/// The schema: for PostgreSQL a `pg_dump -Fc` archive without table rows (it keeps sequences and large objects).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SchemaArchive {
+    /// Object name below the copy's prefix.
+    pub object: String,
+    /// Its length in bytes.
+    pub length: i64,
+    /// SHA-256 of its bytes, hex.
+    pub sha256: String,
+    /// The tool that wrote it, with its version; a restore takes the same major.
+    pub tool: String,
+}
+
+/// A stored data object: zstd frames one after the other.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DataObject {
+    /// Object name below the copy's prefix, `data/….zst`.
+    pub name: String,
+    /// Its length in bytes.
+    pub length: i64,
+}
+
+/// One table's rows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Table {
+    /// Schema (PostgreSQL) or database (MySQL).
+    pub schema: String,
+    /// Table.
+    pub name: String,
+    /// The columns in the order of the row text: all that are stored, not the generated ones.
+    pub columns: Vec<Column>,
+    /// Rows in all frames.
+    pub rows: i64,
+    /// Frames in row order; empty for an empty table.
+    #[serde(default)]
+    pub frames: Vec<Frame>,
+}
+
+/// A column of the row text.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Column {
+    /// Name.
+    pub name: String,
+    /// Type as the engine prints it (`format_type`).
+    #[serde(rename = "type")]
+    pub kind: String,
+}
+
+/// One zstd frame: rows of one table only, whole rows only.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Frame {
+    /// The [`DataObject`]'s name.
+    pub object: String,
+    /// Byte offset of the frame in it.
+    pub offset: i64,
+    /// Stored length in bytes.
+    pub length: i64,
+    /// Length of the row text in bytes.
+    pub raw_length: i64,
+    /// Rows.
+    pub rows: i64,
+    /// SHA-256 of the row text, hex.
+    pub sha256: String,
+}
+
+/// A sequence's state.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Sequence {
+    /// Schema.
+    pub schema: String,
+    /// Name.
+    pub name: String,
+    /// `last_value`.
+    pub last_value: i64,
+    /// `is_called`.
+    pub is_called: bool,
+}
+
+/// Sums over a copy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Totals {
+    /// Tables.
+    pub tables: i64,
+    /// Rows.
+    pub rows: i64,
+    /// Bytes of row text.
+    pub raw_bytes: i64,
+    /// Stored bytes: schema and data objects.
+    pub stored_bytes: i64,
+    /// Objects, the manifest not counted.
+    pub objects: i64,
+}
+
+/// Why a manifest cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ManifestError {
+    /// Not JSON, or not this shape.
+    #[error("the manifest is not readable: {0}")]
+    Unreadable(#[from] serde_json::Error),
+    /// A format of another version.
+    #[error("the manifest's format is {0:?}, this version reads {FORMAT:?}: use the Sennight that wrote it")]
+    Format(String),
+    /// Its parts contradict each other.
+    #[error("the manifest contradicts itself: {0}")]
+    Inconsistent(String),
+}
+
+impl Manifest {
+    /// Reads and checks a manifest: format, frame bounds, sums. A damaged one never passes.
+    pub fn parse(bytes: &[u8]) -> Result<Self, ManifestError> {
+        let value: serde_json::Value = serde_json::from_slice(bytes)?;
+        let format = value
+            .get("format")
+            .and_then(serde_json::Value::as_str)
+            .unwrap_or_default();
+        if format != FORMAT {
+            return Err(ManifestError::Format(format.to_owned()));
+        }
+        let manifest: Self = serde_json::from_value(value)?;
+        manifest.check()?;
+        Ok(manifest)
+    }
+
+    /// Checks that sums, rows and frame bounds agree with each other.
+    pub fn check(&self) -> Result<(), ManifestError> {
+        let wrong = |text: String| Err(ManifestError::Inconsistent(text));
+        let mut sum = Totals {
+            tables: 0,
+            stored_bytes: self.schema.length,
+            objects: 1,
+            ..Totals::default()
+        };
+        for table in &self.tables {
+            let rows: i64 = table.frames.iter().map(|f| f.rows).sum();
+            if rows != table.rows {
+                return wrong(format!(
+                    "{}.{} has {} rows, its frames {rows}",
+                    table.schema, table.name, table.rows
+                ));
+            }
+            for frame in &table.frames {
+                let object = self.objects.iter().find(|o| o.name == frame.object);
+                let end = frame.offset.checked_add(frame.length);
+                let inside =
+                    frame.offset >= 0 && frame.length > 0 && frame.rows >= 0 && frame.raw_length >= 0;
+                if !inside || !object.is_some_and(|o| end.is_some_and(|end| end <= o.length)) {
+                    return wrong(format!(
+                        "a frame of {}.{} lies outside {}",
+                        table.schema, table.name, frame.object
+                    ));
+                }
+                sum.raw_bytes += frame.raw_length;
+            }
+            sum.tables += 1;
+            sum.rows += rows;
+        }
+        sum.stored_bytes += self.objects.iter().map(|o| o.length).sum::<i64>();
+        sum.objects += i64::try_from(self.objects.len()).unwrap_or(i64::MAX);
+        if sum != self.totals {
+            return wrong(format!(
+                "totals are {:?}, the parts sum up to {sum:?}",
+                self.totals
+            ));
+        }
+        Ok(())
+    }
+}

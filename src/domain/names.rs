@@ -1,0 +1,363 @@
+//! Names and places: recovery point ids, the layout of a bucket, Job names. Every key or name that two processes must
+//! agree on is built here and nowhere else.
+
+use chrono::{DateTime, NaiveDateTime, SubsecRound, Utc};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::fmt;
+use std::str::FromStr;
+
+/// The API group of all kinds, and the prefix of all labels and annotations.
+pub const GROUP: &str = "sennight.dev";
+
+/// The suffix that marks Jobs (and their pods) which act for a RestoreRequest. Admission reserves it (DESIGN section 7).
+pub const RESTORE_SUFFIX: &str = "-sennight-restore";
+
+/// Time format of recovery point ids: sortable, free of characters that need quoting in keys or shells.
+const ID_TIME: &str = "%Y%m%dT%H%M%SZ";
+
+/// Why a name was refused.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum NameError {
+    /// A recovery point id has the form `20261122T021000Z-1a2b3c4d`.
+    #[error("recovery point id {0:?} is not of the form 20261122T021000Z-1a2b3c4d")]
+    RecoveryPointId(String),
+    /// A path segment that would leave its place in the bucket.
+    #[error("{what} {value:?} cannot be part of an object key: use 1 to 253 of a-z, A-Z, 0-9, '-', '_', '.'")]
+    Segment {
+        /// Which field it came from.
+        what: &'static str,
+        /// The value that was refused.
+        value: String,
+    },
+}
+
+/// Identifies one copy: the UTC second its run started and eight random hex digits drawn by the process that wrote it,
+/// so that two pods of one Job never write under one name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct RecoveryPointId {
+    time: DateTime<Utc>,
+    run: String,
+}
+
+impl RecoveryPointId {
+    /// The id of a run that started at `time` (cut to the second) and drew `random`.
+    pub fn new(time: DateTime<Utc>, random: u32) -> Self {
+        Self {
+            time: time.trunc_subsecs(0),
+            run: format!("{random:08x}"),
+        }
+    }
+
+    /// When the run started, to the second. Not the snapshot time: that is in the manifest.
+    pub fn time(&self) -> DateTime<Utc> {
+        self.time
+    }
+}
+
+impl fmt::Display for RecoveryPointId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.time.format(ID_TIME), self.run)
+    }
+}
+
+impl FromStr for RecoveryPointId {
+    type Err = NameError;
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        let refuse = || NameError::RecoveryPointId(text.to_owned());
+        let (time, run) = text.split_once('-').ok_or_else(refuse)?;
+        let time = NaiveDateTime::parse_from_str(time, ID_TIME)
+            .map_err(|_| refuse())?
+            .and_utc();
+        if run.len() != 8
+            || !run
+                .bytes()
+                .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+        {
+            return Err(refuse());
+        }
+        Ok(Self {
+            time,
+            run: run.to_owned(),
+        })
+    }
+}
+
+impl TryFrom<String> for RecoveryPointId {
+    type Error = NameError;
+    fn try_from(text: String) -> Result<Self, NameError> {
+        text.parse()
+    }
+}
+
+impl From<RecoveryPointId> for String {
+    fn from(id: RecoveryPointId) -> Self {
+        id.to_string()
+    }
+}
+
+/// Checks one segment of an object key. Bucket content and shell input are hostile: `..` or `/` never get through.
+pub fn segment<'a>(what: &'static str, value: &'a str) -> Result<&'a str, NameError> {
+    let legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    let dots = value.bytes().all(|b| b == b'.');
+    if value.is_empty() || value.len() > 253 || dots || !value.bytes().all(legal) {
+        return Err(NameError::Segment {
+            what,
+            value: value.to_owned(),
+        });
+    }
+    Ok(value)
+}
+
+/// Where copies live inside a bucket, each a sibling under the storage's prefix (DESIGN section 4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, strum::EnumIter, strum::Display, strum::IntoStaticStr)]
+#[strum(serialize_all = "lowercase")]
+pub enum Area {
+    /// The daily copies; expire by tag after the retention.
+    Daily,
+    /// Copies held by server-side copy, on stores without tagging.
+    Held,
+    /// Safety dumps of databases that a full restore replaced.
+    Safety,
+    /// Finished CRM exports.
+    Exports,
+    /// What each task of a Job came to.
+    Results,
+    /// How far a running task is.
+    Progress,
+    /// One object a RestoreRequest UID: the worker's half of the claim.
+    Claims,
+    /// The append-only record.
+    Audit,
+}
+
+/// Builds object keys under one storage's prefix.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Keys {
+    prefix: String,
+}
+
+impl Keys {
+    /// Keys under `prefix`; leading and trailing slashes do not matter, an empty prefix is the bucket's root.
+    pub fn new(prefix: &str) -> Self {
+        let trimmed = prefix.trim_matches('/');
+        Self {
+            prefix: if trimmed.is_empty() {
+                String::new()
+            } else {
+                format!("{trimmed}/")
+            },
+        }
+    }
+
+    /// `<prefix>/<area>/`
+    pub fn area(&self, area: Area) -> String {
+        format!("{}{area}/", self.prefix)
+    }
+
+    /// `<prefix>/<area>/<namespace>/<schedule>/`: all copies of one schedule.
+    pub fn schedule(&self, area: Area, namespace: &str, schedule: &str) -> Result<String, NameError> {
+        Ok(format!(
+            "{}{}/{}/",
+            self.area(area),
+            segment("namespace", namespace)?,
+            segment("schedule", schedule)?
+        ))
+    }
+
+    /// `<prefix>/<area>/<namespace>/<schedule>/<id>/`: one copy.
+    pub fn copy(
+        &self,
+        area: Area,
+        namespace: &str,
+        schedule: &str,
+        id: &RecoveryPointId,
+    ) -> Result<String, NameError> {
+        Ok(format!("{}{id}/", self.schedule(area, namespace, schedule)?))
+    }
+
+    /// `<prefix>/results/<job uid>/<task>.json`
+    pub fn result(&self, job_uid: &str, task: &str) -> Result<String, NameError> {
+        Ok(format!(
+            "{}{}/{}.json",
+            self.area(Area::Results),
+            segment("job uid", job_uid)?,
+            segment("task", task)?
+        ))
+    }
+
+    /// `<prefix>/progress/<job uid>/<task>.json`
+    pub fn progress(&self, job_uid: &str, task: &str) -> Result<String, NameError> {
+        Ok(format!(
+            "{}{}/{}.json",
+            self.area(Area::Progress),
+            segment("job uid", job_uid)?,
+            segment("task", task)?
+        ))
+    }
+
+    /// `<prefix>/claims/<request uid>`
+    pub fn claim(&self, request_uid: &str) -> Result<String, NameError> {
+        Ok(format!(
+            "{}{}",
+            self.area(Area::Claims),
+            segment("request uid", request_uid)?
+        ))
+    }
+
+    /// `<prefix>/exports/<namespace>/<request uid>/`
+    pub fn export(&self, namespace: &str, request_uid: &str) -> Result<String, NameError> {
+        Ok(format!(
+            "{}{}/{}/",
+            self.area(Area::Exports),
+            segment("namespace", namespace)?,
+            segment("request uid", request_uid)?
+        ))
+    }
+}
+
+/// The first `digits` hex digits (at most 64) of a SHA-256 over `parts`, each length-prefixed so that moving a character
+/// from one part to the next changes the result. Stable for ever: slots, Job names and rule ids rest on it.
+pub fn stable_hash(parts: &[&str], digits: usize) -> String {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part.as_bytes());
+    }
+    let mut text = hex::encode(hash.finalize());
+    text.truncate(digits);
+    text
+}
+
+/// The name of a dump Job: a function of what it does, so that a second creation of the same run meets AlreadyExists.
+/// `runs` are (schedule UID, run key) pairs, the run key being the slot's UTC second or the manual token.
+pub fn dump_job(runs: &[(&str, &str)]) -> String {
+    let flat: Vec<&str> = runs.iter().flat_map(|(uid, run)| [*uid, *run]).collect();
+    format!("sennight-dump-{}", stable_hash(&flat, 20))
+}
+
+/// A step that a Job takes for a RestoreRequest.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, strum::Display, strum::IntoStaticStr, Serialize, Deserialize,
+)]
+#[strum(serialize_all = "lowercase")]
+#[serde(rename_all = "lowercase")]
+pub enum RestoreStep {
+    /// Read-only look at the server; repeatable.
+    Preflight,
+    /// New database beside the live one; repeatable.
+    Prepare,
+    /// The swap; at most once per RestoreRequest UID.
+    Cutover,
+    /// CSV files out of the copy; repeatable after the claim.
+    Export,
+}
+
+/// The name of a restore Job: `r<20 hex of the request UID>-<step>[-a<attempt>]-sennight-restore`. A cut-over has no
+/// attempt in its name: there is one for ever (I2).
+pub fn restore_job(request_uid: &str, step: RestoreStep, attempt: i32) -> String {
+    let uid: String = request_uid
+        .chars()
+        .filter(char::is_ascii_hexdigit)
+        .take(20)
+        .collect();
+    match step {
+        RestoreStep::Cutover => format!("r{uid}-{step}{RESTORE_SUFFIX}"),
+        RestoreStep::Preflight | RestoreStep::Prepare | RestoreStep::Export => {
+            format!("r{uid}-{step}-a{attempt}{RESTORE_SUFFIX}")
+        }
+    }
+}
+
+/// The database that `prepare` fills beside the live one: `<live>__r<12 hex of the request UID>`, the live part cut so
+/// that the whole stays within PostgreSQL's 63 bytes.
+pub fn new_database(live: &str, request_uid: &str) -> String {
+    side_database(live, "__r", request_uid)
+}
+
+/// The name under which the replaced database is kept: `<live>__old<12 hex of the request UID>`.
+pub fn kept_database(live: &str, request_uid: &str) -> String {
+    side_database(live, "__old", request_uid)
+}
+
+fn side_database(live: &str, infix: &str, request_uid: &str) -> String {
+    let uid: String = request_uid
+        .chars()
+        .filter(char::is_ascii_hexdigit)
+        .take(12)
+        .collect();
+    let room = 63 - infix.len() - 12;
+    let mut end = live.len().min(room);
+    while !live.is_char_boundary(end) {
+        end -= 1;
+    }
+    format!("{}{infix}{uid}", &live[..end])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const UID: &str = "0f3b2c1d-aaaa-4bbb-8ccc-1234567890ab";
+
+    #[test]
+    fn an_id_round_trips_and_a_broken_one_names_itself() {
+        let id = RecoveryPointId::new("2026-11-22T02:10:00.7Z".parse().unwrap(), 0x1a2b_3c4d);
+        assert_eq!(id.to_string(), "20261122T021000Z-1a2b3c4d");
+        assert_eq!(id.to_string().parse(), Ok(id));
+        for bad in [
+            "",
+            "20261122T021000Z",
+            "20261122T021000Z-xyz",
+            "20261122T021000Z-1A2B3C4D",
+            "../x-1a2b3c4d",
+        ] {
+            assert_eq!(
+                bad.parse::<RecoveryPointId>(),
+                Err(NameError::RecoveryPointId(bad.to_owned()))
+            );
+        }
+    }
+
+    #[test]
+    fn keys_never_leave_their_prefix() {
+        let keys = Keys::new("/a/b/");
+        assert_eq!(
+            keys.schedule(Area::Daily, "ns", "acme").unwrap(),
+            "a/b/daily/ns/acme/"
+        );
+        for bad in ["", ".", "..", "a/b", "a\0", "é"] {
+            assert!(keys.schedule(Area::Daily, bad, "acme").is_err(), "{bad:?}");
+            assert!(keys.claim(bad).is_err(), "{bad:?}");
+        }
+        assert_eq!(Keys::new("").claim(UID).unwrap(), format!("claims/{UID}"));
+    }
+
+    #[test]
+    fn i2_a_cut_over_has_one_name_for_ever() {
+        assert_eq!(
+            restore_job(UID, RestoreStep::Cutover, 1),
+            restore_job(UID, RestoreStep::Cutover, 2)
+        );
+        assert_ne!(
+            restore_job(UID, RestoreStep::Prepare, 1),
+            restore_job(UID, RestoreStep::Prepare, 2)
+        );
+        assert!(
+            restore_job(UID, RestoreStep::Prepare, 99).len() <= 57,
+            "room for the pod's suffix"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn side_databases_fit_in_63_bytes(live in "\\PC{1,63}") {
+            for name in [new_database(&live, UID), kept_database(&live, UID)] {
+                prop_assert!(name.len() <= 63);
+                prop_assert_ne!(&name, &live);
+            }
+        }
+    }
+}

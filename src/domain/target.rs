@@ -1,0 +1,164 @@
+//! Where a worker reads and writes: a bucket and a database server, as plain values that fit into a Job's argv. Secrets
+//! are never in them, only the directories that the kubelet mounts them at.
+
+use serde::{Deserialize, Serialize};
+
+/// A bucket as a worker reaches it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct StorageTarget {
+    /// The bucket's name.
+    pub bucket: String,
+    /// Key prefix inside the bucket; empty is the root.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub prefix: String,
+    /// Region for the signature; most self-hosted stores take any.
+    #[serde(default = "default_region")]
+    pub region: String,
+    /// `https://host[:port]`; absent is AWS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<String>,
+    /// `endpoint/bucket/key` instead of `bucket.endpoint/key`.
+    #[serde(default)]
+    pub force_path_style: bool,
+    /// PEM file with the CAs to trust besides the system's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_file: Option<String>,
+    /// Directory with the files AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and perhaps AWS_SESSION_TOKEN; absent is
+    /// the ambient chain (environment, IRSA, Pod Identity, IMDS).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credentials_dir: Option<String>,
+    /// Server-side encryption asked for on each object.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encryption: Option<ServerSideEncryption>,
+    /// What the probe found the store to be able to.
+    #[serde(default)]
+    pub capabilities: Capabilities,
+}
+
+fn default_region() -> String {
+    "us-east-1".to_owned()
+}
+
+/// Server-side encryption of objects.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ServerSideEncryption {
+    /// `AES256` or `aws:kms`.
+    pub algorithm: String,
+    /// KMS key; absent is the bucket's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kms_key_id: Option<String>,
+}
+
+/// What a store can do, found by trying (never assumed from its name).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "five independent facts, each with its own name"
+)]
+pub struct Capabilities {
+    /// Object tags can be put, read back and replaced.
+    pub tagging: bool,
+    /// Lifecycle rules are kept and read back.
+    pub lifecycle: bool,
+    /// `If-None-Match: *` refuses a second put.
+    pub conditional_put: bool,
+    /// Full-object CRC64NVME checksums are accepted.
+    pub checksums: bool,
+    /// The bucket is versioned.
+    pub versioning: bool,
+}
+
+impl Default for Capabilities {
+    /// What AWS can do, for a shell that names no capabilities.
+    fn default() -> Self {
+        Self {
+            tagging: true,
+            lifecycle: true,
+            conditional_put: true,
+            checksums: true,
+            versioning: false,
+        }
+    }
+}
+
+/// The database engines.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+    strum::Display,
+    strum::EnumString,
+)]
+pub enum Engine {
+    /// PostgreSQL.
+    PostgreSQL,
+    /// MySQL.
+    MySQL,
+    /// MariaDB.
+    MariaDB,
+}
+
+/// How far TLS is checked, in the order of strength.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, strum::Display)]
+pub enum TlsMode {
+    /// No TLS.
+    Disable,
+    /// TLS, certificate not checked.
+    Require,
+    /// TLS, certificate signed by a known CA.
+    VerifyCA,
+    /// TLS, certificate signed by a known CA and issued for this host.
+    #[default]
+    VerifyFull,
+}
+
+/// TLS towards a database server.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TlsTarget {
+    /// How far the server's certificate is checked.
+    #[serde(default)]
+    pub mode: TlsMode,
+    /// PEM file with the server's CA; absent is the system's store.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_file: Option<String>,
+    /// Directory with `tls.crt` and `tls.key` of a client certificate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_cert_dir: Option<String>,
+}
+
+/// One database on one server, as a worker reaches it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DatabaseTarget {
+    /// The engine.
+    pub engine: Engine,
+    /// Host name or address.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+    /// The tenant's database.
+    pub database: String,
+    /// The database from which others are created and renamed (PostgreSQL: `postgres`).
+    #[serde(default = "default_maintenance")]
+    pub maintenance_database: String,
+    /// TLS.
+    #[serde(default)]
+    pub tls: TlsTarget,
+    /// Directory with the files `username` and `password`.
+    pub credentials_dir: String,
+}
+
+fn default_maintenance() -> String {
+    "postgres".to_owned()
+}
