@@ -1,0 +1,35 @@
+#!/usr/bin/env bash
+# api-tier.sh up|down: a real API server and controller manager, without a node, beside the services, on loopback.
+set -euo pipefail
+# shellcheck source=tests/cluster/lib.sh
+. "$(dirname "$0")/lib.sh"
+# shellcheck source=tests/cluster/pki.sh
+. "$CLUSTER_SRC/pki.sh"
+# shellcheck source=tests/cluster/control-plane.sh
+. "$CLUSTER_SRC/control-plane.sh"
+
+RUN=${SENNIGHT_RUN_DIR:-$RUN_ROOT/api}
+
+up() {
+  if running etcd apiserver kcm minio postgres && kube get --raw /readyz >/dev/null 2>&1; then
+    log "the API tier is up already in $RUN"
+    return
+  fi
+  "$CLUSTER_SRC/tools.sh" api
+  # A half-dead one is not mended: its state is of no worth.
+  [ ! -d "$RUN/etcd" ] || wipe_run "$RUN"
+  [ -f "$RUN/base" ] || prepare_run "$RUN" "${SENNIGHT_PORT_BASE:-26100}"
+  ports_of "$(<"$RUN/base")"
+  SENNIGHT_RUN_DIR=$RUN "$CLUSTER_SRC/services.sh" up
+  control_plane_pki 127.0.0.1
+  # Nobody reaches this API server through the kubernetes Service: no endpoints are written for it.
+  start_control_plane 127.0.0.1 --bind-address 127.0.0.1 --endpoint-reconciler-type none
+  put_cluster_env
+  log "API tier: https://127.0.0.1:$PORT_API ($(kube version -o json | sed -n '/serverVersion/,$ s/.*"gitVersion": "\(.*\)",/\1/p'))"
+}
+
+case ${1:-} in
+  up) up ;;
+  down) wipe_run "$RUN" ;;
+  *) die "usage: api-tier.sh up|down" ;;
+esac

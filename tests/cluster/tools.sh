@@ -1,0 +1,142 @@
+#!/usr/bin/env bash
+# tools.sh services|api|node: makes sure that everything this tier runs is there: Debian's packages are installed (as root),
+# Go programs are built from their modules and cached by version.
+# tools.sh path NAME: where a built tool is.
+set -euo pipefail
+# shellcheck source=tests/cluster/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+# The all-in-one binary's key holds its sources: another main.go is another tool.
+kubebox_key() {
+  cat "$CLUSTER_SRC"/kubebox/{main.go,go.mod,go.sum} | sha256sum | cut -c1-12
+}
+
+dir_of() {
+  case $1 in
+    kubebox) printf '%s\n' "$CACHE/tools/kubebox-$KUBERNETES_VERSION-$(kubebox_key)" ;;
+    minio) printf '%s\n' "$CACHE/tools/minio-$MINIO_VERSION" ;;
+    helm) printf '%s\n' "$CACHE/tools/helm-$HELM_VERSION" ;;
+    coredns) printf '%s\n' "$CACHE/tools/coredns-$COREDNS_VERSION" ;;
+    *) die "no such tool: $1" ;;
+  esac
+}
+
+path_of() {
+  case $1 in
+    etcd | kube-apiserver | kube-controller-manager | kubectl)
+      # The developer's own binaries come first, as with controller-runtime's envtest.
+      if [ -x "${KUBEBUILDER_ASSETS:-/nonexistent}/$1" ]; then
+        printf '%s\n' "$KUBEBUILDER_ASSETS/$1"
+      else
+        printf '%s/%s\n' "$(dir_of kubebox)" "$1"
+      fi
+      ;;
+    kubelet | kube-proxy | kube-scheduler) printf '%s/%s\n' "$(dir_of kubebox)" "$1" ;;
+    *) printf '%s/%s\n' "$(dir_of "$1")" "$1" ;;
+  esac
+}
+
+have_kubebuilder() {
+  local name
+  for name in etcd kube-apiserver kubectl kube-controller-manager; do
+    [ -x "${KUBEBUILDER_ASSETS:-/nonexistent}/$name" ] || return 1
+  done
+}
+
+# debian COMMAND=PACKAGE…: installs the packages whose command is missing
+debian() {
+  local pair missing=()
+  for pair in "$@"; do
+    # Only containernetworking-plugins and postgresql are named by a file instead of a command.
+    if [[ $pair == /* ]]; then
+      compgen -G "${pair%%=*}" >/dev/null || missing+=("${pair#*=}")
+    else
+      command -v "${pair%%=*}" >/dev/null || missing+=("${pair#*=}")
+    fi
+  done
+  [ ${#missing[@]} -gt 0 ] || return 0
+  [ "$(id -u)" = 0 ] || die "missing Debian packages: install them as root: apt-get install ${missing[*]}"
+  log "installing ${missing[*]}"
+  # Debian starts a cluster of its own after installing PostgreSQL, and services of containerd: neither is wanted.
+  mkdir -p /etc/postgresql-common
+  [ -e /etc/postgresql-common/createcluster.conf ] || echo 'create_main_cluster = false' >/etc/postgresql-common/createcluster.conf
+  export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1
+  apt-get -qq update >&2 || log "apt-get update failed; trying with the lists at hand"
+  apt-get -qq install -y --no-install-recommends "${missing[@]}" >&2
+}
+
+# build NAME MODULE@VERSION: one Go program into the cache, whole or not at all
+build() {
+  local name=$1 module=$2 dir tmp
+  dir=$(dir_of "$name")
+  [ -x "$dir/$name" ] && return
+  need_go
+  log "building $name (${module##*@}), once; some minutes"
+  tmp=$(mktemp -d "$CACHE/tools/.$name.XXXXXX")
+  CGO_ENABLED=0 GOBIN=$tmp GOFLAGS=-mod=mod go install -trimpath -ldflags '-s -w' "$module" 2>"$tmp/build.log" ||
+    { tail -n 20 "$tmp/build.log" >&2 && die "building $name failed"; }
+  rm -f "$tmp/build.log"
+  mv -T "$tmp" "$dir"
+  log "built $name"
+}
+
+build_kubebox() {
+  local dir tmp name stamp=k8s.io/component-base/version
+  dir=$(dir_of kubebox)
+  [ -x "$dir/kubebox" ] && return
+  need_go
+  log "building Kubernetes $KUBERNETES_VERSION, every component in one binary, once; about 5 minutes on 2 cores"
+  tmp=$(mktemp -d "$CACHE/tools/.kubebox.XXXXXX")
+  (cd "$CLUSTER_SRC/kubebox" && CGO_ENABLED=0 go build -trimpath -buildvcs=false -o "$tmp/kubebox" -ldflags "-s -w \
+    -X $stamp.gitVersion=v$KUBERNETES_VERSION -X $stamp.gitMajor=1 -X $stamp.gitMinor=${KUBERNETES_VERSION:2:2}" . 2>"$tmp/build.log") ||
+    { tail -n 20 "$tmp/build.log" >&2 && die "building Kubernetes failed"; }
+  rm -f "$tmp/build.log"
+  for name in etcd kube-apiserver kube-controller-manager kube-scheduler kubelet kube-proxy kubectl; do
+    ln -s kubebox "$tmp/$name"
+  done
+  mv -T "$tmp" "$dir"
+  log "built Kubernetes"
+}
+
+need_go() {
+  [[ $(go env GOVERSION 2>/dev/null) =~ ^go1\.(2[1-9]|[3-9][0-9]) ]] ||
+    die "Go 1.21 or newer is needed to build the cluster's own programs (it fetches the newer toolchain that they ask for): https://go.dev/dl"
+}
+
+# Two harnesses starting at once must not build the same thing twice.
+locked() {
+  mkdir -p "$CACHE/tools"
+  exec 8>"$CACHE/tools/.lock"
+  flock -n 8 || { log "waiting for another harness that builds tools" && flock 8; }
+  "$@"
+  exec 8>&-
+}
+
+services_tools() {
+  debian curl=curl openssl=openssl ss=iproute2 setpriv=util-linux "/usr/lib/postgresql/*/bin/initdb=postgresql"
+  build minio "github.com/minio/minio@$MINIO_VERSION"
+}
+
+api_tools() {
+  services_tools
+  have_kubebuilder || build_kubebox
+  build helm "helm.sh/helm/v3/cmd/helm@$HELM_VERSION"
+}
+
+node_tools() {
+  debian curl=curl openssl=openssl ss=iproute2 jq=jq cc=gcc containerd=containerd runc=runc iptables=iptables conntrack=conntrack \
+    "/usr/lib/cni/bridge=containernetworking-plugins" buildah=buildah mmdebstrap=mmdebstrap zstd=zstd strip=binutils
+  [ "$(id -u)" = 0 ] || die "the node tier needs root: it makes network namespaces, mounts and cgroups"
+  build_kubebox
+  build minio "github.com/minio/minio@$MINIO_VERSION"
+  build coredns "github.com/coredns/coredns@$COREDNS_VERSION"
+  build helm "helm.sh/helm/v3/cmd/helm@$HELM_VERSION"
+}
+
+case ${1:-} in
+  services) locked services_tools ;;
+  api) locked api_tools ;;
+  node) locked node_tools ;;
+  path) path_of "${2:?tools.sh path NAME}" ;;
+  *) die "usage: tools.sh services|api|node | path NAME" ;;
+esac
