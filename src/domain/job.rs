@@ -325,7 +325,8 @@ pub enum Done {
     CutOver {
         /// The name that the old database is kept under.
         kept_database: String,
-        /// How long the live name was not to be had, in milliseconds.
+        /// How long the live name was not to be had, in milliseconds; -1 where the swap's own process did not live to
+        /// tell and another found it committed.
         downtime_millis: i64,
         /// When the swap committed.
         committed_at: DateTime<Utc>,

@@ -140,6 +140,10 @@ pub struct ServerFacts {
     /// Extensions with their versions.
     #[serde(default)]
     pub extensions: Vec<Extension>,
+    /// Size of the database on the server's disk (`pg_database_size`) when the copy was made: what a restore may take,
+    /// and what it is stopped at 1.5 times of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub database_bytes: Option<i64>,
 }
 
 /// An extension that the database had.
