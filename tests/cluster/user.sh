@@ -9,7 +9,7 @@ set -euo pipefail
 
 name=${1:?user.sh NAME [GROUP…]}
 shift
-RUN=${SENNIGHT_CLUSTER_DIR:-${SENNIGHT_NODE_DIR:-/run/sennight-node}}
+RUN=${SENNIGHT_CLUSTER_DIR:-${SENNIGHT_NODE_DIR:-/var/lib/sennight-node}}
 [ -f "$RUN/pki/ca.key" ] || die "no cluster in $RUN: start one with api-tier.sh up or node-tier.sh up"
 ports_of "$(<"$RUN/base")"
 # The same name with other groups is another certificate.

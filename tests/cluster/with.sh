@@ -21,7 +21,7 @@ case $tier in
     [ "$tier" = services ] || script=$CLUSTER_SRC/api-tier.sh
     ;;
   node)
-    RUN=${SENNIGHT_NODE_DIR:-/run/sennight-node}
+    RUN=${SENNIGHT_NODE_DIR:-/var/lib/sennight-node}
     script=$CLUSTER_SRC/node-tier.sh
     ;;
   *) die "no such tier: $tier (services, api or node)" ;;

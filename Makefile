@@ -1,0 +1,42 @@
+# Two commands matter: `make demo` shows the main job, `make test` passes the tests. `make help` lists the others.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help demo demo-down test test-fast test-node generate lint build dist
+
+WITH := tests/cluster/with.sh
+CARGO := cargo
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: ## show the main job on a real node made here (or on the cluster of KUBECONFIG, with the image SENNIGHT_IMAGE)
+	@tests/demo/demo.sh
+
+demo-down: ## end the demo's cluster; nothing stays behind
+	@tests/cluster/node-tier.sh down
+
+test: lint test-fast test-node ## everything: lint, tests without a node, tests on a real node
+
+test-fast: ## every test that needs no node, with real S3, PostgreSQL and Kubernetes API servers; under 2 minutes warm
+	@tests/cluster/run-tests.sh fast
+
+test-node: dist ## the tests on a real node: containerd, kubelet, the image of the Dockerfile
+	@tests/cluster/run-tests.sh node
+
+generate: ## write crds/, config/ and the reference pages anew from the Rust types and the chart
+	@tests/cluster/generate.sh
+
+lint: ## formatting, clippy, shellcheck
+	@$(CARGO) fmt --check
+	@$(CARGO) clippy --quiet --locked --all-targets -- -D warnings
+	@shellcheck -x $$(git ls-files '*.sh' .ci/run)
+
+build: ## compile both binaries
+	@$(CARGO) build --locked --bins
+
+dist: build ## put stripped binaries where the Dockerfile's `prebuilt` stage takes them
+	@mkdir -p dist
+	@target=$${CARGO_TARGET_DIR:-target}; for name in sennight kubectl-sennight; do \
+	  strip --strip-all -o "dist/.$$name" "$$target/debug/$$name"; \
+	  cmp -s "dist/.$$name" "dist/$$name" && rm "dist/.$$name" || mv "dist/.$$name" "dist/$$name"; done
