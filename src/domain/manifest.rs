@@ -41,11 +41,9 @@ impl TenantIdentity {
         ];
         let text = pairs.into_iter().find(|(_, mine, theirs)| mine != theirs);
         match text {
-            Some((field, mine, theirs)) => Some(IdentityMismatch {
-                field,
-                expected: mine.clone(),
-                found: theirs.clone(),
-            }),
+            Some((field, mine, theirs)) => {
+                Some(IdentityMismatch { field, expected: mine.clone(), found: theirs.clone() })
+            }
             None if self.engine != other.engine => Some(IdentityMismatch {
                 field: "engine",
                 expected: self.engine.to_string(),
@@ -58,9 +56,7 @@ impl TenantIdentity {
 
 /// A copy that belongs to another tenant, schedule or database.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "the copy's {field} is {found:?}, the request's is {expected:?}: one tenant's data never reaches another"
-)]
+#[error("the copy's {field} is {found:?}, the request's is {expected:?}: one tenant's data never reaches another")]
 pub struct IdentityMismatch {
     /// Which field differs.
     pub field: &'static str,
@@ -272,10 +268,7 @@ impl Manifest {
     /// Reads and checks a manifest: format, frame bounds, sums. A damaged one never passes.
     pub fn parse(bytes: &[u8]) -> Result<Self, ManifestError> {
         let value: serde_json::Value = serde_json::from_slice(bytes)?;
-        let format = value
-            .get("format")
-            .and_then(serde_json::Value::as_str)
-            .unwrap_or_default();
+        let format = value.get("format").and_then(serde_json::Value::as_str).unwrap_or_default();
         if format != FORMAT {
             return Err(ManifestError::Format(format.to_owned()));
         }
@@ -287,30 +280,18 @@ impl Manifest {
     /// Checks that sums, rows and frame bounds agree with each other.
     pub fn check(&self) -> Result<(), ManifestError> {
         let wrong = |text: String| Err(ManifestError::Inconsistent(text));
-        let mut sum = Totals {
-            tables: 0,
-            stored_bytes: self.schema.length,
-            objects: 1,
-            ..Totals::default()
-        };
+        let mut sum = Totals { tables: 0, stored_bytes: self.schema.length, objects: 1, ..Totals::default() };
         for table in &self.tables {
             let rows: i64 = table.frames.iter().map(|f| f.rows).sum();
             if rows != table.rows {
-                return wrong(format!(
-                    "{}.{} has {} rows, its frames {rows}",
-                    table.schema, table.name, table.rows
-                ));
+                return wrong(format!("{}.{} has {} rows, its frames {rows}", table.schema, table.name, table.rows));
             }
             for frame in &table.frames {
                 let object = self.objects.iter().find(|o| o.name == frame.object);
                 let end = frame.offset.checked_add(frame.length);
-                let inside =
-                    frame.offset >= 0 && frame.length > 0 && frame.rows >= 0 && frame.raw_length >= 0;
+                let inside = frame.offset >= 0 && frame.length > 0 && frame.rows >= 0 && frame.raw_length >= 0;
                 if !inside || !object.is_some_and(|o| end.is_some_and(|end| end <= o.length)) {
-                    return wrong(format!(
-                        "a frame of {}.{} lies outside {}",
-                        table.schema, table.name, frame.object
-                    ));
+                    return wrong(format!("a frame of {}.{} lies outside {}", table.schema, table.name, frame.object));
                 }
                 sum.raw_bytes += frame.raw_length;
             }
@@ -320,10 +301,7 @@ impl Manifest {
         sum.stored_bytes += self.objects.iter().map(|o| o.length).sum::<i64>();
         sum.objects += i64::try_from(self.objects.len()).unwrap_or(i64::MAX);
         if sum != self.totals {
-            return wrong(format!(
-                "totals are {:?}, the parts sum up to {sum:?}",
-                self.totals
-            ));
+            return wrong(format!("totals are {:?}, the parts sum up to {sum:?}", self.totals));
         }
         Ok(())
     }

@@ -1,7 +1,13 @@
 //! The business rules: pure values and functions. No I/O, no clock (`now` is an argument), no environment, no Kubernetes,
 //! S3 or database types. The import table in `tests/architecture.rs` holds this room to that.
 
+pub mod backup;
+pub mod conditions;
+pub mod gate;
 pub mod job;
 pub mod manifest;
 pub mod names;
+pub mod report;
+pub mod restore;
+pub mod schedule;
 pub mod target;

@@ -44,10 +44,7 @@ pub struct RecoveryPointId {
 impl RecoveryPointId {
     /// The id of a run that started at `time` (cut to the second) and drew `random`.
     pub fn new(time: DateTime<Utc>, random: u32) -> Self {
-        Self {
-            time: time.trunc_subsecs(0),
-            run: format!("{random:08x}"),
-        }
+        Self { time: time.trunc_subsecs(0), run: format!("{random:08x}") }
     }
 
     /// When the run started, to the second. Not the snapshot time: that is in the manifest.
@@ -67,20 +64,11 @@ impl FromStr for RecoveryPointId {
     fn from_str(text: &str) -> Result<Self, NameError> {
         let refuse = || NameError::RecoveryPointId(text.to_owned());
         let (time, run) = text.split_once('-').ok_or_else(refuse)?;
-        let time = NaiveDateTime::parse_from_str(time, ID_TIME)
-            .map_err(|_| refuse())?
-            .and_utc();
-        if run.len() != 8
-            || !run
-                .bytes()
-                .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
-        {
+        let time = NaiveDateTime::parse_from_str(time, ID_TIME).map_err(|_| refuse())?.and_utc();
+        if run.len() != 8 || !run.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)) {
             return Err(refuse());
         }
-        Ok(Self {
-            time,
-            run: run.to_owned(),
-        })
+        Ok(Self { time, run: run.to_owned() })
     }
 }
 
@@ -102,10 +90,7 @@ pub fn segment<'a>(what: &'static str, value: &'a str) -> Result<&'a str, NameEr
     let legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
     let dots = value.bytes().all(|b| b == b'.');
     if value.is_empty() || value.len() > 253 || dots || !value.bytes().all(legal) {
-        return Err(NameError::Segment {
-            what,
-            value: value.to_owned(),
-        });
+        return Err(NameError::Segment { what, value: value.to_owned() });
     }
     Ok(value)
 }
@@ -142,13 +127,7 @@ impl Keys {
     /// Keys under `prefix`; leading and trailing slashes do not matter, an empty prefix is the bucket's root.
     pub fn new(prefix: &str) -> Self {
         let trimmed = prefix.trim_matches('/');
-        Self {
-            prefix: if trimmed.is_empty() {
-                String::new()
-            } else {
-                format!("{trimmed}/")
-            },
-        }
+        Self { prefix: if trimmed.is_empty() { String::new() } else { format!("{trimmed}/") } }
     }
 
     /// `<prefix>/<area>/`
@@ -158,52 +137,27 @@ impl Keys {
 
     /// `<prefix>/<area>/<namespace>/<schedule>/`: all copies of one schedule.
     pub fn schedule(&self, area: Area, namespace: &str, schedule: &str) -> Result<String, NameError> {
-        Ok(format!(
-            "{}{}/{}/",
-            self.area(area),
-            segment("namespace", namespace)?,
-            segment("schedule", schedule)?
-        ))
+        Ok(format!("{}{}/{}/", self.area(area), segment("namespace", namespace)?, segment("schedule", schedule)?))
     }
 
     /// `<prefix>/<area>/<namespace>/<schedule>/<id>/`: one copy.
-    pub fn copy(
-        &self,
-        area: Area,
-        namespace: &str,
-        schedule: &str,
-        id: &RecoveryPointId,
-    ) -> Result<String, NameError> {
+    pub fn copy(&self, area: Area, namespace: &str, schedule: &str, id: &RecoveryPointId) -> Result<String, NameError> {
         Ok(format!("{}{id}/", self.schedule(area, namespace, schedule)?))
     }
 
     /// `<prefix>/results/<job uid>/<task>.json`
     pub fn result(&self, job_uid: &str, task: &str) -> Result<String, NameError> {
-        Ok(format!(
-            "{}{}/{}.json",
-            self.area(Area::Results),
-            segment("job uid", job_uid)?,
-            segment("task", task)?
-        ))
+        Ok(format!("{}{}/{}.json", self.area(Area::Results), segment("job uid", job_uid)?, segment("task", task)?))
     }
 
     /// `<prefix>/progress/<job uid>/<task>.json`
     pub fn progress(&self, job_uid: &str, task: &str) -> Result<String, NameError> {
-        Ok(format!(
-            "{}{}/{}.json",
-            self.area(Area::Progress),
-            segment("job uid", job_uid)?,
-            segment("task", task)?
-        ))
+        Ok(format!("{}{}/{}.json", self.area(Area::Progress), segment("job uid", job_uid)?, segment("task", task)?))
     }
 
     /// `<prefix>/claims/<request uid>`
     pub fn claim(&self, request_uid: &str) -> Result<String, NameError> {
-        Ok(format!(
-            "{}{}",
-            self.area(Area::Claims),
-            segment("request uid", request_uid)?
-        ))
+        Ok(format!("{}{}", self.area(Area::Claims), segment("request uid", request_uid)?))
     }
 
     /// `<prefix>/exports/<namespace>/<request uid>/`
@@ -238,9 +192,7 @@ pub fn dump_job(runs: &[(&str, &str)]) -> String {
 }
 
 /// A step that a Job takes for a RestoreRequest.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Hash, strum::Display, strum::IntoStaticStr, Serialize, Deserialize,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, strum::Display, strum::IntoStaticStr, Serialize, Deserialize)]
 #[strum(serialize_all = "lowercase")]
 #[serde(rename_all = "lowercase")]
 pub enum RestoreStep {
@@ -257,11 +209,7 @@ pub enum RestoreStep {
 /// The name of a restore Job: `r<20 hex of the request UID>-<step>[-a<attempt>]-sennight-restore`. A cut-over has no
 /// attempt in its name: there is one for ever (I2).
 pub fn restore_job(request_uid: &str, step: RestoreStep, attempt: i32) -> String {
-    let uid: String = request_uid
-        .chars()
-        .filter(char::is_ascii_hexdigit)
-        .take(20)
-        .collect();
+    let uid: String = request_uid.chars().filter(char::is_ascii_hexdigit).take(20).collect();
     match step {
         RestoreStep::Cutover => format!("r{uid}-{step}{RESTORE_SUFFIX}"),
         RestoreStep::Preflight | RestoreStep::Prepare | RestoreStep::Export => {
@@ -282,11 +230,7 @@ pub fn kept_database(live: &str, request_uid: &str) -> String {
 }
 
 fn side_database(live: &str, infix: &str, request_uid: &str) -> String {
-    let uid: String = request_uid
-        .chars()
-        .filter(char::is_ascii_hexdigit)
-        .take(12)
-        .collect();
+    let uid: String = request_uid.chars().filter(char::is_ascii_hexdigit).take(12).collect();
     let room = 63 - infix.len() - 12;
     let mut end = live.len().min(room);
     while !live.is_char_boundary(end) {
@@ -307,27 +251,15 @@ mod tests {
         let id = RecoveryPointId::new("2026-11-22T02:10:00.7Z".parse().unwrap(), 0x1a2b_3c4d);
         assert_eq!(id.to_string(), "20261122T021000Z-1a2b3c4d");
         assert_eq!(id.to_string().parse(), Ok(id));
-        for bad in [
-            "",
-            "20261122T021000Z",
-            "20261122T021000Z-xyz",
-            "20261122T021000Z-1A2B3C4D",
-            "../x-1a2b3c4d",
-        ] {
-            assert_eq!(
-                bad.parse::<RecoveryPointId>(),
-                Err(NameError::RecoveryPointId(bad.to_owned()))
-            );
+        for bad in ["", "20261122T021000Z", "20261122T021000Z-xyz", "20261122T021000Z-1A2B3C4D", "../x-1a2b3c4d"] {
+            assert_eq!(bad.parse::<RecoveryPointId>(), Err(NameError::RecoveryPointId(bad.to_owned())));
         }
     }
 
     #[test]
     fn keys_never_leave_their_prefix() {
         let keys = Keys::new("/a/b/");
-        assert_eq!(
-            keys.schedule(Area::Daily, "ns", "acme").unwrap(),
-            "a/b/daily/ns/acme/"
-        );
+        assert_eq!(keys.schedule(Area::Daily, "ns", "acme").unwrap(), "a/b/daily/ns/acme/");
         for bad in ["", ".", "..", "a/b", "a\0", "é"] {
             assert!(keys.schedule(Area::Daily, bad, "acme").is_err(), "{bad:?}");
             assert!(keys.claim(bad).is_err(), "{bad:?}");
@@ -337,18 +269,9 @@ mod tests {
 
     #[test]
     fn i2_a_cut_over_has_one_name_for_ever() {
-        assert_eq!(
-            restore_job(UID, RestoreStep::Cutover, 1),
-            restore_job(UID, RestoreStep::Cutover, 2)
-        );
-        assert_ne!(
-            restore_job(UID, RestoreStep::Prepare, 1),
-            restore_job(UID, RestoreStep::Prepare, 2)
-        );
-        assert!(
-            restore_job(UID, RestoreStep::Prepare, 99).len() <= 57,
-            "room for the pod's suffix"
-        );
+        assert_eq!(restore_job(UID, RestoreStep::Cutover, 1), restore_job(UID, RestoreStep::Cutover, 2));
+        assert_ne!(restore_job(UID, RestoreStep::Prepare, 1), restore_job(UID, RestoreStep::Prepare, 2));
+        assert!(restore_job(UID, RestoreStep::Prepare, 99).len() <= 57, "room for the pod's suffix");
     }
 
     proptest! {

@@ -54,10 +54,7 @@ pub struct ServerSideEncryption {
 /// What a store can do, found by trying (never assumed from its name).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-#[allow(
-    clippy::struct_excessive_bools,
-    reason = "five independent facts, each with its own name"
-)]
+#[allow(clippy::struct_excessive_bools, reason = "five independent facts, each with its own name")]
 pub struct Capabilities {
     /// Object tags can be put, read back and replaced.
     pub tagging: bool,
@@ -74,30 +71,13 @@ pub struct Capabilities {
 impl Default for Capabilities {
     /// What AWS can do, for a shell that names no capabilities.
     fn default() -> Self {
-        Self {
-            tagging: true,
-            lifecycle: true,
-            conditional_put: true,
-            checksums: true,
-            versioning: false,
-        }
+        Self { tagging: true, lifecycle: true, conditional_put: true, checksums: true, versioning: false }
     }
 }
 
 /// The database engines.
 #[derive(
-    Debug,
-    Clone,
-    Copy,
-    PartialEq,
-    Eq,
-    Hash,
-    PartialOrd,
-    Ord,
-    Serialize,
-    Deserialize,
-    strum::Display,
-    strum::EnumString,
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, strum::Display, strum::EnumString,
 )]
 pub enum Engine {
     /// PostgreSQL.

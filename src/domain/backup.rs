@@ -1,0 +1,349 @@
+//! What to do about one schedule, now: run, wait, or say why not. Pure; the Job's name is the lock, so deciding twice
+//! runs once.
+
+use super::schedule::Schedule;
+use chrono::{DateTime, TimeDelta, Utc};
+
+/// First pause before a failed day is tried again; doubles with each attempt.
+pub const RETRY_BASE: TimeDelta = TimeDelta::minutes(10);
+/// Longest pause between two attempts at one day.
+const RETRY_CAP: TimeDelta = TimeDelta::hours(3);
+/// How soon a run that met a full budget asks again.
+const BUDGET_RETRY: TimeDelta = TimeDelta::seconds(5);
+/// How late a copy may be before it counts as missing, beyond the slot interval.
+pub const FRESH_GRACE: TimeDelta = TimeDelta::hours(2);
+
+/// What a run answers. Its text is part of the Job's name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RunKey {
+    /// The slot of a local day, at its n-th attempt (from 1).
+    Slot {
+        /// The slot.
+        slot: DateTime<Utc>,
+        /// The attempt.
+        attempt: i32,
+    },
+    /// A `trigger.manual` token.
+    Manual(String),
+}
+
+impl std::fmt::Display for RunKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Slot { slot, attempt } => write!(f, "{}-a{attempt}", slot.format("%Y%m%dT%H%M%SZ")),
+            Self::Manual(token) => write!(f, "manual-{token}"),
+        }
+    }
+}
+
+/// The last slot that a Job was created for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LastRun {
+    /// The slot.
+    pub slot: DateTime<Utc>,
+    /// Attempts so far, at least 1.
+    pub attempt: i32,
+    /// How the last attempt ended.
+    pub ended: Ended,
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// A copy exists.
+    Succeeded,
+    /// No copy; another attempt may have more luck.
+    Failed {
+        /// When.
+        at: DateTime<Utc>,
+    },
+    /// No copy; another attempt before the next slot is pointless.
+    Refused,
+}
+
+/// How many dumps may start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Budget {
+    /// Running in total, and the limit.
+    pub total: (i64, i64),
+    /// Running on this schedule's server, and its limit.
+    pub server: (i64, i64),
+}
+
+/// Everything that the decision rests on.
+#[derive(Debug, Clone)]
+pub struct Facts<'a> {
+    /// When to run.
+    pub schedule: &'a Schedule,
+    /// When the BackupSchedule was created: earlier slots are not missed, they never were.
+    pub created: DateTime<Utc>,
+    /// `spec.suspend`.
+    pub suspended: bool,
+    /// `spec.startingDeadlineSeconds`.
+    pub starting_deadline: Option<TimeDelta>,
+    /// `spec.trigger.manual`.
+    pub manual: Option<&'a str>,
+    /// The manual token that was answered last.
+    pub answered: Option<&'a str>,
+    /// A dump Job of this schedule that has not ended.
+    pub running: bool,
+    /// A RestoreRequest's claim on this database that has not ended.
+    pub restoring: bool,
+    /// The last slot that ran.
+    pub last: Option<&'a LastRun>,
+    /// Who else runs.
+    pub budget: Budget,
+    /// First pause before a failed day is tried again.
+    pub retry_base: TimeDelta,
+}
+
+/// Why nothing starts although something is due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::IntoStaticStr)]
+pub enum Waiting {
+    /// Nothing is due.
+    NotDue,
+    /// `spec.suspend` is true.
+    Suspended,
+    /// A Job runs already.
+    Running,
+    /// A restore has claimed the database.
+    RestoreInProgress,
+    /// The operator's or the server's limit is reached.
+    BudgetReached,
+    /// The day's last attempt failed; the next one is later.
+    Retrying,
+    /// The slot is older than `startingDeadlineSeconds`.
+    DeadlineMissed,
+}
+
+/// The decision.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Plan {
+    /// Start this run.
+    Run(RunKey),
+    /// Start nothing.
+    Wait(Waiting),
+}
+
+/// The decision and when to ask again (besides changes of the objects).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decision {
+    /// What to do now.
+    pub plan: Plan,
+    /// The next slot, for status; `None` while suspended.
+    pub next_run: Option<DateTime<Utc>>,
+    /// When to decide again.
+    pub wake: Option<DateTime<Utc>>,
+}
+
+/// Decides. Order: a running Job, suspension, a restore's claim, the manual token, the latest due slot, its retries.
+pub fn decide(facts: &Facts<'_>, now: DateTime<Utc>) -> Decision {
+    let next = facts.schedule.next_after(now);
+    let wait = |why, wake: Option<DateTime<Utc>>| Decision { plan: Plan::Wait(why), next_run: next, wake };
+    if facts.running {
+        return wait(Waiting::Running, next);
+    }
+    let manual = facts.manual.filter(|token| Some(*token) != facts.answered);
+    if facts.suspended && manual.is_none() {
+        return Decision { next_run: None, ..wait(Waiting::Suspended, None) };
+    }
+    if facts.restoring {
+        return wait(Waiting::RestoreInProgress, Some(now + TimeDelta::minutes(1)));
+    }
+    let run = match manual {
+        Some(token) => RunKey::Manual(token.to_owned()),
+        None => match due(facts, now) {
+            Ok(run) => run,
+            Err((why, at)) => return wait(why, [next, at].into_iter().flatten().min()),
+        },
+    };
+    let full = |(running, limit): (i64, i64)| running >= limit;
+    if full(facts.budget.total) || full(facts.budget.server) {
+        return wait(Waiting::BudgetReached, Some(now + BUDGET_RETRY));
+    }
+    Decision { plan: Plan::Run(run), next_run: next, wake: next }
+}
+
+/// The slot that should run now, or why none and when to look again.
+fn due(facts: &Facts<'_>, now: DateTime<Utc>) -> Result<RunKey, (Waiting, Option<DateTime<Utc>>)> {
+    let slot = facts.schedule.latest_due(now).filter(|slot| *slot >= facts.created).ok_or((Waiting::NotDue, None))?;
+    if let Some(last) = facts.last
+        && facts.schedule.day(last.slot) >= facts.schedule.day(slot)
+    {
+        // The day has run (also when an edited schedule moved its slot): only a failed one runs again.
+        let Ended::Failed { at } = last.ended else {
+            return Err((Waiting::NotDue, None));
+        };
+        let retry = at + backoff(facts.retry_base, last.attempt);
+        if now < retry {
+            return Err((Waiting::Retrying, Some(retry)));
+        }
+        return Ok(RunKey::Slot { slot: last.slot, attempt: last.attempt + 1 });
+    }
+    if facts.starting_deadline.is_some_and(|deadline| now - slot > deadline) {
+        return Err((Waiting::DeadlineMissed, None));
+    }
+    Ok(RunKey::Slot { slot, attempt: 1 })
+}
+
+/// The pause after the n-th failed attempt.
+fn backoff(base: TimeDelta, attempt: i32) -> TimeDelta {
+    let doublings = u32::try_from(attempt.saturating_sub(1)).unwrap_or(0).min(16);
+    base.checked_mul(1 << doublings).map_or(RETRY_CAP, |pause| pause.min(RETRY_CAP))
+}
+
+/// Whether the tenant has a copy that is recent enough.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::IntoStaticStr)]
+pub enum Freshness {
+    /// The newest copy is younger than a slot interval and two hours.
+    CopyIsFresh,
+    /// The newest copy is too old.
+    CopyIsStale,
+    /// There is none yet and the first slot is not yet missed.
+    AwaitingFirstCopy,
+    /// There is none although there should be.
+    NoCopy,
+    /// Suspended: copies still expire.
+    Suspended,
+}
+
+/// Decides on freshness; the instant is when the answer may change by itself.
+pub fn freshness(
+    facts: &Facts<'_>,
+    newest: Option<DateTime<Utc>>,
+    now: DateTime<Utc>,
+) -> (Freshness, Option<DateTime<Utc>>) {
+    if facts.suspended {
+        return (Freshness::Suspended, None);
+    }
+    let allowed = facts.schedule.interval(now) + FRESH_GRACE;
+    let (since, good, bad) = match newest {
+        Some(at) => (at, Freshness::CopyIsFresh, Freshness::CopyIsStale),
+        None => (facts.created, Freshness::AwaitingFirstCopy, Freshness::NoCopy),
+    };
+    if now - since <= allowed { (good, Some(since + allowed)) } else { (bad, None) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::schedule::Window;
+
+    fn at(text: &str) -> DateTime<Utc> {
+        text.parse().unwrap()
+    }
+
+    fn schedule() -> Schedule {
+        Schedule::parse("0 2 * * *", "Etc/UTC", Window::default(), &["a"]).unwrap()
+    }
+
+    fn facts(schedule: &Schedule) -> Facts<'_> {
+        Facts {
+            schedule,
+            created: at("2026-11-01T00:00:00Z"),
+            suspended: false,
+            starting_deadline: None,
+            manual: None,
+            answered: None,
+            running: false,
+            restoring: false,
+            last: None,
+            budget: Budget { total: (0, 10), server: (0, 2) },
+            retry_base: RETRY_BASE,
+        }
+    }
+
+    fn slot(text: &str, attempt: i32) -> Plan {
+        Plan::Run(RunKey::Slot { slot: at(text), attempt })
+    }
+
+    #[test]
+    fn a_due_slot_runs_and_the_next_is_tomorrow() {
+        let s = schedule();
+        let decision = decide(&facts(&s), at("2026-11-22T02:00:00Z"));
+        assert_eq!(decision.plan, slot("2026-11-22T02:00:00Z", 1));
+        assert_eq!(decision.next_run, Some(at("2026-11-23T02:00:00Z")));
+    }
+
+    #[test]
+    fn i8_after_days_of_outage_one_run_catches_up() {
+        let s = schedule();
+        let last = LastRun { slot: at("2026-11-15T02:00:00Z"), attempt: 1, ended: Ended::Succeeded };
+        let now = at("2026-11-22T20:00:00Z");
+        assert_eq!(decide(&Facts { last: Some(&last), ..facts(&s) }, now).plan, slot("2026-11-22T02:00:00Z", 1));
+        let done = LastRun { slot: at("2026-11-22T02:00:00Z"), ..last };
+        assert_eq!(decide(&Facts { last: Some(&done), ..facts(&s) }, now).plan, Plan::Wait(Waiting::NotDue));
+    }
+
+    #[test]
+    fn i8_a_moved_slot_does_not_run_the_same_local_day_twice() {
+        let s = Schedule::parse("0 9 * * *", "Etc/UTC", Window::default(), &["a"]).unwrap();
+        let last = LastRun { slot: at("2026-11-22T02:00:00Z"), attempt: 1, ended: Ended::Succeeded };
+        let decision = decide(&Facts { last: Some(&last), ..facts(&s) }, at("2026-11-22T10:00:00Z"));
+        assert_eq!(decision.plan, Plan::Wait(Waiting::NotDue));
+    }
+
+    #[test]
+    fn slots_before_the_schedule_existed_are_not_missed() {
+        let s = schedule();
+        let f = Facts { created: at("2026-11-22T10:00:00Z"), ..facts(&s) };
+        assert_eq!(decide(&f, at("2026-11-22T10:00:05Z")).plan, Plan::Wait(Waiting::NotDue));
+    }
+
+    #[test]
+    fn a_failed_day_is_tried_again_later_and_a_refused_one_is_not() {
+        let s = schedule();
+        let failed = Ended::Failed { at: at("2026-11-22T02:05:00Z") };
+        let last = LastRun { slot: at("2026-11-22T02:00:00Z"), attempt: 2, ended: failed };
+        let f = Facts { last: Some(&last), ..facts(&s) };
+        let early = decide(&f, at("2026-11-22T02:10:00Z"));
+        assert_eq!((early.plan, early.wake), (Plan::Wait(Waiting::Retrying), Some(at("2026-11-22T02:25:00Z"))));
+        assert_eq!(decide(&f, at("2026-11-22T02:25:00Z")).plan, slot("2026-11-22T02:00:00Z", 3));
+        let refused = LastRun { ended: Ended::Refused, ..last };
+        let f = Facts { last: Some(&refused), ..facts(&s) };
+        assert_eq!(decide(&f, at("2026-11-22T20:00:00Z")).plan, Plan::Wait(Waiting::NotDue));
+    }
+
+    #[test]
+    fn each_obstacle_has_its_own_name() {
+        let s = schedule();
+        let now = at("2026-11-22T02:00:30Z");
+        let base = facts(&s);
+        let cases = [
+            (Facts { running: true, ..base.clone() }, Waiting::Running),
+            (Facts { suspended: true, ..base.clone() }, Waiting::Suspended),
+            (Facts { restoring: true, ..base.clone() }, Waiting::RestoreInProgress),
+            (Facts { budget: Budget { total: (10, 10), server: (0, 2) }, ..base.clone() }, Waiting::BudgetReached),
+            (Facts { budget: Budget { total: (0, 10), server: (2, 2) }, ..base.clone() }, Waiting::BudgetReached),
+            (Facts { starting_deadline: Some(TimeDelta::seconds(10)), ..base }, Waiting::DeadlineMissed),
+        ];
+        for (facts, why) in cases {
+            assert_eq!(decide(&facts, now).plan, Plan::Wait(why));
+        }
+    }
+
+    #[test]
+    fn a_manual_token_runs_once_also_while_suspended() {
+        let s = schedule();
+        let f = Facts { manual: Some("now"), suspended: true, ..facts(&s) };
+        let now = at("2026-11-22T15:00:00Z");
+        assert_eq!(decide(&f, now).plan, Plan::Run(RunKey::Manual("now".into())));
+        let answered = Facts { answered: Some("now"), ..f };
+        assert_eq!(decide(&answered, now).plan, Plan::Wait(Waiting::Suspended));
+    }
+
+    #[test]
+    fn freshness_has_a_slot_interval_and_two_hours() {
+        let s = schedule();
+        let f = facts(&s);
+        let copy = Some(at("2026-11-21T02:00:00Z"));
+        assert_eq!(freshness(&f, copy, at("2026-11-22T04:00:00Z")).0, Freshness::CopyIsFresh);
+        assert_eq!(freshness(&f, copy, at("2026-11-22T04:00:01Z")).0, Freshness::CopyIsStale);
+        assert_eq!(freshness(&f, None, at("2026-11-01T10:00:00Z")).0, Freshness::AwaitingFirstCopy);
+        assert_eq!(freshness(&f, None, at("2026-11-03T10:00:00Z")).0, Freshness::NoCopy);
+        assert_eq!(
+            freshness(&Facts { suspended: true, ..f }, copy, at("2026-11-22T03:00:00Z")).0,
+            Freshness::Suspended
+        );
+    }
+}

@@ -1,0 +1,389 @@
+//! The gate: may this RestoreRequest be served, and may its Job run? Ordered lists of named pure functions; the first
+//! refusal is the condition's reason and message. Unknown evidence refuses.
+
+use super::manifest::TenantIdentity;
+use super::names::RecoveryPointId;
+use super::schedule::within_retention;
+use super::target::Engine;
+use chrono::NaiveDate;
+
+/// What a RestoreRequest asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::Display, strum::EnumString)]
+pub enum Mode {
+    /// CSV files out of a copy; live data untouched.
+    CrmExport,
+    /// The whole database goes back.
+    FullRestore,
+    /// The kept database of an earlier FullRestore comes back.
+    Undo,
+}
+
+/// Which copy a RestoreRequest asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wanted {
+    /// The newest copy of a local day.
+    Day(NaiveDate),
+    /// Exactly this one.
+    Point(RecoveryPointId),
+}
+
+/// A copy as the catalogue has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Candidate {
+    /// Its id.
+    pub id: RecoveryPointId,
+    /// Its local day.
+    pub day: NaiveDate,
+    /// Whose it is, as its manifest says.
+    pub identity: TenantIdentity,
+}
+
+/// The BackupSchedule that a request names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    /// User id of the account owner.
+    pub owner: String,
+    /// What a copy's manifest must say.
+    pub identity: TenantIdentity,
+    /// Today in the schedule's zone.
+    pub today: NaiveDate,
+    /// Whether the server has restore credentials.
+    pub can_restore: bool,
+}
+
+/// Everything that decides whether a request can be served at all.
+#[derive(Debug, Clone)]
+pub struct Evidence<'a> {
+    /// What is asked for.
+    pub mode: Mode,
+    /// Which copy.
+    pub wanted: &'a Wanted,
+    /// `spec.requester.userId`.
+    pub requester: &'a str,
+    /// Name of the schedule in the request.
+    pub schedule: &'a str,
+    /// The schedule, if it exists.
+    pub account: Option<&'a Account>,
+    /// Another request of the same schedule that has not ended and came first.
+    pub rival: Option<&'a str>,
+    /// `retention.days`.
+    pub retention_days: i32,
+    /// The copies, newest first; an error is why they could not be listed.
+    pub copies: Result<&'a [Candidate], &'a str>,
+    /// The copy pinned earlier: never chosen again.
+    pub pinned: Option<&'a Candidate>,
+}
+
+/// Why a request cannot be served. The variant's name is the reason of Eligible, the Event's and the metric's label.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, strum::IntoStaticStr)]
+pub enum Refusal {
+    /// No such schedule (any more).
+    #[error("BackupSchedule {0:?} does not exist in this namespace: correct spec.scheduleRef.name in a new request")]
+    ScheduleGone(String),
+    /// The ticket is not the owner's.
+    #[error(
+        "user {requester:?} is not the account owner ({owner:?}): only the owner's ticket can lead to a restore; \
+         create a new request with the owner's user id"
+    )]
+    NotAccountOwner {
+        /// Who asked.
+        requester: String,
+        /// Who may.
+        owner: String,
+    },
+    /// One request a tenant.
+    #[error("RestoreRequest {0:?} of the same tenant has not ended: wait for it, deny it or delete it")]
+    ActiveRequestExists(String),
+    /// Not built yet.
+    #[error("{0} is not supported by this version")]
+    NotSupported(String),
+    /// FullRestore needs rights that dumps do not.
+    #[error(
+        "the DatabaseServer has no restoreCredentialsSecretRef: a FullRestore is refused; add it, or ask for a CrmExport"
+    )]
+    NoRestoreCredentials,
+    /// Tomorrow has no copy.
+    #[error("{date} is later than today ({today} in the schedule's time zone): ask for a day that has passed")]
+    DateInFuture {
+        /// The day asked for.
+        date: NaiveDate,
+        /// Today.
+        today: NaiveDate,
+    },
+    /// Copies live a week.
+    #[error("{date} is more than {days} days back: copies are kept {days} days and are gone after that")]
+    OlderThanRetention {
+        /// The day asked for.
+        date: NaiveDate,
+        /// Days that copies are kept.
+        days: i32,
+    },
+    /// Never the nearest.
+    #[error("there is no copy of {wanted}; days with a copy: {have}")]
+    NoCopyOfThatDay {
+        /// What was asked for.
+        wanted: String,
+        /// Which days could be asked for.
+        have: String,
+    },
+    /// I7.
+    #[error("{0}")]
+    AnotherTenantsCopy(String),
+    /// Nothing is known: look again.
+    #[error("the catalogue cannot be read: {0}")]
+    CatalogueUnknown(String),
+}
+
+impl Refusal {
+    /// CamelCase reason.
+    pub fn reason(&self) -> &'static str {
+        self.into()
+    }
+
+    /// Whether waiting could change it. Everything else ends the request.
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::CatalogueUnknown(_))
+    }
+}
+
+type Check = fn(&Evidence<'_>) -> Option<Refusal>;
+
+/// The order is the order in which people should hear of it: who asks, what is asked, which copy.
+const CHECKS: &[Check] = &[schedule_exists, owner_asks, no_rival, supported, may_restore, in_time, not_foreign];
+
+fn schedule_exists(e: &Evidence<'_>) -> Option<Refusal> {
+    e.account.is_none().then(|| Refusal::ScheduleGone(e.schedule.to_owned()))
+}
+
+fn owner_asks(e: &Evidence<'_>) -> Option<Refusal> {
+    let owner = &e.account?.owner;
+    (owner != e.requester).then(|| Refusal::NotAccountOwner { requester: e.requester.to_owned(), owner: owner.clone() })
+}
+
+fn no_rival(e: &Evidence<'_>) -> Option<Refusal> {
+    e.rival.map(|name| Refusal::ActiveRequestExists(name.to_owned()))
+}
+
+fn supported(e: &Evidence<'_>) -> Option<Refusal> {
+    let engine = e.account?.identity.engine;
+    if e.mode == Mode::Undo {
+        return Some(Refusal::NotSupported("mode Undo".to_owned()));
+    }
+    (engine != Engine::PostgreSQL).then(|| Refusal::NotSupported(format!("engine {engine}")))
+}
+
+fn may_restore(e: &Evidence<'_>) -> Option<Refusal> {
+    (e.mode == Mode::FullRestore && !e.account?.can_restore).then_some(Refusal::NoRestoreCredentials)
+}
+
+fn in_time(e: &Evidence<'_>) -> Option<Refusal> {
+    let (Wanted::Day(date), None) = (e.wanted, e.pinned) else {
+        return None;
+    };
+    let today = e.account?.today;
+    if *date > today {
+        return Some(Refusal::DateInFuture { date: *date, today });
+    }
+    (!within_retention(*date, today, e.retention_days))
+        .then_some(Refusal::OlderThanRetention { date: *date, days: e.retention_days })
+}
+
+fn not_foreign(e: &Evidence<'_>) -> Option<Refusal> {
+    let found = &e.pinned?.identity;
+    let difference = e.account?.identity.first_difference(found)?;
+    Some(Refusal::AnotherTenantsCopy(difference.to_string()))
+}
+
+/// The copy that serves the request, or the first reason why none does.
+pub fn resolve(evidence: &Evidence<'_>) -> Result<Candidate, Refusal> {
+    if let Some(refusal) = CHECKS.iter().find_map(|check| check(evidence)) {
+        return Err(refusal);
+    }
+    if let Some(pinned) = evidence.pinned {
+        return Ok(pinned.clone());
+    }
+    let copies = evidence.copies.map_err(|why| Refusal::CatalogueUnknown(why.to_owned()))?;
+    let (wanted, hit) = match evidence.wanted {
+        Wanted::Day(day) => (day.to_string(), copies.iter().find(|c| c.day == *day)),
+        Wanted::Point(id) => (id.to_string(), copies.iter().find(|c| c.id == *id)),
+    };
+    let Some(copy) = hit else {
+        let days: Vec<String> = copies.iter().map(|c| c.day.to_string()).collect();
+        let have = if days.is_empty() { "none".to_owned() } else { days.join(", ") };
+        return Err(Refusal::NoCopyOfThatDay { wanted, have });
+    };
+    not_foreign(&Evidence { pinned: Some(copy), ..evidence.clone() }).map_or_else(|| Ok(copy.clone()), Err)
+}
+
+/// Helpdesk's decision.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Approval {
+    /// None yet.
+    Undecided,
+    /// Yes.
+    Approved {
+        /// Who, as admission stamped it.
+        by: String,
+    },
+    /// No; final.
+    Denied {
+        /// Who.
+        by: String,
+        /// Why.
+        why: String,
+    },
+}
+
+/// Billing's word.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Payment {
+    /// Not paid, or not known to be.
+    Open,
+    /// Paid.
+    Paid {
+        /// Who recorded it, as admission stamped it.
+        by: String,
+    },
+}
+
+/// `gate.fourEyes`: when the person who created a request may not approve it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, strum::Display, strum::EnumString)]
+pub enum FourEyes {
+    /// May always.
+    #[default]
+    None,
+    /// Not for a FullRestore.
+    FullRestore,
+    /// Never.
+    All,
+}
+
+/// The state of every lock at one instant, from a fresh read (I1).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Keys {
+    /// Mode, for the four-eyes rule.
+    pub mode: Mode,
+    /// Whether the request can be served.
+    pub eligible: bool,
+    /// Whether its copy is held.
+    pub held: bool,
+    /// Helpdesk.
+    pub approval: Approval,
+    /// Billing.
+    pub payment: Payment,
+    /// Who created the request, as admission stamped it.
+    pub requested_by: Option<String>,
+    /// The four-eyes setting.
+    pub four_eyes: FourEyes,
+    /// Whether the admission policies were found whole; the text says what is missing.
+    pub authority: Result<(), String>,
+}
+
+/// Which lock is closed. The variant's name is the reason of Progressing, the Event's and the metric's label.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, strum::IntoStaticStr)]
+pub enum Closed {
+    /// The request cannot be served.
+    #[error("the request is not eligible")]
+    NotEligible,
+    /// The copy is not held.
+    #[error("the copy is not held yet")]
+    NotHeld,
+    /// Helpdesk said no.
+    #[error("denied by {by}: {why}")]
+    Denied {
+        /// Who.
+        by: String,
+        /// Why.
+        why: String,
+    },
+    /// Helpdesk has not decided.
+    #[error("waiting for the helpdesk to approve or deny")]
+    AwaitingApproval,
+    /// The creator approved their own request.
+    #[error("{0} created the request and approved it: gate.fourEyes asks for another person's approval")]
+    ApproverIsRequester(String),
+    /// Billing has not settled.
+    #[error("waiting for billing to set the Paid condition")]
+    AwaitingPayment,
+    /// One hand turned both keys.
+    #[error("{0} both approved and settled: approval and payment must come from different accounts")]
+    ApproverIsPayer(String),
+    /// Nobody guards the keys.
+    #[error("no restore runs while the admission policies are not intact: {0}")]
+    PoliciesMissing(String),
+}
+
+impl Closed {
+    /// CamelCase reason.
+    pub fn reason(&self) -> &'static str {
+        self.into()
+    }
+}
+
+type Lock = fn(&Keys) -> Option<Closed>;
+
+/// In the order of a request's life.
+const LOCKS: &[Lock] = &[eligible, held, not_denied, approved, four_eyes, paid, two_hands, authority];
+
+fn eligible(k: &Keys) -> Option<Closed> {
+    (!k.eligible).then_some(Closed::NotEligible)
+}
+
+fn held(k: &Keys) -> Option<Closed> {
+    (!k.held).then_some(Closed::NotHeld)
+}
+
+fn not_denied(k: &Keys) -> Option<Closed> {
+    match &k.approval {
+        Approval::Denied { by, why } => Some(Closed::Denied { by: by.clone(), why: why.clone() }),
+        Approval::Undecided | Approval::Approved { .. } => None,
+    }
+}
+
+fn approved(k: &Keys) -> Option<Closed> {
+    match &k.approval {
+        // An approval that admission did not stamp is nobody's.
+        Approval::Approved { by } if !by.is_empty() => None,
+        Approval::Approved { .. } | Approval::Undecided | Approval::Denied { .. } => Some(Closed::AwaitingApproval),
+    }
+}
+
+fn four_eyes(k: &Keys) -> Option<Closed> {
+    let applies = match k.four_eyes {
+        FourEyes::None => false,
+        FourEyes::FullRestore => k.mode == Mode::FullRestore,
+        FourEyes::All => true,
+    };
+    let Approval::Approved { by } = &k.approval else {
+        return None;
+    };
+    // An unknown creator might be the approver: refuse.
+    let same = k.requested_by.as_ref().is_none_or(|creator| creator == by);
+    (applies && same).then(|| Closed::ApproverIsRequester(by.clone()))
+}
+
+fn paid(k: &Keys) -> Option<Closed> {
+    match &k.payment {
+        Payment::Paid { by } if !by.is_empty() => None,
+        Payment::Paid { .. } | Payment::Open => Some(Closed::AwaitingPayment),
+    }
+}
+
+fn two_hands(k: &Keys) -> Option<Closed> {
+    match (&k.approval, &k.payment) {
+        (Approval::Approved { by: a }, Payment::Paid { by: p }) if a == p => Some(Closed::ApproverIsPayer(a.clone())),
+        _ => None,
+    }
+}
+
+fn authority(k: &Keys) -> Option<Closed> {
+    k.authority.as_ref().err().map(|why| Closed::PoliciesMissing(why.clone()))
+}
+
+/// Whether all locks are open (I1, I6); the first closed one otherwise.
+pub fn open(keys: &Keys) -> Result<(), Closed> {
+    LOCKS.iter().find_map(|lock| lock(keys)).map_or(Ok(()), Err)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,161 @@
+//! One valid fixture, one mutation a refusal.
+
+use super::*;
+use proptest::prelude::*;
+
+fn identity(tenant: &str) -> TenantIdentity {
+    TenantIdentity {
+        namespace: "tenants".into(),
+        schedule: "acme".into(),
+        schedule_uid: "u1".into(),
+        tenant: tenant.into(),
+        engine: Engine::PostgreSQL,
+        database: "acme".into(),
+    }
+}
+
+fn copy(day: &str, tenant: &str) -> Candidate {
+    let time = format!("{day}T02:00:00Z").parse().unwrap();
+    Candidate { id: RecoveryPointId::new(time, 7), day: day.parse().unwrap(), identity: identity(tenant) }
+}
+
+fn account() -> Account {
+    Account { owner: "17".into(), identity: identity("acme"), today: "2026-11-22".parse().unwrap(), can_restore: true }
+}
+
+/// Refusal of the valid request after `mutate`.
+fn refusal(mutate: impl Fn(&mut Evidence<'_>)) -> Option<&'static str> {
+    let (account, wanted) = (account(), Wanted::Day("2026-11-20".parse().unwrap()));
+    let copies = [copy("2026-11-21", "acme"), copy("2026-11-20", "acme")];
+    let mut evidence = Evidence {
+        mode: Mode::FullRestore,
+        wanted: &wanted,
+        requester: "17",
+        schedule: "acme",
+        account: Some(&account),
+        rival: None,
+        retention_days: 7,
+        copies: Ok(&copies),
+        pinned: None,
+    };
+    mutate(&mut evidence);
+    resolve(&evidence).err().map(|r| r.reason())
+}
+
+#[test]
+fn a_valid_request_gets_the_copy_of_its_day() {
+    assert_eq!(refusal(|_| ()), None);
+}
+
+#[test]
+fn each_obstacle_has_its_own_reason() {
+    let day = |text: &str| -> &'static Wanted { Box::leak(Box::new(Wanted::Day(text.parse().unwrap()))) };
+    let poor: &'static Account = Box::leak(Box::new(Account { can_restore: false, ..account() }));
+    let mysql = TenantIdentity { engine: Engine::MySQL, ..identity("acme") };
+    let other_engine: &'static Account = Box::leak(Box::new(Account { identity: mysql, ..account() }));
+    assert_eq!(refusal(|e| e.account = None), Some("ScheduleGone"));
+    assert_eq!(refusal(|e| e.requester = "18"), Some("NotAccountOwner"));
+    assert_eq!(refusal(|e| e.rival = Some("first")), Some("ActiveRequestExists"));
+    assert_eq!(refusal(|e| e.mode = Mode::Undo), Some("NotSupported"));
+    assert_eq!(refusal(|e| e.account = Some(other_engine)), Some("NotSupported"));
+    assert_eq!(refusal(|e| e.account = Some(poor)), Some("NoRestoreCredentials"));
+    assert_eq!(refusal(|e| e.wanted = day("2026-11-23")), Some("DateInFuture"));
+    assert_eq!(refusal(|e| e.wanted = day("2026-11-14")), Some("OlderThanRetention"));
+    assert_eq!(refusal(|e| e.wanted = day("2026-11-19")), Some("NoCopyOfThatDay"));
+    assert_eq!(refusal(|e| e.copies = Ok(&[])), Some("NoCopyOfThatDay"));
+    assert_eq!(refusal(|e| e.copies = Err("timeout")), Some("CatalogueUnknown"));
+}
+
+#[test]
+fn a_crm_export_needs_no_restore_credentials() {
+    let poor: &'static Account = Box::leak(Box::new(Account { can_restore: false, ..account() }));
+    assert_eq!(refusal(|e| (e.account, e.mode) = (Some(poor), Mode::CrmExport)), None);
+}
+
+#[test]
+fn i7_another_tenants_copy_is_refused_by_each_identity_field() {
+    let good = identity("acme");
+    let foreign = [
+        TenantIdentity { namespace: "x".into(), ..good.clone() },
+        TenantIdentity { schedule: "x".into(), ..good.clone() },
+        TenantIdentity { tenant: "x".into(), ..good.clone() },
+        TenantIdentity { database: "x".into(), ..good.clone() },
+        TenantIdentity { engine: Engine::MariaDB, ..good.clone() },
+    ];
+    for identity in foreign {
+        let copies: &'static [Candidate] =
+            Box::leak(vec![Candidate { identity, ..copy("2026-11-20", "acme") }].into_boxed_slice());
+        assert_eq!(refusal(|e| e.copies = Ok(copies)), Some("AnotherTenantsCopy"));
+        assert_eq!(refusal(|e| e.pinned = Some(&copies[0])), Some("AnotherTenantsCopy"), "also when pinned");
+    }
+    let adopted: &'static [Candidate] = Box::leak(Box::new([Candidate {
+        identity: TenantIdentity { schedule_uid: "of an earlier life".into(), ..good },
+        ..copy("2026-11-20", "acme")
+    }]));
+    assert_eq!(refusal(|e| e.copies = Ok(adopted)), None, "a re-created schedule adopts its copies");
+}
+
+#[test]
+fn a_pinned_copy_does_not_age_while_people_decide() {
+    let pinned: &'static Candidate = Box::leak(Box::new(copy("2026-11-10", "acme")));
+    assert_eq!(refusal(|e| (e.pinned, e.copies) = (Some(pinned), Ok(&[]))), None);
+}
+
+fn keys() -> Keys {
+    Keys {
+        mode: Mode::FullRestore,
+        eligible: true,
+        held: true,
+        approval: Approval::Approved { by: "anna".into() },
+        payment: Payment::Paid { by: "billing".into() },
+        requested_by: Some("anna".into()),
+        four_eyes: FourEyes::None,
+        authority: Ok(()),
+    }
+}
+
+#[test]
+fn i1_each_closed_lock_refuses_by_itself() {
+    assert_eq!(open(&keys()), Ok(()));
+    let reason = |mutate: &dyn Fn(&mut Keys)| {
+        let mut k = keys();
+        mutate(&mut k);
+        open(&k).unwrap_err().reason()
+    };
+    assert_eq!(reason(&|k| k.eligible = false), "NotEligible");
+    assert_eq!(reason(&|k| k.held = false), "NotHeld");
+    assert_eq!(reason(&|k| k.approval = Approval::Undecided), "AwaitingApproval");
+    assert_eq!(reason(&|k| k.approval = Approval::Approved { by: String::new() }), "AwaitingApproval");
+    assert_eq!(reason(&|k| k.approval = Approval::Denied { by: "b".into(), why: "no".into() }), "Denied");
+    assert_eq!(reason(&|k| k.payment = Payment::Open), "AwaitingPayment");
+    assert_eq!(reason(&|k| k.payment = Payment::Paid { by: String::new() }), "AwaitingPayment");
+    assert_eq!(reason(&|k| k.payment = Payment::Paid { by: "anna".into() }), "ApproverIsPayer");
+    assert_eq!(reason(&|k| k.authority = Err("gone".into())), "PoliciesMissing");
+    assert_eq!(reason(&|k| k.four_eyes = FourEyes::All), "ApproverIsRequester");
+    assert_eq!(reason(&|k| (k.four_eyes, k.requested_by) = (FourEyes::FullRestore, None)), "ApproverIsRequester");
+}
+
+proptest! {
+    #[test]
+    fn i1_i6_nothing_opens_without_both_keys_from_two_hands(
+        eligible: bool, held: bool, approval in 0..3, paid: bool, same_hand: bool, intact: bool,
+    ) {
+        let k = Keys {
+            eligible, held,
+            approval: match approval {
+                0 => Approval::Undecided,
+                1 => Approval::Denied { by: "anna".into(), why: String::new() },
+                _ => Approval::Approved { by: "anna".into() },
+            },
+            payment: match (paid, same_hand) {
+                (false, _) => Payment::Open,
+                (true, true) => Payment::Paid { by: "anna".into() },
+                (true, false) => Payment::Paid { by: "billing".into() },
+            },
+            authority: if intact { Ok(()) } else { Err("weakened".into()) },
+            ..keys()
+        };
+        let expected = eligible && held && approval == 2 && paid && !same_hand && intact;
+        prop_assert_eq!(open(&k).is_ok(), expected);
+    }
+}

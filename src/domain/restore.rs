@@ -1,0 +1,224 @@
+//! The life of a RestoreRequest: what to do next, given everything that is known. Pure. One action a decision, so that a
+//! crash between any two API calls resumes where it was. `phase` is an output for eyes and never read.
+
+pub use facts::{Action, Claim, Eligibility, Facts, Patience, Plan, Step, Terminal, WaitingOn};
+
+mod facts;
+
+use super::gate::{self, Approval, Closed, Mode, Payment};
+use super::job::Done;
+use super::names::RestoreStep;
+use chrono::{DateTime, TimeDelta, Utc};
+
+/// Attempts at a repeatable step before the request fails.
+pub const MAX_ATTEMPTS: i32 = 3;
+/// How long after the claim its Job may still be created.
+pub const CLAIM_START_DEADLINE: TimeDelta = TimeDelta::minutes(5);
+/// How soon a passing obstacle is looked at again.
+const LOOK_AGAIN: TimeDelta = TimeDelta::seconds(30);
+/// At most one preflight in this time.
+pub const PREFLIGHT_PAUSE: TimeDelta = TimeDelta::minutes(10);
+
+/// Decides. Order: the end, what was claimed, the helpdesk's no, whether it can be served, the copy and its hold, the
+/// preflight, people's decisions, the work.
+pub fn decide(facts: &Facts, now: DateTime<Utc>) -> Plan {
+    if facts.ended {
+        return Plan::new(Action::Release, "Ended", "Ended", "the request has ended").on(WaitingOn::Nobody);
+    }
+    if let Some(claim) = &facts.claim {
+        return claimed(facts, claim, now);
+    }
+    if facts.deleting {
+        return Plan::new(Action::Release, "Deleting", "Deleting", "deleted before its claim: nothing was changed");
+    }
+    if let Approval::Denied { by, why } = &facts.keys.approval {
+        return Plan::finish(Terminal::Denied(Closed::Denied { by: by.clone(), why: why.clone() }.to_string()));
+    }
+    check(facts, now).or_else(|| people(facts, now)).unwrap_or_else(|| work(facts, now))
+}
+
+/// Until the request can be put before people.
+fn check(facts: &Facts, now: DateTime<Utc>) -> Option<Plan> {
+    let deadline = facts.created + facts.patience.approval;
+    let checking = |action, reason: &str, message: &str| {
+        Some(Plan::new(action, "Checking", reason, message).until(deadline).again((now + LOOK_AGAIN).min(deadline)))
+    };
+    match &facts.eligibility {
+        Eligibility::Never { reason, message } => return Some(Plan::fail(reason, message)),
+        Eligibility::NotYet { reason, message } if now >= deadline => {
+            let message = format!("not eligible within {} h: {reason}: {message}", facts.patience.approval.num_hours());
+            return Some(Plan::finish(Terminal::Expired { reason: "ApprovalExpired", message }));
+        }
+        Eligibility::NotYet { reason, message } if facts.pinned && facts.keys.held => {
+            return preflight(facts, now).or_else(|| checking(Action::Nothing, reason, message));
+        }
+        Eligibility::NotYet { .. } | Eligibility::Yes => {}
+    }
+    if !facts.pinned {
+        return match &facts.eligibility {
+            Eligibility::NotYet { reason, message } => checking(Action::Nothing, reason, message),
+            _ => checking(Action::Pin, "Pinning", "choosing the copy"),
+        };
+    }
+    if !facts.keys.held {
+        return checking(Action::Hold, "Holding", "holding the copy");
+    }
+    preflight(facts, now)
+}
+
+/// Looks at the server, as long as that has not said yes.
+fn preflight(facts: &Facts, now: DateTime<Utc>) -> Option<Plan> {
+    if facts.keys.mode != Mode::FullRestore {
+        return None;
+    }
+    let deadline = facts.created + facts.patience.approval;
+    let plan = |action, reason: &str, message: &str| {
+        Plan::new(action, "Checking", reason, message).until(deadline).again((now + LOOK_AGAIN).min(deadline))
+    };
+    let start = |attempt| plan(Action::Start(RestoreStep::Preflight, attempt), "Preflight", "looking at the server");
+    match &facts.preflight {
+        Step::None => Some(start(1)),
+        Step::Running { .. } => Some(plan(Action::Nothing, "Preflight", "looking at the server")),
+        Step::Lost { attempt, .. } => Some(start(attempt + 1)),
+        Step::Failed { attempt, at, .. } if now >= *at + PREFLIGHT_PAUSE => Some(start(attempt + 1)),
+        Step::Failed { reason, message, at, .. } => Some(
+            plan(Action::Nothing, reason, message)
+                .on(WaitingOn::PlatformTeam)
+                .again((*at + PREFLIGHT_PAUSE).min(deadline)),
+        ),
+        Step::Succeeded(_) => None,
+    }
+}
+
+/// Until both keys are turned.
+fn people(facts: &Facts, now: DateTime<Utc>) -> Option<Plan> {
+    let closed = gate::open(&facts.keys).err()?;
+    let expired = |reason, message: String| Some(Plan::finish(Terminal::Expired { reason, message }));
+    let approval_deadline = facts.created + facts.patience.approval;
+    let payment_deadline = facts.approved_since.unwrap_or(now) + facts.patience.payment;
+    let (phase, on, deadline, late) = match &closed {
+        Closed::AwaitingApproval | Closed::ApproverIsRequester(_) => {
+            ("AwaitingApproval", WaitingOn::Helpdesk, approval_deadline, "ApprovalExpired")
+        }
+        Closed::AwaitingPayment | Closed::ApproverIsPayer(_) => {
+            ("AwaitingPayment", WaitingOn::Billing, payment_deadline, "PaymentExpired")
+        }
+        Closed::PoliciesMissing(_) => ("Queued", WaitingOn::PlatformTeam, hold_end(facts, now), "HoldExpired"),
+        Closed::NotEligible | Closed::NotHeld | Closed::Denied { .. } => {
+            ("Checking", WaitingOn::Operator, approval_deadline, "ApprovalExpired")
+        }
+    };
+    // The hold has a cap: nobody may sell a copy that will be gone.
+    let deadline = deadline.min(hold_end(facts, now));
+    if now >= deadline {
+        return expired(late, format!("{closed}, until {}", deadline.format("%Y-%m-%d %H:%M UTC")));
+    }
+    let paid_early = matches!((&closed, &facts.keys.payment), (Closed::AwaitingApproval, Payment::Paid { .. }));
+    let message = if paid_early { format!("{closed}; the payment is kept") } else { closed.to_string() };
+    let plan = Plan::new(Action::Nothing, phase, closed.reason(), message).on(on).until(deadline);
+    // Policies come back without an event that would wake us.
+    Some(if matches!(closed, Closed::PoliciesMissing(_)) { plan.again((now + LOOK_AGAIN).min(deadline)) } else { plan })
+}
+
+fn hold_end(facts: &Facts, now: DateTime<Utc>) -> DateTime<Utc> {
+    facts.held_until.unwrap_or(now + LOOK_AGAIN)
+}
+
+/// Approved and paid: the work up to the claim.
+fn work(facts: &Facts, now: DateTime<Utc>) -> Plan {
+    let deadline = hold_end(facts, now);
+    if now >= deadline {
+        return Plan::finish(Terminal::Expired {
+            reason: "HoldExpired",
+            message: "the copy cannot be held any longer and the work has not begun".to_owned(),
+        });
+    }
+    let queued = |reason: &str, message: &str| {
+        Plan::new(Action::Nothing, "Queued", reason, message)
+            .on(WaitingOn::Schedule)
+            .until(deadline)
+            .again((now + LOOK_AGAIN).min(deadline))
+    };
+    if facts.keys.mode == Mode::CrmExport {
+        return Plan::new(Action::Claim(RestoreStep::Export), "Queued", "Claiming", "both keys are turned");
+    }
+    let prepare = |attempt| {
+        let start = Action::Start(RestoreStep::Prepare, attempt);
+        Plan::new(start, "Preparing", "Preparing", "filling the new database beside the live one").until(deadline)
+    };
+    match &facts.prepare {
+        Step::None if !facts.lane_free => queued("RestoreLaneFull", "waiting for another restore on this server"),
+        Step::None => prepare(1),
+        Step::Running { .. } => Plan { action: Action::Nothing, ..prepare(0) },
+        Step::Lost { attempt, message } if *attempt >= MAX_ATTEMPTS => Plan::fail("PrepareLost", message),
+        Step::Lost { attempt, .. } => prepare(attempt + 1),
+        Step::Failed { attempt, retryable: true, .. } if *attempt < MAX_ATTEMPTS => prepare(attempt + 1),
+        Step::Failed { reason, message, .. } => Plan::fail(reason, message),
+        Step::Succeeded(_) if facts.not_after.is_some_and(|end| now >= end) => {
+            Plan::fail("WindowMissed", "the maintenance window ended before the new database was ready")
+        }
+        Step::Succeeded(_) => match facts.not_before.filter(|begin| now < *begin) {
+            Some(begin) => {
+                queued("AwaitingWindow", "ready; waiting for the maintenance window").again(begin.min(deadline))
+            }
+            None => Plan::new(Action::Claim(RestoreStep::Cutover), "CuttingOver", "Claiming", "both keys are turned"),
+        },
+    }
+}
+
+/// From the claim on nobody can revoke.
+fn claimed(facts: &Facts, claim: &Claim, now: DateTime<Utc>) -> Plan {
+    match facts.keys.mode {
+        Mode::CrmExport => exporting(facts),
+        Mode::FullRestore | Mode::Undo => cutting_over(facts, claim, now),
+    }
+}
+
+fn exporting(facts: &Facts) -> Plan {
+    let start = |attempt| {
+        Plan::new(Action::Start(RestoreStep::Export, attempt), "Exporting", "Exporting", "writing the CSV files")
+    };
+    match &facts.export {
+        Step::None => start(1),
+        Step::Running { .. } => Plan { action: Action::Nothing, ..start(0) },
+        Step::Succeeded(Done::Exported(summary)) => Plan::finish(Terminal::Exported(summary.clone())),
+        Step::Succeeded(_) => Plan::fail("UnexpectedReport", "the export Job reported another step's result"),
+        Step::Failed { attempt, retryable: true, .. } if *attempt < MAX_ATTEMPTS => start(attempt + 1),
+        Step::Failed { reason, message, .. } => Plan::fail(reason, message),
+        Step::Lost { attempt, .. } if *attempt < MAX_ATTEMPTS => start(attempt + 1),
+        Step::Lost { message, .. } => Plan::fail("ExportLost", message),
+    }
+}
+
+fn cutting_over(facts: &Facts, claim: &Claim, now: DateTime<Utc>) -> Plan {
+    let plan = |action| Plan::new(action, "CuttingOver", "CuttingOver", "swapping the databases");
+    let look =
+        "look at the server: which database has the live name, and is there a kept one with this request's marker?";
+    match &facts.cutover {
+        // The Job was there and is gone: whether it ran cannot be told from here (I2).
+        Step::None if claim.job_seen => {
+            Plan::attention("CutoverJobGone", format!("the cut-over Job vanished without a report; {look}"))
+        }
+        Step::None if now < claim.at + CLAIM_START_DEADLINE => plan(Action::Start(RestoreStep::Cutover, 1)),
+        Step::None => Plan::attention(
+            "CutoverNeverStarted",
+            format!("no cut-over Job {} min after the claim; {look}", CLAIM_START_DEADLINE.num_minutes()),
+        ),
+        Step::Running { .. } => plan(Action::Nothing),
+        Step::Succeeded(Done::CutOver { kept_database, downtime_millis, committed_at }) => {
+            Plan::finish(Terminal::Restored {
+                kept_database: kept_database.clone(),
+                downtime_millis: *downtime_millis,
+                committed_at: *committed_at,
+            })
+        }
+        Step::Succeeded(_) => {
+            Plan::attention("UnexpectedReport", format!("the cut-over Job's report is another step's; {look}"))
+        }
+        Step::Failed { reason, message, .. } => Plan::fail(reason, message),
+        Step::Lost { message, .. } => Plan::attention("CutoverOutcomeUnknown", format!("{message}; {look}")),
+    }
+}
+
+#[cfg(test)]
+mod tests;

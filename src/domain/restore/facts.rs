@@ -1,0 +1,266 @@
+//! What a restore decision rests on and what it says.
+
+use crate::domain::gate::Keys;
+use crate::domain::job::{Done, ExportSummary};
+use crate::domain::names::RestoreStep;
+use chrono::{DateTime, TimeDelta, Utc};
+
+/// How long people have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Patience {
+    /// From creation to the helpdesk's decision.
+    pub approval: TimeDelta,
+    /// From approval to payment.
+    pub payment: TimeDelta,
+}
+
+/// Whether the request can be served.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Eligibility {
+    /// It can.
+    Yes,
+    /// Not known, or an obstacle that may pass.
+    NotYet {
+        /// CamelCase.
+        reason: String,
+        /// For people.
+        message: String,
+    },
+    /// It cannot; the request ends.
+    Never {
+        /// CamelCase.
+        reason: String,
+        /// For people.
+        message: String,
+    },
+}
+
+/// What became of a step's latest attempt.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub enum Step {
+    /// Never started.
+    #[default]
+    None,
+    /// Its Job runs.
+    Running {
+        /// Which attempt, from 1.
+        attempt: i32,
+    },
+    /// Its Job succeeded and said so.
+    Succeeded(Done),
+    /// Its Job failed and said why.
+    Failed {
+        /// Which attempt.
+        attempt: i32,
+        /// Whether another attempt may succeed.
+        retryable: bool,
+        /// CamelCase.
+        reason: String,
+        /// For people.
+        message: String,
+        /// When.
+        at: DateTime<Utc>,
+    },
+    /// Its Job ended or vanished without saying what it did.
+    Lost {
+        /// Which attempt.
+        attempt: i32,
+        /// What is known.
+        message: String,
+    },
+}
+
+/// How a request ended. It never runs again (I2).
+#[derive(Debug, Clone, PartialEq)]
+pub enum Terminal {
+    /// A full restore was done.
+    Restored {
+        /// The name that the old database is kept under.
+        kept_database: String,
+        /// How long the live name was not to be had.
+        downtime_millis: i64,
+        /// When the swap committed.
+        committed_at: DateTime<Utc>,
+    },
+    /// The CSV files are in the bucket.
+    Exported(ExportSummary),
+    /// Helpdesk said no.
+    Denied(String),
+    /// A deadline passed.
+    Expired {
+        /// `ApprovalExpired`, `PaymentExpired` or `HoldExpired`.
+        reason: &'static str,
+        /// For people.
+        message: String,
+    },
+    /// It could not be done; the live database is as it was.
+    Failed {
+        /// CamelCase.
+        reason: String,
+        /// For people.
+        message: String,
+    },
+    /// It cannot be told whether the destructive step took effect.
+    NeedsAttention {
+        /// CamelCase.
+        reason: String,
+        /// What a human must look at.
+        message: String,
+    },
+}
+
+/// The claim as status has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// When it was written.
+    pub at: DateTime<Utc>,
+    /// The Job it is for was seen in the cluster at least once.
+    pub job_seen: bool,
+}
+
+/// Everything that the decision rests on.
+#[derive(Debug, Clone)]
+pub struct Facts {
+    /// When the request was created.
+    pub created: DateTime<Utc>,
+    /// Since when it is approved, as the operator's condition has it.
+    pub approved_since: Option<DateTime<Utc>>,
+    /// Being deleted.
+    pub deleting: bool,
+    /// It ended earlier.
+    pub ended: bool,
+    /// The copy is pinned in status.
+    pub pinned: bool,
+    /// Why it can or cannot be served.
+    pub eligibility: Eligibility,
+    /// The locks, `eligible` as in `eligibility`.
+    pub keys: Keys,
+    /// End of the hold, while there is one.
+    pub held_until: Option<DateTime<Utc>>,
+    /// The claim.
+    pub claim: Option<Claim>,
+    /// Steps.
+    pub preflight: Step,
+    /// Steps.
+    pub prepare: Step,
+    /// Steps.
+    pub cutover: Step,
+    /// Steps.
+    pub export: Step,
+    /// Whether the server's restore lane has room.
+    pub lane_free: bool,
+    /// The maintenance window's begin.
+    pub not_before: Option<DateTime<Utc>>,
+    /// The maintenance window's end.
+    pub not_after: Option<DateTime<Utc>>,
+    /// How long people have.
+    pub patience: Patience,
+}
+
+/// The one thing to do next.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Action {
+    /// Nothing: wait.
+    Nothing,
+    /// Write the resolved copy into status.
+    Pin,
+    /// Hold the copy.
+    Hold,
+    /// Create the step's Job.
+    Start(RestoreStep, i32),
+    /// Write the claim, then create its Job.
+    Claim(RestoreStep),
+    /// Write the end.
+    Finish(Terminal),
+    /// Release the hold and let the object go.
+    Release,
+}
+
+/// Who a request waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::Display)]
+pub enum WaitingOn {
+    /// The operator itself.
+    Operator,
+    /// The helpdesk.
+    Helpdesk,
+    /// Billing.
+    Billing,
+    /// The platform team.
+    PlatformTeam,
+    /// The maintenance window or a free slot.
+    Schedule,
+    /// Nobody.
+    Nobody,
+}
+
+/// The decision, with what people are told.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// What to do.
+    pub action: Action,
+    /// For eyes.
+    pub phase: &'static str,
+    /// Who it waits for.
+    pub waiting_on: WaitingOn,
+    /// Until when (I10).
+    pub deadline: Option<DateTime<Utc>>,
+    /// Reason of Progressing.
+    pub reason: String,
+    /// Message of Progressing.
+    pub message: String,
+    /// When to decide again, besides changes of the objects.
+    pub wake: Option<DateTime<Utc>>,
+}
+
+impl Plan {
+    pub(super) fn new(
+        action: Action,
+        phase: &'static str,
+        reason: impl Into<String>,
+        message: impl Into<String>,
+    ) -> Self {
+        Self {
+            action,
+            phase,
+            waiting_on: WaitingOn::Operator,
+            deadline: None,
+            reason: reason.into(),
+            message: message.into(),
+            wake: None,
+        }
+    }
+
+    pub(super) fn on(self, waiting_on: WaitingOn) -> Self {
+        Self { waiting_on, ..self }
+    }
+
+    pub(super) fn until(self, deadline: DateTime<Utc>) -> Self {
+        Self { deadline: Some(deadline), wake: Some(self.wake.map_or(deadline, |w| w.min(deadline))), ..self }
+    }
+
+    pub(super) fn again(self, at: DateTime<Utc>) -> Self {
+        Self { wake: Some(at), ..self }
+    }
+
+    pub(super) fn finish(terminal: Terminal) -> Self {
+        let (phase, reason, message) = match &terminal {
+            Terminal::Restored { kept_database, .. } => {
+                ("Complete", "Restored".to_owned(), format!("restored; the old database is kept as {kept_database}"))
+            }
+            Terminal::Exported(e) => ("Complete", "Exported".to_owned(), format!("exported to {}", e.key)),
+            Terminal::Denied(why) => ("Denied", "Denied".to_owned(), why.clone()),
+            Terminal::Expired { reason, message } => ("Expired", (*reason).to_owned(), message.clone()),
+            Terminal::Failed { reason, message } => ("Failed", reason.clone(), message.clone()),
+            Terminal::NeedsAttention { reason, message } => ("NeedsAttention", reason.clone(), message.clone()),
+        };
+        Self::new(Action::Finish(terminal), phase, reason, message).on(WaitingOn::Nobody)
+    }
+
+    pub(super) fn fail(reason: &str, message: &str) -> Self {
+        Self::finish(Terminal::Failed { reason: reason.to_owned(), message: message.to_owned() })
+    }
+
+    pub(super) fn attention(reason: &str, message: String) -> Self {
+        Self::finish(Terminal::NeedsAttention { reason: reason.to_owned(), message })
+    }
+}

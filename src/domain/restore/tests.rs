@@ -1,0 +1,217 @@
+//! The life of a request, one mutation at a time.
+
+use super::*;
+use crate::domain::gate::FourEyes;
+use crate::domain::job::Preflight;
+use proptest::prelude::*;
+
+fn at(text: &str) -> DateTime<Utc> {
+    text.parse().unwrap()
+}
+
+fn now() -> DateTime<Utc> {
+    at("2026-11-22T12:00:00Z")
+}
+
+/// A FullRestore with both keys turned, ready to prepare.
+fn ready() -> Facts {
+    Facts {
+        created: at("2026-11-22T10:00:00Z"),
+        approved_since: Some(at("2026-11-22T11:00:00Z")),
+        deleting: false,
+        ended: false,
+        pinned: true,
+        eligibility: Eligibility::Yes,
+        keys: Keys {
+            mode: Mode::FullRestore,
+            eligible: true,
+            held: true,
+            approval: Approval::Approved { by: "anna".into() },
+            payment: Payment::Paid { by: "billing".into() },
+            requested_by: None,
+            four_eyes: FourEyes::None,
+            authority: Ok(()),
+        },
+        held_until: Some(at("2026-12-10T00:00:00Z")),
+        claim: None,
+        preflight: Step::Succeeded(Done::Preflighted(Preflight::default())),
+        prepare: Step::None,
+        cutover: Step::None,
+        export: Step::None,
+        lane_free: true,
+        not_before: None,
+        not_after: None,
+        patience: Patience { approval: TimeDelta::hours(72), payment: TimeDelta::hours(120) },
+    }
+}
+
+fn with(mutate: impl Fn(&mut Facts)) -> Plan {
+    let mut facts = ready();
+    mutate(&mut facts);
+    decide(&facts, now())
+}
+
+fn failed(attempt: i32, retryable: bool) -> Step {
+    Step::Failed { attempt, retryable, reason: "DiskFull".into(), message: "no room".into(), at: now() }
+}
+
+fn prepared() -> Step {
+    Step::Succeeded(Done::Prepared { live_oid: 1, new_oid: 2, new_database: "n".into(), rows: 1, tables: 1 })
+}
+
+fn lost() -> Step {
+    Step::Lost { attempt: 1, message: "gone".into() }
+}
+
+fn claim(minutes_ago: i64, job_seen: bool) -> Option<Claim> {
+    Some(Claim { at: now() - TimeDelta::minutes(minutes_ago), job_seen })
+}
+
+#[test]
+fn both_keys_lead_to_prepare_then_to_the_claim() {
+    assert_eq!(with(|_| ()).action, Action::Start(RestoreStep::Prepare, 1));
+    assert_eq!(with(|f| f.prepare = prepared()).action, Action::Claim(RestoreStep::Cutover));
+    assert_eq!(with(|f| f.keys.mode = Mode::CrmExport).action, Action::Claim(RestoreStep::Export));
+}
+
+#[test]
+fn checking_pins_holds_and_looks_in_this_order() {
+    assert_eq!(with(|f| (f.pinned, f.keys.held) = (false, false)).action, Action::Pin);
+    assert_eq!(with(|f| f.keys.held = false).action, Action::Hold);
+    assert_eq!(with(|f| f.preflight = Step::None).action, Action::Start(RestoreStep::Preflight, 1));
+    assert_eq!(with(|f| f.preflight = failed(1, true)).action, Action::Nothing, "at most one in ten minutes");
+}
+
+#[test]
+fn i10_every_wait_says_for_whom_and_until_when() {
+    let approval = with(|f| f.keys.approval = Approval::Undecided);
+    assert_eq!((approval.phase, approval.waiting_on), ("AwaitingApproval", WaitingOn::Helpdesk));
+    assert_eq!(approval.deadline, Some(at("2026-11-25T10:00:00Z")));
+    let payment = with(|f| f.keys.payment = Payment::Open);
+    assert_eq!((payment.phase, payment.waiting_on), ("AwaitingPayment", WaitingOn::Billing));
+    assert_eq!(payment.deadline, Some(at("2026-11-27T11:00:00Z")));
+    let policies = with(|f| f.keys.authority = Err("binding gone".into()));
+    assert_eq!((policies.waiting_on, policies.reason.as_str()), (WaitingOn::PlatformTeam, "PoliciesMissing"));
+    for plan in [approval, payment, policies] {
+        assert!(plan.deadline.is_some() && plan.wake.is_some_and(|w| Some(w) <= plan.deadline), "{plan:?}");
+    }
+}
+
+#[test]
+fn payment_before_approval_is_kept_and_runs_nothing() {
+    let plan = with(|f| f.keys.approval = Approval::Undecided);
+    assert_eq!(plan.action, Action::Nothing);
+    assert!(plan.message.contains("payment is kept"));
+}
+
+#[test]
+fn deadlines_end_a_request_with_their_own_reason() {
+    let late = |mutate: &dyn Fn(&mut Facts)| match with(mutate).action {
+        Action::Finish(Terminal::Expired { reason, .. }) => reason,
+        other => panic!("{other:?}"),
+    };
+    let long_ago = at("2026-11-10T00:00:00Z");
+    assert_eq!(late(&|f| (f.created, f.keys.approval) = (long_ago, Approval::Undecided)), "ApprovalExpired");
+    assert_eq!(late(&|f| (f.approved_since, f.keys.payment) = (Some(long_ago), Payment::Open)), "PaymentExpired");
+    assert_eq!(late(&|f| f.held_until = Some(long_ago)), "HoldExpired");
+}
+
+#[test]
+fn a_denial_and_an_impossible_request_end_it() {
+    let denied = with(|f| f.keys.approval = Approval::Denied { by: "anna".into(), why: "not the owner".into() });
+    assert!(matches!(denied.action, Action::Finish(Terminal::Denied(why)) if why.contains("not the owner")));
+    let never = Eligibility::Never { reason: "NoCopyOfThatDay".into(), message: "none".into() };
+    let failed = with(|f| f.eligibility = never.clone());
+    assert!(matches!(failed.action, Action::Finish(Terminal::Failed { reason, .. }) if reason == "NoCopyOfThatDay"));
+}
+
+#[test]
+fn repeatable_steps_get_three_attempts() {
+    assert_eq!(with(|f| f.prepare = failed(1, true)).action, Action::Start(RestoreStep::Prepare, 2));
+    assert!(matches!(with(|f| f.prepare = failed(3, true)).action, Action::Finish(Terminal::Failed { .. })));
+    assert!(matches!(with(|f| f.prepare = failed(1, false)).action, Action::Finish(Terminal::Failed { .. })));
+    assert_eq!(with(|f| f.prepare = lost()).action, Action::Start(RestoreStep::Prepare, 2));
+    let export = |f: &mut Facts| (f.keys.mode, f.claim) = (Mode::CrmExport, claim(60, true));
+    assert_eq!(
+        with(|f| (export(f), f.export = lost()).1).action,
+        Action::Start(RestoreStep::Export, 2),
+        "an export can be written again"
+    );
+}
+
+#[test]
+fn i2_an_unknown_cut_over_is_never_tried_again() {
+    let attention = |mutate: &dyn Fn(&mut Facts)| match with(mutate).action {
+        Action::Finish(Terminal::NeedsAttention { reason, .. }) => reason,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(attention(&|f| (f.claim, f.cutover) = (claim(1, true), lost())), "CutoverOutcomeUnknown");
+    assert_eq!(attention(&|f| f.claim = claim(1, true)), "CutoverJobGone");
+    assert_eq!(attention(&|f| f.claim = claim(6, false)), "CutoverNeverStarted");
+    assert_eq!(with(|f| f.claim = claim(1, false)).action, Action::Start(RestoreStep::Cutover, 1));
+}
+
+#[test]
+fn a_claim_outlives_revocation_and_deletion() {
+    let plan = with(|f| {
+        f.claim = claim(1, true);
+        f.cutover = Step::Running { attempt: 1 };
+        f.deleting = true;
+        f.keys.approval = Approval::Denied { by: "anna".into(), why: "too late".into() };
+    });
+    assert_eq!((plan.action, plan.phase), (Action::Nothing, "CuttingOver"));
+    assert_eq!(with(|f| f.deleting = true).action, Action::Release, "before the claim it just goes");
+}
+
+#[test]
+fn a_maintenance_window_is_waited_for_and_not_overrun() {
+    let begin = at("2026-11-23T01:00:00Z");
+    let plan = with(|f| (f.prepare, f.not_before) = (prepared(), Some(begin)));
+    assert_eq!((plan.reason.as_str(), plan.wake), ("AwaitingWindow", Some(begin)));
+    let missed = with(|f| (f.prepare, f.not_after) = (prepared(), Some(at("2026-11-22T11:00:00Z"))));
+    assert!(matches!(missed.action, Action::Finish(Terminal::Failed { reason, .. }) if reason == "WindowMissed"));
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        Just(Step::None),
+        Just(Step::Running { attempt: 1 }),
+        Just(prepared()),
+        Just(failed(1, true)),
+        Just(failed(3, false)),
+        Just(lost()),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn i1_no_job_and_no_claim_unless_every_lock_is_open(
+        prepare in step(), preflight in step(), export_mode: bool, pinned: bool, held: bool, eligible: bool,
+        approved: bool, paid: bool, intact: bool, ended: bool, deleting: bool,
+    ) {
+        let mut f = ready();
+        if export_mode { f.keys.mode = Mode::CrmExport }
+        if !approved { f.keys.approval = Approval::Undecided }
+        if !paid { f.keys.payment = Payment::Open }
+        if !intact { f.keys.authority = Err("x".into()) }
+        if !eligible {
+            f.eligibility = Eligibility::NotYet { reason: "X".into(), message: String::new() };
+        }
+        (f.prepare, f.preflight, f.pinned, f.keys.held, f.keys.eligible) = (prepare, preflight, pinned, held, eligible);
+        (f.ended, f.deleting) = (ended, deleting);
+        let acts = matches!(
+            decide(&f, now()).action,
+            Action::Claim(_) | Action::Start(RestoreStep::Prepare | RestoreStep::Cutover | RestoreStep::Export, _)
+        );
+        let open = pinned && held && eligible && approved && paid && intact && !ended && !deleting;
+        prop_assert!(!acts || open, "{:?}", decide(&f, now()));
+    }
+
+    #[test]
+    fn i2_an_ended_request_only_lets_go(prepare in step(), cutover in step(), export in step(), claimed: bool) {
+        let mut f = ready();
+        (f.prepare, f.cutover, f.export, f.ended) = (prepare, cutover, export, true);
+        f.claim = if claimed { claim(1, true) } else { None };
+        prop_assert_eq!(decide(&f, now()).action, Action::Release);
+    }
+}
