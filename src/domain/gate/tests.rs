@@ -98,7 +98,7 @@ fn i7_another_tenants_copy_is_refused_by_each_identity_field() {
 #[test]
 fn a_pinned_copy_does_not_age_while_people_decide() {
     let pinned: &'static Candidate = Box::leak(Box::new(copy("2026-11-10", "acme")));
-    assert_eq!(refusal(|e| (e.pinned, e.copies) = (Some(pinned), Ok(&[]))), None);
+    assert_eq!(refusal(|e| (e.pinned, e.copies) = (Some(pinned), Ok(&[][..]))), None);
 }
 
 fn keys() -> Keys {

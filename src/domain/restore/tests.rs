@@ -1,7 +1,7 @@
 //! The life of a request, one mutation at a time.
 
 use super::*;
-use crate::domain::gate::FourEyes;
+use crate::domain::gate::{FourEyes, Keys};
 use crate::domain::job::Preflight;
 use proptest::prelude::*;
 

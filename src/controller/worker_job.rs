@@ -1,0 +1,335 @@
+//! The only builder of Jobs and pods: from a task to a restricted pod that mounts its secrets and has no Kubernetes token.
+
+use crate::domain::job::{EXIT_REFUSED, Work, WorkError};
+use crate::domain::target::StorageTarget;
+use k8s_openapi::api::batch::v1::{
+    Job, JobSpec, PodFailurePolicy, PodFailurePolicyOnExitCodesRequirement, PodFailurePolicyOnPodConditionsPattern,
+    PodFailurePolicyRule,
+};
+use k8s_openapi::api::core::v1::{
+    Capabilities, ConfigMapVolumeSource, Container, EmptyDirVolumeSource, EnvVar, EnvVarSource, KeyToPath,
+    LocalObjectReference, ObjectFieldSelector, PodSecurityContext, PodSpec, PodTemplateSpec, ResourceRequirements,
+    SeccompProfile, SecretVolumeSource, SecurityContext, Volume, VolumeMount,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use std::collections::BTreeMap;
+
+/// The user that the image runs as.
+const UID: i64 = 65532;
+/// Where a pod's scratch is: client tools keep their private files there, nothing tenant-sized.
+const SCRATCH: &str = "/tmp";
+/// Seconds between SIGTERM and SIGKILL: time to abort an upload.
+const GRACE_SECONDS: i64 = 30;
+
+/// Labels and annotations that Jobs are found by.
+pub mod mark {
+    /// Label: `dump` or `restore`.
+    pub const LANE: &str = "sennight.dev/lane";
+    /// Label: the DatabaseServer.
+    pub const SERVER: &str = "sennight.dev/server";
+    /// Label: the RestoreRequest's UID.
+    pub const REQUEST: &str = "sennight.dev/restore-request-uid";
+    /// Label: the restore step.
+    pub const STEP: &str = "sennight.dev/step";
+    /// Annotation: the RestoreRequest's name.
+    pub const REQUEST_NAME: &str = "sennight.dev/restore-request";
+    /// Annotation: JSON list of the dump tasks' schedules, each with the run it answers.
+    pub const RUNS: &str = "sennight.dev/runs";
+    /// Value of [`LANE`] for dumps.
+    pub const DUMP: &str = "dump";
+    /// Value of [`LANE`] for restores.
+    pub const RESTORE: &str = "restore";
+}
+
+/// A Secret or ConfigMap and where its keys appear as files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mount {
+    /// Name of the object.
+    pub source: Source,
+    /// Directory in the pod.
+    pub path: String,
+}
+
+/// What is mounted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// All keys of a Secret.
+    Secret(String),
+    /// One key of a Secret, under a file name.
+    SecretKey {
+        /// The Secret.
+        name: String,
+        /// Its key.
+        key: String,
+        /// The file.
+        file: String,
+    },
+    /// One key of a ConfigMap, under a file name.
+    ConfigMapKey {
+        /// The ConfigMap.
+        name: String,
+        /// Its key.
+        key: String,
+        /// The file.
+        file: String,
+    },
+}
+
+/// What every worker pod of an installation shares.
+#[derive(Debug, Clone)]
+pub struct PodDefaults {
+    /// Image.
+    pub image: String,
+    /// `IfNotPresent`, `Always` or `Never`.
+    pub pull_policy: String,
+    /// Secrets for pulling it.
+    pub pull_secrets: Vec<String>,
+    /// Requests and limits.
+    pub resources: ResourceRequirements,
+    /// Seconds that a finished Job is kept for people to look at.
+    pub ttl_seconds: i32,
+}
+
+/// One Job.
+#[derive(Debug, Clone)]
+pub struct WorkerJob {
+    /// Fixed name: the lock against a second creation.
+    pub name: String,
+    /// Namespace of the custom resource that it works for.
+    pub namespace: String,
+    /// Its owner.
+    pub owner: OwnerReference,
+    /// Labels besides the standard ones.
+    pub labels: BTreeMap<String, String>,
+    /// Annotations.
+    pub annotations: BTreeMap<String, String>,
+    /// What it does.
+    pub work: Work,
+    /// The bucket.
+    pub storage: StorageTarget,
+    /// Secrets and CAs.
+    pub mounts: Vec<Mount>,
+    /// Service account of the pod; its token is not mounted unless a cloud identity rides on it.
+    pub service_account: Option<String>,
+    /// Longest run in seconds.
+    pub deadline_seconds: i64,
+}
+
+impl WorkerJob {
+    /// The Job. Fails only if a task cannot be written as JSON.
+    pub fn build(&self, defaults: &PodDefaults) -> Result<Job, WorkError> {
+        let mut labels = self.labels.clone();
+        labels.insert("app.kubernetes.io/name".to_owned(), "sennight-worker".to_owned());
+        labels.insert("app.kubernetes.io/managed-by".to_owned(), "sennight".to_owned());
+        let template = PodTemplateSpec {
+            metadata: Some(ObjectMeta { labels: Some(labels.clone()), ..ObjectMeta::default() }),
+            spec: Some(self.pod(defaults)?),
+        };
+        Ok(Job {
+            metadata: ObjectMeta {
+                name: Some(self.name.clone()),
+                namespace: Some(self.namespace.clone()),
+                labels: Some(labels),
+                annotations: Some(self.annotations.clone()),
+                owner_references: Some(vec![self.owner.clone()]),
+                ..ObjectMeta::default()
+            },
+            spec: Some(JobSpec {
+                // Attempts are the operator's, each under its own name: a Job that retries by itself would run a
+                // destructive step twice.
+                backoff_limit: Some(0),
+                active_deadline_seconds: Some(self.deadline_seconds),
+                ttl_seconds_after_finished: Some(defaults.ttl_seconds),
+                pod_failure_policy: Some(failure_policy()),
+                pod_replacement_policy: Some("Failed".to_owned()),
+                template,
+                ..JobSpec::default()
+            }),
+            status: None,
+        })
+    }
+
+    fn pod(&self, defaults: &PodDefaults) -> Result<PodSpec, WorkError> {
+        let (mut volumes, mut volume_mounts) = (Vec::new(), Vec::new());
+        for (n, mount) in self.mounts.iter().enumerate() {
+            let name = format!("mount-{n}");
+            volumes.push(volume(&name, &mount.source));
+            volume_mounts.push(VolumeMount {
+                name,
+                mount_path: mount.path.clone(),
+                read_only: Some(true),
+                ..VolumeMount::default()
+            });
+        }
+        let scratch = EmptyDirVolumeSource::default();
+        volumes.push(Volume { name: "scratch".to_owned(), empty_dir: Some(scratch), ..Volume::default() });
+        volume_mounts.push(VolumeMount {
+            name: "scratch".to_owned(),
+            mount_path: SCRATCH.to_owned(),
+            ..VolumeMount::default()
+        });
+        Ok(PodSpec {
+            containers: vec![Container {
+                name: "worker".to_owned(),
+                image: Some(defaults.image.clone()),
+                image_pull_policy: Some(defaults.pull_policy.clone()),
+                args: Some(self.work.to_argv(&self.storage)?),
+                env: Some(environment()),
+                resources: Some(defaults.resources.clone()),
+                security_context: Some(container_security()),
+                volume_mounts: Some(volume_mounts),
+                termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
+                ..Container::default()
+            }],
+            volumes: Some(volumes),
+            image_pull_secrets: Some(
+                defaults.pull_secrets.iter().map(|name| LocalObjectReference { name: name.clone() }).collect(),
+            )
+            .filter(|secrets: &Vec<_>| !secrets.is_empty()),
+            restart_policy: Some("Never".to_owned()),
+            service_account_name: self.service_account.clone(),
+            // I9: no Kubernetes token. Cloud identities project their own, independent of this switch.
+            automount_service_account_token: Some(false),
+            enable_service_links: Some(false),
+            termination_grace_period_seconds: Some(GRACE_SECONDS),
+            security_context: Some(pod_security()),
+            ..PodSpec::default()
+        })
+    }
+}
+
+/// A drained node costs time, not the task; a refusal (exit code 3) is final.
+fn failure_policy() -> PodFailurePolicy {
+    PodFailurePolicy {
+        rules: vec![
+            PodFailurePolicyRule {
+                action: "FailJob".to_owned(),
+                on_exit_codes: Some(PodFailurePolicyOnExitCodesRequirement {
+                    container_name: Some("worker".to_owned()),
+                    operator: "In".to_owned(),
+                    values: vec![EXIT_REFUSED],
+                }),
+                ..PodFailurePolicyRule::default()
+            },
+            PodFailurePolicyRule {
+                action: "FailJob".to_owned(),
+                on_pod_conditions: Some(vec![PodFailurePolicyOnPodConditionsPattern {
+                    status: "True".to_owned(),
+                    type_: "DisruptionTarget".to_owned(),
+                }]),
+                ..PodFailurePolicyRule::default()
+            },
+        ],
+    }
+}
+
+fn environment() -> Vec<EnvVar> {
+    let field = |name: &str, path: &str| EnvVar {
+        name: name.to_owned(),
+        value_from: Some(EnvVarSource {
+            field_ref: Some(ObjectFieldSelector { field_path: path.to_owned(), ..ObjectFieldSelector::default() }),
+            ..EnvVarSource::default()
+        }),
+        ..EnvVar::default()
+    };
+    vec![
+        field("SENNIGHT_JOB_UID", "metadata.labels['batch.kubernetes.io/controller-uid']"),
+        field("SENNIGHT_POD", "metadata.name"),
+        EnvVar { name: "TMPDIR".to_owned(), value: Some(SCRATCH.to_owned()), ..EnvVar::default() },
+    ]
+}
+
+fn volume(name: &str, source: &Source) -> Volume {
+    let item = |key: &str, file: &str| Some(vec![KeyToPath { key: key.into(), path: file.into(), mode: None }]);
+    let secret = |secret_name: &str, items| SecretVolumeSource {
+        secret_name: Some(secret_name.to_owned()),
+        items,
+        default_mode: Some(0o440),
+        // A missing Secret fails its own task with a reason instead of leaving the pod pending for ever.
+        optional: Some(true),
+    };
+    let (secret, config_map) = match source {
+        Source::Secret(name) => (Some(secret(name, None)), None),
+        Source::SecretKey { name, key, file } => (Some(secret(name, item(key, file))), None),
+        Source::ConfigMapKey { name, key, file } => {
+            let map = ConfigMapVolumeSource {
+                name: name.clone(),
+                items: item(key, file),
+                optional: Some(true),
+                ..ConfigMapVolumeSource::default()
+            };
+            (None, Some(map))
+        }
+    };
+    Volume { name: name.to_owned(), secret, config_map, ..Volume::default() }
+}
+
+fn pod_security() -> PodSecurityContext {
+    PodSecurityContext {
+        run_as_non_root: Some(true),
+        run_as_user: Some(UID),
+        run_as_group: Some(UID),
+        fs_group: Some(UID),
+        seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".to_owned(), ..SeccompProfile::default() }),
+        ..PodSecurityContext::default()
+    }
+}
+
+fn container_security() -> SecurityContext {
+    SecurityContext {
+        allow_privilege_escalation: Some(false),
+        read_only_root_filesystem: Some(true),
+        capabilities: Some(Capabilities { drop: Some(vec!["ALL".to_owned()]), ..Capabilities::default() }),
+        ..SecurityContext::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::job::VerifyTask;
+
+    fn job() -> Job {
+        let copy = serde_json::json!({"prefix": "daily/n/s/x/", "id": "20261122T021000Z-1a2b3c4d"});
+        let task: VerifyTask = serde_json::from_value(serde_json::json!({"name": "v", "copy": copy})).unwrap();
+        let worker = WorkerJob {
+            name: "j".into(),
+            namespace: "n".into(),
+            owner: OwnerReference { uid: "u".into(), ..OwnerReference::default() },
+            labels: BTreeMap::new(),
+            annotations: BTreeMap::new(),
+            work: Work::Verify(vec![task]),
+            storage: Work::parse_storage(r#"{"bucket":"b","credentialsDir":"/secrets/s3"}"#).unwrap(),
+            mounts: vec![Mount { source: Source::Secret("s3".into()), path: "/secrets/s3".into() }],
+            service_account: None,
+            deadline_seconds: 60,
+        };
+        let defaults = PodDefaults {
+            image: "i".into(),
+            pull_policy: "Never".into(),
+            pull_secrets: vec![],
+            resources: ResourceRequirements::default(),
+            ttl_seconds: 600,
+        };
+        worker.build(&defaults).unwrap()
+    }
+
+    #[test]
+    fn i9_a_worker_pod_is_restricted_and_has_no_token() {
+        let pod = job().spec.unwrap().template.spec.unwrap();
+        assert_eq!(pod.automount_service_account_token, Some(false));
+        assert_eq!(pod.security_context.unwrap().run_as_non_root, Some(true));
+        let container = &pod.containers[0];
+        let security = container.security_context.as_ref().unwrap();
+        assert_eq!(security.read_only_root_filesystem, Some(true));
+        assert_eq!(security.capabilities.as_ref().unwrap().drop, Some(vec!["ALL".to_owned()]));
+        assert_eq!(container.args.as_ref().unwrap()[0], "verify");
+    }
+
+    #[test]
+    fn i2_a_job_never_retries_by_itself() {
+        let spec = job().spec.unwrap();
+        assert_eq!((spec.backoff_limit, spec.pod_replacement_policy.as_deref()), (Some(0), Some("Failed")));
+        assert_eq!(spec.template.spec.unwrap().restart_policy.as_deref(), Some("Never"));
+    }
+}
