@@ -3,3 +3,4 @@
 //! The map of the house is in CONTRIBUTING.md; the import table of the rooms is enforced by `tests/architecture.rs`.
 
 pub mod domain;
+pub mod engine;

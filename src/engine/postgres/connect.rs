@@ -1,0 +1,261 @@
+//! Connections: credentials from mounted files, TLS by mode, and the session settings without which rows are not the
+//! same text twice.
+
+use super::error::{EngineError, words};
+use super::tls;
+use crate::domain::target::{DatabaseTarget, TlsMode};
+use std::error::Error as _;
+use std::ops::{Deref, DerefMut};
+use std::path::Path;
+use std::time::Duration;
+use tokio::task::JoinHandle;
+use tokio_postgres::config::SslMode;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::tls::{MakeTlsConnect, NoTls, TlsConnect};
+use tokio_postgres::{Client, Config, Socket};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+/// Address lookup, TCP, TLS and login together.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a session may take to say goodbye.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+/// The oldest major that has what the engine relies on.
+const OLDEST_MAJOR: i32 = 13;
+
+/// pg_dump's own settings, and three that it leaves to the database: without them `timestamptz` text depends on the
+/// role's zone, `money` on its locale, and a load on the role's default isolation. Both directions use them.
+const SETTINGS: &str = "SELECT pg_catalog.set_config('search_path', '', false);
+SET row_security = off;
+SET datestyle = ISO;
+SET intervalstyle = postgres;
+SET extra_float_digits = 3;
+SET bytea_output = hex;
+SET xmloption = content;
+SET synchronize_seqscans = off;
+SET standard_conforming_strings = on;
+SET timezone = 'UTC';
+SET lc_monetary = 'C';
+SET default_transaction_isolation = 'read committed';
+SET statement_timeout = 0;
+SET lock_timeout = 0;
+SET idle_in_transaction_session_timeout = 0;";
+
+/// User name and password. No `Debug`: they never reach a log.
+pub struct Credentials {
+    /// The role.
+    pub username: String,
+    /// Its password.
+    pub password: String,
+}
+
+impl Credentials {
+    /// Reads the files `username` and `password`; one line end after the value is not part of it.
+    pub fn read(dir: &str) -> Result<Self, EngineError> {
+        let file = |name: &str| {
+            let path = Path::new(dir).join(name);
+            std::fs::read_to_string(&path)
+                .map(|text| {
+                    let text = text.strip_suffix('\n').unwrap_or(&text);
+                    text.strip_suffix('\r').unwrap_or(text).to_owned()
+                })
+                .map_err(|source| EngineError::CredentialsUnreadable { path, source })
+        };
+        Ok(Self {
+            username: file("username")?,
+            password: file("password")?,
+        })
+    }
+}
+
+/// A connection that ends with the value: dropped in the middle of a COPY it closes the socket at once instead of
+/// reading the rest of the table.
+pub struct Session {
+    client: Client,
+    driver: Driver,
+    server_major: i32,
+    encoding: String,
+    backend_pid: i32,
+}
+
+struct Driver(JoinHandle<()>);
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Session {
+    /// The server's major version.
+    pub fn server_major(&self) -> i32 {
+        self.server_major
+    }
+
+    /// The database's encoding. Statements and answers are UTF-8 whatever it is; COPY takes it by its ENCODING option.
+    pub fn encoding(&self) -> &str {
+        &self.encoding
+    }
+
+    /// The process id of the server's side: what `pg_terminate_backend` takes.
+    pub fn backend_pid(&self) -> i32 {
+        self.backend_pid
+    }
+
+    /// Says goodbye, so that the server's log shows no lost connection.
+    pub async fn close(self) {
+        let Self {
+            client, mut driver, ..
+        } = self;
+        drop(client);
+        let _ = tokio::time::timeout(CLOSE_TIMEOUT, &mut driver.0).await;
+    }
+}
+
+impl Deref for Session {
+    type Target = Client;
+    fn deref(&self) -> &Client {
+        &self.client
+    }
+}
+
+impl DerefMut for Session {
+    fn deref_mut(&mut self) -> &mut Client {
+        &mut self.client
+    }
+}
+
+/// Opens a session on `database` (the tenant's own, the maintenance one or a prepared one) with the engine's settings.
+/// It must reach the server itself: a pooler in transaction mode would lose settings and snapshots.
+pub async fn connect(
+    target: &DatabaseTarget,
+    database: &str,
+    application_name: &str,
+) -> Result<Session, EngineError> {
+    let credentials = Credentials::read(&target.credentials_dir)?;
+    let mut config = Config::new();
+    config
+        .host(&target.host)
+        .port(target.port)
+        .user(&credentials.username)
+        .password(&credentials.password)
+        .dbname(database)
+        .application_name(application_name)
+        .connect_timeout(CONNECT_TIMEOUT)
+        .keepalives_idle(Duration::from_secs(30))
+        .keepalives_interval(Duration::from_secs(10))
+        .keepalives_retries(3)
+        .ssl_mode(if target.tls.mode == TlsMode::Disable {
+            SslMode::Disable
+        } else {
+            SslMode::Require
+        });
+    let opened = match tls::client_config(target)? {
+        None => open(&config, NoTls, target, database).await?,
+        Some(tls) => open(&config, MakeRustlsConnect::new(tls), target, database).await?,
+    };
+    prepare(opened).await
+}
+
+async fn open<T>(
+    config: &Config,
+    tls: T,
+    target: &DatabaseTarget,
+    database: &str,
+) -> Result<(Client, Driver), EngineError>
+where
+    T: MakeTlsConnect<Socket>,
+    T::Stream: Send + 'static,
+    <T::TlsConnect as TlsConnect<Socket>>::Future: Send,
+{
+    let (client, connection) = tokio::time::timeout(CONNECT_TIMEOUT, config.connect(tls))
+        .await
+        .map_err(|_| EngineError::Unreachable {
+            host: target.host.clone(),
+            port: target.port,
+            why: format!("no answer within {} s", CONNECT_TIMEOUT.as_secs()),
+        })?
+        .map_err(|error| refused(target, database, &error))?;
+    let driver = tokio::spawn(async move {
+        // Whoever waits for an answer gets the error; here it would be told twice.
+        if let Err(error) = connection.await {
+            tracing::debug!(error = words(&error), "a database connection ended");
+        }
+    });
+    Ok((client, Driver(driver)))
+}
+
+async fn prepare((client, driver): (Client, Driver)) -> Result<Session, EngineError> {
+    let failed = |error| EngineError::query("preparing the session", error);
+    let row = client
+        .query_one(
+            "SELECT current_setting('server_version_num')::int / 10000,
+                    pg_catalog.getdatabaseencoding()::text, pg_catalog.pg_backend_pid()",
+            &[],
+        )
+        .await
+        .map_err(failed)?;
+    let server_major: i32 = row.try_get(0).map_err(failed)?;
+    if server_major < OLDEST_MAJOR {
+        return Err(EngineError::UnsupportedServer { major: server_major });
+    }
+    let mut settings = SETTINGS.to_owned();
+    if server_major >= 14 {
+        // The second one makes a server notice within seconds that a killed worker's query has no reader any more.
+        settings.push_str("SET idle_session_timeout = 0; SET client_connection_check_interval = '10s';");
+    }
+    if server_major >= 17 {
+        settings.push_str("SET transaction_timeout = 0;");
+    }
+    client.batch_execute(&settings).await.map_err(failed)?;
+    Ok(Session {
+        server_major,
+        encoding: row.try_get(1).map_err(failed)?,
+        backend_pid: row.try_get(2).map_err(failed)?,
+        client,
+        driver,
+    })
+}
+
+fn refused(target: &DatabaseTarget, database: &str, error: &tokio_postgres::Error) -> EngineError {
+    let (host, port, why) = (target.host.clone(), target.port, words(error));
+    let Some(code) = error.code() else {
+        return if tls_is_to_blame(error) {
+            EngineError::TlsRefused { host, port, why }
+        } else {
+            EngineError::Unreachable { host, port, why }
+        };
+    };
+    match code {
+        c if *c == SqlState::INVALID_CATALOG_NAME => EngineError::DatabaseMissing {
+            host,
+            port,
+            database: database.to_owned(),
+        },
+        c if c.code().starts_with("28") || *c == SqlState::INSUFFICIENT_PRIVILEGE => {
+            EngineError::LoginRefused { host, port, why }
+        }
+        c if c.code().starts_with("53") || c.code().starts_with("57P") => {
+            EngineError::ServerBusy { host, port, why }
+        }
+        _ => EngineError::Unreachable { host, port, why },
+    }
+}
+
+/// A handshake that rustls refused, or a server that answered "no TLS here".
+fn tls_is_to_blame(error: &tokio_postgres::Error) -> bool {
+    if error.to_string().contains("TLS") {
+        return true;
+    }
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        let inside = next
+            .downcast_ref::<std::io::Error>()
+            .and_then(std::io::Error::get_ref)
+            .is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>);
+        if inside || next.is::<rustls::Error>() {
+            return true;
+        }
+        cause = next.source();
+    }
+    false
+}

@@ -1,0 +1,45 @@
+//! PostgreSQL 13 and later: one snapshot read by many connections, `pg_dump` for everything that is not a table's rows.
+
+pub mod connect;
+pub mod error;
+pub mod inventory;
+pub mod read;
+pub mod schema;
+pub mod snapshot;
+mod tls;
+pub mod tools;
+
+pub use connect::{Session, connect};
+pub use error::EngineError;
+
+/// Quotes an identifier.
+pub fn ident(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// Quotes a schema-qualified name.
+pub fn qualified(schema: &str, name: &str) -> String {
+    format!("{}.{}", ident(schema), ident(name))
+}
+
+/// Quotes a string literal; right whatever `standard_conforming_strings` says.
+pub fn literal(text: &str) -> String {
+    let quoted = text.replace('\'', "''");
+    if quoted.contains('\\') {
+        format!(" E'{}'", quoted.replace('\\', "\\\\"))
+    } else {
+        format!("'{quoted}'")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quotes_cannot_be_left() {
+        assert_eq!(qualified("a\"b", "c.d"), "\"a\"\"b\".\"c.d\"");
+        assert_eq!(literal("it's"), "'it''s'");
+        assert_eq!(literal("\\'; DROP"), " E'\\\\''; DROP'");
+    }
+}

@@ -1,0 +1,139 @@
+//! One instant of a database, shared by many connections. The order of the statements is the point: the locks come
+//! first, the snapshot second, and only then is the list of tables believed. Any other order lets a TRUNCATE that
+//! commits in between make a table look empty to a snapshot that is older.
+
+use super::connect::{Session, connect};
+use super::error::EngineError;
+use super::inventory::Inventory;
+use super::{literal, qualified};
+use crate::domain::target::DatabaseTarget;
+use chrono::{DateTime, Utc};
+use std::time::Duration;
+
+/// How often a list of tables that changed under the locks is made anew before the dump is given up.
+const ATTEMPTS: u32 = 3;
+
+/// The connection that holds the locks and the snapshot. All others must be done before it ends.
+pub struct Leader {
+    /// The connection, inside the transaction.
+    pub session: Session,
+    /// What the snapshot sees.
+    pub inventory: Inventory,
+    /// The snapshot's name for `SET TRANSACTION SNAPSHOT` and `pg_dump --snapshot`.
+    pub snapshot: String,
+    /// When it was taken, by the server's clock.
+    pub taken_at: DateTime<Utc>,
+}
+
+/// Takes locks and snapshot. `lock_timeout` bounds the wait for each table: a dump that waits stands in front of
+/// everybody who comes after it.
+pub async fn open(
+    target: &DatabaseTarget,
+    application_name: &str,
+    lock_timeout: Duration,
+) -> Result<Leader, EngineError> {
+    let session = connect(target, &target.database, application_name).await?;
+    let timeout = format!("SET lock_timeout = {}", lock_timeout.as_millis());
+    session
+        .batch_execute(&timeout)
+        .await
+        .map_err(|e| EngineError::query("setting the lock timeout", e))?;
+    let mut attempt = 1;
+    loop {
+        match take(&session).await {
+            Ok((inventory, snapshot, taken_at)) => {
+                return Ok(Leader {
+                    session,
+                    inventory,
+                    snapshot,
+                    taken_at,
+                });
+            }
+            Err(error @ EngineError::SchemaChanged { .. }) if attempt < ATTEMPTS => {
+                tracing::info!(%error, attempt, "listing the tables again");
+                attempt += 1;
+                session
+                    .batch_execute("ROLLBACK")
+                    .await
+                    .map_err(|e| EngineError::query("starting again", e))?;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+async fn take(session: &Session) -> Result<(Inventory, String, DateTime<Utc>), EngineError> {
+    let failed = |e| EngineError::query("taking the snapshot", e);
+    let listed = Inventory::read(session).await?;
+    session
+        .batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        .await
+        .map_err(failed)?;
+    if let Some(lock) = lock_statement(&listed) {
+        session
+            .batch_execute(&lock)
+            .await
+            .map_err(|e| EngineError::query("locking the tables", e))?;
+    }
+    // LOCK takes no snapshot. This statement does, just before it reads the clock.
+    let row = session
+        .query_one(
+            "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint, pg_export_snapshot()",
+            &[],
+        )
+        .await
+        .map_err(failed)?;
+    let seen = Inventory::read(session).await?;
+    if let Some(why) = listed.first_difference(&seen) {
+        return Err(EngineError::SchemaChanged {
+            doing: "the tables were being locked".to_owned(),
+            why,
+        });
+    }
+    let micros: i64 = row.try_get(0).map_err(failed)?;
+    let taken_at = DateTime::from_timestamp_micros(micros).unwrap_or_default();
+    Ok((seen, row.try_get(1).map_err(failed)?, taken_at))
+}
+
+fn lock_statement(inventory: &Inventory) -> Option<String> {
+    let tables = inventory
+        .tables
+        .iter()
+        .map(super::inventory::TableInfo::qualified);
+    let parents = inventory
+        .parents
+        .iter()
+        .map(|(schema, name)| qualified(schema, name));
+    let names: Vec<String> = tables.chain(parents).map(|name| format!("ONLY {name}")).collect();
+    (!names.is_empty()).then(|| format!("LOCK TABLE {} IN ACCESS SHARE MODE", names.join(", ")))
+}
+
+/// A further connection that sees what the leader sees.
+pub async fn join(
+    target: &DatabaseTarget,
+    application_name: &str,
+    snapshot: &str,
+) -> Result<Session, EngineError> {
+    let session = connect(target, &target.database, application_name).await?;
+    let begin = format!(
+        "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT {}",
+        literal(snapshot)
+    );
+    session
+        .batch_execute(&begin)
+        .await
+        .map_err(|e| EngineError::query("joining the snapshot", e))?;
+    Ok(session)
+}
+
+/// Proves that every statement of the session's transaction succeeded, and ends it. A connection or a statement that
+/// failed after its last row was read would be found here: COMMIT alone answers a failed transaction with a silent
+/// ROLLBACK.
+pub async fn finish(session: Session) -> Result<(), EngineError> {
+    session
+        .batch_execute("SELECT 1; COMMIT")
+        .await
+        .map_err(|e| EngineError::query("ending the snapshot", e))?;
+    session.close().await;
+    Ok(())
+}

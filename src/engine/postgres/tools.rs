@@ -1,0 +1,295 @@
+//! pg_dump and pg_restore: which one, and how it is run without a name, a password or a library default getting in the
+//! way.
+
+use super::connect::Credentials;
+use super::error::EngineError;
+use super::tls::client_certificate_files;
+use crate::domain::target::{DatabaseTarget, TlsMode};
+use std::ffi::OsString;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::task::JoinHandle;
+
+/// Where Debian and the PGDG packages put every major's programs.
+const DEFAULT_ROOT: &str = "/usr/lib/postgresql";
+/// Environment variable that names another place of the same shape, `<root>/<major>/bin`.
+pub const ROOT_VARIABLE: &str = "SENNIGHT_PG_BIN_ROOT";
+/// How much of a tool's stderr is kept.
+const STDERR_TAIL: usize = 4096;
+
+/// The client tools of one major version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tools {
+    major: i32,
+    bin: PathBuf,
+}
+
+impl Tools {
+    /// The lowest installed major that is not older than the server: pg_dump refuses newer servers, and pg_restore of
+    /// a much newer major sends settings that an old server does not know.
+    pub fn find(server_major: i32) -> Result<Self, EngineError> {
+        let root = std::env::var_os(ROOT_VARIABLE).unwrap_or_else(|| DEFAULT_ROOT.into());
+        Self::find_in(Path::new(&root), server_major)
+    }
+
+    /// [`Tools::find`] under another root.
+    pub fn find_in(root: &Path, server_major: i32) -> Result<Self, EngineError> {
+        let bin = |major: i32| root.join(major.to_string()).join("bin");
+        let mut installed: Vec<i32> = std::fs::read_dir(root)
+            .into_iter()
+            .flatten()
+            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+            .filter(|major| bin(*major).join("pg_dump").is_file())
+            .collect();
+        installed.sort_unstable();
+        match installed.iter().find(|major| **major >= server_major) {
+            Some(major) => Ok(Self {
+                major: *major,
+                bin: bin(*major),
+            }),
+            None => Err(EngineError::ToolMissing {
+                server_major,
+                root: root.to_owned(),
+                installed,
+            }),
+        }
+    }
+
+    /// The tools' major version.
+    pub fn major(&self) -> i32 {
+        self.major
+    }
+
+    /// Name and version of a tool as it prints them, for the manifest.
+    pub async fn version(&self, tool: &str) -> Result<String, EngineError> {
+        let output = Command::new(self.bin.join(tool))
+            .arg("--version")
+            .env_clear()
+            .stdin(Stdio::null())
+            .output()
+            .await
+            .map_err(|source| EngineError::ToolBroken {
+                tool: tool.to_owned(),
+                source,
+            })?;
+        Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    }
+
+    /// A command for `tool` that reaches the database of `access` by its environment alone. `pg_restore` wants to be
+    /// told that it shall connect: give it `--dbname=` with an empty value.
+    pub fn command(&self, tool: &str, access: &Access) -> Command {
+        let mut command = Command::new(self.bin.join(tool));
+        command
+            .env_clear()
+            .envs(access.environment.iter().cloned())
+            .current_dir(access.dir.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        command
+    }
+}
+
+/// How a client tool reaches one database: libpq's environment, with the password in a file that only this process's
+/// user can read. The files go when the value does.
+///
+/// A database name in an argument is read as a connection string if it looks like one (`host=…` would lead the dump to
+/// another server); `PGDATABASE` is taken as it is, and unlike a service file keeps spaces and line ends.
+pub struct Access {
+    dir: tempfile::TempDir,
+    environment: Vec<(&'static str, OsString)>,
+}
+
+impl Access {
+    /// Writes the private files under `$TMPDIR` (in pods an emptyDir).
+    pub fn prepare(
+        target: &DatabaseTarget,
+        database: &str,
+        application_name: &str,
+    ) -> Result<Self, EngineError> {
+        let broken = |source| EngineError::ToolBroken {
+            tool: "the client tools' private directory".to_owned(),
+            source,
+        };
+        let dir = tempfile::Builder::new()
+            .prefix("sennight-")
+            .tempdir()
+            .map_err(broken)?;
+        let credentials = Credentials::read(&target.credentials_dir)?;
+        let passfile = dir.path().join("pgpass");
+        private_file(&passfile, pgpass(&credentials.password).as_bytes()).map_err(broken)?;
+        let mut environment: Vec<(&'static str, OsString)> = vec![
+            // libpq would trust ~/.postgresql/root.crt and read ~/.pgpass.
+            ("HOME", dir.path().into()),
+            ("LC_ALL", "C".into()),
+            ("TZ", "UTC".into()),
+            ("PGHOST", (&target.host).into()),
+            ("PGPORT", target.port.to_string().into()),
+            ("PGDATABASE", database.into()),
+            ("PGUSER", credentials.username.into()),
+            ("PGPASSFILE", passfile.into()),
+            ("PGAPPNAME", application_name.into()),
+            ("PGCONNECT_TIMEOUT", "30".into()),
+            ("PGGSSENCMODE", "disable".into()),
+            ("PGSSLMODE", ssl_mode(target.tls.mode).into()),
+        ];
+        if matches!(target.tls.mode, TlsMode::VerifyCA | TlsMode::VerifyFull) {
+            let roots = target
+                .tls
+                .ca_file
+                .as_ref()
+                .map_or_else(system_roots, PathBuf::from);
+            environment.push(("PGSSLROOTCERT", roots.into()));
+        }
+        if let Some(from) = &target.tls.client_cert_dir {
+            let (certificate, key) = client_certificate_files(from);
+            let bytes = std::fs::read(&key)
+                .map_err(|source| EngineError::CredentialsUnreadable { path: key, source })?;
+            // libpq refuses a key that others may read, and a mounted Secret is group-readable.
+            let copy = dir.path().join("tls.key");
+            private_file(&copy, &bytes).map_err(broken)?;
+            environment.push(("PGSSLCERT", certificate.into()));
+            environment.push(("PGSSLKEY", copy.into()));
+        }
+        Ok(Self { dir, environment })
+    }
+
+    /// The private directory: a place for small scratch files that goes with the value.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+}
+
+fn ssl_mode(mode: TlsMode) -> &'static str {
+    match mode {
+        TlsMode::Disable => "disable",
+        TlsMode::Require => "require",
+        TlsMode::VerifyCA => "verify-ca",
+        TlsMode::VerifyFull => "verify-full",
+    }
+}
+
+/// libpq before 16 cannot be told "the system's store", so it is named.
+fn system_roots() -> PathBuf {
+    std::env::var_os("SSL_CERT_FILE")
+        .map_or_else(|| "/etc/ssl/certs/ca-certificates.crt".into(), PathBuf::from)
+}
+
+fn pgpass(password: &str) -> String {
+    let escaped = password.replace('\\', "\\\\").replace(':', "\\:");
+    format!("*:*:*:*:{escaped}\n")
+}
+
+fn private_file(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?
+        .write_all(bytes)
+}
+
+/// A started tool. Dropped, it is killed.
+pub struct Running {
+    tool: String,
+    child: Child,
+    stderr: JoinHandle<String>,
+}
+
+impl Running {
+    /// Starts `command`, which [`Tools::command`] built.
+    pub fn start(tool: &str, command: &mut Command) -> Result<Self, EngineError> {
+        let mut child = command.spawn().map_err(|source| EngineError::ToolBroken {
+            tool: tool.to_owned(),
+            source,
+        })?;
+        let stderr = child.stderr.take();
+        Ok(Self {
+            tool: tool.to_owned(),
+            child,
+            stderr: tokio::spawn(async move {
+                match stderr {
+                    Some(pipe) => tail(pipe).await,
+                    None => String::new(),
+                }
+            }),
+        })
+    }
+
+    /// Its standard output, once, if the command pipes it.
+    pub fn stdout(&mut self) -> Option<ChildStdout> {
+        self.child.stdout.take()
+    }
+
+    /// Its standard input, once, if the command pipes it.
+    pub fn stdin(&mut self) -> Option<ChildStdin> {
+        self.child.stdin.take()
+    }
+
+    /// Waits for the end. The exit status decides; on success the end of stderr is given back, for its warnings.
+    pub async fn wait(mut self) -> Result<String, EngineError> {
+        let status = self
+            .child
+            .wait()
+            .await
+            .map_err(|source| EngineError::ToolBroken {
+                tool: self.tool.clone(),
+                source,
+            })?;
+        let stderr = (&mut self.stderr).await.unwrap_or_default();
+        if status.success() {
+            return Ok(stderr);
+        }
+        Err(EngineError::ToolFailed {
+            tool: self.tool,
+            status: status.to_string(),
+            stderr: stderr.trim().to_owned(),
+        })
+    }
+}
+
+async fn tail(mut pipe: impl AsyncRead + Unpin) -> String {
+    let mut kept = Vec::new();
+    let mut buffer = [0_u8; 4096];
+    while let Ok(read @ 1..) = pipe.read(&mut buffer).await {
+        kept.extend_from_slice(&buffer[..read]);
+        let surplus = kept.len().saturating_sub(STDERR_TAIL);
+        kept.drain(..surplus);
+    }
+    String::from_utf8_lossy(&kept).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn root(majors: &[&str]) -> tempfile::TempDir {
+        let root = tempfile::tempdir().unwrap();
+        for major in majors {
+            let bin = root.path().join(major).join("bin");
+            std::fs::create_dir_all(&bin).unwrap();
+            std::fs::write(bin.join("pg_dump"), "").unwrap();
+        }
+        root
+    }
+
+    #[test]
+    fn the_lowest_major_that_is_not_older_than_the_server_is_taken() {
+        let root = root(&["13", "15", "17", "common"]);
+        let major = |server| Tools::find_in(root.path(), server).map(|t| t.major()).ok();
+        assert_eq!([major(13), major(14), major(16)], [Some(13), Some(15), Some(17)]);
+        let refused = Tools::find_in(root.path(), 18).unwrap_err();
+        assert_eq!(refused.reason(), "ToolMissing");
+        assert!(refused.to_string().contains("[13, 15, 17]"), "{refused}");
+    }
+
+    #[test]
+    fn a_password_cannot_leave_its_field() {
+        assert_eq!(pgpass("a:b\\c"), "*:*:*:*:a\\:b\\\\c\n");
+    }
+}
