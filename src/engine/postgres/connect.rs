@@ -60,10 +60,7 @@ impl Credentials {
                 })
                 .map_err(|source| EngineError::CredentialsUnreadable { path, source })
         };
-        Ok(Self {
-            username: file("username")?,
-            password: file("password")?,
-        })
+        Ok(Self { username: file("username")?, password: file("password")? })
     }
 }
 
@@ -103,9 +100,7 @@ impl Session {
 
     /// Says goodbye, so that the server's log shows no lost connection.
     pub async fn close(self) {
-        let Self {
-            client, mut driver, ..
-        } = self;
+        let Self { client, mut driver, .. } = self;
         drop(client);
         let _ = tokio::time::timeout(CLOSE_TIMEOUT, &mut driver.0).await;
     }
@@ -126,11 +121,7 @@ impl DerefMut for Session {
 
 /// Opens a session on `database` (the tenant's own, the maintenance one or a prepared one) with the engine's settings.
 /// It must reach the server itself: a pooler in transaction mode would lose settings and snapshots.
-pub async fn connect(
-    target: &DatabaseTarget,
-    database: &str,
-    application_name: &str,
-) -> Result<Session, EngineError> {
+pub async fn connect(target: &DatabaseTarget, database: &str, application_name: &str) -> Result<Session, EngineError> {
     let credentials = Credentials::read(&target.credentials_dir)?;
     let mut config = Config::new();
     config
@@ -144,11 +135,7 @@ pub async fn connect(
         .keepalives_idle(Duration::from_secs(30))
         .keepalives_interval(Duration::from_secs(10))
         .keepalives_retries(3)
-        .ssl_mode(if target.tls.mode == TlsMode::Disable {
-            SslMode::Disable
-        } else {
-            SslMode::Require
-        });
+        .ssl_mode(if target.tls.mode == TlsMode::Disable { SslMode::Disable } else { SslMode::Require });
     let opened = match tls::client_config(target)? {
         None => open(&config, NoTls, target, database).await?,
         Some(tls) => open(&config, MakeRustlsConnect::new(tls), target, database).await?,
@@ -226,17 +213,13 @@ fn refused(target: &DatabaseTarget, database: &str, error: &tokio_postgres::Erro
         };
     };
     match code {
-        c if *c == SqlState::INVALID_CATALOG_NAME => EngineError::DatabaseMissing {
-            host,
-            port,
-            database: database.to_owned(),
-        },
+        c if *c == SqlState::INVALID_CATALOG_NAME => {
+            EngineError::DatabaseMissing { host, port, database: database.to_owned() }
+        }
         c if c.code().starts_with("28") || *c == SqlState::INSUFFICIENT_PRIVILEGE => {
             EngineError::LoginRefused { host, port, why }
         }
-        c if c.code().starts_with("53") || c.code().starts_with("57P") => {
-            EngineError::ServerBusy { host, port, why }
-        }
+        c if c.code().starts_with("53") || c.code().starts_with("57P") => EngineError::ServerBusy { host, port, why },
         _ => EngineError::Unreachable { host, port, why },
     }
 }

@@ -24,9 +24,7 @@ pub enum EngineError {
         why: String,
     },
     /// The handshake failed: wrong CA, wrong host, or a server without TLS.
-    #[error(
-        "TLS towards {host}:{port} failed: {why}; check tls.mode, caSecretRef and the server's certificate"
-    )]
+    #[error("TLS towards {host}:{port} failed: {why}; check tls.mode, caSecretRef and the server's certificate")]
     TlsRefused {
         /// The server.
         host: String,
@@ -118,9 +116,7 @@ pub enum EngineError {
         why: String,
     },
     /// The server cannot spare memory, disk or locks.
-    #[error(
-        "the server is out of resources while {doing}: {why}; look at max_locks_per_transaction and its disk"
-    )]
+    #[error("the server is out of resources while {doing}: {why}; look at max_locks_per_transaction and its disk")]
     ServerExhausted {
         /// What was under way.
         doing: String,
@@ -236,9 +232,7 @@ impl EngineError {
                 Self::SchemaChanged { doing, why }
             }
             c if c.code().starts_with("53") => Self::ServerExhausted { doing, why },
-            c if c.code().starts_with("57P") || c.code().starts_with("08") => {
-                Self::ConnectionLost { doing, why }
-            }
+            c if c.code().starts_with("57P") || c.code().starts_with("08") => Self::ConnectionLost { doing, why },
             _ => Self::Query { doing, why, source },
         }
     }
@@ -264,7 +258,5 @@ pub fn words(error: &tokio_postgres::Error) -> String {
 }
 
 fn broken_pipe(error: &tokio_postgres::Error) -> bool {
-    error
-        .source()
-        .is_some_and(|cause| cause.downcast_ref::<std::io::Error>().is_some())
+    error.source().is_some_and(|cause| cause.downcast_ref::<std::io::Error>().is_some())
 }

@@ -82,25 +82,14 @@ impl Inventory {
                 "{schema}.{name} belongs to extension {extension}: of its rows the schema archive holds those that the extension marks as configuration"
             ));
         } else if kind == "f" {
-            self.notes.push(format!(
-                "{schema}.{name} is a foreign table: its rows live elsewhere and are not in the copy"
-            ));
+            self.notes
+                .push(format!("{schema}.{name} is a foreign table: its rows live elsewhere and are not in the copy"));
         } else if kind == "p" {
             self.parents.push((schema, name));
         } else {
             let (names, types): (Vec<String>, Vec<String>) = (row.try_get(5)?, row.try_get(6)?);
-            let columns = names
-                .into_iter()
-                .zip(types)
-                .map(|(name, kind)| Column { name, kind })
-                .collect();
-            self.tables.push(TableInfo {
-                oid: row.try_get(0)?,
-                schema,
-                name,
-                columns,
-                heap: row.try_get(4)?,
-            });
+            let columns = names.into_iter().zip(types).map(|(name, kind)| Column { name, kind }).collect();
+            self.tables.push(TableInfo { oid: row.try_get(0)?, schema, name, columns, heap: row.try_get(4)? });
         }
         Ok(())
     }
@@ -110,14 +99,9 @@ impl Inventory {
         let old = |t: &&TableInfo| !now.tables.contains(t);
         let new = |t: &&TableInfo| !self.tables.contains(t);
         let table = |t: &TableInfo| format!("{}.{} was created, dropped or altered", t.schema, t.name);
-        let changed = self
-            .tables
-            .iter()
-            .find(old)
-            .or_else(|| now.tables.iter().find(new));
+        let changed = self.tables.iter().find(old).or_else(|| now.tables.iter().find(new));
         changed.map(table).or_else(|| {
-            (self.parents != now.parents)
-                .then(|| "a partitioned table was created, dropped or renamed".to_owned())
+            (self.parents != now.parents).then(|| "a partitioned table was created, dropped or renamed".to_owned())
         })
     }
 }
@@ -131,24 +115,16 @@ pub async fn server_facts(session: &Session) -> Result<ServerFacts, EngineError>
         _ => "datlocprovider::text, datlocale::text",
     };
     let query = format!(
-        "SELECT version(), datcollate::text, datctype::text, {locale}
+        "SELECT version(), datcollate::text, datctype::text, {locale}, pg_database_size(oid)
            FROM pg_database WHERE datname = current_database()"
     );
     let row = session.query_one(&query, &[]).await.map_err(failed)?;
     let extensions = session
-        .query(
-            "SELECT extname::text, extversion FROM pg_extension ORDER BY 1",
-            &[],
-        )
+        .query("SELECT extname::text, extversion FROM pg_extension ORDER BY 1", &[])
         .await
         .map_err(failed)?
         .iter()
-        .map(|row| {
-            Ok(Extension {
-                name: row.try_get(0)?,
-                version: row.try_get(1)?,
-            })
-        })
+        .map(|row| Ok(Extension { name: row.try_get(0)?, version: row.try_get(1)? }))
         .collect::<Result<_, _>>()
         .map_err(failed)?;
     let provider: String = row.try_get(3).map_err(failed)?;
@@ -165,6 +141,7 @@ pub async fn server_facts(session: &Session) -> Result<ServerFacts, EngineError>
         },
         locale: row.try_get(4).map_err(failed)?,
         extensions,
+        database_bytes: row.try_get(5).map_err(failed)?,
     })
 }
 
@@ -185,10 +162,7 @@ SELECT DISTINCT r.rolname::text FROM (
 ) used JOIN pg_roles r ON r.oid = used.oid ORDER BY 1";
     let failed = |e| EngineError::query("listing the roles in use", e);
     let rows = session.query(ROLES, &[]).await.map_err(failed)?;
-    rows.iter()
-        .map(|row| row.try_get(0))
-        .collect::<Result<_, _>>()
-        .map_err(failed)
+    rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>().map_err(failed)
 }
 
 /// The state of every sequence. Sequences stand outside of transactions, so this is their state *now*, not at the
@@ -206,8 +180,7 @@ SELECT n.nspname::text, c.relname::text FROM pg_class c JOIN pg_namespace n ON n
     for some in names.chunks(SEQUENCES_PER_QUERY) {
         let mut selects = Vec::with_capacity(some.len());
         for row in some {
-            let (schema, name): (&str, &str) =
-                (row.try_get(0).map_err(failed)?, row.try_get(1).map_err(failed)?);
+            let (schema, name): (&str, &str) = (row.try_get(0).map_err(failed)?, row.try_get(1).map_err(failed)?);
             selects.push(format!(
                 "SELECT {}::text, {}::text, last_value, is_called FROM {}",
                 literal(schema),
@@ -215,11 +188,7 @@ SELECT n.nspname::text, c.relname::text FROM pg_class c JOIN pg_namespace n ON n
                 qualified(schema, name)
             ));
         }
-        for row in session
-            .query(&selects.join(" UNION ALL "), &[])
-            .await
-            .map_err(failed)?
-        {
+        for row in session.query(&selects.join(" UNION ALL "), &[]).await.map_err(failed)? {
             states.push(sequence(&row).map_err(failed)?);
         }
     }
@@ -244,20 +213,14 @@ mod tests {
             oid,
             schema: "s".into(),
             name: "t".into(),
-            columns: vec![Column {
-                name: column.into(),
-                kind: "integer".into(),
-            }],
+            columns: vec![Column { name: column.into(), kind: "integer".into() }],
             heap: true,
         }
     }
 
     #[test]
     fn a_table_made_anew_or_altered_is_a_difference() {
-        let of = |tables: Vec<TableInfo>| Inventory {
-            tables,
-            ..Inventory::default()
-        };
+        let of = |tables: Vec<TableInfo>| Inventory { tables, ..Inventory::default() };
         let before = of(vec![table(1, "a")]);
         assert_eq!(before.first_difference(&before), None);
         for now in [of(vec![table(2, "a")]), of(vec![table(1, "b")]), of(vec![])] {

@@ -40,22 +40,14 @@ pub async fn sizes(session: &Session, tables: &[TableInfo]) -> Result<Vec<(i64, 
         )
         .await
         .map_err(failed)?;
-    rows.iter()
-        .map(|row| Ok((row.try_get(0)?, row.try_get(1)?)))
-        .collect::<Result<_, _>>()
-        .map_err(failed)
+    rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect::<Result<_, _>>().map_err(failed)
 }
 
 /// Splits a table of `pages` pages into ranges of about `per_range` pages.
 pub fn page_ranges(pages: i64, per_range: i64) -> Vec<PageRange> {
     let count = (pages / per_range.max(1)).max(1);
     let step = pages / count;
-    (0..count)
-        .map(|i| PageRange {
-            from: i * step,
-            to: (i + 1 < count).then_some((i + 1) * step),
-        })
-        .collect()
+    (0..count).map(|i| PageRange { from: i * step, to: (i + 1 < count).then_some((i + 1) * step) }).collect()
 }
 
 /// The COPY statement. Children are not read through their parent, generated columns not at all, and the rows keep the
@@ -98,28 +90,12 @@ impl Rows {
     ) -> Result<Self, EngineError> {
         let what = format!("reading {}.{}", table.schema, table.name);
         if lock {
-            let lock = format!(
-                "LOCK TABLE ONLY {} IN ACCESS SHARE MODE NOWAIT",
-                table.qualified()
-            );
-            session
-                .batch_execute(&lock)
-                .await
-                .map_err(|e| EngineError::query(&what, e))?;
+            let lock = format!("LOCK TABLE ONLY {} IN ACCESS SHARE MODE NOWAIT", table.qualified());
+            session.batch_execute(&lock).await.map_err(|e| EngineError::query(&what, e))?;
         }
         let statement = copy_statement(table, range, session.encoding());
-        let stream = session
-            .copy_out(statement.as_str())
-            .await
-            .map_err(|e| EngineError::query(&what, e))?;
-        Ok(Self {
-            what,
-            stream: Box::pin(stream),
-            cut,
-            buffer: BytesMut::new(),
-            next: None,
-            done: false,
-        })
+        let stream = session.copy_out(statement.as_str()).await.map_err(|e| EngineError::query(&what, e))?;
+        Ok(Self { what, stream: Box::pin(stream), cut, buffer: BytesMut::new(), next: None, done: false })
     }
 
     /// The next block: whole rows, at most `cut` bytes or one row. `None` after the server's end of the COPY.
@@ -172,10 +148,7 @@ impl Rows {
 
 fn block(raw: Bytes) -> RowBlock {
     let rows = memchr::memchr_iter(b'\n', &raw).count();
-    RowBlock {
-        rows: i64::try_from(rows).unwrap_or(i64::MAX),
-        raw,
-    }
+    RowBlock { rows: i64::try_from(rows).unwrap_or(i64::MAX), raw }
 }
 
 #[cfg(test)]
@@ -189,13 +162,7 @@ mod tests {
             oid: 1,
             schema: "s".into(),
             name: "t\"x".into(),
-            columns: columns
-                .iter()
-                .map(|name| Column {
-                    name: (*name).to_owned(),
-                    kind: "text".into(),
-                })
-                .collect(),
+            columns: columns.iter().map(|name| Column { name: (*name).to_owned(), kind: "text".into() }).collect(),
             heap: true,
         }
     }
@@ -206,10 +173,7 @@ mod tests {
             copy_statement(&table(&["a", "b c"]), None, "UTF8"),
             r#"COPY "s"."t""x" ("a", "b c") TO STDOUT (ENCODING 'UTF8')"#
         );
-        assert_eq!(
-            copy_statement(&table(&[]), None, "UTF8"),
-            r#"COPY "s"."t""x" TO STDOUT (ENCODING 'UTF8')"#
-        );
+        assert_eq!(copy_statement(&table(&[]), None, "UTF8"), r#"COPY "s"."t""x" TO STDOUT (ENCODING 'UTF8')"#);
         let range = PageRange { from: 5, to: None };
         assert_eq!(
             copy_statement(&table(&["a"]), Some(range), "LATIN1"),

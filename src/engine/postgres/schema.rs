@@ -23,11 +23,7 @@ pub fn start(
         .arg(format!("--snapshot={snapshot}"))
         .arg(format!("--lock-wait-timeout={}", lock_timeout.as_millis()))
         // By name: a pattern like * would drop the sequences' state too.
-        .args(
-            tables
-                .iter()
-                .map(|t| format!("--exclude-table-data={}", pattern(t))),
-        );
+        .args(tables.iter().map(|t| format!("--exclude-table-data={}", pattern(t))));
     if encoding != "SQL_ASCII" {
         // pg_dump reads its arguments in the client's encoding.
         command.arg("--encoding=UTF8");
@@ -42,10 +38,5 @@ fn pattern(table: &TableInfo) -> String {
 
 /// The warnings among a tool's words, bounded.
 pub fn warnings(stderr: &str) -> Vec<String> {
-    stderr
-        .lines()
-        .filter(|line| line.contains("warning:"))
-        .take(20)
-        .map(ToOwned::to_owned)
-        .collect()
+    stderr.lines().filter(|line| line.contains("warning:")).take(20).map(ToOwned::to_owned).collect()
 }

@@ -34,28 +34,17 @@ pub async fn open(
 ) -> Result<Leader, EngineError> {
     let session = connect(target, &target.database, application_name).await?;
     let timeout = format!("SET lock_timeout = {}", lock_timeout.as_millis());
-    session
-        .batch_execute(&timeout)
-        .await
-        .map_err(|e| EngineError::query("setting the lock timeout", e))?;
+    session.batch_execute(&timeout).await.map_err(|e| EngineError::query("setting the lock timeout", e))?;
     let mut attempt = 1;
     loop {
         match take(&session).await {
             Ok((inventory, snapshot, taken_at)) => {
-                return Ok(Leader {
-                    session,
-                    inventory,
-                    snapshot,
-                    taken_at,
-                });
+                return Ok(Leader { session, inventory, snapshot, taken_at });
             }
             Err(error @ EngineError::SchemaChanged { .. }) if attempt < ATTEMPTS => {
                 tracing::info!(%error, attempt, "listing the tables again");
                 attempt += 1;
-                session
-                    .batch_execute("ROLLBACK")
-                    .await
-                    .map_err(|e| EngineError::query("starting again", e))?;
+                session.batch_execute("ROLLBACK").await.map_err(|e| EngineError::query("starting again", e))?;
             }
             Err(error) => return Err(error),
         }
@@ -65,30 +54,18 @@ pub async fn open(
 async fn take(session: &Session) -> Result<(Inventory, String, DateTime<Utc>), EngineError> {
     let failed = |e| EngineError::query("taking the snapshot", e);
     let listed = Inventory::read(session).await?;
-    session
-        .batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        .await
-        .map_err(failed)?;
+    session.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await.map_err(failed)?;
     if let Some(lock) = lock_statement(&listed) {
-        session
-            .batch_execute(&lock)
-            .await
-            .map_err(|e| EngineError::query("locking the tables", e))?;
+        session.batch_execute(&lock).await.map_err(|e| EngineError::query("locking the tables", e))?;
     }
     // LOCK takes no snapshot. This statement does, just before it reads the clock.
     let row = session
-        .query_one(
-            "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint, pg_export_snapshot()",
-            &[],
-        )
+        .query_one("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint, pg_export_snapshot()", &[])
         .await
         .map_err(failed)?;
     let seen = Inventory::read(session).await?;
     if let Some(why) = listed.first_difference(&seen) {
-        return Err(EngineError::SchemaChanged {
-            doing: "the tables were being locked".to_owned(),
-            why,
-        });
+        return Err(EngineError::SchemaChanged { doing: "the tables were being locked".to_owned(), why });
     }
     let micros: i64 = row.try_get(0).map_err(failed)?;
     let taken_at = DateTime::from_timestamp_micros(micros).unwrap_or_default();
@@ -96,33 +73,18 @@ async fn take(session: &Session) -> Result<(Inventory, String, DateTime<Utc>), E
 }
 
 fn lock_statement(inventory: &Inventory) -> Option<String> {
-    let tables = inventory
-        .tables
-        .iter()
-        .map(super::inventory::TableInfo::qualified);
-    let parents = inventory
-        .parents
-        .iter()
-        .map(|(schema, name)| qualified(schema, name));
+    let tables = inventory.tables.iter().map(super::inventory::TableInfo::qualified);
+    let parents = inventory.parents.iter().map(|(schema, name)| qualified(schema, name));
     let names: Vec<String> = tables.chain(parents).map(|name| format!("ONLY {name}")).collect();
     (!names.is_empty()).then(|| format!("LOCK TABLE {} IN ACCESS SHARE MODE", names.join(", ")))
 }
 
 /// A further connection that sees what the leader sees.
-pub async fn join(
-    target: &DatabaseTarget,
-    application_name: &str,
-    snapshot: &str,
-) -> Result<Session, EngineError> {
+pub async fn join(target: &DatabaseTarget, application_name: &str, snapshot: &str) -> Result<Session, EngineError> {
     let session = connect(target, &target.database, application_name).await?;
-    let begin = format!(
-        "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT {}",
-        literal(snapshot)
-    );
-    session
-        .batch_execute(&begin)
-        .await
-        .map_err(|e| EngineError::query("joining the snapshot", e))?;
+    let begin =
+        format!("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT {}", literal(snapshot));
+    session.batch_execute(&begin).await.map_err(|e| EngineError::query("joining the snapshot", e))?;
     Ok(session)
 }
 
@@ -130,10 +92,7 @@ pub async fn join(
 /// failed after its last row was read would be found here: COMMIT alone answers a failed transaction with a silent
 /// ROLLBACK.
 pub async fn finish(session: Session) -> Result<(), EngineError> {
-    session
-        .batch_execute("SELECT 1; COMMIT")
-        .await
-        .map_err(|e| EngineError::query("ending the snapshot", e))?;
+    session.batch_execute("SELECT 1; COMMIT").await.map_err(|e| EngineError::query("ending the snapshot", e))?;
     session.close().await;
     Ok(())
 }

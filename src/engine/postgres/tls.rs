@@ -13,10 +13,7 @@ use std::sync::Arc;
 
 /// The client side's TLS configuration, or `None` where TLS is off.
 pub fn client_config(target: &DatabaseTarget) -> Result<Option<ClientConfig>, EngineError> {
-    let setup = |why: String| EngineError::TlsSetup {
-        host: target.host.clone(),
-        why,
-    };
+    let setup = |why: String| EngineError::TlsSetup { host: target.host.clone(), why };
     if target.tls.mode == TlsMode::Disable {
         return Ok(None);
     }
@@ -51,22 +48,13 @@ fn verifier(
     provider: Arc<CryptoProvider>,
 ) -> Result<Arc<dyn ServerCertVerifier>, EngineError> {
     if target.tls.mode == TlsMode::Require {
-        return Ok(Arc::new(Lenient {
-            provider,
-            chain: None,
-        }));
+        return Ok(Arc::new(Lenient { provider, chain: None }));
     }
     let chain = WebPkiServerVerifier::builder_with_provider(Arc::new(roots(target)?), provider.clone())
         .build()
-        .map_err(|e| EngineError::TlsSetup {
-            host: target.host.clone(),
-            why: e.to_string(),
-        })?;
+        .map_err(|e| EngineError::TlsSetup { host: target.host.clone(), why: e.to_string() })?;
     Ok(match target.tls.mode {
-        TlsMode::VerifyCA => Arc::new(Lenient {
-            provider,
-            chain: Some(chain),
-        }),
+        TlsMode::VerifyCA => Arc::new(Lenient { provider, chain: Some(chain) }),
         _ => chain,
     })
 }
@@ -91,19 +79,11 @@ fn roots(target: &DatabaseTarget) -> Result<RootCertStore, EngineError> {
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, EngineError> {
-    let unreadable = |source: std::io::Error| EngineError::CredentialsUnreadable {
-        path: path.to_owned(),
-        source,
-    };
+    let unreadable = |source: std::io::Error| EngineError::CredentialsUnreadable { path: path.to_owned(), source };
     let pem = std::fs::read(path).map_err(unreadable)?;
     CertificateDer::pem_slice_iter(&pem)
         .collect::<Result<_, _>>()
-        .map_err(|e| {
-            unreadable(std::io::Error::new(
-                std::io::ErrorKind::InvalidData,
-                e.to_string(),
-            ))
-        })
+        .map_err(|e| unreadable(std::io::Error::new(std::io::ErrorKind::InvalidData, e.to_string())))
 }
 
 /// `Require` checks nothing but the handshake's signatures (`chain` is `None`), `VerifyCA` the chain but not the name.
@@ -140,12 +120,7 @@ impl ServerCertVerifier for Lenient {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(
-            message,
-            cert,
-            dss,
-            &self.provider.signature_verification_algorithms,
-        )
+        verify_tls12_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
     }
 
     fn verify_tls13_signature(
@@ -154,17 +129,10 @@ impl ServerCertVerifier for Lenient {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(
-            message,
-            cert,
-            dss,
-            &self.provider.signature_verification_algorithms,
-        )
+        verify_tls13_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider
-            .signature_verification_algorithms
-            .supported_schemes()
+        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }

@@ -47,15 +47,8 @@ impl Tools {
             .collect();
         installed.sort_unstable();
         match installed.iter().find(|major| **major >= server_major) {
-            Some(major) => Ok(Self {
-                major: *major,
-                bin: bin(*major),
-            }),
-            None => Err(EngineError::ToolMissing {
-                server_major,
-                root: root.to_owned(),
-                installed,
-            }),
+            Some(major) => Ok(Self { major: *major, bin: bin(*major) }),
+            None => Err(EngineError::ToolMissing { server_major, root: root.to_owned(), installed }),
         }
     }
 
@@ -72,10 +65,7 @@ impl Tools {
             .stdin(Stdio::null())
             .output()
             .await
-            .map_err(|source| EngineError::ToolBroken {
-                tool: tool.to_owned(),
-                source,
-            })?;
+            .map_err(|source| EngineError::ToolBroken { tool: tool.to_owned(), source })?;
         Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
     }
 
@@ -107,19 +97,10 @@ pub struct Access {
 
 impl Access {
     /// Writes the private files under `$TMPDIR` (in pods an emptyDir).
-    pub fn prepare(
-        target: &DatabaseTarget,
-        database: &str,
-        application_name: &str,
-    ) -> Result<Self, EngineError> {
-        let broken = |source| EngineError::ToolBroken {
-            tool: "the client tools' private directory".to_owned(),
-            source,
-        };
-        let dir = tempfile::Builder::new()
-            .prefix("sennight-")
-            .tempdir()
-            .map_err(broken)?;
+    pub fn prepare(target: &DatabaseTarget, database: &str, application_name: &str) -> Result<Self, EngineError> {
+        let broken =
+            |source| EngineError::ToolBroken { tool: "the client tools' private directory".to_owned(), source };
+        let dir = tempfile::Builder::new().prefix("sennight-").tempdir().map_err(broken)?;
         let credentials = Credentials::read(&target.credentials_dir)?;
         let passfile = dir.path().join("pgpass");
         private_file(&passfile, pgpass(&credentials.password).as_bytes()).map_err(broken)?;
@@ -139,17 +120,13 @@ impl Access {
             ("PGSSLMODE", ssl_mode(target.tls.mode).into()),
         ];
         if matches!(target.tls.mode, TlsMode::VerifyCA | TlsMode::VerifyFull) {
-            let roots = target
-                .tls
-                .ca_file
-                .as_ref()
-                .map_or_else(system_roots, PathBuf::from);
+            let roots = target.tls.ca_file.as_ref().map_or_else(system_roots, PathBuf::from);
             environment.push(("PGSSLROOTCERT", roots.into()));
         }
         if let Some(from) = &target.tls.client_cert_dir {
             let (certificate, key) = client_certificate_files(from);
-            let bytes = std::fs::read(&key)
-                .map_err(|source| EngineError::CredentialsUnreadable { path: key, source })?;
+            let bytes =
+                std::fs::read(&key).map_err(|source| EngineError::CredentialsUnreadable { path: key, source })?;
             // libpq refuses a key that others may read, and a mounted Secret is group-readable.
             let copy = dir.path().join("tls.key");
             private_file(&copy, &bytes).map_err(broken)?;
@@ -176,8 +153,7 @@ fn ssl_mode(mode: TlsMode) -> &'static str {
 
 /// libpq before 16 cannot be told "the system's store", so it is named.
 fn system_roots() -> PathBuf {
-    std::env::var_os("SSL_CERT_FILE")
-        .map_or_else(|| "/etc/ssl/certs/ca-certificates.crt".into(), PathBuf::from)
+    std::env::var_os("SSL_CERT_FILE").map_or_else(|| "/etc/ssl/certs/ca-certificates.crt".into(), PathBuf::from)
 }
 
 fn pgpass(password: &str) -> String {
@@ -186,12 +162,7 @@ fn pgpass(password: &str) -> String {
 }
 
 fn private_file(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    std::fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)?
-        .write_all(bytes)
+    std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?.write_all(bytes)
 }
 
 /// A started tool. Dropped, it is killed.
@@ -204,10 +175,7 @@ pub struct Running {
 impl Running {
     /// Starts `command`, which [`Tools::command`] built.
     pub fn start(tool: &str, command: &mut Command) -> Result<Self, EngineError> {
-        let mut child = command.spawn().map_err(|source| EngineError::ToolBroken {
-            tool: tool.to_owned(),
-            source,
-        })?;
+        let mut child = command.spawn().map_err(|source| EngineError::ToolBroken { tool: tool.to_owned(), source })?;
         let stderr = child.stderr.take();
         Ok(Self {
             tool: tool.to_owned(),
@@ -233,23 +201,13 @@ impl Running {
 
     /// Waits for the end. The exit status decides; on success the end of stderr is given back, for its warnings.
     pub async fn wait(mut self) -> Result<String, EngineError> {
-        let status = self
-            .child
-            .wait()
-            .await
-            .map_err(|source| EngineError::ToolBroken {
-                tool: self.tool.clone(),
-                source,
-            })?;
+        let status =
+            self.child.wait().await.map_err(|source| EngineError::ToolBroken { tool: self.tool.clone(), source })?;
         let stderr = (&mut self.stderr).await.unwrap_or_default();
         if status.success() {
             return Ok(stderr);
         }
-        Err(EngineError::ToolFailed {
-            tool: self.tool,
-            status: status.to_string(),
-            stderr: stderr.trim().to_owned(),
-        })
+        Err(EngineError::ToolFailed { tool: self.tool, status: status.to_string(), stderr: stderr.trim().to_owned() })
     }
 }
 
