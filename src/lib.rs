@@ -2,5 +2,6 @@
 //!
 //! The map of the house is in CONTRIBUTING.md; the import table of the rooms is enforced by `tests/architecture.rs`.
 
+pub mod api;
 pub mod domain;
 pub mod engine;

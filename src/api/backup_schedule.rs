@@ -1,0 +1,394 @@
+//! BackupSchedule: one tenant's database, dumped once a day.
+
+use super::common::LocalRef;
+use super::conditions::Condition;
+use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
+use kube::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// One tenant database that is dumped every day. There is no object per backup: the copies are in the bucket, and
+/// `status.recoveryPoints` lists them. Deleting a BackupSchedule leaves its copies to expire.
+#[derive(CustomResource, Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[kube(
+    group = "sennight.dev",
+    version = "v1alpha1",
+    kind = "BackupSchedule",
+    plural = "backupschedules",
+    namespaced,
+    category = "sennight",
+    shortname = "bsched",
+    status = "BackupScheduleStatus",
+    derive = "PartialEq",
+    doc = "One tenant database that is dumped every day.",
+    printcolumn(name = "Tenant", type_ = "string", json_path = ".spec.tenant.id"),
+    printcolumn(
+        name = "Server",
+        type_ = "string",
+        json_path = ".spec.database.serverRef.name"
+    ),
+    printcolumn(name = "Database", type_ = "string", json_path = ".spec.database.name"),
+    printcolumn(
+        name = "Fresh",
+        type_ = "string",
+        description = "Whether the newest copy is recent enough.",
+        json_path = ".status.conditions[?(@.type==\"Fresh\")].status"
+    ),
+    printcolumn(
+        name = "Last-Success",
+        type_ = "date",
+        description = "How long ago the newest copy was taken.",
+        json_path = ".status.lastSuccessfulTime"
+    ),
+    printcolumn(
+        name = "Next",
+        type_ = "string",
+        description = "When the next dump is due, UTC.",
+        json_path = ".status.nextRunTime"
+    ),
+    printcolumn(name = "Suspend", type_ = "boolean", json_path = ".spec.suspend"),
+    printcolumn(
+        name = "Failures",
+        type_ = "integer",
+        priority = 1,
+        description = "Failed dumps since the last good one.",
+        json_path = ".status.consecutiveFailures"
+    ),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        priority = 1,
+        json_path = ".status.conditions[?(@.type==\"Ready\")].reason"
+    ),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct BackupScheduleSpec {
+    /// Whose data it is.
+    pub tenant: Tenant,
+    /// The database.
+    pub database: Database,
+    /// The BackupStorage that copies go to.
+    pub storage_ref: LocalRef,
+    /// When: `@daily` spreads all tenants evenly over the window and always gives one tenant the same second; or five cron
+    /// fields, minute to weekday, that name one time of day.
+    #[serde(default = "default_schedule")]
+    #[schemars(
+        length(min = 1, max = 100),
+        regex(
+            pattern = r"^(@daily|[0-9*/,-]+ [0-9*/,-]+ [0-9A-Za-z*/,?#-]+ [0-9A-Za-z*/,-]+ [0-9A-Za-z*/,?#-]+)$"
+        )
+    )]
+    pub schedule: String,
+    /// Local time of day at which the window of `@daily` opens, `HH:MM`.
+    #[serde(default = "default_window_start")]
+    #[schemars(length(equal = 5), regex(pattern = r"^([01][0-9]|2[0-3]):[0-5][0-9]$"))]
+    pub window_start: String,
+    /// Length of the window of `@daily`, in hours and minutes: `6h`, `90m`, `1h30m`; at most `24h`, the whole day.
+    #[serde(default = "default_window")]
+    #[schemars(length(min = 2, max = 8), regex(pattern = r"^([0-9]{1,2}h)?([0-9]{1,4}m)?$"))]
+    pub window: String,
+    /// IANA time zone, `Europe/Berlin`. It decides the local day that a copy belongs to, and thereby what a RestoreRequest's
+    /// date means.
+    #[serde(default = "default_zone")]
+    #[schemars(length(min = 1, max = 64), regex(pattern = r"^[A-Za-z0-9_+/-]+$"))]
+    pub time_zone: String,
+    /// Stop dumping. Copies that exist still expire.
+    #[serde(default)]
+    pub suspend: bool,
+    /// How late a missed dump may still start, in seconds. Leave it out to catch up however late, once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 60, max = 604_800))]
+    pub starting_deadline_seconds: Option<i32>,
+    /// Runs besides the daily one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trigger: Option<Trigger>,
+    /// The ExportProfile of CrmExports unless a RestoreRequest names another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub export_profile_ref: Option<LocalRef>,
+}
+
+fn default_schedule() -> String {
+    "@daily".to_owned()
+}
+fn default_window_start() -> String {
+    "00:00".to_owned()
+}
+fn default_window() -> String {
+    "24h".to_owned()
+}
+fn default_zone() -> String {
+    "UTC".to_owned()
+}
+
+/// A window that the schema lets pass and that still makes no sense.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum WindowError {
+    /// Not `HH:MM`.
+    #[error("spec.windowStart {0:?} is not a time of day: write it as HH:MM, 00:00 to 23:59")]
+    Start(String),
+    /// Not hours and minutes, empty, or over a day.
+    #[error("spec.window {0:?} is not a length between 1m and 24h: write it as 6h, 90m or 1h30m")]
+    Length(String),
+}
+
+impl BackupScheduleSpec {
+    /// The window of `@daily`: local time of day at which it opens, and its length (one minute to one day).
+    pub fn daily_window(&self) -> Result<(NaiveTime, TimeDelta), WindowError> {
+        let start = NaiveTime::parse_from_str(&self.window_start, "%H:%M")
+            .map_err(|_| WindowError::Start(self.window_start.clone()))?;
+        let minutes = minutes(&self.window)
+            .filter(|minutes| (1..=24 * 60).contains(minutes))
+            .ok_or_else(|| WindowError::Length(self.window.clone()))?;
+        Ok((start, TimeDelta::minutes(minutes)))
+    }
+}
+
+fn minutes(text: &str) -> Option<i64> {
+    let number = |digits: &str| match digits {
+        "" => Some(0),
+        some => some.parse::<i64>().ok(),
+    };
+    let (hours, rest) = text.split_once('h').unwrap_or(("", text));
+    let minutes = match rest {
+        "" => "",
+        some => some.strip_suffix('m')?,
+    };
+    Some(number(hours)? * 60 + number(minutes)?)
+}
+
+/// A tenant account.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = [{
+    "rule": "self.id == oldSelf.id",
+    "message": "tenant.id is immutable, its copies carry it: delete this BackupSchedule and create another one"
+}]))]
+pub struct Tenant {
+    /// Id of the account. Immutable: copies carry it, and one tenant's copy is never restored to another.
+    #[schemars(
+        length(min = 1, max = 128),
+        regex(pattern = r"^[A-Za-z0-9]([A-Za-z0-9._:@-]*[A-Za-z0-9])?$")
+    )]
+    pub id: String,
+    /// User id of the account's owner: only the owner may ask for a restore.
+    #[schemars(length(min = 1, max = 128))]
+    pub owner: String,
+    /// The account's plan.
+    pub plan: Plan,
+}
+
+/// A tenant's plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Plan {
+    /// Name of the plan, as billing calls it.
+    #[schemars(length(min = 1, max = 64))]
+    pub name: String,
+    /// Whether the plan comes with restores. If not, a RestoreRequest shows PlanUpgradeRequired until it is Paid: buying
+    /// the plan is the payment. Every account is dumped, whatever its plan.
+    #[serde(default)]
+    pub includes_restore: bool,
+}
+
+/// A tenant's database.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Database {
+    /// The DatabaseServer that it lives on.
+    pub server_ref: LocalRef,
+    /// Name of the database on the server.
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[^\x00-\x1f\x7f]+$"))]
+    pub name: String,
+    /// Secret with `username` and `password` for dumping this database. Leave it out for the DatabaseServer's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credentials_secret_ref: Option<LocalRef>,
+}
+
+/// Runs besides the daily one.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Trigger {
+    /// A token. Each new value starts one dump now; `status.manualTrigger` shows the last one that was answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 128))]
+    pub manual: Option<String>,
+}
+
+/// How the backups go, and which copies exist.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct BackupScheduleStatus {
+    /// The generation of the spec that this status is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// Ready, Fresh.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    pub conditions: Vec<Condition>,
+    /// When the next dump is due. Absent while suspended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "super::common::time")]
+    pub next_run_time: Option<DateTime<Utc>>,
+    /// Snapshot time of the newest copy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "super::common::time")]
+    pub last_successful_time: Option<DateTime<Utc>>,
+    /// The run that was started last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_run: Option<LastRun>,
+    /// The last failure. Stays until a run succeeds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_failure: Option<Failure>,
+    /// Failed runs since the last good one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub consecutive_failures: Option<i32>,
+    /// The last `spec.trigger.manual` that was answered with a run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128))]
+    pub manual_trigger: Option<String>,
+    /// The Job that dumps this database now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63))]
+    pub active_job: Option<String>,
+    /// The copies in the bucket, newest first. A cache of the manifests there, which are the truth.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 40), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["id"]))]
+    pub recovery_points: Vec<RecoveryPoint>,
+}
+
+/// A run that was started.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LastRun {
+    /// What it was started for: the slot's time, or the manual token.
+    #[schemars(length(max = 160))]
+    pub key: String,
+    /// The slot that it serves; absent for a manual run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "super::common::time")]
+    pub slot: Option<DateTime<Utc>>,
+    /// Local day of the slot: one day is never dumped twice by the schedule.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "super::common::day")]
+    pub day: Option<NaiveDate>,
+    /// Name of the Job.
+    #[schemars(length(max = 63))]
+    pub job: String,
+    /// Which try of this run it is, from 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<i32>,
+    /// When the Job was created.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "super::common::time")]
+    pub started_at: Option<DateTime<Utc>>,
+    /// When its outcome was read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "super::common::time")]
+    pub finished_at: Option<DateTime<Utc>>,
+    /// How it ended: Succeeded, Failed, Aborted (a restore took its turn). Absent while it runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<RunOutcome>,
+}
+
+/// How a run ended.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, strum::Display, strum::EnumString,
+)]
+pub enum RunOutcome {
+    /// A copy exists.
+    Succeeded,
+    /// No copy.
+    Failed,
+    /// No copy, and nobody's fault: a restore took the database.
+    Aborted,
+}
+
+/// A failed run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Failure {
+    /// When.
+    #[schemars(schema_with = "super::common::time")]
+    pub time: DateTime<Utc>,
+    /// Why, in CamelCase.
+    #[schemars(length(max = 128))]
+    pub reason: String,
+    /// Why, in a sentence that says the way out.
+    #[schemars(length(max = 2048))]
+    pub message: String,
+}
+
+/// A copy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RecoveryPoint {
+    /// Id; a RestoreRequest may name it in `recoveryPoint`.
+    #[schemars(length(max = 64))]
+    pub id: String,
+    /// Local day of the snapshot in the schedule's zone: what a RestoreRequest's date is matched with.
+    #[schemars(schema_with = "super::common::day")]
+    pub day: NaiveDate,
+    /// The instant that the data is consistent at.
+    #[schemars(schema_with = "super::common::time")]
+    pub snapshot_time: DateTime<Utc>,
+    /// Bytes in the bucket.
+    pub bytes: i64,
+    /// Rows.
+    pub rows: i64,
+    /// SHA-256 of the manifest, hex.
+    #[schemars(length(max = 64))]
+    pub manifest_sha256: String,
+    /// Key prefix of the copy in the bucket.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub prefix: Option<String>,
+    /// When the bucket removes it, unless it is held.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "super::common::time")]
+    pub expires_at: Option<DateTime<Utc>>,
+    /// A RestoreRequest holds it: it outlives `expiresAt` until that request ends.
+    #[serde(default)]
+    pub held: bool,
+    /// When it was last read back whole and found good.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "super::common::time")]
+    pub proven_time: Option<DateTime<Utc>>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(start: &str, window: &str) -> BackupScheduleSpec {
+        serde_json::from_value(serde_json::json!({
+            "tenant": {"id": "t", "owner": "1", "plan": {"name": "free"}},
+            "database": {"serverRef": {"name": "s"}, "name": "d"},
+            "storageRef": {"name": "b"}, "windowStart": start, "window": window
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_window_is_hours_and_minutes_within_one_day() {
+        for (window, want) in [("24h", 1440), ("6h", 360), ("90m", 90), ("1h30m", 90), ("1m", 1)] {
+            let (start, length) = spec("01:30", window).daily_window().unwrap();
+            assert_eq!(
+                (start.to_string().as_str(), length.num_minutes()),
+                ("01:30:00", want),
+                "{window}"
+            );
+        }
+        for bad in ["", "h", "0m", "25h", "1441m", "6", "m6", "1h1", "1m1h"] {
+            assert_eq!(
+                spec("00:00", bad).daily_window(),
+                Err(WindowError::Length(bad.to_owned())),
+                "{bad}"
+            );
+        }
+        assert!(matches!(
+            spec("24:00", "6h").daily_window(),
+            Err(WindowError::Start(_))
+        ));
+    }
+}

@@ -1,0 +1,286 @@
+//! BackupStorage: a bucket where copies go, and how long they stay there.
+
+use super::common::{LocalRef, SecretKeyRef};
+use super::conditions::Condition;
+use chrono::{DateTime, Utc};
+use kube::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// A bucket (or a prefix of one) that copies are written to. All BackupStorages of one bucket share its lifecycle
+/// configuration; overlapping prefixes are refused. Deleting a BackupStorage leaves the bucket's rules and data alone.
+#[derive(CustomResource, Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[kube(
+    group = "sennight.dev",
+    version = "v1alpha1",
+    kind = "BackupStorage",
+    plural = "backupstorages",
+    namespaced,
+    category = "sennight",
+    shortname = "bstore",
+    status = "BackupStorageStatus",
+    derive = "PartialEq",
+    doc = "A bucket that tenants' copies are written to, and how long they stay there.",
+    printcolumn(name = "Bucket", type_ = "string", json_path = ".spec.bucket"),
+    printcolumn(name = "Prefix", type_ = "string", json_path = ".spec.prefix"),
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].status"
+    ),
+    printcolumn(
+        name = "Retention",
+        type_ = "integer",
+        description = "Days that a copy is kept.",
+        json_path = ".spec.retention.days"
+    ),
+    printcolumn(
+        name = "Enforced",
+        type_ = "string",
+        description = "Whether the bucket's own rules let copies expire.",
+        json_path = ".status.conditions[?(@.type==\"RetentionEnforced\")].status"
+    ),
+    printcolumn(name = "Schedules", type_ = "integer", json_path = ".status.fleet.schedules"),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        priority = 1,
+        json_path = ".status.conditions[?(@.type==\"Ready\")].reason"
+    ),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct BackupStorageSpec {
+    /// Name of the bucket. It must exist: Sennight never creates or deletes one.
+    #[schemars(length(min = 3, max = 63), regex(pattern = r"^[a-z0-9][a-z0-9.-]*[a-z0-9]$"))]
+    pub bucket: String,
+    /// Key prefix inside the bucket, without leading or trailing slash; empty is the bucket's root. No other
+    /// BackupStorage may have a prefix above or below it.
+    #[serde(default)]
+    #[schemars(
+        length(max = 256),
+        regex(pattern = r"^([A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*)?$")
+    )]
+    pub prefix: String,
+    /// Region for the signature. Most self-hosted stores take any.
+    #[serde(default = "default_region")]
+    #[schemars(length(min = 1, max = 64), regex(pattern = r"^[a-z0-9-]+$"))]
+    pub region: String,
+    /// Where the store is, `https://host[:port]`. Leave it out for AWS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 512), regex(pattern = r"^https?://[^/ ]+/?$"))]
+    pub endpoint: Option<String>,
+    /// Address objects as `endpoint/bucket/key` instead of `bucket.endpoint/key`. MinIO and Ceph need it.
+    #[serde(default)]
+    pub force_path_style: bool,
+    /// CA certificates to trust besides the system's, as PEM in a Secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_bundle: Option<SecretKeyRef>,
+    /// Secret with AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and perhaps AWS_SESSION_TOKEN for the operator, which needs to
+    /// read and change the lifecycle configuration. Leave it out for ambient credentials (IRSA, Pod Identity, IMDS).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credentials_secret_ref: Option<LocalRef>,
+    /// Secret of the same form for the pods that dump and restore; it needs objects only. Leave it out to give them
+    /// `workerServiceAccountName`'s ambient credentials.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worker_credentials_secret_ref: Option<LocalRef>,
+    /// ServiceAccount of the pods that dump and restore. Its Kubernetes token is never mounted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(min = 1, max = 253),
+        regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")
+    )]
+    pub worker_service_account_name: Option<String>,
+    /// Server-side encryption to ask for on each object. Leave it out for the bucket's default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encryption: Option<Encryption>,
+    /// How long copies are kept.
+    #[serde(default)]
+    pub retention: Retention,
+    /// How the retention is enforced.
+    #[serde(default)]
+    pub lifecycle: Lifecycle,
+}
+
+fn default_region() -> String {
+    "us-east-1".to_owned()
+}
+
+/// Server-side encryption.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = [{
+    "rule": "self.algorithm == 'aws:kms' || !has(self.kmsKeyId)",
+    "message": "kmsKeyId is for algorithm aws:kms: set the algorithm to aws:kms or remove kmsKeyId"
+}]))]
+pub struct Encryption {
+    /// AES256 (keys of the store) or aws:kms (keys of a KMS).
+    pub algorithm: EncryptionAlgorithm,
+    /// The KMS key. Leave it out for the bucket's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 2048))]
+    pub kms_key_id: Option<String>,
+}
+
+/// Algorithms of server-side encryption, as S3 spells them.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, strum::Display, strum::EnumString,
+)]
+pub enum EncryptionAlgorithm {
+    /// Keys of the store.
+    AES256,
+    /// Keys of a KMS.
+    #[serde(rename = "aws:kms")]
+    #[strum(serialize = "aws:kms")]
+    AwsKms,
+}
+
+/// How long copies are kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Retention {
+    /// Days that a copy is kept. S3 removes it at midnight UTC after that many days. A copy that a RestoreRequest holds
+    /// outlives it until the request ends.
+    #[serde(default = "default_days")]
+    #[schemars(range(min = 1, max = 365))]
+    pub days: i32,
+    /// Keep a tenant's last good copy, for at most 30 days, while newer ones fail. Off: after `days` it is gone, whatever
+    /// happened since.
+    #[serde(default)]
+    pub keep_last_good: bool,
+}
+
+fn default_days() -> i32 {
+    7
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self {
+            days: default_days(),
+            keep_last_good: false,
+        }
+    }
+}
+
+/// How the retention is enforced.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Lifecycle {
+    /// Merge: Sennight puts its rules into the bucket's lifecycle configuration and keeps everybody else's. Observe: the
+    /// platform team writes them, Sennight only checks. Sweep: the store has no lifecycle, the operator deletes.
+    #[serde(default)]
+    pub mode: LifecycleMode,
+}
+
+/// Who lets copies expire.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    Default,
+    PartialEq,
+    Eq,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+    strum::Display,
+    strum::EnumString,
+)]
+pub enum LifecycleMode {
+    /// The bucket, by rules that Sennight merges into its configuration.
+    #[default]
+    Merge,
+    /// The bucket, by rules that somebody else writes.
+    Observe,
+    /// The operator.
+    Sweep,
+}
+
+/// What was found out about the bucket.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct BackupStorageStatus {
+    /// The generation of the spec that this status is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// Ready, RetentionEnforced, AuthorityIntact.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    pub conditions: Vec<Condition>,
+    /// What the store can do, found by trying.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capabilities: Option<StoreCapabilities>,
+    /// Sennight's rules as the bucket has them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["id"]))]
+    pub rules: Vec<RuleInForce>,
+    /// Other people's rules in the same configuration: counted, never touched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub foreign_rules: Option<i32>,
+    /// The schedules that write here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fleet: Option<Fleet>,
+    /// When the store was last tried.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "super::common::time")]
+    pub last_probe_time: Option<DateTime<Utc>>,
+}
+
+/// What the store can do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "five independent facts, each with its own name"
+)]
+pub struct StoreCapabilities {
+    /// Object tags can be put, read back and replaced.
+    pub tagging: bool,
+    /// Lifecycle rules are kept and read back.
+    pub lifecycle: bool,
+    /// `If-None-Match: *` refuses a second put.
+    pub conditional_put: bool,
+    /// Full-object CRC64NVME checksums are accepted.
+    pub checksums: bool,
+    /// The bucket is versioned.
+    pub versioning: bool,
+}
+
+/// A lifecycle rule of ours.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RuleInForce {
+    /// Id of the rule in the bucket's configuration.
+    #[schemars(length(max = 255))]
+    pub id: String,
+    /// Keys that it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub prefix: Option<String>,
+    /// Tag that it is about, `key=value`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 400))]
+    pub tag: Option<String>,
+    /// What it does, in words: `expire after 7 days`.
+    #[schemars(length(max = 200))]
+    pub action: String,
+}
+
+/// The schedules that write to a storage, counted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Fleet {
+    /// BackupSchedules that write here.
+    #[serde(default)]
+    pub schedules: i32,
+    /// Those of them that are Fresh.
+    #[serde(default)]
+    pub fresh: i32,
+    /// Those of them that are suspended.
+    #[serde(default)]
+    pub suspended: i32,
+    /// Copies held for RestoreRequests.
+    #[serde(default)]
+    pub held: i32,
+}

@@ -1,0 +1,236 @@
+//! Conditions: the one shape that all kinds share, their types, and the reasons that other parties may rely on.
+
+use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Whether a condition holds.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+    strum::Display,
+    strum::EnumString,
+)]
+pub enum ConditionStatus {
+    /// It holds.
+    True,
+    /// It does not.
+    False,
+    /// It cannot be told.
+    Unknown,
+}
+
+impl From<bool> for ConditionStatus {
+    fn from(holds: bool) -> Self {
+        if holds { Self::True } else { Self::False }
+    }
+}
+
+/// One fact about an object. `lastTransitionTime` and `message` are optional, so that a billing system may record
+/// `Paid` with three fields.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Condition {
+    /// What the condition is about, in CamelCase.
+    #[serde(rename = "type")]
+    #[schemars(length(min = 1, max = 64), regex(pattern = r"^[A-Z][A-Za-z0-9]*$"))]
+    pub type_: String,
+    /// True, False or Unknown.
+    pub status: ConditionStatus,
+    /// Why, in CamelCase; for programs.
+    #[schemars(length(min = 1, max = 128), regex(pattern = r"^[A-Z][A-Za-z0-9]*$"))]
+    pub reason: String,
+    /// Why, in a sentence; for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 2048))]
+    pub message: Option<String>,
+    /// When the status last changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "super::common::time")]
+    pub last_transition_time: Option<DateTime<Utc>>,
+    /// The `metadata.generation` that the condition was written for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub observed_generation: Option<i64>,
+}
+
+impl Condition {
+    /// A condition that has not been placed in time yet: [`set`] does that.
+    pub fn new(
+        type_: impl AsRef<str>,
+        status: impl Into<ConditionStatus>,
+        reason: impl Into<String>,
+        message: impl Into<String>,
+    ) -> Self {
+        let message = message.into();
+        Self {
+            type_: type_.as_ref().to_owned(),
+            status: status.into(),
+            reason: reason.into(),
+            message: (!message.is_empty()).then_some(message),
+            last_transition_time: None,
+            observed_generation: None,
+        }
+    }
+
+    /// The same, for an object of this generation.
+    #[must_use]
+    pub fn observed(mut self, generation: Option<i64>) -> Self {
+        self.observed_generation = generation;
+        self
+    }
+
+    /// Whether the status is True.
+    pub fn is_true(&self) -> bool {
+        self.status == ConditionStatus::True
+    }
+}
+
+/// The condition of a type, if it is there.
+pub fn find(conditions: &[Condition], type_: impl AsRef<str>) -> Option<&Condition> {
+    conditions
+        .iter()
+        .find(|condition| condition.type_ == type_.as_ref())
+}
+
+/// Whether the condition of a type is there and True.
+pub fn is_true(conditions: &[Condition], type_: impl AsRef<str>) -> bool {
+    find(conditions, type_).is_some_and(Condition::is_true)
+}
+
+/// Puts a condition into the list. Its `lastTransitionTime` stays what it was unless the status changed.
+pub fn set(conditions: &mut Vec<Condition>, mut new: Condition, now: DateTime<Utc>) {
+    match conditions.iter_mut().find(|old| old.type_ == new.type_) {
+        Some(old) => {
+            new.last_transition_time = match old.last_transition_time {
+                Some(time) if old.status == new.status => Some(time),
+                Some(_) | None => Some(now),
+            };
+            *old = new;
+        }
+        None => {
+            new.last_transition_time = Some(now);
+            conditions.push(new);
+        }
+    }
+}
+
+/// Conditions of a BackupStorage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, strum::Display, strum::AsRefStr, strum::EnumIter)]
+pub enum StorageCondition {
+    /// The bucket can be read and written with the operator's credentials.
+    Ready,
+    /// The rules that let copies expire are in force in the bucket.
+    RetentionEnforced,
+    /// The admission policies that guard approval and payment are in force.
+    AuthorityIntact,
+}
+
+/// Conditions of a DatabaseServer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, strum::Display, strum::AsRefStr, strum::EnumIter)]
+pub enum ServerCondition {
+    /// What the spec names exists.
+    Ready,
+}
+
+/// Conditions of a BackupSchedule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, strum::Display, strum::AsRefStr, strum::EnumIter)]
+pub enum ScheduleCondition {
+    /// What the spec names exists and the schedule can be computed.
+    Ready,
+    /// The newest copy is not older than the slot interval plus two hours.
+    Fresh,
+}
+
+/// Conditions of a RestoreRequest. `Paid` is the billing system's; the others are the operator's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, strum::Display, strum::AsRefStr, strum::EnumIter)]
+pub enum RequestCondition {
+    /// The restore is possible: owner, date, copy, plan, server.
+    Eligible,
+    /// The copy is kept until the request ends.
+    Held,
+    /// Mirrors `status.approval`.
+    Approved,
+    /// The billing system's word.
+    Paid,
+    /// A Job runs or is due.
+    Progressing,
+    /// The end: the tenant has what was asked for.
+    Complete,
+    /// The end: the tenant does not.
+    Failed,
+    /// Paid, and nothing was delivered: billing owes a refund.
+    RefundDue,
+    /// The replaced database is still there.
+    UndoAvailable,
+}
+
+/// Conditions of an ExportProfile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, strum::Display, strum::AsRefStr, strum::EnumIter)]
+pub enum ProfileCondition {
+    /// The profile makes sense by itself; each copy decides which of its columns exist.
+    Ready,
+}
+
+/// Reasons that other parties write or rely on. The reasons of refusals belong to the rules that refuse.
+pub mod reason {
+    /// Paid: money arrived.
+    pub const PAYMENT_RECORDED: &str = "PaymentRecorded";
+    /// Paid: the tenant's plan covers it.
+    pub const INCLUDED_IN_PLAN: &str = "IncludedInPlan";
+    /// Paid: nobody has to pay (our own fault, or goodwill).
+    pub const WAIVED: &str = "Waived";
+    /// Paid is False: the money was taken back.
+    pub const CHARGED_BACK: &str = "ChargedBack";
+    /// Approved: the helpdesk said yes.
+    pub const HELPDESK_APPROVED: &str = "HelpdeskApproved";
+    /// Approved is False: the helpdesk said no; final.
+    pub const DENIED: &str = "Denied";
+    /// Approved is Unknown: nobody has decided yet.
+    pub const AWAITING_HELPDESK: &str = "AwaitingHelpdesk";
+    /// Eligible is False until Paid: the plan has no restores, buying one that has is the payment.
+    pub const PLAN_UPGRADE_REQUIRED: &str = "PlanUpgradeRequired";
+    /// Fresh is Unknown: the schedule is suspended; its copies still expire.
+    pub const SUSPENDED: &str = "Suspended";
+    /// The schedule was deleted while a request was pending.
+    pub const SCHEDULE_GONE: &str = "ScheduleGone";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_transition_time_moves_only_with_the_status() {
+        let at = |s: &str| s.parse::<DateTime<Utc>>().unwrap();
+        let mut list = vec![];
+        let (first, later) = (at("2026-11-22T00:00:00Z"), at("2026-11-22T01:00:00Z"));
+        set(
+            &mut list,
+            Condition::new(ScheduleCondition::Ready, true, "Ok", ""),
+            first,
+        );
+        set(
+            &mut list,
+            Condition::new(ScheduleCondition::Ready, true, "Still", ""),
+            later,
+        );
+        assert_eq!(list[0].last_transition_time, Some(first));
+        assert_eq!(list[0].reason, "Still");
+        set(
+            &mut list,
+            Condition::new(ScheduleCondition::Ready, false, "No", "gone"),
+            later,
+        );
+        assert_eq!(list[0].last_transition_time, Some(later));
+        assert_eq!(list.len(), 1);
+        assert!(!is_true(&list, ScheduleCondition::Ready));
+    }
+}

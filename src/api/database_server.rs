@@ -1,0 +1,175 @@
+//! DatabaseServer: a server that tenants' databases live on. Budgets, host moves and onboarding live here.
+
+use super::common::{Engine, LocalRef, SecretKeyRef, TlsMode};
+use super::conditions::Condition;
+use kube::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// A database server. BackupSchedules name it, so that a move to another host is one change in one place.
+#[derive(CustomResource, Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[kube(
+    group = "sennight.dev",
+    version = "v1alpha1",
+    kind = "DatabaseServer",
+    plural = "databaseservers",
+    namespaced,
+    category = "sennight",
+    shortname = "dbserver",
+    status = "DatabaseServerStatus",
+    derive = "PartialEq",
+    doc = "A database server that tenants' databases live on, with the budgets of dumps and restores.",
+    printcolumn(name = "Engine", type_ = "string", json_path = ".spec.engine"),
+    printcolumn(name = "Host", type_ = "string", json_path = ".spec.host"),
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].status"
+    ),
+    printcolumn(name = "Schedules", type_ = "integer", json_path = ".status.schedules"),
+    printcolumn(
+        name = "Dumping",
+        type_ = "integer",
+        description = "Dumps that run now.",
+        json_path = ".status.activeDumps"
+    ),
+    printcolumn(
+        name = "Max-Dumps",
+        type_ = "integer",
+        description = "Dumps that may run at once.",
+        json_path = ".spec.maxConcurrentDumps"
+    ),
+    printcolumn(
+        name = "Restoring",
+        type_ = "integer",
+        description = "Restores that run now.",
+        json_path = ".status.activeRestores"
+    ),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        priority = 1,
+        json_path = ".status.conditions[?(@.type==\"Ready\")].reason"
+    ),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = [{
+    "rule": "self.engine == oldSelf.engine",
+    "message": "engine is immutable: copies of one engine cannot be restored by another; create another DatabaseServer"
+}]))]
+pub struct DatabaseServerSpec {
+    /// PostgreSQL, MySQL or MariaDB.
+    pub engine: Engine,
+    /// Host name or address.
+    #[schemars(
+        length(min = 1, max = 253),
+        regex(pattern = r"^[A-Za-z0-9]([A-Za-z0-9.:-]*[A-Za-z0-9])?$")
+    )]
+    pub host: String,
+    /// TCP port. Leave it out for the engine's own (5432 or 3306).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 65535))]
+    pub port: Option<i32>,
+    /// TLS towards the server.
+    #[serde(default)]
+    pub tls: Tls,
+    /// Secret with `username` and `password` of a role that may read every tenant database here. A BackupSchedule may name
+    /// its own instead.
+    pub dump_credentials_secret_ref: LocalRef,
+    /// Secret with `username` and `password` of a role that may create, rename and drop databases. Leave it out and
+    /// FullRestore is refused; CrmExport needs no database.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restore_credentials_secret_ref: Option<LocalRef>,
+    /// The database from which others are created and renamed.
+    #[serde(default = "default_maintenance")]
+    #[schemars(length(min = 1, max = 63))]
+    pub maintenance_database: String,
+    /// Dumps that may run on this server at once.
+    #[serde(default = "default_dumps")]
+    #[schemars(range(min = 1, max = 64))]
+    pub max_concurrent_dumps: i32,
+    /// Restores that may run on this server at once, besides the dumps.
+    #[serde(default = "default_restores")]
+    #[schemars(range(min = 1, max = 16))]
+    pub max_concurrent_restores: i32,
+    /// Bytes a second that one dump may read. Reserved: not enforced yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 65536))]
+    pub max_bytes_per_second: Option<i64>,
+    /// Bytes of disk that a full restore may take beside the live database. Leave it out when nobody knows: the estimate
+    /// then says so, and nothing is refused for want of room.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub restore_headroom_bytes: Option<i64>,
+    /// Restore drills: now and then a random copy is restored beside the live database, compared and dropped. Reserved: not
+    /// acted upon yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drill: Option<Drill>,
+}
+
+fn default_maintenance() -> String {
+    "postgres".to_owned()
+}
+fn default_dumps() -> i32 {
+    2
+}
+fn default_restores() -> i32 {
+    1
+}
+
+impl DatabaseServerSpec {
+    /// The port to connect to: the one given, else the engine's own.
+    pub fn effective_port(&self) -> u16 {
+        self.port
+            .and_then(|port| u16::try_from(port).ok())
+            .unwrap_or_else(|| self.engine.default_port())
+    }
+}
+
+/// TLS towards a database server.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Tls {
+    /// Disable, Require (certificate not checked), VerifyCA, or VerifyFull (CA and host name).
+    #[serde(default)]
+    pub mode: TlsMode,
+    /// The server's CA as PEM in a Secret. Leave it out for the system's CAs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_secret_ref: Option<SecretKeyRef>,
+    /// Secret of type kubernetes.io/tls with a client certificate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_cert_secret_ref: Option<LocalRef>,
+}
+
+/// Restore drills.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Drill {
+    /// Drills a day on this server; 0 is none.
+    #[serde(default)]
+    #[schemars(range(min = 0, max = 1000))]
+    pub per_day: i32,
+}
+
+/// What is known of the server.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DatabaseServerStatus {
+    /// The generation of the spec that this status is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// Ready.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    pub conditions: Vec<Condition>,
+    /// BackupSchedules whose database is here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedules: Option<i32>,
+    /// Dumps that run now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub active_dumps: Option<i32>,
+    /// Restores that run now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub active_restores: Option<i32>,
+}

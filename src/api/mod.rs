@@ -1,0 +1,33 @@
+//! The wire: what users write and read, `sennight.dev/v1alpha1`. Types, their schema and their admission rules; no I/O, no
+//! business. One file a kind. The rooms that decide have their own types; `controller` translates.
+
+#![allow(
+    clippy::doc_markdown,
+    clippy::duplicated_attributes,
+    reason = "the comments become `kubectl explain`, where backticks are noise; printer columns share their type_"
+)]
+
+pub mod backup_schedule;
+pub mod backup_storage;
+pub mod common;
+pub mod conditions;
+pub mod crds;
+pub mod database_server;
+pub mod export_profile;
+pub mod restore_report;
+pub mod restore_request;
+pub mod restore_status;
+
+pub use backup_schedule::{BackupSchedule, BackupScheduleSpec, BackupScheduleStatus};
+pub use backup_storage::{BackupStorage, BackupStorageSpec, BackupStorageStatus};
+pub use conditions::{Condition, ConditionStatus};
+pub use database_server::{DatabaseServer, DatabaseServerSpec, DatabaseServerStatus};
+pub use export_profile::{ExportProfile, ExportProfileSpec, ExportProfileStatus};
+pub use restore_request::{RestoreRequest, RestoreRequestSpec};
+pub use restore_status::RestoreRequestStatus;
+
+/// The API group of all kinds.
+pub const GROUP: &str = "sennight.dev";
+
+/// The version of all kinds.
+pub const VERSION: &str = "v1alpha1";

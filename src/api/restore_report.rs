@@ -1,0 +1,201 @@
+//! RestoreRequest, what the operator tells about the work: estimate, preflight, Jobs, progress, result, history.
+
+use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What to expect of a restore.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Estimate {
+    /// Bytes to read from the bucket.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copy_bytes: Option<i64>,
+    /// Rows to bring back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows: Option<i64>,
+    /// Size of the live database, in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub live_bytes: Option<i64>,
+    /// Sessions on the live database that a cut-over would end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub live_sessions: Option<i64>,
+    /// How long it may take, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duration_seconds: Option<i64>,
+    /// What people should know before they approve.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20), inner(length(max = 512)), extend("x-kubernetes-list-type" = "atomic"))]
+    pub warnings: Vec<String>,
+}
+
+/// What a look at the server found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PreflightReport {
+    /// When it looked.
+    #[schemars(schema_with = "super::common::time")]
+    pub at: DateTime<Utc>,
+    /// Job that looked.
+    #[schemars(length(max = 63))]
+    pub job: String,
+    /// Why a restore would fail; empty is go.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20), extend("x-kubernetes-list-type" = "atomic"))]
+    pub refusals: Vec<Refusal>,
+}
+
+/// A reason why a restore would fail.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Refusal {
+    /// In CamelCase.
+    #[schemars(length(max = 128))]
+    pub reason: String,
+    /// The object, what is wrong, the way out.
+    #[schemars(length(max = 1024))]
+    pub message: String,
+}
+
+/// A Job that ran for a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct JobRecord {
+    /// Name of the Job.
+    #[schemars(length(max = 63))]
+    pub name: String,
+    /// UID of the Job.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub uid: Option<String>,
+    /// preflight, prepare, cutover or export.
+    #[schemars(length(max = 32))]
+    pub step: String,
+    /// Which try of the step, from 1.
+    #[schemars(range(min = 1))]
+    pub attempt: i32,
+    /// How it ended; absent while it runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<JobOutcome>,
+    /// Why it failed, in CamelCase.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128))]
+    pub reason: Option<String>,
+    /// Why it failed, in a sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub message: Option<String>,
+    /// When it was created.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "super::common::time")]
+    pub started_at: Option<DateTime<Utc>>,
+    /// When its outcome was read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "super::common::time")]
+    pub finished_at: Option<DateTime<Utc>>,
+}
+
+/// How a Job ended.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, strum::Display, strum::EnumString,
+)]
+pub enum JobOutcome {
+    /// It did what it was told.
+    Succeeded,
+    /// It did not, and changed nothing that matters.
+    Failed,
+    /// It cannot be told.
+    Unknown,
+}
+
+/// How far a running Job is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RestoreProgress {
+    /// When this was written.
+    #[schemars(schema_with = "super::common::time")]
+    pub at: DateTime<Utc>,
+    /// Bytes done.
+    pub bytes: i64,
+    /// Bytes in all, where known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub total_bytes: Option<i64>,
+    /// Rows done.
+    pub rows: i64,
+    /// Tables done.
+    pub tables: i64,
+}
+
+/// What came of a request. Which fields are there depends on the mode.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RestoreResult {
+    /// CrmExport: key of the zip in the bucket. kubectl sennight link makes a short-lived link to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub key: Option<String>,
+    /// CrmExport: length of the zip, in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<i64>,
+    /// CrmExport: SHA-256 of the zip, hex.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub sha256: Option<String>,
+    /// CrmExport: the CSV files in it, in the order to import them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "atomic"))]
+    pub files: Vec<ResultFile>,
+    /// CrmExport: when the bucket removes the zip.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "super::common::time")]
+    pub expires_at: Option<DateTime<Utc>>,
+    /// FullRestore: name under which the replaced database is kept on the server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub kept_database: Option<String>,
+    /// FullRestore: until when it can be undone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "super::common::time")]
+    pub undo_until: Option<DateTime<Utc>>,
+    /// FullRestore: when the swap took effect.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "super::common::time")]
+    pub committed_at: Option<DateTime<Utc>>,
+    /// FullRestore: how long the database was not to be had, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub downtime_millis: Option<i64>,
+    /// Rows brought back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows: Option<i64>,
+}
+
+/// A file of an export.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ResultFile {
+    /// Its name inside the zip.
+    #[schemars(length(max = 255))]
+    pub name: String,
+    /// Records, the header not counted.
+    pub rows: i64,
+}
+
+/// Something that happened to a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HistoryEntry {
+    /// When.
+    #[schemars(schema_with = "super::common::time")]
+    pub time: DateTime<Utc>,
+    /// What, in CamelCase.
+    #[schemars(length(max = 128))]
+    pub event: String,
+    /// What, in a sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 512))]
+    pub message: Option<String>,
+    /// Who, where somebody did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 512))]
+    pub by: Option<String>,
+}

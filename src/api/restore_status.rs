@@ -1,0 +1,342 @@
+//! RestoreRequest, the status: `approval` is the helpdesk's, `payment` and the condition `Paid` are billing's, all the rest
+//! is the operator's. The rules here hold even where the admission policies are missing.
+
+use super::conditions::Condition;
+pub use super::restore_report::{
+    Estimate, HistoryEntry, JobOutcome, JobRecord, PreflightReport, Refusal, RestoreProgress, RestoreResult,
+    ResultFile,
+};
+use chrono::{DateTime, NaiveDate, Utc};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// How far a request is, and who did what. Three parties write here, each its own part.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [
+    {"rule": "!has(oldSelf.conditions) || has(self.conditions)",
+     "message": "conditions never vanish: a merge patch replaces the whole list; use kubectl apply --server-side --subresource=status"},
+    {"rule": "!has(oldSelf.approval) || has(self.approval)",
+     "message": "a decision is final and never vanishes; an approval can only become Denied"},
+    {"rule": "!has(oldSelf.payment) || has(self.payment)",
+     "message": "payment never vanishes: set the condition Paid to False, or record payment.refund"},
+    {"rule": "!has(oldSelf.recoveryPoint) || has(self.recoveryPoint)",
+     "message": "recoveryPoint is pinned once and never taken back"},
+    {"rule": "!has(oldSelf.claim) || has(self.claim)",
+     "message": "the claim is the point of no return and never vanishes"},
+    {"rule": "!has(oldSelf.finishedAt) || (has(self.finishedAt) && self.finishedAt == oldSelf.finishedAt)",
+     "message": "finishedAt is written once: a finished request never runs again; create another RestoreRequest"},
+    {"rule": "!(has(oldSelf.claim) || has(oldSelf.finishedAt)) || !has(self.approval) || (has(oldSelf.approval) && self.approval == oldSelf.approval)",
+     "message": "too late: the restore has been claimed or has ended, its approval no longer changes"},
+    {"rule": "!(has(oldSelf.claim) || has(oldSelf.finishedAt)) || !has(self.conditions) || self.conditions.filter(c, c.type == 'Paid') == (has(oldSelf.conditions) ? oldSelf.conditions.filter(c, c.type == 'Paid') : [])",
+     "message": "too late: the restore has been claimed or has ended, Paid no longer changes; record payment.refund instead"},
+    {"rule": "!has(oldSelf.finishedAt) || has(oldSelf.claim) || !has(self.claim)",
+     "message": "the request has ended: it cannot be claimed any more"}
+]))]
+pub struct RestoreRequestStatus {
+    /// The helpdesk's decision. Set it with: kubectl patch rreq NAME --subresource=status --type=merge -p
+    /// '{"status":{"approval":{"decision":"Approved"}}}'
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<Approval>,
+    /// The payment, recorded by billing together with the condition Paid.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payment: Option<Payment>,
+    /// Eligible, Held, Approved, Progressing, Complete, Failed, RefundDue, UndoAvailable; and Paid, which is billing's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), extend(
+        "x-kubernetes-list-type" = "map",
+        "x-kubernetes-list-map-keys" = ["type"],
+        "x-kubernetes-validations" = [{
+            "rule": "oldSelf.all(o, self.exists(n, n.type == o.type))",
+            "message": "conditions never vanish: a merge patch replaces the whole list; use kubectl apply --server-side --subresource=status"
+        }]
+    ))]
+    pub conditions: Vec<Condition>,
+    /// The generation of the spec that this status is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// Id of the tenant, from the BackupSchedule.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128))]
+    pub tenant: Option<String>,
+    /// How far it is, in one word. For eyes: programs read the conditions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phase: Option<RestorePhase>,
+    /// Who has to act next.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting_on: Option<WaitingOn>,
+    /// Until when. Afterwards the request expires or fails; it never waits for ever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "super::common::time")]
+    pub deadline: Option<DateTime<Utc>>,
+    /// The copy. Chosen once, then never another one: what was approved is what is restored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recovery_point: Option<PinnedCopy>,
+    /// What to expect, for those who decide.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub estimate: Option<Estimate>,
+    /// What the last look at the server found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preflight: Option<PreflightReport>,
+    /// The filled and verified new database that waits for its cut-over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prepared: Option<Prepared>,
+    /// The point of no return: from here on nothing can be revoked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claim: Option<Claim>,
+    /// The Jobs that ran for this request, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 40), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub jobs: Vec<JobRecord>,
+    /// How far the running Job is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<RestoreProgress>,
+    /// What came of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<RestoreResult>,
+    /// What happened, oldest first; the oldest entries go when it is full.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 50), extend("x-kubernetes-list-type" = "atomic"))]
+    pub history: Vec<HistoryEntry>,
+    /// When the request ended. It is deleted 90 days later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "super::common::time")]
+    pub finished_at: Option<DateTime<Utc>>,
+}
+
+/// The helpdesk's decision.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = [{
+    "rule": "self == oldSelf || (oldSelf.decision == 'Approved' && self.decision == 'Denied')",
+    "message": "a decision is final: after it only Approved may become Denied; create another RestoreRequest"
+}]))]
+pub struct Approval {
+    /// Approved or Denied. A denial is final; an approval can be withdrawn by Denied until the restore is claimed.
+    pub decision: Decision,
+    /// Who decided. Stamped by admission; whatever is written here is overwritten.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 512))]
+    pub by: Option<String>,
+    /// Why, for the ticket.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub reason: Option<String>,
+}
+
+/// What the helpdesk decided.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+    strum::Display,
+    strum::EnumString,
+)]
+pub enum Decision {
+    /// Yes.
+    Approved,
+    /// No, for good.
+    Denied,
+}
+
+/// A payment.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Payment {
+    /// Billing's own reference: the invoice, order or waiver.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 128))]
+    pub reference: Option<String>,
+    /// Amount as a decimal number in text, `49.00`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 24), regex(pattern = r"^[0-9]{1,16}([.][0-9]{1,4})?$"))]
+    pub amount: Option<String>,
+    /// Currency, three letters: `EUR`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(equal = 3), regex(pattern = r"^[A-Z]{3}$"))]
+    pub currency: Option<String>,
+    /// Who recorded it. Stamped by admission; whatever is written here is overwritten. Never the one who approved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 512))]
+    pub by: Option<String>,
+    /// The money went back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refund: Option<Refund>,
+}
+
+/// A refund.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Refund {
+    /// Billing's own reference of the refund.
+    #[schemars(length(min = 1, max = 128))]
+    pub reference: String,
+}
+
+/// How far a request is.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+    strum::Display,
+    strum::EnumString,
+    strum::EnumIter,
+)]
+pub enum RestorePhase {
+    /// Is it possible?
+    Checking,
+    /// The helpdesk's turn.
+    AwaitingApproval,
+    /// Billing's turn.
+    AwaitingPayment,
+    /// Waits for a place on the server, or for its window.
+    Queued,
+    /// The new database is being filled.
+    Preparing,
+    /// The swap.
+    CuttingOver,
+    /// The CSV files are being written.
+    Exporting,
+    /// The end: done.
+    Complete,
+    /// The end: the helpdesk said no.
+    Denied,
+    /// The end: somebody took too long.
+    Expired,
+    /// The end: it did not work; live data is untouched.
+    Failed,
+    /// The end: it cannot be told whether the swap took effect; a human must look.
+    NeedsAttention,
+}
+
+/// Who has to act next.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+    strum::Display,
+    strum::EnumString,
+)]
+pub enum WaitingOn {
+    /// Sennight itself.
+    Operator,
+    /// The helpdesk: approve or deny.
+    Helpdesk,
+    /// Billing: record the payment (or the refund).
+    Billing,
+    /// A place on the database server, or the maintenance window.
+    Queue,
+    /// The platform team: something in the cluster, the bucket or the server must be put right.
+    PlatformTeam,
+    /// Nobody: it has ended.
+    Nobody,
+}
+
+/// The copy that a request is about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [{
+    "rule": "self.id == oldSelf.id && self.day == oldSelf.day && self.snapshotTime == oldSelf.snapshotTime && self.manifestSha256 == oldSelf.manifestSha256",
+    "message": "recoveryPoint is pinned once, never re-chosen: only its place and its hold may change"
+}]))]
+pub struct PinnedCopy {
+    /// Its id.
+    #[schemars(length(max = 64))]
+    pub id: String,
+    /// Its key prefix in the bucket.
+    #[schemars(length(max = 1024))]
+    pub prefix: String,
+    /// Its local day.
+    #[schemars(schema_with = "super::common::day")]
+    pub day: NaiveDate,
+    /// The instant that the data is consistent at.
+    #[schemars(schema_with = "super::common::time")]
+    pub snapshot_time: DateTime<Utc>,
+    /// Bytes in the bucket.
+    pub bytes: i64,
+    /// Rows.
+    pub rows: i64,
+    /// SHA-256 of its manifest, hex.
+    #[schemars(length(max = 64))]
+    pub manifest_sha256: String,
+    /// Until when it is held.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "super::common::time")]
+    pub held_until: Option<DateTime<Utc>>,
+}
+
+/// A new database that waits for its cut-over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Prepared {
+    /// When it was ready.
+    #[schemars(schema_with = "super::common::time")]
+    pub at: DateTime<Utc>,
+    /// Job that filled it.
+    #[schemars(length(max = 63))]
+    pub job: String,
+    /// Its name on the server.
+    #[schemars(length(max = 64))]
+    pub database: String,
+    /// The server's number of the live database: the swap happens only if it is still this one.
+    pub live_oid: i64,
+    /// The server's number of the new database.
+    pub new_oid: i64,
+    /// Rows loaded.
+    pub rows: i64,
+    /// Tables loaded.
+    pub tables: i64,
+}
+
+/// The point of no return.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [{
+    "rule": "self == oldSelf",
+    "message": "a request is claimed once, for ever: create another RestoreRequest"
+}]))]
+pub struct Claim {
+    /// Attempt that was claimed, from 1.
+    #[schemars(range(min = 1))]
+    pub attempt: i32,
+    /// The one Job that may act for it.
+    #[schemars(length(max = 63))]
+    pub job: String,
+    /// When.
+    #[schemars(schema_with = "super::common::time")]
+    pub at: DateTime<Utc>,
+}
+
+impl RestorePhase {
+    /// Whether nothing happens after it.
+    pub fn is_terminal(self) -> bool {
+        match self {
+            Self::Checking
+            | Self::AwaitingApproval
+            | Self::AwaitingPayment
+            | Self::Queued
+            | Self::Preparing
+            | Self::CuttingOver
+            | Self::Exporting => false,
+            Self::Complete | Self::Denied | Self::Expired | Self::Failed | Self::NeedsAttention => true,
+        }
+    }
+}
