@@ -22,11 +22,7 @@ use serde::{Deserialize, Serialize};
     derive = "PartialEq",
     doc = "One tenant database that is dumped every day.",
     printcolumn(name = "Tenant", type_ = "string", json_path = ".spec.tenant.id"),
-    printcolumn(
-        name = "Server",
-        type_ = "string",
-        json_path = ".spec.database.serverRef.name"
-    ),
+    printcolumn(name = "Server", type_ = "string", json_path = ".spec.database.serverRef.name"),
     printcolumn(name = "Database", type_ = "string", json_path = ".spec.database.name"),
     printcolumn(
         name = "Fresh",
@@ -75,9 +71,7 @@ pub struct BackupScheduleSpec {
     #[serde(default = "default_schedule")]
     #[schemars(
         length(min = 1, max = 100),
-        regex(
-            pattern = r"^(@daily|[0-9*/,-]+ [0-9*/,-]+ [0-9A-Za-z*/,?#-]+ [0-9A-Za-z*/,-]+ [0-9A-Za-z*/,?#-]+)$"
-        )
+        regex(pattern = r"^(@daily|[0-9*/,-]+ [0-9*/,-]+ [0-9A-Za-z*/,?#-]+ [0-9A-Za-z*/,-]+ [0-9A-Za-z*/,?#-]+)$")
     )]
     pub schedule: String,
     /// Local time of day at which the window of `@daily` opens, `HH:MM`.
@@ -166,10 +160,7 @@ fn minutes(text: &str) -> Option<i64> {
 }]))]
 pub struct Tenant {
     /// Id of the account. Immutable: copies carry it, and one tenant's copy is never restored to another.
-    #[schemars(
-        length(min = 1, max = 128),
-        regex(pattern = r"^[A-Za-z0-9]([A-Za-z0-9._:@-]*[A-Za-z0-9])?$")
-    )]
+    #[schemars(length(min = 1, max = 128), regex(pattern = r"^[A-Za-z0-9]([A-Za-z0-9._:@-]*[A-Za-z0-9])?$"))]
     pub id: String,
     /// User id of the account's owner: only the owner may ask for a restore.
     #[schemars(length(min = 1, max = 128))]
@@ -292,9 +283,7 @@ pub struct LastRun {
 }
 
 /// How a run ended.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, strum::Display, strum::EnumString,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, strum::Display, strum::EnumString)]
 pub enum RunOutcome {
     /// A copy exists.
     Succeeded,
@@ -373,22 +362,11 @@ mod tests {
     fn a_window_is_hours_and_minutes_within_one_day() {
         for (window, want) in [("24h", 1440), ("6h", 360), ("90m", 90), ("1h30m", 90), ("1m", 1)] {
             let (start, length) = spec("01:30", window).daily_window().unwrap();
-            assert_eq!(
-                (start.to_string().as_str(), length.num_minutes()),
-                ("01:30:00", want),
-                "{window}"
-            );
+            assert_eq!((start.to_string().as_str(), length.num_minutes()), ("01:30:00", want), "{window}");
         }
         for bad in ["", "h", "0m", "25h", "1441m", "6", "m6", "1h1", "1m1h"] {
-            assert_eq!(
-                spec("00:00", bad).daily_window(),
-                Err(WindowError::Length(bad.to_owned())),
-                "{bad}"
-            );
+            assert_eq!(spec("00:00", bad).daily_window(), Err(WindowError::Length(bad.to_owned())), "{bad}");
         }
-        assert!(matches!(
-            spec("24:00", "6h").daily_window(),
-            Err(WindowError::Start(_))
-        ));
+        assert!(matches!(spec("24:00", "6h").daily_window(), Err(WindowError::Start(_))));
     }
 }

@@ -23,11 +23,7 @@ use serde::{Deserialize, Serialize};
     doc = "A bucket that tenants' copies are written to, and how long they stay there.",
     printcolumn(name = "Bucket", type_ = "string", json_path = ".spec.bucket"),
     printcolumn(name = "Prefix", type_ = "string", json_path = ".spec.prefix"),
-    printcolumn(
-        name = "Ready",
-        type_ = "string",
-        json_path = ".status.conditions[?(@.type==\"Ready\")].status"
-    ),
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
     printcolumn(
         name = "Retention",
         type_ = "integer",
@@ -57,10 +53,7 @@ pub struct BackupStorageSpec {
     /// Key prefix inside the bucket, without leading or trailing slash; empty is the bucket's root. No other
     /// BackupStorage may have a prefix above or below it.
     #[serde(default)]
-    #[schemars(
-        length(max = 256),
-        regex(pattern = r"^([A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*)?$")
-    )]
+    #[schemars(length(max = 256), regex(pattern = r"^([A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*)?$"))]
     pub prefix: String,
     /// Region for the signature. Most self-hosted stores take any.
     #[serde(default = "default_region")]
@@ -86,10 +79,7 @@ pub struct BackupStorageSpec {
     pub worker_credentials_secret_ref: Option<LocalRef>,
     /// ServiceAccount of the pods that dump and restore. Its Kubernetes token is never mounted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(
-        length(min = 1, max = 253),
-        regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")
-    )]
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
     pub worker_service_account_name: Option<String>,
     /// Server-side encryption to ask for on each object. Leave it out for the bucket's default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -123,9 +113,7 @@ pub struct Encryption {
 }
 
 /// Algorithms of server-side encryption, as S3 spells them.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, strum::Display, strum::EnumString,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, strum::Display, strum::EnumString)]
 pub enum EncryptionAlgorithm {
     /// Keys of the store.
     AES256,
@@ -156,10 +144,7 @@ fn default_days() -> i32 {
 
 impl Default for Retention {
     fn default() -> Self {
-        Self {
-            days: default_days(),
-            keep_last_good: false,
-        }
+        Self { days: default_days(), keep_last_good: false }
     }
 }
 
@@ -175,17 +160,7 @@ pub struct Lifecycle {
 
 /// Who lets copies expire.
 #[derive(
-    Debug,
-    Clone,
-    Copy,
-    Default,
-    PartialEq,
-    Eq,
-    Serialize,
-    Deserialize,
-    JsonSchema,
-    strum::Display,
-    strum::EnumString,
+    Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, strum::Display, strum::EnumString,
 )]
 pub enum LifecycleMode {
     /// The bucket, by rules that Sennight merges into its configuration.
@@ -230,10 +205,7 @@ pub struct BackupStorageStatus {
 /// What the store can do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[allow(
-    clippy::struct_excessive_bools,
-    reason = "five independent facts, each with its own name"
-)]
+#[allow(clippy::struct_excessive_bools, reason = "five independent facts, each with its own name")]
 pub struct StoreCapabilities {
     /// Object tags can be put, read back and replaced.
     pub tagging: bool,

@@ -6,17 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// Whether a condition holds.
 #[derive(
-    Debug,
-    Clone,
-    Copy,
-    PartialEq,
-    Eq,
-    Hash,
-    Serialize,
-    Deserialize,
-    JsonSchema,
-    strum::Display,
-    strum::EnumString,
+    Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema, strum::Display, strum::EnumString,
 )]
 pub enum ConditionStatus {
     /// It holds.
@@ -95,9 +85,7 @@ impl Condition {
 
 /// The condition of a type, if it is there.
 pub fn find(conditions: &[Condition], type_: impl AsRef<str>) -> Option<&Condition> {
-    conditions
-        .iter()
-        .find(|condition| condition.type_ == type_.as_ref())
+    conditions.iter().find(|condition| condition.type_ == type_.as_ref())
 }
 
 /// Whether the condition of a type is there and True.
@@ -107,18 +95,13 @@ pub fn is_true(conditions: &[Condition], type_: impl AsRef<str>) -> bool {
 
 /// Puts a condition into the list. Its `lastTransitionTime` stays what it was unless the status changed.
 pub fn set(conditions: &mut Vec<Condition>, mut new: Condition, now: DateTime<Utc>) {
-    match conditions.iter_mut().find(|old| old.type_ == new.type_) {
-        Some(old) => {
-            new.last_transition_time = match old.last_transition_time {
-                Some(time) if old.status == new.status => Some(time),
-                Some(_) | None => Some(now),
-            };
-            *old = new;
-        }
-        None => {
-            new.last_transition_time = Some(now);
-            conditions.push(new);
-        }
+    let old = conditions.iter_mut().find(|old| old.type_ == new.type_);
+    new.last_transition_time =
+        old.as_ref().filter(|old| old.status == new.status).and_then(|old| old.last_transition_time).or(Some(now));
+    if let Some(old) = old {
+        *old = new;
+    } else {
+        conditions.push(new);
     }
 }
 
@@ -212,23 +195,11 @@ mod tests {
         let at = |s: &str| s.parse::<DateTime<Utc>>().unwrap();
         let mut list = vec![];
         let (first, later) = (at("2026-11-22T00:00:00Z"), at("2026-11-22T01:00:00Z"));
-        set(
-            &mut list,
-            Condition::new(ScheduleCondition::Ready, true, "Ok", ""),
-            first,
-        );
-        set(
-            &mut list,
-            Condition::new(ScheduleCondition::Ready, true, "Still", ""),
-            later,
-        );
+        set(&mut list, Condition::new(ScheduleCondition::Ready, true, "Ok", ""), first);
+        set(&mut list, Condition::new(ScheduleCondition::Ready, true, "Still", ""), later);
         assert_eq!(list[0].last_transition_time, Some(first));
         assert_eq!(list[0].reason, "Still");
-        set(
-            &mut list,
-            Condition::new(ScheduleCondition::Ready, false, "No", "gone"),
-            later,
-        );
+        set(&mut list, Condition::new(ScheduleCondition::Ready, false, "No", "gone"), later);
         assert_eq!(list[0].last_transition_time, Some(later));
         assert_eq!(list.len(), 1);
         assert!(!is_true(&list, ScheduleCondition::Ready));

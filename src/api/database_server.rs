@@ -21,11 +21,7 @@ use serde::{Deserialize, Serialize};
     doc = "A database server that tenants' databases live on, with the budgets of dumps and restores.",
     printcolumn(name = "Engine", type_ = "string", json_path = ".spec.engine"),
     printcolumn(name = "Host", type_ = "string", json_path = ".spec.host"),
-    printcolumn(
-        name = "Ready",
-        type_ = "string",
-        json_path = ".status.conditions[?(@.type==\"Ready\")].status"
-    ),
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
     printcolumn(name = "Schedules", type_ = "integer", json_path = ".status.schedules"),
     printcolumn(
         name = "Dumping",
@@ -62,10 +58,7 @@ pub struct DatabaseServerSpec {
     /// PostgreSQL, MySQL or MariaDB.
     pub engine: Engine,
     /// Host name or address.
-    #[schemars(
-        length(min = 1, max = 253),
-        regex(pattern = r"^[A-Za-z0-9]([A-Za-z0-9.:-]*[A-Za-z0-9])?$")
-    )]
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[A-Za-z0-9]([A-Za-z0-9.:-]*[A-Za-z0-9])?$"))]
     pub host: String,
     /// TCP port. Leave it out for the engine's own (5432 or 3306).
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -121,9 +114,7 @@ fn default_restores() -> i32 {
 impl DatabaseServerSpec {
     /// The port to connect to: the one given, else the engine's own.
     pub fn effective_port(&self) -> u16 {
-        self.port
-            .and_then(|port| u16::try_from(port).ok())
-            .unwrap_or_else(|| self.engine.default_port())
+        self.port.and_then(|port| u16::try_from(port).ok()).unwrap_or_else(|| self.engine.default_port())
     }
 }
 

@@ -197,16 +197,10 @@ pub struct TableName {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Entity {
     /// What it is: `contacts`.
-    #[schemars(
-        length(min = 1, max = 64),
-        regex(pattern = r"^[a-z0-9]([a-z0-9_-]*[a-z0-9])?$")
-    )]
+    #[schemars(length(min = 1, max = 64), regex(pattern = r"^[a-z0-9]([a-z0-9_-]*[a-z0-9])?$"))]
     pub name: String,
     /// Name of the file inside the zip: `contacts.csv`.
-    #[schemars(
-        length(min = 5, max = 128),
-        regex(pattern = r"^[A-Za-z0-9][A-Za-z0-9._-]*[.]csv$")
-    )]
+    #[schemars(length(min = 5, max = 128), regex(pattern = r"^[A-Za-z0-9][A-Za-z0-9._-]*[.]csv$"))]
     pub file: String,
     /// The table that its records come from.
     pub table: TableName,

@@ -96,9 +96,7 @@ pub struct JobRecord {
 }
 
 /// How a Job ended.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, strum::Display, strum::EnumString,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, strum::Display, strum::EnumString)]
 pub enum JobOutcome {
     /// It did what it was told.
     Succeeded,

@@ -91,10 +91,7 @@ pub struct RestoreRequestSpec {
     pub date: Option<NaiveDate>,
     /// Instead of a date: the id of one copy, from the BackupSchedule's `status.recoveryPoints`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(
-        length(min = 1, max = 64),
-        regex(pattern = r"^[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}$")
-    )]
+    #[schemars(length(min = 1, max = 64), regex(pattern = r"^[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}$"))]
     pub recovery_point: Option<String>,
     /// For Undo: the completed FullRestore to take back.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -3,8 +3,7 @@
 
 use super::conditions::Condition;
 pub use super::restore_report::{
-    Estimate, HistoryEntry, JobOutcome, JobRecord, PreflightReport, Refusal, RestoreProgress, RestoreResult,
-    ResultFile,
+    Estimate, HistoryEntry, JobOutcome, JobRecord, PreflightReport, Refusal, RestoreProgress, RestoreResult, ResultFile,
 };
 use chrono::{DateTime, NaiveDate, Utc};
 use schemars::JsonSchema;
@@ -126,17 +125,7 @@ pub struct Approval {
 
 /// What the helpdesk decided.
 #[derive(
-    Debug,
-    Clone,
-    Copy,
-    PartialEq,
-    Eq,
-    Hash,
-    Serialize,
-    Deserialize,
-    JsonSchema,
-    strum::Display,
-    strum::EnumString,
+    Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema, strum::Display, strum::EnumString,
 )]
 pub enum Decision {
     /// Yes.
@@ -223,17 +212,7 @@ pub enum RestorePhase {
 
 /// Who has to act next.
 #[derive(
-    Debug,
-    Clone,
-    Copy,
-    PartialEq,
-    Eq,
-    Hash,
-    Serialize,
-    Deserialize,
-    JsonSchema,
-    strum::Display,
-    strum::EnumString,
+    Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema, strum::Display, strum::EnumString,
 )]
 pub enum WaitingOn {
     /// Sennight itself.
