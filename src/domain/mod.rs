@@ -9,5 +9,6 @@ pub mod manifest;
 pub mod names;
 pub mod report;
 pub mod restore;
+pub mod retention;
 pub mod schedule;
 pub mod target;

@@ -130,6 +130,11 @@ impl Keys {
         Self { prefix: if trimmed.is_empty() { String::new() } else { format!("{trimmed}/") } }
     }
 
+    /// `<prefix>/`, or nothing when the storage has the whole bucket.
+    pub fn root(&self) -> &str {
+        &self.prefix
+    }
+
     /// `<prefix>/<area>/`
     pub fn area(&self, area: Area) -> String {
         format!("{}{area}/", self.prefix)

@@ -1,0 +1,276 @@
+//! How long things stay in a bucket: the lifecycle rules that a storage wants, when they delete what, and how a hold
+//! escapes them. Whether the bucket has these rules is the store's to find out.
+
+mod merge;
+
+pub use merge::{Conflict, Existing, Merge, Plan, merge};
+
+use super::names::{Area, Keys, stable_hash};
+use super::target::Capabilities;
+use chrono::{DateTime, Days, NaiveTime, SecondsFormat, TimeDelta, Utc};
+use std::collections::BTreeMap;
+
+/// The tag that the daily rule looks for.
+pub const TAG_RETAIN: &str = "retain";
+/// Its value on a copy that expires.
+pub const RETAIN_DAILY: &str = "daily";
+/// Its value on a copy that a request holds: no rule matches it.
+pub const RETAIN_HELD: &str = "held";
+/// The tag that says until when a hold is meant, so that an orphaned one can be released.
+pub const TAG_HELD_UNTIL: &str = "held-until";
+
+/// How far past its expiry a request may hold a copy (I5).
+pub const HOLD_DAYS: i32 = 14;
+/// Days that safety dumps stay.
+pub const SAFETY_DAYS: i32 = 30;
+/// Days that finished exports stay.
+pub const EXPORT_DAYS: i32 = 7;
+/// Days that results and progress of Jobs stay.
+pub const RESULT_DAYS: i32 = 7;
+/// Days that claims and the audit stay: longer than any request lives.
+pub const RECORD_DAYS: i32 = 400;
+/// Days after which an unfinished upload is removed.
+pub const ABORT_DAYS: i32 = 2;
+/// Days that an overwritten or deleted version stays on a versioned bucket.
+pub const NONCURRENT_DAYS: i32 = 1;
+
+/// A copy with less life than this is not retagged but copied: the sweep that deletes it may already be under way.
+const LAST_HOURS: TimeDelta = TimeDelta::hours(24);
+
+/// What a storage wants of its bucket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    /// The bucket.
+    pub bucket: String,
+    /// The storage's prefix.
+    pub prefix: String,
+    /// Days that a copy stays.
+    pub days: i32,
+    /// What the store can do.
+    pub capabilities: Capabilities,
+}
+
+/// When a rule deletes current objects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expire {
+    /// So many days after they were stored, at the next midnight UTC.
+    Days(i32),
+    /// All at once, from that instant on.
+    Date(DateTime<Utc>),
+}
+
+/// A lifecycle rule, as far as Sennight has to understand it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Rule {
+    /// Its id; empty when the owner gave none.
+    pub id: String,
+    /// Whether it is in force.
+    pub enabled: bool,
+    /// Keys that it applies to begin with this.
+    pub prefix: String,
+    /// Objects that it applies to have all of these tags.
+    pub tags: BTreeMap<String, String>,
+    /// When it deletes.
+    pub expire: Option<Expire>,
+    /// Deletes noncurrent versions after so many days.
+    pub noncurrent_days: Option<i32>,
+    /// Removes delete markers without versions.
+    pub expired_markers: bool,
+    /// Aborts uploads after so many days.
+    pub abort_days: Option<i32>,
+    /// Moves objects to another storage class, the soonest after so many days.
+    pub transition_days: Option<i32>,
+    /// Names of the elements that none of the fields above stands for, in order.
+    pub other: Vec<String>,
+}
+
+impl Policy {
+    /// The beginning of the ids of this storage's rules, and of no other's.
+    pub fn id_prefix(&self) -> String {
+        let prefix = Keys::new(&self.prefix);
+        format!("sennight-{}-", stable_hash(&[&self.bucket, prefix.root()], 12))
+    }
+
+    /// The rules that this storage wants: constant in number, whatever the number of tenants (DESIGN section 5). The
+    /// `held/` area has none: what nobody releases stays, and a watchdog reports it.
+    pub fn rules(&self) -> Vec<Rule> {
+        let keys = Keys::new(&self.prefix);
+        let mut rules: Vec<Rule> = [
+            (Area::Daily, self.days),
+            (Area::Exports, EXPORT_DAYS),
+            (Area::Safety, SAFETY_DAYS),
+            (Area::Results, RESULT_DAYS),
+            (Area::Progress, RESULT_DAYS),
+            (Area::Claims, RECORD_DAYS),
+            (Area::Audit, RECORD_DAYS),
+        ]
+        .into_iter()
+        .map(|(area, days)| Rule {
+            expire: Some(Expire::Days(days)),
+            tags: if area == Area::Daily { self.daily_filter() } else { BTreeMap::new() },
+            ..self.rule(&area.to_string(), &keys.area(area))
+        })
+        .collect();
+        let places = self.places(&keys);
+        rules.extend(places.iter().map(|(suffix, prefix)| Rule {
+            abort_days: Some(ABORT_DAYS),
+            ..self.rule(&format!("abort{suffix}"), prefix)
+        }));
+        if self.capabilities.versioning {
+            rules.extend(places.iter().map(|(suffix, prefix)| Rule {
+                noncurrent_days: Some(NONCURRENT_DAYS),
+                expired_markers: true,
+                ..self.rule(&format!("versions{suffix}"), prefix)
+            }));
+        }
+        rules
+    }
+
+    fn rule(&self, name: &str, prefix: &str) -> Rule {
+        Rule { id: format!("{}{name}", self.id_prefix()), enabled: true, prefix: prefix.to_owned(), ..Rule::default() }
+    }
+
+    /// A store without tags has no tag filter either; there a hold is a copy outside of `daily/`.
+    fn daily_filter(&self) -> BTreeMap<String, String> {
+        if self.capabilities.tagging { daily_tags() } else { BTreeMap::new() }
+    }
+
+    /// Where rules without an age of their own apply: below the prefix; or, when the storage has the whole bucket, in
+    /// each of our areas, for a rule about everything would touch what others keep there.
+    fn places(&self, keys: &Keys) -> Vec<(String, String)> {
+        if !keys.root().is_empty() {
+            return vec![(String::new(), keys.root().to_owned())];
+        }
+        AREAS.iter().map(|area| (format!("-{area}"), keys.area(*area))).collect()
+    }
+}
+
+/// Every area, in the order of [`Area`].
+pub(super) const AREAS: [Area; 8] =
+    [Area::Daily, Area::Held, Area::Safety, Area::Exports, Area::Results, Area::Progress, Area::Claims, Area::Audit];
+
+/// When S3 deletes what was stored at `stored` under a rule of `days`: the first midnight UTC at least that many days
+/// later, as AWS and MinIO count. The deletion itself may lag by hours.
+pub fn expires_at(stored: DateTime<Utc>, days: i32) -> DateTime<Utc> {
+    let days = u64::try_from(days).unwrap_or(0).saturating_add(1);
+    stored
+        .date_naive()
+        .checked_add_days(Days::new(days))
+        .map_or(DateTime::<Utc>::MAX_UTC, |day| day.and_time(NaiveTime::MIN).and_utc())
+}
+
+/// How a copy is kept from expiring.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HoldMethod {
+    /// Its tags are changed where it lies.
+    Tag,
+    /// It is copied to `held/`.
+    Copy,
+}
+
+/// Chooses the method: tags where the store has them and the copy has at least 24 hours left.
+pub fn hold_method(capabilities: Capabilities, expires_at: DateTime<Utc>, now: DateTime<Utc>) -> HoldMethod {
+    if capabilities.tagging && expires_at - now >= LAST_HOURS { HoldMethod::Tag } else { HoldMethod::Copy }
+}
+
+/// Until when a hold is meant that is wanted until `wanted`: at most [`HOLD_DAYS`] past the copy's expiry.
+pub fn held_until(expires_at: DateTime<Utc>, wanted: DateTime<Utc>) -> DateTime<Utc> {
+    wanted.min(expires_at + TimeDelta::days(i64::from(HOLD_DAYS)))
+}
+
+/// The tags of a copy that expires by the daily rule.
+pub fn daily_tags() -> BTreeMap<String, String> {
+    BTreeMap::from([(TAG_RETAIN.to_owned(), RETAIN_DAILY.to_owned())])
+}
+
+/// The tags of a copy held until `until`.
+pub fn held_tags(until: DateTime<Utc>) -> BTreeMap<String, String> {
+    BTreeMap::from([
+        (TAG_RETAIN.to_owned(), RETAIN_HELD.to_owned()),
+        (TAG_HELD_UNTIL.to_owned(), until.to_rfc3339_opts(SecondsFormat::Secs, true)),
+    ])
+}
+
+/// Until when these tags hold a copy; `None` if they do not. A hold whose date cannot be read is one without an end:
+/// a human must look.
+pub fn hold_of(tags: &BTreeMap<String, String>) -> Option<DateTime<Utc>> {
+    if tags.get(TAG_RETAIN).map(String::as_str) != Some(RETAIN_HELD) {
+        return None;
+    }
+    let until = tags.get(TAG_HELD_UNTIL).and_then(|text| DateTime::parse_from_rfc3339(text).ok());
+    Some(until.map_or(DateTime::<Utc>::MAX_UTC, |until| until.to_utc()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn at(text: &str) -> DateTime<Utc> {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn objects_expire_at_the_midnight_after_so_many_days() {
+        for (stored, days, expires) in [
+            ("2026-01-01T10:30:00Z", 3, "2026-01-05T00:00:00Z"),
+            ("2026-01-01T00:00:00Z", 3, "2026-01-05T00:00:00Z"),
+            ("2026-01-01T23:59:59Z", 3, "2026-01-05T00:00:00Z"),
+            ("2024-02-26T12:00:00Z", 7, "2024-03-05T00:00:00Z"),
+            ("2026-11-22T02:10:00Z", 7, "2026-11-30T00:00:00Z"),
+        ] {
+            assert_eq!(expires_at(at(stored), days), at(expires), "{stored} + {days}");
+        }
+    }
+
+    #[test]
+    fn a_whole_bucket_gets_no_rule_that_touches_what_others_keep_in_it() {
+        let capabilities = Capabilities { versioning: true, ..Capabilities::default() };
+        for prefix in ["", "a", "/a/b/"] {
+            let policy = Policy { bucket: "b".into(), prefix: prefix.into(), days: 7, capabilities };
+            let rules = policy.rules();
+            assert!(rules.iter().all(|rule| !rule.prefix.is_empty()), "{prefix:?}");
+            assert!(rules.len() < 30 && rules.iter().all(|rule| rule.id.starts_with(&policy.id_prefix())));
+            let expiring: Vec<_> = rules.iter().filter(|r| r.expire.is_some()).map(|r| r.prefix.clone()).collect();
+            assert!(!expiring.contains(&Keys::new(prefix).area(Area::Held)), "held/ expires by no rule");
+        }
+    }
+
+    #[test]
+    fn the_daily_rule_asks_for_the_tag_where_there_are_tags() {
+        let mut policy =
+            Policy { bucket: "b".into(), prefix: "p".into(), days: 7, capabilities: Capabilities::default() };
+        assert_eq!(policy.rules()[0].tags, daily_tags());
+        policy.capabilities.tagging = false;
+        assert!(policy.rules()[0].tags.is_empty());
+        assert_eq!(policy.rules()[0].expire, Some(Expire::Days(7)));
+    }
+
+    #[test]
+    fn i5_a_copy_in_its_last_day_is_copied_not_tagged() {
+        let (all, none) = (Capabilities::default(), Capabilities { tagging: false, ..Capabilities::default() });
+        let expires = at("2026-11-30T00:00:00Z");
+        assert_eq!(hold_method(all, expires, at("2026-11-29T00:00:00Z")), HoldMethod::Tag);
+        assert_eq!(hold_method(all, expires, at("2026-11-29T00:00:01Z")), HoldMethod::Copy);
+        assert_eq!(hold_method(all, expires, at("2026-12-01T00:00:00Z")), HoldMethod::Copy);
+        assert_eq!(hold_method(none, expires, at("2026-11-23T00:00:00Z")), HoldMethod::Copy);
+    }
+
+    proptest! {
+        #[test]
+        fn i5_no_object_expires_before_its_days_are_over(seconds in 0i64..4_000_000_000, days in 1i32..400) {
+            let stored = DateTime::from_timestamp(seconds, 0).unwrap();
+            let life = expires_at(stored, days) - stored;
+            prop_assert!(life >= TimeDelta::days(i64::from(days)));
+            prop_assert!(life <= TimeDelta::days(i64::from(days) + 1));
+        }
+
+        #[test]
+        fn i5_a_hold_ends_at_most_fourteen_days_past_expiry(wanted in 0i64..4_000_000_000) {
+            let expires = at("2026-11-30T00:00:00Z");
+            let until = held_until(expires, DateTime::from_timestamp(wanted, 0).unwrap());
+            prop_assert!(until - expires <= TimeDelta::days(14));
+            prop_assert_eq!(hold_of(&held_tags(until)), Some(until));
+        }
+    }
+}

@@ -1,0 +1,388 @@
+//! The bucket's verbs: get, head, put, list, delete. Each request names the permission that it needs, so that a refusal
+//! can say what to allow.
+
+use super::{Place, StoreError};
+use crate::domain::names::Keys;
+use crate::domain::target::{Capabilities, StorageTarget};
+use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_s3::types::{ChecksumAlgorithm, Delete, ObjectIdentifier, ServerSideEncryption};
+use bytes::{Bytes, BytesMut};
+use chrono::{DateTime, Utc};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// An object's tags.
+pub type Tags = BTreeMap<String, String>;
+
+/// What [`Store::get`] reads into memory at most: manifests and reports are far smaller.
+pub const GET_LIMIT: u64 = 128 << 20;
+
+/// User metadata that a conditional put leaves: tells our own object, whose answer was lost, from somebody else's.
+const WRITE_MARK: &str = "sennight-write";
+
+/// How often a body that broke off, or a conditional put that met another one, is tried again.
+const TRIES: u32 = 5;
+
+/// One bucket under one prefix. Cheap to clone.
+#[derive(Clone)]
+pub struct Store {
+    /// Small requests: short time limit.
+    pub(super) control: aws_sdk_s3::Client,
+    /// Requests that carry data: long time limit, more attempts.
+    pub(super) data: aws_sdk_s3::Client,
+    pub(super) target: Arc<StorageTarget>,
+    pub(super) keys: Keys,
+}
+
+/// How an object is put.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PutOptions {
+    /// Refuse to overwrite (`If-None-Match: *`), where the store can.
+    pub exclusive: bool,
+    /// Tags from the first instant on; left out where the store has none.
+    pub tags: Tags,
+    /// Content type; absent is `application/octet-stream`.
+    pub content_type: Option<&'static str>,
+}
+
+impl PutOptions {
+    /// A JSON object that may replace an earlier one.
+    pub fn json() -> Self {
+        Self { content_type: Some("application/json"), ..Self::default() }
+    }
+
+    /// The same, refusing to overwrite.
+    pub fn exclusive(self) -> Self {
+        Self { exclusive: true, ..self }
+    }
+
+    /// The same with tags.
+    pub fn tags(self, tags: Tags) -> Self {
+        Self { tags, ..self }
+    }
+}
+
+/// What HEAD says of an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Head {
+    /// Length in bytes.
+    pub length: i64,
+    /// Entity tag, as the store gives it.
+    pub etag: String,
+    /// When it was stored, as lifecycle rules count it.
+    pub last_modified: Option<DateTime<Utc>>,
+    /// `x-amz-expiration`: which rule deletes it when. Many stores do not say.
+    pub expiration: Option<String>,
+    /// User metadata.
+    pub metadata: BTreeMap<String, String>,
+}
+
+/// A listed object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// Its key.
+    pub key: String,
+    /// Length in bytes.
+    pub length: i64,
+    /// When it was stored.
+    pub last_modified: Option<DateTime<Utc>>,
+}
+
+impl Store {
+    /// Builds the keys of this storage.
+    pub fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    /// The bucket's name.
+    pub fn bucket(&self) -> &str {
+        &self.target.bucket
+    }
+
+    /// The settings that it was connected with.
+    pub fn target(&self) -> &StorageTarget {
+        &self.target
+    }
+
+    /// What the store is known to be able to.
+    pub fn capabilities(&self) -> Capabilities {
+        self.target.capabilities
+    }
+
+    /// The same store with other capabilities, as a probe found them.
+    #[must_use]
+    pub fn with_capabilities(&self, capabilities: Capabilities) -> Self {
+        let target = StorageTarget { capabilities, ..(*self.target).clone() };
+        Self { target: Arc::new(target), ..self.clone() }
+    }
+
+    pub(super) fn place(&self, action: &'static str, key: &str) -> Place {
+        Place { action, bucket: self.target.bucket.clone(), key: key.to_owned() }
+    }
+
+    /// A whole object of at most [`GET_LIMIT`] bytes.
+    pub async fn get(&self, key: &str) -> Result<Bytes, StoreError> {
+        self.read(key, None).await
+    }
+
+    /// A whole object, or `None` if it does not exist.
+    pub async fn get_opt(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
+        absent(self.get(key).await)
+    }
+
+    /// `length` bytes from `offset` on; fewer are an error.
+    pub async fn get_range(&self, key: &str, offset: i64, length: i64) -> Result<Bytes, StoreError> {
+        if offset < 0 || length <= 0 {
+            let what = format!("a range of {length} bytes at {offset} does not exist");
+            return Err(StoreError::Damaged { place: self.place("s3:GetObject", key), what });
+        }
+        self.read(key, Some((offset, length))).await
+    }
+
+    /// The SDK retries requests, not bodies that break off half-way: that is done here.
+    async fn read(&self, key: &str, range: Option<(i64, i64)>) -> Result<Bytes, StoreError> {
+        let mut tries = 1;
+        loop {
+            match self.read_once(key, range).await {
+                Err(StoreError::Damaged { .. }) if tries < TRIES => {
+                    tokio::time::sleep(Duration::from_millis(100 << tries)).await;
+                    tries += 1;
+                }
+                other => return other,
+            }
+        }
+    }
+
+    async fn read_once(&self, key: &str, range: Option<(i64, i64)>) -> Result<Bytes, StoreError> {
+        let place = || self.place("s3:GetObject", key);
+        let header = range.map(|(offset, length)| format!("bytes={offset}-{}", offset + length - 1));
+        let answer = self
+            .data
+            .get_object()
+            .bucket(self.bucket())
+            .key(key)
+            .set_range(header)
+            .send()
+            .await
+            .map_err(|error| StoreError::from_sdk(place(), error))?;
+        let announced = u64::try_from(answer.content_length().unwrap_or_default()).unwrap_or_default();
+        let expected = range.map_or(announced, |(_, length)| length.unsigned_abs());
+        if range.is_none() && announced > GET_LIMIT {
+            let way_out = "this is no object of Sennight's, remove it";
+            return Err(StoreError::TooLarge { place: place(), limit: GET_LIMIT, way_out });
+        }
+        let mut body = answer.body;
+        let mut bytes = BytesMut::with_capacity(usize::try_from(expected).unwrap_or_default());
+        while let Some(chunk) = body
+            .try_next()
+            .await
+            .map_err(|error| StoreError::Damaged { place: place(), what: format!("the download broke off: {error}") })?
+        {
+            bytes.extend_from_slice(&chunk);
+            if bytes.len() as u64 > expected {
+                break;
+            }
+        }
+        if bytes.len() as u64 == expected {
+            return Ok(bytes.freeze());
+        }
+        let what = format!("{} bytes came instead of {expected}", bytes.len());
+        Err(StoreError::Damaged { place: place(), what })
+    }
+
+    /// What HEAD says.
+    pub async fn head(&self, key: &str) -> Result<Head, StoreError> {
+        let answer = self
+            .control
+            .head_object()
+            .bucket(self.bucket())
+            .key(key)
+            .send()
+            .await
+            .map_err(|error| StoreError::from_sdk(self.place("s3:GetObject", key), error))?;
+        Ok(Head {
+            length: answer.content_length().unwrap_or_default(),
+            etag: answer.e_tag().unwrap_or_default().to_owned(),
+            last_modified: answer.last_modified().and_then(time),
+            expiration: answer.expiration().map(str::to_owned),
+            metadata: answer.metadata.unwrap_or_default().into_iter().collect(),
+        })
+    }
+
+    /// What HEAD says, or `None` if the object does not exist.
+    pub async fn head_opt(&self, key: &str) -> Result<Option<Head>, StoreError> {
+        absent(self.head(key).await)
+    }
+
+    /// Puts a small object in one request. An exclusive put that finds its own object there, because the answer to an
+    /// earlier attempt was lost, has succeeded.
+    pub async fn put(&self, key: &str, body: Bytes, options: &PutOptions) -> Result<(), StoreError> {
+        let mark = write_mark();
+        let mut tries = 1;
+        loop {
+            match self.put_once(key, body.clone(), options, &mark).await {
+                Err(StoreError::AlreadyExists { .. }) if self.wrote(key, &mark).await? => return Ok(()),
+                // Two conditional puts at once: AWS tells both to try again.
+                Err(error) if error.code() == Some("ConditionalRequestConflict") && tries < TRIES => {
+                    tokio::time::sleep(Duration::from_millis(100 << tries)).await;
+                    tries += 1;
+                }
+                other => return other,
+            }
+        }
+    }
+
+    async fn put_once(&self, key: &str, body: Bytes, options: &PutOptions, mark: &str) -> Result<(), StoreError> {
+        let (sse, kms) = self.encryption();
+        let (exclusive, checksum) = (self.if_none_match(options.exclusive), self.checksum());
+        self.data
+            .put_object()
+            .bucket(self.bucket())
+            .key(key)
+            .content_type(options.content_type.unwrap_or("application/octet-stream"))
+            .set_tagging(self.tagging(&options.tags))
+            .set_if_none_match(exclusive)
+            .set_checksum_algorithm(checksum)
+            .set_server_side_encryption(sse)
+            .set_ssekms_key_id(kms)
+            .metadata(WRITE_MARK, mark)
+            .body(ByteStream::from(body))
+            .send()
+            .await
+            .map(|_| ())
+            .map_err(|error| StoreError::from_sdk(self.place("s3:PutObject", key), error))
+    }
+
+    /// Whether the object under `key` carries our mark.
+    pub(super) async fn wrote(&self, key: &str, mark: &str) -> Result<bool, StoreError> {
+        let head = self.head_opt(key).await?;
+        Ok(head.is_some_and(|head| head.metadata.get(WRITE_MARK).is_some_and(|m| m == mark)))
+    }
+
+    pub(super) fn mark(mark: &str) -> (&'static str, String) {
+        (WRITE_MARK, mark.to_owned())
+    }
+
+    pub(super) fn if_none_match(&self, exclusive: bool) -> Option<String> {
+        (exclusive && self.capabilities().conditional_put).then(|| "*".to_owned())
+    }
+
+    pub(super) fn checksum(&self) -> Option<ChecksumAlgorithm> {
+        self.capabilities().checksums.then_some(ChecksumAlgorithm::Crc64Nvme)
+    }
+
+    pub(super) fn encryption(&self) -> (Option<ServerSideEncryption>, Option<String>) {
+        let asked = self.target.encryption.as_ref();
+        (
+            asked.map(|sse| ServerSideEncryption::from(sse.algorithm.as_str())),
+            asked.and_then(|sse| sse.kms_key_id.clone()),
+        )
+    }
+
+    /// Every object under `prefix`, in the order of keys.
+    pub async fn list(&self, prefix: &str) -> Result<Vec<Listed>, StoreError> {
+        let mut found = Vec::new();
+        let mut pages = self.control.list_objects_v2().bucket(self.bucket()).prefix(prefix).into_paginator().send();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|error| StoreError::from_sdk(self.place("s3:ListBucket", prefix), error))?;
+            found.extend(page.contents.unwrap_or_default().into_iter().filter_map(|object| {
+                Some(Listed {
+                    length: object.size.unwrap_or_default(),
+                    last_modified: object.last_modified.as_ref().and_then(time),
+                    key: object.key?,
+                })
+            }));
+        }
+        Ok(found)
+    }
+
+    /// The "directories" right below `prefix` (which ends in `/`), each ending in `/`, in the order of keys.
+    pub async fn list_dirs(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
+        let mut found = Vec::new();
+        let mut pages =
+            self.control.list_objects_v2().bucket(self.bucket()).prefix(prefix).delimiter("/").into_paginator().send();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|error| StoreError::from_sdk(self.place("s3:ListBucket", prefix), error))?;
+            found.extend(page.common_prefixes.unwrap_or_default().into_iter().filter_map(|p| p.prefix));
+        }
+        Ok(found)
+    }
+
+    /// Deletes objects, in the order given; those that are not there do not matter.
+    pub async fn delete(&self, keys: &[String]) -> Result<(), StoreError> {
+        for batch in keys.chunks(1000) {
+            let result = match batch {
+                [key] => self.delete_one(key).await,
+                many => self.delete_batch(many).await,
+            };
+            match result {
+                // No batches on this store (GCS): one by one.
+                Err(StoreError::NotImplemented { .. }) => {
+                    for key in batch {
+                        self.delete_one(key).await?;
+                    }
+                }
+                other => other?,
+            }
+        }
+        Ok(())
+    }
+
+    async fn delete_one(&self, key: &str) -> Result<(), StoreError> {
+        let place = self.place("s3:DeleteObject", key);
+        let sent = self.control.delete_object().bucket(self.bucket()).key(key).send().await;
+        absent(sent.map(|_| ()).map_err(|error| StoreError::from_sdk(place, error))).map(|_| ())
+    }
+
+    async fn delete_batch(&self, keys: &[String]) -> Result<(), StoreError> {
+        let invalid = |key: &str, what: String| StoreError::Damaged { place: self.place("s3:DeleteObject", key), what };
+        let objects: Vec<ObjectIdentifier> = keys
+            .iter()
+            .map(|key| ObjectIdentifier::builder().key(key).build())
+            .collect::<Result<_, _>>()
+            .map_err(|error| invalid("", error.to_string()))?;
+        let batch = Delete::builder()
+            .set_objects(Some(objects))
+            .quiet(true)
+            .build()
+            .map_err(|error| invalid("", error.to_string()))?;
+        let answer = self
+            .control
+            .delete_objects()
+            .bucket(self.bucket())
+            .delete(batch)
+            .customize()
+            .interceptor(super::raw::ContentMd5)
+            .send()
+            .await
+            .map_err(|error| StoreError::from_sdk(self.place("s3:DeleteObject", ""), error))?;
+        let failed = answer.errors().iter().find(|e| e.code() != Some("NoSuchKey"));
+        failed.map_or(Ok(()), |error| {
+            let source = super::Answer {
+                status: 200,
+                code: error.code().unwrap_or_default().to_owned(),
+                message: error.message().unwrap_or_default().to_owned(),
+                request_id: "unknown".to_owned(),
+            };
+            Err(StoreError::from_answer(self.place("s3:DeleteObject", error.key().unwrap_or_default()), source))
+        })
+    }
+}
+
+/// Random text that tells one write from every other.
+pub(super) fn write_mark() -> String {
+    format!("{:032x}", rand::random::<u128>())
+}
+
+pub(super) fn absent<T>(result: Result<T, StoreError>) -> Result<Option<T>, StoreError> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if error.is_not_found() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn time(time: &aws_sdk_s3::primitives::DateTime) -> Option<DateTime<Utc>> {
+    DateTime::from_timestamp(time.secs(), time.subsec_nanos())
+}

@@ -1,0 +1,155 @@
+//! From a storage's settings to SDK clients: endpoint, region, trust, credentials, timeouts, retries, checksums.
+
+use super::{Credentials, Store, StoreError};
+use crate::domain::names::Keys;
+use crate::domain::target::StorageTarget;
+use aws_config::BehaviorVersion;
+use aws_sdk_s3::config::retry::RetryConfig;
+use aws_sdk_s3::config::timeout::TimeoutConfig;
+use aws_sdk_s3::config::{
+    Builder, Region, RequestChecksumCalculation, ResponseChecksumValidation, SharedCredentialsProvider,
+    SharedHttpClient,
+};
+use aws_smithy_http_client::tls::{self, TlsContext, TrustStore, rustls_provider::CryptoMode};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use std::sync::Arc;
+use std::time::Duration;
+
+const CONNECT: Duration = Duration::from_secs(10);
+/// Small requests answer within this, or are tried again.
+const CONTROL_ATTEMPT: Duration = Duration::from_secs(30);
+/// 64 MiB at a quarter of a megabyte a second; a stream that stalls altogether ends earlier, by the SDK's own watch.
+const DATA_ATTEMPT: Duration = Duration::from_mins(5);
+
+/// What a process that holds Secret values brings along, instead of files.
+#[derive(Clone, Default)]
+pub struct Access {
+    /// Absent: the ambient chain (environment, IRSA, Pod Identity, IMDS).
+    pub credentials: Option<Credentials>,
+    /// PEM certificates to trust besides the system's.
+    pub ca_bundle: Option<Vec<u8>>,
+}
+
+impl Store {
+    /// Connects as a worker does: credentials and CA from the files that `target` names. No request is made yet.
+    pub async fn connect(target: &StorageTarget) -> Result<Self, StoreError> {
+        let credentials = match &target.credentials_dir {
+            Some(dir) => Some(Credentials::from_dir(&target.bucket, dir).await?),
+            None => None,
+        };
+        let ca_bundle = match &target.ca_file {
+            Some(file) => Some(
+                tokio::fs::read(file)
+                    .await
+                    .map_err(|error| invalid(target, "caFile", format!("{file} cannot be read ({error})")))?,
+            ),
+            None => None,
+        };
+        Self::with_access(target, Access { credentials, ca_bundle }).await
+    }
+
+    /// Connects with a key pair in memory, as the operator does; the files that `target` names are not read.
+    pub async fn with_credentials(target: &StorageTarget, credentials: Credentials) -> Result<Self, StoreError> {
+        let access = Access { credentials: Some(credentials), ca_bundle: None };
+        Self::with_access(target, access).await
+    }
+
+    /// Connects with what the caller holds; the files that `target` names are not read.
+    pub async fn with_access(target: &StorageTarget, access: Access) -> Result<Self, StoreError> {
+        let builder = builder(target, access).await?;
+        let control = builder
+            .clone()
+            .retry_config(RetryConfig::standard().with_max_attempts(4))
+            .timeout_config(timeouts(CONTROL_ATTEMPT))
+            .build();
+        let data = builder
+            .retry_config(RetryConfig::standard().with_max_attempts(8))
+            .timeout_config(timeouts(DATA_ATTEMPT))
+            .build();
+        Ok(Self {
+            control: aws_sdk_s3::Client::from_conf(control),
+            data: aws_sdk_s3::Client::from_conf(data),
+            target: Arc::new(target.clone()),
+            keys: Keys::new(&target.prefix),
+        })
+    }
+}
+
+fn timeouts(attempt: Duration) -> TimeoutConfig {
+    TimeoutConfig::builder().connect_timeout(CONNECT).read_timeout(attempt).operation_attempt_timeout(attempt).build()
+}
+
+async fn builder(target: &StorageTarget, access: Access) -> Result<Builder, StoreError> {
+    if target.bucket.is_empty() {
+        return Err(invalid(target, "bucket", "it is empty: name the bucket".to_owned()));
+    }
+    let mut builder = aws_sdk_s3::Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new(target.region.clone()))
+        .force_path_style(target.force_path_style)
+        // The SDK's default (a CRC32 trailer) breaks stores that do not know it; what we want is asked for by request.
+        .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+        .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
+        .http_client(http_client(target, access.ca_bundle.as_deref())?)
+        .credentials_provider(credentials(target, access.credentials).await?);
+    if let Some(endpoint) = &target.endpoint {
+        if !endpoint.starts_with("http://") && !endpoint.starts_with("https://") {
+            let what = format!("{endpoint:?} has no scheme: write https://host[:port]");
+            return Err(invalid(target, "endpoint", what));
+        }
+        builder = builder.endpoint_url(endpoint);
+    }
+    Ok(builder)
+}
+
+async fn credentials(
+    target: &StorageTarget,
+    given: Option<Credentials>,
+) -> Result<SharedCredentialsProvider, StoreError> {
+    if let Some(credentials) = given {
+        return Ok(SharedCredentialsProvider::new(credentials.into_sdk()));
+    }
+    aws_config::defaults(BehaviorVersion::latest())
+        .region(Region::new(target.region.clone()))
+        .load()
+        .await
+        .credentials_provider()
+        .ok_or_else(|| invalid(target, "credentials", "there is no ambient provider: name a Secret".to_owned()))
+}
+
+fn http_client(target: &StorageTarget, ca_bundle: Option<&[u8]>) -> Result<SharedHttpClient, StoreError> {
+    let http = aws_smithy_http_client::Builder::new();
+    if target.endpoint.as_deref().is_some_and(|e| e.starts_with("http://")) {
+        return Ok(http.build_http());
+    }
+    let mut trust = TrustStore::default();
+    if let Some(pem) = ca_bundle {
+        check_pem(pem).map_err(|what| invalid(target, "caBundle", what))?;
+        trust.add_pem_certificate(pem);
+    }
+    let context = TlsContext::builder()
+        .with_trust_store(trust)
+        .build()
+        .map_err(|error| invalid(target, "caBundle", error.to_string()))?;
+    Ok(http.tls_provider(tls::Provider::Rustls(CryptoMode::AwsLc)).tls_context(context).build_https())
+}
+
+/// The SDK panics over a certificate that it cannot read, so that is found out before.
+fn check_pem(pem: &[u8]) -> Result<(), String> {
+    let way_out = "give PEM certificates (BEGIN CERTIFICATE)";
+    let certificates: Vec<_> =
+        CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>().map_err(|error| format!("{error}: {way_out}"))?;
+    if certificates.is_empty() {
+        return Err(format!("it holds no certificate: {way_out}"));
+    }
+    let mut roots = rustls::RootCertStore::empty();
+    certificates
+        .into_iter()
+        .try_for_each(|certificate| roots.add(certificate))
+        .map_err(|error| format!("{error}: {way_out}"))
+}
+
+fn invalid(target: &StorageTarget, field: &'static str, what: String) -> StoreError {
+    StoreError::Invalid { bucket: target.bucket.clone(), field, what }
+}
