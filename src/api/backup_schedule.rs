@@ -266,6 +266,10 @@ pub struct LastRun {
     /// Name of the Job.
     #[schemars(length(max = 63))]
     pub job: String,
+    /// UID of the Job: its report in the bucket is found by it, also when the Job is gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub job_uid: Option<String>,
     /// Which try of this run it is, from 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempt: Option<i32>,
@@ -280,6 +284,9 @@ pub struct LastRun {
     /// How it ended: Succeeded, Failed, Aborted (a restore took its turn). Absent while it runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcome: Option<RunOutcome>,
+    /// Of a failed run: whether the same day is tried again, later and later, before the next slot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retryable: Option<bool>,
 }
 
 /// How a run ended.

@@ -2,7 +2,6 @@
 //! S3 or database types. The import table in `tests/architecture.rs` holds this room to that.
 
 pub mod backup;
-pub mod conditions;
 pub mod gate;
 pub mod job;
 pub mod manifest;

@@ -1,0 +1,100 @@
+//! Everything a backup decision needs, read from caches, the cluster and the bucket. No decisions.
+
+use super::BackupError;
+use super::settle::Ending;
+use crate::api::{BackupSchedule, BackupStorage, DatabaseServer};
+use crate::controller::context::Context;
+use crate::controller::jobs::{self, JobState, Lane};
+use crate::controller::verbs::get_opt;
+use crate::domain::job::CopySummary;
+use crate::domain::names::Area;
+use k8s_openapi::api::batch::v1::Job;
+use kube::ResourceExt;
+use kube::api::Api;
+use kube::runtime::reflector::ObjectRef;
+use std::sync::Arc;
+
+/// What was found.
+pub struct Seen {
+    /// The BackupStorage.
+    pub storage: Option<Arc<BackupStorage>>,
+    /// The DatabaseServer.
+    pub server: Option<Arc<DatabaseServer>>,
+    /// The other schedules of the namespace.
+    pub siblings: Vec<Arc<BackupSchedule>>,
+    /// How the last run's Job stands, if a run is open.
+    pub ending: Option<Ending>,
+    /// The bucket's copies, only where status knows of none yet.
+    pub catalogue: Option<Vec<CopySummary>>,
+    /// Ids of copies that RestoreRequests hold.
+    pub held: Vec<String>,
+    /// A RestoreRequest has claimed the database.
+    pub restoring: bool,
+    /// Running dumps in total and on the server.
+    pub running: (i64, i64),
+}
+
+/// Looks.
+pub async fn gather(object: &BackupSchedule, ctx: &Context) -> Result<Seen, BackupError> {
+    let namespace = object.namespace().unwrap_or_default();
+    let spec = &object.spec;
+    let storage = ctx.caches.storages.get(&ObjectRef::new(&spec.storage_ref.name).within(&namespace));
+    let server = ctx.caches.servers.get(&ObjectRef::new(&spec.database.server_ref.name).within(&namespace));
+    let near = |o: &BackupSchedule| o.metadata.namespace == object.metadata.namespace;
+    let requests = ctx.caches.requests.state_filter(|r| {
+        r.metadata.namespace == object.metadata.namespace && r.spec.schedule_ref.name == object.name_any()
+    });
+    let open = |r: &crate::api::RestoreRequest| r.status.as_ref().is_none_or(|s| s.finished_at.is_none());
+    let open: Vec<_> = requests.iter().filter(|r| open(r)).filter_map(|r| r.status.as_ref()).collect();
+    Ok(Seen {
+        ending: ending(object, storage.as_deref(), ctx).await?,
+        catalogue: catalogue(object, storage.as_deref(), ctx).await?,
+        held: open.iter().filter_map(|s| s.recovery_point.as_ref()).map(|p| p.id.clone()).collect(),
+        restoring: open.iter().any(|s| s.claim.is_some()),
+        siblings: ctx.caches.schedules.state_filter(near),
+        running: ctx.jobs.running(Lane::Dump, &namespace, &spec.database.server_ref.name),
+        storage,
+        server,
+    })
+}
+
+/// How the open run's Job stands. The report in the bucket decides: it is there also when the Job is gone.
+async fn ending(
+    object: &BackupSchedule,
+    storage: Option<&BackupStorage>,
+    ctx: &Context,
+) -> Result<Option<Ending>, BackupError> {
+    let Some(run) = object.status.as_ref().and_then(|s| s.last_run.as_ref()).filter(|run| run.outcome.is_none()) else {
+        return Ok(None);
+    };
+    let namespace = object.namespace().unwrap_or_default();
+    let job = match ctx.jobs.get(&namespace, &run.job) {
+        Some(job) => Some(job),
+        // The cache may lag behind the creation: only a fresh read says that it is gone.
+        None => {
+            let api: Api<Job> = Api::namespaced(ctx.clients.write.clone(), &namespace);
+            get_opt(&api, &run.job).await?.map(Arc::new)
+        }
+    };
+    if job.as_deref().is_some_and(|job| jobs::state(job) == JobState::Running) {
+        return Ok(Some(Ending::Running));
+    }
+    let uid = job.as_deref().and_then(ResourceExt::uid).or_else(|| run.job_uid.clone());
+    let silent = job.as_deref().map_or_else(|| "its Job was deleted before it ended".to_owned(), jobs::failure);
+    let (Some(uid), Some(storage)) = (uid, storage) else { return Ok(Some(Ending::Silent(silent))) };
+    let store = ctx.stores.open(storage).await?;
+    let report = store.report(&uid, &object.name_any()).await?;
+    Ok(Some(report.map_or(Ending::Silent(silent), |report| Ending::Reported(Box::new(report)))))
+}
+
+async fn catalogue(
+    object: &BackupSchedule,
+    storage: Option<&BackupStorage>,
+    ctx: &Context,
+) -> Result<Option<Vec<CopySummary>>, BackupError> {
+    let known = object.status.as_ref().is_some_and(|s| s.last_run.is_some() || s.observed_generation.is_some());
+    let (false, Some(storage)) = (known, storage) else { return Ok(None) };
+    let store = ctx.stores.open(storage).await?;
+    let namespace = object.namespace().unwrap_or_default();
+    Ok(Some(store.copies(Area::Daily, &namespace, &object.name_any()).await?))
+}

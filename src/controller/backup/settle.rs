@@ -1,0 +1,198 @@
+//! What a dump's end means for its schedule's status. Pure.
+
+use crate::api::backup_schedule::{Failure, LastRun, RecoveryPoint, RunOutcome};
+use crate::api::{BackupScheduleStatus, Condition, ConditionStatus};
+use crate::domain::job::{CopySummary, Done, Outcome, TaskReport};
+use crate::domain::retention::expires_at;
+use chrono::{DateTime, Utc};
+
+/// Most recovery points that a status lists.
+const MOST_POINTS: usize = 40;
+/// Longest message that the schema takes.
+const MESSAGE_LIMIT: usize = 2000;
+
+/// How the Job of the last run stands.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Ending {
+    /// It runs.
+    Running,
+    /// It ended and left a report.
+    Reported(Box<TaskReport>),
+    /// It ended without one: killed, evicted, or its pod never started.
+    Silent(String),
+}
+
+/// Writes the end of a run into `status`; `None` while it runs, else the failure's reason or nothing.
+pub fn settle(status: &mut BackupScheduleStatus, ending: Ending, days: i32, now: DateTime<Utc>) -> Option<Option<String>> {
+    let failure = match ending {
+        Ending::Running => return None,
+        Ending::Silent(message) => Some(("JobFailed".to_owned(), message, true)),
+        Ending::Reported(report) => match report.outcome {
+            Outcome::Succeeded(Done::Dumped(copy)) => {
+                succeeded(status, &copy, report.finished_at, days);
+                None
+            }
+            Outcome::Succeeded(_) => {
+                Some(("UnexpectedReport".to_owned(), "the Job reported another verb's result".to_owned(), true))
+            }
+            Outcome::Failed { reason, message, retryable } => Some((reason, message, retryable)),
+            Outcome::Unknown { reason, message } => Some((reason, message, true)),
+        },
+    };
+    let reason = failure.as_ref().map(|(reason, ..)| reason.clone());
+    let outcome = if reason.is_none() { RunOutcome::Succeeded } else { RunOutcome::Failed };
+    if let Some(run) = &mut status.last_run {
+        run.finished_at = Some(now);
+        run.outcome = Some(outcome);
+        run.retryable = failure.as_ref().map(|(.., retryable)| *retryable);
+    }
+    if let Some((reason, message, _)) = failure {
+        let message = super::super::observed::cut(&message, MESSAGE_LIMIT).to_owned();
+        status.last_failure = Some(Failure { time: now, reason, message });
+        status.consecutive_failures = Some(status.consecutive_failures.unwrap_or_default() + 1);
+    }
+    status.active_job = None;
+    Some(reason)
+}
+
+fn succeeded(status: &mut BackupScheduleStatus, copy: &CopySummary, stored: DateTime<Utc>, days: i32) {
+    status.last_successful_time = Some(copy.snapshot_time);
+    status.consecutive_failures = Some(0);
+    status.last_failure = None;
+    status.recovery_points.retain(|point| point.id != copy.id.to_string());
+    status.recovery_points.insert(0, point(copy, stored, days));
+    status.recovery_points.truncate(MOST_POINTS);
+}
+
+/// A copy as status lists it.
+pub fn point(copy: &CopySummary, stored: DateTime<Utc>, days: i32) -> RecoveryPoint {
+    RecoveryPoint {
+        id: copy.id.to_string(),
+        day: copy.day,
+        snapshot_time: copy.snapshot_time,
+        bytes: copy.bytes,
+        rows: copy.rows,
+        manifest_sha256: copy.manifest_sha256.clone(),
+        prefix: Some(copy.prefix.clone()),
+        expires_at: Some(expires_at(stored, days)),
+        held: false,
+        proven_time: None,
+    }
+}
+
+/// Fills an empty status from the bucket's catalogue: a new cluster, or a re-created schedule, finds its copies. The
+/// newest copy's day counts as run.
+pub fn adopt(status: &mut BackupScheduleStatus, copies: &[CopySummary], days: i32) {
+    status.recovery_points = copies.iter().take(MOST_POINTS).map(|copy| point(copy, copy.id.time(), days)).collect();
+    let Some(newest) = copies.first() else { return };
+    status.last_successful_time = Some(newest.snapshot_time);
+    status.last_run = Some(LastRun {
+        key: newest.id.to_string(),
+        slot: Some(newest.snapshot_time),
+        day: Some(newest.day),
+        job: String::new(),
+        job_uid: None,
+        attempt: Some(1),
+        started_at: Some(newest.id.time()),
+        finished_at: Some(newest.snapshot_time),
+        outcome: Some(RunOutcome::Succeeded),
+        retryable: None,
+    });
+}
+
+/// Drops the points that the bucket has let go of; marks the held ones. True when something changed.
+pub fn age(status: &mut BackupScheduleStatus, held: &[String], now: DateTime<Utc>) -> bool {
+    let before = status.recovery_points.clone();
+    for point in &mut status.recovery_points {
+        point.held = held.contains(&point.id);
+    }
+    status.recovery_points.retain(|point| point.held || point.expires_at.is_none_or(|end| now < end));
+    before != status.recovery_points
+}
+
+/// The conditions that say something their predecessors did not: each becomes one Event. A condition that became
+/// Unknown or said so from the start is no news.
+pub fn news<'a>(old: &[Condition], new: &'a [Condition]) -> Vec<&'a Condition> {
+    let known = |c: &Condition| old.iter().any(|o| o.type_ == c.type_ && o.status == c.status && o.reason == c.reason);
+    new.iter().filter(|c| c.status != ConditionStatus::Unknown && !known(c)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::names::RecoveryPointId;
+
+    fn now() -> DateTime<Utc> {
+        "2026-11-22T03:00:00Z".parse().unwrap()
+    }
+
+    fn running() -> BackupScheduleStatus {
+        let run = LastRun { outcome: None, finished_at: None, ..adopted(2).last_run.unwrap() };
+        BackupScheduleStatus { last_run: Some(run), active_job: Some("j".into()), ..BackupScheduleStatus::default() }
+    }
+
+    fn copy(day: u32) -> CopySummary {
+        let time = format!("2026-11-{day:02}T02:00:00Z").parse().unwrap();
+        CopySummary {
+            id: RecoveryPointId::new(time, day),
+            prefix: format!("daily/n/s/{day}/"),
+            day: time.date_naive(),
+            snapshot_time: time,
+            rows: 5,
+            tables: 1,
+            bytes: 9,
+            raw_bytes: 20,
+            manifest_sha256: "ab".into(),
+        }
+    }
+
+    fn adopted(days: u32) -> BackupScheduleStatus {
+        let copies: Vec<_> = (1..=days).rev().map(|d| copy(20 + d)).collect();
+        let mut status = BackupScheduleStatus::default();
+        adopt(&mut status, &copies, 7);
+        status
+    }
+
+    fn report(outcome: Outcome) -> Ending {
+        Ending::Reported(Box::new(TaskReport { task: "s".into(), started_at: now(), finished_at: now(), outcome }))
+    }
+
+    #[test]
+    fn i4_only_a_reported_copy_becomes_a_recovery_point() {
+        let failed = Outcome::Failed { reason: "OutOfSpace".into(), message: "full".into(), retryable: true };
+        for ending in [Ending::Silent("killed".into()), report(failed)] {
+            let mut status = running();
+            let reason = settle(&mut status, ending, 7, now()).unwrap().unwrap();
+            assert!(status.recovery_points.is_empty());
+            assert_eq!((status.consecutive_failures, status.last_failure.unwrap().reason), (Some(1), reason));
+        }
+        let mut status = running();
+        assert_eq!(settle(&mut status, report(Outcome::Succeeded(Done::Dumped(copy(22)))), 7, now()), Some(None));
+        assert_eq!(status.recovery_points[0].expires_at, Some("2026-11-30T00:00:00Z".parse().unwrap()));
+        assert_eq!((status.active_job, status.consecutive_failures), (None, Some(0)));
+    }
+
+    #[test]
+    fn a_running_job_changes_nothing() {
+        let mut status = running();
+        assert_eq!(settle(&mut status, Ending::Running, 7, now()), None);
+        assert_eq!(status, running());
+    }
+
+    #[test]
+    fn an_empty_status_is_rebuilt_from_the_bucket_and_its_day_counts_as_run() {
+        let status = adopted(2);
+        assert_eq!(status.recovery_points.len(), 2);
+        assert_eq!(status.last_run.unwrap().day, Some("2026-11-22".parse().unwrap()));
+    }
+
+    #[test]
+    fn points_go_when_the_bucket_lets_them_go_unless_they_are_held() {
+        let mut status = adopted(2);
+        let held = status.recovery_points[1].id.clone();
+        let late = "2026-12-20T00:00:00Z".parse().unwrap();
+        assert!(age(&mut status, std::slice::from_ref(&held), late));
+        assert_eq!(status.recovery_points.len(), 1);
+        assert!(status.recovery_points[0].held && status.recovery_points[0].id == held);
+    }
+}

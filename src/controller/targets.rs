@@ -1,0 +1,96 @@
+//! From custom resources to what a worker is told: targets with mount paths, and the Secrets behind them. The operator
+//! names Secrets here and never reads a database's.
+
+use super::stores;
+use super::worker_job::{Mount, Source};
+use crate::api;
+use crate::domain::manifest::TenantIdentity;
+use crate::domain::target::{DatabaseTarget, Engine, StorageTarget, TlsMode, TlsTarget};
+use kube::ResourceExt;
+
+const STORAGE_DIR: &str = "/secrets/storage";
+const STORAGE_CA_DIR: &str = "/secrets/storage-ca";
+const DATABASE_DIR: &str = "/secrets/database";
+const DATABASE_CA_DIR: &str = "/secrets/database-ca";
+const CLIENT_CERT_DIR: &str = "/secrets/database-cert";
+const CA_FILE: &str = "ca.crt";
+
+/// A bucket for a pod.
+pub fn storage(storage: &api::BackupStorage) -> (StorageTarget, Vec<Mount>) {
+    let mut target = stores::target(&storage.spec, stores::capabilities(storage));
+    let mut mounts = Vec::new();
+    let credentials = storage.spec.worker_credentials_secret_ref.as_ref().or_else(|| {
+        // Without an identity of their own pods share the operator's Secret, unless a service account stands for them.
+        let ambient = storage.spec.worker_service_account_name.is_some();
+        storage.spec.credentials_secret_ref.as_ref().filter(|_| !ambient)
+    });
+    if let Some(secret) = credentials {
+        target.credentials_dir = Some(STORAGE_DIR.to_owned());
+        mounts.push(Mount { source: Source::Secret(secret.name.clone()), path: STORAGE_DIR.to_owned() });
+    }
+    if let Some(ca) = &storage.spec.ca_bundle {
+        target.ca_file = Some(format!("{STORAGE_CA_DIR}/{CA_FILE}"));
+        mounts.push(one_file(&ca.name, &ca.key, STORAGE_CA_DIR));
+    }
+    (target, mounts)
+}
+
+/// A database for a pod, with the credentials of `secret`.
+pub fn database(server: &api::DatabaseServer, name: &str, secret: &str) -> (DatabaseTarget, Vec<Mount>) {
+    let spec = &server.spec;
+    let mut mounts = vec![Mount { source: Source::Secret(secret.to_owned()), path: DATABASE_DIR.to_owned() }];
+    let mut tls = TlsTarget { mode: tls_mode(spec.tls.mode), ..TlsTarget::default() };
+    if let Some(ca) = &spec.tls.ca_secret_ref {
+        tls.ca_file = Some(format!("{DATABASE_CA_DIR}/{CA_FILE}"));
+        mounts.push(one_file(&ca.name, &ca.key, DATABASE_CA_DIR));
+    }
+    if let Some(cert) = &spec.tls.client_cert_secret_ref {
+        tls.client_cert_dir = Some(CLIENT_CERT_DIR.to_owned());
+        mounts.push(Mount { source: Source::Secret(cert.name.clone()), path: CLIENT_CERT_DIR.to_owned() });
+    }
+    let target = DatabaseTarget {
+        engine: engine(spec.engine),
+        host: spec.host.clone(),
+        port: spec.effective_port(),
+        database: name.to_owned(),
+        maintenance_database: spec.maintenance_database.clone(),
+        tls,
+        credentials_dir: DATABASE_DIR.to_owned(),
+    };
+    (target, mounts)
+}
+
+/// What a copy of this schedule must say of itself.
+pub fn identity(schedule: &api::BackupSchedule, server: &api::DatabaseServer) -> TenantIdentity {
+    TenantIdentity {
+        namespace: schedule.namespace().unwrap_or_default(),
+        schedule: schedule.name_any(),
+        schedule_uid: schedule.uid().unwrap_or_default(),
+        tenant: schedule.spec.tenant.id.clone(),
+        engine: engine(server.spec.engine),
+        database: schedule.spec.database.name.clone(),
+    }
+}
+
+/// The domain's word for an engine.
+pub fn engine(engine: api::common::Engine) -> Engine {
+    match engine {
+        api::common::Engine::PostgreSQL => Engine::PostgreSQL,
+        api::common::Engine::MySQL => Engine::MySQL,
+        api::common::Engine::MariaDB => Engine::MariaDB,
+    }
+}
+
+fn tls_mode(mode: api::common::TlsMode) -> TlsMode {
+    match mode {
+        api::common::TlsMode::Disable => TlsMode::Disable,
+        api::common::TlsMode::Require => TlsMode::Require,
+        api::common::TlsMode::VerifyCA => TlsMode::VerifyCA,
+        api::common::TlsMode::VerifyFull => TlsMode::VerifyFull,
+    }
+}
+
+fn one_file(secret: &str, key: &str, dir: &str) -> Mount {
+    let source = Source::SecretKey { name: secret.to_owned(), key: key.to_owned(), file: CA_FILE.to_owned() };
+    Mount { source, path: dir.to_owned() }
+}
