@@ -94,7 +94,7 @@ start_proxy() {
 # CoreDNS runs beside the kubelet, on the bridge's address: the same program and answers as in a pod, up before the first pod.
 start_coredns() {
   cat >"$RUN/Corefile" <<C
-.:53 {
+cluster.local:53 in-addr.arpa:53 {
   bind $NODE_IP
   errors
   health 127.0.0.1:$PORT_DNS_HEALTH
@@ -102,6 +102,10 @@ start_coredns() {
     kubeconfig $RUN/admin.kubeconfig
     ttl 1
   }
+}
+# Every other name is outside, and nothing in the tests goes there.
+.:53 {
+  bind $NODE_IP
   template ANY ANY . {
     rcode NXDOMAIN
   }
