@@ -39,11 +39,9 @@ impl From<FrameError> for TaskError {
     fn from(error: FrameError) -> Self {
         match error {
             FrameError::Store(error) => error.into(),
-            FrameError::Damaged { .. } => Self {
-                reason: "CopyDamaged".to_owned(),
-                message: error.to_string(),
-                verdict: Verdict::Refused,
-            },
+            FrameError::Damaged { .. } => {
+                Self { reason: "CopyDamaged".to_owned(), message: error.to_string(), verdict: Verdict::Refused }
+            }
         }
     }
 }

@@ -2,8 +2,7 @@
 
 use super::TaskError;
 use crate::domain::job::{EXIT_OK, EXIT_REFUSED, EXIT_RETRY, Outcome, TaskReport};
-use crate::store::{PutOptions, Store, StoreError};
-use bytes::Bytes;
+use crate::store::Store;
 use std::fs::OpenOptions;
 use std::io::Write;
 
@@ -13,35 +12,24 @@ const TERMINATION_LIMIT: usize = 4096;
 
 /// The report of an earlier pod of the same Job, if nothing would be gained by another try.
 pub async fn earlier(store: &Store, job_uid: &str, task: &str) -> Option<TaskReport> {
-    let key = store.keys().result(job_uid, task).ok()?;
-    let bytes = store.get_opt(&key).await.ok()??;
-    let report: TaskReport = serde_json::from_slice(&bytes).ok()?;
+    let report = store.report(job_uid, task).await.ok()??;
     (!retryable(&report)).then_some(report)
 }
 
 /// Puts the report. One that cannot be put is a failure of the task: the operator would never learn of it.
 pub async fn put(store: &Store, job_uid: &str, report: TaskReport) -> TaskReport {
     log(&report);
-    match try_put(store, job_uid, &report).await {
+    match store.put_report(job_uid, &report).await {
         Ok(()) => report,
         Err(error) => {
             tracing::error!(task = report.task, %error, "the report cannot be put");
             let outcome = match report.outcome {
                 unknown @ Outcome::Unknown { .. } => unknown,
-                Outcome::Succeeded(_) | Outcome::Failed { .. } => error.into(),
+                Outcome::Succeeded(_) | Outcome::Failed { .. } => TaskError::from(error).into(),
             };
             TaskReport { outcome, ..report }
         }
     }
-}
-
-async fn try_put(store: &Store, job_uid: &str, report: &TaskReport) -> Result<(), TaskError> {
-    let key = store
-        .keys()
-        .result(job_uid, &report.task)
-        .map_err(|e| TaskError::refused("InvalidName", e.to_string()))?;
-    let body = serde_json::to_vec(report).map_err(|e| TaskError::refused("InvalidReport", e.to_string()))?;
-    store.put(&key, Bytes::from(body), &PutOptions::json()).await.map_err(|e: StoreError| e.into())
 }
 
 fn log(report: &TaskReport) {

@@ -1,8 +1,7 @@
 //! How far a task is: counters that everybody adds to, and one object in the bucket that is rewritten at a bounded rate.
 
 use crate::domain::job::Progress;
-use crate::store::{PutOptions, Store};
-use bytes::Bytes;
+use crate::store::Store;
 use chrono::Utc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -43,19 +42,17 @@ impl ProgressWriter {
     /// Starts to tell how far `task` is. A write that fails is left out: progress is for eyes.
     pub fn start(store: &Store, job_uid: &str, task: &str) -> Self {
         let counters = Arc::new(Counters::default());
-        let ticker = store.keys().progress(job_uid, task).ok().map(|key| {
-            let (store, counters) = (store.clone(), counters.clone());
-            tokio::spawn(async move {
-                loop {
-                    tokio::time::sleep(INTERVAL).await;
-                    let Ok(body) = serde_json::to_vec(&counters.now()) else { continue };
-                    if let Err(error) = store.put(&key, Bytes::from(body), &PutOptions::json()).await {
-                        tracing::debug!(%error, "progress was not told");
-                    }
+        let (store, told) = (store.clone(), counters.clone());
+        let (job_uid, task) = (job_uid.to_owned(), task.to_owned());
+        let ticker = tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(INTERVAL).await;
+                if let Err(error) = store.put_progress(&job_uid, &task, &told.now()).await {
+                    tracing::debug!(%error, "progress was not told");
                 }
-            })
+            }
         });
-        Self { counters, ticker }
+        Self { counters, ticker: Some(ticker) }
     }
 
     /// A writer that counts and tells nobody.

@@ -33,9 +33,7 @@ async fn verify(task: &VerifyTask, context: &WorkerContext) -> Result<CopySummar
         while let Some(raw) = frames.next().await {
             let raw = raw?;
             let rows = memchr::memchr_iter(b'\n', &raw).count();
-            context
-                .progress
-                .add(i64::try_from(raw.len()).unwrap_or(i64::MAX), i64::try_from(rows).unwrap_or(i64::MAX));
+            context.progress.add(i64::try_from(raw.len()).unwrap_or(i64::MAX), i64::try_from(rows).unwrap_or(i64::MAX));
         }
         context.progress.tables(1);
     }

@@ -12,7 +12,7 @@ const OWN_OBJECT: i64 = 64 * MIB;
 /// A range of a big table, as it lies on the server's disk.
 const RANGE: i64 = 256 * MIB;
 /// More readers than this do not fit into the worker's memory.
-const MAX_READERS: i32 = 4;
+const MAX_READERS: usize = 4;
 /// The oldest major that reads a range of `ctid` without reading the whole table.
 const RANGES_SINCE: i32 = 14;
 
@@ -41,7 +41,8 @@ pub struct Plan {
 /// Plans the reading of `tables`, whose bytes and pages are `sizes`.
 pub fn plan(tables: &[TableInfo], sizes: &[(i64, i64)], parallelism: i32, server_major: i32) -> Plan {
     let total: i64 = sizes.iter().map(|(bytes, _)| bytes).sum();
-    let readers = if total < SMALL_DATABASE { 1 } else { parallelism.clamp(1, MAX_READERS) };
+    let readers =
+        if total < SMALL_DATABASE { 1 } else { usize::try_from(parallelism).unwrap_or(1).clamp(1, MAX_READERS) };
     let mut big = Vec::new();
     let mut small = Vec::new();
     for (index, (table, (bytes, pages))) in tables.iter().zip(sizes).enumerate() {
