@@ -30,6 +30,17 @@ secret() {
   } | kubectl_ create -f - >/dev/null
 }
 
+# manifests: as written for images that images.sh imported; a cluster elsewhere pulls SENNIGHT_MINIO_IMAGE and SENNIGHT_POSTGRES_IMAGE
+# (any image that takes the same arguments: the servers' own do)
+manifests() {
+  local edit=()
+  [ -z "${SENNIGHT_MINIO_IMAGE:-}" ] || edit+=(-e "s|localhost/minio:test|$SENNIGHT_MINIO_IMAGE|" -e 's/imagePullPolicy: Never/imagePullPolicy: IfNotPresent/')
+  [ -z "${SENNIGHT_POSTGRES_IMAGE:-}" ] || edit+=(-e "s|localhost/postgres:17|$SENNIGHT_POSTGRES_IMAGE|" -e 's/imagePullPolicy: Never/imagePullPolicy: IfNotPresent/')
+  sed -e '' "${edit[@]}" "$CLUSTER_SRC/manifests/minio.yaml"
+  printf -- '---\n'
+  sed -e '' "${edit[@]}" "$CLUSTER_SRC/manifests/postgres.yaml"
+}
+
 up() {
   kubectl_ get namespace "$namespace" >/dev/null 2>&1 || kubectl_ create namespace "$namespace" >/dev/null
   secret minio-root accessKey minio-root secretKey "$(openssl rand -hex 16)"
@@ -40,7 +51,7 @@ up() {
   cert postgres /CN=postgres "DNS:postgres,DNS:postgres.$namespace,DNS:postgres.$namespace.svc,DNS:postgres.$namespace.svc.cluster.local,DNS:localhost"
   secret postgres-tls ca.crt "$(<"$RUN/pki/ca.crt")" tls.crt "$(<"$RUN/pki/postgres.crt")" tls.key "$(<"$RUN/pki/postgres.key")"
   rm -rf "$RUN"
-  kubectl_ apply -f "$CLUSTER_SRC/manifests/minio.yaml" -f "$CLUSTER_SRC/manifests/postgres.yaml" >/dev/null
+  manifests | kubectl_ apply -f - >/dev/null
   kubectl_ rollout status deployment/minio deployment/postgres --timeout=120s >/dev/null || {
     kubectl_ get pods -o wide >&2
     kubectl_ get events --sort-by=.lastTimestamp >&2

@@ -94,7 +94,7 @@ start_proxy() {
 # CoreDNS runs beside the kubelet, on the bridge's address: the same program and answers as in a pod, up before the first pod.
 start_coredns() {
   cat >"$RUN/Corefile" <<C
-.:53 {
+cluster.local:53 in-addr.arpa:53 {
   bind $NODE_IP
   errors
   health 127.0.0.1:$PORT_DNS_HEALTH
@@ -102,6 +102,10 @@ start_coredns() {
     kubeconfig $RUN/admin.kubeconfig
     ttl 1
   }
+}
+# Every other name is outside, and nothing in the tests goes there.
+.:53 {
+  bind $NODE_IP
   template ANY ANY . {
     rcode NXDOMAIN
   }
@@ -116,11 +120,16 @@ healthy() {
 
 # only_one: a kubelet or bridge that is not ours is somebody's cluster
 only_one() {
-  local pid
+  local pid args
   for pid in $(pgrep -x kubelet || true); do
-    tr '\0' ' ' <"/proc/$pid/cmdline" | grep -q -- "--root-dir $RUN/" || die "a kubelet already runs on this machine (pid $pid): the node tier would fight with it"
+    args=$(tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null || true)
+    # Nothing: it has ended, and nobody has waited for it yet.
+    [ -z "$args" ] || [[ $args == *"--root-dir $RUN/"* ]] ||
+      die "a kubelet already runs on this machine (pid $pid): the node tier would fight with it"
   done
-  [ -d "$RUN" ] || ! ip link show "$BRIDGE" >/dev/null 2>&1 || die "the bridge $BRIDGE exists and is not ours: set SENNIGHT_BRIDGE"
+  if [ ! -d "$RUN" ] && ip link show "$BRIDGE" >/dev/null 2>&1; then
+    die "the bridge $BRIDGE exists and is not ours: set SENNIGHT_BRIDGE"
+  fi
 }
 
 up() {
@@ -164,16 +173,19 @@ import() {
 clean() {
   local name
   [ -d "$RUN" ] || return 0
-  # First those who would start pods anew.
-  for name in kubelet proxy coredns scheduler kcm; do stop "$name"; done
+  # Every step is tried, whatever the one before it met.
+  set +e
+  # First those who would start pods anew. None gets time to say good-bye: nothing here outlives this function.
+  for name in kubelet proxy coredns scheduler kcm; do stop "$name" KILL; done
   kill_pods
-  for name in containerd apiserver etcd; do stop "$name"; done
+  for name in containerd apiserver etcd; do stop "$name" KILL; done
   kill_pods
   unmount_under "$RUN"
   network_down
   cgroups_down
   restore_host
   wipe_run "$RUN"
+  set -e
 }
 
 # One `up` or `down` at a time.

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# tools.sh services|api|node: makes sure that everything this tier runs is there: Debian's packages are installed (as root),
+# tools.sh services|api|node|lint: makes sure that everything this tier runs is there: Debian's packages are installed (as root),
 # Go programs are built from their modules and cached by version.
 # tools.sh path NAME: where a built tool is.
 set -euo pipefail
@@ -123,6 +123,10 @@ api_tools() {
   build helm "helm.sh/helm/v3/cmd/helm@$HELM_VERSION"
 }
 
+lint_tools() {
+  debian shellcheck=shellcheck make=make cc=gcc git=git
+}
+
 node_tools() {
   debian curl=curl openssl=openssl ss=iproute2 jq=jq cc=gcc containerd=containerd runc=runc iptables=iptables conntrack=conntrack \
     "/usr/lib/cni/bridge=containernetworking-plugins" buildah=buildah mmdebstrap=mmdebstrap zstd=zstd strip=binutils
@@ -137,6 +141,7 @@ case ${1:-} in
   services) locked services_tools ;;
   api) locked api_tools ;;
   node) locked node_tools ;;
+  lint) locked lint_tools ;;
   path) path_of "${2:?tools.sh path NAME}" ;;
-  *) die "usage: tools.sh services|api|node | path NAME" ;;
+  *) die "usage: tools.sh services|api|node|lint | path NAME" ;;
 esac

@@ -1,0 +1,364 @@
+//! `dump`: one database into one copy. Reads everything at one instant, by several connections and `pg_dump`, and puts
+//! the manifest when all of them have ended well and every object is in the bucket as long as it should be (I4).
+
+pub mod objects;
+pub mod plan;
+pub mod rows;
+mod schema;
+pub mod seal;
+
+use super::{TaskError, WorkerContext};
+use crate::domain::job::{CopySummary, Done, DumpTask};
+use crate::domain::manifest::{
+    DataObject, FORMAT, Frame, MANIFEST, Manifest, SchemaArchive, Sequence, ServerFacts, Table, Totals,
+};
+use crate::domain::names::{Area, RecoveryPointId};
+use crate::domain::target::Engine;
+use crate::engine::postgres::inventory::{self, TableInfo};
+use crate::engine::postgres::snapshot::{self, Leader};
+use crate::engine::postgres::tools::Tools;
+use crate::engine::postgres::{EngineError, Session, read};
+use crate::store::{PutOptions, StoreError, Tags};
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
+use objects::Objects;
+use rows::{Shared, Written};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::sync::atomic::AtomicU32;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// Memory of all uploads of row data together, in bytes.
+const UPLOAD_MEMORY: usize = 96 << 20;
+/// Name under which the server's administrators see the connections.
+const APPLICATION: &str = "sennight-dump";
+
+/// Why a dump failed. No manifest was put.
+#[derive(Debug, thiserror::Error, strum::IntoStaticStr)]
+pub enum DumpError {
+    /// The database or its tools.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The bucket.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// zstd.
+    #[error("{object} cannot be compressed: {source}")]
+    Compression {
+        /// The object.
+        object: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The task contradicts itself.
+    #[error("the task's {field} is not usable: {why}")]
+    InvalidTask {
+        /// Which field.
+        field: &'static str,
+        /// What is wrong.
+        why: String,
+    },
+    /// An object in the bucket is not what was written.
+    #[error("{object} has {found} bytes in the bucket, {written} were written; nothing is kept of this copy")]
+    ObjectDiffers {
+        /// Key of the object.
+        object: String,
+        /// What HEAD says.
+        found: i64,
+        /// What was written.
+        written: i64,
+    },
+    /// The manifest does not hold.
+    #[error("the copy does not add up: {0}; nothing is kept of it")]
+    Inconsistent(String),
+    /// The deadline passed.
+    #[error("the dump took longer than its {0} s; raise the deadline, or the parallelism if the server allows it")]
+    DeadlineExceeded(i32),
+    /// The worker was told to end.
+    #[error("the worker was told to end before the copy was whole; nothing is kept of it")]
+    Cancelled,
+    /// Another producer failed first; its error is the one to tell.
+    #[error("another reader failed")]
+    Stopped,
+}
+
+impl From<DumpError> for TaskError {
+    fn from(error: DumpError) -> Self {
+        match error {
+            DumpError::Engine(error) => error.into(),
+            DumpError::Store(error) => error.into(),
+            error => {
+                let reason: &'static str = (&error).into();
+                Self::of(reason, !matches!(error, DumpError::InvalidTask { .. }), &error)
+            }
+        }
+    }
+}
+
+/// Dumps one database. The manifest is put after everything else; on any error there is none.
+pub async fn run(task: &DumpTask, context: &WorkerContext) -> Result<Done, TaskError> {
+    let zone = check(task)?;
+    let started_at = Utc::now();
+    let id = RecoveryPointId::new(started_at, rand::random());
+    let deadline = Duration::from_secs(u64::try_from(task.deadline_seconds).unwrap_or(0));
+    let stop = context.cancel.child_token();
+    let gathered = {
+        let work = gather(task, context, &id, &stop);
+        tokio::pin!(work);
+        tokio::select! {
+            done = &mut work => done.map_err(|e| told_to_end(e, &context.cancel)),
+            () = tokio::time::sleep(deadline) => {
+                // Not dropped but stopped: unfinished uploads are given up before the next task starts.
+                stop.cancel();
+                let _ = work.await;
+                Err(DumpError::DeadlineExceeded(task.deadline_seconds))
+            }
+        }
+    }?;
+    let manifest = gathered.manifest(task, zone, id, started_at)?;
+    Ok(Done::Dumped(commit(manifest, &gathered.objects, context).await?))
+}
+
+fn check(task: &DumpTask) -> Result<Tz, DumpError> {
+    let wrong = |field, why: String| DumpError::InvalidTask { field, why };
+    if task.database.engine != Engine::PostgreSQL || task.identity.engine != Engine::PostgreSQL {
+        return Err(wrong("engine", "this worker dumps PostgreSQL only".to_owned()));
+    }
+    if task.identity.database != task.database.database {
+        let why = format!("the identity says {:?}, the target {:?}", task.identity.database, task.database.database);
+        return Err(wrong("database", why));
+    }
+    task.time_zone.parse().map_err(|_| wrong("timeZone", format!("{:?} is no IANA zone", task.time_zone)))
+}
+
+fn told_to_end(error: DumpError, cancel: &CancellationToken) -> DumpError {
+    match error {
+        DumpError::Stopped if cancel.is_cancelled() => DumpError::Cancelled,
+        error => error,
+    }
+}
+
+/// All that was read and stored.
+struct Gathered {
+    objects: Arc<Shared>,
+    taken_at: DateTime<Utc>,
+    server: ServerFacts,
+    schema: SchemaArchive,
+    written: Written,
+    sequences: Vec<Sequence>,
+    roles: Vec<String>,
+    warnings: Vec<String>,
+}
+
+async fn gather(
+    task: &DumpTask,
+    context: &WorkerContext,
+    id: &RecoveryPointId,
+    stop: &CancellationToken,
+) -> Result<Gathered, DumpError> {
+    let lock_timeout = Duration::from_secs(u64::try_from(task.lock_timeout_seconds).unwrap_or(0).max(1));
+    let opening = async {
+        let leader = snapshot::open(&task.database, APPLICATION, lock_timeout).await?;
+        let tools = Tools::find(leader.session.server_major())?;
+        let sizes = read::sizes(&leader.session, &leader.inventory.tables).await?;
+        Ok::<_, EngineError>((leader, tools, sizes))
+    };
+    let (leader, tools, sizes) = tokio::select! {
+        biased;
+        () = stop.cancelled() => return Err(DumpError::Stopped),
+        opened = opening => opened?,
+    };
+    let Leader { session, inventory, snapshot, taken_at } = leader;
+    let plan = plan::plan(&inventory.tables, &sizes, task.parallelism, session.server_major());
+    context.progress.expect(sizes.iter().map(|(bytes, _)| bytes).sum());
+    let identity = &task.identity;
+    let prefix = context
+        .store
+        .keys()
+        .copy(Area::Daily, &identity.namespace, &identity.schedule, id)
+        .map_err(|e| DumpError::InvalidTask { field: "identity", why: e.to_string() })?;
+    let shared = Arc::new(Shared {
+        tables: inventory.tables,
+        queue: Mutex::new((0..plan.items.len()).collect()),
+        items: plan.items,
+        objects: Objects {
+            store: context.store.clone(),
+            prefix,
+            tags: Tags::from([("retain".to_owned(), "daily".to_owned())]),
+            memory: UPLOAD_MEMORY / (plan.readers + 1),
+            numbers: AtomicU32::new(0),
+        },
+        stop: stop.clone(),
+    });
+    let archive = schema::dump(task, &tools, &snapshot, session.encoding(), lock_timeout, &shared);
+    let reading = read_tables(task, context, &session, &snapshot, plan.readers, &shared);
+    let (archive, written) = first_error(archive, reading).await?;
+    let (sequences, roles, server) = tokio::select! {
+        biased;
+        () = stop.cancelled() => return Err(DumpError::Stopped),
+        facts = facts(session) => facts?,
+    };
+    let mut warnings = inventory.notes;
+    warnings.extend(archive.warnings);
+    if shared.tables.is_empty() {
+        warnings.push("the database has no tables".to_owned());
+    }
+    let schema = archive.schema;
+    Ok(Gathered { objects: shared, taken_at, server, schema, written, sequences, roles, warnings })
+}
+
+/// What is read last, and the proof that the leader's transaction, and with it every lock, held to the end.
+async fn facts(session: Session) -> Result<(Vec<Sequence>, Vec<String>, ServerFacts), EngineError> {
+    let sequences = inventory::sequences(&session).await?;
+    let roles = inventory::roles(&session).await?;
+    let server = inventory::server_facts(&session).await?;
+    snapshot::finish(session).await?;
+    Ok((sequences, roles, server))
+}
+
+/// Waits for both, because each gives up its uploads by itself, and tells the error that came first.
+async fn first_error<A, B>(
+    a: impl Future<Output = Result<A, DumpError>>,
+    b: impl Future<Output = Result<B, DumpError>>,
+) -> Result<(A, B), DumpError> {
+    match tokio::join!(a, b) {
+        (Ok(a), Ok(b)) => Ok((a, b)),
+        (Err(DumpError::Stopped), Err(error)) | (Err(error), _) | (Ok(_), Err(error)) => Err(error),
+    }
+}
+
+async fn read_tables(
+    task: &DumpTask,
+    context: &WorkerContext,
+    leader: &Session,
+    snapshot: &str,
+    readers: usize,
+    shared: &Shared,
+) -> Result<Written, DumpError> {
+    let others = futures::future::join_all((1..readers).map(|_| async {
+        let joined = tokio::select! {
+            biased;
+            () = shared.stop.cancelled() => return Err(DumpError::Stopped),
+            joined = snapshot::join(&task.database, APPLICATION, snapshot) => joined,
+        };
+        let session = joined.inspect_err(|_| shared.stop.cancel())?;
+        let written = rows::read_all(shared, &session, false, &context.progress).await?;
+        snapshot::finish(session).await.inspect_err(|_| shared.stop.cancel())?;
+        Ok(written)
+    }));
+    let (first, others) = tokio::join!(rows::read_all(shared, leader, true, &context.progress), others);
+    let mut all = Written::default();
+    let mut failure = None;
+    for read in std::iter::once(first).chain(others) {
+        match read {
+            Ok(written) => {
+                all.objects.extend(written.objects);
+                all.frames.extend(written.frames);
+            }
+            Err(DumpError::Stopped) => failure = failure.or(Some(DumpError::Stopped)),
+            Err(error) if matches!(failure, None | Some(DumpError::Stopped)) => failure = Some(error),
+            Err(_) => {}
+        }
+    }
+    failure.map_or(Ok(all), Err)
+}
+
+impl Gathered {
+    fn manifest(
+        &self,
+        task: &DumpTask,
+        zone: Tz,
+        id: RecoveryPointId,
+        started_at: DateTime<Utc>,
+    ) -> Result<Manifest, DumpError> {
+        let tables = tables(&self.objects, &self.written);
+        let mut objects = self.written.objects.clone();
+        objects.sort_by(|a, b| a.name.cmp(&b.name));
+        let manifest = Manifest {
+            format: FORMAT.to_owned(),
+            id,
+            identity: task.identity.clone(),
+            snapshot_time: self.taken_at,
+            day: self.taken_at.with_timezone(&zone).date_naive(),
+            time_zone: zone.name().to_owned(),
+            started_at,
+            finished_at: Utc::now(),
+            server: self.server.clone(),
+            schema: self.schema.clone(),
+            totals: totals(&self.schema, &objects, &tables),
+            objects,
+            tables,
+            sequences: self.sequences.clone(),
+            roles: self.roles.clone(),
+            warnings: self.warnings.clone(),
+            mac: None,
+            encryption: None,
+        };
+        manifest.check().map_err(|e| DumpError::Inconsistent(e.to_string()))?;
+        Ok(manifest)
+    }
+}
+
+/// Puts each frame to its table, in the order of the table's parts and of the frames within one.
+fn tables(shared: &Shared, written: &Written) -> Vec<Table> {
+    let mut frames: BTreeMap<(usize, usize), Vec<Frame>> = BTreeMap::new();
+    for (item, frame) in &written.frames {
+        let item = &shared.items[*item];
+        frames.entry((item.table, item.part)).or_default().push(frame.clone());
+    }
+    let table = |(index, info): (usize, &TableInfo)| {
+        let frames: Vec<Frame> =
+            frames.range((index, 0)..(index + 1, 0)).flat_map(|(_, frames)| frames.clone()).collect();
+        Table {
+            schema: info.schema.clone(),
+            name: info.name.clone(),
+            columns: info.columns.clone(),
+            rows: frames.iter().map(|f| f.rows).sum(),
+            frames,
+        }
+    };
+    shared.tables.iter().enumerate().map(table).collect()
+}
+
+fn totals(schema: &SchemaArchive, objects: &[DataObject], tables: &[Table]) -> Totals {
+    let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+    Totals {
+        tables: count(tables.len()),
+        rows: tables.iter().map(|t| t.rows).sum(),
+        raw_bytes: tables.iter().flat_map(|t| &t.frames).map(|f| f.raw_length).sum(),
+        stored_bytes: schema.length + objects.iter().map(|o| o.length).sum::<i64>(),
+        objects: count(objects.len()) + 1,
+    }
+}
+
+/// Looks at every object once more, then makes the copy exist. From here on nothing is cancelled: whether the manifest
+/// is there must not be a guess.
+async fn commit(manifest: Manifest, shared: &Shared, context: &WorkerContext) -> Result<CopySummary, DumpError> {
+    let prefix = &shared.objects.prefix;
+    let data = manifest.objects.iter().map(|o| (&o.name, o.length));
+    for (name, written) in data.chain([(&manifest.schema.object, manifest.schema.length)]) {
+        let object = format!("{prefix}{name}");
+        let found = context.store.head(&object).await?.length;
+        if found != written {
+            return Err(DumpError::ObjectDiffers { object, found, written });
+        }
+    }
+    let bytes = serde_json::to_vec(&manifest).map_err(|e| DumpError::Inconsistent(e.to_string()))?;
+    let manifest_sha256 = hex::encode(Sha256::digest(&bytes));
+    let options = PutOptions::json().exclusive().tags(shared.objects.tags.clone());
+    context.store.put(&format!("{prefix}{MANIFEST}"), Bytes::from(bytes), &options).await?;
+    Ok(CopySummary {
+        id: manifest.id,
+        prefix: prefix.clone(),
+        day: manifest.day,
+        snapshot_time: manifest.snapshot_time,
+        rows: manifest.totals.rows,
+        tables: manifest.totals.tables,
+        bytes: manifest.totals.stored_bytes,
+        raw_bytes: manifest.totals.raw_bytes,
+        manifest_sha256,
+    })
+}

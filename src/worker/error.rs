@@ -1,0 +1,78 @@
+//! A task's failure in the words of its report, whatever stage it came from.
+
+use crate::domain::job::Outcome;
+use crate::engine::postgres::EngineError;
+use crate::store::StoreError;
+
+/// What follows from a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Nothing was changed; another attempt may succeed.
+    Retry,
+    /// Nothing was changed; another attempt would fail the same way.
+    Refused,
+    /// It cannot be told whether the step took effect: a person must look.
+    Unknown,
+}
+
+/// Why a task failed. Built from the stages' typed errors.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct TaskError {
+    /// CamelCase: condition reason, Event reason, metric label.
+    pub reason: String,
+    /// One sentence for people, without secrets.
+    pub message: String,
+    /// What follows.
+    pub verdict: Verdict,
+}
+
+impl TaskError {
+    /// A failure that another attempt may not meet.
+    pub fn retry(reason: &str, message: impl Into<String>) -> Self {
+        Self { reason: reason.to_owned(), message: message.into(), verdict: Verdict::Retry }
+    }
+
+    /// A failure for good.
+    pub fn refused(reason: &str, message: impl Into<String>) -> Self {
+        Self { reason: reason.to_owned(), message: message.into(), verdict: Verdict::Refused }
+    }
+
+    /// The step may or may not have taken effect.
+    pub fn unknown(reason: &str, message: impl Into<String>) -> Self {
+        Self { reason: reason.to_owned(), message: message.into(), verdict: Verdict::Unknown }
+    }
+
+    /// By a stage's own reason and whether it may be tried again.
+    pub fn of(reason: &str, retryable: bool, error: &dyn std::error::Error) -> Self {
+        let verdict = if retryable { Verdict::Retry } else { Verdict::Refused };
+        Self { reason: reason.to_owned(), message: error.to_string(), verdict }
+    }
+
+    /// The worker was told to end.
+    pub fn cancelled() -> Self {
+        Self::retry("Cancelled", "the worker was told to end before the task was done; nothing was kept")
+    }
+}
+
+impl From<EngineError> for TaskError {
+    fn from(error: EngineError) -> Self {
+        Self::of(error.reason(), error.retryable(), &error)
+    }
+}
+
+impl From<StoreError> for TaskError {
+    fn from(error: StoreError) -> Self {
+        Self::of(error.reason(), error.retryable(), &error)
+    }
+}
+
+impl From<TaskError> for Outcome {
+    fn from(error: TaskError) -> Self {
+        let TaskError { reason, message, verdict } = error;
+        match verdict {
+            Verdict::Unknown => Self::Unknown { reason, message },
+            verdict => Self::Failed { reason, message, retryable: verdict == Verdict::Retry },
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! Rows of a copy, read back by ranges: each frame's length, zstd checksum, SHA-256 and row count are checked before a
+//! byte of it is handed on.
+
+use super::{TaskError, Verdict};
+use crate::domain::manifest::{Frame, Table};
+use crate::store::{Store, StoreError};
+use bytes::{Bytes, BytesMut};
+use futures::{Stream, StreamExt};
+use sha2::{Digest, Sha256};
+
+/// Frames that are fetched and decoded ahead of the reader.
+const AHEAD: usize = 2;
+/// More than PostgreSQL can put into one row's text: a length beyond it is damage, not data.
+const RAW_LIMIT: i64 = 4 << 30;
+/// One request fetches at most this much.
+const RANGE: i64 = 64 << 20;
+/// The frame header's flag for a content checksum (RFC 8878, section 3.1.1.1.1).
+const CHECKSUM_FLAG: u8 = 1 << 2;
+
+/// Why rows cannot be read back.
+#[derive(Debug, thiserror::Error)]
+pub enum FrameError {
+    /// The bucket did not give the bytes.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The bytes are not those that the manifest describes.
+    #[error("{object} at {offset} is damaged: {why}; this copy cannot be used, take another day's")]
+    Damaged {
+        /// Key of the object.
+        object: String,
+        /// The frame's offset.
+        offset: i64,
+        /// What does not agree.
+        why: String,
+    },
+}
+
+impl From<FrameError> for TaskError {
+    fn from(error: FrameError) -> Self {
+        match error {
+            FrameError::Store(error) => error.into(),
+            FrameError::Damaged { .. } => {
+                Self { reason: "CopyDamaged".to_owned(), message: error.to_string(), verdict: Verdict::Refused }
+            }
+        }
+    }
+}
+
+/// The row text of `table`, frame by frame in row order. Nothing of a frame comes out before all of it was checked. Ends
+/// with the first error. `prefix` is the copy's, ending in `/`.
+pub fn table_frames(
+    store: &Store,
+    prefix: &str,
+    table: &Table,
+) -> impl Stream<Item = Result<Bytes, FrameError>> + Send + Unpin + use<> {
+    let (store, prefix) = (store.clone(), prefix.to_owned());
+    let frames = futures::stream::iter(table.frames.clone()).map(move |frame| {
+        let (store, key) = (store.clone(), format!("{prefix}{}", frame.object));
+        async move { read_frame(&store, &key, frame).await }
+    });
+    let mut failed = false;
+    let until_first_error = frames.buffered(AHEAD).take_while(move |read| {
+        let go_on = !failed;
+        failed = read.is_err();
+        futures::future::ready(go_on)
+    });
+    Box::pin(until_first_error)
+}
+
+/// Fetches, decodes and checks one frame.
+pub async fn read_frame(store: &Store, key: &str, frame: Frame) -> Result<Bytes, FrameError> {
+    let stored = fetch(store, key, frame.offset, frame.length).await?;
+    let offset = frame.offset;
+    let decoded = tokio::task::spawn_blocking(move || decode(&stored, &frame)).await;
+    let why = match decoded {
+        Ok(Ok(raw)) => return Ok(raw),
+        Ok(Err(why)) => why,
+        Err(ended) => format!("decoding ended: {ended}"),
+    };
+    Err(FrameError::Damaged { object: key.to_owned(), offset, why })
+}
+
+/// Bytes `offset..offset + length` of an object, by as many requests as it takes.
+pub async fn fetch(store: &Store, key: &str, offset: i64, length: i64) -> Result<Bytes, StoreError> {
+    if length <= RANGE {
+        return store.get_range(key, offset, length).await;
+    }
+    let mut whole = BytesMut::new();
+    let mut done = 0;
+    while done < length {
+        let piece = RANGE.min(length - done);
+        whole.extend_from_slice(&store.get_range(key, offset + done, piece).await?);
+        done += piece;
+    }
+    Ok(whole.freeze())
+}
+
+/// Decodes a frame and holds it against the manifest.
+fn decode(stored: &[u8], frame: &Frame) -> Result<Bytes, String> {
+    // Without the flag zstd would have nothing to compare.
+    if stored.get(4).is_none_or(|descriptor| descriptor & CHECKSUM_FLAG == 0) {
+        return Err("it is no zstd frame with a content checksum".to_owned());
+    }
+    if !(0..=RAW_LIMIT).contains(&frame.raw_length) {
+        return Err(format!("a raw length of {} bytes cannot be", frame.raw_length));
+    }
+    let capacity = usize::try_from(frame.raw_length).map_err(|e| e.to_string())?;
+    let raw = zstd::bulk::decompress(stored, capacity).map_err(|e| e.to_string())?;
+    if raw.len() != capacity {
+        return Err(format!("{} bytes of row text, the manifest says {capacity}", raw.len()));
+    }
+    let rows = i64::try_from(memchr::memchr_iter(b'\n', &raw).count()).unwrap_or(i64::MAX);
+    if rows != frame.rows {
+        return Err(format!("{rows} rows, the manifest says {}", frame.rows));
+    }
+    if hex::encode(Sha256::digest(&raw)) != frame.sha256 {
+        return Err("its SHA-256 is not the manifest's".to_owned());
+    }
+    Ok(Bytes::from(raw))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::worker::dump::seal::seal;
+
+    fn frame(raw: &'static [u8]) -> (Vec<u8>, Frame) {
+        let sealed = seal(&Bytes::from_static(raw)).unwrap();
+        let frame = Frame {
+            object: "data/pack-0001.zst".into(),
+            offset: 0,
+            length: i64::try_from(sealed.stored.len()).unwrap(),
+            raw_length: sealed.raw_length,
+            rows: sealed.rows,
+            sha256: sealed.sha256,
+        };
+        (sealed.stored.to_vec(), frame)
+    }
+
+    #[test]
+    fn what_was_sealed_comes_back() {
+        let (stored, frame) = frame(b"1\ta\n2\t\\N\n");
+        assert_eq!(frame.rows, 2);
+        assert_eq!(decode(&stored, &frame).unwrap(), &b"1\ta\n2\t\\N\n"[..]);
+    }
+
+    #[test]
+    fn i4_a_flipped_bit_anywhere_is_damage() {
+        let (stored, frame) = frame(b"1\tabcabcabc\n2\tdef\n");
+        for at in 0..stored.len() {
+            let mut bad = stored.clone();
+            bad[at] ^= 1;
+            assert!(decode(&bad, &frame).is_err(), "byte {at}");
+        }
+    }
+
+    #[test]
+    fn i4_a_manifest_that_says_otherwise_is_damage() {
+        let (stored, good) = frame(b"1\ta\n2\tb\n");
+        for (bad, why) in [
+            (Frame { rows: 3, ..good.clone() }, "3"),
+            (Frame { raw_length: 7, ..good.clone() }, "small"),
+            (Frame { raw_length: 9, ..good.clone() }, "9"),
+            (Frame { raw_length: -1, ..good.clone() }, "cannot be"),
+            (Frame { sha256: "0".repeat(64), ..good }, "SHA-256"),
+        ] {
+            let words = decode(&stored, &bad).unwrap_err();
+            assert!(words.contains(why), "{words}");
+        }
+    }
+}

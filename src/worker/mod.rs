@@ -1,0 +1,142 @@
+//! The pod's side: does the tasks it is told one after the other, and leaves a report of each in the bucket. Knows
+//! domain, store, engine and export; no Kubernetes: what the operator must learn stands in the reports.
+
+pub mod dump;
+mod error;
+pub mod frames;
+mod outcome;
+pub mod progress;
+pub mod verify;
+
+pub use error::{TaskError, Verdict};
+pub use progress::ProgressWriter;
+
+use crate::domain::job::{Done, EXIT_REFUSED, EXIT_RETRY, Outcome, TaskReport, Work};
+use crate::domain::target::StorageTarget;
+use crate::store::Store;
+use chrono::Utc;
+use std::future::Future;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+/// Who the worker is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkerEnv {
+    /// UID of the Job (or any name from a shell): the directory of the reports.
+    pub job_uid: String,
+    /// Name of the pod.
+    pub pod: String,
+}
+
+/// What a task has at hand.
+pub struct WorkerContext {
+    /// The bucket.
+    pub store: Store,
+    /// UID of the Job.
+    pub job_uid: String,
+    /// Name of the pod.
+    pub pod: String,
+    /// Fires at SIGTERM or SIGINT. Before its point of no return a task ends at once, after it a task ends its work.
+    pub cancel: CancellationToken,
+    /// Tells how far the task is.
+    pub progress: ProgressWriter,
+}
+
+/// Does the work and gives the process's exit code ([`crate::domain::job`]). A task that fails does not keep the others
+/// from being done.
+pub async fn run(work: Work, storage: StorageTarget, env: WorkerEnv) -> i32 {
+    let cancel = CancellationToken::new();
+    let signals = tokio::spawn(cancel_on_signal(cancel.clone()));
+    let code = run_until(work, storage, env, cancel).await;
+    signals.abort();
+    code
+}
+
+/// [`run`] with the caller's own way to cancel.
+pub async fn run_until(work: Work, storage: StorageTarget, env: WorkerEnv, cancel: CancellationToken) -> i32 {
+    let store = match Store::connect(&storage).await {
+        Ok(store) => store,
+        Err(error) => {
+            tracing::error!(%error, "the storage cannot be used");
+            outcome::terminate(&format!("{}: {error}", error.reason()));
+            return if error.retryable() { EXIT_RETRY } else { EXIT_REFUSED };
+        }
+    };
+    let worker = Worker { store, env, cancel };
+    let reports = worker.all(&work).await;
+    outcome::terminate(&outcome::line((&work).into(), &reports));
+    outcome::exit_code(&reports)
+}
+
+struct Worker {
+    store: Store,
+    env: WorkerEnv,
+    cancel: CancellationToken,
+}
+
+impl Worker {
+    async fn all(&self, work: &Work) -> Vec<TaskReport> {
+        let mut reports = Vec::new();
+        match work {
+            Work::Dump(tasks) => {
+                for task in tasks {
+                    reports.push(self.one(&task.name, |c| async move { dump::run(task, &c).await }).await);
+                }
+            }
+            Work::Verify(tasks) => {
+                for task in tasks {
+                    reports.push(self.one(&task.name, |c| async move { verify::run(task, &c).await }).await);
+                }
+            }
+            Work::Preflight(task) | Work::Prepare(task) => reports.push(self.one(&task.name, absent).await),
+            Work::Cutover(task) => reports.push(self.one(&task.name, absent).await),
+            Work::Export(task) => reports.push(self.one(&task.name, absent).await),
+        }
+        reports
+    }
+
+    /// Does one task unless an earlier pod of this Job has; its report is in the bucket before the next one starts.
+    async fn one<T, F>(&self, name: &str, task: T) -> TaskReport
+    where
+        T: FnOnce(WorkerContext) -> F,
+        F: Future<Output = Result<Done, TaskError>>,
+    {
+        if let Some(earlier) = outcome::earlier(&self.store, &self.env.job_uid, name).await {
+            tracing::info!(task = name, "done by an earlier pod of this Job");
+            return earlier;
+        }
+        let started_at = Utc::now();
+        let progress = ProgressWriter::start(&self.store, &self.env.job_uid, name);
+        let context = WorkerContext {
+            store: self.store.clone(),
+            job_uid: self.env.job_uid.clone(),
+            pod: self.env.pod.clone(),
+            cancel: self.cancel.clone(),
+            progress,
+        };
+        let ended = if self.cancel.is_cancelled() { Err(TaskError::cancelled()) } else { task(context).await };
+        let outcome = match ended {
+            Ok(done) => Outcome::Succeeded(done),
+            Err(error) => error.into(),
+        };
+        let report = TaskReport { task: name.to_owned(), started_at, finished_at: Utc::now(), outcome };
+        outcome::put(&self.store, &self.env.job_uid, report).await
+    }
+}
+
+async fn absent(_: WorkerContext) -> Result<Done, TaskError> {
+    Err(TaskError::refused("Unsupported", "this build of the worker cannot do this task yet"))
+}
+
+async fn cancel_on_signal(cancel: CancellationToken) {
+    let (Ok(mut term), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        tracing::warn!("signals cannot be handled; SIGTERM will end this process without a report");
+        return;
+    };
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("told to end: giving up what is not past its point of no return");
+    cancel.cancel();
+}

@@ -1,0 +1,122 @@
+//! What is left when tasks end: reports in the bucket, one line for `kubectl describe pod`, an exit code.
+
+use super::TaskError;
+use crate::domain::job::{EXIT_OK, EXIT_REFUSED, EXIT_RETRY, Outcome, TaskReport};
+use crate::store::Store;
+use std::fs::OpenOptions;
+use std::io::Write;
+
+/// Where the kubelet reads a container's last words; it cuts them at 4,096 bytes.
+const TERMINATION_LOG: &str = "/dev/termination-log";
+const TERMINATION_LIMIT: usize = 4096;
+
+/// The report of an earlier pod of the same Job, if nothing would be gained by another try.
+pub async fn earlier(store: &Store, job_uid: &str, task: &str) -> Option<TaskReport> {
+    let report = store.report(job_uid, task).await.ok()??;
+    (!retryable(&report)).then_some(report)
+}
+
+/// Puts the report. One that cannot be put is a failure of the task: the operator would never learn of it.
+pub async fn put(store: &Store, job_uid: &str, report: TaskReport) -> TaskReport {
+    log(&report);
+    match store.put_report(job_uid, &report).await {
+        Ok(()) => report,
+        Err(error) => {
+            tracing::error!(task = report.task, %error, "the report cannot be put");
+            let outcome = match report.outcome {
+                unknown @ Outcome::Unknown { .. } => unknown,
+                Outcome::Succeeded(_) | Outcome::Failed { .. } => TaskError::from(error).into(),
+            };
+            TaskReport { outcome, ..report }
+        }
+    }
+}
+
+fn log(report: &TaskReport) {
+    match &report.outcome {
+        Outcome::Succeeded(done) => tracing::info!(task = report.task, ?done, "done"),
+        Outcome::Failed { reason, message, retryable } => {
+            tracing::error!(task = report.task, reason, message, retryable, "failed");
+        }
+        Outcome::Unknown { reason, message } => {
+            tracing::error!(task = report.task, reason, message, "outcome unknown");
+        }
+    }
+}
+
+fn retryable(report: &TaskReport) -> bool {
+    matches!(report.outcome, Outcome::Failed { retryable: true, .. })
+}
+
+/// All succeeded, one may yet succeed, or none of those that failed can.
+pub fn exit_code(reports: &[TaskReport]) -> i32 {
+    if reports.iter().all(|r| matches!(r.outcome, Outcome::Succeeded(_))) {
+        EXIT_OK
+    } else if reports.iter().any(retryable) {
+        EXIT_RETRY
+    } else {
+        EXIT_REFUSED
+    }
+}
+
+/// One line about all tasks, failures first to be told.
+pub fn line(verb: &str, reports: &[TaskReport]) -> String {
+    let succeeded = reports.iter().filter(|r| matches!(r.outcome, Outcome::Succeeded(_))).count();
+    let mut text = format!("{verb}: {succeeded} of {} succeeded", reports.len());
+    for report in reports {
+        if let Outcome::Failed { reason, message, .. } | Outcome::Unknown { reason, message } = &report.outcome {
+            text.push_str(&format!("; {}: {reason}: {message}", report.task));
+        }
+    }
+    let mut text = text.replace(['\n', '\r'], " ");
+    let mut end = text.len().min(TERMINATION_LIMIT);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.truncate(end);
+    text
+}
+
+/// Leaves the line to the kubelet. From a shell there is no such file and none is made.
+pub fn terminate(line: &str) {
+    if let Ok(mut file) = OpenOptions::new().write(true).truncate(true).open(TERMINATION_LOG)
+        && let Err(error) = file.write_all(line.as_bytes())
+    {
+        tracing::warn!(%error, "the termination message cannot be written");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::job::{Done, Preflight};
+    use chrono::Utc;
+
+    fn report(outcome: Outcome) -> TaskReport {
+        TaskReport { task: "acme".into(), started_at: Utc::now(), finished_at: Utc::now(), outcome }
+    }
+
+    fn done() -> TaskReport {
+        report(Outcome::Succeeded(Done::Preflighted(Preflight::default())))
+    }
+
+    fn failed(retryable: bool) -> TaskReport {
+        report(Outcome::Failed { reason: "LockTimeout".into(), message: "a\nb".repeat(3000), retryable })
+    }
+
+    #[test]
+    fn one_task_that_may_yet_succeed_is_worth_another_pod() {
+        assert_eq!(exit_code(&[done(), done()]), EXIT_OK);
+        assert_eq!(exit_code(&[done(), failed(false)]), EXIT_REFUSED);
+        assert_eq!(exit_code(&[failed(false), failed(true)]), EXIT_RETRY);
+        let unknown = report(Outcome::Unknown { reason: "R".into(), message: "m".into() });
+        assert_eq!(exit_code(&[unknown]), EXIT_REFUSED, "never tried again by itself (I2)");
+    }
+
+    #[test]
+    fn the_last_words_are_one_line_that_the_kubelet_does_not_cut() {
+        let text = line("dump", &[done(), failed(true)]);
+        assert!(text.starts_with("dump: 1 of 2 succeeded; acme: LockTimeout: a b"), "{}", &text[..60]);
+        assert!(text.len() <= TERMINATION_LIMIT && !text.contains('\n'));
+    }
+}

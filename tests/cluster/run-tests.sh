@@ -1,0 +1,60 @@
+#!/usr/bin/env bash
+# run-tests.sh fast [ARGS…]: every test that needs no node, on the API tier and the services; ARGS go to cargo test.
+# run-tests.sh node [ARGS…]: tests/node.rs on a real node with the image of the Dockerfile, and MinIO and PostgreSQL as pods.
+# Counts by cargo's own lines, and fails when a test was ignored or none ran.
+set -euo pipefail
+# shellcheck source=tests/cluster/lib.sh
+. "$(dirname "$0")/lib.sh"
+cd "$REPO"
+
+# What the node tier's command does once the node is there: this script again, inside with.sh.
+on_node() {
+  local archives
+  mapfile -t archives < <("$CLUSTER_SRC/images.sh" sennight minio postgres)
+  "$CLUSTER_SRC/node-tier.sh" import "${archives[@]}"
+  log "images imported"
+  export SENNIGHT_TEST_IMAGE=${SENNIGHT_IMAGE:-localhost/sennight:dev} SENNIGHT_TEST_APPS_NAMESPACE=sennight-test-apps
+  "$CLUSTER_SRC/apps.sh" up "$SENNIGHT_TEST_APPS_NAMESPACE"
+  # shellcheck source=/dev/null
+  . <("$CLUSTER_SRC/apps.sh" env "$SENNIGHT_TEST_APPS_NAMESPACE")
+  cargo test --locked --test node -- "$@"
+}
+
+# counted COMMAND…: runs the tests, shows their lines, and sums what cargo says of each binary
+counted() {
+  local out code=0
+  out=$(mktemp)
+  "$@" 2>&1 | tee "$out" || code=$?
+  awk -v code=$code '
+    /^test result:/ { binaries++; for (i = 2; i <= NF; i++) { w = $i; sub(/;$/, "", w)
+      if (w == "passed") passed += $(i-1); if (w == "failed") failed += $(i-1)
+      if (w == "ignored") ignored += $(i-1); if (w == "out") filtered += $(i-2) } }
+    END {
+      printf "tests: %d passed, %d failed, %d ignored, %d filtered out, in %d binaries\n", passed, failed, ignored, filtered, binaries
+      if (code != 0) exit code
+      if (passed == 0) { print "no test ran: that is a failure"; exit 1 }
+      if (ignored > 0) { print "ignored tests count as failures here: fix or delete them"; exit 1 }
+    }' "$out" || code=$?
+  rm -f "$out"
+  return $code
+}
+
+verb=${1:-}
+[ $# -eq 0 ] || shift
+case $verb in
+  fast)
+    log "compiling the tests"
+    cargo test --locked --no-run --quiet
+    counted "$CLUSTER_SRC/with.sh" api -- cargo test --locked --no-fail-fast "$@"
+    ;;
+  node)
+    "$CLUSTER_SRC/tools.sh" node
+    log "compiling the node's tests"
+    cargo test --locked --no-run --quiet --test node
+    "$CLUSTER_SRC/images.sh" sennight minio postgres >/dev/null
+    counted "$CLUSTER_SRC/with.sh" node -- "$CLUSTER_SRC/run-tests.sh" on-node "$@"
+    ;;
+  on-node) on_node "$@" ;;
+  *) die "usage: run-tests.sh fast|node [arguments for cargo test]" ;;
+esac
+log "$verb: done"

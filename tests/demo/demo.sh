@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# demo.sh: the main job, on a node made here, or on the cluster of $KUBECONFIG with the image $SENNIGHT_IMAGE.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+# shellcheck source=tests/cluster/lib.sh
+. tests/cluster/lib.sh
+
+if [ -z "${KUBECONFIG:-}" ]; then
+  tests/cluster/tools.sh node
+  log "compiling Sennight"
+  make --no-print-directory dist
+  mapfile -t archives < <(tests/cluster/images.sh sennight minio postgres)
+  tests/cluster/node-tier.sh up
+  # shellcheck source=/dev/null
+  . <(tests/cluster/node-tier.sh env)
+  tests/cluster/node-tier.sh import "${archives[@]}"
+  SENNIGHT_IMAGE=${SENNIGHT_IMAGE:-localhost/sennight:dev}
+fi
+: "${SENNIGHT_IMAGE:?name the image that the cluster of KUBECONFIG can pull}"
+kubectl=${SENNIGHT_TEST_KUBECTL:-kubectl}
+helm=${SENNIGHT_TEST_HELM:-helm}
+tests/cluster/apps.sh up sennight-demo
+if [ -f charts/sennight/Chart.yaml ]; then
+  log "installing the chart"
+  "$helm" upgrade --install sennight charts/sennight --namespace sennight-system --create-namespace \
+    --set "image.repository=${SENNIGHT_IMAGE%:*}" --set "image.tag=${SENNIGHT_IMAGE##*:}" --set image.pullPolicy=IfNotPresent \
+    --wait --timeout 120s
+fi
+"$kubectl" get pods --all-namespaces
