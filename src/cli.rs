@@ -163,6 +163,9 @@ pub struct TimingArgs {
     /// Pause between two looks at a running Job.
     #[arg(long, default_value = "30s", value_parser = duration)]
     pub job_interval: Duration,
+    /// First pause before a failed dump is tried again; doubles with each attempt, at most 3h.
+    #[arg(long, default_value = "10m", value_parser = duration)]
+    pub dump_retry: Duration,
     /// Longest time for one dump.
     #[arg(long, default_value = "2h", value_parser = duration)]
     pub dump_deadline: Duration,
@@ -249,6 +252,7 @@ impl TimingArgs {
             storage_interval,
             authority_interval,
             job_interval,
+            dump_retry,
             dump_deadline,
             restore_deadline,
             undo_window,
@@ -261,6 +265,7 @@ impl TimingArgs {
             storage_interval,
             authority_interval,
             job_interval,
+            dump_retry,
             dump_deadline,
             restore_deadline,
             undo_window,

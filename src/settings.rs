@@ -128,6 +128,8 @@ pub struct Timing {
     pub authority_interval: Duration,
     /// Pause between two looks at a running Job.
     pub job_interval: Duration,
+    /// First pause before a failed dump is tried again; doubles with each attempt.
+    pub dump_retry: Duration,
     /// Longest time for one dump.
     pub dump_deadline: Duration,
     /// Longest time for one step of a restore.

@@ -1,6 +1,7 @@
 //! What every reconcile may use: clients, settings, the clock, caches, timers, stores. Nothing here decides anything.
 
 use super::clients::Clients;
+use super::jobs::Jobs;
 use super::observed::Observer;
 use super::stores::Stores;
 use super::wakeups::Wakeups;
@@ -54,13 +55,15 @@ pub struct Context {
     pub caches: Caches,
     /// Timers.
     pub timers: Timers,
+    /// The operator's own Jobs.
+    pub jobs: Jobs,
     /// Open stores, one a BackupStorage.
     pub stores: Stores,
 }
 
 impl Context {
     /// Puts a context together; nothing is sent.
-    pub fn new(clients: Clients, settings: Arc<Settings>, metrics: Metrics, caches: Caches, timers: Timers) -> Self {
+    pub fn new(clients: Clients, settings: Arc<Settings>, metrics: Metrics, caches: Caches, timers: Timers, jobs: Jobs) -> Self {
         let reporter = Reporter {
             controller: "sennight.dev/operator".to_owned(),
             instance: Some(settings.identity.clone()),
@@ -75,6 +78,7 @@ impl Context {
             metrics,
             caches,
             timers,
+            jobs,
         }
     }
 

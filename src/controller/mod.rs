@@ -1,14 +1,17 @@
 //! The operator: leads, watches, reconciles. One room a kind; this page starts them and ends them in order.
 
+pub mod backup;
 pub mod clients;
 pub mod context;
 pub mod feed;
+pub mod jobs;
 pub mod lease;
 pub mod observed;
 pub mod scopes;
 pub mod server;
 pub mod storage;
 pub mod stores;
+pub mod targets;
 pub mod verbs;
 pub mod wakeups;
 pub mod worker_job;
@@ -135,11 +138,13 @@ async fn work(
 ) -> Result<(), OperatorError> {
     let (feeds, caches, timers) = Feeds::start(&clients.watch, &settings.watch);
     feeds.gate(&readiness);
-    let ctx = Arc::new(Context::new(clients, settings, metrics, caches, timers));
+    let (jobs, job_changes) = jobs::Jobs::start(&clients.watch, &settings.watch);
+    let ctx = Arc::new(Context::new(clients, settings, metrics, caches, timers, jobs));
     let mut rooms = JoinSet::new();
+    rooms.spawn(jobs::run(job_changes, ctx.clone(), stop.clone()));
     rooms.spawn(storage::run(feeds.storages, ctx.clone(), stop.clone()));
     rooms.spawn(server::run(feeds.servers, ctx.clone(), stop.clone()));
-    rooms.spawn(feeds.schedules.drain(stop.clone()));
+    rooms.spawn(backup::run(feeds.schedules, ctx.clone(), stop.clone()));
     rooms.spawn(feeds.requests.drain(stop.clone()));
     tokio::select! {
         () = stop.cancelled() => {}

@@ -6,8 +6,7 @@ use crate::api::{BackupSchedule, BackupStorage, DatabaseServer};
 use crate::controller::context::Context;
 use crate::controller::jobs::{self, JobState, Lane};
 use crate::controller::verbs::get_opt;
-use crate::domain::job::CopySummary;
-use crate::domain::names::Area;
+use crate::store::catalogue::Entry;
 use k8s_openapi::api::batch::v1::Job;
 use kube::ResourceExt;
 use kube::api::Api;
@@ -25,7 +24,7 @@ pub struct Seen {
     /// How the last run's Job stands, if a run is open.
     pub ending: Option<Ending>,
     /// The bucket's copies, only where status knows of none yet.
-    pub catalogue: Option<Vec<CopySummary>>,
+    pub catalogue: Option<Vec<Entry>>,
     /// Ids of copies that RestoreRequests hold.
     pub held: Vec<String>,
     /// A RestoreRequest has claimed the database.
@@ -91,10 +90,10 @@ async fn catalogue(
     object: &BackupSchedule,
     storage: Option<&BackupStorage>,
     ctx: &Context,
-) -> Result<Option<Vec<CopySummary>>, BackupError> {
+) -> Result<Option<Vec<Entry>>, BackupError> {
     let known = object.status.as_ref().is_some_and(|s| s.last_run.is_some() || s.observed_generation.is_some());
     let (false, Some(storage)) = (known, storage) else { return Ok(None) };
     let store = ctx.stores.open(storage).await?;
     let namespace = object.namespace().unwrap_or_default();
-    Ok(Some(store.copies(Area::Daily, &namespace, &object.name_any()).await?))
+    Ok(Some(store.catalogue(&namespace, &object.name_any()).await?.copies))
 }

@@ -15,8 +15,8 @@ use crate::api::conditions::{ScheduleCondition, find, set};
 use crate::api::{BackupSchedule, BackupScheduleStatus, Condition, ConditionStatus};
 use crate::domain::backup::{self, Budget, Ended, Facts, Freshness, LastRun, Plan, Waiting};
 use crate::domain::job::WorkError;
-use crate::domain::names::NameError;
 use crate::store::StoreError;
+use crate::store::catalogue::CatalogueError;
 use chrono::{DateTime, TimeDelta, Utc};
 use gather::Seen;
 use kube::ResourceExt;
@@ -40,9 +40,9 @@ pub enum BackupError {
     /// The storage does not answer.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// A name that makes no key.
+    /// The bucket's copies cannot be listed.
     #[error(transparent)]
-    Name(#[from] NameError),
+    Catalogue(#[from] CatalogueError),
     /// A task that makes no argv.
     #[error(transparent)]
     Work(#[from] WorkError),
@@ -62,7 +62,7 @@ impl Failure for BackupError {
             Self::Verb(error) => error.reason(),
             Self::Open(error) => error.reason(),
             Self::Store(error) => error.reason(),
-            Self::Name(_) => "NameRefused",
+            Self::Catalogue(error) => error.reason(),
             Self::Work(_) => "TaskNotWritable",
             Self::JobNameTaken { .. } => "JobNameTaken",
         }
@@ -71,8 +71,8 @@ impl Failure for BackupError {
     fn retry(&self) -> Retry {
         match self {
             Self::Verb(error) if error.is_conflict() => Retry::AtOnce,
-            Self::Name(_) | Self::Work(_) => Retry::OnChange,
-            Self::Verb(_) | Self::Open(_) | Self::Store(_) | Self::JobNameTaken { .. } => Retry::Later,
+            Self::Work(_) => Retry::OnChange,
+            Self::Verb(_) | Self::Open(_) | Self::Store(_) | Self::Catalogue(_) | Self::JobNameTaken { .. } => Retry::Later,
         }
     }
 }

@@ -4,6 +4,7 @@ use crate::api::backup_schedule::{Failure, LastRun, RecoveryPoint, RunOutcome};
 use crate::api::{BackupScheduleStatus, Condition, ConditionStatus};
 use crate::domain::job::{CopySummary, Done, Outcome, TaskReport};
 use crate::domain::retention::expires_at;
+use crate::store::catalogue::Entry;
 use chrono::{DateTime, Utc};
 
 /// Most recovery points that a status lists.
@@ -60,12 +61,12 @@ fn succeeded(status: &mut BackupScheduleStatus, copy: &CopySummary, stored: Date
     status.consecutive_failures = Some(0);
     status.last_failure = None;
     status.recovery_points.retain(|point| point.id != copy.id.to_string());
-    status.recovery_points.insert(0, point(copy, stored, days));
+    status.recovery_points.insert(0, point(copy, expires_at(stored, days)));
     status.recovery_points.truncate(MOST_POINTS);
 }
 
 /// A copy as status lists it.
-pub fn point(copy: &CopySummary, stored: DateTime<Utc>, days: i32) -> RecoveryPoint {
+fn point(copy: &CopySummary, expires: DateTime<Utc>) -> RecoveryPoint {
     RecoveryPoint {
         id: copy.id.to_string(),
         day: copy.day,
@@ -74,7 +75,7 @@ pub fn point(copy: &CopySummary, stored: DateTime<Utc>, days: i32) -> RecoveryPo
         rows: copy.rows,
         manifest_sha256: copy.manifest_sha256.clone(),
         prefix: Some(copy.prefix.clone()),
-        expires_at: Some(expires_at(stored, days)),
+        expires_at: Some(expires),
         held: false,
         proven_time: None,
     }
@@ -82,9 +83,10 @@ pub fn point(copy: &CopySummary, stored: DateTime<Utc>, days: i32) -> RecoveryPo
 
 /// Fills an empty status from the bucket's catalogue: a new cluster, or a re-created schedule, finds its copies. The
 /// newest copy's day counts as run.
-pub fn adopt(status: &mut BackupScheduleStatus, copies: &[CopySummary], days: i32) {
-    status.recovery_points = copies.iter().take(MOST_POINTS).map(|copy| point(copy, copy.id.time(), days)).collect();
-    let Some(newest) = copies.first() else { return };
+pub fn adopt(status: &mut BackupScheduleStatus, copies: &[Entry], days: i32) {
+    status.recovery_points =
+        copies.iter().take(MOST_POINTS).map(|e| point(&e.summary, e.expires_at(days))).collect();
+    let Some(newest) = copies.first().map(|entry| &entry.summary) else { return };
     status.last_successful_time = Some(newest.snapshot_time);
     status.last_run = Some(LastRun {
         key: newest.id.to_string(),
@@ -146,8 +148,20 @@ mod tests {
         }
     }
 
+    fn entry(summary: CopySummary) -> Entry {
+        let identity = crate::domain::manifest::TenantIdentity {
+            namespace: "n".into(),
+            schedule: "s".into(),
+            schedule_uid: String::new(),
+            tenant: "t".into(),
+            engine: crate::domain::target::Engine::PostgreSQL,
+            database: "d".into(),
+        };
+        Entry { started_at: summary.id.time(), summary, identity, area: crate::domain::names::Area::Daily }
+    }
+
     fn adopted(days: u32) -> BackupScheduleStatus {
-        let copies: Vec<_> = (1..=days).rev().map(|d| copy(20 + d)).collect();
+        let copies: Vec<_> = (1..=days).rev().map(|d| entry(copy(20 + d))).collect();
         let mut status = BackupScheduleStatus::default();
         adopt(&mut status, &copies, 7);
         status
