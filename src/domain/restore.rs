@@ -135,7 +135,7 @@ fn work(facts: &Facts, now: DateTime<Utc>) -> Plan {
     }
     let queued = |reason: &str, message: &str| {
         Plan::new(Action::Nothing, "Queued", reason, message)
-            .on(WaitingOn::Schedule)
+            .on(WaitingOn::Queue)
             .until(deadline)
             .again((now + LOOK_AGAIN).min(deadline))
     };
@@ -161,6 +161,7 @@ fn work(facts: &Facts, now: DateTime<Utc>) -> Plan {
             Some(begin) => {
                 queued("AwaitingWindow", "ready; waiting for the maintenance window").again(begin.min(deadline))
             }
+            None if facts.dumping => queued("DumpInProgress", "ready; waiting for a running dump of this database to end"),
             None => Plan::new(Action::Claim(RestoreStep::Cutover), "CuttingOver", "Claiming", "both keys are turned"),
         },
     }

@@ -149,6 +149,8 @@ pub struct Facts {
     pub export: Step,
     /// Whether the server's restore lane has room.
     pub lane_free: bool,
+    /// Whether a dump of this database runs: it ends before the claim.
+    pub dumping: bool,
     /// The maintenance window's begin.
     pub not_before: Option<DateTime<Utc>>,
     /// The maintenance window's end.
@@ -187,8 +189,8 @@ pub enum WaitingOn {
     Billing,
     /// The platform team.
     PlatformTeam,
-    /// The maintenance window or a free slot.
-    Schedule,
+    /// The maintenance window or a free place.
+    Queue,
     /// Nobody.
     Nobody,
 }

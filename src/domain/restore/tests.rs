@@ -39,6 +39,7 @@ fn ready() -> Facts {
         cutover: Step::None,
         export: Step::None,
         lane_free: true,
+        dumping: false,
         not_before: None,
         not_after: None,
         patience: Patience { approval: TimeDelta::hours(72), payment: TimeDelta::hours(120) },
@@ -170,6 +171,12 @@ fn a_maintenance_window_is_waited_for_and_not_overrun() {
     assert_eq!((plan.reason.as_str(), plan.wake), ("AwaitingWindow", Some(begin)));
     let missed = with(|f| (f.prepare, f.not_after) = (prepared(), Some(at("2026-11-22T11:00:00Z"))));
     assert!(matches!(missed.action, Action::Finish(Terminal::Failed { reason, .. }) if reason == "WindowMissed"));
+}
+
+#[test]
+fn a_running_dump_and_a_full_lane_are_waited_for() {
+    assert_eq!(with(|f| (f.prepare, f.dumping) = (prepared(), true)).reason, "DumpInProgress");
+    assert_eq!(with(|f| f.lane_free = false).reason, "RestoreLaneFull");
 }
 
 fn step() -> impl Strategy<Value = Step> {

@@ -1,0 +1,221 @@
+//! Doing what was decided: hold, Jobs, the claim. Everything that needs both keys reads them afresh first (I1).
+
+use super::RestoreError;
+use super::gather::{Seen, copy_ref};
+use super::validate::{Assessed, four_eyes, mode, signatures};
+use crate::api::conditions::{RequestCondition, is_true};
+use crate::api::restore_report::{Estimate, JobRecord};
+use crate::api::restore_status::PinnedCopy;
+use crate::api::{RestoreRequest, RestoreRequestStatus};
+use crate::controller::authority;
+use crate::controller::context::Context;
+use crate::controller::jobs::Lane;
+use crate::controller::verbs::{Created, add_finalizer, create_or_adopt, patch_status_guarded, remove_finalizer};
+use crate::domain::gate::{self, Keys};
+use crate::domain::names::{RestoreStep, restore_job};
+use crate::domain::retention::held_until;
+use chrono::{DateTime, TimeDelta, Utc};
+use k8s_openapi::api::batch::v1::Job;
+use kube::ResourceExt;
+use kube::api::Api;
+
+/// Keeps a request until its hold is released.
+pub const FINALIZER: &str = "sennight.dev/hold";
+/// What a hold is meant to cover beyond people's deadlines: queueing and the work itself.
+const WORK_DAYS: i64 = 3;
+
+fn api(object: &RestoreRequest, ctx: &Context) -> Api<RestoreRequest> {
+    Api::namespaced(ctx.clients.write.clone(), &object.namespace().unwrap_or_default())
+}
+
+/// Writes the chosen copy into status. It is never chosen again.
+pub async fn pin(
+    object: &RestoreRequest,
+    status: &mut RestoreRequestStatus,
+    assessed: &Assessed,
+    seen: &Seen,
+    ctx: &Context,
+) -> Result<(), RestoreError> {
+    add_finalizer(&api(object, ctx), object, FINALIZER).await?;
+    let chosen = assessed.chosen.as_ref().map(|c| &c.id);
+    let entries = seen.catalogue.as_deref().unwrap_or_default();
+    let Some(entry) = entries.iter().find(|e| Some(&e.summary.id) == chosen) else { return Ok(()) };
+    let copy = &entry.summary;
+    status.recovery_point = Some(PinnedCopy {
+        id: copy.id.to_string(),
+        prefix: copy.prefix.clone(),
+        day: copy.day,
+        snapshot_time: copy.snapshot_time,
+        bytes: copy.bytes,
+        rows: copy.rows,
+        manifest_sha256: copy.manifest_sha256.clone(),
+        held_until: None,
+    });
+    let estimate = status.estimate.get_or_insert_with(Estimate::default);
+    estimate.copy_bytes = Some(copy.bytes);
+    estimate.rows = Some(copy.rows);
+    Ok(())
+}
+
+/// Holds the pinned copy; status says Held only once the store says so.
+pub async fn hold(
+    object: &RestoreRequest,
+    status: &mut RestoreRequestStatus,
+    seen: &Seen,
+    ctx: &Context,
+) -> Result<(), RestoreError> {
+    let (Some(Ok(open)), Some(storage)) = (&seen.pinned, &seen.storage) else { return Err(RestoreError::NothingToHold) };
+    let expires = crate::domain::retention::expires_at(open.manifest.started_at, storage.spec.retention.days);
+    let timing = &ctx.settings.timing;
+    let people = TimeDelta::from_std(timing.approval_deadline + timing.payment_deadline).unwrap_or(TimeDelta::days(8));
+    let now = ctx.now();
+    let until = held_until(expires, super::validate::created(object).unwrap_or(now) + people + TimeDelta::days(WORK_DAYS));
+    let until = until.max(expires);
+    let held = ctx.stores.open(storage).await?.hold(open, expires, until, now).await?;
+    if let Some(point) = &mut status.recovery_point {
+        point.prefix = held.copy.prefix;
+        point.held_until = Some(held.until);
+    }
+    Ok(())
+}
+
+/// Lets the copy go, unless another open request holds it too. True when it did.
+pub async fn release(
+    object: &RestoreRequest,
+    status: &RestoreRequestStatus,
+    seen: &Seen,
+    ctx: &Context,
+) -> Result<bool, RestoreError> {
+    let held = is_true(&status.conditions, RequestCondition::Held);
+    if held
+        && !seen.shared
+        && let (Some(Ok(open)), Some(storage)) = (&seen.pinned, &seen.storage)
+    {
+        ctx.stores.open(storage).await?.release(open).await?;
+    }
+    remove_finalizer(&api(object, ctx), object, FINALIZER).await?;
+    Ok(held)
+}
+
+/// Reads the request afresh and tries every lock. `Ok(None)`: a lock is closed, or somebody changed the request.
+async fn unlocked(
+    object: &RestoreRequest,
+    known: &Keys,
+    ctx: &Context,
+) -> Result<Result<RestoreRequest, String>, RestoreError> {
+    let fresh = api(object, ctx).get_opt(&object.name_any()).await.map_err(|source| {
+        crate::controller::verbs::VerbError::new::<RestoreRequest>(
+            "read",
+            object.namespace().as_deref(),
+            &object.name_any(),
+            source,
+        )
+    })?;
+    let Some(fresh) = fresh.filter(|f| f.uid() == object.uid() && f.metadata.deletion_timestamp.is_none()) else {
+        return Ok(Err("the request is gone".to_owned()));
+    };
+    if fresh.status.as_ref().is_some_and(|s| s.finished_at.is_some()) {
+        return Ok(Err("the request has ended".to_owned()));
+    }
+    let authority = authority::verify(ctx, &fresh).await.map_err(|fault| fault.to_string());
+    let keys = Keys {
+        eligible: known.eligible,
+        held: fresh.status.as_ref().is_some_and(|s| is_true(&s.conditions, RequestCondition::Held)),
+        four_eyes: four_eyes(&ctx.settings),
+        authority,
+        ..signatures(&fresh, mode(fresh.spec.mode))
+    };
+    Ok(match gate::open(&keys) {
+        Ok(()) => Ok(fresh),
+        Err(closed) => Err(closed.to_string()),
+    })
+}
+
+/// Creates a step's Job, unless a lock is closed; records it. True when the Job is there.
+pub async fn start(
+    object: &RestoreRequest,
+    status: &mut RestoreRequestStatus,
+    step: RestoreStep,
+    attempt: i32,
+    assessed: &Assessed,
+    seen: &Seen,
+    ctx: &Context,
+) -> Result<bool, RestoreError> {
+    let claimed = status.claim.is_some();
+    // A preflight reads only; what is claimed was unlocked when it was claimed and cannot be revoked since.
+    if step != RestoreStep::Preflight && !claimed {
+        if let Err(why) = unlocked(object, &assessed.facts.keys, ctx).await? {
+            tracing::info!(%step, why, "a lock closed just before the Job's creation");
+            return Ok(false);
+        }
+    }
+    let copy = copy_ref(object)?.ok_or(RestoreError::NothingToHold)?;
+    let worker = super::work::worker(object, status, step, attempt, copy, seen, ctx)?;
+    let (namespace, server) = (worker.namespace.clone(), seen.server.as_ref().map(|s| s.name_any()).unwrap_or_default());
+    let limit = seen.server.as_ref().map_or(1, |s| i64::from(s.spec.max_concurrent_restores));
+    if step == RestoreStep::Prepare
+        && !ctx.jobs.reserve(Lane::Restore, &namespace, &server, &worker.name, (i64::MAX, limit))
+    {
+        return Ok(false);
+    }
+    let job = worker.build(&ctx.settings.worker.pod_defaults())?;
+    let jobs: Api<Job> = Api::namespaced(ctx.clients.write.clone(), &namespace);
+    let uid = object.uid().unwrap_or_default();
+    let created = create_or_adopt(&jobs, &job, |there| there.owner_references().iter().any(|o| o.uid == uid))
+        .await
+        .inspect_err(|_| ctx.jobs.unreserve(&namespace, &worker.name))?;
+    match created {
+        Created::New(job) | Created::Adopted(job) => record(status, &job, step, attempt, ctx.now()),
+        Created::Foreign(_) => return Err(RestoreError::JobNameTaken { namespace, name: worker.name }),
+    }
+    Ok(true)
+}
+
+fn record(status: &mut RestoreRequestStatus, job: &Job, step: RestoreStep, attempt: i32, now: DateTime<Utc>) {
+    let name = job.name_any();
+    if status.jobs.iter().any(|known| known.name == name) {
+        return;
+    }
+    // Old preflights make room: the schema bounds the list.
+    if status.jobs.len() >= 30
+        && let Some(oldest) = status.jobs.iter().position(|j| j.step == RestoreStep::Preflight.to_string())
+    {
+        status.jobs.remove(oldest);
+    }
+    status.jobs.push(JobRecord {
+        name,
+        uid: job.uid(),
+        step: step.to_string(),
+        attempt,
+        outcome: None,
+        reason: None,
+        message: None,
+        retryable: None,
+        started_at: Some(now),
+        finished_at: None,
+    });
+}
+
+/// Writes the claim with the resourceVersion of the fresh read: of several writers one wins, and a signature that
+/// changed since makes it fail. True when it is ours.
+pub async fn claim(
+    object: &RestoreRequest,
+    step: RestoreStep,
+    assessed: &Assessed,
+    ctx: &Context,
+) -> Result<bool, RestoreError> {
+    let fresh = match unlocked(object, &assessed.facts.keys, ctx).await? {
+        Ok(fresh) => fresh,
+        Err(why) => {
+            tracing::info!(%step, why, "a lock closed just before the claim");
+            return Ok(false);
+        }
+    };
+    if fresh.status.as_ref().is_some_and(|s| s.claim.is_some()) {
+        return Ok(false);
+    }
+    let job = restore_job(&object.uid().unwrap_or_default(), step, 1);
+    let claim = serde_json::json!({"claim": {"attempt": 1, "job": job, "at": ctx.now().to_rfc3339()}});
+    patch_status_guarded(&api(object, ctx), &fresh, claim).await?;
+    Ok(true)
+}

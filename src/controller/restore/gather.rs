@@ -1,0 +1,196 @@
+//! Everything a restore decision needs, read from caches, the cluster and the bucket. No decisions.
+
+use super::RestoreError;
+use super::settle::Ending;
+use crate::api::restore_report::JobRecord;
+use crate::api::{BackupSchedule, BackupStorage, DatabaseServer, ExportProfile, RestoreRequest};
+use crate::controller::context::Context;
+use crate::controller::jobs::{self, JobState, Lane};
+use crate::controller::targets;
+use crate::controller::verbs::get_opt;
+use crate::domain::gate::Candidate;
+use crate::domain::job::{CopyRef, Progress};
+use crate::store::catalogue::{CatalogueError, Entry, OpenCopy};
+use k8s_openapi::api::batch::v1::Job;
+use kube::ResourceExt;
+use kube::api::Api;
+use kube::runtime::reflector::ObjectRef;
+use std::sync::Arc;
+
+/// What was found.
+pub struct Seen {
+    /// The BackupSchedule.
+    pub schedule: Option<Arc<BackupSchedule>>,
+    /// Its BackupStorage.
+    pub storage: Option<Arc<BackupStorage>>,
+    /// Its DatabaseServer.
+    pub server: Option<Arc<DatabaseServer>>,
+    /// For a CrmExport: the profile.
+    pub profile: Option<ExportProfile>,
+    /// An earlier request of the same schedule that has not ended.
+    pub rival: Option<String>,
+    /// Whether another open request holds the same copy.
+    pub shared: bool,
+    /// The bucket's copies, while none is pinned; or why they could not be listed.
+    pub catalogue: Result<Vec<Entry>, String>,
+    /// The pinned copy, opened; or why it cannot be.
+    pub pinned: Option<Result<OpenCopy, CatalogueError>>,
+    /// How the open Jobs stand: name and ending.
+    pub endings: Vec<(String, Ending)>,
+    /// How far the running Job is.
+    pub progress: Option<Progress>,
+    /// Running restores on this server.
+    pub restores_here: i64,
+    /// A dump of this database runs.
+    pub dumping: bool,
+}
+
+/// Looks.
+pub async fn gather(object: &RestoreRequest, ctx: &Context) -> Result<Seen, RestoreError> {
+    let namespace = object.namespace().unwrap_or_default();
+    let schedule = ctx.caches.schedules.get(&ObjectRef::new(&object.spec.schedule_ref.name).within(&namespace));
+    let refs = schedule.as_ref().map(|s| (s.spec.storage_ref.name.clone(), s.spec.database.server_ref.name.clone()));
+    let storage = refs.as_ref().and_then(|(name, _)| ctx.caches.storages.get(&ObjectRef::new(name).within(&namespace)));
+    let server = refs.as_ref().and_then(|(_, name)| ctx.caches.servers.get(&ObjectRef::new(name).within(&namespace)));
+    let here = server.as_ref().map_or(0, |s| ctx.jobs.running(Lane::Restore, &namespace, &s.name_any()).1);
+    let (rival, shared) = others(object, ctx);
+    let (endings, progress) = endings(object, storage.as_deref(), ctx).await?;
+    Ok(Seen {
+        catalogue: catalogue(object, storage.as_deref(), ctx).await,
+        pinned: pinned(object, schedule.as_deref(), server.as_deref(), storage.as_deref(), ctx).await?,
+        profile: profile(object, schedule.as_deref(), ctx).await?,
+        dumping: schedule.as_ref().is_some_and(|s| s.status.as_ref().is_some_and(|s| s.active_job.is_some())),
+        restores_here: here,
+        schedule,
+        storage,
+        server,
+        rival,
+        shared,
+        endings,
+        progress,
+    })
+}
+
+/// The first open request of the same schedule that came earlier, and whether any other open one holds our copy.
+fn others(object: &RestoreRequest, ctx: &Context) -> (Option<String>, bool) {
+    let age = |r: &RestoreRequest| (r.creation_timestamp(), r.name_any());
+    let id = |r: &RestoreRequest| r.status.as_ref().and_then(|s| s.recovery_point.as_ref()).map(|p| p.id.clone());
+    let open = ctx.caches.requests.state_filter(|r| {
+        r.metadata.namespace == object.metadata.namespace
+            && r.spec.schedule_ref == object.spec.schedule_ref
+            && r.uid() != object.uid()
+            && r.status.as_ref().is_none_or(|s| s.finished_at.is_none())
+    });
+    let rival = open.iter().filter(|r| age(r) < age(object)).min_by_key(|r| age(r)).map(|r| r.name_any());
+    let shared = id(object).is_some() && open.iter().any(|r| id(r) == id(object));
+    (rival, shared)
+}
+
+async fn catalogue(
+    object: &RestoreRequest,
+    storage: Option<&BackupStorage>,
+    ctx: &Context,
+) -> Result<Vec<Entry>, String> {
+    let Some(storage) = storage else { return Err("the BackupStorage is missing".to_owned()) };
+    if object.status.as_ref().is_some_and(|s| s.recovery_point.is_some() || s.finished_at.is_some()) {
+        return Ok(Vec::new());
+    }
+    let store = ctx.stores.open(storage).await.map_err(|e| e.to_string())?;
+    let namespace = object.namespace().unwrap_or_default();
+    let found = store.catalogue(&namespace, &object.spec.schedule_ref.name).await;
+    found.map(|catalogue| catalogue.copies).map_err(|e| e.to_string())
+}
+
+/// Opens the pinned copy: it is still there, still these bytes, still this tenant's (I7).
+async fn pinned(
+    object: &RestoreRequest,
+    schedule: Option<&BackupSchedule>,
+    server: Option<&DatabaseServer>,
+    storage: Option<&BackupStorage>,
+    ctx: &Context,
+) -> Result<Option<Result<OpenCopy, CatalogueError>>, RestoreError> {
+    let Some(copy) = copy_ref(object)? else { return Ok(None) };
+    let Some(storage) = storage else { return Ok(None) };
+    let identity = schedule.zip(server).map(|(schedule, server)| targets::identity(schedule, server));
+    let store = ctx.stores.open(storage).await?;
+    match store.open(&copy, identity.as_ref()).await {
+        // A store that is away says nothing about the copy.
+        Err(error) if error.retryable() => Err(error.into()),
+        other => Ok(Some(other)),
+    }
+}
+
+/// The copy that status names.
+pub fn copy_ref(object: &RestoreRequest) -> Result<Option<CopyRef>, RestoreError> {
+    let Some(point) = object.status.as_ref().and_then(|s| s.recovery_point.as_ref()) else { return Ok(None) };
+    let copy = CopyRef {
+        prefix: point.prefix.clone(),
+        id: point.id.parse()?,
+        manifest_sha256: Some(point.manifest_sha256.clone()),
+    };
+    Ok(Some(copy))
+}
+
+async fn profile(
+    object: &RestoreRequest,
+    schedule: Option<&BackupSchedule>,
+    ctx: &Context,
+) -> Result<Option<ExportProfile>, RestoreError> {
+    let reference =
+        object.spec.export_profile_ref.as_ref().or_else(|| schedule.and_then(|s| s.spec.export_profile_ref.as_ref()));
+    let name = reference.map_or(super::DEFAULT_PROFILE, |r| &r.name);
+    if object.spec.mode != crate::api::restore_request::RestoreMode::CrmExport {
+        return Ok(None);
+    }
+    let api = Api::namespaced(ctx.clients.write.clone(), &object.namespace().unwrap_or_default());
+    Ok(get_opt(&api, name).await?)
+}
+
+/// How each Job stands whose outcome has not been written down.
+async fn endings(
+    object: &RestoreRequest,
+    storage: Option<&BackupStorage>,
+    ctx: &Context,
+) -> Result<(Vec<(String, Ending)>, Option<Progress>), RestoreError> {
+    let open = object.status.iter().flat_map(|s| &s.jobs).filter(|job| job.outcome.is_none());
+    let (mut endings, mut progress) = (Vec::new(), None);
+    for record in open {
+        let ending = ending(object, record, storage, ctx).await?;
+        if let (Ending::Running, Some(uid), Some(storage)) = (&ending, &record.uid, storage) {
+            let store = ctx.stores.open(storage).await?;
+            // Progress is a courtesy: a store that stumbles must not hold up the decision.
+            progress = store.progress(uid, &object.name_any()).await.ok().flatten();
+        }
+        endings.push((record.name.clone(), ending));
+    }
+    Ok((endings, progress))
+}
+
+async fn ending(
+    object: &RestoreRequest,
+    record: &JobRecord,
+    storage: Option<&BackupStorage>,
+    ctx: &Context,
+) -> Result<Ending, RestoreError> {
+    let namespace = object.namespace().unwrap_or_default();
+    let job = match ctx.jobs.get(&namespace, &record.name) {
+        Some(job) => Some(job),
+        None => {
+            let api: Api<Job> = Api::namespaced(ctx.clients.write.clone(), &namespace);
+            get_opt(&api, &record.name).await?.map(Arc::new)
+        }
+    };
+    if job.as_deref().is_some_and(|job| jobs::state(job) == JobState::Running) {
+        return Ok(Ending::Running);
+    }
+    let silent = job.as_deref().map_or_else(|| format!("Job {} was deleted before it ended", record.name), jobs::failure);
+    let (Some(uid), Some(storage)) = (&record.uid, storage) else { return Ok(Ending::Silent(silent)) };
+    let store = ctx.stores.open(storage).await?;
+    let report = store.report(uid, &object.name_any()).await?;
+    Ok(report.map_or(Ending::Silent(silent), |report| Ending::Reported(Box::new(report))))
+}
+
+/// A catalogue line as the gate sees it.
+pub fn candidate(entry: &Entry) -> Candidate {
+    Candidate { id: entry.summary.id.clone(), day: entry.summary.day, identity: entry.identity.clone() }
+}

@@ -1,0 +1,270 @@
+//! RestoreRequest: gather → settle the Jobs that ended → assess → decide → act → report. One action a round, so that a
+//! crash between any two calls resumes where it was.
+
+pub mod act;
+pub mod gather;
+pub mod report;
+pub mod settle;
+pub mod validate;
+pub mod work;
+
+use super::backup::settle::news;
+use super::context::Context;
+use super::feed::Feed;
+use super::observed::{Ailing, Failure, Outcome, Retry};
+use super::stores::OpenError;
+use super::verbs::{VerbError, apply_status, delete};
+use crate::api::conditions::{RequestCondition, is_true};
+use crate::api::{ConditionStatus, RestoreRequest, RestoreRequestStatus};
+use crate::domain::job::WorkError;
+use crate::domain::names::NameError;
+use crate::domain::restore::{self, Action, Plan, Step};
+use crate::store::StoreError;
+use crate::store::catalogue::CatalogueError;
+use crate::store::hold::HoldError;
+use chrono::{DateTime, TimeDelta, Utc};
+use gather::Seen;
+use kube::ResourceExt;
+use kube::api::Api;
+use kube::runtime::controller;
+use kube::runtime::events::EventType;
+use kube::runtime::reflector::ObjectRef;
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+use validate::Assessed;
+
+/// The profile of a CrmExport when nobody names one.
+pub const DEFAULT_PROFILE: &str = "bitrix24-crm";
+
+/// Why a RestoreRequest's reconcile failed. None of these is a refusal: those are conditions.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    /// The API server.
+    #[error(transparent)]
+    Verb(#[from] VerbError),
+    /// The storage cannot be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The storage does not answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The copy cannot be read.
+    #[error(transparent)]
+    Catalogue(#[from] CatalogueError),
+    /// The copy cannot be held or released.
+    #[error(transparent)]
+    Hold(#[from] HoldError),
+    /// status.recoveryPoint.id is not an id.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// A task that makes no argv.
+    #[error(transparent)]
+    Work(#[from] WorkError),
+    /// A profile that makes no JSON.
+    #[error("the ExportProfile cannot be passed on: {0}")]
+    Profile(#[source] serde_json::Error),
+    /// The copy has not been read in this round.
+    #[error("the pinned copy has not been read yet")]
+    NothingToHold,
+    /// A schedule, server, storage or profile went away in between.
+    #[error("an object that the request rests on is gone: its schedule, server, storage, profile or credentials")]
+    ReferenceGone,
+    /// The cut-over without its preparation.
+    #[error("status.prepared does not name the prepared database")]
+    NotPrepared,
+    /// Somebody else's Job has our name.
+    #[error("Job {namespace}/{name} exists and does not belong to this RestoreRequest: delete it")]
+    JobNameTaken {
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+    },
+}
+
+impl Failure for RestoreError {
+    fn reason(&self) -> &'static str {
+        match self {
+            Self::Verb(error) => error.reason(),
+            Self::Open(error) => error.reason(),
+            Self::Store(error) => error.reason(),
+            Self::Catalogue(error) => error.reason(),
+            Self::Hold(error) => error.reason(),
+            Self::Name(_) => "NameRefused",
+            Self::Work(_) | Self::Profile(_) => "TaskNotWritable",
+            Self::NothingToHold => "CopyNotRead",
+            Self::ReferenceGone => "ReferenceGone",
+            Self::NotPrepared => "NotPrepared",
+            Self::JobNameTaken { .. } => "JobNameTaken",
+        }
+    }
+
+    fn retry(&self) -> Retry {
+        match self {
+            Self::Verb(error) if error.is_conflict() => Retry::AtOnce,
+            _ => Retry::Later,
+        }
+    }
+}
+
+impl Ailing for RestoreRequest {
+    fn ailing_since(&self) -> Option<DateTime<Utc>> {
+        // Reads of the world fail, not the request: always try again soon.
+        None
+    }
+}
+
+/// Runs the controller until `stop`.
+pub async fn run(feed: Feed<RestoreRequest>, ctx: Arc<Context>, stop: CancellationToken) {
+    let c = &ctx.caches;
+    // A schedule that is not in the cache yet would look deleted, and end its requests.
+    let filled = c.schedules.wait_until_ready().await.is_ok()
+        && c.servers.wait_until_ready().await.is_ok()
+        && c.storages.wait_until_ready().await.is_ok();
+    if filled && ctx.jobs.ready().await {
+        feed.run(ctx, stop, |controller| controller, reconcile).await;
+    }
+}
+
+async fn reconcile(object: Arc<RestoreRequest>, ctx: Arc<Context>) -> Result<Outcome, RestoreError> {
+    if retired(&object, &ctx).await? {
+        return Ok(Outcome::Applied(controller::Action::await_change()));
+    }
+    let seen = gather::gather(&object, &ctx).await?;
+    let now = ctx.now();
+    let mut status = own(&object);
+    let fresh = settle::settle(&mut status, &seen.endings, now);
+    report::progress(&mut status, &seen);
+    let authority = match ctx.authority.last() {
+        Some(last) => last.map_err(|fault| fault.to_string()),
+        None => Err("they have not been looked at yet".to_owned()),
+    };
+    let mut assessed = validate::assess(&object, &status, &fresh, &seen, authority, &ctx.settings, now);
+    report::facts(&object, &mut status, &assessed, &seen, now);
+    // An approval that was mirrored just now counts from now.
+    assessed.facts.approved_since = approved_since(&status);
+    let plan = restore::decide(&assessed.facts, now);
+    let acted = act(&object, &mut status, &plan, &assessed, &seen, &ctx).await?;
+    report::plan(&object, &mut status, &plan, &ctx.settings, now);
+    status.observed_generation = object.metadata.generation;
+    if !(plan.action == Action::Release && object.metadata.deletion_timestamp.is_some()) {
+        write(&object, &status, &plan, &assessed, &ctx).await?;
+    }
+    wake(&object, &plan, &assessed, acted, &ctx);
+    Ok(Outcome::Applied(controller::Action::await_change()))
+}
+
+/// Deletes a request whose time as a record is over.
+async fn retired(object: &RestoreRequest, ctx: &Context) -> Result<bool, RestoreError> {
+    let Some(finished) = object.status.as_ref().and_then(|s| s.finished_at) else { return Ok(false) };
+    let keep = TimeDelta::from_std(ctx.settings.timing.request_retention).unwrap_or(TimeDelta::days(90));
+    if ctx.now() < finished + keep || object.metadata.deletion_timestamp.is_some() {
+        return Ok(false);
+    }
+    let api: Api<RestoreRequest> =
+        Api::namespaced(ctx.clients.write.clone(), &object.namespace().unwrap_or_default());
+    delete(&api, object).await?;
+    Ok(true)
+}
+
+/// The operator's own part of a status: neither the helpdesk's nor billing's.
+fn own(object: &RestoreRequest) -> RestoreRequestStatus {
+    let mut status = object.status.clone().unwrap_or_default();
+    status.approval = None;
+    status.payment = None;
+    status.conditions.retain(|c| c.type_ != RequestCondition::Paid.as_ref());
+    status
+}
+
+fn approved_since(status: &RestoreRequestStatus) -> Option<DateTime<Utc>> {
+    let approved = crate::api::conditions::find(&status.conditions, RequestCondition::Approved)?;
+    approved.last_transition_time.filter(|_| approved.is_true())
+}
+
+/// Does the plan's one action; true when the next one should follow at once.
+async fn act(
+    object: &RestoreRequest,
+    status: &mut RestoreRequestStatus,
+    plan: &Plan,
+    assessed: &Assessed,
+    seen: &Seen,
+    ctx: &Context,
+) -> Result<bool, RestoreError> {
+    let now = ctx.now();
+    match &plan.action {
+        Action::Nothing => Ok(false),
+        Action::Finish(_) => Ok(true),
+        Action::Pin => act::pin(object, status, assessed, seen, ctx).await.map(|()| true),
+        Action::Hold => {
+            act::hold(object, status, seen, ctx).await?;
+            report::held(object, status, true, "HoldPlaced", "the copy outlives its retention until this ends", now);
+            Ok(true)
+        }
+        Action::Start(step, attempt) => act::start(object, status, *step, *attempt, assessed, seen, ctx).await,
+        Action::Claim(step) => {
+            let won = act::claim(object, *step, assessed, ctx).await?;
+            // The claim was written by itself, guarded: this round's status must not contradict it.
+            Ok(won)
+        }
+        Action::Release => {
+            if act::release(object, status, seen, ctx).await? && object.metadata.deletion_timestamp.is_none() {
+                report::held(object, status, false, "Released", "the request has ended", now);
+            }
+            Ok(false)
+        }
+    }
+}
+
+/// Writes the status if it changed, and an Event for each condition that says something new.
+async fn write(
+    object: &RestoreRequest,
+    status: &RestoreRequestStatus,
+    plan: &Plan,
+    assessed: &Assessed,
+    ctx: &Context,
+) -> Result<(), RestoreError> {
+    let api = Api::namespaced(ctx.clients.write.clone(), &object.namespace().unwrap_or_default());
+    let before = own(object);
+    if matches!(plan.action, Action::Claim(_)) {
+        // Whatever else this round has to say is said in the next, on top of the claim.
+        return Ok(());
+    }
+    apply_status(&api, object, Some(&before), status).await?;
+    for c in news(&before.conditions, &status.conditions) {
+        let bad = [RequestCondition::Eligible, RequestCondition::Held].iter().any(|k| k.as_ref() == c.type_);
+        let warning = (bad && c.status == ConditionStatus::False && c.reason != "Released")
+            || (c.is_true() && [RequestCondition::Failed, RequestCondition::RefundDue].iter().any(|k| k.as_ref() == c.type_));
+        // Failed=False beside Complete=True is no news, nor the other way round.
+        let silent = c.status == ConditionStatus::False
+            && [RequestCondition::Failed, RequestCondition::Complete].iter().any(|k| k.as_ref() == c.type_);
+        if !silent {
+            let type_ = if warning { EventType::Warning } else { EventType::Normal };
+            ctx.observer.event(object, type_, &c.reason, &c.type_, c.message.as_deref().unwrap_or_default()).await;
+        }
+    }
+    if let Action::Finish(terminal) = &plan.action {
+        let (mode, outcome) = report::ended(assessed.facts.keys.mode, terminal);
+        let failed = is_true(&status.conditions, RequestCondition::Failed);
+        ctx.metrics.restore_ended(mode, outcome, failed.then_some(plan.reason.as_str()));
+    }
+    Ok(())
+}
+
+fn wake(object: &RestoreRequest, plan: &Plan, assessed: &Assessed, acted: bool, ctx: &Context) {
+    let (me, now) = (ObjectRef::from_obj(object), ctx.now());
+    let facts = &assessed.facts;
+    let running = [&facts.preflight, &facts.prepare, &facts.cutover, &facts.export]
+        .iter()
+        .any(|step| matches!(step, Step::Running { .. }));
+    // A Job's end wakes us; this is for its progress, and for the case that the event was lost.
+    let look = running.then(|| now + TimeDelta::from_std(ctx.settings.timing.job_interval).unwrap_or(TimeDelta::minutes(1)));
+    // What was acted on comes back by the watch; a closed lock is tried again soon.
+    let stuck = !acted && matches!(plan.action, Action::Claim(_) | Action::Start(..));
+    let retry = stuck.then(|| now + TimeDelta::seconds(10));
+    let keep = TimeDelta::from_std(ctx.settings.timing.request_retention).unwrap_or(TimeDelta::days(90));
+    let retire = object.status.as_ref().and_then(|s| s.finished_at).map(|at| at + keep);
+    match [plan.wake, look, retry, retire].into_iter().flatten().min() {
+        Some(at) => ctx.timers.requests.schedule(me, at),
+        None => ctx.timers.requests.forget(me),
+    }
+}

@@ -1,0 +1,230 @@
+//! What people are told of a request: conditions, phase, result, history. Pure.
+
+use super::gather::Seen;
+use super::validate::Assessed;
+use crate::api::conditions::{RequestCondition, find, is_true, reason, set};
+use crate::api::restore_report::{HistoryEntry, RestoreProgress, RestoreResult, ResultFile};
+use crate::api::restore_status::{Decision, RestorePhase};
+use crate::api::{Condition, ConditionStatus, RestoreRequest, RestoreRequestStatus};
+use crate::controller::observed::cut;
+use crate::domain::gate::{Mode, Payment};
+use crate::domain::restore::{Action, Eligibility, Plan, Step, Terminal};
+use crate::settings::Settings;
+use chrono::{DateTime, TimeDelta, Utc};
+
+/// Entries that the history keeps.
+const HISTORY: usize = 50;
+/// Longest message that the schema takes.
+const MESSAGE_LIMIT: usize = 2000;
+
+/// The conditions that mirror what others decided and whether it is possible.
+pub fn facts(object: &RestoreRequest, status: &mut RestoreRequestStatus, assessed: &Assessed, seen: &Seen, now: DateTime<Utc>) {
+    let generation = object.metadata.generation;
+    let mut put = |condition: Condition| set(&mut status.conditions, condition.observed(generation), now);
+    put(approved(object));
+    if !assessed.facts.ended {
+        put(eligible(assessed, seen));
+    }
+    if let Some(schedule) = &seen.schedule {
+        status.tenant = Some(schedule.spec.tenant.id.clone());
+    }
+}
+
+fn approved(object: &RestoreRequest) -> Condition {
+    let approval = object.status.as_ref().and_then(|s| s.approval.as_ref());
+    let kind = RequestCondition::Approved;
+    match approval {
+        None => Condition::new(kind, ConditionStatus::Unknown, reason::AWAITING_HELPDESK, "the helpdesk has not decided"),
+        Some(a) => {
+            let by = a.by.as_deref().unwrap_or("somebody whom admission did not stamp");
+            match a.decision {
+                Decision::Approved => {
+                    Condition::new(kind, true, reason::HELPDESK_APPROVED, format!("approved by {by}"))
+                }
+                Decision::Denied => {
+                    let why = a.reason.as_deref().unwrap_or("no reason given");
+                    Condition::new(kind, false, reason::DENIED, format!("denied by {by}: {why}"))
+                }
+            }
+        }
+    }
+}
+
+fn eligible(assessed: &Assessed, seen: &Seen) -> Condition {
+    let kind = RequestCondition::Eligible;
+    let facts = &assessed.facts;
+    let unpaid = !matches!(facts.keys.payment, Payment::Paid { .. });
+    let plan = seen.schedule.as_ref().map(|s| &s.spec.tenant.plan);
+    match (&facts.eligibility, &facts.preflight) {
+        (Eligibility::Never { reason, message }, _) => Condition::new(kind, false, reason.clone(), message.clone()),
+        (Eligibility::NotYet { reason, message }, _) => {
+            Condition::new(kind, ConditionStatus::Unknown, reason.clone(), message.clone())
+        }
+        (Eligibility::Yes, Step::Failed { reason, message, .. }) if !facts.keys.eligible => {
+            Condition::new(kind, false, reason.clone(), message.clone())
+        }
+        (Eligibility::Yes, _) if !facts.keys.eligible => {
+            Condition::new(kind, ConditionStatus::Unknown, "Checking", "looking at the server")
+        }
+        (Eligibility::Yes, _) => match plan {
+            Some(plan) if !plan.includes_restore && unpaid => Condition::new(
+                kind,
+                false,
+                reason::PLAN_UPGRADE_REQUIRED,
+                format!("plan {:?} has no restores: buying one that has is the payment", plan.name),
+            ),
+            _ => Condition::new(kind, true, "Possible", "owner, day, copy and server are as they must be"),
+        },
+    }
+}
+
+/// What the plan says, after it was acted on.
+pub fn plan(object: &RestoreRequest, status: &mut RestoreRequestStatus, plan: &Plan, settings: &Settings, now: DateTime<Utc>) {
+    if status.finished_at.is_some() {
+        return refund(object, status, now);
+    }
+    let old = status.phase;
+    if let Ok(phase) = plan.phase.parse::<RestorePhase>() {
+        status.phase = Some(phase);
+    }
+    status.waiting_on = plan.waiting_on.to_string().parse().ok();
+    status.deadline = plan.deadline;
+    let working = matches!(plan.phase, "Preparing" | "CuttingOver" | "Exporting");
+    let message = cut(&plan.message, MESSAGE_LIMIT).to_owned();
+    let progressing = Condition::new(RequestCondition::Progressing, working, plan.reason.clone(), message.clone());
+    set(&mut status.conditions, progressing.observed(object.metadata.generation), now);
+    if status.phase != old {
+        let by = signer(object, status.phase);
+        history(status, HistoryEntry { time: now, event: plan.phase.to_owned(), message: Some(message), by });
+    }
+    if let Action::Finish(terminal) = &plan.action {
+        finish(object, status, terminal, settings, now);
+        refund(object, status, now);
+    }
+}
+
+/// Who turned the key that led to this phase.
+fn signer(object: &RestoreRequest, phase: Option<RestorePhase>) -> Option<String> {
+    let status = object.status.as_ref()?;
+    match phase? {
+        RestorePhase::AwaitingPayment | RestorePhase::Denied => status.approval.as_ref()?.by.clone(),
+        RestorePhase::Queued | RestorePhase::Preparing | RestorePhase::Exporting => status.payment.as_ref()?.by.clone(),
+        RestorePhase::Checking
+        | RestorePhase::AwaitingApproval
+        | RestorePhase::CuttingOver
+        | RestorePhase::Complete
+        | RestorePhase::Expired
+        | RestorePhase::Failed
+        | RestorePhase::NeedsAttention => None,
+    }
+}
+
+fn history(status: &mut RestoreRequestStatus, entry: HistoryEntry) {
+    status.history.push(entry);
+    let over = status.history.len().saturating_sub(HISTORY);
+    status.history.drain(..over);
+}
+
+fn finish(
+    object: &RestoreRequest,
+    status: &mut RestoreRequestStatus,
+    terminal: &Terminal,
+    settings: &Settings,
+    now: DateTime<Utc>,
+) {
+    status.finished_at = Some(now);
+    status.deadline = None;
+    status.progress = None;
+    let last = find(&status.conditions, RequestCondition::Progressing).cloned();
+    let (reason, message) = last.map(|c| (c.reason, c.message.unwrap_or_default())).unwrap_or_default();
+    let done = matches!(terminal, Terminal::Restored { .. } | Terminal::Exported(_));
+    let generation = object.metadata.generation;
+    for (kind, holds) in [(RequestCondition::Complete, done), (RequestCondition::Failed, !done)] {
+        let condition = Condition::new(kind, holds, reason.clone(), message.clone());
+        set(&mut status.conditions, condition.observed(generation), now);
+    }
+    match terminal {
+        Terminal::Restored { kept_database, downtime_millis, committed_at } => {
+            let until = now + TimeDelta::from_std(settings.timing.undo_window).unwrap_or(TimeDelta::hours(72));
+            status.result = Some(RestoreResult {
+                kept_database: Some(kept_database.clone()),
+                undo_until: Some(until),
+                committed_at: Some(*committed_at),
+                downtime_millis: Some(*downtime_millis),
+                rows: status.prepared.as_ref().map(|p| p.rows),
+                ..RestoreResult::default()
+            });
+            let message = format!("the replaced database is kept as {kept_database}");
+            let undo = Condition::new(RequestCondition::UndoAvailable, true, "Kept", message);
+            set(&mut status.conditions, undo.observed(generation), now);
+        }
+        Terminal::Exported(summary) => {
+            let files = summary.files.iter().map(|f| ResultFile { name: f.name.clone(), rows: f.rows });
+            status.result = Some(RestoreResult {
+                key: Some(summary.key.clone()),
+                bytes: Some(summary.bytes),
+                sha256: Some(summary.sha256.clone()),
+                files: files.collect(),
+                expires_at: Some(crate::domain::retention::expires_at(now, 7)),
+                rows: Some(summary.files.iter().map(|f| f.rows).sum()),
+                ..RestoreResult::default()
+            });
+        }
+        Terminal::Denied(_) | Terminal::Expired { .. } | Terminal::Failed { .. } | Terminal::NeedsAttention { .. } => {}
+    }
+}
+
+/// Paid and nothing delivered: billing owes a refund until it records one.
+fn refund(object: &RestoreRequest, status: &mut RestoreRequestStatus, now: DateTime<Utc>) {
+    let paid = object.status.as_ref().is_some_and(|s| is_true(&s.conditions, RequestCondition::Paid));
+    if !paid || is_true(&status.conditions, RequestCondition::Complete) {
+        return;
+    }
+    let refunded = object.status.as_ref().and_then(|s| s.payment.as_ref()).and_then(|p| p.refund.as_ref());
+    let condition = match refunded {
+        Some(refund) => {
+            Condition::new(RequestCondition::RefundDue, false, "RefundRecorded", format!("refunded: {}", refund.reference))
+        }
+        None => Condition::new(
+            RequestCondition::RefundDue,
+            true,
+            "PaidAndNotDelivered",
+            "paid, and nothing was delivered: billing records the refund in status.payment.refund",
+        ),
+    };
+    set(&mut status.conditions, condition.observed(object.metadata.generation), now);
+}
+
+/// Sets Held.
+pub fn held(object: &RestoreRequest, status: &mut RestoreRequestStatus, holds: bool, reason: &str, message: &str, now: DateTime<Utc>) {
+    let condition = Condition::new(RequestCondition::Held, holds, reason, message);
+    set(&mut status.conditions, condition.observed(object.metadata.generation), now);
+}
+
+/// How far the running Job is.
+pub fn progress(status: &mut RestoreRequestStatus, seen: &Seen) {
+    status.progress = seen.progress.as_ref().map(|p| RestoreProgress {
+        at: p.at,
+        bytes: p.bytes,
+        total_bytes: p.total_bytes,
+        rows: p.rows,
+        tables: p.tables,
+    });
+}
+
+/// The metric's words for an end.
+pub fn ended(mode: Mode, terminal: &Terminal) -> (&'static str, &'static str) {
+    let mode = match mode {
+        Mode::CrmExport => "CrmExport",
+        Mode::FullRestore => "FullRestore",
+        Mode::Undo => "Undo",
+    };
+    let outcome = match terminal {
+        Terminal::Restored { .. } | Terminal::Exported(_) => "Complete",
+        Terminal::Denied(_) => "Denied",
+        Terminal::Expired { .. } => "Expired",
+        Terminal::Failed { .. } => "Failed",
+        Terminal::NeedsAttention { .. } => "NeedsAttention",
+    };
+    (mode, outcome)
+}

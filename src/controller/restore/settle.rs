@@ -1,0 +1,229 @@
+//! What the end of a restore's Job means for its request's status, and a step's state as the decision needs it. Pure.
+
+use crate::api::RestoreRequestStatus;
+use crate::api::restore_report::{Estimate, JobOutcome, JobRecord, PreflightReport, Refusal};
+use crate::api::restore_status::Prepared;
+use crate::controller::observed::cut;
+use crate::domain::job::{Done, Outcome, Preflight, TaskReport};
+use crate::domain::names::RestoreStep;
+use crate::domain::restore::Step;
+use chrono::{DateTime, Utc};
+
+/// Longest message that the schema takes.
+const MESSAGE_LIMIT: usize = 1000;
+
+/// How a Job stands.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Ending {
+    /// It runs.
+    Running,
+    /// It ended and left a report.
+    Reported(Box<TaskReport>),
+    /// It ended, or vanished, without one.
+    Silent(String),
+}
+
+/// What the Jobs that ended just now did, by step; [`step`] tells older ones from status.
+pub type Fresh = Vec<(RestoreStep, Step)>;
+
+/// Writes the ends of Jobs into `status`.
+pub fn settle(status: &mut RestoreRequestStatus, endings: &[(String, Ending)], now: DateTime<Utc>) -> Fresh {
+    let mut fresh = Vec::new();
+    for (name, ending) in endings {
+        let Some(position) = status.jobs.iter().position(|job| job.name == *name) else { continue };
+        let Some(kind) = kind(&status.jobs[position]) else { continue };
+        let attempt = status.jobs[position].attempt;
+        let step = match ending {
+            Ending::Running => continue,
+            Ending::Silent(message) => Step::Lost { attempt, message: message.clone() },
+            Ending::Reported(report) => reported(&report.outcome, attempt, now),
+        };
+        if let Step::Succeeded(done) = &step {
+            remember(status, name, done, now);
+        }
+        close(&mut status.jobs[position], &step, now);
+        fresh.push((kind, step));
+    }
+    fresh
+}
+
+fn reported(outcome: &Outcome, attempt: i32, at: DateTime<Utc>) -> Step {
+    match outcome {
+        Outcome::Succeeded(Done::Preflighted(p)) if !p.refusals.is_empty() => {
+            let first = &p.refusals[0];
+            let all: Vec<&str> = p.refusals.iter().map(|r| r.message.as_str()).collect();
+            Step::Failed { attempt, retryable: true, reason: first.reason.clone(), message: all.join("; "), at }
+        }
+        Outcome::Succeeded(done) => Step::Succeeded(done.clone()),
+        Outcome::Failed { reason, message, retryable } => {
+            Step::Failed { attempt, retryable: *retryable, reason: reason.clone(), message: message.clone(), at }
+        }
+        Outcome::Unknown { message, .. } => Step::Lost { attempt, message: message.clone() },
+    }
+}
+
+fn close(record: &mut JobRecord, step: &Step, now: DateTime<Utc>) {
+    record.finished_at = Some(now);
+    let (outcome, reason, message, retryable) = match step {
+        Step::Succeeded(_) => (JobOutcome::Succeeded, None, None, None),
+        Step::Failed { reason, message, retryable, .. } => {
+            (JobOutcome::Failed, Some(reason.clone()), Some(message.as_str()), Some(*retryable))
+        }
+        Step::Lost { message, .. } => (JobOutcome::Unknown, Some("NoReport".to_owned()), Some(message.as_str()), None),
+        Step::None | Step::Running { .. } => return,
+    };
+    record.outcome = Some(outcome);
+    record.reason = reason;
+    record.message = message.map(|m| cut(m, MESSAGE_LIMIT).to_owned());
+    record.retryable = retryable;
+}
+
+/// Keeps what later steps need: reports in the bucket live a week, requests may wait longer.
+fn remember(status: &mut RestoreRequestStatus, job: &str, done: &Done, now: DateTime<Utc>) {
+    match done {
+        Done::Preflighted(found) => preflighted(status, job, found, now),
+        Done::Prepared { live_oid, new_oid, new_database, rows, tables } => {
+            status.prepared = Some(Prepared {
+                at: now,
+                job: job.to_owned(),
+                database: new_database.clone(),
+                live_oid: (*live_oid).into(),
+                new_oid: (*new_oid).into(),
+                rows: *rows,
+                tables: *tables,
+            });
+        }
+        Done::CutOver { .. } | Done::Exported(_) | Done::Dumped(_) | Done::Verified(_) => {}
+    }
+}
+
+fn preflighted(status: &mut RestoreRequestStatus, job: &str, found: &Preflight, now: DateTime<Utc>) {
+    let refusals = found.refusals.iter().take(20);
+    status.preflight = Some(PreflightReport {
+        at: now,
+        job: job.to_owned(),
+        refusals: refusals
+            .map(|r| Refusal { reason: r.reason.clone(), message: cut(&r.message, MESSAGE_LIMIT).to_owned() })
+            .collect(),
+    });
+    let estimate = status.estimate.get_or_insert_with(Estimate::default);
+    estimate.live_bytes = Some(found.live_bytes);
+    estimate.live_sessions = Some(found.live_sessions);
+    for warning in &found.warnings {
+        let warning = cut(warning, 500).to_owned();
+        if !estimate.warnings.contains(&warning) && estimate.warnings.len() < 20 {
+            estimate.warnings.push(warning);
+        }
+    }
+}
+
+/// How a step stands: from the report that was read just now, else from what status remembers.
+pub fn step(status: &RestoreRequestStatus, wanted: RestoreStep, fresh: &Fresh) -> Step {
+    let Some(last) = status.jobs.iter().filter(|j| kind(j) == Some(wanted)).max_by_key(|j| j.attempt) else {
+        return Step::None;
+    };
+    if let Some((_, step)) = fresh.iter().rev().find(|(kind, _)| *kind == wanted) {
+        return step.clone();
+    }
+    let attempt = last.attempt;
+    let message = last.message.clone().unwrap_or_default();
+    match last.outcome {
+        None => Step::Running { attempt },
+        Some(JobOutcome::Failed) => Step::Failed {
+            attempt,
+            retryable: last.retryable.unwrap_or(true),
+            reason: last.reason.clone().unwrap_or_default(),
+            message,
+            at: last.finished_at.unwrap_or_default(),
+        },
+        Some(JobOutcome::Unknown) => Step::Lost { attempt, message },
+        Some(JobOutcome::Succeeded) => remembered(status, wanted, attempt),
+    }
+}
+
+fn remembered(status: &RestoreRequestStatus, wanted: RestoreStep, attempt: i32) -> Step {
+    let oid = |n: i64| u32::try_from(n).unwrap_or_default();
+    match (wanted, &status.prepared) {
+        (RestoreStep::Preflight, _) => Step::Succeeded(Done::Preflighted(Preflight::default())),
+        (RestoreStep::Prepare, Some(p)) => Step::Succeeded(Done::Prepared {
+            live_oid: oid(p.live_oid),
+            new_oid: oid(p.new_oid),
+            new_database: p.database.clone(),
+            rows: p.rows,
+            tables: p.tables,
+        }),
+        // The end of these ends the request in the same write: a status that says otherwise cannot be trusted.
+        (RestoreStep::Prepare | RestoreStep::Cutover | RestoreStep::Export, _) => {
+            Step::Lost { attempt, message: "status says that the Job succeeded and not with what".to_owned() }
+        }
+    }
+}
+
+fn kind(record: &JobRecord) -> Option<RestoreStep> {
+    [RestoreStep::Preflight, RestoreStep::Prepare, RestoreStep::Cutover, RestoreStep::Export]
+        .into_iter()
+        .find(|step| step.to_string() == record.step)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::job;
+
+    fn now() -> DateTime<Utc> {
+        "2026-11-22T03:00:00Z".parse().unwrap()
+    }
+
+    fn status(step: &str) -> RestoreRequestStatus {
+        let job = serde_json::json!({"name": "j", "uid": "u", "step": step, "attempt": 2});
+        RestoreRequestStatus { jobs: vec![serde_json::from_value(job).unwrap()], ..RestoreRequestStatus::default() }
+    }
+
+    fn end(status: &mut RestoreRequestStatus, outcome: Outcome) -> Fresh {
+        let report = TaskReport { task: "r".into(), started_at: now(), finished_at: now(), outcome };
+        settle(status, &[("j".into(), Ending::Reported(Box::new(report)))], now())
+    }
+
+    #[test]
+    fn a_prepared_database_is_remembered_beyond_its_report() {
+        let mut s = status("prepare");
+        let done = Done::Prepared { live_oid: 1, new_oid: 2, new_database: "n".into(), rows: 3, tables: 4 };
+        end(&mut s, Outcome::Succeeded(done.clone()));
+        assert_eq!(step(&s, RestoreStep::Prepare, &vec![]), Step::Succeeded(done));
+    }
+
+    #[test]
+    fn a_preflight_with_refusals_is_a_failed_step_that_names_the_first() {
+        let mut s = status("preflight");
+        let refusals = vec![job::Refusal { reason: "RoleMissing".into(), message: "create role x".into() }];
+        let found = Preflight { refusals, live_bytes: 7, ..Preflight::default() };
+        end(&mut s, Outcome::Succeeded(Done::Preflighted(found)));
+        assert!(matches!(step(&s, RestoreStep::Preflight, &vec![]), Step::Failed { attempt: 2, reason, .. } if reason == "RoleMissing"));
+        assert_eq!(s.estimate.unwrap().live_bytes, Some(7));
+    }
+
+    #[test]
+    fn i2_a_silent_or_unknown_end_is_lost_not_failed() {
+        for ending in [
+            Ending::Silent("evicted".into()),
+            Ending::Reported(Box::new(TaskReport {
+                task: "r".into(),
+                started_at: now(),
+                finished_at: now(),
+                outcome: Outcome::Unknown { reason: "X".into(), message: "look".into() },
+            })),
+        ] {
+            let mut s = status("cutover");
+            settle(&mut s, &[("j".into(), ending)], now());
+            assert!(matches!(step(&s, RestoreStep::Cutover, &vec![]), Step::Lost { .. }));
+        }
+    }
+
+    #[test]
+    fn a_running_job_stays_open() {
+        let mut s = status("export");
+        assert!(settle(&mut s, &[("j".into(), Ending::Running)], now()).is_empty());
+        assert_eq!(step(&s, RestoreStep::Export, &vec![]), Step::Running { attempt: 2 });
+        assert_eq!(step(&s, RestoreStep::Prepare, &vec![]), Step::None);
+    }
+}

@@ -1,0 +1,192 @@
+//! From the objects to the facts that the decision rests on: eligibility, locks, steps. Pure.
+
+use super::gather::{Seen, candidate};
+use super::settle::{Fresh, step};
+use crate::api::conditions::{RequestCondition, find, is_true};
+use crate::api::restore_request::RestoreMode;
+use crate::api::restore_status::Decision;
+use crate::api::{RestoreRequest, RestoreRequestStatus};
+use crate::controller::backup::validate::timetable;
+use crate::controller::targets;
+use crate::domain::gate::{self, Account, Approval, Candidate, Evidence, FourEyes, Keys, Mode, Payment, Wanted};
+use crate::domain::names::RestoreStep;
+use crate::domain::restore::{Claim, Eligibility, Facts, Patience, Step};
+use crate::settings::Settings;
+use crate::store::catalogue::CatalogueError;
+use chrono::{DateTime, TimeDelta, Utc};
+use kube::ResourceExt;
+
+/// The facts, and the copy that the request resolves to.
+pub struct Assessed {
+    /// What the decision rests on.
+    pub facts: Facts,
+    /// The copy, while none is pinned.
+    pub chosen: Option<Candidate>,
+}
+
+/// Assesses a request. `authority` says whether the admission policies were found whole.
+pub fn assess(
+    object: &RestoreRequest,
+    status: &RestoreRequestStatus,
+    fresh: &Fresh,
+    seen: &Seen,
+    authority: Result<(), String>,
+    settings: &Settings,
+    now: DateTime<Utc>,
+) -> Assessed {
+    let mode = mode(object.spec.mode);
+    let resolved = resolve(object, mode, seen, now);
+    let preflight = step(status, RestoreStep::Preflight, fresh);
+    let eligibility = eligibility(&resolved, mode, seen);
+    let looked = mode != Mode::FullRestore || matches!(preflight, Step::Succeeded(_));
+    let eligible = eligibility == Eligibility::Yes && looked;
+    let window = object.spec.window.as_ref();
+    let approved = find(&status.conditions, RequestCondition::Approved).filter(|c| c.is_true());
+    let seconds = |d: std::time::Duration| TimeDelta::from_std(d).unwrap_or(TimeDelta::days(365));
+    let limit = seen.server.as_ref().map_or(1, |s| i64::from(s.spec.max_concurrent_restores));
+    let facts = Facts {
+        created: created(object).unwrap_or(now),
+        approved_since: approved.and_then(|c| c.last_transition_time),
+        deleting: object.metadata.deletion_timestamp.is_some(),
+        ended: status.finished_at.is_some(),
+        pinned: status.recovery_point.is_some(),
+        keys: Keys {
+            eligible,
+            held: is_true(&status.conditions, RequestCondition::Held),
+            requested_by: object.spec.requested_by.clone(),
+            four_eyes: four_eyes(settings),
+            authority,
+            ..signatures(object, mode)
+        },
+        eligibility,
+        held_until: status.recovery_point.as_ref().and_then(|p| p.held_until),
+        claim: status.claim.as_ref().map(|claim| Claim {
+            at: claim.at,
+            job_seen: status.jobs.iter().any(|job| job.name == claim.job),
+        }),
+        preflight,
+        prepare: step(status, RestoreStep::Prepare, fresh),
+        cutover: step(status, RestoreStep::Cutover, fresh),
+        export: step(status, RestoreStep::Export, fresh),
+        lane_free: seen.restores_here < limit,
+        dumping: seen.dumping,
+        not_before: window.and_then(|w| w.not_before),
+        not_after: window.and_then(|w| w.not_after),
+        patience: Patience {
+            approval: seconds(settings.timing.approval_deadline),
+            payment: seconds(settings.timing.payment_deadline),
+        },
+    };
+    Assessed { facts, chosen: resolved.ok() }
+}
+
+/// Only what helpdesk and billing wrote into this very object; everything else as if closed.
+pub fn signatures(object: &RestoreRequest, mode: Mode) -> Keys {
+    let status = object.status.as_ref();
+    let approval = status.and_then(|s| s.approval.as_ref()).map_or(Approval::Undecided, |a| {
+        let by = a.by.clone().unwrap_or_default();
+        match a.decision {
+            Decision::Approved => Approval::Approved { by },
+            Decision::Denied => Approval::Denied { by, why: a.reason.clone().unwrap_or_default() },
+        }
+    });
+    let paid = status.is_some_and(|s| is_true(&s.conditions, RequestCondition::Paid));
+    let by = status.and_then(|s| s.payment.as_ref()).and_then(|p| p.by.clone()).unwrap_or_default();
+    Keys {
+        mode,
+        eligible: false,
+        held: false,
+        approval,
+        payment: if paid { Payment::Paid { by } } else { Payment::Open },
+        requested_by: object.spec.requested_by.clone(),
+        four_eyes: FourEyes::None,
+        authority: Err("not looked at".to_owned()),
+    }
+}
+
+/// The domain's word for `gate.fourEyes`.
+pub fn four_eyes(settings: &Settings) -> FourEyes {
+    match settings.four_eyes {
+        crate::settings::FourEyes::None => FourEyes::None,
+        crate::settings::FourEyes::FullRestore => FourEyes::FullRestore,
+        crate::settings::FourEyes::All => FourEyes::All,
+    }
+}
+
+/// The domain's word for a mode.
+pub fn mode(mode: RestoreMode) -> Mode {
+    match mode {
+        RestoreMode::CrmExport => Mode::CrmExport,
+        RestoreMode::FullRestore => Mode::FullRestore,
+        RestoreMode::Undo => Mode::Undo,
+    }
+}
+
+/// When an object was created.
+pub fn created(object: &RestoreRequest) -> Option<DateTime<Utc>> {
+    object.creation_timestamp().and_then(|t| t.0.to_string().parse().ok())
+}
+
+fn account(seen: &Seen, now: DateTime<Utc>) -> Option<Account> {
+    let (schedule, server) = (seen.schedule.as_ref()?, seen.server.as_ref()?);
+    // A schedule whose own fields are wrong still has copies; its days are then counted in UTC.
+    let today = timetable(schedule).map_or_else(|_| now.date_naive(), |t| t.day(now));
+    Some(Account {
+        owner: schedule.spec.tenant.owner.clone(),
+        identity: targets::identity(schedule, server),
+        today,
+        can_restore: server.spec.restore_credentials_secret_ref.is_some(),
+    })
+}
+
+fn resolve(object: &RestoreRequest, mode: Mode, seen: &Seen, now: DateTime<Utc>) -> Result<Candidate, gate::Refusal> {
+    let spec = &object.spec;
+    let account = account(seen, now);
+    let wanted = match (&spec.date, spec.recovery_point.as_ref().and_then(|id| id.parse().ok())) {
+        (_, Some(id)) => Wanted::Point(id),
+        (date, None) => Wanted::Day(date.unwrap_or_default()),
+    };
+    let copies: Result<Vec<Candidate>, &str> = match &seen.catalogue {
+        Ok(entries) => Ok(entries.iter().map(candidate).collect()),
+        Err(why) => Err(why),
+    };
+    let pinned = seen.pinned.as_ref().and_then(|p| p.as_ref().ok()).map(|open| Candidate {
+        id: open.manifest.id.clone(),
+        day: open.manifest.day,
+        identity: open.manifest.identity.clone(),
+    });
+    gate::resolve(&Evidence {
+        mode,
+        wanted: &wanted,
+        requester: &spec.requester.user_id,
+        schedule: &spec.schedule_ref.name,
+        account: account.as_ref(),
+        rival: seen.rival.as_deref(),
+        retention_days: seen.storage.as_ref().map_or(7, |s| s.spec.retention.days),
+        copies: copies.as_deref().map_err(|why| *why),
+        pinned: pinned.as_ref(),
+    })
+}
+
+fn eligibility(resolved: &Result<Candidate, gate::Refusal>, mode: Mode, seen: &Seen) -> Eligibility {
+    if let Some(Err(error)) = &seen.pinned {
+        let reason = match error {
+            CatalogueError::Identity(_) => "AnotherTenantsCopy",
+            other => other.reason(),
+        };
+        return Eligibility::Never { reason: reason.to_owned(), message: error.to_string() };
+    }
+    match resolved {
+        Err(refusal) if refusal.may_pass() => {
+            Eligibility::NotYet { reason: refusal.reason().to_owned(), message: refusal.to_string() }
+        }
+        Err(refusal) => Eligibility::Never { reason: refusal.reason().to_owned(), message: refusal.to_string() },
+        Ok(_) if mode == Mode::CrmExport && seen.profile.is_none() => Eligibility::NotYet {
+            reason: "ExportProfileMissing".to_owned(),
+            message: "the ExportProfile does not exist in this namespace: create it (the chart ships bitrix24-crm), or \
+                      name another in the BackupSchedule"
+                .to_owned(),
+        },
+        Ok(_) => Eligibility::Yes,
+    }
+}
