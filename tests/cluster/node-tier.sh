@@ -162,7 +162,7 @@ up() {
   log "node tier: $NODE is Ready; KUBECONFIG=$RUN/admin.kubeconfig"
 }
 
-# import ARCHIVE…: OCI archives, with the names they carry
+# import ARCHIVE…: images, with the names they carry
 import() {
   local archive
   for archive in "$@"; do
