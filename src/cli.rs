@@ -1,0 +1,396 @@
+//! The command line of `sennight`: raw arguments only. What they mean together is decided in `settings` and
+//! `domain::job`.
+
+use crate::controller::lease::Terms;
+use crate::domain::job::{Work, WorkError};
+use crate::domain::target::StorageTarget;
+use crate::settings::{
+    FourEyes, Settings, SettingsError, Timing, Watch, WorkerSettings, duration, listen_address, pair,
+};
+use clap::{Args, Parser, Subcommand};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Daily backups of tenants' databases to S3, kept one week, given back only when approved and paid.
+#[derive(Debug, Parser)]
+#[command(name = "sennight", version, about, max_term_width = 110)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the operator until SIGTERM, or until leadership is lost.
+    Operator(Box<OperatorArgs>),
+    /// Dump databases into the bucket.
+    Dump(WorkArgs),
+    /// Read copies back and check every byte.
+    Verify(WorkArgs),
+    /// Look whether a full restore would work; changes nothing.
+    Preflight(WorkArgs),
+    /// Fill a new database from a copy, beside the live one.
+    Prepare(WorkArgs),
+    /// Swap the prepared database for the live one, once.
+    Cutover(WorkArgs),
+    /// Make the CRM export of a copy.
+    Export(WorkArgs),
+    /// List the copies of one schedule, as the bucket has them.
+    Catalogue(CatalogueArgs),
+    /// Write the CustomResourceDefinitions and admission policies as YAML files.
+    Generate(GenerateArgs),
+    /// Print the version.
+    Version,
+}
+
+/// Arguments of a worker's verb.
+#[derive(Debug, Args)]
+pub struct WorkArgs {
+    /// The bucket, as JSON (docs/worker.md), or @file.
+    #[arg(long, value_name = "JSON|@FILE")]
+    pub storage: String,
+    /// A task, as JSON (docs/worker.md), or @file; may be given several times for dump and verify.
+    #[arg(long = "task", value_name = "JSON|@FILE", required = true)]
+    pub tasks: Vec<String>,
+    /// UID of the Job that this process runs in; results are filed under it.
+    #[arg(long, env = "SENNIGHT_JOB_UID", value_name = "UID")]
+    pub job_uid: Option<String>,
+    /// Name of the pod that this process runs in.
+    #[arg(long, env = "SENNIGHT_POD", value_name = "NAME")]
+    pub pod: Option<String>,
+}
+
+/// Arguments of `catalogue`.
+#[derive(Debug, Args)]
+pub struct CatalogueArgs {
+    /// The bucket, as JSON (docs/worker.md), or @file.
+    #[arg(long, value_name = "JSON|@FILE")]
+    pub storage: String,
+    /// Namespace of the BackupSchedule.
+    #[arg(long)]
+    pub namespace: String,
+    /// Name of the BackupSchedule.
+    #[arg(long)]
+    pub schedule: String,
+}
+
+/// Arguments of `generate`.
+#[derive(Debug, Args)]
+pub struct GenerateArgs {
+    /// Directory to write to; made if it is not there.
+    #[arg(long, value_name = "DIR")]
+    pub to: PathBuf,
+}
+
+/// Arguments of `operator`. Durations are written like 90s, 10m or 72h.
+#[derive(Debug, Args)]
+pub struct OperatorArgs {
+    /// Image of worker pods: the one that holds this program.
+    #[arg(long, env = "SENNIGHT_WORKER_IMAGE")]
+    pub worker_image: String,
+    /// imagePullPolicy of worker pods.
+    #[arg(long, default_value = "IfNotPresent", value_parser = ["Always", "IfNotPresent", "Never"])]
+    pub worker_pull_policy: String,
+    /// imagePullSecrets of worker pods, comma separated; they must exist in the tenants' namespaces.
+    #[arg(long, value_delimiter = ',', value_name = "SECRET")]
+    pub worker_pull_secrets: Vec<String>,
+    /// Resource requests of worker pods.
+    #[arg(long, value_delimiter = ',', value_parser = pair, default_value = "cpu=100m,memory=256Mi", value_name = "KEY=QUANTITY")]
+    pub worker_requests: Vec<(String, String)>,
+    /// Resource limits of worker pods. A dump needs 256 MiB and three times the largest row.
+    #[arg(long, value_delimiter = ',', value_parser = pair, default_value = "memory=1Gi", value_name = "KEY=QUANTITY")]
+    pub worker_limits: Vec<(String, String)>,
+    /// Labels of the nodes that worker pods run on.
+    #[arg(long, value_delimiter = ',', value_parser = pair, value_name = "KEY=VALUE")]
+    pub worker_node_selector: Vec<(String, String)>,
+    /// Finished worker Jobs are removed after this.
+    #[arg(long, default_value = "1h", value_parser = duration)]
+    pub worker_ttl: Duration,
+    /// Namespace of the operator itself.
+    #[arg(long, env = "POD_NAMESPACE", default_value = "sennight-system")]
+    pub namespace: String,
+    /// Namespaces to serve, comma separated; none means all.
+    #[arg(long, value_delimiter = ',', value_name = "NAMESPACE")]
+    pub watch_namespaces: Vec<String>,
+    /// Dumps that run at once, over all servers.
+    #[arg(long, default_value_t = 20)]
+    pub max_dumps: i32,
+    /// Reconciles of one kind that run at once.
+    #[arg(long, default_value_t = 16)]
+    pub concurrency: u16,
+    /// Where /livez, /readyz and /metrics are served.
+    #[arg(long, default_value = ":8080", value_parser = listen_address)]
+    pub metrics_addr: SocketAddr,
+    /// For which restores the requester must not be the approver.
+    #[arg(long, value_enum, default_value_t)]
+    pub four_eyes: FourEyes,
+    /// Name of this process in logs and in the Lease.
+    #[arg(long, env = "POD_NAME", default_value = "sennight")]
+    pub identity: String,
+    /// Name of the Lease that elects the leader.
+    #[arg(long, default_value = "sennight")]
+    pub lease_name: String,
+    /// A Lease that nobody renewed for this long is free.
+    #[arg(long, default_value = "15s", value_parser = duration)]
+    pub lease_duration: Duration,
+    /// A leader that could not renew for this long stops.
+    #[arg(long, default_value = "10s", value_parser = duration)]
+    pub lease_renew_deadline: Duration,
+    /// Pause between two tries to take or renew the Lease.
+    #[arg(long, default_value = "2s", value_parser = duration)]
+    pub lease_retry_period: Duration,
+    /// Deadlines and pauses.
+    #[command(flatten)]
+    pub timing: TimingArgs,
+}
+
+/// Deadlines and pauses of `operator`.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Timing")]
+pub struct TimingArgs {
+    /// A request that nobody approved for this long expires.
+    #[arg(long, default_value = "72h", value_parser = duration)]
+    pub approval_deadline: Duration,
+    /// An approved request that nobody paid for this long expires.
+    #[arg(long, default_value = "120h", value_parser = duration)]
+    pub payment_deadline: Duration,
+    /// Pause between two looks at a BackupStorage.
+    #[arg(long, default_value = "10m", value_parser = duration)]
+    pub storage_interval: Duration,
+    /// Pause between two looks at the admission policies.
+    #[arg(long, default_value = "1m", value_parser = duration)]
+    pub authority_interval: Duration,
+    /// Pause between two looks at a running Job.
+    #[arg(long, default_value = "30s", value_parser = duration)]
+    pub job_interval: Duration,
+    /// Longest time for one dump.
+    #[arg(long, default_value = "2h", value_parser = duration)]
+    pub dump_deadline: Duration,
+    /// Longest time for one step of a restore.
+    #[arg(long, default_value = "6h", value_parser = duration)]
+    pub restore_deadline: Duration,
+    /// How long the database that a full restore replaced is kept.
+    #[arg(long, default_value = "72h", value_parser = duration)]
+    pub undo_window: Duration,
+    /// How long a finished RestoreRequest is kept.
+    #[arg(long, default_value = "2160h", value_parser = duration)]
+    pub request_retention: Duration,
+    /// How late a copy may be, beyond the slot's interval, before its schedule is not Fresh.
+    #[arg(long, default_value = "2h", value_parser = duration)]
+    pub freshness_slack: Duration,
+}
+
+impl OperatorArgs {
+    /// The checked settings. Destructured whole, so that no flag can be forgotten.
+    pub fn resolve(self, random: u32) -> Result<Settings, SettingsError> {
+        let Self {
+            worker_image,
+            worker_pull_policy,
+            worker_pull_secrets,
+            worker_requests,
+            worker_limits,
+            worker_node_selector,
+            worker_ttl,
+            namespace,
+            watch_namespaces,
+            max_dumps,
+            concurrency,
+            metrics_addr,
+            four_eyes,
+            identity,
+            lease_name,
+            lease_duration,
+            lease_renew_deadline,
+            lease_retry_period,
+            timing,
+        } = self;
+        if worker_image.is_empty() {
+            return Err(SettingsError::Missing {
+                flag: "--worker-image",
+                hint: "the image of this very Deployment",
+            });
+        }
+        let mut namespaces: Vec<String> = watch_namespaces.into_iter().filter(|n| !n.is_empty()).collect();
+        namespaces.sort();
+        namespaces.dedup();
+        Settings {
+            // A restarted container keeps its pod's name, but is another process.
+            identity: format!("{identity}_{random:08x}"),
+            namespace,
+            watch: if namespaces.is_empty() { Watch::All } else { Watch::Namespaces(namespaces) },
+            worker: WorkerSettings {
+                image: worker_image,
+                pull_policy: worker_pull_policy,
+                pull_secrets: worker_pull_secrets,
+                requests: worker_requests.into_iter().collect(),
+                limits: worker_limits.into_iter().collect(),
+                node_selector: worker_node_selector.into_iter().collect(),
+                ttl: worker_ttl,
+            },
+            max_dumps,
+            concurrency,
+            metrics_addr,
+            lease_name,
+            lease: Terms {
+                duration: lease_duration,
+                renew_deadline: lease_renew_deadline,
+                retry_period: lease_retry_period,
+            },
+            timing: timing.resolve(),
+            four_eyes,
+        }
+        .check()
+    }
+}
+
+impl TimingArgs {
+    fn resolve(self) -> Timing {
+        let Self {
+            approval_deadline,
+            payment_deadline,
+            storage_interval,
+            authority_interval,
+            job_interval,
+            dump_deadline,
+            restore_deadline,
+            undo_window,
+            request_retention,
+            freshness_slack,
+        } = self;
+        Timing {
+            approval_deadline,
+            payment_deadline,
+            storage_interval,
+            authority_interval,
+            job_interval,
+            dump_deadline,
+            restore_deadline,
+            undo_window,
+            request_retention,
+            freshness_slack,
+        }
+    }
+}
+
+/// Why worker arguments were not accepted.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkArgsError {
+    /// A file named by `@file`.
+    #[error("{flag} @{path}: {source}")]
+    File {
+        /// The flag.
+        flag: &'static str,
+        /// The file.
+        path: String,
+        /// Why it cannot be read.
+        source: std::io::Error,
+    },
+    /// The JSON or the number of tasks.
+    #[error(transparent)]
+    Work(#[from] WorkError),
+}
+
+/// A flag's text, or the content of the file that `@file` names.
+pub fn text_or_file(flag: &'static str, value: &str) -> Result<String, WorkArgsError> {
+    let Some(path) = value.strip_prefix('@') else {
+        return Ok(value.to_owned());
+    };
+    std::fs::read_to_string(path).map_err(|source| WorkArgsError::File {
+        flag,
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// A worker's order, parsed.
+#[derive(Debug)]
+pub struct Order {
+    /// What to do.
+    pub work: Work,
+    /// Where copies are.
+    pub storage: StorageTarget,
+    /// UID of the Job, or `shell-<random>`.
+    pub job_uid: String,
+    /// Name of the pod, or `shell-<random>`.
+    pub pod: String,
+}
+
+impl WorkArgs {
+    /// The order of a verb; `random` names a run from a shell.
+    pub fn resolve(self, verb: &str, random: u32) -> Result<Order, WorkArgsError> {
+        let Self {
+            storage,
+            tasks,
+            job_uid,
+            pod,
+        } = self;
+        let tasks = tasks
+            .iter()
+            .map(|task| text_or_file("--task", task))
+            .collect::<Result<Vec<_>, _>>()?;
+        let shell = || format!("shell-{random:08x}");
+        Ok(Order {
+            work: Work::parse(verb, &tasks)?,
+            storage: Work::parse_storage(&text_or_file("--storage", &storage)?)?,
+            job_uid: job_uid.unwrap_or_else(shell),
+            pod: pod.unwrap_or_else(shell),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    fn settings(extra: &[&str]) -> Result<Settings, SettingsError> {
+        let line = ["sennight", "operator", "--worker-image=i", "--identity=pod", "--namespace=ops"];
+        let Command::Operator(args) = Cli::parse_from(line.iter().chain(extra)).command else {
+            panic!("not the operator")
+        };
+        args.resolve(7)
+    }
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn what_the_chart_passes_becomes_settings() {
+        let all = settings(&["--watch-namespaces="]).unwrap();
+        assert_eq!((all.watch, all.identity.as_str()), (Watch::All, "pod_00000007"));
+        assert_eq!(all.worker.requests["memory"], "256Mi");
+        assert_eq!(all.timing.approval_deadline, Duration::from_hours(72));
+        let two = settings(&["--watch-namespaces=b,a,b", "--metrics-addr=:9090", "--four-eyes=FullRestore"]).unwrap();
+        assert_eq!(two.watch, Watch::Namespaces(vec!["a".into(), "b".into()]));
+        assert_eq!((two.metrics_addr.port(), two.four_eyes), (9090, FourEyes::FullRestore));
+    }
+
+    #[test]
+    fn settings_that_would_elect_two_leaders_or_back_up_nobody_are_refused() {
+        for bad in ["--lease-duration=10s", "--lease-retry-period=6s", "--max-dumps=0"] {
+            let error = settings(&[bad]).unwrap_err();
+            assert!(matches!(error, SettingsError::Refused { .. }), "{bad}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_shell_names_its_runs_by_chance_and_a_task_may_come_from_a_file() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), r#"{"name":"v","copy":{"prefix":"p/","id":"20261122T021000Z-1a2b3c4d"}}"#).unwrap();
+        let task = format!("@{}", file.path().display());
+        let line = ["sennight", "verify", "--storage", r#"{"bucket":"b"}"#, "--task", &task];
+        let Command::Verify(args) = Cli::parse_from(line).command else {
+            panic!("not verify")
+        };
+        let order = args.resolve("verify", 0xab).unwrap();
+        assert!(matches!(&order.work, Work::Verify(tasks) if tasks[0].name == "v"));
+        assert_eq!((order.storage.bucket.as_str(), order.pod.as_str()), ("b", "shell-000000ab"));
+        let missing = text_or_file("--task", "@/nowhere/x").unwrap_err();
+        assert!(missing.to_string().starts_with("--task @/nowhere/x: No such file"), "{missing}");
+    }
+}

@@ -1,0 +1,151 @@
+//! The Kubernetes clients. kube 5 sends a write again by default, for minutes, whatever the verb (a create landed 44.8 s
+//! late, three Leases after leadership was gone): the client that writes never does, gives up after [`WRITE_TIMEOUT`],
+//! and refuses every write once this process does not lead any more.
+
+use http::{Method, Request};
+use kube::client::{Body, ClientBuilder};
+use kube::{Client, Config};
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+use tower::BoxError;
+use tower::filter::FilterLayer;
+use tower::util::MapFutureLayer;
+
+/// Longest wait for an answer of the API server; shorter than the Lease's renew deadline.
+pub const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Why a request was not sent, or its answer not waited for.
+#[derive(Debug, thiserror::Error)]
+pub enum Unsent {
+    /// This process does not lead any more.
+    #[error("this process does not lead any more: nothing is written")]
+    NotLeading,
+    /// No answer in time. A write may have happened.
+    #[error("the API server did not answer within {WRITE_TIMEOUT:?}")]
+    TimedOut,
+}
+
+/// The clients of one operator process.
+#[derive(Clone)]
+pub struct Clients {
+    /// For watches: retries by itself, waits as long as a watch lasts.
+    pub watch: Client,
+    /// For everything that a reconcile reads or writes: no retries, [`WRITE_TIMEOUT`], writes only while leading.
+    pub write: Client,
+    /// For the Lease: as `write`, but usable by a standby.
+    pub lease: Client,
+}
+
+impl Clients {
+    /// Builds the clients; nothing is sent yet. Cancelling `leading` closes `write` for good.
+    pub fn new(config: &Config, leading: &CancellationToken) -> Result<Self, kube::Error> {
+        Ok(Self {
+            watch: Client::try_from(config.clone())?,
+            write: impatient(config, leading.clone())?,
+            lease: impatient(config, CancellationToken::new())?,
+        })
+    }
+}
+
+fn impatient(config: &Config, leading: CancellationToken) -> Result<Client, kube::Error> {
+    let mut config = config.clone();
+    config.default_retry = false;
+    let fence = FilterLayer::new(move |request: Request<Body>| {
+        if leading.is_cancelled() && *request.method() != Method::GET {
+            return Err(BoxError::from(Unsent::NotLeading));
+        }
+        Ok(request)
+    });
+    let limit = MapFutureLayer::new(in_time);
+    let builder = ClientBuilder::try_from(config)?;
+    Ok(builder.with_layer(&limit).with_layer(&fence).build())
+}
+
+type Sent<T> = futures::future::BoxFuture<'static, Result<T, BoxError>>;
+
+fn in_time<T: 'static>(answer: Sent<T>) -> Sent<T> {
+    Box::pin(async move {
+        match tokio::time::timeout(WRITE_TIMEOUT, answer).await {
+            Ok(answer) => answer,
+            Err(_) => Err(Unsent::TimedOut.into()),
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use k8s_openapi::api::core::v1::ConfigMap;
+    use kube::api::{Api, PostParams};
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    /// An API server that counts requests and answers each with `answer`, or never.
+    async fn server(answer: Option<&'static str>) -> (Config, Arc<AtomicUsize>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let uri = format!("http://{}", listener.local_addr().unwrap());
+        let count = Arc::new(AtomicUsize::new(0));
+        let counted = count.clone();
+        tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                counted.fetch_add(1, Ordering::SeqCst);
+                tokio::spawn(async move {
+                    let mut buffer = [0; 4096];
+                    let _ = stream.read(&mut buffer).await;
+                    match answer {
+                        Some(answer) => {
+                            let head = "Content-Type: application/json\r\nConnection: close\r\n";
+                            let text = format!("HTTP/1.1 {answer}\r\n{head}Content-Length: 2\r\n\r\n{{}}");
+                            let _ = stream.write_all(text.as_bytes()).await;
+                        }
+                        None => tokio::time::sleep(Duration::from_secs(3600)).await,
+                    }
+                });
+            }
+        });
+        (Config::new(uri.parse().unwrap()), count)
+    }
+
+    async fn create(client: &Client) -> kube::Error {
+        let api: Api<ConfigMap> = Api::namespaced(client.clone(), "ns");
+        api.create(&PostParams::default(), &ConfigMap::default())
+            .await
+            .unwrap_err()
+    }
+
+    #[tokio::test]
+    async fn a_write_is_sent_once_whatever_the_answer() {
+        let (config, count) = server(Some("503 Service Unavailable")).await;
+        let clients = Clients::new(&config, &CancellationToken::new()).unwrap();
+        let error = create(&clients.write).await;
+        assert!(matches!(&error, kube::Error::Api(status) if status.code == 503), "{error}");
+        assert_eq!(count.load(Ordering::SeqCst), 1);
+    }
+
+    #[tokio::test]
+    async fn i2_a_process_that_does_not_lead_any_more_writes_nothing() {
+        let (config, count) = server(Some("200 OK")).await;
+        let leading = CancellationToken::new();
+        let clients = Clients::new(&config, &leading).unwrap();
+        leading.cancel();
+        let error = create(&clients.write).await;
+        assert!(error.to_string().contains("does not lead"), "{error}");
+        assert_eq!(count.load(Ordering::SeqCst), 0);
+        let api: Api<ConfigMap> = Api::namespaced(clients.write.clone(), "ns");
+        api.get("x").await.ok();
+        assert_eq!(count.load(Ordering::SeqCst), 1, "reads stay possible");
+    }
+
+    #[tokio::test]
+    async fn a_silent_api_server_is_given_up_on() {
+        let (config, _) = server(None).await;
+        let clients = Clients::new(&config, &CancellationToken::new()).unwrap();
+        let started = std::time::Instant::now();
+        let error = create(&clients.write).await;
+        assert!(error.to_string().contains("did not answer within 5s"), "{error}");
+        assert!(started.elapsed() < WRITE_TIMEOUT * 2);
+    }
+}

@@ -1,0 +1,85 @@
+//! What every reconcile may use: clients, settings, the clock, caches, timers, stores. Nothing here decides anything.
+
+use super::clients::Clients;
+use super::observed::Observer;
+use super::stores::Stores;
+use super::wakeups::Wakeups;
+use crate::api::{BackupSchedule, BackupStorage, DatabaseServer, RestoreRequest};
+use crate::settings::Settings;
+use crate::telemetry::Metrics;
+use chrono::{DateTime, Utc};
+use kube::runtime::events::{Recorder, Reporter};
+use kube::runtime::reflector::{ObjectRef, Store};
+use std::sync::Arc;
+
+/// The caches of our kinds, over all watched namespaces. Never enough for a gate: gates read afresh.
+#[derive(Clone)]
+pub struct Caches {
+    /// BackupStorages.
+    pub storages: Store<BackupStorage>,
+    /// DatabaseServers.
+    pub servers: Store<DatabaseServer>,
+    /// BackupSchedules.
+    pub schedules: Store<BackupSchedule>,
+    /// RestoreRequests.
+    pub requests: Store<RestoreRequest>,
+}
+
+/// Timers by kind: `timers.schedules.schedule(reference, at)` has that object reconciled at that time.
+#[derive(Clone)]
+pub struct Timers {
+    /// BackupStorages.
+    pub storages: Wakeups<ObjectRef<BackupStorage>>,
+    /// DatabaseServers.
+    pub servers: Wakeups<ObjectRef<DatabaseServer>>,
+    /// BackupSchedules.
+    pub schedules: Wakeups<ObjectRef<BackupSchedule>>,
+    /// RestoreRequests.
+    pub requests: Wakeups<ObjectRef<RestoreRequest>>,
+}
+
+/// What every reconcile gets.
+pub struct Context {
+    /// Clients; everything that a reconcile asks goes through `clients.write`.
+    pub clients: Clients,
+    /// The operator's settings.
+    pub settings: Arc<Settings>,
+    /// The wall clock.
+    pub now: fn() -> DateTime<Utc>,
+    /// Events, and metrics of reconciles.
+    pub observer: Observer,
+    /// Metrics of the business.
+    pub metrics: Metrics,
+    /// Caches.
+    pub caches: Caches,
+    /// Timers.
+    pub timers: Timers,
+    /// Open stores, one a BackupStorage.
+    pub stores: Stores,
+}
+
+impl Context {
+    /// Puts a context together; nothing is sent.
+    pub fn new(clients: Clients, settings: Arc<Settings>, metrics: Metrics, caches: Caches, timers: Timers) -> Self {
+        let reporter = Reporter {
+            controller: "sennight.dev/operator".to_owned(),
+            instance: Some(settings.identity.clone()),
+        };
+        let recorder = Recorder::new(clients.write.clone(), reporter);
+        Self {
+            observer: Observer::new(metrics.clone(), recorder),
+            stores: Stores::new(clients.write.clone()),
+            now: Utc::now,
+            clients,
+            settings,
+            metrics,
+            caches,
+            timers,
+        }
+    }
+
+    /// The time now.
+    pub fn now(&self) -> DateTime<Utc> {
+        (self.now)()
+    }
+}

@@ -1,0 +1,234 @@
+//! The verbs by which reconciles change the cluster. Each is safe to repeat after a lost answer: fixed names,
+//! AlreadyExists compares the owner, guarded writes carry a resourceVersion.
+
+use super::clients::Unsent;
+use k8s_openapi::api::batch::v1::Job;
+use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy};
+use kube::{Resource, ResourceExt};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::json;
+use std::fmt::Debug;
+
+/// Field manager of all that the operator applies.
+pub const FIELD_MANAGER: &str = "sennight";
+
+/// A call to the API server that failed.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {verb} {kind} {name}: {source}")]
+pub struct VerbError {
+    /// What was tried.
+    pub verb: &'static str,
+    /// The object's kind.
+    pub kind: String,
+    /// Its namespace and name.
+    pub name: String,
+    /// Why it failed.
+    pub source: kube::Error,
+}
+
+impl VerbError {
+    /// Names the call that `source` came from.
+    pub fn new<K>(verb: &'static str, api_namespace: Option<&str>, name: &str, source: kube::Error) -> Self
+    where
+        K: Resource<DynamicType = ()>,
+    {
+        Self {
+            verb,
+            kind: K::kind(&()).into_owned(),
+            name: api_namespace.map_or_else(|| name.to_owned(), |namespace| format!("{namespace}/{name}")),
+            source,
+        }
+    }
+
+    /// Reason for conditions, Events and metrics.
+    pub fn reason(&self) -> &'static str {
+        match &self.source {
+            kube::Error::Api(status) => match status.code {
+                401 | 403 => "Forbidden",
+                404 => "NotFound",
+                409 => "Conflict",
+                422 => "Invalid",
+                429 => "TooManyRequests",
+                _ => "ApiServerError",
+            },
+            kube::Error::Service(error) => match error.downcast_ref::<Unsent>() {
+                Some(Unsent::NotLeading) => "NotLeading",
+                Some(Unsent::TimedOut) => "ApiServerTimeout",
+                None => "ApiServerUnreachable",
+            },
+            _ => "ApiServerUnreachable",
+        }
+    }
+
+    /// Whether somebody else changed the object in between: look again at once.
+    pub fn is_conflict(&self) -> bool {
+        matches!(&self.source, kube::Error::Api(status) if status.code == 409)
+    }
+}
+
+/// A fresh read; `None` when the object is not there.
+pub async fn get_opt<K>(api: &Api<K>, name: &str) -> Result<Option<K>, VerbError>
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
+{
+    api.get_opt(name)
+        .await
+        .map_err(|source| VerbError::new::<K>("get", None, name, source))
+}
+
+/// Applies the operator's part of a status (server-side apply: entries of others stay). `status` holds every field that
+/// the operator owns: one that is left out is taken away. Nothing is sent when `current` is equal already.
+pub async fn apply_status<K, S>(
+    api: &Api<K>,
+    object: &K,
+    current: Option<&S>,
+    status: &S,
+) -> Result<bool, VerbError>
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
+    S: Serialize + PartialEq,
+{
+    if current == Some(status) {
+        return Ok(false);
+    }
+    let name = object.name_any();
+    let patch = json!({
+        "apiVersion": K::api_version(&()),
+        "kind": K::kind(&()),
+        // Without the uid a re-created namesake would inherit the status of the one that is gone.
+        "metadata": {"name": name, "uid": object.uid()},
+        "status": status,
+    });
+    api.patch_status(&name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(&patch))
+        .await
+        .map_err(|source| VerbError::new::<K>("apply the status of", object.namespace().as_deref(), &name, source))?;
+    Ok(true)
+}
+
+/// Merges into a status only if the object is still as `seen` (its resourceVersion goes along): of several writers one
+/// wins, the others get a conflict. This is how claims are made.
+pub async fn patch_status_guarded<K>(api: &Api<K>, seen: &K, status: serde_json::Value) -> Result<K, VerbError>
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
+{
+    let name = seen.name_any();
+    let patch = json!({
+        "apiVersion": K::api_version(&()),
+        "kind": K::kind(&()),
+        // An empty resourceVersion would be no guard at all; the API server refuses this one.
+        "metadata": {"resourceVersion": seen.resource_version().unwrap_or_else(|| "none".to_owned())},
+        "status": status,
+    });
+    let params = PatchParams {
+        field_manager: Some(FIELD_MANAGER.to_owned()),
+        ..PatchParams::default()
+    };
+    api.patch_status(&name, &params, &Patch::Merge(&patch))
+        .await
+        .map_err(|source| VerbError::new::<K>("claim", seen.namespace().as_deref(), &name, source))
+}
+
+/// What became of a create.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Created<K> {
+    /// It was made now.
+    New(K),
+    /// It was there and is ours: an earlier answer was lost, or another pass made it.
+    Adopted(K),
+    /// Something else has the name.
+    Foreign(K),
+}
+
+/// Creates a Job with a fixed name. One that is there is adopted if `ours` knows it, else left alone.
+pub async fn create_or_adopt(
+    api: &Api<Job>,
+    job: &Job,
+    ours: impl FnOnce(&Job) -> bool,
+) -> Result<Created<Job>, VerbError> {
+    let name = job.name_any();
+    let namespace = job.namespace();
+    let params = PostParams {
+        field_manager: Some(FIELD_MANAGER.to_owned()),
+        ..PostParams::default()
+    };
+    match api.create(&params, job).await {
+        Ok(made) => Ok(Created::New(made)),
+        Err(kube::Error::Api(status)) if status.code == 409 => {
+            let there = api
+                .get(&name)
+                .await
+                .map_err(|source| VerbError::new::<Job>("get", namespace.as_deref(), &name, source))?;
+            Ok(if ours(&there) { Created::Adopted(there) } else { Created::Foreign(there) })
+        }
+        Err(source) => Err(VerbError::new::<Job>("create", namespace.as_deref(), &name, source)),
+    }
+}
+
+/// Deletes exactly this object (its uid goes along), its dependents in the background. Gone already is success.
+pub async fn delete<K>(api: &Api<K>, object: &K) -> Result<(), VerbError>
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
+{
+    let name = object.name_any();
+    let params = DeleteParams {
+        propagation_policy: Some(PropagationPolicy::Background),
+        preconditions: Some(Preconditions {
+            uid: object.uid(),
+            resource_version: None,
+        }),
+        ..DeleteParams::default()
+    };
+    match api.delete(&name, &params).await {
+        Ok(_) => Ok(()),
+        // 409: the name belongs to another object now, so ours is gone.
+        Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
+        Err(source) => Err(VerbError::new::<K>("delete", object.namespace().as_deref(), &name, source)),
+    }
+}
+
+/// Adds a finalizer; nothing is sent when it is there.
+pub async fn add_finalizer<K>(api: &Api<K>, object: &K, finalizer: &str) -> Result<(), VerbError>
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
+{
+    if object.finalizers().iter().any(|f| f == finalizer) {
+        return Ok(());
+    }
+    let mut all = object.finalizers().to_vec();
+    all.push(finalizer.to_owned());
+    write_finalizers(api, object, &all).await
+}
+
+/// Takes a finalizer off; nothing is sent when it is not there. Gone already is success.
+pub async fn remove_finalizer<K>(api: &Api<K>, object: &K, finalizer: &str) -> Result<(), VerbError>
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
+{
+    if !object.finalizers().iter().any(|f| f == finalizer) {
+        return Ok(());
+    }
+    let rest: Vec<String> = object.finalizers().iter().filter(|f| *f != finalizer).cloned().collect();
+    match write_finalizers(api, object, &rest).await {
+        Err(VerbError {
+            source: kube::Error::Api(status),
+            ..
+        }) if status.code == 404 => Ok(()),
+        other => other,
+    }
+}
+
+async fn write_finalizers<K>(api: &Api<K>, object: &K, finalizers: &[String]) -> Result<(), VerbError>
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
+{
+    let name = object.name_any();
+    // The list is replaced whole: the resourceVersion keeps a finalizer that somebody else has just added.
+    let patch = json!({"metadata": {"finalizers": finalizers, "resourceVersion": object.resource_version()}});
+    api.patch(&name, &PatchParams::default(), &Patch::Merge(&patch))
+        .await
+        .map(drop)
+        .map_err(|source| {
+            VerbError::new::<K>("change the finalizers of", object.namespace().as_deref(), &name, source)
+        })
+}

@@ -1,0 +1,248 @@
+//! When each object wants to be looked at again: one min-heap of due times for a whole kind, so that 100,000 schedules
+//! cost one timer. The heap is pure; a small task beside it sleeps.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use futures::Stream;
+use std::collections::{BTreeMap, HashMap};
+use std::hash::Hash;
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// The longest sleep: a wall clock that was set forward is noticed this soon.
+const LONGEST_SLEEP: Duration = Duration::from_secs(30);
+
+/// Due times, at most one a key.
+#[derive(Debug)]
+pub struct Heap<K> {
+    by_time: BTreeMap<(DateTime<Utc>, u64), K>,
+    by_key: HashMap<K, (DateTime<Utc>, u64)>,
+    counter: u64,
+}
+
+impl<K> Default for Heap<K> {
+    fn default() -> Self {
+        Self {
+            by_time: BTreeMap::new(),
+            by_key: HashMap::new(),
+            counter: 0,
+        }
+    }
+}
+
+impl<K: Hash + Eq + Clone> Heap<K> {
+    /// Wants `key` at `due`; an earlier wish of the same key is replaced, whether it was sooner or later.
+    pub fn schedule(&mut self, key: K, due: DateTime<Utc>) {
+        self.forget(&key);
+        self.counter += 1;
+        let slot = (due, self.counter);
+        self.by_key.insert(key.clone(), slot);
+        self.by_time.insert(slot, key);
+    }
+
+    /// Drops the wish of a key.
+    pub fn forget(&mut self, key: &K) {
+        if let Some(slot) = self.by_key.remove(key) {
+            self.by_time.remove(&slot);
+        }
+    }
+
+    /// The earliest due time.
+    pub fn next(&self) -> Option<DateTime<Utc>> {
+        self.by_time.keys().next().map(|(due, _)| *due)
+    }
+
+    /// Takes one key that is due, earliest first; equal times in the order that they were asked for.
+    pub fn pop(&mut self, now: DateTime<Utc>) -> Option<K> {
+        let first = self.by_time.first_entry()?;
+        if first.key().0 > now {
+            return None;
+        }
+        let key = first.remove();
+        self.by_key.remove(&key);
+        Some(key)
+    }
+
+    /// How many keys wait.
+    pub fn len(&self) -> usize {
+        self.by_key.len()
+    }
+
+    /// Whether none waits.
+    pub fn is_empty(&self) -> bool {
+        self.by_key.is_empty()
+    }
+}
+
+enum Ask<K> {
+    Schedule(K, DateTime<Utc>),
+    Forget(K),
+}
+
+/// The handle by which reconciles ask to be woken. Cheap to clone; never blocks.
+#[derive(Debug)]
+pub struct Wakeups<K> {
+    asks: mpsc::UnboundedSender<Ask<K>>,
+}
+
+impl<K> Clone for Wakeups<K> {
+    fn clone(&self) -> Self {
+        Self {
+            asks: self.asks.clone(),
+        }
+    }
+}
+
+impl<K: Hash + Eq + Clone + Send + 'static> Wakeups<K> {
+    /// A handle, and the stream of keys as they fall due (for `kube::runtime::Controller::reconcile_on`). The stream
+    /// ends when the last handle is gone. `now` is the wall clock.
+    pub fn start(
+        now: impl Fn() -> DateTime<Utc> + Send + 'static,
+    ) -> (Self, impl Stream<Item = K> + Send + 'static) {
+        let (asks, inbox) = mpsc::unbounded_channel();
+        let sleeper = Sleeper {
+            heap: Heap::default(),
+            inbox,
+            now,
+        };
+        let stream = futures::stream::unfold(sleeper, |mut sleeper| async move {
+            let key = sleeper.due().await?;
+            Some((key, sleeper))
+        });
+        (Self { asks }, stream)
+    }
+
+    /// Wakes `key` at `due`; replaces its earlier wish.
+    pub fn schedule(&self, key: K, due: DateTime<Utc>) {
+        // The receiver is gone only when the process is on its way out: then nobody needs waking.
+        let _ = self.asks.send(Ask::Schedule(key, due));
+    }
+
+    /// Takes back the wish of `key`.
+    pub fn forget(&self, key: K) {
+        let _ = self.asks.send(Ask::Forget(key));
+    }
+}
+
+struct Sleeper<K, N> {
+    heap: Heap<K>,
+    inbox: mpsc::UnboundedReceiver<Ask<K>>,
+    now: N,
+}
+
+impl<K: Hash + Eq + Clone, N: Fn() -> DateTime<Utc>> Sleeper<K, N> {
+    /// The next key that is due, or `None` once nobody can ask any more.
+    async fn due(&mut self) -> Option<K> {
+        loop {
+            while let Ok(ask) = self.inbox.try_recv() {
+                self.take(ask);
+            }
+            let now = (self.now)();
+            if let Some(key) = self.heap.pop(now) {
+                return Some(key);
+            }
+            let pause = self.heap.next().map_or(LONGEST_SLEEP, |due| pause(due - now));
+            tokio::select! {
+                ask = self.inbox.recv() => self.take(ask?),
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+    }
+
+    fn take(&mut self, ask: Ask<K>) {
+        match ask {
+            Ask::Schedule(key, due) => self.heap.schedule(key, due),
+            Ask::Forget(key) => self.heap.forget(&key),
+        }
+    }
+}
+
+/// Tokio's timer counts whole milliseconds: one more, so that the key is due when it rings.
+fn pause(left: TimeDelta) -> Duration {
+    let left = left.to_std().unwrap_or_default() + Duration::from_millis(1);
+    left.min(LONGEST_SLEEP)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::StreamExt;
+    use proptest::prelude::*;
+    use tokio::time::Instant;
+
+    fn at(seconds: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(seconds, 0).unwrap()
+    }
+
+    #[test]
+    fn a_later_wish_replaces_the_earlier_one() {
+        let mut heap = Heap::default();
+        heap.schedule("a", at(10));
+        heap.schedule("b", at(20));
+        heap.schedule("a", at(30));
+        assert_eq!((heap.next(), heap.len()), (Some(at(20)), 2));
+        assert_eq!(heap.pop(at(19)), None);
+        assert_eq!(heap.pop(at(40)), Some("b"));
+        assert_eq!(heap.pop(at(40)), Some("a"));
+        assert!(heap.is_empty());
+    }
+
+    #[test]
+    fn a_forgotten_key_never_rings() {
+        let mut heap = Heap::default();
+        heap.schedule("a", at(10));
+        heap.forget(&"a");
+        assert_eq!(heap.pop(at(99)), None);
+        assert_eq!(heap.next(), None);
+    }
+
+    proptest! {
+        #[test]
+        fn keys_ring_once_in_order_of_their_last_wish(wishes in prop::collection::vec((0u8..20, 0i64..100), 0..200)) {
+            let mut heap = Heap::default();
+            let mut last = HashMap::new();
+            for (key, due) in wishes {
+                heap.schedule(key, at(due));
+                last.insert(key, due);
+            }
+            let mut rung = Vec::new();
+            while let Some(key) = heap.pop(at(1000)) {
+                rung.push(last.remove(&key));
+            }
+            prop_assert!(last.is_empty());
+            prop_assert!(rung.iter().all(Option::is_some));
+            prop_assert!(rung.is_sorted());
+        }
+    }
+
+    fn clock() -> impl Fn() -> DateTime<Utc> + Clone + Send + 'static {
+        let start = Instant::now();
+        move || at(1000) + TimeDelta::from_std(start.elapsed()).unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_stream_sleeps_until_the_first_is_due_and_hears_of_a_sooner_one() {
+        let now = clock();
+        let (wakeups, stream) = Wakeups::start(now.clone());
+        let mut stream = Box::pin(stream);
+        wakeups.schedule("late", at(1000 + 86_400));
+        let asks = wakeups.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_secs(60)).await;
+            asks.schedule("soon", at(1000 + 90));
+        });
+        assert_eq!(stream.next().await, Some("soon"));
+        assert_eq!((now() - at(1000)).num_seconds(), 90);
+        assert_eq!(stream.next().await, Some("late"));
+        assert_eq!((now() - at(1000)).num_seconds(), 86_400);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_due_long_ago_rings_at_once_and_the_stream_ends_with_its_last_handle() {
+        let (wakeups, stream) = Wakeups::start(clock());
+        let mut stream = Box::pin(stream);
+        wakeups.schedule("missed", at(1));
+        assert_eq!(stream.next().await, Some("missed"));
+        drop(wakeups);
+        assert_eq!(stream.next().await, None);
+    }
+}

@@ -1,0 +1,219 @@
+//! The operator's settings: raw arguments checked and resolved once. Nothing after this parses a string or reads the
+//! environment.
+
+use crate::controller::lease::Terms;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+/// Why the operator does not start.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum SettingsError {
+    /// A flag that must be given.
+    #[error("{flag} is missing: {hint}")]
+    Missing {
+        /// The flag.
+        flag: &'static str,
+        /// Where its value comes from.
+        hint: &'static str,
+    },
+    /// A flag whose value makes no sense.
+    #[error("{flag}={value:?} is refused: {why}")]
+    Refused {
+        /// The flag.
+        flag: &'static str,
+        /// The value.
+        value: String,
+        /// What it must be.
+        why: String,
+    },
+}
+
+/// Which namespaces the operator serves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Watch {
+    /// All of them.
+    All,
+    /// These.
+    Namespaces(Vec<String>),
+}
+
+impl Watch {
+    /// One `None` for the whole cluster, or each namespace.
+    pub fn scopes(&self) -> Vec<Option<&str>> {
+        match self {
+            Self::All => vec![None],
+            Self::Namespaces(names) => names.iter().map(|name| Some(name.as_str())).collect(),
+        }
+    }
+}
+
+/// Everything that the command line decides about an operator.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Name of this process, unique among all candidates.
+    pub identity: String,
+    /// Namespace of the operator itself: its Lease lives there.
+    pub namespace: String,
+    /// Where tenants' objects are.
+    pub watch: Watch,
+    /// What worker pods look like.
+    pub worker: WorkerSettings,
+    /// Dumps that run at once, over all servers.
+    pub max_dumps: i32,
+    /// Reconciles of one kind that run at once.
+    pub concurrency: u16,
+    /// Where /livez, /readyz and /metrics are served.
+    pub metrics_addr: SocketAddr,
+    /// Name of the Lease.
+    pub lease_name: String,
+    /// How the Lease is held.
+    pub lease: Terms,
+    /// How long things may take.
+    pub timing: Timing,
+    /// Who must not be the same person.
+    pub four_eyes: FourEyes,
+}
+
+/// What worker pods look like.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkerSettings {
+    /// The image that holds this same program.
+    pub image: String,
+    /// `Always`, `IfNotPresent` or `Never`.
+    pub pull_policy: String,
+    /// Secrets for pulling it.
+    pub pull_secrets: Vec<String>,
+    /// Resource requests.
+    pub requests: BTreeMap<String, String>,
+    /// Resource limits.
+    pub limits: BTreeMap<String, String>,
+    /// Nodes to run on.
+    pub node_selector: BTreeMap<String, String>,
+    /// Finished Jobs are removed after this.
+    pub ttl: Duration,
+}
+
+/// Deadlines and pauses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timing {
+    /// A request that nobody approved for this long expires.
+    pub approval_deadline: Duration,
+    /// An approved request that nobody paid for this long expires.
+    pub payment_deadline: Duration,
+    /// Pause between two looks at a BackupStorage.
+    pub storage_interval: Duration,
+    /// Pause between two looks at the admission policies.
+    pub authority_interval: Duration,
+    /// Pause between two looks at a running Job.
+    pub job_interval: Duration,
+    /// Longest time for one dump.
+    pub dump_deadline: Duration,
+    /// Longest time for one step of a restore.
+    pub restore_deadline: Duration,
+    /// How long the database that a full restore replaced is kept.
+    pub undo_window: Duration,
+    /// How long a finished RestoreRequest is kept.
+    pub request_retention: Duration,
+    /// How late a copy may be before its schedule is not Fresh any more, beyond the slot's interval.
+    pub freshness_slack: Duration,
+}
+
+/// `gate.fourEyes`: for which restores the requester must not be the approver.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum, strum::Display, strum::EnumString,
+)]
+pub enum FourEyes {
+    /// For none.
+    #[default]
+    #[value(name = "None")]
+    None,
+    /// For full restores and undos.
+    #[value(name = "FullRestore")]
+    FullRestore,
+    /// For all.
+    #[value(name = "All")]
+    All,
+}
+
+/// A flag's duration, as Kubernetes writes it: `90s`, `10m`, `72h`, `1h30m`; not zero, not negative.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    let parsed: kube::core::Duration = text
+        .parse()
+        .map_err(|error| format!("{error}; write it like 90s, 10m or 72h"))?;
+    if parsed.is_negative() || Duration::from(parsed).is_zero() {
+        return Err("must be longer than nothing".to_owned());
+    }
+    Ok(parsed.into())
+}
+
+/// An address to listen on: `host:port`, or `:port` for every address of the machine.
+pub fn listen_address(text: &str) -> Result<SocketAddr, String> {
+    if let Some(port) = text.strip_prefix(':') {
+        let port = port.parse().map_err(|error| format!("port {port:?}: {error}"))?;
+        return Ok(SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port));
+    }
+    text.parse()
+        .map_err(|error| format!("{error}; write it like :8080 or 127.0.0.1:8080"))
+}
+
+/// One `key=value` of a repeated or comma separated flag.
+pub fn pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() && !value.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("write it like key=value".to_owned()),
+    }
+}
+
+impl Settings {
+    /// Checks what no single flag can: that the values fit together.
+    pub fn check(self) -> Result<Self, SettingsError> {
+        let Terms {
+            duration,
+            renew_deadline,
+            retry_period,
+        } = self.lease;
+        if renew_deadline >= duration || retry_period * 2 > renew_deadline {
+            return Err(SettingsError::Refused {
+                flag: "--lease-duration",
+                value: format!("{duration:?}/{renew_deadline:?}/{retry_period:?}"),
+                why: "duration > renew deadline >= 2 x retry period must hold, or two processes lead at once".to_owned(),
+            });
+        }
+        if self.max_dumps < 1 {
+            return Err(SettingsError::Refused {
+                flag: "--max-dumps",
+                value: self.max_dumps.to_string(),
+                why: "at least 1, or no tenant is ever backed up; suspend schedules instead".to_owned(),
+            });
+        }
+        Ok(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_read_as_kubernetes_writes_them() {
+        assert_eq!(duration("1h30m"), Ok(Duration::from_secs(5400)));
+        assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
+        for bad in ["", "0s", "-5m", "5", "soon"] {
+            assert!(duration(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn addresses_may_leave_the_host_out() {
+        assert_eq!(listen_address(":8080"), Ok("[::]:8080".parse().unwrap()));
+        assert_eq!(listen_address("127.0.0.1:0"), Ok("127.0.0.1:0".parse().unwrap()));
+        assert!(listen_address("8080").unwrap_err().contains(":8080"));
+    }
+
+    #[test]
+    fn an_empty_list_of_namespaces_means_all_of_them() {
+        assert_eq!(Watch::All.scopes(), [None]);
+        assert_eq!(Watch::Namespaces(vec!["a".into(), "b".into()]).scopes(), [Some("a"), Some("b")]);
+    }
+}
