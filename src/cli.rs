@@ -103,9 +103,6 @@ pub struct OperatorArgs {
     /// Resource limits of worker pods. A dump needs 256 MiB and three times the largest row.
     #[arg(long, value_delimiter = ',', value_parser = pair, default_value = "memory=1Gi", value_name = "KEY=QUANTITY")]
     pub worker_limits: Vec<(String, String)>,
-    /// Labels of the nodes that worker pods run on.
-    #[arg(long, value_delimiter = ',', value_parser = pair, value_name = "KEY=VALUE")]
-    pub worker_node_selector: Vec<(String, String)>,
     /// Finished worker Jobs are removed after this.
     #[arg(long, default_value = "1h", value_parser = duration)]
     pub worker_ttl: Duration,
@@ -192,7 +189,6 @@ impl OperatorArgs {
             worker_pull_secrets,
             worker_requests,
             worker_limits,
-            worker_node_selector,
             worker_ttl,
             namespace,
             watch_namespaces,
@@ -227,7 +223,6 @@ impl OperatorArgs {
                 pull_secrets: worker_pull_secrets,
                 requests: worker_requests.into_iter().collect(),
                 limits: worker_limits.into_iter().collect(),
-                node_selector: worker_node_selector.into_iter().collect(),
                 ttl: worker_ttl,
             },
             max_dumps,

@@ -1,2 +1,68 @@
-//! sennight
-fn main() {}
+//! `sennight`: reads the command line, starts one thing, turns its end into an exit code.
+
+use clap::Parser;
+use sennight::cli::{CatalogueArgs, Cli, Command, GenerateArgs, OperatorArgs, WorkArgs};
+use sennight::controller::operate;
+use sennight::domain::job::{EXIT_OK, EXIT_REFUSED, EXIT_RETRY};
+use sennight::telemetry::{LogFormat, init_logging};
+use std::process::ExitCode;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info};
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let code = match Cli::parse().command {
+        Command::Operator(args) => operator(*args).await,
+        Command::Dump(args) => work("dump", args).await,
+        Command::Verify(args) => work("verify", args).await,
+        Command::Preflight(args) => work("preflight", args).await,
+        Command::Prepare(args) => work("prepare", args).await,
+        Command::Cutover(args) => work("cutover", args).await,
+        Command::Export(args) => work("export", args).await,
+        Command::Catalogue(args) => catalogue(args).await,
+        Command::Generate(args) => generate(&args),
+        Command::Version => version(),
+    };
+    ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX))
+}
+
+/// Exit 0 after SIGTERM; 1 to be started anew; 3 for settings that no restart mends.
+async fn operator(args: OperatorArgs) -> i32 {
+    init_logging(LogFormat::Json);
+    let settings = match args.resolve(rand::random()) {
+        Ok(settings) => settings,
+        Err(error) => return refuse(&error),
+    };
+    let stop = CancellationToken::new();
+    if let Err(error) = stop_on_signal(&stop) {
+        return refuse(&error);
+    }
+    match operate(settings, stop).await {
+        Ok(()) => EXIT_OK,
+        Err(error) => {
+            error!(%error, "the operator ends");
+            EXIT_RETRY
+        }
+    }
+}
+
+fn stop_on_signal(stop: &CancellationToken) -> std::io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let stop = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        info!("asked to stop");
+        stop.cancel();
+    });
+    Ok(())
+}
+
+fn refuse(error: &dyn std::error::Error) -> i32 {
+    error!(%error, "refused");
+    EXIT_REFUSED
+}

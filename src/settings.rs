@@ -2,6 +2,9 @@
 //! environment.
 
 use crate::controller::lease::Terms;
+use crate::controller::worker_job::PodDefaults;
+use k8s_openapi::api::core::v1::ResourceRequirements;
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -88,10 +91,28 @@ pub struct WorkerSettings {
     pub requests: BTreeMap<String, String>,
     /// Resource limits.
     pub limits: BTreeMap<String, String>,
-    /// Nodes to run on.
-    pub node_selector: BTreeMap<String, String>,
     /// Finished Jobs are removed after this.
     pub ttl: Duration,
+}
+
+impl WorkerSettings {
+    /// What the Job builder needs of them.
+    pub fn pod_defaults(&self) -> PodDefaults {
+        let quantities = |map: &BTreeMap<String, String>| {
+            Some(map.iter().map(|(key, value)| (key.clone(), Quantity(value.clone()))).collect())
+        };
+        PodDefaults {
+            image: self.image.clone(),
+            pull_policy: self.pull_policy.clone(),
+            pull_secrets: self.pull_secrets.clone(),
+            resources: ResourceRequirements {
+                requests: quantities(&self.requests),
+                limits: quantities(&self.limits),
+                ..ResourceRequirements::default()
+            },
+            ttl_seconds: i32::try_from(self.ttl.as_secs()).unwrap_or(i32::MAX),
+        }
+    }
 }
 
 /// Deadlines and pauses.

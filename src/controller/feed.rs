@@ -1,0 +1,151 @@
+//! From a watch to a running controller: the same plumbing for each kind.
+
+use super::context::{Caches, Context, Timers};
+use super::observed::{Ailing, Failure, Outcome, error_policy, observed};
+use super::scopes::{Watched, cached};
+use super::wakeups::Wakeups;
+use crate::api::{BackupSchedule, BackupStorage, DatabaseServer, RestoreRequest};
+use crate::http::Readiness;
+use crate::settings::Watch;
+use chrono::Utc;
+use futures::stream::BoxStream;
+use futures::StreamExt;
+use kube::Client;
+use kube::runtime::controller::{Config, Error};
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::{Controller, watcher};
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+/// Objects of a watch are listed in pages of this many.
+const PAGE: u32 = 500;
+
+/// What drives one kind's controller: its cache, the stream that fills it, and its timer.
+pub struct Feed<K: Watched> {
+    cache: Store<K>,
+    changes: BoxStream<'static, Result<K, watcher::Error>>,
+    due: BoxStream<'static, ObjectRef<K>>,
+}
+
+impl<K: Watched> Feed<K> {
+    fn start(client: &Client, watched: &Watch) -> (Self, Store<K>, Wakeups<ObjectRef<K>>) {
+        let (cache, changes) = cached::<K>(client, watched, &watcher::Config::default().page_size(PAGE));
+        let (timer, due) = Wakeups::start(Utc::now);
+        let feed = Self {
+            cache: cache.clone(),
+            changes,
+            due: due.boxed(),
+        };
+        (feed, cache, timer)
+    }
+
+    /// Runs the kind's controller until `stop` and until its last reconcile is done. `wire` adds what else wakes it
+    /// (owned Jobs, referenced objects).
+    pub async fn run<E, F>(
+        self,
+        ctx: Arc<Context>,
+        stop: CancellationToken,
+        wire: impl FnOnce(Controller<K>) -> Controller<K>,
+        reconcile: fn(Arc<K>, Arc<Context>) -> F,
+    ) where
+        K: Ailing,
+        E: Failure + Sync,
+        F: Future<Output = Result<Outcome, E>> + Send + 'static,
+    {
+        let controller = Controller::for_stream(self.changes, self.cache)
+            .with_config(Config::default().concurrency(ctx.settings.concurrency))
+            .reconcile_on(self.due)
+            .graceful_shutdown_on(stop.cancelled_owned());
+        wire(controller)
+            .run(
+                move |object, ctx| observed(object, ctx, reconcile),
+                |object, error, ctx| error_policy(&*object, error, ctx.now()),
+                ctx,
+            )
+            .for_each(|step| async move {
+                match step {
+                    // A failed reconcile has been told by its observer.
+                    Ok(_) | Err(Error::ReconcilerFailed(..)) => {}
+                    // It was deleted while its turn came.
+                    Err(Error::ObjectNotFound(gone)) => debug!(object = %gone, "gone"),
+                    Err(error) => warn!(%error, kind = %K::kind(&()), "the watch stumbled; it goes on"),
+                }
+            })
+            .await;
+    }
+
+    /// Keeps the cache filled for others, without a controller.
+    pub async fn drain(mut self, stop: CancellationToken) {
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                change = self.changes.next() => match change {
+                    Some(Ok(_)) => {}
+                    Some(Err(error)) => warn!(%error, kind = %K::kind(&()), "the watch stumbled; it goes on"),
+                    None => return,
+                }
+            }
+        }
+    }
+
+    fn gate(&self, readiness: &Readiness) {
+        let what = format!("the list of {}s", K::kind(&()));
+        readiness.expect(what.clone());
+        let (cache, readiness) = (self.cache.clone(), readiness.clone());
+        tokio::spawn(async move {
+            if cache.wait_until_ready().await.is_ok() {
+                readiness.done(&what);
+            }
+        });
+    }
+}
+
+/// The feeds of our kinds.
+pub struct Feeds {
+    /// BackupStorages.
+    pub storages: Feed<BackupStorage>,
+    /// DatabaseServers.
+    pub servers: Feed<DatabaseServer>,
+    /// BackupSchedules.
+    pub schedules: Feed<BackupSchedule>,
+    /// RestoreRequests.
+    pub requests: Feed<RestoreRequest>,
+}
+
+impl Feeds {
+    /// Starts the watches; nothing is asked before somebody runs or drains them.
+    pub fn start(client: &Client, watched: &Watch) -> (Self, Caches, Timers) {
+        let (storages, storages_cache, storages_timer) = Feed::start(client, watched);
+        let (servers, servers_cache, servers_timer) = Feed::start(client, watched);
+        let (schedules, schedules_cache, schedules_timer) = Feed::start(client, watched);
+        let (requests, requests_cache, requests_timer) = Feed::start(client, watched);
+        let caches = Caches {
+            storages: storages_cache,
+            servers: servers_cache,
+            schedules: schedules_cache,
+            requests: requests_cache,
+        };
+        let timers = Timers {
+            storages: storages_timer,
+            servers: servers_timer,
+            schedules: schedules_timer,
+            requests: requests_timer,
+        };
+        let feeds = Self {
+            storages,
+            servers,
+            schedules,
+            requests,
+        };
+        (feeds, caches, timers)
+    }
+
+    /// Ready only once every cache is filled.
+    pub fn gate(&self, readiness: &Readiness) {
+        self.storages.gate(readiness);
+        self.servers.gate(readiness);
+        self.schedules.gate(readiness);
+        self.requests.gate(readiness);
+    }
+}

@@ -1,0 +1,185 @@
+//! The operator: leads, watches, reconciles. One room a kind; this page starts them and ends them in order.
+
+pub mod clients;
+pub mod context;
+pub mod feed;
+pub mod lease;
+pub mod observed;
+pub mod scopes;
+pub mod server;
+pub mod storage;
+pub mod stores;
+pub mod verbs;
+pub mod wakeups;
+pub mod worker_job;
+
+use crate::api::{BackupSchedule, BackupStorage, DatabaseServer, ExportProfile, RestoreRequest};
+use crate::http::{self, Readiness};
+use crate::settings::Settings;
+use crate::telemetry::Metrics;
+use clients::Clients;
+use context::Context;
+use feed::Feeds;
+use lease::{Candidate, LeaseError};
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+/// Longest time that running reconciles get after SIGTERM; below a pod's usual 30 s.
+const DRAIN: Duration = Duration::from_secs(20);
+/// Pause between two looks for CRDs.
+const CRD_RETRY: Duration = Duration::from_secs(2);
+const CRDS: &str = "CustomResourceDefinitions";
+
+/// Why the operator ended.
+#[derive(Debug, thiserror::Error)]
+pub enum OperatorError {
+    /// No client could be made of the kubeconfig or the pod's service account.
+    #[error("cannot reach Kubernetes: {0}; run in a pod with a service account, or set KUBECONFIG")]
+    Config(#[from] kube::config::InferConfigError),
+    /// The client's TLS or proxy settings.
+    #[error("cannot make a Kubernetes client: {0}")]
+    Client(#[source] kube::Error),
+    /// The port is taken, or forbidden.
+    #[error("cannot listen on {address}: {source}; choose another --metrics-addr")]
+    Listen {
+        /// The address.
+        address: std::net::SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Another process leads now.
+    #[error(transparent)]
+    Lease(#[from] LeaseError),
+    /// A controller's stream came to an end that nobody asked for.
+    #[error("a controller ended by itself; the process ends and starts over")]
+    ControllerEnded,
+}
+
+/// Runs the operator until `stop` (then `Ok`) or until it must not go on (then the process has to end at once).
+pub async fn operate(settings: Settings, stop: CancellationToken) -> Result<(), OperatorError> {
+    let config = kube::Config::infer().await?;
+    let leading = CancellationToken::new();
+    let clients = Clients::new(&config, &leading).map_err(OperatorError::Client)?;
+    let (metrics, registry) = Metrics::new();
+    let readiness = Readiness::default();
+    readiness.expect(CRDS);
+    let address = settings.metrics_addr;
+    let listener = http::bind(address)
+        .await
+        .map_err(|source| OperatorError::Listen { address, source })?;
+    if let Ok(address) = listener.local_addr() {
+        info!(%address, "serving /livez, /readyz and /metrics");
+    }
+    let served = CancellationToken::new();
+    let guard = served.clone().drop_guard();
+    let server = tokio::spawn(http::serve(listener, readiness.clone(), Arc::new(registry), served));
+    let ended = lead(Arc::new(settings), clients, metrics, readiness, leading, stop).await;
+    drop(guard);
+    if let Ok(Err(error)) = server.await {
+        warn!(%error, "the HTTP server ended");
+    }
+    ended
+}
+
+async fn lead(
+    settings: Arc<Settings>,
+    clients: Clients,
+    metrics: Metrics,
+    readiness: Readiness,
+    leading: CancellationToken,
+    stop: CancellationToken,
+) -> Result<(), OperatorError> {
+    if !crds_served(&clients, &settings, &stop).await {
+        return Ok(());
+    }
+    readiness.done(CRDS);
+    let (namespace, name) = (&settings.namespace, &settings.lease_name);
+    let mut candidate = Candidate::new(clients.lease.clone(), namespace, name, &settings.identity, settings.lease);
+    if !candidate.acquire(&stop).await {
+        return Ok(());
+    }
+    info!(identity = %settings.identity, "leading");
+    metrics.leader.set(1);
+
+    let drained = CancellationToken::new();
+    let work = work(settings, clients, metrics.clone(), readiness, stop);
+    let held = candidate.hold(&drained);
+    tokio::pin!(work, held);
+    // The Lease is renewed until the last reconcile is done: nobody else begins while this process still writes.
+    let ended = tokio::select! {
+        ended = &mut work => {
+            drained.cancel();
+            ended.and(held.await.map_err(OperatorError::from))
+        }
+        lost = &mut held => lost.map_err(OperatorError::from),
+    };
+    leading.cancel();
+    metrics.leader.set(0);
+    if ended.is_ok() {
+        candidate.release().await;
+    }
+    ended
+}
+
+/// Runs every controller until `stop`, then until each has finished what it was doing, at most [`DRAIN`].
+async fn work(
+    settings: Arc<Settings>,
+    clients: Clients,
+    metrics: Metrics,
+    readiness: Readiness,
+    stop: CancellationToken,
+) -> Result<(), OperatorError> {
+    let (feeds, caches, timers) = Feeds::start(&clients.watch, &settings.watch);
+    feeds.gate(&readiness);
+    let ctx = Arc::new(Context::new(clients, settings, metrics, caches, timers));
+    let mut rooms = JoinSet::new();
+    rooms.spawn(storage::run(feeds.storages, ctx.clone(), stop.clone()));
+    rooms.spawn(server::run(feeds.servers, ctx.clone(), stop.clone()));
+    rooms.spawn(feeds.schedules.drain(stop.clone()));
+    rooms.spawn(feeds.requests.drain(stop.clone()));
+    tokio::select! {
+        () = stop.cancelled() => {}
+        _ = rooms.join_next() => if !stop.is_cancelled() {
+            return Err(OperatorError::ControllerEnded);
+        }
+    }
+    info!("stopping: no new reconcile starts");
+    let drain = async { while rooms.join_next().await.is_some() {} };
+    if tokio::time::timeout(DRAIN, drain).await.is_err() {
+        warn!("reconciles were still running after {DRAIN:?}; they are cut off");
+    }
+    Ok(())
+}
+
+/// Waits until the API server serves every kind of ours; `false` when `stop` came first.
+async fn crds_served(clients: &Clients, settings: &Settings, stop: &CancellationToken) -> bool {
+    let scope = settings.watch.scopes().into_iter().next().flatten();
+    loop {
+        let missing = [
+            missing::<BackupStorage>(clients, scope).await,
+            missing::<DatabaseServer>(clients, scope).await,
+            missing::<BackupSchedule>(clients, scope).await,
+            missing::<RestoreRequest>(clients, scope).await,
+            missing::<ExportProfile>(clients, scope).await,
+        ];
+        let missing: Vec<String> = missing.into_iter().flatten().collect();
+        if missing.is_empty() {
+            return true;
+        }
+        warn!(missing = missing.join("; "), "waiting for CustomResourceDefinitions: install them with crds/ or the chart");
+        tokio::select! {
+            () = stop.cancelled() => return false,
+            () = tokio::time::sleep(CRD_RETRY) => {}
+        }
+    }
+}
+
+async fn missing<K: scopes::Watched>(clients: &Clients, scope: Option<&str>) -> Option<String> {
+    let one = kube::api::ListParams::default().limit(1);
+    let listed = scopes::api::<K>(&clients.lease, scope).list_metadata(&one).await;
+    listed.err().map(|error| format!("{}: {error}", K::kind(&())))
+}

@@ -1,0 +1,136 @@
+//! DatabaseServer: says whether the spec makes sense and how many schedules rest on it. Never connects to the server and
+//! never reads its Secrets: only worker pods do.
+
+mod validate;
+
+use super::context::Context;
+use super::feed::Feed;
+use super::observed::{Ailing, Failure, Outcome, Retry};
+use super::verbs::{VerbError, apply_status};
+use crate::api::conditions::{ServerCondition, find, set};
+use crate::api::{BackupSchedule, Condition, ConditionStatus, DatabaseServer, DatabaseServerStatus};
+use chrono::{DateTime, Utc};
+use kube::ResourceExt;
+use kube::api::Api;
+use kube::runtime::controller::Action;
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+use validate::ServerFault;
+
+/// Why a DatabaseServer's reconcile failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// The spec.
+    #[error(transparent)]
+    Fault(#[from] ServerFault),
+    /// The API server.
+    #[error(transparent)]
+    Verb(#[from] VerbError),
+}
+
+impl Failure for ServerError {
+    fn reason(&self) -> &'static str {
+        match self {
+            Self::Fault(fault) => fault.reason(),
+            Self::Verb(error) => error.reason(),
+        }
+    }
+
+    fn retry(&self) -> Retry {
+        match self {
+            Self::Fault(_) => Retry::OnChange,
+            Self::Verb(error) if error.is_conflict() => Retry::AtOnce,
+            Self::Verb(_) => Retry::Later,
+        }
+    }
+}
+
+impl Ailing for DatabaseServer {
+    fn ailing_since(&self) -> Option<DateTime<Utc>> {
+        let ready = find(&self.status.as_ref()?.conditions, ServerCondition::Ready)?;
+        ready.last_transition_time.filter(|_| !ready.is_true())
+    }
+}
+
+/// Runs the controller until `stop`.
+pub async fn run(feed: Feed<DatabaseServer>, ctx: Arc<Context>, stop: CancellationToken) {
+    feed.run(ctx, stop, |controller| controller, reconcile).await;
+}
+
+async fn reconcile(server: Arc<DatabaseServer>, ctx: Arc<Context>) -> Result<Outcome, ServerError> {
+    let checked = validate::check(&server.spec);
+    let schedules = ctx.caches.schedules.state_filter(|schedule| rests_on(schedule, &server));
+    let status = status(&server, &checked, &schedules, ctx.now());
+    let namespace = server.namespace().unwrap_or_default();
+    let api = Api::namespaced(ctx.clients.write.clone(), &namespace);
+    apply_status(&api, &*server, server.status.as_ref(), &status).await?;
+    checked?;
+    Ok(Outcome::Applied(Action::requeue(ctx.settings.timing.storage_interval)))
+}
+
+fn rests_on(schedule: &BackupSchedule, server: &DatabaseServer) -> bool {
+    schedule.namespace() == server.namespace() && schedule.spec.database.server_ref.name == server.name_any()
+}
+
+/// The whole status: counts come from the caches and may be a moment behind.
+fn status(
+    server: &DatabaseServer,
+    checked: &Result<(), ServerFault>,
+    schedules: &[Arc<BackupSchedule>],
+    now: DateTime<Utc>,
+) -> DatabaseServerStatus {
+    let mut status = server.status.clone().unwrap_or_default();
+    let ready = match checked {
+        Ok(()) => Condition::new(
+            ServerCondition::Ready,
+            ConditionStatus::True,
+            "SpecAccepted",
+            "the spec makes sense; every dump tells whether the server can be reached",
+        ),
+        Err(fault) => Condition::new(ServerCondition::Ready, false, fault.reason(), fault.to_string()),
+    };
+    set(&mut status.conditions, ready.observed(server.metadata.generation), now);
+    let dumping = schedules
+        .iter()
+        .filter(|schedule| schedule.status.as_ref().is_some_and(|status| status.active_job.is_some()));
+    status.observed_generation = server.metadata.generation;
+    status.active_dumps = i32::try_from(dumping.count()).ok();
+    status.schedules = i32::try_from(schedules.len()).ok();
+    status
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn server(engine: &str) -> DatabaseServer {
+        serde_json::from_value(json!({
+            "apiVersion": "sennight.dev/v1alpha1", "kind": "DatabaseServer",
+            "metadata": {"name": "s", "namespace": "n", "generation": 3},
+            "spec": {"engine": engine, "host": "db", "dumpCredentialsSecretRef": {"name": "dump"}}
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn an_unchanged_server_gets_an_equal_status_however_late_it_is() {
+        let mut server = server("PostgreSQL");
+        let checked = validate::check(&server.spec);
+        let first = status(&server, &checked, &[], DateTime::UNIX_EPOCH);
+        assert_eq!(first.observed_generation, Some(3));
+        server.status = Some(first.clone());
+        assert_eq!(status(&server, &checked, &[], Utc::now()), first);
+        assert_eq!(server.ailing_since(), None);
+    }
+
+    #[test]
+    fn a_server_that_cannot_be_dumped_says_so_in_its_condition() {
+        let mut server = server("MySQL");
+        let checked = validate::check(&server.spec);
+        server.status = Some(status(&server, &checked, &[], DateTime::UNIX_EPOCH));
+        let ready = find(&server.status.as_ref().unwrap().conditions, ServerCondition::Ready).unwrap();
+        assert_eq!((ready.status, ready.reason.as_str()), (ConditionStatus::False, "EngineNotSupported"));
+        assert_eq!(server.ailing_since(), Some(DateTime::UNIX_EPOCH));
+    }
+}

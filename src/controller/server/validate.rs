@@ -1,0 +1,60 @@
+//! What makes a DatabaseServer's spec unusable although the API server took it. Pure.
+
+use crate::api::DatabaseServerSpec;
+use crate::api::common::{Engine, TlsMode};
+
+/// What is wrong with a spec. The variant's name is the condition's reason.
+#[derive(Debug, PartialEq, Eq, thiserror::Error, strum::IntoStaticStr)]
+pub enum ServerFault {
+    /// The engine is planned, not built.
+    #[error("spec.engine {0} cannot be dumped yet, only PostgreSQL can: docs/status.md says what is built")]
+    EngineNotSupported(Engine),
+    /// A client certificate without TLS would never be sent.
+    #[error("spec.tls.mode is Disable, so spec.tls.{0} would never be used: choose VerifyFull, or remove it")]
+    TlsDisabled(&'static str),
+}
+
+impl ServerFault {
+    /// Reason in CamelCase.
+    pub fn reason(&self) -> &'static str {
+        self.into()
+    }
+}
+
+/// The first thing that is wrong.
+pub fn check(spec: &DatabaseServerSpec) -> Result<(), ServerFault> {
+    match spec.engine {
+        Engine::PostgreSQL => {}
+        Engine::MySQL | Engine::MariaDB => return Err(ServerFault::EngineNotSupported(spec.engine)),
+    }
+    if spec.tls.mode == TlsMode::Disable {
+        if spec.tls.ca_secret_ref.is_some() {
+            return Err(ServerFault::TlsDisabled("caSecretRef"));
+        }
+        if spec.tls.client_cert_secret_ref.is_some() {
+            return Err(ServerFault::TlsDisabled("clientCertSecretRef"));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_spec_that_can_never_work_is_refused_with_the_way_out() {
+        let spec = |engine: &str, tls: serde_json::Value| {
+            serde_json::from_value::<DatabaseServerSpec>(json!({
+                "engine": engine, "host": "db", "tls": tls, "dumpCredentialsSecretRef": {"name": "dump"}
+            }))
+            .unwrap()
+        };
+        assert_eq!(check(&spec("PostgreSQL", json!({}))), Ok(()));
+        assert_eq!(check(&spec("PostgreSQL", json!({"mode": "Disable"}))), Ok(()));
+        assert_eq!(check(&spec("MariaDB", json!({}))).unwrap_err().reason(), "EngineNotSupported");
+        let fault = check(&spec("PostgreSQL", json!({"mode": "Disable", "caSecretRef": {"name": "ca"}}))).unwrap_err();
+        assert!(fault.to_string().contains("caSecretRef"), "{fault}");
+    }
+}

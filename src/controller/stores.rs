@@ -1,0 +1,222 @@
+//! Open stores, one a BackupStorage: the Secret is read with the operator's own rights, kept no longer than a minute
+//! without looking whether it was rotated, and never printed.
+
+use super::verbs::VerbError;
+use crate::api::{BackupStorage, BackupStorageSpec};
+use crate::domain::target::{Capabilities, ServerSideEncryption, StorageTarget};
+use crate::store::{Access, Credentials, Store, StoreError};
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::Api;
+use kube::{Client, ResourceExt};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// A rotated Secret is noticed this soon.
+const SECRET_AGE: Duration = Duration::from_mins(1);
+
+/// Why a BackupStorage cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// A Secret that is not there.
+    #[error("spec.{field} names Secret {name:?}, which is not in namespace {namespace:?}: create it, or name another")]
+    SecretMissing {
+        /// The field that names it.
+        field: &'static str,
+        /// The Secret.
+        name: String,
+        /// Where it should be.
+        namespace: String,
+    },
+    /// A key that is not in a Secret, or is empty.
+    #[error("Secret {name:?}, named by spec.{field}, has no key {key:?}: add it")]
+    SecretKeyMissing {
+        /// The field that names the Secret.
+        field: &'static str,
+        /// The Secret.
+        name: String,
+        /// The key.
+        key: String,
+    },
+    /// The API server did not give the Secret.
+    #[error(transparent)]
+    Secret(#[from] VerbError),
+    /// The store's settings make no client.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl OpenError {
+    /// Reason for conditions, Events and metrics.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::SecretMissing { .. } => "SecretMissing",
+            Self::SecretKeyMissing { .. } => "SecretKeyMissing",
+            Self::Secret(error) => error.reason(),
+            Self::Store(error) => error.reason(),
+        }
+    }
+}
+
+/// A BackupStorage as the domain knows it, without credentials: the operator adds them in memory, a worker pod by mounts.
+pub fn target(spec: &BackupStorageSpec, capabilities: Capabilities) -> StorageTarget {
+    StorageTarget {
+        bucket: spec.bucket.clone(),
+        prefix: spec.prefix.clone(),
+        region: spec.region.clone(),
+        endpoint: spec.endpoint.clone(),
+        force_path_style: spec.force_path_style,
+        ca_file: None,
+        credentials_dir: None,
+        encryption: spec.encryption.as_ref().map(|encryption| ServerSideEncryption {
+            algorithm: encryption.algorithm.to_string(),
+            kms_key_id: encryption.kms_key_id.clone(),
+        }),
+        capabilities,
+    }
+}
+
+/// What the last probe found; what AWS can do before the first.
+pub fn capabilities(storage: &BackupStorage) -> Capabilities {
+    storage
+        .status
+        .as_ref()
+        .and_then(|status| status.capabilities)
+        .map_or_else(Capabilities::default, |found| Capabilities {
+            tagging: found.tagging,
+            lifecycle: found.lifecycle,
+            conditional_put: found.conditional_put,
+            checksums: found.checksums,
+            versioning: found.versioning,
+        })
+}
+
+struct Open {
+    target: StorageTarget,
+    secrets: Vec<(String, Option<String>)>,
+    checked: Instant,
+    store: Store,
+}
+
+type Slot = Arc<tokio::sync::Mutex<Option<Open>>>;
+
+/// The cache.
+pub struct Stores {
+    client: Client,
+    slots: Mutex<HashMap<String, Slot>>,
+}
+
+impl Stores {
+    /// An empty cache that reads Secrets through `client`.
+    pub fn new(client: Client) -> Self {
+        Self {
+            client,
+            slots: Mutex::default(),
+        }
+    }
+
+    /// The store of a BackupStorage, opened anew when its spec, its capabilities or its Secrets have changed. No request
+    /// is made to the store itself.
+    pub async fn open(&self, storage: &BackupStorage) -> Result<Store, OpenError> {
+        let slot = self.slot(&storage.uid().unwrap_or_default());
+        let mut open = slot.lock().await;
+        let target = target(&storage.spec, capabilities(storage));
+        if let Some(open) = &*open
+            && open.target == target
+            && open.checked.elapsed() < SECRET_AGE
+        {
+            return Ok(open.store.clone());
+        }
+        let (access, secrets) = self.access(storage).await?;
+        let checked = Instant::now();
+        let store = match open.take() {
+            Some(old) if old.target == target && old.secrets == secrets => old.store,
+            _ => Store::with_access(&target, access).await?,
+        };
+        *open = Some(Open {
+            target,
+            secrets,
+            checked,
+            store: store.clone(),
+        });
+        Ok(store)
+    }
+
+    /// Forgets what is known of a BackupStorage, so that the next use reads its Secrets again.
+    pub fn forget(&self, uid: &str) {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
+    }
+
+    fn slot(&self, uid: &str) -> Slot {
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        slots.entry(uid.to_owned()).or_default().clone()
+    }
+
+    /// Credentials and CA, and the versions of the Secrets that they came from.
+    async fn access(&self, storage: &BackupStorage) -> Result<(Access, Vec<(String, Option<String>)>), OpenError> {
+        let namespace = storage.namespace().unwrap_or_default();
+        let mut access = Access::default();
+        let mut secrets = Vec::new();
+        if let Some(reference) = &storage.spec.credentials_secret_ref {
+            let (secret, values) = self.secret(&namespace, "credentialsSecretRef", &reference.name).await?;
+            access.credentials = Some(Credentials::new(
+                &values.text("AWS_ACCESS_KEY_ID")?,
+                &values.text("AWS_SECRET_ACCESS_KEY")?,
+                values.text("AWS_SESSION_TOKEN").ok().as_deref(),
+            ));
+            secrets.push(secret);
+        }
+        if let Some(reference) = &storage.spec.ca_bundle {
+            let (secret, values) = self.secret(&namespace, "caBundle", &reference.name).await?;
+            access.ca_bundle = Some(values.text(&reference.key)?.into_bytes());
+            secrets.push(secret);
+        }
+        Ok((access, secrets))
+    }
+
+    async fn secret(
+        &self,
+        namespace: &str,
+        field: &'static str,
+        name: &str,
+    ) -> Result<((String, Option<String>), Values), OpenError> {
+        let api: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
+        let read = api
+            .get_opt(name)
+            .await
+            .map_err(|source| VerbError::new::<Secret>("read", Some(namespace), name, source))?;
+        let secret = read.ok_or_else(|| OpenError::SecretMissing {
+            field,
+            name: name.to_owned(),
+            namespace: namespace.to_owned(),
+        })?;
+        let version = secret.resource_version();
+        let values = Values {
+            field,
+            name: name.to_owned(),
+            secret,
+        };
+        Ok(((name.to_owned(), version), values))
+    }
+}
+
+/// A Secret's values. Has no Debug on purpose.
+struct Values {
+    field: &'static str,
+    name: String,
+    secret: Secret,
+}
+
+impl Values {
+    fn text(&self, key: &str) -> Result<String, OpenError> {
+        let value = self.secret.data.as_ref().and_then(|data| data.get(key));
+        value
+            .and_then(|bytes| String::from_utf8(bytes.0.clone()).ok())
+            .filter(|text| !text.trim().is_empty())
+            .ok_or_else(|| OpenError::SecretKeyMissing {
+                field: self.field,
+                name: self.name.clone(),
+                key: key.to_owned(),
+            })
+    }
+}
