@@ -1,7 +1,7 @@
 //! `sennight`: reads the command line, starts one thing, turns its end into an exit code.
 
 use clap::Parser;
-use sennight::cli::{CatalogueArgs, Cli, Command, GenerateArgs, OperatorArgs, WorkArgs};
+use sennight::cli::{Cli, Command, OperatorArgs};
 use sennight::controller::operate;
 use sennight::domain::job::{EXIT_OK, EXIT_REFUSED, EXIT_RETRY};
 use sennight::telemetry::{LogFormat, init_logging};
@@ -14,14 +14,6 @@ use tracing::{error, info};
 async fn main() -> ExitCode {
     let code = match Cli::parse().command {
         Command::Operator(args) => operator(*args).await,
-        Command::Dump(args) => work("dump", args).await,
-        Command::Verify(args) => work("verify", args).await,
-        Command::Preflight(args) => work("preflight", args).await,
-        Command::Prepare(args) => work("prepare", args).await,
-        Command::Cutover(args) => work("cutover", args).await,
-        Command::Export(args) => work("export", args).await,
-        Command::Catalogue(args) => catalogue(args).await,
-        Command::Generate(args) => generate(&args),
         Command::Version => version(),
     };
     ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX))
@@ -65,4 +57,11 @@ fn stop_on_signal(stop: &CancellationToken) -> std::io::Result<()> {
 fn refuse(error: &dyn std::error::Error) -> i32 {
     error!(%error, "refused");
     EXIT_REFUSED
+}
+
+/// On standard output, for scripts.
+#[allow(clippy::print_stdout, reason = "this is what was asked for")]
+fn version() -> i32 {
+    println!("sennight {}", env!("CARGO_PKG_VERSION"));
+    EXIT_OK
 }

@@ -1,5 +1,6 @@
 //! What every reconcile may use: clients, settings, the clock, caches, timers, stores. Nothing here decides anything.
 
+use super::authority::Authority;
 use super::clients::Clients;
 use super::observed::Observer;
 use super::stores::Stores;
@@ -56,6 +57,8 @@ pub struct Context {
     pub timers: Timers,
     /// Open stores, one a BackupStorage.
     pub stores: Stores,
+    /// Whether the gate stands, as last seen. Restores ask afresh.
+    pub authority: Authority,
 }
 
 impl Context {
@@ -69,6 +72,7 @@ impl Context {
         Self {
             observer: Observer::new(metrics.clone(), recorder),
             stores: Stores::new(clients.write.clone()),
+            authority: Authority::default(),
             now: Utc::now,
             clients,
             settings,

@@ -165,7 +165,8 @@ impl Candidate {
         }
         spec.holder_identity = Some(String::new());
         spec.lease_duration_seconds = Some(1);
-        let put = self.api.replace(&self.name, &PostParams::default(), &lease);
+        let params = PostParams::default();
+        let put = self.api.replace(&self.name, &params, &lease);
         match tokio::time::timeout(self.terms.retry_period, put).await {
             Ok(Ok(_)) => info!(lease = %self.name, "gave the Lease back"),
             Ok(Err(error)) => warn!(%error, lease = %self.name, "could not give the Lease back; it runs out by itself"),

@@ -1,5 +1,6 @@
 //! The operator: leads, watches, reconciles. One room a kind; this page starts them and ends them in order.
 
+pub mod authority;
 pub mod clients;
 pub mod context;
 pub mod feed;
@@ -105,24 +106,36 @@ async fn lead(
     info!(identity = %settings.identity, "leading");
     metrics.leader.set(1);
 
-    let drained = CancellationToken::new();
-    let work = work(settings, clients, metrics.clone(), readiness, stop);
-    let held = candidate.hold(&drained);
-    tokio::pin!(work, held);
-    // The Lease is renewed until the last reconcile is done: nobody else begins while this process still writes.
-    let ended = tokio::select! {
-        ended = &mut work => {
-            drained.cancel();
-            ended.and(held.await.map_err(OperatorError::from))
-        }
-        lost = &mut held => lost.map_err(OperatorError::from),
-    };
+    let ended = work_while_leading(&mut candidate, settings, clients, metrics.clone(), readiness, stop).await;
     leading.cancel();
     metrics.leader.set(0);
     if ended.is_ok() {
         candidate.release().await;
     }
     ended
+}
+
+/// Works until `stop`. The Lease is renewed until the last reconcile is done: nobody else begins while this process still
+/// writes.
+async fn work_while_leading(
+    candidate: &mut Candidate,
+    settings: Arc<Settings>,
+    clients: Clients,
+    metrics: Metrics,
+    readiness: Readiness,
+    stop: CancellationToken,
+) -> Result<(), OperatorError> {
+    let drained = CancellationToken::new();
+    let work = work(settings, clients, metrics, readiness, stop);
+    let held = candidate.hold(&drained);
+    tokio::pin!(work, held);
+    tokio::select! {
+        ended = &mut work => {
+            drained.cancel();
+            ended.and(held.await.map_err(OperatorError::from))
+        }
+        lost = &mut held => lost.map_err(OperatorError::from),
+    }
 }
 
 /// Runs every controller until `stop`, then until each has finished what it was doing, at most [`DRAIN`].

@@ -8,7 +8,7 @@ use crate::store::{Access, Credentials, Store, StoreError};
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::Api;
 use kube::{Client, ResourceExt};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -100,10 +100,15 @@ struct Open {
 
 type Slot = Arc<tokio::sync::Mutex<Option<Open>>>;
 
+/// What is known of a bucket's rules, behind the lock that makes one writer of all storages in it: by the beginning of a
+/// storage's rule ids, the rules that the store refuses.
+pub type Bucket = Arc<tokio::sync::Mutex<BTreeMap<String, BTreeSet<String>>>>;
+
 /// The cache.
 pub struct Stores {
     client: Client,
     slots: Mutex<HashMap<String, Slot>>,
+    buckets: Mutex<HashMap<(Option<String>, String), Bucket>>,
 }
 
 impl Stores {
@@ -112,6 +117,7 @@ impl Stores {
         Self {
             client,
             slots: Mutex::default(),
+            buckets: Mutex::default(),
         }
     }
 
@@ -145,6 +151,12 @@ impl Stores {
     /// Forgets what is known of a BackupStorage, so that the next use reads its Secrets again.
     pub fn forget(&self, uid: &str) {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
+    }
+
+    /// The lock of a bucket, named by endpoint and bucket.
+    pub fn bucket(&self, place: (Option<String>, String)) -> Bucket {
+        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        buckets.entry(place).or_default().clone()
     }
 
     fn slot(&self, uid: &str) -> Slot {
