@@ -7,7 +7,9 @@ use std::sync::{Mutex, PoisonError};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, strum::IntoStaticStr)]
 pub enum AuthorityFault {
     /// A policy or binding is not there.
-    #[error("{kind} {name} is missing, so anybody could approve or pay: install it (config/ or the chart); no restore runs until then")]
+    #[error(
+        "{kind} {name} is missing, so anybody could approve or pay: install it (config/ or the chart); no restore runs until then"
+    )]
     PolicyMissing {
         /// Kind of the object.
         kind: String,
@@ -15,7 +17,9 @@ pub enum AuthorityFault {
         name: String,
     },
     /// A policy or binding is not as shipped.
-    #[error("{kind} {name} is not the one that this version ships ({difference}): install it again; no restore runs until then")]
+    #[error(
+        "{kind} {name} is not the one that this version ships ({difference}): install it again; no restore runs until then"
+    )]
     PolicyChanged {
         /// Kind of the object.
         kind: String,
@@ -25,7 +29,9 @@ pub enum AuthorityFault {
         difference: String,
     },
     /// The API server took what it should have refused.
-    #[error("a forged {what} was not refused by the admission policies (dry run): somebody has weakened them, or they are not in force yet; no restore runs until then")]
+    #[error(
+        "a forged {what} was not refused by the admission policies (dry run): somebody has weakened them, or they are not in force yet; no restore runs until then"
+    )]
     ForgeryAccepted {
         /// What was forged.
         what: String,

@@ -64,10 +64,8 @@ pub struct Context {
 impl Context {
     /// Puts a context together; nothing is sent.
     pub fn new(clients: Clients, settings: Arc<Settings>, metrics: Metrics, caches: Caches, timers: Timers) -> Self {
-        let reporter = Reporter {
-            controller: "sennight.dev/operator".to_owned(),
-            instance: Some(settings.identity.clone()),
-        };
+        let reporter =
+            Reporter { controller: "sennight.dev/operator".to_owned(), instance: Some(settings.identity.clone()) };
         let recorder = Recorder::new(clients.write.clone(), reporter);
         Self {
             observer: Observer::new(metrics.clone(), recorder),

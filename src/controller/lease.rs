@@ -79,9 +79,7 @@ pub fn decide(now: Instant, seen: Option<&Seen>, me: &str) -> Step {
 #[derive(Debug, thiserror::Error)]
 pub enum LeaseError {
     /// Renewing failed for too long, or somebody else took it.
-    #[error(
-        "the Lease {namespace}/{name} was lost: not renewed within {deadline:?}; the process ends and starts over"
-    )]
+    #[error("the Lease {namespace}/{name} was lost: not renewed within {deadline:?}; the process ends and starts over")]
     Lost {
         /// Namespace of the Lease.
         namespace: String,

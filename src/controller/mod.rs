@@ -8,7 +8,6 @@ pub mod lease;
 pub mod observed;
 pub mod scopes;
 pub mod server;
-pub mod storage;
 pub mod stores;
 pub mod verbs;
 pub mod wakeups;
@@ -69,9 +68,7 @@ pub async fn operate(settings: Settings, stop: CancellationToken) -> Result<(), 
     let readiness = Readiness::default();
     readiness.expect(CRDS);
     let address = settings.metrics_addr;
-    let listener = http::bind(address)
-        .await
-        .map_err(|source| OperatorError::Listen { address, source })?;
+    let listener = http::bind(address).await.map_err(|source| OperatorError::Listen { address, source })?;
     if let Ok(address) = listener.local_addr() {
         info!(%address, "serving /livez, /readyz and /metrics");
     }
@@ -150,7 +147,7 @@ async fn work(
     feeds.gate(&readiness);
     let ctx = Arc::new(Context::new(clients, settings, metrics, caches, timers));
     let mut rooms = JoinSet::new();
-    rooms.spawn(storage::run(feeds.storages, ctx.clone(), stop.clone()));
+    rooms.spawn(feeds.storages.drain(stop.clone()));
     rooms.spawn(server::run(feeds.servers, ctx.clone(), stop.clone()));
     rooms.spawn(feeds.schedules.drain(stop.clone()));
     rooms.spawn(feeds.requests.drain(stop.clone()));
@@ -183,7 +180,10 @@ async fn crds_served(clients: &Clients, settings: &Settings, stop: &Cancellation
         if missing.is_empty() {
             return true;
         }
-        warn!(missing = missing.join("; "), "waiting for CustomResourceDefinitions: install them with crds/ or the chart");
+        warn!(
+            missing = missing.join("; "),
+            "waiting for CustomResourceDefinitions: install them with crds/ or the chart"
+        );
         tokio::select! {
             () = stop.cancelled() => return false,
             () = tokio::time::sleep(CRD_RETRY) => {}

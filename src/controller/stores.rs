@@ -78,17 +78,15 @@ pub fn target(spec: &BackupStorageSpec, capabilities: Capabilities) -> StorageTa
 
 /// What the last probe found; what AWS can do before the first.
 pub fn capabilities(storage: &BackupStorage) -> Capabilities {
-    storage
-        .status
-        .as_ref()
-        .and_then(|status| status.capabilities)
-        .map_or_else(Capabilities::default, |found| Capabilities {
+    storage.status.as_ref().and_then(|status| status.capabilities).map_or_else(Capabilities::default, |found| {
+        Capabilities {
             tagging: found.tagging,
             lifecycle: found.lifecycle,
             conditional_put: found.conditional_put,
             checksums: found.checksums,
             versioning: found.versioning,
-        })
+        }
+    })
 }
 
 struct Open {
@@ -114,11 +112,7 @@ pub struct Stores {
 impl Stores {
     /// An empty cache that reads Secrets through `client`.
     pub fn new(client: Client) -> Self {
-        Self {
-            client,
-            slots: Mutex::default(),
-            buckets: Mutex::default(),
-        }
+        Self { client, slots: Mutex::default(), buckets: Mutex::default() }
     }
 
     /// The store of a BackupStorage, opened anew when its spec, its capabilities or its Secrets have changed. No request
@@ -139,12 +133,7 @@ impl Stores {
             Some(old) if old.target == target && old.secrets == secrets => old.store,
             _ => Store::with_access(&target, access).await?,
         };
-        *open = Some(Open {
-            target,
-            secrets,
-            checked,
-            store: store.clone(),
-        });
+        *open = Some(Open { target, secrets, checked, store: store.clone() });
         Ok(store)
     }
 
@@ -203,11 +192,7 @@ impl Stores {
             namespace: namespace.to_owned(),
         })?;
         let version = secret.resource_version();
-        let values = Values {
-            field,
-            name: name.to_owned(),
-            secret,
-        };
+        let values = Values { field, name: name.to_owned(), secret };
         Ok(((name.to_owned(), version), values))
     }
 }
