@@ -197,7 +197,9 @@ case ${1:-} in
   up) up ;;
   down)
     clean
-    log "node tier: down"
+    left=$(leftovers)
+    [ -z "$left" ] || die "the node tier left on this machine: $left"
+    log "node tier: down; nothing is left"
     ;;
   env) cat "$RUN/env" ;;
   import)
