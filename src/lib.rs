@@ -7,6 +7,7 @@ pub mod cli;
 pub mod controller;
 pub mod domain;
 pub mod engine;
+pub mod export;
 pub mod http;
 pub mod settings;
 pub mod store;

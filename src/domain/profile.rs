@@ -66,8 +66,9 @@ pub struct Format {
     pub multi_value_separator: String,
     /// Which cells get a `'` in front so that no spreadsheet runs them.
     pub formula_guard: FormulaGuard,
-    /// Records in a file before the next one starts.
-    pub max_rows_per_file: i64,
+    /// Records in a file before the next one starts; absent is one file, however long.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_rows_per_file: Option<i32>,
 }
 
 impl Default for Format {
@@ -84,7 +85,7 @@ impl Default for Format {
             date_time_format: "%d.%m.%Y %H:%M:%S".to_owned(),
             multi_value_separator: ";".to_owned(),
             formula_guard: FormulaGuard::Smart,
-            max_rows_per_file: 1_000_000,
+            max_rows_per_file: None,
         }
     }
 }
@@ -102,8 +103,10 @@ pub enum Quote {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Newline {
     /// `\n`
+    #[serde(rename = "LF")]
     Lf,
     /// `\r\n`
+    #[serde(rename = "CRLF")]
     CrLf,
 }
 
@@ -157,6 +160,9 @@ pub struct Entity {
     pub file: String,
     /// The table that has one row a record.
     pub table: TableName,
+    /// Column that identifies a record; `multi` refers to it.
+    #[serde(default = "default_key")]
+    pub key: String,
     /// The columns in the order of the file.
     pub columns: Vec<ColumnSpec>,
     /// Which rows are exported; all of these must hold.
@@ -167,13 +173,17 @@ pub struct Entity {
     pub multi: Option<Multi>,
 }
 
+fn default_key() -> String {
+    "id".to_owned()
+}
+
 /// One column of a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ColumnSpec {
     /// Column of the table.
     pub column: String,
-    /// Its header in the file; absent is the column's name as written here.
+    /// Its header in the file; absent is the column's name in capitals.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub header: Option<String>,
     /// A tenant without this column gets a file without it; otherwise the export is refused.
@@ -182,7 +192,7 @@ pub struct ColumnSpec {
     /// The cell is a yes or no, whatever its type.
     #[serde(default)]
     pub boolean: bool,
-    /// Adds a second column with the name behind the code or id.
+    /// The name behind the code or id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lookup: Option<LookupRef>,
 }
@@ -196,12 +206,22 @@ pub struct LookupRef {
     /// Fixed values of the key's leading columns; the cell is the last one.
     #[serde(default)]
     pub key: Vec<String>,
-    /// Header of the added column; absent is the column's header and `_LABEL`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub header: Option<String>,
+    /// Where the name goes.
+    #[serde(default)]
+    pub output: LookupOutput,
 }
 
-/// One condition on a column. Exactly one of `equals`, `not_equals` and `matches` is given.
+/// Where the text of a lookup goes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LookupOutput {
+    /// Into a further column, `<header>_LABEL`.
+    #[default]
+    Label,
+    /// Into the cell's place; a cell that the lookup does not know becomes empty.
+    Replace,
+}
+
+/// One condition on a column. Exactly one of `equals`, `not_equals` and `starts_with` is given.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Condition {
@@ -213,9 +233,9 @@ pub struct Condition {
     /// The cell is another text, or has no value.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub not_equals: Option<String>,
-    /// The cell matches this pattern, in which `*` stands for any text.
+    /// The cell begins with this text.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub matches: Option<String>,
+    pub starts_with: Option<String>,
     /// Dropped where the table lacks the column; otherwise the export is refused.
     pub optional: bool,
 }
@@ -226,11 +246,8 @@ pub struct Condition {
 pub struct Multi {
     /// The table.
     pub table: TableName,
-    /// Its column that holds the record's id.
+    /// Its column that holds the record's key.
     pub on: String,
-    /// Column of the entity's table that `on` is compared with.
-    #[serde(default = "default_id")]
-    pub id: String,
     /// Its columns whose values, joined by `_`, are the headers.
     pub pivot: Vec<String>,
     /// Its column with the value.
@@ -238,10 +255,6 @@ pub struct Multi {
     /// Which of its rows count.
     #[serde(default, rename = "where")]
     pub conditions: Vec<Condition>,
-}
-
-fn default_id() -> String {
-    "ID".to_owned()
 }
 
 /// Whether `text` matches `pattern`, in which `*` stands for any text; letters match in either case.
