@@ -1,6 +1,6 @@
 -- A tenant of a CRM as the demo and the tests know it: the tables of Bitrix24's CRM that matter, for PostgreSQL, with
--- everything around them that a restore must bring back. Loads into an empty database, as its owner with CREATEROLE.
-\set ON_ERROR_STOP on
+-- everything around them that a restore must bring back. Loads into an empty database, with `psql -v ON_ERROR_STOP=1 -f`
+-- or as one batch, by a superuser or by the database's owner with CREATEROLE; then data.sql.
 BEGIN;
 
 DO $$
