@@ -6,15 +6,8 @@ use std::collections::BTreeMap;
 
 /// What no export ever contains, whatever a profile lists: activities, comments (timeline) and history (DESIGN
 /// section 1). Compared without regard to case with the names of tables; `*` stands for any text.
-pub const NEVER_EXPORTED: [&str; 7] = [
-    "b_crm_act",
-    "b_crm_act_*",
-    "b_crm_usr_act*",
-    "b_crm_timeline*",
-    "b_crm_event*",
-    "*_history*",
-    "*_stat",
-];
+pub const NEVER_EXPORTED: [&str; 7] =
+    ["b_crm_act", "b_crm_act_*", "b_crm_usr_act*", "b_crm_timeline*", "b_crm_event*", "*_history*", "*_stat"];
 
 /// A CRM export as data.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

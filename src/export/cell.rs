@@ -33,8 +33,8 @@ impl Shape {
             _ if kind.ends_with("[]") => Self::Text,
             "date" => Self::Date,
             "timestamp" | "timestamptz" | "datetime" => Self::Timestamp,
-            "smallint" | "integer" | "int" | "bigint" | "tinyint" | "mediumint" | "numeric" | "decimal"
-            | "real" | "double" | "float" => Self::Number,
+            "smallint" | "integer" | "int" | "bigint" | "tinyint" | "mediumint" | "numeric" | "decimal" | "real"
+            | "double" | "float" => Self::Number,
             _ => Self::Text,
         }
     }
@@ -105,9 +105,7 @@ mod tests {
 
     fn written(cell: &str, shape: Shape) -> String {
         let format = Format::default();
-        write(cell.into(), shape, &format, Tz::Europe__Berlin)
-            .0
-            .into_owned()
+        write(cell.into(), shape, &format, Tz::Europe__Berlin).0.into_owned()
     }
 
     #[test]
@@ -127,10 +125,7 @@ mod tests {
             ("character(1)", Shape::Text),
             ("interval", Shape::Text),
         ] {
-            let column = Column {
-                name: "c".into(),
-                kind: kind.into(),
-            };
+            let column = Column { name: "c".into(), kind: kind.into() };
             assert_eq!(Shape::of(&column, false), shape, "{kind}");
         }
     }

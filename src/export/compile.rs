@@ -16,18 +16,13 @@ pub(super) fn compile(profile: &ExportProfile, manifest: &Manifest) -> Result<Pl
         return Err(CompileError::EncodingUnsupported(encoding.clone()));
     }
     check_format(&profile.format)?;
-    let zone = manifest.time_zone.parse().map_err(|_| {
-        invalid(
-            "timeZone",
-            format!("the copy's zone {:?} is unknown", manifest.time_zone),
-        )
-    })?;
+    let zone = manifest
+        .time_zone
+        .parse()
+        .map_err(|_| invalid("timeZone", format!("the copy's zone {:?} is unknown", manifest.time_zone)))?;
     let mut compiler = Compiler {
         profile,
-        tables: Tables {
-            tables: &manifest.tables,
-            exclude: &profile.exclude,
-        },
+        tables: Tables { tables: &manifest.tables, exclude: &profile.exclude },
         held: Vec::new(),
         lookups: Vec::new(),
         skipped: Vec::new(),
@@ -47,37 +42,24 @@ pub(super) fn compile(profile: &ExportProfile, manifest: &Manifest) -> Result<Pl
 fn check_format(format: &Format) -> Result<(), CompileError> {
     let delimiter = format.delimiter.as_bytes();
     if !matches!(delimiter, [one] if one.is_ascii() && !matches!(one, b'"' | b'\n' | b'\r' | 0)) {
-        return Err(invalid(
-            "format.delimiter",
-            "use one ASCII character that is no quote and no line end",
-        ));
+        return Err(invalid("format.delimiter", "use one ASCII character that is no quote and no line end"));
     }
     if format.multi_value_separator.is_empty() {
-        return Err(invalid(
-            "format.multiValueSeparator",
-            "use at least one character",
-        ));
+        return Err(invalid("format.multiValueSeparator", "use at least one character"));
     }
     if format.max_rows_per_file.is_some_and(|most| most < 1) {
         return Err(invalid("format.maxRowsPerFile", "use 1 or more, or leave it out"));
     }
-    for (field, pattern) in [
-        ("format.dateFormat", &format.date_format),
-        ("format.dateTimeFormat", &format.date_time_format),
-    ] {
+    for (field, pattern) in
+        [("format.dateFormat", &format.date_format), ("format.dateTimeFormat", &format.date_time_format)]
+    {
         if !is_date_format(pattern) {
-            return Err(invalid(
-                field,
-                format!("{pattern:?} is no strftime pattern without a zone"),
-            ));
+            return Err(invalid(field, format!("{pattern:?} is no strftime pattern without a zone")));
         }
     }
     let date_only = ["%H", "%M", "%S", "%I", "%p", "%T", "%R", "%X", "%c", "%s", "%f"];
     if date_only.iter().any(|time| format.date_format.contains(time)) {
-        return Err(invalid(
-            "format.dateFormat",
-            "a date has no time: use %Y, %m and %d",
-        ));
+        return Err(invalid("format.dateFormat", "a date has no time: use %Y, %m and %d"));
     }
     Ok(())
 }
@@ -120,9 +102,8 @@ impl<'a> Compiler<'a> {
             self.column(entity, spec, table, field, &mut columns)?;
         }
         let mut headers = BTreeSet::new();
-        if let Some(twice) = columns
-            .iter()
-            .find(|column: &&OutColumn| !headers.insert(column.header.to_ascii_lowercase()))
+        if let Some(twice) =
+            columns.iter().find(|column: &&OutColumn| !headers.insert(column.header.to_ascii_lowercase()))
         {
             return Err(invalid(
                 format!("{field}.columns"),
@@ -132,10 +113,7 @@ impl<'a> Compiler<'a> {
         if columns.is_empty() {
             return Err(invalid(format!("{field}.columns"), "no column is left"));
         }
-        let multi = entity
-            .multi
-            .as_ref()
-            .map(|multi| self.multi(at, entity, multi, table));
+        let multi = entity.multi.as_ref().map(|multi| self.multi(at, entity, multi, table));
         Ok(EntityPlan {
             name: entity.name.clone(),
             file: entity.file.clone(),
@@ -164,13 +142,7 @@ impl<'a> Compiler<'a> {
         };
         let header = spec.header.clone().unwrap_or_else(|| spec.column.to_uppercase());
         let cell = Source::Cell(Shape::of(&self.tables.tables[table].columns[index], spec.boolean));
-        let mut add = |header: String, source| {
-            columns.push(OutColumn {
-                header,
-                index,
-                source,
-            })
-        };
+        let mut add = |header: String, source| columns.push(OutColumn { header, index, source });
         let Some(reference) = &spec.lookup else {
             add(header, cell);
             return Ok(());
@@ -178,10 +150,7 @@ impl<'a> Compiler<'a> {
         let slot = self.lookup(&reference.name, reference.key.len(), &format!("{field}.lookup"))?;
         let label = slot.map(|lookup| Source::Label {
             lookup,
-            prefix: reference
-                .key
-                .iter()
-                .fold(String::new(), |prefix, part| prefix + part + KEY_SEPARATOR),
+            prefix: reference.key.iter().fold(String::new(), |prefix, part| prefix + part + KEY_SEPARATOR),
         });
         match (reference.output, label) {
             (LookupOutput::Replace, Some(label)) => add(header, label),
@@ -201,10 +170,7 @@ impl<'a> Compiler<'a> {
     /// The slot of a lookup, which is compiled when a column first uses it; `None` where the tenant lacks its table.
     fn lookup(&mut self, name: &'a str, fixed: usize, field: &str) -> Result<Option<usize>, CompileError> {
         let Some(lookup) = self.profile.lookups.get(name) else {
-            return Err(CompileError::LookupMissing {
-                field: field.to_owned(),
-                lookup: name.to_owned(),
-            });
+            return Err(CompileError::LookupMissing { field: field.to_owned(), lookup: name.to_owned() });
         };
         if fixed + 1 != lookup.key.len() {
             return Err(invalid(
@@ -231,30 +197,16 @@ impl<'a> Compiler<'a> {
                 self.skip("lookups", &lookup.table.name);
                 return Ok(None);
             }
-            return self
-                .tables
-                .need(&format!("{field}.table"), &lookup.table)
-                .map(Some);
+            return self.tables.need(&format!("{field}.table"), &lookup.table).map(Some);
         };
         let slot = self.lookups.len();
         let mut key = Vec::with_capacity(lookup.key.len());
         for column in &lookup.key {
             key.push(self.tables.need_column(&format!("{field}.key"), table, column)?);
         }
-        let value = self
-            .tables
-            .template(&format!("{field}.value"), table, &lookup.value)?;
+        let value = self.tables.template(&format!("{field}.value"), table, &lookup.value)?;
         let filter = self.tables.filters(&field, table, &lookup.conditions)?;
-        self.hold(
-            table,
-            Use {
-                target: Target::Lookup(slot),
-                key,
-                pivot: Vec::new(),
-                value,
-                filter,
-            },
-        );
+        self.hold(table, Use { target: Target::Lookup(slot), key, pivot: Vec::new(), value, filter });
         Ok(Some(slot))
     }
 
@@ -268,46 +220,23 @@ impl<'a> Compiler<'a> {
         }
         let mut pivot = Vec::with_capacity(multi.pivot.len());
         for column in &multi.pivot {
-            pivot.push(
-                self.tables
-                    .need_column(&format!("{field}.pivot"), table, column)?,
-            );
+            pivot.push(self.tables.need_column(&format!("{field}.pivot"), table, column)?);
         }
-        let key = vec![
-            self.tables
-                .need_column(&format!("{field}.on"), table, &multi.on)?,
-        ];
-        let value = self
-            .tables
-            .template(&format!("{field}.value"), table, &multi.value)?;
+        let key = vec![self.tables.need_column(&format!("{field}.on"), table, &multi.on)?];
+        let value = self.tables.template(&format!("{field}.value"), table, &multi.value)?;
         let filter = self.tables.filters(&field, table, &multi.conditions)?;
-        self.hold(
-            table,
-            Use {
-                target: Target::Multi(at),
-                key,
-                pivot,
-                value,
-                filter,
-            },
-        );
+        self.hold(table, Use { target: Target::Multi(at), key, pivot, value, filter });
         Ok(id)
     }
 
     fn hold(&mut self, table: usize, use_: Use) {
         match self.held.iter_mut().find(|held| held.table == table) {
             Some(held) => held.uses.push(use_),
-            None => self.held.push(HeldTable {
-                table,
-                uses: vec![use_],
-            }),
+            None => self.held.push(HeldTable { table, uses: vec![use_] }),
         }
     }
 
     fn skip(&mut self, entity: &str, name: &str) {
-        self.skipped.push(Skipped {
-            entity: entity.to_owned(),
-            name: name.to_owned(),
-        });
+        self.skipped.push(Skipped { entity: entity.to_owned(), name: name.to_owned() });
     }
 }

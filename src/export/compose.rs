@@ -107,11 +107,7 @@ pub(super) fn compose<'a>(
     cells: &'a [Cell<'_>],
 ) -> Record<'a> {
     let format = &plan.format;
-    let mut record = Record {
-        cells: Vec::with_capacity(entity.columns.len()),
-        guarded: Vec::new(),
-        unreadable: 0,
-    };
+    let mut record = Record { cells: Vec::with_capacity(entity.columns.len()), guarded: Vec::new(), unreadable: 0 };
     for column in &entity.columns {
         let cell = cells[column.index].as_deref();
         let (text, number) = match (&column.source, cell) {

@@ -6,9 +6,7 @@ use crate::domain::manifest::Table;
 #[derive(Debug, thiserror::Error, strum::IntoStaticStr)]
 pub enum CompileError {
     /// Something that no export may contain.
-    #[error(
-        "{field} names {name:?}, which {pattern:?} excludes: activities, comments and history are never exported"
-    )]
+    #[error("{field} names {name:?}, which {pattern:?} excludes: activities, comments and history are never exported")]
     ExcludedTable {
         /// Field of the profile.
         field: String,
@@ -34,9 +32,7 @@ pub enum CompileError {
         table: String,
     },
     /// A column that its table lacks.
-    #[error(
-        "{field} names column {column:?}, which table {table:?} does not have: correct it or set optional: true"
-    )]
+    #[error("{field} names column {column:?}, which table {table:?} does not have: correct it or set optional: true")]
     ColumnMissing {
         /// Field of the profile.
         field: String,
@@ -62,9 +58,7 @@ pub enum CompileError {
         problem: String,
     },
     /// Row text in an encoding that is not read here.
-    #[error(
-        "the copy's encoding is {0:?}; exports read UTF8 only: use a FullRestore, or convert the database to UTF8"
-    )]
+    #[error("the copy's encoding is {0:?}; exports read UTF8 only: use a FullRestore, or convert the database to UTF8")]
     EncodingUnsupported(String),
 }
 
@@ -99,9 +93,7 @@ pub enum ExportError {
         found: i64,
     },
     /// More kinds of multi values than columns make sense.
-    #[error(
-        "{table} has more than {limit} kinds of values for {entity}: narrow spec.entities[{entity}].multi.where"
-    )]
+    #[error("{table} has more than {limit} kinds of values for {entity}: narrow spec.entities[{entity}].multi.where")]
     TooManyColumns {
         /// The table.
         table: String,
@@ -131,10 +123,6 @@ impl ExportError {
 
     /// A damaged row.
     pub(crate) fn damaged(table: &Table, row: i64, problem: impl Into<String>) -> Self {
-        Self::RowDamaged {
-            table: format!("{}.{}", table.schema, table.name),
-            row,
-            problem: problem.into(),
-        }
+        Self::RowDamaged { table: format!("{}.{}", table.schema, table.name), row, problem: problem.into() }
     }
 }

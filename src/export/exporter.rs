@@ -58,11 +58,7 @@ impl Exporter {
     pub fn new(plan: Plan, manifest: &Manifest, context: ExportContext) -> (Self, Outlet) {
         let outlet = Outlet::default();
         let time = context.snapshot_time.with_timezone(&plan.zone).naive_local();
-        let used = plan
-            .held
-            .iter()
-            .map(|held| held.table)
-            .chain(plan.entities.iter().map(|entity| entity.table));
+        let used = plan.held.iter().map(|held| held.table).chain(plan.entities.iter().map(|entity| entity.table));
         let exporter = Self {
             tables: used.map(|at| (at, manifest.tables[at].clone())).collect(),
             output: Output::new(outlet.clone(), time),
@@ -78,14 +74,13 @@ impl Exporter {
 
     /// The passes to make, in order: `begin`, `push` each frame of the table in order, `end`.
     pub fn steps(&self) -> Vec<Step> {
-        let held = self.plan.held.iter().enumerate().map(|(at, held)| Step {
-            pass: Pass::Hold(at),
-            table: held.table,
-        });
-        let entities = self.plan.entities.iter().enumerate().map(|(at, entity)| Step {
-            pass: Pass::Entity(at),
-            table: entity.table,
-        });
+        let held = self.plan.held.iter().enumerate().map(|(at, held)| Step { pass: Pass::Hold(at), table: held.table });
+        let entities = self
+            .plan
+            .entities
+            .iter()
+            .enumerate()
+            .map(|(at, entity)| Step { pass: Pass::Entity(at), table: entity.table });
         held.chain(entities).collect()
     }
 
@@ -98,20 +93,13 @@ impl Exporter {
             Pass::Hold(_) => None,
             Pass::Entity(at) => Some(self.open(at)?),
         };
-        self.current = Some(Current {
-            step,
-            rows: 0,
-            records,
-        });
+        self.current = Some(Current { step, rows: 0, records });
         Ok(())
     }
 
     /// One frame of row text of the pass's table: whole rows, in order.
     pub fn push(&mut self, frame: &[u8]) -> Result<(), ExportError> {
-        let mut current = self
-            .current
-            .take()
-            .ok_or(ExportError::OutOfOrder("push() before begin()"))?;
+        let mut current = self.current.take().ok_or(ExportError::OutOfOrder("push() before begin()"))?;
         for line in rows::lines(frame) {
             current.rows += 1;
             self.row(&mut current, line)?;
@@ -122,10 +110,7 @@ impl Exporter {
 
     /// Ends a pass: as many rows as the manifest lists must have come.
     pub fn end(&mut self) -> Result<(), ExportError> {
-        let current = self
-            .current
-            .take()
-            .ok_or(ExportError::OutOfOrder("end() before begin()"))?;
+        let current = self.current.take().ok_or(ExportError::OutOfOrder("end() before begin()"))?;
         let table = &self.tables[&current.step.table];
         if current.rows != table.rows {
             return Err(ExportError::RowsMissing {
@@ -151,10 +136,7 @@ impl Exporter {
             return Err(ExportError::OutOfOrder("finish() before end()"));
         }
         let manifest = summary::manifest(&self.plan, &self.context, &self.files).map_err(|source| {
-            ExportError::EncodingFailed {
-                file: EXPORT_MANIFEST.to_owned(),
-                problem: source.to_string(),
-            }
+            ExportError::EncodingFailed { file: EXPORT_MANIFEST.to_owned(), problem: source.to_string() }
         })?;
         let readme = summary::readme(&self.plan, &self.context, &self.files);
         self.output.start(README, false)?;
@@ -162,20 +144,14 @@ impl Exporter {
         self.output.start(EXPORT_MANIFEST, false)?;
         self.output.write(&manifest)?;
         self.output.finish()?;
-        let told = |file: FileFacts| ExportFile {
-            name: file.name,
-            rows: file.rows,
-        };
+        let told = |file: FileFacts| ExportFile { name: file.name, rows: file.rows };
         Ok(self.files.into_iter().map(told).collect())
     }
 
     fn row(&mut self, current: &mut Current, line: Result<&[u8], rows::RowError>) -> Result<(), ExportError> {
         let table = &self.tables[&current.step.table];
-        let damaged =
-            |problem: rows::RowError| ExportError::damaged(table, current.rows, problem.to_string());
-        let cells = line
-            .and_then(|line| rows::cells(line, table.columns.len()))
-            .map_err(damaged)?;
+        let damaged = |problem: rows::RowError| ExportError::damaged(table, current.rows, problem.to_string());
+        let cells = line.and_then(|line| rows::cells(line, table.columns.len())).map_err(damaged)?;
         match (current.step.pass, &mut current.records) {
             (Pass::Hold(at), _) => hold(&self.plan.held[at], &cells, &mut self.lookups, &mut self.multis)
                 .map_err(|problem| ExportError::damaged(table, current.rows, problem)),
@@ -185,12 +161,7 @@ impl Exporter {
                     return Ok(());
                 }
                 let record = compose(entity, &self.plan, &self.lookups, self.multis.get(&at), &cells);
-                records.write(
-                    &mut self.output,
-                    &record.cells,
-                    &record.guarded,
-                    record.unreadable,
-                )
+                records.write(&mut self.output, &record.cells, &record.guarded, record.unreadable)
             }
             (Pass::Entity(_), None) => Err(ExportError::OutOfOrder("an entity without its file")),
         }

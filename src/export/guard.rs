@@ -30,9 +30,7 @@ fn is_phone(cell: &str) -> bool {
             return false;
         };
         rest.bytes().any(|b| b.is_ascii_digit())
-            && rest
-                .bytes()
-                .all(|b| b.is_ascii_digit() || matches!(b, b' ' | b'(' | b')'))
+            && rest.bytes().all(|b| b.is_ascii_digit() || matches!(b, b' ' | b'(' | b')'))
             || is_dashed_phone(rest)
     })
 }
@@ -40,10 +38,7 @@ fn is_phone(cell: &str) -> bool {
 /// `+1-202-555-0100`: dashes only between digits or brackets, and enough digits that it is no sum like `+1-1`.
 fn is_dashed_phone(rest: &str) -> bool {
     let digits = rest.bytes().filter(u8::is_ascii_digit).count();
-    digits >= 7
-        && rest
-            .bytes()
-            .all(|b| b.is_ascii_digit() || matches!(b, b' ' | b'(' | b')' | b'-'))
+    digits >= 7 && rest.bytes().all(|b| b.is_ascii_digit() || matches!(b, b' ' | b'(' | b')' | b'-'))
 }
 
 /// `-12`, `+3.5`, `-1,5`, `-2e9`: a sign and one number.

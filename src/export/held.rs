@@ -22,19 +22,13 @@ pub struct Held {
 impl Held {
     /// Adds one value. A text of 4 GiB or more is refused by returning false; no engine has such a key or name.
     pub fn push(&mut self, key: &str, group: u32, value: &str) -> bool {
-        let (Ok(key_length), Ok(value_length)) = (u32::try_from(key.len()), u32::try_from(value.len()))
-        else {
+        let (Ok(key_length), Ok(value_length)) = (u32::try_from(key.len()), u32::try_from(value.len())) else {
             return false;
         };
         let start = self.text.len();
         self.text.push_str(key);
         self.text.push_str(value);
-        self.entries.push(Entry {
-            start,
-            key: key_length,
-            value: value_length,
-            group,
-        });
+        self.entries.push(Entry { start, key: key_length, value: value_length, group });
         self.sealed = false;
         true
     }
@@ -42,9 +36,9 @@ impl Held {
     /// Sorts the index. Must come between the last [`push`](Self::push) and the first [`get`](Self::get).
     pub fn seal(&mut self) {
         let text = &self.text;
-        self.entries.sort_unstable_by(|a, b| {
-            (a.key_of(text), a.group, a.start).cmp(&(b.key_of(text), b.group, b.start))
-        });
+        // Where key and value are empty, the next entry starts at the same place: the lengths keep the order.
+        let place = |entry: &Entry| (entry.group, entry.start, u64::from(entry.key) + u64::from(entry.value));
+        self.entries.sort_unstable_by(|a, b| a.key_of(text).cmp(b.key_of(text)).then_with(|| place(a).cmp(&place(b))));
         self.text.shrink_to_fit();
         self.entries.shrink_to_fit();
         self.sealed = true;
@@ -53,9 +47,7 @@ impl Held {
     /// The values of a key with their groups, by group and then in the order in which they came.
     pub fn get<'a>(&'a self, key: &'a str) -> impl Iterator<Item = (u32, &'a str)> {
         debug_assert!(self.sealed, "seal() comes before get()");
-        let from = self
-            .entries
-            .partition_point(|entry| entry.key_of(&self.text) < key);
+        let from = self.entries.partition_point(|entry| entry.key_of(&self.text) < key);
         self.entries[from..]
             .iter()
             .take_while(move |entry| entry.key_of(&self.text) == key)
@@ -64,9 +56,7 @@ impl Held {
 
     /// The first value of a key.
     pub fn first(&self, key: &str) -> Option<&str> {
-        let from = self
-            .entries
-            .partition_point(|entry| entry.key_of(&self.text) < key);
+        let from = self.entries.partition_point(|entry| entry.key_of(&self.text) < key);
         let entry = self.entries.get(from)?;
         (entry.key_of(&self.text) == key).then(|| entry.value_of(&self.text))
     }

@@ -20,10 +20,7 @@ impl Outlet {
 
 impl Write for Outlet {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .extend_from_slice(bytes);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
         Ok(bytes.len())
     }
 
@@ -51,11 +48,7 @@ impl Output {
             part(time.minute()),
             part(time.second()),
         );
-        Self {
-            zip: ZipWriter::new_stream(outlet),
-            time: time.unwrap_or_default(),
-            file: String::new(),
-        }
+        Self { zip: ZipWriter::new_stream(outlet), time: time.unwrap_or_default(), file: String::new() }
     }
 
     /// Ends the entry before and starts the next. `large` is one that may pass 4 GiB.
@@ -66,9 +59,7 @@ impl Output {
             .last_modified_time(self.time)
             .unix_permissions(0o644)
             .large_file(large);
-        self.zip
-            .start_file(file, options)
-            .map_err(|source| self.failed(&source))
+        self.zip.start_file(file, options).map_err(|source| self.failed(&source))
     }
 
     pub(super) fn write(&mut self, bytes: &[u8]) -> Result<(), ExportError> {
@@ -78,19 +69,10 @@ impl Output {
     /// Writes the directory at the end of the zip.
     pub(super) fn finish(self) -> Result<(), ExportError> {
         let file = self.file;
-        self.zip
-            .finish()
-            .map(drop)
-            .map_err(|source| ExportError::EncodingFailed {
-                file,
-                problem: source.to_string(),
-            })
+        self.zip.finish().map(drop).map_err(|source| ExportError::EncodingFailed { file, problem: source.to_string() })
     }
 
     fn failed(&self, source: &dyn std::error::Error) -> ExportError {
-        ExportError::EncodingFailed {
-            file: self.file.clone(),
-            problem: source.to_string(),
-        }
+        ExportError::EncodingFailed { file: self.file.clone(), problem: source.to_string() }
     }
 }

@@ -139,9 +139,7 @@ impl Records {
 
     fn put(&mut self, record: &[impl AsRef<str>]) -> Result<(), ExportError> {
         self.pending += record.iter().map(|cell| cell.as_ref().len() + 3).sum::<usize>();
-        self.csv
-            .write_record(record.iter().map(|cell| cell.as_ref().as_bytes()))
-            .map_err(|source| self.failed(&source))
+        self.csv.write_record(record.iter().map(|cell| cell.as_ref().as_bytes())).map_err(|source| self.failed(&source))
     }
 
     fn flush(&mut self, output: &mut Output) -> Result<(), ExportError> {
@@ -159,18 +157,12 @@ impl Records {
     }
 
     fn failed(&self, source: &dyn std::error::Error) -> ExportError {
-        ExportError::EncodingFailed {
-            file: self.facts.name.clone(),
-            problem: source.to_string(),
-        }
+        ExportError::EncodingFailed { file: self.facts.name.clone(), problem: source.to_string() }
     }
 }
 
 fn builder(delimiter: u8, quote: csv::QuoteStyle, terminator: csv::Terminator) -> csv::WriterBuilder {
     let mut builder = csv::WriterBuilder::new();
-    builder
-        .delimiter(delimiter)
-        .quote_style(quote)
-        .terminator(terminator);
+    builder.delimiter(delimiter).quote_style(quote).terminator(terminator);
     builder
 }

@@ -60,12 +60,7 @@ impl Template {
             match part {
                 Part::Text(fixed) => text.push_str(fixed),
                 Part::Column(index) => {
-                    text.push_str(
-                        cells
-                            .get(*index)
-                            .and_then(Option::as_ref)
-                            .map_or("", AsRef::as_ref),
-                    );
+                    text.push_str(cells.get(*index).and_then(Option::as_ref).map_or("", AsRef::as_ref));
                 }
             }
         }
@@ -79,25 +74,19 @@ impl Tables<'_> {
         self.assert_table(field, &name.name)?;
         let fits = |table: &Table, exact: bool| {
             let same = |a: &str, b: &str| if exact { a == b } else { a.eq_ignore_ascii_case(b) };
-            same(&table.name, &name.name)
-                && name
-                    .schema
-                    .as_ref()
-                    .is_none_or(|schema| same(&table.schema, schema))
+            same(&table.name, &name.name) && name.schema.as_ref().is_none_or(|schema| same(&table.schema, schema))
         };
         for exact in [true, false] {
-            let found: Vec<usize> = (0..self.tables.len())
-                .filter(|at| fits(&self.tables[*at], exact))
-                .collect();
+            let found: Vec<usize> = (0..self.tables.len()).filter(|at| fits(&self.tables[*at], exact)).collect();
             match found.as_slice() {
                 [] => {}
                 [one] => return Ok(Some(*one)),
                 several => {
                     let public = several.iter().find(|at| self.tables[**at].schema == "public");
-                    return public.copied().map(Some).ok_or(CompileError::TableAmbiguous {
-                        field: field.to_owned(),
-                        table: name.name.clone(),
-                    });
+                    return public
+                        .copied()
+                        .map(Some)
+                        .ok_or(CompileError::TableAmbiguous { field: field.to_owned(), table: name.name.clone() });
                 }
             }
         }
@@ -106,19 +95,11 @@ impl Tables<'_> {
 
     /// The table's place in the manifest.
     pub(super) fn need(&self, field: &str, name: &TableName) -> Result<usize, CompileError> {
-        self.find(field, name)?.ok_or(CompileError::TableMissing {
-            field: field.to_owned(),
-            table: name.name.clone(),
-        })
+        self.find(field, name)?.ok_or(CompileError::TableMissing { field: field.to_owned(), table: name.name.clone() })
     }
 
     /// The column's place in its table; `None` if the table lacks it.
-    pub(super) fn find_column(
-        &self,
-        field: &str,
-        table: usize,
-        column: &str,
-    ) -> Result<Option<usize>, CompileError> {
+    pub(super) fn find_column(&self, field: &str, table: usize, column: &str) -> Result<Option<usize>, CompileError> {
         if let Some(pattern) = self.exclude.iter().find(|pattern| matches(pattern, column)) {
             return Err(excluded(field, column, pattern));
         }
@@ -129,12 +110,11 @@ impl Tables<'_> {
 
     /// The column's place in its table.
     pub(super) fn need_column(&self, field: &str, table: usize, column: &str) -> Result<usize, CompileError> {
-        self.find_column(field, table, column)?
-            .ok_or(CompileError::ColumnMissing {
-                field: field.to_owned(),
-                column: column.to_owned(),
-                table: self.tables[table].name.clone(),
-            })
+        self.find_column(field, table, column)?.ok_or(CompileError::ColumnMissing {
+            field: field.to_owned(),
+            column: column.to_owned(),
+            table: self.tables[table].name.clone(),
+        })
     }
 
     /// Conditions as filters; an optional one on a column that the table lacks is dropped.
@@ -152,10 +132,7 @@ impl Tables<'_> {
                 (None, Some(text), None) => Test::NotEquals(text.clone()),
                 (None, None, Some(text)) => Test::StartsWith(text.clone()),
                 _ => {
-                    return Err(invalid(
-                        field,
-                        "give exactly one of equals, notEquals and startsWith",
-                    ));
+                    return Err(invalid(field, "give exactly one of equals, notEquals and startsWith"));
                 }
             };
             match self.find_column(&field, table, &condition.column)? {
@@ -172,16 +149,12 @@ impl Tables<'_> {
     /// A column, or a template with columns in braces.
     pub(super) fn template(&self, field: &str, table: usize, text: &str) -> Result<Template, CompileError> {
         if !text.contains(['{', '}']) {
-            return Ok(Template(vec![Part::Column(
-                self.need_column(field, table, text)?,
-            )]));
+            return Ok(Template(vec![Part::Column(self.need_column(field, table, text)?)]));
         }
         let mut parts = Vec::new();
         let mut rest = text;
         while let Some((fixed, after)) = rest.split_once('{') {
-            let (column, after) = after
-                .split_once('}')
-                .ok_or_else(|| invalid(field.to_owned(), "a { has no }"))?;
+            let (column, after) = after.split_once('}').ok_or_else(|| invalid(field.to_owned(), "a { has no }"))?;
             parts.push(Part::Text(fixed.to_owned()));
             parts.push(Part::Column(self.need_column(field, table, column)?));
             rest = after;
@@ -192,11 +165,7 @@ impl Tables<'_> {
 
     fn assert_table(&self, field: &str, name: &str) -> Result<(), CompileError> {
         let own = self.exclude.iter().map(String::as_str);
-        match NEVER_EXPORTED
-            .into_iter()
-            .chain(own)
-            .find(|pattern| matches(pattern, name))
-        {
+        match NEVER_EXPORTED.into_iter().chain(own).find(|pattern| matches(pattern, name)) {
             Some(pattern) => Err(excluded(field, name, pattern)),
             None => Ok(()),
         }
@@ -204,17 +173,10 @@ impl Tables<'_> {
 }
 
 fn excluded(field: &str, name: &str, pattern: &str) -> CompileError {
-    CompileError::ExcludedTable {
-        field: field.to_owned(),
-        name: name.to_owned(),
-        pattern: pattern.to_owned(),
-    }
+    CompileError::ExcludedTable { field: field.to_owned(), name: name.to_owned(), pattern: pattern.to_owned() }
 }
 
 /// A field whose value makes no sense.
 pub(super) fn invalid(field: impl Into<String>, problem: impl Into<String>) -> CompileError {
-    CompileError::FieldInvalid {
-        field: field.into(),
-        problem: problem.into(),
-    }
+    CompileError::FieldInvalid { field: field.into(), problem: problem.into() }
 }

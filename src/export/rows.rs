@@ -54,10 +54,7 @@ pub fn cells(line: &[u8], expected: usize) -> Result<Vec<Cell<'_>>, RowError> {
     if cells.len() == expected {
         return Ok(cells);
     }
-    Err(RowError::Cells {
-        expected,
-        found: cells.len(),
-    })
+    Err(RowError::Cells { expected, found: cells.len() })
 }
 
 fn cell(raw: &[u8], at: usize) -> Result<Cell<'_>, RowError> {
@@ -103,13 +100,8 @@ fn escape(rest: &[u8]) -> Option<(u8, usize)> {
 }
 
 fn number(rest: &[u8], skip: usize, most: usize, radix: u32) -> (u8, usize) {
-    let digits = rest[skip..]
-        .iter()
-        .take(most)
-        .map_while(|byte| char::from(*byte).to_digit(radix));
-    let (value, count) = digits.fold((0_u32, 0), |(value, count), digit| {
-        (value * radix + digit, count + 1)
-    });
+    let digits = rest[skip..].iter().take(most).map_while(|byte| char::from(*byte).to_digit(radix));
+    let (value, count) = digits.fold((0_u32, 0), |(value, count), digit| (value * radix + digit, count + 1));
     (u8::try_from(value & 0xff).unwrap_or_default(), skip + count)
 }
 
@@ -126,30 +118,18 @@ mod tests {
 
     #[test]
     fn no_value_and_empty_text_are_not_the_same() {
-        assert_eq!(
-            text("\\N\t\t\\\\N"),
-            [None, Some(String::new()), Some("\\N".into())]
-        );
+        assert_eq!(text("\\N\t\t\\\\N"), [None, Some(String::new()), Some("\\N".into())]);
     }
 
     #[test]
     fn every_escape_of_copy_is_read() {
-        assert_eq!(
-            text(r"a\tb\nc\rd\\e\bf\fg\vh"),
-            [Some("a\tb\nc\rd\\e\u{8}f\u{c}g\u{b}h".into())]
-        );
+        assert_eq!(text(r"a\tb\nc\rd\\e\bf\fg\vh"), [Some("a\tb\nc\rd\\e\u{8}f\u{c}g\u{b}h".into())]);
         assert_eq!(text(r"\101\x42\x4a3\q\."), [Some("ABJ3q.".into())]);
     }
 
     #[test]
     fn damage_is_an_error_and_never_a_row() {
-        assert_eq!(
-            cells(b"a\tb", 3),
-            Err(RowError::Cells {
-                expected: 3,
-                found: 2
-            })
-        );
+        assert_eq!(cells(b"a\tb", 3), Err(RowError::Cells { expected: 3, found: 2 }));
         assert_eq!(cells(b"a\\", 1), Err(RowError::Escape(1)));
         assert_eq!(cells(b"ok\t\xff", 2), Err(RowError::NotUtf8(2)));
         assert_eq!(lines(b"a\nb").last(), Some(Err(RowError::Unfinished)));

@@ -49,22 +49,11 @@ impl ExportContext {
     pub fn stem(&self) -> String {
         let legal = |text: &str| -> String {
             text.chars()
-                .map(|c| {
-                    if c.is_ascii_alphanumeric() || matches!(c, '-' | '.') {
-                        c
-                    } else {
-                        '-'
-                    }
-                })
+                .map(|c| if c.is_ascii_alphanumeric() || matches!(c, '-' | '.') { c } else { '-' })
                 .take(100)
                 .collect()
         };
-        format!(
-            "{}_{}_{}",
-            legal(&self.identity.tenant),
-            self.day,
-            legal(&self.request)
-        )
+        format!("{}_{}_{}", legal(&self.identity.tenant), self.day, legal(&self.request))
     }
 }
 
@@ -149,10 +138,7 @@ pub(super) fn readme(plan: &Plan, context: &ExportContext, files: &[FileFacts]) 
         point = context.recovery_point,
     );
     for (at, file) in files.iter().enumerate() {
-        line(
-            &mut text,
-            format_args!("  {}. {} - {} records", at + 1, file.name, file.rows),
-        );
+        line(&mut text, format_args!("  {}. {} - {} records", at + 1, file.name, file.rows));
     }
     text.push_str(HOW_TO);
     warnings(&mut text, plan, files);
@@ -190,19 +176,10 @@ fn warnings(text: &mut String, plan: &Plan, files: &[FileFacts]) {
         );
     }
     if unreadable > 0 {
-        line(
-            text,
-            format_args!("  - {unreadable} cells hold no proper date or yes/no and were left as they are."),
-        );
+        line(text, format_args!("  - {unreadable} cells hold no proper date or yes/no and were left as they are."));
     }
     for skipped in &plan.skipped {
-        line(
-            text,
-            format_args!(
-                "  - {}: {} does not exist in this account.",
-                skipped.entity, skipped.name
-            ),
-        );
+        line(text, format_args!("  - {}: {} does not exist in this account.", skipped.entity, skipped.name));
     }
 }
 
