@@ -83,7 +83,7 @@ impl<'a> Compiler<'a> {
         let mut entities = Vec::with_capacity(profile.entities.len());
         for (at, entity) in profile.entities.iter().enumerate() {
             let field = format!("entities[{}]", entity.name);
-            let legal = segment("file", &entity.file).is_ok() && entity.file.ends_with(".csv");
+            let legal = segment("file", &entity.file).is_ok() && entity.file.to_ascii_lowercase().ends_with(".csv");
             if !legal || !files.insert(entity.file.to_ascii_lowercase()) {
                 return Err(invalid(
                     format!("{field}.file"),

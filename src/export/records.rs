@@ -105,7 +105,7 @@ impl Records {
 
     fn next(&mut self, output: &mut Output) -> Result<(), ExportError> {
         self.close(output)?;
-        let stem = self.name.strip_suffix(".csv").unwrap_or(&self.name);
+        let stem = self.name.rsplit_once('.').map_or(self.name.as_str(), |(stem, _)| stem);
         self.facts.name = format!("{stem}-{}.csv", self.done.len() + 1);
         self.open(output)
     }
