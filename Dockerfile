@@ -20,7 +20,7 @@ FROM ${BINARIES} AS binaries
 FROM docker.io/library/debian:trixie-slim
 RUN apt-get update \
     && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends ca-certificates postgresql-client-17 \
-    && rm -rf /var/lib/apt/lists/* /var/cache/debconf/* \
+    && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/* \
     && groupadd --gid 65532 sennight \
     && useradd --uid 65532 --gid 65532 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin sennight
 COPY --from=binaries --chmod=755 /dist/sennight /dist/kubectl-sennight /usr/local/bin/

@@ -207,10 +207,7 @@ impl OperatorArgs {
             timing,
         } = self;
         if worker_image.is_empty() {
-            return Err(SettingsError::Missing {
-                flag: "--worker-image",
-                hint: "the image of this very Deployment",
-            });
+            return Err(SettingsError::Missing { flag: "--worker-image", hint: "the image of this very Deployment" });
         }
         let mut namespaces: Vec<String> = watch_namespaces.into_iter().filter(|n| !n.is_empty()).collect();
         namespaces.sort();
@@ -298,11 +295,7 @@ pub fn text_or_file(flag: &'static str, value: &str) -> Result<String, WorkArgsE
     let Some(path) = value.strip_prefix('@') else {
         return Ok(value.to_owned());
     };
-    std::fs::read_to_string(path).map_err(|source| WorkArgsError::File {
-        flag,
-        path: path.to_owned(),
-        source,
-    })
+    std::fs::read_to_string(path).map_err(|source| WorkArgsError::File { flag, path: path.to_owned(), source })
 }
 
 /// A worker's order, parsed.
@@ -321,16 +314,8 @@ pub struct Order {
 impl WorkArgs {
     /// The order of a verb; `random` names a run from a shell.
     pub fn resolve(self, verb: &str, random: u32) -> Result<Order, WorkArgsError> {
-        let Self {
-            storage,
-            tasks,
-            job_uid,
-            pod,
-        } = self;
-        let tasks = tasks
-            .iter()
-            .map(|task| text_or_file("--task", task))
-            .collect::<Result<Vec<_>, _>>()?;
+        let Self { storage, tasks, job_uid, pod } = self;
+        let tasks = tasks.iter().map(|task| text_or_file("--task", task)).collect::<Result<Vec<_>, _>>()?;
         let shell = || format!("shell-{random:08x}");
         Ok(Order {
             work: Work::parse(verb, &tasks)?,
@@ -384,9 +369,7 @@ mod tests {
         std::fs::write(file.path(), r#"{"name":"v","copy":{"prefix":"p/","id":"20261122T021000Z-1a2b3c4d"}}"#).unwrap();
         let task = format!("@{}", file.path().display());
         let line = ["sennight", "verify", "--storage", r#"{"bucket":"b"}"#, "--task", &task];
-        let Command::Verify(args) = Cli::parse_from(line).command else {
-            panic!("not verify")
-        };
+        let Command::Verify(args) = Cli::parse_from(line).command else { panic!("not verify") };
         let order = args.resolve("verify", 0xab).unwrap();
         assert!(matches!(&order.work, Work::Verify(tasks) if tasks[0].name == "v"));
         assert_eq!((order.storage.bucket.as_str(), order.pod.as_str()), ("b", "shell-000000ab"));

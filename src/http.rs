@@ -64,9 +64,7 @@ pub async fn serve(
     registry: Arc<Registry>,
     stop: CancellationToken,
 ) -> std::io::Result<()> {
-    axum::serve(listener, router(readiness, registry))
-        .with_graceful_shutdown(stop.cancelled_owned())
-        .await
+    axum::serve(listener, router(readiness, registry)).with_graceful_shutdown(stop.cancelled_owned()).await
 }
 
 fn router(readiness: Readiness, registry: Arc<Registry>) -> Router {
@@ -88,10 +86,7 @@ async fn readyz(State(served): State<Served>) -> Response {
 async fn metrics(State(served): State<Served>) -> Response {
     let mut text = String::new();
     match encode(&mut text, &served.registry) {
-        Ok(()) => (
-            [(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")],
-            text,
-        )
+        Ok(()) => ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text)
             .into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("cannot encode metrics: {error}\n")).into_response(),
     }

@@ -143,9 +143,7 @@ pub struct Timing {
 }
 
 /// `gate.fourEyes`: for which restores the requester must not be the approver.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum, strum::Display, strum::EnumString,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum, strum::Display, strum::EnumString)]
 pub enum FourEyes {
     /// For none.
     #[default]
@@ -161,9 +159,8 @@ pub enum FourEyes {
 
 /// A flag's duration, as Kubernetes writes it: `90s`, `10m`, `72h`, `1h30m`; not zero, not negative.
 pub fn duration(text: &str) -> Result<Duration, String> {
-    let parsed: kube::core::Duration = text
-        .parse()
-        .map_err(|error| format!("{error}; write it like 90s, 10m or 72h"))?;
+    let parsed: kube::core::Duration =
+        text.parse().map_err(|error| format!("{error}; write it like 90s, 10m or 72h"))?;
     if parsed.is_negative() || Duration::from(parsed).is_zero() {
         return Err("must be longer than nothing".to_owned());
     }
@@ -176,8 +173,7 @@ pub fn listen_address(text: &str) -> Result<SocketAddr, String> {
         let port = port.parse().map_err(|error| format!("port {port:?}: {error}"))?;
         return Ok(SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port));
     }
-    text.parse()
-        .map_err(|error| format!("{error}; write it like :8080 or 127.0.0.1:8080"))
+    text.parse().map_err(|error| format!("{error}; write it like :8080 or 127.0.0.1:8080"))
 }
 
 /// One `key=value` of a repeated or comma separated flag.
@@ -191,16 +187,13 @@ pub fn pair(text: &str) -> Result<(String, String), String> {
 impl Settings {
     /// Checks what no single flag can: that the values fit together.
     pub fn check(self) -> Result<Self, SettingsError> {
-        let Terms {
-            duration,
-            renew_deadline,
-            retry_period,
-        } = self.lease;
+        let Terms { duration, renew_deadline, retry_period } = self.lease;
         if renew_deadline >= duration || retry_period * 2 > renew_deadline {
             return Err(SettingsError::Refused {
                 flag: "--lease-duration",
                 value: format!("{duration:?}/{renew_deadline:?}/{retry_period:?}"),
-                why: "duration > renew deadline >= 2 x retry period must hold, or two processes lead at once".to_owned(),
+                why: "duration > renew deadline >= 2 x retry period must hold, or two processes lead at once"
+                    .to_owned(),
             });
         }
         if self.max_dumps < 1 {

@@ -23,10 +23,8 @@ pub enum LogFormat {
 /// Starts logging to standard error; `RUST_LOG` filters (default `info`). A second call does nothing.
 pub fn init_logging(format: LogFormat) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let lines = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_span_events(FmtSpan::NONE);
+    let lines =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_span_events(FmtSpan::NONE);
     let started = match format {
         LogFormat::Json => lines.json().flatten_event(true).try_init(),
         LogFormat::Plain => lines.with_target(false).try_init(),
@@ -164,9 +162,7 @@ impl Metrics {
     pub fn new() -> (Self, Registry) {
         let metrics = Self {
             reconciles: Family::default(),
-            reconcile_seconds: Family::new_with_constructor(|| {
-                Histogram::new(exponential_buckets(0.005, 4.0, 8))
-            }),
+            reconcile_seconds: Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.005, 4.0, 8))),
             backups: Family::default(),
             backup_bytes: Counter::default(),
             restores: Family::default(),
@@ -218,11 +214,7 @@ impl Metrics {
 
     /// Counts a RestoreRequest that ended.
     pub fn restore_ended(&self, mode: &'static str, outcome: &'static str, failure: Option<&str>) {
-        let labels = RestoreLabels {
-            mode,
-            outcome,
-            reason: self.reason(failure),
-        };
+        let labels = RestoreLabels { mode, outcome, reason: self.reason(failure) };
         self.restores.get_or_create(&labels).inc();
     }
 

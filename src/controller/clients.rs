@@ -111,9 +111,7 @@ mod tests {
 
     async fn create(client: &Client) -> kube::Error {
         let api: Api<ConfigMap> = Api::namespaced(client.clone(), "ns");
-        api.create(&PostParams::default(), &ConfigMap::default())
-            .await
-            .unwrap_err()
+        api.create(&PostParams::default(), &ConfigMap::default()).await.unwrap_err()
     }
 
     #[tokio::test]

@@ -1,5 +1,6 @@
 //! What every reconcile may use: clients, settings, the clock, caches, timers, stores. Nothing here decides anything.
 
+use super::authority::Authority;
 use super::clients::Clients;
 use super::jobs::Jobs;
 use super::observed::Observer;
@@ -59,19 +60,27 @@ pub struct Context {
     pub jobs: Jobs,
     /// Open stores, one a BackupStorage.
     pub stores: Stores,
+    /// Whether the gate stands, as last seen. Restores ask afresh.
+    pub authority: Authority,
 }
 
 impl Context {
     /// Puts a context together; nothing is sent.
-    pub fn new(clients: Clients, settings: Arc<Settings>, metrics: Metrics, caches: Caches, timers: Timers, jobs: Jobs) -> Self {
-        let reporter = Reporter {
-            controller: "sennight.dev/operator".to_owned(),
-            instance: Some(settings.identity.clone()),
-        };
+    pub fn new(
+        clients: Clients,
+        settings: Arc<Settings>,
+        metrics: Metrics,
+        caches: Caches,
+        timers: Timers,
+        jobs: Jobs,
+    ) -> Self {
+        let reporter =
+            Reporter { controller: "sennight.dev/operator".to_owned(), instance: Some(settings.identity.clone()) };
         let recorder = Recorder::new(clients.write.clone(), reporter);
         Self {
             observer: Observer::new(metrics.clone(), recorder),
             stores: Stores::new(clients.write.clone()),
+            authority: Authority::default(),
             now: Utc::now,
             clients,
             settings,

@@ -8,8 +8,8 @@ use crate::api::{BackupSchedule, BackupStorage, DatabaseServer, RestoreRequest};
 use crate::http::Readiness;
 use crate::settings::Watch;
 use chrono::Utc;
-use futures::stream::BoxStream;
 use futures::StreamExt;
+use futures::stream::BoxStream;
 use kube::Client;
 use kube::runtime::controller::{Config, Error};
 use kube::runtime::reflector::{ObjectRef, Store};
@@ -32,11 +32,7 @@ impl<K: Watched> Feed<K> {
     fn start(client: &Client, watched: &Watch) -> (Self, Store<K>, Wakeups<ObjectRef<K>>) {
         let (cache, changes) = cached::<K>(client, watched, &watcher::Config::default().page_size(PAGE));
         let (timer, due) = Wakeups::start(Utc::now);
-        let feed = Self {
-            cache: cache.clone(),
-            changes,
-            due: due.boxed(),
-        };
+        let feed = Self { cache: cache.clone(), changes, due: due.boxed() };
         (feed, cache, timer)
     }
 
@@ -132,12 +128,7 @@ impl Feeds {
             schedules: schedules_timer,
             requests: requests_timer,
         };
-        let feeds = Self {
-            storages,
-            servers,
-            schedules,
-            requests,
-        };
+        let feeds = Self { storages, servers, schedules, requests };
         (feeds, caches, timers)
     }
 

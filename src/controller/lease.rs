@@ -79,9 +79,7 @@ pub fn decide(now: Instant, seen: Option<&Seen>, me: &str) -> Step {
 #[derive(Debug, thiserror::Error)]
 pub enum LeaseError {
     /// Renewing failed for too long, or somebody else took it.
-    #[error(
-        "the Lease {namespace}/{name} was lost: not renewed within {deadline:?}; the process ends and starts over"
-    )]
+    #[error("the Lease {namespace}/{name} was lost: not renewed within {deadline:?}; the process ends and starts over")]
     Lost {
         /// Namespace of the Lease.
         namespace: String,
@@ -165,7 +163,8 @@ impl Candidate {
         }
         spec.holder_identity = Some(String::new());
         spec.lease_duration_seconds = Some(1);
-        let put = self.api.replace(&self.name, &PostParams::default(), &lease);
+        let params = PostParams::default();
+        let put = self.api.replace(&self.name, &params, &lease);
         match tokio::time::timeout(self.terms.retry_period, put).await {
             Ok(Ok(_)) => info!(lease = %self.name, "gave the Lease back"),
             Ok(Err(error)) => warn!(%error, lease = %self.name, "could not give the Lease back; it runs out by itself"),

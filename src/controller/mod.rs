@@ -1,5 +1,6 @@
 //! The operator: leads, watches, reconciles. One room a kind; this page starts them and ends them in order.
 
+pub mod authority;
 pub mod backup;
 pub mod clients;
 pub mod context;
@@ -7,9 +8,9 @@ pub mod feed;
 pub mod jobs;
 pub mod lease;
 pub mod observed;
+pub mod restore;
 pub mod scopes;
 pub mod server;
-pub mod storage;
 pub mod stores;
 pub mod targets;
 pub mod verbs;
@@ -71,9 +72,7 @@ pub async fn operate(settings: Settings, stop: CancellationToken) -> Result<(), 
     let readiness = Readiness::default();
     readiness.expect(CRDS);
     let address = settings.metrics_addr;
-    let listener = http::bind(address)
-        .await
-        .map_err(|source| OperatorError::Listen { address, source })?;
+    let listener = http::bind(address).await.map_err(|source| OperatorError::Listen { address, source })?;
     if let Ok(address) = listener.local_addr() {
         info!(%address, "serving /livez, /readyz and /metrics");
     }
@@ -108,24 +107,36 @@ async fn lead(
     info!(identity = %settings.identity, "leading");
     metrics.leader.set(1);
 
-    let drained = CancellationToken::new();
-    let work = work(settings, clients, metrics.clone(), readiness, stop);
-    let held = candidate.hold(&drained);
-    tokio::pin!(work, held);
-    // The Lease is renewed until the last reconcile is done: nobody else begins while this process still writes.
-    let ended = tokio::select! {
-        ended = &mut work => {
-            drained.cancel();
-            ended.and(held.await.map_err(OperatorError::from))
-        }
-        lost = &mut held => lost.map_err(OperatorError::from),
-    };
+    let ended = work_while_leading(&mut candidate, settings, clients, metrics.clone(), readiness, stop).await;
     leading.cancel();
     metrics.leader.set(0);
     if ended.is_ok() {
         candidate.release().await;
     }
     ended
+}
+
+/// Works until `stop`. The Lease is renewed until the last reconcile is done: nobody else begins while this process still
+/// writes.
+async fn work_while_leading(
+    candidate: &mut Candidate,
+    settings: Arc<Settings>,
+    clients: Clients,
+    metrics: Metrics,
+    readiness: Readiness,
+    stop: CancellationToken,
+) -> Result<(), OperatorError> {
+    let drained = CancellationToken::new();
+    let work = work(settings, clients, metrics, readiness, stop);
+    let held = candidate.hold(&drained);
+    tokio::pin!(work, held);
+    tokio::select! {
+        ended = &mut work => {
+            drained.cancel();
+            ended.and(held.await.map_err(OperatorError::from))
+        }
+        lost = &mut held => lost.map_err(OperatorError::from),
+    }
 }
 
 /// Runs every controller until `stop`, then until each has finished what it was doing, at most [`DRAIN`].
@@ -142,10 +153,10 @@ async fn work(
     let ctx = Arc::new(Context::new(clients, settings, metrics, caches, timers, jobs));
     let mut rooms = JoinSet::new();
     rooms.spawn(jobs::run(job_changes, ctx.clone(), stop.clone()));
-    rooms.spawn(storage::run(feeds.storages, ctx.clone(), stop.clone()));
+    rooms.spawn(feeds.storages.drain(stop.clone()));
     rooms.spawn(server::run(feeds.servers, ctx.clone(), stop.clone()));
     rooms.spawn(backup::run(feeds.schedules, ctx.clone(), stop.clone()));
-    rooms.spawn(feeds.requests.drain(stop.clone()));
+    rooms.spawn(restore::run(feeds.requests, ctx.clone(), stop.clone()));
     tokio::select! {
         () = stop.cancelled() => {}
         _ = rooms.join_next() => if !stop.is_cancelled() {
@@ -175,7 +186,10 @@ async fn crds_served(clients: &Clients, settings: &Settings, stop: &Cancellation
         if missing.is_empty() {
             return true;
         }
-        warn!(missing = missing.join("; "), "waiting for CustomResourceDefinitions: install them with crds/ or the chart");
+        warn!(
+            missing = missing.join("; "),
+            "waiting for CustomResourceDefinitions: install them with crds/ or the chart"
+        );
         tokio::select! {
             () = stop.cancelled() => return false,
             () = tokio::time::sleep(CRD_RETRY) => {}

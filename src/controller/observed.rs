@@ -82,22 +82,14 @@ impl Observer {
     }
 
     /// Runs one reconcile.
-    pub async fn reconcile<K, E>(
-        &self,
-        object: &K,
-        work: impl Future<Output = Result<Outcome, E>>,
-    ) -> Result<Action, E>
+    pub async fn reconcile<K, E>(&self, object: &K, work: impl Future<Output = Result<Outcome, E>>) -> Result<Action, E>
     where
         K: Resource<DynamicType = ()>,
         E: Failure,
     {
         let kind = kind::<K>();
-        let span = info_span!(
-            "reconcile",
-            kind,
-            namespace = object.namespace().unwrap_or_default(),
-            name = object.name_any()
-        );
+        let span =
+            info_span!("reconcile", kind, namespace = object.namespace().unwrap_or_default(), name = object.name_any());
         async {
             let started = Instant::now();
             let result = work.await;
@@ -167,15 +159,17 @@ fn kind<K: Resource<DynamicType = ()>>() -> &'static str {
 }
 
 /// Everything kube needs to run `work` as a reconciler, observed.
-pub async fn observed<K, E, F>(object: Arc<K>, ctx: Arc<Context>, work: fn(Arc<K>, Arc<Context>) -> F) -> Result<Action, E>
+pub async fn observed<K, E, F>(
+    object: Arc<K>,
+    ctx: Arc<Context>,
+    work: fn(Arc<K>, Arc<Context>) -> F,
+) -> Result<Action, E>
 where
     K: Resource<DynamicType = ()>,
     E: Failure,
     F: Future<Output = Result<Outcome, E>>,
 {
-    ctx.observer
-        .reconcile(&*object, work(object.clone(), ctx.clone()))
-        .await
+    ctx.observer.reconcile(&*object, work(object.clone(), ctx.clone())).await
 }
 
 #[cfg(test)]

@@ -33,10 +33,7 @@ impl<K> Watched for K where
 
 /// The API of a kind in one namespace, or in all.
 pub fn api<K: Watched>(client: &Client, namespace: Option<&str>) -> Api<K> {
-    namespace.map_or_else(
-        || Api::all(client.clone()),
-        |namespace| Api::namespaced(client.clone(), namespace),
-    )
+    namespace.map_or_else(|| Api::all(client.clone()), |namespace| Api::namespaced(client.clone(), namespace))
 }
 
 /// A cache and the stream that fills it and names what changed. Fields that nobody reads are dropped before they are
@@ -123,10 +120,7 @@ struct FirstList<K> {
 
 impl<K: Watched> Merge<K> {
     fn new(scopes: usize) -> Self {
-        let empty = || FirstList {
-            objects: Vec::new(),
-            done: false,
-        };
+        let empty = || FirstList { objects: Vec::new(), done: false };
         Self {
             first: Some((0..scopes).map(|_| empty()).collect()),
             relist: vec![HashSet::new(); scopes],

@@ -8,7 +8,7 @@ use crate::store::{Access, Credentials, Store, StoreError};
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::Api;
 use kube::{Client, ResourceExt};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -78,17 +78,15 @@ pub fn target(spec: &BackupStorageSpec, capabilities: Capabilities) -> StorageTa
 
 /// What the last probe found; what AWS can do before the first.
 pub fn capabilities(storage: &BackupStorage) -> Capabilities {
-    storage
-        .status
-        .as_ref()
-        .and_then(|status| status.capabilities)
-        .map_or_else(Capabilities::default, |found| Capabilities {
+    storage.status.as_ref().and_then(|status| status.capabilities).map_or_else(Capabilities::default, |found| {
+        Capabilities {
             tagging: found.tagging,
             lifecycle: found.lifecycle,
             conditional_put: found.conditional_put,
             checksums: found.checksums,
             versioning: found.versioning,
-        })
+        }
+    })
 }
 
 struct Open {
@@ -100,19 +98,21 @@ struct Open {
 
 type Slot = Arc<tokio::sync::Mutex<Option<Open>>>;
 
+/// What is known of a bucket's rules, behind the lock that makes one writer of all storages in it: by the beginning of a
+/// storage's rule ids, the rules that the store refuses.
+pub type Bucket = Arc<tokio::sync::Mutex<BTreeMap<String, BTreeSet<String>>>>;
+
 /// The cache.
 pub struct Stores {
     client: Client,
     slots: Mutex<HashMap<String, Slot>>,
+    buckets: Mutex<HashMap<(Option<String>, String), Bucket>>,
 }
 
 impl Stores {
     /// An empty cache that reads Secrets through `client`.
     pub fn new(client: Client) -> Self {
-        Self {
-            client,
-            slots: Mutex::default(),
-        }
+        Self { client, slots: Mutex::default(), buckets: Mutex::default() }
     }
 
     /// The store of a BackupStorage, opened anew when its spec, its capabilities or its Secrets have changed. No request
@@ -133,18 +133,19 @@ impl Stores {
             Some(old) if old.target == target && old.secrets == secrets => old.store,
             _ => Store::with_access(&target, access).await?,
         };
-        *open = Some(Open {
-            target,
-            secrets,
-            checked,
-            store: store.clone(),
-        });
+        *open = Some(Open { target, secrets, checked, store: store.clone() });
         Ok(store)
     }
 
     /// Forgets what is known of a BackupStorage, so that the next use reads its Secrets again.
     pub fn forget(&self, uid: &str) {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
+    }
+
+    /// The lock of a bucket, named by endpoint and bucket.
+    pub fn bucket(&self, place: (Option<String>, String)) -> Bucket {
+        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        buckets.entry(place).or_default().clone()
     }
 
     fn slot(&self, uid: &str) -> Slot {
@@ -191,11 +192,7 @@ impl Stores {
             namespace: namespace.to_owned(),
         })?;
         let version = secret.resource_version();
-        let values = Values {
-            field,
-            name: name.to_owned(),
-            secret,
-        };
+        let values = Values { field, name: name.to_owned(), secret };
         Ok(((name.to_owned(), version), values))
     }
 }

@@ -72,19 +72,12 @@ pub async fn get_opt<K>(api: &Api<K>, name: &str) -> Result<Option<K>, VerbError
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
 {
-    api.get_opt(name)
-        .await
-        .map_err(|source| VerbError::new::<K>("get", None, name, source))
+    api.get_opt(name).await.map_err(|source| VerbError::new::<K>("get", None, name, source))
 }
 
 /// Applies the operator's part of a status (server-side apply: entries of others stay). `status` holds every field that
 /// the operator owns: one that is left out is taken away. Nothing is sent when `current` is equal already.
-pub async fn apply_status<K, S>(
-    api: &Api<K>,
-    object: &K,
-    current: Option<&S>,
-    status: &S,
-) -> Result<bool, VerbError>
+pub async fn apply_status<K, S>(api: &Api<K>, object: &K, current: Option<&S>, status: &S) -> Result<bool, VerbError>
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
     S: Serialize + PartialEq,
@@ -120,10 +113,7 @@ where
         "metadata": {"resourceVersion": seen.resource_version().unwrap_or_else(|| "none".to_owned())},
         "status": status,
     });
-    let params = PatchParams {
-        field_manager: Some(FIELD_MANAGER.to_owned()),
-        ..PatchParams::default()
-    };
+    let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
     api.patch_status(&name, &params, &Patch::Merge(&patch))
         .await
         .map_err(|source| VerbError::new::<K>("claim", seen.namespace().as_deref(), &name, source))
@@ -148,10 +138,7 @@ pub async fn create_or_adopt(
 ) -> Result<Created<Job>, VerbError> {
     let name = job.name_any();
     let namespace = job.namespace();
-    let params = PostParams {
-        field_manager: Some(FIELD_MANAGER.to_owned()),
-        ..PostParams::default()
-    };
+    let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
     match api.create(&params, job).await {
         Ok(made) => Ok(Created::New(made)),
         Err(kube::Error::Api(status)) if status.code == 409 => {
@@ -173,10 +160,7 @@ where
     let name = object.name_any();
     let params = DeleteParams {
         propagation_policy: Some(PropagationPolicy::Background),
-        preconditions: Some(Preconditions {
-            uid: object.uid(),
-            resource_version: None,
-        }),
+        preconditions: Some(Preconditions { uid: object.uid(), resource_version: None }),
         ..DeleteParams::default()
     };
     match api.delete(&name, &params).await {
@@ -210,10 +194,7 @@ where
     }
     let rest: Vec<String> = object.finalizers().iter().filter(|f| *f != finalizer).cloned().collect();
     match write_finalizers(api, object, &rest).await {
-        Err(VerbError {
-            source: kube::Error::Api(status),
-            ..
-        }) if status.code == 404 => Ok(()),
+        Err(VerbError { source: kube::Error::Api(status), .. }) if status.code == 404 => Ok(()),
         other => other,
     }
 }
@@ -228,7 +209,5 @@ where
     api.patch(&name, &PatchParams::default(), &Patch::Merge(&patch))
         .await
         .map(drop)
-        .map_err(|source| {
-            VerbError::new::<K>("change the finalizers of", object.namespace().as_deref(), &name, source)
-        })
+        .map_err(|source| VerbError::new::<K>("change the finalizers of", object.namespace().as_deref(), &name, source))
 }

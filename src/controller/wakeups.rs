@@ -21,11 +21,7 @@ pub struct Heap<K> {
 
 impl<K> Default for Heap<K> {
     fn default() -> Self {
-        Self {
-            by_time: BTreeMap::new(),
-            by_key: HashMap::new(),
-            counter: 0,
-        }
+        Self { by_time: BTreeMap::new(), by_key: HashMap::new(), counter: 0 }
     }
 }
 
@@ -86,24 +82,16 @@ pub struct Wakeups<K> {
 
 impl<K> Clone for Wakeups<K> {
     fn clone(&self) -> Self {
-        Self {
-            asks: self.asks.clone(),
-        }
+        Self { asks: self.asks.clone() }
     }
 }
 
 impl<K: Hash + Eq + Clone + Send + 'static> Wakeups<K> {
     /// A handle, and the stream of keys as they fall due (for `kube::runtime::Controller::reconcile_on`). The stream
     /// ends when the last handle is gone. `now` is the wall clock.
-    pub fn start(
-        now: impl Fn() -> DateTime<Utc> + Send + 'static,
-    ) -> (Self, impl Stream<Item = K> + Send + 'static) {
+    pub fn start(now: impl Fn() -> DateTime<Utc> + Send + 'static) -> (Self, impl Stream<Item = K> + Send + 'static) {
         let (asks, inbox) = mpsc::unbounded_channel();
-        let sleeper = Sleeper {
-            heap: Heap::default(),
-            inbox,
-            now,
-        };
+        let sleeper = Sleeper { heap: Heap::default(), inbox, now };
         let stream = futures::stream::unfold(sleeper, |mut sleeper| async move {
             let key = sleeper.due().await?;
             Some((key, sleeper))
@@ -167,7 +155,6 @@ mod tests {
     use super::*;
     use futures::StreamExt;
     use proptest::prelude::*;
-    use tokio::time::Instant;
 
     fn at(seconds: i64) -> DateTime<Utc> {
         DateTime::from_timestamp(seconds, 0).unwrap()
@@ -214,35 +201,38 @@ mod tests {
         }
     }
 
-    fn clock() -> impl Fn() -> DateTime<Utc> + Clone + Send + 'static {
-        let start = Instant::now();
-        move || at(1000) + TimeDelta::from_std(start.elapsed()).unwrap()
-    }
-
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn the_stream_sleeps_until_the_first_is_due_and_hears_of_a_sooner_one() {
-        let now = clock();
-        let (wakeups, stream) = Wakeups::start(now.clone());
+        let (wakeups, stream) = Wakeups::start(Utc::now);
         let mut stream = Box::pin(stream);
-        wakeups.schedule("late", at(1000 + 86_400));
+        let start = Utc::now();
+        let after = move |millis| start + TimeDelta::milliseconds(millis);
+        wakeups.schedule("late", after(400));
         let asks = wakeups.clone();
         tokio::spawn(async move {
-            tokio::time::sleep(Duration::from_secs(60)).await;
-            asks.schedule("soon", at(1000 + 90));
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            asks.schedule("soon", after(150));
         });
         assert_eq!(stream.next().await, Some("soon"));
-        assert_eq!((now() - at(1000)).num_seconds(), 90);
+        assert!(Utc::now() >= after(150));
         assert_eq!(stream.next().await, Some("late"));
-        assert_eq!((now() - at(1000)).num_seconds(), 86_400);
+        assert!(Utc::now() >= after(400));
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn what_was_due_long_ago_rings_at_once_and_the_stream_ends_with_its_last_handle() {
-        let (wakeups, stream) = Wakeups::start(clock());
+        let (wakeups, stream) = Wakeups::start(Utc::now);
         let mut stream = Box::pin(stream);
         wakeups.schedule("missed", at(1));
         assert_eq!(stream.next().await, Some("missed"));
         drop(wakeups);
         assert_eq!(stream.next().await, None);
+    }
+
+    #[test]
+    fn a_sleep_never_ends_before_the_key_is_due_and_notices_a_clock_that_was_set() {
+        assert_eq!(pause(TimeDelta::milliseconds(10)), Duration::from_millis(11));
+        assert_eq!(pause(TimeDelta::days(1)), LONGEST_SLEEP);
+        assert_eq!(pause(TimeDelta::days(-1)), Duration::from_millis(1));
     }
 }

@@ -6,6 +6,7 @@ pub mod gate;
 pub mod job;
 pub mod manifest;
 pub mod names;
+pub mod profile;
 pub mod report;
 pub mod restore;
 pub mod retention;

@@ -161,7 +161,9 @@ fn work(facts: &Facts, now: DateTime<Utc>) -> Plan {
             Some(begin) => {
                 queued("AwaitingWindow", "ready; waiting for the maintenance window").again(begin.min(deadline))
             }
-            None if facts.dumping => queued("DumpInProgress", "ready; waiting for a running dump of this database to end"),
+            None if facts.dumping => {
+                queued("DumpInProgress", "ready; waiting for a running dump of this database to end")
+            }
             None => Plan::new(Action::Claim(RestoreStep::Cutover), "CuttingOver", "Claiming", "both keys are turned"),
         },
     }

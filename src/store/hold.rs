@@ -132,8 +132,9 @@ impl Store {
     }
 
     async fn retag(&self, prefix: &str, keys: &[String], tags: &Tags) -> Result<(), HoldError> {
-        stream::iter(keys)
-            .map(|key| async move { self.put_tags(key, tags).await.map_err(|error| vanished(prefix, key, error)) })
+        // Owned keys: a borrowed one makes the future too narrow to be spawned by a controller.
+        stream::iter(keys.to_vec())
+            .map(|key| async move { self.put_tags(&key, tags).await.map_err(|error| vanished(prefix, &key, error)) })
             .buffer_unordered(AT_ONCE)
             .try_collect()
             .await

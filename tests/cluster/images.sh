@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# images.sh NAME…: builds images as OCI archives, cached by what goes into them, and prints the archives' paths. Nothing is pulled:
+# images.sh NAME…: builds images as archives, cached by what goes into them, and prints the archives' paths. Nothing is pulled:
 # the base is made from Debian's packages. Names: pause, sennight (binaries from dist/), minio, postgres.
 set -euo pipefail
 # shellcheck source=tests/cluster/lib.sh
@@ -20,13 +20,16 @@ key() { cat "$@" | sha256sum | cut -c1-12; }
 # archive NAME KEY: where the finished archive goes
 archive() { printf '%s/%s-%s.tar\n' "$OUT" "$1" "$2"; }
 
-# push IMAGE ARCHIVE: whole or not at all; uncompressed, since it only goes next door. Older archives of the image are dropped.
+# push IMAGE ARCHIVE: whole or not at all. The docker format stays uncompressed: packing and unpacking would be most of the time.
+# Older archives of the image are dropped.
 push() {
   local name=${2##*/} old
   rm -f "$2.part"
-  buildah_ push --quiet --disable-compression "$1" "oci-archive:$2.part:$1"
+  buildah_ push --quiet "$1" "docker-archive:$2.part:$1"
   for old in "$OUT/${name%-*}"-????????????.tar; do rm -f "$old"; done
   mv "$2.part" "$2"
+  # Layers that no image's history needs any more
+  buildah_ rmi --prune >/dev/null 2>&1 || true
 }
 
 base() {

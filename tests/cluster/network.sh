@@ -112,3 +112,20 @@ restore_host() {
     [ -z "${line#*=}" ] || [ "$(sysctl -n "$name" 2>/dev/null)" = "${line#*=}" ] || sysctl -qw "$line" 2>/dev/null || true
   done <"$RUN/host/sysctls"
 }
+
+# leftovers: names what the tier left on the host; silent when there is nothing
+leftovers() {
+  local name pid
+  for name in etcd kube-apiserver kube-controller kube-scheduler kubelet kube-proxy coredns containerd containerd-shim; do
+    for pid in $(pgrep -x "$name" || true); do
+      # An ended process that nobody has waited for has no arguments any more.
+      tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null | grep -qF "$RUN/" && printf 'process %s (%s)\n' "$pid" "$name"
+    done
+  done 2>/dev/null
+  awk -v dir="$RUN/" 'index($5, dir) == 1 {print "mount " $5}' /proc/self/mountinfo
+  ip -o link show "$BRIDGE" 2>/dev/null | awk '{print "link " $2}'
+  { iptables-save && ip6tables-save; } 2>/dev/null | awk '/KUBE-/ {print "iptables " $0}'
+  pod_cgroups | sed 's/^/cgroup /'
+  find /var/lib/cni /run/netns /var/log/containers \( -name '*sennight*' -o -name 'cni-*' -o -lname "$RUN/*" \) 2>/dev/null | sed 's/^/file /'
+  [ ! -e "$RUN" ] || printf 'directory %s\n' "$RUN"
+}

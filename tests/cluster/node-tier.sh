@@ -162,7 +162,7 @@ up() {
   log "node tier: $NODE is Ready; KUBECONFIG=$RUN/admin.kubeconfig"
 }
 
-# import ARCHIVE…: OCI archives, with the names they carry
+# import ARCHIVE…: images, with the names they carry
 import() {
   local archive
   for archive in "$@"; do
@@ -197,7 +197,9 @@ case ${1:-} in
   up) up ;;
   down)
     clean
-    log "node tier: down"
+    left=$(leftovers)
+    [ -z "$left" ] || die "the node tier left on this machine: $left"
+    log "node tier: down; nothing is left"
     ;;
   env) cat "$RUN/env" ;;
   import)

@@ -83,10 +83,7 @@ fn worker(object: &BackupSchedule, valid: &Valid, key: &RunKey, ctx: &Context) -
         // The storage owns it, not the schedule: one Job may carry several schedules' dumps.
         owner: valid.storage.controller_owner_ref(&()).unwrap_or_default(),
         labels: BTreeMap::from([label(mark::LANE, mark::DUMP), label(mark::SERVER, &server.name_any())]),
-        annotations: BTreeMap::from([(
-            mark::RUNS.to_owned(),
-            serde_json::to_string(&runs).unwrap_or_default(),
-        )]),
+        annotations: BTreeMap::from([(mark::RUNS.to_owned(), serde_json::to_string(&runs).unwrap_or_default())]),
         work: Work::Dump(vec![task]),
         storage,
         mounts,

@@ -6,7 +6,7 @@ use crate::api::{BackupSchedule, BackupStorage, DatabaseServer};
 use crate::controller::context::Context;
 use crate::controller::jobs::{self, JobState, Lane};
 use crate::controller::verbs::get_opt;
-use crate::store::catalogue::Entry;
+use crate::store::Entry;
 use k8s_openapi::api::batch::v1::Job;
 use kube::ResourceExt;
 use kube::api::Api;

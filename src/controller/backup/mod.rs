@@ -15,8 +15,8 @@ use crate::api::conditions::{ScheduleCondition, find, set};
 use crate::api::{BackupSchedule, BackupScheduleStatus, Condition, ConditionStatus};
 use crate::domain::backup::{self, Budget, Ended, Facts, Freshness, LastRun, Plan, Waiting};
 use crate::domain::job::WorkError;
+use crate::store::CatalogueError;
 use crate::store::StoreError;
-use crate::store::catalogue::CatalogueError;
 use chrono::{DateTime, TimeDelta, Utc};
 use gather::Seen;
 use kube::ResourceExt;
@@ -72,7 +72,9 @@ impl Failure for BackupError {
         match self {
             Self::Verb(error) if error.is_conflict() => Retry::AtOnce,
             Self::Work(_) => Retry::OnChange,
-            Self::Verb(_) | Self::Open(_) | Self::Store(_) | Self::Catalogue(_) | Self::JobNameTaken { .. } => Retry::Later,
+            Self::Verb(_) | Self::Open(_) | Self::Store(_) | Self::Catalogue(_) | Self::JobNameTaken { .. } => {
+                Retry::Later
+            }
         }
     }
 }
@@ -225,7 +227,9 @@ fn write_conditions(
                 Waiting::Running => ("Dumping", "a dump runs"),
                 Waiting::Suspended => (reason, "spec.suspend is true: no dumps, and the copies still expire"),
                 Waiting::RestoreInProgress => (reason, "a restore has claimed this database; dumps go on after it"),
-                Waiting::BudgetReached => (reason, "due; waiting for another dump to end (maxConcurrentDumps, --max-dumps)"),
+                Waiting::BudgetReached => {
+                    (reason, "due; waiting for another dump to end (maxConcurrentDumps, --max-dumps)")
+                }
                 Waiting::Retrying => (reason, "the last dump failed; it is tried again soon"),
                 Waiting::DeadlineMissed => (reason, "the slot passed startingDeadlineSeconds ago; the next one runs"),
             };

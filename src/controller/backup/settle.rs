@@ -4,7 +4,7 @@ use crate::api::backup_schedule::{Failure, LastRun, RecoveryPoint, RunOutcome};
 use crate::api::{BackupScheduleStatus, Condition, ConditionStatus};
 use crate::domain::job::{CopySummary, Done, Outcome, TaskReport};
 use crate::domain::retention::expires_at;
-use crate::store::catalogue::Entry;
+use crate::store::Entry;
 use chrono::{DateTime, Utc};
 
 /// Most recovery points that a status lists.
@@ -24,7 +24,12 @@ pub enum Ending {
 }
 
 /// Writes the end of a run into `status`; `None` while it runs, else the failure's reason or nothing.
-pub fn settle(status: &mut BackupScheduleStatus, ending: Ending, days: i32, now: DateTime<Utc>) -> Option<Option<String>> {
+pub fn settle(
+    status: &mut BackupScheduleStatus,
+    ending: Ending,
+    days: i32,
+    now: DateTime<Utc>,
+) -> Option<Option<String>> {
     let failure = match ending {
         Ending::Running => return None,
         Ending::Silent(message) => Some(("JobFailed".to_owned(), message, true)),
@@ -84,8 +89,7 @@ fn point(copy: &CopySummary, expires: DateTime<Utc>) -> RecoveryPoint {
 /// Fills an empty status from the bucket's catalogue: a new cluster, or a re-created schedule, finds its copies. The
 /// newest copy's day counts as run.
 pub fn adopt(status: &mut BackupScheduleStatus, copies: &[Entry], days: i32) {
-    status.recovery_points =
-        copies.iter().take(MOST_POINTS).map(|e| point(&e.summary, e.expires_at(days))).collect();
+    status.recovery_points = copies.iter().take(MOST_POINTS).map(|e| point(&e.summary, e.expires_at(days))).collect();
     let Some(newest) = copies.first().map(|entry| &entry.summary) else { return };
     status.last_successful_time = Some(newest.snapshot_time);
     status.last_run = Some(LastRun {

@@ -13,7 +13,9 @@ pub enum Invalid {
     #[error("spec.storageRef: BackupStorage {0:?} does not exist in this namespace: create it or name another")]
     StorageMissing(String),
     /// No such DatabaseServer.
-    #[error("spec.database.serverRef: DatabaseServer {0:?} does not exist in this namespace: create it or name another")]
+    #[error(
+        "spec.database.serverRef: DatabaseServer {0:?} does not exist in this namespace: create it or name another"
+    )]
     ServerMissing(String),
     /// An engine that is not built yet.
     #[error("DatabaseServer {server:?} has engine {engine}, which this version does not dump yet")]
@@ -41,9 +43,10 @@ impl Invalid {
     pub fn reason(&self) -> &'static str {
         match self {
             Self::Schedule(error) => error.into(),
-            Self::StorageMissing(_) | Self::ServerMissing(_) | Self::EngineNotSupported { .. } | Self::Duplicate { .. } => {
-                self.into()
-            }
+            Self::StorageMissing(_)
+            | Self::ServerMissing(_)
+            | Self::EngineNotSupported { .. }
+            | Self::Duplicate { .. } => self.into(),
         }
     }
 }
@@ -96,7 +99,10 @@ fn duplicate(object: &BackupSchedule, siblings: &[Arc<BackupSchedule>]) -> Optio
         } else if other.spec.database.server_ref == object.spec.database.server_ref
             && other.spec.database.name == object.spec.database.name
         {
-            format!("database {:?} of DatabaseServer {:?}", other.spec.database.name, other.spec.database.server_ref.name)
+            format!(
+                "database {:?} of DatabaseServer {:?}",
+                other.spec.database.name, other.spec.database.server_ref.name
+            )
         } else {
             return None;
         };
@@ -147,7 +153,10 @@ mod tests {
         let good = schedule("a", 0, json!({}));
         assert_eq!(validate(&good, None, Some(server("PostgreSQL")), &[]).unwrap_err().reason(), "StorageMissing");
         assert_eq!(validate(&good, Some(storage()), None, &[]).unwrap_err().reason(), "ServerMissing");
-        assert_eq!(validate(&good, Some(storage()), Some(server("MySQL")), &[]).unwrap_err().reason(), "EngineNotSupported");
+        assert_eq!(
+            validate(&good, Some(storage()), Some(server("MySQL")), &[]).unwrap_err().reason(),
+            "EngineNotSupported"
+        );
         assert_eq!(reason(&schedule("a", 0, json!({"timeZone": "Mars"})), &[]), Some("UnknownTimeZone"));
         assert_eq!(reason(&schedule("a", 0, json!({"schedule": "* * * * *"})), &[]), Some("FiresTwiceADay"));
     }

@@ -64,12 +64,15 @@ pub async fn hold(
     seen: &Seen,
     ctx: &Context,
 ) -> Result<(), RestoreError> {
-    let (Some(Ok(open)), Some(storage)) = (&seen.pinned, &seen.storage) else { return Err(RestoreError::NothingToHold) };
+    let (Some(Ok(open)), Some(storage)) = (&seen.pinned, &seen.storage) else {
+        return Err(RestoreError::NothingToHold);
+    };
     let expires = crate::domain::retention::expires_at(open.manifest.started_at, storage.spec.retention.days);
     let timing = &ctx.settings.timing;
     let people = TimeDelta::from_std(timing.approval_deadline + timing.payment_deadline).unwrap_or(TimeDelta::days(8));
     let now = ctx.now();
-    let until = held_until(expires, super::validate::created(object).unwrap_or(now) + people + TimeDelta::days(WORK_DAYS));
+    let until =
+        held_until(expires, super::validate::created(object).unwrap_or(now) + people + TimeDelta::days(WORK_DAYS));
     let until = until.max(expires);
     let held = ctx.stores.open(storage).await?.hold(open, expires, until, now).await?;
     if let Some(point) = &mut status.recovery_point {
@@ -151,7 +154,8 @@ pub async fn start(
     }
     let copy = copy_ref(object)?.ok_or(RestoreError::NothingToHold)?;
     let worker = super::work::worker(object, status, step, attempt, copy, seen, ctx)?;
-    let (namespace, server) = (worker.namespace.clone(), seen.server.as_ref().map(|s| s.name_any()).unwrap_or_default());
+    let (namespace, server) =
+        (worker.namespace.clone(), seen.server.as_ref().map(|s| s.name_any()).unwrap_or_default());
     let limit = seen.server.as_ref().map_or(1, |s| i64::from(s.spec.max_concurrent_restores));
     if step == RestoreStep::Prepare
         && !ctx.jobs.reserve(Lane::Restore, &namespace, &server, &worker.name, (i64::MAX, limit))

@@ -10,7 +10,7 @@ use crate::controller::targets;
 use crate::controller::verbs::get_opt;
 use crate::domain::gate::Candidate;
 use crate::domain::job::{CopyRef, Progress};
-use crate::store::catalogue::{CatalogueError, Entry, OpenCopy};
+use crate::store::{CatalogueError, Entry, OpenCopy};
 use k8s_openapi::api::batch::v1::Job;
 use kube::ResourceExt;
 use kube::api::Api;
@@ -183,7 +183,8 @@ async fn ending(
     if job.as_deref().is_some_and(|job| jobs::state(job) == JobState::Running) {
         return Ok(Ending::Running);
     }
-    let silent = job.as_deref().map_or_else(|| format!("Job {} was deleted before it ended", record.name), jobs::failure);
+    let silent =
+        job.as_deref().map_or_else(|| format!("Job {} was deleted before it ended", record.name), jobs::failure);
     let (Some(uid), Some(storage)) = (&record.uid, storage) else { return Ok(Ending::Silent(silent)) };
     let store = ctx.stores.open(storage).await?;
     let report = store.report(uid, &object.name_any()).await?;

@@ -19,9 +19,9 @@ use crate::api::{ConditionStatus, RestoreRequest, RestoreRequestStatus};
 use crate::domain::job::WorkError;
 use crate::domain::names::NameError;
 use crate::domain::restore::{self, Action, Plan, Step};
+use crate::store::CatalogueError;
+use crate::store::HoldError;
 use crate::store::StoreError;
-use crate::store::catalogue::CatalogueError;
-use crate::store::hold::HoldError;
 use chrono::{DateTime, TimeDelta, Utc};
 use gather::Seen;
 use kube::ResourceExt;
@@ -161,8 +161,7 @@ async fn retired(object: &RestoreRequest, ctx: &Context) -> Result<bool, Restore
     if ctx.now() < finished + keep || object.metadata.deletion_timestamp.is_some() {
         return Ok(false);
     }
-    let api: Api<RestoreRequest> =
-        Api::namespaced(ctx.clients.write.clone(), &object.namespace().unwrap_or_default());
+    let api: Api<RestoreRequest> = Api::namespaced(ctx.clients.write.clone(), &object.namespace().unwrap_or_default());
     delete(&api, object).await?;
     Ok(true)
 }
@@ -233,7 +232,8 @@ async fn write(
     for c in news(&before.conditions, &status.conditions) {
         let bad = [RequestCondition::Eligible, RequestCondition::Held].iter().any(|k| k.as_ref() == c.type_);
         let warning = (bad && c.status == ConditionStatus::False && c.reason != "Released")
-            || (c.is_true() && [RequestCondition::Failed, RequestCondition::RefundDue].iter().any(|k| k.as_ref() == c.type_));
+            || (c.is_true()
+                && [RequestCondition::Failed, RequestCondition::RefundDue].iter().any(|k| k.as_ref() == c.type_));
         // Failed=False beside Complete=True is no news, nor the other way round.
         let silent = c.status == ConditionStatus::False
             && [RequestCondition::Failed, RequestCondition::Complete].iter().any(|k| k.as_ref() == c.type_);
@@ -257,7 +257,8 @@ fn wake(object: &RestoreRequest, plan: &Plan, assessed: &Assessed, acted: bool, 
         .iter()
         .any(|step| matches!(step, Step::Running { .. }));
     // A Job's end wakes us; this is for its progress, and for the case that the event was lost.
-    let look = running.then(|| now + TimeDelta::from_std(ctx.settings.timing.job_interval).unwrap_or(TimeDelta::minutes(1)));
+    let look =
+        running.then(|| now + TimeDelta::from_std(ctx.settings.timing.job_interval).unwrap_or(TimeDelta::minutes(1)));
     // What was acted on comes back by the watch; a closed lock is tried again soon.
     let stuck = !acted && matches!(plan.action, Action::Claim(_) | Action::Start(..));
     let retry = stuck.then(|| now + TimeDelta::seconds(10));

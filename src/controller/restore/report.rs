@@ -18,7 +18,13 @@ const HISTORY: usize = 50;
 const MESSAGE_LIMIT: usize = 2000;
 
 /// The conditions that mirror what others decided and whether it is possible.
-pub fn facts(object: &RestoreRequest, status: &mut RestoreRequestStatus, assessed: &Assessed, seen: &Seen, now: DateTime<Utc>) {
+pub fn facts(
+    object: &RestoreRequest,
+    status: &mut RestoreRequestStatus,
+    assessed: &Assessed,
+    seen: &Seen,
+    now: DateTime<Utc>,
+) {
     let generation = object.metadata.generation;
     let mut put = |condition: Condition| set(&mut status.conditions, condition.observed(generation), now);
     put(approved(object));
@@ -34,7 +40,9 @@ fn approved(object: &RestoreRequest) -> Condition {
     let approval = object.status.as_ref().and_then(|s| s.approval.as_ref());
     let kind = RequestCondition::Approved;
     match approval {
-        None => Condition::new(kind, ConditionStatus::Unknown, reason::AWAITING_HELPDESK, "the helpdesk has not decided"),
+        None => {
+            Condition::new(kind, ConditionStatus::Unknown, reason::AWAITING_HELPDESK, "the helpdesk has not decided")
+        }
         Some(a) => {
             let by = a.by.as_deref().unwrap_or("somebody whom admission did not stamp");
             match a.decision {
@@ -79,7 +87,13 @@ fn eligible(assessed: &Assessed, seen: &Seen) -> Condition {
 }
 
 /// What the plan says, after it was acted on.
-pub fn plan(object: &RestoreRequest, status: &mut RestoreRequestStatus, plan: &Plan, settings: &Settings, now: DateTime<Utc>) {
+pub fn plan(
+    object: &RestoreRequest,
+    status: &mut RestoreRequestStatus,
+    plan: &Plan,
+    settings: &Settings,
+    now: DateTime<Utc>,
+) {
     if status.finished_at.is_some() {
         return refund(object, status, now);
     }
@@ -182,9 +196,12 @@ fn refund(object: &RestoreRequest, status: &mut RestoreRequestStatus, now: DateT
     }
     let refunded = object.status.as_ref().and_then(|s| s.payment.as_ref()).and_then(|p| p.refund.as_ref());
     let condition = match refunded {
-        Some(refund) => {
-            Condition::new(RequestCondition::RefundDue, false, "RefundRecorded", format!("refunded: {}", refund.reference))
-        }
+        Some(refund) => Condition::new(
+            RequestCondition::RefundDue,
+            false,
+            "RefundRecorded",
+            format!("refunded: {}", refund.reference),
+        ),
         None => Condition::new(
             RequestCondition::RefundDue,
             true,
@@ -196,7 +213,14 @@ fn refund(object: &RestoreRequest, status: &mut RestoreRequestStatus, now: DateT
 }
 
 /// Sets Held.
-pub fn held(object: &RestoreRequest, status: &mut RestoreRequestStatus, holds: bool, reason: &str, message: &str, now: DateTime<Utc>) {
+pub fn held(
+    object: &RestoreRequest,
+    status: &mut RestoreRequestStatus,
+    holds: bool,
+    reason: &str,
+    message: &str,
+    now: DateTime<Utc>,
+) {
     let condition = Condition::new(RequestCondition::Held, holds, reason, message);
     set(&mut status.conditions, condition.observed(object.metadata.generation), now);
 }

@@ -198,7 +198,9 @@ mod tests {
         let refusals = vec![job::Refusal { reason: "RoleMissing".into(), message: "create role x".into() }];
         let found = Preflight { refusals, live_bytes: 7, ..Preflight::default() };
         end(&mut s, Outcome::Succeeded(Done::Preflighted(found)));
-        assert!(matches!(step(&s, RestoreStep::Preflight, &vec![]), Step::Failed { attempt: 2, reason, .. } if reason == "RoleMissing"));
+        assert!(
+            matches!(step(&s, RestoreStep::Preflight, &vec![]), Step::Failed { attempt: 2, reason, .. } if reason == "RoleMissing")
+        );
         assert_eq!(s.estimate.unwrap().live_bytes, Some(7));
     }
 

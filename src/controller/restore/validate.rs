@@ -12,7 +12,7 @@ use crate::domain::gate::{self, Account, Approval, Candidate, Evidence, FourEyes
 use crate::domain::names::RestoreStep;
 use crate::domain::restore::{Claim, Eligibility, Facts, Patience, Step};
 use crate::settings::Settings;
-use crate::store::catalogue::CatalogueError;
+use crate::store::CatalogueError;
 use chrono::{DateTime, TimeDelta, Utc};
 use kube::ResourceExt;
 
@@ -60,10 +60,10 @@ pub fn assess(
         },
         eligibility,
         held_until: status.recovery_point.as_ref().and_then(|p| p.held_until),
-        claim: status.claim.as_ref().map(|claim| Claim {
-            at: claim.at,
-            job_seen: status.jobs.iter().any(|job| job.name == claim.job),
-        }),
+        claim: status
+            .claim
+            .as_ref()
+            .map(|claim| Claim { at: claim.at, job_seen: status.jobs.iter().any(|job| job.name == claim.job) }),
         preflight,
         prepare: step(status, RestoreStep::Prepare, fresh),
         cutover: step(status, RestoreStep::Cutover, fresh),
@@ -171,7 +171,7 @@ fn resolve(object: &RestoreRequest, mode: Mode, seen: &Seen, now: DateTime<Utc>)
 fn eligibility(resolved: &Result<Candidate, gate::Refusal>, mode: Mode, seen: &Seen) -> Eligibility {
     if let Some(Err(error)) = &seen.pinned {
         let reason = match error {
-            CatalogueError::Identity(_) => "AnotherTenantsCopy",
+            CatalogueError::ForeignCopy(_) => "AnotherTenantsCopy",
             other => other.reason(),
         };
         return Eligibility::Never { reason: reason.to_owned(), message: error.to_string() };
@@ -183,9 +183,10 @@ fn eligibility(resolved: &Result<Candidate, gate::Refusal>, mode: Mode, seen: &S
         Err(refusal) => Eligibility::Never { reason: refusal.reason().to_owned(), message: refusal.to_string() },
         Ok(_) if mode == Mode::CrmExport && seen.profile.is_none() => Eligibility::NotYet {
             reason: "ExportProfileMissing".to_owned(),
-            message: "the ExportProfile does not exist in this namespace: create it (the chart ships bitrix24-crm), or \
+            message:
+                "the ExportProfile does not exist in this namespace: create it (the chart ships bitrix24-crm), or \
                       name another in the BackupSchedule"
-                .to_owned(),
+                    .to_owned(),
         },
         Ok(_) => Eligibility::Yes,
     }

@@ -37,7 +37,14 @@ pub fn worker(
         // No database, no credentials of one: an export reads the bucket only.
         let profile = seen.profile.as_ref().ok_or(RestoreError::ReferenceGone)?;
         let profile = serde_json::to_value(&profile.spec).map_err(RestoreError::Profile)?;
-        Work::Export(ExportTask { name: name.clone(), request_uid: uid.clone(), request: name.clone(), identity, copy, profile })
+        Work::Export(ExportTask {
+            name: name.clone(),
+            request_uid: uid.clone(),
+            request: name.clone(),
+            identity,
+            copy,
+            profile,
+        })
     } else {
         let secret = server.spec.restore_credentials_secret_ref.as_ref().ok_or(RestoreError::ReferenceGone)?;
         let (database, database_mounts) = targets::database(server, live, &secret.name);

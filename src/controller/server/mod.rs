@@ -90,9 +90,8 @@ fn status(
         Err(fault) => Condition::new(ServerCondition::Ready, false, fault.reason(), fault.to_string()),
     };
     set(&mut status.conditions, ready.observed(server.metadata.generation), now);
-    let dumping = schedules
-        .iter()
-        .filter(|schedule| schedule.status.as_ref().is_some_and(|status| status.active_job.is_some()));
+    let dumping =
+        schedules.iter().filter(|schedule| schedule.status.as_ref().is_some_and(|status| status.active_job.is_some()));
     status.observed_generation = server.metadata.generation;
     status.active_dumps = i32::try_from(dumping.count()).ok();
     status.schedules = i32::try_from(schedules.len()).ok();

@@ -1,0 +1,89 @@
+//! Looks at a bucket: opens it, tries what it can do, brings its rules into force or looks at them. All the I/O of a
+//! BackupStorage; each step stands alone, so that one failure does not hide the others.
+
+use super::validate::{Overlap, overlap, place, policy};
+use crate::api::BackupStorage;
+use crate::api::backup_storage::LifecycleMode;
+use crate::controller::context::Context;
+use crate::controller::stores::OpenError;
+use crate::domain::target::Capabilities;
+use crate::store::{self, Enforcement, LifecycleError, Store, StoreError};
+use kube::ResourceExt;
+
+/// What was found.
+pub struct Findings {
+    /// What the store can do, or why the storage cannot be used.
+    pub capabilities: Result<Capabilities, Unusable>,
+    /// The rules in force; absent when they were not looked at.
+    pub rules: Option<Result<Enforcement, LifecycleError>>,
+}
+
+/// Why a storage cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Unusable {
+    /// Another one was there first.
+    #[error(transparent)]
+    Overlap(#[from] Overlap),
+    /// It cannot be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The bucket refused the probe.
+    #[error(transparent)]
+    Probe(#[from] StoreError),
+}
+
+impl Unusable {
+    /// Reason in CamelCase.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Overlap(_) => "OverlappingPrefix",
+            Self::Open(error) => error.reason(),
+            Self::Probe(error) => error.reason(),
+        }
+    }
+}
+
+/// Looks.
+pub async fn gather(storage: &BackupStorage, ctx: &Context) -> Findings {
+    match probe(storage, ctx).await {
+        Ok((store, capabilities)) => Findings {
+            rules: rules(storage, ctx, &store.with_capabilities(capabilities)).await,
+            capabilities: Ok(capabilities),
+        },
+        Err(unusable) => Findings {
+            capabilities: Err(unusable),
+            rules: None,
+        },
+    }
+}
+
+async fn probe(storage: &BackupStorage, ctx: &Context) -> Result<(Store, Capabilities), Unusable> {
+    let others = ctx.caches.storages.state();
+    overlap(storage, others.iter().map(AsRef::as_ref))?;
+    // A rotated Secret is to be seen by this very look.
+    ctx.stores.forget(&storage.uid().unwrap_or_default());
+    let store = ctx.stores.open(storage).await?;
+    let capabilities = store.probe(ctx.now()).await?;
+    Ok((store, capabilities))
+}
+
+async fn rules(storage: &BackupStorage, ctx: &Context, store: &Store) -> Option<Result<Enforcement, LifecycleError>> {
+    let capabilities = store.capabilities();
+    if !capabilities.lifecycle {
+        return None;
+    }
+    let policy = policy(&storage.spec, capabilities);
+    let bucket = ctx.stores.bucket(place(&storage.spec));
+    // One writer a bucket: S3 replaces the whole configuration, two merges at once would lose one of them.
+    let mut unsupported = bucket.lock().await;
+    let known = unsupported.entry(policy.id_prefix()).or_default();
+    let result = match storage.spec.lifecycle.mode {
+        LifecycleMode::Merge => store::ensure(store, &policy, known).await,
+        LifecycleMode::Observe => store::observe(store, &policy, known).await,
+        LifecycleMode::Sweep => return None,
+    };
+    if let Ok(enforcement) = &result {
+        known.clone_from(&enforcement.unsupported);
+    }
+    Some(result)
+}

@@ -1,0 +1,137 @@
+//! BackupStorage: tries the bucket, keeps its rules in force, counts who writes there, and says all of it in status.
+//! Deleting one leaves rules and data: there is no finalizer.
+
+mod gather;
+mod report;
+mod validate;
+
+use super::context::Context;
+use super::feed::Feed;
+use super::observed::{Ailing, Failure, Outcome, Retry, pause};
+use super::verbs::{VerbError, apply_status};
+use crate::api::conditions::{StorageCondition, is_true, set};
+use crate::api::{BackupSchedule, BackupStorage, BackupStorageStatus};
+use crate::store::LifecycleError;
+use crate::telemetry::ReadyLabel;
+use chrono::{DateTime, TimeDelta, Utc};
+use gather::{Unusable, gather};
+use kube::ResourceExt;
+use kube::api::Api;
+use kube::runtime::controller::Action;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+pub use validate::{Overlap, overlap};
+
+/// Why a BackupStorage's reconcile failed.
+#[derive(Debug, thiserror::Error)]
+pub enum StorageError {
+    /// The bucket cannot be used.
+    #[error(transparent)]
+    Unusable(#[from] Unusable),
+    /// Its rules could not be brought into force.
+    #[error(transparent)]
+    Lifecycle(Box<LifecycleError>),
+    /// The API server.
+    #[error(transparent)]
+    Verb(#[from] VerbError),
+}
+
+impl Failure for StorageError {
+    fn reason(&self) -> &'static str {
+        match self {
+            Self::Unusable(unusable) => unusable.reason(),
+            Self::Lifecycle(error) => error.reason(),
+            Self::Verb(error) => error.reason(),
+        }
+    }
+
+    /// Buckets, Secrets and rivals change without the object changing: everything is worth another try.
+    fn retry(&self) -> Retry {
+        match self {
+            Self::Verb(error) if error.is_conflict() => Retry::AtOnce,
+            Self::Verb(_) | Self::Unusable(_) | Self::Lifecycle(_) => Retry::Later,
+        }
+    }
+}
+
+impl Ailing for BackupStorage {
+    fn ailing_since(&self) -> Option<DateTime<Utc>> {
+        report::ailing_since(self)
+    }
+}
+
+/// Runs the controller until `stop`.
+pub async fn run(feed: Feed<BackupStorage>, ctx: Arc<Context>, stop: CancellationToken) {
+    feed.run(ctx, stop, |controller| controller, reconcile).await;
+}
+
+async fn reconcile(storage: Arc<BackupStorage>, ctx: Arc<Context>) -> Result<Outcome, StorageError> {
+    let interval = ctx.settings.timing.storage_interval;
+    let wait = next_look(&storage, ctx.now(), interval);
+    if !wait.is_zero() {
+        let status = storage.status.clone().unwrap_or_default();
+        write(&storage, status, &ctx).await?;
+        return Ok(Outcome::Applied(Action::requeue(wait)));
+    }
+    let found = gather(&storage, &ctx).await;
+    let status = report::status(&storage, &found, ctx.now());
+    write(&storage, status, &ctx).await?;
+    report::failure(found)?;
+    Ok(Outcome::Applied(Action::requeue(interval)))
+}
+
+/// How long until the bucket is to be looked at again; zero is now. A wake-up in between only counts the fleet: the
+/// status that a look writes would otherwise be the next look's cause.
+fn next_look(storage: &BackupStorage, now: DateTime<Utc>, interval: Duration) -> Duration {
+    let Some(status) = &storage.status else {
+        return Duration::ZERO;
+    };
+    let Some(last) = status.last_probe_time else {
+        return Duration::ZERO;
+    };
+    if status.observed_generation != storage.metadata.generation {
+        return Duration::ZERO;
+    }
+    let period = match report::ailing_since(storage) {
+        Some(since) => pause(Some(since), now).min(interval),
+        None => interval,
+    };
+    let due = last + TimeDelta::from_std(period).unwrap_or_default();
+    (due - now).to_std().unwrap_or_default().min(period)
+}
+
+/// Adds what the caches and the authority check know, and writes the status if it is new.
+async fn write(storage: &BackupStorage, mut status: BackupStorageStatus, ctx: &Context) -> Result<(), VerbError> {
+    let schedules = ctx.caches.schedules.state_filter(|schedule| writes_to(schedule, storage));
+    status.fleet = Some(report::fleet(&schedules));
+    if let Some(intact) = ctx.authority.last() {
+        let condition = report::authority(&intact).observed(storage.metadata.generation);
+        set(&mut status.conditions, condition, ctx.now());
+    }
+    let namespace = storage.namespace().unwrap_or_default();
+    let api = Api::namespaced(ctx.clients.write.clone(), &namespace);
+    apply_status(&api, storage, storage.status.as_ref(), &status).await?;
+    count_ready(storage, &status, ctx);
+    Ok(())
+}
+
+fn writes_to(schedule: &BackupSchedule, storage: &BackupStorage) -> bool {
+    schedule.namespace() == storage.namespace() && schedule.spec.storage_ref.name == storage.name_any()
+}
+
+fn count_ready(storage: &BackupStorage, status: &BackupStorageStatus, ctx: &Context) {
+    let all = ctx.caches.storages.state();
+    let ready = all
+        .iter()
+        .filter(|other| {
+            let status = if other.uid() == storage.uid() { Some(status) } else { other.status.as_ref() };
+            status.is_some_and(|status| is_true(&status.conditions, StorageCondition::Ready))
+        })
+        .count();
+    for (label, count) in [("True", ready), ("False", all.len() - ready)] {
+        let gauge = ctx.metrics.storages.get_or_create_owned(&ReadyLabel { ready: label });
+        gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+}

@@ -1,0 +1,186 @@
+//! From what was found to a BackupStorage's status. Pure.
+
+use super::gather::Findings;
+use crate::api::backup_storage::{Fleet, LifecycleMode, RuleInForce, StoreCapabilities};
+use crate::api::conditions::{ScheduleCondition, StorageCondition, find, is_true, set};
+use crate::api::{BackupSchedule, BackupStorage, BackupStorageStatus, Condition, ConditionStatus};
+use crate::controller::authority::AuthorityFault;
+use crate::controller::observed::cut;
+use crate::domain::retention::{Expire, Rule};
+use crate::domain::target::Capabilities;
+use crate::store::{Enforcement, LifecycleError};
+use chrono::{DateTime, Utc};
+use std::sync::Arc;
+
+/// Longest message of a condition.
+const MESSAGE_LIMIT: usize = 2000;
+/// Rules that status lists; there are fewer.
+const MOST_RULES: usize = 32;
+
+/// The status after a look at the bucket.
+pub fn status(storage: &BackupStorage, found: &Findings, now: DateTime<Utc>) -> BackupStorageStatus {
+    let mut status = storage.status.clone().unwrap_or_default();
+    let generation = storage.metadata.generation;
+    status.observed_generation = generation;
+    status.last_probe_time = Some(now);
+    if let Ok(found) = &found.capabilities {
+        status.capabilities = Some(capabilities(*found));
+    }
+    if let Some(Ok(enforcement)) = &found.rules {
+        status.rules = enforcement.rules.iter().take(MOST_RULES).map(rule).collect();
+        status.foreign_rules = i32::try_from(enforcement.foreign).ok();
+    }
+    for condition in [ready(found), retention(storage, found)] {
+        set(&mut status.conditions, condition.observed(generation), now);
+    }
+    status
+}
+
+/// The counts of the schedules that write here.
+pub fn fleet(schedules: &[Arc<BackupSchedule>]) -> Fleet {
+    let count = |wanted: fn(&BackupSchedule) -> bool| {
+        let some = schedules.iter().filter(|schedule| wanted(schedule)).count();
+        i32::try_from(some).unwrap_or(i32::MAX)
+    };
+    let points = schedules.iter().filter_map(|schedule| schedule.status.as_ref()).flat_map(|status| &status.recovery_points);
+    Fleet {
+        schedules: count(|_| true),
+        fresh: count(|s| s.status.as_ref().is_some_and(|status| is_true(&status.conditions, ScheduleCondition::Fresh))),
+        suspended: count(|s| s.spec.suspend),
+        held: i32::try_from(points.filter(|point| point.held).count()).unwrap_or(i32::MAX),
+    }
+}
+
+/// The condition AuthorityIntact.
+pub fn authority(intact: &Result<(), AuthorityFault>) -> Condition {
+    match intact {
+        Ok(()) => Condition::new(
+            StorageCondition::AuthorityIntact,
+            true,
+            "PoliciesInForce",
+            "the admission policies that guard approval and payment are in force",
+        ),
+        Err(fault) => {
+            let message = fault.to_string();
+            Condition::new(StorageCondition::AuthorityIntact, false, fault.reason(), cut(&message, MESSAGE_LIMIT))
+        }
+    }
+}
+
+/// Since when this storage has not been as it should be.
+pub fn ailing_since(storage: &BackupStorage) -> Option<DateTime<Utc>> {
+    let conditions = &storage.status.as_ref()?.conditions;
+    [StorageCondition::Ready, StorageCondition::RetentionEnforced]
+        .into_iter()
+        .filter_map(|type_| find(conditions, type_))
+        .filter(|condition| condition.status == ConditionStatus::False)
+        .filter_map(|condition| condition.last_transition_time)
+        .min()
+}
+
+fn ready(found: &Findings) -> Condition {
+    match &found.capabilities {
+        Ok(_) => Condition::new(
+            StorageCondition::Ready,
+            true,
+            "BucketUsable",
+            "the bucket was written, read and cleaned with the operator's credentials",
+        ),
+        Err(unusable) => {
+            let message = unusable.to_string();
+            Condition::new(StorageCondition::Ready, false, unusable.reason(), cut(&message, MESSAGE_LIMIT))
+        }
+    }
+}
+
+fn retention(storage: &BackupStorage, found: &Findings) -> Condition {
+    let (holds, reason, message) = match (&found.capabilities, &found.rules) {
+        (Err(_), _) => (
+            ConditionStatus::Unknown,
+            "BucketNotUsable",
+            "the bucket cannot be looked at; rules that were in force stay in force".to_owned(),
+        ),
+        (Ok(_), Some(Ok(enforcement))) => enforced(storage, enforcement),
+        (Ok(_), Some(Err(error))) => (ConditionStatus::False, error.reason(), error.to_string()),
+        (Ok(_), None) => (ConditionStatus::False, "NothingExpires", nothing_expires(storage)),
+    };
+    Condition::new(StorageCondition::RetentionEnforced, holds, reason, cut(&message, MESSAGE_LIMIT))
+}
+
+fn nothing_expires(storage: &BackupStorage) -> String {
+    let why = match storage.spec.lifecycle.mode {
+        LifecycleMode::Merge | LifecycleMode::Observe => "the store keeps no lifecycle rules",
+        LifecycleMode::Sweep => "spec.lifecycle.mode is Sweep, which is not built yet",
+    };
+    format!("{why}: copies stay until somebody deletes them; use a store with lifecycle rules and mode Merge")
+}
+
+fn enforced(storage: &BackupStorage, enforcement: &Enforcement) -> (ConditionStatus, &'static str, String) {
+    let observing = storage.spec.lifecycle.mode == LifecycleMode::Observe;
+    if observing && !enforcement.drift.is_empty() {
+        let message = format!(
+            "spec.lifecycle.mode is Observe and the bucket lacks the rules {}: add them, or set mode Merge",
+            enforcement.drift.join(", ")
+        );
+        return (ConditionStatus::False, "RulesMissing", message);
+    }
+    if let Some(conflict) = enforcement.conflicts.first() {
+        return (ConditionStatus::False, conflict.reason(), conflict.to_string());
+    }
+    let mut message = format!("copies expire after {} days by the bucket's own rules", storage.spec.retention.days);
+    if !enforcement.unsupported.is_empty() {
+        message.push_str("; the store refuses the rules that clean up unfinished uploads or old versions");
+    }
+    (ConditionStatus::True, "RulesInForce", message)
+}
+
+/// Whether this look is worth another try soon.
+pub fn failure(found: Findings) -> Result<(), super::StorageError> {
+    found.capabilities?;
+    found.rules.transpose().map_err(|error: LifecycleError| super::StorageError::Lifecycle(Box::new(error)))?;
+    Ok(())
+}
+
+fn capabilities(found: Capabilities) -> StoreCapabilities {
+    let Capabilities {
+        tagging,
+        lifecycle,
+        conditional_put,
+        checksums,
+        versioning,
+    } = found;
+    StoreCapabilities {
+        tagging,
+        lifecycle,
+        conditional_put,
+        checksums,
+        versioning,
+    }
+}
+
+fn rule(rule: &Rule) -> RuleInForce {
+    let mut action: Vec<String> = Vec::new();
+    match rule.expire {
+        Some(Expire::Days(days)) => action.push(format!("expire after {days} days")),
+        Some(Expire::Date(date)) => action.push(format!("expire on {date}")),
+        None => {}
+    }
+    if let Some(days) = rule.noncurrent_days {
+        action.push(format!("remove old versions after {days} days"));
+    }
+    if rule.expired_markers {
+        action.push("remove delete markers without versions".to_owned());
+    }
+    if let Some(days) = rule.abort_days {
+        action.push(format!("abort unfinished uploads after {days} days"));
+    }
+    if !rule.enabled {
+        action.push("disabled".to_owned());
+    }
+    RuleInForce {
+        id: rule.id.clone(),
+        prefix: (!rule.prefix.is_empty()).then(|| rule.prefix.clone()),
+        tag: rule.tags.iter().next().map(|(key, value)| format!("{key}={value}")),
+        action: cut(&action.join(", "), 200).to_owned(),
+    }
+}

@@ -1,0 +1,128 @@
+//! Why an export is refused or fails: one enum for the profile, one for the data.
+
+use crate::domain::manifest::Table;
+
+/// A profile that does not fit, or is wrong in itself. Another attempt fails the same way.
+#[derive(Debug, thiserror::Error, strum::IntoStaticStr)]
+pub enum CompileError {
+    /// Something that no export may contain.
+    #[error("{field} names {name:?}, which {pattern:?} excludes: activities, comments and history are never exported")]
+    ExcludedTable {
+        /// Field of the profile.
+        field: String,
+        /// The table or column.
+        name: String,
+        /// The pattern that excludes it.
+        pattern: String,
+    },
+    /// A table that the copy lacks.
+    #[error("{field} names table {table:?}, which the copy does not have: correct the profile")]
+    TableMissing {
+        /// Field of the profile.
+        field: String,
+        /// The table.
+        table: String,
+    },
+    /// A table that two schemas have.
+    #[error("{field} names table {table:?}, which several schemas have: add table.schema")]
+    TableAmbiguous {
+        /// Field of the profile.
+        field: String,
+        /// The table.
+        table: String,
+    },
+    /// A column that its table lacks.
+    #[error("{field} names column {column:?}, which table {table:?} does not have: correct it or set optional: true")]
+    ColumnMissing {
+        /// Field of the profile.
+        field: String,
+        /// The column.
+        column: String,
+        /// Its table.
+        table: String,
+    },
+    /// A lookup that the profile lacks.
+    #[error("{field} names lookup {lookup:?}, which spec.lookups does not have: add it")]
+    LookupMissing {
+        /// Field of the profile.
+        field: String,
+        /// The lookup.
+        lookup: String,
+    },
+    /// A field whose value makes no sense.
+    #[error("{field}: {problem}")]
+    FieldInvalid {
+        /// Field of the profile.
+        field: String,
+        /// What is wrong and what to write instead.
+        problem: String,
+    },
+    /// Row text in an encoding that is not read here.
+    #[error("the copy's encoding is {0:?}; exports read UTF8 only: use a FullRestore, or convert the database to UTF8")]
+    EncodingUnsupported(String),
+}
+
+impl CompileError {
+    /// The reason, in CamelCase.
+    pub fn reason(&self) -> &'static str {
+        self.into()
+    }
+}
+
+/// Data that cannot be exported.
+#[derive(Debug, thiserror::Error, strum::IntoStaticStr)]
+pub enum ExportError {
+    /// A row that is not what the manifest says.
+    #[error("row {row} of {table} is damaged: {problem}; use another recovery point")]
+    RowDamaged {
+        /// The table.
+        table: String,
+        /// The row, counted from 1.
+        row: i64,
+        /// What is wrong.
+        problem: String,
+    },
+    /// More or fewer rows than the manifest lists.
+    #[error("{table} gave {found} rows, the manifest lists {expected}: use another recovery point")]
+    RowsMissing {
+        /// The table.
+        table: String,
+        /// Rows of the manifest.
+        expected: i64,
+        /// Rows read.
+        found: i64,
+    },
+    /// More kinds of multi values than columns make sense.
+    #[error("{table} has more than {limit} kinds of values for {entity}: narrow spec.entities[{entity}].multi.where")]
+    TooManyColumns {
+        /// The table.
+        table: String,
+        /// The entity.
+        entity: String,
+        /// The limit.
+        limit: usize,
+    },
+    /// The CSV or zip encoder failed.
+    #[error("the file {file} could not be written: {problem}")]
+    EncodingFailed {
+        /// The file inside the zip.
+        file: String,
+        /// What the encoder says.
+        problem: String,
+    },
+    /// Frames arrived for no table, or tables in another order than asked for.
+    #[error("the export was driven in the wrong order: {0}; report this as a bug")]
+    OutOfOrder(&'static str),
+}
+
+impl ExportError {
+    /// The reason, in CamelCase.
+    pub fn reason(&self) -> &'static str {
+        self.into()
+    }
+
+    /// A damaged row.
+    pub(crate) fn damaged(table: &Table, row: i64, problem: impl Into<String>) -> Self {
+        Self::RowDamaged { table: format!("{}.{}", table.schema, table.name), row, problem: problem.into() }
+    }
+}

@@ -1,0 +1,104 @@
+//! The formula guard: a cell that a spreadsheet would run gets a `'` in front. Phones and numbers are spared by default,
+//! since the guard would damage them on re-import.
+
+use crate::domain::profile::FormulaGuard;
+use std::borrow::Cow;
+
+/// The cell as it may be written, and whether it had to be changed. `number` says that the column is numeric.
+pub fn guarded(cell: Cow<'_, str>, guard: FormulaGuard, number: bool) -> (Cow<'_, str>, bool) {
+    let harmless = match guard {
+        FormulaGuard::Never => true,
+        FormulaGuard::Always => !starts_formula(&cell),
+        FormulaGuard::Smart => !starts_formula(&cell) || number || is_phone(&cell) || is_number(&cell),
+    };
+    if harmless {
+        return (cell, false);
+    }
+    (Cow::Owned(format!("'{cell}")), true)
+}
+
+/// The starts that OWASP lists (ASVS 1.2.10), the full-width ones that Excel folds, and CR and LF, which let a formula
+/// begin a line of its own.
+fn starts_formula(cell: &str) -> bool {
+    cell.starts_with(['=', '+', '-', '@', '\t', '\r', '\n', '\0', '＝', '＋', '－', '＠'])
+}
+
+/// Several phones in one cell, too: each starts with a `+` and holds nothing but digits and what people put between.
+fn is_phone(cell: &str) -> bool {
+    cell.split([';', ',']).all(|one| {
+        let Some(rest) = one.trim_start_matches(' ').strip_prefix('+') else {
+            return false;
+        };
+        rest.bytes().any(|b| b.is_ascii_digit())
+            && rest.bytes().all(|b| b.is_ascii_digit() || matches!(b, b' ' | b'(' | b')'))
+            || is_dashed_phone(rest)
+    })
+}
+
+/// `+1-202-555-0100`: dashes only between digits or brackets, and enough digits that it is no sum like `+1-1`.
+fn is_dashed_phone(rest: &str) -> bool {
+    let digits = rest.bytes().filter(u8::is_ascii_digit).count();
+    digits >= 7 && rest.bytes().all(|b| b.is_ascii_digit() || matches!(b, b' ' | b'(' | b')' | b'-'))
+}
+
+/// `-12`, `+3.5`, `-1,5`, `-2e9`: a sign and one number.
+fn is_number(cell: &str) -> bool {
+    let rest = cell.strip_prefix(['-', '+']).unwrap_or(cell);
+    rest.starts_with(|c: char| c.is_ascii_digit()) && rest.replacen(',', ".", 1).parse::<f64>().is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn smart(cell: &str) -> String {
+        guarded(cell.into(), FormulaGuard::Smart, false).0.into_owned()
+    }
+
+    #[test]
+    fn phones_and_numbers_are_spared() {
+        for kept in [
+            "+49 30 123456",
+            "+7 (495) 123-45-67",
+            "+1-202-555-0100",
+            "+491;+492",
+            "-12",
+            "+3.5",
+            "-1,5",
+            "-2e9",
+            "",
+            "plain",
+            "a=b",
+            "12",
+        ] {
+            assert_eq!(smart(kept), kept);
+        }
+    }
+
+    #[test]
+    fn formulas_are_guarded() {
+        for run in [
+            "=1+1",
+            "+1-1",
+            "+cmd|' /C calc'!A0",
+            "-1+cmd",
+            "@SUM(A1)",
+            "\t=1",
+            "\r=1",
+            "-",
+            "+",
+            "-inf",
+            "＝1",
+            "+1;=2",
+        ] {
+            assert_eq!(smart(run), format!("'{run}"));
+        }
+    }
+
+    #[test]
+    fn the_setting_and_the_columns_type_decide() {
+        assert!(guarded("-12".into(), FormulaGuard::Always, true).1);
+        assert!(!guarded("=1".into(), FormulaGuard::Never, false).1);
+        assert!(!guarded("-1".into(), FormulaGuard::Smart, true).1);
+    }
+}

@@ -1,0 +1,78 @@
+//! The zip as it is written: a stream without seeking, whose bytes whoever drives the export takes away in between.
+
+use super::error::ExportError;
+use chrono::{Datelike, NaiveDateTime, Timelike};
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex, PoisonError};
+use zip::write::{SimpleFileOptions, StreamWriter};
+use zip::{CompressionMethod, ZipWriter};
+
+/// Where the zip's bytes come out. Cloning it gives another handle on the same bytes.
+#[derive(Debug, Clone, Default)]
+pub struct Outlet(Arc<Mutex<Vec<u8>>>);
+
+impl Outlet {
+    /// The bytes written since the last call.
+    pub fn take(&self) -> Vec<u8> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Write for Outlet {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The zip's entries, one after the other.
+pub(super) struct Output {
+    zip: ZipWriter<StreamWriter<Outlet>>,
+    time: zip::DateTime,
+    file: String,
+}
+
+impl Output {
+    /// `time` is what every entry says it was changed at: the copy's, so that the same copy gives the same bytes.
+    pub(super) fn new(outlet: Outlet, time: NaiveDateTime) -> Self {
+        let part = |value: u32| u8::try_from(value).unwrap_or_default();
+        let time = zip::DateTime::from_date_and_time(
+            u16::try_from(time.year()).unwrap_or_default(),
+            part(time.month()),
+            part(time.day()),
+            part(time.hour()),
+            part(time.minute()),
+            part(time.second()),
+        );
+        Self { zip: ZipWriter::new_stream(outlet), time: time.unwrap_or_default(), file: String::new() }
+    }
+
+    /// Ends the entry before and starts the next. `large` is one that may pass 4 GiB.
+    pub(super) fn start(&mut self, file: &str, large: bool) -> Result<(), ExportError> {
+        file.clone_into(&mut self.file);
+        let options = SimpleFileOptions::default()
+            .compression_method(CompressionMethod::Deflated)
+            .last_modified_time(self.time)
+            .unix_permissions(0o644)
+            .large_file(large);
+        self.zip.start_file(file, options).map_err(|source| self.failed(&source))
+    }
+
+    pub(super) fn write(&mut self, bytes: &[u8]) -> Result<(), ExportError> {
+        self.zip.write_all(bytes).map_err(|source| self.failed(&source))
+    }
+
+    /// Writes the directory at the end of the zip.
+    pub(super) fn finish(self) -> Result<(), ExportError> {
+        let file = self.file;
+        self.zip.finish().map(drop).map_err(|source| ExportError::EncodingFailed { file, problem: source.to_string() })
+    }
+
+    fn failed(&self, source: &dyn std::error::Error) -> ExportError {
+        ExportError::EncodingFailed { file: self.file.clone(), problem: source.to_string() }
+    }
+}

@@ -1,0 +1,222 @@
+//! `export`: reads the few tables that a profile needs out of a copy, by ranges, and streams the zip of CSV files into the
+//! bucket. It never sees a database.
+//!
+//! The same copy, profile and version give the same bytes. So a repeated attempt that finds the object there compares: an
+//! equal object is adopted; another one stays, and this attempt's goes beside it under a name that ends in its SHA-256.
+
+use super::frames::{FrameError, table_frames};
+use super::{TaskError, WorkerContext};
+use crate::domain::job::{Done, ExportFile, ExportSummary, ExportTask};
+use crate::domain::manifest::Manifest;
+use crate::domain::names::NameError;
+use crate::domain::profile::ExportProfile;
+use crate::export::{CompileError, ExportContext, ExportError, Exporter, Outlet, Plan};
+use crate::store::{CatalogueError, OpenCopy, Store, StoreError, Upload};
+use bytes::Bytes;
+use futures::StreamExt;
+use sha2::{Digest, Sha256};
+
+/// One request reads at most this much of an object that is compared.
+const RANGE: i64 = 8 << 20;
+
+/// Why an export failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ExportTaskError {
+    /// The copy is gone, damaged or somebody else's.
+    #[error(transparent)]
+    Copy(#[from] CatalogueError),
+    /// Its rows are damaged.
+    #[error(transparent)]
+    Frames(#[from] FrameError),
+    /// The bucket.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The task's profile is not one.
+    #[error("the export profile is not readable: {0}; kubectl explain exportprofile.spec lists its fields")]
+    Profile(#[from] serde_json::Error),
+    /// The profile does not fit the copy.
+    #[error("the export profile does not fit this copy: {0}")]
+    Compile(#[from] CompileError),
+    /// The data.
+    #[error(transparent)]
+    Export(#[from] ExportError),
+    /// A name that cannot be part of a key.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// The CSV encoder died.
+    #[error("the export ended in the middle: {0}; report this as a bug")]
+    Encoder(#[from] tokio::task::JoinError),
+}
+
+impl From<ExportTaskError> for TaskError {
+    fn from(error: ExportTaskError) -> Self {
+        let (reason, retryable) = match &error {
+            ExportTaskError::Copy(copy) => (copy.reason(), copy.retryable()),
+            ExportTaskError::Store(store) => (store.reason(), store.retryable()),
+            ExportTaskError::Profile(_) => ("ProfileInvalid", false),
+            ExportTaskError::Compile(compile) => (compile.reason(), false),
+            ExportTaskError::Export(export) => (export.reason(), false),
+            ExportTaskError::Name(_) => ("NameInvalid", false),
+            ExportTaskError::Encoder(_) => ("EncoderFailed", true),
+            ExportTaskError::Frames(_) => {
+                return match error {
+                    ExportTaskError::Frames(frames) => frames.into(),
+                    other => Self::retry("EncoderFailed", other.to_string()),
+                };
+            }
+        };
+        Self::of(reason, retryable, &error)
+    }
+}
+
+/// Exports one copy.
+pub async fn run(task: &ExportTask, context: &WorkerContext) -> Result<Done, TaskError> {
+    tokio::select! {
+        biased;
+        () = context.cancel.cancelled() => Err(TaskError::cancelled()),
+        exported = export(task, context) => Ok(Done::Exported(exported?)),
+    }
+}
+
+async fn export(task: &ExportTask, context: &WorkerContext) -> Result<ExportSummary, ExportTaskError> {
+    let store = &context.store;
+    let open = store.open(&task.copy, Some(&task.identity)).await?;
+    let profile: ExportProfile = serde_json::from_value(task.profile.clone())?;
+    let plan = Plan::compile(&profile, &open.manifest)?;
+    let about = about(task, &open);
+    let prefix = store.keys().export(&task.identity.namespace, &task.request_uid)?;
+    let (key, stem) = (format!("{prefix}{}", about.file_name()), about.stem());
+    let written = write(&open, plan.clone(), about.clone(), context, &key).await?;
+    if written.stored || same_object(store, &key, &written).await? {
+        return Ok(written.summary(key));
+    }
+    let other = format!("{prefix}{stem}-{}.zip", &written.sha256[..12]);
+    tracing::warn!(key, other, "an object with other bytes is there already; this export goes beside it");
+    let again = write(&open, plan, about, context, &other).await?;
+    if again.stored || same_object(store, &other, &again).await? {
+        return Ok(again.summary(other));
+    }
+    Err(ExportTaskError::Export(ExportError::OutOfOrder("the same copy gave two different exports")))
+}
+
+fn about(task: &ExportTask, open: &OpenCopy) -> ExportContext {
+    let manifest = &open.manifest;
+    ExportContext {
+        identity: manifest.identity.clone(),
+        request: task.request.clone(),
+        request_uid: task.request_uid.clone(),
+        recovery_point: manifest.id.clone(),
+        manifest_sha256: open.copy.manifest_sha256.clone().unwrap_or_default(),
+        day: manifest.day,
+        snapshot_time: manifest.snapshot_time,
+        time_zone: manifest.time_zone.clone(),
+    }
+}
+
+/// A zip that was made, and whether the bucket took it.
+struct Written {
+    stored: bool,
+    bytes: i64,
+    sha256: String,
+    files: Vec<ExportFile>,
+}
+
+impl Written {
+    fn summary(self, key: String) -> ExportSummary {
+        ExportSummary { key, bytes: self.bytes, sha256: self.sha256, files: self.files }
+    }
+}
+
+/// Makes the zip and streams it to `key`, where nothing may be yet.
+async fn write(
+    open: &OpenCopy,
+    plan: Plan,
+    about: ExportContext,
+    context: &WorkerContext,
+    key: &str,
+) -> Result<Written, ExportTaskError> {
+    let upload = context.store.upload(key, Vec::new()).content_type("application/zip");
+    let mut sink = Sink { upload, hash: Sha256::new() };
+    match fill(open, plan, about, context, &mut sink).await {
+        Ok(files) => {
+            let (bytes, sha256) = (sink.upload.length(), hex::encode(sink.hash.finalize()));
+            let stored = match sink.upload.finish().await {
+                Ok(_) => true,
+                Err(StoreError::AlreadyExists { .. }) => false,
+                Err(error) => return Err(error.into()),
+            };
+            Ok(Written { stored, bytes, sha256, files })
+        }
+        Err(error) => {
+            sink.upload.abort().await;
+            Err(error)
+        }
+    }
+}
+
+struct Sink {
+    upload: Upload,
+    hash: Sha256,
+}
+
+impl Sink {
+    async fn drain(&mut self, outlet: &Outlet) -> Result<(), StoreError> {
+        let bytes = Bytes::from(outlet.take());
+        self.hash.update(&bytes);
+        self.upload.write(bytes).await
+    }
+}
+
+async fn fill(
+    open: &OpenCopy,
+    plan: Plan,
+    about: ExportContext,
+    context: &WorkerContext,
+    sink: &mut Sink,
+) -> Result<Vec<ExportFile>, ExportTaskError> {
+    let manifest = &open.manifest;
+    let (mut exporter, outlet) = Exporter::new(plan, manifest, about);
+    let steps = exporter.steps();
+    context.progress.expect(steps.iter().map(|step| raw_length(manifest, step.table())).sum());
+    for step in steps {
+        exporter.begin(step)?;
+        let mut frames = table_frames(&context.store, &open.copy.prefix, &manifest.tables[step.table()]);
+        while let Some(frame) = frames.next().await {
+            let frame = frame?;
+            let length = i64::try_from(frame.len()).unwrap_or(i64::MAX);
+            // Decoding and deflating are CPU's work: off the threads that talk to the bucket.
+            let (used, pushed) = tokio::task::spawn_blocking(move || {
+                let pushed = exporter.push(&frame);
+                (exporter, pushed)
+            })
+            .await?;
+            exporter = used;
+            pushed?;
+            context.progress.add(length, 0);
+            sink.drain(&outlet).await?;
+        }
+        exporter.end()?;
+        context.progress.tables(1);
+    }
+    let files = exporter.finish()?;
+    sink.drain(&outlet).await?;
+    Ok(files)
+}
+
+fn raw_length(manifest: &Manifest, table: usize) -> i64 {
+    manifest.tables[table].frames.iter().map(|frame| frame.raw_length).sum()
+}
+
+/// Whether the object that is there already has the bytes that were to be written.
+async fn same_object(store: &Store, key: &str, written: &Written) -> Result<bool, StoreError> {
+    if store.head(key).await?.length != written.bytes {
+        return Ok(false);
+    }
+    let (mut hash, mut done) = (Sha256::new(), 0);
+    while done < written.bytes {
+        let piece = RANGE.min(written.bytes - done);
+        hash.update(store.get_range(key, done, piece).await?);
+        done += piece;
+    }
+    Ok(hex::encode(hash.finalize()) == written.sha256)
+}
