@@ -147,7 +147,10 @@ pub fn jobs() -> Value {
         "matchConditions": [
             {
                 "name": "acts-for-a-restore-request",
-                "expression": "[object.metadata.?name.orValue(''), object.metadata.?generateName.orValue(''), object.metadata.?labels[?'batch.kubernetes.io/job-name'].orValue('')].exists(n, n.contains('-sennight-restore'))"
+                "expression": "object.metadata.?name.orValue('').contains('-sennight-restore') \
+                    || object.metadata.?generateName.orValue('').contains('-sennight-restore') \
+                    || (has(object.metadata.labels) && 'batch.kubernetes.io/job-name' in object.metadata.labels \
+                        && object.metadata.labels['batch.kubernetes.io/job-name'].contains('-sennight-restore'))"
             },
             {
                 "name": "is-new-or-does-something-else",
