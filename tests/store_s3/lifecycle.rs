@@ -95,7 +95,7 @@ async fn i5_rules_that_cannot_be_read_are_never_written() {
         ("403 Forbidden", s3_error("AccessDenied"), "AccessDenied"),
         ("500 Internal Server Error", s3_error("InternalError"), "Unavailable"),
         ("404 Not Found", s3_error("NoSuchBucket"), "NoSuchBucket"),
-        ("200 OK", "<LifecycleConfiguration><Rule>".to_owned(), "Damaged"),
+        ("200 OK", "<LifecycleConfiguration><Rule>".to_owned(), "LifecycleUnreadable"),
     ] {
         let fault = Fault::start(move |request| match request.method.as_str() {
             "GET" => Action::Answer(status, body.clone()),
