@@ -30,7 +30,7 @@ generate: ## write crds/, config/ and the reference pages anew from the Rust typ
 lint: ## formatting, clippy, shellcheck
 	@$(CARGO) fmt --check
 	@$(CARGO) clippy --quiet --locked --all-targets -- -D warnings
-	@shellcheck -x $$(git ls-files '*.sh' .ci/run)
+	@shellcheck -x .ci/run $$(find tests -name '*.sh')
 
 build: ## compile both binaries
 	@$(CARGO) build --locked --bins
