@@ -13,8 +13,8 @@ help: ## list the targets
 demo: ## show the main job on a real node made here (or on the cluster of KUBECONFIG, with the image SENNIGHT_IMAGE)
 	@tests/demo/demo.sh
 
-demo-down: ## end the demo's cluster; nothing stays behind
-	@tests/cluster/node-tier.sh down
+demo-down: ## end the demo and its cluster; nothing stays behind
+	@tests/demo/down.sh
 
 test: lint test-fast test-node ## everything: lint, tests without a node, tests on a real node
 
