@@ -13,8 +13,8 @@ help: ## list the targets
 demo: ## show the main job on a real node made here (or on the cluster of KUBECONFIG, with the image SENNIGHT_IMAGE)
 	@tests/demo/demo.sh
 
-demo-down: ## end the demo's cluster; nothing stays behind
-	@tests/cluster/node-tier.sh down
+demo-down: ## end the demo and its cluster; nothing stays behind
+	@tests/demo/down.sh
 
 test: lint test-fast test-node ## everything: lint, tests without a node, tests on a real node
 
@@ -30,13 +30,15 @@ generate: ## write crds/, config/ and the reference pages anew from the Rust typ
 lint: ## formatting, clippy, shellcheck
 	@$(CARGO) fmt --check
 	@$(CARGO) clippy --quiet --locked --all-targets -- -D warnings
-	@shellcheck -x $$(git ls-files '*.sh' .ci/run)
+	@shellcheck -x .ci/run $$(find tests -name '*.sh')
 
 build: ## compile both binaries
 	@$(CARGO) build --locked --bins
 
-dist: build ## put stripped binaries where the Dockerfile's `prebuilt` stage takes them
+# With a test in the same command, cargo unifies features with the tests' own: kube is not compiled a second time for them.
+dist: ## put stripped binaries where the Dockerfile's `prebuilt` stage takes them
+	@$(CARGO) build --locked --bins --test node
 	@mkdir -p dist
 	@target=$${CARGO_TARGET_DIR:-target}; for name in sennight kubectl-sennight; do \
 	  strip --strip-all -o "dist/.$$name" "$$target/debug/$$name"; \
-	  cmp -s "dist/.$$name" "dist/$$name" && rm "dist/.$$name" || mv "dist/.$$name" "dist/$$name"; done
+	  if cmp -s "dist/.$$name" "dist/$$name"; then rm "dist/.$$name"; else mv "dist/.$$name" "dist/$$name"; fi; done

@@ -58,7 +58,7 @@ use serde::{Deserialize, Serialize};
     ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct BackupScheduleSpec {
     /// Whose data it is.
     pub tenant: Tenant,
@@ -153,7 +153,7 @@ fn minutes(text: &str) -> Option<i64> {
 
 /// A tenant account.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = [{
     "rule": "self.id == oldSelf.id",
     "message": "tenant.id is immutable, its copies carry it: delete this BackupSchedule and create another one"
@@ -171,7 +171,7 @@ pub struct Tenant {
 
 /// A tenant's plan.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct Plan {
     /// Name of the plan, as billing calls it.
     #[schemars(length(min = 1, max = 64))]
@@ -184,7 +184,7 @@ pub struct Plan {
 
 /// A tenant's database.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct Database {
     /// The DatabaseServer that it lives on.
     pub server_ref: LocalRef,
@@ -198,7 +198,7 @@ pub struct Database {
 
 /// Runs besides the daily one.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct Trigger {
     /// A token. Each new value starts one dump now; `status.manualTrigger` shows the last one that was answered.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -45,7 +45,7 @@ use serde::{Deserialize, Serialize};
     ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct BackupStorageSpec {
     /// Name of the bucket. It must exist: Sennight never creates or deletes one.
     #[schemars(length(min = 3, max = 63), regex(pattern = r"^[a-z0-9][a-z0-9.-]*[a-z0-9]$"))]
@@ -98,7 +98,7 @@ fn default_region() -> String {
 
 /// Server-side encryption.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = [{
     "rule": "self.algorithm == 'aws:kms' || !has(self.kmsKeyId)",
     "message": "kmsKeyId is for algorithm aws:kms: set the algorithm to aws:kms or remove kmsKeyId"
@@ -125,7 +125,7 @@ pub enum EncryptionAlgorithm {
 
 /// How long copies are kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct Retention {
     /// Days that a copy is kept. S3 removes it at midnight UTC after that many days. A copy that a RestoreRequest holds
     /// outlives it until the request ends.
@@ -150,7 +150,7 @@ impl Default for Retention {
 
 /// How the retention is enforced.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct Lifecycle {
     /// Merge: Sennight puts its rules into the bucket's lifecycle configuration and keeps everybody else's. Observe: the
     /// platform team writes them, Sennight only checks. Sweep: the store has no lifecycle, the operator deletes.

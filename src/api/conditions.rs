@@ -26,7 +26,7 @@ impl From<bool> for ConditionStatus {
 /// One fact about an object. `lastTransitionTime` and `message` are optional, so that a billing system may record
 /// `Paid` with three fields.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct Condition {
     /// What the condition is about, in CamelCase.
     #[serde(rename = "type")]

@@ -49,7 +49,7 @@ use serde::{Deserialize, Serialize};
     ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = [{
     "rule": "self.engine == oldSelf.engine",
     "message": "engine is immutable: copies of one engine cannot be restored by another; create another DatabaseServer"
@@ -120,7 +120,7 @@ impl DatabaseServerSpec {
 
 /// TLS towards a database server.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct Tls {
     /// Disable, Require (certificate not checked), VerifyCA, or VerifyFull (CA and host name).
     #[serde(default)]
@@ -135,7 +135,7 @@ pub struct Tls {
 
 /// Restore drills.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct Drill {
     /// Drills a day on this server; 0 is none.
     #[serde(default)]

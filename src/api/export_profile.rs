@@ -28,7 +28,7 @@ use std::collections::BTreeMap;
     ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct ExportProfileSpec {
     /// How the CSV files are written.
     #[serde(default)]
@@ -57,7 +57,7 @@ fn default_language() -> String {
 
 /// How CSV files are written. The defaults are Bitrix24's.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct CsvFormat {
     /// One character between cells.
     #[serde(default = "default_delimiter")]
@@ -181,7 +181,7 @@ pub enum FormulaGuard {
 
 /// A table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct TableName {
     /// Schema; leave it out for `public` (PostgreSQL) or the tenant's database (MySQL).
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -194,7 +194,7 @@ pub struct TableName {
 
 /// One CSV file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct Entity {
     /// What it is: `contacts`.
     #[schemars(length(min = 1, max = 64), regex(pattern = r"^[a-z0-9]([a-z0-9_-]*[a-z0-9])?$"))]
@@ -226,7 +226,7 @@ fn default_key() -> String {
 
 /// One column of a CSV file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct ProfileColumn {
     /// Column of the table.
     #[schemars(length(min = 1, max = 64))]
@@ -249,7 +249,7 @@ pub struct ProfileColumn {
 
 /// How a cell is looked up.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct ColumnLookup {
     /// One of the profile's `lookups`.
     #[schemars(length(min = 1, max = 64))]
@@ -276,7 +276,7 @@ pub enum LookupOutput {
 
 /// A table that turns codes and ids into text. It is held in memory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct Lookup {
     /// The table.
     pub table: TableName,
@@ -297,7 +297,7 @@ pub struct Lookup {
 
 /// A condition on a row: the column is there and its value is as said.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = [{
     "rule": "[has(self.equals), has(self.notEquals), has(self.startsWith)].filter(x, x).size() == 1",
     "message": "a term needs exactly one of equals, notEquals and startsWith"
@@ -325,7 +325,7 @@ pub struct Term {
 
 /// Values of another table, several to a record. They are held in memory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct MultiField {
     /// The table.
     pub table: TableName,

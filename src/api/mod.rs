@@ -7,6 +7,7 @@
     reason = "the comments become `kubectl explain`, where backticks are noise; printer columns share their type_"
 )]
 
+pub mod admission;
 pub mod backup_schedule;
 pub mod backup_storage;
 pub mod common;

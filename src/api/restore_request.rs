@@ -61,7 +61,7 @@ use serde::{Deserialize, Serialize};
     printcolumn(name = "Paid-By", type_ = "string", priority = 1, json_path = ".status.payment.by"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 #[x_kube(validation = (
     "self == oldSelf",
     "spec is immutable: delete this RestoreRequest and create another one"
@@ -143,7 +143,7 @@ pub enum RestoreMode {
 
 /// Who asked for a restore.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct Requester {
     /// User id inside the tenant's account; compared with the BackupSchedule's `tenant.owner`. An id, not a name.
     #[schemars(length(min = 1, max = 128))]
@@ -152,7 +152,7 @@ pub struct Requester {
 
 /// A helpdesk ticket.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct Ticket {
     /// Its id.
     #[schemars(length(min = 1, max = 128))]
@@ -165,7 +165,7 @@ pub struct Ticket {
 
 /// When a cut-over may happen.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = [{
     "rule": "!has(self.notBefore) || !has(self.notAfter) || self.notBefore < self.notAfter",
     "message": "window.notBefore must lie before window.notAfter"

@@ -105,7 +105,7 @@ pub struct RestoreRequestStatus {
 
 /// The helpdesk's decision.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = [{
     "rule": "self == oldSelf || (oldSelf.decision == 'Approved' && self.decision == 'Denied')",
     "message": "a decision is final: after it only Approved may become Denied; create another RestoreRequest"
@@ -136,7 +136,7 @@ pub enum Decision {
 
 /// A payment.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct Payment {
     /// Billing's own reference: the invoice, order or waiver.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -161,7 +161,7 @@ pub struct Payment {
 
 /// A refund.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct Refund {
     /// Billing's own reference of the refund.
     #[schemars(length(min = 1, max = 128))]

@@ -1,11 +1,12 @@
 //! The bucket's verbs: get, head, put, list, delete. Each request names the permission that it needs, so that a refusal
 //! can say what to allow.
 
+use super::checksum::Crc;
 use super::{Place, StoreError};
 use crate::domain::names::Keys;
 use crate::domain::target::{Capabilities, StorageTarget};
 use aws_sdk_s3::primitives::ByteStream;
-use aws_sdk_s3::types::{ChecksumAlgorithm, Delete, ObjectIdentifier, ServerSideEncryption};
+use aws_sdk_s3::types::{Delete, ObjectIdentifier, ServerSideEncryption};
 use bytes::{Bytes, BytesMut};
 use chrono::{DateTime, Utc};
 use std::collections::BTreeMap;
@@ -235,15 +236,15 @@ impl Store {
 
     async fn put_once(&self, key: &str, body: Bytes, options: &PutOptions, mark: &str) -> Result<(), StoreError> {
         let (sse, kms) = self.encryption();
-        let (exclusive, checksum) = (self.if_none_match(options.exclusive), self.checksum());
+        let checksum = self.capabilities().checksums.then(|| Crc::of(&body).header());
         self.data
             .put_object()
             .bucket(self.bucket())
             .key(key)
             .content_type(options.content_type.unwrap_or("application/octet-stream"))
             .set_tagging(self.tagging(&options.tags))
-            .set_if_none_match(exclusive)
-            .set_checksum_algorithm(checksum)
+            .set_if_none_match(self.if_none_match(options.exclusive))
+            .set_checksum_crc64_nvme(checksum)
             .set_server_side_encryption(sse)
             .set_ssekms_key_id(kms)
             .metadata(WRITE_MARK, mark)
@@ -266,10 +267,6 @@ impl Store {
 
     pub(super) fn if_none_match(&self, exclusive: bool) -> Option<String> {
         (exclusive && self.capabilities().conditional_put).then(|| "*".to_owned())
-    }
-
-    pub(super) fn checksum(&self) -> Option<ChecksumAlgorithm> {
-        self.capabilities().checksums.then_some(ChecksumAlgorithm::Crc64Nvme)
     }
 
     pub(super) fn encryption(&self) -> (Option<ServerSideEncryption>, Option<String>) {

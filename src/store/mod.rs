@@ -2,6 +2,7 @@
 //! domain; knows no Kubernetes and no database.
 
 mod catalogue;
+mod checksum;
 mod claims;
 mod client;
 mod connect;

@@ -1,10 +1,11 @@
 //! Streaming uploads: one put for what is small, parts for the rest, memory bounded whatever the length, and an object
 //! that exists only after [`Upload::finish`].
 
+use super::checksum::Crc;
 use super::client::{Tags, write_mark};
 use super::{Place, PutOptions, Store, StoreError};
 use aws_sdk_s3::primitives::ByteStream;
-use aws_sdk_s3::types::{ChecksumType, CompletedMultipartUpload, CompletedPart};
+use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart};
 use bytes::{Bytes, BytesMut};
 use tokio::task::JoinSet;
 
@@ -47,11 +48,13 @@ struct Parts {
     /// Bytes of the parts in `running`.
     in_flight: usize,
     done: Vec<CompletedPart>,
+    /// Of all parts begun, in their order.
+    checksum: Option<Crc>,
 }
 
 impl Parts {
     fn new(upload_id: String) -> Self {
-        Self { upload_id, started: 0, running: JoinSet::new(), in_flight: 0, done: Vec::new() }
+        Self { upload_id, started: 0, running: JoinSet::new(), in_flight: 0, done: Vec::new(), checksum: None }
     }
 
     /// Waits until at most `bytes` travel; the first part that failed ends it.
@@ -108,7 +111,7 @@ impl Store {
     ) -> Result<String, StoreError> {
         let (sse, kms) = self.encryption();
         // Only what we hash part by part gets a checksum over the whole: a copy has none to send.
-        let checksum = mark.and_then(|_| self.checksum());
+        let checksum = mark.filter(|_| self.capabilities().checksums).map(|_| ChecksumAlgorithm::Crc64Nvme);
         let mut request = self
             .data
             .create_multipart_upload()
@@ -148,31 +151,32 @@ impl Store {
         }
     }
 
-    async fn upload_part(
-        &self,
-        key: &str,
-        upload_id: &str,
-        number: i32,
-        body: Bytes,
-    ) -> Result<CompletedPart, StoreError> {
+    async fn upload_part(&self, key: &str, upload_id: &str, part: Part) -> Result<CompletedPart, StoreError> {
         let answer = self
             .data
             .upload_part()
             .bucket(self.bucket())
             .key(key)
             .upload_id(upload_id)
-            .part_number(number)
-            .set_checksum_algorithm(self.checksum())
-            .body(ByteStream::from(body))
+            .part_number(part.number)
+            .set_checksum_crc64_nvme(part.checksum.clone())
+            .body(ByteStream::from(part.body))
             .send()
             .await
             .map_err(|error| StoreError::from_sdk(self.place("s3:PutObject", key), error))?;
         Ok(CompletedPart::builder()
-            .part_number(number)
+            .part_number(part.number)
             .set_e_tag(answer.e_tag)
-            .set_checksum_crc64_nvme(answer.checksum_crc64_nvme)
+            .set_checksum_crc64_nvme(part.checksum)
             .build())
     }
+}
+
+/// A part on its way.
+struct Part {
+    number: i32,
+    checksum: Option<String>,
+    body: Bytes,
 }
 
 impl Upload {
@@ -246,13 +250,17 @@ impl Upload {
         // Room for this part and for the next one that fills meanwhile.
         parts.wait_until(budget.saturating_sub(self.buffer.len() + next)).await?;
         parts.started += 1;
-        let number = parts.started;
         let body = std::mem::take(&mut self.buffer).freeze();
         parts.in_flight += body.len();
         let (store, key, upload_id) = (self.store.clone(), self.key.clone(), parts.upload_id.clone());
+        let checksum = store.capabilities().checksums.then(|| Crc::of(&body));
+        if let Some(crc) = checksum {
+            parts.checksum = Some(parts.checksum.map_or(crc, |before| before.then(crc)));
+        }
+        let part = Part { number: parts.started, checksum: checksum.map(Crc::header), body };
         parts.running.spawn(async move {
-            let size = body.len();
-            (size, store.upload_part(&key, &upload_id, number, body).await)
+            let size = part.body.len();
+            (size, store.upload_part(&key, &upload_id, part).await)
         });
         Ok(())
     }
@@ -294,14 +302,19 @@ impl Upload {
         };
         parts.wait_until(0).await?;
         parts.done.sort_by_key(CompletedPart::part_number);
-        let (upload_id, done) = (parts.upload_id.clone(), std::mem::take(&mut parts.done));
-        self.complete(&upload_id, done).await?;
+        let (upload_id, done, checksum) = (parts.upload_id.clone(), std::mem::take(&mut parts.done), parts.checksum);
+        self.complete(&upload_id, done, checksum).await?;
         self.parts = None;
         Ok(uploaded)
     }
 
-    async fn complete(&self, upload_id: &str, done: Vec<CompletedPart>) -> Result<(), StoreError> {
-        let checksum = self.store.checksum();
+    /// The store compares length and checksum of what it put together with ours.
+    async fn complete(
+        &self,
+        upload_id: &str,
+        done: Vec<CompletedPart>,
+        checksum: Option<Crc>,
+    ) -> Result<(), StoreError> {
         let completed = self
             .store
             .data
@@ -310,7 +323,8 @@ impl Upload {
             .key(&self.key)
             .upload_id(upload_id)
             .set_if_none_match(self.store.if_none_match(true))
-            .set_checksum_type(checksum.as_ref().map(|_| ChecksumType::FullObject))
+            .set_checksum_type(checksum.map(|_| ChecksumType::FullObject))
+            .set_checksum_crc64_nvme(checksum.map(Crc::header))
             .set_mpu_object_size(checksum.map(|_| self.length))
             .multipart_upload(CompletedMultipartUpload::builder().set_parts(Some(done)).build())
             .send()

@@ -159,6 +159,7 @@ up() {
   put_env SENNIGHT_NODE_DIR "$RUN"
   wait_for 60 "the node" healthy
   wait_for 30 "CoreDNS" curl -fsS -o /dev/null "http://127.0.0.1:$PORT_DNS_HEALTH/health"
+  : >"$RUN/ready"
   log "node tier: $NODE is Ready; KUBECONFIG=$RUN/admin.kubeconfig"
 }
 

@@ -13,6 +13,7 @@ case $tier in
   services | api)
     reap_stale
     base=${SENNIGHT_PORT_BASE:-$(free_base)}
+    ! alive "$RUN_ROOT/$base/owner" || die "another with.sh has the ports from $base on"
     mkdir -p "$RUN_ROOT"
     chmod 711 "$RUN_ROOT"
     prepare_run "$RUN_ROOT/$base" "$base"
@@ -23,6 +24,13 @@ case $tier in
   node)
     RUN=${SENNIGHT_NODE_DIR:-/var/lib/sennight-node}
     script=$CLUSTER_SRC/node-tier.sh
+    # There is one node on a machine, and stopping somebody's demo is not for us to do.
+    if [ -f "$RUN/owner" ]; then
+      ! alive "$RUN/owner" || die "another with.sh runs the node tier (pid $(cut -d' ' -f1 "$RUN/owner"))"
+      "$script" down
+    elif [ -f "$RUN/ready" ]; then
+      die "a node is here already, started by hand or by make demo: end it with make demo-down"
+    fi
     ;;
   *) die "no such tier: $tier (services, api or node)" ;;
 esac
@@ -35,7 +43,10 @@ finish() {
     mkdir -p "$SENNIGHT_KEEP_LOGS"
     cp -r "$RUN/log" "$SENNIGHT_KEEP_LOGS/$tier-$$" || true
   fi
-  SENNIGHT_RUN_DIR=$RUN "$script" down || log "could not stop the $tier tier cleanly"
+  SENNIGHT_RUN_DIR=$RUN "$script" down || {
+    log "could not stop the $tier tier cleanly"
+    [ $code != 0 ] || code=1
+  }
   exit $code
 }
 trap finish EXIT
@@ -44,6 +55,7 @@ trap 'exit 143' TERM
 trap 'exit 129' HUP
 
 SENNIGHT_RUN_DIR=$RUN "$script" up
+mark_alive "$RUN/owner" $$
 # shellcheck source=/dev/null
 . "$RUN/env"
 # In the background, because bash runs no trap before a foreground command has ended. (Such a child ignores INT: it gets TERM.)

@@ -38,7 +38,9 @@ pub fn settle(status: &mut RestoreRequestStatus, endings: &[(String, Ending)], n
             Ending::Silent(message) => Step::Lost { attempt, message: message.clone() },
             Ending::Reported(report) => reported(&report.outcome, attempt, now),
         };
-        if let Step::Succeeded(done) = &step {
+        if let Ending::Reported(report) = ending
+            && let Outcome::Succeeded(done) = &report.outcome
+        {
             remember(status, name, done, now);
         }
         close(&mut status.jobs[position], &step, now);
