@@ -111,7 +111,7 @@ impl Policy {
             ..self.rule(&area.to_string(), &keys.area(area))
         })
         .collect();
-        let places = self.places(&keys);
+        let places = places(&keys);
         rules.extend(places.iter().map(|(suffix, prefix)| Rule {
             abort_days: Some(ABORT_DAYS),
             ..self.rule(&format!("abort{suffix}"), prefix)
@@ -134,15 +134,15 @@ impl Policy {
     fn daily_filter(&self) -> BTreeMap<String, String> {
         if self.capabilities.tagging { daily_tags() } else { BTreeMap::new() }
     }
+}
 
-    /// Where rules without an age of their own apply: below the prefix; or, when the storage has the whole bucket, in
-    /// each of our areas, for a rule about everything would touch what others keep there.
-    fn places(&self, keys: &Keys) -> Vec<(String, String)> {
-        if !keys.root().is_empty() {
-            return vec![(String::new(), keys.root().to_owned())];
-        }
-        AREAS.iter().map(|area| (format!("-{area}"), keys.area(*area))).collect()
+/// Where rules without an age of their own apply: below the prefix; or, when the storage has the whole bucket, in
+/// each of our areas, for a rule about everything would touch what others keep there.
+fn places(keys: &Keys) -> Vec<(String, String)> {
+    if !keys.root().is_empty() {
+        return vec![(String::new(), keys.root().to_owned())];
     }
+    AREAS.iter().map(|area| (format!("-{area}"), keys.area(*area))).collect()
 }
 
 /// Every area, in the order of [`Area`].

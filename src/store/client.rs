@@ -22,6 +22,9 @@ pub const GET_LIMIT: u64 = 128 << 20;
 /// User metadata that a conditional put leaves: tells our own object, whose answer was lost, from somebody else's.
 const WRITE_MARK: &str = "sennight-write";
 
+/// What reading needs: without the second right a missing object looks like a forbidden one.
+pub(super) const READ: &str = "s3:GetObject and s3:ListBucket";
+
 /// How often a body that broke off, or a conditional put that met another one, is tried again.
 const TRIES: u32 = 5;
 
@@ -54,11 +57,13 @@ impl PutOptions {
     }
 
     /// The same, refusing to overwrite.
+    #[must_use]
     pub fn exclusive(self) -> Self {
         Self { exclusive: true, ..self }
     }
 
     /// The same with tags.
+    #[must_use]
     pub fn tags(self, tags: Tags) -> Self {
         Self { tags, ..self }
     }
@@ -118,8 +123,9 @@ impl Store {
         Self { target: Arc::new(target), ..self.clone() }
     }
 
-    pub(super) fn place(&self, action: &'static str, key: &str) -> Place {
-        Place { action, bucket: self.target.bucket.clone(), key: key.to_owned() }
+    #[allow(clippy::unnecessary_box_returns, reason = "errors hold it boxed, to stay small")]
+    pub(super) fn place(&self, action: &'static str, key: &str) -> Box<Place> {
+        Box::new(Place { action, bucket: self.target.bucket.clone(), key: key.to_owned() })
     }
 
     /// A whole object of at most [`GET_LIMIT`] bytes.
@@ -136,7 +142,7 @@ impl Store {
     pub async fn get_range(&self, key: &str, offset: i64, length: i64) -> Result<Bytes, StoreError> {
         if offset < 0 || length <= 0 {
             let what = format!("a range of {length} bytes at {offset} does not exist");
-            return Err(StoreError::Damaged { place: self.place("s3:GetObject", key), what });
+            return Err(StoreError::Damaged { place: self.place(READ, key), what });
         }
         self.read(key, Some((offset, length))).await
     }
@@ -156,7 +162,7 @@ impl Store {
     }
 
     async fn read_once(&self, key: &str, range: Option<(i64, i64)>) -> Result<Bytes, StoreError> {
-        let place = || self.place("s3:GetObject", key);
+        let place = || self.place(READ, key);
         let header = range.map(|(offset, length)| format!("bytes={offset}-{}", offset + length - 1));
         let answer = self
             .data
@@ -201,7 +207,7 @@ impl Store {
             .key(key)
             .send()
             .await
-            .map_err(|error| StoreError::from_sdk(self.place("s3:GetObject", key), error))?;
+            .map_err(|error| StoreError::from_sdk(self.place(READ, key), error))?;
         Ok(Head {
             length: answer.content_length().unwrap_or_default(),
             etag: answer.e_tag().unwrap_or_default().to_owned(),
@@ -356,12 +362,12 @@ impl Store {
             .map_err(|error| StoreError::from_sdk(self.place("s3:DeleteObject", ""), error))?;
         let failed = answer.errors().iter().find(|e| e.code() != Some("NoSuchKey"));
         failed.map_or(Ok(()), |error| {
-            let source = super::Answer {
+            let source = Box::new(super::Answer {
                 status: 200,
                 code: error.code().unwrap_or_default().to_owned(),
                 message: error.message().unwrap_or_default().to_owned(),
                 request_id: "unknown".to_owned(),
-            };
+            });
             Err(StoreError::from_answer(self.place("s3:DeleteObject", error.key().unwrap_or_default()), source))
         })
     }

@@ -1,12 +1,12 @@
 //! Copies inside the bucket, and tags.
 
-use super::client::{Tags, absent};
+use super::client::{READ, Tags, absent};
 use super::{Store, StoreError};
 use aws_sdk_s3::config::StalledStreamProtectionConfig;
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart, Tag, Tagging, TaggingDirective};
 use std::fmt::Write as _;
 
-/// The longest object that one CopyObject takes.
+/// The longest object that one copy request takes.
 const COPY_LIMIT: i64 = 5 << 30;
 
 /// Ranges of longer copies: small enough for the server to finish one within the time limit.
@@ -45,9 +45,7 @@ impl Store {
     /// The error of a copy is about its source when that is what is missing.
     fn source_error(&self, from: &str, to: &str, error: StoreError) -> StoreError {
         match error {
-            StoreError::NotFound { place } if place.key == to => {
-                StoreError::NotFound { place: self.place("s3:GetObject", from) }
-            }
+            StoreError::NotFound { place } if place.key == to => StoreError::NotFound { place: self.place(READ, from) },
             other => other,
         }
     }

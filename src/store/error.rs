@@ -47,35 +47,35 @@ pub enum StoreError {
     #[error("{place} does not exist")]
     NotFound {
         /// What was asked for.
-        place: Place,
+        place: Box<Place>,
     },
     /// A put with `If-None-Match: *` met an object of somebody else.
     #[error("{place} exists already and is never overwritten")]
     AlreadyExists {
         /// What was to be written.
-        place: Place,
+        place: Box<Place>,
     },
     /// The credentials are known, but lack the right.
     #[error("{place}: access denied: allow the credentials {} there ({source})", place.action)]
     AccessDenied {
         /// What was asked for.
-        place: Place,
+        place: Box<Place>,
         /// The store's words.
-        source: Answer,
+        source: Box<Answer>,
     },
     /// The store does not know the credentials, or they are over.
     #[error("bucket {}: the store refuses the credentials: check access key, secret key, session token and the clock ({source})", place.bucket)]
     BadCredentials {
         /// What was asked for.
-        place: Place,
+        place: Box<Place>,
         /// The store's words.
-        source: Answer,
+        source: Box<Answer>,
     },
     /// There are no credentials at all.
     #[error("bucket {}: no credentials to be had: name a credentials Secret, or give the pod's service account a role ({source})", place.bucket)]
     NoCredentials {
         /// What was asked for.
-        place: Place,
+        place: Box<Place>,
         /// What the chain of providers says.
         source: Cause,
     },
@@ -83,23 +83,23 @@ pub enum StoreError {
     #[error("bucket {} does not exist at this endpoint: create it, or correct bucket, region or endpoint ({source})", place.bucket)]
     NoSuchBucket {
         /// What was asked for.
-        place: Place,
+        place: Box<Place>,
         /// The store's words.
-        source: Answer,
+        source: Box<Answer>,
     },
     /// The store is full, or the bucket's quota is.
     #[error("{place}: the store has no room left: raise the bucket's quota or add disks ({source})")]
     OutOfSpace {
         /// What was to be written.
-        place: Place,
+        place: Box<Place>,
         /// The store's words.
-        source: Answer,
+        source: Box<Answer>,
     },
     /// The endpoint did not answer at all.
     #[error("{place}: the endpoint cannot be reached: check endpoint, DNS, network policy and TLS ({source})")]
     Unreachable {
         /// What was asked for.
-        place: Place,
+        place: Box<Place>,
         /// What the network says.
         source: Cause,
     },
@@ -107,7 +107,7 @@ pub enum StoreError {
     #[error("{place}: the store did not answer in time ({source})")]
     TimedOut {
         /// What was asked for.
-        place: Place,
+        place: Box<Place>,
         /// Which limit it was.
         source: Cause,
     },
@@ -115,31 +115,31 @@ pub enum StoreError {
     #[error("{place}: the store cannot serve now ({source})")]
     Unavailable {
         /// What was asked for.
-        place: Place,
+        place: Box<Place>,
         /// The store's words.
-        source: Answer,
+        source: Box<Answer>,
     },
     /// The store does not know the request.
     #[error("{place}: the store has no {} ({source})", place.action)]
     NotImplemented {
         /// What was asked for.
-        place: Place,
+        place: Box<Place>,
         /// The store's words.
-        source: Answer,
+        source: Box<Answer>,
     },
     /// The store refused the request for another reason.
     #[error("{place}: the store refused {} ({source})", place.action)]
     Refused {
         /// What was asked for.
-        place: Place,
+        place: Box<Place>,
         /// The store's words.
-        source: Answer,
+        source: Box<Answer>,
     },
     /// The connection ended early, or the answer was not what its headers said.
     #[error("{place}: {what}")]
     Damaged {
         /// What was asked for.
-        place: Place,
+        place: Box<Place>,
         /// What does not fit.
         what: String,
     },
@@ -147,7 +147,7 @@ pub enum StoreError {
     #[error("{place} cannot be read: {source}; it was not written by this version of Sennight")]
     Unreadable {
         /// The object.
-        place: Place,
+        place: Box<Place>,
         /// What is wrong with it.
         source: Cause,
     },
@@ -155,7 +155,7 @@ pub enum StoreError {
     #[error("{place} has more than {limit} bytes: {way_out}")]
     TooLarge {
         /// The object.
-        place: Place,
+        place: Box<Place>,
         /// The limit in bytes.
         limit: u64,
         /// What to do.
@@ -232,7 +232,7 @@ impl StoreError {
     }
 
     /// Sorts an SDK error. Neither headers nor bodies of requests or answers are kept: they may carry secrets.
-    pub(crate) fn from_sdk<E>(place: Place, error: SdkError<E>) -> Self
+    pub(crate) fn from_sdk<E>(place: Box<Place>, error: SdkError<E>) -> Self
     where
         E: ProvideErrorMetadata + RequestId + Error + Send + Sync + 'static,
     {
@@ -244,7 +244,7 @@ impl StoreError {
                     message: service.err().message().unwrap_or("no message").to_owned(),
                     request_id: service.err().request_id().unwrap_or("unknown").to_owned(),
                 };
-                Self::from_answer(place, answer)
+                Self::from_answer(place, Box::new(answer))
             }
             SdkError::TimeoutError(_) => Self::TimedOut { place, source: "the request's time limit passed".into() },
             SdkError::DispatchFailure(failure) => {
@@ -270,7 +270,7 @@ impl StoreError {
         }
     }
 
-    pub(crate) fn from_answer(place: Place, source: Answer) -> Self {
+    pub(crate) fn from_answer(place: Box<Place>, source: Box<Answer>) -> Self {
         match (source.code.as_str(), source.status) {
             ("NoSuchBucket", _) => Self::NoSuchBucket { place, source },
             ("NoSuchKey" | "NotFound" | "NoSuchVersion", _) | ("", 404) => Self::NotFound { place },
@@ -290,7 +290,7 @@ impl StoreError {
             ("AccessDenied" | "AllAccessDisabled" | "AccountProblem", _) | (_, 401 | 403) => {
                 Self::AccessDenied { place, source }
             }
-            ("RequestTimeout", _) => Self::TimedOut { place, source: Box::new(source) },
+            ("RequestTimeout", _) => Self::TimedOut { place, source },
             ("SlowDown" | "ConditionalRequestConflict" | "OperationAborted", _) | (_, 429 | 500..=599) => {
                 Self::Unavailable { place, source }
             }
@@ -322,13 +322,13 @@ fn mentions_credentials(text: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn place() -> Place {
-        Place { action: "s3:PutObject", bucket: "b".into(), key: "k".into() }
+    fn place() -> Box<Place> {
+        Box::new(Place { action: "s3:PutObject", bucket: "b".into(), key: "k".into() })
     }
 
     fn answer(code: &str, status: u16) -> StoreError {
         let answer = Answer { status, code: code.into(), message: "m".into(), request_id: "r".into() };
-        StoreError::from_answer(place(), answer)
+        StoreError::from_answer(place(), Box::new(answer))
     }
 
     #[test]

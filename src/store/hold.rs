@@ -1,7 +1,7 @@
 //! Holding a copy past its retention, and letting it go (I5). Both may be repeated at any point.
 
 use super::catalogue::OpenCopy;
-use super::client::Tags;
+use super::client::{READ, Tags};
 use super::{Store, StoreError};
 use crate::domain::job::CopyRef;
 use crate::domain::manifest::MANIFEST;
@@ -150,7 +150,7 @@ impl Store {
         let head = self.head(&key).await.map_err(gone)?;
         if head.length != length {
             let what = format!("it is {} bytes long, the manifest says {length}", head.length);
-            return Err(StoreError::Damaged { place: self.place("s3:GetObject", &key), what }.into());
+            return Err(StoreError::Damaged { place: self.place(READ, &key), what }.into());
         }
         head.expiration.map_or(Ok(()), |expiration| Err(HoldError::StillExpires { key, expiration }))
     }
@@ -192,7 +192,7 @@ impl Store {
                 .map_or(Ok(()), |expiration| Err(HoldError::StillExpires { key: target, expiration }));
         }
         let what = format!("the copy is {} bytes long, the original {length}", head.length);
-        Err(StoreError::Damaged { place: self.place("s3:GetObject", &target), what }.into())
+        Err(StoreError::Damaged { place: self.place(READ, &target), what }.into())
     }
 
     /// Lets a copy go, manifest first: a held twin is deleted, a tagged copy expires by the rules again. The caller

@@ -48,7 +48,9 @@ impl Parsed {
             text.push_str(&self.open);
         }
         self.beside.iter().chain(foreign).for_each(|source| text.push_str(source));
-        own.iter().for_each(|rule| write_rule(&mut text, rule));
+        for rule in own {
+            write_rule(&mut text, rule);
+        }
         let name = self.open.trim_start_matches('<').split([' ', '>', '\t', '\n', '\r']).next();
         let name = name.filter(|name| !name.is_empty()).unwrap_or("LifecycleConfiguration");
         let _ = write!(text, "</{name}>");

@@ -12,6 +12,7 @@ mod error;
 mod hold;
 mod lifecycle;
 mod lifecycle_xml;
+mod link;
 mod probe;
 mod raw;
 mod reports;

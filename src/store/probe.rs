@@ -1,6 +1,6 @@
 //! Finds out by trying what a store can do. What its makers or its name say does not count.
 
-use super::client::{PutOptions, write_mark};
+use super::client::{PutOptions, READ, write_mark};
 use super::{Store, StoreError, lifecycle};
 use crate::domain::retention::{daily_tags, held_tags};
 use crate::domain::target::Capabilities;
@@ -63,7 +63,7 @@ impl Store {
             return Ok(());
         }
         let what = "what was put is not what is read or listed: no copy is safe in this store".to_owned();
-        Err(StoreError::Damaged { place: self.place("s3:GetObject", &key), what })
+        Err(StoreError::Damaged { place: self.place(READ, &key), what })
     }
 
     /// A put and a multipart upload, with the checksums that the capabilities ask for.

@@ -1,5 +1,6 @@
 //! What tasks of a Job leave behind for the operator: reports and progress, small JSON objects.
 
+use super::client::READ;
 use super::{PutOptions, Store, StoreError};
 use crate::domain::job::{Progress, TaskReport};
 use crate::domain::names::NameError;
@@ -15,7 +16,7 @@ impl Store {
         };
         serde_json::from_slice(&bytes)
             .map(Some)
-            .map_err(|error| StoreError::Unreadable { place: self.place("s3:GetObject", key), source: Box::new(error) })
+            .map_err(|error| StoreError::Unreadable { place: self.place(READ, key), source: Box::new(error) })
     }
 
     /// Puts a JSON object.

@@ -76,7 +76,7 @@ impl Parts {
         ended: Result<(usize, Result<CompletedPart, StoreError>), tokio::task::JoinError>,
     ) -> Result<(), StoreError> {
         let (size, sent) = ended.map_err(|error| {
-            let place = Place { action: "s3:PutObject", bucket: String::new(), key: String::new() };
+            let place = Box::new(Place { action: "s3:PutObject", bucket: String::new(), key: String::new() });
             StoreError::Damaged { place, what: format!("an upload's task ended: {error}") }
         })?;
         self.in_flight -= size;

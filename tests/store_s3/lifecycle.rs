@@ -8,6 +8,7 @@ use aws_sdk_s3::types::{
 use sennight::domain::retention::{Expire, Rule};
 use sennight::store::{ensure, observe};
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 fn foreign(id: &str, prefix: &str, days: i32) -> LifecycleRule {
     LifecycleRule::builder()
@@ -112,20 +113,20 @@ async fn i5_rules_that_cannot_be_read_are_never_written() {
 
 #[tokio::test]
 async fn i5_a_store_that_loses_a_foreign_rule_is_reported() {
+    static WRITTEN: AtomicBool = AtomicBool::new(false);
     let bucket = Bucket::new().await;
     let odd = "<Rule><ID>odd</ID><Status>Enabled</Status><Filter><Prefix>z/</Prefix></Filter><Odd>1</Odd><Expiration><Days>3</Days></Expiration></Rule>";
     let fault = Fault::start(move |request| match (request.method.as_str(), request.path.contains("lifecycle")) {
-        ("GET", true) if !WRITTEN.load(std::sync::atomic::Ordering::SeqCst) => {
+        ("GET", true) if !WRITTEN.load(Ordering::SeqCst) => {
             Action::Answer("200 OK", format!("<LifecycleConfiguration>{odd}</LifecycleConfiguration>"))
         }
         ("PUT", true) => {
-            WRITTEN.store(true, std::sync::atomic::Ordering::SeqCst);
+            WRITTEN.store(true, Ordering::SeqCst);
             Action::Forward
         }
         _ => Action::Forward,
     })
     .await;
-    static WRITTEN: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
     let store = bucket.behind(&fault.endpoint).await;
     let unsupported = BTreeSet::from([format!("{}abort", bucket.policy().id_prefix())]);
     let error = ensure(&store, &bucket.policy(), &unsupported).await.unwrap_err();

@@ -5,6 +5,8 @@ use crate::support::Bucket;
 use bytes::Bytes;
 use sennight::store::{PutOptions, Tags};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 #[tokio::test]
 async fn what_is_put_is_what_is_got_whole_and_in_ranges() {
@@ -97,4 +99,36 @@ async fn a_download_that_breaks_off_is_done_again() {
     let store = bucket.behind(&fault.endpoint).await;
     assert_eq!(store.get("p/a").await.unwrap(), body);
     assert_eq!(fault.count(|request| request.method == "GET"), 3);
+}
+
+/// GET without any credentials: status line and body.
+async fn download(link: &str) -> (String, String) {
+    let rest = link.strip_prefix("http://").unwrap();
+    let (host, path) = rest.split_once('/').unwrap();
+    let mut stream = tokio::net::TcpStream::connect(host).await.unwrap();
+    let request = format!("GET /{path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.to_owned(), body.to_owned())
+}
+
+#[tokio::test]
+async fn a_link_opens_one_object_for_a_while() {
+    let bucket = Bucket::new().await;
+    let store = &bucket.store;
+    store.put("p/exports/x.zip", Bytes::from_static(b"zip"), &PutOptions::default()).await.unwrap();
+    let link = store.link("p/exports/x.zip", "acme\r\n\"x\".zip", Duration::from_secs(2)).await.unwrap();
+    let (head, body) = download(&link).await;
+    assert!(head.contains("200 OK") && head.contains("filename=\"acmex.zip\"") && body == "zip", "{head}");
+    let (head, _) = download(&link.replace("x.zip?", "y.zip?")).await;
+    assert!(head.contains("403"), "another object: {head}");
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let (head, _) = download(&link).await;
+    assert!(head.contains("403"), "over: {head}");
+    for seconds in [0, 7 * 86_400 + 1] {
+        let error = store.link("p/x", "x", Duration::from_secs(seconds)).await.unwrap_err();
+        assert_eq!(error.reason(), "Invalid", "{seconds}");
+    }
 }

@@ -40,9 +40,12 @@ async fn a_store_that_ignores_conditions_or_lacks_tags_and_rules_is_seen_through
 #[tokio::test]
 async fn a_missing_right_is_not_taken_for_a_missing_feature() {
     let bucket = Bucket::new().await;
-    let fault = Fault::start(|request| match request.path.contains("tagging") {
-        true => Action::Answer("403 Forbidden", s3_error("AccessDenied")),
-        false => Action::Forward,
+    let fault = Fault::start(|request| {
+        if request.path.contains("tagging") {
+            Action::Answer("403 Forbidden", s3_error("AccessDenied"))
+        } else {
+            Action::Forward
+        }
     })
     .await;
     let error = bucket.behind(&fault.endpoint).await.probe(Utc::now()).await.unwrap_err();

@@ -50,9 +50,9 @@ async fn i4_an_aborted_or_dropped_upload_leaves_nothing() {
         fill(&mut upload, &bytes(length), MIB).await;
         assert_eq!(bucket.unfinished(key).await, usize::from(length > 10));
         if key == "p/dropped" {
-            drop(upload)
+            drop(upload);
         } else {
-            upload.abort().await
+            upload.abort().await;
         }
         for _ in 0..50 {
             if bucket.unfinished(key).await == 0 {
@@ -67,9 +67,12 @@ async fn i4_an_aborted_or_dropped_upload_leaves_nothing() {
 #[tokio::test]
 async fn i4_an_upload_into_a_full_store_fails_for_good_and_leaves_nothing() {
     let bucket = Bucket::new().await;
-    let fault = Fault::start(|request| match request.path.contains("partNumber=2") {
-        true => Action::Answer("507 Insufficient Storage", s3_error("XMinioStorageFull")),
-        false => Action::Forward,
+    let fault = Fault::start(|request| {
+        if request.path.contains("partNumber=2") {
+            Action::Answer("507 Insufficient Storage", s3_error("XMinioStorageFull"))
+        } else {
+            Action::Forward
+        }
     })
     .await;
     let store = bucket.behind(&fault.endpoint).await;
@@ -116,12 +119,14 @@ async fn a_store_that_stalls_holds_the_writer_up_within_its_memory() {
     let bucket = Bucket::new().await;
     let stalled = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&stalled);
-    let fault =
-        Fault::start(move |request| match request.path.contains("partNumber=") && flag.load(Ordering::SeqCst) {
-            true => Action::Stall,
-            false => Action::Forward,
-        })
-        .await;
+    let fault = Fault::start(move |request| {
+        if request.path.contains("partNumber=") && flag.load(Ordering::SeqCst) {
+            Action::Stall
+        } else {
+            Action::Forward
+        }
+    })
+    .await;
     let store = bucket.behind(&fault.endpoint).await;
     for budget in [16 * MIB, 40 * MIB] {
         stalled.store(true, Ordering::SeqCst);
