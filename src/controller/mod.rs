@@ -8,6 +8,7 @@ pub mod lease;
 pub mod observed;
 pub mod scopes;
 pub mod server;
+pub mod storage;
 pub mod stores;
 pub mod verbs;
 pub mod wakeups;
@@ -147,7 +148,8 @@ async fn work(
     feeds.gate(&readiness);
     let ctx = Arc::new(Context::new(clients, settings, metrics, caches, timers));
     let mut rooms = JoinSet::new();
-    rooms.spawn(feeds.storages.drain(stop.clone()));
+    rooms.spawn(storage::run(feeds.storages, ctx.clone(), stop.clone()));
+    rooms.spawn(authority::watch(ctx.clone(), stop.clone()));
     rooms.spawn(server::run(feeds.servers, ctx.clone(), stop.clone()));
     rooms.spawn(feeds.schedules.drain(stop.clone()));
     rooms.spawn(feeds.requests.drain(stop.clone()));
