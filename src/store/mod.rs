@@ -1,22 +1,27 @@
 //! S3: how copies get into a bucket, how long they stay there, and how they are found again. Speaks in terms of the
 //! domain; knows no Kubernetes and no database.
 
+mod catalogue;
 mod claims;
 mod client;
 mod connect;
 mod copy;
 mod credentials;
 mod error;
+mod hold;
 mod lifecycle;
 mod lifecycle_xml;
+mod probe;
 mod raw;
 mod reports;
 mod upload;
 
+pub use catalogue::{Catalogue, CatalogueError, Entry, NEWEST, OpenCopy};
 pub use claims::{Claim, Claimed};
 pub use client::{Head, Listed, PutOptions, Store, Tags};
 pub use connect::Access;
 pub use credentials::Credentials;
 pub use error::{Answer, Cause, Place, StoreError};
+pub use hold::{Held, HoldError};
 pub use lifecycle::{Enforcement, LifecycleError, ensure, observe};
 pub use upload::{Upload, Uploaded};

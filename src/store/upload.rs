@@ -266,6 +266,18 @@ impl Upload {
         finished
     }
 
+    /// The same, but in parts even if it is small: for the probe.
+    pub(super) async fn finish_in_parts(mut self) -> Result<Uploaded, StoreError> {
+        let finished = match self.send_part().await {
+            Ok(()) => self.try_finish().await,
+            Err(error) => Err(error),
+        };
+        if finished.is_err() {
+            self.abort().await;
+        }
+        finished
+    }
+
     async fn try_finish(&mut self) -> Result<Uploaded, StoreError> {
         let uploaded = Uploaded { key: self.key.clone(), length: self.length };
         if self.parts.is_none() {

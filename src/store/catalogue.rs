@@ -1,0 +1,262 @@
+//! Which copies there are. The manifests in the bucket are the truth (I4); nothing else is asked.
+
+use super::{Store, StoreError};
+use crate::domain::job::{CopyRef, CopySummary};
+use crate::domain::manifest::{IdentityMismatch, MANIFEST, Manifest, ManifestError, TenantIdentity};
+use crate::domain::names::{Area, NameError, RecoveryPointId};
+use crate::domain::retention::expires_at;
+use chrono::{DateTime, Utc};
+use futures::stream::{self, StreamExt as _};
+use sha2::{Digest, Sha256};
+use std::pin::pin;
+
+/// Copies of one schedule that are looked at, the newest first: a week of daily ones and many manual ones.
+pub const NEWEST: usize = 40;
+
+/// Directories of one schedule that are looked into at most, those of failed runs included.
+const DIRS: usize = 1000;
+
+/// Manifests read at the same time.
+const AT_ONCE: usize = 8;
+
+/// Why a copy cannot be used.
+#[derive(Debug, thiserror::Error, strum::IntoStaticStr)]
+pub enum CatalogueError {
+    /// The bucket.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A name that cannot be part of a key.
+    #[error(transparent)]
+    BadName(#[from] NameError),
+    /// No manifest.
+    #[error("there is no copy under {prefix}: it has expired, or its dump never finished")]
+    CopyGone {
+        /// The copy's prefix.
+        prefix: String,
+    },
+    /// A manifest that cannot be used.
+    #[error("the copy under {prefix} cannot be used: {source}")]
+    ManifestUnusable {
+        /// The copy's prefix.
+        prefix: String,
+        /// Why.
+        source: ManifestError,
+    },
+    /// Not the bytes that were pinned.
+    #[error(
+        "the manifest under {prefix} has SHA-256 {found}, pinned is {pinned}: it was changed after it was chosen; take another copy and find out who wrote it"
+    )]
+    ManifestChanged {
+        /// The copy's prefix.
+        prefix: String,
+        /// What was pinned.
+        pinned: String,
+        /// What is there.
+        found: String,
+    },
+    /// A copy that lies where it does not belong.
+    #[error(
+        "the copy under {prefix} says that it is {found}, expected is {expected}: it was moved or forged, take another one"
+    )]
+    CopyMisplaced {
+        /// The copy's prefix.
+        prefix: String,
+        /// What it should be.
+        expected: String,
+        /// What it is.
+        found: String,
+    },
+    /// Somebody else's copy (I7).
+    #[error(transparent)]
+    ForeignCopy(#[from] IdentityMismatch),
+}
+
+impl CatalogueError {
+    /// Reason in CamelCase.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Store(error) => error.reason(),
+            other => other.into(),
+        }
+    }
+
+    /// Whether another attempt may succeed though nobody changed anything.
+    pub fn retryable(&self) -> bool {
+        matches!(self, Self::Store(error) if error.retryable())
+    }
+}
+
+/// A copy that was read and checked.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OpenCopy {
+    /// Where it lies, pinned to the bytes that were read.
+    pub copy: CopyRef,
+    /// What it holds.
+    pub manifest: Manifest,
+    /// Length of the manifest's own bytes.
+    pub length: i64,
+}
+
+impl OpenCopy {
+    /// What is told of it.
+    pub fn summary(&self) -> CopySummary {
+        let manifest = &self.manifest;
+        CopySummary {
+            id: manifest.id.clone(),
+            prefix: self.copy.prefix.clone(),
+            day: manifest.day,
+            snapshot_time: manifest.snapshot_time,
+            rows: manifest.totals.rows,
+            tables: manifest.totals.tables,
+            bytes: manifest.totals.stored_bytes,
+            raw_bytes: manifest.totals.raw_bytes,
+            manifest_sha256: self.copy.manifest_sha256.clone().unwrap_or_default(),
+        }
+    }
+
+    /// The keys of its objects, the manifest last.
+    pub fn keys(&self) -> Vec<String> {
+        let manifest = &self.manifest;
+        let data = manifest.objects.iter().map(|object| object.name.as_str());
+        data.chain([manifest.schema.object.as_str(), MANIFEST])
+            .map(|name| format!("{}{name}", self.copy.prefix))
+            .collect()
+    }
+}
+
+/// A line of the catalogue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// What is told of the copy.
+    pub summary: CopySummary,
+    /// Whose data it is.
+    pub identity: TenantIdentity,
+    /// When the worker started: no object of the copy is older, so retention counts from here.
+    pub started_at: DateTime<Utc>,
+    /// Which area it lies in: [`Area::Daily`], or [`Area::Held`] if only the held copy is left.
+    pub area: Area,
+}
+
+impl Entry {
+    /// When the bucket's rules begin to delete it, if nobody holds it.
+    pub fn expires_at(&self, days: i32) -> DateTime<Utc> {
+        expires_at(self.started_at, days)
+    }
+}
+
+/// All that is known of one schedule's copies.
+#[derive(Debug, Default)]
+pub struct Catalogue {
+    /// Usable copies, the newest first.
+    pub copies: Vec<Entry>,
+    /// Copies with a manifest that cannot be used: listed, never silently left out.
+    pub damaged: Vec<CatalogueError>,
+}
+
+impl Store {
+    /// The newest [`NEWEST`] copies of a schedule. What has no manifest does not exist.
+    pub async fn catalogue(&self, namespace: &str, schedule: &str) -> Result<Catalogue, CatalogueError> {
+        let mut found: Vec<(RecoveryPointId, Area, String)> = Vec::new();
+        for area in [Area::Daily, Area::Held] {
+            let prefix = self.keys.schedule(area, namespace, schedule)?;
+            let dirs = self.list_dirs(&prefix).await?;
+            // Other names under the prefix are not ours.
+            found.extend(dirs.into_iter().filter_map(|dir| Some((id_of(&dir)?, area, dir))));
+        }
+        found.sort_by(|one, other| (&other.0, rank(one.1)).cmp(&(&one.0, rank(other.1))));
+        found.truncate(DIRS);
+        let read = stream::iter(found)
+            .map(|(id, area, dir)| async move {
+                let copy = CopyRef { prefix: dir, id, manifest_sha256: None };
+                (area, self.open(&copy, None).await)
+            })
+            .buffered(AT_ONCE);
+        let mut read = pin!(read);
+        let mut catalogue = Catalogue::default();
+        // The bound is on copies: runs that failed leave directories, and must not push the good copies out.
+        while catalogue.copies.len() < NEWEST
+            && let Some((area, opened)) = read.next().await
+        {
+            match opened {
+                Ok(open) => catalogue.add(area, &open),
+                Err(CatalogueError::CopyGone { .. }) => {}
+                Err(error @ CatalogueError::Store(StoreError::TooLarge { .. })) => catalogue.damaged.push(error),
+                Err(CatalogueError::Store(error)) => return Err(error.into()),
+                Err(error) => catalogue.damaged.push(error),
+            }
+        }
+        Ok(catalogue)
+    }
+
+    /// Reads and checks one copy: its manifest is whole, is the pinned one, belongs to this prefix, and (when
+    /// `identity` is given) is this tenant's and lies where this tenant's copies lie (I7).
+    pub async fn open(&self, copy: &CopyRef, identity: Option<&TenantIdentity>) -> Result<OpenCopy, CatalogueError> {
+        let prefix = &copy.prefix;
+        if let Some(identity) = identity {
+            self.belongs(copy, identity)?;
+        }
+        let bytes = self
+            .get_opt(&format!("{prefix}{MANIFEST}"))
+            .await?
+            .ok_or_else(|| CatalogueError::CopyGone { prefix: prefix.clone() })?;
+        let found = hex::encode(Sha256::digest(&bytes));
+        if let Some(pinned) = copy.manifest_sha256.as_ref().filter(|pinned| **pinned != found) {
+            return Err(CatalogueError::ManifestChanged { prefix: prefix.clone(), pinned: pinned.clone(), found });
+        }
+        let manifest = Manifest::parse(&bytes)
+            .map_err(|source| CatalogueError::ManifestUnusable { prefix: prefix.clone(), source })?;
+        let named = id_of(prefix);
+        if manifest.id != copy.id || named.as_ref() != Some(&copy.id) {
+            return Err(CatalogueError::CopyMisplaced {
+                prefix: prefix.clone(),
+                expected: copy.id.to_string(),
+                found: manifest.id.to_string(),
+            });
+        }
+        if let Some(difference) = identity.and_then(|identity| identity.first_difference(&manifest.identity)) {
+            return Err(difference.into());
+        }
+        let copy = CopyRef { manifest_sha256: Some(found), ..copy.clone() };
+        let length = i64::try_from(bytes.len()).unwrap_or(i64::MAX);
+        Ok(OpenCopy { copy, manifest, length })
+    }
+
+    /// Refuses a prefix outside of the tenant's own places, whatever its manifest says.
+    fn belongs(&self, copy: &CopyRef, identity: &TenantIdentity) -> Result<(), CatalogueError> {
+        let mut places = Vec::new();
+        for area in [Area::Daily, Area::Held, Area::Safety] {
+            places.push(self.keys.copy(area, &identity.namespace, &identity.schedule, &copy.id)?);
+        }
+        if places.contains(&copy.prefix) {
+            return Ok(());
+        }
+        Err(CatalogueError::CopyMisplaced {
+            prefix: copy.prefix.clone(),
+            expected: places.swap_remove(0),
+            found: copy.prefix.clone(),
+        })
+    }
+}
+
+impl Catalogue {
+    /// Of a copy and its held twin, the first one (daily) counts.
+    fn add(&mut self, area: Area, open: &OpenCopy) {
+        if self.copies.last().is_some_and(|last| last.summary.id == open.manifest.id) {
+            return;
+        }
+        self.copies.push(Entry {
+            summary: open.summary(),
+            identity: open.manifest.identity.clone(),
+            started_at: open.manifest.started_at,
+            area,
+        });
+    }
+}
+
+fn rank(area: Area) -> u8 {
+    u8::from(area != Area::Daily)
+}
+
+fn id_of(prefix: &str) -> Option<RecoveryPointId> {
+    prefix.trim_end_matches('/').rsplit('/').next()?.parse().ok()
+}

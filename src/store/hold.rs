@@ -1,0 +1,242 @@
+//! Holding a copy past its retention, and letting it go (I5). Both may be repeated at any point.
+
+use super::catalogue::OpenCopy;
+use super::client::Tags;
+use super::{Store, StoreError};
+use crate::domain::job::CopyRef;
+use crate::domain::manifest::MANIFEST;
+use crate::domain::names::Area;
+use crate::domain::retention::{HoldMethod, daily_tags, held_tags, hold_method, hold_of};
+use chrono::{DateTime, Utc};
+use futures::stream::{self, StreamExt as _, TryStreamExt as _};
+
+/// Objects tagged or copied at the same time.
+const AT_ONCE: usize = 8;
+
+/// Why a copy could not be held or released.
+#[derive(Debug, thiserror::Error, strum::IntoStaticStr)]
+pub enum HoldError {
+    /// The bucket.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Part of the copy is gone already.
+    #[error("the copy under {prefix} cannot be held: {missing:?} is gone already; take a newer copy")]
+    CopyVanished {
+        /// The copy's prefix.
+        prefix: String,
+        /// The first object that is missing.
+        missing: String,
+    },
+    /// The store took the tags and does not have them.
+    #[error("{key} does not carry the tags of a hold after they were put: {found:?}")]
+    HoldNotKept {
+        /// The object.
+        key: String,
+        /// Its tags.
+        found: Tags,
+    },
+    /// A rule still matches.
+    #[error("{key} is held, but a lifecycle rule would delete it all the same ({expiration}): remove that rule")]
+    StillExpires {
+        /// The object.
+        key: String,
+        /// What the store says.
+        expiration: String,
+    },
+    /// A prefix that is in neither area.
+    #[error("{prefix} is not the prefix of a daily or held copy")]
+    NotACopy {
+        /// The prefix.
+        prefix: String,
+    },
+}
+
+impl HoldError {
+    /// Reason in CamelCase.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Store(error) => error.reason(),
+            other => other.into(),
+        }
+    }
+
+    /// Whether another attempt may succeed though nobody changed anything.
+    pub fn retryable(&self) -> bool {
+        match self {
+            Self::Store(error) => error.retryable(),
+            Self::HoldNotKept { .. } => true,
+            Self::CopyVanished { .. } | Self::StillExpires { .. } | Self::NotACopy { .. } => false,
+        }
+    }
+}
+
+/// A hold in force.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    /// The copy to read from now on: the same one, or its twin in `held/`.
+    pub copy: CopyRef,
+    /// How it is held.
+    pub method: HoldMethod,
+    /// Until when it is meant: the later one of what was there and what was asked for.
+    pub until: DateTime<Utc>,
+}
+
+impl Store {
+    /// Holds a copy until `until`; `expires_at` is when the rules begin to delete it. Data first, manifest last, all of
+    /// it read back: when this answers, the whole copy outlives the rules.
+    pub async fn hold(
+        &self,
+        open: &OpenCopy,
+        expires_at: DateTime<Utc>,
+        until: DateTime<Utc>,
+        now: DateTime<Utc>,
+    ) -> Result<Held, HoldError> {
+        let prefix = &open.copy.prefix;
+        if prefix.starts_with(&self.keys.area(Area::Held)) {
+            return Ok(Held { copy: open.copy.clone(), method: HoldMethod::Copy, until });
+        }
+        let Some(below) = prefix.strip_prefix(&self.keys.area(Area::Daily)) else {
+            return Err(HoldError::NotACopy { prefix: prefix.clone() });
+        };
+        let known = self.held_until(&open.copy).await?;
+        let until = known.map_or(until, |known| known.max(until));
+        // What is held already does not expire, however old it is.
+        let expires_at = if known.is_some() { DateTime::<Utc>::MAX_UTC } else { expires_at };
+        match hold_method(self.capabilities(), expires_at, now) {
+            HoldMethod::Tag => self.hold_by_tag(open, until).await,
+            HoldMethod::Copy => self.hold_by_copy(open, below, until).await,
+        }
+    }
+
+    /// Until when the copy's manifest is tagged as held; `None` if it is not.
+    pub async fn held_until(&self, copy: &CopyRef) -> Result<Option<DateTime<Utc>>, StoreError> {
+        if !self.capabilities().tagging {
+            return Ok(None);
+        }
+        let tags = self.tags_opt(&format!("{}{MANIFEST}", copy.prefix)).await?;
+        Ok(tags.as_ref().and_then(hold_of))
+    }
+
+    async fn hold_by_tag(&self, open: &OpenCopy, until: DateTime<Utc>) -> Result<Held, HoldError> {
+        let tags = held_tags(until);
+        let (manifest, data) = split(open);
+        self.retag(&open.copy.prefix, &data, &tags).await?;
+        self.retag(&open.copy.prefix, std::slice::from_ref(&manifest), &tags).await?;
+        let lengths = lengths(open);
+        stream::iter(lengths)
+            .map(|(key, length)| self.check_held(open, key, length, &tags))
+            .buffer_unordered(AT_ONCE)
+            .try_collect::<()>()
+            .await?;
+        Ok(Held { copy: open.copy.clone(), method: HoldMethod::Tag, until })
+    }
+
+    async fn retag(&self, prefix: &str, keys: &[String], tags: &Tags) -> Result<(), HoldError> {
+        stream::iter(keys)
+            .map(|key| async move { self.put_tags(key, tags).await.map_err(|error| vanished(prefix, key, error)) })
+            .buffer_unordered(AT_ONCE)
+            .try_collect()
+            .await
+    }
+
+    /// Reads back: the object is whole, has the tags, and the store names no rule that would delete it.
+    async fn check_held(&self, open: &OpenCopy, key: String, length: i64, tags: &Tags) -> Result<(), HoldError> {
+        let gone = |error| vanished(&open.copy.prefix, &key, error);
+        let found = self.tags(&key).await.map_err(gone)?;
+        if found != *tags {
+            return Err(HoldError::HoldNotKept { key, found });
+        }
+        let head = self.head(&key).await.map_err(gone)?;
+        if head.length != length {
+            let what = format!("it is {} bytes long, the manifest says {length}", head.length);
+            return Err(StoreError::Damaged { place: self.place("s3:GetObject", &key), what }.into());
+        }
+        head.expiration.map_or(Ok(()), |expiration| Err(HoldError::StillExpires { key, expiration }))
+    }
+
+    async fn hold_by_copy(&self, open: &OpenCopy, below: &str, until: DateTime<Utc>) -> Result<Held, HoldError> {
+        let from = &open.copy.prefix;
+        let to = format!("{}{below}", self.keys.area(Area::Held));
+        let tags = held_tags(until);
+        let mut lengths = lengths(open);
+        let manifest = lengths.pop();
+        stream::iter(lengths)
+            .map(|object| self.copy_held(from, &to, object, &tags))
+            .buffer_unordered(AT_ONCE)
+            .try_collect::<()>()
+            .await?;
+        if let Some(manifest) = manifest {
+            self.copy_held(from, &to, manifest, &tags).await?;
+        }
+        let copy = CopyRef { prefix: to, ..open.copy.clone() };
+        // Whole, and the same bytes that were pinned.
+        self.open(&copy, None).await.map_err(|error| match error {
+            super::CatalogueError::Store(error) => HoldError::Store(error),
+            _ => HoldError::CopyVanished { prefix: from.clone(), missing: format!("{}{MANIFEST}", copy.prefix) },
+        })?;
+        Ok(Held { copy, method: HoldMethod::Copy, until })
+    }
+
+    async fn copy_held(&self, from: &str, to: &str, object: (String, i64), tags: &Tags) -> Result<(), HoldError> {
+        let (key, length) = object;
+        let target = format!("{to}{}", key.strip_prefix(from).unwrap_or(&key));
+        // An earlier attempt may have brought it over.
+        if self.head_opt(&target).await?.is_none_or(|head| head.length != length) {
+            self.copy(&key, &target, tags).await.map_err(|error| vanished(from, &key, error))?;
+        }
+        let head = self.head(&target).await?;
+        if head.length == length {
+            return head
+                .expiration
+                .map_or(Ok(()), |expiration| Err(HoldError::StillExpires { key: target, expiration }));
+        }
+        let what = format!("the copy is {} bytes long, the original {length}", head.length);
+        Err(StoreError::Damaged { place: self.place("s3:GetObject", &target), what }.into())
+    }
+
+    /// Lets a copy go, manifest first: a held twin is deleted, a tagged copy expires by the rules again. The caller
+    /// makes sure that no other request holds it. What is gone already does not matter.
+    pub async fn release(&self, open: &OpenCopy) -> Result<(), HoldError> {
+        let prefix = &open.copy.prefix;
+        let (manifest, data) = split(open);
+        if prefix.starts_with(&self.keys.area(Area::Held)) {
+            self.delete(&[manifest]).await?;
+            return Ok(self.delete(&data).await?);
+        }
+        if !prefix.starts_with(&self.keys.area(Area::Daily)) {
+            return Err(HoldError::NotACopy { prefix: prefix.clone() });
+        }
+        if !self.capabilities().tagging {
+            return Ok(());
+        }
+        for keys in [vec![manifest], data] {
+            match self.retag(prefix, &keys, &daily_tags()).await {
+                Err(HoldError::CopyVanished { .. }) => {}
+                other => other?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The manifest's key, and those of everything else.
+fn split(open: &OpenCopy) -> (String, Vec<String>) {
+    let mut keys = open.keys();
+    (keys.pop().unwrap_or_default(), keys)
+}
+
+/// Every object with the length that the manifest says, the manifest last.
+fn lengths(open: &OpenCopy) -> Vec<(String, i64)> {
+    let manifest = &open.manifest;
+    let lengths = manifest.objects.iter().map(|object| object.length);
+    let lengths = lengths.chain([manifest.schema.length, open.length]);
+    open.keys().into_iter().zip(lengths).collect()
+}
+
+fn vanished(prefix: &str, key: &str, error: StoreError) -> HoldError {
+    if error.is_not_found() {
+        HoldError::CopyVanished { prefix: prefix.to_owned(), missing: key.to_owned() }
+    } else {
+        HoldError::Store(error)
+    }
+}

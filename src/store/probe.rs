@@ -1,0 +1,159 @@
+//! Finds out by trying what a store can do. What its makers or its name say does not count.
+
+use super::client::{PutOptions, write_mark};
+use super::{Store, StoreError, lifecycle};
+use crate::domain::retention::{daily_tags, held_tags};
+use crate::domain::target::Capabilities;
+use bytes::Bytes;
+use chrono::{DateTime, TimeDelta, Utc};
+
+/// What a canary holds.
+const CANARY: &[u8] = b"sennight probe: may be deleted";
+
+/// Canaries that a killed probe left behind are removed after this.
+const LEFTOVER: TimeDelta = TimeDelta::hours(1);
+
+impl Store {
+    /// Tries everything that Sennight would like to use, with canary objects under `<prefix>/probe/` that are removed
+    /// again. An error means that not even the indispensable works (put, get, list, delete), or that the credentials
+    /// lack a right: a missing right is never taken for a missing feature.
+    pub async fn probe(&self, now: DateTime<Utc>) -> Result<Capabilities, StoreError> {
+        let base = format!("{}probe/", self.keys.root());
+        self.remove_leftovers(&base, now).await?;
+        let canaries = format!("{base}{}/", write_mark());
+        let probed = self.try_all(&canaries, now).await;
+        let removed = self.remove(&canaries).await;
+        let capabilities = probed?;
+        removed?;
+        Ok(capabilities)
+    }
+
+    async fn try_all(&self, canaries: &str, now: DateTime<Utc>) -> Result<Capabilities, StoreError> {
+        let none = Capabilities {
+            tagging: false,
+            lifecycle: false,
+            conditional_put: false,
+            checksums: false,
+            versioning: false,
+        };
+        self.with_capabilities(none).round_trip(canaries).await?;
+        let checksums = Capabilities { checksums: true, ..none };
+        let checksums = supported(self.with_capabilities(checksums).upload_parts(canaries, "checksums").await)?;
+        if !checksums {
+            self.with_capabilities(none).upload_parts(canaries, "parts").await?;
+        }
+        let conditional = Capabilities { conditional_put: true, ..none };
+        let conditional_put = self.with_capabilities(conditional).refuses_second(canaries).await?;
+        let tagging = Capabilities { tagging: true, ..none };
+        Ok(Capabilities {
+            tagging: self.with_capabilities(tagging).keeps_tags(canaries, now).await?,
+            lifecycle: lifecycle::known(self).await?,
+            conditional_put,
+            checksums,
+            versioning: self.versioned().await?,
+        })
+    }
+
+    async fn round_trip(&self, canaries: &str) -> Result<(), StoreError> {
+        let key = format!("{canaries}plain");
+        self.put(&key, Bytes::from_static(CANARY), &PutOptions::default()).await?;
+        let bytes = self.get(&key).await?;
+        let listed = self.list(canaries).await?;
+        if bytes == CANARY && listed.iter().any(|object| object.key == key) {
+            return Ok(());
+        }
+        let what = "what was put is not what is read or listed: no copy is safe in this store".to_owned();
+        Err(StoreError::Damaged { place: self.place("s3:GetObject", &key), what })
+    }
+
+    /// A put and a multipart upload, with the checksums that the capabilities ask for.
+    async fn upload_parts(&self, canaries: &str, name: &str) -> Result<(), StoreError> {
+        let put = format!("{canaries}{name}-put");
+        self.put(&put, Bytes::from_static(CANARY), &PutOptions::default()).await?;
+        let mut upload = self.upload(&format!("{canaries}{name}"), super::Tags::new());
+        upload.write(Bytes::from_static(CANARY)).await?;
+        upload.finish_in_parts().await?;
+        let length = self.head(&format!("{canaries}{name}")).await?.length;
+        if length == 30 {
+            return Ok(());
+        }
+        let what = format!("an upload in parts of 30 bytes is {length} bytes long");
+        Err(StoreError::Damaged { place: self.place("s3:PutObject", name), what })
+    }
+
+    /// Both ways of writing must refuse: an ignored header would let one copy overwrite another.
+    async fn refuses_second(&self, canaries: &str) -> Result<bool, StoreError> {
+        let key = format!("{canaries}exclusive");
+        let exclusive = PutOptions::default().exclusive();
+        if !supported(self.put(&key, Bytes::from_static(CANARY), &exclusive).await)? {
+            return Ok(false);
+        }
+        if !refused(self.put(&key, Bytes::from_static(b"second"), &exclusive).await)? {
+            return Ok(false);
+        }
+        let mut upload = self.upload(&key, super::Tags::new());
+        upload.write(Bytes::from_static(b"third")).await?;
+        refused(upload.finish_in_parts().await)
+    }
+
+    /// Tags given with the put, and tags put later: a hold needs both.
+    async fn keeps_tags(&self, canaries: &str, now: DateTime<Utc>) -> Result<bool, StoreError> {
+        let key = format!("{canaries}tagged");
+        let options = PutOptions::default().tags(daily_tags());
+        if !supported(self.put(&key, Bytes::from_static(CANARY), &options).await)? {
+            return Ok(false);
+        }
+        let first = match self.tags(&key).await {
+            Ok(tags) => tags,
+            Err(error) => return unsupported(error),
+        };
+        if let Err(error) = self.put_tags(&key, &held_tags(now)).await {
+            return unsupported(error);
+        }
+        Ok(first == daily_tags() && self.tags(&key).await? == held_tags(now))
+    }
+
+    async fn versioned(&self) -> Result<bool, StoreError> {
+        let sent = self.control.get_bucket_versioning().bucket(self.bucket()).send().await;
+        match sent.map_err(|error| StoreError::from_sdk(self.place("s3:GetBucketVersioning", ""), error)) {
+            // A suspended bucket still has its old versions.
+            Ok(answer) => Ok(answer.status.is_some()),
+            Err(error) => unsupported(error),
+        }
+    }
+
+    async fn remove(&self, prefix: &str) -> Result<(), StoreError> {
+        let keys: Vec<String> = self.list(prefix).await?.into_iter().map(|object| object.key).collect();
+        self.delete(&keys).await
+    }
+
+    async fn remove_leftovers(&self, base: &str, now: DateTime<Utc>) -> Result<(), StoreError> {
+        let old = |at: &DateTime<Utc>| now - *at > LEFTOVER;
+        let listed = self.list(base).await?;
+        let keys: Vec<String> =
+            listed.into_iter().filter(|o| o.last_modified.as_ref().is_some_and(old)).map(|o| o.key).collect();
+        self.delete(&keys).await
+    }
+}
+
+/// True for success, false where the store does not know the feature.
+fn supported<T>(result: Result<T, StoreError>) -> Result<bool, StoreError> {
+    result.map_or_else(unsupported, |_| Ok(true))
+}
+
+/// False where the store does not know the feature; any other failure is one.
+fn unsupported(error: StoreError) -> Result<bool, StoreError> {
+    match error {
+        StoreError::NotImplemented { .. } | StoreError::Refused { .. } => Ok(false),
+        other => Err(other),
+    }
+}
+
+/// Whether a write was refused because the object exists.
+fn refused<T>(result: Result<T, StoreError>) -> Result<bool, StoreError> {
+    match result {
+        Ok(_) => Ok(false),
+        Err(StoreError::AlreadyExists { .. }) => Ok(true),
+        Err(error) => unsupported(error),
+    }
+}
