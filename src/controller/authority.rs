@@ -2,10 +2,10 @@
 //! If not, no restore runs (I6).
 
 use super::context::Context;
+use crate::api::RestoreRequest;
 use crate::api::admission::{self, Forgery, Guard};
 use crate::api::conditions::{RequestCondition, is_true};
 use crate::api::restore_status::Decision;
-use crate::api::RestoreRequest;
 use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams};
 use kube::runtime::reflector::ObjectRef;
 use kube::{Client, ResourceExt};
@@ -122,10 +122,7 @@ pub async fn refuses(client: &Client, request: &RestoreRequest) -> Result<(), Au
 }
 
 async fn refused(api: &Api<RestoreRequest>, name: &str, forgery: &Forgery) -> Result<(), AuthorityFault> {
-    let dry = PatchParams {
-        dry_run: true,
-        ..PatchParams::default()
-    };
+    let dry = PatchParams { dry_run: true, ..PatchParams::default() };
     match api.patch_status(name, &dry, &Patch::Merge(&forgery.patch)).await {
         Ok(_) => Err(AuthorityFault::ForgeryAccepted { what: forgery.what.to_owned() }),
         Err(kube::Error::Api(status)) if admission::is_own_refusal(&status.message) => Ok(()),
@@ -164,8 +161,7 @@ async fn look(ctx: &Context) -> Result<(), AuthorityFault> {
         return Ok(());
     };
     // The cache may be behind: a request that was denied a moment ago would be refused by the schema, which proves nothing.
-    let api: Api<RestoreRequest> =
-        Api::namespaced(ctx.clients.write.clone(), &cached.namespace().unwrap_or_default());
+    let api: Api<RestoreRequest> = Api::namespaced(ctx.clients.write.clone(), &cached.namespace().unwrap_or_default());
     match api.get_opt(&cached.name_any()).await {
         Ok(Some(request)) if triable(&request) => refuses(&ctx.clients.write, &request).await,
         Ok(_) => Ok(()),

@@ -8,12 +8,12 @@ use crate::api::{BackupSchedule, BackupStorage, DatabaseServer, RestoreRequest};
 use crate::http::Readiness;
 use crate::settings::Watch;
 use chrono::{TimeDelta, Utc};
-use futures::{StreamExt, TryStreamExt};
 use futures::stream::BoxStream;
-use kube::{Client, ResourceExt};
+use futures::{StreamExt, TryStreamExt};
 use kube::runtime::controller::{Config, Error};
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::{Controller, watcher};
+use kube::{Client, ResourceExt};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
@@ -145,6 +145,7 @@ impl Feeds {
             schedules: schedules_timer,
             requests: requests_timer,
         };
+        schedules.recount(&timers);
         let feeds = Self { storages, servers, schedules, requests };
         (feeds, caches, timers)
     }
