@@ -1,7 +1,17 @@
 //! Whether the gate of approval and payment stands: the admission policies are there, as shipped, and refuse a forgery.
 //! If not, no restore runs (I6).
 
-use std::sync::{Mutex, PoisonError};
+use super::context::Context;
+use crate::api::RestoreRequest;
+use crate::api::admission::{self, Forgery, Guard};
+use crate::api::conditions::{RequestCondition, is_true};
+use crate::api::restore_status::Decision;
+use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams};
+use kube::runtime::reflector::ObjectRef;
+use kube::{Client, ResourceExt};
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info};
 
 /// What is wrong with the gate. The variant's name is the condition's reason.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, strum::IntoStaticStr)]
@@ -72,7 +82,111 @@ impl Authority {
     }
 }
 
-/// Looks now, before a claim (being written: until then what was seen last, and nothing when nothing was).
-pub async fn verify(ctx: &super::context::Context, _fresh: &crate::api::RestoreRequest) -> Result<(), AuthorityFault> {
-    ctx.authority.last().unwrap_or(Err(AuthorityFault::Unverifiable { why: "never looked".to_owned() }))
+/// Whether the policies are there and as shipped: read afresh, to be asked before every claim. Then [`refuses`].
+pub async fn intact(client: &Client) -> Result<(), AuthorityFault> {
+    for guard in admission::validating() {
+        let live = live(client, &guard).await?.ok_or_else(|| AuthorityFault::PolicyMissing {
+            kind: guard.kind.to_owned(),
+            name: guard.name.to_owned(),
+        })?;
+        let live = serde_json::to_value(live).map_err(|error| unverifiable(&error))?;
+        if let Some(difference) = guard.difference(&live) {
+            return Err(AuthorityFault::PolicyChanged {
+                kind: guard.kind.to_owned(),
+                name: guard.name.to_owned(),
+                difference,
+            });
+        }
+    }
+    Ok(())
+}
+
+async fn live(client: &Client, guard: &Guard) -> Result<Option<DynamicObject>, AuthorityFault> {
+    let (group, version) = admission::API_VERSION.split_once('/').unwrap_or(("", admission::API_VERSION));
+    let gvk = GroupVersionKind::gvk(group, version, guard.kind);
+    let resource = ApiResource::from_gvk_with_plural(&gvk, guard.plural);
+    Api::<DynamicObject>::all_with(client.clone(), &resource)
+        .get_opt(guard.name)
+        .await
+        .map_err(|error| unverifiable(&error))
+}
+
+/// Whether the API server refuses, by one of our policies, what only the helpdesk and billing may write: tried on this
+/// request by dry run, with the operator's own account. For a request that is neither claimed nor ended nor denied.
+pub async fn refuses(client: &Client, request: &RestoreRequest) -> Result<(), AuthorityFault> {
+    let api: Api<RestoreRequest> = Api::namespaced(client.clone(), &request.namespace().unwrap_or_default());
+    for forgery in admission::forgeries(request) {
+        refused(&api, &request.name_any(), &forgery).await?;
+    }
+    Ok(())
+}
+
+async fn refused(api: &Api<RestoreRequest>, name: &str, forgery: &Forgery) -> Result<(), AuthorityFault> {
+    let dry = PatchParams { dry_run: true, ..PatchParams::default() };
+    match api.patch_status(name, &dry, &Patch::Merge(&forgery.patch)).await {
+        Ok(_) => Err(AuthorityFault::ForgeryAccepted { what: forgery.what.to_owned() }),
+        Err(kube::Error::Api(status)) if admission::is_own_refusal(&status.message) => Ok(()),
+        Err(error) => Err(unverifiable(&error)),
+    }
+}
+
+fn unverifiable(error: &dyn std::error::Error) -> AuthorityFault {
+    AuthorityFault::Unverifiable { why: error.to_string() }
+}
+
+/// All of it, now, for the request that is about to be claimed.
+pub async fn verify(client: &Client, request: &RestoreRequest) -> Result<(), AuthorityFault> {
+    intact(client).await?;
+    refuses(client, request).await
+}
+
+/// Looks at the gate now and then until `stop`, for the conditions and the metric. Claims do not rely on this.
+pub async fn watch(ctx: Arc<Context>, stop: CancellationToken) {
+    loop {
+        let found = look(&ctx).await;
+        ctx.metrics.authority_intact.set(found.is_ok().into());
+        if ctx.authority.saw(found.clone()) {
+            match found {
+                Ok(()) => info!("the admission policies are intact"),
+                Err(fault) => error!(reason = fault.reason(), %fault, "no restore runs"),
+            }
+            for storage in ctx.caches.storages.state() {
+                ctx.timers.storages.hasten(ObjectRef::from_obj(&*storage), ctx.now());
+            }
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(ctx.settings.timing.authority_interval) => {}
+        }
+    }
+}
+
+async fn look(ctx: &Context) -> Result<(), AuthorityFault> {
+    intact(&ctx.clients.write).await?;
+    let Some(cached) = ctx.caches.requests.find(triable) else {
+        return Ok(());
+    };
+    // The cache may be behind: a request that was denied a moment ago would be refused by the schema, which proves nothing.
+    let api: Api<RestoreRequest> = Api::namespaced(ctx.clients.write.clone(), &cached.namespace().unwrap_or_default());
+    match api.get_opt(&cached.name_any()).await {
+        Ok(Some(request)) if triable(&request) => refuses(&ctx.clients.write, &request).await,
+        Ok(_) => Ok(()),
+        Err(error) => Err(unverifiable(&error)),
+    }
+}
+
+/// Whether a forgery on this request would reach the policies: on others the schema's rules refuse first.
+fn triable(request: &RestoreRequest) -> bool {
+    let Some(status) = &request.status else {
+        return request.metadata.deletion_timestamp.is_none();
+    };
+    let denied = status.approval.as_ref().is_some_and(|approval| approval.decision == Decision::Denied);
+    let ended = [RequestCondition::Complete, RequestCondition::Failed]
+        .into_iter()
+        .any(|type_| is_true(&status.conditions, type_));
+    request.metadata.deletion_timestamp.is_none()
+        && status.claim.is_none()
+        && status.finished_at.is_none()
+        && !denied
+        && !ended
 }

@@ -98,7 +98,7 @@ mod tests {
                     match answer {
                         Some(answer) => {
                             let head = "Content-Type: application/json\r\nConnection: close\r\n";
-                            let text = format!("HTTP/1.1 {answer}\r\n{head}Content-Length: 2\r\n\r\n{{}}");
+                            let text = format!("HTTP/1.1 {answer}\r\n{head}Content-Length: 2\r\n\r\nno");
                             let _ = stream.write_all(text.as_bytes()).await;
                         }
                         None => tokio::time::sleep(Duration::from_secs(3600)).await,

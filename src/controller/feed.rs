@@ -7,19 +7,21 @@ use super::wakeups::Wakeups;
 use crate::api::{BackupSchedule, BackupStorage, DatabaseServer, RestoreRequest};
 use crate::http::Readiness;
 use crate::settings::Watch;
-use chrono::Utc;
-use futures::StreamExt;
+use chrono::{TimeDelta, Utc};
 use futures::stream::BoxStream;
-use kube::Client;
+use futures::{StreamExt, TryStreamExt};
 use kube::runtime::controller::{Config, Error};
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::{Controller, watcher};
+use kube::{Client, ResourceExt};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 /// Objects of a watch are listed in pages of this many.
 const PAGE: u32 = 500;
+/// Changes of schedules are counted this long after the first of them.
+const RECOUNT: TimeDelta = TimeDelta::seconds(2);
 
 /// What drives one kind's controller: its cache, the stream that fills it, and its timer.
 pub struct Feed<K: Watched> {
@@ -97,6 +99,21 @@ impl<K: Watched> Feed<K> {
     }
 }
 
+impl Feed<BackupSchedule> {
+    /// Has the storage and the server of a schedule that changed count again, once for all changes of a moment.
+    fn recount(&mut self, timers: &Timers) {
+        let (storages, servers) = (timers.storages.clone(), timers.servers.clone());
+        let changes = std::mem::replace(&mut self.changes, futures::stream::empty().boxed());
+        let told = changes.inspect_ok(move |schedule| {
+            let due = Utc::now() + RECOUNT;
+            let namespace = schedule.namespace().unwrap_or_default();
+            storages.hasten(ObjectRef::new(&schedule.spec.storage_ref.name).within(&namespace), due);
+            servers.hasten(ObjectRef::new(&schedule.spec.database.server_ref.name).within(&namespace), due);
+        });
+        self.changes = told.boxed();
+    }
+}
+
 /// The feeds of our kinds.
 pub struct Feeds {
     /// BackupStorages.
@@ -114,7 +131,7 @@ impl Feeds {
     pub fn start(client: &Client, watched: &Watch) -> (Self, Caches, Timers) {
         let (storages, storages_cache, storages_timer) = Feed::start(client, watched);
         let (servers, servers_cache, servers_timer) = Feed::start(client, watched);
-        let (schedules, schedules_cache, schedules_timer) = Feed::start(client, watched);
+        let (mut schedules, schedules_cache, schedules_timer) = Feed::start(client, watched);
         let (requests, requests_cache, requests_timer) = Feed::start(client, watched);
         let caches = Caches {
             storages: storages_cache,
@@ -128,6 +145,7 @@ impl Feeds {
             schedules: schedules_timer,
             requests: requests_timer,
         };
+        schedules.recount(&timers);
         let feeds = Self { storages, servers, schedules, requests };
         (feeds, caches, timers)
     }

@@ -11,6 +11,7 @@ pub mod observed;
 pub mod restore;
 pub mod scopes;
 pub mod server;
+pub mod storage;
 pub mod stores;
 pub mod targets;
 pub mod verbs;
@@ -153,7 +154,8 @@ async fn work(
     let ctx = Arc::new(Context::new(clients, settings, metrics, caches, timers, jobs));
     let mut rooms = JoinSet::new();
     rooms.spawn(jobs::run(job_changes, ctx.clone(), stop.clone()));
-    rooms.spawn(feeds.storages.drain(stop.clone()));
+    rooms.spawn(storage::run(feeds.storages, ctx.clone(), stop.clone()));
+    rooms.spawn(authority::watch(ctx.clone(), stop.clone()));
     rooms.spawn(server::run(feeds.servers, ctx.clone(), stop.clone()));
     rooms.spawn(backup::run(feeds.schedules, ctx.clone(), stop.clone()));
     rooms.spawn(restore::run(feeds.requests, ctx.clone(), stop.clone()));

@@ -35,6 +35,14 @@ impl<K: Hash + Eq + Clone> Heap<K> {
         self.by_time.insert(slot, key);
     }
 
+    /// Wants `key` no later than `due`; an earlier wish stays as it is, so that a steady stream of causes cannot push it
+    /// away for ever.
+    pub fn hasten(&mut self, key: K, due: DateTime<Utc>) {
+        if self.by_key.get(&key).is_none_or(|(wanted, _)| *wanted > due) {
+            self.schedule(key, due);
+        }
+    }
+
     /// Drops the wish of a key.
     pub fn forget(&mut self, key: &K) {
         if let Some(slot) = self.by_key.remove(key) {
@@ -71,6 +79,7 @@ impl<K: Hash + Eq + Clone> Heap<K> {
 
 enum Ask<K> {
     Schedule(K, DateTime<Utc>),
+    Hasten(K, DateTime<Utc>),
     Forget(K),
 }
 
@@ -103,6 +112,11 @@ impl<K: Hash + Eq + Clone + Send + 'static> Wakeups<K> {
     pub fn schedule(&self, key: K, due: DateTime<Utc>) {
         // The receiver is gone only when the process is on its way out: then nobody needs waking.
         let _ = self.asks.send(Ask::Schedule(key, due));
+    }
+
+    /// Wakes `key` at `due`, or earlier if it wished so before.
+    pub fn hasten(&self, key: K, due: DateTime<Utc>) {
+        let _ = self.asks.send(Ask::Hasten(key, due));
     }
 
     /// Takes back the wish of `key`.
@@ -139,6 +153,7 @@ impl<K: Hash + Eq + Clone, N: Fn() -> DateTime<Utc>> Sleeper<K, N> {
     fn take(&mut self, ask: Ask<K>) {
         match ask {
             Ask::Schedule(key, due) => self.heap.schedule(key, due),
+            Ask::Hasten(key, due) => self.heap.hasten(key, due),
             Ask::Forget(key) => self.heap.forget(&key),
         }
     }
@@ -171,6 +186,17 @@ mod tests {
         assert_eq!(heap.pop(at(40)), Some("b"));
         assert_eq!(heap.pop(at(40)), Some("a"));
         assert!(heap.is_empty());
+    }
+
+    #[test]
+    fn causes_that_keep_coming_cannot_push_a_wish_away() {
+        let mut heap = Heap::default();
+        for second in 0..100 {
+            heap.hasten("a", at(10 + second));
+        }
+        assert_eq!(heap.next(), Some(at(10)));
+        heap.hasten("a", at(5));
+        assert_eq!((heap.next(), heap.len()), (Some(at(5)), 1));
     }
 
     #[test]

@@ -50,10 +50,7 @@ pub async fn gather(storage: &BackupStorage, ctx: &Context) -> Findings {
             rules: rules(storage, ctx, &store.with_capabilities(capabilities)).await,
             capabilities: Ok(capabilities),
         },
-        Err(unusable) => Findings {
-            capabilities: Err(unusable),
-            rules: None,
-        },
+        Err(unusable) => Findings { capabilities: Err(unusable), rules: None },
     }
 }
 

@@ -42,7 +42,8 @@ pub fn fleet(schedules: &[Arc<BackupSchedule>]) -> Fleet {
         let some = schedules.iter().filter(|schedule| wanted(schedule)).count();
         i32::try_from(some).unwrap_or(i32::MAX)
     };
-    let points = schedules.iter().filter_map(|schedule| schedule.status.as_ref()).flat_map(|status| &status.recovery_points);
+    let points =
+        schedules.iter().filter_map(|schedule| schedule.status.as_ref()).flat_map(|status| &status.recovery_points);
     Fleet {
         schedules: count(|_| true),
         fresh: count(|s| s.status.as_ref().is_some_and(|status| is_true(&status.conditions, ScheduleCondition::Fresh))),
@@ -142,20 +143,8 @@ pub fn failure(found: Findings) -> Result<(), super::StorageError> {
 }
 
 fn capabilities(found: Capabilities) -> StoreCapabilities {
-    let Capabilities {
-        tagging,
-        lifecycle,
-        conditional_put,
-        checksums,
-        versioning,
-    } = found;
-    StoreCapabilities {
-        tagging,
-        lifecycle,
-        conditional_put,
-        checksums,
-        versioning,
-    }
+    let Capabilities { tagging, lifecycle, conditional_put, checksums, versioning } = found;
+    StoreCapabilities { tagging, lifecycle, conditional_put, checksums, versioning }
 }
 
 fn rule(rule: &Rule) -> RuleInForce {

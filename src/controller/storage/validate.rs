@@ -65,12 +65,7 @@ fn shares(one: &str, other: &str) -> bool {
 
 /// The rules that a storage wants.
 pub fn policy(spec: &BackupStorageSpec, capabilities: Capabilities) -> Policy {
-    Policy {
-        bucket: spec.bucket.clone(),
-        prefix: spec.prefix.clone(),
-        days: spec.retention.days,
-        capabilities,
-    }
+    Policy { bucket: spec.bucket.clone(), prefix: spec.prefix.clone(), days: spec.retention.days, capabilities }
 }
 
 #[cfg(test)]
