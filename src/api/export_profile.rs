@@ -20,12 +20,8 @@ use std::collections::BTreeMap;
     derive = "PartialEq",
     doc = "A CRM export as data: which tables and columns become which CSV files.",
     printcolumn(name = "Language", type_ = "string", json_path = ".spec.language"),
-    printcolumn(
-        name = "Entities",
-        type_ = "string",
-        description = "The files, in the order to import them.",
-        json_path = ".spec.entities[*].name"
-    ),
+    printcolumn(name = "Delimiter", type_ = "string", json_path = ".spec.format.delimiter"),
+    printcolumn(name = "Formula-Guard", type_ = "string", json_path = ".spec.format.formulaGuard"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]

@@ -10,6 +10,12 @@ cargo run --quiet --locked --bin sennight -- generate --to .
 helm=${SENNIGHT_TEST_HELM:-$("$CLUSTER_SRC/tools.sh" path helm)}
 [ -x "$helm" ] || helm=$(command -v helm) || die "no helm: run tests/cluster/tools.sh api"
 mkdir -p config
-"$helm" template sennight charts/sennight --namespace sennight-system >config/install.yaml.part
+# The flags are those of tests/chart.rs; without them Helm takes its own idea of a cluster's version.
+{
+  printf '%s\n' '# Generated from charts/sennight by `make generate`; do not edit. For a cluster of Kubernetes 1.36 or newer:' \
+    '#   kubectl create namespace sennight-system && kubectl apply --server-side -f config/install.yaml'
+  "$helm" template sennight charts/sennight --namespace sennight-system --kube-version 1.36.0 \
+    --api-versions admissionregistration.k8s.io/v1/MutatingAdmissionPolicy
+} >config/install.yaml.part
 mv config/install.yaml.part config/install.yaml
 log "generated crds/ and config/install.yaml"

@@ -62,7 +62,7 @@ fn constraints(rules: &[Value]) -> Value {
     json!({"matchPolicy": "Equivalent", "namespaceSelector": {}, "objectSelector": {}, "resourceRules": rules})
 }
 
-fn refuse_unless(expression: String, message: &str) -> Value {
+fn refuse_unless(expression: &str, message: &str) -> Value {
     json!({"expression": expression, "message": format!("{} {message}", super::DENIAL_PREFIX), "reason": "Forbidden"})
 }
 
@@ -86,39 +86,39 @@ pub fn status() -> Value {
 fn status_validations() -> Vec<Value> {
     vec![
         refuse_unless(
-            format!("!variables.approvalChanged || {}", may("approve")),
+            &format!("!variables.approvalChanged || {}", may("approve")),
             "status.approval is the helpdesk's: it takes the verb approve on restorerequests.sennight.dev (ClusterRole sennight-helpdesk)",
         ),
         refuse_unless(
-            format!("!(variables.paymentChanged || variables.refundChanged) || {}", may("settle")),
+            &format!("!(variables.paymentChanged || variables.refundChanged) || {}", may("settle")),
             "status.payment and the condition Paid are billing's: they take the verb settle on restorerequests.sennight.dev (ClusterRole sennight-billing)",
         ),
         refuse_unless(
-            format!("!variables.restChanged || {}", may("operate")),
+            &format!("!variables.restChanged || {}", may("operate")),
             "this part of status is the operator's; the helpdesk writes status.approval, billing status.payment and the condition Paid. A merge patch replaces all conditions: use kubectl apply --server-side --subresource=status",
         ),
         refuse_unless(
-            "!variables.approvalChanged || variables.after.?approval.?by.orValue('') == request.userInfo.username".to_owned(),
+            "!variables.approvalChanged || variables.after.?approval.?by.orValue('') == request.userInfo.username",
             "status.approval.by must be your own user name: leave it out where a MutatingAdmissionPolicy stamps it, else write it yourself",
         ),
         refuse_unless(
-            "!variables.paymentChanged || variables.payAfter.?by.orValue('') == request.userInfo.username".to_owned(),
+            "!variables.paymentChanged || variables.payAfter.?by.orValue('') == request.userInfo.username",
             "status.payment.by must be your own user name: leave it out where a MutatingAdmissionPolicy stamps it, else write it yourself",
         ),
         refuse_unless(
-            "!(variables.approvalChanged || variables.paymentChanged) || !has(object.status.approval) || !(('by' in variables.payAfter)) || variables.after.?approval.?by.orValue('') != variables.payAfter.by".to_owned(),
+            "!(variables.approvalChanged || variables.paymentChanged) || !has(object.status.approval) || !(('by' in variables.payAfter)) || variables.after.?approval.?by.orValue('') != variables.payAfter.by",
             "whoever approved may not record the payment, nor the other way round: another account must",
         ),
         refuse_unless(
-            "!variables.paymentChanged || !('finishedAt' in variables.before || 'claim' in variables.before)".to_owned(),
+            "!variables.paymentChanged || !('finishedAt' in variables.before || 'claim' in variables.before)",
             "too late: the restore has been claimed or has ended; only payment.refund may still be recorded",
         ),
         refuse_unless(
-            "!variables.approvalChanged || !('finishedAt' in variables.before || 'claim' in variables.before)".to_owned(),
+            "!variables.approvalChanged || !('finishedAt' in variables.before || 'claim' in variables.before)",
             "too late: the restore has been claimed or has ended, its approval no longer changes",
         ),
         refuse_unless(
-            "!(variables.approvalChanged || variables.paymentChanged) || !has(object.metadata.deletionTimestamp)".to_owned(),
+            "!(variables.approvalChanged || variables.paymentChanged) || !has(object.metadata.deletionTimestamp)",
             "this request is being deleted: create another one",
         ),
     ]
@@ -130,7 +130,7 @@ pub fn create() -> Value {
         "failurePolicy": "Fail",
         "matchConstraints": constraints(&[rule("sennight.dev", &["restorerequests"], &["CREATE"])]),
         "validations": [refuse_unless(
-            "object.spec.?requestedBy.orValue('') == request.userInfo.username".to_owned(),
+            "object.spec.?requestedBy.orValue('') == request.userInfo.username",
             "spec.requestedBy must be your own user name: leave it out where a MutatingAdmissionPolicy stamps it, else write it yourself",
         )]
     })
@@ -159,7 +159,7 @@ pub fn jobs() -> Value {
         ],
         "validations": [refuse_unless(
             "authorizer.group('sennight.dev').resource('restorerequests').namespace(request.namespace).check('operate').allowed() \
-             || request.userInfo.username in ['system:serviceaccount:kube-system:job-controller', 'system:kube-controller-manager']".to_owned(),
+             || request.userInfo.username in ['system:serviceaccount:kube-system:job-controller', 'system:kube-controller-manager']",
             "names with -sennight-restore are kept for the operator's restore Jobs: a restore takes a RestoreRequest that is approved and paid",
         )]
     })
