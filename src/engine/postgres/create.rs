@@ -1,0 +1,220 @@
+//! The database that is filled beside the live one: made so that a crash between any two statements leaves something that
+//! the next attempt recognises as its own, and nothing that anybody else could connect to.
+
+use super::catalog::{self, Database};
+use super::connect::Session;
+use super::error::EngineError;
+use super::failure::RestoreError;
+use super::{ident, literal};
+use crate::domain::manifest::ServerFacts;
+use crate::domain::names::{GROUP, stable_hash};
+use std::time::Duration;
+use tokio_postgres::error::SqlState;
+
+/// How long a predecessor's session may take to be noticed as gone.
+const LOCK_PATIENCE: Duration = Duration::from_secs(60);
+
+/// The comment on a database that is being filled for a RestoreRequest.
+pub fn restore_marker(request_uid: &str) -> String {
+    format!("{GROUP}/restore={request_uid}")
+}
+
+/// The comment on a database that a RestoreRequest's swap replaced: the server's own proof that it took effect.
+pub fn kept_marker(request_uid: &str) -> String {
+    format!("{GROUP}/kept={request_uid}")
+}
+
+/// A connection limit that never limits and that nobody else would choose. `CREATE DATABASE` cannot set a comment in the
+/// same statement: this marks the database for the moment in between.
+pub fn birthmark(request_uid: &str) -> i32 {
+    let hash = stable_hash(&["birthmark", request_uid], 7);
+    1_000_000_000 + i32::from_str_radix(&hash, 16).unwrap_or_default()
+}
+
+/// Was this database made by `prepare` for this request?
+pub fn is_ours(database: &Database, request_uid: &str) -> bool {
+    match &database.comment {
+        Some(comment) => *comment == restore_marker(request_uid),
+        None => database.connection_limit == birthmark(request_uid) && !database.allows_connections,
+    }
+}
+
+/// What the new database shall be.
+#[derive(Debug, Clone, Copy)]
+pub struct Creation<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// The live database's owner.
+    pub owner: &'a str,
+    /// The live database's tablespace.
+    pub tablespace: &'a str,
+    /// Encoding and locale, from the copy.
+    pub facts: &'a ServerFacts,
+    /// Whom it is made for.
+    pub request_uid: &'a str,
+}
+
+impl Creation<'_> {
+    /// `CREATE DATABASE` for a server of this major.
+    fn statement(&self, server_major: i32) -> String {
+        let facts = self.facts;
+        let mut sql = format!(
+            "CREATE DATABASE {} OWNER {} TEMPLATE template0 ENCODING {} LC_COLLATE {} LC_CTYPE {}",
+            ident(self.name),
+            ident(self.owner),
+            literal(&facts.encoding),
+            literal(&facts.collate),
+            literal(&facts.ctype)
+        );
+        if server_major >= 15 {
+            let locale = facts.locale.as_deref().map(literal);
+            match (facts.locale_provider.as_str(), locale) {
+                ("icu", Some(locale)) => sql.push_str(&format!(" LOCALE_PROVIDER icu ICU_LOCALE {locale}")),
+                ("builtin", Some(locale)) => {
+                    sql.push_str(&format!(" LOCALE_PROVIDER builtin BUILTIN_LOCALE {locale}"));
+                }
+                _ => sql.push_str(" LOCALE_PROVIDER libc"),
+            }
+        }
+        sql.push_str(&format!(
+            " TABLESPACE {} ALLOW_CONNECTIONS false CONNECTION LIMIT {}",
+            ident(self.tablespace),
+            birthmark(self.request_uid)
+        ));
+        sql
+    }
+}
+
+/// Takes the server-wide right to prepare this request; it goes with the session. A predecessor whose node died holds it
+/// until the server notices.
+pub async fn lock(admin: &Session, request_uid: &str) -> Result<(), RestoreError> {
+    let key = i64::from_str_radix(&stable_hash(&["prepare", request_uid], 15), 16).unwrap_or_default();
+    let deadline = tokio::time::Instant::now() + LOCK_PATIENCE;
+    loop {
+        let row = admin
+            .query_one("SELECT pg_catalog.pg_try_advisory_lock($1)", &[&key])
+            .await
+            .map_err(|e| EngineError::query("locking the request", e))?;
+        if row.get(0) {
+            return Ok(());
+        }
+        if tokio::time::Instant::now() >= deadline {
+            return Err(RestoreError::AnotherAttempt);
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+}
+
+/// Drops what an earlier attempt of this request left. Anything without its mark is an error and stays.
+pub async fn drop_own(admin: &Session, name: &str, request_uid: &str) -> Result<bool, RestoreError> {
+    let Some(found) = catalog::by_name(admin, name).await? else {
+        return Ok(false);
+    };
+    if !is_ours(&found, request_uid) {
+        return Err(RestoreError::NameTaken {
+            name: name.to_owned(),
+            marker: restore_marker(request_uid),
+        });
+    }
+    admin
+        .batch_execute(&format!("DROP DATABASE {} WITH (FORCE)", ident(name)))
+        .await
+        .map_err(|e| EngineError::query(format!("dropping the earlier attempt {name:?}"), e))?;
+    Ok(true)
+}
+
+/// Creates it, marked and closed to everyone but its owner, and returns its OID.
+pub async fn create(admin: &Session, creation: &Creation<'_>) -> Result<u32, RestoreError> {
+    let Creation { name, request_uid, .. } = *creation;
+    let marker = restore_marker(request_uid);
+    admin
+        .batch_execute(&creation.statement(admin.server_major()))
+        .await
+        .map_err(|e| match e.code() {
+            Some(code) if *code == SqlState::DUPLICATE_DATABASE => RestoreError::NameTaken {
+                name: name.to_owned(),
+                marker: marker.clone(),
+            },
+            _ => EngineError::query(format!("creating the database {name:?}"), e).into(),
+        })?;
+    // One transaction: whoever may connect finds it marked and PUBLIC shut out.
+    admin
+        .batch_execute(&format!(
+            "BEGIN; {}; REVOKE CONNECT ON DATABASE {id} FROM PUBLIC; ALTER DATABASE {id} ALLOW_CONNECTIONS true; COMMIT",
+            super::carry::comment(name, Some(&marker)),
+            id = ident(name)
+        ))
+        .await
+        .map_err(|e| EngineError::query(format!("marking the database {name:?}"), e))?;
+    let made = catalog::by_name(admin, name).await?;
+    made.map(|database| database.oid)
+        .ok_or_else(|| RestoreError::DatabasesChanged {
+            found: format!("{name:?} vanished right after it was created"),
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const UID: &str = "0f3b2c1d-aaaa-4bbb-8ccc-1234567890ab";
+
+    fn database(comment: Option<&str>, connection_limit: i32, allows_connections: bool) -> Database {
+        Database {
+            oid: 1,
+            name: "x".to_owned(),
+            owner: "o".to_owned(),
+            tablespace: "pg_default".to_owned(),
+            allows_connections,
+            is_template: false,
+            connection_limit,
+            comment: comment.map(str::to_owned),
+        }
+    }
+
+    #[test]
+    fn only_a_marked_database_is_ours() {
+        assert!(is_ours(&database(Some(&restore_marker(UID)), -1, true), UID));
+        assert!(is_ours(&database(None, birthmark(UID), false), UID), "crashed before the comment");
+        assert!(!is_ours(&database(None, birthmark(UID), true), UID));
+        assert!(!is_ours(&database(None, -1, false), UID));
+        assert!(!is_ours(&database(Some("a tenant's own words"), birthmark(UID), false), UID));
+        assert!(!is_ours(&database(Some(&restore_marker("another")), birthmark("another"), false), UID));
+        assert!(!is_ours(&database(Some(&kept_marker(UID)), -1, true), UID), "a kept database is never dropped here");
+    }
+
+    #[test]
+    fn the_statement_says_only_what_the_server_knows() {
+        let facts = ServerFacts {
+            version: String::new(),
+            major: 17,
+            encoding: "UTF8".to_owned(),
+            collate: "C".to_owned(),
+            ctype: "C.UTF-8".to_owned(),
+            locale_provider: "icu".to_owned(),
+            locale: Some("de-DE".to_owned()),
+            extensions: Vec::new(),
+            database_bytes: None,
+        };
+        let creation = Creation {
+            name: "a\"b",
+            owner: "o",
+            tablespace: "pg_default",
+            facts: &facts,
+            request_uid: UID,
+        };
+        let common = "CREATE DATABASE \"a\"\"b\" OWNER \"o\" TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C.UTF-8'";
+        let end = format!(
+            " TABLESPACE \"pg_default\" ALLOW_CONNECTIONS false CONNECTION LIMIT {}",
+            birthmark(UID)
+        );
+        assert_eq!(creation.statement(14), format!("{common}{end}"));
+        assert_eq!(
+            creation.statement(15),
+            format!("{common} LOCALE_PROVIDER icu ICU_LOCALE 'de-DE'{end}")
+        );
+        let libc = ServerFacts { locale_provider: "libc".to_owned(), locale: None, ..facts.clone() };
+        let creation = Creation { facts: &libc, ..creation };
+        assert_eq!(creation.statement(18), format!("{common} LOCALE_PROVIDER libc{end}"));
+    }
+}

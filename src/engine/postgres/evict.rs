@@ -1,0 +1,87 @@
+//! Ends the sessions on a database, again and again, from a connection of its own. A rename waits for them five seconds.
+
+use super::connect::{Session, connect};
+use super::error::{EngineError, words};
+use crate::domain::job::CutoverTask;
+use std::collections::BTreeSet;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// Between two rounds.
+const PERIOD: Duration = Duration::from_millis(20);
+
+/// A running task that ends sessions on the live and the prepared database until it is stopped or dropped.
+pub struct Evictor {
+    stop: CancellationToken,
+    task: tokio::task::JoinHandle<BTreeSet<String>>,
+}
+
+impl Evictor {
+    /// Connects and starts.
+    pub async fn start(task: &CutoverTask, application_name: &str) -> Result<Self, EngineError> {
+        let admin = connect(&task.database, &task.database.maintenance_database, application_name).await?;
+        let (stop, databases) = (CancellationToken::new(), vec![task.live_oid, task.new_oid]);
+        let stopped = stop.clone();
+        Ok(Self {
+            stop,
+            task: tokio::spawn(async move {
+                let mut stayed = BTreeSet::new();
+                while !stopped.is_cancelled() {
+                    match round(&admin, &databases).await {
+                        Ok(stay) => stayed = stay,
+                        // The swap fails by itself if sessions stay; its error is the one to tell.
+                        Err(error) => tracing::debug!(%error, "ending sessions"),
+                    }
+                    tokio::time::sleep(PERIOD).await;
+                }
+                admin.close().await;
+                stayed
+            }),
+        })
+    }
+
+    /// Stops, and tells who stayed in the last round, in words.
+    pub async fn stop(mut self) -> String {
+        self.stop.cancel();
+        let stayed = (&mut self.task).await.unwrap_or_default();
+        if stayed.is_empty() {
+            "they came faster than they could be ended, or a prepared transaction stands".to_owned()
+        } else {
+            Vec::from_iter(stayed).join("; ")
+        }
+    }
+}
+
+impl Drop for Evictor {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        self.task.abort();
+    }
+}
+
+/// Ends every session once; returns those that may not be ended.
+async fn round(admin: &Session, databases: &[u32]) -> Result<BTreeSet<String>, EngineError> {
+    let sessions = admin
+        .query(
+            "SELECT a.pid, coalesce(a.usename::text, 'no role'), coalesce(a.application_name, ''), coalesce(a.backend_type, '')
+               FROM pg_catalog.pg_stat_activity a
+              WHERE a.datid = ANY($1) AND a.pid <> pg_catalog.pg_backend_pid()
+                AND a.backend_type IS DISTINCT FROM 'autovacuum worker'",
+            &[&databases],
+        )
+        .await
+        .map_err(|e| EngineError::query("listing the sessions", e))?;
+    let mut stay = BTreeSet::new();
+    for row in &sessions {
+        let pid: i32 = row.get(0);
+        // One statement each: a session that may not be ended must not save the others.
+        if let Err(error) = admin
+            .execute("SELECT pg_catalog.pg_terminate_backend($1)", &[&pid])
+            .await
+        {
+            let (role, application, kind): (&str, &str, &str) = (row.get(1), row.get(2), row.get(3));
+            stay.insert(format!("role {role}, {kind} {application:?}: {}", words(&error)));
+        }
+    }
+    Ok(stay)
+}

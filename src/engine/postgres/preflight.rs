@@ -1,0 +1,421 @@
+//! A look at the server, from the maintenance database and without changing anything: the evidence that
+//! [`super::refuse`] judges.
+
+use super::carry::{self, Properties};
+use super::catalog::{self, Database};
+use super::connect::Session;
+use super::create::{is_ours, kept_marker};
+use super::error::EngineError;
+use super::load::entries;
+use super::tools::Tools;
+use crate::domain::job::RestoreTask;
+use crate::domain::manifest::{Extension, Manifest, ServerFacts};
+use crate::domain::names::{kept_database, new_database};
+
+/// The role that restores.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RestoreRole {
+    /// Its name.
+    pub name: String,
+    /// Superuser.
+    pub superuser: bool,
+    /// CREATEDB.
+    pub create_db: bool,
+    /// May end other roles' sessions.
+    pub signal: bool,
+}
+
+/// A role that the copy names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RoleState {
+    /// Its name.
+    pub name: String,
+    /// It exists.
+    pub exists: bool,
+    /// It owns something in the copy.
+    pub owns: bool,
+    /// The restore role has its rights.
+    pub granted: bool,
+}
+
+/// What the server offers for an extension of the copy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExtensionOffer {
+    /// The version that `CREATE EXTENSION` would install; `None` where it is not there.
+    pub version: Option<String>,
+    /// Only a superuser may create it.
+    pub superuser_only: bool,
+}
+
+/// Everything that was seen. Plain values: the rules over them are pure.
+#[derive(Debug, Clone)]
+#[allow(clippy::struct_excessive_bools, reason = "independent facts, each with its own name")]
+pub struct Evidence {
+    /// The live database's name.
+    pub database: String,
+    /// The server's major version.
+    pub server_major: i32,
+    /// It is a standby.
+    pub in_recovery: bool,
+    /// The server that the copy was made from.
+    pub copy: ServerFacts,
+    /// Bytes of row text in the copy.
+    pub copy_raw_bytes: i64,
+    /// Major of the client tools that would be used, or why there are none.
+    pub tools_major: Result<i32, String>,
+    /// Major of the tool that wrote the schema archive, where its version was readable.
+    pub archive_major: Option<i32>,
+    /// The live database is the maintenance database or one that every server has.
+    pub reserved: bool,
+    /// The live database.
+    pub live: Option<Database>,
+    /// Its size.
+    pub live_bytes: i64,
+    /// Client sessions on it.
+    pub live_sessions: i64,
+    /// The role.
+    pub role: RestoreRole,
+    /// The role has the rights of the live database's owner.
+    pub is_owner: bool,
+    /// The role may create in the live database's tablespace.
+    pub tablespace_allowed: bool,
+    /// The roles that the copy names.
+    pub roles: Vec<RoleState>,
+    /// Objects of the copy that only a superuser may create.
+    pub superuser_objects: Vec<String>,
+    /// The server can make a database of the copy's encoding and locale.
+    pub locale_known: bool,
+    /// Bytes that the server can spare, where somebody has said.
+    pub headroom_bytes: Option<i64>,
+    /// What the server has for each of the copy's extensions, in their order.
+    pub offers: Vec<ExtensionOffer>,
+    /// Prepared transactions in the live database.
+    pub prepared_transactions: Vec<String>,
+    /// Logical replication slots on it.
+    pub logical_slots: Vec<String>,
+    /// Its subscriptions.
+    pub subscriptions: Vec<String>,
+    /// Superusers' sessions on it.
+    pub superuser_sessions: Vec<String>,
+    /// Names that the restore needs.
+    pub names_needed: Vec<String>,
+    /// Those of them that are somebody else's.
+    pub names_taken: Vec<String>,
+    /// The kept database of this very request.
+    pub already_kept: Option<String>,
+    /// Longest name that the server keeps whole, in bytes.
+    pub name_limit: usize,
+    /// Settings of the live database that the role may not set.
+    pub settings_denied: Vec<String>,
+    /// Roles with settings in the live database that the role cannot act as.
+    pub role_settings_denied: Vec<String>,
+    /// What else people should know.
+    pub notes: Vec<String>,
+}
+
+impl Evidence {
+    /// The copy's extensions, each with what the server offers.
+    pub fn extensions(&self) -> impl Iterator<Item = (&Extension, &ExtensionOffer)> {
+        self.copy.extensions.iter().zip(&self.offers)
+    }
+
+    /// What the new database will take on disk: what the old one took when it was copied, else a guess from rows and from
+    /// what it takes now.
+    pub fn needed_bytes(&self) -> i64 {
+        let guess = self.copy_raw_bytes.max(self.live_bytes);
+        self.copy.database_bytes.unwrap_or(guess).max(self.copy_raw_bytes)
+    }
+}
+
+/// Looks. `contents` is the schema archive's table of contents, where it could be read.
+pub async fn look(
+    admin: &Session,
+    task: &RestoreTask,
+    manifest: &Manifest,
+    contents: Option<&str>,
+) -> Result<Evidence, EngineError> {
+    let name = &task.database.database;
+    let live = catalog::by_name(admin, name).await?;
+    let oid = live.as_ref().map_or(0, |d| d.oid);
+    let had = match &live {
+        Some(live) => Some(carry::read(admin, live.oid).await?),
+        None => None,
+    };
+    let names = [new_database(name, &task.request_uid), kept_database(name, &task.request_uid)];
+    let (names_taken, already_kept) = taken(admin, &names, &task.request_uid).await?;
+    let role = role(admin).await?;
+    let owner = live.as_ref().map(|d| vec![d.owner.clone()]).unwrap_or_default();
+    let mut evidence = Evidence {
+        database: name.clone(),
+        server_major: admin.server_major(),
+        in_recovery: one(admin, "SELECT pg_catalog.pg_is_in_recovery()").await?,
+        copy: manifest.server.clone(),
+        copy_raw_bytes: manifest.totals.raw_bytes,
+        tools_major: Tools::find(admin.server_major()).map(|t| t.major()).map_err(|e| e.to_string()),
+        archive_major: tool_major(&manifest.schema.tool),
+        reserved: *name == task.database.maintenance_database
+            || ["postgres", "template0", "template1"].contains(&name.as_str()),
+        live_bytes: size(admin, oid).await?,
+        live_sessions: sessions(admin, oid).await?,
+        is_owner: may_act_as(admin, &owner).await?.iter().all(|r| r.granted),
+        tablespace_allowed: tablespace_allowed(admin, oid).await?,
+        roles: may_act_as(admin, &manifest.roles).await?,
+        superuser_objects: Vec::new(),
+        locale_known: locale_known(admin, &manifest.server).await?,
+        headroom_bytes: task.headroom_bytes,
+        offers: offers(admin, &manifest.server.extensions).await?,
+        prepared_transactions: list(admin, PREPARED, name).await?,
+        logical_slots: list(admin, SLOTS, name).await?,
+        subscriptions: list(admin, SUBSCRIPTIONS, name).await?,
+        superuser_sessions: list(admin, SUPERUSERS, name).await?,
+        names_needed: names.to_vec(),
+        names_taken,
+        already_kept,
+        name_limit: name_limit(admin).await?,
+        settings_denied: Vec::new(),
+        role_settings_denied: Vec::new(),
+        notes: Vec::new(),
+        live,
+        role,
+    };
+    if let Some(had) = &had {
+        let set: Vec<String> = had.settings.iter().filter_map(|s| s.role.clone()).collect();
+        let states = may_act_as(admin, &set).await?;
+        evidence.role_settings_denied = states.into_iter().filter(|r| !r.granted).map(|r| r.name).collect();
+        evidence.settings_denied = settings_denied(admin, had).await?;
+    }
+    match contents {
+        Some(contents) => read_contents(&mut evidence, contents),
+        None => evidence
+            .notes
+            .push("the schema archive is too large to look into: owners and objects in it were not checked".to_owned()),
+    }
+    Ok(evidence)
+}
+
+const PREPARED: &str = "SELECT gid::text FROM pg_catalog.pg_prepared_xacts WHERE database = $1::text ORDER BY 1";
+const SLOTS: &str = "SELECT slot_name::text FROM pg_catalog.pg_replication_slots WHERE database = $1::text ORDER BY 1";
+const SUBSCRIPTIONS: &str = "SELECT s.subname::text FROM pg_catalog.pg_subscription s
+   JOIN pg_catalog.pg_database d ON d.oid = s.subdbid WHERE d.datname = $1::text ORDER BY 1";
+/// Background workers of extensions count: they run as a superuser and hold the database like a session does.
+const SUPERUSERS: &str = "SELECT coalesce(a.usename::text, '?') || ' (' ||
+        coalesce(nullif(a.application_name, ''), a.backend_type, '?') || ')'
+   FROM pg_catalog.pg_stat_activity a JOIN pg_catalog.pg_roles r ON r.oid = a.usesysid
+  WHERE a.datname = $1::text AND r.rolsuper AND a.backend_type IS DISTINCT FROM 'autovacuum worker' ORDER BY 1";
+
+async fn list(admin: &Session, query: &str, database: &str) -> Result<Vec<String>, EngineError> {
+    let failed = |e| EngineError::query("looking at what holds the live database", e);
+    let rows = admin.query(query, &[&database]).await.map_err(failed)?;
+    rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>().map_err(failed)
+}
+
+async fn one<T>(admin: &Session, query: &str) -> Result<T, EngineError>
+where
+    T: for<'a> tokio_postgres::types::FromSql<'a>,
+{
+    let failed = |e| EngineError::query("looking at the server", e);
+    admin.query_one(query, &[]).await.map_err(failed)?.try_get(0).map_err(failed)
+}
+
+async fn role(admin: &Session) -> Result<RestoreRole, EngineError> {
+    let failed = |e| EngineError::query("asking for the role's rights", e);
+    let row = admin
+        .query_one(
+            "SELECT rolname::text, rolsuper, rolsuper OR rolcreatedb,
+                    pg_catalog.pg_has_role(oid, 'pg_signal_backend', 'USAGE')
+               FROM pg_catalog.pg_roles WHERE rolname = current_user",
+            &[],
+        )
+        .await
+        .map_err(failed)?;
+    Ok(RestoreRole {
+        name: row.try_get(0).map_err(failed)?,
+        superuser: row.try_get(1).map_err(failed)?,
+        create_db: row.try_get(2).map_err(failed)?,
+        signal: row.try_get(3).map_err(failed)?,
+    })
+}
+
+/// Which of the roles exist, and which the session's role has all rights of: to use them, and to give objects to them.
+async fn may_act_as(admin: &Session, names: &[String]) -> Result<Vec<RoleState>, EngineError> {
+    let failed = |e| EngineError::query("asking for the role's memberships", e);
+    let give = if admin.server_major() >= 16 { "SET" } else { "MEMBER" };
+    let query = format!(
+        "SELECT n, r.oid IS NOT NULL,
+                coalesce(pg_catalog.pg_has_role(r.oid, 'USAGE') AND pg_catalog.pg_has_role(r.oid, '{give}'), false)
+           FROM pg_catalog.unnest($1::text[]) WITH ORDINALITY u(n, i)
+           LEFT JOIN pg_catalog.pg_roles r ON r.rolname = n ORDER BY i"
+    );
+    let rows = admin.query(&query, &[&names]).await.map_err(failed)?;
+    rows.iter()
+        .map(|row| {
+            Ok(RoleState {
+                name: row.try_get(0)?,
+                exists: row.try_get(1)?,
+                granted: row.try_get(2)?,
+                owns: false,
+            })
+        })
+        .collect::<Result<_, _>>()
+        .map_err(failed)
+}
+
+async fn size(admin: &Session, oid: u32) -> Result<i64, EngineError> {
+    // Without CONNECT on it the size is a secret; the missing right is told by its own refusal.
+    let query = format!(
+        "SELECT coalesce((SELECT pg_catalog.pg_database_size(oid) FROM pg_catalog.pg_database
+          WHERE oid = {oid} AND pg_catalog.has_database_privilege(oid, 'CONNECT')), 0)"
+    );
+    one(admin, &query).await
+}
+
+async fn sessions(admin: &Session, oid: u32) -> Result<i64, EngineError> {
+    let query = format!(
+        "SELECT count(*) FROM pg_catalog.pg_stat_activity
+          WHERE datid = {oid} AND pid <> pg_catalog.pg_backend_pid() AND backend_type = 'client backend'"
+    );
+    one(admin, &query).await
+}
+
+async fn tablespace_allowed(admin: &Session, oid: u32) -> Result<bool, EngineError> {
+    // The server's own default one needs no right.
+    let query = format!(
+        "SELECT coalesce((SELECT t.spcname = 'pg_default' OR pg_catalog.has_tablespace_privilege(t.oid, 'CREATE')
+           FROM pg_catalog.pg_database d JOIN pg_catalog.pg_tablespace t ON t.oid = d.dattablespace
+          WHERE d.oid = {oid}), true)"
+    );
+    one(admin, &query).await
+}
+
+async fn name_limit(admin: &Session) -> Result<usize, EngineError> {
+    let limit: i32 = one(admin, "SELECT pg_catalog.current_setting('max_identifier_length')::int").await?;
+    Ok(usize::try_from(limit).unwrap_or(63))
+}
+
+/// Some database has the very combination, or collations for both halves were found when the server was set up.
+async fn locale_known(admin: &Session, copy: &ServerFacts) -> Result<bool, EngineError> {
+    match copy.locale_provider.as_str() {
+        "builtin" => return Ok(admin.server_major() >= 17),
+        "icu" if admin.server_major() < 15 => return Ok(false),
+        _ => {}
+    }
+    let failed = |e| EngineError::query("looking for the copy's locale", e);
+    let row = admin
+        .query_one(
+            "WITH wanted AS (SELECT pg_catalog.pg_char_to_encoding($1::text) AS encoding)
+             SELECT encoding >= 0 AND (
+                 EXISTS (SELECT FROM pg_catalog.pg_database d
+                          WHERE d.datcollate = $2::text AND d.datctype = $3::text AND d.encoding = wanted.encoding)
+                 OR NOT EXISTS (SELECT FROM (VALUES ($2::text), ($3::text)) l(name)
+                     WHERE l.name NOT IN ('C', 'POSIX') AND NOT EXISTS (SELECT FROM pg_catalog.pg_collation c
+                          WHERE c.collprovider = 'c' AND c.collcollate = l.name
+                            AND c.collencoding IN (-1, wanted.encoding))))
+               FROM wanted",
+            &[&copy.encoding, &copy.collate, &copy.ctype],
+        )
+        .await
+        .map_err(failed)?;
+    row.try_get(0).map_err(failed)
+}
+
+async fn offers(admin: &Session, wanted: &[Extension]) -> Result<Vec<ExtensionOffer>, EngineError> {
+    let failed = |e| EngineError::query("looking for the copy's extensions", e);
+    let names: Vec<&str> = wanted.iter().map(|e| e.name.as_str()).collect();
+    let rows = admin
+        .query(
+            "SELECT a.default_version, coalesce(v.superuser AND NOT v.trusted, false)
+               FROM pg_catalog.unnest($1::text[]) WITH ORDINALITY u(n, i)
+               LEFT JOIN pg_catalog.pg_available_extensions a ON a.name = n
+               LEFT JOIN pg_catalog.pg_available_extension_versions v ON v.name = n AND v.version = a.default_version
+              ORDER BY i",
+            &[&names],
+        )
+        .await
+        .map_err(failed)?;
+    rows.iter()
+        .map(|row| {
+            Ok(ExtensionOffer {
+                version: row.try_get(0)?,
+                superuser_only: row.try_get(1)?,
+            })
+        })
+        .collect::<Result<_, _>>()
+        .map_err(failed)
+}
+
+/// Whose are the names that the restore needs? Its own earlier attempt does not count.
+async fn taken(
+    admin: &Session,
+    [new, kept]: &[String; 2],
+    request_uid: &str,
+) -> Result<(Vec<String>, Option<String>), EngineError> {
+    let mut taken = Vec::new();
+    if catalog::by_name(admin, new).await?.is_some_and(|found| !is_ours(&found, request_uid)) {
+        taken.push(new.clone());
+    }
+    let mut already = None;
+    match catalog::by_name(admin, kept).await? {
+        Some(found) if found.comment == Some(kept_marker(request_uid)) => already = Some(kept.clone()),
+        Some(_) => taken.push(kept.clone()),
+        None => {}
+    }
+    Ok((taken, already))
+}
+
+/// Settings that need more than the role has: parameters for superusers, and names that no library has declared.
+async fn settings_denied(admin: &Session, had: &Properties) -> Result<Vec<String>, EngineError> {
+    let failed = |e| EngineError::query("asking for the rights to set parameters", e);
+    let granted = if admin.server_major() >= 15 {
+        "pg_catalog.has_parameter_privilege(coalesce(r, current_user::text), n, 'SET')"
+    } else {
+        "false"
+    };
+    let query = format!(
+        "SELECT DISTINCT n FROM pg_catalog.unnest($1::text[], $2::text[]) u(n, r)
+           LEFT JOIN pg_catalog.pg_settings s ON pg_catalog.lower(s.name) = pg_catalog.lower(n)
+          WHERE s.context IS DISTINCT FROM 'user' AND NOT {granted} ORDER BY 1"
+    );
+    let names: Vec<&str> = had.settings.iter().map(|s| s.name.as_str()).collect();
+    let roles: Vec<Option<&str>> = had.settings.iter().map(|s| s.role.as_deref()).collect();
+    let rows = admin.query(&query, &[&names, &roles]).await.map_err(failed)?;
+    rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>().map_err(failed)
+}
+
+/// Kinds of objects that only a superuser may create, as the table of contents names them.
+const SUPERUSERS_KINDS: [&str; 8] = [
+    "ACCESS METHOD",
+    "EVENT TRIGGER",
+    "FOREIGN DATA WRAPPER",
+    "OPERATOR CLASS",
+    "OPERATOR FAMILY",
+    "SHELL TYPE",
+    "SUBSCRIPTION",
+    "TEXT SEARCH TEMPLATE",
+];
+
+fn read_contents(evidence: &mut Evidence, contents: &str) {
+    for entry in entries(contents) {
+        let text = entry.text;
+        let owner = evidence
+            .roles
+            .iter_mut()
+            .filter(|r| text.strip_suffix(r.name.as_str()).is_some_and(|rest| rest.ends_with(' ')))
+            .max_by_key(|r| r.name.len());
+        if let Some(owner) = owner {
+            owner.owns = true;
+        }
+        if SUPERUSERS_KINDS.iter().any(|kind| text.starts_with(kind)) {
+            evidence.superuser_objects.push(text.to_owned());
+        }
+        // Before 15 the schema is the bootstrap superuser's, and a grant by anybody else is a mere warning.
+        if evidence.server_major < 15 && text.starts_with("ACL - SCHEMA public ") {
+            evidence.superuser_objects.push("grants on schema public".to_owned());
+        }
+    }
+}
+
+/// The major version in `pg_dump (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)`.
+fn tool_major(tool: &str) -> Option<i32> {
+    let version = tool.split_once("(PostgreSQL) ")?.1;
+    version.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+}

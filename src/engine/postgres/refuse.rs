@@ -1,0 +1,270 @@
+//! Would a full restore work? Pure rules over what [`super::preflight`] saw, so that every refusal can be tried without a
+//! server. What a refusal says is in [`super::refused`].
+
+use super::preflight::{Evidence, ExtensionOffer, RoleState};
+use super::refused::Refused;
+use crate::domain::manifest::Extension;
+use std::cmp::Ordering;
+
+/// Every rule, in the order in which a person would work through them.
+const RULES: [fn(&Evidence, &mut Vec<Refused>); 8] = [
+    server,
+    client_tools,
+    live_database,
+    rights,
+    copy_fits,
+    extensions,
+    swap_is_free,
+    properties,
+];
+
+/// All refusals at once: whoever reads them wants to mend everything in one go.
+pub fn refusals(evidence: &Evidence) -> Vec<Refused> {
+    let mut refused = Vec::new();
+    for rule in RULES {
+        rule(evidence, &mut refused);
+    }
+    refused
+}
+
+/// What people should know before they approve, and nothing fails over.
+pub fn warnings(evidence: &Evidence) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if evidence.headroom_bytes.is_none() {
+        warnings.push(format!(
+            "nobody said how much disk the server can spare (restoreHeadroomBytes): the restore takes about {} bytes beside the live database until the old one is dropped",
+            evidence.needed_bytes()
+        ));
+    }
+    for (wanted, offer) in evidence.extensions() {
+        if offer.version.as_ref().is_some_and(|v| newer(v, &wanted.version)) {
+            let has = offer.version.as_deref().unwrap_or_default();
+            warnings.push(format!(
+                "extension {} comes back as version {has}, the copy had {}",
+                wanted.name, wanted.version
+            ));
+        }
+    }
+    if evidence.live_sessions > 0 {
+        warnings.push(format!(
+            "{} sessions on the live database will be ended; clients must connect again",
+            evidence.live_sessions
+        ));
+    }
+    warnings.extend(evidence.notes.iter().cloned());
+    warnings
+}
+
+fn server(e: &Evidence, refused: &mut Vec<Refused>) {
+    if e.in_recovery {
+        refused.push(Refused::ServerReadOnly);
+    }
+    if e.copy.major > e.server_major {
+        refused.push(Refused::CopyNewerThanServer {
+            copy: e.copy.major,
+            server: e.server_major,
+        });
+    }
+}
+
+/// The archive format grew with PostgreSQL 16 (1.15) and 17 (1.16); a pg_restore reads its own and older ones.
+fn archive_format(major: i32) -> i32 {
+    match major {
+        ..16 => 14,
+        16 => 15,
+        _ => 16,
+    }
+}
+
+fn client_tools(e: &Evidence, refused: &mut Vec<Refused>) {
+    let tools = match &e.tools_major {
+        Ok(major) => *major,
+        Err(why) => return refused.push(Refused::ClientToolsMissing { why: why.clone() }),
+    };
+    if let Some(archive) = e.archive_major
+        && archive_format(archive) > archive_format(tools)
+    {
+        refused.push(Refused::ClientToolsTooOld { archive, tools });
+    }
+    if tools >= 17 && e.server_major < 17 {
+        refused.push(Refused::ClientToolsTooNew {
+            tools,
+            server: e.server_major,
+        });
+    }
+}
+
+fn live_database(e: &Evidence, refused: &mut Vec<Refused>) {
+    let database = e.database.clone();
+    if e.reserved {
+        refused.push(Refused::LiveDatabaseReserved { database: database.clone() });
+    }
+    let Some(live) = &e.live else {
+        return refused.push(Refused::LiveDatabaseMissing { database });
+    };
+    if !live.allows_connections {
+        refused.push(Refused::LiveDatabaseClosed { database: database.clone() });
+    }
+    if live.is_template {
+        refused.push(Refused::LiveDatabaseIsTemplate { database });
+    }
+}
+
+fn rights(e: &Evidence, refused: &mut Vec<Refused>) {
+    if e.role.superuser {
+        return;
+    }
+    let role = &e.role.name;
+    if !e.role.create_db {
+        refused.push(Refused::CreateDbMissing { role: role.clone() });
+    }
+    if !e.role.signal {
+        refused.push(Refused::SignalMissing { role: role.clone() });
+    }
+    if let Some(live) = &e.live {
+        if !e.is_owner {
+            refused.push(Refused::NotOwner {
+                role: role.clone(),
+                owner: live.owner.clone(),
+                database: live.name.clone(),
+            });
+        }
+        if !e.tablespace_allowed {
+            refused.push(Refused::TablespaceDenied {
+                role: role.clone(),
+                tablespace: live.tablespace.clone(),
+                database: live.name.clone(),
+            });
+        }
+    }
+}
+
+fn copy_fits(e: &Evidence, refused: &mut Vec<Refused>) {
+    if let Some(roles) = listed(e.roles.iter().filter(|r| !r.exists).map(|r| &r.name)) {
+        refused.push(Refused::RolesMissing { roles });
+    }
+    let not_granted = |r: &&RoleState| r.exists && r.owns && !r.granted && !e.role.superuser;
+    if let Some(owners) = listed(e.roles.iter().filter(not_granted).map(|r| &r.name)) {
+        refused.push(Refused::OwnersNotGranted {
+            role: e.role.name.clone(),
+            owners,
+        });
+    }
+    if let (Some(objects), false) = (listed(&e.superuser_objects), e.role.superuser) {
+        refused.push(Refused::ObjectsNeedSuperuser { objects });
+    }
+    if !e.locale_known {
+        let other = e.copy.locale.as_ref().map(|l| format!(", {} {l}", e.copy.locale_provider));
+        refused.push(Refused::LocaleMissing {
+            locale: format!("{}/{}{}", e.copy.collate, e.copy.ctype, other.unwrap_or_default()),
+            encoding: e.copy.encoding.clone(),
+        });
+    }
+    if let Some(headroom) = e.headroom_bytes
+        && headroom < e.needed_bytes()
+    {
+        refused.push(Refused::HeadroomTooSmall {
+            needed: e.needed_bytes(),
+            headroom,
+        });
+    }
+}
+
+/// Extensions whose tables must not be loaded like others.
+const NEED_STEPS: [&str; 2] = ["timescaledb", "citus"];
+
+fn extensions(e: &Evidence, refused: &mut Vec<Refused>) {
+    let pick = |wanted: fn(&Extension, &ExtensionOffer) -> bool| {
+        let some = e.extensions().filter(|(w, o)| wanted(w, o));
+        listed(some.map(|(w, _)| format!("{} {}", w.name, w.version)).collect::<Vec<_>>().iter())
+    };
+    if let Some(extensions) = pick(|_, o| o.version.is_none()) {
+        refused.push(Refused::ExtensionsMissing { extensions });
+    }
+    if let Some(extensions) = pick(|w, o| o.version.as_ref().is_some_and(|v| newer(&w.version, v))) {
+        refused.push(Refused::ExtensionsOlder { extensions });
+    }
+    if let (Some(extensions), false) = (pick(|_, o| o.superuser_only), e.role.superuser) {
+        refused.push(Refused::ExtensionsNeedSuperuser { extensions });
+    }
+    if let Some(extensions) = pick(|w, _| NEED_STEPS.contains(&w.name.as_str())) {
+        refused.push(Refused::ExtensionsUnsupported { extensions });
+    }
+}
+
+fn swap_is_free(e: &Evidence, refused: &mut Vec<Refused>) {
+    let database = e.database.clone();
+    if let Some(gids) = listed(&e.prepared_transactions) {
+        refused.push(Refused::PreparedTransactions { database: database.clone(), gids });
+    }
+    if let Some(slots) = listed(&e.logical_slots) {
+        refused.push(Refused::LogicalSlots { database: database.clone(), slots });
+    }
+    if let Some(subscriptions) = listed(&e.subscriptions) {
+        refused.push(Refused::Subscriptions { database: database.clone(), subscriptions });
+    }
+    if let (Some(sessions), false) = (listed(&e.superuser_sessions), e.role.superuser) {
+        refused.push(Refused::SuperuserSessions {
+            database,
+            role: e.role.name.clone(),
+            sessions,
+        });
+    }
+    for name in &e.names_taken {
+        refused.push(Refused::NameTaken { name: name.clone() });
+    }
+    if let Some(kept) = &e.already_kept {
+        refused.push(Refused::AlreadyCutOver { kept: kept.clone() });
+    }
+    for name in e.names_needed.iter().filter(|n| n.len() > e.name_limit) {
+        refused.push(Refused::NameTooLong {
+            name: name.clone(),
+            length: name.len(),
+            limit: e.name_limit,
+        });
+    }
+}
+
+fn properties(e: &Evidence, refused: &mut Vec<Refused>) {
+    if e.role.superuser {
+        return;
+    }
+    if let Some(settings) = listed(&e.settings_denied) {
+        refused.push(Refused::SettingsDenied {
+            role: e.role.name.clone(),
+            database: e.database.clone(),
+            settings,
+        });
+    }
+    if let Some(roles) = listed(&e.role_settings_denied) {
+        refused.push(Refused::RoleSettingsDenied {
+            role: e.role.name.clone(),
+            database: e.database.clone(),
+            roles,
+        });
+    }
+}
+
+/// At most ten names, or `None` of none.
+fn listed<'a>(names: impl IntoIterator<Item = &'a String>) -> Option<String> {
+    let mut names: Vec<&str> = names.into_iter().map(String::as_str).collect();
+    names.dedup();
+    let more = names.len().saturating_sub(10);
+    names.truncate(10);
+    match (names.is_empty(), more) {
+        (true, _) => None,
+        (false, 0) => Some(names.join(", ")),
+        (false, more) => Some(format!("{} and {more} more", names.join(", "))),
+    }
+}
+
+/// Is version `a` newer than `b`? Numbers count as numbers: 1.10 is newer than 1.9.
+fn newer(a: &str, b: &str) -> bool {
+    let parts = |v: &str| -> Vec<u64> {
+        v.split(|c: char| !c.is_ascii_digit())
+            .filter(|p| !p.is_empty())
+            .map(|p| p.parse().unwrap_or(u64::MAX))
+            .collect()
+    };
+    parts(a).cmp(&parts(b)) == Ordering::Greater
+}

@@ -1,0 +1,273 @@
+//! The swap: both names change hands in one transaction of the maintenance database, while a second connection ends the
+//! sessions that stand in its way. Whatever happens to this process or the server, the live name serves the old database
+//! whole or the restored one whole (I3), and the transaction commits only over the very databases that were prepared (I2).
+
+use super::carry::{self, Opening};
+use super::catalog;
+use super::connect::{Session, connect};
+use super::create::{is_ours, kept_marker};
+use super::error::EngineError;
+use super::evict::Evictor;
+use super::failure::RestoreError;
+use super::ident;
+use crate::domain::job::CutoverTask;
+use chrono::{DateTime, Utc};
+use std::time::{Duration, Instant};
+use tokio_postgres::error::SqlState;
+
+/// Tries before the sessions are said to stay. Each holds up logins for at most the server's own five seconds.
+const ATTEMPTS: u32 = 5;
+/// Between tries the tenant can work.
+const PAUSE: Duration = Duration::from_secs(2);
+/// How long the server is asked for the outcome of a COMMIT whose answer never came.
+const SETTLE_PATIENCE: Duration = Duration::from_secs(120);
+
+/// Which database the live name stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standing {
+    /// The old one; the prepared one waits beside it.
+    Before,
+    /// The restored one: the swap has taken effect.
+    After,
+    /// Something else, in words.
+    Neither(String),
+}
+
+/// A swap that took effect.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Swapped {
+    /// How long the live name was not to be had; `None` where another process swapped.
+    pub downtime: Option<Duration>,
+    /// When, by the server's clock where it was asked in time.
+    pub committed_at: DateTime<Utc>,
+}
+
+/// Looks which database the live name stands for. Only OIDs count.
+pub async fn standing(admin: &Session, task: &CutoverTask) -> Result<Standing, EngineError> {
+    let live = catalog::by_name(admin, &task.database.database).await?;
+    let old = catalog::by_oid(admin, task.live_oid).await?;
+    let new = catalog::by_oid(admin, task.new_oid).await?;
+    let name = |found: &Option<catalog::Database>| found.as_ref().map(|d| d.name.clone());
+    if live.as_ref().is_some_and(|d| d.oid == task.new_oid) {
+        return Ok(Standing::After);
+    }
+    let prepared = new
+        .as_ref()
+        .is_some_and(|d| d.name == task.new_database && is_ours(d, &task.request_uid));
+    if live.as_ref().is_some_and(|d| d.oid == task.live_oid) && prepared {
+        return Ok(Standing::Before);
+    }
+    Ok(Standing::Neither(format!(
+        "{:?} has OID {:?}, not {}; the database with that OID is called {:?}, the one with {} {:?}",
+        task.database.database,
+        live.map(|d| d.oid),
+        task.live_oid,
+        name(&old),
+        task.new_oid,
+        name(&new),
+    )))
+}
+
+/// Swaps, once. Found already swapped, it says so and does nothing. Not to be cancelled: dropped before COMMIT it leaves
+/// the old state, dropped during COMMIT nobody is told which.
+pub async fn swap(task: &CutoverTask, application_name: &str) -> Result<Swapped, RestoreError> {
+    let mut who = String::new();
+    for attempt in 1..=ATTEMPTS {
+        let mut admin = connect(&task.database, &task.database.maintenance_database, application_name).await?;
+        match standing(&admin, task).await? {
+            Standing::Before => {}
+            Standing::After => return Ok(found_swapped()),
+            Standing::Neither(found) => return Err(RestoreError::DatabasesChanged { found }),
+        }
+        let evictor = Evictor::start(task, application_name).await?;
+        let tried = transaction(&mut admin, task).await;
+        who = evictor.stop().await;
+        match tried {
+            Ok(Tried::Committed(swapped)) => {
+                admin.close().await;
+                return Ok(swapped);
+            }
+            Ok(Tried::Unanswered { since, why }) => return settle(task, &admin, since, why, application_name).await,
+            Ok(Tried::Occupied) => {
+                tracing::info!(attempt, who, "sessions stay on the live database");
+                admin.close().await;
+                tokio::time::sleep(PAUSE).await;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Err(RestoreError::SessionsStay { who })
+}
+
+fn found_swapped() -> Swapped {
+    Swapped {
+        downtime: None,
+        committed_at: Utc::now(),
+    }
+}
+
+/// What one transaction came to.
+enum Tried {
+    Committed(Swapped),
+    /// COMMIT was sent, no answer came.
+    Unanswered { since: Instant, why: String },
+    /// Somebody would not leave; nothing has changed.
+    Occupied,
+}
+
+async fn transaction(admin: &mut Session, task: &CutoverTask) -> Result<Tried, RestoreError> {
+    let doing = |what: &str| format!("swapping {:?}: {what}", task.database.database);
+    let live = &task.database.database;
+    admin
+        .batch_execute("BEGIN; SET LOCAL lock_timeout = '10s'")
+        .await
+        .map_err(|e| EngineError::query(doing("BEGIN"), e))?;
+    let since = Instant::now();
+    let renames = [(live.as_str(), task.kept_database.as_str()), (&task.new_database, live)];
+    for (from, to) in renames {
+        let rename = format!("ALTER DATABASE {} RENAME TO {}", ident(from), ident(to));
+        match admin.batch_execute(&rename).await {
+            Ok(()) => {}
+            Err(e) if stands_in_the_way(&e) => return Ok(Tried::Occupied),
+            Err(e) if e.code() == Some(&SqlState::DUPLICATE_DATABASE) => {
+                return Err(RestoreError::NameTaken {
+                    name: to.to_owned(),
+                    marker: kept_marker(&task.request_uid),
+                });
+            }
+            Err(e) => return Err(EngineError::query(doing("renaming"), e).into()),
+        }
+    }
+    // Only now nobody else can rename either of them: what the names stand for is what will be committed.
+    compare(admin, task).await?;
+    for statement in properties(admin, task).await? {
+        admin
+            .batch_execute(&statement)
+            .await
+            .map_err(|e| EngineError::query(doing("carrying the properties over"), e))?;
+    }
+    let row = admin
+        .query_one("SELECT (extract(epoch FROM pg_catalog.clock_timestamp()) * 1000000)::bigint", &[])
+        .await
+        .map_err(|e| EngineError::query(doing("asking the time"), e))?;
+    match admin.batch_execute("COMMIT").await {
+        Ok(()) => Ok(Tried::Committed(Swapped {
+            downtime: Some(since.elapsed()),
+            committed_at: DateTime::from_timestamp_micros(row.get(0)).unwrap_or_else(Utc::now),
+        })),
+        Err(e) if e.code().is_some() && !e.is_closed() && !severed(&e) => {
+            Err(EngineError::query(doing("COMMIT"), e).into())
+        }
+        Err(e) => Ok(Tried::Unanswered {
+            since,
+            why: super::error::words(&e),
+        }),
+    }
+}
+
+/// Sessions or a lock: another try may find them gone.
+fn stands_in_the_way(error: &tokio_postgres::Error) -> bool {
+    error
+        .code()
+        .is_some_and(|code| *code == SqlState::OBJECT_IN_USE || *code == SqlState::LOCK_NOT_AVAILABLE)
+}
+
+/// The server ended the session itself, so it has not answered the statement.
+fn severed(error: &tokio_postgres::Error) -> bool {
+    error
+        .code()
+        .is_some_and(|code| code.code().starts_with("57P") || code.code().starts_with("08"))
+}
+
+async fn compare(admin: &Session, task: &CutoverTask) -> Result<(), RestoreError> {
+    let live = catalog::by_name(admin, &task.database.database).await?;
+    let kept = catalog::by_name(admin, &task.kept_database).await?;
+    let (live, kept) = (live.map(|d| d.oid), kept.map(|d| d.oid));
+    if live == Some(task.new_oid) && kept == Some(task.live_oid) {
+        return Ok(());
+    }
+    Err(RestoreError::DatabasesChanged {
+        found: format!(
+            "after the renames the live name would have OID {live:?} and the kept one {kept:?}, not {} and {}",
+            task.new_oid, task.live_oid
+        ),
+    })
+}
+
+/// What the live database had, the restored one gets; the kept one is marked and shut.
+async fn properties(admin: &Session, task: &CutoverTask) -> Result<Vec<String>, EngineError> {
+    let had = carry::read(admin, task.live_oid).await?;
+    let has = carry::read(admin, task.new_oid).await?;
+    let mut statements = had.onto(&task.database.database, &has, Opening::Open, is_superuser(admin).await?);
+    statements.push(carry::comment(&task.kept_database, Some(&kept_marker(&task.request_uid))));
+    statements.extend(had.shut(&task.kept_database));
+    Ok(statements)
+}
+
+/// Whether the session's role is a superuser.
+pub async fn is_superuser(session: &Session) -> Result<bool, EngineError> {
+    let failed = |e| EngineError::query("asking for the role's rights", e);
+    let row = session
+        .query_one("SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user", &[])
+        .await
+        .map_err(failed)?;
+    row.try_get(0).map_err(failed)
+}
+
+/// The connection broke at COMMIT. The answer is in the catalog as soon as the server's side of it has ended.
+async fn settle(
+    task: &CutoverTask,
+    broken: &Session,
+    since: Instant,
+    mut why: String,
+    application_name: &str,
+) -> Result<Swapped, RestoreError> {
+    let deadline = Instant::now() + SETTLE_PATIENCE;
+    while Instant::now() < deadline {
+        match look_again(task, broken.backend_pid(), application_name).await {
+            Ok(Some(Standing::After)) => {
+                return Ok(Swapped {
+                    downtime: Some(since.elapsed()),
+                    committed_at: Utc::now(),
+                });
+            }
+            Ok(Some(Standing::Before)) => {
+                return Err(EngineError::ConnectionLost {
+                    doing: "committing the swap, which was not carried out".to_owned(),
+                    why,
+                }
+                .into());
+            }
+            Ok(Some(Standing::Neither(found))) => return Err(RestoreError::DatabasesChanged { found }),
+            Ok(None) => why = "the swap's own session is still there".to_owned(),
+            Err(error) => why = error.to_string(),
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    Err(RestoreError::Unsettled {
+        why,
+        before: task.live_oid,
+        after: task.new_oid,
+    })
+}
+
+/// `None` while the broken connection's backend lives: it may still commit, so it is ended first.
+async fn look_again(
+    task: &CutoverTask,
+    backend_pid: i32,
+    application_name: &str,
+) -> Result<Option<Standing>, EngineError> {
+    let admin = connect(&task.database, &task.database.maintenance_database, application_name).await?;
+    let alive = admin
+        .query(
+            "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity
+              WHERE pid = $1 AND pid <> pg_catalog.pg_backend_pid() AND application_name = $2::text",
+            &[&backend_pid, &application_name],
+        )
+        .await
+        .map_err(|e| EngineError::query("looking for the swap's session", e))?;
+    if !alive.is_empty() {
+        return Ok(None);
+    }
+    standing(&admin, task).await.map(Some)
+}
