@@ -102,23 +102,11 @@ pub async fn read(admin: &Session, oid: u32) -> Result<Properties, EngineError> 
             comment: row.try_get(2)?,
             grants: grants
                 .iter()
-                .map(|r| {
-                    Ok(Grant {
-                        grantee: r.try_get(0)?,
-                        privilege: r.try_get(1)?,
-                        grantable: r.try_get(2)?,
-                    })
-                })
+                .map(|r| Ok(Grant { grantee: r.try_get(0)?, privilege: r.try_get(1)?, grantable: r.try_get(2)? }))
                 .collect::<Result<_, tokio_postgres::Error>>()?,
             settings: settings
                 .iter()
-                .map(|r| {
-                    Ok(Setting {
-                        role: r.try_get(0)?,
-                        name: r.try_get(1)?,
-                        value: r.try_get(2)?,
-                    })
-                })
+                .map(|r| Ok(Setting { role: r.try_get(0)?, name: r.try_get(1)?, value: r.try_get(2)? }))
                 .collect::<Result<_, tokio_postgres::Error>>()?,
         })
     };
@@ -132,11 +120,7 @@ impl Properties {
         let mut statements = self.settings_onto(target, present, superuser);
         statements.extend(self.grants_onto(target, present, opening));
         if opening == Opening::Open {
-            statements.push(format!(
-                "ALTER DATABASE {} CONNECTION LIMIT {}",
-                ident(target),
-                self.connection_limit
-            ));
+            statements.push(format!("ALTER DATABASE {} CONNECTION LIMIT {}", ident(target), self.connection_limit));
             statements.push(comment(target, self.comment.as_deref()));
         }
         statements
@@ -182,7 +166,7 @@ impl Properties {
         let database = ident(target);
         let mut statements = vec![format!(
             "REVOKE ALL ON DATABASE {database} FROM {} CASCADE",
-            present.grantees().join(", ")
+            Vec::from_iter(present.grantees()).join(", ")
         )];
         for grant in &self.grants {
             let owners = grant.grantee.as_deref() == Some(self.owner.as_str());
@@ -196,10 +180,8 @@ impl Properties {
                 if grant.grantable { " WITH GRANT OPTION" } else { "" }
             ));
         }
-        let connects = self
-            .grants
-            .iter()
-            .any(|g| g.privilege == "CONNECT" && g.grantee.as_deref() == Some(self.owner.as_str()));
+        let connects =
+            self.grants.iter().any(|g| g.privilege == "CONNECT" && g.grantee.as_deref() == Some(self.owner.as_str()));
         if opening == Opening::Closed && !connects {
             // The loading role comes in by its membership in the owner.
             statements.push(format!("GRANT CONNECT ON DATABASE {database} TO {}", ident(&self.owner)));
@@ -218,11 +200,7 @@ impl Properties {
         if others.is_empty() {
             return Vec::new();
         }
-        vec![format!(
-            "REVOKE CONNECT ON DATABASE {} FROM {} CASCADE",
-            ident(target),
-            others.join(", ")
-        )]
+        vec![format!("REVOKE CONNECT ON DATABASE {} FROM {} CASCADE", ident(target), others.join(", "))]
     }
 
     /// Everyone named in the grants, PUBLIC and the owner in any case.
@@ -236,11 +214,7 @@ impl Properties {
 
 /// `COMMENT ON DATABASE`.
 pub fn comment(database: &str, text: Option<&str>) -> String {
-    format!(
-        "COMMENT ON DATABASE {} IS {}",
-        ident(database),
-        text.map_or_else(|| "NULL".to_owned(), literal)
-    )
+    format!("COMMENT ON DATABASE {} IS {}", ident(database), text.map_or_else(|| "NULL".to_owned(), literal))
 }
 
 fn grantee(role: Option<&str>) -> String {

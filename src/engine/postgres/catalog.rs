@@ -37,8 +37,7 @@ pub async fn by_name(admin: &Session, name: &str) -> Result<Option<Database>, En
         .query_opt(&format!("{DATABASES} WHERE d.datname = $1::text"), &[&name])
         .await
         .map_err(|e| EngineError::query(doing(), e))?;
-    row.map(|row| database(&row).map_err(|e| EngineError::query(doing(), e)))
-        .transpose()
+    row.map(|row| database(&row).map_err(|e| EngineError::query(doing(), e))).transpose()
 }
 
 /// The database with this OID, whatever it is called now.
@@ -48,8 +47,7 @@ pub async fn by_oid(admin: &Session, oid: u32) -> Result<Option<Database>, Engin
         .query_opt(&format!("{DATABASES} WHERE d.oid = $1"), &[&oid])
         .await
         .map_err(|e| EngineError::query(doing(), e))?;
-    row.map(|row| database(&row).map_err(|e| EngineError::query(doing(), e)))
-        .transpose()
+    row.map(|row| database(&row).map_err(|e| EngineError::query(doing(), e))).transpose()
 }
 
 fn database(row: &Row) -> Result<Database, tokio_postgres::Error> {

@@ -14,11 +14,8 @@ const NAMED: usize = 5;
 /// The schema archive must have made the tables of the manifest, with the same columns, and no others.
 pub async fn tables(session: &Session, manifest: &Manifest) -> Result<(), RestoreError> {
     let made = Inventory::read(session).await?;
-    let found: BTreeMap<(&str, &str), &[Column]> = made
-        .tables
-        .iter()
-        .map(|t| ((t.schema.as_str(), t.name.as_str()), t.columns.as_slice()))
-        .collect();
+    let found: BTreeMap<(&str, &str), &[Column]> =
+        made.tables.iter().map(|t| ((t.schema.as_str(), t.name.as_str()), t.columns.as_slice())).collect();
     match tables_differ(&found, &manifest.tables) {
         None => Ok(()),
         Some(difference) => Err(RestoreError::TablesDiffer { difference }),
@@ -53,21 +50,14 @@ fn tables_differ(found: &BTreeMap<(&str, &str), &[Column]>, expected: &[Table]) 
 pub async fn rows(session: &Session, table: &Table) -> Result<(), RestoreError> {
     let name = format!("{}.{}", table.schema, table.name);
     let row = session
-        .query_one(
-            &format!("SELECT count(*) FROM ONLY {}", qualified(&table.schema, &table.name)),
-            &[],
-        )
+        .query_one(&format!("SELECT count(*) FROM ONLY {}", qualified(&table.schema, &table.name)), &[])
         .await
         .map_err(|e| EngineError::query(format!("counting the rows of {name}"), e))?;
     let found: i64 = row.get(0);
     if found == table.rows {
         return Ok(());
     }
-    Err(RestoreError::RowsDiffer {
-        table: name,
-        expected: table.rows,
-        found,
-    })
+    Err(RestoreError::RowsDiffer { table: name, expected: table.rows, found })
 }
 
 /// Sets every sequence to the manifest's state. The archive's states are from another moment of the dump; the manifest's
@@ -85,10 +75,7 @@ pub async fn set_sequences(session: &Session, expected: &[Sequence]) -> Result<(
                 )
             })
             .collect();
-        session
-            .batch_execute(&calls.concat())
-            .await
-            .map_err(|e| EngineError::query("setting the sequences", e))?;
+        session.batch_execute(&calls.concat()).await.map_err(|e| EngineError::query("setting the sequences", e))?;
     }
     Ok(())
 }
@@ -134,9 +121,7 @@ pub async fn indexes(session: &Session) -> Result<(), RestoreError> {
         return Ok(());
     }
     let names: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
-    Err(RestoreError::IndexesInvalid {
-        indexes: names.join(", "),
-    })
+    Err(RestoreError::IndexesInvalid { indexes: names.join(", ") })
 }
 
 #[cfg(test)]
@@ -144,10 +129,7 @@ mod tests {
     use super::*;
 
     fn column(name: &str) -> Column {
-        Column {
-            name: name.to_owned(),
-            kind: "integer".to_owned(),
-        }
+        Column { name: name.to_owned(), kind: "integer".to_owned() }
     }
 
     fn table(name: &str, columns: &[&str]) -> Table {

@@ -111,10 +111,7 @@ pub async fn drop_own(admin: &Session, name: &str, request_uid: &str) -> Result<
         return Ok(false);
     };
     if !is_ours(&found, request_uid) {
-        return Err(RestoreError::NameTaken {
-            name: name.to_owned(),
-            marker: restore_marker(request_uid),
-        });
+        return Err(RestoreError::NameTaken { name: name.to_owned(), marker: restore_marker(request_uid) });
     }
     admin
         .batch_execute(&format!("DROP DATABASE {} WITH (FORCE)", ident(name)))
@@ -127,16 +124,12 @@ pub async fn drop_own(admin: &Session, name: &str, request_uid: &str) -> Result<
 pub async fn create(admin: &Session, creation: &Creation<'_>) -> Result<u32, RestoreError> {
     let Creation { name, request_uid, .. } = *creation;
     let marker = restore_marker(request_uid);
-    admin
-        .batch_execute(&creation.statement(admin.server_major()))
-        .await
-        .map_err(|e| match e.code() {
-            Some(code) if *code == SqlState::DUPLICATE_DATABASE => RestoreError::NameTaken {
-                name: name.to_owned(),
-                marker: marker.clone(),
-            },
-            _ => EngineError::query(format!("creating the database {name:?}"), e).into(),
-        })?;
+    admin.batch_execute(&creation.statement(admin.server_major())).await.map_err(|e| match e.code() {
+        Some(code) if *code == SqlState::DUPLICATE_DATABASE => {
+            RestoreError::NameTaken { name: name.to_owned(), marker: marker.clone() }
+        }
+        _ => EngineError::query(format!("creating the database {name:?}"), e).into(),
+    })?;
     // One transaction: whoever may connect finds it marked and PUBLIC shut out.
     admin
         .batch_execute(&format!(
@@ -147,10 +140,9 @@ pub async fn create(admin: &Session, creation: &Creation<'_>) -> Result<u32, Res
         .await
         .map_err(|e| EngineError::query(format!("marking the database {name:?}"), e))?;
     let made = catalog::by_name(admin, name).await?;
-    made.map(|database| database.oid)
-        .ok_or_else(|| RestoreError::DatabasesChanged {
-            found: format!("{name:?} vanished right after it was created"),
-        })
+    made.map(|database| database.oid).ok_or_else(|| RestoreError::DatabasesChanged {
+        found: format!("{name:?} vanished right after it was created"),
+    })
 }
 
 #[cfg(test)]
@@ -196,23 +188,11 @@ mod tests {
             extensions: Vec::new(),
             database_bytes: None,
         };
-        let creation = Creation {
-            name: "a\"b",
-            owner: "o",
-            tablespace: "pg_default",
-            facts: &facts,
-            request_uid: UID,
-        };
+        let creation = Creation { name: "a\"b", owner: "o", tablespace: "pg_default", facts: &facts, request_uid: UID };
         let common = "CREATE DATABASE \"a\"\"b\" OWNER \"o\" TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C.UTF-8'";
-        let end = format!(
-            " TABLESPACE \"pg_default\" ALLOW_CONNECTIONS false CONNECTION LIMIT {}",
-            birthmark(UID)
-        );
+        let end = format!(" TABLESPACE \"pg_default\" ALLOW_CONNECTIONS false CONNECTION LIMIT {}", birthmark(UID));
         assert_eq!(creation.statement(14), format!("{common}{end}"));
-        assert_eq!(
-            creation.statement(15),
-            format!("{common} LOCALE_PROVIDER icu ICU_LOCALE 'de-DE'{end}")
-        );
+        assert_eq!(creation.statement(15), format!("{common} LOCALE_PROVIDER icu ICU_LOCALE 'de-DE'{end}"));
         let libc = ServerFacts { locale_provider: "libc".to_owned(), locale: None, ..facts.clone() };
         let creation = Creation { facts: &libc, ..creation };
         assert_eq!(creation.statement(18), format!("{common} LOCALE_PROVIDER libc{end}"));

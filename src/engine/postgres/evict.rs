@@ -75,10 +75,7 @@ async fn round(admin: &Session, databases: &[u32]) -> Result<BTreeSet<String>, E
     for row in &sessions {
         let pid: i32 = row.get(0);
         // One statement each: a session that may not be ended must not save the others.
-        if let Err(error) = admin
-            .execute("SELECT pg_catalog.pg_terminate_backend($1)", &[&pid])
-            .await
-        {
+        if let Err(error) = admin.execute("SELECT pg_catalog.pg_terminate_backend($1)", &[&pid]).await {
             let (role, application, kind): (&str, &str, &str) = (row.get(1), row.get(2), row.get(3));
             stay.insert(format!("role {role}, {kind} {application:?}: {}", words(&error)));
         }

@@ -26,7 +26,9 @@ pub enum RestoreError {
         marker: String,
     },
     /// The request's swap has taken effect before.
-    #[error("this request was cut over before: its old database is kept as {kept:?}; a new restore needs a new RestoreRequest")]
+    #[error(
+        "this request was cut over before: its old database is kept as {kept:?}; a new restore needs a new RestoreRequest"
+    )]
     AlreadyCutOver {
         /// Where the old database is.
         kept: String,
@@ -35,7 +37,9 @@ pub enum RestoreError {
     #[error("another attempt of this request is still at work on the server: it must end first")]
     AnotherAttempt,
     /// The new database outgrew the copy that it is made of.
-    #[error("the new database has grown to {bytes} bytes, past {limit}, 1.5 times what the copy should take: stopped before the server's disk is full")]
+    #[error(
+        "the new database has grown to {bytes} bytes, past {limit}, 1.5 times what the copy should take: stopped before the server's disk is full"
+    )]
     TooLarge {
         /// Its size.
         bytes: i64,

@@ -72,10 +72,7 @@ impl Archive<'_> {
         let file = self.access.dir().join("grants.list");
         tokio::fs::write(&file, list)
             .await
-            .map_err(|source| EngineError::ToolBroken {
-                tool: "the list of grants".to_owned(),
-                source,
-            })?;
+            .map_err(|source| EngineError::ToolBroken { tool: "the list of grants".to_owned(), source })?;
         let mut command = self.tools.command("pg_restore", self.access);
         command.args(["--exit-on-error", "--dbname=", "--use-list"]).arg(&file).arg(self.file);
         self.run("pg_restore of the grants", &mut command).await
@@ -91,10 +88,7 @@ impl Archive<'_> {
             stdout
                 .read_to_end(&mut text)
                 .await
-                .map_err(|source| EngineError::ToolBroken {
-                    tool: "pg_restore --list".to_owned(),
-                    source,
-                })?;
+                .map_err(|source| EngineError::ToolBroken { tool: "pg_restore --list".to_owned(), source })?;
         }
         running.wait().await?;
         Ok(String::from_utf8_lossy(&text).into_owned())
@@ -128,10 +122,7 @@ pub fn entries(contents: &str) -> impl Iterator<Item = Entry<'_>> {
 }
 
 fn grants(contents: &str) -> String {
-    entries(contents)
-        .filter(|entry| entry.text.starts_with("ACL "))
-        .flat_map(|entry| [entry.line, "\n"])
-        .collect()
+    entries(contents).filter(|entry| entry.text.starts_with("ACL ")).flat_map(|entry| [entry.line, "\n"]).collect()
 }
 
 /// Why a table's rows did not go in: the source of the rows, or the server.
@@ -149,11 +140,7 @@ pub enum CopyError<E: std::error::Error + 'static> {
 fn copy_statement(table: &Table, encoding: &str) -> String {
     let columns: Vec<String> = table.columns.iter().map(|c| ident(&c.name)).collect();
     // A table without columns has rows all the same; COPY takes no empty list.
-    let columns = if columns.is_empty() {
-        String::new()
-    } else {
-        format!(" ({})", columns.join(", "))
-    };
+    let columns = if columns.is_empty() { String::new() } else { format!(" ({})", columns.join(", ")) };
     format!(
         "COPY {}{columns} FROM STDIN (FORMAT text, ENCODING {})",
         qualified(&table.schema, &table.name),
@@ -169,10 +156,7 @@ pub async fn copy<E: std::error::Error + 'static>(
     rows: impl Stream<Item = Result<Bytes, E>>,
 ) -> Result<i64, CopyError<E>> {
     let failed = |e| EngineError::query(format!("loading {}.{}", table.schema, table.name), e);
-    let sink = session
-        .copy_in(&copy_statement(table, encoding))
-        .await
-        .map_err(failed)?;
+    let sink = session.copy_in(&copy_statement(table, encoding)).await.map_err(failed)?;
     pin_mut!(sink, rows);
     while let Some(some) = rows.next().await {
         // Dropping the sink in an error makes the server forget what it got.

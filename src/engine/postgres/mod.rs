@@ -1,11 +1,22 @@
 //! PostgreSQL 13 and later: one snapshot read by many connections, `pg_dump` for everything that is not a table's rows.
 
+pub mod carry;
+pub mod catalog;
+pub mod compare;
 pub mod connect;
+pub mod create;
 pub mod error;
+mod evict;
+pub mod failure;
 pub mod inventory;
+pub mod load;
+pub mod preflight;
 pub mod read;
+pub mod refuse;
+pub mod refused;
 pub mod schema;
 pub mod snapshot;
+pub mod swap;
 mod tls;
 pub mod tools;
 

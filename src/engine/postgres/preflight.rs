@@ -249,12 +249,7 @@ async fn may_act_as(admin: &Session, names: &[String]) -> Result<Vec<RoleState>,
     let rows = admin.query(&query, &[&names]).await.map_err(failed)?;
     rows.iter()
         .map(|row| {
-            Ok(RoleState {
-                name: row.try_get(0)?,
-                exists: row.try_get(1)?,
-                granted: row.try_get(2)?,
-                owns: false,
-            })
+            Ok(RoleState { name: row.try_get(0)?, exists: row.try_get(1)?, granted: row.try_get(2)?, owns: false })
         })
         .collect::<Result<_, _>>()
         .map_err(failed)
@@ -333,12 +328,7 @@ async fn offers(admin: &Session, wanted: &[Extension]) -> Result<Vec<ExtensionOf
         .await
         .map_err(failed)?;
     rows.iter()
-        .map(|row| {
-            Ok(ExtensionOffer {
-                version: row.try_get(0)?,
-                superuser_only: row.try_get(1)?,
-            })
-        })
+        .map(|row| Ok(ExtensionOffer { version: row.try_get(0)?, superuser_only: row.try_get(1)? }))
         .collect::<Result<_, _>>()
         .map_err(failed)
 }

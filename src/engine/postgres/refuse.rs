@@ -7,16 +7,8 @@ use crate::domain::manifest::Extension;
 use std::cmp::Ordering;
 
 /// Every rule, in the order in which a person would work through them.
-const RULES: [fn(&Evidence, &mut Vec<Refused>); 8] = [
-    server,
-    client_tools,
-    live_database,
-    rights,
-    copy_fits,
-    extensions,
-    swap_is_free,
-    properties,
-];
+const RULES: [fn(&Evidence, &mut Vec<Refused>); 8] =
+    [server, client_tools, live_database, rights, copy_fits, extensions, swap_is_free, properties];
 
 /// All refusals at once: whoever reads them wants to mend everything in one go.
 pub fn refusals(evidence: &Evidence) -> Vec<Refused> {
@@ -60,10 +52,7 @@ fn server(e: &Evidence, refused: &mut Vec<Refused>) {
         refused.push(Refused::ServerReadOnly);
     }
     if e.copy.major > e.server_major {
-        refused.push(Refused::CopyNewerThanServer {
-            copy: e.copy.major,
-            server: e.server_major,
-        });
+        refused.push(Refused::CopyNewerThanServer { copy: e.copy.major, server: e.server_major });
     }
 }
 
@@ -87,10 +76,7 @@ fn client_tools(e: &Evidence, refused: &mut Vec<Refused>) {
         refused.push(Refused::ClientToolsTooOld { archive, tools });
     }
     if tools >= 17 && e.server_major < 17 {
-        refused.push(Refused::ClientToolsTooNew {
-            tools,
-            server: e.server_major,
-        });
+        refused.push(Refused::ClientToolsTooNew { tools, server: e.server_major });
     }
 }
 
@@ -145,10 +131,7 @@ fn copy_fits(e: &Evidence, refused: &mut Vec<Refused>) {
     }
     let not_granted = |r: &&RoleState| r.exists && r.owns && !r.granted && !e.role.superuser;
     if let Some(owners) = listed(e.roles.iter().filter(not_granted).map(|r| &r.name)) {
-        refused.push(Refused::OwnersNotGranted {
-            role: e.role.name.clone(),
-            owners,
-        });
+        refused.push(Refused::OwnersNotGranted { role: e.role.name.clone(), owners });
     }
     if let (Some(objects), false) = (listed(&e.superuser_objects), e.role.superuser) {
         refused.push(Refused::ObjectsNeedSuperuser { objects });
@@ -163,10 +146,7 @@ fn copy_fits(e: &Evidence, refused: &mut Vec<Refused>) {
     if let Some(headroom) = e.headroom_bytes
         && headroom < e.needed_bytes()
     {
-        refused.push(Refused::HeadroomTooSmall {
-            needed: e.needed_bytes(),
-            headroom,
-        });
+        refused.push(Refused::HeadroomTooSmall { needed: e.needed_bytes(), headroom });
     }
 }
 
@@ -204,11 +184,7 @@ fn swap_is_free(e: &Evidence, refused: &mut Vec<Refused>) {
         refused.push(Refused::Subscriptions { database: database.clone(), subscriptions });
     }
     if let (Some(sessions), false) = (listed(&e.superuser_sessions), e.role.superuser) {
-        refused.push(Refused::SuperuserSessions {
-            database,
-            role: e.role.name.clone(),
-            sessions,
-        });
+        refused.push(Refused::SuperuserSessions { database, role: e.role.name.clone(), sessions });
     }
     for name in &e.names_taken {
         refused.push(Refused::NameTaken { name: name.clone() });
@@ -217,11 +193,7 @@ fn swap_is_free(e: &Evidence, refused: &mut Vec<Refused>) {
         refused.push(Refused::AlreadyCutOver { kept: kept.clone() });
     }
     for name in e.names_needed.iter().filter(|n| n.len() > e.name_limit) {
-        refused.push(Refused::NameTooLong {
-            name: name.clone(),
-            length: name.len(),
-            limit: e.name_limit,
-        });
+        refused.push(Refused::NameTooLong { name: name.clone(), length: name.len(), limit: e.name_limit });
     }
 }
 
@@ -230,18 +202,10 @@ fn properties(e: &Evidence, refused: &mut Vec<Refused>) {
         return;
     }
     if let Some(settings) = listed(&e.settings_denied) {
-        refused.push(Refused::SettingsDenied {
-            role: e.role.name.clone(),
-            database: e.database.clone(),
-            settings,
-        });
+        refused.push(Refused::SettingsDenied { role: e.role.name.clone(), database: e.database.clone(), settings });
     }
     if let Some(roles) = listed(&e.role_settings_denied) {
-        refused.push(Refused::RoleSettingsDenied {
-            role: e.role.name.clone(),
-            database: e.database.clone(),
-            roles,
-        });
+        refused.push(Refused::RoleSettingsDenied { role: e.role.name.clone(), database: e.database.clone(), roles });
     }
 }
 

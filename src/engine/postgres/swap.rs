@@ -51,9 +51,7 @@ pub async fn standing(admin: &Session, task: &CutoverTask) -> Result<Standing, E
     if live.as_ref().is_some_and(|d| d.oid == task.new_oid) {
         return Ok(Standing::After);
     }
-    let prepared = new
-        .as_ref()
-        .is_some_and(|d| d.name == task.new_database && is_ours(d, &task.request_uid));
+    let prepared = new.as_ref().is_some_and(|d| d.name == task.new_database && is_ours(d, &task.request_uid));
     if live.as_ref().is_some_and(|d| d.oid == task.live_oid) && prepared {
         return Ok(Standing::Before);
     }
@@ -100,17 +98,17 @@ pub async fn swap(task: &CutoverTask, application_name: &str) -> Result<Swapped,
 }
 
 fn found_swapped() -> Swapped {
-    Swapped {
-        downtime: None,
-        committed_at: Utc::now(),
-    }
+    Swapped { downtime: None, committed_at: Utc::now() }
 }
 
 /// What one transaction came to.
 enum Tried {
     Committed(Swapped),
     /// COMMIT was sent, no answer came.
-    Unanswered { since: Instant, why: String },
+    Unanswered {
+        since: Instant,
+        why: String,
+    },
     /// Somebody would not leave; nothing has changed.
     Occupied,
 }
@@ -130,10 +128,7 @@ async fn transaction(admin: &mut Session, task: &CutoverTask) -> Result<Tried, R
             Ok(()) => {}
             Err(e) if stands_in_the_way(&e) => return Ok(Tried::Occupied),
             Err(e) if e.code() == Some(&SqlState::DUPLICATE_DATABASE) => {
-                return Err(RestoreError::NameTaken {
-                    name: to.to_owned(),
-                    marker: kept_marker(&task.request_uid),
-                });
+                return Err(RestoreError::NameTaken { name: to.to_owned(), marker: kept_marker(&task.request_uid) });
             }
             Err(e) => return Err(EngineError::query(doing("renaming"), e).into()),
         }
@@ -158,25 +153,18 @@ async fn transaction(admin: &mut Session, task: &CutoverTask) -> Result<Tried, R
         Err(e) if e.code().is_some() && !e.is_closed() && !severed(&e) => {
             Err(EngineError::query(doing("COMMIT"), e).into())
         }
-        Err(e) => Ok(Tried::Unanswered {
-            since,
-            why: super::error::words(&e),
-        }),
+        Err(e) => Ok(Tried::Unanswered { since, why: super::error::words(&e) }),
     }
 }
 
 /// Sessions or a lock: another try may find them gone.
 fn stands_in_the_way(error: &tokio_postgres::Error) -> bool {
-    error
-        .code()
-        .is_some_and(|code| *code == SqlState::OBJECT_IN_USE || *code == SqlState::LOCK_NOT_AVAILABLE)
+    error.code().is_some_and(|code| *code == SqlState::OBJECT_IN_USE || *code == SqlState::LOCK_NOT_AVAILABLE)
 }
 
 /// The server ended the session itself, so it has not answered the statement.
 fn severed(error: &tokio_postgres::Error) -> bool {
-    error
-        .code()
-        .is_some_and(|code| code.code().starts_with("57P") || code.code().starts_with("08"))
+    error.code().is_some_and(|code| code.code().starts_with("57P") || code.code().starts_with("08"))
 }
 
 async fn compare(admin: &Session, task: &CutoverTask) -> Result<(), RestoreError> {
@@ -226,10 +214,7 @@ async fn settle(
     while Instant::now() < deadline {
         match look_again(task, broken.backend_pid(), application_name).await {
             Ok(Some(Standing::After)) => {
-                return Ok(Swapped {
-                    downtime: Some(since.elapsed()),
-                    committed_at: Utc::now(),
-                });
+                return Ok(Swapped { downtime: Some(since.elapsed()), committed_at: Utc::now() });
             }
             Ok(Some(Standing::Before)) => {
                 return Err(EngineError::ConnectionLost {
@@ -244,11 +229,7 @@ async fn settle(
         }
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
-    Err(RestoreError::Unsettled {
-        why,
-        before: task.live_oid,
-        after: task.new_oid,
-    })
+    Err(RestoreError::Unsettled { why, before: task.live_oid, after: task.new_oid })
 }
 
 /// `None` while the broken connection's backend lives: it may still commit, so it is ended first.
