@@ -2,7 +2,8 @@
 
 use crate::domain::job::Outcome;
 use crate::engine::postgres::EngineError;
-use crate::store::StoreError;
+use crate::engine::postgres::failure::RestoreError;
+use crate::store::{CatalogueError, StoreError};
 
 /// What follows from a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +64,21 @@ impl From<EngineError> for TaskError {
 
 impl From<StoreError> for TaskError {
     fn from(error: StoreError) -> Self {
+        Self::of(error.reason(), error.retryable(), &error)
+    }
+}
+
+impl From<RestoreError> for TaskError {
+    fn from(error: RestoreError) -> Self {
+        if error.unknown() {
+            return Self::unknown(error.reason(), error.to_string());
+        }
+        Self::of(error.reason(), error.retryable(), &error)
+    }
+}
+
+impl From<CatalogueError> for TaskError {
+    fn from(error: CatalogueError) -> Self {
         Self::of(error.reason(), error.retryable(), &error)
     }
 }

@@ -1,11 +1,16 @@
 //! The pod's side: does the tasks it is told one after the other, and leaves a report of each in the bucket. Knows
 //! domain, store, engine and export; no Kubernetes: what the operator must learn stands in the reports.
 
+pub mod copy;
+pub mod cutover;
 pub mod dump;
 mod error;
 pub mod frames;
 mod outcome;
+pub mod preflight;
+pub mod prepare;
 pub mod progress;
+mod rows;
 pub mod verify;
 
 pub use error::{TaskError, Verdict};
@@ -88,8 +93,15 @@ impl Worker {
                     reports.push(self.one(&task.name, |c| async move { verify::run(task, &c).await }).await);
                 }
             }
-            Work::Preflight(task) | Work::Prepare(task) => reports.push(self.one(&task.name, absent).await),
-            Work::Cutover(task) => reports.push(self.one(&task.name, absent).await),
+            Work::Preflight(task) => {
+                reports.push(self.one(&task.name, |c| async move { preflight::run(task, &c).await }).await);
+            }
+            Work::Prepare(task) => {
+                reports.push(self.one(&task.name, |c| async move { prepare::run(task, &c).await }).await);
+            }
+            Work::Cutover(task) => {
+                reports.push(self.one(&task.name, |c| async move { cutover::run(task, &c).await }).await);
+            }
             Work::Export(task) => reports.push(self.one(&task.name, absent).await),
         }
         reports

@@ -1,0 +1,63 @@
+//! The copy that a restore is made from: opened by its pinned manifest, and only if it is this tenant's (I7).
+
+use super::frames::{FrameError, fetch};
+use super::{TaskError, WorkerContext};
+use crate::domain::job::RestoreTask;
+use crate::domain::manifest::{IdentityMismatch, Manifest};
+use crate::domain::target::Engine;
+use sha2::{Digest, Sha256};
+use std::path::Path;
+use tokio::io::AsyncWriteExt;
+
+/// The schema archive is fetched by ranges of this size.
+const RANGE: i64 = 8 << 20;
+
+/// Opens the task's copy. Nothing is connected to or created before this has agreed.
+pub async fn open(task: &RestoreTask, context: &WorkerContext) -> Result<Manifest, TaskError> {
+    if task.database.engine != Engine::PostgreSQL {
+        let message = format!("this version restores PostgreSQL only, not {}", task.database.engine);
+        return Err(TaskError::refused("EngineUnsupported", message));
+    }
+    if task.identity.database != task.database.database {
+        let mismatch = IdentityMismatch {
+            field: "database",
+            expected: task.database.database.clone(),
+            found: task.identity.database.clone(),
+        };
+        return Err(TaskError::refused("ForeignCopy", mismatch.to_string()));
+    }
+    let opened = context.store.open(&task.copy, Some(&task.identity)).await?;
+    if opened.manifest.encryption.is_some() {
+        let message = "the copy is encrypted by a later version of Sennight: restore it with that one";
+        return Err(TaskError::refused("CopyEncrypted", message));
+    }
+    Ok(opened.manifest)
+}
+
+/// Writes the schema archive into `file` and holds it against the manifest's checksum.
+pub async fn fetch_archive(
+    task: &RestoreTask,
+    context: &WorkerContext,
+    manifest: &Manifest,
+    file: &Path,
+) -> Result<(), TaskError> {
+    let key = format!("{}{}", task.copy.prefix, manifest.schema.object);
+    let full = |e: std::io::Error| {
+        let message =
+            format!("{} cannot be written ({e}): give the worker's temporary volume more room", file.display());
+        TaskError::retry("ScratchUnwritable", message)
+    };
+    let mut out = tokio::fs::File::create(file).await.map_err(full)?;
+    let (mut hash, mut done) = (Sha256::new(), 0);
+    while done < manifest.schema.length {
+        let piece = fetch(&context.store, &key, done, RANGE.min(manifest.schema.length - done)).await?;
+        done += i64::try_from(piece.len()).unwrap_or(i64::MAX);
+        hash.update(&piece);
+        out.write_all(&piece).await.map_err(full)?;
+    }
+    out.flush().await.map_err(full)?;
+    if hex::encode(hash.finalize()) == manifest.schema.sha256 {
+        return Ok(());
+    }
+    Err(FrameError::Damaged { object: key, offset: 0, why: "its SHA-256 is not the manifest's".to_owned() }.into())
+}

@@ -1,0 +1,88 @@
+//! `cutover`: the claim, then the swap. Of all processes that are ever started for a RestoreRequest one may swap, and the
+//! server commits its swap only over the databases that were prepared (I2).
+
+use super::{TaskError, WorkerContext};
+use crate::domain::job::{CutoverTask, Done};
+use crate::domain::target::Engine;
+use crate::engine::postgres::connect;
+use crate::engine::postgres::failure::RestoreError;
+use crate::engine::postgres::swap::{Standing, Swapped, standing, swap};
+use crate::store::{Claim, Claimed};
+use chrono::Utc;
+use std::time::{Duration, Instant};
+
+/// How long a process that lost the claim watches the winner. Longer than a swap with all its tries.
+const WITNESS: Duration = Duration::from_secs(90);
+
+/// Cuts over. From the claim on it does not listen to SIGTERM: half a swap is undone by the server, but half a report
+/// would leave a person to find out.
+pub async fn run(task: &CutoverTask, context: &WorkerContext) -> Result<Done, TaskError> {
+    if task.database.engine != Engine::PostgreSQL {
+        let message = format!("this version restores PostgreSQL only, not {}", task.database.engine);
+        return Err(TaskError::refused("EngineUnsupported", message));
+    }
+    let application = format!("sennight cutover {}", task.request_uid);
+    match look(task, &application).await? {
+        Standing::After => return Ok(done(task, &found())),
+        Standing::Neither(found) => return Err(RestoreError::DatabasesChanged { found }.into()),
+        Standing::Before => {}
+    }
+    let claim = Claim { job_uid: context.job_uid.clone(), pod: context.pod.clone(), at: Utc::now() };
+    match context.store.claim(&task.request_uid, &claim).await? {
+        // An earlier start of this very pod is dead; if its swap took effect, the new one finds it so.
+        Claimed::Won | Claimed::Mine(_) => {}
+        Claimed::Held(holder) => return witness(task, &holder, &application).await,
+    }
+    let (ours, name) = (task.clone(), application);
+    let swapped = tokio::spawn(async move { swap(&ours, &name).await }).await;
+    match swapped {
+        Ok(swapped) => Ok(done(task, &swapped?)),
+        Err(ended) => Err(TaskError::unknown("SwapInterrupted", format!("the swap's own task ended: {ended}"))),
+    }
+}
+
+async fn look(task: &CutoverTask, application: &str) -> Result<Standing, TaskError> {
+    let admin = connect(&task.database, &task.database.maintenance_database, application).await?;
+    let found = standing(&admin, task).await;
+    admin.close().await;
+    Ok(found?)
+}
+
+/// Another process has the claim: it alone may swap. What it achieves is told; what it does not is for a person.
+async fn witness(task: &CutoverTask, holder: &Claim, application: &str) -> Result<Done, TaskError> {
+    let deadline = Instant::now() + WITNESS;
+    loop {
+        let seen = look(task, application).await;
+        if matches!(seen, Ok(Standing::After)) {
+            return Ok(done(task, &found()));
+        }
+        if Instant::now() >= deadline {
+            let seen = match seen {
+                Ok(Standing::Before) => "the live name still serves the old database".to_owned(),
+                Ok(Standing::After) => "the swap took effect".to_owned(),
+                Ok(Standing::Neither(found)) => found,
+                Err(error) => error.to_string(),
+            };
+            let message = format!(
+                "pod {} of Job {} claimed this request at {} and nobody knows whether it still works on it; {seen}. Make sure that the pod is gone, then look which OID {:?} has: {} is the old one, {} the restored one",
+                holder.pod, holder.job_uid, holder.at, task.database.database, task.live_oid, task.new_oid
+            );
+            return Err(TaskError::unknown("ClaimHeld", message));
+        }
+        tokio::time::sleep(Duration::from_secs(2)).await;
+    }
+}
+
+fn found() -> Swapped {
+    Swapped { downtime: None, committed_at: Utc::now() }
+}
+
+fn done(task: &CutoverTask, swapped: &Swapped) -> Done {
+    Done::CutOver {
+        kept_database: task.kept_database.clone(),
+        downtime_millis: swapped
+            .downtime
+            .map_or(-1, |downtime| i64::try_from(downtime.as_millis()).unwrap_or(i64::MAX)),
+        committed_at: swapped.committed_at,
+    }
+}

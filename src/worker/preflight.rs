@@ -1,0 +1,72 @@
+//! `preflight`: says whether a full restore would work, and changes nothing.
+
+use super::copy;
+use super::{TaskError, WorkerContext};
+use crate::domain::job::{Done, Preflight, Refusal, RestoreTask};
+use crate::domain::manifest::Manifest;
+use crate::engine::postgres::load::Archive;
+use crate::engine::postgres::preflight::{Evidence, look};
+use crate::engine::postgres::refuse::{refusals, warnings};
+use crate::engine::postgres::tools::{Access, Tools};
+use crate::engine::postgres::{Session, connect};
+
+/// A larger schema archive (large objects are in it) is not fetched for a mere look.
+const ARCHIVE_LIMIT: i64 = 64 << 20;
+
+/// Looks. Refusals are a result, not an error: the task succeeds when it could look.
+pub async fn run(task: &RestoreTask, context: &WorkerContext) -> Result<Done, TaskError> {
+    let looked = async {
+        let manifest = copy::open(task, context).await?;
+        let admin = connect(&task.database, &task.database.maintenance_database, &application(task)).await?;
+        let evidence = gather(task, context, &manifest, &admin).await;
+        admin.close().await;
+        evidence
+    };
+    let evidence = tokio::select! {
+        biased;
+        () = context.cancel.cancelled() => return Err(TaskError::cancelled()),
+        evidence = looked => evidence?,
+    };
+    Ok(Done::Preflighted(Preflight {
+        refusals: refusals(&evidence).iter().map(Refusal::from).collect(),
+        warnings: warnings(&evidence),
+        live_bytes: evidence.live_bytes,
+        live_sessions: evidence.live_sessions,
+    }))
+}
+
+/// Everything that the rules need to know, the archive's table of contents included.
+pub async fn gather(
+    task: &RestoreTask,
+    context: &WorkerContext,
+    manifest: &Manifest,
+    admin: &Session,
+) -> Result<Evidence, TaskError> {
+    let contents = contents(task, context, manifest, admin.server_major()).await?;
+    Ok(look(admin, task, manifest, contents.as_deref()).await?)
+}
+
+/// `None` where it is too large to fetch or the tools at hand cannot read it; the latter is a refusal by itself.
+async fn contents(
+    task: &RestoreTask,
+    context: &WorkerContext,
+    manifest: &Manifest,
+    server_major: i32,
+) -> Result<Option<String>, TaskError> {
+    let Ok(tools) = Tools::find(server_major) else { return Ok(None) };
+    if manifest.schema.length > ARCHIVE_LIMIT {
+        return Ok(None);
+    }
+    let access = Access::prepare(&task.database, &task.database.maintenance_database, &application(task))?;
+    let file = access.dir().join("schema");
+    copy::fetch_archive(task, context, manifest, &file).await?;
+    let listed = Archive { tools: &tools, access: &access, file: &file }.contents().await;
+    if let Err(error) = &listed {
+        tracing::warn!(%error, "the schema archive cannot be listed");
+    }
+    Ok(listed.ok())
+}
+
+fn application(task: &RestoreTask) -> String {
+    format!("sennight preflight {}", task.request_uid)
+}

@@ -1,0 +1,185 @@
+//! `prepare`: fills a new database beside the live one from a copy, and proves that it is the copy. May be repeated: each
+//! attempt drops what the one before left. The live database is read, never written.
+
+use super::{TaskError, WorkerContext, copy, preflight, rows};
+use crate::domain::job::{Done, RestoreTask};
+use crate::domain::manifest::Manifest;
+use crate::domain::names::new_database;
+use crate::engine::postgres::carry::{self, Opening};
+use crate::engine::postgres::catalog::{self, Database};
+use crate::engine::postgres::create::{self, Creation};
+use crate::engine::postgres::failure::RestoreError;
+use crate::engine::postgres::load::{Archive, Section};
+use crate::engine::postgres::tools::{Access, Tools};
+use crate::engine::postgres::{EngineError, Session, compare, connect, refuse, swap};
+use std::time::Duration;
+
+/// How often the new database's size is looked at.
+const WATCH: Duration = Duration::from_secs(2);
+/// A database's own catalogs; below this, size says nothing.
+const FLOOR: i64 = 64 << 20;
+
+/// One attempt.
+struct Attempt<'a> {
+    task: &'a RestoreTask,
+    context: &'a WorkerContext,
+    manifest: Manifest,
+    /// On the maintenance database; holds the lock of this request.
+    admin: Session,
+    /// The new database's name.
+    name: String,
+    application: String,
+}
+
+/// Prepares. On any failure the new database is dropped again.
+pub async fn run(task: &RestoreTask, context: &WorkerContext) -> Result<Done, TaskError> {
+    let manifest = copy::open(task, context).await?;
+    let application = format!("sennight prepare {}", task.request_uid);
+    let admin = connect(&task.database, &task.database.maintenance_database, &application).await?;
+    create::lock(&admin, &task.request_uid).await?;
+    let name = new_database(&task.database.database, &task.request_uid);
+    let attempt = Attempt { task, context, manifest, admin, name, application };
+    attempt.admit().await?;
+    create::drop_own(&attempt.admin, &attempt.name, &task.request_uid).await?;
+    let done = tokio::select! {
+        biased;
+        () = context.cancel.cancelled() => Err(TaskError::cancelled()),
+        done = attempt.make() => done,
+    };
+    if done.is_err() {
+        attempt.clean_up().await;
+    }
+    attempt.admin.close().await;
+    done
+}
+
+impl Attempt<'_> {
+    /// The preflight's rules once more: what it saw may be days old. What matters at the swap only may still be mended.
+    async fn admit(&self) -> Result<(), TaskError> {
+        let evidence = preflight::gather(self.task, self.context, &self.manifest, &self.admin).await?;
+        let refused = refuse::refusals(&evidence);
+        let now: Vec<_> = refused.iter().filter(|r| !r.matters_at_the_swap_only()).collect();
+        match now.first() {
+            None => Ok(()),
+            Some(first) => {
+                let all: Vec<String> = now.iter().map(ToString::to_string).collect();
+                Err(TaskError::refused(first.reason(), all.join("; ")))
+            }
+        }
+    }
+
+    async fn make(&self) -> Result<Done, TaskError> {
+        let live = self.live().await?;
+        let new_oid = create::create(
+            &self.admin,
+            &Creation {
+                name: &self.name,
+                owner: &live.owner,
+                tablespace: &live.tablespace,
+                facts: &self.manifest.server,
+                request_uid: &self.task.request_uid,
+            },
+        )
+        .await?;
+        tracing::info!(database = self.name, oid = new_oid, "created the new database");
+        tokio::select! {
+            filled = self.fill() => filled?,
+            grown = self.watch(new_oid) => return Err(grown?),
+        }
+        self.rehearse(live.oid, new_oid).await?;
+        let now = self.live().await?;
+        if now.oid != live.oid {
+            let found = format!("{:?} had OID {} and has {} now", live.name, live.oid, now.oid);
+            return Err(RestoreError::DatabasesChanged { found }.into());
+        }
+        Ok(Done::Prepared {
+            live_oid: live.oid,
+            new_oid,
+            new_database: self.name.clone(),
+            rows: self.manifest.totals.rows,
+            tables: self.manifest.totals.tables,
+        })
+    }
+
+    async fn live(&self) -> Result<Database, TaskError> {
+        let database = &self.task.database.database;
+        let live = catalog::by_name(&self.admin, database).await?;
+        live.ok_or_else(|| RestoreError::LiveDatabaseMissing { database: database.clone() }.into())
+    }
+
+    /// Schema, rows, indexes and constraints; each step is checked before the next one builds on it.
+    async fn fill(&self) -> Result<(), TaskError> {
+        let (task, manifest) = (self.task, &self.manifest);
+        let tools = Tools::find(self.admin.server_major())?;
+        let access = Access::prepare(&task.database, &self.name, &self.application)?;
+        let file = access.dir().join("schema");
+        copy::fetch_archive(task, self.context, manifest, &file).await?;
+        let archive = Archive { tools: &tools, access: &access, file: &file };
+        archive.load(Section::PreData, 1).await?;
+        let session = connect(&task.database, &self.name, &self.application).await?;
+        compare::tables(&session, manifest).await?;
+        archive.load(Section::Data, 1).await?;
+        compare::set_sequences(&session, &manifest.sequences).await?;
+        rows::load(task, self.context, manifest, &self.name, &self.application).await?;
+        for table in &manifest.tables {
+            compare::rows(&session, table).await?;
+        }
+        compare::sequences(&session, &manifest.sequences).await?;
+        // From here on the owners' own grants and policies may keep even them from looking.
+        archive.load_grants().await?;
+        archive.load(Section::PostData, task.parallelism).await?;
+        compare::indexes(&session).await?;
+        session.batch_execute("ANALYZE").await.map_err(|e| EngineError::query("ANALYZE of the new database", e))?;
+        session.close().await;
+        Ok(())
+    }
+
+    /// Ends when the new database has outgrown the copy, and not before.
+    async fn watch(&self, oid: u32) -> Result<TaskError, TaskError> {
+        let limit = size_limit(&self.manifest);
+        loop {
+            tokio::time::sleep(WATCH).await;
+            let row = self
+                .admin
+                .query_one("SELECT pg_catalog.pg_database_size($1::oid)", &[&oid])
+                .await
+                .map_err(|e| EngineError::query("watching the new database's size", e))?;
+            let bytes: i64 = row.get(0);
+            if bytes > limit {
+                return Ok(RestoreError::TooLarge { bytes, limit }.into());
+            }
+        }
+    }
+
+    /// Gives the new database what belongs to the live one's OID, but lets nobody in: what may not be set is found out
+    /// now, and not in the moment of the swap, which does it once more.
+    async fn rehearse(&self, live_oid: u32, new_oid: u32) -> Result<(), TaskError> {
+        let had = carry::read(&self.admin, live_oid).await?;
+        let has = carry::read(&self.admin, new_oid).await?;
+        let superuser = swap::is_superuser(&self.admin).await?;
+        let mut statements = vec!["BEGIN".to_owned()];
+        statements.extend(had.onto(&self.name, &has, Opening::Closed, superuser));
+        statements.push("COMMIT".to_owned());
+        for statement in statements {
+            let carried = self.admin.batch_execute(&statement).await;
+            carried.map_err(|e| EngineError::query("carrying grants and settings over", e))?;
+        }
+        Ok(())
+    }
+
+    /// Leaves nothing behind. A session that is still in a transaction would refuse to drop, hence the ROLLBACK.
+    async fn clean_up(&self) {
+        let _ = self.admin.batch_execute("ROLLBACK").await;
+        match create::drop_own(&self.admin, &self.name, &self.task.request_uid).await {
+            Ok(dropped) => tracing::info!(database = self.name, dropped, "cleaned up after a failed attempt"),
+            Err(error) => tracing::warn!(%error, "the next attempt has to clean up after this one"),
+        }
+    }
+}
+
+/// 1.5 times what the copied database took; where the copy does not say, four times its rows, which small rows may need.
+fn size_limit(manifest: &Manifest) -> i64 {
+    let guess = manifest.totals.raw_bytes.saturating_mul(4);
+    let expected = manifest.server.database_bytes.unwrap_or(guess).max(FLOOR);
+    expected.saturating_add(expected / 2)
+}
