@@ -76,11 +76,12 @@ impl Creation<'_> {
                 _ => sql.push_str(" LOCALE_PROVIDER libc"),
             }
         }
-        sql.push_str(&format!(
-            " TABLESPACE {} ALLOW_CONNECTIONS false CONNECTION LIMIT {}",
-            ident(self.tablespace),
-            birthmark(self.request_uid)
-        ));
+        // Naming the default one would need a right that leaving it out does not.
+        if self.tablespace != "pg_default" {
+            sql.push_str(&format!(" TABLESPACE {}", ident(self.tablespace)));
+        }
+        let birthmark = birthmark(self.request_uid);
+        sql.push_str(&format!(" ALLOW_CONNECTIONS false CONNECTION LIMIT {birthmark}"));
         sql
     }
 }
@@ -194,7 +195,7 @@ mod tests {
         assert_eq!(creation.statement(14), format!("{common}{end}"));
         assert_eq!(creation.statement(15), format!("{common} LOCALE_PROVIDER icu ICU_LOCALE 'de-DE'{end}"));
         let libc = ServerFacts { locale_provider: "libc".to_owned(), locale: None, ..facts.clone() };
-        let creation = Creation { facts: &libc, ..creation };
-        assert_eq!(creation.statement(18), format!("{common} LOCALE_PROVIDER libc{end}"));
+        let creation = Creation { facts: &libc, tablespace: "fast", ..creation };
+        assert_eq!(creation.statement(18), format!("{common} LOCALE_PROVIDER libc TABLESPACE \"fast\"{end}"));
     }
 }

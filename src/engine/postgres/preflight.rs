@@ -361,7 +361,7 @@ async fn settings_denied(admin: &Session, had: &Properties) -> Result<Vec<String
         "false"
     };
     let query = format!(
-        "SELECT DISTINCT n FROM pg_catalog.unnest($1::text[], $2::text[]) u(n, r)
+        "SELECT DISTINCT n FROM ROWS FROM (pg_catalog.unnest($1::text[]), pg_catalog.unnest($2::text[])) u(n, r)
            LEFT JOIN pg_catalog.pg_settings s ON pg_catalog.lower(s.name) = pg_catalog.lower(n)
           WHERE s.context IS DISTINCT FROM 'user' AND NOT {granted} ORDER BY 1"
     );
