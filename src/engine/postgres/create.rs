@@ -191,7 +191,7 @@ mod tests {
         };
         let creation = Creation { name: "a\"b", owner: "o", tablespace: "pg_default", facts: &facts, request_uid: UID };
         let common = "CREATE DATABASE \"a\"\"b\" OWNER \"o\" TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C.UTF-8'";
-        let end = format!(" TABLESPACE \"pg_default\" ALLOW_CONNECTIONS false CONNECTION LIMIT {}", birthmark(UID));
+        let end = format!(" ALLOW_CONNECTIONS false CONNECTION LIMIT {}", birthmark(UID));
         assert_eq!(creation.statement(14), format!("{common}{end}"));
         assert_eq!(creation.statement(15), format!("{common} LOCALE_PROVIDER icu ICU_LOCALE 'de-DE'{end}"));
         let libc = ServerFacts { locale_provider: "libc".to_owned(), locale: None, ..facts.clone() };
