@@ -1,0 +1,319 @@
+#!/usr/bin/env bash
+# story.sh NAMESPACE: the main job, told as it happens, on a cluster where Sennight is installed and apps.sh has put MinIO and
+# PostgreSQL into NAMESPACE. Ends with a table; exits non-zero at the first line that is not as it should be.
+# With SENNIGHT_CLUSTER_DIR (or the harness's node) people have client certificates, else they are impersonated.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+# shellcheck source=tests/cluster/lib.sh
+. tests/cluster/lib.sh
+
+ns=${1:?story.sh NAMESPACE}
+kubectl=${SENNIGHT_TEST_KUBECTL:-kubectl}
+plugin=${SENNIGHT_PLUGIN:-dist/kubectl-sennight}
+bucket=sennight-demo-$RANDOM
+rows=()
+work=$(mktemp -d)
+forward=
+finish() {
+  [ -z "$forward" ] || kill "$forward" 2>/dev/null || true
+  rm -rf "$work"
+}
+trap finish EXIT
+
+k() { "$kubectl" --namespace "$ns" "$@"; }
+say() { printf '\n\033[1m== %s\033[0m\n' "$*"; }
+show() { printf '$ %s\n' "$*"; }
+note() { rows+=("$1|$2"); }
+fail() {
+  printf 'the demo stops: %s\n' "$*" >&2
+  k get bstore,dbserver,bsched,rreq,jobs,pods >&2 || true
+  k get events --sort-by=.lastTimestamp >&2 | tail -n 20 || true
+  exit 1
+}
+
+# person NAME GROUP ARGS…: kubectl as that person
+person() {
+  local name=$1 group=$2
+  shift 2
+  if [ -n "${SENNIGHT_TEST_USER_KUBECONFIG:-}" ]; then
+    "$kubectl" --kubeconfig "$("$SENNIGHT_TEST_USER_KUBECONFIG" "$name" "$group")" --namespace "$ns" "$@"
+  else
+    k --as "$name" --as-group "$group" --as-group system:authenticated "$@"
+  fi
+}
+
+# sql DATABASE: a script from stdin, as the database's superuser, inside the database's pod
+sql() { k exec -i deploy/postgres -- psql -h 127.0.0.1 -U postgres -qAt -v ON_ERROR_STOP=1 -d "$1"; }
+
+# s3 METHOD PATH [CURL OPTIONS…]: a signed request; the key goes by stdin, never by argv
+s3() {
+  local method=$1 path=$2
+  shift 2
+  printf 'user = "%s:%s"\n' "$S3_KEY" "$S3_SECRET" |
+    curl --silent --show-error --fail-with-body --config - --aws-sigv4 aws:amz:us-east-1:s3 --request "$method" "$@" "http://127.0.0.1:$S3_PORT/$path"
+}
+
+value() { k get secret "$1" -o "go-template={{index .data \"$2\" | base64decode}}"; }
+
+# await SECONDS WHAT JSONPATH WANTED: until the object's field is as wanted
+await() {
+  local deadline=$((SECONDS + $1)) got=
+  # shellcheck disable=SC2053  # the wanted value is a pattern
+  until got=$(k get "$2" -o "jsonpath=$3" 2>/dev/null) && [[ $got == $4 ]]; do
+    [ $SECONDS -lt $deadline ] || fail "$2 $3 is \"$got\", expected \"$4\", within $1 s"
+    sleep 0.5
+  done
+}
+
+# digest DATABASE: one line a table: rows and a hash over the rows' texts, in an order that does not depend on the table
+digest() {
+  sql "$1" <<'SQL'
+SELECT format('SELECT %L, count(*), md5(coalesce(string_agg(h, '''' ORDER BY h), '''')) FROM (SELECT md5(t::text) h FROM %I.%I t) x;',
+              nspname || '.' || relname, nspname, relname)
+FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
+WHERE relkind = 'r' AND nspname NOT IN ('pg_catalog', 'information_schema') ORDER BY 1 \gexec
+SELECT 'sequence ' || schemaname || '.' || sequencename, last_value FROM pg_sequences ORDER BY 1;
+SQL
+}
+
+# structure DATABASE: everything that is not rows, as pg_dump writes it
+structure() {
+  k exec -i deploy/postgres -- pg_dump -h 127.0.0.1 -U postgres --schema-only --dbname "$1" | grep -v '^\\\(un\)\?restrict'
+  sql postgres <<SQL
+SELECT pg_get_userbyid(datdba), datacl, datconnlimit, shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = '$1';
+SELECT setrole::regrole, setconfig FROM pg_db_role_setting s JOIN pg_database d ON d.oid = setdatabase WHERE datname = '$1' ORDER BY 1;
+SQL
+}
+
+prepare_world() {
+  say "A SaaS tenant: a CRM in PostgreSQL 17, a bucket with a rule of somebody else's"
+  "$kubectl" --namespace "$ns" port-forward svc/minio :9000 >"$work/forward" 2>&1 &
+  forward=$!
+  until S3_PORT=$(sed -n 's/.*127.0.0.1:\([0-9]*\) ->.*/\1/p' "$work/forward" | head -n 1) && [ -n "$S3_PORT" ]; do sleep 0.1; done
+  S3_KEY=$(value minio-root accessKey)
+  S3_SECRET=$(value minio-root secretKey)
+  s3 PUT "$bucket" >/dev/null
+  s3 PUT "$bucket?lifecycle" --header "Content-MD5: $(foreign_rule | openssl md5 -binary | base64)" --data-binary "$(foreign_rule)" >/dev/null
+  restore_password=$(openssl rand -hex 16)
+  dump_password=$(openssl rand -hex 16)
+  sql postgres <<SQL
+CREATE ROLE acme LOGIN PASSWORD 'tenant';
+CREATE DATABASE acme OWNER acme CONNECTION LIMIT 50;
+CREATE ROLE sennight_dump LOGIN PASSWORD '$dump_password' IN ROLE pg_read_all_data;
+CREATE ROLE sennight_restore LOGIN CREATEDB PASSWORD '$restore_password' IN ROLE pg_signal_backend, pg_read_all_data;
+GRANT acme TO sennight_restore;
+SQL
+  sed '1i SET ROLE postgres;' tests/demo/crm/schema.sql | sql acme
+  sql acme <tests/demo/crm/data.sql
+  sql postgres <<'SQL'
+SELECT format('GRANT %I TO sennight_restore;', rolname) FROM pg_roles WHERE rolname LIKE 'crm\_%' \gexec
+SQL
+  local total
+  total=$(digest acme | awk -F '|' 'NF == 3 {n += $2} END {print n}')
+  printf 'tenant acme: %s rows in %s tables\n' "$total" "$(digest acme | awk -F '|' 'NF == 3' | wc -l)"
+  [ "$total" -ge 100000 ] || fail "the tenant has $total rows, at least 100,000 are wanted"
+  note "tenant's rows" "$total"
+}
+
+foreign_rule() {
+  printf '<LifecycleConfiguration><Rule><ID>somebody-else</ID><Status>Enabled</Status><Filter><Prefix>invoices/</Prefix></Filter><Expiration><Days>3650</Days></Expiration></Rule></LifecycleConfiguration>'
+}
+
+# secret NAME KEY VALUE…: values by stdin
+secret() {
+  local name=$1
+  shift
+  {
+    printf 'apiVersion: v1\nkind: Secret\nmetadata: {name: %s}\nstringData:\n' "$name"
+    while [ $# -gt 0 ]; do
+      printf '  %s: "%s"\n' "$1" "$2"
+      shift 2
+    done
+  } | k apply -f - >/dev/null
+}
+
+platform_team() {
+  say "The platform team: one BackupStorage, one DatabaseServer, one BackupSchedule a tenant"
+  secret s3 AWS_ACCESS_KEY_ID "$S3_KEY" AWS_SECRET_ACCESS_KEY "$S3_SECRET"
+  secret pg-dump username sennight_dump password "$dump_password"
+  secret pg-restore username sennight_restore password "$restore_password"
+  k apply -f charts/sennight/profiles/bitrix24-crm.yaml >/dev/null
+  k apply -f - <<YAML
+apiVersion: sennight.dev/v1alpha1
+kind: BackupStorage
+metadata: {name: main}
+spec:
+  bucket: $bucket
+  endpoint: http://minio.$ns.svc:9000
+  forcePathStyle: true
+  credentialsSecretRef: {name: s3}
+---
+apiVersion: sennight.dev/v1alpha1
+kind: DatabaseServer
+metadata: {name: pg-1}
+spec:
+  engine: PostgreSQL
+  host: postgres.$ns.svc
+  tls: {mode: VerifyFull, caSecretRef: {name: postgres-tls, key: ca.crt}}
+  dumpCredentialsSecretRef: {name: pg-dump}
+  restoreCredentialsSecretRef: {name: pg-restore}
+---
+apiVersion: sennight.dev/v1alpha1
+kind: BackupSchedule
+metadata: {name: acme}
+spec:
+  tenant: {id: acme-4711, owner: "17", plan: {name: professional, includesRestore: true}}
+  database: {serverRef: {name: pg-1}, name: acme}
+  storageRef: {name: main}
+  timeZone: Europe/Berlin
+YAML
+  for role in helpdesk billing; do
+    k create rolebinding "demo-$role" --clusterrole "sennight-$role" --group "$role" --dry-run=client -o yaml | k apply -f - >/dev/null
+  done
+  await 60 bstore/main '{.status.conditions[?(@.type=="RetentionEnforced")].status}' True
+  say "The bucket's lifecycle rules, as the bucket holds them"
+  show "GET /$bucket?lifecycle"
+  s3 GET "$bucket?lifecycle" | sed 's/<Rule>/\n<Rule>/g' | sed -n 's/.*<Rule>/  /p' | sed 's/<[/][A-Za-z]*>//g; s/<\([A-Za-z]*\)>/ \1=/g; s/  */ /g'
+  local rules
+  rules=$(s3 GET "$bucket?lifecycle")
+  [[ $rules == *somebody-else* ]] || fail "the foreign lifecycle rule is gone"
+  [[ $rules == *"<Days>7</Days>"* ]] || fail "there is no seven-day rule"
+  note "lifecycle" "7 days on daily copies; the foreign rule survived"
+}
+
+first_dump() {
+  say "A dump now (the schedule gives every tenant its own second of the day; this is the manual trigger)"
+  show "kubectl patch bsched acme --type=merge -p '{\"spec\":{\"trigger\":{\"manual\":\"demo\"}}}'"
+  k patch bsched acme --type=merge -p '{"spec":{"trigger":{"manual":"demo"}}}' >/dev/null
+  await 180 bsched/acme '{.status.recoveryPoints[0].id}' '2*'
+  show "kubectl get bstore,dbserver,bsched"
+  k get bstore,dbserver,bsched
+  day=$(k get bsched acme -o 'jsonpath={.status.recoveryPoints[0].day}')
+  printf 'recovery point of %s: %s rows, %s bytes, sha256 %.12s…, gone on %s\n' "$day" \
+    "$(k get bsched acme -o 'jsonpath={.status.recoveryPoints[0].rows}')" "$(k get bsched acme -o 'jsonpath={.status.recoveryPoints[0].bytes}')" \
+    "$(k get bsched acme -o 'jsonpath={.status.recoveryPoints[0].manifestSha256}')" "$(k get bsched acme -o 'jsonpath={.status.recoveryPoints[0].expiresAt}')"
+  digest acme >"$work/digest"
+  structure acme >"$work/structure"
+  note "recovery point" "$day, $(k get bsched acme -o 'jsonpath={.status.recoveryPoints[0].bytes}') bytes"
+}
+
+damage() {
+  say "The tenant loses data: an integration deletes contacts and overwrites deals"
+  sql acme <<'SQL'
+DELETE FROM b_crm_field_multi WHERE entity_id = 'CONTACT' AND element_id % 3 = 0;
+DELETE FROM b_crm_deal WHERE id % 5 = 0;
+UPDATE b_crm_deal SET opportunity = 0, title = 'overwritten';
+UPDATE b_crm_company SET title = 'lost ' || id;
+SQL
+  diff -q <(digest acme) "$work/digest" >/dev/null && fail "the damage changed nothing"
+  return 0
+}
+
+# request NAME MODE: the helpdesk writes down the owner's ticket
+request() {
+  show "kubectl create -f ticket.yaml    # RestoreRequest $1, $2, $day, asked for by the owner"
+  person anna helpdesk create -f - <<YAML
+apiVersion: sennight.dev/v1alpha1
+kind: RestoreRequest
+metadata: {name: $1}
+spec:
+  scheduleRef: {name: acme}
+  mode: $2
+  date: "$day"
+  requester: {userId: "17"}
+  ticket: {id: ${1^^}}
+  reason: an integration deleted contacts and overwrote deals
+  acknowledgeDataLoss: $([ "$2" = FullRestore ] && echo true || echo false)
+YAML
+  await 120 "rreq/$1" '{.status.phase}' AwaitingApproval
+  k get rreq
+}
+
+# forge NAME: the approver tries to pay
+forge() {
+  printf '%s tries to set Paid herself:\n' anna
+  if paid "$1" | person anna helpdesk apply --server-side --subresource=status --field-manager=anna -f - 2>"$work/refused"; then
+    fail "the helpdesk could set Paid"
+  fi
+  sed 's/^/  /' "$work/refused"
+}
+
+paid() {
+  cat <<YAML
+apiVersion: sennight.dev/v1alpha1
+kind: RestoreRequest
+metadata: {name: $1}
+status:
+  payment: {reference: INV-$1, amount: "49.00", currency: EUR}
+  conditions: [{type: Paid, status: "True", reason: PaymentRecorded}]
+YAML
+}
+
+both_keys() {
+  say "The helpdesk approves $1"
+  show "kubectl patch rreq $1 --subresource=status --type=merge -p '{\"status\":{\"approval\":{\"decision\":\"Approved\"}}}'"
+  person anna helpdesk patch rreq "$1" --subresource=status --type=merge -p '{"status":{"approval":{"decision":"Approved"}}}'
+  await 60 "rreq/$1" '{.status.phase}' AwaitingPayment
+  [ "$(k get rreq "$1" -o 'jsonpath={.status.approval.by}')" = anna ] || fail "admission did not stamp who approved"
+  forge "$1"
+  [ -z "$(k get jobs -o name | grep -E 'prepare|cutover|export' || true)" ] || [ "${2:-}" = later ] || fail "a restore Job exists before the payment"
+  say "Billing records the payment of $1; now, and only now, a Job runs"
+  paid "$1" | person biller billing apply --server-side --subresource=status --field-manager=billing -f -
+}
+
+csv_export() {
+  request hd-1 CrmExport
+  both_keys hd-1
+  await 180 rreq/hd-1 '{.status.phase}' Complete
+  k get rreq hd-1
+  local key
+  key=$(k get rreq hd-1 -o 'jsonpath={.status.result.key}')
+  s3 GET "$bucket/$key" --output "$work/export.zip"
+  (cd "$work" && python3 -m zipfile -l export.zip && python3 -m zipfile -e export.zip csv)
+  local entity table want got
+  for entity in companies contacts leads deals; do
+    case $entity in companies) table=b_crm_company ;; *) table=b_crm_${entity%s} ;; esac
+    want=$(k get rreq hd-1 -o "jsonpath={.status.result.files[?(@.name==\"$entity.csv\")].rows}")
+    got=$(python3 -c 'import csv, sys; print(sum(1 for _ in csv.reader(open(sys.argv[1], encoding="utf-8-sig"), delimiter=";")) - 1)' "$work/csv/$entity.csv")
+    day_rows=$(awk -F '|' -v t="public.$table" '$1 == t {print $2}' "$work/digest")
+    printf '%-10s %7s rows in the CSV, %7s that day\n' "$entity" "$got" "$day_rows"
+    if [ "$got" != "$want" ] || [ "$got" != "$day_rows" ]; then fail "$entity.csv has $got rows, status says $want, the day had $day_rows"; fi
+    note "CSV $entity" "$got rows, as on $day"
+  done
+  ! grep -rqi 'timeline\|activit' <(ls "$work/csv") || fail "the export holds what it must not"
+}
+
+full_restore() {
+  request hd-2 FullRestore
+  both_keys hd-2 later
+  await 300 rreq/hd-2 '{.status.phase}' Complete
+  show "kubectl get rreq"
+  k get rreq
+  digest acme >"$work/digest.after"
+  structure acme >"$work/structure.after"
+  diff "$work/digest" "$work/digest.after" || fail "the restored rows are not that day's"
+  diff "$work/structure" "$work/structure.after" || fail "the restored structure is not that day's"
+  note "FullRestore" "all $(wc -l <"$work/digest") tables and sequences equal that day's; structure, grants, settings equal"
+  local kept
+  kept=$(k get rreq hd-2 -o 'jsonpath={.status.result.keptDatabase}')
+  [ "$(sql postgres <<<"SELECT count(*) FROM pg_database WHERE datname = '$kept'")" = 1 ] || fail "the old database is not kept"
+  note "downtime" "$(k get rreq hd-2 -o 'jsonpath={.status.result.downtimeMillis}') ms"
+  note "kept for undo" "$kept"
+}
+
+prepare_world
+platform_team
+first_dump
+damage
+say "The owner's ticket becomes a RestoreRequest: CSV files of all CRM elements as of that day"
+csv_export
+say "The owner wants everything back: a FullRestore, the same way"
+full_restore
+if [ -x "$plugin" ]; then
+  say "What the helpdesk puts into the ticket"
+  show "kubectl sennight explain hd-2"
+  "$plugin" --namespace "$ns" explain hd-2 || fail "kubectl sennight explain failed"
+fi
+note "set Paid as helpdesk" "refused by admission, twice"
+say "The story in a table"
+for row in "${rows[@]}"; do printf '  %-22s %s\n' "${row%%|*}" "${row#*|}"; done
