@@ -83,7 +83,7 @@ async fn the_files_hold_what_the_database_held_that_day() {
             &database,
             "SELECT c.id::text, c.title, to_char(c.date_create, 'DD.MM.YYYY HH24:MI:SS'), i.name, c.revenue,
                     (SELECT string_agg(value, ';' ORDER BY id) FROM b_crm_field_multi
-                     WHERE entity_id = 'COMPANY' AND element_id = c.id AND complex_id = 'EMAIL_WORK')
+                     WHERE entity_id = 'COMPANY' AND element_id = c.id AND type_id = 'EMAIL' AND value_type = 'WORK')
              FROM b_crm_company c LEFT JOIN b_crm_status i ON i.entity_id = 'INDUSTRY' AND i.status_id = c.industry
              WHERE c.is_my_company <> 'Y' ORDER BY c.id",
         )
@@ -93,7 +93,7 @@ async fn the_files_hold_what_the_database_held_that_day() {
             "SELECT c.id::text, c.last_name, to_char(c.birthdate, 'DD.MM.YYYY'), o.title, c.company_id::text,
                     u.name || ' ' || u.last_name || ' [' || u.id || ']',
                     (SELECT string_agg(value, ';' ORDER BY id) FROM b_crm_field_multi
-                     WHERE entity_id = 'CONTACT' AND element_id = c.id AND complex_id = 'PHONE_WORK')
+                     WHERE entity_id = 'CONTACT' AND element_id = c.id AND type_id = 'PHONE' AND value_type = 'WORK')
              FROM b_crm_contact c LEFT JOIN b_crm_company o ON o.id = c.company_id
              LEFT JOIN b_user u ON u.id = c.assigned_by_id WHERE c.category_id = 0 ORDER BY c.id",
         )

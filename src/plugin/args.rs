@@ -225,6 +225,9 @@ pub struct LinkArgs {
     pub no_check: bool,
 }
 
+/// The longest life that S3 gives a link.
+const LONGEST_LINK: Duration = Duration::from_hours(7 * 24);
+
 /// A link's life: a number and one of s, m, h, d.
 fn life(text: &str) -> Result<Duration, String> {
     let wrong = || format!("{text:?} is no duration between 1s and 7d: write 90s, 15m, 4h or 2d");
@@ -238,7 +241,7 @@ fn life(text: &str) -> Result<Duration, String> {
     };
     let number: u64 = text[..text.len() - 1].parse().map_err(|_| wrong())?;
     match number.checked_mul(seconds).map(Duration::from_secs) {
-        Some(life) if !life.is_zero() && life <= crate::store::LONGEST_LINK => Ok(life),
+        Some(life) if !life.is_zero() && life <= LONGEST_LINK => Ok(life),
         _ => Err(wrong()),
     }
 }
@@ -256,7 +259,7 @@ mod tests {
     #[test]
     fn a_link_lives_a_week_at_most() {
         assert_eq!(life("15m"), Ok(Duration::from_secs(900)));
-        assert_eq!(life("7d"), Ok(crate::store::LONGEST_LINK));
+        assert_eq!(life("7d"), Ok(LONGEST_LINK));
         for bad in ["", "15", "0s", "8d", "169h", "-1h", "1w", "99999999999999999999d", "é"] {
             assert!(life(bad).is_err(), "{bad}");
         }

@@ -25,13 +25,14 @@ pub async fn run(args: &ClusterArgs, link: &LinkArgs, io: &mut Io<'_>) -> Result
     let target = target(&storage, link.endpoint.as_deref());
     let store = Store::with_access(&target, Access { credentials: None, ca_bundle }).await?;
     let size = if link.no_check { None } else { Some(store.head(&key).await?.length) };
-    let url = store.link(&key, link.expires_in).await?;
+    let file = key.rsplit('/').next().unwrap_or(&key);
+    let url = store.link(&key, file, link.expires_in).await?;
     let life = TimeDelta::from_std(link.expires_in).unwrap_or_default();
     let size = size.map_or_else(String::new, |size| format!(" ({})", bytes(size)));
     io.complain(&format!(
         "Whoever has this link can read {}{size} for {}, until {}; temporary credentials end it earlier. It holds personal data: \
          send it to the account's owner only.",
-        key.rsplit('/').next().unwrap_or(&key),
+        file,
         span(life),
         instant(Utc::now() + life, None),
     ));
