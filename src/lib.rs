@@ -9,6 +9,7 @@ pub mod domain;
 pub mod engine;
 pub mod export;
 pub mod http;
+pub mod plugin;
 pub mod settings;
 pub mod store;
 pub mod telemetry;

@@ -1,2 +1,8 @@
-//! sennight
-fn main() {}
+//! `kubectl-sennight`: kubectl finds it by its name in PATH.
+
+use std::process::ExitCode;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    sennight::plugin::main(std::env::args_os()).await
+}

@@ -11,7 +11,7 @@ use crate::domain::manifest::Manifest;
 use crate::domain::names::NameError;
 use crate::domain::profile::ExportProfile;
 use crate::export::{CompileError, ExportContext, ExportError, Exporter, Outlet, Plan};
-use crate::store::{CatalogueError, OpenCopy, Store, StoreError, Upload};
+use crate::store::{CatalogueError, OpenCopy, Store, StoreError, Tags, Upload};
 use bytes::Bytes;
 use futures::StreamExt;
 use sha2::{Digest, Sha256};
@@ -135,7 +135,7 @@ async fn write(
     context: &WorkerContext,
     key: &str,
 ) -> Result<Written, ExportTaskError> {
-    let upload = context.store.upload(key, Vec::new()).content_type("application/zip");
+    let upload = context.store.upload(key, Tags::new()).content_type("application/zip");
     let mut sink = Sink { upload, hash: Sha256::new() };
     match fill(open, plan, about, context, &mut sink).await {
         Ok(files) => {

@@ -5,6 +5,7 @@ pub mod copy;
 pub mod cutover;
 pub mod dump;
 mod error;
+pub mod export;
 pub mod frames;
 mod outcome;
 pub mod preflight;
@@ -102,7 +103,9 @@ impl Worker {
             Work::Cutover(task) => {
                 reports.push(self.one(&task.name, |c| async move { cutover::run(task, &c).await }).await);
             }
-            Work::Export(task) => reports.push(self.one(&task.name, absent).await),
+            Work::Export(task) => {
+                reports.push(self.one(&task.name, |c| async move { export::run(task, &c).await }).await);
+            }
         }
         reports
     }
@@ -134,10 +137,6 @@ impl Worker {
         let report = TaskReport { task: name.to_owned(), started_at, finished_at: Utc::now(), outcome };
         outcome::put(&self.store, &self.env.job_uid, report).await
     }
-}
-
-async fn absent(_: WorkerContext) -> Result<Done, TaskError> {
-    Err(TaskError::refused("Unsupported", "this build of the worker cannot do this task yet"))
 }
 
 async fn cancel_on_signal(cancel: CancellationToken) {

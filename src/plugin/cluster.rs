@@ -1,0 +1,150 @@
+//! The cluster: kubeconfig, namespace, RestoreRequests and what belongs to them.
+
+use super::args::{ClusterArgs, DryRun, Form, WriteArgs};
+use super::error::PluginError;
+use super::output::Io;
+use crate::api::{BackupSchedule, BackupStorage, RestoreRequest};
+use k8s_openapi::api::authentication::v1::SelfSubjectReview;
+use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config, ResourceExt};
+use serde_json::Value;
+
+/// What kubectl calls a RestoreRequest.
+pub const RESOURCE: &str = "restorerequest.sennight.dev";
+
+/// A cluster, seen by one user.
+pub struct Cluster {
+    client: Client,
+    namespace: String,
+}
+
+impl Cluster {
+    /// Reads the kubeconfig. No request is made yet.
+    pub async fn connect(args: &ClusterArgs) -> Result<Self, PluginError> {
+        let options = KubeConfigOptions { context: args.context.clone(), ..KubeConfigOptions::default() };
+        let mut config = match &args.kubeconfig {
+            Some(file) => Config::from_custom_kubeconfig(Kubeconfig::read_from(file)?, &options).await?,
+            None => Config::from_kubeconfig(&options).await?,
+        };
+        if let Some(user) = &args.as_user {
+            config.auth_info.impersonate = Some(user.clone());
+            config.auth_info.impersonate_groups = (!args.as_groups.is_empty()).then(|| args.as_groups.clone());
+        }
+        // kube sends a write again after a lost answer; a person's decision is sent once.
+        config.default_retry = false;
+        let namespace = args.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
+        let client = Client::try_from(config).map_err(|error| PluginError::cluster("no connection", error))?;
+        Ok(Self { client, namespace })
+    }
+
+    /// The namespace that names are looked up in.
+    pub fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    /// RestoreRequests of the namespace or of all.
+    pub async fn requests(&self, all: bool, selector: &str) -> Result<Vec<RestoreRequest>, PluginError> {
+        let api: Api<RestoreRequest> =
+            if all { Api::all(self.client.clone()) } else { Api::namespaced(self.client.clone(), &self.namespace) };
+        let mut parameters = ListParams::default().labels(selector).limit(500);
+        let mut found = Vec::new();
+        loop {
+            let page = api.list(&parameters).await;
+            let page = page.map_err(|error| PluginError::cluster("RestoreRequests cannot be listed", error))?;
+            found.extend(page.items);
+            match page.metadata.continue_.filter(|token| !token.is_empty()) {
+                Some(token) => parameters.continue_token = Some(token),
+                None => return Ok(found),
+            }
+        }
+    }
+
+    /// One RestoreRequest.
+    pub async fn request(&self, name: &str) -> Result<RestoreRequest, PluginError> {
+        let found = self.api().get_opt(name).await;
+        found
+            .map_err(|error| PluginError::cluster(format!("RestoreRequest {name} cannot be read"), error))?
+            .ok_or_else(|| self.not_found("RestoreRequest", name))
+    }
+
+    /// Its BackupSchedule; `None` if it is gone or may not be read, which must not keep anybody from deciding.
+    pub async fn schedule(&self, request: &RestoreRequest) -> Option<BackupSchedule> {
+        let namespace = request.namespace().unwrap_or_else(|| self.namespace.clone());
+        let api: Api<BackupSchedule> = Api::namespaced(self.client.clone(), &namespace);
+        api.get_opt(&request.spec.schedule_ref.name).await.ok().flatten()
+    }
+
+    /// The BackupStorage that a request's copies and exports lie in.
+    pub async fn storage(&self, request: &RestoreRequest) -> Result<BackupStorage, PluginError> {
+        let schedule = &request.spec.schedule_ref.name;
+        let api: Api<BackupSchedule> = Api::namespaced(self.client.clone(), &self.namespace);
+        let found = api.get_opt(schedule).await;
+        let found = found
+            .map_err(|error| PluginError::cluster(format!("BackupSchedule {schedule} cannot be read"), error))?
+            .ok_or_else(|| self.not_found("BackupSchedule", schedule))?;
+        let storage = &found.spec.storage_ref.name;
+        let api: Api<BackupStorage> = Api::namespaced(self.client.clone(), &self.namespace);
+        let found = api.get_opt(storage).await;
+        found
+            .map_err(|error| PluginError::cluster(format!("BackupStorage {storage} cannot be read"), error))?
+            .ok_or_else(|| self.not_found("BackupStorage", storage))
+    }
+
+    /// The caller's own name, for clusters before 1.36, where nothing stamps it. `None` if it cannot be told.
+    pub async fn whoami(&self) -> Option<String> {
+        let api: Api<SelfSubjectReview> = Api::all(self.client.clone());
+        let review = api.create(&PostParams::default(), &SelfSubjectReview::default()).await.ok()?;
+        review.status?.user_info?.username
+    }
+
+    /// Merges `status` into a request's status, or applies it as `manager`, and tells what was done.
+    pub async fn write(
+        &self,
+        name: &str,
+        status: Value,
+        manager: Option<&str>,
+        done: &str,
+        args: &WriteArgs,
+        io: &mut Io<'_>,
+    ) -> Result<(), PluginError> {
+        let body = match manager {
+            None => serde_json::json!({"status": status}),
+            Some(_) => serde_json::json!({
+                "apiVersion": "sennight.dev/v1alpha1", "kind": "RestoreRequest",
+                "metadata": {"name": name, "namespace": self.namespace}, "status": status,
+            }),
+        };
+        let suffix = match args.dry_run {
+            DryRun::None => "",
+            DryRun::Client => " (dry run)",
+            DryRun::Server => " (server dry run)",
+        };
+        let written = if args.dry_run == DryRun::Client {
+            body
+        } else {
+            let dry_run = args.dry_run == DryRun::Server;
+            let (parameters, patch) = match manager {
+                None => (PatchParams { dry_run, ..PatchParams::default() }, Patch::Merge(body)),
+                Some(manager) => (PatchParams { dry_run, ..PatchParams::apply(manager) }, Patch::Apply(body)),
+            };
+            let answer = self.api().patch_status(name, &parameters, &patch).await;
+            let answer =
+                answer.map_err(|error| PluginError::cluster(format!("RestoreRequest {name} was not {done}"), error))?;
+            serde_json::to_value(answer).map_err(|error| PluginError::Form(error.to_string()))?
+        };
+        match args.output {
+            Form::Table => io.say(&format!("{RESOURCE}/{name} {done}{suffix}")),
+            Form::Name => io.say(&format!("{RESOURCE}/{name}")),
+            form => io.object(&written, form),
+        }
+    }
+
+    fn api(&self) -> Api<RestoreRequest> {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    fn not_found(&self, kind: &'static str, name: &str) -> PluginError {
+        PluginError::NotFound { kind, namespace: self.namespace.clone(), name: name.to_owned() }
+    }
+}

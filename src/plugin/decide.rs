@@ -1,0 +1,97 @@
+//! `approve` and `deny`: the helpdesk's half of the gate, by a merge patch of `status.approval`.
+
+use super::args::{ApproveArgs, ClusterArgs, DenyArgs, DryRun};
+use super::cluster::Cluster;
+use super::error::PluginError;
+use super::facts;
+use super::output::Io;
+use crate::api::restore_request::RestoreMode;
+use crate::api::restore_status::Decision;
+use crate::api::{BackupSchedule, RestoreRequest};
+use chrono::Utc;
+use serde_json::{Value, json};
+
+/// Approves, after it was shown what it is. What replaces a database asks for the tenant's id, typed by hand.
+pub async fn approve(args: &ClusterArgs, approve: &ApproveArgs, io: &mut Io<'_>) -> Result<(), PluginError> {
+    let cluster = Cluster::connect(args).await?;
+    let request = cluster.request(&approve.name).await?;
+    let schedule = cluster.schedule(&request).await;
+    may_approve(&request)?;
+    io.complain(&facts::text(&request, schedule.as_ref(), Utc::now()));
+    if approve.write.dry_run == DryRun::None && !approve.yes {
+        confirm(&request, schedule.as_ref(), io)?;
+    }
+    let status = decision(Decision::Approved, cluster.whoami().await, approve.reason.as_deref());
+    cluster.write(&approve.name, status, None, "approved", &approve.write, io).await
+}
+
+/// Denies, with a reason for the ticket.
+pub async fn deny(args: &ClusterArgs, deny: &DenyArgs, io: &mut Io<'_>) -> Result<(), PluginError> {
+    let cluster = Cluster::connect(args).await?;
+    let request = cluster.request(&deny.name).await?;
+    if request.status.as_ref().is_some_and(|status| status.finished_at.is_some()) {
+        return Err(PluginError::NotNow(format!(
+            "{} has ended already: a decision changes nothing any more",
+            deny.name
+        )));
+    }
+    let status = decision(Decision::Denied, cluster.whoami().await, Some(&deny.reason));
+    cluster.write(&deny.name, status, None, "denied", &deny.write, io).await
+}
+
+fn decision(decision: Decision, by: Option<String>, reason: Option<&str>) -> Value {
+    let mut approval = json!({"decision": decision});
+    // From 1.36 on admission stamps the name; before, it checks the one that is given.
+    if let Some(by) = by {
+        approval["by"] = by.into();
+    }
+    if let Some(reason) = reason {
+        approval["reason"] = reason.into();
+    }
+    json!({"approval": approval})
+}
+
+/// Refuses an approval that could not mean anything yet or any more.
+pub fn may_approve(request: &RestoreRequest) -> Result<(), PluginError> {
+    let refuse = |why: &str| Err(PluginError::NotNow(why.to_owned()));
+    let Some(status) = &request.status else {
+        return refuse("Sennight has not looked at this request yet: wait until it shows a copy, then approve that");
+    };
+    if status.finished_at.is_some() {
+        return refuse("this request has ended: create another one");
+    }
+    if let Some(approval) = &status.approval {
+        return match approval.decision {
+            Decision::Approved => refuse("this request is approved already"),
+            Decision::Denied => refuse("this request was denied, which is final: create another one"),
+        };
+    }
+    if status.recovery_point.is_none() && request.spec.mode != RestoreMode::Undo {
+        return refuse("no copy is chosen for this request yet: kubectl sennight explain says why");
+    }
+    Ok(())
+}
+
+/// Asks for the tenant's id before an approval that replaces a database.
+pub fn confirm(
+    request: &RestoreRequest,
+    schedule: Option<&BackupSchedule>,
+    io: &mut Io<'_>,
+) -> Result<(), PluginError> {
+    if request.spec.mode == RestoreMode::CrmExport {
+        return Ok(());
+    }
+    let Some(tenant) = facts::tenant(request, schedule).map(ToOwned::to_owned) else {
+        return Err(PluginError::NotNow("the tenant is not known yet: wait for the operator".to_owned()));
+    };
+    if !io.interactive {
+        return Err(PluginError::NotConfirmed(
+            "nobody is here to type the tenant's id: pass --yes if somebody has checked what is shown above".to_owned(),
+        ));
+    }
+    let answer = io.ask("Type the tenant's id to approve: ")?;
+    if answer == tenant {
+        return Ok(());
+    }
+    Err(PluginError::NotConfirmed(format!("{answer:?} is not this request's tenant: nothing was approved")))
+}

@@ -1,0 +1,75 @@
+//! What can go wrong, and which exit code scripts see.
+
+use crate::store::StoreError;
+use std::path::PathBuf;
+
+/// Why a verb failed.
+#[derive(Debug, thiserror::Error)]
+pub enum PluginError {
+    /// No usable kubeconfig.
+    #[error("the kubeconfig cannot be used: {0}; set --kubeconfig, --context or KUBECONFIG")]
+    Kubeconfig(#[from] kube::config::KubeconfigError),
+    /// The cluster refused or does not have it.
+    #[error("{what}: {source}")]
+    Cluster {
+        /// What was asked of it.
+        what: String,
+        /// What it said.
+        #[source]
+        source: Box<kube::Error>,
+    },
+    /// No such object.
+    #[error("{kind} {namespace}/{name} does not exist; kubectl sennight list -A shows the ones that do")]
+    NotFound {
+        /// Kind.
+        kind: &'static str,
+        /// Namespace.
+        namespace: String,
+        /// Name.
+        name: String,
+    },
+    /// Asking makes no sense at this point of the request's life.
+    #[error("{0}")]
+    NotNow(String),
+    /// A person said no, or nobody was there to ask.
+    #[error("{0}")]
+    NotConfirmed(String),
+    /// The bucket.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A file that was named cannot be read.
+    #[error("{file} cannot be read: {source}")]
+    File {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Output could not be written.
+    #[error("the output could not be written: {0}")]
+    Output(#[from] std::io::Error),
+    /// Output could not be made.
+    #[error("the output could not be made: {0}")]
+    Form(String),
+}
+
+impl PluginError {
+    /// What the cluster said about something that was asked of it.
+    pub fn cluster(what: impl Into<String>, source: kube::Error) -> Self {
+        Self::Cluster { what: what.into(), source: Box::new(source) }
+    }
+
+    /// The exit code: 3 refused by the cluster, 4 not found, 5 not confirmed, 1 everything else.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::NotFound { .. } => 4,
+            Self::NotConfirmed(_) => 5,
+            Self::Cluster { source, .. } => match source.as_ref() {
+                kube::Error::Api(status) if matches!(status.code, 401 | 403 | 409 | 422) => 3,
+                kube::Error::Api(status) if status.code == 404 => 4,
+                _ => 1,
+            },
+            _ => 1,
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! What a request is, for the person who decides: tenant, plan, size, date, what will be lost.
+
+use super::words::{bytes, count, instant, span};
+use crate::api::restore_request::RestoreMode;
+use crate::api::{BackupSchedule, RestoreRequest};
+use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
+use kube::ResourceExt;
+
+/// The zone of a schedule, if it is one.
+pub fn zone(schedule: Option<&BackupSchedule>) -> Option<Tz> {
+    schedule.and_then(|schedule| schedule.spec.time_zone.parse().ok())
+}
+
+/// The tenant's id: the operator's word, or the schedule's before the operator has spoken.
+pub fn tenant<'a>(request: &'a RestoreRequest, schedule: Option<&'a BackupSchedule>) -> Option<&'a str> {
+    let told = request.status.as_ref().and_then(|status| status.tenant.as_deref());
+    told.or_else(|| schedule.map(|schedule| schedule.spec.tenant.id.as_str()))
+}
+
+/// The mode in words.
+pub fn mode(mode: RestoreMode) -> &'static str {
+    match mode {
+        RestoreMode::CrmExport => "CrmExport (CSV files of all CRM elements; live data is not touched)",
+        RestoreMode::FullRestore => "FullRestore (the whole database goes back)",
+        RestoreMode::Undo => "Undo (a full restore is taken back)",
+    }
+}
+
+/// One line for each fact, labels aligned.
+pub fn lines(request: &RestoreRequest, schedule: Option<&BackupSchedule>, now: DateTime<Utc>) -> Vec<(String, String)> {
+    let (spec, status) = (&request.spec, request.status.clone().unwrap_or_default());
+    let mut lines: Vec<(String, String)> = Vec::new();
+    let mut add = |label: &str, text: String| lines.push((label.to_owned(), text));
+    add(
+        "Request",
+        format!("{}/{} (uid {})", request.namespace().unwrap_or_default(), request.name_any(), uid(request)),
+    );
+    add("Tenant", tenant(request, schedule).unwrap_or("not known yet").to_owned());
+    if let Some(schedule) = schedule {
+        let plan = &schedule.spec.tenant.plan;
+        let restores = if plan.includes_restore { "includes restores" } else { "does not include restores" };
+        add("Plan", format!("{} ({restores})", plan.name));
+        add("Database", format!("{} on {}", schedule.spec.database.name, schedule.spec.database.server_ref.name));
+        let owner = &schedule.spec.tenant.owner;
+        let same = if *owner == spec.requester.user_id { "the account's owner" } else { "NOT the account's owner" };
+        add("Asked by", format!("user {} ({same}), ticket {}", spec.requester.user_id, spec.ticket.id));
+    } else {
+        add("Asked by", format!("user {}, ticket {}", spec.requester.user_id, spec.ticket.id));
+    }
+    add("Reason", spec.reason.clone());
+    add("Wanted", mode(spec.mode).to_owned());
+    if let Some(copy) = &status.recovery_point {
+        let at = instant(copy.snapshot_time, zone(schedule));
+        add("Data as of", format!("{at}, {} ago; copy {}", span(now - copy.snapshot_time), copy.id));
+        add("Copy", format!("{} rows, {} in the bucket", count(copy.rows), bytes(copy.bytes)));
+    } else {
+        let wanted = spec.date.map(|date| date.to_string()).or_else(|| spec.recovery_point.clone());
+        add("Data as of", format!("{}: no copy is chosen yet", wanted.unwrap_or_else(|| "-".to_owned())));
+    }
+    if let Some(estimate) = &status.estimate {
+        if let Some(live) = estimate.live_bytes {
+            let sessions = estimate.live_sessions.unwrap_or(0);
+            add("Live database", format!("{}, {} open sessions", bytes(live), count(sessions)));
+        }
+        for warning in &estimate.warnings {
+            add("Warning", warning.clone());
+        }
+    }
+    add("Will be lost", loss(request, schedule, now));
+    lines
+}
+
+/// What an approval costs the tenant.
+pub fn loss(request: &RestoreRequest, schedule: Option<&BackupSchedule>, now: DateTime<Utc>) -> String {
+    let copy = request.status.as_ref().and_then(|status| status.recovery_point.as_ref());
+    match request.spec.mode {
+        RestoreMode::CrmExport => "nothing: the tenant gets files, the live database is not touched".to_owned(),
+        RestoreMode::Undo => "every change made since the restore that is taken back".to_owned(),
+        RestoreMode::FullRestore => copy.map_or_else(
+            || "every change made since the copy".to_owned(),
+            |copy| {
+                let since = instant(copy.snapshot_time, zone(schedule));
+                format!(
+                    "every change made since {since}: the last {} of everybody's work",
+                    span(now - copy.snapshot_time)
+                )
+            },
+        ),
+    }
+}
+
+fn uid(request: &RestoreRequest) -> &str {
+    request.metadata.uid.as_deref().unwrap_or("-")
+}
+
+/// The facts as text.
+pub fn text(request: &RestoreRequest, schedule: Option<&BackupSchedule>, now: DateTime<Utc>) -> String {
+    let line = |(label, text): (String, String)| format!("{:<14} {text}\n", format!("{label}:"));
+    lines(request, schedule, now).into_iter().map(line).collect()
+}

@@ -1,0 +1,67 @@
+//! `link`: a short-lived link to a finished export, signed with the caller's own AWS credentials and stored nowhere.
+
+use super::args::{ClusterArgs, LinkArgs};
+use super::cluster::Cluster;
+use super::error::PluginError;
+use super::output::Io;
+use super::words::{bytes, instant, span};
+use crate::api::backup_storage::BackupStorageSpec;
+use crate::api::restore_request::RestoreMode;
+use crate::api::{BackupStorage, RestoreRequest};
+use crate::domain::target::{Capabilities, StorageTarget};
+use crate::store::{Access, Store};
+use chrono::{TimeDelta, Utc};
+
+/// Prints the link; what a person should know besides goes to the other stream.
+pub async fn run(args: &ClusterArgs, link: &LinkArgs, io: &mut Io<'_>) -> Result<(), PluginError> {
+    let cluster = Cluster::connect(args).await?;
+    let request = cluster.request(&link.name).await?;
+    let key = export_key(&request)?;
+    let storage = cluster.storage(&request).await?;
+    let ca_bundle = match &link.ca_file {
+        Some(file) => Some(std::fs::read(file).map_err(|source| PluginError::File { file: file.clone(), source })?),
+        None => None,
+    };
+    let target = target(&storage, link.endpoint.as_deref());
+    let store = Store::with_access(&target, Access { credentials: None, ca_bundle }).await?;
+    let size = if link.no_check { None } else { Some(store.head(&key).await?.length) };
+    let file = key.rsplit('/').next().unwrap_or(&key);
+    let url = store.link(&key, file, link.expires_in).await?;
+    let life = TimeDelta::from_std(link.expires_in).unwrap_or_default();
+    let size = size.map_or_else(String::new, |size| format!(" ({})", bytes(size)));
+    io.complain(&format!(
+        "Whoever has this link can read {}{size} for {}, until {}; temporary credentials end it earlier. It holds personal data: \
+         send it to the account's owner only.",
+        file,
+        span(life),
+        instant(Utc::now() + life, None),
+    ));
+    io.say(&url)
+}
+
+/// The export's key, or why there is none.
+pub fn export_key(request: &RestoreRequest) -> Result<String, PluginError> {
+    if request.spec.mode != RestoreMode::CrmExport {
+        return Err(PluginError::NotNow("only a CrmExport has files; this request's mode is another".to_owned()));
+    }
+    let result = request.status.as_ref().and_then(|status| status.result.as_ref());
+    result.and_then(|result| result.key.clone()).ok_or_else(|| {
+        PluginError::NotNow("this export is not finished: kubectl sennight explain says what it waits for".to_owned())
+    })
+}
+
+/// The bucket as the receiver of the link reaches it.
+pub fn target(storage: &BackupStorage, endpoint: Option<&str>) -> StorageTarget {
+    let BackupStorageSpec { bucket, prefix, region, endpoint: own, force_path_style, .. } = &storage.spec;
+    StorageTarget {
+        bucket: bucket.clone(),
+        prefix: prefix.clone(),
+        region: region.clone(),
+        endpoint: endpoint.map(ToOwned::to_owned).or_else(|| own.clone()),
+        force_path_style: *force_path_style,
+        ca_file: None,
+        credentials_dir: None,
+        encryption: None,
+        capabilities: Capabilities::default(),
+    }
+}
