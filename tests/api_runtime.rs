@@ -129,11 +129,11 @@ async fn i9_wrong_credentials_show_as_a_condition_and_an_event_and_mend_by_thems
     })
     .await;
     let refused = world::condition(&storages, "main", "Ready").await.unwrap();
-    assert_eq!(refused.reason, "AccessDenied", "{refused:?}");
+    assert_eq!(refused.reason, "BadCredentials", "{refused:?}");
     let events: Api<Event> = world.api();
     until("an Event says so", async || {
         let all = events.list(&ListParams::default()).await.unwrap();
-        all.iter().any(|e| e.reason.as_deref() == Some("AccessDenied") && e.type_.as_deref() == Some("Warning"))
+        all.iter().any(|e| e.reason.as_deref() == Some("BadCredentials") && e.type_.as_deref() == Some("Warning"))
     })
     .await;
     world.credentials("s3", SECRET_KEY.clone()).await;
