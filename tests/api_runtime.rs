@@ -10,7 +10,7 @@ use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::events::v1::Event;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
 use operator::Operator;
-use sennight::api::{BackupStorage, ConditionStatus, DatabaseServer};
+use sennight::api::{BackupStorage, ConditionStatus, DatabaseServer, RestoreRequest};
 use serde_json::json;
 use std::time::Duration;
 use world::{SECRET_KEY, World, until};
@@ -129,11 +129,11 @@ async fn i9_wrong_credentials_show_as_a_condition_and_an_event_and_mend_by_thems
     })
     .await;
     let refused = world::condition(&storages, "main", "Ready").await.unwrap();
-    assert_eq!(refused.reason, "AccessDenied", "{refused:?}");
+    assert_eq!(refused.reason, "BadCredentials", "{refused:?}");
     let events: Api<Event> = world.api();
     until("an Event says so", async || {
         let all = events.list(&ListParams::default()).await.unwrap();
-        all.iter().any(|e| e.reason.as_deref() == Some("AccessDenied") && e.type_.as_deref() == Some("Warning"))
+        all.iter().any(|e| e.reason.as_deref() == Some("BadCredentials") && e.type_.as_deref() == Some("Warning"))
     })
     .await;
     world.credentials("s3", SECRET_KEY.clone()).await;
@@ -196,4 +196,49 @@ async fn a_server_says_whether_its_spec_makes_sense() {
     let before = servers.get("good").await.unwrap().metadata.resource_version;
     tokio::time::sleep(Duration::from_secs(3)).await;
     assert_eq!(servers.get("good").await.unwrap().metadata.resource_version, before, "no write without news");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i6_the_operator_with_the_charts_rights_finds_the_gate_shut_and_tells_when_it_is_not() {
+    let world = World::new("gate").await;
+    world.install_chart_rights();
+    world.install_policies().await;
+    let bucket = world.bucket_with_foreign_rule("gate").await;
+    world.credentials("s3", SECRET_KEY.clone()).await;
+    let storages: Api<BackupStorage> = world.api();
+    world.storage(&storages, "main", &bucket, "").await;
+    let requests: Api<RestoreRequest> = world.api();
+    world
+        .apply(
+            &requests,
+            "probe",
+            json!({
+                "scheduleRef": {"name": "acme"}, "mode": "CrmExport", "date": "2026-11-20",
+                "requester": {"userId": "42"}, "ticket": {"id": "T-1"}, "reason": "a test"
+            }),
+        )
+        .await;
+    let account = world.operator_kubeconfig();
+    let lease = format!("--lease-name={}", world.namespace);
+    let mut operator = Operator::start_as(&account, &world.namespace, "one", &[&lease, "--authority-interval=1s"]);
+    let intact = async |status: ConditionStatus, reason: &str| {
+        let condition = world::condition(&storages, "main", "AuthorityIntact").await;
+        condition.is_some_and(|c| c.status == status && c.reason == reason)
+    };
+    until("the gate is found shut", async || intact(ConditionStatus::True, "PoliciesInForce").await).await;
+    until("the bucket is Ready with the chart's rights", async || {
+        world::condition(&storages, "main", "Ready").await.is_some_and(|c| c.is_true())
+    })
+    .await;
+    let address = operator.address().await;
+    assert!(operator::get(address, "/metrics").await.contains("\nsennight_authority_intact 1\n"));
+
+    world.weaken_binding().await;
+    until("the weakened binding is told", async || intact(ConditionStatus::False, "PolicyChanged").await).await;
+    assert!(operator::get(address, "/metrics").await.contains("\nsennight_authority_intact 0\n"));
+    world.install_policies().await;
+    until("the mended gate is told", async || intact(ConditionStatus::True, "PoliciesInForce").await).await;
+    assert_eq!(requests.get("probe").await.unwrap().status.and_then(|s| s.approval), None, "only dry runs");
+    assert_eq!(operator.terminate().await, Some(0), "{}", operator.log());
+    assert!(!operator.log().contains("forbidden"), "a right is missing in the chart:\n{}", operator.log());
 }

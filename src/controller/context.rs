@@ -13,6 +13,7 @@ use chrono::{DateTime, Utc};
 use kube::runtime::events::{Recorder, Reporter};
 use kube::runtime::reflector::{ObjectRef, Store};
 use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
 
 /// The caches of our kinds, over all watched namespaces. Never enough for a gate: gates read afresh.
 #[derive(Clone)]
@@ -25,6 +26,18 @@ pub struct Caches {
     pub schedules: Store<BackupSchedule>,
     /// RestoreRequests.
     pub requests: Store<RestoreRequest>,
+    /// Cancelled one by one as the caches are filled.
+    pub(super) filled: [CancellationToken; 4],
+}
+
+impl Caches {
+    /// Waits until every cache has been filled once. No reconcile begins before: a budget counted over half the
+    /// objects would be no budget.
+    pub async fn filled(&self) {
+        for filled in &self.filled {
+            filled.cancelled().await;
+        }
+    }
 }
 
 /// Timers by kind: `timers.schedules.schedule(reference, at)` has that object reconciled at that time.

@@ -10,7 +10,7 @@ use crate::settings::Watch;
 use chrono::{TimeDelta, Utc};
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
-use kube::runtime::controller::{Config, Error};
+use kube::runtime::controller::{Action, Config, Error};
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::{Controller, watcher};
 use kube::{Client, ResourceExt};
@@ -28,13 +28,14 @@ pub struct Feed<K: Watched> {
     cache: Store<K>,
     changes: BoxStream<'static, Result<K, watcher::Error>>,
     due: BoxStream<'static, ObjectRef<K>>,
+    filled: CancellationToken,
 }
 
 impl<K: Watched> Feed<K> {
     fn start(client: &Client, watched: &Watch) -> (Self, Store<K>, Wakeups<ObjectRef<K>>) {
-        let (cache, changes) = cached::<K>(client, watched, &watcher::Config::default().page_size(PAGE));
+        let (cache, changes, filled) = cached::<K>(client, watched, &watcher::Config::default().page_size(PAGE));
         let (timer, due) = Wakeups::start(Utc::now);
-        let feed = Self { cache: cache.clone(), changes, due: due.boxed() };
+        let feed = Self { cache: cache.clone(), changes, due: due.boxed(), filled };
         (feed, cache, timer)
     }
 
@@ -54,10 +55,18 @@ impl<K: Watched> Feed<K> {
         let controller = Controller::for_stream(self.changes, self.cache)
             .with_config(Config::default().concurrency(ctx.settings.concurrency))
             .reconcile_on(self.due)
-            .graceful_shutdown_on(stop.cancelled_owned());
+            .graceful_shutdown_on(stop.clone().cancelled_owned());
         wire(controller)
             .run(
-                move |object, ctx| observed(object, ctx, reconcile),
+                move |object, ctx| {
+                    let stop = stop.clone();
+                    async move {
+                        tokio::select! {
+                            () = ctx.caches.filled() => observed(object, ctx.clone(), reconcile).await,
+                            () = stop.cancelled() => Ok(Action::await_change()),
+                        }
+                    }
+                },
                 |object, error, ctx| error_policy(&*object, error, ctx.now()),
                 ctx,
             )
@@ -90,11 +99,10 @@ impl<K: Watched> Feed<K> {
     fn gate(&self, readiness: &Readiness) {
         let what = format!("the list of {}s", K::kind(&()));
         readiness.expect(what.clone());
-        let (cache, readiness) = (self.cache.clone(), readiness.clone());
+        let (filled, readiness) = (self.filled.clone(), readiness.clone());
         tokio::spawn(async move {
-            if cache.wait_until_ready().await.is_ok() {
-                readiness.done(&what);
-            }
+            filled.cancelled().await;
+            readiness.done(&what);
         });
     }
 }
@@ -138,6 +146,12 @@ impl Feeds {
             servers: servers_cache,
             schedules: schedules_cache,
             requests: requests_cache,
+            filled: [
+                storages.filled.clone(),
+                servers.filled.clone(),
+                schedules.filled.clone(),
+                requests.filled.clone(),
+            ],
         };
         let timers = Timers {
             storages: storages_timer,

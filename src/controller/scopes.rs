@@ -3,7 +3,7 @@
 
 use crate::settings::Watch;
 use futures::stream::{self, BoxStream, select_all};
-use futures::{Stream, StreamExt};
+use futures::{Stream, StreamExt, TryStreamExt};
 use kube::api::Api;
 use kube::core::NamespaceResourceScope;
 use kube::runtime::reflector::{self, ObjectRef, Store};
@@ -13,6 +13,7 @@ use kube::{Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use std::collections::HashSet;
 use std::fmt::Debug;
+use tokio_util::sync::CancellationToken;
 
 /// A namespaced kind of ours or of Kubernetes that can be watched and cached.
 pub trait Watched:
@@ -36,13 +37,16 @@ pub fn api<K: Watched>(client: &Client, namespace: Option<&str>) -> Api<K> {
     namespace.map_or_else(|| Api::all(client.clone()), |namespace| Api::namespaced(client.clone(), namespace))
 }
 
-/// A cache and the stream that fills it and names what changed. Fields that nobody reads are dropped before they are
-/// kept: at 100,000 objects they are three quarters of the memory.
+/// A cache, the stream that fills it and names what changed, and a token that is cancelled once the cache is filled.
+/// Fields that nobody reads are dropped before they are kept: at 100,000 objects they are three quarters of the memory.
+///
+/// The token, because `Store::wait_until_ready` of kube 5.0 wakes only the task that asked last: a second waiter beside
+/// the Controller's own sleeps for ever, or the Controller does.
 pub fn cached<K: Watched>(
     client: &Client,
     watched: &Watch,
     config: &watcher::Config,
-) -> (Store<K>, BoxStream<'static, Result<K, watcher::Error>>) {
+) -> (Store<K>, BoxStream<'static, Result<K, watcher::Error>>, CancellationToken) {
     let (reader, writer) = reflector::store::<K>();
     let streams = streams::<K>(client, watched, config);
     let one = if streams.len() == 1 {
@@ -51,7 +55,14 @@ pub fn cached<K: Watched>(
         merged(streams, reader.clone()).boxed()
     };
     let pruned = one.map(|event| event.map(|event| event.modify(prune)));
-    (reader, pruned.reflect(writer).touched_objects().boxed())
+    let filled = CancellationToken::new();
+    let fills = filled.clone();
+    let kept = pruned.reflect(writer).inspect_ok(move |event| {
+        if matches!(event, Event::InitDone) {
+            fills.cancel();
+        }
+    });
+    (reader, kept.touched_objects().boxed(), filled)
 }
 
 /// What changes, without a cache.

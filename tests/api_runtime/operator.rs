@@ -13,10 +13,16 @@ pub struct Operator {
 }
 
 impl Operator {
-    /// Starts one that serves `namespace` only and elects its leader there.
+    /// Starts one as the administrator: it serves `namespace` only and elects its leader there.
     pub fn start(namespace: &str, identity: &str, extra: &[&str]) -> Self {
+        Self::start_as(&std::env::var("KUBECONFIG").unwrap(), namespace, identity, extra)
+    }
+
+    /// Starts one with another kubeconfig.
+    pub fn start_as(kubeconfig: &str, namespace: &str, identity: &str, extra: &[&str]) -> Self {
         let log = tempfile::NamedTempFile::new().unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_sennight"))
+            .env("KUBECONFIG", kubeconfig)
             .args(["operator", "--worker-image=none", "--metrics-addr=127.0.0.1:0"])
             .arg(format!("--namespace={namespace}"))
             .arg(format!("--watch-namespaces={namespace}"))

@@ -6,15 +6,16 @@ use aws_sdk_s3::types::{
 };
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::api::{Api, Patch, PatchParams};
+use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams};
 use kube::core::NamespaceResourceScope;
 use kube::runtime::wait::{await_condition, conditions};
 use kube::{Client, Resource, ResourceExt};
-use sennight::api::{BackupStorage, Condition, crds};
+use sennight::api::{BackupStorage, Condition, admission, crds};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::fmt::Debug;
+use std::process::Command;
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
@@ -95,6 +96,55 @@ impl World {
         });
         let api: Api<Secret> = self.api();
         api.patch(name, &PatchParams::apply("test").force(), &Patch::Apply(&object)).await.unwrap();
+    }
+
+    /// The Roles that the chart gives the operator, for this test's namespace.
+    pub fn install_chart_rights(&self) {
+        let rendered = Command::new(needed("SENNIGHT_TEST_HELM"))
+            .args(["template", &self.namespace, "charts/sennight", "--namespace", &self.namespace])
+            .args(["--set", &format!("watchNamespaces={{{}}}", self.namespace), "--show-only", "templates/rbac.yaml"])
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .output()
+            .unwrap();
+        assert!(rendered.status.success(), "{}", String::from_utf8_lossy(&rendered.stderr));
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), rendered.stdout).unwrap();
+        let apply = Command::new(needed("SENNIGHT_TEST_KUBECTL"))
+            .args(["apply", "--server-side", "-f"])
+            .arg(file.path())
+            .output()
+            .unwrap();
+        assert!(apply.status.success(), "{}", String::from_utf8_lossy(&apply.stderr));
+    }
+
+    /// The kubeconfig of the chart's service account.
+    pub fn operator_kubeconfig(&self) -> String {
+        let account = format!("system:serviceaccount:{0}:{0}", self.namespace);
+        let made = Command::new(needed("SENNIGHT_TEST_USER_KUBECONFIG")).arg(account).output().unwrap();
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        String::from_utf8(made.stdout).unwrap().trim().to_owned()
+    }
+
+    /// The policies as shipped.
+    pub async fn install_policies(&self) {
+        for guard in admission::validating() {
+            let api = self.guards(guard.kind, guard.plural);
+            api.patch(guard.name, &PatchParams::apply("test").force(), &Patch::Apply(guard.object())).await.unwrap();
+        }
+    }
+
+    /// Makes a binding only warn, as an attacker with the right to do so would.
+    pub async fn weaken_binding(&self) {
+        let binding = &admission::validating()[1];
+        let weak = Patch::Merge(json!({"spec": {"validationActions": ["Warn"]}}));
+        let api = self.guards(binding.kind, binding.plural);
+        api.patch(binding.name, &PatchParams::default(), &weak).await.unwrap();
+    }
+
+    fn guards(&self, kind: &str, plural: &str) -> Api<DynamicObject> {
+        let (group, version) = admission::API_VERSION.split_once('/').unwrap();
+        let gvk = GroupVersionKind::gvk(group, version, kind);
+        Api::all_with(self.client.clone(), &ApiResource::from_gvk_with_plural(&gvk, plural))
     }
 
     /// A new bucket with one lifecycle rule, `theirs`.

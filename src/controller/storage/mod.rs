@@ -95,7 +95,8 @@ fn next_look(storage: &BackupStorage, now: DateTime<Utc>, interval: Duration) ->
         return Duration::ZERO;
     }
     let period = match report::ailing_since(storage) {
-        Some(since) => pause(Some(since), now).min(interval),
+        // The age at that look: one that grew with `now` would keep the next look ahead of it for ever.
+        Some(since) => pause(Some(since), last).min(interval),
         None => interval,
     };
     let due = last + TimeDelta::from_std(period).unwrap_or_default();
@@ -133,5 +134,47 @@ fn count_ready(storage: &BackupStorage, status: &BackupStorageStatus, ctx: &Cont
     for (label, count) in [("True", ready), ("False", all.len() - ready)] {
         let gauge = ctx.metrics.storages.get_or_create_owned(&ReadyLabel { ready: label });
         gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn storage(ready: bool, failing_since: i64, last_look: i64, observed: i64) -> BackupStorage {
+        let at = |seconds| DateTime::from_timestamp(seconds, 0).unwrap().to_rfc3339();
+        let status = if ready { "True" } else { "False" };
+        serde_json::from_value(json!({
+            "apiVersion": "sennight.dev/v1alpha1", "kind": "BackupStorage",
+            "metadata": {"name": "s", "namespace": "n", "generation": 2},
+            "spec": {"bucket": "bucket"},
+            "status": {"observedGeneration": observed, "lastProbeTime": at(last_look), "conditions": [
+                {"type": "Ready", "status": status, "reason": "R", "lastTransitionTime": at(failing_since)}
+            ]}
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_bucket_is_looked_at_on_every_interval_on_every_change_and_soon_after_a_failure() {
+        let cases = [
+            ("healthy, just looked at", storage(true, 0, 1000, 2), 1001, 599),
+            ("healthy, due", storage(true, 0, 1000, 2), 1600, 0),
+            ("changed since", storage(true, 0, 1000, 1), 1001, 0),
+            ("failed a moment ago", storage(false, 1000, 1000, 2), 1001, 4),
+            ("failed a moment ago, due", storage(false, 1000, 1000, 2), 1005, 0),
+            ("has failed for a minute", storage(false, 1000, 1060, 2), 1061, 59),
+            ("has failed for a minute, due", storage(false, 1000, 1060, 2), 1120, 0),
+            ("the clock was set back", storage(true, 0, 9000, 2), 1000, 600),
+        ];
+        for (case, storage, now, wanted) in cases {
+            let now = DateTime::from_timestamp(now, 0).unwrap();
+            let wait = next_look(&storage, now, Duration::from_mins(10));
+            assert_eq!(wait, Duration::from_secs(wanted), "{case}");
+        }
+        let mut new = storage(true, 0, 0, 2);
+        new.status = None;
+        assert_eq!(next_look(&new, Utc::now(), Duration::from_mins(10)), Duration::ZERO);
     }
 }
