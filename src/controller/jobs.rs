@@ -84,6 +84,7 @@ struct Reserved {
 #[derive(Clone)]
 pub struct Jobs {
     cache: Store<Job>,
+    filled: CancellationToken,
     reserved: Arc<Mutex<HashMap<(String, String), Reserved>>>,
 }
 
@@ -94,13 +95,13 @@ impl Jobs {
     /// Starts the watch; nothing is asked before the stream is polled.
     pub fn start(client: &Client, watched: &Watch) -> (Self, Changes) {
         let config = watcher::Config::default().labels("app.kubernetes.io/managed-by=sennight");
-        let (cache, changes) = cached::<Job>(client, watched, &config);
-        (Self { cache, reserved: Arc::default() }, changes)
+        let (cache, changes, filled) = cached::<Job>(client, watched, &config);
+        (Self { cache, filled, reserved: Arc::default() }, changes)
     }
 
     /// Waits until the cache has been filled once.
-    pub async fn ready(&self) -> bool {
-        self.cache.wait_until_ready().await.is_ok()
+    pub async fn filled(&self) {
+        self.filled.cancelled().await;
     }
 
     /// A Job by name.

@@ -89,8 +89,9 @@ impl Ailing for BackupSchedule {
 /// Runs the controller until `stop`.
 pub async fn run(feed: Feed<BackupSchedule>, ctx: Arc<Context>, stop: CancellationToken) {
     // Budgets are counted from what runs: without the Jobs' list a restart would start everything at once.
-    if ctx.jobs.ready().await {
-        feed.run(ctx, stop, |controller| controller, reconcile).await;
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = ctx.jobs.filled() => feed.run(ctx.clone(), stop.clone(), |controller| controller, reconcile).await,
     }
 }
 

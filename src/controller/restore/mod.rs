@@ -116,13 +116,10 @@ impl Ailing for RestoreRequest {
 
 /// Runs the controller until `stop`.
 pub async fn run(feed: Feed<RestoreRequest>, ctx: Arc<Context>, stop: CancellationToken) {
-    let c = &ctx.caches;
-    // A schedule that is not in the cache yet would look deleted, and end its requests.
-    let filled = c.schedules.wait_until_ready().await.is_ok()
-        && c.servers.wait_until_ready().await.is_ok()
-        && c.storages.wait_until_ready().await.is_ok();
-    if filled && ctx.jobs.ready().await {
-        feed.run(ctx, stop, |controller| controller, reconcile).await;
+    // A Job that is not in the cache yet would look deleted.
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = ctx.jobs.filled() => feed.run(ctx.clone(), stop.clone(), |controller| controller, reconcile).await,
     }
 }
 
