@@ -43,15 +43,15 @@ person() {
 }
 
 # sql DATABASE: a script from stdin, as the database's superuser, inside the database's pod
-sql() { k exec -i deploy/postgres -- psql -h 127.0.0.1 -U postgres -qAt -v ON_ERROR_STOP=1 -d "$1"; }
-
-# s3 METHOD PATH [CURL OPTIONS…]: a signed request; the key goes by stdin, never by argv
-s3() {
-  local method=$1 path=$2
-  shift 2
-  printf 'user = "%s:%s"\n' "$S3_KEY" "$S3_SECRET" |
-    curl --silent --show-error --fail-with-body --config - --aws-sigv4 aws:amz:us-east-1:s3 --request "$method" "$@" "http://127.0.0.1:$S3_PORT/$path"
+sql() { in_postgres psql -qAt -v ON_ERROR_STOP=1 -d "$1"; }
+# in_postgres PROGRAM ARGS…: there, with the password from the Secret's file
+in_postgres() {
+  # shellcheck disable=SC2016  # the pod's shell expands it
+  k exec -i deploy/postgres -- sh -c 'PGPASSWORD=$(cat /superuser/password) exec "$@" -h 127.0.0.1 -U postgres' sh "$@"
 }
+
+# s3 METHOD PATH: a signed request, its body from stdin; the keys go by environment, never by argv
+s3() { S3_ENDPOINT=http://127.0.0.1:$S3_PORT S3_KEY=$S3_KEY S3_SECRET=$S3_SECRET tests/demo/s3.py "$@"; }
 
 value() { k get secret "$1" -o "go-template={{index .data \"$2\" | base64decode}}"; }
 
@@ -78,7 +78,7 @@ SQL
 
 # structure DATABASE: everything that is not rows, as pg_dump writes it
 structure() {
-  k exec -i deploy/postgres -- pg_dump -h 127.0.0.1 -U postgres --schema-only --dbname "$1" | grep -v '^\\\(un\)\?restrict'
+  in_postgres pg_dump --schema-only --dbname "$1" </dev/null | grep -v '^\\\(un\)\?restrict'
   sql postgres <<SQL
 SELECT pg_get_userbyid(datdba), datacl, datconnlimit, shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = '$1';
 SELECT setrole::regrole, setconfig FROM pg_db_role_setting s JOIN pg_database d ON d.oid = setdatabase WHERE datname = '$1' ORDER BY 1;
@@ -92,15 +92,16 @@ prepare_world() {
   until S3_PORT=$(sed -n 's/.*127.0.0.1:\([0-9]*\) ->.*/\1/p' "$work/forward" | head -n 1) && [ -n "$S3_PORT" ]; do sleep 0.1; done
   S3_KEY=$(value minio-root accessKey)
   S3_SECRET=$(value minio-root secretKey)
-  s3 PUT "$bucket" >/dev/null
-  s3 PUT "$bucket?lifecycle" --header "Content-MD5: $(foreign_rule | openssl md5 -binary | base64)" --data-binary "$(foreign_rule)" >/dev/null
+  s3 PUT "$bucket" </dev/null >/dev/null
+  foreign_rule | s3 PUT "$bucket?lifecycle" >/dev/null
+  forget_earlier_demo
   restore_password=$(openssl rand -hex 16)
   dump_password=$(openssl rand -hex 16)
   sql postgres <<SQL
 CREATE ROLE acme LOGIN PASSWORD 'tenant';
 CREATE DATABASE acme OWNER acme CONNECTION LIMIT 50;
-CREATE ROLE sennight_dump LOGIN PASSWORD '$dump_password' IN ROLE pg_read_all_data;
-CREATE ROLE sennight_restore LOGIN CREATEDB PASSWORD '$restore_password' IN ROLE pg_signal_backend, pg_read_all_data;
+CREATE ROLE sennight_dump LOGIN BYPASSRLS PASSWORD '$dump_password' IN ROLE pg_read_all_data;
+CREATE ROLE sennight_restore LOGIN CREATEDB BYPASSRLS PASSWORD '$restore_password' IN ROLE pg_signal_backend, pg_read_all_data;
 GRANT acme TO sennight_restore;
 SQL
   sed '1i SET ROLE postgres;' tests/demo/crm/schema.sql | sql acme
@@ -113,6 +114,14 @@ SQL
   printf 'tenant acme: %s rows in %s tables\n' "$total" "$(digest acme | awk -F '|' 'NF == 3' | wc -l)"
   [ "$total" -ge 100000 ] || fail "the tenant has $total rows, at least 100,000 are wanted"
   note "tenant's rows" "$total"
+}
+
+forget_earlier_demo() {
+  k delete rreq,bsched,dbserver,bstore,jobs --all --wait >/dev/null
+  sql postgres <<'SQL'
+SELECT format('DROP DATABASE %I WITH (FORCE);', datname) FROM pg_database WHERE datname LIKE 'acme%' \gexec
+SELECT format('DROP ROLE %I;', rolname) FROM pg_roles WHERE rolname IN ('acme', 'sennight_dump', 'sennight_restore') OR rolname LIKE 'crm\_%' \gexec
+SQL
 }
 
 foreign_rule() {
@@ -268,7 +277,7 @@ csv_export() {
   k get rreq hd-1
   local key
   key=$(k get rreq hd-1 -o 'jsonpath={.status.result.key}')
-  s3 GET "$bucket/$key" --output "$work/export.zip"
+  s3 GET "$bucket/$key" >"$work/export.zip"
   (cd "$work" && python3 -m zipfile -l export.zip && python3 -m zipfile -e export.zip csv)
   local entity table want got
   for entity in companies contacts leads deals; do
