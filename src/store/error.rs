@@ -277,6 +277,7 @@ impl StoreError {
             ("PreconditionFailed", _) | (_, 412) => Self::AlreadyExists { place },
             (
                 "InvalidAccessKeyId"
+                | "XAdminUserNotFound"
                 | "SignatureDoesNotMatch"
                 | "ExpiredToken"
                 | "InvalidToken"
