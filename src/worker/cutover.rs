@@ -17,7 +17,7 @@ const WITNESS: TimeDelta = TimeDelta::seconds(90);
 const GLANCE: Duration = Duration::from_secs(5);
 
 /// How long the server is asked for the outcome of a COMMIT whose answer never came.
-const SETTLE: Duration = Duration::from_secs(120);
+const SETTLE: Duration = Duration::from_mins(2);
 
 /// Cuts over. From the claim on it does not listen to SIGTERM: half a swap is undone by the server, but half a report
 /// would leave a person to find out.

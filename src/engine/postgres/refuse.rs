@@ -1,7 +1,7 @@
 //! Would a full restore work? Pure rules over what [`super::preflight`] saw, so that every refusal can be tried without a
 //! server. What a refusal says is in [`super::refused`].
 
-use super::preflight::{Evidence, ExtensionOffer, RoleState};
+use super::evidence::{Evidence, ExtensionOffer, RoleState};
 use super::refused::Refused;
 use crate::domain::manifest::Extension;
 use std::cmp::Ordering;
@@ -56,7 +56,7 @@ fn server(e: &Evidence, refused: &mut Vec<Refused>) {
     }
 }
 
-/// The archive format grew with PostgreSQL 16 (1.15) and 17 (1.16); a pg_restore reads its own and older ones.
+/// The archive format grew with PostgreSQL 16 (1.15) and 17 (1.16); a `pg_restore` reads its own and older ones.
 fn archive_format(major: i32) -> i32 {
     match major {
         ..16 => 14,
@@ -236,9 +236,7 @@ fn newer(a: &str, b: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::manifest::ServerFacts;
-    use crate::engine::postgres::catalog::Database;
-    use crate::engine::postgres::preflight::RestoreRole;
+    use crate::engine::postgres::evidence::{RestoreRole, fine};
 
     fn extension(name: &str, version: &str) -> Extension {
         Extension { name: name.to_owned(), version: version.to_owned() }
@@ -246,63 +244,6 @@ mod tests {
 
     fn offer(version: Option<&str>, superuser_only: bool) -> ExtensionOffer {
         ExtensionOffer { version: version.map(str::to_owned), superuser_only }
-    }
-
-    /// A server on which a restore works.
-    fn fine() -> Evidence {
-        let live = Database {
-            oid: 7,
-            name: "acme".to_owned(),
-            owner: "acme_owner".to_owned(),
-            tablespace: "pg_default".to_owned(),
-            allows_connections: true,
-            is_template: false,
-            connection_limit: -1,
-            comment: None,
-        };
-        let copy = ServerFacts {
-            version: "PostgreSQL 16.4".to_owned(),
-            major: 16,
-            encoding: "UTF8".to_owned(),
-            collate: "C".to_owned(),
-            ctype: "C".to_owned(),
-            locale_provider: "libc".to_owned(),
-            locale: None,
-            extensions: vec![extension("citext", "1.6")],
-            database_bytes: Some(1000),
-        };
-        Evidence {
-            database: "acme".to_owned(),
-            server_major: 16,
-            in_recovery: false,
-            copy,
-            copy_raw_bytes: 500,
-            tools_major: Ok(16),
-            archive_major: Some(16),
-            reserved: false,
-            live: Some(live),
-            live_bytes: 800,
-            live_sessions: 0,
-            role: RestoreRole { name: "r".to_owned(), superuser: false, create_db: true, signal: true },
-            is_owner: true,
-            tablespace_allowed: true,
-            roles: Vec::new(),
-            superuser_objects: Vec::new(),
-            locale_known: true,
-            headroom_bytes: Some(1000),
-            offers: vec![offer(Some("1.6"), false)],
-            prepared_transactions: Vec::new(),
-            logical_slots: Vec::new(),
-            subscriptions: Vec::new(),
-            superuser_sessions: Vec::new(),
-            names_needed: vec!["acme__r0".to_owned()],
-            names_taken: Vec::new(),
-            already_kept: None,
-            name_limit: 63,
-            settings_denied: Vec::new(),
-            role_settings_denied: Vec::new(),
-            notes: Vec::new(),
-        }
     }
 
     fn reasons(change: impl FnOnce(&mut Evidence)) -> Vec<&'static str> {

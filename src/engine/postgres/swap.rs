@@ -226,7 +226,7 @@ async fn settle(
                 .into());
             }
             Ok(Some(Standing::Neither(found))) => return Err(RestoreError::DatabasesChanged { found }),
-            Ok(None) => why = "the swap's own session is still there".to_owned(),
+            Ok(None) => "the swap's own session is still there".clone_into(&mut why),
             Err(error) => why = error.to_string(),
         }
         tokio::time::sleep(Duration::from_millis(500)).await;
