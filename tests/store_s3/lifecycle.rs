@@ -9,7 +9,7 @@ use aws_sdk_s3::primitives::SdkBody;
 use aws_sdk_s3::types::{
     BucketLifecycleConfiguration, ExpirationStatus, LifecycleExpiration, LifecycleRule, LifecycleRuleFilter,
 };
-use sennight::domain::retention::{Expire, Rule};
+use sennight::domain::retention::{Expire, Policy, Rule};
 use sennight::store::{ensure, observe};
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -196,4 +196,16 @@ async fn raw_rules(fault: &Fault, bucket: &Bucket) -> String {
     let store = bucket.behind(&fault.endpoint).await;
     observe(&store, &bucket.policy(), &BTreeSet::new()).await.unwrap();
     fault.answers()
+}
+
+#[tokio::test]
+async fn i5_a_storage_that_has_the_whole_bucket_gets_its_rules_area_by_area() {
+    let bucket = Bucket::new().await;
+    let policy = Policy { prefix: String::new(), ..bucket.policy() };
+    put_rules(&bucket, vec![foreign("theirs", "logs/", 3)]).await;
+    let found = ensure(&bucket.store, &policy, &BTreeSet::new()).await.unwrap();
+    assert_eq!((found.rules.len(), found.unsupported.len(), found.conflicts.len()), (7, 8, 0), "{found:?}");
+    assert!(found.rules.iter().all(|rule| !rule.prefix.is_empty()));
+    let again = ensure(&bucket.store, &policy, &found.unsupported).await.unwrap();
+    assert_eq!(again.drift, [] as [String; 0]);
 }
