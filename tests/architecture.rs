@@ -17,7 +17,7 @@ struct Room {
     never: &'static [&'static str],
 }
 
-/// What no room but its owner touches.
+/// Dependencies that Cargo.toml certainly has: without them it was read wrongly.
 const KUBERNETES: &[&str] = &["kube", "k8s_openapi", "schemars"];
 
 const ROOMS: &[Room] = &[
