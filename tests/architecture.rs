@@ -381,7 +381,7 @@ fn every_file_says_what_belongs_into_it_and_is_at_most_400_lines_long() {
 
 #[test]
 fn paths_are_found_in_use_trees_plain_code_and_behind_super() {
-    let text = r###"
+    let text = r##"
         //! crate::comment::is_none
         use crate::{api::{self, Condition}, store as s};
         use super::super::engine::{postgres, mysql::rows};
@@ -398,7 +398,7 @@ fn paths_are_found_in_use_trees_plain_code_and_behind_super() {
 mod tests {
             use proptest::none;
         }
-    "###
+    "##
     .replace("        #[cfg(test)]", "#[cfg(test)]");
     let module = ["worker".to_owned(), "dump".to_owned()];
     let found = paths(&product(&text), &module);

@@ -28,7 +28,7 @@ fn pod(metadata: &serde_json::Value) -> Pod {
     .unwrap()
 }
 
-/// Pods are refused for want of the ServiceAccount until the controller manager has made it.
+/// Pods are refused for want of the default account until the controller manager has made it.
 async fn default_account(world: &World) {
     let accounts: Api<ServiceAccount> = Api::namespaced(client("").await, &world.namespace);
     let began = Instant::now();

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::OnceCell;
 
-/// Who acts, and the ClusterRole that a RoleBinding in the test's namespace gives them.
+/// Who acts, and the role that they are given in the test's namespace.
 pub const PEOPLE: [(&str, &str); 8] = [
     ("alice@helpdesk", "sennight-helpdesk"),
     ("bob@helpdesk", "sennight-helpdesk"),
