@@ -98,14 +98,14 @@ prepare_world() {
   restore_password=$(openssl rand -hex 16)
   dump_password=$(openssl rand -hex 16)
   sql postgres <<SQL
-CREATE ROLE acme LOGIN PASSWORD 'tenant';
+CREATE ROLE acme LOGIN CREATEROLE PASSWORD 'tenant';
 CREATE DATABASE acme OWNER acme CONNECTION LIMIT 50;
 CREATE ROLE sennight_dump LOGIN BYPASSRLS PASSWORD '$dump_password' IN ROLE pg_read_all_data;
 CREATE ROLE sennight_restore LOGIN CREATEDB BYPASSRLS PASSWORD '$restore_password' IN ROLE pg_signal_backend, pg_read_all_data;
 GRANT acme TO sennight_restore;
 SQL
-  sed '1i SET ROLE postgres;' tests/demo/crm/schema.sql | sql acme
-  sql acme <tests/demo/crm/data.sql
+  sed '1i SET ROLE acme;' tests/demo/crm/schema.sql | sql acme >/dev/null
+  sed '1i SET ROLE acme;' tests/demo/crm/data.sql | sql acme >/dev/null
   sql postgres <<'SQL'
 SELECT format('GRANT %I TO sennight_restore;', rolname) FROM pg_roles WHERE rolname LIKE 'crm\_%' \gexec
 SQL
