@@ -50,10 +50,10 @@ impl Fault {
         let decide: Arc<Mutex<Decide>> = Arc::new(Mutex::new(Box::new(decide)));
         let log = Arc::new(Mutex::new(Vec::new()));
         let answers = Arc::new(Mutex::new(Vec::new()));
-        let (seen, heard) = (Arc::clone(&log), Arc::clone(&answers));
+        let (seen, told) = (Arc::clone(&log), Arc::clone(&answers));
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                tokio::spawn(serve(client, Arc::clone(&decide), Arc::clone(&seen), Arc::clone(&heard)));
+                tokio::spawn(serve(client, Arc::clone(&decide), Arc::clone(&seen), Arc::clone(&told)));
             }
         });
         Self { endpoint, log, answers }
@@ -80,7 +80,7 @@ async fn serve(
     mut client: TcpStream,
     decide: Arc<Mutex<Decide>>,
     log: Arc<Mutex<Vec<Request>>>,
-    heard: Arc<Mutex<Vec<u8>>>,
+    answers: Arc<Mutex<Vec<u8>>>,
 ) -> Option<()> {
     let mut bytes = Vec::new();
     let end = loop {
@@ -123,7 +123,7 @@ async fn serve(
     server.write_all(&bytes[at..]).await.ok()?;
     let mut answer = Vec::new();
     server.read_to_end(&mut answer).await.ok()?;
-    heard.lock().unwrap().extend_from_slice(&answer);
+    answers.lock().unwrap().extend_from_slice(&answer);
     match action {
         Action::LoseAnswer => return None,
         Action::CutAnswer(after) => {
