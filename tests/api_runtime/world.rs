@@ -102,6 +102,7 @@ impl World {
     pub fn install_chart_rights(&self) {
         let rendered = Command::new(needed("SENNIGHT_TEST_HELM"))
             .args(["template", &self.namespace, "charts/sennight", "--namespace", &self.namespace])
+            .args(["--kube-version", "1.36.0"])
             .args(["--set", &format!("watchNamespaces={{{}}}", self.namespace), "--show-only", "templates/rbac.yaml"])
             .current_dir(env!("CARGO_MANIFEST_DIR"))
             .output()
