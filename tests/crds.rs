@@ -1,5 +1,7 @@
 //! The generated files are the committed ones, the schemas keep the house's rules, and each CEL rule refuses what it is for.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test's helpers fail by panicking")]
+
 use kube::core::cel::Validator;
 use sennight::api::crds;
 use serde_json::{Value, json};

@@ -1,6 +1,15 @@
 //! Full restores on real PostgreSQL and MinIO: preflight, prepare, cut-over. Run by
 //! `tests/cluster/with.sh services -- cargo test --test engine_restore`.
+#![allow(missing_docs)]
 
+#[path = "engine_restore/prepares.rs"]
+mod prepares;
+#[path = "engine_restore/refusals.rs"]
+mod refusals;
+#[path = "engine_restore/severed.rs"]
+mod severed;
+#[path = "engine_restore/swaps.rs"]
+mod swaps;
 #[path = "engine_restore/world.rs"]
 mod world;
 

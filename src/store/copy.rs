@@ -20,8 +20,14 @@ impl Store {
         if length <= COPY_LIMIT {
             self.copy_whole(from, to, tags).await
         } else {
-            self.copy_ranges(from, to, tags, length).await
+            self.copy_ranges(from, to, tags, length, COPY_PART).await
         }
+    }
+
+    /// The same in ranges of `part` bytes (at least 5 MiB), as [`Store::copy`] does with objects over 5 GiB.
+    pub async fn copy_in_parts(&self, from: &str, to: &str, tags: &Tags, part: i64) -> Result<(), StoreError> {
+        let length = self.head(from).await?.length;
+        self.copy_ranges(from, to, tags, length, part.max(5 << 20)).await
     }
 
     async fn copy_whole(&self, from: &str, to: &str, tags: &Tags) -> Result<(), StoreError> {
@@ -50,13 +56,13 @@ impl Store {
         }
     }
 
-    async fn copy_ranges(&self, from: &str, to: &str, tags: &Tags, length: i64) -> Result<(), StoreError> {
+    async fn copy_ranges(&self, from: &str, to: &str, tags: &Tags, length: i64, part: i64) -> Result<(), StoreError> {
         let upload_id = self.create_multipart(to, tags, None, None).await?;
         let copied = async {
             let mut parts = Vec::new();
             let mut offset = 0;
             while offset < length {
-                let end = length.min(offset + COPY_PART);
+                let end = length.min(offset + part);
                 let number = i32::try_from(parts.len() + 1).unwrap_or(i32::MAX);
                 parts.push(self.copy_part(from, to, &upload_id, number, offset..end).await?);
                 offset = end;

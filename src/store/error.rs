@@ -277,6 +277,7 @@ impl StoreError {
             ("PreconditionFailed", _) | (_, 412) => Self::AlreadyExists { place },
             (
                 "InvalidAccessKeyId"
+                | "XAdminUserNotFound"
                 | "SignatureDoesNotMatch"
                 | "ExpiredToken"
                 | "InvalidToken"
@@ -322,6 +323,7 @@ fn mentions_credentials(text: &str) -> bool {
 mod tests {
     use super::*;
 
+    #[allow(clippy::unnecessary_box_returns, reason = "as errors hold it")]
     fn place() -> Box<Place> {
         Box::new(Place { action: "s3:PutObject", bucket: "b".into(), key: "k".into() })
     }

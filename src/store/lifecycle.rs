@@ -126,35 +126,52 @@ pub async fn ensure(
     unsupported: &BTreeSet<String>,
 ) -> Result<Enforcement, LifecycleError> {
     let current = read(store).await?;
-    let mut unsupported = unsupported.clone();
-    loop {
-        let merged = merge(policy, &current.parsed.rules, &unsupported);
-        let Plan::Put { foreign, own, drift } = &merged.plan else {
-            return Ok(enforcement(policy, &current.parsed, merged, unsupported));
-        };
-        let count = foreign.len() + own.len();
-        if count > MAX_RULES {
-            return Err(LifecycleError::TooManyRules { bucket: policy.bucket.clone(), count });
+    let mut result = attempt(store, policy, &current, unsupported.clone()).await;
+    for left_out in omissions(policy) {
+        // Nothing was written; perhaps the store only lacks an action that copies can expire without.
+        if !refused(&result) {
+            break;
         }
-        match write(store, &current, current.parsed.with_rules(foreign, own)).await {
-            Ok(()) => {
-                let after = read_back(store, policy, foreign, own).await?;
-                let drift = drift.clone();
-                return Ok(Enforcement { drift, ..enforcement(policy, &after, merged, unsupported) });
-            }
-            // Nothing was written; perhaps the store only lacks an action that copies can expire without.
-            Err(error @ (StoreError::Refused { .. } | StoreError::NotImplemented { .. })) => {
-                let next = own.iter().rev().find(|rule| rule.expire.is_none()).ok_or(error)?;
-                tracing::info!(rule = next.id, bucket = policy.bucket, "the store refuses this kind of lifecycle rule");
-                unsupported.extend(own.iter().filter(|rule| same_kind(rule, next)).map(|rule| rule.id.clone()));
-            }
-            Err(error) => return Err(error.into()),
+        let next = attempt(store, policy, &current, unsupported.union(&left_out).cloned().collect()).await;
+        // The first refusal is the one to tell, if leaving out does not help either.
+        if !refused(&next) {
+            result = next;
         }
     }
+    result
 }
 
-fn same_kind(one: &Rule, other: &Rule) -> bool {
-    one.expire.is_none() && one.abort_days.is_some() == other.abort_days.is_some()
+fn refused(result: &Result<Enforcement, LifecycleError>) -> bool {
+    matches!(result, Err(LifecycleError::Store(StoreError::Refused { .. } | StoreError::NotImplemented { .. })))
+}
+
+async fn attempt(
+    store: &Store,
+    policy: &Policy,
+    current: &Current,
+    unsupported: BTreeSet<String>,
+) -> Result<Enforcement, LifecycleError> {
+    let merged = merge(policy, &current.parsed.rules, &unsupported);
+    let Plan::Put { foreign, own, .. } = &merged.plan else {
+        return Ok(enforcement(policy, &current.parsed, merged, unsupported));
+    };
+    let count = foreign.len() + own.len();
+    if count > MAX_RULES {
+        return Err(LifecycleError::TooManyRules { bucket: policy.bucket.clone(), count });
+    }
+    write(store, current, current.parsed.with_rules(foreign, own)).await?;
+    let after = read_back(store, policy, foreign, own).await?;
+    Ok(enforcement(policy, &after, merged, unsupported))
+}
+
+/// What may be left out, in the order of trying: the rules about uploads; those about versions; both.
+fn omissions(policy: &Policy) -> [BTreeSet<String>; 3] {
+    let ids = |wanted: fn(&Rule) -> bool| -> BTreeSet<String> {
+        policy.rules().into_iter().filter(wanted).map(|rule| rule.id).collect()
+    };
+    let (abort, versions) = (ids(|rule| rule.abort_days.is_some()), ids(|rule| rule.noncurrent_days.is_some()));
+    let both = abort.union(&versions).cloned().collect();
+    [abort, versions, both]
 }
 
 fn enforcement(policy: &Policy, parsed: &Parsed, merged: Merge, unsupported: BTreeSet<String>) -> Enforcement {

@@ -360,3 +360,23 @@ impl Drop for Upload {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Credentials;
+
+    #[tokio::test]
+    async fn parts_grow_with_the_object_and_never_exceed_half_of_the_budget() {
+        let target = serde_json::from_str(r#"{"bucket":"b","endpoint":"http://127.0.0.1:1"}"#).unwrap();
+        let store = Store::with_credentials(&target, Credentials::new("a", "b", None)).await.unwrap();
+        for (budget, expected) in [(256, [8, 8, 16, 64]), (48, [8, 8, 16, 24]), (1, [8, 8, 8, 8])] {
+            let mut upload = store.upload("k", Tags::new()).memory(budget * MIB);
+            for (started, size) in [0, 999, 1000, 3000].into_iter().zip(expected) {
+                upload.parts = Some(Parts { started, ..Parts::new("id".into()) });
+                assert_eq!(upload.part_size(), size * MIB, "part {started} of a budget of {budget} MiB");
+            }
+            upload.parts = None;
+        }
+    }
+}

@@ -8,11 +8,16 @@ use crate::engine::postgres::connect;
 use crate::engine::postgres::failure::RestoreError;
 use crate::engine::postgres::swap::{Standing, Swapped, standing, swap};
 use crate::store::{Claim, Claimed};
-use chrono::Utc;
+use chrono::{TimeDelta, Utc};
 use std::time::{Duration, Instant};
 
-/// How long a process that lost the claim watches the winner. Longer than a swap with all its tries.
-const WITNESS: Duration = Duration::from_secs(90);
+/// How long after its claim a winner is watched: a swap with all its tries takes less.
+const WITNESS: TimeDelta = TimeDelta::seconds(90);
+/// At least this long, also after an old claim.
+const GLANCE: Duration = Duration::from_secs(5);
+
+/// How long the server is asked for the outcome of a COMMIT whose answer never came.
+const SETTLE: Duration = Duration::from_mins(2);
 
 /// Cuts over. From the claim on it does not listen to SIGTERM: half a swap is undone by the server, but half a report
 /// would leave a person to find out.
@@ -34,7 +39,7 @@ pub async fn run(task: &CutoverTask, context: &WorkerContext) -> Result<Done, Ta
         Claimed::Held(holder) => return witness(task, &holder, &application).await,
     }
     let (ours, name) = (task.clone(), application);
-    let swapped = tokio::spawn(async move { swap(&ours, &name).await }).await;
+    let swapped = tokio::spawn(async move { swap(&ours, &name, SETTLE).await }).await;
     match swapped {
         Ok(swapped) => Ok(done(task, &swapped?)),
         Err(ended) => Err(TaskError::unknown("SwapInterrupted", format!("the swap's own task ended: {ended}"))),
@@ -50,7 +55,8 @@ async fn look(task: &CutoverTask, application: &str) -> Result<Standing, TaskErr
 
 /// Another process has the claim: it alone may swap. What it achieves is told; what it does not is for a person.
 async fn witness(task: &CutoverTask, holder: &Claim, application: &str) -> Result<Done, TaskError> {
-    let deadline = Instant::now() + WITNESS;
+    let left = (holder.at + WITNESS - Utc::now()).min(WITNESS).to_std().unwrap_or_default();
+    let deadline = Instant::now() + left.max(GLANCE);
     loop {
         let seen = look(task, application).await;
         if matches!(seen, Ok(Standing::After)) {

@@ -69,7 +69,7 @@ pub async fn run_until(work: Work, storage: StorageTarget, env: WorkerEnv, cance
         }
     };
     let worker = Worker { store, env, cancel };
-    let reports = worker.all(&work).await;
+    let reports = Box::pin(worker.all(&work)).await;
     outcome::terminate(&outcome::line((&work).into(), &reports));
     outcome::exit_code(&reports)
 }
@@ -129,7 +129,12 @@ impl Worker {
             cancel: self.cancel.clone(),
             progress,
         };
-        let ended = if self.cancel.is_cancelled() { Err(TaskError::cancelled()) } else { task(context).await };
+        let ended = if self.cancel.is_cancelled() {
+            Err(TaskError::cancelled())
+        } else {
+            // On the heap: a task's future is too large for a thread's stack.
+            Box::pin(task(context)).await
+        };
         let outcome = match ended {
             Ok(done) => Outcome::Succeeded(done),
             Err(error) => error.into(),

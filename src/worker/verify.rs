@@ -3,9 +3,8 @@
 use super::frames::{FrameError, fetch, table_frames};
 use super::{TaskError, WorkerContext};
 use crate::domain::job::{CopySummary, Done, VerifyTask};
-use crate::domain::manifest::{MANIFEST, Manifest};
+use crate::domain::manifest::Manifest;
 use crate::store::Store;
-use bytes::Bytes;
 use futures::StreamExt;
 use sha2::{Digest, Sha256};
 
@@ -17,50 +16,28 @@ pub async fn run(task: &VerifyTask, context: &WorkerContext) -> Result<Done, Tas
     tokio::select! {
         biased;
         () = context.cancel.cancelled() => Err(TaskError::cancelled()),
-        verified = verify(task, context) => Ok(Done::Verified(verified?)),
+        verified = Box::pin(verify(task, context)) => Ok(Done::Verified(verified?)),
     }
 }
 
 async fn verify(task: &VerifyTask, context: &WorkerContext) -> Result<CopySummary, TaskError> {
     let (store, prefix) = (&context.store, &task.copy.prefix);
-    let bytes = store.get(&format!("{prefix}{MANIFEST}")).await?;
-    let (manifest, manifest_sha256) = open(task, &bytes)?;
+    let open = store.open(&task.copy, None).await.map_err(|e| TaskError::of(e.reason(), e.retryable(), &e))?;
+    let manifest = &open.manifest;
     context.progress.expect(manifest.totals.raw_bytes);
-    lengths(store, prefix, &manifest).await?;
-    archive(store, prefix, &manifest).await?;
+    lengths(store, prefix, manifest).await?;
+    archive(store, prefix, manifest).await?;
     for table in &manifest.tables {
         let mut frames = table_frames(store, prefix, table);
-        while let Some(raw) = frames.next().await {
-            let raw = raw?;
-            let rows = memchr::memchr_iter(b'\n', &raw).count();
-            context.progress.add(i64::try_from(raw.len()).unwrap_or(i64::MAX), i64::try_from(rows).unwrap_or(i64::MAX));
+        for frame in &table.frames {
+            // Exactly as many as the manifest lists, each of them checked against it.
+            let Some(checked) = frames.next().await else { break };
+            checked?;
+            context.progress.add(frame.raw_length, frame.rows);
         }
         context.progress.tables(1);
     }
-    Ok(CopySummary {
-        id: manifest.id,
-        prefix: prefix.clone(),
-        day: manifest.day,
-        snapshot_time: manifest.snapshot_time,
-        rows: manifest.totals.rows,
-        tables: manifest.totals.tables,
-        bytes: manifest.totals.stored_bytes,
-        raw_bytes: manifest.totals.raw_bytes,
-        manifest_sha256,
-    })
-}
-
-fn open(task: &VerifyTask, bytes: &Bytes) -> Result<(Manifest, String), TaskError> {
-    let refused = |why: String| TaskError::refused("CopyDamaged", why);
-    let sha256 = hex::encode(Sha256::digest(bytes));
-    if task.copy.manifest_sha256.as_ref().is_some_and(|pinned| *pinned != sha256) {
-        return Err(refused(format!("the manifest in {} is not the one that was pinned", task.copy.prefix)));
-    }
-    let manifest = Manifest::parse(bytes).map_err(|e| refused(e.to_string()))?;
-    if manifest.id != task.copy.id {
-        return Err(refused(format!("{} holds copy {}, not {}", task.copy.prefix, manifest.id, task.copy.id)));
-    }
-    Ok((manifest, sha256))
+    Ok(open.summary())
 }
 
 async fn lengths(store: &Store, prefix: &str, manifest: &Manifest) -> Result<(), FrameError> {

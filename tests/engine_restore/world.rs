@@ -6,7 +6,7 @@ use sennight::domain::manifest::TenantIdentity;
 use sennight::domain::names::{kept_database, new_database};
 use sennight::domain::target::{Capabilities, DatabaseTarget, Engine, StorageTarget, TlsMode, TlsTarget};
 use sennight::engine::postgres::{Session, connect, ident, literal};
-use sennight::store::{Credentials, Store};
+use sennight::store::Store;
 use sennight::worker::{ProgressWriter, TaskError, WorkerContext, cutover, dump, preflight, prepare};
 use std::path::PathBuf;
 use std::process::Command;
@@ -42,7 +42,8 @@ impl World {
     pub async fn named(name: &str, database: &str) -> Self {
         let secrets = tempfile::tempdir().unwrap();
         let uid = format!("{:08x}-aaaa-4bbb-8ccc-{:012x}", rand::random::<u32>(), rand::random::<u32>());
-        let world = Self { name: name.to_owned(), database: database.to_owned(), uid, store: bucket().await, secrets };
+        let world =
+            Self { name: name.to_owned(), database: database.to_owned(), uid, store: bucket(&secrets).await, secrets };
         world.secret("super", &env("SENNIGHT_TEST_PG_USER"), &env("SENNIGHT_TEST_PG_PASSWORD"));
         for role in ["owner", "app", "report", "dump", "restore"] {
             world.secret(role, &world.role(role), "s:e\\cret '\"");
@@ -243,7 +244,12 @@ impl World {
 }
 
 /// A bucket of this test process.
-async fn bucket() -> Store {
+async fn bucket(secrets: &tempfile::TempDir) -> Store {
+    let (key, secret) = (env("SENNIGHT_TEST_S3_ACCESS_KEY"), env("SENNIGHT_TEST_S3_SECRET_KEY"));
+    let dir = secrets.path().join("s3");
+    std::fs::create_dir_all(&dir).unwrap();
+    std::fs::write(dir.join("AWS_ACCESS_KEY_ID"), &key).unwrap();
+    std::fs::write(dir.join("AWS_SECRET_ACCESS_KEY"), &secret).unwrap();
     let target = StorageTarget {
         bucket: format!("restore-{}", std::process::id()),
         prefix: "backups".to_owned(),
@@ -251,11 +257,10 @@ async fn bucket() -> Store {
         endpoint: Some(env("SENNIGHT_TEST_S3_ENDPOINT")),
         force_path_style: true,
         ca_file: None,
-        credentials_dir: None,
+        credentials_dir: Some(dir.to_str().unwrap().to_owned()),
         encryption: None,
         capabilities: Capabilities::default(),
     };
-    let (key, secret) = (env("SENNIGHT_TEST_S3_ACCESS_KEY"), env("SENNIGHT_TEST_S3_SECRET_KEY"));
     let credentials = aws_credential_types::Credentials::new(&key, &secret, None, None, "test");
     let config = aws_sdk_s3::Config::builder()
         .behavior_version_latest()
@@ -270,12 +275,7 @@ async fn bucket() -> Store {
         let error = error.into_service_error();
         assert!(error.is_bucket_already_owned_by_you(), "{error:?}");
     }
-    let dir = tempfile::tempdir().unwrap();
-    std::fs::write(dir.path().join("AWS_ACCESS_KEY_ID"), key).unwrap();
-    std::fs::write(dir.path().join("AWS_SECRET_ACCESS_KEY"), secret).unwrap();
-    let bucket = target.bucket.clone();
-    let credentials = Credentials::from_dir(&bucket, dir.path().to_str().unwrap()).await.unwrap();
-    Store::with_credentials(&target, credentials).await.unwrap()
+    Store::connect(&target).await.unwrap()
 }
 
 /// A database as text: definition (`pg_dump --create`, so with grants, settings and comment of the database itself), an

@@ -39,6 +39,7 @@ type Decide = Box<dyn FnMut(&Request) -> Action + Send>;
 pub struct Fault {
     pub endpoint: String,
     log: Arc<Mutex<Vec<Request>>>,
+    answers: Arc<Mutex<Vec<u8>>>,
 }
 
 impl Fault {
@@ -48,13 +49,19 @@ impl Fault {
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
         let decide: Arc<Mutex<Decide>> = Arc::new(Mutex::new(Box::new(decide)));
         let log = Arc::new(Mutex::new(Vec::new()));
-        let seen = Arc::clone(&log);
+        let answers = Arc::new(Mutex::new(Vec::new()));
+        let (seen, told) = (Arc::clone(&log), Arc::clone(&answers));
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                tokio::spawn(serve(client, Arc::clone(&decide), Arc::clone(&seen)));
+                tokio::spawn(serve(client, Arc::clone(&decide), Arc::clone(&seen), Arc::clone(&told)));
             }
         });
-        Self { endpoint, log }
+        Self { endpoint, log, answers }
+    }
+
+    /// All that the server answered, one after the other.
+    pub fn answers(&self) -> String {
+        String::from_utf8_lossy(&self.answers.lock().unwrap()).into_owned()
     }
 
     /// How many requests like this arrived.
@@ -69,7 +76,12 @@ pub fn s3_error(code: &str) -> String {
 }
 
 /// One request a connection.
-async fn serve(mut client: TcpStream, decide: Arc<Mutex<Decide>>, log: Arc<Mutex<Vec<Request>>>) -> Option<()> {
+async fn serve(
+    mut client: TcpStream,
+    decide: Arc<Mutex<Decide>>,
+    log: Arc<Mutex<Vec<Request>>>,
+    answers: Arc<Mutex<Vec<u8>>>,
+) -> Option<()> {
     let mut bytes = Vec::new();
     let end = loop {
         if let Some(at) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
@@ -111,6 +123,7 @@ async fn serve(mut client: TcpStream, decide: Arc<Mutex<Decide>>, log: Arc<Mutex
     server.write_all(&bytes[at..]).await.ok()?;
     let mut answer = Vec::new();
     server.read_to_end(&mut answer).await.ok()?;
+    answers.lock().unwrap().extend_from_slice(&answer);
     match action {
         Action::LoseAnswer => return None,
         Action::CutAnswer(after) => {

@@ -3,12 +3,12 @@
 use crate::support::{Bucket, copy};
 use aws_sdk_s3::primitives::DateTime as SdkTime;
 use aws_sdk_s3::types::{
-    BucketLifecycleConfiguration, ExpirationStatus, LifecycleExpiration, LifecycleRule, LifecycleRuleAndOperator,
-    LifecycleRuleFilter, Tag,
+    BucketLifecycleConfiguration, BucketVersioningStatus, ExpirationStatus, LifecycleExpiration, LifecycleRule,
+    LifecycleRuleAndOperator, LifecycleRuleFilter, Tag, VersioningConfiguration,
 };
 use chrono::{DateTime, TimeDelta, Timelike as _, Utc};
 use sennight::domain::names::Area;
-use sennight::domain::retention::{HoldMethod, expires_at, held_tags};
+use sennight::domain::retention::{HoldMethod, Policy, expires_at, held_tags};
 use sennight::domain::target::Capabilities;
 use sennight::store::{OpenCopy, ensure};
 use std::collections::BTreeSet;
@@ -150,4 +150,22 @@ async fn i5_a_foreign_rule_that_would_delete_a_held_copy_all_the_same_is_seen() 
     put.lifecycle_configuration(configuration).send().await.unwrap();
     let error = store.hold(&open, expires_at(now, 7), now + TimeDelta::days(9), now).await.unwrap_err();
     assert!(error.reason() == "StillExpires" && error.to_string().contains("sweep"), "{error}");
+}
+
+#[tokio::test]
+async fn i5_a_versioned_bucket_gets_a_rule_for_old_versions_and_holds_all_the_same() {
+    let bucket = Bucket::new().await;
+    let enabled = VersioningConfiguration::builder().status(BucketVersioningStatus::Enabled).build();
+    bucket.admin.put_bucket_versioning().bucket(&bucket.name).versioning_configuration(enabled).send().await.unwrap();
+    let now = now();
+    let store = bucket.store.with_capabilities(bucket.store.probe(now).await.unwrap());
+    let policy = Policy { capabilities: store.capabilities(), ..bucket.policy() };
+    let found = ensure(&store, &policy, &BTreeSet::new()).await.unwrap();
+    let versions = found.rules.iter().find(|rule| rule.id.ends_with("-versions")).expect("a rule for old versions");
+    assert_eq!((versions.noncurrent_days, versions.expired_markers), (Some(1), true));
+    let open = copy(&store, "acme", 1, now).await;
+    let held = store.hold(&open, expires_at(now, 7), now + TimeDelta::days(9), now).await.unwrap();
+    assert_eq!(held.method, HoldMethod::Tag);
+    store.release(&open).await.unwrap();
+    assert_eq!(store.held_until(&open.copy).await.unwrap(), None);
 }

@@ -2,10 +2,14 @@
 
 use crate::fault::{Action, Fault, s3_error};
 use crate::support::Bucket;
+use aws_sdk_s3::config::interceptors::BeforeTransmitInterceptorContextMut;
+use aws_sdk_s3::config::{ConfigBag, Intercept, RuntimeComponents};
+use aws_sdk_s3::error::BoxError;
+use aws_sdk_s3::primitives::SdkBody;
 use aws_sdk_s3::types::{
     BucketLifecycleConfiguration, ExpirationStatus, LifecycleExpiration, LifecycleRule, LifecycleRuleFilter,
 };
-use sennight::domain::retention::{Expire, Rule};
+use sennight::domain::retention::{Expire, Policy, Rule};
 use sennight::store::{ensure, observe};
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -141,4 +145,67 @@ async fn rules_that_work_against_us_are_reported_with_the_way_out() {
     let found = ensure(&bucket.store, &bucket.policy(), &BTreeSet::new()).await.unwrap();
     let text = found.conflicts[0].to_string();
     assert!(text.contains("\"sweep\"") && text.contains("after 3 days") && text.contains("remove it"), "{text}");
+}
+
+/// Sends these bytes as the configuration: elements that the SDK does not know.
+#[derive(Debug)]
+struct Raw(String);
+
+impl Intercept for Raw {
+    fn name(&self) -> &'static str {
+        "Raw"
+    }
+
+    fn modify_before_retry_loop(
+        &self,
+        context: &mut BeforeTransmitInterceptorContextMut<'_>,
+        _components: &RuntimeComponents,
+        _config: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        *context.request_mut().body_mut() = SdkBody::from(self.0.clone());
+        context.request_mut().headers_mut().insert("content-length", self.0.len().to_string());
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn i5_what_only_this_store_knows_survives_in_foreign_rules() {
+    let bucket = Bucket::new().await;
+    let rules = "<Rule><ID>v</ID><Status>Enabled</Status><Filter><Prefix>v/</Prefix></Filter><Expiration><Days>9</Days><ExpiredObjectAllVersions>true</ExpiredObjectAllVersions></Expiration></Rule><Rule><ID>m</ID><Status>Enabled</Status><Filter><Prefix>m/</Prefix></Filter><DelMarkerExpiration><Days>5</Days></DelMarkerExpiration></Rule>";
+    let stand_in = BucketLifecycleConfiguration::builder().rules(foreign("x", "x/", 1)).build().unwrap();
+    bucket
+        .admin
+        .put_bucket_lifecycle_configuration()
+        .bucket(&bucket.name)
+        .lifecycle_configuration(stand_in)
+        .customize()
+        .interceptor(Raw(format!("<LifecycleConfiguration>{rules}</LifecycleConfiguration>")))
+        .send()
+        .await
+        .unwrap();
+    let found = ensure(&bucket.store, &bucket.policy(), &BTreeSet::new()).await.unwrap();
+    assert_eq!((found.foreign, found.rules.len()), (2, 7));
+    let fault = Fault::start(|_| Action::Forward).await;
+    let raw = raw_rules(&fault, &bucket).await;
+    assert!(raw.contains("<ExpiredObjectAllVersions>true</ExpiredObjectAllVersions>"), "{raw}");
+    assert!(raw.contains("<DelMarkerExpiration><Days>5</Days></DelMarkerExpiration>"), "{raw}");
+}
+
+/// The configuration as the server sends it.
+async fn raw_rules(fault: &Fault, bucket: &Bucket) -> String {
+    let store = bucket.behind(&fault.endpoint).await;
+    observe(&store, &bucket.policy(), &BTreeSet::new()).await.unwrap();
+    fault.answers()
+}
+
+#[tokio::test]
+async fn i5_a_storage_that_has_the_whole_bucket_gets_its_rules_area_by_area() {
+    let bucket = Bucket::new().await;
+    let policy = Policy { prefix: String::new(), ..bucket.policy() };
+    put_rules(&bucket, vec![foreign("theirs", "logs/", 3)]).await;
+    let found = ensure(&bucket.store, &policy, &BTreeSet::new()).await.unwrap();
+    assert_eq!((found.rules.len(), found.unsupported.len(), found.conflicts.len()), (7, 8, 0), "{found:?}");
+    assert!(found.rules.iter().all(|rule| !rule.prefix.is_empty()));
+    let again = ensure(&bucket.store, &policy, &found.unsupported).await.unwrap();
+    assert_eq!(again.drift, [] as [String; 0]);
 }

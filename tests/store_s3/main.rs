@@ -12,4 +12,5 @@ mod lifecycle;
 mod objects;
 mod probe;
 mod support;
+mod tls;
 mod uploads;

@@ -1,6 +1,6 @@
 //! Get, put, list, delete, copy, tags.
 
-use crate::fault::{Action, Fault};
+use crate::fault::{Action, Fault, s3_error};
 use crate::support::Bucket;
 use bytes::Bytes;
 use sennight::store::{PutOptions, Tags};
@@ -131,4 +131,26 @@ async fn a_link_opens_one_object_for_a_while() {
         let error = store.link("p/x", "x", Duration::from_secs(seconds)).await.unwrap_err();
         assert_eq!(error.reason(), "Invalid", "{seconds}");
     }
+}
+
+#[tokio::test]
+async fn a_long_object_is_copied_in_ranges() {
+    let bucket = Bucket::new().await;
+    let store = &bucket.store;
+    let body: Bytes = (0..12_500_000_u32).map(|n| n.to_be_bytes()[3]).collect::<Vec<u8>>().into();
+    let tags = Tags::from([("retain".to_owned(), "held".to_owned())]);
+    store.put("p/a", body.clone(), &PutOptions::default()).await.unwrap();
+    store.copy_in_parts("p/a", "p/b", &tags, 5 << 20).await.unwrap();
+    assert!(store.get("p/b").await.unwrap() == body);
+    assert_eq!(store.tags("p/b").await.unwrap(), tags);
+    let fault = Fault::start(|request| {
+        if request.path.contains("partNumber=2") {
+            Action::Answer("507 Insufficient Storage", s3_error("XMinioStorageFull"))
+        } else {
+            Action::Forward
+        }
+    })
+    .await;
+    let error = bucket.behind(&fault.endpoint).await.copy_in_parts("p/a", "p/c", &tags, 5 << 20).await.unwrap_err();
+    assert_eq!((error.reason(), bucket.unfinished("p/c").await), ("OutOfSpace", 0));
 }

@@ -195,7 +195,8 @@ pub fn stamp_decider() -> Value {
                 "patchType": "JSONPatch",
                 "jsonPatch": {"expression": "!variables.paymentChanged ? [] : ('payment' in variables.after \
                     ? [JSONPatch{op: 'add', path: '/status/payment/by', value: request.userInfo.username}] \
-                    : [JSONPatch{op: 'add', path: '/status/payment', value: {'by': request.userInfo.username}}])"}
+                    : (has(object.status) && !('payment' in variables.before) \
+                        ? [JSONPatch{op: 'add', path: '/status/payment', value: {'by': request.userInfo.username}}] : []))"}
             }
         ]
     })

@@ -52,7 +52,7 @@ pub struct Properties {
     pub connection_limit: i32,
 }
 
-/// Parameters whose value is a list of quoted names: pg_dump knows the same ones by heart, the catalogs do not tell.
+/// Parameters whose value is a list of quoted names: `pg_dump` knows the same ones by heart, the catalogs do not tell.
 const LISTS: [&str; 6] = [
     "local_preload_libraries",
     "search_path",

@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio_postgres::error::SqlState;
 
 /// How long a predecessor's session may take to be noticed as gone.
-const LOCK_PATIENCE: Duration = Duration::from_secs(60);
+const LOCK_PATIENCE: Duration = Duration::from_mins(1);
 
 /// The comment on a database that is being filled for a RestoreRequest.
 pub fn restore_marker(request_uid: &str) -> String {
@@ -58,31 +58,28 @@ impl Creation<'_> {
     /// `CREATE DATABASE` for a server of this major.
     fn statement(&self, server_major: i32) -> String {
         let facts = self.facts;
-        let mut sql = format!(
+        let mut clauses = vec![format!(
             "CREATE DATABASE {} OWNER {} TEMPLATE template0 ENCODING {} LC_COLLATE {} LC_CTYPE {}",
             ident(self.name),
             ident(self.owner),
             literal(&facts.encoding),
             literal(&facts.collate),
             literal(&facts.ctype)
-        );
+        )];
         if server_major >= 15 {
             let locale = facts.locale.as_deref().map(literal);
-            match (facts.locale_provider.as_str(), locale) {
-                ("icu", Some(locale)) => sql.push_str(&format!(" LOCALE_PROVIDER icu ICU_LOCALE {locale}")),
-                ("builtin", Some(locale)) => {
-                    sql.push_str(&format!(" LOCALE_PROVIDER builtin BUILTIN_LOCALE {locale}"));
-                }
-                _ => sql.push_str(" LOCALE_PROVIDER libc"),
-            }
+            clauses.push(match (facts.locale_provider.as_str(), locale) {
+                ("icu", Some(locale)) => format!("LOCALE_PROVIDER icu ICU_LOCALE {locale}"),
+                ("builtin", Some(locale)) => format!("LOCALE_PROVIDER builtin BUILTIN_LOCALE {locale}"),
+                _ => "LOCALE_PROVIDER libc".to_owned(),
+            });
         }
         // Naming the default one would need a right that leaving it out does not.
         if self.tablespace != "pg_default" {
-            sql.push_str(&format!(" TABLESPACE {}", ident(self.tablespace)));
+            clauses.push(format!("TABLESPACE {}", ident(self.tablespace)));
         }
-        let birthmark = birthmark(self.request_uid);
-        sql.push_str(&format!(" ALLOW_CONNECTIONS false CONNECTION LIMIT {birthmark}"));
-        sql
+        clauses.push(format!("ALLOW_CONNECTIONS false CONNECTION LIMIT {}", birthmark(self.request_uid)));
+        clauses.join(" ")
     }
 }
 

@@ -7,6 +7,7 @@ pub mod connect;
 pub mod create;
 pub mod error;
 mod evict;
+pub mod evidence;
 pub mod failure;
 pub mod inventory;
 pub mod load;

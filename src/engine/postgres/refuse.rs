@@ -1,7 +1,7 @@
 //! Would a full restore work? Pure rules over what [`super::preflight`] saw, so that every refusal can be tried without a
 //! server. What a refusal says is in [`super::refused`].
 
-use super::preflight::{Evidence, ExtensionOffer, RoleState};
+use super::evidence::{Evidence, ExtensionOffer, RoleState};
 use super::refused::Refused;
 use crate::domain::manifest::Extension;
 use std::cmp::Ordering;
@@ -56,7 +56,7 @@ fn server(e: &Evidence, refused: &mut Vec<Refused>) {
     }
 }
 
-/// The archive format grew with PostgreSQL 16 (1.15) and 17 (1.16); a pg_restore reads its own and older ones.
+/// The archive format grew with PostgreSQL 16 (1.15) and 17 (1.16); a `pg_restore` reads its own and older ones.
 fn archive_format(major: i32) -> i32 {
     match major {
         ..16 => 14,
@@ -231,4 +231,113 @@ fn newer(a: &str, b: &str) -> bool {
             .collect()
     };
     parts(a).cmp(&parts(b)) == Ordering::Greater
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::postgres::evidence::{RestoreRole, fine};
+
+    fn extension(name: &str, version: &str) -> Extension {
+        Extension { name: name.to_owned(), version: version.to_owned() }
+    }
+
+    fn offer(version: Option<&str>, superuser_only: bool) -> ExtensionOffer {
+        ExtensionOffer { version: version.map(str::to_owned), superuser_only }
+    }
+
+    fn reasons(change: impl FnOnce(&mut Evidence)) -> Vec<&'static str> {
+        let mut evidence = fine();
+        change(&mut evidence);
+        refusals(&evidence).iter().map(Refused::reason).collect()
+    }
+
+    #[test]
+    fn nothing_in_the_way_is_go() {
+        assert_eq!(reasons(|_| ()), Vec::<&str>::new());
+        assert_eq!(warnings(&fine()), Vec::<String>::new());
+    }
+
+    #[test]
+    fn servers_and_tools_that_do_not_fit_are_refused() {
+        assert_eq!(reasons(|e| e.in_recovery = true), ["ServerReadOnly"]);
+        assert_eq!(reasons(|e| e.copy.major = 17), ["CopyNewerThanServer"]);
+        assert_eq!(reasons(|e| e.tools_major = Err("none".to_owned())), ["ClientToolsMissing"]);
+        assert_eq!(reasons(|e| e.reserved = true), ["LiveDatabaseReserved"]);
+        assert_eq!(reasons(|e| e.tablespace_allowed = false), ["TablespaceDenied"]);
+        assert_eq!(reasons(|e| e.locale_known = false), ["LocaleMissing"]);
+        assert_eq!(reasons(|e| e.name_limit = 7), ["NameTooLong"]);
+    }
+
+    #[test]
+    fn the_tools_that_work_for_a_server_are_exactly_these() {
+        // (server, pg_dump that wrote the archive, pg_restore) and what is wrong with it.
+        for (server, archive, tools, expected) in [
+            (13, 13, 13, None),
+            (13, 13, 15, None),
+            (13, 13, 16, None),
+            (13, 15, 13, None),
+            (13, 16, 15, Some("ClientToolsTooOld")),
+            (13, 13, 17, Some("ClientToolsTooNew")),
+            (16, 16, 17, Some("ClientToolsTooNew")),
+            (17, 17, 17, None),
+            (17, 16, 18, None),
+            (18, 17, 18, None),
+            (17, 18, 17, None),
+        ] {
+            let found = reasons(|e| {
+                (e.server_major, e.copy.major, e.archive_major, e.tools_major) = (server, 13, Some(archive), Ok(tools));
+            });
+            assert_eq!(found, Vec::from_iter(expected), "server {server}, archive {archive}, tools {tools}");
+        }
+    }
+
+    #[test]
+    fn extensions_are_missing_older_untrusted_or_unknown_to_us() {
+        assert_eq!(reasons(|e| e.offers = vec![offer(None, false)]), ["ExtensionsMissing"]);
+        assert_eq!(reasons(|e| e.offers = vec![offer(Some("1.5"), false)]), ["ExtensionsOlder"]);
+        assert_eq!(reasons(|e| e.offers = vec![offer(Some("1.6"), true)]), ["ExtensionsNeedSuperuser"]);
+        let timescale = |e: &mut Evidence| e.copy.extensions = vec![extension("timescaledb", "1.6")];
+        assert_eq!(reasons(timescale), ["ExtensionsUnsupported"]);
+        let mut newer = fine();
+        newer.offers = vec![offer(Some("1.10"), false)];
+        assert_eq!(refusals(&newer), []);
+        assert_eq!(warnings(&newer), ["extension citext comes back as version 1.10, the copy had 1.6"]);
+    }
+
+    #[test]
+    fn a_superuser_may_what_others_may_not() {
+        let powerless = |e: &mut Evidence| {
+            e.role = RestoreRole { name: "r".to_owned(), ..RestoreRole::default() };
+            e.is_owner = false;
+            e.superuser_objects = vec!["EVENT TRIGGER - e".to_owned()];
+            e.settings_denied = vec!["log_statement".to_owned()];
+            e.superuser_sessions = vec!["postgres".to_owned()];
+        };
+        assert_eq!(reasons(powerless).len(), 6, "{:?}", reasons(powerless));
+        let superuser = |e: &mut Evidence| {
+            powerless(e);
+            e.role.superuser = true;
+        };
+        assert_eq!(reasons(superuser), Vec::<&str>::new());
+    }
+
+    #[test]
+    fn unknown_headroom_is_shown_and_known_headroom_counts() {
+        assert_eq!(reasons(|e| e.headroom_bytes = Some(999)), ["HeadroomTooSmall"]);
+        let mut unknown = fine();
+        unknown.headroom_bytes = None;
+        assert_eq!(refusals(&unknown), []);
+        assert!(warnings(&unknown)[0].contains("1000 bytes"), "{:?}", warnings(&unknown));
+    }
+
+    #[test]
+    fn every_refusal_says_the_way_out_in_one_line_and_a_long_list_is_cut() {
+        let many: Vec<String> = (0..12).map(|n| format!("slot{n}")).collect();
+        let mut evidence = fine();
+        evidence.logical_slots = many;
+        let refused = refusals(&evidence);
+        assert!(refused[0].to_string().contains("slot9 and 2 more; drop them"), "{}", refused[0]);
+        assert!(refused[0].matters_at_the_swap_only());
+    }
 }

@@ -14,12 +14,12 @@ pub enum Refused {
         "the copy was made by PostgreSQL {copy}, the server is {server}: a dump does not load into an older server; restore into {copy} or newer"
     )]
     CopyNewerThanServer { copy: i32, server: i32 },
-    /// pg_restore cannot read the archive.
+    /// `pg_restore` cannot read the archive.
     #[error(
         "the copy's schema was written by pg_dump {archive}, pg_restore here is {tools}, which cannot read it: use a worker image with the tools of PostgreSQL {archive}"
     )]
     ClientToolsTooOld { archive: i32, tools: i32 },
-    /// pg_restore sends a setting that the server does not know.
+    /// `pg_restore` sends a setting that the server does not know.
     #[error(
         "pg_restore here is {tools}, and from 17 on it sets transaction_timeout, which PostgreSQL {server} does not know: use a worker image with the tools of PostgreSQL {server}"
     )]

@@ -19,8 +19,6 @@ use tokio_postgres::error::SqlState;
 const ATTEMPTS: u32 = 5;
 /// Between tries the tenant can work.
 const PAUSE: Duration = Duration::from_secs(2);
-/// How long the server is asked for the outcome of a COMMIT whose answer never came.
-const SETTLE_PATIENCE: Duration = Duration::from_secs(120);
 
 /// Which database the live name stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,9 +64,10 @@ pub async fn standing(admin: &Session, task: &CutoverTask) -> Result<Standing, E
     )))
 }
 
-/// Swaps, once. Found already swapped, it says so and does nothing. Not to be cancelled: dropped before COMMIT it leaves
-/// the old state, dropped during COMMIT nobody is told which.
-pub async fn swap(task: &CutoverTask, application_name: &str) -> Result<Swapped, RestoreError> {
+/// Swaps, once. Found already swapped, it says so and does nothing. If the answer to COMMIT never comes, the server is
+/// asked for up to `patience` what became of it. Not to be cancelled: dropped before COMMIT it leaves the old state,
+/// dropped during COMMIT nobody is told which.
+pub async fn swap(task: &CutoverTask, application_name: &str, patience: Duration) -> Result<Swapped, RestoreError> {
     let mut who = String::new();
     for attempt in 1..=ATTEMPTS {
         let mut admin = connect(&task.database, &task.database.maintenance_database, application_name).await?;
@@ -85,7 +84,9 @@ pub async fn swap(task: &CutoverTask, application_name: &str) -> Result<Swapped,
                 admin.close().await;
                 return Ok(swapped);
             }
-            Ok(Tried::Unanswered { since, why }) => return settle(task, &admin, since, why, application_name).await,
+            Ok(Tried::Unanswered { since, why }) => {
+                return settle(task, &admin, since, why, application_name, patience).await;
+            }
             Ok(Tried::Occupied) => {
                 tracing::info!(attempt, who, "sessions stay on the live database");
                 admin.close().await;
@@ -209,8 +210,9 @@ async fn settle(
     since: Instant,
     mut why: String,
     application_name: &str,
+    patience: Duration,
 ) -> Result<Swapped, RestoreError> {
-    let deadline = Instant::now() + SETTLE_PATIENCE;
+    let deadline = Instant::now() + patience;
     while Instant::now() < deadline {
         match look_again(task, broken.backend_pid(), application_name).await {
             Ok(Some(Standing::After)) => {
@@ -224,7 +226,7 @@ async fn settle(
                 .into());
             }
             Ok(Some(Standing::Neither(found))) => return Err(RestoreError::DatabasesChanged { found }),
-            Ok(None) => why = "the swap's own session is still there".to_owned(),
+            Ok(None) => "the swap's own session is still there".clone_into(&mut why),
             Err(error) => why = error.to_string(),
         }
         tokio::time::sleep(Duration::from_millis(500)).await;

@@ -8,7 +8,7 @@ mod schema;
 pub mod seal;
 
 use super::{TaskError, WorkerContext};
-use crate::domain::job::{CopySummary, Done, DumpTask};
+use crate::domain::job::{CopyRef, CopySummary, Done, DumpTask};
 use crate::domain::manifest::{
     DataObject, FORMAT, Frame, MANIFEST, Manifest, SchemaArchive, Sequence, ServerFacts, Table, Totals,
 };
@@ -18,7 +18,7 @@ use crate::engine::postgres::inventory::{self, TableInfo};
 use crate::engine::postgres::snapshot::{self, Leader};
 use crate::engine::postgres::tools::Tools;
 use crate::engine::postgres::{EngineError, Session, read};
-use crate::store::{PutOptions, StoreError, Tags};
+use crate::store::{OpenCopy, PutOptions, StoreError, Tags};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
@@ -106,8 +106,7 @@ pub async fn run(task: &DumpTask, context: &WorkerContext) -> Result<Done, TaskE
     let deadline = Duration::from_secs(u64::try_from(task.deadline_seconds).unwrap_or(0));
     let stop = context.cancel.child_token();
     let gathered = {
-        let work = gather(task, context, &id, &stop);
-        tokio::pin!(work);
+        let mut work = Box::pin(gather(task, context, &id, &stop));
         tokio::select! {
             done = &mut work => done.map_err(|e| told_to_end(e, &context.cancel)),
             () = tokio::time::sleep(deadline) => {
@@ -119,7 +118,7 @@ pub async fn run(task: &DumpTask, context: &WorkerContext) -> Result<Done, TaskE
         }
     }?;
     let manifest = gathered.manifest(task, zone, id, started_at)?;
-    Ok(Done::Dumped(commit(manifest, &gathered.objects, context).await?))
+    Ok(Done::Dumped(Box::pin(commit(manifest, &gathered.objects, context)).await?))
 }
 
 fn check(task: &DumpTask) -> Result<Tz, DumpError> {
@@ -169,7 +168,7 @@ async fn gather(
     let (leader, tools, sizes) = tokio::select! {
         biased;
         () = stop.cancelled() => return Err(DumpError::Stopped),
-        opened = opening => opened?,
+        opened = Box::pin(opening) => opened?,
     };
     let Leader { session, inventory, snapshot, taken_at } = leader;
     let plan = plan::plan(&inventory.tables, &sizes, task.parallelism, session.server_major());
@@ -193,13 +192,13 @@ async fn gather(
         },
         stop: stop.clone(),
     });
-    let archive = schema::dump(task, &tools, &snapshot, session.encoding(), lock_timeout, &shared);
-    let reading = read_tables(task, context, &session, &snapshot, plan.readers, &shared);
+    let archive = Box::pin(schema::dump(task, &tools, &snapshot, session.encoding(), lock_timeout, &shared));
+    let reading = Box::pin(read_tables(task, context, &session, &snapshot, plan.readers, &shared));
     let (archive, written) = first_error(archive, reading).await?;
     let (sequences, roles, server) = tokio::select! {
         biased;
         () = stop.cancelled() => return Err(DumpError::Stopped),
-        facts = facts(session) => facts?,
+        facts = Box::pin(facts(session)) => facts?,
     };
     let mut warnings = inventory.notes;
     warnings.extend(archive.warnings);
@@ -242,14 +241,15 @@ async fn read_tables(
         let joined = tokio::select! {
             biased;
             () = shared.stop.cancelled() => return Err(DumpError::Stopped),
-            joined = snapshot::join(&task.database, APPLICATION, snapshot) => joined,
+            joined = Box::pin(snapshot::join(&task.database, APPLICATION, snapshot)) => joined,
         };
         let session = joined.inspect_err(|_| shared.stop.cancel())?;
         let written = rows::read_all(shared, &session, false, &context.progress).await?;
         snapshot::finish(session).await.inspect_err(|_| shared.stop.cancel())?;
         Ok(written)
     }));
-    let (first, others) = tokio::join!(rows::read_all(shared, leader, true, &context.progress), others);
+    let first = Box::pin(rows::read_all(shared, leader, true, &context.progress));
+    let (first, others) = tokio::join!(first, others);
     let mut all = Written::default();
     let mut failure = None;
     for read in std::iter::once(first).chain(others) {
@@ -347,18 +347,13 @@ async fn commit(manifest: Manifest, shared: &Shared, context: &WorkerContext) ->
         }
     }
     let bytes = serde_json::to_vec(&manifest).map_err(|e| DumpError::Inconsistent(e.to_string()))?;
-    let manifest_sha256 = hex::encode(Sha256::digest(&bytes));
+    let copy = CopyRef {
+        prefix: prefix.clone(),
+        id: manifest.id.clone(),
+        manifest_sha256: Some(hex::encode(Sha256::digest(&bytes))),
+    };
+    let length = i64::try_from(bytes.len()).unwrap_or(i64::MAX);
     let options = PutOptions::json().exclusive().tags(shared.objects.tags.clone());
     context.store.put(&format!("{prefix}{MANIFEST}"), Bytes::from(bytes), &options).await?;
-    Ok(CopySummary {
-        id: manifest.id,
-        prefix: prefix.clone(),
-        day: manifest.day,
-        snapshot_time: manifest.snapshot_time,
-        rows: manifest.totals.rows,
-        tables: manifest.totals.tables,
-        bytes: manifest.totals.stored_bytes,
-        raw_bytes: manifest.totals.raw_bytes,
-        manifest_sha256,
-    })
+    Ok(OpenCopy { copy, manifest, length }.summary())
 }

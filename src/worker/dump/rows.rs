@@ -60,7 +60,7 @@ pub async fn read_all(
     let read = tokio::select! {
         biased;
         () = shared.stop.cancelled() => Err(DumpError::Stopped),
-        read = reader.work() => read,
+        read = Box::pin(reader.work()) => read,
     };
     match read {
         Ok(()) => Ok(reader.written),
