@@ -137,9 +137,10 @@ impl World {
     /// Makes a binding only warn, as an attacker with the right to do so would.
     pub async fn weaken_binding(&self) {
         let binding = &admission::validating()[1];
-        let weak = Patch::Merge(json!({"spec": {"validationActions": ["Warn"]}}));
+        let mut weak = binding.object();
+        weak["spec"]["validationActions"] = json!(["Warn"]);
         let api = self.guards(binding.kind, binding.plural);
-        api.patch(binding.name, &PatchParams::default(), &weak).await.unwrap();
+        api.patch(binding.name, &PatchParams::apply("test").force(), &Patch::Apply(weak)).await.unwrap();
     }
 
     fn guards(&self, kind: &str, plural: &str) -> Api<DynamicObject> {

@@ -52,7 +52,7 @@ pub fn fleet(schedules: &[Arc<BackupSchedule>]) -> Fleet {
     }
 }
 
-/// The condition AuthorityIntact.
+/// The condition `AuthorityIntact`.
 pub fn authority(intact: &Result<(), AuthorityFault>) -> Condition {
     match intact {
         Ok(()) => Condition::new(
