@@ -1,6 +1,8 @@
 //! `kubectl sennight` as helpdesk and billing type it: the real binary, users of their own, the real API server with the
 //! admission policies. Run by `tests/cluster/with.sh api -- cargo test --test api_plugin`.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on should say where")]
+
 use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};

@@ -1,5 +1,7 @@
 //! `kubectl sennight` without a cluster: its words, its questions, what it would write.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on should say where")]
+
 use chrono::{DateTime, Utc};
 use sennight::api::{BackupSchedule, RestoreRequest};
 use sennight::plugin::args::{Awaiting, SettleArgs};
@@ -23,7 +25,7 @@ fn merged(mut base: Value, change: &Value) -> Value {
     }
 }
 
-/// A FullRestore of tenant acme that waits for the helpdesk, with changes.
+/// A full restore of tenant acme that waits for the helpdesk, with changes.
 fn request(change: &Value) -> RestoreRequest {
     let base = json!({
         "apiVersion": "sennight.dev/v1alpha1", "kind": "RestoreRequest",

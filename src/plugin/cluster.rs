@@ -1,4 +1,4 @@
-//! The cluster: kubeconfig, namespace, RestoreRequests and what belongs to them.
+//! The cluster: kubeconfig, namespace, restore requests and what belongs to them.
 
 use super::args::{ClusterArgs, DryRun, Form, WriteArgs};
 use super::error::PluginError;
@@ -43,7 +43,7 @@ impl Cluster {
         &self.namespace
     }
 
-    /// RestoreRequests of the namespace or of all.
+    /// Every RestoreRequest of the namespace or of all.
     pub async fn requests(&self, all: bool, selector: &str) -> Result<Vec<RestoreRequest>, PluginError> {
         let api: Api<RestoreRequest> =
             if all { Api::all(self.client.clone()) } else { Api::namespaced(self.client.clone(), &self.namespace) };

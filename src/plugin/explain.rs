@@ -146,8 +146,13 @@ fn working(status: &RestoreRequestStatus) -> &'static str {
 
 /// The operator's own reason, where something stands in the way.
 fn why(status: &RestoreRequestStatus) -> Option<String> {
+    // While people decide, Progressing only repeats whom it waits for.
+    let people = matches!(status.waiting_on, Some(WaitingOn::Helpdesk | WaitingOn::Billing));
     let conditions = [RequestCondition::Eligible, RequestCondition::Held, RequestCondition::Progressing];
-    let standing = |kind| find(&status.conditions, kind).filter(|condition| !condition.is_true());
+    let standing = |kind| {
+        let silent = people && kind == RequestCondition::Progressing;
+        find(&status.conditions, kind).filter(|condition| !silent && !condition.is_true())
+    };
     let condition = conditions.into_iter().find_map(standing)?;
     let message = condition.message.as_deref().filter(|message| !message.is_empty())?;
     Some(format!("{}: {}.", condition.reason, message.trim_end_matches('.')))

@@ -1,4 +1,4 @@
-//! `kubectl sennight`: what helpdesk and billing do with RestoreRequests, with the rights of whoever calls it. Knows the
+//! `kubectl sennight`: what helpdesk and billing do with restore requests, with the rights of whoever calls it. Knows the
 //! API, the bucket and kubectl's conventions; no rule of the business is decided here.
 
 pub mod args;

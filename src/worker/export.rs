@@ -137,7 +137,7 @@ async fn write(
 ) -> Result<Written, ExportTaskError> {
     let upload = context.store.upload(key, Tags::new()).content_type("application/zip");
     let mut sink = Sink { upload, hash: Sha256::new() };
-    match fill(open, plan, about, context, &mut sink).await {
+    match Box::pin(fill(open, plan, about, context, &mut sink)).await {
         Ok(files) => {
             let (bytes, sha256) = (sink.upload.length(), hex::encode(sink.hash.finalize()));
             let stored = match sink.upload.finish().await {
