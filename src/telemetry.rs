@@ -59,10 +59,10 @@ pub const CATALOGUE: &[Described] = described! {
     "sennight_reconcile_duration_seconds" histogram ["kind"] "Time a reconcile took";
     "sennight_backups_total" counter ["outcome, reason"]
         "Dumps that ended, by outcome (Succeeded, Failed) and, for failures, reason";
-    "sennight_backup_bytes_total" counter [""] "Bytes stored by dumps that succeeded";
     "sennight_restores_total" counter ["mode, outcome, reason"]
         "RestoreRequests that ended, by mode, outcome (Complete, Failed, Denied, Expired, NeedsAttention) and reason";
     "sennight_schedules" gauge ["fresh"] "BackupSchedules by their condition Fresh (True, False, Unknown)";
+    "sennight_stored_bytes" gauge [""] "Bytes of all copies that BackupSchedules list";
     "sennight_dumps_waiting" gauge [""] "Dumps that are due and wait for a budget";
     "sennight_dumps_running" gauge [""] "Dumps whose Job is running";
     "sennight_restores_waiting" gauge [""] "Approved and paid RestoreRequests that wait for their turn";
@@ -132,11 +132,11 @@ pub struct Metrics {
     /// `sennight_reconcile_duration_seconds`
     pub reconcile_seconds: Family<KindLabel, Histogram, fn() -> Histogram>,
     backups: Family<BackupLabels, Counter>,
-    /// `sennight_backup_bytes_total`
-    pub backup_bytes: Counter,
     restores: Family<RestoreLabels, Counter>,
     /// `sennight_schedules`
     pub schedules: Family<FreshLabel, Gauge>,
+    /// `sennight_stored_bytes`
+    pub stored_bytes: Gauge,
     /// `sennight_dumps_waiting`
     pub dumps_waiting: Gauge,
     /// `sennight_dumps_running`
@@ -164,9 +164,9 @@ impl Metrics {
             reconciles: Family::default(),
             reconcile_seconds: Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.005, 4.0, 8))),
             backups: Family::default(),
-            backup_bytes: Counter::default(),
             restores: Family::default(),
             schedules: Family::default(),
+            stored_bytes: Gauge::default(),
             dumps_waiting: Gauge::default(),
             dumps_running: Gauge::default(),
             restores_waiting: Gauge::default(),
@@ -182,7 +182,7 @@ impl Metrics {
 
     fn register(&self) -> Registry {
         let mut registry = Registry::default();
-        let mut add = |name: &'static str, metric: Box<dyn FnOnce(&mut Registry, &str, &str)>| {
+        let mut add = |name: &'static str, metric: Register| {
             let help = CATALOGUE.iter().find(|d| d.name == name).map_or("", |d| d.help);
             // The encoder appends `_total` to counters itself.
             metric(&mut registry, name.strip_suffix("_total").unwrap_or(name), help);
@@ -190,9 +190,9 @@ impl Metrics {
         add("sennight_reconcile_total", registered(&self.reconciles));
         add("sennight_reconcile_duration_seconds", registered(&self.reconcile_seconds));
         add("sennight_backups_total", registered(&self.backups));
-        add("sennight_backup_bytes_total", registered(&self.backup_bytes));
         add("sennight_restores_total", registered(&self.restores));
         add("sennight_schedules", registered(&self.schedules));
+        add("sennight_stored_bytes", registered(&self.stored_bytes));
         add("sennight_dumps_waiting", registered(&self.dumps_waiting));
         add("sennight_dumps_running", registered(&self.dumps_running));
         add("sennight_restores_waiting", registered(&self.restores_waiting));
@@ -236,7 +236,9 @@ impl Metrics {
     }
 }
 
-fn registered<M: Metric + Clone>(metric: &M) -> Box<dyn FnOnce(&mut Registry, &str, &str)> {
+type Register = Box<dyn FnOnce(&mut Registry, &str, &str)>;
+
+fn registered<M: Metric + Clone>(metric: &M) -> Register {
     let metric = metric.clone();
     Box::new(move |registry, name, help| registry.register(name, help, metric))
 }

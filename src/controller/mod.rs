@@ -5,6 +5,7 @@ pub mod backup;
 pub mod clients;
 pub mod context;
 pub mod feed;
+pub mod gauges;
 pub mod jobs;
 pub mod lease;
 pub mod observed;
@@ -35,6 +36,8 @@ use tracing::{info, warn};
 
 /// Longest time that running reconciles get after SIGTERM; below a pod's usual 30 s.
 const DRAIN: Duration = Duration::from_secs(20);
+/// Longest time that the HTTP server gets to end its connections.
+const HTTP_END: Duration = Duration::from_secs(1);
 /// Pause between two looks for CRDs.
 const CRD_RETRY: Duration = Duration::from_secs(2);
 const CRDS: &str = "CustomResourceDefinitions";
@@ -77,12 +80,13 @@ pub async fn operate(settings: Settings, stop: CancellationToken) -> Result<(), 
     if let Ok(address) = listener.local_addr() {
         info!(%address, "serving /livez, /readyz and /metrics");
     }
-    let served = CancellationToken::new();
-    let guard = served.clone().drop_guard();
-    let server = tokio::spawn(http::serve(listener, readiness.clone(), Arc::new(registry), served));
+    let http_stop = CancellationToken::new();
+    let guard = http_stop.clone().drop_guard();
+    let server = tokio::spawn(http::serve(listener, readiness.clone(), Arc::new(registry), http_stop));
     let ended = lead(Arc::new(settings), clients, metrics, readiness, leading, stop).await;
     drop(guard);
-    if let Ok(Err(error)) = server.await {
+    // A scraper that keeps its connection open must not keep a process alive that has lost its Lease.
+    if let Ok(Ok(Err(error))) = tokio::time::timeout(HTTP_END, server).await {
         warn!(%error, "the HTTP server ended");
     }
     ended
@@ -156,6 +160,7 @@ async fn work(
     rooms.spawn(jobs::run(job_changes, ctx.clone(), stop.clone()));
     rooms.spawn(storage::run(feeds.storages, ctx.clone(), stop.clone()));
     rooms.spawn(authority::watch(ctx.clone(), stop.clone()));
+    rooms.spawn(gauges::run(ctx.clone(), stop.clone()));
     rooms.spawn(server::run(feeds.servers, ctx.clone(), stop.clone()));
     rooms.spawn(backup::run(feeds.schedules, ctx.clone(), stop.clone()));
     rooms.spawn(restore::run(feeds.requests, ctx.clone(), stop.clone()));

@@ -40,10 +40,16 @@ pub enum OpenError {
     },
     /// The API server did not give the Secret.
     #[error(transparent)]
-    Secret(#[from] VerbError),
+    Secret(Box<VerbError>),
     /// The store's settings make no client.
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Store(Box<StoreError>),
+}
+
+impl From<StoreError> for OpenError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(Box::new(error))
+    }
 }
 
 impl OpenError {
@@ -182,10 +188,9 @@ impl Stores {
         name: &str,
     ) -> Result<((String, Option<String>), Values), OpenError> {
         let api: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
-        let read = api
-            .get_opt(name)
-            .await
-            .map_err(|source| VerbError::new::<Secret>("read", Some(namespace), name, source))?;
+        let read = api.get_opt(name).await.map_err(|source| {
+            OpenError::Secret(Box::new(VerbError::new::<Secret>("read", Some(namespace), name, source)))
+        })?;
         let secret = read.ok_or_else(|| OpenError::SecretMissing {
             field,
             name: name.to_owned(),

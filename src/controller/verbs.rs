@@ -1,5 +1,5 @@
 //! The verbs by which reconciles change the cluster. Each is safe to repeat after a lost answer: fixed names,
-//! AlreadyExists compares the owner, guarded writes carry a resourceVersion.
+//! `AlreadyExists` compares the owner, guarded writes carry a resourceVersion.
 
 use super::clients::Unsent;
 use k8s_openapi::api::batch::v1::Job;

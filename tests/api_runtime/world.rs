@@ -102,6 +102,7 @@ impl World {
     pub fn install_chart_rights(&self) {
         let rendered = Command::new(needed("SENNIGHT_TEST_HELM"))
             .args(["template", &self.namespace, "charts/sennight", "--namespace", &self.namespace])
+            .args(["--kube-version", "1.36.0"])
             .args(["--set", &format!("watchNamespaces={{{}}}", self.namespace), "--show-only", "templates/rbac.yaml"])
             .current_dir(env!("CARGO_MANIFEST_DIR"))
             .output()
@@ -136,9 +137,10 @@ impl World {
     /// Makes a binding only warn, as an attacker with the right to do so would.
     pub async fn weaken_binding(&self) {
         let binding = &admission::validating()[1];
-        let weak = Patch::Merge(json!({"spec": {"validationActions": ["Warn"]}}));
+        let mut weak = binding.object();
+        weak["spec"]["validationActions"] = json!(["Warn"]);
         let api = self.guards(binding.kind, binding.plural);
-        api.patch(binding.name, &PatchParams::default(), &weak).await.unwrap();
+        api.patch(binding.name, &PatchParams::apply("test").force(), &Patch::Apply(weak)).await.unwrap();
     }
 
     fn guards(&self, kind: &str, plural: &str) -> Api<DynamicObject> {

@@ -29,7 +29,13 @@ pub enum Unusable {
     Open(#[from] OpenError),
     /// The bucket refused the probe.
     #[error(transparent)]
-    Probe(#[from] StoreError),
+    Probe(Box<StoreError>),
+}
+
+impl From<StoreError> for Unusable {
+    fn from(error: StoreError) -> Self {
+        Self::Probe(Box::new(error))
+    }
 }
 
 impl Unusable {

@@ -29,13 +29,19 @@ pub use validate::{Overlap, overlap};
 pub enum StorageError {
     /// The bucket cannot be used.
     #[error(transparent)]
-    Unusable(#[from] Unusable),
+    Unusable(Box<Unusable>),
     /// Its rules could not be brought into force.
     #[error(transparent)]
     Lifecycle(Box<LifecycleError>),
     /// The API server.
     #[error(transparent)]
-    Verb(#[from] VerbError),
+    Verb(Box<VerbError>),
+}
+
+impl From<VerbError> for StorageError {
+    fn from(error: VerbError) -> Self {
+        Self::Verb(Box::new(error))
+    }
 }
 
 impl Failure for StorageError {

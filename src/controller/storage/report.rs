@@ -52,7 +52,7 @@ pub fn fleet(schedules: &[Arc<BackupSchedule>]) -> Fleet {
     }
 }
 
-/// The condition AuthorityIntact.
+/// The condition `AuthorityIntact`.
 pub fn authority(intact: &Result<(), AuthorityFault>) -> Condition {
     match intact {
         Ok(()) => Condition::new(
@@ -137,7 +137,7 @@ fn enforced(storage: &BackupStorage, enforcement: &Enforcement) -> (ConditionSta
 
 /// Whether this look is worth another try soon.
 pub fn failure(found: Findings) -> Result<(), super::StorageError> {
-    found.capabilities?;
+    found.capabilities.map_err(|unusable| super::StorageError::Unusable(Box::new(unusable)))?;
     found.rules.transpose().map_err(|error: LifecycleError| super::StorageError::Lifecycle(Box::new(error)))?;
     Ok(())
 }

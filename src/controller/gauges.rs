@@ -1,0 +1,115 @@
+//! The gauges of fleet and queues, counted from the caches now and then: no reconcile keeps a number that a crash could
+//! leave wrong.
+
+use super::context::Context;
+use super::jobs::Lane;
+use crate::api::conditions::{ScheduleCondition, find};
+use crate::api::restore_status::WaitingOn;
+use crate::api::{BackupSchedule, ConditionStatus, RestoreRequest};
+use crate::telemetry::{FreshLabel, Metrics};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// Pause between two counts; a scrape is rarely more frequent.
+const PERIOD: Duration = Duration::from_secs(15);
+
+/// Counts until `stop`.
+pub async fn run(ctx: Arc<Context>, stop: CancellationToken) {
+    loop {
+        fleet(&ctx.caches.schedules.state(), &ctx.metrics);
+        queue(&ctx.caches.requests.state(), &ctx.metrics);
+        ctx.metrics.dumps_running.set(ctx.jobs.running(Lane::Dump, "", "").0);
+        ctx.metrics.restores_running.set(ctx.jobs.running(Lane::Restore, "", "").0);
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(PERIOD) => {}
+        }
+    }
+}
+
+fn fleet(schedules: &[Arc<BackupSchedule>], metrics: &Metrics) {
+    for (label, status) in
+        [("True", ConditionStatus::True), ("False", ConditionStatus::False), ("Unknown", ConditionStatus::Unknown)]
+    {
+        let some = schedules.iter().filter(|schedule| fresh(schedule) == status).count();
+        metrics.schedules.get_or_create_owned(&FreshLabel { fresh: label }).set(count(some));
+    }
+    metrics.dumps_waiting.set(count(schedules.iter().filter(|schedule| waits(schedule)).count()));
+    let points = schedules.iter().filter_map(|schedule| schedule.status.as_ref()).flat_map(|s| &s.recovery_points);
+    metrics.stored_bytes.set(points.map(|point| point.bytes).sum());
+}
+
+fn queue(requests: &[Arc<RestoreRequest>], metrics: &Metrics) {
+    let queued = |request: &&Arc<RestoreRequest>| {
+        request.status.as_ref().is_some_and(|status| status.waiting_on == Some(WaitingOn::Queue))
+    };
+    metrics.restores_waiting.set(count(requests.iter().filter(queued).count()));
+}
+
+/// A schedule that nobody has looked at yet is Unknown.
+fn fresh(schedule: &BackupSchedule) -> ConditionStatus {
+    let conditions = schedule.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+    find(conditions, ScheduleCondition::Fresh).map_or(ConditionStatus::Unknown, |condition| condition.status)
+}
+
+/// Due, and held back by a budget.
+fn waits(schedule: &BackupSchedule) -> bool {
+    let conditions = schedule.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+    find(conditions, ScheduleCondition::Ready).is_some_and(|condition| condition.reason == "BudgetReached")
+}
+
+fn count(number: usize) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use prometheus_client::encoding::text::encode;
+    use serde_json::json;
+
+    #[test]
+    fn the_fleet_is_counted_by_what_conditions_say() {
+        let schedule = |fresh: &str, ready: &str, bytes: i64| -> Arc<BackupSchedule> {
+            let point = json!({
+                "id": "a", "day": "2026-11-22", "snapshotTime": "2026-11-22T00:00:00Z", "bytes": bytes, "rows": 1,
+                "manifestSha256": "x"
+            });
+            let object = json!({
+                "apiVersion": "sennight.dev/v1alpha1", "kind": "BackupSchedule",
+                "metadata": {"name": "s", "namespace": "n"},
+                "spec": {
+                    "tenant": {"id": "t", "owner": "1", "plan": {"name": "free"}},
+                    "database": {"serverRef": {"name": "s"}, "name": "d"}, "storageRef": {"name": "b"}
+                },
+                "status": {
+                    "recoveryPoints": [point],
+                    "conditions": [
+                        {"type": "Fresh", "status": fresh, "reason": "R"},
+                        {"type": "Ready", "status": "True", "reason": ready}
+                    ]
+                }
+            });
+            Arc::new(serde_json::from_value(object).unwrap())
+        };
+        let (metrics, registry) = Metrics::new();
+        let all = [
+            schedule("True", "Scheduled", 5),
+            schedule("True", "BudgetReached", 7),
+            schedule("False", "BudgetReached", 1),
+        ];
+        fleet(&all, &metrics);
+        let mut text = String::new();
+        encode(&mut text, &registry).unwrap();
+        for line in [
+            "sennight_schedules{fresh=\"True\"} 2",
+            "sennight_schedules{fresh=\"False\"} 1",
+            "sennight_schedules{fresh=\"Unknown\"} 0",
+            "sennight_dumps_waiting 2",
+            "sennight_stored_bytes 13",
+        ] {
+            assert!(text.contains(line), "{line}\n{text}");
+        }
+    }
+}
