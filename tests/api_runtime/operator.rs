@@ -15,8 +15,13 @@ pub struct Operator {
 impl Operator {
     /// Starts one that serves `namespace` only and elects its leader there.
     pub fn start(namespace: &str, identity: &str, extra: &[&str]) -> Self {
+        Self::start_as(Command::new(env!("CARGO_BIN_EXE_sennight")), namespace, identity, extra)
+    }
+
+    /// [`Operator::start`] with a command that has, say, another account's KUBECONFIG in its environment.
+    pub fn start_as(mut command: Command, namespace: &str, identity: &str, extra: &[&str]) -> Self {
         let log = tempfile::NamedTempFile::new().unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_sennight"))
+        let child = command
             .args(["operator", "--worker-image=none", "--metrics-addr=127.0.0.1:0"])
             .arg(format!("--namespace={namespace}"))
             .arg(format!("--watch-namespaces={namespace}"))
