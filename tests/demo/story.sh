@@ -81,7 +81,7 @@ structure() {
   in_postgres pg_dump --schema-only --dbname "$1" </dev/null | grep -v '^\\\(un\)\?restrict'
   sql postgres <<SQL
 SELECT pg_get_userbyid(datdba), datacl, datconnlimit, shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = '$1';
-SELECT setrole::regrole, setconfig FROM pg_db_role_setting s JOIN pg_database d ON d.oid = setdatabase WHERE datname = '$1' ORDER BY 1;
+SELECT setrole::regrole, (SELECT array_agg(c ORDER BY c) FROM unnest(setconfig) c) FROM pg_db_role_setting s JOIN pg_database d ON d.oid = setdatabase WHERE datname = '$1' ORDER BY 1;
 SQL
 }
 
@@ -329,6 +329,6 @@ if [ -x "$plugin" ]; then
   show "kubectl sennight explain hd-2"
   "$plugin" --namespace "$ns" explain hd-2 || fail "kubectl sennight explain failed"
 fi
-note "set Paid as helpdesk" "refused by admission, twice"
+note "set Paid as helpdesk" "refused by admission"
 say "The story in a table"
 for row in "${rows[@]}"; do printf '  %-22s %s\n' "${row%%|*}" "${row#*|}"; done
