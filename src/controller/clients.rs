@@ -101,7 +101,7 @@ mod tests {
                             let text = format!("HTTP/1.1 {answer}\r\n{head}Content-Length: 2\r\n\r\nno");
                             let _ = stream.write_all(text.as_bytes()).await;
                         }
-                        None => tokio::time::sleep(Duration::from_secs(3600)).await,
+                        None => tokio::time::sleep(Duration::from_hours(1)).await,
                     }
                 });
             }

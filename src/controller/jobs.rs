@@ -3,11 +3,13 @@
 
 use super::context::Context;
 use super::scopes::cached;
+use super::verbs::{VerbError, get_opt};
 use super::worker_job::mark;
 use crate::settings::Watch;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use k8s_openapi::api::batch::v1::Job;
+use kube::api::Api;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::watcher;
 use kube::{Client, ResourceExt};
@@ -18,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 /// How long a reservation counts without its Job in the cache: longer than any watch lags.
-const RESERVED: Duration = Duration::from_secs(60);
+const RESERVED: Duration = Duration::from_mins(1);
 
 /// How a Job stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,6 +109,15 @@ impl Jobs {
     /// A Job by name.
     pub fn get(&self, namespace: &str, name: &str) -> Option<Arc<Job>> {
         self.cache.get(&ObjectRef::new(name).within(namespace))
+    }
+
+    /// A Job by name, read afresh if the cache does not have it: the cache may lag behind a creation.
+    pub async fn find(&self, client: &Client, namespace: &str, name: &str) -> Result<Option<Arc<Job>>, VerbError> {
+        if let Some(job) = self.get(namespace, name) {
+            return Ok(Some(job));
+        }
+        let api: Api<Job> = Api::namespaced(client.clone(), namespace);
+        Ok(get_opt(&api, name).await?.map(Arc::new))
     }
 
     /// Running Jobs of a lane: in total and on one server.

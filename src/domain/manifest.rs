@@ -290,7 +290,7 @@ impl Manifest {
                 let object = self.objects.iter().find(|o| o.name == frame.object);
                 let end = frame.offset.checked_add(frame.length);
                 let inside = frame.offset >= 0 && frame.length > 0 && frame.rows >= 0 && frame.raw_length >= 0;
-                if !inside || !object.is_some_and(|o| end.is_some_and(|end| end <= o.length)) {
+                if !inside || object.is_none_or(|o| end.is_none_or(|end| end > o.length)) {
                     return wrong(format!("a frame of {}.{} lies outside {}", table.schema, table.name, frame.object));
                 }
                 sum.raw_bytes += frame.raw_length;

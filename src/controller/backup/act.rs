@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Time that a pod gets beyond its task's own deadline, to start and to clean up.
-const POD_OVERHEAD: Duration = Duration::from_secs(300);
+const POD_OVERHEAD: Duration = Duration::from_mins(5);
 /// Longest wait for a table lock.
 const LOCK_TIMEOUT_SECONDS: i32 = 30;
 

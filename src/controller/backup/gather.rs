@@ -5,11 +5,8 @@ use super::settle::Ending;
 use crate::api::{BackupSchedule, BackupStorage, DatabaseServer};
 use crate::controller::context::Context;
 use crate::controller::jobs::{self, JobState, Lane};
-use crate::controller::verbs::get_opt;
 use crate::store::Entry;
-use k8s_openapi::api::batch::v1::Job;
 use kube::ResourceExt;
-use kube::api::Api;
 use kube::runtime::reflector::ObjectRef;
 use std::sync::Arc;
 
@@ -67,14 +64,7 @@ async fn ending(
         return Ok(None);
     };
     let namespace = object.namespace().unwrap_or_default();
-    let job = match ctx.jobs.get(&namespace, &run.job) {
-        Some(job) => Some(job),
-        // The cache may lag behind the creation: only a fresh read says that it is gone.
-        None => {
-            let api: Api<Job> = Api::namespaced(ctx.clients.write.clone(), &namespace);
-            get_opt(&api, &run.job).await?.map(Arc::new)
-        }
-    };
+    let job = ctx.jobs.find(&ctx.clients.write, &namespace, &run.job).await?;
     if job.as_deref().is_some_and(|job| jobs::state(job) == JobState::Running) {
         return Ok(Some(Ending::Running));
     }

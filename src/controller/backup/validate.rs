@@ -115,7 +115,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn schedule(name: &str, second: u32, change: serde_json::Value) -> BackupSchedule {
+    fn schedule(name: &str, second: u32, change: &serde_json::Value) -> BackupSchedule {
         let mut object = json!({
             "apiVersion": "sennight.dev/v1alpha1", "kind": "BackupSchedule",
             "metadata": {"name": name, "namespace": "n", "uid": name, "creationTimestamp": format!("2026-11-22T00:00:{second:02}Z")},
@@ -145,30 +145,30 @@ mod tests {
 
     #[test]
     fn a_complete_schedule_is_valid() {
-        assert_eq!(reason(&schedule("a", 0, json!({})), &[]), None);
+        assert_eq!(reason(&schedule("a", 0, &json!({})), &[]), None);
     }
 
     #[test]
     fn what_is_missing_or_wrong_is_named() {
-        let good = schedule("a", 0, json!({}));
+        let good = schedule("a", 0, &json!({}));
         assert_eq!(validate(&good, None, Some(server("PostgreSQL")), &[]).unwrap_err().reason(), "StorageMissing");
         assert_eq!(validate(&good, Some(storage()), None, &[]).unwrap_err().reason(), "ServerMissing");
         assert_eq!(
             validate(&good, Some(storage()), Some(server("MySQL")), &[]).unwrap_err().reason(),
             "EngineNotSupported"
         );
-        assert_eq!(reason(&schedule("a", 0, json!({"timeZone": "Mars"})), &[]), Some("UnknownTimeZone"));
-        assert_eq!(reason(&schedule("a", 0, json!({"schedule": "* * * * *"})), &[]), Some("FiresTwiceADay"));
+        assert_eq!(reason(&schedule("a", 0, &json!({"timeZone": "Mars"})), &[]), Some("UnknownTimeZone"));
+        assert_eq!(reason(&schedule("a", 0, &json!({"schedule": "* * * * *"})), &[]), Some("FiresTwiceADay"));
     }
 
     #[test]
     fn the_older_of_two_schedules_keeps_the_tenant_and_the_database() {
-        let first = Arc::new(schedule("a", 0, json!({})));
+        let first = Arc::new(schedule("a", 0, &json!({})));
         let tenant = json!({"tenant": {"id": "a", "owner": "1", "plan": {"name": "free"}}});
         let database = json!({"database": {"serverRef": {"name": "pg"}, "name": "a"}});
         for change in [tenant, database] {
-            let second = schedule("b", 1, change);
-            assert_eq!(reason(&second, &[first.clone()]), Some("Duplicate"));
+            let second = schedule("b", 1, &change);
+            assert_eq!(reason(&second, std::slice::from_ref(&first)), Some("Duplicate"));
             assert_eq!(reason(&first, &[Arc::new(second)]), None, "the first is not disturbed");
         }
     }

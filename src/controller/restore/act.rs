@@ -146,11 +146,12 @@ pub async fn start(
 ) -> Result<bool, RestoreError> {
     let claimed = status.claim.is_some();
     // A preflight reads only; what is claimed was unlocked when it was claimed and cannot be revoked since.
-    if step != RestoreStep::Preflight && !claimed {
-        if let Err(why) = unlocked(object, &assessed.facts.keys, ctx).await? {
-            tracing::info!(%step, why, "a lock closed just before the Job's creation");
-            return Ok(false);
-        }
+    if step != RestoreStep::Preflight
+        && !claimed
+        && let Err(why) = unlocked(object, &assessed.facts.keys, ctx).await?
+    {
+        tracing::info!(%step, why, "a lock closed just before the Job's creation");
+        return Ok(false);
     }
     let copy = copy_ref(object)?.ok_or(RestoreError::NothingToHold)?;
     let worker = super::work::worker(object, status, step, attempt, copy, seen, ctx)?;

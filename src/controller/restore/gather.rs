@@ -10,8 +10,8 @@ use crate::controller::targets;
 use crate::controller::verbs::get_opt;
 use crate::domain::gate::Candidate;
 use crate::domain::job::{CopyRef, Progress};
+use crate::domain::names::NameError;
 use crate::store::{CatalogueError, Entry, OpenCopy};
-use k8s_openapi::api::batch::v1::Job;
 use kube::ResourceExt;
 use kube::api::Api;
 use kube::runtime::reflector::ObjectRef;
@@ -25,7 +25,7 @@ pub struct Seen {
     pub storage: Option<Arc<BackupStorage>>,
     /// Its DatabaseServer.
     pub server: Option<Arc<DatabaseServer>>,
-    /// For a CrmExport: the profile.
+    /// For an export: the profile.
     pub profile: Option<ExportProfile>,
     /// An earlier request of the same schedule that has not ended.
     pub rival: Option<String>,
@@ -121,7 +121,7 @@ async fn pinned(
 }
 
 /// The copy that status names.
-pub fn copy_ref(object: &RestoreRequest) -> Result<Option<CopyRef>, RestoreError> {
+pub fn copy_ref(object: &RestoreRequest) -> Result<Option<CopyRef>, NameError> {
     let Some(point) = object.status.as_ref().and_then(|s| s.recovery_point.as_ref()) else { return Ok(None) };
     let copy = CopyRef {
         prefix: point.prefix.clone(),
@@ -173,13 +173,7 @@ async fn ending(
     ctx: &Context,
 ) -> Result<Ending, RestoreError> {
     let namespace = object.namespace().unwrap_or_default();
-    let job = match ctx.jobs.get(&namespace, &record.name) {
-        Some(job) => Some(job),
-        None => {
-            let api: Api<Job> = Api::namespaced(ctx.clients.write.clone(), &namespace);
-            get_opt(&api, &record.name).await?.map(Arc::new)
-        }
-    };
+    let job = ctx.jobs.find(&ctx.clients.write, &namespace, &record.name).await?;
     if job.as_deref().is_some_and(|job| jobs::state(job) == JobState::Running) {
         return Ok(Ending::Running);
     }

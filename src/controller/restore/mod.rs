@@ -32,8 +32,9 @@ use kube::runtime::reflector::ObjectRef;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use validate::Assessed;
+use work::NoWork;
 
-/// The profile of a CrmExport when nobody names one.
+/// The profile of an export when nobody names one.
 pub const DEFAULT_PROFILE: &str = "bitrix24-crm";
 
 /// Why a RestoreRequest's reconcile failed. None of these is a refusal: those are conditions.
@@ -60,18 +61,12 @@ pub enum RestoreError {
     /// A task that makes no argv.
     #[error(transparent)]
     Work(#[from] WorkError),
-    /// A profile that makes no JSON.
-    #[error("the ExportProfile cannot be passed on: {0}")]
-    Profile(#[source] serde_json::Error),
+    /// A step that makes no Job.
+    #[error(transparent)]
+    NoWork(#[from] NoWork),
     /// The copy has not been read in this round.
     #[error("the pinned copy has not been read yet")]
     NothingToHold,
-    /// A schedule, server, storage or profile went away in between.
-    #[error("an object that the request rests on is gone: its schedule, server, storage, profile or credentials")]
-    ReferenceGone,
-    /// The cut-over without its preparation.
-    #[error("status.prepared does not name the prepared database")]
-    NotPrepared,
     /// Somebody else's Job has our name.
     #[error("Job {namespace}/{name} exists and does not belong to this RestoreRequest: delete it")]
     JobNameTaken {
@@ -91,10 +86,9 @@ impl Failure for RestoreError {
             Self::Catalogue(error) => error.reason(),
             Self::Hold(error) => error.reason(),
             Self::Name(_) => "NameRefused",
-            Self::Work(_) | Self::Profile(_) => "TaskNotWritable",
+            Self::Work(_) => "TaskNotWritable",
+            Self::NoWork(error) => error.reason(),
             Self::NothingToHold => "CopyNotRead",
-            Self::ReferenceGone => "ReferenceGone",
-            Self::NotPrepared => "NotPrepared",
             Self::JobNameTaken { .. } => "JobNameTaken",
         }
     }

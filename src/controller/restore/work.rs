@@ -1,11 +1,10 @@
 //! A restore step as a worker's Job.
 
-use super::RestoreError;
 use super::gather::Seen;
-use crate::api::{RestoreRequest, RestoreRequestStatus};
+use crate::api::{BackupSchedule, BackupStorage, DatabaseServer, RestoreRequest, RestoreRequestStatus};
 use crate::controller::context::Context;
 use crate::controller::targets;
-use crate::controller::worker_job::{WorkerJob, mark};
+use crate::controller::worker_job::{Mount, WorkerJob, mark};
 use crate::domain::job::{CopyRef, CutoverTask, ExportTask, RestoreTask, Work};
 use crate::domain::names::{RestoreStep, kept_database, restore_job};
 use kube::{Resource, ResourceExt};
@@ -14,6 +13,27 @@ use std::time::Duration;
 
 /// Longest cut-over: the swap takes a fraction of a second, and a late one must not happen.
 const CUTOVER_SECONDS: i64 = 300;
+
+/// Why a step makes no Job.
+#[derive(Debug, thiserror::Error, strum::IntoStaticStr)]
+pub enum NoWork {
+    /// A schedule, server, storage or profile went away in between.
+    #[error("an object that the request rests on is gone: its schedule, server, storage, profile or credentials")]
+    ReferenceGone,
+    /// The cut-over without its preparation.
+    #[error("status.prepared does not name the prepared database")]
+    NotPrepared,
+    /// A profile that makes no JSON.
+    #[error("the ExportProfile cannot be passed on: {0}")]
+    ProfileNotWritable(#[from] serde_json::Error),
+}
+
+impl NoWork {
+    /// CamelCase reason.
+    pub fn reason(&self) -> &'static str {
+        self.into()
+    }
+}
 
 /// The Job of a step.
 pub fn worker(
@@ -24,78 +44,118 @@ pub fn worker(
     copy: CopyRef,
     seen: &Seen,
     ctx: &Context,
-) -> Result<WorkerJob, RestoreError> {
-    let (Some(schedule), Some(server), Some(storage)) = (&seen.schedule, &seen.server, &seen.storage) else {
-        return Err(RestoreError::ReferenceGone);
-    };
-    let (uid, name) = (object.uid().unwrap_or_default(), object.name_any());
-    let namespace = object.namespace().unwrap_or_default();
-    let identity = targets::identity(schedule, server);
-    let (target, mut mounts) = targets::storage(storage);
-    let live = &schedule.spec.database.name;
-    let work = if step == RestoreStep::Export {
-        // No database, no credentials of one: an export reads the bucket only.
-        let profile = seen.profile.as_ref().ok_or(RestoreError::ReferenceGone)?;
-        let profile = serde_json::to_value(&profile.spec).map_err(RestoreError::Profile)?;
-        Work::Export(ExportTask {
-            name: name.clone(),
-            request_uid: uid.clone(),
-            request: name.clone(),
-            identity,
-            copy,
-            profile,
-        })
-    } else {
-        let secret = server.spec.restore_credentials_secret_ref.as_ref().ok_or(RestoreError::ReferenceGone)?;
-        let (database, database_mounts) = targets::database(server, live, &secret.name);
-        mounts.extend(database_mounts);
-        if step == RestoreStep::Cutover {
-            let prepared = status.prepared.as_ref().ok_or(RestoreError::NotPrepared)?;
-            let oid = |n: i64| u32::try_from(n).map_err(|_| RestoreError::NotPrepared);
-            Work::Cutover(CutoverTask {
-                name: name.clone(),
-                request_uid: uid.clone(),
-                namespace: namespace.clone(),
-                new_database: prepared.database.clone(),
-                kept_database: kept_database(live, &uid),
-                live_oid: oid(prepared.live_oid)?,
-                new_oid: oid(prepared.new_oid)?,
-                database,
-            })
-        } else {
-            let task = RestoreTask {
-                name: name.clone(),
-                request_uid: uid.clone(),
-                identity,
-                copy,
-                database,
-                parallelism: 2,
-                headroom_bytes: server.spec.restore_headroom_bytes,
-            };
-            if step == RestoreStep::Preflight { Work::Preflight(task) } else { Work::Prepare(task) }
+) -> Result<WorkerJob, NoWork> {
+    let world = seen.schedule.as_deref().zip(seen.server.as_deref()).zip(seen.storage.as_deref());
+    let ((schedule, server), storage) = world.ok_or(NoWork::ReferenceGone)?;
+    let uid = object.uid().unwrap_or_default();
+    let (work, database_mounts) = match step {
+        RestoreStep::Export => (export(object, schedule, server, copy, seen)?, Vec::new()),
+        RestoreStep::Cutover => cutover(object, status, schedule, server)?,
+        RestoreStep::Preflight => {
+            let (task, mounts) = restore(object, schedule, server, copy)?;
+            (Work::Preflight(task), mounts)
+        }
+        RestoreStep::Prepare => {
+            let (task, mounts) = restore(object, schedule, server, copy)?;
+            (Work::Prepare(task), mounts)
         }
     };
+    let (target, mut mounts) = targets::storage(storage);
+    mounts.extend(database_mounts);
+    Ok(WorkerJob {
+        name: restore_job(&uid, step, attempt),
+        namespace: object.namespace().unwrap_or_default(),
+        owner: object.controller_owner_ref(&()).unwrap_or_default(),
+        labels: labels(&uid, step, server),
+        annotations: BTreeMap::from([(mark::REQUEST_NAME.to_owned(), object.name_any())]),
+        work,
+        storage: target,
+        mounts,
+        service_account: service_account(storage),
+        deadline_seconds: deadline(step, ctx.settings.timing.restore_deadline),
+    })
+}
+
+fn service_account(storage: &BackupStorage) -> Option<String> {
+    storage.spec.worker_service_account_name.clone()
+}
+
+/// Only what fills or swaps databases takes a place in the server's restore lane.
+fn labels(uid: &str, step: RestoreStep, server: &DatabaseServer) -> BTreeMap<String, String> {
     let label = |k: &str, v: &str| (k.to_owned(), v.to_owned());
     let mut labels = BTreeMap::from([
         label(mark::SERVER, &server.name_any()),
-        label(mark::REQUEST, &uid),
+        label(mark::REQUEST, uid),
         label(mark::STEP, &step.to_string()),
     ]);
     if matches!(step, RestoreStep::Prepare | RestoreStep::Cutover) {
         labels.extend([label(mark::LANE, mark::RESTORE)]);
     }
-    Ok(WorkerJob {
-        name: restore_job(&uid, step, attempt),
-        namespace,
-        owner: object.controller_owner_ref(&()).unwrap_or_default(),
-        labels,
-        annotations: BTreeMap::from([label(mark::REQUEST_NAME, &name)]),
-        work,
-        storage: target,
-        mounts,
-        service_account: storage.spec.worker_service_account_name.clone(),
-        deadline_seconds: deadline(step, ctx.settings.timing.restore_deadline),
-    })
+    labels
+}
+
+/// No database, no credentials of one: an export reads the bucket only.
+fn export(
+    object: &RestoreRequest,
+    schedule: &BackupSchedule,
+    server: &DatabaseServer,
+    copy: CopyRef,
+    seen: &Seen,
+) -> Result<Work, NoWork> {
+    let profile = seen.profile.as_ref().ok_or(NoWork::ReferenceGone)?;
+    Ok(Work::Export(ExportTask {
+        name: object.name_any(),
+        request_uid: object.uid().unwrap_or_default(),
+        request: object.name_any(),
+        identity: targets::identity(schedule, server),
+        copy,
+        profile: serde_json::to_value(&profile.spec)?,
+    }))
+}
+
+fn restore(
+    object: &RestoreRequest,
+    schedule: &BackupSchedule,
+    server: &DatabaseServer,
+    copy: CopyRef,
+) -> Result<(RestoreTask, Vec<Mount>), NoWork> {
+    let secret = server.spec.restore_credentials_secret_ref.as_ref().ok_or(NoWork::ReferenceGone)?;
+    let (database, mounts) = targets::database(server, &schedule.spec.database.name, &secret.name);
+    let task = RestoreTask {
+        name: object.name_any(),
+        request_uid: object.uid().unwrap_or_default(),
+        identity: targets::identity(schedule, server),
+        copy,
+        database,
+        parallelism: 2,
+        headroom_bytes: server.spec.restore_headroom_bytes,
+    };
+    Ok((task, mounts))
+}
+
+fn cutover(
+    object: &RestoreRequest,
+    status: &RestoreRequestStatus,
+    schedule: &BackupSchedule,
+    server: &DatabaseServer,
+) -> Result<(Work, Vec<Mount>), NoWork> {
+    let secret = server.spec.restore_credentials_secret_ref.as_ref().ok_or(NoWork::ReferenceGone)?;
+    let live = &schedule.spec.database.name;
+    let (database, mounts) = targets::database(server, live, &secret.name);
+    let prepared = status.prepared.as_ref().ok_or(NoWork::NotPrepared)?;
+    let oid = |n: i64| u32::try_from(n).map_err(|_| NoWork::NotPrepared);
+    let uid = object.uid().unwrap_or_default();
+    let task = CutoverTask {
+        name: object.name_any(),
+        namespace: object.namespace().unwrap_or_default(),
+        new_database: prepared.database.clone(),
+        kept_database: kept_database(live, &uid),
+        live_oid: oid(prepared.live_oid)?,
+        new_oid: oid(prepared.new_oid)?,
+        request_uid: uid,
+        database,
+    };
+    Ok((Work::Cutover(task), mounts))
 }
 
 fn deadline(step: RestoreStep, longest: Duration) -> i64 {

@@ -225,7 +225,7 @@ async fn first_error<A, B>(
 ) -> Result<(A, B), DumpError> {
     match tokio::join!(a, b) {
         (Ok(a), Ok(b)) => Ok((a, b)),
-        (Err(DumpError::Stopped), Err(error)) | (Err(error), _) | (Ok(_), Err(error)) => Err(error),
+        (Err(DumpError::Stopped) | Ok(_), Err(error)) | (Err(error), _) => Err(error),
     }
 }
 
