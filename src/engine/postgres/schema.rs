@@ -36,7 +36,46 @@ fn pattern(table: &TableInfo) -> String {
     table.qualified()
 }
 
+/// A failure of `pg_dump` under the reason that the same failure has elsewhere. Its exit status has decided already that
+/// it failed; its words only say who must do something.
+pub fn sorted(error: EngineError) -> EngineError {
+    match error {
+        EngineError::ToolFailed { tool, stderr: why, .. } if why.contains("lock timeout") => {
+            EngineError::LockTimeout { doing: format!("{tool} was running"), why }
+        }
+        EngineError::ToolFailed { tool, stderr: why, .. } if why.contains("permission denied") => {
+            EngineError::PermissionDenied { doing: format!("run {tool}"), why }
+        }
+        other => other,
+    }
+}
+
 /// The warnings among a tool's words, bounded.
 pub fn warnings(stderr: &str) -> Vec<String> {
     stderr.lines().filter(|line| line.contains("warning:")).take(20).map(ToOwned::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_of_pg_dump_has_the_reason_that_it_has_elsewhere() {
+        let failed = |stderr: &str| {
+            let (tool, status) = ("pg_dump".to_owned(), "exit status: 1".to_owned());
+            sorted(EngineError::ToolFailed { tool, status, stderr: stderr.to_owned() }).reason()
+        };
+        assert_eq!(
+            failed("pg_dump: error: query failed: ERROR:  canceling statement due to lock timeout"),
+            "LockTimeout"
+        );
+        assert_eq!(failed("pg_dump: error: query failed: ERROR:  permission denied for table t"), "PermissionDenied");
+        assert_eq!(failed("pg_dump: error: out of memory"), "ToolFailed");
+    }
+
+    #[test]
+    fn only_warnings_are_kept_of_a_tools_words() {
+        let words = "pg_dump: warning: circular foreign keys\npg_dump: detail: x\n";
+        assert_eq!(warnings(words), ["pg_dump: warning: circular foreign keys"]);
+    }
 }

@@ -6,7 +6,7 @@ use super::rows::Shared;
 use crate::domain::job::DumpTask;
 use crate::domain::manifest::SchemaArchive;
 use crate::engine::postgres::EngineError;
-use crate::engine::postgres::schema::{start, warnings};
+use crate::engine::postgres::schema::{sorted, start, warnings};
 use crate::engine::postgres::tools::{Access, Running, Tools};
 use crate::store::Upload;
 use bytes::BytesMut;
@@ -84,7 +84,7 @@ async fn stream(mut running: Running, upload: &mut Upload) -> Result<(String, St
         hash.update(&chunk);
         upload.write(chunk.freeze()).await?;
     }
-    let stderr = running.wait().await?;
+    let stderr = running.wait().await.map_err(sorted)?;
     if head != MAGIC {
         let why = "pg_dump ended well and wrote no archive".to_owned();
         return Err(EngineError::Incomplete { what: OBJECT.to_owned(), why }.into());
