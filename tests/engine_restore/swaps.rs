@@ -156,8 +156,9 @@ async fn i2_a_claim_that_another_pod_holds_is_never_acted_on() {
 async fn i3_a_killed_worker_in_the_open_swap_leaves_the_old_database() {
     let world = World::new("killed").await;
     let task = prepared(&world).await;
-    // The restore role may not end a superuser's session: the rename waits for it, and the transaction stands open.
-    let blocker = world.session("super", &world.database).await;
+    // A prepared transaction has no session that could be ended: the rename waits for it, and the swap stands open.
+    let prepare = "BEGIN; CREATE TABLE public.x (); PREPARE TRANSACTION";
+    world.sql(&world.database, &format!("{prepare} '{}'", world.name)).await;
     let argv = Work::Cutover(task.clone()).to_argv(world.store.target()).unwrap();
     let mut worker = Command::new(env!("CARGO_BIN_EXE_sennight"))
         .args(argv)
@@ -177,10 +178,10 @@ async fn i3_a_killed_worker_in_the_open_swap_leaves_the_old_database() {
     }
     worker.kill().unwrap();
     worker.wait().unwrap();
-    drop(blocker);
     wait_until_gone(&world, &application).await;
     assert_eq!(stands(&world, &task).await, Standing::Before);
     assert_eq!(serves(&world).await, "live/live");
+    world.sql(&world.database, &format!("ROLLBACK PREPARED '{}'", world.name)).await;
     // The same pod's next start has the claim already, and may end what it began: it took no effect before.
     let context = sennight::worker::WorkerContext { job_uid: "job".into(), ..world.context("x", "pod") };
     sennight::worker::cutover::run(&task, &context).await.unwrap();
@@ -191,12 +192,14 @@ async fn i3_a_killed_worker_in_the_open_swap_leaves_the_old_database() {
 async fn i3_sessions_that_nobody_may_end_keep_the_old_database_and_are_named() {
     let world = World::new("stay").await;
     let task = prepared(&world).await;
-    let blocker = world.session("super", &world.database).await;
+    let (blocker, tenant) =
+        (world.session("super", &world.database).await, world.session("app", &world.database).await);
     let stay = world.cutover(&task, "pod").await.unwrap_err();
     assert_eq!((stay.reason.as_str(), stay.verdict), ("SessionsStay", Verdict::Refused));
-    assert!(stay.message.contains("role postgres") && stay.message.contains("\"test\""), "{stay}");
+    assert!(stay.message.contains("postgres (test)"), "{stay}");
     assert_eq!(serves(&world).await, "live/live");
     blocker.query("SELECT 1", &[]).await.unwrap();
+    tenant.query("SELECT 1", &[]).await.expect("nobody was sent away for a swap that could not be");
 }
 
 #[tokio::test(flavor = "multi_thread")]

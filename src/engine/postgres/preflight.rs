@@ -53,7 +53,7 @@ pub async fn look(
         prepared_transactions: list(admin, PREPARED, name).await?,
         logical_slots: list(admin, SLOTS, name).await?,
         subscriptions: list(admin, SUBSCRIPTIONS, name).await?,
-        superuser_sessions: list(admin, SUPERUSERS, name).await?,
+        superuser_sessions: superuser_sessions(admin, name).await?,
         names_needed: names.to_vec(),
         names_taken,
         already_kept,
@@ -88,6 +88,11 @@ const SUPERUSERS: &str = "SELECT coalesce(a.usename::text, '?') || ' (' ||
         coalesce(nullif(a.application_name, ''), a.backend_type, '?') || ')'
    FROM pg_catalog.pg_stat_activity a JOIN pg_catalog.pg_roles r ON r.oid = a.usesysid
   WHERE a.datname = $1::text AND r.rolsuper AND a.backend_type IS DISTINCT FROM 'autovacuum worker' ORDER BY 1";
+
+/// Superusers' sessions on a database, in words: nobody but a superuser may end them.
+pub async fn superuser_sessions(admin: &Session, database: &str) -> Result<Vec<String>, EngineError> {
+    list(admin, SUPERUSERS, database).await
+}
 
 async fn list(admin: &Session, query: &str, database: &str) -> Result<Vec<String>, EngineError> {
     let failed = |e| EngineError::query("looking at what holds the live database", e);

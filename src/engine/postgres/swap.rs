@@ -10,6 +10,7 @@ use super::error::EngineError;
 use super::evict::Evictor;
 use super::failure::RestoreError;
 use super::ident;
+use super::preflight::superuser_sessions;
 use crate::domain::job::CutoverTask;
 use chrono::{DateTime, Utc};
 use std::time::{Duration, Instant};
@@ -19,6 +20,8 @@ use tokio_postgres::error::SqlState;
 const ATTEMPTS: u32 = 5;
 /// Between tries the tenant can work.
 const PAUSE: Duration = Duration::from_secs(2);
+/// For sessions that only their owners or a superuser can end.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// Which database the live name stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,6 +67,14 @@ pub async fn standing(admin: &Session, task: &CutoverTask) -> Result<Standing, E
     )))
 }
 
+/// Sessions on the live database that this role may not end.
+async fn unendable(admin: &Session, task: &CutoverTask) -> Result<Vec<String>, EngineError> {
+    if is_superuser(admin).await? {
+        return Ok(Vec::new());
+    }
+    superuser_sessions(admin, &task.database.database).await
+}
+
 /// Swaps, once. Found already swapped, it says so and does nothing. If the answer to COMMIT never comes, the server is
 /// asked for up to `patience` what became of it. Not to be cancelled: dropped before COMMIT it leaves the old state,
 /// dropped during COMMIT nobody is told which.
@@ -75,6 +86,15 @@ pub async fn swap(task: &CutoverTask, application_name: &str, patience: Duration
             Standing::Before => {}
             Standing::After => return Ok(found_swapped()),
             Standing::Neither(found) => return Err(RestoreError::DatabasesChanged { found }),
+        }
+        // Trying would make the tenant's logins wait five seconds, and fail.
+        let endless = unendable(&admin, task).await?;
+        if !endless.is_empty() {
+            tracing::info!(attempt, sessions = endless.join("; "), "sessions that may not be ended");
+            who = endless.join("; ");
+            admin.close().await;
+            tokio::time::sleep(GRACE).await;
+            continue;
         }
         let evictor = Evictor::start(task, application_name).await?;
         let tried = transaction(&mut admin, task).await;
