@@ -2,7 +2,7 @@
 
 use super::context::{Caches, Context, Timers};
 use super::observed::{Ailing, Failure, Outcome, error_policy, observed};
-use super::scopes::{Watched, cached};
+use super::scopes::{Watched, cached, filled};
 use super::wakeups::Wakeups;
 use crate::api::{BackupSchedule, BackupStorage, DatabaseServer, RestoreRequest};
 use crate::http::Readiness;
@@ -92,7 +92,7 @@ impl<K: Watched> Feed<K> {
         readiness.expect(what.clone());
         let (cache, readiness) = (self.cache.clone(), readiness.clone());
         tokio::spawn(async move {
-            if cache.wait_until_ready().await.is_ok() {
+            if filled(&cache).await {
                 readiness.done(&what);
             }
         });

@@ -2,7 +2,7 @@
 //! are the truth: after a restart the budgets are rebuilt from what runs.
 
 use super::context::Context;
-use super::scopes::cached;
+use super::scopes::{cached, filled};
 use super::worker_job::mark;
 use crate::settings::Watch;
 use futures::StreamExt;
@@ -100,7 +100,7 @@ impl Jobs {
 
     /// Waits until the cache has been filled once.
     pub async fn ready(&self) -> bool {
-        self.cache.wait_until_ready().await.is_ok()
+        filled(&self.cache).await
     }
 
     /// A Job by name.

@@ -13,6 +13,10 @@ use kube::{Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use std::collections::HashSet;
 use std::fmt::Debug;
+use std::time::Duration;
+
+/// How long a sleep lasts that nobody may end.
+const ASK_AGAIN: Duration = Duration::from_millis(100);
 
 /// A namespaced kind of ours or of Kubernetes that can be watched and cached.
 pub trait Watched:
@@ -52,6 +56,18 @@ pub fn cached<K: Watched>(
     };
     let pruned = one.map(|event| event.map(|event| event.modify(prune)));
     (reader, pruned.reflect(writer).touched_objects().boxed())
+}
+
+/// Waits until a cache has been filled once; `false` if that can never happen any more.
+///
+/// kube's own `wait_until_ready` wakes only the waiter that asked last: of several tasks that wait for one cache the
+/// others sleep for ever (kube-runtime 5, `DelayedInit`). Asking again now and then is what helps.
+pub async fn filled<K: Watched>(cache: &Store<K>) -> bool {
+    loop {
+        if let Ok(ready) = tokio::time::timeout(ASK_AGAIN, cache.wait_until_ready()).await {
+            return ready.is_ok();
+        }
+    }
 }
 
 /// What changes, without a cache.

@@ -12,6 +12,7 @@ use super::backup::settle::news;
 use super::context::Context;
 use super::feed::Feed;
 use super::observed::{Ailing, Failure, Outcome, Retry};
+use super::scopes::filled;
 use super::stores::OpenError;
 use super::verbs::{VerbError, apply_status, delete};
 use crate::api::conditions::{RequestCondition, is_true};
@@ -118,10 +119,7 @@ impl Ailing for RestoreRequest {
 pub async fn run(feed: Feed<RestoreRequest>, ctx: Arc<Context>, stop: CancellationToken) {
     let c = &ctx.caches;
     // A schedule that is not in the cache yet would look deleted, and end its requests.
-    let filled = c.schedules.wait_until_ready().await.is_ok()
-        && c.servers.wait_until_ready().await.is_ok()
-        && c.storages.wait_until_ready().await.is_ok();
-    if filled && ctx.jobs.ready().await {
+    if filled(&c.schedules).await && filled(&c.servers).await && filled(&c.storages).await && ctx.jobs.ready().await {
         feed.run(ctx, stop, |controller| controller, reconcile).await;
     }
 }
