@@ -1,6 +1,7 @@
 -- A tenant of a CRM as the demo and the tests know it: the tables of Bitrix24's CRM that matter, for PostgreSQL, with
--- everything around them that a restore must bring back. Loads into an empty database, with `psql -v ON_ERROR_STOP=1 -f`
--- or as one batch, by a superuser or by the database's owner with CREATEROLE; then data.sql.
+-- everything around them that a restore must bring back. Loads into an empty database, with `psql -v ON_ERROR_STOP=1 -f` or
+-- as one batch: as a superuser; or as the database's owner with CREATEROLE, if that user also made crm_app and crm_report
+-- (or nobody has yet). Then data.sql. Tried on PostgreSQL 15 and 17.
 BEGIN;
 
 DO $$
