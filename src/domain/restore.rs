@@ -197,9 +197,10 @@ fn exporting(facts: &Facts) -> Plan {
         Step::Running { .. } => Plan { action: Action::Nothing, ..start(0) },
         Step::Succeeded(Done::Exported(summary)) => Plan::finish(Terminal::Exported(summary.clone())),
         Step::Succeeded(_) => Plan::fail("UnexpectedReport", "the export Job reported another step's result"),
-        Step::Failed { attempt, retryable: true, .. } if *attempt < MAX_ATTEMPTS => start(attempt + 1),
+        Step::Failed { attempt, retryable: true, .. } | Step::Lost { attempt, .. } if *attempt < MAX_ATTEMPTS => {
+            start(attempt + 1)
+        }
         Step::Failed { reason, message, .. } => Plan::fail(reason, message),
-        Step::Lost { attempt, .. } if *attempt < MAX_ATTEMPTS => start(attempt + 1),
         Step::Lost { message, .. } => Plan::fail("ExportLost", message),
     }
 }

@@ -65,7 +65,7 @@ pub fn line(verb: &str, reports: &[TaskReport]) -> String {
     let mut text = format!("{verb}: {succeeded} of {} succeeded", reports.len());
     for report in reports {
         if let Outcome::Failed { reason, message, .. } | Outcome::Unknown { reason, message } = &report.outcome {
-            text.push_str(&format!("; {}: {reason}: {message}", report.task));
+            text.extend(["; ", report.task.as_str(), ": ", reason.as_str(), ": ", message.as_str()]);
         }
     }
     let mut text = text.replace(['\n', '\r'], " ");

@@ -122,6 +122,7 @@ pub struct Claim {
 
 /// Everything that the decision rests on.
 #[derive(Debug, Clone)]
+#[allow(clippy::struct_excessive_bools, reason = "independent facts, each with its own name")]
 pub struct Facts {
     /// When the request was created.
     pub created: DateTime<Utc>,

@@ -68,8 +68,8 @@ fn lost() -> Step {
     Step::Lost { attempt: 1, message: "gone".into(), at: now() }
 }
 
-fn claim(minutes_ago: i64, job_seen: bool) -> Option<Claim> {
-    Some(Claim { at: now() - TimeDelta::minutes(minutes_ago), job_seen })
+fn claim(minutes_ago: i64, job_seen: bool) -> Claim {
+    Claim { at: now() - TimeDelta::minutes(minutes_ago), job_seen }
 }
 
 #[test]
@@ -147,7 +147,7 @@ fn repeatable_steps_get_three_attempts() {
     assert!(matches!(with(|f| f.prepare = failed(3, true)).action, Action::Finish(Terminal::Failed { .. })));
     assert!(matches!(with(|f| f.prepare = failed(1, false)).action, Action::Finish(Terminal::Failed { .. })));
     assert_eq!(with(|f| f.prepare = lost()).action, Action::Start(RestoreStep::Prepare, 2));
-    let export = |f: &mut Facts| (f.keys.mode, f.claim) = (Mode::CrmExport, claim(60, true));
+    let export = |f: &mut Facts| (f.keys.mode, f.claim) = (Mode::CrmExport, Some(claim(60, true)));
     assert_eq!(
         with(|f| (export(f), f.export = lost()).1).action,
         Action::Start(RestoreStep::Export, 2),
@@ -161,16 +161,16 @@ fn i2_an_unknown_cut_over_is_never_tried_again() {
         Action::Finish(Terminal::NeedsAttention { reason, .. }) => reason,
         other => panic!("{other:?}"),
     };
-    assert_eq!(attention(&|f| (f.claim, f.cutover) = (claim(1, true), lost())), "CutoverOutcomeUnknown");
-    assert_eq!(attention(&|f| f.claim = claim(1, true)), "CutoverJobGone");
-    assert_eq!(attention(&|f| f.claim = claim(6, false)), "CutoverNeverStarted");
-    assert_eq!(with(|f| f.claim = claim(1, false)).action, Action::Start(RestoreStep::Cutover, 1));
+    assert_eq!(attention(&|f| (f.claim, f.cutover) = (Some(claim(1, true)), lost())), "CutoverOutcomeUnknown");
+    assert_eq!(attention(&|f| f.claim = Some(claim(1, true))), "CutoverJobGone");
+    assert_eq!(attention(&|f| f.claim = Some(claim(6, false))), "CutoverNeverStarted");
+    assert_eq!(with(|f| f.claim = Some(claim(1, false))).action, Action::Start(RestoreStep::Cutover, 1));
 }
 
 #[test]
 fn a_claim_outlives_revocation_and_deletion() {
     let plan = with(|f| {
-        f.claim = claim(1, true);
+        f.claim = Some(claim(1, true));
         f.cutover = Step::Running { attempt: 1 };
         f.deleting = true;
         f.keys.approval = Approval::Denied { by: "anna".into(), why: "too late".into() };
@@ -233,7 +233,7 @@ proptest! {
     fn i2_an_ended_request_only_lets_go(prepare in step(), cutover in step(), export in step(), claimed: bool) {
         let mut f = ready();
         (f.prepare, f.cutover, f.export, f.ended) = (prepare, cutover, export, true);
-        f.claim = if claimed { claim(1, true) } else { None };
+        f.claim = claimed.then(|| claim(1, true));
         prop_assert_eq!(decide(&f, now()).action, Action::Release);
     }
 }
