@@ -1,4 +1,6 @@
 //! Dumps of a real PostgreSQL server into a real bucket.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on should say where")]
 #![allow(missing_docs)]
 
 mod support;

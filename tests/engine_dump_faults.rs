@@ -1,5 +1,7 @@
 //! Dumps that are cut off: whatever ends them, no copy exists that is not whole (I4), the reason is told, and the next
 //! run works.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on should say where")]
 #![allow(missing_docs)]
 
 mod support;

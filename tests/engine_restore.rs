@@ -1,5 +1,7 @@
 //! Full restores on real PostgreSQL and MinIO: preflight, prepare, cut-over. Run by
 //! `tests/cluster/with.sh services -- cargo test --test engine_restore`.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on should say where")]
 #![allow(missing_docs)]
 
 #[path = "engine_restore/prepares.rs"]
