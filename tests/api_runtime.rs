@@ -180,13 +180,12 @@ async fn a_server_says_whether_its_spec_makes_sense() {
     let world = World::new("server").await;
     let servers: Api<DatabaseServer> = world.api();
     for (name, engine) in [("good", "PostgreSQL"), ("later", "MariaDB")] {
-        world
-            .apply(
-                &servers,
-                name,
-                json!({"engine": engine, "host": "db.example", "dumpCredentialsSecretRef": {"name": "d"}}),
-            )
-            .await;
+        world::apply(
+            &servers,
+            name,
+            json!({"engine": engine, "host": "db.example", "dumpCredentialsSecretRef": {"name": "d"}}),
+        )
+        .await;
     }
     let _operator = Operator::start(&world.namespace, "one", &[]);
     until("both have a verdict", async || {
@@ -201,6 +200,29 @@ async fn a_server_says_whether_its_spec_makes_sense() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_operator_of_two_namespaces_serves_both_and_no_third() {
+    let (one, two, three) = (World::new("one").await, World::new("two").await, World::new("three").await);
+    let spec = json!({"engine": "PostgreSQL", "host": "db.example", "dumpCredentialsSecretRef": {"name": "d"}});
+    let servers: [Api<DatabaseServer>; 3] = [one.api(), two.api(), three.api()];
+    for api in &servers {
+        world::apply(api, "early", spec.clone()).await;
+    }
+    let mut operator = Operator::start(&one.namespace, "one", &[&format!("--watch-namespaces={}", two.namespace)]);
+    let ready = async |api: &Api<DatabaseServer>, name: &str| {
+        world::condition(api, name, "Ready").await.is_some_and(|c| c.is_true())
+    };
+    until("both are served", async || ready(&servers[0], "early").await && ready(&servers[1], "early").await).await;
+    let address = operator.address().await;
+    until("every list is filled", async || operator::get(address, "/readyz").await.starts_with("HTTP/1.1 200")).await;
+    for api in &servers {
+        world::apply(api, "late", spec.clone()).await;
+    }
+    until("what comes later, too", async || ready(&servers[0], "late").await && ready(&servers[1], "late").await).await;
+    assert!(!ready(&servers[2], "early").await && !ready(&servers[2], "late").await, "the third is not its business");
+    assert_eq!(operator.terminate().await, Some(0), "{}", operator.log());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn i6_the_operator_with_the_charts_rights_finds_the_gate_shut_and_tells_when_it_is_not() {
     let world = World::new("gate").await;
     world.install_chart_rights();
@@ -210,16 +232,15 @@ async fn i6_the_operator_with_the_charts_rights_finds_the_gate_shut_and_tells_wh
     let storages: Api<BackupStorage> = world.api();
     world.storage(&storages, "main", &bucket, "").await;
     let requests: Api<RestoreRequest> = world.api();
-    world
-        .apply(
-            &requests,
-            "probe",
-            json!({
-                "scheduleRef": {"name": "acme"}, "mode": "CrmExport", "date": "2026-11-20",
-                "requester": {"userId": "42"}, "ticket": {"id": "T-1"}, "reason": "a test"
-            }),
-        )
-        .await;
+    world::apply(
+        &requests,
+        "probe",
+        json!({
+            "scheduleRef": {"name": "acme"}, "mode": "CrmExport", "date": "2026-11-20",
+            "requester": {"userId": "42"}, "ticket": {"id": "T-1"}, "reason": "a test"
+        }),
+    )
+    .await;
     let account = world.operator_kubeconfig();
     let lease = format!("--lease-name={}", world.namespace);
     let mut operator = Operator::start_as(&account, &world.namespace, "one", &[&lease, "--authority-interval=1s"]);

@@ -68,24 +68,13 @@ impl World {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
 
-    /// Applies an object of a kind with this spec.
-    pub async fn apply<K>(&self, api: &Api<K>, name: &str, spec: Value)
-    where
-        K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Serialize + Debug,
-    {
-        let object = json!({
-            "apiVersion": K::api_version(&()), "kind": K::kind(&()), "metadata": {"name": name}, "spec": spec
-        });
-        api.patch(name, &PatchParams::apply("test"), &Patch::Apply(&object)).await.unwrap();
-    }
-
     /// A BackupStorage that reads the Secret `s3`.
     pub async fn storage(&self, api: &Api<BackupStorage>, name: &str, bucket: &str, prefix: &str) {
         let spec = json!({
             "bucket": bucket, "prefix": prefix, "endpoint": ENDPOINT.as_str(), "forcePathStyle": true,
             "credentialsSecretRef": {"name": "s3"}
         });
-        self.apply(api, name, spec).await;
+        apply(api, name, spec).await;
     }
 
     /// The Secret with the store's access key and this secret key.
@@ -178,6 +167,17 @@ impl World {
         ids.sort();
         ids
     }
+}
+
+/// Applies an object of a kind with this spec.
+pub async fn apply<K>(api: &Api<K>, name: &str, spec: Value)
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Serialize + Debug,
+{
+    let object = json!({
+        "apiVersion": K::api_version(&()), "kind": K::kind(&()), "metadata": {"name": name}, "spec": spec
+    });
+    api.patch(name, &PatchParams::apply("test"), &Patch::Apply(&object)).await.unwrap();
 }
 
 /// A condition of an object, if it is there.
