@@ -153,6 +153,9 @@ pub async fn watch(ctx: Arc<Context>, stop: CancellationToken) {
             for storage in ctx.caches.storages.state() {
                 ctx.timers.storages.hasten(ObjectRef::from_obj(&*storage), ctx.now());
             }
+            for request in ctx.caches.requests.state_filter(triable) {
+                ctx.timers.requests.hasten(ObjectRef::from_obj(&*request), ctx.now());
+            }
         }
         tokio::select! {
             () = stop.cancelled() => return,

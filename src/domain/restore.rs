@@ -77,16 +77,27 @@ fn preflight(facts: &Facts, now: DateTime<Utc>) -> Option<Plan> {
     };
     let start = |attempt| plan(Action::Start(RestoreStep::Preflight, attempt), "Preflight", "looking at the server");
     match &facts.preflight {
+        Step::Succeeded(_) => None,
+        _ if now >= deadline => {
+            let message = format!("the server was not found fit within {} h", facts.patience.approval.num_hours());
+            Some(Plan::finish(Terminal::Expired { reason: "ApprovalExpired", message }))
+        }
         Step::None => Some(start(1)),
         Step::Running { .. } => Some(plan(Action::Nothing, "Preflight", "looking at the server")),
-        Step::Lost { attempt, .. } => Some(start(attempt + 1)),
-        Step::Failed { attempt, at, .. } if now >= *at + PREFLIGHT_PAUSE => Some(start(attempt + 1)),
+        Step::Lost { attempt, at, .. } | Step::Failed { attempt, at, .. } if now >= *at + PREFLIGHT_PAUSE => {
+            Some(start(attempt + 1))
+        }
         Step::Failed { reason, message, at, .. } => Some(
             plan(Action::Nothing, reason, message)
                 .on(WaitingOn::PlatformTeam)
                 .again((*at + PREFLIGHT_PAUSE).min(deadline)),
         ),
-        Step::Succeeded(_) => None,
+        // A pod that died at once would die at once again, and each try is a Job.
+        Step::Lost { message, at, .. } => Some(
+            plan(Action::Nothing, "PreflightLost", message)
+                .on(WaitingOn::PlatformTeam)
+                .again((*at + PREFLIGHT_PAUSE).min(deadline)),
+        ),
     }
 }
 
@@ -150,7 +161,7 @@ fn work(facts: &Facts, now: DateTime<Utc>) -> Plan {
         Step::None if !facts.lane_free => queued("RestoreLaneFull", "waiting for another restore on this server"),
         Step::None => prepare(1),
         Step::Running { .. } => Plan { action: Action::Nothing, ..prepare(0) },
-        Step::Lost { attempt, message } if *attempt >= MAX_ATTEMPTS => Plan::fail("PrepareLost", message),
+        Step::Lost { attempt, message, .. } if *attempt >= MAX_ATTEMPTS => Plan::fail("PrepareLost", message),
         Step::Lost { attempt, .. } => prepare(attempt + 1),
         Step::Failed { attempt, retryable: true, .. } if *attempt < MAX_ATTEMPTS => prepare(attempt + 1),
         Step::Failed { reason, message, .. } => Plan::fail(reason, message),

@@ -35,7 +35,7 @@ pub fn settle(status: &mut RestoreRequestStatus, endings: &[(String, Ending)], n
         let attempt = status.jobs[position].attempt;
         let step = match ending {
             Ending::Running => continue,
-            Ending::Silent(message) => Step::Lost { attempt, message: message.clone() },
+            Ending::Silent(message) => Step::Lost { attempt, message: message.clone(), at: now },
             Ending::Reported(report) => reported(&report.outcome, attempt, now),
         };
         if let Ending::Reported(report) = ending
@@ -60,7 +60,7 @@ fn reported(outcome: &Outcome, attempt: i32, at: DateTime<Utc>) -> Step {
         Outcome::Failed { reason, message, retryable } => {
             Step::Failed { attempt, retryable: *retryable, reason: reason.clone(), message: message.clone(), at }
         }
-        Outcome::Unknown { message, .. } => Step::Lost { attempt, message: message.clone() },
+        Outcome::Unknown { message, .. } => Step::Lost { attempt, message: message.clone(), at },
     }
 }
 
@@ -127,7 +127,7 @@ pub fn step(status: &RestoreRequestStatus, wanted: RestoreStep, fresh: &Fresh) -
     if let Some((_, step)) = fresh.iter().rev().find(|(kind, _)| *kind == wanted) {
         return step.clone();
     }
-    let attempt = last.attempt;
+    let (attempt, at) = (last.attempt, last.finished_at.unwrap_or_default());
     let message = last.message.clone().unwrap_or_default();
     match last.outcome {
         None => Step::Running { attempt },
@@ -136,14 +136,14 @@ pub fn step(status: &RestoreRequestStatus, wanted: RestoreStep, fresh: &Fresh) -
             retryable: last.retryable.unwrap_or(true),
             reason: last.reason.clone().unwrap_or_default(),
             message,
-            at: last.finished_at.unwrap_or_default(),
+            at,
         },
-        Some(JobOutcome::Unknown) => Step::Lost { attempt, message },
-        Some(JobOutcome::Succeeded) => remembered(status, wanted, attempt),
+        Some(JobOutcome::Unknown) => Step::Lost { attempt, message, at },
+        Some(JobOutcome::Succeeded) => remembered(status, wanted, attempt, at),
     }
 }
 
-fn remembered(status: &RestoreRequestStatus, wanted: RestoreStep, attempt: i32) -> Step {
+fn remembered(status: &RestoreRequestStatus, wanted: RestoreStep, attempt: i32, at: DateTime<Utc>) -> Step {
     let oid = |n: i64| u32::try_from(n).unwrap_or_default();
     match (wanted, &status.prepared) {
         (RestoreStep::Preflight, _) => Step::Succeeded(Done::Preflighted(Preflight::default())),
@@ -156,7 +156,7 @@ fn remembered(status: &RestoreRequestStatus, wanted: RestoreStep, attempt: i32) 
         }),
         // The end of these ends the request in the same write: a status that says otherwise cannot be trusted.
         (RestoreStep::Prepare | RestoreStep::Cutover | RestoreStep::Export, _) => {
-            Step::Lost { attempt, message: "status says that the Job succeeded and not with what".to_owned() }
+            Step::Lost { attempt, message: "status says that the Job succeeded and not with what".to_owned(), at }
         }
     }
 }

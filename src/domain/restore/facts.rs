@@ -67,6 +67,8 @@ pub enum Step {
         attempt: i32,
         /// What is known.
         message: String,
+        /// When.
+        at: DateTime<Utc>,
     },
 }
 

@@ -60,8 +60,12 @@ fn prepared() -> Step {
     Step::Succeeded(Done::Prepared { live_oid: 1, new_oid: 2, new_database: "n".into(), rows: 1, tables: 1 })
 }
 
+fn lost_long_ago() -> Step {
+    Step::Lost { attempt: 1, message: "gone".into(), at: now() - TimeDelta::hours(1) }
+}
+
 fn lost() -> Step {
-    Step::Lost { attempt: 1, message: "gone".into() }
+    Step::Lost { attempt: 1, message: "gone".into(), at: now() }
 }
 
 fn claim(minutes_ago: i64, job_seen: bool) -> Option<Claim> {
@@ -81,6 +85,17 @@ fn checking_pins_holds_and_looks_in_this_order() {
     assert_eq!(with(|f| f.keys.held = false).action, Action::Hold);
     assert_eq!(with(|f| f.preflight = Step::None).action, Action::Start(RestoreStep::Preflight, 1));
     assert_eq!(with(|f| f.preflight = failed(1, true)).action, Action::Nothing, "at most one in ten minutes");
+    let lost = with(|f| f.preflight = Step::Lost { attempt: 1, message: "killed".into(), at: now() });
+    assert_eq!((lost.action, lost.reason.as_str()), (Action::Nothing, "PreflightLost"), "nor one that died");
+    assert_eq!(with(|f| f.preflight = lost_long_ago()).action, Action::Start(RestoreStep::Preflight, 2));
+}
+
+#[test]
+fn i10_a_server_that_is_never_fit_ends_the_request_at_the_deadline() {
+    for preflight in [Step::None, Step::Running { attempt: 7 }, failed(7, true), lost_long_ago()] {
+        let plan = with(|f| (f.preflight, f.created) = (preflight.clone(), now() - TimeDelta::hours(72)));
+        assert_eq!((plan.phase, plan.reason.as_str()), ("Expired", "ApprovalExpired"), "{preflight:?}");
+    }
 }
 
 #[test]
