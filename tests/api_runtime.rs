@@ -1,7 +1,13 @@
 //! The operator's own binary against a real API server and a real S3 store: it leads, stands by, takes over, ends; it
 //! keeps a bucket's rules in force and says in status what it found. Run by `tests/cluster/with.sh api -- cargo test`.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on should say where")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test that cannot go on should say where"
+)]
 
 #[path = "api_runtime/operator.rs"]
 mod operator;

@@ -15,7 +15,7 @@ use sennight::domain::job::{CopySummary, DumpTask, Work};
 use sennight::domain::manifest::TenantIdentity;
 use sennight::domain::target::Engine;
 use serde_json::{Value, json};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -112,8 +112,6 @@ impl World {
 
     /// An operator for this namespace, under its own account.
     pub fn operator(&self, extra: &[&str]) -> Operator {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_sennight"));
-        command.env("KUBECONFIG", OPERATOR_KUBECONFIG.as_str());
         let quick = [
             "--lease-duration=6s",
             "--lease-renew-deadline=4s",
@@ -121,7 +119,7 @@ impl World {
             "--authority-interval=1s",
             "--job-interval=2s",
         ];
-        Operator::start_as(command, &self.namespace, "operator", &[&quick, extra].concat())
+        Operator::start_as(&OPERATOR_KUBECONFIG, &self.namespace, "operator", &[&quick, extra].concat())
     }
 
     /// The API of a kind in this namespace, as the administrator.

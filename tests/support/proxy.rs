@@ -22,7 +22,7 @@ pub enum Fault {
 pub struct Proxy {
     pub address: SocketAddr,
     fault: watch::Sender<Fault>,
-    sent: Arc<AtomicU64>,
+    passed: Arc<AtomicU64>,
 }
 
 const FULL: &str = "<?xml version=\"1.0\"?><Error><Code>XMinioStorageFull</Code><Message>Storage backend has reached \
@@ -34,14 +34,14 @@ impl Proxy {
         let listener = TcpListener::bind((ip, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let (set, fault) = watch::channel(fault);
-        let sent = Arc::new(AtomicU64::new(0));
-        let (server, count) = (server.trim_start_matches("http://").to_owned(), sent.clone());
+        let passed = Arc::new(AtomicU64::new(0));
+        let (server, count) = (server.trim_start_matches("http://").to_owned(), passed.clone());
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 tokio::spawn(serve(client, server.clone(), fault.clone(), count.clone()));
             }
         });
-        Self { address, fault: set, sent }
+        Self { address, fault: set, passed }
     }
 
     pub fn endpoint(&self) -> String {
@@ -55,16 +55,16 @@ impl Proxy {
     /// Waits until the proxy has handed on `bytes`.
     pub async fn wait_for(&self, bytes: u64) {
         for _ in 0..600 {
-            if self.sent.load(Ordering::Relaxed) >= bytes {
+            if self.passed.load(Ordering::Relaxed) >= bytes {
                 return;
             }
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
         }
-        panic!("{} of {bytes} bytes passed the proxy in 30 s", self.sent.load(Ordering::Relaxed));
+        panic!("{} of {bytes} bytes passed the proxy in 30 s", self.passed.load(Ordering::Relaxed));
     }
 }
 
-async fn serve(mut client: TcpStream, server: String, mut fault: watch::Receiver<Fault>, sent: Arc<AtomicU64>) {
+async fn serve(mut client: TcpStream, server: String, mut fault: watch::Receiver<Fault>, passed: Arc<AtomicU64>) {
     let Ok(mut upstream) = TcpStream::connect(server).await else { return };
     let (mut from_client, mut from_server) = (vec![0; 16 << 10], vec![0; 16 << 10]);
     loop {
@@ -74,16 +74,16 @@ async fn serve(mut client: TcpStream, server: String, mut fault: watch::Receiver
                 loop {
                     let now = *fault.borrow_and_update();
                     match now {
-                        Fault::StallAfter(limit) if sent.load(Ordering::Relaxed) >= limit => {
+                        Fault::StallAfter(limit) if passed.load(Ordering::Relaxed) >= limit => {
                             if fault.changed().await.is_err() { return }
                         }
-                        Fault::FullAfter(limit) if sent.load(Ordering::Relaxed) >= limit => {
+                        Fault::FullAfter(limit) if passed.load(Ordering::Relaxed) >= limit => {
                             return full(client).await;
                         }
                         _ => break,
                     }
                 }
-                sent.fetch_add(read as u64, Ordering::Relaxed);
+                passed.fetch_add(read as u64, Ordering::Relaxed);
                 if upstream.write_all(&from_client[..read]).await.is_err() { return }
             }
             read = upstream.read(&mut from_server) => {
