@@ -2,7 +2,13 @@
 //! controller manager, PostgreSQL and S3, each person with their own account and role. Only a node is missing, so that
 //! the test plays the kubelet. Run by `tests/cluster/with.sh api -- cargo test --test api_requests`.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on should say where")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test that cannot go on should say where"
+)]
 
 #[path = "api_requests/dumps.rs"]
 mod dumps;
