@@ -171,7 +171,7 @@ async fn i3_a_killed_worker_in_the_open_swap_leaves_the_old_database() {
     let waiting = format!(
         "SELECT count(*)::text FROM pg_stat_activity WHERE application_name = '{application}' AND query LIKE 'ALTER DATABASE%RENAME%' AND state = 'active'"
     );
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_mins(1);
     while world.value("postgres", &waiting).await.as_deref() == Some("0") {
         assert!(Instant::now() < deadline, "the swap never began");
         tokio::time::sleep(Duration::from_millis(20)).await;

@@ -8,6 +8,7 @@ use sennight::domain::target::{Capabilities, DatabaseTarget, Engine, StorageTarg
 use sennight::engine::postgres::{Session, connect, ident, literal};
 use sennight::store::Store;
 use sennight::worker::{ProgressWriter, TaskError, WorkerContext, cutover, dump, preflight, prepare};
+use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::Command;
 use tokio_util::sync::CancellationToken;
@@ -62,7 +63,7 @@ impl World {
         let mut sql = String::new();
         for name in ["owner", "app", "report", "dump", "restore"] {
             let password = literal("s:e\\cret '\"");
-            sql.push_str(&format!("CREATE ROLE {} LOGIN PASSWORD {password};", role(name)));
+            write!(sql, "CREATE ROLE {} LOGIN PASSWORD {password};", role(name)).unwrap();
         }
         sql + &format!(
             "ALTER ROLE {restore} CREATEDB; GRANT {owner}, {app}, {report} TO {restore};
@@ -305,11 +306,11 @@ pub async fn portrait(world: &World, database: &str) -> String {
         // ONLY is not for materialised views.
         let query = if kind == "m" { query.replace("FROM ONLY", "FROM") } else { query };
         let value: String = session.query_one(&query, &[]).await.unwrap_or_else(|e| panic!("{e:?} {query}")).get(0);
-        text.push_str(&format!("{name}: {value}\n"));
+        write!(text, "{name}: {value}\n").unwrap();
     }
     for row in session.query("SELECT oid, md5(lo_get(oid)) FROM pg_largeobject_metadata ORDER BY 1", &[]).await.unwrap()
     {
-        text.push_str(&format!("large object {}: {}\n", row.get::<_, u32>(0), row.get::<_, String>(1)));
+        write!(text, "large object {}: {}\n", row.get::<_, u32>(0), row.get::<_, String>(1)).unwrap();
     }
     text
 }
