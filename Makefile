@@ -24,13 +24,15 @@ test-fast: ## every test that needs no node, with real S3, PostgreSQL and Kubern
 test-node: dist ## the tests on a real node: containerd, kubelet, the image of the Dockerfile
 	@tests/cluster/run-tests.sh node
 
-generate: ## write crds/, config/ and the reference pages anew from the Rust types and the chart
+generate: ## write crds/, the chart's copies and config/install.yaml anew from the Rust types and the chart
 	@tests/cluster/generate.sh
 
-lint: ## formatting, clippy, shellcheck
+lint: ## formatting, clippy, shellcheck, licences and sources (cargo-deny, where it is installed)
 	@$(CARGO) fmt --check
 	@$(CARGO) clippy --quiet --locked --all-targets -- -D warnings
 	@shellcheck -x .ci/run $$(find tests -name '*.sh')
+	@if command -v cargo-deny >/dev/null; then cargo deny --offline check licenses bans sources; \
+	  else echo 'not run: cargo-deny is not installed (cargo install cargo-deny); licences, bans and sources were not checked'; fi
 
 build: ## compile both binaries
 	@$(CARGO) build --locked --bins

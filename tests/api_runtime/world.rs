@@ -6,7 +6,7 @@ use aws_sdk_s3::types::{
 };
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams};
+use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams, PostParams};
 use kube::core::NamespaceResourceScope;
 use kube::runtime::wait::{await_condition, conditions};
 use kube::{Client, Resource, ResourceExt};
@@ -118,8 +118,7 @@ impl World {
     /// The policies as shipped.
     pub async fn install_policies(&self) {
         for guard in admission::validating() {
-            let api = self.guards(guard.kind, guard.plural);
-            api.patch(guard.name, &PatchParams::apply("test").force(), &Patch::Apply(guard.object())).await.unwrap();
+            self.write_guard(guard.kind, guard.plural, guard.name, guard.object()).await;
         }
     }
 
@@ -128,8 +127,17 @@ impl World {
         let binding = &admission::validating()[1];
         let mut weak = binding.object();
         weak["spec"]["validationActions"] = json!(["Warn"]);
-        let api = self.guards(binding.kind, binding.plural);
-        api.patch(binding.name, &PatchParams::apply("test").force(), &Patch::Apply(weak)).await.unwrap();
+        self.write_guard(binding.kind, binding.plural, binding.name, weak).await;
+    }
+
+    /// A merge replaces lists: an apply would join the actions of other managers, and Deny beside Warn is refused.
+    async fn write_guard(&self, kind: &str, plural: &str, name: &str, object: serde_json::Value) {
+        let api = self.guards(kind, plural);
+        if api.get_opt(name).await.unwrap().is_some() {
+            api.patch(name, &PatchParams::default(), &Patch::Merge(object)).await.unwrap();
+        } else {
+            api.create(&PostParams::default(), &serde_json::from_value(object).unwrap()).await.unwrap();
+        }
     }
 
     fn guards(&self, kind: &str, plural: &str) -> Api<DynamicObject> {
