@@ -363,8 +363,8 @@ pub async fn fill(world: &World) {
     );
     world.sql_as("owner", &world.database, &sql).await;
     let sql = format!(
-        "ALTER DATABASE {database} SET search_path TO \"$user\", crm, \"Odd \"\"Schema\";
-         ALTER DATABASE {database} SET work_mem = '7MB'; ALTER DATABASE {database} CONNECTION LIMIT 77;
+        "ALTER DATABASE {database} SET work_mem = '7MB';
+         ALTER DATABASE {database} SET search_path TO \"$user\", crm, \"Odd \"\"Schema\"; ALTER DATABASE {database} CONNECTION LIMIT 77;
          ALTER ROLE {app} IN DATABASE {database} SET statement_timeout = '55s';
          ALTER ROLE {owner} IN DATABASE {database} SET search_path = crm;
          COMMENT ON DATABASE {database} IS 'it''s the tenant';

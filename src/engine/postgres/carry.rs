@@ -42,9 +42,9 @@ pub struct Setting {
 pub struct Properties {
     /// The owner.
     pub owner: String,
-    /// Its grants, the default ones spelt out, sorted. Who granted them is not kept: the owner grants them anew.
+    /// Its grants, the default ones spelt out, in the catalog's order. Who granted them is not kept: the owner grants them anew.
     pub grants: Vec<Grant>,
-    /// Its settings, sorted.
+    /// Its settings, a role's in the catalog's order.
     pub settings: Vec<Setting>,
     /// Its comment.
     pub comment: Option<String>,
@@ -79,8 +79,9 @@ pub async fn read(admin: &Session, oid: u32) -> Result<Properties, EngineError> 
             "SELECT CASE WHEN a.grantee <> 0 THEN pg_catalog.pg_get_userbyid(a.grantee)::text END,
                     a.privilege_type, pg_catalog.bool_or(a.is_grantable)
                FROM pg_catalog.pg_database d,
-                    pg_catalog.aclexplode(coalesce(d.datacl, pg_catalog.acldefault('d', d.datdba))) a
-              WHERE d.oid = $1 GROUP BY 1, 2 ORDER BY 1 NULLS FIRST, 2",
+                    pg_catalog.aclexplode(coalesce(d.datacl, pg_catalog.acldefault('d', d.datdba)))
+                        WITH ORDINALITY a(grantor, grantee, privilege_type, is_grantable, n)
+              WHERE d.oid = $1 GROUP BY 1, 2 ORDER BY min(a.n)",
             &[&oid],
         )
         .await
@@ -89,8 +90,8 @@ pub async fn read(admin: &Session, oid: u32) -> Result<Properties, EngineError> 
         .query(
             "SELECT CASE WHEN s.setrole <> 0 THEN pg_catalog.pg_get_userbyid(s.setrole)::text END,
                     pg_catalog.split_part(c, '=', 1), pg_catalog.substr(c, pg_catalog.strpos(c, '=') + 1)
-               FROM pg_catalog.pg_db_role_setting s, pg_catalog.unnest(s.setconfig) c
-              WHERE s.setdatabase = $1 ORDER BY 1 NULLS FIRST, 2",
+               FROM pg_catalog.pg_db_role_setting s, pg_catalog.unnest(s.setconfig) WITH ORDINALITY u(c, n)
+              WHERE s.setdatabase = $1 ORDER BY 1 NULLS FIRST, n",
             &[&oid],
         )
         .await
