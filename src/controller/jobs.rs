@@ -126,6 +126,16 @@ impl Jobs {
         self.count(&reserved, lane, namespace, server)
     }
 
+    /// Running dump Jobs that carry this schedule.
+    pub fn carrying(&self, namespace: &str, uid: &str) -> i64 {
+        let mine = |job: &Arc<Job>| {
+            job.metadata.namespace.as_deref() == Some(namespace)
+                && state(job) == JobState::Running
+                && runs(job).iter().any(|run| run.uid == uid)
+        };
+        self.cache.state().iter().filter(|job| mine(job)).map(|_| 1).sum()
+    }
+
     fn count(
         &self,
         reserved: &HashMap<(String, String), Reserved>,

@@ -77,6 +77,9 @@ where
 
 /// Applies the operator's part of a status (server-side apply: entries of others stay). `status` holds every field that
 /// the operator owns: one that is left out is taken away. Nothing is sent when `current` is equal already.
+///
+/// Only if the object is still as `object`: a round that began before the last one's write reached the cache (a Job's own
+/// event wakes one at once) would take away what that write has just recorded. It gets a conflict instead.
 pub async fn apply_status<K, S>(api: &Api<K>, object: &K, current: Option<&S>, status: &S) -> Result<bool, VerbError>
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
@@ -89,8 +92,13 @@ where
     let patch = json!({
         "apiVersion": K::api_version(&()),
         "kind": K::kind(&()),
-        // Without the uid a re-created namesake would inherit the status of the one that is gone.
-        "metadata": {"name": name, "uid": object.uid()},
+        // Without the uid a re-created namesake would inherit the status of the one that is gone. An empty
+        // resourceVersion would be no guard at all; the API server refuses this one.
+        "metadata": {
+            "name": name,
+            "uid": object.uid(),
+            "resourceVersion": object.resource_version().unwrap_or_else(|| "none".to_owned()),
+        },
         "status": status,
     });
     api.patch_status(&name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(&patch))

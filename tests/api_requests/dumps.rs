@@ -118,12 +118,11 @@ async fn i8_a_slot_that_passed_while_no_operator_ran_is_caught_up_once() {
     let slot = status.last_run.as_ref().and_then(|run| run.slot);
     operator.kill();
     assert_eq!(world.run(&job).await, 0, "it ends while nobody looks");
-    let mut operator = world.operator(&[]);
+    world.restart(&mut operator).await;
     copies(&world, &tenant, 1).await;
-    operator.kill();
-    let _operator = world.operator(&[]);
+    world.restart(&mut operator).await;
     says(&world, &tenant, "Fresh", True, "CopyIsFresh").await;
-    tokio::time::sleep(Duration::from_secs(8)).await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
     assert_eq!(world.dumps(&tenant).await, [(job, false)], "one local day, one dump");
     let status = world.schedule_status(&tenant).await;
     if slot.is_some() {
@@ -155,10 +154,9 @@ async fn of_three_tenants_due_on_one_server_that_takes_one_dump_one_runs_at_a_ti
         .await;
         if done == 1 {
             // The places are counted anew from what runs.
-            operator.kill();
-            operator = world.operator(&[]);
+            world.restart(&mut operator).await;
         }
-        tokio::time::sleep(Duration::from_secs(if done == 1 { 9 } else { 3 })).await;
+        tokio::time::sleep(Duration::from_secs(3)).await;
         for tenant in &tenants {
             running.extend(world.dumps(tenant).await.into_iter().filter(|(_, running)| *running));
         }

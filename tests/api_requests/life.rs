@@ -79,10 +79,9 @@ async fn i1_i2_a_full_restore_runs_once_when_both_keys_are_turned_and_nothing_st
         .unwrap(),
     );
     tokio::time::sleep(Duration::from_secs(3)).await;
-    operator.kill();
-    let _operator = world.operator(&[]);
+    world.restart(&mut operator).await;
     until("the Job is gone", async || world.api::<Job>().get_opt(&cutover).await.unwrap().is_none()).await;
-    tokio::time::sleep(Duration::from_secs(9)).await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
     let after: Vec<String> = world.jobs().await.iter().map(ResourceExt::name_any).collect();
     assert_eq!(after, before, "nothing was started");
     assert_eq!(tenant.database.count("SELECT count(*) FROM contacts").await, 101);
@@ -108,12 +107,11 @@ async fn i2_an_operator_killed_between_the_claim_and_its_job_makes_one_job_when_
     assert_eq!(world.jobs().await.len(), 0);
     people::kubectl(&["-n", &world.namespace, "delete", "resourcequota", "full"], "");
 
-    let mut operator = world.operator(&[]);
+    world.restart(&mut operator).await;
     let job = world.step("export").await;
     assert_eq!(claim.job, job);
     let uid = world.api::<Job>().get(&job).await.unwrap().uid();
-    operator.kill();
-    let _operator = world.operator(&[]);
+    world.restart(&mut operator).await;
     assert_eq!(world.run(&job).await, 0);
     world.says("r", "Complete", True, "Exported").await;
     assert_eq!(world.get("r").await.status.unwrap().claim.unwrap(), claim);

@@ -4,8 +4,9 @@ use crate::operator::Operator;
 use crate::people::{self, BILLING, HELPDESK, OPERATOR_KUBECONFIG};
 use crate::support::{Bucket, Database, env};
 use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::events::v1::Event;
-use kube::api::{ListParams, Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::core::NamespaceResourceScope;
 use kube::{Api, Client, Resource, ResourceExt};
 use sennight::api::{BackupSchedule, Condition, ConditionStatus, RestoreRequest};
@@ -120,6 +121,14 @@ impl World {
             "--job-interval=2s",
         ];
         Operator::start_as(&OPERATOR_KUBECONFIG, &self.namespace, "operator", &[&quick, extra].concat())
+    }
+
+    /// `kill -9`, and another process that leads. Nobody waits for the dead one's Lease to run out.
+    pub async fn restart(&self, operator: &mut Operator) {
+        operator.kill();
+        self.api::<Lease>().delete("sennight", &DeleteParams::default()).await.unwrap();
+        *operator = self.operator(&[]);
+        until("it leads", async || operator.log().contains("\"leading\"")).await;
     }
 
     /// The API of a kind in this namespace, as the administrator.

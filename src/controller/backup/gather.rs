@@ -26,7 +26,7 @@ pub struct Seen {
     pub held: Vec<String>,
     /// A RestoreRequest has claimed the database.
     pub restoring: bool,
-    /// Running dumps in total and on the server.
+    /// Others' running dumps in total and on the server.
     pub running: (i64, i64),
 }
 
@@ -48,10 +48,18 @@ pub async fn gather(object: &BackupSchedule, ctx: &Context) -> Result<Seen, Back
         held: open.iter().filter_map(|s| s.recovery_point.as_ref()).map(|p| p.id.clone()).collect(),
         restoring: open.iter().any(|s| s.claim.is_some()),
         siblings: ctx.caches.schedules.state_filter(near),
-        running: ctx.jobs.running(Lane::Dump, &namespace, &spec.database.server_ref.name),
+        running: running(object, &namespace, ctx),
         storage,
         server,
     })
+}
+
+/// Other schedules' running dumps. A Job of one's own that status does not know (the process died before it was written
+/// down) must not keep its schedule from adopting it.
+fn running(object: &BackupSchedule, namespace: &str, ctx: &Context) -> (i64, i64) {
+    let (total, here) = ctx.jobs.running(Lane::Dump, namespace, &object.spec.database.server_ref.name);
+    let own = ctx.jobs.carrying(namespace, &object.uid().unwrap_or_default());
+    (total - own, here - own)
 }
 
 /// How the open run's Job stands. The report in the bucket decides: it is there also when the Job is gone.

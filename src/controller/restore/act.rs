@@ -28,18 +28,18 @@ fn api(object: &RestoreRequest, ctx: &Context) -> Api<RestoreRequest> {
     Api::namespaced(ctx.clients.write.clone(), &object.namespace().unwrap_or_default())
 }
 
-/// Writes the chosen copy into status. It is never chosen again.
-pub async fn pin(
-    object: &RestoreRequest,
-    status: &mut RestoreRequestStatus,
-    assessed: &Assessed,
-    seen: &Seen,
-    ctx: &Context,
-) -> Result<(), RestoreError> {
+/// Keeps the request until its hold is released. True when that had to be written.
+pub async fn keep(object: &RestoreRequest, ctx: &Context) -> Result<bool, RestoreError> {
+    let missing = !object.finalizers().iter().any(|f| f == FINALIZER);
     add_finalizer(&api(object, ctx), object, FINALIZER).await?;
+    Ok(missing)
+}
+
+/// Writes the chosen copy into status. It is never chosen again.
+pub fn pin(status: &mut RestoreRequestStatus, assessed: &Assessed, seen: &Seen) {
     let chosen = assessed.chosen.as_ref().map(|c| &c.id);
     let entries = seen.catalogue.as_deref().unwrap_or_default();
-    let Some(entry) = entries.iter().find(|e| Some(&e.summary.id) == chosen) else { return Ok(()) };
+    let Some(entry) = entries.iter().find(|e| Some(&e.summary.id) == chosen) else { return };
     let copy = &entry.summary;
     status.recovery_point = Some(PinnedCopy {
         id: copy.id.to_string(),
@@ -54,7 +54,6 @@ pub async fn pin(
     let estimate = status.estimate.get_or_insert_with(Estimate::default);
     estimate.copy_bytes = Some(copy.bytes);
     estimate.rows = Some(copy.rows);
-    Ok(())
 }
 
 /// Holds the pinned copy; status says Held only once the store says so.
@@ -96,7 +95,10 @@ pub async fn release(
     {
         ctx.stores.open(storage).await?.release(open).await?;
     }
-    remove_finalizer(&api(object, ctx), object, FINALIZER).await?;
+    // One write a round: what was held says in status that it no longer is, and goes in the next.
+    if !held || object.metadata.deletion_timestamp.is_some() {
+        remove_finalizer(&api(object, ctx), object, FINALIZER).await?;
+    }
     Ok(held)
 }
 

@@ -135,6 +135,10 @@ async fn reconcile(object: Arc<RestoreRequest>, ctx: Arc<Context>) -> Result<Out
     // An approval that was mirrored just now counts from now.
     assessed.facts.approved_since = approved_since(&status);
     let plan = restore::decide(&assessed.facts, now);
+    if plan.action == Action::Pin && act::keep(&object, &ctx).await? {
+        // That write changed the resourceVersion: the watch brings the next round.
+        return Ok(Outcome::Applied(controller::Action::await_change()));
+    }
     let acted = act(&object, &mut status, &plan, &assessed, &seen, &ctx).await?;
     report::plan(&object, &mut status, &plan, &ctx.settings, now);
     status.observed_generation = object.metadata.generation;
@@ -184,7 +188,10 @@ async fn act(
     match &plan.action {
         Action::Nothing => Ok(false),
         Action::Finish(_) => Ok(true),
-        Action::Pin => act::pin(object, status, assessed, seen, ctx).await.map(|()| true),
+        Action::Pin => {
+            act::pin(status, assessed, seen);
+            Ok(true)
+        }
         Action::Hold => {
             act::hold(object, status, seen, ctx).await?;
             report::held(object, status, true, "HoldPlaced", "the copy outlives its retention until this ends", now);
