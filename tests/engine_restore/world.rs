@@ -306,11 +306,11 @@ pub async fn portrait(world: &World, database: &str) -> String {
         // ONLY is not for materialised views.
         let query = if kind == "m" { query.replace("FROM ONLY", "FROM") } else { query };
         let value: String = session.query_one(&query, &[]).await.unwrap_or_else(|e| panic!("{e:?} {query}")).get(0);
-        write!(text, "{name}: {value}\n").unwrap();
+        writeln!(text, "{name}: {value}").unwrap();
     }
     for row in session.query("SELECT oid, md5(lo_get(oid)) FROM pg_largeobject_metadata ORDER BY 1", &[]).await.unwrap()
     {
-        write!(text, "large object {}: {}\n", row.get::<_, u32>(0), row.get::<_, String>(1)).unwrap();
+        writeln!(text, "large object {}: {}", row.get::<_, u32>(0), row.get::<_, String>(1)).unwrap();
     }
     text
 }
