@@ -21,7 +21,9 @@ use crate::domain::job::{Done, EXIT_REFUSED, EXIT_RETRY, Outcome, TaskReport, Wo
 use crate::domain::target::StorageTarget;
 use crate::store::Store;
 use chrono::Utc;
+use futures::FutureExt;
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -86,32 +88,42 @@ impl Worker {
         match work {
             Work::Dump(tasks) => {
                 for task in tasks {
-                    reports.push(self.one(&task.name, |c| async move { dump::run(task, &c).await }).await);
+                    reports
+                        .push(self.one(&task.name, Verdict::Retry, |c| async move { dump::run(task, &c).await }).await);
                 }
             }
             Work::Verify(tasks) => {
                 for task in tasks {
-                    reports.push(self.one(&task.name, |c| async move { verify::run(task, &c).await }).await);
+                    reports.push(
+                        self.one(&task.name, Verdict::Retry, |c| async move { verify::run(task, &c).await }).await,
+                    );
                 }
             }
             Work::Preflight(task) => {
-                reports.push(self.one(&task.name, |c| async move { preflight::run(task, &c).await }).await);
+                reports.push(
+                    self.one(&task.name, Verdict::Retry, |c| async move { preflight::run(task, &c).await }).await,
+                );
             }
             Work::Prepare(task) => {
-                reports.push(self.one(&task.name, |c| async move { prepare::run(task, &c).await }).await);
+                reports
+                    .push(self.one(&task.name, Verdict::Retry, |c| async move { prepare::run(task, &c).await }).await);
             }
             Work::Cutover(task) => {
-                reports.push(self.one(&task.name, |c| async move { cutover::run(task, &c).await }).await);
+                reports.push(
+                    self.one(&task.name, Verdict::Unknown, |c| async move { cutover::run(task, &c).await }).await,
+                );
             }
             Work::Export(task) => {
-                reports.push(self.one(&task.name, |c| async move { export::run(task, &c).await }).await);
+                reports
+                    .push(self.one(&task.name, Verdict::Retry, |c| async move { export::run(task, &c).await }).await);
             }
         }
         reports
     }
 
     /// Does one task unless an earlier pod of this Job has; its report is in the bucket before the next one starts.
-    async fn one<T, F>(&self, name: &str, task: T) -> TaskReport
+    /// A task that panics has failed like any other; `after_panic` says what that means.
+    async fn one<T, F>(&self, name: &str, after_panic: Verdict, task: T) -> TaskReport
     where
         T: FnOnce(WorkerContext) -> F,
         F: Future<Output = Result<Done, TaskError>>,
@@ -133,7 +145,8 @@ impl Worker {
             Err(TaskError::cancelled())
         } else {
             // On the heap: a task's future is too large for a thread's stack.
-            Box::pin(task(context)).await
+            let caught = AssertUnwindSafe(Box::pin(task(context))).catch_unwind().await;
+            caught.unwrap_or_else(|_| Err(panicked(name, after_panic)))
         };
         let outcome = match ended {
             Ok(done) => Outcome::Succeeded(done),
@@ -142,6 +155,11 @@ impl Worker {
         let report = TaskReport { task: name.to_owned(), started_at, finished_at: Utc::now(), outcome };
         outcome::put(&self.store, &self.env.job_uid, report).await
     }
+}
+
+fn panicked(task: &str, verdict: Verdict) -> TaskError {
+    let message = format!("task {task} ended in the middle; its log has the place: report this as a bug");
+    TaskError { reason: "Panicked".to_owned(), message, verdict }
 }
 
 async fn cancel_on_signal(cancel: CancellationToken) {

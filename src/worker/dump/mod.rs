@@ -257,6 +257,7 @@ async fn read_tables(
             Ok(written) => {
                 all.objects.extend(written.objects);
                 all.frames.extend(written.frames);
+                all.items += written.items;
             }
             Err(DumpError::Stopped) => failure = failure.or(Some(DumpError::Stopped)),
             Err(error) if matches!(failure, None | Some(DumpError::Stopped)) => failure = Some(error),
@@ -274,6 +275,10 @@ impl Gathered {
         id: RecoveryPointId,
         started_at: DateTime<Utc>,
     ) -> Result<Manifest, DumpError> {
+        let (read, planned) = (self.written.items, self.objects.items.len());
+        if read != planned {
+            return Err(DumpError::Inconsistent(format!("{read} of {planned} reads came to their end")));
+        }
         let tables = tables(&self.objects, &self.written);
         let mut objects = self.written.objects.clone();
         objects.sort_by(|a, b| a.name.cmp(&b.name));

@@ -9,7 +9,7 @@ use crate::engine::postgres::inventory::TableInfo;
 use crate::engine::postgres::read::Rows;
 use crate::worker::ProgressWriter;
 use std::collections::VecDeque;
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 use tokio_util::sync::CancellationToken;
 
 /// Row text per frame. DESIGN allows 64 MiB; a smaller one keeps two readers, two compressors and their uploads within
@@ -37,6 +37,8 @@ pub struct Written {
     pub objects: Vec<DataObject>,
     /// Their frames.
     pub frames: Vec<Placed>,
+    /// COPYs read to their end.
+    pub items: usize,
 }
 
 impl Written {
@@ -88,6 +90,7 @@ impl Reader<'_> {
     async fn work(&mut self) -> Result<(), DumpError> {
         while let Some(index) = self.take() {
             self.read(index).await?;
+            self.written.items += 1;
             self.progress.tables(1);
         }
         for open in [self.pack.take(), self.own.take()].into_iter().flatten() {
@@ -97,7 +100,7 @@ impl Reader<'_> {
     }
 
     fn take(&self) -> Option<usize> {
-        self.shared.queue.lock().ok()?.pop_front()
+        self.shared.queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
     }
 
     async fn read(&mut self, index: usize) -> Result<(), DumpError> {
