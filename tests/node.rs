@@ -59,6 +59,7 @@ fn the_chart_installs_the_main_job_runs_and_uninstalling_keeps_every_custom_reso
     );
     run("tests/demo/story.sh", &[&apps]);
     run(&helm, &["uninstall", "sennight", "--namespace", "sennight-system", "--wait"]);
+    kubectl(&["delete", "namespace", "sennight-system", "--wait", "--timeout=60s"]);
     let kept = kubectl(&["get", "rreq,bsched", "--namespace", &apps, "--output", "name"]);
     assert_eq!(kept.lines().count(), 3, "two requests and a schedule outlive the chart: {kept}");
 }
@@ -85,6 +86,6 @@ fn the_plain_manifests_install_an_operator_that_leads() {
         "jsonpath={.spec.holderIdentity}",
     ]);
     assert!(lease.starts_with("sennight-"), "{lease}");
-    kubectl(&["delete", "--filename", path, "--wait", "--ignore-not-found"]);
-    kubectl(&["delete", "namespace", "sennight-system", "--ignore-not-found"]);
+    kubectl(&["delete", "--filename", path, "--wait", "--timeout=60s", "--ignore-not-found"]);
+    kubectl(&["delete", "namespace", "sennight-system", "--wait", "--timeout=60s", "--ignore-not-found"]);
 }
