@@ -12,6 +12,7 @@ helm=${SENNIGHT_TEST_HELM:-$("$CLUSTER_SRC/tools.sh" path helm)}
 mkdir -p config
 # The flags are those of tests/chart.rs; without them Helm takes its own idea of a cluster's version.
 {
+  # shellcheck disable=SC2016  # the backquotes are text
   printf '%s\n' '# Generated from charts/sennight by `make generate`; do not edit. For a cluster of Kubernetes 1.36 or newer:' \
     '#   kubectl create namespace sennight-system && kubectl apply --server-side -f config/install.yaml'
   "$helm" template sennight charts/sennight --namespace sennight-system --kube-version 1.36.0 \
