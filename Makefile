@@ -18,7 +18,7 @@ demo-down: ## end the demo and its cluster; nothing stays behind
 
 test: lint test-fast test-node ## everything: lint, tests without a node, tests on a real node
 
-test-fast: ## every test that needs no node, with real S3, PostgreSQL and Kubernetes API servers; under 2 minutes warm
+test-fast: ## every test that needs no node, with real S3, PostgreSQL and Kubernetes API servers; about 4 minutes warm
 	@tests/cluster/run-tests.sh fast
 
 test-node: dist ## the tests on a real node: containerd, kubelet, the image of the Dockerfile

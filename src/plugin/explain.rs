@@ -244,7 +244,7 @@ fn result(
     let down =
         result.downtime_millis.map_or_else(String::new, |ms| format!("The database was not to be had for {ms} ms. "));
     Some(format!(
-        "{down}The replaced database is kept as {kept}{until}; a RestoreRequest with mode Undo brings it back."
+        "{down}The replaced database is kept as {kept}{until}; the platform team can bring it back until then by hand."
     ))
 }
 
