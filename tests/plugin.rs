@@ -133,7 +133,7 @@ fn every_end_says_what_came_of_it() {
                 "It is done",
                 "not to be had for 87 ms",
                 "kept as crm_acme__old0f3b2c1d until 2026-11-25 11:00 UTC",
-                "Undo",
+                "can bring it back until then by hand",
             ],
         ),
         (
