@@ -10,6 +10,7 @@ use kube::ResourceExt;
 
 const STORAGE_DIR: &str = "/secrets/storage";
 const STORAGE_CA_DIR: &str = "/secrets/storage-ca";
+const MANIFEST_KEYS_DIR: &str = "/secrets/manifest-keys";
 const DATABASE_DIR: &str = "/secrets/database";
 const DATABASE_CA_DIR: &str = "/secrets/database-ca";
 const CLIENT_CERT_DIR: &str = "/secrets/database-cert";
@@ -31,6 +32,11 @@ pub fn storage(storage: &api::BackupStorage) -> (StorageTarget, Vec<Mount>) {
     if let Some(ca) = &storage.spec.ca_bundle {
         target.ca_file = Some(format!("{STORAGE_CA_DIR}/{CA_FILE}"));
         mounts.push(one_file(&ca.name, &ca.key, STORAGE_CA_DIR));
+    }
+    if let (Some(keys), Some(target)) = (&storage.spec.manifest_keys, &mut target.manifest_keys) {
+        target.dir = Some(MANIFEST_KEYS_DIR.to_owned());
+        let source = Source::Secret(keys.secret_ref.name.clone());
+        mounts.push(Mount { source, path: MANIFEST_KEYS_DIR.to_owned() });
     }
     (target, mounts)
 }
