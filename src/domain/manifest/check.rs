@@ -116,10 +116,11 @@ mod tests {
     use super::super::tests::manifest;
     use super::*;
 
+    type Change = fn(&mut Manifest);
+
     #[test]
     fn i4_a_manifest_whose_parts_disagree_is_refused() {
         manifest().check().unwrap();
-        type Change = fn(&mut Manifest);
         let changes: &[(&str, Change)] = &[
             ("rows of a table", |m| m.tables[0].rows += 1),
             ("rows of a frame", |m| m.tables[0].frames[0].rows += 1),
@@ -144,7 +145,7 @@ mod tests {
                 m.totals.raw_bytes -= 5;
             }),
             ("a table left out", |m| drop(m.tables.pop())),
-            ("a table twice", |m| m.tables[1].name.clone_from(&m.tables[0].name)),
+            ("a table twice", |m| m.tables[1].name = "a".into()),
             ("an object left out", |m| drop(m.objects.pop())),
             ("a longer object", |m| m.objects[0].length += 1),
             ("an object above the copy", |m| m.objects[0].name = "../x".into()),
