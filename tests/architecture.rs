@@ -24,7 +24,18 @@ const ROOMS: &[Room] = &[
     Room {
         name: "domain",
         rooms: &[],
-        crates: Some(&["chrono", "chrono_tz", "croner", "hex", "hmac", "serde", "serde_json", "sha2", "strum", "thiserror"]),
+        crates: Some(&[
+            "chrono",
+            "chrono_tz",
+            "croner",
+            "hex",
+            "hmac",
+            "serde",
+            "serde_json",
+            "sha2",
+            "strum",
+            "thiserror",
+        ]),
         // Pure: `now` is an argument, and so is everything else that the outside knows.
         never: &[
             "Utc::now",

@@ -59,7 +59,9 @@ pub enum CatalogueError {
         source: SealError,
     },
     /// Signed with a key that is not there.
-    #[error("the copy under {prefix} cannot be used: {source}; leave old keys in the Secret as long as their copies live")]
+    #[error(
+        "the copy under {prefix} cannot be used: {source}; leave old keys in the Secret as long as their copies live"
+    )]
     UnknownManifestKey {
         /// The copy's prefix.
         prefix: String,
@@ -67,7 +69,9 @@ pub enum CatalogueError {
         source: SealError,
     },
     /// Changed by somebody who has no key.
-    #[error("the copy under {prefix} cannot be used: {source}; take another copy and find out who can write to the bucket")]
+    #[error(
+        "the copy under {prefix} cannot be used: {source}; take another copy and find out who can write to the bucket"
+    )]
     ManifestForged {
         /// The copy's prefix.
         prefix: String,

@@ -93,7 +93,8 @@ impl Store {
                 }
             }
         }
-        let order = |found: &Found| (found.namespace.clone(), found.schedule.clone(), std::cmp::Reverse(found.id.clone()));
+        let order =
+            |found: &Found| (found.namespace.clone(), found.schedule.clone(), std::cmp::Reverse(found.id.clone()));
         all.sort_by_cached_key(order);
         Ok(all)
     }

@@ -1,9 +1,9 @@
 //! A copy as plain files: the schema archive, one text file a table, and a script that loads them with `pg_restore` and
 //! `psql`. Every byte is checked on its way; no file has its final name before it is whole.
 
+use super::ProgressWriter;
 use super::copy::{ArchiveError, archive};
 use super::frames::{FrameError, table_frames};
-use super::ProgressWriter;
 use crate::domain::manifest::{MANIFEST, Manifest, Table};
 use crate::domain::target::Engine;
 use crate::engine::postgres::{ident, literal};

@@ -124,7 +124,8 @@ fn one_frame(stored: &[u8], raw_length: i64) -> Result<(), String> {
     if !stored.starts_with(&MAGIC) || stored.get(4).is_none_or(|descriptor| descriptor & CHECKSUM_FLAG == 0) {
         return Err("it is no zstd frame with a content checksum".to_owned());
     }
-    let ends = zstd_safe::find_frame_compressed_size(stored).map_err(|code| zstd_safe::get_error_name(code).to_owned())?;
+    let ends =
+        zstd_safe::find_frame_compressed_size(stored).map_err(|code| zstd_safe::get_error_name(code).to_owned())?;
     if ends != stored.len() {
         return Err(format!("its zstd frame ends after {ends} of {} bytes", stored.len()));
     }

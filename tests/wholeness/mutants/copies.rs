@@ -44,7 +44,8 @@ const FRAMES: &str = "CREATE TABLE many AS SELECT i, md5(i::text) AS a, md5((i *
 const LARGE_OBJECTS: &str = "SELECT lo_from_bytea(0, decode(string_agg(md5((n * i)::text), ''), 'hex'))
     FROM generate_series(1, 4) n, generate_series(1, 5000) i GROUP BY n;";
 /// Tables with objects of their own, read by two connections.
-const OBJECTS: &str = "CREATE TABLE one AS SELECT i, repeat(md5((i % 1000)::text), 30) AS pad FROM generate_series(1, 75000) i;
+const OBJECTS: &str =
+    "CREATE TABLE one AS SELECT i, repeat(md5((i % 1000)::text), 30) AS pad FROM generate_series(1, 75000) i;
     CREATE TABLE two AS SELECT i, repeat(md5((i % 999)::text), 30) AS pad FROM generate_series(1, 75000) i;";
 
 /// All shapes; the last one is the largest.
@@ -172,4 +173,3 @@ impl Lane {
         base.database.count(&format!("SELECT count(*) FROM pg_database WHERE datname = '{name}'")).await
     }
 }
-

@@ -277,7 +277,8 @@ fn facts(base: &Base, rng: &mut StdRng) -> Mutant {
 /// One letter of a row, and every digest after it.
 fn rows(base: &Base, rng: &mut StdRng) -> Mutant {
     let (mut manifest, mut pieces) = (base.manifest.clone(), pieces(base));
-    let with_letters: Vec<usize> = (0..pieces.len()).filter(|at| manifest.tables[pieces[*at].table].rows > 10).collect();
+    let with_letters: Vec<usize> =
+        (0..pieces.len()).filter(|at| manifest.tables[pieces[*at].table].rows > 10).collect();
     let at = with_letters[rng.random_range(0..with_letters.len())];
     let mut raw = decompress(&pieces[at].bytes);
     let letters: Vec<usize> = (0..raw.len().min(100_000)).filter(|i| raw[*i].is_ascii_digit()).collect();
