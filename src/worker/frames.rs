@@ -103,10 +103,10 @@ fn decode(stored: &[u8], frame: &Frame) -> Result<Bytes, String> {
     if hex::encode(Sha256::digest(stored)) != frame.sha256 {
         return Err("its SHA-256 is not the manifest's".to_owned());
     }
-    one_frame(stored, frame.raw_length)?;
     if !(0..=RAW_LIMIT).contains(&frame.raw_length) {
         return Err(format!("a raw length of {} bytes cannot be", frame.raw_length));
     }
+    one_frame(stored, frame.raw_length)?;
     let capacity = usize::try_from(frame.raw_length).map_err(|e| e.to_string())?;
     let raw = zstd::bulk::decompress(stored, capacity).map_err(|e| e.to_string())?;
     if raw.len() != capacity {
@@ -198,7 +198,7 @@ mod tests {
             (&skippable, "no zstd frame"),
             (&unchecked, "no zstd frame"),
             (&bomb, "small"),
-            (&stored[..stored.len() - 1].to_vec(), "rong"),
+            (&stored[..stored.len() - 1].to_vec(), "Src size"),
         ] {
             let words = decode(bytes, &reseal(bytes, &good)).unwrap_err();
             assert!(words.contains(why), "{words}");

@@ -38,15 +38,14 @@ const PACKS: &str = "CREATE TABLE nothing (); INSERT INTO nothing DEFAULT VALUES
     DO $$ BEGIN FOR n IN 1..12 LOOP EXECUTE format('CREATE TABLE t%s AS SELECT i, md5((i * %s)::text) AS h
         FROM generate_series(1, %s) i', n, n, n * 40); END LOOP; END $$;";
 /// One table of many frames.
-const FRAMES: &str = "CREATE TABLE many AS SELECT i, md5(i::text) AS a, md5((i * 7)::text) AS b
-    FROM generate_series(1, 400000) i;";
+const FRAMES: &str = "CREATE TABLE many AS SELECT i, repeat(md5((i % 5000)::text), 4) AS pad
+    FROM generate_series(1, 170000) i;";
 /// Large objects: data that lie in the archive.
 const LARGE_OBJECTS: &str = "SELECT lo_from_bytea(0, decode(string_agg(md5((n * i)::text), ''), 'hex'))
     FROM generate_series(1, 4) n, generate_series(1, 5000) i GROUP BY n;";
-/// Tables with objects of their own, read by two connections.
+/// A table with an object of its own, read beside the others by a second connection.
 const OBJECTS: &str =
-    "CREATE TABLE one AS SELECT i, repeat(md5((i % 1000)::text), 30) AS pad FROM generate_series(1, 75000) i;
-    CREATE TABLE two AS SELECT i, repeat(md5((i % 999)::text), 30) AS pad FROM generate_series(1, 75000) i;";
+    "CREATE TABLE one AS SELECT i, repeat(md5((i % 1000)::text), 30) AS pad FROM generate_series(1, 75000) i;";
 
 /// All shapes; the last one is the largest.
 pub async fn bases() -> Vec<Base> {

@@ -12,7 +12,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use sennight::domain::job::{CopyRef, ExportTask, RestoreTask, VerifyTask};
 use sennight::store::Store;
-use sennight::worker::{TaskError, Verdict, export, prepare, verify};
+use sennight::worker::{TaskError, Verdict, prepare, verify};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
@@ -73,7 +73,8 @@ async fn one(case: usize, seed: u64, bases: &[Base], lane: &Lane, tallies: &mut 
     let classes: Vec<Class> = Class::iter().collect();
     let class = classes[case % classes.len()];
     // The large one takes longest.
-    let base = &bases[if rng.random_range(0..8) == 0 { bases.len() - 1 } else { rng.random_range(0..bases.len() - 1) }];
+    let base =
+        &bases[if rng.random_range(0..16) == 0 { bases.len() - 1 } else { rng.random_range(0..bases.len() - 1) }];
     let other = &bases[(case + 1) % (bases.len() - 1)];
     let Mutant { what, changes } = mutate::mutate(class, base, other, &mut rng);
     for (name, bytes) in &changes {
