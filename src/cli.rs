@@ -5,7 +5,7 @@ mod place;
 mod shell;
 
 pub use place::{CopyArgs, PickError, StorageArgs};
-pub use shell::{CatalogueArgs, Output, RestoreArgs, Shell, VerifyArgs};
+pub use shell::{Asked, CatalogueArgs, Output, RestoreArgs, Shell, VerifyArgs};
 
 use crate::controller::lease::Terms;
 use crate::domain::job::{Work, WorkError};
@@ -364,7 +364,8 @@ mod tests {
         let task = format!("@{}", file.path().display());
         let line = ["sennight", "verify", "--storage", r#"{"bucket":"b"}"#, "--task", &task];
         let Command::Verify(args) = Cli::parse_from(line).command else { panic!("not verify") };
-        let order = args.split().unwrap().resolve("verify", 0xab).unwrap();
+        let Asked::ByJob(args) = args.asked() else { panic!("not a Job's") };
+        let order = args.resolve("verify", 0xab).unwrap();
         assert!(matches!(&order.work, Work::Verify(tasks) if tasks[0].name == "v"));
         assert_eq!((order.storage.bucket.as_str(), order.pod.as_str()), ("b", "shell-000000ab"));
         let missing = text_or_file("--task", "@/nowhere/x").unwrap_err();

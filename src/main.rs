@@ -2,7 +2,7 @@
 
 use clap::Parser;
 use sennight::api::crds;
-use sennight::cli::{Cli, Command, GenerateArgs, OperatorArgs, Shell, WorkArgs};
+use sennight::cli::{Asked, Cli, Command, GenerateArgs, OperatorArgs, Shell, WorkArgs};
 use sennight::controller::operate;
 use sennight::domain::job::{EXIT_OK, EXIT_REFUSED, EXIT_RETRY};
 use sennight::telemetry::{LogFormat, init_logging};
@@ -17,9 +17,9 @@ async fn main() -> ExitCode {
     let code = match Cli::parse().command {
         Command::Operator(args) => operator(*args).await,
         Command::Dump(args) => work("dump", args).await,
-        Command::Verify(args) => match args.split() {
-            Ok(args) => work("verify", args).await,
-            Err(asked) => shell(asked).await,
+        Command::Verify(args) => match args.asked() {
+            Asked::ByJob(args) => work("verify", args).await,
+            Asked::ByPerson(asked) => shell(*asked).await,
         },
         Command::Restore(args) => shell(Shell::Restore(*args)).await,
         Command::Preflight(args) => work("preflight", args).await,

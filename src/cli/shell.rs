@@ -45,13 +45,24 @@ pub struct VerifyArgs {
     pub pod: Option<String>,
 }
 
+/// Who asks for a `verify`.
+#[derive(Debug)]
+pub enum Asked {
+    /// A Job, by tasks: the result is filed in the bucket.
+    ByJob(WorkArgs),
+    /// A person, by flags: the result is printed.
+    ByPerson(Box<Shell>),
+}
+
 impl VerifyArgs {
-    /// What a Job passed, or what a person did.
-    pub fn split(self) -> Result<WorkArgs, Shell> {
+    /// Tells a Job's arguments from a person's.
+    pub fn asked(self) -> Asked {
         let Self { storage, copy, output, tasks, job_uid, pod } = self;
         match (tasks.is_empty(), storage) {
-            (false, StorageArgs { storage: Some(storage), .. }) => Ok(WorkArgs { storage, tasks, job_uid, pod }),
-            (_, storage) => Err(Shell::Verify { storage, copy, output }),
+            (false, StorageArgs { storage: Some(storage), .. }) => {
+                Asked::ByJob(WorkArgs { storage, tasks, job_uid, pod })
+            }
+            (_, storage) => Asked::ByPerson(Box::new(Shell::Verify { storage, copy, output })),
         }
     }
 }

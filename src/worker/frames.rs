@@ -72,8 +72,11 @@ pub fn table_frames(
 
 /// Fetches, decodes and checks one frame.
 pub async fn read_frame(store: &Store, key: &str, frame: Frame) -> Result<Bytes, FrameError> {
-    let stored = fetch(store, key, frame.offset, frame.length).await?;
     let offset = frame.offset;
+    let stored = match fetch(store, key, offset, frame.length).await {
+        Ok(stored) => stored,
+        Err(error) => return Err(cut(store, key, &frame, error).await),
+    };
     let decoded = tokio::task::spawn_blocking(move || decode(&stored, &frame)).await;
     let why = match decoded {
         Ok(Ok(raw)) => return Ok(raw),
@@ -81,6 +84,17 @@ pub async fn read_frame(store: &Store, key: &str, frame: Frame) -> Result<Bytes,
         Err(ended) => format!("decoding ended: {ended}"),
     };
     Err(FrameError::Damaged { object: key.to_owned(), offset, why })
+}
+
+/// A range that could not be had because the object ends before it: no second attempt would get it.
+async fn cut(store: &Store, key: &str, frame: &Frame, error: StoreError) -> FrameError {
+    match store.head(key).await {
+        Ok(head) if head.length < frame.offset.saturating_add(frame.length) => {
+            let why = format!("the object ends at {}, the frame is {} bytes long", head.length, frame.length);
+            FrameError::Damaged { object: key.to_owned(), offset: frame.offset, why }
+        }
+        _ => error.into(),
+    }
 }
 
 /// Bytes `offset..offset + length` of an object, by as many requests as it takes.

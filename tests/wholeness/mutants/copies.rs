@@ -52,9 +52,9 @@ pub async fn bases() -> Vec<Base> {
     vec![
         base("packs", &[CONTACTS, PACKS]).await,
         base("other", &[CONTACTS, PACKS, "UPDATE contacts SET name = 'somebody else''s ' || id;"]).await,
-        base("frames", &[CONTACTS, FRAMES]).await,
-        base("archive", &[CONTACTS, LARGE_OBJECTS]).await,
-        base("objects", &[CONTACTS, OBJECTS]).await,
+        base("frames", &[CONTACTS, PACKS, FRAMES]).await,
+        base("archive", &[CONTACTS, PACKS, LARGE_OBJECTS]).await,
+        base("objects", &[CONTACTS, PACKS, OBJECTS]).await,
     ]
 }
 

@@ -14,6 +14,7 @@ use sennight::domain::job::{CopyRef, ExportTask, RestoreTask, VerifyTask};
 use sennight::store::Store;
 use sennight::worker::{TaskError, Verdict, prepare, verify};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 use strum::IntoEnumIterator;
@@ -40,21 +41,11 @@ struct Tally {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn i4_no_mutant_of_a_copy_passes_verify_restore_or_export() {
     let (cases, seed) = (crate::cases("mutants", WHOLE), crate::seed("mutants"));
-    let bases = copies::bases().await;
+    let bases = Arc::new(copies::bases().await);
     let started = Instant::now();
-    let next = AtomicUsize::new(0);
-    let lanes = futures::future::join_all((0..LANES).map(|_| async {
-        let lane = Lane::new(&bases).await;
-        let mut tallies: BTreeMap<Class, Tally> = BTreeMap::new();
-        loop {
-            let case = next.fetch_add(1, Ordering::Relaxed);
-            if case >= cases {
-                return tallies;
-            }
-            one(case, seed, &bases, &lane, &mut tallies).await;
-        }
-    }))
-    .await;
+    let next = Arc::new(AtomicUsize::new(0));
+    let lanes = (0..LANES).map(|_| tokio::spawn(lane(cases, seed, bases.clone(), next.clone())));
+    let lanes: Vec<_> = futures::future::join_all(lanes).await.into_iter().map(Result::unwrap).collect();
     let tallies = merge(lanes);
     report(&tallies, seed, started);
     let survivors: Vec<&String> = tallies.values().flat_map(|tally| &tally.survivors).collect();
@@ -65,6 +56,19 @@ async fn i4_no_mutant_of_a_copy_passes_verify_restore_or_export() {
     let peak = peak_memory_kib();
     println!("mutants: peak memory of the whole test {} MiB", peak / 1024);
     assert!(peak < MEMORY_KIB, "{peak} KiB: something was blown up");
+}
+
+/// One case after the other, in a bucket of its own.
+async fn lane(cases: usize, seed: u64, bases: Arc<Vec<Base>>, next: Arc<AtomicUsize>) -> BTreeMap<Class, Tally> {
+    let lane = Lane::new(&bases).await;
+    let mut tallies = BTreeMap::new();
+    loop {
+        let case = next.fetch_add(1, Ordering::Relaxed);
+        if case >= cases {
+            return tallies;
+        }
+        one(case, seed, &bases, &lane, &mut tallies).await;
+    }
 }
 
 /// Makes the mutant, holds it against everybody who reads copies, and puts the copy back.
