@@ -5,7 +5,7 @@ use sha2::{Digest, Sha256};
 use zstd::zstd_safe::CParameter;
 
 /// zstd's own default: a faster level would save little beside the database and the network.
-const LEVEL: i32 = 3;
+pub const LEVEL: i32 = 3;
 
 /// A compressed frame.
 #[derive(Debug, Clone)]
