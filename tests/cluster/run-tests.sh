@@ -45,6 +45,8 @@ case $verb in
   fast)
     log "compiling the tests"
     cargo test --locked --no-run --quiet
+    # Most of these tests wait for servers most of the time: more of them run at once than there are cores.
+    export RUST_TEST_THREADS=${RUST_TEST_THREADS:-8}
     counted "$CLUSTER_SRC/with.sh" api -- cargo test --locked --no-fail-fast "$@"
     ;;
   node)

@@ -1,0 +1,95 @@
+//! Names with `-sennight-restore` are the operator's.
+
+use super::world::{ALICE, MALLORY, OPERATOR, World};
+use crate::cluster::client;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{Pod, ServiceAccount};
+use kube::Api;
+use kube::api::{ListParams, Patch, PatchParams, PostParams};
+use sennight::api::admission;
+use serde_json::json;
+use std::time::{Duration, Instant};
+
+fn job(name: &str, suspend: bool) -> Job {
+    serde_json::from_value(json!({
+        "metadata": {"name": name},
+        "spec": {"suspend": suspend, "backoffLimit": 0, "template": {"spec": {
+            "restartPolicy": "Never", "automountServiceAccountToken": false,
+            "containers": [{"name": "worker", "image": "none.invalid/none"}]
+        }}}
+    }))
+    .unwrap()
+}
+
+fn pod(metadata: &serde_json::Value) -> Pod {
+    serde_json::from_value(json!({
+        "metadata": metadata,
+        "spec": {"automountServiceAccountToken": false, "containers": [{"name": "worker", "image": "none.invalid/none"}]}
+    }))
+    .unwrap()
+}
+
+/// Pods are refused for want of the default account until the controller manager has made it.
+async fn default_account(world: &World) {
+    let accounts: Api<ServiceAccount> = Api::namespaced(client("").await, &world.namespace);
+    let began = Instant::now();
+    while accounts.get_opt("default").await.unwrap().is_none() {
+        assert!(began.elapsed() < Duration::from_secs(30), "no default ServiceAccount after 30 s");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+#[track_caller]
+fn refused<T: std::fmt::Debug>(result: Result<T, kube::Error>) {
+    match result {
+        Err(kube::Error::Api(status)) if admission::is_own_refusal(&status.message) => {
+            assert!(status.message.contains("a RestoreRequest that is approved and paid"), "{}", status.message);
+        }
+        other => panic!("not refused by us: {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn i1_nobody_but_the_operator_makes_or_starts_a_restore_job() {
+    let world = World::new().await;
+    default_account(&world).await;
+    let jobs = async |who: &str| -> Api<Job> { Api::namespaced(client(who).await, &world.namespace) };
+    let (operator, mallory) = (jobs(OPERATOR).await, jobs(MALLORY).await);
+    let name = "r0123-prepare-a1-sennight-restore";
+    refused(mallory.create(&PostParams::default(), &job(name, false)).await);
+    let other = mallory.create(&PostParams::default(), &job("something-else", true)).await;
+    assert!(other.is_ok(), "other names are free: {other:?}");
+    assert!(
+        jobs(ALICE).await.create(&PostParams::default(), &job(name, false)).await.is_err(),
+        "no right to Jobs at all"
+    );
+
+    operator.create(&PostParams::default(), &job(name, true)).await.unwrap();
+    let start = Patch::Merge(json!({"spec": {"suspend": false}}));
+    refused(mallory.patch(name, &PatchParams::default(), &start).await);
+    operator.patch(name, &PatchParams::default(), &start).await.unwrap();
+
+    // The Job controller makes its pod, which bears the reserved name too.
+    let pods: Api<Pod> = Api::namespaced(client("").await, &world.namespace);
+    let mine = ListParams::default().labels(&format!("batch.kubernetes.io/job-name={name}"));
+    let began = Instant::now();
+    while pods.list(&mine).await.unwrap().items.is_empty() {
+        assert!(began.elapsed() < Duration::from_secs(30), "the Job controller made no pod in 30 s");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+#[tokio::test]
+async fn i1_nobody_passes_a_pod_off_as_a_restores() {
+    let world = World::new().await;
+    default_account(&world).await;
+    let pods: Api<Pod> = Api::namespaced(client(MALLORY).await, &world.namespace);
+    for metadata in [
+        json!({"name": "r0123-cutover-sennight-restore-x"}),
+        json!({"generateName": "r0123-cutover-sennight-restore-"}),
+        json!({"name": "harmless", "labels": {"batch.kubernetes.io/job-name": "r0123-cutover-sennight-restore"}}),
+    ] {
+        refused(pods.create(&PostParams::default(), &pod(&metadata)).await);
+    }
+    pods.create(&PostParams::default(), &pod(&json!({"name": "harmless"}))).await.unwrap();
+}

@@ -1,0 +1,9 @@
+//! The life of RestoreRequests and of dumps: the operator's and the worker's real binaries on a real API server, its
+//! controller manager, PostgreSQL and S3, each person with their own account and role. Only a node is missing, so that
+//! the test plays the kubelet.
+
+mod dumps;
+mod kubelet;
+mod life;
+mod refusals;
+mod world;

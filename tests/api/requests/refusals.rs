@@ -1,0 +1,140 @@
+//! What is refused, and by which word. Where it can be, both keys are turned before the operator sees the request: then
+//! nothing but the refusal keeps it from running.
+
+use super::world::World;
+use crate::cluster;
+use chrono::{Days, Utc};
+use sennight::api::ConditionStatus::{False, True};
+use sennight::api::admission;
+use serde_json::json;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i1_a_paid_request_that_nobody_approved_waits_for_the_helpdesk() {
+    let world = World::new("unapproved").await;
+    let tenant = world.tenant("acme").await;
+    let copy = world.copy(&tenant).await;
+    world.request(&tenant, "r", copy.day, json!({})).await;
+    world.pay("r").await;
+    let _operator = world.operator(&[]);
+    world.refused("r", "Progressing", False, "AwaitingApproval").await;
+    let status = world.get("r").await.status.unwrap();
+    assert_eq!(status.recovery_point.unwrap().id, copy.id.to_string());
+    assert_eq!(status.phase.unwrap().to_string(), "AwaitingApproval");
+    assert!(status.deadline.unwrap() > Utc::now(), "I10");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i1_an_approved_request_that_nobody_paid_waits_for_billing() {
+    let world = World::new("unpaid").await;
+    let tenant = world.tenant("acme").await;
+    let copy = world.copy(&tenant).await;
+    world.request(&tenant, "r", copy.day, json!({})).await;
+    world.decide("r", "Approved").await;
+    let _operator = world.operator(&[]);
+    world.refused("r", "Progressing", False, "AwaitingPayment").await;
+    let status = world.get("r").await.status.unwrap();
+    assert_eq!(status.waiting_on.unwrap().to_string(), "Billing");
+    assert!(status.deadline.unwrap() > Utc::now(), "I10");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i6_a_denied_request_ends_even_when_it_is_paid_and_the_refund_is_due() {
+    let world = World::new("denied").await;
+    let tenant = world.tenant("acme").await;
+    let copy = world.copy(&tenant).await;
+    world.request(&tenant, "r", copy.day, json!({})).await;
+    world.pay("r").await;
+    world.decide("r", "Denied").await;
+    let _operator = world.operator(&[]);
+    world.refused("r", "Failed", True, "Denied").await;
+    world.says("r", "Approved", False, "Denied").await;
+    world.says("r", "RefundDue", True, "PaidAndNotDelivered").await;
+    let status = world.get("r").await.status.unwrap();
+    assert_eq!(status.phase.unwrap().to_string(), "Denied");
+    assert!(status.finished_at.is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i10_a_request_that_people_left_lying_expires() {
+    let world = World::new("expired").await;
+    let (one, two) = (world.tenant("one").await, world.tenant("two").await);
+    let copy = world.copy(&one).await;
+    world.copy(&two).await;
+    world.request(&one, "unapproved", copy.day, json!({})).await;
+    world.pay("unapproved").await;
+    world.request(&two, "unpaid", copy.day, json!({})).await;
+    world.decide("unpaid", "Approved").await;
+    let _operator = world.operator(&["--approval-deadline=12s", "--payment-deadline=2s"]);
+    world.refused("unpaid", "Failed", True, "PaymentExpired").await;
+    world.refused("unapproved", "Failed", True, "ApprovalExpired").await;
+    assert_eq!(world.get("unpaid").await.status.unwrap().phase.unwrap().to_string(), "Expired");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ticket_that_is_not_the_account_owners_is_refused() {
+    let world = World::new("owner").await;
+    let tenant = world.tenant("acme").await;
+    let copy = world.copy(&tenant).await;
+    world.request(&tenant, "r", copy.day, json!({"requester": {"userId": "2"}})).await;
+    world.sign("r").await;
+    let _operator = world.operator(&[]);
+    world.refused("r", "Eligible", False, "NotAccountOwner").await;
+    world.says("r", "Failed", True, "NotAccountOwner").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_day_without_a_copy_is_refused_and_so_is_one_older_than_a_week() {
+    let world = World::new("day").await;
+    let tenant = world.tenant("acme").await;
+    let copy = world.copy(&tenant).await;
+    world.request(&tenant, "yesterday", copy.day - Days::new(1), json!({})).await;
+    world.sign("yesterday").await;
+    let _operator = world.operator(&[]);
+    world.refused("yesterday", "Eligible", False, "NoCopyOfThatDay").await;
+    let status = world.get("yesterday").await.status.unwrap();
+    assert_eq!(status.recovery_point, None, "never the nearest");
+
+    world.request(&tenant, "long-ago", copy.day - Days::new(9), json!({})).await;
+    world.refused("long-ago", "Eligible", False, "OlderThanRetention").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i7_another_tenants_copy_among_this_schedules_is_refused() {
+    let world = World::new("foreign").await;
+    let tenant = world.tenant("acme").await;
+    let copy = world.copy_as(&tenant, "id-somebody-else").await;
+    world.request(&tenant, "r", copy.day, json!({})).await;
+    world.sign("r").await;
+    let _operator = world.operator(&[]);
+    world.refused("r", "Eligible", False, "AnotherTenantsCopy").await;
+    assert_eq!(world.get("r").await.status.unwrap().recovery_point, None);
+}
+
+/// Puts a policy's binding back, whatever becomes of the test.
+struct PutBack(serde_json::Value);
+
+impl Drop for PutBack {
+    fn drop(&mut self) {
+        cluster::apply(&self.0.to_string());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i6_while_a_policy_is_missing_no_restore_runs_and_once_it_is_back_it_goes_on() {
+    let world = World::alone("policies").await;
+    let tenant = world.tenant("acme").await;
+    let copy = world.copy(&tenant).await;
+    world.request(&tenant, "r", copy.day, json!({})).await;
+    let kind = "ValidatingAdmissionPolicyBinding";
+    let guard = admission::validating().into_iter().find(|guard| guard.kind == kind).unwrap();
+    world.sign("r").await;
+    cluster::kubectl_ok(&["delete", kind, guard.name], "");
+    let back = PutBack(guard.object());
+    let _operator = world.operator(&[]);
+    world.refused("r", "Progressing", False, "PoliciesMissing").await;
+    assert_eq!(world.get("r").await.status.unwrap().claim, None);
+
+    drop(back);
+    let job = world.step("export").await;
+    assert_eq!(world.get("r").await.status.unwrap().claim.unwrap().job, job);
+}

@@ -1,0 +1,337 @@
+//! One test's own corner of the servers: a namespace, a bucket, tenants with databases, requests, and an operator.
+
+use crate::cluster::{self, BILLING, HELPDESK, OPERATOR, Turn, until};
+use crate::operator::Operator;
+use crate::support::{Bucket, Database, env};
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::events::v1::Event;
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use kube::core::NamespaceResourceScope;
+use kube::{Api, Client, Resource, ResourceExt};
+use sennight::api::{BackupSchedule, Condition, ConditionStatus, RestoreRequest};
+use sennight::controller::jobs::{JobState, runs, state};
+use sennight::controller::worker_job::mark;
+use sennight::domain::job::{CopySummary, DumpTask, Work};
+use sennight::domain::manifest::TenantIdentity;
+use sennight::domain::target::Engine;
+use serde_json::{Value, json};
+use std::process::Stdio;
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
+
+/// The path of the operator's kubeconfig. An administrator's would do too much: the operator would find that it can
+/// forge approvals, and run nothing.
+static OPERATOR_KUBECONFIG: LazyLock<String> = LazyLock::new(|| cluster::kubeconfig(OPERATOR));
+
+/// One test's corner.
+pub struct World {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its bucket.
+    pub bucket: Bucket,
+    admin: Client,
+    _turn: Turn,
+}
+
+/// A tenant: a BackupSchedule and its database.
+pub struct Tenant {
+    /// The BackupSchedule's name.
+    pub name: String,
+    /// The live database.
+    pub database: Database,
+}
+
+impl World {
+    /// A corner beside others'.
+    pub async fn new(test: &str) -> Self {
+        Self::with(test, Turn::among().await).await
+    }
+
+    /// A corner while nobody else's is there.
+    pub async fn alone(test: &str) -> Self {
+        Self::with(test, Turn::alone().await).await
+    }
+
+    async fn with(test: &str, turn: Turn) -> Self {
+        let people = [(HELPDESK, "sennight-helpdesk"), (BILLING, "sennight-billing")];
+        let namespace = cluster::namespace(&format!("requests-{test}"), &people);
+        let world = Self { namespace, bucket: Bucket::create().await, admin: cluster::client("").await, _turn: turn };
+        world.let_lead();
+        let ca = std::fs::read_to_string(env("SENNIGHT_TEST_PG_CA")).unwrap();
+        let bucket = &world.bucket.target;
+        let profile = json!({"entities": [{
+            "name": "contacts", "file": "contacts.csv", "table": {"name": "contacts"}, "key": "ID",
+            "columns": [{"column": "ID"}, {"column": "NAME"}]
+        }]});
+        cluster::apply(
+            &[
+                world.secret("s3", &json!({
+                    "AWS_ACCESS_KEY_ID": env("SENNIGHT_TEST_S3_ACCESS_KEY"),
+                    "AWS_SECRET_ACCESS_KEY": env("SENNIGHT_TEST_S3_SECRET_KEY")
+                })),
+                world.secret("pg", &json!({
+                    "username": env("SENNIGHT_TEST_PG_USER"), "password": env("SENNIGHT_TEST_PG_PASSWORD")
+                })),
+                world.secret("pg-ca", &json!({"ca.pem": ca})),
+                world.object("BackupStorage", "main", &json!({
+                    "bucket": bucket.bucket, "prefix": bucket.prefix, "endpoint": bucket.endpoint, "forcePathStyle": true,
+                    "credentialsSecretRef": {"name": "s3"}
+                })),
+                world.server(2),
+                world.object("ExportProfile", "bitrix24-crm", &profile),
+            ]
+            .join("\n---\n"),
+        );
+        world
+    }
+
+    /// The Secret `name` as a document.
+    pub fn secret(&self, name: &str, values: &Value) -> String {
+        let metadata = json!({"name": name, "namespace": self.namespace});
+        json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": values}).to_string()
+    }
+
+    /// The DatabaseServer `pg` as a document, with so many dumps at once.
+    pub fn server(&self, dumps: i32) -> String {
+        let spec = json!({
+            "engine": "PostgreSQL", "host": env("SENNIGHT_TEST_PG_HOST"),
+            "port": env("SENNIGHT_TEST_PG_PORT").parse::<i32>().unwrap(),
+            "tls": {"caSecretRef": {"name": "pg-ca", "key": "ca.pem"}},
+            "dumpCredentialsSecretRef": {"name": "pg"}, "restoreCredentialsSecretRef": {"name": "pg"},
+            "maxConcurrentDumps": dumps
+        });
+        self.object("DatabaseServer", "pg", &spec)
+    }
+
+    fn object(&self, kind: &str, name: &str, spec: &Value) -> String {
+        cluster::object(&self.namespace, kind, name, spec)
+    }
+
+    /// The operator's Lease is in this namespace, not in its own.
+    fn let_lead(&self) {
+        let metadata = json!({"name": "leader", "namespace": self.namespace});
+        let group = "rbac.authorization.k8s.io";
+        let rights = json!({"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["create", "get", "update", "patch"]});
+        let role =
+            json!({"apiVersion": format!("{group}/v1"), "kind": "Role", "metadata": metadata, "rules": [rights]});
+        let binding = json!({
+            "apiVersion": format!("{group}/v1"), "kind": "RoleBinding", "metadata": metadata,
+            "roleRef": {"apiGroup": group, "kind": "Role", "name": "leader"},
+            "subjects": [{"apiGroup": group, "kind": "User", "name": OPERATOR}]
+        });
+        cluster::apply(&format!("{role}\n---\n{binding}"));
+    }
+
+    /// An operator for this namespace, under its own account.
+    pub fn operator(&self, extra: &[&str]) -> Operator {
+        let quick = [
+            "--lease-duration=6s",
+            "--lease-renew-deadline=4s",
+            "--lease-retry-period=500ms",
+            "--authority-interval=1s",
+            "--job-interval=2s",
+        ];
+        Operator::start_as(&OPERATOR_KUBECONFIG, &self.namespace, "operator", &[&quick, extra].concat())
+    }
+
+    /// `kill -9`, and another process that leads. Nobody waits for the dead one's Lease to run out.
+    pub async fn restart(&self, operator: &mut Operator) {
+        operator.kill();
+        self.api::<Lease>().delete("sennight", &DeleteParams::default()).await.unwrap();
+        *operator = self.operator(&[]);
+        until("it leads", async || operator.log().contains("\"leading\"")).await;
+    }
+
+    /// The API of a kind in this namespace, as the administrator.
+    pub fn api<K: Resource<DynamicType = (), Scope = NamespaceResourceScope>>(&self) -> Api<K> {
+        Api::namespaced(self.admin.clone(), &self.namespace)
+    }
+
+    /// A tenant with some contacts. Its schedule is suspended: only what a test triggers runs.
+    pub async fn tenant(&self, name: &str) -> Tenant {
+        let database = Database::create().await;
+        database
+            .run("CREATE TABLE contacts (id int PRIMARY KEY, name text); INSERT INTO contacts SELECT n, 'Contact ' || n FROM generate_series(1, 100) n")
+            .await;
+        let tenant = Tenant { name: name.to_owned(), database };
+        self.schedule(&tenant, json!({"suspend": true}));
+        tenant
+    }
+
+    /// Applies a tenant's schedule with these fields of its spec.
+    pub fn schedule(&self, tenant: &Tenant, fields: Value) {
+        let mut spec = json!({
+            "tenant": {"id": format!("id-{}", tenant.name), "owner": "1", "plan": {"name": "pro", "includesRestore": true}},
+            "database": {"serverRef": {"name": "pg"}, "name": tenant.database.target.database},
+            "storageRef": {"name": "main"}, "timeZone": "Etc/UTC"
+        });
+        let Value::Object(fields) = fields else { panic!("not fields: {fields}") };
+        spec.as_object_mut().unwrap().extend(fields);
+        cluster::apply(&self.object("BackupSchedule", &tenant.name, &spec));
+    }
+
+    /// Dumps the tenant's database with the worker's binary. Under `id`, which need not be the tenant's own.
+    pub async fn copy_as(&self, tenant: &Tenant, id: &str) -> CopySummary {
+        let task = DumpTask {
+            name: tenant.name.clone(),
+            identity: TenantIdentity {
+                namespace: self.namespace.clone(),
+                schedule: tenant.name.clone(),
+                schedule_uid: String::new(),
+                tenant: id.to_owned(),
+                engine: Engine::PostgreSQL,
+                database: tenant.database.target.database.clone(),
+            },
+            database: tenant.database.target.clone(),
+            time_zone: "Etc/UTC".to_owned(),
+            parallelism: 1,
+            lock_timeout_seconds: 30,
+            deadline_seconds: 300,
+        };
+        let argv = Work::Dump(vec![task]).to_argv(&self.bucket.target).unwrap();
+        let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_sennight"));
+        let output = command.args(argv).stdin(Stdio::null()).output().await.unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let found = self.bucket.store().await.catalogue(&self.namespace, &tenant.name).await.unwrap();
+        found.copies[0].summary.clone()
+    }
+
+    /// Dumps the tenant's database.
+    pub async fn copy(&self, tenant: &Tenant) -> CopySummary {
+        self.copy_as(tenant, &format!("id-{}", tenant.name)).await
+    }
+
+    /// The helpdesk asks for a CrmExport of `day`; `fields` replace some of the spec's.
+    pub async fn request(&self, tenant: &Tenant, name: &str, day: chrono::NaiveDate, fields: Value) -> RestoreRequest {
+        let mut spec = json!({
+            "scheduleRef": {"name": tenant.name}, "mode": "CrmExport", "date": day.to_string(), "requester": {"userId": "1"},
+            "ticket": {"id": "T-1"}, "reason": "contacts are gone"
+        });
+        let Value::Object(fields) = fields else { panic!("not fields: {fields}") };
+        spec.as_object_mut().unwrap().extend(fields);
+        let object: RestoreRequest = serde_json::from_str(&self.object("RestoreRequest", name, &spec)).unwrap();
+        self.requests(HELPDESK).await.create(&PostParams::default(), &object).await.unwrap()
+    }
+
+    /// The requests, as `user` may use them.
+    pub async fn requests(&self, user: &str) -> Api<RestoreRequest> {
+        Api::namespaced(cluster::client(user).await, &self.namespace)
+    }
+
+    /// The helpdesk decides.
+    pub async fn decide(&self, name: &str, decision: &str) {
+        let patch = json!({"status": {"approval": {"decision": decision, "reason": "said the owner"}}});
+        let requests = self.requests(HELPDESK).await;
+        requests.patch_status(name, &PatchParams::default(), &Patch::Merge(&patch)).await.unwrap();
+    }
+
+    /// Billing records the payment.
+    pub async fn pay(&self, name: &str) {
+        let patch = json!({
+            "apiVersion": "sennight.dev/v1alpha1", "kind": "RestoreRequest", "metadata": {"name": name},
+            "status": {
+                "conditions": [{"type": "Paid", "status": "True", "reason": "PaymentRecorded"}],
+                "payment": {"reference": "INV-1", "amount": "49.00", "currency": "EUR"}
+            }
+        });
+        let requests = self.requests(BILLING).await;
+        requests.patch_status(name, &PatchParams::apply("billing"), &Patch::Apply(&patch)).await.unwrap();
+    }
+
+    /// Both keys.
+    pub async fn sign(&self, name: &str) {
+        self.decide(name, "Approved").await;
+        self.pay(name).await;
+    }
+
+    /// A request as it is.
+    pub async fn get(&self, name: &str) -> RestoreRequest {
+        self.api::<RestoreRequest>().get(name).await.unwrap()
+    }
+
+    /// A BackupSchedule as it is.
+    pub async fn schedule_status(&self, tenant: &Tenant) -> sennight::api::BackupScheduleStatus {
+        self.api::<BackupSchedule>().get(&tenant.name).await.unwrap().status.unwrap_or_default()
+    }
+
+    /// Waits until a condition of a request has this status and reason.
+    pub async fn says(&self, name: &str, type_: &str, status: ConditionStatus, reason: &str) {
+        let deadline = Instant::now() + Duration::from_mins(1);
+        loop {
+            let found = self.get(name).await.status.unwrap_or_default();
+            if holds(&found.conditions, type_, status, reason) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "not within a minute: {type_} {status:?} {reason}; it says {found:#?}");
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+
+    /// Waits until an Event about `name` has this reason.
+    pub async fn tells(&self, name: &str, reason: &str) {
+        let events: Api<Event> = self.api();
+        until(&format!("an Event about {name} says {reason}"), async || {
+            events.list(&ListParams::default()).await.unwrap().iter().any(|event| {
+                let about = event.regarding.as_ref().and_then(|object| object.name.as_deref());
+                about == Some(name) && event.reason.as_deref() == Some(reason)
+            })
+        })
+        .await;
+    }
+
+    /// The request says in a condition why not, an Event says the same, and there is no Job that needs both keys.
+    pub async fn refused(&self, name: &str, type_: &str, status: ConditionStatus, reason: &str) {
+        self.says(name, type_, status, reason).await;
+        self.tells(name, reason).await;
+        // Time for whoever would start one after all.
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+        assert_eq!(self.locked_jobs().await, Vec::<String>::new());
+    }
+
+    /// The names of all Jobs that must not exist without both keys.
+    pub async fn locked_jobs(&self) -> Vec<String> {
+        let all = self.jobs().await;
+        let locked = |job: &&Job| {
+            let step = job.labels().get(mark::STEP).map(String::as_str);
+            job.name_any().contains("-sennight-restore") && step != Some("preflight")
+        };
+        all.iter().filter(locked).map(ResourceExt::name_any).collect()
+    }
+
+    /// All Jobs.
+    pub async fn jobs(&self) -> Vec<Job> {
+        self.api::<Job>().list(&ListParams::default()).await.unwrap().items
+    }
+
+    /// Waits for a step's Job; its name.
+    pub async fn step(&self, step: &str) -> String {
+        let find = async || {
+            let all = self.jobs().await;
+            let mine =
+                |job: &&Job| job.labels().get(mark::STEP).is_some_and(|s| s == step) && state(job) == JobState::Running;
+            all.iter().find(mine).map(ResourceExt::name_any)
+        };
+        until(&format!("a Job for {step}"), async || find().await.is_some()).await;
+        find().await.unwrap()
+    }
+
+    /// The dump Jobs of a tenant: names, and whether each still runs.
+    pub async fn dumps(&self, tenant: &Tenant) -> Vec<(String, bool)> {
+        let of = |job: &&Job| runs(job).iter().any(|run| run.schedule == tenant.name);
+        let all = self.jobs().await;
+        all.iter().filter(of).map(|job| (job.name_any(), state(job) == JobState::Running)).collect()
+    }
+
+    /// Waits for a dump Job of a tenant that has not ended; its name.
+    pub async fn dump(&self, tenant: &Tenant) -> String {
+        let find = async || self.dumps(tenant).await.into_iter().find(|(_, running)| *running).map(|(name, _)| name);
+        until(&format!("a dump Job for {}", tenant.name), async || find().await.is_some()).await;
+        find().await.unwrap()
+    }
+}
+
+/// Whether a condition has this status and reason.
+pub fn holds(conditions: &[Condition], type_: &str, status: ConditionStatus, reason: &str) -> bool {
+    conditions.iter().any(|c| c.type_ == type_ && c.status == status && c.reason == reason)
+}

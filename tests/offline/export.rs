@@ -1,0 +1,505 @@
+//! The export room from outside: a hand-made copy, the profile that the chart ships, the zip's bytes.
+
+use chrono::{DateTime, Utc};
+use proptest::prelude::*;
+use sennight::domain::manifest::{Column, Frame, Manifest, Table};
+use sennight::domain::profile::ExportProfile;
+use sennight::export::{CompileError, ExportContext, ExportError, Exporter, Plan};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::io::{Cursor, Read};
+
+/// A table and its rows; `None` is no value.
+struct Sample {
+    table: Table,
+    text: Vec<u8>,
+}
+
+fn sample(name: &str, columns: &[(&str, &str)], rows: &[&[Option<&str>]]) -> Sample {
+    let mut text = String::new();
+    for row in rows {
+        assert_eq!(row.len(), columns.len(), "{name}: {row:?}");
+        let cells: Vec<String> = row.iter().map(|cell| cell.map_or("\\N".to_owned(), copy_text)).collect();
+        text += &cells.join("\t");
+        text.push('\n');
+    }
+    let columns = columns.iter().map(|(name, kind)| Column { name: (*name).into(), kind: (*kind).into() }).collect();
+    let frame = Frame {
+        object: "data/pack-0001.zst".into(),
+        offset: 0,
+        length: 1,
+        raw_length: i64::try_from(text.len()).unwrap(),
+        rows: i64::try_from(rows.len()).unwrap(),
+        sha256: String::new(),
+    };
+    Sample {
+        table: Table { schema: "public".into(), name: name.into(), columns, rows: frame.rows, frames: vec![frame] },
+        text: text.into_bytes(),
+    }
+}
+
+fn copy_text(cell: &str) -> String {
+    cell.replace('\\', "\\\\").replace('\n', "\\n").replace('\r', "\\r").replace('\t', "\\t")
+}
+
+fn manifest(samples: &[Sample]) -> Manifest {
+    let manifest = json!({
+        "format": "sennight/v1", "id": "20251114T173000Z-1a2b3c4d",
+        "identity": {"namespace": "tenants", "schedule": "acme", "tenant": "acme", "engine": "PostgreSQL", "database": "crm"},
+        "snapshotTime": "2025-11-14T17:30:00Z", "day": "2025-11-14", "timeZone": "Europe/Berlin",
+        "startedAt": "2025-11-14T17:29:59Z", "finishedAt": "2025-11-14T17:30:09Z",
+        "server": {"version": "17.0", "major": 17, "encoding": "UTF8", "collate": "C", "ctype": "C", "databaseBytes": 0},
+        "schema": {"object": "schema.dump", "length": 1, "sha256": "", "tool": "pg_dump 17"},
+        "objects": [], "tables": samples.iter().map(|s| &s.table).collect::<Vec<_>>(),
+        "totals": {"tables": 0, "rows": 0, "rawBytes": 0, "storedBytes": 0, "objects": 0},
+    });
+    serde_json::from_value(manifest).unwrap()
+}
+
+fn context(manifest: &Manifest) -> ExportContext {
+    ExportContext {
+        identity: manifest.identity.clone(),
+        request: "ticket-4711".into(),
+        request_uid: "0f3b2c1d-aaaa-4bbb-8ccc-1234567890ab".into(),
+        recovery_point: manifest.id.clone(),
+        manifest_sha256: "ab".repeat(32),
+        day: manifest.day,
+        snapshot_time: manifest.snapshot_time,
+        time_zone: manifest.time_zone.clone(),
+    }
+}
+
+fn profile(value: Value) -> ExportProfile {
+    serde_json::from_value(value).unwrap()
+}
+
+/// The zip of a profile over some tables.
+fn export(profile: &ExportProfile, samples: &[Sample]) -> Result<Vec<u8>, ExportError> {
+    let manifest = manifest(samples);
+    let plan = Plan::compile(profile, &manifest).unwrap();
+    let (mut exporter, outlet) = Exporter::new(plan, &manifest, context(&manifest));
+    let mut zip = Vec::new();
+    for step in exporter.steps() {
+        exporter.begin(step)?;
+        exporter.push(&samples[step.table()].text)?;
+        exporter.end()?;
+        zip.extend(outlet.take());
+    }
+    exporter.finish()?;
+    zip.extend(outlet.take());
+    Ok(zip)
+}
+
+/// The entries of a zip, in its order.
+fn entries(zip: &[u8]) -> Vec<(String, Vec<u8>)> {
+    let mut archive = zip::ZipArchive::new(Cursor::new(zip)).unwrap();
+    let mut entries = Vec::new();
+    for at in 0..archive.len() {
+        let mut entry = archive.by_index(at).unwrap();
+        let mut bytes = Vec::new();
+        entry.read_to_end(&mut bytes).unwrap();
+        entries.push((entry.name().unwrap().into_owned(), bytes));
+    }
+    entries
+}
+
+fn text(zip: &[u8], name: &str) -> String {
+    let found = entries(zip).into_iter().find(|(entry, _)| entry == name);
+    String::from_utf8(found.unwrap_or_else(|| panic!("{name} is in the zip")).1).unwrap()
+}
+
+/// The records of a CSV file in the defaults' format, by header.
+fn records(zip: &[u8], name: &str) -> Vec<BTreeMap<String, String>> {
+    let file = text(zip, name);
+    let file = file.strip_prefix('\u{feff}').unwrap();
+    let mut reader = csv::ReaderBuilder::new().delimiter(b';').from_reader(file.as_bytes());
+    reader.deserialize().map(|record| record.unwrap()).collect()
+}
+
+const TEXT: &str = "character varying(255)";
+
+/// One entity with the columns `id` and `value`.
+fn one_column(format: &Value) -> ExportProfile {
+    profile(json!({
+        "format": format,
+        "entities": [{"name": "things", "file": "things.csv", "table": {"name": "things"},
+                      "columns": [{"column": "id"}, {"column": "value"}]}]
+    }))
+}
+
+fn things(values: &[Option<&str>], kind: &str) -> Vec<Sample> {
+    let ids: Vec<String> = (1..=values.len()).map(|id| id.to_string()).collect();
+    let rows: Vec<[Option<&str>; 2]> = ids.iter().zip(values).map(|(id, value)| [Some(id.as_str()), *value]).collect();
+    let rows: Vec<&[Option<&str>]> = rows.iter().map(<[Option<&str>; 2]>::as_slice).collect();
+    vec![sample("things", &[("id", "integer"), ("value", kind)], &rows)]
+}
+
+#[test]
+fn cells_are_quoted_as_bitrix24_does_it() {
+    let zip =
+        export(&one_column(&json!({})), &things(&[Some("a;b"), Some("say \"hi\""), None, Some("")], TEXT)).unwrap();
+    assert_eq!(
+        text(&zip, "things.csv"),
+        "\u{feff}\"ID\";\"VALUE\"\n\"1\";\"a;b\"\n\"2\";\"say \"\"hi\"\"\"\n\"3\";\"\"\n\"4\";\"\"\n"
+    );
+}
+
+#[test]
+fn no_value_and_empty_text_can_be_told_apart_if_the_profile_wants_it() {
+    let format = json!({"nullText": "NULL", "quote": "Minimal", "bom": false, "newline": "CRLF", "delimiter": ","});
+    let zip = export(&one_column(&format), &things(&[None, Some(""), Some("x,y")], TEXT)).unwrap();
+    assert_eq!(text(&zip, "things.csv"), "ID,VALUE\r\n1,NULL\r\n2,\r\n3,\"x,y\"\r\n");
+}
+
+#[test]
+fn a_formula_is_guarded_and_the_manifest_says_where() {
+    let values = [Some("=1+1"), Some("+49 30 123456"), Some("-5"), Some("plain"), Some("@x")];
+    let zip = export(&one_column(&json!({})), &things(&values, TEXT)).unwrap();
+    let written: Vec<String> =
+        records(&zip, "things.csv").into_iter().map(|mut r| r.remove("VALUE").unwrap()).collect();
+    assert_eq!(written, ["'=1+1", "+49 30 123456", "-5", "plain", "'@x"]);
+    let told: Value = serde_json::from_str(&text(&zip, "manifest.json")).unwrap();
+    assert_eq!(told["files"][0]["guardedCells"], 2);
+    assert_eq!(told["files"][0]["guarded"][1], json!({"record": 5, "column": "VALUE"}));
+    assert!(text(&zip, "README.txt").contains("2 cells begin like a formula"));
+    let off = export(&one_column(&json!({"formulaGuard": "Never"})), &things(&values, TEXT)).unwrap();
+    assert!(text(&off, "things.csv").contains("\"=1+1\""));
+}
+
+#[test]
+fn a_long_table_becomes_several_files_with_a_header_each() {
+    let names: Vec<String> = (0..250).map(|n| format!("n{n}")).collect();
+    let values: Vec<Option<&str>> = names.iter().map(|n| Some(n.as_str())).collect();
+    let zip = export(&one_column(&json!({"maxRowsPerFile": 100})), &things(&values, TEXT)).unwrap();
+    let rows: Vec<usize> =
+        ["things.csv", "things-2.csv", "things-3.csv"].map(|name| records(&zip, name).len()).to_vec();
+    assert_eq!(rows, [100, 100, 50]);
+    assert_eq!(records(&zip, "things-3.csv")[49]["VALUE"], "n249");
+}
+
+#[test]
+fn the_same_copy_gives_the_same_bytes() {
+    let (profile, samples) = (one_column(&json!({})), things(&[Some("a")], TEXT));
+    assert_eq!(export(&profile, &samples).unwrap(), export(&profile, &samples).unwrap());
+}
+
+#[test]
+fn a_damaged_or_missing_row_ends_the_export() {
+    let mut torn = things(&[Some("a"), Some("b")], TEXT);
+    torn[0].text.truncate(7);
+    let error = export(&one_column(&json!({})), &torn).unwrap_err();
+    assert_eq!((error.reason(), error.to_string().contains("row 2 of public.things")), ("RowDamaged", true), "{error}");
+    let mut short = things(&[Some("a"), Some("b")], TEXT);
+    short[0].text.truncate(4);
+    let error = export(&one_column(&json!({})), &short).unwrap_err();
+    assert_eq!(error.to_string(), "public.things gave 1 rows, the manifest lists 2: use another recovery point");
+}
+
+/// The chart's profile and a small account that its every part applies to.
+fn bitrix() -> (ExportProfile, Vec<Sample>) {
+    let file = include_str!("../../charts/sennight/profiles/bitrix24-crm.yaml");
+    let object: Value = serde_saphyr::from_str(file).unwrap();
+    let profile = profile(object["spec"].clone());
+    (profile, account())
+}
+
+/// Columns that the profile needs of a table and that a test says nothing about, without a value.
+fn row_of<'a>(table: &str, cells: &[(&'a str, &'a str)]) -> Vec<Option<&'a str>> {
+    let columns = columns_of(table);
+    for (name, _) in cells {
+        assert!(columns.iter().any(|(known, _)| known == name), "{table}.{name}");
+    }
+    let value = |column: &str| cells.iter().find(|(name, _)| *name == column).map(|(_, value)| *value);
+    columns.iter().map(|(name, _)| value(name)).collect()
+}
+
+/// A table's columns as the demo's schema has them.
+fn columns_of(table: &str) -> Vec<(&'static str, &'static str)> {
+    let schema = include_str!("../demo/crm/schema.sql");
+    let start = schema.find(&format!("CREATE TABLE {table} (\n")).unwrap_or_else(|| panic!("{table} is in schema.sql"));
+    let body = &schema[start..];
+    let body = &body[..body.find("\n)").unwrap()];
+    let columns = body.lines().skip(1).filter_map(|line| line.trim().trim_end_matches(',').split_once(' '));
+    columns.filter(|(name, _)| name.chars().all(|c| c.is_ascii_lowercase() || c == '_' || c.is_ascii_digit())).collect()
+}
+
+fn of(table: &str, rows: &[&[(&str, &str)]]) -> Sample {
+    let rows: Vec<Vec<Option<&str>>> = rows.iter().map(|row| row_of(table, row)).collect();
+    let rows: Vec<&[Option<&str>]> = rows.iter().map(Vec::as_slice).collect();
+    sample(table, &columns_of(table), &rows)
+}
+
+#[allow(clippy::too_many_lines, reason = "rows, not logic")]
+fn account() -> Vec<Sample> {
+    vec![
+        of("b_user", &[&[("id", "17"), ("name", "Irina"), ("last_name", "Weber")]]),
+        of(
+            "b_crm_status",
+            &[
+                &[("entity_id", "SOURCE"), ("status_id", "WEB"), ("name", "Website")],
+                &[("entity_id", "DEAL_STAGE_1"), ("status_id", "C1:NEW"), ("name", "First contact")],
+                &[("entity_id", "STATUS"), ("status_id", "C1:NEW"), ("name", "Not a stage")],
+            ],
+        ),
+        of("b_crm_deal_category", &[&[("id", "1"), ("name", "Service")]]),
+        of(
+            "b_crm_company",
+            &[
+                &[
+                    ("id", "5"),
+                    ("title", "Müller & Söhne"),
+                    ("is_my_company", "N"),
+                    ("category_id", "0"),
+                    ("opened", "Y"),
+                ],
+                &[("id", "6"), ("title", "Ourselves"), ("is_my_company", "Y"), ("category_id", "0")],
+            ],
+        ),
+        of(
+            "b_crm_contact",
+            &[
+                &[
+                    ("id", "7"),
+                    ("full_name", "Anna Ivanova"),
+                    ("name", "Anna"),
+                    ("last_name", "Ivanova"),
+                    ("company_id", "5"),
+                    ("source_id", "WEB"),
+                    ("assigned_by_id", "17"),
+                    ("birthdate", "1980-02-29"),
+                    ("date_create", "2025-01-02 03:04:05"),
+                    ("category_id", "0"),
+                    ("search_content", "SECRET-INDEX"),
+                ],
+                &[("id", "8"), ("name", "Deleted"), ("company_id", "404"), ("source_id", "FAX"), ("category_id", "0")],
+                &[("id", "9"), ("name", "Store"), ("category_id", "2")],
+            ],
+        ),
+        of("b_crm_lead", &[&[("id", "1"), ("title", "Lead one"), ("opportunity", "-10.50")]]),
+        of(
+            "b_crm_deal",
+            &[
+                &[
+                    ("id", "3"),
+                    ("title", "Solar roof"),
+                    ("category_id", "1"),
+                    ("stage_id", "C1:NEW"),
+                    ("company_id", "5"),
+                    ("contact_id", "7"),
+                    ("is_recurring", "N"),
+                    ("closed", "N"),
+                ],
+                &[("id", "4"), ("title", "Every month"), ("is_recurring", "Y")],
+            ],
+        ),
+        of(
+            "b_crm_field_multi",
+            &[
+                &multi("CONTACT", "7", "PHONE", "WORK", "+49 30 1"),
+                &multi("COMPANY", "7", "EMAIL", "WORK", "wrong@owner"),
+                &multi("CONTACT", "7", "PHONE", "WORK", "+49 30 2"),
+                &multi("CONTACT", "7", "EMAIL", "HOME", "anna@home.example"),
+                &multi("LEAD", "1", "PHONE", "=cmd|'/c calc'!A0", "1"),
+            ],
+        ),
+        of("b_crm_act", &[&[("id", "1"), ("subject", "SECRET-ACTIVITY")]]),
+        of("b_crm_timeline", &[&[("id", "1"), ("comment", "SECRET-COMMENT")]]),
+    ]
+}
+
+fn multi<'a>(entity: &'a str, id: &'a str, kind: &'a str, of: &'a str, value: &'a str) -> [(&'static str, &'a str); 5] {
+    [("entity_id", entity), ("element_id", id), ("type_id", kind), ("value_type", of), ("value", value)]
+}
+
+#[test]
+fn the_shipped_profile_gives_the_four_files_in_import_order() {
+    let (profile, samples) = bitrix();
+    let zip = export(&profile, &samples).unwrap();
+    let names: Vec<String> = entries(&zip).into_iter().map(|(name, _)| name).collect();
+    assert_eq!(names, ["companies.csv", "contacts.csv", "leads.csv", "deals.csv", "README.txt", "manifest.json"]);
+    assert_eq!(context(&manifest(&samples)).file_name(), "acme_2025-11-14_ticket-4711.zip");
+}
+
+#[test]
+fn codes_ids_and_multi_values_become_columns_that_people_can_read() {
+    let (profile, samples) = bitrix();
+    let zip = export(&profile, &samples).unwrap();
+    let contacts = records(&zip, "contacts.csv");
+    assert_eq!(contacts.len(), 2, "category 2 is no contact");
+    let anna = &contacts[0];
+    for (header, value) in [
+        ("ID", "7"),
+        ("COMPANY_TITLE", "Müller & Söhne"),
+        ("COMPANY_REF", "5"),
+        ("SOURCE_ID", "WEB"),
+        ("SOURCE_ID_LABEL", "Website"),
+        ("ASSIGNED_BY_ID_LABEL", "Irina Weber [17]"),
+        ("BIRTHDATE", "29.02.1980"),
+        ("DATE_CREATE", "02.01.2025 03:04:05"),
+        ("PHONE_WORK", "+49 30 1;+49 30 2"),
+        ("EMAIL_HOME", "anna@home.example"),
+    ] {
+        assert_eq!(anna[header], value, "{header}");
+    }
+    assert!(!anna.contains_key("EMAIL_WORK"), "a company's address is no contact's");
+    let orphan = &contacts[1];
+    assert_eq!((orphan["COMPANY_TITLE"].as_str(), orphan["COMPANY_REF"].as_str()), ("", "404"));
+    assert_eq!((orphan["SOURCE_ID"].as_str(), orphan["SOURCE_ID_LABEL"].as_str()), ("FAX", ""));
+    assert_eq!(orphan["PHONE_WORK"], "");
+    let deals = records(&zip, "deals.csv");
+    assert_eq!(deals.len(), 1, "a recurring deal is a template");
+    for (header, value) in [
+        ("COMPANY_ID", "Müller & Söhne"),
+        ("CONTACT_ID", "Anna Ivanova"),
+        ("CONTACT_REF", "7"),
+        ("STAGE_ID", "C1:NEW"),
+        ("STAGE_ID_LABEL", "First contact"),
+        ("CATEGORY_ID_LABEL", "Service"),
+        ("CLOSED", "N"),
+    ] {
+        assert_eq!(deals[0][header], value, "{header}");
+    }
+    let leads = records(&zip, "leads.csv");
+    assert_eq!(leads[0]["OPPORTUNITY"], "-10.50", "a negative number is no formula");
+    assert!(leads[0].contains_key("'PHONE_=cmd|'/c calc'!A0") || leads[0].contains_key("PHONE_=cmd|'/c calc'!A0"));
+    assert_eq!(records(&zip, "companies.csv").len(), 1, "one's own company is not exported");
+}
+
+#[test]
+fn the_manifest_and_the_readme_say_what_is_in_and_what_is_not() {
+    let (profile, samples) = bitrix();
+    let zip = export(&profile, &samples).unwrap();
+    let told: Value = serde_json::from_str(&text(&zip, "manifest.json")).unwrap();
+    assert_eq!(told["format"], "sennight-export/v1");
+    assert_eq!(told["recoveryPoint"], "20251114T173000Z-1a2b3c4d");
+    for (name, bytes) in entries(&zip).into_iter().filter(|(name, _)| name.contains(".csv")) {
+        let files = told["files"].as_array().unwrap();
+        let file = files.iter().find(|file| file["name"] == name.as_str()).unwrap();
+        assert_eq!(file["sha256"], hex::encode(Sha256::digest(&bytes)));
+        assert_eq!(file["bytes"], bytes.len());
+        assert_eq!(file["rows"], records(&zip, &name).len());
+    }
+    let skipped: Vec<&str> = told["skipped"].as_array().unwrap().iter().map(|s| s["name"].as_str().unwrap()).collect();
+    assert_eq!(skipped, ["SOURCE_ID", "SOURCE_DESCRIPTION"], "the demo's deals lack two optional columns");
+    let readme = text(&zip, "README.txt");
+    for said in [
+        "CRM export of acme",
+        "2025-11-14 18:30:00 (Europe/Berlin)",
+        "1. companies.csv - 1 records",
+        "4. deals.csv - 1 records",
+        "Activities",
+        "deals: SOURCE_ID does not exist in this account.",
+    ] {
+        assert!(readme.contains(said), "{said}\n{readme}");
+    }
+}
+
+#[test]
+fn activities_comments_and_indexes_never_get_in() {
+    let (profile, samples) = bitrix();
+    let zip = export(&profile, &samples).unwrap();
+    for (name, bytes) in entries(&zip) {
+        assert!(!String::from_utf8_lossy(&bytes).contains("SECRET-"), "{name}");
+    }
+    for (field, table) in [
+        ("entity", "b_crm_act"),
+        ("entity", "B_CRM_TIMELINE"),
+        ("entity", "b_crm_event_2025"),
+        ("lookup", "b_crm_timeline_note"),
+        ("multi", "b_crm_act_comm"),
+        ("entity", "b_crm_deal_stage_history"),
+    ] {
+        let mut bad = profile.clone();
+        bad.exclude.clear();
+        match field {
+            "entity" => bad.entities[0].table.name = table.into(),
+            "lookup" => bad.lookups.get_mut("user").unwrap().table.name = table.into(),
+            _ => bad.entities[0].multi.as_mut().unwrap().table.name = table.into(),
+        }
+        let error = Plan::compile(&bad, &manifest(&samples)).unwrap_err();
+        assert!(matches!(error, CompileError::ExcludedTable { .. }), "{table}: {error}");
+    }
+    let mut bad = profile.clone();
+    bad.entities[0].columns[0].column = "SEARCH_CONTENT".into();
+    let error = Plan::compile(&bad, &manifest(&samples)).unwrap_err();
+    assert!(error.to_string().starts_with("entities[companies].columns[SEARCH_CONTENT] names"), "{error}");
+}
+
+#[test]
+fn a_profile_that_does_not_fit_is_refused_by_field() {
+    let things = manifest(&things(&[], TEXT));
+    let good =
+        json!({"name": "things", "file": "things.csv", "table": {"name": "things"}, "columns": [{"column": "id"}]});
+    for (change, value, said) in [
+        ("table", json!({"name": "nobody"}), "entities[things].table names table \"nobody\""),
+        ("columns", json!([{"column": "nope"}]), "entities[things].columns[nope] names column \"nope\""),
+        ("columns", json!([{"column": "nope", "optional": true}]), "no column is left"),
+        ("columns", json!([{"column": "id"}, {"column": "ID"}]), "header \"ID\" is there twice"),
+        ("columns", json!([{"column": "id", "lookup": {"name": "who"}}]), "lookup \"who\""),
+        ("where", json!([{"column": "id"}]), "entities[things].where[0]: give exactly one of"),
+        ("where", json!([{"column": "x", "equals": "1"}]), "names column \"x\""),
+        ("file", json!("../up.csv"), "entities[things].file"),
+        (
+            "multi",
+            json!({"table": {"name": "things"}, "on": "id", "pivot": [], "value": "value"}),
+            "entities[things].multi.pivot",
+        ),
+    ] {
+        let mut entity = good.clone();
+        entity[change] = value;
+        let error = Plan::compile(&profile(json!({"entities": [entity]})), &things).unwrap_err();
+        assert!(error.to_string().contains(said), "{error}");
+    }
+    for (field, value) in [("delimiter", "\""), ("dateFormat", "%Q"), ("dateFormat", "%H"), ("multiValueSeparator", "")]
+    {
+        let error = Plan::compile(&one_column(&json!({field: value})), &things).unwrap_err();
+        assert!(error.to_string().starts_with(&format!("format.{field}")), "{error}");
+    }
+    let mut latin = things;
+    latin.server.encoding = "LATIN1".into();
+    assert_eq!(Plan::compile(&one_column(&json!({})), &latin).unwrap_err().reason(), "EncodingUnsupported");
+}
+
+#[test]
+fn a_table_that_two_schemas_have_needs_its_schema_said() {
+    let mut samples = things(&[], TEXT);
+    samples.extend(things(&[], TEXT));
+    samples[0].table.schema = "one".into();
+    samples[1].table.schema = "two".into();
+    let mut profile = one_column(&json!({}));
+    let error = Plan::compile(&profile, &manifest(&samples)).unwrap_err();
+    assert_eq!(error.reason(), "TableAmbiguous");
+    profile.entities[0].table.schema = Some("two".into());
+    assert!(Plan::compile(&profile, &manifest(&samples)).is_ok());
+    samples[1].table.schema = "public".into();
+    profile.entities[0].table.schema = None;
+    assert!(Plan::compile(&profile, &manifest(&samples)).is_ok(), "public wins");
+}
+
+#[test]
+fn times_are_the_copys_and_not_the_clocks() {
+    let zip = export(&one_column(&json!({})), &things(&[], TEXT)).unwrap();
+    let mut archive = zip::ZipArchive::new(Cursor::new(zip)).unwrap();
+    let time = archive.by_index(0).unwrap().last_modified().unwrap();
+    let expected: DateTime<Utc> = "2025-11-14T18:30:00Z".parse().unwrap();
+    assert_eq!(time.to_string(), expected.format("%Y-%m-%d %H:%M:%S").to_string());
+}
+
+proptest! {
+    #[test]
+    fn any_text_survives_the_csv_and_any_reader(values in prop::collection::vec(prop::option::of("[\\PC;\"',=+\\-@\\\\\n\r\t]{0,12}"), 1..20)) {
+        let cells: Vec<Option<&str>> = values.iter().map(Option::as_deref).collect();
+        for format in [json!({"formulaGuard": "Never"}), json!({"formulaGuard": "Never", "quote": "Minimal", "newline": "CRLF"})] {
+            let zip = export(&one_column(&format), &things(&cells, TEXT)).unwrap();
+            let read: Vec<String> = records(&zip, "things.csv").into_iter().map(|mut r| r.remove("VALUE").unwrap()).collect();
+            let expected: Vec<String> = values.iter().map(|v| v.clone().unwrap_or_default()).collect();
+            prop_assert_eq!(read, expected);
+        }
+        let zip = export(&one_column(&json!({})), &things(&cells, TEXT)).unwrap();
+        for record in records(&zip, "things.csv") {
+            let cell = &record["VALUE"];
+            prop_assert!(!cell.starts_with(['=', '@', '\t', '\r', '\n']), "{:?}", cell);
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! CRM exports of the demo's tenant: dumped from a real PostgreSQL server, exported out of a real bucket.
+use crate::support::*;
+use sennight::domain::job::{Done, ExportSummary, ExportTask};
+use sennight::domain::manifest::TenantIdentity;
+use sennight::store::Store;
+use sennight::worker::{TaskError, Verdict, export};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::io::{Cursor, Read};
+
+const UID: &str = "0f3b2c1d-aaaa-4bbb-8ccc-1234567890ab";
+
+fn profile() -> Value {
+    let object: Value =
+        serde_saphyr::from_str(include_str!("../../charts/sennight/profiles/bitrix24-crm.yaml")).unwrap();
+    object["spec"].clone()
+}
+
+/// The demo's tenant, dumped once for each test that needs it.
+async fn tenant(store: &Store) -> (Database, ExportTask) {
+    let database = Database::create().await;
+    database.run(include_str!("../demo/crm/schema.sql")).await;
+    database.run(include_str!("../demo/crm/data.sql")).await;
+    let task = task(&database, store).await;
+    (database, task)
+}
+
+async fn task(database: &Database, store: &Store) -> ExportTask {
+    let copy = dump(database, store).await.unwrap();
+    ExportTask {
+        name: "export".to_owned(),
+        request_uid: UID.to_owned(),
+        request: "ticket-4711".to_owned(),
+        identity: dump_task("acme", &database.target).identity,
+        copy: copy_ref(&copy),
+        profile: profile(),
+    }
+}
+
+async fn exported(task: &ExportTask, store: &Store) -> Result<ExportSummary, TaskError> {
+    match export::run(task, &context(store)).await? {
+        Done::Exported(summary) => Ok(summary),
+        other => panic!("an export answered {other:?}"),
+    }
+}
+
+type Record = BTreeMap<String, String>;
+
+fn text(zip: &[u8], name: &str) -> String {
+    let mut archive = zip::ZipArchive::new(Cursor::new(zip)).unwrap();
+    let mut text = String::new();
+    archive.by_name(name).unwrap().read_to_string(&mut text).unwrap();
+    text
+}
+
+fn records(zip: &[u8], name: &str) -> Vec<Record> {
+    let text = text(zip, name);
+    let text = text.strip_prefix('\u{feff}').expect("a byte order mark");
+    let mut reader = csv::ReaderBuilder::new().delimiter(b';').from_reader(text.as_bytes());
+    reader.deserialize().map(Result::unwrap).collect()
+}
+
+/// What SQL says of some columns, in the order of the ids.
+async fn expected(database: &Database, sql: &str) -> Vec<Vec<String>> {
+    let rows = database.session().await.query(sql, &[]).await.unwrap();
+    let cell = |row: &tokio_postgres::Row, at: usize| row.get::<_, Option<String>>(at).unwrap_or_default();
+    rows.iter().map(|row| (0..row.len()).map(|at| cell(row, at)).collect()).collect()
+}
+
+fn picked(mut records: Vec<Record>, columns: &[&str]) -> Vec<Vec<String>> {
+    records.sort_by_key(|record| record["ID"].parse::<i64>().unwrap());
+    let pick = |record: Record| columns.iter().map(|column| record[*column].clone()).collect();
+    records.into_iter().map(pick).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_files_hold_what_the_database_held_that_day() {
+    let bucket = Bucket::create().await;
+    let store = bucket.store().await;
+    let (database, task) = tenant(&store).await;
+    // Later changes must not show.
+    let before = that_day(&database).await;
+    database.run("DELETE FROM b_crm_deal; UPDATE b_crm_company SET title = 'later'").await;
+
+    let summary = exported(&task, &store).await.unwrap();
+
+    let day = manifest_day(&task, &store).await;
+    assert_eq!(summary.key, format!("backups/exports/tenants/{UID}/tenant-acme_{day}_ticket-4711.zip"));
+    let zip = store.get(&summary.key).await.unwrap();
+    assert_eq!(summary.bytes, i64::try_from(zip.len()).unwrap());
+    assert_eq!(summary.sha256, hex::encode(Sha256::digest(&zip)));
+    let columns: [&[&str]; 4] = [
+        &["ID", "TITLE", "DATE_CREATE", "INDUSTRY_LABEL", "REVENUE", "EMAIL_WORK"],
+        &["ID", "LAST_NAME", "BIRTHDATE", "COMPANY_TITLE", "COMPANY_REF", "ASSIGNED_BY_ID_LABEL", "PHONE_WORK"],
+        &["ID", "TITLE", "OPPORTUNITY", "STATUS_ID"],
+        &["ID", "TITLE", "OPPORTUNITY", "STAGE_ID_LABEL", "COMPANY_ID", "CONTACT_ID", "CLOSED"],
+    ];
+    let files = ["companies.csv", "contacts.csv", "leads.csv", "deals.csv"];
+    for (((name, columns), expected), told) in files.into_iter().zip(columns).zip(before).zip(&summary.files) {
+        assert_eq!((told.name.as_str(), told.rows), (name, i64::try_from(expected.len()).unwrap()));
+        assert!(expected.len() > 5000, "{name}: the demo's tenant is no toy");
+        let found = picked(records(&zip, name), columns);
+        assert!(
+            found == expected,
+            "{name}: {:?}",
+            found.iter().zip(&expected).find(|(found, expected)| found != expected)
+        );
+    }
+    let whole = files.map(|name| text(&zip, name)).concat();
+    for hidden in ["TIMELINE-COMMENT", "HISTORY-TEXT", "Send the offer", "index words"] {
+        assert!(!whole.contains(hidden), "{hidden}");
+    }
+}
+
+/// What the four files must say, asked of the database itself.
+async fn that_day(database: &Database) -> [Vec<Vec<String>>; 4] {
+    [
+        expected(
+            database,
+            "SELECT c.id::text, c.title, to_char(c.date_create, 'DD.MM.YYYY HH24:MI:SS'), i.name, c.revenue,
+                    (SELECT string_agg(value, ';' ORDER BY id) FROM b_crm_field_multi
+                     WHERE entity_id = 'COMPANY' AND element_id = c.id AND type_id = 'EMAIL' AND value_type = 'WORK')
+             FROM b_crm_company c LEFT JOIN b_crm_status i ON i.entity_id = 'INDUSTRY' AND i.status_id = c.industry
+             WHERE c.is_my_company <> 'Y' ORDER BY c.id",
+        )
+        .await,
+        expected(
+            database,
+            "SELECT c.id::text, c.last_name, to_char(c.birthdate, 'DD.MM.YYYY'), o.title, c.company_id::text,
+                    u.name || ' ' || u.last_name || ' [' || u.id || ']',
+                    (SELECT string_agg(value, ';' ORDER BY id) FROM b_crm_field_multi
+                     WHERE entity_id = 'CONTACT' AND element_id = c.id AND type_id = 'PHONE' AND value_type = 'WORK')
+             FROM b_crm_contact c LEFT JOIN b_crm_company o ON o.id = c.company_id
+             LEFT JOIN b_user u ON u.id = c.assigned_by_id WHERE c.category_id = 0 ORDER BY c.id",
+        )
+        .await,
+        expected(database, "SELECT id::text, title, opportunity::text, status_id FROM b_crm_lead l ORDER BY l.id")
+            .await,
+        expected(
+            database,
+            "SELECT d.id::text, d.title, d.opportunity::text, s.name, o.title, c.full_name, d.closed::text
+             FROM b_crm_deal d LEFT JOIN b_crm_status s ON s.entity_id LIKE 'DEAL\\_STAGE%' AND s.status_id = d.stage_id
+             LEFT JOIN b_crm_company o ON o.id = d.company_id LEFT JOIN b_crm_contact c ON c.id = d.contact_id
+             WHERE d.is_recurring <> 'Y' ORDER BY d.id",
+        )
+        .await,
+    ]
+}
+
+async fn manifest_day(task: &ExportTask, store: &Store) -> chrono::NaiveDate {
+    store.open(&task.copy, None).await.unwrap().manifest.day
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repeated_attempt_adopts_its_own_work_and_never_overwrites_another() {
+    let bucket = Bucket::create().await;
+    let store = bucket.store().await;
+    let database = Database::create().await;
+    database.run(include_str!("../demo/crm/schema.sql")).await;
+    let task = task(&database, &store).await;
+    let first = exported(&task, &store).await.unwrap();
+    assert_eq!(exported(&task, &store).await.unwrap(), first);
+
+    bucket.overwrite(&first.key, b"somebody else's".to_vec()).await;
+    let beside = exported(&task, &store).await.unwrap();
+    assert_ne!(beside.key, first.key);
+    assert!(beside.key.ends_with(&format!("-{}.zip", &first.sha256[..12])), "{}", beside.key);
+    assert_eq!(&store.get(&first.key).await.unwrap()[..], b"somebody else's");
+    assert_eq!(exported(&task, &store).await.unwrap(), beside);
+    assert_eq!(bucket.unfinished_uploads().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i7_another_tenants_copy_is_refused_before_anything_is_written() {
+    let bucket = Bucket::create().await;
+    let store = bucket.store().await;
+    let database = Database::create().await;
+    database.run(include_str!("../demo/crm/schema.sql")).await;
+    let task = task(&database, &store).await;
+    let other = |change: fn(&mut TenantIdentity)| {
+        let mut other = task.clone();
+        change(&mut other.identity);
+        other
+    };
+    for foreign in [
+        other(|i| i.tenant = "tenant-other".into()),
+        other(|i| i.database = "other".into()),
+        other(|i| i.schedule = "other".into()),
+        other(|i| i.namespace = "other".into()),
+    ] {
+        let error = exported(&foreign, &store).await.unwrap_err();
+        assert_eq!(error.verdict, Verdict::Refused, "{error}");
+    }
+    assert!(!bucket.keys().await.iter().any(|key| key.contains("/exports/")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_exported_says_why_and_leaves_nothing() {
+    let bucket = Bucket::create().await;
+    let store = bucket.store().await;
+    let database = Database::create().await;
+    database.run(include_str!("../demo/crm/schema.sql")).await;
+    database.run("INSERT INTO b_user (login) SELECT 'u' || i FROM generate_series(1, 100) i").await;
+    let good = task(&database, &store).await;
+    let with = |change: fn(&mut ExportTask)| {
+        let mut task = good.clone();
+        change(&mut task);
+        task
+    };
+    for (bad, reason) in [
+        (with(|t| t.profile["entities"][0]["table"]["name"] = "b_crm_act".into()), "ExcludedTable"),
+        (with(|t| t.profile["entities"][0]["table"]["name"] = "nobody".into()), "TableMissing"),
+        (with(|t| t.profile = "no profile".into()), "ProfileInvalid"),
+        (with(|t| t.copy.manifest_sha256 = Some("0".repeat(64))), "ManifestChanged"),
+    ] {
+        let error = exported(&bad, &store).await.unwrap_err();
+        assert_eq!((error.reason.as_str(), error.verdict), (reason, Verdict::Refused), "{error}");
+    }
+    // A damaged object: the checksum of the frame says so, and no half export stays.
+    let open = store.open(&good.copy, None).await.unwrap();
+    let object = open.manifest.tables.iter().find(|t| t.name == "b_user").unwrap().frames[0].object.clone();
+    let key = format!("{}{object}", good.copy.prefix);
+    let mut bytes = store.get(&key).await.unwrap().to_vec();
+    for byte in &mut bytes {
+        *byte ^= 1;
+    }
+    bucket.overwrite(&key, bytes).await;
+    let error = exported(&good, &store).await.unwrap_err();
+    assert_eq!((error.reason.as_str(), error.verdict), ("CopyDamaged", Verdict::Refused), "{error}");
+    assert!(!bucket.keys().await.iter().any(|key| key.contains("/exports/")));
+    assert_eq!(bucket.unfinished_uploads().await, 0);
+}

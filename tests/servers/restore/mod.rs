@@ -1,0 +1,62 @@
+//! Full restores on real PostgreSQL and MinIO: preflight, prepare, cut-over. Run by
+//! `tests/cluster/with.sh services -- cargo test --test engine_restore`.
+
+mod prepares;
+mod refusals;
+mod severed;
+mod swaps;
+mod world;
+
+use sennight::domain::job::Done;
+use sennight::engine::postgres::ident;
+use world::{World, assert_same, fill, portrait};
+
+/// What a tenant does to their data before they call the helpdesk.
+async fn ruin(world: &World) {
+    let sql = "SET session_replication_role = replica; DELETE FROM crm.contacts WHERE id % 3 = 0; UPDATE crm.companies SET title = 'x';
+        DROP TABLE crm.archive; TRUNCATE crm.deals_2026_0; ALTER TABLE crm.contacts DROP COLUMN photo;
+        CREATE TABLE crm.later (id int); INSERT INTO crm.later VALUES (1); DROP VIEW crm.first_people;
+        SELECT setval('crm.ticket', 999); SELECT lo_unlink(4242); REVOKE ALL ON crm.contacts FROM PUBLIC;
+        DROP TRIGGER touch ON crm.contacts;";
+    world.sql(&world.database, sql).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i3_a_restored_tenant_equals_the_dumped_one_and_the_old_one_is_kept() {
+    let world = World::new("equal").await;
+    fill(&world).await;
+    let dumped = portrait(&world, &world.database).await;
+    let copy = world.dump().await;
+    ruin(&world).await;
+    let ruined = portrait(&world, &world.database).await;
+    let task = world.restore_task(&copy);
+
+    let looked = world.preflight(&task).await;
+    assert_eq!(looked.refusals, [], "{looked:?}");
+    assert!(looked.live_bytes > 0);
+
+    let cutover = world.prepare(&task).await.unwrap();
+    assert_same(&ruined, &portrait(&world, &world.database).await);
+    let new = ident(&world.new_database());
+    let may = format!("has_database_privilege('{}', '{}', 'CONNECT')", world.role("app"), world.new_database());
+    assert_eq!(world.value("postgres", &format!("SELECT ({may})::text")).await.unwrap(), "false", "{new} is closed");
+
+    let Done::CutOver { kept_database, downtime_millis, .. } = world.cutover(&cutover, "pod").await.unwrap() else {
+        panic!("not cut over")
+    };
+    assert_eq!(kept_database, world.kept_database());
+    assert!((0..10_000).contains(&downtime_millis), "{downtime_millis} ms");
+    assert_same(&dumped, &portrait(&world, &world.database).await);
+    assert_eq!(world.oid(&world.database).await, Some(cutover.new_oid));
+    assert_eq!(world.oid(&kept_database).await, Some(cutover.live_oid));
+
+    // Rows and definitions of the kept one are the ruined ones'; the tenant's app no longer gets in.
+    world.session("app", &world.database).await;
+    let app = sennight::engine::postgres::connect(&world.target("app"), &kept_database, "test").await;
+    assert!(app.is_err(), "the kept database is closed to the app");
+    let kept = portrait(&world, &kept_database).await;
+    let rows = |text: &str| text.lines().filter(|l| l.starts_with("crm.")).map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(rows(&kept), rows(&ruined));
+    let analyzed = "SELECT count(*)::text FROM pg_stats WHERE schemaname = 'crm' AND tablename = 'contacts'";
+    assert_ne!(world.value(&world.database, analyzed).await.unwrap(), "0", "statistics are there at once");
+}

@@ -1,0 +1,130 @@
+//! `prepare` fails without a trace, can be repeated, and takes every name and every row.
+
+use super::world::{World, first_data, tamper};
+use sennight::engine::postgres::create::birthmark;
+use sennight::engine::postgres::{ident, literal};
+use sennight::worker::Verdict;
+use std::time::Duration;
+
+const TABLE: &str = "CREATE TABLE public.t (id int PRIMARY KEY, v text); INSERT INTO public.t SELECT n, md5(n::text) FROM generate_series(1, 20000) n";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i3_a_damaged_copy_fails_and_leaves_no_trace() {
+    let world = World::new("damaged").await;
+    world.sql_as("owner", &world.database, TABLE).await;
+    let copy = world.dump().await;
+    let task = world.restore_task(&copy);
+    let key = first_data(&world.store, &copy).await;
+    tamper(&world.store, &key, |bytes| {
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+    })
+    .await;
+    let before = world.databases().await;
+    let failed = world.prepare(&task).await.unwrap_err();
+    assert_eq!((failed.reason.as_str(), failed.verdict), ("CopyDamaged", Verdict::Refused), "{failed}");
+    assert_eq!(world.databases().await, before);
+    // A second failure of the same kind: the schema archive.
+    tamper(&world.store, &key, |bytes| {
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+    })
+    .await;
+    tamper(&world.store, &format!("{}schema.pgdump", copy.prefix), |bytes| bytes[100] ^= 1).await;
+    let failed = world.prepare(&task).await.unwrap_err();
+    assert_eq!(failed.reason, "CopyDamaged", "{failed}");
+    assert_eq!(world.databases().await, before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_attempt_after_a_crash_drops_its_own_and_only_its_own() {
+    let world = World::new("again").await;
+    world.sql_as("owner", &world.database, TABLE).await;
+    let copy = world.dump().await;
+    let task = world.restore_task(&copy);
+    let new = ident(&world.new_database());
+
+    // Killed while it was filling: marked, half full, a session still on it.
+    let first = world.prepare(&task).await.unwrap();
+    let lingering = world.session("restore", &world.new_database()).await;
+    let second = world.prepare(&task).await.unwrap();
+    assert_ne!(first.new_oid, second.new_oid);
+    assert!(lingering.query("SELECT 1", &[]).await.is_err());
+    // The cut-over that was made for the first attempt's database is refused.
+    let refused = world.cutover(&first, "pod").await.unwrap_err();
+    assert_eq!(refused.reason, "DatabasesChanged");
+
+    // Killed between CREATE DATABASE and COMMENT.
+    let restore = world.role("restore");
+    world.sql("postgres", &format!("DROP DATABASE {new}")).await;
+    let made = format!(
+        "CREATE DATABASE {new} OWNER {} ALLOW_CONNECTIONS false CONNECTION LIMIT {}",
+        world.role("owner"),
+        birthmark(&world.uid)
+    );
+    world.sql("postgres", &made).await;
+    let third = world.prepare(&task).await.unwrap();
+
+    // Somebody's own words on it: not ours any more.
+    world.sql("postgres", &format!("COMMENT ON DATABASE {new} IS 'do not touch'")).await;
+    let refused = world.prepare(&task).await.unwrap_err();
+    assert_eq!((refused.reason.as_str(), refused.verdict), ("NameTaken", Verdict::Refused), "{restore}");
+    assert_eq!(world.oid(&world.new_database()).await, Some(third.new_oid));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancelled_attempt_cleans_up_after_itself() {
+    let world = World::new("cancel").await;
+    let sql = "CREATE TABLE public.t (v text); INSERT INTO public.t SELECT repeat(md5(n::text), 30) FROM generate_series(1, 60000) n";
+    world.sql_as("owner", &world.database, sql).await;
+    let copy = world.dump().await;
+    let (task, context) = (world.restore_task(&copy), world.context("prepare", "pod"));
+    let before = world.databases().await;
+    let cancel = context.cancel.clone();
+    let (database, worker) =
+        (world.new_database(), tokio::spawn(async move { sennight::worker::prepare::run(&task, &context).await }));
+    while world.oid(&database).await.is_none() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    cancel.cancel();
+    let ended = worker.await.unwrap().unwrap_err();
+    assert_eq!((ended.reason.as_str(), ended.verdict), ("Cancelled", Verdict::Retry));
+    assert_eq!(world.databases().await, before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_worker_waits_for_the_first_ones_lock() {
+    let world = World::new("lock").await;
+    world.sql_as("owner", &world.database, TABLE).await;
+    let copy = world.dump().await;
+    let (task, world) = (world.restore_task(&copy), std::sync::Arc::new(world));
+    let both: Vec<_> = (0..2)
+        .map(|_| {
+            let (world, task) = (world.clone(), task.clone());
+            tokio::spawn(async move { world.prepare(&task).await })
+        })
+        .collect();
+    let mut oids = Vec::new();
+    for one in both {
+        oids.push(one.await.unwrap().unwrap().new_oid);
+    }
+    assert!(oids.contains(&world.oid(&world.new_database()).await.unwrap()), "one after the other, never both at once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_looks_like_a_connection_string_is_only_a_name() {
+    let database = format!("host=evil.invalid \"x' \\ port=1 {:04x}", rand::random::<u16>());
+    let world = World::named(&format!("names_{:06x}", rand::random::<u32>() >> 8), &database).await;
+    world.sql_as("owner", &world.database, TABLE).await;
+    let comment = format!("COMMENT ON DATABASE {} IS {}", ident(&database), literal("it's \\ odd"));
+    world.sql("postgres", &comment).await;
+    let copy = world.dump().await;
+    world.sql_as("owner", &world.database, "TRUNCATE public.t").await;
+    let cutover = world.prepare(&world.restore_task(&copy)).await.unwrap();
+    world.cutover(&cutover, "pod").await.unwrap();
+    assert_eq!(world.value(&database, "SELECT count(*)::text FROM public.t").await.unwrap(), "20000");
+    let kept = format!("SELECT shobj_description({}, 'pg_database')", cutover.live_oid);
+    assert_eq!(world.value("postgres", &kept).await, Some(format!("sennight.dev/kept={}", world.uid)));
+    let live = format!("SELECT shobj_description({}, 'pg_database')", cutover.new_oid);
+    assert_eq!(world.value("postgres", &live).await.as_deref(), Some("it's \\ odd"));
+}

@@ -1,0 +1,212 @@
+//! What stops a full restore before anything is created: preflight's refusals and foreign copies.
+
+use super::world::{World, fill};
+use sennight::domain::job::{Preflight, RestoreTask};
+use sennight::engine::postgres::{connect, ident};
+use sennight::worker::{TaskError, Verdict, prepare};
+
+fn reasons(looked: &Preflight) -> Vec<&str> {
+    looked.refusals.iter().map(|r| r.reason.as_str()).collect()
+}
+
+/// Undoes a mischief after its refusal was seen, and shows that nothing else had been in the way.
+async fn refused_while(world: &World, task: &RestoreTask, reason: &str, way_out: &str, mischief: &str, undo: &str) {
+    for statement in mischief.split(';') {
+        world.sql("postgres", statement).await;
+    }
+    let looked = world.preflight(task).await;
+    for statement in undo.split(';') {
+        world.sql("postgres", statement).await;
+    }
+    assert_eq!(reasons(&looked), [reason], "{looked:?}");
+    assert!(looked.refusals[0].message.contains(way_out), "{looked:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_thing_in_the_way_is_refused_by_its_own_name() {
+    let world = World::new("refused").await;
+    fill(&world).await;
+    let copy = world.dump().await;
+    let task = world.restore_task(&copy);
+    assert_eq!(reasons(&world.preflight(&task).await), Vec::<&str>::new());
+    let databases = world.databases().await;
+
+    let (db, restore, owner, app) =
+        (ident(&world.database), world.role("restore"), world.role("owner"), world.role("app"));
+    let (new, kept) = (ident(&world.new_database()), ident(&world.kept_database()));
+    let role = format!("ALTER ROLE {restore}");
+    for (reason, way_out, mischief, undo) in [
+        ("CreateDbMissing", "CREATEDB", format!("{role} NOCREATEDB"), format!("{role} CREATEDB")),
+        (
+            "SignalMissing",
+            "GRANT pg_signal_backend",
+            format!("REVOKE pg_signal_backend FROM {restore}"),
+            format!("GRANT pg_signal_backend TO {restore}"),
+        ),
+        (
+            "RoleSettingsDenied",
+            "GRANT them to it",
+            format!("REVOKE {app} FROM {restore}"),
+            format!("GRANT {app} TO {restore}"),
+        ),
+        (
+            "SettingsDenied",
+            "log_statement",
+            format!("ALTER DATABASE {db} SET log_statement = 'all'"),
+            format!("ALTER DATABASE {db} RESET log_statement"),
+        ),
+        (
+            "LiveDatabaseIsTemplate",
+            "IS_TEMPLATE false",
+            format!("ALTER DATABASE {db} IS_TEMPLATE true"),
+            format!("ALTER DATABASE {db} IS_TEMPLATE false"),
+        ),
+        (
+            "LiveDatabaseClosed",
+            "ALLOW_CONNECTIONS true",
+            format!("ALTER DATABASE {db} ALLOW_CONNECTIONS false"),
+            format!("ALTER DATABASE {db} ALLOW_CONNECTIONS true"),
+        ),
+        ("NameTaken", "drop or rename", format!("CREATE DATABASE {new}"), format!("DROP DATABASE {new}")),
+        ("NameTaken", "drop or rename", format!("CREATE DATABASE {kept}"), format!("DROP DATABASE {kept}")),
+        (
+            "AlreadyCutOver",
+            "new RestoreRequest",
+            format!("CREATE DATABASE {kept};COMMENT ON DATABASE {kept} IS 'sennight.dev/kept={}'", world.uid),
+            format!("DROP DATABASE {kept}"),
+        ),
+    ] {
+        refused_while(&world, &task, reason, way_out, &mischief, &undo).await;
+    }
+
+    // Without membership in the owner three things fail at once, and all are told.
+    world.sql("postgres", &format!("REVOKE {owner} FROM {restore}")).await;
+    let looked = world.preflight(&task).await;
+    world.sql("postgres", &format!("GRANT {owner} TO {restore}")).await;
+    assert_eq!(reasons(&looked), ["NotOwner", "OwnersNotGranted", "RoleSettingsDenied"], "{looked:?}");
+
+    held_by_others(&world, &task).await;
+    assert_eq!(reasons(&world.preflight(&task).await), Vec::<&str>::new(), "all mischief was undone");
+    assert_eq!(world.databases().await, databases, "looking creates nothing");
+}
+
+async fn held_by_others(world: &World, task: &RestoreTask) {
+    let database = &world.database;
+    let gid = format!("{database}-2pc");
+    world.sql(database, &format!("BEGIN; CREATE TABLE public.x (); PREPARE TRANSACTION '{gid}'")).await;
+    let looked = world.preflight(task).await;
+    world.sql(database, &format!("ROLLBACK PREPARED '{gid}'")).await;
+    assert_eq!(reasons(&looked), ["PreparedTransactions"], "{looked:?}");
+    assert!(looked.refusals[0].message.contains(&gid));
+
+    let slot = format!("SELECT pg_create_logical_replication_slot('{database}', 'pgoutput')");
+    world.sql(database, &slot).await;
+    let looked = world.preflight(task).await;
+    world.sql("postgres", &format!("SELECT pg_drop_replication_slot('{database}')")).await;
+    assert_eq!(reasons(&looked), ["LogicalSlots"], "{looked:?}");
+
+    let sub = format!(
+        "CREATE SUBSCRIPTION \"{database}\" CONNECTION 'host=nowhere.invalid' PUBLICATION p WITH (connect = false)"
+    );
+    world.sql(database, &sub).await;
+    let looked = world.preflight(task).await;
+    let sub = format!("ALTER SUBSCRIPTION \"{database}\" SET (slot_name = NONE)");
+    world.sql(database, &sub).await;
+    world.sql(database, &format!("DROP SUBSCRIPTION \"{database}\"")).await;
+    assert_eq!(reasons(&looked), ["Subscriptions"], "{looked:?}");
+
+    let blocker = world.session("super", database).await;
+    let looked = world.preflight(task).await;
+    blocker.close().await;
+    assert_eq!(reasons(&looked), ["SuperuserSessions"], "{looked:?}");
+    assert!(looked.refusals[0].message.contains("postgres (test)"), "{looked:?}");
+
+    let mut small = task.clone();
+    small.headroom_bytes = Some(1000);
+    assert_eq!(reasons(&world.preflight(&small).await), ["HeadroomTooSmall"]);
+    small.headroom_bytes = Some(i64::MAX);
+    let known = world.preflight(&small).await;
+    let unknown = world.preflight(task).await;
+    assert_eq!(unknown.warnings.len(), known.warnings.len() + 1, "unknown headroom is shown, not refused: {unknown:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_is_gone_is_refused() {
+    let world = World::new("gone").await;
+    world.sql_as("owner", &world.database, "CREATE TABLE public.t ()").await;
+    let copy = world.dump().await;
+    let task = world.restore_task(&copy);
+    world.sql("postgres", &format!("DROP DATABASE {}", ident(&world.database))).await;
+    let looked = world.preflight(&task).await;
+    assert_eq!(reasons(&looked), ["LiveDatabaseMissing"], "{looked:?}");
+    let refused = world.prepare(&task).await.unwrap_err();
+    assert_eq!((refused.reason.as_str(), refused.verdict), ("LiveDatabaseMissing", Verdict::Refused));
+    assert_eq!(world.databases().await, "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_superusers_objects_are_refused_to_everybody_else() {
+    let world = World::new("super").await;
+    let role = world.role("helper");
+    world.sql("postgres", &format!("CREATE ROLE {role} NOLOGIN")).await;
+    let sql = format!(
+        "CREATE FUNCTION public.noted() RETURNS event_trigger LANGUAGE plpgsql AS $$BEGIN END$$;
+         CREATE EVENT TRIGGER noted ON ddl_command_end EXECUTE FUNCTION public.noted();
+         CREATE EXTENSION pg_stat_statements SCHEMA public; CREATE TABLE public.t (); GRANT SELECT ON public.t TO {role}"
+    );
+    world.sql(&world.database, &sql).await;
+    let copy = world.dump().await;
+    let task = world.restore_task(&copy);
+    let sql = format!("REVOKE SELECT ON public.t FROM {role}; DROP ROLE {role}");
+    world.sql(&world.database, &sql).await;
+    let looked = world.preflight(&task).await;
+    let expected = ["RolesMissing", "OwnersNotGranted", "ObjectsNeedSuperuser", "ExtensionsNeedSuperuser"];
+    assert_eq!(reasons(&looked), expected, "{looked:?}");
+    let all = format!("{looked:?}");
+    assert!(all.contains(&role) && all.contains("EVENT TRIGGER") && all.contains("pg_stat_statements"), "{all}");
+    // A superuser may, once the role is back.
+    world.sql("postgres", &format!("CREATE ROLE {role} NOLOGIN")).await;
+    let task = RestoreTask { database: world.target("super"), ..task };
+    assert_eq!(reasons(&world.preflight(&task).await), Vec::<&str>::new());
+    let cutover = world.prepare(&task).await.unwrap();
+    world.cutover(&cutover, "pod").await.unwrap();
+    let extension = "SELECT string_agg(evtname || evtenabled::text, ',') FROM pg_event_trigger";
+    assert_eq!(world.value(&world.database, extension).await.unwrap(), "notedO");
+}
+
+async fn prepared(task: &RestoreTask, world: &World) -> TaskError {
+    prepare::run(task, &world.context("prepare", "pod")).await.unwrap_err()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i7_another_tenants_copy_is_refused_before_anything_is_created() {
+    let (world, other) = (World::new("mine").await, World::new("theirs").await);
+    for tenant in [&world, &other] {
+        tenant.sql_as("owner", &tenant.database, "CREATE TABLE public.t (v text)").await;
+    }
+    let (mine, theirs) = (world.dump().await, other.dump().await);
+    let before = world.databases().await;
+    // Their copy under my name, by its place; my copy under a request that stands for somebody else.
+    let stolen = world.restore_task(&theirs);
+    assert_eq!(prepared(&stolen, &world).await.reason, "CopyMisplaced");
+    let good = world.restore_task(&mine);
+    let field = |change: fn(&mut RestoreTask)| {
+        let mut task = good.clone();
+        change(&mut task);
+        task
+    };
+    for (task, reason) in [
+        (field(|t| t.identity.tenant.push('x')), "ForeignCopy"),
+        (field(|t| t.identity.namespace.push('x')), "CopyMisplaced"),
+        (field(|t| t.identity.schedule.push('x')), "CopyMisplaced"),
+        (field(|t| t.identity.database.push('x')), "ForeignCopy"),
+        (field(|t| t.database.database.push('x')), "ForeignCopy"),
+        (field(|t| t.copy.manifest_sha256 = Some("0".repeat(64))), "ManifestChanged"),
+    ] {
+        let refused = prepared(&task, &world).await;
+        assert_eq!((refused.reason.as_str(), refused.verdict), (reason, Verdict::Refused), "{task:?}");
+        assert!(sennight::worker::preflight::run(&task, &world.context("preflight", "pod")).await.is_err());
+    }
+    assert_eq!(world.databases().await, before);
+    assert!(connect(&world.target("super"), &world.new_database(), "test").await.is_err());
+}

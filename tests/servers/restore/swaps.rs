@@ -1,0 +1,247 @@
+//! The cut-over: once, whole, whatever is killed or cut.
+
+use super::severed::{Break, severed};
+use super::world::World;
+use sennight::domain::job::{CutoverTask, Done, Work};
+use sennight::engine::postgres::swap::{Standing, standing, swap};
+use sennight::engine::postgres::{EngineError, connect, ident};
+use sennight::worker::Verdict;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// Two tables that say the same: `copied` in the copy and the prepared database, `live` in the live one.
+async fn prepared(world: &World) -> CutoverTask {
+    let sql =
+        "CREATE TABLE public.a (v text); CREATE TABLE public.b (v text); GRANT SELECT ON public.a, public.b TO PUBLIC;
+        INSERT INTO public.a VALUES ('copied'); INSERT INTO public.b VALUES ('copied')";
+    world.sql_as("owner", &world.database, sql).await;
+    let copy = world.dump().await;
+    let sql = "UPDATE public.a SET v = 'live'; UPDATE public.b SET v = 'live'";
+    world.sql_as("owner", &world.database, sql).await;
+    world.prepare(&world.restore_task(&copy)).await.unwrap()
+}
+
+async fn serves(world: &World) -> String {
+    world.value(&world.database, "SELECT a.v || '/' || b.v FROM public.a, public.b").await.unwrap()
+}
+
+async fn stands(world: &World, task: &CutoverTask) -> Standing {
+    standing(&world.session("super", "postgres").await, task).await.unwrap()
+}
+
+/// Every pod's claim is put and no session may be left: the swap's own ones have gone.
+async fn wait_until_gone(world: &World, application: &str) {
+    for _ in 0..200 {
+        let query = format!("SELECT count(*)::text FROM pg_stat_activity WHERE application_name = '{application}'");
+        if world.value("postgres", &query).await.as_deref() == Some("0") {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("{application} is still there");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i3_clients_that_hammer_through_the_swap_see_the_old_or_the_new_database_whole() {
+    let world = Arc::new(World::new("hammer").await);
+    let task = prepared(&world).await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let clients: Vec<_> = (0..8).map(|n| tokio::spawn(client(world.clone(), stop.clone(), n % 2 == 1))).collect();
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    let done = world.cutover(&task, "pod").await.unwrap();
+    let swapped = Instant::now();
+    let Done::CutOver { downtime_millis, .. } = done else { panic!("{done:?}") };
+    assert!((0..5_000).contains(&downtime_millis), "{downtime_millis} ms under load");
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    stop.store(true, Ordering::SeqCst);
+    let (mut before, mut after) = (0, 0);
+    for client in clients {
+        for (started, seen) in client.await.unwrap() {
+            match seen.as_str() {
+                "live live" => {
+                    assert!(started < swapped, "the old database after the swap was told");
+                    before += 1;
+                }
+                "copied copied" => after += 1,
+                // Ended by the swap, or the name was not there at that instant: to be tried again, as it was.
+                "DatabaseMissing" | "ConnectionLost" | "ServerBusy" => {}
+                mixed => panic!("a client saw {mixed:?}"),
+            }
+        }
+    }
+    assert!(before > 0 && after > 0, "{before} before and {after} after");
+    println!("downtime {downtime_millis} ms, {before} answers before, {after} after");
+}
+
+/// Connects, reads both tables (half of the clients sleep in between), leaves, and again.
+async fn client(world: Arc<World>, stop: Arc<AtomicBool>, slow: bool) -> Vec<(Instant, String)> {
+    let target = world.target("app");
+    let mut seen = Vec::new();
+    while !stop.load(Ordering::SeqCst) {
+        let started = Instant::now();
+        let looked = async {
+            let session = connect(&target, &target.database, "tenant").await?;
+            let failed = |e| EngineError::query("reading", e);
+            let a: String = session.query_one("SELECT v FROM public.a", &[]).await.map_err(failed)?.get(0);
+            if slow {
+                session.query("SELECT pg_sleep(0.1)", &[]).await.map_err(failed)?;
+            }
+            let b: String = session.query_one("SELECT v FROM public.b", &[]).await.map_err(failed)?.get(0);
+            Ok::<_, EngineError>(format!("{a} {b}"))
+        };
+        seen.push((started, looked.await.unwrap_or_else(|e: EngineError| e.reason().to_owned())));
+    }
+    seen
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i2_sixteen_cutovers_at_once_and_one_more_have_one_effect() {
+    let world = Arc::new(World::new("once").await);
+    let task = prepared(&world).await;
+    let pods: Vec<_> = (0..16)
+        .map(|n| {
+            let (world, task) = (world.clone(), task.clone());
+            tokio::spawn(async move { world.cutover(&task, &format!("pod-{n}")).await })
+        })
+        .collect();
+    let mut measured = 0;
+    for pod in pods {
+        // A pod without the claim tells what the winner did.
+        match pod.await.unwrap().unwrap() {
+            Done::CutOver { downtime_millis, .. } => measured += i32::from(downtime_millis >= 0),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(measured, 1, "one swapped, the others found it so");
+    let after = world.databases().await;
+    assert_eq!(stands(&world, &task).await, Standing::After);
+    let again = world.cutover(&task, "pod-later").await.unwrap();
+    assert!(matches!(again, Done::CutOver { downtime_millis: -1, .. }), "{again:?}");
+    assert_eq!(world.databases().await, after);
+    assert_eq!(serves(&world).await, "copied/copied");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i2_an_undone_swap_is_not_done_again_by_a_replay() {
+    let world = World::new("replay").await;
+    let task = prepared(&world).await;
+    world.cutover(&task, "pod").await.unwrap();
+    let (live, kept) = (ident(&world.database), ident(&world.kept_database()));
+    world
+        .sql("postgres", &format!("ALTER DATABASE {live} RENAME TO undone; ALTER DATABASE {kept} RENAME TO {live}"))
+        .await;
+    let before = world.databases().await;
+    let refused = world.cutover(&task, "pod").await.unwrap_err();
+    assert_eq!((refused.reason.as_str(), refused.verdict), ("DatabasesChanged", Verdict::Refused));
+    assert_eq!(world.databases().await, before);
+    world.sql("postgres", "DROP DATABASE undone").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i2_a_claim_that_another_pod_holds_is_never_acted_on() {
+    let world = World::new("held").await;
+    let task = prepared(&world).await;
+    let long_ago = chrono::Utc::now() - chrono::TimeDelta::hours(1);
+    let claim = sennight::store::Claim { job_uid: "job".into(), pod: "other".into(), at: long_ago };
+    world.store.claim(&world.uid, &claim).await.unwrap();
+    let unknown = world.cutover(&task, "pod").await.unwrap_err();
+    assert_eq!((unknown.reason.as_str(), unknown.verdict), ("ClaimHeld", Verdict::Unknown));
+    assert!(unknown.message.contains("other") && unknown.message.contains("still serves the old"), "{unknown}");
+    assert_eq!(stands(&world, &task).await, Standing::Before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i3_a_killed_worker_in_the_open_swap_leaves_the_old_database() {
+    let world = World::new("killed").await;
+    let task = prepared(&world).await;
+    // A prepared transaction has no session that could be ended: the rename waits for it, and the swap stands open.
+    let prepare = "BEGIN; CREATE TABLE public.x (); PREPARE TRANSACTION";
+    world.sql(&world.database, &format!("{prepare} '{}'", world.name)).await;
+    let argv = Work::Cutover(task.clone()).to_argv(world.store.target()).unwrap();
+    let mut worker = Command::new(env!("CARGO_BIN_EXE_sennight"))
+        .args(argv)
+        .args(["--job-uid", "job", "--pod", "pod"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let application = format!("sennight cutover {}", world.uid);
+    let waiting = format!(
+        "SELECT count(*)::text FROM pg_stat_activity WHERE application_name = '{application}' AND query LIKE 'ALTER DATABASE%RENAME%' AND state = 'active'"
+    );
+    let deadline = Instant::now() + Duration::from_mins(1);
+    while world.value("postgres", &waiting).await.as_deref() == Some("0") {
+        assert!(Instant::now() < deadline, "the swap never began");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    worker.kill().unwrap();
+    worker.wait().unwrap();
+    wait_until_gone(&world, &application).await;
+    assert_eq!(stands(&world, &task).await, Standing::Before);
+    assert_eq!(serves(&world).await, "live/live");
+    world.sql(&world.database, &format!("ROLLBACK PREPARED '{}'", world.name)).await;
+    // The same pod's next start has the claim already, and may end what it began: it took no effect before.
+    let context = sennight::worker::WorkerContext { job_uid: "job".into(), ..world.context("x", "pod") };
+    sennight::worker::cutover::run(&task, &context).await.unwrap();
+    assert_eq!(serves(&world).await, "copied/copied");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i3_sessions_that_nobody_may_end_keep_the_old_database_and_are_named() {
+    let world = World::new("stay").await;
+    let task = prepared(&world).await;
+    let (blocker, tenant) =
+        (world.session("super", &world.database).await, world.session("app", &world.database).await);
+    let stay = world.cutover(&task, "pod").await.unwrap_err();
+    assert_eq!((stay.reason.as_str(), stay.verdict), ("SessionsStay", Verdict::Refused));
+    assert!(stay.message.contains("postgres (test)"), "{stay}");
+    assert_eq!(serves(&world).await, "live/live");
+    blocker.query("SELECT 1", &[]).await.unwrap();
+    tenant.query("SELECT 1", &[]).await.expect("nobody was sent away for a swap that could not be");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i3_a_commit_whose_answer_is_lost_is_found_committed() {
+    let world = World::new("answer").await;
+    let mut task = prepared(&world).await;
+    task.database = severed(&task.database, Break::After).await;
+    let done = world.cutover(&task, "pod").await.unwrap();
+    assert!(matches!(done, Done::CutOver { downtime_millis: 0.., .. }), "{done:?}");
+    assert_eq!(serves(&world).await, "copied/copied");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i3_a_commit_that_never_arrived_is_found_not_committed() {
+    let world = World::new("noanswer").await;
+    let mut task = prepared(&world).await;
+    task.database = severed(&task.database, Break::Before).await;
+    let lost = world.cutover(&task, "pod").await.unwrap_err();
+    assert_eq!(lost.reason, "ConnectionLost");
+    assert!(lost.message.contains("not carried out"), "{lost}");
+    assert_eq!(serves(&world).await, "live/live");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i2_an_outcome_that_nobody_can_tell_is_unknown() {
+    let world = World::new("unknown").await;
+    let mut task = prepared(&world).await;
+    task.database = severed(&task.database, Break::ForGood).await;
+    let unsettled = swap(&task, "test swap", Duration::from_secs(2)).await.unwrap_err();
+    assert_eq!(unsettled.reason(), "Unsettled");
+    assert!(unsettled.unknown());
+    assert!(unsettled.to_string().contains(&task.new_oid.to_string()), "{unsettled}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i3_a_property_that_cannot_be_carried_undoes_the_whole_swap() {
+    let world = World::new("property").await;
+    let task = prepared(&world).await;
+    // Set after prepare has rehearsed: only a superuser may set it.
+    world.sql("postgres", &format!("ALTER DATABASE {} SET log_statement = 'all'", ident(&world.database))).await;
+    let denied = world.cutover(&task, "pod").await.unwrap_err();
+    assert_eq!(denied.reason, "PermissionDenied");
+    assert_eq!(stands(&world, &task).await, Standing::Before);
+    assert_eq!(serves(&world).await, "live/live");
+}

@@ -1,0 +1,105 @@
+//! I4 and I7: which copies there are, and whose they are.
+
+use super::bucket::{Bucket, copy, identity, manifest};
+use bytes::Bytes;
+use chrono::{DateTime, TimeDelta, Utc};
+use sennight::domain::job::CopyRef;
+use sennight::domain::names::{Area, RecoveryPointId};
+use sennight::domain::target::Engine;
+use sennight::store::{NEWEST, PutOptions, Store};
+
+fn monday() -> DateTime<Utc> {
+    "2026-11-16T02:10:00Z".parse().unwrap()
+}
+
+async fn put(store: &Store, key: &str, bytes: impl Into<Bytes>) {
+    store.put(key, bytes.into(), &PutOptions::default()).await.unwrap();
+}
+
+#[tokio::test]
+async fn i4_a_copy_without_a_manifest_does_not_exist() {
+    let bucket = Bucket::new().await;
+    let store = &bucket.store;
+    let whole = copy(store, "acme", 1, monday()).await;
+    let torn = copy(store, "acme", 2, monday() + TimeDelta::days(1)).await;
+    store.delete(&torn.keys()[2..]).await.unwrap();
+    put(store, "p/daily/ns/acme/not-an-id/manifest.json", "{}").await;
+    let catalogue = store.catalogue("ns", "acme").await.unwrap();
+    let ids: Vec<_> = catalogue.copies.iter().map(|entry| &entry.summary.id).collect();
+    assert_eq!((ids, catalogue.damaged.len()), (vec![&whole.manifest.id], 0));
+    let entry = &catalogue.copies[0];
+    assert_eq!(entry.summary, whole.summary());
+    assert_eq!(entry.expires_at(7), "2026-11-24T00:00:00Z".parse::<DateTime<Utc>>().unwrap());
+    assert_eq!(store.open(&torn.copy, None).await.unwrap_err().reason(), "CopyGone");
+    assert_eq!(store.catalogue("ns", "other").await.unwrap().copies, []);
+}
+
+#[tokio::test]
+async fn a_damaged_copy_is_listed_as_such_and_hides_no_other() {
+    let bucket = Bucket::new().await;
+    let store = &bucket.store;
+    copy(store, "acme", 1, monday()).await;
+    let cut = copy(store, "acme", 2, monday()).await;
+    put(store, &cut.keys()[2], &b"{\"format\":\"sennight/v1\",\"id\":"[..]).await;
+    let newer = copy(store, "acme", 3, monday()).await;
+    put(store, &newer.keys()[2], &b"{\"format\":\"sennight/v9\"}"[..]).await;
+    let catalogue = store.catalogue("ns", "acme").await.unwrap();
+    let reasons: Vec<_> = catalogue.damaged.iter().map(sennight::store::CatalogueError::reason).collect();
+    assert_eq!((catalogue.copies.len(), reasons), (1, vec!["ManifestUnusable", "ManifestUnusable"]));
+}
+
+#[tokio::test]
+async fn the_newest_copies_are_listed_and_failed_runs_do_not_push_them_out() {
+    let bucket = Bucket::new().await;
+    let store = &bucket.store;
+    for number in 0..45 {
+        copy(store, "acme", number, monday() + TimeDelta::hours(i64::from(number))).await;
+    }
+    for number in 100..160 {
+        let id = RecoveryPointId::new(monday() + TimeDelta::days(9), number);
+        put(store, &format!("{}schema.pgc", store.keys().copy(Area::Daily, "ns", "acme", &id).unwrap()), "x").await;
+    }
+    let copies = store.catalogue("ns", "acme").await.unwrap().copies;
+    assert_eq!(copies.len(), NEWEST);
+    assert_eq!(copies[0].summary.snapshot_time, monday() + TimeDelta::hours(44));
+    assert!(copies.windows(2).all(|pair| pair[0].summary.id > pair[1].summary.id));
+}
+
+#[tokio::test]
+async fn i7_a_copy_is_opened_only_for_its_own_tenant_and_in_its_own_place() {
+    let bucket = Bucket::new().await;
+    let store = &bucket.store;
+    let open = copy(store, "acme", 1, monday()).await;
+    let reason = async |copy: &CopyRef, change: fn(&mut sennight::domain::manifest::TenantIdentity)| {
+        let mut wanted = identity("acme");
+        change(&mut wanted);
+        store.open(copy, Some(&wanted)).await.err().map(|error| error.reason())
+    };
+    assert_eq!(reason(&open.copy, |_| {}).await, None);
+    assert_eq!(reason(&open.copy, |i| i.schedule_uid = "re-created".into()).await, None);
+    assert_eq!(reason(&open.copy, |i| i.tenant = "other".into()).await, Some("ForeignCopy"));
+    assert_eq!(reason(&open.copy, |i| i.database = "other".into()).await, Some("ForeignCopy"));
+    assert_eq!(reason(&open.copy, |i| i.engine = Engine::MySQL).await, Some("ForeignCopy"));
+    assert_eq!(reason(&open.copy, |i| i.schedule = "other".into()).await, Some("CopyMisplaced"));
+    // Somebody with write access moves a copy under another tenant's prefix: its manifest gives it away.
+    let moved = store.keys().copy(Area::Daily, "ns", "victim", &open.copy.id).unwrap();
+    put(store, &format!("{moved}manifest.json"), serde_json::to_vec(&open.manifest).unwrap()).await;
+    let moved = CopyRef { prefix: moved, ..open.copy.clone() };
+    assert_eq!(reason(&moved, |i| i.schedule = "victim".into()).await, Some("ForeignCopy"));
+}
+
+#[tokio::test]
+async fn a_pinned_copy_is_this_one_or_none() {
+    let bucket = Bucket::new().await;
+    let store = &bucket.store;
+    let open = copy(store, "acme", 1, monday()).await;
+    store.open(&open.copy, None).await.unwrap();
+    let mut forged = open.manifest.clone();
+    forged.warnings.push("forged".into());
+    put(store, &open.keys()[2], serde_json::to_vec(&forged).unwrap()).await;
+    assert_eq!(store.open(&open.copy, None).await.unwrap_err().reason(), "ManifestChanged");
+    let other = manifest(&RecoveryPointId::new(monday(), 99), &identity("acme"), monday());
+    put(store, &open.keys()[2], serde_json::to_vec(&other).unwrap()).await;
+    let unpinned = CopyRef { manifest_sha256: None, ..open.copy.clone() };
+    assert_eq!(store.open(&unpinned, None).await.unwrap_err().reason(), "CopyMisplaced");
+}
