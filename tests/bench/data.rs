@@ -208,8 +208,12 @@ pub fn small(count: u64) -> Vec<Table> {
     (0..count).map(table).collect()
 }
 
-/// Makes `database` and fills it with about `bytes` of row text; `whole` is what all shares add up to.
+/// Makes `database` and fills it with about `bytes` of row text. One that is there (the servers of an earlier run were kept)
+/// is used as it is.
 pub fn load(servers: &Servers, database: &str, tables: &[Table], bytes: u64) {
+    if servers.sql("postgres", &format!("SELECT count(*) FROM pg_database WHERE datname = '{database}'")) == "1" {
+        return;
+    }
     let words = Vocabulary::new();
     let whole: u64 = tables.iter().map(|t| t.share).sum();
     servers.sql("postgres", &format!("CREATE DATABASE {database}"));

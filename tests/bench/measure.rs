@@ -23,13 +23,6 @@ pub struct Cost {
     pub memory: u64,
 }
 
-impl Cost {
-    /// All CPU seconds.
-    pub fn cpu(&self) -> f64 {
-        self.client + self.database + self.store
-    }
-}
-
 /// The servers' processes, whose CPU seconds are counted too.
 #[derive(Debug, Clone, Copy)]
 pub struct Watched {

@@ -105,10 +105,18 @@ impl Servers {
         pids.find(own).unwrap_or_else(|| panic!("no process listens on {address}"))
     }
 
+    /// A program that reaches the servers, and nothing else that the caller's environment may name.
+    fn program(&self, name: &str) -> Command {
+        let mut command = Command::new(name);
+        command.env_clear().envs(self.environment.iter().cloned());
+        command.env("PATH", std::env::var("PATH").unwrap_or_default()).env("HOME", self.scratch.path());
+        command
+    }
+
     /// A shell script in which a failing part of a pipeline fails it all.
     pub fn bash(&self, script: &str) -> Command {
-        let mut command = Command::new("bash");
-        command.args(["-ceo", "pipefail", script]).envs(self.environment.iter().cloned());
+        let mut command = self.program("bash");
+        command.args(["-ceo", "pipefail", script]);
         let path = format!("{}:{}", self.bin.display(), std::env::var("PATH").unwrap_or_default());
         command.env("PATH", path).env("SCRATCH", self.scratch.path()).env("ENDPOINT", &self.endpoint);
         command.stderr(Stdio::inherit()).stdout(Stdio::null());
@@ -141,7 +149,7 @@ impl Servers {
 
     /// Runs rclone and gives its words.
     pub fn rclone(&self, arguments: &[&str]) -> String {
-        let output = Command::new("rclone").args(arguments).envs(self.environment.iter().cloned()).output().unwrap();
+        let output = self.program("rclone").args(arguments).output().unwrap();
         assert!(output.status.success(), "rclone {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
     }
