@@ -118,7 +118,9 @@ impl Kind {
             Self::Settings => write!(
                 row,
                 r#"{{"channel": "email", "priority": {}, "thread": "{:012x}", "read": {}}}"#,
-                n % 5, n >> 16, n.is_multiple_of(2)
+                n % 5,
+                n >> 16,
+                n.is_multiple_of(2)
             ),
             Self::Bytes(length) => {
                 row.extend_from_slice(br"\\x");
@@ -176,19 +178,22 @@ pub fn wide() -> Vec<Table> {
     deal.extend([Words(1, 2), Number, Stage, Flag, Money, Time]);
     let mut tables = vec![
         Table::new(
-            "crm_activity", 500,
+            "crm_activity",
+            500,
             &[Id, Reference(900_000), Stage, Words(4, 9), Words(20, 80), Time, Time, Reference(400), Flag, Settings],
         ),
         Table::new("crm_timeline", 150, &[Id, Number, Reference(900_000), Time, Reference(400), Words(8, 30)]),
         Table::new("crm_deal", 110, &deal),
         Table::new(
-            "crm_contact", 100,
+            "crm_contact",
+            100,
             &[Id, Words(1, 1), Words(1, 2), Phone, Words(1, 1), Words(3, 6), Stage, Time, Reference(400), Rare, Rare],
         ),
         Table::new("crm_field_multi", 70, &[Id, Stage, Reference(900_000), Words(1, 1), Phone]),
         Table::new("file_preview", 25, &[Id, Words(1, 2), Bytes(2048)]),
     ];
-    tables.extend((1..=45).map(|n| Table::new(format!("dictionary_{n:02}"), 1, &[Id, Words(1, 4), Flag, Number, Rare])));
+    tables
+        .extend((1..=45).map(|n| Table::new(format!("dictionary_{n:02}"), 1, &[Id, Words(1, 4), Flag, Number, Rare])));
     tables
 }
 

@@ -94,8 +94,10 @@ fn tree_memory(pid: u32) -> u64 {
     let own = own.and_then(|kb| kb.parse::<u64>().ok()).unwrap_or(0) * 1024;
     let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
     let children = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok());
-    let children: Vec<u32> = children.flat_map(|c| c.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
-        .filter_map(|c| c.parse().ok()).collect();
+    let children: Vec<u32> = children
+        .flat_map(|c| c.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+        .filter_map(|c| c.parse().ok())
+        .collect();
     own + children.into_iter().map(tree_memory).sum::<u64>()
 }
 

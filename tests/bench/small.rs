@@ -85,5 +85,9 @@ pub fn run_and_judge(servers: &Servers, shape: &Shape, rate: f64, p99: Option<f6
     if let Some(limit) = p99 {
         page.bars(vec![Bar::at_most(format!("{}: p99 in seconds", shape.name), limit, slow)]);
     }
-    page.bars(vec![Bar::at_most(format!("{}: peak resident memory, worker and all pg_dump together, MiB", shape.name), 256.0, memory)]);
+    page.bars(vec![Bar::at_most(
+        format!("{}: peak resident memory, worker and all pg_dump together, MiB", shape.name),
+        256.0,
+        memory,
+    )]);
 }

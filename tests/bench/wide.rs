@@ -63,7 +63,10 @@ fn line(runs: &Runs, own: &Runs, raw: f64) -> String {
     let (wall, client, database) = (runs.of(|c| c.wall), runs.of(|c| c.client), runs.of(|c| c.database));
     format!(
         "| `{}` | {wall:.1} | {:.0} | {:.2} | {client:.1} | {database:.1} | {:.1} | {memory:.0} | {stored:.0} |",
-        runs.name, raw / wall, ratio(runs, own), runs.of(|c| c.store)
+        runs.name,
+        raw / wall,
+        ratio(runs, own),
+        runs.of(|c| c.store)
     )
 }
 

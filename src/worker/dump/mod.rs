@@ -322,8 +322,8 @@ impl Gathered {
             sequences: self.sequences.clone(),
             roles: self.roles.clone(),
             warnings: self.warnings.clone(),
-            mac: None,
             encryption: None,
+            mac: None,
         };
         manifest.check().map_err(|e| DumpError::Inconsistent(e.to_string()))?;
         Ok(manifest)
@@ -376,7 +376,7 @@ async fn commit(manifest: Manifest, shared: &Shared, context: &WorkerContext) ->
     written.extend(manifest.objects.iter().map(|o| (o.name.clone(), o.length)));
     let looks = written.into_iter().map(|(name, length)| look(&context.store, format!("{prefix}{name}"), length));
     futures::stream::iter(looks).buffer_unordered(LOOKS).try_collect::<()>().await?;
-    let bytes = serde_json::to_vec(&manifest).map_err(|e| DumpError::Inconsistent(e.to_string()))?;
+    let bytes = context.store.keyring().seal(&manifest).map_err(|e| DumpError::Inconsistent(e.to_string()))?;
     let copy = CopyRef {
         prefix: prefix.clone(),
         id: manifest.id.clone(),

@@ -31,7 +31,8 @@ async fn a_dump_reads_no_faster_than_max_bytes_per_second() {
 async fn a_store_that_stands_still_holds_the_database_within_the_workers_memory() {
     const PASSED: u64 = 1 << 20;
     // Half of it is left after compression, so that no buffer swallows it.
-    const ROWS: &str = "CREATE TABLE t AS SELECT encode(sha512(i::text::bytea), 'hex') AS x FROM generate_series(1, 900000) i";
+    const ROWS: &str =
+        "CREATE TABLE t AS SELECT encode(sha512(i::text::bytea), 'hex') AS x FROM generate_series(1, 900000) i";
     const SENT: &str = "SELECT coalesce(sum(bytes_processed), 0)::bigint FROM pg_stat_progress_copy";
     let (database, bucket) = (Database::create().await, Bucket::create().await);
     database.run(ROWS).await;
@@ -63,10 +64,13 @@ async fn a_store_that_stands_still_holds_the_database_within_the_workers_memory(
 #[tokio::test]
 async fn one_request_reads_many_tables_and_each_is_counted() {
     let database = Database::create().await;
-    database.run("CREATE TABLE a AS SELECT generate_series(1, 3) i; CREATE TABLE b (i int); CREATE TABLE c AS SELECT 7 AS i").await;
+    database
+        .run(
+            "CREATE TABLE a AS SELECT generate_series(1, 3) i; CREATE TABLE b (i int); CREATE TABLE c AS SELECT 7 AS i",
+        )
+        .await;
     let leader = snapshot::open(&database.target, "sennight-dump", Duration::from_secs(5)).await.unwrap();
-    let sources: Vec<Source<'_>> =
-        leader.inventory.tables.iter().map(|table| Source { table, range: None }).collect();
+    let sources: Vec<Source<'_>> = leader.inventory.tables.iter().map(|table| Source { table, range: None }).collect();
     for lock in [false, true] {
         let mut rows = Rows::open_all(&leader.session, &sources, lock, 4).await.unwrap();
         let mut blocks = Vec::new();
@@ -84,9 +88,7 @@ async fn one_request_reads_many_tables_and_each_is_counted() {
 async fn the_table_that_cannot_be_read_is_named() {
     let database = Database::create().await;
     database
-        .run(
-            "CREATE TABLE a AS SELECT 1 AS i; CREATE TABLE b AS SELECT 2 AS i; CREATE TABLE c AS SELECT 3 AS i",
-        )
+        .run("CREATE TABLE a AS SELECT 1 AS i; CREATE TABLE b AS SELECT 2 AS i; CREATE TABLE c AS SELECT 3 AS i")
         .await;
     let leader = snapshot::open(&database.target, "sennight-dump", Duration::from_secs(5)).await.unwrap();
     let mut tables = leader.inventory.tables.clone();
@@ -142,7 +144,8 @@ async fn a_batch_dumps_several_tenants_at_once_and_reports_each() {
     let env = WorkerEnv { job_uid: unique("job-"), pod: "pod".to_owned() };
     let job_uid = env.job_uid.clone();
 
-    let code = Box::pin(run_until(Work::Dump(tasks.clone()), bucket.target.clone(), env, CancellationToken::new())).await;
+    let code =
+        Box::pin(run_until(Work::Dump(tasks.clone()), bucket.target.clone(), env, CancellationToken::new())).await;
 
     assert_eq!(code, EXIT_OK);
     let store = bucket.store().await;

@@ -2,7 +2,9 @@
 
 mod faults;
 mod flow;
+mod golden;
 mod recovery;
+mod shell;
 
 use crate::support::proxy::{Fault, Proxy};
 use crate::support::*;
