@@ -18,7 +18,7 @@ pub struct Ceiling {
     pub copy_local: f64,
     /// zstd with checksums at Sennight's level.
     pub zstd: f64,
-    /// SHA-256 of the row text.
+    /// SHA-256 of the frames.
     pub hash: f64,
     /// PUT of the compressed bytes, both sides.
     pub put: f64,
@@ -58,8 +58,8 @@ impl Ceiling {
         let copy = costs(&copies("STDOUT"));
         let copy_local = costs(&copies("$$/dev/null$$"));
         let zstd = costs(&format!("zstd -q -{LEVEL} -T1 --check -c \"$RAW\" > /dev/null"));
-        let hash = costs("openssl dgst -sha256 \"$RAW\"");
         run(bash(&format!("zstd -q -f -{LEVEL} -T2 --check \"$RAW\" -o \"$RAW.zst\"")), servers.watched);
+        let hash = costs("openssl dgst -sha256 \"$RAW.zst\"");
         let put = costs(&format!(
             "printf 'user = \"%s:%s\"\\n' \"$AWS_ACCESS_KEY_ID\" \"$AWS_SECRET_ACCESS_KEY\" | \
              curl -fsS --config - --aws-sigv4 aws:amz:us-east-1:s3 -T \"$RAW.zst\" \"$ENDPOINT/{BUCKET}/ceiling\""

@@ -121,19 +121,18 @@ impl Rows {
         cut: usize,
     ) -> Result<Self, EngineError> {
         let names: Vec<String> = sources.iter().map(|s| format!("{}.{}", s.table.schema, s.table.name)).collect();
-        let mut request = String::new();
+        let mut request = Vec::with_capacity(2 * sources.len());
         for Source { table, range } in sources {
             if lock {
-                request.push_str(&format!("LOCK TABLE ONLY {} IN ACCESS SHARE MODE NOWAIT;\n", table.qualified()));
+                request.push(format!("LOCK TABLE ONLY {} IN ACCESS SHARE MODE NOWAIT", table.qualified()));
             }
-            request.push_str(&copy_statement(table, *range, session.encoding()));
-            request.push_str(";\n");
+            request.push(copy_statement(table, *range, session.encoding()));
         }
         let valve = session.valve().clone();
         valve.open(cut);
-        let answers = session.simple_query_raw(&request).await.map_err(|e| {
+        let answers = session.simple_query_raw(&request.join(";\n")).await.map_err(|e| {
             valve.close();
-            EngineError::query(&reading(&names, 0), e)
+            EngineError::query(reading(&names, 0), e)
         })?;
         Ok(Self {
             statements: if lock { 2 } else { 1 },
@@ -175,7 +174,7 @@ impl Rows {
                     Poll::Ready(Some(Ok(answer))) => self.answer(&answer),
                     Poll::Ready(Some(Err(e))) => {
                         let what = reading(&self.names, self.counted.len());
-                        return Poll::Ready(Err(EngineError::query(&what, e)));
+                        return Poll::Ready(Err(EngineError::query(what, e)));
                     }
                 },
             }

@@ -52,6 +52,7 @@ mod tests {
 
     proptest! {
         #[test]
+        #[allow(clippy::cast_precision_loss, reason = "rates")]
         fn whoever_reads_the_sum_stays_below_the_rate(
             rate in 1_000_i64..1_000_000_000,
             blocks in prop::collection::vec((1_usize..16_000_000, 0_u64..5_000), 1..50),
