@@ -234,6 +234,7 @@ pub fn context(store: &Store) -> WorkerContext {
         pod: "pod".to_owned(),
         cancel: CancellationToken::new(),
         progress: ProgressWriter::silent(),
+        at_once: 1,
     }
 }
 
@@ -253,6 +254,7 @@ pub fn dump_task(name: &str, database: &DatabaseTarget) -> DumpTask {
         parallelism: 2,
         lock_timeout_seconds: 30,
         deadline_seconds: 300,
+        max_bytes_per_second: None,
     }
 }
 

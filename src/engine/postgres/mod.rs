@@ -18,8 +18,10 @@ pub mod refused;
 pub mod schema;
 pub mod snapshot;
 pub mod swap;
+mod tap;
 mod tls;
 pub mod tools;
+mod valve;
 
 pub use connect::{Session, connect};
 pub use error::EngineError;

@@ -190,6 +190,7 @@ impl World {
             parallelism: 1,
             lock_timeout_seconds: 30,
             deadline_seconds: 300,
+            max_bytes_per_second: None,
         };
         let argv = Work::Dump(vec![task]).to_argv(&self.bucket.target).unwrap();
         let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_sennight"));

@@ -1,6 +1,7 @@
 //! Dumps of a real PostgreSQL server into a real bucket.
 
 mod faults;
+mod flow;
 mod golden;
 mod recovery;
 mod shell;
@@ -123,8 +124,8 @@ async fn a_reader_never_queues_behind_ddl_that_waits_for_the_leader() {
             )
             .await;
         let reader = snapshot::join(&database.target, "sennight-dump", &leader.snapshot).await.unwrap();
-        let opened = Rows::open(&reader, &leader.inventory.tables[0], None, true, 1 << 20).await;
-        let error = opened.err().expect("the lock cannot be had");
+        let mut rows = Rows::open(&reader, &leader.inventory.tables[0], None, true, 1 << 20).await.unwrap();
+        let error = rows.next().await.expect_err("the lock cannot be had");
         assert_eq!(error.reason(), "LockTimeout", "{error}");
         snapshot::finish(leader.session).await.unwrap();
     };
