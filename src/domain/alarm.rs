@@ -186,10 +186,9 @@ mod tests {
     }
 
     fn reasons(sizes: &[(i64, i64)], limits: &Limits) -> Vec<&'static str> {
-        let points: Vec<Point> =
-            sizes.iter().zip(0..).map(|((rows, tables), day)| point(day, *rows, *tables)).rev().collect();
-        let mut said: Vec<_> =
-            judge(&points, limits).iter().map(|v| v.as_ref().map_or("", Shrunk::reason)).collect();
+        let points: Vec<Point> = (0..).zip(sizes).map(|(day, (rows, tables))| point(day, *rows, *tables)).collect();
+        let points: Vec<Point> = points.into_iter().rev().collect();
+        let mut said: Vec<_> = judge(&points, limits).iter().map(|v| v.as_ref().map_or("", Shrunk::reason)).collect();
         said.reverse();
         said
     }

@@ -33,6 +33,8 @@ pub struct Tally {
     pub orphaned_uploads: usize,
     /// How many of them were aborted.
     pub aborted: usize,
+    /// Why the uploads could not be looked at, if the store or its policy refused that and nothing else.
+    pub uploads_refused: Option<String>,
 }
 
 /// Where a patrol is: it goes on from here, in this process or (from the start) in the next one.
@@ -93,12 +95,14 @@ impl Store {
         left: &mut usize,
     ) -> Result<bool, StoreError> {
         let mut grouper = Grouper::new(&self.keys, area);
-        let mut after = walk.after.clone();
+        let begin = walk.after.clone();
+        let mut after = begin.clone();
         loop {
-            if *left == 0 {
+            // A directory that is longer than a piece is walked to its end all the same.
+            if *left == 0 && walk.after != begin {
                 return Ok(false);
             }
-            *left -= 1;
+            *left = left.saturating_sub(1);
             let Page { objects, more } = self.list_page(&self.keys.area(area), after.as_deref()).await?;
             after = objects.last().map(|object| object.key.clone()).or(after);
             let mut found: Vec<Found> = objects
@@ -125,11 +129,8 @@ impl Store {
         tally: &mut Tally,
     ) -> Result<(), StoreError> {
         let (mut first, mut then) = (Vec::new(), Vec::new());
-        let judged: Vec<(Found, Verdict)> = stream::iter(found)
-            .map(|found| self.judge(orders, needs, found))
-            .buffered(AT_ONCE)
-            .try_collect()
-            .await?;
+        let judged: Vec<(Found, Verdict)> =
+            stream::iter(found).map(|found| self.judge(orders, needs, found)).buffered(AT_ONCE).try_collect().await?;
         for (found, verdict) in judged {
             let dir = match found {
                 Found::Copy(dir) => dir,
@@ -211,7 +212,15 @@ impl Store {
     }
 
     async fn patrol_uploads(&self, orders: &Orders, abort: bool, tally: &mut Tally) -> Result<(), StoreError> {
-        for upload in self.unfinished_uploads().await? {
+        let uploads = match self.unfinished_uploads().await {
+            // The copies matter more than a right that older policies lack.
+            Err(error @ (StoreError::AccessDenied { .. } | StoreError::Refused { .. })) => {
+                tally.uploads_refused = Some(error.to_string());
+                return Ok(());
+            }
+            other => other?,
+        };
+        for upload in uploads {
             if !orders.upload_orphaned(upload.begun) {
                 continue;
             }

@@ -1,6 +1,7 @@
 //! BackupSchedule: gather → settle the last run → validate → decide → act → report.
 
 pub mod act;
+pub mod alarm;
 pub mod gather;
 pub mod settle;
 pub mod validate;
@@ -10,7 +11,7 @@ use super::feed::Feed;
 use super::observed::{Ailing, Failure, Outcome, Retry};
 use super::stores::OpenError;
 use super::verbs::{VerbError, apply_status};
-use crate::api::backup_schedule::RunOutcome;
+use crate::api::backup_schedule::{RecoveryPoint, RunOutcome};
 use crate::api::conditions::{ScheduleCondition, find, set};
 use crate::api::{BackupSchedule, BackupScheduleStatus, Condition, ConditionStatus};
 use crate::domain::backup::{self, Budget, Ended, Facts, Freshness, LastRun, Plan, Waiting};
@@ -123,6 +124,7 @@ async fn settle_last_run(object: &BackupSchedule, seen: &Seen, status: &mut Back
     let days = seen.storage.as_ref().map_or(7, |s| s.spec.retention.days);
     if let Some(copies) = &seen.catalogue {
         settle::adopt(status, copies, days);
+        status.catalogue_time = Some(ctx.now());
     }
     if let Some(ending) = seen.ending.clone()
         && let Some(failure) = settle::settle(status, ending, days, ctx.now())
@@ -131,6 +133,10 @@ async fn settle_last_run(object: &BackupSchedule, seen: &Seen, status: &mut Back
         if let (Some(reason), Some(last)) = (failure, &status.last_failure) {
             ctx.observer.event(object, EventType::Warning, &reason, "Dump", &last.message).await;
         }
+    }
+    let verdicts = alarm::mark(&object.spec.alarm, status);
+    if let Some(storage) = &seen.storage {
+        alarm::keep_last_good(object, storage, &seen.held, &verdicts, status, ctx).await;
     }
     settle::age(status, &seen.held, ctx.now());
 }
@@ -163,9 +169,13 @@ async fn follow(
     }
     status.next_run_time = decision.next_run;
     let (freshness, changes) = backup::freshness(&facts, status.last_successful_time, now);
-    let expiry = status.recovery_points.iter().filter(|p| !p.held).filter_map(|p| p.expires_at).min();
+    let free = |p: &&RecoveryPoint| !p.held && p.kept_until.is_none();
+    let expiry = status.recovery_points.iter().filter(free).filter_map(|p| p.expires_at).min();
+    let keep =
+        valid.storage.spec.retention.keep_last_good.then(|| alarm::wake(&object.spec.alarm, status, now)).flatten();
     write_conditions(object, status, &plan, freshness, now);
-    Ok([wake, changes, expiry].into_iter().flatten().min())
+    alarm::condition(object, status, now);
+    Ok([wake, changes, expiry, keep].into_iter().flatten().min())
 }
 
 fn facts<'a>(
@@ -263,8 +273,9 @@ async fn report(object: &BackupSchedule, status: &BackupScheduleStatus, ctx: &Co
     let old = object.status.as_ref().map_or(&[][..], |s| &s.conditions);
     let failed = status.last_failure.as_ref().map(|f| f.reason.as_str());
     for c in settle::news(old, &status.conditions) {
+        let bad = c.is_true() == (c.type_ == ScheduleCondition::Suspicious.as_ref());
         // A failed run has had its Event when it was settled.
-        if c.status == ConditionStatus::False && Some(c.reason.as_str()) != failed {
+        if bad && Some(c.reason.as_str()) != failed {
             let note = c.message.as_deref().unwrap_or_default();
             ctx.observer.event(object, EventType::Warning, &c.reason, "Reconcile", note).await;
         }

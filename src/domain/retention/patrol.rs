@@ -162,14 +162,16 @@ pub struct Orders {
 
 /// Who needs a copy beyond its retention.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Need {
-    /// Nobody.
-    #[default]
-    Nobody,
+pub struct Need {
     /// A RestoreRequest that has not ended.
-    Request,
+    pub request: bool,
     /// A schedule's `retention.keepLastGood`, until then.
-    LastGood(DateTime<Utc>),
+    pub last_good: Option<DateTime<Utc>>,
+}
+
+impl Need {
+    /// Nobody needs it.
+    pub const NOBODY: Self = Self { request: false, last_good: None };
 }
 
 /// What is done about a directory.
@@ -228,20 +230,18 @@ impl Orders {
 
     /// A hold must end at most [`HOLD_DAYS`] past the expiry, whoever wants it longer (I5).
     fn needed(&self, dir: &CopyDir, need: Need) -> bool {
-        match need {
-            Need::Nobody => false,
-            Need::Request => {
-                dir.expiry(self.days).is_none_or(|end| self.now < end + TimeDelta::days(i64::from(HOLD_DAYS)))
-            }
-            Need::LastGood(until) => self.now < until,
-        }
+        let longest = || dir.expiry(self.days).map(|end| end + TimeDelta::days(i64::from(HOLD_DAYS)));
+        let request = need.request && longest().is_none_or(|end| self.now < end);
+        request || need.last_good.is_some_and(|until| self.now < until)
     }
 
     fn judge_unfinished(&self, dir: &CopyDir, need: Need) -> Verdict {
         let old = dir.newest().is_some_and(|at| at + TimeDelta::days(UNFINISHED_DAYS) <= self.now);
-        // A twin on its way to held/ has no manifest yet; rules do not reach there.
-        let ours = dir.area == Area::Held || self.enforcer == Enforcer::Operator;
-        if old && ours && need == Need::Nobody { Verdict::Clear } else { Verdict::Keep }
+        // A twin on its way to held/ has no manifest yet; rules do not reach there. Nor do they reach data that a hold had
+        // tagged when it broke off, and whose manifest expired.
+        let stuck = self.release && self.overdue(dir);
+        let ours = dir.area == Area::Held || self.enforcer == Enforcer::Operator || stuck;
+        if old && ours && need == Need::NOBODY { Verdict::Clear } else { Verdict::Keep }
     }
 
     /// Whether an object of an area without copies is deleted.
