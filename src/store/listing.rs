@@ -1,12 +1,16 @@
 //! Listings that go page by page, for what is too long to hold in memory, and uploads that nobody has finished.
 
 use super::client::time;
-use super::{Listed, Store, StoreError};
+use super::{Listed, Store, StoreError, Tags};
 use crate::domain::retention::AREAS;
 use chrono::{DateTime, Utc};
+use std::time::Duration;
 
 /// Unfinished uploads that one look takes note of at most; the next look sees the others.
 const MOST_UPLOADS: usize = 10_000;
+
+/// How often the beginning of an upload is tried.
+const BEGIN_TRIES: u32 = 8;
 
 /// A page of a listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,6 +70,48 @@ impl Store {
             }
         }
         Ok(found)
+    }
+
+    /// Begins an upload in parts. An attempt whose answer was lost may have begun one, too: what else lies under this key,
+    /// which is nobody else's, is aborted.
+    pub(super) async fn create_multipart(
+        &self,
+        key: &str,
+        tags: &Tags,
+        content_type: Option<&str>,
+        mark: Option<&str>,
+    ) -> Result<String, StoreError> {
+        let mut tries = 1;
+        loop {
+            let begun = self.create_multipart_once(key, tags, content_type, mark).await;
+            let again = matches!(
+                begun,
+                Err(StoreError::Unreachable { .. }
+                    | StoreError::TimedOut { .. }
+                    | StoreError::Unavailable { .. }
+                    | StoreError::Damaged { .. })
+            );
+            if again && tries < BEGIN_TRIES {
+                tokio::time::sleep(Duration::from_millis(100 << tries)).await;
+                tries += 1;
+                continue;
+            }
+            if tries > 1 {
+                self.abort_others(key, begun.as_deref().unwrap_or_default()).await;
+            }
+            return begun;
+        }
+    }
+
+    /// Best effort, as every abort: the bucket's rule and the patrol come after it.
+    async fn abort_others(&self, key: &str, own: &str) {
+        let mut found = Vec::new();
+        if let Err(error) = self.uploads_under(key, &mut found).await {
+            tracing::warn!(%error, key, "uploads whose answers were lost could not be listed");
+        }
+        for other in found.iter().filter(|upload| upload.key == key && upload.id != own) {
+            self.abort_multipart(key, &other.id).await;
+        }
     }
 
     async fn uploads_under(&self, prefix: &str, found: &mut Vec<Unfinished>) -> Result<(), StoreError> {

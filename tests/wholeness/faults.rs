@@ -191,11 +191,12 @@ impl Case {
     fn decide(&mut self) -> impl FnMut(&Request) -> Act + Send + 'static {
         let trouble = self.trouble;
         // There are about eight requests before the manifest's: begin, parts, complete, puts, heads.
-        let mut skip = self.dice.below(14);
+        let mut skip = self.dice.below(8);
         let mut times = match trouble {
             Trouble::Storm => 1 + self.dice.below(12),
             Trouble::Reset | Trouble::LostAnswer => 1 + self.dice.below(4),
             Trouble::LyingStore => 1 + self.dice.below(3),
+            Trouble::Stall => 1 + self.dice.below(6),
             _ => u64::MAX,
         };
         let percent = [0, 50, 99, 100][usize::try_from(self.dice.below(4)).unwrap()];

@@ -38,7 +38,7 @@ pub enum Act {
     Answer(u16, &'static str),
     /// So many percent of the body arrive, then the connection is gone.
     Reset(usize),
-    /// Never answered.
+    /// Not answered for longer than the dump may take, then cut.
     Stall,
     /// Carried out, and the answer is lost.
     LoseAnswer,
@@ -47,6 +47,9 @@ pub enum Act {
     /// "200 OK", and what is stored is shorter.
     Truncate,
 }
+
+/// How long a stalled request stands still.
+const STANDSTILL: Duration = Duration::from_secs(8);
 
 type Decide = Box<dyn FnMut(&Request) -> Act + Send>;
 
@@ -143,7 +146,7 @@ impl Proxy {
         match act {
             Act::Reset(_) => return None,
             Act::Stall => {
-                tokio::time::sleep(Duration::from_mins(10)).await;
+                tokio::time::sleep(STANDSTILL).await;
                 return None;
             }
             Act::Answer(status, code) => {

@@ -8,7 +8,7 @@ pub mod validate;
 
 use super::context::Context;
 use super::feed::Feed;
-use super::observed::{Ailing, Failure, Outcome, Retry};
+use super::observed::{Ailing, Failure, Outcome, Retry, pause};
 use super::stores::OpenError;
 use super::verbs::{VerbError, apply_status};
 use crate::api::backup_schedule::{RecoveryPoint, RunOutcome};
@@ -105,9 +105,14 @@ async fn reconcile(object: Arc<BackupSchedule>, ctx: Arc<Context>) -> Result<Out
         Ok(valid) => follow(&object, &seen, valid, &mut status, &ctx).await?,
         Err(invalid) => {
             refuse(&object, invalid, &mut status, ctx.now());
-            None
+            // What it names may come later, and wakes nobody here when it does.
+            let missing = matches!(invalid, Invalid::StorageMissing(_) | Invalid::ServerMissing(_));
+            let again = TimeDelta::from_std(pause(object.ailing_since(), ctx.now())).unwrap_or(TimeDelta::minutes(1));
+            missing.then(|| ctx.now() + again)
         }
     };
+    alarm::condition(&object, &mut status, ctx.now());
+    let wake = [wake, upkeep(&object, &seen, &status, ctx.now())].into_iter().flatten().min();
     status.observed_generation = object.metadata.generation;
     report(&object, &status, &ctx).await?;
     let me = ObjectRef::from_obj(&*object);
@@ -141,6 +146,20 @@ async fn settle_last_run(object: &BackupSchedule, seen: &Seen, status: &mut Back
     settle::age(status, &seen.held, ctx.now());
 }
 
+/// When a copy ends, or the last good one must be held: also of a schedule that cannot be followed.
+fn upkeep(
+    object: &BackupSchedule,
+    seen: &Seen,
+    status: &BackupScheduleStatus,
+    now: DateTime<Utc>,
+) -> Option<DateTime<Utc>> {
+    let free = |p: &&RecoveryPoint| !p.held && p.kept_until.is_none();
+    let expiry = status.recovery_points.iter().filter(free).filter_map(|p| p.expires_at).min();
+    let keeps = seen.storage.as_ref().is_some_and(|storage| storage.spec.retention.keep_last_good);
+    let keep = keeps.then(|| alarm::wake(&object.spec.alarm, status, now)).flatten();
+    [expiry, keep].into_iter().flatten().min()
+}
+
 /// A schedule that can be followed: start what is due, say how it stands; returns when to look again.
 async fn follow(
     object: &BackupSchedule,
@@ -169,13 +188,8 @@ async fn follow(
     }
     status.next_run_time = decision.next_run;
     let (freshness, changes) = backup::freshness(&facts, status.last_successful_time, now);
-    let free = |p: &&RecoveryPoint| !p.held && p.kept_until.is_none();
-    let expiry = status.recovery_points.iter().filter(free).filter_map(|p| p.expires_at).min();
-    let keep =
-        valid.storage.spec.retention.keep_last_good.then(|| alarm::wake(&object.spec.alarm, status, now)).flatten();
     write_conditions(object, status, &plan, freshness, now);
-    alarm::condition(object, status, now);
-    Ok([wake, changes, expiry, keep].into_iter().flatten().min())
+    Ok([wake, changes].into_iter().flatten().min())
 }
 
 fn facts<'a>(

@@ -58,8 +58,8 @@ async fn i4_an_empty_cluster_finds_all_copies_again_also_when_a_schedule_came_be
 async fn a_copy_that_shrank_is_told_is_no_failure_and_can_be_accepted() {
     let world = World::new("shrunk").await;
     let tenant = world.tenant("acme").await;
-    let _operator = world.operator(&[]);
     world.copy(&tenant).await;
+    let _operator = world.operator(&[]);
     until("the first copy is listed", async || ids(&world, &tenant).await.len() == 1).await;
     tenant.database.run("DELETE FROM contacts WHERE id > 40").await;
     world.schedule(&tenant, json!({"suspend": true, "trigger": {"manual": "two"}}));
