@@ -65,9 +65,12 @@ async fn i4_whatever_happens_to_a_dump_no_copy_exists_that_does_not_verify_and_t
     for ((trouble, end), times) in &ends {
         println!("{trouble:?}: {end} {times}");
     }
-    // Faults that never bite prove nothing.
+    // Faults that never bite prove nothing: of ten cases of a kind at least one does.
     let bitten: BTreeSet<Trouble> = ends.keys().filter(|(_, end)| end != "Succeeded").map(|(t, _)| *t).collect();
-    assert!(bitten.contains(&Trouble::ExpiredKeys) || ends.len() < 3, "{ends:?}");
+    for trouble in ALL {
+        let tried: usize = ends.iter().filter(|((of, _), _)| *of == trouble).map(|(_, times)| times).sum();
+        assert!(tried < 10 || bitten.contains(&trouble), "{trouble:?} never bit: {ends:?}");
+    }
 }
 
 struct Case {
@@ -153,7 +156,7 @@ impl Case {
 
     async fn dump(&mut self, server: &mut PrivatePostgres, proxy: &Hostile) -> Option<Result<CopySummary, TaskError>> {
         let task = self.task(server);
-        let moment = Duration::from_millis(self.dice.below(1600));
+        let moment = Duration::from_millis(self.dice.below(1000));
         let through = self.bucket.through(proxy.endpoint.clone());
         if self.trouble == Trouble::Killed {
             let argv = Work::Dump(vec![task]).to_argv(&through).unwrap();
@@ -191,7 +194,7 @@ impl Case {
     fn decide(&mut self) -> impl FnMut(&Request) -> Act + Send + 'static {
         let trouble = self.trouble;
         // There are about eight requests before the manifest's: begin, parts, complete, puts, heads.
-        let mut skip = self.dice.below(8);
+        let mut skip = self.dice.below(6);
         let mut times = match trouble {
             Trouble::Storm => 1 + self.dice.below(12),
             Trouble::Reset | Trouble::LostAnswer => 1 + self.dice.below(4),

@@ -2,13 +2,15 @@
 //! tags. Each is probed, and must show what its capabilities allow.
 
 use crate::bucket::{Bucket, Server, copy, identity};
+use crate::support::{Database, copy_ref, dump, verify};
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Timelike as _, Utc};
+use sennight::domain::job::CopySummary;
 use sennight::domain::names::{Area, RecoveryPointId};
 use sennight::domain::retention::patrol::{CopyDir, Enforcer, Need, Orders};
 use sennight::domain::retention::{HoldMethod, expires_at};
 use sennight::domain::target::Capabilities;
-use sennight::store::{OpenCopy, PutOptions, Store, Tally, Walk, ensure};
+use sennight::store::{Claim, Claimed, OpenCopy, PutOptions, Store, Tally, Walk, ensure};
 use std::collections::BTreeSet;
 
 /// The servers that were started: MinIO always, the others by SENNIGHT_STORES. What is left out is said.
@@ -77,6 +79,46 @@ async fn i5_rules_come_into_force_where_there_are_rules_and_foreign_ones_stay() 
         let again = ensure(&bucket.store, &policy, &found.unsupported).await.unwrap();
         assert_eq!((again.drift, again.foreign), (Vec::<String>::new(), 1), "{}: settled", server.name);
         assert_eq!(bucket.rule_days("theirs").await, Some(90), "{}: the foreign rule is what it was", server.name);
+    }
+}
+
+#[tokio::test]
+async fn a_real_dump_is_written_listed_verified_held_and_let_go_on_each_server() {
+    let database = Database::create().await;
+    // Several parts, so that uploads in parts and their checksums are tried as well.
+    database.run("CREATE TABLE big AS SELECT i, sha512(i::text::bytea) AS h FROM generate_series(1, 200000) i").await;
+    for server in servers() {
+        let bucket = Bucket::probed(&server).await;
+        let (store, now) = (&bucket.store, now());
+        let copy = dump(&database, store).await.unwrap_or_else(|error| panic!("{}: {error}", server.name));
+        assert_eq!(verify(&copy, store).await.unwrap(), copy, "{}", server.name);
+        let listed = store.catalogue("tenants", "acme").await.unwrap();
+        assert_eq!((listed.copies.len(), listed.damaged.len()), (1, 0), "{}", server.name);
+        assert_eq!(listed.copies[0].summary, copy, "{}", server.name);
+        let open = store.open(&copy_ref(&copy), None).await.unwrap();
+        let hold = store.hold(&open, expires_at(now, 7), now + TimeDelta::days(9), now).await.unwrap();
+        let held = CopySummary { prefix: hold.copy.prefix.clone(), ..copy.clone() };
+        assert_eq!(verify(&held, store).await.unwrap().rows, 200_000, "{}: {:?}", server.name, hold.method);
+        let twin = store.open(&hold.copy, None).await.unwrap();
+        store.release(&twin).await.unwrap();
+        assert_eq!(keys(store, "p/held/").await, [] as [String; 0], "{}", server.name);
+        verify(&copy, store).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn what_must_be_written_once_is_written_once_or_refused_where_the_store_cannot_tell() {
+    for server in servers() {
+        let bucket = Bucket::probed(&server).await;
+        let store = &bucket.store;
+        let claim = |pod: &str| Claim { job_uid: "job".to_owned(), pod: pod.to_owned(), at: now() };
+        let first = store.claim("uid", &claim("one")).await;
+        if !store.capabilities().conditional_put {
+            assert_eq!(first.unwrap_err().reason(), "Unsupported", "{}", server.name);
+            continue;
+        }
+        assert_eq!(first.unwrap(), Claimed::Won, "{}", server.name);
+        assert!(matches!(store.claim("uid", &claim("two")).await.unwrap(), Claimed::Held(_)), "{}", server.name);
     }
 }
 

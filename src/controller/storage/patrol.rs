@@ -85,7 +85,9 @@ fn orders(storage: &BackupStorage, capabilities: Capabilities, now: DateTime<Utc
 }
 
 fn due(storage: &BackupStorage, now: DateTime<Utc>, interval: Duration) -> bool {
-    let last = storage.status.as_ref().and_then(|status| status.patrol.as_ref()).map(|patrol| patrol.time);
+    // A new storage says first whether it is ready, and is walked through at its second look.
+    let Some(status) = storage.status.as_ref().filter(|status| status.last_probe_time.is_some()) else { return false };
+    let last = status.patrol.as_ref().map(|patrol| patrol.time);
     let interval = TimeDelta::from_std(interval).unwrap_or(TimeDelta::hours(1));
     // A clock that was set back must not stop the patrols.
     last.is_none_or(|last| now - last >= interval || last > now)
@@ -143,7 +145,7 @@ mod tests {
         serde_json::from_value(json!({
             "apiVersion": "sennight.dev/v1alpha1", "kind": "BackupStorage",
             "metadata": {"name": "s", "namespace": "n", "creationTimestamp": at(1000)},
-            "spec": {"bucket": "bucket", "lifecycle": {"mode": mode}}, "status": {"patrol": patrol}
+            "spec": {"bucket": "bucket", "lifecycle": {"mode": mode}}, "status": {"lastProbeTime": at(0), "patrol": patrol}
         }))
         .unwrap()
     }
@@ -181,6 +183,9 @@ mod tests {
     fn a_patrol_is_due_every_interval_also_when_the_clock_was_set_back() {
         let hour = Duration::from_hours(1);
         assert!(due(&storage("Merge", None), at(0), hour));
+        let mut new = storage("Merge", None);
+        new.status = None;
+        assert!(!due(&new, at(0), hour), "whether it is ready comes first");
         assert!(!due(&storage("Merge", Some(0)), at(3599), hour));
         assert!(due(&storage("Merge", Some(0)), at(3600), hour));
         assert!(due(&storage("Merge", Some(9000)), at(3600), hour));
