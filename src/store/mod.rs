@@ -18,6 +18,7 @@ mod patrol;
 mod probe;
 mod raw;
 mod reports;
+mod survey;
 mod upload;
 
 pub use catalogue::{Catalogue, CatalogueError, Entry, NEWEST, OpenCopy};
@@ -30,4 +31,5 @@ pub use hold::{Held, HoldError};
 pub use lifecycle::{Enforcement, LifecycleError, ensure, observe};
 pub use listing::{Page, Unfinished};
 pub use patrol::{Needs, Tally, Walk};
+pub use survey::{Found, State};
 pub use upload::{Upload, Uploaded};

@@ -1,9 +1,9 @@
 //! I4 under faults: hundreds of dumps, each with one of ten kinds of trouble at a random moment. Afterwards every manifest
 //! in the bucket verifies, the dump's own word is true, nothing unfinished stays, and the next run works.
 
-use crate::cases::{Dice, cases, first_seed};
 use crate::hostile::{Act, Hostile, Request};
 use crate::private_postgres::PrivatePostgres;
+use crate::scale::{Dice, cases, first_seed};
 use crate::support::{Bucket, context, dump_task, dump_with, verify};
 use sennight::domain::job::{CopySummary, DumpTask, Work};
 use sennight::store::Store;

@@ -1,7 +1,7 @@
 //! The bucket, its rules, and the operator's and workers' writes one by one, for `retention.rs`.
 
-use crate::cases::Dice;
 use crate::retention::Seen;
+use crate::scale::Dice;
 use chrono::{DateTime, NaiveTime, TimeDelta, Utc};
 use sennight::domain::manifest::MANIFEST;
 use sennight::domain::names::{Area, Keys, RecoveryPointId};

@@ -2,8 +2,8 @@
 //! and clocks that jump, over a bucket in memory. The decisions are the product's own; what stores do is modelled here and
 //! compared with real ones in `stores.rs`.
 
-use crate::cases::{Dice, cases, first_seed};
 use crate::model::{Kind, World};
+use crate::scale::{Dice, cases, first_seed};
 use chrono::TimeDelta;
 use sennight::domain::retention::patrol::Enforcer;
 

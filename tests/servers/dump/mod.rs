@@ -1,7 +1,9 @@
 //! Dumps of a real PostgreSQL server into a real bucket.
 
 mod faults;
+mod golden;
 mod recovery;
+mod shell;
 
 use crate::support::proxy::{Fault, Proxy};
 use crate::support::*;
