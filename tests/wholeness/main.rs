@@ -4,7 +4,16 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on should say where")]
 #![allow(clippy::print_stdout, reason = "a suite says how many cases it ran, and with which seed")]
 
+#[path = "../servers/store/bucket.rs"]
+mod bucket;
+mod faults;
+mod hostile;
+mod model;
 mod mutants;
+mod private_postgres;
+mod retention;
+mod scale;
+mod stores;
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -38,6 +38,10 @@ use tokio_util::sync::CancellationToken;
 const UPLOAD_MEMORY: usize = 96 << 20;
 /// Objects that are looked up at a time.
 const LOOKS: usize = 8;
+/// Time that a dump past its deadline gets to end its requests by itself.
+const GIVE_UP: Duration = Duration::from_secs(10);
+/// Time that uploads of dropped requests get to be aborted.
+const ABORT_TIME: Duration = Duration::from_secs(2);
 /// Name under which the server's administrators see the connections.
 const APPLICATION: &str = "sennight-dump";
 
@@ -117,7 +121,11 @@ pub async fn run(task: &DumpTask, context: &WorkerContext) -> Result<Done, TaskE
             () = tokio::time::sleep(deadline) => {
                 // Not dropped but stopped: unfinished uploads are given up before the next task starts.
                 stop.cancel();
-                let _ = work.await;
+                if tokio::time::timeout(GIVE_UP, &mut work).await.is_err() {
+                    // A store that never answers: its requests are dropped, their uploads aborted in the background.
+                    drop(work);
+                    tokio::time::sleep(ABORT_TIME).await;
+                }
                 Err(DumpError::DeadlineExceeded(task.deadline_seconds))
             }
         }
@@ -384,6 +392,13 @@ async fn commit(manifest: Manifest, shared: &Shared, context: &WorkerContext) ->
     };
     let length = i64::try_from(bytes.len()).unwrap_or(i64::MAX);
     let options = PutOptions::json().exclusive().tags(shared.objects.tags.clone());
-    context.store.put(&format!("{prefix}{MANIFEST}"), Bytes::from(bytes), &options).await?;
+    let (object, bytes) = (format!("{prefix}{MANIFEST}"), Bytes::from(bytes));
+    context.store.put(&object, bytes.clone(), &options).await?;
+    // A store that says yes and keeps something else must not make a recovery point (I4).
+    let kept = context.store.get(&object).await?;
+    if kept != bytes {
+        let found = i64::try_from(kept.len()).unwrap_or(i64::MAX);
+        return Err(DumpError::ObjectDiffers { object, found, written: length });
+    }
     Ok(OpenCopy { copy, manifest, length }.summary())
 }
