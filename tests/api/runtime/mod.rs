@@ -252,7 +252,7 @@ async fn i6_the_operator_with_the_charts_rights_finds_the_gate_shut_and_tells_wh
     let address = operator.address().await;
     assert!(operator::get(address, "/metrics").await.contains("\nsennight_authority_intact 1\n"));
 
-    let mend = world.weaken_binding();
+    let mend = World::weaken_binding();
     until("the weakened binding is told", async || intact(ConditionStatus::False, "PolicyChanged").await).await;
     assert!(operator::get(address, "/metrics").await.contains("\nsennight_authority_intact 0\n"));
     drop(mend);

@@ -116,7 +116,7 @@ impl World {
     }
 
     /// Makes a binding only warn, as an attacker with the right to do so would, until what is returned is dropped.
-    pub fn weaken_binding(&self) -> Mend {
+    pub fn weaken_binding() -> Mend {
         let mend = Mend(admission::validating().swap_remove(1));
         mend.actions("Warn");
         mend

@@ -115,7 +115,7 @@ async fn serve(
         client.write_all(answer.as_bytes()).await.ok()?;
         return client.shutdown().await.ok();
     }
-    let upstream = super::support::env("SENNIGHT_TEST_S3_ENDPOINT");
+    let upstream = crate::support::env("SENNIGHT_TEST_S3_ENDPOINT");
     let mut server = TcpStream::connect(upstream.strip_prefix("http://").unwrap()).await.ok()?;
     let at = head.find("\r\n").unwrap() + 2;
     server.write_all(&bytes[..at]).await.ok()?;

@@ -111,7 +111,7 @@ async fn i5_a_copy_about_to_expire_or_without_tags_is_held_by_a_twin() {
         store.delete(&open.keys()).await.unwrap();
         let catalogue = store.catalogue("ns", schedule).await.unwrap();
         assert_eq!((catalogue.copies.len(), catalogue.copies[0].area), (1, Area::Held));
-        let twin = store.open(&hold.copy, Some(&crate::support::identity(schedule))).await.unwrap();
+        let twin = store.open(&hold.copy, Some(&super::bucket::identity(schedule))).await.unwrap();
         assert_eq!(twin.manifest, open.manifest);
         assert_eq!(store.hold(&twin, expires, until, now).await.unwrap().copy, twin.copy);
         store.release(&twin).await.unwrap();
