@@ -17,7 +17,8 @@ CREATE FUNCTION ordered_step(numeric, numeric) RETURNS numeric LANGUAGE sql IMMU
 CREATE AGGREGATE moving(numeric) (SFUNC = ordered_step, STYPE = numeric, MSFUNC = ordered_step, MINVFUNC = ordered_minus, MSTYPE = numeric, SORTOP = >);
 CREATE FUNCTION final(numeric, numeric) RETURNS numeric LANGUAGE sql AS 'SELECT $1'; CREATE AGGREGATE pick(numeric ORDER BY numeric) (SFUNC = ordered_step, STYPE = numeric, FINALFUNC = final);
 COMMENT ON FUNCTION plain(text) IS 'a function'; COMMENT ON PROCEDURE does IS 'a procedure'; COMMENT ON AGGREGATE moving(numeric) IS 'an aggregate';
-CREATE TRUSTED LANGUAGE plother HANDLER plpgsql_call_handler INLINE plpgsql_inline_handler VALIDATOR plpgsql_validator; COMMENT ON LANGUAGE plother IS 'another';
+CREATE FUNCTION other_call() RETURNS language_handler LANGUAGE c AS '$libdir/plpgsql', 'plpgsql_call_handler'; CREATE FUNCTION other_inline(internal) RETURNS void STRICT LANGUAGE c AS '$libdir/plpgsql', 'plpgsql_inline_handler';
+CREATE FUNCTION other_check(oid) RETURNS void STRICT LANGUAGE c AS '$libdir/plpgsql', 'plpgsql_validator'; CREATE TRUSTED LANGUAGE plother HANDLER other_call INLINE other_inline VALIDATOR other_check; COMMENT ON LANGUAGE plother IS 'another';
 CREATE FUNCTION othered() RETURNS int LANGUAGE plother AS 'BEGIN RETURN 1; END'; CREATE CONVERSION latin FOR 'LATIN1' TO 'UTF8' FROM iso8859_1_to_utf8;
 CREATE TABLE calls (a int DEFAULT early(), b text CHECK (code.plain(b) <> ''), c text GENERATED ALWAYS AS (code.plain(b)) STORED); INSERT INTO calls (b) VALUES ('x'); CREATE INDEX ON calls (code.plain(b));
 

@@ -87,10 +87,10 @@ CREATE TABLE no_partitions (a int) PARTITION BY LIST (a);
 -- Inheritance: from several, with columns merged, reordered and redefined.
 CREATE TABLE parent1 (a int DEFAULT 1, b text, CHECK (a > 0)); CREATE TABLE parent2 (b text, c int NOT NULL, CONSTRAINT mine CHECK (c > 0) NO INHERIT);
 CREATE TABLE child (own int, b text DEFAULT 'child', a int DEFAULT 2) INHERITS (parent1, parent2);
-CREATE TABLE grandchild (x int) INHERITS (child); CREATE TABLE adopted (c int NOT NULL, z int, b text);
+CREATE TABLE grandchild (x int) INHERITS (child); CREATE TABLE adopted (b text, c int NOT NULL, z int);
 ALTER TABLE adopted INHERIT parent2; ALTER TABLE parent1 ADD COLUMN late int DEFAULT 3;
 INSERT INTO parent1 VALUES (1, 'p'); INSERT INTO parent2 VALUES ('p', 1); INSERT INTO child (a, b, c, own) VALUES (1, 'c', 2, 3);
-INSERT INTO grandchild (a, c, x) VALUES (5, 6, 7); INSERT INTO adopted VALUES (1, 2, 'b');
+INSERT INTO grandchild (a, c, x) VALUES (5, 6, 7); INSERT INTO adopted VALUES ('b', 1, 2);
 
 -- Constraints.
 CREATE TABLE hens (id int PRIMARY KEY, egg int NOT NULL); CREATE TABLE eggs (id int PRIMARY KEY, hen int NOT NULL REFERENCES hens ON DELETE CASCADE ON UPDATE SET NULL);
