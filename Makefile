@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test test-fast test-node generate lint build dist
+.PHONY: help demo demo-down test test-fast test-node wholeness generate lint build dist
 
 WITH := tests/cluster/with.sh
 CARGO := cargo
@@ -23,6 +23,9 @@ test-fast: ## every test that needs no node, with real S3, PostgreSQL and Kubern
 
 test-node: dist ## the tests on a real node: containerd, kubelet, the image of the Dockerfile
 	@tests/cluster/run-tests.sh node
+
+wholeness: ## the long suites: 1,000 damaged copies and more; SENNIGHT_CASES and SENNIGHT_SEED choose fewer, or the same again
+	@tests/cluster/run-tests.sh wholeness
 
 generate: ## write crds/, the chart's copies and config/install.yaml anew from the Rust types and the chart
 	@tests/cluster/generate.sh

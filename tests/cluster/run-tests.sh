@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # run-tests.sh fast [ARGS…]: every test that needs no node, on the API tier and the services; ARGS go to cargo test.
 # run-tests.sh node [ARGS…]: tests/node.rs on a real node with the image of the Dockerfile, and MinIO and PostgreSQL as pods.
+# run-tests.sh wholeness [ARGS…]: the long suites of tests/wholeness/ on the services, all of their cases.
 # Counts by cargo's own lines, and fails when a test was ignored or none ran.
 set -euo pipefail
 # shellcheck source=tests/cluster/lib.sh
@@ -47,7 +48,19 @@ case $verb in
     cargo test --locked --no-run --quiet
     # Most of these tests wait for servers most of the time: more of them run at once than there are cores.
     export RUST_TEST_THREADS=${RUST_TEST_THREADS:-8}
-    counted "$CLUSTER_SRC/with.sh" api -- cargo test --locked --no-fail-fast "$@"
+    counted "$CLUSTER_SRC/with.sh" api -- "$CLUSTER_SRC/run-tests.sh" on-servers "$@"
+    ;;
+  on-servers)
+    code=0
+    cargo test --locked --no-fail-fast "$@" || code=$?
+    [ $# -gt 0 ] || SENNIGHT_CASES=${SENNIGHT_CASES:-60} cargo test --locked --test wholeness -- --nocapture || code=$?
+    exit $code
+    ;;
+  wholeness)
+    export SENNIGHT_PG_MAJORS=${SENNIGHT_PG_MAJORS-17 18}
+    log "compiling the long suites"
+    cargo test --locked --no-run --quiet --test wholeness
+    counted "$CLUSTER_SRC/with.sh" services -- cargo test --locked --test wholeness -- --nocapture "$@"
     ;;
   node)
     "$CLUSTER_SRC/tools.sh" node
@@ -57,6 +70,6 @@ case $verb in
     counted "$CLUSTER_SRC/with.sh" node -- "$CLUSTER_SRC/run-tests.sh" on-node "$@"
     ;;
   on-node) on_node "$@" ;;
-  *) die "usage: run-tests.sh fast|node [arguments for cargo test]" ;;
+  *) die "usage: run-tests.sh fast|node|wholeness [arguments for cargo test]" ;;
 esac
 log "$verb: done"

@@ -242,6 +242,7 @@ pub fn dump_task(name: &str, database: &DatabaseTarget) -> DumpTask {
         time_zone: "Europe/Berlin".to_owned(),
         parallelism: 2,
         lock_timeout_seconds: 30,
+        ddl_wait_seconds: 60,
         deadline_seconds: 300,
     }
 }

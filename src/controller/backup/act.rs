@@ -71,7 +71,8 @@ fn worker(object: &BackupSchedule, valid: &Valid, key: &RunKey, ctx: &Context) -
         database,
         time_zone: spec.time_zone.clone(),
         parallelism: 2,
-        lock_timeout_seconds: LOCK_TIMEOUT_SECONDS,
+        lock_timeout_seconds: LOCK_TIMEOUT_SECONDS.min(server.spec.ddl_wait_seconds),
+        ddl_wait_seconds: server.spec.ddl_wait_seconds,
         deadline_seconds: seconds(deadline),
     };
     let (uid, run) = (object.uid().unwrap_or_default(), key.to_string());

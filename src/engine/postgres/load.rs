@@ -187,11 +187,7 @@ fn copy_statement(table: &Table, root: Option<&TableName>, encoding: &str) -> St
     let columns: Vec<String> = table.columns.iter().map(|c| ident(&c.name)).collect();
     // A table without columns has rows all the same; COPY takes no empty list.
     let columns = if columns.is_empty() { String::new() } else { format!(" ({})", columns.join(", ")) };
-    format!(
-        "COPY {}{columns} FROM STDIN (FORMAT text, ENCODING {})",
-        qualified(schema, name),
-        literal(encoding)
-    )
+    format!("COPY {}{columns} FROM STDIN (FORMAT text, ENCODING {})", qualified(schema, name), literal(encoding))
 }
 
 /// Sends rows into a table, or into the `root` that routes them, and returns how many the server took. If the rows end in an error, none of them stays.

@@ -5,6 +5,7 @@ pub mod catalog;
 pub mod compare;
 pub mod connect;
 pub mod create;
+pub mod drift;
 pub mod error;
 mod evict;
 pub mod evidence;
@@ -20,6 +21,7 @@ pub mod snapshot;
 pub mod swap;
 mod tls;
 pub mod tools;
+pub mod waiting;
 
 pub use connect::{Session, connect};
 pub use error::EngineError;

@@ -43,6 +43,12 @@ pub fn sorted(error: EngineError) -> EngineError {
         EngineError::ToolFailed { tool, stderr: why, .. } if why.contains("lock timeout") => {
             EngineError::LockTimeout { doing: format!("{tool} was running"), why }
         }
+        // Dropped since the snapshot was taken: the catalogs still list it, the server's caches do not.
+        EngineError::ToolFailed { tool, stderr: why, .. }
+            if ["cache lookup failed", "does not exist", "could not find"].iter().any(|words| why.contains(words)) =>
+        {
+            EngineError::SchemaChanged { doing: format!("{tool} was running"), why }
+        }
         EngineError::ToolFailed { tool, stderr: why, .. } if why.contains("permission denied") => {
             EngineError::PermissionDenied { doing: format!("run {tool}"), why }
         }
@@ -70,6 +76,10 @@ mod tests {
             "LockTimeout"
         );
         assert_eq!(failed("pg_dump: error: query failed: ERROR:  permission denied for table t"), "PermissionDenied");
+        assert_eq!(
+            failed("pg_dump: error: query failed: ERROR:  cache lookup failed for function 16390"),
+            "SchemaChanged"
+        );
         assert_eq!(failed("pg_dump: error: out of memory"), "ToolFailed");
     }
 

@@ -165,6 +165,7 @@ impl World {
             time_zone: "Europe/Berlin".to_owned(),
             parallelism: 2,
             lock_timeout_seconds: 30,
+            ddl_wait_seconds: 60,
             deadline_seconds: 600,
         };
         match dump::run(&task, &self.context("dump", "pod")).await.unwrap() {

@@ -63,7 +63,8 @@ impl Exhibit {
 
     fn psql(&self, file: &str) {
         let [owner, reader, odd] = self.roles();
-        let variables = [("owner", owner), ("reader", reader), ("odd", odd), ("space", self.space()), ("db", self.name())];
+        let variables =
+            [("owner", owner), ("reader", reader), ("odd", odd), ("space", self.space()), ("db", self.name())];
         let variables: Vec<String> = variables.iter().map(|(name, value)| format!("--set={name}={value}")).collect();
         let path = format!("{}/tests/museum/{file}.sql", env!("CARGO_MANIFEST_DIR"));
         let mut arguments = vec!["-X", "--quiet", "--set=ON_ERROR_STOP=1", "--output=/dev/null", "--file", &path];
@@ -136,8 +137,10 @@ impl Exhibit {
     pub async fn close(self) {
         let kept = kept_database(&self.name(), &self.request_uid);
         let new = new_database(&self.name(), &self.request_uid);
-        let mut statements: Vec<String> =
-            [self.name(), kept, new].iter().map(|name| format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", ident(name))).collect();
+        let mut statements: Vec<String> = [self.name(), kept, new]
+            .iter()
+            .map(|name| format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", ident(name)))
+            .collect();
         statements.push(format!("DROP TABLESPACE {}", self.space()));
         statements.extend(self.roles().iter().map(|r| format!("DROP ROLE {}", ident(r))));
         self.admin(&statements).await;

@@ -25,7 +25,10 @@ SELECT n.nspname::text, c.relname::text, c.relkind::text,
 /// What `pg_dump` does not print, or not for every role.
 const FACTS: [(&str, &str); 12] = [
     ("schemas", "SELECT nspname::text FROM pg_namespace WHERE nspname !~ '^pg_(toast|temp)'"),
-    ("extensions", "SELECT concat_ws(' ', extname, extversion, extnamespace::regnamespace, extrelocatable) FROM pg_extension"),
+    (
+        "extensions",
+        "SELECT concat_ws(' ', extname, extversion, extnamespace::regnamespace, extrelocatable) FROM pg_extension",
+    ),
     (
         "sequences",
         "SELECT concat_ws(' ', schemaname, sequencename, sequenceowner, data_type, start_value, min_value, max_value, increment_by, cycle, cache_size, last_value) FROM pg_sequences",
@@ -38,12 +41,30 @@ const FACTS: [(&str, &str); 12] = [
         "comments",
         "SELECT concat_ws(' ', (i).type, (i).identity, d.description) FROM pg_description d, LATERAL pg_identify_object(d.classoid, d.objoid, d.objsubid) i WHERE d.objoid >= 16384 AND NOT (d.classoid = 'pg_largeobject'::regclass)",
     ),
-    ("indexes", "SELECT concat_ws(' ', indexrelid::regclass, indisvalid, indisready, indisclustered, indisreplident, pg_get_indexdef(indexrelid)) FROM pg_index WHERE indexrelid >= 16384 AND indrelid::regclass::text !~ '^pg_toast'"),
-    ("triggers", "SELECT concat_ws(' ', tgrelid::regclass, tgname, tgenabled, pg_get_triggerdef(oid)) FROM pg_trigger WHERE NOT tgisinternal"),
-    ("event triggers", "SELECT concat_ws(' ', evtname, evtevent, evtowner::regrole, evtenabled, evttags, evtfoid::regprocedure) FROM pg_event_trigger"),
-    ("enums", "SELECT concat_ws(' ', enumtypid::regtype, enumlabel, row_number() OVER (PARTITION BY enumtypid ORDER BY enumsortorder)) FROM pg_enum"),
-    ("user mappings", "SELECT concat_ws(' ', srvname, usename, (SELECT array_agg(o ORDER BY o) FROM unnest(umoptions) o)) FROM pg_user_mappings"),
-    ("settings", "SELECT concat_ws(' ', setrole::regrole, setconfig) FROM pg_db_role_setting WHERE setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database())"),
+    (
+        "indexes",
+        "SELECT concat_ws(' ', indexrelid::regclass, indisvalid, indisready, indisclustered, indisreplident, pg_get_indexdef(indexrelid)) FROM pg_index WHERE indexrelid >= 16384 AND indrelid::regclass::text !~ '^pg_toast'",
+    ),
+    (
+        "triggers",
+        "SELECT concat_ws(' ', tgrelid::regclass, tgname, tgenabled, pg_get_triggerdef(oid)) FROM pg_trigger WHERE NOT tgisinternal",
+    ),
+    (
+        "event triggers",
+        "SELECT concat_ws(' ', evtname, evtevent, evtowner::regrole, evtenabled, evttags, evtfoid::regprocedure) FROM pg_event_trigger",
+    ),
+    (
+        "enums",
+        "SELECT concat_ws(' ', enumtypid::regtype, enumlabel, row_number() OVER (PARTITION BY enumtypid ORDER BY enumsortorder)) FROM pg_enum",
+    ),
+    (
+        "user mappings",
+        "SELECT concat_ws(' ', srvname, usename, (SELECT array_agg(o ORDER BY o) FROM unnest(umoptions) o)) FROM pg_user_mappings",
+    ),
+    (
+        "settings",
+        "SELECT concat_ws(' ', setrole::regrole, setconfig) FROM pg_db_role_setting WHERE setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database())",
+    ),
     (
         "database",
         "SELECT concat_ws(' ', datdba::regrole, encoding, datcollate, datctype, datconnlimit, dattablespace, (SELECT array_agg(a ORDER BY a::text) FROM unnest(datacl) a), shobj_description(oid, 'pg_database')) FROM pg_database WHERE datname = current_database()",
@@ -57,9 +78,17 @@ impl Portrait {
         let definition = server.run("pg_dump", &database.target.database, &["--schema-only", "--create"]);
         // The keys of \restrict are random.
         let lines = definition.lines().filter(|l| !l.starts_with("\\restrict") && !l.starts_with("\\unrestrict"));
-        parts.insert("definition".to_owned(), lines.map(str::to_owned).collect());
-        let session = sennight::engine::postgres::connect(&database.target, &database.target.database, "test").await.unwrap();
-        session.batch_execute("SET default_transaction_read_only = off; SET quote_all_identifiers = off").await.unwrap();
+        let text: String = lines.flat_map(|line| [line, "\n"]).collect();
+        // Entry by entry: where names are equal, their order is that of OIDs.
+        let mut entries: Vec<String> = text.split("\n--\n-- Name: ").map(str::to_owned).collect();
+        entries.sort();
+        parts.insert("definition".to_owned(), entries);
+        let session =
+            sennight::engine::postgres::connect(&database.target, &database.target.database, "test").await.unwrap();
+        session
+            .batch_execute("SET default_transaction_read_only = off; SET quote_all_identifiers = off")
+            .await
+            .unwrap();
         for row in session.query(RELATIONS, &[]).await.unwrap() {
             let [schema, name, kind, columns] = [0, 1, 2, 3].map(|i| row.get::<_, String>(i));
             let only = if kind == "r" { "ONLY " } else { "" };
@@ -85,10 +114,15 @@ impl Portrait {
             }
             let missing = |from: &[String], of: &[String]| {
                 let of: BTreeSet<&String> = of.iter().collect();
-                from.iter().filter(|l| !of.contains(l)).take(12).map(|l| l.chars().take(300).collect()).collect::<Vec<String>>()
+                from.iter()
+                    .filter(|l| !of.contains(l))
+                    .take(12)
+                    .map(|l| l.chars().take(600).collect())
+                    .collect::<Vec<String>>()
             };
             let first = old.iter().zip(new).position(|(old, new)| old != new).unwrap_or(old.len().min(new.len()));
-            let [was, is] = [old, new].map(|lines| lines[first.saturating_sub(4)..].iter().take(12).collect::<Vec<_>>());
+            let [was, is] =
+                [old, new].map(|lines| lines[first.saturating_sub(4)..].iter().take(12).collect::<Vec<_>>());
             all.push(format!(
                 "{name}: {} lines, now {}; from {first} on: {was:#?}\n  now: {is:#?}\n  lost: {:#?}\n  came: {:#?}",
                 old.len(),
@@ -104,7 +138,7 @@ impl Portrait {
     pub fn summary(&self) -> String {
         let tables = self.parts.iter().filter(|(name, _)| name.starts_with("rows of"));
         let (count, rows) = tables.fold((0, 0), |(n, rows), (_, lines)| (n + 1, rows + lines.len()));
-        format!("{} lines of definition, {rows} rows of {count} tables", self.parts["definition"].len())
+        format!("{} definitions, {rows} rows of {count} tables", self.parts["definition"].len())
     }
 }
 
