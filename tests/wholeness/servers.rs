@@ -1,6 +1,8 @@
 //! The PostgreSQL servers of a run: the host's own, and those of other majors where `SENNIGHT_PG_MAJORS` asked for them.
 
-use crate::support::{Database, env};
+use crate::support::{Database, copy_ref, dump_task, env};
+use sennight::domain::job::{CopySummary, RestoreTask};
+use sennight::domain::target::DatabaseTarget;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::Command;
@@ -64,11 +66,32 @@ pub fn say(words: &str) {
     let _ = writeln!(std::io::stderr(), "wholeness: {words}");
 }
 
-/// How many cases to run: `SENNIGHT_CASES`, by default `reduced`; says so when it is fewer than `whole`.
-pub fn cases(what: &str, reduced: usize, whole: usize) -> usize {
-    let cases = std::env::var("SENNIGHT_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(reduced).min(whole);
+/// How many cases to run of `whole`: a `cost`th of `SENNIGHT_CASES`, all where that is not set. Says what is left out.
+pub fn cases(suite: &str, whole: usize, cost: usize) -> usize {
+    let asked = std::env::var("SENNIGHT_CASES").ok().map(|n| n.parse::<usize>().expect("SENNIGHT_CASES is a number"));
+    let cases = asked.map_or(whole, |asked| asked.div_ceil(cost).min(whole));
     if cases < whole {
-        say(&format!("{what}: {cases} of {whole} cases; left out: {} (`make wholeness` runs them)", whole - cases));
+        say(&format!("{suite}: {cases} of {whole} cases; left out: {} (make wholeness runs all)", whole - cases));
     }
     cases
+}
+
+/// `SENNIGHT_SEED`, or a new one; said, so that a failure can be had again.
+pub fn seed(suite: &str) -> u64 {
+    let seed = std::env::var("SENNIGHT_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or_else(rand::random);
+    say(&format!("{suite}: SENNIGHT_SEED={seed}"));
+    seed
+}
+
+/// The task that fills a new database from a copy of tenant `name`'s.
+pub fn restore_task(live: &DatabaseTarget, name: &str, copy: &CopySummary, request_uid: &str) -> RestoreTask {
+    RestoreTask {
+        name: "restore".to_owned(),
+        request_uid: request_uid.to_owned(),
+        identity: dump_task(name, live).identity,
+        copy: copy_ref(copy),
+        database: live.clone(),
+        parallelism: 2,
+        headroom_bytes: None,
+    }
 }

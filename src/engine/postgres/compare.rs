@@ -60,18 +60,18 @@ pub async fn rows(
     tables: &[Table],
     routes: &BTreeMap<TableName, TableName>,
 ) -> Result<(), RestoreError> {
-    let mut routed: BTreeMap<&TableName, (i64, i64)> = BTreeMap::new();
+    let mut sums: BTreeMap<&TableName, (i64, i64)> = BTreeMap::new();
     for table in tables {
         let found = count(session, table).await?;
         match routes.get(&(table.schema.clone(), table.name.clone())) {
             None => same_rows(&table.schema, &table.name, table.rows, found)?,
             Some(root) => {
-                let sums = routed.entry(root).or_default();
-                *sums = (sums.0 + table.rows, sums.1 + found);
+                let sum = sums.entry(root).or_default();
+                *sum = (sum.0 + table.rows, sum.1 + found);
             }
         }
     }
-    routed.into_iter().try_for_each(|((schema, name), (expected, found))| same_rows(schema, name, expected, found))
+    sums.into_iter().try_for_each(|((schema, name), (expected, found))| same_rows(schema, name, expected, found))
 }
 
 fn same_rows(schema: &str, name: &str, expected: i64, found: i64) -> Result<(), RestoreError> {

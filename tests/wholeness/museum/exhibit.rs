@@ -1,9 +1,9 @@
 //! One museum on one server: made by psql from the SQL files, dumped and restored as the worker does it, taken down again.
 
 use super::portrait::Portrait;
-use crate::servers::Server;
-use crate::support::{Bucket, Database, context, copy_ref, dump_task, dump_with, unique};
-use sennight::domain::job::{CopySummary, CutoverTask, Done, DumpTask, RestoreTask};
+use crate::servers::{Server, restore_task};
+use crate::support::{Bucket, Database, context, dump_task, dump_with, unique};
+use sennight::domain::job::{CopySummary, CutoverTask, Done, DumpTask};
 use sennight::domain::names::{kept_database, new_database};
 use sennight::engine::postgres::ident;
 use sennight::store::Store;
@@ -102,15 +102,7 @@ impl Exhibit {
 
     /// Fills a new database from the copy, as a FullRestore's `prepare` does.
     pub async fn prepare(&self, copy: &CopySummary) -> Result<CutoverTask, TaskError> {
-        let task = RestoreTask {
-            name: "restore".to_owned(),
-            request_uid: self.request_uid.clone(),
-            identity: self.dump_task().identity,
-            copy: copy_ref(copy),
-            database: self.database.target.clone(),
-            parallelism: 2,
-            headroom_bytes: None,
-        };
+        let task = restore_task(&self.database.target, "museum", copy, &self.request_uid);
         let Done::Prepared { live_oid, new_oid, new_database, .. } = prepare::run(&task, &context(&self.store)).await?
         else {
             panic!("a prepare answered something else")
