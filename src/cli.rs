@@ -1,6 +1,12 @@
 //! The command line of `sennight`: raw arguments only. What they mean together is decided in `settings` and
 //! `domain::job`.
 
+mod place;
+mod shell;
+
+pub use place::{CopyArgs, PickError, StorageArgs};
+pub use shell::{Asked, CatalogueArgs, Output, RestoreArgs, Shell, VerifyArgs};
+
 use crate::controller::lease::Terms;
 use crate::domain::job::{Work, WorkError};
 use crate::domain::target::StorageTarget;
@@ -28,8 +34,10 @@ pub enum Command {
     Operator(Box<OperatorArgs>),
     /// Dump databases into the bucket.
     Dump(WorkArgs),
-    /// Read copies back and check every byte.
-    Verify(WorkArgs),
+    /// Read a copy back and check every byte; needs no cluster and writes nothing.
+    Verify(Box<VerifyArgs>),
+    /// Write a copy to files that psql and pg_restore load; needs no cluster.
+    Restore(Box<RestoreArgs>),
     /// Look whether a full restore would work; changes nothing.
     Preflight(WorkArgs),
     /// Fill a new database from a copy, beside the live one.
@@ -38,8 +46,8 @@ pub enum Command {
     Cutover(WorkArgs),
     /// Make the CRM export of a copy.
     Export(WorkArgs),
-    /// List the copies of one schedule, as the bucket has them.
-    Catalogue(CatalogueArgs),
+    /// List all copies, as the bucket has them; needs no cluster.
+    Catalogue(Box<CatalogueArgs>),
     /// Write the CustomResourceDefinitions and admission policies as YAML files.
     Generate(GenerateArgs),
     /// Print the version.
@@ -61,20 +69,6 @@ pub struct WorkArgs {
     /// Name of the pod that this process runs in.
     #[arg(long, env = "SENNIGHT_POD", value_name = "NAME")]
     pub pod: Option<String>,
-}
-
-/// Arguments of `catalogue`.
-#[derive(Debug, Args)]
-pub struct CatalogueArgs {
-    /// The bucket, as JSON (docs/worker.md), or @file.
-    #[arg(long, value_name = "JSON|@FILE")]
-    pub storage: String,
-    /// Namespace of the BackupSchedule.
-    #[arg(long)]
-    pub namespace: String,
-    /// Name of the BackupSchedule.
-    #[arg(long)]
-    pub schedule: String,
 }
 
 /// Arguments of `generate`.
@@ -370,6 +364,7 @@ mod tests {
         let task = format!("@{}", file.path().display());
         let line = ["sennight", "verify", "--storage", r#"{"bucket":"b"}"#, "--task", &task];
         let Command::Verify(args) = Cli::parse_from(line).command else { panic!("not verify") };
+        let Asked::ByJob(args) = args.asked() else { panic!("not a Job's") };
         let order = args.resolve("verify", 0xab).unwrap();
         assert!(matches!(&order.work, Work::Verify(tasks) if tasks[0].name == "v"));
         assert_eq!((order.storage.bucket.as_str(), order.pod.as_str()), ("b", "shell-000000ab"));

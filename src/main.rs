@@ -2,11 +2,9 @@
 
 use clap::Parser;
 use sennight::api::crds;
-use sennight::cli::{CatalogueArgs, Cli, Command, GenerateArgs, OperatorArgs, WorkArgs, text_or_file};
+use sennight::cli::{Asked, Cli, Command, GenerateArgs, OperatorArgs, Shell, WorkArgs};
 use sennight::controller::operate;
-use sennight::domain::job::Work;
 use sennight::domain::job::{EXIT_OK, EXIT_REFUSED, EXIT_RETRY};
-use sennight::store::{Catalogue, Store};
 use sennight::telemetry::{LogFormat, init_logging};
 use sennight::worker::{self, WorkerEnv};
 use std::process::ExitCode;
@@ -19,12 +17,16 @@ async fn main() -> ExitCode {
     let code = match Cli::parse().command {
         Command::Operator(args) => operator(*args).await,
         Command::Dump(args) => work("dump", args).await,
-        Command::Verify(args) => work("verify", args).await,
+        Command::Verify(args) => match args.asked() {
+            Asked::ByJob(args) => work("verify", args).await,
+            Asked::ByPerson(asked) => shell(*asked).await,
+        },
+        Command::Restore(args) => shell(Shell::Restore(*args)).await,
         Command::Preflight(args) => work("preflight", args).await,
         Command::Prepare(args) => work("prepare", args).await,
         Command::Cutover(args) => work("cutover", args).await,
         Command::Export(args) => work("export", args).await,
-        Command::Catalogue(args) => catalogue(args).await,
+        Command::Catalogue(args) => shell(Shell::Catalogue(*args)).await,
         Command::Generate(args) => generate(&args),
         Command::Version => version(),
     };
@@ -83,35 +85,10 @@ async fn work(verb: &str, args: WorkArgs) -> i32 {
     }
 }
 
-/// The copies of a schedule as the bucket has them; 1 if there are damaged ones.
-async fn catalogue(args: CatalogueArgs) -> i32 {
+/// What a person asked for, with a log for eyes.
+async fn shell(asked: Shell) -> i32 {
     init_logging(LogFormat::Plain);
-    match list(args).await {
-        Ok(found) => print_catalogue(&found),
-        Err(error) => refuse(error.as_ref()),
-    }
-}
-
-async fn list(args: CatalogueArgs) -> Result<Catalogue, Box<dyn std::error::Error>> {
-    let CatalogueArgs { storage, namespace, schedule } = args;
-    let target = Work::parse_storage(&text_or_file("--storage", &storage)?)?;
-    let store = Store::connect(&target).await?;
-    Ok(store.catalogue(&namespace, &schedule).await?)
-}
-
-#[allow(clippy::print_stdout, reason = "this is what was asked for")]
-fn print_catalogue(found: &Catalogue) -> i32 {
-    println!("{:<25} {:<10} {:<20} {:>12} {:>14} AREA", "ID", "DAY", "SNAPSHOT", "ROWS", "BYTES");
-    for entry in &found.copies {
-        let copy = &entry.summary;
-        let snapshot = copy.snapshot_time.format("%Y-%m-%dT%H:%M:%SZ");
-        let (id, day) = (copy.id.to_string(), copy.day.to_string());
-        println!("{id:<25} {day:<10} {snapshot:<20} {:>12} {:>14} {}", copy.rows, copy.bytes, entry.area);
-    }
-    for damaged in &found.damaged {
-        error!(reason = damaged.reason(), error = %damaged, "a copy that cannot be used");
-    }
-    if found.damaged.is_empty() { EXIT_OK } else { EXIT_RETRY }
+    Box::pin(asked.run()).await
 }
 
 /// Writes the generated files below a directory.

@@ -84,6 +84,10 @@ pub struct BackupStorageSpec {
     /// Server-side encryption to ask for on each object. Leave it out for the bucket's default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encryption: Option<Encryption>,
+    /// Keys that the manifests of copies are signed with, so that nobody who can merely write to the bucket can forge or
+    /// change a copy. Leave it out for unsigned ones: damage is still found, forgery is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub manifest_keys: Option<ManifestKeys>,
     /// How long copies are kept.
     #[serde(default)]
     pub retention: Retention,
@@ -121,6 +125,27 @@ pub enum EncryptionAlgorithm {
     #[serde(rename = "aws:kms")]
     #[strum(serialize = "aws:kms")]
     AwsKms,
+}
+
+/// Keys of manifests.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ManifestKeys {
+    /// Secret whose entries are the keys: the entry's name is the key's id, its value the key, at least 32 bytes
+    /// (`openssl rand -hex 32`). Copies are refused when their key is gone: add a new entry to rotate, and leave the old one
+    /// in until its copies have expired.
+    pub secret_ref: LocalRef,
+    /// Id of the key that new copies are signed with.
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[-._a-zA-Z0-9]+$"))]
+    pub current: String,
+    /// Refuse copies that are not signed. Set it to false for the first week, while unsigned copies from before are still
+    /// wanted: until then whoever can write to the bucket can pass a forged copy off as an old one.
+    #[serde(default = "yes")]
+    pub required: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// How long copies are kept.

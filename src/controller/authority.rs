@@ -151,10 +151,10 @@ pub async fn watch(ctx: Arc<Context>, stop: CancellationToken) {
                 Err(fault) => error!(reason = fault.reason(), %fault, "no restore runs"),
             }
             for storage in ctx.caches.storages.state() {
-                ctx.timers.storages.hasten(ObjectRef::from_obj(&*storage), ctx.now());
+                ctx.timers.storages.call(ObjectRef::from_obj(&*storage));
             }
             for request in ctx.caches.requests.state_filter(triable) {
-                ctx.timers.requests.hasten(ObjectRef::from_obj(&*request), ctx.now());
+                ctx.timers.requests.call(ObjectRef::from_obj(&*request));
             }
         }
         tokio::select! {

@@ -203,12 +203,12 @@ pub async fn run(mut changes: Changes, ctx: Arc<Context>, stop: CancellationToke
 }
 
 fn wake(job: &Job, ctx: &Context) {
-    let (namespace, now) = (job.namespace().unwrap_or_default(), ctx.now());
+    let namespace = job.namespace().unwrap_or_default();
     for run in runs(job) {
-        ctx.timers.schedules.schedule(ObjectRef::new(&run.schedule).within(&namespace), now);
+        ctx.timers.schedules.call(ObjectRef::new(&run.schedule).within(&namespace));
     }
     if let Some(request) = job.annotations().get(mark::REQUEST_NAME) {
-        ctx.timers.requests.schedule(ObjectRef::new(request).within(&namespace), now);
+        ctx.timers.requests.call(ObjectRef::new(request).within(&namespace));
     }
 }
 

@@ -3,7 +3,7 @@
 
 use super::verbs::VerbError;
 use crate::api::{BackupStorage, BackupStorageSpec};
-use crate::domain::target::{Capabilities, ServerSideEncryption, StorageTarget};
+use crate::domain::target::{Capabilities, ManifestKeys, ServerSideEncryption, StorageTarget};
 use crate::store::{Access, Credentials, Store, StoreError};
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::Api;
@@ -79,6 +79,11 @@ pub fn target(spec: &BackupStorageSpec, capabilities: Capabilities) -> StorageTa
             kms_key_id: encryption.kms_key_id.clone(),
         }),
         capabilities,
+        manifest_keys: spec.manifest_keys.as_ref().map(|keys| ManifestKeys {
+            dir: None,
+            current: keys.current.clone(),
+            required: keys.required,
+        }),
     }
 }
 
@@ -159,7 +164,7 @@ impl Stores {
         slots.entry(uid.to_owned()).or_default().clone()
     }
 
-    /// Credentials and CA, and the versions of the Secrets that they came from.
+    /// Credentials, CA and keys of manifests, and the versions of the Secrets that they came from.
     async fn access(&self, storage: &BackupStorage) -> Result<(Access, Vec<(String, Option<String>)>), OpenError> {
         let namespace = storage.namespace().unwrap_or_default();
         let mut access = Access::default();
@@ -176,6 +181,11 @@ impl Stores {
         if let Some(reference) = &storage.spec.ca_bundle {
             let (secret, values) = self.secret(&namespace, "caBundle", &reference.name).await?;
             access.ca_bundle = Some(values.text(&reference.key)?.into_bytes());
+            secrets.push(secret);
+        }
+        if let Some(keys) = &storage.spec.manifest_keys {
+            let (secret, values) = self.secret(&namespace, "manifestKeys.secretRef", &keys.secret_ref.name).await?;
+            access.manifest_keys = values.all();
             secrets.push(secret);
         }
         Ok((access, secrets))
@@ -210,6 +220,10 @@ struct Values {
 }
 
 impl Values {
+    fn all(self) -> BTreeMap<String, Vec<u8>> {
+        self.secret.data.unwrap_or_default().into_iter().map(|(key, value)| (key, value.0)).collect()
+    }
+
     fn text(&self, key: &str) -> Result<String, OpenError> {
         let value = self.secret.data.as_ref().and_then(|data| data.get(key));
         value

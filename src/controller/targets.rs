@@ -10,6 +10,7 @@ use kube::ResourceExt;
 
 const STORAGE_DIR: &str = "/secrets/storage";
 const STORAGE_CA_DIR: &str = "/secrets/storage-ca";
+const MANIFEST_KEYS_DIR: &str = "/secrets/manifest-keys";
 const DATABASE_DIR: &str = "/secrets/database";
 const DATABASE_CA_DIR: &str = "/secrets/database-ca";
 const CLIENT_CERT_DIR: &str = "/secrets/database-cert";
@@ -31,6 +32,11 @@ pub fn storage(storage: &api::BackupStorage) -> (StorageTarget, Vec<Mount>) {
     if let Some(ca) = &storage.spec.ca_bundle {
         target.ca_file = Some(format!("{STORAGE_CA_DIR}/{CA_FILE}"));
         mounts.push(one_file(&ca.name, &ca.key, STORAGE_CA_DIR));
+    }
+    if let (Some(keys), Some(target)) = (&storage.spec.manifest_keys, &mut target.manifest_keys) {
+        target.dir = Some(MANIFEST_KEYS_DIR.to_owned());
+        let source = Source::Secret(keys.secret_ref.name.clone());
+        mounts.push(Mount { source, path: MANIFEST_KEYS_DIR.to_owned() });
     }
     (target, mounts)
 }
@@ -93,4 +99,32 @@ fn tls_mode(mode: api::common::TlsMode) -> TlsMode {
 fn one_file(secret: &str, key: &str, dir: &str) -> Mount {
     let source = Source::SecretKey { name: secret.to_owned(), key: key.to_owned(), file: CA_FILE.to_owned() };
     Mount { source, path: dir.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn spec(extra: &serde_json::Value) -> api::BackupStorage {
+        let mut spec = json!({"bucket": "b"});
+        spec.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+        serde_json::from_value(json!({
+            "apiVersion": "sennight.dev/v1alpha1", "kind": "BackupStorage", "metadata": {"name": "s"}, "spec": spec
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn i9_keys_of_manifests_reach_a_pod_as_files_and_its_arguments_name_only_where() {
+        let keys = json!({"manifestKeys": {"secretRef": {"name": "keys"}, "current": "k1"}});
+        let (target, mounts) = storage(&spec(&keys));
+        let wanted = target.manifest_keys.unwrap();
+        assert_eq!((wanted.dir.as_deref(), wanted.current.as_str()), (Some(MANIFEST_KEYS_DIR), "k1"));
+        assert!(wanted.required, "unsigned copies are refused unless somebody allows them");
+        let mount = Mount { source: Source::Secret("keys".to_owned()), path: MANIFEST_KEYS_DIR.to_owned() };
+        assert!(mounts.contains(&mount), "{mounts:?}");
+        let (target, mounts) = storage(&spec(&json!({})));
+        assert_eq!((target.manifest_keys, mounts.len()), (None, 0));
+    }
 }

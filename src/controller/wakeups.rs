@@ -3,7 +3,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::Stream;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::hash::Hash;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -11,17 +11,20 @@ use tokio::sync::mpsc;
 /// The longest sleep: a wall clock that was set forward is noticed this soon.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
 
-/// Due times, at most one a key.
+/// Due times, at most one a key, and keys that somebody calls for.
 #[derive(Debug)]
 pub struct Heap<K> {
     by_time: BTreeMap<(DateTime<Utc>, u64), K>,
     by_key: HashMap<K, (DateTime<Utc>, u64)>,
     counter: u64,
+    calls: VecDeque<K>,
+    called: HashSet<K>,
 }
 
 impl<K> Default for Heap<K> {
     fn default() -> Self {
-        Self { by_time: BTreeMap::new(), by_key: HashMap::new(), counter: 0 }
+        let (by_time, by_key, calls, called) = Default::default();
+        Self { by_time, by_key, counter: 0, calls, called }
     }
 }
 
@@ -43,7 +46,15 @@ impl<K: Hash + Eq + Clone> Heap<K> {
         }
     }
 
-    /// Drops the wish of a key.
+    /// Wants `key` at once, whatever it wishes itself: a round that ends now and asks for a later time has not seen what
+    /// the call is about.
+    pub fn call(&mut self, key: K) {
+        if self.called.insert(key.clone()) {
+            self.calls.push_back(key);
+        }
+    }
+
+    /// Drops the wish of a key. A call stays.
     pub fn forget(&mut self, key: &K) {
         if let Some(slot) = self.by_key.remove(key) {
             self.by_time.remove(&slot);
@@ -55,8 +66,12 @@ impl<K: Hash + Eq + Clone> Heap<K> {
         self.by_time.keys().next().map(|(due, _)| *due)
     }
 
-    /// Takes one key that is due, earliest first; equal times in the order that they were asked for.
+    /// Takes one key that is called for or due, earliest first; equal times in the order that they were asked for.
     pub fn pop(&mut self, now: DateTime<Utc>) -> Option<K> {
+        if let Some(key) = self.calls.pop_front() {
+            self.called.remove(&key);
+            return Some(key);
+        }
         let first = self.by_time.first_entry()?;
         if first.key().0 > now {
             return None;
@@ -66,20 +81,21 @@ impl<K: Hash + Eq + Clone> Heap<K> {
         Some(key)
     }
 
-    /// How many keys wait.
+    /// How many keys wait for their time.
     pub fn len(&self) -> usize {
         self.by_key.len()
     }
 
-    /// Whether none waits.
+    /// Whether none waits and none is called for.
     pub fn is_empty(&self) -> bool {
-        self.by_key.is_empty()
+        self.by_key.is_empty() && self.calls.is_empty()
     }
 }
 
 enum Ask<K> {
     Schedule(K, DateTime<Utc>),
     Hasten(K, DateTime<Utc>),
+    Call(K),
     Forget(K),
 }
 
@@ -119,6 +135,11 @@ impl<K: Hash + Eq + Clone + Send + 'static> Wakeups<K> {
         let _ = self.asks.send(Ask::Hasten(key, due));
     }
 
+    /// Wakes `key` at once. No wish replaces this.
+    pub fn call(&self, key: K) {
+        let _ = self.asks.send(Ask::Call(key));
+    }
+
     /// Takes back the wish of `key`.
     pub fn forget(&self, key: K) {
         let _ = self.asks.send(Ask::Forget(key));
@@ -154,6 +175,7 @@ impl<K: Hash + Eq + Clone, N: Fn() -> DateTime<Utc>> Sleeper<K, N> {
         match ask {
             Ask::Schedule(key, due) => self.heap.schedule(key, due),
             Ask::Hasten(key, due) => self.heap.hasten(key, due),
+            Ask::Call(key) => self.heap.call(key),
             Ask::Forget(key) => self.heap.forget(&key),
         }
     }
@@ -197,6 +219,21 @@ mod tests {
         assert_eq!(heap.next(), Some(at(10)));
         heap.hasten("a", at(5));
         assert_eq!((heap.next(), heap.len()), (Some(at(5)), 1));
+    }
+
+    #[test]
+    fn a_call_rings_once_whatever_the_round_that_ends_meanwhile_asks_for() {
+        let mut heap = Heap::default();
+        heap.schedule("a", at(10));
+        heap.call("a");
+        heap.call("a");
+        heap.schedule("a", at(90));
+        heap.forget(&"b");
+        assert_eq!((heap.pop(at(0)), heap.pop(at(0))), (Some("a"), None));
+        heap.call("b");
+        heap.forget(&"b");
+        assert_eq!((heap.pop(at(0)), heap.pop(at(90))), (Some("b"), Some("a")));
+        assert!(heap.is_empty());
     }
 
     #[test]

@@ -1,5 +1,11 @@
 //! The manifest: the last object of a copy and the only proof that it exists (I4). What it lists is what is restored.
 
+mod check;
+mod mac;
+
+pub use check::FRAME_LIMIT;
+pub use mac::{Algorithm, Keyring, KeyringError, Mac, Seal, SealError};
+
 use super::names::RecoveryPointId;
 use super::target::Engine;
 use chrono::{DateTime, NaiveDate, Utc};
@@ -105,12 +111,12 @@ pub struct Manifest {
     /// What a reader should know and nothing failed over.
     #[serde(default)]
     pub warnings: Vec<String>,
-    /// Reserved: keyed MAC over the manifest.
-    #[serde(default)]
-    pub mac: Option<String>,
     /// Reserved: client-side encryption.
     #[serde(default)]
     pub encryption: Option<serde_json::Value>,
+    /// Keyed MAC over all that stands before it; only [`Keyring::seal`] writes it.
+    #[serde(default, skip_serializing)]
+    pub mac: Option<Mac>,
 }
 
 /// The server that a copy was read from.
@@ -216,7 +222,7 @@ pub struct Frame {
     pub raw_length: i64,
     /// Rows.
     pub rows: i64,
-    /// SHA-256 of the row text, hex.
+    /// SHA-256 of the stored bytes, hex: known to be right before a byte of them is decoded.
     pub sha256: String,
 }
 
@@ -264,45 +270,76 @@ pub enum ManifestError {
     Inconsistent(String),
 }
 
+/// All that is read of a manifest before its format is known.
+#[derive(Deserialize)]
+struct Header {
+    #[serde(default)]
+    format: String,
+}
+
 impl Manifest {
-    /// Reads and checks a manifest: format, frame bounds, sums. A damaged one never passes.
+    /// Reads and checks a manifest: format, frame bounds, sums. A damaged one never passes; whether somebody changed it
+    /// is [`Keyring::examine`]'s question.
     pub fn parse(bytes: &[u8]) -> Result<Self, ManifestError> {
-        let value: serde_json::Value = serde_json::from_slice(bytes)?;
-        let format = value.get("format").and_then(serde_json::Value::as_str).unwrap_or_default();
+        let Header { format } = serde_json::from_slice(bytes)?;
         if format != FORMAT {
-            return Err(ManifestError::Format(format.to_owned()));
+            return Err(ManifestError::Format(format));
         }
-        let manifest: Self = serde_json::from_value(value)?;
+        let manifest: Self = serde_json::from_slice(bytes)?;
         manifest.check()?;
         Ok(manifest)
     }
 
-    /// Checks that sums, rows and frame bounds agree with each other.
+    /// The format of these bytes, if they are a manifest of another one.
+    pub fn foreign_format(bytes: &[u8]) -> Option<ManifestError> {
+        let Header { format } = serde_json::from_slice(bytes).ok()?;
+        (format != FORMAT && !format.is_empty()).then_some(ManifestError::Format(format))
+    }
+
+    /// Checks that names, sums, rows and frames agree with each other, and that the frames leave no byte out.
     pub fn check(&self) -> Result<(), ManifestError> {
-        let wrong = |text: String| Err(ManifestError::Inconsistent(text));
-        let mut sum = Totals { tables: 0, stored_bytes: self.schema.length, objects: 1, ..Totals::default() };
-        for table in &self.tables {
-            let rows: i64 = table.frames.iter().map(|f| f.rows).sum();
-            if rows != table.rows {
-                return wrong(format!("{}.{} has {} rows, its frames {rows}", table.schema, table.name, table.rows));
-            }
-            for frame in &table.frames {
-                let object = self.objects.iter().find(|o| o.name == frame.object);
-                let end = frame.offset.checked_add(frame.length);
-                let inside = frame.offset >= 0 && frame.length > 0 && frame.rows >= 0 && frame.raw_length >= 0;
-                if !inside || object.is_none_or(|o| end.is_none_or(|end| end > o.length)) {
-                    return wrong(format!("a frame of {}.{} lies outside {}", table.schema, table.name, frame.object));
-                }
-                sum.raw_bytes += frame.raw_length;
-            }
-            sum.tables += 1;
-            sum.rows += rows;
-        }
-        sum.stored_bytes += self.objects.iter().map(|o| o.length).sum::<i64>();
-        sum.objects += i64::try_from(self.objects.len()).unwrap_or(i64::MAX);
-        if sum != self.totals {
-            return wrong(format!("totals are {:?}, the parts sum up to {sum:?}", self.totals));
-        }
-        Ok(())
+        check::check(self).map_err(ManifestError::Inconsistent)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two tables in one object of 30 bytes.
+    pub(super) fn manifest() -> Manifest {
+        let frame = |offset, length, raw, rows| {
+            serde_json::json!({"object": "data/pack-0001.zst", "offset": offset, "length": length,
+                "rawLength": raw, "rows": rows, "sha256": "00"})
+        };
+        let table = |name, rows, frame| {
+            serde_json::json!({"schema": "public", "name": name, "columns": [{"name": "i", "type": "integer"}],
+                "rows": rows, "frames": [frame]})
+        };
+        serde_json::from_value(serde_json::json!({
+            "format": FORMAT, "id": "20261122T021000Z-1a2b3c4d",
+            "identity": {"namespace": "n", "schedule": "s", "tenant": "t", "engine": "PostgreSQL", "database": "d"},
+            "snapshotTime": "2026-11-22T02:10:01Z", "day": "2026-11-22", "timeZone": "UTC",
+            "startedAt": "2026-11-22T02:10:00Z", "finishedAt": "2026-11-22T02:10:02Z",
+            "server": {"version": "17", "major": 17, "encoding": "UTF8", "collate": "C", "ctype": "C"},
+            "schema": {"object": "schema.pgdump", "length": 7, "sha256": "00", "tool": "pg_dump 17"},
+            "objects": [{"name": "data/pack-0001.zst", "length": 30}],
+            "tables": [table("a", 2, frame(0, 20, 4, 2)), table("b", 1, frame(20, 10, 5, 1))],
+            "totals": {"tables": 2, "rows": 3, "rawBytes": 9, "storedBytes": 37, "objects": 2}
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn only_this_format_is_read_and_fields_of_later_writers_are_ignored() {
+        let mut value = serde_json::to_value(manifest()).unwrap();
+        value["later"] = serde_json::json!({"anything": [1, 2]});
+        value["tables"][0]["later"] = true.into();
+        assert_eq!(Manifest::parse(value.to_string().as_bytes()).unwrap(), manifest());
+        value["format"] = "sennight/v2".into();
+        let error = Manifest::parse(value.to_string().as_bytes()).unwrap_err();
+        assert!(matches!(&error, ManifestError::Format(format) if format == "sennight/v2"), "{error}");
+        assert!(matches!(Manifest::parse(b"{}").unwrap_err(), ManifestError::Format(_)));
+        assert!(matches!(Manifest::parse(b"{\"format\":").unwrap_err(), ManifestError::Unreadable(_)));
     }
 }

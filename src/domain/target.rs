@@ -34,6 +34,27 @@ pub struct StorageTarget {
     /// What the probe found the store to be able to.
     #[serde(default)]
     pub capabilities: Capabilities,
+    /// Keys that manifests are signed with; absent: they are not, and no signature is looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub manifest_keys: Option<ManifestKeys>,
+}
+
+/// Keys of manifests.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ManifestKeys {
+    /// Directory with one file a key, named by its id. Absent where the keys are brought along in memory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dir: Option<String>,
+    /// Id of the key that signs.
+    pub current: String,
+    /// Whether a copy that nobody signed is refused.
+    #[serde(default = "yes")]
+    pub required: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 fn default_region() -> String {

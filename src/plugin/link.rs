@@ -23,7 +23,7 @@ pub async fn run(args: &ClusterArgs, link: &LinkArgs, io: &mut Io<'_>) -> Result
         None => None,
     };
     let target = target(&storage, link.endpoint.as_deref());
-    let store = Store::with_access(&target, Access { credentials: None, ca_bundle }).await?;
+    let store = Store::with_access(&target, Access { ca_bundle, ..Access::default() }).await?;
     let size = if link.no_check { None } else { Some(store.head(&key).await?.length) };
     let file = key.rsplit('/').next().unwrap_or(&key);
     let url = store.link(&key, file, link.expires_in).await?;
@@ -63,5 +63,7 @@ pub fn target(storage: &BackupStorage, endpoint: Option<&str>) -> StorageTarget 
         credentials_dir: None,
         encryption: None,
         capabilities: Capabilities::default(),
+        // A link reads no manifest.
+        manifest_keys: None,
     }
 }

@@ -4,5 +4,5 @@ use std::process::ExitCode;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    sennight::plugin::main(std::env::args_os()).await
+    Box::pin(sennight::plugin::main(std::env::args_os())).await
 }

@@ -2,7 +2,7 @@
 
 use super::{Store, StoreError};
 use crate::domain::job::{CopyRef, CopySummary};
-use crate::domain::manifest::{IdentityMismatch, MANIFEST, Manifest, ManifestError, TenantIdentity};
+use crate::domain::manifest::{IdentityMismatch, MANIFEST, Manifest, ManifestError, SealError, TenantIdentity};
 use crate::domain::names::{Area, NameError, RecoveryPointId};
 use crate::domain::retention::expires_at;
 use chrono::{DateTime, Utc};
@@ -42,6 +42,42 @@ pub enum CatalogueError {
         /// Why.
         source: ManifestError,
     },
+    /// A manifest that is not as its writer wrote it.
+    #[error("the copy under {prefix} cannot be used: {source}; take another day's")]
+    ManifestDamaged {
+        /// The copy's prefix.
+        prefix: String,
+        /// What is wrong.
+        source: SealError,
+    },
+    /// Nobody signed it, and spec.manifestKeys.required says that somebody must have.
+    #[error("the copy under {prefix} cannot be used: {source}; older ones are allowed by manifestKeys.required: false")]
+    ManifestUnsigned {
+        /// The copy's prefix.
+        prefix: String,
+        /// What is wrong.
+        source: SealError,
+    },
+    /// Signed with a key that is not there.
+    #[error(
+        "the copy under {prefix} cannot be used: {source}; leave old keys in the Secret as long as their copies live"
+    )]
+    UnknownManifestKey {
+        /// The copy's prefix.
+        prefix: String,
+        /// What is wrong.
+        source: SealError,
+    },
+    /// Changed by somebody who has no key.
+    #[error(
+        "the copy under {prefix} cannot be used: {source}; take another copy and find out who can write to the bucket"
+    )]
+    ManifestForged {
+        /// The copy's prefix.
+        prefix: String,
+        /// What is wrong.
+        source: SealError,
+    },
     /// Not the bytes that were pinned.
     #[error(
         "the manifest under {prefix} has SHA-256 {found}, pinned is {pinned}: it was changed after it was chosen; take another copy and find out who wrote it"
@@ -72,6 +108,20 @@ pub enum CatalogueError {
 }
 
 impl CatalogueError {
+    fn of_seal(prefix: &str, bytes: &[u8], source: SealError) -> Self {
+        let prefix = prefix.to_owned();
+        match source {
+            // A later format may end otherwise.
+            SealError::Damaged(_) => match Manifest::foreign_format(bytes) {
+                Some(source) => Self::ManifestUnusable { prefix, source },
+                None => Self::ManifestDamaged { prefix, source },
+            },
+            SealError::Unsigned => Self::ManifestUnsigned { prefix, source },
+            SealError::UnknownKey { .. } => Self::UnknownManifestKey { prefix, source },
+            SealError::Forged { .. } => Self::ManifestForged { prefix, source },
+        }
+    }
+
     /// Reason in CamelCase.
     pub fn reason(&self) -> &'static str {
         match self {
@@ -188,8 +238,8 @@ impl Store {
         Ok(catalogue)
     }
 
-    /// Reads and checks one copy: its manifest is whole, is the pinned one, belongs to this prefix, and (when
-    /// `identity` is given) is this tenant's and lies where this tenant's copies lie (I7).
+    /// Reads and checks one copy: its manifest is whole, is the pinned one, is signed where that is required, lies where
+    /// the copies of the tenant lie that it names, and (when `identity` is given) is this tenant's (I7).
     pub async fn open(&self, copy: &CopyRef, identity: Option<&TenantIdentity>) -> Result<OpenCopy, CatalogueError> {
         let prefix = &copy.prefix;
         if let Some(identity) = identity {
@@ -203,6 +253,7 @@ impl Store {
         if let Some(pinned) = copy.manifest_sha256.as_ref().filter(|pinned| **pinned != found) {
             return Err(CatalogueError::ManifestChanged { prefix: prefix.clone(), pinned: pinned.clone(), found });
         }
+        self.keyring.examine(&bytes).map_err(|source| CatalogueError::of_seal(prefix, &bytes, source))?;
         let manifest = Manifest::parse(&bytes)
             .map_err(|source| CatalogueError::ManifestUnusable { prefix: prefix.clone(), source })?;
         let named = id_of(prefix);
@@ -216,6 +267,7 @@ impl Store {
         if let Some(difference) = identity.and_then(|identity| identity.first_difference(&manifest.identity)) {
             return Err(difference.into());
         }
+        self.belongs(copy, &manifest.identity)?;
         let copy = CopyRef { manifest_sha256: Some(found), ..copy.clone() };
         let length = i64::try_from(bytes.len()).unwrap_or(i64::MAX);
         Ok(OpenCopy { copy, manifest, length })
@@ -257,6 +309,6 @@ fn rank(area: Area) -> u8 {
     u8::from(area != Area::Daily)
 }
 
-fn id_of(prefix: &str) -> Option<RecoveryPointId> {
+pub(super) fn id_of(prefix: &str) -> Option<RecoveryPointId> {
     prefix.trim_end_matches('/').rsplit('/').next()?.parse().ok()
 }

@@ -3,6 +3,7 @@
 
 use super::checksum::Crc;
 use super::{Place, StoreError};
+use crate::domain::manifest::Keyring;
 use crate::domain::names::Keys;
 use crate::domain::target::{Capabilities, StorageTarget};
 use aws_sdk_s3::primitives::ByteStream;
@@ -37,6 +38,7 @@ pub struct Store {
     pub(super) data: aws_sdk_s3::Client,
     pub(super) target: Arc<StorageTarget>,
     pub(super) keys: Keys,
+    pub(super) keyring: Arc<Keyring>,
 }
 
 /// How an object is put.
@@ -99,6 +101,11 @@ impl Store {
     /// Builds the keys of this storage.
     pub fn keys(&self) -> &Keys {
         &self.keys
+    }
+
+    /// What manifests are signed and examined with.
+    pub fn keyring(&self) -> &Keyring {
+        &self.keyring
     }
 
     /// The bucket's name.

@@ -1,6 +1,7 @@
 //! From a storage's settings to SDK clients: endpoint, region, trust, credentials, timeouts, retries, checksums.
 
 use super::{Credentials, Store, StoreError};
+use crate::domain::manifest::Keyring;
 use crate::domain::names::Keys;
 use crate::domain::target::StorageTarget;
 use aws_config::BehaviorVersion;
@@ -13,6 +14,7 @@ use aws_sdk_s3::config::{
 use aws_smithy_http_client::tls::{self, TlsContext, TrustStore, rustls_provider::CryptoMode};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,6 +31,8 @@ pub struct Access {
     pub credentials: Option<Credentials>,
     /// PEM certificates to trust besides the system's.
     pub ca_bundle: Option<Vec<u8>>,
+    /// Keys of manifests by id, where the storage's settings name some.
+    pub manifest_keys: BTreeMap<String, Vec<u8>>,
 }
 
 impl Store {
@@ -46,17 +50,24 @@ impl Store {
             ),
             None => None,
         };
-        Self::with_access(target, Access { credentials, ca_bundle }).await
+        let manifest_keys = match target.manifest_keys.as_ref().and_then(|keys| keys.dir.as_ref()) {
+            Some(dir) => key_files(dir)
+                .await
+                .map_err(|error| invalid(target, "manifestKeys", format!("{dir} cannot be read ({error})")))?,
+            None => BTreeMap::new(),
+        };
+        Self::with_access(target, Access { credentials, ca_bundle, manifest_keys }).await
     }
 
     /// Connects with a key pair in memory, as the operator does; the files that `target` names are not read.
     pub async fn with_credentials(target: &StorageTarget, credentials: Credentials) -> Result<Self, StoreError> {
-        let access = Access { credentials: Some(credentials), ca_bundle: None };
+        let access = Access { credentials: Some(credentials), ..Access::default() };
         Self::with_access(target, access).await
     }
 
     /// Connects with what the caller holds; the files that `target` names are not read.
     pub async fn with_access(target: &StorageTarget, access: Access) -> Result<Self, StoreError> {
+        let keyring = keyring(target, &access)?;
         let builder = builder(target, access).await?;
         let control = builder
             .clone()
@@ -72,8 +83,27 @@ impl Store {
             data: aws_sdk_s3::Client::from_conf(data),
             target: Arc::new(target.clone()),
             keys: Keys::new(&target.prefix),
+            keyring: Arc::new(keyring),
         })
     }
+}
+
+/// One key a file. What begins with a dot is the kubelet's own (`..data`).
+async fn key_files(dir: &str) -> std::io::Result<BTreeMap<String, Vec<u8>>> {
+    let (mut keys, mut entries) = (BTreeMap::new(), tokio::fs::read_dir(dir).await?);
+    while let Some(entry) = entries.next_entry().await? {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if !name.starts_with('.') {
+            keys.insert(name, tokio::fs::read(entry.path()).await?);
+        }
+    }
+    Ok(keys)
+}
+
+fn keyring(target: &StorageTarget, access: &Access) -> Result<Keyring, StoreError> {
+    let Some(wanted) = &target.manifest_keys else { return Ok(Keyring::default()) };
+    Keyring::new(access.manifest_keys.clone(), &wanted.current, wanted.required)
+        .map_err(|error| invalid(target, "manifestKeys", error.to_string()))
 }
 
 fn timeouts(attempt: Duration) -> TimeoutConfig {

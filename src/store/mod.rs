@@ -16,6 +16,7 @@ mod link;
 mod probe;
 mod raw;
 mod reports;
+mod survey;
 mod upload;
 
 pub use catalogue::{Catalogue, CatalogueError, Entry, NEWEST, OpenCopy};
@@ -26,4 +27,5 @@ pub use credentials::Credentials;
 pub use error::{Answer, Cause, Place, StoreError};
 pub use hold::{Held, HoldError};
 pub use lifecycle::{Enforcement, LifecycleError, ensure, observe};
+pub use survey::{Found, State};
 pub use upload::{Upload, Uploaded};

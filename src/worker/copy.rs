@@ -3,8 +3,9 @@
 use super::frames::{FrameError, fetch};
 use super::{TaskError, WorkerContext};
 use crate::domain::job::RestoreTask;
-use crate::domain::manifest::{IdentityMismatch, Manifest};
+use crate::domain::manifest::{IdentityMismatch, Manifest, SchemaArchive};
 use crate::domain::target::Engine;
+use crate::store::Store;
 use sha2::{Digest, Sha256};
 use std::path::Path;
 use tokio::io::AsyncWriteExt;
@@ -41,22 +42,40 @@ pub async fn fetch_archive(
     manifest: &Manifest,
     file: &Path,
 ) -> Result<(), TaskError> {
-    let key = format!("{}{}", task.copy.prefix, manifest.schema.object);
-    let full = |e: std::io::Error| {
-        let message =
-            format!("{} cannot be written ({e}): give the worker's temporary volume more room", file.display());
-        TaskError::retry("ScratchUnwritable", message)
-    };
-    let mut out = tokio::fs::File::create(file).await.map_err(full)?;
+    archive(&context.store, &task.copy.prefix, &manifest.schema, file).await.map_err(|error| match error {
+        ArchiveError::Frame(error) => error.into(),
+        ArchiveError::Unwritable(error) => {
+            let message =
+                format!("{} cannot be written ({error}): give the worker's temporary volume more room", file.display());
+            TaskError::retry("ScratchUnwritable", message)
+        }
+    })
+}
+
+/// Why an archive cannot be fetched.
+#[derive(Debug, thiserror::Error)]
+pub enum ArchiveError {
+    /// The bucket, or the bytes.
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    /// The file.
+    #[error(transparent)]
+    Unwritable(#[from] std::io::Error),
+}
+
+/// Writes a schema archive into `file`, in bounded memory. Without an error it is the one that the manifest describes.
+pub async fn archive(store: &Store, prefix: &str, schema: &SchemaArchive, file: &Path) -> Result<(), ArchiveError> {
+    let key = format!("{prefix}{}", schema.object);
+    let mut out = tokio::fs::File::create(file).await?;
     let (mut hash, mut done) = (Sha256::new(), 0);
-    while done < manifest.schema.length {
-        let piece = fetch(&context.store, &key, done, RANGE.min(manifest.schema.length - done)).await?;
+    while done < schema.length {
+        let piece = fetch(store, &key, done, RANGE.min(schema.length - done)).await.map_err(FrameError::from)?;
         done += i64::try_from(piece.len()).unwrap_or(i64::MAX);
         hash.update(&piece);
-        out.write_all(&piece).await.map_err(full)?;
+        out.write_all(&piece).await?;
     }
-    out.flush().await.map_err(full)?;
-    if hex::encode(hash.finalize()) == manifest.schema.sha256 {
+    out.flush().await?;
+    if hex::encode(hash.finalize()) == schema.sha256 {
         return Ok(());
     }
     Err(FrameError::Damaged { object: key, offset: 0, why: "its SHA-256 is not the manifest's".to_owned() }.into())

@@ -1,5 +1,5 @@
-//! Rows of a copy, read back by ranges: each frame's length, zstd checksum, SHA-256 and row count are checked before a
-//! byte of it is handed on.
+//! Rows of a copy, read back by ranges: each frame's SHA-256 is checked before it is decoded, its zstd checksum, length
+//! and row count before a byte of it is handed on.
 
 use super::{TaskError, Verdict};
 use crate::domain::manifest::{Frame, Table};
@@ -7,6 +7,7 @@ use crate::store::{Store, StoreError};
 use bytes::{Bytes, BytesMut};
 use futures::{Stream, StreamExt};
 use sha2::{Digest, Sha256};
+use zstd::zstd_safe;
 
 /// Frames that are fetched and decoded ahead of the reader.
 const AHEAD: usize = 2;
@@ -14,6 +15,8 @@ const AHEAD: usize = 2;
 const RAW_LIMIT: i64 = 4 << 30;
 /// One request fetches at most this much.
 const RANGE: i64 = 64 << 20;
+/// How a zstd frame begins (a skippable one begins otherwise).
+const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 /// The frame header's flag for a content checksum (RFC 8878, section 3.1.1.1.1).
 const CHECKSUM_FLAG: u8 = 1 << 2;
 
@@ -69,8 +72,11 @@ pub fn table_frames(
 
 /// Fetches, decodes and checks one frame.
 pub async fn read_frame(store: &Store, key: &str, frame: Frame) -> Result<Bytes, FrameError> {
-    let stored = fetch(store, key, frame.offset, frame.length).await?;
     let offset = frame.offset;
+    let stored = match fetch(store, key, offset, frame.length).await {
+        Ok(stored) => stored,
+        Err(error) => return Err(cut(store, key, &frame, error).await),
+    };
     let decoded = tokio::task::spawn_blocking(move || decode(&stored, &frame)).await;
     let why = match decoded {
         Ok(Ok(raw)) => return Ok(raw),
@@ -78,6 +84,17 @@ pub async fn read_frame(store: &Store, key: &str, frame: Frame) -> Result<Bytes,
         Err(ended) => format!("decoding ended: {ended}"),
     };
     Err(FrameError::Damaged { object: key.to_owned(), offset, why })
+}
+
+/// A range that could not be had because the object ends before it: no second attempt would get it.
+async fn cut(store: &Store, key: &str, frame: &Frame, error: StoreError) -> FrameError {
+    match store.head(key).await {
+        Ok(head) if head.length < frame.offset.saturating_add(frame.length) => {
+            let why = format!("the object ends at {}, the frame is {} bytes long", head.length, frame.length);
+            FrameError::Damaged { object: key.to_owned(), offset: frame.offset, why }
+        }
+        _ => error.into(),
+    }
 }
 
 /// Bytes `offset..offset + length` of an object, by as many requests as it takes.
@@ -97,13 +114,13 @@ pub async fn fetch(store: &Store, key: &str, offset: i64, length: i64) -> Result
 
 /// Decodes a frame and holds it against the manifest.
 fn decode(stored: &[u8], frame: &Frame) -> Result<Bytes, String> {
-    // Without the flag zstd would have nothing to compare.
-    if stored.get(4).is_none_or(|descriptor| descriptor & CHECKSUM_FLAG == 0) {
-        return Err("it is no zstd frame with a content checksum".to_owned());
+    if hex::encode(Sha256::digest(stored)) != frame.sha256 {
+        return Err("its SHA-256 is not the manifest's".to_owned());
     }
     if !(0..=RAW_LIMIT).contains(&frame.raw_length) {
         return Err(format!("a raw length of {} bytes cannot be", frame.raw_length));
     }
+    one_frame(stored, frame.raw_length)?;
     let capacity = usize::try_from(frame.raw_length).map_err(|e| e.to_string())?;
     let raw = zstd::bulk::decompress(stored, capacity).map_err(|e| e.to_string())?;
     if raw.len() != capacity {
@@ -113,10 +130,26 @@ fn decode(stored: &[u8], frame: &Frame) -> Result<Bytes, String> {
     if rows != frame.rows {
         return Err(format!("{rows} rows, the manifest says {}", frame.rows));
     }
-    if hex::encode(Sha256::digest(&raw)) != frame.sha256 {
-        return Err("its SHA-256 is not the manifest's".to_owned());
-    }
     Ok(Bytes::from(raw))
+}
+
+/// Exactly one zstd frame, with a checksum to compare, that does not announce more than the manifest says.
+fn one_frame(stored: &[u8], raw_length: i64) -> Result<(), String> {
+    if !stored.starts_with(&MAGIC) || stored.get(4).is_none_or(|descriptor| descriptor & CHECKSUM_FLAG == 0) {
+        return Err("it is no zstd frame with a content checksum".to_owned());
+    }
+    let ends =
+        zstd_safe::find_frame_compressed_size(stored).map_err(|code| zstd_safe::get_error_name(code).to_owned())?;
+    if ends != stored.len() {
+        return Err(format!("its zstd frame ends after {ends} of {} bytes", stored.len()));
+    }
+    match zstd_safe::get_frame_content_size(stored) {
+        Ok(Some(size)) if i64::try_from(size) != Ok(raw_length) => {
+            Err(format!("it announces {size} bytes of row text, the manifest says {raw_length}"))
+        }
+        Ok(_) => Ok(()),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 #[cfg(test)]
@@ -149,8 +182,40 @@ mod tests {
         let (stored, frame) = frame(b"1\tabcabcabc\n2\tdef\n");
         for at in 0..stored.len() {
             let mut bad = stored.clone();
-            bad[at] ^= 1;
-            assert!(decode(&bad, &frame).is_err(), "byte {at}");
+            for bit in 0..8 {
+                bad[at] ^= 1 << bit;
+                assert!(decode(&bad, &frame).is_err(), "bit {bit} of byte {at}");
+                bad[at] ^= 1 << bit;
+            }
+        }
+    }
+
+    fn reseal(stored: &[u8], frame: &Frame) -> Frame {
+        let length = i64::try_from(stored.len()).unwrap();
+        Frame { length, sha256: hex::encode(Sha256::digest(stored)), ..frame.clone() }
+    }
+
+    #[test]
+    fn i4_bytes_that_hash_well_and_are_not_one_honest_frame_are_damage() {
+        let (stored, good) = frame(b"1\ta\n2\tb\n");
+        let twice = [&stored[..], &stored[..]].concat();
+        let skippable = [&b"\x50\x2a\x4d\x18\x04\0\0\0abcd"[..], &stored[..]].concat();
+        let unchecked = zstd::bulk::compress(b"1\ta\n2\tb\n", 3).unwrap();
+        let bomb = {
+            let mut compressor = zstd::bulk::Compressor::new(19).unwrap();
+            compressor.set_parameter(zstd_safe::CParameter::ChecksumFlag(true)).unwrap();
+            compressor.set_parameter(zstd_safe::CParameter::ContentSizeFlag(false)).unwrap();
+            compressor.compress(&vec![b'\n'; 64 << 20]).unwrap()
+        };
+        for (bytes, why) in [
+            (&twice, "ends after"),
+            (&skippable, "no zstd frame"),
+            (&unchecked, "no zstd frame"),
+            (&bomb, "small"),
+            (&stored[..stored.len() - 1].to_vec(), "Src size"),
+        ] {
+            let words = decode(bytes, &reseal(bytes, &good)).unwrap_err();
+            assert!(words.contains(why), "{words}");
         }
     }
 
@@ -159,7 +224,7 @@ mod tests {
         let (stored, good) = frame(b"1\ta\n2\tb\n");
         for (bad, why) in [
             (Frame { rows: 3, ..good.clone() }, "3"),
-            (Frame { raw_length: 7, ..good.clone() }, "small"),
+            (Frame { raw_length: 7, ..good.clone() }, "announces 8"),
             (Frame { raw_length: 9, ..good.clone() }, "9"),
             (Frame { raw_length: -1, ..good.clone() }, "cannot be"),
             (Frame { sha256: "0".repeat(64), ..good }, "SHA-256"),

@@ -3,6 +3,7 @@
 
 pub mod copy;
 pub mod cutover;
+pub mod directory;
 pub mod dump;
 mod error;
 pub mod export;

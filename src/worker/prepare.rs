@@ -1,7 +1,7 @@
 //! `prepare`: fills a new database beside the live one from a copy, and proves that it is the copy. May be repeated: each
 //! attempt drops what the one before left. The live database is read, never written.
 
-use super::{TaskError, WorkerContext, copy, preflight, rows};
+use super::{ProgressWriter, TaskError, WorkerContext, copy, preflight, rows, verify};
 use crate::domain::job::{Done, RestoreTask};
 use crate::domain::manifest::Manifest;
 use crate::domain::names::new_database;
@@ -34,6 +34,13 @@ struct Attempt<'a> {
 /// Prepares. On any failure the new database is dropped again.
 pub async fn run(task: &RestoreTask, context: &WorkerContext) -> Result<Done, TaskError> {
     let manifest = copy::open(task, context).await?;
+    // Before anything is made of it: a copy that is damaged anywhere leaves no trace on the server.
+    let unseen = ProgressWriter::silent();
+    tokio::select! {
+        biased;
+        () = context.cancel.cancelled() => return Err(TaskError::cancelled()),
+        whole = verify::whole(&context.store, &task.copy.prefix, &manifest, &unseen) => whole?,
+    }
     let application = format!("sennight prepare {}", task.request_uid);
     let admin = connect(&task.database, &task.database.maintenance_database, &application).await?;
     create::lock(&admin, &task.request_uid).await?;

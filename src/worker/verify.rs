@@ -1,7 +1,7 @@
 //! `verify`: reads a copy back whole and holds every byte against its manifest.
 
 use super::frames::{FrameError, fetch, table_frames};
-use super::{TaskError, WorkerContext};
+use super::{ProgressWriter, TaskError, WorkerContext};
 use crate::domain::job::{CopySummary, Done, VerifyTask};
 use crate::domain::manifest::Manifest;
 use crate::store::Store;
@@ -21,10 +21,19 @@ pub async fn run(task: &VerifyTask, context: &WorkerContext) -> Result<Done, Tas
 }
 
 async fn verify(task: &VerifyTask, context: &WorkerContext) -> Result<CopySummary, TaskError> {
-    let (store, prefix) = (&context.store, &task.copy.prefix);
-    let open = store.open(&task.copy, None).await.map_err(|e| TaskError::of(e.reason(), e.retryable(), &e))?;
-    let manifest = &open.manifest;
-    context.progress.expect(manifest.totals.raw_bytes);
+    let open = context.store.open(&task.copy, None).await?;
+    whole(&context.store, &task.copy.prefix, &open.manifest, &context.progress).await?;
+    Ok(open.summary())
+}
+
+/// Reads everything that the manifest lists, and finds it as the manifest says.
+pub async fn whole(
+    store: &Store,
+    prefix: &str,
+    manifest: &Manifest,
+    progress: &ProgressWriter,
+) -> Result<(), FrameError> {
+    progress.expect(manifest.totals.raw_bytes);
     lengths(store, prefix, manifest).await?;
     archive(store, prefix, manifest).await?;
     for table in &manifest.tables {
@@ -33,11 +42,11 @@ async fn verify(task: &VerifyTask, context: &WorkerContext) -> Result<CopySummar
             // Exactly as many as the manifest lists, each of them checked against it.
             let Some(checked) = frames.next().await else { break };
             checked?;
-            context.progress.add(frame.raw_length, frame.rows);
+            progress.add(frame.raw_length, frame.rows);
         }
-        context.progress.tables(1);
+        progress.tables(1);
     }
-    Ok(open.summary())
+    Ok(())
 }
 
 async fn lengths(store: &Store, prefix: &str, manifest: &Manifest) -> Result<(), FrameError> {

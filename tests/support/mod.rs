@@ -173,6 +173,7 @@ impl Bucket {
             credentials_dir: Some(path(credentials.path())),
             encryption: None,
             capabilities: sennight::domain::target::Capabilities::default(),
+            manifest_keys: None,
         };
         let config = aws_sdk_s3::Config::builder()
             .behavior_version(BehaviorVersion::latest())

@@ -1,10 +1,29 @@
-//! The suites that take their time: what a copy must hold, whatever the database is and whatever happens to it meanwhile.
-//! `make wholeness` runs them whole, `make test` in a reduced form that says what it left out.
+//! The long suites: many damaged copies, many failing dumps, many histories, and one of everything. `make wholeness` runs them whole; `make test`
+//! runs `SENNIGHT_CASES` of each and says what it left out.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on should say where")]
+#![allow(clippy::print_stdout, reason = "a suite says how many cases it ran, and with which seed")]
 
 mod museum;
+mod mutants;
 mod races;
 mod servers;
 #[path = "../support/mod.rs"]
 mod support;
+
+/// How many cases a suite runs of its `whole` number.
+fn cases(suite: &str, whole: usize) -> usize {
+    let asked = std::env::var("SENNIGHT_CASES").ok().and_then(|text| text.parse().ok());
+    let cases = asked.map_or(whole, |asked: usize| asked.min(whole));
+    if cases < whole {
+        println!("{suite}: {cases} of {whole} cases; left out: {} (make wholeness runs all)", whole - cases);
+    }
+    cases
+}
+
+/// `SENNIGHT_SEED`, or a new one; printed, so that a failure can be had again.
+fn seed(suite: &str) -> u64 {
+    let seed = std::env::var("SENNIGHT_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or_else(rand::random);
+    println!("{suite}: SENNIGHT_SEED={seed}");
+    seed
+}

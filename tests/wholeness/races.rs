@@ -1,7 +1,8 @@
 //! Dumps while the tenant's clients write and their schema changes, in an order that a seed decides: a copy is of one instant
 //! and can be restored, or there is none.
 
-use crate::servers::{Server, cases, restore_task, say, seed};
+use crate::seed;
+use crate::servers::{Server, cases, restore_task, say};
 use crate::support::{Bucket, Database, context, dump_task, dump_with, unique};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};

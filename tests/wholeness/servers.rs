@@ -76,13 +76,6 @@ pub fn cases(suite: &str, whole: usize, cost: usize) -> usize {
     cases
 }
 
-/// `SENNIGHT_SEED`, or a new one; said, so that a failure can be had again.
-pub fn seed(suite: &str) -> u64 {
-    let seed = std::env::var("SENNIGHT_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or_else(rand::random);
-    say(&format!("{suite}: SENNIGHT_SEED={seed}"));
-    seed
-}
-
 /// The task that fills a new database from a copy of tenant `name`'s.
 pub fn restore_task(live: &DatabaseTarget, name: &str, copy: &CopySummary, request_uid: &str) -> RestoreTask {
     RestoreTask {

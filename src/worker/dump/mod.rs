@@ -326,8 +326,8 @@ impl Gathered {
             sequences: self.sequences.clone(),
             roles: self.roles.clone(),
             warnings: self.warnings.clone(),
-            mac: None,
             encryption: None,
+            mac: None,
         };
         manifest.check().map_err(|e| DumpError::Inconsistent(e.to_string()))?;
         Ok(manifest)
@@ -378,7 +378,7 @@ async fn commit(manifest: Manifest, shared: &Shared, context: &WorkerContext) ->
             return Err(DumpError::ObjectDiffers { object, found, written });
         }
     }
-    let bytes = serde_json::to_vec(&manifest).map_err(|e| DumpError::Inconsistent(e.to_string()))?;
+    let bytes = context.store.keyring().seal(&manifest).map_err(|e| DumpError::Inconsistent(e.to_string()))?;
     let copy = CopyRef {
         prefix: prefix.clone(),
         id: manifest.id.clone(),

@@ -16,7 +16,7 @@ pub struct Sealed {
     pub raw_length: i64,
     /// Rows in it.
     pub rows: i64,
-    /// SHA-256 of the row text, hex.
+    /// SHA-256 of the zstd frame, hex.
     pub sha256: String,
 }
 
@@ -27,9 +27,9 @@ pub fn seal(raw: &Bytes) -> std::io::Result<Sealed> {
     let stored = compressor.compress(raw)?;
     let rows = memchr::memchr_iter(b'\n', raw).count();
     Ok(Sealed {
-        stored: stored.into(),
         raw_length: i64::try_from(raw.len()).unwrap_or(i64::MAX),
         rows: i64::try_from(rows).unwrap_or(i64::MAX),
-        sha256: hex::encode(Sha256::digest(raw)),
+        sha256: hex::encode(Sha256::digest(&stored)),
+        stored: stored.into(),
     })
 }

@@ -198,7 +198,8 @@ async fn a_server_says_whether_its_spec_makes_sense() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_operator_of_two_namespaces_serves_both_and_no_third() {
-    let (one, two, three) = (World::new("one").await, World::new("two").await, World::new("three").await);
+    let one = World::new("one").await;
+    let (two, three) = (one.beside("two").await, one.beside("three").await);
     let spec = json!({"engine": "PostgreSQL", "host": "db.example", "dumpCredentialsSecretRef": {"name": "d"}});
     let servers: [Api<DatabaseServer>; 3] = [one.api(), two.api(), three.api()];
     for api in &servers {

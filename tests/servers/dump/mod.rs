@@ -2,7 +2,9 @@
 
 mod ddl;
 mod faults;
+mod golden;
 mod recovery;
+mod shell;
 
 use crate::support::proxy::{Fault, Proxy};
 use crate::support::*;

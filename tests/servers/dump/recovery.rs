@@ -1,10 +1,12 @@
 //! The recipe of docs/format.md, run as it stands there: a copy can be had back without Sennight.
 
 use crate::support::*;
+use sennight::domain::target::{ManifestKeys, StorageTarget};
+use sennight::store::Store;
 use std::path::Path;
 use std::process::Command;
 
-const TENANT: &str = r#"
+pub const TENANT: &str = r#"
 CREATE TABLE company (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text NOT NULL, boss bigint,
     label text GENERATED ALWAYS AS (upper(name)) STORED);
 CREATE TABLE "Con""tact's" (id serial PRIMARY KEY, company bigint REFERENCES company, "e mail" text, paid money, at timestamptz);
@@ -30,7 +32,10 @@ GRANT SELECT ON company TO PUBLIC; COMMENT ON TABLE day IS 'days';
 #[tokio::test]
 async fn a_person_with_stock_tools_restores_a_copy_by_the_recipe_in_the_docs() {
     let (database, bucket) = (Database::create().await, Bucket::create().await);
-    let store = bucket.store().await;
+    let keys = credential_files(&[("2026-11", &"k".repeat(32))]);
+    let signing = ManifestKeys { dir: Some(path(keys.path())), current: "2026-11".to_owned(), required: true };
+    let signing = StorageTarget { manifest_keys: Some(signing), ..bucket.target.clone() };
+    let store = Store::connect(&signing).await.unwrap();
     database.run(TENANT).await;
     let copy = dump(&database, &store).await.unwrap();
     let dir = tempfile::tempdir().unwrap();
@@ -42,8 +47,15 @@ async fn a_person_with_stock_tools_restores_a_copy_by_the_recipe_in_the_docs() {
     let restored = Database::named(&unique("restored_"), "TEMPLATE template0").await;
 
     let recipe = recipe();
-    let ran =
-        tools("bash").args(["-c", &recipe, "recipe"]).arg(dir.path()).arg(&restored.target.database).output().unwrap();
+    let run = |keys: &Path| {
+        let mut bash = tools("bash");
+        bash.args(["-c", &recipe, "recipe"]).arg(dir.path()).arg(&restored.target.database).arg(keys);
+        bash.output().unwrap()
+    };
+    let others = credential_files(&[("2026-11", &"x".repeat(32))]);
+    let refused = run(others.path());
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("the manifest is forged"), "with somebody else's key");
+    let ran = run(keys.path());
 
     assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
     assert_eq!(whole(&restored), whole(&database));
@@ -57,7 +69,7 @@ fn recipe() -> String {
 }
 
 /// Everything of a database as pg_dump prints it: rows are in the order that they were loaded in.
-fn whole(database: &Database) -> String {
+pub fn whole(database: &Database) -> String {
     let output = tools("pg_dump").env("PGDATABASE", &database.target.database).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     // Since the minors of August 2025 a dump is fenced by a random word.
@@ -68,7 +80,7 @@ fn whole(database: &Database) -> String {
     lines.join("\n")
 }
 
-fn tools(program: &str) -> Command {
+pub fn tools(program: &str) -> Command {
     let bin = env("SENNIGHT_TEST_PG_BIN");
     let mut command = Command::new(program);
     command

@@ -258,6 +258,7 @@ async fn bucket(secrets: &tempfile::TempDir) -> Store {
         credentials_dir: Some(dir.to_str().unwrap().to_owned()),
         encryption: None,
         capabilities: Capabilities::default(),
+        manifest_keys: None,
     };
     let credentials = aws_credential_types::Credentials::new(&key, &secret, None, None, "test");
     let config = aws_sdk_s3::Config::builder()

@@ -90,8 +90,9 @@ pub fn manifest(id: &RecoveryPointId, identity: &TenantIdentity, started: DateTi
         "server": {"version": "PostgreSQL 17", "major": 17, "encoding": "UTF8", "collate": "C", "ctype": "C", "databaseBytes": 1},
         "schema": {"object": "schema.pgc", "length": 6, "sha256": "00", "tool": "pg_dump 17"},
         "objects": [{"name": "data/pack-0001.zst", "length": 5}],
-        "tables": [],
-        "totals": {"tables": 0, "rows": 0, "rawBytes": 0, "storedBytes": 11, "objects": 2}
+        "tables": [{"schema": "public", "name": "t", "columns": [], "rows": 2, "frames": [
+            {"object": "data/pack-0001.zst", "offset": 0, "length": 5, "rawLength": 2, "rows": 2, "sha256": "00"}]}],
+        "totals": {"tables": 1, "rows": 2, "rawBytes": 2, "storedBytes": 11, "objects": 2}
     });
     Manifest::parse(value.to_string().as_bytes()).expect("a manifest that holds")
 }
@@ -102,7 +103,7 @@ pub async fn copy(store: &Store, schedule: &str, number: u32, started: DateTime<
     let id = RecoveryPointId::new(started, number);
     let prefix = store.keys().copy(Area::Daily, "ns", schedule, &id).unwrap();
     let tagged = PutOptions::default().tags(daily_tags());
-    let manifest = serde_json::to_vec(&manifest(&id, &identity, started)).unwrap();
+    let manifest = store.keyring().seal(&manifest(&id, &identity, started)).unwrap();
     for (name, bytes) in [
         ("data/pack-0001.zst", Bytes::from_static(b"data!")),
         ("schema.pgc", Bytes::from_static(b"schema")),

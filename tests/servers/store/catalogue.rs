@@ -45,7 +45,7 @@ async fn a_damaged_copy_is_listed_as_such_and_hides_no_other() {
     put(store, &newer.keys()[2], &b"{\"format\":\"sennight/v9\"}"[..]).await;
     let catalogue = store.catalogue("ns", "acme").await.unwrap();
     let reasons: Vec<_> = catalogue.damaged.iter().map(sennight::store::CatalogueError::reason).collect();
-    assert_eq!((catalogue.copies.len(), reasons), (1, vec!["ManifestUnusable", "ManifestUnusable"]));
+    assert_eq!((catalogue.copies.len(), reasons), (1, vec!["ManifestUnusable", "ManifestDamaged"]));
 }
 
 #[tokio::test]
@@ -83,7 +83,7 @@ async fn i7_a_copy_is_opened_only_for_its_own_tenant_and_in_its_own_place() {
     assert_eq!(reason(&open.copy, |i| i.schedule = "other".into()).await, Some("CopyMisplaced"));
     // Somebody with write access moves a copy under another tenant's prefix: its manifest gives it away.
     let moved = store.keys().copy(Area::Daily, "ns", "victim", &open.copy.id).unwrap();
-    put(store, &format!("{moved}manifest.json"), serde_json::to_vec(&open.manifest).unwrap()).await;
+    put(store, &format!("{moved}manifest.json"), store.keyring().seal(&open.manifest).unwrap()).await;
     let moved = CopyRef { prefix: moved, ..open.copy.clone() };
     assert_eq!(reason(&moved, |i| i.schedule = "victim".into()).await, Some("ForeignCopy"));
 }
@@ -96,10 +96,10 @@ async fn a_pinned_copy_is_this_one_or_none() {
     store.open(&open.copy, None).await.unwrap();
     let mut forged = open.manifest.clone();
     forged.warnings.push("forged".into());
-    put(store, &open.keys()[2], serde_json::to_vec(&forged).unwrap()).await;
+    put(store, &open.keys()[2], store.keyring().seal(&forged).unwrap()).await;
     assert_eq!(store.open(&open.copy, None).await.unwrap_err().reason(), "ManifestChanged");
     let other = manifest(&RecoveryPointId::new(monday(), 99), &identity("acme"), monday());
-    put(store, &open.keys()[2], serde_json::to_vec(&other).unwrap()).await;
+    put(store, &open.keys()[2], store.keyring().seal(&other).unwrap()).await;
     let unpinned = CopyRef { manifest_sha256: None, ..open.copy.clone() };
     assert_eq!(store.open(&unpinned, None).await.unwrap_err().reason(), "CopyMisplaced");
 }

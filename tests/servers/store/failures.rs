@@ -51,8 +51,11 @@ async fn settings_that_cannot_work_are_refused_before_any_request() {
     assert!(name == "Invalid" && text.contains("https://host[:port]"), "{text}");
     let tls = StorageTarget { endpoint: Some("https://minio".into()), ..target("b") };
     for pem in ["", "nonsense", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
-        let access =
-            Access { credentials: Some(super::bucket::credentials()), ca_bundle: Some(pem.as_bytes().to_vec()) };
+        let access = Access {
+            credentials: Some(super::bucket::credentials()),
+            ca_bundle: Some(pem.as_bytes().to_vec()),
+            ..Access::default()
+        };
         let (name, text) = reason(Store::with_access(&tls, access).await);
         assert!(name == "Invalid" && text.contains("caBundle is not usable"), "{text}");
     }

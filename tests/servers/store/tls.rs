@@ -49,7 +49,11 @@ async fn terminate(certificate: CertificateDer<'static>, key: PrivateKeyDer<'sta
 
 async fn list(bucket: &Bucket, endpoint: String, ca_bundle: Option<&str>) -> Result<Vec<Listed>, StoreError> {
     let target = StorageTarget { endpoint: Some(endpoint), ..target(&bucket.name) };
-    let access = Access { credentials: Some(credentials()), ca_bundle: ca_bundle.map(|pem| pem.as_bytes().to_vec()) };
+    let access = Access {
+        credentials: Some(credentials()),
+        ca_bundle: ca_bundle.map(|pem| pem.as_bytes().to_vec()),
+        ..Access::default()
+    };
     let store = Store::with_access(&target, access).await.unwrap();
     store.list("p/").await
 }

@@ -1,0 +1,161 @@
+//! Flags by which a person names a bucket and a copy in it. What `--storage` takes as JSON, these say in words.
+
+use super::{WorkArgsError, text_or_file};
+use crate::domain::job::{CopyRef, Work};
+use crate::domain::names::RecoveryPointId;
+use crate::domain::target::{Capabilities, ManifestKeys, StorageTarget};
+use crate::store::{CatalogueError, Entry, OpenCopy, Store};
+use chrono::NaiveDate;
+use clap::Args;
+
+/// Where copies are.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Where copies are")]
+pub struct StorageArgs {
+    /// The bucket, as JSON (docs/worker.md), or @file; instead of the flags below.
+    #[arg(long, value_name = "JSON|@FILE", conflicts_with_all = ["bucket", "prefix", "endpoint", "ca_file", "credentials_dir", "manifest_keys"])]
+    pub storage: Option<String>,
+    /// The bucket.
+    #[arg(long, env = "SENNIGHT_BUCKET", required_unless_present = "storage")]
+    pub bucket: Option<String>,
+    /// Key prefix of the BackupStorage.
+    #[arg(long, env = "SENNIGHT_PREFIX", default_value = "")]
+    pub prefix: String,
+    /// https://host[:port]; none is AWS.
+    #[arg(long, env = "SENNIGHT_ENDPOINT", value_name = "URL")]
+    pub endpoint: Option<String>,
+    /// Region for the signature.
+    #[arg(long, env = "AWS_REGION", default_value = "us-east-1")]
+    pub region: String,
+    /// Address objects as endpoint/bucket/key (MinIO, Ceph).
+    #[arg(long)]
+    pub path_style: bool,
+    /// PEM file with CAs to trust besides the system's.
+    #[arg(long, value_name = "FILE")]
+    pub ca_file: Option<String>,
+    /// Directory with the files AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and perhaps AWS_SESSION_TOKEN; none is the
+    /// ambient chain (environment, profile, IRSA, Pod Identity, IMDS).
+    #[arg(long, value_name = "DIR")]
+    pub credentials_dir: Option<String>,
+    /// Directory with the keys of manifests, one file a key, named by its id: copies that none of them signed are refused.
+    #[arg(long, value_name = "DIR")]
+    pub manifest_keys: Option<String>,
+    /// With --manifest-keys: take copies that nobody signed too.
+    #[arg(long, requires = "manifest_keys")]
+    pub allow_unsigned: bool,
+}
+
+impl StorageArgs {
+    /// The bucket.
+    pub fn resolve(self) -> Result<StorageTarget, WorkArgsError> {
+        let Self {
+            storage,
+            bucket,
+            prefix,
+            endpoint,
+            region,
+            path_style,
+            ca_file,
+            credentials_dir,
+            manifest_keys,
+            allow_unsigned,
+        } = self;
+        if let Some(storage) = storage {
+            return Ok(Work::parse_storage(&text_or_file("--storage", &storage)?)?);
+        }
+        let manifest_keys = manifest_keys.map(|dir| keys(dir, !allow_unsigned)).transpose()?;
+        Ok(StorageTarget {
+            bucket: bucket.unwrap_or_default(),
+            prefix,
+            region,
+            endpoint,
+            force_path_style: path_style,
+            ca_file,
+            credentials_dir,
+            encryption: None,
+            capabilities: Capabilities::default(),
+            manifest_keys,
+        })
+    }
+}
+
+/// A shell reads and signs nothing, so that any of the keys may be the current one.
+fn keys(dir: String, required: bool) -> Result<ManifestKeys, WorkArgsError> {
+    let read = || {
+        let names = std::fs::read_dir(&dir)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
+        let mut names: Vec<String> = names.collect::<std::io::Result<_>>()?;
+        names.retain(|name| !name.starts_with('.'));
+        names.sort();
+        names.pop().ok_or_else(|| std::io::Error::other("there is no key in it"))
+    };
+    match read() {
+        Ok(current) => Ok(ManifestKeys { dir: Some(dir), current, required }),
+        Err(source) => Err(WorkArgsError::File { flag: "--manifest-keys", path: dir, source }),
+    }
+}
+
+/// Which copy of which schedule. The newest, where neither day nor id is said.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Which copy")]
+pub struct CopyArgs {
+    /// Namespace of the BackupSchedule.
+    #[arg(long, short, requires = "schedule")]
+    pub namespace: Option<String>,
+    /// Name of the BackupSchedule.
+    #[arg(long, requires = "namespace")]
+    pub schedule: Option<String>,
+    /// The copy's day, as a RestoreRequest says it: the newest copy of that day.
+    #[arg(long, value_name = "YYYY-MM-DD", conflicts_with = "id", requires = "schedule")]
+    pub date: Option<NaiveDate>,
+    /// The copy's id.
+    #[arg(long, requires = "schedule")]
+    pub id: Option<RecoveryPointId>,
+    /// The manifest's SHA-256: only this very copy.
+    #[arg(long, value_name = "HEX", requires = "id")]
+    pub sha256: Option<String>,
+}
+
+/// Why there is no such copy.
+#[derive(Debug, thiserror::Error)]
+pub enum PickError {
+    /// The bucket, or the copy in it.
+    #[error(transparent)]
+    Catalogue(#[from] CatalogueError),
+    /// Not said.
+    #[error("say whose copy: --namespace and --schedule")]
+    Whose,
+    /// None.
+    #[error("{namespace}/{schedule} has no usable copy{of}; `sennight catalogue` lists what there is")]
+    None {
+        /// Namespace.
+        namespace: String,
+        /// Schedule.
+        schedule: String,
+        /// Which one was asked for.
+        of: String,
+    },
+}
+
+impl CopyArgs {
+    /// Finds the copy and opens it.
+    pub async fn open(self, store: &Store) -> Result<OpenCopy, PickError> {
+        let Self { namespace, schedule, date, id, sha256 } = self;
+        let (Some(namespace), Some(schedule)) = (namespace, schedule) else { return Err(PickError::Whose) };
+        let catalogue = store.catalogue(&namespace, &schedule).await?;
+        let wanted = |entry: &&Entry| {
+            let copy = &entry.summary;
+            date.is_none_or(|date| copy.day == date) && id.as_ref().is_none_or(|id| copy.id == *id)
+        };
+        if let Some(entry) = catalogue.copies.iter().find(wanted) {
+            let copy = &entry.summary;
+            let pinned = sha256.unwrap_or_else(|| copy.manifest_sha256.clone());
+            let copy = CopyRef { prefix: copy.prefix.clone(), id: copy.id.clone(), manifest_sha256: Some(pinned) };
+            return Ok(store.open(&copy, None).await?);
+        }
+        for damaged in &catalogue.damaged {
+            tracing::error!(reason = damaged.reason(), error = %damaged, "a copy that cannot be used");
+        }
+        let of = date.map(|date| format!(" of {date}")).or(id.map(|id| format!(" {id}"))).unwrap_or_default();
+        Err(PickError::None { namespace, schedule, of })
+    }
+}

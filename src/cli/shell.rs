@@ -1,0 +1,246 @@
+//! The verbs that need no cluster: look into a bucket, check a copy, get it back as files. They write nothing into the
+//! bucket, so that the right to read is enough.
+
+use super::place::{CopyArgs, StorageArgs};
+use super::{WorkArgs, WorkArgsError};
+use crate::domain::job::{CopySummary, EXIT_OK, EXIT_REFUSED, EXIT_RETRY};
+use crate::store::{Found, OpenCopy, State, Store, StoreError};
+use crate::worker::{ProgressWriter, directory, verify};
+use clap::{Args, ValueEnum};
+use serde::Serialize;
+use std::error::Error;
+use std::path::PathBuf;
+use tracing::{error, info};
+
+/// How results are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Output {
+    /// For eyes.
+    #[default]
+    Table,
+    /// For programs.
+    Json,
+}
+
+/// Arguments of `verify`.
+#[derive(Debug, Args)]
+pub struct VerifyArgs {
+    /// Where copies are.
+    #[command(flatten)]
+    pub storage: StorageArgs,
+    /// Which copy.
+    #[command(flatten)]
+    pub copy: CopyArgs,
+    /// How the result is printed.
+    #[arg(long, short, value_enum, default_value_t)]
+    pub output: Output,
+    /// A task, as JSON (docs/worker.md), or @file: what a Job passes, instead of --schedule.
+    #[arg(long = "task", value_name = "JSON|@FILE", conflicts_with_all = ["namespace", "schedule"], requires = "storage")]
+    pub tasks: Vec<String>,
+    /// UID of the Job that this process runs in; results are filed under it.
+    #[arg(long, env = "SENNIGHT_JOB_UID", value_name = "UID")]
+    pub job_uid: Option<String>,
+    /// Name of the pod that this process runs in.
+    #[arg(long, env = "SENNIGHT_POD", value_name = "NAME")]
+    pub pod: Option<String>,
+}
+
+/// Who asks for a `verify`.
+#[derive(Debug)]
+pub enum Asked {
+    /// A Job, by tasks: the result is filed in the bucket.
+    ByJob(WorkArgs),
+    /// A person, by flags: the result is printed.
+    ByPerson(Box<Shell>),
+}
+
+impl VerifyArgs {
+    /// Tells a Job's arguments from a person's.
+    pub fn asked(self) -> Asked {
+        let Self { storage, copy, output, tasks, job_uid, pod } = self;
+        match (tasks.is_empty(), storage) {
+            (false, StorageArgs { storage: Some(storage), .. }) => {
+                Asked::ByJob(WorkArgs { storage, tasks, job_uid, pod })
+            }
+            (_, storage) => Asked::ByPerson(Box::new(Shell::Verify { storage, copy, output })),
+        }
+    }
+}
+
+/// Arguments of `restore`.
+#[derive(Debug, Args)]
+pub struct RestoreArgs {
+    /// Where copies are.
+    #[command(flatten)]
+    pub storage: StorageArgs,
+    /// Which copy.
+    #[command(flatten)]
+    pub copy: CopyArgs,
+    /// Directory to write to: the schema archive, a text file a table, and a script that loads them. It must be empty, or
+    /// not there.
+    #[arg(long, value_name = "DIR")]
+    pub to_directory: PathBuf,
+    /// How the result is printed.
+    #[arg(long, short, value_enum, default_value_t)]
+    pub output: Output,
+}
+
+/// Arguments of `catalogue`.
+#[derive(Debug, Args)]
+pub struct CatalogueArgs {
+    /// Where copies are.
+    #[command(flatten)]
+    pub storage: StorageArgs,
+    /// Only this namespace.
+    #[arg(long, short)]
+    pub namespace: Option<String>,
+    /// Only the schedules of this name.
+    #[arg(long)]
+    pub schedule: Option<String>,
+    /// How the result is printed.
+    #[arg(long, short, value_enum, default_value_t)]
+    pub output: Output,
+}
+
+/// What a person asked for.
+#[derive(Debug)]
+pub enum Shell {
+    /// Check a copy.
+    Verify {
+        /// Where copies are.
+        storage: StorageArgs,
+        /// Which one.
+        copy: CopyArgs,
+        /// How the result is printed.
+        output: Output,
+    },
+    /// Write a copy to files.
+    Restore(RestoreArgs),
+    /// List copies.
+    Catalogue(CatalogueArgs),
+}
+
+/// A copy that was read back whole.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Verified {
+    #[serde(flatten)]
+    copy: CopySummary,
+    /// Id of the key that signed it and that was at hand.
+    signed_with: Option<String>,
+}
+
+impl Shell {
+    /// Does it, prints the result, and gives the exit code: 0, or 1 for a damaged copy, or 3 where nothing could be done.
+    pub async fn run(self) -> i32 {
+        match self.answer().await {
+            Ok(code) => code,
+            Err(error) => {
+                error!(%error, "refused");
+                EXIT_REFUSED
+            }
+        }
+    }
+
+    async fn answer(self) -> Result<i32, Box<dyn Error>> {
+        match self {
+            Self::Verify { storage, copy, output } => {
+                let store = connect(storage).await?;
+                let open = copy.open(&store).await?;
+                info!(copy = %open.manifest.id, bytes = open.manifest.totals.stored_bytes, "reading all of it");
+                let unseen = ProgressWriter::silent();
+                if let Err(error) = verify::whole(&store, &open.copy.prefix, &open.manifest, &unseen).await {
+                    error!(copy = %open.manifest.id, %error, "the copy is not whole");
+                    return Ok(EXIT_RETRY);
+                }
+                print_verified(&store, &open, output)?;
+                Ok(EXIT_OK)
+            }
+            Self::Restore(RestoreArgs { storage, copy, to_directory, output }) => {
+                let store = connect(storage).await?;
+                let open = copy.open(&store).await?;
+                let written = directory::write(&store, &open, &to_directory, &ProgressWriter::silent()).await?;
+                let directory = written.directory.display();
+                let words = format!(
+                    "copy {} is in {directory}: {} tables, {} rows, {} bytes of row text; {directory}/README.md says how to load it",
+                    open.manifest.id, written.tables, written.rows, written.bytes
+                );
+                print(output, &written, &words)?;
+                Ok(EXIT_OK)
+            }
+            Self::Catalogue(CatalogueArgs { storage, namespace, schedule, output }) => {
+                let store = connect(storage).await?;
+                let found = store.survey(namespace.as_deref(), schedule.as_deref()).await?;
+                print(output, &found, table(&found).trim_end())?;
+                for damaged in found.iter().filter(|found| found.state == State::Damaged) {
+                    error!(prefix = damaged.prefix, "{}", damaged.reason.as_deref().unwrap_or_default());
+                }
+                let damaged = found.iter().any(|found| found.state == State::Damaged);
+                Ok(if damaged { EXIT_RETRY } else { EXIT_OK })
+            }
+        }
+    }
+}
+
+async fn connect(storage: StorageArgs) -> Result<Store, Box<dyn Error>> {
+    let target = storage.resolve().map_err(|error: WorkArgsError| Box::new(error))?;
+    Ok(Store::connect(&target).await.map_err(|error: StoreError| Box::new(error))?)
+}
+
+fn print_verified(store: &Store, open: &OpenCopy, output: Output) -> Result<(), serde_json::Error> {
+    let mac = open.manifest.mac.as_ref().filter(|_| store.target().manifest_keys.is_some());
+    let verified = Verified { copy: open.summary(), signed_with: mac.map(|mac| mac.key_id.clone()) };
+    let copy = &verified.copy;
+    let signed = match (&verified.signed_with, &open.manifest.mac) {
+        (Some(key), _) => format!("signed with key {key:?}"),
+        (None, Some(mac)) => format!("signature not checked (key {:?}: name it by --manifest-keys)", mac.key_id),
+        (None, None) => "not signed".to_owned(),
+    };
+    let words = format!(
+        "copy {} of {} is whole: {} tables, {} rows, {} bytes; {signed}; manifest SHA-256 {}",
+        copy.id, copy.day, copy.tables, copy.rows, copy.bytes, copy.manifest_sha256
+    );
+    print(output, &verified, &words)
+}
+
+#[allow(clippy::print_stdout, reason = "this is what was asked for")]
+fn print(output: Output, value: &impl Serialize, words: &str) -> Result<(), serde_json::Error> {
+    match output {
+        Output::Table => println!("{words}"),
+        Output::Json => println!("{}", serde_json::to_string_pretty(value)?),
+    }
+    Ok(())
+}
+
+/// Columns as wide as their widest cell; the last one is not filled up.
+fn table(found: &[Found]) -> String {
+    let head = ["SCHEDULE", "ID", "DAY", "TENANT", "ROWS", "BYTES", "HELD", "STATE"].map(str::to_owned);
+    let rows: Vec<[String; 8]> = std::iter::once(head).chain(found.iter().map(row)).collect();
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
+    let widths: Vec<usize> = (0..8).map(width).collect();
+    let line = |row: &[String; 8]| {
+        let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        format!("{}\n", cells.join("  ").trim_end())
+    };
+    rows.iter().map(line).collect()
+}
+
+fn row(found: &Found) -> [String; 8] {
+    let says = found.says.as_ref();
+    let held = match (found.held, found.held_until) {
+        (_, Some(until)) => format!("until {}", until.format("%Y-%m-%dT%H:%MZ")),
+        (true, None) => "yes".to_owned(),
+        (false, None) => "no".to_owned(),
+    };
+    let dash = || "-".to_owned();
+    [
+        format!("{}/{}", found.namespace, found.schedule),
+        found.id.to_string(),
+        says.map_or_else(dash, |says| says.day.to_string()),
+        says.map_or_else(dash, |says| says.tenant.clone()),
+        says.map_or_else(dash, |says| says.rows.to_string()),
+        found.bytes.to_string(),
+        held,
+        found.state.to_string(),
+    ]
+}

@@ -1,0 +1,187 @@
+//! Everything below a storage prefix that is a copy, was one or might have become one: for people who look into a bucket.
+
+use super::catalogue::id_of;
+use super::{CatalogueError, Listed, Store};
+use crate::domain::job::CopyRef;
+use crate::domain::manifest::{MANIFEST, Manifest};
+use crate::domain::names::{Area, RecoveryPointId};
+use chrono::{DateTime, NaiveDate, Utc};
+use futures::stream::{self, StreamExt as _, TryStreamExt as _};
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// Copies looked at side by side.
+const AT_ONCE: usize = 8;
+
+/// What a directory of the bucket is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, strum::Display)]
+#[serde(rename_all = "camelCase")]
+#[strum(serialize_all = "lowercase")]
+pub enum State {
+    /// The manifest is sound and every object is there in its length. Whether each byte is right, `verify` finds out.
+    Whole,
+    /// There is a manifest, and the copy cannot be used.
+    Damaged,
+    /// There is no manifest: a dump failed or is running.
+    Unfinished,
+}
+
+/// A directory of the bucket.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Found {
+    /// Namespace of the schedule, as the key says.
+    pub namespace: String,
+    /// Name of the schedule, as the key says.
+    pub schedule: String,
+    /// The copy's id.
+    pub id: RecoveryPointId,
+    /// Where it lies.
+    pub prefix: String,
+    /// What it is.
+    pub state: State,
+    /// What is wrong with a damaged one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Bytes of all objects that are there.
+    pub bytes: i64,
+    /// Whether the bucket's rules leave it alone.
+    pub held: bool,
+    /// Until when it is held, where its tags say so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub held_until: Option<DateTime<Utc>>,
+    /// What the manifest says, where there is a sound one.
+    #[serde(flatten)]
+    pub says: Option<Says>,
+}
+
+/// What a manifest says of its copy.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Says {
+    /// Whose data it is.
+    pub tenant: String,
+    /// The database.
+    pub database: String,
+    /// The day that a RestoreRequest would name.
+    pub day: NaiveDate,
+    /// The instant of the data.
+    pub snapshot_time: DateTime<Utc>,
+    /// Tables.
+    pub tables: i64,
+    /// Rows.
+    pub rows: i64,
+    /// Id of the key that signed it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signed_with: Option<String>,
+    /// SHA-256 of the manifest, to pin it.
+    pub manifest_sha256: String,
+}
+
+impl Store {
+    /// All copies of all schedules, or of one namespace's or one schedule's: by schedule, the newest first.
+    pub async fn survey(&self, namespace: Option<&str>, schedule: Option<&str>) -> Result<Vec<Found>, CatalogueError> {
+        let mut all = Vec::new();
+        for area in [Area::Daily, Area::Held, Area::Safety] {
+            for namespace in self.names(&self.keys.area(area), namespace).await? {
+                let above = format!("{}{namespace}/", self.keys.area(area));
+                for schedule in self.names(&above, schedule).await? {
+                    // Other names under the prefix are not ours.
+                    if let Ok(place) = self.keys.schedule(area, &namespace, &schedule) {
+                        all.extend(self.survey_schedule(area, &namespace, &schedule, &place).await?);
+                    }
+                }
+            }
+        }
+        let order =
+            |found: &Found| (found.namespace.clone(), found.schedule.clone(), std::cmp::Reverse(found.id.clone()));
+        all.sort_by_cached_key(order);
+        Ok(all)
+    }
+
+    async fn names(&self, above: &str, only: Option<&str>) -> Result<Vec<String>, CatalogueError> {
+        if let Some(only) = only {
+            return Ok(vec![only.to_owned()]);
+        }
+        let dirs = self.list_dirs(above).await?;
+        Ok(dirs.iter().filter_map(|dir| Some(dir.strip_prefix(above)?.trim_end_matches('/').to_owned())).collect())
+    }
+
+    async fn survey_schedule(
+        &self,
+        area: Area,
+        namespace: &str,
+        schedule: &str,
+        place: &str,
+    ) -> Result<Vec<Found>, CatalogueError> {
+        let mut dirs: BTreeMap<String, Vec<Listed>> = BTreeMap::new();
+        for object in self.list(place).await? {
+            if let Some((dir, _)) = object.key[place.len()..].split_once('/') {
+                dirs.entry(format!("{place}{dir}/")).or_default().push(object);
+            }
+        }
+        let ours = dirs.into_iter().filter_map(|(dir, objects)| Some((id_of(&dir)?, dir, objects)));
+        stream::iter(ours)
+            .map(|(id, prefix, objects)| async move {
+                let mut found = Found {
+                    namespace: namespace.to_owned(),
+                    schedule: schedule.to_owned(),
+                    id,
+                    prefix,
+                    state: State::Unfinished,
+                    reason: None,
+                    bytes: objects.iter().map(|object| object.length).sum(),
+                    held: area != Area::Daily,
+                    held_until: None,
+                    says: None,
+                };
+                self.look(&mut found, &objects).await?;
+                Ok(found)
+            })
+            .buffered(AT_ONCE)
+            .try_collect()
+            .await
+    }
+
+    /// Opens the copy, if there is one, and looks for each of its objects among those that were listed.
+    async fn look(&self, found: &mut Found, objects: &[Listed]) -> Result<(), CatalogueError> {
+        let copy = CopyRef { prefix: found.prefix.clone(), id: found.id.clone(), manifest_sha256: None };
+        let open = match self.open(&copy, None).await {
+            Ok(open) => open,
+            Err(CatalogueError::CopyGone { .. }) => return Ok(()),
+            Err(CatalogueError::Store(error)) => return Err(error.into()),
+            Err(error) => {
+                (found.state, found.reason) = (State::Damaged, Some(format!("{}: {error}", error.reason())));
+                return Ok(());
+            }
+        };
+        found.held_until = self.held_until(&copy).await?;
+        found.held |= found.held_until.is_some();
+        found.reason = missing(&found.prefix, &open.manifest, objects);
+        found.state = if found.reason.is_some() { State::Damaged } else { State::Whole };
+        let manifest = open.manifest;
+        found.says = Some(Says {
+            tenant: manifest.identity.tenant,
+            database: manifest.identity.database,
+            day: manifest.day,
+            snapshot_time: manifest.snapshot_time,
+            tables: manifest.totals.tables,
+            rows: manifest.totals.rows,
+            signed_with: manifest.mac.map(|mac| mac.key_id),
+            manifest_sha256: open.copy.manifest_sha256.unwrap_or_default(),
+        });
+        Ok(())
+    }
+}
+
+/// The first object that is not there as the manifest has it.
+fn missing(prefix: &str, manifest: &Manifest, objects: &[Listed]) -> Option<String> {
+    let lengths: BTreeMap<&str, i64> = objects.iter().map(|object| (object.key.as_str(), object.length)).collect();
+    let schema = (&manifest.schema.object, manifest.schema.length);
+    let listed = manifest.objects.iter().map(|object| (&object.name, object.length));
+    listed.chain([schema]).find_map(|(name, length)| match lengths.get(format!("{prefix}{name}").as_str()) {
+        Some(found) if *found == length => None,
+        Some(found) => Some(format!("{MANIFEST} says that {name} has {length} bytes, it has {found}")),
+        None => Some(format!("{name} is gone")),
+    })
+}

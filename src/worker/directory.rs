@@ -1,0 +1,282 @@
+//! A copy as plain files: the schema archive, one text file a table, and a script that loads them with `pg_restore` and
+//! `psql`. Every byte is checked on its way; no file has its final name before it is whole.
+
+use super::ProgressWriter;
+use super::copy::{ArchiveError, archive};
+use super::frames::{FrameError, table_frames};
+use crate::domain::manifest::{MANIFEST, Manifest, Table};
+use crate::domain::target::Engine;
+use crate::engine::postgres::{ident, literal};
+use crate::store::{OpenCopy, Store, StoreError};
+use futures::StreamExt;
+use serde::Serialize;
+use std::fmt::Write as _;
+use std::io;
+use std::path::{Path, PathBuf};
+use tokio::io::AsyncWriteExt;
+
+/// What the archive is called in the directory.
+const ARCHIVE: &str = "schema.pgdump";
+const SCRIPT: &str = "load.sh";
+const SEQUENCES: &str = "sequences.sql";
+const README: &str = "README.md";
+/// Where the rows are.
+const TABLES: &str = "tables";
+/// Longest part of a file's name that comes from the table's.
+const NAME_LIMIT: usize = 100;
+
+/// Why a copy was not written to a directory.
+#[derive(Debug, thiserror::Error, strum::IntoStaticStr)]
+pub enum DirectoryError {
+    /// Something is there.
+    #[error("{0} is not empty: name a new directory, nothing is written over")]
+    DirectoryNotEmpty(PathBuf),
+    /// The disk.
+    #[error("{path} cannot be written: {source}")]
+    Unwritable {
+        /// The file or directory.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Rows or archive are damaged, or the bucket does not give them.
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    /// The bucket.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// An engine whose files nobody could load yet.
+    #[error("this version restores PostgreSQL only, not {0}")]
+    EngineUnsupported(Engine),
+    /// A later version's copy.
+    #[error("the copy is encrypted by a later version of Sennight: restore it with that one")]
+    CopyEncrypted,
+}
+
+/// What was written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Written {
+    /// Where.
+    pub directory: PathBuf,
+    /// Tables.
+    pub tables: i64,
+    /// Rows.
+    pub rows: i64,
+    /// Bytes of row text.
+    pub bytes: i64,
+}
+
+/// Writes the copy into `dir`, which must be empty or not there. The script comes last: a directory without one is not
+/// the whole copy.
+pub async fn write(
+    store: &Store,
+    open: &OpenCopy,
+    dir: &Path,
+    progress: &ProgressWriter,
+) -> Result<Written, DirectoryError> {
+    let manifest = &open.manifest;
+    if manifest.identity.engine != Engine::PostgreSQL {
+        return Err(DirectoryError::EngineUnsupported(manifest.identity.engine));
+    }
+    if manifest.encryption.is_some() {
+        return Err(DirectoryError::CopyEncrypted);
+    }
+    begin(dir).await?;
+    progress.expect(manifest.totals.raw_bytes);
+    fetch_archive(store, open, dir).await?;
+    for (number, table) in manifest.tables.iter().enumerate() {
+        rows(store, &open.copy.prefix, table, &dir.join(file_name(number, table)), progress).await?;
+    }
+    let kept = store.get(&format!("{}{MANIFEST}", open.copy.prefix)).await?;
+    for (name, text) in [
+        (MANIFEST, kept.as_ref()),
+        (SEQUENCES, sequences(manifest).as_bytes()),
+        (README, readme(open).as_bytes()),
+        (SCRIPT, script(manifest).as_bytes()),
+    ] {
+        whole_file(&dir.join(name), text).await?;
+    }
+    let totals = manifest.totals;
+    Ok(Written { directory: dir.to_owned(), tables: totals.tables, rows: totals.rows, bytes: totals.raw_bytes })
+}
+
+/// For its owner only: these are a tenant's data.
+async fn begin(dir: &Path) -> Result<(), DirectoryError> {
+    let unwritable = |source| DirectoryError::Unwritable { path: dir.to_owned(), source };
+    let mut builder = tokio::fs::DirBuilder::new();
+    builder.recursive(true).mode(0o700);
+    builder.create(dir).await.map_err(unwritable)?;
+    let mut entries = tokio::fs::read_dir(dir).await.map_err(unwritable)?;
+    if entries.next_entry().await.map_err(unwritable)?.is_some() {
+        return Err(DirectoryError::DirectoryNotEmpty(dir.to_owned()));
+    }
+    builder.create(dir.join(TABLES)).await.map_err(unwritable)
+}
+
+async fn fetch_archive(store: &Store, open: &OpenCopy, dir: &Path) -> Result<(), DirectoryError> {
+    let path = dir.join(ARCHIVE);
+    archive(store, &open.copy.prefix, &open.manifest.schema, &part(&path)).await.map_err(|error| match error {
+        ArchiveError::Frame(error) => error.into(),
+        ArchiveError::Unwritable(source) => DirectoryError::Unwritable { path: path.clone(), source },
+    })?;
+    finish(&path).await
+}
+
+async fn rows(
+    store: &Store,
+    prefix: &str,
+    table: &Table,
+    path: &Path,
+    progress: &ProgressWriter,
+) -> Result<(), DirectoryError> {
+    let unwritable = |source| DirectoryError::Unwritable { path: path.to_owned(), source };
+    let mut file = tokio::fs::File::create(part(path)).await.map_err(unwritable)?;
+    let mut frames = table_frames(store, prefix, table);
+    for frame in &table.frames {
+        // Exactly as many as the manifest lists.
+        let Some(raw) = frames.next().await else { break };
+        file.write_all(&raw?).await.map_err(unwritable)?;
+        progress.add(frame.raw_length, frame.rows);
+    }
+    file.flush().await.map_err(unwritable)?;
+    progress.tables(1);
+    finish(path).await
+}
+
+async fn whole_file(path: &Path, text: &[u8]) -> Result<(), DirectoryError> {
+    let written = tokio::fs::write(part(path), text).await;
+    written.map_err(|source| DirectoryError::Unwritable { path: path.to_owned(), source })?;
+    finish(path).await
+}
+
+fn part(path: &Path) -> PathBuf {
+    path.with_added_extension("part")
+}
+
+/// On the disk, and only then under its name.
+async fn finish(path: &Path) -> Result<(), DirectoryError> {
+    let finished = async {
+        tokio::fs::File::open(part(path)).await?.sync_all().await?;
+        tokio::fs::rename(part(path), path).await
+    };
+    finished.await.map_err(|source| DirectoryError::Unwritable { path: path.to_owned(), source })
+}
+
+/// `tables/0001-public.contacts.tsv`: the number makes it unique, the name is for eyes.
+fn file_name(number: usize, table: &Table) -> String {
+    let legal = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-') { c } else { '_' };
+    let name: String = format!("{}.{}", table.schema, table.name).chars().map(legal).take(NAME_LIMIT).collect();
+    format!("{TABLES}/{:04}-{name}.tsv", number + 1)
+}
+
+fn copy_statement(manifest: &Manifest, table: &Table) -> String {
+    let columns: Vec<String> = table.columns.iter().map(|column| ident(&column.name)).collect();
+    let columns = if columns.is_empty() { String::new() } else { format!(" ({})", columns.join(", ")) };
+    let (name, encoding) = (ident(&table.name), literal(&manifest.server.encoding));
+    format!("COPY {}.{name}{columns} FROM STDIN (ENCODING {encoding})", ident(&table.schema))
+}
+
+fn shell_word(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+/// The settings are those that the rows were printed under (docs/format.md).
+const SCRIPT_HEAD: &str = r#"#!/usr/bin/env bash
+# Loads this copy into an empty database: load.sh DATABASE. Set PGHOST, PGPORT, PGUSER, PGPASSWORD or PGPASSFILE before.
+set -euo pipefail
+cd "$(dirname "$0")"
+export PGDATABASE=${1:?empty database} PGCLIENTENCODING=UTF8
+export PGOPTIONS='-c datestyle=ISO -c intervalstyle=postgres -c timezone=UTC -c lc_monetary=C -c search_path='
+
+table() {
+  psql -X --quiet -v ON_ERROR_STOP=1 --command "$2" <"$1"
+}
+
+pg_restore --exit-on-error --section=pre-data --dbname= schema.pgdump
+pg_restore --exit-on-error --section=data --dbname= schema.pgdump
+"#;
+
+const SCRIPT_TAIL: &str = "psql -X --quiet -v ON_ERROR_STOP=1 --file sequences.sql >/dev/null
+pg_restore --exit-on-error --section=post-data --dbname= schema.pgdump
+psql -X --quiet -v ON_ERROR_STOP=1 --command ANALYZE
+";
+
+fn script(manifest: &Manifest) -> String {
+    let mut text = SCRIPT_HEAD.to_owned();
+    for (number, table) in manifest.tables.iter().enumerate().filter(|(_, table)| table.rows > 0) {
+        let (file, statement) = (file_name(number, table), copy_statement(manifest, table));
+        let _ = writeln!(text, "table {file} {}", shell_word(&statement));
+    }
+    text + SCRIPT_TAIL
+}
+
+fn sequences(manifest: &Manifest) -> String {
+    let mut text = "-- Sequences, as they were after the last row was read.\n".to_owned();
+    for sequence in &manifest.sequences {
+        let name = literal(&format!("{}.{}", ident(&sequence.schema), ident(&sequence.name)));
+        let _ = writeln!(text, "SELECT pg_catalog.setval({name}, {}, {});", sequence.last_value, sequence.is_called);
+    }
+    text
+}
+
+fn readme(open: &OpenCopy) -> String {
+    let manifest = &open.manifest;
+    let (identity, server) = (&manifest.identity, &manifest.server);
+    let mut text = format!(
+        "# Copy {id} of database {database:?}\n\n\
+         Tenant {tenant:?}, schedule {namespace}/{schedule}; the data of {snapshot} (day {day} in {zone}).\n\
+         PostgreSQL {major}, encoding {encoding}, {tables} tables, {rows} rows.\n\n\
+         - `{ARCHIVE}`: everything but the tables' rows; `pg_restore` of major {major} or the next ones reads it.\n\
+         - `{TABLES}/*.tsv`: one file a table, PostgreSQL's COPY text.\n\
+         - `{SEQUENCES}`, `{MANIFEST}`; `{SCRIPT}` loads all of it:\n\n\
+         ```sh\n\
+         createdb --template=template0 --encoding={encoding} --lc-collate={collate} --lc-ctype={ctype} restored\n\
+         bash {SCRIPT} restored\n\
+         ```\n\n\
+         These roles must exist before: {roles}.\n",
+        id = manifest.id,
+        database = identity.database,
+        tenant = identity.tenant,
+        namespace = identity.namespace,
+        schedule = identity.schedule,
+        snapshot = manifest.snapshot_time.to_rfc3339(),
+        day = manifest.day,
+        zone = manifest.time_zone,
+        major = server.major,
+        encoding = server.encoding,
+        tables = manifest.totals.tables,
+        rows = manifest.totals.rows,
+        collate = shell_word(&server.collate),
+        ctype = shell_word(&server.ctype),
+        roles = if manifest.roles.is_empty() { "none".to_owned() } else { manifest.roles.join(", ") },
+    );
+    for warning in &manifest.warnings {
+        let _ = writeln!(text, "- {warning}");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::manifest::Column;
+
+    fn table(name: &str) -> Table {
+        let column = Column { name: "it's".into(), kind: "text".into() };
+        Table { schema: "a/../b".into(), name: name.into(), columns: vec![column], rows: 0, frames: vec![] }
+    }
+
+    #[test]
+    fn no_tables_name_leads_out_of_the_directory() {
+        for name in ["../../etc/passwd", "\n", "x\0y", "名"] {
+            let file = file_name(0, &table(name));
+            assert!(file.starts_with("tables/0001-a_.._b.") && file.matches('/').count() == 1, "{file}");
+        }
+        assert!(file_name(0, &table(&"x".repeat(500))).len() < 130);
+    }
+
+    #[test]
+    fn a_name_stays_one_word_of_the_script() {
+        assert_eq!(shell_word("a'b $(x)\n"), "'a'\\''b $(x)\n'");
+    }
+}
