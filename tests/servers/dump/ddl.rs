@@ -106,7 +106,7 @@ async fn i4_what_is_printed_as_it_is_now_must_be_as_it_was() {
         ("ALTER SEQUENCE s MAXVALUE 1000 RESTART 500", "sequence public.s"),
         ("ALTER SCHEMA other RENAME TO another", "schema other"),
         ("ALTER INDEX tab_pkey RENAME TO tab_key", "relation tab_pkey"),
-        ("DROP MATERIALIZED VIEW mat", "relation mat"),
+        ("DROP MATERIALIZED VIEW mat", "was altered or dropped"),
         ("ALTER DOMAIN d DROP CONSTRAINT d_check", "constraint d_check"),
         (
             "CREATE FUNCTION t2() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';; CREATE OR REPLACE TRIGGER tr AFTER INSERT ON tab EXECUTE FUNCTION t2()",

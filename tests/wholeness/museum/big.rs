@@ -46,7 +46,7 @@ async fn peaks(server: &Server, megabytes: u64, kind: &str) -> [u64; 2] {
     let pieces = megabytes * MIB / 32;
     let value = if kind == "text" { noise(pieces) } else { format!("SELECT decode(({}), 'hex')", noise(2 * pieces)) };
     database
-        .run(&format!("CREATE TABLE t (v {kind}); INSERT INTO t VALUES ('before'), ({value}), (NULL), ('after')"))
+        .run(&format!("CREATE TABLE t (v {kind}); INSERT INTO t VALUES ('before'), (({value})), (NULL), ('after')"))
         .await;
     let sum = "SELECT bit_xor(hashtextextended(v::text, 0)) FROM public.t";
     let before = database.count(sum).await;

@@ -13,6 +13,9 @@ use sennight::worker::{TaskError, cutover, prepare};
 const FILES: [(&str, i32); 6] =
     [("types", 13), ("tables", 13), ("code", 13), ("since17", 17), ("since18", 18), ("settings", 13)];
 
+/// A collation of the database's own.
+const RULED: &str = " TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE 'und' ICU_RULES '&V << w <<< W'";
+
 /// A museum, and the names that are its own on the server.
 pub struct Exhibit {
     pub server: Server,
@@ -41,7 +44,7 @@ impl Exhibit {
         statements.extend([
             "SET allow_in_place_tablespaces = on".to_owned(),
             format!("CREATE TABLESPACE {} LOCATION ''", exhibit.space()),
-            format!("CREATE DATABASE {}", ident(&name)),
+            format!("CREATE DATABASE {}{}", ident(&name), if exhibit.server.major >= 17 { RULED } else { "" }),
         ]);
         exhibit.admin(&statements).await;
         for (file, since) in FILES {
