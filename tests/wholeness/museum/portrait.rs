@@ -79,8 +79,9 @@ impl Portrait {
         // The keys of \restrict are random.
         let lines = definition.lines().filter(|l| !l.starts_with("\\restrict") && !l.starts_with("\\unrestrict"));
         let text: String = lines.flat_map(|line| [line, "\n"]).collect();
-        // Entry by entry: where names are equal, their order is that of OIDs.
-        let mut entries: Vec<String> = text.split("\n--\n-- Name: ").map(str::to_owned).collect();
+        // Entry by entry: where names are equal, their order is that of OIDs. The settings of a database's roles come in
+        // the order of the catalog's pages.
+        let mut entries: Vec<String> = text.split("\n--\n-- Name: ").map(ordered).collect();
         entries.sort();
         parts.insert("definition".to_owned(), entries);
         let session =
@@ -120,11 +121,8 @@ impl Portrait {
                     .map(|l| l.chars().take(600).collect())
                     .collect::<Vec<String>>()
             };
-            let first = old.iter().zip(new).position(|(old, new)| old != new).unwrap_or(old.len().min(new.len()));
-            let [was, is] =
-                [old, new].map(|lines| lines[first.saturating_sub(4)..].iter().take(12).collect::<Vec<_>>());
             all.push(format!(
-                "{name}: {} lines, now {}; from {first} on: {was:#?}\n  now: {is:#?}\n  lost: {:#?}\n  came: {:#?}",
+                "{name}: {} lines, now {}\n  lost: {:#?}\n  came: {:#?}",
                 old.len(),
                 new.len(),
                 missing(old, new),
@@ -140,6 +138,14 @@ impl Portrait {
         let (count, rows) = tables.fold((0, 0), |(n, rows), (_, lines)| (n + 1, rows + lines.len()));
         format!("{} definitions, {rows} rows of {count} tables", self.parts["definition"].len())
     }
+}
+
+fn ordered(entry: &str) -> String {
+    let mut lines: Vec<&str> = entry.lines().collect();
+    if lines.first().is_some_and(|head| head.contains("Type: DATABASE PROPERTIES")) {
+        lines.sort_unstable();
+    }
+    lines.join("\n")
 }
 
 async fn rows(session: &Session, from: &str) -> Vec<String> {
