@@ -197,8 +197,8 @@ mod tests {
         assert_eq!(creation.statement(15), format!("{common} LOCALE_PROVIDER icu ICU_LOCALE 'de-DE'{end}"));
         let ruled = ServerFacts { icu_rules: Some("&V << w".to_owned()), ..facts.clone() };
         let creation = Creation { facts: &ruled, ..creation };
-        let rules = format!("{common} LOCALE_PROVIDER icu ICU_LOCALE 'de-DE' ICU_RULES '&V << w'{end}");
-        assert_eq!(creation.statement(16), rules);
+        let expected = format!("{common} LOCALE_PROVIDER icu ICU_LOCALE 'de-DE' ICU_RULES '&V << w'{end}");
+        assert_eq!(creation.statement(16), expected);
         let libc = ServerFacts { locale_provider: "libc".to_owned(), locale: None, ..facts.clone() };
         let creation = Creation { facts: &libc, tablespace: "fast", ..creation };
         assert_eq!(creation.statement(18), format!("{common} LOCALE_PROVIDER libc TABLESPACE \"fast\"{end}"));
