@@ -158,7 +158,7 @@ wipe_run() {
     for file in $(ls -t "$RUN/pid"); do
       case $file in
         # INT is "fast": sessions are ended, and its shared memory is given back.
-        postgres) stop postgres INT ;;
+        postgres*) stop "$file" INT ;;
         # Nobody reads their data again.
         *) stop "$file" KILL ;;
       esac

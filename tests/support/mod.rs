@@ -57,6 +57,11 @@ impl Database {
     }
 
     pub fn existing(name: &str) -> Self {
+        Self::on(env("SENNIGHT_TEST_PG_PORT").parse().unwrap(), name)
+    }
+
+    /// A database of the server at this port: a run's servers share host, superuser and CA.
+    pub fn on(port: u16, name: &str) -> Self {
         let credentials = credential_files(&[
             ("username", &env("SENNIGHT_TEST_PG_USER")),
             ("password", &env("SENNIGHT_TEST_PG_PASSWORD")),
@@ -64,7 +69,7 @@ impl Database {
         let target = DatabaseTarget {
             engine: Engine::PostgreSQL,
             host: env("SENNIGHT_TEST_PG_HOST"),
-            port: env("SENNIGHT_TEST_PG_PORT").parse().unwrap(),
+            port,
             database: name.to_owned(),
             maintenance_database: "postgres".to_owned(),
             tls: TlsTarget {
@@ -259,6 +264,7 @@ pub fn dump_task(name: &str, database: &DatabaseTarget) -> DumpTask {
         time_zone: "Europe/Berlin".to_owned(),
         parallelism: 2,
         lock_timeout_seconds: 30,
+        ddl_wait_seconds: 60,
         deadline_seconds: 300,
         max_bytes_per_second: None,
     }

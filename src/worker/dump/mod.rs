@@ -14,11 +14,12 @@ use crate::domain::manifest::{
     DataObject, FORMAT, Frame, MANIFEST, Manifest, SchemaArchive, Sequence, ServerFacts, Table, Totals,
 };
 use crate::domain::names::{Area, RecoveryPointId};
-use crate::domain::target::Engine;
+use crate::domain::target::{DatabaseTarget, Engine};
 use crate::engine::postgres::inventory::{self, TableInfo};
 use crate::engine::postgres::snapshot::{self, Leader};
 use crate::engine::postgres::tools::Tools;
-use crate::engine::postgres::{EngineError, Session, read};
+use crate::engine::postgres::waiting::{self, Blocking};
+use crate::engine::postgres::{EngineError, Session, drift, read};
 use crate::store::{OpenCopy, PutOptions, Store, StoreError, Tags};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -211,11 +212,13 @@ async fn gather(
     });
     let archive = Box::pin(schema::dump(task, &tools, &snapshot, session.encoding(), lock_timeout, &shared));
     let reading = Box::pin(read_tables(task, context, &session, &snapshot, plan.readers, &shared));
-    let (archive, written) = first_error(archive, reading).await?;
+    let ddl_wait = Duration::from_secs(u64::try_from(task.ddl_wait_seconds).unwrap_or(0).max(1));
+    let watch = Box::pin(waiting::watch(&task.database, APPLICATION, session.backend_pid(), ddl_wait));
+    let (archive, written) = unless_in_the_way(first_error(archive, reading), watch, stop).await?;
     let (sequences, roles, server) = tokio::select! {
         biased;
         () = stop.cancelled() => return Err(DumpError::Stopped),
-        facts = Box::pin(facts(session)) => facts?,
+        facts = Box::pin(facts(session, &task.database)) => facts?,
     };
     let mut warnings = inventory.notes;
     warnings.extend(archive.warnings);
@@ -227,12 +230,36 @@ async fn gather(
 }
 
 /// What is read last, and the proof that the leader's transaction, and with it every lock, held to the end.
-async fn facts(session: Session) -> Result<(Vec<Sequence>, Vec<String>, ServerFacts), EngineError> {
+async fn facts(
+    session: Session,
+    target: &DatabaseTarget,
+) -> Result<(Vec<Sequence>, Vec<String>, ServerFacts), EngineError> {
     let sequences = inventory::sequences(&session).await?;
     let roles = inventory::roles(&session).await?;
     let server = inventory::server_facts(&session).await?;
+    drift::check(&session, target, APPLICATION).await?;
     snapshot::finish(session).await?;
     Ok((sequences, roles, server))
+}
+
+/// Does the work unless a tenant's DDL has waited for it as long as it may.
+async fn unless_in_the_way<T>(
+    work: impl Future<Output = Result<T, DumpError>>,
+    watch: impl Future<Output = Blocking>,
+    stop: &CancellationToken,
+) -> Result<T, DumpError> {
+    let mut work = Box::pin(work);
+    tokio::select! {
+        biased;
+        done = &mut work => done,
+        blocking = watch => {
+            stop.cancel();
+            let error = blocking.give_way().await;
+            // Not dropped but stopped: unfinished uploads are given up.
+            let _ = work.await;
+            Err(error.into())
+        }
+    }
 }
 
 /// Waits for both, because each gives up its uploads by itself, and tells the error that came first.

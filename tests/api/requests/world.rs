@@ -189,6 +189,7 @@ impl World {
             time_zone: "Etc/UTC".to_owned(),
             parallelism: 1,
             lock_timeout_seconds: 30,
+            ddl_wait_seconds: 60,
             deadline_seconds: 300,
             max_bytes_per_second: None,
         };
