@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test test-fast test-node wholeness generate lint build dist
+.PHONY: help demo demo-down test test-fast test-node wholeness bench generate lint build dist
 
 WITH := tests/cluster/with.sh
 CARGO := cargo
@@ -26,6 +26,9 @@ test-node: dist ## the tests on a real node: containerd, kubelet, the image of t
 
 wholeness: ## the long suites: 1,000 damaged copies and more; SENNIGHT_CASES and SENNIGHT_SEED choose fewer, or the same again
 	@tests/cluster/run-tests.sh wholeness
+
+bench: ## speed and memory against the machine's ceiling and other tools; writes docs/benchmarks.md; half an hour
+	@tests/bench/bench.sh
 
 generate: ## write crds/, the chart's copies and config/install.yaml anew from the Rust types and the chart
 	@tests/cluster/generate.sh

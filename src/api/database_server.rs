@@ -86,7 +86,8 @@ pub struct DatabaseServerSpec {
     #[serde(default = "default_restores")]
     #[schemars(range(min = 1, max = 16))]
     pub max_concurrent_restores: i32,
-    /// Bytes a second that one dump may read. Reserved: not enforced yet.
+    /// Bytes of row text a second that dumps may read from this server. Each of the `maxConcurrentDumps` that may run at
+    /// once has an equal share, also while it runs alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 65536))]
     pub max_bytes_per_second: Option<i64>,
@@ -120,6 +121,11 @@ fn default_ddl_wait() -> i32 {
 }
 
 impl DatabaseServerSpec {
+    /// The share of one dump in `maxBytesPerSecond`.
+    pub fn bytes_per_second_of_a_dump(&self) -> Option<i64> {
+        self.max_bytes_per_second.map(|all| (all / i64::from(self.max_concurrent_dumps.max(1))).max(1))
+    }
+
     /// The port to connect to: the one given, else the engine's own.
     pub fn effective_port(&self) -> u16 {
         self.port.and_then(|port| u16::try_from(port).ok()).unwrap_or_else(|| self.engine.default_port())

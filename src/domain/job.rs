@@ -54,6 +54,9 @@ pub struct DumpTask {
     /// The whole task's deadline, in seconds.
     #[serde(default = "default_deadline")]
     pub deadline_seconds: i32,
+    /// Row text that all connections together read from the server in a second; absent is without a limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_bytes_per_second: Option<i64>,
 }
 
 fn default_parallelism() -> i32 {
@@ -145,7 +148,7 @@ pub struct ExportTask {
 #[derive(Debug, Clone, PartialEq, strum::IntoStaticStr)]
 #[strum(serialize_all = "lowercase")]
 pub enum Work {
-    /// Dump databases, one after the other; a list even when it holds one.
+    /// Dump databases, some at a time; a list even when it holds one.
     Dump(Vec<DumpTask>),
     /// Verify copies.
     Verify(Vec<VerifyTask>),

@@ -1,4 +1,4 @@
-//! The pod's side: does the tasks it is told one after the other, and leaves a report of each in the bucket. Knows
+//! The pod's side: does the tasks it is told, several dumps at a time, and leaves a report of each in the bucket. Knows
 //! domain, store, engine and export; no Kubernetes: what the operator must learn stands in the reports.
 
 pub mod copy;
@@ -18,11 +18,11 @@ pub mod verify;
 pub use error::{TaskError, Verdict};
 pub use progress::ProgressWriter;
 
-use crate::domain::job::{Done, EXIT_REFUSED, EXIT_RETRY, Outcome, TaskReport, Work};
+use crate::domain::job::{Done, DumpTask, EXIT_REFUSED, EXIT_RETRY, Outcome, TaskReport, Work};
 use crate::domain::target::StorageTarget;
 use crate::store::Store;
 use chrono::Utc;
-use futures::FutureExt;
+use futures::{FutureExt, StreamExt};
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use tokio::signal::unix::{SignalKind, signal};
@@ -49,6 +49,8 @@ pub struct WorkerContext {
     pub cancel: CancellationToken,
     /// Tells how far the task is.
     pub progress: ProgressWriter,
+    /// Tasks that this process does at once: each has this share of its memory.
+    pub at_once: usize,
 }
 
 /// Does the work and gives the process's exit code ([`crate::domain::job`]). A task that fails does not keep the others
@@ -71,28 +73,35 @@ pub async fn run_until(work: Work, storage: StorageTarget, env: WorkerEnv, cance
             return if error.retryable() { EXIT_RETRY } else { EXIT_REFUSED };
         }
     };
-    let worker = Worker { store, env, cancel };
+    let worker = Worker { store, env, cancel, at_once: 1 };
     let reports = Box::pin(worker.all(&work)).await;
     outcome::terminate(&outcome::line((&work).into(), &reports));
     outcome::exit_code(&reports)
 }
 
+/// Dumps of one Job that run at once, for each core: while one waits for `pg_dump` or the store, another reads rows.
+const DUMPS_PER_CORE: usize = 2;
+/// And never more: what one needs at least, so many times, is what a worker has.
+const MAX_DUMPS: usize = 4;
+
+/// How many of so many dumps run at once.
+fn dumps_at_once(tasks: usize, cores: usize) -> usize {
+    tasks.min((cores * DUMPS_PER_CORE).clamp(1, MAX_DUMPS)).max(1)
+}
+
+#[derive(Clone)]
 struct Worker {
     store: Store,
     env: WorkerEnv,
     cancel: CancellationToken,
+    at_once: usize,
 }
 
 impl Worker {
     async fn all(&self, work: &Work) -> Vec<TaskReport> {
         let mut reports = Vec::new();
         match work {
-            Work::Dump(tasks) => {
-                for task in tasks {
-                    reports
-                        .push(self.one(&task.name, Verdict::Retry, |c| async move { dump::run(task, &c).await }).await);
-                }
-            }
+            Work::Dump(tasks) => reports = self.dumps(tasks).await,
             Work::Verify(tasks) => {
                 for task in tasks {
                     reports.push(
@@ -122,6 +131,27 @@ impl Worker {
         reports
     }
 
+    /// Dumps several databases at a time, each by a task of its own, so that all cores have work. The reports are in the
+    /// order of the tasks.
+    async fn dumps(&self, tasks: &[DumpTask]) -> Vec<TaskReport> {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let at_once = dumps_at_once(tasks.len(), cores);
+        let dumps: Vec<_> = tasks.iter().map(|task| Self { at_once, ..self.clone() }.dump(task.clone())).collect();
+        futures::stream::iter(dumps).buffered(at_once).collect().await
+    }
+
+    async fn dump(self, task: DumpTask) -> TaskReport {
+        let (name, started_at) = (task.name.clone(), Utc::now());
+        let dump = async move {
+            let name = task.name.clone();
+            self.one(&name, Verdict::Retry, |c| async move { dump::run(&task, &c).await }).await
+        };
+        tokio::spawn(dump).await.unwrap_or_else(|_| {
+            let outcome = panicked(&name, Verdict::Retry).into();
+            TaskReport { task: name, started_at, finished_at: Utc::now(), outcome }
+        })
+    }
+
     /// Does one task unless an earlier pod of this Job has; its report is in the bucket before the next one starts.
     /// A task that panics has failed like any other; `after_panic` says what that means.
     async fn one<T, F>(&self, name: &str, after_panic: Verdict, task: T) -> TaskReport
@@ -141,6 +171,7 @@ impl Worker {
             pod: self.env.pod.clone(),
             cancel: self.cancel.clone(),
             progress,
+            at_once: self.at_once,
         };
         let ended = if self.cancel.is_cancelled() {
             Err(TaskError::cancelled())

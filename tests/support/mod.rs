@@ -7,7 +7,7 @@ pub mod proxy;
 use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
 use sennight::domain::job::{CopyRef, CopySummary, Done, DumpTask, VerifyTask};
 use sennight::domain::manifest::{Manifest, Table, TenantIdentity};
-use sennight::domain::target::{DatabaseTarget, Engine, StorageTarget, TlsMode, TlsTarget};
+use sennight::domain::target::{DatabaseTarget, Engine, ManifestKeys, StorageTarget, TlsMode, TlsTarget};
 use sennight::engine::postgres::{Session, connect, ident};
 use sennight::store::Store;
 use sennight::worker::{ProgressWriter, TaskError, WorkerContext, dump, frames, verify};
@@ -151,6 +151,9 @@ pub fn sorted_lines(text: &[u8]) -> Vec<String> {
     lines
 }
 
+/// Id and value of the key of [`Bucket::signed`].
+pub const MANIFEST_KEY: (&str, &str) = ("2026-11", "5f4dcc3b5aa765d61d8327deb882cf99aa");
+
 /// A bucket of the test's own.
 pub struct Bucket {
     pub target: StorageTarget,
@@ -185,6 +188,17 @@ impl Bucket {
         let client = aws_sdk_s3::Client::from_conf(config);
         client.create_bucket().bucket(&target.bucket).send().await.unwrap();
         Self { target, credentials, client }
+    }
+
+    /// A bucket whose manifests are signed, and which knows no others.
+    pub async fn signed() -> Self {
+        let mut bucket = Self::create().await;
+        let dir = bucket.credentials.path().join("keys");
+        std::fs::create_dir(&dir).unwrap();
+        std::fs::write(dir.join(MANIFEST_KEY.0), MANIFEST_KEY.1).unwrap();
+        let keys = ManifestKeys { dir: Some(path(&dir)), current: MANIFEST_KEY.0.to_owned(), required: true };
+        bucket.target.manifest_keys = Some(keys);
+        bucket
     }
 
     /// The same bucket through another endpoint.
@@ -225,6 +239,7 @@ pub fn context(store: &Store) -> WorkerContext {
         pod: "pod".to_owned(),
         cancel: CancellationToken::new(),
         progress: ProgressWriter::silent(),
+        at_once: 1,
     }
 }
 
@@ -245,6 +260,7 @@ pub fn dump_task(name: &str, database: &DatabaseTarget) -> DumpTask {
         lock_timeout_seconds: 30,
         ddl_wait_seconds: 60,
         deadline_seconds: 300,
+        max_bytes_per_second: None,
     }
 }
 

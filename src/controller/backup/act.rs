@@ -74,6 +74,7 @@ fn worker(object: &BackupSchedule, valid: &Valid, key: &RunKey, ctx: &Context) -
         lock_timeout_seconds: LOCK_TIMEOUT_SECONDS.min(server.spec.ddl_wait_seconds),
         ddl_wait_seconds: server.spec.ddl_wait_seconds,
         deadline_seconds: seconds(deadline),
+        max_bytes_per_second: server.spec.bytes_per_second_of_a_dump(),
     };
     let (uid, run) = (object.uid().unwrap_or_default(), key.to_string());
     let runs = vec![Run { schedule: object.name_any(), uid: uid.clone(), run: run.clone() }];

@@ -98,7 +98,11 @@ async fn catalogue(
     let store = ctx.stores.open(storage).await.map_err(|e| e.to_string())?;
     let namespace = object.namespace().unwrap_or_default();
     let found = store.catalogue(&namespace, &object.spec.schedule_ref.name).await;
-    found.map(|catalogue| catalogue.copies).map_err(|e| e.to_string())
+    let catalogue = found.map_err(|e| e.to_string())?;
+    for damaged in &catalogue.damaged {
+        tracing::warn!(reason = damaged.reason(), error = %damaged, "a copy that no request can be given");
+    }
+    Ok(catalogue.copies)
 }
 
 /// Opens the pinned copy: it is still there, still these bytes, still this tenant's (I7).

@@ -2,17 +2,19 @@
 //! same text twice.
 
 use super::error::{EngineError, words};
+use super::tap::TapConnect;
 use super::tls;
-use crate::domain::target::{DatabaseTarget, TlsMode};
+use super::valve::Valve;
+use crate::domain::target::DatabaseTarget;
 use std::error::Error as _;
 use std::ops::{Deref, DerefMut};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinHandle;
-use tokio_postgres::config::SslMode;
+use tokio_postgres::config::{SslMode, SslNegotiation};
 use tokio_postgres::error::SqlState;
-use tokio_postgres::tls::{MakeTlsConnect, NoTls, TlsConnect};
-use tokio_postgres::{Client, Config, Socket};
+use tokio_postgres::{Client, Config};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 /// Address lookup, TCP, TLS and login together.
@@ -72,6 +74,7 @@ impl Credentials {
 pub struct Session {
     client: Client,
     driver: Driver,
+    valve: Arc<Valve>,
     server_major: i32,
     encoding: String,
     backend_pid: i32,
@@ -99,6 +102,11 @@ impl Session {
     /// The process id of the server's side: what `pg_terminate_backend` takes.
     pub fn backend_pid(&self) -> i32 {
         self.backend_pid
+    }
+
+    /// Where the rows of COPYs flow to while it is open.
+    pub(super) fn valve(&self) -> &Arc<Valve> {
+        &self.valve
     }
 
     /// Says goodbye, so that the server's log shows no lost connection.
@@ -138,25 +146,23 @@ pub async fn connect(target: &DatabaseTarget, database: &str, application_name: 
         .keepalives_idle(Duration::from_secs(30))
         .keepalives_interval(Duration::from_secs(10))
         .keepalives_retries(3)
-        .ssl_mode(if target.tls.mode == TlsMode::Disable { SslMode::Disable } else { SslMode::Require });
-    let opened = match tls::client_config(target)? {
-        None => open(&config, NoTls, target, database).await?,
-        Some(tls) => open(&config, MakeRustlsConnect::new(tls), target, database).await?,
-    };
-    prepare(opened).await
+        .ssl_mode(SslMode::Require);
+    let tls = tls::client_config(target)?.map(MakeRustlsConnect::new);
+    if tls.is_none() {
+        // "Direct" makes the driver hand the bare connection over at once, to us, who make no TLS of it.
+        config.ssl_negotiation(SslNegotiation::Direct);
+    }
+    let valve = Arc::new(Valve::default());
+    let opened = open(&config, TapConnect { tls, valve: valve.clone() }, target, database).await?;
+    prepare(opened, valve).await
 }
 
-async fn open<T>(
+async fn open(
     config: &Config,
-    tls: T,
+    tls: TapConnect,
     target: &DatabaseTarget,
     database: &str,
-) -> Result<(Client, Driver), EngineError>
-where
-    T: MakeTlsConnect<Socket>,
-    T::Stream: Send + 'static,
-    <T::TlsConnect as TlsConnect<Socket>>::Future: Send,
-{
+) -> Result<(Client, Driver), EngineError> {
     let (client, connection) = tokio::time::timeout(CONNECT_TIMEOUT, config.connect(tls))
         .await
         .map_err(|_| EngineError::Unreachable {
@@ -174,7 +180,7 @@ where
     Ok((client, Driver(driver)))
 }
 
-async fn prepare((client, driver): (Client, Driver)) -> Result<Session, EngineError> {
+async fn prepare((client, driver): (Client, Driver), valve: Arc<Valve>) -> Result<Session, EngineError> {
     let failed = |error| EngineError::query("preparing the session", error);
     let row = client
         .query_one(
@@ -203,6 +209,7 @@ async fn prepare((client, driver): (Client, Driver)) -> Result<Session, EngineEr
         backend_pid: row.try_get(2).map_err(failed)?,
         client,
         driver,
+        valve,
     })
 }
 

@@ -182,6 +182,16 @@ pub enum EngineError {
         /// The end of what it wrote to stderr.
         stderr: String,
     },
+    /// More names than a program's arguments can hold.
+    #[error(
+        "pg_dump {major} cannot be told the names of {tables} tables: from 17 on it can, so use an image with newer client tools"
+    )]
+    TooManyTables {
+        /// How many.
+        tables: usize,
+        /// The tools' major version.
+        major: i32,
+    },
     /// What arrived is not what the server said it had sent.
     #[error("{what} is incomplete: {why}; nothing was kept, another attempt starts anew")]
     Incomplete {
@@ -211,6 +221,7 @@ impl EngineError {
                 | Self::RowSecurity { .. }
                 | Self::UnsupportedServer { .. }
                 | Self::ToolMissing { .. }
+                | Self::TooManyTables { .. }
         )
     }
 

@@ -19,8 +19,10 @@ pub mod refused;
 pub mod schema;
 pub mod snapshot;
 pub mod swap;
+mod tap;
 mod tls;
 pub mod tools;
+mod valve;
 pub mod waiting;
 
 pub use connect::{Session, connect};

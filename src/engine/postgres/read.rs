@@ -1,13 +1,18 @@
-//! Rows out of a table: COPY text in blocks of whole rows, by ranges of pages where a table is big.
+//! Rows out of tables: COPY text in blocks of whole rows, by ranges of pages where a table is big, several small tables
+//! by one request.
 
 use super::connect::Session;
 use super::error::EngineError;
 use super::inventory::TableInfo;
+use super::valve::{Piece, Valve};
 use super::{ident, literal};
-use bytes::{Bytes, BytesMut};
-use futures::StreamExt;
+use bytes::Bytes;
+use futures::Stream;
+use std::future::poll_fn;
 use std::pin::Pin;
-use tokio_postgres::CopyOutStream;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use tokio_postgres::{SimpleQueryMessage, SimpleQueryStream};
 
 /// Pages `from..to` of a table; the last range of a table has no end, because pages may be added meanwhile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,9 +23,20 @@ pub struct PageRange {
     pub to: Option<i64>,
 }
 
-/// Whole rows of one table in COPY's text format.
+/// One COPY: a table, or a range of it.
+#[derive(Debug, Clone, Copy)]
+pub struct Source<'a> {
+    /// The table.
+    pub table: &'a TableInfo,
+    /// The pages, or all.
+    pub range: Option<PageRange>,
+}
+
+/// Whole rows of one source in COPY's text format.
 #[derive(Debug, Clone)]
 pub struct RowBlock {
+    /// Which of the sources.
+    pub source: usize,
     /// The text.
     pub raw: Bytes,
     /// Its rows.
@@ -68,19 +84,23 @@ pub fn copy_statement(table: &TableInfo, range: Option<PageRange>, encoding: &st
     format!("COPY {source} TO STDOUT (ENCODING {encoding})")
 }
 
-/// A running COPY.
+/// COPYs that run one after the other, by one request. Each is counted: what arrived must be what the server says that it
+/// sent.
 pub struct Rows {
-    what: String,
-    stream: Pin<Box<CopyOutStream>>,
-    cut: usize,
-    buffer: BytesMut,
-    next: Option<Bytes>,
-    done: bool,
+    names: Vec<String>,
+    /// Statements for each source; the last one is the COPY.
+    statements: usize,
+    answers: Pin<Box<SimpleQueryStream>>,
+    answered: usize,
+    valve: Arc<Valve>,
+    /// Rows that arrived, and of ended sources those that the server counted.
+    arrived: Vec<i64>,
+    counted: Vec<i64>,
+    ended: usize,
 }
 
 impl Rows {
-    /// Starts to read `table`. A reader beside the leader locks it first (`lock`), without waiting: a lock that
-    /// somebody else queues for would make the reader wait for the leader, and the leader for the reader.
+    /// Starts to read `table`; see [`Rows::open_all`].
     pub async fn open(
         session: &Session,
         table: &TableInfo,
@@ -88,67 +108,123 @@ impl Rows {
         lock: bool,
         cut: usize,
     ) -> Result<Self, EngineError> {
-        let what = format!("reading {}.{}", table.schema, table.name);
-        if lock {
-            let lock = format!("LOCK TABLE ONLY {} IN ACCESS SHARE MODE NOWAIT", table.qualified());
-            session.batch_execute(&lock).await.map_err(|e| EngineError::query(&what, e))?;
-        }
-        let statement = copy_statement(table, range, session.encoding());
-        let stream = session.copy_out(statement.as_str()).await.map_err(|e| EngineError::query(&what, e))?;
-        Ok(Self { what, stream: Box::pin(stream), cut, buffer: BytesMut::new(), next: None, done: false })
+        Self::open_all(session, &[Source { table, range }], lock, cut).await
     }
 
-    /// The next block: whole rows, at most `cut` bytes or one row. `None` after the server's end of the COPY.
+    /// Starts to read all sources in their order, in blocks of whole rows: at most `cut` bytes or one row. A reader beside
+    /// the leader locks each table first (`lock`), without waiting: a lock that somebody else queues for would make the
+    /// reader wait for the leader, and the leader for the reader.
+    pub async fn open_all(
+        session: &Session,
+        sources: &[Source<'_>],
+        lock: bool,
+        cut: usize,
+    ) -> Result<Self, EngineError> {
+        let names: Vec<String> = sources.iter().map(|s| format!("{}.{}", s.table.schema, s.table.name)).collect();
+        let mut request = Vec::with_capacity(2 * sources.len());
+        for Source { table, range } in sources {
+            if lock {
+                request.push(format!("LOCK TABLE ONLY {} IN ACCESS SHARE MODE NOWAIT", table.qualified()));
+            }
+            request.push(copy_statement(table, *range, session.encoding()));
+        }
+        let valve = session.valve().clone();
+        valve.open(cut);
+        let answers = session.simple_query_raw(&request.join(";\n")).await.map_err(|e| {
+            valve.close();
+            EngineError::query(reading(&names, 0), e)
+        })?;
+        Ok(Self {
+            statements: if lock { 2 } else { 1 },
+            answers: Box::pin(answers),
+            answered: 0,
+            valve,
+            arrived: vec![0; names.len()],
+            counted: Vec::with_capacity(names.len()),
+            ended: 0,
+            names,
+        })
+    }
+
+    /// The next block. `None` after the server's end of the last COPY.
     pub async fn next(&mut self) -> Result<Option<RowBlock>, EngineError> {
-        if let Some(piece) = self.next.take() {
-            if piece.len() > self.cut && piece.ends_with(b"\n") {
-                return Ok(Some(block(piece)));
-            }
-            self.push(&piece);
-        }
-        while !self.done {
-            match self.stream.next().await {
-                None => self.done = true,
-                Some(Err(e)) => return Err(EngineError::query(&self.what, e)),
-                Some(Ok(piece)) if self.whole() && self.buffer.len() + piece.len() > self.cut => {
-                    if self.buffer.is_empty() && piece.ends_with(b"\n") {
-                        // One row above the cut is a block by itself; copying it would cost its size once more.
-                        return Ok(Some(block(piece)));
-                    }
-                    if !self.buffer.is_empty() {
-                        self.next = Some(piece);
-                        break;
-                    }
-                    self.push(&piece);
-                }
-                Some(Ok(piece)) => self.push(&piece),
-            }
-        }
-        if !self.whole() {
-            return Err(EngineError::Incomplete {
-                what: self.what.clone(),
-                why: "the row text does not end with a line end".to_owned(),
-            });
-        }
-        let raw = std::mem::take(&mut self.buffer).freeze();
-        Ok((!raw.is_empty()).then(|| block(raw)))
+        poll_fn(|cx| self.poll(cx)).await
     }
 
-    fn whole(&self) -> bool {
-        self.buffer.last().is_none_or(|last| *last == b'\n')
+    /// Rows of each source that the server counted, after the last block.
+    pub fn counted(&self) -> &[i64] {
+        &self.counted
     }
 
-    fn push(&mut self, piece: &[u8]) {
-        if self.buffer.is_empty() {
-            self.buffer.reserve(self.cut.max(piece.len()));
+    /// Gives the memory of a block back, for the next one.
+    pub fn recycle(&self) -> impl FnOnce(Bytes) + Send + use<> {
+        let valve = self.valve.clone();
+        move |block| valve.recycle(block)
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<RowBlock>, EngineError>> {
+        loop {
+            // Blocks first: they came before the answers that stand behind them.
+            match self.valve.take(cx) {
+                Poll::Ready(Piece::Rows(raw, rows)) => return Poll::Ready(self.block(raw, rows).map(Some)),
+                Poll::Ready(Piece::End) => self.ended += 1,
+                Poll::Pending => match self.answers.as_mut().poll_next(cx) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(None) => return Poll::Ready(self.end()),
+                    Poll::Ready(Some(Ok(answer))) => self.answer(&answer),
+                    Poll::Ready(Some(Err(e))) => {
+                        let what = reading(&self.names, self.counted.len());
+                        return Poll::Ready(Err(EngineError::query(what, e)));
+                    }
+                },
+            }
         }
-        self.buffer.extend_from_slice(piece);
+    }
+
+    fn block(&mut self, raw: Bytes, rows: i64) -> Result<RowBlock, EngineError> {
+        let source = self.ended;
+        match self.arrived.get_mut(source) {
+            Some(arrived) if raw.ends_with(b"\n") => *arrived += rows,
+            _ => return Err(self.incomplete(source, "the row text does not end with a line end".to_owned())),
+        }
+        Ok(RowBlock { source, raw, rows })
+    }
+
+    fn answer(&mut self, answer: &SimpleQueryMessage) {
+        if let SimpleQueryMessage::CommandComplete(rows) = answer {
+            self.answered += 1;
+            if self.answered.is_multiple_of(self.statements) {
+                self.counted.push(i64::try_from(*rows).unwrap_or(i64::MAX));
+            }
+        }
+    }
+
+    fn end(&mut self) -> Result<Option<RowBlock>, EngineError> {
+        // The last pieces are in the valve before the answer that ends them is.
+        let sources = self.names.len();
+        if self.ended != sources || self.counted.len() != sources {
+            return Err(self.incomplete(self.ended, "the server's end of the rows is missing".to_owned()));
+        }
+        let wrong = (0..sources).find(|s| self.arrived[*s] != self.counted[*s]);
+        wrong.map_or(Ok(None), |source| {
+            let why = format!("{} rows arrived, the server sent {}", self.arrived[source], self.counted[source]);
+            Err(self.incomplete(source, why))
+        })
+    }
+
+    fn incomplete(&self, source: usize, why: String) -> EngineError {
+        EngineError::Incomplete { what: reading(&self.names, source), why }
     }
 }
 
-fn block(raw: Bytes) -> RowBlock {
-    let rows = memchr::memchr_iter(b'\n', &raw).count();
-    RowBlock { rows: i64::try_from(rows).unwrap_or(i64::MAX), raw }
+impl Drop for Rows {
+    fn drop(&mut self) {
+        self.valve.close();
+    }
+}
+
+fn reading(names: &[String], source: usize) -> String {
+    format!("reading {}", names.get(source.min(names.len().saturating_sub(1))).map_or("", String::as_str))
 }
 
 #[cfg(test)]

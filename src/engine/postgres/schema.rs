@@ -4,8 +4,15 @@
 use super::error::EngineError;
 use super::inventory::TableInfo;
 use super::tools::{Access, Running, Tools};
+use std::io::Write;
 use std::process::Stdio;
 use std::time::Duration;
+use tokio::process::Command;
+
+/// Linux takes 2 MiB of arguments and environment together; names beyond this go by a file.
+const ARGUMENTS: usize = 1 << 20;
+/// The oldest major whose pg_dump reads such a file.
+const FILTER_SINCE: i32 = 17;
 
 /// Starts `pg_dump -Fc`, whose standard output is the archive.
 pub fn start(
@@ -21,14 +28,40 @@ pub fn start(
         .stdout(Stdio::piped())
         .args(["--format=custom", "--no-password"])
         .arg(format!("--snapshot={snapshot}"))
-        .arg(format!("--lock-wait-timeout={}", lock_timeout.as_millis()))
-        // By name: a pattern like * would drop the sequences' state too.
-        .args(tables.iter().map(|t| format!("--exclude-table-data={}", pattern(t))));
+        .arg(format!("--lock-wait-timeout={}", lock_timeout.as_millis()));
+    leave_rows_out(&mut command, tools, access, tables)?;
     if encoding != "SQL_ASCII" {
         // pg_dump reads its arguments in the client's encoding.
         command.arg("--encoding=UTF8");
     }
     Running::start("pg_dump", &mut command)
+}
+
+/// By name: a pattern like * would drop the sequences' state too.
+fn leave_rows_out(
+    command: &mut Command,
+    tools: &Tools,
+    access: &Access,
+    tables: &[TableInfo],
+) -> Result<(), EngineError> {
+    let arguments = || tables.iter().map(|table| format!("--exclude-table-data={}", pattern(table)));
+    // Each argument costs its length, an end and a pointer.
+    if arguments().map(|argument| argument.len() + 9).sum::<usize>() <= ARGUMENTS {
+        command.args(arguments());
+        return Ok(());
+    }
+    if tools.major() < FILTER_SINCE {
+        return Err(EngineError::TooManyTables { tables: tables.len(), major: tools.major() });
+    }
+    let file = access.dir().join("filter");
+    let write = || {
+        let mut out = std::io::BufWriter::new(std::fs::File::create(&file)?);
+        tables.iter().try_for_each(|table| writeln!(out, "exclude table_data {}", pattern(table)))?;
+        out.flush()
+    };
+    write().map_err(|source| EngineError::ToolBroken { tool: "pg_dump's filter file".to_owned(), source })?;
+    command.arg("--filter").arg(file);
+    Ok(())
 }
 
 /// A pattern that matches exactly one table: inside of double quotes nothing is special but the quote.

@@ -5,11 +5,13 @@ use super::connect::Credentials;
 use super::error::EngineError;
 use super::tls::client_certificate_files;
 use crate::domain::target::{DatabaseTarget, TlsMode};
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::{Mutex, PoisonError};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::task::JoinHandle;
@@ -58,16 +60,24 @@ impl Tools {
         self.major
     }
 
-    /// Name and version of a tool as it prints them, for the manifest.
+    /// Name and version of a tool as it prints them, for the manifest. It is asked once: a worker's tools do not change, and
+    /// a process costs as much as the rows of a small table.
     pub async fn version(&self, tool: &str) -> Result<String, EngineError> {
-        let output = Command::new(self.bin.join(tool))
+        static KNOWN: Mutex<BTreeMap<PathBuf, String>> = Mutex::new(BTreeMap::new());
+        let path = self.bin.join(tool);
+        if let Some(version) = KNOWN.lock().unwrap_or_else(PoisonError::into_inner).get(&path) {
+            return Ok(version.clone());
+        }
+        let output = Command::new(&path)
             .arg("--version")
             .env_clear()
             .stdin(Stdio::null())
             .output()
             .await
             .map_err(|source| EngineError::ToolBroken { tool: tool.to_owned(), source })?;
-        Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+        let version = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        KNOWN.lock().unwrap_or_else(PoisonError::into_inner).insert(path, version.clone());
+        Ok(version)
     }
 
     /// A command for `tool` that reaches the database of `access` by its environment alone. `pg_restore` wants to be

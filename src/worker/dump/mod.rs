@@ -2,6 +2,7 @@
 //! the manifest when all of them have ended well and every object is in the bucket as long as it should be (I4).
 
 pub mod objects;
+mod pace;
 pub mod plan;
 pub mod rows;
 mod schema;
@@ -19,21 +20,25 @@ use crate::engine::postgres::snapshot::{self, Leader};
 use crate::engine::postgres::tools::Tools;
 use crate::engine::postgres::waiting::{self, Blocking};
 use crate::engine::postgres::{EngineError, Session, drift, read};
-use crate::store::{OpenCopy, PutOptions, StoreError, Tags};
+use crate::store::{OpenCopy, PutOptions, Store, StoreError, Tags};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
+use futures::{StreamExt, TryStreamExt};
 use objects::Objects;
+use pace::Pace;
 use rows::{Shared, Written};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 /// Memory of all uploads of row data together, in bytes.
 const UPLOAD_MEMORY: usize = 96 << 20;
+/// Objects that are looked up at a time.
+const LOOKS: usize = 8;
 /// Name under which the server's administrators see the connections.
 const APPLICATION: &str = "sennight-dump";
 
@@ -172,7 +177,9 @@ async fn gather(
         opened = Box::pin(opening) => opened?,
     };
     let Leader { session, inventory, snapshot, taken_at } = leader;
-    let plan = plan::plan(&inventory.tables, &sizes, task.parallelism, session.server_major());
+    // Beside other tasks each has its share of the memory; the other tasks keep the cores busy.
+    let parallelism = if context.at_once > 1 { 1 } else { task.parallelism };
+    let plan = plan::plan(&inventory.tables, &sizes, parallelism, session.server_major());
     context.progress.expect(sizes.iter().map(|(bytes, _)| bytes).sum());
     let identity = &task.identity;
     let prefix = context
@@ -184,11 +191,13 @@ async fn gather(
         tables: inventory.tables,
         queue: Mutex::new((0..plan.items.len()).collect()),
         items: plan.items,
+        frame: plan.frame,
+        pace: Pace::new(task.max_bytes_per_second, Instant::now()),
         objects: Objects {
             store: context.store.clone(),
             prefix,
             tags: Tags::from([("retain".to_owned(), "daily".to_owned())]),
-            memory: UPLOAD_MEMORY / (plan.readers + 1),
+            memory: UPLOAD_MEMORY / context.at_once.max(1) / (plan.readers + 1),
             numbers: AtomicU32::new(0),
         },
         stop: stop.clone(),
@@ -284,7 +293,7 @@ async fn read_tables(
             Ok(written) => {
                 all.objects.extend(written.objects);
                 all.frames.extend(written.frames);
-                all.items += written.items;
+                all.items.extend(written.items);
             }
             Err(DumpError::Stopped) => failure = failure.or(Some(DumpError::Stopped)),
             Err(error) if matches!(failure, None | Some(DumpError::Stopped)) => failure = Some(error),
@@ -295,6 +304,23 @@ async fn read_tables(
 }
 
 impl Gathered {
+    /// Every planned COPY came to its end, and the frames hold as many rows as the server says that it sent.
+    fn every_row_is_there(&self) -> Result<(), DumpError> {
+        let (read, planned) = (self.written.items.len(), self.objects.items.len());
+        if read != planned {
+            return Err(DumpError::Inconsistent(format!("{read} of {planned} reads came to their end")));
+        }
+        let mut sent: BTreeMap<usize, i64> = self.written.items.iter().copied().collect();
+        for (item, frame) in &self.written.frames {
+            *sent.entry(*item).or_default() -= frame.rows;
+        }
+        sent.into_iter().find(|(_, left)| *left != 0).map_or(Ok(()), |(item, left)| {
+            let table = &self.objects.tables[self.objects.items[item].table];
+            let (schema, name) = (&table.schema, &table.name);
+            Err(DumpError::Inconsistent(format!("the frames of {schema}.{name} lack {left} rows that the server sent")))
+        })
+    }
+
     fn manifest(
         &self,
         task: &DumpTask,
@@ -302,10 +328,7 @@ impl Gathered {
         id: RecoveryPointId,
         started_at: DateTime<Utc>,
     ) -> Result<Manifest, DumpError> {
-        let (read, planned) = (self.written.items, self.objects.items.len());
-        if read != planned {
-            return Err(DumpError::Inconsistent(format!("{read} of {planned} reads came to their end")));
-        }
+        self.every_row_is_there()?;
         let tables = tables(&self.objects, &self.written);
         let mut objects = self.written.objects.clone();
         objects.sort_by(|a, b| a.name.cmp(&b.name));
@@ -366,18 +389,20 @@ fn totals(schema: &SchemaArchive, objects: &[DataObject], tables: &[Table]) -> T
     }
 }
 
+/// An object must be as long in the bucket as it was written.
+async fn look(store: &Store, object: String, written: i64) -> Result<(), DumpError> {
+    let found = store.head(&object).await?.length;
+    if found == written { Ok(()) } else { Err(DumpError::ObjectDiffers { object, found, written }) }
+}
+
 /// Looks at every object once more, then makes the copy exist. From here on nothing is cancelled: whether the manifest
 /// is there must not be a guess.
 async fn commit(manifest: Manifest, shared: &Shared, context: &WorkerContext) -> Result<CopySummary, DumpError> {
     let prefix = &shared.objects.prefix;
-    let data = manifest.objects.iter().map(|o| (&o.name, o.length));
-    for (name, written) in data.chain([(&manifest.schema.object, manifest.schema.length)]) {
-        let object = format!("{prefix}{name}");
-        let found = context.store.head(&object).await?.length;
-        if found != written {
-            return Err(DumpError::ObjectDiffers { object, found, written });
-        }
-    }
+    let mut written: Vec<(String, i64)> = vec![(manifest.schema.object.clone(), manifest.schema.length)];
+    written.extend(manifest.objects.iter().map(|o| (o.name.clone(), o.length)));
+    let looks = written.into_iter().map(|(name, length)| look(&context.store, format!("{prefix}{name}"), length));
+    futures::stream::iter(looks).buffer_unordered(LOOKS).try_collect::<()>().await?;
     let bytes = context.store.keyring().seal(&manifest).map_err(|e| DumpError::Inconsistent(e.to_string()))?;
     let copy = CopyRef {
         prefix: prefix.clone(),

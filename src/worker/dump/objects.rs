@@ -11,6 +11,8 @@ use tokio::task::JoinHandle;
 
 /// An object that has grown beyond this is finished at the next frame, so that none needs parts of more than 8 MiB.
 const OBJECT_LIMIT: i64 = 8 << 30;
+/// A frame up to this length is sealed sooner than another thread would have begun.
+const AT_ONCE: usize = 32 << 10;
 
 /// Where a dump's objects go, and how they are called.
 pub struct Objects {
@@ -53,10 +55,25 @@ pub struct OpenObject {
 }
 
 impl OpenObject {
-    /// Adds a frame of item `item`. It is compressed behind the caller's back; errors show at the next call.
-    pub async fn add(&mut self, item: usize, raw: Bytes) -> Result<(), DumpError> {
+    /// Adds a frame of item `item`. It is compressed behind the caller's back, unless it is small, and its memory then
+    /// given to `recycle`; errors show at the next call.
+    pub async fn add(
+        &mut self,
+        item: usize,
+        raw: Bytes,
+        recycle: impl FnOnce(Bytes) + Send + 'static,
+    ) -> Result<(), DumpError> {
         self.settle().await?;
-        self.pending = Some((item, tokio::task::spawn_blocking(move || seal(&raw))));
+        if raw.len() <= AT_ONCE {
+            let sealed = seal(&raw).map_err(|source| self.broken(source))?;
+            return self.place(item, sealed).await;
+        }
+        let sealing = move || {
+            let sealed = seal(&raw);
+            recycle(raw);
+            sealed
+        };
+        self.pending = Some((item, tokio::task::spawn_blocking(sealing)));
         Ok(())
     }
 
@@ -67,8 +84,11 @@ impl OpenObject {
 
     async fn settle(&mut self) -> Result<(), DumpError> {
         let Some((item, pending)) = self.pending.take() else { return Ok(()) };
-        let broken = |source: std::io::Error| DumpError::Compression { object: self.name.clone(), source };
-        let sealed = pending.await.map_err(|e| broken(e.into()))?.map_err(broken)?;
+        let sealed = pending.await.map_err(|e| self.broken(e.into()))?.map_err(|source| self.broken(source))?;
+        self.place(item, sealed).await
+    }
+
+    async fn place(&mut self, item: usize, sealed: Sealed) -> Result<(), DumpError> {
         let frame = Frame {
             object: self.name.clone(),
             offset: self.upload.length(),
@@ -80,6 +100,10 @@ impl OpenObject {
         self.upload.write(sealed.stored).await?;
         self.frames.push((item, frame));
         Ok(())
+    }
+
+    fn broken(&self, source: std::io::Error) -> DumpError {
+        DumpError::Compression { object: self.name.clone(), source }
     }
 
     /// Makes the object exist, unless nothing was written: then there is none.

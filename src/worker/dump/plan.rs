@@ -7,6 +7,12 @@ const MIB: i64 = 1 << 20;
 
 /// Below this a second connection costs the server more than it saves.
 const SMALL_DATABASE: i64 = 64 * MIB;
+/// Small tables are read by one request while they are together no larger than this, and no more than so many.
+const REQUEST: (i64, usize) = (32 * MIB, 200);
+/// Row text per frame. DESIGN allows 64 MiB; small ones keep readers, compressors and uploads within the memory that a
+/// worker has, and compress as well. Of a huge database they are larger, so that its manifest is not.
+const FRAME: (i64, i64) = (4 * MIB, 8 * MIB);
+const FRAMES: i64 = 16_384;
 /// Tables from this size on have objects of their own.
 const OWN_OBJECT: i64 = 64 * MIB;
 /// A range of a big table, as it lies on the server's disk.
@@ -27,6 +33,8 @@ pub struct Item {
     pub range: Option<PageRange>,
     /// Whether its rows go into an object of their own.
     pub own_object: bool,
+    /// About how much there is on the server's disk.
+    pub bytes: i64,
 }
 
 /// The whole work.
@@ -36,6 +44,8 @@ pub struct Plan {
     pub readers: usize,
     /// COPYs, the biggest first.
     pub items: Vec<Item>,
+    /// Row text per frame.
+    pub frame: usize,
 }
 
 /// Plans the reading of `tables`, whose bytes and pages are `sizes`.
@@ -48,21 +58,34 @@ pub fn plan(tables: &[TableInfo], sizes: &[(i64, i64)], parallelism: i32, server
     for (index, (table, (bytes, pages))) in tables.iter().zip(sizes).enumerate() {
         let splits = readers > 1 && table.heap && server_major >= RANGES_SINCE && *bytes >= 2 * RANGE;
         let own_object = *bytes >= OWN_OBJECT;
-        let item = |part, range| Item { table: index, part, range, own_object };
+        let item = |part, range, bytes| Item { table: index, part, range, own_object, bytes };
         if splits {
             // The rows' own pages and what lies beside them (TOAST) are taken to be spread evenly.
             let ranges = page_ranges(*pages, pages / (bytes / RANGE).max(1));
             let whole = i64::try_from(ranges.len()).unwrap_or(i64::MAX);
-            big.extend(ranges.into_iter().enumerate().map(|(part, r)| (bytes / whole, item(part, Some(r)))));
+            let each = bytes / whole;
+            big.extend(ranges.into_iter().enumerate().map(|(part, range)| item(part, Some(range), each)));
         } else if own_object {
-            big.push((*bytes, item(0, None)));
+            big.push(item(0, None, *bytes));
         } else {
-            small.push(item(0, None));
+            small.push(item(0, None, *bytes));
         }
     }
-    big.sort_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
-    let items = big.into_iter().map(|(_, item)| item).chain(small).collect();
-    Plan { readers, items }
+    big.sort_by_key(|item| std::cmp::Reverse(item.bytes));
+    big.append(&mut small);
+    let frame = usize::try_from((total / FRAMES).clamp(FRAME.0, FRAME.1)).unwrap_or(usize::MAX);
+    Plan { readers, items: big, frame }
+}
+
+/// How many of the next items one request reads: one big one, or some small ones.
+pub fn together<'a>(next: impl IntoIterator<Item = &'a Item>) -> usize {
+    let (most, count) = REQUEST;
+    let mut sum = 0;
+    let small = next.into_iter().take(count).take_while(|item| {
+        sum += item.bytes;
+        !item.own_object && sum <= most
+    });
+    small.count().max(1)
 }
 
 #[cfg(test)]
@@ -80,6 +103,17 @@ mod tests {
         assert_eq!(plan.readers, 1);
         assert!(plan.items.iter().all(|i| !i.own_object && i.range.is_none()));
         assert_eq!(plan.items.iter().map(|i| i.table).collect::<Vec<_>>(), [0, 1, 2]);
+    }
+
+    #[test]
+    fn one_request_reads_a_big_item_or_some_small_ones() {
+        let item = |bytes, own_object| Item { table: 0, part: 0, range: None, own_object, bytes };
+        let (small, big) = (item(MIB, false), item(99 * MIB, true));
+        assert_eq!(together(&[big.clone(), small.clone()]), 1);
+        assert_eq!(together(&[small.clone(), small.clone(), big]), 2);
+        assert_eq!(together(&vec![small; 99]), 32);
+        assert_eq!(together(&vec![item(0, false); 999]), 200);
+        assert_eq!(together(&[item(63 * MIB, false)]), 1);
     }
 
     #[test]

@@ -2,19 +2,16 @@
 
 use super::DumpError;
 use super::objects::{Objects, OpenObject, Placed};
-use super::plan::Item;
+use super::pace::Pace;
+use super::plan::{Item, together};
 use crate::domain::manifest::DataObject;
 use crate::engine::postgres::Session;
 use crate::engine::postgres::inventory::TableInfo;
-use crate::engine::postgres::read::Rows;
+use crate::engine::postgres::read::{Rows, Source};
 use crate::worker::ProgressWriter;
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 use tokio_util::sync::CancellationToken;
-
-/// Row text per frame. DESIGN allows 64 MiB; a smaller one keeps two readers, two compressors and their uploads within
-/// the memory that a worker has, and compresses as well.
-pub const FRAME: usize = 8 << 20;
 
 /// What all readers share.
 pub struct Shared {
@@ -24,6 +21,10 @@ pub struct Shared {
     pub items: Vec<Item>,
     /// Indexes of those that nobody has taken.
     pub queue: Mutex<VecDeque<usize>>,
+    /// Row text per frame.
+    pub frame: usize,
+    /// How fast rows may be read.
+    pub pace: Pace,
     /// Where frames go.
     pub objects: Objects,
     /// Fires when any producer has failed.
@@ -37,8 +38,8 @@ pub struct Written {
     pub objects: Vec<DataObject>,
     /// Their frames.
     pub frames: Vec<Placed>,
-    /// COPYs read to their end.
-    pub items: usize,
+    /// COPYs read to their end, and how many rows the server says each had.
+    pub items: Vec<(usize, i64)>,
 }
 
 impl Written {
@@ -88,10 +89,13 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     async fn work(&mut self) -> Result<(), DumpError> {
-        while let Some(index) = self.take() {
-            self.read(index).await?;
-            self.written.items += 1;
-            self.progress.tables(1);
+        loop {
+            let items = self.take();
+            if items.is_empty() {
+                break;
+            }
+            self.read(&items).await?;
+            self.progress.tables(i64::try_from(items.len()).unwrap_or(i64::MAX));
         }
         for open in [self.pack.take(), self.own.take()].into_iter().flatten() {
             self.written.add(open.finish().await?);
@@ -99,22 +103,31 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn take(&self) -> Option<usize> {
-        self.shared.queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+    fn take(&self) -> Vec<usize> {
+        let mut queue = self.shared.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = together(queue.iter().map(|index| &self.shared.items[*index])).min(queue.len());
+        queue.drain(..count).collect()
     }
 
-    async fn read(&mut self, index: usize) -> Result<(), DumpError> {
-        let item = &self.shared.items[index];
-        let table = &self.shared.tables[item.table];
-        let mut rows = Rows::open(self.session, table, item.range, !self.leads, FRAME).await?;
+    async fn read(&mut self, items: &[usize]) -> Result<(), DumpError> {
+        let shared = self.shared;
+        let source = |index: &usize| {
+            let item = &shared.items[*index];
+            Source { table: &shared.tables[item.table], range: item.range }
+        };
+        let sources: Vec<Source<'_>> = items.iter().map(source).collect();
+        let mut rows = Rows::open_all(self.session, &sources, !self.leads, shared.frame).await?;
         while let Some(block) = rows.next().await? {
+            shared.pace.pay(block.raw.len()).await;
             self.progress.add(i64::try_from(block.raw.len()).unwrap_or(i64::MAX), block.rows);
-            let open = self.object(item.own_object).await?;
-            open.add(index, block.raw).await?;
+            let index = items[block.source];
+            let recycle = rows.recycle();
+            self.object(shared.items[index].own_object).await?.add(index, block.raw, recycle).await?;
         }
         if let Some(own) = self.own.take() {
             self.written.add(own.finish().await?);
         }
+        self.written.items.extend(items.iter().copied().zip(rows.counted().iter().copied()));
         Ok(())
     }
 

@@ -2,6 +2,7 @@
 
 mod ddl;
 mod faults;
+mod flow;
 mod golden;
 mod recovery;
 mod shell;
@@ -124,8 +125,8 @@ async fn a_reader_never_queues_behind_ddl_that_waits_for_the_leader() {
             )
             .await;
         let reader = snapshot::join(&database.target, "sennight-dump", &leader.snapshot).await.unwrap();
-        let opened = Rows::open(&reader, &leader.inventory.tables[0], None, true, 1 << 20).await;
-        let error = opened.err().expect("the lock cannot be had");
+        let mut rows = Rows::open(&reader, &leader.inventory.tables[0], None, true, 1 << 20).await.unwrap();
+        let error = rows.next().await.expect_err("the lock cannot be had");
         assert_eq!(error.reason(), "LockTimeout", "{error}");
         snapshot::finish(leader.session).await.unwrap();
     };

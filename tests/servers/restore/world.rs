@@ -153,6 +153,7 @@ impl World {
             pod: pod.to_owned(),
             cancel: CancellationToken::new(),
             progress: ProgressWriter::silent(),
+            at_once: 1,
         }
     }
 
@@ -167,6 +168,7 @@ impl World {
             lock_timeout_seconds: 30,
             ddl_wait_seconds: 60,
             deadline_seconds: 600,
+            max_bytes_per_second: None,
         };
         match dump::run(&task, &self.context("dump", "pod")).await.unwrap() {
             Done::Dumped(summary) => summary,

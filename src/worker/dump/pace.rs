@@ -1,0 +1,72 @@
+//! The pace of a dump: the readers of a task together take no more row text from the server in a second than its
+//! `maxBytesPerSecond`. A reader that waits takes nothing from its connection, so the server's side stops too.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// When the next bytes may pass.
+pub struct Pace {
+    per_second: Option<f64>,
+    free_at: Mutex<Instant>,
+}
+
+impl Pace {
+    /// `None` is without a limit.
+    pub fn new(bytes_per_second: Option<i64>, now: Instant) -> Self {
+        #[allow(clippy::cast_precision_loss, reason = "a rate")]
+        let per_second = bytes_per_second.filter(|rate| *rate > 0).map(|rate| rate as f64);
+        Self { per_second, free_at: Mutex::new(now) }
+    }
+
+    /// Waits until these bytes, which have arrived, are paid for.
+    pub async fn pay(&self, bytes: usize) {
+        let wait = self.reserve(bytes, Instant::now());
+        if !wait.is_zero() {
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    fn reserve(&self, bytes: usize, now: Instant) -> Duration {
+        let Some(rate) = self.per_second else { return Duration::ZERO };
+        #[allow(clippy::cast_precision_loss, reason = "a rate")]
+        let cost = Duration::try_from_secs_f64(bytes as f64 / rate).unwrap_or(Duration::MAX);
+        let mut free_at = self.free_at.lock().unwrap_or_else(PoisonError::into_inner);
+        // Time that nobody used is lost: no burst makes up for a slow store.
+        *free_at = (*free_at).max(now).checked_add(cost).unwrap_or(now);
+        free_at.saturating_duration_since(now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn without_a_limit_nobody_waits() {
+        let now = Instant::now();
+        for none in [None, Some(0), Some(-1)] {
+            assert_eq!(Pace::new(none, now).reserve(usize::MAX, now), Duration::ZERO);
+        }
+    }
+
+    proptest! {
+        #[test]
+        #[allow(clippy::cast_precision_loss, reason = "rates")]
+        fn whoever_reads_the_sum_stays_below_the_rate(
+            rate in 1_000_i64..1_000_000_000,
+            blocks in prop::collection::vec((1_usize..16_000_000, 0_u64..5_000), 1..50),
+        ) {
+            let start = Instant::now();
+            let pace = Pace::new(Some(rate), start);
+            let (mut now, mut sum, mut done) = (start, 0.0, start);
+            for (bytes, idle) in blocks {
+                now += Duration::from_millis(idle);
+                done = now + pace.reserve(bytes, now);
+                sum += bytes as f64;
+                prop_assert!((done - start).as_secs_f64() >= sum / rate as f64 - 1e-6);
+            }
+            prop_assert!(done >= now);
+        }
+    }
+}

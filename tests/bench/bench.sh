@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# bench.sh: compiles sennight as the image ships it and runs tests/bench on the services; see docs/benchmarks.md.
+#   SENNIGHT_BENCH_ROUNDS, _MB, _TENANTS, _ONLY (wide, small, tables) reduce it: it then prints and writes nothing.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+for program in rclone restic zstd openssl curl; do
+  command -v "$program" >/dev/null || { echo "bench needs $program: apt-get install rclone restic zstd openssl curl" >&2; exit 1; }
+done
+cargo build --release --locked --bin sennight
+cargo test --locked --no-run --test bench
+export SENNIGHT_BINARY=${SENNIGHT_BINARY:-${CARGO_TARGET_DIR:-target}/release/sennight}
+exec tests/cluster/with.sh services -- cargo test --locked --quiet --test bench

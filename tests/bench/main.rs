@@ -1,0 +1,34 @@
+//! `make bench`: seeded databases on a real PostgreSQL and a real MinIO, Sennight and its peers in turns, and the bars of
+//! docs/benchmarks.md, which this program writes. A bar that falls short is printed as such and is no failure.
+
+mod ceiling;
+mod data;
+mod measure;
+mod peers;
+mod plot;
+mod report;
+mod servers;
+mod small;
+mod wide;
+
+use report::{Page, Scope};
+use servers::Servers;
+
+fn main() {
+    let scope = Scope::from_env();
+    let servers = Servers::from_env();
+    let mut page = Page::new(&servers, &scope);
+    if scope.runs("wide") {
+        wide::run_and_judge(&servers, &scope, &mut page);
+    }
+    if scope.runs("small") {
+        let shape = small::Shape { name: "small", tenants: scope.tenants, tables: 60, bytes: 10 << 20 };
+        small::run_and_judge(&servers, &shape, 10.0, Some(2.0), &scope, &mut page);
+    }
+    if scope.runs("tables") {
+        let tenants = (scope.tenants / 10).max(2);
+        let shape = small::Shape { name: "tables", tenants, tables: 1000, bytes: 10 << 20 };
+        small::run_and_judge(&servers, &shape, 2.0, None, &scope, &mut page);
+    }
+    page.write(&scope);
+}

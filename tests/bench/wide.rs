@@ -1,0 +1,121 @@
+//! The wide database: one tenant of 2 GB. Sennight and every peer in turns, so that each pair saw the same machine.
+
+use crate::ceiling::Ceiling;
+use crate::data;
+use crate::measure::{Cost, median, run};
+use crate::peers::{PEERS, Peer};
+use crate::plot::Mark;
+use crate::report::{Bar, Page, Scope};
+use crate::servers::Servers;
+
+const DATABASE: &str = "bench_wide";
+const OWN: &str = "Sennight";
+const MIB: f64 = 1_048_576.0;
+
+/// The runs of one contestant.
+struct Runs {
+    name: &'static str,
+    costs: Vec<Cost>,
+    stored: u64,
+}
+
+impl Runs {
+    fn of(&self, what: fn(&Cost) -> f64) -> f64 {
+        median(self.costs.iter().map(what))
+    }
+}
+
+/// Loads, measures and judges.
+pub fn run_all(servers: &Servers, scope: &Scope) -> (Ceiling, Vec<String>, Vec<Bar>, Vec<Mark>) {
+    let tables = data::wide();
+    eprintln!("wide: loading {} MB", scope.megabytes);
+    data::load(servers, DATABASE, &tables, scope.megabytes * 1_000_000);
+    let ceiling = Ceiling::measure(servers, DATABASE, &data::names(&tables), scope.rounds.min(3));
+    eprintln!("wide: {ceiling:?}, {:.0} MB/s", ceiling.rate());
+    let mut all: Vec<Runs> = std::iter::once(OWN)
+        .chain(PEERS.iter().map(|p| p.name))
+        .map(|name| Runs { name, costs: Vec::new(), stored: 0 })
+        .collect();
+    for round in 1..=scope.rounds {
+        for (number, runs) in all.iter_mut().enumerate() {
+            let cost = if let Some(peer) = number.checked_sub(1).map(|n| &PEERS[n]) {
+                let cost = run(peer.command(servers, DATABASE), servers.watched);
+                runs.stored = Peer::clear(servers);
+                cost
+            } else {
+                let cost = run(servers.dump("own", &[DATABASE.to_owned()]), servers.watched);
+                runs.stored = servers.stored("own/daily");
+                servers.purge("own");
+                cost
+            };
+            eprintln!("wide: round {round}, {}: {cost:.1?}", runs.name);
+            runs.costs.push(cost);
+        }
+    }
+    let lines = all.iter().map(|runs| line(runs, &all[0], ceiling.raw)).collect();
+    let marks = all.iter().map(|r| Mark { name: r.name.to_owned(), rate: ceiling.raw / r.of(|c| c.wall) });
+    (ceiling, lines, bars(&all, &ceiling), marks.collect())
+}
+
+fn line(runs: &Runs, own: &Runs, raw: f64) -> String {
+    #[allow(clippy::cast_precision_loss)]
+    let (memory, stored) = (runs.of(|c| c.memory as f64) / MIB, runs.stored as f64 / 1e6);
+    let (wall, client, database) = (runs.of(|c| c.wall), runs.of(|c| c.client), runs.of(|c| c.database));
+    format!(
+        "| `{}` | {wall:.1} | {:.0} | {:.2} | {client:.1} | {database:.1} | {:.1} | {memory:.0} | {stored:.0} |",
+        runs.name,
+        raw / wall,
+        ratio(runs, own),
+        runs.of(|c| c.store)
+    )
+}
+
+/// How many times as long as Sennight's run of the same round.
+fn ratio(peer: &Runs, own: &Runs) -> f64 {
+    median(peer.costs.iter().zip(&own.costs).map(|(peer, own)| peer.wall / own.wall))
+}
+
+fn bars(all: &[Runs], ceiling: &Ceiling) -> Vec<Bar> {
+    let own = &all[0];
+    let rate = ceiling.raw / own.of(|c| c.wall);
+    #[allow(clippy::cast_precision_loss)]
+    let (memory, stored) = (own.of(|c| c.memory as f64) / MIB, own.stored as f64 / ceiling.zstd3 as f64);
+    let mut bars = vec![
+        Bar::at_least("wide: share of the ceiling", 0.85, rate / ceiling.rate()),
+        Bar::at_most("wide: peak resident memory, worker and pg_dump together, MiB", 256.0, memory),
+        Bar::at_most("wide: stored bytes, times those of zstd -3", 1.05, stored),
+    ];
+    bars.extend(PEERS.iter().zip(&all[1..]).map(|(peer, runs)| {
+        Bar::at_least(format!("wide: times as fast as `{}`", peer.name), peer.bar, ratio(runs, own))
+    }));
+    bars
+}
+
+/// Runs it all and puts it onto the page.
+pub fn run_and_judge(servers: &Servers, scope: &Scope, page: &mut Page) {
+    let (ceiling, lines, bars, mut marks) = run_all(servers, scope);
+    let part = |what: &str, seconds: f64| format!("| {what} | {:.2} |", seconds * 1e3);
+    page.section(
+        "Wide database",
+        &format!(
+            "One database of 51 tables, {:.0} MB of row text; the medians of {} rounds, all contestants in turns. *Times as long* is the \
+             median of the ratios within each round. Memory is the largest sum of the peaks of all processes of the client that were alive together.\n\n\
+             | contestant | seconds | MB/s | times as long | client CPU s | PostgreSQL CPU s | MinIO CPU s | memory MiB | stored MB |\n\
+             |---|---|---|---|---|---|---|---|---|\n{}\n\n\
+             The ceiling of two cores is **{:.0} MB/s** of row text: 2 ÷ the sum of what the parts cost by themselves, measured in the same run:\n\n\
+             | part | CPU milliseconds for 1 MB of row text |\n|---|---|\n{}\n\n\
+             (Rows that never leave the server, `COPY … TO '/dev/null'`, cost {:.2}; with that the ceiling were {:.0} MB/s.)",
+            ceiling.raw, scope.rounds, lines.join("\n"), ceiling.rate(),
+            [
+                part("`COPY … TO STDOUT` over TLS, the server's side", ceiling.copy),
+                part(&format!("`zstd -{} --check`", sennight::worker::dump::seal::LEVEL), ceiling.zstd),
+                part("SHA-256 of the compressed bytes", ceiling.hash),
+                part("PUT of the compressed bytes, curl and MinIO", ceiling.put),
+            ].join("\n"),
+            ceiling.copy_local * 1e3, ceiling.rate_local(),
+        ),
+    );
+    page.bars(bars);
+    marks.push(Mark { name: "ceiling of 2 cores".to_owned(), rate: ceiling.rate() });
+    page.plot(marks);
+}
