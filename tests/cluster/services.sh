@@ -33,6 +33,51 @@ start_minio() {
   put_env SENNIGHT_TEST_S3_SECRET_KEY "$secret"
 }
 
+# store_env NAME PORT ACCESS SECRET: what a test reads about a store besides MinIO
+store_env() {
+  put_env "SENNIGHT_TEST_S3_ENDPOINT_${1^^}" "http://127.0.0.1:$2"
+  put_env "SENNIGHT_TEST_S3_ACCESS_KEY_${1^^}" "$3"
+  put_env "SENNIGHT_TEST_S3_SECRET_KEY_${1^^}" "$4"
+}
+
+# A store with tags and without lifecycle rules
+start_versitygw() {
+  local access=sennight-test secret
+  secret=$(openssl rand -hex 16)
+  mkdir -p "$RUN/versitygw/data" "$RUN/versitygw/meta"
+  ROOT_ACCESS_KEY=$access ROOT_SECRET_KEY=$secret start versitygw "$("$CLUSTER_SRC/tools.sh" path versitygw)" \
+    --port "127.0.0.1:$PORT_VERSITYGW" --quiet posix --sidecar "$RUN/versitygw/meta" "$RUN/versitygw/data"
+  store_env versitygw "$PORT_VERSITYGW" "$access" "$secret"
+  wait_for 30 versitygw curl -sS -o /dev/null "http://127.0.0.1:$PORT_VERSITYGW/"
+}
+
+# A store with lifecycle rules and without tags
+start_garage() {
+  local access secret program config=$RUN/garage/garage.toml
+  program=$("$CLUSTER_SRC/tools.sh" path garage)
+  access=GK$(openssl rand -hex 12)
+  secret=$(openssl rand -hex 32)
+  mkdir -p "$RUN/garage"
+  (umask 077 && cat >"$config" <<TOML
+metadata_dir = "$RUN/garage/meta"
+data_dir = "$RUN/garage/data"
+db_engine = "sqlite"
+replication_factor = 1
+rpc_bind_addr = "127.0.0.1:$PORT_GARAGE_RPC"
+rpc_public_addr = "127.0.0.1:$PORT_GARAGE_RPC"
+rpc_secret = "$(openssl rand -hex 32)"
+[s3_api]
+s3_region = "us-east-1"
+api_bind_addr = "127.0.0.1:$PORT_GARAGE"
+TOML
+  )
+  GARAGE_CONFIG_FILE=$config GARAGE_DEFAULT_ACCESS_KEY=$access GARAGE_DEFAULT_SECRET_KEY=$secret RUST_LOG=warn \
+    start garage "$program" server --single-node --default-access-key
+  wait_for 30 Garage env GARAGE_CONFIG_FILE="$config" "$program" key info "$access"
+  GARAGE_CONFIG_FILE=$config "$program" key allow --create-bucket "$access" >/dev/null
+  store_env garage "$PORT_GARAGE" "$access" "$secret"
+}
+
 start_postgres() {
   local bin password
   bin=$(pg_bin)
@@ -58,10 +103,16 @@ up() {
   ports_of "$(<"$RUN/base")"
   stop minio
   stop postgres INT
-  rm -rf "$RUN/minio" "$RUN/postgres"
+  stop versitygw
+  stop garage
+  rm -rf "$RUN/minio" "$RUN/postgres" "$RUN/versitygw" "$RUN/garage"
   start_minio
   start_postgres
   wait_for 30 MinIO curl -fsS -o /dev/null "http://127.0.0.1:$PORT_S3/minio/health/live"
+  local name
+  for name in ${SENNIGHT_STORES:-}; do
+    [ "$name" = minio ] || "start_$name"
+  done
   # Servers of other majors are for the suites that ask for them (make wholeness).
   [ -z "${SENNIGHT_PG_MAJORS:-}" ] || SENNIGHT_RUN_DIR=$RUN "$CLUSTER_SRC/postgres-majors.sh" up
   log "services: S3 http://127.0.0.1:$PORT_S3, PostgreSQL 127.0.0.1:$PORT_PG (TLS)"

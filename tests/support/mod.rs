@@ -226,6 +226,12 @@ impl Bucket {
         answer.unwrap().uploads().len()
     }
 
+    /// The same of one key: MinIO lists uploads by their exact key only, and finds none below a prefix.
+    pub async fn unfinished_uploads_of(&self, key: &str) -> usize {
+        let answer = self.client.list_multipart_uploads().bucket(&self.target.bucket).prefix(key).send().await;
+        answer.unwrap().uploads().len()
+    }
+
     /// Replaces an object's bytes behind Sennight's back.
     pub async fn overwrite(&self, key: &str, body: Vec<u8>) {
         self.client.put_object().bucket(&self.target.bucket).key(key).body(body.into()).send().await.unwrap();

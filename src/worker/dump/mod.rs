@@ -7,6 +7,7 @@ pub mod plan;
 pub mod rows;
 mod schema;
 pub mod seal;
+mod together;
 
 use super::{TaskError, WorkerContext};
 use crate::domain::job::{CopyRef, CopySummary, Done, DumpTask};
@@ -18,7 +19,7 @@ use crate::domain::target::{DatabaseTarget, Engine};
 use crate::engine::postgres::inventory::{self, TableInfo};
 use crate::engine::postgres::snapshot::{self, Leader};
 use crate::engine::postgres::tools::Tools;
-use crate::engine::postgres::waiting::{self, Blocking};
+use crate::engine::postgres::waiting;
 use crate::engine::postgres::{EngineError, Session, drift, read};
 use crate::store::{OpenCopy, PutOptions, Store, StoreError, Tags};
 use bytes::Bytes;
@@ -33,12 +34,17 @@ use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+use together::{first_error, told_to_end, unless_in_the_way};
 use tokio_util::sync::CancellationToken;
 
 /// Memory of all uploads of row data together, in bytes.
 const UPLOAD_MEMORY: usize = 96 << 20;
 /// Objects that are looked up at a time.
 const LOOKS: usize = 8;
+/// Time that a dump past its deadline gets to end its requests by itself.
+const GIVE_UP: Duration = Duration::from_secs(10);
+/// Time that uploads of dropped requests get to be aborted.
+const ABORT_TIME: Duration = Duration::from_secs(2);
 /// Name under which the server's administrators see the connections.
 const APPLICATION: &str = "sennight-dump";
 
@@ -118,7 +124,11 @@ pub async fn run(task: &DumpTask, context: &WorkerContext) -> Result<Done, TaskE
             () = tokio::time::sleep(deadline) => {
                 // Not dropped but stopped: unfinished uploads are given up before the next task starts.
                 stop.cancel();
-                let _ = work.await;
+                if tokio::time::timeout(GIVE_UP, &mut work).await.is_err() {
+                    // A store that never answers: its requests are dropped, their uploads aborted in the background.
+                    drop(work);
+                    tokio::time::sleep(ABORT_TIME).await;
+                }
                 Err(DumpError::DeadlineExceeded(task.deadline_seconds))
             }
         }
@@ -137,13 +147,6 @@ fn check(task: &DumpTask) -> Result<Tz, DumpError> {
         return Err(wrong("database", why));
     }
     task.time_zone.parse().map_err(|_| wrong("timeZone", format!("{:?} is no IANA zone", task.time_zone)))
-}
-
-fn told_to_end(error: DumpError, cancel: &CancellationToken) -> DumpError {
-    match error {
-        DumpError::Stopped if cancel.is_cancelled() => DumpError::Cancelled,
-        error => error,
-    }
 }
 
 /// All that was read and stored.
@@ -232,37 +235,6 @@ async fn facts(
     drift::check(&session, target, APPLICATION).await?;
     snapshot::finish(session).await?;
     Ok((sequences, roles, server))
-}
-
-/// Does the work unless a tenant's DDL has waited for it as long as it may.
-async fn unless_in_the_way<T>(
-    work: impl Future<Output = Result<T, DumpError>>,
-    watch: impl Future<Output = Blocking>,
-    stop: &CancellationToken,
-) -> Result<T, DumpError> {
-    let mut work = Box::pin(work);
-    tokio::select! {
-        biased;
-        done = &mut work => done,
-        blocking = watch => {
-            stop.cancel();
-            let error = blocking.give_way().await;
-            // Not dropped but stopped: unfinished uploads are given up.
-            let _ = work.await;
-            Err(error.into())
-        }
-    }
-}
-
-/// Waits for both, because each gives up its uploads by itself, and tells the error that came first.
-async fn first_error<A, B>(
-    a: impl Future<Output = Result<A, DumpError>>,
-    b: impl Future<Output = Result<B, DumpError>>,
-) -> Result<(A, B), DumpError> {
-    match tokio::join!(a, b) {
-        (Ok(a), Ok(b)) => Ok((a, b)),
-        (Err(DumpError::Stopped) | Ok(_), Err(error)) | (Err(error), _) => Err(error),
-    }
 }
 
 async fn read_tables(
@@ -411,6 +383,13 @@ async fn commit(manifest: Manifest, shared: &Shared, context: &WorkerContext) ->
     };
     let length = i64::try_from(bytes.len()).unwrap_or(i64::MAX);
     let options = PutOptions::json().exclusive().tags(shared.objects.tags.clone());
-    context.store.put(&format!("{prefix}{MANIFEST}"), Bytes::from(bytes), &options).await?;
+    let (object, bytes) = (format!("{prefix}{MANIFEST}"), Bytes::from(bytes));
+    context.store.put(&object, bytes.clone(), &options).await?;
+    // A store that says yes and keeps something else must not make a recovery point (I4).
+    let kept = context.store.get(&object).await?;
+    if kept != bytes {
+        let found = i64::try_from(kept.len()).unwrap_or(i64::MAX);
+        return Err(DumpError::ObjectDiffers { object, found, written: length });
+    }
     Ok(OpenCopy { copy, manifest, length }.summary())
 }
