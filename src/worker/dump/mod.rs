@@ -8,6 +8,7 @@ pub mod plan;
 pub mod rows;
 mod schema;
 pub mod seal;
+mod together;
 
 use super::{TaskError, WorkerContext};
 use crate::domain::job::{Done, DumpTask};
@@ -17,7 +18,7 @@ use crate::domain::target::{DatabaseTarget, Engine};
 use crate::engine::postgres::inventory;
 use crate::engine::postgres::snapshot::{self, Leader};
 use crate::engine::postgres::tools::Tools;
-use crate::engine::postgres::waiting::{self, Blocking};
+use crate::engine::postgres::waiting;
 use crate::engine::postgres::{EngineError, Session, drift, read};
 use crate::store::{StoreError, Tags};
 use chrono::Utc;
@@ -29,6 +30,7 @@ use rows::{Shared, Written};
 use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+use together::{first_error, told_to_end, unless_in_the_way};
 use tokio_util::sync::CancellationToken;
 
 /// Memory of all uploads of row data together, in bytes.
@@ -141,13 +143,6 @@ fn check(task: &DumpTask) -> Result<Tz, DumpError> {
     task.time_zone.parse().map_err(|_| wrong("timeZone", format!("{:?} is no IANA zone", task.time_zone)))
 }
 
-fn told_to_end(error: DumpError, cancel: &CancellationToken) -> DumpError {
-    match error {
-        DumpError::Stopped if cancel.is_cancelled() => DumpError::Cancelled,
-        error => error,
-    }
-}
-
 async fn gather(
     task: &DumpTask,
     context: &WorkerContext,
@@ -222,37 +217,6 @@ async fn facts(
     drift::check(&session, target, APPLICATION).await?;
     snapshot::finish(session).await?;
     Ok((sequences, roles, server))
-}
-
-/// Does the work unless a tenant's DDL has waited for it as long as it may.
-async fn unless_in_the_way<T>(
-    work: impl Future<Output = Result<T, DumpError>>,
-    watch: impl Future<Output = Blocking>,
-    stop: &CancellationToken,
-) -> Result<T, DumpError> {
-    let mut work = Box::pin(work);
-    tokio::select! {
-        biased;
-        done = &mut work => done,
-        blocking = watch => {
-            stop.cancel();
-            let error = blocking.give_way().await;
-            // Not dropped but stopped: unfinished uploads are given up.
-            let _ = work.await;
-            Err(error.into())
-        }
-    }
-}
-
-/// Waits for both, because each gives up its uploads by itself, and tells the error that came first.
-async fn first_error<A, B>(
-    a: impl Future<Output = Result<A, DumpError>>,
-    b: impl Future<Output = Result<B, DumpError>>,
-) -> Result<(A, B), DumpError> {
-    match tokio::join!(a, b) {
-        (Ok(a), Ok(b)) => Ok((a, b)),
-        (Err(DumpError::Stopped) | Ok(_), Err(error)) | (Err(error), _) => Err(error),
-    }
 }
 
 async fn read_tables(
