@@ -151,6 +151,10 @@ pub struct TimingArgs {
     /// Pause between two looks at a BackupStorage.
     #[arg(long, default_value = "10m", value_parser = duration)]
     pub storage_interval: Duration,
+    /// Pause between two walks through all copies of a BackupStorage: what is overdue is reported, and deleted where the
+    /// bucket has no rules. One listing request for a thousand objects.
+    #[arg(long, default_value = "1h", value_parser = duration)]
+    pub patrol_interval: Duration,
     /// Pause between two looks at the admission policies.
     #[arg(long, default_value = "1m", value_parser = duration)]
     pub authority_interval: Duration,
@@ -241,6 +245,7 @@ impl TimingArgs {
             approval_deadline,
             payment_deadline,
             storage_interval,
+            patrol_interval,
             authority_interval,
             job_interval,
             dump_retry,
@@ -254,6 +259,7 @@ impl TimingArgs {
             approval_deadline,
             payment_deadline,
             storage_interval,
+            patrol_interval,
             authority_interval,
             job_interval,
             dump_retry,

@@ -124,6 +124,8 @@ pub struct Timing {
     pub payment_deadline: Duration,
     /// Pause between two looks at a BackupStorage.
     pub storage_interval: Duration,
+    /// Pause between two walks through all copies of a BackupStorage.
+    pub patrol_interval: Duration,
     /// Pause between two looks at the admission policies.
     pub authority_interval: Duration,
     /// Pause between two looks at a running Job.

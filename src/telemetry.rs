@@ -62,6 +62,9 @@ pub const CATALOGUE: &[Described] = described! {
     "sennight_restores_total" counter ["mode, outcome, reason"]
         "RestoreRequests that ended, by mode, outcome (Complete, Failed, Denied, Expired, NeedsAttention) and reason";
     "sennight_schedules" gauge ["fresh"] "BackupSchedules by their condition Fresh (True, False, Unknown)";
+    "sennight_schedules_suspicious" gauge [""] "BackupSchedules whose newest copy is suspiciously small";
+    "sennight_overdue" gauge ["what"]
+        "What the last patrols found and should be gone: copies (copy), holds (hold), unfinished uploads (upload)";
     "sennight_stored_bytes" gauge [""] "Bytes of all copies that BackupSchedules list";
     "sennight_dumps_waiting" gauge [""] "Dumps that are due and wait for a budget";
     "sennight_dumps_running" gauge [""] "Dumps whose Job is running";
@@ -117,6 +120,13 @@ pub struct FreshLabel {
     pub fresh: &'static str,
 }
 
+/// The label `what`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct OverdueLabel {
+    /// `copy`, `hold` or `upload`.
+    pub what: &'static str,
+}
+
 /// The label `ready`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct ReadyLabel {
@@ -135,6 +145,10 @@ pub struct Metrics {
     restores: Family<RestoreLabels, Counter>,
     /// `sennight_schedules`
     pub schedules: Family<FreshLabel, Gauge>,
+    /// `sennight_schedules_suspicious`
+    pub suspicious: Gauge,
+    /// `sennight_overdue`
+    pub overdue: Family<OverdueLabel, Gauge>,
     /// `sennight_stored_bytes`
     pub stored_bytes: Gauge,
     /// `sennight_dumps_waiting`
@@ -166,6 +180,8 @@ impl Metrics {
             backups: Family::default(),
             restores: Family::default(),
             schedules: Family::default(),
+            suspicious: Gauge::default(),
+            overdue: Family::default(),
             stored_bytes: Gauge::default(),
             dumps_waiting: Gauge::default(),
             dumps_running: Gauge::default(),
@@ -192,6 +208,8 @@ impl Metrics {
         add("sennight_backups_total", registered(&self.backups));
         add("sennight_restores_total", registered(&self.restores));
         add("sennight_schedules", registered(&self.schedules));
+        add("sennight_schedules_suspicious", registered(&self.suspicious));
+        add("sennight_overdue", registered(&self.overdue));
         add("sennight_stored_bytes", registered(&self.stored_bytes));
         add("sennight_dumps_waiting", registered(&self.dumps_waiting));
         add("sennight_dumps_running", registered(&self.dumps_running));
@@ -263,6 +281,7 @@ mod tests {
         metrics.reconcile_seconds.get_or_create(&KindLabel { kind: "X" }).observe(0.1);
         metrics.schedules.get_or_create(&FreshLabel { fresh: "True" }).set(1);
         metrics.storages.get_or_create(&ReadyLabel { ready: "True" }).set(1);
+        metrics.overdue.get_or_create(&OverdueLabel { what: "copy" }).set(1);
         let text = scrape(&registry);
         let page = include_str!("../docs/metrics.md");
         for metric in CATALOGUE {

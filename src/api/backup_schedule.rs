@@ -1,7 +1,9 @@
 //! BackupSchedule: one tenant's database, dumped once a day.
 
+use super::alarm::Alarm;
 use super::common::LocalRef;
 use super::conditions::Condition;
+pub use super::recovery_point::RecoveryPoint;
 use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
 use kube::CustomResource;
 use schemars::JsonSchema;
@@ -94,6 +96,9 @@ pub struct BackupScheduleSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 60, max = 604_800))]
     pub starting_deadline_seconds: Option<i32>,
+    /// How much smaller than its predecessor a copy may be before somebody should look.
+    #[serde(default)]
+    pub alarm: Alarm,
     /// Runs besides the daily one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trigger: Option<Trigger>,
@@ -213,7 +218,7 @@ pub struct BackupScheduleStatus {
     /// The generation of the spec that this status is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Ready, Fresh.
+    /// Ready, Fresh, Suspicious.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
@@ -242,6 +247,10 @@ pub struct BackupScheduleStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 63))]
     pub active_job: Option<String>,
+    /// When the bucket was asked which copies there are: once, before anything else is done for this schedule.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "super::common::time")]
+    pub catalogue_time: Option<DateTime<Utc>>,
     /// The copies in the bucket, newest first. A cache of the manifests there, which are the truth.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 40), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["id"]))]
@@ -313,43 +322,6 @@ pub struct Failure {
     /// Why, in a sentence that says the way out.
     #[schemars(length(max = 2048))]
     pub message: String,
-}
-
-/// A copy.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct RecoveryPoint {
-    /// Id; a RestoreRequest may name it in `recoveryPoint`.
-    #[schemars(length(max = 64))]
-    pub id: String,
-    /// Local day of the snapshot in the schedule's zone: what a RestoreRequest's date is matched with.
-    #[schemars(schema_with = "super::common::day")]
-    pub day: NaiveDate,
-    /// The instant that the data is consistent at.
-    #[schemars(schema_with = "super::common::time")]
-    pub snapshot_time: DateTime<Utc>,
-    /// Bytes in the bucket.
-    pub bytes: i64,
-    /// Rows.
-    pub rows: i64,
-    /// SHA-256 of the manifest, hex.
-    #[schemars(length(max = 64))]
-    pub manifest_sha256: String,
-    /// Key prefix of the copy in the bucket.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 1024))]
-    pub prefix: Option<String>,
-    /// When the bucket removes it, unless it is held.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "super::common::time")]
-    pub expires_at: Option<DateTime<Utc>>,
-    /// A RestoreRequest holds it: it outlives `expiresAt` until that request ends.
-    #[serde(default)]
-    pub held: bool,
-    /// When it was last read back whole and found good.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "super::common::time")]
-    pub proven_time: Option<DateTime<Utc>>,
 }
 
 #[cfg(test)]

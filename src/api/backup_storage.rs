@@ -178,7 +178,8 @@ impl Default for Retention {
 #[serde(rename_all = "camelCase")]
 pub struct Lifecycle {
     /// Merge: Sennight puts its rules into the bucket's lifecycle configuration and keeps everybody else's. Observe: the
-    /// platform team writes them, Sennight only checks. Sweep: the store has no lifecycle, the operator deletes.
+    /// platform team writes them, Sennight only checks. Sweep: the operator deletes,
+    /// also with Merge where the store has no lifecycle rules.
     #[serde(default)]
     pub mode: LifecycleMode,
 }
@@ -204,7 +205,7 @@ pub struct BackupStorageStatus {
     /// The generation of the spec that this status is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Ready, RetentionEnforced, AuthorityIntact.
+    /// Ready, RetentionEnforced, AuthorityIntact, NothingOverdue.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
@@ -221,6 +222,9 @@ pub struct BackupStorageStatus {
     /// The schedules that write here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fleet: Option<Fleet>,
+    /// What the last walk through all copies found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub patrol: Option<PatrolReport>,
     /// When the store was last tried.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "super::common::time")]
@@ -262,6 +266,29 @@ pub struct RuleInForce {
     /// What it does, in words: `expire after 7 days`.
     #[schemars(length(max = 200))]
     pub action: String,
+}
+
+/// What a walk through all copies found and did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PatrolReport {
+    /// When it ended.
+    #[schemars(schema_with = "super::common::time")]
+    pub time: DateTime<Utc>,
+    /// Copies that were there.
+    pub copies: i32,
+    /// Objects that the operator deleted because their time was over; only where the bucket has no rules.
+    #[serde(default)]
+    pub swept_objects: i32,
+    /// Copies that should have expired two days ago or earlier.
+    #[serde(default)]
+    pub overdue_copies: i32,
+    /// Holds past their copies' retention that no RestoreRequest needs.
+    #[serde(default)]
+    pub orphaned_holds: i32,
+    /// Uploads that nobody finished and no rule aborted within two days.
+    #[serde(default)]
+    pub orphaned_uploads: i32,
 }
 
 /// The schedules that write to a storage, counted.

@@ -114,6 +114,8 @@ pub enum StorageCondition {
     RetentionEnforced,
     /// The admission policies that guard approval and payment are in force.
     AuthorityIntact,
+    /// The last patrol found no copy, hold or upload that should be gone.
+    NothingOverdue,
 }
 
 /// Conditions of a DatabaseServer.
@@ -130,6 +132,8 @@ pub enum ScheduleCondition {
     Ready,
     /// The newest copy is not older than the slot interval plus two hours.
     Fresh,
+    /// The newest copy has far fewer rows or tables than the last good one: True is bad.
+    Suspicious,
 }
 
 /// Conditions of a RestoreRequest. `Paid` is the billing system's; the others are the operator's.

@@ -91,6 +91,11 @@ pub struct DatabaseServerSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 65536))]
     pub max_bytes_per_second: Option<i64>,
+    /// Seconds that a tenant's DDL may wait for a running dump's locks (which stop no reads and no writes). Then the dump is
+    /// given up with reason BlockingDdl and tried again.
+    #[serde(default = "default_ddl_wait")]
+    #[schemars(range(min = 1, max = 86400))]
+    pub ddl_wait_seconds: i32,
     /// Bytes of disk that a full restore may take beside the live database. Leave it out when nobody knows: the estimate
     /// then says so, and nothing is refused for want of room.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -110,6 +115,9 @@ fn default_dumps() -> i32 {
 }
 fn default_restores() -> i32 {
     1
+}
+fn default_ddl_wait() -> i32 {
+    60
 }
 
 impl DatabaseServerSpec {

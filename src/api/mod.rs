@@ -8,6 +8,7 @@
 )]
 
 pub mod admission;
+pub mod alarm;
 pub mod backup_schedule;
 pub mod backup_storage;
 pub mod common;
@@ -15,6 +16,7 @@ pub mod conditions;
 pub mod crds;
 pub mod database_server;
 pub mod export_profile;
+pub mod recovery_point;
 pub mod restore_report;
 pub mod restore_request;
 pub mod restore_status;

@@ -4,6 +4,7 @@ use super::authority::Authority;
 use super::clients::Clients;
 use super::jobs::Jobs;
 use super::observed::Observer;
+use super::storage::Patrols;
 use super::stores::Stores;
 use super::wakeups::Wakeups;
 use crate::api::{BackupSchedule, BackupStorage, DatabaseServer, RestoreRequest};
@@ -73,6 +74,8 @@ pub struct Context {
     pub jobs: Jobs,
     /// Open stores, one a BackupStorage.
     pub stores: Stores,
+    /// Walks through BackupStorages that are under way.
+    pub patrols: Patrols,
     /// Whether the gate stands, as last seen. Restores ask afresh.
     pub authority: Authority,
 }
@@ -93,6 +96,7 @@ impl Context {
         Self {
             observer: Observer::new(metrics.clone(), recorder),
             stores: Stores::new(clients.write.clone()),
+            patrols: Patrols::default(),
             authority: Authority::default(),
             now: Utc::now,
             clients,

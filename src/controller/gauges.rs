@@ -3,10 +3,10 @@
 
 use super::context::Context;
 use super::jobs::Lane;
-use crate::api::conditions::{ScheduleCondition, find};
+use crate::api::conditions::{ScheduleCondition, find, is_true};
 use crate::api::restore_status::WaitingOn;
-use crate::api::{BackupSchedule, ConditionStatus, RestoreRequest};
-use crate::telemetry::{FreshLabel, Metrics};
+use crate::api::{BackupSchedule, BackupStorage, ConditionStatus, RestoreRequest};
+use crate::telemetry::{FreshLabel, Metrics, OverdueLabel};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -18,6 +18,7 @@ const PERIOD: Duration = Duration::from_secs(15);
 pub async fn run(ctx: Arc<Context>, stop: CancellationToken) {
     loop {
         fleet(&ctx.caches.schedules.state(), &ctx.metrics);
+        overdue(&ctx.caches.storages.state(), &ctx.metrics);
         queue(&ctx.caches.requests.state(), &ctx.metrics);
         ctx.metrics.dumps_running.set(ctx.jobs.running(Lane::Dump, "", "").0);
         ctx.metrics.restores_running.set(ctx.jobs.running(Lane::Restore, "", "").0);
@@ -35,9 +36,26 @@ fn fleet(schedules: &[Arc<BackupSchedule>], metrics: &Metrics) {
         let some = schedules.iter().filter(|schedule| fresh(schedule) == status).count();
         metrics.schedules.get_or_create_owned(&FreshLabel { fresh: label }).set(count(some));
     }
+    let suspicious = |schedule: &&Arc<BackupSchedule>| {
+        schedule.status.as_ref().is_some_and(|s| is_true(&s.conditions, ScheduleCondition::Suspicious))
+    };
+    metrics.suspicious.set(count(schedules.iter().filter(suspicious).count()));
     metrics.dumps_waiting.set(count(schedules.iter().filter(|schedule| waits(schedule)).count()));
     let points = schedules.iter().filter_map(|schedule| schedule.status.as_ref()).flat_map(|s| &s.recovery_points);
     metrics.stored_bytes.set(points.map(|point| point.bytes).sum());
+}
+
+/// What the storages' last patrols found.
+fn overdue(storages: &[Arc<BackupStorage>], metrics: &Metrics) {
+    let (mut copies, mut holds, mut uploads) = (0, 0, 0);
+    for patrol in storages.iter().filter_map(|storage| storage.status.as_ref()?.patrol.as_ref()) {
+        copies += i64::from(patrol.overdue_copies);
+        holds += i64::from(patrol.orphaned_holds);
+        uploads += i64::from(patrol.orphaned_uploads);
+    }
+    for (what, number) in [("copy", copies), ("hold", holds), ("upload", uploads)] {
+        metrics.overdue.get_or_create_owned(&OverdueLabel { what }).set(number);
+    }
 }
 
 fn queue(requests: &[Arc<RestoreRequest>], metrics: &Metrics) {

@@ -45,9 +45,12 @@ pub struct DumpTask {
     /// Connections that read rows (1 for a small database whatever this says).
     #[serde(default = "default_parallelism")]
     pub parallelism: i32,
-    /// Longest wait for a table lock, in seconds: a dump never blocks a tenant's DDL longer than this.
+    /// Longest wait for the table locks, in seconds: those who come behind the dump wait no longer.
     #[serde(default = "default_lock_timeout")]
     pub lock_timeout_seconds: i32,
+    /// Longest time that a tenant's DDL may wait for the running dump's locks, in seconds; then the dump is given up.
+    #[serde(default = "default_ddl_wait")]
+    pub ddl_wait_seconds: i32,
     /// The whole task's deadline, in seconds.
     #[serde(default = "default_deadline")]
     pub deadline_seconds: i32,
@@ -61,6 +64,9 @@ fn default_parallelism() -> i32 {
 }
 fn default_lock_timeout() -> i32 {
     30
+}
+fn default_ddl_wait() -> i32 {
+    60
 }
 fn default_deadline() -> i32 {
     7200

@@ -139,6 +139,9 @@ pub struct ServerFacts {
     /// The provider's locale where it is not `libc`.
     #[serde(default)]
     pub locale: Option<String>,
+    /// ICU's own rules of the database's collation, where there are any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub icu_rules: Option<String>,
     /// Extensions with their versions.
     #[serde(default)]
     pub extensions: Vec<Extension>,

@@ -1,6 +1,7 @@
 //! The business rules: pure values and functions. No I/O, no clock (`now` is an argument), no environment, no Kubernetes,
 //! S3 or database types. The import table in `tests/architecture.rs` holds this room to that.
 
+pub mod alarm;
 pub mod backup;
 pub mod gate;
 pub mod job;

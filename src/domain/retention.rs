@@ -2,6 +2,7 @@
 //! escapes them. Whether the bucket has these rules is the store's to find out.
 
 mod merge;
+pub mod patrol;
 
 pub use merge::{Conflict, Existing, Merge, Plan, merge};
 
@@ -146,7 +147,7 @@ fn places(keys: &Keys) -> Vec<(String, String)> {
 }
 
 /// Every area, in the order of [`Area`].
-pub(super) const AREAS: [Area; 8] =
+pub const AREAS: [Area; 8] =
     [Area::Daily, Area::Held, Area::Safety, Area::Exports, Area::Results, Area::Progress, Area::Claims, Area::Audit];
 
 /// When S3 deletes what was stored at `stored` under a rule of `days`: the first midnight UTC at least that many days

@@ -32,7 +32,7 @@ pub async fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     let mut io = Io::standard();
-    match run(args, &mut io).await {
+    match Box::pin(run(args, &mut io)).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             io.complain(&format!("error: {error}"));

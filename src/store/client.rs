@@ -296,13 +296,7 @@ impl Store {
         let mut pages = self.control.list_objects_v2().bucket(self.bucket()).prefix(prefix).into_paginator().send();
         while let Some(page) = pages.next().await {
             let page = page.map_err(|error| StoreError::from_sdk(self.place("s3:ListBucket", prefix), error))?;
-            found.extend(page.contents.unwrap_or_default().into_iter().filter_map(|object| {
-                Some(Listed {
-                    length: object.size.unwrap_or_default(),
-                    last_modified: object.last_modified.as_ref().and_then(time),
-                    key: object.key?,
-                })
-            }));
+            found.extend(page.contents.unwrap_or_default().into_iter().filter_map(super::listing::listed));
         }
         Ok(found)
     }
@@ -393,6 +387,6 @@ pub(super) fn absent<T>(result: Result<T, StoreError>) -> Result<Option<T>, Stor
     }
 }
 
-fn time(time: &aws_sdk_s3::primitives::DateTime) -> Option<DateTime<Utc>> {
+pub(super) fn time(time: &aws_sdk_s3::primitives::DateTime) -> Option<DateTime<Utc>> {
     DateTime::from_timestamp(time.secs(), time.subsec_nanos())
 }

@@ -4,6 +4,7 @@
 use super::checksum::Crc;
 use super::client::{Tags, write_mark};
 use super::{Place, PutOptions, Store, StoreError};
+use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart};
 use bytes::{Bytes, BytesMut};
@@ -102,7 +103,8 @@ impl Store {
         }
     }
 
-    pub(super) async fn create_multipart(
+    /// One attempt: an answer that was lost may have begun an upload that nobody knows.
+    pub(super) async fn create_multipart_once(
         &self,
         key: &str,
         tags: &Tags,
@@ -128,7 +130,9 @@ impl Store {
             request = request.metadata(name, value);
         }
         let place = self.place("s3:PutObject", key);
-        let answer = request.send().await.map_err(|error| StoreError::from_sdk(place.clone(), error))?;
+        let once = aws_sdk_s3::config::Builder::new().retry_config(RetryConfig::disabled());
+        let sent = request.customize().config_override(once).send().await;
+        let answer = sent.map_err(|error| StoreError::from_sdk(place.clone(), error))?;
         answer.upload_id.ok_or_else(|| StoreError::Damaged { place, what: "the store began no upload".to_owned() })
     }
 

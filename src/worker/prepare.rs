@@ -9,7 +9,7 @@ use crate::engine::postgres::carry::{self, Opening};
 use crate::engine::postgres::catalog::{self, Database};
 use crate::engine::postgres::create::{self, Creation};
 use crate::engine::postgres::failure::RestoreError;
-use crate::engine::postgres::load::{Archive, Section};
+use crate::engine::postgres::load::{self, Archive, Section};
 use crate::engine::postgres::tools::{Access, Tools};
 use crate::engine::postgres::{EngineError, Session, compare, connect, refuse, swap};
 use std::time::Duration;
@@ -127,16 +127,15 @@ impl Attempt<'_> {
         compare::tables(&session, manifest).await?;
         archive.load(Section::Data, 1).await?;
         compare::set_sequences(&session, &manifest.sequences).await?;
-        rows::load(task, self.context, manifest, &self.name, &self.application).await?;
-        for table in &manifest.tables {
-            compare::rows(&session, table).await?;
-        }
+        let routes = load::routes(&session).await?;
+        rows::load(task, self.context, manifest, &routes, &self.name, &self.application).await?;
+        compare::rows(&session, &manifest.tables, &routes).await?;
         compare::sequences(&session, &manifest.sequences).await?;
         // From here on the owners' own grants and policies may keep even them from looking.
         archive.load_grants().await?;
         archive.load(Section::PostData, task.parallelism).await?;
         compare::indexes(&session).await?;
-        session.batch_execute("ANALYZE").await.map_err(|e| EngineError::query("ANALYZE of the new database", e))?;
+        load::analyze(&session).await?;
         session.close().await;
         Ok(())
     }

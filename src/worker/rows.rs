@@ -6,7 +6,7 @@ use crate::domain::job::RestoreTask;
 use crate::domain::manifest::{Manifest, Table};
 use crate::engine::postgres::connect;
 use crate::engine::postgres::failure::RestoreError;
-use crate::engine::postgres::load::{CopyError, copy};
+use crate::engine::postgres::load::{CopyError, TableName, copy};
 use futures::TryStreamExt;
 use futures::future::try_join_all;
 use std::collections::BTreeMap;
@@ -17,11 +17,12 @@ const SMALL: i64 = 16 << 20;
 /// More connections than this only wait for the server's WAL.
 const MOST: i32 = 8;
 
-/// Loads every table's rows. Each frame was checked before its first byte is sent.
+/// Loads every table's rows, by way of a root where `routes` says so. Each frame was checked before its first byte is sent.
 pub async fn load(
     task: &RestoreTask,
     context: &WorkerContext,
     manifest: &Manifest,
+    routes: &BTreeMap<TableName, TableName>,
     database: &str,
     application: &str,
 ) -> Result<(), TaskError> {
@@ -35,7 +36,8 @@ pub async fn load(
             let frames = table_frames(&context.store, &task.copy.prefix, &piece).inspect_ok(|raw| {
                 context.progress.add(i64::try_from(raw.len()).unwrap_or(i64::MAX), 0);
             });
-            let taken = copy(&session, &piece, &manifest.server.encoding, frames).await.map_err(|e| match e {
+            let root = routes.get(&(piece.schema.clone(), piece.name.clone()));
+            let taken = copy(&session, &piece, root, &manifest.server.encoding, frames).await.map_err(|e| match e {
                 CopyError::Source(error) => TaskError::from(error),
                 CopyError::Engine(error) => TaskError::from(error),
             })?;

@@ -124,8 +124,9 @@ ports_of() {
   PORT_ETCD=$(($1 + 3)) PORT_ETCD_PEER=$(($1 + 4)) PORT_API=$(($1 + 5))
   PORT_KCM=$(($1 + 6)) PORT_SCHED=$(($1 + 7)) PORT_KUBELET=$(($1 + 8)) PORT_KUBELET_HEALTH=$(($1 + 9))
   PORT_PROXY=$(($1 + 10)) PORT_PROXY_HEALTH=$(($1 + 11)) PORT_DNS_HEALTH=$(($1 + 12))
+  PORT_VERSITYGW=$(($1 + 13)) PORT_GARAGE=$(($1 + 14)) PORT_GARAGE_RPC=$(($1 + 15))
   export PORT_S3 PORT_S3_CONSOLE PORT_PG PORT_ETCD PORT_ETCD_PEER PORT_API PORT_KCM PORT_SCHED PORT_KUBELET \
-    PORT_KUBELET_HEALTH PORT_PROXY PORT_PROXY_HEALTH PORT_DNS_HEALTH
+    PORT_KUBELET_HEALTH PORT_PROXY PORT_PROXY_HEALTH PORT_DNS_HEALTH PORT_VERSITYGW PORT_GARAGE PORT_GARAGE_RPC
 }
 
 # put_env NAME VALUE: what a test may read; with.sh sources the file, and so can you.
@@ -157,7 +158,7 @@ wipe_run() {
     for file in $(ls -t "$RUN/pid"); do
       case $file in
         # INT is "fast": sessions are ended, and its shared memory is given back.
-        postgres) stop postgres INT ;;
+        postgres*) stop "$file" INT ;;
         # Nobody reads their data again.
         *) stop "$file" KILL ;;
       esac

@@ -57,6 +57,8 @@ case $verb in
     exit $code
     ;;
   wholeness)
+    export SENNIGHT_STORES=${SENNIGHT_STORES-versitygw garage}
+    export SENNIGHT_PG_MAJORS=${SENNIGHT_PG_MAJORS-17 18}
     log "compiling the long suites"
     cargo test --locked --no-run --quiet --test wholeness
     counted "$CLUSTER_SRC/with.sh" services -- cargo test --locked --test wholeness -- --nocapture "$@"

@@ -5,12 +5,10 @@ set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 # shellcheck source=tests/cluster/pki.sh
 . "$CLUSTER_SRC/pki.sh"
+# shellcheck source=tests/cluster/postgres.sh
+. "$CLUSTER_SRC/postgres.sh"
 
 RUN=${SENNIGHT_RUN_DIR:-$RUN_ROOT/services}
-
-# The server's own user: PostgreSQL refuses to run as root.
-AS_POSTGRES=()
-if [ "$(id -u)" = 0 ]; then AS_POSTGRES=(setpriv --reuid=postgres --regid=postgres --init-groups); fi
 
 # The newest PostgreSQL of the host, server and client of one version.
 pg_bin() {
@@ -35,29 +33,56 @@ start_minio() {
   put_env SENNIGHT_TEST_S3_SECRET_KEY "$secret"
 }
 
+# store_env NAME PORT ACCESS SECRET: what a test reads about a store besides MinIO
+store_env() {
+  put_env "SENNIGHT_TEST_S3_ENDPOINT_${1^^}" "http://127.0.0.1:$2"
+  put_env "SENNIGHT_TEST_S3_ACCESS_KEY_${1^^}" "$3"
+  put_env "SENNIGHT_TEST_S3_SECRET_KEY_${1^^}" "$4"
+}
+
+# A store with tags and without lifecycle rules
+start_versitygw() {
+  local access=sennight-test secret
+  secret=$(openssl rand -hex 16)
+  mkdir -p "$RUN/versitygw/data" "$RUN/versitygw/meta"
+  ROOT_ACCESS_KEY=$access ROOT_SECRET_KEY=$secret start versitygw "$("$CLUSTER_SRC/tools.sh" path versitygw)" \
+    --port "127.0.0.1:$PORT_VERSITYGW" --quiet posix --sidecar "$RUN/versitygw/meta" "$RUN/versitygw/data"
+  store_env versitygw "$PORT_VERSITYGW" "$access" "$secret"
+  wait_for 30 versitygw curl -sS -o /dev/null "http://127.0.0.1:$PORT_VERSITYGW/"
+}
+
+# A store with lifecycle rules and without tags
+start_garage() {
+  local access secret program config=$RUN/garage/garage.toml
+  program=$("$CLUSTER_SRC/tools.sh" path garage)
+  access=GK$(openssl rand -hex 12)
+  secret=$(openssl rand -hex 32)
+  mkdir -p "$RUN/garage"
+  (umask 077 && cat >"$config" <<TOML
+metadata_dir = "$RUN/garage/meta"
+data_dir = "$RUN/garage/data"
+db_engine = "sqlite"
+replication_factor = 1
+rpc_bind_addr = "127.0.0.1:$PORT_GARAGE_RPC"
+rpc_public_addr = "127.0.0.1:$PORT_GARAGE_RPC"
+rpc_secret = "$(openssl rand -hex 32)"
+[s3_api]
+s3_region = "us-east-1"
+api_bind_addr = "127.0.0.1:$PORT_GARAGE"
+TOML
+  )
+  GARAGE_CONFIG_FILE=$config GARAGE_DEFAULT_ACCESS_KEY=$access GARAGE_DEFAULT_SECRET_KEY=$secret RUST_LOG=warn \
+    start garage "$program" server --single-node --default-access-key
+  wait_for 30 Garage env GARAGE_CONFIG_FILE="$config" "$program" key info "$access"
+  GARAGE_CONFIG_FILE=$config "$program" key allow --create-bucket "$access" >/dev/null
+  store_env garage "$PORT_GARAGE" "$access" "$secret"
+}
+
 start_postgres() {
-  local bin data=$RUN/postgres password
+  local bin password
   bin=$(pg_bin)
   password=$(openssl rand -hex 16)
-  make_ca
-  cert postgres /CN=localhost "DNS:localhost,IP:127.0.0.1"
-  install -d -m 700 "$data"
-  install -m 600 "$RUN/pki/postgres.crt" "$data/server.crt"
-  install -m 600 "$RUN/pki/postgres.key" "$data/server.key"
-  install -m 600 "$RUN/pki/ca.crt" "$data/ca.crt"
-  (umask 077 && printf '%s\n' "$password" >"$data/password")
-  install -m 600 /dev/null "$data/hba.conf"
-  printf '%s\n' 'local all all scram-sha-256' 'host all all 127.0.0.1/32 scram-sha-256' >"$data/hba.conf"
-  [ "$(id -u)" != 0 ] || chown -R postgres:postgres "$data"
-  "${AS_POSTGRES[@]}" "$bin/initdb" --pgdata "$data/data" --username postgres --pwfile "$data/password" --auth scram-sha-256 \
-    --encoding UTF8 --locale C.UTF-8 --no-sync --no-instructions >"$RUN/log/initdb.log" 2>&1 ||
-    die "initdb failed: $(tail -n 3 "$RUN/log/initdb.log")"
-  # Logical slots and prepared transactions are on: preflight must be able to find them in the way.
-  start postgres "${AS_POSTGRES[@]}" "$bin/postgres" -D "$data/data" \
-    -c listen_addresses=127.0.0.1 -c port="$PORT_PG" -c unix_socket_directories="$data" -c hba_file="$data/hba.conf" \
-    -c ssl=on -c ssl_cert_file="$data/server.crt" -c ssl_key_file="$data/server.key" -c ssl_ca_file="$data/ca.crt" \
-    -c fsync=off -c full_page_writes=off -c synchronous_commit=off -c shared_buffers=128MB -c max_connections=300 \
-    -c wal_level=logical -c max_prepared_transactions=20 -c max_wal_size=4GB -c log_line_prefix='%m [%p] %q%u@%d '
+  start_server postgres "$bin" "$PORT_PG" "$password"
   install -m 644 "$RUN/pki/ca.crt" "$RUN/pg-ca.pem"
   put_env SENNIGHT_TEST_PG_HOST 127.0.0.1
   put_env SENNIGHT_TEST_PG_PORT "$PORT_PG"
@@ -78,10 +103,18 @@ up() {
   ports_of "$(<"$RUN/base")"
   stop minio
   stop postgres INT
-  rm -rf "$RUN/minio" "$RUN/postgres"
+  stop versitygw
+  stop garage
+  rm -rf "$RUN/minio" "$RUN/postgres" "$RUN/versitygw" "$RUN/garage"
   start_minio
   start_postgres
   wait_for 30 MinIO curl -fsS -o /dev/null "http://127.0.0.1:$PORT_S3/minio/health/live"
+  local name
+  for name in ${SENNIGHT_STORES:-}; do
+    [ "$name" = minio ] || "start_$name"
+  done
+  # Servers of other majors are for the suites that ask for them (make wholeness).
+  [ -z "${SENNIGHT_PG_MAJORS:-}" ] || SENNIGHT_RUN_DIR=$RUN "$CLUSTER_SRC/postgres-majors.sh" up
   log "services: S3 http://127.0.0.1:$PORT_S3, PostgreSQL 127.0.0.1:$PORT_PG (TLS)"
 }
 

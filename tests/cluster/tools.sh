@@ -16,6 +16,8 @@ dir_of() {
     kubebox) printf '%s\n' "$CACHE/tools/kubebox-$KUBERNETES_VERSION-$(kubebox_key)" ;;
     minio) printf '%s\n' "$CACHE/tools/minio-$MINIO_VERSION" ;;
     helm) printf '%s\n' "$CACHE/tools/helm-$HELM_VERSION" ;;
+    versitygw) printf '%s\n' "$CACHE/tools/versitygw-$VERSITYGW_VERSION" ;;
+    garage) printf '%s\n' "$CACHE/tools/garage-$GARAGE_VERSION" ;;
     coredns) printf '%s\n' "$CACHE/tools/coredns-$COREDNS_VERSION" ;;
     *) die "no such tool: $1" ;;
   esac
@@ -80,6 +82,25 @@ build() {
   log "built $name"
 }
 
+# Garage is a Rust program; its own defaults would link the system's libsodium and make a much slower build.
+build_garage() {
+  local dir tmp
+  dir=$(dir_of garage)
+  [ -x "$dir/garage" ] && return
+  log "building garage ($GARAGE_VERSION), once; about 15 minutes of CPU"
+  tmp=$(mktemp -d "$CACHE/tools/.garage.XXXXXX")
+  # Outside of the project, so that its toolchain file does not apply; the fastest build that works.
+  (cd / && CARGO_TARGET_DIR=$tmp/target CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=1 \
+    CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 CARGO_PROFILE_RELEASE_DEBUG=0 \
+    cargo install --quiet --locked --version "$GARAGE_VERSION" --no-default-features --features bundled-libs,sqlite \
+    --root "$tmp" garage >"$tmp/build.log" 2>&1) || { tail -n 20 "$tmp/build.log" >&2 && die "building garage failed"; }
+  mkdir "$tmp/done"
+  mv "$tmp/bin/garage" "$tmp/done/garage"
+  mv -T "$tmp/done" "$dir"
+  rm -rf "$tmp"
+  log "built garage"
+}
+
 build_kubebox() {
   local dir tmp name stamp=k8s.io/component-base/version
   dir=$(dir_of kubebox)
@@ -115,6 +136,20 @@ locked() {
 services_tools() {
   debian curl=curl openssl=openssl ss=iproute2 setpriv=util-linux "/usr/lib/postgresql/*/bin/initdb=postgresql"
   build minio "github.com/minio/minio@$MINIO_VERSION"
+  store_tools
+}
+
+# SENNIGHT_STORES: S3 servers besides MinIO, for the tests of other dialects
+store_tools() {
+  local name
+  for name in ${SENNIGHT_STORES:-}; do
+    case $name in
+      minio) ;;
+      versitygw) build versitygw "github.com/versity/versitygw/cmd/versitygw@$VERSITYGW_VERSION" ;;
+      garage) build_garage ;;
+      *) die "SENNIGHT_STORES names $name: known are minio, versitygw, garage" ;;
+    esac
+  done
 }
 
 api_tools() {

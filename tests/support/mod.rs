@@ -7,7 +7,7 @@ pub mod proxy;
 use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
 use sennight::domain::job::{CopyRef, CopySummary, Done, DumpTask, VerifyTask};
 use sennight::domain::manifest::{Manifest, Table, TenantIdentity};
-use sennight::domain::target::{DatabaseTarget, Engine, StorageTarget, TlsMode, TlsTarget};
+use sennight::domain::target::{DatabaseTarget, Engine, ManifestKeys, StorageTarget, TlsMode, TlsTarget};
 use sennight::engine::postgres::{Session, connect, ident};
 use sennight::store::Store;
 use sennight::worker::{ProgressWriter, TaskError, WorkerContext, dump, frames, verify};
@@ -57,6 +57,11 @@ impl Database {
     }
 
     pub fn existing(name: &str) -> Self {
+        Self::on(env("SENNIGHT_TEST_PG_PORT").parse().unwrap(), name)
+    }
+
+    /// A database of the server at this port: a run's servers share host, superuser and CA.
+    pub fn on(port: u16, name: &str) -> Self {
         let credentials = credential_files(&[
             ("username", &env("SENNIGHT_TEST_PG_USER")),
             ("password", &env("SENNIGHT_TEST_PG_PASSWORD")),
@@ -64,7 +69,7 @@ impl Database {
         let target = DatabaseTarget {
             engine: Engine::PostgreSQL,
             host: env("SENNIGHT_TEST_PG_HOST"),
-            port: env("SENNIGHT_TEST_PG_PORT").parse().unwrap(),
+            port,
             database: name.to_owned(),
             maintenance_database: "postgres".to_owned(),
             tls: TlsTarget {
@@ -146,6 +151,9 @@ pub fn sorted_lines(text: &[u8]) -> Vec<String> {
     lines
 }
 
+/// Id and value of the key of [`Bucket::signed`].
+pub const MANIFEST_KEY: (&str, &str) = ("2026-11", "5f4dcc3b5aa765d61d8327deb882cf99aa");
+
 /// A bucket of the test's own.
 pub struct Bucket {
     pub target: StorageTarget,
@@ -182,6 +190,17 @@ impl Bucket {
         Self { target, credentials, client }
     }
 
+    /// A bucket whose manifests are signed, and which knows no others.
+    pub async fn signed() -> Self {
+        let mut bucket = Self::create().await;
+        let dir = bucket.credentials.path().join("keys");
+        std::fs::create_dir(&dir).unwrap();
+        std::fs::write(dir.join(MANIFEST_KEY.0), MANIFEST_KEY.1).unwrap();
+        let keys = ManifestKeys { dir: Some(path(&dir)), current: MANIFEST_KEY.0.to_owned(), required: true };
+        bucket.target.manifest_keys = Some(keys);
+        bucket
+    }
+
     /// The same bucket through another endpoint.
     pub fn through(&self, endpoint: String) -> StorageTarget {
         StorageTarget { endpoint: Some(endpoint), ..self.target.clone() }
@@ -204,6 +223,12 @@ impl Bucket {
     /// Multipart uploads that nobody has finished or aborted.
     pub async fn unfinished_uploads(&self) -> usize {
         let answer = self.client.list_multipart_uploads().bucket(&self.target.bucket).prefix("backups/").send().await;
+        answer.unwrap().uploads().len()
+    }
+
+    /// The same of one key: MinIO lists uploads by their exact key only, and finds none below a prefix.
+    pub async fn unfinished_uploads_of(&self, key: &str) -> usize {
+        let answer = self.client.list_multipart_uploads().bucket(&self.target.bucket).prefix(key).send().await;
         answer.unwrap().uploads().len()
     }
 
@@ -239,6 +264,7 @@ pub fn dump_task(name: &str, database: &DatabaseTarget) -> DumpTask {
         time_zone: "Europe/Berlin".to_owned(),
         parallelism: 2,
         lock_timeout_seconds: 30,
+        ddl_wait_seconds: 60,
         deadline_seconds: 300,
         max_bytes_per_second: None,
     }

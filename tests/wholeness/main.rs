@@ -1,10 +1,22 @@
-//! The long suites: many damaged copies, many failing dumps, many histories. `make wholeness` runs them whole; `make test`
+//! The long suites: many damaged copies, many failing dumps, many histories, and one of everything. `make wholeness` runs them whole; `make test`
 //! runs `SENNIGHT_CASES` of each and says what it left out.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on should say where")]
 #![allow(clippy::print_stdout, reason = "a suite says how many cases it ran, and with which seed")]
 
+#[path = "../servers/store/bucket.rs"]
+mod bucket;
+mod faults;
+mod hostile;
+mod model;
+mod museum;
 mod mutants;
+mod private_postgres;
+mod races;
+mod retention;
+mod scale;
+mod servers;
+mod stores;
 #[path = "../support/mod.rs"]
 mod support;
 

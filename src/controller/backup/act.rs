@@ -71,7 +71,8 @@ fn worker(object: &BackupSchedule, valid: &Valid, key: &RunKey, ctx: &Context) -
         database,
         time_zone: spec.time_zone.clone(),
         parallelism: 2,
-        lock_timeout_seconds: LOCK_TIMEOUT_SECONDS,
+        lock_timeout_seconds: LOCK_TIMEOUT_SECONDS.min(server.spec.ddl_wait_seconds),
+        ddl_wait_seconds: server.spec.ddl_wait_seconds,
         deadline_seconds: seconds(deadline),
         max_bytes_per_second: server.spec.bytes_per_second_of_a_dump(),
     };

@@ -20,7 +20,7 @@ pub struct Seen {
     pub siblings: Vec<Arc<BackupSchedule>>,
     /// How the last run's Job stands, if a run is open.
     pub ending: Option<Ending>,
-    /// The bucket's copies, only where status knows of none yet.
+    /// The bucket's copies, only where it has not been asked for them yet.
     pub catalogue: Option<Vec<Entry>>,
     /// Ids of copies that RestoreRequests hold.
     pub held: Vec<String>,
@@ -89,7 +89,8 @@ async fn catalogue(
     storage: Option<&BackupStorage>,
     ctx: &Context,
 ) -> Result<Option<Vec<Entry>>, BackupError> {
-    let known = object.status.as_ref().is_some_and(|s| s.last_run.is_some() || s.observed_generation.is_some());
+    // Not whether anything was written before: a schedule may have been there before its storage.
+    let known = object.status.as_ref().is_some_and(|s| s.last_run.is_some() || s.catalogue_time.is_some());
     let (false, Some(storage)) = (known, storage) else { return Ok(None) };
     let store = ctx.stores.open(storage).await?;
     let namespace = object.namespace().unwrap_or_default();

@@ -1,16 +1,17 @@
 //! BackupSchedule: gather → settle the last run → validate → decide → act → report.
 
 pub mod act;
+pub mod alarm;
 pub mod gather;
 pub mod settle;
 pub mod validate;
 
 use super::context::Context;
 use super::feed::Feed;
-use super::observed::{Ailing, Failure, Outcome, Retry};
+use super::observed::{Ailing, Failure, Outcome, Retry, pause};
 use super::stores::OpenError;
 use super::verbs::{VerbError, apply_status};
-use crate::api::backup_schedule::RunOutcome;
+use crate::api::backup_schedule::{RecoveryPoint, RunOutcome};
 use crate::api::conditions::{ScheduleCondition, find, set};
 use crate::api::{BackupSchedule, BackupScheduleStatus, Condition, ConditionStatus};
 use crate::domain::backup::{self, Budget, Ended, Facts, Freshness, LastRun, Plan, Waiting};
@@ -104,9 +105,14 @@ async fn reconcile(object: Arc<BackupSchedule>, ctx: Arc<Context>) -> Result<Out
         Ok(valid) => follow(&object, &seen, valid, &mut status, &ctx).await?,
         Err(invalid) => {
             refuse(&object, invalid, &mut status, ctx.now());
-            None
+            // What it names may come later, and wakes nobody here when it does.
+            let missing = matches!(invalid, Invalid::StorageMissing(_) | Invalid::ServerMissing(_));
+            let again = TimeDelta::from_std(pause(object.ailing_since(), ctx.now())).unwrap_or(TimeDelta::minutes(1));
+            missing.then(|| ctx.now() + again)
         }
     };
+    alarm::condition(&object, &mut status, ctx.now());
+    let wake = [wake, upkeep(&object, &seen, &status, ctx.now())].into_iter().flatten().min();
     status.observed_generation = object.metadata.generation;
     report(&object, &status, &ctx).await?;
     let me = ObjectRef::from_obj(&*object);
@@ -123,6 +129,7 @@ async fn settle_last_run(object: &BackupSchedule, seen: &Seen, status: &mut Back
     let days = seen.storage.as_ref().map_or(7, |s| s.spec.retention.days);
     if let Some(copies) = &seen.catalogue {
         settle::adopt(status, copies, days);
+        status.catalogue_time = Some(ctx.now());
     }
     if let Some(ending) = seen.ending.clone()
         && let Some(failure) = settle::settle(status, ending, days, ctx.now())
@@ -132,7 +139,25 @@ async fn settle_last_run(object: &BackupSchedule, seen: &Seen, status: &mut Back
             ctx.observer.event(object, EventType::Warning, &reason, "Dump", &last.message).await;
         }
     }
+    let verdicts = alarm::mark(&object.spec.alarm, status);
+    if let Some(storage) = &seen.storage {
+        alarm::keep_last_good(object, storage, &seen.held, &verdicts, status, ctx).await;
+    }
     settle::age(status, &seen.held, ctx.now());
+}
+
+/// When a copy ends, or the last good one must be held: also of a schedule that cannot be followed.
+fn upkeep(
+    object: &BackupSchedule,
+    seen: &Seen,
+    status: &BackupScheduleStatus,
+    now: DateTime<Utc>,
+) -> Option<DateTime<Utc>> {
+    let free = |p: &&RecoveryPoint| !p.held && p.kept_until.is_none();
+    let expiry = status.recovery_points.iter().filter(free).filter_map(|p| p.expires_at).min();
+    let keeps = seen.storage.as_ref().is_some_and(|storage| storage.spec.retention.keep_last_good);
+    let keep = keeps.then(|| alarm::wake(&object.spec.alarm, status, now)).flatten();
+    [expiry, keep].into_iter().flatten().min()
 }
 
 /// A schedule that can be followed: start what is due, say how it stands; returns when to look again.
@@ -163,9 +188,8 @@ async fn follow(
     }
     status.next_run_time = decision.next_run;
     let (freshness, changes) = backup::freshness(&facts, status.last_successful_time, now);
-    let expiry = status.recovery_points.iter().filter(|p| !p.held).filter_map(|p| p.expires_at).min();
     write_conditions(object, status, &plan, freshness, now);
-    Ok([wake, changes, expiry].into_iter().flatten().min())
+    Ok([wake, changes].into_iter().flatten().min())
 }
 
 fn facts<'a>(
@@ -263,8 +287,9 @@ async fn report(object: &BackupSchedule, status: &BackupScheduleStatus, ctx: &Co
     let old = object.status.as_ref().map_or(&[][..], |s| &s.conditions);
     let failed = status.last_failure.as_ref().map(|f| f.reason.as_str());
     for c in settle::news(old, &status.conditions) {
+        let bad = c.is_true() == (c.type_ == ScheduleCondition::Suspicious.as_ref());
         // A failed run has had its Event when it was settled.
-        if c.status == ConditionStatus::False && Some(c.reason.as_str()) != failed {
+        if bad && Some(c.reason.as_str()) != failed {
             let note = c.message.as_deref().unwrap_or_default();
             ctx.observer.event(object, EventType::Warning, &c.reason, "Reconcile", note).await;
         }

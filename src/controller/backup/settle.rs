@@ -78,10 +78,13 @@ fn point(copy: &CopySummary, expires: DateTime<Utc>) -> RecoveryPoint {
         snapshot_time: copy.snapshot_time,
         bytes: copy.bytes,
         rows: copy.rows,
+        tables: Some(copy.tables),
         manifest_sha256: copy.manifest_sha256.clone(),
         prefix: Some(copy.prefix.clone()),
         expires_at: Some(expires),
         held: false,
+        suspicious: false,
+        kept_until: None,
         proven_time: None,
     }
 }
@@ -112,7 +115,9 @@ pub fn age(status: &mut BackupScheduleStatus, held: &[String], now: DateTime<Utc
     for point in &mut status.recovery_points {
         point.held = held.contains(&point.id);
     }
-    status.recovery_points.retain(|point| point.held || point.expires_at.is_none_or(|end| now < end));
+    status
+        .recovery_points
+        .retain(|point| point.held || point.kept_until.is_some() || point.expires_at.is_none_or(|end| now < end));
     before != status.recovery_points
 }
 

@@ -2,6 +2,7 @@
 
 use super::RestoreError;
 use super::settle::Ending;
+use crate::api::conditions::RequestCondition;
 use crate::api::restore_report::JobRecord;
 use crate::api::{BackupSchedule, BackupStorage, DatabaseServer, ExportProfile, RestoreRequest};
 use crate::controller::context::Context;
@@ -54,6 +55,7 @@ pub async fn gather(object: &RestoreRequest, ctx: &Context) -> Result<Seen, Rest
     let server = refs.as_ref().and_then(|(_, name)| ctx.caches.servers.get(&ObjectRef::new(name).within(&namespace)));
     let here = server.as_ref().map_or(0, |s| ctx.jobs.running(Lane::Restore, &namespace, &s.name_any()).1);
     let (rival, shared) = others(object, ctx);
+    let shared = shared || kept(object, schedule.as_deref());
     let (endings, progress) = endings(object, storage.as_deref(), ctx).await?;
     Ok(Seen {
         catalogue: catalogue(object, storage.as_deref(), ctx).await,
@@ -81,9 +83,26 @@ fn others(object: &RestoreRequest, ctx: &Context) -> (Option<String>, bool) {
             && r.uid() != object.uid()
             && r.status.as_ref().is_none_or(|s| s.finished_at.is_none())
     });
-    let rival = open.iter().filter(|r| age(r) < age(object)).min_by_key(|r| age(r)).map(|r| r.name_any());
+    // One that has ended and not yet let go of its copy still writes tags: nobody holds it meanwhile.
+    let leaving = ctx.caches.requests.state_filter(|r| {
+        r.metadata.namespace == object.metadata.namespace
+            && r.spec.schedule_ref == object.spec.schedule_ref
+            && r.uid() != object.uid()
+            && r.status.as_ref().is_some_and(|s| {
+                s.finished_at.is_some() && crate::api::conditions::is_true(&s.conditions, RequestCondition::Held)
+            })
+    });
+    let rival =
+        open.iter().chain(&leaving).filter(|r| age(r) < age(object)).min_by_key(|r| age(r)).map(|r| r.name_any());
     let shared = id(object).is_some() && open.iter().any(|r| id(r) == id(object));
     (rival, shared)
+}
+
+/// Whether the schedule keeps our copy as its last good one: it is not let go with us.
+fn kept(object: &RestoreRequest, schedule: Option<&BackupSchedule>) -> bool {
+    let pinned = object.status.as_ref().and_then(|s| s.recovery_point.as_ref());
+    let points = schedule.and_then(|s| s.status.as_ref()).map(|s| s.recovery_points.as_slice()).unwrap_or_default();
+    pinned.is_some_and(|pinned| points.iter().any(|p| p.id == pinned.id && p.kept_until.is_some()))
 }
 
 async fn catalogue(
@@ -98,7 +117,11 @@ async fn catalogue(
     let store = ctx.stores.open(storage).await.map_err(|e| e.to_string())?;
     let namespace = object.namespace().unwrap_or_default();
     let found = store.catalogue(&namespace, &object.spec.schedule_ref.name).await;
-    found.map(|catalogue| catalogue.copies).map_err(|e| e.to_string())
+    let catalogue = found.map_err(|e| e.to_string())?;
+    for damaged in &catalogue.damaged {
+        tracing::warn!(reason = damaged.reason(), error = %damaged, "a copy that no request can be given");
+    }
+    Ok(catalogue.copies)
 }
 
 /// Opens the pinned copy: it is still there, still these bytes, still this tenant's (I7).

@@ -1,13 +1,14 @@
 //! Looks at a bucket: opens it, tries what it can do, brings its rules into force or looks at them. All the I/O of a
 //! BackupStorage; each step stands alone, so that one failure does not hide the others.
 
+use super::patrol;
 use super::validate::{Overlap, overlap, place, policy};
 use crate::api::BackupStorage;
 use crate::api::backup_storage::LifecycleMode;
 use crate::controller::context::Context;
 use crate::controller::stores::OpenError;
 use crate::domain::target::Capabilities;
-use crate::store::{self, Enforcement, LifecycleError, Store, StoreError};
+use crate::store::{self, Enforcement, LifecycleError, Store, StoreError, Tally};
 use kube::ResourceExt;
 
 /// What was found.
@@ -16,6 +17,8 @@ pub struct Findings {
     pub capabilities: Result<Capabilities, Unusable>,
     /// The rules in force; absent when they were not looked at.
     pub rules: Option<Result<Enforcement, LifecycleError>>,
+    /// A walk through all copies that came to its end, or broke off; absent when none was due or it goes on later.
+    pub patrol: Option<Result<Tally, StoreError>>,
 }
 
 /// Why a storage cannot be used.
@@ -52,11 +55,15 @@ impl Unusable {
 /// Looks.
 pub async fn gather(storage: &BackupStorage, ctx: &Context) -> Findings {
     match probe(storage, ctx).await {
-        Ok((store, capabilities)) => Findings {
-            rules: rules(storage, ctx, &store.with_capabilities(capabilities)).await,
-            capabilities: Ok(capabilities),
-        },
-        Err(unusable) => Findings { capabilities: Err(unusable), rules: None },
+        Ok((store, capabilities)) => {
+            let store = store.with_capabilities(capabilities);
+            Findings {
+                rules: rules(storage, ctx, &store).await,
+                patrol: patrol::go_on(storage, ctx, &store).await,
+                capabilities: Ok(capabilities),
+            }
+        }
+        Err(unusable) => Findings { capabilities: Err(unusable), rules: None, patrol: None },
     }
 }
 

@@ -2,6 +2,7 @@
 //! Deleting one leaves rules and data: there is no finalizer.
 
 mod gather;
+mod patrol;
 mod report;
 mod validate;
 
@@ -11,17 +12,19 @@ use super::observed::{Ailing, Failure, Outcome, Retry, pause};
 use super::verbs::{VerbError, apply_status};
 use crate::api::conditions::{StorageCondition, is_true, set};
 use crate::api::{BackupSchedule, BackupStorage, BackupStorageStatus};
-use crate::store::LifecycleError;
+use crate::store::{LifecycleError, StoreError};
 use crate::telemetry::ReadyLabel;
 use chrono::{DateTime, TimeDelta, Utc};
 use gather::{Unusable, gather};
 use kube::ResourceExt;
 use kube::api::Api;
 use kube::runtime::controller::Action;
+use kube::runtime::events::EventType;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
+pub use patrol::Patrols;
 pub use validate::{Overlap, overlap};
 
 /// Why a BackupStorage's reconcile failed.
@@ -33,6 +36,9 @@ pub enum StorageError {
     /// Its rules could not be brought into force.
     #[error(transparent)]
     Lifecycle(Box<LifecycleError>),
+    /// The walk through its copies broke off.
+    #[error("the walk through all copies broke off, it goes on soon: {0}")]
+    Patrol(#[source] Box<StoreError>),
     /// The API server.
     #[error(transparent)]
     Verb(Box<VerbError>),
@@ -49,6 +55,7 @@ impl Failure for StorageError {
         match self {
             Self::Unusable(unusable) => unusable.reason(),
             Self::Lifecycle(error) => error.reason(),
+            Self::Patrol(error) => error.reason(),
             Self::Verb(error) => error.reason(),
         }
     }
@@ -57,7 +64,7 @@ impl Failure for StorageError {
     fn retry(&self) -> Retry {
         match self {
             Self::Verb(error) if error.is_conflict() => Retry::AtOnce,
-            Self::Verb(_) | Self::Unusable(_) | Self::Lifecycle(_) => Retry::Later,
+            Self::Verb(_) | Self::Unusable(_) | Self::Lifecycle(_) | Self::Patrol(_) => Retry::Later,
         }
     }
 }
@@ -83,7 +90,12 @@ async fn reconcile(storage: Arc<BackupStorage>, ctx: Arc<Context>) -> Result<Out
     }
     let found = gather(&storage, &ctx).await;
     let status = report::status(&storage, &found, ctx.now());
+    let news = report::alarm(&storage, &status);
     write(&storage, status, &ctx).await?;
+    if let Some(alarm) = news {
+        let note = alarm.message.unwrap_or_default();
+        ctx.observer.event(&*storage, EventType::Warning, &alarm.reason, "Patrol", &note).await;
+    }
     report::failure(found)?;
     Ok(Outcome::Applied(Action::requeue(interval)))
 }

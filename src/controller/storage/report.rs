@@ -1,14 +1,16 @@
 //! From what was found to a BackupStorage's status. Pure.
 
 use super::gather::Findings;
-use crate::api::backup_storage::{Fleet, LifecycleMode, RuleInForce, StoreCapabilities};
+use super::patrol::enforcer;
+use crate::api::backup_storage::{Fleet, LifecycleMode, PatrolReport, RuleInForce, StoreCapabilities};
 use crate::api::conditions::{ScheduleCondition, StorageCondition, find, is_true, set};
 use crate::api::{BackupSchedule, BackupStorage, BackupStorageStatus, Condition, ConditionStatus};
 use crate::controller::authority::AuthorityFault;
 use crate::controller::observed::cut;
+use crate::domain::retention::patrol::Enforcer;
 use crate::domain::retention::{Expire, Rule};
 use crate::domain::target::Capabilities;
-use crate::store::{Enforcement, LifecycleError};
+use crate::store::{Enforcement, LifecycleError, Tally};
 use chrono::{DateTime, Utc};
 use std::sync::Arc;
 
@@ -30,10 +32,76 @@ pub fn status(storage: &BackupStorage, found: &Findings, now: DateTime<Utc>) -> 
         status.rules = enforcement.rules.iter().take(MOST_RULES).map(rule).collect();
         status.foreign_rules = i32::try_from(enforcement.foreign).ok();
     }
-    for condition in [ready(found), retention(storage, found)] {
+    if let Some(Ok(tally)) = &found.patrol {
+        status.patrol = Some(patrol(tally, now));
+    }
+    let conditions = [Some(ready(found)), Some(retention(storage, found)), nothing_overdue(found)];
+    for condition in conditions.into_iter().flatten() {
         set(&mut status.conditions, condition.observed(generation), now);
     }
     status
+}
+
+fn patrol(tally: &Tally, now: DateTime<Utc>) -> PatrolReport {
+    let count = |number: usize| i32::try_from(number).unwrap_or(i32::MAX);
+    PatrolReport {
+        time: now,
+        copies: count(tally.copies),
+        swept_objects: count(tally.swept),
+        overdue_copies: count(tally.overdue),
+        orphaned_holds: count(tally.orphaned_holds),
+        orphaned_uploads: count(tally.orphaned_uploads),
+    }
+}
+
+/// What a patrol has to say; nothing while none has ended.
+fn nothing_overdue(found: &Findings) -> Option<Condition> {
+    let (holds, reason, message) = match found.patrol.as_ref()? {
+        Err(error) => (ConditionStatus::Unknown, error.reason(), error.to_string()),
+        Ok(tally) => overdue(tally),
+    };
+    Some(Condition::new(StorageCondition::NothingOverdue, holds, reason, cut(&message, MESSAGE_LIMIT)))
+}
+
+fn overdue(tally: &Tally) -> (ConditionStatus, &'static str, String) {
+    let first = |text: &Option<String>| text.clone().unwrap_or_default();
+    if tally.overdue > 0 {
+        let message = format!(
+            "{} copies should have expired two days ago or earlier, the first is {}: look whether the bucket's rules are in \
+             force, or whether object locks or tags of somebody else keep them",
+            tally.overdue,
+            first(&tally.first_overdue)
+        );
+        return (ConditionStatus::False, "CopiesOverdue", message);
+    }
+    if tally.orphaned_holds > 0 {
+        let message = format!(
+            "{} copies were held past their retention and no RestoreRequest needs them, the first is {}; {} were released",
+            tally.orphaned_holds,
+            first(&tally.first_orphan),
+            tally.released
+        );
+        return (ConditionStatus::False, "HoldsOrphaned", message);
+    }
+    if tally.orphaned_uploads > 0 {
+        let message = format!(
+            "{} uploads were left unfinished for two days or longer, {} were aborted now: look why the bucket's rule does not",
+            tally.orphaned_uploads, tally.aborted
+        );
+        return (ConditionStatus::False, "UploadsOrphaned", message);
+    }
+    if let Some(why) = &tally.uploads_refused {
+        return (ConditionStatus::Unknown, "UploadsNotListed", why.clone());
+    }
+    (ConditionStatus::True, "PatrolClean", format!("{} copies, all within their time", tally.copies))
+}
+
+/// The condition that newly says that something is overdue: one Event each time it turns, or turns worse.
+pub fn alarm(storage: &BackupStorage, status: &BackupStorageStatus) -> Option<Condition> {
+    let now = find(&status.conditions, StorageCondition::NothingOverdue)?;
+    let before = storage.status.as_ref().and_then(|s| find(&s.conditions, StorageCondition::NothingOverdue));
+    let known = before.is_some_and(|before| before.status == now.status && before.reason == now.reason);
+    (now.status == ConditionStatus::False && !known).then(|| now.clone())
 }
 
 /// The counts of the schedules that write here.
@@ -103,17 +171,35 @@ fn retention(storage: &BackupStorage, found: &Findings) -> Condition {
         ),
         (Ok(_), Some(Ok(enforcement))) => enforced(storage, enforcement),
         (Ok(_), Some(Err(error))) => (ConditionStatus::False, error.reason(), error.to_string()),
-        (Ok(_), None) => (ConditionStatus::False, "NothingExpires", nothing_expires(storage)),
+        (Ok(capabilities), None) => unruled(storage, *capabilities, found),
     };
     Condition::new(StorageCondition::RetentionEnforced, holds, reason, cut(&message, MESSAGE_LIMIT))
 }
 
-fn nothing_expires(storage: &BackupStorage) -> String {
-    let why = match storage.spec.lifecycle.mode {
-        LifecycleMode::Merge | LifecycleMode::Observe => "the store keeps no lifecycle rules",
-        LifecycleMode::Sweep => "spec.lifecycle.mode is Sweep, which is not built yet",
-    };
-    format!("{why}: copies stay until somebody deletes them; use a store with lifecycle rules and mode Merge")
+/// A storage without rules: the operator sweeps it, or nobody does.
+fn unruled(
+    storage: &BackupStorage,
+    capabilities: Capabilities,
+    found: &Findings,
+) -> (ConditionStatus, &'static str, String) {
+    let days = storage.spec.retention.days;
+    if enforcer(storage.spec.lifecycle.mode, capabilities) == Enforcer::Rules {
+        let message = "spec.lifecycle.mode is Observe and the store keeps no lifecycle rules: copies stay until somebody \
+                       deletes them; set mode Merge or Sweep, and the operator deletes what is over";
+        return (ConditionStatus::False, "NothingExpires", message.to_owned());
+    }
+    if let Some(Err(error)) = &found.patrol {
+        return (ConditionStatus::False, error.reason(), format!("the operator could not sweep: {error}"));
+    }
+    if capabilities.versioning {
+        let message = "the operator deletes copies, but the bucket is versioned and keeps what was deleted: without \
+                       lifecycle rules nothing removes old versions; suspend versioning and empty them";
+        return (ConditionStatus::False, "OldVersionsStay", message.to_owned());
+    }
+    let why =
+        if capabilities.lifecycle { "spec.lifecycle.mode is Sweep" } else { "the store keeps no lifecycle rules" };
+    let message = format!("{why}: the operator deletes copies {days} days after they were stored, while it runs");
+    (ConditionStatus::True, "SweptByOperator", message)
 }
 
 fn enforced(storage: &BackupStorage, enforcement: &Enforcement) -> (ConditionStatus, &'static str, String) {
@@ -139,6 +225,7 @@ fn enforced(storage: &BackupStorage, enforcement: &Enforcement) -> (ConditionSta
 pub fn failure(found: Findings) -> Result<(), super::StorageError> {
     found.capabilities.map_err(|unusable| super::StorageError::Unusable(Box::new(unusable)))?;
     found.rules.transpose().map_err(|error: LifecycleError| super::StorageError::Lifecycle(Box::new(error)))?;
+    found.patrol.transpose().map_err(|error| super::StorageError::Patrol(Box::new(error)))?;
     Ok(())
 }
 

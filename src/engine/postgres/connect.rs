@@ -24,8 +24,9 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// The oldest major that has what the engine relies on.
 const OLDEST_MAJOR: i32 = 13;
 
-/// pg_dump's own settings, and three that it leaves to the database: without them `timestamptz` text depends on the
-/// role's zone, `money` on its locale, and a load on the role's default isolation. Both directions use them.
+/// pg_dump's own settings, and some that it leaves to the database: without them `timestamptz` text depends on the
+/// role's zone, `money` on its locale, names of types on `quote_all_identifiers`, NULLs in arrays on `array_nulls`, and a
+/// load on the role's default isolation. Both directions use them.
 const SETTINGS: &str = "SELECT pg_catalog.set_config('search_path', '', false);
 SET row_security = off;
 SET datestyle = ISO;
@@ -37,6 +38,8 @@ SET synchronize_seqscans = off;
 SET standard_conforming_strings = on;
 SET timezone = 'UTC';
 SET lc_monetary = 'C';
+SET quote_all_identifiers = off;
+SET array_nulls = on;
 SET default_transaction_isolation = 'read committed';
 SET statement_timeout = 0;
 SET lock_timeout = 0;

@@ -74,6 +74,9 @@ impl Creation<'_> {
                 _ => "LOCALE_PROVIDER libc".to_owned(),
             });
         }
+        if let (16.., Some(rules)) = (server_major, facts.icu_rules.as_deref()) {
+            clauses.push(format!("ICU_RULES {}", literal(rules)));
+        }
         // Naming the default one would need a right that leaving it out does not.
         if self.tablespace != "pg_default" {
             clauses.push(format!("TABLESPACE {}", ident(self.tablespace)));
@@ -183,6 +186,7 @@ mod tests {
             ctype: "C.UTF-8".to_owned(),
             locale_provider: "icu".to_owned(),
             locale: Some("de-DE".to_owned()),
+            icu_rules: None,
             extensions: Vec::new(),
             database_bytes: None,
         };
@@ -191,6 +195,10 @@ mod tests {
         let end = format!(" ALLOW_CONNECTIONS false CONNECTION LIMIT {}", birthmark(UID));
         assert_eq!(creation.statement(14), format!("{common}{end}"));
         assert_eq!(creation.statement(15), format!("{common} LOCALE_PROVIDER icu ICU_LOCALE 'de-DE'{end}"));
+        let ruled = ServerFacts { icu_rules: Some("&V << w".to_owned()), ..facts.clone() };
+        let creation = Creation { facts: &ruled, ..creation };
+        let expected = format!("{common} LOCALE_PROVIDER icu ICU_LOCALE 'de-DE' ICU_RULES '&V << w'{end}");
+        assert_eq!(creation.statement(16), expected);
         let libc = ServerFacts { locale_provider: "libc".to_owned(), locale: None, ..facts.clone() };
         let creation = Creation { facts: &libc, tablespace: "fast", ..creation };
         assert_eq!(creation.statement(18), format!("{common} LOCALE_PROVIDER libc TABLESPACE \"fast\"{end}"));

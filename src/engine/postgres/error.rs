@@ -115,6 +115,18 @@ pub enum EngineError {
         /// The server's words.
         why: String,
     },
+    /// A tenant's DDL waited for the dump's locks as long as it may.
+    #[error(
+        "somebody waited {waited:.1} s for {wanted}, which the dump holds, and ddlWaitSeconds is {limit}: the dump was given up; another attempt starts anew (raise ddlWaitSeconds of the DatabaseServer if such DDL may wait)"
+    )]
+    BlockingDdl {
+        /// The lock, and on what.
+        wanted: String,
+        /// For how many seconds.
+        waited: f64,
+        /// The limit, in seconds.
+        limit: u64,
+    },
     /// The server cannot spare memory, disk or locks.
     #[error("the server is out of resources while {doing}: {why}; look at max_locks_per_transaction and its disk")]
     ServerExhausted {

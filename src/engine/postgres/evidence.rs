@@ -140,6 +140,7 @@ pub(super) fn fine() -> Evidence {
         locale_provider: "libc".to_owned(),
         locale: None,
         extensions: vec![Extension { name: "citext".to_owned(), version: "1.6".to_owned() }],
+        icu_rules: None,
         database_bytes: Some(1000),
     };
     Evidence {

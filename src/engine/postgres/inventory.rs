@@ -110,9 +110,10 @@ impl Inventory {
 pub async fn server_facts(session: &Session) -> Result<ServerFacts, EngineError> {
     let failed = |e| EngineError::query("reading the database's settings", e);
     let locale = match session.server_major() {
-        ..15 => "'c'::text, NULL::text",
-        15..17 => "datlocprovider::text, daticulocale::text",
-        _ => "datlocprovider::text, datlocale::text",
+        ..15 => "'c'::text, NULL::text, NULL::text",
+        15 => "datlocprovider::text, daticulocale::text, NULL::text",
+        16 => "datlocprovider::text, daticulocale::text, daticurules",
+        _ => "datlocprovider::text, datlocale::text, daticurules",
     };
     let query = format!(
         "SELECT version(), datcollate::text, datctype::text, {locale}, pg_database_size(oid)
@@ -140,8 +141,9 @@ pub async fn server_facts(session: &Session) -> Result<ServerFacts, EngineError>
             _ => "libc".to_owned(),
         },
         locale: row.try_get(4).map_err(failed)?,
+        icu_rules: row.try_get(5).map_err(failed)?,
         extensions,
-        database_bytes: row.try_get(5).map_err(failed)?,
+        database_bytes: row.try_get(6).map_err(failed)?,
     })
 }
 

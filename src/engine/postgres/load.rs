@@ -7,6 +7,7 @@ use super::{ident, literal, qualified};
 use crate::domain::manifest::Table;
 use bytes::Bytes;
 use futures::{Sink, SinkExt, Stream, StreamExt, pin_mut};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Stdio;
 use tokio::io::AsyncReadExt;
@@ -136,27 +137,69 @@ pub enum CopyError<E: std::error::Error + 'static> {
     Engine(#[from] EngineError),
 }
 
-/// `COPY … FROM STDIN` for the manifest's columns in their order.
-fn copy_statement(table: &Table, encoding: &str) -> String {
+/// Schema and name of a table.
+pub type TableName = (String, String);
+
+/// Partitions that cannot take back the very rows that they held, and the root that finds each row its partition anew: an
+/// enum's hash is its OID's, and a restored enum has other OIDs. Arrays, composites and ranges may hold enums.
+pub async fn routes(session: &Session) -> Result<BTreeMap<TableName, TableName>, EngineError> {
+    const ROUTES: &str = "
+SELECT n.nspname::text, c.relname::text, rn.nspname::text, r.relname::text
+  FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+  JOIN pg_catalog.pg_class r ON r.oid = pg_catalog.pg_partition_root(c.oid)
+  JOIN pg_catalog.pg_namespace rn ON rn.oid = r.relnamespace
+ WHERE c.relispartition AND c.relkind = 'r' AND r.oid IN (
+       SELECT pg_catalog.pg_partition_root(p.partrelid) FROM pg_catalog.pg_partitioned_table p
+        WHERE p.partstrat = 'h' AND EXISTS (
+              SELECT FROM pg_catalog.unnest(p.partclass::oid[]) k
+                JOIN pg_catalog.pg_opclass o ON o.oid = k AND o.opcnamespace = 'pg_catalog'::pg_catalog.regnamespace
+               WHERE o.opcname IN ('enum_ops', 'array_ops', 'record_ops', 'range_ops', 'multirange_ops')))";
+    let failed = |e| EngineError::query("looking for partitions by unstable hashes", e);
+    let rows = session.query(ROUTES, &[]).await.map_err(failed)?;
+    rows.iter()
+        .map(|row| Ok(((row.try_get(0)?, row.try_get(1)?), (row.try_get(2)?, row.try_get(3)?))))
+        .collect::<Result<_, _>>()
+        .map_err(failed)
+}
+
+/// Statistics of everything that was loaded. A parent with a foreign child would be sampled over the network: such parents
+/// are left to autovacuum's wisdom, their other children are not.
+pub async fn analyze(session: &Session) -> Result<(), EngineError> {
+    const TABLES: &str = "
+WITH RECURSIVE outside AS (
+       SELECT oid AS relid FROM pg_catalog.pg_class WHERE relkind = 'f'
+        UNION SELECT i.inhparent FROM pg_catalog.pg_inherits i JOIN outside o ON o.relid = i.inhrelid)
+SELECT n.nspname::text, c.relname::text
+  FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+ WHERE c.relkind IN ('r', 'p', 'm') AND c.relpersistence <> 't' AND EXISTS (SELECT FROM outside)
+   AND c.oid NOT IN (SELECT relid FROM outside)
+   AND NOT EXISTS (SELECT FROM pg_catalog.pg_inherits i
+        WHERE i.inhrelid = c.oid AND c.relispartition AND i.inhparent NOT IN (SELECT relid FROM outside))";
+    let failed = |e| EngineError::query("ANALYZE of the new database", e);
+    let tables = session.query(TABLES, &[]).await.map_err(failed)?;
+    let names: Vec<String> = tables.iter().map(|row| qualified(row.get(0), row.get(1))).collect();
+    session.batch_execute(&format!("ANALYZE {}", names.join(", "))).await.map_err(failed)
+}
+
+/// `COPY … FROM STDIN` for the manifest's columns in their order, into the table or into `root`.
+fn copy_statement(table: &Table, root: Option<&TableName>, encoding: &str) -> String {
+    let (schema, name) = root.map_or((&table.schema, &table.name), |(schema, name)| (schema, name));
     let columns: Vec<String> = table.columns.iter().map(|c| ident(&c.name)).collect();
     // A table without columns has rows all the same; COPY takes no empty list.
     let columns = if columns.is_empty() { String::new() } else { format!(" ({})", columns.join(", ")) };
-    format!(
-        "COPY {}{columns} FROM STDIN (FORMAT text, ENCODING {})",
-        qualified(&table.schema, &table.name),
-        literal(encoding)
-    )
+    format!("COPY {}{columns} FROM STDIN (FORMAT text, ENCODING {})", qualified(schema, name), literal(encoding))
 }
 
-/// Sends rows into a table and returns how many the server took. If the rows end in an error, none of them stays.
+/// Sends rows into a table, or into the `root` that routes them, and returns how many the server took. If the rows end in an error, none of them stays.
 pub async fn copy<E: std::error::Error + 'static>(
     session: &Session,
     table: &Table,
+    root: Option<&TableName>,
     encoding: &str,
     rows: impl Stream<Item = Result<Bytes, E>>,
 ) -> Result<i64, CopyError<E>> {
     let failed = |e| EngineError::query(format!("loading {}.{}", table.schema, table.name), e);
-    let sink = session.copy_in(&copy_statement(table, encoding)).await.map_err(failed)?;
+    let sink = session.copy_in(&copy_statement(table, root, encoding)).await.map_err(failed)?;
     pin_mut!(sink, rows);
     while let Some(some) = rows.next().await {
         // Dropping the sink in an error makes the server forget what it got.
@@ -217,12 +260,14 @@ mod tests {
             frames: Vec::new(),
         };
         assert_eq!(
-            copy_statement(&table, "UTF8"),
+            copy_statement(&table, None, "UTF8"),
             "COPY \"s\".\"odd\"\"t\" (\"B\", \"a\") FROM STDIN (FORMAT text, ENCODING 'UTF8')"
         );
+        let root = ("s".to_owned(), "all".to_owned());
+        assert!(copy_statement(&table, Some(&root), "UTF8").starts_with("COPY \"s\".\"all\" (\"B\", \"a\")"));
         table.columns.clear();
         assert_eq!(
-            copy_statement(&table, "LATIN1"),
+            copy_statement(&table, None, "LATIN1"),
             "COPY \"s\".\"odd\"\"t\" FROM STDIN (FORMAT text, ENCODING 'LATIN1')"
         );
     }

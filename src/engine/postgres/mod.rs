@@ -5,6 +5,7 @@ pub mod catalog;
 pub mod compare;
 pub mod connect;
 pub mod create;
+pub mod drift;
 pub mod error;
 mod evict;
 pub mod evidence;
@@ -22,6 +23,7 @@ mod tap;
 mod tls;
 pub mod tools;
 mod valve;
+pub mod waiting;
 
 pub use connect::{Session, connect};
 pub use error::EngineError;

@@ -73,8 +73,17 @@ fn pattern(table: &TableInfo) -> String {
 /// it failed; its words only say who must do something.
 pub fn sorted(error: EngineError) -> EngineError {
     match error {
-        EngineError::ToolFailed { tool, stderr: why, .. } if why.contains("lock timeout") => {
+        // --lock-wait-timeout is a statement timeout around LOCK TABLE; everything else runs without one.
+        EngineError::ToolFailed { tool, stderr: why, .. }
+            if why.contains("lock timeout") || (why.contains("statement timeout") && why.contains("LOCK TABLE")) =>
+        {
             EngineError::LockTimeout { doing: format!("{tool} was running"), why }
+        }
+        // Dropped since the snapshot was taken: the catalogs still list it, the server's caches do not.
+        EngineError::ToolFailed { tool, stderr: why, .. }
+            if ["cache lookup failed", "does not exist", "could not find"].iter().any(|words| why.contains(words)) =>
+        {
+            EngineError::SchemaChanged { doing: format!("{tool} was running"), why }
         }
         EngineError::ToolFailed { tool, stderr: why, .. } if why.contains("permission denied") => {
             EngineError::PermissionDenied { doing: format!("run {tool}"), why }
@@ -102,7 +111,14 @@ mod tests {
             failed("pg_dump: error: query failed: ERROR:  canceling statement due to lock timeout"),
             "LockTimeout"
         );
+        let waited =
+            "ERROR:  canceling statement due to statement timeout\nQuery was: LOCK TABLE public.t IN ACCESS SHARE MODE";
+        assert_eq!(failed(waited), "LockTimeout");
         assert_eq!(failed("pg_dump: error: query failed: ERROR:  permission denied for table t"), "PermissionDenied");
+        assert_eq!(
+            failed("pg_dump: error: query failed: ERROR:  cache lookup failed for function 16390"),
+            "SchemaChanged"
+        );
         assert_eq!(failed("pg_dump: error: out of memory"), "ToolFailed");
     }
 

@@ -20,8 +20,9 @@ use tokio::task::JoinHandle;
 const DEFAULT_ROOT: &str = "/usr/lib/postgresql";
 /// Environment variable that names another place of the same shape, `<root>/<major>/bin`.
 pub const ROOT_VARIABLE: &str = "SENNIGHT_PG_BIN_ROOT";
-/// How much of a tool's stderr is kept.
-const STDERR_TAIL: usize = 4096;
+/// How much of a tool's stderr is kept of its beginning, and of its end: a failed query is quoted in between, and may name
+/// thousands of tables.
+const STDERR_KEPT: usize = 2048;
 
 /// The client tools of one major version.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -192,7 +193,7 @@ impl Running {
             child,
             stderr: tokio::spawn(async move {
                 match stderr {
-                    Some(pipe) => tail(pipe).await,
+                    Some(pipe) => ends(pipe).await,
                     None => String::new(),
                 }
             }),
@@ -221,15 +222,19 @@ impl Running {
     }
 }
 
-async fn tail(mut pipe: impl AsyncRead + Unpin) -> String {
-    let mut kept = Vec::new();
+async fn ends(mut pipe: impl AsyncRead + Unpin) -> String {
+    let (mut head, mut tail, mut cut) = (Vec::new(), Vec::new(), false);
     let mut buffer = [0_u8; 4096];
     while let Ok(read @ 1..) = pipe.read(&mut buffer).await {
-        kept.extend_from_slice(&buffer[..read]);
-        let surplus = kept.len().saturating_sub(STDERR_TAIL);
-        kept.drain(..surplus);
+        let room = (STDERR_KEPT - head.len()).min(read);
+        head.extend_from_slice(&buffer[..room]);
+        tail.extend_from_slice(&buffer[room..read]);
+        let surplus = tail.len().saturating_sub(STDERR_KEPT);
+        tail.drain(..surplus);
+        cut |= surplus > 0;
     }
-    String::from_utf8_lossy(&kept).into_owned()
+    let (head, tail) = (String::from_utf8_lossy(&head), String::from_utf8_lossy(&tail));
+    format!("{head}{}{tail}", if cut { " […] " } else { "" })
 }
 
 #[cfg(test)]
@@ -254,6 +259,15 @@ mod tests {
         let refused = Tools::find_in(root.path(), 18).unwrap_err();
         assert_eq!(refused.reason(), "ToolMissing");
         assert!(refused.to_string().contains("[13, 15, 17]"), "{refused}");
+    }
+
+    #[tokio::test]
+    async fn of_a_long_complaint_both_ends_are_kept() {
+        let words = format!("begin{}end", "x".repeat(100_000));
+        let kept = ends(words.as_bytes()).await;
+        assert!(kept.starts_with("begin") && kept.contains("[…]") && kept.ends_with("end"), "{kept}");
+        assert_eq!(kept.len(), 2 * STDERR_KEPT + " […] ".len());
+        assert_eq!(ends(&b"short"[..]).await, "short");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! `dump`: one database into one copy. Reads everything at one instant, by several connections and `pg_dump`, and puts
 //! the manifest when all of them have ended well and every object is in the bucket as long as it should be (I4).
 
+mod assemble;
 pub mod objects;
 mod pace;
 pub mod plan;
@@ -10,25 +11,24 @@ pub mod seal;
 
 use super::{TaskError, WorkerContext};
 use crate::domain::job::{CopyRef, CopySummary, Done, DumpTask};
-use crate::domain::manifest::{
-    DataObject, FORMAT, Frame, MANIFEST, Manifest, SchemaArchive, Sequence, ServerFacts, Table, Totals,
-};
+use crate::domain::manifest::{MANIFEST, Manifest, Sequence, ServerFacts};
 use crate::domain::names::{Area, RecoveryPointId};
-use crate::domain::target::Engine;
-use crate::engine::postgres::inventory::{self, TableInfo};
+use crate::domain::target::{DatabaseTarget, Engine};
+use crate::engine::postgres::inventory;
 use crate::engine::postgres::snapshot::{self, Leader};
 use crate::engine::postgres::tools::Tools;
-use crate::engine::postgres::{EngineError, Session, read};
+use crate::engine::postgres::waiting::{self, Blocking};
+use crate::engine::postgres::{EngineError, Session, drift, read};
 use crate::store::{OpenCopy, PutOptions, Store, StoreError, Tags};
+use assemble::Gathered;
 use bytes::Bytes;
-use chrono::{DateTime, Utc};
+use chrono::Utc;
 use chrono_tz::Tz;
 use futures::{StreamExt, TryStreamExt};
 use objects::Objects;
 use pace::Pace;
 use rows::{Shared, Written};
 use sha2::{Digest, Sha256};
-use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -38,6 +38,10 @@ use tokio_util::sync::CancellationToken;
 const UPLOAD_MEMORY: usize = 96 << 20;
 /// Objects that are looked up at a time.
 const LOOKS: usize = 8;
+/// Time that a dump past its deadline gets to end its requests by itself.
+const GIVE_UP: Duration = Duration::from_secs(10);
+/// Time that uploads of dropped requests get to be aborted.
+const ABORT_TIME: Duration = Duration::from_secs(2);
 /// Name under which the server's administrators see the connections.
 const APPLICATION: &str = "sennight-dump";
 
@@ -117,7 +121,11 @@ pub async fn run(task: &DumpTask, context: &WorkerContext) -> Result<Done, TaskE
             () = tokio::time::sleep(deadline) => {
                 // Not dropped but stopped: unfinished uploads are given up before the next task starts.
                 stop.cancel();
-                let _ = work.await;
+                if tokio::time::timeout(GIVE_UP, &mut work).await.is_err() {
+                    // A store that never answers: its requests are dropped, their uploads aborted in the background.
+                    drop(work);
+                    tokio::time::sleep(ABORT_TIME).await;
+                }
                 Err(DumpError::DeadlineExceeded(task.deadline_seconds))
             }
         }
@@ -143,18 +151,6 @@ fn told_to_end(error: DumpError, cancel: &CancellationToken) -> DumpError {
         DumpError::Stopped if cancel.is_cancelled() => DumpError::Cancelled,
         error => error,
     }
-}
-
-/// All that was read and stored.
-struct Gathered {
-    objects: Arc<Shared>,
-    taken_at: DateTime<Utc>,
-    server: ServerFacts,
-    schema: SchemaArchive,
-    written: Written,
-    sequences: Vec<Sequence>,
-    roles: Vec<String>,
-    warnings: Vec<String>,
 }
 
 async fn gather(
@@ -203,11 +199,13 @@ async fn gather(
     });
     let archive = Box::pin(schema::dump(task, &tools, &snapshot, session.encoding(), lock_timeout, &shared));
     let reading = Box::pin(read_tables(task, context, &session, &snapshot, plan.readers, &shared));
-    let (archive, written) = first_error(archive, reading).await?;
+    let ddl_wait = Duration::from_secs(u64::try_from(task.ddl_wait_seconds).unwrap_or(0).max(1));
+    let watch = Box::pin(waiting::watch(&task.database, APPLICATION, session.backend_pid(), ddl_wait));
+    let (archive, written) = unless_in_the_way(first_error(archive, reading), watch, stop).await?;
     let (sequences, roles, server) = tokio::select! {
         biased;
         () = stop.cancelled() => return Err(DumpError::Stopped),
-        facts = Box::pin(facts(session)) => facts?,
+        facts = Box::pin(facts(session, &task.database)) => facts?,
     };
     let mut warnings = inventory.notes;
     warnings.extend(archive.warnings);
@@ -219,12 +217,36 @@ async fn gather(
 }
 
 /// What is read last, and the proof that the leader's transaction, and with it every lock, held to the end.
-async fn facts(session: Session) -> Result<(Vec<Sequence>, Vec<String>, ServerFacts), EngineError> {
+async fn facts(
+    session: Session,
+    target: &DatabaseTarget,
+) -> Result<(Vec<Sequence>, Vec<String>, ServerFacts), EngineError> {
     let sequences = inventory::sequences(&session).await?;
     let roles = inventory::roles(&session).await?;
     let server = inventory::server_facts(&session).await?;
+    drift::check(&session, target, APPLICATION).await?;
     snapshot::finish(session).await?;
     Ok((sequences, roles, server))
+}
+
+/// Does the work unless a tenant's DDL has waited for it as long as it may.
+async fn unless_in_the_way<T>(
+    work: impl Future<Output = Result<T, DumpError>>,
+    watch: impl Future<Output = Blocking>,
+    stop: &CancellationToken,
+) -> Result<T, DumpError> {
+    let mut work = Box::pin(work);
+    tokio::select! {
+        biased;
+        done = &mut work => done,
+        blocking = watch => {
+            stop.cancel();
+            let error = blocking.give_way().await;
+            // Not dropped but stopped: unfinished uploads are given up.
+            let _ = work.await;
+            Err(error.into())
+        }
+    }
 }
 
 /// Waits for both, because each gives up its uploads by itself, and tells the error that came first.
@@ -276,92 +298,6 @@ async fn read_tables(
     failure.map_or(Ok(all), Err)
 }
 
-impl Gathered {
-    /// Every planned COPY came to its end, and the frames hold as many rows as the server says that it sent.
-    fn every_row_is_there(&self) -> Result<(), DumpError> {
-        let (read, planned) = (self.written.items.len(), self.objects.items.len());
-        if read != planned {
-            return Err(DumpError::Inconsistent(format!("{read} of {planned} reads came to their end")));
-        }
-        let mut sent: BTreeMap<usize, i64> = self.written.items.iter().copied().collect();
-        for (item, frame) in &self.written.frames {
-            *sent.entry(*item).or_default() -= frame.rows;
-        }
-        sent.into_iter().find(|(_, left)| *left != 0).map_or(Ok(()), |(item, left)| {
-            let table = &self.objects.tables[self.objects.items[item].table];
-            let (schema, name) = (&table.schema, &table.name);
-            Err(DumpError::Inconsistent(format!("the frames of {schema}.{name} lack {left} rows that the server sent")))
-        })
-    }
-
-    fn manifest(
-        &self,
-        task: &DumpTask,
-        zone: Tz,
-        id: RecoveryPointId,
-        started_at: DateTime<Utc>,
-    ) -> Result<Manifest, DumpError> {
-        self.every_row_is_there()?;
-        let tables = tables(&self.objects, &self.written);
-        let mut objects = self.written.objects.clone();
-        objects.sort_by(|a, b| a.name.cmp(&b.name));
-        let manifest = Manifest {
-            format: FORMAT.to_owned(),
-            id,
-            identity: task.identity.clone(),
-            snapshot_time: self.taken_at,
-            day: self.taken_at.with_timezone(&zone).date_naive(),
-            time_zone: zone.name().to_owned(),
-            started_at,
-            finished_at: Utc::now(),
-            server: self.server.clone(),
-            schema: self.schema.clone(),
-            totals: totals(&self.schema, &objects, &tables),
-            objects,
-            tables,
-            sequences: self.sequences.clone(),
-            roles: self.roles.clone(),
-            warnings: self.warnings.clone(),
-            encryption: None,
-            mac: None,
-        };
-        manifest.check().map_err(|e| DumpError::Inconsistent(e.to_string()))?;
-        Ok(manifest)
-    }
-}
-
-/// Puts each frame to its table, in the order of the table's parts and of the frames within one.
-fn tables(shared: &Shared, written: &Written) -> Vec<Table> {
-    let mut frames: BTreeMap<(usize, usize), Vec<Frame>> = BTreeMap::new();
-    for (item, frame) in &written.frames {
-        let item = &shared.items[*item];
-        frames.entry((item.table, item.part)).or_default().push(frame.clone());
-    }
-    let table = |(index, info): (usize, &TableInfo)| {
-        let frames: Vec<Frame> =
-            frames.range((index, 0)..(index + 1, 0)).flat_map(|(_, frames)| frames.clone()).collect();
-        Table {
-            schema: info.schema.clone(),
-            name: info.name.clone(),
-            columns: info.columns.clone(),
-            rows: frames.iter().map(|f| f.rows).sum(),
-            frames,
-        }
-    };
-    shared.tables.iter().enumerate().map(table).collect()
-}
-
-fn totals(schema: &SchemaArchive, objects: &[DataObject], tables: &[Table]) -> Totals {
-    let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
-    Totals {
-        tables: count(tables.len()),
-        rows: tables.iter().map(|t| t.rows).sum(),
-        raw_bytes: tables.iter().flat_map(|t| &t.frames).map(|f| f.raw_length).sum(),
-        stored_bytes: schema.length + objects.iter().map(|o| o.length).sum::<i64>(),
-        objects: count(objects.len()) + 1,
-    }
-}
-
 /// An object must be as long in the bucket as it was written.
 async fn look(store: &Store, object: String, written: i64) -> Result<(), DumpError> {
     let found = store.head(&object).await?.length;
@@ -384,6 +320,13 @@ async fn commit(manifest: Manifest, shared: &Shared, context: &WorkerContext) ->
     };
     let length = i64::try_from(bytes.len()).unwrap_or(i64::MAX);
     let options = PutOptions::json().exclusive().tags(shared.objects.tags.clone());
-    context.store.put(&format!("{prefix}{MANIFEST}"), Bytes::from(bytes), &options).await?;
+    let (object, bytes) = (format!("{prefix}{MANIFEST}"), Bytes::from(bytes));
+    context.store.put(&object, bytes.clone(), &options).await?;
+    // A store that says yes and keeps something else must not make a recovery point (I4).
+    let kept = context.store.get(&object).await?;
+    if kept != bytes {
+        let found = i64::try_from(kept.len()).unwrap_or(i64::MAX);
+        return Err(DumpError::ObjectDiffers { object, found, written: length });
+    }
     Ok(OpenCopy { copy, manifest, length }.summary())
 }

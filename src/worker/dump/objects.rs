@@ -6,7 +6,6 @@ use super::seal::{Sealed, seal};
 use crate::domain::manifest::{DataObject, Frame};
 use crate::store::{Store, Tags, Upload};
 use bytes::Bytes;
-use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU32, Ordering};
 use tokio::task::JoinHandle;
 
@@ -14,8 +13,6 @@ use tokio::task::JoinHandle;
 const OBJECT_LIMIT: i64 = 8 << 30;
 /// A frame up to this length is sealed sooner than another thread would have begun.
 const AT_ONCE: usize = 32 << 10;
-/// Frames of one object that are compressed at a time: while one is being placed, the next is not waiting for a thread.
-const SEALING: usize = 2;
 
 /// Where a dump's objects go, and how they are called.
 pub struct Objects {
@@ -37,7 +34,7 @@ impl Objects {
         let number = self.numbers.fetch_add(1, Ordering::Relaxed) + 1;
         let name = format!("data/{kind}-{number:04}.zst");
         let upload = self.upload(&name);
-        OpenObject { name, upload, pending: VecDeque::new(), frames: Vec::new() }
+        OpenObject { name, upload, pending: None, frames: Vec::new() }
     }
 
     /// An upload below the copy's prefix.
@@ -53,7 +50,7 @@ pub type Placed = (usize, Frame);
 pub struct OpenObject {
     name: String,
     upload: Upload,
-    pending: VecDeque<(usize, JoinHandle<std::io::Result<Sealed>>)>,
+    pending: Option<(usize, JoinHandle<std::io::Result<Sealed>>)>,
     frames: Vec<Placed>,
 }
 
@@ -66,18 +63,17 @@ impl OpenObject {
         raw: Bytes,
         recycle: impl FnOnce(Bytes) + Send + 'static,
     ) -> Result<(), DumpError> {
+        self.settle().await?;
         if raw.len() <= AT_ONCE {
-            self.settle(0).await?;
             let sealed = seal(&raw).map_err(|source| self.broken(source))?;
             return self.place(item, sealed).await;
         }
-        self.settle(SEALING - 1).await?;
         let sealing = move || {
             let sealed = seal(&raw);
             recycle(raw);
             sealed
         };
-        self.pending.push_back((item, tokio::task::spawn_blocking(sealing)));
+        self.pending = Some((item, tokio::task::spawn_blocking(sealing)));
         Ok(())
     }
 
@@ -86,15 +82,10 @@ impl OpenObject {
         self.upload.length() > OBJECT_LIMIT
     }
 
-    /// Places frames, in their order, until at most so many are being compressed.
-    async fn settle(&mut self, left: usize) -> Result<(), DumpError> {
-        while self.pending.len() > left
-            && let Some((item, pending)) = self.pending.pop_front()
-        {
-            let sealed = pending.await.map_err(|e| self.broken(e.into()))?.map_err(|source| self.broken(source))?;
-            self.place(item, sealed).await?;
-        }
-        Ok(())
+    async fn settle(&mut self) -> Result<(), DumpError> {
+        let Some((item, pending)) = self.pending.take() else { return Ok(()) };
+        let sealed = pending.await.map_err(|e| self.broken(e.into()))?.map_err(|source| self.broken(source))?;
+        self.place(item, sealed).await
     }
 
     async fn place(&mut self, item: usize, sealed: Sealed) -> Result<(), DumpError> {
@@ -117,7 +108,7 @@ impl OpenObject {
 
     /// Makes the object exist, unless nothing was written: then there is none.
     pub async fn finish(mut self) -> Result<Option<(DataObject, Vec<Placed>)>, DumpError> {
-        if let Err(error) = self.settle(0).await {
+        if let Err(error) = self.settle().await {
             self.abort().await;
             return Err(error);
         }

@@ -6,4 +6,5 @@ mod dumps;
 mod kubelet;
 mod life;
 mod refusals;
+mod wholeness;
 mod world;

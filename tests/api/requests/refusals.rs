@@ -6,6 +6,7 @@ use crate::cluster;
 use chrono::{Days, Utc};
 use sennight::api::ConditionStatus::{False, True};
 use sennight::api::admission;
+use sennight::domain::manifest::{Keyring, Manifest};
 use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -68,6 +69,22 @@ async fn i10_a_request_that_people_left_lying_expires() {
     world.refused("unpaid", "Failed", True, "PaymentExpired").await;
     world.refused("unapproved", "Failed", True, "ApprovalExpired").await;
     assert_eq!(world.get("unpaid").await.status.unwrap().phase.unwrap().to_string(), "Expired");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i7_a_copy_that_somebody_without_the_key_has_changed_is_no_copy() {
+    let world = World::new("forged").await;
+    let tenant = world.tenant("acme").await;
+    let copy = world.copy(&tenant).await;
+    let (store, key) = (world.bucket.store().await, format!("{}manifest.json", copy.prefix));
+    let mut manifest = Manifest::parse(&store.get(&key).await.unwrap()).unwrap();
+    manifest.warnings.push("every digest is made anew, and nobody has the key".to_owned());
+    world.bucket.overwrite(&key, Keyring::default().seal(&manifest).unwrap()).await;
+    world.request(&tenant, "r", copy.day, json!({})).await;
+    world.decide("r", "Approved").await;
+    world.pay("r").await;
+    let _operator = world.operator(&[]);
+    world.refused("r", "Eligible", False, "NoCopyOfThatDay").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

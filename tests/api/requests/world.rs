@@ -2,7 +2,7 @@
 
 use crate::cluster::{self, BILLING, HELPDESK, OPERATOR, Turn, until};
 use crate::operator::Operator;
-use crate::support::{Bucket, Database, env};
+use crate::support::{Bucket, Database, MANIFEST_KEY, env};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::events::v1::Event;
@@ -56,7 +56,7 @@ impl World {
     async fn with(test: &str, turn: Turn) -> Self {
         let people = [(HELPDESK, "sennight-helpdesk"), (BILLING, "sennight-billing")];
         let namespace = cluster::namespace(&format!("requests-{test}"), &people);
-        let world = Self { namespace, bucket: Bucket::create().await, admin: cluster::client("").await, _turn: turn };
+        let world = Self { namespace, bucket: Bucket::signed().await, admin: cluster::client("").await, _turn: turn };
         world.let_lead();
         let ca = std::fs::read_to_string(env("SENNIGHT_TEST_PG_CA")).unwrap();
         let bucket = &world.bucket.target;
@@ -76,8 +76,10 @@ impl World {
                 world.secret("pg-ca", &json!({"ca.pem": ca})),
                 world.object("BackupStorage", "main", &json!({
                     "bucket": bucket.bucket, "prefix": bucket.prefix, "endpoint": bucket.endpoint, "forcePathStyle": true,
-                    "credentialsSecretRef": {"name": "s3"}
+                    "credentialsSecretRef": {"name": "s3"},
+                    "manifestKeys": {"secretRef": {"name": "manifest-keys"}, "current": MANIFEST_KEY.0}
                 })),
+                world.secret("manifest-keys", &json!({MANIFEST_KEY.0: MANIFEST_KEY.1})),
                 world.server(2),
                 world.object("ExportProfile", "bitrix24-crm", &profile),
             ]
@@ -187,6 +189,7 @@ impl World {
             time_zone: "Etc/UTC".to_owned(),
             parallelism: 1,
             lock_timeout_seconds: 30,
+            ddl_wait_seconds: 60,
             deadline_seconds: 300,
             max_bytes_per_second: None,
         };

@@ -1,5 +1,6 @@
 //! Dumps of a real PostgreSQL server into a real bucket.
 
+mod ddl;
 mod faults;
 mod flow;
 mod golden;

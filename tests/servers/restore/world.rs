@@ -166,6 +166,7 @@ impl World {
             time_zone: "Europe/Berlin".to_owned(),
             parallelism: 2,
             lock_timeout_seconds: 30,
+            ddl_wait_seconds: 60,
             deadline_seconds: 600,
             max_bytes_per_second: None,
         };

@@ -1,7 +1,11 @@
-//! A bucket of its own for each test.
+//! A bucket of its own for each test, on MinIO or on another server that the harness started.
+#![allow(dead_code, reason = "each test target takes what it needs")]
 
 pub use crate::support::env;
 use aws_sdk_s3::config::{BehaviorVersion, Credentials as SdkCredentials, Region};
+use aws_sdk_s3::types::{
+    BucketLifecycleConfiguration, ExpirationStatus, LifecycleExpiration, LifecycleRule, LifecycleRuleFilter,
+};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use sennight::domain::job::CopyRef;
@@ -29,26 +33,58 @@ pub fn target(bucket: &str) -> StorageTarget {
     .unwrap()
 }
 
+/// An S3 server of the harness.
+#[derive(Debug, Clone)]
+pub struct Server {
+    pub name: &'static str,
+    pub endpoint: String,
+    access: String,
+    secret: String,
+}
+
+impl Server {
+    pub fn minio() -> Self {
+        let of = |what: &str| env(&format!("SENNIGHT_TEST_S3_{what}"));
+        Self { name: "minio", endpoint: of("ENDPOINT"), access: of("ACCESS_KEY"), secret: of("SECRET_KEY") }
+    }
+
+    /// One of those that `SENNIGHT_STORES` starts; `None` where it was not asked for.
+    pub fn named(name: &'static str) -> Option<Self> {
+        let of = |what: &str| std::env::var(format!("SENNIGHT_TEST_S3_{what}_{}", name.to_uppercase())).ok();
+        Some(Self { name, endpoint: of("ENDPOINT")?, access: of("ACCESS_KEY")?, secret: of("SECRET_KEY")? })
+    }
+
+    pub fn credentials(&self) -> Credentials {
+        Credentials::new(&self.access, &self.secret, None)
+    }
+}
+
 impl Bucket {
     pub async fn new() -> Self {
+        Self::on(&Server::minio()).await
+    }
+
+    /// A bucket on another server, with what a probe finds it to be able to.
+    pub async fn probed(server: &Server) -> Self {
+        let bucket = Self::on(server).await;
+        let found = bucket.store.probe(Utc::now()).await.unwrap_or_else(|error| panic!("{}: {error}", server.name));
+        Self { store: bucket.store.with_capabilities(found), ..bucket }
+    }
+
+    async fn on(server: &Server) -> Self {
         let name = format!("store-{:016x}", rand::random::<u64>());
         let admin = aws_sdk_s3::Client::from_conf(
             aws_sdk_s3::Config::builder()
                 .behavior_version(BehaviorVersion::latest())
                 .region(Region::new("us-east-1"))
-                .endpoint_url(env("SENNIGHT_TEST_S3_ENDPOINT"))
+                .endpoint_url(&server.endpoint)
                 .force_path_style(true)
-                .credentials_provider(SdkCredentials::new(
-                    env("SENNIGHT_TEST_S3_ACCESS_KEY"),
-                    env("SENNIGHT_TEST_S3_SECRET_KEY"),
-                    None,
-                    None,
-                    "test",
-                ))
+                .credentials_provider(SdkCredentials::new(&server.access, &server.secret, None, None, "test"))
                 .build(),
         );
-        admin.create_bucket().bucket(&name).send().await.expect("MinIO makes a bucket");
-        let store = Store::with_credentials(&target(&name), credentials()).await.unwrap();
+        admin.create_bucket().bucket(&name).send().await.expect("the server makes a bucket");
+        let target = StorageTarget { endpoint: Some(server.endpoint.clone()), ..target(&name) };
+        let store = Store::with_credentials(&target, server.credentials()).await.unwrap();
         Self { store, admin, name }
     }
 
@@ -112,4 +148,26 @@ pub async fn copy(store: &Store, schedule: &str, number: u32, started: DateTime<
         store.put(&format!("{prefix}{name}"), bytes, &tagged).await.unwrap();
     }
     store.open(&CopyRef { prefix, id, manifest_sha256: None }, Some(&identity)).await.unwrap()
+}
+
+impl Bucket {
+    /// Somebody else's rule `theirs` about `logs/`, 90 days.
+    pub async fn put_foreign_rule(&self) {
+        let rule = LifecycleRule::builder()
+            .id("theirs")
+            .status(ExpirationStatus::Enabled)
+            .filter(LifecycleRuleFilter::builder().prefix("logs/").build())
+            .expiration(LifecycleExpiration::builder().days(90).build())
+            .build()
+            .unwrap();
+        let all = BucketLifecycleConfiguration::builder().rules(rule).build().unwrap();
+        let put = self.admin.put_bucket_lifecycle_configuration().bucket(&self.name).lifecycle_configuration(all);
+        put.send().await.unwrap();
+    }
+
+    /// After how many days a rule deletes.
+    pub async fn rule_days(&self, id: &str) -> Option<i32> {
+        let answer = self.admin.get_bucket_lifecycle_configuration().bucket(&self.name).send().await.unwrap();
+        answer.rules().iter().find(|rule| rule.id() == Some(id))?.expiration()?.days()
+    }
 }

@@ -3,11 +3,10 @@
 use crate::support::{Bucket, Database, context, copy_ref, credential_files, dump_task, dump_with, path};
 use sennight::domain::job::{CopyRef, Done, ExportTask};
 use sennight::domain::manifest::{Manifest, TenantIdentity};
-use sennight::domain::names::new_database;
 use sennight::domain::target::{ManifestKeys, StorageTarget};
 use sennight::store::Store;
 use sennight::worker::{TaskError, export};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use tempfile::TempDir;
 
 /// UID of the request that restores and exports mutants.
@@ -43,19 +42,26 @@ const FRAMES: &str = "CREATE TABLE many AS SELECT i, repeat(md5((i % 5000)::text
 /// Large objects: data that lie in the archive.
 const LARGE_OBJECTS: &str = "SELECT lo_from_bytea(0, decode(string_agg(md5((n * i)::text), ''), 'hex'))
     FROM generate_series(1, 4) n, generate_series(1, 5000) i GROUP BY n;";
-/// A table with an object of its own, read beside the others by a second connection.
-const OBJECTS: &str =
-    "CREATE TABLE one AS SELECT i, repeat(md5((i % 1000)::text), 30) AS pad FROM generate_series(1, 75000) i;";
+/// A table that is read in ranges, each into an object of its own: half a gigabyte of pages with a row in each.
+const CHUNKED: &str = "CREATE UNLOGGED TABLE chunked (i int, pad text) WITH (fillfactor = 10);
+    INSERT INTO chunked SELECT i, repeat(md5((i % 1000)::text), 20) FROM generate_series(1, 67000) i;";
 
 /// All shapes; the last one is the largest.
 pub async fn bases() -> Vec<Base> {
-    vec![
+    let bases = vec![
         base("packs", &[CONTACTS, PACKS]).await,
         base("other", &[CONTACTS, PACKS, "UPDATE contacts SET name = 'somebody else''s ' || id;"]).await,
         base("frames", &[CONTACTS, PACKS, FRAMES]).await,
         base("archive", &[CONTACTS, PACKS, LARGE_OBJECTS]).await,
-        base("objects", &[CONTACTS, PACKS, OBJECTS]).await,
-    ]
+        base("chunked", &[CONTACTS, PACKS, CHUNKED]).await,
+    ];
+    let frames = |base: usize, table: &str| {
+        let table = bases[base].manifest.tables.iter().find(|entry| entry.name == table).unwrap();
+        let objects: BTreeSet<&str> = table.frames.iter().map(|frame| frame.object.as_str()).collect();
+        (table.frames.len(), objects.len())
+    };
+    assert!(frames(2, "many").0 > 1 && frames(4, "chunked").1 > 1, "the shapes are what they are called");
+    bases
 }
 
 pub async fn small_base(name: &str) -> Base {
@@ -164,11 +170,5 @@ impl Lane {
     pub async fn exports(&self) -> usize {
         let keys = self.bucket.keys().await;
         keys.iter().filter(|key| key.starts_with("backups/exports/")).count() + self.bucket.unfinished_uploads().await
-    }
-
-    /// Databases that a restore of this copy has made.
-    pub async fn databases(&self, base: &Base) -> i64 {
-        let name = new_database(&base.identity.database, UID);
-        base.database.count(&format!("SELECT count(*) FROM pg_database WHERE datname = '{name}'")).await
     }
 }

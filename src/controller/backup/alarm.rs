@@ -1,0 +1,213 @@
+//! The shrink alarm and `retention.keepLastGood` of a schedule: what the domain says of its copies, in status and in the
+//! bucket. Neither ever keeps a dump from running.
+
+use crate::api::alarm::Alarm;
+use crate::api::conditions::{ScheduleCondition, set};
+use crate::api::{BackupSchedule, BackupScheduleStatus, BackupStorage, Condition};
+use crate::controller::context::Context;
+use crate::controller::observed::cut;
+use crate::domain::alarm::{self, Keep, Limits, Point, Shrunk};
+use crate::domain::job::CopyRef;
+use crate::domain::retention::expires_at;
+use crate::store::{CatalogueError, Held, HoldError, Store};
+use chrono::{DateTime, TimeDelta, Utc};
+use kube::runtime::events::EventType;
+
+/// Longest message that the schema takes.
+const MESSAGE_LIMIT: usize = 2000;
+/// When a hold or release that failed is tried again.
+const AGAIN: TimeDelta = TimeDelta::minutes(10);
+
+/// Why the last good copy could not be kept or let go.
+#[derive(Debug, thiserror::Error)]
+enum KeepError {
+    #[error(transparent)]
+    Open(#[from] crate::controller::stores::OpenError),
+    #[error(transparent)]
+    Copy(#[from] CatalogueError),
+    #[error(transparent)]
+    Hold(#[from] HoldError),
+    #[error(transparent)]
+    Name(#[from] crate::domain::names::NameError),
+}
+
+impl KeepError {
+    fn reason(&self) -> &'static str {
+        match self {
+            Self::Open(error) => error.reason(),
+            Self::Copy(error) => error.reason(),
+            Self::Hold(error) => error.reason(),
+            Self::Name(_) => "BadName",
+        }
+    }
+}
+
+fn points(status: &BackupScheduleStatus) -> Vec<Point> {
+    let point = |p: &crate::api::backup_schedule::RecoveryPoint| Point {
+        id: p.id.clone(),
+        taken: p.snapshot_time,
+        rows: p.rows,
+        tables: p.tables,
+        expires: p.expires_at,
+        kept: p.kept_until,
+    };
+    status.recovery_points.iter().map(point).collect()
+}
+
+fn limits(spec: &Alarm) -> Limits {
+    Limits { rows_percent: spec.rows_percent, tables_percent: spec.tables_percent, accepted: spec.accept.clone() }
+}
+
+/// Marks the suspicious copies and gives the verdicts.
+pub fn mark(spec: &Alarm, status: &mut BackupScheduleStatus) -> Vec<Option<Shrunk>> {
+    let verdicts = alarm::judge(&points(status), &limits(spec));
+    for (point, verdict) in status.recovery_points.iter_mut().zip(&verdicts) {
+        point.suspicious = verdict.is_some();
+    }
+    verdicts
+}
+
+/// Writes the condition Suspicious, once there is a copy.
+pub fn condition(object: &BackupSchedule, status: &mut BackupScheduleStatus, now: DateTime<Utc>) {
+    let verdicts = alarm::judge(&points(status), &limits(&object.spec.alarm));
+    let condition = match verdicts.first() {
+        None => return,
+        Some(None) => {
+            let message = "the newest copy is not much smaller than the last good one before it";
+            Condition::new(ScheduleCondition::Suspicious, false, "NothingUnusual", message)
+        }
+        Some(Some(shrunk)) => {
+            let message = shrunk.to_string();
+            Condition::new(ScheduleCondition::Suspicious, true, shrunk.reason(), cut(&message, MESSAGE_LIMIT))
+        }
+    };
+    set(&mut status.conditions, condition.observed(object.metadata.generation), now);
+}
+
+/// When the last good copy has to be held or let go though nothing happened.
+pub fn wake(spec: &Alarm, status: &BackupScheduleStatus, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    let points = points(status);
+    let wake = alarm::keep_wake(&points, &alarm::judge(&points, &limits(spec)))?;
+    // What is over already was tried in this very round.
+    Some(if wake <= now { now + AGAIN } else { wake })
+}
+
+/// Holds the last good copy before it expires, and lets it go when it need not be kept. A failure is told and tried again.
+pub async fn keep_last_good(
+    object: &BackupSchedule,
+    storage: &BackupStorage,
+    held: &[String],
+    verdicts: &[Option<Shrunk>],
+    status: &mut BackupScheduleStatus,
+    ctx: &Context,
+) {
+    let steps = alarm::keep(&points(status), verdicts, storage.spec.retention.keep_last_good, ctx.now());
+    for step in steps {
+        if let Err(error) = take(&step, storage, held, status, ctx).await {
+            let note = format!("the last good copy could not be kept or let go, it is tried again: {error}");
+            ctx.observer.event(object, EventType::Warning, error.reason(), "KeepLastGood", &note).await;
+        }
+    }
+}
+
+async fn take(
+    step: &Keep,
+    storage: &BackupStorage,
+    held: &[String],
+    status: &mut BackupScheduleStatus,
+    ctx: &Context,
+) -> Result<(), KeepError> {
+    let (Keep::Hold { id, .. } | Keep::LetGo { id }) = step;
+    let Some(point) = status.recovery_points.iter_mut().find(|point| point.id == *id) else { return Ok(()) };
+    let copy = CopyRef {
+        prefix: point.prefix.clone().unwrap_or_default(),
+        id: point.id.parse()?,
+        manifest_sha256: Some(point.manifest_sha256.clone()),
+    };
+    let store = ctx.stores.open(storage).await?;
+    match step {
+        Keep::Hold { until, .. } => {
+            let held = hold(&store, &copy, storage.spec.retention.days, *until, ctx.now()).await?;
+            point.prefix = Some(held.copy.prefix);
+            point.kept_until = Some(*until);
+        }
+        Keep::LetGo { .. } => {
+            // A request that holds it too lets it go at its own end.
+            if !held.contains(id) {
+                release(&store, &copy).await?;
+            }
+            point.kept_until = None;
+        }
+    }
+    Ok(())
+}
+
+async fn hold(
+    store: &Store,
+    copy: &CopyRef,
+    days: i32,
+    until: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> Result<Held, KeepError> {
+    let open = store.open(copy, None).await?;
+    let expires = expires_at(open.manifest.started_at, days);
+    Ok(store.hold(&open, expires, until, now).await?)
+}
+
+async fn release(store: &Store, copy: &CopyRef) -> Result<(), KeepError> {
+    match store.open(copy, None).await {
+        Ok(open) => Ok(store.release(&open).await?),
+        // Gone already.
+        Err(CatalogueError::CopyGone { .. }) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::conditions::find;
+    use serde_json::json;
+
+    fn status(rows: &[i64]) -> BackupScheduleStatus {
+        let point = |(day, rows): (usize, &i64)| {
+            let day = day + 1;
+            json!({
+                "id": format!("202611{day:02}T020000Z-0000000a"), "day": format!("2026-11-{day:02}"), "bytes": 1,
+                "snapshotTime": format!("2026-11-{day:02}T02:00:00Z"), "rows": rows, "tables": 3, "manifestSha256": "x"
+            })
+        };
+        let points: Vec<_> = rows.iter().enumerate().map(point).rev().collect();
+        serde_json::from_value(json!({"recoveryPoints": points})).unwrap()
+    }
+
+    fn schedule(alarm: &serde_json::Value) -> BackupSchedule {
+        serde_json::from_value(json!({
+            "apiVersion": "sennight.dev/v1alpha1", "kind": "BackupSchedule", "metadata": {"name": "s", "namespace": "n"},
+            "spec": {
+                "tenant": {"id": "t", "owner": "1", "plan": {"name": "free"}}, "alarm": alarm,
+                "database": {"serverRef": {"name": "s"}, "name": "d"}, "storageRef": {"name": "b"}
+            }
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_shrunk_copy_is_marked_and_told_with_the_way_out_and_one_that_was_accepted_is_not() {
+        for (alarm, marked, reason) in [
+            (json!({}), true, "RowsFell"),
+            (json!({"rowsPercent": 95}), false, "NothingUnusual"),
+            (json!({"accept": "20261102T020000Z-0000000a"}), false, "NothingUnusual"),
+        ] {
+            let schedule = schedule(&alarm);
+            let mut status = status(&[1000, 100]);
+            mark(&schedule.spec.alarm, &mut status);
+            condition(&schedule, &mut status, Utc::now());
+            let marks: Vec<bool> = status.recovery_points.iter().map(|p| p.suspicious).collect();
+            let said = find(&status.conditions, ScheduleCondition::Suspicious).unwrap();
+            assert_eq!((marks, said.reason.as_str()), (vec![marked, false], reason), "{alarm}");
+            let message = said.message.clone().unwrap();
+            assert_eq!(message.contains("spec.alarm.accept to 20261102T020000Z-0000000a"), marked, "{message}");
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! When a storage is patrolled, by what orders, and who needs a copy beyond its retention. The leader's alone, a bounded
+//! piece at each look.
+
+use crate::api::backup_storage::LifecycleMode;
+use crate::api::{BackupSchedule, BackupStorage, RestoreRequest};
+use crate::controller::context::Context;
+use crate::domain::retention::patrol::{CopyDir, Enforcer, Need, Orders};
+use crate::domain::target::Capabilities;
+use crate::store::{Store, StoreError, Tally, Walk};
+use chrono::{DateTime, TimeDelta, Utc};
+use kube::ResourceExt;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// Pages of a thousand objects that one look goes on for.
+const PAGES: usize = 1000;
+/// Time that one look goes on for: a reconcile must not keep its storage waiting.
+const PIECE: Duration = Duration::from_mins(1);
+/// How long after a BackupStorage was created no hold is given up: schedules and requests of a cluster that is being set
+/// up again may still be on their way.
+const GRACE: TimeDelta = TimeDelta::days(1);
+
+/// Walks under way, by the storage's UID. A lost one begins anew.
+#[derive(Debug, Default)]
+pub struct Patrols(Mutex<HashMap<String, (Option<i64>, Walk)>>);
+
+impl Patrols {
+    fn take(&self, uid: &str) -> Option<(Option<i64>, Walk)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(uid)
+    }
+
+    fn keep(&self, uid: String, generation: Option<i64>, walk: Walk) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(uid, (generation, walk));
+    }
+}
+
+/// Who lets copies expire in such a storage.
+pub fn enforcer(mode: LifecycleMode, capabilities: Capabilities) -> Enforcer {
+    match mode {
+        LifecycleMode::Sweep => Enforcer::Operator,
+        LifecycleMode::Merge if !capabilities.lifecycle => Enforcer::Operator,
+        LifecycleMode::Merge | LifecycleMode::Observe => Enforcer::Rules,
+    }
+}
+
+/// Goes on with the walk under way, or begins one if it is time.
+pub async fn go_on(storage: &BackupStorage, ctx: &Context, store: &Store) -> Option<Result<Tally, StoreError>> {
+    let (uid, generation, now) = (storage.uid().unwrap_or_default(), storage.metadata.generation, ctx.now());
+    let orders = orders(storage, store.capabilities(), now);
+    // Another spec, other orders.
+    let under_way = ctx.patrols.take(&uid).filter(|(of, _)| *of == generation);
+    let mut walk = match under_way {
+        Some((_, walk)) => walk,
+        None if due(storage, now, ctx.settings.timing.patrol_interval) => Walk::new(&orders),
+        None => return None,
+    };
+    let needs = needs(storage, ctx);
+    let need = |dir: &CopyDir| needs.of(dir);
+    let abort = storage.spec.lifecycle.mode != LifecycleMode::Observe;
+    let piece = store.patrol(&orders, &need, abort, &mut walk, PAGES);
+    let ended = tokio::time::timeout(PIECE, piece).await;
+    match ended {
+        Ok(Ok(true)) => Some(Ok(walk.tally().clone())),
+        Ok(Ok(false)) | Err(_) => {
+            ctx.patrols.keep(uid, generation, walk);
+            None
+        }
+        Ok(Err(error)) => {
+            ctx.patrols.keep(uid, generation, walk);
+            Some(Err(error))
+        }
+    }
+}
+
+fn orders(storage: &BackupStorage, capabilities: Capabilities, now: DateTime<Utc>) -> Orders {
+    let created = storage.creation_timestamp().and_then(|time| time.0.to_string().parse::<DateTime<Utc>>().ok());
+    Orders {
+        days: storage.spec.retention.days,
+        enforcer: enforcer(storage.spec.lifecycle.mode, capabilities),
+        release: storage.spec.lifecycle.mode != LifecycleMode::Observe
+            && created.is_some_and(|created| created + GRACE <= now),
+        now,
+    }
+}
+
+fn due(storage: &BackupStorage, now: DateTime<Utc>, interval: Duration) -> bool {
+    // A new storage says first whether it is ready, and is walked through at its second look.
+    let Some(status) = storage.status.as_ref().filter(|status| status.last_probe_time.is_some()) else { return false };
+    let last = status.patrol.as_ref().map(|patrol| patrol.time);
+    let interval = TimeDelta::from_std(interval).unwrap_or(TimeDelta::hours(1));
+    // A clock that was set back must not stop the patrols.
+    last.is_none_or(|last| now - last >= interval || last > now)
+}
+
+/// Copies that are needed beyond their retention, by schedule and id, all of one namespace.
+struct Needs {
+    namespace: String,
+    copies: HashMap<(String, String), Need>,
+}
+
+impl Needs {
+    fn of(&self, dir: &CopyDir) -> Need {
+        if dir.namespace != self.namespace {
+            return Need::NOBODY;
+        }
+        self.copies.get(&(dir.schedule.clone(), dir.id.to_string())).copied().unwrap_or_default()
+    }
+}
+
+fn needs(storage: &BackupStorage, ctx: &Context) -> Needs {
+    let namespace = storage.namespace().unwrap_or_default();
+    let schedules = ctx.caches.schedules.state_filter(|s| s.metadata.namespace.as_ref() == Some(&namespace));
+    let requests = ctx.caches.requests.state_filter(|r| r.metadata.namespace.as_ref() == Some(&namespace));
+    Needs { copies: needed(&schedules, &requests), namespace }
+}
+
+fn needed(schedules: &[Arc<BackupSchedule>], requests: &[Arc<RestoreRequest>]) -> HashMap<(String, String), Need> {
+    let mut copies: HashMap<_, Need> = HashMap::new();
+    for schedule in schedules {
+        let points = schedule.status.iter().flat_map(|status| &status.recovery_points);
+        for (point, until) in points.filter_map(|point| Some((point, point.kept_until?))) {
+            let need = copies.entry((schedule.name_any(), point.id.clone())).or_default();
+            need.last_good = Some(until);
+        }
+    }
+    for request in requests {
+        let Some(status) = request.status.as_ref().filter(|status| status.finished_at.is_none()) else { continue };
+        if let Some(point) = &status.recovery_point {
+            let key = (request.spec.schedule_ref.name.clone(), point.id.clone());
+            copies.entry(key).or_default().request = true;
+        }
+    }
+    copies
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn storage(mode: &str, patrolled: Option<i64>) -> BackupStorage {
+        let at = |seconds| DateTime::from_timestamp(seconds, 0).unwrap().to_rfc3339();
+        let patrol = patrolled.map(|time| json!({"time": at(time), "copies": 0}));
+        serde_json::from_value(json!({
+            "apiVersion": "sennight.dev/v1alpha1", "kind": "BackupStorage",
+            "metadata": {"name": "s", "namespace": "n", "creationTimestamp": at(1000)},
+            "spec": {"bucket": "bucket", "lifecycle": {"mode": mode}}, "status": {"lastProbeTime": at(0), "patrol": patrol}
+        }))
+        .unwrap()
+    }
+
+    fn at(seconds: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(seconds, 0).unwrap()
+    }
+
+    #[test]
+    fn the_operator_sweeps_where_it_is_told_to_and_where_the_store_has_no_rules() {
+        let with = Capabilities::default();
+        let without = Capabilities { lifecycle: false, ..with };
+        for (mode, capabilities, wanted) in [
+            ("Merge", with, Enforcer::Rules),
+            ("Merge", without, Enforcer::Operator),
+            ("Observe", with, Enforcer::Rules),
+            ("Observe", without, Enforcer::Rules),
+            ("Sweep", with, Enforcer::Operator),
+            ("Sweep", without, Enforcer::Operator),
+        ] {
+            let orders = orders(&storage(mode, None), capabilities, at(1000));
+            assert_eq!((orders.enforcer, orders.days), (wanted, 7), "{mode} {capabilities:?}");
+        }
+    }
+
+    #[test]
+    fn i5_no_hold_is_given_up_in_a_cluster_that_was_set_up_today_or_where_rules_are_only_observed() {
+        let release = |mode, now| orders(&storage(mode, None), Capabilities::default(), at(now)).release;
+        assert!(!release("Merge", 1000 + 86_399));
+        assert!(release("Merge", 1000 + 86_400) && release("Sweep", 1000 + 86_400));
+        assert!(!release("Observe", 1000 + 86_400));
+    }
+
+    #[test]
+    fn a_patrol_is_due_every_interval_also_when_the_clock_was_set_back() {
+        let hour = Duration::from_hours(1);
+        assert!(due(&storage("Merge", None), at(0), hour));
+        let mut new = storage("Merge", None);
+        new.status = None;
+        assert!(!due(&new, at(0), hour), "whether it is ready comes first");
+        assert!(!due(&storage("Merge", Some(0)), at(3599), hour));
+        assert!(due(&storage("Merge", Some(0)), at(3600), hour));
+        assert!(due(&storage("Merge", Some(9000)), at(3600), hour));
+    }
+
+    #[test]
+    fn i5_open_requests_and_last_good_copies_are_needed_and_ended_ones_are_not() {
+        let request = |name: &str, id: &str, ended: bool| -> Arc<RestoreRequest> {
+            let point = json!({
+                "id": id, "prefix": "p/", "day": "2026-11-22", "snapshotTime": at(0).to_rfc3339(), "bytes": 1, "rows": 1,
+                "manifestSha256": "x"
+            });
+            let ended = ended.then(|| at(5).to_rfc3339());
+            Arc::new(
+                serde_json::from_value(json!({
+                    "apiVersion": "sennight.dev/v1alpha1", "kind": "RestoreRequest", "metadata": {"name": name},
+                    "spec": {
+                        "scheduleRef": {"name": "acme"}, "mode": "CrmExport", "date": "2026-11-22",
+                        "requester": {"userId": "1"}, "ticket": {"id": "1"}, "reason": "r"
+                    },
+                    "status": {"recoveryPoint": point, "finishedAt": ended}
+                }))
+                .unwrap(),
+            )
+        };
+        let copies = needed(&[], &[request("a", "one", false), request("b", "two", true)]);
+        let key = |id: &str| ("acme".to_owned(), id.to_owned());
+        assert_eq!(copies.get(&key("one")), Some(&Need { request: true, last_good: None }));
+        assert_eq!(copies.get(&key("two")), None);
+    }
+}

@@ -1,0 +1,273 @@
+//! The shrink alarm and `retention.keepLastGood`: which copies are suspiciously small beside their predecessors, and which
+//! one is kept because nothing better came after it. Never a failure: the dump did its work, somebody should look at the
+//! database. Pure.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+/// Below so many rows before, only the fall to none is told: a handful of rows comes and goes every day.
+pub const FEW_ROWS: i64 = 100;
+/// Days that the last good copy is kept at most, from its snapshot on.
+pub const LAST_GOOD_DAYS: i64 = 30;
+/// How long before its expiry the last good copy is held: enough for a hold by tags, which needs 24 hours.
+pub const KEEP_AHEAD: TimeDelta = TimeDelta::hours(36);
+
+/// How much smaller a copy may be than its predecessor, in percent of that one's size.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Fall of the number of rows that is told; 100 never is, but for the fall to none.
+    pub rows_percent: i32,
+    /// Fall of the number of tables that is told.
+    pub tables_percent: i32,
+    /// A copy that somebody has looked at and found right, by its id.
+    pub accepted: Option<String>,
+}
+
+/// A copy, as far as its size matters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Point {
+    /// Its id.
+    pub id: String,
+    /// Its snapshot's time.
+    pub taken: DateTime<Utc>,
+    /// Rows.
+    pub rows: i64,
+    /// Tables; copies that were listed by an older version do not say.
+    pub tables: Option<i64>,
+    /// When its retention is over.
+    pub expires: Option<DateTime<Utc>>,
+    /// Until when it is kept as the last good one, if it is.
+    pub kept: Option<DateTime<Utc>>,
+}
+
+/// What is suspicious about a copy. The variant's name is the reason.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, strum::IntoStaticStr)]
+pub enum Shrunk {
+    /// Rows are missing.
+    #[error(
+        "copy {id} has {to} rows, the last good copy {before} has {from}: look whether they were deleted on purpose; if \
+         so, set spec.alarm.accept to {id}"
+    )]
+    RowsFell {
+        /// The copy.
+        id: String,
+        /// The good one.
+        before: String,
+        /// Its rows.
+        from: i64,
+        /// This one's.
+        to: i64,
+    },
+    /// Tables are missing.
+    #[error(
+        "copy {id} has {to} tables, the last good copy {before} has {from}: look whether they were dropped on purpose; if \
+         so, set spec.alarm.accept to {id}"
+    )]
+    TablesFell {
+        /// The copy.
+        id: String,
+        /// The good one.
+        before: String,
+        /// Its tables.
+        from: i64,
+        /// This one's.
+        to: i64,
+    },
+}
+
+impl Shrunk {
+    /// Reason in CamelCase.
+    pub fn reason(&self) -> &'static str {
+        self.into()
+    }
+}
+
+/// Judges every copy of a tenant, the newest first as given: each is compared with the newest good one before it, so that
+/// a second small copy does not make the first one normal. The oldest that is left counts as good: there is nothing to
+/// compare it with.
+pub fn judge(newest_first: &[Point], limits: &Limits) -> Vec<Option<Shrunk>> {
+    let mut verdicts = vec![None; newest_first.len()];
+    let mut good: Option<&Point> = None;
+    for (place, point) in newest_first.iter().enumerate().rev() {
+        verdicts[place] = good.and_then(|good| compare(good, point, limits));
+        if verdicts[place].is_none() {
+            good = Some(point);
+        }
+    }
+    verdicts
+}
+
+fn compare(good: &Point, new: &Point, limits: &Limits) -> Option<Shrunk> {
+    if limits.accepted.as_ref() == Some(&new.id) {
+        return None;
+    }
+    let (id, before) = (new.id.clone(), good.id.clone());
+    if let (Some(from), Some(to)) = (good.tables, new.tables)
+        && fell(from, to, limits.tables_percent)
+    {
+        return Some(Shrunk::TablesFell { id, before, from, to });
+    }
+    let (from, to) = (good.rows, new.rows);
+    let told = fell(from, to, limits.rows_percent) && (from >= FEW_ROWS || to == 0);
+    told.then_some(Shrunk::RowsFell { id, before, from, to })
+}
+
+/// Whether `to` is so many percent less than `from`; nothing left of something always is.
+fn fell(from: i64, to: i64, percent: i32) -> bool {
+    let lost = i128::from(from) - i128::from(to);
+    from > 0 && (to <= 0 || lost > 0 && percent < 100 && lost * 100 >= i128::from(from) * i128::from(percent))
+}
+
+/// What is to be done about a copy so that the last good one is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Keep {
+    /// Hold it until then.
+    Hold {
+        /// The copy.
+        id: String,
+        /// The end, whatever comes.
+        until: DateTime<Utc>,
+    },
+    /// It need not be kept any more.
+    LetGo {
+        /// The copy.
+        id: String,
+    },
+}
+
+/// Decides which copy is kept as the last good one. `newest_first` are all copies, `verdicts` what [`judge`] said of
+/// each; `wanted` is `retention.keepLastGood`.
+pub fn keep(newest_first: &[Point], verdicts: &[Option<Shrunk>], wanted: bool, now: DateTime<Utc>) -> Vec<Keep> {
+    let last = last_good(newest_first, verdicts).filter(|_| wanted);
+    let mut steps = Vec::new();
+    for point in newest_first {
+        let until = point.taken + TimeDelta::days(LAST_GOOD_DAYS);
+        let is_last = last.is_some_and(|last| last.id == point.id) && now < until;
+        let near = point.expires.is_some_and(|end| end - KEEP_AHEAD <= now && end < until);
+        match point.kept {
+            None if is_last && near => steps.push(Keep::Hold { id: point.id.clone(), until }),
+            Some(_) if !is_last => steps.push(Keep::LetGo { id: point.id.clone() }),
+            None | Some(_) => {}
+        }
+    }
+    // The new one is safe before the old one goes.
+    steps.sort_by_key(|step| matches!(step, Keep::LetGo { .. }));
+    steps
+}
+
+/// When [`keep`] must be asked again though nothing happened.
+pub fn keep_wake(newest_first: &[Point], verdicts: &[Option<Shrunk>]) -> Option<DateTime<Utc>> {
+    let last = last_good(newest_first, verdicts)?;
+    match last.kept {
+        Some(until) => Some(until),
+        None => last.expires.map(|end| end - KEEP_AHEAD),
+    }
+}
+
+fn last_good<'a>(newest_first: &'a [Point], verdicts: &[Option<Shrunk>]) -> Option<&'a Point> {
+    newest_first.iter().zip(verdicts).find(|(_, verdict)| verdict.is_none()).map(|(point, _)| point)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn at(day: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(1_764_000_000 + day * 86_400, 0).unwrap()
+    }
+
+    fn point(day: i64, rows: i64, tables: i64) -> Point {
+        let expires = Some(at(day + 8));
+        Point { id: format!("d{day}"), taken: at(day), rows, tables: Some(tables), expires, kept: None }
+    }
+
+    fn limits() -> Limits {
+        Limits { rows_percent: 50, tables_percent: 20, accepted: None }
+    }
+
+    fn reasons(sizes: &[(i64, i64)], limits: &Limits) -> Vec<&'static str> {
+        let points: Vec<Point> = (0..).zip(sizes).map(|(day, (rows, tables))| point(day, *rows, *tables)).collect();
+        let points: Vec<Point> = points.into_iter().rev().collect();
+        let mut said: Vec<_> = judge(&points, limits).iter().map(|v| v.as_ref().map_or("", Shrunk::reason)).collect();
+        said.reverse();
+        said
+    }
+
+    #[test]
+    fn a_copy_is_compared_with_the_last_good_one() {
+        for (sizes, wanted) in [
+            (vec![(1000, 10)], vec![""]),
+            (vec![(1000, 10), (501, 10)], vec!["", ""]),
+            (vec![(1000, 10), (500, 10)], vec!["", "RowsFell"]),
+            (vec![(1000, 10), (1000, 9)], vec!["", ""]),
+            (vec![(1000, 10), (1000, 8)], vec!["", "TablesFell"]),
+            (vec![(1000, 10), (0, 0)], vec!["", "TablesFell"]),
+            (vec![(1000, 10), (10, 10), (10, 10)], vec!["", "RowsFell", "RowsFell"]),
+            (vec![(1000, 10), (10, 10), (900, 10)], vec!["", "RowsFell", ""]),
+            (vec![(99, 1), (10, 1)], vec!["", ""]),
+            (vec![(99, 1), (0, 1)], vec!["", "RowsFell"]),
+            (vec![(0, 0), (0, 0)], vec!["", ""]),
+        ] {
+            assert_eq!(reasons(&sizes, &limits()), wanted, "{sizes:?}");
+        }
+    }
+
+    #[test]
+    fn what_somebody_has_accepted_is_the_new_measure() {
+        let accepted = Limits { accepted: Some("d1".into()), ..limits() };
+        assert_eq!(reasons(&[(1000, 10), (10, 10), (9, 10)], &accepted), ["", "", ""]);
+        let never = Limits { rows_percent: 100, tables_percent: 100, accepted: None };
+        assert_eq!(reasons(&[(1000, 10), (1, 1), (0, 1)], &never), ["", "", "RowsFell"]);
+    }
+
+    fn steps(points: &[Point], wanted: bool, now: DateTime<Utc>) -> Vec<Keep> {
+        keep(points, &judge(points, &limits()), wanted, now)
+    }
+
+    #[test]
+    fn the_last_good_copy_is_held_before_it_expires_and_let_go_when_a_good_one_came() {
+        let old = point(0, 1000, 10);
+        let near = at(8) - KEEP_AHEAD;
+        let hold = Keep::Hold { id: "d0".into(), until: at(30) };
+        assert_eq!(steps(std::slice::from_ref(&old), true, near - TimeDelta::seconds(1)), []);
+        assert_eq!(steps(std::slice::from_ref(&old), true, near), std::slice::from_ref(&hold));
+        assert_eq!(steps(std::slice::from_ref(&old), false, near), []);
+        assert_eq!(keep_wake(std::slice::from_ref(&old), &[None]), Some(near));
+        // A suspicious copy does not take its place.
+        let small = point(7, 3, 10);
+        assert_eq!(steps(&[small.clone(), old.clone()], true, near), [hold]);
+        let kept = Point { kept: Some(at(30)), ..old.clone() };
+        assert_eq!(steps(&[small, kept.clone()], true, near), []);
+        let let_go = [Keep::LetGo { id: "d0".into() }];
+        assert_eq!(steps(&[point(9, 999, 10), kept.clone()], true, at(9)), let_go);
+        assert_eq!(steps(std::slice::from_ref(&kept), true, at(30)), let_go, "thirty days and no longer");
+        assert_eq!(steps(std::slice::from_ref(&kept), false, at(9)), let_go, "switched off");
+    }
+
+    proptest! {
+        #[test]
+        fn of_any_history_the_newest_good_copy_is_never_let_go(
+            sizes in proptest::collection::vec((0i64..2000, 0i64..20, any::<bool>()), 1..20),
+            now in 0i64..60,
+        ) {
+            let mut points: Vec<Point> = sizes
+                .iter()
+                .zip(0..)
+                .map(|((rows, tables, kept), day)| {
+                    let point = point(day, *rows, *tables);
+                    Point { kept: kept.then(|| point.taken + TimeDelta::days(30)), ..point }
+                })
+                .collect();
+            points.reverse();
+            let verdicts = judge(&points, &limits());
+            let newest_good = points.iter().zip(&verdicts).find(|(_, v)| v.is_none()).map(|(p, _)| p.clone()).unwrap();
+            let steps = keep(&points, &verdicts, true, at(now));
+            if at(now) < newest_good.taken + TimeDelta::days(30) {
+                let gone = Keep::LetGo { id: newest_good.id.clone() };
+                prop_assert!(!steps.contains(&gone));
+            }
+            let holds = steps.iter().filter(|step| matches!(step, Keep::Hold { .. })).count();
+            prop_assert!(holds <= 1);
+        }
+    }
+}

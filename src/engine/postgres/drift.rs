@@ -1,0 +1,87 @@
+//! What changed under a running dump without needing a lock that the dump holds. `pg_dump` reads catalogs in the snapshot,
+//! but asks the server to print definitions, and the server prints from its caches: names, and so views, triggers and
+//! defaults, as they are *now*. The same goes for the labels of enums in COPY's rows. A copy that mixes two moments may not
+//! load, so it is given up.
+
+use super::connect::{Session, connect};
+use super::error::EngineError;
+use crate::domain::target::DatabaseTarget;
+use std::collections::BTreeMap;
+
+/// Rows of the catalogs that are printed from caches. `{seen}` picks those to look at; grants are read in the snapshot and
+/// may change.
+const PRINTED: &str = "
+SELECT 'function ' || proname AS what, 'p' || oid AS key, (to_jsonb(t) - 'proacl')::text AS is FROM pg_catalog.pg_proc t WHERE {seen}
+UNION ALL SELECT 'type ' || typname, 't' || oid, (to_jsonb(t) - 'typacl')::text FROM pg_catalog.pg_type t WHERE {seen} AND {lasting: typnamespace}
+UNION ALL SELECT 'enum value ' || enumlabel, 'e' || oid, enumlabel::text FROM pg_catalog.pg_enum t WHERE {seen}
+UNION ALL SELECT 'schema ' || nspname, 'n' || oid, nspname::text FROM pg_catalog.pg_namespace t WHERE {seen} AND {lasting: oid}
+UNION ALL SELECT 'relation ' || relname, 'c' || oid, jsonb_build_array(relname, relnamespace, relkind)::text
+  FROM pg_catalog.pg_class t WHERE {seen} AND relkind IN ('v', 'm', 'c', 'f', 'i', 'I', 'S') AND {lasting: relnamespace}
+UNION ALL SELECT 'column ' || attname, 'a' || attrelid || '.' || attnum, jsonb_build_array(attname, atttypid, atttypmod, attisdropped)::text
+  FROM pg_catalog.pg_attribute t WHERE {seen} AND attnum > 0 AND attrelid IN (
+       SELECT oid FROM pg_catalog.pg_class WHERE relkind IN ('v', 'm', 'c', 'f') AND {lasting: relnamespace})
+UNION ALL SELECT 'rule ' || rulename, 'r' || oid, to_jsonb(t)::text FROM pg_catalog.pg_rewrite t WHERE {seen}
+UNION ALL SELECT 'trigger ' || tgname, 'g' || oid, to_jsonb(t)::text FROM pg_catalog.pg_trigger t WHERE {seen} AND NOT tgisinternal
+UNION ALL SELECT 'constraint ' || conname, 'd' || oid, to_jsonb(t)::text FROM pg_catalog.pg_constraint t WHERE {seen} AND contypid <> 0
+UNION ALL SELECT 'operator ' || oprname, 'o' || oid, to_jsonb(t)::text FROM pg_catalog.pg_operator t WHERE {seen}
+UNION ALL SELECT 'operator class ' || opcname, 'k' || oid, to_jsonb(t)::text FROM pg_catalog.pg_opclass t WHERE {seen}
+UNION ALL SELECT 'operator family ' || opfname, 'f' || oid, to_jsonb(t)::text FROM pg_catalog.pg_opfamily t WHERE {seen}
+UNION ALL SELECT 'collation ' || collname, 'l' || oid, to_jsonb(t)::text FROM pg_catalog.pg_collation t WHERE {seen}
+UNION ALL SELECT 'text search configuration ' || cfgname, 'w' || oid, to_jsonb(t)::text FROM pg_catalog.pg_ts_config t WHERE {seen}
+UNION ALL SELECT 'text search dictionary ' || dictname, 'y' || oid, to_jsonb(t)::text FROM pg_catalog.pg_ts_dict t WHERE {seen}
+UNION ALL SELECT 'statistics ' || stxname, 'x' || oid, to_jsonb(t)::text FROM pg_catalog.pg_statistic_ext t WHERE {seen}
+UNION ALL SELECT 'sequence ' || seqrelid::regclass, 's' || seqrelid, to_jsonb(t)::text FROM pg_catalog.pg_sequence t WHERE {seen}";
+
+/// Fails if anything of this kind that the snapshot sees is another one now. To be asked in the leader's transaction, after
+/// everything was read; objects that came later are not in the snapshot and do no harm.
+pub async fn check(session: &Session, target: &DatabaseTarget, application_name: &str) -> Result<(), EngineError> {
+    // A row that the snapshot sees and that somebody replaced or deleted since carries their transaction as xmax. So does
+    // one whose replacing was rolled back.
+    let suspects = rows(session, "t.xmax <> '0'::xid").await?;
+    if suspects.is_empty() {
+        return Ok(());
+    }
+    let fresh = connect(target, &target.database, application_name).await?;
+    let now = rows(&fresh, "true").await?;
+    fresh.close().await;
+    let changed = suspects.into_iter().find(|(key, (_, was))| now.get(key).map(|(_, is)| is) != Some(was));
+    match changed {
+        None => Ok(()),
+        Some((_, (what, _))) => Err(EngineError::SchemaChanged {
+            doing: "the dump was running".to_owned(),
+            why: format!("{what} was altered or dropped"),
+        }),
+    }
+}
+
+type Printed = BTreeMap<String, (String, String)>;
+
+async fn rows(session: &Session, seen: &str) -> Result<Printed, EngineError> {
+    let failed = |e| EngineError::query("looking whether the schema changed", e);
+    let rows = session.query(&query(seen), &[]).await.map_err(failed)?;
+    rows.iter()
+        .map(|row| Ok((row.try_get(1)?, (row.try_get(0)?, row.try_get(2)?))))
+        .collect::<Result<_, _>>()
+        .map_err(failed)
+}
+
+fn query(seen: &str) -> String {
+    let mut query = PRINTED.replace("{seen}", seen);
+    for column in ["typnamespace", "relnamespace", "oid"] {
+        // Temporary objects come and go with their sessions.
+        let lasting =
+            format!("{column} NOT IN (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname ~ '^pg_(temp|toast)')");
+        query = query.replace(&format!("{{lasting: {column}}}"), &lasting);
+    }
+    query
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_place_in_the_query_is_filled() {
+        assert!(!query("true").contains('{'), "{}", query("true"));
+    }
+}

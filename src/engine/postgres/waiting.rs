@@ -1,0 +1,107 @@
+//! Whom a running dump keeps waiting. Its locks stop nobody who reads or writes; they stop DDL, and with it everyone who
+//! comes behind the DDL. A watcher looks from a connection of its own, and gives way before the wait is too long.
+
+use super::connect::{Session, connect};
+use super::error::EngineError;
+use crate::domain::target::DatabaseTarget;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// The watcher connects no earlier than this: a small dump is over by then and keeps its one connection.
+const FIRST_LOOK: Duration = Duration::from_secs(5);
+/// Looks are as far apart as a twentieth of the limit, within these.
+const CLOSEST: Duration = Duration::from_millis(100);
+const FARTHEST: Duration = Duration::from_secs(2);
+
+/// Somebody has waited as long as they may.
+pub struct Blocking {
+    /// What to tell.
+    pub error: EngineError,
+    watcher: Session,
+    waiter: i32,
+    application_name: String,
+}
+
+/// The session that waits longest for a lock of the backend `holder`. (pg_stat_activity would hide it from a role that
+/// does not own it; locks hide nothing.) Since 14 the server knows since when.
+const LONGEST: &str = "
+SELECT l.pid, l.locktype || coalesce(' ' || l.relation::regclass::text, ''), l.mode,
+       extract(epoch FROM clock_timestamp() - (to_jsonb(l) ->> 'waitstart')::timestamptz)::float8
+  FROM pg_catalog.pg_locks l
+ WHERE NOT l.granted AND $1 = ANY (pg_catalog.pg_blocking_pids(l.pid))
+   AND (l.database IS NULL OR l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database()))
+ ORDER BY 4 DESC NULLS LAST LIMIT 1";
+
+/// Ends when a session has waited nearly `limit` for a lock of the backend `holder`, and never otherwise.
+pub async fn watch(target: &DatabaseTarget, application_name: &str, holder: i32, limit: Duration) -> Blocking {
+    let pause = (limit / 20).clamp(CLOSEST, FARTHEST);
+    tokio::time::sleep((limit / 2).min(FIRST_LOOK)).await;
+    let mut session = None;
+    let mut since = None;
+    loop {
+        let looked = match session.take() {
+            Some(session) => look(session, holder).await,
+            None => match connect(target, &target.database, application_name).await {
+                Ok(session) => look(session, holder).await,
+                Err(error) => Err(error),
+            },
+        };
+        match looked {
+            Ok((watcher, Some(Waiter { pid, wanted, waited }))) => {
+                let seen: Instant = *since.get_or_insert_with(Instant::now);
+                let waited = waited.unwrap_or_else(|| seen.elapsed());
+                if waited + pause >= limit {
+                    let error =
+                        EngineError::BlockingDdl { wanted, waited: waited.as_secs_f64(), limit: limit.as_secs() };
+                    return Blocking { error, watcher, waiter: pid, application_name: application_name.to_owned() };
+                }
+                session = Some(watcher);
+            }
+            Ok((watcher, None)) => (session, since) = (Some(watcher), None),
+            Err(error) => tracing::warn!(%error, "nobody looks now whether the dump keeps DDL waiting; trying again"),
+        }
+        tokio::time::sleep(pause).await;
+    }
+}
+
+struct Waiter {
+    pid: i32,
+    wanted: String,
+    waited: Option<Duration>,
+}
+
+async fn look(session: Session, holder: i32) -> Result<(Session, Option<Waiter>), EngineError> {
+    let failed = |e| EngineError::query("looking who waits for the dump", e);
+    let row = session.query_opt(LONGEST, &[&holder]).await.map_err(failed)?;
+    let waiter = row
+        .map(|row| {
+            let (what, mode): (String, String) = (row.try_get(1)?, row.try_get(2)?);
+            let waited: Option<f64> = row.try_get(3)?;
+            let waited = waited.map(|seconds| Duration::try_from_secs_f64(seconds).unwrap_or_default());
+            Ok(Waiter { pid: row.try_get(0)?, wanted: format!("{mode} on {what}"), waited })
+        })
+        .transpose()
+        .map_err(failed)?;
+    Ok((session, waiter))
+}
+
+impl Blocking {
+    /// Ends every session of the dump that stands in the way. The client's side may be waiting for a bucket that does not
+    /// answer: the tenant shall not wait for it too.
+    pub async fn give_way(self) -> EngineError {
+        let ended = self
+            .watcher
+            .execute(
+                "SELECT pg_catalog.pg_terminate_backend(a.pid) FROM pg_catalog.pg_stat_activity a
+                  WHERE a.pid = ANY (pg_catalog.pg_blocking_pids($1)) AND a.application_name = $2
+                    AND a.usename = current_user AND a.pid <> pg_catalog.pg_backend_pid()",
+                &[&self.waiter, &self.application_name],
+            )
+            .await;
+        if let Err(error) = ended {
+            tracing::warn!(%error, "the dump's sessions could not be ended at once; they end with its connections");
+        }
+        self.watcher.close().await;
+        self.error
+    }
+}
