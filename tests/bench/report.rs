@@ -132,7 +132,8 @@ impl Page {
         let mut table = "\n## Bars\n\n| bar | wanted | measured | |\n|---|---|---|---|\n".to_owned();
         for bar in &self.bars {
             let verdict = if bar.held { "holds" } else { "**FALLS SHORT**" };
-            writeln!(table, "| {} | {} {} | {:.2} | {verdict} |", bar.what, bar.sign, bar.wanted, bar.found).unwrap();
+            let what = bar.what.replace('|', "\\|");
+            writeln!(table, "| {what} | {} {} | {:.2} | {verdict} |", bar.sign, bar.wanted, bar.found).unwrap();
         }
         table
     }

@@ -160,9 +160,10 @@ impl Servers {
         serde_json::from_str::<serde_json::Value>(&json).unwrap()["bytes"].as_u64().unwrap()
     }
 
-    /// Removes what lies below a prefix.
+    /// Removes what lies below a prefix. MinIO does so behind our back: that time is not the next run's.
     pub fn purge(&self, prefix: &str) {
         self.rclone(&["purge", &format!("s3:{BUCKET}/{prefix}")]);
+        std::thread::sleep(std::time::Duration::from_secs(3));
     }
 
     /// `sennight dump` of some databases into `prefix`, as a Job would run it.

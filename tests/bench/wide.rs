@@ -1,6 +1,6 @@
 //! The wide database: one tenant of 2 GB. Sennight and every peer in turns, so that each pair saw the same machine.
 
-use crate::ceiling::Ceiling;
+use crate::ceiling::{CORES, Ceiling};
 use crate::data;
 use crate::measure::{Cost, median, run};
 use crate::peers::{PEERS, Peer};
@@ -25,8 +25,18 @@ impl Runs {
     }
 }
 
+/// What there is to tell.
+pub struct Outcome {
+    ceiling: Ceiling,
+    /// CPU milliseconds of everybody for 1 MB of Sennight's.
+    cpu: f64,
+    lines: Vec<String>,
+    bars: Vec<Bar>,
+    marks: Vec<Mark>,
+}
+
 /// Loads, measures and judges.
-pub fn run_all(servers: &Servers, scope: &Scope) -> (Ceiling, Vec<String>, Vec<Bar>, Vec<Mark>) {
+pub fn run_all(servers: &Servers, scope: &Scope) -> Outcome {
     let tables = data::wide();
     eprintln!("wide: loading {} MB", scope.megabytes);
     data::load(servers, DATABASE, &tables, scope.megabytes * 1_000_000);
@@ -54,7 +64,8 @@ pub fn run_all(servers: &Servers, scope: &Scope) -> (Ceiling, Vec<String>, Vec<B
     }
     let lines = all.iter().map(|runs| line(runs, &all[0], ceiling.raw)).collect();
     let marks = all.iter().map(|r| Mark { name: r.name.to_owned(), rate: ceiling.raw / r.of(|c| c.wall) });
-    (ceiling, lines, bars(&all, &ceiling), marks.collect())
+    let cpu = all[0].of(|c| c.client + c.database + c.store) * 1e3 / ceiling.raw;
+    Outcome { ceiling, cpu, lines, bars: bars(&all, &ceiling), marks: marks.collect() }
 }
 
 fn line(runs: &Runs, own: &Runs, raw: f64) -> String {
@@ -63,7 +74,7 @@ fn line(runs: &Runs, own: &Runs, raw: f64) -> String {
     let (wall, client, database) = (runs.of(|c| c.wall), runs.of(|c| c.client), runs.of(|c| c.database));
     format!(
         "| `{}` | {wall:.1} | {:.0} | {:.2} | {client:.1} | {database:.1} | {:.1} | {memory:.0} | {stored:.0} |",
-        runs.name,
+        runs.name.replace('|', "\\|"),
         raw / wall,
         ratio(runs, own),
         runs.of(|c| c.store)
@@ -93,7 +104,7 @@ fn bars(all: &[Runs], ceiling: &Ceiling) -> Vec<Bar> {
 
 /// Runs it all and puts it onto the page.
 pub fn run_and_judge(servers: &Servers, scope: &Scope, page: &mut Page) {
-    let (ceiling, lines, bars, mut marks) = run_all(servers, scope);
+    let Outcome { ceiling, cpu, lines, bars, mut marks } = run_all(servers, scope);
     let part = |what: &str, seconds: f64| format!("| {what} | {:.2} |", seconds * 1e3);
     page.section(
         "Wide database",
@@ -104,7 +115,9 @@ pub fn run_and_judge(servers: &Servers, scope: &Scope, page: &mut Page) {
              |---|---|---|---|---|---|---|---|---|\n{}\n\n\
              The ceiling of two cores is **{:.0} MB/s** of row text: 2 ÷ the sum of what the parts cost by themselves, measured in the same run:\n\n\
              | part | CPU milliseconds for 1 MB of row text |\n|---|---|\n{}\n\n\
-             (Rows that never leave the server, `COPY … TO '/dev/null'`, cost {:.2}; with that the ceiling were {:.0} MB/s.)",
+             (Rows that never leave the server, `COPY … TO '/dev/null'`, cost {:.2}; with that the ceiling were {:.0} MB/s.)\n\n\
+             Sennight, PostgreSQL and MinIO together spent {cpu:.2} CPU milliseconds on 1 MB. Had they had both cores for themselves and \
+             never waited, that were {:.0} MB/s, {:.0} % of the ceiling.",
             ceiling.raw, scope.rounds, lines.join("\n"), ceiling.rate(),
             [
                 part("`COPY … TO STDOUT` over TLS, the server's side", ceiling.copy),
@@ -113,6 +126,7 @@ pub fn run_and_judge(servers: &Servers, scope: &Scope, page: &mut Page) {
                 part("PUT of the compressed bytes, curl and MinIO", ceiling.put),
             ].join("\n"),
             ceiling.copy_local * 1e3, ceiling.rate_local(),
+            CORES * 1e3 / cpu, CORES * 1e5 / cpu / ceiling.rate(),
         ),
     );
     page.bars(bars);
