@@ -1,5 +1,5 @@
-//! The long suites: many damaged copies, many failing dumps, many histories, and one of everything. `make wholeness` runs them whole; `make test`
-//! runs `SENNIGHT_CASES` of each and says what it left out.
+//! The long suites: many damaged copies, many failing dumps, many histories, and one of everything. `make wholeness` runs
+//! them whole; `make test` runs `SENNIGHT_CASES` of each and says what it left out.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on should say where")]
 #![allow(clippy::print_stdout, reason = "a suite says how many cases it ran, and with which seed")]

@@ -1,44 +1,40 @@
 //! `dump`: one database into one copy. Reads everything at one instant, by several connections and `pg_dump`, and puts
 //! the manifest when all of them have ended well and every object is in the bucket as long as it should be (I4).
 
+mod commit;
 pub mod objects;
 mod pace;
 pub mod plan;
 pub mod rows;
 mod schema;
 pub mod seal;
+mod together;
 
 use super::{TaskError, WorkerContext};
-use crate::domain::job::{CopyRef, CopySummary, Done, DumpTask};
-use crate::domain::manifest::{
-    DataObject, FORMAT, Frame, MANIFEST, Manifest, SchemaArchive, Sequence, ServerFacts, Table, Totals,
-};
+use crate::domain::job::{Done, DumpTask};
+use crate::domain::manifest::{Sequence, ServerFacts};
 use crate::domain::names::{Area, RecoveryPointId};
 use crate::domain::target::{DatabaseTarget, Engine};
-use crate::engine::postgres::inventory::{self, TableInfo};
+use crate::engine::postgres::inventory;
 use crate::engine::postgres::snapshot::{self, Leader};
 use crate::engine::postgres::tools::Tools;
-use crate::engine::postgres::waiting::{self, Blocking};
+use crate::engine::postgres::waiting;
 use crate::engine::postgres::{EngineError, Session, drift, read};
-use crate::store::{OpenCopy, PutOptions, Store, StoreError, Tags};
-use bytes::Bytes;
-use chrono::{DateTime, Utc};
+use crate::store::{StoreError, Tags};
+use chrono::Utc;
 use chrono_tz::Tz;
-use futures::{StreamExt, TryStreamExt};
+use commit::{Gathered, commit};
 use objects::Objects;
 use pace::Pace;
 use rows::{Shared, Written};
-use sha2::{Digest, Sha256};
-use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+use together::{first_error, told_to_end, unless_in_the_way};
 use tokio_util::sync::CancellationToken;
 
 /// Memory of all uploads of row data together, in bytes.
 const UPLOAD_MEMORY: usize = 96 << 20;
-/// Objects that are looked up at a time.
-const LOOKS: usize = 8;
 /// Time that a dump past its deadline gets to end its requests by itself.
 const GIVE_UP: Duration = Duration::from_secs(10);
 /// Time that uploads of dropped requests get to be aborted.
@@ -147,25 +143,6 @@ fn check(task: &DumpTask) -> Result<Tz, DumpError> {
     task.time_zone.parse().map_err(|_| wrong("timeZone", format!("{:?} is no IANA zone", task.time_zone)))
 }
 
-fn told_to_end(error: DumpError, cancel: &CancellationToken) -> DumpError {
-    match error {
-        DumpError::Stopped if cancel.is_cancelled() => DumpError::Cancelled,
-        error => error,
-    }
-}
-
-/// All that was read and stored.
-struct Gathered {
-    objects: Arc<Shared>,
-    taken_at: DateTime<Utc>,
-    server: ServerFacts,
-    schema: SchemaArchive,
-    written: Written,
-    sequences: Vec<Sequence>,
-    roles: Vec<String>,
-    warnings: Vec<String>,
-}
-
 async fn gather(
     task: &DumpTask,
     context: &WorkerContext,
@@ -242,37 +219,6 @@ async fn facts(
     Ok((sequences, roles, server))
 }
 
-/// Does the work unless a tenant's DDL has waited for it as long as it may.
-async fn unless_in_the_way<T>(
-    work: impl Future<Output = Result<T, DumpError>>,
-    watch: impl Future<Output = Blocking>,
-    stop: &CancellationToken,
-) -> Result<T, DumpError> {
-    let mut work = Box::pin(work);
-    tokio::select! {
-        biased;
-        done = &mut work => done,
-        blocking = watch => {
-            stop.cancel();
-            let error = blocking.give_way().await;
-            // Not dropped but stopped: unfinished uploads are given up.
-            let _ = work.await;
-            Err(error.into())
-        }
-    }
-}
-
-/// Waits for both, because each gives up its uploads by itself, and tells the error that came first.
-async fn first_error<A, B>(
-    a: impl Future<Output = Result<A, DumpError>>,
-    b: impl Future<Output = Result<B, DumpError>>,
-) -> Result<(A, B), DumpError> {
-    match tokio::join!(a, b) {
-        (Ok(a), Ok(b)) => Ok((a, b)),
-        (Err(DumpError::Stopped) | Ok(_), Err(error)) | (Err(error), _) => Err(error),
-    }
-}
-
 async fn read_tables(
     task: &DumpTask,
     context: &WorkerContext,
@@ -309,123 +255,4 @@ async fn read_tables(
         }
     }
     failure.map_or(Ok(all), Err)
-}
-
-impl Gathered {
-    /// Every planned COPY came to its end, and the frames hold as many rows as the server says that it sent.
-    fn every_row_is_there(&self) -> Result<(), DumpError> {
-        let (read, planned) = (self.written.items.len(), self.objects.items.len());
-        if read != planned {
-            return Err(DumpError::Inconsistent(format!("{read} of {planned} reads came to their end")));
-        }
-        let mut sent: BTreeMap<usize, i64> = self.written.items.iter().copied().collect();
-        for (item, frame) in &self.written.frames {
-            *sent.entry(*item).or_default() -= frame.rows;
-        }
-        sent.into_iter().find(|(_, left)| *left != 0).map_or(Ok(()), |(item, left)| {
-            let table = &self.objects.tables[self.objects.items[item].table];
-            let (schema, name) = (&table.schema, &table.name);
-            Err(DumpError::Inconsistent(format!("the frames of {schema}.{name} lack {left} rows that the server sent")))
-        })
-    }
-
-    fn manifest(
-        &self,
-        task: &DumpTask,
-        zone: Tz,
-        id: RecoveryPointId,
-        started_at: DateTime<Utc>,
-    ) -> Result<Manifest, DumpError> {
-        self.every_row_is_there()?;
-        let tables = tables(&self.objects, &self.written);
-        let mut objects = self.written.objects.clone();
-        objects.sort_by(|a, b| a.name.cmp(&b.name));
-        let manifest = Manifest {
-            format: FORMAT.to_owned(),
-            id,
-            identity: task.identity.clone(),
-            snapshot_time: self.taken_at,
-            day: self.taken_at.with_timezone(&zone).date_naive(),
-            time_zone: zone.name().to_owned(),
-            started_at,
-            finished_at: Utc::now(),
-            server: self.server.clone(),
-            schema: self.schema.clone(),
-            totals: totals(&self.schema, &objects, &tables),
-            objects,
-            tables,
-            sequences: self.sequences.clone(),
-            roles: self.roles.clone(),
-            warnings: self.warnings.clone(),
-            encryption: None,
-            mac: None,
-        };
-        manifest.check().map_err(|e| DumpError::Inconsistent(e.to_string()))?;
-        Ok(manifest)
-    }
-}
-
-/// Puts each frame to its table, in the order of the table's parts and of the frames within one.
-fn tables(shared: &Shared, written: &Written) -> Vec<Table> {
-    let mut frames: BTreeMap<(usize, usize), Vec<Frame>> = BTreeMap::new();
-    for (item, frame) in &written.frames {
-        let item = &shared.items[*item];
-        frames.entry((item.table, item.part)).or_default().push(frame.clone());
-    }
-    let table = |(index, info): (usize, &TableInfo)| {
-        let frames: Vec<Frame> =
-            frames.range((index, 0)..(index + 1, 0)).flat_map(|(_, frames)| frames.clone()).collect();
-        Table {
-            schema: info.schema.clone(),
-            name: info.name.clone(),
-            columns: info.columns.clone(),
-            rows: frames.iter().map(|f| f.rows).sum(),
-            frames,
-        }
-    };
-    shared.tables.iter().enumerate().map(table).collect()
-}
-
-fn totals(schema: &SchemaArchive, objects: &[DataObject], tables: &[Table]) -> Totals {
-    let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
-    Totals {
-        tables: count(tables.len()),
-        rows: tables.iter().map(|t| t.rows).sum(),
-        raw_bytes: tables.iter().flat_map(|t| &t.frames).map(|f| f.raw_length).sum(),
-        stored_bytes: schema.length + objects.iter().map(|o| o.length).sum::<i64>(),
-        objects: count(objects.len()) + 1,
-    }
-}
-
-/// An object must be as long in the bucket as it was written.
-async fn look(store: &Store, object: String, written: i64) -> Result<(), DumpError> {
-    let found = store.head(&object).await?.length;
-    if found == written { Ok(()) } else { Err(DumpError::ObjectDiffers { object, found, written }) }
-}
-
-/// Looks at every object once more, then makes the copy exist. From here on nothing is cancelled: whether the manifest
-/// is there must not be a guess.
-async fn commit(manifest: Manifest, shared: &Shared, context: &WorkerContext) -> Result<CopySummary, DumpError> {
-    let prefix = &shared.objects.prefix;
-    let mut written: Vec<(String, i64)> = vec![(manifest.schema.object.clone(), manifest.schema.length)];
-    written.extend(manifest.objects.iter().map(|o| (o.name.clone(), o.length)));
-    let looks = written.into_iter().map(|(name, length)| look(&context.store, format!("{prefix}{name}"), length));
-    futures::stream::iter(looks).buffer_unordered(LOOKS).try_collect::<()>().await?;
-    let bytes = context.store.keyring().seal(&manifest).map_err(|e| DumpError::Inconsistent(e.to_string()))?;
-    let copy = CopyRef {
-        prefix: prefix.clone(),
-        id: manifest.id.clone(),
-        manifest_sha256: Some(hex::encode(Sha256::digest(&bytes))),
-    };
-    let length = i64::try_from(bytes.len()).unwrap_or(i64::MAX);
-    let options = PutOptions::json().exclusive().tags(shared.objects.tags.clone());
-    let (object, bytes) = (format!("{prefix}{MANIFEST}"), Bytes::from(bytes));
-    context.store.put(&object, bytes.clone(), &options).await?;
-    // A store that says yes and keeps something else must not make a recovery point (I4).
-    let kept = context.store.get(&object).await?;
-    if kept != bytes {
-        let found = i64::try_from(kept.len()).unwrap_or(i64::MAX);
-        return Err(DumpError::ObjectDiffers { object, found, written: length });
-    }
-    Ok(OpenCopy { copy, manifest, length }.summary())
 }

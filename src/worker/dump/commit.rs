@@ -1,0 +1,161 @@
+//! From what was read to a copy that exists: every row and every object accounted for, the manifest put last (I4).
+
+use super::DumpError;
+use super::rows::{Shared, Written};
+use crate::domain::job::{CopyRef, CopySummary, DumpTask};
+use crate::domain::manifest::{
+    DataObject, FORMAT, Frame, MANIFEST, Manifest, SchemaArchive, Sequence, ServerFacts, Table, Totals,
+};
+use crate::domain::names::RecoveryPointId;
+use crate::engine::postgres::inventory::TableInfo;
+use crate::store::{OpenCopy, PutOptions, Store};
+use crate::worker::WorkerContext;
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
+use futures::{StreamExt, TryStreamExt};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Objects that are looked up at a time.
+const LOOKS: usize = 8;
+
+/// All that was read and stored.
+pub struct Gathered {
+    /// Tables, COPYs, and where their frames went.
+    pub objects: Arc<Shared>,
+    /// The snapshot's instant, by the server's clock.
+    pub taken_at: DateTime<Utc>,
+    /// The server.
+    pub server: ServerFacts,
+    /// The schema archive.
+    pub schema: SchemaArchive,
+    /// What the readers wrote.
+    pub written: Written,
+    /// Where sequences stand.
+    pub sequences: Vec<Sequence>,
+    /// Roles that the schema names.
+    pub roles: Vec<String>,
+    /// What nothing failed over.
+    pub warnings: Vec<String>,
+}
+impl Gathered {
+    /// Every planned COPY came to its end, and the frames hold as many rows as the server says that it sent.
+    fn every_row_is_there(&self) -> Result<(), DumpError> {
+        let (read, planned) = (self.written.items.len(), self.objects.items.len());
+        if read != planned {
+            return Err(DumpError::Inconsistent(format!("{read} of {planned} reads came to their end")));
+        }
+        let mut sent: BTreeMap<usize, i64> = self.written.items.iter().copied().collect();
+        for (item, frame) in &self.written.frames {
+            *sent.entry(*item).or_default() -= frame.rows;
+        }
+        sent.into_iter().find(|(_, left)| *left != 0).map_or(Ok(()), |(item, left)| {
+            let table = &self.objects.tables[self.objects.items[item].table];
+            let (schema, name) = (&table.schema, &table.name);
+            Err(DumpError::Inconsistent(format!("the frames of {schema}.{name} lack {left} rows that the server sent")))
+        })
+    }
+
+    /// The manifest of what was read; an error if a row that the server sent is in no frame.
+    pub fn manifest(
+        &self,
+        task: &DumpTask,
+        zone: Tz,
+        id: RecoveryPointId,
+        started_at: DateTime<Utc>,
+    ) -> Result<Manifest, DumpError> {
+        self.every_row_is_there()?;
+        let tables = tables(&self.objects, &self.written);
+        let mut objects = self.written.objects.clone();
+        objects.sort_by(|a, b| a.name.cmp(&b.name));
+        let manifest = Manifest {
+            format: FORMAT.to_owned(),
+            id,
+            identity: task.identity.clone(),
+            snapshot_time: self.taken_at,
+            day: self.taken_at.with_timezone(&zone).date_naive(),
+            time_zone: zone.name().to_owned(),
+            started_at,
+            finished_at: Utc::now(),
+            server: self.server.clone(),
+            schema: self.schema.clone(),
+            totals: totals(&self.schema, &objects, &tables),
+            objects,
+            tables,
+            sequences: self.sequences.clone(),
+            roles: self.roles.clone(),
+            warnings: self.warnings.clone(),
+            encryption: None,
+            mac: None,
+        };
+        manifest.check().map_err(|e| DumpError::Inconsistent(e.to_string()))?;
+        Ok(manifest)
+    }
+}
+
+/// Puts each frame to its table, in the order of the table's parts and of the frames within one.
+fn tables(shared: &Shared, written: &Written) -> Vec<Table> {
+    let mut frames: BTreeMap<(usize, usize), Vec<Frame>> = BTreeMap::new();
+    for (item, frame) in &written.frames {
+        let item = &shared.items[*item];
+        frames.entry((item.table, item.part)).or_default().push(frame.clone());
+    }
+    let table = |(index, info): (usize, &TableInfo)| {
+        let frames: Vec<Frame> =
+            frames.range((index, 0)..(index + 1, 0)).flat_map(|(_, frames)| frames.clone()).collect();
+        Table {
+            schema: info.schema.clone(),
+            name: info.name.clone(),
+            columns: info.columns.clone(),
+            rows: frames.iter().map(|f| f.rows).sum(),
+            frames,
+        }
+    };
+    shared.tables.iter().enumerate().map(table).collect()
+}
+
+fn totals(schema: &SchemaArchive, objects: &[DataObject], tables: &[Table]) -> Totals {
+    let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+    Totals {
+        tables: count(tables.len()),
+        rows: tables.iter().map(|t| t.rows).sum(),
+        raw_bytes: tables.iter().flat_map(|t| &t.frames).map(|f| f.raw_length).sum(),
+        stored_bytes: schema.length + objects.iter().map(|o| o.length).sum::<i64>(),
+        objects: count(objects.len()) + 1,
+    }
+}
+
+/// An object must be as long in the bucket as it was written.
+async fn look(store: &Store, object: String, written: i64) -> Result<(), DumpError> {
+    let found = store.head(&object).await?.length;
+    if found == written { Ok(()) } else { Err(DumpError::ObjectDiffers { object, found, written }) }
+}
+
+/// Looks at every object once more, then makes the copy exist. From here on nothing is cancelled: whether the manifest
+/// is there must not be a guess.
+pub async fn commit(manifest: Manifest, shared: &Shared, context: &WorkerContext) -> Result<CopySummary, DumpError> {
+    let prefix = &shared.objects.prefix;
+    let mut written: Vec<(String, i64)> = vec![(manifest.schema.object.clone(), manifest.schema.length)];
+    written.extend(manifest.objects.iter().map(|o| (o.name.clone(), o.length)));
+    let looks = written.into_iter().map(|(name, length)| look(&context.store, format!("{prefix}{name}"), length));
+    futures::stream::iter(looks).buffer_unordered(LOOKS).try_collect::<()>().await?;
+    let bytes = context.store.keyring().seal(&manifest).map_err(|e| DumpError::Inconsistent(e.to_string()))?;
+    let copy = CopyRef {
+        prefix: prefix.clone(),
+        id: manifest.id.clone(),
+        manifest_sha256: Some(hex::encode(Sha256::digest(&bytes))),
+    };
+    let length = i64::try_from(bytes.len()).unwrap_or(i64::MAX);
+    let options = PutOptions::json().exclusive().tags(shared.objects.tags.clone());
+    let (object, bytes) = (format!("{prefix}{MANIFEST}"), Bytes::from(bytes));
+    context.store.put(&object, bytes.clone(), &options).await?;
+    // A store that says yes and keeps something else must not make a recovery point (I4).
+    let kept = context.store.get(&object).await?;
+    if kept != bytes {
+        let found = i64::try_from(kept.len()).unwrap_or(i64::MAX);
+        return Err(DumpError::ObjectDiffers { object, found, written: length });
+    }
+    Ok(OpenCopy { copy, manifest, length }.summary())
+}
