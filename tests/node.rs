@@ -1,7 +1,13 @@
 //! The main job on a real node: the image of the Dockerfile, the chart by Helm, the plain manifests by kubectl. `make
 //! test-node` brings the node up and runs this; what it tells is the demo's own story.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on should say where")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test that cannot go on should say where"
+)]
 
 use std::process::{Command, Output, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -42,14 +42,14 @@ impl Vocabulary {
             let mut pick = |of: &[u8]| char::from(of[random.below(of.len() as u64) as usize]);
             [pick(consonants), pick(vowels)].iter().collect::<String>()
         };
-        Self((0..WORDS).map(|n| (0..1 + n % 4).map(|_| syllable(&mut random)).collect()).collect())
+        Self((0..WORDS).map(|n| (0..=n % 4).map(|_| syllable(&mut random)).collect()).collect())
     }
 
     /// Cube of a uniform number: a few words are frequent, most are rare, as in languages.
     #[allow(clippy::cast_possible_truncation)]
     fn word(&self, random: &mut Random) -> &str {
         let u = random.below(1 << 16);
-        &self.0[((u * u * u) >> 32) as usize * WORDS >> 16]
+        &self.0[(((u * u * u) >> 32) as usize * WORDS) >> 16]
     }
 
     fn text(&self, random: &mut Random, row: &mut Vec<u8>, from: u64, to: u64) {

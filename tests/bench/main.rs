@@ -1,6 +1,17 @@
 //! `make bench`: seeded databases on a real PostgreSQL and a real MinIO, Sennight and its peers in turns, and the bars of
 //! docs/benchmarks.md, which this program writes. A bar that falls short is printed as such and is no failure.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::large_futures,
+    clippy::cast_precision_loss,
+    reason = "a measurement that cannot go on should say where"
+)]
+
 mod ceiling;
 mod data;
 mod measure;

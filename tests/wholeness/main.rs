@@ -2,6 +2,11 @@
 //! them whole; `make test` runs `SENNIGHT_CASES` of each and says what it left out.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on should say where")]
+#![allow(
+    clippy::large_futures,
+    clippy::similar_names,
+    reason = "a suite's futures are run once, on a heap that has room"
+)]
 #![allow(clippy::print_stdout, reason = "a suite says how many cases it ran, and with which seed")]
 
 #[path = "../servers/store/bucket.rs"]

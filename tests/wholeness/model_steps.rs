@@ -59,7 +59,9 @@ impl World {
                 }
             }
             Write::Judge(found) => return Some(self.judge(found, seen)),
-            Write::Held { request, prefix, keys, tags } => return self.read_back(request, prefix, keys, tags, seen),
+            Write::Held { request, prefix, keys, tags } => {
+                return self.read_back(request, prefix, keys, tags.as_ref(), seen);
+            }
             Write::Released(request) => self.requests[request].leaving = false,
         }
         Some(VecDeque::new())
@@ -70,12 +72,12 @@ impl World {
         request: usize,
         prefix: String,
         keys: Vec<String>,
-        tags: Option<Tags>,
+        tags: Option<&Tags>,
         seen: &mut Seen,
     ) -> Option<VecDeque<Write>> {
         for key in &keys {
             let object = self.objects.get(key)?;
-            if tags.as_ref().is_some_and(|tags| *tags != object.tags) {
+            if tags.is_some_and(|tags| *tags != object.tags) {
                 return None;
             }
         }

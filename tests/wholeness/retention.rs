@@ -33,7 +33,7 @@ fn i5_of_any_history_what_is_held_stays_what_is_over_goes_and_nothing_else_is_to
 }
 
 /// What the histories came across.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Seen {
     pub copies: u64,
     pub held: u64,

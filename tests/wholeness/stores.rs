@@ -5,6 +5,7 @@ use crate::bucket::{Bucket, Server, copy, identity};
 use crate::support::{Database, copy_ref, dump, verify};
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Timelike as _, Utc};
+use futures::StreamExt as _;
 use sennight::domain::job::CopySummary;
 use sennight::domain::names::{Area, RecoveryPointId};
 use sennight::domain::retention::patrol::{CopyDir, Enforcer, Need, Orders};
@@ -237,7 +238,6 @@ async fn a_walk_goes_on_where_it_was_cut_and_sees_every_copy_once() {
             let key = format!("{crowded}data/{n:05}.zst");
             async move { store.put(&key, Bytes::from_static(b"x"), &PutOptions::default()).await.unwrap() }
         });
-        use futures::StreamExt as _;
         futures::stream::iter(puts).buffer_unordered(16).collect::<Vec<()>>().await;
         for number in 1..4 {
             copy(store, "acme", number, now).await;
