@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test test-fast test-node wholeness bench generate lint build dist
+.PHONY: help demo demo-down test test-fast test-part test-node wholeness bench generate lint build dist
 
 WITH := tests/cluster/with.sh
 CARGO := cargo
@@ -18,10 +18,13 @@ demo: ## show the main job on a real node made here (or on the cluster of KUBECO
 demo-down: ## end the demo and its cluster; nothing stays behind
 	@tests/demo/down.sh
 
-test: lint test-fast test-node ## everything: lint, tests without a node, tests on a real node
+test: lint test-fast test-part test-node ## everything: lint, tests without a node, a part of the long suites, tests on a real node
 
-test-fast: ## every test that needs no node, with real S3, PostgreSQL and Kubernetes API servers; about 4 minutes warm
+test-fast: ## every test that needs no node, with real S3, PostgreSQL and Kubernetes API servers; about 2 minutes warm
 	@tests/cluster/run-tests.sh fast
+
+test-part: ## some cases of each long suite; says what it left out
+	@tests/cluster/run-tests.sh part
 
 test-node: dist ## the tests on a real node: containerd, kubelet, the image of the Dockerfile
 	@tests/cluster/run-tests.sh node

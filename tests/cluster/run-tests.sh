@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # run-tests.sh fast [ARGS…]: every test that needs no node, on the API tier and the services; ARGS go to cargo test.
+# run-tests.sh wholeness [ARGS…]: the long suites, on three stores and three majors of PostgreSQL; part: some cases of each.
 # run-tests.sh node [ARGS…]: tests/node.rs on a real node with the image of the Dockerfile, and MinIO and PostgreSQL as pods.
 # run-tests.sh wholeness [ARGS…]: the long suites of tests/wholeness/ on the services, all of their cases.
 # Counts by cargo's own lines, and fails when a test was ignored or none ran.
@@ -19,6 +20,23 @@ on_node() {
   # shellcheck source=/dev/null
   . <("$CLUSTER_SRC/apps.sh" env "$SENNIGHT_TEST_APPS_NAMESPACE")
   cargo test --locked --test node -- "$@"
+}
+
+# Everything that needs no node. Most of these tests wait for servers most of the time: more of them run at once than there are
+# cores, and the API server's beside the others. Named ones (ARGS) run by one cargo.
+on_servers() {
+  local code=0 api
+  if [ $# -gt 0 ]; then cargo test --locked --no-fail-fast "$@"; return; fi
+  api=$(mktemp)
+  cargo test --locked --test api -- --test-threads="${SENNIGHT_TEST_THREADS:-10}" >"$api" 2>&1 &
+  cargo test --locked --no-fail-fast --lib --bins --test architecture --test offline --test servers -- \
+    --test-threads="${SENNIGHT_TEST_THREADS:-6}" || code=$?
+  log "the rest, beside these: tests on the API server"
+  wait $! || code=$?
+  cat "$api"
+  rm -f "$api"
+  cargo test --locked --doc --quiet || code=$?
+  return $code
 }
 
 # counted COMMAND…: runs the tests, shows their lines, and sums what cargo says of each binary
@@ -46,15 +64,12 @@ case $verb in
   fast)
     log "compiling the tests"
     cargo test --locked --no-run --quiet
-    # Most of these tests wait for servers most of the time: more of them run at once than there are cores.
-    export RUST_TEST_THREADS=${RUST_TEST_THREADS:-8}
     counted "$CLUSTER_SRC/with.sh" api -- "$CLUSTER_SRC/run-tests.sh" on-servers "$@"
     ;;
-  on-servers)
-    code=0
-    cargo test --locked --no-fail-fast "$@" || code=$?
-    [ $# -gt 0 ] || SENNIGHT_CASES=${SENNIGHT_CASES:-60} cargo test --locked --test wholeness -- --nocapture || code=$?
-    exit $code
+  on-servers) on_servers "$@" ;;
+  part)
+    export SENNIGHT_CASES=${SENNIGHT_CASES:-60}
+    counted "$CLUSTER_SRC/with.sh" services -- cargo test --locked --test wholeness -- --nocapture
     ;;
   wholeness)
     export SENNIGHT_STORES=${SENNIGHT_STORES-versitygw garage}
@@ -71,6 +86,6 @@ case $verb in
     counted "$CLUSTER_SRC/with.sh" node -- "$CLUSTER_SRC/run-tests.sh" on-node "$@"
     ;;
   on-node) on_node "$@" ;;
-  *) die "usage: run-tests.sh fast|node|wholeness [arguments for cargo test]" ;;
+  *) die "usage: run-tests.sh fast|node|part|wholeness [arguments for cargo test]" ;;
 esac
 log "$verb: done"
