@@ -220,14 +220,9 @@ impl Bucket {
         self.keys().await.iter().filter(|key| key.ends_with("/manifest.json")).count()
     }
 
-    /// Multipart uploads that nobody has finished or aborted.
-    pub async fn unfinished_uploads(&self) -> usize {
-        let answer = self.client.list_multipart_uploads().bucket(&self.target.bucket).prefix("backups/").send().await;
-        answer.unwrap().uploads().len()
-    }
-
-    /// The same of one key: MinIO lists uploads by their exact key only, and finds none below a prefix.
-    pub async fn unfinished_uploads_of(&self, key: &str) -> usize {
+    /// Multipart uploads of a key that nobody has finished or aborted. MinIO lists them by their exact key only, and finds
+    /// none below a prefix.
+    pub async fn unfinished_uploads(&self, key: &str) -> usize {
         let answer = self.client.list_multipart_uploads().bucket(&self.target.bucket).prefix(key).send().await;
         answer.unwrap().uploads().len()
     }

@@ -122,14 +122,14 @@ impl Case {
         // With expired keys nothing can be aborted, and a killed worker aborts nothing: the bucket's rule does.
         if !matches!(self.trouble, Trouble::ExpiredKeys | Trouble::Killed) {
             for key in proxy.begun() {
-                let mut left = self.bucket.unfinished_uploads_of(&key).await;
+                let mut left = self.bucket.unfinished_uploads(&key).await;
                 // What was dropped is aborted in the background.
                 for _ in 0..50 {
                     if left == 0 {
                         break;
                     }
                     tokio::time::sleep(Duration::from_millis(100)).await;
-                    left = self.bucket.unfinished_uploads_of(&key).await;
+                    left = self.bucket.unfinished_uploads(&key).await;
                 }
                 assert_eq!(left, 0, "{what}: {end}: an upload of {key} was left unfinished");
             }

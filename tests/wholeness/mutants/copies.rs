@@ -166,9 +166,9 @@ impl Lane {
         Ok(sha256)
     }
 
-    /// Objects and unfinished uploads of exports.
+    /// Objects of exports.
     pub async fn exports(&self) -> usize {
         let keys = self.bucket.keys().await;
-        keys.iter().filter(|key| key.starts_with("backups/exports/")).count() + self.bucket.unfinished_uploads().await
+        keys.iter().filter(|key| key.starts_with("backups/exports/")).count()
     }
 }
