@@ -4,7 +4,7 @@ use super::world::{Tenant, World, holds};
 use crate::cluster;
 use crate::cluster::until;
 use crate::support::env;
-use chrono::{TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use sennight::api::ConditionStatus::{False, True, Unknown};
 use sennight::domain::schedule::{Schedule, Window};
 use serde_json::json;
@@ -93,15 +93,22 @@ async fn i4_a_dump_that_fails_leaves_no_recovery_point_says_why_and_the_next_one
     assert!(status.conditions.iter().any(|c| c.type_ == "Ready" && c.is_true()), "{:?}", status.conditions);
 }
 
-/// The name of a schedule whose daily slot comes in some seconds.
-fn soon(world: &World) -> String {
+/// The name of a schedule whose daily slot comes in some seconds, and that slot. Time enough to apply it before, also on a
+/// busy machine: a slot before its creation is no missed one.
+fn soon(world: &World) -> (String, DateTime<Utc>) {
     let now = Utc::now();
-    let wanted = now + TimeDelta::seconds(3)..now + TimeDelta::seconds(6);
-    let name = (0..1_000_000).map(|n| format!("acme-{n}")).find(|name| {
-        let schedule = Schedule::parse("@daily", "Etc/UTC", Window::default(), &[&world.namespace, name]).unwrap();
-        schedule.next_after(now).is_some_and(|slot| wanted.contains(&slot))
+    let wanted = now + TimeDelta::seconds(9)..now + TimeDelta::seconds(12);
+    let named = (0..1_000_000).map(|n| format!("acme-{n}")).find_map(|name| {
+        let schedule = Schedule::parse("@daily", "Etc/UTC", Window::default(), &[&world.namespace, &name]).unwrap();
+        schedule.next_after(now).filter(|slot| wanted.contains(slot)).map(|slot| (name, slot))
     });
-    name.unwrap()
+    named.unwrap()
+}
+
+/// Waits until a slot is over.
+async fn over(slot: DateTime<Utc>) {
+    let left = slot + TimeDelta::seconds(1) - Utc::now();
+    tokio::time::sleep(left.to_std().unwrap_or_default()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -109,9 +116,10 @@ async fn i8_a_slot_that_passed_while_no_operator_ran_is_caught_up_once() {
     let world = World::new("catchup").await;
     let mut tenant = world.tenant("acme").await;
     world.api::<sennight::api::BackupSchedule>().delete("acme", &kube::api::DeleteParams::default()).await.unwrap();
-    tenant.name = soon(&world);
+    let (name, due) = soon(&world);
+    tenant.name = name;
     world.schedule(&tenant, json!({}));
-    tokio::time::sleep(Duration::from_secs(7)).await;
+    over(due).await;
 
     let mut operator = world.operator(&[]);
     let job = world.dump(&tenant).await;
@@ -183,11 +191,12 @@ async fn a_suspended_schedule_runs_nothing_and_says_so_and_catches_up_once_when_
     let mut tenant = world.tenant("acme").await;
     world.api::<sennight::api::BackupSchedule>().delete("acme", &kube::api::DeleteParams::default()).await.unwrap();
     let _operator = world.operator(&[]);
-    tenant.name = soon(&world);
+    let (name, due) = soon(&world);
+    tenant.name = name;
     world.schedule(&tenant, json!({"suspend": true}));
     says(&world, &tenant, "Ready", True, "Suspended").await;
     says(&world, &tenant, "Fresh", Unknown, "Suspended").await;
-    tokio::time::sleep(Duration::from_secs(7)).await;
+    over(due).await;
     assert_eq!(world.dumps(&tenant).await, []);
     assert_eq!(world.schedule_status(&tenant).await.next_run_time, None);
 
