@@ -88,6 +88,17 @@ wait_for() {
   done
 }
 
+# need_room DIR: dies where servers would soon be told that the disk is full, long before a test says something else about it.
+need_room() {
+  local free size need
+  mkdir -p "$1"
+  read -r free size < <(df --output=avail,size -BM "$1" | tail -n 1 | tr -d M)
+  # MinIO takes nothing more when 1 % of its disk is left.
+  need=$((size / 100 + 4096))
+  [ "$free" -ge "$need" ] ||
+    die "$1: $free MiB are free, the servers and the tests need $need there (TMPDIR and SENNIGHT_RUN_ROOT choose another place)"
+}
+
 # free_base: a port number with 20 unused ports from it on, below the kernel's own choice for clients (32768).
 free_base() {
   local base port used tries=200

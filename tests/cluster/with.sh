@@ -12,6 +12,7 @@ shift 2
 case $tier in
   services | api)
     reap_stale
+    need_room "$RUN_ROOT"
     base=${SENNIGHT_PORT_BASE:-$(free_base)}
     ! alive "$RUN_ROOT/$base/owner" || die "another with.sh has the ports from $base on"
     mkdir -p "$RUN_ROOT"
@@ -23,6 +24,7 @@ case $tier in
     ;;
   node)
     RUN=${SENNIGHT_NODE_DIR:-/var/lib/sennight-node}
+    need_room "$(dirname "$RUN")"
     script=$CLUSTER_SRC/node-tier.sh
     # There is one node on a machine, and stopping somebody's demo is not for us to do.
     if [ -f "$RUN/owner" ]; then
