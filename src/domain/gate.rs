@@ -1,6 +1,8 @@
 //! The gate: may this RestoreRequest be served, and may its Job run? Ordered lists of named pure functions; the first
 //! refusal is the condition's reason and message. Unknown evidence refuses.
 
+pub mod undo;
+
 use super::manifest::TenantIdentity;
 use super::names::RecoveryPointId;
 use super::schedule::within_retention;
@@ -166,14 +168,11 @@ fn no_rival(e: &Evidence<'_>) -> Option<Refusal> {
 
 fn supported(e: &Evidence<'_>) -> Option<Refusal> {
     let engine = e.account?.identity.engine;
-    if e.mode == Mode::Undo {
-        return Some(Refusal::NotSupported("mode Undo".to_owned()));
-    }
     (engine != Engine::PostgreSQL).then(|| Refusal::NotSupported(format!("engine {engine}")))
 }
 
 fn may_restore(e: &Evidence<'_>) -> Option<Refusal> {
-    (e.mode == Mode::FullRestore && !e.account?.can_restore).then_some(Refusal::NoRestoreCredentials)
+    (e.mode != Mode::CrmExport && !e.account?.can_restore).then_some(Refusal::NoRestoreCredentials)
 }
 
 fn in_time(e: &Evidence<'_>) -> Option<Refusal> {

@@ -2,8 +2,10 @@
 //! exit codes it answers with. The longer answer is in `report`.
 
 pub use super::report::{
-    CopySummary, Done, ExportFile, ExportSummary, Outcome, Preflight, Progress, Refusal, TaskReport,
+    Cleared, CopySummary, Done, ExportFile, ExportSummary, Outcome, Preflight, Progress, Refusal, TaskReport,
 };
+
+pub use super::kept::{ClearTask, Doomed, Mark, SafetyTask};
 
 use super::manifest::TenantIdentity;
 use super::names::RecoveryPointId;
@@ -124,6 +126,9 @@ pub struct CutoverTask {
     pub live_oid: u32,
     /// OID of the prepared database.
     pub new_oid: u32,
+    /// Of an Undo: UID of the request that is undone. The "prepared" database is then the one that its swap kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undo_of: Option<String>,
 }
 
 /// A CRM export of one copy. It never sees a database.
@@ -160,6 +165,12 @@ pub enum Work {
     Cutover(CutoverTask),
     /// Export.
     Export(ExportTask),
+    /// Look whether a swap could be undone; changes nothing.
+    Undoable(CutoverTask),
+    /// Dump a replaced database before it may be dropped.
+    Safety(SafetyTask),
+    /// Drop what a request left on the server.
+    Clear(ClearTask),
 }
 
 /// Arguments that do not make a worker's task.
@@ -199,7 +210,9 @@ impl Work {
             Self::Dump(tasks) => tasks.iter().map(|t| json("--task", t)).collect::<Result<_, _>>()?,
             Self::Verify(tasks) => tasks.iter().map(|t| json("--task", t)).collect::<Result<_, _>>()?,
             Self::Preflight(task) | Self::Prepare(task) => vec![json("--task", task)?],
-            Self::Cutover(task) => vec![json("--task", task)?],
+            Self::Cutover(task) | Self::Undoable(task) => vec![json("--task", task)?],
+            Self::Safety(task) => vec![json("--task", task)?],
+            Self::Clear(task) => vec![json("--task", task)?],
             Self::Export(task) => vec![json("--task", task)?],
         };
         let mut argv = vec![verb.to_owned(), "--storage".to_owned(), json("--storage", storage)?];
@@ -231,6 +244,9 @@ impl Work {
             "prepare" => Self::Prepare(one("prepare", tasks)?),
             "cutover" => Self::Cutover(one("cutover", tasks)?),
             "export" => Self::Export(one("export", tasks)?),
+            "undoable" => Self::Undoable(one("undoable", tasks)?),
+            "safety" => Self::Safety(one("safety", tasks)?),
+            "clear" => Self::Clear(one("clear", tasks)?),
             other => return Err(WorkError::Verb(other.to_owned())),
         })
     }

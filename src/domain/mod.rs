@@ -5,6 +5,7 @@ pub mod alarm;
 pub mod backup;
 pub mod gate;
 pub mod job;
+pub mod kept;
 pub mod manifest;
 pub mod names;
 pub mod profile;

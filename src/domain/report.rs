@@ -77,6 +77,18 @@ pub enum Done {
     },
     /// The zip is in the bucket.
     Exported(ExportSummary),
+    /// What a request left on the server is gone.
+    Cleared(Cleared),
+}
+
+/// What was dropped.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Cleared {
+    /// Name that the database had; absent where it was not there any more.
+    pub database: Option<String>,
+    /// Its OID.
+    pub oid: Option<u32>,
 }
 
 /// What is told of a copy: enough for status and for pinning it.

@@ -3,8 +3,10 @@
 
 pub mod act;
 pub mod gather;
+pub mod kept;
 pub mod report;
 pub mod settle;
+pub mod undo;
 pub mod validate;
 pub mod work;
 
@@ -16,6 +18,7 @@ use super::stores::OpenError;
 use super::verbs::{VerbError, apply_status, delete};
 use crate::api::conditions::{RequestCondition, is_true};
 use crate::api::{ConditionStatus, RestoreRequest, RestoreRequestStatus};
+use crate::domain::gate::Mode;
 use crate::domain::job::WorkError;
 use crate::domain::names::NameError;
 use crate::domain::restore::{self, Action, Plan, Step};
@@ -141,11 +144,15 @@ async fn reconcile(object: Arc<RestoreRequest>, ctx: Arc<Context>) -> Result<Out
     }
     let acted = act(&object, &mut status, &plan, &assessed, &seen, &ctx).await?;
     report::plan(&object, &mut status, &plan, &ctx.settings, now);
+    let after = if assessed.facts.ended { kept::round(&object, &mut status, &fresh, &seen, &ctx).await? } else { None };
+    if matches!(plan.action, Action::Finish(_) | Action::Release) {
+        undo::wake(&object, &ctx);
+    }
     status.observed_generation = object.metadata.generation;
     if !(plan.action == Action::Release && object.metadata.deletion_timestamp.is_some()) {
         write(&object, &status, &plan, &assessed, &ctx).await?;
     }
-    wake(&object, &plan, &assessed, acted, &ctx);
+    wake(&object, &plan, &assessed, acted, after, &ctx);
     Ok(Outcome::Applied(controller::Action::await_change()))
 }
 
@@ -153,7 +160,9 @@ async fn reconcile(object: Arc<RestoreRequest>, ctx: Arc<Context>) -> Result<Out
 async fn retired(object: &RestoreRequest, ctx: &Context) -> Result<bool, RestoreError> {
     let Some(finished) = object.status.as_ref().and_then(|s| s.finished_at) else { return Ok(false) };
     let keep = TimeDelta::from_std(ctx.settings.timing.request_retention).unwrap_or(TimeDelta::days(90));
-    if ctx.now() < finished + keep || object.metadata.deletion_timestamp.is_some() {
+    // While its kept database is on the server, somebody must know of it.
+    let settled = object.status.as_ref().is_none_or(kept::settled);
+    if ctx.now() < finished + keep || !settled || object.metadata.deletion_timestamp.is_some() {
         return Ok(false);
     }
     let api: Api<RestoreRequest> = Api::namespaced(ctx.clients.write.clone(), &object.namespace().unwrap_or_default());
@@ -191,6 +200,13 @@ async fn act(
         Action::Pin => {
             act::pin(status, assessed, seen);
             Ok(true)
+        }
+        Action::Hold if assessed.facts.keys.mode == Mode::Undo => {
+            let holds = undo::hold(object, ctx).await?;
+            if holds {
+                report::held(object, status, true, "HoldPlaced", "the replaced database is kept until this ends", now);
+            }
+            Ok(holds)
         }
         Action::Hold => {
             act::hold(object, status, seen, ctx).await?;
@@ -248,7 +264,14 @@ async fn write(
     Ok(())
 }
 
-fn wake(object: &RestoreRequest, plan: &Plan, assessed: &Assessed, acted: bool, ctx: &Context) {
+fn wake(
+    object: &RestoreRequest,
+    plan: &Plan,
+    assessed: &Assessed,
+    acted: bool,
+    after: Option<DateTime<Utc>>,
+    ctx: &Context,
+) {
     let (me, now) = (ObjectRef::from_obj(object), ctx.now());
     let facts = &assessed.facts;
     let running = [&facts.preflight, &facts.prepare, &facts.cutover, &facts.export]
@@ -260,9 +283,11 @@ fn wake(object: &RestoreRequest, plan: &Plan, assessed: &Assessed, acted: bool, 
     // What was acted on comes back by the watch; a closed lock is tried again soon.
     let stuck = !acted && matches!(plan.action, Action::Claim(_) | Action::Start(..));
     let retry = stuck.then(|| now + TimeDelta::seconds(10));
+    // The other request writes the hold of an Undo, and nothing tells us when it has.
+    let hold = (!acted && plan.action == Action::Hold).then(|| now + TimeDelta::seconds(2));
     let keep = TimeDelta::from_std(ctx.settings.timing.request_retention).unwrap_or(TimeDelta::days(90));
     let retire = object.status.as_ref().and_then(|s| s.finished_at).map(|at| at + keep);
-    match [plan.wake, look, retry, retire].into_iter().flatten().min() {
+    match [plan.wake, look, retry, hold, retire, after].into_iter().flatten().min() {
         Some(at) => ctx.timers.requests.schedule(me, at),
         None => ctx.timers.requests.forget(me),
     }

@@ -2,11 +2,12 @@
 
 use crate::api::RestoreRequestStatus;
 use crate::api::restore_report::{Estimate, JobOutcome, JobRecord, PreflightReport, Refusal};
-use crate::api::restore_status::Prepared;
+use crate::api::restore_status::{ClearedDatabase, Prepared, SafetyCopy};
 use crate::controller::observed::cut;
-use crate::domain::job::{Done, Outcome, Preflight, TaskReport};
+use crate::domain::job::{CopySummary, Done, Outcome, Preflight, TaskReport};
 use crate::domain::names::RestoreStep;
 use crate::domain::restore::Step;
+use crate::domain::retention::{SAFETY_DAYS, expires_at};
 use chrono::{DateTime, Utc};
 
 /// Longest message that the schema takes.
@@ -95,8 +96,27 @@ fn remember(status: &mut RestoreRequestStatus, job: &str, done: &Done, now: Date
                 tables: *tables,
             });
         }
-        Done::CutOver { .. } | Done::Exported(_) | Done::Dumped(_) | Done::Verified(_) => {}
+        // Of a request's Jobs only the safety dump dumps, and only the last one clears.
+        Done::Dumped(copy) => safety(status, copy, now),
+        Done::Cleared(cleared) => match &mut status.kept {
+            Some(kept) => kept.dropped_at = Some(now),
+            None => status.cleared = Some(ClearedDatabase { at: now, database: cleared.database.clone() }),
+        },
+        Done::CutOver { .. } | Done::Exported(_) | Done::Verified(_) => {}
     }
+}
+
+fn safety(status: &mut RestoreRequestStatus, copy: &CopySummary, now: DateTime<Utc>) {
+    let Some(kept) = &mut status.kept else { return };
+    kept.safety = Some(SafetyCopy {
+        id: copy.id.to_string(),
+        prefix: copy.prefix.clone(),
+        manifest_sha256: copy.manifest_sha256.clone(),
+        bytes: copy.bytes,
+        rows: copy.rows,
+        verified_at: now,
+        expires_at: expires_at(copy.id.time(), SAFETY_DAYS),
+    });
 }
 
 fn preflighted(status: &mut RestoreRequestStatus, job: &str, found: &Preflight, now: DateTime<Utc>) {
@@ -155,16 +175,23 @@ fn remembered(status: &RestoreRequestStatus, wanted: RestoreStep, attempt: i32, 
             tables: p.tables,
         }),
         // The end of these ends the request in the same write: a status that says otherwise cannot be trusted.
-        (RestoreStep::Prepare | RestoreStep::Cutover | RestoreStep::Export, _) => {
+        (_, _) => {
             Step::Lost { attempt, message: "status says that the Job succeeded and not with what".to_owned(), at }
         }
     }
 }
 
 fn kind(record: &JobRecord) -> Option<RestoreStep> {
-    [RestoreStep::Preflight, RestoreStep::Prepare, RestoreStep::Cutover, RestoreStep::Export]
-        .into_iter()
-        .find(|step| step.to_string() == record.step)
+    [
+        RestoreStep::Preflight,
+        RestoreStep::Prepare,
+        RestoreStep::Cutover,
+        RestoreStep::Export,
+        RestoreStep::Safety,
+        RestoreStep::Clear,
+    ]
+    .into_iter()
+    .find(|step| step.to_string() == record.step)
 }
 
 #[cfg(test)]

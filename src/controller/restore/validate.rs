@@ -2,12 +2,14 @@
 
 use super::gather::{Seen, candidate};
 use super::settle::{Fresh, step};
+use super::undo;
 use crate::api::conditions::{RequestCondition, find, is_true};
 use crate::api::restore_request::RestoreMode;
-use crate::api::restore_status::Decision;
+use crate::api::restore_status::{Decision, Undone};
 use crate::api::{RestoreRequest, RestoreRequestStatus};
 use crate::controller::backup::validate::timetable;
 use crate::controller::targets;
+use crate::domain::gate::undo::UndoRefusal;
 use crate::domain::gate::{self, Account, Approval, Candidate, Evidence, FourEyes, Keys, Mode, Payment, Wanted};
 use crate::domain::names::RestoreStep;
 use crate::domain::restore::{Claim, Eligibility, Facts, Patience, Step};
@@ -22,6 +24,8 @@ pub struct Assessed {
     pub facts: Facts,
     /// The copy, while none is pinned.
     pub chosen: Option<Candidate>,
+    /// For an Undo: what is undone, while that is not pinned.
+    pub undone: Option<Undone>,
 }
 
 /// Assesses a request. `authority` says whether the admission policies were found whole.
@@ -35,10 +39,19 @@ pub fn assess(
     now: DateTime<Utc>,
 ) -> Assessed {
     let mode = mode(object.spec.mode);
-    let resolved = resolve(object, mode, seen, now);
     let preflight = step(status, RestoreStep::Preflight, fresh);
-    let eligibility = eligibility(&resolved, mode, seen);
-    let looked = mode != Mode::FullRestore || matches!(preflight, Step::Succeeded(_));
+    let (chosen, undone, eligibility) = match resolve(object, mode, seen, settings, now) {
+        Found::Copy(found) => {
+            let eligibility = eligibility(&found, mode, seen);
+            (found.ok(), None, eligibility)
+        }
+        Found::Undone(Ok(undone)) => (None, Some(undone), Eligibility::Yes),
+        Found::Undone(Err(refusal)) => {
+            let (reason, message) = (refusal.reason().to_owned(), refusal.to_string());
+            (None, None, Eligibility::Never { reason, message })
+        }
+    };
+    let looked = mode == Mode::CrmExport || matches!(preflight, Step::Succeeded(_));
     let eligible = eligibility == Eligibility::Yes && looked;
     let window = object.spec.window.as_ref();
     let approved = find(&status.conditions, RequestCondition::Approved).filter(|c| c.is_true());
@@ -49,7 +62,7 @@ pub fn assess(
         approved_since: approved.and_then(|c| c.last_transition_time),
         deleting: object.metadata.deletion_timestamp.is_some(),
         ended: status.finished_at.is_some(),
-        pinned: status.recovery_point.is_some(),
+        pinned: status.recovery_point.is_some() || status.undo.is_some(),
         keys: Keys {
             eligible,
             held: is_true(&status.conditions, RequestCondition::Held),
@@ -59,7 +72,8 @@ pub fn assess(
             ..signatures(object, mode)
         },
         eligibility,
-        held_until: status.recovery_point.as_ref().and_then(|p| p.held_until),
+        held_until: (status.recovery_point.as_ref().and_then(|p| p.held_until))
+            .or_else(|| status.undo.as_ref().map(|u| u.held_until)),
         claim: status
             .claim
             .as_ref()
@@ -77,7 +91,7 @@ pub fn assess(
             payment: seconds(settings.timing.payment_deadline),
         },
     };
-    Assessed { facts, chosen: resolved.ok() }
+    Assessed { facts, chosen, undone }
 }
 
 /// Only what helpdesk and billing wrote into this very object; everything else as if closed.
@@ -139,7 +153,13 @@ fn account(seen: &Seen, now: DateTime<Utc>) -> Option<Account> {
     })
 }
 
-fn resolve(object: &RestoreRequest, mode: Mode, seen: &Seen, now: DateTime<Utc>) -> Result<Candidate, gate::Refusal> {
+/// What a request resolves to, or why to nothing.
+enum Found {
+    Copy(Result<Candidate, gate::Refusal>),
+    Undone(Result<Undone, UndoRefusal>),
+}
+
+fn resolve(object: &RestoreRequest, mode: Mode, seen: &Seen, settings: &Settings, now: DateTime<Utc>) -> Found {
     let spec = &object.spec;
     let account = account(seen, now);
     let wanted = match (&spec.date, spec.recovery_point.as_ref().and_then(|id| id.parse().ok())) {
@@ -155,7 +175,7 @@ fn resolve(object: &RestoreRequest, mode: Mode, seen: &Seen, now: DateTime<Utc>)
         day: open.manifest.day,
         identity: open.manifest.identity.clone(),
     });
-    gate::resolve(&Evidence {
+    let evidence = Evidence {
         mode,
         wanted: &wanted,
         requester: &spec.requester.user_id,
@@ -165,7 +185,11 @@ fn resolve(object: &RestoreRequest, mode: Mode, seen: &Seen, now: DateTime<Utc>)
         retention_days: seen.storage.as_ref().map_or(7, |s| s.spec.retention.days),
         copies: copies.as_deref().map_err(|why| *why),
         pinned: pinned.as_ref(),
-    })
+    };
+    match mode {
+        Mode::Undo => Found::Undone(undo::assess(object, &evidence, seen, settings, now)),
+        Mode::CrmExport | Mode::FullRestore => Found::Copy(gate::resolve(&evidence)),
+    }
 }
 
 fn eligibility(resolved: &Result<Candidate, gate::Refusal>, mode: Mode, seen: &Seen) -> Eligibility {

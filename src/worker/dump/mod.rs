@@ -106,13 +106,19 @@ impl From<DumpError> for TaskError {
 
 /// Dumps one database. The manifest is put after everything else; on any error there is none.
 pub async fn run(task: &DumpTask, context: &WorkerContext) -> Result<Done, TaskError> {
+    same_database(task)?;
+    into(task, Area::Daily, context).await
+}
+
+/// [`run`] into another area; the database need not have the name that the identity says.
+pub async fn into(task: &DumpTask, area: Area, context: &WorkerContext) -> Result<Done, TaskError> {
     let zone = check(task)?;
     let started_at = Utc::now();
     let id = RecoveryPointId::new(started_at, rand::random());
     let deadline = Duration::from_secs(u64::try_from(task.deadline_seconds).unwrap_or(0));
     let stop = context.cancel.child_token();
     let gathered = {
-        let mut work = Box::pin(gather(task, context, &id, &stop));
+        let mut work = Box::pin(gather(task, area, context, &id, &stop));
         tokio::select! {
             done = &mut work => done.map_err(|e| told_to_end(e, &context.cancel)),
             () = tokio::time::sleep(deadline) => {
@@ -136,15 +142,20 @@ fn check(task: &DumpTask) -> Result<Tz, DumpError> {
     if task.database.engine != Engine::PostgreSQL || task.identity.engine != Engine::PostgreSQL {
         return Err(wrong("engine", "this worker dumps PostgreSQL only".to_owned()));
     }
-    if task.identity.database != task.database.database {
-        let why = format!("the identity says {:?}, the target {:?}", task.identity.database, task.database.database);
-        return Err(wrong("database", why));
-    }
     task.time_zone.parse().map_err(|_| wrong("timeZone", format!("{:?} is no IANA zone", task.time_zone)))
+}
+
+fn same_database(task: &DumpTask) -> Result<(), DumpError> {
+    if task.identity.database == task.database.database {
+        return Ok(());
+    }
+    let why = format!("the identity says {:?}, the target {:?}", task.identity.database, task.database.database);
+    Err(DumpError::InvalidTask { field: "database", why })
 }
 
 async fn gather(
     task: &DumpTask,
+    area: Area,
     context: &WorkerContext,
     id: &RecoveryPointId,
     stop: &CancellationToken,
@@ -170,7 +181,7 @@ async fn gather(
     let prefix = context
         .store
         .keys()
-        .copy(Area::Daily, &identity.namespace, &identity.schedule, id)
+        .copy(area, &identity.namespace, &identity.schedule, id)
         .map_err(|e| DumpError::InvalidTask { field: "identity", why: e.to_string() })?;
     let shared = Arc::new(Shared {
         tables: inventory.tables,
@@ -181,7 +192,7 @@ async fn gather(
         objects: Objects {
             store: context.store.clone(),
             prefix,
-            tags: Tags::from([("retain".to_owned(), "daily".to_owned())]),
+            tags: tags(area),
             memory: UPLOAD_MEMORY / context.at_once.max(1) / (plan.readers + 1),
             numbers: AtomicU32::new(0),
         },
@@ -204,6 +215,14 @@ async fn gather(
     }
     let schema = archive.schema;
     Ok(Gathered { objects: shared, taken_at, server, schema, written, sequences, roles, warnings })
+}
+
+/// Only the daily copies are told apart by a tag; the other areas' rules go by prefix.
+fn tags(area: Area) -> Tags {
+    match area {
+        Area::Daily => Tags::from([("retain".to_owned(), "daily".to_owned())]),
+        _ => Tags::new(),
+    }
 }
 
 /// What is read last, and the proof that the leader's transaction, and with it every lock, held to the end.

@@ -6,5 +6,6 @@ mod dumps;
 mod kubelet;
 mod life;
 mod refusals;
+mod way_back;
 mod wholeness;
 mod world;

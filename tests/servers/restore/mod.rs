@@ -5,6 +5,7 @@ mod prepares;
 mod refusals;
 mod severed;
 mod swaps;
+mod undo;
 mod world;
 
 use sennight::domain::job::Done;
