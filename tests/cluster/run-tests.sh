@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # run-tests.sh fast [ARGS…]: every test that needs no node, on the API tier and the services; ARGS go to cargo test.
-# run-tests.sh wholeness [ARGS…]: the long suites, on three stores and three majors of PostgreSQL; part: some cases of each.
-# run-tests.sh faults-restore [ARGS…]: restores under kill -9, at every statement.
+# run-tests.sh wholeness [ARGS…]: the long suites, on three stores and three majors of PostgreSQL.
+# run-tests.sh attack [ARGS…]: the gate under attack, on the API tier. part: some cases of these and of the long suites.
+# run-tests.sh faults-restore [ARGS…]: restores under kill -9, at every statement, on the services.
 # run-tests.sh node [ARGS…]: tests/node.rs on a real node with the image of the Dockerfile, and MinIO and PostgreSQL as pods.
-# run-tests.sh wholeness [ARGS…]: the long suites of tests/wholeness/ on the services, all of their cases.
 # Counts by cargo's own lines, and fails when a test was ignored or none ran.
 set -euo pipefail
 # shellcheck source=tests/cluster/lib.sh
@@ -40,15 +40,6 @@ on_servers() {
   return $code
 }
 
-# Some cases of each long suite, one suite after the other: some of them crash the server.
-on_parts() {
-  local code=0 suite
-  for suite in wholeness faults_restore; do
-    cargo test --locked --test "$suite" -- --nocapture || code=$?
-  done
-  return $code
-}
-
 # counted COMMAND…: runs the tests, shows their lines, and sums what cargo says of each binary
 counted() {
   local out code=0
@@ -79,9 +70,13 @@ case $verb in
   on-servers) on_servers "$@" ;;
   part)
     export SENNIGHT_CASES=${SENNIGHT_CASES:-60}
-    counted "$CLUSTER_SRC/with.sh" services -- "$CLUSTER_SRC/run-tests.sh" on-parts
+    counted "$CLUSTER_SRC/with.sh" api -- cargo test --locked --no-fail-fast --test wholeness --test attack --test faults_restore -- --nocapture
     ;;
-  on-parts) on_parts ;;
+  attack)
+    log "compiling the attacks"
+    cargo test --locked --no-run --quiet --test attack
+    counted "$CLUSTER_SRC/with.sh" api -- cargo test --locked --test attack -- --nocapture "$@"
+    ;;
   faults-restore)
     log "compiling the suite"
     cargo test --locked --no-run --quiet --test faults_restore
@@ -102,6 +97,6 @@ case $verb in
     counted "$CLUSTER_SRC/with.sh" node -- "$CLUSTER_SRC/run-tests.sh" on-node "$@"
     ;;
   on-node) on_node "$@" ;;
-  *) die "usage: run-tests.sh fast|node|part|wholeness|faults-restore [arguments for cargo test]" ;;
+  *) die "usage: run-tests.sh fast|node|part|wholeness|attack|faults-restore [arguments for cargo test]" ;;
 esac
 log "$verb: done"
