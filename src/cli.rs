@@ -52,6 +52,8 @@ pub enum Command {
     Safety(WorkArgs),
     /// Drop what a RestoreRequest left on the server: by its mark and OID, never by name alone.
     Clear(WorkArgs),
+    /// Restore a copy into a scratch database, prove it, and drop it.
+    Drill(WorkArgs),
     /// List all copies, as the bucket has them; needs no cluster.
     Catalogue(Box<CatalogueArgs>),
     /// Write the CustomResourceDefinitions and admission policies as YAML files.

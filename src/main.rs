@@ -29,6 +29,7 @@ async fn main() -> ExitCode {
         Command::Undoable(args) => work("undoable", args).await,
         Command::Safety(args) => work("safety", args).await,
         Command::Clear(args) => work("clear", args).await,
+        Command::Drill(args) => work("drill", args).await,
         Command::Catalogue(args) => shell(Shell::Catalogue(*args)).await,
         Command::Generate(args) => generate(&args),
         Command::Version => version(),

@@ -293,6 +293,10 @@ pub struct Prepared {
     pub rows: i64,
     /// Tables loaded.
     pub tables: i64,
+    /// The platform team's hooks that ran in it, in their order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(max = 253)), extend("x-kubernetes-list-type" = "atomic"))]
+    pub hooks: Vec<String>,
 }
 
 /// The point of no return.

@@ -13,6 +13,7 @@ const STORAGE_CA_DIR: &str = "/secrets/storage-ca";
 const MANIFEST_KEYS_DIR: &str = "/secrets/manifest-keys";
 const DATABASE_DIR: &str = "/secrets/database";
 const RESTORE_DIR: &str = "/secrets/database-restore";
+const HOOKS_DIR: &str = "/secrets/hooks";
 const DATABASE_CA_DIR: &str = "/secrets/database-ca";
 const CLIENT_CERT_DIR: &str = "/secrets/database-cert";
 const CA_FILE: &str = "ca.crt";
@@ -71,6 +72,17 @@ pub fn database(server: &api::DatabaseServer, name: &str, secret: &str) -> (Data
 pub fn restore_credentials(secret: &str) -> (String, Mount) {
     let mount = Mount { source: Source::Secret(secret.to_owned()), path: RESTORE_DIR.to_owned() };
     (RESTORE_DIR.to_owned(), mount)
+}
+
+/// The platform team's hooks as a pod has them.
+pub fn hooks(server: &api::DatabaseServer) -> Option<Mount> {
+    let hooks = server.spec.restore_hooks.as_ref()?;
+    let source = match (&hooks.config_map_ref, &hooks.secret_ref) {
+        (Some(map), _) => Source::ConfigMap(map.name.clone()),
+        (None, Some(secret)) => Source::Secret(secret.name.clone()),
+        (None, None) => return None,
+    };
+    Some(Mount { source, path: HOOKS_DIR.to_owned() })
 }
 
 /// What a copy of this schedule must say of itself.

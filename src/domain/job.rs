@@ -2,7 +2,7 @@
 //! exit codes it answers with. The longer answer is in `report`.
 
 pub use super::report::{
-    Cleared, CopySummary, Done, ExportFile, ExportSummary, Outcome, Preflight, Progress, Refusal, TaskReport,
+    Cleared, CopySummary, Done, Drilled, ExportFile, ExportSummary, Outcome, Preflight, Progress, Refusal, TaskReport,
 };
 
 pub use super::kept::{ClearTask, Doomed, Mark, SafetyTask};
@@ -104,6 +104,23 @@ pub struct RestoreTask {
     /// Bytes that the server can spare, where the platform team has said; absent is unknown, shown and not refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub headroom_bytes: Option<i64>,
+    /// Directory with the platform team's hooks, `*.sql`; they run in the new database before anybody sees it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hooks_dir: Option<String>,
+}
+
+/// A restore into a scratch database, to prove that a copy is one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DrillTask {
+    /// Name of the task.
+    pub name: String,
+    /// Whose data it must be (I7).
+    pub identity: TenantIdentity,
+    /// The copy.
+    pub copy: CopyRef,
+    /// The scratch server; its `database` is not looked at. Credentials are of a role that may create databases there.
+    pub server: DatabaseTarget,
 }
 
 /// The swap.
@@ -171,6 +188,8 @@ pub enum Work {
     Safety(SafetyTask),
     /// Drop what a request left on the server.
     Clear(ClearTask),
+    /// Restore a copy into a scratch database, and drop it.
+    Drill(DrillTask),
 }
 
 /// Arguments that do not make a worker's task.
@@ -213,6 +232,7 @@ impl Work {
             Self::Cutover(task) | Self::Undoable(task) => vec![json("--task", task)?],
             Self::Safety(task) => vec![json("--task", task)?],
             Self::Clear(task) => vec![json("--task", task)?],
+            Self::Drill(task) => vec![json("--task", task)?],
             Self::Export(task) => vec![json("--task", task)?],
         };
         let mut argv = vec![verb.to_owned(), "--storage".to_owned(), json("--storage", storage)?];
@@ -247,6 +267,7 @@ impl Work {
             "undoable" => Self::Undoable(one("undoable", tasks)?),
             "safety" => Self::Safety(one("safety", tasks)?),
             "clear" => Self::Clear(one("clear", tasks)?),
+            "drill" => Self::Drill(one("drill", tasks)?),
             other => return Err(WorkError::Verb(other.to_owned())),
         })
     }

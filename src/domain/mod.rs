@@ -3,6 +3,7 @@
 
 pub mod alarm;
 pub mod backup;
+pub mod drill;
 pub mod gate;
 pub mod job;
 pub mod kept;

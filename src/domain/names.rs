@@ -245,6 +245,16 @@ pub fn doomed_database(live: &str, request_uid: &str) -> String {
     side_database(live, "__del", request_uid)
 }
 
+/// The scratch database of a tenant's drills: one a tenant, on whatever server.
+pub fn drill_database(namespace: &str, schedule: &str) -> String {
+    format!("sennight_drill_{}", stable_hash(&["drill", namespace, schedule], 16))
+}
+
+/// The name of a drill's Job: a function of the copy and of the day.
+pub fn drill_job(schedule_uid: &str, copy: &str, day: &str) -> String {
+    format!("sennight-drill-{}", stable_hash(&["drill", schedule_uid, copy, day], 20))
+}
+
 fn side_database(live: &str, infix: &str, request_uid: &str) -> String {
     let uid: String = request_uid.chars().filter(char::is_ascii_hexdigit).take(12).collect();
     let room = 63 - infix.len() - 12;

@@ -5,10 +5,13 @@ pub mod clear;
 pub mod copy;
 pub mod cutover;
 pub mod directory;
+pub mod drill;
 pub mod dump;
 mod error;
 pub mod export;
+pub mod fill;
 pub mod frames;
+mod hooks;
 mod outcome;
 pub mod preflight;
 pub mod prepare;
@@ -133,6 +136,9 @@ impl Worker {
             Work::Safety(task) => {
                 reports
                     .push(self.one(&task.name, Verdict::Retry, |c| async move { safety::run(task, &c).await }).await);
+            }
+            Work::Drill(task) => {
+                reports.push(self.one(&task.name, Verdict::Retry, |c| async move { drill::run(task, &c).await }).await);
             }
             Work::Clear(task) => {
                 reports.push(self.one(&task.name, Verdict::Retry, |c| async move { clear::run(task, &c).await }).await);

@@ -85,7 +85,7 @@ fn close(record: &mut JobRecord, step: &Step, now: DateTime<Utc>) {
 fn remember(status: &mut RestoreRequestStatus, job: &str, done: &Done, now: DateTime<Utc>) {
     match done {
         Done::Preflighted(found) => preflighted(status, job, found, now),
-        Done::Prepared { live_oid, new_oid, new_database, rows, tables } => {
+        Done::Prepared { live_oid, new_oid, new_database, rows, tables, hooks } => {
             status.prepared = Some(Prepared {
                 at: now,
                 job: job.to_owned(),
@@ -94,6 +94,7 @@ fn remember(status: &mut RestoreRequestStatus, job: &str, done: &Done, now: Date
                 new_oid: (*new_oid).into(),
                 rows: *rows,
                 tables: *tables,
+                hooks: hooks.iter().take(64).map(|hook| cut(hook, 253).to_owned()).collect(),
             });
         }
         // Of a request's Jobs only the safety dump dumps, and only the last one clears.
@@ -102,7 +103,7 @@ fn remember(status: &mut RestoreRequestStatus, job: &str, done: &Done, now: Date
             Some(kept) => kept.dropped_at = Some(now),
             None => status.cleared = Some(ClearedDatabase { at: now, database: cleared.database.clone() }),
         },
-        Done::CutOver { .. } | Done::Exported(_) | Done::Verified(_) => {}
+        Done::CutOver { .. } | Done::Exported(_) | Done::Verified(_) | Done::Drilled(_) => {}
     }
 }
 
@@ -173,6 +174,7 @@ fn remembered(status: &RestoreRequestStatus, wanted: RestoreStep, attempt: i32, 
             new_database: p.database.clone(),
             rows: p.rows,
             tables: p.tables,
+            hooks: p.hooks.clone(),
         }),
         // The end of these ends the request in the same write: a status that says otherwise cannot be trusted.
         (_, _) => {
@@ -216,7 +218,14 @@ mod tests {
     #[test]
     fn a_prepared_database_is_remembered_beyond_its_report() {
         let mut s = status("prepare");
-        let done = Done::Prepared { live_oid: 1, new_oid: 2, new_database: "n".into(), rows: 3, tables: 4 };
+        let done = Done::Prepared {
+            live_oid: 1,
+            new_oid: 2,
+            new_database: "n".into(),
+            rows: 3,
+            tables: 4,
+            hooks: vec!["a.sql".into()],
+        };
         end(&mut s, Outcome::Succeeded(done.clone()));
         assert_eq!(step(&s, RestoreStep::Prepare, &vec![]), Step::Succeeded(done));
     }

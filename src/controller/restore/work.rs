@@ -134,7 +134,10 @@ fn restore(
     copy: CopyRef,
 ) -> Result<(RestoreTask, Vec<Mount>), NoWork> {
     let secret = server.spec.restore_credentials_secret_ref.as_ref().ok_or(NoWork::ReferenceGone)?;
-    let (database, mounts) = targets::database(server, &schedule.spec.database.name, &secret.name);
+    let (database, mut mounts) = targets::database(server, &schedule.spec.database.name, &secret.name);
+    let hooks = targets::hooks(server);
+    let hooks_dir = hooks.as_ref().map(|mount| mount.path.clone());
+    mounts.extend(hooks);
     let task = RestoreTask {
         name: object.name_any(),
         request_uid: object.uid().unwrap_or_default(),
@@ -143,6 +146,7 @@ fn restore(
         database,
         parallelism: 2,
         headroom_bytes: server.spec.restore_headroom_bytes,
+        hooks_dir,
     };
     Ok((task, mounts))
 }

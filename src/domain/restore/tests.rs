@@ -57,7 +57,14 @@ fn failed(attempt: i32, retryable: bool) -> Step {
 }
 
 fn prepared() -> Step {
-    Step::Succeeded(Done::Prepared { live_oid: 1, new_oid: 2, new_database: "n".into(), rows: 1, tables: 1 })
+    Step::Succeeded(Done::Prepared {
+        live_oid: 1,
+        new_oid: 2,
+        new_database: "n".into(),
+        rows: 1,
+        tables: 1,
+        hooks: vec![],
+    })
 }
 
 fn lost_long_ago() -> Step {

@@ -27,7 +27,11 @@ const OLDEST_MAJOR: i32 = 13;
 /// pg_dump's own settings, and some that it leaves to the database: without them `timestamptz` text depends on the
 /// role's zone, `money` on its locale, names of types on `quote_all_identifiers`, NULLs in arrays on `array_nulls`, and a
 /// load on the role's default isolation. Both directions use them.
+///
+/// A server that acknowledges commits before they are on its disk would forget a swap that was told as done, or the end
+/// of a load that was counted: here it waits.
 const SETTINGS: &str = "SELECT pg_catalog.set_config('search_path', '', false);
+SELECT pg_catalog.set_config('synchronous_commit', 'on', false) WHERE pg_catalog.current_setting('synchronous_commit') = 'off';
 SET row_security = off;
 SET datestyle = ISO;
 SET intervalstyle = postgres;

@@ -11,6 +11,7 @@ pub mod error;
 mod evict;
 pub mod evidence;
 pub mod failure;
+pub mod hooks;
 pub mod inventory;
 pub mod load;
 pub mod look_back;

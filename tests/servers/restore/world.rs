@@ -190,6 +190,7 @@ impl World {
             database: self.target("restore"),
             parallelism: 2,
             headroom_bytes: None,
+            hooks_dir: None,
         }
     }
 
