@@ -175,7 +175,9 @@ async fn retired(object: &RestoreRequest, ctx: &Context) -> Result<bool, Restore
 fn retirement(object: &RestoreRequest, ctx: &Context) -> Option<DateTime<Utc>> {
     let finished = object.status.as_ref()?.finished_at?;
     let keep = TimeDelta::from_std(ctx.settings.timing.request_retention).unwrap_or(TimeDelta::days(90));
-    payments::owed(object).is_none().then(|| finished + keep)
+    // The condition is the operator's own: while it stands, a refund that has come is not recorded yet.
+    let due = is_true(&object.status.as_ref()?.conditions, RequestCondition::RefundDue);
+    (payments::owed(object).is_none() && !due).then(|| finished + keep)
 }
 
 /// The operator's own part of a status: neither the helpdesk's nor billing's.

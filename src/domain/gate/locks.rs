@@ -117,7 +117,10 @@ pub enum Closed {
     #[error("waiting for the helpdesk to approve or deny")]
     AwaitingApproval,
     /// The creator approved their own request.
-    #[error("{0} created the request and approved it: gate.fourEyes asks for another person's approval")]
+    #[error(
+        "{0} created the request and approved it: gate.fourEyes asks for another person's approval; a decision is final, so \
+         deny this request and create another one"
+    )]
     ApproverIsRequester(String),
     /// Billing has not settled.
     #[error("waiting for billing to set the Paid condition")]

@@ -139,9 +139,14 @@ impl World {
 
     /// `kill -9`, and another process that leads. Nobody waits for the dead one's Lease to run out.
     pub async fn restart(&self, operator: &mut Operator) {
+        self.restart_with(operator, &[]).await;
+    }
+
+    /// The same with flags.
+    pub async fn restart_with(&self, operator: &mut Operator, extra: &[&str]) {
         operator.kill();
         self.api::<Lease>().delete("sennight", &DeleteParams::default()).await.unwrap();
-        *operator = self.operator(&[]);
+        *operator = self.operator(extra);
         until("it leads", async || operator.log().contains("\"leading\"")).await;
     }
 
@@ -232,11 +237,16 @@ impl World {
 
     /// Billing records the payment.
     pub async fn pay(&self, name: &str) {
+        self.pay_with(name, &format!("INV-{name}")).await;
+    }
+
+    /// Billing records the payment under this reference.
+    pub async fn pay_with(&self, name: &str, reference: &str) {
         let patch = json!({
             "apiVersion": "sennight.dev/v1alpha1", "kind": "RestoreRequest", "metadata": {"name": name},
             "status": {
                 "conditions": [{"type": "Paid", "status": "True", "reason": "PaymentRecorded"}],
-                "payment": {"reference": "INV-1", "amount": "49.00", "currency": "EUR"}
+                "payment": {"reference": reference, "amount": "49.00", "currency": "EUR"}
             }
         });
         let requests = self.requests(BILLING).await;
