@@ -144,6 +144,24 @@ async fn a_tenants_second_request_is_refused_and_names_the_first() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_plan_without_restores_asks_for_an_upgrade_until_it_is_paid() {
+    let world = World::new("plan").await;
+    let tenant = world.tenant("acme").await;
+    let free = json!({"id": "id-acme", "owner": "1", "plan": {"name": "free", "includesRestore": false}});
+    world.schedule(&tenant, json!({"suspend": true, "tenant": free}));
+    let copy = world.copy(&tenant).await;
+    let _operator = world.operator(&[]);
+    world.request(&tenant, "r", copy.day, json!({})).await;
+    world.decide("r", "Approved").await;
+    world.refused("r", "Eligible", False, "PlanUpgradeRequired").await;
+    world.says("r", "Progressing", False, "AwaitingPayment").await;
+    world.pay("r").await;
+    let job = world.step("export").await;
+    assert_eq!(world.get("r").await.status.unwrap().claim.unwrap().job, job);
+    world.says("r", "Eligible", True, "Possible").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn i1_an_approval_withdrawn_while_preparing_ends_it_and_its_job() {
     let world = World::new("withdrawn").await;
     let tenant = world.tenant("acme").await;
