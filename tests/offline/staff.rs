@@ -52,7 +52,7 @@ fn the_worst_are_named_and_the_rest_is_counted() {
         "Backed up:     1,001\n",
         "Not backed up: 3\n",
         "Failing:       4 (failed since their last copy)\n",
-        "tenants     older   older    4d          9          CopyTooOld\n",
+        "tenants     older   older    4d ago      9          CopyTooOld\n",
         "tenants     never   never    never       4          CopyTooOld\n",
     ] {
         assert!(text.contains(line), "{line}\n{text}");
