@@ -38,11 +38,10 @@ pub async fn answer(words: &[String]) -> String {
             names.unwrap_or_default()
         }
     };
-    let mut text = String::new();
-    for (word, about) in candidates.into_iter().filter(|(word, _)| word.starts_with(prefix)) {
-        text += &if about.is_empty() { format!("{word}\n") } else { format!("{word}\t{about}\n") };
-    }
-    text + NO_FILES
+    let fitting = candidates.into_iter().filter(|(word, _)| word.starts_with(prefix));
+    let line = |(word, about): Candidate| if about.is_empty() { word } else { format!("{word}\t{about}") };
+    let lines: Vec<String> = fitting.map(line).chain([NO_FILES.to_owned()]).collect();
+    lines.join("\n")
 }
 
 /// What could come next.
@@ -148,8 +147,7 @@ fn fits(verb: &str, request: &RestoreRequest) -> bool {
     let open = status.finished_at.is_none();
     match verb {
         "approve" => open && status.waiting_on == Some(WaitingOn::Helpdesk),
-        "deny" => open && status.claim.is_none(),
-        "settle" => open && status.claim.is_none(),
+        "deny" | "settle" => open && status.claim.is_none(),
         "refund" => is_true(&status.conditions, RequestCondition::RefundDue),
         "link" => status.result.is_some_and(|result| result.key.is_some()),
         _ => true,

@@ -147,8 +147,9 @@ fn working(status: &RestoreRequestStatus) -> &'static str {
 
 /// The operator's own reason, where something stands in the way.
 fn why(status: &RestoreRequestStatus) -> Option<String> {
-    // While people decide, Progressing only repeats whom it waits for.
-    let people = matches!(status.waiting_on, Some(WaitingOn::Helpdesk | WaitingOn::Billing));
+    // While people decide, Progressing mostly repeats whom it waits for.
+    let waits = find(&status.conditions, RequestCondition::Progressing);
+    let people = waits.is_some_and(|c| ["AwaitingApproval", "AwaitingPayment"].contains(&c.reason.as_str()));
     let conditions = [RequestCondition::Eligible, RequestCondition::Held, RequestCondition::Progressing];
     let standing = |kind| {
         let silent = people && kind == RequestCondition::Progressing;

@@ -138,7 +138,7 @@ pub async fn run(args: &ClusterArgs, status: &StatusArgs, io: &mut Io<'_>) -> Re
     match status.output {
         Form::Table => io.say(&text(&fleet, Utc::now()))?,
         Form::Name => {
-            fleet.look_at.iter().try_for_each(|t| io.say(&format!("backupschedule.sennight.dev/{}", t.name)))?
+            fleet.look_at.iter().try_for_each(|t| io.say(&format!("backupschedule.sennight.dev/{}", t.name)))?;
         }
         form => io.object(&fleet, form)?,
     }
@@ -151,8 +151,7 @@ pub async fn run(args: &ClusterArgs, status: &StatusArgs, io: &mut Io<'_>) -> Re
 /// One screen.
 pub fn text(fleet: &Fleet, now: DateTime<Utc>) -> String {
     let newest = fleet.newest.map_or_else(|| "none yet".to_owned(), |at| format!("{} ago", span(now - at)));
-    let mut text = String::new();
-    for (label, value) in [
+    let lines = [
         ("Tenants", format!("{} ({} suspended)", count(fleet.tenants), count(fleet.suspended))),
         ("Backed up", count(fleet.backed_up)),
         ("Not backed up", count(fleet.not_backed_up)),
@@ -160,9 +159,9 @@ pub fn text(fleet: &Fleet, now: DateTime<Utc>) -> String {
         ("Suspicious", format!("{} (far fewer rows or tables than before)", count(fleet.suspicious))),
         ("Failing", format!("{} (failed since their last copy)", count(fleet.failing))),
         ("Copies", format!("{}, {}; the newest was taken {newest}", count(fleet.copies), bytes(fleet.bytes))),
-    ] {
-        text += &format!("{:<15}{value}\n", format!("{label}:"));
-    }
+    ];
+    let line = |(label, value): (&str, String)| format!("{:<15}{value}\n", format!("{label}:"));
+    let text: String = lines.into_iter().map(line).collect();
     if fleet.tenants == 0 {
         return text + "\nThere is no BackupSchedule here: nobody is backed up.\n";
     }

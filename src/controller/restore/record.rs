@@ -82,7 +82,7 @@ pub async fn keep_up(
         object.metadata.deletion_timestamp.is_some() || object.status.as_ref().is_some_and(|s| s.finished_at.is_some());
     // Before a copy is chosen nothing can run; a store that is away is told by the condition Eligible.
     let early = object.status.as_ref().is_none_or(|s| s.recovery_point.is_none());
-    match append(object, &state, known.as_ref(), &storage, ctx).await {
+    match Box::pin(append(object, &state, known.as_ref(), &storage, ctx)).await {
         Ok(last) => {
             let (seq, sha256) = (last.entry.seq, last.sha256);
             status.audit = Some(AuditHead { storage: storage.name_any(), seq, sha256, state: digest });
