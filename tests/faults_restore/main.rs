@@ -15,7 +15,6 @@ mod cutover;
 mod downtime;
 mod prepare;
 mod process;
-#[allow(dead_code, reason = "shared with other test targets")]
 #[path = "../support/mod.rs"]
 mod support;
 mod tenant;

@@ -75,10 +75,10 @@ impl Line {
         let Ok(server) = TcpStream::connect(upstream).await else { return };
         let ((from_client, to_client), (from_server, to_server)) = (client.into_split(), server.into_split());
         // At `After` the answer must not get through: whoever gives this up holds the answer back.
-        let (hold, held) = oneshot::channel();
+        let (withhold, held) = oneshot::channel();
         let (passed, answered) = mpsc::channel(1);
         let down = tokio::spawn(answers(from_server, to_client, held, passed));
-        self.statements(from_client, to_server, hold, answered).await;
+        self.statements(from_client, to_server, withhold, answered).await;
         down.abort();
     }
 

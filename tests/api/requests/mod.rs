@@ -5,7 +5,9 @@
 mod dumps;
 mod kubelet;
 mod life;
+mod record;
 mod refusals;
+mod waiting;
 mod way_back;
 mod wholeness;
 mod world;
