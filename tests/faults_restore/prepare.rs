@@ -16,7 +16,7 @@ fn task(tenant: &Tenant, wire: &Wire) -> RestoreTask {
 async fn statements(tenant: &Tenant) -> usize {
     let wire = Wire::start(upstream(), None).await;
     let work = Work::Prepare(task(tenant, &wire));
-    let mut worker = Worker::start(&tenant.world, &work, "whole", "restore");
+    let mut worker = Worker::start(&tenant.world, &work, &format!("{}-whole", tenant.world.uid), "restore");
     assert_eq!(worker.ended().await, Some(0));
     wire.statements()
 }

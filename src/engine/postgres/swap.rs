@@ -166,12 +166,9 @@ async fn transaction(admin: &mut Session, task: &CutoverTask) -> Result<Tried, R
     }
     // Only now nobody else can rename either of them: what the names stand for is what will be committed.
     compare(admin, task).await?;
-    for statement in properties(admin, task).await? {
-        admin
-            .batch_execute(&statement)
-            .await
-            .map_err(|e| EngineError::query(doing("carrying the properties over"), e))?;
-    }
+    // In one message: the tenant waits meanwhile.
+    let statements = properties(admin, task).await?.join(";\n");
+    admin.batch_execute(&statements).await.map_err(|e| EngineError::query(doing("carrying the properties over"), e))?;
     let row = admin
         .query_one("SELECT (extract(epoch FROM pg_catalog.clock_timestamp()) * 1000000)::bigint", &[])
         .await

@@ -1,0 +1,57 @@
+//! Drills: the operator has a tenant's newest copy restored into a scratch database, and writes down what that proved.
+
+use super::world::{Tenant, World};
+use crate::cluster::{self, until};
+use crate::support::env;
+use sennight::api::DatabaseServer;
+use sennight::api::database_server::DrillRun;
+use serde_json::json;
+
+/// The server `pg` with drills on itself.
+fn with_drills(world: &World) -> String {
+    let spec = json!({
+        "engine": "PostgreSQL", "host": env("SENNIGHT_TEST_PG_HOST"),
+        "port": env("SENNIGHT_TEST_PG_PORT").parse::<i32>().unwrap(),
+        "tls": {"caSecretRef": {"name": "pg-ca", "key": "ca.pem"}},
+        "dumpCredentialsSecretRef": {"name": "pg"}, "restoreCredentialsSecretRef": {"name": "pg"},
+        "drill": {"perDay": 1000, "serverRef": {"name": "pg"}}
+    });
+    cluster::object(&world.namespace, "DatabaseServer", "pg", &spec)
+}
+
+async fn drilled(world: &World, tenant: &Tenant) -> DrillRun {
+    let find = async || {
+        let status = world.api::<DatabaseServer>().get("pg").await.unwrap().status.unwrap_or_default();
+        status.drill.and_then(|d| d.last.into_iter().find(|run| run.schedule == tenant.name))
+    };
+    until("the drill is written down", async || find().await.is_some()).await;
+    find().await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i4_a_drill_proves_the_newest_copy_and_finds_a_damaged_one() {
+    let world = World::new("drill").await;
+    let good = world.tenant("good").await;
+    let copy = world.copy(&good).await;
+    let _operator = world.operator(&[]);
+    until("the copy is known", async || !world.schedule_status(&good).await.recovery_points.is_empty()).await;
+    cluster::apply(&with_drills(&world));
+    let job = world.step("drill").await;
+    assert_eq!(world.run(&job).await, 0);
+    let run = drilled(&world, &good).await;
+    assert_eq!((run.proven, run.recovery_point.as_str()), (Some(true), copy.id.to_string().as_str()), "{run:?}");
+    until("provenTime", async || world.schedule_status(&good).await.recovery_points[0].proven_time.is_some()).await;
+
+    let bad = world.tenant("bad").await;
+    let copy = world.copy(&bad).await;
+    let schedule = json!({"suspend": true, "startingDeadlineSeconds": 600});
+    world.schedule(&bad, schedule);
+    let key = world.bucket.keys().await.into_iter().find(|k| k.starts_with(&format!("{}data/", copy.prefix))).unwrap();
+    world.bucket.store().await.delete(&[key]).await.unwrap();
+    let job = world.step("drill").await;
+    assert_ne!(world.run(&job).await, 0);
+    let run = drilled(&world, &bad).await;
+    assert_eq!(run.proven, Some(false), "{run:?}");
+    assert!(run.reason.is_some() && run.message.is_some(), "{run:?}");
+    assert_eq!(world.schedule_status(&bad).await.recovery_points[0].proven_time, None);
+}
