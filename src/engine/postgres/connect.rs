@@ -238,8 +238,12 @@ fn refused(target: &DatabaseTarget, database: &str, error: &tokio_postgres::Erro
     }
 }
 
-/// A handshake that rustls refused, or a server that answered "no TLS here".
+/// A handshake that rustls refused, or a server that answered "no TLS here". One that a crash or a restart cut off is neither:
+/// the next attempt may succeed.
 fn tls_is_to_blame(error: &tokio_postgres::Error) -> bool {
+    if cut_off(error) {
+        return false;
+    }
     if error.to_string().contains("TLS") {
         return true;
     }
@@ -250,6 +254,20 @@ fn tls_is_to_blame(error: &tokio_postgres::Error) -> bool {
             .and_then(std::io::Error::get_ref)
             .is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>);
         if inside || next.is::<rustls::Error>() {
+            return true;
+        }
+        cause = next.source();
+    }
+    false
+}
+
+/// The other end went away in the middle.
+fn cut_off(error: &tokio_postgres::Error) -> bool {
+    use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        let kind = next.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+        if kind.is_some_and(|kind| matches!(kind, BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof)) {
             return true;
         }
         cause = next.source();

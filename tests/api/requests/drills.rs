@@ -6,6 +6,7 @@ use crate::support::env;
 use sennight::api::DatabaseServer;
 use sennight::api::database_server::DrillRun;
 use serde_json::json;
+use std::time::Duration;
 
 /// The server `pg` with drills on itself.
 fn with_drills(world: &World) -> String {
@@ -48,6 +49,8 @@ async fn i4_a_drill_proves_the_newest_copy_and_finds_a_damaged_one() {
     world.schedule(&bad, schedule);
     let key = world.bucket.keys().await.into_iter().find(|k| k.starts_with(&format!("{}data/", copy.prefix))).unwrap();
     world.bucket.store().await.delete(&[key]).await.unwrap();
+    // A thousand a day are one in 86 seconds.
+    tokio::time::sleep(Duration::from_secs(50)).await;
     let job = world.step("drill").await;
     assert_ne!(world.run(&job).await, 0);
     let run = drilled(&world, &bad).await;

@@ -23,13 +23,13 @@ async fn hooks_run_in_the_restored_database_and_a_failing_one_leaves_the_old_one
 
     let none = prepared(&world, &task).await.unwrap_err();
     assert_eq!((none.reason.as_str(), none.verdict), ("HooksMissing", Verdict::Refused));
-    write("10-erased.sql", "DELETE FROM crm.contacts WHERE id = 1; CREATE TABLE public.hooked (at text);");
+    write("10-erased.sql", "DELETE FROM crm.contacts WHERE id = 4000; CREATE TABLE public.hooked (at text);");
     write(
         "20-told.sql",
         "INSERT INTO hooked VALUES (current_setting('sennight.tenant') || ' ' || current_setting('sennight.snapshot_time'))",
     );
     for (broken, why) in [
-        ("DELETE FROM crm.contacts WHERE id = 2; SELECT 1 / 0", "division by zero"),
+        ("DELETE FROM crm.contacts WHERE id = 4001; SELECT 1 / 0", "division by zero"),
         ("COMMIT", "ends the transaction"),
         ("ROLLBACK; BEGIN; SELECT 1", "ends the transaction"),
         ("SELEC 1", "syntax error"),
@@ -43,7 +43,7 @@ async fn hooks_run_in_the_restored_database_and_a_failing_one_leaves_the_old_one
     std::fs::remove_file(dir.path().join("30-last.sql")).unwrap();
     let (new, hooks) = prepared(&world, &task).await.unwrap();
     assert_eq!(hooks, ["10-erased.sql", "20-told.sql"]);
-    let erased = "SELECT count(*)::text FROM crm.contacts WHERE id = 1";
+    let erased = "SELECT count(*)::text FROM crm.contacts WHERE id = 4000";
     assert_eq!(world.value(&new, erased).await.as_deref(), Some("0"));
     assert_eq!(world.value(&world.database, erased).await.as_deref(), Some("1"), "the live one is not touched");
     let told = world.value(&new, "SELECT at FROM public.hooked").await.unwrap();

@@ -42,6 +42,12 @@ async fn undo(world: &World, task: &CutoverTask) -> Result<Done, TaskError> {
     cutover::run(task, &context).await
 }
 
+fn sorted(text: &str) -> String {
+    let mut lines: Vec<&str> = text.lines().collect();
+    lines.sort_unstable();
+    lines.join("\n")
+}
+
 async fn look(world: &World, task: &CutoverTask) -> Vec<String> {
     match undoable::run(task, &world.context("undoable", "pod")).await.unwrap() {
         Done::Preflighted(Preflight { refusals, .. }) => refusals.into_iter().map(|r| r.reason).collect(),
@@ -116,7 +122,8 @@ async fn i3_an_undo_brings_back_every_row_written_until_the_swap_and_can_be_undo
     let rows = "SELECT count(*)::text FROM crm.companies WHERE id IN (900001, 900002)";
     assert_eq!(world.value(&world.database, rows).await.as_deref(), Some("2"));
     world.sql(&world.database, "DELETE FROM crm.companies WHERE id IN (900001, 900002)").await;
-    assert_same(&before, &portrait(&world, &world.database).await);
+    // The order in which the catalog has grants and settings is not a property of the database.
+    assert_same(&sorted(&before), &sorted(&portrait(&world, &world.database).await));
     world.session("app", &world.database).await;
     // What had been restored is kept in its turn, closed and marked.
     assert_eq!(world.oid(&kept_database).await, Some(task.live_oid));
