@@ -111,6 +111,8 @@ fn others(object: &RestoreRequest, ctx: &Context) -> (Option<String>, bool) {
         r.metadata.namespace == object.metadata.namespace
             && r.spec.schedule_ref == object.spec.schedule_ref
             && r.uid() != object.uid()
+            // An Undo holds no copy.
+            && object.spec.mode != RestoreMode::Undo
             && r.status.as_ref().is_some_and(|s| {
                 s.finished_at.is_some() && crate::api::conditions::is_true(&s.conditions, RequestCondition::Held)
             })
