@@ -4,6 +4,7 @@
 
 mod drills;
 mod dumps;
+mod killed;
 mod kubelet;
 mod life;
 mod record;
