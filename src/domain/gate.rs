@@ -1,6 +1,8 @@
 //! The gate: may this RestoreRequest be served, and may its Job run? Ordered lists of named pure functions; the first
 //! refusal is the condition's reason and message. Unknown evidence refuses.
 
+use super::authority::Distrust;
+pub use super::authority::FourEyes;
 use super::manifest::TenantIdentity;
 use super::names::RecoveryPointId;
 use super::schedule::within_retention;
@@ -246,18 +248,6 @@ pub enum Payment {
     },
 }
 
-/// `gate.fourEyes`: when the person who created a request may not approve it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, strum::Display, strum::EnumString)]
-pub enum FourEyes {
-    /// May always.
-    #[default]
-    None,
-    /// Not for a FullRestore.
-    FullRestore,
-    /// Never.
-    All,
-}
-
 /// The state of every lock at one instant, from a fresh read (I1).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Keys {
@@ -275,6 +265,8 @@ pub struct Keys {
     pub requested_by: Option<String>,
     /// The four-eyes setting.
     pub four_eyes: FourEyes,
+    /// Whether the signatures could have come about by the rules.
+    pub standing: Result<(), Distrust>,
     /// Whether the admission policies were found whole; the text says what is missing.
     pub authority: Result<(), String>,
 }
@@ -308,6 +300,9 @@ pub enum Closed {
     /// One hand turned both keys.
     #[error("{0} both approved and settled: approval and payment must come from different accounts")]
     ApproverIsPayer(String),
+    /// A key was forged.
+    #[error(transparent)]
+    Distrusted(Distrust),
     /// Nobody guards the keys.
     #[error("no restore runs while the admission policies are not intact: {0}")]
     PoliciesMissing(String),
@@ -316,14 +311,17 @@ pub enum Closed {
 impl Closed {
     /// CamelCase reason.
     pub fn reason(&self) -> &'static str {
-        self.into()
+        match self {
+            Self::Distrusted(why) => why.reason(),
+            other => other.into(),
+        }
     }
 }
 
 type Lock = fn(&Keys) -> Option<Closed>;
 
 /// In the order of a request's life.
-const LOCKS: &[Lock] = &[eligible, held, not_denied, approved, four_eyes, paid, two_hands, authority];
+const LOCKS: &[Lock] = &[eligible, held, not_denied, approved, four_eyes, paid, two_hands, standing, authority];
 
 fn eligible(k: &Keys) -> Option<Closed> {
     (!k.eligible).then_some(Closed::NotEligible)
@@ -351,7 +349,7 @@ fn approved(k: &Keys) -> Option<Closed> {
 fn four_eyes(k: &Keys) -> Option<Closed> {
     let applies = match k.four_eyes {
         FourEyes::None => false,
-        FourEyes::FullRestore => k.mode == Mode::FullRestore,
+        FourEyes::FullRestore => k.mode != Mode::CrmExport,
         FourEyes::All => true,
     };
     let Approval::Approved { by } = &k.approval else {
@@ -374,6 +372,10 @@ fn two_hands(k: &Keys) -> Option<Closed> {
         (Approval::Approved { by: a }, Payment::Paid { by: p }) if a == p => Some(Closed::ApproverIsPayer(a.clone())),
         _ => None,
     }
+}
+
+fn standing(k: &Keys) -> Option<Closed> {
+    k.standing.as_ref().err().map(|why| Closed::Distrusted(why.clone()))
 }
 
 fn authority(k: &Keys) -> Option<Closed> {

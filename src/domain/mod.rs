@@ -2,6 +2,7 @@
 //! S3 or database types. The import table in `tests/architecture.rs` holds this room to that.
 
 pub mod alarm;
+pub mod authority;
 pub mod backup;
 pub mod gate;
 pub mod job;

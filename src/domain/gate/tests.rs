@@ -110,6 +110,7 @@ fn keys() -> Keys {
         payment: Payment::Paid { by: "billing".into() },
         requested_by: Some("anna".into()),
         four_eyes: FourEyes::None,
+        standing: Ok(()),
         authority: Ok(()),
     }
 }
@@ -131,6 +132,8 @@ fn i1_each_closed_lock_refuses_by_itself() {
     assert_eq!(reason(&|k| k.payment = Payment::Paid { by: String::new() }), "AwaitingPayment");
     assert_eq!(reason(&|k| k.payment = Payment::Paid { by: "anna".into() }), "ApproverIsPayer");
     assert_eq!(reason(&|k| k.authority = Err("gone".into())), "PoliciesMissing");
+    assert_eq!(reason(&|k| k.standing = Err(Distrust::DenialReversed)), "DenialReversed");
+    assert_eq!(reason(&|k| (k.mode, k.four_eyes) = (Mode::Undo, FourEyes::FullRestore)), "ApproverIsRequester");
     assert_eq!(reason(&|k| k.four_eyes = FourEyes::All), "ApproverIsRequester");
     assert_eq!(reason(&|k| (k.four_eyes, k.requested_by) = (FourEyes::FullRestore, None)), "ApproverIsRequester");
 }
