@@ -1,20 +1,244 @@
-//! Forgeries: each is refused with the message that the documentation promises.
+//! The table of forgeries against the real API server: each is refused with the message that the documentation promises,
+//! what is lawful goes through, and nothing but that changes anything. Then the two other ways to install the gate: with
+//! four eyes, and without the policies that stamp names (Kubernetes before 1.36).
 
-use crate::world::{ALICE, BILLING, OPERATOR, World, paid, refused};
-use serde_json::json;
+use crate::cluster::Turn;
+use crate::how::{Case, How, Want, contains, read};
+use crate::scene::{Scene, Senders, change, furnish, paid, remove};
+use crate::table;
+use crate::world::{ALICE, BILLING, BOB, BOTH, World};
+use futures::StreamExt;
+use sennight::api::admission;
+use serde_json::{Value, json};
+use std::time::{Duration, Instant};
 
-#[tokio::test]
-async fn i6_nobody_writes_anothers_part() {
+#[tokio::test(flavor = "multi_thread")]
+async fn i6_every_forgery_of_the_table_is_refused_and_what_is_lawful_goes_through() {
     let world = World::new().await;
-    world.request("r").await;
-    let approval = json!({"approval": {"decision": "Approved"}});
-    refused(world.merge(BILLING, "r", approval.clone()).await, "takes the verb approve");
-    refused(world.merge(OPERATOR, "r", approval).await, "takes the verb approve");
-    for who in [ALICE, OPERATOR] {
-        refused(world.apply(who, "x", "r", json!({"conditions": paid("True")})).await, "take the verb settle");
+    furnish(&world).await;
+    let all = table::table();
+    let refused = all.iter().filter(|case| matches!(case.want, Want::Refused(_) | Want::Barred(_))).count();
+    println!("forging: {} cases, {refused} of them must be refused", all.len());
+    assert!(refused >= 80, "the table has lost its lines");
+    run(&world, &all).await;
+}
+
+/// Tries every case on a request of its own; panics with all that is not as it must be.
+async fn run(world: &World, all: &[Case]) {
+    let senders = Senders::default();
+    let faults: Vec<String> = futures::stream::iter(all.iter().enumerate())
+        .map(|(number, case)| tried(world, &senders, case, format!("case-{number}")))
+        .buffer_unordered(6)
+        .filter_map(async |fault| fault)
+        .collect()
+        .await;
+    assert!(faults.is_empty(), "{} cases:\n{}", faults.len(), faults.join("\n"));
+}
+
+async fn tried(world: &World, senders: &Senders, case: &Case, name: String) -> Option<String> {
+    case.on.lay(world, &name).await;
+    let before = read(world, senders, &name).await;
+    let answer = case.tried(world, senders, &name, false).await;
+    let after = read(world, senders, &name).await;
+    if case.on == Scene::Deleting {
+        let none = json!({"metadata": {"finalizers": null}});
+        let path = format!("/apis/sennight.dev/v1alpha1/namespaces/{}/restorerequests/{name}", world.namespace);
+        senders.send(("", None), "PATCH", &path, "application/merge-patch+json", none.to_string()).await.unwrap();
     }
-    for who in [ALICE, BILLING] {
-        refused(world.merge(who, "r", json!({"phase": "Complete"})).await, "the operator's");
+    let fault = case.fault(&answer).or_else(|| effect(case, &before, &after));
+    fault.map(|fault| format!("- {}\n    {fault}", case.line()))
+}
+
+/// What is wrong with what a case left behind.
+fn effect(case: &Case, before: &Value, after: &Value) -> Option<String> {
+    let (old, new) = (&before["status"], &after["status"]);
+    match &case.want {
+        Want::Allowed(_) if case.on == Scene::Nothing && after.is_null() => None,
+        Want::Allowed(Value::Null) => {
+            let by = &after["spec"]["requestedBy"];
+            (!new.is_null() || by != case.who || after["metadata"]["uid"] == before["metadata"]["uid"])
+                .then(|| format!("it was born with {new}, asked for by {by}"))
+        }
+        Want::Allowed(part) => (!contains(new, part)).then(|| format!("status is {new}")),
+        Want::Refused(_) | Want::Barred(_) | Want::Ignored => {
+            (old != new).then(|| format!("status has changed from {old} to {new}"))
+        }
     }
-    assert_eq!(world.status("r").await, json!(null));
+}
+
+fn line(who: &'static str, tries: &'static str, on: Scene, how: How, want: Want) -> Case {
+    Case { who, tries, on, how, want }
+}
+
+fn merge(status: Value) -> How {
+    How::Merge("status", json!({"status": status}))
+}
+
+/// Where nothing stamps names: who writes names themselves, and truly.
+pub fn unstamped() -> Vec<Case> {
+    let approval = |by: Option<&str>| {
+        let by = by.map(|by| json!({"by": by})).unwrap_or_default();
+        let mut approval = json!({"decision": "Approved"});
+        approval.as_object_mut().unwrap().extend(by.as_object().cloned().unwrap_or_default());
+        merge(json!({"approval": approval}))
+    };
+    let pays = |by: Option<&str>| {
+        let mut status = json!({"conditions": paid("True")});
+        if let Some(by) = by {
+            status["payment"] = json!({"by": by});
+        }
+        How::Apply("status", "billing", json!({"status": status}))
+    };
+    let creates = |by: Option<&str>| {
+        let mut spec = json!({
+            "scheduleRef": {"name": "acme"}, "mode": "CrmExport", "date": "2026-11-20", "requester": {"userId": "1"},
+            "ticket": {"id": "T-1"}, "reason": "gone"
+        });
+        if let Some(by) = by {
+            spec["requestedBy"] = json!(by);
+        }
+        let whole = json!({
+            "apiVersion": "sennight.dev/v1alpha1", "kind": "RestoreRequest", "metadata": {"name": "{name}"}, "spec": spec
+        });
+        let path = "/apis/sennight.dev/v1alpha1/namespaces/{ns}/restorerequests";
+        How::Raw("POST", path, "application/json", whole)
+    };
+    let remove = How::Json("status", json!([{"op": "remove", "path": "/status/payment/amount"}]));
+    let add = How::Json("status", json!([{"op": "add", "path": "/status/conditions/-", "value": paid("True")[0]}]));
+    let approver = || Want::Refused("status.approval.by must be your own user name");
+    let payer = || Want::Refused("status.payment.by must be your own user name");
+    let creator = || Want::Refused("spec.requestedBy must be your own user name");
+    let settle = || Want::Refused("take the verb settle");
+    vec![
+        line(
+            ALICE,
+            "approves and names herself",
+            Scene::Open,
+            approval(Some(ALICE)),
+            Want::Allowed(json!({"approval": {"by": ALICE}})),
+        ),
+        line(ALICE, "approves without a name", Scene::Open, approval(None), approver()),
+        line(ALICE, "approves in bob's name", Scene::Open, approval(Some(BOB)), approver()),
+        line(BOTH, "approves in alice's name what they are paid for", Scene::Open, approval(Some(ALICE)), approver()),
+        line(
+            BILLING,
+            "is paid and names itself",
+            Scene::Open,
+            pays(Some(BILLING)),
+            Want::Allowed(json!({"payment": {"by": BILLING}})),
+        ),
+        line(BILLING, "is paid without a name", Scene::Open, pays(None), payer()),
+        line(BILLING, "is paid in alice's name", Scene::Open, pays(Some(ALICE)), payer()),
+        line(ALICE, "takes the amount out", Scene::Paid, remove, settle()),
+        line(ALICE, "adds Paid", Scene::Open, add, settle()),
+        line(
+            ALICE,
+            "creates a request and names herself",
+            Scene::Nothing,
+            creates(Some(ALICE)),
+            Want::Allowed(Value::Null),
+        ),
+        line(ALICE, "creates a request without a name", Scene::Nothing, creates(None), creator()),
+        line(ALICE, "creates a request in bob's name", Scene::Nothing, creates(Some(BOB)), creator()),
+    ]
+}
+
+/// The stamping policies are away until this is dropped.
+pub struct Unstamped;
+
+impl Unstamped {
+    /// Takes them away; returns when they are no longer in force.
+    pub async fn new(world: &World) -> Self {
+        for guard in admission::mutating().iter().filter(|guard| guard.kind.ends_with("Binding")) {
+            remove(guard.kind, guard.name);
+        }
+        let nameless = &unstamped()[10];
+        until_so("no more stamps", async |senders| {
+            nameless.fault(&nameless.tried(world, senders, "nameless", true).await).is_none()
+        })
+        .await;
+        Self
+    }
+}
+
+impl Drop for Unstamped {
+    fn drop(&mut self) {
+        change(&admission::mutating().iter().map(admission::Guard::object).collect::<Vec<_>>());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i6_where_nothing_stamps_names_the_writer_names_themselves_truly() {
+    let _turn = Turn::alone().await;
+    let world = World::beside("unstamped");
+    let _unstamped = Unstamped::new(&world).await;
+    run(&world, &unstamped()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i6_with_four_eyes_whoever_asked_does_not_approve() {
+    let _turn = Turn::alone().await;
+    let world = World::beside("eyes");
+    let approve = || merge(json!({"approval": {"decision": "Approved"}}));
+    let deny = || merge(json!({"approval": {"decision": "Denied"}}));
+    let yes = |by: &str| Want::Allowed(json!({"approval": {"by": by}}));
+    let all = Want::Refused("(gate.fourEyes: All)");
+    let replacing = Want::Refused("(gate.fourEyes: FullRestore)");
+    for (every_mode, cases) in [
+        (
+            true,
+            [
+                line(ALICE, "approves an export that she asked for", Scene::Open, approve(), all.clone()),
+                line(ALICE, "approves a full restore that she asked for", Scene::Full, approve(), all),
+                line(ALICE, "denies what she asked for", Scene::Full, deny(), yes(ALICE)),
+                line(BOB, "approves what alice asked for", Scene::Full, approve(), yes(BOB)),
+            ],
+        ),
+        (
+            false,
+            [
+                line(ALICE, "approves an export that she asked for", Scene::Open, approve(), yes(ALICE)),
+                line(ALICE, "approves a full restore that she asked for", Scene::Full, approve(), replacing),
+                line(ALICE, "denies what she asked for", Scene::Full, deny(), yes(ALICE)),
+                line(BOB, "approves what alice asked for", Scene::Full, approve(), yes(BOB)),
+            ],
+        ),
+    ] {
+        let guards = admission::four_eyes(every_mode);
+        change(&guards.iter().map(admission::Guard::object).collect::<Vec<_>>());
+        let name = if every_mode { "probe-all" } else { "probe-replacing" };
+        Scene::Full.lay(&world, name).await;
+        let probe = &cases[1];
+        until_so("the policy of four eyes", async |senders| {
+            probe.fault(&probe.tried(&world, senders, name, true).await).is_none()
+        })
+        .await;
+        let outcome = std::panic::AssertUnwindSafe(run_in(&world, &cases, name));
+        let outcome = futures::FutureExt::catch_unwind(outcome).await;
+        for guard in &guards {
+            remove(guard.kind, guard.name);
+        }
+        if let Err(panic) = outcome {
+            std::panic::resume_unwind(panic);
+        }
+    }
+}
+
+/// The same on requests of other names.
+async fn run_in(world: &World, all: &[Case], prefix: &str) {
+    let senders = Senders::default();
+    let mut faults = vec![];
+    for (number, case) in all.iter().enumerate() {
+        faults.extend(tried(world, &senders, case, format!("{prefix}-{number}")).await);
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+/// Policies take some tenths of a second to come into force and to go out of it.
+pub async fn until_so(what: &str, so: impl AsyncFn(&Senders) -> bool) {
+    let (senders, began) = (Senders::default(), Instant::now());
+    while !so(&senders).await {
+        assert!(began.elapsed() < Duration::from_secs(30), "not within 30 s: {what}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }

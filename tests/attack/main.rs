@@ -8,8 +8,13 @@
 #[path = "../api/cluster.rs"]
 mod cluster;
 mod forging;
+mod how;
+mod scene;
 #[path = "../support/mod.rs"]
 mod support;
+// One case a line, however long.
+#[rustfmt::skip]
+mod table;
 #[path = "../api/admission/world.rs"]
 mod world;
 
