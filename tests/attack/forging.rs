@@ -152,11 +152,15 @@ impl Unstamped {
         for guard in admission::mutating().iter().filter(|guard| guard.kind.ends_with("Binding")) {
             remove(guard.kind, guard.name);
         }
-        let nameless = &unstamped()[10];
-        until_so("no more stamps", async |senders| {
-            nameless.fault(&nameless.tried(world, senders, "nameless", true).await).is_none()
-        })
-        .await;
+        Scene::Open.lay(world, "nameless").await;
+        let nameless: Vec<Case> =
+            unstamped().into_iter().filter(|case| case.tries.ends_with("without a name")).collect();
+        for case in &nameless {
+            until_so("no more stamps", async |senders| {
+                case.fault(&case.tried(world, senders, "nameless", true).await).is_none()
+            })
+            .await;
+        }
         Self
     }
 }

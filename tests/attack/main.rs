@@ -8,6 +8,8 @@
 #[path = "../api/cluster.rs"]
 mod cluster;
 mod forging;
+mod gate;
+mod guards_cel;
 mod how;
 mod scene;
 #[path = "../support/mod.rs"]

@@ -17,8 +17,8 @@ const RESERVED: &str = "(has(object.metadata.name) && object.metadata.name.conta
 || (has(object.metadata.labels) && ['batch.kubernetes.io/job-name', 'job-name'].exists(k, k in object.metadata.labels && object.metadata.labels[k].contains('-sennight-restore'))) \
 || (has(object.metadata.ownerReferences) && object.metadata.ownerReferences.exists(o, o.kind == 'Job' && o.name.contains('-sennight-restore')))";
 
-/// What merely changes an annotation or a finalizer is nobody's business here.
-const MATTERS: &str = "request.operation == 'CREATE' || request.subResource == 'status' || object.spec != oldObject.spec \
+/// What merely changes an annotation or a finalizer is nobody's business here. `subResource` is not there when it is empty.
+const MATTERS: &str = "request.operation == 'CREATE' || (has(request.subResource) && request.subResource == 'status') || object.spec != oldObject.spec \
 || has(object.metadata.labels) != has(oldObject.metadata.labels) \
 || (has(object.metadata.labels) && object.metadata.labels != oldObject.metadata.labels) \
 || has(object.metadata.ownerReferences) != has(oldObject.metadata.ownerReferences) \

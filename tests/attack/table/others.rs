@@ -25,7 +25,7 @@ pub fn look_alikes() -> Vec<Case> {
         case(ALICE, "decides Approved with a Cyrillic letter", Open, decided("\u{410}pproved"), unsupported()),
         case(ALICE, "decides \"Approved \"", Open, decided("Approved "), unsupported()),
         case(ALICE, "decides nothing", Open, merge(json!({"approval": {"reason": "yes"}})), Barred("decision: Required value")),
-        case(ALICE, "decides by a list", Open, merge(json!({"approval": [{"decision": "Approved"}]})), Barred("must be of type object")),
+        case(ALICE, "decides by a list", Open, merge(json!({"approval": [{"decision": "Approved"}]})), Barred("sennight-stamp-decider' denied request")),
         case(BILLING, "sets Paid to \"true\"", Fresh, merge(json!({"conditions": [{"type": "Paid", "status": "true", "reason": "X"}]})), unsupported()),
         case(BILLING, "writes approval with a Cyrillic letter", Open, merge(json!({"approv\u{430}l": {"decision": "Approved"}})), Ignored),
         case(BILLING, "writes Approval", Open, merge(json!({"Approval": {"decision": "Approved"}})), Ignored),
@@ -45,8 +45,8 @@ pub fn other_paths() -> Vec<Case> {
         case("", "approves by the object itself, put, as administrator", Open, How::Put("", |o| o["status"]["approval"] = json!({"decision": "Approved"})), Ignored),
         case(BILLING, "approves by the object itself", Open, How::Merge("", status()), Barred("cannot patch resource")),
         case(BILLING, "approves by the subresource scale", Open, raw("PUT", "/apis/sennight.dev/v1alpha1/namespaces/{ns}/restorerequests/{name}/scale", "application/json", status()), Barred("scale")),
-        case("", "approves by the subresource approval, as administrator", Open, raw("PUT", "/apis/sennight.dev/v1alpha1/namespaces/{ns}/restorerequests/{name}/approval", "application/json", status()), Barred("could not find the requested resource")),
-        case("", "approves by another version, as administrator", Open, raw("PATCH", "/apis/sennight.dev/v1/namespaces/{ns}/restorerequests/{name}/status", "application/merge-patch+json", status()), Barred("could not find the requested resource")),
+        case("", "approves by the subresource approval, as administrator", Open, raw("PUT", "/apis/sennight.dev/v1alpha1/namespaces/{ns}/restorerequests/{name}/approval", "application/json", status()), Barred("not found")),
+        case("", "approves by another version, as administrator", Open, raw("PATCH", "/apis/sennight.dev/v1/namespaces/{ns}/restorerequests/{name}/status", "application/merge-patch+json", status()), Barred("not found")),
         case(BILLING, "approves by a strategic merge patch", Open, raw("PATCH", "/apis/sennight.dev/v1alpha1/namespaces/{ns}/restorerequests/{name}/status", "application/strategic-merge-patch+json", status()), Barred("media type")),
         case(ALICE, "makes a status by POST", Open, raw("POST", "/apis/sennight.dev/v1alpha1/namespaces/{ns}/restorerequests/{name}/status", "application/json", status()), Barred("cannot create resource")),
         case(ALICE, "applies a status to what does not exist", Nothing, apply("alice", approve()), Barred("not found")),
@@ -54,7 +54,10 @@ pub fn other_paths() -> Vec<Case> {
         case(ALICE, "deletes all requests at once", Signed, raw("DELETE", "/apis/sennight.dev/v1alpha1/namespaces/{ns}/restorerequests", "application/json", json!({})), Barred("cannot deletecollection resource")),
         case(BILLING, "deletes a request that it would have to refund", Signed, raw("DELETE", ONE, "application/json", json!({})), Barred("cannot delete resource")),
         case(BOB, "approves what he saw a while ago", Open, How::Merge("status", json!({"metadata": {"resourceVersion": "1"}, "status": approve()})), Barred("the object has been modified")),
-        case(BOB, "approves another request of that name", Open, How::Merge("status", json!({"metadata": {"uid": "00000000-0000-0000-0000-000000000000"}, "status": approve()})), Barred("UID")),
+        case(BOB, "approves another request of that name", Open, How::Put("status", |o| {
+            o["metadata"]["uid"] = json!("00000000-0000-0000-0000-000000000000");
+            o["status"]["approval"] = json!({"decision": "Approved"});
+        }), Barred("UID")),
         case(BILLING, "gives the request another owner beside a payment", Open, How::Put("status", |o| {
             o["metadata"]["ownerReferences"] = json!([{"apiVersion": "v1", "kind": "Pod", "name": "x", "uid": "y"}]);
             o["metadata"]["labels"] = json!({"approved": "true"});
@@ -77,7 +80,6 @@ fn patch(path: &'static str, body: Value) -> How {
 pub fn jobs() -> Vec<Case> {
     let mut generated = job("x", "{ns}");
     generated["metadata"] = json!({"generateName": "r2-cutover-sennight-restore-", "namespace": "{ns}"});
-    let complete = json!({"status": {"conditions": [{"type": "Complete", "status": "True"}]}});
     vec![
         case(MALLORY, "makes a restore's Job", Nothing, How::Raw("POST", JOBS, PLAIN, job("r2-cutover-sennight-restore", "{ns}")), RESERVED),
         case(MALLORY, "makes a restore's Job by a generated name", Nothing, How::Raw("POST", JOBS, PLAIN, generated), RESERVED),
@@ -85,7 +87,7 @@ pub fn jobs() -> Vec<Case> {
         case(MALLORY, "gives a restore's Job more tries", Nothing, patch(JOB, json!({"spec": {"backoffLimit": 6}})), RESERVED),
         case(MALLORY, "hides a restore's Job from the operator", Nothing, patch(JOB, json!({"metadata": {"labels": {"app.kubernetes.io/managed-by": "me"}}})), RESERVED),
         case(MALLORY, "gives a restore's Job another owner", Nothing, patch(JOB, json!({"metadata": {"ownerReferences": [{"apiVersion": "v1", "kind": "Pod", "name": "x", "uid": "y"}]}})), RESERVED),
-        case(EVE, "says that a restore's Job is complete", Nothing, patch("/apis/batch/v1/namespaces/{ns}/jobs/r1-export-a1-sennight-restore/status", complete), RESERVED),
+        case(EVE, "says that a restore's Job has succeeded", Nothing, patch("/apis/batch/v1/namespaces/{ns}/jobs/r1-export-a1-sennight-restore/status", json!({"status": {"succeeded": 1}})), RESERVED),
         case(MALLORY, "notes something on a restore's Job", Nothing, patch(JOB, json!({"metadata": {"annotations": {"note": "seen"}}})), Allowed(json!({}))),
         case(OPERATOR, "makes a restore's Job", Nothing, How::Raw("POST", JOBS, PLAIN, job("r3-export-a1-sennight-restore", "{ns}")), Allowed(json!({}))),
         case(MALLORY, "makes a Job of another name", Nothing, How::Raw("POST", JOBS, PLAIN, job("something-else", "{ns}")), Allowed(json!({}))),

@@ -35,7 +35,7 @@ pub fn approvals() -> Vec<Case> {
         case(BILLING, "denies", Open, merge(json!({"approval": {"decision": "Denied"}})), HELPDESK),
         case(BILLING, "withdraws alice's approval", Approved, merge(json!({"approval": {"decision": "Denied", "by": ALICE}})), HELPDESK),
         case(OPERATOR, "approves", Open, merge(approve()), HELPDESK),
-        case(OPERATOR, "approves by its own apply, in alice's name", Open, apply("sennight", for_alice()), HELPDESK),
+        case(OPERATOR, "approves by its own apply, in alice's name", Open, apply("sennight-too", for_alice()), HELPDESK),
         case(OPERATOR, "denies", Open, merge(json!({"approval": {"decision": "Denied"}})), HELPDESK),
         case(PAT, "approves, as the platform team", Open, merge(approve()), Barred("cannot patch resource")),
         case(MALLORY, "approves, as an editor of the namespace", Open, merge(approve()), Barred("cannot patch resource")),
