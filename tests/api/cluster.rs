@@ -124,14 +124,19 @@ const GATE: [&str; 7] = [
     "ClusterRoleBinding",
 ];
 
-async fn install() {
+/// The gate and the roles of config/install.yaml, as documents.
+pub fn gate() -> String {
     let manifest = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/config/install.yaml")).unwrap();
     let gate: Vec<&str> = manifest
         .split("\n---\n")
         .filter(|document| GATE.iter().any(|kind| document.contains(&format!("\nkind: {kind}\n"))))
         .collect();
     assert!(gate.len() >= 20, "config/install.yaml has {} objects of the gate", gate.len());
-    apply(&gate.join("\n---\n"));
+    gate.join("\n---\n")
+}
+
+async fn install() {
+    apply(&gate());
     let kinds = ["backupschedules", "backupstorages", "databaseservers", "exportprofiles", "restorerequests"]
         .map(|plural| format!("crd/{plural}.sennight.dev"));
     let mut wait = vec!["wait", "--for=condition=Established", "--timeout=30s"];

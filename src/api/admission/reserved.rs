@@ -11,9 +11,8 @@ pub const JOBS: &str = "sennight-restore-jobs";
 /// Name of the policy that nobody enters a restore's pod.
 pub const PODS: &str = "sennight-restore-pods";
 
-/// Bears the name in one of the places that Jobs and pods are told by.
+/// Bears the name in one of the places that Jobs and pods are told by. A generated name is there when policies are asked.
 const RESERVED: &str = "(has(object.metadata.name) && object.metadata.name.contains('-sennight-restore')) \
-|| (has(object.metadata.generateName) && object.metadata.generateName.contains('-sennight-restore')) \
 || (has(object.metadata.labels) && ['batch.kubernetes.io/job-name', 'job-name'].exists(k, k in object.metadata.labels && object.metadata.labels[k].contains('-sennight-restore'))) \
 || (has(object.metadata.ownerReferences) && object.metadata.ownerReferences.exists(o, o.kind == 'Job' && o.name.contains('-sennight-restore')))";
 
@@ -29,7 +28,7 @@ const MAY_OPERATE: &str = "authorizer.group('sennight.dev').resource('restorereq
 /// The controllers that make pods of Jobs, and take the traces of deleted owners away.
 const CONTROLLERS: &str = "['system:serviceaccount:kube-system:job-controller', 'system:serviceaccount:kube-system:generic-garbage-collector', 'system:kube-controller-manager']";
 
-/// Spec of [`JOBS`]. A pod of a Job has the Job's name in its own name, its generateName, its labels and its owner.
+/// Spec of [`JOBS`]. A pod of a Job has the Job's name in its own name, its labels and its owner.
 pub fn jobs() -> Value {
     json!({
         "failurePolicy": "Fail",
