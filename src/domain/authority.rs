@@ -100,44 +100,44 @@ fn conditions(status: &Value, paid: bool) -> Vec<&Value> {
 }
 
 impl Write<'_> {
-    fn old(&self) -> &Value {
+    fn was(&self) -> &Value {
         &self.before["status"]
     }
 
-    fn new(&self) -> &Value {
+    fn will_be(&self) -> &Value {
         &self.after["status"]
     }
 
     fn approval_changed(&self) -> bool {
-        self.old().get("approval") != self.new().get("approval")
+        self.was().get("approval") != self.will_be().get("approval")
     }
 
     fn refund_changed(&self) -> bool {
-        self.old()["payment"].get("refund") != self.new()["payment"].get("refund")
+        self.was()["payment"].get("refund") != self.will_be()["payment"].get("refund")
     }
 
     /// Recording a refund is not recording a payment.
     fn payment_changed(&self) -> bool {
-        let (old, new) = (fields(&self.old()["payment"]), fields(&self.new()["payment"]));
+        let (old, new) = (fields(&self.was()["payment"]), fields(&self.will_be()["payment"]));
         let differs = |key: &&String| *key != "refund" && old.get(*key) != new.get(*key);
-        conditions(self.old(), true) != conditions(self.new(), true)
+        conditions(self.was(), true) != conditions(self.will_be(), true)
             || old.keys().any(|key| differs(&key))
             || new.keys().any(|key| differs(&key))
     }
 
     /// Closed by default: every key that is not somebody else's.
     fn rest_changed(&self) -> bool {
-        let (old, new) = (fields(self.old()), fields(self.new()));
+        let (old, new) = (fields(self.was()), fields(self.will_be()));
         let differs = |key: &&String| {
             !matches!(key.as_str(), "approval" | "payment" | "conditions") && old.get(*key) != new.get(*key)
         };
-        conditions(self.old(), false) != conditions(self.new(), false)
+        conditions(self.was(), false) != conditions(self.will_be(), false)
             || old.keys().any(|key| differs(&key))
             || new.keys().any(|key| differs(&key))
     }
 
     fn closed(&self) -> bool {
-        self.old().get("finishedAt").is_some() || self.old().get("claim").is_some()
+        self.was().get("finishedAt").is_some() || self.was().get("claim").is_some()
     }
 
     fn signs(&self) -> bool {
@@ -174,15 +174,15 @@ fn operator_operates(w: &Write<'_>) -> Option<Breach> {
 }
 
 fn approver_is_named(w: &Write<'_>) -> Option<Breach> {
-    (w.approval_changed() && w.new()["approval"]["by"] != w.actor.name).then_some(Breach::ApproverMisnamed)
+    (w.approval_changed() && w.will_be()["approval"]["by"] != w.actor.name).then_some(Breach::ApproverMisnamed)
 }
 
 fn payer_is_named(w: &Write<'_>) -> Option<Breach> {
-    (w.payment_changed() && w.new()["payment"]["by"] != w.actor.name).then_some(Breach::PayerMisnamed)
+    (w.payment_changed() && w.will_be()["payment"]["by"] != w.actor.name).then_some(Breach::PayerMisnamed)
 }
 
 fn two_hands(w: &Write<'_>) -> Option<Breach> {
-    let (approver, payer) = (w.new()["approval"].get("by"), w.new()["payment"].get("by"));
+    let (approver, payer) = (w.will_be()["approval"].get("by"), w.will_be()["payment"].get("by"));
     (w.signs() && approver.is_some() && approver == payer).then_some(Breach::OneHand)
 }
 
@@ -205,7 +205,7 @@ fn four_eyes(w: &Write<'_>) -> Option<Breach> {
         FourEyes::FullRestore => w.after["spec"]["mode"] != "CrmExport",
         FourEyes::All => true,
     };
-    let approves = w.approval_changed() && w.new()["approval"]["decision"] == "Approved";
+    let approves = w.approval_changed() && w.will_be()["approval"]["decision"] == "Approved";
     let creator = w.after["spec"].get("requestedBy");
     // An unknown creator might be the approver.
     let same = creator.is_none_or(|creator| creator == w.actor.name);

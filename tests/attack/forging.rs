@@ -3,10 +3,10 @@
 //! four eyes, and without the policies that stamp names (Kubernetes before 1.36).
 
 use crate::cluster::Turn;
-use crate::how::{Case, How, Want, contains, read};
-use crate::scene::{Scene, Senders, change, furnish, paid, remove};
-use crate::table;
-use crate::world::{ALICE, BILLING, BOB, BOTH, World};
+use crate::how::{Case, Want, contains, read};
+use crate::scene::{Scene, Senders, change, furnish, remove};
+use crate::table::{self, unstamped};
+use crate::world::World;
 use futures::StreamExt;
 use sennight::api::admission;
 use serde_json::{Value, json};
@@ -66,83 +66,6 @@ fn effect(case: &Case, before: &Value, after: &Value) -> Option<String> {
     }
 }
 
-fn line(who: &'static str, tries: &'static str, on: Scene, how: How, want: Want) -> Case {
-    Case { who, tries, on, how, want }
-}
-
-fn merge(status: Value) -> How {
-    How::Merge("status", json!({"status": status}))
-}
-
-/// Where nothing stamps names: who writes names themselves, and truly.
-pub fn unstamped() -> Vec<Case> {
-    let approval = |by: Option<&str>| {
-        let by = by.map(|by| json!({"by": by})).unwrap_or_default();
-        let mut approval = json!({"decision": "Approved"});
-        approval.as_object_mut().unwrap().extend(by.as_object().cloned().unwrap_or_default());
-        merge(json!({"approval": approval}))
-    };
-    let pays = |by: Option<&str>| {
-        let mut status = json!({"conditions": paid("True")});
-        if let Some(by) = by {
-            status["payment"] = json!({"by": by});
-        }
-        How::Apply("status", "billing", json!({"status": status}))
-    };
-    let creates = |by: Option<&str>| {
-        let mut spec = json!({
-            "scheduleRef": {"name": "acme"}, "mode": "CrmExport", "date": "2026-11-20", "requester": {"userId": "1"},
-            "ticket": {"id": "T-1"}, "reason": "gone"
-        });
-        if let Some(by) = by {
-            spec["requestedBy"] = json!(by);
-        }
-        let whole = json!({
-            "apiVersion": "sennight.dev/v1alpha1", "kind": "RestoreRequest", "metadata": {"name": "{name}"}, "spec": spec
-        });
-        let path = "/apis/sennight.dev/v1alpha1/namespaces/{ns}/restorerequests";
-        How::Raw("POST", path, "application/json", whole)
-    };
-    let remove = How::Json("status", json!([{"op": "remove", "path": "/status/payment/amount"}]));
-    let add = How::Json("status", json!([{"op": "add", "path": "/status/conditions/-", "value": paid("True")[0]}]));
-    let approver = || Want::Refused("status.approval.by must be your own user name");
-    let payer = || Want::Refused("status.payment.by must be your own user name");
-    let creator = || Want::Refused("spec.requestedBy must be your own user name");
-    let settle = || Want::Refused("take the verb settle");
-    vec![
-        line(
-            ALICE,
-            "approves and names herself",
-            Scene::Open,
-            approval(Some(ALICE)),
-            Want::Allowed(json!({"approval": {"by": ALICE}})),
-        ),
-        line(ALICE, "approves without a name", Scene::Open, approval(None), approver()),
-        line(ALICE, "approves in bob's name", Scene::Open, approval(Some(BOB)), approver()),
-        line(BOTH, "approves in alice's name what they are paid for", Scene::Open, approval(Some(ALICE)), approver()),
-        line(
-            BILLING,
-            "is paid and names itself",
-            Scene::Open,
-            pays(Some(BILLING)),
-            Want::Allowed(json!({"payment": {"by": BILLING}})),
-        ),
-        line(BILLING, "is paid without a name", Scene::Open, pays(None), payer()),
-        line(BILLING, "is paid in alice's name", Scene::Open, pays(Some(ALICE)), payer()),
-        line(ALICE, "takes the amount out", Scene::Paid, remove, settle()),
-        line(ALICE, "adds Paid", Scene::Open, add, settle()),
-        line(
-            ALICE,
-            "creates a request and names herself",
-            Scene::Nothing,
-            creates(Some(ALICE)),
-            Want::Allowed(Value::Null),
-        ),
-        line(ALICE, "creates a request without a name", Scene::Nothing, creates(None), creator()),
-        line(ALICE, "creates a request in bob's name", Scene::Nothing, creates(Some(BOB)), creator()),
-    ]
-}
-
 /// The stamping policies are away until this is dropped.
 pub struct Unstamped;
 
@@ -183,30 +106,9 @@ async fn i6_where_nothing_stamps_names_the_writer_names_themselves_truly() {
 async fn i6_with_four_eyes_whoever_asked_does_not_approve() {
     let _turn = Turn::alone().await;
     let world = World::beside("eyes");
-    let approve = || merge(json!({"approval": {"decision": "Approved"}}));
-    let deny = || merge(json!({"approval": {"decision": "Denied"}}));
-    let yes = |by: &str| Want::Allowed(json!({"approval": {"by": by}}));
-    let all = Want::Refused("(gate.fourEyes: All)");
-    let replacing = Want::Refused("(gate.fourEyes: FullRestore)");
     for (every_mode, cases) in [
-        (
-            true,
-            [
-                line(ALICE, "approves an export that she asked for", Scene::Open, approve(), all.clone()),
-                line(ALICE, "approves a full restore that she asked for", Scene::Full, approve(), all),
-                line(ALICE, "denies what she asked for", Scene::Full, deny(), yes(ALICE)),
-                line(BOB, "approves what alice asked for", Scene::Full, approve(), yes(BOB)),
-            ],
-        ),
-        (
-            false,
-            [
-                line(ALICE, "approves an export that she asked for", Scene::Open, approve(), yes(ALICE)),
-                line(ALICE, "approves a full restore that she asked for", Scene::Full, approve(), replacing),
-                line(ALICE, "denies what she asked for", Scene::Full, deny(), yes(ALICE)),
-                line(BOB, "approves what alice asked for", Scene::Full, approve(), yes(BOB)),
-            ],
-        ),
+        (true, table::four_eyes("(gate.fourEyes: All)", true)),
+        (false, table::four_eyes("(gate.fourEyes: FullRestore)", false)),
     ] {
         let guards = admission::four_eyes(every_mode);
         change(&guards.iter().map(admission::Guard::object).collect::<Vec<_>>());

@@ -3,11 +3,11 @@
 //! without both does somebody pass. Nothing is written: every attempt is a dry run.
 
 use crate::cluster::Turn;
-use crate::forging::{Unstamped, unstamped, until_so};
+use crate::forging::{Unstamped, until_so};
 use crate::gate::Gate;
 use crate::how::{Case, How, Want};
 use crate::scene::{Scene, Senders, furnish};
-use crate::table;
+use crate::table::{self, unstamped};
 use crate::world::World;
 use rand::SeedableRng;
 use rand::seq::SliceRandom;

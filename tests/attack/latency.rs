@@ -62,7 +62,7 @@ async fn what_admission_costs_a_status_patch() {
 }
 
 fn phase(number: usize) -> Value {
-    let phase = if number % 2 == 0 { "Queued" } else { "Preparing" };
+    let phase = if number.is_multiple_of(2) { "Queued" } else { "Preparing" };
     json!({"phase": phase, "tenant": format!("t-{number}")})
 }
 

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on should say where")]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a suite says what it did, and with which seed")]
+#![allow(clippy::needless_pass_by_value, reason = "a line of the table gives its JSON away")]
 #![allow(dead_code, reason = "shared with tests/api, which uses more of it")]
 
 #[path = "../api/cluster.rs"]

@@ -140,7 +140,7 @@ fn parts() -> impl Strategy<Value = [Value; 7]> {
     let claim = prop_oneof![3 => Just(Value::Null), 1 => Just(json!({"attempt": 1, "job": "j"}))];
     let finished = prop_oneof![3 => Just(Value::Null), 1 => Just(json!("2026-11-22T00:00:00Z"))];
     let unheard_of = maybe(vec![json!(1), json!({"a": [1, 2]})]);
-    (approval(), payment(), conditions(), rest, claim, finished, unheard_of).prop_map(|p| p.into())
+    (approval(), payment(), conditions(), rest, claim, finished, unheard_of).prop_map(Into::into)
 }
 
 #[derive(Debug, Clone)]

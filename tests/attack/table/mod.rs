@@ -1,8 +1,11 @@
 //! Every case: one line each, by what is attacked.
 
 mod ends;
+mod installs;
 mod others;
 mod signatures;
+
+pub use installs::{four_eyes, unstamped};
 
 use crate::how::{Case, How, Want};
 use crate::scene::Scene;
