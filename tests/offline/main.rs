@@ -8,3 +8,4 @@ mod chart;
 mod crds;
 mod export;
 mod plugin;
+mod staff;
