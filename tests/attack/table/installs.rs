@@ -1,6 +1,6 @@
 //! The cases of the two other ways to install the gate: without stamps, and with four eyes.
 
-use super::{approve, case, json_patch, merge};
+use super::{case, json_patch, merge};
 use crate::how::Want::{Allowed, Refused};
 use crate::how::{Case, How};
 use crate::scene::Scene::{Full, Nothing, Open, Paid};
@@ -66,9 +66,9 @@ pub fn four_eyes(said: &'static str, every_mode: bool) -> [Case; 4] {
     let yes = |by: &str| Allowed(json!({"approval": {"by": by}}));
     let export = if every_mode { Refused(said) } else { yes(ALICE) };
     [
-        case(ALICE, "approves an export that she asked for", Open, merge(approve()), export),
-        case(ALICE, "approves a full restore that she asked for", Full, merge(approve()), Refused(said)),
-        case(ALICE, "denies what she asked for", Full, merge(json!({"approval": {"decision": "Denied"}})), yes(ALICE)),
-        case(BOB, "approves what alice asked for", Full, merge(approve()), yes(BOB)),
+        case(ALICE, "approves an export that she asked for", Open, approves(Some(ALICE)), export),
+        case(ALICE, "approves a full restore that she asked for", Full, approves(Some(ALICE)), Refused(said)),
+        case(ALICE, "denies what she asked for", Full, merge(json!({"approval": {"decision": "Denied", "by": ALICE}})), yes(ALICE)),
+        case(BOB, "approves what alice asked for", Full, approves(Some(BOB)), yes(BOB)),
     ]
 }
