@@ -188,9 +188,11 @@ async fn says(world: &World, what: &str, reason: &str, names: &str) {
         .await;
 }
 
-/// What was signed while nobody guarded the gate, in ways that the rules tell apart from lawful ones: the status that is
-/// written, and the reason that Progressing then gives.
-const FORGED: &[(&str, fn() -> Value, &str)] = &[
+/// A forgery, the status that it writes, and the reason that Progressing then gives.
+type Forged = (&'static str, fn() -> Value, &'static str);
+
+/// What was signed while nobody guarded the gate, in ways that the rules tell apart from lawful ones.
+const FORGED: &[Forged] = &[
     ("one name on both keys", || signed(HELPDESK, HELPDESK), "ApproverIsPayer"),
     ("the operator's name on the approval", || signed(OPERATOR, BILLING), "SignedByOperator"),
     ("the operator's name on the payment", || signed(HELPDESK, OPERATOR), "SignedByOperator"),
