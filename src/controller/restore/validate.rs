@@ -63,7 +63,12 @@ pub fn assess(
         claim: status
             .claim
             .as_ref()
-            .map(|claim| Claim { at: claim.at, job_seen: status.jobs.iter().any(|job| job.name == claim.job) }),
+            .map(|claim| Claim {
+                at: claim.at,
+                job_seen: status.jobs.iter().any(|job| job.name == claim.job),
+                job_there: seen.job_there,
+            }),
+        proof: seen.proof.clone(),
         preflight,
         prepare: step(status, RestoreStep::Prepare, fresh),
         cutover: step(status, RestoreStep::Cutover, fresh),
