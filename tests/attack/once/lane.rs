@@ -1,0 +1,267 @@
+//! A lane: one namespace, bucket and tenant, an operator behind a gateway, people who sign when they are asked, and a
+//! kubelet. Restores run in it one after the other; after each, what it did to the world is counted.
+
+use super::gateway::{Fault, Gateway};
+use super::world::{Tenant, World};
+use crate::operator::Operator;
+use crate::support::Database;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
+use kube::api::{DeleteParams, ListParams};
+use sennight::api::RestoreRequest;
+use sennight::domain::job::CopySummary;
+use sennight::domain::names::{kept_database, new_database};
+use serde_json::json;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+/// From the fault's end to the request's.
+pub const BAR: Duration = Duration::from_secs(60);
+/// An attempt that hangs is a failure, too.
+const LONGEST: Duration = Duration::from_secs(180);
+
+/// The flags of every operator here: a Lease that is taken over within seconds.
+pub const FLAGS: [&str; 5] = [
+    "--lease-duration=6s",
+    "--lease-renew-deadline=4s",
+    "--lease-retry-period=500ms",
+    "--authority-interval=1s",
+    "--job-interval=2s",
+];
+
+/// What is restored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    CrmExport,
+    FullRestore,
+}
+
+pub struct Lane {
+    pub world: Arc<World>,
+    pub tenant: Arc<Tenant>,
+    pub copy: CopySummary,
+    pub gateway: Gateway,
+    pub operator: Option<Operator>,
+    kubelet: tokio::task::JoinHandle<()>,
+    /// Jobs whose pods were run: name and UID.
+    pub ran: Arc<Mutex<Vec<(String, String)>>>,
+}
+
+/// How a restore ended.
+#[derive(Debug)]
+pub struct Ended {
+    pub phase: String,
+    pub reason: String,
+    pub message: String,
+    pub writes: Vec<String>,
+    /// Whether the harm came to be done.
+    pub fired: bool,
+    /// From the harm (or its end, told by the caller) to the request's end.
+    pub took: Duration,
+}
+
+/// What a restore did to the world.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Effects {
+    pub claims: usize,
+    pub exports: usize,
+    pub swaps: usize,
+    pub destructive_pods: usize,
+}
+
+impl Drop for Lane {
+    fn drop(&mut self) {
+        self.kubelet.abort();
+    }
+}
+
+impl Lane {
+    pub async fn new(test: &str) -> Self {
+        Self::within(World::new(test).await).await
+    }
+
+    pub async fn within(world: World) -> Self {
+        let tenant = world.tenant("acme").await;
+        let copy = world.copy(&tenant).await;
+        let (world, tenant) = (Arc::new(world), Arc::new(tenant));
+        let ran = Arc::default();
+        let kubelet = tokio::spawn(kubelet(world.clone(), tenant.clone(), Arc::clone(&ran)));
+        let mut lane = Self { world, tenant, copy, gateway: Gateway::start().await, operator: None, kubelet, ran };
+        lane.start();
+        lane
+    }
+
+    /// Another operator behind the gateway.
+    pub fn start(&mut self) {
+        let operator = Operator::start_as(&self.gateway.kubeconfig, &self.world.namespace, "operator", &FLAGS);
+        self.gateway.operator(operator.id());
+        self.operator = Some(operator);
+    }
+
+    /// What a Deployment does: a process that has ended is started again. Nobody waits for the dead one's Lease.
+    pub async fn supervise(&mut self) {
+        if self.operator.as_mut().is_some_and(|operator| !operator.runs()) {
+            // An API server that is being set back does not answer.
+            let _ = self.world.api::<Lease>().delete("sennight", &DeleteParams::default()).await;
+            self.start();
+        }
+    }
+
+    /// A request with a name of its own.
+    pub async fn ask(&self, mode: Mode) -> String {
+        let name = format!("r-{:06x}", rand::random::<u32>() & 0xff_ffff);
+        let fields = match mode {
+            Mode::CrmExport => json!({}),
+            Mode::FullRestore => json!({"mode": "FullRestore", "acknowledgeDataLoss": true}),
+        };
+        self.world.request(&self.tenant, &name, self.copy.day, fields).await;
+        name
+    }
+
+    /// People, and a Deployment, do what is theirs; the request as it is now.
+    pub async fn tend(&mut self, name: &str) -> Option<RestoreRequest> {
+        self.supervise().await;
+        let object = self.world.api::<RestoreRequest>().get_opt(name).await.ok()??;
+        let status = object.status.clone().unwrap_or_default();
+        match status.phase.map(|phase| phase.to_string()).as_deref() {
+            Some("AwaitingApproval") if status.approval.is_none() => self.world.decide(name, "Approved").await,
+            Some("AwaitingPayment") if status.payment.is_none() => self.world.pay(name).await,
+            _ => {}
+        }
+        Some(object)
+    }
+
+    /// One restore from its request until nothing is left to do, with one harm on its way.
+    pub async fn restore(&mut self, mode: Mode, fault: Option<(usize, Fault)>) -> (String, Ended) {
+        let name = format!("r-{:06x}", rand::random::<u32>() & 0xff_ffff);
+        self.gateway.expect(&name, fault);
+        let fields = match mode {
+            Mode::CrmExport => json!({}),
+            Mode::FullRestore => json!({"mode": "FullRestore", "acknowledgeDataLoss": true}),
+        };
+        self.world.request(&self.tenant, &name, self.copy.day, fields).await;
+        let ended = self.finish(&name, None).await;
+        (name, ended)
+    }
+
+    /// Tends a request until nothing is left to do. `since`: when the harm ended, if not the gateway knows.
+    pub async fn finish(&mut self, name: &str, since: Option<Instant>) -> Ended {
+        let began = Instant::now();
+        let mut finished = None;
+        loop {
+            let object = self.tend(name).await;
+            if let Some(object) = &object
+                && object.status.as_ref().is_some_and(|s| s.finished_at.is_some())
+            {
+                let at = *finished.get_or_insert_with(Instant::now);
+                // Its hold and its finalizer go after the end.
+                if object.finalizers().is_empty() {
+                    let since = since.or(self.gateway.fired()).unwrap_or(began);
+                    return self.ended(object, at.saturating_duration_since(since));
+                }
+            }
+            assert!(
+                began.elapsed() < LONGEST,
+                "{name} has not ended: {object:#?}\nwrites: {:#?}\n{}",
+                self.gateway.writes(),
+                self.operator.as_ref().map(Operator::log).unwrap_or_default()
+            );
+            tokio::time::sleep(Duration::from_millis(150)).await;
+        }
+    }
+
+    fn ended(&self, object: &RestoreRequest, took: Duration) -> Ended {
+        let status = object.status.clone().unwrap();
+        let progressing = status.conditions.iter().find(|c| c.type_ == "Progressing").cloned();
+        Ended {
+            phase: status.phase.unwrap().to_string(),
+            reason: progressing.as_ref().map(|c| c.reason.clone()).unwrap_or_default(),
+            message: progressing.and_then(|c| c.message).unwrap_or_default(),
+            writes: self.gateway.writes(),
+            fired: self.gateway.fired().is_some(),
+            took,
+        }
+    }
+
+    /// Counts what a request did, by what S3 and PostgreSQL have, and which pods ran.
+    pub async fn effects(&self, name: &str) -> Effects {
+        let uid = self.world.get(name).await.uid().unwrap();
+        self.effects_of(&uid).await
+    }
+
+    /// [`Lane::effects`] of a request that etcd may have forgotten.
+    pub async fn effects_of(&self, uid: &str) -> Effects {
+        let keys = self.world.bucket.keys().await;
+        let live = &self.tenant.database.target.database;
+        let (new, kept) = (new_database(live, uid), kept_database(live, uid));
+        let server = Database::existing("postgres");
+        let there = async |name: &str| {
+            server.count(&format!("SELECT count(*) FROM pg_database WHERE datname = '{name}'")).await
+        };
+        assert!(there(live).await == 1, "I3: the tenant's database is gone");
+        // The prepared one becomes the live one, the live one the kept one: once, or both names are wrong.
+        let swaps = there(&kept).await;
+        if swaps > 0 {
+            assert_eq!(there(&new).await, 0, "a second database was prepared after the swap");
+            let wiped = "SELECT count(*) FROM contacts WHERE name = 'Before'";
+            assert_eq!(self.tenant.database.count(wiped).await, 0, "the live one is the restored one");
+            let after = "SELECT count(*) FROM contacts WHERE name = 'After'";
+            assert_eq!(self.tenant.database.count(after).await, 1, "what the tenant wrote after the restore is there");
+        }
+        let short: String = uid.chars().filter(char::is_ascii_hexdigit).take(20).collect();
+        let ran = self.ran.lock().unwrap();
+        let destructive = |job: &str| job.starts_with(&format!("r{short}-cutover")) || job.starts_with(&format!("r{short}-export"));
+        Effects {
+            claims: keys.iter().filter(|key| key.contains("/claims/") && key.ends_with(uid)).count(),
+            exports: keys.iter().filter(|key| key.contains("/exports/") && key.contains(uid)).count(),
+            swaps: usize::try_from(swaps).unwrap(),
+            destructive_pods: ran.iter().filter(|(job, _)| destructive(job)).count(),
+        }
+    }
+
+    /// The next restore finds the tenant as this one did.
+    pub async fn tidy(&self, uid: &str) {
+        let live = &self.tenant.database.target.database;
+        let server = Database::existing("postgres");
+        for name in [kept_database(live, uid), new_database(live, uid)] {
+            server.run(&format!("DROP DATABASE IF EXISTS \"{name}\" WITH (FORCE)")).await;
+        }
+        self.tenant.database.run("DELETE FROM contacts WHERE name IN ('Before', 'After')").await;
+        self.tenant.database.run("INSERT INTO contacts VALUES (5000, 'Before')").await;
+    }
+}
+
+/// Runs every pod that the Job controller makes, each once, as a node does. After a swap the tenant works on.
+async fn kubelet(world: Arc<World>, tenant: Arc<Tenant>, ran: Arc<Mutex<Vec<(String, String)>>>) {
+    let mut known = HashSet::new();
+    loop {
+        let pods = world.api::<Pod>().list(&ListParams::default()).await.map(|list| list.items).unwrap_or_default();
+        for pod in pods {
+            let pending = pod.status.as_ref().and_then(|s| s.phase.as_deref()) == Some("Pending");
+            let Some(job) = pod.labels().get("batch.kubernetes.io/job-name").cloned() else { continue };
+            if !pending || pod.metadata.deletion_timestamp.is_some() || !known.insert(pod.uid()) {
+                continue;
+            }
+            let uid = pod.labels().get("batch.kubernetes.io/controller-uid").cloned().unwrap_or_default();
+            ran.lock().unwrap().push((job.clone(), uid));
+            let (world, tenant) = (world.clone(), tenant.clone());
+            tokio::spawn(async move {
+                let code = world.run(&job).await;
+                if code == 0 && job.contains("-cutover") {
+                    let after = "INSERT INTO contacts SELECT 6000, 'After' ON CONFLICT DO NOTHING";
+                    tenant.database.run(after).await;
+                }
+            });
+        }
+        tokio::time::sleep(Duration::from_millis(150)).await;
+    }
+}
+
+/// The Jobs of a namespace that carry a step's name.
+pub async fn jobs(world: &World, step: &str) -> Vec<Job> {
+    let all = world.api::<Job>().list(&ListParams::default()).await.unwrap().items;
+    all.into_iter().filter(|job| job.name_any().contains(&format!("-{step}"))).collect()
+}
