@@ -115,12 +115,17 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_write_is_sent_once_whatever_the_answer() {
-        let (config, count) = server(Some("503 Service Unavailable")).await;
-        let clients = Clients::new(&config, &Leading::always()).unwrap();
-        let error = create(&clients.write).await;
-        assert!(matches!(&error, kube::Error::Api(status) if status.code == 503), "{error}");
-        assert_eq!(count.load(Ordering::SeqCst), 1);
+    async fn i2_a_write_is_sent_once_whatever_the_answer() {
+        for answer in ["503 Service Unavailable", "504 Gateway Timeout", "429 Too Many Requests\r\nRetry-After: 0"] {
+            let (config, count) = server(Some(answer)).await;
+            let clients = Clients::new(&config, &Leading::always()).unwrap();
+            let error = create(&clients.write).await;
+            let code = answer[..3].parse::<u16>().unwrap();
+            assert!(matches!(&error, kube::Error::Api(status) if status.code == code), "{error}");
+            // Longer than the first pause of whoever would try again.
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            assert_eq!(count.load(Ordering::SeqCst), 1, "{answer}");
+        }
     }
 
     #[tokio::test]

@@ -107,7 +107,8 @@ async fn lead(
     }
     readiness.done(CRDS);
     let (namespace, name) = (&settings.namespace, &settings.lease_name);
-    let mut candidate = Candidate::new(clients.lease.clone(), namespace, name, &settings.identity, settings.lease, leading.clone());
+    let mut candidate =
+        Candidate::new(clients.lease.clone(), namespace, name, &settings.identity, settings.lease, leading.clone());
     if !candidate.acquire(&stop).await {
         return Ok(());
     }

@@ -62,7 +62,8 @@ pub fn difference(owner_uid: &str, wanted: &Job, there: &Job) -> Option<String> 
     }
     match (order(ours), order(theirs)) {
         (Ok((work, storage)), Ok((other, place))) => {
-            if (&storage.bucket, &storage.prefix, &storage.endpoint) != (&place.bucket, &place.prefix, &place.endpoint) {
+            if (&storage.bucket, &storage.prefix, &storage.endpoint) != (&place.bucket, &place.prefix, &place.endpoint)
+            {
                 return Some("it works in another bucket".to_owned());
             }
             work.difference(&other).map(str::to_owned)
@@ -90,7 +91,8 @@ mod tests {
             "name": "r", "requestUid": "u", "namespace": "n", "newDatabase": "new", "keptDatabase": "old", "liveOid": 1, "newOid": 2,
             "database": {"engine": "PostgreSQL", "host": "h", "port": 5432, "database": "d", "credentialsDir": "/c"}
         });
-        let args = json!(["cutover", "--storage", r#"{"bucket":"b","credentialsDir":"/s3"}"#, "--task", task.to_string()]);
+        let args =
+            json!(["cutover", "--storage", r#"{"bucket":"b","credentialsDir":"/s3"}"#, "--task", task.to_string()]);
         let owner = json!({"apiVersion": "a", "kind": "RestoreRequest", "name": "r", "uid": "u", "controller": true});
         let mut job = json!({
             "metadata": {"name": "j", "ownerReferences": [owner]},
@@ -113,20 +115,29 @@ mod tests {
             ("deleted", job(|j| j["metadata"]["deletionTimestamp"] = json!("2026-11-22T00:00:00Z"))),
             ("again by itself", job(|j| j["spec"]["backoffLimit"] = json!(6))),
             ("again by itself", job(|j| j.pointer_mut(pod).unwrap()["restartPolicy"] = json!("OnFailure"))),
-            ("another step", job(|j| {
-                let args = j.pointer_mut(&format!("{pod}/containers/0/args")).unwrap();
-                args[0] = json!("verify");
-                args[4] = json!(r#"{"name":"v","copy":{"prefix":"p/","id":"20261122T021000Z-1a2b3c4d"}}"#);
-            })),
-            ("another bucket", job(|j| {
-                let args = j.pointer_mut(&format!("{pod}/containers/0/args")).unwrap();
-                args[2] = json!(r#"{"bucket":"c","credentialsDir":"/s3"}"#);
-            })),
-            ("cannot be told", job(|j| {
-                let containers = j.pointer_mut(&format!("{pod}/containers")).unwrap();
-                let second = containers[0].clone();
-                containers.as_array_mut().unwrap().push(second);
-            })),
+            (
+                "another step",
+                job(|j| {
+                    let args = j.pointer_mut(&format!("{pod}/containers/0/args")).unwrap();
+                    args[0] = json!("verify");
+                    args[4] = json!(r#"{"name":"v","copy":{"prefix":"p/","id":"20261122T021000Z-1a2b3c4d"}}"#);
+                }),
+            ),
+            (
+                "another bucket",
+                job(|j| {
+                    let args = j.pointer_mut(&format!("{pod}/containers/0/args")).unwrap();
+                    args[2] = json!(r#"{"bucket":"c","credentialsDir":"/s3"}"#);
+                }),
+            ),
+            (
+                "cannot be told",
+                job(|j| {
+                    let containers = j.pointer_mut(&format!("{pod}/containers")).unwrap();
+                    let second = containers[0].clone();
+                    containers.as_array_mut().unwrap().push(second);
+                }),
+            ),
         ];
         for (words, there) in cases {
             let told = difference("u", &ours, &there).unwrap_or_default();

@@ -23,7 +23,10 @@ pub(super) fn proven(facts: &Facts, proof: &Proof, now: DateTime<Utc>) -> Plan {
     );
     let ended = |terminal| {
         let plan = Plan::finish(terminal);
-        Plan { message: format!("{}; {who}, and this is what its report says. It was not begun again", plan.message), ..plan }
+        Plan {
+            message: format!("{}; {who}, and this is what its report says. It was not begun again", plan.message),
+            ..plan
+        }
     };
     match (&proof.step, facts.keys.mode) {
         (Step::Succeeded(Done::CutOver { kept_database, downtime_millis, committed_at }), Mode::FullRestore) => {
@@ -37,11 +40,14 @@ pub(super) fn proven(facts: &Facts, proof: &Proof, now: DateTime<Utc>) -> Plan {
         (Step::Failed { reason, message, .. }, _) => {
             ended(Terminal::Failed { reason: reason.clone(), message: message.clone() })
         }
-        (Step::None, _) if now < proof.at + REPORT_PATIENCE => {
-            Plan::new(Action::Nothing, working(facts.keys.mode), "ClaimedBefore", format!("{who}; waiting for its report"))
-                .until(proof.at + REPORT_PATIENCE)
-                .again(now + LOOK_AGAIN)
-        }
+        (Step::None, _) if now < proof.at + REPORT_PATIENCE => Plan::new(
+            Action::Nothing,
+            working(facts.keys.mode),
+            "ClaimedBefore",
+            format!("{who}; waiting for its report"),
+        )
+        .until(proof.at + REPORT_PATIENCE)
+        .again(now + LOOK_AGAIN),
         (step, mode) => {
             let said = match step {
                 Step::Lost { message, .. } => message.as_str(),

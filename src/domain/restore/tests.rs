@@ -203,7 +203,9 @@ fn i2_what_the_bucket_proves_to_have_begun_is_told_and_never_begun_again() {
     };
     for claimed in [false, true] {
         let done = told(claimed, proof(600, cut_over()));
-        assert!(matches!(&done.action, Action::Finish(Terminal::Restored { kept_database, .. }) if kept_database == "acme__old"));
+        assert!(
+            matches!(&done.action, Action::Finish(Terminal::Restored { kept_database, .. }) if kept_database == "acme__old")
+        );
         assert!(done.message.contains("set back"), "{}", done.message);
         assert_eq!(told(claimed, proof(600, failed(1, true))).phase, "Failed", "also when it might be tried again");
         for silent in [Step::None, lost()] {

@@ -13,7 +13,7 @@ const LANES: usize = 4;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn i2_an_operator_killed_before_and_after_every_write_of_a_restore_restores_once() {
-    campaign("kill -9 at every write", &[Fault::KilledBefore, Fault::KilledAfter], 10).await;
+    campaign("kill -9 at every write", &[Fault::KilledBefore, Fault::KilledAfter], 15).await;
 }
 
 /// One harm.
@@ -41,10 +41,9 @@ pub async fn campaign(suite: &'static str, faults: &[Fault], cost: usize) {
     let chosen = crate::some(suite, &mut all, cost);
     let todo = Arc::new(Mutex::new(chosen));
     let sums = Arc::new(Mutex::new(BTreeMap::<String, usize>::new()));
-    let mut running = tokio::task::JoinSet::new();
-    for mut lane in lanes {
+    let running = lanes.into_iter().map(|mut lane| {
         let (todo, sums) = (todo.clone(), sums.clone());
-        running.spawn(async move {
+        async move {
             loop {
                 let Some(case) = todo.lock().await.pop() else { return };
                 let ended = one(&mut lane, case).await;
@@ -54,11 +53,9 @@ pub async fn campaign(suite: &'static str, faults: &[Fault], cost: usize) {
                 let slowest = sums.entry("slowest to its end, in seconds".to_owned()).or_default();
                 *slowest = (*slowest).max(usize::try_from(ended.took.as_secs()).unwrap());
             }
-        });
-    }
-    while let Some(lane) = running.join_next().await {
-        lane.unwrap();
-    }
+        }
+    });
+    futures::future::join_all(running).await;
     println!("{suite}: {:?}", sums.lock().await);
 }
 

@@ -10,6 +10,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use serde_json::json;
 use std::collections::HashMap;
+use std::hash::{Hash, Hasher};
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -28,6 +29,19 @@ pub enum Fault {
     Conflict409,
     /// Refused as one too many, with Retry-After.
     TooMany429,
+    /// SIGSTOP; the write arrives when the process is woken, after another one has taken over.
+    Asleep,
+}
+
+/// Which write comes to harm.
+#[derive(Debug, Clone)]
+pub enum At {
+    /// The so-manieth, from 1.
+    Nth(usize),
+    /// The first whose body has this in it.
+    Body(String),
+    /// The first Job with this in its name.
+    Job(String),
 }
 
 /// How watches and lists are answered.
@@ -35,7 +49,7 @@ pub enum Fault {
 pub enum Mood {
     /// As they are.
     Now,
-    /// Not at all: open watches say nothing, new ones neither.
+    /// Open watches say nothing, new ones neither.
     Frozen,
     /// With what [`Gateway::remember`] has kept; watches begin anew and tell of no change.
     Past,
@@ -46,8 +60,10 @@ pub enum Mood {
 struct Plan {
     /// Name of the request whose writes count.
     name: String,
-    fault: Option<(usize, Fault)>,
-    writes: Vec<String>,
+    fault: Option<(At, Fault)>,
+    /// Before this one the lists are kept, for [`Mood::Past`].
+    keep: Option<(At, String)>,
+    writes: Vec<(String, u64, Instant)>,
     fired: Option<Instant>,
     /// The operator's process.
     pid: u32,
@@ -65,6 +81,9 @@ struct Shared {
     plan: Mutex<Plan>,
     mood: watch::Sender<Mood>,
     kept: Mutex<HashMap<String, Bytes>>,
+    woken: watch::Sender<bool>,
+    /// Writes that arrived late and were carried out or refused.
+    late: Mutex<Vec<StatusCode>>,
 }
 
 impl Gateway {
@@ -81,6 +100,8 @@ impl Gateway {
             plan: Mutex::default(),
             mood: watch::channel(Mood::Now).0,
             kept: Mutex::default(),
+            woken: watch::channel(false).0,
+            late: Mutex::default(),
         });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -100,8 +121,38 @@ impl Gateway {
 
     /// From now on the writes about this request are counted from 1, and one of them comes to harm.
     pub fn expect(&self, name: &str, fault: Option<(usize, Fault)>) {
+        self.plan(name, fault.map(|(write, fault)| (At::Nth(write), fault)));
+    }
+
+    /// [`Gateway::expect`] for a write that is known by what it says.
+    pub fn expect_at(&self, name: &str, fault: (At, Fault)) {
+        self.plan(name, Some(fault));
+    }
+
+    fn plan(&self, name: &str, fault: Option<(At, Fault)>) {
         let mut plan = self.shared.plan.lock().unwrap();
         *plan = Plan { name: name.to_owned(), fault, pid: plan.pid, ..Plan::default() };
+        self.shared.woken.send_replace(false);
+        self.shared.kept.lock().unwrap().clear();
+    }
+
+    /// Keeps what the lists of a namespace tell just before a write.
+    pub fn remember_before(&self, namespace: &str, at: At) {
+        self.shared.plan.lock().unwrap().keep = Some((at, namespace.to_owned()));
+    }
+
+    /// Wakes the process that sleeps; what it was writing arrives now. What became of that.
+    pub async fn wake(&self) -> Option<StatusCode> {
+        let pid = self.shared.plan.lock().unwrap().pid;
+        Command::new("kill").args(["-CONT", &pid.to_string()]).status().unwrap();
+        self.shared.woken.send_replace(true);
+        soon(Duration::from_secs(5), async || !self.shared.late.lock().unwrap().is_empty()).await;
+        self.shared.late.lock().unwrap().pop()
+    }
+
+    /// The writes so far: what, a hash of all that was sent, and when.
+    pub fn sent(&self) -> Vec<(String, u64, Instant)> {
+        self.shared.plan.lock().unwrap().writes.clone()
     }
 
     /// The operator's process, for those who kill it.
@@ -111,7 +162,7 @@ impl Gateway {
 
     /// The writes so far.
     pub fn writes(&self) -> Vec<String> {
-        self.shared.plan.lock().unwrap().writes.clone()
+        self.shared.plan.lock().unwrap().writes.iter().map(|(what, ..)| what.clone()).collect()
     }
 
     /// When the harm was done.
@@ -123,9 +174,11 @@ impl Gateway {
     pub fn set(&self, mood: Mood) {
         self.shared.mood.send_replace(mood);
     }
+}
 
+impl Shared {
     /// Keeps what lists of the namespace's requests and Jobs answer now, for [`Mood::Past`].
-    pub async fn remember(&self, namespace: &str) {
+    async fn remember(&self, namespace: &str) {
         for path in [
             format!("/apis/sennight.dev/v1alpha1/namespaces/{namespace}/restorerequests"),
             format!("/apis/batch/v1/namespaces/{namespace}/jobs"),
@@ -133,10 +186,10 @@ impl Gateway {
             let query = "labelSelector=app.kubernetes.io%2Fmanaged-by%3Dsennight";
             let uri = if path.ends_with("jobs") { format!("{path}?{query}") } else { path.clone() };
             let request = Request::get(uri).body(kube::client::Body::empty()).unwrap();
-            let answer = self.shared.upstream.send(request).await.unwrap();
+            let answer = self.upstream.send(request).await.unwrap();
             assert!(answer.status().is_success(), "{}", answer.status());
             let body = answer.into_body().collect_bytes().await.unwrap();
-            self.shared.kept.lock().unwrap().insert(path, body);
+            self.kept.lock().unwrap().insert(path, body);
         }
     }
 }
@@ -150,6 +203,10 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request<Body>) -> Re
         return read(&shared, parts, &path, &query).await;
     }
     let fault = shared.count(&parts.method, &path, &query, &body);
+    let keep = shared.plan.lock().unwrap().keep.take_if(|(at, _)| at.is(0, &parts.method, &path, &body));
+    if let Some((_, namespace)) = keep {
+        shared.remember(&namespace).await;
+    }
     let uri = parts.uri.clone();
     match fault {
         None => forward(&shared, parts, body).await,
@@ -159,13 +216,24 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request<Body>) -> Re
             forward(&shared, parts, body).await;
             refuse(StatusCode::GATEWAY_TIMEOUT, "Timeout", &uri.to_string())
         }
+        Some(Fault::Asleep) => {
+            shared.signal("-STOP");
+            // It is on its way already: that its sender hangs up does not stop it.
+            let arriving = tokio::spawn(async move {
+                let _ = shared.woken.subscribe().wait_for(|woken| *woken).await;
+                let answer = forward(&shared, parts, body).await;
+                shared.late.lock().unwrap().push(answer.status());
+                answer
+            });
+            arriving.await.unwrap()
+        }
         Some(Fault::KilledBefore) => {
-            shared.kill();
+            shared.signal("-KILL");
             std::future::pending().await
         }
         Some(Fault::KilledAfter) => {
             forward(&shared, parts, body).await;
-            shared.kill();
+            shared.signal("-KILL");
             std::future::pending().await
         }
     }
@@ -184,21 +252,38 @@ impl Shared {
         if !counts {
             return None;
         }
-        let what = path.rsplit("/namespaces/").next().and_then(|rest| rest.split_once('/')).map_or(path, |(_, rest)| rest);
+        let what =
+            path.rsplit("/namespaces/").next().and_then(|rest| rest.split_once('/')).map_or(path, |(_, rest)| rest);
         let what = format!("{method} {}", what.replace(name.as_str(), "NAME"));
-        plan.writes.push(what);
-        let (at, fault) = plan.fault?;
-        if plan.writes.len() != at || plan.fired.is_some() {
+        let mut hash = std::collections::hash_map::DefaultHasher::new();
+        (method.as_str(), path, body.as_ref()).hash(&mut hash);
+        plan.writes.push((what, hash.finish(), Instant::now()));
+        let number = plan.writes.len();
+        let hit = plan.fault.as_ref().is_some_and(|(at, _)| at.is(number, method, path, body));
+        if !hit || plan.fired.is_some() {
             return None;
         }
         plan.fired = Some(Instant::now());
-        Some(fault)
+        plan.fault.as_ref().map(|(_, fault)| *fault)
     }
 
-    fn kill(&self) {
+    fn signal(&self, signal: &str) {
         let pid = self.plan.lock().unwrap().pid;
         assert!(pid > 0, "nobody has said whom to kill");
-        Command::new("kill").args(["-KILL", &pid.to_string()]).status().unwrap();
+        Command::new("kill").args([signal, &pid.to_string()]).status().unwrap();
+    }
+}
+
+impl At {
+    fn is(&self, number: usize, method: &Method, path: &str, body: &Bytes) -> bool {
+        match self {
+            Self::Nth(wanted) => *wanted == number,
+            Self::Body(text) => String::from_utf8_lossy(body).contains(text),
+            Self::Job(name) => {
+                let made = method == Method::POST && path.ends_with("/jobs");
+                made && String::from_utf8_lossy(body).contains(&format!("{name}-"))
+            }
+        }
     }
 }
 

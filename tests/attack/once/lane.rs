@@ -1,10 +1,12 @@
 //! A lane: one namespace, bucket and tenant, an operator behind a gateway, people who sign when they are asked, and a
 //! kubelet. Restores run in it one after the other; after each, what it did to the world is counted.
 
-use super::gateway::{Fault, Gateway};
+use super::gateway::{Fault, Gateway, soon};
 use super::world::{Tenant, World};
 use crate::operator::Operator;
 use crate::support::Database;
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Pod;
@@ -15,6 +17,8 @@ use sennight::domain::job::CopySummary;
 use sennight::domain::names::{kept_database, new_database};
 use serde_json::json;
 use std::collections::HashSet;
+use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -45,7 +49,10 @@ pub struct Lane {
     pub copy: CopySummary,
     pub gateway: Gateway,
     pub operator: Option<Operator>,
-    kubelet: tokio::task::JoinHandle<()>,
+    kubelet: tokio_util::sync::CancellationToken,
+    /// Counts how often nodes have forgotten which pods they have run.
+    epoch: Arc<AtomicUsize>,
+    flags: Vec<&'static str>,
     /// Jobs whose pods were run: name and UID.
     pub ran: Arc<Mutex<Vec<(String, String)>>>,
 }
@@ -74,29 +81,48 @@ pub struct Effects {
 
 impl Drop for Lane {
     fn drop(&mut self) {
-        self.kubelet.abort();
+        self.kubelet.cancel();
     }
 }
 
 impl Lane {
     pub async fn new(test: &str) -> Self {
-        Self::within(World::new(test).await).await
+        Self::within(World::new(test).await, &FLAGS).await
     }
 
-    pub async fn within(world: World) -> Self {
+    /// A lane in a corner that is there, its operators with these flags.
+    pub async fn within(world: World, flags: &[&'static str]) -> Self {
         let tenant = world.tenant("acme").await;
         let copy = world.copy(&tenant).await;
+        tenant.database.run("INSERT INTO contacts VALUES (5000, 'Before')").await;
         let (world, tenant) = (Arc::new(world), Arc::new(tenant));
         let ran = Arc::default();
-        let kubelet = tokio::spawn(kubelet(world.clone(), tenant.clone(), Arc::clone(&ran)));
-        let mut lane = Self { world, tenant, copy, gateway: Gateway::start().await, operator: None, kubelet, ran };
+        let stop = tokio_util::sync::CancellationToken::new();
+        let epoch = Arc::<AtomicUsize>::default();
+        node(world.clone(), tenant.clone(), Arc::clone(&ran), epoch.clone(), stop.clone());
+        let mut lane = Self {
+            world,
+            tenant,
+            copy,
+            gateway: Gateway::start().await,
+            operator: None,
+            kubelet: stop,
+            epoch,
+            flags: flags.to_vec(),
+            ran,
+        };
         lane.start();
         lane
     }
 
+    /// Nodes forget which pods they have run.
+    pub fn forget_pods(&self) {
+        self.epoch.fetch_add(1, Ordering::SeqCst);
+    }
+
     /// Another operator behind the gateway.
     pub fn start(&mut self) {
-        let operator = Operator::start_as(&self.gateway.kubeconfig, &self.world.namespace, "operator", &FLAGS);
+        let operator = Operator::start_as(&self.gateway.kubeconfig, &self.world.namespace, "operator", &self.flags);
         self.gateway.operator(operator.id());
         self.operator = Some(operator);
     }
@@ -112,13 +138,17 @@ impl Lane {
 
     /// A request with a name of its own.
     pub async fn ask(&self, mode: Mode) -> String {
-        let name = format!("r-{:06x}", rand::random::<u32>() & 0xff_ffff);
+        let name = unique();
+        self.request(mode, &name).await;
+        name
+    }
+
+    async fn request(&self, mode: Mode, name: &str) {
         let fields = match mode {
             Mode::CrmExport => json!({}),
             Mode::FullRestore => json!({"mode": "FullRestore", "acknowledgeDataLoss": true}),
         };
-        self.world.request(&self.tenant, &name, self.copy.day, fields).await;
-        name
+        self.world.request(&self.tenant, name, self.copy.day, fields).await;
     }
 
     /// People, and a Deployment, do what is theirs; the request as it is now.
@@ -136,13 +166,9 @@ impl Lane {
 
     /// One restore from its request until nothing is left to do, with one harm on its way.
     pub async fn restore(&mut self, mode: Mode, fault: Option<(usize, Fault)>) -> (String, Ended) {
-        let name = format!("r-{:06x}", rand::random::<u32>() & 0xff_ffff);
+        let name = unique();
         self.gateway.expect(&name, fault);
-        let fields = match mode {
-            Mode::CrmExport => json!({}),
-            Mode::FullRestore => json!({"mode": "FullRestore", "acknowledgeDataLoss": true}),
-        };
-        self.world.request(&self.tenant, &name, self.copy.day, fields).await;
+        self.request(mode, &name).await;
         let ended = self.finish(&name, None).await;
         (name, ended)
     }
@@ -209,17 +235,28 @@ impl Lane {
             let wiped = "SELECT count(*) FROM contacts WHERE name = 'Before'";
             assert_eq!(self.tenant.database.count(wiped).await, 0, "the live one is the restored one");
             let after = "SELECT count(*) FROM contacts WHERE name = 'After'";
-            assert_eq!(self.tenant.database.count(after).await, 1, "what the tenant wrote after the restore is there");
+            let there = soon(Duration::from_secs(10), async || self.tenant.database.count(after).await == 1).await;
+            assert!(there, "what the tenant wrote after the restore is gone: it was restored again");
         }
         let short: String = uid.chars().filter(char::is_ascii_hexdigit).take(20).collect();
         let ran = self.ran.lock().unwrap();
-        let destructive = |job: &str| job.starts_with(&format!("r{short}-cutover")) || job.starts_with(&format!("r{short}-export"));
+        let destructive =
+            |job: &str| job.starts_with(&format!("r{short}-cutover")) || job.starts_with(&format!("r{short}-export"));
         Effects {
             claims: keys.iter().filter(|key| key.contains("/claims/") && key.ends_with(uid)).count(),
             exports: keys.iter().filter(|key| key.contains("/exports/") && key.contains(uid)).count(),
             swaps: usize::try_from(swaps).unwrap(),
             destructive_pods: ran.iter().filter(|(job, _)| destructive(job)).count(),
         }
+    }
+
+    /// What the bucket's lifecycle does a week later.
+    pub async fn forget_reports(&self, name: &str) {
+        let store = self.world.bucket.store().await;
+        let keys = self.world.bucket.keys().await;
+        let mine: Vec<String> = keys.into_iter().filter(|key| key.ends_with(&format!("/{name}.json"))).collect();
+        assert!(!mine.is_empty(), "no report of {name}");
+        store.delete(&mine).await.unwrap();
     }
 
     /// The next restore finds the tenant as this one did.
@@ -234,10 +271,42 @@ impl Lane {
     }
 }
 
+fn unique() -> String {
+    format!("r-{:06x}", rand::random::<u32>() & 0xff_ffff)
+}
+
+/// A node: a thread of its own, because it must not wait for the test, nor the test for it.
+fn node(
+    world: Arc<World>,
+    tenant: Arc<Tenant>,
+    ran: Arc<Mutex<Vec<(String, String)>>>,
+    epoch: Arc<AtomicUsize>,
+    stop: tokio_util::sync::CancellationToken,
+) {
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = kubelet(world, tenant, ran, epoch) => {}
+            }
+        });
+    });
+}
+
 /// Runs every pod that the Job controller makes, each once, as a node does. After a swap the tenant works on.
-async fn kubelet(world: Arc<World>, tenant: Arc<Tenant>, ran: Arc<Mutex<Vec<(String, String)>>>) {
-    let mut known = HashSet::new();
+async fn kubelet(
+    world: Arc<World>,
+    tenant: Arc<Tenant>,
+    ran: Arc<Mutex<Vec<(String, String)>>>,
+    epoch: Arc<AtomicUsize>,
+) {
+    let (mut known, mut now) = (HashSet::new(), 0);
+    let mut running = FuturesUnordered::new();
     loop {
+        if std::mem::replace(&mut now, epoch.load(Ordering::SeqCst)) != now {
+            known.clear();
+        }
         let pods = world.api::<Pod>().list(&ListParams::default()).await.map(|list| list.items).unwrap_or_default();
         for pod in pods {
             let pending = pod.status.as_ref().and_then(|s| s.phase.as_deref()) == Some("Pending");
@@ -248,15 +317,27 @@ async fn kubelet(world: Arc<World>, tenant: Arc<Tenant>, ran: Arc<Mutex<Vec<(Str
             let uid = pod.labels().get("batch.kubernetes.io/controller-uid").cloned().unwrap_or_default();
             ran.lock().unwrap().push((job.clone(), uid));
             let (world, tenant) = (world.clone(), tenant.clone());
-            tokio::spawn(async move {
-                let code = world.run(&job).await;
+            let uid = pod.uid();
+            running.push(async move {
+                // An API server that is away ends this try, not the node.
+                let Ok(code) = AssertUnwindSafe(world.run(&job)).catch_unwind().await else { return uid };
                 if code == 0 && job.contains("-cutover") {
                     let after = "INSERT INTO contacts SELECT 6000, 'After' ON CONFLICT DO NOTHING";
                     tenant.database.run(after).await;
                 }
+                None
             });
         }
-        tokio::time::sleep(Duration::from_millis(150)).await;
+        let pause = tokio::time::sleep(Duration::from_millis(150));
+        tokio::pin!(pause);
+        loop {
+            tokio::select! {
+                () = &mut pause => break,
+                Some(again) = running.next() => {
+                    known.remove(&again);
+                }
+            }
+        }
     }
 }
 

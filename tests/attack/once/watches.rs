@@ -2,11 +2,11 @@
 //! operator started anew against it). What such a process believes must not begin anything.
 
 use super::crash::check;
-use super::gateway::{Mood, soon};
+use super::gateway::{At, Mood, soon};
 use super::lane::{Lane, Mode, jobs};
+use k8s_openapi::api::batch::v1::Job;
 use kube::ResourceExt;
 use kube::api::DeleteParams;
-use k8s_openapi::api::batch::v1::Job;
 use std::time::{Duration, Instant};
 
 /// Longer than the operator's own pauses.
@@ -29,7 +29,7 @@ async fn i2_watches_that_stand_still_begin_nothing_twice_and_the_restore_goes_on
     }
     let mut lane = Lane::new("frozen").await;
     let (mut slowest, mut ran) = (Duration::ZERO, 0);
-    for (mode, moment) in crate::some("frozen watches", &mut cases, 30) {
+    for (mode, moment) in crate::some("frozen watches", &mut cases, 60) {
         let name = lane.ask(mode).await;
         lane.gateway.expect(&name, None);
         reach(&mut lane, &name, mode, moment).await;
@@ -57,13 +57,13 @@ async fn i2_an_operator_that_is_told_of_an_earlier_time_begins_nothing_twice() {
     }
     let mut lane = Lane::new("past").await;
     let mut ran = 0;
-    for (mode, kept, moment, anew) in crate::some("time travel", &mut cases, 30) {
+    for (mode, kept, moment, anew) in crate::some("time travel", &mut cases, 60) {
         let case = format!("{mode:?}, told of the time before {kept:?}, when {moment:?}, started anew: {anew}");
         let name = lane.ask(mode).await;
         lane.gateway.expect(&name, None);
         let step = if mode == Mode::CrmExport { "export" } else { "cutover" };
-        let pattern = if kept.starts_with("POST") { format!("-{step}") } else { kept.to_owned() };
-        lane.gateway.remember_before(&lane.world.namespace, &pattern, kept.starts_with("POST"));
+        let before = if kept.starts_with("POST") { At::Job(format!("-{step}")) } else { At::Body(kept.to_owned()) };
+        lane.gateway.remember_before(&lane.world.namespace, before);
         reach(&mut lane, &name, mode, moment).await;
         if moment == Moment::Ended {
             // As its ttl would.
