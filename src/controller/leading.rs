@@ -33,8 +33,12 @@ impl Leading {
 
     /// Whether a write may be sent now.
     pub fn may_write(&self) -> bool {
+        self.may_write_at(Instant::now())
+    }
+
+    fn may_write_at(&self, now: Instant) -> bool {
         let until = *self.until.lock().unwrap_or_else(PoisonError::into_inner);
-        !self.ended.is_cancelled() && until.is_some_and(|until| Instant::now() < until)
+        !self.ended.is_cancelled() && until.is_some_and(|until| now < until)
     }
 }
 
@@ -43,18 +47,17 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
-    #[tokio::test(start_paused = true)]
-    async fn i2_a_process_that_slept_longer_than_its_lease_may_not_write_any_more() {
-        let leading = Leading::default();
-        assert!(!leading.may_write(), "not before the first renewal");
-        leading.renewed_until(Instant::now() + Duration::from_secs(10));
-        tokio::time::advance(Duration::from_secs(9)).await;
-        assert!(leading.may_write());
-        tokio::time::advance(Duration::from_secs(1)).await;
-        assert!(!leading.may_write(), "nobody had to tell it");
-        leading.renewed_until(Instant::now() + Duration::from_secs(10));
-        assert!(leading.may_write());
+    #[test]
+    fn i2_a_process_that_slept_longer_than_its_lease_may_not_write_any_more() {
+        let (leading, start) = (Leading::default(), Instant::now());
+        let after = |seconds| start + Duration::from_secs(seconds);
+        assert!(!leading.may_write_at(start), "not before the first renewal");
+        leading.renewed_until(after(10));
+        assert!(leading.may_write_at(after(9)));
+        assert!(!leading.may_write_at(after(10)), "nobody had to tell it");
+        leading.renewed_until(after(20));
+        assert!(leading.may_write_at(after(10)));
         leading.end();
-        assert!(!leading.may_write());
+        assert!(!leading.may_write_at(after(10)));
     }
 }
