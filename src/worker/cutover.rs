@@ -70,13 +70,11 @@ async fn too_late(
     by: DateTime<Utc>,
     application: &str,
 ) -> Result<Done, TaskError> {
-    match context.store.claim_of(&task.request_uid).await? {
-        Some(holder) => witness(task, &holder, application).await,
-        None => {
-            let message = format!("the cut-over had to begin by {by}: nothing was changed; create a new request");
-            Err(TaskError::refused("StartedTooLate", message))
-        }
+    if let Some(holder) = context.store.claim_of(&task.request_uid).await? {
+        return witness(task, &holder, application).await;
     }
+    let message = format!("the cut-over had to begin by {by}: nothing was changed; create a new request");
+    Err(TaskError::refused("StartedTooLate", message))
 }
 
 async fn look(task: &CutoverTask, application: &str) -> Result<Standing, TaskError> {

@@ -55,7 +55,7 @@ guard servers "one claim in the bucket" src/store/claims.rs '&PutOptions::json()
 guard servers "no claim without conditional puts" src/store/claims.rs 'if !self.capabilities().conditional_put {' 'if !self.capabilities().conditional_put && request_uid.is_empty() {' store::claims::i2_without_conditional_puts_nobody_can_claim
 guard servers "another pod's claim" src/worker/cutover.rs 'Claimed::Held(holder) => return witness(task, &holder, &application).await,' 'Claimed::Held(_) => {}' restore::swaps::i2_a_claim_that_another_pod_holds_is_never_acted_on
 guard servers "a pod that starts too late" src/worker/cutover.rs 'task.start_by.filter(|by| Utc::now() > *by)' 'task.start_by.filter(|by| Utc::now() > *by && false)' restore::swaps::i2_a_pod_that_starts_after_its_time_swaps_nothing
-guard servers "an undone swap" src/worker/cutover.rs 'Standing::Neither(found) => return strange(task, context, found).await,' 'Standing::Neither(_) => {}' restore::swaps::i2_an_undone_swap_is_not_done_again_by_a_replay
+guard servers "a swap that was undone did take effect" src/worker/cutover.rs 'return strange(task, context, found).await,' 'return Err(RestoreError::DatabasesChanged { found }.into()),' restore::swaps::i2_an_undone_swap_is_not_done_again_by_a_replay
 
 make_copy() {
   mkdir -p "$copy"

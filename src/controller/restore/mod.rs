@@ -114,7 +114,7 @@ async fn reconcile(object: Arc<RestoreRequest>, ctx: Arc<Context>) -> Result<Out
     if retired(&object, &ctx).await? {
         return Ok(Outcome::Applied(controller::Action::await_change()));
     }
-    let seen = gather::gather(&object, &ctx).await?;
+    let seen = Box::pin(gather::gather(&object, &ctx)).await?;
     let now = ctx.now();
     let mut status = own(&object);
     let fresh = settle::settle(&mut status, &seen.endings, now);

@@ -109,7 +109,7 @@ mod tests {
         let ours = job(|_| ());
         assert_eq!(difference("u", &ours, &job(|_| ())), None);
         let pod = "/spec/template/spec";
-        let cases: [(&str, Job); 8] = [
+        let cases: Vec<(&str, Job)> = vec![
             ("owner", job(|j| j["metadata"]["ownerReferences"][0]["uid"] = json!("v"))),
             ("owner", job(|j| j["metadata"]["ownerReferences"][0]["controller"] = json!(false))),
             ("deleted", job(|j| j["metadata"]["deletionTimestamp"] = json!("2026-11-22T00:00:00Z"))),
