@@ -57,19 +57,15 @@ impl Operator {
     }
 
     /// Its process.
+    #[allow(dead_code, reason = "tests/attack asks")]
     pub fn id(&self) -> u32 {
         self.child.id()
     }
 
     /// Whether it still runs.
+    #[allow(dead_code, reason = "tests/attack asks")]
     pub fn runs(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
-    }
-
-    /// Sends it a signal.
-    pub fn signal(&self, signal: &str) {
-        let sent = Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap();
-        assert!(sent.success(), "kill {signal}");
     }
 
     /// SIGKILL.

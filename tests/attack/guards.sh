@@ -18,7 +18,7 @@ guard() {
 
 # What may run at all: the locks.
 locks=i1_each_closed_lock_refuses_by_itself
-gate=src/domain/gate.rs
+gate=src/domain/gate/locks.rs
 guard lib "eligible" $gate '(!k.eligible).then_some(Closed::NotEligible)' '{ let _ = k; None }' $locks
 guard lib "the copy is held" $gate '(!k.held).then_some(Closed::NotHeld)' '{ let _ = k; None }' $locks
 guard lib "a denial is final" $gate 'Approval::Denied { by, why } => Some(Closed::Denied { by: by.clone(), why: why.clone() }),' 'Approval::Denied { .. } => None,' $locks
@@ -27,7 +27,7 @@ guard lib "a payment that nobody stamped" $gate 'Payment::Paid { by } if !by.is_
 guard lib "the approver is not the payer" $gate 'if a == p => Some' 'if a == p && a.is_empty() => Some' $locks
 guard lib "four eyes" $gate '(applies && same).then' '(applies && same && by.is_empty()).then' $locks
 guard lib "the policies are whole" $gate 'k.authority.as_ref().err().map' 'k.authority.as_ref().err().filter(|_| false).map' $locks
-guard lib "another tenant's copy" $gate 'let difference = e.account?.identity.first_difference(found)?;' 'let difference = e.account?.identity.first_difference(found).filter(|_| false)?;' i7_another_tenants_copy_is_refused_by_each_identity_field
+guard lib "another tenant's copy" src/domain/gate.rs 'let difference = e.account?.identity.first_difference(found)?;' 'let difference = e.account?.identity.first_difference(found).filter(|_| false)?;' i7_another_tenants_copy_is_refused_by_each_identity_field
 
 # At most once: the decision.
 life=src/domain/restore.rs

@@ -2,7 +2,7 @@
 //! runs all of it; `make test` runs a part and says what it left out.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on should say where")]
-#![allow(clippy::print_stdout, reason = "a suite says what it did, and with which seed")]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a suite says what it did, and with which seed")]
 #![allow(dead_code, reason = "shared with tests/api, which uses more of it")]
 
 #[path = "../api/cluster.rs"]

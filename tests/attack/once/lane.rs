@@ -23,9 +23,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// From the fault's end to the request's.
-pub const BAR: Duration = Duration::from_secs(60);
+pub const BAR: Duration = Duration::from_mins(1);
 /// An attempt that hangs is a failure, too.
-const LONGEST: Duration = Duration::from_secs(180);
+const LONGEST: Duration = Duration::from_mins(3);
 
 /// The flags of every operator here: a Lease that is taken over within seconds.
 pub const FLAGS: [&str; 5] = [

@@ -39,7 +39,7 @@ async fn i2_an_operator_that_slept_longer_than_its_lease_writes_nothing_when_it_
         check(&lane, &name, &ended, mode).await;
         all.extend((1..=ended.writes.len()).map(|write| (mode, write)));
     }
-    let (mut ran, mut late) = (0, 0);
+    let (mut ran, mut refused) = (0, 0);
     for (mode, write) in crate::some("SIGSTOP at every write", &mut all, 60) {
         let name = lane.ask(mode).await;
         lane.gateway.expect(&name, Some((write, Fault::Asleep)));
@@ -69,7 +69,7 @@ async fn i2_an_operator_that_slept_longer_than_its_lease_writes_nothing_when_it_
         // An Event that comes late is told late. Nothing else of an earlier time may still find its place.
         let told = before.last().is_some_and(|what| what == "POST events");
         assert!(told || !arrived.is_success(), "{mode:?}: {:?} was carried out late: {arrived}", before.last());
-        late += usize::from(!arrived.is_success());
+        refused += usize::from(!arrived.is_success());
         woken(sleeper, &format!("{mode:?} {write}")).await;
         assert_eq!(
             awake.writes().len(),
@@ -84,7 +84,7 @@ async fn i2_an_operator_that_slept_longer_than_its_lease_writes_nothing_when_it_
         ran += 1;
     }
     println!(
-        "SIGSTOP: {ran} restores, each done once; the write that arrived late was refused in {late}, an Event in the others"
+        "SIGSTOP: {ran} restores, each done once; the write that arrived late was refused in {refused}, an Event in the others"
     );
 }
 
