@@ -12,7 +12,7 @@ use serde_json::json;
 use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
 use std::process::Command;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
@@ -69,6 +69,9 @@ struct Plan {
     pid: u32,
 }
 
+/// Made once: two at a time would write one certificate.
+static ACCOUNT: LazyLock<String> = LazyLock::new(|| cluster::kubeconfig(cluster::OPERATOR));
+
 pub struct Gateway {
     /// A kubeconfig whose API server is this gateway.
     pub kubeconfig: String,
@@ -89,11 +92,12 @@ struct Shared {
 impl Gateway {
     /// Listens, and talks to the API server as the operator's own account.
     pub async fn start() -> Self {
-        let account = cluster::kubeconfig(cluster::OPERATOR);
-        let mut config =
-            Config::from_custom_kubeconfig(Kubeconfig::read_from(account).unwrap(), &KubeConfigOptions::default())
-                .await
-                .unwrap();
+        let mut config = Config::from_custom_kubeconfig(
+            Kubeconfig::read_from(ACCOUNT.as_str()).unwrap(),
+            &KubeConfigOptions::default(),
+        )
+        .await
+        .unwrap();
         config.default_retry = false;
         let shared = Arc::new(Shared {
             upstream: Client::try_from(config).unwrap(),
