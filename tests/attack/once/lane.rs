@@ -49,7 +49,7 @@ pub struct Lane {
     pub copy: CopySummary,
     pub gateway: Gateway,
     pub operator: Option<Operator>,
-    kubelet: tokio_util::sync::CancellationToken,
+    _node: tokio_util::sync::DropGuard,
     /// Counts how often nodes have forgotten which pods they have run.
     epoch: Arc<AtomicUsize>,
     flags: Vec<&'static str>,
@@ -79,12 +79,6 @@ pub struct Effects {
     pub destructive_pods: usize,
 }
 
-impl Drop for Lane {
-    fn drop(&mut self) {
-        self.kubelet.cancel();
-    }
-}
-
 impl Lane {
     pub async fn new(test: &str) -> Self {
         Self::within(World::new(test).await, &FLAGS).await
@@ -100,13 +94,15 @@ impl Lane {
         let stop = tokio_util::sync::CancellationToken::new();
         let epoch = Arc::<AtomicUsize>::default();
         node(world.clone(), tenant.clone(), Arc::clone(&ran), epoch.clone(), stop.clone());
+        // A test that fails on its way must not leave a node behind: it would keep the others waiting for their turn.
+        let node = stop.drop_guard();
         let mut lane = Self {
             world,
             tenant,
             copy,
             gateway: Gateway::start().await,
             operator: None,
-            kubelet: stop,
+            _node: node,
             epoch,
             flags: flags.to_vec(),
             ran,
