@@ -170,11 +170,12 @@ async fn unlocked(
     if !same_schedule(object, seen, ctx).await? {
         return Ok(Err("its BackupSchedule has just been changed".to_owned()));
     }
-    let authority = authority::verify(&ctx.clients.write, &fresh).await.map_err(|fault| fault.to_string());
+    let authority = authority::verify(ctx, &fresh).await.map_err(|fault| fault.to_string());
     let keys = Keys {
         eligible: known.eligible,
         held: fresh.status.as_ref().is_some_and(|s| is_true(&s.conditions, RequestCondition::Held)),
         four_eyes: four_eyes(&ctx.settings),
+        standing: ctx.authority.standing(&fresh, four_eyes(&ctx.settings)),
         authority,
         ..signatures(&fresh, mode(fresh.spec.mode))
     };

@@ -30,6 +30,7 @@ fn ready() -> Facts {
             payment: Payment::Paid { by: "billing".into() },
             requested_by: None,
             four_eyes: FourEyes::None,
+            standing: Ok(()),
             authority: Ok(()),
         },
         held_until: Some(at("2026-12-10T00:00:00Z")),

@@ -12,4 +12,4 @@ mod leaders;
 mod rollback;
 mod watches;
 #[path = "../../api/requests/world.rs"]
-mod world;
+pub mod world;
