@@ -71,7 +71,7 @@ make_copy() {
 run() {
   local where=(--lib)
   [ "$1" = lib ] || where=(--test "$1")
-  (cd "$copy" && CARGO_TARGET_DIR=$target cargo test --locked --quiet "${where[@]}" -- "$2" 2>&1)
+  (cd "$copy" && CARGO_TARGET_DIR=$target CARGO_TERM_COLOR=never cargo test --locked --quiet "${where[@]}" -- "$2" 2>&1)
 }
 
 failed=0
