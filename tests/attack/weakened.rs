@@ -1,14 +1,14 @@
 //! While the gate is weakened, in whichever way, no restore begins, even though both keys are turned; the condition
 //! AuthorityIntact and the metric say in which way it is. Put back, the restore goes on.
 
-#[path = "../api/requests/world.rs"]
-mod corner;
-
-use crate::cluster::{self, apply, kubectl_ok, until};
+use crate::cluster::{self, BILLING, HELPDESK, OPERATOR, apply, kubectl_ok, until};
+use crate::forging::until_so;
 use crate::gate::Gate;
+use crate::once::world::{World, holds};
 use crate::operator;
 use crate::scene::Senders;
-use corner::{World, holds};
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::api::DeleteParams;
 use sennight::api::ConditionStatus::{False, True};
 use sennight::api::admission::{self, Guard};
 use sennight::api::{BackupStorage, crds};
@@ -183,4 +183,64 @@ async fn intact(world: &World) {
 async fn says(world: &World, what: &str, reason: &str, names: &str) {
     until(&format!("{what}: AuthorityIntact says {reason}"), async || condition(world, False, reason, names).await)
         .await;
+}
+
+/// A forgery, the status that it writes, and the reason that Progressing then gives.
+type Forged = (&'static str, fn() -> Value, &'static str);
+
+/// What was signed while nobody guarded the gate, in ways that the rules tell apart from lawful ones.
+const FORGED: &[Forged] = &[
+    ("one name on both keys", || signed(HELPDESK, HELPDESK), "ApproverIsPayer"),
+    ("the operator's name on the approval", || signed(OPERATOR, BILLING), "SignedByOperator"),
+    ("the operator's name on the payment", || signed(HELPDESK, OPERATOR), "SignedByOperator"),
+    ("no name on the payment", || signed(HELPDESK, ""), "AwaitingPayment"),
+];
+
+fn signed(approver: &str, payer: &str) -> Value {
+    let mut payment = json!({"reference": "INV-7"});
+    if !payer.is_empty() {
+        payment["by"] = json!(payer);
+    }
+    json!({
+        "approval": {"decision": "Approved", "by": approver}, "payment": payment,
+        "conditions": [{"type": "Paid", "status": "True", "reason": "PaymentRecorded"}]
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i6_what_was_forged_while_nobody_guarded_the_gate_is_not_trusted_once_it_is_whole() {
+    let world = World::alone("forged").await;
+    let tenant = world.tenant("acme").await;
+    let copy = world.copy(&tenant).await;
+    for (number, (what, status, reason)) in FORGED.iter().enumerate() {
+        let name = format!("r{number}");
+        world.request(&tenant, &name, copy.day, json!({})).await;
+        let bindings = admission::validating().into_iter().chain(admission::mutating());
+        let bindings: Vec<Guard> = bindings.filter(|guard| guard.kind.ends_with("Binding")).collect();
+        for guard in &bindings {
+            kubectl_ok(&["delete", guard.kind, guard.name], "");
+        }
+        let path = format!("/apis/sennight.dev/v1alpha1/namespaces/{}/restorerequests/{name}/status", world.namespace);
+        let body = json!({"status": status()}).to_string();
+        let merge = "application/merge-patch+json";
+        // The operator's own account can write all of it, as soon as neither the stamps nor the refusals are in force.
+        until_so(what, async |senders| {
+            let dry = format!("{path}?dryRun=All");
+            let answer = senders.send((OPERATOR, None), "PATCH", &dry, merge, body.clone()).await;
+            answer
+                .is_ok_and(|object| ["approval", "payment"].iter().all(|part| object["status"][part] == status()[part]))
+        })
+        .await;
+        Senders::default().send((OPERATOR, None), "PATCH", &path, merge, body.clone()).await.unwrap();
+        apply(&bindings.iter().map(|guard| guard.object().to_string()).collect::<Vec<_>>().join("\n---\n"));
+        let operator = world.operator(&[]);
+        intact(&world).await;
+        world.refused(&name, "Progressing", False, reason).await;
+        assert_eq!(world.get(&name).await.status.unwrap().claim, None, "{what}");
+        println!("  {what}: {reason}");
+        kubectl_ok(&["-n", &world.namespace, "delete", "rreq", &name, "--wait=true"], "");
+        drop(operator);
+        // Nobody waits for the dead one's Lease to run out.
+        world.api::<Lease>().delete("sennight", &DeleteParams::default()).await.unwrap();
+    }
 }

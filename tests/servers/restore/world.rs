@@ -217,6 +217,7 @@ impl World {
             live_oid,
             new_oid,
             undo_of: None,
+            start_by: None,
         })
     }
 

@@ -120,6 +120,7 @@ impl Exhibit {
             live_oid,
             new_oid,
             undo_of: None,
+            start_by: None,
         })
     }
 
