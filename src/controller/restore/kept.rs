@@ -4,6 +4,7 @@
 use super::RestoreError;
 use super::act::record;
 use super::gather::Seen;
+use super::proof;
 use super::report::history;
 use super::settle::{Fresh, step};
 use super::undo::undoing;
@@ -164,12 +165,22 @@ async fn start(
     let job = worker.build(&ctx.settings.worker.pod_defaults())?;
     let jobs: Api<Job> = Api::namespaced(ctx.clients.write.clone(), &namespace);
     let uid = object.uid().unwrap_or_default();
-    let created = create_or_adopt(&jobs, &job, |there| there.owner_references().iter().any(|o| o.uid == uid))
+    let created = create_or_adopt(&jobs, &job, |there| proof::difference(&uid, &job, there).is_none())
         .await
         .inspect_err(|_| ctx.jobs.unreserve(&namespace, &worker.name))?;
     match created {
         Created::New(job) | Created::Adopted(job) => record(status, &job, step, attempt, ctx.now()),
-        Created::Foreign(_) => return Err(RestoreError::JobNameTaken { namespace, name: worker.name }),
+        Created::Foreign(there) => {
+            ctx.jobs.unreserve(&namespace, &worker.name);
+            let difference = proof::difference(&uid, &job, &there).unwrap_or_default();
+            tracing::warn!(
+                namespace,
+                job = worker.name,
+                difference,
+                "a Job under a restore's name is somebody else's: delete it"
+            );
+            return Ok(false);
+        }
     }
     Ok(true)
 }

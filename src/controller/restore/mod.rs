@@ -227,7 +227,7 @@ async fn act(
             if holds {
                 report::held(object, status, true, "HoldPlaced", "the replaced database is kept until this ends", now);
             }
-            Ok(holds)
+            Ok(if holds { Begun::Yes } else { Begun::No })
         }
         Action::Hold => {
             act::hold(object, status, seen, ctx).await?;

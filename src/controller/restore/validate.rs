@@ -85,8 +85,7 @@ pub fn assess(
             ..keys
         },
         eligibility,
-        held_until: (status.recovery_point.as_ref().and_then(|p| p.held_until))
-            .or_else(|| status.undo.as_ref().map(|u| u.held_until)),
+        held_until: held_until(status),
         claim: status.claim.as_ref().map(|claim| Claim {
             at: claim.at,
             job_seen: status.jobs.iter().any(|job| job.name == claim.job),
@@ -169,6 +168,12 @@ fn account(seen: &Seen, now: DateTime<Utc>) -> Option<Account> {
         today,
         can_restore: server.spec.restore_credentials_secret_ref.is_some(),
     })
+}
+
+/// Until when the copy is held, or the replaced database of what is undone.
+fn held_until(status: &RestoreRequestStatus) -> Option<DateTime<Utc>> {
+    let copy = status.recovery_point.as_ref().and_then(|p| p.held_until);
+    copy.or_else(|| status.undo.as_ref().map(|u| u.held_until))
 }
 
 /// What a request resolves to, or why to nothing.
