@@ -29,6 +29,11 @@ guard lib "four eyes" $gate '(applies && same).then' '(applies && same && by.is_
 guard lib "the policies are whole" $gate 'k.authority.as_ref().err().map' 'k.authority.as_ref().err().filter(|_| false).map' $locks
 guard lib "another tenant's copy" src/domain/gate.rs 'let difference = e.account?.identity.first_difference(found)?;' 'let difference = e.account?.identity.first_difference(found).filter(|_| false)?;' i7_another_tenants_copy_is_refused_by_each_identity_field
 
+guard lib "one payment is one request" $gate 'paid, paid_once, two_hands' 'paid, two_hands' $locks
+guard lib "a reference that was spent" $gate 'other.spent || (other.created, other.name.as_str())' '(other.created, other.name.as_str())' i2_a_payment_reference_belongs_to_whoever_spent_it_else_to_the_first
+guard lib "people are reminded once" src/domain/restore/reminders.rs 'told.is_none_or(|told| told < passed).then_some(passed)' 'told.is_none_or(|told| told <= passed).then_some(passed)' a_mark_is_told_once_and_two_missed_ones_as_one
+guard lib "the links of the record" src/domain/audit/chain.rs 'if fits { Ok(()) } else' 'if fits || seq > 0 { Ok(()) } else' every_way_to_tamper_is_found
+
 # At most once: the decision.
 life=src/domain/restore.rs
 guard lib "an ended request only lets go" $life 'if facts.ended {' 'if facts.ended && facts.deleting {' i2_an_ended_request_only_lets_go
