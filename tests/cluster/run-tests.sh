@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # run-tests.sh fast [ARGS…]: every test that needs no node, on the API tier and the services; ARGS go to cargo test.
-# run-tests.sh wholeness [ARGS…]: the long suites, on three stores and three majors of PostgreSQL; part: some cases of each.
+# run-tests.sh wholeness [ARGS…]: the long suites, on three stores and three majors of PostgreSQL.
+# run-tests.sh attack [ARGS…]: the gate under attack, on the API tier. part: some cases of these and of the long suites.
 # run-tests.sh node [ARGS…]: tests/node.rs on a real node with the image of the Dockerfile, and MinIO and PostgreSQL as pods.
-# run-tests.sh wholeness [ARGS…]: the long suites of tests/wholeness/ on the services, all of their cases.
 # Counts by cargo's own lines, and fails when a test was ignored or none ran.
 set -euo pipefail
 # shellcheck source=tests/cluster/lib.sh
@@ -69,7 +69,12 @@ case $verb in
   on-servers) on_servers "$@" ;;
   part)
     export SENNIGHT_CASES=${SENNIGHT_CASES:-60}
-    counted "$CLUSTER_SRC/with.sh" services -- cargo test --locked --test wholeness -- --nocapture
+    counted "$CLUSTER_SRC/with.sh" api -- cargo test --locked --no-fail-fast --test wholeness --test attack -- --nocapture
+    ;;
+  attack)
+    log "compiling the attacks"
+    cargo test --locked --no-run --quiet --test attack
+    counted "$CLUSTER_SRC/with.sh" api -- cargo test --locked --test attack -- --nocapture "$@"
     ;;
   wholeness)
     export SENNIGHT_STORES=${SENNIGHT_STORES-versitygw garage}
@@ -86,6 +91,6 @@ case $verb in
     counted "$CLUSTER_SRC/with.sh" node -- "$CLUSTER_SRC/run-tests.sh" on-node "$@"
     ;;
   on-node) on_node "$@" ;;
-  *) die "usage: run-tests.sh fast|node|part|wholeness [arguments for cargo test]" ;;
+  *) die "usage: run-tests.sh fast|node|part|wholeness|attack [arguments for cargo test]" ;;
 esac
 log "$verb: done"

@@ -2,6 +2,7 @@
 //! cargo test …` starts PostgreSQL and MinIO and tells where they are.
 #![allow(dead_code, missing_docs, reason = "each test target takes what it needs")]
 
+pub mod part;
 pub mod proxy;
 
 use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};

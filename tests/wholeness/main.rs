@@ -27,17 +27,10 @@ mod support;
 
 /// How many cases a suite runs of its `whole` number.
 fn cases(suite: &str, whole: usize) -> usize {
-    let asked = std::env::var("SENNIGHT_CASES").ok().and_then(|text| text.parse().ok());
-    let cases = asked.map_or(whole, |asked: usize| asked.min(whole));
-    if cases < whole {
-        println!("{suite}: {cases} of {whole} cases; left out: {} (make wholeness runs all)", whole - cases);
-    }
-    cases
+    support::part::cases("make wholeness", suite, whole)
 }
 
-/// `SENNIGHT_SEED`, or a new one; printed, so that a failure can be had again.
+/// `SENNIGHT_SEED`, or a new one.
 fn seed(suite: &str) -> u64 {
-    let seed = std::env::var("SENNIGHT_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or_else(rand::random);
-    println!("{suite}: SENNIGHT_SEED={seed}");
-    seed
+    support::part::seed(suite)
 }

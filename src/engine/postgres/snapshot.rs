@@ -3,12 +3,13 @@
 //! commits in between make a table look empty to a snapshot that is older.
 
 use super::connect::{Session, connect};
-use super::error::EngineError;
+use super::error::{EngineError, words};
 use super::inventory::Inventory;
 use super::{literal, qualified};
 use crate::domain::target::DatabaseTarget;
 use chrono::{DateTime, Utc};
 use std::time::Duration;
+use tokio_postgres::error::SqlState;
 
 /// How often a list of tables that changed under the locks is made anew before the dump is given up.
 const ATTEMPTS: u32 = 3;
@@ -25,8 +26,8 @@ pub struct Leader {
     pub taken_at: DateTime<Utc>,
 }
 
-/// Takes locks and snapshot. `lock_timeout` bounds the wait for each table: a dump that waits stands in front of
-/// everybody who comes after it.
+/// Takes locks and snapshot. `lock_timeout` bounds the wait for all tables together: a dump that waits stands in front of
+/// everybody who comes after it, and those whom the locks it already has keep waiting wait as long.
 pub async fn open(
     target: &DatabaseTarget,
     application_name: &str,
@@ -37,7 +38,7 @@ pub async fn open(
     session.batch_execute(&timeout).await.map_err(|e| EngineError::query("setting the lock timeout", e))?;
     let mut attempt = 1;
     loop {
-        match take(&session).await {
+        match take(&session, lock_timeout).await {
             Ok((inventory, snapshot, taken_at)) => {
                 return Ok(Leader { session, inventory, snapshot, taken_at });
             }
@@ -51,12 +52,12 @@ pub async fn open(
     }
 }
 
-async fn take(session: &Session) -> Result<(Inventory, String, DateTime<Utc>), EngineError> {
+async fn take(session: &Session, patience: Duration) -> Result<(Inventory, String, DateTime<Utc>), EngineError> {
     let failed = |e| EngineError::query("taking the snapshot", e);
     let listed = Inventory::read(session).await?;
     session.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await.map_err(failed)?;
-    if let Some(lock) = lock_statement(&listed) {
-        session.batch_execute(&lock).await.map_err(|e| EngineError::query("locking the tables", e))?;
+    if let Some(statement) = lock_statement(&listed) {
+        lock(session, &statement, patience).await?;
     }
     // LOCK takes no snapshot. This statement does, just before it reads the clock.
     let row = session
@@ -70,6 +71,21 @@ async fn take(session: &Session) -> Result<(Inventory, String, DateTime<Utc>), E
     let micros: i64 = row.try_get(0).map_err(failed)?;
     let taken_at = DateTime::from_timestamp_micros(micros).unwrap_or_default();
     Ok((seen, row.try_get(1).map_err(failed)?, taken_at))
+}
+
+/// The server counts `lock_timeout` anew for each table of one LOCK; a time limit of the statement counts once. None of
+/// these statements takes a snapshot.
+async fn lock(session: &Session, statement: &str, patience: Duration) -> Result<(), EngineError> {
+    let limit = |milliseconds: u128| format!("SET LOCAL statement_timeout = {milliseconds}");
+    let doing = "locking the tables";
+    session.batch_execute(&limit(patience.as_millis())).await.map_err(|e| EngineError::query(doing, e))?;
+    session.batch_execute(statement).await.map_err(|e| match e.code() {
+        Some(code) if *code == SqlState::QUERY_CANCELED => {
+            EngineError::LockTimeout { doing: doing.to_owned(), why: words(&e) }
+        }
+        _ => EngineError::query(doing, e),
+    })?;
+    session.batch_execute(&limit(0)).await.map_err(|e| EngineError::query(doing, e))
 }
 
 fn lock_statement(inventory: &Inventory) -> Option<String> {

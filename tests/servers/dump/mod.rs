@@ -13,7 +13,7 @@ use sennight::domain::target::TlsMode;
 use sennight::engine::postgres::read::Rows;
 use sennight::engine::postgres::{connect, snapshot};
 use sennight::worker::Verdict;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Rows that no shortcut survives: every escape of the text format, floats, money, time zones, arrays, JSON, bytes.
 const MANY_KINDS: &str = r#"
@@ -108,6 +108,32 @@ async fn i4_a_lock_that_is_not_to_be_had_fails_the_dump_and_not_the_tenant() {
 
     assert_eq!((error.reason.as_str(), error.verdict), ("LockTimeout", Verdict::Retry), "{error}");
     assert_eq!(bucket.keys().await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn the_wait_for_locks_is_bounded_for_all_tables_together() {
+    let (database, bucket) = (Database::create().await, Bucket::create().await);
+    let store = bucket.store().await;
+    database.run("CREATE TABLE a (i int); CREATE TABLE b (i int)").await;
+    let (first, second) = (database.session().await, database.session().await);
+    first.batch_execute("BEGIN; LOCK TABLE public.a").await.unwrap();
+    second.batch_execute("BEGIN; LOCK TABLE public.b").await.unwrap();
+    let mut task = dump_task("acme", &database.target);
+    task.lock_timeout_seconds = 4;
+
+    let began = Instant::now();
+    let context = context(&store);
+    let dumping = dump_with(&task, &context);
+    let releasing = async {
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        first.batch_execute("COMMIT").await.unwrap();
+    };
+    let (dumped, ()) = tokio::join!(dumping, releasing);
+
+    // Each table for itself would be 3 + 4 seconds.
+    let error = dumped.unwrap_err();
+    assert_eq!(error.reason, "LockTimeout", "{error}");
+    assert!(began.elapsed() < Duration::from_secs(6), "{:?}", began.elapsed());
 }
 
 #[tokio::test]
