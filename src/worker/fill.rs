@@ -53,7 +53,8 @@ impl Fill<'_> {
         let mut session = self.connect().await?;
         let there = Inventory::read(&mut session).await?;
         if !(there.tables.is_empty() && there.views.is_empty() && there.sequences.is_empty()) {
-            let message = format!("the database {:?} is not empty: nothing is loaded over what is there", self.database);
+            let message =
+                format!("the database {:?} is not empty: nothing is loaded over what is there", self.database);
             return Err(TaskError::refused("DatabaseNotEmpty", message));
         }
         apply(&mut session, &statements, Section::Before).await?;
@@ -83,7 +84,8 @@ impl Fill<'_> {
         let session = connect(self.target, self.database, self.application).await?;
         let (copied, here) = (self.manifest.server.major, session.version().major);
         if here < copied {
-            let message = format!("the copy is of {}, the server is older: {}", self.manifest.server.version, session.version());
+            let message =
+                format!("the copy is of {}, the server is older: {}", self.manifest.server.version, session.version());
             return Err(TaskError::refused("ServerTooOld", message));
         }
         Ok(session)
@@ -102,7 +104,8 @@ impl Fill<'_> {
     /// The script made the tables that the manifest lists, with the columns that its rows have.
     fn same_tables(&self, inventory: &Inventory) -> Result<(), TaskError> {
         let columns = |t: &TableInfo| -> Vec<String> { t.columns.iter().map(|c| c.column.name.clone()).collect() };
-        let here: BTreeMap<&str, Vec<String>> = inventory.tables.iter().map(|t| (t.name.as_str(), columns(t))).collect();
+        let here: BTreeMap<&str, Vec<String>> =
+            inventory.tables.iter().map(|t| (t.name.as_str(), columns(t))).collect();
         let listed = |t: &Table| -> Vec<String> { t.columns.iter().map(|c| c.name.clone()).collect() };
         let differs = self.manifest.tables.iter().find(|t| here.get(t.name.as_str()) != Some(&listed(t)));
         if differs.is_none() && here.len() == self.manifest.tables.len() {
@@ -169,7 +172,8 @@ impl Fill<'_> {
                 let found = Digest::of(&mut session, table).await?;
                 let expected = sent.get(&table.name).copied().unwrap_or_default();
                 if found != expected {
-                    let why = format!("it has {} rows, the copy {}, or other values in them", found.rows, expected.rows);
+                    let why =
+                        format!("it has {} rows, the copy {}, or other values in them", found.rows, expected.rows);
                     return Err(differ(&table.name, why));
                 }
             }

@@ -25,7 +25,8 @@ const SETTINGS: &str = "SET NAMES utf8mb4, SESSION time_zone = '+00:00', SESSION
  SESSION sql_safe_updates = 0, SESSION net_write_timeout = 3600, SESSION net_read_timeout = 3600,
  SESSION wait_timeout = 28800, SESSION foreign_key_checks = 0, SESSION unique_checks = 0,
  SESSION transaction_isolation = 'REPEATABLE-READ'";
-const MARIADB: &str = "SET SESSION max_statement_time = 0, SESSION check_constraint_checks = 0, SESSION system_versioning_asof = DEFAULT";
+const MARIADB: &str =
+    "SET SESSION max_statement_time = 0, SESSION check_constraint_checks = 0, SESSION system_versioning_asof = DEFAULT";
 const MYSQL: &str = "SET SESSION max_execution_time = 0, SESSION information_schema_stats_expiry = 0";
 
 /// A connection.
@@ -94,7 +95,10 @@ impl Session {
 
 fn converted<T: FromRow>(row: Row, doing: &str) -> Result<T, EngineError> {
     // Not the row's own words: they would quote its values.
-    let wrong = |_| EngineError::Incomplete { what: doing.to_owned(), why: "the answer has another shape than asked for".to_owned() };
+    let wrong = |_| EngineError::Incomplete {
+        what: doing.to_owned(),
+        why: "the answer has another shape than asked for".to_owned(),
+    };
     T::from_row_opt(row).map_err(wrong)
 }
 

@@ -226,7 +226,9 @@ impl EngineError {
             Error::Io(IoError::Tls(_)) | Error::Driver(DriverError::NoClientSslFlagFromServer) => {
                 Self::TlsRefused { host, port, why }
             }
-            Error::Io(IoError::Io(io)) if io.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>) => {
+            Error::Io(IoError::Io(io))
+                if io.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>) =>
+            {
                 Self::TlsRefused { host, port, why }
             }
             _ => Self::Unreachable { host, port, why },

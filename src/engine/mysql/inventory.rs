@@ -31,8 +31,29 @@ const BYTES: &[&str] = &[
 ];
 /// Types whose text the server reads back as the same value.
 const TEXTS: &[&str] = &[
-    "char", "varchar", "tinytext", "text", "mediumtext", "longtext", "enum", "set", "json", "date", "datetime", "timestamp",
-    "time", "year", "decimal", "tinyint", "smallint", "mediumint", "int", "bigint", "inet4", "inet6", "uuid",
+    "char",
+    "varchar",
+    "tinytext",
+    "text",
+    "mediumtext",
+    "longtext",
+    "enum",
+    "set",
+    "json",
+    "date",
+    "datetime",
+    "timestamp",
+    "time",
+    "year",
+    "decimal",
+    "tinyint",
+    "smallint",
+    "mediumint",
+    "int",
+    "bigint",
+    "inet4",
+    "inet6",
+    "uuid",
 ];
 /// Character sets that Unicode has every character of, at one place each.
 const SAFE: &[&str] = &["utf8mb4", "utf8mb3", "utf8", "latin1"];
@@ -59,6 +80,10 @@ pub struct TableInfo {
     pub columns: Vec<StoredColumn>,
     /// About how much it takes on the server's disk.
     pub bytes: i64,
+    /// Whether its rows lie in partitions, which may be exchanged for another table under a snapshot.
+    pub partitioned: bool,
+    /// When it was made or last renamed, as far as the server tells: a table that took another one's name has another one.
+    pub made_at: Option<String>,
 }
 
 impl TableInfo {
@@ -96,7 +121,7 @@ pub struct Inventory {
     pub notes: Vec<String>,
 }
 
-type TableRow = (String, String, Option<String>, Option<u64>, Option<u64>);
+type TableRow = (String, String, Option<String>, Option<u64>, Option<String>, Option<String>);
 type ColumnRow = (String, String, String, String, Option<String>, String);
 
 impl Inventory {
@@ -105,7 +130,7 @@ impl Inventory {
         let doing = "listing the tables";
         let mut tables: Vec<TableRow> = session
             .rows(
-                "SELECT TABLE_NAME, TABLE_TYPE, ENGINE, DATA_LENGTH, INDEX_LENGTH FROM information_schema.TABLES
+                "SELECT TABLE_NAME, TABLE_TYPE, ENGINE, DATA_LENGTH, CREATE_OPTIONS, CAST(CREATE_TIME AS CHAR) FROM information_schema.TABLES
                   WHERE TABLE_SCHEMA = DATABASE()",
                 doing,
             )
@@ -132,7 +157,7 @@ impl Inventory {
     }
 
     fn add(&mut self, table: TableRow, columns: Vec<ColumnRow>) -> Result<(), EngineError> {
-        let (name, kind, engine, data, _) = table;
+        let (name, kind, engine, data, options, made_at) = table;
         match kind.as_str() {
             "VIEW" => self.views.push(name),
             "SEQUENCE" => self.sequences.push(name),
@@ -150,7 +175,8 @@ impl Inventory {
                 let stored = columns.into_iter().filter(|(.., extra)| !is_generated(extra));
                 let columns = stored.map(stored_column).collect::<Result<_, _>>()?;
                 let bytes = i64::try_from(data.unwrap_or_default()).unwrap_or(i64::MAX);
-                self.tables.push(TableInfo { name, columns, bytes });
+                let partitioned = options.is_some_and(|options| options.contains("partitioned"));
+                self.tables.push(TableInfo { name, columns, bytes, partitioned, made_at });
             }
         }
         Ok(())
@@ -161,7 +187,8 @@ impl Inventory {
         if self.others.is_empty() {
             return Ok(());
         }
-        let tables = self.others.iter().map(|(name, engine)| format!("{name} ({engine})")).collect::<Vec<_>>().join(", ");
+        let tables =
+            self.others.iter().map(|(name, engine)| format!("{name} ({engine})")).collect::<Vec<_>>().join(", ");
         if !allow_others {
             return Err(EngineError::NonTransactional { tables });
         }
@@ -256,9 +283,16 @@ mod tests {
             name: "t".into(),
             columns: vec![float, column("s`", "char(3)", "char", Some("sjis")).unwrap()],
             bytes: 0,
+            partitioned: false,
+            made_at: None,
         };
         assert_eq!(table.select(false), "SELECT CAST(`f` AS DOUBLE), `s``` FROM `t`");
-        assert!(table.is_checked() && table.select(true).contains("USING sjis) AS BINARY) = CAST(`s``` AS BINARY)) FROM"));
-        assert!(is_generated("STORED GENERATED INVISIBLE") && !is_generated("DEFAULT_GENERATED on update CURRENT_TIMESTAMP"));
+        assert!(
+            table.is_checked() && table.select(true).contains("USING sjis) AS BINARY) = CAST(`s``` AS BINARY)) FROM")
+        );
+        assert!(
+            is_generated("STORED GENERATED INVISIBLE")
+                && !is_generated("DEFAULT_GENERATED on update CURRENT_TIMESTAMP")
+        );
     }
 }

@@ -15,6 +15,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// Statements of INSERT are about this long; longer ones gain nothing.
 const STATEMENT: usize = 1 << 20;
+/// What the server asks our driver for; it means nothing to it.
+const FILE: &str = "rows";
 /// One packet of LOAD DATA.
 const PACKET: usize = 256 << 10;
 
@@ -132,7 +134,7 @@ where
         let packets = packets.lock().unwrap_or_else(PoisonError::into_inner).take();
         Ok(packets.unwrap_or_else(|| futures::stream::empty().boxed()))
     });
-    let loaded = session.conn().query_drop(statement(table)).await;
+    let loaded = session.conn().query_drop(statement(table, FILE)).await;
     if let Some(error) = failure.lock().unwrap_or_else(PoisonError::into_inner).take() {
         return Err(LoadError::Source(error));
     }
@@ -152,8 +154,8 @@ fn packets(raw: std::io::Result<Bytes>) -> Vec<std::io::Result<Bytes>> {
     packets
 }
 
-/// Bytes come as hex: into a variable first. The file's name is the client's affair, and means nothing to ours.
-pub fn statement(table: &Table) -> String {
+/// The statement that loads `file`, a name without quotes in it. Bytes come as hex: into a variable first.
+pub fn statement(table: &Table, file: &str) -> String {
     let mut columns = Vec::with_capacity(table.columns.len());
     let mut set = Vec::new();
     for (at, column) in table.columns.iter().enumerate() {
@@ -166,7 +168,7 @@ pub fn statement(table: &Table) -> String {
     }
     let set = if set.is_empty() { String::new() } else { format!(" SET {}", set.join(", ")) };
     format!(
-        "LOAD DATA LOCAL INFILE 'rows' INTO TABLE {} CHARACTER SET utf8mb4 FIELDS TERMINATED BY '\\t' ESCAPED BY '\\\\' LINES TERMINATED BY '\\n' ({}){set}",
+        "LOAD DATA LOCAL INFILE '{file}' INTO TABLE {} CHARACTER SET utf8mb4 FIELDS TERMINATED BY '\\t' ESCAPED BY '\\\\' LINES TERMINATED BY '\\n' ({}){set}",
         ident(&table.name),
         columns.join(", ")
     )
@@ -187,7 +189,10 @@ mod tests {
             rows: 0,
             frames: vec![],
         };
-        let text = statement(&table);
-        assert!(text.ends_with("LINES TERMINATED BY '\\n' (`a`, @c1, @c2) SET `b` = UNHEX(@c1), `g` = UNHEX(@c2)"), "{text}");
+        let text = statement(&table, FILE);
+        assert!(
+            text.ends_with("LINES TERMINATED BY '\\n' (`a`, @c1, @c2) SET `b` = UNHEX(@c1), `g` = UNHEX(@c2)"),
+            "{text}"
+        );
     }
 }

@@ -23,7 +23,8 @@ pub async fn sees_all(session: &mut Session) -> Result<(), EngineError> {
     session.run(ME, doing).await?;
     let held: Vec<(String, i64)> = session.rows(HELD, doing).await?;
     let any: BTreeSet<&str> = held.iter().map(|(right, _)| right.as_str()).collect();
-    let global: BTreeSet<&str> = held.iter().filter(|(_, global)| *global == 1).map(|(right, _)| right.as_str()).collect();
+    let global: BTreeSet<&str> =
+        held.iter().filter(|(_, global)| *global == 1).map(|(right, _)| right.as_str()).collect();
     let mut missing: Vec<&str> =
         ["SELECT", "SHOW VIEW", "TRIGGER", "EVENT"].into_iter().filter(|right| !any.contains(right)).collect();
     if !global.contains("SELECT") {

@@ -19,6 +19,8 @@ pub struct Snapshot {
     pub readers: Vec<Session>,
     /// The instant, by the server's clock: everything that had been committed by then is in it.
     pub taken_at: DateTime<Utc>,
+    /// Keeps partitioned tables from being altered until it is closed.
+    pub guard: Option<Session>,
     /// What a reader of the copy should know.
     pub notes: Vec<String>,
 }
@@ -34,6 +36,7 @@ pub async fn begin(
     lock_timeout: Duration,
 ) -> Result<Snapshot, EngineError> {
     let mut notes = Vec::new();
+    let guard = guard(target, application, tables, lock_timeout).await?;
     if readers > 1 && !tables.is_empty() {
         let mut others = Vec::new();
         for _ in 1..readers {
@@ -49,18 +52,42 @@ pub async fn begin(
                 locker.run("UNLOCK TABLES", "unlocking the tables").await?;
                 locker.close().await;
                 let readers = std::iter::once(session).chain(others).collect();
-                return Ok(Snapshot { readers, taken_at, notes });
+                return Ok(Snapshot { readers, taken_at, guard, notes });
             }
             Err(error @ (EngineError::LockTimeout { .. } | EngineError::PermissionDenied { .. })) => {
                 tracing::info!(%error, "one connection reads alone");
-                notes.push(format!("read by one connection, because the tables could not be locked for several: {error}"));
+                notes.push(format!(
+                    "read by one connection, because the tables could not be locked for several: {error}"
+                ));
             }
             Err(error) => return Err(error),
         }
         locker.close().await;
     }
     let taken_at = start(&mut session, lock_timeout).await?;
-    Ok(Snapshot { readers: vec![session], taken_at, notes })
+    Ok(Snapshot { readers: vec![session], taken_at, guard, notes })
+}
+
+/// The server notices when a table was altered or truncated since the snapshot, but not when a partition was exchanged or
+/// dropped: rows would be missing without a word. So nobody may alter such a table meanwhile: whoever has read it in a
+/// transaction holds its definition, and nobody's rows.
+async fn guard(
+    target: &DatabaseTarget,
+    application: &str,
+    tables: &[TableInfo],
+    lock_timeout: Duration,
+) -> Result<Option<Session>, EngineError> {
+    if !tables.iter().any(|table| table.partitioned) {
+        return Ok(None);
+    }
+    let doing = "keeping partitioned tables as they are";
+    let mut session = connect(target, &target.database, application).await?;
+    set_lock_wait(&mut session, lock_timeout).await?;
+    session.run("START TRANSACTION READ ONLY", doing).await?;
+    for table in tables.iter().filter(|table| table.partitioned) {
+        session.run(&format!("SELECT 1 FROM {} LIMIT 0", ident(&table.name)), doing).await?;
+    }
+    Ok(Some(session))
 }
 
 async fn lock(session: &mut Session, tables: &[TableInfo], wait: Duration) -> Result<(), EngineError> {
@@ -81,7 +108,8 @@ async fn start(session: &mut Session, lock_timeout: Duration) -> Result<DateTime
     session.run(BEGIN, "beginning the snapshot").await?;
     session.run("SAVEPOINT sennight", "beginning the snapshot").await?;
     let parsed = NaiveDateTime::parse_from_str(&now, "%Y-%m-%d %H:%M:%S%.f");
-    let at = parsed.map_err(|e| EngineError::Incomplete { what: "the server's clock".to_owned(), why: e.to_string() })?;
+    let at =
+        parsed.map_err(|e| EngineError::Incomplete { what: "the server's clock".to_owned(), why: e.to_string() })?;
     Ok(at.and_utc())
 }
 

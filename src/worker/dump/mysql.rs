@@ -38,7 +38,8 @@ pub async fn gather(
         let plan = plan::plan(&listed(&survey), &sizes, parallelism, 0);
         let Survey { session, inventory, schema } = survey;
         let begun =
-            snapshot::begin(session, &task.database, APPLICATION, &inventory.tables, plan.readers, lock_timeout).await?;
+            snapshot::begin(session, &task.database, APPLICATION, &inventory.tables, plan.readers, lock_timeout)
+                .await?;
         Ok::<_, EngineError>((begun, inventory, schema, plan))
     };
     let (begun, inventory, schema, plan) = tokio::select! {
@@ -51,6 +52,9 @@ pub async fn gather(
     let shared = gathering(task, context, id, stop, tables, plan)?;
     let reading = begun.readers.into_iter().map(|session| read_all(session, &shared, &inventory.tables, context));
     let (written, mut sessions) = together(futures::future::join_all(reading).await)?;
+    if let Some(guard) = begun.guard {
+        guard.close().await;
+    }
     let Some(mut session) = sessions.pop() else { return Err(DumpError::Stopped) };
     for session in sessions {
         session.close().await;
@@ -131,7 +135,9 @@ async fn facts(
 ) -> Result<Facts, EngineError> {
     let changed = |why| EngineError::SchemaChanged { doing: "dumping the database".to_owned(), why };
     let now = Inventory::read(session).await?;
-    let columns = |i: &Inventory| i.tables.iter().map(|t| (t.name.clone(), t.columns.clone())).collect::<Vec<_>>();
+    let columns = |i: &Inventory| {
+        i.tables.iter().map(|t| (t.name.clone(), t.columns.clone(), t.made_at.clone())).collect::<Vec<_>>()
+    };
     if columns(before) != columns(&now) {
         return Err(changed("a table was created, dropped or altered".to_owned()));
     }
@@ -160,7 +166,10 @@ fn words(schema: &Schema, no_tables: bool) -> Vec<String> {
     let definers = schema.definers();
     if !definers.is_empty() {
         let each: Vec<String> = definers.iter().map(|(account, count)| format!("{account} ({count})")).collect();
-        words.push(format!("DEFINER is left out of {OBJECT}, whose comments keep it; objects ran as: {}", each.join(", ")));
+        words.push(format!(
+            "DEFINER is left out of {OBJECT}, whose comments keep it; objects ran as: {}",
+            each.join(", ")
+        ));
     }
     if no_tables {
         words.push("the database has no tables".to_owned());

@@ -13,7 +13,7 @@ CREATE TABLE ignored_index (id int PRIMARY KEY, a int, KEY seldom (a) IGNORED);
 CREATE TABLE periods (id int, from_day date, to_day date, PERIOD FOR validity (from_day, to_day), UNIQUE (id, validity WITHOUT OVERLAPS));
 INSERT INTO periods VALUES (1, '2026-01-01', '2026-02-01'), (1, '2026-02-01', '2026-03-01');
 DELIMITER ;;
-CREATE AGGREGATE FUNCTION total_of (x int) RETURNS int
+CREATE AGGREGATE FUNCTION total_of (x int) RETURNS int DETERMINISTIC
 BEGIN
   DECLARE s int DEFAULT 0;
   DECLARE CONTINUE HANDLER FOR NOT FOUND RETURN s;

@@ -4,7 +4,7 @@
 pub fn strip_definer(text: &str) -> (String, Option<String>) {
     const CLAUSE: &str = "DEFINER=";
     // It stands before the object's name, so the first one outside of quotes is it.
-    let head = text.find(['`', '\'', '(']).unwrap_or(text.len());
+    let head = text.find(['`', '"', '\'', '(']).unwrap_or(text.len());
     let Some(at) = text[..head].find(CLAUSE) else { return (text.to_owned(), None) };
     let mut rest = &text[at + CLAUSE.len()..];
     let Some((user, after)) = name(rest) else { return (text.to_owned(), None) };
@@ -21,7 +21,9 @@ pub fn strip_definer(text: &str) -> (String, Option<String>) {
 fn name(text: &str) -> Option<(String, &str)> {
     let quote = text.chars().next()?;
     if !matches!(quote, '`' | '"' | '\'') {
-        let end = text.find(|c: char| !(c.is_alphanumeric() || matches!(c, '_' | '$') || !c.is_ascii())).unwrap_or(text.len());
+        let end = text
+            .find(|c: char| !(c.is_alphanumeric() || matches!(c, '_' | '$') || !c.is_ascii()))
+            .unwrap_or(text.len());
         return (end > 0).then(|| (text[..end].to_owned(), &text[end..]));
     }
     let mut found = String::new();
@@ -141,8 +143,13 @@ mod tests {
                 "CREATE ALGORITHM=UNDEFINED SQL SECURITY DEFINER VIEW `v` AS select 1",
                 Some("root@127.0.0.1"),
             ),
+            ("CREATE DEFINER=\"root\"@\"h\" PACKAGE \"p\" AS", "CREATE PACKAGE \"p\" AS", Some("root@h")),
             ("CREATE DEFINER=`r` PROCEDURE `p`()", "CREATE PROCEDURE `p`()", Some("r")),
-            ("CREATE VIEW `DEFINER=` AS select 'DEFINER=`x`@`y`'", "CREATE VIEW `DEFINER=` AS select 'DEFINER=`x`@`y`'", None),
+            (
+                "CREATE VIEW `DEFINER=` AS select 'DEFINER=`x`@`y`'",
+                "CREATE VIEW `DEFINER=` AS select 'DEFINER=`x`@`y`'",
+                None,
+            ),
         ] {
             assert_eq!(strip_definer(text), (without.to_owned(), definer.map(ToOwned::to_owned)));
         }
@@ -171,8 +178,14 @@ mod tests {
 
     #[test]
     fn events_are_switched_off_and_the_way_back_is_kept() {
-        let event = |state: &str| format!("CREATE EVENT `ON COMPLETION PRESERVE x` ON SCHEDULE EVERY 1 DAY ON COMPLETION NOT PRESERVE {state} COMMENT 'ENABLE' DO set @a=1");
-        for (state, back) in [("ENABLE", Some("ENABLE")), ("DISABLE", None), ("DISABLE ON SLAVE", Some("DISABLE ON SLAVE"))] {
+        let event = |state: &str| {
+            format!(
+                "CREATE EVENT `ON COMPLETION PRESERVE x` ON SCHEDULE EVERY 1 DAY ON COMPLETION NOT PRESERVE {state} COMMENT 'ENABLE' DO set @a=1"
+            )
+        };
+        for (state, back) in
+            [("ENABLE", Some("ENABLE")), ("DISABLE", None), ("DISABLE ON SLAVE", Some("DISABLE ON SLAVE"))]
+        {
             assert_eq!(disabled(&event(state)), Some((event("DISABLE"), back)));
         }
     }

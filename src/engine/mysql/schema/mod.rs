@@ -11,6 +11,7 @@ pub use objects::read;
 pub use script::{Section, Statement, parse};
 
 use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
 
 /// Kinds of objects, in the order in which they are made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -35,7 +36,7 @@ pub enum ObjectKind {
 }
 
 /// What the session must say before an object is made, so that it is made as it was.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Settings {
     /// `sql_mode`.
     pub sql_mode: String,
@@ -48,7 +49,7 @@ pub struct Settings {
 }
 
 /// One object.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Object {
     /// What it is.
     pub kind: ObjectKind,
@@ -73,16 +74,13 @@ impl Schema {
     /// The first object that is not in `now` what it was, in words. How far AUTO_INCREMENT and sequences have counted is no
     /// difference.
     pub fn first_difference(&self, now: &Self) -> Option<String> {
-        let same = |a: &Object, b: &Object| {
-            let counts = a.kind == ObjectKind::Sequence;
-            let text = |o: &Object| without_auto_increment(&o.text);
-            (a.kind, &a.name, &a.definer, &a.settings) == (b.kind, &b.name, &b.definer, &b.settings)
-                && (counts || text(a) == text(b))
+        let essence = |object: &Object| {
+            let counts = object.text.starts_with("DO SETVAL(");
+            let text = if counts { String::new() } else { without_auto_increment(&object.text) };
+            Object { text, ..object.clone() }
         };
-        let missing = |from: &Self, of: &Self| {
-            from.objects.iter().find(|a| !of.objects.iter().any(|b| same(a, b))).map(|a| (a.kind, a.name.clone()))
-        };
-        let (kind, name) = missing(self, now).or_else(|| missing(now, self))?;
+        let [before, after] = [self, now].map(|s| s.objects.iter().map(essence).collect::<HashSet<_>>());
+        let (kind, name) = before.symmetric_difference(&after).map(|o| (o.kind, o.name.clone())).min()?;
         Some(format!("{kind:?} {name} was created, dropped or altered"))
     }
 
@@ -98,5 +96,32 @@ impl Schema {
     /// The text of `schema.sql`.
     pub fn render(&self, about: &str) -> String {
         script::render(self, about)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn object(kind: ObjectKind, name: &str, text: &str) -> Object {
+        Object { kind, name: name.into(), definer: None, settings: None, text: text.into() }
+    }
+
+    #[test]
+    fn counting_is_no_difference_and_everything_else_is() {
+        let of = |objects: &[Object]| Schema { objects: objects.to_vec() };
+        let table = |n: i32| {
+            object(ObjectKind::Table, "t", &format!("CREATE TABLE `t` (\n `a` int\n) ENGINE=InnoDB AUTO_INCREMENT={n}"))
+        };
+        let state = |n: i32| object(ObjectKind::Sequence, "s", &format!("DO SETVAL(`s`, {n}, 0, 0)"));
+        let before = of(&[table(1), state(1)]);
+        assert_eq!(before.first_difference(&of(&[table(9), state(9)])), None);
+        let mut other = table(1);
+        other.definer = Some("x".into());
+        for now in
+            [of(&[state(1)]), of(&[other, state(1)]), of(&[table(1), state(1), object(ObjectKind::View, "t", "x")])]
+        {
+            assert!(before.first_difference(&now).is_some_and(|words| words.contains(" t was")), "{now:?}");
+        }
     }
 }

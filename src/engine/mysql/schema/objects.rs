@@ -5,8 +5,8 @@ use super::script::event_state;
 use super::{Object, ObjectKind, Schema, Settings, body_of_trigger, disabled, strip_definer};
 use crate::engine::mysql::connect::Session;
 use crate::engine::mysql::error::EngineError;
-use crate::engine::mysql::inventory::Inventory;
 use crate::engine::mysql::ident;
+use crate::engine::mysql::inventory::Inventory;
 
 const READING: &str = "reading the schema";
 
@@ -37,9 +37,8 @@ fn doing(name: &str) -> String {
 }
 
 async fn database(session: &mut Session) -> Result<Object, EngineError> {
-    let (name, charset, collation): (String, String, String) = session
-        .row("SELECT DATABASE(), @@character_set_database, @@collation_database", READING)
-        .await?;
+    let (name, charset, collation): (String, String, String) =
+        session.row("SELECT DATABASE(), @@character_set_database, @@collation_database", READING).await?;
     let text = format!("ALTER DATABASE CHARACTER SET {charset} COLLATE {collation}");
     Ok(Object { kind: ObjectKind::Database, name, definer: None, settings: None, text })
 }
@@ -50,7 +49,8 @@ async fn sequence(session: &mut Session, name: &str) -> Result<[Object; 2], Engi
     let (_, text): (String, String) = session.row(&format!("SHOW CREATE SEQUENCE {quoted}"), &doing(name)).await?;
     let state = format!("SELECT CAST(next_not_cached_value AS CHAR), CAST(cycle_count AS CHAR) FROM {quoted}");
     let (next, round): (String, String) = session.row(&state, &doing(name)).await?;
-    let object = |text| Object { kind: ObjectKind::Sequence, name: name.to_owned(), definer: None, settings: None, text };
+    let object =
+        |text| Object { kind: ObjectKind::Sequence, name: name.to_owned(), definer: None, settings: None, text };
     Ok([object(text), object(format!("DO SETVAL({quoted}, {next}, 0, {round})"))])
 }
 
@@ -140,7 +140,8 @@ async fn events(session: &mut Session) -> Result<Vec<Object>, EngineError> {
     let (mut objects, mut states) = (Vec::new(), Vec::new());
     for (name,) in names {
         let statement = format!("SHOW CREATE EVENT {}", ident(&name));
-        let (_, sql_mode, time_zone, text, client, collation, _): EventText = session.row(&statement, &doing(&name)).await?;
+        let (_, sql_mode, time_zone, text, client, collation, _): EventText =
+            session.row(&statement, &doing(&name)).await?;
         let (text, definer) = strip_definer(&text);
         let (text, state) = disabled(&text).ok_or_else(|| EngineError::Incomplete {
             what: doing(&name),
@@ -149,7 +150,13 @@ async fn events(session: &mut Session) -> Result<Vec<Object>, EngineError> {
         let settings = Some(Settings { sql_mode, client, collation, time_zone });
         if let Some(state) = state {
             let text = event_state(&name, state);
-            states.push(Object { kind: ObjectKind::EventState, name: name.clone(), definer: None, settings: None, text });
+            states.push(Object {
+                kind: ObjectKind::EventState,
+                name: name.clone(),
+                definer: None,
+                settings: None,
+                text,
+            });
         }
         objects.push(Object { kind: ObjectKind::Event, name, definer, settings, text });
     }

@@ -61,10 +61,16 @@ fn delimiter(schema: &Schema) -> String {
 pub fn render(schema: &Schema, about: &str) -> String {
     let delimiter = delimiter(schema);
     let about: String = about.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    let mut text = format!("-- {about}\n-- DEFINER is left out; the lines that begin with \"{}\" say who each object ran as.\n", MARK.trim());
+    let mut text = format!(
+        "-- {about}\n-- DEFINER is left out; the lines that begin with \"{}\" say who each object ran as.\n",
+        MARK.trim()
+    );
     let begin = |text: &mut String| {
         let _ = writeln!(text, "DELIMITER {delimiter}");
-        let _ = writeln!(text, "SET NAMES utf8mb4, sql_mode = 'NO_AUTO_VALUE_ON_ZERO', time_zone = '+00:00', foreign_key_checks = 0, unique_checks = 0{delimiter}");
+        let _ = writeln!(
+            text,
+            "SET NAMES utf8mb4, sql_mode = 'NO_AUTO_VALUE_ON_ZERO', time_zone = '+00:00', foreign_key_checks = 0, unique_checks = 0{delimiter}"
+        );
     };
     begin(&mut text);
     let mut rows_said = false;
@@ -160,9 +166,8 @@ mod tests {
         };
         let text = schema.render("a\nb");
         let found = parse(&text).unwrap();
-        let of = |section| -> Vec<&str> {
-            found.iter().filter(|s| s.section == section).map(|s| s.sql.as_str()).collect()
-        };
+        let of =
+            |section| -> Vec<&str> { found.iter().filter(|s| s.section == section).map(|s| s.sql.as_str()).collect() };
         assert_eq!(of(Section::Before), ["CREATE TABLE `t` (\n  `a` int\n)"]);
         let after = of(Section::After);
         assert_eq!(after.len(), 4);
