@@ -61,6 +61,8 @@ pub const CATALOGUE: &[Described] = described! {
         "Dumps that ended, by outcome (Succeeded, Failed) and, for failures, reason";
     "sennight_restores_total" counter ["mode, outcome, reason"]
         "RestoreRequests that ended, by mode, outcome (Complete, Failed, Denied, Expired, NeedsAttention) and reason";
+    "sennight_reminders_total" counter ["waiting_on"] "Reminders that a RestoreRequest's deadline is near, by who is waited for";
+    "sennight_refunds_due" gauge [""] "Ended RestoreRequests that were paid, brought nothing, and have no refund recorded";
     "sennight_schedules" gauge ["fresh"] "BackupSchedules by their condition Fresh (True, False, Unknown)";
     "sennight_schedules_suspicious" gauge [""] "BackupSchedules whose newest copy is suspiciously small";
     "sennight_overdue" gauge ["what"]
@@ -113,6 +115,13 @@ pub struct RestoreLabels {
     pub reason: String,
 }
 
+/// The label `waiting_on`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ReminderLabels {
+    /// `Helpdesk` or `Billing`.
+    pub waiting_on: &'static str,
+}
+
 /// The label `fresh`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct FreshLabel {
@@ -143,6 +152,9 @@ pub struct Metrics {
     pub reconcile_seconds: Family<KindLabel, Histogram, fn() -> Histogram>,
     backups: Family<BackupLabels, Counter>,
     restores: Family<RestoreLabels, Counter>,
+    reminders: Family<ReminderLabels, Counter>,
+    /// `sennight_refunds_due`
+    pub refunds_due: Gauge,
     /// `sennight_schedules`
     pub schedules: Family<FreshLabel, Gauge>,
     /// `sennight_schedules_suspicious`
@@ -179,6 +191,8 @@ impl Metrics {
             reconcile_seconds: Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.005, 4.0, 8))),
             backups: Family::default(),
             restores: Family::default(),
+            reminders: Family::default(),
+            refunds_due: Gauge::default(),
             schedules: Family::default(),
             suspicious: Gauge::default(),
             overdue: Family::default(),
@@ -207,6 +221,8 @@ impl Metrics {
         add("sennight_reconcile_duration_seconds", registered(&self.reconcile_seconds));
         add("sennight_backups_total", registered(&self.backups));
         add("sennight_restores_total", registered(&self.restores));
+        add("sennight_reminders_total", registered(&self.reminders));
+        add("sennight_refunds_due", registered(&self.refunds_due));
         add("sennight_schedules", registered(&self.schedules));
         add("sennight_schedules_suspicious", registered(&self.suspicious));
         add("sennight_overdue", registered(&self.overdue));
@@ -234,6 +250,11 @@ impl Metrics {
     pub fn restore_ended(&self, mode: &'static str, outcome: &'static str, failure: Option<&str>) {
         let labels = RestoreLabels { mode, outcome, reason: self.reason(failure) };
         self.restores.get_or_create(&labels).inc();
+    }
+
+    /// Counts a reminder.
+    pub fn reminded(&self, waiting_on: &'static str) {
+        self.reminders.get_or_create(&ReminderLabels { waiting_on }).inc();
     }
 
     /// A reason that came from outside this process, as a label of bounded kind and number.
@@ -277,6 +298,7 @@ mod tests {
         let (metrics, registry) = Metrics::new();
         metrics.backup_ended(None);
         metrics.restore_ended("CrmExport", "Complete", None);
+        metrics.reminded("Helpdesk");
         metrics.reconciles.get_or_create(&ReconcileLabels { kind: "X", outcome: "Applied", reason: "" }).inc();
         metrics.reconcile_seconds.get_or_create(&KindLabel { kind: "X" }).observe(0.1);
         metrics.schedules.get_or_create(&FreshLabel { fresh: "True" }).set(1);

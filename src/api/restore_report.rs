@@ -20,9 +20,20 @@ pub struct Estimate {
     /// Sessions on the live database that a cut-over would end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub live_sessions: Option<i64>,
-    /// How long it may take, in seconds.
+    /// How long it may take from the payment to the end, in seconds. An estimate: see basis.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub duration_seconds: Option<i64>,
+    /// How long the live database may be away, in milliseconds; 0 for a CrmExport. An estimate: see basis.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub downtime_millis: Option<i64>,
+    /// What duration and downtime are estimated from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub basis: Option<String>,
+    /// What this way of restoring does not bring back, or costs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20), inner(length(max = 256)), extend("x-kubernetes-list-type" = "atomic"))]
+    pub not_contained: Vec<String>,
     /// What people should know before they approve.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 20), inner(length(max = 512)), extend("x-kubernetes-list-type" = "atomic"))]
@@ -199,4 +210,26 @@ pub struct HistoryEntry {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 512))]
     pub by: Option<String>,
+}
+
+/// The record of this request in the bucket: each transition an object of its own, each with the hash of the one before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [{
+    "rule": "self.seq >= oldSelf.seq && (self.seq > oldSelf.seq || self.sha256 == oldSelf.sha256)",
+    "message": "the record only grows: its head never goes back and never becomes another one"
+}]))]
+pub struct AuditHead {
+    /// The BackupStorage that it lies in, below audit/ and the request's UID.
+    #[schemars(length(max = 253))]
+    pub storage: String,
+    /// Number of the last entry, from 1.
+    #[schemars(range(min = 1))]
+    pub seq: i64,
+    /// SHA-256 of the last entry's object, hex.
+    #[schemars(length(max = 64))]
+    pub sha256: String,
+    /// Digest of what was recorded, hex: while it is the same there is nothing to record.
+    #[schemars(length(max = 64))]
+    pub state: String,
 }

@@ -3,7 +3,8 @@
 
 use super::conditions::Condition;
 pub use super::restore_report::{
-    Estimate, HistoryEntry, JobOutcome, JobRecord, PreflightReport, Refusal, RestoreProgress, RestoreResult, ResultFile,
+    AuditHead, Estimate, HistoryEntry, JobOutcome, JobRecord, PreflightReport, Refusal, RestoreProgress, RestoreResult,
+    ResultFile,
 };
 use chrono::{DateTime, NaiveDate, Utc};
 use schemars::JsonSchema;
@@ -23,6 +24,8 @@ use serde::{Deserialize, Serialize};
      "message": "recoveryPoint is pinned once and never taken back"},
     {"rule": "!has(oldSelf.claim) || has(self.claim)",
      "message": "the claim is the point of no return and never vanishes"},
+    {"rule": "!has(oldSelf.audit) || has(self.audit)",
+     "message": "audit never vanishes: it names the last entry of the record"},
     {"rule": "!has(oldSelf.finishedAt) || (has(self.finishedAt) && self.finishedAt == oldSelf.finishedAt)",
      "message": "finishedAt is written once: a finished request never runs again; create another RestoreRequest"},
     {"rule": "!(has(oldSelf.claim) || has(oldSelf.finishedAt)) || !has(self.approval) || (has(oldSelf.approval) && self.approval == oldSelf.approval)",
@@ -97,7 +100,14 @@ pub struct RestoreRequestStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 50), extend("x-kubernetes-list-type" = "atomic"))]
     pub history: Vec<HistoryEntry>,
-    /// When the request ended. It is deleted 90 days later.
+    /// The last instant that whoever is waited for was reminded for: half-way, a day before, four hours before the deadline.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "super::common::time")]
+    pub reminded_at: Option<DateTime<Utc>>,
+    /// The head of this request's record in the bucket. kubectl sennight audit NAME verifies and prints it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audit: Option<AuditHead>,
+    /// When the request ended. It is deleted 90 days later, but not while a refund is due.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "super::common::time")]
     pub finished_at: Option<DateTime<Utc>>,

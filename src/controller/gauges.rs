@@ -3,7 +3,7 @@
 
 use super::context::Context;
 use super::jobs::Lane;
-use crate::api::conditions::{ScheduleCondition, find, is_true};
+use crate::api::conditions::{RequestCondition, ScheduleCondition, find, is_true};
 use crate::api::restore_status::WaitingOn;
 use crate::api::{BackupSchedule, BackupStorage, ConditionStatus, RestoreRequest};
 use crate::telemetry::{FreshLabel, Metrics, OverdueLabel};
@@ -63,6 +63,10 @@ fn queue(requests: &[Arc<RestoreRequest>], metrics: &Metrics) {
         request.status.as_ref().is_some_and(|status| status.waiting_on == Some(WaitingOn::Queue))
     };
     metrics.restores_waiting.set(count(requests.iter().filter(queued).count()));
+    let owed = |request: &&Arc<RestoreRequest>| {
+        request.status.as_ref().is_some_and(|status| is_true(&status.conditions, RequestCondition::RefundDue))
+    };
+    metrics.refunds_due.set(count(requests.iter().filter(owed).count()));
 }
 
 /// A schedule that nobody has looked at yet is Unknown.

@@ -2,7 +2,9 @@
 //! S3 or database types. The import table in `tests/architecture.rs` holds this room to that.
 
 pub mod alarm;
+pub mod audit;
 pub mod backup;
+pub mod estimate;
 pub mod gate;
 pub mod job;
 pub mod manifest;

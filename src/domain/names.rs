@@ -165,6 +165,16 @@ impl Keys {
         Ok(format!("{}{}", self.area(Area::Claims), segment("request uid", request_uid)?))
     }
 
+    /// `<prefix>/audit/<request uid>/`: the record of one request.
+    pub fn audit(&self, request_uid: &str) -> Result<String, NameError> {
+        Ok(format!("{}{}/", self.area(Area::Audit), segment("request uid", request_uid)?))
+    }
+
+    /// `<prefix>/audit/<request uid>/<seq>.json`, the number padded to six digits so that keys sort as numbers.
+    pub fn audit_entry(&self, request_uid: &str, seq: i64) -> Result<String, NameError> {
+        Ok(format!("{}{seq:06}.json", self.audit(request_uid)?))
+    }
+
     /// `<prefix>/exports/<namespace>/<request uid>/`
     pub fn export(&self, namespace: &str, request_uid: &str) -> Result<String, NameError> {
         Ok(format!(

@@ -1,9 +1,10 @@
 //! The life of a RestoreRequest: what to do next, given everything that is known. Pure. One action a decision, so that a
 //! crash between any two API calls resumes where it was. `phase` is an output for eyes and never read.
 
-pub use facts::{Action, Claim, Eligibility, Facts, Patience, Plan, Step, Terminal, WaitingOn};
+pub use facts::{Action, Claim, Eligibility, Facts, Owed, Patience, Plan, Step, Terminal, WaitingOn};
 
 mod facts;
+pub mod reminders;
 
 use super::gate::{self, Approval, Closed, Mode, Payment};
 use super::job::Done;
@@ -16,6 +17,8 @@ pub const MAX_ATTEMPTS: i32 = 3;
 pub const CLAIM_START_DEADLINE: TimeDelta = TimeDelta::minutes(5);
 /// How soon a passing obstacle is looked at again.
 const LOOK_AGAIN: TimeDelta = TimeDelta::seconds(30);
+/// How long billing has to record a refund: as long as the law of many countries gives.
+pub const REFUND_DEADLINE: TimeDelta = TimeDelta::days(14);
 /// At most one preflight in this time.
 pub const PREFLIGHT_PAUSE: TimeDelta = TimeDelta::minutes(10);
 
@@ -23,7 +26,7 @@ pub const PREFLIGHT_PAUSE: TimeDelta = TimeDelta::minutes(10);
 /// preflight, people's decisions, the work.
 pub fn decide(facts: &Facts, now: DateTime<Utc>) -> Plan {
     if facts.ended {
-        return Plan::new(Action::Release, "Ended", "Ended", "the request has ended").on(WaitingOn::Nobody);
+        return ended(facts, now);
     }
     if let Some(claim) = &facts.claim {
         return claimed(facts, claim, now);
@@ -35,6 +38,26 @@ pub fn decide(facts: &Facts, now: DateTime<Utc>) -> Plan {
         return Plan::finish(Terminal::Denied(Closed::Denied { by: by.clone(), why: why.clone() }.to_string()));
     }
     check(facts, now).or_else(|| people(facts, now)).unwrap_or_else(|| work(facts, now))
+}
+
+/// Nothing runs any more; but money may have to go back, and somebody has to do that by a certain day.
+fn ended(facts: &Facts, now: DateTime<Utc>) -> Plan {
+    let plan = |reason: &str, message: String| Plan::new(Action::Release, "Ended", reason, message);
+    let Some(owed) = facts.owed else {
+        return plan("Ended", "the request has ended".to_owned()).on(WaitingOn::Nobody);
+    };
+    let deadline = owed.since + REFUND_DEADLINE;
+    let until = deadline.format("%Y-%m-%d %H:%M UTC");
+    if now >= deadline {
+        let message = format!("paid, and nothing was delivered; the refund is late: it was due until {until}");
+        return Plan { deadline: Some(deadline), ..plan("RefundOverdue", message).on(WaitingOn::Billing) };
+    }
+    let message = format!("paid, and nothing was delivered: billing records the refund until {until}");
+    plan("PaidAndNotDelivered", message).on(WaitingOn::Billing).until(deadline).reminding(
+        owed.since,
+        facts.reminded,
+        now,
+    )
 }
 
 /// Until the request can be put before people.
@@ -111,7 +134,7 @@ fn people(facts: &Facts, now: DateTime<Utc>) -> Option<Plan> {
         Closed::AwaitingApproval | Closed::ApproverIsRequester(_) => {
             ("AwaitingApproval", WaitingOn::Helpdesk, approval_deadline, "ApprovalExpired")
         }
-        Closed::AwaitingPayment | Closed::ApproverIsPayer(_) => {
+        Closed::AwaitingPayment | Closed::ApproverIsPayer(_) | Closed::PaymentReferenceUsed { .. } => {
             ("AwaitingPayment", WaitingOn::Billing, payment_deadline, "PaymentExpired")
         }
         Closed::PoliciesMissing(_) => ("Queued", WaitingOn::PlatformTeam, hold_end(facts, now), "HoldExpired"),
@@ -125,10 +148,15 @@ fn people(facts: &Facts, now: DateTime<Utc>) -> Option<Plan> {
         return expired(late, format!("{closed}, until {}", deadline.format("%Y-%m-%d %H:%M UTC")));
     }
     let paid_early = matches!((&closed, &facts.keys.payment), (Closed::AwaitingApproval, Payment::Paid { .. }));
+    let since = if on == WaitingOn::Billing { facts.approved_since.unwrap_or(now) } else { facts.created };
     let message = if paid_early { format!("{closed}; the payment is kept") } else { closed.to_string() };
     let plan = Plan::new(Action::Nothing, phase, closed.reason(), message).on(on).until(deadline);
-    // Policies come back without an event that would wake us.
-    Some(if matches!(closed, Closed::PoliciesMissing(_)) { plan.again((now + LOOK_AGAIN).min(deadline)) } else { plan })
+    let people = matches!(on, WaitingOn::Helpdesk | WaitingOn::Billing);
+    let plan = if people { plan.reminding(since, facts.reminded, now) } else { plan };
+    // Policies come back, and others' payments change, without an event that would wake us.
+    let quiet = matches!(closed, Closed::PoliciesMissing(_) | Closed::PaymentReferenceUsed { .. });
+    let soon = plan.wake.into_iter().chain([now + LOOK_AGAIN, deadline]).min().unwrap_or(deadline);
+    Some(if quiet { plan.again(soon) } else { plan })
 }
 
 fn hold_end(facts: &Facts, now: DateTime<Utc>) -> DateTime<Utc> {

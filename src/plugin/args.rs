@@ -14,7 +14,8 @@ use std::time::Duration;
     version,
     about,
     max_term_width = 110,
-    after_help = "Exit codes: 0 done, 1 failed, 2 wrong arguments, 3 refused by the cluster, 4 not found, 5 not confirmed."
+    after_help = "Exit codes: 0 done, 1 failed, 2 wrong arguments, 3 refused by the cluster, 4 not found, 5 not confirmed, \
+6 the record was tampered with, 7 somebody is not backed up (status --exit-code)."
 )]
 pub struct Args {
     /// Which cluster, as whom.
@@ -62,10 +63,23 @@ pub enum Verb {
     Settle(SettleArgs),
     /// Print a short-lived link to a finished export, signed with your own AWS credentials. It is stored nowhere.
     Link(LinkArgs),
-    /// Print a completion script; kubectl finds it as an executable kubectl_complete-sennight.
+    /// Record a refund, as billing, for a request that was paid and brought nothing.
+    Refund(RefundArgs),
+    /// Read a request's record out of the bucket with your own AWS credentials, verify its chain, print it.
+    Audit(AuditArgs),
+    /// Is everybody backed up? On one screen.
+    Status(StatusArgs),
+    /// Print a completion script for the binary itself. kubectl completes by the executable kubectl_complete-sennight.
     Completion {
         /// For which shell.
         shell: clap_complete::Shell,
+    },
+    /// Answer kubectl's completion.
+    #[command(name = "__complete", hide = true)]
+    Complete {
+        /// The words so far.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        words: Vec<String>,
     },
 }
 
@@ -208,6 +222,62 @@ pub struct SettleArgs {
     pub write: WriteArgs,
 }
 
+/// Arguments of `refund`.
+#[derive(Debug, ClapArgs)]
+pub struct RefundArgs {
+    /// Name of the RestoreRequest.
+    pub name: String,
+    /// Billing's own reference of the refund.
+    #[arg(long)]
+    pub reference: String,
+    /// How to write.
+    #[command(flatten)]
+    pub write: WriteArgs,
+}
+
+/// Arguments of `audit`.
+#[derive(Debug, ClapArgs)]
+#[command(group = clap::ArgGroup::new("whose").required(true).args(["name", "uid"]))]
+pub struct AuditArgs {
+    /// Name of the RestoreRequest.
+    pub name: Option<String>,
+    /// Instead of a name: the UID of a RestoreRequest that is gone.
+    #[arg(long)]
+    pub uid: Option<String>,
+    /// BackupStorage that the record lies in; absent is the request's, or the namespace's only one.
+    #[arg(long, value_name = "NAME")]
+    pub storage: Option<String>,
+    /// Endpoint as you reach it; absent is the BackupStorage's.
+    #[arg(long, value_name = "URL")]
+    pub endpoint: Option<String>,
+    /// PEM file with the CAs to trust besides the system's.
+    #[arg(long, value_name = "FILE")]
+    pub ca_file: Option<PathBuf>,
+    /// Form of the output.
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: Form,
+}
+
+/// Arguments of `status`.
+#[derive(Debug, ClapArgs)]
+pub struct StatusArgs {
+    /// All namespaces.
+    #[arg(short = 'A', long)]
+    pub all_namespaces: bool,
+    /// Label selector.
+    #[arg(short = 'l', long, default_value = "")]
+    pub selector: String,
+    /// So many tenants that need a look are named, the worst first.
+    #[arg(long, default_value_t = 15)]
+    pub limit: usize,
+    /// Exit with 7 unless everybody is backed up.
+    #[arg(long)]
+    pub exit_code: bool,
+    /// Form of the output.
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: Form,
+}
+
 /// Arguments of `link`.
 #[derive(Debug, ClapArgs)]
 pub struct LinkArgs {
@@ -274,12 +344,16 @@ mod tests {
         assert!(parse("kubectl-sennight settle r --reference W-1 --waive").is_ok());
         assert!(parse("kubectl-sennight settle r --refund R-1").is_ok());
         assert!(parse("kubectl-sennight approve r --dry-run -n acme --context c").is_ok());
+        assert!(parse("kubectl-sennight audit r").is_ok() && parse("kubectl-sennight audit --uid u").is_ok());
         for bad in [
             "kubectl-sennight settle r",
             "kubectl-sennight settle r --reference INV-1 --amount 49.00",
             "kubectl-sennight settle r --reference INV-1 --refund R-1",
             "kubectl-sennight settle r --reference INV-1 --waive --amount 1 --currency EUR",
             "kubectl-sennight deny r",
+            "kubectl-sennight refund r",
+            "kubectl-sennight audit",
+            "kubectl-sennight audit r --uid u",
         ] {
             assert!(parse(bad).is_err(), "{bad}");
         }

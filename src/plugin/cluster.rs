@@ -43,6 +43,47 @@ impl Cluster {
         &self.namespace
     }
 
+    /// Calls `each` with every BackupSchedule of the namespace or of all, a page at a time: there may be 100,000.
+    pub async fn schedules(
+        &self,
+        all: bool,
+        selector: &str,
+        mut each: impl FnMut(&BackupSchedule),
+    ) -> Result<(), PluginError> {
+        let api: Api<BackupSchedule> =
+            if all { Api::all(self.client.clone()) } else { Api::namespaced(self.client.clone(), &self.namespace) };
+        let mut parameters = ListParams::default().labels(selector).limit(500);
+        loop {
+            let page = api.list(&parameters).await;
+            let page = page.map_err(|error| PluginError::cluster("BackupSchedules cannot be listed", error))?;
+            page.items.iter().for_each(&mut each);
+            match page.metadata.continue_.filter(|token| !token.is_empty()) {
+                Some(token) => parameters.continue_token = Some(token),
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// A BackupStorage by its name, or the namespace's only one.
+    pub async fn named_storage(&self, name: Option<&String>) -> Result<BackupStorage, PluginError> {
+        let api: Api<BackupStorage> = Api::namespaced(self.client.clone(), &self.namespace);
+        if let Some(name) = name {
+            let found = api.get_opt(name).await;
+            return found
+                .map_err(|error| PluginError::cluster(format!("BackupStorage {name} cannot be read"), error))?
+                .ok_or_else(|| self.not_found("BackupStorage", name));
+        }
+        let found = api.list(&ListParams::default().limit(2)).await;
+        let found = found.map_err(|error| PluginError::cluster("BackupStorages cannot be listed", error))?;
+        match <[BackupStorage; 1]>::try_from(found.items) {
+            Ok([only]) => Ok(only),
+            Err(found) => {
+                let number = if found.is_empty() { "no BackupStorage" } else { "more than one BackupStorage" };
+                Err(PluginError::NotNow(format!("namespace {} has {number}: name it by --storage", self.namespace)))
+            }
+        }
+    }
+
     /// Every RestoreRequest of the namespace or of all.
     pub async fn requests(&self, all: bool, selector: &str) -> Result<Vec<RestoreRequest>, PluginError> {
         let api: Api<RestoreRequest> =
@@ -83,12 +124,7 @@ impl Cluster {
         let found = found
             .map_err(|error| PluginError::cluster(format!("BackupSchedule {schedule} cannot be read"), error))?
             .ok_or_else(|| self.not_found("BackupSchedule", schedule))?;
-        let storage = &found.spec.storage_ref.name;
-        let api: Api<BackupStorage> = Api::namespaced(self.client.clone(), &self.namespace);
-        let found = api.get_opt(storage).await;
-        found
-            .map_err(|error| PluginError::cluster(format!("BackupStorage {storage} cannot be read"), error))?
-            .ok_or_else(|| self.not_found("BackupStorage", storage))
+        self.named_storage(Some(&found.spec.storage_ref.name)).await
     }
 
     /// The caller's own name, for clusters before 1.36, where nothing stamps it. `None` if it cannot be told.
@@ -98,21 +134,24 @@ impl Cluster {
         review.status?.user_info?.username
     }
 
-    /// Merges `status` into a request's status, or applies it as `manager`, and tells what was done.
+    /// Merges `status` into a request's status, or applies it as `manager`, and tells what was done. Only to the object
+    /// that was shown: a namesake created since has another UID, and the API server refuses.
     pub async fn write(
         &self,
-        name: &str,
+        request: &RestoreRequest,
         status: Value,
         manager: Option<&str>,
         done: &str,
         args: &WriteArgs,
         io: &mut Io<'_>,
     ) -> Result<(), PluginError> {
+        let name = &request.name_any();
+        let uid = request.uid();
         let body = match manager {
-            None => serde_json::json!({"status": status}),
+            None => serde_json::json!({"metadata": {"uid": uid}, "status": status}),
             Some(_) => serde_json::json!({
                 "apiVersion": "sennight.dev/v1alpha1", "kind": "RestoreRequest",
-                "metadata": {"name": name, "namespace": self.namespace}, "status": status,
+                "metadata": {"name": name, "namespace": self.namespace, "uid": uid}, "status": status,
             }),
         };
         let suffix = match args.dry_run {

@@ -3,8 +3,8 @@
 use super::args::{ApproveArgs, ClusterArgs, DenyArgs, DryRun};
 use super::cluster::Cluster;
 use super::error::PluginError;
-use super::facts;
 use super::output::Io;
+use super::{facts, settle};
 use crate::api::restore_request::RestoreMode;
 use crate::api::restore_status::Decision;
 use crate::api::{BackupSchedule, RestoreRequest};
@@ -22,7 +22,7 @@ pub async fn approve(args: &ClusterArgs, approve: &ApproveArgs, io: &mut Io<'_>)
         confirm(&request, schedule.as_ref(), io)?;
     }
     let status = decision(Decision::Approved, cluster.whoami().await, approve.reason.as_deref());
-    cluster.write(&approve.name, status, None, "approved", &approve.write, io).await
+    cluster.write(&request, status, None, "approved", &approve.write, io).await
 }
 
 /// Denies, with a reason for the ticket.
@@ -35,8 +35,13 @@ pub async fn deny(args: &ClusterArgs, deny: &DenyArgs, io: &mut Io<'_>) -> Resul
             deny.name
         )));
     }
+    let schedule = cluster.schedule(&request).await;
+    io.complain(&facts::text(&request, schedule.as_ref(), Utc::now()));
+    if settle::is_paid(&request) {
+        io.complain("note: this request is paid; once it is denied, billing owes a refund");
+    }
     let status = decision(Decision::Denied, cluster.whoami().await, Some(&deny.reason));
-    cluster.write(&deny.name, status, None, "denied", &deny.write, io).await
+    cluster.write(&request, status, None, "denied", &deny.write, io).await
 }
 
 fn decision(decision: Decision, by: Option<String>, reason: Option<&str>) -> Value {

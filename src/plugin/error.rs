@@ -1,5 +1,6 @@
 //! What can go wrong, and which exit code scripts see.
 
+use crate::domain::audit::Broken;
 use crate::store::StoreError;
 use std::path::PathBuf;
 
@@ -28,6 +29,21 @@ pub enum PluginError {
         /// Name.
         name: String,
     },
+    /// A request that is gone may have a record.
+    #[error(
+        "RestoreRequest {name} does not exist; the record of one that is gone is found by its UID: kubectl sennight audit \
+         --uid UID (approve showed it, and the API server's audit log has it)"
+    )]
+    NotFoundAudit {
+        /// Name.
+        name: String,
+    },
+    /// The record's chain is broken.
+    #[error("the record is not what Sennight wrote: {0}; docs/audit.md says what to do")]
+    Record(#[source] Broken),
+    /// Asked for by --exit-code.
+    #[error("not everybody is backed up")]
+    NotBackedUp,
     /// Asking makes no sense at this point of the request's life.
     #[error("{0}")]
     NotNow(String),
@@ -59,10 +75,13 @@ impl PluginError {
         Self::Cluster { what: what.into(), source: Box::new(source) }
     }
 
-    /// The exit code: 3 refused by the cluster, 4 not found, 5 not confirmed, 1 everything else.
+    /// The exit code: 3 refused by the cluster, 4 not found, 5 not confirmed, 6 a broken record, 7 not backed up, 1
+    /// everything else.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::NotFound { .. } => 4,
+            Self::NotFound { .. } | Self::NotFoundAudit { .. } => 4,
+            Self::Record(_) => 6,
+            Self::NotBackedUp => 7,
             Self::NotConfirmed(_) => 5,
             Self::Cluster { source, .. } => match source.as_ref() {
                 kube::Error::Api(status) if matches!(status.code, 401 | 403 | 409 | 422) => 3,

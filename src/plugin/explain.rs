@@ -5,12 +5,12 @@ use super::cluster::{Cluster, RESOURCE};
 use super::error::PluginError;
 use super::facts::{tenant, zone};
 use super::output::Io;
-use super::words::{bytes, count, instant, span};
+use super::words::{bytes, count, instant, millis, span};
 use crate::api::conditions::{ConditionStatus, RequestCondition, find, is_true};
 use crate::api::restore_request::RestoreMode;
 use crate::api::restore_status::{Decision, RestorePhase, WaitingOn};
 use crate::api::{BackupSchedule, RestoreRequest, RestoreRequestStatus};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use kube::ResourceExt;
 use serde::Serialize;
 
@@ -66,6 +66,7 @@ pub fn paragraph(request: &RestoreRequest, schedule: Option<&BackupSchedule>, no
         sentences.push(decided(&status));
         sentences.push(wait(&status));
         sentences.extend(why(&status));
+        sentences.extend(estimate(&status));
         sentences.extend(until(&status, schedule, now));
         sentences.push(next(request, &status));
     }
@@ -146,8 +147,9 @@ fn working(status: &RestoreRequestStatus) -> &'static str {
 
 /// The operator's own reason, where something stands in the way.
 fn why(status: &RestoreRequestStatus) -> Option<String> {
-    // While people decide, Progressing only repeats whom it waits for.
-    let people = matches!(status.waiting_on, Some(WaitingOn::Helpdesk | WaitingOn::Billing));
+    // While people decide, Progressing mostly repeats whom it waits for.
+    let waits = find(&status.conditions, RequestCondition::Progressing);
+    let people = waits.is_some_and(|c| ["AwaitingApproval", "AwaitingPayment"].contains(&c.reason.as_str()));
     let conditions = [RequestCondition::Eligible, RequestCondition::Held, RequestCondition::Progressing];
     let standing = |kind| {
         let silent = people && kind == RequestCondition::Progressing;
@@ -185,6 +187,22 @@ fn next(request: &RestoreRequest, status: &RestoreRequestStatus) -> String {
         Some(WaitingOn::PlatformTeam) => "Next: it goes on by itself once that is done.".to_owned(),
         _ => format!("Next: once both approved and paid, {run}."),
     }
+}
+
+/// What to expect, while people decide.
+fn estimate(status: &RestoreRequestStatus) -> Option<String> {
+    let estimate = status.estimate.as_ref().filter(|_| status.claim.is_none())?;
+    let takes = span(TimeDelta::seconds(estimate.duration_seconds?));
+    let away = match estimate.downtime_millis {
+        Some(0) | None => String::new(),
+        Some(ms) => format!(", of which the database is away for about {}", millis(ms)),
+    };
+    let basis = estimate.basis.as_ref().map_or_else(String::new, |basis| format!(" ({basis})"));
+    let without = match estimate.not_contained.as_slice() {
+        [] => String::new(),
+        lines => format!(" It does not bring back: {}.", lines.join("; ")),
+    };
+    Some(format!("It may take about {takes}{away}{basis}.{without}"))
 }
 
 fn is_terminal(status: &RestoreRequestStatus) -> bool {
@@ -253,7 +271,7 @@ fn refund(status: &RestoreRequestStatus) -> Option<String> {
         return None;
     }
     Some(
-        "It was paid and nothing was delivered: billing owes a refund (kubectl sennight settle … --refund REFERENCE)."
+        "It was paid and nothing was delivered: billing owes a refund (kubectl sennight refund … --reference REFERENCE)."
             .to_owned(),
     )
 }

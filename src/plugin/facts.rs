@@ -1,9 +1,9 @@
 //! What a request is, for the person who decides: tenant, plan, size, date, what will be lost.
 
-use super::words::{bytes, count, instant, span};
+use super::words::{self, bytes, count, instant, span};
 use crate::api::restore_request::RestoreMode;
 use crate::api::{BackupSchedule, RestoreRequest};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 use kube::ResourceExt;
 
@@ -63,12 +63,29 @@ pub fn lines(request: &RestoreRequest, schedule: Option<&BackupSchedule>, now: D
             let sessions = estimate.live_sessions.unwrap_or(0);
             add("Live database", format!("{}, {} open sessions", bytes(live), count(sessions)));
         }
+        if let Some(seconds) = estimate.duration_seconds {
+            add("Will take", expected(seconds, estimate.downtime_millis, estimate.basis.as_deref()));
+        }
+        if !estimate.not_contained.is_empty() {
+            add("Not contained", estimate.not_contained.join("; "));
+        }
         for warning in &estimate.warnings {
             add("Warning", warning.clone());
         }
     }
     add("Will be lost", loss(request, schedule, now));
     lines
+}
+
+/// Duration and downtime, said to be an estimate.
+fn expected(seconds: i64, downtime_millis: Option<i64>, basis: Option<&str>) -> String {
+    let downtime = match downtime_millis {
+        Some(0) => "; the live database stays".to_owned(),
+        Some(millis) => format!("; the database is away for about {}", words::millis(millis)),
+        None => String::new(),
+    };
+    let basis = basis.map_or_else(String::new, |basis| format!(" ({basis})"));
+    format!("about {} once both keys are turned{downtime}{basis}", span(TimeDelta::seconds(seconds)))
 }
 
 /// What an approval costs the tenant.

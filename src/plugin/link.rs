@@ -11,6 +11,7 @@ use crate::api::{BackupStorage, RestoreRequest};
 use crate::domain::target::{Capabilities, StorageTarget};
 use crate::store::{Access, Store};
 use chrono::{TimeDelta, Utc};
+use std::path::Path;
 
 /// Prints the link; what a person should know besides goes to the other stream.
 pub async fn run(args: &ClusterArgs, link: &LinkArgs, io: &mut Io<'_>) -> Result<(), PluginError> {
@@ -18,10 +19,7 @@ pub async fn run(args: &ClusterArgs, link: &LinkArgs, io: &mut Io<'_>) -> Result
     let request = cluster.request(&link.name).await?;
     let key = export_key(&request)?;
     let storage = cluster.storage(&request).await?;
-    let ca_bundle = match &link.ca_file {
-        Some(file) => Some(std::fs::read(file).map_err(|source| PluginError::File { file: file.clone(), source })?),
-        None => None,
-    };
+    let ca_bundle = ca_bundle(link.ca_file.as_deref())?;
     let target = target(&storage, link.endpoint.as_deref());
     let store = Store::with_access(&target, Access { ca_bundle, ..Access::default() }).await?;
     let size = if link.no_check { None } else { Some(store.head(&key).await?.length) };
@@ -37,6 +35,12 @@ pub async fn run(args: &ClusterArgs, link: &LinkArgs, io: &mut Io<'_>) -> Result
         instant(Utc::now() + life, None),
     ));
     io.say(&url)
+}
+
+/// The CAs that the caller names.
+pub fn ca_bundle(file: Option<&Path>) -> Result<Option<Vec<u8>>, PluginError> {
+    let read = |file: &Path| std::fs::read(file).map_err(|source| PluginError::File { file: file.to_owned(), source });
+    file.map(read).transpose()
 }
 
 /// The export's key, or why there is none.

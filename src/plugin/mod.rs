@@ -2,7 +2,9 @@
 //! API, the bucket and kubectl's conventions; no rule of the business is decided here.
 
 pub mod args;
+pub mod audit;
 pub mod cluster;
+pub mod complete;
 pub mod decide;
 pub mod error;
 pub mod explain;
@@ -11,6 +13,7 @@ pub mod link;
 pub mod list;
 pub mod output;
 pub mod settle;
+pub mod status;
 pub mod words;
 
 pub use args::{Args, Verb};
@@ -50,7 +53,11 @@ pub async fn run(args: Args, io: &mut Io<'_>) -> Result<(), PluginError> {
         Verb::Approve(args) => decide::approve(&cluster, &args, io).await,
         Verb::Deny(args) => decide::deny(&cluster, &args, io).await,
         Verb::Settle(args) => settle::run(&cluster, &args, io).await,
+        Verb::Refund(args) => settle::refund(&cluster, &args, io).await,
         Verb::Link(args) => link::run(&cluster, &args, io).await,
+        Verb::Audit(args) => audit::run(&cluster, &args, io).await,
+        Verb::Status(args) => status::run(&cluster, &args, io).await,
+        Verb::Complete { words } => io.say(&complete::answer(&words).await),
         Verb::Completion { shell } => {
             let mut text = Vec::new();
             clap_complete::generate(shell, &mut Args::command(), "kubectl-sennight", &mut text);

@@ -1,14 +1,17 @@
 //! `settle`: billing's half of the gate. Paid and the payment by server-side apply under a field manager of its own, so
 //! that nobody else's conditions are touched; a refund, which comes after the end, by a merge patch of its one field.
 
-use super::args::{ClusterArgs, SettleArgs};
+use super::args::{ClusterArgs, RefundArgs, SettleArgs, WriteArgs};
 use super::cluster::Cluster;
 use super::error::PluginError;
+use super::facts;
 use super::output::Io;
 use crate::api::ConditionStatus;
 use crate::api::conditions::reason::{CHARGED_BACK, INCLUDED_IN_PLAN, PAYMENT_RECORDED, WAIVED};
 use crate::api::conditions::{RequestCondition, is_true};
 use crate::api::{RestoreRequest, RestoreRequestStatus};
+use chrono::Utc;
+use kube::ResourceExt;
 use serde_json::{Value, json};
 
 /// The field manager of Paid and the payment.
@@ -20,16 +23,63 @@ pub async fn run(args: &ClusterArgs, settle: &SettleArgs, io: &mut Io<'_>) -> Re
     let request = cluster.request(&settle.name).await?;
     let status = request.status.clone().unwrap_or_default();
     if let Some(reference) = &settle.refund {
-        let refund = json!({"payment": {"refund": {"reference": reference}}});
-        return cluster.write(&settle.name, refund, None, "refunded", &settle.write, io).await;
+        return record_refund(&cluster, &request, reference, &settle.write, io).await;
     }
     may_settle(&request, settle)?;
+    let schedule = cluster.schedule(&request).await;
+    io.complain(&facts::text(&request, schedule.as_ref(), Utc::now()));
     if is_early(&status) {
         io.complain("note: this request is not approved yet; the payment is kept and nothing runs before the approval");
     }
     let paid = payment(settle, cluster.whoami().await, &status);
     let done = if settle.charged_back { "charged back" } else { "settled" };
-    cluster.write(&settle.name, paid, Some(MANAGER), done, &settle.write, io).await
+    cluster.write(&request, paid, Some(MANAGER), done, &settle.write, io).await
+}
+
+/// Records a refund.
+pub async fn refund(args: &ClusterArgs, refund: &RefundArgs, io: &mut Io<'_>) -> Result<(), PluginError> {
+    let cluster = Cluster::connect(args).await?;
+    let request = cluster.request(&refund.name).await?;
+    record_refund(&cluster, &request, &refund.reference, &refund.write, io).await
+}
+
+async fn record_refund(
+    cluster: &Cluster,
+    request: &RestoreRequest,
+    reference: &str,
+    write: &WriteArgs,
+    io: &mut Io<'_>,
+) -> Result<(), PluginError> {
+    may_refund(request)?;
+    let schedule = cluster.schedule(request).await;
+    io.complain(&facts::text(request, schedule.as_ref(), Utc::now()));
+    let refund = json!({"payment": {"refund": {"reference": reference}}});
+    cluster.write(request, refund, None, "refunded", write, io).await
+}
+
+/// Whether the condition Paid is True.
+pub fn is_paid(request: &RestoreRequest) -> bool {
+    request.status.as_ref().is_some_and(|status| is_true(&status.conditions, RequestCondition::Paid))
+}
+
+/// Refuses a refund that makes no sense yet, or twice, with the way out.
+pub fn may_refund(request: &RestoreRequest) -> Result<(), PluginError> {
+    let refuse = |why: String| Err(PluginError::NotNow(why));
+    let (name, status) = (request.name_any(), request.status.clone().unwrap_or_default());
+    let payment = status.payment.unwrap_or_default();
+    if let Some(refund) = payment.refund {
+        return refuse(format!("the refund of {name} is recorded already: {}", refund.reference));
+    }
+    if !is_paid(request) {
+        return refuse(format!("{name} is not paid: there is nothing to refund"));
+    }
+    if status.finished_at.is_none() {
+        return refuse(format!(
+            "{name} has not ended: it may still be delivered. Before its claim, the helpdesk's deny ends it, and \
+             settle --charged-back takes the payment back"
+        ));
+    }
+    Ok(())
 }
 
 fn is_early(status: &RestoreRequestStatus) -> bool {
@@ -43,8 +93,9 @@ pub fn may_settle(request: &RestoreRequest, settle: &SettleArgs) -> Result<(), P
     };
     let name = &settle.name;
     if status.finished_at.is_some() {
-        let message =
-            format!("{name} has ended: a payment changes nothing any more; money goes back by --refund REFERENCE");
+        let message = format!(
+            "{name} has ended: a payment changes nothing any more; money goes back by kubectl sennight refund (or --refund REFERENCE)"
+        );
         return Err(PluginError::NotNow(message));
     }
     if status.claim.is_some() {

@@ -32,6 +32,11 @@ pub fn span(length: TimeDelta) -> String {
     }
 }
 
+/// A short time: `250 ms`, `2.5 s`.
+pub fn millis(number: i64) -> String {
+    if number < 1000 { format!("{number} ms") } else { format!("{}.{} s", number / 1000, number % 1000 / 100) }
+}
+
 /// A number of bytes: `1.4 GiB`.
 pub fn bytes(number: i64) -> String {
     let mut unit = "B";
@@ -80,6 +85,9 @@ mod tests {
     fn spans_sizes_and_counts_are_short() {
         for (seconds, text) in [(-5, "0s"), (42, "42s"), (120, "2m"), (3725, "1h2m"), (90000, "1d1h"), (86400, "1d")] {
             assert_eq!(span(TimeDelta::seconds(seconds)), text);
+        }
+        for (number, text) in [(90, "90 ms"), (1000, "1.0 s"), (2450, "2.4 s")] {
+            assert_eq!(millis(number), text);
         }
         for (number, text) in [(512, "512 B"), (1536, "1.5 KiB"), (3 << 30, "3.0 GiB")] {
             assert_eq!(bytes(number), text);

@@ -1,6 +1,7 @@
 //! S3: how copies get into a bucket, how long they stay there, and how they are found again. Speaks in terms of the
 //! domain; knows no Kubernetes and no database.
 
+mod audit;
 mod catalogue;
 mod checksum;
 mod claims;

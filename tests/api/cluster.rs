@@ -190,11 +190,17 @@ pub fn object(namespace: &str, kind: &str, name: &str, spec: &Value) -> String {
     json!({"apiVersion": "sennight.dev/v1alpha1", "kind": kind, "metadata": metadata, "spec": spec}).to_string()
 }
 
-/// Waits until it is so; panics with `what` after a minute.
+/// How long a test waits for what must come: a minute, or `SENNIGHT_TEST_MINUTES` on a machine that does other things.
+pub fn patience() -> Duration {
+    let minutes = std::env::var("SENNIGHT_TEST_MINUTES").ok().and_then(|text| text.parse().ok());
+    Duration::from_mins(minutes.unwrap_or(1))
+}
+
+/// Waits until it is so; panics with `what` after [`patience`].
 pub async fn until(what: &str, so: impl AsyncFn() -> bool) {
-    let deadline = Instant::now() + Duration::from_mins(1);
+    let deadline = Instant::now() + patience();
     while !so().await {
-        assert!(Instant::now() < deadline, "not within a minute: {what}");
+        assert!(Instant::now() < deadline, "not in time: {what}");
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
 }

@@ -1,6 +1,8 @@
 //! `kubectl sennight` as helpdesk and billing type it: the real binary, users of their own, the real API server with the
 //! admission policies.
 
+mod more;
+
 use crate::cluster::{self, Turn, kubectl_ok};
 use crate::support::env;
 use serde_json::{Value, json};

@@ -7,3 +7,4 @@ mod chart;
 mod crds;
 mod export;
 mod plugin;
+mod staff;

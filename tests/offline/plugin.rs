@@ -90,6 +90,11 @@ fn every_stage_says_whom_it_waits_for_and_what_is_next() {
             json!({"waitingOn": "PlatformTeam", "conditions": [{"type": "Eligible", "status": "False", "reason": "PreflightRefused", "message": "role tenant cannot create databases."}]}),
             vec!["platform team", "PreflightRefused: role tenant cannot create databases.", "goes on by itself"],
         ),
+        (
+            json!({"waitingOn": "Billing", "phase": "AwaitingPayment", "conditions": [
+                {"type": "Progressing", "status": "False", "reason": "PaymentReferenceUsed", "message": "INV-1 was used for \"first\""}]}),
+            vec!["waits for billing", "PaymentReferenceUsed: INV-1 was used for \"first\"."],
+        ),
         (json!({"waitingOn": "Operator", "phase": "Preparing"}), vec!["filling and checking the new database"]),
         (json!({"waitingOn": "Queue", "phase": "Queued"}), vec!["its turn"]),
         (json!({"deadline": "2026-11-22T11:59:00Z"}), vec!["now past"]),

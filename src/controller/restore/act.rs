@@ -10,7 +10,10 @@ use crate::api::{RestoreRequest, RestoreRequestStatus};
 use crate::controller::authority;
 use crate::controller::context::Context;
 use crate::controller::jobs::Lane;
-use crate::controller::verbs::{Created, add_finalizer, create_or_adopt, patch_status_guarded, remove_finalizer};
+use crate::controller::verbs::{
+    Created, add_finalizer, create_or_adopt, delete, get_opt, patch_status_guarded, remove_finalizer,
+};
+use crate::domain::estimate::expected;
 use crate::domain::gate::{self, Keys};
 use crate::domain::names::{RestoreStep, restore_job};
 use crate::domain::retention::held_until;
@@ -51,9 +54,14 @@ pub fn pin(status: &mut RestoreRequestStatus, assessed: &Assessed, seen: &Seen) 
         manifest_sha256: copy.manifest_sha256.clone(),
         held_until: None,
     });
+    let expected = expected(assessed.facts.keys.mode, copy.bytes, &seen.samples);
     let estimate = status.estimate.get_or_insert_with(Estimate::default);
     estimate.copy_bytes = Some(copy.bytes);
     estimate.rows = Some(copy.rows);
+    estimate.duration_seconds = Some(expected.duration_seconds);
+    estimate.downtime_millis = Some(expected.downtime_millis);
+    estimate.basis = Some(expected.basis);
+    estimate.not_contained = expected.not_contained;
 }
 
 /// Holds the pinned copy; status says Held only once the store says so.
@@ -77,6 +85,23 @@ pub async fn hold(
     if let Some(point) = &mut status.recovery_point {
         point.prefix = held.copy.prefix;
         point.held_until = Some(held.until);
+    }
+    Ok(())
+}
+
+/// Ends the Jobs of a request that was denied, expired or failed before its claim: they would work for nobody. The worker
+/// takes back what it began.
+pub async fn halt(object: &RestoreRequest, status: &RestoreRequestStatus, ctx: &Context) -> Result<(), RestoreError> {
+    if status.claim.is_some() {
+        return Ok(());
+    }
+    let namespace = object.namespace().unwrap_or_default();
+    let jobs: Api<Job> = Api::namespaced(ctx.clients.write.clone(), &namespace);
+    for record in status.jobs.iter().filter(|job| job.outcome.is_none()) {
+        let job = get_opt(&jobs, &record.name).await?;
+        if let Some(job) = job.filter(|job| job.uid() == record.uid) {
+            delete(&jobs, &job).await?;
+        }
     }
     Ok(())
 }
@@ -129,6 +154,11 @@ async fn unlocked(
         four_eyes: four_eyes(&ctx.settings),
         authority,
         ..signatures(&fresh, mode(fresh.spec.mode))
+    };
+    // Another one may have been paid by the same reference since.
+    let keys = match super::payments::reused_now(&fresh, ctx).await? {
+        Some(payment) => Keys { payment, ..keys },
+        None => keys,
     };
     Ok(match gate::open(&keys) {
         Ok(()) => Ok(fresh),

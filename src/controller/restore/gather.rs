@@ -1,15 +1,16 @@
 //! Everything a restore decision needs, read from caches, the cluster and the bucket. No decisions.
 
-use super::RestoreError;
 use super::settle::Ending;
+use super::{RestoreError, payments};
 use crate::api::conditions::RequestCondition;
-use crate::api::restore_report::JobRecord;
+use crate::api::restore_report::{JobOutcome, JobRecord};
 use crate::api::{BackupSchedule, BackupStorage, DatabaseServer, ExportProfile, RestoreRequest};
 use crate::controller::context::Context;
 use crate::controller::jobs::{self, JobState, Lane};
 use crate::controller::targets;
 use crate::controller::verbs::get_opt;
-use crate::domain::gate::Candidate;
+use crate::domain::estimate::{SAMPLES, Sample};
+use crate::domain::gate::{Candidate, Payment};
 use crate::domain::job::{CopyRef, Progress};
 use crate::domain::names::NameError;
 use crate::store::{CatalogueError, Entry, OpenCopy};
@@ -44,6 +45,10 @@ pub struct Seen {
     pub restores_here: i64,
     /// A dump of this database runs.
     pub dumping: bool,
+    /// The payment, if its reference belongs to another request.
+    pub reused: Option<Payment>,
+    /// Earlier restores by the same way on the same server, newest first; only while there is no estimate.
+    pub samples: Vec<Sample>,
 }
 
 /// Looks.
@@ -63,6 +68,8 @@ pub async fn gather(object: &RestoreRequest, ctx: &Context) -> Result<Seen, Rest
         profile: profile(object, schedule.as_deref(), ctx).await?,
         dumping: schedule.as_ref().is_some_and(|s| s.status.as_ref().is_some_and(|s| s.active_job.is_some())),
         restores_here: here,
+        reused: payments::reused(object, ctx),
+        samples: samples(object, schedule.as_deref(), ctx),
         schedule,
         storage,
         server,
@@ -206,6 +213,39 @@ async fn ending(
     let store = ctx.stores.open(storage).await?;
     let report = store.report(uid, &object.name_any()).await?;
     Ok(report.map_or(Ending::Silent(silent), |report| Ending::Reported(Box::new(report))))
+}
+
+/// What earlier requests on the same server took.
+fn samples(object: &RestoreRequest, schedule: Option<&BackupSchedule>, ctx: &Context) -> Vec<Sample> {
+    let known = object.status.as_ref().and_then(|s| s.estimate.as_ref()).is_some_and(|e| e.duration_seconds.is_some());
+    let Some(schedule) = schedule.filter(|_| !known) else { return Vec::new() };
+    let server = |other: &RestoreRequest| {
+        let reference = ObjectRef::new(&other.spec.schedule_ref.name).within(&other.namespace().unwrap_or_default());
+        ctx.caches.schedules.get(&reference).map(|s| s.spec.database.server_ref.clone())
+    };
+    let mut done = ctx.caches.requests.state_filter(|other| {
+        other.metadata.namespace == object.metadata.namespace
+            && other.spec.mode == object.spec.mode
+            && measured(other).is_some()
+            && server(other).as_ref() == Some(&schedule.spec.database.server_ref)
+    });
+    done.sort_by_key(|other| std::cmp::Reverse(other.status.as_ref().and_then(|s| s.finished_at)));
+    done.iter().take(SAMPLES).filter_map(|other| measured(other)).collect()
+}
+
+/// What a request's own work measured: filling the new database, or writing the files.
+fn measured(other: &RestoreRequest) -> Option<Sample> {
+    let status = other.status.as_ref()?;
+    let work = ["prepare", "export"];
+    let job = status
+        .jobs
+        .iter()
+        .find(|job| work.contains(&job.step.as_str()) && job.outcome == Some(JobOutcome::Succeeded))?;
+    Some(Sample {
+        bytes: status.recovery_point.as_ref()?.bytes,
+        seconds: (job.finished_at? - job.started_at?).num_seconds(),
+        downtime_millis: status.result.as_ref().and_then(|result| result.downtime_millis),
+    })
 }
 
 /// A catalogue line as the gate sees it.

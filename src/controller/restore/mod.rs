@@ -3,6 +3,8 @@
 
 pub mod act;
 pub mod gather;
+pub mod payments;
+pub mod record;
 pub mod report;
 pub mod settle;
 pub mod validate;
@@ -29,6 +31,7 @@ use kube::api::Api;
 use kube::runtime::controller;
 use kube::runtime::events::EventType;
 use kube::runtime::reflector::ObjectRef;
+use record::RecordError;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use validate::Assessed;
@@ -61,6 +64,9 @@ pub enum RestoreError {
     /// A task that makes no argv.
     #[error(transparent)]
     Work(#[from] WorkError),
+    /// The record in the bucket.
+    #[error(transparent)]
+    Record(#[from] RecordError),
     /// A step that makes no Job.
     #[error(transparent)]
     NoWork(#[from] NoWork),
@@ -88,6 +94,7 @@ impl Failure for RestoreError {
             Self::Name(_) => "NameRefused",
             Self::Work(_) => "TaskNotWritable",
             Self::NoWork(error) => error.reason(),
+            Self::Record(error) => error.reason(),
             Self::NothingToHold => "CopyNotRead",
             Self::JobNameTaken { .. } => "JobNameTaken",
         }
@@ -96,6 +103,7 @@ impl Failure for RestoreError {
     fn retry(&self) -> Retry {
         match self {
             Self::Verb(error) if error.is_conflict() => Retry::AtOnce,
+            Self::Record(error) if error.is_behind() => Retry::AtOnce,
             _ => Retry::Later,
         }
     }
@@ -124,6 +132,9 @@ async fn reconcile(object: Arc<RestoreRequest>, ctx: Arc<Context>) -> Result<Out
     let seen = gather::gather(&object, &ctx).await?;
     let now = ctx.now();
     let mut status = own(&object);
+    // What stands is recorded before anything new is done.
+    let recorded = record::keep_up(&object, &mut status, &seen, &ctx).await?;
+    payments::farewell(&object, &ctx).await;
     let fresh = settle::settle(&mut status, &seen.endings, now);
     report::progress(&mut status, &seen);
     let authority = match ctx.authority.last() {
@@ -145,20 +156,28 @@ async fn reconcile(object: Arc<RestoreRequest>, ctx: Arc<Context>) -> Result<Out
     if !(plan.action == Action::Release && object.metadata.deletion_timestamp.is_some()) {
         write(&object, &status, &plan, &assessed, &ctx).await?;
     }
-    wake(&object, &plan, &assessed, acted, &ctx);
+    wake(&object, &plan, &assessed, (acted, recorded), &ctx);
     Ok(Outcome::Applied(controller::Action::await_change()))
 }
 
 /// Deletes a request whose time as a record is over.
 async fn retired(object: &RestoreRequest, ctx: &Context) -> Result<bool, RestoreError> {
-    let Some(finished) = object.status.as_ref().and_then(|s| s.finished_at) else { return Ok(false) };
-    let keep = TimeDelta::from_std(ctx.settings.timing.request_retention).unwrap_or(TimeDelta::days(90));
-    if ctx.now() < finished + keep || object.metadata.deletion_timestamp.is_some() {
+    let due = retirement(object, ctx).is_some_and(|at| ctx.now() >= at);
+    if !due || object.metadata.deletion_timestamp.is_some() {
         return Ok(false);
     }
     let api: Api<RestoreRequest> = Api::namespaced(ctx.clients.write.clone(), &object.namespace().unwrap_or_default());
     delete(&api, object).await?;
     Ok(true)
+}
+
+/// When a request's time as a record is over; `None` while it has not ended or billing owes a refund for it.
+fn retirement(object: &RestoreRequest, ctx: &Context) -> Option<DateTime<Utc>> {
+    let finished = object.status.as_ref()?.finished_at?;
+    let keep = TimeDelta::from_std(ctx.settings.timing.request_retention).unwrap_or(TimeDelta::days(90));
+    // The condition is the operator's own: while it stands, a refund that has come is not recorded yet.
+    let due = is_true(&object.status.as_ref()?.conditions, RequestCondition::RefundDue);
+    (payments::owed(object).is_none() && !due).then(|| finished + keep)
 }
 
 /// The operator's own part of a status: neither the helpdesk's nor billing's.
@@ -187,7 +206,10 @@ async fn act(
     let now = ctx.now();
     match &plan.action {
         Action::Nothing => Ok(false),
-        Action::Finish(_) => Ok(true),
+        Action::Finish(_) => {
+            act::halt(object, status, ctx).await?;
+            Ok(true)
+        }
         Action::Pin => {
             act::pin(status, assessed, seen);
             Ok(true)
@@ -240,6 +262,12 @@ async fn write(
             ctx.observer.event(object, type_, &c.reason, &c.type_, c.message.as_deref().unwrap_or_default()).await;
         }
     }
+    if plan.remind.is_some() {
+        // Written down first: a crash in between costs an Event, never tells twice.
+        ctx.metrics.reminded(plan.waiting_on.into());
+        let note = report::reminder(plan);
+        ctx.observer.event(object, EventType::Warning, "DeadlineNear", "Remind", &note).await;
+    }
     if let Action::Finish(terminal) = &plan.action {
         let (mode, outcome) = report::ended(assessed.facts.keys.mode, terminal);
         let failed = is_true(&status.conditions, RequestCondition::Failed);
@@ -248,7 +276,7 @@ async fn write(
     Ok(())
 }
 
-fn wake(object: &RestoreRequest, plan: &Plan, assessed: &Assessed, acted: bool, ctx: &Context) {
+fn wake(object: &RestoreRequest, plan: &Plan, assessed: &Assessed, (acted, recorded): (bool, bool), ctx: &Context) {
     let (me, now) = (ObjectRef::from_obj(object), ctx.now());
     let facts = &assessed.facts;
     let running = [&facts.preflight, &facts.prepare, &facts.cutover, &facts.export]
@@ -260,9 +288,9 @@ fn wake(object: &RestoreRequest, plan: &Plan, assessed: &Assessed, acted: bool, 
     // What was acted on comes back by the watch; a closed lock is tried again soon.
     let stuck = !acted && matches!(plan.action, Action::Claim(_) | Action::Start(..));
     let retry = stuck.then(|| now + TimeDelta::seconds(10));
-    let keep = TimeDelta::from_std(ctx.settings.timing.request_retention).unwrap_or(TimeDelta::days(90));
-    let retire = object.status.as_ref().and_then(|s| s.finished_at).map(|at| at + keep);
-    match [plan.wake, look, retry, retire].into_iter().flatten().min() {
+    let retire = retirement(object, ctx);
+    let record = (!recorded).then(|| now + TimeDelta::seconds(30));
+    match [plan.wake, look, retry, retire, record].into_iter().flatten().min() {
         Some(at) => ctx.timers.requests.schedule(me, at),
         None => ctx.timers.requests.forget(me),
     }

@@ -14,8 +14,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 /// Entries that the history keeps.
 const HISTORY: usize = 50;
-/// Longest message that the schema takes.
+/// Longest message that a condition takes.
 const MESSAGE_LIMIT: usize = 2000;
+/// Longest message that an entry of the history takes.
+const NOTE_LIMIT: usize = 500;
 
 /// The conditions that mirror what others decided and whether it is possible.
 pub fn facts(
@@ -95,7 +97,10 @@ pub fn plan(
     now: DateTime<Utc>,
 ) {
     if status.finished_at.is_some() {
-        return refund(object, status, now);
+        status.waiting_on = plan.waiting_on.to_string().parse().ok();
+        status.deadline = plan.deadline;
+        remind(status, plan, now);
+        return refund(object, status, plan, now);
     }
     let old = status.phase;
     if let Ok(phase) = plan.phase.parse::<RestorePhase>() {
@@ -109,12 +114,28 @@ pub fn plan(
     set(&mut status.conditions, progressing.observed(object.metadata.generation), now);
     if status.phase != old {
         let by = signer(object, status.phase);
+        let message = cut(&message, NOTE_LIMIT).to_owned();
         history(status, HistoryEntry { time: now, event: plan.phase.to_owned(), message: Some(message), by });
     }
+    remind(status, plan, now);
     if let Action::Finish(terminal) = &plan.action {
         finish(object, status, terminal, settings, now);
-        refund(object, status, now);
+        refund(object, status, plan, now);
     }
+}
+
+/// Writes down that people are reminded, so that no later round does it again.
+fn remind(status: &mut RestoreRequestStatus, plan: &Plan, now: DateTime<Utc>) {
+    let Some(mark) = plan.remind else { return };
+    status.reminded_at = Some(mark);
+    let message = cut(&reminder(plan), NOTE_LIMIT).to_owned();
+    history(status, HistoryEntry { time: now, event: "Reminder".to_owned(), message: Some(message), by: None });
+}
+
+/// What a reminder says.
+pub fn reminder(plan: &Plan) -> String {
+    let until = plan.deadline.map_or_else(String::new, |at| format!(" until {}", at.format("%Y-%m-%d %H:%M UTC")));
+    format!("waiting for {}{until}: {}", plan.waiting_on, plan.message)
 }
 
 /// Who turned the key that led to this phase.
@@ -189,7 +210,7 @@ fn finish(
 }
 
 /// Paid and nothing delivered: billing owes a refund until it records one.
-fn refund(object: &RestoreRequest, status: &mut RestoreRequestStatus, now: DateTime<Utc>) {
+fn refund(object: &RestoreRequest, status: &mut RestoreRequestStatus, plan: &Plan, now: DateTime<Utc>) {
     let paid = object.status.as_ref().is_some_and(|s| is_true(&s.conditions, RequestCondition::Paid));
     if !paid || is_true(&status.conditions, RequestCondition::Complete) {
         return;
@@ -202,12 +223,23 @@ fn refund(object: &RestoreRequest, status: &mut RestoreRequestStatus, now: DateT
             "RefundRecorded",
             format!("refunded: {}", refund.reference),
         ),
-        None => Condition::new(
+        // Nobody knows yet whether something was delivered.
+        None if status.phase == Some(RestorePhase::NeedsAttention) => Condition::new(
             RequestCondition::RefundDue,
-            true,
-            "PaidAndNotDelivered",
-            "paid, and nothing was delivered: billing records the refund in status.payment.refund",
+            ConditionStatus::Unknown,
+            "OutcomeUnknown",
+            "paid; whether a refund is due depends on what the person who looks at it finds",
         ),
+        None => {
+            let reason = if plan.reason == "RefundOverdue" { "RefundOverdue" } else { "PaidAndNotDelivered" };
+            Condition::new(
+                RequestCondition::RefundDue,
+                true,
+                reason,
+                "paid, and nothing was delivered: billing records the refund in status.payment.refund \
+                 (kubectl sennight refund)",
+            )
+        }
     };
     set(&mut status.conditions, condition.observed(object.metadata.generation), now);
 }

@@ -1,6 +1,7 @@
 //! From the objects to the facts that the decision rests on: eligibility, locks, steps. Pure.
 
 use super::gather::{Seen, candidate};
+use super::payments;
 use super::settle::{Fresh, step};
 use crate::api::conditions::{RequestCondition, find, is_true};
 use crate::api::restore_request::RestoreMode;
@@ -44,6 +45,7 @@ pub fn assess(
     let approved = find(&status.conditions, RequestCondition::Approved).filter(|c| c.is_true());
     let seconds = |d: std::time::Duration| TimeDelta::from_std(d).unwrap_or(TimeDelta::days(365));
     let limit = seen.server.as_ref().map_or(1, |s| i64::from(s.spec.max_concurrent_restores));
+    let keys = signatures(object, mode);
     let facts = Facts {
         created: created(object).unwrap_or(now),
         approved_since: approved.and_then(|c| c.last_transition_time),
@@ -56,7 +58,8 @@ pub fn assess(
             requested_by: object.spec.requested_by.clone(),
             four_eyes: four_eyes(settings),
             authority,
-            ..signatures(object, mode)
+            payment: seen.reused.clone().unwrap_or_else(|| keys.payment.clone()),
+            ..keys
         },
         eligibility,
         held_until: status.recovery_point.as_ref().and_then(|p| p.held_until),
@@ -76,6 +79,8 @@ pub fn assess(
             approval: seconds(settings.timing.approval_deadline),
             payment: seconds(settings.timing.payment_deadline),
         },
+        reminded: status.reminded_at,
+        owed: payments::owed(object),
     };
     Assessed { facts, chosen: resolved.ok() }
 }

@@ -1,6 +1,7 @@
 //! One valid fixture, one mutation a refusal.
 
 use super::*;
+use chrono::{DateTime, Utc};
 use proptest::prelude::*;
 
 fn identity(tenant: &str) -> TenantIdentity {
@@ -141,6 +142,10 @@ fn i1_each_closed_lock_refuses_by_itself() {
     assert_eq!(reason(&|k| k.payment = Payment::Open), "AwaitingPayment");
     assert_eq!(reason(&|k| k.payment = Payment::Paid { by: String::new() }), "AwaitingPayment");
     assert_eq!(reason(&|k| k.payment = Payment::Paid { by: "anna".into() }), "ApproverIsPayer");
+    let reused = Payment::Reused { reference: "INV-1".into(), other: "first".into() };
+    assert_eq!(reason(&|k| k.payment = reused.clone()), "PaymentReferenceUsed");
+    let said = open(&Keys { payment: reused.clone(), ..keys() }).unwrap_err().to_string();
+    assert!(said.contains("INV-1") && said.contains("first") && said.contains("settle"), "{said}");
     assert_eq!(reason(&|k| k.authority = Err("gone".into())), "PoliciesMissing");
     assert_eq!(reason(&|k| k.four_eyes = FourEyes::All), "ApproverIsRequester");
     assert_eq!(reason(&|k| (k.four_eyes, k.requested_by) = (FourEyes::FullRestore, None)), "ApproverIsRequester");
@@ -168,5 +173,36 @@ proptest! {
         };
         let expected = eligible && held && approval == 2 && paid && !same_hand && intact;
         prop_assert_eq!(open(&k).is_ok(), expected);
+    }
+}
+
+#[test]
+fn i2_a_payment_reference_belongs_to_whoever_spent_it_else_to_the_first() {
+    let at = |day: &str| -> DateTime<Utc> { format!("2026-11-{day}T00:00:00Z").parse().unwrap() };
+    let other = |name: &str, day: &str, spent| SameReference { name: name.into(), spent, created: at(day) };
+    let holder = |others: &[SameReference]| reference_holder("m", at("10"), others).map(|o| o.name.clone());
+    assert_eq!(holder(&[]), None);
+    assert_eq!(holder(&[other("older", "09", false)]).as_deref(), Some("older"));
+    assert_eq!(holder(&[other("younger", "11", false)]), None);
+    assert_eq!(holder(&[other("younger", "11", true)]).as_deref(), Some("younger"), "it ran already");
+    assert_eq!(holder(&[other("a", "10", false)]).as_deref(), Some("a"), "created in the same second");
+    assert_eq!(holder(&[other("z", "10", false)]), None);
+    assert_eq!(holder(&[other("older", "09", false), other("ran", "11", true)]).as_deref(), Some("ran"));
+}
+
+proptest! {
+    #[test]
+    fn i2_of_requests_with_one_reference_at_most_one_goes_on(
+        requests in prop::collection::vec((0u32..5, prop::bool::weighted(0.1)), 1..8),
+    ) {
+        let all: Vec<SameReference> = requests.iter().enumerate().map(|(n, (second, spent))| SameReference {
+            name: format!("r{n}"), spent: *spent, created: DateTime::from_timestamp(i64::from(*second), 0).unwrap(),
+        }).collect();
+        let free = all.iter().filter(|me| !me.spent).filter(|me| {
+            let others: Vec<SameReference> = all.iter().filter(|o| o.name != me.name).cloned().collect();
+            reference_holder(&me.name, me.created, &others).is_none()
+        }).count();
+        let spent = all.iter().filter(|o| o.spent).count();
+        prop_assert_eq!(free, usize::from(spent == 0));
     }
 }

@@ -1,5 +1,6 @@
 //! What a restore decision rests on and what it says.
 
+use super::reminders;
 use crate::domain::gate::Keys;
 use crate::domain::job::{Done, ExportSummary};
 use crate::domain::names::RestoreStep;
@@ -12,6 +13,13 @@ pub struct Patience {
     pub approval: TimeDelta,
     /// From approval to payment.
     pub payment: TimeDelta,
+}
+
+/// A refund that billing owes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Owed {
+    /// Since when: the end of the request.
+    pub since: DateTime<Utc>,
 }
 
 /// Whether the request can be served.
@@ -160,6 +168,10 @@ pub struct Facts {
     pub not_after: Option<DateTime<Utc>>,
     /// How long people have.
     pub patience: Patience,
+    /// The mark that people were reminded of last.
+    pub reminded: Option<DateTime<Utc>>,
+    /// It has ended, was paid, brought nothing, and no refund is recorded.
+    pub owed: Option<Owed>,
 }
 
 /// The one thing to do next.
@@ -182,7 +194,7 @@ pub enum Action {
 }
 
 /// Who a request waits for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::Display)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::Display, strum::IntoStaticStr)]
 pub enum WaitingOn {
     /// The operator itself.
     Operator,
@@ -215,6 +227,8 @@ pub struct Plan {
     pub message: String,
     /// When to decide again, besides changes of the objects.
     pub wake: Option<DateTime<Utc>>,
+    /// The mark of the wait that people are to be reminded of now.
+    pub remind: Option<DateTime<Utc>>,
 }
 
 impl Plan {
@@ -232,6 +246,7 @@ impl Plan {
             reason: reason.into(),
             message: message.into(),
             wake: None,
+            remind: None,
         }
     }
 
@@ -245,6 +260,14 @@ impl Plan {
 
     pub(super) fn again(self, at: DateTime<Utc>) -> Self {
         Self { wake: Some(at), ..self }
+    }
+
+    /// Reminds whoever it waits for, now and later, until the deadline.
+    pub(super) fn reminding(self, since: DateTime<Utc>, told: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Self {
+        let Some(deadline) = self.deadline else { return self };
+        let next = reminders::next(since, deadline, now);
+        let wake = self.wake.into_iter().chain(next).min();
+        Self { remind: reminders::due(since, deadline, told, now), wake, ..self }
     }
 
     pub(super) fn finish(terminal: Terminal) -> Self {

@@ -43,6 +43,8 @@ fn ready() -> Facts {
         not_before: None,
         not_after: None,
         patience: Patience { approval: TimeDelta::hours(72), payment: TimeDelta::hours(120) },
+        reminded: None,
+        owed: None,
     }
 }
 
@@ -192,6 +194,69 @@ fn a_maintenance_window_is_waited_for_and_not_overrun() {
 fn a_running_dump_and_a_full_lane_are_waited_for() {
     assert_eq!(with(|f| (f.prepare, f.dumping) = (prepared(), true)).reason, "DumpInProgress");
     assert_eq!(with(|f| f.lane_free = false).reason, "RestoreLaneFull");
+}
+
+#[test]
+fn i10_people_are_reminded_before_their_time_is_over_and_once() {
+    let waiting = |hours: i64, reminded: Option<DateTime<Utc>>| {
+        with(|f| {
+            (f.created, f.keys.approval) = (now() - TimeDelta::hours(hours), Approval::Undecided);
+            f.reminded = reminded;
+        })
+    };
+    let early = waiting(1, None);
+    assert_eq!((early.remind, early.wake), (None, Some(now() + TimeDelta::hours(35))));
+    let half = waiting(36, None);
+    assert_eq!((half.remind, half.waiting_on), (Some(now()), WaitingOn::Helpdesk));
+    assert_eq!(waiting(37, Some(now() - TimeDelta::hours(1))).remind, None);
+    assert_eq!(waiting(69, Some(now() - TimeDelta::hours(33))).remind, Some(now() - TimeDelta::hours(1)));
+    let billing = with(|f| {
+        (f.approved_since, f.keys.payment) = (Some(now() - TimeDelta::hours(60)), Payment::Open);
+        f.reminded = Some(now() - TimeDelta::hours(70));
+    });
+    assert_eq!((billing.remind, billing.waiting_on), (Some(now()), WaitingOn::Billing));
+    assert_eq!(with(|f| f.keys.authority = Err("gone".into())).remind, None, "policies have an alert of their own");
+}
+
+#[test]
+fn a_used_payment_reference_runs_nothing_and_waits_for_billing() {
+    let reused = Payment::Reused { reference: "INV-1".into(), other: "first".into() };
+    let plan = with(|f| f.keys.payment = reused.clone());
+    assert_eq!((plan.action, plan.reason.as_str()), (Action::Nothing, "PaymentReferenceUsed"));
+    assert_eq!((plan.phase, plan.waiting_on), ("AwaitingPayment", WaitingOn::Billing));
+    assert_eq!((plan.deadline, plan.wake), (Some(at("2026-11-27T11:00:00Z")), Some(now() + LOOK_AGAIN)));
+    assert!(plan.message.contains("\"first\""), "{}", plan.message);
+    let late = with(|f| (f.keys.payment, f.approved_since) = (reused.clone(), Some(at("2026-11-10T00:00:00Z"))));
+    assert_eq!(late.reason, "PaymentExpired");
+}
+
+#[test]
+fn i10_a_refund_is_waited_for_with_a_deadline_and_reminders() {
+    let owed = |days: i64, reminded| {
+        with(|f| {
+            (f.ended, f.owed) = (true, Some(Owed { since: now() - TimeDelta::days(days) }));
+            f.reminded = reminded;
+        })
+    };
+    let fresh = owed(0, None);
+    assert_eq!((fresh.action, fresh.waiting_on, fresh.remind), (Action::Release, WaitingOn::Billing, None));
+    assert_eq!((fresh.deadline, fresh.wake), (Some(now() + TimeDelta::days(14)), Some(now() + TimeDelta::days(7))));
+    assert_eq!(owed(7, None).remind, Some(now()));
+    assert_eq!(owed(7, Some(now())).remind, None);
+    let late = owed(15, None);
+    assert_eq!((late.reason.as_str(), late.waiting_on, late.wake), ("RefundOverdue", WaitingOn::Billing, None));
+    assert_eq!(with(|f| f.ended = true).waiting_on, WaitingOn::Nobody);
+}
+
+#[test]
+fn an_approval_withdrawn_while_preparing_ends_it_and_the_claim_is_never_written() {
+    let denied = Approval::Denied { by: "anna".into(), why: "the owner changed their mind".into() };
+    for prepare in [Step::Running { attempt: 1 }, prepared(), failed(1, true)] {
+        let plan = with(|f| (f.keys.approval, f.prepare) = (denied.clone(), prepare.clone()));
+        assert!(matches!(plan.action, Action::Finish(Terminal::Denied(_))), "{prepare:?}: {plan:?}");
+    }
+    let charged_back = with(|f| (f.keys.payment, f.prepare) = (Payment::Open, prepared()));
+    assert_eq!((charged_back.action, charged_back.phase), (Action::Nothing, "AwaitingPayment"));
 }
 
 fn step() -> impl Strategy<Value = Step> {

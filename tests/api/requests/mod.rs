@@ -5,6 +5,8 @@
 mod dumps;
 mod kubelet;
 mod life;
+mod record;
 mod refusals;
+mod waiting;
 mod wholeness;
 mod world;

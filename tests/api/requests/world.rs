@@ -128,8 +128,9 @@ impl World {
     /// An operator for this namespace, under its own account.
     pub fn operator(&self, extra: &[&str]) -> Operator {
         let quick = [
-            "--lease-duration=6s",
-            "--lease-renew-deadline=4s",
+            // Long: a busy machine starves a process for seconds, and whoever restarts one deletes its Lease.
+            "--lease-duration=60s",
+            "--lease-renew-deadline=40s",
             "--lease-retry-period=500ms",
             "--authority-interval=1s",
             "--job-interval=2s",
@@ -139,9 +140,14 @@ impl World {
 
     /// `kill -9`, and another process that leads. Nobody waits for the dead one's Lease to run out.
     pub async fn restart(&self, operator: &mut Operator) {
+        self.restart_with(operator, &[]).await;
+    }
+
+    /// The same with flags.
+    pub async fn restart_with(&self, operator: &mut Operator, extra: &[&str]) {
         operator.kill();
         self.api::<Lease>().delete("sennight", &DeleteParams::default()).await.unwrap();
-        *operator = self.operator(&[]);
+        *operator = self.operator(extra);
         until("it leads", async || operator.log().contains("\"leading\"")).await;
     }
 
@@ -233,11 +239,16 @@ impl World {
 
     /// Billing records the payment.
     pub async fn pay(&self, name: &str) {
+        self.pay_with(name, &format!("INV-{name}")).await;
+    }
+
+    /// Billing records the payment under this reference.
+    pub async fn pay_with(&self, name: &str, reference: &str) {
         let patch = json!({
             "apiVersion": "sennight.dev/v1alpha1", "kind": "RestoreRequest", "metadata": {"name": name},
             "status": {
                 "conditions": [{"type": "Paid", "status": "True", "reason": "PaymentRecorded"}],
-                "payment": {"reference": "INV-1", "amount": "49.00", "currency": "EUR"}
+                "payment": {"reference": reference, "amount": "49.00", "currency": "EUR"}
             }
         });
         let requests = self.requests(BILLING).await;
@@ -262,13 +273,13 @@ impl World {
 
     /// Waits until a condition of a request has this status and reason.
     pub async fn says(&self, name: &str, type_: &str, status: ConditionStatus, reason: &str) {
-        let deadline = Instant::now() + Duration::from_mins(1);
+        let deadline = Instant::now() + cluster::patience();
         loop {
             let found = self.get(name).await.status.unwrap_or_default();
             if holds(&found.conditions, type_, status, reason) {
                 return;
             }
-            assert!(Instant::now() < deadline, "not within a minute: {type_} {status:?} {reason}; it says {found:#?}");
+            assert!(Instant::now() < deadline, "not in time: {type_} {status:?} {reason}; it says {found:#?}");
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
     }

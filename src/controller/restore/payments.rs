@@ -1,0 +1,100 @@
+//! One payment, one restore: whether another request of the namespace has our payment's reference; and what becomes of
+//! money when a request ends or goes.
+
+use super::RestoreError;
+use crate::api::RestoreRequest;
+use crate::api::conditions::{RequestCondition, is_true};
+use crate::api::restore_status::RestorePhase;
+use crate::controller::context::Context;
+use crate::controller::verbs::VerbError;
+use crate::domain::gate::{Payment, SameReference, reference_holder};
+use crate::domain::restore::Owed;
+use kube::ResourceExt;
+use kube::api::{Api, ListParams};
+use kube::runtime::events::EventType;
+
+/// Requests of a list's page.
+const PAGE: u32 = 500;
+
+fn reference(object: &RestoreRequest) -> Option<&str> {
+    object.status.as_ref()?.payment.as_ref()?.reference.as_deref()
+}
+
+fn paid(object: &RestoreRequest) -> bool {
+    object.status.as_ref().is_some_and(|s| is_true(&s.conditions, RequestCondition::Paid))
+}
+
+/// Another request as far as its payment goes; `None` if that is not ours.
+fn same(object: &RestoreRequest, other: &RestoreRequest) -> Option<SameReference> {
+    let ours = reference(object)?;
+    let status = other.status.as_ref()?;
+    let spent = status.claim.is_some() || status.finished_at.is_some();
+    let meant = other.metadata.namespace == object.metadata.namespace
+        && other.uid() != object.uid()
+        && reference(other) == Some(ours)
+        && (spent || paid(other));
+    meant.then(|| SameReference {
+        name: other.name_any(),
+        spent,
+        created: super::validate::created(other).unwrap_or_default(),
+    })
+}
+
+/// The payment as it counts, if the request is paid with a reference that belongs to another.
+fn judged(object: &RestoreRequest, others: &[SameReference]) -> Option<Payment> {
+    let reference = reference(object).filter(|_| paid(object))?;
+    let created = super::validate::created(object).unwrap_or_default();
+    let holder = reference_holder(&object.name_any(), created, others)?;
+    Some(Payment::Reused { reference: reference.to_owned(), other: holder.name.clone() })
+}
+
+/// From the cache: for what people are told.
+pub fn reused(object: &RestoreRequest, ctx: &Context) -> Option<Payment> {
+    let others = ctx.caches.requests.state_filter(|other| same(object, other).is_some());
+    let others: Vec<SameReference> = others.iter().filter_map(|other| same(object, other)).collect();
+    judged(object, &others)
+}
+
+/// From the API server, page by page: for what runs. A restore is rare enough for a list.
+pub async fn reused_now(object: &RestoreRequest, ctx: &Context) -> Result<Option<Payment>, RestoreError> {
+    if reference(object).is_none() {
+        return Ok(None);
+    }
+    let namespace = object.namespace().unwrap_or_default();
+    let api: Api<RestoreRequest> = Api::namespaced(ctx.clients.write.clone(), &namespace);
+    let mut page = ListParams::default().limit(PAGE);
+    let mut others = Vec::new();
+    loop {
+        let list = api.list(&page).await;
+        let list = list.map_err(|source| {
+            VerbError::new::<RestoreRequest>("list beside", Some(&namespace), &object.name_any(), source)
+        })?;
+        others.extend(list.items.iter().filter_map(|other| same(object, other)));
+        match list.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => page.continue_token = Some(token),
+            None => return Ok(judged(object, &others)),
+        }
+    }
+}
+
+/// The refund that billing owes: paid, ended, nothing delivered, none recorded. Whether something was delivered by what
+/// needs attention, nobody knows yet.
+pub fn owed(object: &RestoreRequest) -> Option<Owed> {
+    let status = object.status.as_ref()?;
+    let since = status.finished_at?;
+    let undelivered = matches!(status.phase, Some(RestorePhase::Denied | RestorePhase::Expired | RestorePhase::Failed));
+    let refunded = status.payment.as_ref().is_some_and(|payment| payment.refund.is_some());
+    (paid(object) && undelivered && !refunded).then_some(Owed { since })
+}
+
+/// A request that is deleted after its payment takes the debt with it: its record and this Event are what stays.
+pub async fn farewell(object: &RestoreRequest, ctx: &Context) {
+    let status = object.status.clone().unwrap_or_default();
+    let delivered = status.claim.is_some() || status.finished_at.is_some();
+    if object.metadata.deletion_timestamp.is_none() || !paid(object) || delivered {
+        return;
+    }
+    let reference = reference(object).unwrap_or("without a reference");
+    let note = format!("deleted after it was paid ({reference}) and before it ran: billing owes a refund");
+    ctx.observer.event(object, EventType::Warning, "PaidRequestDeleted", "RefundDue", &note).await;
+}

@@ -1,0 +1,179 @@
+//! Each change is told once and in order; every way to tamper with a chain is found.
+
+use super::*;
+use proptest::prelude::*;
+
+fn at(text: &str) -> DateTime<Utc> {
+    text.parse().unwrap()
+}
+
+fn subject() -> Subject {
+    Subject { request: "t-1".into(), ticket: "4711".into(), requested_by: Some("hanna".into()), ..Subject::default() }
+}
+
+/// A request from its creation to its end.
+fn life() -> Vec<State> {
+    let mut state = State { subject: subject(), ..State::default() };
+    let mut all = vec![state.clone()];
+    let mut step = |change: &dyn Fn(&mut State)| {
+        change(&mut state);
+        all.push(state.clone());
+    };
+    let copy = Copy {
+        id: "20261120T021000Z-1a2b3c4d".into(),
+        day: "2026-11-20".parse().unwrap(),
+        snapshot_time: at("2026-11-20T02:10:00Z"),
+        manifest_sha256: "ab".repeat(32),
+    };
+    step(&|s| s.copy = Some(copy.clone()));
+    step(&|s| s.held = true);
+    step(&|s| s.approval = Some(Decided { decision: "Approved".into(), by: Some("hanna".into()) }));
+    step(&|s| s.payment = Some(Settled { paid: true, by: Some("bill".into()), ..Settled::default() }));
+    step(&|s| s.claim = Some(Claimed { job: "j".into(), at: at("2026-11-22T12:00:00Z") }));
+    let ended = |reason: &str| Ended {
+        outcome: "Failed".into(),
+        reason: reason.into(),
+        at: at("2026-11-22T13:00:00Z"),
+        kept_database: None,
+        export_sha256: None,
+    };
+    step(&|s| (s.end, s.refund_due) = (Some(ended("DiskFull")), true));
+    step(&|s| (s.refund, s.refund_due, s.held) = (Some("R-1".into()), false, false));
+    all
+}
+
+/// The chain of that life.
+fn chain() -> Vec<Recorded> {
+    let mut all: Vec<Recorded> = Vec::new();
+    for state in life() {
+        let more = follow("u", all.last(), &state, at("2026-11-22T12:00:00Z"));
+        all.extend(more);
+    }
+    all
+}
+
+fn filed(chain: &[Recorded]) -> Vec<Filed> {
+    let file = |r: &Recorded| Filed { key: format!("{}", r.entry.seq), seq: Some(r.entry.seq), bytes: r.bytes.clone() };
+    chain.iter().map(file).collect()
+}
+
+fn head(chain: &[Recorded]) -> Head {
+    let last = chain.last().unwrap();
+    Head { seq: last.entry.seq, sha256: last.sha256.clone() }
+}
+
+#[test]
+fn a_life_is_told_in_order_with_who_did_what() {
+    let chain = chain();
+    let told: Vec<(String, Option<&str>)> =
+        chain.iter().map(|r| (r.entry.event.to_string(), r.entry.by.as_deref())).collect();
+    let told: Vec<(&str, Option<&str>)> = told.iter().map(|(event, by)| (event.as_str(), *by)).collect();
+    assert_eq!(
+        told,
+        [
+            ("Created", Some("hanna")),
+            ("CopyChosen", None),
+            ("Held", None),
+            ("Approved", Some("hanna")),
+            ("Paid", Some("bill")),
+            ("Claimed", None),
+            ("Ended", None),
+            ("RefundDue", None),
+            ("Released", None),
+            ("Refunded", None),
+        ]
+    );
+    assert_eq!(verify("u", &filed(&chain), Some(&head(&chain)), 1).unwrap().entries, chain);
+    assert_eq!(follow("u", chain.last(), life().last().unwrap(), at("2026-11-23T00:00:00Z")), [], "told once");
+}
+
+#[test]
+fn each_change_has_its_own_name() {
+    let all = life();
+    let full = all.last().unwrap().clone();
+    let told = |change: &dyn Fn(&mut State)| -> Vec<Event> {
+        let mut now = full.clone();
+        change(&mut now);
+        transitions(Some(&full), &now).into_iter().map(|(event, ..)| event).collect()
+    };
+    assert_eq!(told(&|_| ()), []);
+    assert_eq!(told(&|s| s.subject.tenant = Some("acme".into())), [], "what it is is learned, not changed");
+    assert_eq!(told(&|s| s.approval.as_mut().unwrap().decision = "Denied".into()), [Event::Denied]);
+    assert_eq!(told(&|s| s.payment.as_mut().unwrap().paid = false), [Event::PaymentChanged]);
+    assert_eq!(told(&|s| s.payment.as_mut().unwrap().reference = Some("INV-2".into())), [Event::PaymentChanged]);
+    assert_eq!(told(&|s| s.claim = None), [Event::ClaimVanished]);
+    assert_eq!(told(&|s| s.end = None), [Event::EndVanished]);
+    assert_eq!(told(&|s| s.deleted = true), [Event::Deleted]);
+    assert_eq!(told(&|s| (s.end, s.phase) = (None, Some("Queued".into()))), [Event::Phase, Event::EndVanished]);
+}
+
+#[test]
+fn a_crash_between_two_entries_loses_neither_and_forks_nothing() {
+    let (states, whole) = (life(), chain());
+    let time = at("2026-11-22T12:00:00Z");
+    let at_once = follow("u", None, states.last().unwrap(), time);
+    for cut in 1..=at_once.len() {
+        let rest = follow("u", Some(&at_once[cut - 1]), states.last().unwrap(), time);
+        let all: Vec<Recorded> = at_once[..cut].iter().cloned().chain(rest).collect();
+        assert_eq!(all, at_once, "cut after {cut}");
+    }
+    // A status that lags behind the bucket: what is there already is adopted.
+    let stale = head(&whole[..4]);
+    let seen = verify("u", &filed(&whole), Some(&stale), 4).unwrap();
+    assert_eq!((seen.beyond, seen.entries.last()), (whole.len() - 4, whole.last()));
+}
+
+#[test]
+fn every_way_to_tamper_is_found() {
+    let (whole, end) = (chain(), head(&chain()));
+    let found = |tamper: &dyn Fn(&mut Vec<Filed>)| {
+        let mut all = filed(&whole);
+        tamper(&mut all);
+        verify("u", &all, Some(&end), 1).unwrap_err().reason()
+    };
+    let text = |filed: &Filed| String::from_utf8(filed.bytes.clone()).unwrap();
+    assert_eq!(found(&|f| f[3].bytes = text(&f[3]).replace("hanna", "karla").into()), "EntryUnlinked");
+    assert_eq!(found(&|f| f[9].bytes = text(&f[9]).replace("R-1", "R-2").into()), "HeadDiffers");
+    assert_eq!(found(&|f| f[2].bytes.push(b' ')), "EntryUnlinked");
+    assert_eq!(found(&|f| f[2].bytes.truncate(20)), "EntryUnreadable");
+    assert_eq!(
+        found(&|f| f[2].bytes = text(&f[2]).replace("\"version\":1", "\"version\":2").into()),
+        "EntryUnreadable"
+    );
+    assert_eq!(found(&|f| drop(f.remove(0))), "EntryMissing");
+    assert_eq!(found(&|f| drop(f.remove(4))), "EntryMissing");
+    assert_eq!(found(&|f| f.truncate(9)), "RecordTruncated");
+    assert_eq!(found(&Vec::clear), "RecordTruncated");
+    assert_eq!(
+        found(&|f| {
+            let other = f[5].bytes.clone();
+            f[5].bytes = std::mem::replace(&mut f[6].bytes, other);
+        }),
+        "EntryMisplaced"
+    );
+    assert_eq!(found(&|f| f[5].bytes = text(&f[5]).replace("\"uid\":\"u\"", "\"uid\":\"v\"").into()), "EntryMisplaced");
+    assert_eq!(found(&|f| f.push(Filed { key: "x.txt".into(), seq: None, bytes: vec![] })), "EntryAlien");
+    // A second writer's branch: its entry carries the hash of another one.
+    let fork = follow("u", Some(&whole[4]), &State { deleted: true, ..life()[4].clone() }, at("2026-11-22T12:00:01Z"));
+    assert_eq!(found(&|f| f[5].bytes.clone_from(&fork[0].bytes)), "EntryUnlinked");
+    // All of it written anew from one entry on: only the head tells.
+    let mut forged = whole[..5].to_vec();
+    let state = State { deleted: true, ..life().last().unwrap().clone() };
+    forged.extend(follow("u", whole.get(4), &state, at("2026-11-22T12:00:00Z")));
+    let forged = filed(&forged);
+    assert_eq!(verify("u", &forged, Some(&end), 1).unwrap_err().reason(), "HeadDiffers");
+    assert!(verify("u", &forged, None, 1).is_ok(), "what docs/audit.md says of a request that is gone");
+}
+
+proptest! {
+    #[test]
+    fn no_single_byte_changes_unseen(which in 0usize..10, place in 0usize..4000, to: u8) {
+        let (whole, end) = (chain(), head(&chain()));
+        let mut all = filed(&whole);
+        let bytes = &mut all[which].bytes;
+        let place = place % bytes.len();
+        prop_assume!(bytes[place] != to);
+        bytes[place] = to;
+        prop_assert!(verify("u", &all, Some(&end), 1).is_err());
+    }
+}

@@ -1,0 +1,132 @@
+//! What to tell people of a restore before anybody pays: how long it may take, how long the database is away, and what
+//! the way that was chosen does not bring back. An estimate, and it says what it rests on.
+
+use super::gate::Mode;
+
+/// Stored bytes a second that are reckoned with where nothing was measured: less than half of what a laptop does.
+const ASSUMED: i64 = 8 << 20;
+/// Waiting for a pod, pulling its image, looking at the server.
+const OVERHEAD_SECONDS: i64 = 60;
+/// A swap takes a tenth of a second where nobody is connected; sessions that must be ended take longer.
+const ASSUMED_DOWNTIME_MILLIS: i64 = 2000;
+/// Of measured steps, so many of the newest count.
+pub const SAMPLES: usize = 20;
+/// Shorter steps measure the pod's start, not the work.
+const SHORTEST_SECONDS: i64 = 5;
+
+/// A step that was measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sample {
+    /// Stored bytes of the copy that it read.
+    pub bytes: i64,
+    /// How long it took.
+    pub seconds: i64,
+    /// Of a full restore: how long the live name was not to be had, if that is known.
+    pub downtime_millis: Option<i64>,
+}
+
+/// The estimate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expected {
+    /// From the last key turned to the end.
+    pub duration_seconds: i64,
+    /// How long the live database is away.
+    pub downtime_millis: i64,
+    /// What it rests on.
+    pub basis: String,
+    /// What the way that was chosen does not bring back, or costs.
+    pub not_contained: Vec<String>,
+}
+
+/// What to expect of restoring a copy of so many stored bytes, given earlier restores by the same way on the same server.
+pub fn expected(mode: Mode, bytes: i64, samples: &[Sample]) -> Expected {
+    let telling: Vec<&Sample> =
+        samples.iter().filter(|s| s.seconds >= SHORTEST_SECONDS && s.bytes > 0).take(SAMPLES).collect();
+    let rates = telling.iter().map(|s| (s.bytes / s.seconds).max(1));
+    let measured = median(rates.collect());
+    let rate = measured.unwrap_or(ASSUMED);
+    let downtimes = samples.iter().filter_map(|s| s.downtime_millis).filter(|millis| *millis >= 0);
+    let downtime_millis = match mode {
+        Mode::CrmExport => 0,
+        // The worst that was seen: nobody is cross when it is shorter.
+        Mode::FullRestore | Mode::Undo => downtimes.max().unwrap_or(ASSUMED_DOWNTIME_MILLIS),
+    };
+    let work = match mode {
+        Mode::CrmExport | Mode::FullRestore => bytes.max(0) / rate,
+        Mode::Undo => 0,
+    };
+    let basis = match measured {
+        Some(_) => format!("an estimate, from the median of {} restores measured on this server", telling.len()),
+        None => "an estimate, from an assumed 8 MiB/s: no restore was measured on this server yet".to_owned(),
+    };
+    Expected { duration_seconds: OVERHEAD_SECONDS + work, downtime_millis, basis, not_contained: not_contained(mode) }
+}
+
+fn median(mut values: Vec<i64>) -> Option<i64> {
+    values.sort_unstable();
+    values.get(values.len().saturating_sub(1) / 2).copied()
+}
+
+fn not_contained(mode: Mode) -> Vec<String> {
+    let lines: &[&str] = match mode {
+        Mode::CrmExport => &[
+            "activities (calls, meetings, mails, tasks)",
+            "comments and the timeline",
+            "the history of changes",
+            "anything outside the CRM: tasks, calendar, drive",
+            "files kept outside the database",
+        ],
+        Mode::FullRestore => &[
+            "every change made after the copy, by anybody: they are lost",
+            "files kept outside the database",
+            "roles and settings of the server that belong to no single database",
+        ],
+        Mode::Undo => &["every change made after the restore that is taken back: they are lost"],
+    };
+    lines.iter().map(|line| (*line).to_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn sample(bytes: i64, seconds: i64, downtime_millis: Option<i64>) -> Sample {
+        Sample { bytes, seconds, downtime_millis }
+    }
+
+    #[test]
+    fn without_measurements_it_says_that_it_assumes() {
+        let found = expected(Mode::FullRestore, 800 << 20, &[]);
+        assert_eq!((found.duration_seconds, found.downtime_millis), (160, 2000));
+        assert!(found.basis.contains("assumed") && found.basis.starts_with("an estimate"), "{}", found.basis);
+        assert!(found.not_contained[0].contains("lost"));
+    }
+
+    #[test]
+    fn the_median_of_what_was_measured_counts_and_the_worst_downtime() {
+        let samples = [
+            sample(1000, 10, Some(90)),
+            sample(9000, 10, Some(450)),
+            sample(2000, 10, Some(-1)),
+            sample(1 << 40, 1, None),
+        ];
+        let found = expected(Mode::FullRestore, 20_000, &samples);
+        assert_eq!((found.duration_seconds, found.downtime_millis), (60 + 100, 450));
+        assert!(found.basis.contains("3 restores"), "what took a second measures nothing: {}", found.basis);
+        let export = expected(Mode::CrmExport, 20_000, &samples[..1]);
+        assert_eq!((export.duration_seconds, export.downtime_millis), (60 + 200, 0));
+        assert!(export.not_contained.iter().any(|line| line.contains("timeline")));
+    }
+
+    proptest! {
+        #[test]
+        fn no_measurement_makes_it_panic_or_negative(bytes: i64, sizes: Vec<(i64, i64)>) {
+            let samples: Vec<Sample> = sizes.into_iter().map(|(b, s)| sample(b, s, Some(b))).collect();
+            for mode in [Mode::CrmExport, Mode::FullRestore, Mode::Undo] {
+                let found = expected(mode, bytes, &samples);
+                prop_assert!(found.duration_seconds >= OVERHEAD_SECONDS && found.downtime_millis >= 0);
+            }
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! The locks between a request and its Job: helpdesk's key, billing's key, and what makes them good.
+
+use super::Mode;
+use chrono::{DateTime, Utc};
+
+/// Helpdesk's decision.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Approval {
+    /// None yet.
+    Undecided,
+    /// Yes.
+    Approved {
+        /// Who, as admission stamped it.
+        by: String,
+    },
+    /// No; final.
+    Denied {
+        /// Who.
+        by: String,
+        /// Why.
+        why: String,
+    },
+}
+
+/// Billing's word.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Payment {
+    /// Not paid, or not known to be.
+    Open,
+    /// Paid.
+    Paid {
+        /// Who recorded it, as admission stamped it.
+        by: String,
+    },
+    /// Paid, by a reference that another request of the namespace has: one payment is one restore.
+    Reused {
+        /// The reference.
+        reference: String,
+        /// The request that has it.
+        other: String,
+    },
+}
+
+/// Another request that was paid by the same reference.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SameReference {
+    /// Its name.
+    pub name: String,
+    /// Its restore has begun, or it has ended: the reference is spent.
+    pub spent: bool,
+    /// When it was created.
+    pub created: DateTime<Utc>,
+}
+
+/// Which of the others with the same reference it belongs to, if not to the request `name` that was created then: the one
+/// that has spent it, else the one that was there first. Of two that are paid at once exactly one may go on.
+pub fn reference_holder<'a>(
+    name: &str,
+    created: DateTime<Utc>,
+    others: &'a [SameReference],
+) -> Option<&'a SameReference> {
+    let before = |other: &&SameReference| other.spent || (other.created, other.name.as_str()) < (created, name);
+    others.iter().filter(before).min_by_key(|other| (!other.spent, other.created, other.name.clone()))
+}
+
+/// `gate.fourEyes`: when the person who created a request may not approve it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, strum::Display, strum::EnumString)]
+pub enum FourEyes {
+    /// May always.
+    #[default]
+    None,
+    /// Not for a FullRestore.
+    FullRestore,
+    /// Never.
+    All,
+}
+
+/// The state of every lock at one instant, from a fresh read (I1).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Keys {
+    /// Mode, for the four-eyes rule.
+    pub mode: Mode,
+    /// Whether the request can be served.
+    pub eligible: bool,
+    /// Whether its copy is held.
+    pub held: bool,
+    /// Helpdesk.
+    pub approval: Approval,
+    /// Billing.
+    pub payment: Payment,
+    /// Who created the request, as admission stamped it.
+    pub requested_by: Option<String>,
+    /// The four-eyes setting.
+    pub four_eyes: FourEyes,
+    /// Whether the admission policies were found whole; the text says what is missing.
+    pub authority: Result<(), String>,
+}
+
+/// Which lock is closed. The variant's name is the reason of Progressing, the Event's and the metric's label.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, strum::IntoStaticStr)]
+pub enum Closed {
+    /// The request cannot be served.
+    #[error("the request is not eligible")]
+    NotEligible,
+    /// The copy is not held.
+    #[error("the copy is not held yet")]
+    NotHeld,
+    /// Helpdesk said no.
+    #[error("denied by {by}: {why}")]
+    Denied {
+        /// Who.
+        by: String,
+        /// Why.
+        why: String,
+    },
+    /// Helpdesk has not decided.
+    #[error("waiting for the helpdesk to approve or deny")]
+    AwaitingApproval,
+    /// The creator approved their own request.
+    #[error(
+        "{0} created the request and approved it: gate.fourEyes asks for another person's approval; a decision is final, so \
+         deny this request and create another one"
+    )]
+    ApproverIsRequester(String),
+    /// Billing has not settled.
+    #[error("waiting for billing to set the Paid condition")]
+    AwaitingPayment,
+    /// One payment, two requests.
+    #[error(
+        "payment reference {reference:?} was used for RestoreRequest {other:?}: one payment is one restore; record this \
+         request's own reference (kubectl sennight settle)"
+    )]
+    PaymentReferenceUsed {
+        /// The reference.
+        reference: String,
+        /// The request that has it.
+        other: String,
+    },
+    /// One hand turned both keys.
+    #[error("{0} both approved and settled: approval and payment must come from different accounts")]
+    ApproverIsPayer(String),
+    /// Nobody guards the keys.
+    #[error("no restore runs while the admission policies are not intact: {0}")]
+    PoliciesMissing(String),
+}
+
+impl Closed {
+    /// CamelCase reason.
+    pub fn reason(&self) -> &'static str {
+        self.into()
+    }
+}
+
+type Lock = fn(&Keys) -> Option<Closed>;
+
+/// In the order of a request's life.
+const LOCKS: &[Lock] = &[eligible, held, not_denied, approved, four_eyes, paid, paid_once, two_hands, authority];
+
+fn eligible(k: &Keys) -> Option<Closed> {
+    (!k.eligible).then_some(Closed::NotEligible)
+}
+
+fn held(k: &Keys) -> Option<Closed> {
+    (!k.held).then_some(Closed::NotHeld)
+}
+
+fn not_denied(k: &Keys) -> Option<Closed> {
+    match &k.approval {
+        Approval::Denied { by, why } => Some(Closed::Denied { by: by.clone(), why: why.clone() }),
+        Approval::Undecided | Approval::Approved { .. } => None,
+    }
+}
+
+fn approved(k: &Keys) -> Option<Closed> {
+    match &k.approval {
+        // An approval that admission did not stamp is nobody's.
+        Approval::Approved { by } if !by.is_empty() => None,
+        Approval::Approved { .. } | Approval::Undecided | Approval::Denied { .. } => Some(Closed::AwaitingApproval),
+    }
+}
+
+fn four_eyes(k: &Keys) -> Option<Closed> {
+    let applies = match k.four_eyes {
+        FourEyes::None => false,
+        FourEyes::FullRestore => k.mode == Mode::FullRestore,
+        FourEyes::All => true,
+    };
+    let Approval::Approved { by } = &k.approval else {
+        return None;
+    };
+    // An unknown creator might be the approver: refuse.
+    let same = k.requested_by.as_ref().is_none_or(|creator| creator == by);
+    (applies && same).then(|| Closed::ApproverIsRequester(by.clone()))
+}
+
+fn paid(k: &Keys) -> Option<Closed> {
+    match &k.payment {
+        Payment::Paid { by } if !by.is_empty() => None,
+        Payment::Reused { .. } => None,
+        Payment::Paid { .. } | Payment::Open => Some(Closed::AwaitingPayment),
+    }
+}
+
+fn paid_once(k: &Keys) -> Option<Closed> {
+    match &k.payment {
+        Payment::Reused { reference, other } => {
+            Some(Closed::PaymentReferenceUsed { reference: reference.clone(), other: other.clone() })
+        }
+        Payment::Paid { .. } | Payment::Open => None,
+    }
+}
+
+fn two_hands(k: &Keys) -> Option<Closed> {
+    match (&k.approval, &k.payment) {
+        (Approval::Approved { by: a }, Payment::Paid { by: p }) if a == p => Some(Closed::ApproverIsPayer(a.clone())),
+        _ => None,
+    }
+}
+
+fn authority(k: &Keys) -> Option<Closed> {
+    k.authority.as_ref().err().map(|why| Closed::PoliciesMissing(why.clone()))
+}
+
+/// Whether all locks are open (I1, I6); the first closed one otherwise.
+pub fn open(keys: &Keys) -> Result<(), Closed> {
+    LOCKS.iter().find_map(|lock| lock(keys)).map_or(Ok(()), Err)
+}

@@ -1,0 +1,169 @@
+//! `audit`: reads a request's record out of the bucket with the caller's own AWS credentials, verifies its chain, prints it.
+
+use super::args::{AuditArgs, ClusterArgs, Form};
+use super::cluster::{Cluster, RESOURCE};
+use super::error::PluginError;
+use super::link;
+use super::output::{Io, table};
+use super::words::instant;
+use crate::api::BackupStorage;
+use crate::domain::audit::{Broken, Chain, Entry, Event, Filed, Head, verify};
+use crate::store::{Access, Store};
+use serde::Serialize;
+
+/// What is looked at.
+struct Subject {
+    /// For a title.
+    what: String,
+    uid: String,
+    head: Option<Head>,
+    storage: BackupStorage,
+}
+
+/// What `-o json` and `-o yaml` give.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Told<'a> {
+    uid: &'a str,
+    /// Whether the chain is whole.
+    whole: bool,
+    /// What is wrong with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    broken: Option<String>,
+    /// Whether its end was compared with status.
+    compared_with_status: bool,
+    entries: Vec<&'a Entry>,
+}
+
+/// Verifies and prints.
+pub async fn run(args: &ClusterArgs, audit: &AuditArgs, io: &mut Io<'_>) -> Result<(), PluginError> {
+    let cluster = Cluster::connect(args).await?;
+    let subject = subject(&cluster, audit).await?;
+    let ca_bundle = link::ca_bundle(audit.ca_file.as_deref())?;
+    let target = link::target(&subject.storage, audit.endpoint.as_deref());
+    let store = Store::with_access(&target, Access { ca_bundle, ..Access::default() }).await?;
+    let found = store.audit_entries(&subject.uid, 1).await?;
+    let verdict = verify(&subject.uid, &found, subject.head.as_ref(), 1);
+    show(&subject, &found, &verdict, audit.output, io)?;
+    verdict.map(drop).map_err(PluginError::Record)
+}
+
+async fn subject(cluster: &Cluster, audit: &AuditArgs) -> Result<Subject, PluginError> {
+    match (&audit.name, &audit.uid) {
+        (Some(name), _) => {
+            let request = cluster.request(name).await.map_err(|error| match error {
+                PluginError::NotFound { .. } => PluginError::NotFoundAudit { name: name.clone() },
+                other => other,
+            })?;
+            let head = request.status.as_ref().and_then(|status| status.audit.clone());
+            let Some(head) = head else {
+                return Err(PluginError::NotNow(format!(
+                    "nothing of {name} is recorded yet: the operator writes the record"
+                )));
+            };
+            Ok(Subject {
+                what: format!("{}/{name}", cluster.namespace()),
+                uid: request.metadata.uid.unwrap_or_default(),
+                storage: cluster.named_storage(Some(audit.storage.as_ref().unwrap_or(&head.storage))).await?,
+                head: Some(Head { seq: head.seq, sha256: head.sha256 }),
+            })
+        }
+        (None, uid) => {
+            let uid = uid.clone().unwrap_or_default();
+            let storage = cluster.named_storage(audit.storage.as_ref()).await?;
+            Ok(Subject { what: format!("request {uid}"), uid, head: None, storage })
+        }
+    }
+}
+
+fn show(
+    subject: &Subject,
+    found: &[Filed],
+    verdict: &Result<Chain, Broken>,
+    form: Form,
+    io: &mut Io<'_>,
+) -> Result<(), PluginError> {
+    // Of a broken record whatever can be read is shown, too: somebody has to find out what happened.
+    let readable: Vec<Entry> = found.iter().filter_map(|filed| serde_json::from_slice(&filed.bytes).ok()).collect();
+    let told = Told {
+        uid: &subject.uid,
+        whole: verdict.is_ok(),
+        broken: verdict.as_ref().err().map(ToString::to_string),
+        compared_with_status: subject.head.is_some(),
+        entries: readable.iter().collect(),
+    };
+    match form {
+        Form::Table => {
+            if readable.is_empty() && verdict.is_ok() {
+                let none = format!("{} has no record in this storage", subject.what);
+                return Err(PluginError::NotNow(none));
+            }
+            io.say(&rows(&readable))?;
+            if let Ok(chain) = verdict {
+                io.say(&conclusion(subject, chain))?;
+            }
+            Ok(())
+        }
+        Form::Name => io.say(&format!("{RESOURCE}/{}", subject.what.rsplit('/').next().unwrap_or_default())),
+        form => io.object(&told, form),
+    }
+}
+
+/// The table.
+pub fn rows(entries: &[Entry]) -> String {
+    let row = |entry: &Entry| {
+        let by = entry.by.clone().unwrap_or_else(|| "sennight".to_owned());
+        vec![entry.seq.to_string(), instant(entry.at, None), entry.event.to_string(), by, detail(entry)]
+    };
+    table(&["SEQ", "RECORDED", "EVENT", "BY", "WHAT"], &entries.iter().map(row).collect::<Vec<_>>())
+}
+
+fn detail(entry: &Entry) -> String {
+    let state = &entry.state;
+    let words = |parts: &[Option<&str>]| {
+        let parts: Vec<&str> = parts.iter().flatten().copied().filter(|part| !part.is_empty()).collect();
+        parts.join(" ")
+    };
+    match entry.event {
+        Event::Created => {
+            let subject = &state.subject;
+            format!("{} for user {}, ticket {}", subject.mode, subject.requester, subject.ticket)
+        }
+        Event::CopyChosen => state.copy.as_ref().map_or_else(String::new, |copy| format!("copy {}", copy.id)),
+        Event::Paid | Event::PaymentChanged => state.payment.as_ref().map_or_else(String::new, |p| {
+            words(&[p.reference.as_deref(), p.amount.as_deref(), p.currency.as_deref(), Some(&p.reason)])
+        }),
+        Event::Claimed => state.claim.as_ref().map_or_else(String::new, |claim| format!("Job {}", claim.job)),
+        Event::Phase => state.phase.clone().unwrap_or_default(),
+        Event::Ended => state.end.as_ref().map_or_else(String::new, |end| format!("{}: {}", end.outcome, end.reason)),
+        Event::Refunded => state.refund.clone().unwrap_or_default(),
+        Event::Held
+        | Event::Released
+        | Event::Approved
+        | Event::Denied
+        | Event::ClaimVanished
+        | Event::EndVanished
+        | Event::RefundDue
+        | Event::Deleted => String::new(),
+    }
+}
+
+fn conclusion(subject: &Subject, chain: &Chain) -> String {
+    let number = chain.entries.len();
+    let last = chain.entries.last().map(|last| last.sha256.clone()).unwrap_or_default();
+    let what = &subject.what;
+    match (&subject.head, chain.beyond) {
+        (Some(_), 0) => {
+            format!("The record of {what} is whole: {number} entries, the last one ({last}) is the head in its status.")
+        }
+        (Some(head), more) => format!(
+            "The record of {what} is whole: {number} entries. Its status names entry {} as the last; {more} came after it and \
+             are linked to it: the operator was writing just now, or was ended before it wrote that down.",
+            head.seq
+        ),
+        (None, _) => format!(
+            "The record of {what} is linked throughout: {number} entries, the last one is {last}. There is no status to compare \
+             its end with: entries cut off after the last one would not be noticed."
+        ),
+    }
+}

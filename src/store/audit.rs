@@ -1,0 +1,63 @@
+//! The record's objects: read in order, put once. What they say is the domain's (`domain::audit`).
+
+use super::{PutOptions, Store, StoreError};
+use crate::domain::audit::Filed;
+use bytes::Bytes;
+
+/// Entries are some hundreds of bytes: what is larger is none, and is not read.
+const LARGEST: i64 = 1 << 20;
+
+impl Store {
+    /// The objects of a request's record from number `from` on, and whatever else lies among them.
+    pub async fn audit_entries(&self, request_uid: &str, from: i64) -> Result<Vec<Filed>, StoreError> {
+        let prefix = self.named(self.keys.audit(request_uid))?;
+        let mut found = Vec::new();
+        for object in self.list(&prefix).await? {
+            let seq = number(&object.key[prefix.len()..]);
+            if seq.is_some_and(|seq| seq < from) {
+                continue;
+            }
+            // Too large an entry comes without its bytes: it cannot be read, which is what verifying says.
+            let bytes = if object.length > LARGEST { Bytes::new() } else { self.get(&object.key).await? };
+            found.push(Filed { seq, bytes: bytes.into(), key: object.key });
+        }
+        Ok(found)
+    }
+
+    /// Puts an entry. False when another object has its number: somebody else appended first, or this process did and
+    /// its answer was lost together with the process.
+    pub async fn audit_append(&self, request_uid: &str, seq: i64, bytes: Vec<u8>) -> Result<bool, StoreError> {
+        let key = self.named(self.keys.audit_entry(request_uid, seq))?;
+        // Without conditional puts this look is all there is; restores, which need a claim, do not run there.
+        if !self.capabilities().conditional_put && self.head_opt(&key).await?.is_some() {
+            return Ok(false);
+        }
+        match self.put(&key, Bytes::from(bytes), &PutOptions::json().exclusive()).await {
+            Ok(()) => Ok(true),
+            Err(StoreError::AlreadyExists { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// The number of an entry's file name; `None` for any other name.
+fn number(file: &str) -> Option<i64> {
+    let digits = file.strip_suffix(".json")?;
+    let ours = digits.len() == 6 && digits.bytes().all(|b| b.is_ascii_digit());
+    digits.parse().ok().filter(|seq| ours && *seq > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_entrys_own_name_is_a_number() {
+        assert_eq!(number("000012.json"), Some(12));
+        for bad in
+            ["12.json", "000000.json", "000012", "000012.json.bak", "x/000012.json", "+00012.json", "-00012.json"]
+        {
+            assert_eq!(number(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! Waiting well: people are reminded, one payment is one restore, one request a tenant, money goes back, and what was
+//! allowed can be withdrawn until the claim.
+
+use super::world::{World, holds};
+use crate::cluster::{self, BILLING, HELPDESK, until};
+use chrono::{TimeDelta, Utc};
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::events::v1::Event;
+use kube::Api;
+use kube::api::{ListParams, Patch, PatchParams, PostParams};
+use sennight::api::ConditionStatus::{False, True};
+use sennight::api::RestoreRequest;
+use sennight::controller::worker_job::mark;
+use serde_json::json;
+use std::time::Duration;
+
+const FULL: &str = r#"{"mode": "FullRestore", "acknowledgeDataLoss": true}"#;
+
+fn full() -> serde_json::Value {
+    serde_json::from_str(FULL).unwrap()
+}
+
+/// How often an Event about `name` with this reason was told.
+async fn told(world: &World, name: &str, reason: &str) -> i32 {
+    let events: Api<Event> = world.api();
+    let all = events.list(&ListParams::default()).await.unwrap();
+    let meant = all.iter().filter(|event| {
+        event.reason.as_deref() == Some(reason)
+            && event.regarding.as_ref().and_then(|object| object.name.as_deref()) == Some(name)
+    });
+    meant.map(|event| event.series.as_ref().map_or(1, |series| series.count)).sum()
+}
+
+async fn reminders(world: &World, name: &str) -> usize {
+    let history = world.get(name).await.status.unwrap_or_default().history;
+    history.iter().filter(|entry| entry.event == "Reminder").count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i10_people_are_reminded_half_way_once_also_when_the_operator_is_restarted() {
+    let world = World::new("reminder").await;
+    let tenant = world.tenant("acme").await;
+    let copy = world.copy(&tenant).await;
+    let patient = ["--approval-deadline=90s"];
+    let mut operator = world.operator(&patient);
+    world.request(&tenant, "r", copy.day, json!({})).await;
+    world.tells("r", "DeadlineNear").await;
+    let status = world.get("r").await.status.unwrap();
+    let created = status.deadline.unwrap() - TimeDelta::seconds(90);
+    assert_eq!(status.reminded_at, Some(created + TimeDelta::seconds(45)));
+    assert_eq!(status.waiting_on.unwrap().to_string(), "Helpdesk");
+    let address = operator.address().await;
+    let metrics = crate::operator::get(address, "/metrics").await;
+    assert!(metrics.contains("sennight_reminders_total{waiting_on=\"Helpdesk\"} 1"), "{metrics}");
+    world.restart_with(&mut operator, &patient).await;
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    assert_eq!((reminders(&world, "r").await, told(&world, "r", "DeadlineNear").await), (1, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i2_a_payment_reference_pays_for_one_request_and_the_other_says_which() {
+    let world = World::new("reference").await;
+    let (one, two) = (world.tenant("one").await, world.tenant("two").await);
+    let copy = world.copy(&one).await;
+    world.copy(&two).await;
+    world.request(&one, "first", copy.day, json!({})).await;
+    // Creation times are whole seconds; the order must not hang on the names.
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    world.request(&two, "again", copy.day, json!({})).await;
+    world.pay_with("first", "INV-7").await;
+    world.pay_with("again", "INV-7").await;
+    world.decide("again", "Approved").await;
+    let _operator = world.operator(&[]);
+    world.refused("again", "Progressing", False, "PaymentReferenceUsed").await;
+    let status = world.get("again").await.status.unwrap();
+    let told = status.conditions.iter().find(|c| c.type_ == "Progressing").unwrap().message.clone().unwrap();
+    assert!(told.contains("\"INV-7\"") && told.contains("\"first\""), "{told}");
+    assert_eq!(status.waiting_on.unwrap().to_string(), "Billing");
+    assert!(status.deadline.is_some(), "I10");
+
+    // Billing corrects it; the one that was there first keeps its payment.
+    world.pay_with("again", "INV-8").await;
+    let job = world.step("export").await;
+    assert_eq!(world.get("again").await.status.unwrap().claim.unwrap().job, job);
+    // What has been spent belongs to whoever spent it, older or not.
+    world.pay_with("first", "INV-8").await;
+    world.decide("first", "Approved").await;
+    world.says("first", "Progressing", False, "PaymentReferenceUsed").await;
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    assert_eq!(world.locked_jobs().await, [job]);
+    assert_eq!(world.get("first").await.status.unwrap().claim, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_paid_and_denied_waits_for_billings_refund_and_then_for_nobody() {
+    let world = World::new("refund").await;
+    let tenant = world.tenant("acme").await;
+    let copy = world.copy(&tenant).await;
+    world.request(&tenant, "r", copy.day, json!({})).await;
+    world.pay("r").await;
+    world.decide("r", "Denied").await;
+    let _operator = world.operator(&["--request-retention=1s"]);
+    world.says("r", "RefundDue", True, "PaidAndNotDelivered").await;
+    until("it waits for billing", async || {
+        world.get("r").await.status.unwrap().waiting_on.is_some_and(|on| on.to_string() == "Billing")
+    })
+    .await;
+    let status = world.get("r").await.status.unwrap();
+    assert_eq!(status.deadline.unwrap(), status.finished_at.unwrap() + TimeDelta::days(14), "I10");
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert!(world.get("r").await.status.is_some(), "it stays until the money went back, whatever the retention");
+
+    let refund = json!({"status": {"payment": {"refund": {"reference": "R-1"}}}});
+    let params = PatchParams::default();
+    let helpdesk = world.requests(HELPDESK).await;
+    assert!(helpdesk.patch_status("r", &params, &Patch::Merge(&refund)).await.is_err(), "I6: that is billing's");
+    world.requests(BILLING).await.patch_status("r", &params, &Patch::Merge(&refund)).await.unwrap();
+    until("it goes", async || {
+        let left = world.api::<RestoreRequest>().get_opt("r").await.unwrap().and_then(|r| r.status);
+        left.is_none_or(|s| holds(&s.conditions, "RefundDue", False, "RefundRecorded"))
+    })
+    .await;
+    until("its time as a record is over", async || world.api::<RestoreRequest>().get_opt("r").await.unwrap().is_none())
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tenants_second_request_is_refused_and_names_the_first() {
+    let world = World::new("rival").await;
+    let tenant = world.tenant("acme").await;
+    let copy = world.copy(&tenant).await;
+    world.request(&tenant, "first", copy.day, json!({})).await;
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    world.request(&tenant, "another", copy.day, json!({})).await;
+    world.sign("another").await;
+    let _operator = world.operator(&[]);
+    world.refused("another", "Eligible", False, "ActiveRequestExists").await;
+    let status = world.get("another").await.status.unwrap();
+    let told = status.conditions.iter().find(|c| c.type_ == "Eligible").unwrap().message.clone().unwrap();
+    assert!(told.contains("\"first\""), "{told}");
+    world.says("first", "Held", True, "HoldPlaced").await;
+    world.says("first", "Progressing", False, "AwaitingApproval").await;
+    world.says("another", "RefundDue", True, "PaidAndNotDelivered").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_without_restores_asks_for_an_upgrade_until_it_is_paid() {
+    let world = World::new("plan").await;
+    let tenant = world.tenant("acme").await;
+    let free = json!({"id": "id-acme", "owner": "1", "plan": {"name": "free", "includesRestore": false}});
+    world.schedule(&tenant, json!({"suspend": true, "tenant": free}));
+    let copy = world.copy(&tenant).await;
+    let _operator = world.operator(&[]);
+    world.request(&tenant, "r", copy.day, json!({})).await;
+    world.decide("r", "Approved").await;
+    world.refused("r", "Eligible", False, "PlanUpgradeRequired").await;
+    world.says("r", "Progressing", False, "AwaitingPayment").await;
+    world.pay("r").await;
+    let job = world.step("export").await;
+    assert_eq!(world.get("r").await.status.unwrap().claim.unwrap().job, job);
+    world.says("r", "Eligible", True, "Possible").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i1_an_approval_withdrawn_while_preparing_ends_it_and_its_job() {
+    let world = World::new("withdrawn").await;
+    let tenant = world.tenant("acme").await;
+    let copy = world.copy(&tenant).await;
+    let _operator = world.operator(&[]);
+    world.request(&tenant, "r", copy.day, full()).await;
+    assert_eq!(world.run(&world.step("preflight").await).await, 0);
+    let estimate = world.get("r").await.status.unwrap().estimate.unwrap();
+    assert!(estimate.duration_seconds.is_some_and(|s| s >= 60) && estimate.downtime_millis.is_some(), "{estimate:?}");
+    assert!(estimate.basis.unwrap().starts_with("an estimate") && estimate.not_contained[0].contains("lost"));
+    world.sign("r").await;
+    let prepare = world.step("prepare").await;
+    until("the operator knows its Job", async || {
+        world.get("r").await.status.unwrap().jobs.iter().any(|job| job.name == prepare)
+    })
+    .await;
+    world.decide("r", "Denied").await;
+    world.says("r", "Failed", True, "Denied").await;
+    world.says("r", "RefundDue", True, "PaidAndNotDelivered").await;
+    until("nobody prepares for nobody", async || world.api::<Job>().get_opt(&prepare).await.unwrap().is_none()).await;
+    let status = world.get("r").await.status.unwrap();
+    assert_eq!((status.claim, status.phase.unwrap().to_string().as_str()), (None, "Denied"));
+    assert_eq!(tenant.database.count("SELECT count(*) FROM contacts").await, 100);
+    world.says("r", "Held", False, "Released").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cut_over_waits_for_its_window_and_is_not_begun_after_it() {
+    let world = World::new("window").await;
+    let (early, late) = (world.tenant("early").await, world.tenant("late").await);
+    let copy = world.copy(&early).await;
+    world.copy(&late).await;
+    let _operator = world.operator(&[]);
+    let window = |window: serde_json::Value| {
+        let mut fields = full();
+        fields["window"] = window;
+        fields
+    };
+    let begin = Utc::now() + TimeDelta::hours(1);
+    world.request(&early, "early", copy.day, window(json!({"notBefore": begin}))).await;
+    assert_eq!(world.run(&world.step("preflight").await).await, 0);
+    world.sign("early").await;
+    assert_eq!(world.run(&world.step("prepare").await).await, 0);
+    world.says("early", "Progressing", False, "AwaitingWindow").await;
+    let status = world.get("early").await.status.unwrap();
+    assert_eq!((status.claim, status.waiting_on.unwrap().to_string().as_str()), (None, "Queue"));
+    assert!(status.prepared.is_some() && status.deadline.is_some(), "I10");
+
+    let end = Utc::now() + TimeDelta::seconds(2);
+    world.request(&late, "late", copy.day, window(json!({"notAfter": end}))).await;
+    assert_eq!(world.run(&world.step("preflight").await).await, 0);
+    world.sign("late").await;
+    assert_eq!(world.run(&world.step("prepare").await).await, 0);
+    world.says("late", "Failed", True, "WindowMissed").await;
+    let cutover =
+        |job: &Job| job.metadata.labels.as_ref().is_some_and(|l| l.get(mark::STEP).is_some_and(|s| s == "cutover"));
+    assert!(!world.jobs().await.iter().any(cutover), "no cut-over outside of its window");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i6_with_four_eyes_whoever_asked_cannot_approve() {
+    let world = World::new("eyes").await;
+    let (one, two) = (world.tenant("one").await, world.tenant("two").await);
+    let copy = world.copy(&one).await;
+    world.copy(&two).await;
+    world.request(&one, "own", copy.day, json!({})).await;
+    world.sign("own").await;
+    let _operator = world.operator(&["--four-eyes=All"]);
+    world.refused("own", "Progressing", False, "ApproverIsRequester").await;
+    // The same by another hand: somebody else created it.
+    let mut object = world.get("own").await;
+    object = RestoreRequest { status: None, metadata: kube::core::ObjectMeta::default(), ..object };
+    object.metadata.name = Some("others".to_owned());
+    (object.spec.schedule_ref.name, object.spec.requested_by) = (two.name.clone(), None);
+    let made = world.api::<RestoreRequest>().create(&PostParams::default(), &object).await.unwrap();
+    assert!(made.spec.requested_by.is_some_and(|by| by != HELPDESK));
+    world.sign("others").await;
+    let job = world.step("export").await;
+    assert_eq!(world.get("others").await.status.unwrap().claim.unwrap().job, job);
+    let _ = cluster::kubectl_ok(&["-n", &world.namespace, "get", "rreq"], "");
+}

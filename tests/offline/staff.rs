@@ -1,0 +1,167 @@
+//! What `kubectl sennight` says of a fleet and of a record, and what it proposes to a shell, without a cluster.
+
+use chrono::{DateTime, Utc};
+use sennight::api::{BackupSchedule, RestoreRequest};
+use sennight::domain::audit::{Claimed, Ended, Entry, Settled, State, Subject, follow};
+use sennight::plugin::complete::{Wanted, wanted};
+use sennight::plugin::status::{Fleet, text};
+use sennight::plugin::{audit, settle};
+use serde_json::{Value, json};
+
+fn at(text: &str) -> DateTime<Utc> {
+    text.parse().unwrap()
+}
+
+fn now() -> DateTime<Utc> {
+    at("2026-11-22T12:00:00Z")
+}
+
+/// A tenant whose last copy is so old and whose condition Fresh says this.
+fn schedule(name: &str, fresh: &str, last: Option<&str>, failures: i32) -> BackupSchedule {
+    serde_json::from_value(json!({
+        "apiVersion": "sennight.dev/v1alpha1", "kind": "BackupSchedule", "metadata": {"name": name, "namespace": "tenants"},
+        "spec": {
+            "tenant": {"id": name, "owner": "1", "plan": {"name": "free"}},
+            "database": {"serverRef": {"name": "pg"}, "name": name}, "storageRef": {"name": "main"}
+        },
+        "status": {
+            "lastSuccessfulTime": last, "consecutiveFailures": failures,
+            "conditions": [{"type": "Fresh", "status": fresh, "reason": "CopyTooOld"}]
+        }
+    }))
+    .unwrap()
+}
+
+#[test]
+fn the_worst_are_named_and_the_rest_is_counted() {
+    let mut fleet = Fleet::default();
+    for n in 0..1000 {
+        fleet.add(&schedule(&format!("t{n}"), "True", Some("2026-11-22T02:00:00Z"), 0), 3);
+    }
+    assert!(fleet.is_well() && text(&fleet, now()).ends_with("\nEverybody is backed up.\n"));
+    fleet.add(&schedule("old", "False", Some("2026-11-19T12:00:00Z"), 2), 3);
+    fleet.add(&schedule("older", "False", Some("2026-11-18T12:00:00Z"), 9), 3);
+    fleet.add(&schedule("never", "False", None, 4), 3);
+    fleet.add(&schedule("young", "True", Some("2026-11-22T01:00:00Z"), 1), 3);
+    assert!(!fleet.is_well());
+    let worst: Vec<&str> = fleet.look_at.iter().map(|t| t.name.as_str()).collect();
+    assert_eq!(worst, ["never", "older", "old"]);
+    let text = text(&fleet, now());
+    for line in [
+        "Tenants:       1,004 (0 suspended)\n",
+        "Backed up:     1,001\n",
+        "Not backed up: 3\n",
+        "Failing:       4 (failed since their last copy)\n",
+        "tenants     older   older    4d ago      9          CopyTooOld\n",
+        "tenants     never   never    never       4          CopyTooOld\n",
+    ] {
+        assert!(text.contains(line), "{line}\n{text}");
+    }
+    assert!(text.lines().count() < 25, "one screen");
+}
+
+#[test]
+fn nobody_is_not_everybody() {
+    assert!(text(&Fleet::default(), now()).contains("nobody is backed up"));
+    let mut fleet = Fleet::default();
+    let mut asleep = schedule("asleep", "Unknown", None, 0);
+    asleep.spec.suspend = true;
+    fleet.add(&asleep, 3);
+    assert!(fleet.is_well() && fleet.look_at.is_empty(), "whoever is suspended is meant to be");
+    fleet.add(&schedule("unseen", "Unknown", None, 0), 3);
+    assert!(!fleet.is_well());
+}
+
+fn words(line: &str) -> Wanted {
+    wanted(&line.split(' ').map(ToOwned::to_owned).collect::<Vec<_>>())
+}
+
+fn proposed(line: &str) -> Vec<String> {
+    match words(line) {
+        Wanted::Words(all) => all.into_iter().map(|(word, _)| word).collect(),
+        Wanted::Request(verb) => panic!("{line}: a request for {verb}"),
+    }
+}
+
+#[test]
+fn the_shell_is_proposed_verbs_flags_values_and_names() {
+    let verbs = proposed("");
+    for verb in ["list", "explain", "approve", "deny", "settle", "refund", "link", "audit", "status", "completion"] {
+        assert!(verbs.iter().any(|v| v == verb), "{verb}: {verbs:?}");
+    }
+    assert!(!verbs.iter().any(|v| v.starts_with("__")), "{verbs:?}");
+    assert_eq!(words("approve "), Wanted::Request("approve".into()));
+    assert_eq!(words("-n acme approve --reason ok "), Wanted::Request("approve".into()));
+    assert_eq!(words("approve --yes "), Wanted::Request("approve".into()));
+    assert_eq!(words("approve --dry-run=server "), Wanted::Request("approve".into()));
+    assert_eq!(proposed("approve t-1 "), Vec::<String>::new());
+    assert_eq!(proposed("list --awaiting "), ["approval", "payment", "refund"]);
+    assert_eq!(proposed("list -o "), ["table", "json", "yaml", "name"]);
+    assert!(proposed("approve t-1 --").contains(&"--dry-run".to_owned()));
+    assert!(proposed("completion ").contains(&"zsh".to_owned()));
+}
+
+#[test]
+fn a_record_reads_as_a_table() {
+    let subject = Subject {
+        mode: "FullRestore".into(),
+        requester: "17".into(),
+        ticket: "4711".into(),
+        requested_by: Some("hanna".into()),
+        ..Subject::default()
+    };
+    let paid = Settled {
+        paid: true,
+        reason: "PaymentRecorded".into(),
+        reference: Some("INV-9".into()),
+        amount: Some("49.00".into()),
+        currency: Some("EUR".into()),
+        by: Some("bill".into()),
+    };
+    let end = Ended {
+        outcome: "Complete".into(),
+        reason: "Restored".into(),
+        at: now(),
+        kept_database: None,
+        export_sha256: None,
+    };
+    let claim = Claimed { job: "r0-cutover-sennight-restore".into(), at: now() };
+    let state = State { subject, payment: Some(paid), claim: Some(claim), end: Some(end), ..State::default() };
+    let entries: Vec<Entry> = follow("u", None, &state, now()).into_iter().map(|r| r.entry).collect();
+    assert_eq!(
+        audit::rows(&entries),
+        "SEQ   RECORDED               EVENT     BY         WHAT\n\
+         1     2026-11-22 12:00 UTC   Created   hanna      FullRestore for user 17, ticket 4711\n\
+         2     2026-11-22 12:00 UTC   Paid      bill       INV-9 49.00 EUR PaymentRecorded\n\
+         3     2026-11-22 12:00 UTC   Claimed   sennight   Job r0-cutover-sennight-restore\n\
+         4     2026-11-22 12:00 UTC   Ended     sennight   Complete: Restored\n"
+    );
+}
+
+fn request(status: &Value) -> RestoreRequest {
+    serde_json::from_value(json!({
+        "apiVersion": "sennight.dev/v1alpha1", "kind": "RestoreRequest", "metadata": {"name": "t-1", "namespace": "n"},
+        "spec": {
+            "scheduleRef": {"name": "acme"}, "mode": "CrmExport", "date": "2026-11-20", "requester": {"userId": "17"},
+            "ticket": {"id": "4711"}, "reason": "gone"
+        },
+        "status": status
+    }))
+    .unwrap()
+}
+
+#[test]
+fn a_refund_that_makes_no_sense_is_refused_with_the_way_out() {
+    let paid = json!([{"type": "Paid", "status": "True", "reason": "PaymentRecorded"}]);
+    let ended = "2026-11-22T11:00:00Z";
+    for (status, said) in [
+        (json!({}), "not paid"),
+        (json!({"finishedAt": ended}), "not paid"),
+        (json!({"conditions": paid}), "deny"),
+        (json!({"conditions": paid, "finishedAt": ended, "payment": {"refund": {"reference": "R-1"}}}), "already: R-1"),
+    ] {
+        let error = settle::may_refund(&request(&status)).unwrap_err();
+        assert_eq!((error.exit_code(), error.to_string().contains(said)), (1, true), "{error}");
+    }
+    assert!(settle::may_refund(&request(&json!({"conditions": paid, "finishedAt": ended}))).is_ok());
+}
