@@ -155,7 +155,7 @@ impl Fill<'_> {
             LoadError::Engine(error) => TaskError::from(error),
         })?;
         if taken != table.rows {
-            return Err(differ(&table.name, format!("{taken} rows went in, the copy has {}", table.rows)));
+            return Err(differ(&table.name, &format!("{taken} rows went in, the copy has {}", table.rows)));
         }
         self.progress.add(table.frames.iter().map(|f| f.raw_length).sum(), taken);
         let digest = *digest.lock().unwrap_or_else(PoisonError::into_inner);
@@ -174,7 +174,7 @@ impl Fill<'_> {
                 if found != expected {
                     let why =
                         format!("it has {} rows, the copy {}, or other values in them", found.rows, expected.rows);
-                    return Err(differ(&table.name, why));
+                    return Err(differ(&table.name, &why));
                 }
             }
             session.close().await;
@@ -184,7 +184,7 @@ impl Fill<'_> {
     }
 }
 
-fn differ(table: &str, why: String) -> TaskError {
+fn differ(table: &str, why: &str) -> TaskError {
     TaskError::refused("RowsDiffer", format!("{table} is not as it was copied: {why}"))
 }
 

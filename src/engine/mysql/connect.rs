@@ -20,11 +20,11 @@ const PACKET: usize = 1 << 30;
 /// What both directions rely on. A role's or the server's own `init_connect` may have said otherwise. `sql_mode` is without
 /// NO_ZERO_DATE, NO_BACKSLASH_ESCAPES, ANSI_QUOTES and the strict modes: what was stored can be loaded again, and that it is
 /// the same is compared, not hoped.
-const SETTINGS: &str = "SET NAMES utf8mb4, SESSION time_zone = '+00:00', SESSION sql_mode = 'NO_AUTO_VALUE_ON_ZERO',
+const SETTINGS: &str = "SET NAMES utf8mb4, SESSION time_zone = '+00:00', SESSION sql_mode = 'NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES',
  SESSION autocommit = 1, SESSION sql_quote_show_create = 1, SESSION sql_select_limit = DEFAULT, SESSION sql_big_selects = 1,
  SESSION sql_safe_updates = 0, SESSION net_write_timeout = 3600, SESSION net_read_timeout = 3600,
- SESSION wait_timeout = 28800, SESSION foreign_key_checks = 0, SESSION unique_checks = 0,
- SESSION transaction_isolation = 'REPEATABLE-READ'";
+ SESSION wait_timeout = 28800, SESSION foreign_key_checks = 0, SESSION unique_checks = 0";
+const ISOLATION: &str = "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ";
 const MARIADB: &str =
     "SET SESSION max_statement_time = 0, SESSION check_constraint_checks = 0, SESSION system_versioning_asof = DEFAULT";
 const MYSQL: &str = "SET SESSION max_execution_time = 0, SESSION information_schema_stats_expiry = 0";
@@ -139,6 +139,7 @@ async fn prepare(mut conn: Conn, target: &DatabaseTarget) -> Result<Session, Eng
     let version = Version::parse(&text).ok_or(EngineError::UnsupportedServer { version: text })?;
     version.check(target.engine)?;
     conn.query_drop(SETTINGS).await.map_err(failed)?;
+    conn.query_drop(ISOLATION).await.map_err(failed)?;
     let own = if version.flavour == Flavour::MariaDB { MARIADB } else { MYSQL };
     conn.query_drop(own).await.map_err(failed)?;
     let max_allowed_packet = usize::try_from(packet).unwrap_or(PACKET).min(PACKET);

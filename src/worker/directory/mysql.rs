@@ -34,7 +34,7 @@ pub fn halves(schema: &str) -> (&str, &str) {
 
 /// One LOAD DATA a table, in the session that the format asks for.
 pub fn rows(manifest: &Manifest) -> String {
-    let mut text = "SET NAMES utf8mb4, sql_mode = 'NO_AUTO_VALUE_ON_ZERO', time_zone = '+00:00', foreign_key_checks = 0, unique_checks = 0;\n\
+    let mut text = "SET NAMES utf8mb4, sql_mode = 'NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES', time_zone = '+00:00', foreign_key_checks = 0, unique_checks = 0;\n\
          /*M!100000 SET check_constraint_checks = 0 */;\n"
         .to_owned();
     for (number, table) in manifest.tables.iter().enumerate().filter(|(_, table)| table.rows > 0) {

@@ -92,7 +92,7 @@ async fn view(session: &mut Session, name: &str) -> Result<Object, EngineError> 
 }
 
 type TriggerRow = (String, String, String, String);
-type TriggerText = (String, String, String, String, String);
+type TriggerText = [String; 5];
 
 /// In the order in which they fire, so that made in that order they fire so again.
 async fn triggers(session: &mut Session) -> Result<Vec<Object>, EngineError> {
@@ -108,7 +108,7 @@ async fn triggers(session: &mut Session) -> Result<Vec<Object>, EngineError> {
     for (name, timing, event, table) in found {
         let statement = format!("SHOW CREATE TRIGGER {}", ident(&name));
         let row: mysql_async::Row = session.row(&statement, &doing(&name)).await?;
-        let (_, sql_mode, text, client, collation): TriggerText = first_of(row, &name)?;
+        let [_, sql_mode, text, client, collation] = first_of(&row, &name)?;
         let (text, definer) = strip_definer(&text);
         let body = body_of_trigger(&text).ok_or_else(|| EngineError::Incomplete {
             what: doing(&name),
@@ -122,12 +122,15 @@ async fn triggers(session: &mut Session) -> Result<Vec<Object>, EngineError> {
 }
 
 /// The first five columns; what follows differs between versions.
-fn first_of(row: mysql_async::Row, name: &str) -> Result<TriggerText, EngineError> {
-    let text = |at: usize| row.get_opt::<String, usize>(at).and_then(Result::ok);
-    match (text(0), text(1), text(2), text(3), text(4)) {
-        (Some(a), Some(b), Some(c), Some(d), Some(e)) => Ok((a, b, c, d, e)),
-        _ => Err(EngineError::Incomplete { what: doing(name), why: "the server's answer lacks columns".to_owned() }),
+fn first_of(row: &mysql_async::Row, name: &str) -> Result<TriggerText, EngineError> {
+    let mut texts = TriggerText::default();
+    for (at, text) in texts.iter_mut().enumerate() {
+        let found = row.get_opt::<String, usize>(at).and_then(Result::ok);
+        let lacks =
+            || EngineError::Incomplete { what: doing(name), why: "the server's answer lacks columns".to_owned() };
+        *text = found.ok_or_else(lacks)?;
     }
+    Ok(texts)
 }
 
 type EventText = (String, String, String, String, String, String, String);

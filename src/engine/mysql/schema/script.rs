@@ -69,7 +69,7 @@ pub fn render(schema: &Schema, about: &str) -> String {
         let _ = writeln!(text, "DELIMITER {delimiter}");
         let _ = writeln!(
             text,
-            "SET NAMES utf8mb4, sql_mode = 'NO_AUTO_VALUE_ON_ZERO', time_zone = '+00:00', foreign_key_checks = 0, unique_checks = 0{delimiter}"
+            "SET NAMES utf8mb4, sql_mode = 'NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES', time_zone = '+00:00', foreign_key_checks = 0, unique_checks = 0{delimiter}"
         );
     };
     begin(&mut text);
@@ -124,11 +124,9 @@ pub fn parse(text: &str) -> Option<Vec<Statement>> {
             }
             sql = rest;
         }
-        // What comes before the first object are settings that a session of ours has already.
-        let Some(header) = header.clone().filter(|_| !sql.trim().is_empty()) else { continue };
-        if sql.starts_with("SET NAMES ") {
-            continue;
-        }
+        // Not an object's: what a client is told, and settings that a session of ours has already.
+        let own = sql.trim().is_empty() || sql == "DELIMITER " || sql.starts_with("SET NAMES ");
+        let Some(header) = header.clone().filter(|_| !own) else { continue };
         statements.push(Statement { section: section(header.kind), header, sql: sql.to_owned() });
     }
     Some(statements)
