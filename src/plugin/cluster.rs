@@ -8,10 +8,12 @@ use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config, ResourceExt};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// What kubectl calls a RestoreRequest.
 pub const RESOURCE: &str = "restorerequest.sennight.dev";
+/// How often a write is tried that met another one.
+const TRIES: u32 = 5;
 
 /// A cluster, seen by one user.
 pub struct Cluster {
@@ -135,7 +137,7 @@ impl Cluster {
     }
 
     /// Merges `status` into a request's status, or applies it as `manager`, and tells what was done. Only to the object
-    /// that was shown: a namesake created since has another UID, and the API server refuses.
+    /// that was shown, not to a namesake created since.
     pub async fn write(
         &self,
         request: &RestoreRequest,
@@ -146,12 +148,11 @@ impl Cluster {
         io: &mut Io<'_>,
     ) -> Result<(), PluginError> {
         let name = &request.name_any();
-        let uid = request.uid();
         let body = match manager {
-            None => serde_json::json!({"metadata": {"uid": uid}, "status": status}),
-            Some(_) => serde_json::json!({
+            None => json!({"status": status}),
+            Some(_) => json!({
                 "apiVersion": "sennight.dev/v1alpha1", "kind": "RestoreRequest",
-                "metadata": {"name": name, "namespace": self.namespace, "uid": uid}, "status": status,
+                "metadata": {"name": name, "namespace": self.namespace}, "status": status,
             }),
         };
         let suffix = match args.dry_run {
@@ -162,12 +163,7 @@ impl Cluster {
         let written = if args.dry_run == DryRun::Client {
             body
         } else {
-            let dry_run = args.dry_run == DryRun::Server;
-            let (parameters, patch) = match manager {
-                None => (PatchParams { dry_run, ..PatchParams::default() }, Patch::Merge(body)),
-                Some(manager) => (PatchParams { dry_run, ..PatchParams::apply(manager) }, Patch::Apply(body)),
-            };
-            let answer = self.api().patch_status(name, &parameters, &patch).await;
+            let answer = self.send(request, body, manager, args.dry_run == DryRun::Server).await?;
             let answer =
                 answer.map_err(|error| PluginError::cluster(format!("RestoreRequest {name} was not {done}"), error))?;
             serde_json::to_value(answer).map_err(|error| PluginError::Form(error.to_string()))?
@@ -176,6 +172,37 @@ impl Cluster {
             Form::Table => io.say(&format!("{RESOURCE}/{name} {done}{suffix}")),
             Form::Name => io.say(&format!("{RESOURCE}/{name}")),
             form => io.object(&written, form),
+        }
+    }
+
+    /// Sends a status. The UID is compared here, and the resourceVersion goes along: on the status subresource the API
+    /// server takes no notice of a UID. A conflict was not carried out, so that it may be sent again; the operator writes
+    /// to the same status.
+    async fn send(
+        &self,
+        request: &RestoreRequest,
+        mut body: Value,
+        manager: Option<&str>,
+        dry_run: bool,
+    ) -> Result<kube::Result<RestoreRequest>, PluginError> {
+        let name = request.name_any();
+        let mut tries = 1;
+        loop {
+            let now = self.request(&name).await?;
+            if now.uid() != request.uid() {
+                let message =
+                    format!("{name} was deleted and created anew meanwhile: nothing was written; look at it again");
+                return Err(PluginError::NotNow(message));
+            }
+            body["metadata"]["resourceVersion"] = now.resource_version().into();
+            let (parameters, patch) = match manager {
+                None => (PatchParams { dry_run, ..PatchParams::default() }, Patch::Merge(&body)),
+                Some(manager) => (PatchParams { dry_run, ..PatchParams::apply(manager) }, Patch::Apply(&body)),
+            };
+            match self.api().patch_status(&name, &parameters, &patch).await {
+                Err(kube::Error::Api(status)) if status.code == 409 && tries < TRIES => tries += 1,
+                answer => return Ok(answer),
+            }
         }
     }
 

@@ -26,6 +26,9 @@ pub async fn run(args: &ClusterArgs, settle: &SettleArgs, io: &mut Io<'_>) -> Re
         return record_refund(&cluster, &request, reference, &settle.write, io).await;
     }
     may_settle(&request, settle)?;
+    if let Some(reference) = settle.reference.as_deref().filter(|_| !settle.charged_back) {
+        unused(reference, &request, &cluster.requests(false, "").await?)?;
+    }
     let schedule = cluster.schedule(&request).await;
     io.complain(&facts::text(&request, schedule.as_ref(), Utc::now()));
     if is_early(&status) {
@@ -104,6 +107,24 @@ pub fn may_settle(request: &RestoreRequest, settle: &SettleArgs) -> Result<(), P
         return Err(PluginError::NotNow(message));
     }
     Ok(())
+}
+
+/// Refuses a reference that paid for another request of the namespace: that one payment is one restore is the operator's
+/// rule, and here it costs nobody a wait.
+pub fn unused(reference: &str, request: &RestoreRequest, all: &[RestoreRequest]) -> Result<(), PluginError> {
+    let uses = |other: &&RestoreRequest| {
+        let status = other.status.clone().unwrap_or_default();
+        let spent = status.claim.is_some() || status.finished_at.is_some();
+        other.uid() != request.uid()
+            && (spent || is_paid(other))
+            && status.payment.and_then(|payment| payment.reference).as_deref() == Some(reference)
+    };
+    let Some(other) = all.iter().find(uses) else { return Ok(()) };
+    Err(PluginError::NotNow(format!(
+        "reference {reference} is recorded for {}: one payment is one restore; record {}'s own reference",
+        other.name_any(),
+        request.name_any()
+    )))
 }
 
 /// The status to apply.

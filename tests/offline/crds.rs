@@ -1,5 +1,7 @@
 //! The generated files are the committed ones, the schemas keep the house's rules, and each CEL rule refuses what it is for.
 
+mod record;
+
 use kube::core::cel::Validator;
 use sennight::api::crds;
 use serde_json::{Value, json};

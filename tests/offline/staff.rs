@@ -151,6 +151,29 @@ fn request(status: &Value) -> RestoreRequest {
 }
 
 #[test]
+fn a_reference_that_paid_for_another_request_is_refused_before_it_is_sent() {
+    let named = |name: &str, status: &Value| {
+        let mut request = request(status);
+        (request.metadata.name, request.metadata.uid) = (Some(name.to_owned()), Some(name.to_owned()));
+        request
+    };
+    let paid = json!([{"type": "Paid", "status": "True", "reason": "PaymentRecorded"}]);
+    let back = json!([{"type": "Paid", "status": "False", "reason": "ChargedBack"}]);
+    let mine = named("mine", &json!({"conditions": paid, "payment": {"reference": "INV-1"}}));
+    let used = |other: &Value| settle::unused("INV-1", &mine, &[mine.clone(), named("other", other)]);
+    assert!(used(&json!({})).is_ok());
+    assert!(used(&json!({"conditions": paid, "payment": {"reference": "INV-2"}})).is_ok());
+    assert!(used(&json!({"conditions": back, "payment": {"reference": "INV-1"}})).is_ok());
+    for other in [
+        json!({"conditions": paid, "payment": {"reference": "INV-1"}}),
+        json!({"finishedAt": "2026-11-22T11:00:00Z", "payment": {"reference": "INV-1"}}),
+    ] {
+        let error = used(&other).unwrap_err().to_string();
+        assert!(error.contains("recorded for other") && error.contains("mine's own"), "{error}");
+    }
+}
+
+#[test]
 fn a_refund_that_makes_no_sense_is_refused_with_the_way_out() {
     let paid = json!([{"type": "Paid", "status": "True", "reason": "PaymentRecorded"}]);
     let ended = "2026-11-22T11:00:00Z";

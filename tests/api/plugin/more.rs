@@ -1,7 +1,7 @@
 //! `refund`, `status` and completion, as their users type them.
 
 use super::World;
-use crate::cluster::kubectl_ok;
+use crate::cluster::{kubectl, kubectl_ok};
 use serde_json::{Value, json};
 
 fn ended(paid: bool) -> Value {
@@ -108,4 +108,43 @@ async fn the_shell_proposes_what_fits() {
     assert!(all.contains("t-1\t") && all.contains("t-2\tacme, CrmExport, new, ticket 4711\n"), "{all}");
     assert_eq!(ask(&["refund", ""]), ":4\n");
     assert!(ask(&["re"]).starts_with("refund\tRecord a refund"));
+}
+
+#[tokio::test]
+async fn what_is_written_for_one_request_is_refused_for_its_namesake() {
+    let world = World::new("namesake").await;
+    world.request("t-1", "CrmExport");
+    let version = world.get("t-1")["metadata"]["resourceVersion"].clone();
+    kubectl_ok(&["-n", &world.namespace, "delete", "rreq", "t-1"], "");
+    world.request("t-1", "CrmExport");
+    // What the plugin sends after it has shown the one that is gone: a UID would not be looked at, this is.
+    let (namespace, who) = (world.namespace.as_str(), world.hanna.kubeconfig.as_str());
+    let approve =
+        json!({"metadata": {"resourceVersion": version}, "status": {"approval": {"decision": "Approved"}}}).to_string();
+    let patch = [
+        "--kubeconfig",
+        who,
+        "-n",
+        namespace,
+        "patch",
+        "rreq",
+        "t-1",
+        "--subresource=status",
+        "--type=merge",
+        "-p",
+        &approve,
+    ];
+    assert!(!kubectl(&patch, "").status.success());
+    let paid = json!({
+        "apiVersion": "sennight.dev/v1alpha1", "kind": "RestoreRequest",
+        "metadata": {"name": "t-1", "namespace": namespace, "resourceVersion": version},
+        "status": {"conditions": [{"type": "Paid", "status": "True", "reason": "PaymentRecorded"}]}
+    });
+    let bill = world.bill.kubeconfig.as_str();
+    let apply =
+        ["--kubeconfig", bill, "apply", "--server-side", "--subresource=status", "--field-manager=billing", "-f", "-"];
+    assert!(!kubectl(&apply, &paid.to_string()).status.success());
+    let status = world.get("t-1")["status"].clone();
+    assert_eq!((status.get("approval"), status["conditions"].as_array().map(Vec::len)), (None, Some(1)));
+    world.expect(&world.hanna, "approve t-1", 0);
 }

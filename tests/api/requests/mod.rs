@@ -3,6 +3,7 @@
 //! the test plays the kubelet.
 
 mod dumps;
+mod killed;
 mod kubelet;
 mod life;
 mod record;

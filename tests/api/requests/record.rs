@@ -25,7 +25,7 @@ async fn chain(world: &World, request: &RestoreRequest) -> Chain {
 }
 
 /// Waits until all that stands is recorded, and the head with it.
-async fn settled(world: &World, name: &str) -> Chain {
+pub async fn settled(world: &World, name: &str) -> Chain {
     until("all that stands is recorded", async || {
         let request = world.get(name).await;
         let digest = record::state(&request).digest();
@@ -35,7 +35,8 @@ async fn settled(world: &World, name: &str) -> Chain {
     chain(world, &world.get(name).await).await
 }
 
-fn events(chain: &Chain) -> Vec<Event> {
+/// What the entries tell.
+pub fn events(chain: &Chain) -> Vec<Event> {
     chain.entries.iter().map(|recorded| recorded.entry.event).collect()
 }
 
