@@ -158,10 +158,16 @@ fn packets(raw: std::io::Result<Bytes>) -> Vec<std::io::Result<Bytes>> {
 pub fn statement(table: &Table, file: &str) -> String {
     let mut columns = Vec::with_capacity(table.columns.len());
     let mut set = Vec::new();
+    let any_bytes = table.columns.iter().any(|column| is_bytes(&column.kind));
     for (at, column) in table.columns.iter().enumerate() {
         if is_bytes(&column.kind) {
             columns.push(format!("@c{at}"));
             set.push(format!("{} = UNHEX(@c{at})", ident(&column.name)));
+        } else if any_bytes && may_count(&column.kind) {
+            // MariaDB 10.11 and 11.8 give an AUTO_INCREMENT column that reads 0 the next number as soon as there is a SET,
+            // whatever sql_mode says; not so where the column itself is set.
+            columns.push(format!("@c{at}"));
+            set.push(format!("{} = @c{at}", ident(&column.name)));
         } else {
             columns.push(ident(&column.name));
         }
@@ -172,6 +178,11 @@ pub fn statement(table: &Table, file: &str) -> String {
         ident(&table.name),
         columns.join(", ")
     )
+}
+
+/// Whether a column of this type may be an AUTO_INCREMENT.
+fn may_count(kind: &str) -> bool {
+    ["tinyint", "smallint", "mediumint", "int", "bigint", "float", "double"].iter().any(|name| kind.starts_with(name))
 }
 
 #[cfg(test)]
@@ -185,13 +196,13 @@ mod tests {
         let table = Table {
             schema: "d".into(),
             name: "t".into(),
-            columns: vec![column("a", "int"), column("b", "bit(3)"), column("g", "POINT")],
+            columns: vec![column("a", "int"), column("b", "bit(3)"), column("g", "POINT"), column("t", "text")],
             rows: 0,
             frames: vec![],
         };
         let text = statement(&table, FILE);
         assert!(
-            text.ends_with("LINES TERMINATED BY '\\n' (`a`, @c1, @c2) SET `b` = UNHEX(@c1), `g` = UNHEX(@c2)"),
+            text.ends_with("BY '\\n' (@c0, @c1, @c2, `t`) SET `a` = @c0, `b` = UNHEX(@c1), `g` = UNHEX(@c2)"),
             "{text}"
         );
     }

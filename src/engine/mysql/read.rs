@@ -27,7 +27,7 @@ pub struct Rows<'a> {
     cut: usize,
     /// Text that was read and not given out; its last row is complete.
     text: Vec<u8>,
-    rows: i64,
+    pending: i64,
     total: i64,
     ended: bool,
 }
@@ -44,7 +44,7 @@ impl<'a> Rows<'a> {
             answer,
             cut,
             text: Vec::new(),
-            rows: 0,
+            pending: 0,
             total: 0,
             ended: false,
         })
@@ -64,14 +64,14 @@ impl<'a> Rows<'a> {
                 let last = self.text.split_off(before);
                 let block = self.block();
                 self.text = last;
-                self.rows = 1;
+                self.pending = 1;
                 self.total += 1;
                 return Ok(Some(block));
             }
-            self.rows += 1;
+            self.pending += 1;
             self.total += 1;
         }
-        Ok((self.rows > 0).then(|| self.block()))
+        Ok((self.pending > 0).then(|| self.block()))
     }
 
     /// Rows that came, after the last block.
@@ -81,7 +81,7 @@ impl<'a> Rows<'a> {
 
     fn block(&mut self) -> RowBlock {
         let raw = Bytes::from(std::mem::take(&mut self.text));
-        RowBlock { raw, rows: std::mem::take(&mut self.rows) }
+        RowBlock { raw, rows: std::mem::take(&mut self.pending) }
     }
 
     fn write(&mut self, row: &Row) -> Result<(), EngineError> {

@@ -19,8 +19,6 @@ pub struct Snapshot {
     pub readers: Vec<Session>,
     /// The instant, by the server's clock: everything that had been committed by then is in it.
     pub taken_at: DateTime<Utc>,
-    /// Keeps partitioned tables from being altered until it is closed.
-    pub guard: Option<Session>,
     /// What a reader of the copy should know.
     pub notes: Vec<String>,
 }
@@ -45,14 +43,15 @@ pub async fn begin(
         let mut locker = connect(target, &target.database, application).await?;
         match lock(&mut locker, tables, lock_timeout.min(LOCK_AT_MOST)).await {
             Ok(()) => {
-                let taken_at = start(&mut session, lock_timeout).await?;
+                let taken_at = start(&mut session, tables, lock_timeout).await?;
                 for other in &mut others {
-                    start(other, lock_timeout).await?;
+                    start(other, tables, lock_timeout).await?;
                 }
                 locker.run("UNLOCK TABLES", "unlocking the tables").await?;
                 locker.close().await;
+                release(guard).await;
                 let readers = std::iter::once(session).chain(others).collect();
-                return Ok(Snapshot { readers, taken_at, guard, notes });
+                return Ok(Snapshot { readers, taken_at, notes });
             }
             Err(error @ (EngineError::LockTimeout { .. } | EngineError::PermissionDenied { .. })) => {
                 tracing::info!(%error, "one connection reads alone");
@@ -64,13 +63,15 @@ pub async fn begin(
         }
         locker.close().await;
     }
-    let taken_at = start(&mut session, lock_timeout).await?;
-    Ok(Snapshot { readers: vec![session], taken_at, guard, notes })
+    let taken_at = start(&mut session, tables, lock_timeout).await?;
+    release(guard).await;
+    Ok(Snapshot { readers: vec![session], taken_at, notes })
 }
 
 /// The server notices when a table was altered or truncated since the snapshot, but not when a partition was exchanged or
-/// dropped: rows would be missing without a word. So nobody may alter such a table meanwhile: whoever has read it in a
-/// transaction holds its definition, and nobody's rows.
+/// dropped: rows would be missing without a word. So nobody may alter such a table from before the snapshot until the rows
+/// are read: whoever has named it in a transaction holds its definition, and nobody's rows. This session holds it until all
+/// readers do, each for itself: one that came back for it later would wait behind the DDL that waits for the others.
 async fn guard(
     target: &DatabaseTarget,
     application: &str,
@@ -80,14 +81,26 @@ async fn guard(
     if !tables.iter().any(|table| table.partitioned) {
         return Ok(None);
     }
-    let doing = "keeping partitioned tables as they are";
     let mut session = connect(target, &target.database, application).await?;
     set_lock_wait(&mut session, lock_timeout).await?;
-    session.run("START TRANSACTION READ ONLY", doing).await?;
-    for table in tables.iter().filter(|table| table.partitioned) {
-        session.run(&format!("SELECT 1 FROM {} LIMIT 0", ident(&table.name)), doing).await?;
-    }
+    session.run("START TRANSACTION READ ONLY", HOLDING).await?;
+    hold(&mut session, tables).await?;
     Ok(Some(session))
+}
+
+const HOLDING: &str = "keeping partitioned tables as they are";
+
+async fn hold(session: &mut Session, tables: &[TableInfo]) -> Result<(), EngineError> {
+    for table in tables.iter().filter(|table| table.partitioned) {
+        session.run(&format!("SELECT 1 FROM {} LIMIT 0", ident(&table.name)), HOLDING).await?;
+    }
+    Ok(())
+}
+
+async fn release(guard: Option<Session>) {
+    if let Some(guard) = guard {
+        guard.close().await;
+    }
 }
 
 async fn lock(session: &mut Session, tables: &[TableInfo], wait: Duration) -> Result<(), EngineError> {
@@ -102,10 +115,15 @@ async fn set_lock_wait(session: &mut Session, wait: Duration) -> Result<(), Engi
 }
 
 /// The clock is read first: what was committed before it is seen by the snapshot.
-async fn start(session: &mut Session, lock_timeout: Duration) -> Result<DateTime<Utc>, EngineError> {
+async fn start(
+    session: &mut Session,
+    tables: &[TableInfo],
+    lock_timeout: Duration,
+) -> Result<DateTime<Utc>, EngineError> {
     set_lock_wait(session, lock_timeout).await?;
     let (now,): (String,) = session.row("SELECT CAST(UTC_TIMESTAMP(6) AS CHAR)", "reading the server's clock").await?;
     session.run(BEGIN, "beginning the snapshot").await?;
+    hold(session, tables).await?;
     session.run("SAVEPOINT sennight", "beginning the snapshot").await?;
     let parsed = NaiveDateTime::parse_from_str(&now, "%Y-%m-%d %H:%M:%S%.f");
     let at =

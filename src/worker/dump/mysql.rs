@@ -52,9 +52,6 @@ pub async fn gather(
     let shared = gathering(task, context, id, stop, tables, plan)?;
     let reading = begun.readers.into_iter().map(|session| read_all(session, &shared, &inventory.tables, context));
     let (written, mut sessions) = together(futures::future::join_all(reading).await)?;
-    if let Some(guard) = begun.guard {
-        guard.close().await;
-    }
     let Some(mut session) = sessions.pop() else { return Err(DumpError::Stopped) };
     for session in sessions {
         session.close().await;

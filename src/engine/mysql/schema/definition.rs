@@ -1,5 +1,7 @@
 //! Reading what SHOW CREATE says: who an object runs as, where a trigger's body begins, whether an event is on. Pure.
 
+use crate::engine::mysql::ident;
+
 /// Splits `DEFINER=…` off a definition: the statement without it, and the account as `user@host`.
 pub fn strip_definer(text: &str) -> (String, Option<String>) {
     const CLAUSE: &str = "DEFINER=";
@@ -106,6 +108,31 @@ pub fn without_auto_increment(text: &str) -> String {
     format!("{columns}{before}{after}")
 }
 
+/// A table's or view's definition (MariaDB) whose sequences are those of the database that it is made in: the server prints them
+/// with the database's name, and a copy that is loaded under another one would draw its numbers from the first.
+pub fn own_sequences(text: &str, database: &str) -> String {
+    let (mut out, mut rest) = (String::with_capacity(text.len()), text);
+    let calls = ["nextval", "lastval"].map(|call| (format!("{call}({}.", ident(database)), format!("{call}(")));
+    // Pieces between quotes are texts: there nothing is changed.
+    let mut inside = false;
+    while !rest.is_empty() {
+        let end = rest.find('\'').map_or(rest.len(), |at| at + 1);
+        let (piece, after) = rest.split_at(end);
+        let mut piece = piece.to_owned();
+        if !inside {
+            for (qualified, plain) in &calls {
+                piece = piece.replace(qualified.as_str(), plain);
+            }
+        }
+        // A quote that is escaped ends no text; a doubled one ends it and begins the next.
+        let escaped = inside && piece.trim_end_matches('\'').bytes().rev().take_while(|b| *b == b'\\').count() % 2 == 1;
+        inside = if piece.ends_with('\'') { inside == escaped } else { inside };
+        out.push_str(&piece);
+        rest = after;
+    }
+    out
+}
+
 /// An event's definition switched off, and the words that put it back: `None` if it was off for good.
 pub fn disabled(text: &str) -> Option<(String, Option<&'static str>)> {
     let rest = word(word(text, "CREATE")?, "EVENT")?;
@@ -165,6 +192,17 @@ mod tests {
             assert_eq!(body_of_trigger(text), Some("set new.x = 1"), "{text}");
         }
         assert_eq!(body_of_trigger("CREATE VIEW v AS SELECT 1"), None);
+    }
+
+    #[test]
+    fn sequences_are_those_of_the_database_that_a_table_is_made_in() {
+        let text = |name: &str| {
+            format!(
+                "CREATE TABLE `t` (\n `a` int DEFAULT nextval({name}`s`) COMMENT 'it''s \\' nextval(`d`.`s`)',\n `b` int DEFAULT lastval({name}`s`)"
+            )
+        };
+        assert_eq!(own_sequences(&text("`d`."), "d"), text(""));
+        assert_eq!(own_sequences(&text("`other`."), "d"), text("`other`."));
     }
 
     #[test]

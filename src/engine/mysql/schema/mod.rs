@@ -6,7 +6,7 @@ mod objects;
 mod order;
 mod script;
 
-pub use definition::{body_of_trigger, disabled, strip_definer, without_auto_increment};
+pub use definition::{body_of_trigger, disabled, own_sequences, strip_definer, without_auto_increment};
 pub use objects::read;
 pub use script::{Section, Statement, parse};
 

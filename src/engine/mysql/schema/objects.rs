@@ -2,7 +2,7 @@
 
 use super::order::sort_views;
 use super::script::event_state;
-use super::{Object, ObjectKind, Schema, Settings, body_of_trigger, disabled, strip_definer};
+use super::{Object, ObjectKind, Schema, Settings, body_of_trigger, disabled, own_sequences, strip_definer};
 use crate::engine::mysql::connect::Session;
 use crate::engine::mysql::error::EngineError;
 use crate::engine::mysql::ident;
@@ -13,18 +13,20 @@ const READING: &str = "reading the schema";
 /// Reads everything that is not rows, as it is now.
 pub async fn read(session: &mut Session, inventory: &Inventory) -> Result<Schema, EngineError> {
     let mut objects = vec![database(session).await?];
+    let own = objects[0].name.clone();
     for name in &inventory.sequences {
         objects.extend(sequence(session, name).await?);
     }
     for table in &inventory.tables {
         let (_, text): (String, String) =
             session.row(&format!("SHOW CREATE TABLE {}", ident(&table.name)), &doing(&table.name)).await?;
+        let text = own_sequences(&text, &own);
         objects.push(Object { kind: ObjectKind::Table, name: table.name.clone(), definer: None, settings: None, text });
     }
     objects.extend(routines(session).await?);
     let mut views = Vec::new();
     for name in &inventory.views {
-        views.push(view(session, name).await?);
+        views.push(view(session, name, &own).await?);
     }
     objects.extend(sort_views(views));
     objects.extend(triggers(session).await?);
@@ -83,10 +85,10 @@ fn settings(sql_mode: String, client: String, collation: String) -> Settings {
     Settings { sql_mode, client, collation, time_zone: "+00:00".to_owned() }
 }
 
-async fn view(session: &mut Session, name: &str) -> Result<Object, EngineError> {
+async fn view(session: &mut Session, name: &str, own: &str) -> Result<Object, EngineError> {
     let statement = format!("SHOW CREATE VIEW {}", ident(name));
     let (_, text, client, collation): (String, String, String, String) = session.row(&statement, &doing(name)).await?;
-    let (text, definer) = strip_definer(&text);
+    let (text, definer) = strip_definer(&own_sequences(&text, own));
     let settings = Some(settings(String::new(), client, collation));
     Ok(Object { kind: ObjectKind::View, name: name.to_owned(), definer, settings, text })
 }

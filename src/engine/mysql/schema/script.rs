@@ -55,7 +55,7 @@ fn section(kind: ObjectKind) -> Section {
 /// A delimiter that no statement contains, so that the script can be cut at it.
 fn delimiter(schema: &Schema) -> String {
     let free = |d: &String| !schema.objects.iter().any(|o| o.text.contains(d.as_str()));
-    (0_u32..).map(|n| if n == 0 { ";;".to_owned() } else { format!(";;{n};;") }).find(free).unwrap_or_default()
+    (0..u32::MAX).map(|n| if n == 0 { ";;".to_owned() } else { format!(";;{n};;") }).find(free).unwrap_or_default()
 }
 
 pub fn render(schema: &Schema, about: &str) -> String {
