@@ -47,18 +47,26 @@ pub fn files() -> Result<Vec<(String, String)>, CrdError> {
         files.push((format!("crds/{file}"), text.clone()));
         files.push((format!("charts/sennight/files/crds/{file}"), text));
     }
+    for (setting, guards) in [("FullRestore", admission::four_eyes(false)), ("All", admission::four_eyes(true))] {
+        files.push((format!("charts/sennight/files/admission/four-eyes/{setting}.yaml"), pairs(&guards)?));
+    }
     for (group, guards) in [("validating", admission::validating()), ("mutating", admission::mutating())] {
         for pair in guards.chunks(2) {
-            let mut text = String::new();
-            for guard in pair {
-                text.push_str("---\n");
-                text.push_str(&yaml(guard.name, guard.object())?);
-            }
             let name = pair.first().map_or("", |guard| guard.name);
-            files.push((format!("charts/sennight/files/admission/{group}/{name}.yaml"), text));
+            files.push((format!("charts/sennight/files/admission/{group}/{name}.yaml"), pairs(pair)?));
         }
     }
     Ok(files)
+}
+
+/// A policy and its binding, as documents.
+fn pairs(guards: &[admission::Guard]) -> Result<String, CrdError> {
+    let mut text = String::new();
+    for guard in guards {
+        text.push_str("---\n");
+        text.push_str(&yaml(guard.name, guard.object())?);
+    }
+    Ok(text)
 }
 
 fn finish(crd: &CustomResourceDefinition) -> Result<CustomResourceDefinition, CrdError> {

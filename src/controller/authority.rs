@@ -2,35 +2,33 @@
 //! If not, no restore runs (I6).
 
 use super::context::Context;
+use super::verbs::FIELD_MANAGER;
 use crate::api::RestoreRequest;
-use crate::api::admission::{self, Forgery, Guard};
+use crate::api::admission::{self, Forgery, Guard, Weakness};
 use crate::api::conditions::{RequestCondition, is_true};
 use crate::api::restore_status::Decision;
-use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams};
+use crate::domain::authority::{self as rules, Distrust, Own};
+use crate::settings::FourEyes;
+use k8s_openapi::api::authentication::v1::SelfSubjectReview;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams, PostParams};
 use kube::runtime::reflector::ObjectRef;
 use kube::{Client, ResourceExt};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
-/// What is wrong with the gate. The variant's name is the condition's reason.
+/// What is wrong with the gate. [`AuthorityFault::reason`] is the condition's reason.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, strum::IntoStaticStr)]
 pub enum AuthorityFault {
-    /// A policy or binding is not there.
+    /// A policy, a binding or the definition of RestoreRequest is not as shipped.
     #[error(
-        "{kind} {name} is missing, so anybody could approve or pay: install it (config/ or the chart); no restore runs until then"
+        "{kind} {name}: {} ({difference}); install the manifests or the chart of this version again, and look at what was approved and paid meanwhile; no restore runs until then",
+        .weakness.meaning()
     )]
-    PolicyMissing {
-        /// Kind of the object.
-        kind: String,
-        /// Its name.
-        name: String,
-    },
-    /// A policy or binding is not as shipped.
-    #[error(
-        "{kind} {name} is not the one that this version ships ({difference}): install it again; no restore runs until then"
-    )]
-    PolicyChanged {
+    Weakened {
+        /// In which way.
+        weakness: Weakness,
         /// Kind of the object.
         kind: String,
         /// Its name.
@@ -55,9 +53,12 @@ pub enum AuthorityFault {
 }
 
 impl AuthorityFault {
-    /// Reason in CamelCase.
+    /// Reason in CamelCase: for a weakened gate, in which way.
     pub fn reason(&self) -> &'static str {
-        self.into()
+        match self {
+            Self::Weakened { weakness, .. } => weakness.reason(),
+            other => other.into(),
+        }
     }
 }
 
@@ -65,6 +66,8 @@ impl AuthorityFault {
 #[derive(Default)]
 pub struct Authority {
     last: Mutex<Option<Result<(), AuthorityFault>>>,
+    /// The operator's own user name, once the API server has told it.
+    user: OnceLock<String>,
 }
 
 impl Authority {
@@ -80,25 +83,53 @@ impl Authority {
         *last = Some(now);
         changed
     }
+
+    /// Whether the signatures on a request could have come about by the rules, the operator's own name being known.
+    pub fn standing(&self, request: &RestoreRequest, setting: rules::FourEyes) -> Result<(), Distrust> {
+        let object = serde_json::to_value(request).map_err(|_| Distrust::SignaturesUnknown)?;
+        let own = Own { user: self.user.get().map(String::as_str), manager: FIELD_MANAGER };
+        rules::standing(&object, setting, own)
+    }
+}
+
+/// Everything that must be in force: with the four-eyes policy where the setting asks for it.
+fn guards(setting: FourEyes) -> Vec<Guard> {
+    let mut guards = admission::validating();
+    match setting {
+        FourEyes::None => {}
+        FourEyes::FullRestore => guards.extend(admission::four_eyes(false)),
+        FourEyes::All => guards.extend(admission::four_eyes(true)),
+    }
+    guards
 }
 
 /// Whether the policies are there and as shipped: read afresh, to be asked before every claim. Then [`refuses`].
-pub async fn intact(client: &Client) -> Result<(), AuthorityFault> {
-    for guard in admission::validating() {
-        let live = live(client, &guard).await?.ok_or_else(|| AuthorityFault::PolicyMissing {
-            kind: guard.kind.to_owned(),
-            name: guard.name.to_owned(),
-        })?;
+pub async fn intact(client: &Client, setting: FourEyes) -> Result<(), AuthorityFault> {
+    let weakened = |weakness, kind: &str, name: &str, difference: String| AuthorityFault::Weakened {
+        weakness,
+        kind: kind.to_owned(),
+        name: name.to_owned(),
+        difference,
+    };
+    for guard in guards(setting) {
+        let Some(live) = live(client, &guard).await? else {
+            return Err(weakened(Weakness::missing(guard.kind), guard.kind, guard.name, "not there".to_owned()));
+        };
         let live = serde_json::to_value(live).map_err(|error| unverifiable(&error))?;
-        if let Some(difference) = guard.difference(&live) {
-            return Err(AuthorityFault::PolicyChanged {
-                kind: guard.kind.to_owned(),
-                name: guard.name.to_owned(),
-                difference,
-            });
+        if let Some(place) = guard.difference(&live) {
+            return Err(weakened(Weakness::of(&place), guard.kind, guard.name, place));
         }
     }
-    Ok(())
+    let definition = admission::RESTORE_REQUESTS;
+    let live = Api::<CustomResourceDefinition>::all(client.clone())
+        .get(definition)
+        .await
+        .map_err(|error| unverifiable(&error))?;
+    let live = serde_json::to_value(live).map_err(|error| unverifiable(&error))?;
+    match admission::schema_difference(&live) {
+        Some(place) => Err(weakened(Weakness::SchemaChanged, "CustomResourceDefinition", definition, place)),
+        None => Ok(()),
+    }
 }
 
 async fn live(client: &Client, guard: &Guard) -> Result<Option<DynamicObject>, AuthorityFault> {
@@ -135,9 +166,9 @@ fn unverifiable(error: &dyn std::error::Error) -> AuthorityFault {
 }
 
 /// All of it, now, for the request that is about to be claimed.
-pub async fn verify(client: &Client, request: &RestoreRequest) -> Result<(), AuthorityFault> {
-    intact(client).await?;
-    refuses(client, request).await
+pub async fn verify(ctx: &Context, request: &RestoreRequest) -> Result<(), AuthorityFault> {
+    intact(&ctx.clients.write, ctx.settings.four_eyes).await?;
+    refuses(&ctx.clients.write, request).await
 }
 
 /// Looks at the gate now and then until `stop`, for the conditions and the metric. Claims do not rely on this.
@@ -165,7 +196,8 @@ pub async fn watch(ctx: Arc<Context>, stop: CancellationToken) {
 }
 
 async fn look(ctx: &Context) -> Result<(), AuthorityFault> {
-    intact(&ctx.clients.write).await?;
+    introduce(ctx).await;
+    intact(&ctx.clients.write, ctx.settings.four_eyes).await?;
     let Some(cached) = ctx.caches.requests.find(triable) else {
         return Ok(());
     };
@@ -175,6 +207,19 @@ async fn look(ctx: &Context) -> Result<(), AuthorityFault> {
         Ok(Some(request)) if triable(&request) => refuses(&ctx.clients.write, &request).await,
         Ok(_) => Ok(()),
         Err(error) => Err(unverifiable(&error)),
+    }
+}
+
+/// Asks the API server once who this operator is: a signature in that name is a forgery.
+async fn introduce(ctx: &Context) {
+    if ctx.authority.user.get().is_some() {
+        return;
+    }
+    let reviews: Api<SelfSubjectReview> = Api::all(ctx.clients.write.clone());
+    let answer = reviews.create(&PostParams::default(), &SelfSubjectReview::default()).await;
+    let user = answer.ok().and_then(|review| review.status).and_then(|s| s.user_info).and_then(|u| u.username);
+    if let Some(user) = user {
+        let _ = ctx.authority.user.set(user);
     }
 }
 

@@ -3,6 +3,7 @@
 
 pub mod alarm;
 pub mod audit;
+pub mod authority;
 pub mod backup;
 pub mod estimate;
 pub mod gate;

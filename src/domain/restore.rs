@@ -137,7 +137,9 @@ fn people(facts: &Facts, now: DateTime<Utc>) -> Option<Plan> {
         Closed::AwaitingPayment | Closed::ApproverIsPayer(_) | Closed::PaymentReferenceUsed { .. } => {
             ("AwaitingPayment", WaitingOn::Billing, payment_deadline, "PaymentExpired")
         }
-        Closed::PoliciesMissing(_) => ("Queued", WaitingOn::PlatformTeam, hold_end(facts, now), "HoldExpired"),
+        Closed::PoliciesMissing(_) | Closed::Distrusted(_) => {
+            ("Queued", WaitingOn::PlatformTeam, hold_end(facts, now), "HoldExpired")
+        }
         Closed::NotEligible | Closed::NotHeld | Closed::Denied { .. } => {
             ("Checking", WaitingOn::Operator, approval_deadline, "ApprovalExpired")
         }

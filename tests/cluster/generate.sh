@@ -10,13 +10,20 @@ cargo run --quiet --locked --bin sennight -- generate --to .
 helm=${SENNIGHT_TEST_HELM:-$("$CLUSTER_SRC/tools.sh" path helm)}
 [ -x "$helm" ] || helm=$(command -v helm) || die "no helm: run tests/cluster/tools.sh api"
 mkdir -p config
-# The flags are those of tests/offline/chart.rs; without them Helm takes its own idea of a cluster's version.
-{
-  # shellcheck disable=SC2016  # the backquotes are text
-  printf '%s\n' '# Generated from charts/sennight by `make generate`; do not edit. For a cluster of Kubernetes 1.36 or newer:' \
-    '#   kubectl create namespace sennight-system && kubectl apply --server-side -f config/install.yaml'
-  "$helm" template sennight charts/sennight --namespace sennight-system --kube-version 1.36.0 \
-    --api-versions admissionregistration.k8s.io/v1/MutatingAdmissionPolicy
-} >config/install.yaml.part
-mv config/install.yaml.part config/install.yaml
-log "generated crds/ and config/install.yaml"
+# install FILE CLUSTERS FLAGS…: the flags are those of tests/offline/chart.rs; without them Helm takes its own idea of a
+# cluster's version.
+install() {
+  local file=$1 clusters=$2
+  shift 2
+  {
+    # shellcheck disable=SC2016  # the backquotes are text
+    printf '%s\n' '# Generated from charts/sennight by `make generate`; do not edit. For a cluster of Kubernetes '"$clusters:" \
+      "#   kubectl create namespace sennight-system && kubectl apply --server-side -f $file"
+    "$helm" template sennight charts/sennight --namespace sennight-system "$@"
+  } >"$file.part"
+  mv "$file.part" "$file"
+}
+install config/install.yaml '1.36 or newer' --kube-version 1.36.0 \
+  --api-versions admissionregistration.k8s.io/v1/MutatingAdmissionPolicy
+install config/install-before-1.36.yaml '1.31 to 1.35' --kube-version 1.33.0
+log "generated crds/ and config/"

@@ -6,6 +6,9 @@ set -euo pipefail
 # shellcheck source=tests/cluster/lib.sh
 . "$(dirname "$0")/lib.sh"
 
+# SENNIGHT_KUBE_VERSION: the API tier on another Kubernetes than the pinned one, built like that one from its modules.
+[ -z "${SENNIGHT_KUBE_VERSION:-}" ] || KUBEBUILDER_ASSETS=$CACHE/tools/kubernetes-$SENNIGHT_KUBE_VERSION
+
 # The all-in-one binary's key holds its sources: another main.go is another tool.
 kubebox_key() {
   cat "$CLUSTER_SRC"/kubebox/{main.go,go.mod,go.sum} | sha256sum | cut -c1-12
@@ -119,6 +122,37 @@ build_kubebox() {
   log "built Kubernetes"
 }
 
+# build_other VERSION: the control plane and kubectl of another Kubernetes. Its own go.mod says which modules belong to it.
+build_other() {
+  local version=$1 dir=$CACHE/tools/kubernetes-$1 staging=0.${1#1.} mod tmp name stamp=k8s.io/component-base/version
+  [ -x "$dir/kubebox" ] && return
+  need_go
+  log "building Kubernetes $version, once; about 5 minutes on 2 cores"
+  tmp=$(mktemp -d "$CACHE/tools/.kubernetes.XXXXXX")
+  mkdir "$tmp/src" "$tmp/out"
+  cp "$CLUSTER_SRC/kubebox/other/main.go" "$tmp/src/"
+  (
+    cd "$tmp/src"
+    mod=$(go mod download -json "k8s.io/kubernetes@v$version" | sed -n 's/.*"GoMod": "\(.*\)",/\1/p')
+    {
+      printf 'module kubebox\n\n'
+      grep -E '^(go|godebug) ' "$mod"
+      printf 'require k8s.io/kubernetes v%s\nreplace (\n' "$version"
+      sed -nE "s|^[[:space:]]*(k8s\\.io/[a-z-]+) => \\./staging.*|\\1 => \\1 v$staging|p" "$mod"
+      printf ')\n'
+    } >go.mod
+    go mod tidy
+    CGO_ENABLED=0 go build -trimpath -buildvcs=false -o "$tmp/out/kubebox" -ldflags "-s -w -X $stamp.gitVersion=v$version \
+      -X $stamp.gitMajor=1 -X $stamp.gitMinor=${version:2:2}" .
+  ) 2>"$tmp/build.log" || { tail -n 20 "$tmp/build.log" >&2 && die "building Kubernetes $version failed"; }
+  for name in etcd kube-apiserver kube-controller-manager kubectl; do
+    ln -s kubebox "$tmp/out/$name"
+  done
+  mv -T "$tmp/out" "$dir"
+  rm -rf "$tmp"
+  log "built Kubernetes $version"
+}
+
 need_go() {
   [[ $(go env GOVERSION 2>/dev/null) =~ ^go1\.(2[1-9]|[3-9][0-9]) ]] ||
     die "Go 1.21 or newer is needed to build the cluster's own programs (it fetches the newer toolchain that they ask for): https://go.dev/dl"
@@ -157,6 +191,7 @@ store_tools() {
 
 api_tools() {
   services_tools
+  [ -z "${SENNIGHT_KUBE_VERSION:-}" ] || build_other "$SENNIGHT_KUBE_VERSION"
   have_kubebuilder || build_kubebox
   build helm "helm.sh/helm/v3/cmd/helm@$HELM_VERSION"
 }

@@ -78,19 +78,23 @@ fn may(role: &Value, resource: &str, verb: &str) -> bool {
 const NARROW: [&str; 2] = ["--set", "watchNamespaces={tenants-a,tenants-b}"];
 
 #[test]
-fn config_install_yaml_is_what_the_chart_renders() {
-    let committed = std::fs::read_to_string(root().join("config/install.yaml")).unwrap();
-    let body: String =
-        committed.lines().skip_while(|line| line.starts_with('#')).fold(String::new(), |all, line| all + line + "\n");
-    assert!(body == text(&CLUSTER), "config/install.yaml lags behind charts/sennight: run make generate");
+fn the_plain_manifests_are_what_the_chart_renders() {
+    for (file, cluster) in [("install.yaml", &CLUSTER[..]), ("install-before-1.36.yaml", &["--kube-version", "1.33.0"])]
+    {
+        let committed = std::fs::read_to_string(root().join("config").join(file)).unwrap();
+        let body: String = committed
+            .lines()
+            .skip_while(|line| line.starts_with('#'))
+            .fold(String::new(), |all, line| all + line + "\n");
+        assert!(body == text(cluster), "config/{file} lags behind charts/sennight: run make generate");
+    }
 }
 
 #[test]
 fn the_chart_passes_helms_own_check_and_unknown_values_are_refused() {
     let lint = helm(&["lint", "--strict", "charts/sennight"]);
     assert!(lint.status.success(), "{}", String::from_utf8_lossy(&lint.stdout));
-    for wrong in
-        ["operator.maxDump=3", "replicas=-1", "operator.fourEyes=Nobody", "watchNamespaces={Not_A_Name}", "typo=1"]
+    for wrong in ["operator.maxDump=3", "replicas=-1", "gate.fourEyes=Nobody", "watchNamespaces={Not_A_Name}", "typo=1"]
     {
         let output = helm(&["template", "s", "charts/sennight", "--kube-version", "1.36.0", "--set", wrong]);
         assert!(!output.status.success(), "{wrong} was taken");
@@ -190,7 +194,7 @@ fn crds_outlive_the_release_and_stamps_need_a_server_that_knows_them() {
     assert_eq!(of(&all, "MutatingAdmissionPolicy").len(), 2);
     let older = documents(&text(&["--kube-version", "1.33.0"]));
     assert_eq!(of(&older, "MutatingAdmissionPolicy").len(), 0);
-    assert_eq!(of(&older, "ValidatingAdmissionPolicy").len(), 3, "the refusing ones are always there");
+    assert_eq!(of(&older, "ValidatingAdmissionPolicy").len(), 4, "the refusing ones are always there");
     let bare = render(&["--set", "crds.install=false", "--set", "admission.install=false"]);
     assert!(of(&bare, "CustomResourceDefinition").is_empty() && of(&bare, "ValidatingAdmissionPolicy").is_empty());
 }
@@ -202,6 +206,16 @@ fn the_policies_of_the_chart_are_the_ones_the_operator_insists_on() {
     for guard in guards {
         let live = named(&all, guard.kind, guard.name);
         assert_eq!(guard.difference(live), None, "{} {}", guard.kind, guard.name);
+    }
+    for (setting, every_mode) in [("FullRestore", false), ("All", true)] {
+        let all = render(&["--set", &format!("gate.fourEyes={setting}")]);
+        for guard in sennight::api::admission::four_eyes(every_mode) {
+            let live = named(&all, guard.kind, guard.name);
+            assert_eq!(guard.difference(live), None, "{} {}", guard.kind, guard.name);
+        }
+        let deployment = named(&all, "Deployment", "sennight");
+        let arguments = deployment["spec"]["template"]["spec"]["containers"][0]["args"].as_array().unwrap();
+        assert!(arguments.contains(&json!(format!("--four-eyes={setting}"))), "{arguments:?}");
     }
 }
 

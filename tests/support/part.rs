@@ -11,6 +11,16 @@ pub fn cases(command: &str, suite: &str, whole: usize) -> usize {
     cases
 }
 
+/// The same of a suite whose cases cost so much more than others: one for each `cost` that `SENNIGHT_CASES` asks for.
+pub fn costly(command: &str, suite: &str, whole: usize, cost: usize) -> usize {
+    let asked = std::env::var("SENNIGHT_CASES").ok().and_then(|text| text.parse().ok());
+    let cases = asked.map_or(whole, |asked: usize| (asked / cost).clamp(1, whole));
+    if cases < whole {
+        println!("{suite}: {cases} of {whole} cases; left out: {} ({command} runs all)", whole - cases);
+    }
+    cases
+}
+
 /// `SENNIGHT_SEED`, or a new one; printed, so that a failure can be had again.
 pub fn seed(suite: &str) -> u64 {
     let seed = std::env::var("SENNIGHT_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or_else(rand::random);

@@ -2,6 +2,12 @@
 //! forgeries that they must refuse.
 
 mod policies;
+mod reserved;
+mod schema;
+mod weakness;
+
+pub use schema::{RESTORE_REQUESTS, schema_difference};
+pub use weakness::Weakness;
 
 use super::RestoreRequest;
 use super::conditions::{Condition, RequestCondition};
@@ -45,8 +51,12 @@ impl Guard {
     }
 }
 
+/// Kind of the policies that refuse.
+pub const POLICY: &str = "ValidatingAdmissionPolicy";
+const POLICIES: &str = "validatingadmissionpolicies";
+
 fn guards(kind: &'static str, plural: &'static str, name: &'static str, spec: Value) -> [Guard; 2] {
-    let (binding, bindings, body) = if kind == "ValidatingAdmissionPolicy" {
+    let (binding, bindings, body) = if kind == POLICY {
         (
             "ValidatingAdmissionPolicyBinding",
             "validatingadmissionpolicybindings",
@@ -60,10 +70,21 @@ fn guards(kind: &'static str, plural: &'static str, name: &'static str, spec: Va
 
 /// The policies that refuse, with their bindings. Without these, intact, no restore may run.
 pub fn validating() -> Vec<Guard> {
-    [(policies::STATUS, policies::status()), (policies::CREATE, policies::create()), (policies::JOBS, policies::jobs())]
-        .into_iter()
-        .flat_map(|(name, spec)| guards("ValidatingAdmissionPolicy", "validatingadmissionpolicies", name, spec))
-        .collect()
+    [
+        (policies::STATUS, policies::status()),
+        (policies::CREATE, policies::create()),
+        (reserved::JOBS, reserved::jobs()),
+        (reserved::PODS, reserved::pods()),
+    ]
+    .into_iter()
+    .flat_map(|(name, spec)| guards(POLICY, POLICIES, name, spec))
+    .collect()
+}
+
+/// The policy of `gate.fourEyes`, with its binding: for every mode, or for those that replace a database. Where the setting
+/// asks for it, it is needed like those of [`validating`].
+pub fn four_eyes(every_mode: bool) -> Vec<Guard> {
+    guards(POLICY, POLICIES, policies::FOUR_EYES, policies::four_eyes(every_mode)).into()
 }
 
 /// The policies that write down who acted, with their bindings. They need Kubernetes 1.36; before it, people and systems
@@ -102,6 +123,8 @@ pub fn difference(expected: &Value, live: &Value) -> Option<String> {
                 .enumerate()
                 .find_map(|(index, (a, b))| difference(a, b).map(|rest| format!("/{index}{rest}")))
         }
+        // `1` and `1.0` are one number: Rust's types and the API server write it differently.
+        (Value::Number(want), Value::Number(have)) => (want.as_f64() != have.as_f64()).then(String::new),
         (want, have) => (want != have).then(String::new),
     }
 }

@@ -1,7 +1,8 @@
 //! The policies as data: constant text, no parameters, server defaults written out so that a comparison can be exact.
 //!
 //! Nothing in a policy reads a clock (CEL has none) or another object. A part of `status` that no line here names belongs
-//! to the operator: new fields are closed by default.
+//! to the operator: new fields are closed by default. The expressions use no optional syntax, so that the very same text
+//! can be run without an API server and compared with `domain::authority` (tests/offline/authority.rs).
 
 use serde_json::{Value, json};
 
@@ -9,24 +10,28 @@ use serde_json::{Value, json};
 pub const STATUS: &str = "sennight-restorerequest-status";
 /// Name of the policy that a request's creator is who they say.
 pub const CREATE: &str = "sennight-restorerequest-create";
-/// Name of the policy that reserves the names of restore Jobs and their pods.
-pub const JOBS: &str = "sennight-restore-jobs";
+/// Name of the policy that whoever asks does not approve (setting `gate.fourEyes`).
+pub const FOUR_EYES: &str = "sennight-four-eyes";
 /// Name of the policy that writes the creator's name into a request.
 pub const STAMP_REQUESTER: &str = "sennight-stamp-requester";
 /// Name of the policy that writes the caller's name beside a decision or payment.
 pub const STAMP_DECIDER: &str = "sennight-stamp-decider";
 
-const APPROVAL_CHANGED: &str = "variables.before.?approval != variables.after.?approval";
+const APPROVAL_CHANGED: &str = "('approval' in variables.before) != ('approval' in variables.after) \
+|| ('approval' in variables.before && variables.before.approval != variables.after.approval)";
 
 /// Payment and the condition Paid, without the refund: recording a refund is not recording a payment.
 const PAYMENT_CHANGED: &str = "variables.paidBefore != variables.paidAfter \
 || variables.payAfter.exists(k, k != 'refund' && (!(k in variables.payBefore) || variables.payBefore[k] != variables.payAfter[k])) \
 || variables.payBefore.exists(k, k != 'refund' && !(k in variables.payAfter))";
 
+const REFUND_CHANGED: &str = "('refund' in variables.payBefore) != ('refund' in variables.payAfter) \
+|| ('refund' in variables.payBefore && variables.payBefore.refund != variables.payAfter.refund)";
+
 /// Every key of status that is not somebody else's, and every condition but Paid.
 const REST_CHANGED: &str = "variables.after.exists(k, !(k in ['approval', 'payment', 'conditions']) && (!(k in variables.before) || variables.before[k] != variables.after[k])) \
 || variables.before.exists(k, !(k in ['approval', 'payment', 'conditions']) && !(k in variables.after)) \
-|| variables.before.?conditions.orValue([]).filter(c, c.type != 'Paid') != variables.after.?conditions.orValue([]).filter(c, c.type != 'Paid')";
+|| variables.othersBefore != variables.othersAfter";
 
 /// The caller may do this to this request.
 fn may(verb: &str) -> String {
@@ -39,46 +44,61 @@ fn variable(name: &str, expression: &str) -> Value {
     json!({"name": name, "expression": expression})
 }
 
+fn conditions(name: &str, of: &str, operator: &str) -> Value {
+    let expression =
+        format!("'conditions' in variables.{of} ? variables.{of}.conditions.filter(c, c.type {operator} 'Paid') : []");
+    variable(name, &expression)
+}
+
 fn status_variables() -> Vec<Value> {
     vec![
-        variable("before", "oldObject.?status.orValue({})"),
-        variable("after", "object.?status.orValue({})"),
-        variable("payBefore", "variables.before.?payment.orValue({})"),
-        variable("payAfter", "variables.after.?payment.orValue({})"),
-        variable("paidBefore", "variables.before.?conditions.orValue([]).filter(c, c.type == 'Paid')"),
-        variable("paidAfter", "variables.after.?conditions.orValue([]).filter(c, c.type == 'Paid')"),
+        variable("before", "has(oldObject.status) ? oldObject.status : {}"),
+        variable("after", "has(object.status) ? object.status : {}"),
+        variable("payBefore", "'payment' in variables.before ? variables.before.payment : {}"),
+        variable("payAfter", "'payment' in variables.after ? variables.after.payment : {}"),
+        conditions("paidBefore", "before", "=="),
+        conditions("paidAfter", "after", "=="),
         variable("approvalChanged", APPROVAL_CHANGED),
         variable("paymentChanged", PAYMENT_CHANGED),
     ]
 }
 
-fn rule(groups: &str, resources: &[&str], operations: &[&str]) -> Value {
+/// One rule of what a policy looks at.
+pub fn rule(group: &str, resources: &[&str], operations: &[&str]) -> Value {
     json!({
-        "apiGroups": [groups], "apiVersions": ["*"], "operations": operations, "resources": resources, "scope": "*"
+        "apiGroups": [group], "apiVersions": ["*"], "operations": operations, "resources": resources, "scope": "*"
     })
 }
 
-fn constraints(rules: &[Value]) -> Value {
+/// What a policy looks at: these, everywhere.
+pub fn constraints(rules: &[Value]) -> Value {
     json!({"matchPolicy": "Equivalent", "namespaceSelector": {}, "objectSelector": {}, "resourceRules": rules})
 }
 
-fn refuse_unless(expression: &str, message: &str) -> Value {
+/// An expression that must be true, and what is said if it is not.
+pub fn refuse_unless(expression: &str, message: &str) -> Value {
     json!({"expression": expression, "message": format!("{} {message}", super::DENIAL_PREFIX), "reason": "Forbidden"})
+}
+
+fn status_writes() -> Value {
+    constraints(&[rule("sennight.dev", &["restorerequests/status"], &["UPDATE"])])
 }
 
 /// Spec of [`STATUS`].
 pub fn status() -> Value {
     let mut variables = status_variables();
+    variables.push(conditions("othersBefore", "before", "!="));
+    variables.push(conditions("othersAfter", "after", "!="));
     variables.push(variable("restChanged", REST_CHANGED));
-    variables.push(variable("refundChanged", "variables.payBefore.?refund != variables.payAfter.?refund"));
+    variables.push(variable("refundChanged", REFUND_CHANGED));
     json!({
         "failurePolicy": "Fail",
-        "matchConstraints": constraints(&[rule("sennight.dev", &["restorerequests/status"], &["UPDATE"])]),
+        "matchConstraints": status_writes(),
         "variables": variables,
         "validations": status_validations(),
         "auditAnnotations": [{
             "key": "decision",
-            "valueExpression": "variables.approvalChanged ? 'approval ' + variables.after.?approval.?decision.orValue('removed') + ' by ' + request.userInfo.username : (variables.paymentChanged || variables.refundChanged ? 'payment by ' + request.userInfo.username : '')"
+            "valueExpression": "variables.approvalChanged ? ('approval' in variables.after ? 'approval ' + string(variables.after.approval.decision) : 'approval removed') + ' by ' + request.userInfo.username : (variables.paymentChanged || variables.refundChanged ? 'payment by ' + request.userInfo.username : '')"
         }]
     })
 }
@@ -98,15 +118,15 @@ fn status_validations() -> Vec<Value> {
             "this part of status is the operator's; the helpdesk writes status.approval, billing status.payment and the condition Paid. A merge patch replaces all conditions: use kubectl apply --server-side --subresource=status",
         ),
         refuse_unless(
-            "!variables.approvalChanged || variables.after.?approval.?by.orValue('') == request.userInfo.username",
+            "!variables.approvalChanged || ('approval' in variables.after && 'by' in variables.after.approval && variables.after.approval.by == request.userInfo.username)",
             "status.approval.by must be your own user name: leave it out where a MutatingAdmissionPolicy stamps it, else write it yourself",
         ),
         refuse_unless(
-            "!variables.paymentChanged || variables.payAfter.?by.orValue('') == request.userInfo.username",
+            "!variables.paymentChanged || ('by' in variables.payAfter && variables.payAfter.by == request.userInfo.username)",
             "status.payment.by must be your own user name: leave it out where a MutatingAdmissionPolicy stamps it, else write it yourself",
         ),
         refuse_unless(
-            "!(variables.approvalChanged || variables.paymentChanged) || !has(object.status.approval) || !(('by' in variables.payAfter)) || variables.after.?approval.?by.orValue('') != variables.payAfter.by",
+            "!(variables.approvalChanged || variables.paymentChanged) || !('approval' in variables.after && 'by' in variables.after.approval && 'by' in variables.payAfter) || variables.after.approval.by != variables.payAfter.by",
             "whoever approved may not record the payment, nor the other way round: another account must",
         ),
         refuse_unless(
@@ -130,37 +150,29 @@ pub fn create() -> Value {
         "failurePolicy": "Fail",
         "matchConstraints": constraints(&[rule("sennight.dev", &["restorerequests"], &["CREATE"])]),
         "validations": [refuse_unless(
-            "object.spec.?requestedBy.orValue('') == request.userInfo.username",
+            "has(object.spec.requestedBy) && object.spec.requestedBy == request.userInfo.username",
             "spec.requestedBy must be your own user name: leave it out where a MutatingAdmissionPolicy stamps it, else write it yourself",
         )]
     })
 }
 
-/// Spec of [`JOBS`]. A pod of a Job has the Job's name in its own name, its generateName and its label.
-pub fn jobs() -> Value {
+/// Spec of [`FOUR_EYES`]: for every mode, or for those that replace a database. An unknown creator might be the approver.
+pub fn four_eyes(every_mode: bool) -> Value {
+    let (mode, which) = if every_mode { ("", "All") } else { ("object.spec.mode == 'CrmExport' || ", "FullRestore") };
+    let expression = format!(
+        "!variables.approvalChanged || !('approval' in variables.after) || variables.after.approval.decision != 'Approved' \
+         || {mode}(has(object.spec.requestedBy) && object.spec.requestedBy != request.userInfo.username)"
+    );
+    let wanted = ["before", "after", "approvalChanged"];
+    let variables: Vec<Value> =
+        status_variables().into_iter().filter(|v| wanted.iter().any(|name| v["name"] == *name)).collect();
     json!({
         "failurePolicy": "Fail",
-        "matchConstraints": constraints(&[
-            rule("batch", &["jobs"], &["CREATE", "UPDATE"]),
-            rule("", &["pods"], &["CREATE"]),
-        ]),
-        "matchConditions": [
-            {
-                "name": "acts-for-a-restore-request",
-                "expression": "object.metadata.?name.orValue('').contains('-sennight-restore') \
-                    || object.metadata.?generateName.orValue('').contains('-sennight-restore') \
-                    || (has(object.metadata.labels) && 'batch.kubernetes.io/job-name' in object.metadata.labels \
-                        && object.metadata.labels['batch.kubernetes.io/job-name'].contains('-sennight-restore'))"
-            },
-            {
-                "name": "is-new-or-does-something-else",
-                "expression": "request.operation == 'CREATE' || object.spec != oldObject.spec"
-            }
-        ],
+        "matchConstraints": status_writes(),
+        "variables": variables,
         "validations": [refuse_unless(
-            "authorizer.group('sennight.dev').resource('restorerequests').namespace(request.namespace).check('operate').allowed() \
-             || request.userInfo.username in ['system:serviceaccount:kube-system:job-controller', 'system:kube-controller-manager']",
-            "names with -sennight-restore are kept for the operator's restore Jobs: a restore takes a RestoreRequest that is approved and paid",
+            &expression,
+            &format!("whoever created a request may not approve it (gate.fourEyes: {which}): another person must"),
         )]
     })
 }
@@ -178,26 +190,30 @@ pub fn stamp_requester() -> Value {
     })
 }
 
-/// Spec of [`STAMP_DECIDER`].
+/// A signature may have changed: all other writes are spared the making and reading of patches, which costs far more than
+/// this look. It need not be exact: the expressions are.
+const MAY_SIGN: &str = "has(object.status) && (!has(oldObject.status) \
+|| has(object.status.approval) != has(oldObject.status.approval) \
+|| (has(object.status.approval) && object.status.approval != oldObject.status.approval) \
+|| has(object.status.payment) != has(oldObject.status.payment) \
+|| (has(object.status.payment) && object.status.payment != oldObject.status.payment) \
+|| has(object.status.conditions) != has(oldObject.status.conditions) \
+|| (has(object.status.conditions) && object.status.conditions != oldObject.status.conditions))";
+
+/// Spec of [`STAMP_DECIDER`]: one patch, because each is made, applied and read back by itself.
 pub fn stamp_decider() -> Value {
+    let approval = "variables.approvalChanged && 'approval' in variables.after \
+        ? [JSONPatch{op: 'add', path: '/status/approval/by', value: request.userInfo.username}] : []";
+    let payment = "!variables.paymentChanged ? [] : ('payment' in variables.after \
+        ? [JSONPatch{op: 'add', path: '/status/payment/by', value: request.userInfo.username}] \
+        : (has(object.status) && !('payment' in variables.before) \
+            ? [JSONPatch{op: 'add', path: '/status/payment', value: {'by': request.userInfo.username}}] : []))";
     json!({
         "failurePolicy": "Fail",
         "reinvocationPolicy": "IfNeeded",
-        "matchConstraints": constraints(&[rule("sennight.dev", &["restorerequests/status"], &["UPDATE"])]),
+        "matchConstraints": status_writes(),
+        "matchConditions": [{"name": "may-be-a-signature", "expression": MAY_SIGN}],
         "variables": status_variables(),
-        "mutations": [
-            {
-                "patchType": "JSONPatch",
-                "jsonPatch": {"expression": "variables.approvalChanged && 'approval' in variables.after \
-                    ? [JSONPatch{op: 'add', path: '/status/approval/by', value: request.userInfo.username}] : []"}
-            },
-            {
-                "patchType": "JSONPatch",
-                "jsonPatch": {"expression": "!variables.paymentChanged ? [] : ('payment' in variables.after \
-                    ? [JSONPatch{op: 'add', path: '/status/payment/by', value: request.userInfo.username}] \
-                    : (has(object.status) && !('payment' in variables.before) \
-                        ? [JSONPatch{op: 'add', path: '/status/payment', value: {'by': request.userInfo.username}}] : []))"}
-            }
-        ]
+        "mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": format!("({approval}) + ({payment})")}}]
     })
 }

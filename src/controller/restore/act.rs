@@ -147,11 +147,12 @@ async fn unlocked(
     if fresh.status.as_ref().is_some_and(|s| s.finished_at.is_some()) {
         return Ok(Err("the request has ended".to_owned()));
     }
-    let authority = authority::verify(&ctx.clients.write, &fresh).await.map_err(|fault| fault.to_string());
+    let authority = authority::verify(ctx, &fresh).await.map_err(|fault| fault.to_string());
     let keys = Keys {
         eligible: known.eligible,
         held: fresh.status.as_ref().is_some_and(|s| is_true(&s.conditions, RequestCondition::Held)),
         four_eyes: four_eyes(&ctx.settings),
+        standing: ctx.authority.standing(&fresh, four_eyes(&ctx.settings)),
         authority,
         ..signatures(&fresh, mode(fresh.spec.mode))
     };

@@ -141,7 +141,9 @@ async fn reconcile(object: Arc<RestoreRequest>, ctx: Arc<Context>) -> Result<Out
         Some(last) => last.map_err(|fault| fault.to_string()),
         None => Err("they have not been looked at yet".to_owned()),
     };
-    let mut assessed = validate::assess(&object, &status, &fresh, &seen, authority, &ctx.settings, now);
+    let standing = ctx.authority.standing(&object, validate::four_eyes(&ctx.settings));
+    let guarded = validate::Guarded { authority, standing };
+    let mut assessed = validate::assess(&object, &status, &fresh, &seen, guarded, &ctx.settings, now);
     report::facts(&object, &mut status, &assessed, &seen, now);
     // An approval that was mirrored just now counts from now.
     assessed.facts.approved_since = approved_since(&status);

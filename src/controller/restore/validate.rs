@@ -9,6 +9,7 @@ use crate::api::restore_status::Decision;
 use crate::api::{RestoreRequest, RestoreRequestStatus};
 use crate::controller::backup::validate::timetable;
 use crate::controller::targets;
+use crate::domain::authority::Distrust;
 use crate::domain::gate::{self, Account, Approval, Candidate, Evidence, FourEyes, Keys, Mode, Payment, Wanted};
 use crate::domain::names::RestoreStep;
 use crate::domain::restore::{Claim, Eligibility, Facts, Patience, Step};
@@ -25,13 +26,21 @@ pub struct Assessed {
     pub chosen: Option<Candidate>,
 }
 
-/// Assesses a request. `authority` says whether the admission policies were found whole.
+/// What was last found out about the gate itself.
+pub struct Guarded {
+    /// Whether the admission policies were found whole.
+    pub authority: Result<(), String>,
+    /// Whether the signatures could have come about by the rules.
+    pub standing: Result<(), Distrust>,
+}
+
+/// Assesses a request.
 pub fn assess(
     object: &RestoreRequest,
     status: &RestoreRequestStatus,
     fresh: &Fresh,
     seen: &Seen,
-    authority: Result<(), String>,
+    guarded: Guarded,
     settings: &Settings,
     now: DateTime<Utc>,
 ) -> Assessed {
@@ -57,7 +66,8 @@ pub fn assess(
             held: is_true(&status.conditions, RequestCondition::Held),
             requested_by: object.spec.requested_by.clone(),
             four_eyes: four_eyes(settings),
-            authority,
+            standing: guarded.standing,
+            authority: guarded.authority,
             payment: seen.reused.clone().unwrap_or_else(|| keys.payment.clone()),
             ..keys
         },
@@ -105,6 +115,7 @@ pub fn signatures(object: &RestoreRequest, mode: Mode) -> Keys {
         payment: if paid { Payment::Paid { by } } else { Payment::Open },
         requested_by: object.spec.requested_by.clone(),
         four_eyes: FourEyes::None,
+        standing: Err(Distrust::SignaturesUnknown),
         authority: Err("not looked at".to_owned()),
     }
 }

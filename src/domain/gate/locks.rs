@@ -1,6 +1,8 @@
 //! The locks between a request and its Job: helpdesk's key, billing's key, and what makes them good.
 
 use super::Mode;
+use crate::domain::authority::Distrust;
+pub use crate::domain::authority::FourEyes;
 use chrono::{DateTime, Utc};
 
 /// Helpdesk's decision.
@@ -63,18 +65,6 @@ pub fn reference_holder<'a>(
     others.iter().filter(before).min_by_key(|other| (!other.spent, other.created, other.name.clone()))
 }
 
-/// `gate.fourEyes`: when the person who created a request may not approve it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, strum::Display, strum::EnumString)]
-pub enum FourEyes {
-    /// May always.
-    #[default]
-    None,
-    /// Not for a FullRestore.
-    FullRestore,
-    /// Never.
-    All,
-}
-
 /// The state of every lock at one instant, from a fresh read (I1).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Keys {
@@ -92,6 +82,8 @@ pub struct Keys {
     pub requested_by: Option<String>,
     /// The four-eyes setting.
     pub four_eyes: FourEyes,
+    /// Whether the signatures could have come about by the rules.
+    pub standing: Result<(), Distrust>,
     /// Whether the admission policies were found whole; the text says what is missing.
     pub authority: Result<(), String>,
 }
@@ -139,6 +131,9 @@ pub enum Closed {
     /// One hand turned both keys.
     #[error("{0} both approved and settled: approval and payment must come from different accounts")]
     ApproverIsPayer(String),
+    /// A key was forged.
+    #[error(transparent)]
+    Distrusted(Distrust),
     /// Nobody guards the keys.
     #[error("no restore runs while the admission policies are not intact: {0}")]
     PoliciesMissing(String),
@@ -147,14 +142,18 @@ pub enum Closed {
 impl Closed {
     /// CamelCase reason.
     pub fn reason(&self) -> &'static str {
-        self.into()
+        match self {
+            Self::Distrusted(why) => why.reason(),
+            other => other.into(),
+        }
     }
 }
 
 type Lock = fn(&Keys) -> Option<Closed>;
 
 /// In the order of a request's life.
-const LOCKS: &[Lock] = &[eligible, held, not_denied, approved, four_eyes, paid, paid_once, two_hands, authority];
+const LOCKS: &[Lock] =
+    &[eligible, held, not_denied, approved, four_eyes, paid, paid_once, two_hands, standing, authority];
 
 fn eligible(k: &Keys) -> Option<Closed> {
     (!k.eligible).then_some(Closed::NotEligible)
@@ -182,7 +181,7 @@ fn approved(k: &Keys) -> Option<Closed> {
 fn four_eyes(k: &Keys) -> Option<Closed> {
     let applies = match k.four_eyes {
         FourEyes::None => false,
-        FourEyes::FullRestore => k.mode == Mode::FullRestore,
+        FourEyes::FullRestore => k.mode != Mode::CrmExport,
         FourEyes::All => true,
     };
     let Approval::Approved { by } = &k.approval else {
@@ -215,6 +214,10 @@ fn two_hands(k: &Keys) -> Option<Closed> {
         (Approval::Approved { by: a }, Payment::Paid { by: p }) if a == p => Some(Closed::ApproverIsPayer(a.clone())),
         _ => None,
     }
+}
+
+fn standing(k: &Keys) -> Option<Closed> {
+    k.standing.as_ref().err().map(|why| Closed::Distrusted(why.clone()))
 }
 
 fn authority(k: &Keys) -> Option<Closed> {

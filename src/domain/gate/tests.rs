@@ -1,6 +1,7 @@
 //! One valid fixture, one mutation a refusal.
 
 use super::*;
+use crate::domain::authority::Distrust;
 use chrono::{DateTime, Utc};
 use proptest::prelude::*;
 
@@ -122,6 +123,7 @@ fn keys() -> Keys {
         payment: Payment::Paid { by: "billing".into() },
         requested_by: Some("anna".into()),
         four_eyes: FourEyes::None,
+        standing: Ok(()),
         authority: Ok(()),
     }
 }
@@ -147,6 +149,8 @@ fn i1_each_closed_lock_refuses_by_itself() {
     let said = open(&Keys { payment: reused.clone(), ..keys() }).unwrap_err().to_string();
     assert!(said.contains("INV-1") && said.contains("first") && said.contains("settle"), "{said}");
     assert_eq!(reason(&|k| k.authority = Err("gone".into())), "PoliciesMissing");
+    assert_eq!(reason(&|k| k.standing = Err(Distrust::DenialReversed)), "DenialReversed");
+    assert_eq!(reason(&|k| (k.mode, k.four_eyes) = (Mode::Undo, FourEyes::FullRestore)), "ApproverIsRequester");
     assert_eq!(reason(&|k| k.four_eyes = FourEyes::All), "ApproverIsRequester");
     assert_eq!(reason(&|k| (k.four_eyes, k.requested_by) = (FourEyes::FullRestore, None)), "ApproverIsRequester");
 }

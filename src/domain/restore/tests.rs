@@ -30,6 +30,7 @@ fn ready() -> Facts {
             payment: Payment::Paid { by: "billing".into() },
             requested_by: None,
             four_eyes: FourEyes::None,
+            standing: Ok(()),
             authority: Ok(()),
         },
         held_until: Some(at("2026-12-10T00:00:00Z")),
@@ -216,6 +217,25 @@ fn i10_people_are_reminded_before_their_time_is_over_and_once() {
     });
     assert_eq!((billing.remind, billing.waiting_on), (Some(now()), WaitingOn::Billing));
     assert_eq!(with(|f| f.keys.authority = Err("gone".into())).remind, None, "policies have an alert of their own");
+}
+
+#[test]
+fn i5_nobody_is_waited_for_longer_than_the_copy_is_held() {
+    let end = now() + TimeDelta::hours(5);
+    for change in [
+        (|f| f.keys.approval = Approval::Undecided) as fn(&mut Facts),
+        |f| f.keys.payment = Payment::Open,
+        |f| f.keys.payment = Payment::Reused { reference: "INV-1".into(), other: "first".into() },
+        |f| f.keys.authority = Err("gone".into()),
+        |f| f.lane_free = false,
+        |f| (f.prepare, f.not_before) = (prepared(), Some(now() + TimeDelta::days(3))),
+    ] {
+        let plan = with(|f| (change(f), f.held_until = Some(end)).1);
+        assert!(plan.deadline.is_some_and(|deadline| deadline <= end), "{plan:?}");
+        assert!(plan.wake.is_some_and(|wake| wake <= end), "{plan:?}");
+        let over = with(|f| (change(f), f.held_until = Some(now())).1);
+        assert!(matches!(over.action, Action::Finish(Terminal::Expired { .. })), "{over:?}");
+    }
 }
 
 #[test]

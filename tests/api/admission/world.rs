@@ -30,16 +30,21 @@ pub const MALLORY: &str = "mallory";
 /// A namespace of a test's own.
 pub struct World {
     pub namespace: String,
-    _turn: Turn,
+    _turn: Option<Turn>,
 }
 
 impl World {
     /// With everything installed and the people bound to their roles.
     pub async fn new() -> Self {
         let turn = Turn::among().await;
+        Self { _turn: Some(turn), ..Self::beside("gate") }
+    }
+
+    /// For a test that has its turn already.
+    pub fn beside(test: &str) -> Self {
         // Somebody who may do anything with Jobs, as an administrator of a namespace may.
         let people = [&PEOPLE[..], &[(MALLORY, "edit")]].concat();
-        Self { namespace: cluster::namespace("gate", &people), _turn: turn }
+        Self { namespace: cluster::namespace(test, &people), _turn: None }
     }
 
     /// The requests of this namespace, as `user` sees them.

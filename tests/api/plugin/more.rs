@@ -148,3 +148,31 @@ async fn what_is_written_for_one_request_is_refused_for_its_namesake() {
     assert_eq!((status.get("approval"), status["conditions"].as_array().map(Vec::len)), (None, Some(1)));
     world.expect(&world.hanna, "approve t-1", 0);
 }
+
+#[tokio::test]
+async fn kubectls_own_completion_asks_the_plugin() {
+    let world = World::new("kubectl").await;
+    world.request("t-1", "CrmExport");
+    // As somebody installs it: the binary and the script in a directory of PATH.
+    let place = tempfile::tempdir().unwrap();
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/plugins/kubectl_complete-sennight");
+    for (from, name) in
+        [(env!("CARGO_BIN_EXE_kubectl-sennight"), "kubectl-sennight"), (script, "kubectl_complete-sennight")]
+    {
+        std::os::unix::fs::symlink(from, place.path().join(name)).unwrap();
+    }
+    let path = format!("{}:{}", place.path().display(), std::env::var("PATH").unwrap());
+    let ask = |words: &[&str]| {
+        let mut kubectl = std::process::Command::new(crate::support::env("SENNIGHT_TEST_KUBECTL"));
+        kubectl
+            .env("PATH", &path)
+            .env("KUBECONFIG", &world.hanna.kubeconfig)
+            .args(["__complete", "sennight"])
+            .args(words);
+        String::from_utf8(kubectl.output().unwrap().stdout).unwrap()
+    };
+    assert!(ask(&["app"]).starts_with("approve\tApprove a request"), "{}", ask(&["app"]));
+    let names = ask(&["-n", &world.namespace, "approve", ""]);
+    assert!(names.starts_with("t-1\tacme-corp, CrmExport"), "{names}");
+    assert!(ask(&["list", "--awaiting", ""]).contains("refund"));
+}

@@ -10,6 +10,7 @@ use kube::Api;
 use kube::api::{ListParams, Patch, PatchParams, PostParams};
 use sennight::api::ConditionStatus::{False, True};
 use sennight::api::RestoreRequest;
+use sennight::api::admission;
 use sennight::controller::worker_job::mark;
 use serde_json::json;
 use std::time::Duration;
@@ -221,14 +222,36 @@ async fn a_cut_over_waits_for_its_window_and_is_not_begun_after_it() {
     assert!(!world.jobs().await.iter().any(cutover), "no cut-over outside of its window");
 }
 
+/// The policy of `gate.fourEyes: All`; without it an operator with that setting runs nothing.
+struct FourEyes;
+
+impl FourEyes {
+    fn installed() -> Self {
+        let documents: Vec<String> =
+            admission::four_eyes(true).iter().map(|guard| guard.object().to_string()).collect();
+        cluster::apply(&documents.join("\n---\n"));
+        Self
+    }
+}
+
+impl Drop for FourEyes {
+    fn drop(&mut self) {
+        for guard in admission::four_eyes(true) {
+            cluster::kubectl_ok(&["delete", guard.kind, guard.name], "");
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn i6_with_four_eyes_whoever_asked_cannot_approve() {
-    let world = World::new("eyes").await;
+    let world = World::alone("eyes").await;
     let (one, two) = (world.tenant("one").await, world.tenant("two").await);
     let copy = world.copy(&one).await;
     world.copy(&two).await;
     world.request(&one, "own", copy.day, json!({})).await;
+    // Admission would refuse this approval: it comes before the policy, and the operator refuses it by itself.
     world.sign("own").await;
+    let _policy = FourEyes::installed();
     let _operator = world.operator(&["--four-eyes=All"]);
     world.refused("own", "Progressing", False, "ApproverIsRequester").await;
     // The same by another hand: somebody else created it.

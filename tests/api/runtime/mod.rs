@@ -257,7 +257,7 @@ async fn i6_the_operator_with_the_charts_rights_finds_the_gate_shut_and_tells_wh
     assert!(operator::get(address, "/metrics").await.contains("\nsennight_authority_intact 1\n"));
 
     let mend = World::weaken_binding();
-    until("the weakened binding is told", async || intact(ConditionStatus::False, "PolicyChanged").await).await;
+    until("the weakened binding is told", async || intact(ConditionStatus::False, "BindingDoesNotDeny").await).await;
     assert!(operator::get(address, "/metrics").await.contains("\nsennight_authority_intact 0\n"));
     drop(mend);
     until("the mended gate is told", async || intact(ConditionStatus::True, "PoliciesInForce").await).await;

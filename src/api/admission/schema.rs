@@ -1,0 +1,91 @@
+//! The rules that the CustomResourceDefinition of RestoreRequest itself enforces: conditions never vanish, a denial is
+//! final, a claim is for ever. They are half of the gate, so they are compared with what is shipped, too.
+
+use crate::api::crds;
+use serde_json::{Value, json};
+
+/// Name of the definition.
+pub const RESTORE_REQUESTS: &str = "restorerequests.sennight.dev";
+
+/// The first place where the live definition lets through what the shipped one refuses, or may; `None` is intact.
+/// Descriptions and printer columns guard nothing and are not compared.
+pub fn schema_difference(live: &Value) -> Option<String> {
+    let shipped = shipped()?;
+    let spec = &live["spec"];
+    // A conversion could rewrite what was signed.
+    if !matches!(spec["conversion"]["strategy"].as_str(), None | Some("None")) {
+        return Some("spec/conversion/strategy".to_owned());
+    }
+    // Empty objects are no difference elsewhere; here one is the whole rule: without it any write reaches status.
+    for version in spec["versions"].as_array().into_iter().flatten() {
+        if !version["subresources"]["status"].is_object() || version["subresources"]["scale"].is_object() {
+            return Some("spec/versions/subresources".to_owned());
+        }
+    }
+    super::difference(&guarding(&shipped), &guarding(live)).map(|path| format!("spec/versions{path}"))
+}
+
+/// The definition as shipped. That it can be written down is tested with all the others.
+fn shipped() -> Option<Value> {
+    let all = crds::all().ok()?;
+    let mine = all.into_iter().find(|crd| crd.metadata.name.as_deref() == Some(RESTORE_REQUESTS))?;
+    serde_json::to_value(mine).ok()
+}
+
+fn guarding(definition: &Value) -> Value {
+    let versions = definition["spec"]["versions"].as_array().cloned().unwrap_or_default();
+    let versions = versions.into_iter().map(|version| {
+        let mut schema = version["schema"].clone();
+        silence(&mut schema);
+        json!({"name": version["name"], "served": version["served"], "storage": version["storage"], "schema": schema})
+    });
+    versions.collect()
+}
+
+/// Takes the descriptions of schemas out; a property that is called `description` stays.
+fn silence(schema: &mut Value) {
+    match schema {
+        Value::Object(fields) => {
+            fields.retain(|key, value| !(key == "description" && value.is_string()));
+            fields.values_mut().for_each(silence);
+        }
+        Value::Array(items) => items.iter_mut().for_each(silence),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn i6_a_definition_without_one_of_its_rules_is_told() {
+        let live = shipped().unwrap();
+        assert_eq!(schema_difference(&live), None);
+        let status = "/spec/versions/0/schema/openAPIV3Schema/properties/status";
+        for (what, pointer, value) in [
+            ("a rule of status", format!("{status}/x-kubernetes-validations/0/rule"), json!("true")),
+            ("all rules of status", format!("{status}/x-kubernetes-validations"), json!([])),
+            (
+                "the look of a condition's type",
+                format!("{status}/properties/conditions/items/properties/type/pattern"),
+                json!(""),
+            ),
+            ("one entry a type", format!("{status}/properties/conditions/x-kubernetes-list-type"), json!("atomic")),
+            ("the subresource", "/spec/versions/0/subresources".to_owned(), json!({})),
+            ("the version's name", "/spec/versions/0/name".to_owned(), json!("v1")),
+        ] {
+            let mut weak = live.clone();
+            *weak.pointer_mut(&pointer).unwrap() = value;
+            assert!(schema_difference(&weak).is_some(), "{what}");
+        }
+        let mut weak = live.clone();
+        weak["spec"]["conversion"] = json!({"strategy": "Webhook"});
+        assert_eq!(schema_difference(&weak).as_deref(), Some("spec/conversion/strategy"));
+        assert!(schema_difference(&json!({})).is_some());
+        let mut told = live;
+        *told.pointer_mut(&format!("{status}/description")).unwrap() = json!("other words");
+        told["spec"]["versions"][0]["additionalPrinterColumns"] = json!([]);
+        assert_eq!(schema_difference(&told), None, "words guard nothing");
+    }
+}

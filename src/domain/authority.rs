@@ -1,0 +1,334 @@
+//! Who may write what into a request's status: the rules of the admission policies once more, as pure functions over two
+//! versions of an object. tests/offline/authority.rs holds both to the same answer; the operator trusts no signature
+//! that could not have come about by these rules.
+
+use serde_json::{Map, Value};
+use std::sync::LazyLock;
+
+/// `gate.fourEyes`: when the person who created a request may not approve it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, strum::Display, strum::EnumString)]
+pub enum FourEyes {
+    /// May always.
+    #[default]
+    None,
+    /// Not where a database is replaced: FullRestore and Undo.
+    FullRestore,
+    /// Never.
+    All,
+}
+
+/// Who writes, and which verbs on restorerequests they hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Actor<'a> {
+    /// User name, as the API server knows it.
+    pub name: &'a str,
+    /// Holds `approve`.
+    pub approve: bool,
+    /// Holds `settle`.
+    pub settle: bool,
+    /// Holds `operate`.
+    pub operate: bool,
+}
+
+/// A write to the status: the object before and after, and who did it.
+#[derive(Debug, Clone, Copy)]
+pub struct Write<'a> {
+    /// The object as it was.
+    pub before: &'a Value,
+    /// The object as it would be.
+    pub after: &'a Value,
+    /// Who.
+    pub actor: Actor<'a>,
+    /// The four-eyes setting.
+    pub four_eyes: FourEyes,
+}
+
+/// Why a write is refused. The texts are those of the policies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error, strum::IntoStaticStr, strum::EnumIter)]
+pub enum Breach {
+    /// The approval is not theirs.
+    #[error(
+        "status.approval is the helpdesk's: it takes the verb approve on restorerequests.sennight.dev (ClusterRole sennight-helpdesk)"
+    )]
+    NotHelpdesk,
+    /// The payment is not theirs.
+    #[error(
+        "status.payment and the condition Paid are billing's: they take the verb settle on restorerequests.sennight.dev (ClusterRole sennight-billing)"
+    )]
+    NotBilling,
+    /// The rest is not theirs.
+    #[error(
+        "this part of status is the operator's; the helpdesk writes status.approval, billing status.payment and the condition Paid. A merge patch replaces all conditions: use kubectl apply --server-side --subresource=status"
+    )]
+    NotOperator,
+    /// The approval bears another name.
+    #[error(
+        "status.approval.by must be your own user name: leave it out where a MutatingAdmissionPolicy stamps it, else write it yourself"
+    )]
+    ApproverMisnamed,
+    /// The payment bears another name.
+    #[error(
+        "status.payment.by must be your own user name: leave it out where a MutatingAdmissionPolicy stamps it, else write it yourself"
+    )]
+    PayerMisnamed,
+    /// One hand would turn both keys.
+    #[error("whoever approved may not record the payment, nor the other way round: another account must")]
+    OneHand,
+    /// The payment is closed.
+    #[error("too late: the restore has been claimed or has ended; only payment.refund may still be recorded")]
+    PaymentTooLate,
+    /// The approval is closed.
+    #[error("too late: the restore has been claimed or has ended, its approval no longer changes")]
+    ApprovalTooLate,
+    /// Nobody signs what is going away.
+    #[error("this request is being deleted: create another one")]
+    BeingDeleted,
+    /// The creator would approve.
+    #[error("whoever created a request may not approve it (gate.fourEyes: {0}): another person must")]
+    FourEyes(FourEyes),
+}
+
+static NOTHING: LazyLock<Map<String, Value>> = LazyLock::new(Map::new);
+
+fn fields(value: &Value) -> &Map<String, Value> {
+    value.as_object().unwrap_or(&NOTHING)
+}
+
+fn conditions(status: &Value, paid: bool) -> Vec<&Value> {
+    let all = status["conditions"].as_array().map(Vec::as_slice).unwrap_or_default();
+    all.iter().filter(|c| (c["type"] == "Paid") == paid).collect()
+}
+
+impl Write<'_> {
+    fn was(&self) -> &Value {
+        &self.before["status"]
+    }
+
+    fn will_be(&self) -> &Value {
+        &self.after["status"]
+    }
+
+    fn approval_changed(&self) -> bool {
+        self.was().get("approval") != self.will_be().get("approval")
+    }
+
+    fn refund_changed(&self) -> bool {
+        self.was()["payment"].get("refund") != self.will_be()["payment"].get("refund")
+    }
+
+    /// Recording a refund is not recording a payment.
+    fn payment_changed(&self) -> bool {
+        let (old, new) = (fields(&self.was()["payment"]), fields(&self.will_be()["payment"]));
+        let differs = |key: &&String| *key != "refund" && old.get(*key) != new.get(*key);
+        conditions(self.was(), true) != conditions(self.will_be(), true)
+            || old.keys().any(|key| differs(&key))
+            || new.keys().any(|key| differs(&key))
+    }
+
+    /// Closed by default: every key that is not somebody else's.
+    fn rest_changed(&self) -> bool {
+        let (old, new) = (fields(self.was()), fields(self.will_be()));
+        let differs = |key: &&String| {
+            !matches!(key.as_str(), "approval" | "payment" | "conditions") && old.get(*key) != new.get(*key)
+        };
+        conditions(self.was(), false) != conditions(self.will_be(), false)
+            || old.keys().any(|key| differs(&key))
+            || new.keys().any(|key| differs(&key))
+    }
+
+    fn closed(&self) -> bool {
+        self.was().get("finishedAt").is_some() || self.was().get("claim").is_some()
+    }
+
+    fn signs(&self) -> bool {
+        self.approval_changed() || self.payment_changed()
+    }
+}
+
+type Rule = fn(&Write<'_>) -> Option<Breach>;
+
+/// In the order of the policies' validations, the four-eyes policy last.
+const RULES: &[Rule] = &[
+    helpdesk_decides,
+    billing_settles,
+    operator_operates,
+    approver_is_named,
+    payer_is_named,
+    two_hands,
+    payment_in_time,
+    approval_in_time,
+    not_while_deleting,
+    four_eyes,
+];
+
+fn helpdesk_decides(w: &Write<'_>) -> Option<Breach> {
+    (w.approval_changed() && !w.actor.approve).then_some(Breach::NotHelpdesk)
+}
+
+fn billing_settles(w: &Write<'_>) -> Option<Breach> {
+    ((w.payment_changed() || w.refund_changed()) && !w.actor.settle).then_some(Breach::NotBilling)
+}
+
+fn operator_operates(w: &Write<'_>) -> Option<Breach> {
+    (w.rest_changed() && !w.actor.operate).then_some(Breach::NotOperator)
+}
+
+fn approver_is_named(w: &Write<'_>) -> Option<Breach> {
+    (w.approval_changed() && w.will_be()["approval"]["by"] != w.actor.name).then_some(Breach::ApproverMisnamed)
+}
+
+fn payer_is_named(w: &Write<'_>) -> Option<Breach> {
+    (w.payment_changed() && w.will_be()["payment"]["by"] != w.actor.name).then_some(Breach::PayerMisnamed)
+}
+
+fn two_hands(w: &Write<'_>) -> Option<Breach> {
+    let (approver, payer) = (w.will_be()["approval"].get("by"), w.will_be()["payment"].get("by"));
+    (w.signs() && approver.is_some() && approver == payer).then_some(Breach::OneHand)
+}
+
+fn payment_in_time(w: &Write<'_>) -> Option<Breach> {
+    (w.payment_changed() && w.closed()).then_some(Breach::PaymentTooLate)
+}
+
+fn approval_in_time(w: &Write<'_>) -> Option<Breach> {
+    (w.approval_changed() && w.closed()).then_some(Breach::ApprovalTooLate)
+}
+
+fn not_while_deleting(w: &Write<'_>) -> Option<Breach> {
+    let deleting = w.after["metadata"].get("deletionTimestamp").is_some();
+    (w.signs() && deleting).then_some(Breach::BeingDeleted)
+}
+
+fn four_eyes(w: &Write<'_>) -> Option<Breach> {
+    let applies = match w.four_eyes {
+        FourEyes::None => false,
+        FourEyes::FullRestore => w.after["spec"]["mode"] != "CrmExport",
+        FourEyes::All => true,
+    };
+    let approves = w.approval_changed() && w.will_be()["approval"]["decision"] == "Approved";
+    let creator = w.after["spec"].get("requestedBy");
+    // An unknown creator might be the approver.
+    let same = creator.is_none_or(|creator| creator == w.actor.name);
+    (applies && approves && same).then_some(Breach::FourEyes(w.four_eyes))
+}
+
+/// Every rule that the write breaks, in the order in which the policies have them.
+pub fn breaches(write: &Write<'_>) -> Vec<Breach> {
+    RULES.iter().filter_map(|rule| rule(write)).collect()
+}
+
+/// Why the signatures on an object are not trusted. The variant's name is the reason of Progressing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, strum::IntoStaticStr)]
+pub enum Distrust {
+    /// Nobody has looked: what is not known is not trusted.
+    #[error("the signatures have not been looked at")]
+    SignaturesUnknown,
+    /// Admission would have refused it.
+    #[error(
+        "{what} is signed by {by:?}, and no such write gets past the admission policies: {breach}. It was written while they were not in force: deny this request and create another one"
+    )]
+    ForgedSignature {
+        /// `status.approval` or `status.payment`.
+        what: &'static str,
+        /// Whose name it bears.
+        by: String,
+        /// The rule that it breaks.
+        breach: Breach,
+    },
+    /// The operator signs nothing.
+    #[error(
+        "{what} bears the operator's own name, which signs nothing: it is a forgery; deny this request and create another one"
+    )]
+    SignedByOperator {
+        /// `status.approval` or `status.payment`.
+        what: &'static str,
+    },
+    /// A denial is final.
+    #[error(
+        "this request was denied, as condition Approved says, and status.approval says Approved now: a denial is final; create another one"
+    )]
+    DenialReversed,
+    /// Not by the status subresource.
+    #[error(
+        "{what} was not written by the subresource status, so the admission policies never saw it: create another request"
+    )]
+    BesideTheSubresource {
+        /// `status.approval` or `status.payment`.
+        what: &'static str,
+    },
+}
+
+impl Distrust {
+    /// CamelCase reason.
+    pub fn reason(&self) -> &'static str {
+        self.into()
+    }
+}
+
+/// Whom the operator itself is known as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Own<'a> {
+    /// User name; unknown until the API server has been asked.
+    pub user: Option<&'a str>,
+    /// Its field manager.
+    pub manager: &'a str,
+}
+
+/// Whether the signatures on an object could have come about by the rules: each is taken off and written again by whoever
+/// it names. What a write's answer cannot show, because the moment is over (claimed, being deleted), is not asked.
+///
+/// This is a second look, not the lock: whoever may write anything can write anything that looks right. It tells the
+/// clumsy ones, and what was signed while nobody guarded the gate.
+pub fn standing(object: &Value, setting: FourEyes, own: Own<'_>) -> Result<(), Distrust> {
+    for (what, field) in [("status.approval", "approval"), ("status.payment", "payment")] {
+        let Some(by) = object["status"][field].get("by").and_then(Value::as_str) else { continue };
+        if own.user == Some(by) {
+            return Err(Distrust::SignedByOperator { what });
+        }
+        let before = without(object, field);
+        let actor = Actor { name: by, approve: field == "approval", settle: field == "payment", operate: false };
+        let write = Write { before: &before, after: object, actor, four_eyes: setting };
+        let past =
+            |breach: &Breach| matches!(breach, Breach::ApprovalTooLate | Breach::PaymentTooLate | Breach::BeingDeleted);
+        if let Some(breach) = breaches(&write).into_iter().find(|breach| !past(breach)) {
+            return Err(Distrust::ForgedSignature { what, by: by.to_owned(), breach });
+        }
+        history_of(object, field, what, own)?;
+    }
+    let mirror = conditions(&object["status"], false).into_iter().find(|c| c["type"] == "Approved");
+    let denied = mirror.is_some_and(|c| c["status"] == "False" && c["reason"] == "Denied");
+    let approved = object["status"]["approval"]["decision"] == "Approved";
+    if denied && approved { Err(Distrust::DenialReversed) } else { Ok(()) }
+}
+
+/// The object as it was before this part was signed.
+fn without(object: &Value, field: &str) -> Value {
+    let mut before = object.clone();
+    if let Some(status) = before.get_mut("status").and_then(Value::as_object_mut) {
+        status.remove(field);
+        if field == "payment"
+            && let Some(all) = status.get_mut("conditions").and_then(Value::as_array_mut)
+        {
+            all.retain(|c| c["type"] != "Paid");
+        }
+    }
+    before
+}
+
+/// What managedFields say against a signature. They say nothing for it: a client chooses its manager's name.
+fn history_of(object: &Value, field: &str, what: &'static str, own: Own<'_>) -> Result<(), Distrust> {
+    let entries = object["metadata"]["managedFields"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let key = format!("f:{field}");
+    for entry in entries.iter().filter(|e| e["fieldsV1"]["f:status"].get(&key).is_some()) {
+        if entry["subresource"] != "status" {
+            return Err(Distrust::BesideTheSubresource { what });
+        }
+        if entry["manager"] == own.manager {
+            return Err(Distrust::SignedByOperator { what });
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

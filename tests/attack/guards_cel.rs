@@ -1,0 +1,245 @@
+//! Each expression of the policies and each rule of the definition is needed: taken away alone, at least one case of the
+//! table that must be refused gets through. Where two guards hold the same door, either alone still holds it, and only
+//! without both does somebody pass. Nothing is written: every attempt is a dry run.
+
+use crate::cluster::Turn;
+use crate::forging::{Unstamped, until_so};
+use crate::gate::Gate;
+use crate::how::{Case, How, Want};
+use crate::scene::{Scene, Senders, furnish};
+use crate::table::{self, unstamped};
+use crate::world::World;
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use serde_json::{Value, json};
+
+/// A way to weaken the gate.
+struct Mutant {
+    /// In words.
+    what: &'static str,
+    /// Each by itself must hold the door; all of them together open it.
+    cuts: &'static [fn(&mut Gate)],
+    /// What the refused attempts are told, while it is whole.
+    said: &'static str,
+    /// Only where nothing stamps names.
+    unstamped: bool,
+}
+
+const STATUS: &str = "sennight-restorerequest-status";
+const JOBS: &str = "sennight-restore-jobs";
+const PODS: &str = "sennight-restore-pods";
+const S: &str = "/properties/status";
+
+const fn cut(what: &'static str, said: &'static str, cuts: &'static [fn(&mut Gate)]) -> Mutant {
+    Mutant { what, cuts, said, unstamped: false }
+}
+
+const fn bare(what: &'static str, said: &'static str, cuts: &'static [fn(&mut Gate)]) -> Mutant {
+    Mutant { what, cuts, said, unstamped: true }
+}
+
+const PAID_CHANGED: &str = "variables.paidBefore != variables.paidAfter";
+const PAY_ADDED: &str = "variables.payAfter.exists(k, k != 'refund' && (!(k in variables.payBefore) || variables.payBefore[k] != variables.payAfter[k]))";
+const PAY_TAKEN: &str = "variables.payBefore.exists(k, k != 'refund' && !(k in variables.payAfter))";
+const REST_ADDED: &str = "variables.after.exists(k, !(k in ['approval', 'payment', 'conditions']) && (!(k in variables.before) || variables.before[k] != variables.after[k]))";
+const REST_TAKEN: &str =
+    "variables.before.exists(k, !(k in ['approval', 'payment', 'conditions']) && !(k in variables.after))";
+
+/// The policies' expressions.
+#[rustfmt::skip]
+const POLICIES: &[Mutant] = &[
+    cut("validation: the verb approve", "takes the verb approve", &[|g| g.validation(STATUS, 0)]),
+    cut("validation: the verb settle", "take the verb settle", &[|g| g.validation(STATUS, 1)]),
+    cut("validation: the verb operate", "this part of status is the operator's", &[|g| g.validation(STATUS, 2)]),
+    bare("validation: the approver's name", "status.approval.by must be", &[|g| g.validation(STATUS, 3)]),
+    bare("validation: the payer's name", "status.payment.by must be", &[|g| g.validation(STATUS, 4)]),
+    cut("validation: two hands", "may not record the payment", &[|g| g.validation(STATUS, 5)]),
+    cut("validation: the payment in time", "only payment.refund", &[|g| g.validation(STATUS, 6)]),
+    cut("validation and rule: the approval in time", "its approval no longer changes", &[|g| g.validation(STATUS, 7), |g| g.rule(S, "its approval no longer changes")]),
+    cut("validation and rule: Paid in time", "record payment.refund instead", &[|g| g.validation(STATUS, 6), |g| g.rule(S, "record payment.refund instead")]),
+    cut("validation: not while it is deleted", "is being deleted", &[|g| g.validation(STATUS, 8)]),
+    cut("variable: an approval comes", "takes the verb approve", &[|g| g.expression(STATUS, "variables", "approvalChanged", "('approval' in variables.before) != ('approval' in variables.after)", "false")]),
+    cut("variable: an approval changes", "takes the verb approve", &[|g| g.expression(STATUS, "variables", "approvalChanged", "variables.before.approval != variables.after.approval", "false")]),
+    bare("variable: Paid changes", "take the verb settle", &[|g| g.expression(STATUS, "variables", "paymentChanged", PAID_CHANGED, "false")]),
+    cut("variable: a payment's field changes", "take the verb settle", &[|g| g.expression(STATUS, "variables", "paymentChanged", PAY_ADDED, "false")]),
+    bare("variable: a payment's field goes", "take the verb settle", &[|g| g.expression(STATUS, "variables", "paymentChanged", PAY_TAKEN, "false")]),
+    cut("variable: a refund comes", "take the verb settle", &[|g| g.expression(STATUS, "variables", "refundChanged", "('refund' in variables.payBefore) != ('refund' in variables.payAfter)", "false")]),
+    cut("variable: another key comes or changes", "this part of status is the operator's", &[|g| g.expression(STATUS, "variables", "restChanged", REST_ADDED, "false")]),
+    cut("variable: another key goes", "this part of status is the operator's", &[|g| g.expression(STATUS, "variables", "restChanged", REST_TAKEN, "false")]),
+    cut("variable: another condition changes", "this part of status is the operator's", &[|g| g.expression(STATUS, "variables", "restChanged", "variables.othersBefore != variables.othersAfter", "false")]),
+    bare("validation: the creator's name", "spec.requestedBy must be", &[|g| g.validation("sennight-restorerequest-create", 0)]),
+    cut("validation: reserved names", "a RestoreRequest that is approved and paid", &[|g| g.validation(JOBS, 0)]),
+    cut("match: reserved by name", "a RestoreRequest that is approved and paid", &[|g| g.expression(JOBS, "matchConditions", "acts-for-a-restore-request", "object.metadata.name.contains('-sennight-restore')", "false")]),
+    cut("match: reserved by label", "a RestoreRequest that is approved and paid", &[|g| g.expression(JOBS, "matchConditions", "acts-for-a-restore-request", "object.metadata.labels[k].contains('-sennight-restore')", "false")]),
+    cut("match: reserved by the old label", "a RestoreRequest that is approved and paid", &[|g| g.expression(JOBS, "matchConditions", "acts-for-a-restore-request", ", 'job-name'", "")]),
+    cut("match: reserved by owner", "a RestoreRequest that is approved and paid", &[|g| g.expression(JOBS, "matchConditions", "acts-for-a-restore-request", "o.name.contains('-sennight-restore')", "false")]),
+    cut("match: another outcome", "a RestoreRequest that is approved and paid", &[|g| g.expression(JOBS, "matchConditions", "is-new-or-does-something-else", "(has(request.subResource) && request.subResource == 'status')", "false")]),
+    cut("match: another spec", "a RestoreRequest that is approved and paid", &[|g| g.expression(JOBS, "matchConditions", "is-new-or-does-something-else", "object.spec != oldObject.spec", "false")]),
+    cut("match: other labels", "a RestoreRequest that is approved and paid", &[|g| g.expression(JOBS, "matchConditions", "is-new-or-does-something-else", "object.metadata.labels != oldObject.metadata.labels", "false")]),
+    cut("match: another owner", "a RestoreRequest that is approved and paid", &[|g| {
+        g.expression(JOBS, "matchConditions", "is-new-or-does-something-else", "has(object.metadata.ownerReferences) != has(oldObject.metadata.ownerReferences)", "false");
+        g.expression(JOBS, "matchConditions", "is-new-or-does-something-else", "object.metadata.ownerReferences != oldObject.metadata.ownerReferences", "false");
+    }]),
+    cut("match: pods", "a RestoreRequest that is approved and paid", &[|g| g.unwatch(JOBS, "pods")]),
+    cut("match: a Job's status", "a RestoreRequest that is approved and paid", &[|g| g.unwatch(JOBS, "jobs/status")]),
+    cut("validation: nobody enters", "nobody enters the pod", &[|g| g.validation(PODS, 0)]),
+    cut("match: exec", "nobody enters the pod", &[|g| g.unwatch(PODS, "pods/exec")]),
+    cut("match: attach", "nobody enters the pod", &[|g| g.unwatch(PODS, "pods/attach")]),
+    cut("match: port-forward", "nobody enters the pod", &[|g| g.unwatch(PODS, "pods/portforward")]),
+    cut("match: containers for debugging", "nobody enters the pod", &[|g| g.unwatch(PODS, "pods/ephemeralcontainers")]),
+];
+
+/// The definition's rules.
+#[rustfmt::skip]
+const RULES: &[Mutant] = &[
+    cut("rule: status stays", "status never vanishes", &[|g| g.rule("", "status never vanishes")]),
+    cut("rule: the spec stays", "spec is immutable", &[|g| g.rule("/properties/spec", "spec is immutable")]),
+    cut("rule: the conditions stay", "use kubectl apply --server-side --subresource=status", &[|g| g.rule(S, "conditions never vanish")]),
+    cut("rule: each condition stays", "conditions never vanish", &[|g| g.rule("/properties/status/properties/conditions", "conditions never vanish")]),
+    cut("rule and validation: a decision stays", "a decision is final and never vanishes", &[|g| g.rule(S, "a decision is final and never vanishes"), |g| g.validation(STATUS, 3)]),
+    cut("rule and validation: a payment stays", "payment never vanishes", &[|g| g.rule(S, "payment never vanishes"), |g| g.validation(STATUS, 4)]),
+    cut("rule: a denial is final", "a decision is final", &[|g| g.rule("/properties/status/properties/approval", "a decision is final")]),
+    cut("rule: the pinned copy stays", "pinned once and never taken back", &[|g| g.rule(S, "never taken back")]),
+    cut("rule: the pinned copy is that one", "never re-chosen", &[|g| g.rule("/properties/status/properties/recoveryPoint", "never re-chosen")]),
+    cut("rule: the claim stays", "never vanishes", &[|g| g.rule(S, "the claim is the point of no return")]),
+    cut("rule: one claim", "claimed once", &[|g| g.rule("/properties/status/properties/claim", "claimed once")]),
+    cut("rule: the end stays", "never runs again", &[|g| g.rule(S, "never runs again")]),
+    cut("rule: no claim after the end", "cannot be claimed any more", &[|g| g.rule(S, "cannot be claimed any more")]),
+    cut("pattern: a condition's type", "should match", &[|g| g.schema("/properties/status/properties/conditions/items/properties/type/pattern", json!(".*"))]),
+    cut("enum: a decision", "Unsupported value", &[|g| g.schema("/properties/status/properties/approval/properties/decision/enum", json!(["Approved", "Denied", "approved"]))]),
+];
+
+#[test]
+fn the_documented_table_has_every_guard() {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/authority.md")).unwrap();
+    for mutant in POLICIES.iter().chain(RULES) {
+        assert!(page.contains(&format!("| {} | ", mutant.what)), "docs/authority.md does not list {:?}", mutant.what);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i6_every_guard_in_cel_is_needed() {
+    let _turn = Turn::alone().await;
+    let world = World::beside("guards");
+    let senders = Senders::default();
+    furnish(&world).await;
+    lay_all(&world).await;
+    let mut all: Vec<&Mutant> = POLICIES.iter().chain(RULES).collect();
+    assert!(all.len() >= 12);
+    all.shuffle(&mut rand::rngs::StdRng::seed_from_u64(crate::seed("guards in CEL")));
+    all.truncate(crate::part("guards in CEL", all.len(), 6));
+    let mut survivors = vec![];
+    let with_stamps = all.iter().filter(|mutant| !mutant.unstamped);
+    let table = table::table();
+    for mutant in with_stamps {
+        survivors.extend(kill(mutant, &world, &senders, &table).await);
+    }
+    let without = Unstamped::new(&world).await;
+    let table = unstamped();
+    for mutant in all.iter().filter(|mutant| mutant.unstamped) {
+        survivors.extend(kill(mutant, &world, &senders, &table).await);
+    }
+    drop(without);
+    println!("guards in CEL: {} taken away one by one, {} not missed", all.len(), survivors.len());
+    assert!(survivors.is_empty(), "{}", survivors.join("\n"));
+}
+
+fn name(scene: Scene) -> String {
+    format!("scene-{scene:?}").to_lowercase()
+}
+
+async fn lay_all(world: &World) {
+    let mut seen = std::collections::HashSet::new();
+    for case in table::table().iter().chain(&unstamped()) {
+        if seen.insert(case.on) {
+            case.on.lay(world, &name(case.on)).await;
+        }
+    }
+}
+
+/// Takes a guard away and tells whether somebody passes; puts it back. `Some` is a fault.
+async fn kill(mutant: &Mutant, world: &World, senders: &Senders, table: &[Case]) -> Option<String> {
+    let attempts: Vec<&Case> = table
+        .iter()
+        .filter(|case| {
+            case.can_be_dry()
+                && matches!(&case.want, Want::Refused(text) | Want::Barred(text) if matches(text, mutant.said))
+        })
+        .collect();
+    let shipped = Gate::shipped();
+    // One of several guards at the same door is enough.
+    if mutant.cuts.len() > 1 {
+        for cut in mutant.cuts {
+            let mut weak = shipped.clone();
+            cut(&mut weak);
+            weak.enforce(&shipped, senders).await;
+            tokio::time::sleep(std::time::Duration::from_millis(1500)).await;
+            let passed = first(&attempts, world, senders).await;
+            shipped.enforce(&weak, senders).await;
+            if let Some(passed) = passed {
+                return Some(format!("- {}: one of the guards alone does not hold against: {passed}", mutant.what));
+            }
+        }
+        settled(&attempts, world, senders).await;
+    }
+    let mut weak = shipped.clone();
+    mutant.cuts.iter().for_each(|cut| cut(&mut weak));
+    weak.enforce(&shipped, senders).await;
+    let mut passed = None;
+    for _ in 0..60 {
+        passed = first(&attempts, world, senders).await;
+        if passed.is_some() {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    shipped.enforce(&weak, senders).await;
+    settled(&attempts, world, senders).await;
+    match passed {
+        Some(case) => {
+            println!("  without {}: {case}", mutant.what);
+            None
+        }
+        None => Some(format!("- {}: nobody of {} passes without it", mutant.what, attempts.len())),
+    }
+}
+
+fn matches(text: &str, said: &str) -> bool {
+    text.contains(said) || said.contains(text)
+}
+
+/// The first attempt that gets past admission.
+async fn first(attempts: &[&Case], world: &World, senders: &Senders) -> Option<String> {
+    for case in attempts {
+        if passes(&dry(case, world, senders).await) {
+            return Some(case.line());
+        }
+    }
+    None
+}
+
+async fn dry(case: &Case, world: &World, senders: &Senders) -> Result<Value, String> {
+    // Nothing is kept of a CONNECT either; it knows no dry run.
+    let connects = matches!(&case.how, How::Raw(_, path, _, _) if ["/exec", "/attach", "/portforward"].iter().any(|end| path.contains(end)));
+    case.tried(world, senders, &name(case.on), !connects).await
+}
+
+fn passes(answer: &Result<Value, String>) -> bool {
+    match answer {
+        Ok(_) => true,
+        Err(said) => said.contains("does not have a host assigned"),
+    }
+}
+
+/// Waits until the whole gate is in force again.
+async fn settled(attempts: &[&Case], world: &World, senders: &Senders) {
+    until_so("the gate is whole again", async |_| {
+        for case in attempts {
+            if case.fault(&dry(case, world, senders).await).is_some() {
+                return false;
+            }
+        }
+        true
+    })
+    .await;
+}
