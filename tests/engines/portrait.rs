@@ -84,7 +84,7 @@ impl Portrait {
                 _ => "TABLE",
             };
             let text = shown(&mut session, &format!("SHOW CREATE {verb} {}", ident(&table)), 1).await;
-            parts.insert(format!("definition of {table}"), vec![text.replace(&own, "`here`")]);
+            parts.insert(format!("definition of {table}"), vec![plain_collations(&text.replace(&own, "`here`"))]);
             let rows = rows(&mut session, &table).await;
             parts.insert(format!("rows of {table}"), rows);
         }
@@ -140,6 +140,20 @@ impl Portrait {
             self.parts["columns"].len()
         )
     }
+}
+
+/// MySQL prints a column's character set beside its collation or not, by how the column was once written; which they are stands
+/// in the catalog.
+fn plain_collations(text: &str) -> String {
+    let mut pieces = text.split(" CHARACTER SET ");
+    let mut out = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        match piece.split_once(' ').filter(|(_, rest)| rest.starts_with("COLLATE ")) {
+            Some((_, rest)) => out.extend([" ", rest]),
+            None => out.extend([" CHARACTER SET ", piece]),
+        }
+    }
+    out
 }
 
 /// One column of a SHOW CREATE, without the account; triggers as written behind their head, which is written anew.
