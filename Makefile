@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test test-fast test-part test-node wholeness attack engines bench generate lint build dist
+.PHONY: help demo demo-down test test-fast test-part test-node wholeness attack engines guards bench generate lint build dist
 
 WITH := tests/cluster/with.sh
 CARGO := cargo
@@ -37,6 +37,9 @@ engines: ## dumps, loads and comparisons on MariaDB 10.11, MariaDB 11.8 and MySQ
 
 attack: ## the gate under attack: forgeries, weakened policies, crashes; SENNIGHT_CASES and SENNIGHT_SEED choose fewer, or the same again
 	@tests/cluster/run-tests.sh attack
+
+guards: ## take each guard of docs/guards.md away in a copy of the source: its test must fail; half an hour
+	@$(WITH) services -- tests/attack/guards.sh all
 
 bench: ## speed and memory against the machine's ceiling and other tools; writes docs/benchmarks.md; half an hour
 	@tests/bench/bench.sh

@@ -2,11 +2,11 @@
 //! late, three Leases after leadership was gone): the client that writes never does, gives up after [`WRITE_TIMEOUT`],
 //! and refuses every write once this process does not lead any more.
 
+use super::leading::Leading;
 use http::{Method, Request};
 use kube::client::{Body, ClientBuilder};
 use kube::{Client, Config};
 use std::time::Duration;
-use tokio_util::sync::CancellationToken;
 use tower::BoxError;
 use tower::filter::FilterLayer;
 use tower::util::MapFutureLayer;
@@ -17,8 +17,8 @@ pub const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Why a request was not sent, or its answer not waited for.
 #[derive(Debug, thiserror::Error)]
 pub enum Unsent {
-    /// This process does not lead any more.
-    #[error("this process does not lead any more: nothing is written")]
+    /// This process does not lead (any more).
+    #[error("this process does not lead (any more): nothing is written")]
     NotLeading,
     /// No answer in time. A write may have happened.
     #[error("the API server did not answer within {WRITE_TIMEOUT:?}")]
@@ -37,21 +37,21 @@ pub struct Clients {
 }
 
 impl Clients {
-    /// Builds the clients; nothing is sent yet. Cancelling `leading` closes `write` for good.
-    pub fn new(config: &Config, leading: &CancellationToken) -> Result<Self, kube::Error> {
+    /// Builds the clients; nothing is sent yet. `write` writes only while `leading` says so.
+    pub fn new(config: &Config, leading: &Leading) -> Result<Self, kube::Error> {
         Ok(Self {
             watch: Client::try_from(config.clone())?,
             write: impatient(config, leading.clone())?,
-            lease: impatient(config, CancellationToken::new())?,
+            lease: impatient(config, Leading::always())?,
         })
     }
 }
 
-fn impatient(config: &Config, leading: CancellationToken) -> Result<Client, kube::Error> {
+fn impatient(config: &Config, leading: Leading) -> Result<Client, kube::Error> {
     let mut config = config.clone();
     config.default_retry = false;
     let fence = FilterLayer::new(move |request: Request<Body>| {
-        if leading.is_cancelled() && *request.method() != Method::GET {
+        if !leading.may_write() && *request.method() != Method::GET {
             return Err(BoxError::from(Unsent::NotLeading));
         }
         Ok(request)
@@ -115,20 +115,25 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_write_is_sent_once_whatever_the_answer() {
-        let (config, count) = server(Some("503 Service Unavailable")).await;
-        let clients = Clients::new(&config, &CancellationToken::new()).unwrap();
-        let error = create(&clients.write).await;
-        assert!(matches!(&error, kube::Error::Api(status) if status.code == 503), "{error}");
-        assert_eq!(count.load(Ordering::SeqCst), 1);
+    async fn i2_a_write_is_sent_once_whatever_the_answer() {
+        for answer in ["503 Service Unavailable", "504 Gateway Timeout", "429 Too Many Requests\r\nRetry-After: 0"] {
+            let (config, count) = server(Some(answer)).await;
+            let clients = Clients::new(&config, &Leading::always()).unwrap();
+            let error = create(&clients.write).await;
+            let code = answer[..3].parse::<u16>().unwrap();
+            assert!(matches!(&error, kube::Error::Api(status) if status.code == code), "{error}");
+            // Longer than the first pause of whoever would try again.
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            assert_eq!(count.load(Ordering::SeqCst), 1, "{answer}");
+        }
     }
 
     #[tokio::test]
     async fn i2_a_process_that_does_not_lead_any_more_writes_nothing() {
         let (config, count) = server(Some("200 OK")).await;
-        let leading = CancellationToken::new();
+        let leading = Leading::always();
         let clients = Clients::new(&config, &leading).unwrap();
-        leading.cancel();
+        leading.end();
         let error = create(&clients.write).await;
         assert!(error.to_string().contains("does not lead"), "{error}");
         assert_eq!(count.load(Ordering::SeqCst), 0);
@@ -140,7 +145,7 @@ mod tests {
     #[tokio::test]
     async fn a_silent_api_server_is_given_up_on() {
         let (config, _) = server(None).await;
-        let clients = Clients::new(&config, &CancellationToken::new()).unwrap();
+        let clients = Clients::new(&config, &Leading::always()).unwrap();
         let started = std::time::Instant::now();
         let error = create(&clients.write).await;
         assert!(error.to_string().contains("did not answer within 5s"), "{error}");

@@ -4,6 +4,7 @@
 //! Own code because the one crate for this (kube-leader-election 0.44) needs kube 4 and trusts the holder's clock. Here,
 //! as in client-go, a Lease is dead when *we* have seen it unchanged for its whole duration: no two clocks are compared.
 
+use super::leading::Leading;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use k8s_openapi::jiff::Timestamp;
@@ -88,6 +89,36 @@ pub enum LeaseError {
         /// The renew deadline.
         deadline: Duration,
     },
+    /// The API server's state is older than what it told before. What this process has cached never happened.
+    #[error(
+        "the Lease {namespace}/{name} went back from resourceVersion {was} to {is}: etcd was restored from a snapshot; the \
+         process ends and starts over with empty caches"
+    )]
+    SetBack {
+        /// Namespace of the Lease.
+        namespace: String,
+        /// Its name.
+        name: String,
+        /// The version that was seen before.
+        was: String,
+        /// The version that is there now.
+        is: String,
+    },
+}
+
+/// Why a look at the Lease came to nothing.
+#[derive(Debug, thiserror::Error)]
+enum Look {
+    #[error(transparent)]
+    Api(#[from] kube::Error),
+    #[error("it went back from resourceVersion {was} to {is}")]
+    SetBack { was: String, is: String },
+}
+
+/// Whether `is` was written before `was`. Versions that are no numbers tell nothing.
+fn set_back(was: Option<&str>, is: Option<&str>) -> bool {
+    let number = |version: Option<&str>| version?.parse::<u64>().ok();
+    matches!((number(was), number(is)), (Some(was), Some(is)) if is < was)
 }
 
 /// One candidate's side of an election.
@@ -98,11 +129,13 @@ pub struct Candidate {
     me: String,
     terms: Terms,
     seen: Option<Seen>,
+    leading: Leading,
 }
 
 impl Candidate {
-    /// A candidate named `me` (unique for each process) for the Lease `namespace/name`.
-    pub fn new(client: Client, namespace: &str, name: &str, me: &str, terms: Terms) -> Self {
+    /// A candidate named `me` (unique for each process) for the Lease `namespace/name`. Each renewal opens `leading` until
+    /// the renew deadline.
+    pub fn new(client: Client, namespace: &str, name: &str, me: &str, terms: Terms, leading: Leading) -> Self {
         Self {
             api: Api::namespaced(client, namespace),
             namespace: namespace.to_owned(),
@@ -110,6 +143,7 @@ impl Candidate {
             me: me.to_owned(),
             terms,
             seen: None,
+            leading,
         }
     }
 
@@ -120,6 +154,8 @@ impl Candidate {
             match self.attempt().await {
                 Ok(true) => return true,
                 Ok(false) => {}
+                // Nothing is cached yet.
+                Err(Look::SetBack { .. }) => self.seen = None,
                 Err(error) => warn!(%error, lease = %self.name, "cannot read or write the Lease"),
             }
             tokio::select! {
@@ -143,6 +179,10 @@ impl Candidate {
                 Ok(Ok(true)) => renewed = sent,
                 Ok(Ok(false)) if self.held_by_other() => return Err(self.lost()),
                 Ok(Ok(false)) => {}
+                Ok(Err(Look::SetBack { was, is })) => {
+                    let (namespace, name) = (self.namespace.clone(), self.name.clone());
+                    return Err(LeaseError::SetBack { namespace, name, was, is });
+                }
                 Ok(Err(error)) => warn!(%error, lease = %self.name, "cannot renew the Lease"),
                 Err(_) => return Err(self.lost()),
             }
@@ -188,9 +228,15 @@ impl Candidate {
     }
 
     /// One look and at most one write. True: this candidate holds the Lease now.
-    async fn attempt(&mut self) -> Result<bool, kube::Error> {
+    async fn attempt(&mut self) -> Result<bool, Look> {
+        let began = Instant::now();
         let read = self.api.get_opt(&self.name).await?;
         let now = Instant::now();
+        let known = self.seen.as_ref().and_then(|seen| seen.lease.resource_version());
+        let is = read.as_ref().and_then(ResourceExt::resource_version);
+        if set_back(known.as_deref(), is.as_deref()) {
+            return Err(Look::SetBack { was: known.unwrap_or_default(), is: is.unwrap_or_default() });
+        }
         self.seen = read.map(|lease| match self.seen.take() {
             Some(old) if old.lease.resource_version() == lease.resource_version() => old,
             _ => Seen { lease, since: now },
@@ -206,12 +252,18 @@ impl Candidate {
         };
         match written {
             Ok(lease) => {
+                let is = lease.resource_version();
                 self.seen = Some(Seen { lease, since: now });
+                if set_back(known.as_deref(), is.as_deref()) {
+                    return Err(Look::SetBack { was: known.unwrap_or_default(), is: is.unwrap_or_default() });
+                }
+                // Counted from before it was sent, as in `hold`.
+                self.leading.renewed_until(began + self.terms.renew_deadline);
                 Ok(true)
             }
             // Another candidate was faster.
             Err(kube::Error::Api(status)) if status.code == 409 => Ok(false),
-            Err(error) => Err(error),
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -258,6 +310,16 @@ mod tests {
             },
             since,
         }
+    }
+
+    #[test]
+    fn i2_an_older_version_than_was_seen_tells_that_etcd_was_set_back() {
+        for (was, is, back) in
+            [("7", "6", true), ("10", "9", true), ("9", "10", false), ("7", "7", false), ("x", "6", false)]
+        {
+            assert_eq!(set_back(Some(was), Some(is)), back, "{was} {is}");
+        }
+        assert!(!set_back(None, Some("1")) && !set_back(Some("1"), None), "a new Lease, or none");
     }
 
     #[test]

@@ -7,6 +7,7 @@ pub mod context;
 pub mod feed;
 pub mod gauges;
 pub mod jobs;
+pub mod leading;
 pub mod lease;
 pub mod observed;
 pub mod restore;
@@ -26,6 +27,7 @@ use crate::telemetry::Metrics;
 use clients::Clients;
 use context::Context;
 use feed::Feeds;
+use leading::Leading;
 use lease::{Candidate, LeaseError};
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -70,7 +72,7 @@ pub enum OperatorError {
 /// Runs the operator until `stop` (then `Ok`) or until it must not go on (then the process has to end at once).
 pub async fn operate(settings: Settings, stop: CancellationToken) -> Result<(), OperatorError> {
     let config = kube::Config::infer().await?;
-    let leading = CancellationToken::new();
+    let leading = Leading::default();
     let clients = Clients::new(&config, &leading).map_err(OperatorError::Client)?;
     let (metrics, registry) = Metrics::new();
     let readiness = Readiness::default();
@@ -97,7 +99,7 @@ async fn lead(
     clients: Clients,
     metrics: Metrics,
     readiness: Readiness,
-    leading: CancellationToken,
+    leading: Leading,
     stop: CancellationToken,
 ) -> Result<(), OperatorError> {
     if !crds_served(&clients, &settings, &stop).await {
@@ -105,7 +107,8 @@ async fn lead(
     }
     readiness.done(CRDS);
     let (namespace, name) = (&settings.namespace, &settings.lease_name);
-    let mut candidate = Candidate::new(clients.lease.clone(), namespace, name, &settings.identity, settings.lease);
+    let mut candidate =
+        Candidate::new(clients.lease.clone(), namespace, name, &settings.identity, settings.lease, leading.clone());
     if !candidate.acquire(&stop).await {
         return Ok(());
     }
@@ -113,7 +116,7 @@ async fn lead(
     metrics.leader.set(1);
 
     let ended = work_while_leading(&mut candidate, settings, clients, metrics.clone(), readiness, stop).await;
-    leading.cancel();
+    leading.end();
     metrics.leader.set(0);
     if ended.is_ok() {
         candidate.release().await;

@@ -8,6 +8,7 @@ pub use super::report::{
 use super::manifest::TenantIdentity;
 use super::names::RecoveryPointId;
 use super::target::{DatabaseTarget, StorageTarget};
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 /// Exit code: every task succeeded.
@@ -127,6 +128,9 @@ pub struct CutoverTask {
     pub live_oid: u32,
     /// OID of the prepared database.
     pub new_oid: u32,
+    /// The swap is not begun after this instant: a pod that a lost node starts late finds its request ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_by: Option<DateTime<Utc>>,
 }
 
 /// A CRM export of one copy. It never sees a database.
@@ -238,6 +242,49 @@ impl Work {
         })
     }
 
+    /// What [`Work::to_argv`] was made of.
+    pub fn from_argv(argv: &[String]) -> Result<(Self, StorageTarget), WorkError> {
+        let verb = argv.first().map_or("", String::as_str);
+        let value = |flag: &str| argv.windows(2).filter(|pair| pair[0] == flag).map(|pair| pair[1].clone()).collect();
+        let (storages, tasks): (Vec<String>, Vec<String>) = (value("--storage"), value("--task"));
+        let work = Self::parse(verb, &tasks)?;
+        match storages.as_slice() {
+            [storage] => Ok((work, Self::parse_storage(storage)?)),
+            other => Err(WorkError::Count { verb: "--storage", takes: "exactly one value,", got: other.len() }),
+        }
+    }
+
+    /// What would make `other` another restore than this one, in words. How fast a step works, with which wording of a
+    /// profile and until when it may begin does not; for the swap, everything else does.
+    pub fn difference(&self, other: &Self) -> Option<&'static str> {
+        let restore = |a: &RestoreTask, b: &RestoreTask| {
+            let place = |t: &RestoreTask| (t.database.host.clone(), t.database.port, t.database.database.clone());
+            if a.request_uid != b.request_uid {
+                Some("it is for another request")
+            } else if a.copy.id != b.copy.id || a.copy.manifest_sha256 != b.copy.manifest_sha256 {
+                Some("it is for another copy")
+            } else if a.identity.first_difference(&b.identity).is_some() || place(a) != place(b) {
+                Some("it is for another tenant's database")
+            } else {
+                None
+            }
+        };
+        match (self, other) {
+            (Self::Preflight(a), Self::Preflight(b)) | (Self::Prepare(a), Self::Prepare(b)) => restore(a, b),
+            (Self::Cutover(a), Self::Cutover(b)) => {
+                let timeless = |task: &CutoverTask| CutoverTask { start_by: None, ..task.clone() };
+                (timeless(a) != timeless(b)).then_some("it would swap other databases")
+            }
+            (Self::Export(a), Self::Export(b)) => {
+                let same = a.request_uid == b.request_uid
+                    && (&a.copy.id, &a.copy.manifest_sha256) == (&b.copy.id, &b.copy.manifest_sha256)
+                    && a.identity.first_difference(&b.identity).is_none();
+                (!same).then_some("it would export something else")
+            }
+            _ => Some("it does another step"),
+        }
+    }
+
     /// The storage of a `--storage` value.
     pub fn parse_storage(text: &str) -> Result<StorageTarget, WorkError> {
         serde_json::from_str(text).map_err(|source| WorkError::Json { flag: "--storage", source })
@@ -270,6 +317,35 @@ mod tests {
         assert_eq!(Work::parse_storage(&argv[2]).unwrap(), storage());
         let tasks: Vec<String> = argv[3..].iter().skip(1).step_by(2).cloned().collect();
         assert_eq!(Work::parse(&argv[0], &tasks).unwrap(), work);
+    }
+
+    #[test]
+    fn i2_only_a_job_with_the_same_effect_is_taken_for_ours() {
+        let task = serde_json::json!({
+            "name": "r", "requestUid": "u", "namespace": "n", "newDatabase": "new", "keptDatabase": "old", "liveOid": 1, "newOid": 2,
+            "database": {"engine": "PostgreSQL", "host": "h", "port": 5432, "database": "d", "credentialsDir": "/c"}
+        });
+        let task: CutoverTask = serde_json::from_value(task).unwrap();
+        let swap = |change: fn(&mut CutoverTask)| {
+            let mut task = task.clone();
+            change(&mut task);
+            Work::Cutover(task)
+        };
+        let ours = swap(|_| ());
+        assert_eq!(ours.difference(&swap(|t| t.start_by = DateTime::from_timestamp(9, 0))), None);
+        for other in [
+            swap(|t| t.new_oid = 3),
+            swap(|t| t.live_oid = 3),
+            swap(|t| t.request_uid = "v".into()),
+            swap(|t| t.kept_database = "gone".into()),
+            swap(|t| t.database.host = "elsewhere".into()),
+            Work::Dump(vec![]),
+        ] {
+            assert!(ours.difference(&other).is_some(), "{other:?}");
+        }
+        let argv = ours.to_argv(&storage()).unwrap();
+        assert_eq!(Work::from_argv(&argv).unwrap(), (ours, storage()));
+        assert!(Work::from_argv(&argv[..3]).is_err() && Work::from_argv(&[]).is_err());
     }
 
     #[test]

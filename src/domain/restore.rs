@@ -1,9 +1,11 @@
 //! The life of a RestoreRequest: what to do next, given everything that is known. Pure. One action a decision, so that a
 //! crash between any two API calls resumes where it was. `phase` is an output for eyes and never read.
 
-pub use facts::{Action, Claim, Eligibility, Facts, Owed, Patience, Plan, Step, Terminal, WaitingOn};
+pub use facts::{Action, Claim, Eligibility, Facts, Owed, Patience, Plan, Proof, Step, Terminal, WaitingOn};
+pub use proven::stranger;
 
 mod facts;
+mod proven;
 pub mod reminders;
 
 use super::gate::{self, Approval, Closed, Mode, Payment};
@@ -22,11 +24,14 @@ pub const REFUND_DEADLINE: TimeDelta = TimeDelta::days(14);
 /// At most one preflight in this time.
 pub const PREFLIGHT_PAUSE: TimeDelta = TimeDelta::minutes(10);
 
-/// Decides. Order: the end, what was claimed, the helpdesk's no, whether it can be served, the copy and its hold, the
+/// Decides. Order: the end, what the bucket proves to have begun, what was claimed, the helpdesk's no, whether it can be served, the copy and its hold, the
 /// preflight, people's decisions, the work.
 pub fn decide(facts: &Facts, now: DateTime<Utc>) -> Plan {
     if facts.ended {
         return ended(facts, now);
+    }
+    if let Some(proof) = &facts.proof {
+        return proven::proven(facts, proof, now);
     }
     if let Some(claim) = &facts.claim {
         return claimed(facts, claim, now);
@@ -213,17 +218,19 @@ fn work(facts: &Facts, now: DateTime<Utc>) -> Plan {
 /// From the claim on nobody can revoke.
 fn claimed(facts: &Facts, claim: &Claim, now: DateTime<Utc>) -> Plan {
     match facts.keys.mode {
-        Mode::CrmExport => exporting(facts),
+        Mode::CrmExport => exporting(facts, claim, now),
         Mode::FullRestore | Mode::Undo => cutting_over(facts, claim, now),
     }
 }
 
-fn exporting(facts: &Facts) -> Plan {
+fn exporting(facts: &Facts, claim: &Claim, now: DateTime<Utc>) -> Plan {
     let start = |attempt| {
         Plan::new(Action::Start(RestoreStep::Export, attempt), "Exporting", "Exporting", "writing the CSV files")
     };
     match &facts.export {
-        Step::None => start(1),
+        // A Job of ours that is there is taken up whenever it is found; a new one is made only soon after the claim.
+        Step::None if claim.job_there || (!claim.job_seen && now < claim.at + CLAIM_START_DEADLINE) => start(1),
+        Step::None => Plan::attention("ExportNeverStarted", never_started("export", facts.keys.mode)),
         Step::Running { .. } => Plan { action: Action::Nothing, ..start(0) },
         Step::Succeeded(Done::Exported(summary)) => Plan::finish(Terminal::Exported(summary.clone())),
         Step::Succeeded(_) => Plan::fail("UnexpectedReport", "the export Job reported another step's result"),
@@ -237,18 +244,16 @@ fn exporting(facts: &Facts) -> Plan {
 
 fn cutting_over(facts: &Facts, claim: &Claim, now: DateTime<Utc>) -> Plan {
     let plan = |action| Plan::new(action, "CuttingOver", "CuttingOver", "swapping the databases");
-    let look =
-        "look at the server: which database has the live name, and is there a kept one with this request's marker?";
+    let look = proven::look(facts.keys.mode);
     match &facts.cutover {
         // The Job was there and is gone: whether it ran cannot be told from here (I2).
         Step::None if claim.job_seen => {
             Plan::attention("CutoverJobGone", format!("the cut-over Job vanished without a report; {look}"))
         }
-        Step::None if now < claim.at + CLAIM_START_DEADLINE => plan(Action::Start(RestoreStep::Cutover, 1)),
-        Step::None => Plan::attention(
-            "CutoverNeverStarted",
-            format!("no cut-over Job {} min after the claim; {look}", CLAIM_START_DEADLINE.num_minutes()),
-        ),
+        Step::None if claim.job_there || now < claim.at + CLAIM_START_DEADLINE => {
+            plan(Action::Start(RestoreStep::Cutover, 1))
+        }
+        Step::None => Plan::attention("CutoverNeverStarted", never_started("cut-over", facts.keys.mode)),
         Step::Running { .. } => plan(Action::Nothing),
         Step::Succeeded(Done::CutOver { kept_database, downtime_millis, committed_at }) => {
             Plan::finish(Terminal::Restored {
@@ -263,6 +268,14 @@ fn cutting_over(facts: &Facts, claim: &Claim, now: DateTime<Utc>) -> Plan {
         Step::Failed { reason, message, .. } => Plan::fail(reason, message),
         Step::Lost { message, .. } => Plan::attention("CutoverOutcomeUnknown", format!("{message}; {look}")),
     }
+}
+
+fn never_started(step: &str, mode: Mode) -> String {
+    format!(
+        "no {step} Job within {} min of the claim: none is created so late, because nobody would be there who expects it; {}",
+        CLAIM_START_DEADLINE.num_minutes(),
+        proven::look(mode)
+    )
 }
 
 #[cfg(test)]

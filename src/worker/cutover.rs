@@ -8,7 +8,7 @@ use crate::engine::postgres::connect;
 use crate::engine::postgres::failure::RestoreError;
 use crate::engine::postgres::swap::{Standing, Swapped, standing, swap};
 use crate::store::{Claim, Claimed};
-use chrono::{TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use std::time::{Duration, Instant};
 
 /// How long after its claim a winner is watched: a swap with all its tries takes less.
@@ -29,8 +29,11 @@ pub async fn run(task: &CutoverTask, context: &WorkerContext) -> Result<Done, Ta
     let application = format!("sennight cutover {}", task.request_uid);
     match look(task, &application).await? {
         Standing::After => return Ok(done(task, &found())),
-        Standing::Neither(found) => return Err(RestoreError::DatabasesChanged { found }.into()),
+        Standing::Neither(found) => return strange(task, context, found).await,
         Standing::Before => {}
+    }
+    if let Some(by) = task.start_by.filter(|by| Utc::now() > *by) {
+        return too_late(task, context, by, &application).await;
     }
     let claim = Claim { job_uid: context.job_uid.clone(), pod: context.pod.clone(), at: Utc::now() };
     match context.store.claim(&task.request_uid, &claim).await? {
@@ -44,6 +47,34 @@ pub async fn run(task: &CutoverTask, context: &WorkerContext) -> Result<Done, Ta
         Ok(swapped) => Ok(done(task, &swapped?)),
         Err(ended) => Err(TaskError::unknown("SwapInterrupted", format!("the swap's own task ended: {ended}"))),
     }
+}
+
+/// The names stand for other databases than were prepared. If nobody ever claimed, nobody of ours did that.
+async fn strange(task: &CutoverTask, context: &WorkerContext, found: String) -> Result<Done, TaskError> {
+    match context.store.claim_of(&task.request_uid).await? {
+        None => Err(RestoreError::DatabasesChanged { found }.into()),
+        Some(holder) => {
+            let message = format!(
+                "pod {} of Job {} claimed this request at {}, and the databases are neither as before nor as after its swap: {found}",
+                holder.pod, holder.job_uid, holder.at
+            );
+            Err(TaskError::unknown("ClaimHeld", message))
+        }
+    }
+}
+
+/// A pod that a lost node starts hours later: the operator has ended the request meanwhile.
+async fn too_late(
+    task: &CutoverTask,
+    context: &WorkerContext,
+    by: DateTime<Utc>,
+    application: &str,
+) -> Result<Done, TaskError> {
+    if let Some(holder) = context.store.claim_of(&task.request_uid).await? {
+        return witness(task, &holder, application).await;
+    }
+    let message = format!("the cut-over had to begin by {by}: nothing was changed; create a new request");
+    Err(TaskError::refused("StartedTooLate", message))
 }
 
 async fn look(task: &CutoverTask, application: &str) -> Result<Standing, TaskError> {

@@ -11,8 +11,9 @@ use crate::domain::manifest::Manifest;
 use crate::domain::names::NameError;
 use crate::domain::profile::ExportProfile;
 use crate::export::{CompileError, ExportContext, ExportError, Exporter, Outlet, Plan};
-use crate::store::{CatalogueError, OpenCopy, Store, StoreError, Tags, Upload};
+use crate::store::{CatalogueError, Claim, Claimed, OpenCopy, Store, StoreError, Tags, Upload};
 use bytes::Bytes;
+use chrono::Utc;
 use futures::StreamExt;
 use sha2::{Digest, Sha256};
 
@@ -86,6 +87,7 @@ async fn export(task: &ExportTask, context: &WorkerContext) -> Result<ExportSumm
     let about = about(task, &open);
     let prefix = store.keys().export(&task.identity.namespace, &task.request_uid)?;
     let (key, stem) = (format!("{prefix}{}", about.file_name()), about.stem());
+    claim(task, context).await?;
     let written = write(&open, plan.clone(), about.clone(), context, &key).await?;
     if written.stored || same_object(store, &key, &written).await? {
         return Ok(written.summary(key));
@@ -97,6 +99,23 @@ async fn export(task: &ExportTask, context: &WorkerContext) -> Result<ExportSumm
         return Ok(again.summary(other));
     }
     Err(ExportTaskError::Export(ExportError::OutOfOrder("the same copy gave two different exports")))
+}
+
+/// Says in the bucket that this request's export has begun: a cluster that is set back later finds it there and does not
+/// begin again. Another attempt's claim is no obstacle: all write the same bytes, and the bucket takes them once.
+async fn claim(task: &ExportTask, context: &WorkerContext) -> Result<(), StoreError> {
+    if !context.store.capabilities().conditional_put {
+        tracing::warn!("the store knows no conditional puts: nothing outside the cluster says that this export began");
+        return Ok(());
+    }
+    let claim = Claim { job_uid: context.job_uid.clone(), pod: context.pod.clone(), at: Utc::now() };
+    match context.store.claim(&task.request_uid, &claim).await? {
+        Claimed::Won | Claimed::Mine(_) => {}
+        Claimed::Held(holder) => {
+            tracing::info!(pod = holder.pod, job = holder.job_uid, "an earlier attempt began this export");
+        }
+    }
+    Ok(())
 }
 
 fn about(task: &ExportTask, open: &OpenCopy) -> ExportContext {

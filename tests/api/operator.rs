@@ -56,6 +56,18 @@ impl Operator {
         panic!("no address in the log:\n{}", self.log());
     }
 
+    /// Its process.
+    #[allow(dead_code, reason = "tests/attack asks")]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Whether it still runs.
+    #[allow(dead_code, reason = "tests/attack asks")]
+    pub fn runs(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
     /// SIGKILL.
     pub fn kill(&mut self) {
         self.child.kill().unwrap();

@@ -13,6 +13,7 @@ mod gate;
 mod guards_cel;
 mod how;
 mod latency;
+mod once;
 #[path = "../api/operator.rs"]
 mod operator;
 mod private_api;
@@ -35,6 +36,21 @@ fn cases(suite: &str, whole: usize) -> usize {
 /// The same of a suite whose cases cost more: one for each `cost` of them.
 fn part(suite: &str, whole: usize, cost: usize) -> usize {
     support::part::costly("make attack", suite, whole, cost)
+}
+
+/// Some of a suite's cases in an order of chance: all of them, or one for each `cost` that `SENNIGHT_CASES` asks for.
+fn some<T>(suite: &str, all: &mut Vec<T>, cost: usize) -> Vec<T> {
+    let wanted = part(suite, all.len(), cost);
+    let mut state = seed(suite);
+    let mut chance = |below: usize| {
+        // SplitMix64: any order will do, and the same one again for the same seed.
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = state;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        usize::try_from((z ^ (z >> 31)) % below as u64).unwrap()
+    };
+    (0..wanted).map(|_| all.swap_remove(chance(all.len()))).collect()
 }
 
 /// `SENNIGHT_SEED`, or a new one.

@@ -1,15 +1,12 @@
 //! While the gate is weakened, in whichever way, no restore begins, even though both keys are turned; the condition
 //! AuthorityIntact and the metric say in which way it is. Put back, the restore goes on.
 
-#[path = "../api/requests/world.rs"]
-mod corner;
-
 use crate::cluster::{self, BILLING, HELPDESK, OPERATOR, apply, kubectl_ok, until};
 use crate::forging::until_so;
 use crate::gate::Gate;
+use crate::once::world::{World, holds};
 use crate::operator;
 use crate::scene::Senders;
-use corner::{World, holds};
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::api::DeleteParams;
 use sennight::api::ConditionStatus::{False, True};

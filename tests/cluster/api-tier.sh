@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # api-tier.sh up|down: a real API server and controller manager, without a node, beside the services, on loopback.
+# api-tier.sh snapshot|rollback: keeps what etcd has now; later makes that what it has, as a restored backup of a cluster does.
 set -euo pipefail
 # shellcheck source=tests/cluster/lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -9,6 +10,7 @@ set -euo pipefail
 . "$CLUSTER_SRC/control-plane.sh"
 
 RUN=${SENNIGHT_RUN_DIR:-$RUN_ROOT/api}
+APISERVER=(127.0.0.1 --bind-address 127.0.0.1 --endpoint-reconciler-type none)
 
 up() {
   if running etcd apiserver kcm minio postgres && kube get --raw /readyz >/dev/null 2>&1; then
@@ -23,13 +25,37 @@ up() {
   SENNIGHT_RUN_DIR=$RUN "$CLUSTER_SRC/services.sh" up
   control_plane_pki 127.0.0.1
   # Nobody reaches this API server through the kubernetes Service: no endpoints are written for it.
-  start_control_plane 127.0.0.1 --bind-address 127.0.0.1 --endpoint-reconciler-type none
+  start_control_plane "${APISERVER[@]}"
   put_cluster_env
   log "API tier: https://127.0.0.1:$PORT_API ($(kube version -o json | sed -n '/serverVersion/,$ s/.*"gitVersion": "\(.*\)",/\1/p'))"
+}
+
+# The files of an etcd that does not run are a snapshot. The API server does without it for a moment.
+snapshot() {
+  ports_of "$(<"$RUN/base")"
+  stop etcd
+  rm -rf "$RUN/etcd.snapshot"
+  cp -a "$RUN/etcd" "$RUN/etcd.snapshot"
+  start_etcd
+  wait_for 30 "the API server" kube get --raw /readyz
+}
+
+rollback() {
+  ports_of "$(<"$RUN/base")"
+  stop kcm KILL
+  stop apiserver KILL
+  stop etcd KILL
+  rm -rf "$RUN/etcd"
+  cp -a "$RUN/etcd.snapshot" "$RUN/etcd"
+  start_etcd
+  start_apiserver "${APISERVER[@]}"
+  start_kcm
 }
 
 case ${1:-} in
   up) up ;;
   down) wipe_run "$RUN" ;;
-  *) die "usage: api-tier.sh up|down" ;;
+  snapshot) snapshot ;;
+  rollback) rollback ;;
+  *) die "usage: api-tier.sh up|down|snapshot|rollback" ;;
 esac

@@ -16,12 +16,24 @@ control_plane_pki() {
 
 # start_control_plane ADVERTISED_IP [APISERVER FLAGS…]
 start_control_plane() {
-  local ip=$1 pki=$RUN/pki
-  shift
+  start_etcd
+  start_apiserver "$@"
+  start_kcm
+  # Its first act is the default account: without it no pod is admitted.
+  wait_for 30 "the default service account" kube -n default get serviceaccount default
+}
+
+start_etcd() {
   start etcd "$("$CLUSTER_SRC/tools.sh" path etcd)" --data-dir "$RUN/etcd" --unsafe-no-fsync --log-level warn \
     --listen-client-urls "http://127.0.0.1:$PORT_ETCD" --advertise-client-urls "http://127.0.0.1:$PORT_ETCD" \
     --listen-peer-urls "http://127.0.0.1:$PORT_ETCD_PEER" --initial-advertise-peer-urls "http://127.0.0.1:$PORT_ETCD_PEER" \
     --initial-cluster "default=http://127.0.0.1:$PORT_ETCD_PEER"
+}
+
+# start_apiserver ADVERTISED_IP [FLAGS…]
+start_apiserver() {
+  local ip=$1 pki=$RUN/pki
+  shift
   start apiserver "$("$CLUSTER_SRC/tools.sh" path kube-apiserver)" --etcd-servers "http://127.0.0.1:$PORT_ETCD" \
     --secure-port "$PORT_API" --advertise-address "$ip" \
     --tls-cert-file "$pki/apiserver.crt" --tls-private-key-file "$pki/apiserver.key" --client-ca-file "$pki/ca.crt" \
@@ -31,11 +43,13 @@ start_control_plane() {
     --kubelet-client-certificate "$pki/admin.crt" --kubelet-client-key "$pki/admin.key" \
     --kubelet-preferred-address-types InternalIP "$@"
   wait_for 60 "the API server" kube get --raw /readyz
+}
+
+start_kcm() {
+  local pki=$RUN/pki
   start kcm "$("$CLUSTER_SRC/tools.sh" path kube-controller-manager)" --kubeconfig "$RUN/admin.kubeconfig" --leader-elect=false \
     --service-account-private-key-file "$pki/sa.key" --root-ca-file "$pki/ca.crt" --use-service-account-credentials=true \
     --bind-address 127.0.0.1 --secure-port "$PORT_KCM" --kube-api-qps 200 --kube-api-burst 400
-  # Its first act is the default account: without it no pod is admitted.
-  wait_for 30 "the default service account" kube -n default get serviceaccount default
 }
 
 kube() {

@@ -1,12 +1,12 @@
 //! Doing what was decided: hold, Jobs, the claim. Everything that needs both keys reads them afresh first (I1).
 
-use super::RestoreError;
 use super::gather::{Seen, copy_ref};
 use super::validate::{Assessed, four_eyes, mode, signatures};
+use super::{RestoreError, proof};
 use crate::api::conditions::{RequestCondition, is_true};
 use crate::api::restore_report::{Estimate, JobRecord};
 use crate::api::restore_status::PinnedCopy;
-use crate::api::{RestoreRequest, RestoreRequestStatus};
+use crate::api::{BackupSchedule, RestoreRequest, RestoreRequestStatus};
 use crate::controller::authority;
 use crate::controller::context::Context;
 use crate::controller::jobs::Lane;
@@ -16,6 +16,7 @@ use crate::controller::verbs::{
 use crate::domain::estimate::expected;
 use crate::domain::gate::{self, Keys};
 use crate::domain::names::{RestoreStep, restore_job};
+use crate::domain::restore::{self, Plan};
 use crate::domain::retention::held_until;
 use chrono::{DateTime, TimeDelta, Utc};
 use k8s_openapi::api::batch::v1::Job;
@@ -127,25 +128,47 @@ pub async fn release(
     Ok(held)
 }
 
-/// Reads the request afresh and tries every lock. `Ok(None)`: a lock is closed, or somebody changed the request.
-async fn unlocked(
-    object: &RestoreRequest,
-    known: &Keys,
-    ctx: &Context,
-) -> Result<Result<RestoreRequest, String>, RestoreError> {
-    let fresh = api(object, ctx).get_opt(&object.name_any()).await.map_err(|source| {
-        crate::controller::verbs::VerbError::new::<RestoreRequest>(
-            "read",
-            object.namespace().as_deref(),
-            &object.name_any(),
-            source,
-        )
-    })?;
-    let Some(fresh) = fresh.filter(|f| f.uid() == object.uid() && f.metadata.deletion_timestamp.is_none()) else {
+/// Reads the request afresh: what this round looked at may be minutes old (a watch that stands still) or of another
+/// time (an API server that was set back). `Err`: it has gone on, this round is behind.
+async fn afresh(object: &RestoreRequest, ctx: &Context) -> Result<Result<RestoreRequest, String>, RestoreError> {
+    let fresh = get_opt(&api(object, ctx), &object.name_any()).await?;
+    let Some(fresh) = fresh.filter(|f| f.uid() == object.uid()) else {
         return Ok(Err("the request is gone".to_owned()));
     };
     if fresh.status.as_ref().is_some_and(|s| s.finished_at.is_some()) {
         return Ok(Err("the request has ended".to_owned()));
+    }
+    Ok(Ok(fresh))
+}
+
+/// Whether what is asked for still is as it was judged: the schedule says whose data it is and who may ask.
+async fn same_schedule(object: &RestoreRequest, seen: &Seen, ctx: &Context) -> Result<bool, RestoreError> {
+    let Some(judged) = &seen.schedule else { return Ok(false) };
+    let schedules: Api<BackupSchedule> =
+        Api::namespaced(ctx.clients.write.clone(), &object.namespace().unwrap_or_default());
+    let now = get_opt(&schedules, &judged.name_any()).await?;
+    Ok(now.is_some_and(|now| (now.uid(), now.metadata.generation) == (judged.uid(), judged.metadata.generation)))
+}
+
+/// Tries every lock on a fresh read. `Err`: one is closed, or somebody changed the request.
+async fn unlocked(
+    object: &RestoreRequest,
+    known: &Keys,
+    seen: &Seen,
+    ctx: &Context,
+) -> Result<Result<RestoreRequest, String>, RestoreError> {
+    let fresh = match afresh(object, ctx).await? {
+        Ok(fresh) => fresh,
+        Err(why) => return Ok(Err(why)),
+    };
+    if fresh.metadata.deletion_timestamp.is_some() {
+        return Ok(Err("the request is being deleted".to_owned()));
+    }
+    if fresh.status.as_ref().is_some_and(|s| s.claim.is_some()) {
+        return Ok(Err("it is claimed already".to_owned()));
+    }
+    if !same_schedule(object, seen, ctx).await? {
+        return Ok(Err("its BackupSchedule has just been changed".to_owned()));
     }
     let authority = authority::verify(ctx, &fresh).await.map_err(|fault| fault.to_string());
     let keys = Keys {
@@ -167,7 +190,48 @@ async fn unlocked(
     })
 }
 
-/// Creates a step's Job, unless a lock is closed; records it. True when the Job is there.
+/// What became of the wish to begin a step.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Begun {
+    /// Its Job is there.
+    Yes,
+    /// Not now: a lock is closed, no place is free, or this round is behind.
+    No,
+    /// Never: a person has to look first.
+    Never(Box<Plan>),
+}
+
+/// Whether a step's Job may be created at all, from a fresh read: never one that was created before (I2), and before the
+/// claim none while a lock is closed (I1). `Err` says why not.
+async fn may_begin(
+    object: &RestoreRequest,
+    step: RestoreStep,
+    name: &str,
+    assessed: &Assessed,
+    seen: &Seen,
+    ctx: &Context,
+) -> Result<Result<(), String>, RestoreError> {
+    let claimed = assessed.facts.claim.is_some();
+    // A preflight reads only; what is claimed was unlocked when it was claimed and cannot be revoked since.
+    let fresh = if claimed || step == RestoreStep::Preflight {
+        afresh(object, ctx).await?
+    } else {
+        unlocked(object, &assessed.facts.keys, seen, ctx).await?
+    };
+    let status = match fresh {
+        Ok(fresh) => fresh.status.unwrap_or_default(),
+        Err(why) => return Ok(Err(why)),
+    };
+    if claimed && status.claim.is_none() {
+        return Ok(Err("the claim is gone: the cluster was set back".to_owned()));
+    }
+    if status.jobs.iter().any(|known| known.name == name) {
+        return Ok(Err(format!("Job {name} was created before and is never created again")));
+    }
+    Ok(Ok(()))
+}
+
+/// Creates a step's Job, unless a lock is closed; records it.
 pub async fn start(
     object: &RestoreRequest,
     status: &mut RestoreRequestStatus,
@@ -176,15 +240,12 @@ pub async fn start(
     assessed: &Assessed,
     seen: &Seen,
     ctx: &Context,
-) -> Result<bool, RestoreError> {
-    let claimed = status.claim.is_some();
-    // A preflight reads only; what is claimed was unlocked when it was claimed and cannot be revoked since.
-    if step != RestoreStep::Preflight
-        && !claimed
-        && let Err(why) = unlocked(object, &assessed.facts.keys, ctx).await?
-    {
-        tracing::info!(%step, why, "a lock closed just before the Job's creation");
-        return Ok(false);
+) -> Result<Begun, RestoreError> {
+    let uid = object.uid().unwrap_or_default();
+    let name = restore_job(&uid, step, attempt);
+    if let Err(why) = may_begin(object, step, &name, assessed, seen, ctx).await? {
+        tracing::info!(%step, why, "the Job is not created");
+        return Ok(Begun::No);
     }
     let copy = copy_ref(object)?.ok_or(RestoreError::NothingToHold)?;
     let worker = super::work::worker(object, status, step, attempt, copy, seen, ctx)?;
@@ -194,19 +255,23 @@ pub async fn start(
     if step == RestoreStep::Prepare
         && !ctx.jobs.reserve(Lane::Restore, &namespace, &server, &worker.name, (i64::MAX, limit))
     {
-        return Ok(false);
+        return Ok(Begun::No);
     }
     let job = worker.build(&ctx.settings.worker.pod_defaults())?;
     let jobs: Api<Job> = Api::namespaced(ctx.clients.write.clone(), &namespace);
-    let uid = object.uid().unwrap_or_default();
-    let created = create_or_adopt(&jobs, &job, |there| there.owner_references().iter().any(|o| o.uid == uid))
+    let created = create_or_adopt(&jobs, &job, |there| proof::difference(&uid, &job, there).is_none())
         .await
         .inspect_err(|_| ctx.jobs.unreserve(&namespace, &worker.name))?;
     match created {
         Created::New(job) | Created::Adopted(job) => record(status, &job, step, attempt, ctx.now()),
-        Created::Foreign(_) => return Err(RestoreError::JobNameTaken { namespace, name: worker.name }),
+        Created::Foreign(there) => {
+            ctx.jobs.unreserve(&namespace, &worker.name);
+            let difference = proof::difference(&uid, &job, &there).unwrap_or_default();
+            let plan = restore::stranger(step, &format!("{namespace}/{name}"), &difference);
+            return Ok(Begun::Never(Box::new(plan)));
+        }
     }
-    Ok(true)
+    Ok(Begun::Yes)
 }
 
 fn record(status: &mut RestoreRequestStatus, job: &Job, step: RestoreStep, attempt: i32, now: DateTime<Utc>) {
@@ -240,18 +305,16 @@ pub async fn claim(
     object: &RestoreRequest,
     step: RestoreStep,
     assessed: &Assessed,
+    seen: &Seen,
     ctx: &Context,
 ) -> Result<bool, RestoreError> {
-    let fresh = match unlocked(object, &assessed.facts.keys, ctx).await? {
+    let fresh = match unlocked(object, &assessed.facts.keys, seen, ctx).await? {
         Ok(fresh) => fresh,
         Err(why) => {
             tracing::info!(%step, why, "a lock closed just before the claim");
             return Ok(false);
         }
     };
-    if fresh.status.as_ref().is_some_and(|s| s.claim.is_some()) {
-        return Ok(false);
-    }
     let job = restore_job(&object.uid().unwrap_or_default(), step, 1);
     let claim = serde_json::json!({"claim": {"attempt": 1, "job": job, "at": ctx.now().to_rfc3339()}});
     patch_status_guarded(&api(object, ctx), &fresh, claim).await?;

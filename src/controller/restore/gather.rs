@@ -1,7 +1,7 @@
 //! Everything a restore decision needs, read from caches, the cluster and the bucket. No decisions.
 
 use super::settle::Ending;
-use super::{RestoreError, payments};
+use super::{RestoreError, payments, proof};
 use crate::api::conditions::RequestCondition;
 use crate::api::restore_report::{JobOutcome, JobRecord};
 use crate::api::{BackupSchedule, BackupStorage, DatabaseServer, ExportProfile, RestoreRequest};
@@ -13,6 +13,7 @@ use crate::domain::estimate::{SAMPLES, Sample};
 use crate::domain::gate::{Candidate, Payment};
 use crate::domain::job::{CopyRef, Progress};
 use crate::domain::names::NameError;
+use crate::domain::restore::Proof;
 use crate::store::{CatalogueError, Entry, OpenCopy};
 use kube::ResourceExt;
 use kube::api::Api;
@@ -45,6 +46,10 @@ pub struct Seen {
     pub restores_here: i64,
     /// A dump of this database runs.
     pub dumping: bool,
+    /// The claim's Job is in the cluster and not in status.
+    pub job_there: bool,
+    /// A claim in the bucket that status does not know the Job of.
+    pub proof: Option<Proof>,
     /// The payment, if its reference belongs to another request.
     pub reused: Option<Payment>,
     /// Earlier restores by the same way on the same server, newest first; only while there is no estimate.
@@ -62,12 +67,15 @@ pub async fn gather(object: &RestoreRequest, ctx: &Context) -> Result<Seen, Rest
     let (rival, shared) = others(object, ctx);
     let shared = shared || kept(object, schedule.as_deref());
     let (endings, progress) = endings(object, storage.as_deref(), ctx).await?;
+    let unrecorded = proof::unrecorded(object, ctx).await?;
     Ok(Seen {
         catalogue: catalogue(object, storage.as_deref(), ctx).await,
         pinned: pinned(object, schedule.as_deref(), server.as_deref(), storage.as_deref(), ctx).await?,
         profile: profile(object, schedule.as_deref(), ctx).await?,
         dumping: schedule.as_ref().is_some_and(|s| s.status.as_ref().is_some_and(|s| s.active_job.is_some())),
         restores_here: here,
+        job_there: unrecorded.is_some(),
+        proof: proof::begun(object, storage.as_deref(), unrecorded.as_ref(), ctx).await?,
         reused: payments::reused(object, ctx),
         samples: samples(object, schedule.as_deref(), ctx),
         schedule,

@@ -4,6 +4,7 @@
 pub mod act;
 pub mod gather;
 pub mod payments;
+pub mod proof;
 pub mod record;
 pub mod report;
 pub mod settle;
@@ -24,6 +25,7 @@ use crate::domain::restore::{self, Action, Plan, Step};
 use crate::store::CatalogueError;
 use crate::store::HoldError;
 use crate::store::StoreError;
+use act::Begun;
 use chrono::{DateTime, TimeDelta, Utc};
 use gather::Seen;
 use kube::ResourceExt;
@@ -73,14 +75,6 @@ pub enum RestoreError {
     /// The copy has not been read in this round.
     #[error("the pinned copy has not been read yet")]
     NothingToHold,
-    /// Somebody else's Job has our name.
-    #[error("Job {namespace}/{name} exists and does not belong to this RestoreRequest: delete it")]
-    JobNameTaken {
-        /// Its namespace.
-        namespace: String,
-        /// Its name.
-        name: String,
-    },
 }
 
 impl Failure for RestoreError {
@@ -96,7 +90,6 @@ impl Failure for RestoreError {
             Self::NoWork(error) => error.reason(),
             Self::Record(error) => error.reason(),
             Self::NothingToHold => "CopyNotRead",
-            Self::JobNameTaken { .. } => "JobNameTaken",
         }
     }
 
@@ -129,7 +122,7 @@ async fn reconcile(object: Arc<RestoreRequest>, ctx: Arc<Context>) -> Result<Out
     if retired(&object, &ctx).await? {
         return Ok(Outcome::Applied(controller::Action::await_change()));
     }
-    let seen = gather::gather(&object, &ctx).await?;
+    let seen = Box::pin(gather::gather(&object, &ctx)).await?;
     let now = ctx.now();
     let mut status = own(&object);
     // What stands is recorded before anything new is done.
@@ -152,7 +145,11 @@ async fn reconcile(object: Arc<RestoreRequest>, ctx: Arc<Context>) -> Result<Out
         // That write changed the resourceVersion: the watch brings the next round.
         return Ok(Outcome::Applied(controller::Action::await_change()));
     }
-    let acted = act(&object, &mut status, &plan, &assessed, &seen, &ctx).await?;
+    let (plan, acted) = match act(&object, &mut status, &plan, &assessed, &seen, &ctx).await? {
+        Begun::Yes => (plan, true),
+        Begun::No => (plan, false),
+        Begun::Never(instead) => (*instead, true),
+    };
     report::plan(&object, &mut status, &plan, &ctx.settings, now);
     status.observed_generation = object.metadata.generation;
     if !(plan.action == Action::Release && object.metadata.deletion_timestamp.is_some()) {
@@ -196,7 +193,7 @@ fn approved_since(status: &RestoreRequestStatus) -> Option<DateTime<Utc>> {
     approved.last_transition_time.filter(|_| approved.is_true())
 }
 
-/// Does the plan's one action; true when the next one should follow at once.
+/// Does the plan's one action; `Yes` when the next one should follow at once.
 async fn act(
     object: &RestoreRequest,
     status: &mut RestoreRequestStatus,
@@ -204,34 +201,34 @@ async fn act(
     assessed: &Assessed,
     seen: &Seen,
     ctx: &Context,
-) -> Result<bool, RestoreError> {
+) -> Result<Begun, RestoreError> {
     let now = ctx.now();
     match &plan.action {
-        Action::Nothing => Ok(false),
+        Action::Nothing => Ok(Begun::No),
         Action::Finish(_) => {
             act::halt(object, status, ctx).await?;
-            Ok(true)
+            Ok(Begun::Yes)
         }
         Action::Pin => {
             act::pin(status, assessed, seen);
-            Ok(true)
+            Ok(Begun::Yes)
         }
         Action::Hold => {
             act::hold(object, status, seen, ctx).await?;
             report::held(object, status, true, "HoldPlaced", "the copy outlives its retention until this ends", now);
-            Ok(true)
+            Ok(Begun::Yes)
         }
         Action::Start(step, attempt) => act::start(object, status, *step, *attempt, assessed, seen, ctx).await,
         Action::Claim(step) => {
-            let won = act::claim(object, *step, assessed, ctx).await?;
-            // The claim was written by itself, guarded: this round's status must not contradict it.
-            Ok(won)
+            // The claim is written by itself, guarded: this round's status must not contradict it.
+            let won = act::claim(object, *step, assessed, seen, ctx).await?;
+            Ok(if won { Begun::Yes } else { Begun::No })
         }
         Action::Release => {
             if act::release(object, status, seen, ctx).await? && object.metadata.deletion_timestamp.is_none() {
                 report::held(object, status, false, "Released", "the request has ended", now);
             }
-            Ok(false)
+            Ok(Begun::No)
         }
     }
 }

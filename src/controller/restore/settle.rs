@@ -49,7 +49,8 @@ pub fn settle(status: &mut RestoreRequestStatus, endings: &[(String, Ending)], n
     fresh
 }
 
-fn reported(outcome: &Outcome, attempt: i32, at: DateTime<Utc>) -> Step {
+/// A report as a step's state.
+pub fn reported(outcome: &Outcome, attempt: i32, at: DateTime<Utc>) -> Step {
     match outcome {
         Outcome::Succeeded(Done::Preflighted(p)) if !p.refusals.is_empty() => {
             let first = &p.refusals[0];

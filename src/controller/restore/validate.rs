@@ -73,10 +73,12 @@ pub fn assess(
         },
         eligibility,
         held_until: status.recovery_point.as_ref().and_then(|p| p.held_until),
-        claim: status
-            .claim
-            .as_ref()
-            .map(|claim| Claim { at: claim.at, job_seen: status.jobs.iter().any(|job| job.name == claim.job) }),
+        claim: status.claim.as_ref().map(|claim| Claim {
+            at: claim.at,
+            job_seen: status.jobs.iter().any(|job| job.name == claim.job),
+            job_there: seen.job_there,
+        }),
+        proof: seen.proof.clone(),
         preflight,
         prepare: step(status, RestoreStep::Prepare, fresh),
         cutover: step(status, RestoreStep::Cutover, fresh),

@@ -7,6 +7,8 @@ use crate::controller::targets;
 use crate::controller::worker_job::{Mount, WorkerJob, mark};
 use crate::domain::job::{CopyRef, CutoverTask, ExportTask, RestoreTask, Work};
 use crate::domain::names::{RestoreStep, kept_database, restore_job};
+use crate::domain::restore::CLAIM_START_DEADLINE;
+use chrono::TimeDelta;
 use kube::{Resource, ResourceExt};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -154,6 +156,11 @@ fn cutover(
         new_oid: oid(prepared.new_oid)?,
         request_uid: uid,
         database,
+        // As long as its Job may be created, and as long as that may then run.
+        start_by: status
+            .claim
+            .as_ref()
+            .map(|claim| claim.at + CLAIM_START_DEADLINE + TimeDelta::seconds(CUTOVER_SECONDS)),
     };
     Ok((Work::Cutover(task), mounts))
 }

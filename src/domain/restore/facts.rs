@@ -126,6 +126,22 @@ pub struct Claim {
     pub at: DateTime<Utc>,
     /// The Job it is for was seen in the cluster at least once.
     pub job_seen: bool,
+    /// That Job is in the cluster now, though status does not say so: whoever created it ended before writing it down.
+    pub job_there: bool,
+}
+
+/// A claim in the bucket by a Job that status does not know: the cluster was set back (an etcd restored from a snapshot)
+/// after the restore had begun.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Proof {
+    /// When the worker claimed, by its clock.
+    pub at: DateTime<Utc>,
+    /// UID of its Job.
+    pub job_uid: String,
+    /// Its pod.
+    pub pod: String,
+    /// What that Job reported; [`Step::None`] is nothing, so far.
+    pub step: Step,
 }
 
 /// Everything that the decision rests on.
@@ -150,6 +166,8 @@ pub struct Facts {
     pub held_until: Option<DateTime<Utc>>,
     /// The claim.
     pub claim: Option<Claim>,
+    /// What the bucket knows of a claim and status does not.
+    pub proof: Option<Proof>,
     /// Steps.
     pub preflight: Step,
     /// Steps.

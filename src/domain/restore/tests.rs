@@ -35,6 +35,7 @@ fn ready() -> Facts {
         },
         held_until: Some(at("2026-12-10T00:00:00Z")),
         claim: None,
+        proof: None,
         preflight: Step::Succeeded(Done::Preflighted(Preflight::default())),
         prepare: Step::None,
         cutover: Step::None,
@@ -72,7 +73,7 @@ fn lost() -> Step {
 }
 
 fn claim(minutes_ago: i64, job_seen: bool) -> Claim {
-    Claim { at: now() - TimeDelta::minutes(minutes_ago), job_seen }
+    Claim { at: now() - TimeDelta::minutes(minutes_ago), job_seen, job_there: false }
 }
 
 #[test]
@@ -168,6 +169,59 @@ fn i2_an_unknown_cut_over_is_never_tried_again() {
     assert_eq!(attention(&|f| f.claim = Some(claim(1, true))), "CutoverJobGone");
     assert_eq!(attention(&|f| f.claim = Some(claim(6, false))), "CutoverNeverStarted");
     assert_eq!(with(|f| f.claim = Some(claim(1, false))).action, Action::Start(RestoreStep::Cutover, 1));
+}
+
+#[test]
+fn i2_a_job_that_is_there_is_taken_up_however_late_and_a_new_one_is_made_only_soon_after_the_claim() {
+    for (mode, step) in [(Mode::FullRestore, RestoreStep::Cutover), (Mode::CrmExport, RestoreStep::Export)] {
+        let decided = |minutes, there| {
+            with(|f| {
+                f.keys.mode = mode;
+                f.claim = Some(Claim { job_there: there, ..claim(minutes, false) });
+            })
+        };
+        assert_eq!(decided(4, false).action, Action::Start(step, 1));
+        assert_eq!(decided(600, true).action, Action::Start(step, 1), "a crash before it was written down");
+        assert_eq!(decided(5, false).phase, "NeedsAttention");
+    }
+}
+
+fn proof(seconds_ago: i64, step: Step) -> Proof {
+    let at = now() - TimeDelta::seconds(seconds_ago);
+    Proof { at, job_uid: "j".into(), pod: "p".into(), step }
+}
+
+fn cut_over() -> Step {
+    let done = Done::CutOver { kept_database: "acme__old".into(), downtime_millis: 9, committed_at: now() };
+    Step::Succeeded(done)
+}
+
+#[test]
+fn i2_what_the_bucket_proves_to_have_begun_is_told_and_never_begun_again() {
+    let told = |claimed: bool, proof: Proof| {
+        with(|f| {
+            f.claim = claimed.then(|| claim(1, false));
+            (f.prepare, f.proof) = (prepared(), Some(proof.clone()));
+        })
+    };
+    for claimed in [false, true] {
+        let done = told(claimed, proof(600, cut_over()));
+        assert!(
+            matches!(&done.action, Action::Finish(Terminal::Restored { kept_database, .. }) if kept_database == "acme__old")
+        );
+        assert!(done.message.contains("set back"), "{}", done.message);
+        assert_eq!(told(claimed, proof(600, failed(1, true))).phase, "Failed", "also when it might be tried again");
+        for silent in [Step::None, lost()] {
+            let plan = told(claimed, proof(600, silent));
+            assert_eq!((plan.phase, plan.reason.as_str()), ("NeedsAttention", "ClaimedBefore"));
+            assert!(plan.message.contains("pod p of Job j") && plan.message.contains("live name"), "{}", plan.message);
+        }
+        let soon = told(claimed, proof(5, Step::None));
+        assert_eq!(soon.action, Action::Nothing, "it may still be at work");
+        assert!(soon.wake.is_some_and(|wake| wake <= now() + TimeDelta::seconds(5)));
+    }
+    let other = with(|f| (f.keys.mode, f.proof) = (Mode::CrmExport, Some(proof(600, cut_over()))));
+    assert_eq!(other.reason, "ClaimedBefore", "another mode's report proves nothing");
 }
 
 #[test]
@@ -294,9 +348,10 @@ proptest! {
     #[test]
     fn i1_no_job_and_no_claim_unless_every_lock_is_open(
         prepare in step(), preflight in step(), export_mode: bool, pinned: bool, held: bool, eligible: bool,
-        approved: bool, paid: bool, intact: bool, ended: bool, deleting: bool,
+        approved: bool, paid: bool, intact: bool, ended: bool, deleting: bool, begun: bool,
     ) {
         let mut f = ready();
+        f.proof = begun.then(|| proof(600, Step::None));
         if export_mode { f.keys.mode = Mode::CrmExport }
         if !approved { f.keys.approval = Approval::Undecided }
         if !paid { f.keys.payment = Payment::Open }
@@ -310,7 +365,7 @@ proptest! {
             decide(&f, now()).action,
             Action::Claim(_) | Action::Start(RestoreStep::Prepare | RestoreStep::Cutover | RestoreStep::Export, _)
         );
-        let open = pinned && held && eligible && approved && paid && intact && !ended && !deleting;
+        let open = pinned && held && eligible && approved && paid && intact && !ended && !deleting && !begun;
         prop_assert!(!acts || open, "{:?}", decide(&f, now()));
     }
 

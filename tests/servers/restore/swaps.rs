@@ -134,7 +134,8 @@ async fn i2_an_undone_swap_is_not_done_again_by_a_replay() {
         .await;
     let before = world.databases().await;
     let refused = world.cutover(&task, "pod").await.unwrap_err();
-    assert_eq!((refused.reason.as_str(), refused.verdict), ("DatabasesChanged", Verdict::Refused));
+    // It did take effect once: "nothing was changed" would be wrong.
+    assert_eq!((refused.reason.as_str(), refused.verdict), ("ClaimHeld", Verdict::Unknown));
     assert_eq!(world.databases().await, before);
     world.sql("postgres", "DROP DATABASE undone").await;
 }
@@ -150,6 +151,34 @@ async fn i2_a_claim_that_another_pod_holds_is_never_acted_on() {
     assert_eq!((unknown.reason.as_str(), unknown.verdict), ("ClaimHeld", Verdict::Unknown));
     assert!(unknown.message.contains("other") && unknown.message.contains("still serves the old"), "{unknown}");
     assert_eq!(stands(&world, &task).await, Standing::Before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i2_databases_that_were_changed_before_anybody_claimed_are_refused() {
+    let world = World::new("changed").await;
+    let task = prepared(&world).await;
+    world.sql("postgres", &format!("ALTER DATABASE {} RENAME TO elsewhere", ident(&task.new_database))).await;
+    let refused = world.cutover(&task, "pod").await.unwrap_err();
+    assert_eq!((refused.reason.as_str(), refused.verdict), ("DatabasesChanged", Verdict::Refused));
+    world.sql("postgres", "DROP DATABASE elsewhere").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i2_a_pod_that_starts_after_its_time_swaps_nothing() {
+    let world = World::new("late").await;
+    let task = prepared(&world).await;
+    let late = CutoverTask { start_by: Some(chrono::Utc::now() - chrono::TimeDelta::seconds(1)), ..task.clone() };
+    let refused = world.cutover(&late, "pod").await.unwrap_err();
+    assert_eq!((refused.reason.as_str(), refused.verdict), ("StartedTooLate", Verdict::Refused));
+    assert_eq!(stands(&world, &task).await, Standing::Before);
+    assert_eq!(world.store.claim_of(&world.uid).await.unwrap(), None, "nobody has claimed");
+    let soon = CutoverTask { start_by: Some(chrono::Utc::now() + chrono::TimeDelta::minutes(5)), ..task.clone() };
+    world.cutover(&soon, "pod").await.unwrap();
+    let told = world.cutover(&late, "pod-later").await.unwrap();
+    assert!(
+        matches!(told, Done::CutOver { downtime_millis: -1, .. }),
+        "what took effect is told however late: {told:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

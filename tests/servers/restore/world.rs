@@ -216,6 +216,7 @@ impl World {
             kept_database: self.kept_database(),
             live_oid,
             new_oid,
+            start_by: None,
         })
     }
 

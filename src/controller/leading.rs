@@ -1,0 +1,63 @@
+//! Whether this process may write: it holds the Lease, and its last renewal is young enough. A process that slept (SIGSTOP,
+//! a frozen machine) finds its time run out by itself, before anybody can tell it.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// The right to write, shared by the election that renews it and the client that asks for it. Closed until the first
+/// renewal, and for good after [`Leading::end`].
+#[derive(Debug, Clone, Default)]
+pub struct Leading {
+    ended: CancellationToken,
+    until: Arc<Mutex<Option<Instant>>>,
+}
+
+impl Leading {
+    /// Without a Lease: for the client that takes one.
+    pub fn always() -> Self {
+        let leading = Self::default();
+        leading.renewed_until(Instant::now() + std::time::Duration::from_hours(24 * 365 * 30));
+        leading
+    }
+
+    /// The Lease was renewed: nobody else begins before this instant.
+    pub fn renewed_until(&self, until: Instant) {
+        *self.until.lock().unwrap_or_else(PoisonError::into_inner) = Some(until);
+    }
+
+    /// No write from here on.
+    pub fn end(&self) {
+        self.ended.cancel();
+    }
+
+    /// Whether a write may be sent now.
+    pub fn may_write(&self) -> bool {
+        self.may_write_at(Instant::now())
+    }
+
+    fn may_write_at(&self, now: Instant) -> bool {
+        let until = *self.until.lock().unwrap_or_else(PoisonError::into_inner);
+        !self.ended.is_cancelled() && until.is_some_and(|until| now < until)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn i2_a_process_that_slept_longer_than_its_lease_may_not_write_any_more() {
+        let (leading, start) = (Leading::default(), Instant::now());
+        let after = |seconds| start + Duration::from_secs(seconds);
+        assert!(!leading.may_write_at(start), "not before the first renewal");
+        leading.renewed_until(after(10));
+        assert!(leading.may_write_at(after(9)));
+        assert!(!leading.may_write_at(after(10)), "nobody had to tell it");
+        leading.renewed_until(after(20));
+        assert!(leading.may_write_at(after(10)));
+        leading.end();
+        assert!(!leading.may_write_at(after(10)));
+    }
+}

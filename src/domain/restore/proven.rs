@@ -1,0 +1,87 @@
+//! When the cluster remembers less than the world: an etcd restored from a snapshot, or somebody else's Job under our name.
+//! What was claimed in the bucket is never begun a second time (I2); what is known of it is told, the rest is for a person.
+
+use super::super::gate::Mode;
+use super::super::job::Done;
+use super::super::names::RestoreStep;
+use super::{Action, Facts, Plan, Proof, Step, Terminal};
+use chrono::{DateTime, TimeDelta, Utc};
+
+/// How long after its claim a Job that this cluster does not know may still leave its report.
+const REPORT_PATIENCE: TimeDelta = TimeDelta::seconds(40);
+/// How soon it is looked for again.
+const LOOK_AGAIN: TimeDelta = TimeDelta::seconds(5);
+
+/// The bucket has a claim of this request by a Job that status does not know.
+pub(super) fn proven(facts: &Facts, proof: &Proof, now: DateTime<Utc>) -> Plan {
+    let who = format!(
+        "claims/ in the bucket: pod {} of Job {} began this restore at {}, and status does not know that Job: the cluster was \
+         set back to an earlier state",
+        proof.pod,
+        proof.job_uid,
+        proof.at.format("%Y-%m-%d %H:%M:%S UTC")
+    );
+    let ended = |terminal| {
+        let plan = Plan::finish(terminal);
+        Plan {
+            message: format!("{}; {who}, and this is what its report says. It was not begun again", plan.message),
+            ..plan
+        }
+    };
+    match (&proof.step, facts.keys.mode) {
+        (Step::Succeeded(Done::CutOver { kept_database, downtime_millis, committed_at }), Mode::FullRestore) => {
+            ended(Terminal::Restored {
+                kept_database: kept_database.clone(),
+                downtime_millis: *downtime_millis,
+                committed_at: *committed_at,
+            })
+        }
+        (Step::Succeeded(Done::Exported(summary)), Mode::CrmExport) => ended(Terminal::Exported(summary.clone())),
+        (Step::Failed { reason, message, .. }, _) => {
+            ended(Terminal::Failed { reason: reason.clone(), message: message.clone() })
+        }
+        (Step::None, _) if now < proof.at + REPORT_PATIENCE => Plan::new(
+            Action::Nothing,
+            working(facts.keys.mode),
+            "ClaimedBefore",
+            format!("{who}; waiting for its report"),
+        )
+        .until(proof.at + REPORT_PATIENCE)
+        .again(now + LOOK_AGAIN),
+        (step, mode) => {
+            let said = match step {
+                Step::Lost { message, .. } => message.as_str(),
+                _ => "it left no report that says how it ended",
+            };
+            Plan::attention("ClaimedBefore", format!("{who}; {said}. It was not begun again; {}", look(mode)))
+        }
+    }
+}
+
+/// A Job has the name of ours and is not ours. Nothing of it is used, and none is created beside it.
+pub fn stranger(step: RestoreStep, job: &str, difference: &str) -> Plan {
+    let mode = if step == RestoreStep::Export { Mode::CrmExport } else { Mode::FullRestore };
+    let message = format!(
+        "Job {job} is there and is not the {step} of this request: {difference}. It was left alone and none was created. \
+         Find out who made it and what it did; {}; then delete it and create a new request",
+        look(mode)
+    );
+    Plan::attention("JobNameTaken", message)
+}
+
+/// What a person must look at before anything else is done.
+pub(super) fn look(mode: Mode) -> &'static str {
+    match mode {
+        Mode::CrmExport => "look into exports/ of the bucket: is there a zip of this request's uid?",
+        Mode::FullRestore | Mode::Undo => {
+            "look at the server: which database has the live name, and is there a kept one with this request's marker?"
+        }
+    }
+}
+
+fn working(mode: Mode) -> &'static str {
+    match mode {
+        Mode::CrmExport => "Exporting",
+        Mode::FullRestore | Mode::Undo => "CuttingOver",
+    }
+}

@@ -1,0 +1,119 @@
+#!/usr/bin/env bash
+# guards.sh [lib|servers|api|all]: takes each guard away in a copy of the source, one at a time, and runs the test that docs/guards.md names for it: it
+# must fail. lib (the default) needs no server; servers and api run inside with.sh of that tier. SENNIGHT_CASES takes some of them.
+set -euo pipefail
+# shellcheck source=tests/cluster/lib.sh
+. "$(dirname "$0")/../cluster/lib.sh"
+cd "$REPO"
+
+target=${CARGO_TARGET_DIR:-$REPO/target}
+copy=$target/guards
+tiers=()
+names=() files=() froms=() tos=() tests=()
+
+# guard TIER NAME FILE TEXT WITHOUT TEST: TEXT stands once in FILE; WITHOUT is what it is without the guard.
+guard() {
+  tiers+=("$1") names+=("$2") files+=("$3") froms+=("$4") tos+=("$5") tests+=("$6")
+}
+
+# What may run at all: the locks.
+locks=i1_each_closed_lock_refuses_by_itself
+gate=src/domain/gate/locks.rs
+guard lib "eligible" $gate '(!k.eligible).then_some(Closed::NotEligible)' '{ let _ = k; None }' $locks
+guard lib "the copy is held" $gate '(!k.held).then_some(Closed::NotHeld)' '{ let _ = k; None }' $locks
+guard lib "a denial is final" $gate 'Approval::Denied { by, why } => Some(Closed::Denied { by: by.clone(), why: why.clone() }),' 'Approval::Denied { .. } => None,' $locks
+guard lib "an approval that nobody stamped" $gate 'Approval::Approved { by } if !by.is_empty() => None,' 'Approval::Approved { .. } => None,' $locks
+guard lib "a payment that nobody stamped" $gate 'Payment::Paid { by } if !by.is_empty() => None,' 'Payment::Paid { .. } => None,' $locks
+guard lib "the approver is not the payer" $gate 'if a == p => Some' 'if a == p && a.is_empty() => Some' $locks
+guard lib "four eyes" $gate '(applies && same).then' '(applies && same && by.is_empty()).then' $locks
+guard lib "the policies are whole" $gate 'k.authority.as_ref().err().map' 'k.authority.as_ref().err().filter(|_| false).map' $locks
+guard lib "another tenant's copy" src/domain/gate.rs 'let difference = e.account?.identity.first_difference(found)?;' 'let difference = e.account?.identity.first_difference(found).filter(|_| false)?;' i7_another_tenants_copy_is_refused_by_each_identity_field
+
+guard lib "one payment is one request" $gate 'paid, paid_once, two_hands' 'paid, two_hands' $locks
+guard lib "a reference that was spent" $gate 'other.spent || (other.created, other.name.as_str())' '(other.created, other.name.as_str())' i2_a_payment_reference_belongs_to_whoever_spent_it_else_to_the_first
+guard lib "people are reminded once" src/domain/restore/reminders.rs 'told.is_none_or(|told| told < passed).then_some(passed)' 'told.is_none_or(|told| told <= passed).then_some(passed)' a_mark_is_told_once_and_two_missed_ones_as_one
+guard lib "the links of the record" src/domain/audit/chain.rs 'if fits { Ok(()) } else' 'if fits || seq > 0 { Ok(()) } else' every_way_to_tamper_is_found
+
+# At most once: the decision.
+life=src/domain/restore.rs
+guard lib "an ended request only lets go" $life 'if facts.ended {' 'if facts.ended && facts.deleting {' i2_an_ended_request_only_lets_go
+guard lib "what the bucket proves to have begun" $life 'if let Some(proof) = &facts.proof {' 'if let Some(proof) = facts.proof.as_ref().filter(|_| false) {' i2_what_the_bucket_proves_to_have_begun_is_told_and_never_begun_again
+guard lib "a cut-over whose Job vanished" $life 'Step::None if claim.job_seen => {' 'Step::None if claim.job_seen && facts.ended => {' i2_an_unknown_cut_over_is_never_tried_again
+guard lib "a cut-over whose outcome is unknown" $life 'Step::Lost { message, .. } => Plan::attention("CutoverOutcomeUnknown", format!("{message}; {look}")),' 'Step::Lost { .. } => plan(Action::Start(RestoreStep::Cutover, 1)),' i2_an_unknown_cut_over_is_never_tried_again
+guard lib "no cut-over Job long after its claim" $life 'Step::None if claim.job_there || now < claim.at + CLAIM_START_DEADLINE => {' 'Step::None => {' i2_a_job_that_is_there_is_taken_up_however_late_and_a_new_one_is_made_only_soon_after_the_claim
+guard lib "an unknown report is no failure" src/controller/restore/settle.rs 'Outcome::Unknown { message, .. } => Step::Lost { attempt, message: message.clone(), at },' 'Outcome::Unknown { message, .. } => Step::Failed { attempt, retryable: true, reason: String::new(), message: message.clone(), at },' i2_a_silent_or_unknown_end_is_lost_not_failed
+
+# At most once: names, Jobs, clients.
+guard lib "a cut-over has one name" src/domain/names.rs 'RestoreStep::Cutover => format!("r{uid}-{step}{RESTORE_SUFFIX}"),' 'RestoreStep::Cutover => format!("r{uid}-{step}-a{attempt}{RESTORE_SUFFIX}"),' i2_a_cut_over_has_one_name_for_ever
+guard lib "a Job does not retry" src/controller/worker_job.rs 'backoff_limit: Some(0),' 'backoff_limit: Some(6),' i2_a_job_never_retries_by_itself
+adopt=i2_a_job_under_our_name_is_adopted_only_with_our_owner_and_our_order
+guard lib "adopt by owner" src/controller/restore/proof.rs 'if !owned {' 'if !owned && wanted == there {' $adopt
+guard lib "adopt by content" src/controller/restore/proof.rs 'work.difference(&other).map(str::to_owned)' 'work.difference(&other).filter(|_| false).map(str::to_owned)' $adopt
+guard lib "the swap's own order" src/domain/job.rs '(timeless(a) != timeless(b)).then_some' '(timeless(a) != timeless(b) && a.name.is_empty()).then_some' i2_only_a_job_with_the_same_effect_is_taken_for_ours
+guard lib "the writing client re-sends nothing" src/controller/clients.rs 'config.default_retry = false;' 'config.default_retry = true;' i2_a_write_is_sent_once_whatever_the_answer
+guard lib "who does not lead writes nothing" src/controller/clients.rs 'if !leading.may_write() && *request.method() != Method::GET {' 'if !leading.may_write() && *request.method() == Method::TRACE {' i2_a_process_that_does_not_lead_any_more_writes_nothing
+guard lib "the right to write runs out" src/controller/leading.rs 'until.is_some_and(|until| now < until)' 'until.is_some_and(|until| now < until || now == now)' i2_a_process_that_slept_longer_than_its_lease_may_not_write_any_more
+guard lib "an API server that was set back" src/controller/lease.rs 'if is < was)' 'if is < was && is == was)' i2_an_older_version_than_was_seen_tells_that_etcd_was_set_back
+
+# At most once: the worker, S3 and PostgreSQL.
+guard servers "one claim in the bucket" src/store/claims.rs '&PutOptions::json().exclusive()' '&PutOptions::json()' store::claims::i2_one_of_sixteen_claims_wins_and_the_others_learn_who
+guard servers "no claim without conditional puts" src/store/claims.rs 'if !self.capabilities().conditional_put {' 'if !self.capabilities().conditional_put && request_uid.is_empty() {' store::claims::i2_without_conditional_puts_nobody_can_claim
+guard servers "another pod's claim" src/worker/cutover.rs 'Claimed::Held(holder) => return witness(task, &holder, &application).await,' 'Claimed::Held(_) => {}' restore::swaps::i2_a_claim_that_another_pod_holds_is_never_acted_on
+guard servers "a pod that starts too late" src/worker/cutover.rs 'task.start_by.filter(|by| Utc::now() > *by)' 'task.start_by.filter(|by| Utc::now() > *by && false)' restore::swaps::i2_a_pod_that_starts_after_its_time_swaps_nothing
+guard servers "a swap that was undone did take effect" src/worker/cutover.rs 'return strange(task, context, found).await,' 'return Err(RestoreError::DatabasesChanged { found }.into()),' restore::swaps::i2_an_undone_swap_is_not_done_again_by_a_replay
+
+make_copy() {
+  mkdir -p "$copy"
+  # Only what differs is written: cargo compiles what is newer.
+  local file
+  git ls-files -z -- . | while IFS= read -r -d '' file; do
+    [ -f "$file" ] || continue
+    cmp -s "$file" "$copy/$file" || { mkdir -p "$copy/$(dirname "$file")" && cp "$file" "$copy/$file"; }
+  done
+}
+
+# run TIER TEST: in the copy
+run() {
+  local where=(--lib)
+  [ "$1" = lib ] || where=(--test "$1")
+  (cd "$copy" && CARGO_TARGET_DIR=$target CARGO_TERM_COLOR=never cargo test --locked --quiet "${where[@]}" -- "$2" 2>&1)
+}
+
+failed=0
+without_guard() {
+  local i=$1 text out file=$copy/${files[$1]}
+  text=$(<"$file")
+  local rest=${text#*"${froms[i]}"}
+  if [ "$rest" = "$text" ] || [ "${rest#*"${froms[i]}"}" != "$rest" ]; then
+    printf 'GUARD  %-40s its text does not stand exactly once in %s\n' "${names[i]}" "${files[i]}"
+    failed=$((failed + 1))
+    return
+  fi
+  printf '%s\n' "${text%%"${froms[i]}"*}${tos[i]}$rest" >"$file"
+  if out=$(run "${tiers[i]}" "${tests[i]}"); then
+    printf 'GUARD  %-40s %s passes without it\n' "${names[i]}" "${tests[i]}"
+    failed=$((failed + 1))
+  elif ! grep -q '^test result: FAILED' <<<"$out"; then
+    printf 'GUARD  %-40s does not compile without it:\n%s\n' "${names[i]}" "$(tail -n 20 <<<"$out")"
+    failed=$((failed + 1))
+  else
+    printf 'guard  %-40s %s fails without it\n' "${names[i]}" "${tests[i]}"
+  fi
+  printf '%s\n' "$text" >"$file"
+}
+
+wanted=${1:-lib}
+chosen=()
+for i in "${!names[@]}"; do
+  if [ "$wanted" = all ] || [ "${tiers[i]}" = "$wanted" ]; then chosen+=("$i"); fi
+done
+[ ${#chosen[@]} -gt 0 ] || die "usage: guards.sh lib|servers|all"
+whole=${#chosen[@]}
+if [ -n "${SENNIGHT_CASES:-}" ] && [ $((SENNIGHT_CASES / 30)) -lt "$whole" ]; then
+  mapfile -t chosen < <(printf '%s\n' "${chosen[@]}" | shuf -n $((SENNIGHT_CASES / 30)))
+  echo "guards: ${#chosen[@]} of $whole; left out: $((whole - ${#chosen[@]})) (make guards takes away all)"
+fi
+make_copy
+for i in "${chosen[@]}"; do without_guard "$i"; done
+echo "guards: ${#chosen[@]} taken away one at a time, $((${#chosen[@]} - failed)) missed by their tests, $failed not"
+[ $failed = 0 ]

@@ -1,0 +1,82 @@
+//! A campaign: a recording run finds how many writes a restore takes, then each of them comes to harm once, before and
+//! after. Here the harm is `kill -9`.
+
+use super::gateway::Fault;
+use super::lane::{BAR, Effects, Ended, Lane, Mode};
+use kube::ResourceExt;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tokio::sync::Mutex;
+
+/// Lanes that restore side by side.
+const LANES: usize = 4;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i2_an_operator_killed_before_and_after_every_write_of_a_restore_restores_once() {
+    campaign("kill -9 at every write", &[Fault::KilledBefore, Fault::KilledAfter], 15).await;
+}
+
+/// One harm.
+#[derive(Debug, Clone, Copy)]
+struct Case {
+    mode: Mode,
+    write: usize,
+    fault: Fault,
+}
+
+/// Does each harm to each write of both kinds of restore. Of a part, one case for so many that `SENNIGHT_CASES` asks for.
+pub async fn campaign(suite: &'static str, faults: &[Fault], cost: usize) {
+    let mut lanes = Vec::new();
+    for _ in 0..LANES {
+        lanes.push(Lane::new("once").await);
+    }
+    let mut all = Vec::new();
+    for mode in [Mode::CrmExport, Mode::FullRestore] {
+        let (name, ended) = lanes[0].restore(mode, None).await;
+        check(&lanes[0], &name, &ended, mode).await;
+        println!("{suite}: a {mode:?} takes {} writes: {}", ended.writes.len(), ended.writes.join(", "));
+        let writes = 1..=ended.writes.len();
+        all.extend(writes.flat_map(|write| faults.iter().map(move |fault| Case { mode, write, fault: *fault })));
+    }
+    let chosen = crate::some(suite, &mut all, cost);
+    let todo = Arc::new(Mutex::new(chosen));
+    let sums = Arc::new(Mutex::new(BTreeMap::<String, usize>::new()));
+    let running = lanes.into_iter().map(|mut lane| {
+        let (todo, sums) = (todo.clone(), sums.clone());
+        async move {
+            loop {
+                let Some(case) = todo.lock().await.pop() else { return };
+                let ended = one(&mut lane, case).await;
+                let harm = if ended.fired { "harmed" } else { "ended before that write" };
+                let mut sums = sums.lock().await;
+                *sums.entry(format!("{:?}, {harm}: {}", case.mode, ended.phase)).or_default() += 1;
+                let slowest = sums.entry("slowest to its end, in seconds".to_owned()).or_default();
+                *slowest = (*slowest).max(usize::try_from(ended.took.as_secs()).unwrap());
+            }
+        }
+    });
+    futures::future::join_all(running).await;
+    println!("{suite}: {:?}", sums.lock().await);
+}
+
+async fn one(lane: &mut Lane, case: Case) -> Ended {
+    let (name, ended) = lane.restore(case.mode, Some((case.write, case.fault))).await;
+    if !ended.fired {
+        // The same restore takes a write more or less, as its Jobs are seen to run or not.
+        assert!(ended.writes.len() < case.write, "{case:?}: {:?}", ended.writes);
+    }
+    assert_eq!(ended.phase, "Complete", "{case:?}: {ended:#?}");
+    assert!(ended.took <= BAR, "{case:?} took {:?} from the harm to its end: {:?}", ended.took, ended.writes);
+    check(lane, &name, &ended, case.mode).await;
+    ended
+}
+
+/// The restore took effect exactly once, by one pod.
+pub async fn check(lane: &Lane, name: &str, ended: &Ended, mode: Mode) {
+    let once = match mode {
+        Mode::CrmExport => Effects { claims: 1, exports: 1, swaps: 0, destructive_pods: 1 },
+        Mode::FullRestore => Effects { claims: 1, exports: 0, swaps: 1, destructive_pods: 1 },
+    };
+    assert_eq!(lane.effects(name).await, once, "{name}: {ended:#?}");
+    lane.tidy(&lane.world.get(name).await.uid().unwrap()).await;
+}

@@ -1,0 +1,119 @@
+//! Caches that are wrong: watches that stand still, and lists of another time (a second API server that lags behind, an
+//! operator started anew against it). What such a process believes must not begin anything.
+
+use super::crash::check;
+use super::gateway::{At, Mood, soon};
+use super::lane::{Lane, Mode, jobs};
+use k8s_openapi::api::batch::v1::Job;
+use kube::ResourceExt;
+use kube::api::DeleteParams;
+use std::time::{Duration, Instant};
+
+/// Longer than the operator's own pauses.
+const SPELL: Duration = Duration::from_secs(8);
+
+/// How far a restore is when the spell begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Moment {
+    Signed,
+    Claimed,
+    Done,
+    Ended,
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i2_watches_that_stand_still_begin_nothing_twice_and_the_restore_goes_on_when_they_move() {
+    let mut cases = Vec::new();
+    for mode in [Mode::CrmExport, Mode::FullRestore] {
+        cases.extend([Moment::Signed, Moment::Claimed, Moment::Done].map(|moment| (mode, moment)));
+    }
+    let mut lane = Lane::new("frozen").await;
+    let (mut slowest, mut ran) = (Duration::ZERO, 0);
+    for (mode, moment) in crate::some("frozen watches", &mut cases, 60) {
+        let name = lane.ask(mode).await;
+        lane.gateway.expect(&name, None);
+        reach(&mut lane, &name, mode, moment).await;
+        lane.gateway.set(Mood::Frozen);
+        spell(&mut lane, &name).await;
+        lane.gateway.set(Mood::Now);
+        let ended = lane.finish(&name, Some(Instant::now())).await;
+        assert_eq!(ended.phase, "Complete", "{mode:?} {moment:?}: {ended:#?}");
+        assert!(ended.took <= super::lane::BAR, "{mode:?} {moment:?} took {:?}", ended.took);
+        check(&lane, &name, &ended, mode).await;
+        (slowest, ran) = (slowest.max(ended.took), ran + 1);
+    }
+    println!("frozen watches: {ran} restores, each done once; the slowest ended {slowest:?} after they moved again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i2_an_operator_that_is_told_of_an_earlier_time_begins_nothing_twice() {
+    let mut cases = Vec::new();
+    for mode in [Mode::CrmExport, Mode::FullRestore] {
+        for kept in ["\"claim\":{", "POST jobs"] {
+            for moment in [Moment::Done, Moment::Ended] {
+                cases.extend([false, true].map(|anew| (mode, kept, moment, anew)));
+            }
+        }
+    }
+    let mut lane = Lane::new("past").await;
+    let mut ran = 0;
+    for (mode, kept, moment, anew) in crate::some("time travel", &mut cases, 60) {
+        let case = format!("{mode:?}, told of the time before {kept:?}, when {moment:?}, started anew: {anew}");
+        let name = lane.ask(mode).await;
+        lane.gateway.expect(&name, None);
+        let step = if mode == Mode::CrmExport { "export" } else { "cutover" };
+        let before = if kept.starts_with("POST") { At::Job(format!("-{step}")) } else { At::Body(kept.to_owned()) };
+        lane.gateway.remember_before(&lane.world.namespace, before);
+        reach(&mut lane, &name, mode, moment).await;
+        if moment == Moment::Ended {
+            // As its ttl would.
+            for job in jobs(&lane.world, step).await {
+                let api = lane.world.api::<Job>();
+                api.delete(&job.name_any(), &DeleteParams::background()).await.unwrap();
+            }
+        }
+        lane.gateway.set(Mood::Past);
+        if anew {
+            lane.operator.as_mut().unwrap().kill();
+        }
+        let before = lane.ran.lock().unwrap().len();
+        spell(&mut lane, &name).await;
+        let during = lane.ran.lock().unwrap().len();
+        assert_eq!(during, before, "{case}: a Job was begun: {:#?}", lane.gateway.writes());
+        lane.gateway.set(Mood::Now);
+        let ended = lane.finish(&name, Some(Instant::now())).await;
+        assert_eq!(ended.phase, "Complete", "{case}: {ended:#?}");
+        assert!(ended.took <= super::lane::BAR, "{case} took {:?}", ended.took);
+        check(&lane, &name, &ended, mode).await;
+        ran += 1;
+    }
+    println!("time travel: {ran} restores, each done once");
+}
+
+/// Tends the request until it is so far.
+async fn reach(lane: &mut Lane, name: &str, mode: Mode, moment: Moment) {
+    let step = if mode == Mode::CrmExport { "-export" } else { "-cutover" };
+    let reached = soon(Duration::from_secs(90), async || {
+        let Some(object) = lane.tend(name).await else { return false };
+        let short: String = object.uid().unwrap().chars().filter(char::is_ascii_hexdigit).take(20).collect();
+        let ran = lane.ran.lock().unwrap().iter().any(|(job, _)| job.starts_with(&format!("r{short}{step}")));
+        let status = object.status.unwrap_or_default();
+        match moment {
+            Moment::Signed => status.payment.is_some(),
+            Moment::Claimed => status.claim.is_some(),
+            Moment::Done => ran,
+            Moment::Ended => status.finished_at.is_some() && object.metadata.finalizers.is_none_or(|f| f.is_empty()),
+        }
+    })
+    .await;
+    assert!(reached, "{name} is not {moment:?} within 90 s: {:#?}", lane.gateway.writes());
+}
+
+/// People and nodes go on working meanwhile.
+async fn spell(lane: &mut Lane, name: &str) {
+    let until = Instant::now() + SPELL;
+    while Instant::now() < until {
+        lane.tend(name).await;
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+}
