@@ -173,7 +173,8 @@ fn supported(e: &Evidence<'_>) -> Option<Refusal> {
     if e.mode == Mode::Undo {
         return Some(Refusal::NotSupported("mode Undo".to_owned()));
     }
-    (engine != Engine::PostgreSQL).then(|| Refusal::NotSupported(format!("engine {engine}")))
+    let full = e.mode == Mode::FullRestore && engine != Engine::PostgreSQL;
+    full.then(|| Refusal::NotSupported(format!("mode FullRestore for engine {engine} (ask for a CrmExport)")))
 }
 
 fn may_restore(e: &Evidence<'_>) -> Option<Refusal> {

@@ -7,6 +7,7 @@ pub mod directory;
 pub mod dump;
 mod error;
 pub mod export;
+pub mod fill;
 pub mod frames;
 mod outcome;
 pub mod preflight;
