@@ -2,12 +2,12 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test test-fast test-part test-node wholeness attack guards faults-restore bench generate lint build dist
+.PHONY: help demo demo-down test test-fast test-part test-node wholeness attack engines guards faults-restore bench generate lint build dist
 
 WITH := tests/cluster/with.sh
 CARGO := cargo
 # Test targets that no plain `cargo test` runs; --all-targets leaves them out as well.
-BY_NAME := --test node --test wholeness --test attack --test faults_restore --test bench
+BY_NAME := --test node --test wholeness --test attack --test engines --test faults_restore --test bench
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ test-node: dist ## the tests on a real node: containerd, kubelet, the image of t
 
 wholeness: ## the long suites: 1,000 damaged copies and more; SENNIGHT_CASES and SENNIGHT_SEED choose fewer, or the same again
 	@tests/cluster/run-tests.sh wholeness
+
+engines: ## dumps, loads and comparisons on MariaDB 10.11, MariaDB 11.8 and MySQL 9
+	@tests/cluster/run-tests.sh engines
 
 attack: ## the gate under attack: forgeries, weakened policies, crashes; SENNIGHT_CASES and SENNIGHT_SEED choose fewer, or the same again
 	@tests/cluster/run-tests.sh attack

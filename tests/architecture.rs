@@ -87,6 +87,7 @@ const ROOMS: &[Room] = &[
             "aws_smithy_",
             "aws_credential_",
             "tokio",
+            "mysql_async",
             "tokio_postgres",
             "clap",
             "Utc::now",
@@ -94,7 +95,12 @@ const ROOMS: &[Room] = &[
             "std::net",
         ],
     },
-    Room { name: "store", rooms: &["domain"], crates: None, never: &["kube", "k8s_openapi", "tokio_postgres", "clap"] },
+    Room {
+        name: "store",
+        rooms: &["domain"],
+        crates: None,
+        never: &["kube", "k8s_openapi", "mysql_async", "tokio_postgres", "clap"],
+    },
     Room {
         name: "engine",
         rooms: &["domain"],
@@ -112,6 +118,7 @@ const ROOMS: &[Room] = &[
             "aws_sdk_",
             "aws_smithy_",
             "aws_credential_",
+            "mysql_async",
             "tokio_postgres",
             "clap",
         ],
@@ -121,13 +128,23 @@ const ROOMS: &[Room] = &[
         // settings, telemetry and http are how main tells it what to do, where to count and whom to tell that it is ready.
         rooms: &["api", "domain", "store", "settings", "telemetry", "http"],
         crates: None,
-        never: &["aws_config", "aws_sdk_", "aws_smithy_", "aws_credential_", "tokio_postgres", "clap", "csv", "zip"],
+        never: &[
+            "aws_config",
+            "aws_sdk_",
+            "aws_smithy_",
+            "aws_credential_",
+            "mysql_async",
+            "tokio_postgres",
+            "clap",
+            "csv",
+            "zip",
+        ],
     },
     Room {
         name: "plugin",
         rooms: &["api", "domain", "store"],
         crates: None,
-        never: &["tokio_postgres", "aws_sdk_", "aws_smithy_"],
+        never: &["mysql_async", "tokio_postgres", "aws_sdk_", "aws_smithy_"],
     },
 ];
 

@@ -199,6 +199,10 @@ pub struct Database {
     /// Secret with `username` and `password` for dumping this database. Leave it out for the DatabaseServer's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials_secret_ref: Option<LocalRef>,
+    /// MySQL and MariaDB: copy tables of other storage engines than InnoDB too. No snapshot holds them still: their rows are
+    /// as they were when they were read. Left out: such a database is not dumped, and the failure names the tables.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub allow_non_transactional: bool,
 }
 
 /// Runs besides the daily one.

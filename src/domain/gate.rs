@@ -171,7 +171,8 @@ fn no_rival(e: &Evidence<'_>) -> Option<Refusal> {
 
 fn supported(e: &Evidence<'_>) -> Option<Refusal> {
     let engine = e.account?.identity.engine;
-    (engine != Engine::PostgreSQL).then(|| Refusal::NotSupported(format!("engine {engine}")))
+    let full = e.mode != Mode::CrmExport && engine != Engine::PostgreSQL;
+    full.then(|| Refusal::NotSupported(format!("mode {} for engine {engine} (ask for a CrmExport)", e.mode)))
 }
 
 fn may_restore(e: &Evidence<'_>) -> Option<Refusal> {

@@ -60,6 +60,9 @@ pub struct DumpTask {
     /// Row text that all connections together read from the server in a second; absent is without a limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_bytes_per_second: Option<i64>,
+    /// MySQL, MariaDB: tables that are not InnoDB's are copied too, though no snapshot holds them still.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub allow_non_transactional: bool,
 }
 
 fn default_parallelism() -> i32 {

@@ -19,6 +19,8 @@ pub enum Shape {
     Date,
     /// A local date and time, or an instant (with an offset in the text).
     Timestamp,
+    /// An instant in UTC, without saying so: MySQL's TIMESTAMP.
+    Instant,
 }
 
 impl Shape {
@@ -32,6 +34,8 @@ impl Shape {
         match word {
             _ if kind.ends_with("[]") => Self::Text,
             "date" => Self::Date,
+            // PostgreSQL says "timestamp with …" or "timestamp without time zone".
+            "timestamp" if !kind.ends_with("time zone") => Self::Instant,
             "timestamp" | "timestamptz" | "datetime" => Self::Timestamp,
             "smallint" | "integer" | "int" | "bigint" | "tinyint" | "mediumint" | "numeric" | "decimal" | "real"
             | "double" | "float" => Self::Number,
@@ -53,6 +57,9 @@ pub fn write<'a>(cell: Cow<'a, str>, shape: Shape, format: &'a Format, zone: Tz)
         Shape::Timestamp => {
             timestamp(&cell, zone).map(|time| Cow::Owned(time.format(&format.date_time_format).to_string()))
         }
+        Shape::Instant => timestamp(&cell, zone)
+            .map(|time| time.and_utc().with_timezone(&zone).format(&format.date_time_format).to_string())
+            .map(Cow::Owned),
     };
     match written {
         Some(text) => (text, true),
@@ -119,6 +126,8 @@ mod tests {
             ("timestamp(3) with time zone", Shape::Timestamp),
             ("date", Shape::Date),
             ("datetime(6)", Shape::Timestamp),
+            ("timestamp", Shape::Instant),
+            ("timestamp(3)", Shape::Instant),
             ("daterange", Shape::Text),
             ("boolean", Shape::Boolean),
             ("character varying(50)", Shape::Text),
@@ -144,6 +153,8 @@ mod tests {
             assert_eq!(written(cell, Shape::Timestamp), expected);
         }
         assert_eq!(written("2026-11-02", Shape::Date), "02.11.2026");
+        assert_eq!(written("2026-11-22 02:10:05.123", Shape::Instant), "22.11.2026 03:10:05");
+        assert_eq!(written("0000-00-00 00:00:00", Shape::Instant), "0000-00-00 00:00:00");
     }
 
     #[test]

@@ -1,11 +1,14 @@
 //! A copy as plain files: the schema archive, one text file a table, and a script that loads them with `pg_restore` and
 //! `psql`. Every byte is checked on its way; no file has its final name before it is whole.
 
+mod mysql;
+
 use super::ProgressWriter;
 use super::copy::{ArchiveError, archive};
 use super::frames::{FrameError, table_frames};
 use crate::domain::manifest::{MANIFEST, Manifest, Table};
 use crate::domain::target::Engine;
+use crate::engine::mysql::text::for_load_data;
 use crate::engine::postgres::{ident, literal};
 use crate::store::{OpenCopy, Store, StoreError};
 use futures::StreamExt;
@@ -45,9 +48,6 @@ pub enum DirectoryError {
     /// The bucket.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// An engine whose files nobody could load yet.
-    #[error("this version restores PostgreSQL only, not {0}")]
-    EngineUnsupported(Engine),
     /// A later version's copy.
     #[error("the copy is encrypted by a later version of Sennight: restore it with that one")]
     CopyEncrypted,
@@ -75,26 +75,37 @@ pub async fn write(
     progress: &ProgressWriter,
 ) -> Result<Written, DirectoryError> {
     let manifest = &open.manifest;
-    if manifest.identity.engine != Engine::PostgreSQL {
-        return Err(DirectoryError::EngineUnsupported(manifest.identity.engine));
-    }
+    let postgres = manifest.identity.engine == Engine::PostgreSQL;
     if manifest.encryption.is_some() {
         return Err(DirectoryError::CopyEncrypted);
     }
     begin(dir).await?;
     progress.expect(manifest.totals.raw_bytes);
-    fetch_archive(store, open, dir).await?;
+    let schema = fetch_archive(store, open, dir, postgres).await?;
     for (number, table) in manifest.tables.iter().enumerate() {
-        rows(store, &open.copy.prefix, table, &dir.join(file_name(number, table)), progress).await?;
+        let path = dir.join(file_name(number, table));
+        rows(store, &open.copy.prefix, table, &path, postgres, progress).await?;
     }
     let kept = store.get(&format!("{}{MANIFEST}", open.copy.prefix)).await?;
-    for (name, text) in [
-        (MANIFEST, kept.as_ref()),
-        (SEQUENCES, sequences(manifest).as_bytes()),
-        (README, readme(open).as_bytes()),
-        (SCRIPT, script(manifest).as_bytes()),
-    ] {
-        whole_file(&dir.join(name), text).await?;
+    let mut files = vec![(MANIFEST, kept.to_vec())];
+    if postgres {
+        files.extend([
+            (SEQUENCES, sequences(manifest).into_bytes()),
+            (README, readme(open).into_bytes()),
+            (SCRIPT, script(manifest).into_bytes()),
+        ]);
+    } else {
+        let (before, after) = mysql::halves(&schema);
+        files.extend([
+            (mysql::BEFORE, before.as_bytes().to_vec()),
+            (mysql::AFTER, after.as_bytes().to_vec()),
+            (mysql::ROWS, mysql::rows(manifest).into_bytes()),
+            (README, mysql::readme(open).into_bytes()),
+            (SCRIPT, mysql::SCRIPT.as_bytes().to_vec()),
+        ]);
+    }
+    for (name, text) in files {
+        whole_file(&dir.join(name), &text).await?;
     }
     let totals = manifest.totals;
     Ok(Written { directory: dir.to_owned(), tables: totals.tables, rows: totals.rows, bytes: totals.raw_bytes })
@@ -113,13 +124,20 @@ async fn begin(dir: &Path) -> Result<(), DirectoryError> {
     builder.create(dir.join(TABLES)).await.map_err(unwritable)
 }
 
-async fn fetch_archive(store: &Store, open: &OpenCopy, dir: &Path) -> Result<(), DirectoryError> {
+/// Fetches the schema: PostgreSQL's archive stays a file, a script is given back and goes into files of its own.
+async fn fetch_archive(store: &Store, open: &OpenCopy, dir: &Path, keep: bool) -> Result<String, DirectoryError> {
     let path = dir.join(ARCHIVE);
+    let unwritable = |source| DirectoryError::Unwritable { path: path.clone(), source };
     archive(store, &open.copy.prefix, &open.manifest.schema, &part(&path)).await.map_err(|error| match error {
         ArchiveError::Frame(error) => error.into(),
-        ArchiveError::Unwritable(source) => DirectoryError::Unwritable { path: path.clone(), source },
+        ArchiveError::Unwritable(source) => unwritable(source),
     })?;
-    finish(&path).await
+    if keep {
+        return finish(&path).await.map(|()| String::new());
+    }
+    let text = tokio::fs::read_to_string(part(&path)).await.map_err(unwritable)?;
+    tokio::fs::remove_file(part(&path)).await.map_err(unwritable)?;
+    Ok(text)
 }
 
 async fn rows(
@@ -127,6 +145,7 @@ async fn rows(
     prefix: &str,
     table: &Table,
     path: &Path,
+    verbatim: bool,
     progress: &ProgressWriter,
 ) -> Result<(), DirectoryError> {
     let unwritable = |source| DirectoryError::Unwritable { path: path.to_owned(), source };
@@ -135,7 +154,9 @@ async fn rows(
     for frame in &table.frames {
         // Exactly as many as the manifest lists.
         let Some(raw) = frames.next().await else { break };
-        file.write_all(&raw?).await.map_err(unwritable)?;
+        let raw = raw?;
+        let written = if verbatim { file.write_all(&raw).await } else { file.write_all(&for_load_data(&raw)).await };
+        written.map_err(unwritable)?;
         progress.add(frame.raw_length, frame.rows);
     }
     file.flush().await.map_err(unwritable)?;

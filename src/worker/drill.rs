@@ -1,7 +1,7 @@
 //! `drill`: restores a copy into a scratch database, proves that it is the copy, and drops it. The tenant's own server is
 //! neither read nor written; the scratch database belongs to the drill's role, nobody else may come in.
 
-use super::fill::Filling;
+use super::filling::Filling;
 use super::{ProgressWriter, TaskError, WorkerContext, copy, prepare, verify};
 use crate::domain::job::{Done, DrillTask, Drilled, RestoreTask};
 use crate::domain::manifest::Manifest;

@@ -1,6 +1,7 @@
 //! A task's failure in the words of its report, whatever stage it came from.
 
 use crate::domain::job::Outcome;
+use crate::engine::mysql;
 use crate::engine::postgres::EngineError;
 use crate::engine::postgres::failure::RestoreError;
 use crate::store::{CatalogueError, StoreError};
@@ -58,6 +59,12 @@ impl TaskError {
 
 impl From<EngineError> for TaskError {
     fn from(error: EngineError) -> Self {
+        Self::of(error.reason(), error.retryable(), &error)
+    }
+}
+
+impl From<mysql::EngineError> for TaskError {
+    fn from(error: mysql::EngineError) -> Self {
         Self::of(error.reason(), error.retryable(), &error)
     }
 }

@@ -1,56 +1,201 @@
-//! From a copy to a database: schema, rows, indexes and constraints, each step checked before the next one builds on it.
-//! `prepare` and drills fill in the same way; a drill leaves owners and grants out.
+//! Fills an empty database of the MySQL family from a copy, and proves that it holds the copy: every table's rows are read
+//! back and compared. Events stay switched off.
 
-use super::{TaskError, WorkerContext, copy, hooks, rows};
-use crate::domain::job::RestoreTask;
-use crate::domain::manifest::Manifest;
-use crate::engine::postgres::load::{self, Archive, Section};
-use crate::engine::postgres::tools::{Access, Tools};
-use crate::engine::postgres::{compare, connect};
+use super::copy::archive;
+use super::frames::{FrameError, table_frames};
+use super::{ProgressWriter, TaskError};
+use crate::domain::manifest::{Manifest, Table};
+use crate::domain::target::{DatabaseTarget, Engine};
+use crate::engine::mysql::digest::Digest;
+use crate::engine::mysql::inventory::{Inventory, TableInfo};
+use crate::engine::mysql::load::{How, LoadError, apply, rows};
+use crate::engine::mysql::schema::{Section, Statement, parse};
+use crate::engine::mysql::{Session, connect};
+use crate::store::Store;
+use futures::TryStreamExt;
+use futures::future::try_join_all;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Below this many bytes of rows, a second connection would cost more than it brings.
+const SMALL: i64 = 16 << 20;
+/// More connections than this only wait for the server's log.
+const MOST: i32 = 8;
 
 /// What is filled, and from what.
-pub struct Filling<'a> {
-    /// The copy, and the server.
-    pub task: &'a RestoreTask,
-    /// The bucket, and who counts.
-    pub context: &'a WorkerContext,
-    /// The copy's manifest.
+pub struct Fill<'a> {
+    /// The bucket.
+    pub store: &'a Store,
+    /// The copy's key prefix, ending in `/`.
+    pub prefix: &'a str,
+    /// Its manifest.
     pub manifest: &'a Manifest,
-    /// The server's major version.
-    pub server_major: i32,
-    /// The new database.
-    pub name: &'a str,
-    /// As the server's administrators see the sessions.
+    /// The server; its database is not looked at.
+    pub target: &'a DatabaseTarget,
+    /// The empty database.
+    pub database: &'a str,
+    /// Name under which the server's administrators see the connections.
     pub application: &'a str,
-    /// Whether objects are given to their owners and grants are made.
-    pub owners: bool,
+    /// Connections that write rows.
+    pub parallelism: i32,
+    /// How rows go in; `None` is the faster way that the server allows.
+    pub how: Option<How>,
+    /// Counts.
+    pub progress: &'a ProgressWriter,
 }
 
-impl Filling<'_> {
-    /// Fills it, and runs the platform team's hooks; their names.
-    pub async fn fill(&self) -> Result<Vec<String>, TaskError> {
-        let (task, manifest) = (self.task, self.manifest);
-        let tools = Tools::find(self.server_major)?;
-        let access = Access::prepare(&task.database, self.name, self.application)?;
-        let file = access.dir().join("schema");
-        copy::fetch_archive(task, self.context, manifest, &file).await?;
-        let archive = Archive { tools: &tools, access: &access, file: &file, owners: self.owners };
-        archive.load(Section::PreData, 1).await?;
-        let session = connect(&task.database, self.name, self.application).await?;
-        compare::tables(&session, manifest).await?;
-        archive.load(Section::Data, 1).await?;
-        compare::set_sequences(&session, &manifest.sequences).await?;
-        let routes = load::routes(&session).await?;
-        rows::load(task, self.context, manifest, &routes, self.name, self.application).await?;
-        compare::rows(&session, &manifest.tables, &routes).await?;
-        compare::sequences(&session, &manifest.sequences).await?;
-        // From here on the owners' own grants and policies may keep even them from looking.
-        archive.load_grants().await?;
-        archive.load(Section::PostData, task.parallelism).await?;
-        compare::indexes(&session).await?;
-        let ran = hooks::run_all(task, manifest, &session).await?;
-        load::analyze(&session).await?;
+impl Fill<'_> {
+    /// Fills, and gives the statements that are left for the moment when the database goes into service: they switch events
+    /// on.
+    pub async fn run(&self) -> Result<Vec<Statement>, TaskError> {
+        self.fits()?;
+        let statements = self.statements().await?;
+        let mut session = self.connect().await?;
+        let there = Inventory::read(&mut session).await?;
+        if !(there.tables.is_empty() && there.views.is_empty() && there.sequences.is_empty()) {
+            let message =
+                format!("the database {:?} is not empty: nothing is loaded over what is there", self.database);
+            return Err(TaskError::refused("DatabaseNotEmpty", message));
+        }
+        apply(&mut session, &statements, Section::Before).await?;
+        let inventory = Inventory::read(&mut session).await?;
+        self.same_tables(&inventory)?;
+        let sent = self.rows(&inventory).await?;
+        self.compare(&inventory, &sent).await?;
+        apply(&mut session, &statements, Section::After).await?;
         session.close().await;
-        Ok(ran)
+        Ok(statements.into_iter().filter(|s| s.section == Section::Last).collect())
+    }
+
+    fn fits(&self) -> Result<(), TaskError> {
+        let engine = self.manifest.identity.engine;
+        if engine == Engine::PostgreSQL || engine != self.target.engine {
+            let message = format!("a copy of {engine} cannot be loaded into {}", self.target.engine);
+            return Err(TaskError::refused("EngineUnsupported", message));
+        }
+        if self.manifest.encryption.is_some() {
+            let message = "the copy is encrypted by a later version of Sennight: restore it with that one";
+            return Err(TaskError::refused("CopyEncrypted", message));
+        }
+        Ok(())
+    }
+
+    async fn connect(&self) -> Result<Session, TaskError> {
+        let session = connect(self.target, self.database, self.application).await?;
+        let (copied, here) = (self.manifest.server.major, session.version().major);
+        if here < copied {
+            let message =
+                format!("the copy is of {}, the server is older: {}", self.manifest.server.version, session.version());
+            return Err(TaskError::refused("ServerTooOld", message));
+        }
+        Ok(session)
+    }
+
+    async fn statements(&self) -> Result<Vec<Statement>, TaskError> {
+        let unwritable = |e: std::io::Error| TaskError::retry("ScratchUnwritable", e.to_string());
+        let file = tempfile::NamedTempFile::new().map_err(unwritable)?;
+        archive(self.store, self.prefix, &self.manifest.schema, file.path()).await.map_err(TaskError::from)?;
+        let text = tokio::fs::read_to_string(file.path()).await.map_err(unwritable)?;
+        parse(&text).ok_or_else(|| {
+            TaskError::refused("CopyDamaged", format!("{} is no script of this version's", self.manifest.schema.object))
+        })
+    }
+
+    /// The script made the tables that the manifest lists, with the columns that its rows have.
+    fn same_tables(&self, inventory: &Inventory) -> Result<(), TaskError> {
+        let columns = |t: &TableInfo| -> Vec<String> { t.columns.iter().map(|c| c.column.name.clone()).collect() };
+        let here: BTreeMap<&str, Vec<String>> =
+            inventory.tables.iter().map(|t| (t.name.as_str(), columns(t))).collect();
+        let listed = |t: &Table| -> Vec<String> { t.columns.iter().map(|c| c.name.clone()).collect() };
+        let differs = self.manifest.tables.iter().find(|t| here.get(t.name.as_str()) != Some(&listed(t)));
+        if differs.is_none() && here.len() == self.manifest.tables.len() {
+            return Ok(());
+        }
+        let which = differs.map_or("one that the manifest does not list", |t| t.name.as_str());
+        Err(TaskError::refused("TablesDiffer", format!("the copy's script does not make the copy's tables: {which}")))
+    }
+
+    /// Sends every table's rows, and gives what was sent of each.
+    async fn rows(&self, inventory: &Inventory) -> Result<BTreeMap<String, Digest>, TaskError> {
+        self.progress.expect(self.manifest.totals.raw_bytes);
+        let bytes = |t: &&Table| t.frames.iter().map(|f| f.raw_length).sum::<i64>();
+        let mut queue: Vec<&Table> = self.manifest.tables.iter().collect();
+        queue.sort_by_key(bytes);
+        let (queue, sent) = (Mutex::new(queue), Mutex::new(BTreeMap::new()));
+        let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let loaders = (0..self.connections()).map(|_| async {
+            let mut session = self.connect().await?;
+            while let Some(table) = next() {
+                let digest = self.table(&mut session, table).await?;
+                sent.lock().unwrap_or_else(PoisonError::into_inner).insert(table.name.clone(), digest);
+                self.progress.tables(1);
+            }
+            session.close().await;
+            Ok::<_, TaskError>(())
+        });
+        try_join_all(loaders).await?;
+        let sent = sent.into_inner().unwrap_or_else(PoisonError::into_inner);
+        debug_assert_eq!(sent.len(), inventory.tables.len());
+        Ok(sent)
+    }
+
+    fn connections(&self) -> i32 {
+        if self.manifest.totals.raw_bytes < SMALL { 1 } else { self.parallelism.clamp(1, MOST) }
+    }
+
+    async fn table(&self, session: &mut Session, table: &Table) -> Result<Digest, TaskError> {
+        let digest = Arc::new(Mutex::new(Digest::default()));
+        let seen = digest.clone();
+        let frames = table_frames(self.store, self.prefix, table).inspect_ok(move |raw| {
+            seen.lock().unwrap_or_else(PoisonError::into_inner).add(raw);
+        });
+        let how = self.how.unwrap_or_else(|| How::of(session));
+        let taken = rows(session, table, how, frames).await.map_err(|error| match error {
+            LoadError::Source(error) => TaskError::from(error),
+            LoadError::Engine(error) => TaskError::from(error),
+        })?;
+        if taken != table.rows {
+            return Err(differ(&table.name, &format!("{taken} rows went in, the copy has {}", table.rows)));
+        }
+        self.progress.add(table.frames.iter().map(|f| f.raw_length).sum(), taken);
+        let digest = *digest.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(digest)
+    }
+
+    /// Reads every table back.
+    async fn compare(&self, inventory: &Inventory, sent: &BTreeMap<String, Digest>) -> Result<(), TaskError> {
+        let queue = Mutex::new(inventory.tables.iter().collect::<Vec<_>>());
+        let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let readers = (0..self.connections()).map(|_| async {
+            let mut session = self.connect().await?;
+            while let Some(table) = next() {
+                let found = Digest::of(&mut session, table).await?;
+                let expected = sent.get(&table.name).copied().unwrap_or_default();
+                if found != expected {
+                    let why =
+                        format!("it has {} rows, the copy {}, or other values in them", found.rows, expected.rows);
+                    return Err(differ(&table.name, &why));
+                }
+            }
+            session.close().await;
+            Ok::<_, TaskError>(())
+        });
+        try_join_all(readers).await.map(|_| ())
+    }
+}
+
+fn differ(table: &str, why: &str) -> TaskError {
+    TaskError::refused("RowsDiffer", format!("{table} is not as it was copied: {why}"))
+}
+
+impl From<super::copy::ArchiveError> for TaskError {
+    fn from(error: super::copy::ArchiveError) -> Self {
+        match error {
+            super::copy::ArchiveError::Frame(error) => FrameError::into(error),
+            super::copy::ArchiveError::Unwritable(error) => Self::retry(
+                "ScratchUnwritable",
+                format!("the schema cannot be written ({error}): give the worker's temporary volume more room"),
+            ),
+        }
     }
 }

@@ -10,6 +10,7 @@ pub mod dump;
 mod error;
 pub mod export;
 pub mod fill;
+pub mod filling;
 pub mod frames;
 mod hooks;
 mod outcome;

@@ -1,7 +1,7 @@
 //! `prepare`: fills a new database beside the live one from a copy, and proves that it is the copy. May be repeated: each
 //! attempt drops what the one before left. The live database is read, never written.
 
-use super::fill::Filling;
+use super::filling::Filling;
 use super::{ProgressWriter, TaskError, WorkerContext, copy, preflight, verify};
 use crate::domain::job::{Done, RestoreTask};
 use crate::domain::manifest::Manifest;

@@ -99,15 +99,15 @@ need_room() {
     die "$1: $free MiB are free, the servers and the tests need $need there (TMPDIR and SENNIGHT_RUN_ROOT choose another place)"
 }
 
-# free_base: a port number with 20 unused ports from it on, below the kernel's own choice for clients (32768).
+# free_base: a port number with 24 unused ports from it on, below the kernel's own choice for clients (32768).
 free_base() {
   local base port used tries=200
   used=$(ss -Hltn | awk '{sub(/.*:/, "", $4); print $4}')
   while [ $((tries--)) -gt 0 ]; do
-    base=$((20000 + RANDOM % 600 * 20))
+    base=$((20000 + RANDOM % 500 * 24))
     # The fixed places of tiers started by hand
-    [ "$base" -lt 26000 ] || [ "$base" -ge 26400 ] || continue
-    for ((port = base; port < base + 20; port++)); do
+    [ "$base" -lt 25976 ] || [ "$base" -ge 26400 ] || continue
+    for ((port = base; port < base + 24; port++)); do
       grep -qx "$port" <<<"$used" && continue 2
     done
     # The directory is the reservation: mkdir has one winner.
@@ -117,7 +117,7 @@ free_base() {
     printf '%s\n' "$base"
     return
   done
-  die "no 20 free ports in a row between 20000 and 32000"
+  die "no 24 free ports in a row between 20000 and 32000"
 }
 
 # prepare_run DIR BASE: makes the run directory with its port layout; every server's port is BASE + something below.
@@ -136,8 +136,10 @@ ports_of() {
   PORT_KCM=$(($1 + 6)) PORT_SCHED=$(($1 + 7)) PORT_KUBELET=$(($1 + 8)) PORT_KUBELET_HEALTH=$(($1 + 9))
   PORT_PROXY=$(($1 + 10)) PORT_PROXY_HEALTH=$(($1 + 11)) PORT_DNS_HEALTH=$(($1 + 12))
   PORT_VERSITYGW=$(($1 + 13)) PORT_GARAGE=$(($1 + 14)) PORT_GARAGE_RPC=$(($1 + 15))
+  # From + 17 on PostgreSQL's other majors, from + 20 on the MySQL family
+  PORT_MYSQL=$(($1 + 20))
   export PORT_S3 PORT_S3_CONSOLE PORT_PG PORT_ETCD PORT_ETCD_PEER PORT_API PORT_KCM PORT_SCHED PORT_KUBELET \
-    PORT_KUBELET_HEALTH PORT_PROXY PORT_PROXY_HEALTH PORT_DNS_HEALTH PORT_VERSITYGW PORT_GARAGE PORT_GARAGE_RPC
+    PORT_KUBELET_HEALTH PORT_PROXY PORT_PROXY_HEALTH PORT_DNS_HEALTH PORT_VERSITYGW PORT_GARAGE PORT_GARAGE_RPC PORT_MYSQL
 }
 
 # put_env NAME VALUE: what a test may read; with.sh sources the file, and so can you.

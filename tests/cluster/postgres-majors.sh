@@ -10,6 +10,8 @@ set -euo pipefail
 . "$CLUSTER_SRC/pki.sh"
 # shellcheck source=tests/cluster/postgres.sh
 . "$CLUSTER_SRC/postgres.sh"
+# shellcheck source=tests/cluster/unpacked.sh
+. "$CLUSTER_SRC/unpacked.sh"
 
 RUN=${SENNIGHT_RUN_DIR:-$RUN_ROOT/services}
 
@@ -22,52 +24,13 @@ suite_of() {
   esac
 }
 
-cached() { printf '%s/postgres/%s-%s\n' "$CACHE" "$1" "$(suite_of "$1")"; }
-
-# Every program becomes a script that runs it by the unpacked loader: the host's C library may be older. initdb looks for the
-# server in its own directory, and finds the script. No path is fixed: the tree may be moved.
-wrap() {
-  local file
-  for file in "$1"/*; do
-    [ "$(head -c 4 "$file")" = $'\x7fELF' ] || continue
-    mv "$file" "$file.elf"
-    cat >"$file" <<'SCRIPT'
-#!/bin/sh
-root=${0%/*}/../../../../..
-exec "$root/usr/lib64/ld-linux-x86-64.so.2" --library-path "$root/usr/lib/x86_64-linux-gnu" "$0.elf" "$@"
-SCRIPT
-    chmod 755 "$file"
-  done
-}
-
-# A suite's Release file may have expired where the mirror is a snapshot of an earlier day: its signature is checked, its age not.
-fetch() {
-  local major=$1 final tmp suite
-  final=$(cached "$major")
-  suite=$(suite_of "$major")
-  [ ! -d "$final" ] || return 0
-  command -v mmdebstrap >/dev/null || die "mmdebstrap is missing: apt-get install mmdebstrap"
-  log "unpacking PostgreSQL $major of Debian $suite, once; half a minute"
-  mkdir -p "$CACHE/postgres"
-  tmp=$(mktemp -d "$CACHE/postgres/.$major.XXXXXX")
-  mmdebstrap --quiet --variant=extract --include="postgresql-$major,tzdata" --aptopt='Acquire::Check-Valid-Until "false"' \
-    --skip=output/dev "$suite" "$tmp/root" >&2
-  # The compiler of queries is most of the size, and the servers as good without it.
-  rm -rf "$tmp/root/usr/lib/postgresql/$major/lib"/{bitcode,llvmjit*} "$tmp/root/usr/lib/x86_64-linux-gnu"/lib{LLVM,z3}* \
-    "$tmp/root/usr/share"/{doc,man,locale} "$tmp/root/var"
-  wrap "$tmp/root/usr/lib/postgresql/$major/bin"
-  chmod 755 "$tmp/root"
-  mv -T "$tmp/root" "$final"
-  rmdir "$tmp"
-}
+cached() { printf 'postgres/%s-%s\n' "$1" "$(suite_of "$1")"; }
 
 fetch_all() {
   local major
-  mkdir -p "$CACHE/postgres"
-  exec 8>"$CACHE/postgres/.lock"
-  flock 8
-  for major in "$@"; do fetch "$major"; done
-  exec 8>&-
+  for major in "$@"; do
+    unpack "$(cached "$major")" "$(suite_of "$major")" "postgresql-$major,tzdata" "usr/lib/postgresql/$major/bin"
+  done
 }
 
 # The servers share the run's certificate and password with the host's one; SENNIGHT_PG_BIN_ROOT is a directory of all majors.
@@ -81,11 +44,7 @@ up() {
   done
   put_env SENNIGHT_PG_BIN_ROOT "$RUN/pg-bin"
   for major in "$@"; do
-    # The database's own user cannot see into root's cache.
-    if ! cp -al "$(cached "$major")" "$RUN/pg-$major" 2>/dev/null; then
-      rm -rf "$RUN/pg-$major"
-      cp -a "$(cached "$major")" "$RUN/pg-$major"
-    fi
+    link_unpacked "$(cached "$major")" "$RUN/pg-$major"
     bin=$RUN/pg-$major/usr/lib/postgresql/$major/bin
     ln -sfn "${bin%/bin}" "$RUN/pg-bin/$major"
     start_server "postgres-$major" "$bin" "$port" "$password"

@@ -115,6 +115,8 @@ up() {
   done
   # Servers of other majors are for the suites that ask for them (make wholeness).
   [ -z "${SENNIGHT_PG_MAJORS:-}" ] || SENNIGHT_RUN_DIR=$RUN "$CLUSTER_SRC/postgres-majors.sh" up
+  # So are those of the MySQL family.
+  [ -z "${SENNIGHT_MYSQL:-}" ] || SENNIGHT_RUN_DIR=$RUN "$CLUSTER_SRC/mysql-servers.sh" up
   log "services: S3 http://127.0.0.1:$PORT_S3, PostgreSQL 127.0.0.1:$PORT_PG (TLS)"
 }
 

@@ -171,6 +171,9 @@ services_tools() {
   debian curl=curl openssl=openssl ss=iproute2 setpriv=util-linux "/usr/lib/postgresql/*/bin/initdb=postgresql"
   build minio "github.com/minio/minio@$MINIO_VERSION"
   store_tools
+  # SENNIGHT_MYSQL: servers of the MySQL family; those that are not the host's own are unpacked by mysql-servers.sh
+  case " ${SENNIGHT_MYSQL:-} " in *" mariadb-10.11 "*) debian mariadbd=mariadb-server mariadb=mariadb-client ;; esac
+  case " ${SENNIGHT_MYSQL:-} " in *" mariadb-11.8 "* | *" mysql-9 "*) debian mmdebstrap=mmdebstrap ;; esac
 }
 
 # SENNIGHT_STORES: S3 servers besides MinIO, for the tests of other dialects

@@ -263,6 +263,7 @@ pub fn dump_task(name: &str, database: &DatabaseTarget) -> DumpTask {
         ddl_wait_seconds: 60,
         deadline_seconds: 300,
         max_bytes_per_second: None,
+        allow_non_transactional: false,
     }
 }
 

@@ -75,6 +75,7 @@ fn worker(object: &BackupSchedule, valid: &Valid, key: &RunKey, ctx: &Context) -
         ddl_wait_seconds: server.spec.ddl_wait_seconds,
         deadline_seconds: seconds(deadline),
         max_bytes_per_second: server.spec.bytes_per_second_of_a_dump(),
+        allow_non_transactional: spec.database.allow_non_transactional,
     };
     let (uid, run) = (object.uid().unwrap_or_default(), key.to_string());
     let runs = vec![Run { schedule: object.name_any(), uid: uid.clone(), run: run.clone() }];

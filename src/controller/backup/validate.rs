@@ -1,6 +1,5 @@
 //! From the objects as people wrote them to a schedule that can be followed, or the first reason why it cannot. Pure.
 
-use crate::api::common::Engine;
 use crate::api::{BackupSchedule, BackupStorage, DatabaseServer};
 use crate::domain::schedule::{Schedule, ScheduleError, Window};
 use kube::ResourceExt;
@@ -17,14 +16,6 @@ pub enum Invalid {
         "spec.database.serverRef: DatabaseServer {0:?} does not exist in this namespace: create it or name another"
     )]
     ServerMissing(String),
-    /// An engine that is not built yet.
-    #[error("DatabaseServer {server:?} has engine {engine}, which this version does not dump yet")]
-    EngineNotSupported {
-        /// The server.
-        server: String,
-        /// Its engine.
-        engine: String,
-    },
     /// The same tenant or database is somebody else's already.
     #[error("{what} is already backed up by BackupSchedule {by:?}: delete one of the two")]
     Duplicate {
@@ -43,10 +34,7 @@ impl Invalid {
     pub fn reason(&self) -> &'static str {
         match self {
             Self::Schedule(error) => error.into(),
-            Self::StorageMissing(_)
-            | Self::ServerMissing(_)
-            | Self::EngineNotSupported { .. }
-            | Self::Duplicate { .. } => self.into(),
+            Self::StorageMissing(_) | Self::ServerMissing(_) | Self::Duplicate { .. } => self.into(),
         }
     }
 }
@@ -73,10 +61,6 @@ pub fn validate(
     let schedule = timetable(object)?;
     let storage = storage.ok_or_else(|| Invalid::StorageMissing(spec.storage_ref.name.clone()))?;
     let server = server.ok_or_else(|| Invalid::ServerMissing(spec.database.server_ref.name.clone()))?;
-    if server.spec.engine != Engine::PostgreSQL {
-        let engine = server.spec.engine.to_string();
-        return Err(Invalid::EngineNotSupported { server: server.name_any(), engine });
-    }
     duplicate(object, siblings).map_or(Ok(Valid { schedule, storage, server }), Err)
 }
 
@@ -153,10 +137,7 @@ mod tests {
         let good = schedule("a", 0, &json!({}));
         assert_eq!(validate(&good, None, Some(server("PostgreSQL")), &[]).unwrap_err().reason(), "StorageMissing");
         assert_eq!(validate(&good, Some(storage()), None, &[]).unwrap_err().reason(), "ServerMissing");
-        assert_eq!(
-            validate(&good, Some(storage()), Some(server("MySQL")), &[]).unwrap_err().reason(),
-            "EngineNotSupported"
-        );
+        assert!(validate(&good, Some(storage()), Some(server("MySQL")), &[]).is_ok());
         assert_eq!(reason(&schedule("a", 0, &json!({"timeZone": "Mars"})), &[]), Some("UnknownTimeZone"));
         assert_eq!(reason(&schedule("a", 0, &json!({"schedule": "* * * * *"})), &[]), Some("FiresTwiceADay"));
     }

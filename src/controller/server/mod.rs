@@ -146,10 +146,11 @@ mod tests {
     #[test]
     fn a_server_that_cannot_be_dumped_says_so_in_its_condition() {
         let mut server = server("MySQL");
+        server.spec.tls = serde_json::from_value(json!({"mode": "Disable", "caSecretRef": {"name": "ca"}})).unwrap();
         let checked = validate::check(&server.spec);
         server.status = Some(status(&server, &checked, &[], DateTime::UNIX_EPOCH));
         let ready = find(&server.status.as_ref().unwrap().conditions, ServerCondition::Ready).unwrap();
-        assert_eq!((ready.status, ready.reason.as_str()), (ConditionStatus::False, "EngineNotSupported"));
+        assert_eq!((ready.status, ready.reason.as_str()), (ConditionStatus::False, "TlsDisabled"));
         assert_eq!(server.ailing_since(), Some(DateTime::UNIX_EPOCH));
     }
 }

@@ -1,14 +1,11 @@
 //! What makes a DatabaseServer's spec unusable although the API server took it. Pure.
 
 use crate::api::DatabaseServerSpec;
-use crate::api::common::{Engine, TlsMode};
+use crate::api::common::TlsMode;
 
 /// What is wrong with a spec. The variant's name is the condition's reason.
 #[derive(Debug, PartialEq, Eq, thiserror::Error, strum::IntoStaticStr)]
 pub enum ServerFault {
-    /// The engine is planned, not built.
-    #[error("spec.engine {0} cannot be dumped yet, only PostgreSQL can: docs/status.md says what is built")]
-    EngineNotSupported(Engine),
     /// A client certificate without TLS would never be sent.
     #[error("spec.tls.mode is Disable, so spec.tls.{0} would never be used: choose VerifyFull, or remove it")]
     TlsDisabled(&'static str),
@@ -23,10 +20,6 @@ impl ServerFault {
 
 /// The first thing that is wrong.
 pub fn check(spec: &DatabaseServerSpec) -> Result<(), ServerFault> {
-    match spec.engine {
-        Engine::PostgreSQL => {}
-        Engine::MySQL | Engine::MariaDB => return Err(ServerFault::EngineNotSupported(spec.engine)),
-    }
     if spec.tls.mode == TlsMode::Disable {
         if spec.tls.ca_secret_ref.is_some() {
             return Err(ServerFault::TlsDisabled("caSecretRef"));
@@ -53,8 +46,9 @@ mod tests {
         };
         assert_eq!(check(&spec("PostgreSQL", json!({}))), Ok(()));
         assert_eq!(check(&spec("PostgreSQL", json!({"mode": "Disable"}))), Ok(()));
-        assert_eq!(check(&spec("MariaDB", json!({}))).unwrap_err().reason(), "EngineNotSupported");
+        assert_eq!(check(&spec("MariaDB", json!({}))), Ok(()));
         let fault = check(&spec("PostgreSQL", json!({"mode": "Disable", "caSecretRef": {"name": "ca"}}))).unwrap_err();
+        assert_eq!(fault.reason(), "TlsDisabled");
         assert!(fault.to_string().contains("caSecretRef"), "{fault}");
     }
 }

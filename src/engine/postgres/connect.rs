@@ -6,9 +6,9 @@ use super::tap::TapConnect;
 use super::tls;
 use super::valve::Valve;
 use crate::domain::target::DatabaseTarget;
+use crate::engine::credentials::Credentials;
 use std::error::Error as _;
 use std::ops::{Deref, DerefMut};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinHandle;
@@ -48,30 +48,6 @@ SET default_transaction_isolation = 'read committed';
 SET statement_timeout = 0;
 SET lock_timeout = 0;
 SET idle_in_transaction_session_timeout = 0;";
-
-/// User name and password. No `Debug`: they never reach a log.
-pub struct Credentials {
-    /// The role.
-    pub username: String,
-    /// Its password.
-    pub password: String,
-}
-
-impl Credentials {
-    /// Reads the files `username` and `password`; one line end after the value is not part of it.
-    pub fn read(dir: &str) -> Result<Self, EngineError> {
-        let file = |name: &str| {
-            let path = Path::new(dir).join(name);
-            std::fs::read_to_string(&path)
-                .map(|text| {
-                    let text = text.strip_suffix('\n').unwrap_or(&text);
-                    text.strip_suffix('\r').unwrap_or(text).to_owned()
-                })
-                .map_err(|source| EngineError::CredentialsUnreadable { path, source })
-        };
-        Ok(Self { username: file("username")?, password: file("password")? })
-    }
-}
 
 /// A connection that ends with the value: dropped in the middle of a COPY it closes the socket at once instead of
 /// reading the rest of the table.

@@ -1,5 +1,6 @@
 //! What can go wrong between Sennight and a PostgreSQL server, sorted by what a person would do about it.
 
+use crate::engine::credentials::Unreadable;
 use std::error::Error as _;
 use std::path::PathBuf;
 use tokio_postgres::error::SqlState;
@@ -258,6 +259,12 @@ impl EngineError {
             c if c.code().starts_with("57P") || c.code().starts_with("08") => Self::ConnectionLost { doing, why },
             _ => Self::Query { doing, why, source },
         }
+    }
+}
+
+impl From<Unreadable> for EngineError {
+    fn from(Unreadable { path, source }: Unreadable) -> Self {
+        Self::CredentialsUnreadable { path, source }
     }
 }
 

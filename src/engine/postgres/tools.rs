@@ -1,10 +1,10 @@
 //! pg_dump and pg_restore: which one, and how it is run without a name, a password or a library default getting in the
 //! way.
 
-use super::connect::Credentials;
 use super::error::EngineError;
 use super::tls::client_certificate_files;
 use crate::domain::target::{DatabaseTarget, TlsMode};
+use crate::engine::credentials::Credentials;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::Write;

@@ -2,6 +2,7 @@
 //! the manifest when all of them have ended well and every object is in the bucket as long as it should be (I4).
 
 mod commit;
+mod mysql;
 pub mod objects;
 mod pace;
 pub mod plan;
@@ -15,6 +16,7 @@ use crate::domain::job::{Done, DumpTask};
 use crate::domain::manifest::{Sequence, ServerFacts};
 use crate::domain::names::{Area, RecoveryPointId};
 use crate::domain::target::{DatabaseTarget, Engine};
+use crate::engine::mysql as my;
 use crate::engine::postgres::inventory;
 use crate::engine::postgres::snapshot::{self, Leader};
 use crate::engine::postgres::tools::Tools;
@@ -48,6 +50,9 @@ pub enum DumpError {
     /// The database or its tools.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// A database of the MySQL family.
+    #[error(transparent)]
+    MySQL(#[from] my::EngineError),
     /// The bucket.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -95,6 +100,7 @@ impl From<DumpError> for TaskError {
     fn from(error: DumpError) -> Self {
         match error {
             DumpError::Engine(error) => error.into(),
+            DumpError::MySQL(error) => error.into(),
             DumpError::Store(error) => error.into(),
             error => {
                 let reason: &'static str = (&error).into();
@@ -118,7 +124,12 @@ pub async fn into(task: &DumpTask, area: Area, context: &WorkerContext) -> Resul
     let deadline = Duration::from_secs(u64::try_from(task.deadline_seconds).unwrap_or(0));
     let stop = context.cancel.child_token();
     let gathered = {
-        let mut work = Box::pin(gather(task, area, context, &id, &stop));
+        let mut work = Box::pin(async {
+            match task.database.engine {
+                Engine::PostgreSQL => Box::pin(gather(task, area, context, &id, &stop)).await,
+                Engine::MySQL | Engine::MariaDB => Box::pin(mysql::gather(task, area, context, &id, &stop)).await,
+            }
+        });
         tokio::select! {
             done = &mut work => done.map_err(|e| told_to_end(e, &context.cancel)),
             () = tokio::time::sleep(deadline) => {
@@ -139,8 +150,9 @@ pub async fn into(task: &DumpTask, area: Area, context: &WorkerContext) -> Resul
 
 fn check(task: &DumpTask) -> Result<Tz, DumpError> {
     let wrong = |field, why: String| DumpError::InvalidTask { field, why };
-    if task.database.engine != Engine::PostgreSQL || task.identity.engine != Engine::PostgreSQL {
-        return Err(wrong("engine", "this worker dumps PostgreSQL only".to_owned()));
+    if task.identity.engine != task.database.engine {
+        let why = format!("the identity says {}, the target {}", task.identity.engine, task.database.engine);
+        return Err(wrong("engine", why));
     }
     task.time_zone.parse().map_err(|_| wrong("timeZone", format!("{:?} is no IANA zone", task.time_zone)))
 }
@@ -177,29 +189,10 @@ async fn gather(
     let parallelism = if context.at_once > 1 { 1 } else { task.parallelism };
     let plan = plan::plan(&inventory.tables, &sizes, parallelism, session.server_major());
     context.progress.expect(sizes.iter().map(|(bytes, _)| bytes).sum());
-    let identity = &task.identity;
-    let prefix = context
-        .store
-        .keys()
-        .copy(area, &identity.namespace, &identity.schedule, id)
-        .map_err(|e| DumpError::InvalidTask { field: "identity", why: e.to_string() })?;
-    let shared = Arc::new(Shared {
-        tables: inventory.tables,
-        queue: Mutex::new((0..plan.items.len()).collect()),
-        items: plan.items,
-        frame: plan.frame,
-        pace: Pace::new(task.max_bytes_per_second, Instant::now()),
-        objects: Objects {
-            store: context.store.clone(),
-            prefix,
-            tags: tags(area),
-            memory: UPLOAD_MEMORY / context.at_once.max(1) / (plan.readers + 1),
-            numbers: AtomicU32::new(0),
-        },
-        stop: stop.clone(),
-    });
+    let readers = plan.readers;
+    let shared = gathering(task, area, context, id, stop, inventory.tables, plan)?;
     let archive = Box::pin(schema::dump(task, &tools, &snapshot, session.encoding(), lock_timeout, &shared));
-    let reading = Box::pin(read_tables(task, context, &session, &snapshot, plan.readers, &shared));
+    let reading = Box::pin(read_tables(task, context, &session, &snapshot, readers, &shared));
     let ddl_wait = Duration::from_secs(u64::try_from(task.ddl_wait_seconds).unwrap_or(0).max(1));
     let watch = Box::pin(waiting::watch(&task.database, APPLICATION, session.backend_pid(), ddl_wait));
     let (archive, written) = unless_in_the_way(first_error(archive, reading), watch, stop).await?;
@@ -215,6 +208,39 @@ async fn gather(
     }
     let schema = archive.schema;
     Ok(Gathered { objects: shared, taken_at, server, schema, written, sequences, roles, warnings })
+}
+
+/// What the readers of a dump share, whatever the engine.
+fn gathering(
+    task: &DumpTask,
+    area: Area,
+    context: &WorkerContext,
+    id: &RecoveryPointId,
+    stop: &CancellationToken,
+    tables: Vec<inventory::TableInfo>,
+    plan: plan::Plan,
+) -> Result<Arc<Shared>, DumpError> {
+    let identity = &task.identity;
+    let prefix = context
+        .store
+        .keys()
+        .copy(area, &identity.namespace, &identity.schedule, id)
+        .map_err(|e| DumpError::InvalidTask { field: "identity", why: e.to_string() })?;
+    Ok(Arc::new(Shared {
+        tables,
+        queue: Mutex::new((0..plan.items.len()).collect()),
+        items: plan.items,
+        frame: plan.frame,
+        pace: Pace::new(task.max_bytes_per_second, Instant::now()),
+        objects: Objects {
+            store: context.store.clone(),
+            prefix,
+            tags: tags(area),
+            memory: UPLOAD_MEMORY / context.at_once.max(1) / (plan.readers + 1),
+            numbers: AtomicU32::new(0),
+        },
+        stop: stop.clone(),
+    }))
 }
 
 /// Only the daily copies are told apart by a tag; the other areas' rules go by prefix.

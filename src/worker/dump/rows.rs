@@ -43,7 +43,8 @@ pub struct Written {
 }
 
 impl Written {
-    fn add(&mut self, finished: Option<(DataObject, Vec<Placed>)>) {
+    /// Adds an object that is finished.
+    pub fn add(&mut self, finished: Option<(DataObject, Vec<Placed>)>) {
         if let Some((object, frames)) = finished {
             self.objects.push(object);
             self.frames.extend(frames);

@@ -198,6 +198,7 @@ impl World {
             ddl_wait_seconds: 60,
             deadline_seconds: 300,
             max_bytes_per_second: None,
+            allow_non_transactional: false,
         };
         let argv = Work::Dump(vec![task]).to_argv(&self.bucket.target).unwrap();
         let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_sennight"));

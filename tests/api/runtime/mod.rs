@@ -176,19 +176,22 @@ async fn of_two_storages_in_one_place_the_older_works_and_the_younger_says_why_n
 async fn a_server_says_whether_its_spec_makes_sense() {
     let world = World::new("server").await;
     let servers: Api<DatabaseServer> = world.api();
-    for (name, engine) in [("good", "PostgreSQL"), ("later", "MariaDB")] {
+    for (name, engine, tls) in [
+        ("good", "MariaDB", json!({})),
+        ("bad", "PostgreSQL", json!({"mode": "Disable", "caSecretRef": {"name": "ca"}})),
+    ] {
         world::apply(
             &servers,
             name,
-            json!({"engine": engine, "host": "db.example", "dumpCredentialsSecretRef": {"name": "d"}}),
+            json!({"engine": engine, "host": "db.example", "tls": tls, "dumpCredentialsSecretRef": {"name": "d"}}),
         )
         .await;
     }
     let _operator = Operator::start(&world.namespace, "one", &[]);
     until("both have a verdict", async || {
         let good = world::condition(&servers, "good", "Ready").await;
-        let later = world::condition(&servers, "later", "Ready").await;
-        good.is_some_and(|c| c.is_true()) && later.is_some_and(|c| c.reason == "EngineNotSupported")
+        let bad = world::condition(&servers, "bad", "Ready").await;
+        good.is_some_and(|c| c.is_true()) && bad.is_some_and(|c| c.reason == "TlsDisabled")
     })
     .await;
     let before = servers.get("good").await.unwrap().metadata.resource_version;

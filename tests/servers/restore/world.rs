@@ -169,6 +169,7 @@ impl World {
             ddl_wait_seconds: 60,
             deadline_seconds: 600,
             max_bytes_per_second: None,
+            allow_non_transactional: false,
         };
         match dump::run(&task, &self.context("dump", "pod")).await.unwrap() {
             Done::Dumped(summary) => summary,

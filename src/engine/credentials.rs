@@ -1,0 +1,36 @@
+//! User name and password as the kubelet mounts them, for every engine.
+
+use std::path::{Path, PathBuf};
+
+/// User name and password. No `Debug`: they never reach a log.
+pub struct Credentials {
+    /// The role or account.
+    pub username: String,
+    /// Its password.
+    pub password: String,
+}
+
+/// A file that cannot be read.
+#[derive(Debug)]
+pub struct Unreadable {
+    /// The file.
+    pub path: PathBuf,
+    /// Why.
+    pub source: std::io::Error,
+}
+
+impl Credentials {
+    /// Reads the files `username` and `password`; one line end after the value is not part of it.
+    pub fn read(dir: &str) -> Result<Self, Unreadable> {
+        let file = |name: &str| {
+            let path = Path::new(dir).join(name);
+            std::fs::read_to_string(&path)
+                .map(|text| {
+                    let text = text.strip_suffix('\n').unwrap_or(&text);
+                    text.strip_suffix('\r').unwrap_or(text).to_owned()
+                })
+                .map_err(|source| Unreadable { path, source })
+        };
+        Ok(Self { username: file("username")?, password: file("password")? })
+    }
+}

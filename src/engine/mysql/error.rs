@@ -1,0 +1,249 @@
+//! What can go wrong between Sennight and a server of the MySQL family, sorted by what a person would do about it.
+
+use crate::domain::target::Engine;
+use crate::engine::credentials::Unreadable;
+use mysql_async::{DriverError, Error, IoError};
+use std::path::PathBuf;
+
+/// A failure of the engine. The discriminant's name is the Event's reason and the metric's label; where PostgreSQL has the
+/// same failure it has the same name.
+#[derive(Debug, thiserror::Error, strum::IntoStaticStr)]
+pub enum EngineError {
+    /// A mounted file cannot be read.
+    #[error("{} cannot be read ({source}): check the Secret that is mounted there and its keys", path.display())]
+    CredentialsUnreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// CA or client certificate do not make a TLS configuration.
+    #[error("TLS towards {host} cannot be set up: {why}; check caSecretRef and clientCertSecretRef")]
+    TlsSetup {
+        /// The server.
+        host: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// The handshake failed: wrong CA, wrong host, or a server without TLS.
+    #[error("TLS towards {host}:{port} failed: {why}; check tls.mode, caSecretRef and the server's certificate")]
+    TlsRefused {
+        /// The server.
+        host: String,
+        /// Its port.
+        port: u16,
+        /// What was wrong.
+        why: String,
+    },
+    /// Nobody answers.
+    #[error("{host}:{port} cannot be reached: {why}; check host, port and network policies")]
+    Unreachable {
+        /// The server.
+        host: String,
+        /// Its port.
+        port: u16,
+        /// What was tried.
+        why: String,
+    },
+    /// Wrong user or password, or no account for this host.
+    #[error("{host}:{port} refused the login: {why}; check the credentials Secret and the account's host")]
+    LoginRefused {
+        /// The server.
+        host: String,
+        /// Its port.
+        port: u16,
+        /// The server's words.
+        why: String,
+    },
+    /// There is no such database.
+    #[error("{host}:{port} has no database {database:?}: check database.name of the BackupSchedule")]
+    DatabaseMissing {
+        /// The server.
+        host: String,
+        /// Its port.
+        port: u16,
+        /// The name.
+        database: String,
+    },
+    /// The server has no connection to spare, is starting or shutting down.
+    #[error("{host}:{port} takes no connection now: {why}; the next attempt may succeed")]
+    ServerBusy {
+        /// The server.
+        host: String,
+        /// Its port.
+        port: u16,
+        /// The server's words.
+        why: String,
+    },
+    /// The server is of the other family.
+    #[error("the server is {found}, the DatabaseServer says {expected}: correct its engine")]
+    WrongEngine {
+        /// What was said.
+        expected: Engine,
+        /// What the server says.
+        found: String,
+    },
+    /// A version that Sennight does not know.
+    #[error("the server is {version}; Sennight dumps and restores MySQL 9 and MariaDB 10.11 to 11.8")]
+    UnsupportedServer {
+        /// Its version.
+        version: String,
+    },
+    /// Tables whose rows no snapshot holds still.
+    #[error(
+        "these tables are not InnoDB's, so no snapshot holds them still: {tables}; convert them (ALTER TABLE … ENGINE=InnoDB), or say that their rows may be of another instant"
+    )]
+    NonTransactional {
+        /// Names and engines.
+        tables: String,
+    },
+    /// A type that nobody has told how to write as text.
+    #[error("{column} has the type {kind}, which this version cannot copy faithfully; change the column's type")]
+    UnknownType {
+        /// Table and column.
+        column: String,
+        /// Its type.
+        kind: String,
+    },
+    /// Text that Unicode does not have.
+    #[error("{table} holds text that does not survive the way to utf8mb4 and back; convert its columns to utf8mb4")]
+    LossyText {
+        /// The table.
+        table: String,
+    },
+    /// The connection broke.
+    #[error("the connection was lost while {doing}: {why}")]
+    ConnectionLost {
+        /// What was under way.
+        doing: String,
+        /// How it broke.
+        why: String,
+    },
+    /// The account may not do this, or may not see all that there is.
+    #[error("the account may not: {doing}: {why}; grant it the right")]
+    PermissionDenied {
+        /// What was under way.
+        doing: String,
+        /// The server's words, or which right is missing.
+        why: String,
+    },
+    /// DDL ran meanwhile.
+    #[error("the schema changed while {doing}: {why}; another attempt starts from the new one")]
+    SchemaChanged {
+        /// What was under way.
+        doing: String,
+        /// What is different.
+        why: String,
+    },
+    /// A lock was not to be had.
+    #[error("a lock was not to be had while {doing}: {why}; DDL or a long transaction holds it")]
+    LockTimeout {
+        /// What was under way.
+        doing: String,
+        /// The server's words.
+        why: String,
+    },
+    /// The server cannot spare memory, disk or locks.
+    #[error("the server is out of resources while {doing}: {why}; look at its memory and disk")]
+    ServerExhausted {
+        /// What was under way.
+        doing: String,
+        /// The server's words.
+        why: String,
+    },
+    /// Any other answer of the server.
+    #[error("the server failed while {doing}: {why}")]
+    Query {
+        /// What was under way.
+        doing: String,
+        /// The server's words.
+        why: String,
+    },
+    /// What arrived is not what should have.
+    #[error("{what} is incomplete: {why}; nothing was kept, another attempt starts anew")]
+    Incomplete {
+        /// The table or object.
+        what: String,
+        /// What does not add up.
+        why: String,
+    },
+}
+
+impl From<Unreadable> for EngineError {
+    fn from(Unreadable { path, source }: Unreadable) -> Self {
+        Self::CredentialsUnreadable { path, source }
+    }
+}
+
+impl EngineError {
+    /// The discriminant's name: condition reason, Event reason, metric label.
+    pub fn reason(&self) -> &'static str {
+        self.into()
+    }
+
+    /// False when another attempt would fail the same way until a person has changed something.
+    pub fn retryable(&self) -> bool {
+        matches!(
+            self,
+            Self::Unreachable { .. }
+                | Self::ServerBusy { .. }
+                | Self::ConnectionLost { .. }
+                | Self::SchemaChanged { .. }
+                | Self::LockTimeout { .. }
+                | Self::ServerExhausted { .. }
+                | Self::Query { .. }
+                | Self::Incomplete { .. }
+        )
+    }
+
+    /// Sorts an answer of the server by its error number. `doing` reads as "… while `doing`".
+    pub fn query(doing: impl Into<String>, source: &Error) -> Self {
+        let (doing, why) = (doing.into(), words(source));
+        let Error::Server(server) = source else { return Self::ConnectionLost { doing, why } };
+        match server.code {
+            // Access to a schema, table, column, routine, or a privilege that is named.
+            1044 | 1142 | 1143 | 1227 | 1370 | 1410 => Self::PermissionDenied { doing, why },
+            // Gone, or not what it was: 1412 is the snapshot's own word for it.
+            1051 | 1054 | 1109 | 1146 | 1305 | 1360 | 1412 | 1539 | 4091 => Self::SchemaChanged { doing, why },
+            1205 | 1213 => Self::LockTimeout { doing, why },
+            1021 | 1037 | 1038 | 1041 | 1114 | 1206 => Self::ServerExhausted { doing, why },
+            // Shut down, or killed.
+            1053 | 1077 | 1079 | 1080 | 1927 | 3169 | 4031 => Self::ConnectionLost { doing, why },
+            _ => Self::Query { doing, why },
+        }
+    }
+
+    /// Sorts why there is no connection.
+    pub fn connect(host: &str, port: u16, database: &str, source: &Error) -> Self {
+        let (host, why) = (host.to_owned(), words(source));
+        match source {
+            Error::Server(server) => match server.code {
+                1049 => Self::DatabaseMissing { host, port, database: database.to_owned() },
+                1044 | 1045 | 1130 | 1251 | 1524 | 1698 | 1862 | 3118 | 4151 => Self::LoginRefused { host, port, why },
+                1040 | 1053 | 1203 | 1226 => Self::ServerBusy { host, port, why },
+                _ => Self::Unreachable { host, port, why },
+            },
+            Error::Io(IoError::Tls(_)) | Error::Driver(DriverError::NoClientSslFlagFromServer) => {
+                Self::TlsRefused { host, port, why }
+            }
+            Error::Io(IoError::Io(io))
+                if io.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>) =>
+            {
+                Self::TlsRefused { host, port, why }
+            }
+            _ => Self::Unreachable { host, port, why },
+        }
+    }
+}
+
+/// The server's number and message, or the client's own words. A server quotes values in some messages (a duplicate key's,
+/// for one); those are cut off.
+pub fn words(error: &Error) -> String {
+    match error {
+        Error::Server(server) if [1062, 1264, 1265, 1292, 1366, 1406, 1586].contains(&server.code) => {
+            format!("error {} (SQLSTATE {})", server.code, server.state)
+        }
+        Error::Server(server) => format!("{} (error {}, SQLSTATE {})", server.message, server.code, server.state),
+        other => other.to_string(),
+    }
+}

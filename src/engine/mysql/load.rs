@@ -1,0 +1,209 @@
+//! The way into a database: definitions in their order, rows by LOAD DATA LOCAL or by INSERT, from the same text.
+
+use super::connect::Session;
+use super::error::EngineError;
+use super::ident;
+use super::insert::{Inserts, is_bytes};
+use super::schema::{ObjectKind, Section, Statement};
+use super::text::for_load_data;
+use crate::domain::manifest::Table;
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use futures::{Stream, StreamExt};
+use mysql_async::prelude::Queryable;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Statements of INSERT are about this long; longer ones gain nothing.
+const STATEMENT: usize = 1 << 20;
+/// What the server asks our driver for; it means nothing to it.
+const FILE: &str = "rows";
+/// One packet of LOAD DATA.
+const PACKET: usize = 256 << 10;
+
+/// How rows go in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum How {
+    /// `LOAD DATA LOCAL INFILE`.
+    LoadData,
+    /// `INSERT` of many rows.
+    Insert,
+}
+
+impl How {
+    /// The faster one that the server allows.
+    pub fn of(session: &Session) -> Self {
+        if session.local_infile() { Self::LoadData } else { Self::Insert }
+    }
+}
+
+/// Why a table's rows did not go in: the source of the rows, or the server.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError<E: std::error::Error + 'static> {
+    /// The rows could not be had.
+    #[error(transparent)]
+    Source(E),
+    /// The server did not take them.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+}
+
+/// Makes the objects of one section. Views are tried again as long as another one gets made.
+pub async fn apply(session: &mut Session, statements: &[Statement], section: Section) -> Result<(), EngineError> {
+    let now: Vec<&Statement> = statements.iter().filter(|s| s.section == section).collect();
+    let mut views: Vec<Vec<&Statement>> = Vec::new();
+    for group in now.chunk_by(|a, b| a.header == b.header) {
+        if group[0].header.kind == ObjectKind::View {
+            views.push(group.to_vec());
+            continue;
+        }
+        if !views.is_empty() {
+            make_views(session, std::mem::take(&mut views)).await?;
+        }
+        make(session, group).await?;
+    }
+    make_views(session, views).await
+}
+
+async fn make(session: &mut Session, group: &[impl std::ops::Deref<Target = Statement>]) -> Result<(), EngineError> {
+    for statement in group {
+        let doing = format!("making {:?} {}", statement.header.kind, statement.header.name);
+        session.run(&statement.sql, &doing).await?;
+    }
+    Ok(())
+}
+
+async fn make_views(session: &mut Session, mut left: Vec<Vec<&Statement>>) -> Result<(), EngineError> {
+    while !left.is_empty() {
+        let (count, mut later, mut failure) = (left.len(), Vec::new(), None);
+        for group in left {
+            if let Err(error) = make(session, &group).await {
+                failure = failure.or(Some(error));
+                later.push(group);
+            }
+        }
+        match failure {
+            Some(error) if later.len() == count => return Err(error),
+            _ => left = later,
+        }
+    }
+    Ok(())
+}
+
+/// Sends rows into a table, and returns how many the server took. What went in before an error stays: the database is to be
+/// dropped then.
+pub async fn rows<E, S>(session: &mut Session, table: &Table, how: How, rows: S) -> Result<i64, LoadError<E>>
+where
+    E: std::error::Error + Send + 'static,
+    S: Stream<Item = Result<Bytes, E>> + Send + 'static,
+{
+    if how == How::LoadData && !table.columns.is_empty() {
+        return load_data(session, table, rows).await;
+    }
+    let mut rows = Box::pin(rows);
+    let limit = STATEMENT.min(session.max_allowed_packet() / 2);
+    let mut taken = 0;
+    while let Some(raw) = rows.next().await {
+        for (statement, count) in Inserts::new(table, &raw.map_err(LoadError::Source)?, limit) {
+            let doing = || format!("loading {}", table.name);
+            session.conn().query_drop(statement).await.map_err(|e| EngineError::query(doing(), &e))?;
+            taken += count;
+        }
+    }
+    Ok(taken)
+}
+
+async fn load_data<E, S>(session: &mut Session, table: &Table, rows: S) -> Result<i64, LoadError<E>>
+where
+    E: std::error::Error + Send + 'static,
+    S: Stream<Item = Result<Bytes, E>> + Send + 'static,
+{
+    let failure = Arc::new(Mutex::new(None));
+    let told = failure.clone();
+    let packets: BoxStream<'static, std::io::Result<Bytes>> = rows
+        .flat_map(move |raw| {
+            let raw = raw.map(|raw| Bytes::from(for_load_data(&raw))).map_err(|error| {
+                *told.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                std::io::Error::other("the rows could not be had")
+            });
+            futures::stream::iter(packets(raw))
+        })
+        .boxed();
+    // The driver wants something that threads can share; nobody shares it.
+    let packets = Mutex::new(Some(packets));
+    session.conn().set_infile_handler(async move {
+        let packets = packets.lock().unwrap_or_else(PoisonError::into_inner).take();
+        Ok(packets.unwrap_or_else(|| futures::stream::empty().boxed()))
+    });
+    let loaded = session.conn().query_drop(statement(table, FILE)).await;
+    if let Some(error) = failure.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        return Err(LoadError::Source(error));
+    }
+    loaded.map_err(|e| EngineError::query(format!("loading {}", table.name), &e))?;
+    Ok(i64::try_from(session.conn().affected_rows()).unwrap_or(i64::MAX))
+}
+
+fn packets(raw: std::io::Result<Bytes>) -> Vec<std::io::Result<Bytes>> {
+    let mut raw = match raw {
+        Ok(raw) => raw,
+        Err(error) => return vec![Err(error)],
+    };
+    let mut packets = Vec::new();
+    while !raw.is_empty() {
+        packets.push(Ok(raw.split_to(raw.len().min(PACKET))));
+    }
+    packets
+}
+
+/// The statement that loads `file`, a name without quotes in it. Bytes come as hex: into a variable first.
+pub fn statement(table: &Table, file: &str) -> String {
+    let mut columns = Vec::with_capacity(table.columns.len());
+    let mut set = Vec::new();
+    let any_bytes = table.columns.iter().any(|column| is_bytes(&column.kind));
+    for (at, column) in table.columns.iter().enumerate() {
+        if is_bytes(&column.kind) {
+            columns.push(format!("@c{at}"));
+            set.push(format!("{} = UNHEX(@c{at})", ident(&column.name)));
+        } else if any_bytes && may_count(&column.kind) {
+            // MariaDB 10.11 and 11.8 give an AUTO_INCREMENT column that reads 0 the next number as soon as there is a SET,
+            // whatever sql_mode says; not so where the column itself is set.
+            columns.push(format!("@c{at}"));
+            set.push(format!("{} = @c{at}", ident(&column.name)));
+        } else {
+            columns.push(ident(&column.name));
+        }
+    }
+    let set = if set.is_empty() { String::new() } else { format!(" SET {}", set.join(", ")) };
+    format!(
+        "LOAD DATA LOCAL INFILE '{file}' INTO TABLE {} CHARACTER SET utf8mb4 FIELDS TERMINATED BY '\\t' ESCAPED BY '\\\\' LINES TERMINATED BY '\\n' ({}){set}",
+        ident(&table.name),
+        columns.join(", ")
+    )
+}
+
+/// Whether a column of this type may be an AUTO_INCREMENT.
+fn may_count(kind: &str) -> bool {
+    ["tinyint", "smallint", "mediumint", "int", "bigint", "float", "double"].iter().any(|name| kind.starts_with(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::manifest::Column;
+
+    #[test]
+    fn bytes_go_through_unhex_and_all_columns_are_named() {
+        let column = |name: &str, kind: &str| Column { name: name.into(), kind: kind.into() };
+        let table = Table {
+            schema: "d".into(),
+            name: "t".into(),
+            columns: vec![column("a", "int"), column("b", "bit(3)"), column("g", "POINT"), column("t", "text")],
+            rows: 0,
+            frames: vec![],
+        };
+        let text = statement(&table, FILE);
+        assert!(
+            text.ends_with("BY '\\n' (@c0, @c1, @c2, `t`) SET `a` = @c0, `b` = UNHEX(@c1), `g` = UNHEX(@c2)"),
+            "{text}"
+        );
+    }
+}

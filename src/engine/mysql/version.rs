@@ -1,0 +1,83 @@
+//! Which server it is, by its own words, and whether Sennight knows it.
+
+use super::error::EngineError;
+use crate::domain::target::Engine;
+use std::fmt;
+
+/// The two families.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flavour {
+    /// MySQL.
+    MySQL,
+    /// MariaDB.
+    MariaDB,
+}
+
+/// A server's version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Version {
+    /// The family.
+    pub flavour: Flavour,
+    /// Major version.
+    pub major: i32,
+    /// Minor version.
+    pub minor: i32,
+    /// All of what the server says.
+    pub text: String,
+}
+
+impl Version {
+    /// Reads what `VERSION()` gives: `9.7.4-2`, `10.11.19-MariaDB-0+deb12u1-log`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let flavour = if text.contains("MariaDB") { Flavour::MariaDB } else { Flavour::MySQL };
+        let mut numbers = text.split(|c: char| !c.is_ascii_digit()).map(str::parse);
+        let (Some(Ok(major)), Some(Ok(minor))) = (numbers.next(), numbers.next()) else { return None };
+        Some(Self { flavour, major, minor, text: text.to_owned() })
+    }
+
+    /// Refuses servers that are not of `engine`, and versions that nothing was tried with.
+    pub fn check(&self, engine: Engine) -> Result<(), EngineError> {
+        let is = match self.flavour {
+            Flavour::MySQL => Engine::MySQL,
+            Flavour::MariaDB => Engine::MariaDB,
+        };
+        if is != engine {
+            return Err(EngineError::WrongEngine { expected: engine, found: self.text.clone() });
+        }
+        let known = match self.flavour {
+            Flavour::MySQL => self.major == 9,
+            Flavour::MariaDB => (10, 11) <= (self.major, self.minor) && (self.major, self.minor) <= (11, 8),
+        };
+        if known { Ok(()) } else { Err(EngineError::UnsupportedServer { version: self.text.clone() }) }
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = if self.flavour == Flavour::MySQL { "MySQL" } else { "MariaDB" };
+        write!(f, "{name} {}.{}", self.major, self.minor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_servers_that_were_tried_are_taken() {
+        for (text, engine, reason) in [
+            ("9.7.4-2", Engine::MySQL, None),
+            ("10.11.19-MariaDB-0+deb12u1-log", Engine::MariaDB, None),
+            ("11.8.6-MariaDB-0+deb13u1 from Debian-log", Engine::MariaDB, None),
+            ("10.6.3-MariaDB", Engine::MariaDB, Some("UnsupportedServer")),
+            ("12.1.0-MariaDB", Engine::MariaDB, Some("UnsupportedServer")),
+            ("8.0.40", Engine::MySQL, Some("UnsupportedServer")),
+            ("8.0.40", Engine::MariaDB, Some("WrongEngine")),
+            ("11.8.6-MariaDB", Engine::MySQL, Some("WrongEngine")),
+        ] {
+            let checked = Version::parse(text).unwrap().check(engine);
+            assert_eq!(checked.err().map(|e| e.reason()), reason, "{text} as {engine}");
+        }
+        assert_eq!(Version::parse("what"), None);
+    }
+}
