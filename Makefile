@@ -2,12 +2,12 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test test-fast test-part test-node wholeness attack engines guards bench generate lint build dist
+.PHONY: help demo demo-down test test-fast test-part test-node wholeness attack engines guards faults-restore bench generate lint build dist
 
 WITH := tests/cluster/with.sh
 CARGO := cargo
 # Test targets that no plain `cargo test` runs; --all-targets leaves them out as well.
-BY_NAME := --test node --test wholeness --test attack --test engines --test bench
+BY_NAME := --test node --test wholeness --test attack --test engines --test faults_restore --test bench
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ attack: ## the gate under attack: forgeries, weakened policies, crashes; SENNIGH
 
 guards: ## take each guard of docs/guards.md away in a copy of the source: its test must fail; half an hour
 	@$(WITH) services -- tests/attack/guards.sh all
+
+faults-restore: ## restores under kill -9 of the worker and of the server, at every statement; SENNIGHT_CASES chooses fewer
+	@tests/cluster/run-tests.sh faults-restore
 
 bench: ## speed and memory against the machine's ceiling and other tools; writes docs/benchmarks.md; half an hour
 	@tests/bench/bench.sh

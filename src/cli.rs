@@ -46,6 +46,14 @@ pub enum Command {
     Cutover(WorkArgs),
     /// Make the CRM export of a copy.
     Export(WorkArgs),
+    /// Look whether a full restore could be undone; changes nothing.
+    Undoable(WorkArgs),
+    /// Dump the database that a full restore replaced, before it may be dropped.
+    Safety(WorkArgs),
+    /// Drop what a RestoreRequest left on the server: by its mark and OID, never by name alone.
+    Clear(WorkArgs),
+    /// Restore a copy into a scratch database, prove it, and drop it.
+    Drill(WorkArgs),
     /// List all copies, as the bucket has them; needs no cluster.
     Catalogue(Box<CatalogueArgs>),
     /// Write the CustomResourceDefinitions and admission policies as YAML files.

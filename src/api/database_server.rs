@@ -2,6 +2,7 @@
 
 use super::common::{Engine, LocalRef, SecretKeyRef, TlsMode};
 use super::conditions::Condition;
+use chrono::{DateTime, Utc};
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -53,6 +54,9 @@ use serde::{Deserialize, Serialize};
 #[schemars(extend("x-kubernetes-validations" = [{
     "rule": "self.engine == oldSelf.engine",
     "message": "engine is immutable: copies of one engine cannot be restored by another; create another DatabaseServer"
+}, {
+    "rule": "!has(self.drill) || self.drill.perDay == 0 || has(self.drill.serverRef)",
+    "message": "drill.serverRef names the DatabaseServer where scratch databases are made: say which"
 }]))]
 pub struct DatabaseServerSpec {
     /// PostgreSQL, MySQL or MariaDB.
@@ -101,8 +105,13 @@ pub struct DatabaseServerSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub restore_headroom_bytes: Option<i64>,
-    /// Restore drills: now and then a random copy is restored beside the live database, compared and dropped. Reserved: not
-    /// acted upon yet.
+    /// SQL of the platform team that runs in every restored database before anybody sees it: erased persons, dismissed
+    /// users, licence rows, paused mail queues. Each key that ends in `.sql` is one hook, run in the order of the names, by
+    /// the restore role, in a transaction of its own. A hook that fails ends the restore; the live database stays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restore_hooks: Option<RestoreHooks>,
+    /// Restore drills: each day some tenants' newest copies are restored into a scratch database on a server that you name,
+    /// compared and dropped, those first whose last proof is the longest ago.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drill: Option<Drill>,
 }
@@ -147,14 +156,85 @@ pub struct Tls {
     pub client_cert_secret_ref: Option<LocalRef>,
 }
 
+/// Where the hooks are: one of the two.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [{
+    "rule": "has(self.configMapRef) != has(self.secretRef)",
+    "message": "restoreHooks names one place: either configMapRef or secretRef"
+}]))]
+pub struct RestoreHooks {
+    /// A ConfigMap in this namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config_map_ref: Option<LocalRef>,
+    /// A Secret in this namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_ref: Option<LocalRef>,
+}
+
 /// Restore drills.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Drill {
-    /// Drills a day on this server; 0 is none.
+    /// Drills a day of tenants of this server; 0 is none. With N tenants each is proven every N / perDay days.
     #[serde(default)]
     #[schemars(range(min = 0, max = 1000))]
     pub per_day: i32,
+    /// The DatabaseServer where scratch databases are made, by its `restoreCredentialsSecretRef`: a superuser there, or at
+    /// least CREATEDB and what the tenants' extensions need. It may be this server; a server of its own costs tenants
+    /// nothing. Roles that row policies name must exist there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server_ref: Option<LocalRef>,
+}
+
+/// What drills did.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DrillStatus {
+    /// The drill that runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub running: Option<DrillRun>,
+    /// The last drills that ended, the newest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20), extend("x-kubernetes-list-type" = "atomic"))]
+    pub last: Vec<DrillRun>,
+}
+
+/// One drill.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DrillRun {
+    /// The BackupSchedule.
+    #[schemars(length(max = 253))]
+    pub schedule: String,
+    /// The copy.
+    #[schemars(length(max = 64))]
+    pub recovery_point: String,
+    /// The Job.
+    #[schemars(length(max = 63))]
+    pub job: String,
+    /// UID of the Job.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub job_uid: Option<String>,
+    /// When it began.
+    #[schemars(schema_with = "super::common::time")]
+    pub started_at: DateTime<Utc>,
+    /// When its end was read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "super::common::time")]
+    pub finished_at: Option<DateTime<Utc>>,
+    /// Whether the copy was proven; absent while it runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proven: Option<bool>,
+    /// Why not, in CamelCase.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128))]
+    pub reason: Option<String>,
+    /// Why not, in a sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub message: Option<String>,
 }
 
 /// What is known of the server.
@@ -177,4 +257,7 @@ pub struct DatabaseServerStatus {
     /// Restores that run now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub active_restores: Option<i32>,
+    /// Restore drills.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drill: Option<DrillStatus>,
 }

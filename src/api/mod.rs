@@ -20,6 +20,7 @@ pub mod recovery_point;
 pub mod restore_report;
 pub mod restore_request;
 pub mod restore_status;
+pub mod way_back;
 
 pub use backup_schedule::{BackupSchedule, BackupScheduleSpec, BackupScheduleStatus};
 pub use backup_storage::{BackupStorage, BackupStorageSpec, BackupStorageStatus};

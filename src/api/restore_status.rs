@@ -6,6 +6,7 @@ pub use super::restore_report::{
     AuditHead, Estimate, HistoryEntry, JobOutcome, JobRecord, PreflightReport, Refusal, RestoreProgress, RestoreResult,
     ResultFile,
 };
+pub use super::way_back::{ClearedDatabase, KeptDatabase, SafetyCopy, Undone};
 use chrono::{DateTime, NaiveDate, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -83,6 +84,9 @@ pub struct RestoreRequestStatus {
     /// The filled and verified new database that waits for its cut-over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prepared: Option<Prepared>,
+    /// Undo: what is undone. Chosen once, when the request is checked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undo: Option<Undone>,
     /// The point of no return: from here on nothing can be revoked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub claim: Option<Claim>,
@@ -96,6 +100,12 @@ pub struct RestoreRequestStatus {
     /// What came of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<RestoreResult>,
+    /// The replaced database: the way back, its safety dump, and when it was dropped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept: Option<KeptDatabase>,
+    /// A prepared database that never became the live one, and was dropped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cleared: Option<ClearedDatabase>,
     /// What happened, oldest first; the oldest entries go when it is full.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 50), extend("x-kubernetes-list-type" = "atomic"))]
@@ -293,6 +303,10 @@ pub struct Prepared {
     pub rows: i64,
     /// Tables loaded.
     pub tables: i64,
+    /// The platform team's hooks that ran in it, in their order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(max = 253)), extend("x-kubernetes-list-type" = "atomic"))]
+    pub hooks: Vec<String>,
 }
 
 /// The point of no return.

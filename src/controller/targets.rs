@@ -12,6 +12,8 @@ const STORAGE_DIR: &str = "/secrets/storage";
 const STORAGE_CA_DIR: &str = "/secrets/storage-ca";
 const MANIFEST_KEYS_DIR: &str = "/secrets/manifest-keys";
 const DATABASE_DIR: &str = "/secrets/database";
+const RESTORE_DIR: &str = "/secrets/database-restore";
+const HOOKS_DIR: &str = "/secrets/hooks";
 const DATABASE_CA_DIR: &str = "/secrets/database-ca";
 const CLIENT_CERT_DIR: &str = "/secrets/database-cert";
 const CA_FILE: &str = "ca.crt";
@@ -64,6 +66,23 @@ pub fn database(server: &api::DatabaseServer, name: &str, secret: &str) -> (Data
         credentials_dir: DATABASE_DIR.to_owned(),
     };
     (target, mounts)
+}
+
+/// Other credentials for the server of [`database`], beside its own: the directory, and what is mounted there.
+pub fn restore_credentials(secret: &str) -> (String, Mount) {
+    let mount = Mount { source: Source::Secret(secret.to_owned()), path: RESTORE_DIR.to_owned() };
+    (RESTORE_DIR.to_owned(), mount)
+}
+
+/// The platform team's hooks as a pod has them.
+pub fn hooks(server: &api::DatabaseServer) -> Option<Mount> {
+    let hooks = server.spec.restore_hooks.as_ref()?;
+    let source = match (&hooks.config_map_ref, &hooks.secret_ref) {
+        (Some(map), _) => Source::ConfigMap(map.name.clone()),
+        (None, Some(secret)) => Source::Secret(secret.name.clone()),
+        (None, None) => return None,
+    };
+    Some(Mount { source, path: HOOKS_DIR.to_owned() })
 }
 
 /// What a copy of this schedule must say of itself.

@@ -64,6 +64,8 @@ pub enum Source {
         /// The file.
         file: String,
     },
+    /// All keys of a ConfigMap.
+    ConfigMap(String),
     /// One key of a ConfigMap, under a file name.
     ConfigMapKey {
         /// The ConfigMap.
@@ -248,18 +250,17 @@ fn volume(name: &str, source: &Source) -> Volume {
         // A missing Secret fails its own task with a reason instead of leaving the pod pending for ever.
         optional: Some(true),
     };
+    let map = |name: &str, items| ConfigMapVolumeSource {
+        name: name.to_owned(),
+        items,
+        optional: Some(true),
+        ..ConfigMapVolumeSource::default()
+    };
     let (secret, config_map) = match source {
         Source::Secret(name) => (Some(secret(name, None)), None),
         Source::SecretKey { name, key, file } => (Some(secret(name, item(key, file))), None),
-        Source::ConfigMapKey { name, key, file } => {
-            let map = ConfigMapVolumeSource {
-                name: name.clone(),
-                items: item(key, file),
-                optional: Some(true),
-                ..ConfigMapVolumeSource::default()
-            };
-            (None, Some(map))
-        }
+        Source::ConfigMap(name) => (None, Some(map(name, None))),
+        Source::ConfigMapKey { name, key, file } => (None, Some(map(name, item(key, file)))),
     };
     Volume { name: name.to_owned(), secret, config_map, ..Volume::default() }
 }

@@ -2,6 +2,7 @@
 //! refusal is the condition's reason and message. Unknown evidence refuses.
 
 mod locks;
+pub mod undo;
 
 pub use locks::{Approval, Closed, FourEyes, Keys, Payment, SameReference, open, reference_holder};
 
@@ -170,15 +171,12 @@ fn no_rival(e: &Evidence<'_>) -> Option<Refusal> {
 
 fn supported(e: &Evidence<'_>) -> Option<Refusal> {
     let engine = e.account?.identity.engine;
-    if e.mode == Mode::Undo {
-        return Some(Refusal::NotSupported("mode Undo".to_owned()));
-    }
-    let full = e.mode == Mode::FullRestore && engine != Engine::PostgreSQL;
-    full.then(|| Refusal::NotSupported(format!("mode FullRestore for engine {engine} (ask for a CrmExport)")))
+    let full = e.mode != Mode::CrmExport && engine != Engine::PostgreSQL;
+    full.then(|| Refusal::NotSupported(format!("mode {} for engine {engine} (ask for a CrmExport)", e.mode)))
 }
 
 fn may_restore(e: &Evidence<'_>) -> Option<Refusal> {
-    (e.mode == Mode::FullRestore && !e.account?.can_restore).then_some(Refusal::NoRestoreCredentials)
+    (e.mode != Mode::CrmExport && !e.account?.can_restore).then_some(Refusal::NoRestoreCredentials)
 }
 
 fn in_time(e: &Evidence<'_>) -> Option<Refusal> {

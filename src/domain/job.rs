@@ -2,8 +2,10 @@
 //! exit codes it answers with. The longer answer is in `report`.
 
 pub use super::report::{
-    CopySummary, Done, ExportFile, ExportSummary, Outcome, Preflight, Progress, Refusal, TaskReport,
+    Cleared, CopySummary, Done, Drilled, ExportFile, ExportSummary, Outcome, Preflight, Progress, Refusal, TaskReport,
 };
+
+pub use super::kept::{ClearTask, Doomed, Mark, SafetyTask};
 
 use super::manifest::TenantIdentity;
 use super::names::RecoveryPointId;
@@ -106,6 +108,23 @@ pub struct RestoreTask {
     /// Bytes that the server can spare, where the platform team has said; absent is unknown, shown and not refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub headroom_bytes: Option<i64>,
+    /// Directory with the platform team's hooks, `*.sql`; they run in the new database before anybody sees it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hooks_dir: Option<String>,
+}
+
+/// A restore into a scratch database, to prove that a copy is one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DrillTask {
+    /// Name of the task.
+    pub name: String,
+    /// Whose data it must be (I7).
+    pub identity: TenantIdentity,
+    /// The copy.
+    pub copy: CopyRef,
+    /// The scratch server; its `database` is not looked at. Credentials are of a role that may create databases there.
+    pub server: DatabaseTarget,
 }
 
 /// The swap.
@@ -128,6 +147,9 @@ pub struct CutoverTask {
     pub live_oid: u32,
     /// OID of the prepared database.
     pub new_oid: u32,
+    /// Of an Undo: UID of the request that is undone. The "prepared" database is then the one that its swap kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undo_of: Option<String>,
     /// The swap is not begun after this instant: a pod that a lost node starts late finds its request ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start_by: Option<DateTime<Utc>>,
@@ -167,6 +189,14 @@ pub enum Work {
     Cutover(CutoverTask),
     /// Export.
     Export(ExportTask),
+    /// Look whether a swap could be undone; changes nothing.
+    Undoable(CutoverTask),
+    /// Dump a replaced database before it may be dropped.
+    Safety(SafetyTask),
+    /// Drop what a request left on the server.
+    Clear(ClearTask),
+    /// Restore a copy into a scratch database, and drop it.
+    Drill(DrillTask),
 }
 
 /// Arguments that do not make a worker's task.
@@ -206,7 +236,10 @@ impl Work {
             Self::Dump(tasks) => tasks.iter().map(|t| json("--task", t)).collect::<Result<_, _>>()?,
             Self::Verify(tasks) => tasks.iter().map(|t| json("--task", t)).collect::<Result<_, _>>()?,
             Self::Preflight(task) | Self::Prepare(task) => vec![json("--task", task)?],
-            Self::Cutover(task) => vec![json("--task", task)?],
+            Self::Cutover(task) | Self::Undoable(task) => vec![json("--task", task)?],
+            Self::Safety(task) => vec![json("--task", task)?],
+            Self::Clear(task) => vec![json("--task", task)?],
+            Self::Drill(task) => vec![json("--task", task)?],
             Self::Export(task) => vec![json("--task", task)?],
         };
         let mut argv = vec![verb.to_owned(), "--storage".to_owned(), json("--storage", storage)?];
@@ -238,6 +271,10 @@ impl Work {
             "prepare" => Self::Prepare(one("prepare", tasks)?),
             "cutover" => Self::Cutover(one("cutover", tasks)?),
             "export" => Self::Export(one("export", tasks)?),
+            "undoable" => Self::Undoable(one("undoable", tasks)?),
+            "safety" => Self::Safety(one("safety", tasks)?),
+            "clear" => Self::Clear(one("clear", tasks)?),
+            "drill" => Self::Drill(one("drill", tasks)?),
             other => return Err(WorkError::Verb(other.to_owned())),
         })
     }

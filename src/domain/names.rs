@@ -219,6 +219,10 @@ pub enum RestoreStep {
     Cutover,
     /// CSV files out of the copy; repeatable after the claim.
     Export,
+    /// A dump of the replaced database, after the swap; repeatable.
+    Safety,
+    /// Drops what the request left on the server; repeatable.
+    Clear,
 }
 
 /// The name of a restore Job: `r<20 hex of the request UID>-<step>[-a<attempt>]-sennight-restore`. A cut-over has no
@@ -227,9 +231,11 @@ pub fn restore_job(request_uid: &str, step: RestoreStep, attempt: i32) -> String
     let uid: String = request_uid.chars().filter(char::is_ascii_hexdigit).take(20).collect();
     match step {
         RestoreStep::Cutover => format!("r{uid}-{step}{RESTORE_SUFFIX}"),
-        RestoreStep::Preflight | RestoreStep::Prepare | RestoreStep::Export => {
-            format!("r{uid}-{step}-a{attempt}{RESTORE_SUFFIX}")
-        }
+        RestoreStep::Preflight
+        | RestoreStep::Prepare
+        | RestoreStep::Export
+        | RestoreStep::Safety
+        | RestoreStep::Clear => format!("r{uid}-{step}-a{attempt}{RESTORE_SUFFIX}"),
     }
 }
 
@@ -242,6 +248,21 @@ pub fn new_database(live: &str, request_uid: &str) -> String {
 /// The name under which the replaced database is kept: `<live>__old<12 hex of the request UID>`.
 pub fn kept_database(live: &str, request_uid: &str) -> String {
     side_database(live, "__old", request_uid)
+}
+
+/// The name that a database gets in the instant before it is dropped: `<live>__del<12 hex of the request's UID>`.
+pub fn doomed_database(live: &str, request_uid: &str) -> String {
+    side_database(live, "__del", request_uid)
+}
+
+/// The scratch database of a tenant's drills: one a tenant, on whatever server.
+pub fn drill_database(namespace: &str, schedule: &str) -> String {
+    format!("sennight_drill_{}", stable_hash(&["drill", namespace, schedule], 16))
+}
+
+/// The name of a drill's Job: a function of the copy and of the day.
+pub fn drill_job(schedule_uid: &str, copy: &str, day: &str) -> String {
+    format!("sennight-drill-{}", stable_hash(&["drill", schedule_uid, copy, day], 20))
 }
 
 fn side_database(live: &str, infix: &str, request_uid: &str) -> String {

@@ -64,6 +64,9 @@ pub enum Done {
         rows: i64,
         /// Tables loaded.
         tables: i64,
+        /// The platform team's hooks that ran in it.
+        #[serde(default)]
+        hooks: Vec<String>,
     },
     /// The live name now serves the copy's data.
     CutOver {
@@ -77,6 +80,34 @@ pub enum Done {
     },
     /// The zip is in the bucket.
     Exported(ExportSummary),
+    /// What a request left on the server is gone.
+    Cleared(Cleared),
+    /// A copy was restored into a scratch database and found whole.
+    Drilled(Drilled),
+}
+
+/// A copy that was proven.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Drilled {
+    /// Its id.
+    pub id: RecoveryPointId,
+    /// Rows that were restored and counted.
+    pub rows: i64,
+    /// Tables.
+    pub tables: i64,
+    /// How long it took, in seconds.
+    pub seconds: i64,
+}
+
+/// What was dropped.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Cleared {
+    /// Name that the database had; absent where it was not there any more.
+    pub database: Option<String>,
+    /// Its OID.
+    pub oid: Option<u32>,
 }
 
 /// What is told of a copy: enough for status and for pinning it.

@@ -96,7 +96,7 @@ fn check(facts: &Facts, now: DateTime<Utc>) -> Option<Plan> {
 
 /// Looks at the server, as long as that has not said yes.
 fn preflight(facts: &Facts, now: DateTime<Utc>) -> Option<Plan> {
-    if facts.keys.mode != Mode::FullRestore {
+    if facts.keys.mode == Mode::CrmExport {
         return None;
     }
     let deadline = facts.created + facts.patience.approval;
@@ -192,6 +192,9 @@ fn work(facts: &Facts, now: DateTime<Utc>) -> Plan {
         let start = Action::Start(RestoreStep::Prepare, attempt);
         Plan::new(start, "Preparing", "Preparing", "filling the new database beside the live one").until(deadline)
     };
+    if facts.keys.mode == Mode::Undo {
+        return ready(facts, deadline, now);
+    }
     match &facts.prepare {
         Step::None if !facts.lane_free => queued("RestoreLaneFull", "waiting for another restore on this server"),
         Step::None => prepare(1),
@@ -200,18 +203,25 @@ fn work(facts: &Facts, now: DateTime<Utc>) -> Plan {
         Step::Lost { attempt, .. } => prepare(attempt + 1),
         Step::Failed { attempt, retryable: true, .. } if *attempt < MAX_ATTEMPTS => prepare(attempt + 1),
         Step::Failed { reason, message, .. } => Plan::fail(reason, message),
-        Step::Succeeded(_) if facts.not_after.is_some_and(|end| now >= end) => {
-            Plan::fail("WindowMissed", "the maintenance window ended before the new database was ready")
-        }
-        Step::Succeeded(_) => match facts.not_before.filter(|begin| now < *begin) {
-            Some(begin) => {
-                queued("AwaitingWindow", "ready; waiting for the maintenance window").again(begin.min(deadline))
-            }
-            None if facts.dumping => {
-                queued("DumpInProgress", "ready; waiting for a running dump of this database to end")
-            }
-            None => Plan::new(Action::Claim(RestoreStep::Cutover), "CuttingOver", "Claiming", "both keys are turned"),
-        },
+        Step::Succeeded(_) => ready(facts, deadline, now),
+    }
+}
+
+/// The database that is to become the live one is there: only the window and a running dump are waited for.
+fn ready(facts: &Facts, deadline: DateTime<Utc>, now: DateTime<Utc>) -> Plan {
+    if facts.not_after.is_some_and(|end| now >= end) {
+        return Plan::fail("WindowMissed", "the maintenance window ended before the database was ready");
+    }
+    let queued = |reason: &str, message: &str| {
+        Plan::new(Action::Nothing, "Queued", reason, message)
+            .on(WaitingOn::Queue)
+            .until(deadline)
+            .again((now + LOOK_AGAIN).min(deadline))
+    };
+    match facts.not_before.filter(|begin| now < *begin) {
+        Some(begin) => queued("AwaitingWindow", "ready; waiting for the maintenance window").again(begin.min(deadline)),
+        None if facts.dumping => queued("DumpInProgress", "ready; waiting for a running dump of this database to end"),
+        None => Plan::new(Action::Claim(RestoreStep::Cutover), "CuttingOver", "Claiming", "both keys are turned"),
     }
 }
 

@@ -1,19 +1,25 @@
 //! The pod's side: does the tasks it is told, several dumps at a time, and leaves a report of each in the bucket. Knows
 //! domain, store, engine and export; no Kubernetes: what the operator must learn stands in the reports.
 
+pub mod clear;
 pub mod copy;
 pub mod cutover;
 pub mod directory;
+pub mod drill;
 pub mod dump;
 mod error;
 pub mod export;
 pub mod fill;
+pub mod filling;
 pub mod frames;
+mod hooks;
 mod outcome;
 pub mod preflight;
 pub mod prepare;
 pub mod progress;
 mod rows;
+pub mod safety;
+pub mod undoable;
 pub mod verify;
 
 pub use error::{TaskError, Verdict};
@@ -123,6 +129,20 @@ impl Worker {
                 reports.push(
                     self.one(&task.name, Verdict::Unknown, |c| async move { cutover::run(task, &c).await }).await,
                 );
+            }
+            Work::Undoable(task) => {
+                reports
+                    .push(self.one(&task.name, Verdict::Retry, |c| async move { undoable::run(task, &c).await }).await);
+            }
+            Work::Safety(task) => {
+                reports
+                    .push(self.one(&task.name, Verdict::Retry, |c| async move { safety::run(task, &c).await }).await);
+            }
+            Work::Drill(task) => {
+                reports.push(self.one(&task.name, Verdict::Retry, |c| async move { drill::run(task, &c).await }).await);
+            }
+            Work::Clear(task) => {
+                reports.push(self.one(&task.name, Verdict::Retry, |c| async move { clear::run(task, &c).await }).await);
             }
             Work::Export(task) => {
                 reports

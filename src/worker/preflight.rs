@@ -61,7 +61,7 @@ async fn contents(
     let access = Access::prepare(&task.database, &task.database.maintenance_database, &application(task))?;
     let file = access.dir().join("schema");
     copy::fetch_archive(task, context, manifest, &file).await?;
-    let listed = Archive { tools: &tools, access: &access, file: &file }.contents().await;
+    let listed = Archive { tools: &tools, access: &access, file: &file, owners: true }.contents().await;
     if let Err(error) = &listed {
         tracing::warn!(%error, "the schema archive cannot be listed");
     }

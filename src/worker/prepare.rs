@@ -1,7 +1,8 @@
 //! `prepare`: fills a new database beside the live one from a copy, and proves that it is the copy. May be repeated: each
 //! attempt drops what the one before left. The live database is read, never written.
 
-use super::{ProgressWriter, TaskError, WorkerContext, copy, preflight, rows, verify};
+use super::filling::Filling;
+use super::{ProgressWriter, TaskError, WorkerContext, copy, preflight, verify};
 use crate::domain::job::{Done, RestoreTask};
 use crate::domain::manifest::Manifest;
 use crate::domain::names::new_database;
@@ -9,9 +10,7 @@ use crate::engine::postgres::carry::{self, Opening};
 use crate::engine::postgres::catalog::{self, Database};
 use crate::engine::postgres::create::{self, Creation};
 use crate::engine::postgres::failure::RestoreError;
-use crate::engine::postgres::load::{self, Archive, Section};
-use crate::engine::postgres::tools::{Access, Tools};
-use crate::engine::postgres::{EngineError, Session, compare, connect, refuse, swap};
+use crate::engine::postgres::{EngineError, Session, connect, refuse, swap};
 use std::time::Duration;
 
 /// How often the new database's size is looked at.
@@ -89,10 +88,10 @@ impl Attempt<'_> {
         )
         .await?;
         tracing::info!(database = self.name, oid = new_oid, "created the new database");
-        tokio::select! {
+        let hooks = tokio::select! {
             filled = self.fill() => filled?,
-            grown = self.watch(new_oid) => return Err(grown?),
-        }
+            grown = watch(&self.admin, &self.manifest, new_oid) => return Err(grown?),
+        };
         self.rehearse(live.oid, new_oid).await?;
         let now = self.live().await?;
         if now.oid != live.oid {
@@ -105,6 +104,7 @@ impl Attempt<'_> {
             new_database: self.name.clone(),
             rows: self.manifest.totals.rows,
             tables: self.manifest.totals.tables,
+            hooks,
         })
     }
 
@@ -114,47 +114,17 @@ impl Attempt<'_> {
         live.ok_or_else(|| RestoreError::LiveDatabaseMissing { database: database.clone() }.into())
     }
 
-    /// Schema, rows, indexes and constraints; each step is checked before the next one builds on it.
-    async fn fill(&self) -> Result<(), TaskError> {
-        let (task, manifest) = (self.task, &self.manifest);
-        let tools = Tools::find(self.admin.server_major())?;
-        let access = Access::prepare(&task.database, &self.name, &self.application)?;
-        let file = access.dir().join("schema");
-        copy::fetch_archive(task, self.context, manifest, &file).await?;
-        let archive = Archive { tools: &tools, access: &access, file: &file };
-        archive.load(Section::PreData, 1).await?;
-        let session = connect(&task.database, &self.name, &self.application).await?;
-        compare::tables(&session, manifest).await?;
-        archive.load(Section::Data, 1).await?;
-        compare::set_sequences(&session, &manifest.sequences).await?;
-        let routes = load::routes(&session).await?;
-        rows::load(task, self.context, manifest, &routes, &self.name, &self.application).await?;
-        compare::rows(&session, &manifest.tables, &routes).await?;
-        compare::sequences(&session, &manifest.sequences).await?;
-        // From here on the owners' own grants and policies may keep even them from looking.
-        archive.load_grants().await?;
-        archive.load(Section::PostData, task.parallelism).await?;
-        compare::indexes(&session).await?;
-        load::analyze(&session).await?;
-        session.close().await;
-        Ok(())
-    }
-
-    /// Ends when the new database has outgrown the copy, and not before.
-    async fn watch(&self, oid: u32) -> Result<TaskError, TaskError> {
-        let limit = size_limit(&self.manifest);
-        loop {
-            tokio::time::sleep(WATCH).await;
-            let row = self
-                .admin
-                .query_one("SELECT pg_catalog.pg_database_size($1::oid)", &[&oid])
-                .await
-                .map_err(|e| EngineError::query("watching the new database's size", e))?;
-            let bytes: i64 = row.get(0);
-            if bytes > limit {
-                return Ok(RestoreError::TooLarge { bytes, limit }.into());
-            }
-        }
+    async fn fill(&self) -> Result<Vec<String>, TaskError> {
+        let filling = Filling {
+            task: self.task,
+            context: self.context,
+            manifest: &self.manifest,
+            server_major: self.admin.server_major(),
+            name: &self.name,
+            application: &self.application,
+            owners: true,
+        };
+        filling.fill().await
     }
 
     /// Gives the new database what belongs to the live one's OID, but lets nobody in: what may not be set is found out
@@ -179,6 +149,22 @@ impl Attempt<'_> {
         match create::drop_own(&self.admin, &self.name, &self.task.request_uid).await {
             Ok(dropped) => tracing::info!(database = self.name, dropped, "cleaned up after a failed attempt"),
             Err(error) => tracing::warn!(%error, "the next attempt has to clean up after this one"),
+        }
+    }
+}
+
+/// Ends when the new database has outgrown the copy, and not before.
+pub async fn watch(admin: &Session, manifest: &Manifest, oid: u32) -> Result<TaskError, TaskError> {
+    let limit = size_limit(manifest);
+    loop {
+        tokio::time::sleep(WATCH).await;
+        let row = admin
+            .query_one("SELECT pg_catalog.pg_database_size($1::oid)", &[&oid])
+            .await
+            .map_err(|e| EngineError::query("watching the new database's size", e))?;
+        let bytes: i64 = row.get(0);
+        if bytes > limit {
+            return Ok(RestoreError::TooLarge { bytes, limit }.into());
         }
     }
 }

@@ -3,6 +3,7 @@
 # run-tests.sh wholeness [ARGS…]: the long suites, on three stores and three majors of PostgreSQL.
 # run-tests.sh engines [ARGS…]: the MySQL family on its three servers; part: on the host's MariaDB.
 # run-tests.sh attack [ARGS…]: the gate under attack, on the API tier. part: some cases of these and of the long suites.
+# run-tests.sh faults-restore [ARGS…]: restores under kill -9, at every statement, on the services.
 # run-tests.sh node [ARGS…]: tests/node.rs on a real node with the image of the Dockerfile, and MinIO and PostgreSQL as pods.
 # Counts by cargo's own lines, and fails when a test was ignored or none ran.
 set -euo pipefail
@@ -70,7 +71,7 @@ case $verb in
   on-servers) on_servers "$@" ;;
   part)
     export SENNIGHT_CASES=${SENNIGHT_CASES:-60} SENNIGHT_MYSQL=${SENNIGHT_MYSQL-mariadb-10.11}
-    counted "$CLUSTER_SRC/with.sh" api -- cargo test --locked --no-fail-fast --test wholeness --test attack --test engines -- --nocapture
+    counted "$CLUSTER_SRC/with.sh" api -- cargo test --locked --no-fail-fast --test wholeness --test attack --test engines --test faults_restore -- --nocapture
     ;;
   engines)
     export SENNIGHT_MYSQL=${SENNIGHT_MYSQL-mariadb-10.11 mariadb-11.8 mysql-9}
@@ -82,6 +83,11 @@ case $verb in
     log "compiling the attacks"
     cargo test --locked --no-run --quiet --test attack
     counted "$CLUSTER_SRC/with.sh" api -- cargo test --locked --test attack -- --nocapture "$@"
+    ;;
+  faults-restore)
+    log "compiling the suite"
+    cargo test --locked --no-run --quiet --test faults_restore
+    counted "$CLUSTER_SRC/with.sh" services -- cargo test --locked --test faults_restore -- --nocapture "$@"
     ;;
   wholeness)
     export SENNIGHT_STORES=${SENNIGHT_STORES-versitygw garage}
@@ -98,6 +104,6 @@ case $verb in
     counted "$CLUSTER_SRC/with.sh" node -- "$CLUSTER_SRC/run-tests.sh" on-node "$@"
     ;;
   on-node) on_node "$@" ;;
-  *) die "usage: run-tests.sh fast|node|part|wholeness|attack|engines [arguments for cargo test]" ;;
+  *) die "usage: run-tests.sh fast|node|part|wholeness|attack|engines|faults-restore [arguments for cargo test]" ;;
 esac
 log "$verb: done"

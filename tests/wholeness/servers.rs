@@ -86,5 +86,6 @@ pub fn restore_task(live: &DatabaseTarget, name: &str, copy: &CopySummary, reque
         database: live.clone(),
         parallelism: 2,
         headroom_bytes: None,
+        hooks_dir: None,
     }
 }

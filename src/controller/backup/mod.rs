@@ -143,6 +143,9 @@ async fn settle_last_run(object: &BackupSchedule, seen: &Seen, status: &mut Back
     if let Some(storage) = &seen.storage {
         alarm::keep_last_good(object, storage, &seen.held, &verdicts, status, ctx).await;
     }
+    if let Some(drills) = seen.server.as_ref().and_then(|server| server.status.as_ref()?.drill.as_ref()) {
+        settle::proven(status, &object.name_any(), drills);
+    }
     settle::age(status, &seen.held, ctx.now());
 }
 

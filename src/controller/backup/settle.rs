@@ -1,6 +1,7 @@
 //! What a dump's end means for its schedule's status. Pure.
 
 use crate::api::backup_schedule::{Failure, LastRun, RecoveryPoint, RunOutcome};
+use crate::api::database_server::DrillStatus;
 use crate::api::{BackupScheduleStatus, Condition, ConditionStatus};
 use crate::domain::job::{CopySummary, Done, Outcome, TaskReport};
 use crate::domain::retention::expires_at;
@@ -107,6 +108,15 @@ pub fn adopt(status: &mut BackupScheduleStatus, copies: &[Entry], days: i32) {
         outcome: Some(RunOutcome::Succeeded),
         retryable: None,
     });
+}
+
+/// Writes down what the server's drills have proven of this schedule's copies.
+pub fn proven(status: &mut BackupScheduleStatus, schedule: &str, drills: &DrillStatus) {
+    for run in drills.last.iter().filter(|run| run.schedule == schedule && run.proven == Some(true)) {
+        if let Some(point) = status.recovery_points.iter_mut().find(|point| point.id == run.recovery_point) {
+            point.proven_time = point.proven_time.max(run.finished_at);
+        }
+    }
 }
 
 /// Drops the points that the bucket has let go of; marks the held ones. True when something changed.

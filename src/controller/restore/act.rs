@@ -41,6 +41,7 @@ pub async fn keep(object: &RestoreRequest, ctx: &Context) -> Result<bool, Restor
 
 /// Writes the chosen copy into status. It is never chosen again.
 pub fn pin(status: &mut RestoreRequestStatus, assessed: &Assessed, seen: &Seen) {
+    status.undo.clone_from(&assessed.undone);
     let chosen = assessed.chosen.as_ref().map(|c| &c.id);
     let entries = seen.catalogue.as_deref().unwrap_or_default();
     let Some(entry) = entries.iter().find(|e| Some(&e.summary.id) == chosen) else { return };
@@ -247,8 +248,8 @@ pub async fn start(
         tracing::info!(%step, why, "the Job is not created");
         return Ok(Begun::No);
     }
-    let copy = copy_ref(object)?.ok_or(RestoreError::NothingToHold)?;
-    let worker = super::work::worker(object, status, step, attempt, copy, seen, ctx)?;
+    let copy = copy_ref(object)?;
+    let worker = super::work::worker(object, status, step, attempt, copy.as_ref(), seen, ctx)?;
     let (namespace, server) =
         (worker.namespace.clone(), seen.server.as_ref().map(|s| s.name_any()).unwrap_or_default());
     let limit = seen.server.as_ref().map_or(1, |s| i64::from(s.spec.max_concurrent_restores));
@@ -274,14 +275,16 @@ pub async fn start(
     Ok(Begun::Yes)
 }
 
-fn record(status: &mut RestoreRequestStatus, job: &Job, step: RestoreStep, attempt: i32, now: DateTime<Utc>) {
+/// Writes a Job that was created into status.
+pub fn record(status: &mut RestoreRequestStatus, job: &Job, step: RestoreStep, attempt: i32, now: DateTime<Utc>) {
     let name = job.name_any();
     if status.jobs.iter().any(|known| known.name == name) {
         return;
     }
-    // Old preflights make room: the schema bounds the list.
+    // Old preflights and failed attempts of the clearing up make room: the schema bounds the list.
+    let repeated = [RestoreStep::Preflight, RestoreStep::Safety, RestoreStep::Clear].map(|step| step.to_string());
     if status.jobs.len() >= 30
-        && let Some(oldest) = status.jobs.iter().position(|j| j.step == RestoreStep::Preflight.to_string())
+        && let Some(oldest) = status.jobs.iter().position(|j| repeated.contains(&j.step))
     {
         status.jobs.remove(oldest);
     }

@@ -4,6 +4,7 @@ use super::settle::Ending;
 use super::{RestoreError, payments, proof};
 use crate::api::conditions::RequestCondition;
 use crate::api::restore_report::{JobOutcome, JobRecord};
+use crate::api::restore_request::RestoreMode;
 use crate::api::{BackupSchedule, BackupStorage, DatabaseServer, ExportProfile, RestoreRequest};
 use crate::controller::context::Context;
 use crate::controller::jobs::{self, JobState, Lane};
@@ -46,6 +47,8 @@ pub struct Seen {
     pub restores_here: i64,
     /// A dump of this database runs.
     pub dumping: bool,
+    /// For an Undo, and for a request that has ended: the other requests of the same schedule.
+    pub siblings: Vec<Arc<RestoreRequest>>,
     /// The claim's Job is in the cluster and not in status.
     pub job_there: bool,
     /// A claim in the bucket that status does not know the Job of.
@@ -85,6 +88,19 @@ pub async fn gather(object: &RestoreRequest, ctx: &Context) -> Result<Seen, Rest
         shared,
         endings,
         progress,
+        siblings: siblings(object, ctx),
+    })
+}
+
+fn siblings(object: &RestoreRequest, ctx: &Context) -> Vec<Arc<RestoreRequest>> {
+    let ended = object.status.as_ref().is_some_and(|s| s.finished_at.is_some());
+    if object.spec.mode != RestoreMode::Undo && !ended {
+        return Vec::new();
+    }
+    ctx.caches.requests.state_filter(|r| {
+        r.metadata.namespace == object.metadata.namespace
+            && r.spec.schedule_ref == object.spec.schedule_ref
+            && r.uid() != object.uid()
     })
 }
 
@@ -103,6 +119,8 @@ fn others(object: &RestoreRequest, ctx: &Context) -> (Option<String>, bool) {
         r.metadata.namespace == object.metadata.namespace
             && r.spec.schedule_ref == object.spec.schedule_ref
             && r.uid() != object.uid()
+            // An Undo holds no copy.
+            && object.spec.mode != RestoreMode::Undo
             && r.status.as_ref().is_some_and(|s| {
                 s.finished_at.is_some() && crate::api::conditions::is_true(&s.conditions, RequestCondition::Held)
             })
@@ -126,7 +144,8 @@ async fn catalogue(
     ctx: &Context,
 ) -> Result<Vec<Entry>, String> {
     let Some(storage) = storage else { return Err("the BackupStorage is missing".to_owned()) };
-    if object.status.as_ref().is_some_and(|s| s.recovery_point.is_some() || s.finished_at.is_some()) {
+    let undo = object.spec.mode == RestoreMode::Undo;
+    if undo || object.status.as_ref().is_some_and(|s| s.recovery_point.is_some() || s.finished_at.is_some()) {
         return Ok(Vec::new());
     }
     let store = ctx.stores.open(storage).await.map_err(|e| e.to_string())?;
@@ -177,7 +196,7 @@ async fn profile(
     let reference =
         object.spec.export_profile_ref.as_ref().or_else(|| schedule.and_then(|s| s.spec.export_profile_ref.as_ref()));
     let name = reference.map_or(super::DEFAULT_PROFILE, |r| &r.name);
-    if object.spec.mode != crate::api::restore_request::RestoreMode::CrmExport {
+    if object.spec.mode != RestoreMode::CrmExport {
         return Ok(None);
     }
     let api = Api::namespaced(ctx.clients.write.clone(), &object.namespace().unwrap_or_default());

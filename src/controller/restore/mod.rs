@@ -3,11 +3,13 @@
 
 pub mod act;
 pub mod gather;
+pub mod kept;
 pub mod payments;
 pub mod proof;
 pub mod record;
 pub mod report;
 pub mod settle;
+pub mod undo;
 pub mod validate;
 pub mod work;
 
@@ -19,6 +21,7 @@ use super::stores::OpenError;
 use super::verbs::{VerbError, apply_status, delete};
 use crate::api::conditions::{RequestCondition, is_true};
 use crate::api::{ConditionStatus, RestoreRequest, RestoreRequestStatus};
+use crate::domain::gate::Mode;
 use crate::domain::job::WorkError;
 use crate::domain::names::NameError;
 use crate::domain::restore::{self, Action, Plan, Step};
@@ -151,18 +154,24 @@ async fn reconcile(object: Arc<RestoreRequest>, ctx: Arc<Context>) -> Result<Out
         Begun::Never(instead) => (*instead, true),
     };
     report::plan(&object, &mut status, &plan, &ctx.settings, now);
+    let after = if assessed.facts.ended { kept::round(&object, &mut status, &fresh, &seen, &ctx).await? } else { None };
+    if matches!(plan.action, Action::Finish(_) | Action::Release) {
+        undo::wake(&object, &ctx);
+    }
     status.observed_generation = object.metadata.generation;
     if !(plan.action == Action::Release && object.metadata.deletion_timestamp.is_some()) {
         write(&object, &status, &plan, &assessed, &ctx).await?;
     }
-    wake(&object, &plan, &assessed, (acted, recorded), &ctx);
+    wake(&object, &plan, &assessed, (acted, recorded), after, &ctx);
     Ok(Outcome::Applied(controller::Action::await_change()))
 }
 
 /// Deletes a request whose time as a record is over.
 async fn retired(object: &RestoreRequest, ctx: &Context) -> Result<bool, RestoreError> {
     let due = retirement(object, ctx).is_some_and(|at| ctx.now() >= at);
-    if !due || object.metadata.deletion_timestamp.is_some() {
+    // While its kept database is on the server, somebody must know of it.
+    let settled = object.status.as_ref().is_none_or(kept::settled);
+    if !due || !settled || object.metadata.deletion_timestamp.is_some() {
         return Ok(false);
     }
     let api: Api<RestoreRequest> = Api::namespaced(ctx.clients.write.clone(), &object.namespace().unwrap_or_default());
@@ -212,6 +221,13 @@ async fn act(
         Action::Pin => {
             act::pin(status, assessed, seen);
             Ok(Begun::Yes)
+        }
+        Action::Hold if assessed.facts.keys.mode == Mode::Undo => {
+            let holds = undo::hold(object, ctx).await?;
+            if holds {
+                report::held(object, status, true, "HoldPlaced", "the replaced database is kept until this ends", now);
+            }
+            Ok(if holds { Begun::Yes } else { Begun::No })
         }
         Action::Hold => {
             act::hold(object, status, seen, ctx).await?;
@@ -275,7 +291,14 @@ async fn write(
     Ok(())
 }
 
-fn wake(object: &RestoreRequest, plan: &Plan, assessed: &Assessed, (acted, recorded): (bool, bool), ctx: &Context) {
+fn wake(
+    object: &RestoreRequest,
+    plan: &Plan,
+    assessed: &Assessed,
+    (acted, recorded): (bool, bool),
+    after: Option<DateTime<Utc>>,
+    ctx: &Context,
+) {
     let (me, now) = (ObjectRef::from_obj(object), ctx.now());
     let facts = &assessed.facts;
     let running = [&facts.preflight, &facts.prepare, &facts.cutover, &facts.export]
@@ -287,9 +310,11 @@ fn wake(object: &RestoreRequest, plan: &Plan, assessed: &Assessed, (acted, recor
     // What was acted on comes back by the watch; a closed lock is tried again soon.
     let stuck = !acted && matches!(plan.action, Action::Claim(_) | Action::Start(..));
     let retry = stuck.then(|| now + TimeDelta::seconds(10));
-    let retire = retirement(object, ctx);
+    // The other request writes the hold of an Undo, and nothing tells us when it has.
+    let hold = (!acted && plan.action == Action::Hold).then(|| now + TimeDelta::seconds(2));
+    let retire = retirement(object, ctx).filter(|_| object.status.as_ref().is_none_or(kept::settled));
     let record = (!recorded).then(|| now + TimeDelta::seconds(30));
-    match [plan.wake, look, retry, retire, record].into_iter().flatten().min() {
+    match [plan.wake, look, retry, hold, retire, record, after].into_iter().flatten().min() {
         Some(at) => ctx.timers.requests.schedule(me, at),
         None => ctx.timers.requests.forget(me),
     }

@@ -4,7 +4,7 @@ use super::gather::Seen;
 use super::validate::Assessed;
 use crate::api::conditions::{RequestCondition, find, is_true, reason, set};
 use crate::api::restore_report::{HistoryEntry, RestoreProgress, RestoreResult, ResultFile};
-use crate::api::restore_status::{Decision, RestorePhase};
+use crate::api::restore_status::{Decision, KeptDatabase, RestorePhase};
 use crate::api::{Condition, ConditionStatus, RestoreRequest, RestoreRequestStatus};
 use crate::controller::observed::cut;
 use crate::domain::gate::{Mode, Payment};
@@ -154,7 +154,8 @@ fn signer(object: &RestoreRequest, phase: Option<RestorePhase>) -> Option<String
     }
 }
 
-fn history(status: &mut RestoreRequestStatus, entry: HistoryEntry) {
+/// Adds an entry; the oldest go.
+pub fn history(status: &mut RestoreRequestStatus, entry: HistoryEntry) {
     status.history.push(entry);
     let over = status.history.len().saturating_sub(HISTORY);
     status.history.drain(..over);
@@ -189,6 +190,7 @@ fn finish(
                 rows: status.prepared.as_ref().map(|p| p.rows),
                 ..RestoreResult::default()
             });
+            status.kept = kept(status, kept_database, until);
             let message = format!("the replaced database is kept as {kept_database}");
             let undo = Condition::new(RequestCondition::UndoAvailable, true, "Kept", message);
             set(&mut status.conditions, undo.observed(generation), now);
@@ -207,6 +209,14 @@ fn finish(
         }
         Terminal::Denied(_) | Terminal::Expired { .. } | Terminal::Failed { .. } | Terminal::NeedsAttention { .. } => {}
     }
+}
+
+/// What is known of the replaced database from now on.
+fn kept(status: &RestoreRequestStatus, name: &str, undo_until: DateTime<Utc>) -> Option<KeptDatabase> {
+    let undone = status.undo.as_ref().map(|undo| undo.live_oid);
+    let oid = undone.or_else(|| status.prepared.as_ref().map(|p| p.live_oid))?;
+    let name = name.to_owned();
+    Some(KeptDatabase { name, oid, undo_until, held_by: None, safety: None, clearing_since: None, dropped_at: None })
 }
 
 /// Paid and nothing delivered: billing owes a refund until it records one.

@@ -2,11 +2,12 @@
 
 use crate::api::RestoreRequestStatus;
 use crate::api::restore_report::{Estimate, JobOutcome, JobRecord, PreflightReport, Refusal};
-use crate::api::restore_status::Prepared;
+use crate::api::restore_status::{ClearedDatabase, Prepared, SafetyCopy};
 use crate::controller::observed::cut;
-use crate::domain::job::{Done, Outcome, Preflight, TaskReport};
+use crate::domain::job::{CopySummary, Done, Outcome, Preflight, TaskReport};
 use crate::domain::names::RestoreStep;
 use crate::domain::restore::Step;
+use crate::domain::retention::{SAFETY_DAYS, expires_at};
 use chrono::{DateTime, Utc};
 
 /// Longest message that the schema takes.
@@ -85,7 +86,7 @@ fn close(record: &mut JobRecord, step: &Step, now: DateTime<Utc>) {
 fn remember(status: &mut RestoreRequestStatus, job: &str, done: &Done, now: DateTime<Utc>) {
     match done {
         Done::Preflighted(found) => preflighted(status, job, found, now),
-        Done::Prepared { live_oid, new_oid, new_database, rows, tables } => {
+        Done::Prepared { live_oid, new_oid, new_database, rows, tables, hooks } => {
             status.prepared = Some(Prepared {
                 at: now,
                 job: job.to_owned(),
@@ -94,10 +95,30 @@ fn remember(status: &mut RestoreRequestStatus, job: &str, done: &Done, now: Date
                 new_oid: (*new_oid).into(),
                 rows: *rows,
                 tables: *tables,
+                hooks: hooks.iter().take(64).map(|hook| cut(hook, 253).to_owned()).collect(),
             });
         }
-        Done::CutOver { .. } | Done::Exported(_) | Done::Dumped(_) | Done::Verified(_) => {}
+        // Of a request's Jobs only the safety dump dumps, and only the last one clears.
+        Done::Dumped(copy) => safety(status, copy, now),
+        Done::Cleared(cleared) => match &mut status.kept {
+            Some(kept) => kept.dropped_at = Some(now),
+            None => status.cleared = Some(ClearedDatabase { at: now, database: cleared.database.clone() }),
+        },
+        Done::CutOver { .. } | Done::Exported(_) | Done::Verified(_) | Done::Drilled(_) => {}
     }
+}
+
+fn safety(status: &mut RestoreRequestStatus, copy: &CopySummary, now: DateTime<Utc>) {
+    let Some(kept) = &mut status.kept else { return };
+    kept.safety = Some(SafetyCopy {
+        id: copy.id.to_string(),
+        prefix: copy.prefix.clone(),
+        manifest_sha256: copy.manifest_sha256.clone(),
+        bytes: copy.bytes,
+        rows: copy.rows,
+        verified_at: now,
+        expires_at: expires_at(copy.id.time(), SAFETY_DAYS),
+    });
 }
 
 fn preflighted(status: &mut RestoreRequestStatus, job: &str, found: &Preflight, now: DateTime<Utc>) {
@@ -154,18 +175,26 @@ fn remembered(status: &RestoreRequestStatus, wanted: RestoreStep, attempt: i32, 
             new_database: p.database.clone(),
             rows: p.rows,
             tables: p.tables,
+            hooks: p.hooks.clone(),
         }),
         // The end of these ends the request in the same write: a status that says otherwise cannot be trusted.
-        (RestoreStep::Prepare | RestoreStep::Cutover | RestoreStep::Export, _) => {
+        (_, _) => {
             Step::Lost { attempt, message: "status says that the Job succeeded and not with what".to_owned(), at }
         }
     }
 }
 
 fn kind(record: &JobRecord) -> Option<RestoreStep> {
-    [RestoreStep::Preflight, RestoreStep::Prepare, RestoreStep::Cutover, RestoreStep::Export]
-        .into_iter()
-        .find(|step| step.to_string() == record.step)
+    [
+        RestoreStep::Preflight,
+        RestoreStep::Prepare,
+        RestoreStep::Cutover,
+        RestoreStep::Export,
+        RestoreStep::Safety,
+        RestoreStep::Clear,
+    ]
+    .into_iter()
+    .find(|step| step.to_string() == record.step)
 }
 
 #[cfg(test)]
@@ -190,7 +219,14 @@ mod tests {
     #[test]
     fn a_prepared_database_is_remembered_beyond_its_report() {
         let mut s = status("prepare");
-        let done = Done::Prepared { live_oid: 1, new_oid: 2, new_database: "n".into(), rows: 3, tables: 4 };
+        let done = Done::Prepared {
+            live_oid: 1,
+            new_oid: 2,
+            new_database: "n".into(),
+            rows: 3,
+            tables: 4,
+            hooks: vec!["a.sql".into()],
+        };
         end(&mut s, Outcome::Succeeded(done.clone()));
         assert_eq!(step(&s, RestoreStep::Prepare, &vec![]), Step::Succeeded(done));
     }

@@ -3,13 +3,15 @@
 use super::gather::{Seen, candidate};
 use super::payments;
 use super::settle::{Fresh, step};
+use super::undo;
 use crate::api::conditions::{RequestCondition, find, is_true};
 use crate::api::restore_request::RestoreMode;
-use crate::api::restore_status::Decision;
+use crate::api::restore_status::{Decision, Undone};
 use crate::api::{RestoreRequest, RestoreRequestStatus};
 use crate::controller::backup::validate::timetable;
 use crate::controller::targets;
 use crate::domain::authority::Distrust;
+use crate::domain::gate::undo::UndoRefusal;
 use crate::domain::gate::{self, Account, Approval, Candidate, Evidence, FourEyes, Keys, Mode, Payment, Wanted};
 use crate::domain::names::RestoreStep;
 use crate::domain::restore::{Claim, Eligibility, Facts, Patience, Step};
@@ -24,6 +26,8 @@ pub struct Assessed {
     pub facts: Facts,
     /// The copy, while none is pinned.
     pub chosen: Option<Candidate>,
+    /// For an Undo: what is undone, while that is not pinned.
+    pub undone: Option<Undone>,
 }
 
 /// What was last found out about the gate itself.
@@ -45,10 +49,19 @@ pub fn assess(
     now: DateTime<Utc>,
 ) -> Assessed {
     let mode = mode(object.spec.mode);
-    let resolved = resolve(object, mode, seen, now);
     let preflight = step(status, RestoreStep::Preflight, fresh);
-    let eligibility = eligibility(&resolved, mode, seen);
-    let looked = mode != Mode::FullRestore || matches!(preflight, Step::Succeeded(_));
+    let (chosen, undone, eligibility) = match resolve(object, mode, seen, settings, now) {
+        Found::Copy(found) => {
+            let eligibility = eligibility(&found, mode, seen);
+            (found.ok(), None, eligibility)
+        }
+        Found::Undone(Ok(undone)) => (None, Some(undone), Eligibility::Yes),
+        Found::Undone(Err(refusal)) => {
+            let (reason, message) = (refusal.reason().to_owned(), refusal.to_string());
+            (None, None, Eligibility::Never { reason, message })
+        }
+    };
+    let looked = mode == Mode::CrmExport || matches!(preflight, Step::Succeeded(_));
     let eligible = eligibility == Eligibility::Yes && looked;
     let window = object.spec.window.as_ref();
     let approved = find(&status.conditions, RequestCondition::Approved).filter(|c| c.is_true());
@@ -60,7 +73,7 @@ pub fn assess(
         approved_since: approved.and_then(|c| c.last_transition_time),
         deleting: object.metadata.deletion_timestamp.is_some(),
         ended: status.finished_at.is_some(),
-        pinned: status.recovery_point.is_some(),
+        pinned: status.recovery_point.is_some() || status.undo.is_some(),
         keys: Keys {
             eligible,
             held: is_true(&status.conditions, RequestCondition::Held),
@@ -72,7 +85,7 @@ pub fn assess(
             ..keys
         },
         eligibility,
-        held_until: status.recovery_point.as_ref().and_then(|p| p.held_until),
+        held_until: held_until(status),
         claim: status.claim.as_ref().map(|claim| Claim {
             at: claim.at,
             job_seen: status.jobs.iter().any(|job| job.name == claim.job),
@@ -94,7 +107,7 @@ pub fn assess(
         reminded: status.reminded_at,
         owed: payments::owed(object),
     };
-    Assessed { facts, chosen: resolved.ok() }
+    Assessed { facts, chosen, undone }
 }
 
 /// Only what helpdesk and billing wrote into this very object; everything else as if closed.
@@ -157,7 +170,19 @@ fn account(seen: &Seen, now: DateTime<Utc>) -> Option<Account> {
     })
 }
 
-fn resolve(object: &RestoreRequest, mode: Mode, seen: &Seen, now: DateTime<Utc>) -> Result<Candidate, gate::Refusal> {
+/// Until when the copy is held, or the replaced database of what is undone.
+fn held_until(status: &RestoreRequestStatus) -> Option<DateTime<Utc>> {
+    let copy = status.recovery_point.as_ref().and_then(|p| p.held_until);
+    copy.or_else(|| status.undo.as_ref().map(|u| u.held_until))
+}
+
+/// What a request resolves to, or why to nothing.
+enum Found {
+    Copy(Result<Candidate, gate::Refusal>),
+    Undone(Result<Undone, UndoRefusal>),
+}
+
+fn resolve(object: &RestoreRequest, mode: Mode, seen: &Seen, settings: &Settings, now: DateTime<Utc>) -> Found {
     let spec = &object.spec;
     let account = account(seen, now);
     let wanted = match (&spec.date, spec.recovery_point.as_ref().and_then(|id| id.parse().ok())) {
@@ -173,7 +198,7 @@ fn resolve(object: &RestoreRequest, mode: Mode, seen: &Seen, now: DateTime<Utc>)
         day: open.manifest.day,
         identity: open.manifest.identity.clone(),
     });
-    gate::resolve(&Evidence {
+    let evidence = Evidence {
         mode,
         wanted: &wanted,
         requester: &spec.requester.user_id,
@@ -183,7 +208,11 @@ fn resolve(object: &RestoreRequest, mode: Mode, seen: &Seen, now: DateTime<Utc>)
         retention_days: seen.storage.as_ref().map_or(7, |s| s.spec.retention.days),
         copies: copies.as_deref().map_err(|why| *why),
         pinned: pinned.as_ref(),
-    })
+    };
+    match mode {
+        Mode::Undo => Found::Undone(undo::assess(object, &evidence, seen, settings, now)),
+        Mode::CrmExport | Mode::FullRestore => Found::Copy(gate::resolve(&evidence)),
+    }
 }
 
 fn eligibility(resolved: &Result<Candidate, gate::Refusal>, mode: Mode, seen: &Seen) -> Eligibility {

@@ -8,6 +8,7 @@ use crate::controller::worker_job::{Mount, WorkerJob, mark};
 use crate::domain::job::{CopyRef, CutoverTask, ExportTask, RestoreTask, Work};
 use crate::domain::names::{RestoreStep, kept_database, restore_job};
 use crate::domain::restore::CLAIM_START_DEADLINE;
+use crate::settings::Timing;
 use chrono::TimeDelta;
 use kube::{Resource, ResourceExt};
 use std::collections::BTreeMap;
@@ -43,24 +44,34 @@ pub fn worker(
     status: &RestoreRequestStatus,
     step: RestoreStep,
     attempt: i32,
-    copy: CopyRef,
+    copy: Option<&CopyRef>,
     seen: &Seen,
     ctx: &Context,
 ) -> Result<WorkerJob, NoWork> {
     let world = seen.schedule.as_deref().zip(seen.server.as_deref()).zip(seen.storage.as_deref());
     let ((schedule, server), storage) = world.ok_or(NoWork::ReferenceGone)?;
     let uid = object.uid().unwrap_or_default();
+    let copy = || copy.cloned().ok_or(NoWork::ReferenceGone);
     let (work, database_mounts) = match step {
-        RestoreStep::Export => (export(object, schedule, server, copy, seen)?, Vec::new()),
-        RestoreStep::Cutover => cutover(object, status, schedule, server)?,
+        RestoreStep::Export => (export(object, schedule, server, copy()?, seen)?, Vec::new()),
+        RestoreStep::Cutover => {
+            let (task, mounts) = cutover(object, status, schedule, server)?;
+            (Work::Cutover(task), mounts)
+        }
+        RestoreStep::Preflight if status.undo.is_some() => {
+            let (task, mounts) = cutover(object, status, schedule, server)?;
+            (Work::Undoable(task), mounts)
+        }
         RestoreStep::Preflight => {
-            let (task, mounts) = restore(object, schedule, server, copy)?;
+            let (task, mounts) = restore(object, schedule, server, copy()?)?;
             (Work::Preflight(task), mounts)
         }
         RestoreStep::Prepare => {
-            let (task, mounts) = restore(object, schedule, server, copy)?;
+            let (task, mounts) = restore(object, schedule, server, copy()?)?;
             (Work::Prepare(task), mounts)
         }
+        RestoreStep::Safety => super::kept::safety_work(object, status, schedule, server, ctx)?,
+        RestoreStep::Clear => super::kept::clear_work(object, status, schedule, server)?,
     };
     let (target, mut mounts) = targets::storage(storage);
     mounts.extend(database_mounts);
@@ -74,7 +85,7 @@ pub fn worker(
         storage: target,
         mounts,
         service_account: service_account(storage),
-        deadline_seconds: deadline(step, ctx.settings.timing.restore_deadline),
+        deadline_seconds: deadline(step, &ctx.settings.timing),
     })
 }
 
@@ -92,6 +103,9 @@ fn labels(uid: &str, step: RestoreStep, server: &DatabaseServer) -> BTreeMap<Str
     ]);
     if matches!(step, RestoreStep::Prepare | RestoreStep::Cutover) {
         labels.extend([label(mark::LANE, mark::RESTORE)]);
+    }
+    if step == RestoreStep::Safety {
+        labels.extend([label(mark::LANE, mark::DUMP)]);
     }
     labels
 }
@@ -122,7 +136,10 @@ fn restore(
     copy: CopyRef,
 ) -> Result<(RestoreTask, Vec<Mount>), NoWork> {
     let secret = server.spec.restore_credentials_secret_ref.as_ref().ok_or(NoWork::ReferenceGone)?;
-    let (database, mounts) = targets::database(server, &schedule.spec.database.name, &secret.name);
+    let (database, mut mounts) = targets::database(server, &schedule.spec.database.name, &secret.name);
+    let hooks = targets::hooks(server);
+    let hooks_dir = hooks.as_ref().map(|mount| mount.path.clone());
+    mounts.extend(hooks);
     let task = RestoreTask {
         name: object.name_any(),
         request_uid: object.uid().unwrap_or_default(),
@@ -131,6 +148,7 @@ fn restore(
         database,
         parallelism: 2,
         headroom_bytes: server.spec.restore_headroom_bytes,
+        hooks_dir,
     };
     Ok((task, mounts))
 }
@@ -140,20 +158,25 @@ fn cutover(
     status: &RestoreRequestStatus,
     schedule: &BackupSchedule,
     server: &DatabaseServer,
-) -> Result<(Work, Vec<Mount>), NoWork> {
+) -> Result<(CutoverTask, Vec<Mount>), NoWork> {
     let secret = server.spec.restore_credentials_secret_ref.as_ref().ok_or(NoWork::ReferenceGone)?;
     let live = &schedule.spec.database.name;
     let (database, mounts) = targets::database(server, live, &secret.name);
-    let prepared = status.prepared.as_ref().ok_or(NoWork::NotPrepared)?;
+    let (new_database, live_oid, new_oid) = match (&status.undo, &status.prepared) {
+        (Some(undo), _) => (&undo.database, undo.live_oid, undo.kept_oid),
+        (None, Some(prepared)) => (&prepared.database, prepared.live_oid, prepared.new_oid),
+        (None, None) => return Err(NoWork::NotPrepared),
+    };
     let oid = |n: i64| u32::try_from(n).map_err(|_| NoWork::NotPrepared);
     let uid = object.uid().unwrap_or_default();
     let task = CutoverTask {
         name: object.name_any(),
         namespace: object.namespace().unwrap_or_default(),
-        new_database: prepared.database.clone(),
+        new_database: new_database.clone(),
         kept_database: kept_database(live, &uid),
-        live_oid: oid(prepared.live_oid)?,
-        new_oid: oid(prepared.new_oid)?,
+        live_oid: oid(live_oid)?,
+        new_oid: oid(new_oid)?,
+        undo_of: status.undo.as_ref().map(|undo| undo.request_uid.clone()),
         request_uid: uid,
         database,
         // As long as its Job may be created, and as long as that may then run.
@@ -162,14 +185,17 @@ fn cutover(
             .as_ref()
             .map(|claim| claim.at + CLAIM_START_DEADLINE + TimeDelta::seconds(CUTOVER_SECONDS)),
     };
-    Ok((Work::Cutover(task), mounts))
+    Ok((task, mounts))
 }
 
-fn deadline(step: RestoreStep, longest: Duration) -> i64 {
-    let longest = i64::try_from(longest.as_secs()).unwrap_or(i64::MAX);
+fn deadline(step: RestoreStep, timing: &Timing) -> i64 {
+    let seconds = |longest: Duration| i64::try_from(longest.as_secs()).unwrap_or(i64::MAX);
+    let longest = seconds(timing.restore_deadline);
     match step {
         RestoreStep::Cutover => CUTOVER_SECONDS,
-        RestoreStep::Preflight => longest.min(600),
+        RestoreStep::Preflight | RestoreStep::Clear => longest.min(600),
         RestoreStep::Prepare | RestoreStep::Export => longest,
+        // The dump ends itself; then it is read back.
+        RestoreStep::Safety => seconds(timing.dump_deadline * 2),
     }
 }

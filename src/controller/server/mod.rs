@@ -1,19 +1,24 @@
 //! DatabaseServer: says whether the spec makes sense and how many schedules rest on it. Never connects to the server and
 //! never reads its Secrets: only worker pods do.
 
+mod drill;
 mod validate;
 
 use super::context::Context;
 use super::feed::Feed;
 use super::observed::{Ailing, Failure, Outcome, Retry};
+use super::stores::OpenError;
 use super::verbs::{VerbError, apply_status};
 use crate::api::conditions::{ServerCondition, find, set};
 use crate::api::{BackupSchedule, Condition, ConditionStatus, DatabaseServer, DatabaseServerStatus};
+use crate::domain::job::WorkError;
+use crate::store::StoreError;
 use chrono::{DateTime, Utc};
 use kube::ResourceExt;
 use kube::api::Api;
 use kube::runtime::controller::Action;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use validate::ServerFault;
 
@@ -26,6 +31,15 @@ pub enum ServerError {
     /// The API server.
     #[error(transparent)]
     Verb(#[from] VerbError),
+    /// A drill's storage cannot be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// A drill's storage does not answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A drill that makes no argv.
+    #[error(transparent)]
+    Work(#[from] WorkError),
 }
 
 impl Failure for ServerError {
@@ -33,6 +47,9 @@ impl Failure for ServerError {
         match self {
             Self::Fault(fault) => fault.reason(),
             Self::Verb(error) => error.reason(),
+            Self::Open(error) => error.reason(),
+            Self::Store(error) => error.reason(),
+            Self::Work(_) => "TaskNotWritable",
         }
     }
 
@@ -40,7 +57,7 @@ impl Failure for ServerError {
         match self {
             Self::Fault(_) => Retry::OnChange,
             Self::Verb(error) if error.is_conflict() => Retry::AtOnce,
-            Self::Verb(_) => Retry::Later,
+            Self::Verb(_) | Self::Open(_) | Self::Store(_) | Self::Work(_) => Retry::Later,
         }
     }
 }
@@ -60,12 +77,15 @@ pub async fn run(feed: Feed<DatabaseServer>, ctx: Arc<Context>, stop: Cancellati
 async fn reconcile(server: Arc<DatabaseServer>, ctx: Arc<Context>) -> Result<Outcome, ServerError> {
     let checked = validate::check(&server.spec);
     let schedules = ctx.caches.schedules.state_filter(|schedule| rests_on(schedule, &server));
-    let status = status(&server, &checked, &schedules, ctx.now());
+    let mut status = status(&server, &checked, &schedules, ctx.now());
+    let drill = drill::round(&server, &mut status, &schedules, &ctx).await?;
     let namespace = server.namespace().unwrap_or_default();
     let api = Api::namespaced(ctx.clients.write.clone(), &namespace);
     apply_status(&api, &*server, server.status.as_ref(), &status).await?;
     checked?;
-    Ok(Outcome::Applied(Action::requeue(ctx.settings.timing.storage_interval)))
+    let drill = drill.map(|at| (at - ctx.now()).to_std().unwrap_or_default().max(Duration::from_secs(1)));
+    let interval = ctx.settings.timing.storage_interval;
+    Ok(Outcome::Applied(Action::requeue(drill.map_or(interval, |drill| drill.min(interval)))))
 }
 
 fn rests_on(schedule: &BackupSchedule, server: &DatabaseServer) -> bool {

@@ -58,7 +58,6 @@ fn each_obstacle_has_its_own_reason() {
     assert_eq!(refusal(|e| e.account = None), Some("ScheduleGone"));
     assert_eq!(refusal(|e| e.requester = "18"), Some("NotAccountOwner"));
     assert_eq!(refusal(|e| e.rival = Some("first")), Some("ActiveRequestExists"));
-    assert_eq!(refusal(|e| e.mode = Mode::Undo), Some("NotSupported"));
     assert_eq!(refusal(|e| (e.account, e.mode) = (Some(other_engine), Mode::FullRestore)), Some("NotSupported"));
     assert_eq!(refusal(|e| e.account = Some(poor)), Some("NoRestoreCredentials"));
     assert_eq!(refusal(|e| e.wanted = day("2026-11-23")), Some("DateInFuture"));
@@ -178,6 +177,45 @@ proptest! {
         let expected = eligible && held && approval == 2 && paid && !same_hand && intact;
         prop_assert_eq!(open(&k).is_ok(), expected);
     }
+}
+
+fn undo_refusal(mutate: impl Fn(&mut undo::Undone<'_>)) -> Option<&'static str> {
+    let (account, wanted) = (account(), Wanted::Day("2026-11-20".parse().unwrap()));
+    let evidence = Evidence {
+        mode: Mode::Undo,
+        wanted: &wanted,
+        requester: "17",
+        schedule: "acme",
+        account: Some(&account),
+        rival: None,
+        retention_days: 7,
+        copies: Ok(&[]),
+        pinned: None,
+    };
+    let mut undone = undo::Undone {
+        name: "r",
+        same_schedule: true,
+        swapped: true,
+        until: Some("2026-11-24T00:00:00Z".parse().unwrap()),
+        gone: false,
+        replaced_by: None,
+        held_for_us: false,
+        asked: "2026-11-23T00:00:00Z".parse().unwrap(),
+    };
+    mutate(&mut undone);
+    undo::undoable(&evidence, "r", Some(&undone)).err().map(|r| r.reason())
+}
+
+#[test]
+fn a_restore_can_be_undone_while_what_it_replaced_is_there_and_nothing_came_after_it() {
+    assert_eq!(undo_refusal(|_| ()), None);
+    assert_eq!(undo_refusal(|u| u.same_schedule = false), Some("NotUndoable"));
+    assert_eq!(undo_refusal(|u| u.swapped = false), Some("NotUndoable"));
+    assert_eq!(undo_refusal(|u| u.gone = true), Some("KeptDatabaseGone"));
+    assert_eq!(undo_refusal(|u| u.replaced_by = Some("later")), Some("ReplacedSince"));
+    let late = |u: &mut undo::Undone<'_>| u.asked = u.until.unwrap();
+    assert_eq!(undo_refusal(late), Some("UndoWindowClosed"));
+    assert_eq!(undo_refusal(|u| (late(u), u.held_for_us = true).0), None, "held from creation to its end");
 }
 
 #[test]

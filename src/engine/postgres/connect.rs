@@ -27,7 +27,11 @@ const OLDEST_MAJOR: i32 = 13;
 /// pg_dump's own settings, and some that it leaves to the database: without them `timestamptz` text depends on the
 /// role's zone, `money` on its locale, names of types on `quote_all_identifiers`, NULLs in arrays on `array_nulls`, and a
 /// load on the role's default isolation. Both directions use them.
+///
+/// A server that acknowledges commits before they are on its disk would forget a swap that was told as done, or the end
+/// of a load that was counted: here it waits.
 const SETTINGS: &str = "SELECT pg_catalog.set_config('search_path', '', false);
+SELECT pg_catalog.set_config('synchronous_commit', 'on', false) WHERE pg_catalog.current_setting('synchronous_commit') = 'off';
 SET row_security = off;
 SET datestyle = ISO;
 SET intervalstyle = postgres;
@@ -210,8 +214,12 @@ fn refused(target: &DatabaseTarget, database: &str, error: &tokio_postgres::Erro
     }
 }
 
-/// A handshake that rustls refused, or a server that answered "no TLS here".
+/// A handshake that rustls refused, or a server that answered "no TLS here". One that a crash or a restart cut off is neither:
+/// the next attempt may succeed.
 fn tls_is_to_blame(error: &tokio_postgres::Error) -> bool {
+    if cut_off(error) {
+        return false;
+    }
     if error.to_string().contains("TLS") {
         return true;
     }
@@ -222,6 +230,20 @@ fn tls_is_to_blame(error: &tokio_postgres::Error) -> bool {
             .and_then(std::io::Error::get_ref)
             .is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>);
         if inside || next.is::<rustls::Error>() {
+            return true;
+        }
+        cause = next.source();
+    }
+    false
+}
+
+/// The other end went away in the middle.
+fn cut_off(error: &tokio_postgres::Error) -> bool {
+    use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        let kind = next.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+        if kind.is_some_and(|kind| matches!(kind, BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof)) {
             return true;
         }
         cause = next.source();

@@ -72,6 +72,16 @@ pub enum RestoreError {
         /// State found.
         found: String,
     },
+    /// The platform team's SQL did not go through.
+    #[error(
+        "the restore hook {hook} failed: {why}; mend it (restoreHooks of the DatabaseServer) and create a new RestoreRequest"
+    )]
+    HookFailed {
+        /// Its name.
+        hook: String,
+        /// The server's words.
+        why: String,
+    },
     /// An index that the planner would not use, or a unique one that does not hold.
     #[error("indexes of the new database are not valid: {indexes}")]
     IndexesInvalid {

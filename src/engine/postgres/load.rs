@@ -49,6 +49,8 @@ pub struct Archive<'a> {
     pub access: &'a Access,
     /// The file.
     pub file: &'a Path,
+    /// Objects go to their owners, and grants are made; else all is the loading role's.
+    pub owners: bool,
 }
 
 impl Archive<'_> {
@@ -56,6 +58,9 @@ impl Archive<'_> {
     pub async fn load(&self, section: Section, jobs: i32) -> Result<(), EngineError> {
         let mut command = self.tools.command("pg_restore", self.access);
         command.args(["--exit-on-error", "--dbname="]).args(section.arguments());
+        if !self.owners {
+            command.args(["--no-owner", "--no-privileges"]);
+        }
         if section == Section::PostData {
             command.arg(format!("--jobs={}", jobs.max(1)));
         }
@@ -67,7 +72,7 @@ impl Archive<'_> {
     /// views are filled by owners who need them.
     pub async fn load_grants(&self) -> Result<(), EngineError> {
         let list = grants(&self.contents().await?);
-        if list.is_empty() {
+        if list.is_empty() || !self.owners {
             return Ok(());
         }
         let file = self.access.dir().join("grants.list");

@@ -2,6 +2,7 @@
 
 pub mod carry;
 pub mod catalog;
+pub mod clear;
 pub mod compare;
 pub mod connect;
 pub mod create;
@@ -10,8 +11,10 @@ pub mod error;
 mod evict;
 pub mod evidence;
 pub mod failure;
+pub mod hooks;
 pub mod inventory;
 pub mod load;
+pub mod look_back;
 pub mod preflight;
 pub mod read;
 pub mod refuse;

@@ -65,10 +65,7 @@ pub async fn look(
         role,
     };
     if let Some(had) = &had {
-        let set: Vec<String> = had.settings.iter().filter_map(|s| s.role.clone()).collect();
-        let states = may_act_as(admin, &set).await?;
-        evidence.role_settings_denied = states.into_iter().filter(|r| !r.granted).map(|r| r.name).collect();
-        evidence.settings_denied = settings_denied(admin, had).await?;
+        properties(admin, had, &mut evidence).await?;
     }
     match contents {
         Some(contents) => read_contents(&mut evidence, contents),
@@ -79,9 +76,20 @@ pub async fn look(
     Ok(evidence)
 }
 
-const PREPARED: &str = "SELECT gid::text FROM pg_catalog.pg_prepared_xacts WHERE database = $1::text ORDER BY 1";
-const SLOTS: &str = "SELECT slot_name::text FROM pg_catalog.pg_replication_slots WHERE database = $1::text ORDER BY 1";
-const SUBSCRIPTIONS: &str = "SELECT s.subname::text FROM pg_catalog.pg_subscription s
+/// What the role may not carry over.
+pub(super) async fn properties(admin: &Session, had: &Properties, evidence: &mut Evidence) -> Result<(), EngineError> {
+    let set: Vec<String> = had.settings.iter().filter_map(|s| s.role.clone()).collect();
+    let states = may_act_as(admin, &set).await?;
+    evidence.role_settings_denied = states.into_iter().filter(|r| !r.granted).map(|r| r.name).collect();
+    evidence.settings_denied = settings_denied(admin, had).await?;
+    Ok(())
+}
+
+pub(super) const PREPARED: &str =
+    "SELECT gid::text FROM pg_catalog.pg_prepared_xacts WHERE database = $1::text ORDER BY 1";
+pub(super) const SLOTS: &str =
+    "SELECT slot_name::text FROM pg_catalog.pg_replication_slots WHERE database = $1::text ORDER BY 1";
+pub(super) const SUBSCRIPTIONS: &str = "SELECT s.subname::text FROM pg_catalog.pg_subscription s
    JOIN pg_catalog.pg_database d ON d.oid = s.subdbid WHERE d.datname = $1::text ORDER BY 1";
 /// Background workers of extensions count: they run as a superuser and hold the database like a session does.
 const SUPERUSERS: &str = "SELECT coalesce(a.usename::text, '?') || ' (' ||
@@ -94,13 +102,13 @@ pub async fn superuser_sessions(admin: &Session, database: &str) -> Result<Vec<S
     list(admin, SUPERUSERS, database).await
 }
 
-async fn list(admin: &Session, query: &str, database: &str) -> Result<Vec<String>, EngineError> {
+pub(super) async fn list(admin: &Session, query: &str, database: &str) -> Result<Vec<String>, EngineError> {
     let failed = |e| EngineError::query("looking at what holds the live database", e);
     let rows = admin.query(query, &[&database]).await.map_err(failed)?;
     rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>().map_err(failed)
 }
 
-async fn one<T>(admin: &Session, query: &str) -> Result<T, EngineError>
+pub(super) async fn one<T>(admin: &Session, query: &str) -> Result<T, EngineError>
 where
     T: for<'a> tokio_postgres::types::FromSql<'a>,
 {
@@ -108,7 +116,7 @@ where
     admin.query_one(query, &[]).await.map_err(failed)?.try_get(0).map_err(failed)
 }
 
-async fn role(admin: &Session) -> Result<RestoreRole, EngineError> {
+pub(super) async fn role(admin: &Session) -> Result<RestoreRole, EngineError> {
     let failed = |e| EngineError::query("asking for the role's rights", e);
     let row = admin
         .query_one(
@@ -128,7 +136,7 @@ async fn role(admin: &Session) -> Result<RestoreRole, EngineError> {
 }
 
 /// Which of the roles exist, and which the session's role has all rights of: to use them, and to give objects to them.
-async fn may_act_as(admin: &Session, names: &[String]) -> Result<Vec<RoleState>, EngineError> {
+pub(super) async fn may_act_as(admin: &Session, names: &[String]) -> Result<Vec<RoleState>, EngineError> {
     let failed = |e| EngineError::query("asking for the role's memberships", e);
     let give = if admin.server_major() >= 16 { "SET" } else { "MEMBER" };
     let query = format!(
@@ -146,7 +154,7 @@ async fn may_act_as(admin: &Session, names: &[String]) -> Result<Vec<RoleState>,
         .map_err(failed)
 }
 
-async fn size(admin: &Session, oid: u32) -> Result<i64, EngineError> {
+pub(super) async fn size(admin: &Session, oid: u32) -> Result<i64, EngineError> {
     // Without CONNECT on it the size is a secret; the missing right is told by its own refusal.
     let query = format!(
         "SELECT coalesce((SELECT pg_catalog.pg_database_size(oid) FROM pg_catalog.pg_database
@@ -155,7 +163,7 @@ async fn size(admin: &Session, oid: u32) -> Result<i64, EngineError> {
     one(admin, &query).await
 }
 
-async fn sessions(admin: &Session, oid: u32) -> Result<i64, EngineError> {
+pub(super) async fn sessions(admin: &Session, oid: u32) -> Result<i64, EngineError> {
     let query = format!(
         "SELECT count(*) FROM pg_catalog.pg_stat_activity
           WHERE datid = {oid} AND pid <> pg_catalog.pg_backend_pid() AND backend_type = 'client backend'"
@@ -173,7 +181,7 @@ async fn tablespace_allowed(admin: &Session, oid: u32) -> Result<bool, EngineErr
     one(admin, &query).await
 }
 
-async fn name_limit(admin: &Session) -> Result<usize, EngineError> {
+pub(super) async fn name_limit(admin: &Session) -> Result<usize, EngineError> {
     let limit: i32 = one(admin, "SELECT pg_catalog.current_setting('max_identifier_length')::int").await?;
     Ok(usize::try_from(limit).unwrap_or(63))
 }

@@ -136,6 +136,16 @@ pub enum Refused {
         "the restore role {role:?} may not carry over what is set for these roles in {database:?}: {roles}; GRANT them to it, or use a superuser"
     )]
     RoleSettingsDenied { role: String, database: String, roles: String },
+    /// There is nothing to go back to.
+    #[error(
+        "the database {name:?} (OID {oid}) that the restore had kept is {found}: the restore cannot be undone; its safety dump is named in the undone request's status"
+    )]
+    KeptDatabaseGone { name: String, oid: u32, found: String },
+    /// The live database is not the one that the undone request brought back.
+    #[error(
+        "{database:?} has OID {oid}, not {expected} that the restore brought back: something else replaced it since, which must be undone first"
+    )]
+    LiveDatabaseReplaced { database: String, oid: u32, expected: u32 },
     /// Too little disk.
     #[error(
         "the restore needs about {needed} bytes beside the live database, the DatabaseServer has {headroom} to spare: free some or raise restoreHeadroomBytes"

@@ -49,10 +49,12 @@ pub async fn standing(admin: &Session, task: &CutoverTask) -> Result<Standing, E
     let old = catalog::by_oid(admin, task.live_oid).await?;
     let new = catalog::by_oid(admin, task.new_oid).await?;
     let name = |found: &Option<catalog::Database>| found.as_ref().map(|d| d.name.clone());
-    if live.as_ref().is_some_and(|d| d.oid == task.new_oid) {
+    // A swap by hand has no mark: it is not this request's.
+    let marked = old.as_ref().is_none_or(|d| d.comment == Some(kept_marker(&task.request_uid)));
+    if live.as_ref().is_some_and(|d| d.oid == task.new_oid) && marked {
         return Ok(Standing::After);
     }
-    let prepared = new.as_ref().is_some_and(|d| d.name == task.new_database && is_ours(d, &task.request_uid));
+    let prepared = new.as_ref().is_some_and(|d| d.name == task.new_database && is_ready(d, task));
     if live.as_ref().is_some_and(|d| d.oid == task.live_oid) && prepared {
         return Ok(Standing::Before);
     }
@@ -65,6 +67,14 @@ pub async fn standing(admin: &Session, task: &CutoverTask) -> Result<Standing, E
         task.new_oid,
         name(&new),
     )))
+}
+
+/// Is it the database that `prepare` made for this request, or the one that the undone request's swap kept?
+pub fn is_ready(database: &catalog::Database, task: &CutoverTask) -> bool {
+    match &task.undo_of {
+        None => is_ours(database, &task.request_uid),
+        Some(undone) => database.comment == Some(kept_marker(undone)),
+    }
 }
 
 /// Sessions on the live database that this role may not end.
@@ -156,12 +166,9 @@ async fn transaction(admin: &mut Session, task: &CutoverTask) -> Result<Tried, R
     }
     // Only now nobody else can rename either of them: what the names stand for is what will be committed.
     compare(admin, task).await?;
-    for statement in properties(admin, task).await? {
-        admin
-            .batch_execute(&statement)
-            .await
-            .map_err(|e| EngineError::query(doing("carrying the properties over"), e))?;
-    }
+    // In one message: the tenant waits meanwhile.
+    let statements = properties(admin, task).await?.join(";\n");
+    admin.batch_execute(&statements).await.map_err(|e| EngineError::query(doing("carrying the properties over"), e))?;
     let row = admin
         .query_one("SELECT (extract(epoch FROM pg_catalog.clock_timestamp()) * 1000000)::bigint", &[])
         .await

@@ -112,6 +112,12 @@ impl From<DumpError> for TaskError {
 
 /// Dumps one database. The manifest is put after everything else; on any error there is none.
 pub async fn run(task: &DumpTask, context: &WorkerContext) -> Result<Done, TaskError> {
+    same_database(task)?;
+    into(task, Area::Daily, context).await
+}
+
+/// [`run`] into another area; the database need not have the name that the identity says.
+pub async fn into(task: &DumpTask, area: Area, context: &WorkerContext) -> Result<Done, TaskError> {
     let zone = check(task)?;
     let started_at = Utc::now();
     let id = RecoveryPointId::new(started_at, rand::random());
@@ -120,8 +126,8 @@ pub async fn run(task: &DumpTask, context: &WorkerContext) -> Result<Done, TaskE
     let gathered = {
         let mut work = Box::pin(async {
             match task.database.engine {
-                Engine::PostgreSQL => Box::pin(gather(task, context, &id, &stop)).await,
-                Engine::MySQL | Engine::MariaDB => Box::pin(mysql::gather(task, context, &id, &stop)).await,
+                Engine::PostgreSQL => Box::pin(gather(task, area, context, &id, &stop)).await,
+                Engine::MySQL | Engine::MariaDB => Box::pin(mysql::gather(task, area, context, &id, &stop)).await,
             }
         });
         tokio::select! {
@@ -148,15 +154,20 @@ fn check(task: &DumpTask) -> Result<Tz, DumpError> {
         let why = format!("the identity says {}, the target {}", task.identity.engine, task.database.engine);
         return Err(wrong("engine", why));
     }
-    if task.identity.database != task.database.database {
-        let why = format!("the identity says {:?}, the target {:?}", task.identity.database, task.database.database);
-        return Err(wrong("database", why));
-    }
     task.time_zone.parse().map_err(|_| wrong("timeZone", format!("{:?} is no IANA zone", task.time_zone)))
+}
+
+fn same_database(task: &DumpTask) -> Result<(), DumpError> {
+    if task.identity.database == task.database.database {
+        return Ok(());
+    }
+    let why = format!("the identity says {:?}, the target {:?}", task.identity.database, task.database.database);
+    Err(DumpError::InvalidTask { field: "database", why })
 }
 
 async fn gather(
     task: &DumpTask,
+    area: Area,
     context: &WorkerContext,
     id: &RecoveryPointId,
     stop: &CancellationToken,
@@ -179,7 +190,7 @@ async fn gather(
     let plan = plan::plan(&inventory.tables, &sizes, parallelism, session.server_major());
     context.progress.expect(sizes.iter().map(|(bytes, _)| bytes).sum());
     let readers = plan.readers;
-    let shared = gathering(task, context, id, stop, inventory.tables, plan)?;
+    let shared = gathering(task, area, context, id, stop, inventory.tables, plan)?;
     let archive = Box::pin(schema::dump(task, &tools, &snapshot, session.encoding(), lock_timeout, &shared));
     let reading = Box::pin(read_tables(task, context, &session, &snapshot, readers, &shared));
     let ddl_wait = Duration::from_secs(u64::try_from(task.ddl_wait_seconds).unwrap_or(0).max(1));
@@ -202,6 +213,7 @@ async fn gather(
 /// What the readers of a dump share, whatever the engine.
 fn gathering(
     task: &DumpTask,
+    area: Area,
     context: &WorkerContext,
     id: &RecoveryPointId,
     stop: &CancellationToken,
@@ -212,7 +224,7 @@ fn gathering(
     let prefix = context
         .store
         .keys()
-        .copy(Area::Daily, &identity.namespace, &identity.schedule, id)
+        .copy(area, &identity.namespace, &identity.schedule, id)
         .map_err(|e| DumpError::InvalidTask { field: "identity", why: e.to_string() })?;
     Ok(Arc::new(Shared {
         tables,
@@ -223,12 +235,20 @@ fn gathering(
         objects: Objects {
             store: context.store.clone(),
             prefix,
-            tags: Tags::from([("retain".to_owned(), "daily".to_owned())]),
+            tags: tags(area),
             memory: UPLOAD_MEMORY / context.at_once.max(1) / (plan.readers + 1),
             numbers: AtomicU32::new(0),
         },
         stop: stop.clone(),
     }))
+}
+
+/// Only the daily copies are told apart by a tag; the other areas' rules go by prefix.
+fn tags(area: Area) -> Tags {
+    match area {
+        Area::Daily => Tags::from([("retain".to_owned(), "daily".to_owned())]),
+        _ => Tags::new(),
+    }
 }
 
 /// What is read last, and the proof that the leader's transaction, and with it every lock, held to the end.

@@ -5,7 +5,7 @@ use super::rows::{Shared, Written};
 use super::{APPLICATION, DumpError, gathering, plan};
 use crate::domain::job::DumpTask;
 use crate::domain::manifest::{SchemaArchive, Sequence, ServerFacts};
-use crate::domain::names::RecoveryPointId;
+use crate::domain::names::{Area, RecoveryPointId};
 use crate::engine::mysql::inventory::{self, Inventory, TableInfo};
 use crate::engine::mysql::read::Rows;
 use crate::engine::mysql::schema::{self, ObjectKind, Schema};
@@ -26,6 +26,7 @@ const OBJECT: &str = "schema.sql";
 /// Reads everything at one instant.
 pub async fn gather(
     task: &DumpTask,
+    area: Area,
     context: &WorkerContext,
     id: &RecoveryPointId,
     stop: &CancellationToken,
@@ -49,7 +50,7 @@ pub async fn gather(
     };
     context.progress.expect(inventory.tables.iter().map(|t| t.bytes).sum());
     let tables = inventory.tables.iter().map(|table| listing(&task.database.database, table)).collect();
-    let shared = gathering(task, context, id, stop, tables, plan)?;
+    let shared = gathering(task, area, context, id, stop, tables, plan)?;
     let reading = begun.readers.into_iter().map(|session| read_all(session, &shared, &inventory.tables, context));
     let (written, mut sessions) = together(futures::future::join_all(reading).await)?;
     let Some(mut session) = sessions.pop() else { return Err(DumpError::Stopped) };

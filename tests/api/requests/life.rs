@@ -68,6 +68,12 @@ async fn i1_i2_a_full_restore_runs_once_when_both_keys_are_turned_and_nothing_st
     let kept = crate::support::Database::existing(&kept);
     assert_eq!(kept.count("SELECT count(*) FROM contacts").await, 8, "what was replaced is kept");
 
+    // What was replaced is dumped; beyond that nothing happens any more.
+    assert_eq!(world.run(&world.step("safety").await).await, 0);
+    until("the safety dump is written down", async || {
+        world.get("r").await.status.unwrap().kept.is_some_and(|kept| kept.safety.is_some())
+    })
+    .await;
     tenant.database.run("INSERT INTO contacts VALUES (2000, 'After the restore')").await;
     let before: Vec<String> = world.jobs().await.iter().map(ResourceExt::name_any).filter(|n| *n != cutover).collect();
     let background = DeleteParams::background();

@@ -2,6 +2,7 @@
 //! controller manager, PostgreSQL and S3, each person with their own account and role. Only a node is missing, so that
 //! the test plays the kubelet.
 
+mod drills;
 mod dumps;
 mod killed;
 mod kubelet;
@@ -9,5 +10,6 @@ mod life;
 mod record;
 mod refusals;
 mod waiting;
+mod way_back;
 mod wholeness;
 mod world;

@@ -132,6 +132,7 @@ async fn a_golden_copy_is_restored_to_what_its_database_was() {
             database: live.target.clone(),
             parallelism: 2,
             headroom_bytes: None,
+            hooks_dir: None,
         };
         let prepared = prepare::run(&task, &context(&bucket.store().await)).await.unwrap();
         let Done::Prepared { rows, tables, .. } = prepared else { panic!("{prepared:?}") };

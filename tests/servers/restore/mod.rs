@@ -1,10 +1,13 @@
 //! Full restores on real PostgreSQL and MinIO: preflight, prepare, cut-over. Run by
 //! `tests/cluster/with.sh services -- cargo test --test engine_restore`.
 
+mod drill;
+mod hooks;
 mod prepares;
 mod refusals;
 mod severed;
 mod swaps;
+mod undo;
 mod world;
 
 use sennight::domain::job::Done;

@@ -9,15 +9,40 @@ fn reasons(looked: &Preflight) -> Vec<&str> {
     looked.refusals.iter().map(|r| r.reason.as_str()).collect()
 }
 
+/// All that a refused restore could have left: databases, roles, objects in S3, the claim, sessions and with them locks.
+async fn everything(world: &World) -> String {
+    let mut text = world.databases().await;
+    for query in [
+        format!(
+            "SELECT string_agg(rolname, ',' ORDER BY rolname) FROM pg_roles WHERE starts_with(rolname, '{}')",
+            world.name
+        ),
+        format!("SELECT count(*)::text FROM pg_stat_activity WHERE application_name LIKE '%{}'", world.uid),
+    ] {
+        text.push_str(&world.value("postgres", &query).await.unwrap_or_default());
+    }
+    for object in world.store.list(&format!("backups/daily/tenants/{}/", world.name)).await.unwrap() {
+        text.push_str(&object.key);
+    }
+    let claim = world.store.claim_of(&world.uid).await.unwrap();
+    text + &format!("{claim:?}")
+}
+
 /// Undoes a mischief after its refusal was seen, and shows that nothing else had been in the way.
 async fn refused_while(world: &World, task: &RestoreTask, reason: &str, way_out: &str, mischief: &str, undo: &str) {
     for statement in mischief.split(';') {
         world.sql("postgres", statement).await;
     }
+    let before = everything(world).await;
     let looked = world.preflight(task).await;
+    // What was overlooked before people paid is refused again, and leaves nothing.
+    let refused = prepared(task, world).await;
+    let after = everything(world).await;
     for statement in undo.split(';') {
         world.sql("postgres", statement).await;
     }
+    assert_eq!((refused.reason.as_str(), refused.verdict), (reason, Verdict::Refused), "{refused}");
+    assert_eq!(after, before, "{reason}");
     assert_eq!(reasons(&looked), [reason], "{looked:?}");
     assert!(looked.refusals[0].message.contains(way_out), "{looked:?}");
 }

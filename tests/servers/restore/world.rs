@@ -191,6 +191,7 @@ impl World {
             database: self.target("restore"),
             parallelism: 2,
             headroom_bytes: None,
+            hooks_dir: None,
         }
     }
 
@@ -216,6 +217,7 @@ impl World {
             kept_database: self.kept_database(),
             live_oid,
             new_oid,
+            undo_of: None,
             start_by: None,
         })
     }

@@ -119,6 +119,7 @@ impl Exhibit {
             kept_database: kept_database(&self.name(), &self.request_uid),
             live_oid,
             new_oid,
+            undo_of: None,
             start_by: None,
         })
     }

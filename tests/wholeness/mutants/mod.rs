@@ -167,6 +167,7 @@ async fn prepared(base: &Base, store: &Store, copy: &CopyRef, port: u16) -> Resu
         database: DatabaseTarget { port, ..base.database.target.clone() },
         parallelism: 1,
         headroom_bytes: None,
+        hooks_dir: None,
     };
     prepare::run(&task, &context(store)).await.map(|_| ())
 }

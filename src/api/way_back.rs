@@ -1,0 +1,96 @@
+//! RestoreRequest, what is told of the way back: the replaced database, its safety dump, and what was dropped.
+
+use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The database that a swap replaced.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct KeptDatabase {
+    /// Its name on the server.
+    #[schemars(length(max = 64))]
+    pub name: String,
+    /// The server's number of it. It is dropped only by this number and its mark, never by name alone.
+    pub oid: i64,
+    /// Until when the restore can be undone. Afterwards the database is dropped, but never before its safety dump has
+    /// been read back.
+    #[schemars(schema_with = "super::common::time")]
+    pub undo_until: DateTime<Utc>,
+    /// RestoreRequest of mode Undo that it is held for, also past `undoUntil`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub held_by: Option<String>,
+    /// Its safety dump, once made and read back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub safety: Option<SafetyCopy>,
+    /// Since when it is being dropped: from here on the restore cannot be undone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "super::common::time")]
+    pub clearing_since: Option<DateTime<Utc>>,
+    /// When it was found dropped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "super::common::time")]
+    pub dropped_at: Option<DateTime<Utc>>,
+}
+
+/// A dump of a replaced database.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SafetyCopy {
+    /// Its id.
+    #[schemars(length(max = 64))]
+    pub id: String,
+    /// Its key prefix in the bucket.
+    #[schemars(length(max = 1024))]
+    pub prefix: String,
+    /// SHA-256 of its manifest, hex.
+    #[schemars(length(max = 64))]
+    pub manifest_sha256: String,
+    /// Bytes in the bucket.
+    pub bytes: i64,
+    /// Rows.
+    pub rows: i64,
+    /// When it had been read back whole.
+    #[schemars(schema_with = "super::common::time")]
+    pub verified_at: DateTime<Utc>,
+    /// When the bucket removes it.
+    #[schemars(schema_with = "super::common::time")]
+    pub expires_at: DateTime<Utc>,
+}
+
+/// A database that was dropped.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ClearedDatabase {
+    /// When that was known.
+    #[schemars(schema_with = "super::common::time")]
+    pub at: DateTime<Utc>,
+    /// The name that it had; absent where nothing had been left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub database: Option<String>,
+}
+
+/// What an Undo undoes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [{
+    "rule": "self == oldSelf",
+    "message": "what is undone is chosen once: create another RestoreRequest"
+}]))]
+pub struct Undone {
+    /// UID of the RestoreRequest that is undone.
+    #[schemars(length(max = 64))]
+    pub request_uid: String,
+    /// The database that comes back.
+    #[schemars(length(max = 64))]
+    pub database: String,
+    /// The server's number of it.
+    pub kept_oid: i64,
+    /// The server's number of the live database: the swap happens only if it is still this one.
+    pub live_oid: i64,
+    /// Until when the database is held for this request, at the latest.
+    #[schemars(schema_with = "super::common::time")]
+    pub held_until: DateTime<Utc>,
+}

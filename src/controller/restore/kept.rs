@@ -1,0 +1,251 @@
+//! After the end: the replaced database is dumped, held for an Undo, and dropped in its time; what a failed restore
+//! prepared is dropped at once. One action a round, like everything else here; the decision is `domain::kept`.
+
+use super::RestoreError;
+use super::act::record;
+use super::gather::Seen;
+use super::proof;
+use super::report::history;
+use super::settle::{Fresh, step};
+use super::undo::undoing;
+use super::work::NoWork;
+use crate::api::conditions::{RequestCondition, is_true, set};
+use crate::api::restore_report::HistoryEntry;
+use crate::api::restore_status::KeptDatabase;
+use crate::api::{BackupSchedule, Condition, ConditionStatus, DatabaseServer, RestoreRequest, RestoreRequestStatus};
+use crate::controller::context::Context;
+use crate::controller::jobs::Lane;
+use crate::controller::targets;
+use crate::controller::verbs::{Created, create_or_adopt};
+use crate::controller::worker_job::Mount;
+use crate::domain::job::{ClearTask, CopyRef, Doomed, DumpTask, Mark, SafetyTask, Work};
+use crate::domain::kept::{self, Action, Facts, Plan, WayBack};
+use crate::domain::names::{RestoreStep, new_database};
+use crate::domain::restore::Step;
+use chrono::{DateTime, TimeDelta, Utc};
+use k8s_openapi::api::batch::v1::Job;
+use kube::ResourceExt;
+use kube::api::Api;
+
+/// Does the one thing that is due for a request that has ended; when to look again.
+pub async fn round(
+    object: &RestoreRequest,
+    status: &mut RestoreRequestStatus,
+    fresh: &Fresh,
+    seen: &Seen,
+    ctx: &Context,
+) -> Result<Option<DateTime<Utc>>, RestoreError> {
+    let now = ctx.now();
+    let facts = facts(object, status, fresh, seen, ctx);
+    let plan = kept::decide(&facts, now);
+    let mut wake = plan.wake;
+    match &plan.action {
+        Action::Nothing => {}
+        Action::Hold(by) => held(status, Some(by.clone())),
+        Action::LetGo => held(status, None),
+        Action::BeginClearing => {
+            if let Some(kept) = &mut status.kept {
+                kept.clearing_since = Some(now);
+            }
+        }
+        Action::Start(step, attempt) => {
+            let started = start(object, status, *step, *attempt, seen, ctx).await?;
+            let pause = if started { ctx.settings.timing.job_interval } else { std::time::Duration::from_secs(10) };
+            wake = Some(now + TimeDelta::from_std(pause).unwrap_or(TimeDelta::minutes(1)));
+        }
+    }
+    tell(object, status, &plan, now);
+    let running = [&facts.safety, &facts.clear].iter().any(|step| matches!(step, Step::Running { .. }));
+    let look =
+        running.then(|| now + TimeDelta::from_std(ctx.settings.timing.job_interval).unwrap_or(TimeDelta::minutes(1)));
+    Ok([wake, look].into_iter().flatten().min())
+}
+
+/// Nothing of it is left on the server that Sennight would still have to drop.
+pub fn settled(status: &RestoreRequestStatus) -> bool {
+    status.kept.as_ref().is_none_or(|kept| kept.dropped_at.is_some())
+        || !is_true(&status.conditions, RequestCondition::UndoAvailable)
+}
+
+fn facts(object: &RestoreRequest, status: &RestoreRequestStatus, fresh: &Fresh, seen: &Seen, ctx: &Context) -> Facts {
+    let kept = status.kept.as_ref();
+    let world = seen.schedule.as_deref().zip(seen.server.as_deref()).zip(seen.storage.as_deref());
+    let lane_free = seen.server.as_ref().is_none_or(|server| {
+        let (total, here) = ctx.jobs.running(Lane::Dump, &object.namespace().unwrap_or_default(), &server.name_any());
+        total < i64::from(ctx.settings.max_dumps) && here < i64::from(server.spec.max_concurrent_dumps)
+    });
+    Facts {
+        undo_until: kept.map(|k| k.undo_until),
+        undoing: undoing(object, &seen.siblings),
+        held_by: kept.and_then(|k| k.held_by.clone()),
+        safe: kept.is_some_and(|k| k.safety.is_some()),
+        safety: step(status, RestoreStep::Safety, fresh),
+        clearing: kept.is_some_and(|k| k.clearing_since.is_some()),
+        clear: step(status, RestoreStep::Clear, fresh),
+        cleared: kept.is_some_and(|k| k.dropped_at.is_some()) || status.cleared.is_some(),
+        leftover: leftover(status, fresh),
+        reachable: world.is_some_and(|((_, server), _)| server.spec.restore_credentials_secret_ref.is_some()),
+        lane_free,
+    }
+}
+
+/// A prepared database may be there, and no swap can have made it the live one.
+fn leftover(status: &RestoreRequestStatus, fresh: &Fresh) -> bool {
+    let prepares = || status.jobs.iter().filter(|job| job.step == RestoreStep::Prepare.to_string());
+    let untouched = match (&status.claim, step(status, RestoreStep::Cutover, fresh)) {
+        (None, _) | (Some(_), Step::Failed { .. }) => true,
+        (Some(_), _) => false,
+    };
+    // One that still runs would make it anew; its end wakes us.
+    untouched && prepares().next().is_some() && prepares().all(|job| job.outcome.is_some())
+}
+
+fn held(status: &mut RestoreRequestStatus, by: Option<String>) {
+    if let Some(kept) = &mut status.kept {
+        kept.held_by = by;
+    }
+}
+
+/// The condition UndoAvailable, and a line in the history when it turns.
+fn tell(object: &RestoreRequest, status: &mut RestoreRequestStatus, plan: &Plan, now: DateTime<Utc>) {
+    let Some(kept) = &status.kept else { return };
+    let holds = match plan.way_back {
+        WayBack::There => ConditionStatus::True,
+        WayBack::Gone => ConditionStatus::False,
+        WayBack::Unknown => ConditionStatus::Unknown,
+        WayBack::Never => return,
+    };
+    let message = message(kept, plan);
+    let before = crate::api::conditions::find(&status.conditions, RequestCondition::UndoAvailable);
+    let turned = before.is_none_or(|c| c.reason != plan.reason);
+    let condition = Condition::new(RequestCondition::UndoAvailable, holds, plan.reason, message.clone());
+    set(&mut status.conditions, condition.observed(object.metadata.generation), now);
+    if turned {
+        let event = format!("UndoAvailable{}", plan.reason);
+        let message = Some(crate::controller::observed::cut(&message, 500).to_owned());
+        history(status, HistoryEntry { time: now, event, message, by: None });
+    }
+}
+
+fn message(kept: &KeptDatabase, plan: &Plan) -> String {
+    let time = |t: DateTime<Utc>| t.format("%Y-%m-%d %H:%M UTC");
+    let what = match (plan.way_back, kept.dropped_at) {
+        (_, Some(at)) => format!("the replaced database {} was dropped at {}", kept.name, time(at)),
+        (WayBack::There, None) => {
+            format!("the replaced database is kept as {} at least until {}", kept.name, time(kept.undo_until))
+        }
+        (_, None) => format!("the replaced database {}", kept.name),
+    };
+    let safety = kept
+        .safety
+        .as_ref()
+        .filter(|_| plan.way_back == WayBack::Gone)
+        .map(|s| format!("; its safety dump {} is in the bucket until {}", s.prefix, time(s.expires_at)));
+    let note = if plan.note.is_empty() { String::new() } else { format!("; {}", plan.note) };
+    format!("{what}{note}{}", safety.unwrap_or_default())
+}
+
+/// Creates the step's Job and records it. False: no place was free.
+async fn start(
+    object: &RestoreRequest,
+    status: &mut RestoreRequestStatus,
+    step: RestoreStep,
+    attempt: i32,
+    seen: &Seen,
+    ctx: &Context,
+) -> Result<bool, RestoreError> {
+    let worker = super::work::worker(object, status, step, attempt, None, seen, ctx)?;
+    let (namespace, server) =
+        (worker.namespace.clone(), seen.server.as_ref().map(|s| s.name_any()).unwrap_or_default());
+    let here = seen.server.as_ref().map_or(1, |s| i64::from(s.spec.max_concurrent_dumps));
+    let limits = (i64::from(ctx.settings.max_dumps), here);
+    if step == RestoreStep::Safety && !ctx.jobs.reserve(Lane::Dump, &namespace, &server, &worker.name, limits) {
+        return Ok(false);
+    }
+    let job = worker.build(&ctx.settings.worker.pod_defaults())?;
+    let jobs: Api<Job> = Api::namespaced(ctx.clients.write.clone(), &namespace);
+    let uid = object.uid().unwrap_or_default();
+    let created = create_or_adopt(&jobs, &job, |there| proof::difference(&uid, &job, there).is_none())
+        .await
+        .inspect_err(|_| ctx.jobs.unreserve(&namespace, &worker.name))?;
+    match created {
+        Created::New(job) | Created::Adopted(job) => record(status, &job, step, attempt, ctx.now()),
+        Created::Foreign(there) => {
+            ctx.jobs.unreserve(&namespace, &worker.name);
+            let difference = proof::difference(&uid, &job, &there).unwrap_or_default();
+            tracing::warn!(
+                namespace,
+                job = worker.name,
+                difference,
+                "a Job under a restore's name is somebody else's: delete it"
+            );
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// The safety dump as a worker's task: by the dump role, as every dump, which the restore role lets in.
+pub fn safety_work(
+    object: &RestoreRequest,
+    status: &RestoreRequestStatus,
+    schedule: &BackupSchedule,
+    server: &DatabaseServer,
+    ctx: &Context,
+) -> Result<(Work, Vec<Mount>), NoWork> {
+    let restore = server.spec.restore_credentials_secret_ref.as_ref().ok_or(NoWork::ReferenceGone)?;
+    let kept = status.kept.as_ref().ok_or(NoWork::NotPrepared)?;
+    let own = schedule.spec.database.credentials_secret_ref.as_ref();
+    let dump = own.unwrap_or(&server.spec.dump_credentials_secret_ref);
+    let (database, mut mounts) = targets::database(server, &kept.name, &dump.name);
+    let (restore_credentials_dir, mount) = targets::restore_credentials(&restore.name);
+    mounts.push(mount);
+    let deadline = i32::try_from(ctx.settings.timing.dump_deadline.as_secs()).unwrap_or(i32::MAX);
+    let task = SafetyTask {
+        name: object.name_any(),
+        request_uid: object.uid().unwrap_or_default(),
+        kept_oid: u32::try_from(kept.oid).map_err(|_| NoWork::NotPrepared)?,
+        restore_credentials_dir,
+        dump: DumpTask {
+            name: object.name_any(),
+            identity: targets::identity(schedule, server),
+            database,
+            time_zone: schedule.spec.time_zone.clone(),
+            parallelism: 1,
+            lock_timeout_seconds: 30,
+            ddl_wait_seconds: server.spec.ddl_wait_seconds,
+            deadline_seconds: deadline,
+            max_bytes_per_second: server.spec.bytes_per_second_of_a_dump(),
+        },
+    };
+    Ok((Work::Safety(task), mounts))
+}
+
+/// The drop as a worker's task.
+pub fn clear_work(
+    object: &RestoreRequest,
+    status: &RestoreRequestStatus,
+    schedule: &BackupSchedule,
+    server: &DatabaseServer,
+) -> Result<(Work, Vec<Mount>), NoWork> {
+    let secret = server.spec.restore_credentials_secret_ref.as_ref().ok_or(NoWork::ReferenceGone)?;
+    let live = &schedule.spec.database.name;
+    let (database, mounts) = targets::database(server, live, &secret.name);
+    let uid = object.uid().unwrap_or_default();
+    let (doomed, safety) = match &status.kept {
+        Some(kept) => {
+            let safety = kept.safety.as_ref().ok_or(NoWork::NotPrepared)?;
+            let copy = CopyRef {
+                prefix: safety.prefix.clone(),
+                id: safety.id.parse().map_err(|_| NoWork::NotPrepared)?,
+                manifest_sha256: Some(safety.manifest_sha256.clone()),
+            };
+            let oid = u32::try_from(kept.oid).map_err(|_| NoWork::NotPrepared)?;
+            (Doomed { name: kept.name.clone(), oid: Some(oid), mark: Mark::Kept }, Some(copy))
+        }
+        // By its mark: each attempt had another OID.
+        None => (Doomed { name: new_database(live, &uid), oid: None, mark: Mark::Restore }, None),
+    };
+    let task = ClearTask { name: object.name_any(), request_uid: uid, database, doomed, safety };
+    Ok((Work::Clear(task), mounts))
+}

@@ -1,0 +1,155 @@
+//! Undo: which request is taken back, whether it still can be, and who holds its kept database. The hold stands in the
+//! undone request's own status, written by its own reconcile: there the drop and the hold cannot both win.
+
+use super::RestoreError;
+use super::gather::Seen;
+use super::validate::created;
+use crate::api::conditions::{RequestCondition, is_true};
+use crate::api::restore_request::RestoreMode;
+use crate::api::restore_status::Undone;
+use crate::api::{RestoreRequest, RestoreRequestStatus};
+use crate::controller::context::Context;
+use crate::controller::verbs::get_opt;
+use crate::domain::gate::Evidence;
+use crate::domain::gate::undo::{self, UndoRefusal};
+use crate::domain::kept::Undoing;
+use crate::domain::names::RestoreStep;
+use crate::domain::restore::Step;
+use crate::settings::Settings;
+use chrono::{DateTime, TimeDelta, Utc};
+use kube::ResourceExt;
+use kube::api::Api;
+use kube::runtime::reflector::ObjectRef;
+use std::sync::Arc;
+
+/// Days that a hold covers beyond people's deadlines: queueing and the work itself.
+const WORK_DAYS: i64 = 3;
+
+/// The OID of the database that a request made the live one.
+fn brought(request: &RestoreRequest) -> Option<i64> {
+    let status = request.status.as_ref()?;
+    if !swapped(request) {
+        return None;
+    }
+    status.undo.as_ref().map(|u| u.kept_oid).or_else(|| status.prepared.as_ref().map(|p| p.new_oid))
+}
+
+/// It completed, and not with an export.
+fn swapped(request: &RestoreRequest) -> bool {
+    let status = request.status.as_ref();
+    request.spec.mode != RestoreMode::CrmExport
+        && status.is_some_and(|s| is_true(&s.conditions, RequestCondition::Complete) && s.kept.is_some())
+}
+
+fn committed(request: &RestoreRequest) -> Option<DateTime<Utc>> {
+    request.status.as_ref()?.result.as_ref()?.committed_at
+}
+
+/// The request that `object` undoes.
+pub fn undone(object: &RestoreRequest, siblings: &[Arc<RestoreRequest>]) -> Option<Arc<RestoreRequest>> {
+    let name = &object.spec.undo_of.as_ref()?.name;
+    siblings.iter().find(|r| r.name_any() == *name).cloned()
+}
+
+/// Whether `object` can undo what it names, and what that means on the server.
+pub fn assess(
+    object: &RestoreRequest,
+    evidence: &Evidence<'_>,
+    seen: &Seen,
+    settings: &Settings,
+    now: DateTime<Utc>,
+) -> Result<Undone, UndoRefusal> {
+    let wanted = object.spec.undo_of.as_ref().map(|r| r.name.clone()).unwrap_or_default();
+    let request = undone(object, &seen.siblings);
+    let asked = created(object).unwrap_or(now);
+    let newest = seen.siblings.iter().filter(|r| swapped(r)).max_by_key(|r| committed(r));
+    let replaced_by = request.as_ref().zip(newest).filter(|(r, n)| brought(r) != brought(n)).map(|(_, n)| n.name_any());
+    let kept = request.as_ref().and_then(|r| r.status.as_ref()).and_then(|s| s.kept.clone());
+    let facts = request.as_ref().map(|r| undo::Undone {
+        name: &wanted,
+        same_schedule: r.spec.schedule_ref == object.spec.schedule_ref,
+        swapped: swapped(r) && brought(r).is_some(),
+        until: kept.as_ref().map(|k| k.undo_until),
+        gone: kept.as_ref().is_some_and(|k| k.clearing_since.is_some() || k.dropped_at.is_some()),
+        replaced_by: replaced_by.as_deref(),
+        held_for_us: kept.as_ref().is_some_and(|k| k.held_by.as_ref() == Some(&object.name_any())),
+        asked,
+    });
+    undo::undoable(evidence, &wanted, facts.as_ref())?;
+    let target = request.as_ref().zip(kept).zip(request.as_ref().and_then(|r| brought(r)));
+    let ((request, kept), live_oid) = target.ok_or_else(|| UndoRefusal::UndoneMissing(wanted.clone()))?;
+    let timing = &settings.timing;
+    let people = TimeDelta::from_std(timing.approval_deadline + timing.payment_deadline).unwrap_or(TimeDelta::days(8));
+    Ok(Undone {
+        request_uid: request.uid().unwrap_or_default(),
+        database: kept.name,
+        kept_oid: kept.oid,
+        live_oid,
+        held_until: asked + people + TimeDelta::days(WORK_DAYS),
+    })
+}
+
+/// Whether the undone request says that its kept database is held for `object`; if not, it is asked to say so.
+pub async fn hold(object: &RestoreRequest, ctx: &Context) -> Result<bool, RestoreError> {
+    let namespace = object.namespace().unwrap_or_default();
+    let Some(reference) = &object.spec.undo_of else { return Ok(false) };
+    let api: Api<RestoreRequest> = Api::namespaced(ctx.clients.write.clone(), &namespace);
+    let fresh = get_opt(&api, &reference.name).await?;
+    let kept = fresh.and_then(|r| r.status).and_then(|s| s.kept);
+    let held = kept.is_some_and(|k| k.clearing_since.is_none() && k.held_by.as_ref() == Some(&object.name_any()));
+    if !held {
+        wake(object, ctx);
+    }
+    Ok(held)
+}
+
+/// Has the undone request look who holds its kept database.
+pub fn wake(object: &RestoreRequest, ctx: &Context) {
+    if let (Some(reference), Some(namespace)) = (&object.spec.undo_of, object.namespace()) {
+        ctx.timers.requests.call(ObjectRef::new(&reference.name).within(&namespace));
+    }
+}
+
+/// Who wants `object` undone, by the requests of its schedule.
+pub fn undoing(object: &RestoreRequest, siblings: &[Arc<RestoreRequest>]) -> Undoing {
+    let name = object.name_any();
+    let mine = |r: &&Arc<RestoreRequest>| {
+        r.spec.mode == RestoreMode::Undo
+            && r.spec.undo_of.as_ref().is_some_and(|of| of.name == name)
+            && r.spec.schedule_ref == object.spec.schedule_ref
+            // Of a namesake that is gone: it undid another one.
+            && r.status.as_ref().and_then(|s| s.undo.as_ref()).is_none_or(|u| Some(&u.request_uid) == object.uid().as_ref())
+    };
+    let (mut open, mut unsettled) = (Vec::new(), Vec::new());
+    for request in siblings.iter().filter(mine) {
+        match standing(request.status.as_ref()) {
+            Ended::Open => open.push((created(request), request.name_any())),
+            Ended::Effective => return Undoing::Done(request.name_any()),
+            Ended::Unknown => unsettled.push(request.name_any()),
+            Ended::WithoutEffect => {}
+        }
+    }
+    if let Some(name) = unsettled.pop() {
+        return Undoing::Unsettled(name);
+    }
+    open.into_iter().min().map_or(Undoing::Nobody, |(_, name)| Undoing::Open(name))
+}
+
+enum Ended {
+    Open,
+    Effective,
+    WithoutEffect,
+    Unknown,
+}
+
+fn standing(status: Option<&RestoreRequestStatus>) -> Ended {
+    let Some(status) = status.filter(|s| s.finished_at.is_some()) else { return Ended::Open };
+    if is_true(&status.conditions, RequestCondition::Complete) {
+        return Ended::Effective;
+    }
+    let cutover = super::settle::step(status, RestoreStep::Cutover, &Vec::new());
+    match (&status.claim, cutover) {
+        (None, _) | (Some(_), Step::Failed { .. }) => Ended::WithoutEffect,
+        (Some(_), _) => Ended::Unknown,
+    }
+}

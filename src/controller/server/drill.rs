@@ -1,0 +1,176 @@
+//! Restore drills of a server's tenants: one Job at a time, its end in the server's status; the schedules read it there and
+//! write `provenTime` into their own.
+
+use super::ServerError;
+use crate::api::common::LocalRef;
+use crate::api::database_server::{DrillRun, DrillStatus};
+use crate::api::{BackupSchedule, BackupStorage, DatabaseServer, DatabaseServerStatus};
+use crate::controller::context::Context;
+use crate::controller::jobs::{self, JobState};
+use crate::controller::observed::cut;
+use crate::controller::targets;
+use crate::controller::verbs::{Created, create_or_adopt};
+use crate::controller::worker_job::{WorkerJob, mark};
+use crate::domain::drill::{Candidate, Due, next};
+use crate::domain::job::{CopyRef, Done, DrillTask, Outcome, Work};
+use crate::domain::names::drill_job;
+use chrono::{DateTime, TimeDelta, Utc};
+use k8s_openapi::api::batch::v1::Job;
+use kube::api::Api;
+use kube::runtime::reflector::ObjectRef;
+use kube::{Resource, ResourceExt};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Drills that a status remembers.
+const REMEMBERED: usize = 20;
+
+/// Goes on with the server's drills; when to look again.
+pub async fn round(
+    server: &DatabaseServer,
+    status: &mut DatabaseServerStatus,
+    schedules: &[Arc<BackupSchedule>],
+    ctx: &Context,
+) -> Result<Option<DateTime<Utc>>, ServerError> {
+    let now = ctx.now();
+    let look = now + TimeDelta::from_std(ctx.settings.timing.job_interval).unwrap_or(TimeDelta::minutes(1));
+    let mut drills = status.drill.clone().unwrap_or_default();
+    if let Some(run) = drills.running.clone() {
+        let Some(ended) = ended(server, &run, schedules, ctx).await? else { return Ok(Some(look)) };
+        if let (Some(schedule), Some(namespace)) = (Some(&ended.schedule), server.namespace()) {
+            ctx.timers.schedules.hasten(ObjectRef::new(schedule).within(&namespace), now + TimeDelta::seconds(5));
+        }
+        drills.running = None;
+        drills.last.insert(0, ended);
+        drills.last.truncate(REMEMBERED);
+        status.drill = Some(drills);
+        return Ok(Some(now));
+    }
+    let per_day = server.spec.drill.as_ref().map_or(0, |drill| drill.per_day);
+    let last = drills.last.iter().map(|run| run.started_at).max();
+    let candidates: Vec<Candidate> = schedules.iter().filter_map(|s| candidate(s, &drills)).collect();
+    let candidate = match next(per_day, last, &candidates, now) {
+        Due::Later(wake) => return Ok(wake),
+        Due::Now(candidate) => candidate,
+    };
+    let Some(schedule) = schedules.iter().find(|s| s.name_any() == candidate.schedule) else { return Ok(Some(look)) };
+    let Some(worker) = worker(server, schedule, &candidate, now, ctx) else { return Ok(Some(look)) };
+    let api: Api<Job> = Api::namespaced(ctx.clients.write.clone(), &worker.namespace);
+    let job = worker.build(&ctx.settings.worker.pod_defaults())?;
+    let owner = worker.owner.uid.clone();
+    let made = create_or_adopt(&api, &job, |there| there.owner_references().iter().any(|o| o.uid == owner)).await?;
+    let (Created::New(job) | Created::Adopted(job)) = made else { return Ok(Some(look)) };
+    drills.running = Some(DrillRun {
+        schedule: candidate.schedule,
+        recovery_point: candidate.copy,
+        job: job.name_any(),
+        job_uid: job.uid(),
+        started_at: now,
+        finished_at: None,
+        proven: None,
+        reason: None,
+        message: None,
+    });
+    status.drill = Some(drills);
+    Ok(Some(look))
+}
+
+fn candidate(schedule: &BackupSchedule, drills: &DrillStatus) -> Option<Candidate> {
+    let points = &schedule.status.as_ref()?.recovery_points;
+    let newest = points.first()?;
+    let of = |run: &&DrillRun| run.schedule == schedule.name_any();
+    Some(Candidate {
+        schedule: schedule.name_any(),
+        uid: schedule.uid()?,
+        copy: newest.id.clone(),
+        proven: points.iter().filter_map(|point| point.proven_time).max(),
+        tried: drills.last.iter().filter(of).map(|run| run.started_at).max(),
+    })
+}
+
+/// How a drill that began has ended; `None` while it runs.
+async fn ended(
+    server: &DatabaseServer,
+    run: &DrillRun,
+    schedules: &[Arc<BackupSchedule>],
+    ctx: &Context,
+) -> Result<Option<DrillRun>, ServerError> {
+    let namespace = server.namespace().unwrap_or_default();
+    let job = ctx.jobs.find(&ctx.clients.write, &namespace, &run.job).await?;
+    if job.as_deref().is_some_and(|job| jobs::state(job) == JobState::Running) {
+        return Ok(None);
+    }
+    let silent = job.as_deref().map_or_else(|| "the Job was deleted before it ended".to_owned(), jobs::failure);
+    let schedule = schedules.iter().find(|s| s.name_any() == run.schedule);
+    let storage = schedule.and_then(|s| storage(s, ctx));
+    let report = match (&run.job_uid, &storage) {
+        (Some(uid), Some(storage)) => ctx.stores.open(storage).await?.report(uid, &run.schedule).await?,
+        _ => None,
+    };
+    let (proven, reason, message) = match report.map(|report| report.outcome) {
+        Some(Outcome::Succeeded(Done::Drilled(found))) if found.id.to_string() == run.recovery_point => {
+            (true, None, None)
+        }
+        Some(Outcome::Succeeded(_)) => {
+            (false, Some("UnexpectedReport".to_owned()), Some("the Job reported something else".to_owned()))
+        }
+        Some(Outcome::Failed { reason, message, .. } | Outcome::Unknown { reason, message }) => {
+            (false, Some(reason), Some(message))
+        }
+        None => (false, Some("NoReport".to_owned()), Some(silent)),
+    };
+    Ok(Some(DrillRun {
+        finished_at: Some(ctx.now()),
+        proven: Some(proven),
+        reason: reason.map(|r| cut(&r, 128).to_owned()),
+        message: message.map(|m| cut(&m, 1000).to_owned()),
+        ..run.clone()
+    }))
+}
+
+fn storage(schedule: &BackupSchedule, ctx: &Context) -> Option<Arc<BackupStorage>> {
+    ctx.caches.storages.get(&ObjectRef::new(&schedule.spec.storage_ref.name).within(&schedule.namespace()?))
+}
+
+/// The drill's Job; `None` while the scratch server, its credentials or the storage are missing.
+fn worker(
+    server: &DatabaseServer,
+    schedule: &BackupSchedule,
+    candidate: &Candidate,
+    now: DateTime<Utc>,
+    ctx: &Context,
+) -> Option<WorkerJob> {
+    let namespace = server.namespace()?;
+    let LocalRef { name: scratch } = server.spec.drill.as_ref()?.server_ref.as_ref()?;
+    let scratch = ctx.caches.servers.get(&ObjectRef::new(scratch).within(&namespace))?;
+    let secret = scratch.spec.restore_credentials_secret_ref.as_ref()?;
+    let bucket = storage(schedule, ctx)?;
+    let point = schedule.status.as_ref()?.recovery_points.iter().find(|p| p.id == candidate.copy)?;
+    let (target, mut mounts) = targets::database(&scratch, &scratch.spec.maintenance_database, &secret.name);
+    let (storage, storage_mounts) = targets::storage(&bucket);
+    mounts.extend(storage_mounts);
+    let task = DrillTask {
+        name: schedule.name_any(),
+        identity: targets::identity(schedule, server),
+        copy: CopyRef {
+            prefix: point.prefix.clone()?,
+            id: point.id.parse().ok()?,
+            // A manifest that was put in its place since is another one.
+            manifest_sha256: Some(point.manifest_sha256.clone()),
+        },
+        server: target,
+    };
+    let label = |k: &str, v: &str| (k.to_owned(), v.to_owned());
+    Some(WorkerJob {
+        name: drill_job(&candidate.uid, &candidate.copy, &now.date_naive().to_string()),
+        namespace,
+        owner: bucket.controller_owner_ref(&())?,
+        labels: BTreeMap::from([label(mark::SERVER, &scratch.name_any()), label(mark::STEP, "drill")]),
+        annotations: BTreeMap::new(),
+        work: Work::Drill(task),
+        storage,
+        mounts,
+        service_account: bucket.spec.worker_service_account_name.clone(),
+        deadline_seconds: i64::try_from(ctx.settings.timing.restore_deadline.as_secs()).unwrap_or(i64::MAX),
+    })
+}

@@ -1,0 +1,220 @@
+//! What a restore leaves on the server and what becomes of it: the replaced database is the way back, is dumped, and is
+//! dropped when both its safety dump is verified and the undo window is over; what a failed restore prepared is dropped
+//! at once. Pure.
+
+pub mod task;
+
+pub use task::{ClearTask, Doomed, Mark, SafetyTask};
+
+use super::names::RestoreStep;
+use super::restore::Step;
+use chrono::{DateTime, TimeDelta, Utc};
+
+/// Pause after a first failed attempt; each further one doubles it.
+const PAUSE: TimeDelta = TimeDelta::minutes(10);
+/// Longest pause between attempts. They never end: what is left on a server stays told until it is gone.
+const LONGEST: TimeDelta = TimeDelta::hours(24);
+/// How soon a full lane is looked at again.
+const LOOK_AGAIN: TimeDelta = TimeDelta::minutes(1);
+
+/// The requests that undo this one, taken together.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Undoing {
+    /// None, or only such as ended without effect.
+    #[default]
+    Nobody,
+    /// One has not ended: it holds the database from its creation on.
+    Open(String),
+    /// One took effect: the database is the live one again.
+    Done(String),
+    /// Nobody knows whether one took effect. Nothing is dropped over that.
+    Unsettled(String),
+}
+
+/// Everything that is known of a request that has ended.
+#[derive(Debug, Clone)]
+#[allow(clippy::struct_excessive_bools, reason = "independent facts, each with its own name")]
+pub struct Facts {
+    /// Until when its swap can be undone; `None` where it swapped nothing.
+    pub undo_until: Option<DateTime<Utc>>,
+    /// Who wants it undone.
+    pub undoing: Undoing,
+    /// For whom status says that it is held.
+    pub held_by: Option<String>,
+    /// The safety dump was made and read back.
+    pub safe: bool,
+    /// The safety dump's latest attempt.
+    pub safety: Step,
+    /// Since when it is being dropped: written before the first Job that drops, so that no Undo begins any more.
+    pub clearing: bool,
+    /// The drop's latest attempt.
+    pub clear: Step,
+    /// It is gone.
+    pub cleared: bool,
+    /// A prepared database may be left on the server, and it is certain that it never became the live one.
+    pub leftover: bool,
+    /// Its schedule, server and storage are there.
+    pub reachable: bool,
+    /// The server has room for one more dump.
+    pub lane_free: bool,
+}
+
+/// The one thing to do next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Nothing.
+    Nothing,
+    /// Write for whom it is held.
+    Hold(String),
+    /// Write that nobody holds it any more.
+    LetGo,
+    /// Create the step's Job.
+    Start(RestoreStep, i32),
+    /// Write that it is being dropped. The Job comes in a later round, over what was written.
+    BeginClearing,
+}
+
+/// Whether there is a way back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WayBack {
+    /// There is.
+    There,
+    /// There is none any more.
+    Gone,
+    /// A person must look.
+    Unknown,
+    /// There never was one.
+    Never,
+}
+
+/// The decision, with what people are told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// What to do.
+    pub action: Action,
+    /// The condition UndoAvailable.
+    pub way_back: WayBack,
+    /// Its reason.
+    pub reason: &'static str,
+    /// What people should know besides the name and the time.
+    pub note: String,
+    /// When to decide again.
+    pub wake: Option<DateTime<Utc>>,
+}
+
+impl Plan {
+    fn new(action: Action, way_back: WayBack, reason: &'static str, note: impl Into<String>) -> Self {
+        Self { action, way_back, reason, note: note.into(), wake: None }
+    }
+
+    fn at(self, wake: DateTime<Utc>) -> Self {
+        Self { wake: Some(wake), ..self }
+    }
+}
+
+/// Decides about a request that has ended.
+pub fn decide(facts: &Facts, now: DateTime<Utc>) -> Plan {
+    match facts.undo_until {
+        Some(until) => swapped(facts, until, now),
+        None if facts.cleared || !facts.leftover => Plan::new(Action::Nothing, WayBack::Never, "NothingLeft", ""),
+        None => clear(facts, WayBack::Never, "LeftoverStays", now),
+    }
+}
+
+fn swapped(facts: &Facts, until: DateTime<Utc>, now: DateTime<Utc>) -> Plan {
+    use WayBack::{Gone, There, Unknown};
+    if let Undoing::Done(by) = &facts.undoing {
+        return Plan::new(
+            Action::Nothing,
+            Gone,
+            "Undone",
+            format!("undone by RestoreRequest {by}: it is the live one again"),
+        );
+    }
+    if facts.cleared {
+        return Plan::new(Action::Nothing, Gone, "Dropped", "");
+    }
+    if facts.clearing {
+        return clear(facts, Gone, "Clearing", now);
+    }
+    match &facts.undoing {
+        Undoing::Unsettled(by) => {
+            let note = format!("RestoreRequest {by} needs attention: nothing is dropped until a person has looked");
+            return Plan::new(Action::Nothing, Unknown, "UndoUnsettled", note);
+        }
+        Undoing::Open(by) => {
+            let held = facts.held_by.as_ref() == Some(by);
+            let action = if held { Action::Nothing } else { Action::Hold(by.clone()) };
+            // Its safety dump waits: the undo's swap would end it.
+            // One that is deleted ends without a word.
+            let plan = Plan::new(action, There, "HeldForUndo", format!("held for RestoreRequest {by}"));
+            return plan.at(now + LOOK_AGAIN);
+        }
+        Undoing::Nobody | Undoing::Done(_) => {}
+    }
+    if facts.held_by.is_some() {
+        return Plan::new(Action::LetGo, There, "Kept", "");
+    }
+    if !facts.safe {
+        return safety(facts, now);
+    }
+    if now < until {
+        return Plan::new(Action::Nothing, There, "Kept", "its safety dump was read back").at(until);
+    }
+    Plan::new(Action::BeginClearing, Gone, "Clearing", "")
+}
+
+fn safety(facts: &Facts, now: DateTime<Utc>) -> Plan {
+    let plan = |action, note: String| Plan::new(action, WayBack::There, "Kept", note);
+    if !facts.reachable {
+        let note = "its schedule, server or storage is gone: it is not dumped and not dropped, drop it by hand";
+        return plan(Action::Nothing, note.to_owned());
+    }
+    match attempt(&facts.safety, now) {
+        Attempt::Running => plan(Action::Nothing, "its safety dump is under way".to_owned()),
+        Attempt::Now(_) if !facts.lane_free => {
+            plan(Action::Nothing, "its safety dump waits for other dumps".to_owned()).at(now + LOOK_AGAIN)
+        }
+        Attempt::Now(attempt) => plan(Action::Start(RestoreStep::Safety, attempt), "its safety dump is due".to_owned()),
+        Attempt::Later(at, why) => {
+            plan(Action::Nothing, format!("its safety dump failed and nothing is dropped without: {why}")).at(at)
+        }
+    }
+}
+
+fn clear(facts: &Facts, way_back: WayBack, reason: &'static str, now: DateTime<Utc>) -> Plan {
+    let plan = |action, note: String| Plan::new(action, way_back, reason, note);
+    if !facts.reachable {
+        let note = "its schedule, server or storage is gone: drop it by hand";
+        return plan(Action::Nothing, note.to_owned());
+    }
+    match attempt(&facts.clear, now) {
+        Attempt::Running => plan(Action::Nothing, "it is being dropped".to_owned()),
+        Attempt::Now(attempt) => plan(Action::Start(RestoreStep::Clear, attempt), "it is being dropped".to_owned()),
+        Attempt::Later(at, why) => plan(Action::Nothing, format!("it could not be dropped: {why}")).at(at),
+    }
+}
+
+enum Attempt {
+    Running,
+    Now(i32),
+    Later(DateTime<Utc>, String),
+}
+
+/// When the next attempt is due: 10 minutes after the first failure, then twice as long each time, at most a day.
+fn attempt(step: &Step, now: DateTime<Utc>) -> Attempt {
+    match step {
+        Step::None => Attempt::Now(1),
+        // A success is written into status when its report is read: without that it said something else.
+        Step::Running { .. } => Attempt::Running,
+        Step::Succeeded(_) => Attempt::Later(now + LONGEST, "its Job reported another step's result".to_owned()),
+        Step::Failed { attempt, message, at, .. } | Step::Lost { attempt, message, at } => {
+            let doublings = u32::try_from(attempt - 1).unwrap_or(0).min(10);
+            let due = *at + (PAUSE * (1 << doublings)).min(LONGEST);
+            if now >= due { Attempt::Now(attempt + 1) } else { Attempt::Later(due, message.clone()) }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,142 @@
+//! What becomes of a replaced database, one mutation at a time.
+
+use super::*;
+use crate::domain::job::{Done, Preflight};
+use proptest::prelude::*;
+
+fn now() -> DateTime<Utc> {
+    "2026-11-25T12:00:00Z".parse().unwrap()
+}
+
+/// Swapped a day ago, dumped, the window open.
+fn kept() -> Facts {
+    Facts {
+        undo_until: Some(now() + TimeDelta::hours(48)),
+        undoing: Undoing::Nobody,
+        held_by: None,
+        safe: true,
+        safety: Step::None,
+        clearing: false,
+        clear: Step::None,
+        cleared: false,
+        leftover: false,
+        reachable: true,
+        lane_free: true,
+    }
+}
+
+fn with(mutate: impl Fn(&mut Facts)) -> Plan {
+    let mut facts = kept();
+    mutate(&mut facts);
+    decide(&facts, now())
+}
+
+fn failed(attempt: i32, minutes_ago: i64) -> Step {
+    let at = now() - TimeDelta::minutes(minutes_ago);
+    Step::Failed { attempt, retryable: false, reason: "X".into(), message: "no room".into(), at }
+}
+
+fn over(f: &mut Facts) {
+    f.undo_until = Some(now());
+}
+
+#[test]
+fn a_kept_database_is_dumped_then_waits_for_the_window_then_goes() {
+    assert_eq!(with(|f| f.safe = false).action, Action::Start(RestoreStep::Safety, 1));
+    let waits = with(|_| ());
+    assert_eq!((waits.action, waits.way_back, waits.wake), (Action::Nothing, WayBack::There, kept().undo_until));
+    assert_eq!(with(over).action, Action::BeginClearing);
+    let cleared = with(|f| (over(f), f.clearing = true).1);
+    assert_eq!((cleared.action, cleared.way_back), (Action::Start(RestoreStep::Clear, 1), WayBack::Gone));
+    assert_eq!(with(|f| (f.clearing, f.cleared) = (true, true)).reason, "Dropped");
+}
+
+#[test]
+fn nothing_is_dropped_without_a_safety_dump_however_long_it_takes() {
+    for safety in [Step::None, Step::Running { attempt: 1 }, failed(9, 1), failed(9, 100_000)] {
+        let plan = with(|f| (over(f), f.safe = false, f.safety = safety.clone()).2);
+        assert!(matches!(plan.action, Action::Nothing | Action::Start(RestoreStep::Safety, _)), "{plan:?}");
+        assert_eq!(plan.way_back, WayBack::There);
+    }
+}
+
+#[test]
+fn attempts_are_spread_out_and_never_end() {
+    let next = |attempt, minutes| with(|f| (f.safe, f.safety) = (false, failed(attempt, minutes))).action;
+    assert_eq!(next(1, 9), Action::Nothing);
+    assert_eq!(next(1, 10), Action::Start(RestoreStep::Safety, 2));
+    assert_eq!(next(2, 19), Action::Nothing);
+    assert_eq!(next(40, 24 * 60 - 1), Action::Nothing);
+    assert_eq!(next(40, 24 * 60), Action::Start(RestoreStep::Safety, 41));
+    let told = with(|f| (f.safe, f.safety) = (false, failed(2, 1)));
+    assert!(told.note.contains("no room") && told.wake.is_some(), "{told:?}");
+    assert_eq!(with(|f| (f.safe, f.lane_free) = (false, false)).action, Action::Nothing);
+}
+
+#[test]
+fn an_undo_holds_it_from_its_creation_to_its_end() {
+    let open = |f: &mut Facts| f.undoing = Undoing::Open("u".into());
+    assert_eq!(with(|f| (open(f), over(f)).1).action, Action::Hold("u".into()));
+    let held = with(|f| (open(f), over(f), f.held_by = Some("u".into())).2);
+    assert_eq!((held.action, held.reason), (Action::Nothing, "HeldForUndo"));
+    let over_now = with(|f| (over(f), f.held_by = Some("u".into())).1);
+    assert_eq!((over_now.action, over_now.way_back), (Action::LetGo, WayBack::There), "the next round drops it");
+    let undone = with(|f| (over(f), f.undoing = Undoing::Done("u".into())).1);
+    assert_eq!((undone.action, undone.reason), (Action::Nothing, "Undone"), "it is the live one");
+    let unknown = with(|f| (over(f), f.undoing = Undoing::Unsettled("u".into())).1);
+    assert_eq!((unknown.action, unknown.way_back), (Action::Nothing, WayBack::Unknown));
+}
+
+#[test]
+fn what_a_failed_restore_prepared_goes_at_once_and_what_nobody_prepared_is_not_looked_for() {
+    let ended = |leftover, cleared| with(|f| (f.undo_until, f.leftover, f.cleared) = (None, leftover, cleared));
+    assert_eq!(ended(true, false).action, Action::Start(RestoreStep::Clear, 1));
+    assert_eq!(ended(true, true).action, Action::Nothing);
+    assert_eq!(ended(false, false).action, Action::Nothing);
+    assert_eq!(ended(true, false).way_back, WayBack::Never);
+}
+
+#[test]
+fn a_schedule_that_is_gone_is_told_and_nothing_is_guessed() {
+    let gone = with(|f| (f.safe, f.reachable) = (false, false));
+    assert!(gone.action == Action::Nothing && gone.note.contains("by hand"), "{gone:?}");
+    let gone = with(|f| (f.clearing, f.reachable) = (true, false));
+    assert!(gone.action == Action::Nothing && gone.note.contains("by hand"), "{gone:?}");
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        Just(Step::None),
+        Just(Step::Running { attempt: 1 }),
+        Just(failed(1, 5)),
+        Just(failed(3, 9000)),
+        Just(Step::Succeeded(Done::Preflighted(Preflight::default()))),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn i3_a_drop_begins_only_dumped_out_of_the_window_and_wanted_by_nobody(
+        hours in -100_i64..100, open: bool, done: bool, unsettled: bool, held: bool, safe: bool, clearing: bool,
+        cleared: bool, reachable: bool, lane_free: bool, safety in step(), clear in step(),
+    ) {
+        let mut f = kept();
+        f.undo_until = Some(now() + TimeDelta::hours(hours));
+        f.undoing = match (open, done, unsettled) {
+            (true, _, _) => Undoing::Open("u".into()),
+            (_, true, _) => Undoing::Done("u".into()),
+            (_, _, true) => Undoing::Unsettled("u".into()),
+            _ => Undoing::Nobody,
+        };
+        f.held_by = held.then(|| "u".to_owned());
+        (f.safe, f.clearing, f.cleared, f.reachable, f.lane_free) = (safe, clearing, cleared, reachable, lane_free);
+        (f.safety, f.clear) = (safety, clear);
+        let plan = decide(&f, now());
+        if plan.action == Action::BeginClearing {
+            prop_assert!(safe && hours <= 0 && f.undoing == Undoing::Nobody && !held);
+        }
+        if matches!(plan.action, Action::Start(RestoreStep::Clear, _)) {
+            prop_assert!(clearing && !cleared && !done || clearing && open);
+        }
+    }
+}

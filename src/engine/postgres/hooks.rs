@@ -1,0 +1,50 @@
+//! SQL of the platform team that runs in a restored database before anybody sees it: erased persons, dismissed users,
+//! licence rows, paused mail queues. Each hook in a transaction of its own; the first that fails ends the restore.
+
+use super::connect::Session;
+use super::error::{EngineError, words};
+use super::failure::RestoreError;
+use super::literal;
+use std::fmt::Write as _;
+
+/// A hook that takes longer than this is stuck.
+const TIMEOUT: &str = "SET LOCAL statement_timeout = '30min'";
+
+/// One hook.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hook {
+    /// Its key in the ConfigMap or Secret.
+    pub name: String,
+    /// What it does.
+    pub sql: String,
+}
+
+/// Runs one hook. `facts` are settings that it may read: `current_setting('sennight.snapshot_time')`.
+pub async fn run(session: &Session, hook: &Hook, facts: &[(&str, String)]) -> Result<(), RestoreError> {
+    let failed = |why: String| RestoreError::HookFailed { hook: hook.name.clone(), why };
+    // Names are looked up as in any session: the connection's own settings are for loading.
+    let mut begin = format!("BEGIN; {TIMEOUT}; SET LOCAL search_path TO DEFAULT; SET LOCAL row_security TO DEFAULT;");
+    for (name, value) in facts {
+        let _ = write!(begin, "SELECT pg_catalog.set_config({}, {}, true);", literal(name), literal(value));
+    }
+    session.batch_execute(&begin).await.map_err(|e| failed(words(&e)))?;
+    let before = transaction(session).await?;
+    if let Err(error) = session.batch_execute(&hook.sql).await {
+        let _ = session.batch_execute("ROLLBACK").await;
+        return Err(failed(words(&error)));
+    }
+    // A COMMIT in it would have kept a half-done hook although its end failed.
+    let after = transaction(session).await;
+    if after.as_ref().ok() != Some(&before) {
+        let _ = session.batch_execute("ROLLBACK").await;
+        return Err(failed("it ends the transaction that it runs in: remove COMMIT, ROLLBACK and BEGIN".to_owned()));
+    }
+    // Deferred constraints fail here.
+    session.batch_execute("COMMIT").await.map_err(|e| failed(words(&e)))
+}
+
+async fn transaction(session: &Session) -> Result<String, EngineError> {
+    let failed = |e| EngineError::query("looking which transaction a hook runs in", e);
+    let row = session.query_one("SELECT pg_catalog.pg_current_xact_id()::text", &[]).await.map_err(failed)?;
+    row.try_get(0).map_err(failed)
+}

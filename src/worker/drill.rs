@@ -1,0 +1,112 @@
+//! `drill`: restores a copy into a scratch database, proves that it is the copy, and drops it. The tenant's own server is
+//! neither read nor written; the scratch database belongs to the drill's role, nobody else may come in.
+
+use super::filling::Filling;
+use super::{ProgressWriter, TaskError, WorkerContext, copy, prepare, verify};
+use crate::domain::job::{Done, DrillTask, Drilled, RestoreTask};
+use crate::domain::manifest::Manifest;
+use crate::domain::names::drill_database;
+use crate::domain::target::DatabaseTarget;
+use crate::engine::postgres::create::{self, Creation};
+use crate::engine::postgres::refused::Refused;
+use crate::engine::postgres::{EngineError, Session, connect};
+use std::time::Instant;
+
+/// Drills. Whatever happens, the scratch database is dropped again; what a killed drill left, the tenant's next one drops.
+pub async fn run(task: &DrillTask, context: &WorkerContext) -> Result<Done, TaskError> {
+    let began = Instant::now();
+    // Marks and lock go by tenant: of two drills of one tenant the second finds what the first left.
+    let uid = format!(
+        "drill-{}",
+        crate::domain::names::stable_hash(&[&task.identity.namespace, &task.identity.schedule], 24)
+    );
+    let scratch = drill_database(&task.identity.namespace, &task.identity.schedule);
+    let restore = RestoreTask {
+        name: task.name.clone(),
+        request_uid: uid,
+        identity: task.identity.clone(),
+        copy: task.copy.clone(),
+        database: DatabaseTarget { database: task.identity.database.clone(), ..task.server.clone() },
+        parallelism: 1,
+        headroom_bytes: None,
+        hooks_dir: None,
+    };
+    let manifest = copy::open(&restore, context).await?;
+    let unseen = ProgressWriter::silent();
+    tokio::select! {
+        biased;
+        () = context.cancel.cancelled() => return Err(TaskError::cancelled()),
+        whole = verify::whole(&context.store, &task.copy.prefix, &manifest, &unseen) => whole?,
+    }
+    let application = format!("sennight drill {}", task.name);
+    let admin = connect(&task.server, &task.server.maintenance_database, &application).await?;
+    let proven = proven(&restore, context, &manifest, &admin, &scratch, &application).await;
+    admin.close().await;
+    proven?;
+    Ok(Done::Drilled(Drilled {
+        id: manifest.id.clone(),
+        rows: manifest.totals.rows,
+        tables: manifest.totals.tables,
+        seconds: i64::try_from(began.elapsed().as_secs()).unwrap_or(i64::MAX),
+    }))
+}
+
+async fn proven(
+    task: &RestoreTask,
+    context: &WorkerContext,
+    manifest: &Manifest,
+    admin: &Session,
+    scratch: &str,
+    application: &str,
+) -> Result<(), TaskError> {
+    let (copy, server) = (manifest.server.major, admin.server_major());
+    if copy > server {
+        let refused = Refused::CopyNewerThanServer { copy, server };
+        return Err(TaskError::refused(refused.reason(), refused.to_string()));
+    }
+    create::lock(admin, &task.request_uid).await?;
+    create::drop_own(admin, scratch, &task.request_uid).await?;
+    let filled = tokio::select! {
+        biased;
+        () = context.cancel.cancelled() => Err(TaskError::cancelled()),
+        filled = fill(task, context, manifest, admin, scratch, application) => filled,
+    };
+    let dropped = create::drop_own(admin, scratch, &task.request_uid).await;
+    filled?;
+    dropped?;
+    Ok(())
+}
+
+async fn fill(
+    task: &RestoreTask,
+    context: &WorkerContext,
+    manifest: &Manifest,
+    admin: &Session,
+    scratch: &str,
+    application: &str,
+) -> Result<(), TaskError> {
+    let failed = |e| EngineError::query("asking for the drill's role", e);
+    let row = admin.query_one("SELECT current_user::text", &[]).await.map_err(failed)?;
+    let owner: String = row.try_get(0).map_err(failed)?;
+    let creation = Creation {
+        name: scratch,
+        owner: &owner,
+        tablespace: "pg_default",
+        facts: &manifest.server,
+        request_uid: &task.request_uid,
+    };
+    let oid = create::create(admin, &creation).await?;
+    let filling = Filling {
+        task,
+        context,
+        manifest,
+        server_major: admin.server_major(),
+        name: scratch,
+        application,
+        owners: false,
+    };
+    tokio::select! {
+        filled = filling.fill() => filled.map(drop),
+        grown = prepare::watch(admin, manifest, oid) => Err(grown?),
+    }
+}

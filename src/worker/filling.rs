@@ -1,0 +1,56 @@
+//! From a copy to a database: schema, rows, indexes and constraints, each step checked before the next one builds on it.
+//! `prepare` and drills fill in the same way; a drill leaves owners and grants out.
+
+use super::{TaskError, WorkerContext, copy, hooks, rows};
+use crate::domain::job::RestoreTask;
+use crate::domain::manifest::Manifest;
+use crate::engine::postgres::load::{self, Archive, Section};
+use crate::engine::postgres::tools::{Access, Tools};
+use crate::engine::postgres::{compare, connect};
+
+/// What is filled, and from what.
+pub struct Filling<'a> {
+    /// The copy, and the server.
+    pub task: &'a RestoreTask,
+    /// The bucket, and who counts.
+    pub context: &'a WorkerContext,
+    /// The copy's manifest.
+    pub manifest: &'a Manifest,
+    /// The server's major version.
+    pub server_major: i32,
+    /// The new database.
+    pub name: &'a str,
+    /// As the server's administrators see the sessions.
+    pub application: &'a str,
+    /// Whether objects are given to their owners and grants are made.
+    pub owners: bool,
+}
+
+impl Filling<'_> {
+    /// Fills it, and runs the platform team's hooks; their names.
+    pub async fn fill(&self) -> Result<Vec<String>, TaskError> {
+        let (task, manifest) = (self.task, self.manifest);
+        let tools = Tools::find(self.server_major)?;
+        let access = Access::prepare(&task.database, self.name, self.application)?;
+        let file = access.dir().join("schema");
+        copy::fetch_archive(task, self.context, manifest, &file).await?;
+        let archive = Archive { tools: &tools, access: &access, file: &file, owners: self.owners };
+        archive.load(Section::PreData, 1).await?;
+        let session = connect(&task.database, self.name, self.application).await?;
+        compare::tables(&session, manifest).await?;
+        archive.load(Section::Data, 1).await?;
+        compare::set_sequences(&session, &manifest.sequences).await?;
+        let routes = load::routes(&session).await?;
+        rows::load(task, self.context, manifest, &routes, self.name, self.application).await?;
+        compare::rows(&session, &manifest.tables, &routes).await?;
+        compare::sequences(&session, &manifest.sequences).await?;
+        // From here on the owners' own grants and policies may keep even them from looking.
+        archive.load_grants().await?;
+        archive.load(Section::PostData, task.parallelism).await?;
+        compare::indexes(&session).await?;
+        let ran = hooks::run_all(task, manifest, &session).await?;
+        load::analyze(&session).await?;
+        session.close().await;
+        Ok(ran)
+    }
+}

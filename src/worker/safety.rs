@@ -1,0 +1,47 @@
+//! `safety`: dumps the database that a swap replaced into `safety/`, and reads the dump back whole. Only then may the
+//! database be dropped, and not by this.
+
+use super::{ProgressWriter, TaskError, WorkerContext, dump, verify};
+use crate::domain::job::{CopyRef, Done, SafetyTask};
+use crate::domain::names::Area;
+use crate::domain::target::DatabaseTarget;
+use crate::engine::postgres::clear::let_in;
+use crate::engine::postgres::connect;
+use crate::engine::postgres::connect::Credentials;
+
+/// Dumps and verifies. The tenant's live database is not touched, not even read.
+pub async fn run(task: &SafetyTask, context: &WorkerContext) -> Result<Done, TaskError> {
+    still_kept(task).await?;
+    let done = dump::into(&task.dump, Area::Safety, context).await?;
+    let Done::Dumped(summary) = &done else { return Ok(done) };
+    // An undo may have swapped it meanwhile: the dump would then be of something else, or of half of it.
+    still_kept(task).await?;
+    let copy = CopyRef {
+        prefix: summary.prefix.clone(),
+        id: summary.id.clone(),
+        manifest_sha256: Some(summary.manifest_sha256.clone()),
+    };
+    let read_back = async {
+        let open = context.store.open(&copy, Some(&task.dump.identity)).await?;
+        verify::whole(&context.store, &copy.prefix, &open.manifest, &ProgressWriter::silent()).await?;
+        Ok::<_, TaskError>(())
+    };
+    tokio::select! {
+        biased;
+        () = context.cancel.cancelled() => return Err(TaskError::cancelled()),
+        read = read_back => read?,
+    }
+    Ok(done)
+}
+
+/// The name must stand for the very database that the swap replaced; the dump role may then come in.
+async fn still_kept(task: &SafetyTask) -> Result<(), TaskError> {
+    let credentials_dir = task.restore_credentials_dir.clone();
+    let database = DatabaseTarget { credentials_dir, ..task.dump.database.clone() };
+    let application = format!("sennight safety {}", task.request_uid);
+    let admin = connect(&database, &database.maintenance_database, &application).await?;
+    let reader = Credentials::read(&task.dump.database.credentials_dir)?.username;
+    let let_in = let_in(&admin, &database.database, task.kept_oid, &task.request_uid, &reader).await;
+    admin.close().await;
+    Ok(let_in?)
+}

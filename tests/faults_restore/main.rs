@@ -1,0 +1,42 @@
+//! Restores under `kill -9`: the worker's process, or the database server, dies at every statement boundary of `prepare` and
+//! of the cut-over, with clients reading and writing all the while. `make faults-restore` tries every boundary; `make test`
+//! some, and says how many it left out. This suite crashes the server of its tier: it runs alone.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test that cannot go on should say where"
+)]
+
+mod clients;
+mod cutover;
+mod downtime;
+mod prepare;
+mod process;
+#[path = "../support/mod.rs"]
+mod support;
+mod tenant;
+mod wire;
+#[allow(dead_code, reason = "shared with other test targets")]
+#[path = "../servers/restore/world.rs"]
+mod world;
+
+use std::sync::LazyLock;
+use tokio::sync::Mutex;
+
+/// Each test crashes the server under the others: one at a time.
+pub static ALONE: LazyLock<Mutex<()>> = LazyLock::new(|| Mutex::new(()));
+
+/// Which of `all` points are tried: every one, or `SENNIGHT_CASES` spread evenly over them, the first and the last included.
+pub fn chosen<T: Clone>(suite: &str, all: &[T]) -> Vec<T> {
+    let asked = std::env::var("SENNIGHT_CASES").ok().and_then(|text| text.parse::<usize>().ok());
+    // A case here takes seconds, those of the other long suites fractions of one.
+    let wanted = asked.map_or(all.len(), |asked| (asked / 5).clamp(2, all.len()));
+    if wanted < all.len() {
+        let left = all.len() - wanted;
+        println!("{suite}: {wanted} of {} points; left out: {left} (make faults-restore runs all)", all.len());
+    }
+    (0..wanted).map(|n| all[n * (all.len() - 1) / (wanted - 1).max(1)].clone()).collect()
+}

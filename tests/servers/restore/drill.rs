@@ -1,0 +1,107 @@
+//! Drills: a copy is proven by restoring it, and whatever is wrong with one is found.
+
+use super::world::{World, fill, first_data, tamper};
+use sennight::domain::job::{CopyRef, CopySummary, Done, DrillTask, Drilled};
+use sennight::domain::manifest::TenantIdentity;
+use sennight::domain::names::{drill_database, stable_hash};
+use sennight::engine::postgres::ident;
+use sennight::store::PutOptions;
+use sennight::worker::{TaskError, drill};
+
+fn task(world: &World, copy: &CopySummary) -> DrillTask {
+    let mut server = world.target("super");
+    server.database.clone_from(&server.maintenance_database);
+    DrillTask {
+        name: "drill".to_owned(),
+        identity: world.identity(),
+        copy: CopyRef {
+            prefix: copy.prefix.clone(),
+            id: copy.id.clone(),
+            manifest_sha256: Some(copy.manifest_sha256.clone()),
+        },
+        server,
+    }
+}
+
+async fn drilled(world: &World, task: &DrillTask) -> Result<Drilled, TaskError> {
+    match drill::run(task, &world.context("drill", "pod")).await? {
+        Done::Drilled(drilled) => Ok(drilled),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The reason of a drill that fails, and that nothing is left of it.
+async fn found(world: &World, task: &DrillTask) -> String {
+    let reason = drilled(world, task).await.unwrap_err().reason;
+    assert_eq!(
+        world.oid(&drill_database("tenants", &world.name)).await,
+        None,
+        "{reason}: the scratch database is gone"
+    );
+    reason
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drill_proves_a_good_copy_and_leaves_nothing_also_after_a_killed_one() {
+    let world = World::new("drill").await;
+    fill(&world).await;
+    let copy = world.dump().await;
+    let scratch = drill_database("tenants", &world.name);
+    // What a drill that was killed left, by its mark; somebody's own database of that name is not touched.
+    let id = ident(&scratch);
+    world.sql("postgres", &format!("CREATE DATABASE {id}")).await;
+    assert_eq!(drilled(&world, &task(&world, &copy)).await.unwrap_err().reason, "NameTaken");
+    let mark = format!("sennight.dev/restore=drill-{}", stable_hash(&["tenants", &world.name], 24));
+    world.sql("postgres", &format!("COMMENT ON DATABASE {id} IS '{mark}'")).await;
+    let live = world.oid(&world.database).await;
+    let proven = drilled(&world, &task(&world, &copy)).await.unwrap();
+    assert_eq!((proven.id, proven.rows, proven.tables), (copy.id.clone(), copy.rows, copy.tables));
+    assert_eq!(world.oid(&scratch).await, None);
+    assert_eq!(world.oid(&world.database).await, live);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i4_i7_a_drill_finds_what_is_wrong_with_a_copy() {
+    let world = World::new("finds").await;
+    fill(&world).await;
+    let (older, copy) = (world.dump().await, world.dump().await);
+    let good = task(&world, &copy);
+
+    // Another tenant's copy.
+    let identity = TenantIdentity { tenant: "somebody-else".to_owned(), ..world.identity() };
+    assert_eq!(found(&world, &DrillTask { identity, ..good.clone() }).await, "ForeignCopy");
+
+    // A replayed manifest: yesterday's in today's place, pinned or not.
+    let key = format!("{}manifest.json", copy.prefix);
+    let bytes = world.store.get(&key).await.unwrap();
+    let old = world.store.get(&format!("{}manifest.json", older.prefix)).await.unwrap();
+    world.store.put(&key, old, &PutOptions::default()).await.unwrap();
+    assert_eq!(found(&world, &good).await, "ManifestChanged");
+    let unpinned = DrillTask { copy: CopyRef { manifest_sha256: None, ..good.copy.clone() }, ..good.clone() };
+    assert_eq!(found(&world, &unpinned).await, "CopyMisplaced");
+
+    // A newer server's dump.
+    let mut manifest = world.store.open(&task(&world, &older).copy, None).await.unwrap().manifest;
+    manifest.server.major = 99;
+    let sealed = world.store.keyring().seal(&manifest).unwrap();
+    world.store.put(&format!("{}manifest.json", older.prefix), sealed.into(), &PutOptions::default()).await.unwrap();
+    let newer = DrillTask {
+        copy: CopyRef { manifest_sha256: None, prefix: older.prefix.clone(), id: older.id.clone() },
+        ..good.clone()
+    };
+    assert_eq!(found(&world, &newer).await, "CopyNewerThanServer");
+
+    // A changed frame, then a missing chunk.
+    world.store.put(&key, bytes, &PutOptions::default()).await.unwrap();
+    let data = first_data(&world.store, &copy).await;
+    let flip = |bytes: &mut Vec<u8>| {
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+    };
+    tamper(&world.store, &data, flip).await;
+    assert_eq!(found(&world, &good).await, "CopyDamaged");
+    tamper(&world.store, &data, flip).await;
+    drilled(&world, &good).await.unwrap();
+    world.store.delete(&[data]).await.unwrap();
+    assert!(["NotFound", "CopyDamaged", "CopyGone"].contains(&found(&world, &good).await.as_str()));
+}

@@ -1,0 +1,307 @@
+//! The way back: a swap is undone with every row that was written until it; the replaced database is dumped and dropped
+//! by its mark and OID, never by name alone.
+
+use super::world::{World, assert_same, fill, portrait, tamper};
+use sennight::domain::job::{ClearTask, Cleared, CopyRef, CopySummary, CutoverTask, Done, Doomed, DumpTask, Mark};
+use sennight::domain::job::{Preflight, SafetyTask};
+use sennight::domain::names::{kept_database, new_database};
+use sennight::engine::postgres::swap::{Standing, standing};
+use sennight::engine::postgres::{ident, literal};
+use sennight::worker::{TaskError, Verdict, clear, cutover, safety, undoable};
+
+/// UID of the request that undoes.
+fn another_uid() -> String {
+    format!("{:08x}-cccc-4ddd-8eee-{:012x}", rand::random::<u32>(), rand::random::<u32>())
+}
+
+/// A restore that took effect, and the task that takes it back.
+async fn restored(world: &World) -> (CutoverTask, CutoverTask) {
+    let copy = world.dump().await;
+    let sql = "INSERT INTO crm.companies (id, title) OVERRIDING SYSTEM VALUE VALUES (900001, 'written after the dump')";
+    world.sql(&world.database, sql).await;
+    let done = world.prepare(&world.restore_task(&copy)).await.unwrap();
+    let sql = "INSERT INTO crm.companies (id, title) OVERRIDING SYSTEM VALUE VALUES (900002, 'while preparing')";
+    world.sql(&world.database, sql).await;
+    world.cutover(&done, "pod").await.unwrap();
+    let uid = another_uid();
+    let undo = CutoverTask {
+        request_uid: uid.clone(),
+        new_database: done.kept_database.clone(),
+        kept_database: kept_database(&world.database, &uid),
+        live_oid: done.new_oid,
+        new_oid: done.live_oid,
+        undo_of: Some(world.uid.clone()),
+        ..done.clone()
+    };
+    (done, undo)
+}
+
+async fn undo(world: &World, task: &CutoverTask) -> Result<Done, TaskError> {
+    let mut context = world.context("undo", "pod");
+    context.job_uid = format!("{}-undo", task.request_uid);
+    cutover::run(task, &context).await
+}
+
+fn sorted(text: &str) -> String {
+    let mut lines: Vec<&str> = text.lines().collect();
+    lines.sort_unstable();
+    lines.join("\n")
+}
+
+async fn look(world: &World, task: &CutoverTask) -> Vec<String> {
+    match undoable::run(task, &world.context("undoable", "pod")).await.unwrap() {
+        Done::Preflighted(Preflight { refusals, .. }) => refusals.into_iter().map(|r| r.reason).collect(),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn safety_task(world: &World, done: &CutoverTask) -> SafetyTask {
+    let mut database = world.target("dump");
+    database.database.clone_from(&done.kept_database);
+    SafetyTask {
+        name: "safety".to_owned(),
+        request_uid: world.uid.clone(),
+        kept_oid: done.live_oid,
+        restore_credentials_dir: world.target("restore").credentials_dir,
+        dump: DumpTask {
+            name: "safety".to_owned(),
+            identity: world.identity(),
+            database,
+            time_zone: "Etc/UTC".to_owned(),
+            parallelism: 1,
+            lock_timeout_seconds: 30,
+            ddl_wait_seconds: 60,
+            deadline_seconds: 300,
+            max_bytes_per_second: None,
+        },
+    }
+}
+
+async fn dumped_safely(world: &World, done: &CutoverTask) -> CopySummary {
+    match safety::run(&safety_task(world, done), &world.context("safety", "pod")).await.unwrap() {
+        Done::Dumped(summary) => summary,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn copy_ref(copy: &CopySummary) -> CopyRef {
+    let (prefix, id) = (copy.prefix.clone(), copy.id.clone());
+    CopyRef { prefix, id, manifest_sha256: Some(copy.manifest_sha256.clone()) }
+}
+
+fn clear_task(world: &World, done: &CutoverTask, safety: Option<CopyRef>) -> ClearTask {
+    ClearTask {
+        name: "clear".to_owned(),
+        request_uid: world.uid.clone(),
+        database: world.target("restore"),
+        doomed: Doomed { name: done.kept_database.clone(), oid: Some(done.live_oid), mark: Mark::Kept },
+        safety,
+    }
+}
+
+async fn cleared(world: &World, task: &ClearTask) -> Result<Cleared, TaskError> {
+    match clear::run(task, &world.context("clear", "pod")).await? {
+        Done::Cleared(cleared) => Ok(cleared),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i3_an_undo_brings_back_every_row_written_until_the_swap_and_can_be_undone_by_nobody_twice() {
+    let world = World::new("undo").await;
+    fill(&world).await;
+    let before = portrait(&world, &world.database).await;
+    let (_, task) = restored(&world).await;
+    let restored_portrait = portrait(&world, &world.database).await;
+    assert_eq!(look(&world, &task).await, Vec::<String>::new());
+    let Done::CutOver { kept_database, downtime_millis, .. } = undo(&world, &task).await.unwrap() else {
+        panic!("not undone")
+    };
+    assert!(downtime_millis >= 0);
+    // The live database is the replaced one: its definition, its grants, its rows, and the two that came later.
+    let rows = "SELECT count(*)::text FROM crm.companies WHERE id IN (900001, 900002)";
+    assert_eq!(world.value(&world.database, rows).await.as_deref(), Some("2"));
+    world.sql(&world.database, "DELETE FROM crm.companies WHERE id IN (900001, 900002)").await;
+    // The order in which the catalog has grants and settings is not a property of the database.
+    assert_same(&sorted(&before), &sorted(&portrait(&world, &world.database).await));
+    world.session("app", &world.database).await;
+    // What had been restored is kept in its turn, closed and marked.
+    assert_eq!(world.oid(&kept_database).await, Some(task.live_oid));
+    let marker = format!("SELECT shobj_description({}, 'pg_database')", task.live_oid);
+    assert_eq!(world.value("postgres", &marker).await, Some(format!("sennight.dev/kept={}", task.request_uid)));
+    let rows = |text: &str| text.lines().filter(|l| l.starts_with("crm.")).map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(rows(&portrait(&world, &kept_database).await), rows(&restored_portrait));
+
+    // Again: by the same request it is told as done, by another one refused.
+    let databases = world.databases().await;
+    assert!(matches!(undo(&world, &task).await.unwrap(), Done::CutOver { downtime_millis: -1, .. }));
+    let uid = another_uid();
+    let other =
+        CutoverTask { request_uid: uid.clone(), kept_database: self::kept_database(&world.database, &uid), ..task };
+    assert_eq!(look(&world, &other).await, ["KeptDatabaseGone", "LiveDatabaseReplaced"]);
+    let refused = undo(&world, &other).await.unwrap_err();
+    assert_eq!((refused.reason.as_str(), refused.verdict), ("DatabasesChanged", Verdict::Refused));
+    assert_eq!(world.databases().await, databases);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i2_a_swap_by_hand_is_not_taken_for_an_undo_and_what_stands_in_its_way_is_named() {
+    let world = World::new("undoable").await;
+    fill(&world).await;
+    let (done, task) = restored(&world).await;
+    let (live, kept) = (ident(&world.database), ident(&done.kept_database));
+    let restore = world.role("restore");
+    for (reason, mischief, mend) in [
+        ("CreateDbMissing", format!("ALTER ROLE {restore} NOCREATEDB"), format!("ALTER ROLE {restore} CREATEDB")),
+        (
+            "KeptDatabaseGone",
+            format!("COMMENT ON DATABASE {kept} IS 'mine'"),
+            format!("COMMENT ON DATABASE {kept} IS 'sennight.dev/kept={}'", world.uid),
+        ),
+        (
+            "NameTaken",
+            format!("CREATE DATABASE {}", ident(&task.kept_database)),
+            format!("DROP DATABASE {}", ident(&task.kept_database)),
+        ),
+        (
+            "SettingsDenied",
+            format!("ALTER DATABASE {live} SET log_statement = 'all'"),
+            format!("ALTER DATABASE {live} RESET log_statement"),
+        ),
+    ] {
+        world.sql("postgres", &mischief).await;
+        let found = look(&world, &task).await;
+        world.sql("postgres", &mend).await;
+        assert_eq!(found, [reason]);
+    }
+    // Prepared transactions in the kept database would keep it from being renamed.
+    let gid = format!("{}-2pc", world.name);
+    world.sql(&done.kept_database, &format!("BEGIN; CREATE TABLE public.x (); PREPARE TRANSACTION '{gid}'")).await;
+    assert_eq!(look(&world, &task).await, ["PreparedTransactions"]);
+    world.sql(&done.kept_database, &format!("ROLLBACK PREPARED '{gid}'")).await;
+    assert_eq!(look(&world, &task).await, Vec::<String>::new());
+
+    world
+        .sql("postgres", &format!("ALTER DATABASE {live} RENAME TO byhand; ALTER DATABASE {kept} RENAME TO {live}"))
+        .await;
+    let admin = world.session("super", "postgres").await;
+    assert!(matches!(standing(&admin, &task).await.unwrap(), Standing::Neither(_)));
+    let refused = undo(&world, &task).await.unwrap_err();
+    assert_eq!(refused.reason, "DatabasesChanged");
+    world.sql("postgres", "DROP DATABASE byhand").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i3_a_replaced_database_is_dropped_only_over_its_safety_dump_its_mark_and_its_oid() {
+    let world = World::new("clear").await;
+    fill(&world).await;
+    let (done, _) = restored(&world).await;
+    let replaced = portrait(&world, &done.kept_database).await;
+    let none = cleared(&world, &clear_task(&world, &done, None)).await.unwrap_err();
+    assert_eq!((none.reason.as_str(), none.verdict), ("NoSafetyDump", Verdict::Refused));
+
+    // The app goes on in the live database; the dump is of the other one.
+    let app = world.session("app", &world.database).await;
+    let copy = dumped_safely(&world, &done).await;
+    app.query("SELECT 1", &[]).await.unwrap();
+    assert!(copy.prefix.starts_with("backups/safety/"), "{copy:?}");
+    assert!(
+        world.store.catalogue("tenants", &world.name).await.unwrap().copies.iter().all(|c| c.summary.id != copy.id)
+    );
+
+    // Somebody's own words, another OID behind the name: nothing is dropped.
+    let kept = ident(&done.kept_database);
+    let task = clear_task(&world, &done, Some(copy_ref(&copy)));
+    world.sql("postgres", &format!("COMMENT ON DATABASE {kept} IS 'do not touch'")).await;
+    let foreign = cleared(&world, &task).await.unwrap_err();
+    assert_eq!((foreign.reason.as_str(), foreign.verdict), ("NameTaken", Verdict::Refused));
+    let marked = literal(&format!("sennight.dev/kept={}", world.uid));
+    world.sql("postgres", &format!("COMMENT ON DATABASE {kept} IS {marked}")).await;
+    let live = clear_task(&world, &CutoverTask { live_oid: done.new_oid, ..done.clone() }, Some(copy_ref(&copy)));
+    assert_eq!(cleared(&world, &live).await.unwrap_err().reason, "DatabasesChanged", "the live one is never dropped");
+    let unknown = clear_task(&world, &CutoverTask { live_oid: 1_999_999_999, ..done.clone() }, Some(copy_ref(&copy)));
+    assert_eq!(cleared(&world, &unknown).await.unwrap(), Cleared::default());
+    let forged = CopyRef { manifest_sha256: Some("0".repeat(64)), ..copy_ref(&copy) };
+    let without = cleared(&world, &clear_task(&world, &done, Some(forged))).await.unwrap_err();
+    assert_eq!(without.reason, "ManifestChanged");
+    assert_eq!(world.oid(&done.kept_database).await, Some(done.live_oid));
+
+    // With a session on it, which is ended; and once more, which finds nothing.
+    let lingering = world.session("owner", &done.kept_database).await;
+    let gone = cleared(&world, &task).await.unwrap();
+    assert_eq!((gone.database.as_deref(), gone.oid), (Some(done.kept_database.as_str()), Some(done.live_oid)));
+    assert!(lingering.query("SELECT 1", &[]).await.is_err());
+    assert_eq!(world.oid(&done.kept_database).await, None);
+    assert_eq!(cleared(&world, &task).await.unwrap(), Cleared::default());
+    assert_eq!(world.oid(&world.database).await, Some(done.new_oid));
+
+    // The safety dump is the database: restored as a copy it is the same again.
+    let mut again = world;
+    again.uid = another_uid();
+    let prepared = again.prepare(&again.restore_task(&copy)).await.unwrap();
+    let rows = |text: &str| text.lines().filter(|l| l.starts_with("crm.")).map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(rows(&portrait(&again, &prepared.new_database).await), rows(&replaced));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drop_that_was_killed_half_way_is_ended_by_the_next() {
+    let world = World::new("halfway").await;
+    fill(&world).await;
+    let (done, _) = restored(&world).await;
+    let copy = dumped_safely(&world, &done).await;
+    let grave = sennight::domain::names::doomed_database(&world.database, &world.uid);
+    let (kept, id) = (ident(&done.kept_database), ident(&grave));
+    for statement in [
+        format!("ALTER DATABASE {kept} RENAME TO {id}"),
+        format!("COMMENT ON DATABASE {id} IS 'sennight.dev/dropping={}'", world.uid),
+        format!("ALTER DATABASE {id} ALLOW_CONNECTIONS false"),
+    ] {
+        world.sql("postgres", &statement).await;
+    }
+    let gone = cleared(&world, &clear_task(&world, &done, Some(copy_ref(&copy)))).await.unwrap();
+    assert_eq!(gone.oid, Some(done.live_oid));
+    assert_eq!(world.oid(&grave).await, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_failed_restore_prepared_is_dropped_by_its_mark_and_a_namesake_stays() {
+    let world = World::new("leftover").await;
+    fill(&world).await;
+    let copy = world.dump().await;
+    let prepared = world.prepare(&world.restore_task(&copy)).await.unwrap();
+    let task = ClearTask {
+        name: "clear".to_owned(),
+        request_uid: world.uid.clone(),
+        database: world.target("restore"),
+        doomed: Doomed { name: new_database(&world.database, &world.uid), oid: None, mark: Mark::Restore },
+        safety: None,
+    };
+    let gone = cleared(&world, &task).await.unwrap();
+    assert_eq!((gone.database, gone.oid), (Some(prepared.new_database.clone()), Some(prepared.new_oid)));
+    assert_eq!(world.oid(&prepared.new_database).await, None);
+    let new = ident(&prepared.new_database);
+    world.sql("postgres", &format!("CREATE DATABASE {new}")).await;
+    assert_eq!(cleared(&world, &task).await.unwrap_err().reason, "NameTaken");
+    assert!(world.oid(&prepared.new_database).await.is_some());
+    world.sql("postgres", &format!("DROP DATABASE {new}")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_safety_dump_is_made_of_the_marked_database_only() {
+    let world = World::new("safety").await;
+    fill(&world).await;
+    let (done, undo_task) = restored(&world).await;
+    undo(&world, &undo_task).await.unwrap();
+    let gone = safety::run(&safety_task(&world, &done), &world.context("safety", "pod")).await.unwrap_err();
+    assert_eq!((gone.reason.as_str(), gone.verdict), ("DatabasesChanged", Verdict::Refused));
+    // A safety dump that a store damaged is no reason to drop anything: it is read back before it is told of.
+    let copy = world.dump().await;
+    tamper(&world.store, &format!("{}manifest.json", copy.prefix), |bytes| bytes[40] ^= 1).await;
+    let task = ClearTask {
+        doomed: Doomed { name: undo_task.kept_database.clone(), oid: Some(undo_task.live_oid), mark: Mark::Kept },
+        request_uid: undo_task.request_uid.clone(),
+        ..clear_task(&world, &done, Some(copy_ref(&copy)))
+    };
+    assert!(cleared(&world, &task).await.is_err());
+    assert_eq!(world.oid(&undo_task.kept_database).await, Some(undo_task.live_oid));
+}
