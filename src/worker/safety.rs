@@ -5,9 +5,9 @@ use super::{ProgressWriter, TaskError, WorkerContext, dump, verify};
 use crate::domain::job::{CopyRef, Done, SafetyTask};
 use crate::domain::names::Area;
 use crate::domain::target::DatabaseTarget;
+use crate::engine::credentials::Credentials;
 use crate::engine::postgres::clear::let_in;
 use crate::engine::postgres::connect;
-use crate::engine::postgres::connect::Credentials;
 
 /// Dumps and verifies. The tenant's live database is not touched, not even read.
 pub async fn run(task: &SafetyTask, context: &WorkerContext) -> Result<Done, TaskError> {
