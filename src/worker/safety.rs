@@ -7,7 +7,7 @@ use crate::domain::names::Area;
 use crate::domain::target::DatabaseTarget;
 use crate::engine::credentials::Credentials;
 use crate::engine::postgres::clear::let_in;
-use crate::engine::postgres::connect;
+use crate::engine::postgres::{EngineError, connect};
 
 /// Dumps and verifies. The tenant's live database is not touched, not even read.
 pub async fn run(task: &SafetyTask, context: &WorkerContext) -> Result<Done, TaskError> {
@@ -40,7 +40,7 @@ async fn still_kept(task: &SafetyTask) -> Result<(), TaskError> {
     let database = DatabaseTarget { credentials_dir, ..task.dump.database.clone() };
     let application = format!("sennight safety {}", task.request_uid);
     let admin = connect(&database, &database.maintenance_database, &application).await?;
-    let reader = Credentials::read(&task.dump.database.credentials_dir)?.username;
+    let reader = Credentials::read(&task.dump.database.credentials_dir).map_err(EngineError::from)?.username;
     let let_in = let_in(&admin, &database.database, task.kept_oid, &task.request_uid, &reader).await;
     admin.close().await;
     Ok(let_in?)

@@ -216,6 +216,7 @@ pub fn safety_work(
             ddl_wait_seconds: server.spec.ddl_wait_seconds,
             deadline_seconds: deadline,
             max_bytes_per_second: server.spec.bytes_per_second_of_a_dump(),
+            allow_non_transactional: false,
         },
     };
     Ok((Work::Safety(task), mounts))

@@ -73,6 +73,7 @@ fn safety_task(world: &World, done: &CutoverTask) -> SafetyTask {
             ddl_wait_seconds: 60,
             deadline_seconds: 300,
             max_bytes_per_second: None,
+            allow_non_transactional: false,
         },
     }
 }
