@@ -216,7 +216,7 @@ pub fn safety_work(
             ddl_wait_seconds: server.spec.ddl_wait_seconds,
             deadline_seconds: deadline,
             max_bytes_per_second: server.spec.bytes_per_second_of_a_dump(),
-            allow_non_transactional: false,
+            allow_non_transactional: schedule.spec.database.allow_non_transactional,
         },
     };
     Ok((Work::Safety(task), mounts))
