@@ -214,14 +214,18 @@ fn row_of<'a>(table: &str, cells: &[(&'a str, &'a str)]) -> Vec<Option<&'a str>>
     columns.iter().map(|(name, _)| value(name)).collect()
 }
 
-/// A table's columns as the demo's schema has them.
+/// A table's columns as the demo's schema has them, with a time's type as `format_type` spells it: MySQL's TIMESTAMP is
+/// another type, and has the short name to itself.
 fn columns_of(table: &str) -> Vec<(&'static str, &'static str)> {
     let schema = include_str!("../demo/crm/schema.sql");
     let start = schema.find(&format!("CREATE TABLE {table} (\n")).unwrap_or_else(|| panic!("{table} is in schema.sql"));
     let body = &schema[start..];
     let body = &body[..body.find("\n)").unwrap()];
     let columns = body.lines().skip(1).filter_map(|line| line.trim().trim_end_matches(',').split_once(' '));
-    columns.filter(|(name, _)| name.chars().all(|c| c.is_ascii_lowercase() || c == '_' || c.is_ascii_digit())).collect()
+    let spelt =
+        |kind: &'static str| if kind.starts_with("timestamp(0)") { "timestamp(0) without time zone" } else { kind };
+    let named = |name: &str| name.chars().all(|c| c.is_ascii_lowercase() || c == '_' || c.is_ascii_digit());
+    columns.filter(|(name, _)| named(name)).map(|(name, kind)| (name, spelt(kind))).collect()
 }
 
 fn of(table: &str, rows: &[&[(&str, &str)]]) -> Sample {
