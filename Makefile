@@ -20,10 +20,10 @@ demo-down: ## end the demo and its cluster; nothing stays behind
 
 test: lint test-fast test-part test-node ## everything: lint, tests without a node, a part of the long suites, tests on a real node
 
-test-fast: ## every test that needs no node, with real S3, PostgreSQL and Kubernetes API servers; about 2 minutes warm
+test-fast: ## the tests that need no node and no patience, with real S3, PostgreSQL and Kubernetes API servers; about 2 minutes warm
 	@tests/cluster/run-tests.sh fast
 
-test-part: ## some cases of each long suite; says what it left out
+test-part: ## the long tests on the API server, and some cases of each long suite; says what it left out
 	@tests/cluster/run-tests.sh part
 
 test-node: dist ## the tests on a real node: containerd, kubelet, the image of the Dockerfile

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# run-tests.sh fast [ARGS…]: every test that needs no node, on the API tier and the services; ARGS go to cargo test.
+# run-tests.sh fast [ARGS…]: the tests that need no node, on the API tier and the services; ARGS go to cargo test.
 # run-tests.sh wholeness [ARGS…]: the long suites, on three stores and three majors of PostgreSQL.
 # run-tests.sh engines [ARGS…]: the MySQL family on its three servers; part: on the host's MariaDB.
 # run-tests.sh attack [ARGS…]: the gate under attack, on the API tier. part: some cases of these and of the long suites.
@@ -24,13 +24,18 @@ on_node() {
   cargo test --locked --test node -- "$@"
 }
 
+# Tests on the API server that wait for deadlines, crashes and drills: `part` runs all of them, `fast` none.
+LONG=(requests::waiting requests::record requests::killed requests::drills requests::way_back)
+
 # Everything that needs no node. Most of these tests wait for servers most of the time: more of them run at once than there are
 # cores, and the API server's beside the others. Named ones (ARGS) run by one cargo.
 on_servers() {
-  local code=0 api
+  local code=0 api skipped=()
+  mapfile -t skipped < <(printf -- '--skip\n%s\n' "${LONG[@]}")
   if [ $# -gt 0 ]; then cargo test --locked --no-fail-fast "$@"; return; fi
   api=$(mktemp)
-  cargo test --locked --test api -- --test-threads="${SENNIGHT_TEST_THREADS:-10}" >"$api" 2>&1 &
+  log "left to make test-part: ${LONG[*]}"
+  cargo test --locked --test api -- --test-threads="${SENNIGHT_TEST_THREADS:-10}" "${skipped[@]}" >"$api" 2>&1 &
   cargo test --locked --no-fail-fast --lib --bins --test architecture --test offline --test servers -- \
     --test-threads="${SENNIGHT_TEST_THREADS:-6}" || code=$?
   log "the rest, beside these: tests on the API server"
@@ -38,6 +43,14 @@ on_servers() {
   cat "$api"
   rm -f "$api"
   cargo test --locked --doc --quiet || code=$?
+  return $code
+}
+
+# The long tests on the API server, and some cases of each long suite.
+on_part() {
+  local code=0
+  cargo test --locked --test api -- --test-threads="${SENNIGHT_TEST_THREADS:-10}" "${LONG[@]}" || code=$?
+  cargo test --locked --no-fail-fast --test wholeness --test attack --test engines --test faults_restore -- --nocapture || code=$?
   return $code
 }
 
@@ -71,8 +84,9 @@ case $verb in
   on-servers) on_servers "$@" ;;
   part)
     export SENNIGHT_CASES=${SENNIGHT_CASES:-60} SENNIGHT_MYSQL=${SENNIGHT_MYSQL-mariadb-10.11}
-    counted "$CLUSTER_SRC/with.sh" api -- cargo test --locked --no-fail-fast --test wholeness --test attack --test engines --test faults_restore -- --nocapture
+    counted "$CLUSTER_SRC/with.sh" api -- "$CLUSTER_SRC/run-tests.sh" on-part
     ;;
+  on-part) on_part ;;
   engines)
     export SENNIGHT_MYSQL=${SENNIGHT_MYSQL-mariadb-10.11 mariadb-11.8 mysql-9}
     log "compiling the engines' suite"

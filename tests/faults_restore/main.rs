@@ -33,7 +33,7 @@ pub static ALONE: LazyLock<Mutex<()>> = LazyLock::new(|| Mutex::new(()));
 pub fn chosen<T: Clone>(suite: &str, all: &[T]) -> Vec<T> {
     let asked = std::env::var("SENNIGHT_CASES").ok().and_then(|text| text.parse::<usize>().ok());
     // A case here takes seconds, those of the other long suites fractions of one.
-    let wanted = asked.map_or(all.len(), |asked| (asked / 5).clamp(2, all.len()));
+    let wanted = asked.map_or(all.len(), |asked| (asked / 15).clamp(2, all.len()));
     if wanted < all.len() {
         let left = all.len() - wanted;
         println!("{suite}: {wanted} of {} points; left out: {left} (make faults-restore runs all)", all.len());
