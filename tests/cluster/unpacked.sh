@@ -35,13 +35,13 @@ unpack() {
     log "unpacking $name of Debian $suite, once; half a minute"
     tmp=$(mktemp -d "$parent/.new.XXXXXX")
     mmdebstrap --quiet --variant=extract --include="$packages" --aptopt='Acquire::Check-Valid-Until "false"' \
-      --skip=output/dev "$suite" "$tmp/root" >&2
+      --skip=output/dev "$suite" "$tmp/tree" >&2
     # The compiler of queries is most of the size of some, and the servers as good without it.
-    rm -rf "$tmp/root/usr/lib/postgresql"/*/lib/{bitcode,llvmjit*} "$tmp/root/usr/lib/x86_64-linux-gnu"/lib{LLVM,z3}* \
-      "$tmp/root/usr/share"/{doc,man,locale} "$tmp/root/var"
-    for dir in "$@"; do wrap "$tmp/root" "$dir"; done
-    chmod 755 "$tmp/root"
-    mv -T "$tmp/root" "$final"
+    rm -rf "$tmp/tree/usr/lib/postgresql"/*/lib/{bitcode,llvmjit*} "$tmp/tree/usr/lib/x86_64-linux-gnu"/lib{LLVM,z3}* \
+      "$tmp/tree/usr/share"/{doc,man,locale} "$tmp/tree/var"
+    for dir in "$@"; do wrap "$tmp/tree" "$dir"; done
+    chmod 755 "$tmp/tree"
+    mv -T "$tmp/tree" "$final"
     rmdir "$tmp"
   fi
   exec 8>&-
