@@ -51,6 +51,7 @@ on_part() {
   local code=0
   cargo test --locked --test api -- --test-threads="${SENNIGHT_TEST_THREADS:-10}" "${LONG[@]}" || code=$?
   cargo test --locked --no-fail-fast --test wholeness --test attack --test engines --test faults_restore -- --nocapture || code=$?
+  cargo test --locked --test bench_scale || code=$?
   return $code
 }
 

@@ -6,6 +6,7 @@ use crate::api::common::LocalRef;
 use crate::api::database_server::{DrillRun, DrillStatus};
 use crate::api::{BackupSchedule, BackupStorage, DatabaseServer, DatabaseServerStatus};
 use crate::controller::context::Context;
+use crate::controller::fleet::Provable;
 use crate::controller::jobs::{self, JobState};
 use crate::controller::observed::cut;
 use crate::controller::targets;
@@ -29,14 +30,13 @@ const REMEMBERED: usize = 20;
 pub async fn round(
     server: &DatabaseServer,
     status: &mut DatabaseServerStatus,
-    schedules: &[Arc<BackupSchedule>],
     ctx: &Context,
 ) -> Result<Option<DateTime<Utc>>, ServerError> {
     let now = ctx.now();
     let look = now + TimeDelta::from_std(ctx.settings.timing.job_interval).unwrap_or(TimeDelta::minutes(1));
     let mut drills = status.drill.clone().unwrap_or_default();
     if let Some(run) = drills.running.clone() {
-        let Some(ended) = ended(server, &run, schedules, ctx).await? else { return Ok(Some(look)) };
+        let Some(ended) = ended(server, &run, ctx).await? else { return Ok(Some(look)) };
         if let (Some(schedule), Some(namespace)) = (Some(&ended.schedule), server.namespace()) {
             ctx.timers.schedules.hasten(ObjectRef::new(schedule).within(&namespace), now + TimeDelta::seconds(5));
         }
@@ -48,13 +48,18 @@ pub async fn round(
     }
     let per_day = server.spec.drill.as_ref().map_or(0, |drill| drill.per_day);
     let last = drills.last.iter().map(|run| run.started_at).max();
-    let candidates: Vec<Candidate> = schedules.iter().filter_map(|s| candidate(s, &drills)).collect();
+    if per_day <= 0 {
+        return Ok(None);
+    }
+    let namespace = server.namespace().unwrap_or_default();
+    let provable = ctx.caches.schedules.provable(&namespace, &server.name_any());
+    let candidates: Vec<Candidate> = provable.into_iter().map(|tenant| candidate(tenant, &drills)).collect();
     let candidate = match next(per_day, last, &candidates, now) {
         Due::Later(wake) => return Ok(wake),
         Due::Now(candidate) => candidate,
     };
-    let Some(schedule) = schedules.iter().find(|s| s.name_any() == candidate.schedule) else { return Ok(Some(look)) };
-    let Some(worker) = worker(server, schedule, &candidate, now, ctx) else { return Ok(Some(look)) };
+    let Some(schedule) = ctx.schedule(&namespace, &candidate.schedule).await? else { return Ok(Some(look)) };
+    let Some(worker) = worker(server, &schedule, &candidate, now, ctx) else { return Ok(Some(look)) };
     let api: Api<Job> = Api::namespaced(ctx.clients.write.clone(), &worker.namespace);
     let job = worker.build(&ctx.settings.worker.pod_defaults())?;
     let owner = worker.owner.uid.clone();
@@ -75,34 +80,22 @@ pub async fn round(
     Ok(Some(look))
 }
 
-fn candidate(schedule: &BackupSchedule, drills: &DrillStatus) -> Option<Candidate> {
-    let points = &schedule.status.as_ref()?.recovery_points;
-    let newest = points.first()?;
-    let of = |run: &&DrillRun| run.schedule == schedule.name_any();
-    Some(Candidate {
-        schedule: schedule.name_any(),
-        uid: schedule.uid()?,
-        copy: newest.id.clone(),
-        proven: points.iter().filter_map(|point| point.proven_time).max(),
-        tried: drills.last.iter().filter(of).map(|run| run.started_at).max(),
-    })
+fn candidate(tenant: Provable, drills: &DrillStatus) -> Candidate {
+    let tried = drills.last.iter().filter(|run| run.schedule == tenant.schedule).map(|run| run.started_at).max();
+    let Provable { schedule, uid, copy, proven } = tenant;
+    Candidate { schedule, uid, copy, proven, tried }
 }
 
 /// How a drill that began has ended; `None` while it runs.
-async fn ended(
-    server: &DatabaseServer,
-    run: &DrillRun,
-    schedules: &[Arc<BackupSchedule>],
-    ctx: &Context,
-) -> Result<Option<DrillRun>, ServerError> {
+async fn ended(server: &DatabaseServer, run: &DrillRun, ctx: &Context) -> Result<Option<DrillRun>, ServerError> {
     let namespace = server.namespace().unwrap_or_default();
     let job = ctx.jobs.find(&ctx.clients.write, &namespace, &run.job).await?;
     if job.as_deref().is_some_and(|job| jobs::state(job) == JobState::Running) {
         return Ok(None);
     }
     let silent = job.as_deref().map_or_else(|| "the Job was deleted before it ended".to_owned(), jobs::failure);
-    let schedule = schedules.iter().find(|s| s.name_any() == run.schedule);
-    let storage = schedule.and_then(|s| storage(s, ctx));
+    let schedule = ctx.schedule(&namespace, &run.schedule).await?;
+    let storage = schedule.and_then(|s| storage(&s, ctx));
     let report = match (&run.job_uid, &storage) {
         (Some(uid), Some(storage)) => ctx.stores.open(storage).await?.report(uid, &run.schedule).await?,
         _ => None,
