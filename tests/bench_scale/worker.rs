@@ -3,7 +3,7 @@
 
 use crate::ledger::Ledger;
 use crate::process::Simulated;
-use futures::{StreamExt, TryStreamExt};
+use futures::StreamExt;
 use k8s_openapi::api::batch::v1::Job;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use kube::runtime::watcher::{self, Event};
@@ -46,7 +46,7 @@ impl Worker {
         // What runs, by UID, with its server: one appears once, and ends once.
         let mut running: HashMap<String, String> = HashMap::new();
         while let Some(event) = events.next().await {
-            let (Ok(Event::Apply(job) | Event::InitApply(job))) = event else { continue };
+            let Ok(Event::Apply(job) | Event::InitApply(job)) = event else { continue };
             let uid = job.uid().unwrap();
             if state(&job) == JobState::Running {
                 if running.contains_key(&uid) {

@@ -88,6 +88,8 @@ fn the_summary_counts_all_and_names_the_worst_first() {
 }
 
 proptest! {
+    // A hundred steps each.
+    #![proptest_config(ProptestConfig::with_cases(24))]
     #[test]
     fn rivals_are_found_as_by_walking_all(steps in prop::collection::vec((0u8..12, 0u8..5, 0u8..3, 0u8..5, any::<bool>()), 1..120)) {
         let fleet = Fleet::default();
