@@ -47,7 +47,8 @@ pub async fn run_and_judge(scope: &Scope, page: &mut Page) {
     let before = Counted::read(&place.admin).await;
     let day = phase(&place, &flags, midnight, rate, scope, "the day").await;
     let asked = Counted::read(&place.admin).await.since(&before);
-    let next = midnight + TimeDelta::days(1) + TimeDelta::hours(WINDOW) + TimeDelta::minutes(5);
+    // On a slow machine some days more have passed: whichever comes next is missed as a whole.
+    let next = day.ended.date_naive().checked_add_days(Days::new(1)).unwrap().and_hms_opt(7, 5, 0).unwrap().and_utc();
     let caught = phase(&place, &flags, next, rate, scope, "the catch-up").await;
     manager.signal("CONT");
     judge(scope, page, rate, &day, &caught, &asked);
@@ -56,6 +57,8 @@ pub async fn run_and_judge(scope: &Scope, page: &mut Page) {
 /// What one phase came to.
 struct Phase {
     seen: Seen,
+    /// The simulated instant of its end.
+    ended: DateTime<Utc>,
     /// Real seconds.
     took: f64,
     /// CPU seconds of the operator.
@@ -66,7 +69,7 @@ struct Phase {
 /// Runs an operator and a worker from this simulated instant until every tenant has had a dump, and its status says so.
 async fn phase(place: &Place, flags: &[String], from: DateTime<Utc>, rate: f64, scope: &Scope, what: &str) -> Phase {
     let time = Simulated::from_now(from, rate);
-    let ledger = Arc::new(Ledger::default());
+    let ledger = Arc::new(Ledger::new(from + TimeDelta::hours(12)));
     let store = place.bucket.store().await;
     let (client, namespace) = (place.admin.clone(), place.namespace.clone());
     let worker = Worker { client, namespace, store, ledger: ledger.clone() };
@@ -78,7 +81,7 @@ async fn phase(place: &Place, flags: &[String], from: DateTime<Utc>, rate: f64, 
     let mut told = 0;
     loop {
         let dumped = ledger.dumped();
-        if dumped >= scope.day && ledger.running() == 0 {
+        if dumped >= scope.day {
             break;
         }
         if dumped >= told + scope.day / 5 {
@@ -95,7 +98,7 @@ async fn phase(place: &Place, flags: &[String], from: DateTime<Utc>, rate: f64, 
     let (cpu, memory) = (operator.process().cpu(), operator.process().memory());
     operator.terminate().await;
     worker.abort();
-    Phase { seen: ledger.take(), took, cpu, memory }
+    Phase { seen: ledger.take(), ended: time.now(), took, cpu, memory }
 }
 
 /// Waits until every status says that its day has run.
@@ -109,7 +112,10 @@ async fn settled(place: &Place, from: DateTime<Utc>, scope: &Scope, what: &str) 
             let list = api.list(&page).await.unwrap();
             let ran = |o: &&BackupSchedule| {
                 let run = o.status.as_ref().and_then(|s| s.last_run.as_ref());
-                run.is_some_and(|r| r.outcome == Some(RunOutcome::Succeeded) && r.day == Some(from.date_naive()))
+                run.is_some_and(|r| {
+                    (r.outcome == Some(RunOutcome::Succeeded) && r.day == Some(from.date_naive()))
+                        || r.day > Some(from.date_naive())
+                })
             };
             done += list.items.iter().filter(ran).count();
             match list.metadata.continue_.filter(|token| !token.is_empty()) {

@@ -5,8 +5,12 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 /// Everything that was seen.
-#[derive(Debug, Default)]
-pub struct Ledger(Mutex<Seen>);
+#[derive(Debug)]
+pub struct Ledger {
+    /// Slots before this one are what is measured: a slow machine's clock runs on into the next day.
+    until: DateTime<Utc>,
+    seen: Mutex<Seen>,
+}
 
 /// A part of it.
 #[derive(Debug, Default, Clone)]
@@ -26,14 +30,24 @@ pub struct Seen {
 }
 
 impl Ledger {
+    /// An empty one, of the slots before this instant.
+    pub fn new(until: DateTime<Utc>) -> Self {
+        Self { until, seen: Mutex::default() }
+    }
+
     /// A Job appeared: its server, and what it answers.
     pub fn appeared(&self, server: &str, runs: &[(String, String)], now: DateTime<Utc>) {
-        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        seen.jobs.push(now);
-        seen.tasks.push(runs.len());
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if now < self.until {
+            seen.jobs.push(now);
+            seen.tasks.push(runs.len());
+        }
         for (schedule, run) in runs {
             let slot = run.split('-').next().unwrap_or_default();
             let slot = NaiveDateTime::parse_from_str(slot, "%Y%m%dT%H%M%SZ").unwrap().and_utc();
+            if slot >= self.until {
+                continue;
+            }
             *seen.dumps.entry((schedule.clone(), slot)).or_default() += 1;
             seen.lags.push((now - slot).num_milliseconds() as f64 / 1000.0);
         }
@@ -45,23 +59,18 @@ impl Ledger {
 
     /// A Job ended.
     pub fn ended(&self, server: &str) {
-        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         *seen.running.entry(server.to_owned()).or_default() -= 1;
-    }
-
-    /// Jobs that run.
-    pub fn running(&self) -> i32 {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).running.values().sum()
     }
 
     /// Dumps so far.
     pub fn dumped(&self) -> usize {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).lags.len()
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).lags.len()
     }
 
     /// What was seen since it was last taken; what runs stays.
     pub fn take(&self) -> Seen {
-        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let running = seen.running.clone();
         let taken = std::mem::take(&mut *seen);
         seen.running = running;
