@@ -20,7 +20,7 @@ pub async fn run(args: &ClusterArgs, drill: &DrillArgs, io: &mut Io<'_>) -> Resu
     let schedule = cluster.tenant(&drill.name).await?;
     let server = cluster.server(&schedule.spec.database.server_ref.name).await?;
     possible(&schedule, &server)?;
-    let name = schedule.name_any();
+    let (name, server) = (schedule.name_any(), server.name_any());
     let token = format!("kubectl-{}", Utc::now().format("%Y%m%dT%H%M%S%.3fZ"));
     cluster.ask_drill(&schedule, &token).await?;
     io.complain(&format!(
@@ -29,12 +29,11 @@ pub async fn run(args: &ClusterArgs, drill: &DrillArgs, io: &mut Io<'_>) -> Resu
     if drill.no_wait {
         return io.say(&format!("backupschedule.sennight.dev/{name} drill asked"));
     }
-    let wait = tokio::time::timeout(drill.timeout, ended(&cluster, &server.name_any(), &name, &token));
+    let wait = tokio::time::timeout(drill.timeout, ended(&cluster, &server, &name, &token));
     let Ok(run) = wait.await else {
         let message = format!(
             "no result after {:?}; it goes on: kubectl get databaseserver {} -o yaml shows status.drill",
-            drill.timeout,
-            server.name_any()
+            drill.timeout, server
         );
         return Err(PluginError::NotNow(message));
     };

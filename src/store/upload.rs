@@ -169,10 +169,8 @@ impl Store {
         // Where the store compares a checksum of the bytes, hashing them once more for the signature only costs both sides;
         // the manifest's SHA-256 of each frame is what a forged part has to meet.
         let request = if part.checksum.is_some() { request.disable_payload_signing() } else { request };
-        let answer = request
-            .send()
-            .await
-            .map_err(|error| StoreError::from_sdk(self.place("s3:PutObject", key), error))?;
+        let answer =
+            request.send().await.map_err(|error| StoreError::from_sdk(self.place("s3:PutObject", key), error))?;
         Ok(CompletedPart::builder()
             .part_number(part.number)
             .set_e_tag(answer.e_tag)

@@ -188,11 +188,12 @@ SELECT n.nspname::text, c.relname::text
     let names: Vec<String> = tables.iter().map(|row| qualified(row.get(0), row.get(1))).collect();
     let some: Vec<String> =
         names.chunks(if sessions.len() > 1 { 1 } else { 500 }).map(|some| some.join(", ")).collect();
-    let one = |session: &'_ Session, names: &'_ String| {
-        let statement = format!("ANALYZE {names}");
-        async move { session.batch_execute(&statement).await.map_err(failed) }
-    };
-    share(sessions, &some, one).await.map(drop)
+    share(sessions, &some, analyze_some).await.map(drop)
+}
+
+async fn analyze_some(session: &Session, names: &String) -> Result<(), EngineError> {
+    let analyzed = session.batch_execute(&format!("ANALYZE {names}")).await;
+    analyzed.map_err(|e| EngineError::query("ANALYZE of the new database", e))
 }
 
 /// Where rows go.

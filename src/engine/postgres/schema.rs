@@ -143,7 +143,7 @@ mod tests {
         };
         let tables = [table("a", "x"), table("a", "odd.\"|*"), table("b", "x")];
         assert_eq!(patterns(&tables), ["\"a\".(\"x\"|\"odd.\"\"|*\")", "\"b\".(\"x\")"]);
-        let many: Vec<TableInfo> = (0..NAMES + 1).map(|n| table("a", &n.to_string())).collect();
+        let many: Vec<TableInfo> = (0..=NAMES).map(|n| table("a", &n.to_string())).collect();
         assert_eq!(patterns(&many).len(), 2);
     }
 
