@@ -15,14 +15,13 @@ const ARGUMENTS: usize = 1 << 20;
 /// The oldest major whose pg_dump reads such a file.
 const FILTER_SINCE: i32 = 17;
 
-/// Whether anything but rows and what the manifest tells of sequences is data: large objects, what extensions mark as
-/// configuration, sequences that JSON tools cannot count as far as. Where there is none, `pg_dump` need not be told of
-/// every table whose rows it leaves out, which costs a query each.
+/// Whether anything but rows and sequences' state, which the manifest has, is data: large objects, what extensions mark as
+/// configuration. Where there is none, `pg_dump` need not be told of every table whose rows it leaves out, which costs a
+/// query each.
 pub async fn has_data(session: &Session) -> Result<bool, EngineError> {
     const DATA: &str = "
 SELECT EXISTS (SELECT FROM pg_catalog.pg_largeobject_metadata)
-    OR EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extconfig IS NOT NULL)
-    OR EXISTS (SELECT FROM pg_catalog.pg_sequences WHERE last_value NOT BETWEEN -8e15 AND 8e15)";
+    OR EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extconfig IS NOT NULL)";
     let row = session.query_one(DATA, &[]).await;
     Ok(row.map_err(|e| EngineError::query("looking for data beside the tables", e))?.get(0))
 }
