@@ -4,9 +4,10 @@
 use super::context::Context;
 use super::fleet::Fleet;
 use super::jobs::Lane;
+use super::server::drill::failing;
 use crate::api::conditions::{RequestCondition, is_true};
 use crate::api::restore_status::WaitingOn;
-use crate::api::{BackupStorage, ConditionStatus, RestoreRequest};
+use crate::api::{BackupStorage, ConditionStatus, DatabaseServer, RestoreRequest};
 use crate::telemetry::{AgeLabel, FreshLabel, Metrics, OverdueLabel};
 use chrono::{DateTime, Utc};
 use std::sync::Arc;
@@ -23,6 +24,7 @@ pub async fn run(ctx: Arc<Context>, stop: CancellationToken) {
         ctx.metrics.dumps_limit.set(ctx.settings.max_dumps.into());
         overdue(&ctx.caches.storages.state(), &ctx.metrics);
         queue(&ctx.caches.requests.state(), &ctx.metrics);
+        ctx.metrics.drills_failing.set(drills_failing(&ctx.caches.servers.state()));
         ctx.metrics.dumps_running.set(ctx.jobs.running(Lane::Dump, "", "").0);
         ctx.metrics.restores_running.set(ctx.jobs.running(Lane::Restore, "", "").0);
         tokio::select! {
@@ -80,6 +82,11 @@ fn queue(requests: &[Arc<RestoreRequest>], metrics: &Metrics) {
         request.status.as_ref().is_some_and(|status| is_true(&status.conditions, RequestCondition::RefundDue))
     };
     metrics.refunds_due.set(count(requests.iter().filter(owed).count()));
+}
+
+fn drills_failing(servers: &[Arc<DatabaseServer>]) -> i64 {
+    let drills = servers.iter().filter_map(|server| server.status.as_ref()?.drill.as_ref());
+    count(drills.map(|drill| failing(&drill.last).len()).sum())
 }
 
 fn count(number: usize) -> i64 {

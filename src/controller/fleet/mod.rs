@@ -87,6 +87,8 @@ pub struct Provable {
     pub copy: String,
     /// When a copy of it was last proven.
     pub proven: Option<DateTime<Utc>>,
+    /// Somebody asks for a drill, by this token.
+    pub wish: Option<String>,
 }
 
 impl Fleet {
@@ -165,19 +167,20 @@ impl Fleet {
         table.servers.get(&(namespace.into(), server.into())).copied().unwrap_or_default()
     }
 
-    /// The tenants of a server that have a copy.
-    pub fn provable(&self, namespace: &str, server: &str) -> Vec<Provable> {
+    /// The tenants of a server that have a copy: all of them, or those for which somebody asks for a drill.
+    pub fn provable(&self, namespace: &str, server: &str, all: bool) -> Vec<Provable> {
         let provable = |row: &Row| {
             Some(Provable {
                 schedule: row.key.name.to_string(),
                 uid: row.uid.to_string(),
                 copy: row.newest?.to_string(),
                 proven: row.proven,
+                wish: row.wish.as_deref().map(ToOwned::to_owned),
             })
         };
         let mut found = Vec::new();
         self.each(|row| {
-            if *row.key.namespace == *namespace && *row.server == *server {
+            if (all || row.wish.is_some()) && *row.server == *server && *row.key.namespace == *namespace {
                 found.extend(provable(row));
             }
         });

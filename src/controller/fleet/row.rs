@@ -96,6 +96,8 @@ pub struct Row {
     pub newest: Option<Id>,
     /// When a copy was last proven.
     pub proven: Option<DateTime<Utc>>,
+    /// `spec.trigger.drill`, if status does not say that it was answered.
+    pub wish: Option<Box<str>>,
     /// Copies, and those of them that are held.
     pub copies: (u16, u16),
     /// Bytes of all copies.
@@ -162,6 +164,7 @@ impl Row {
             last_copy: status.and_then(|s| s.last_successful_time),
             newest: points.first().and_then(|point| Id::of(&point.id)),
             proven: points.iter().filter_map(|point| point.proven_time).max(),
+            wish: wish(object).map(Into::into),
             copies: (number(points.len()), number(points.iter().filter(|point| point.held).count())),
             bytes: points.iter().map(|point| point.bytes).sum(),
             why: texts.shared(why),
@@ -176,6 +179,12 @@ impl Row {
             ConditionStatus::Unknown => !self.suspended,
         }
     }
+}
+
+fn wish(object: &BackupSchedule) -> Option<&str> {
+    let wish = object.spec.trigger.as_ref()?.drill.as_ref()?;
+    let answered = object.status.as_ref().and_then(|status| status.drill_trigger.as_ref());
+    (answered != Some(wish)).then_some(wish)
 }
 
 #[cfg(test)]

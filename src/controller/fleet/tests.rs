@@ -60,9 +60,14 @@ fn copies_that_are_kept_are_known_until_they_are_not() {
     }]});
     fleet.put(&schedule("a", "a", "s", "a", &kept), 0, 1);
     assert_eq!(fleet.kept("n")[0].1, "20261122T021000Z-1a2b3c4d");
-    assert_eq!(fleet.provable("n", "s")[0].copy, "20261122T021000Z-1a2b3c4d");
+    assert_eq!(fleet.provable("n", "s", true)[0].copy, "20261122T021000Z-1a2b3c4d");
+    assert!(fleet.provable("n", "s", false).is_empty());
+    let mut asked = schedule("a", "a", "s", "a", &kept);
+    asked.spec.trigger = serde_json::from_value(json!({"drill": "t-1"})).unwrap();
+    fleet.put(&asked, 0, 1);
+    assert_eq!(fleet.provable("n", "s", false)[0].wish.as_deref(), Some("t-1"));
     fleet.put(&schedule("a", "a", "s", "a", &json!(null)), 0, 1);
-    assert!(fleet.kept("n").is_empty() && fleet.provable("n", "s").is_empty());
+    assert!(fleet.kept("n").is_empty() && fleet.provable("n", "s", true).is_empty());
 }
 
 #[test]
