@@ -88,6 +88,7 @@ async fn phase(place: &Place, flags: &[String], from: DateTime<Utc>, rate: f64, 
             println!("{what}: {dumped} of {}, at {}", scope.day, time.now().format("%H:%M"));
             told = dumped;
         }
+        operator.must_run();
         assert!(began.elapsed() < limit, "{what}: {dumped} of {} dumps after {limit:?}", scope.day);
         tokio::time::sleep(Duration::from_millis(100)).await;
     }

@@ -89,7 +89,13 @@ impl Place {
 
     /// The flags of an operator for this place only.
     pub fn flags(&self, more: &[&str]) -> Vec<String> {
-        let own = [format!("--namespace={}", self.namespace), format!("--watch-namespaces={}", self.namespace)];
+        let own = [
+            format!("--namespace={}", self.namespace),
+            format!("--watch-namespaces={}", self.namespace),
+            // A busy machine starves a process for seconds.
+            "--lease-duration=60s".to_owned(),
+            "--lease-renew-deadline=40s".to_owned(),
+        ];
         own.into_iter().chain(more.iter().map(|flag| (*flag).to_owned())).collect()
     }
 

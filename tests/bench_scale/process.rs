@@ -121,6 +121,11 @@ impl Operator {
         self.log().lines().filter_map(line).find_map(addresses)?.parse().ok()
     }
 
+    /// It has not ended by itself.
+    pub fn must_run(&mut self) {
+        assert!(self.child.try_wait().unwrap().is_none(), "the operator ended:\n{}", self.log());
+    }
+
     /// What it shows to a scraper.
     pub async fn scrape(&self) -> String {
         get(self.address().unwrap(), "/metrics").await

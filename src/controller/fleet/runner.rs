@@ -26,7 +26,10 @@ use tracing::warn;
 /// A storage and a server count again so long after the first of several new or moved schedules,
 const RECOUNT: TimeDelta = TimeDelta::seconds(2);
 /// and so long after only their state changed.
-const RESTATE: TimeDelta = TimeDelta::seconds(10);
+const RESTATE: TimeDelta = TimeDelta::seconds(30);
+
+/// Somebody else's word that leaves something open is looked at so long after.
+const UNSETTLED: TimeDelta = TimeDelta::seconds(10);
 
 type Scoped = BoxStream<'static, (u16, Seen)>;
 
@@ -142,7 +145,7 @@ impl Runner {
             // The operator's own word comes back this way. Whatever is open has its own causes to be looked at: a Job's end,
             // a time. Somebody else's word that leaves something open is looked at soon.
             Change::Count | Change::Nothing if live && !settled(object) => {
-                timer.hasten(key, ctx.now() + RESTATE);
+                timer.hasten(key, ctx.now() + UNSETTLED);
             }
             Change::Count | Change::Nothing => {}
         }
