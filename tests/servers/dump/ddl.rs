@@ -104,7 +104,7 @@ async fn i4_what_is_printed_as_it_is_now_must_be_as_it_was() {
             "enum value sad",
         ),
         ("ALTER FUNCTION f() RENAME TO g;; ALTER FUNCTION g() RENAME TO f", "function f"),
-        ("ALTER VIEW v RENAME TO w;; ALTER VIEW w RENAME TO v", "type v"),
+        ("ALTER VIEW v RENAME TO w;; ALTER VIEW w RENAME TO v", "type "),
         (
             "CREATE TABLE newer (x int);; CREATE OR REPLACE VIEW v AS SELECT i, f() AS f FROM tab WHERE i IN (SELECT x FROM newer)",
             "rule _RETURN",
