@@ -117,12 +117,13 @@ impl Runner {
             Ok(Event::InitApply(Sighting(object))) => self.saw(&object, scope, list, false, ctx),
             Ok(Event::Apply(Sighting(object))) => self.saw(&object, scope, list, true, ctx),
             Ok(Event::Delete(Sighting(object))) => {
-                let gone = self.fleet.remove(&Key::of(&object));
-                gone.iter().for_each(|row| self.forget(row, ctx));
+                if let Some(row) = self.fleet.remove(&Key::of(&object)) {
+                    forget(&row, ctx);
+                }
             }
             Ok(Event::InitDone) => {
                 for row in self.fleet.sweep(scope, list) {
-                    self.forget(&row, ctx);
+                    forget(&row, ctx);
                 }
                 if self.missing.remove(&scope) && self.missing.is_empty() {
                     self.filled.cancel();
@@ -158,11 +159,11 @@ impl Runner {
             recount(&Place::was(&old), change, ctx);
         }
     }
+}
 
-    fn forget(&self, row: &Row, ctx: &Context) {
-        ctx.timers.schedules.forget(row.key.clone());
-        recount(&Place::was(row), Change::Spec, ctx);
-    }
+fn forget(row: &Row, ctx: &Context) {
+    ctx.timers.schedules.forget(row.key.clone());
+    recount(&Place::was(row), Change::Spec, ctx);
 }
 
 /// What counts a schedule.
