@@ -22,7 +22,6 @@ pub async fn run_and_judge(scope: &Scope, page: &mut Page) {
     let place = Place::new("scale-rest", &shape).await;
     place.tenants(&shape).await;
     place.requests(&shape, scope.requests).await;
-    let n = scope.schedules as f64;
     // Whatever is asked without an operator is not its doing.
     let idle = Duration::from_secs(scope.idle);
     let quiet = counted(&place, idle).await;
@@ -52,34 +51,30 @@ pub async fn run_and_judge(scope: &Scope, page: &mut Page) {
     let steady = process.memory();
     let looked = reconciles(&operator.scrape().await, "BackupSchedule");
 
+    let asked = asked.max(0.0) / seconds;
     let (relist, relist_cpu) = if scope.part { (peak, 0.0) } else { relisted(process).await };
-    let server = Process::of_tier("apiserver");
+    let server = Process::of_tier("apiserver").memory();
     let status = status_seconds(&place, scope);
-    let words = format!(
-        "{} BackupSchedules with seven copies each in one namespace, {} RestoreRequests that have ended, {} DatabaseServers. \
-         Ready after {ready:.1} s and {cpu_ready:.1} CPU seconds; {settle:?} later {cpu:.1} CPU seconds, {memory:.0} MiB, peak \
-         {peak:.0} MiB. Requests of the start: {}. At rest for {seconds:.0} s: {steady:.0} MiB, {idle_cpu:.2} % of a core, \
-         {asked:.0} requests beside watches and Lease ({}). The API server killed and started: peak {relist:.0} MiB, \
-         {relist_cpu:.1} CPU seconds more. The API server itself: {:.0} MiB. `kubectl sennight status`: {status:.2} s.",
-        scope.schedules,
-        scope.requests,
-        (scope.schedules / 500).max(2),
-        start.words(business),
-        rest.words(business),
-        server.memory(),
-    );
-    page.section("At rest", &words);
-    let small = scope.schedules <= 10_000;
-    page.bars(vec![
-        Bar::promise("BackupSchedules that a restart looks at although all is as it should be", looked),
-        Bar::at_most("operator RSS steady, MiB", if small { 48.0 } else { 200.0 }, steady.max(memory)),
-        Bar::at_most("operator RSS peak incl. relist, MiB", 350.0, peak.max(relist)),
-        Bar::at_most("ready after start, s", 20.0, ready),
-        Bar::at_most("CPU to start a schedule, ms (half of K8up's)", K8UP_CPU_A_SCHEDULE * 500.0, cpu / n * 1000.0),
-        Bar::at_most("API requests a second at rest", 1.0, asked.max(0.0) / seconds),
-        Bar::at_most("CPU at rest, % of a core", 3.0, idle_cpu),
-        Bar::at_most("`kubectl sennight status`, s", 1.0, status),
-    ]);
+    let start = start.words(business);
+    let rest = rest.words(business);
+    let figures = Figures {
+        ready,
+        cpu_ready,
+        cpu,
+        memory,
+        peak,
+        start,
+        steady,
+        idle_cpu,
+        asked,
+        rest,
+        relist,
+        relist_cpu,
+        server,
+        status,
+        looked,
+    };
+    tell(scope, page, &figures);
     let log = operator.log();
     if std::env::var_os("SENNIGHT_SCALE_LOG").is_some() {
         println!("{}", log.lines().take(60).collect::<Vec<_>>().join("\n"));
@@ -91,6 +86,59 @@ async fn counted(place: &Place, time: Duration) -> Counted {
     let before = Counted::read(&place.admin).await;
     tokio::time::sleep(time).await;
     Counted::read(&place.admin).await.since(&before)
+}
+
+/// What was measured.
+struct Figures {
+    ready: f64,
+    cpu_ready: f64,
+    cpu: f64,
+    memory: f64,
+    peak: f64,
+    start: String,
+    steady: f64,
+    idle_cpu: f64,
+    asked: f64,
+    rest: String,
+    relist: f64,
+    relist_cpu: f64,
+    server: f64,
+    status: f64,
+    looked: f64,
+}
+
+fn tell(scope: &Scope, page: &mut Page, figures: &Figures) {
+    let Figures { ready, cpu_ready, cpu, memory, peak, steady, idle_cpu, asked, relist, relist_cpu, status, .. } =
+        figures;
+    let words = format!(
+        "{} BackupSchedules with seven copies each in one namespace, {} RestoreRequests that have ended, {} DatabaseServers. \
+         Ready after {ready:.1} s and {cpu_ready:.1} CPU seconds; some seconds later {cpu:.1} CPU seconds, {memory:.0} MiB, peak \
+         {peak:.0} MiB. Requests of the start: {}. At rest: {steady:.0} MiB, {idle_cpu:.2} % of a core, {asked:.2} requests \
+         a second beside watches and Lease ({}). The API server killed and started: peak {relist:.0} MiB, \
+         {relist_cpu:.1} CPU seconds more. The API server itself: {:.0} MiB. `kubectl sennight status`: {status:.2} s.",
+        scope.schedules,
+        scope.requests,
+        (scope.schedules / 500).max(2),
+        figures.start,
+        figures.rest,
+        figures.server,
+    );
+    page.section("At rest", &words);
+    let small = scope.schedules <= 10_000;
+    page.bars(vec![
+        Bar::promise("BackupSchedules that a restart looks at although all is is as it should be", figures.looked),
+        Bar::at_most("operator RSS steady, MiB", if small { 48.0 } else { 200.0 }, figures.steady.max(figures.memory)),
+        Bar::at_most("operator RSS peak incl. relist, MiB", 350.0, figures.peak.max(figures.relist)),
+        Bar::at_most("ready after start, s", 20.0, figures.ready),
+        Bar::at_most(
+            "CPU to start a schedule, ms (half of K8up's)",
+            K8UP_CPU_A_SCHEDULE * 500.0,
+            figures.cpu / scope.schedules as f64 * 1000.0,
+        ),
+        Bar::at_most("API requests a second at rest", 1.0, figures.asked),
+        Bar::at_most("CPU at rest, % of a core", 3.0, figures.idle_cpu),
+        Bar::at_most("`kubectl sennight status`, s", 1.0, figures.status),
+    ]);
 }
 
 fn reconciles(scrape: &str, kind: &str) -> f64 {
