@@ -34,7 +34,7 @@ impl Scope {
         let scope = Self {
             schedules,
             requests: number("REQUESTS", if part { 0 } else { schedules / 10 }),
-            day: number("DAY", if part { 150 } else { schedules.min(10_000) }),
+            day: number("DAY", if part { 80 } else { schedules.min(10_000) }),
             seconds: number("SECONDS", if part { 12 } else { 600 }) as u64,
             idle: number("IDLE", if part { 2 } else { 60 }) as u64,
             part,
