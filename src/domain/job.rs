@@ -191,6 +191,8 @@ pub enum Work {
     Export(ExportTask),
     /// Look whether a swap could be undone; changes nothing.
     Undoable(CutoverTask),
+    /// End a swap whose process died in the middle; repeatable.
+    Settle(CutoverTask),
     /// Dump a replaced database before it may be dropped.
     Safety(SafetyTask),
     /// Drop what a request left on the server.
@@ -236,7 +238,7 @@ impl Work {
             Self::Dump(tasks) => tasks.iter().map(|t| json("--task", t)).collect::<Result<_, _>>()?,
             Self::Verify(tasks) => tasks.iter().map(|t| json("--task", t)).collect::<Result<_, _>>()?,
             Self::Preflight(task) | Self::Prepare(task) => vec![json("--task", task)?],
-            Self::Cutover(task) | Self::Undoable(task) => vec![json("--task", task)?],
+            Self::Cutover(task) | Self::Undoable(task) | Self::Settle(task) => vec![json("--task", task)?],
             Self::Safety(task) => vec![json("--task", task)?],
             Self::Clear(task) => vec![json("--task", task)?],
             Self::Drill(task) => vec![json("--task", task)?],
@@ -272,6 +274,7 @@ impl Work {
             "cutover" => Self::Cutover(one("cutover", tasks)?),
             "export" => Self::Export(one("export", tasks)?),
             "undoable" => Self::Undoable(one("undoable", tasks)?),
+            "settle" => Self::Settle(one("settle", tasks)?),
             "safety" => Self::Safety(one("safety", tasks)?),
             "clear" => Self::Clear(one("clear", tasks)?),
             "drill" => Self::Drill(one("drill", tasks)?),

@@ -165,6 +165,11 @@ impl Keys {
         Ok(format!("{}{}", self.area(Area::Claims), segment("request uid", request_uid)?))
     }
 
+    /// `<prefix>/claims/<request uid>.journal`: what a swap must know to be ended by another process.
+    pub fn journal(&self, request_uid: &str) -> Result<String, NameError> {
+        Ok(format!("{}.journal", self.claim(request_uid)?))
+    }
+
     /// `<prefix>/audit/<request uid>/`: the record of one request.
     pub fn audit(&self, request_uid: &str) -> Result<String, NameError> {
         Ok(format!("{}{}/", self.area(Area::Audit), segment("request uid", request_uid)?))

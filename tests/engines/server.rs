@@ -4,7 +4,7 @@ use crate::support::{credential_files, env, path, unique};
 use sennight::domain::job::{CopySummary, DumpTask};
 use sennight::domain::manifest::Manifest;
 use sennight::domain::target::{DatabaseTarget, Engine, TlsMode, TlsTarget};
-use sennight::engine::mysql::load::How;
+use sennight::engine::mysql::load::{Definers, How};
 use sennight::engine::mysql::schema::Statement;
 use sennight::engine::mysql::{Session, connect, ident};
 use sennight::store::Store;
@@ -173,6 +173,7 @@ impl Database {
             application: "test",
             parallelism: 2,
             how: Some(how),
+            definers: Definers::Mine,
             progress: &progress,
         };
         fill.run().await
