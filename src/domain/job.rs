@@ -20,6 +20,9 @@ pub const EXIT_RETRY: i32 = 1;
 /// Exit code: a task was refused for good; the Job's podFailurePolicy ends it without another attempt.
 pub const EXIT_REFUSED: i32 = 3;
 
+/// Reason of a failed `settle`, and of a cut-over that started again: what was begun did not take effect and was taken back.
+pub const TAKEN_BACK: &str = "CutoverTakenBack";
+
 /// A copy, named so that a worker can insist on exactly this one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -311,7 +314,7 @@ impl Work {
         };
         match (self, other) {
             (Self::Preflight(a), Self::Preflight(b)) | (Self::Prepare(a), Self::Prepare(b)) => restore(a, b),
-            (Self::Cutover(a), Self::Cutover(b)) => {
+            (Self::Cutover(a), Self::Cutover(b)) | (Self::Settle(a), Self::Settle(b)) => {
                 let timeless = |task: &CutoverTask| CutoverTask { start_by: None, ..task.clone() };
                 (timeless(a) != timeless(b)).then_some("it would swap other databases")
             }

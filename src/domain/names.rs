@@ -224,6 +224,8 @@ pub enum RestoreStep {
     Cutover,
     /// CSV files out of the copy; repeatable after the claim.
     Export,
+    /// Ends a swap whose Job was lost, where it is more than one transaction; repeatable.
+    Settle,
     /// A dump of the replaced database, after the swap; repeatable.
     Safety,
     /// Drops what the request left on the server; repeatable.
@@ -239,6 +241,7 @@ pub fn restore_job(request_uid: &str, step: RestoreStep, attempt: i32) -> String
         RestoreStep::Preflight
         | RestoreStep::Prepare
         | RestoreStep::Export
+        | RestoreStep::Settle
         | RestoreStep::Safety
         | RestoreStep::Clear => format!("r{uid}-{step}-a{attempt}{RESTORE_SUFFIX}"),
     }

@@ -78,8 +78,6 @@ pub enum Done {
         /// When the swap committed.
         committed_at: DateTime<Utc>,
     },
-    /// A swap that was begun did not take effect: the old database serves, as if nothing had been.
-    TakenBack,
     /// The zip is in the bucket.
     Exported(ExportSummary),
     /// What a request left on the server is gone.

@@ -132,6 +132,12 @@ impl Database {
         Seen(std::mem::ManuallyDrop::new(other))
     }
 
+    /// Another database of the server, as this one's account sees it. It is not this value's to drop.
+    pub fn beside(&self, name: &str) -> Seen {
+        let (user, password) = (env("SENNIGHT_TEST_MYSQL_USER"), env("SENNIGHT_TEST_MYSQL_PASSWORD"));
+        Seen(std::mem::ManuallyDrop::new(Self::existing(&self.server, name, &user, &password)))
+    }
+
     pub fn name(&self) -> String {
         self.target.database.clone()
     }

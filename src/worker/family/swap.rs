@@ -1,13 +1,13 @@
 //! The swap under its claim, and `settle`, which ends one that somebody else began. Which way, the server's marks say; the journal
 //! in the bucket says what has to be mended.
 
-use crate::domain::job::{CutoverTask, Done};
+use crate::domain::job::{CutoverTask, Done, TAKEN_BACK};
 use crate::engine::mysql::connect;
 use crate::engine::mysql::restore::failure::RestoreError;
 use crate::engine::mysql::restore::journal::Journal;
 use crate::engine::mysql::restore::schemas::{Standing, end_holder, lock, lock_of_database, standing};
 use crate::engine::mysql::restore::swap::{self, Renamed, Settled};
-use crate::store::{Claim, Claimed, Store};
+use crate::store::{Claim, Claimed, Store, StoreError};
 use crate::worker::{TaskError, WorkerContext};
 use chrono::{DateTime, Utc};
 use std::time::{Duration, Instant};
@@ -99,7 +99,8 @@ pub async fn again(task: &CutoverTask, store: &Store, application: &str) -> Resu
 }
 
 fn taken_back() -> TaskError {
-    TaskError::refused("CutoverTakenBack", "the swap was begun, did not take effect, and was taken back")
+    let message = "the cut-over ended before it took effect, and what it had begun was taken back: the old database serves; create a new request";
+    TaskError::refused(TAKEN_BACK, message)
 }
 
 /// `settle`: ends a swap whose process is gone. It never renames a tenant's table: done twice, or beside the process that it
@@ -109,12 +110,19 @@ pub async fn settle(task: &CutoverTask, context: &WorkerContext) -> Result<Done,
     let claim = Claim { job_uid: context.job_uid.clone(), pod: context.pod.clone(), at: Utc::now() };
     // If nobody ever claimed, nobody will: a pod that starts late finds it taken.
     if matches!(context.store.claim(&task.request_uid, &claim).await?, Claimed::Won | Claimed::Mine(_)) {
-        return Ok(Done::TakenBack);
+        return Err(taken_back());
+    }
+    // A process that claimed and has changed nothing yet finds the journal's place taken, and changes nothing.
+    if context.store.journal::<Journal>(&task.request_uid).await?.is_none() {
+        match context.store.put_journal(&task.request_uid, &Journal::nothing(&task.request_uid)).await {
+            Ok(()) | Err(StoreError::AlreadyExists { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
     }
     let journal = context.store.journal(&task.request_uid).await?;
     match end(task, journal.as_ref(), &application, true).await? {
         Settled::Forward => Ok(done(task, None, Utc::now())),
-        Settled::Back => Ok(Done::TakenBack),
+        Settled::Back => Err(taken_back()),
     }
 }
 

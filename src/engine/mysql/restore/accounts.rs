@@ -115,6 +115,15 @@ pub async fn missing(session: &mut Session, wanted: &BTreeSet<Account>) -> Resul
     Ok(wanted.difference(&there).cloned().collect())
 }
 
+/// Accounts with SYSTEM_USER (MySQL), which only their like may act for.
+pub async fn protected(session: &mut Session) -> Result<Vec<Account>, EngineError> {
+    if session.version().flavour != Flavour::MySQL {
+        return Ok(Vec::new());
+    }
+    let query = "SELECT USER, HOST FROM mysql.global_grants WHERE PRIV = 'SYSTEM_USER'";
+    Ok(session.rows::<(String, String)>(query, DOING).await?.into_iter().map(account).collect())
+}
+
 /// A right on a single routine, which goes when the routine is dropped.
 pub async fn routine_grants(session: &mut Session, schema: &str) -> Result<Vec<String>, EngineError> {
     let query = format!(

@@ -19,3 +19,16 @@ pub struct Journal {
     /// Rights on single routines of the live schema, as statements that give them again.
     pub routine_grants: Vec<String>,
 }
+
+impl Journal {
+    /// Of a swap that changed nothing, and now never will.
+    pub fn nothing(request_uid: &str) -> Self {
+        Self {
+            request_uid: request_uid.to_owned(),
+            accounts: Vec::new(),
+            live: Vec::new(),
+            source: Vec::new(),
+            routine_grants: Vec::new(),
+        }
+    }
+}

@@ -172,6 +172,12 @@ pub async fn missing_definers(
 ) -> Result<(), EngineError> {
     let missing = accounts::missing(session, definers).await?;
     evidence.definers_missing = missing.iter().map(ToString::to_string).collect();
+    // On MySQL only a protected account makes objects that run as one.
+    let protected: Vec<Account> = accounts::protected(session).await?;
+    let ours = protected.iter().any(|account| account.to_string() == evidence.account);
+    if let Some(one) = protected.iter().find(|account| definers.contains(account)).filter(|_| !ours) {
+        evidence.rights_missing.push(format!("SYSTEM_USER ON *.* (objects run as {one}, who has it)"));
+    }
     Ok(())
 }
 
