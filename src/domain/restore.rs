@@ -289,7 +289,7 @@ fn unsettled(facts: &Facts, reason: &str, message: &str) -> Plan {
         Plan::new(Action::Start(RestoreStep::Settle, attempt), "CuttingOver", "Settling", message)
     };
     match &facts.settle {
-        _ if !facts.settles => Plan::attention(reason, message),
+        _ if !facts.settles => Plan::attention(reason, message.to_owned()),
         Step::None => start(1),
         Step::Running { .. } => Plan { action: Action::Nothing, ..start(0) },
         Step::Succeeded(Done::CutOver { kept_database, downtime_millis, committed_at }) => {
@@ -304,7 +304,7 @@ fn unsettled(facts: &Facts, reason: &str, message: &str) -> Plan {
         Step::Failed { message: last, .. } | Step::Lost { message: last, .. } => {
             Plan::attention(reason, format!("{message}; ending it failed: {last}"))
         }
-        Step::Succeeded(_) => Plan::attention(reason, message),
+        Step::Succeeded(_) => Plan::attention(reason, message.to_owned()),
     }
 }
 

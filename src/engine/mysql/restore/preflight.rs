@@ -127,7 +127,7 @@ fn rights_missing(session: &Session, held: &BTreeSet<String>) -> Vec<String> {
         Flavour::MySQL => ["CONNECTION_ADMIN", "SET_ANY_DEFINER"],
         Flavour::MariaDB => ["CONNECTION ADMIN", "SET USER"],
     };
-    let missing = |right: &&str| !held.contains(**right);
+    let missing = |right: &&&str| !held.contains(**right);
     RIGHTS.iter().chain(&own).filter(missing).map(|right| format!("{right} ON *.*")).collect()
 }
 
