@@ -211,8 +211,8 @@ async fn case(tenant: &mut Tenant, point: Point, number: usize) -> &'static str 
         (None, Some(Err(TaskError { reason, .. })), Standing::Before) if reason == TAKEN_BACK => "taken back",
         told => panic!("at {point:?}: {told:?}"),
     };
-    if number.is_multiple_of(8) {
-        // The dead one's twin starts late: it swaps nothing.
+    if number == 1 && std::env::var_os("SENNIGHT_CASES").is_none() {
+        // The dead one's twin starts late, and watches for a minute and a half: it swaps nothing.
         let late = tenant.world.cutover(&task, "late").await;
         assert!(matches!(late, Ok(Done::CutOver { .. })) == (standing == Standing::After), "{late:?}");
         assert_eq!(tenant.world.standing(&task).await, standing);

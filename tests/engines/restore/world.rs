@@ -1,7 +1,7 @@
 //! A tenant's database with its accounts, a restore account with the rights that docs/mysql.md names, and a request.
 
 use crate::server::{Database, Seen, Server};
-use crate::support::{Bucket, context, copy_ref, dump_task, dump_with, unique};
+use crate::support::{Bucket, context, copy_ref, dump_task, unique};
 use sennight::domain::job::{ClearTask, CopySummary, CutoverTask, Done, Doomed, Mark, Preflight, RestoreTask, SafetyTask};
 use sennight::domain::names::{kept_database, new_database};
 use sennight::domain::target::{DatabaseTarget, Engine};
@@ -15,7 +15,7 @@ pub const PASSWORD: &str = "pass-word";
 pub struct World {
     pub live: Database,
     pub store: Store,
-    pub bucket: Bucket,
+    _bucket: Bucket,
     /// The request's UID.
     pub uid: String,
     /// The restore account's name.
@@ -32,11 +32,11 @@ fn rights(engine: Engine) -> &'static str {
     match engine {
         Engine::MySQL => {
             "SELECT, INSERT, UPDATE, DELETE, CREATE, DROP, ALTER, INDEX, REFERENCES, CREATE VIEW, SHOW VIEW, CREATE ROUTINE, ALTER ROUTINE,
-             EXECUTE, TRIGGER, EVENT, LOCK TABLES, CREATE USER, PROCESS, REPLICATION CLIENT, CONNECTION_ADMIN, SET_ANY_DEFINER, XA_RECOVER_ADMIN"
+             EXECUTE, TRIGGER, EVENT, LOCK TABLES, CREATE USER, PROCESS, REPLICATION CLIENT, CONNECTION_ADMIN, SET_ANY_DEFINER, SYSTEM_USER, XA_RECOVER_ADMIN"
         }
         _ => {
             "SELECT, INSERT, UPDATE, DELETE, CREATE, DROP, ALTER, INDEX, REFERENCES, CREATE VIEW, SHOW VIEW, CREATE ROUTINE, ALTER ROUTINE,
-             EXECUTE, TRIGGER, EVENT, LOCK TABLES, CREATE USER, PROCESS, CONNECTION ADMIN, SET USER, BINLOG ADMIN, BINLOG MONITOR, SLAVE MONITOR"
+             EXECUTE, TRIGGER, EVENT, LOCK TABLES, CREATE USER, PROCESS, CONNECTION ADMIN, SET USER, BINLOG MONITOR, SLAVE MONITOR"
         }
     }
 }
@@ -58,15 +58,13 @@ impl World {
              GRANT SELECT, CREATE USER ON *.* TO '{admin}'@'127.0.0.1';",
             rights(engine)
         );
-        if engine == Engine::MySQL {
-            // Its triggers are made by an account without SUPER, and the server has a binary log.
-            script += "SET GLOBAL log_bin_trust_function_creators = 1, GLOBAL local_infile = 1;";
-        }
+        // Triggers are made by an account without SUPER, and the server has a binary log.
+        script += "SET GLOBAL log_bin_trust_function_creators = 1, GLOBAL local_infile = 1;";
         live.run(&script);
         let bucket = Bucket::signed().await;
         let store = bucket.store().await;
         let restorer = live.seen_by(&restore, PASSWORD);
-        Self { store, bucket, uid: new_uid(), restore, app, admin, restorer, live }
+        Self { store, _bucket: bucket, uid: new_uid(), restore, app, admin, restorer, live }
     }
 
     pub async fn on(server: &Server) -> Self {
@@ -253,13 +251,6 @@ impl World {
         for schema in self.beside().await {
             self.live.run(&format!("SET foreign_key_checks = 0; DROP DATABASE {}", ident(&schema)));
         }
-    }
-
-    pub async fn dump_of(&self, database: &str) -> Result<CopySummary, TaskError> {
-        let mut task = self.live.dump_task();
-        task.database.database = database.to_owned();
-        task.identity.database = database.to_owned();
-        dump_with(&task, &context(&self.store)).await
     }
 }
 

@@ -2,8 +2,8 @@
 //! them along, and refuses tables with triggers; so they are read, dropped and made again, until a schema has exactly what it should.
 
 use crate::engine::mysql::load::make_objects;
-use crate::engine::mysql::schema::{Object, ObjectKind, event_state, read_code, with_definer};
-use crate::engine::mysql::{EngineError, Session, ident, literal};
+use crate::engine::mysql::schema::{Object, ObjectKind, event_state, own_sequences, read_code, with_definer};
+use crate::engine::mysql::{EngineError, Flavour, Session, ident, literal};
 use std::collections::HashSet;
 
 /// Whether events may fire.
@@ -78,13 +78,24 @@ pub async fn drop_triggers(session: &mut Session, schema: &str) -> Result<(), En
     Ok(())
 }
 
-/// Drops all of it, but the character set: what is left can be moved by a RENAME.
-pub async fn drop_all(session: &mut Session, schema: &str) -> Result<(), EngineError> {
+/// Sequences move with a RENAME, the defaults that draw from them do not (MariaDB 10.11 and 11.8): they go on naming the schema
+/// `former`, in which there is none any more. Names the table's own schema again.
+pub async fn own_defaults(session: &mut Session, schema: &str, former: &str) -> Result<(), EngineError> {
+    if session.version().flavour != Flavour::MariaDB {
+        return Ok(());
+    }
     enter(session, schema).await?;
-    let have = read_code(session).await?;
-    for object in &have {
-        if let Some(statement) = drop_statement(object) {
-            session.run(&statement, &format!("dropping {:?} {}", object.kind, object.name)).await?;
+    let query = format!(
+        "SELECT TABLE_NAME, COLUMN_NAME, COLUMN_DEFAULT FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = {}
+          AND (COLUMN_DEFAULT LIKE '%nextval(%' OR COLUMN_DEFAULT LIKE '%lastval(%') ORDER BY 1, 2",
+        literal(schema)
+    );
+    let found: Vec<(String, String, String)> = session.rows(&query, "listing defaults that draw from sequences").await?;
+    for (table, column, default) in found {
+        let own = own_sequences(&default, former);
+        if own != default {
+            let alter = format!("ALTER TABLE {} ALTER COLUMN {} SET DEFAULT ({own})", ident(&table), ident(&column));
+            session.run(&alter, &format!("letting {table}.{column} draw from its own sequence")).await?;
         }
     }
     Ok(())

@@ -87,7 +87,7 @@ pub async fn server_side(session: &mut Session, database: &str) -> Result<Eviden
         read_only: on("read_only") || on("super_read_only"),
         clustered: on("wsrep_on") || grouped(session).await,
         folds_names: on("lower_case_table_names"),
-        functions_guarded: on("log_bin") && !on("log_bin_trust_function_creators") && !trusted(&held),
+        functions_guarded: on("log_bin") && !on("log_bin_trust_function_creators") && !held.contains("SUPER"),
         reserved: RESERVED.iter().any(|name| name.eq_ignore_ascii_case(database)),
         live: Schema::find(session, database).await?.is_some(),
         rights_missing: rights_missing(session, &held),
@@ -115,11 +115,6 @@ async fn grouped(session: &mut Session) -> bool {
     let query = "SELECT COUNT(*) FROM performance_schema.replication_group_members WHERE MEMBER_STATE <> 'OFFLINE'";
     // A server without group replication has no such table.
     session.row::<(i64,)>(query, "looking for group replication").await.is_ok_and(|(count,)| count > 0)
-}
-
-/// Who may make functions where there is a binary log.
-fn trusted(held: &BTreeSet<String>) -> bool {
-    ["SUPER", "BINLOG ADMIN"].iter().any(|right| held.contains(*right))
 }
 
 fn rights_missing(session: &Session, held: &BTreeSet<String>) -> Vec<String> {

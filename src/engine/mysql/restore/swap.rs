@@ -195,6 +195,7 @@ pub async fn forward(session: &mut Session, task: &CutoverTask, journal: &Journa
     let (live, kept) = (&task.database.database, &task.kept_database);
     let mark = Mark::new(Role::Kept, &task.request_uid, task.live_oid);
     if !is_done(session, kept, &mark).await? {
+        code::own_defaults(session, live, &task.new_database).await?;
         code::make_like(session, live, &journal.source, Events::AsTheyWere).await?;
         for grant in &journal.routine_grants {
             // Of a routine that day did not have, or to an account that is gone.
@@ -207,6 +208,7 @@ pub async fn forward(session: &mut Session, task: &CutoverTask, journal: &Journa
         session.run(&done, "writing that the live database is whole").await?;
     }
     fence::unlock(session, &journal.accounts).await?;
+    code::own_defaults(session, kept, live).await?;
     code::make_like(session, kept, &journal.live, Events::Off).await?;
     let old = Schema::find(session, kept).await?.unwrap_or_default();
     for stale in old.marks.iter().filter(|m| m.role == Role::Kept && **m != mark) {
