@@ -2,7 +2,8 @@
 //! exit codes it answers with. The longer answer is in `report`.
 
 pub use super::report::{
-    Cleared, CopySummary, Done, Drilled, ExportFile, ExportSummary, Outcome, Preflight, Progress, Refusal, TaskReport,
+    Cleared, CopySummary, Done, Drilled, ExportFile, ExportSummary, Outcome, Preflight, Progress, Refusal, TAKEN_BACK,
+    TaskReport,
 };
 
 pub use super::kept::{ClearTask, Doomed, Mark, SafetyTask};
@@ -19,9 +20,6 @@ pub const EXIT_OK: i32 = 0;
 pub const EXIT_RETRY: i32 = 1;
 /// Exit code: a task was refused for good; the Job's podFailurePolicy ends it without another attempt.
 pub const EXIT_REFUSED: i32 = 3;
-
-/// Reason of a failed `settle`, and of a cut-over that started again: what was begun did not take effect and was taken back.
-pub const TAKEN_BACK: &str = "CutoverTakenBack";
 
 /// A copy, named so that a worker can insist on exactly this one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

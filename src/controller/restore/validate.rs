@@ -95,7 +95,10 @@ pub fn assess(
         preflight,
         prepare: step(status, RestoreStep::Prepare, fresh),
         cutover: step(status, RestoreStep::Cutover, fresh),
-        settles: seen.server.as_ref().is_some_and(|server| server.spec.engine != crate::api::common::Engine::PostgreSQL),
+        settles: seen
+            .server
+            .as_ref()
+            .is_some_and(|server| server.spec.engine != crate::api::common::Engine::PostgreSQL),
         settle: step(status, RestoreStep::Settle, fresh),
         export: step(status, RestoreStep::Export, fresh),
         lane_free: seen.restores_here < limit,

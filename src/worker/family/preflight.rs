@@ -57,11 +57,7 @@ pub async fn gather(
     Ok(look(session, task, manifest, copied).await?)
 }
 
-async fn script(
-    task: &RestoreTask,
-    context: &WorkerContext,
-    manifest: &Manifest,
-) -> Result<Vec<Statement>, TaskError> {
+async fn script(task: &RestoreTask, context: &WorkerContext, manifest: &Manifest) -> Result<Vec<Statement>, TaskError> {
     let unwritable = |e: std::io::Error| TaskError::retry("ScratchUnwritable", e.to_string());
     let file = tempfile::NamedTempFile::new().map_err(unwritable)?;
     archive(&context.store, &task.copy.prefix, &manifest.schema, file.path()).await.map_err(TaskError::from)?;

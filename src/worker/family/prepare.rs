@@ -157,12 +157,7 @@ async fn fill(
 }
 
 /// Ends when the new schema has outgrown the copy, and not before.
-async fn watch(
-    task: &RestoreTask,
-    manifest: &Manifest,
-    name: &str,
-    application: &str,
-) -> Result<TaskError, TaskError> {
+async fn watch(task: &RestoreTask, manifest: &Manifest, name: &str, application: &str) -> Result<TaskError, TaskError> {
     let limit = size_limit(manifest);
     let mut session = connect(&task.database, "", application).await?;
     loop {

@@ -62,9 +62,13 @@ impl Clients {
     pub fn states(&self) -> BTreeSet<String> {
         let failures = std::mem::take(&mut *self.seen.failures.lock().unwrap());
         assert!(failures.is_empty(), "clients were refused: {failures:?}");
-        let [inside, outside] = [&self.seen.inside, &self.seen.outside].map(|s| std::mem::take(&mut *s.lock().unwrap()));
+        let [inside, outside] =
+            [&self.seen.inside, &self.seen.outside].map(|s| std::mem::take(&mut *s.lock().unwrap()));
         for state in &inside {
-            assert!(["live live live live", "copied copied copied copied"].contains(&state.as_str()), "the tenant saw {state:?}");
+            assert!(
+                ["live live live live", "copied copied copied copied"].contains(&state.as_str()),
+                "the tenant saw {state:?}"
+            );
         }
         for state in &outside {
             assert!(["live live", "copied copied"].contains(&state.as_str()), "outside the fence one saw {state:?}");
@@ -109,7 +113,11 @@ async fn client(seen: Arc<Seen>, target: sennight::domain::target::DatabaseTarge
             let database = if n < INSIDE { target.database.as_str() } else { "" };
             let mut session = connect(&target, database, "tenant").await?;
             for _ in 0..20 {
-                if n < INSIDE { inside(&seen, &mut session).await? } else { outside(&seen, &mut session, &target.database).await? }
+                if n < INSIDE {
+                    inside(&seen, &mut session).await?
+                } else {
+                    outside(&seen, &mut session, &target.database).await?
+                }
                 seen.answers[n].lock().unwrap().push(Instant::now());
                 if seen.stop.load(Ordering::SeqCst) {
                     break;

@@ -77,7 +77,8 @@ async fn i2_i3_the_museum_comes_back_whole_and_an_undo_takes_it_away_again() {
     for server in Server::all() {
         let mut world = World::new(museum(&server)).await;
         let (restore, app) = (world.restore.clone(), world.app.clone());
-        let more = if server.engine == Engine::MySQL { "GRANT SYSTEM_USER ON *.* TO" } else { "GRANT SELECT ON *.* TO" };
+        let more =
+            if server.engine == Engine::MySQL { "GRANT SYSTEM_USER ON *.* TO" } else { "GRANT SELECT ON *.* TO" };
         world.live.run(&format!(
             "{more} '{restore}'@'127.0.0.1'; GRANT EXECUTE ON *.* TO '{restore}'@'127.0.0.1' WITH GRANT OPTION;
              CREATE DEFINER = '{app}'@'127.0.0.1' PROCEDURE of_the_app () SQL SECURITY DEFINER SELECT CURRENT_USER();

@@ -15,10 +15,14 @@ async fn a_swap_of_300_tables_is_a_matter_of_seconds() {
     for server in Server::all() {
         let mut more = String::new();
         for n in 0..tables {
-            let key = if n == 0 { String::new() } else { format!(", p int, FOREIGN KEY (p) REFERENCES t{} (id)", n - 1) };
+            let key =
+                if n == 0 { String::new() } else { format!(", p int, FOREIGN KEY (p) REFERENCES t{} (id)", n - 1) };
             let _ = write!(more, "CREATE TABLE t{n} (id int PRIMARY KEY{key}); INSERT INTO t{n} (id) VALUES (1);");
             if n % 10 == 0 {
-                let _ = write!(more, "CREATE TRIGGER tr{n} BEFORE INSERT ON t{n} FOR EACH ROW SET NEW.id = NEW.id; CREATE VIEW v{n} AS SELECT * FROM t{n};");
+                let _ = write!(
+                    more,
+                    "CREATE TRIGGER tr{n} BEFORE INSERT ON t{n} FOR EACH ROW SET NEW.id = NEW.id; CREATE VIEW v{n} AS SELECT * FROM t{n};"
+                );
             }
         }
         let mut tenant = Tenant::new(&server, &more).await;

@@ -56,7 +56,10 @@ impl Tenant {
     async fn live(&self) {
         // In one go for the tenant: locked out, as long as it takes.
         let app = &self.world.app;
-        self.world.live.run(&format!("LOCK TABLES a WRITE, b WRITE; UPDATE a SET v = 'live'; UPDATE b SET v = 'live'; UNLOCK TABLES; {}", objects("live", app)));
+        self.world.live.run(&format!(
+            "LOCK TABLES a WRITE, b WRITE; UPDATE a SET v = 'live'; UPDATE b SET v = 'live'; UNLOCK TABLES; {}",
+            objects("live", app)
+        ));
         self.clients.answered().await;
         self.clients.forget();
     }
@@ -76,7 +79,10 @@ impl Tenant {
         let wanted = self.clients.acknowledged();
         let mut found = std::collections::HashSet::new();
         for database in std::iter::once(self.world.live.name().as_str()).chain(kept) {
-            let rows = self.world.list(&format!("SELECT CAST(n AS CHAR) FROM `{database}`.w WHERE twice = CONCAT(stamp, stamp)")).await;
+            let rows = self
+                .world
+                .list(&format!("SELECT CAST(n AS CHAR) FROM `{database}`.w WHERE twice = CONCAT(stamp, stamp)"))
+                .await;
             found.extend(rows.into_iter().map(|n| n.parse::<i64>().unwrap()));
         }
         let lost: Vec<&i64> = wanted.iter().filter(|n| !found.contains(n)).collect();
@@ -106,7 +112,10 @@ struct Worker {
 impl Worker {
     fn start(world: &World, work: &Work, job: &str) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_sennight"));
-        command.args(work.to_argv(world.store.target()).unwrap()).args(["--job-uid", job, "--pod", "pod"]).process_group(0);
+        command
+            .args(work.to_argv(world.store.target()).unwrap())
+            .args(["--job-uid", job, "--pod", "pod"])
+            .process_group(0);
         if std::env::var_os("SENNIGHT_SHOW").is_none() {
             command.stdout(Stdio::null()).stderr(Stdio::null());
         }

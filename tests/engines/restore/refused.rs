@@ -41,10 +41,17 @@ async fn each_obstacle_has_its_own_word_and_leaves_nothing_behind() {
                 "CREATE DEFINER = 'nobody'@'nowhere' VIEW gone AS SELECT 1 AS one".to_owned(),
                 "DROP VIEW gone".to_owned(),
             ),
-            ("RightsMissing", format!("REVOKE {signal} ON *.* FROM {account}"), format!("GRANT {signal} ON *.* TO {account}")),
+            (
+                "RightsMissing",
+                format!("REVOKE {signal} ON *.* FROM {account}"),
+                format!("GRANT {signal} ON *.* TO {account}"),
+            ),
             (
                 "RoutineGrants",
-                format!("CREATE PROCEDURE single () SELECT 1; GRANT EXECUTE ON PROCEDURE {name}.single TO '{}'@'127.0.0.1'", world.app),
+                format!(
+                    "CREATE PROCEDURE single () SELECT 1; GRANT EXECUTE ON PROCEDURE {name}.single TO '{}'@'127.0.0.1'",
+                    world.app
+                ),
                 "DROP PROCEDURE single".to_owned(),
             ),
             (
@@ -52,7 +59,11 @@ async fn each_obstacle_has_its_own_word_and_leaves_nothing_behind() {
                 format!("CREATE DATABASE {new}; CREATE TABLE {new}.theirs (a int)", new = ident(&world.new_database())),
                 format!("DROP DATABASE {}", ident(&world.new_database())),
             ),
-            ("PreparedTransactions", "XA START 'sennight'; INSERT INTO t VALUES (7); XA END 'sennight'; XA PREPARE 'sennight'".to_owned(), "XA ROLLBACK 'sennight'".to_owned()),
+            (
+                "PreparedTransactions",
+                "XA START 'sennight'; INSERT INTO t VALUES (7); XA END 'sennight'; XA PREPARE 'sennight'".to_owned(),
+                "XA ROLLBACK 'sennight'".to_owned(),
+            ),
         ];
         for (reason, make, mend) in cases {
             world.live.run(&make);
@@ -104,7 +115,10 @@ async fn i3_a_swap_that_cannot_have_the_tables_is_taken_back() {
         assert_eq!(refused.reason, "SessionsStay", "{}: {refused}", server.name);
         session.close().await;
         assert_eq!(world.value("SELECT CAST(COUNT(*) AS CHAR) FROM t").await, "2");
-        let triggers = format!("SELECT TRIGGER_NAME FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = '{}'", world.live.name());
+        let triggers = format!(
+            "SELECT TRIGGER_NAME FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = '{}'",
+            world.live.name()
+        );
         assert_eq!(world.list(&triggers).await, ["g"], "{}", server.name);
         assert!(!world.locked(&world.app).await);
         assert_eq!(world.beside().await, [task.new_database.as_str()]);

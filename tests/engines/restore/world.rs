@@ -2,7 +2,9 @@
 
 use crate::server::{Database, Seen, Server};
 use crate::support::{Bucket, context, copy_ref, dump_task, unique};
-use sennight::domain::job::{ClearTask, CopySummary, CutoverTask, Done, Doomed, Mark, Preflight, RestoreTask, SafetyTask};
+use sennight::domain::job::{
+    ClearTask, CopySummary, CutoverTask, Done, Doomed, Mark, Preflight, RestoreTask, SafetyTask,
+};
 use sennight::domain::names::{kept_database, new_database};
 use sennight::domain::target::{DatabaseTarget, Engine};
 use sennight::engine::mysql::restore::schemas::{Standing, standing};
@@ -234,14 +236,20 @@ impl World {
     /// Schemas beside the live one.
     pub async fn beside(&self) -> Vec<String> {
         let name = self.live.name();
-        self.list(&format!("SELECT SCHEMA_NAME FROM information_schema.SCHEMATA WHERE LEFT(SCHEMA_NAME, {}) = '{name}__'", name.len() + 2)).await
+        self.list(&format!(
+            "SELECT SCHEMA_NAME FROM information_schema.SCHEMATA WHERE LEFT(SCHEMA_NAME, {}) = '{name}__'",
+            name.len() + 2
+        ))
+        .await
     }
 
     /// Whether an account can log in.
     pub async fn locked(&self, user: &str) -> bool {
         let query = match self.live.server.engine {
             Engine::MySQL => format!("SELECT account_locked FROM mysql.user WHERE User = '{user}'"),
-            _ => format!("SELECT IF(COALESCE(JSON_VALUE(Priv, '$.account_locked'), '0') IN ('1', 'true'), 'Y', 'N') FROM mysql.global_priv WHERE User = '{user}'"),
+            _ => format!(
+                "SELECT IF(COALESCE(JSON_VALUE(Priv, '$.account_locked'), '0') IN ('1', 'true'), 'Y', 'N') FROM mysql.global_priv WHERE User = '{user}'"
+            ),
         };
         self.value(&query).await == "Y"
     }

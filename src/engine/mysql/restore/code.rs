@@ -16,7 +16,11 @@ pub enum Events {
 }
 
 /// Reads it. `states` are the events that are on, where the schema itself has them off.
-pub async fn read(session: &mut Session, schema: &str, states: &[(String, String)]) -> Result<Vec<Object>, EngineError> {
+pub async fn read(
+    session: &mut Session,
+    schema: &str,
+    states: &[(String, String)],
+) -> Result<Vec<Object>, EngineError> {
     enter(session, schema).await?;
     let mut objects = read_code(session).await?;
     let said: HashSet<String> = of(&objects, ObjectKind::EventState).map(|o| o.name.clone()).collect();
@@ -90,7 +94,8 @@ pub async fn own_defaults(session: &mut Session, schema: &str, former: &str) -> 
           AND (COLUMN_DEFAULT LIKE '%nextval(%' OR COLUMN_DEFAULT LIKE '%lastval(%') ORDER BY 1, 2",
         literal(schema)
     );
-    let found: Vec<(String, String, String)> = session.rows(&query, "listing defaults that draw from sequences").await?;
+    let found: Vec<(String, String, String)> =
+        session.rows(&query, "listing defaults that draw from sequences").await?;
     for (table, column, default) in found {
         let own = own_sequences(&default, former);
         if own != default {
@@ -131,10 +136,8 @@ struct Difference<'a> {
 }
 
 fn difference<'a>(have: &'a [Object], wanted: &'a [Object], events: Events) -> Difference<'a> {
-    let wanted: Vec<&Object> = wanted
-        .iter()
-        .filter(|o| events == Events::AsTheyWere || o.kind != ObjectKind::EventState)
-        .collect();
+    let wanted: Vec<&Object> =
+        wanted.iter().filter(|o| events == Events::AsTheyWere || o.kind != ObjectKind::EventState).collect();
     // Several triggers of a table fire in the order in which they were made: if one differs, all are made anew.
     let triggers = |all: &[&Object]| -> Vec<Object> {
         all.iter().filter(|o| o.kind == ObjectKind::Trigger).map(|o| (*o).clone()).collect()
@@ -145,8 +148,7 @@ fn difference<'a>(have: &'a [Object], wanted: &'a [Object], events: Events) -> D
         !(o.kind == ObjectKind::Trigger && all_triggers) && others.iter().any(|other| alike(o, other))
     };
     // Triggers and events first, views after what reads them: dropping asks for no order, making does.
-    let surplus =
-        have.iter().filter(|o| o.kind != ObjectKind::Database && !same(o, &wanted)).collect();
+    let surplus = have.iter().filter(|o| o.kind != ObjectKind::Database && !same(o, &wanted)).collect();
     let missing = wanted.iter().copied().filter(|o| !same(o, &have_all)).collect();
     Difference { surplus, missing }
 }

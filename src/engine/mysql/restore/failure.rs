@@ -11,7 +11,9 @@ pub enum RestoreError {
     #[error(transparent)]
     Engine(#[from] EngineError),
     /// A database of the name that we need is not marked as ours, so it is not touched.
-    #[error("a database {name:?} exists and does not carry {wanted}: Sennight drops nothing that it did not make; drop or rename it")]
+    #[error(
+        "a database {name:?} exists and does not carry {wanted}: Sennight drops nothing that it did not make; drop or rename it"
+    )]
     NameTaken {
         /// The name.
         name: String,

@@ -132,7 +132,8 @@ mod tests {
     #[test]
     fn i3_who_is_ended_and_who_is_not() {
         let account = |user: &str| Account { user: user.into(), host: "%".into() };
-        let reach = Reach { fenced: vec![account("app"), account("root")], locked: vec![], spared: vec![account("root")] };
+        let reach =
+            Reach { fenced: vec![account("app"), account("root")], locked: vec![], spared: vec![account("root")] };
         let whom = Evicted::of(&reach, &account("me"), &["live"]);
         for (user, schema, ended) in [
             ("app", None, true),

@@ -94,7 +94,13 @@ mod tests {
             assert_eq!(Mark::parse(&mark.table()), Some(mark.clone()));
             assert!(mark.is(role, UID) && !mark.is(role, "another"));
         }
-        for other in ["t", "__sennight_own", "__sennight_kept_xyz_00000001", "__sennight_kept_ab_1", "__sennight_old_ab_00000001"] {
+        for other in [
+            "t",
+            "__sennight_own",
+            "__sennight_kept_xyz_00000001",
+            "__sennight_kept_ab_1",
+            "__sennight_old_ab_00000001",
+        ] {
             assert_eq!(Mark::parse(other), None, "{other}");
         }
     }

@@ -228,7 +228,8 @@ async fn seen<T: mysql_async::prelude::FromRow + Send + 'static>(
 
 /// Rights on patterns of names reach databases that nobody thought of.
 async fn by_pattern(session: &mut Session, new: &str, evidence: &mut Evidence) -> Result<(), EngineError> {
-    let query = format!("SELECT DISTINCT CONCAT(User, '@', Host) FROM mysql.db WHERE {} LIKE Db ORDER BY 1", literal(new));
+    let query =
+        format!("SELECT DISTINCT CONCAT(User, '@', Host) FROM mysql.db WHERE {} LIKE Db ORDER BY 1", literal(new));
     let found: Vec<(String,)> = session.rows(&query, "reading rights by patterns").await?;
     let others: Vec<String> = found.into_iter().map(|(who,)| who).filter(|who| *who != evidence.account).collect();
     if !others.is_empty() {

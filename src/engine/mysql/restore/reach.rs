@@ -33,7 +33,8 @@ impl Known {
     /// Everybody who comes near the schema.
     pub fn reach(&self) -> Reach {
         let near = self.near();
-        let everybody = near.iter().any(|account| account.host.is_empty() && account.user.eq_ignore_ascii_case("PUBLIC"));
+        let everybody =
+            near.iter().any(|account| account.host.is_empty() && account.user.eq_ignore_ascii_case("PUBLIC"));
         let mut reach = Reach::default();
         for (account, locked) in &self.accounts {
             if *account == self.own || !(everybody || near.contains(account)) {

@@ -229,7 +229,10 @@ mod tests {
         let mut e = fine();
         (e.fenced, e.spared, e.live_sessions) = (vec!["app@%".into()], vec!["root@%".into()], 3);
         let words = warnings(&e);
-        assert!(words[0].contains("app@%") && words[1].contains("root@%") && words[2].starts_with("3 sessions"), "{words:?}");
+        assert!(
+            words[0].contains("app@%") && words[1].contains("root@%") && words[2].starts_with("3 sessions"),
+            "{words:?}"
+        );
         let swap = Refused::BackupRunning { sessions: String::new() };
         assert!(swap.matters_at_the_swap_only() && !Refused::NamesFolded.matters_at_the_swap_only());
     }

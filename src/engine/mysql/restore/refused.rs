@@ -36,7 +36,9 @@ pub enum Refused {
     #[error("{database:?} is the server's own and cannot be swapped: a tenant needs a database of its own")]
     LiveDatabaseReserved { database: String },
     /// Rights.
-    #[error("the restore account {account} lacks {rights} (rights by a role are not counted): GRANT them, docs/mysql.md has the list")]
+    #[error(
+        "the restore account {account} lacks {rights} (rights by a role are not counted): GRANT them, docs/mysql.md has the list"
+    )]
     RightsMissing { account: String, rights: String },
     /// Objects run as accounts that are gone.
     #[error("accounts that objects run as (DEFINER) do not exist: {accounts}; create them (ACCOUNT LOCK is enough)")]
@@ -67,7 +69,9 @@ pub enum Refused {
     )]
     NamesFolded,
     /// A two-phase transaction is open.
-    #[error("XA transactions are prepared on the server: {xids}; XA COMMIT or XA ROLLBACK them, they may hold the tenant's tables")]
+    #[error(
+        "XA transactions are prepared on the server: {xids}; XA COMMIT or XA ROLLBACK them, they may hold the tenant's tables"
+    )]
     PreparedTransactions { xids: String },
     /// A backup runs.
     #[error("a backup of the server keeps everybody from renaming tables: {sessions}; wait for its end")]

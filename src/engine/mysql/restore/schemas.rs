@@ -159,7 +159,13 @@ pub async fn end_holder(session: &mut Session, name: &str) -> Result<(), EngineE
 }
 
 /// Makes a schema with its mark. In between it is empty, which is as good as marked: its name is of our making.
-pub async fn create(session: &mut Session, name: &str, like: (&str, &str), mark: &Mark, uid: &str) -> Result<(), EngineError> {
+pub async fn create(
+    session: &mut Session,
+    name: &str,
+    like: (&str, &str),
+    mark: &Mark,
+    uid: &str,
+) -> Result<(), EngineError> {
     let (charset, collation) = like;
     let doing = format!("creating the database {name:?}");
     let statement =

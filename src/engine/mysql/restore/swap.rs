@@ -71,12 +71,13 @@ async fn states_of(session: &mut Session, task: &CutoverTask) -> Result<Vec<(Str
 }
 
 /// What a schema's mark remembers: events that were on.
-pub async fn remembered(session: &mut Session, schema: &str, mark: &Mark) -> Result<Vec<(String, String)>, EngineError> {
-    let query = format!(
-        "SELECT name, value FROM {}.{} WHERE name <> '' ORDER BY id",
-        ident(schema),
-        ident(&mark.table())
-    );
+pub async fn remembered(
+    session: &mut Session,
+    schema: &str,
+    mark: &Mark,
+) -> Result<Vec<(String, String)>, EngineError> {
+    let query =
+        format!("SELECT name, value FROM {}.{} WHERE name <> '' ORDER BY id", ident(schema), ident(&mark.table()));
     session.rows(&query, "reading what the mark remembers").await
 }
 
@@ -135,7 +136,12 @@ pub async fn cut(session: &mut Session, task: &CutoverTask, journal: &Journal) -
     Err(RestoreError::SessionsStay { who })
 }
 
-async fn aside(session: &mut Session, task: &CutoverTask, journal: &Journal, ticket: &Mark) -> Result<(), RestoreError> {
+async fn aside(
+    session: &mut Session,
+    task: &CutoverTask,
+    journal: &Journal,
+    ticket: &Mark,
+) -> Result<(), RestoreError> {
     let source = &task.new_database;
     session.run(&ticket.create(source, &task.request_uid), "writing the ticket of the swap").await?;
     remember(session, source, ticket, &code::states(&journal.live)).await?;
@@ -155,8 +161,7 @@ async fn evicted(session: &mut Session, task: &CutoverTask) -> Result<Evicted, E
 }
 
 async fn rename(session: &mut Session, task: &CutoverTask, ticket: &Mark) -> Result<Renamed, EngineError> {
-    let places =
-        Places { live: &task.database.database, source: &task.new_database, kept: &task.kept_database };
+    let places = Places { live: &task.database.database, source: &task.new_database, kept: &task.kept_database };
     let live = Schema::find(session, places.live).await?.unwrap_or_default();
     let source = Schema::find(session, places.source).await?.unwrap_or_default();
     let statement = statement(&places, &live.tables, &source.tables, ticket);
@@ -226,11 +231,8 @@ pub async fn forward(session: &mut Session, task: &CutoverTask, journal: &Journa
 }
 
 async fn is_done(session: &mut Session, kept: &str, mark: &Mark) -> Result<bool, EngineError> {
-    let query = format!(
-        "SELECT COUNT(*) FROM {}.{} WHERE name = '' AND value = '{DONE}'",
-        ident(kept),
-        ident(&mark.table())
-    );
+    let query =
+        format!("SELECT COUNT(*) FROM {}.{} WHERE name = '' AND value = '{DONE}'", ident(kept), ident(&mark.table()));
     let (count,): (i64,) = session.row(&query, "looking how far the swap came").await?;
     Ok(count > 0)
 }

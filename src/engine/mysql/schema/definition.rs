@@ -32,7 +32,8 @@ pub fn with_definer(text: &str, definer: &str) -> String {
     }
     let Some(rest) = text.strip_prefix("CREATE ") else { return text.to_owned() };
     // Of a view, the algorithm comes first.
-    let algorithm = rest.strip_prefix("ALGORITHM=").and_then(|r| r.find(' ')).map_or(0, |at| "ALGORITHM=".len() + at + 1);
+    let algorithm =
+        rest.strip_prefix("ALGORITHM=").and_then(|r| r.find(' ')).map_or(0, |at| "ALGORITHM=".len() + at + 1);
     format!("CREATE {}DEFINER={account} {}", &rest[..algorithm], &rest[algorithm..])
 }
 
