@@ -50,6 +50,12 @@ impl Fill<'_> {
     /// Fills, and gives the statements that are left for the moment when the database goes into service: they switch events
     /// on.
     pub async fn run(&self) -> Result<Vec<Statement>, TaskError> {
+        let statements = self.tables().await?;
+        self.code(statements).await
+    }
+
+    /// The first half: tables and their rows, compared. Gives the copy's script for [`Fill::code`].
+    pub async fn tables(&self) -> Result<Vec<Statement>, TaskError> {
         self.fits()?;
         let statements = self.statements().await?;
         let mut session = self.connect().await?;
@@ -64,6 +70,13 @@ impl Fill<'_> {
         self.same_tables(&inventory)?;
         let sent = self.rows(&inventory).await?;
         self.compare(&inventory, &sent).await?;
+        session.close().await;
+        Ok(statements)
+    }
+
+    /// The second half: routines, views, triggers and events.
+    pub async fn code(&self, statements: Vec<Statement>) -> Result<Vec<Statement>, TaskError> {
+        let mut session = self.connect().await?;
         apply(&mut session, &statements, Section::After, self.definers).await?;
         session.close().await;
         Ok(statements.into_iter().filter(|s| s.section == Section::Last).collect())

@@ -151,9 +151,10 @@ async fn fill(
         definers: Definers::Kept,
         progress: &context.progress,
     };
-    let last = fill.run().await?;
+    let script = fill.tables().await?;
+    // Before triggers and views: those run as accounts that have no rights on this name.
     let hooks = hooks::run_all(task, manifest, name, application).await?;
-    Ok((hooks, last))
+    Ok((hooks, fill.code(script).await?))
 }
 
 /// Ends when the new schema has outgrown the copy, and not before.

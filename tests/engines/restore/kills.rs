@@ -94,7 +94,9 @@ impl Tenant {
         let facts = self
             .world
             .value(&format!(
-                "SELECT CONCAT_WS(' ', (SELECT stamp FROM `{schema}`.c), `{schema}`.f(), (SELECT v FROM `{schema}`.a), (SELECT v FROM `{schema}`.b),
+                "SELECT CONCAT_WS(' ', (SELECT v FROM `{schema}`.a), (SELECT v FROM `{schema}`.b),
+                   (SELECT IF(VIEW_DEFINITION LIKE '%''{state}''%', '{state}', VIEW_DEFINITION) FROM information_schema.VIEWS WHERE TABLE_SCHEMA = '{schema}'),
+                   (SELECT IF(ROUTINE_DEFINITION LIKE '%''{state}''%', '{state}', ROUTINE_DEFINITION) FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA = '{schema}'),
                    (SELECT GROUP_CONCAT(TRIGGER_NAME ORDER BY ACTION_ORDER) FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = '{schema}'),
                    (SELECT CONCAT(STATUS, EVENT_COMMENT) FROM information_schema.EVENTS WHERE EVENT_SCHEMA = '{schema}'),
                    (SELECT COUNT(*) FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA = '{schema}'))"

@@ -117,6 +117,10 @@ pub async fn make_like(
     enter(session, schema).await?;
     let have = read_code(session).await?;
     let Difference { surplus, missing } = difference(&have, wanted, events);
+    // First, because whatever is made or altered afterwards remembers it.
+    let (database, missing): (Vec<&Object>, Vec<&Object>) =
+        missing.into_iter().partition(|object| object.kind == ObjectKind::Database);
+    make_objects(session, &database).await?;
     for object in surplus {
         if let Some(statement) = drop_statement(object) {
             session.run(&statement, &format!("dropping {:?} {}", object.kind, object.name)).await?;

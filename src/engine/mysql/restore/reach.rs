@@ -37,7 +37,8 @@ impl Known {
             near.iter().any(|account| account.host.is_empty() && account.user.eq_ignore_ascii_case("PUBLIC"));
         let mut reach = Reach::default();
         for (account, locked) in &self.accounts {
-            if *account == self.own || !(everybody || near.contains(account)) {
+            let reserved = ["mysql.", "mariadb."].iter().any(|prefix| account.user.starts_with(prefix));
+            if reserved || *account == self.own || !(everybody || near.contains(account)) {
                 continue;
             }
             let list = if self.administrators.contains(account) {
