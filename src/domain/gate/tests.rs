@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::domain::authority::Distrust;
+use crate::domain::target::Engine;
 use chrono::{DateTime, Utc};
 use proptest::prelude::*;
 

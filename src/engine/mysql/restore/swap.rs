@@ -108,21 +108,18 @@ fn ticket(task: &CutoverTask) -> Mark {
 /// Fences and renames, once. The journal is in the bucket before this is called. An error says nothing of what the server did:
 /// [`settle`] asks it.
 pub async fn cut(session: &mut Session, task: &CutoverTask, journal: &Journal) -> Result<Renamed, RestoreError> {
-    let (live, source) = (task.database.database.as_str(), task.new_database.as_str());
+    let live = task.database.database.as_str();
     let ticket = ticket(task);
+    session.run(LOCK_WAIT, "preparing the session").await?;
     // Beside the live schema, so before anybody has to wait. With the ticket there, the way back is walked whole.
     aside(session, task, journal, &ticket).await?;
     fence::lock(session, &journal.accounts).await?;
     code::events_off(session, live, &journal.live).await?;
     let whom = evicted(session, task).await?;
     fence::evict(session, &whom).await?;
-    for schema in [live, source] {
-        code::drop_triggers(session, schema).await?;
-    }
-    session.run(LOCK_WAIT, "preparing the session").await?;
     let mut failure = None;
     for attempt in 1..=ATTEMPTS {
-        match rename(session, task, &ticket).await {
+        match change_places(session, task, &ticket).await {
             Ok(renamed) => return Ok(renamed),
             Err(error @ EngineError::LockTimeout { .. }) => {
                 tracing::info!(attempt, %error, "somebody holds the tables");
@@ -160,8 +157,12 @@ async fn evicted(session: &mut Session, task: &CutoverTask) -> Result<Evicted, E
     Ok(Evicted::of(&known.reach(), &known.own, &[&task.database.database, &task.new_database]))
 }
 
-async fn rename(session: &mut Session, task: &CutoverTask, ticket: &Mark) -> Result<Renamed, EngineError> {
+/// One try. Dropping a trigger waits for its table as the RENAME does.
+async fn change_places(session: &mut Session, task: &CutoverTask, ticket: &Mark) -> Result<Renamed, EngineError> {
     let places = Places { live: &task.database.database, source: &task.new_database, kept: &task.kept_database };
+    for schema in [places.live, places.source] {
+        code::drop_triggers(session, schema).await?;
+    }
     let live = Schema::find(session, places.live).await?.unwrap_or_default();
     let source = Schema::find(session, places.source).await?.unwrap_or_default();
     let statement = statement(&places, &live.tables, &source.tables, ticket);
@@ -186,6 +187,7 @@ pub async fn settle(
     task: &CutoverTask,
     journal: Option<&Journal>,
 ) -> Result<Settled, RestoreError> {
+    session.run(LOCK_WAIT, "preparing the session").await?;
     match (standing(session, task).await?, journal) {
         (Standing::After, Some(journal)) => forward(session, task, journal).await.map(|()| Settled::Forward),
         (Standing::After, None) => Ok(Settled::Forward),
