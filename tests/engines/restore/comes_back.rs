@@ -5,7 +5,7 @@ use super::world::World;
 use crate::museum::museum;
 use crate::portrait::Portrait;
 use crate::server::{Server, say};
-use sennight::domain::job::{CutoverTask, Done};
+use sennight::domain::job::{CutoverTask, Done, Refusal};
 use sennight::domain::target::Engine;
 
 const DAMAGE: &str = "
@@ -92,7 +92,9 @@ async fn i2_i3_the_museum_comes_back_whole_and_an_undo_takes_it_away_again() {
         let (damaged, damaged_owners) = (Portrait::of(&world.live).await, owners(&world).await);
         let task = world.restore_task(&copy);
         let found = world.preflight(&task).await;
-        assert!(found.refusals.is_empty(), "{}: {:?}", server.name, found.refusals);
+        // An XA transaction of another test is any tenant's obstacle.
+        let own = |r: &&Refusal| r.reason != "PreparedTransactions";
+        assert_eq!(found.refusals.iter().find(own), None, "{}", server.name);
         assert!(found.warnings.iter().any(|w| w.contains(&app)), "the accounts are listed: {:?}", found.warnings);
         let task = world.prepare(&task).await.unwrap_or_else(|e| panic!("{}: {e}", server.name));
         same(&damaged, &Portrait::of(&world.live).await, true, "what prepare must not touch");
@@ -106,7 +108,7 @@ async fn i2_i3_the_museum_comes_back_whole_and_an_undo_takes_it_away_again() {
 
         let undo = world.undo(&task);
         let found = world.undoable(&undo).await;
-        assert!(found.refusals.is_empty(), "{}: {:?}", server.name, found.refusals);
+        assert_eq!(found.refusals.iter().find(own), None, "{}", server.name);
         swapped(&world, &undo, &damaged, &then, &format!("{}: the undo", server.name)).await;
         assert_eq!(owners(&world).await, damaged_owners, "{}: objects run as they did", server.name);
         let gone = world.undoable(&undo).await.refusals;

@@ -13,69 +13,78 @@ async fn tenant(server: &Server) -> World {
     world
 }
 
-/// One obstacle at a time: made, told, refused by `prepare` as well, mended.
+/// The word, what makes the obstacle, what mends it.
+fn obstacles(world: &World, other: &str) -> Vec<(&'static str, String, String)> {
+    let (name, account) = (ident(&world.live.name()), format!("'{}'@'127.0.0.1'", world.restore));
+    let new = ident(&world.new_database());
+    let right = if world.live.server.engine == Engine::MySQL { "CONNECTION_ADMIN" } else { "CONNECTION ADMIN" };
+    let case = |word, make: &str, mend: &str| (word, make.to_owned(), mend.to_owned());
+    vec![
+        case("NonTransactional", "CREATE TABLE m (a int) ENGINE = MyISAM", "DROP TABLE m"),
+        case(
+            "ForeignKeysAcross",
+            &format!("CREATE TABLE {other}.c (id int, FOREIGN KEY (id) REFERENCES {name}.t (id))"),
+            &format!("DROP TABLE {other}.c"),
+        ),
+        case(
+            "ForeignKeysAcross",
+            &format!("CREATE TABLE c (id int, FOREIGN KEY (id) REFERENCES {other}.p (id))"),
+            "DROP TABLE c",
+        ),
+        case("DefinersMissing", "CREATE DEFINER = 'nobody'@'nowhere' VIEW gone AS SELECT 1 AS one", "DROP VIEW gone"),
+        case(
+            "RightsMissing",
+            &format!("REVOKE {right} ON *.* FROM {account}"),
+            &format!("GRANT {right} ON *.* TO {account}"),
+        ),
+        case(
+            "RoutineGrants",
+            &format!(
+                "CREATE PROCEDURE single () SELECT 1; GRANT EXECUTE ON PROCEDURE {name}.single TO '{}'@'127.0.0.1'",
+                world.app
+            ),
+            "DROP PROCEDURE single",
+        ),
+        case(
+            "NameTaken",
+            &format!("CREATE DATABASE {new}; CREATE TABLE {new}.theirs (a int)"),
+            &format!("DROP DATABASE {new}"),
+        ),
+        case(
+            "PreparedTransactions",
+            "XA START 'sennight'; INSERT INTO t VALUES (7); XA END 'sennight'; XA PREPARE 'sennight'",
+            "XA ROLLBACK 'sennight'",
+        ),
+    ]
+}
+
+/// One obstacle at a time: made, told, refused by `prepare` as well, mended. (An XA transaction minds only the swap, and is
+/// the server's: other tests see it too, so that it stands for a moment only.)
 #[tokio::test(flavor = "multi_thread")]
 async fn each_obstacle_has_its_own_word_and_leaves_nothing_behind() {
     for server in Server::all() {
         let world = tenant(&server).await;
         let copy = world.dump().await;
-        assert_eq!(world.refusals(&copy).await, Vec::<String>::new(), "{}", server.name);
-        let (name, other, restore) = (ident(&world.live.name()), unique("o_"), world.restore.clone());
-        let (other, account) = (ident(&other), format!("'{restore}'@'127.0.0.1'"));
-        let signal = if server.engine == Engine::MySQL { "CONNECTION_ADMIN" } else { "CONNECTION ADMIN" };
+        let others_aside = async || -> Vec<String> {
+            let found = world.refusals(&copy).await;
+            found.into_iter().filter(|reason| reason != "PreparedTransactions").collect()
+        };
+        assert_eq!(others_aside().await, Vec::<String>::new(), "{}", server.name);
+        let other = ident(&unique("o_"));
         world.live.run(&format!("CREATE DATABASE {other}; CREATE TABLE {other}.p (id int PRIMARY KEY)"));
-        let cases = [
-            ("NonTransactional", "CREATE TABLE m (a int) ENGINE = MyISAM".to_owned(), "DROP TABLE m".to_owned()),
-            (
-                "ForeignKeysAcross",
-                format!("CREATE TABLE {other}.c (id int, FOREIGN KEY (id) REFERENCES {name}.t (id))"),
-                format!("DROP TABLE {other}.c"),
-            ),
-            (
-                "ForeignKeysAcross",
-                format!("CREATE TABLE c (id int, FOREIGN KEY (id) REFERENCES {other}.p (id))"),
-                "DROP TABLE c".to_owned(),
-            ),
-            (
-                "DefinersMissing",
-                "CREATE DEFINER = 'nobody'@'nowhere' VIEW gone AS SELECT 1 AS one".to_owned(),
-                "DROP VIEW gone".to_owned(),
-            ),
-            (
-                "RightsMissing",
-                format!("REVOKE {signal} ON *.* FROM {account}"),
-                format!("GRANT {signal} ON *.* TO {account}"),
-            ),
-            (
-                "RoutineGrants",
-                format!(
-                    "CREATE PROCEDURE single () SELECT 1; GRANT EXECUTE ON PROCEDURE {name}.single TO '{}'@'127.0.0.1'",
-                    world.app
-                ),
-                "DROP PROCEDURE single".to_owned(),
-            ),
-            (
-                "NameTaken",
-                format!("CREATE DATABASE {new}; CREATE TABLE {new}.theirs (a int)", new = ident(&world.new_database())),
-                format!("DROP DATABASE {}", ident(&world.new_database())),
-            ),
-            (
-                "PreparedTransactions",
-                "XA START 'sennight'; INSERT INTO t VALUES (7); XA END 'sennight'; XA PREPARE 'sennight'".to_owned(),
-                "XA ROLLBACK 'sennight'".to_owned(),
-            ),
-        ];
-        for (reason, make, mend) in cases {
+        for (reason, make, mend) in obstacles(&world, &other) {
             world.live.run(&make);
-            assert_eq!(world.refusals(&copy).await, [reason], "{}: {make}", server.name);
-            if reason != "PreparedTransactions" {
+            if reason == "PreparedTransactions" {
+                assert_eq!(world.refusals(&copy).await, [reason], "{}", server.name);
+            } else {
+                assert_eq!(others_aside().await, [reason], "{}: {make}", server.name);
                 let refused = world.prepare(&world.restore_task(&copy)).await.unwrap_err();
                 assert_eq!(refused.reason, reason, "{}", server.name);
             }
             world.live.run(&mend);
             assert_eq!(world.beside().await, Vec::<String>::new(), "{}: {reason} left something", server.name);
         }
-        assert_eq!(world.refusals(&copy).await, Vec::<String>::new(), "{}: all is mended", server.name);
+        assert_eq!(others_aside().await, Vec::<String>::new(), "{}: all is mended", server.name);
         world.live.run(&format!("DROP DATABASE {other}"));
     }
 }
@@ -87,7 +96,7 @@ async fn what_does_not_fit_the_request_or_the_copy_is_refused() {
         let copy = world.dump().await;
         let small = RestoreTask { headroom_bytes: Some(1), ..world.restore_task(&copy) };
         let reasons: Vec<String> = world.preflight(&small).await.refusals.into_iter().map(|r| r.reason).collect();
-        assert_eq!(reasons, ["HeadroomTooSmall"], "{}", server.name);
+        assert!(reasons.contains(&"HeadroomTooSmall".to_owned()), "{}: {reasons:?}", server.name);
         let task = world.restore_task(&copy);
         let mut foreign = task.clone();
         foreign.identity.tenant = "another".to_owned();

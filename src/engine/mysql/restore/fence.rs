@@ -13,7 +13,7 @@ const PERIOD: Duration = Duration::from_millis(20);
 /// Rounds that must find nobody: a login that was under way when its account was locked shows up late.
 const CLEAN: u32 = 3;
 /// How long sessions may take to end: one that takes back a large transaction is not gone at once.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Whose sessions are ended.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
