@@ -68,6 +68,15 @@ async fn switch_off(session: &mut Session, event: &Object) -> Result<(), EngineE
     }
 }
 
+/// Drops those that the fence switched off: an event that is altered remembers the schema's collation of that moment.
+pub async fn drop_events(session: &mut Session, schema: &str, objects: &[Object]) -> Result<(), EngineError> {
+    for event in of(objects, ObjectKind::EventState) {
+        let statement = format!("DROP EVENT IF EXISTS {}.{}", ident(schema), ident(&event.name));
+        session.run(&statement, &format!("dropping the event {}", event.name)).await?;
+    }
+    Ok(())
+}
+
 /// Drops every trigger of a schema.
 pub async fn drop_triggers(session: &mut Session, schema: &str) -> Result<(), EngineError> {
     let query = format!(

@@ -203,6 +203,7 @@ pub async fn forward(session: &mut Session, task: &CutoverTask, journal: &Journa
     let mark = Mark::new(Role::Kept, &task.request_uid, task.live_oid);
     if !is_done(session, kept, &mark).await? {
         code::own_defaults(session, live, &task.new_database).await?;
+        code::drop_events(session, live, &journal.live).await?;
         code::make_like(session, live, &journal.source, Events::AsTheyWere).await?;
         for grant in &journal.routine_grants {
             // Of a routine that day did not have, or to an account that is gone.
