@@ -116,10 +116,10 @@ async fn round(session: &mut Session, whom: &Evicted) -> Result<Vec<Somebody>, E
     let mut found = sessions(session).await?;
     found.retain(|s| whom.concerns(&s.user, s.schema.as_deref()));
     for somebody in &found {
-        match session.run(&format!("KILL {}", somebody.id), "ending a session").await {
-            Err(error @ EngineError::ConnectionLost { .. }) => return Err(error),
-            // Gone by itself, or not to be ended: the next round tells.
-            _ => {}
+        let killed = session.run(&format!("KILL {}", somebody.id), "ending a session").await;
+        // Gone by itself, or not to be ended: the next round tells.
+        if let Err(error @ EngineError::ConnectionLost { .. }) = killed {
+            return Err(error);
         }
     }
     Ok(found)
