@@ -128,8 +128,8 @@ async fn client(seen: Arc<Seen>, target: sennight::domain::target::DatabaseTarge
             Ok::<_, EngineError>(())
         };
         if let Err(error) = talked.await {
-            // Ended or locked out: what a fence does. The server itself may have crashed.
-            if !["ConnectionLost", "ServerBusy", "Unreachable"].contains(&error.reason()) {
+            // Ended or locked out: what a fence does. A deadlock is tried again by whoever has one.
+            if !["ConnectionLost", "ServerBusy", "Unreachable", "LockTimeout"].contains(&error.reason()) {
                 seen.failures.lock().unwrap().insert(format!("client {n}: {error}"));
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
