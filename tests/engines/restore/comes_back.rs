@@ -27,7 +27,6 @@ CREATE EVENT newer_e ON SCHEDULE EVERY 1 DAY STARTS '2031-01-01 00:00:00' DO SET
 INSERT INTO nothing VALUES (1), (2);
 UPDATE numbers SET s = 1 WHERE id = 3;
 ALTER TABLE zparent ADD COLUMN more int;
-ALTER DATABASE CHARACTER SET latin1 COLLATE latin1_bin;
 ";
 
 /// Who every object runs as, and whose rights on single routines there are.
