@@ -48,6 +48,8 @@ pub enum Command {
     Export(WorkArgs),
     /// Look whether a full restore could be undone; changes nothing.
     Undoable(WorkArgs),
+    /// End a cut-over that died in the middle, by what the server says: finished or taken back (MySQL, MariaDB).
+    Settle(WorkArgs),
     /// Dump the database that a full restore replaced, before it may be dropped.
     Safety(WorkArgs),
     /// Drop what a RestoreRequest left on the server: by its mark and OID, never by name alone.

@@ -27,6 +27,7 @@ async fn main() -> ExitCode {
         Command::Cutover(args) => work("cutover", args).await,
         Command::Export(args) => work("export", args).await,
         Command::Undoable(args) => work("undoable", args).await,
+        Command::Settle(args) => work("settle", args).await,
         Command::Safety(args) => work("safety", args).await,
         Command::Clear(args) => work("clear", args).await,
         Command::Drill(args) => work("drill", args).await,

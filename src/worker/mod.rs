@@ -9,6 +9,7 @@ pub mod drill;
 pub mod dump;
 mod error;
 pub mod export;
+pub mod family;
 pub mod fill;
 pub mod filling;
 pub mod frames;
@@ -19,6 +20,7 @@ pub mod prepare;
 pub mod progress;
 mod rows;
 pub mod safety;
+pub mod settle;
 pub mod undoable;
 pub mod verify;
 
@@ -129,6 +131,10 @@ impl Worker {
                 reports.push(
                     self.one(&task.name, Verdict::Unknown, |c| async move { cutover::run(task, &c).await }).await,
                 );
+            }
+            Work::Settle(task) => {
+                reports
+                    .push(self.one(&task.name, Verdict::Unknown, |c| async move { settle::run(task, &c).await }).await);
             }
             Work::Undoable(task) => {
                 reports
