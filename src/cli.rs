@@ -11,7 +11,7 @@ use crate::controller::lease::Terms;
 use crate::domain::job::{Work, WorkError};
 use crate::domain::target::StorageTarget;
 use crate::settings::{
-    FourEyes, Settings, SettingsError, Timing, Watch, WorkerSettings, duration, listen_address, pair,
+    FourEyes, JobSettings, Settings, SettingsError, Timing, Watch, WorkerSettings, duration, listen_address, pair,
 };
 use clap::{Args, Parser, Subcommand};
 use std::net::SocketAddr;
@@ -77,6 +77,9 @@ pub struct WorkArgs {
     /// Name of the pod that this process runs in.
     #[arg(long, env = "SENNIGHT_POD", value_name = "NAME")]
     pub pod: Option<String>,
+    /// Of several databases, how many are dumped at once at most; never more than the cores and memory are for.
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u8).range(1..))]
+    pub at_once: Option<u8>,
 }
 
 /// Arguments of `generate`.
@@ -117,6 +120,9 @@ pub struct OperatorArgs {
     /// Dumps that run at once, over all servers.
     #[arg(long, default_value_t = 20)]
     pub max_dumps: i32,
+    /// How due dumps get their Jobs.
+    #[command(flatten)]
+    pub jobs: JobArgs,
     /// Reconciles of one kind that run at once.
     #[arg(long, default_value_t = 16)]
     pub concurrency: u16,
@@ -144,6 +150,25 @@ pub struct OperatorArgs {
     /// Deadlines and pauses.
     #[command(flatten)]
     pub timing: TimingArgs,
+}
+
+/// How due dumps get their Jobs.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Jobs")]
+pub struct JobArgs {
+    /// Tenants that one dump Job takes at most, of those that share namespace, storage, server and credentials; 1 is a Job
+    /// a tenant. Big tenants and those that failed by themselves have their own in any case.
+    #[arg(long, default_value_t = 50)]
+    pub batch_tenants: u16,
+    /// How long a due dump waits for others to share its Job, where others have come lately.
+    #[arg(long, default_value = "2m", value_parser = duration)]
+    pub batch_linger: Duration,
+    /// Jobs created in a minute; a default kube-controller-manager completes some 200.
+    #[arg(long, default_value_t = 60)]
+    pub jobs_per_minute: i32,
+    /// Jobs created at once after a pause.
+    #[arg(long, default_value_t = 10)]
+    pub job_burst: i32,
 }
 
 /// Deadlines and pauses of `operator`.
@@ -202,6 +227,7 @@ impl OperatorArgs {
             namespace,
             watch_namespaces,
             max_dumps,
+            jobs,
             concurrency,
             metrics_addr,
             four_eyes,
@@ -232,6 +258,12 @@ impl OperatorArgs {
                 ttl: worker_ttl,
             },
             max_dumps,
+            jobs: JobSettings {
+                batch_tenants: jobs.batch_tenants.into(),
+                batch_linger: jobs.batch_linger,
+                per_minute: jobs.jobs_per_minute,
+                burst: jobs.job_burst,
+            },
             concurrency,
             metrics_addr,
             lease_name,
@@ -317,12 +349,14 @@ pub struct Order {
     pub job_uid: String,
     /// Name of the pod, or `shell-<random>`.
     pub pod: String,
+    /// How many tasks at once at most.
+    pub at_once: Option<usize>,
 }
 
 impl WorkArgs {
     /// The order of a verb; `random` names a run from a shell.
     pub fn resolve(self, verb: &str, random: u32) -> Result<Order, WorkArgsError> {
-        let Self { storage, tasks, job_uid, pod } = self;
+        let Self { storage, tasks, job_uid, pod, at_once } = self;
         let tasks = tasks.iter().map(|task| text_or_file("--task", task)).collect::<Result<Vec<_>, _>>()?;
         let shell = || format!("shell-{random:08x}");
         Ok(Order {
@@ -330,6 +364,7 @@ impl WorkArgs {
             storage: Work::parse_storage(&text_or_file("--storage", &storage)?)?,
             job_uid: job_uid.unwrap_or_else(shell),
             pod: pod.unwrap_or_else(shell),
+            at_once: at_once.map(usize::from),
         })
     }
 }
@@ -365,7 +400,13 @@ mod tests {
 
     #[test]
     fn settings_that_would_elect_two_leaders_or_back_up_nobody_are_refused() {
-        for bad in ["--lease-duration=10s", "--lease-retry-period=6s", "--max-dumps=0"] {
+        for bad in [
+            "--lease-duration=10s",
+            "--lease-retry-period=6s",
+            "--max-dumps=0",
+            "--batch-tenants=51",
+            "--jobs-per-minute=0",
+        ] {
             let error = settings(&[bad]).unwrap_err();
             assert!(matches!(error, SettingsError::Refused { .. }), "{bad}: {error}");
         }

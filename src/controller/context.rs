@@ -2,6 +2,7 @@
 
 use super::authority::Authority;
 use super::clients::Clients;
+use super::dispatch::Dispatch;
 use super::jobs::Jobs;
 use super::observed::Observer;
 use super::storage::Patrols;
@@ -72,6 +73,8 @@ pub struct Context {
     pub timers: Timers,
     /// The operator's own Jobs.
     pub jobs: Jobs,
+    /// Dumps that wait for a Job.
+    pub dispatch: Dispatch,
     /// Open stores, one a BackupStorage.
     pub stores: Stores,
     /// Walks through BackupStorages that are under way.
@@ -99,6 +102,7 @@ impl Context {
             patrols: Patrols::default(),
             authority: Authority::default(),
             now: Utc::now,
+            dispatch: Dispatch::new(&settings.jobs, Utc::now()),
             clients,
             settings,
             metrics,

@@ -20,6 +20,7 @@ pub async fn run(ctx: Arc<Context>, stop: CancellationToken) {
         fleet(&ctx.caches.schedules.state(), &ctx.metrics);
         overdue(&ctx.caches.storages.state(), &ctx.metrics);
         queue(&ctx.caches.requests.state(), &ctx.metrics);
+        ctx.metrics.dumps_waiting.set(count(ctx.dispatch.depth().0.iter().sum()));
         ctx.metrics.dumps_running.set(ctx.jobs.running(Lane::Dump, "", "").0);
         ctx.metrics.restores_running.set(ctx.jobs.running(Lane::Restore, "", "").0);
         tokio::select! {
@@ -40,7 +41,6 @@ fn fleet(schedules: &[Arc<BackupSchedule>], metrics: &Metrics) {
         schedule.status.as_ref().is_some_and(|s| is_true(&s.conditions, ScheduleCondition::Suspicious))
     };
     metrics.suspicious.set(count(schedules.iter().filter(suspicious).count()));
-    metrics.dumps_waiting.set(count(schedules.iter().filter(|schedule| waits(schedule)).count()));
     let points = schedules.iter().filter_map(|schedule| schedule.status.as_ref()).flat_map(|s| &s.recovery_points);
     metrics.stored_bytes.set(points.map(|point| point.bytes).sum());
 }
@@ -73,12 +73,6 @@ fn queue(requests: &[Arc<RestoreRequest>], metrics: &Metrics) {
 fn fresh(schedule: &BackupSchedule) -> ConditionStatus {
     let conditions = schedule.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
     find(conditions, ScheduleCondition::Fresh).map_or(ConditionStatus::Unknown, |condition| condition.status)
-}
-
-/// Due, and held back by a budget.
-fn waits(schedule: &BackupSchedule) -> bool {
-    let conditions = schedule.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
-    find(conditions, ScheduleCondition::Ready).is_some_and(|condition| condition.reason == "BudgetReached")
 }
 
 fn count(number: usize) -> i64 {
@@ -128,7 +122,6 @@ mod tests {
             "sennight_schedules{fresh=\"True\"} 2",
             "sennight_schedules{fresh=\"False\"} 1",
             "sennight_schedules{fresh=\"Unknown\"} 0",
-            "sennight_dumps_waiting 2",
             "sennight_stored_bytes 13",
         ] {
             assert!(text.contains(line), "{line}\n{text}");

@@ -4,6 +4,7 @@ pub mod authority;
 pub mod backup;
 pub mod clients;
 pub mod context;
+pub mod dispatch;
 pub mod feed;
 pub mod gauges;
 pub mod jobs;
@@ -161,6 +162,7 @@ async fn work(
     let ctx = Arc::new(Context::new(clients, settings, metrics, caches, timers, jobs));
     let mut rooms = JoinSet::new();
     rooms.spawn(jobs::run(job_changes, ctx.clone(), stop.clone()));
+    rooms.spawn(dispatch::run(ctx.clone(), stop.clone()));
     rooms.spawn(storage::run(feeds.storages, ctx.clone(), stop.clone()));
     rooms.spawn(authority::watch(ctx.clone(), stop.clone()));
     rooms.spawn(gauges::run(ctx.clone(), stop.clone()));

@@ -264,7 +264,10 @@ pub async fn start(
         .await
         .inspect_err(|_| ctx.jobs.unreserve(&namespace, &worker.name))?;
     match created {
-        Created::New(job) | Created::Adopted(job) => record(status, &job, step, attempt, ctx.now()),
+        Created::New(job) | Created::Adopted(job) => {
+            ctx.dispatch.restore_started(ctx.now());
+            record(status, &job, step, attempt, ctx.now());
+        }
         Created::Foreign(there) => {
             ctx.jobs.unreserve(&namespace, &worker.name);
             let difference = proof::difference(&uid, &job, &there).unwrap_or_default();

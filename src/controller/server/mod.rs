@@ -6,6 +6,7 @@ mod validate;
 
 use super::context::Context;
 use super::feed::Feed;
+use super::jobs::Lane;
 use super::observed::{Ailing, Failure, Outcome, Retry};
 use super::stores::OpenError;
 use super::verbs::{VerbError, apply_status};
@@ -78,6 +79,8 @@ async fn reconcile(server: Arc<DatabaseServer>, ctx: Arc<Context>) -> Result<Out
     let checked = validate::check(&server.spec);
     let schedules = ctx.caches.schedules.state_filter(|schedule| rests_on(schedule, &server));
     let mut status = status(&server, &checked, &schedules, ctx.now());
+    let (_, dumping) = ctx.jobs.running(Lane::Dump, &server.namespace().unwrap_or_default(), &server.name_any());
+    status.active_dumps = i32::try_from(dumping).ok();
     let drill = drill::round(&server, &mut status, &schedules, &ctx).await?;
     let namespace = server.namespace().unwrap_or_default();
     let api = Api::namespaced(ctx.clients.write.clone(), &namespace);
@@ -110,10 +113,7 @@ fn status(
         Err(fault) => Condition::new(ServerCondition::Ready, false, fault.reason(), fault.to_string()),
     };
     set(&mut status.conditions, ready.observed(server.metadata.generation), now);
-    let dumping =
-        schedules.iter().filter(|schedule| schedule.status.as_ref().is_some_and(|status| status.active_job.is_some()));
     status.observed_generation = server.metadata.generation;
-    status.active_dumps = i32::try_from(dumping.count()).ok();
     status.schedules = i32::try_from(schedules.len()).ok();
     status
 }
