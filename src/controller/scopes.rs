@@ -51,13 +51,16 @@ pub fn cached<K: Watched>(
     (reader, events.touched_objects().boxed(), filled)
 }
 
+/// The events of a watch.
+pub type Events<K> = BoxStream<'static, Result<Event<K>, watcher::Error>>;
+
 /// [`cached`] with the events as they are, and with the caller's word about what need not be kept.
 pub fn cached_events<K: Watched>(
     client: &Client,
     watched: &Watch,
     config: &watcher::Config,
     shrink: fn(&mut K),
-) -> (Store<K>, BoxStream<'static, Result<Event<K>, watcher::Error>>, CancellationToken) {
+) -> (Store<K>, Events<K>, CancellationToken) {
     let (reader, writer) = reflector::store::<K>();
     let streams = streams::<K>(client, watched, config);
     let one = if streams.len() == 1 {

@@ -4,18 +4,18 @@ pub mod act;
 pub mod alarm;
 pub mod gather;
 pub mod settle;
+mod told;
 pub mod validate;
 
 use super::context::Context;
-use super::dispatch::Trouble;
 use super::feed::Feed;
-use super::observed::{Ailing, Failure, Outcome, Retry, cut, pause};
+use super::observed::{Ailing, Failure, Outcome, Retry, pause};
 use super::stores::OpenError;
 use super::verbs::{VerbError, apply_status};
 use crate::api::backup_schedule::RunOutcome;
 use crate::api::conditions::{ScheduleCondition, find, set};
-use crate::api::{BackupSchedule, BackupScheduleStatus, Condition, ConditionStatus};
-use crate::domain::backup::{self, Decision, Ended, Facts, Freshness, LastRun, Plan, RunKey, Waiting};
+use crate::api::{BackupSchedule, BackupScheduleStatus, Condition};
+use crate::domain::backup::{self, Decision, Ended, Facts, LastRun, Plan, RunKey, Waiting};
 use crate::domain::job::WorkError;
 use crate::store::CatalogueError;
 use crate::store::StoreError;
@@ -29,10 +29,8 @@ use kube::runtime::reflector::ObjectRef;
 use settle::Ending;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
+use told::Told;
 use validate::{Invalid, Valid};
-
-/// Longest message that the schema takes.
-const MESSAGE_LIMIT: usize = 2000;
 
 /// Why a BackupSchedule's reconcile failed.
 #[derive(Debug, thiserror::Error)]
@@ -209,7 +207,7 @@ async fn follow(
     let last = last_run(&facts_status);
     let facts = facts(object, seen, valid, &facts_status, last.as_ref(), ctx);
     let (freshness, changes) = backup::freshness(&facts, status.last_successful_time, now);
-    write_conditions(object, status, &told, freshness, now);
+    told::write(object, status, &told, freshness, now);
     Ok([wake, changes].into_iter().flatten().min())
 }
 
@@ -230,16 +228,6 @@ fn decided(
         Plan::Wait(_) => now,
     };
     (decision, since)
-}
-
-/// What Ready says.
-enum Told {
-    /// As it stands.
-    Plan(Waiting),
-    /// Nothing new: a dump that comes and goes is told when it has ended.
-    Nothing,
-    /// Why no Job can be created.
-    Trouble(Trouble),
 }
 
 /// Queues a run; what is told of it, and when to look again.
@@ -309,64 +297,6 @@ fn last_run(status: &BackupScheduleStatus) -> Option<LastRun> {
         Some(RunOutcome::Succeeded) | None => Ended::Succeeded,
     };
     Some(LastRun { slot: run.slot?, attempt: run.attempt.unwrap_or(1), ended })
-}
-
-fn write_conditions(
-    object: &BackupSchedule,
-    status: &mut BackupScheduleStatus,
-    told: &Told,
-    freshness: Freshness,
-    now: DateTime<Utc>,
-) {
-    let generation = object.metadata.generation;
-    if let Some(ready) = ready(status, told) {
-        set(&mut status.conditions, ready.observed(generation), now);
-    }
-    let reason: &'static str = freshness.into();
-    let (holds, message) = match freshness {
-        Freshness::CopyIsFresh => (ConditionStatus::True, "the newest copy is younger than a slot interval and 2 h"),
-        Freshness::CopyIsStale => (ConditionStatus::False, "the newest copy is older than a slot interval and 2 h"),
-        Freshness::AwaitingFirstCopy => (ConditionStatus::Unknown, "the first dump is still to come"),
-        Freshness::NoCopy => (ConditionStatus::False, "there is no copy although one was due"),
-        Freshness::Suspended => (ConditionStatus::Unknown, "suspended: copies still expire"),
-    };
-    let fresh = Condition::new(ScheduleCondition::Fresh, holds, reason, message);
-    set(&mut status.conditions, fresh.observed(generation), now);
-}
-
-/// The condition Ready; `None` leaves it as it is.
-fn ready(status: &BackupScheduleStatus, told: &Told) -> Option<Condition> {
-    if let Some(failure) = &status.last_failure
-        && status.consecutive_failures.unwrap_or_default() > 0
-    {
-        return Some(Condition::new(ScheduleCondition::Ready, false, failure.reason.clone(), failure.message.clone()));
-    }
-    let why = match told {
-        Told::Plan(why) => *why,
-        Told::Trouble(trouble) => {
-            let message = cut(&trouble.message, MESSAGE_LIMIT).to_owned();
-            return Some(Condition::new(ScheduleCondition::Ready, false, trouble.reason, message));
-        }
-        // Until now it could not run, or nobody has looked at it yet.
-        Told::Nothing => match find(&status.conditions, ScheduleCondition::Ready) {
-            Some(ready) if ready.is_true() && ready.reason != "Suspended" => return None,
-            _ => Waiting::NotDue,
-        },
-    };
-    let reason: &'static str = why.into();
-    let (reason, message) = match why {
-        Waiting::NotDue => ("Scheduled", "the next dump is at status.nextRunTime"),
-        Waiting::Running => ("Dumping", "a dump runs"),
-        Waiting::Suspended => (reason, "spec.suspend is true: no dumps, and the copies still expire"),
-        Waiting::RestoreInProgress => (reason, "a restore has claimed this database; dumps go on after it"),
-        Waiting::BudgetReached => {
-            (reason, "due; waiting for its turn (maxConcurrentDumps, --max-dumps, --jobs-per-minute)")
-        }
-        Waiting::JobSuspended => (reason, "its Job is suspended, by Kueue or a person; it waits until it is resumed"),
-        Waiting::Retrying => (reason, "the last dump failed; it is tried again soon"),
-        Waiting::DeadlineMissed => (reason, "the slot passed startingDeadlineSeconds ago; the next one runs"),
-    };
-    Some(Condition::new(ScheduleCondition::Ready, true, reason, message))
 }
 
 fn refuse(object: &BackupSchedule, invalid: &Invalid, status: &mut BackupScheduleStatus, now: DateTime<Utc>) {

@@ -133,7 +133,9 @@ async fn create(
                     .drain(..)
                     .partition(|p| there.iter().any(|run| run.uid == p.due.uid && run.run == p.due.run.to_string()));
                 info!(job = name, namespace = group.namespace, tenants = riding.len(), "a dump Job was there already");
-                riding.iter().for_each(|passenger| tell(passenger, ctx));
+                for passenger in &riding {
+                    tell(passenger, ctx);
+                }
                 *passengers = rest;
             }
             Created::Foreign(job) => {

@@ -174,7 +174,7 @@ impl Queue {
             let Some(lane) = self.turns.next(could) else { break };
             let Some(group) = best[lane as usize].clone() else { break };
             self.turns.took(lane, could);
-            let Some(batch) = self.take(&group, lane, &offers[&group], room.free(&group), shape) else { break };
+            let Some(batch) = self.take(&group, lane, offers[&group], room.free(&group), shape) else { break };
             room.take(&group, batch.at_once);
             if let Some(waiting) = self.groups.get(&group) {
                 offers.insert(group, ready(waiting));
@@ -192,7 +192,7 @@ impl Queue {
             .map(|(group, _)| group.clone())
     }
 
-    fn take(&mut self, group: &Group, rank: Lane, ready: &[bool; 3], free: i64, shape: &Shape) -> Option<Batch> {
+    fn take(&mut self, group: &Group, rank: Lane, ready: [bool; 3], free: i64, shape: &Shape) -> Option<Batch> {
         let waiting = self.groups.get_mut(group)?;
         let could = |lane: Lane| ready[lane as usize];
         // A group whose higher lane is never empty lets its lower ones go in that one's name now and then.

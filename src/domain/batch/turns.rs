@@ -25,11 +25,8 @@ impl Turns {
     pub fn took(&mut self, lane: Lane, could: impl Fn(Lane) -> bool) {
         for other in Lane::ALL {
             let passed = &mut self.passed[other as usize];
-            *passed = match other == lane {
-                true => 0,
-                // Who could not go has not been passed over, and has not had its turn either.
-                false => passed.saturating_add(u8::from(could(other))),
-            };
+            // Who could not go has not been passed over, and has not had its turn either.
+            *passed = if other == lane { 0 } else { passed.saturating_add(u8::from(could(other))) };
         }
     }
 }
