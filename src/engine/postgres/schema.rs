@@ -2,6 +2,7 @@
 //! large objects, extensions and their configuration, the refresh of materialized views.
 
 use super::error::EngineError;
+use super::ident;
 use super::inventory::TableInfo;
 use super::tools::{Access, Running, Tools};
 use std::io::Write;
@@ -11,6 +12,8 @@ use tokio::process::Command;
 
 /// Linux takes 2 MiB of arguments and environment together; names beyond this go by a file.
 const ARGUMENTS: usize = 1 << 20;
+/// Names in one pattern: a longer choice takes longer to prepare than it saves.
+const NAMES: usize = 40;
 /// The oldest major whose pg_dump reads such a file.
 const FILTER_SINCE: i32 = 17;
 
@@ -44,10 +47,11 @@ fn leave_rows_out(
     access: &Access,
     tables: &[TableInfo],
 ) -> Result<(), EngineError> {
-    let arguments = || tables.iter().map(|table| format!("--exclude-table-data={}", pattern(table)));
+    let patterns = patterns(tables);
+    let argument = |pattern: &String| format!("--exclude-table-data={pattern}");
     // Each argument costs its length, an end and a pointer.
-    if arguments().map(|argument| argument.len() + 9).sum::<usize>() <= ARGUMENTS {
-        command.args(arguments());
+    if patterns.iter().map(|pattern| argument(pattern).len() + 9).sum::<usize>() <= ARGUMENTS {
+        command.args(patterns.iter().map(argument));
         return Ok(());
     }
     if tools.major() < FILTER_SINCE {
@@ -56,7 +60,7 @@ fn leave_rows_out(
     let file = access.dir().join("filter");
     let write = || {
         let mut out = std::io::BufWriter::new(std::fs::File::create(&file)?);
-        tables.iter().try_for_each(|table| writeln!(out, "exclude table_data {}", pattern(table)))?;
+        patterns.iter().try_for_each(|pattern| writeln!(out, "exclude table_data {pattern}"))?;
         out.flush()
     };
     write().map_err(|source| EngineError::ToolBroken { tool: "pg_dump's filter file".to_owned(), source })?;
@@ -64,9 +68,15 @@ fn leave_rows_out(
     Ok(())
 }
 
-/// A pattern that matches exactly one table: inside of double quotes nothing is special but the quote.
-fn pattern(table: &TableInfo) -> String {
-    table.qualified()
+/// Patterns that match exactly these tables: inside of double quotes nothing is special but the quote, outside of them
+/// `(…|…)` is a choice. Every pattern costs `pg_dump` a walk through the catalog, hence several names in each.
+fn patterns(tables: &[TableInfo]) -> Vec<String> {
+    let of_schema = tables.chunk_by(|a, b| a.schema == b.schema);
+    let pattern = |some: &[TableInfo]| {
+        let names: Vec<String> = some.iter().map(|table| ident(&table.name)).collect();
+        format!("{}.({})", ident(&some[0].schema), names.join("|"))
+    };
+    of_schema.flat_map(|tables| tables.chunks(NAMES)).map(pattern).collect()
 }
 
 /// A failure of `pg_dump` under the reason that the same failure has elsewhere. Its exit status has decided already that
@@ -120,6 +130,21 @@ mod tests {
             "SchemaChanged"
         );
         assert_eq!(failed("pg_dump: error: out of memory"), "ToolFailed");
+    }
+
+    #[test]
+    fn a_pattern_names_the_tables_of_one_schema() {
+        let table = |schema: &str, name: &str| TableInfo {
+            oid: 1,
+            schema: schema.into(),
+            name: name.into(),
+            columns: vec![],
+            heap: true,
+        };
+        let tables = [table("a", "x"), table("a", "odd.\"|*"), table("b", "x")];
+        assert_eq!(patterns(&tables), ["\"a\".(\"x\"|\"odd.\"\"|*\")", "\"b\".(\"x\")"]);
+        let many: Vec<TableInfo> = (0..=NAMES).map(|n| table("a", &n.to_string())).collect();
+        assert_eq!(patterns(&many).len(), 2);
     }
 
     #[test]
