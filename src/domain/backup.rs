@@ -240,6 +240,9 @@ pub fn freshness(
 }
 
 #[cfg(test)]
+mod days;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::domain::schedule::Window;
