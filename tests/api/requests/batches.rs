@@ -193,7 +193,11 @@ async fn a_suspended_job_is_waited_for_and_a_deleted_one_keeps_what_it_did() {
     .await;
     tokio::time::sleep(Duration::from_secs(3)).await;
     let status = world.schedule_status(&both[0]).await;
-    assert_eq!((status.consecutive_failures.unwrap_or(0), world.jobs().await.len()), (0, 1), "neither failed nor doubled");
+    assert_eq!(
+        (status.consecutive_failures.unwrap_or(0), world.jobs().await.len()),
+        (0, 1),
+        "neither failed nor doubled"
+    );
     suspend(false).await;
 
     // It is deleted when one of the two has its copy: that one is not dumped again.
