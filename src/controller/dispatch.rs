@@ -37,6 +37,23 @@ pub struct Trouble {
     pause: TimeDelta,
 }
 
+/// What a queued dump is to do, as its schedule said when it asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Order {
+    /// Generation of the BackupSchedule: one that was edited since asks again.
+    pub generation: Option<i64>,
+    /// The tenant.
+    pub tenant: String,
+    /// The database.
+    pub database: String,
+    /// Zone of the copy's day.
+    pub time_zone: String,
+    /// `spec.database.allowNonTransactional`.
+    pub allow_non_transactional: bool,
+    /// When the last run that is written down was decided on.
+    pub recorded: Option<DateTime<Utc>>,
+}
+
 /// How a dump that was asked for stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Asked {
@@ -50,6 +67,8 @@ pub struct Asked {
 struct State {
     queue: Queue,
     bucket: Option<Bucket>,
+    /// What those are to do that are queued or flying, by UID.
+    orders: HashMap<String, Order>,
     /// Schedules whose Job is being created, and since when they waited.
     flying: HashMap<String, DateTime<Utc>>,
     trouble: HashMap<Group, Trouble>,
@@ -84,8 +103,9 @@ impl Dispatch {
     }
 
     /// Queues a dump, if it is not queued or on its way.
-    pub fn ask(&self, group: &Group, due: Due) -> Asked {
+    pub fn ask(&self, group: &Group, due: Due, order: Order) -> Asked {
         let mut state = self.state();
+        state.orders.insert(due.uid.clone(), order);
         let trouble = state.trouble.get(group).cloned();
         let since = match state.flying.get(&due.uid) {
             Some(since) => *since,
@@ -96,7 +116,15 @@ impl Dispatch {
 
     /// A schedule's dump is not due any more.
     pub fn forget(&self, schedule_uid: &str) {
-        self.state().queue.remove(schedule_uid);
+        let mut state = self.state();
+        state.queue.remove(schedule_uid);
+        if !state.flying.contains_key(schedule_uid) {
+            state.orders.remove(schedule_uid);
+        }
+    }
+
+    fn order(&self, schedule_uid: &str) -> Option<Order> {
+        self.state().orders.get(schedule_uid).cloned()
     }
 
     /// Whether a schedule's dump is queued or on its way.
@@ -157,12 +185,14 @@ impl Dispatch {
     }
 
     /// Everybody of a batch has a Job, or must ask again, or (`again`) waits on.
-    fn landed(&self, group: &Group, all: &[String], again: Vec<Due>) {
+    fn landed(&self, group: &Group, all: &[String], again: Vec<Passenger>) {
         let mut state = self.state();
         for uid in all {
             state.flying.remove(uid);
+            state.orders.remove(uid);
         }
-        for due in again {
+        for Passenger { due, order } in again {
+            state.orders.insert(due.uid.clone(), order);
             state.queue.put_back(group, due);
         }
     }
@@ -266,21 +296,33 @@ mod tests {
         }
     }
 
+    fn order() -> Order {
+        Order {
+            generation: Some(1),
+            tenant: "t".into(),
+            database: "d".into(),
+            time_zone: "UTC".into(),
+            allow_non_transactional: false,
+            recorded: None,
+        }
+    }
+
     #[test]
     fn i8_a_dump_whose_job_is_being_created_is_not_queued_a_second_time() {
         let dispatch = dispatch();
-        assert_eq!(dispatch.ask(&group(), due("a")).since, at(5));
+        assert_eq!(dispatch.ask(&group(), due("a"), order()).since, at(5));
         let mut room = Room { tokens: 1, total: 9, ..Room::default() };
         room.servers.insert(("n".into(), "s".into()), 9);
         let batch = dispatch.state().queue.plan(&mut room, &dispatch.shape, at(6)).remove(0);
         dispatch.state().flying.insert("a".into(), at(5));
         assert!(dispatch.creating("a") && dispatch.knows("a"));
-        assert_eq!(dispatch.ask(&group(), Due { queued: at(99), ..due("a") }).since, at(5));
+        assert_eq!(dispatch.ask(&group(), Due { queued: at(99), ..due("a") }, order()).since, at(5));
         assert_eq!(dispatch.depth(), ([0; 3], None));
-        dispatch.landed(&group(), &["a".to_owned()], batch.runs);
+        let again = batch.runs.into_iter().map(|due| Passenger { due, order: order() }).collect();
+        dispatch.landed(&group(), &["a".to_owned()], again);
         assert_eq!(dispatch.depth(), ([1, 0, 0], Some(at(5))));
         dispatch.forget("a");
-        assert!(!dispatch.knows("a") && !dispatch.creating("a"));
+        assert!(!dispatch.knows("a") && !dispatch.creating("a") && dispatch.state().orders.is_empty());
     }
 
     #[test]
@@ -292,8 +334,8 @@ mod tests {
             pauses.push((dispatch.state().trouble[&group()].until - at(0)).num_seconds());
         }
         assert_eq!(pauses, [5, 10, 20, 40, 80, 160, 300, 300]);
-        assert_eq!(dispatch.ask(&group(), due("a")).trouble.map(|t| t.reason), Some("Forbidden"));
+        assert_eq!(dispatch.ask(&group(), due("a"), order()).trouble.map(|t| t.reason), Some("Forbidden"));
         dispatch.no_trouble(&group());
-        assert_eq!(dispatch.ask(&group(), due("a")).trouble, None);
+        assert_eq!(dispatch.ask(&group(), due("a"), order()).trouble, None);
     }
 }

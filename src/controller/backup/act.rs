@@ -4,13 +4,14 @@ use super::validate;
 use crate::api::backup_schedule::LastRun;
 use crate::api::{BackupSchedule, BackupScheduleStatus};
 use crate::controller::context::Context;
-use crate::controller::dispatch::{Asked, Passenger};
+use crate::controller::dispatch::{Asked, Order, Passenger};
 use crate::controller::jobs::{Card, Run};
 use crate::controller::targets;
 use crate::controller::worker_job::{WorkerJob, mark};
 use crate::domain::backup::RunKey;
 use crate::domain::batch::{Company, Due, Group, Lane};
 use crate::domain::job::{DumpTask, Work};
+use crate::domain::manifest::TenantIdentity;
 use crate::domain::target::DatabaseTarget;
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use kube::runtime::reflector::ObjectRef;
@@ -71,7 +72,26 @@ pub fn ask(
         bytes,
         company: Company::of(bytes, key, failed),
     };
-    Some(ctx.dispatch.ask(&group(object, ctx)?, due))
+    let spec = &object.spec;
+    let order = Order {
+        generation: object.metadata.generation,
+        tenant: spec.tenant.id.clone(),
+        database: spec.database.name.clone(),
+        time_zone: spec.time_zone.clone(),
+        allow_non_transactional: spec.database.allow_non_transactional,
+        recorded: status.last_run.as_ref().and_then(|run| run.started_at),
+    };
+    Some(ctx.dispatch.ask(&group(object, ctx)?, due, order))
+}
+
+/// Whether an order is still what its schedule says. An edited one asks again for itself.
+pub fn stands(order: &Order, group: &Group, due: &Due, ctx: &Context) -> bool {
+    let here = ObjectRef::new(&due.schedule).within(&group.namespace);
+    ctx.caches.schedules.get(&here).is_some_and(|now| {
+        now.uid().as_deref() == Some(&due.uid)
+            && now.metadata.generation == order.generation
+            && now.metadata.deletion_timestamp.is_none()
+    })
 }
 
 /// The Job of a group's dumps; `None` while what they name is missing.
@@ -93,18 +113,25 @@ pub fn worker(
     let deadline =
         if passengers.len() > 1 { (longest / SHARE_OF_DEADLINE).max(LEAST_DEADLINE.min(longest)) } else { longest };
     let task = |passenger: &Passenger| {
-        let spec = &passenger.schedule.spec;
+        let (due, order) = (&passenger.due, &passenger.order);
         DumpTask {
-            name: passenger.schedule.name_any(),
-            identity: targets::identity(&passenger.schedule, &server),
-            database: DatabaseTarget { database: spec.database.name.clone(), ..database.clone() },
-            time_zone: spec.time_zone.clone(),
+            name: due.schedule.clone(),
+            identity: TenantIdentity {
+                namespace: group.namespace.clone(),
+                schedule: due.schedule.clone(),
+                schedule_uid: due.uid.clone(),
+                tenant: order.tenant.clone(),
+                engine: database.engine,
+                database: order.database.clone(),
+            },
+            database: DatabaseTarget { database: order.database.clone(), ..database.clone() },
+            time_zone: order.time_zone.clone(),
             parallelism: 2,
             lock_timeout_seconds: LOCK_TIMEOUT_SECONDS.min(server.spec.ddl_wait_seconds),
             ddl_wait_seconds: server.spec.ddl_wait_seconds,
             deadline_seconds: seconds(deadline),
             max_bytes_per_second: server.spec.bytes_per_second_of_a_dump(),
-            allow_non_transactional: spec.database.allow_non_transactional,
+            allow_non_transactional: order.allow_non_transactional,
         }
     };
     let label = |k: &str, v: &str| (k.to_owned(), v.to_owned());
@@ -141,14 +168,17 @@ fn annotations(
     now: DateTime<Utc>,
 ) -> BTreeMap<String, String> {
     let run = |passenger: &Passenger| Run {
-        schedule: passenger.schedule.name_any(),
+        schedule: passenger.due.schedule.clone(),
         uid: passenger.due.uid.clone(),
         run: passenger.due.run.to_string(),
     };
     let runs: Vec<Run> = passengers.iter().map(run).collect();
-    let last = |passenger: &Passenger| passenger.schedule.status.as_ref()?.last_run.as_ref()?.started_at;
     // Later than everything that is recorded, also by a clock that was set back since: so a Job is news or is not.
-    let recorded = passengers.iter().filter_map(last).max().map(|last| last + TimeDelta::milliseconds(1));
+    let recorded = passengers
+        .iter()
+        .filter_map(|passenger| passenger.order.recorded)
+        .max()
+        .map(|last| last + TimeDelta::milliseconds(1));
     let decided = recorded.map_or(now, |recorded| recorded.max(now)).to_rfc3339_opts(SecondsFormat::Micros, true);
     let mut annotations = BTreeMap::from([
         (mark::RUNS.to_owned(), serde_json::to_string(&runs).unwrap_or_default()),

@@ -2,23 +2,21 @@
 //! group's chain. A link that is there already tells what somebody else, or this process before an answer was lost, has
 //! started; the rest rides in the one after it.
 
-use super::super::backup::{BackupError, act, settle};
-use super::super::context::Context;
-use super::super::observed::Failure;
-use super::super::verbs::{Created, create_or_adopt};
-use super::super::worker_job::mark;
-use super::claimed;
+use super::{Order, claimed};
 use crate::api::BackupSchedule;
+use crate::controller::backup::{BackupError, act};
+use crate::controller::context::Context;
 use crate::controller::jobs;
+use crate::controller::observed::Failure;
+use crate::controller::verbs::{Created, create_or_adopt};
+use crate::controller::worker_job::mark;
 use crate::domain::backup::RunKey;
 use crate::domain::batch::{Batch, Due, Group, job_name};
 use chrono::TimeDelta;
 use k8s_openapi::api::batch::v1::Job;
 use kube::ResourceExt;
 use kube::api::Api;
-use kube::runtime::events::EventType;
 use kube::runtime::reflector::ObjectRef;
-use std::sync::Arc;
 use tracing::{info, warn};
 
 /// Links that are followed in one go: others' Jobs that the cache does not have yet.
@@ -28,8 +26,8 @@ const MOST_HOPS: usize = 8;
 pub struct Passenger {
     /// What was queued.
     pub due: Due,
-    /// The schedule, as it is now.
-    pub schedule: Arc<BackupSchedule>,
+    /// What it is to do.
+    pub order: Order,
 }
 
 /// Creates a batch's Job. Nobody is lost: each passenger is in a Job, back in the queue, or told to look again.
@@ -37,22 +35,14 @@ pub async fn launch(ticket: &str, batch: Batch, ctx: &Context) {
     let group = batch.group.clone();
     let all: Vec<String> = batch.runs.iter().map(|due| due.uid.clone()).collect();
     let mut passengers = board(&group, batch.runs, ctx);
-    let again = match create(&group, batch.at_once, &mut passengers, ctx).await {
-        Ok(()) => {
-            ctx.dispatch.no_trouble(&group);
-            passengers
-        }
+    match create(&group, batch.at_once, &mut passengers, ctx).await {
+        Ok(()) => ctx.dispatch.no_trouble(&group),
         Err(error) => {
             warn!(reason = error.reason(), %error, namespace = group.namespace, "a dump Job cannot be created; it is tried again");
-            if let Some(first) = passengers.first() {
-                let note = error.to_string();
-                ctx.observer.event(&*first.schedule, EventType::Warning, error.reason(), "Dump", &note).await;
-            }
             ctx.dispatch.trouble(&group, error.reason(), error.to_string(), ctx.now());
-            passengers
         }
-    };
-    ctx.dispatch.landed(&group, &all, again.into_iter().map(|passenger| passenger.due).collect());
+    }
+    ctx.dispatch.landed(&group, &all, passengers);
     ctx.jobs.unreserve(&group.namespace, ticket);
 }
 
@@ -61,29 +51,20 @@ fn board(group: &Group, runs: Vec<Due>, ctx: &Context) -> Vec<Passenger> {
     let claimed = claimed(&group.namespace, ctx);
     let mut passengers = Vec::with_capacity(runs.len());
     for due in runs {
-        let reference = ObjectRef::new(&due.schedule).within(&group.namespace);
-        let schedule = ctx.caches.schedules.get(&reference).filter(|schedule| {
-            let suspended = schedule.spec.suspend && !matches!(due.run, RunKey::Manual(_));
-            schedule.uid().as_deref() == Some(&due.uid)
-                && !suspended
-                && !claimed.contains(&due.schedule)
-                && act::group(schedule, ctx).as_ref() == Some(group)
-                && !carried(schedule, &due, ctx)
+        let order = ctx.dispatch.order(&due.uid).filter(|order| {
+            !claimed.contains(&due.schedule) && act::stands(order, group, &due, ctx) && !carried(order, &due, ctx)
         });
-        match schedule {
-            Some(schedule) => passengers.push(Passenger { due, schedule }),
-            None => ctx.timers.schedules.call(reference),
+        match order {
+            Some(order) => passengers.push(Passenger { due, order }),
+            None => ctx.timers.schedules.call(ObjectRef::new(&due.schedule).within(&group.namespace)),
         }
     }
     passengers
 }
 
 /// Whether a Job has this run already, or has just ended with it and nobody has written that down yet.
-fn carried(schedule: &BackupSchedule, due: &Due, ctx: &Context) -> bool {
-    let last = schedule.status.as_ref().and_then(|status| status.last_run.as_ref());
-    let cards = ctx.jobs.cards().carrying(&due.uid);
-    cards.iter().any(|card| card.runs() || settle::is_news(card, last))
-        || last.is_some_and(|last| last.key == due.run.to_string())
+fn carried(order: &Order, due: &Due, ctx: &Context) -> bool {
+    ctx.jobs.cards().carrying(&due.uid).iter().any(|card| card.runs() || card.decided > order.recorded)
 }
 
 /// Creates the Job. Whoever got none is left in `passengers`.
@@ -105,7 +86,9 @@ async fn create(
         let name = job_name(&chain, after.as_deref());
         let Some(worker) = act::worker(&name, after, group, at_once, passengers, ctx) else {
             // What they name is gone: their own rounds say so.
-            passengers.drain(..).for_each(|p| ctx.timers.schedules.call(ObjectRef::from_obj(&*p.schedule)));
+            for passenger in passengers.drain(..) {
+                ctx.timers.schedules.call(ObjectRef::new(&passenger.due.schedule).within(&group.namespace));
+            }
             return Ok(());
         };
         let job = worker.build(&ctx.settings.worker.pod_defaults())?;
@@ -123,7 +106,7 @@ async fn create(
                     at_once,
                     "a dump Job was created"
                 );
-                passengers.drain(..).for_each(|passenger| tell(&passenger, ctx));
+                passengers.drain(..).for_each(|passenger| tell(&passenger, group, ctx));
                 return Ok(());
             }
             Created::Adopted(job) => {
@@ -134,7 +117,7 @@ async fn create(
                     .partition(|p| there.iter().any(|run| run.uid == p.due.uid && run.run == p.due.run.to_string()));
                 info!(job = name, namespace = group.namespace, tenants = riding.len(), "a dump Job was there already");
                 for passenger in &riding {
-                    tell(passenger, ctx);
+                    tell(passenger, group, ctx);
                 }
                 *passengers = rest;
             }
@@ -152,8 +135,8 @@ async fn create(
 }
 
 /// Has a schedule look at its Job: at once where a person waits, else when it takes long.
-fn tell(passenger: &Passenger, ctx: &Context) {
-    let me = ObjectRef::from_obj(&*passenger.schedule);
+fn tell(passenger: &Passenger, group: &Group, ctx: &Context) {
+    let me = ObjectRef::<BackupSchedule>::new(&passenger.due.schedule).within(&group.namespace);
     match passenger.due.run {
         RunKey::Manual(_) => ctx.timers.schedules.call(me),
         RunKey::Slot { .. } => {

@@ -54,7 +54,7 @@ async fn copies(world: &World, tenants: &[Tenant], number: usize) {
 
 /// A daily slot that comes in some seconds: when its minute begins, when it is, and so many names that all have it.
 fn together(world: &World, number: usize) -> (String, DateTime<Utc>, Vec<String>) {
-    let slot = (Utc::now() + TimeDelta::seconds(14)).with_nanosecond(0).unwrap();
+    let slot = (Utc::now() + TimeDelta::seconds(20)).with_nanosecond(0).unwrap();
     let start = slot.format("%H:%M").to_string();
     let window = Window::parse(Some(&start), Some("1m")).unwrap();
     let at = |name: &String| {
@@ -69,12 +69,13 @@ fn together(world: &World, number: usize) -> (String, DateTime<Utc>, Vec<String>
 async fn i8_six_tenants_due_in_one_second_ride_one_job_the_poisoned_one_fails_and_is_tried_again_alone() {
     let world = World::new("batch").await;
     cluster::apply(&world.server(4));
-    let mut operator = world.operator(&["--dump-retry=2s"]);
     let mut six = tenants(&world, &["a", "b", "c", "d", "e", "f"]).await;
-    let (start, slot, names) = together(&world, 6);
     let schedules = world.api::<sennight::api::BackupSchedule>();
-    for (tenant, name) in six.iter_mut().zip(names) {
+    for tenant in &six {
         schedules.delete(&tenant.name, &DeleteParams::default()).await.unwrap();
+    }
+    let (start, slot, names) = together(&world, 6);
+    for (tenant, name) in six.iter_mut().zip(names) {
         tenant.name = name;
         world.schedule(tenant, json!({"windowStart": start, "window": "1m"}));
     }
@@ -86,6 +87,7 @@ async fn i8_six_tenants_due_in_one_second_ride_one_job_the_poisoned_one_fails_an
         server.run(&format!("ALTER DATABASE \"{name}\" ALLOW_CONNECTIONS {yes}")).await;
     };
     let_in(false).await;
+    let mut operator = world.operator(&["--dump-retry=2s"]);
 
     let first = world.dump(&poisoned).await;
     let jobs = world.jobs().await;
