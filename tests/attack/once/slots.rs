@@ -23,7 +23,7 @@ async fn i8_a_batch_whose_operator_is_killed_or_lied_to_at_any_write_makes_one_c
     let writes = round(&mut lane, &mates, 0, None).await;
     println!("a batch takes {} writes about one of its tenants: {}", writes.len(), writes.join(", "));
     let mut all: Vec<_> = (1..=writes.len()).flat_map(|write| FAULTS.map(|fault| (write, fault))).collect();
-    for (number, case) in (1..).zip(crate::some("batches under kill -9, 504, 409 and 429", &mut all, 20)) {
+    for (number, case) in (1..).zip(crate::some("batches under kill -9, 504, 409 and 429", &mut all, 30)) {
         round(&mut lane, &mates, number, Some(case)).await;
     }
 }
