@@ -179,7 +179,9 @@ fn a_restore_never_waits_for_a_token_and_takes_one() {
 fn a_bucket_after_a_restart_is_as_full_as_one_that_was_never_away() {
     let created: Vec<_> = (0..10).map(|_| at(100)).collect();
     let mut lived = Bucket::new(30, 10, at(0));
-    created.iter().for_each(|at| lived.spend(*at));
+    for at in &created {
+        lived.spend(*at);
+    }
     for now in [100, 101, 104, 130, 4000] {
         let mut again = Bucket::after(30, 10, created.clone(), at(now));
         assert_eq!(again.tokens(at(now)), lived.tokens(at(now)), "{now}");
