@@ -1,8 +1,8 @@
 //! Everything that is not a table's rows, by `pg_dump` in the leader's snapshot: definitions, owners, grants, sequences,
 //! large objects, extensions and their configuration, the refresh of materialized views.
 
+use super::connect::Session;
 use super::error::EngineError;
-use super::ident;
 use super::inventory::TableInfo;
 use super::tools::{Access, Running, Tools};
 use std::io::Write;
@@ -12,12 +12,21 @@ use tokio::process::Command;
 
 /// Linux takes 2 MiB of arguments and environment together; names beyond this go by a file.
 const ARGUMENTS: usize = 1 << 20;
-/// Names in one pattern: a longer choice takes longer to prepare than it saves.
-const NAMES: usize = 40;
 /// The oldest major whose pg_dump reads such a file.
 const FILTER_SINCE: i32 = 17;
 
-/// Starts `pg_dump -Fc`, whose standard output is the archive.
+/// Whether anything but rows and sequences' state, which the manifest has, is data: large objects, what extensions mark as
+/// configuration. Where there is none, `pg_dump` need not be told of every table whose rows it leaves out, which costs a
+/// query each.
+pub async fn has_data(session: &Session) -> Result<bool, EngineError> {
+    const DATA: &str = "
+SELECT EXISTS (SELECT FROM pg_catalog.pg_largeobject_metadata)
+    OR EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extconfig IS NOT NULL)";
+    let row = session.query_one(DATA, &[]).await;
+    Ok(row.map_err(|e| EngineError::query("looking for data beside the tables", e))?.get(0))
+}
+
+/// Starts `pg_dump -Fc`, whose standard output is the archive. `data` is what [`has_data`] said in the same snapshot.
 pub fn start(
     tools: &Tools,
     access: &Access,
@@ -25,6 +34,7 @@ pub fn start(
     encoding: &str,
     lock_timeout: Duration,
     tables: &[TableInfo],
+    data: bool,
 ) -> Result<Running, EngineError> {
     let mut command = tools.command("pg_dump", access);
     command
@@ -32,7 +42,11 @@ pub fn start(
         .args(["--format=custom", "--no-password"])
         .arg(format!("--snapshot={snapshot}"))
         .arg(format!("--lock-wait-timeout={}", lock_timeout.as_millis()));
-    leave_rows_out(&mut command, tools, access, tables)?;
+    if data {
+        leave_rows_out(&mut command, tools, access, tables)?;
+    } else {
+        command.args(["--section=pre-data", "--section=post-data"]);
+    }
     if encoding != "SQL_ASCII" {
         // pg_dump reads its arguments in the client's encoding.
         command.arg("--encoding=UTF8");
@@ -47,11 +61,10 @@ fn leave_rows_out(
     access: &Access,
     tables: &[TableInfo],
 ) -> Result<(), EngineError> {
-    let patterns = patterns(tables);
-    let argument = |pattern: &String| format!("--exclude-table-data={pattern}");
+    let arguments = || tables.iter().map(|table| format!("--exclude-table-data={}", pattern(table)));
     // Each argument costs its length, an end and a pointer.
-    if patterns.iter().map(|pattern| argument(pattern).len() + 9).sum::<usize>() <= ARGUMENTS {
-        command.args(patterns.iter().map(argument));
+    if arguments().map(|argument| argument.len() + 9).sum::<usize>() <= ARGUMENTS {
+        command.args(arguments());
         return Ok(());
     }
     if tools.major() < FILTER_SINCE {
@@ -60,7 +73,7 @@ fn leave_rows_out(
     let file = access.dir().join("filter");
     let write = || {
         let mut out = std::io::BufWriter::new(std::fs::File::create(&file)?);
-        patterns.iter().try_for_each(|pattern| writeln!(out, "exclude table_data {pattern}"))?;
+        tables.iter().try_for_each(|table| writeln!(out, "exclude table_data {}", pattern(table)))?;
         out.flush()
     };
     write().map_err(|source| EngineError::ToolBroken { tool: "pg_dump's filter file".to_owned(), source })?;
@@ -68,15 +81,9 @@ fn leave_rows_out(
     Ok(())
 }
 
-/// Patterns that match exactly these tables: inside of double quotes nothing is special but the quote, outside of them
-/// `(…|…)` is a choice. Every pattern costs `pg_dump` a walk through the catalog, hence several names in each.
-fn patterns(tables: &[TableInfo]) -> Vec<String> {
-    let of_schema = tables.chunk_by(|a, b| a.schema == b.schema);
-    let pattern = |some: &[TableInfo]| {
-        let names: Vec<String> = some.iter().map(|table| ident(&table.name)).collect();
-        format!("{}.({})", ident(&some[0].schema), names.join("|"))
-    };
-    of_schema.flat_map(|tables| tables.chunks(NAMES)).map(pattern).collect()
+/// A pattern that matches exactly one table: inside of double quotes nothing is special but the quote.
+fn pattern(table: &TableInfo) -> String {
+    table.qualified()
 }
 
 /// A failure of `pg_dump` under the reason that the same failure has elsewhere. Its exit status has decided already that
@@ -130,21 +137,6 @@ mod tests {
             "SchemaChanged"
         );
         assert_eq!(failed("pg_dump: error: out of memory"), "ToolFailed");
-    }
-
-    #[test]
-    fn a_pattern_names_the_tables_of_one_schema() {
-        let table = |schema: &str, name: &str| TableInfo {
-            oid: 1,
-            schema: schema.into(),
-            name: name.into(),
-            columns: vec![],
-            heap: true,
-        };
-        let tables = [table("a", "x"), table("a", "odd.\"|*"), table("b", "x")];
-        assert_eq!(patterns(&tables), ["\"a\".(\"x\"|\"odd.\"\"|*\")", "\"b\".(\"x\")"]);
-        let many: Vec<TableInfo> = (0..=NAMES).map(|n| table("a", &n.to_string())).collect();
-        assert_eq!(patterns(&many).len(), 2);
     }
 
     #[test]
