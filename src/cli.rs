@@ -1,18 +1,18 @@
 //! The command line of `sennight`: raw arguments only. What they mean together is decided in `settings` and
 //! `domain::job`.
 
+mod pace;
 mod place;
 mod shell;
 
+pub use pace::{JobArgs, TimingArgs};
 pub use place::{CopyArgs, PickError, StorageArgs};
 pub use shell::{Asked, CatalogueArgs, Output, RestoreArgs, Shell, VerifyArgs};
 
 use crate::controller::lease::Terms;
 use crate::domain::job::{Work, WorkError};
 use crate::domain::target::StorageTarget;
-use crate::settings::{
-    FourEyes, JobSettings, Settings, SettingsError, Timing, Watch, WorkerSettings, duration, listen_address, pair,
-};
+use crate::settings::{FourEyes, Settings, SettingsError, Watch, WorkerSettings, duration, listen_address, pair};
 use clap::{Args, Parser, Subcommand};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -152,68 +152,6 @@ pub struct OperatorArgs {
     pub timing: TimingArgs,
 }
 
-/// How due dumps get their Jobs.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Jobs")]
-pub struct JobArgs {
-    /// Tenants that one dump Job takes at most, of those that share namespace, storage, server and credentials; 1 is a Job
-    /// a tenant. Big tenants and those that failed by themselves have their own in any case.
-    #[arg(long, default_value_t = 50)]
-    pub batch_tenants: u16,
-    /// How long a due dump waits for others to share its Job, where others have come lately.
-    #[arg(long, default_value = "2m", value_parser = duration)]
-    pub batch_linger: Duration,
-    /// Jobs created in a minute; a default kube-controller-manager completes some 200.
-    #[arg(long, default_value_t = 60)]
-    pub jobs_per_minute: i32,
-    /// Jobs created at once after a pause.
-    #[arg(long, default_value_t = 10)]
-    pub job_burst: i32,
-}
-
-/// Deadlines and pauses of `operator`.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Timing")]
-pub struct TimingArgs {
-    /// A request that nobody approved for this long expires.
-    #[arg(long, default_value = "72h", value_parser = duration)]
-    pub approval_deadline: Duration,
-    /// An approved request that nobody paid for this long expires.
-    #[arg(long, default_value = "120h", value_parser = duration)]
-    pub payment_deadline: Duration,
-    /// Pause between two looks at a BackupStorage.
-    #[arg(long, default_value = "10m", value_parser = duration)]
-    pub storage_interval: Duration,
-    /// Pause between two walks through all copies of a BackupStorage: what is overdue is reported, and deleted where the
-    /// bucket has no rules. One listing request for a thousand objects.
-    #[arg(long, default_value = "1h", value_parser = duration)]
-    pub patrol_interval: Duration,
-    /// Pause between two looks at the admission policies.
-    #[arg(long, default_value = "1m", value_parser = duration)]
-    pub authority_interval: Duration,
-    /// Pause between two looks at a running Job.
-    #[arg(long, default_value = "30s", value_parser = duration)]
-    pub job_interval: Duration,
-    /// First pause before a failed dump is tried again; doubles with each attempt, at most 3h.
-    #[arg(long, default_value = "10m", value_parser = duration)]
-    pub dump_retry: Duration,
-    /// Longest time for one dump.
-    #[arg(long, default_value = "2h", value_parser = duration)]
-    pub dump_deadline: Duration,
-    /// Longest time for one step of a restore.
-    #[arg(long, default_value = "6h", value_parser = duration)]
-    pub restore_deadline: Duration,
-    /// How long the database that a full restore replaced is kept.
-    #[arg(long, default_value = "72h", value_parser = duration)]
-    pub undo_window: Duration,
-    /// How long a finished RestoreRequest is kept.
-    #[arg(long, default_value = "2160h", value_parser = duration)]
-    pub request_retention: Duration,
-    /// How late a copy may be, beyond the slot's interval, before its schedule is not Fresh.
-    #[arg(long, default_value = "2h", value_parser = duration)]
-    pub freshness_slack: Duration,
-}
-
 impl OperatorArgs {
     /// The checked settings. Destructured whole, so that no flag can be forgotten.
     pub fn resolve(self, random: u32) -> Result<Settings, SettingsError> {
@@ -258,12 +196,7 @@ impl OperatorArgs {
                 ttl: worker_ttl,
             },
             max_dumps,
-            jobs: JobSettings {
-                batch_tenants: jobs.batch_tenants.into(),
-                batch_linger: jobs.batch_linger,
-                per_minute: jobs.jobs_per_minute,
-                burst: jobs.job_burst,
-            },
+            jobs: jobs.resolve(),
             concurrency,
             metrics_addr,
             lease_name,
@@ -276,39 +209,6 @@ impl OperatorArgs {
             four_eyes,
         }
         .check()
-    }
-}
-
-impl TimingArgs {
-    fn resolve(self) -> Timing {
-        let Self {
-            approval_deadline,
-            payment_deadline,
-            storage_interval,
-            patrol_interval,
-            authority_interval,
-            job_interval,
-            dump_retry,
-            dump_deadline,
-            restore_deadline,
-            undo_window,
-            request_retention,
-            freshness_slack,
-        } = self;
-        Timing {
-            approval_deadline,
-            payment_deadline,
-            storage_interval,
-            patrol_interval,
-            authority_interval,
-            job_interval,
-            dump_retry,
-            dump_deadline,
-            restore_deadline,
-            undo_window,
-            request_retention,
-            freshness_slack,
-        }
     }
 }
 
