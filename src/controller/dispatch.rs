@@ -19,6 +19,8 @@ use tokio_util::sync::CancellationToken;
 
 /// Pause between two looks at the queue.
 const TICK: Duration = Duration::from_millis(500);
+/// By a clock that runs fast, at least this.
+const SHORTEST_TICK: Duration = Duration::from_millis(50);
 /// How long dumps that come due in the same moment wait for each other.
 const SETTLE: TimeDelta = TimeDelta::milliseconds(800);
 /// The first pause after a Job could not be created; doubles.
@@ -240,7 +242,9 @@ pub async fn run(ctx: Arc<Context>, stop: CancellationToken) {
         () = stop.cancelled() => return,
         () = ready => {}
     }
-    let mut tick = tokio::time::interval(TICK);
+    // In a rehearsal the clock runs faster, and this with it.
+    let tick = ctx.clock.real(TimeDelta::from_std(TICK).unwrap_or_default()).max(SHORTEST_TICK);
+    let mut tick = tokio::time::interval(tick);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {

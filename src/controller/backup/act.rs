@@ -5,6 +5,7 @@ use crate::api::backup_schedule::LastRun;
 use crate::api::{BackupSchedule, BackupScheduleStatus};
 use crate::controller::context::Context;
 use crate::controller::dispatch::{Asked, Order, Passenger};
+use crate::controller::fleet::Key;
 use crate::controller::jobs::{Card, Run};
 use crate::controller::targets;
 use crate::controller::worker_job::{WorkerJob, mark};
@@ -86,12 +87,8 @@ pub fn ask(
 
 /// Whether an order is still what its schedule says. An edited one asks again for itself.
 pub fn stands(order: &Order, group: &Group, due: &Due, ctx: &Context) -> bool {
-    let here = ObjectRef::new(&due.schedule).within(&group.namespace);
-    ctx.caches.schedules.get(&here).is_some_and(|now| {
-        now.uid().as_deref() == Some(&due.uid)
-            && now.metadata.generation == order.generation
-            && now.metadata.deletion_timestamp.is_none()
-    })
+    let row = ctx.caches.schedules.get(&Key::new(&group.namespace, &due.schedule));
+    row.is_some_and(|row| *row.uid == *due.uid && Some(row.generation) == order.generation && !row.leaving)
 }
 
 /// The Job of a group's dumps; `None` while what they name is missing.

@@ -8,7 +8,7 @@ mod told;
 pub mod validate;
 
 use super::context::Context;
-use super::feed::Feed;
+use super::fleet::{Key, Runner, spread};
 use super::observed::{Ailing, Failure, Outcome, Retry, pause};
 use super::stores::OpenError;
 use super::verbs::{VerbError, apply_status};
@@ -25,7 +25,6 @@ use kube::ResourceExt;
 use kube::api::Api;
 use kube::runtime::controller::Action;
 use kube::runtime::events::EventType;
-use kube::runtime::reflector::ObjectRef;
 use settle::Ending;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -80,11 +79,11 @@ impl Ailing for BackupSchedule {
 }
 
 /// Runs the controller until `stop`.
-pub async fn run(feed: Feed<BackupSchedule>, ctx: Arc<Context>, stop: CancellationToken) {
+pub async fn run(feed: Runner, ctx: Arc<Context>, stop: CancellationToken) {
     // What runs and what has ended is read from the Jobs: without their list every day would look as if it had not run.
     tokio::select! {
         () = stop.cancelled() => {}
-        () = ctx.jobs.filled() => feed.run(ctx.clone(), stop.clone(), |controller| controller, reconcile).await,
+        () = ctx.jobs.filled() => feed.run(ctx.clone(), stop.clone(), reconcile).await,
     }
 }
 
@@ -92,7 +91,7 @@ async fn reconcile(object: Arc<BackupSchedule>, ctx: Arc<Context>) -> Result<Out
     let seen = gather::gather(&object, &ctx).await?;
     let mut status = object.status.clone().unwrap_or_default();
     settle_last_run(&object, &seen, &mut status, &ctx).await;
-    let valid = validate::validate(&object, seen.storage.clone(), seen.server.clone(), &seen.siblings);
+    let valid = validate::validate(&object, seen.storage.clone(), seen.server.clone(), &seen.rivals);
     let wake = match &valid {
         Ok(valid) => follow(&object, &seen, valid, &mut status, &ctx).await?,
         Err(invalid) => {
@@ -109,7 +108,7 @@ async fn reconcile(object: Arc<BackupSchedule>, ctx: Arc<Context>) -> Result<Out
         [wake, upkeep(&object, &seen, &status, ctx.now()), stale(&object, ctx.now())].into_iter().flatten().min();
     status.observed_generation = object.metadata.generation;
     report(&object, &status, &ctx).await?;
-    let me = ObjectRef::from_obj(&*object);
+    let me = Key::of(&object);
     match wake {
         Some(at) => ctx.timers.schedules.schedule(me, at),
         None => ctx.timers.schedules.forget(me),
@@ -158,12 +157,14 @@ fn upkeep(
 ) -> Option<DateTime<Utc>> {
     let keeps = seen.storage.as_ref().is_some_and(|storage| storage.spec.retention.keep_last_good);
     let keep = keeps.then(|| alarm::wake(&object.spec.alarm, status, now)).flatten();
-    [settle::expiry(status), keep].into_iter().flatten().min()
+    let expiry = settle::expiry(status).map(|expiry| expiry + TimeDelta::seconds(spread(object)));
+    [expiry, keep].into_iter().flatten().min()
 }
 
 /// The same of what is written: a copy that has just expired is not worth a write of its own.
 fn stale(object: &BackupSchedule, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-    settle::expiry(object.status.as_ref()?).filter(|at| *at > now)
+    let expiry = settle::expiry(object.status.as_ref()?)? + TimeDelta::seconds(spread(object));
+    Some(expiry).filter(|at| *at > now)
 }
 
 /// A schedule that can be followed: queue what is due, say how it stands; returns when to look again.

@@ -3,9 +3,9 @@
 //! started; the rest rides in the one after it.
 
 use super::{Order, claimed};
-use crate::api::BackupSchedule;
 use crate::controller::backup::{BackupError, act};
 use crate::controller::context::Context;
+use crate::controller::fleet::Key;
 use crate::controller::jobs;
 use crate::controller::observed::Failure;
 use crate::controller::verbs::{Created, create_or_adopt};
@@ -16,7 +16,6 @@ use chrono::TimeDelta;
 use k8s_openapi::api::batch::v1::Job;
 use kube::ResourceExt;
 use kube::api::Api;
-use kube::runtime::reflector::ObjectRef;
 use tracing::{info, warn};
 
 /// Links that are followed in one go: others' Jobs that the cache does not have yet.
@@ -56,7 +55,7 @@ fn board(group: &Group, runs: Vec<Due>, ctx: &Context) -> Vec<Passenger> {
         });
         match order {
             Some(order) => passengers.push(Passenger { due, order }),
-            None => ctx.timers.schedules.call(ObjectRef::new(&due.schedule).within(&group.namespace)),
+            None => ctx.timers.schedules.call(Key::new(&group.namespace, &due.schedule)),
         }
     }
     passengers
@@ -87,7 +86,7 @@ async fn create(
         let Some(worker) = act::worker(&name, after, group, at_once, passengers, ctx) else {
             // What they name is gone: their own rounds say so.
             for passenger in passengers.drain(..) {
-                ctx.timers.schedules.call(ObjectRef::new(&passenger.due.schedule).within(&group.namespace));
+                ctx.timers.schedules.call(Key::new(&group.namespace, &passenger.due.schedule));
             }
             return Ok(());
         };
@@ -136,7 +135,7 @@ async fn create(
 
 /// Has a schedule look at its Job: at once where a person waits, else when it takes long.
 fn tell(passenger: &Passenger, group: &Group, ctx: &Context) {
-    let me = ObjectRef::<BackupSchedule>::new(&passenger.due.schedule).within(&group.namespace);
+    let me = Key::new(&group.namespace, &passenger.due.schedule);
     match passenger.due.run {
         RunKey::Manual(_) => ctx.timers.schedules.call(me),
         RunKey::Slot { .. } => {
