@@ -133,7 +133,8 @@ async fn i8_six_tenants_due_in_one_second_ride_one_job_the_poisoned_one_fails_an
 #[tokio::test(flavor = "multi_thread")]
 async fn i8_an_operator_that_is_killed_again_and_again_has_each_tenant_dumped_once() {
     let world = World::new("batch-kill").await;
-    cluster::apply(&world.server(2));
+    // Room for both Jobs, whichever comes first: three dumps at once and one.
+    cluster::apply(&world.server(4));
     let mut all = tenants(&world, &["a", "b", "c"]).await;
     // One with its own credentials rides alone.
     let secret = json!({
