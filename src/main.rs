@@ -84,7 +84,7 @@ async fn work(verb: &str, args: WorkArgs) -> i32 {
     match args.resolve(verb, rand::random()) {
         Ok(order) => {
             let env = WorkerEnv { job_uid: order.job_uid, pod: order.pod };
-            worker::run(order.work, order.storage, env).await
+            worker::run(order.work, order.storage, env, order.at_once).await
         }
         Err(error) => refuse(&error),
     }

@@ -89,6 +89,7 @@ pub fn worker(
         labels: labels(&uid, step, server),
         annotations: BTreeMap::from([(mark::REQUEST_NAME.to_owned(), object.name_any())]),
         work,
+        at_once: None,
         storage: target,
         mounts,
         service_account: service_account(storage),
