@@ -114,9 +114,9 @@ async fn client(seen: Arc<Seen>, target: sennight::domain::target::DatabaseTarge
             let mut session = connect(&target, database, "tenant").await?;
             for _ in 0..20 {
                 if n < INSIDE {
-                    inside(&seen, &mut session).await?
+                    inside(&seen, &mut session).await?;
                 } else {
-                    outside(&seen, &mut session, &target.database).await?
+                    outside(&seen, &mut session, &target.database).await?;
                 }
                 seen.answers[n].lock().unwrap().push(Instant::now());
                 if seen.stop.load(Ordering::SeqCst) {

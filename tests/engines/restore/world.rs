@@ -11,6 +11,7 @@ use sennight::engine::mysql::restore::schemas::{Standing, standing};
 use sennight::engine::mysql::{connect, ident};
 use sennight::store::Store;
 use sennight::worker::{TaskError, WorkerContext, clear, cutover, preflight, prepare, safety, settle, undoable};
+use std::fmt::Write as _;
 
 pub const PASSWORD: &str = "pass-word";
 
@@ -53,9 +54,10 @@ impl World {
         let (engine, on) = (live.server.engine, ident(&live.name()));
         let mut script = String::new();
         for user in [&restore, &app, &admin] {
-            script += &format!("CREATE USER '{user}'@'127.0.0.1' IDENTIFIED BY '{PASSWORD}';");
+            let _ = write!(script, "CREATE USER '{user}'@'127.0.0.1' IDENTIFIED BY '{PASSWORD}';");
         }
-        script += &format!(
+        let _ = write!(
+            script,
             "GRANT {} ON *.* TO '{restore}'@'127.0.0.1'; GRANT ALL ON {on}.* TO '{app}'@'127.0.0.1';
              GRANT SELECT, CREATE USER ON *.* TO '{admin}'@'127.0.0.1';",
             rights(engine)
@@ -267,7 +269,7 @@ impl Drop for World {
         let name = self.live.name();
         let mut script = String::new();
         for user in [&self.restore, &self.app, &self.admin] {
-            script += &format!("DROP USER IF EXISTS '{user}'@'127.0.0.1';");
+            let _ = write!(script, "DROP USER IF EXISTS '{user}'@'127.0.0.1';");
         }
         let _ = self.live.server.client("").arg("--execute").arg(&script).status();
         let listed = self
