@@ -12,6 +12,7 @@ mod crm;
 mod museum;
 mod portrait;
 mod refusals;
+mod restore;
 mod server;
 mod snapshot;
 #[path = "../support/mod.rs"]

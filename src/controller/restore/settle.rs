@@ -4,7 +4,7 @@ use crate::api::RestoreRequestStatus;
 use crate::api::restore_report::{Estimate, JobOutcome, JobRecord, PreflightReport, Refusal};
 use crate::api::restore_status::{ClearedDatabase, Prepared, SafetyCopy};
 use crate::controller::observed::cut;
-use crate::domain::job::{CopySummary, Done, Outcome, Preflight, TaskReport};
+use crate::domain::job::{CopySummary, Done, Outcome, Preflight, TAKEN_BACK, TaskReport};
 use crate::domain::names::RestoreStep;
 use crate::domain::restore::Step;
 use crate::domain::retention::{SAFETY_DAYS, expires_at};
@@ -184,11 +184,20 @@ fn remembered(status: &RestoreRequestStatus, wanted: RestoreStep, attempt: i32, 
     }
 }
 
+/// Whether it is certain that no swap of the request took effect.
+pub fn untouched(status: &RestoreRequestStatus, fresh: &Fresh) -> bool {
+    let taken_back = |step: Step| matches!(step, Step::Failed { reason, .. } if reason == TAKEN_BACK);
+    status.claim.is_none()
+        || matches!(step(status, RestoreStep::Cutover, fresh), Step::Failed { .. })
+        || taken_back(step(status, RestoreStep::Settle, fresh))
+}
+
 fn kind(record: &JobRecord) -> Option<RestoreStep> {
     [
         RestoreStep::Preflight,
         RestoreStep::Prepare,
         RestoreStep::Cutover,
+        RestoreStep::Settle,
         RestoreStep::Export,
         RestoreStep::Safety,
         RestoreStep::Clear,
