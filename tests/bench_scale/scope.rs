@@ -34,19 +34,18 @@ impl Scope {
         let scope = Self {
             schedules,
             requests: number("REQUESTS", if part { 0 } else { schedules / 10 }),
-            day: number("DAY", if part { 150 } else { schedules.min(10_000) }),
+            day: number("DAY", if part { 80 } else { schedules.min(10_000) }),
             seconds: number("SECONDS", if part { 12 } else { 600 }) as u64,
             idle: number("IDLE", if part { 2 } else { 60 }) as u64,
             part,
-            only: std::env::var("SENNIGHT_SCALE_ONLY").ok().or_else(|| part.then(|| "rest,day".to_owned())),
+            only: std::env::var("SENNIGHT_SCALE_ONLY").ok().or_else(|| part.then(|| "rest".to_owned())),
             write: std::env::var_os("SENNIGHT_SCALE_WRITE").is_some(),
         };
         if part {
             println!(
-                "scale: {} schedules at rest and {} through a compressed window; left out: the other {}, every figure, the \
-                 peers (make bench-scale runs all)",
+                "scale: {} schedules at rest; left out: the other {}, the compressed day, every figure, the peers (make \
+                 bench-scale runs all)",
                 scope.schedules,
-                scope.day,
                 WHOLE - scope.schedules,
             );
         }
