@@ -46,6 +46,8 @@ pub enum Command {
     Cutover(WorkArgs),
     /// Make the CRM export of a copy.
     Export(WorkArgs),
+    /// List which records the live database still has; reads nothing but their ids.
+    LiveIds(WorkArgs),
     /// Look whether a full restore could be undone; changes nothing.
     Undoable(WorkArgs),
     /// Dump the database that a full restore replaced, before it may be dropped.

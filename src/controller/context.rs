@@ -7,7 +7,7 @@ use super::observed::Observer;
 use super::storage::Patrols;
 use super::stores::Stores;
 use super::wakeups::Wakeups;
-use crate::api::{BackupSchedule, BackupStorage, DatabaseServer, RestoreRequest};
+use crate::api::{BackupSchedule, BackupStorage, DatabaseServer, ExportProfile, RestoreRequest};
 use crate::settings::Settings;
 use crate::telemetry::Metrics;
 use chrono::{DateTime, Utc};
@@ -52,6 +52,8 @@ pub struct Timers {
     pub schedules: Wakeups<ObjectRef<BackupSchedule>>,
     /// RestoreRequests.
     pub requests: Wakeups<ObjectRef<RestoreRequest>>,
+    /// ExportProfiles.
+    pub profiles: Wakeups<ObjectRef<ExportProfile>>,
 }
 
 /// What every reconcile gets.

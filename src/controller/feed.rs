@@ -4,7 +4,7 @@ use super::context::{Caches, Context, Timers};
 use super::observed::{Ailing, Failure, Outcome, error_policy, observed};
 use super::scopes::{Watched, cached};
 use super::wakeups::Wakeups;
-use crate::api::{BackupSchedule, BackupStorage, DatabaseServer, RestoreRequest};
+use crate::api::{BackupSchedule, BackupStorage, DatabaseServer, ExportProfile, RestoreRequest};
 use crate::http::Readiness;
 use crate::settings::Watch;
 use chrono::{TimeDelta, Utc};
@@ -132,6 +132,8 @@ pub struct Feeds {
     pub schedules: Feed<BackupSchedule>,
     /// RestoreRequests.
     pub requests: Feed<RestoreRequest>,
+    /// ExportProfiles.
+    pub profiles: Feed<ExportProfile>,
 }
 
 impl Feeds {
@@ -141,6 +143,8 @@ impl Feeds {
         let (servers, servers_cache, servers_timer) = Feed::start(client, watched);
         let (mut schedules, schedules_cache, schedules_timer) = Feed::start(client, watched);
         let (requests, requests_cache, requests_timer) = Feed::start(client, watched);
+        // Nobody reads them from a cache: a request reads its profile afresh.
+        let (profiles, _, profiles_timer) = Feed::start(client, watched);
         let caches = Caches {
             storages: storages_cache,
             servers: servers_cache,
@@ -158,9 +162,10 @@ impl Feeds {
             servers: servers_timer,
             schedules: schedules_timer,
             requests: requests_timer,
+            profiles: profiles_timer,
         };
         schedules.recount(&timers);
-        let feeds = Self { storages, servers, schedules, requests };
+        let feeds = Self { storages, servers, schedules, requests, profiles };
         (feeds, caches, timers)
     }
 

@@ -7,6 +7,7 @@ pub mod authority;
 pub mod backup;
 pub mod drill;
 pub mod estimate;
+pub mod exporting;
 pub mod gate;
 pub mod job;
 pub mod kept;

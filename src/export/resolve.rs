@@ -2,12 +2,12 @@
 
 use super::error::CompileError;
 use crate::domain::manifest::Table;
-use crate::domain::profile::{Condition, NEVER_EXPORTED, TableName, matches};
+use crate::domain::profile::{Condition, ExportProfile, ProfileFault, TableName};
 
 /// The tables of a copy as a profile may name them.
 pub(super) struct Tables<'a> {
     pub(super) tables: &'a [Table],
-    pub(super) exclude: &'a [String],
+    pub(super) profile: &'a ExportProfile,
 }
 
 /// A condition on a cell.
@@ -25,6 +25,11 @@ enum Test {
 }
 
 impl Filter {
+    /// The cell is this text.
+    pub(super) fn equals(index: usize, text: &str) -> Self {
+        Self { index, test: Test::Equals(text.to_owned()) }
+    }
+
     /// Whether a row passes. A cell without a value equals nothing and begins with nothing.
     pub(super) fn passes<S: AsRef<str>>(&self, cells: &[Option<S>]) -> bool {
         let cell = cells.get(self.index).and_then(Option::as_ref).map(AsRef::as_ref);
@@ -71,7 +76,7 @@ impl Template {
 impl Tables<'_> {
     /// The table's place in the manifest; `None` if the copy lacks it.
     pub(super) fn find(&self, field: &str, name: &TableName) -> Result<Option<usize>, CompileError> {
-        self.assert_table(field, &name.name)?;
+        self.profile.assert_table(field, &name.name)?;
         let fits = |table: &Table, exact: bool| {
             let same = |a: &str, b: &str| if exact { a == b } else { a.eq_ignore_ascii_case(b) };
             same(&table.name, &name.name) && name.schema.as_ref().is_none_or(|schema| same(&table.schema, schema))
@@ -100,9 +105,7 @@ impl Tables<'_> {
 
     /// The column's place in its table; `None` if the table lacks it.
     pub(super) fn find_column(&self, field: &str, table: usize, column: &str) -> Result<Option<usize>, CompileError> {
-        if let Some(pattern) = self.exclude.iter().find(|pattern| matches(pattern, column)) {
-            return Err(excluded(field, column, pattern));
-        }
+        self.profile.assert_column(field, column)?;
         let columns = &self.tables[table].columns;
         let exact = columns.iter().position(|c| c.name == column);
         Ok(exact.or_else(|| columns.iter().position(|c| c.name.eq_ignore_ascii_case(column))))
@@ -154,7 +157,7 @@ impl Tables<'_> {
         let mut parts = Vec::new();
         let mut rest = text;
         while let Some((fixed, after)) = rest.split_once('{') {
-            let (column, after) = after.split_once('}').ok_or_else(|| invalid(field.to_owned(), "a { has no }"))?;
+            let (column, after) = after.split_once('}').ok_or_else(|| invalid(field, "a { has no }"))?;
             parts.push(Part::Text(fixed.to_owned()));
             parts.push(Part::Column(self.need_column(field, table, column)?));
             rest = after;
@@ -162,21 +165,9 @@ impl Tables<'_> {
         parts.push(Part::Text(rest.to_owned()));
         Ok(Template(parts))
     }
-
-    fn assert_table(&self, field: &str, name: &str) -> Result<(), CompileError> {
-        let own = self.exclude.iter().map(String::as_str);
-        match NEVER_EXPORTED.into_iter().chain(own).find(|pattern| matches(pattern, name)) {
-            Some(pattern) => Err(excluded(field, name, pattern)),
-            None => Ok(()),
-        }
-    }
-}
-
-fn excluded(field: &str, name: &str, pattern: &str) -> CompileError {
-    CompileError::ExcludedTable { field: field.to_owned(), name: name.to_owned(), pattern: pattern.to_owned() }
 }
 
 /// A field whose value makes no sense.
 pub(super) fn invalid(field: impl Into<String>, problem: impl Into<String>) -> CompileError {
-    CompileError::FieldInvalid { field: field.into(), problem: problem.into() }
+    ProfileFault::invalid(field, problem).into()
 }

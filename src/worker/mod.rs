@@ -13,6 +13,7 @@ pub mod fill;
 pub mod filling;
 pub mod frames;
 mod hooks;
+pub mod live_ids;
 mod outcome;
 pub mod preflight;
 pub mod prepare;
@@ -147,6 +148,10 @@ impl Worker {
             Work::Export(task) => {
                 reports
                     .push(self.one(&task.name, Verdict::Retry, |c| async move { export::run(task, &c).await }).await);
+            }
+            Work::LiveIds(task) => {
+                reports
+                    .push(self.one(&task.name, Verdict::Retry, |c| async move { live_ids::run(task, &c).await }).await);
             }
         }
         reports

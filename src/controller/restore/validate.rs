@@ -9,7 +9,7 @@ use crate::api::restore_request::RestoreMode;
 use crate::api::restore_status::{Decision, Undone};
 use crate::api::{RestoreRequest, RestoreRequestStatus};
 use crate::controller::backup::validate::timetable;
-use crate::controller::targets;
+use crate::controller::{profile, targets};
 use crate::domain::authority::Distrust;
 use crate::domain::gate::undo::UndoRefusal;
 use crate::domain::gate::{self, Account, Approval, Candidate, Evidence, FourEyes, Keys, Mode, Payment, Wanted};
@@ -96,6 +96,11 @@ pub fn assess(
         prepare: step(status, RestoreStep::Prepare, fresh),
         cutover: step(status, RestoreStep::Cutover, fresh),
         export: step(status, RestoreStep::Export, fresh),
+        live_ids: seen
+            .profile
+            .as_ref()
+            .is_some_and(|profile| profile.spec.missing_only)
+            .then(|| step(status, RestoreStep::LiveIds, fresh)),
         lane_free: seen.restores_here < limit,
         dumping: seen.dumping,
         not_before: window.and_then(|w| w.not_before),
@@ -235,6 +240,13 @@ fn eligibility(resolved: &Result<Candidate, gate::Refusal>, mode: Mode, seen: &S
                       name another in the BackupSchedule"
                     .to_owned(),
         },
-        Ok(_) => Eligibility::Yes,
+        // Before anybody approves or pays: this export would fail.
+        Ok(_) => match seen.profile.as_ref().map(|profile| profile::check(&profile.spec)) {
+            Some(Err(unfit)) if mode == Mode::CrmExport => Eligibility::NotYet {
+                reason: unfit.reason().to_owned(),
+                message: format!("the ExportProfile must be corrected: {unfit}"),
+            },
+            _ => Eligibility::Yes,
+        },
     }
 }
