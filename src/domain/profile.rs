@@ -3,9 +3,11 @@
 //! here (`check`); what a copy must have for it, in `export`.
 
 mod check;
+mod fits;
 mod format;
 
 pub use check::{AMBIGUOUS_LINKS, ProfileFault};
+pub use fits::{Misfit, Tables};
 pub use format::{Format, FormulaGuard, Newline, PRESETS, Quote, Style};
 
 use serde::{Deserialize, Serialize};

@@ -3,18 +3,14 @@
 use super::cell::Shape;
 use super::error::CompileError;
 use super::plan::{EntityPlan, HeldTable, KEY_SEPARATOR, Keep, LookupPlan, OutColumn, Plan, Skipped, Source, Use};
-use super::resolve::{Tables, invalid};
+use super::resolve::{Resolve, invalid};
 use crate::domain::manifest::Manifest;
-use crate::domain::profile::{ColumnSpec, Entity, ExportProfile, Lookup, LookupOutput, LookupRef};
+use crate::domain::profile::{ColumnSpec, Entity, ExportProfile, Lookup, LookupOutput, LookupRef, Tables};
 use std::collections::BTreeSet;
 
 /// The plan of a profile for a copy.
 pub(super) fn compile(profile: &ExportProfile, manifest: &Manifest) -> Result<Plan, CompileError> {
-    let encoding = &manifest.server.encoding;
-    if !["UTF8", "SQL_ASCII", "UTF8MB4", "UTF8MB3"].contains(&encoding.to_ascii_uppercase().as_str()) {
-        return Err(CompileError::EncodingUnsupported(encoding.clone()));
-    }
-    profile.check()?;
+    profile.fits(manifest)?;
     let zone = manifest
         .time_zone
         .parse()
@@ -69,9 +65,6 @@ impl<'a> Compiler<'a> {
         let mut columns = Vec::new();
         for spec in &entity.columns {
             self.column(entity, spec, table, field, &mut columns)?;
-        }
-        if columns.is_empty() {
-            return Err(invalid(format!("{field}.columns"), "no column is left"));
         }
         let custom = match &entity.custom {
             Some(custom) => self.custom(at, &entity.name, custom)?,

@@ -4,7 +4,7 @@ use super::cell::Shape;
 use super::compile::Compiler;
 use super::error::CompileError;
 use super::plan::{CustomPlan, Keep, LineColumn, Use};
-use super::resolve::{Filter, Template};
+use super::resolve::{Filter, Resolve, Template};
 use crate::domain::profile::{Custom, Lines, TableName};
 
 /// The columns that values of a field with several values may be in; which one, depends on the field's type.
@@ -100,12 +100,7 @@ impl Compiler<'_> {
     }
 
     /// Further lines of a record.
-    pub(super) fn lines(
-        &mut self,
-        entity: usize,
-        name: &str,
-        lines: &Lines,
-    ) -> Result<Vec<LineColumn>, CompileError> {
+    pub(super) fn lines(&mut self, entity: usize, name: &str, lines: &Lines) -> Result<Vec<LineColumn>, CompileError> {
         let field = format!("entities[{name}].lines");
         let Some(table) = self.tables.find(&format!("{field}.table"), &lines.table)? else {
             if lines.optional {
@@ -127,7 +122,8 @@ impl Compiler<'_> {
                 None => self.tables.need_column(&field, table, &spec.column)?,
             };
             let header = spec.header.clone().unwrap_or_else(|| spec.column.to_uppercase());
-            columns.push(LineColumn { header, shape: Shape::of(&self.tables.tables[table].columns[place], spec.boolean) });
+            columns
+                .push(LineColumn { header, shape: Shape::of(&self.tables.tables[table].columns[place], spec.boolean) });
             places.push(place);
         }
         let filter = self.tables.filters(&field, table, &lines.conditions)?;

@@ -84,7 +84,10 @@ impl<'a> Composer<'a> {
 
     fn link(&self, record: &mut Record<'a>, lookup: usize, id: &'a str, text: &'a str) {
         let shared = self.kept.shared[lookup].as_ref();
-        if let Some(candidates) = shared.and_then(|shared| shared.candidates(text)) {
+        let candidates = shared.and_then(|shared| shared.candidates(text));
+        // A guarded name is not the name any more: it finds nobody.
+        let guarded = || guarded(Cow::Borrowed(text), self.plan.style.formula_guard, false).1.then(|| id.to_owned());
+        if let Some(candidates) = candidates.or_else(guarded) {
             record.links.push(Link { column: record.cells.len(), id: Cow::Borrowed(id), text, candidates });
         }
     }

@@ -1,54 +1,8 @@
 //! Why an export is refused or fails: one enum for the profile, one for the data.
 
+pub use crate::domain::profile::Misfit as CompileError;
+
 use crate::domain::manifest::Table;
-use crate::domain::profile::ProfileFault;
-
-/// A profile that does not fit, or is wrong in itself. Another attempt fails the same way.
-#[derive(Debug, thiserror::Error, strum::IntoStaticStr)]
-pub enum CompileError {
-    /// It is wrong in itself.
-    #[error(transparent)]
-    Profile(#[from] ProfileFault),
-    /// A table that the copy lacks.
-    #[error("{field} names table {table:?}, which the copy does not have: correct the profile")]
-    TableMissing {
-        /// Field of the profile.
-        field: String,
-        /// The table.
-        table: String,
-    },
-    /// A table that two schemas have.
-    #[error("{field} names table {table:?}, which several schemas have: add table.schema")]
-    TableAmbiguous {
-        /// Field of the profile.
-        field: String,
-        /// The table.
-        table: String,
-    },
-    /// A column that its table lacks.
-    #[error("{field} names column {column:?}, which table {table:?} does not have: correct it or set optional: true")]
-    ColumnMissing {
-        /// Field of the profile.
-        field: String,
-        /// The column.
-        column: String,
-        /// Its table.
-        table: String,
-    },
-    /// Row text in an encoding that is not read here.
-    #[error("the copy's encoding is {0:?}; exports read UTF8 only: use a FullRestore, or convert the database to UTF8")]
-    EncodingUnsupported(String),
-}
-
-impl CompileError {
-    /// The reason, in CamelCase.
-    pub fn reason(&self) -> &'static str {
-        match self {
-            Self::Profile(fault) => fault.reason(),
-            other => other.into(),
-        }
-    }
-}
 
 /// Data that cannot be exported.
 #[derive(Debug, thiserror::Error, strum::IntoStaticStr)]

@@ -87,17 +87,14 @@ impl Held {
     /// The values of a key with their groups, in the order in which they came.
     pub fn get(&self, key: &str) -> impl Iterator<Item = (u32, &str)> {
         debug_assert!(self.sealed, "seal() comes before get()");
-        let (numbered, named): (&[Numbered], &[u32]) = match number(key) {
-            Some(key) => {
-                let from = self.numbered.partition_point(|entry| entry.key < key);
-                let rest = &self.numbered[from..];
-                (&rest[..rest.partition_point(|entry| entry.key == key)], &[])
-            }
-            None => {
-                let from = self.named.partition_point(|at| self.name(*at) < key);
-                let rest = &self.named[from..];
-                (&[], &rest[..rest.partition_point(|at| self.name(*at) == key)])
-            }
+        let (numbered, named): (&[Numbered], &[u32]) = if let Some(key) = number(key) {
+            let from = self.numbered.partition_point(|entry| entry.key < key);
+            let rest = &self.numbered[from..];
+            (&rest[..rest.partition_point(|entry| entry.key == key)], &[])
+        } else {
+            let from = self.named.partition_point(|at| self.name(*at) < key);
+            let rest = &self.named[from..];
+            (&[], &rest[..rest.partition_point(|at| self.name(*at) == key)])
         };
         let numbered = numbered.iter().map(|entry| self.entry(entry.at, false));
         numbered.chain(named.iter().map(|at| self.entry(*at, true)))

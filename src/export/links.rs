@@ -25,12 +25,8 @@ impl Links {
         let start = if style.bom { b"\xef\xbb\xbf".to_vec() } else { Vec::new() };
         let mut builder = csv::WriterBuilder::new();
         builder.delimiter(style.delimiter).quote_style(csv::QuoteStyle::Always);
-        let mut links = Self {
-            csv: builder.from_writer(start),
-            bytes: 0,
-            guard: style.formula_guard,
-            facts: LinkFacts::default(),
-        };
+        let mut links =
+            Self { csv: builder.from_writer(start), bytes: 0, guard: style.formula_guard, facts: LinkFacts::default() };
         links.put(&["FILE", "ID", "COLUMN", "TEXT", "MEANT_ID", "CANDIDATES"])?;
         Ok(links)
     }

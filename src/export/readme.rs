@@ -115,7 +115,7 @@ impl Texts {
         }
         if !lines.is_empty() {
             *text += self.worth_knowing;
-            lines.iter().for_each(|line| *text += line);
+            *text += &lines.concat();
         }
     }
 }
@@ -134,9 +134,26 @@ mod tests {
         };
         let all = |t: &Texts| {
             [
-                t.title, t.as_of, t.request, t.files, t.file, t.missing, t.no_missing, t.import_missing, t.import_full,
-                t.how_to, t.links, t.links_cut, t.not_in, t.worth_knowing, t.guarded, t.unreadable, t.oversized,
-                t.ambiguous, t.not_utf8, t.skipped,
+                t.title,
+                t.as_of,
+                t.request,
+                t.files,
+                t.file,
+                t.missing,
+                t.no_missing,
+                t.import_missing,
+                t.import_full,
+                t.how_to,
+                t.links,
+                t.links_cut,
+                t.not_in,
+                t.worth_knowing,
+                t.guarded,
+                t.unreadable,
+                t.oversized,
+                t.ambiguous,
+                t.not_utf8,
+                t.skipped,
             ]
         };
         for other in &LANGUAGES[1..] {

@@ -11,7 +11,7 @@ use crate::domain::job::{Done, ExportFile, ExportSummary, ExportTask, LiveAnswer
 use crate::domain::manifest::Manifest;
 use crate::domain::names::NameError;
 use crate::domain::profile::ExportProfile;
-use crate::export::{CompileError, Comparison, ExportContext, ExportError, Exporter, Live, Outlet, Plan};
+use crate::export::{Comparison, CompileError, ExportContext, ExportError, Exporter, Live, Outlet, Plan};
 use crate::store::{CatalogueError, Claim, Claimed, OpenCopy, Store, StoreError, Tags, Upload};
 use bytes::Bytes;
 use chrono::Utc;

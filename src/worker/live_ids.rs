@@ -39,7 +39,9 @@ enum ListError {
     Name(#[from] NameError),
     #[error("the ids cannot be compressed: {0}")]
     Compression(#[from] std::io::Error),
-    #[error("entities[{entity}].key: the live table {table} has no column {column:?} any more, so nobody can say what is missing")]
+    #[error(
+        "entities[{entity}].key: the live table {table} has no column {column:?} any more, so nobody can say what is missing"
+    )]
     KeyGone { entity: String, table: String, column: String },
 }
 
@@ -193,8 +195,7 @@ async fn mysql_ids(task: &LiveIdsTask, sink: &mut Sink, context: &WorkerContext)
 /// Reads a list back: it must be the bytes that were written.
 pub async fn read(list: &LiveList, store: &Store) -> Result<LiveIds, ExportTaskError> {
     let damaged = |why: String| ExportTaskError::LiveIds(why);
-    let mut decoder =
-        zstd::stream::write::Decoder::new(Text::default()).map_err(|error| damaged(error.to_string()))?;
+    let mut decoder = zstd::stream::write::Decoder::new(Text::default()).map_err(|error| damaged(error.to_string()))?;
     let (mut hash, mut done) = (Sha256::new(), 0);
     while done < list.bytes {
         let length = i64::try_from(PIECE).unwrap_or(i64::MAX).min(list.bytes - done);

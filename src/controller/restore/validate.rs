@@ -96,11 +96,7 @@ pub fn assess(
         prepare: step(status, RestoreStep::Prepare, fresh),
         cutover: step(status, RestoreStep::Cutover, fresh),
         export: step(status, RestoreStep::Export, fresh),
-        live_ids: seen
-            .profile
-            .as_ref()
-            .is_some_and(|profile| profile.spec.missing_only)
-            .then(|| step(status, RestoreStep::LiveIds, fresh)),
+        live_ids: wants_live_ids(seen).then(|| step(status, RestoreStep::LiveIds, fresh)),
         lane_free: seen.restores_here < limit,
         dumping: seen.dumping,
         not_before: window.and_then(|w| w.not_before),
@@ -113,6 +109,10 @@ pub fn assess(
         owed: payments::owed(object),
     };
     Assessed { facts, chosen, undone }
+}
+
+fn wants_live_ids(seen: &Seen) -> bool {
+    seen.profile.as_ref().is_some_and(|profile| profile.spec.missing_only)
 }
 
 /// Only what helpdesk and billing wrote into this very object; everything else as if closed.
@@ -240,13 +240,23 @@ fn eligibility(resolved: &Result<Candidate, gate::Refusal>, mode: Mode, seen: &S
                       name another in the BackupSchedule"
                     .to_owned(),
         },
-        // Before anybody approves or pays: this export would fail.
-        Ok(_) => match seen.profile.as_ref().map(|profile| profile::check(&profile.spec)) {
-            Some(Err(unfit)) if mode == Mode::CrmExport => Eligibility::NotYet {
-                reason: unfit.reason().to_owned(),
-                message: format!("the ExportProfile must be corrected: {unfit}"),
-            },
-            _ => Eligibility::Yes,
-        },
+        Ok(_) => unfit(mode, seen).unwrap_or(Eligibility::Yes),
+    }
+}
+
+/// Before anybody approves or pays: an export by this profile, or of this copy by it, would fail.
+fn unfit(mode: Mode, seen: &Seen) -> Option<Eligibility> {
+    let spec = &seen.profile.as_ref().filter(|_| mode == Mode::CrmExport)?.spec;
+    let not_yet = |reason: &str, why: &dyn std::fmt::Display| Eligibility::NotYet {
+        reason: reason.to_owned(),
+        message: format!("the ExportProfile must be corrected: {why}"),
+    };
+    match profile::check(spec) {
+        Err(unfit) => Some(not_yet(unfit.reason(), &unfit)),
+        Ok(profile) => {
+            let copy = seen.pinned.as_ref()?.as_ref().ok()?;
+            let misfit = profile.fits(&copy.manifest).err()?;
+            Some(not_yet(misfit.reason(), &misfit))
+        }
     }
 }

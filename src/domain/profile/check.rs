@@ -1,6 +1,7 @@
 //! What of a profile can be judged without a tenant: exclusions, references inside it, names of files, formats. The first
 //! fault is told, with its field.
 
+use super::fits::template_columns;
 use super::{ColumnSpec, Condition, Entity, ExportProfile, Lookup, NEVER_EXPORTED, PRESETS, TableName, matches};
 use crate::domain::names::segment;
 use std::collections::{BTreeMap, BTreeSet};
@@ -145,7 +146,10 @@ impl ExportProfile {
             for column in &lines.columns {
                 let field = format!("{field}.columns[{}]", column.column);
                 if column.lookup.is_some() {
-                    return Err(ProfileFault::invalid(format!("{field}.lookup"), "a line has no lookups: leave it out"));
+                    return Err(ProfileFault::invalid(
+                        format!("{field}.lookup"),
+                        "a line has no lookups: leave it out",
+                    ));
                 }
                 self.column(column, &field, &mut headers)?;
             }
@@ -216,17 +220,10 @@ impl ExportProfile {
     }
 
     fn template(&self, field: &str, text: &str) -> Result<(), ProfileFault> {
-        if !text.contains(['{', '}']) {
-            return self.assert_column(field, text);
+        if text.split('{').skip(1).any(|rest| !rest.contains('}')) {
+            return Err(ProfileFault::invalid(field, "a { has no }"));
         }
-        let mut rest = text;
-        while let Some((_, after)) = rest.split_once('{') {
-            let (column, after) =
-                after.split_once('}').ok_or_else(|| ProfileFault::invalid(field, "a { has no }"))?;
-            self.assert_column(field, column)?;
-            rest = after;
-        }
-        Ok(())
+        template_columns(text).try_for_each(|column| self.assert_column(field, column))
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod drills;
 mod dumps;
+mod exports;
 mod killed;
 mod kubelet;
 mod life;
