@@ -62,6 +62,9 @@ pub const CATALOGUE: &[Described] = described! {
     "sennight_restores_total" counter ["mode, outcome, reason"]
         "RestoreRequests that ended, by mode, outcome (Complete, Failed, Denied, Expired, NeedsAttention) and reason";
     "sennight_reminders_total" counter ["waiting_on"] "Reminders that a RestoreRequest's deadline is near, by who is waited for";
+    "sennight_drills_total" counter ["outcome, reason"]
+        "Restore drills that ended, by outcome (Succeeded, Failed) and, for failures, reason";
+    "sennight_drills_failing" gauge [""] "Tenants whose last restore drill failed, as far as DatabaseServers remember";
     "sennight_refunds_due" gauge [""] "Ended RestoreRequests that were paid, brought nothing, and have no refund recorded";
     "sennight_schedules" gauge ["fresh"] "BackupSchedules by their condition Fresh (True, False, Unknown)";
     "sennight_schedules_suspicious" gauge [""] "BackupSchedules whose newest copy is suspiciously small";
@@ -95,7 +98,7 @@ pub struct KindLabel {
     pub kind: &'static str,
 }
 
-/// Labels of `sennight_backups_total`.
+/// Labels of `sennight_backups_total` and `sennight_drills_total`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct BackupLabels {
     /// `Succeeded` or `Failed`.
@@ -153,6 +156,9 @@ pub struct Metrics {
     backups: Family<BackupLabels, Counter>,
     restores: Family<RestoreLabels, Counter>,
     reminders: Family<ReminderLabels, Counter>,
+    drills: Family<BackupLabels, Counter>,
+    /// `sennight_drills_failing`
+    pub drills_failing: Gauge,
     /// `sennight_refunds_due`
     pub refunds_due: Gauge,
     /// `sennight_schedules`
@@ -192,6 +198,8 @@ impl Metrics {
             backups: Family::default(),
             restores: Family::default(),
             reminders: Family::default(),
+            drills: Family::default(),
+            drills_failing: Gauge::default(),
             refunds_due: Gauge::default(),
             schedules: Family::default(),
             suspicious: Gauge::default(),
@@ -222,6 +230,8 @@ impl Metrics {
         add("sennight_backups_total", registered(&self.backups));
         add("sennight_restores_total", registered(&self.restores));
         add("sennight_reminders_total", registered(&self.reminders));
+        add("sennight_drills_total", registered(&self.drills));
+        add("sennight_drills_failing", registered(&self.drills_failing));
         add("sennight_refunds_due", registered(&self.refunds_due));
         add("sennight_schedules", registered(&self.schedules));
         add("sennight_schedules_suspicious", registered(&self.suspicious));
@@ -239,11 +249,17 @@ impl Metrics {
 
     /// Counts a dump that ended: `None` succeeded, `Some(reason)` failed.
     pub fn backup_ended(&self, failure: Option<&str>) {
-        let labels = BackupLabels {
-            outcome: if failure.is_some() { "Failed" } else { "Succeeded" },
-            reason: self.reason(failure),
-        };
-        self.backups.get_or_create(&labels).inc();
+        self.backups.get_or_create(&self.ended(failure)).inc();
+    }
+
+    /// Counts a restore drill that ended, in the same way.
+    pub fn drill_ended(&self, failure: Option<&str>) {
+        self.drills.get_or_create(&self.ended(failure)).inc();
+    }
+
+    fn ended(&self, failure: Option<&str>) -> BackupLabels {
+        let outcome = if failure.is_some() { "Failed" } else { "Succeeded" };
+        BackupLabels { outcome, reason: self.reason(failure) }
     }
 
     /// Counts a RestoreRequest that ended.
@@ -299,6 +315,7 @@ mod tests {
         metrics.backup_ended(None);
         metrics.restore_ended("CrmExport", "Complete", None);
         metrics.reminded("Helpdesk");
+        metrics.drill_ended(None);
         metrics.reconciles.get_or_create(&ReconcileLabels { kind: "X", outcome: "Applied", reason: "" }).inc();
         metrics.reconcile_seconds.get_or_create(&KindLabel { kind: "X" }).observe(0.1);
         metrics.schedules.get_or_create(&FreshLabel { fresh: "True" }).set(1);

@@ -213,6 +213,11 @@ pub struct Trigger {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 128))]
     pub manual: Option<String>,
+    /// A token. Each new value starts one restore drill of the newest copy now, on the server that the DatabaseServer's
+    /// `drill.serverRef` names; `status.drillTrigger` shows the last one that was answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 128))]
+    pub drill: Option<String>,
 }
 
 /// How the backups go, and which copies exist.
@@ -247,6 +252,10 @@ pub struct BackupScheduleStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 128))]
     pub manual_trigger: Option<String>,
+    /// The last `spec.trigger.drill` that was answered with a drill; its result is in the DatabaseServer's status.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128))]
+    pub drill_trigger: Option<String>,
     /// The Job that dumps this database now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 63))]

@@ -123,6 +123,8 @@ pub enum StorageCondition {
 pub enum ServerCondition {
     /// What the spec names exists.
     Ready,
+    /// The last drill of every tenant that had one proved its copy.
+    CopiesProven,
 }
 
 /// Conditions of a BackupSchedule.

@@ -194,7 +194,7 @@ pub struct DrillStatus {
     /// The drill that runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub running: Option<DrillRun>,
-    /// The last drills that ended, the newest first.
+    /// The last drills that ended, the newest first. A tenant's failed one stays until a later one has proven its copy.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 20), extend("x-kubernetes-list-type" = "atomic"))]
     pub last: Vec<DrillRun>,
@@ -217,6 +217,10 @@ pub struct DrillRun {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub job_uid: Option<String>,
+    /// The `spec.trigger.drill` that asked for it; absent for one of the day's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128))]
+    pub trigger: Option<String>,
     /// When it began.
     #[schemars(schema_with = "super::common::time")]
     pub started_at: DateTime<Utc>,
@@ -244,7 +248,7 @@ pub struct DatabaseServerStatus {
     /// The generation of the spec that this status is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Ready.
+    /// Ready; CopiesProven once there was a drill.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,

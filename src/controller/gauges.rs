@@ -3,9 +3,10 @@
 
 use super::context::Context;
 use super::jobs::Lane;
+use super::server::drill::failing;
 use crate::api::conditions::{RequestCondition, ScheduleCondition, find, is_true};
 use crate::api::restore_status::WaitingOn;
-use crate::api::{BackupSchedule, BackupStorage, ConditionStatus, RestoreRequest};
+use crate::api::{BackupSchedule, BackupStorage, ConditionStatus, DatabaseServer, RestoreRequest};
 use crate::telemetry::{FreshLabel, Metrics, OverdueLabel};
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +21,7 @@ pub async fn run(ctx: Arc<Context>, stop: CancellationToken) {
         fleet(&ctx.caches.schedules.state(), &ctx.metrics);
         overdue(&ctx.caches.storages.state(), &ctx.metrics);
         queue(&ctx.caches.requests.state(), &ctx.metrics);
+        ctx.metrics.drills_failing.set(drills_failing(&ctx.caches.servers.state()));
         ctx.metrics.dumps_running.set(ctx.jobs.running(Lane::Dump, "", "").0);
         ctx.metrics.restores_running.set(ctx.jobs.running(Lane::Restore, "", "").0);
         tokio::select! {
@@ -67,6 +69,11 @@ fn queue(requests: &[Arc<RestoreRequest>], metrics: &Metrics) {
         request.status.as_ref().is_some_and(|status| is_true(&status.conditions, RequestCondition::RefundDue))
     };
     metrics.refunds_due.set(count(requests.iter().filter(owed).count()));
+}
+
+fn drills_failing(servers: &[Arc<DatabaseServer>]) -> i64 {
+    let drills = servers.iter().filter_map(|server| server.status.as_ref()?.drill.as_ref());
+    count(drills.map(|drill| failing(&drill.last).len()).sum())
 }
 
 /// A schedule that nobody has looked at yet is Unknown.

@@ -20,6 +20,8 @@ pub struct Candidate {
     pub proven: Option<DateTime<Utc>>,
     /// When one was last tried, with whatever result.
     pub tried: Option<DateTime<Utc>>,
+    /// Somebody asks for one now, by this token.
+    pub asked: Option<String>,
 }
 
 /// What is due.
@@ -31,8 +33,12 @@ pub enum Due {
     Now(Candidate),
 }
 
-/// Decides. `last` is when the last drill of the server began; at most one runs at a time.
+/// Decides. `last` is when the last drill of the server began; at most one runs at a time. One that somebody asks for comes
+/// first, also where there are none by themselves.
 pub fn next(per_day: i32, last: Option<DateTime<Utc>>, candidates: &[Candidate], now: DateTime<Utc>) -> Due {
+    if let Some(asked) = candidates.iter().filter(|c| c.asked.is_some()).min_by_key(|c| (c.tried, &c.schedule)) {
+        return Due::Now(asked.clone());
+    }
     if per_day <= 0 {
         return Due::Later(None);
     }
@@ -62,7 +68,7 @@ mod tests {
 
     fn tenant(name: &str, proven_hours_ago: Option<i64>) -> Candidate {
         let proven = proven_hours_ago.map(|hours| now() - TimeDelta::hours(hours));
-        Candidate { schedule: name.into(), uid: name.into(), copy: "c".into(), proven, tried: None }
+        Candidate { schedule: name.into(), uid: name.into(), copy: "c".into(), proven, tried: None, asked: None }
     }
 
     fn whose(due: Due) -> Option<String> {
@@ -97,6 +103,15 @@ mod tests {
         let all = [failed.clone(), tenant("good", Some(40))];
         assert_eq!(whose(next(24, None, &all, now())).as_deref(), Some("good"));
         assert_eq!(whose(next(24, None, &[failed], now())), None);
+    }
+
+    #[test]
+    fn who_asks_comes_first_whatever_the_day_allows() {
+        let asks = Candidate { asked: Some("t-1".into()), tried: Some(now()), ..tenant("asks", Some(1)) };
+        let all = [tenant("never", None), asks];
+        let whose = |per_day, last| whose(next(per_day, last, &all, now()));
+        assert_eq!(whose(0, None).as_deref(), Some("asks"));
+        assert_eq!(whose(4, Some(now())).as_deref(), Some("asks"));
     }
 
     #[test]

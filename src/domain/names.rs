@@ -271,8 +271,8 @@ pub fn drill_database(namespace: &str, schedule: &str) -> String {
 }
 
 /// The name of a drill's Job: a function of the copy and of the day.
-pub fn drill_job(schedule_uid: &str, copy: &str, day: &str) -> String {
-    format!("sennight-drill-{}", stable_hash(&["drill", schedule_uid, copy, day], 20))
+pub fn drill_job(schedule_uid: &str, copy: &str, why: &str) -> String {
+    format!("sennight-drill-{}", stable_hash(&["drill", schedule_uid, copy, why], 20))
 }
 
 fn side_database(live: &str, infix: &str, request_uid: &str) -> String {

@@ -15,7 +15,7 @@ use std::time::Duration;
     about,
     max_term_width = 110,
     after_help = "Exit codes: 0 done, 1 failed, 2 wrong arguments, 3 refused by the cluster, 4 not found, 5 not confirmed, \
-6 the record was tampered with, 7 somebody is not backed up (status --exit-code)."
+6 the record was tampered with, 7 somebody is not backed up (status --exit-code), 8 a drill did not prove the copy."
 )]
 pub struct Args {
     /// Which cluster, as whom.
@@ -69,6 +69,8 @@ pub enum Verb {
     Audit(AuditArgs),
     /// Is everybody backed up? On one screen.
     Status(StatusArgs),
+    /// Restore a tenant's newest copy into a scratch database now, compare it, drop it: is this backup any good?
+    Drill(DrillArgs),
     /// Print a completion script for the binary itself. kubectl completes by the executable kubectl_complete-sennight.
     Completion {
         /// For which shell.
@@ -278,6 +280,22 @@ pub struct StatusArgs {
     pub output: Form,
 }
 
+/// Arguments of `drill`.
+#[derive(Debug, ClapArgs)]
+pub struct DrillArgs {
+    /// Name of the BackupSchedule, or the tenant's id.
+    pub name: String,
+    /// Do not wait for the result.
+    #[arg(long)]
+    pub no_wait: bool,
+    /// How long to wait for it: 90s, 15m, 4h, 2d.
+    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = life)]
+    pub timeout: Duration,
+    /// Form of the output.
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: Form,
+}
+
 /// Arguments of `link`.
 #[derive(Debug, ClapArgs)]
 pub struct LinkArgs {
@@ -300,7 +318,7 @@ pub struct LinkArgs {
 /// The longest life that S3 gives a link.
 const LONGEST_LINK: Duration = Duration::from_hours(7 * 24);
 
-/// A link's life: a number and one of s, m, h, d.
+/// How long something lasts: a number and one of s, m, h, d.
 fn life(text: &str) -> Result<Duration, String> {
     let wrong = || format!("{text:?} is no duration between 1s and 7d: write 90s, 15m, 4h or 2d");
     let unit = text.chars().next_back().ok_or_else(wrong)?;

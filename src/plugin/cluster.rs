@@ -3,7 +3,7 @@
 use super::args::{ClusterArgs, DryRun, Form, WriteArgs};
 use super::error::PluginError;
 use super::output::Io;
-use crate::api::{BackupSchedule, BackupStorage, RestoreRequest};
+use crate::api::{BackupSchedule, BackupStorage, DatabaseServer, RestoreRequest};
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -64,6 +64,42 @@ impl Cluster {
                 None => return Ok(()),
             }
         }
+    }
+
+    /// A BackupSchedule by its name, or the one whose tenant has this id.
+    pub async fn tenant(&self, name: &str) -> Result<BackupSchedule, PluginError> {
+        let api: Api<BackupSchedule> = Api::namespaced(self.client.clone(), &self.namespace);
+        // An id need not be a name that the API server would take.
+        let named = api.get_opt(name).await.ok().flatten();
+        if let Some(found) = named {
+            return Ok(found);
+        }
+        let mut found = None;
+        self.schedules(false, "", |schedule| {
+            if schedule.spec.tenant.id == name {
+                found = Some(schedule.clone());
+            }
+        })
+        .await?;
+        found.ok_or_else(|| self.not_found("BackupSchedule", name))
+    }
+
+    /// A DatabaseServer.
+    pub async fn server(&self, name: &str) -> Result<DatabaseServer, PluginError> {
+        let api: Api<DatabaseServer> = Api::namespaced(self.client.clone(), &self.namespace);
+        let found = api.get_opt(name).await;
+        found
+            .map_err(|error| PluginError::cluster(format!("DatabaseServer {name} cannot be read"), error))?
+            .ok_or_else(|| self.not_found("DatabaseServer", name))
+    }
+
+    /// Writes the wish for a drill into a schedule.
+    pub async fn ask_drill(&self, schedule: &BackupSchedule, token: &str) -> Result<(), PluginError> {
+        let api: Api<BackupSchedule> = Api::namespaced(self.client.clone(), &self.namespace);
+        let patch = Patch::Merge(json!({"metadata": {"uid": schedule.uid()}, "spec": {"trigger": {"drill": token}}}));
+        let name = schedule.name_any();
+        let asked = api.patch(&name, &PatchParams::default(), &patch).await;
+        asked.map(drop).map_err(|error| PluginError::cluster(format!("BackupSchedule {name} was not changed"), error))
     }
 
     /// A BackupStorage by its name, or the namespace's only one.

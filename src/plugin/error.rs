@@ -41,6 +41,18 @@ pub enum PluginError {
     /// The record's chain is broken.
     #[error("the record is not what Sennight wrote: {0}; docs/audit.md says what to do")]
     Record(#[source] Broken),
+    /// A drill failed.
+    #[error("{schedule}: copy {copy} is not proven: {reason}: {message}")]
+    NotProven {
+        /// The BackupSchedule.
+        schedule: String,
+        /// The copy.
+        copy: String,
+        /// Why, in CamelCase.
+        reason: String,
+        /// Why, in a sentence.
+        message: String,
+    },
     /// Asked for by --exit-code.
     #[error("not everybody is backed up")]
     NotBackedUp,
@@ -75,13 +87,14 @@ impl PluginError {
         Self::Cluster { what: what.into(), source: Box::new(source) }
     }
 
-    /// The exit code: 3 refused by the cluster, 4 not found, 5 not confirmed, 6 a broken record, 7 not backed up, 1
-    /// everything else.
+    /// The exit code: 3 refused by the cluster, 4 not found, 5 not confirmed, 6 a broken record, 7 not backed up, 8 a
+    /// copy that a drill could not prove, 1 everything else.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::NotFound { .. } | Self::NotFoundAudit { .. } => 4,
             Self::Record(_) => 6,
             Self::NotBackedUp => 7,
+            Self::NotProven { .. } => 8,
             Self::NotConfirmed(_) => 5,
             Self::Cluster { source, .. } => match source.as_ref() {
                 kube::Error::Api(status) if matches!(status.code, 401 | 403 | 409 | 422) => 3,

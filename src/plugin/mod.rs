@@ -6,6 +6,7 @@ pub mod audit;
 pub mod cluster;
 pub mod complete;
 pub mod decide;
+pub mod drill;
 pub mod error;
 pub mod explain;
 pub mod facts;
@@ -56,6 +57,7 @@ pub async fn run(args: Args, io: &mut Io<'_>) -> Result<(), PluginError> {
         Verb::Refund(args) => settle::refund(&cluster, &args, io).await,
         Verb::Link(args) => link::run(&cluster, &args, io).await,
         Verb::Audit(args) => audit::run(&cluster, &args, io).await,
+        Verb::Drill(args) => drill::run(&cluster, &args, io).await,
         Verb::Status(args) => status::run(&cluster, &args, io).await,
         Verb::Complete { words } => io.say(&complete::answer(&words).await),
         Verb::Completion { shell } => {

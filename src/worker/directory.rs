@@ -91,7 +91,7 @@ pub async fn write(
     if postgres {
         files.extend([
             (SEQUENCES, sequences(manifest).into_bytes()),
-            (README, readme(open).into_bytes()),
+            (README, postgres_readme(open).into_bytes()),
             (SCRIPT, script(manifest).into_bytes()),
         ]);
     } else {
@@ -240,21 +240,14 @@ fn sequences(manifest: &Manifest) -> String {
     text
 }
 
-fn readme(open: &OpenCopy) -> String {
+/// What the files are for people: whose data and of when, then what one engine has to say.
+fn readme(open: &OpenCopy, server: &str, files: &str) -> String {
     let manifest = &open.manifest;
-    let (identity, server) = (&manifest.identity, &manifest.server);
+    let identity = &manifest.identity;
     let mut text = format!(
         "# Copy {id} of database {database:?}\n\n\
          Tenant {tenant:?}, schedule {namespace}/{schedule}; the data of {snapshot} (day {day} in {zone}).\n\
-         PostgreSQL {major}, encoding {encoding}, {tables} tables, {rows} rows.\n\n\
-         - `{ARCHIVE}`: everything but the tables' rows; `pg_restore` of major {major} or the next ones reads it.\n\
-         - `{TABLES}/*.tsv`: one file a table, PostgreSQL's COPY text.\n\
-         - `{SEQUENCES}`, `{MANIFEST}`; `{SCRIPT}` loads all of it:\n\n\
-         ```sh\n\
-         createdb --template=template0 --encoding={encoding} --lc-collate={collate} --lc-ctype={ctype} restored\n\
-         bash {SCRIPT} restored\n\
-         ```\n\n\
-         These roles must exist before: {roles}.\n",
+         {server}, {tables} tables, {rows} rows.\n\n{files}\n",
         id = manifest.id,
         database = identity.database,
         tenant = identity.tenant,
@@ -263,18 +256,33 @@ fn readme(open: &OpenCopy) -> String {
         snapshot = manifest.snapshot_time.to_rfc3339(),
         day = manifest.day,
         zone = manifest.time_zone,
-        major = server.major,
-        encoding = server.encoding,
         tables = manifest.totals.tables,
         rows = manifest.totals.rows,
-        collate = shell_word(&server.collate),
-        ctype = shell_word(&server.ctype),
-        roles = if manifest.roles.is_empty() { "none".to_owned() } else { manifest.roles.join(", ") },
     );
     for warning in &manifest.warnings {
         let _ = writeln!(text, "- {warning}");
     }
     text
+}
+
+fn postgres_readme(open: &OpenCopy) -> String {
+    let (server, roles) = (&open.manifest.server, &open.manifest.roles);
+    let files = format!(
+        "- `{ARCHIVE}`: everything but the tables' rows; `pg_restore` of major {major} or the next ones reads it.\n\
+         - `{TABLES}/*.tsv`: one file a table, PostgreSQL's COPY text.\n\
+         - `{SEQUENCES}`, `{MANIFEST}`; `{SCRIPT}` loads all of it:\n\n\
+         ```sh\n\
+         createdb --template=template0 --encoding={encoding} --lc-collate={collate} --lc-ctype={ctype} restored\n\
+         bash {SCRIPT} restored\n\
+         ```\n\n\
+         These roles must exist before: {roles}.\n",
+        major = server.major,
+        encoding = server.encoding,
+        collate = shell_word(&server.collate),
+        ctype = shell_word(&server.ctype),
+        roles = if roles.is_empty() { "none".to_owned() } else { roles.join(", ") },
+    );
+    readme(open, &format!("PostgreSQL {}, encoding {}", server.major, server.encoding), &files)
 }
 
 #[cfg(test)]

@@ -6,7 +6,8 @@ use crate::domain::job::RestoreTask;
 use crate::domain::manifest::Manifest;
 use crate::engine::postgres::load::{self, Archive, Section};
 use crate::engine::postgres::tools::{Access, Tools};
-use crate::engine::postgres::{compare, connect};
+use crate::engine::postgres::{EngineError, Session, compare, connect};
+use futures::future::try_join_all;
 
 /// What is filled, and from what.
 pub struct Filling<'a> {
@@ -36,21 +37,30 @@ impl Filling<'_> {
         copy::fetch_archive(task, self.context, manifest, &file).await?;
         let archive = Archive { tools: &tools, access: &access, file: &file, owners: self.owners };
         archive.load(Section::PreData, 1).await?;
-        let session = connect(&task.database, self.name, self.application).await?;
+        let session = self.connect().await?;
         compare::tables(&session, manifest).await?;
         archive.load(Section::Data, 1).await?;
         compare::set_sequences(&session, &manifest.sequences).await?;
         let routes = load::routes(&session).await?;
-        rows::load(task, self.context, manifest, &routes, self.name, self.application).await?;
-        compare::rows(&session, &manifest.tables, &routes).await?;
+        let more = try_join_all((1..rows::connections(task, manifest)).map(|_| self.connect())).await?;
+        let sessions: Vec<&Session> = std::iter::once(&session).chain(&more).collect();
+        rows::load(task, self.context, manifest, &routes, &sessions).await?;
+        compare::rows(&sessions, &manifest.tables, &routes).await?;
         compare::sequences(&session, &manifest.sequences).await?;
         // From here on the owners' own grants and policies may keep even them from looking.
         archive.load_grants().await?;
         archive.load(Section::PostData, task.parallelism).await?;
         compare::indexes(&session).await?;
         let ran = hooks::run_all(task, manifest, &session).await?;
-        load::analyze(&session).await?;
+        load::analyze(&sessions).await?;
+        for session in more {
+            session.close().await;
+        }
         session.close().await;
         Ok(ran)
+    }
+
+    async fn connect(&self) -> Result<Session, EngineError> {
+        connect(&self.task.database, self.name, self.application).await
     }
 }

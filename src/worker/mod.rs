@@ -157,13 +157,19 @@ impl Worker {
         reports
     }
 
-    /// Dumps several databases at a time, each by a task of its own, so that all cores have work. The reports are in the
-    /// order of the tasks.
+    /// Dumps several databases at a time, each by a task of its own, so that all cores have work; a slow one keeps no later
+    /// one from starting. The reports are in the order of the tasks.
     async fn dumps(&self, tasks: &[DumpTask]) -> Vec<TaskReport> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let at_once = dumps_at_once(tasks.len(), cores);
-        let dumps: Vec<_> = tasks.iter().map(|task| Self { at_once, ..self.clone() }.dump(task.clone())).collect();
-        futures::stream::iter(dumps).buffered(at_once).collect().await
+        let dumps = tasks.iter().cloned().enumerate().map(|(at, task)| {
+            let dump = Self { at_once, ..self.clone() }.dump(task);
+            async move { (at, dump.await) }
+        });
+        let mut reports: Vec<_> =
+            futures::stream::iter(dumps.collect::<Vec<_>>()).buffer_unordered(at_once).collect().await;
+        reports.sort_by_key(|(at, _)| *at);
+        reports.into_iter().map(|(_, report)| report).collect()
     }
 
     async fn dump(self, task: DumpTask) -> TaskReport {

@@ -4,9 +4,9 @@ use super::frames::table_frames;
 use super::{TaskError, WorkerContext};
 use crate::domain::job::RestoreTask;
 use crate::domain::manifest::{Manifest, Table};
-use crate::engine::postgres::connect;
+use crate::engine::postgres::Session;
 use crate::engine::postgres::failure::RestoreError;
-use crate::engine::postgres::load::{CopyError, TableName, copy};
+use crate::engine::postgres::load::{CopyError, Destination, TableName, copy};
 use futures::TryStreamExt;
 use futures::future::try_join_all;
 use std::collections::BTreeMap;
@@ -14,8 +14,15 @@ use std::sync::{Mutex, PoisonError};
 
 /// Below this many bytes of rows, a second connection would cost more than it brings.
 const SMALL: i64 = 16 << 20;
+/// From this many bytes on, rows that are frozen as they come save more than a TRUNCATE costs.
+const FREEZE: i64 = 1 << 20;
 /// More connections than this only wait for the server's WAL.
 const MOST: i32 = 8;
+
+/// How many connections a copy is worth.
+pub fn connections(task: &RestoreTask, manifest: &Manifest) -> i32 {
+    if manifest.totals.raw_bytes < SMALL { 1 } else { task.parallelism.clamp(1, MOST) }
+}
 
 /// Loads every table's rows, by way of a root where `routes` says so. Each frame was checked before its first byte is sent.
 pub async fn load(
@@ -23,21 +30,23 @@ pub async fn load(
     context: &WorkerContext,
     manifest: &Manifest,
     routes: &BTreeMap<TableName, TableName>,
-    database: &str,
-    application: &str,
+    sessions: &[&Session],
 ) -> Result<(), TaskError> {
     context.progress.expect(manifest.totals.raw_bytes);
-    let queue = Mutex::new(pieces(&manifest.tables));
+    let queue = Mutex::new(pieces(&manifest.tables, sessions.len()));
     let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).pop();
-    let connections = if manifest.totals.raw_bytes < SMALL { 1 } else { task.parallelism.clamp(1, MOST) };
-    let loaders = (0..connections).map(|_| async {
-        let session = connect(&task.database, database, application).await?;
+    let loaders = sessions.iter().map(|session| async {
         while let Some(piece) = next() {
             let frames = table_frames(&context.store, &task.copy.prefix, &piece).inspect_ok(|raw| {
                 context.progress.add(i64::try_from(raw.len()).unwrap_or(i64::MAX), 0);
             });
             let root = routes.get(&(piece.schema.clone(), piece.name.clone()));
-            let taken = copy(&session, &piece, root, &manifest.server.encoding, frames).await.map_err(|e| match e {
+            let into = match root {
+                Some(root) => Destination::Root(root),
+                None if piece.whole => Destination::Fresh,
+                None => Destination::Table,
+            };
+            let taken = copy(session, &piece, into, &manifest.server.encoding, frames).await.map_err(|e| match e {
                 CopyError::Source(error) => TaskError::from(error),
                 CopyError::Engine(error) => TaskError::from(error),
             })?;
@@ -48,15 +57,16 @@ pub async fn load(
             context.progress.add(0, taken);
             context.progress.tables(i64::from(piece.last));
         }
-        session.close().await;
         Ok(())
     });
     try_join_all(loaders).await.map(|_| ())
 }
 
-/// A table's frames in one object: one COPY.
+/// What one COPY loads: a table, or of a big one the frames in one object.
 struct Piece {
     table: Table,
+    /// All of the table, and worth a transaction of its own.
+    whole: bool,
     /// Counts the table as done.
     last: bool,
 }
@@ -68,11 +78,26 @@ impl std::ops::Deref for Piece {
     }
 }
 
-/// Every table's pieces, the largest at the end, where the queue is taken from. An empty table has none.
-fn pieces(tables: &[Table]) -> Vec<Piece> {
-    let mut pieces: Vec<Piece> = tables.iter().flat_map(split).collect();
-    pieces.sort_by_key(|piece| piece.frames.iter().map(|f| f.raw_length).sum::<i64>());
+/// Every table's pieces, the largest at the end, where the queue is taken from. An empty table has none. Only a table that
+/// would keep one connection busy while the others have nothing left is taken apart.
+fn pieces(tables: &[Table], connections: usize) -> Vec<Piece> {
+    let total: i64 = tables.iter().map(length).sum();
+    let fair = total / i64::try_from(2 * connections).unwrap_or(1).max(1);
+    let of = |table: &Table| if connections > 1 && length(table) > fair { split(table) } else { whole(table) };
+    let mut pieces: Vec<Piece> = tables.iter().flat_map(of).collect();
+    pieces.sort_by_key(|piece| length(piece));
     pieces
+}
+
+fn length(table: &Table) -> i64 {
+    table.frames.iter().map(|f| f.raw_length).sum()
+}
+
+fn whole(table: &Table) -> Vec<Piece> {
+    if table.frames.is_empty() {
+        return Vec::new();
+    }
+    vec![Piece { table: table.clone(), whole: length(table) >= FREEZE, last: true }]
 }
 
 fn split(table: &Table) -> Vec<Piece> {
@@ -82,6 +107,7 @@ fn split(table: &Table) -> Vec<Piece> {
     }
     let count = by_object.len();
     let piece = |(at, frames): (usize, Vec<crate::domain::manifest::Frame>)| Piece {
+        whole: false,
         last: at + 1 == count,
         table: Table { rows: frames.iter().map(|f| f.rows).sum(), frames, ..table.clone() },
     };
@@ -109,9 +135,19 @@ mod tests {
             table("empty", Vec::new()),
             table("big", vec![frame("a", 10), frame("a", 20), frame("b", 7)]),
         ];
-        let pieces = pieces(&tables);
+        let pieces = pieces(&tables, 2);
         let seen: Vec<_> = pieces.iter().rev().map(|p| (p.name.as_str(), p.frames.len(), p.rows)).collect();
         assert_eq!(seen, [("big", 2, 4), ("big", 1, 2), ("small", 1, 2)]);
         assert_eq!(pieces.iter().filter(|p| p.last).count(), 2, "each table with rows is done once");
+    }
+
+    #[test]
+    fn a_table_is_taken_apart_only_for_a_connection_that_would_idle() {
+        let of = |n: i64| table("t", vec![frame("a", n), frame("b", n)]);
+        let count = |tables: &[Table], connections| pieces(tables, connections).len();
+        assert_eq!([count(&[of(5)], 1), count(&[of(5)], 2)], [1, 2]);
+        assert_eq!(count(&vec![of(5); 4], 2), 4);
+        let frozen = |n| pieces(&[of(n)], 1)[0].whole;
+        assert_eq!([frozen(FREEZE / 2), frozen(FREEZE / 2 - 1)], [true, false]);
     }
 }

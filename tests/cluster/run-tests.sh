@@ -46,11 +46,23 @@ on_servers() {
   return $code
 }
 
-# The long tests on the API server, and some cases of each long suite.
+# The long tests on the API server, and some cases of each long suite; what needs the API server beside what does not.
 on_part() {
+  local code=0 gate
+  gate=$(mktemp)
+  on_gate >"$gate" 2>&1 &
+  cargo test --locked --no-fail-fast --test wholeness --test engines --test faults_restore -- --nocapture || code=$?
+  log "beside these: the long tests on the API server, and attacks"
+  wait $! || code=$?
+  cat "$gate"
+  rm -f "$gate"
+  return $code
+}
+
+on_gate() {
   local code=0
   cargo test --locked --test api -- --test-threads="${SENNIGHT_TEST_THREADS:-10}" "${LONG[@]}" || code=$?
-  cargo test --locked --no-fail-fast --test wholeness --test attack --test engines --test faults_restore -- --nocapture || code=$?
+  cargo test --locked --test attack -- --nocapture || code=$?
   return $code
 }
 

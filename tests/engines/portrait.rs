@@ -2,13 +2,13 @@
 //! other queries than those of a dump.
 
 use crate::server::Database;
+use crate::support::portrait::{Parts, differences};
 use sennight::engine::mysql::schema::strip_definer;
 use sennight::engine::mysql::{Session, ident};
-use std::collections::{BTreeMap, BTreeSet};
 
 /// Lines by what they belong to.
 pub struct Portrait {
-    parts: BTreeMap<String, Vec<String>>,
+    parts: Parts,
 }
 
 /// Catalogs of both families; names of columns by which objects are told apart come first. What counts, caches or is a
@@ -69,7 +69,7 @@ impl Portrait {
     pub async fn of(database: &Database) -> Self {
         let mut session = database.session().await;
         let own = ident(&database.name());
-        let mut parts = BTreeMap::new();
+        let mut parts = Parts::new();
         for (what, query) in FACTS {
             let lines = lines(&mut session, query).await;
             // The database's own name may stand in what the server printed.
@@ -112,22 +112,7 @@ impl Portrait {
 
     /// What is different in `now`, in words.
     pub fn differences(&self, now: &Self) -> Vec<String> {
-        let mut all = Vec::new();
-        let names: BTreeSet<&String> = self.parts.keys().chain(now.parts.keys()).collect();
-        let none = Vec::new();
-        for name in names {
-            let [old, new] = [self, now].map(|p| p.parts.get(name).unwrap_or(&none));
-            if old == new {
-                continue;
-            }
-            let missing = |from: &[String], of: &[String]| {
-                let of: BTreeSet<&String> = of.iter().collect();
-                let lost = from.iter().filter(|l| !of.contains(l)).take(8);
-                lost.map(|l| l.chars().take(900).collect()).collect::<Vec<String>>()
-            };
-            all.push(format!("{name}:\n  lost: {:#?}\n  came: {:#?}", missing(old, new), missing(new, old)));
-        }
-        all
+        differences(&self.parts, &now.parts)
     }
 
     /// How much there was to compare.

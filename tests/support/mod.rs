@@ -3,6 +3,7 @@
 #![allow(dead_code, missing_docs, reason = "each test target takes what it needs")]
 
 pub mod part;
+pub mod portrait;
 pub mod proxy;
 
 use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};

@@ -110,8 +110,12 @@ pub fn adopt(status: &mut BackupScheduleStatus, copies: &[Entry], days: i32) {
     });
 }
 
-/// Writes down what the server's drills have proven of this schedule's copies.
+/// Writes down what the server's drills have proven of this schedule's copies, and which wish for one was answered last.
 pub fn proven(status: &mut BackupScheduleStatus, schedule: &str, drills: &DrillStatus) {
+    let mut mine = drills.last.iter().filter(|run| run.schedule == schedule);
+    if let Some(answered) = mine.find_map(|run| run.trigger.clone()) {
+        status.drill_trigger = Some(answered);
+    }
     for run in drills.last.iter().filter(|run| run.schedule == schedule && run.proven == Some(true)) {
         if let Some(point) = status.recovery_points.iter_mut().find(|point| point.id == run.recovery_point) {
             point.proven_time = point.proven_time.max(run.finished_at);

@@ -13,6 +13,7 @@ use crate::controller::jobs::Lane;
 use crate::controller::verbs::{
     Created, add_finalizer, create_or_adopt, delete, get_opt, patch_status_guarded, remove_finalizer,
 };
+use crate::controller::worker_job::WorkerJob;
 use crate::domain::estimate::expected;
 use crate::domain::gate::{self, Keys};
 use crate::domain::names::{RestoreStep, restore_job};
@@ -258,21 +259,36 @@ pub async fn start(
     {
         return Ok(Begun::No);
     }
-    let job = worker.build(&ctx.settings.worker.pod_defaults())?;
-    let jobs: Api<Job> = Api::namespaced(ctx.clients.write.clone(), &namespace);
-    let created = create_or_adopt(&jobs, &job, |there| proof::difference(&uid, &job, there).is_none())
-        .await
-        .inspect_err(|_| ctx.jobs.unreserve(&namespace, &worker.name))?;
-    match created {
-        Created::New(job) | Created::Adopted(job) => record(status, &job, step, attempt, ctx.now()),
-        Created::Foreign(there) => {
-            ctx.jobs.unreserve(&namespace, &worker.name);
-            let difference = proof::difference(&uid, &job, &there).unwrap_or_default();
+    match place(object, &worker, ctx).await? {
+        Ok(job) => record(status, &job, step, attempt, ctx.now()),
+        Err(difference) => {
             let plan = restore::stranger(step, &format!("{namespace}/{name}"), &difference);
             return Ok(Begun::Never(Box::new(plan)));
         }
     }
     Ok(Begun::Yes)
+}
+
+/// Creates a step's Job or adopts the one of an answer that was lost. `Err` says in what the Job of that name is not this
+/// request's; a place that was reserved for it is free again.
+pub async fn place(
+    object: &RestoreRequest,
+    worker: &WorkerJob,
+    ctx: &Context,
+) -> Result<Result<Job, String>, RestoreError> {
+    let (uid, namespace) = (object.uid().unwrap_or_default(), &worker.namespace);
+    let job = worker.build(&ctx.settings.worker.pod_defaults())?;
+    let jobs: Api<Job> = Api::namespaced(ctx.clients.write.clone(), namespace);
+    let created = create_or_adopt(&jobs, &job, |there| proof::difference(&uid, &job, there).is_none())
+        .await
+        .inspect_err(|_| ctx.jobs.unreserve(namespace, &worker.name))?;
+    match created {
+        Created::New(job) | Created::Adopted(job) => Ok(Ok(job)),
+        Created::Foreign(there) => {
+            ctx.jobs.unreserve(namespace, &worker.name);
+            Ok(Err(proof::difference(&uid, &job, &there).unwrap_or_default()))
+        }
+    }
 }
 
 /// Writes a Job that was created into status.

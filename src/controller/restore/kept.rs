@@ -2,9 +2,8 @@
 //! prepared is dropped at once. One action a round, like everything else here; the decision is `domain::kept`.
 
 use super::RestoreError;
-use super::act::record;
+use super::act::{place, record};
 use super::gather::Seen;
-use super::proof;
 use super::report::history;
 use super::settle::{Fresh, step};
 use super::undo::undoing;
@@ -16,16 +15,14 @@ use crate::api::{BackupSchedule, Condition, ConditionStatus, DatabaseServer, Res
 use crate::controller::context::Context;
 use crate::controller::jobs::Lane;
 use crate::controller::targets;
-use crate::controller::verbs::{Created, create_or_adopt};
 use crate::controller::worker_job::Mount;
 use crate::domain::job::{ClearTask, CopyRef, Doomed, DumpTask, Mark, SafetyTask, Work};
 use crate::domain::kept::{self, Action, Facts, Plan, WayBack};
 use crate::domain::names::{RestoreStep, new_database};
-use crate::domain::restore::Step;
+use crate::domain::restore::{self, Step};
 use chrono::{DateTime, TimeDelta, Utc};
-use k8s_openapi::api::batch::v1::Job;
 use kube::ResourceExt;
-use kube::api::Api;
+use kube::runtime::events::EventType;
 
 /// Does the one thing that is due for a request that has ended; when to look again.
 pub async fn round(
@@ -162,27 +159,17 @@ async fn start(
     if step == RestoreStep::Safety && !ctx.jobs.reserve(Lane::Dump, &namespace, &server, &worker.name, limits) {
         return Ok(false);
     }
-    let job = worker.build(&ctx.settings.worker.pod_defaults())?;
-    let jobs: Api<Job> = Api::namespaced(ctx.clients.write.clone(), &namespace);
-    let uid = object.uid().unwrap_or_default();
-    let created = create_or_adopt(&jobs, &job, |there| proof::difference(&uid, &job, there).is_none())
-        .await
-        .inspect_err(|_| ctx.jobs.unreserve(&namespace, &worker.name))?;
-    match created {
-        Created::New(job) | Created::Adopted(job) => record(status, &job, step, attempt, ctx.now()),
-        Created::Foreign(there) => {
-            ctx.jobs.unreserve(&namespace, &worker.name);
-            let difference = proof::difference(&uid, &job, &there).unwrap_or_default();
-            tracing::warn!(
-                namespace,
-                job = worker.name,
-                difference,
-                "a Job under a restore's name is somebody else's: delete it"
-            );
-            return Ok(false);
+    match place(object, &worker, ctx).await? {
+        Ok(job) => {
+            record(status, &job, step, attempt, ctx.now());
+            Ok(true)
+        }
+        Err(difference) => {
+            let plan = restore::stranger(step, &format!("{namespace}/{}", worker.name), &difference);
+            ctx.observer.event(object, EventType::Warning, &plan.reason, "Start", &plan.message).await;
+            Ok(false)
         }
     }
-    Ok(true)
 }
 
 /// The safety dump as a worker's task: by the dump role, as every dump, which the restore role lets in.

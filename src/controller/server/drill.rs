@@ -3,8 +3,9 @@
 
 use super::ServerError;
 use crate::api::common::LocalRef;
+use crate::api::conditions::{ServerCondition, set};
 use crate::api::database_server::{DrillRun, DrillStatus};
-use crate::api::{BackupSchedule, BackupStorage, DatabaseServer, DatabaseServerStatus};
+use crate::api::{BackupSchedule, BackupStorage, Condition, ConditionStatus, DatabaseServer, DatabaseServerStatus};
 use crate::controller::context::Context;
 use crate::controller::jobs::{self, JobState};
 use crate::controller::observed::cut;
@@ -17,6 +18,7 @@ use crate::domain::names::drill_job;
 use chrono::{DateTime, TimeDelta, Utc};
 use k8s_openapi::api::batch::v1::Job;
 use kube::api::Api;
+use kube::runtime::events::EventType;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt};
 use std::collections::BTreeMap;
@@ -40,9 +42,10 @@ pub async fn round(
         if let (Some(schedule), Some(namespace)) = (Some(&ended.schedule), server.namespace()) {
             ctx.timers.schedules.hasten(ObjectRef::new(schedule).within(&namespace), now + TimeDelta::seconds(5));
         }
+        tell(server, &ended, ctx).await;
         drills.running = None;
-        drills.last.insert(0, ended);
-        drills.last.truncate(REMEMBERED);
+        remember(&mut drills.last, ended);
+        judge(server, status, &drills.last, now);
         status.drill = Some(drills);
         return Ok(Some(now));
     }
@@ -54,7 +57,15 @@ pub async fn round(
         Due::Now(candidate) => candidate,
     };
     let Some(schedule) = schedules.iter().find(|s| s.name_any() == candidate.schedule) else { return Ok(Some(look)) };
-    let Some(worker) = worker(server, schedule, &candidate, now, ctx) else { return Ok(Some(look)) };
+    let Some(worker) = worker(server, schedule, &candidate, now, ctx) else {
+        if candidate.asked.is_some() {
+            // Somebody waits for an answer.
+            remember(&mut drills.last, impossible(candidate, now));
+            judge(server, status, &drills.last, now);
+            status.drill = Some(drills);
+        }
+        return Ok(Some(look));
+    };
     let api: Api<Job> = Api::namespaced(ctx.clients.write.clone(), &worker.namespace);
     let job = worker.build(&ctx.settings.worker.pod_defaults())?;
     let owner = worker.owner.uid.clone();
@@ -65,6 +76,7 @@ pub async fn round(
         recovery_point: candidate.copy,
         job: job.name_any(),
         job_uid: job.uid(),
+        trigger: candidate.asked,
         started_at: now,
         finished_at: None,
         proven: None,
@@ -85,7 +97,83 @@ fn candidate(schedule: &BackupSchedule, drills: &DrillStatus) -> Option<Candidat
         copy: newest.id.clone(),
         proven: points.iter().filter_map(|point| point.proven_time).max(),
         tried: drills.last.iter().filter(of).map(|run| run.started_at).max(),
+        asked: asked(schedule, drills),
     })
+}
+
+/// The wish of a schedule that no drill has answered yet. The server's own list is the first to know.
+fn asked(schedule: &BackupSchedule, drills: &DrillStatus) -> Option<String> {
+    let wish = schedule.spec.trigger.as_ref()?.drill.clone()?;
+    let known = schedule.status.as_ref().and_then(|status| status.drill_trigger.as_ref()) == Some(&wish);
+    let mut mine = drills.last.iter().filter(|run| run.schedule == schedule.name_any());
+    let answered = known || mine.any(|run| run.trigger.as_ref() == Some(&wish));
+    (!answered).then_some(wish)
+}
+
+/// Keeps the newest; of those that are too many the oldest proven or outdated one goes first, so that no failure is
+/// forgotten before a later drill has proven the tenant's copy.
+fn remember(last: &mut Vec<DrillRun>, ended: DrillRun) {
+    last.insert(0, ended);
+    while last.len() > REMEMBERED {
+        let settled = |at: &usize| {
+            let run = &last[*at];
+            run.proven == Some(true) || last[..*at].iter().any(|later| later.schedule == run.schedule)
+        };
+        let at = (1..last.len()).rev().find(settled).unwrap_or(last.len() - 1);
+        last.remove(at);
+    }
+}
+
+/// The newest drill of each tenant that failed.
+pub fn failing(last: &[DrillRun]) -> Vec<&DrillRun> {
+    let newest = |at: &usize| !last[..*at].iter().any(|later| later.schedule == last[*at].schedule);
+    (0..last.len()).filter(newest).map(|at| &last[at]).filter(|run| run.proven == Some(false)).collect()
+}
+
+/// The answer to a wish that cannot be met.
+fn impossible(candidate: Candidate, now: DateTime<Utc>) -> DrillRun {
+    let message = "the DatabaseServer that spec.drill.serverRef names, its restoreCredentialsSecretRef, or the BackupStorage is missing";
+    DrillRun {
+        schedule: candidate.schedule,
+        recovery_point: candidate.copy,
+        job: String::new(),
+        job_uid: None,
+        trigger: candidate.asked,
+        started_at: now,
+        finished_at: Some(now),
+        proven: Some(false),
+        reason: Some("NoScratchServer".to_owned()),
+        message: Some(message.to_owned()),
+    }
+}
+
+fn judge(server: &DatabaseServer, status: &mut DatabaseServerStatus, last: &[DrillRun], now: DateTime<Utc>) {
+    let failing = failing(last);
+    let condition = match failing.first() {
+        None => Condition::new(
+            ServerCondition::CopiesProven,
+            ConditionStatus::True,
+            "DrillsPass",
+            "the last drill of every tenant that had one proved its copy",
+        ),
+        Some(first) => {
+            let names: Vec<&str> = failing.iter().take(5).map(|run| run.schedule.as_str()).collect();
+            let more = failing.len().saturating_sub(names.len());
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            let why = first.message.as_deref().unwrap_or_default();
+            let message = format!("the last drill failed of {}{more}; {}: {why}", names.join(", "), first.schedule);
+            Condition::new(ServerCondition::CopiesProven, false, "DrillFailed", cut(&message, 1000).to_owned())
+        }
+    };
+    set(&mut status.conditions, condition.observed(server.metadata.generation), now);
+}
+
+async fn tell(server: &DatabaseServer, ended: &DrillRun, ctx: &Context) {
+    ctx.metrics.drill_ended(ended.reason.as_deref());
+    if let (Some(reason), Some(message)) = (&ended.reason, &ended.message) {
+        let note = format!("{}, copy {}: {reason}: {message}", ended.schedule, ended.recovery_point);
+        ctx.observer.event(server, EventType::Warning, "DrillFailed", "Drill", &note).await;
+    }
 }
 
 /// How a drill that began has ended; `None` while it runs.
@@ -149,6 +237,7 @@ fn worker(
     let (target, mut mounts) = targets::database(&scratch, &scratch.spec.maintenance_database, &secret.name);
     let (storage, storage_mounts) = targets::storage(&bucket);
     mounts.extend(storage_mounts);
+    let today = now.date_naive().to_string();
     let task = DrillTask {
         name: schedule.name_any(),
         identity: targets::identity(schedule, server),
@@ -162,7 +251,7 @@ fn worker(
     };
     let label = |k: &str, v: &str| (k.to_owned(), v.to_owned());
     Some(WorkerJob {
-        name: drill_job(&candidate.uid, &candidate.copy, &now.date_naive().to_string()),
+        name: drill_job(&candidate.uid, &candidate.copy, candidate.asked.as_ref().unwrap_or(&today)),
         namespace,
         owner: bucket.controller_owner_ref(&())?,
         labels: BTreeMap::from([label(mark::SERVER, &scratch.name_any()), label(mark::STEP, "drill")]),
@@ -173,4 +262,53 @@ fn worker(
         service_account: bucket.spec.worker_service_account_name.clone(),
         deadline_seconds: i64::try_from(ctx.settings.timing.restore_deadline.as_secs()).unwrap_or(i64::MAX),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(schedule: &str, proven: bool) -> DrillRun {
+        DrillRun {
+            schedule: schedule.into(),
+            recovery_point: "c".into(),
+            job: "j".into(),
+            job_uid: None,
+            trigger: None,
+            started_at: DateTime::UNIX_EPOCH,
+            finished_at: None,
+            proven: Some(proven),
+            reason: (!proven).then(|| "CopyDamaged".into()),
+            message: (!proven).then(|| "a frame".into()),
+        }
+    }
+
+    #[test]
+    fn a_failure_is_remembered_until_a_later_drill_of_that_tenant_passes() {
+        let mut last = Vec::new();
+        remember(&mut last, run("bad", false));
+        for n in 0..50 {
+            remember(&mut last, run(&format!("good-{n}"), true));
+        }
+        assert_eq!(last.len(), REMEMBERED);
+        assert_eq!(failing(&last).iter().map(|r| r.schedule.as_str()).collect::<Vec<_>>(), ["bad"]);
+        remember(&mut last, run("bad", true));
+        assert!(failing(&last).is_empty() && last.len() == REMEMBERED);
+    }
+
+    #[test]
+    fn the_condition_names_who_failed_and_why() {
+        let server: DatabaseServer = serde_json::from_value(serde_json::json!({
+            "apiVersion": "sennight.dev/v1alpha1", "kind": "DatabaseServer", "metadata": {"name": "s", "namespace": "n"},
+            "spec": {"engine": "PostgreSQL", "host": "db", "dumpCredentialsSecretRef": {"name": "dump"}}
+        }))
+        .unwrap();
+        let mut status = DatabaseServerStatus::default();
+        judge(&server, &mut status, &[run("a", true), run("b", false)], Utc::now());
+        let found = &status.conditions[0];
+        assert_eq!((found.type_.as_str(), found.reason.as_str()), ("CopiesProven", "DrillFailed"));
+        assert!(found.message.as_deref().is_some_and(|m| m.contains("of b; b: a frame")), "{found:?}");
+        judge(&server, &mut status, &[run("b", true), run("b", false)], Utc::now());
+        assert!(status.conditions[0].is_true());
+    }
 }

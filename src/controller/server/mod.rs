@@ -1,7 +1,7 @@
 //! DatabaseServer: says whether the spec makes sense and how many schedules rest on it. Never connects to the server and
 //! never reads its Secrets: only worker pods do.
 
-mod drill;
+pub mod drill;
 mod validate;
 
 use super::context::Context;

@@ -5,6 +5,7 @@ use super::error::EngineError;
 use super::failure::RestoreError;
 use super::inventory::{self, Inventory};
 use super::load::TableName;
+use super::share::share;
 use super::{literal, qualified};
 use crate::domain::manifest::{Column, Manifest, Sequence, Table};
 use std::collections::BTreeMap;
@@ -56,13 +57,13 @@ fn same_columns(found: &[Column], expected: &[Column]) -> bool {
 /// Every table must have the rows that the manifest says; those below a root that routed them, all together. To be asked
 /// before row level security is on.
 pub async fn rows(
-    session: &Session,
+    sessions: &[&Session],
     tables: &[Table],
     routes: &BTreeMap<TableName, TableName>,
 ) -> Result<(), RestoreError> {
     let mut sums: BTreeMap<&TableName, (i64, i64)> = BTreeMap::new();
-    for table in tables {
-        let found = count(session, table).await?;
+    let counted = share(sessions, tables, count).await?;
+    for (table, found) in tables.iter().zip(counted) {
         match routes.get(&(table.schema.clone(), table.name.clone())) {
             None => same_rows(&table.schema, &table.name, table.rows, found)?,
             Some(root) => {

@@ -2,6 +2,7 @@
 
 use super::connect::Session;
 use super::error::EngineError;
+use super::share::share;
 use super::tools::{Access, Running, Tools};
 use super::{ident, literal, qualified};
 use crate::domain::manifest::Table;
@@ -169,48 +170,85 @@ SELECT n.nspname::text, c.relname::text, rn.nspname::text, r.relname::text
 
 /// Statistics of everything that was loaded. A parent with a foreign child would be sampled over the network: such parents
 /// are left to autovacuum's wisdom, their other children are not.
-pub async fn analyze(session: &Session) -> Result<(), EngineError> {
+pub async fn analyze(sessions: &[&Session]) -> Result<(), EngineError> {
+    // The largest first.
     const TABLES: &str = "
 WITH RECURSIVE outside AS (
        SELECT oid AS relid FROM pg_catalog.pg_class WHERE relkind = 'f'
         UNION SELECT i.inhparent FROM pg_catalog.pg_inherits i JOIN outside o ON o.relid = i.inhrelid)
 SELECT n.nspname::text, c.relname::text
   FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
- WHERE c.relkind IN ('r', 'p', 'm') AND c.relpersistence <> 't' AND EXISTS (SELECT FROM outside)
-   AND c.oid NOT IN (SELECT relid FROM outside)
+ WHERE c.relkind IN ('r', 'p', 'm') AND c.relpersistence <> 't' AND c.oid NOT IN (SELECT relid FROM outside)
    AND NOT EXISTS (SELECT FROM pg_catalog.pg_inherits i
-        WHERE i.inhrelid = c.oid AND c.relispartition AND i.inhparent NOT IN (SELECT relid FROM outside))";
+        WHERE i.inhrelid = c.oid AND c.relispartition AND i.inhparent NOT IN (SELECT relid FROM outside))
+ ORDER BY pg_catalog.pg_relation_size(c.oid) DESC, n.nspname";
     let failed = |e| EngineError::query("ANALYZE of the new database", e);
+    let Some(session) = sessions.first() else { return Ok(()) };
     let tables = session.query(TABLES, &[]).await.map_err(failed)?;
     let names: Vec<String> = tables.iter().map(|row| qualified(row.get(0), row.get(1))).collect();
-    session.batch_execute(&format!("ANALYZE {}", names.join(", "))).await.map_err(failed)
+    let some: Vec<String> =
+        names.chunks(if sessions.len() > 1 { 1 } else { 500 }).map(|some| some.join(", ")).collect();
+    share(sessions, &some, analyze_some).await.map(drop)
 }
 
-/// `COPY … FROM STDIN` for the manifest's columns in their order, into the table or into `root`.
-fn copy_statement(table: &Table, root: Option<&TableName>, encoding: &str) -> String {
-    let (schema, name) = root.map_or((&table.schema, &table.name), |(schema, name)| (schema, name));
+async fn analyze_some(session: &Session, names: &String) -> Result<(), EngineError> {
+    let analyzed = session.batch_execute(&format!("ANALYZE {names}")).await;
+    analyzed.map_err(|e| EngineError::query("ANALYZE of the new database", e))
+}
+
+/// Where rows go.
+#[derive(Debug, Clone, Copy)]
+pub enum Destination<'a> {
+    /// The table.
+    Table,
+    /// The table, which this transaction empties first: its rows are frozen at once, so that no later reader writes hint
+    /// bits and no vacuum has to come back for them.
+    Fresh,
+    /// The root that routes them.
+    Root(&'a TableName),
+}
+
+/// `COPY … FROM STDIN` for the manifest's columns in their order.
+fn copy_statement(table: &Table, into: Destination<'_>, encoding: &str) -> String {
+    let (schema, name) = match into {
+        Destination::Root((schema, name)) => (schema, name),
+        Destination::Table | Destination::Fresh => (&table.schema, &table.name),
+    };
+    let freeze = if matches!(into, Destination::Fresh) { "FREEZE, " } else { "" };
     let columns: Vec<String> = table.columns.iter().map(|c| ident(&c.name)).collect();
     // A table without columns has rows all the same; COPY takes no empty list.
     let columns = if columns.is_empty() { String::new() } else { format!(" ({})", columns.join(", ")) };
-    format!("COPY {}{columns} FROM STDIN (FORMAT text, ENCODING {})", qualified(schema, name), literal(encoding))
+    format!(
+        "COPY {}{columns} FROM STDIN (FORMAT text, {freeze}ENCODING {})",
+        qualified(schema, name),
+        literal(encoding)
+    )
 }
 
-/// Sends rows into a table, or into the `root` that routes them, and returns how many the server took. If the rows end in an error, none of them stays.
+/// Sends rows where they belong and returns how many the server took. If the rows end in an error, none of them stays.
 pub async fn copy<E: std::error::Error + 'static>(
     session: &Session,
     table: &Table,
-    root: Option<&TableName>,
+    into: Destination<'_>,
     encoding: &str,
     rows: impl Stream<Item = Result<Bytes, E>>,
 ) -> Result<i64, CopyError<E>> {
     let failed = |e| EngineError::query(format!("loading {}.{}", table.schema, table.name), e);
-    let sink = session.copy_in(&copy_statement(table, root, encoding)).await.map_err(failed)?;
+    let fresh = matches!(into, Destination::Fresh);
+    if fresh {
+        let begin = format!("BEGIN; TRUNCATE ONLY {}", qualified(&table.schema, &table.name));
+        session.batch_execute(&begin).await.map_err(failed)?;
+    }
+    let sink = session.copy_in(&copy_statement(table, into, encoding)).await.map_err(failed)?;
     pin_mut!(sink, rows);
     while let Some(some) = rows.next().await {
         // Dropping the sink in an error makes the server forget what it got.
         feed(&mut sink, some.map_err(CopyError::Source)?).await.map_err(failed)?;
     }
     let taken = sink.finish().await.map_err(failed)?;
+    if fresh {
+        session.batch_execute("COMMIT").await.map_err(failed)?;
+    }
     Ok(i64::try_from(taken).unwrap_or(i64::MAX))
 }
 
@@ -265,14 +303,16 @@ mod tests {
             frames: Vec::new(),
         };
         assert_eq!(
-            copy_statement(&table, None, "UTF8"),
+            copy_statement(&table, Destination::Table, "UTF8"),
             "COPY \"s\".\"odd\"\"t\" (\"B\", \"a\") FROM STDIN (FORMAT text, ENCODING 'UTF8')"
         );
         let root = ("s".to_owned(), "all".to_owned());
-        assert!(copy_statement(&table, Some(&root), "UTF8").starts_with("COPY \"s\".\"all\" (\"B\", \"a\")"));
+        assert!(
+            copy_statement(&table, Destination::Root(&root), "UTF8").starts_with("COPY \"s\".\"all\" (\"B\", \"a\")")
+        );
         table.columns.clear();
         assert_eq!(
-            copy_statement(&table, None, "LATIN1"),
+            copy_statement(&table, Destination::Table, "LATIN1"),
             "COPY \"s\".\"odd\"\"t\" FROM STDIN (FORMAT text, ENCODING 'LATIN1')"
         );
     }

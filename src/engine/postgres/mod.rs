@@ -20,6 +20,7 @@ pub mod read;
 pub mod refuse;
 pub mod refused;
 pub mod schema;
+pub mod share;
 pub mod snapshot;
 pub mod swap;
 mod tap;

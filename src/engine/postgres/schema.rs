@@ -1,6 +1,7 @@
 //! Everything that is not a table's rows, by `pg_dump` in the leader's snapshot: definitions, owners, grants, sequences,
 //! large objects, extensions and their configuration, the refresh of materialized views.
 
+use super::connect::Session;
 use super::error::EngineError;
 use super::inventory::TableInfo;
 use super::tools::{Access, Running, Tools};
@@ -14,7 +15,18 @@ const ARGUMENTS: usize = 1 << 20;
 /// The oldest major whose pg_dump reads such a file.
 const FILTER_SINCE: i32 = 17;
 
-/// Starts `pg_dump -Fc`, whose standard output is the archive.
+/// Whether anything but rows and sequences' state, which the manifest has, is data: large objects, what extensions mark as
+/// configuration. Where there is none, `pg_dump` need not be told of every table whose rows it leaves out, which costs a
+/// query each.
+pub async fn has_data(session: &Session) -> Result<bool, EngineError> {
+    const DATA: &str = "
+SELECT EXISTS (SELECT FROM pg_catalog.pg_largeobject_metadata)
+    OR EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extconfig IS NOT NULL)";
+    let row = session.query_one(DATA, &[]).await;
+    Ok(row.map_err(|e| EngineError::query("looking for data beside the tables", e))?.get(0))
+}
+
+/// Starts `pg_dump -Fc`, whose standard output is the archive. `data` is what [`has_data`] said in the same snapshot.
 pub fn start(
     tools: &Tools,
     access: &Access,
@@ -22,6 +34,7 @@ pub fn start(
     encoding: &str,
     lock_timeout: Duration,
     tables: &[TableInfo],
+    data: bool,
 ) -> Result<Running, EngineError> {
     let mut command = tools.command("pg_dump", access);
     command
@@ -29,7 +42,11 @@ pub fn start(
         .args(["--format=custom", "--no-password"])
         .arg(format!("--snapshot={snapshot}"))
         .arg(format!("--lock-wait-timeout={}", lock_timeout.as_millis()));
-    leave_rows_out(&mut command, tools, access, tables)?;
+    if data {
+        leave_rows_out(&mut command, tools, access, tables)?;
+    } else {
+        command.args(["--section=pre-data", "--section=post-data"]);
+    }
     if encoding != "SQL_ASCII" {
         // pg_dump reads its arguments in the client's encoding.
         command.arg("--encoding=UTF8");

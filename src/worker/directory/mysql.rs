@@ -53,38 +53,19 @@ fn load(number: usize, table: &Table) -> String {
 }
 
 pub fn readme(open: &OpenCopy) -> String {
-    let manifest = &open.manifest;
-    let (identity, server) = (&manifest.identity, &manifest.server);
-    let mut text = format!(
-        "# Copy {id} of database {database:?}\n\n\
-         Tenant {tenant:?}, schedule {namespace}/{schedule}; the data of {snapshot} (day {day} in {zone}).\n\
-         {engine} {version}, {tables} tables, {rows} rows.\n\n\
-         - `{BEFORE}`: database, sequences, tables; `{AFTER}`: routines, views, triggers, events. DEFINER is left out; the\n  \
+    let (identity, server) = (&open.manifest.identity, &open.manifest.server);
+    let files = format!(
+        "- `{BEFORE}`: database, sequences, tables; `{AFTER}`: routines, views, triggers, events. DEFINER is left out; the\n  \
            comments say who each object ran as.\n\
          - `{TABLES}/*.tsv`: one file a table, as LOAD DATA reads it; `{ROWS}` loads them.\n\
          - `load.sh` does all of it, into a new database of character set {charset}, collation {collation}:\n\n\
          ```sh\n\
          MYSQL=\"mariadb --defaults-extra-file=my.cnf\" bash load.sh restored\n\
-         ```\n\n",
-        id = manifest.id,
-        database = identity.database,
-        tenant = identity.tenant,
-        namespace = identity.namespace,
-        schedule = identity.schedule,
-        snapshot = manifest.snapshot_time.to_rfc3339(),
-        day = manifest.day,
-        zone = manifest.time_zone,
-        engine = identity.engine,
-        version = server.version,
-        tables = manifest.totals.tables,
-        rows = manifest.totals.rows,
+         ```\n",
         charset = server.ctype,
         collation = server.collate,
     );
-    for warning in &manifest.warnings {
-        let _ = writeln!(text, "- {warning}");
-    }
-    text
+    super::readme(open, &format!("{} {}", identity.engine, server.version), &files)
 }
 
 #[cfg(test)]

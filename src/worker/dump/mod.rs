@@ -18,6 +18,7 @@ use crate::domain::names::{Area, RecoveryPointId};
 use crate::domain::target::{DatabaseTarget, Engine};
 use crate::engine::mysql as my;
 use crate::engine::postgres::inventory;
+use crate::engine::postgres::schema::has_data;
 use crate::engine::postgres::snapshot::{self, Leader};
 use crate::engine::postgres::tools::Tools;
 use crate::engine::postgres::waiting;
@@ -177,9 +178,10 @@ async fn gather(
         let leader = snapshot::open(&task.database, APPLICATION, lock_timeout).await?;
         let tools = Tools::find(leader.session.server_major())?;
         let sizes = read::sizes(&leader.session, &leader.inventory.tables).await?;
-        Ok::<_, EngineError>((leader, tools, sizes))
+        let data = has_data(&leader.session).await?;
+        Ok::<_, EngineError>((leader, tools, sizes, data))
     };
-    let (leader, tools, sizes) = tokio::select! {
+    let (leader, tools, sizes, data) = tokio::select! {
         biased;
         () = stop.cancelled() => return Err(DumpError::Stopped),
         opened = Box::pin(opening) => opened?,
@@ -191,7 +193,7 @@ async fn gather(
     context.progress.expect(sizes.iter().map(|(bytes, _)| bytes).sum());
     let readers = plan.readers;
     let shared = gathering(task, area, context, id, stop, inventory.tables, plan)?;
-    let archive = Box::pin(schema::dump(task, &tools, &snapshot, session.encoding(), lock_timeout, &shared));
+    let archive = Box::pin(schema::dump(task, &tools, &snapshot, session.encoding(), lock_timeout, &shared, data));
     let reading = Box::pin(read_tables(task, context, &session, &snapshot, readers, &shared));
     let ddl_wait = Duration::from_secs(u64::try_from(task.ddl_wait_seconds).unwrap_or(0).max(1));
     let watch = Box::pin(waiting::watch(&task.database, APPLICATION, session.backend_pid(), ddl_wait));

@@ -28,7 +28,7 @@ pub struct Archive {
     pub warnings: Vec<String>,
 }
 
-/// Runs `pg_dump` in the leader's snapshot. When it fails the readers stop, and the other way round.
+/// Runs `pg_dump` in the leader's snapshot. `data`: something beside rows is in the archive, see `schema::has_data`. When it fails the readers stop, and the other way round.
 pub async fn dump(
     task: &DumpTask,
     tools: &Tools,
@@ -36,6 +36,7 @@ pub async fn dump(
     encoding: &str,
     lock_timeout: Duration,
     shared: &Shared,
+    data: bool,
 ) -> Result<Archive, DumpError> {
     let mut upload = shared.objects.upload(OBJECT);
     let archived = tokio::select! {
@@ -43,7 +44,7 @@ pub async fn dump(
         () = shared.stop.cancelled() => Err(DumpError::Stopped),
         archived = async {
             let access = Access::prepare(&task.database, &task.database.database, super::APPLICATION)?;
-            let running = start(tools, &access, snapshot, encoding, lock_timeout, &shared.tables)?;
+            let running = start(tools, &access, snapshot, encoding, lock_timeout, &shared.tables, data)?;
             let (sha256, stderr) = stream(running, &mut upload).await?;
             Ok((sha256, stderr, tools.version("pg_dump").await?))
         } => archived,

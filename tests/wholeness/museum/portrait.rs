@@ -1,14 +1,14 @@
 //! A database as text that can be compared: its definition by `pg_dump`, every row by COPY, and what neither of them tells.
 
 use crate::servers::Server;
+use crate::support::portrait::{Parts, differences};
 use crate::support::{Database, sorted_lines};
 use futures::TryStreamExt;
 use sennight::engine::postgres::{Session, ident};
-use std::collections::{BTreeMap, BTreeSet};
 
 /// Lines by what they belong to: the definition, a table, a catalog.
 pub struct Portrait {
-    parts: BTreeMap<String, Vec<String>>,
+    parts: Parts,
 }
 
 /// Relations with rows, and their columns by name: below a parent that got a column late their order is another one after
@@ -74,7 +74,7 @@ const FACTS: [(&str, &str); 12] = [
 impl Portrait {
     /// Looks at everything.
     pub async fn of(server: &Server, database: &Database) -> Self {
-        let mut parts = BTreeMap::new();
+        let mut parts = Parts::new();
         let definition = server.run("pg_dump", &database.target.database, &["--schema-only", "--create"]);
         // The keys of \restrict are random.
         let lines = definition.lines().filter(|l| !l.starts_with("\\restrict") && !l.starts_with("\\unrestrict"));
@@ -105,31 +105,7 @@ impl Portrait {
 
     /// What is different in `now`, in words.
     pub fn differences(&self, now: &Self) -> Vec<String> {
-        let mut all = Vec::new();
-        let names: BTreeSet<&String> = self.parts.keys().chain(now.parts.keys()).collect();
-        let none = Vec::new();
-        for name in names {
-            let [old, new] = [self, now].map(|p| p.parts.get(name).unwrap_or(&none));
-            if old == new {
-                continue;
-            }
-            let missing = |from: &[String], of: &[String]| {
-                let of: BTreeSet<&String> = of.iter().collect();
-                from.iter()
-                    .filter(|l| !of.contains(l))
-                    .take(12)
-                    .map(|l| l.chars().take(600).collect())
-                    .collect::<Vec<String>>()
-            };
-            all.push(format!(
-                "{name}: {} lines, now {}\n  lost: {:#?}\n  came: {:#?}",
-                old.len(),
-                new.len(),
-                missing(old, new),
-                missing(new, old)
-            ));
-        }
-        all
+        differences(&self.parts, &now.parts)
     }
 
     /// How much there was to compare.

@@ -1,0 +1,136 @@
+//! `drill`: asks for a restore drill of a tenant's newest copy now, and waits for what it proves.
+
+use super::args::{ClusterArgs, DrillArgs, Form};
+use super::cluster::Cluster;
+use super::error::PluginError;
+use super::output::Io;
+use super::words::instant;
+use crate::api::database_server::DrillRun;
+use crate::api::{BackupSchedule, DatabaseServer};
+use chrono::Utc;
+use kube::ResourceExt;
+use std::time::Duration;
+
+/// Pause between two looks at the server's status.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// Asks, and unless told otherwise waits for the end.
+pub async fn run(args: &ClusterArgs, drill: &DrillArgs, io: &mut Io<'_>) -> Result<(), PluginError> {
+    let cluster = Cluster::connect(args).await?;
+    let schedule = cluster.tenant(&drill.name).await?;
+    let server = cluster.server(&schedule.spec.database.server_ref.name).await?;
+    possible(&schedule, &server)?;
+    let (name, server) = (schedule.name_any(), server.name_any());
+    let token = format!("kubectl-{}", Utc::now().format("%Y%m%dT%H%M%S%.3fZ"));
+    cluster.ask_drill(&schedule, &token).await?;
+    io.complain(&format!(
+        "asked for a drill of {name}'s newest copy; it is restored beside nobody's live data and dropped again"
+    ));
+    if drill.no_wait {
+        return io.say(&format!("backupschedule.sennight.dev/{name} drill asked"));
+    }
+    let wait = tokio::time::timeout(drill.timeout, ended(&cluster, &server, &name, &token));
+    let Ok(run) = wait.await else {
+        let message = format!(
+            "no result after {:?}; it goes on: kubectl get databaseserver {} -o yaml shows status.drill",
+            drill.timeout, server
+        );
+        return Err(PluginError::NotNow(message));
+    };
+    tell(&run?, drill.output, io)
+}
+
+/// What would keep the operator from ever answering.
+fn possible(schedule: &BackupSchedule, server: &DatabaseServer) -> Result<(), PluginError> {
+    let newest = schedule.status.as_ref().and_then(|status| status.recovery_points.first());
+    if newest.is_none() {
+        return Err(PluginError::NotNow(format!("{} has no copy yet: nothing to prove", schedule.name_any())));
+    }
+    if server.spec.drill.as_ref().and_then(|drill| drill.server_ref.as_ref()).is_none() {
+        let server = server.name_any();
+        let message = format!(
+            "DatabaseServer {server} names no place for scratch databases: set spec.drill.serverRef (perDay may stay 0)"
+        );
+        return Err(PluginError::NotNow(message));
+    }
+    Ok(())
+}
+
+async fn ended(cluster: &Cluster, server: &str, schedule: &str, token: &str) -> Result<DrillRun, PluginError> {
+    loop {
+        let status = cluster.server(server).await?.status.unwrap_or_default();
+        let last = status.drill.unwrap_or_default().last;
+        let mine = |run: &DrillRun| run.schedule == schedule && run.trigger.as_deref() == Some(token);
+        if let Some(run) = last.into_iter().find(mine) {
+            return Ok(run);
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+fn tell(run: &DrillRun, form: Form, io: &mut Io<'_>) -> Result<(), PluginError> {
+    let proven = run.proven == Some(true);
+    match form {
+        Form::Table if proven => {
+            let at = run.finished_at.map(|at| instant(at, None)).unwrap_or_default();
+            io.say(&format!(
+                "{}: copy {} is proven: restored, compared and dropped at {at}",
+                run.schedule, run.recovery_point
+            ))?;
+        }
+        Form::Table => {}
+        Form::Name => io.say(&format!("backupschedule.sennight.dev/{}", run.schedule))?,
+        form => {
+            let value = serde_json::to_value(run).map_err(|error| PluginError::Form(error.to_string()))?;
+            io.object(&value, form)?;
+        }
+    }
+    if proven {
+        return Ok(());
+    }
+    Err(PluginError::NotProven {
+        schedule: run.schedule.clone(),
+        copy: run.recovery_point.clone(),
+        reason: run.reason.clone().unwrap_or_default(),
+        message: run.message.clone().unwrap_or_default(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn schedule(points: &serde_json::Value) -> BackupSchedule {
+        serde_json::from_value(json!({
+            "apiVersion": "sennight.dev/v1alpha1", "kind": "BackupSchedule", "metadata": {"name": "acme", "namespace": "n"},
+            "spec": {
+                "tenant": {"id": "t", "owner": "1", "plan": {"name": "free"}},
+                "database": {"serverRef": {"name": "pg"}, "name": "d"}, "storageRef": {"name": "b"}
+            },
+            "status": {"recoveryPoints": points}
+        }))
+        .unwrap()
+    }
+
+    fn server(drill: &serde_json::Value) -> DatabaseServer {
+        serde_json::from_value(json!({
+            "apiVersion": "sennight.dev/v1alpha1", "kind": "DatabaseServer", "metadata": {"name": "pg", "namespace": "n"},
+            "spec": {"engine": "PostgreSQL", "host": "db", "dumpCredentialsSecretRef": {"name": "d"}, "drill": drill}
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn what_can_never_be_answered_is_said_at_once() {
+        let point = json!([{
+            "id": "a", "day": "2026-11-22", "snapshotTime": "2026-11-22T00:00:00Z", "bytes": 1, "rows": 1, "manifestSha256": "x"
+        }]);
+        let scratch = json!({"serverRef": {"name": "scratch"}});
+        assert!(possible(&schedule(&point), &server(&scratch)).is_ok());
+        let no_copy = possible(&schedule(&json!([])), &server(&scratch)).unwrap_err().to_string();
+        assert!(no_copy.contains("no copy yet"), "{no_copy}");
+        let no_place = possible(&schedule(&point), &server(&json!({"perDay": 0}))).unwrap_err().to_string();
+        assert!(no_place.contains("spec.drill.serverRef"), "{no_place}");
+    }
+}
