@@ -106,11 +106,15 @@ impl Resolve for Tables<'_> {
         let mut rest = text;
         while let Some((fixed, after)) = rest.split_once('{') {
             let (column, after) = after.split_once('}').ok_or_else(|| invalid(field, "a { has no }"))?;
-            parts.push(Part::Text(fixed.to_owned()));
+            if !fixed.is_empty() {
+                parts.push(Part::Text(fixed.to_owned()));
+            }
             parts.push(Part::Column(self.need_column(field, table, column)?));
             rest = after;
         }
-        parts.push(Part::Text(rest.to_owned()));
+        if !rest.is_empty() {
+            parts.push(Part::Text(rest.to_owned()));
+        }
         Ok(Template(parts))
     }
 }

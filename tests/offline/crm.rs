@@ -548,8 +548,8 @@ fn the_readme_is_in_three_languages_and_the_profile_says_which_comes_first() {
 fn what_is_not_utf8_is_a_line_in_the_manifest_and_loses_no_record() {
     let mut tables = small().tables();
     let contacts = tables.iter_mut().find(|sample| sample.table.name == "b_crm_contact").unwrap();
-    let place = contacts.text.windows(5).position(|bytes| bytes == b"Weber").unwrap();
-    contacts.text[place + 1] = 0xff;
+    let place = contacts.text.windows(6).position(|bytes| bytes == b"\tWeber").unwrap();
+    contacts.text[place + 2] = 0xff;
     let zip = export(&shipped(), &tables).unwrap();
     assert_eq!(records(&zip, "contacts.csv")[0]["LAST_NAME"], "W\u{fffd}ber");
     assert_eq!(
