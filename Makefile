@@ -2,12 +2,12 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test test-fast test-part test-node wholeness attack engines guards faults-restore bench generate lint build dist
+.PHONY: help demo demo-down test test-fast test-part test-node wholeness attack engines guards faults-restore bench bench-scale generate lint build dist
 
 WITH := tests/cluster/with.sh
 CARGO := cargo
 # Test targets that no plain `cargo test` runs; --all-targets leaves them out as well.
-BY_NAME := --test node --test wholeness --test attack --test engines --test faults_restore --test bench
+BY_NAME := --test node --test wholeness --test attack --test engines --test faults_restore --test bench --test bench_scale
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ faults-restore: ## restores under kill -9 of the worker and of the server, at ev
 
 bench: ## speed and memory against the machine's ceiling and other tools; writes docs/benchmarks.md; half an hour
 	@tests/bench/bench.sh
+
+bench-scale: ## 100,000 schedules on a real API server, a compressed day, native CronJobs beside it; writes docs/scale.md; an hour
+	@tests/bench_scale/bench-scale.sh
 
 generate: ## write crds/, the chart's copies and config/install.yaml anew from the Rust types and the chart
 	@tests/cluster/generate.sh

@@ -67,12 +67,19 @@ pub const CATALOGUE: &[Described] = described! {
     "sennight_drills_failing" gauge [""] "Tenants whose last restore drill failed, as far as DatabaseServers remember";
     "sennight_refunds_due" gauge [""] "Ended RestoreRequests that were paid, brought nothing, and have no refund recorded";
     "sennight_schedules" gauge ["fresh"] "BackupSchedules by their condition Fresh (True, False, Unknown)";
+    "sennight_schedules_failing" gauge [""] "BackupSchedules whose last run failed";
+    "sennight_schedules_by_copy_age" gauge ["age"]
+        "BackupSchedules that are not suspended, by the age of the newest copy: at most so much and more than the next smaller (6h, 12h, 24h, 26h, 48h, 168h, older, none)";
+    "sennight_oldest_copy_age_seconds" gauge [""] "Age of the newest copy of the tenant whose newest copy is the oldest";
+    "sennight_slots_due" gauge [""] "Slots that have come and whose dump has not ended";
+    "sennight_slot_lag_seconds" gauge [""] "How long ago the first of these slots was";
     "sennight_schedules_suspicious" gauge [""] "BackupSchedules whose newest copy is suspiciously small";
     "sennight_overdue" gauge ["what"]
         "What the last patrols found and should be gone: copies (copy), holds (hold), unfinished uploads (upload)";
     "sennight_stored_bytes" gauge [""] "Bytes of all copies that BackupSchedules list";
     "sennight_dumps_waiting" gauge [""] "Dumps that are due and wait for a budget";
     "sennight_dumps_running" gauge [""] "Dumps whose Job is running";
+    "sennight_dumps_limit" gauge [""] "Dumps that may run at once, over all servers (--max-dumps)";
     "sennight_restores_waiting" gauge [""] "Approved and paid RestoreRequests that wait for their turn";
     "sennight_restores_running" gauge [""] "RestoreRequests with a running Job";
     "sennight_storage_ready" gauge ["ready"] "BackupStorages by their condition Ready (True, False)";
@@ -132,6 +139,13 @@ pub struct FreshLabel {
     pub fresh: &'static str,
 }
 
+/// The label `age`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct AgeLabel {
+    /// Upper end of the age, or `older`, or `none`.
+    pub age: &'static str,
+}
+
 /// The label `what`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct OverdueLabel {
@@ -163,6 +177,16 @@ pub struct Metrics {
     pub refunds_due: Gauge,
     /// `sennight_schedules`
     pub schedules: Family<FreshLabel, Gauge>,
+    /// `sennight_schedules_failing`
+    pub failing: Gauge,
+    /// `sennight_schedules_by_copy_age`
+    pub copy_ages: Family<AgeLabel, Gauge>,
+    /// `sennight_oldest_copy_age_seconds`
+    pub oldest_copy: Gauge,
+    /// `sennight_slots_due`
+    pub slots_due: Gauge,
+    /// `sennight_slot_lag_seconds`
+    pub slot_lag: Gauge,
     /// `sennight_schedules_suspicious`
     pub suspicious: Gauge,
     /// `sennight_overdue`
@@ -173,6 +197,8 @@ pub struct Metrics {
     pub dumps_waiting: Gauge,
     /// `sennight_dumps_running`
     pub dumps_running: Gauge,
+    /// `sennight_dumps_limit`
+    pub dumps_limit: Gauge,
     /// `sennight_restores_waiting`
     pub restores_waiting: Gauge,
     /// `sennight_restores_running`
@@ -202,11 +228,17 @@ impl Metrics {
             drills_failing: Gauge::default(),
             refunds_due: Gauge::default(),
             schedules: Family::default(),
+            failing: Gauge::default(),
+            copy_ages: Family::default(),
+            oldest_copy: Gauge::default(),
+            slots_due: Gauge::default(),
+            slot_lag: Gauge::default(),
             suspicious: Gauge::default(),
             overdue: Family::default(),
             stored_bytes: Gauge::default(),
             dumps_waiting: Gauge::default(),
             dumps_running: Gauge::default(),
+            dumps_limit: Gauge::default(),
             restores_waiting: Gauge::default(),
             restores_running: Gauge::default(),
             storages: Family::default(),
@@ -234,11 +266,17 @@ impl Metrics {
         add("sennight_drills_failing", registered(&self.drills_failing));
         add("sennight_refunds_due", registered(&self.refunds_due));
         add("sennight_schedules", registered(&self.schedules));
+        add("sennight_schedules_failing", registered(&self.failing));
+        add("sennight_schedules_by_copy_age", registered(&self.copy_ages));
+        add("sennight_oldest_copy_age_seconds", registered(&self.oldest_copy));
+        add("sennight_slots_due", registered(&self.slots_due));
+        add("sennight_slot_lag_seconds", registered(&self.slot_lag));
         add("sennight_schedules_suspicious", registered(&self.suspicious));
         add("sennight_overdue", registered(&self.overdue));
         add("sennight_stored_bytes", registered(&self.stored_bytes));
         add("sennight_dumps_waiting", registered(&self.dumps_waiting));
         add("sennight_dumps_running", registered(&self.dumps_running));
+        add("sennight_dumps_limit", registered(&self.dumps_limit));
         add("sennight_restores_waiting", registered(&self.restores_waiting));
         add("sennight_restores_running", registered(&self.restores_running));
         add("sennight_storage_ready", registered(&self.storages));
@@ -320,6 +358,7 @@ mod tests {
         metrics.reconcile_seconds.get_or_create(&KindLabel { kind: "X" }).observe(0.1);
         metrics.schedules.get_or_create(&FreshLabel { fresh: "True" }).set(1);
         metrics.storages.get_or_create(&ReadyLabel { ready: "True" }).set(1);
+        metrics.copy_ages.get_or_create(&AgeLabel { age: "6h" }).set(1);
         metrics.overdue.get_or_create(&OverdueLabel { what: "copy" }).set(1);
         let text = scrape(&registry);
         let page = include_str!("../docs/metrics.md");

@@ -291,8 +291,8 @@ pub struct PatrolReport {
     pub orphaned_uploads: i32,
 }
 
-/// The schedules that write to a storage, counted.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+/// The schedules that write to a storage, counted: whether everybody is backed up, in one place.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Fleet {
     /// BackupSchedules that write here.
@@ -307,4 +307,59 @@ pub struct Fleet {
     /// Copies held for RestoreRequests.
     #[serde(default)]
     pub held: i32,
+    /// Those of them whose newest copy is too old, or missing.
+    #[serde(default)]
+    pub stale: i32,
+    /// Those of them that are not suspended and of which it cannot be told yet.
+    #[serde(default)]
+    pub unknown: i32,
+    /// Those of them whose newest copy is suspiciously small.
+    #[serde(default)]
+    pub suspicious: i32,
+    /// Those of them whose last run failed.
+    #[serde(default)]
+    pub failing: i32,
+    /// Those of them that need a look, for any of these reasons.
+    #[serde(default)]
+    pub troubled: i32,
+    /// Their copies.
+    #[serde(default)]
+    pub copies: i64,
+    /// Bytes of these.
+    #[serde(default)]
+    pub bytes: i64,
+    /// Snapshot time of the newest copy of all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "super::common::time")]
+    pub newest: Option<DateTime<Utc>>,
+    /// When this was counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "super::common::time")]
+    pub counted_at: Option<DateTime<Utc>>,
+    /// Who needs a look first, the worst first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20), extend("x-kubernetes-list-type" = "atomic"))]
+    pub worst: Vec<Trouble>,
+}
+
+/// A tenant that needs a look.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Trouble {
+    /// Name of the BackupSchedule.
+    #[schemars(length(max = 253))]
+    pub name: String,
+    /// The tenant.
+    #[schemars(length(max = 128))]
+    pub tenant: String,
+    /// Snapshot time of the newest copy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "super::common::time")]
+    pub last_copy: Option<DateTime<Utc>>,
+    /// Failed runs since.
+    #[serde(default)]
+    pub failures: i32,
+    /// What is wrong, in CamelCase.
+    #[schemars(length(max = 128))]
+    pub why: String,
 }

@@ -2,15 +2,19 @@
 
 use super::authority::Authority;
 use super::clients::Clients;
+use super::clock::Clock;
+use super::fleet::{Fleet, Key, Sighting};
 use super::jobs::Jobs;
 use super::observed::Observer;
 use super::storage::Patrols;
 use super::stores::Stores;
+use super::verbs::{VerbError, get_opt};
 use super::wakeups::Wakeups;
 use crate::api::{BackupSchedule, BackupStorage, DatabaseServer, ExportProfile, RestoreRequest};
 use crate::settings::Settings;
 use crate::telemetry::Metrics;
 use chrono::{DateTime, Utc};
+use kube::api::Api;
 use kube::runtime::events::{Recorder, Reporter};
 use kube::runtime::reflector::{ObjectRef, Store};
 use std::sync::Arc;
@@ -23,8 +27,8 @@ pub struct Caches {
     pub storages: Store<BackupStorage>,
     /// DatabaseServers.
     pub servers: Store<DatabaseServer>,
-    /// BackupSchedules.
-    pub schedules: Store<BackupSchedule>,
+    /// BackupSchedules, as rows.
+    pub schedules: Fleet,
     /// RestoreRequests.
     pub requests: Store<RestoreRequest>,
     /// Cancelled one by one as the caches are filled.
@@ -49,7 +53,7 @@ pub struct Timers {
     /// DatabaseServers.
     pub servers: Wakeups<ObjectRef<DatabaseServer>>,
     /// BackupSchedules.
-    pub schedules: Wakeups<ObjectRef<BackupSchedule>>,
+    pub schedules: Wakeups<Key>,
     /// RestoreRequests.
     pub requests: Wakeups<ObjectRef<RestoreRequest>>,
     /// ExportProfiles.
@@ -62,8 +66,8 @@ pub struct Context {
     pub clients: Clients,
     /// The operator's settings.
     pub settings: Arc<Settings>,
-    /// The wall clock.
-    pub now: fn() -> DateTime<Utc>,
+    /// What time it is.
+    pub clock: Clock,
     /// Events, and metrics of reconciles.
     pub observer: Observer,
     /// Metrics of the business.
@@ -91,6 +95,7 @@ impl Context {
         caches: Caches,
         timers: Timers,
         jobs: Jobs,
+        clock: Clock,
     ) -> Self {
         let reporter =
             Reporter { controller: "sennight.dev/operator".to_owned(), instance: Some(settings.identity.clone()) };
@@ -100,7 +105,7 @@ impl Context {
             stores: Stores::new(clients.write.clone()),
             patrols: Patrols::default(),
             authority: Authority::default(),
-            now: Utc::now,
+            clock,
             clients,
             settings,
             metrics,
@@ -112,6 +117,12 @@ impl Context {
 
     /// The time now.
     pub fn now(&self) -> DateTime<Utc> {
-        (self.now)()
+        self.clock.now()
+    }
+
+    /// A BackupSchedule as it is now: the operator keeps rows, no objects.
+    pub async fn schedule(&self, namespace: &str, name: &str) -> Result<Option<Arc<BackupSchedule>>, VerbError> {
+        let api: Api<Sighting> = Api::namespaced(self.clients.write.clone(), namespace);
+        Ok(get_opt(&api, name).await?.map(|Sighting(object)| Arc::new(object)))
     }
 }

@@ -1,27 +1,26 @@
 //! From a watch to a running controller: the same plumbing for each kind.
 
+use super::clock::Clock;
 use super::context::{Caches, Context, Timers};
+use super::fleet::Runner;
 use super::observed::{Ailing, Failure, Outcome, error_policy, observed};
 use super::scopes::{Watched, cached};
 use super::wakeups::Wakeups;
-use crate::api::{BackupSchedule, BackupStorage, DatabaseServer, ExportProfile, RestoreRequest};
+use crate::api::{BackupStorage, DatabaseServer, ExportProfile, RestoreRequest};
 use crate::http::Readiness;
 use crate::settings::Watch;
-use chrono::{TimeDelta, Utc};
+use futures::StreamExt;
 use futures::stream::BoxStream;
-use futures::{StreamExt, TryStreamExt};
+use kube::Client;
 use kube::runtime::controller::{Action, Config, Error};
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::{Controller, watcher};
-use kube::{Client, ResourceExt};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 /// Objects of a watch are listed in pages of this many.
 const PAGE: u32 = 500;
-/// Changes of schedules are counted this long after the first of them.
-const RECOUNT: TimeDelta = TimeDelta::seconds(2);
 
 /// What drives one kind's controller: its cache, the stream that fills it, and its timer.
 pub struct Feed<K: Watched> {
@@ -32,9 +31,9 @@ pub struct Feed<K: Watched> {
 }
 
 impl<K: Watched> Feed<K> {
-    fn start(client: &Client, watched: &Watch) -> (Self, Store<K>, Wakeups<ObjectRef<K>>) {
+    fn start(client: &Client, watched: &Watch, clock: Clock) -> (Self, Store<K>, Wakeups<ObjectRef<K>>) {
         let (cache, changes, filled) = cached::<K>(client, watched, &watcher::Config::default().page_size(PAGE));
-        let (timer, due) = Wakeups::start(Utc::now);
+        let (timer, due) = Wakeups::start(clock);
         let feed = Self { cache: cache.clone(), changes, due: due.boxed(), filled };
         (feed, cache, timer)
     }
@@ -97,29 +96,18 @@ impl<K: Watched> Feed<K> {
     }
 
     fn gate(&self, readiness: &Readiness) {
-        let what = format!("the list of {}s", K::kind(&()));
-        readiness.expect(what.clone());
-        let (filled, readiness) = (self.filled.clone(), readiness.clone());
-        tokio::spawn(async move {
-            filled.cancelled().await;
-            readiness.done(&what);
-        });
+        gate(&K::kind(&()), &self.filled, readiness);
     }
 }
 
-impl Feed<BackupSchedule> {
-    /// Has the storage and the server of a schedule that changed count again, once for all changes of a moment.
-    fn recount(&mut self, timers: &Timers) {
-        let (storages, servers) = (timers.storages.clone(), timers.servers.clone());
-        let changes = std::mem::replace(&mut self.changes, futures::stream::empty().boxed());
-        let told = changes.inspect_ok(move |schedule| {
-            let due = Utc::now() + RECOUNT;
-            let namespace = schedule.namespace().unwrap_or_default();
-            storages.hasten(ObjectRef::new(&schedule.spec.storage_ref.name).within(&namespace), due);
-            servers.hasten(ObjectRef::new(&schedule.spec.database.server_ref.name).within(&namespace), due);
-        });
-        self.changes = told.boxed();
-    }
+fn gate(kind: &str, filled: &CancellationToken, readiness: &Readiness) {
+    let what = format!("the list of {kind}s");
+    readiness.expect(what.clone());
+    let (filled, readiness) = (filled.clone(), readiness.clone());
+    tokio::spawn(async move {
+        filled.cancelled().await;
+        readiness.done(&what);
+    });
 }
 
 /// The feeds of our kinds.
@@ -129,7 +117,8 @@ pub struct Feeds {
     /// DatabaseServers.
     pub servers: Feed<DatabaseServer>,
     /// BackupSchedules.
-    pub schedules: Feed<BackupSchedule>,
+    pub schedules: Runner,
+    schedules_filled: CancellationToken,
     /// RestoreRequests.
     pub requests: Feed<RestoreRequest>,
     /// ExportProfiles.
@@ -138,22 +127,23 @@ pub struct Feeds {
 
 impl Feeds {
     /// Starts the watches; nothing is asked before somebody runs or drains them.
-    pub fn start(client: &Client, watched: &Watch) -> (Self, Caches, Timers) {
-        let (storages, storages_cache, storages_timer) = Feed::start(client, watched);
-        let (servers, servers_cache, servers_timer) = Feed::start(client, watched);
-        let (mut schedules, schedules_cache, schedules_timer) = Feed::start(client, watched);
-        let (requests, requests_cache, requests_timer) = Feed::start(client, watched);
+    pub fn start(client: &Client, watched: &Watch, clock: Clock) -> (Self, Caches, Timers) {
+        let (storages, storages_cache, storages_timer) = Feed::start(client, watched, clock);
+        let (servers, servers_cache, servers_timer) = Feed::start(client, watched, clock);
+        let (requests, requests_cache, requests_timer) = Feed::start(client, watched, clock);
+        let (schedules_timer, due) = Wakeups::start(clock);
+        let (schedules, fleet, schedules_filled) = Runner::start(client, watched, due.boxed());
         // Nobody reads them from a cache: a request reads its profile afresh.
-        let (profiles, _, profiles_timer) = Feed::start(client, watched);
+        let (profiles, _, profiles_timer) = Feed::start(client, watched, clock);
         let caches = Caches {
             storages: storages_cache,
             servers: servers_cache,
-            schedules: schedules_cache,
+            schedules: fleet,
             requests: requests_cache,
             filled: [
                 storages.filled.clone(),
                 servers.filled.clone(),
-                schedules.filled.clone(),
+                schedules_filled.clone(),
                 requests.filled.clone(),
             ],
         };
@@ -164,8 +154,7 @@ impl Feeds {
             requests: requests_timer,
             profiles: profiles_timer,
         };
-        schedules.recount(&timers);
-        let feeds = Self { storages, servers, schedules, requests, profiles };
+        let feeds = Self { storages, servers, schedules, schedules_filled, requests, profiles };
         (feeds, caches, timers)
     }
 
@@ -173,7 +162,7 @@ impl Feeds {
     pub fn gate(&self, readiness: &Readiness) {
         self.storages.gate(readiness);
         self.servers.gate(readiness);
-        self.schedules.gate(readiness);
+        gate("BackupSchedule", &self.schedules_filled, readiness);
         self.requests.gate(readiness);
     }
 }

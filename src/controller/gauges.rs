@@ -2,12 +2,14 @@
 //! leave wrong.
 
 use super::context::Context;
+use super::fleet::Fleet;
 use super::jobs::Lane;
 use super::server::drill::failing;
-use crate::api::conditions::{RequestCondition, ScheduleCondition, find, is_true};
+use crate::api::conditions::{RequestCondition, is_true};
 use crate::api::restore_status::WaitingOn;
-use crate::api::{BackupSchedule, BackupStorage, ConditionStatus, DatabaseServer, RestoreRequest};
-use crate::telemetry::{FreshLabel, Metrics, OverdueLabel};
+use crate::api::{BackupStorage, ConditionStatus, DatabaseServer, RestoreRequest};
+use crate::telemetry::{AgeLabel, FreshLabel, Metrics, OverdueLabel};
+use chrono::{DateTime, Utc};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -18,7 +20,8 @@ const PERIOD: Duration = Duration::from_secs(15);
 /// Counts until `stop`.
 pub async fn run(ctx: Arc<Context>, stop: CancellationToken) {
     loop {
-        fleet(&ctx.caches.schedules.state(), &ctx.metrics);
+        fleet(&ctx.caches.schedules, &ctx.metrics, ctx.now());
+        ctx.metrics.dumps_limit.set(ctx.settings.max_dumps.into());
         overdue(&ctx.caches.storages.state(), &ctx.metrics);
         queue(&ctx.caches.requests.state(), &ctx.metrics);
         ctx.metrics.drills_failing.set(drills_failing(&ctx.caches.servers.state()));
@@ -31,20 +34,30 @@ pub async fn run(ctx: Arc<Context>, stop: CancellationToken) {
     }
 }
 
-fn fleet(schedules: &[Arc<BackupSchedule>], metrics: &Metrics) {
+fn fleet(schedules: &Fleet, metrics: &Metrics, now: DateTime<Utc>) {
+    let (mut fresh, mut suspicious, mut waiting, mut bytes) = ([0; 3], 0, 0, 0);
+    schedules.each(|row| {
+        fresh[row.fresh as usize] += 1;
+        suspicious += i64::from(row.suspicious);
+        waiting += i64::from(row.waiting);
+        bytes += row.bytes;
+    });
     for (label, status) in
         [("True", ConditionStatus::True), ("False", ConditionStatus::False), ("Unknown", ConditionStatus::Unknown)]
     {
-        let some = schedules.iter().filter(|schedule| fresh(schedule) == status).count();
-        metrics.schedules.get_or_create_owned(&FreshLabel { fresh: label }).set(count(some));
+        metrics.schedules.get_or_create_owned(&FreshLabel { fresh: label }).set(fresh[status as usize]);
     }
-    let suspicious = |schedule: &&Arc<BackupSchedule>| {
-        schedule.status.as_ref().is_some_and(|s| is_true(&s.conditions, ScheduleCondition::Suspicious))
-    };
-    metrics.suspicious.set(count(schedules.iter().filter(suspicious).count()));
-    metrics.dumps_waiting.set(count(schedules.iter().filter(|schedule| waits(schedule)).count()));
-    let points = schedules.iter().filter_map(|schedule| schedule.status.as_ref()).flat_map(|s| &s.recovery_points);
-    metrics.stored_bytes.set(points.map(|point| point.bytes).sum());
+    metrics.suspicious.set(suspicious);
+    metrics.dumps_waiting.set(waiting);
+    metrics.stored_bytes.set(bytes);
+    let ages = schedules.ages(now);
+    for (age, number) in ages.labelled() {
+        metrics.copy_ages.get_or_create_owned(&AgeLabel { age }).set(number);
+    }
+    metrics.oldest_copy.set(ages.oldest.unwrap_or_default().num_seconds());
+    metrics.slots_due.set(ages.due);
+    metrics.slot_lag.set(ages.lag.unwrap_or_default().num_seconds());
+    metrics.failing.set(ages.failing);
 }
 
 /// What the storages' last patrols found.
@@ -76,18 +89,6 @@ fn drills_failing(servers: &[Arc<DatabaseServer>]) -> i64 {
     count(drills.map(|drill| failing(&drill.last).len()).sum())
 }
 
-/// A schedule that nobody has looked at yet is Unknown.
-fn fresh(schedule: &BackupSchedule) -> ConditionStatus {
-    let conditions = schedule.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
-    find(conditions, ScheduleCondition::Fresh).map_or(ConditionStatus::Unknown, |condition| condition.status)
-}
-
-/// Due, and held back by a budget.
-fn waits(schedule: &BackupSchedule) -> bool {
-    let conditions = schedule.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
-    find(conditions, ScheduleCondition::Ready).is_some_and(|condition| condition.reason == "BudgetReached")
-}
-
 fn count(number: usize) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
@@ -95,19 +96,20 @@ fn count(number: usize) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::BackupSchedule;
     use prometheus_client::encoding::text::encode;
     use serde_json::json;
 
     #[test]
     fn the_fleet_is_counted_by_what_conditions_say() {
-        let schedule = |fresh: &str, ready: &str, bytes: i64| -> Arc<BackupSchedule> {
+        let schedule = |name: &str, fresh: &str, ready: &str, bytes: i64| -> BackupSchedule {
             let point = json!({
                 "id": "a", "day": "2026-11-22", "snapshotTime": "2026-11-22T00:00:00Z", "bytes": bytes, "rows": 1,
                 "manifestSha256": "x"
             });
             let object = json!({
                 "apiVersion": "sennight.dev/v1alpha1", "kind": "BackupSchedule",
-                "metadata": {"name": "s", "namespace": "n"},
+                "metadata": {"name": name, "namespace": "n"},
                 "spec": {
                     "tenant": {"id": "t", "owner": "1", "plan": {"name": "free"}},
                     "database": {"serverRef": {"name": "s"}, "name": "d"}, "storageRef": {"name": "b"}
@@ -120,15 +122,18 @@ mod tests {
                     ]
                 }
             });
-            Arc::new(serde_json::from_value(object).unwrap())
+            serde_json::from_value(object).unwrap()
         };
         let (metrics, registry) = Metrics::new();
-        let all = [
-            schedule("True", "Scheduled", 5),
-            schedule("True", "BudgetReached", 7),
-            schedule("False", "BudgetReached", 1),
-        ];
-        fleet(&all, &metrics);
+        let all = Fleet::default();
+        for object in [
+            schedule("a", "True", "Scheduled", 5),
+            schedule("b", "True", "BudgetReached", 7),
+            schedule("c", "False", "BudgetReached", 1),
+        ] {
+            all.put(&object, 0, 1);
+        }
+        fleet(&all, &metrics, "2026-11-23T00:00:00Z".parse().unwrap());
         let mut text = String::new();
         encode(&mut text, &registry).unwrap();
         for line in [
@@ -137,6 +142,7 @@ mod tests {
             "sennight_schedules{fresh=\"Unknown\"} 0",
             "sennight_dumps_waiting 2",
             "sennight_stored_bytes 13",
+            "sennight_schedules_by_copy_age{age=\"none\"} 3",
         ] {
             assert!(text.contains(line), "{line}\n{text}");
         }

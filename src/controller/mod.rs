@@ -3,8 +3,10 @@
 pub mod authority;
 pub mod backup;
 pub mod clients;
+pub mod clock;
 pub mod context;
 pub mod feed;
+pub mod fleet;
 pub mod gauges;
 pub mod jobs;
 pub mod leading;
@@ -26,6 +28,7 @@ use crate::http::{self, Readiness};
 use crate::settings::Settings;
 use crate::telemetry::Metrics;
 use clients::Clients;
+pub use clock::Clock;
 use context::Context;
 use feed::Feeds;
 use leading::Leading;
@@ -72,6 +75,11 @@ pub enum OperatorError {
 
 /// Runs the operator until `stop` (then `Ok`) or until it must not go on (then the process has to end at once).
 pub async fn operate(settings: Settings, stop: CancellationToken) -> Result<(), OperatorError> {
+    operate_by(settings, stop, Clock::default()).await
+}
+
+/// The same by another clock: a rehearsal of a whole day in minutes.
+pub async fn operate_by(settings: Settings, stop: CancellationToken, clock: Clock) -> Result<(), OperatorError> {
     let config = kube::Config::infer().await?;
     let leading = Leading::default();
     let clients = Clients::new(&config, &leading).map_err(OperatorError::Client)?;
@@ -86,7 +94,7 @@ pub async fn operate(settings: Settings, stop: CancellationToken) -> Result<(), 
     let http_stop = CancellationToken::new();
     let guard = http_stop.clone().drop_guard();
     let server = tokio::spawn(http::serve(listener, readiness.clone(), Arc::new(registry), http_stop));
-    let ended = lead(Arc::new(settings), clients, metrics, readiness, leading, stop).await;
+    let ended = lead((Arc::new(settings), clock), clients, metrics, readiness, leading, stop).await;
     drop(guard);
     // A scraper that keeps its connection open must not keep a process alive that has lost its Lease.
     if let Ok(Ok(Err(error))) = tokio::time::timeout(HTTP_END, server).await {
@@ -96,7 +104,7 @@ pub async fn operate(settings: Settings, stop: CancellationToken) -> Result<(), 
 }
 
 async fn lead(
-    settings: Arc<Settings>,
+    (settings, clock): (Arc<Settings>, Clock),
     clients: Clients,
     metrics: Metrics,
     readiness: Readiness,
@@ -116,7 +124,7 @@ async fn lead(
     info!(identity = %settings.identity, "leading");
     metrics.leader.set(1);
 
-    let ended = work_while_leading(&mut candidate, settings, clients, metrics.clone(), readiness, stop).await;
+    let ended = work_while_leading(&mut candidate, (settings, clock), clients, metrics.clone(), readiness, stop).await;
     leading.end();
     metrics.leader.set(0);
     if ended.is_ok() {
@@ -129,7 +137,7 @@ async fn lead(
 /// writes.
 async fn work_while_leading(
     candidate: &mut Candidate,
-    settings: Arc<Settings>,
+    settings: (Arc<Settings>, Clock),
     clients: Clients,
     metrics: Metrics,
     readiness: Readiness,
@@ -150,16 +158,16 @@ async fn work_while_leading(
 
 /// Runs every controller until `stop`, then until each has finished what it was doing, at most [`DRAIN`].
 async fn work(
-    settings: Arc<Settings>,
+    (settings, clock): (Arc<Settings>, Clock),
     clients: Clients,
     metrics: Metrics,
     readiness: Readiness,
     stop: CancellationToken,
 ) -> Result<(), OperatorError> {
-    let (feeds, caches, timers) = Feeds::start(&clients.watch, &settings.watch);
+    let (feeds, caches, timers) = Feeds::start(&clients.watch, &settings.watch, clock);
     feeds.gate(&readiness);
     let (jobs, job_changes) = jobs::Jobs::start(&clients.watch, &settings.watch);
-    let ctx = Arc::new(Context::new(clients, settings, metrics, caches, timers, jobs));
+    let ctx = Arc::new(Context::new(clients, settings, metrics, caches, timers, jobs, clock));
     let mut rooms = JoinSet::new();
     rooms.spawn(jobs::run(job_changes, ctx.clone(), stop.clone()));
     rooms.spawn(storage::run(feeds.storages, ctx.clone(), stop.clone()));

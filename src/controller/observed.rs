@@ -59,13 +59,18 @@ pub fn pause(since: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Duration {
     age.to_std().unwrap_or_default().clamp(FIRST_RETRY, LAST_RETRY)
 }
 
+/// The pause before a failed reconcile is tried again; `None` waits for a change. `since`: since when the object ails.
+pub fn retry_after<E: Failure>(since: Option<DateTime<Utc>>, error: &E, now: DateTime<Utc>) -> Option<Duration> {
+    match error.retry() {
+        Retry::AtOnce => Some(Duration::from_millis(200)),
+        Retry::Later => Some(pause(since, now)),
+        Retry::OnChange => None,
+    }
+}
+
 /// kube's error policy for all kinds.
 pub fn error_policy<K: Ailing, E: Failure>(object: &K, error: &E, now: DateTime<Utc>) -> Action {
-    match error.retry() {
-        Retry::AtOnce => Action::requeue(Duration::from_millis(200)),
-        Retry::Later => Action::requeue(pause(object.ailing_since(), now)),
-        Retry::OnChange => Action::await_change(),
-    }
+    retry_after(object.ailing_since(), error, now).map_or_else(Action::await_change, Action::requeue)
 }
 
 /// Metrics and Events of reconciles.

@@ -1,7 +1,8 @@
 //! When each object wants to be looked at again: one min-heap of due times for a whole kind, so that 100,000 schedules
 //! cost one timer. The heap is pure; a small task beside it sleeps.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use super::clock::Clock;
+use chrono::{DateTime, Utc};
 use futures::Stream;
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::hash::Hash;
@@ -113,10 +114,10 @@ impl<K> Clone for Wakeups<K> {
 
 impl<K: Hash + Eq + Clone + Send + 'static> Wakeups<K> {
     /// A handle, and the stream of keys as they fall due (for `kube::runtime::Controller::reconcile_on`). The stream
-    /// ends when the last handle is gone. `now` is the wall clock.
-    pub fn start(now: impl Fn() -> DateTime<Utc> + Send + 'static) -> (Self, impl Stream<Item = K> + Send + 'static) {
+    /// ends when the last handle is gone.
+    pub fn start(clock: Clock) -> (Self, impl Stream<Item = K> + Send + 'static) {
         let (asks, inbox) = mpsc::unbounded_channel();
-        let sleeper = Sleeper { heap: Heap::default(), inbox, now };
+        let sleeper = Sleeper { heap: Heap::default(), inbox, clock };
         let stream = futures::stream::unfold(sleeper, |mut sleeper| async move {
             let key = sleeper.due().await?;
             Some((key, sleeper))
@@ -125,45 +126,45 @@ impl<K: Hash + Eq + Clone + Send + 'static> Wakeups<K> {
     }
 
     /// Wakes `key` at `due`; replaces its earlier wish.
-    pub fn schedule(&self, key: K, due: DateTime<Utc>) {
+    pub fn schedule(&self, key: impl Into<K>, due: DateTime<Utc>) {
         // The receiver is gone only when the process is on its way out: then nobody needs waking.
-        let _ = self.asks.send(Ask::Schedule(key, due));
+        let _ = self.asks.send(Ask::Schedule(key.into(), due));
     }
 
     /// Wakes `key` at `due`, or earlier if it wished so before.
-    pub fn hasten(&self, key: K, due: DateTime<Utc>) {
-        let _ = self.asks.send(Ask::Hasten(key, due));
+    pub fn hasten(&self, key: impl Into<K>, due: DateTime<Utc>) {
+        let _ = self.asks.send(Ask::Hasten(key.into(), due));
     }
 
     /// Wakes `key` at once. No wish replaces this.
-    pub fn call(&self, key: K) {
-        let _ = self.asks.send(Ask::Call(key));
+    pub fn call(&self, key: impl Into<K>) {
+        let _ = self.asks.send(Ask::Call(key.into()));
     }
 
     /// Takes back the wish of `key`.
-    pub fn forget(&self, key: K) {
-        let _ = self.asks.send(Ask::Forget(key));
+    pub fn forget(&self, key: impl Into<K>) {
+        let _ = self.asks.send(Ask::Forget(key.into()));
     }
 }
 
-struct Sleeper<K, N> {
+struct Sleeper<K> {
     heap: Heap<K>,
     inbox: mpsc::UnboundedReceiver<Ask<K>>,
-    now: N,
+    clock: Clock,
 }
 
-impl<K: Hash + Eq + Clone, N: Fn() -> DateTime<Utc>> Sleeper<K, N> {
+impl<K: Hash + Eq + Clone> Sleeper<K> {
     /// The next key that is due, or `None` once nobody can ask any more.
     async fn due(&mut self) -> Option<K> {
         loop {
             while let Ok(ask) = self.inbox.try_recv() {
                 self.take(ask);
             }
-            let now = (self.now)();
+            let now = self.clock.now();
             if let Some(key) = self.heap.pop(now) {
                 return Some(key);
             }
-            let pause = self.heap.next().map_or(LONGEST_SLEEP, |due| pause(due - now));
+            let pause = self.heap.next().map_or(LONGEST_SLEEP, |due| pause(self.clock.real(due - now)));
             tokio::select! {
                 ask = self.inbox.recv() => self.take(ask?),
                 () = tokio::time::sleep(pause) => {}
@@ -182,14 +183,14 @@ impl<K: Hash + Eq + Clone, N: Fn() -> DateTime<Utc>> Sleeper<K, N> {
 }
 
 /// Tokio's timer counts whole milliseconds: one more, so that the key is due when it rings.
-fn pause(left: TimeDelta) -> Duration {
-    let left = left.to_std().unwrap_or_default() + Duration::from_millis(1);
-    left.min(LONGEST_SLEEP)
+fn pause(left: Duration) -> Duration {
+    (left + Duration::from_millis(1)).min(LONGEST_SLEEP)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use chrono::TimeDelta;
     use futures::StreamExt;
     use proptest::prelude::*;
 
@@ -266,7 +267,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_stream_sleeps_until_the_first_is_due_and_hears_of_a_sooner_one() {
-        let (wakeups, stream) = Wakeups::start(Utc::now);
+        let (wakeups, stream) = Wakeups::<&str>::start(Clock::default());
         let mut stream = Box::pin(stream);
         let start = Utc::now();
         let after = move |millis| start + TimeDelta::milliseconds(millis);
@@ -284,7 +285,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_was_due_long_ago_rings_at_once_and_the_stream_ends_with_its_last_handle() {
-        let (wakeups, stream) = Wakeups::start(Utc::now);
+        let (wakeups, stream) = Wakeups::<&str>::start(Clock::default());
         let mut stream = Box::pin(stream);
         wakeups.schedule("missed", at(1));
         assert_eq!(stream.next().await, Some("missed"));
@@ -294,8 +295,8 @@ mod tests {
 
     #[test]
     fn a_sleep_never_ends_before_the_key_is_due_and_notices_a_clock_that_was_set() {
-        assert_eq!(pause(TimeDelta::milliseconds(10)), Duration::from_millis(11));
-        assert_eq!(pause(TimeDelta::days(1)), LONGEST_SLEEP);
-        assert_eq!(pause(TimeDelta::days(-1)), Duration::from_millis(1));
+        assert_eq!(pause(Duration::from_millis(10)), Duration::from_millis(11));
+        assert_eq!(pause(Duration::from_hours(24)), LONGEST_SLEEP);
+        assert_eq!(pause(Clock::default().real(TimeDelta::days(-1))), Duration::from_millis(1));
     }
 }

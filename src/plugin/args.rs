@@ -272,6 +272,9 @@ pub struct StatusArgs {
     /// So many tenants that need a look are named, the worst first.
     #[arg(long, default_value_t = 15)]
     pub limit: usize,
+    /// Read every BackupSchedule instead of what the operator has counted; with a selector always.
+    #[arg(long)]
+    pub exact: bool,
     /// Exit with 7 unless everybody is backed up.
     #[arg(long)]
     pub exit_code: bool,

@@ -66,6 +66,23 @@ impl Cluster {
         }
     }
 
+    /// How many BackupSchedules there are in the namespace or in all, without reading them.
+    pub async fn schedules_number(&self, all: bool) -> Result<i64, PluginError> {
+        let api: Api<BackupSchedule> =
+            if all { Api::all(self.client.clone()) } else { Api::namespaced(self.client.clone(), &self.namespace) };
+        let one = api.list_metadata(&ListParams::default().limit(1)).await;
+        let one = one.map_err(|error| PluginError::cluster("BackupSchedules cannot be listed", error))?;
+        let rest = one.metadata.remaining_item_count.unwrap_or_default();
+        Ok(i64::try_from(one.items.len()).unwrap_or(i64::MAX).saturating_add(rest))
+    }
+
+    /// Every BackupStorage of the namespace or of all, with what the operator counted; `None` if they may not be read.
+    pub async fn storages(&self, all: bool) -> Option<Vec<BackupStorage>> {
+        let api: Api<BackupStorage> =
+            if all { Api::all(self.client.clone()) } else { Api::namespaced(self.client.clone(), &self.namespace) };
+        Some(api.list(&ListParams::default()).await.ok()?.items)
+    }
+
     /// A BackupSchedule by its name, or the one whose tenant has this id.
     pub async fn tenant(&self, name: &str) -> Result<BackupSchedule, PluginError> {
         let api: Api<BackupSchedule> = Api::namespaced(self.client.clone(), &self.namespace);

@@ -1,4 +1,5 @@
-//! `status`: is everybody backed up? From the BackupSchedules' status, page by page, on one screen.
+//! `status`: is everybody backed up? On one screen: from what the operator has counted into the BackupStorages' status, at
+//! once; where nobody has counted lately or the number is another one, from every BackupSchedule, page by page.
 
 use super::args::{ClusterArgs, Form, StatusArgs};
 use super::cluster::Cluster;
@@ -6,8 +7,8 @@ use super::error::PluginError;
 use super::output::{Io, table};
 use super::words::{bytes, count, span};
 use crate::api::conditions::{ConditionStatus, ScheduleCondition, find, is_true};
-use crate::api::{BackupSchedule, BackupScheduleStatus};
-use chrono::{DateTime, Utc};
+use crate::api::{BackupSchedule, BackupScheduleStatus, BackupStorage};
+use chrono::{DateTime, TimeDelta, Utc};
 use kube::ResourceExt;
 use serde::Serialize;
 
@@ -36,9 +37,15 @@ pub struct Fleet {
     /// Snapshot time of the newest copy of all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub newest: Option<DateTime<Utc>>,
+    /// When the operator counted this; absent where every BackupSchedule was read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub counted_at: Option<DateTime<Utc>>,
     /// Who needs a look first, the worst first; at most `--limit`.
     pub look_at: Vec<Trouble>,
 }
+
+/// The operator counts every ten minutes at least: a count that is older is no answer.
+const LATELY: TimeDelta = TimeDelta::minutes(15);
 
 /// A tenant that needs a look.
 #[derive(Debug, Clone, Serialize, PartialEq, Eq)]
@@ -106,6 +113,42 @@ impl Fleet {
         }
     }
 
+    /// Adds up what the operator counted; `None` when it has not counted lately, or named fewer than are asked for.
+    pub fn counted(storages: &[BackupStorage], limit: usize, now: DateTime<Utc>) -> Option<Self> {
+        let mut sum = Self::default();
+        for storage in storages {
+            let fleet = storage.status.as_ref()?.fleet.as_ref()?;
+            let counted = fleet.counted_at.filter(|at| (now - *at).abs() < LATELY)?;
+            let named = fleet.worst.len();
+            if named < usize::try_from(fleet.troubled).unwrap_or(usize::MAX).min(limit) {
+                return None;
+            }
+            sum.counted_at = Some(sum.counted_at.map_or(counted, |at| at.min(counted)));
+            sum.tenants += i64::from(fleet.schedules);
+            sum.suspended += i64::from(fleet.suspended);
+            sum.backed_up += i64::from(fleet.fresh);
+            sum.not_backed_up += i64::from(fleet.stale);
+            sum.unknown += i64::from(fleet.schedules - fleet.fresh - fleet.stale);
+            sum.suspicious += i64::from(fleet.suspicious);
+            sum.failing += i64::from(fleet.failing);
+            sum.copies += fleet.copies;
+            sum.bytes += fleet.bytes;
+            sum.newest = sum.newest.max(fleet.newest);
+            for worst in &fleet.worst {
+                let trouble = Trouble {
+                    namespace: storage.namespace().unwrap_or_default(),
+                    name: worst.name.clone(),
+                    tenant: worst.tenant.clone(),
+                    last_copy: worst.last_copy,
+                    failures: worst.failures,
+                    why: worst.why.clone(),
+                };
+                sum.keep(trouble, limit);
+            }
+        }
+        (!storages.is_empty()).then_some(sum)
+    }
+
     /// Whether every tenant that is not suspended has a young copy that nobody suspects.
     pub fn is_well(&self) -> bool {
         self.not_backed_up == 0 && self.suspicious == 0 && self.unknown <= self.suspended
@@ -133,8 +176,10 @@ fn trouble(schedule: &BackupSchedule, status: &BackupScheduleStatus, suspicious:
 /// Counts and prints.
 pub async fn run(args: &ClusterArgs, status: &StatusArgs, io: &mut Io<'_>) -> Result<(), PluginError> {
     let cluster = Cluster::connect(args).await?;
-    let mut fleet = Fleet::default();
-    cluster.schedules(status.all_namespaces, &status.selector, |schedule| fleet.add(schedule, status.limit)).await?;
+    let fleet = match counted(&cluster, status).await? {
+        Some(fleet) => fleet,
+        None => read(&cluster, status).await?,
+    };
     match status.output {
         Form::Table => io.say(&text(&fleet, Utc::now()))?,
         Form::Name => {
@@ -146,6 +191,24 @@ pub async fn run(args: &ClusterArgs, status: &StatusArgs, io: &mut Io<'_>) -> Re
         return Err(PluginError::NotBackedUp);
     }
     Ok(())
+}
+
+/// What the operator has counted, if that is about as many BackupSchedules as there are: one whose BackupStorage is missing is
+/// in nobody's count.
+async fn counted(cluster: &Cluster, status: &StatusArgs) -> Result<Option<Fleet>, PluginError> {
+    if status.exact || !status.selector.is_empty() {
+        return Ok(None);
+    }
+    let Some(storages) = cluster.storages(status.all_namespaces).await else { return Ok(None) };
+    let Some(fleet) = Fleet::counted(&storages, status.limit, Utc::now()) else { return Ok(None) };
+    Ok((cluster.schedules_number(status.all_namespaces).await? == fleet.tenants).then_some(fleet))
+}
+
+/// Every BackupSchedule.
+async fn read(cluster: &Cluster, status: &StatusArgs) -> Result<Fleet, PluginError> {
+    let mut fleet = Fleet::default();
+    cluster.schedules(status.all_namespaces, &status.selector, |schedule| fleet.add(schedule, status.limit)).await?;
+    Ok(fleet)
 }
 
 /// One screen.
@@ -161,7 +224,11 @@ pub fn text(fleet: &Fleet, now: DateTime<Utc>) -> String {
         ("Copies", format!("{}, {}; the newest was taken {newest}", count(fleet.copies), bytes(fleet.bytes))),
     ];
     let line = |(label, value): (&str, String)| format!("{:<15}{value}\n", format!("{label}:"));
-    let text: String = lines.into_iter().map(line).collect();
+    let mut text: String = lines.into_iter().map(line).collect();
+    if let Some(at) = fleet.counted_at {
+        text +=
+            &line(("Counted", format!("{} ago by the operator (--exact reads every BackupSchedule)", span(now - at))));
+    }
     if fleet.tenants == 0 {
         return text + "\nThere is no BackupSchedule here: nobody is backed up.\n";
     }

@@ -106,6 +106,9 @@ fn split(table: &Table) -> Vec<Piece> {
         by_object.entry(frame.object.as_str()).or_default().push(frame.clone());
     }
     let count = by_object.len();
+    if count == 1 {
+        return whole(table);
+    }
     let piece = |(at, frames): (usize, Vec<crate::domain::manifest::Frame>)| Piece {
         whole: false,
         last: at + 1 == count,

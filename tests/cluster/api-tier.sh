@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # api-tier.sh up|down: a real API server and controller manager, without a node, beside the services, on loopback.
+# api-tier.sh restart-apiserver|restart-kcm: kills that one and starts it again.
 # api-tier.sh snapshot|rollback: keeps what etcd has now; later makes that what it has, as a restored backup of a cluster does.
 set -euo pipefail
 # shellcheck source=tests/cluster/lib.sh
@@ -52,10 +53,20 @@ rollback() {
   start_kcm
 }
 
+restart() {
+  ports_of "$(<"$RUN/base")"
+  stop "$1" KILL
+  case $1 in
+    apiserver) start_apiserver "${APISERVER[@]}" ;;
+    kcm) start_kcm ;;
+  esac
+}
+
 case ${1:-} in
   up) up ;;
   down) wipe_run "$RUN" ;;
+  restart-apiserver | restart-kcm) restart "${1#restart-}" ;;
   snapshot) snapshot ;;
   rollback) rollback ;;
-  *) die "usage: api-tier.sh up|down|snapshot|rollback" ;;
+  *) die "usage: api-tier.sh up|down|restart-apiserver|restart-kcm|snapshot|rollback" ;;
 esac

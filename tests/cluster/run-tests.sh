@@ -63,6 +63,7 @@ on_gate() {
   local code=0
   cargo test --locked --test api -- --test-threads="${SENNIGHT_TEST_THREADS:-10}" "${LONG[@]}" || code=$?
   cargo test --locked --test attack -- --nocapture || code=$?
+  cargo test --locked --test bench_scale || code=$?
   return $code
 }
 

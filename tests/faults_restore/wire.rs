@@ -13,6 +13,9 @@ use tokio::sync::oneshot;
 /// Boundaries that count of a connection that repeats itself.
 const REPEATS: i32 = 8;
 
+/// What only the connection that ends sessions asks (`engine::postgres::evict`).
+const ENDS_SESSIONS: &[u8] = b"coalesce(a.usename::text, 'no role')";
+
 /// On which side of a statement something dies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Side {
@@ -96,7 +99,7 @@ impl Line {
         while let Some(message) = message(&mut from, kind.is_some()).await {
             // A simple query, or the end of an extended one.
             let mut boundary = kind.is_some() && matches!(message[0], b'Q' | b'S');
-            if kind.is_some() && message[0] == b'P' && has(&message, b"backend_type IS DISTINCT FROM") {
+            if kind.is_some() && message[0] == b'P' && has(&message, ENDS_SESSIONS) {
                 repeats.get_or_insert(0);
             }
             // Whoever ends sessions asks the same two questions again and again: the first rounds stand for all.

@@ -1,7 +1,7 @@
 //! What `kubectl sennight` says of a fleet and of a record, and what it proposes to a shell, without a cluster.
 
 use chrono::{DateTime, Utc};
-use sennight::api::{BackupSchedule, RestoreRequest};
+use sennight::api::{BackupSchedule, BackupStorage, RestoreRequest};
 use sennight::domain::audit::{Claimed, Ended, Entry, Settled, State, Subject, follow};
 use sennight::plugin::complete::{Wanted, wanted};
 use sennight::plugin::status::{Fleet, text};
@@ -58,6 +58,32 @@ fn the_worst_are_named_and_the_rest_is_counted() {
         assert!(text.contains(line), "{line}\n{text}");
     }
     assert!(text.lines().count() < 25, "one screen");
+}
+
+#[test]
+fn what_the_operator_counted_is_an_answer_while_it_is_young_and_names_as_many_as_are_asked_for() {
+    let storage = |counted: &str, troubled: i32| -> BackupStorage {
+        let worst: Vec<_> =
+            (0..troubled.min(2)).map(|n| json!({"name": format!("w{n}"), "tenant": "t", "why": "NoCopy"})).collect();
+        serde_json::from_value(json!({
+            "apiVersion": "sennight.dev/v1alpha1", "kind": "BackupStorage", "metadata": {"name": "s", "namespace": "n"},
+            "spec": {"bucket": "b"},
+            "status": {"fleet": {
+                "schedules": 100_000, "fresh": 99_000, "suspended": 900, "stale": troubled, "troubled": troubled, "worst": worst,
+                "countedAt": counted
+            }}
+        }))
+        .unwrap()
+    };
+    let young = "2026-11-22T11:50:00Z";
+    let fleet = Fleet::counted(&[storage(young, 1), storage(young, 2)], 5, now()).unwrap();
+    assert_eq!((fleet.tenants, fleet.backed_up, fleet.not_backed_up, fleet.unknown), (200_000, 198_000, 3, 1997));
+    assert_eq!(fleet.look_at.len(), 3);
+    assert!(text(&fleet, now()).contains("by the operator (--exact"));
+    assert_eq!(Fleet::counted(&[storage(young, 50)], 5, now()), None, "it names two of the five");
+    assert!(Fleet::counted(&[storage(young, 50)], 2, now()).is_some());
+    assert_eq!(Fleet::counted(&[storage("2026-11-22T11:30:00Z", 1)], 5, now()), None, "nobody counts any more");
+    assert_eq!(Fleet::counted(&[], 5, now()), None);
 }
 
 #[test]

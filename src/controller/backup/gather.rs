@@ -4,6 +4,7 @@ use super::BackupError;
 use super::settle::Ending;
 use crate::api::{BackupSchedule, BackupStorage, DatabaseServer};
 use crate::controller::context::Context;
+use crate::controller::fleet::Rival;
 use crate::controller::jobs::{self, JobState, Lane};
 use crate::store::Entry;
 use kube::ResourceExt;
@@ -16,8 +17,8 @@ pub struct Seen {
     pub storage: Option<Arc<BackupStorage>>,
     /// The DatabaseServer.
     pub server: Option<Arc<DatabaseServer>>,
-    /// The other schedules of the namespace.
-    pub siblings: Vec<Arc<BackupSchedule>>,
+    /// The other schedules of the namespace with the same tenant or database.
+    pub rivals: Vec<Rival>,
     /// How the last run's Job stands, if a run is open.
     pub ending: Option<Ending>,
     /// The bucket's copies, only where it has not been asked for them yet.
@@ -36,7 +37,6 @@ pub async fn gather(object: &BackupSchedule, ctx: &Context) -> Result<Seen, Back
     let spec = &object.spec;
     let storage = ctx.caches.storages.get(&ObjectRef::new(&spec.storage_ref.name).within(&namespace));
     let server = ctx.caches.servers.get(&ObjectRef::new(&spec.database.server_ref.name).within(&namespace));
-    let near = |o: &BackupSchedule| o.metadata.namespace == object.metadata.namespace;
     let requests = ctx.caches.requests.state_filter(|r| {
         r.metadata.namespace == object.metadata.namespace && r.spec.schedule_ref.name == object.name_any()
     });
@@ -47,7 +47,7 @@ pub async fn gather(object: &BackupSchedule, ctx: &Context) -> Result<Seen, Back
         catalogue: catalogue(object, storage.as_deref(), ctx).await?,
         held: open.iter().filter_map(|s| s.recovery_point.as_ref()).map(|p| p.id.clone()).collect(),
         restoring: open.iter().any(|s| s.claim.is_some()),
-        siblings: ctx.caches.schedules.state_filter(near),
+        rivals: ctx.caches.schedules.rivals(object),
         running: running(object, &namespace, ctx),
         storage,
         server,

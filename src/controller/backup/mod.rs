@@ -7,7 +7,7 @@ pub mod settle;
 pub mod validate;
 
 use super::context::Context;
-use super::feed::Feed;
+use super::fleet::{Key, Runner, spread};
 use super::observed::{Ailing, Failure, Outcome, Retry, pause};
 use super::stores::OpenError;
 use super::verbs::{VerbError, apply_status};
@@ -24,7 +24,6 @@ use kube::ResourceExt;
 use kube::api::Api;
 use kube::runtime::controller::Action;
 use kube::runtime::events::EventType;
-use kube::runtime::reflector::ObjectRef;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use validate::{Invalid, Valid};
@@ -88,11 +87,11 @@ impl Ailing for BackupSchedule {
 }
 
 /// Runs the controller until `stop`.
-pub async fn run(feed: Feed<BackupSchedule>, ctx: Arc<Context>, stop: CancellationToken) {
+pub async fn run(feed: Runner, ctx: Arc<Context>, stop: CancellationToken) {
     // Budgets are counted from what runs: without the Jobs' list a restart would start everything at once.
     tokio::select! {
         () = stop.cancelled() => {}
-        () = ctx.jobs.filled() => feed.run(ctx.clone(), stop.clone(), |controller| controller, reconcile).await,
+        () = ctx.jobs.filled() => feed.run(ctx.clone(), stop.clone(), reconcile).await,
     }
 }
 
@@ -100,7 +99,7 @@ async fn reconcile(object: Arc<BackupSchedule>, ctx: Arc<Context>) -> Result<Out
     let seen = gather::gather(&object, &ctx).await?;
     let mut status = object.status.clone().unwrap_or_default();
     settle_last_run(&object, &seen, &mut status, &ctx).await;
-    let valid = validate::validate(&object, seen.storage.clone(), seen.server.clone(), &seen.siblings);
+    let valid = validate::validate(&object, seen.storage.clone(), seen.server.clone(), &seen.rivals);
     let wake = match &valid {
         Ok(valid) => follow(&object, &seen, valid, &mut status, &ctx).await?,
         Err(invalid) => {
@@ -115,7 +114,7 @@ async fn reconcile(object: Arc<BackupSchedule>, ctx: Arc<Context>) -> Result<Out
     let wake = [wake, upkeep(&object, &seen, &status, ctx.now())].into_iter().flatten().min();
     status.observed_generation = object.metadata.generation;
     report(&object, &status, &ctx).await?;
-    let me = ObjectRef::from_obj(&*object);
+    let me = Key::of(&object);
     match wake {
         Some(at) => ctx.timers.schedules.schedule(me, at),
         None => ctx.timers.schedules.forget(me),
@@ -158,6 +157,9 @@ fn upkeep(
 ) -> Option<DateTime<Utc>> {
     let free = |p: &&RecoveryPoint| !p.held && p.kept_until.is_none();
     let expiry = status.recovery_points.iter().filter(free).filter_map(|p| p.expires_at).min();
+    // A whole fleet's copies expire at one midnight: they leave the list with the next run's status, if that is near.
+    let near = |expiry: &DateTime<Utc>| status.next_run_time.is_some_and(|next| next <= *expiry + TimeDelta::days(1));
+    let expiry = expiry.filter(|expiry| !near(expiry)).map(|expiry| expiry + TimeDelta::seconds(spread(object)));
     let keeps = seen.storage.as_ref().is_some_and(|storage| storage.spec.retention.keep_last_good);
     let keep = keeps.then(|| alarm::wake(&object.spec.alarm, status, now)).flatten();
     [expiry, keep].into_iter().flatten().min()

@@ -1,7 +1,9 @@
 //! From the objects as people wrote them to a schedule that can be followed, or the first reason why it cannot. Pure.
 
 use crate::api::{BackupSchedule, BackupStorage, DatabaseServer};
+use crate::controller::fleet::Rival;
 use crate::domain::schedule::{Schedule, ScheduleError, Window};
+use chrono::{DateTime, Utc};
 use kube::ResourceExt;
 use std::sync::Arc;
 
@@ -50,18 +52,18 @@ pub struct Valid {
     pub server: Arc<DatabaseServer>,
 }
 
-/// Checks a schedule against what it names. `siblings` are the other schedules of its namespace.
+/// Checks a schedule against what it names. `rivals` claim the same tenant or database in its namespace.
 pub fn validate(
     object: &BackupSchedule,
     storage: Option<Arc<BackupStorage>>,
     server: Option<Arc<DatabaseServer>>,
-    siblings: &[Arc<BackupSchedule>],
+    rivals: &[Rival],
 ) -> Result<Valid, Invalid> {
     let spec = &object.spec;
     let schedule = timetable(object)?;
     let storage = storage.ok_or_else(|| Invalid::StorageMissing(spec.storage_ref.name.clone()))?;
     let server = server.ok_or_else(|| Invalid::ServerMissing(spec.database.server_ref.name.clone()))?;
-    duplicate(object, siblings).map_or(Ok(Valid { schedule, storage, server }), Err)
+    duplicate(object, rivals).map_or(Ok(Valid { schedule, storage, server }), Err)
 }
 
 /// The schedule's own fields.
@@ -74,29 +76,22 @@ pub fn timetable(object: &BackupSchedule) -> Result<Schedule, ScheduleError> {
 }
 
 /// An older schedule for the same tenant or the same database: the first one keeps it.
-fn duplicate(object: &BackupSchedule, siblings: &[Arc<BackupSchedule>]) -> Option<Invalid> {
-    let age = |o: &BackupSchedule| (o.creation_timestamp(), o.name_any());
-    let mine = age(object);
-    siblings.iter().filter(|other| other.uid() != object.uid() && age(other) < mine).find_map(|other| {
-        let what = if other.spec.tenant.id == object.spec.tenant.id {
-            format!("tenant {:?}", other.spec.tenant.id)
-        } else if other.spec.database.server_ref == object.spec.database.server_ref
-            && other.spec.database.name == object.spec.database.name
-        {
-            format!(
-                "database {:?} of DatabaseServer {:?}",
-                other.spec.database.name, other.spec.database.server_ref.name
-            )
-        } else {
-            return None;
-        };
-        Some(Invalid::Duplicate { what, by: other.name_any() })
-    })
+fn duplicate(object: &BackupSchedule, rivals: &[Rival]) -> Option<Invalid> {
+    let created = object.creation_timestamp().and_then(|t| t.0.to_string().parse::<DateTime<Utc>>().ok());
+    let mine = (created, object.name_any());
+    let older = rivals.iter().find(|other| (other.created, other.name.clone()) < mine)?;
+    let what = if older.tenant == object.spec.tenant.id {
+        format!("tenant {:?}", older.tenant)
+    } else {
+        format!("database {:?} of DatabaseServer {:?}", older.database, older.server)
+    };
+    Some(Invalid::Duplicate { what, by: older.name.clone() })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::controller::fleet::Fleet;
     use serde_json::json;
 
     fn schedule(name: &str, second: u32, change: &serde_json::Value) -> BackupSchedule {
@@ -123,8 +118,11 @@ mod tests {
         Arc::new(DatabaseServer::new("pg", serde_json::from_value(spec).unwrap()))
     }
 
-    fn reason(object: &BackupSchedule, siblings: &[Arc<BackupSchedule>]) -> Option<&'static str> {
-        validate(object, Some(storage()), Some(server("PostgreSQL")), siblings).err().map(|e| e.reason())
+    fn reason(object: &BackupSchedule, others: &[&BackupSchedule]) -> Option<&'static str> {
+        let fleet = Fleet::default();
+        others.iter().chain([&object]).for_each(|other| drop(fleet.put(other, 0, 1)));
+        let rivals = fleet.rivals(object);
+        validate(object, Some(storage()), Some(server("PostgreSQL")), &rivals).err().map(|e| e.reason())
     }
 
     #[test]
@@ -144,13 +142,13 @@ mod tests {
 
     #[test]
     fn the_older_of_two_schedules_keeps_the_tenant_and_the_database() {
-        let first = Arc::new(schedule("a", 0, &json!({})));
+        let first = schedule("a", 0, &json!({}));
         let tenant = json!({"tenant": {"id": "a", "owner": "1", "plan": {"name": "free"}}});
         let database = json!({"database": {"serverRef": {"name": "pg"}, "name": "a"}});
         for change in [tenant, database] {
             let second = schedule("b", 1, &change);
-            assert_eq!(reason(&second, std::slice::from_ref(&first)), Some("Duplicate"));
-            assert_eq!(reason(&first, &[Arc::new(second)]), None, "the first is not disturbed");
+            assert_eq!(reason(&second, &[&first]), Some("Duplicate"));
+            assert_eq!(reason(&first, &[&second]), None, "the first is not disturbed");
         }
     }
 }

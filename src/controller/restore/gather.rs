@@ -7,6 +7,7 @@ use crate::api::restore_report::{JobOutcome, JobRecord};
 use crate::api::restore_request::RestoreMode;
 use crate::api::{BackupSchedule, BackupStorage, DatabaseServer, ExportProfile, RestoreRequest};
 use crate::controller::context::Context;
+use crate::controller::fleet::Key;
 use crate::controller::jobs::{self, JobState, Lane};
 use crate::controller::targets;
 use crate::controller::verbs::get_opt;
@@ -62,7 +63,7 @@ pub struct Seen {
 /// Looks.
 pub async fn gather(object: &RestoreRequest, ctx: &Context) -> Result<Seen, RestoreError> {
     let namespace = object.namespace().unwrap_or_default();
-    let schedule = ctx.caches.schedules.get(&ObjectRef::new(&object.spec.schedule_ref.name).within(&namespace));
+    let schedule = ctx.schedule(&namespace, &object.spec.schedule_ref.name).await?;
     let refs = schedule.as_ref().map(|s| (s.spec.storage_ref.name.clone(), s.spec.database.server_ref.name.clone()));
     let storage = refs.as_ref().and_then(|(name, _)| ctx.caches.storages.get(&ObjectRef::new(name).within(&namespace)));
     let server = refs.as_ref().and_then(|(_, name)| ctx.caches.servers.get(&ObjectRef::new(name).within(&namespace)));
@@ -247,14 +248,14 @@ fn samples(object: &RestoreRequest, schedule: Option<&BackupSchedule>, ctx: &Con
     let known = object.status.as_ref().and_then(|s| s.estimate.as_ref()).is_some_and(|e| e.duration_seconds.is_some());
     let Some(schedule) = schedule.filter(|_| !known) else { return Vec::new() };
     let server = |other: &RestoreRequest| {
-        let reference = ObjectRef::new(&other.spec.schedule_ref.name).within(&other.namespace().unwrap_or_default());
-        ctx.caches.schedules.get(&reference).map(|s| s.spec.database.server_ref.clone())
+        let key = Key::new(&other.namespace().unwrap_or_default(), &other.spec.schedule_ref.name);
+        ctx.caches.schedules.get(&key).map(|row| row.server)
     };
     let mut done = ctx.caches.requests.state_filter(|other| {
         other.metadata.namespace == object.metadata.namespace
             && other.spec.mode == object.spec.mode
             && measured(other).is_some()
-            && server(other).as_ref() == Some(&schedule.spec.database.server_ref)
+            && server(other).is_some_and(|name| *name == *schedule.spec.database.server_ref.name)
     });
     done.sort_by_key(|other| std::cmp::Reverse(other.status.as_ref().and_then(|s| s.finished_at)));
     done.iter().take(SAMPLES).filter_map(|other| measured(other)).collect()

@@ -7,6 +7,7 @@ use crate::api::conditions::{ServerCondition, set};
 use crate::api::database_server::{DrillRun, DrillStatus};
 use crate::api::{BackupSchedule, BackupStorage, Condition, ConditionStatus, DatabaseServer, DatabaseServerStatus};
 use crate::controller::context::Context;
+use crate::controller::fleet::Provable;
 use crate::controller::jobs::{self, JobState};
 use crate::controller::observed::cut;
 use crate::controller::targets;
@@ -31,14 +32,13 @@ const REMEMBERED: usize = 20;
 pub async fn round(
     server: &DatabaseServer,
     status: &mut DatabaseServerStatus,
-    schedules: &[Arc<BackupSchedule>],
     ctx: &Context,
 ) -> Result<Option<DateTime<Utc>>, ServerError> {
     let now = ctx.now();
     let look = now + TimeDelta::from_std(ctx.settings.timing.job_interval).unwrap_or(TimeDelta::minutes(1));
     let mut drills = status.drill.clone().unwrap_or_default();
     if let Some(run) = drills.running.clone() {
-        let Some(ended) = ended(server, &run, schedules, ctx).await? else { return Ok(Some(look)) };
+        let Some(ended) = ended(server, &run, ctx).await? else { return Ok(Some(look)) };
         if let (Some(schedule), Some(namespace)) = (Some(&ended.schedule), server.namespace()) {
             ctx.timers.schedules.hasten(ObjectRef::new(schedule).within(&namespace), now + TimeDelta::seconds(5));
         }
@@ -51,13 +51,15 @@ pub async fn round(
     }
     let per_day = server.spec.drill.as_ref().map_or(0, |drill| drill.per_day);
     let last = drills.last.iter().map(|run| run.started_at).max();
-    let candidates: Vec<Candidate> = schedules.iter().filter_map(|s| candidate(s, &drills)).collect();
+    let namespace = server.namespace().unwrap_or_default();
+    let provable = ctx.caches.schedules.provable(&namespace, &server.name_any(), per_day > 0);
+    let candidates: Vec<Candidate> = provable.into_iter().map(|tenant| candidate(tenant, &drills)).collect();
     let candidate = match next(per_day, last, &candidates, now) {
         Due::Later(wake) => return Ok(wake),
         Due::Now(candidate) => candidate,
     };
-    let Some(schedule) = schedules.iter().find(|s| s.name_any() == candidate.schedule) else { return Ok(Some(look)) };
-    let Some(worker) = worker(server, schedule, &candidate, now, ctx) else {
+    let Some(schedule) = ctx.schedule(&namespace, &candidate.schedule).await? else { return Ok(Some(look)) };
+    let Some(worker) = worker(server, &schedule, &candidate, now, ctx) else {
         if candidate.asked.is_some() {
             // Somebody waits for an answer.
             remember(&mut drills.last, impossible(candidate, now));
@@ -87,27 +89,12 @@ pub async fn round(
     Ok(Some(look))
 }
 
-fn candidate(schedule: &BackupSchedule, drills: &DrillStatus) -> Option<Candidate> {
-    let points = &schedule.status.as_ref()?.recovery_points;
-    let newest = points.first()?;
-    let of = |run: &&DrillRun| run.schedule == schedule.name_any();
-    Some(Candidate {
-        schedule: schedule.name_any(),
-        uid: schedule.uid()?,
-        copy: newest.id.clone(),
-        proven: points.iter().filter_map(|point| point.proven_time).max(),
-        tried: drills.last.iter().filter(of).map(|run| run.started_at).max(),
-        asked: asked(schedule, drills),
-    })
-}
-
-/// The wish of a schedule that no drill has answered yet. The server's own list is the first to know.
-fn asked(schedule: &BackupSchedule, drills: &DrillStatus) -> Option<String> {
-    let wish = schedule.spec.trigger.as_ref()?.drill.clone()?;
-    let known = schedule.status.as_ref().and_then(|status| status.drill_trigger.as_ref()) == Some(&wish);
-    let mut mine = drills.last.iter().filter(|run| run.schedule == schedule.name_any());
-    let answered = known || mine.any(|run| run.trigger.as_ref() == Some(&wish));
-    (!answered).then_some(wish)
+fn candidate(tenant: Provable, drills: &DrillStatus) -> Candidate {
+    let mine = || drills.last.iter().filter(|run| run.schedule == tenant.schedule);
+    let tried = mine().map(|run| run.started_at).max();
+    // The server's own list is the first to know of an answer.
+    let asked = tenant.wish.filter(|wish| !mine().any(|run| run.trigger.as_ref() == Some(wish)));
+    Candidate { asked, tried, schedule: tenant.schedule, uid: tenant.uid, copy: tenant.copy, proven: tenant.proven }
 }
 
 /// Keeps the newest; of those that are too many the oldest proven or outdated one goes first, so that no failure is
@@ -177,20 +164,15 @@ async fn tell(server: &DatabaseServer, ended: &DrillRun, ctx: &Context) {
 }
 
 /// How a drill that began has ended; `None` while it runs.
-async fn ended(
-    server: &DatabaseServer,
-    run: &DrillRun,
-    schedules: &[Arc<BackupSchedule>],
-    ctx: &Context,
-) -> Result<Option<DrillRun>, ServerError> {
+async fn ended(server: &DatabaseServer, run: &DrillRun, ctx: &Context) -> Result<Option<DrillRun>, ServerError> {
     let namespace = server.namespace().unwrap_or_default();
     let job = ctx.jobs.find(&ctx.clients.write, &namespace, &run.job).await?;
     if job.as_deref().is_some_and(|job| jobs::state(job) == JobState::Running) {
         return Ok(None);
     }
     let silent = job.as_deref().map_or_else(|| "the Job was deleted before it ended".to_owned(), jobs::failure);
-    let schedule = schedules.iter().find(|s| s.name_any() == run.schedule);
-    let storage = schedule.and_then(|s| storage(s, ctx));
+    let schedule = ctx.schedule(&namespace, &run.schedule).await?;
+    let storage = schedule.and_then(|s| storage(&s, ctx));
     let report = match (&run.job_uid, &storage) {
         (Some(uid), Some(storage)) => ctx.stores.open(storage).await?.report(uid, &run.schedule).await?,
         _ => None,

@@ -6,11 +6,12 @@ mod validate;
 
 use super::context::Context;
 use super::feed::Feed;
+use super::jobs::Lane;
 use super::observed::{Ailing, Failure, Outcome, Retry};
 use super::stores::OpenError;
 use super::verbs::{VerbError, apply_status};
 use crate::api::conditions::{ServerCondition, find, set};
-use crate::api::{BackupSchedule, Condition, ConditionStatus, DatabaseServer, DatabaseServerStatus};
+use crate::api::{Condition, ConditionStatus, DatabaseServer, DatabaseServerStatus};
 use crate::domain::job::WorkError;
 use crate::store::StoreError;
 use chrono::{DateTime, Utc};
@@ -76,10 +77,12 @@ pub async fn run(feed: Feed<DatabaseServer>, ctx: Arc<Context>, stop: Cancellati
 
 async fn reconcile(server: Arc<DatabaseServer>, ctx: Arc<Context>) -> Result<Outcome, ServerError> {
     let checked = validate::check(&server.spec);
-    let schedules = ctx.caches.schedules.state_filter(|schedule| rests_on(schedule, &server));
-    let mut status = status(&server, &checked, &schedules, ctx.now());
-    let drill = drill::round(&server, &mut status, &schedules, &ctx).await?;
     let namespace = server.namespace().unwrap_or_default();
+    let name = server.name_any();
+    let (_, dumping) = ctx.jobs.running(Lane::Dump, &namespace, &name);
+    let counts = Counts { schedules: ctx.caches.schedules.on_server(&namespace, &name), dumping };
+    let mut status = status(&server, &checked, &counts, ctx.now());
+    let drill = drill::round(&server, &mut status, &ctx).await?;
     let api = Api::namespaced(ctx.clients.write.clone(), &namespace);
     apply_status(&api, &*server, server.status.as_ref(), &status).await?;
     checked?;
@@ -88,15 +91,18 @@ async fn reconcile(server: Arc<DatabaseServer>, ctx: Arc<Context>) -> Result<Out
     Ok(Outcome::Applied(Action::requeue(drill.map_or(interval, |drill| drill.min(interval)))))
 }
 
-fn rests_on(schedule: &BackupSchedule, server: &DatabaseServer) -> bool {
-    schedule.namespace() == server.namespace() && schedule.spec.database.server_ref.name == server.name_any()
+/// What rests on a server.
+#[derive(Debug, Clone, Copy, Default)]
+struct Counts {
+    schedules: i32,
+    dumping: i64,
 }
 
 /// The whole status: counts come from the caches and may be a moment behind.
 fn status(
     server: &DatabaseServer,
     checked: &Result<(), ServerFault>,
-    schedules: &[Arc<BackupSchedule>],
+    counts: &Counts,
     now: DateTime<Utc>,
 ) -> DatabaseServerStatus {
     let mut status = server.status.clone().unwrap_or_default();
@@ -110,11 +116,9 @@ fn status(
         Err(fault) => Condition::new(ServerCondition::Ready, false, fault.reason(), fault.to_string()),
     };
     set(&mut status.conditions, ready.observed(server.metadata.generation), now);
-    let dumping =
-        schedules.iter().filter(|schedule| schedule.status.as_ref().is_some_and(|status| status.active_job.is_some()));
     status.observed_generation = server.metadata.generation;
-    status.active_dumps = i32::try_from(dumping.count()).ok();
-    status.schedules = i32::try_from(schedules.len()).ok();
+    status.active_dumps = i32::try_from(counts.dumping).ok();
+    status.schedules = Some(counts.schedules);
     status
 }
 
@@ -136,10 +140,10 @@ mod tests {
     fn an_unchanged_server_gets_an_equal_status_however_late_it_is() {
         let mut server = server("PostgreSQL");
         let checked = validate::check(&server.spec);
-        let first = status(&server, &checked, &[], DateTime::UNIX_EPOCH);
+        let first = status(&server, &checked, &Counts::default(), DateTime::UNIX_EPOCH);
         assert_eq!(first.observed_generation, Some(3));
         server.status = Some(first.clone());
-        assert_eq!(status(&server, &checked, &[], Utc::now()), first);
+        assert_eq!(status(&server, &checked, &Counts::default(), Utc::now()), first);
         assert_eq!(server.ailing_since(), None);
     }
 
@@ -148,7 +152,7 @@ mod tests {
         let mut server = server("MySQL");
         server.spec.tls = serde_json::from_value(json!({"mode": "Disable", "caSecretRef": {"name": "ca"}})).unwrap();
         let checked = validate::check(&server.spec);
-        server.status = Some(status(&server, &checked, &[], DateTime::UNIX_EPOCH));
+        server.status = Some(status(&server, &checked, &Counts::default(), DateTime::UNIX_EPOCH));
         let ready = find(&server.status.as_ref().unwrap().conditions, ServerCondition::Ready).unwrap();
         assert_eq!((ready.status, ready.reason.as_str()), (ConditionStatus::False, "TlsDisabled"));
         assert_eq!(server.ailing_since(), Some(DateTime::UNIX_EPOCH));

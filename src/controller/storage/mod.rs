@@ -11,7 +11,7 @@ use super::feed::Feed;
 use super::observed::{Ailing, Failure, Outcome, Retry, pause};
 use super::verbs::{VerbError, apply_status};
 use crate::api::conditions::{StorageCondition, is_true, set};
-use crate::api::{BackupSchedule, BackupStorage, BackupStorageStatus};
+use crate::api::{BackupStorage, BackupStorageStatus};
 use crate::store::{LifecycleError, StoreError};
 use crate::telemetry::ReadyLabel;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -123,21 +123,17 @@ fn next_look(storage: &BackupStorage, now: DateTime<Utc>, interval: Duration) ->
 
 /// Adds what the caches and the authority check know, and writes the status if it is new.
 async fn write(storage: &BackupStorage, mut status: BackupStorageStatus, ctx: &Context) -> Result<(), VerbError> {
-    let schedules = ctx.caches.schedules.state_filter(|schedule| writes_to(schedule, storage));
-    status.fleet = Some(report::fleet(&schedules));
+    let namespace = storage.namespace().unwrap_or_default();
+    let counted = ctx.caches.schedules.summary(&namespace, &storage.name_any(), ctx.now());
+    status.fleet = Some(report::fleet(status.fleet.take(), counted));
     if let Some(intact) = ctx.authority.last() {
         let condition = report::authority(&intact).observed(storage.metadata.generation);
         set(&mut status.conditions, condition, ctx.now());
     }
-    let namespace = storage.namespace().unwrap_or_default();
     let api = Api::namespaced(ctx.clients.write.clone(), &namespace);
     apply_status(&api, storage, storage.status.as_ref(), &status).await?;
     count_ready(storage, &status, ctx);
     Ok(())
-}
-
-fn writes_to(schedule: &BackupSchedule, storage: &BackupStorage) -> bool {
-    schedule.namespace() == storage.namespace() && schedule.spec.storage_ref.name == storage.name_any()
 }
 
 fn count_ready(storage: &BackupStorage, status: &BackupStorageStatus, ctx: &Context) {

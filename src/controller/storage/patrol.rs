@@ -2,7 +2,7 @@
 //! piece at each look.
 
 use crate::api::backup_storage::LifecycleMode;
-use crate::api::{BackupSchedule, BackupStorage, RestoreRequest};
+use crate::api::{BackupStorage, RestoreRequest};
 use crate::controller::context::Context;
 use crate::domain::retention::patrol::{CopyDir, Enforcer, Need, Orders};
 use crate::domain::target::Capabilities;
@@ -110,19 +110,19 @@ impl Needs {
 
 fn needs(storage: &BackupStorage, ctx: &Context) -> Needs {
     let namespace = storage.namespace().unwrap_or_default();
-    let schedules = ctx.caches.schedules.state_filter(|s| s.metadata.namespace.as_ref() == Some(&namespace));
+    let kept = ctx.caches.schedules.kept(&namespace);
     let requests = ctx.caches.requests.state_filter(|r| r.metadata.namespace.as_ref() == Some(&namespace));
-    Needs { copies: needed(&schedules, &requests), namespace }
+    Needs { copies: needed(kept, &requests), namespace }
 }
 
-fn needed(schedules: &[Arc<BackupSchedule>], requests: &[Arc<RestoreRequest>]) -> HashMap<(String, String), Need> {
+/// `kept`: schedule, id and until when, of the copies that are kept as the last good ones.
+fn needed(
+    kept: Vec<(String, String, DateTime<Utc>)>,
+    requests: &[Arc<RestoreRequest>],
+) -> HashMap<(String, String), Need> {
     let mut copies: HashMap<_, Need> = HashMap::new();
-    for schedule in schedules {
-        let points = schedule.status.iter().flat_map(|status| &status.recovery_points);
-        for (point, until) in points.filter_map(|point| Some((point, point.kept_until?))) {
-            let need = copies.entry((schedule.name_any(), point.id.clone())).or_default();
-            need.last_good = Some(until);
-        }
+    for (schedule, id, until) in kept {
+        copies.entry((schedule, id)).or_default().last_good = Some(until);
     }
     for request in requests {
         let Some(status) = request.status.as_ref().filter(|status| status.finished_at.is_none()) else { continue };
@@ -211,7 +211,7 @@ mod tests {
                 .unwrap(),
             )
         };
-        let copies = needed(&[], &[request("a", "one", false), request("b", "two", true)]);
+        let copies = needed(vec![], &[request("a", "one", false), request("b", "two", true)]);
         let key = |id: &str| ("acme".to_owned(), id.to_owned());
         assert_eq!(copies.get(&key("one")), Some(&Need { request: true, last_good: None }));
         assert_eq!(copies.get(&key("two")), None);

@@ -3,19 +3,20 @@
 use super::gather::Findings;
 use super::patrol::enforcer;
 use crate::api::backup_storage::{Fleet, LifecycleMode, PatrolReport, RuleInForce, StoreCapabilities};
-use crate::api::conditions::{ScheduleCondition, StorageCondition, find, is_true, set};
-use crate::api::{BackupSchedule, BackupStorage, BackupStorageStatus, Condition, ConditionStatus};
+use crate::api::conditions::{StorageCondition, find, set};
+use crate::api::{BackupStorage, BackupStorageStatus, Condition, ConditionStatus};
 use crate::controller::authority::AuthorityFault;
 use crate::controller::observed::cut;
 use crate::domain::retention::patrol::Enforcer;
 use crate::domain::retention::{Expire, Rule};
 use crate::domain::target::Capabilities;
 use crate::store::{Enforcement, LifecycleError, Tally};
-use chrono::{DateTime, Utc};
-use std::sync::Arc;
+use chrono::{DateTime, TimeDelta, Utc};
 
 /// Longest message of a condition.
 const MESSAGE_LIMIT: usize = 2000;
+/// A count that changed nothing is written down again after this: whoever reads it knows that somebody counts.
+const COUNT_IS_NEWS: TimeDelta = TimeDelta::minutes(5);
 /// Rules that status lists; there are fewer.
 const MOST_RULES: usize = 32;
 
@@ -104,20 +105,13 @@ pub fn alarm(storage: &BackupStorage, status: &BackupStorageStatus) -> Option<Co
     (now.status == ConditionStatus::False && !known).then(|| now.clone())
 }
 
-/// The counts of the schedules that write here.
-pub fn fleet(schedules: &[Arc<BackupSchedule>]) -> Fleet {
-    let count = |wanted: fn(&BackupSchedule) -> bool| {
-        let some = schedules.iter().filter(|schedule| wanted(schedule)).count();
-        i32::try_from(some).unwrap_or(i32::MAX)
+/// The fleet as it was counted now. The time alone is no news, until it is some minutes old.
+pub fn fleet(before: Option<Fleet>, now: Fleet) -> Fleet {
+    let same = |before: &Fleet| Fleet { counted_at: now.counted_at, ..before.clone() } == now;
+    let recent = |before: &Fleet| {
+        before.counted_at.zip(now.counted_at).is_some_and(|(then, now)| then <= now && now - then < COUNT_IS_NEWS)
     };
-    let points =
-        schedules.iter().filter_map(|schedule| schedule.status.as_ref()).flat_map(|status| &status.recovery_points);
-    Fleet {
-        schedules: count(|_| true),
-        fresh: count(|s| s.status.as_ref().is_some_and(|status| is_true(&status.conditions, ScheduleCondition::Fresh))),
-        suspended: count(|s| s.spec.suspend),
-        held: i32::try_from(points.filter(|point| point.held).count()).unwrap_or(i32::MAX),
-    }
+    before.filter(|before| same(before) && recent(before)).unwrap_or(now)
 }
 
 /// The condition `AuthorityIntact`.

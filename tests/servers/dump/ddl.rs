@@ -98,6 +98,13 @@ async fn i4_what_is_printed_as_it_is_now_must_be_as_it_was() {
         ("ALTER FUNCTION f() RENAME TO g", "function f"),
         ("CREATE OR REPLACE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 2'", "function f"),
         ("ALTER TYPE mood RENAME VALUE 'sad' TO 'blue'", "enum value sad"),
+        // There and back: pg_dump may have looked in between.
+        (
+            "ALTER TYPE mood RENAME VALUE 'sad' TO 'blue';; ALTER TYPE mood RENAME VALUE 'blue' TO 'sad'",
+            "enum value sad",
+        ),
+        ("ALTER FUNCTION f() RENAME TO g;; ALTER FUNCTION g() RENAME TO f", "function f"),
+        ("ALTER VIEW v RENAME TO w;; ALTER VIEW w RENAME TO v", "type "),
         (
             "CREATE TABLE newer (x int);; CREATE OR REPLACE VIEW v AS SELECT i, f() AS f FROM tab WHERE i IN (SELECT x FROM newer)",
             "rule _RETURN",

@@ -1,0 +1,127 @@
+//! The table against a list that is walked: whatever is put, moved and taken, both say the same.
+
+use super::*;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+pub(super) fn schedule(name: &str, tenant: &str, server: &str, database: &str, status: &Value) -> BackupSchedule {
+    serde_json::from_value(json!({
+        "apiVersion": "sennight.dev/v1alpha1", "kind": "BackupSchedule",
+        "metadata": {"name": name, "namespace": "n", "uid": format!("uid-{name}"), "generation": 1},
+        "spec": {
+            "tenant": {"id": tenant, "owner": "1", "plan": {"name": "free"}},
+            "database": {"serverRef": {"name": server}, "name": database}, "storageRef": {"name": "b"}
+        },
+        "status": status
+    }))
+    .unwrap()
+}
+
+fn key(name: &str) -> Key {
+    Key::new("n", name)
+}
+
+#[test]
+fn a_list_that_is_read_again_takes_away_what_it_did_not_bring() {
+    let fleet = Fleet::default();
+    for name in ["a", "b", "c"] {
+        fleet.put(&schedule(name, name, "s", name, &json!(null)), 0, 1);
+    }
+    fleet.put(&schedule("elsewhere", "x", "s", "x", &json!(null)), 1, 1);
+    assert_eq!(fleet.put(&schedule("a", "a", "s", "a", &json!(null)), 0, 2).1, Change::Nothing);
+    fleet.put(&schedule("c", "c", "t", "c", &json!(null)), 0, 2);
+    let gone: Vec<String> = fleet.sweep(0, 2).iter().map(|row| row.key.name.to_string()).collect();
+    assert_eq!((gone, fleet.len()), (vec!["b".to_owned()], 3));
+    assert_eq!((fleet.on_server("n", "s"), fleet.on_server("n", "t")), (2, 1));
+}
+
+#[test]
+fn a_change_says_whether_somebody_has_to_look_or_only_to_count() {
+    let fleet = Fleet::default();
+    let fresh = |status: &str| json!({"conditions": [{"type": "Fresh", "status": status, "reason": "R"}]});
+    let first = schedule("a", "a", "s", "a", &fresh("True"));
+    assert_eq!(fleet.put(&first, 0, 1).1, Change::New);
+    assert_eq!(fleet.put(&first, 0, 1).1, Change::Nothing);
+    assert_eq!(fleet.put(&schedule("a", "a", "s", "a", &fresh("False")), 0, 1).1, Change::Count);
+    let mut edited = first.clone();
+    edited.metadata.generation = Some(2);
+    assert_eq!(fleet.put(&edited, 0, 1).1, Change::Spec);
+    edited.metadata.uid = Some("another".to_owned());
+    assert_eq!(fleet.put(&edited, 0, 1).1, Change::New);
+    assert_eq!(fleet.len(), 1);
+}
+
+#[test]
+fn copies_that_are_kept_are_known_until_they_are_not() {
+    let fleet = Fleet::default();
+    let kept = json!({"recoveryPoints": [{
+        "id": "20261122T021000Z-1a2b3c4d", "day": "2026-11-22", "snapshotTime": "2026-11-22T02:10:00Z", "bytes": 5, "rows": 1,
+        "manifestSha256": "x", "keptUntil": "2026-12-01T00:00:00Z"
+    }]});
+    fleet.put(&schedule("a", "a", "s", "a", &kept), 0, 1);
+    assert_eq!(fleet.kept("n")[0].1, "20261122T021000Z-1a2b3c4d");
+    assert_eq!(fleet.provable("n", "s", true)[0].copy, "20261122T021000Z-1a2b3c4d");
+    assert!(fleet.provable("n", "s", false).is_empty());
+    let mut asked = schedule("a", "a", "s", "a", &kept);
+    asked.spec.trigger = serde_json::from_value(json!({"drill": "t-1"})).unwrap();
+    fleet.put(&asked, 0, 1);
+    assert_eq!(fleet.provable("n", "s", false)[0].wish.as_deref(), Some("t-1"));
+    fleet.put(&schedule("a", "a", "s", "a", &json!(null)), 0, 1);
+    assert!(fleet.kept("n").is_empty() && fleet.provable("n", "s", true).is_empty());
+}
+
+#[test]
+fn the_summary_counts_all_and_names_the_worst_first() {
+    let fleet = Fleet::default();
+    for n in 0..50 {
+        let last = (n > 0).then(|| format!("2026-11-{:02}T00:00:00Z", n % 25 + 1));
+        let fresh = if n % 2 == 0 { "False" } else { "True" };
+        let status = json!({"lastSuccessfulTime": last, "conditions": [{"type": "Fresh", "status": fresh, "reason": "CopyIsStale"}]});
+        let name = format!("t{n:02}");
+        fleet.put(&schedule(&name, &name, "s", &name, &status), 0, 1);
+    }
+    let now = "2026-11-26T00:00:00Z".parse().unwrap();
+    let summary = fleet.summary("n", "b", now);
+    assert_eq!((summary.schedules, summary.fresh, summary.stale, summary.troubled), (50, 25, 25, 25));
+    assert_eq!(summary.worst.len(), 20);
+    assert_eq!((summary.worst[0].name.as_str(), summary.worst[0].last_copy), ("t00", None));
+    assert!(summary.worst[1..].is_sorted_by_key(|worst| worst.last_copy));
+    assert_eq!(fleet.summary("n", "other", now).schedules, 0);
+    let ages = fleet.ages(now);
+    assert_eq!(ages.labelled().map(|(_, count)| count).sum::<i64>(), 50);
+    assert_eq!(ages.labelled().find(|(label, _)| *label == "none"), Some(("none", 1)));
+}
+
+proptest! {
+    // A hundred steps each.
+    #![proptest_config(ProptestConfig::with_cases(24))]
+    #[test]
+    fn rivals_are_found_as_by_walking_all(steps in prop::collection::vec((0u8..12, 0u8..5, 0u8..3, 0u8..5, any::<bool>()), 1..120)) {
+        let fleet = Fleet::default();
+        let mut all: std::collections::HashMap<u8, BackupSchedule> = std::collections::HashMap::new();
+        for (name, tenant, server, database, gone) in steps {
+            let object = schedule(
+                &format!("a{name}"), &format!("t{tenant}"), &format!("s{server}"), &format!("d{database}"), &json!(null),
+            );
+            if gone {
+                fleet.remove(&key(&format!("a{name}")));
+                all.remove(&name);
+            } else {
+                fleet.put(&object, 0, 1);
+                all.insert(name, object.clone());
+            }
+            let spec = |o: &BackupSchedule| (o.spec.tenant.id.clone(), o.spec.database.server_ref.name.clone(), o.spec.database.name.clone());
+            let mine = spec(&object);
+            let walked: BTreeSet<String> = all.values()
+                .filter(|other| other.metadata.uid != object.metadata.uid)
+                .filter(|other| { let s = spec(other); s.0 == mine.0 || (s.1 == mine.1 && s.2 == mine.2) })
+                .filter_map(|other| other.metadata.name.clone())
+                .collect();
+            let found: BTreeSet<String> = fleet.rivals(&object).into_iter().map(|rival| rival.name).collect();
+            prop_assert_eq!(found, walked);
+            prop_assert_eq!(fleet.len(), all.len());
+            let on: i32 = (0..3).map(|n| fleet.on_server("n", &format!("s{n}"))).sum();
+            prop_assert_eq!(usize::try_from(on).unwrap(), all.len());
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! What the fake worker saw: who was dumped for which day, how late, and how many ran at one time.
+
+use chrono::{DateTime, NaiveDateTime, Utc};
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+/// Everything that was seen.
+#[derive(Debug)]
+pub struct Ledger {
+    /// Slots before this one are what is measured: a slow machine's clock runs on into the next day.
+    until: DateTime<Utc>,
+    seen: Mutex<Seen>,
+}
+
+/// A part of it.
+#[derive(Debug, Default, Clone)]
+pub struct Seen {
+    /// Dumps by schedule and slot.
+    pub dumps: HashMap<(String, DateTime<Utc>), u32>,
+    /// Simulated seconds from slot to Job, one a dump.
+    pub lags: Vec<f64>,
+    /// Simulated instants at which Jobs appeared.
+    pub jobs: Vec<DateTime<Utc>>,
+    /// Tasks of each.
+    pub tasks: Vec<usize>,
+    /// Jobs that run, by server.
+    running: HashMap<String, i32>,
+    /// The most that ran on one server, and in all.
+    pub most: (i32, i32),
+}
+
+impl Ledger {
+    /// An empty one, of the slots before this instant.
+    pub fn new(until: DateTime<Utc>) -> Self {
+        Self { until, seen: Mutex::default() }
+    }
+
+    /// A Job appeared: its server, and what it answers.
+    pub fn appeared(&self, server: &str, runs: &[(String, String)], now: DateTime<Utc>) {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if now < self.until {
+            seen.jobs.push(now);
+            seen.tasks.push(runs.len());
+        }
+        for (schedule, run) in runs {
+            let slot = run.split('-').next().unwrap_or_default();
+            let slot = NaiveDateTime::parse_from_str(slot, "%Y%m%dT%H%M%SZ").unwrap().and_utc();
+            if slot >= self.until {
+                continue;
+            }
+            *seen.dumps.entry((schedule.clone(), slot)).or_default() += 1;
+            seen.lags.push((now - slot).num_milliseconds() as f64 / 1000.0);
+        }
+        let here = seen.running.entry(server.to_owned()).or_default();
+        *here += 1;
+        let (here, all) = (*here, seen.running.values().sum());
+        seen.most = (seen.most.0.max(here), seen.most.1.max(all));
+    }
+
+    /// A Job ended.
+    pub fn ended(&self, server: &str) {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        *seen.running.entry(server.to_owned()).or_default() -= 1;
+    }
+
+    /// Dumps so far.
+    pub fn dumped(&self) -> usize {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).lags.len()
+    }
+
+    /// What was seen since it was last taken; what runs stays.
+    pub fn take(&self) -> Seen {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let running = seen.running.clone();
+        let taken = std::mem::take(&mut *seen);
+        seen.running = running;
+        taken
+    }
+}
+
+impl Seen {
+    /// The most Jobs that appeared within so many simulated seconds.
+    pub fn most_within(&self, seconds: i64) -> usize {
+        let mut times = self.jobs.clone();
+        times.sort();
+        let mut first = 0;
+        let mut most = 0;
+        for (last, at) in times.iter().enumerate() {
+            while (*at - times[first]).num_seconds() >= seconds {
+                first += 1;
+            }
+            most = most.max(last + 1 - first);
+        }
+        most
+    }
+
+    /// The lag that a share of the dumps does not exceed, in simulated minutes.
+    pub fn lag(&self, share: f64) -> f64 {
+        let mut sorted = self.lags.clone();
+        sorted.sort_by(f64::total_cmp);
+        let rank = ((share * sorted.len() as f64).ceil() as usize).max(1) - 1;
+        sorted.get(rank).copied().unwrap_or(f64::NAN) / 60.0
+    }
+}

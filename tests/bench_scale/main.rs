@@ -1,0 +1,63 @@
+//! `make bench-scale`: thousands of BackupSchedules on a real API server, the operator's program as it is shipped, a fake
+//! worker for the compressed day, native CronJobs beside it; and the bars of docs/scale.md. A bar that falls short is
+//! printed as such and is no failure; a broken promise (a slot twice, a budget exceeded) is one.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::large_futures,
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a measurement that cannot go on should say where"
+)]
+#![allow(dead_code, reason = "shared with tests/api, which uses more of it")]
+
+mod apiserver;
+#[path = "../api/cluster.rs"]
+mod cluster;
+mod day;
+mod etcd;
+mod fleet;
+mod ledger;
+mod peers;
+mod process;
+mod report;
+mod rest;
+mod scope;
+#[path = "../support/mod.rs"]
+mod support;
+mod worker;
+
+use cluster::Turn;
+use report::Page;
+use scope::Scope;
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().collect();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    if arguments.get(1).is_some_and(|word| word == process::CHILD) {
+        runtime.block_on(process::operate(&arguments[2..]));
+        return;
+    }
+    runtime.block_on(measure());
+}
+
+async fn measure() {
+    let scope = Scope::from_env();
+    let _turn = Turn::among().await;
+    let mut page = Page::new(&scope);
+    if scope.runs("rest") {
+        rest::run_and_judge(&scope, &mut page).await;
+    }
+    if scope.runs("day") {
+        day::run_and_judge(&scope, &mut page).await;
+    }
+    if scope.runs("peers") {
+        peers::run_and_judge(&scope, &mut page).await;
+    }
+    page.write(&scope);
+}
