@@ -358,7 +358,7 @@ fn live(account: &Account, has: impl Fn(&str, usize) -> bool) -> Live {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig::with_cases(24))]
 
     #[test]
     fn an_importer_finds_every_record_of_that_day_and_nothing_that_is_excluded(account in account()) {
