@@ -1,18 +1,18 @@
 //! The command line of `sennight`: raw arguments only. What they mean together is decided in `settings` and
 //! `domain::job`.
 
+mod pace;
 mod place;
 mod shell;
 
+pub use pace::{JobArgs, TimingArgs};
 pub use place::{CopyArgs, PickError, StorageArgs};
 pub use shell::{Asked, CatalogueArgs, Output, RestoreArgs, Shell, VerifyArgs};
 
 use crate::controller::lease::Terms;
 use crate::domain::job::{Work, WorkError};
 use crate::domain::target::StorageTarget;
-use crate::settings::{
-    FourEyes, Settings, SettingsError, Timing, Watch, WorkerSettings, duration, listen_address, pair,
-};
+use crate::settings::{FourEyes, Settings, SettingsError, Watch, WorkerSettings, duration, listen_address, pair};
 use clap::{Args, Parser, Subcommand};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -50,6 +50,8 @@ pub enum Command {
     LiveIds(WorkArgs),
     /// Look whether a full restore could be undone; changes nothing.
     Undoable(WorkArgs),
+    /// End a cut-over that died in the middle, by what the server says: finished or taken back (MySQL, MariaDB).
+    Settle(WorkArgs),
     /// Dump the database that a full restore replaced, before it may be dropped.
     Safety(WorkArgs),
     /// Drop what a RestoreRequest left on the server: by its mark and OID, never by name alone.
@@ -79,6 +81,9 @@ pub struct WorkArgs {
     /// Name of the pod that this process runs in.
     #[arg(long, env = "SENNIGHT_POD", value_name = "NAME")]
     pub pod: Option<String>,
+    /// Of several databases, how many are dumped at once at most; never more than the cores and memory are for.
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u8).range(1..))]
+    pub at_once: Option<u8>,
 }
 
 /// Arguments of `generate`.
@@ -119,6 +124,9 @@ pub struct OperatorArgs {
     /// Dumps that run at once, over all servers.
     #[arg(long, default_value_t = 20)]
     pub max_dumps: i32,
+    /// How due dumps get their Jobs.
+    #[command(flatten)]
+    pub jobs: JobArgs,
     /// Reconciles of one kind that run at once.
     #[arg(long, default_value_t = 16)]
     pub concurrency: u16,
@@ -148,49 +156,6 @@ pub struct OperatorArgs {
     pub timing: TimingArgs,
 }
 
-/// Deadlines and pauses of `operator`.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Timing")]
-pub struct TimingArgs {
-    /// A request that nobody approved for this long expires.
-    #[arg(long, default_value = "72h", value_parser = duration)]
-    pub approval_deadline: Duration,
-    /// An approved request that nobody paid for this long expires.
-    #[arg(long, default_value = "120h", value_parser = duration)]
-    pub payment_deadline: Duration,
-    /// Pause between two looks at a BackupStorage.
-    #[arg(long, default_value = "10m", value_parser = duration)]
-    pub storage_interval: Duration,
-    /// Pause between two walks through all copies of a BackupStorage: what is overdue is reported, and deleted where the
-    /// bucket has no rules. One listing request for a thousand objects.
-    #[arg(long, default_value = "1h", value_parser = duration)]
-    pub patrol_interval: Duration,
-    /// Pause between two looks at the admission policies.
-    #[arg(long, default_value = "1m", value_parser = duration)]
-    pub authority_interval: Duration,
-    /// Pause between two looks at a running Job.
-    #[arg(long, default_value = "30s", value_parser = duration)]
-    pub job_interval: Duration,
-    /// First pause before a failed dump is tried again; doubles with each attempt, at most 3h.
-    #[arg(long, default_value = "10m", value_parser = duration)]
-    pub dump_retry: Duration,
-    /// Longest time for one dump.
-    #[arg(long, default_value = "2h", value_parser = duration)]
-    pub dump_deadline: Duration,
-    /// Longest time for one step of a restore.
-    #[arg(long, default_value = "6h", value_parser = duration)]
-    pub restore_deadline: Duration,
-    /// How long the database that a full restore replaced is kept.
-    #[arg(long, default_value = "72h", value_parser = duration)]
-    pub undo_window: Duration,
-    /// How long a finished RestoreRequest is kept.
-    #[arg(long, default_value = "2160h", value_parser = duration)]
-    pub request_retention: Duration,
-    /// How late a copy may be, beyond the slot's interval, before its schedule is not Fresh.
-    #[arg(long, default_value = "2h", value_parser = duration)]
-    pub freshness_slack: Duration,
-}
-
 impl OperatorArgs {
     /// The checked settings. Destructured whole, so that no flag can be forgotten.
     pub fn resolve(self, random: u32) -> Result<Settings, SettingsError> {
@@ -204,6 +169,7 @@ impl OperatorArgs {
             namespace,
             watch_namespaces,
             max_dumps,
+            jobs,
             concurrency,
             metrics_addr,
             four_eyes,
@@ -234,6 +200,7 @@ impl OperatorArgs {
                 ttl: worker_ttl,
             },
             max_dumps,
+            jobs: jobs.resolve(),
             concurrency,
             metrics_addr,
             lease_name,
@@ -246,39 +213,6 @@ impl OperatorArgs {
             four_eyes,
         }
         .check()
-    }
-}
-
-impl TimingArgs {
-    fn resolve(self) -> Timing {
-        let Self {
-            approval_deadline,
-            payment_deadline,
-            storage_interval,
-            patrol_interval,
-            authority_interval,
-            job_interval,
-            dump_retry,
-            dump_deadline,
-            restore_deadline,
-            undo_window,
-            request_retention,
-            freshness_slack,
-        } = self;
-        Timing {
-            approval_deadline,
-            payment_deadline,
-            storage_interval,
-            patrol_interval,
-            authority_interval,
-            job_interval,
-            dump_retry,
-            dump_deadline,
-            restore_deadline,
-            undo_window,
-            request_retention,
-            freshness_slack,
-        }
     }
 }
 
@@ -319,12 +253,14 @@ pub struct Order {
     pub job_uid: String,
     /// Name of the pod, or `shell-<random>`.
     pub pod: String,
+    /// How many tasks at once at most.
+    pub at_once: Option<usize>,
 }
 
 impl WorkArgs {
     /// The order of a verb; `random` names a run from a shell.
     pub fn resolve(self, verb: &str, random: u32) -> Result<Order, WorkArgsError> {
-        let Self { storage, tasks, job_uid, pod } = self;
+        let Self { storage, tasks, job_uid, pod, at_once } = self;
         let tasks = tasks.iter().map(|task| text_or_file("--task", task)).collect::<Result<Vec<_>, _>>()?;
         let shell = || format!("shell-{random:08x}");
         Ok(Order {
@@ -332,6 +268,7 @@ impl WorkArgs {
             storage: Work::parse_storage(&text_or_file("--storage", &storage)?)?,
             job_uid: job_uid.unwrap_or_else(shell),
             pod: pod.unwrap_or_else(shell),
+            at_once: at_once.map(usize::from),
         })
     }
 }
@@ -367,7 +304,13 @@ mod tests {
 
     #[test]
     fn settings_that_would_elect_two_leaders_or_back_up_nobody_are_refused() {
-        for bad in ["--lease-duration=10s", "--lease-retry-period=6s", "--max-dumps=0"] {
+        for bad in [
+            "--lease-duration=10s",
+            "--lease-retry-period=6s",
+            "--max-dumps=0",
+            "--batch-tenants=51",
+            "--jobs-per-minute=0",
+        ] {
             let error = settings(&[bad]).unwrap_err();
             assert!(matches!(error, SettingsError::Refused { .. }), "{bad}: {error}");
         }

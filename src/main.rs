@@ -28,6 +28,7 @@ async fn main() -> ExitCode {
         Command::Export(args) => work("export", args).await,
         Command::LiveIds(args) => work("live-ids", args).await,
         Command::Undoable(args) => work("undoable", args).await,
+        Command::Settle(args) => work("settle", args).await,
         Command::Safety(args) => work("safety", args).await,
         Command::Clear(args) => work("clear", args).await,
         Command::Drill(args) => work("drill", args).await,
@@ -84,7 +85,7 @@ async fn work(verb: &str, args: WorkArgs) -> i32 {
     match args.resolve(verb, rand::random()) {
         Ok(order) => {
             let env = WorkerEnv { job_uid: order.job_uid, pod: order.pod };
-            worker::run(order.work, order.storage, env).await
+            worker::run(order.work, order.storage, env, order.at_once).await
         }
         Err(error) => refuse(&error),
     }

@@ -3,6 +3,7 @@
 
 use crate::controller::lease::Terms;
 use crate::controller::worker_job::PodDefaults;
+use crate::domain::batch::MOST_TENANTS;
 use k8s_openapi::api::core::v1::ResourceRequirements;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use std::collections::BTreeMap;
@@ -64,6 +65,8 @@ pub struct Settings {
     pub worker: WorkerSettings,
     /// Dumps that run at once, over all servers.
     pub max_dumps: i32,
+    /// How due dumps get their Jobs.
+    pub jobs: JobSettings,
     /// Reconciles of one kind that run at once.
     pub concurrency: u16,
     /// Where /livez, /readyz and /metrics are served.
@@ -76,6 +79,19 @@ pub struct Settings {
     pub timing: Timing,
     /// Who must not be the same person.
     pub four_eyes: FourEyes,
+}
+
+/// How due dumps get their Jobs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct JobSettings {
+    /// Tenants in one Job at most.
+    pub batch_tenants: usize,
+    /// How long a due dump waits for company where some is to be expected.
+    pub batch_linger: Duration,
+    /// Jobs created in a minute.
+    pub per_minute: i32,
+    /// Jobs created at once after a pause.
+    pub burst: i32,
 }
 
 /// What worker pods look like.
@@ -203,6 +219,21 @@ impl Settings {
                 flag: "--max-dumps",
                 value: self.max_dumps.to_string(),
                 why: "at least 1, or no tenant is ever backed up; suspend schedules instead".to_owned(),
+            });
+        }
+        let JobSettings { batch_tenants, per_minute, burst, .. } = self.jobs;
+        if !(1..=MOST_TENANTS).contains(&batch_tenants) {
+            return Err(SettingsError::Refused {
+                flag: "--batch-tenants",
+                value: batch_tenants.to_string(),
+                why: format!("1 to {MOST_TENANTS}"),
+            });
+        }
+        if per_minute < 1 || burst < 1 {
+            return Err(SettingsError::Refused {
+                flag: "--jobs-per-minute",
+                value: format!("{per_minute}, --job-burst={burst}"),
+                why: "at least 1 each, or no tenant is ever backed up".to_owned(),
             });
         }
         Ok(self)

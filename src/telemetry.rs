@@ -77,8 +77,8 @@ pub const CATALOGUE: &[Described] = described! {
     "sennight_overdue" gauge ["what"]
         "What the last patrols found and should be gone: copies (copy), holds (hold), unfinished uploads (upload)";
     "sennight_stored_bytes" gauge [""] "Bytes of all copies that BackupSchedules list";
-    "sennight_dumps_waiting" gauge [""] "Dumps that are due and wait for a budget";
-    "sennight_dumps_running" gauge [""] "Dumps whose Job is running";
+    "sennight_dumps_waiting" gauge [""] "Dumps that are due and have no Job yet";
+    "sennight_dumps_running" gauge [""] "Places of running dump Jobs: dumps that may run at once";
     "sennight_dumps_limit" gauge [""] "Dumps that may run at once, over all servers (--max-dumps)";
     "sennight_restores_waiting" gauge [""] "Approved and paid RestoreRequests that wait for their turn";
     "sennight_restores_running" gauge [""] "RestoreRequests with a running Job";

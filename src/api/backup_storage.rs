@@ -88,6 +88,10 @@ pub struct BackupStorageSpec {
     /// change a copy. Leave it out for unsigned ones: damage is still found, forgery is not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub manifest_keys: Option<ManifestKeys>,
+    /// Dumps that may write here at once. Left out, there is no such limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 10_000))]
+    pub max_concurrent_dumps: Option<i32>,
     /// How long copies are kept.
     #[serde(default)]
     pub retention: Retention,

@@ -60,7 +60,7 @@ impl VerifyArgs {
         let Self { storage, copy, output, tasks, job_uid, pod } = self;
         match (tasks.is_empty(), storage) {
             (false, StorageArgs { storage: Some(storage), .. }) => {
-                Asked::ByJob(WorkArgs { storage, tasks, job_uid, pod })
+                Asked::ByJob(WorkArgs { storage, tasks, job_uid, pod, at_once: None })
             }
             (_, storage) => Asked::ByPerson(Box::new(Shell::Verify { storage, copy, output })),
         }

@@ -3,6 +3,7 @@
 use super::authority::Authority;
 use super::clients::Clients;
 use super::clock::Clock;
+use super::dispatch::Dispatch;
 use super::fleet::{Fleet, Key, Sighting};
 use super::jobs::Jobs;
 use super::observed::Observer;
@@ -78,6 +79,8 @@ pub struct Context {
     pub timers: Timers,
     /// The operator's own Jobs.
     pub jobs: Jobs,
+    /// Dumps that wait for a Job.
+    pub dispatch: Dispatch,
     /// Open stores, one a BackupStorage.
     pub stores: Stores,
     /// Walks through BackupStorages that are under way.
@@ -105,6 +108,7 @@ impl Context {
             stores: Stores::new(clients.write.clone()),
             patrols: Patrols::default(),
             authority: Authority::default(),
+            dispatch: Dispatch::new(&settings.jobs, clock.now()),
             clock,
             clients,
             settings,

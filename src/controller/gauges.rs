@@ -24,6 +24,7 @@ pub async fn run(ctx: Arc<Context>, stop: CancellationToken) {
         ctx.metrics.dumps_limit.set(ctx.settings.max_dumps.into());
         overdue(&ctx.caches.storages.state(), &ctx.metrics);
         queue(&ctx.caches.requests.state(), &ctx.metrics);
+        ctx.metrics.dumps_waiting.set(count(ctx.dispatch.depth().0.iter().sum()));
         ctx.metrics.drills_failing.set(drills_failing(&ctx.caches.servers.state()));
         ctx.metrics.dumps_running.set(ctx.jobs.running(Lane::Dump, "", "").0);
         ctx.metrics.restores_running.set(ctx.jobs.running(Lane::Restore, "", "").0);
@@ -35,11 +36,10 @@ pub async fn run(ctx: Arc<Context>, stop: CancellationToken) {
 }
 
 fn fleet(schedules: &Fleet, metrics: &Metrics, now: DateTime<Utc>) {
-    let (mut fresh, mut suspicious, mut waiting, mut bytes) = ([0; 3], 0, 0, 0);
+    let (mut fresh, mut suspicious, mut bytes) = ([0; 3], 0, 0);
     schedules.each(|row| {
         fresh[row.fresh as usize] += 1;
         suspicious += i64::from(row.suspicious);
-        waiting += i64::from(row.waiting);
         bytes += row.bytes;
     });
     for (label, status) in
@@ -48,7 +48,6 @@ fn fleet(schedules: &Fleet, metrics: &Metrics, now: DateTime<Utc>) {
         metrics.schedules.get_or_create_owned(&FreshLabel { fresh: label }).set(fresh[status as usize]);
     }
     metrics.suspicious.set(suspicious);
-    metrics.dumps_waiting.set(waiting);
     metrics.stored_bytes.set(bytes);
     let ages = schedules.ages(now);
     for (age, number) in ages.labelled() {
@@ -140,7 +139,6 @@ mod tests {
             "sennight_schedules{fresh=\"True\"} 2",
             "sennight_schedules{fresh=\"False\"} 1",
             "sennight_schedules{fresh=\"Unknown\"} 0",
-            "sennight_dumps_waiting 2",
             "sennight_stored_bytes 13",
             "sennight_schedules_by_copy_age{age=\"none\"} 3",
         ] {

@@ -1,26 +1,34 @@
 //! The operator's own Jobs: a cache of them, the budgets counted from it, and whom a change wakes. The Jobs in the cluster
 //! are the truth: after a restart the budgets are rebuilt from what runs.
 
+mod cards;
+
+pub use cards::{Card, Cards, Taken};
+
 use super::context::Context;
-use super::scopes::cached;
+use super::scopes::{cached_events, prune};
 use super::verbs::{VerbError, get_opt};
 use super::worker_job::mark;
+use crate::domain::batch::Group;
 use crate::settings::Watch;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::PodTemplateSpec;
 use kube::api::Api;
 use kube::runtime::reflector::{ObjectRef, Store};
-use kube::runtime::watcher;
+use kube::runtime::watcher::{self, Event};
 use kube::{Client, ResourceExt};
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 /// How long a reservation counts without its Job in the cache: longer than any watch lags.
 const RESERVED: Duration = Duration::from_mins(1);
+/// Pause between two looks for Jobs whose deletion nobody told.
+const SWEEP: Duration = Duration::from_secs(30);
 
 /// How a Job stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,26 +87,31 @@ struct Reserved {
     lane: Lane,
     namespace: String,
     server: String,
+    storage: String,
+    places: i64,
     since: Instant,
 }
+
+type Reservations = HashMap<(String, String), Reserved>;
 
 /// The Jobs.
 #[derive(Clone)]
 pub struct Jobs {
     cache: Store<Job>,
     filled: CancellationToken,
-    reserved: Arc<Mutex<HashMap<(String, String), Reserved>>>,
+    cards: Arc<Mutex<Cards>>,
+    reserved: Arc<Mutex<Reservations>>,
 }
 
 /// What changes, for [`run`].
-pub type Changes = BoxStream<'static, Result<Job, watcher::Error>>;
+pub type Changes = BoxStream<'static, Result<Event<Job>, watcher::Error>>;
 
 impl Jobs {
     /// Starts the watch; nothing is asked before the stream is polled.
     pub fn start(client: &Client, watched: &Watch) -> (Self, Changes) {
         let config = watcher::Config::default().labels("app.kubernetes.io/managed-by=sennight");
-        let (cache, changes, filled) = cached::<Job>(client, watched, &config);
-        (Self { cache, filled, reserved: Arc::default() }, changes)
+        let (cache, changes, filled) = cached_events::<Job>(client, watched, &config, shrink);
+        (Self { cache, filled, cards: Arc::default(), reserved: Arc::default() }, changes)
     }
 
     /// Waits until the cache has been filled once.
@@ -120,81 +133,92 @@ impl Jobs {
         Ok(get_opt(&api, name).await?.map(Arc::new))
     }
 
-    /// Running Jobs of a lane: in total and on one server.
+    /// The cards of all Jobs.
+    pub fn cards(&self) -> MutexGuard<'_, Cards> {
+        self.cards.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn reservations(&self) -> MutexGuard<'_, Reservations> {
+        self.reserved.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Running dumps or restores: in total and on one server.
     pub fn running(&self, lane: Lane, namespace: &str, server: &str) -> (i64, i64) {
-        let reserved = self.reserved.lock().unwrap_or_else(PoisonError::into_inner);
-        self.count(&reserved, lane, namespace, server)
+        let taken = self.taken(lane);
+        let here = taken.servers.get(&(namespace.to_owned(), server.to_owned())).copied();
+        (taken.total, here.unwrap_or_default())
     }
 
-    /// Running dump Jobs that carry this schedule.
-    pub fn carrying(&self, namespace: &str, uid: &str) -> i64 {
-        let mine = |job: &Arc<Job>| {
-            job.metadata.namespace.as_deref() == Some(namespace)
-                && state(job) == JobState::Running
-                && runs(job).iter().any(|run| run.uid == uid)
-        };
-        self.cache.state().iter().filter(|job| mine(job)).map(|_| 1).sum()
+    /// Whether a Job that has not ended dumps this schedule.
+    pub fn dumping(&self, schedule_uid: &str) -> bool {
+        self.cards().carrying(schedule_uid).iter().any(|card| card.runs())
     }
 
-    fn count(
-        &self,
-        reserved: &HashMap<(String, String), Reserved>,
-        lane: Lane,
-        namespace: &str,
-        server: &str,
-    ) -> (i64, i64) {
-        let (mut total, mut here) = (0, 0);
-        let mut add = |ns: &str, on: &str| {
-            total += 1;
-            here += i64::from(ns == namespace && on == server);
-        };
-        for job in self.cache.state() {
-            let label = |key: &str| job.labels().get(key).map(String::as_str);
-            if label(mark::LANE) == Some(lane.label()) && state(&job) == JobState::Running {
-                add(job.metadata.namespace.as_deref().unwrap_or_default(), label(mark::SERVER).unwrap_or_default());
-            }
-        }
+    /// The places that are taken, those of Jobs about to be created among them.
+    pub fn taken(&self, lane: Lane) -> Taken {
+        self.count(&self.reservations(), lane)
+    }
+
+    fn count(&self, reserved: &Reservations, lane: Lane) -> Taken {
+        let mut taken = self.cards().taken(lane);
         for ((ns, name), r) in reserved {
             let seen = self.get(ns, name).is_some();
             if r.lane == lane && !seen && r.since.elapsed() < RESERVED {
-                add(&r.namespace, &r.server);
+                taken.add(&r.namespace, &r.server, &r.storage, r.places);
             }
         }
-        (total, here)
+        taken
     }
 
     /// Takes a place for a Job that is about to be created, if there is one: the cache lags behind creations, and two
     /// reconciles must not both see the last free place. `limits` are for the total and for the server.
     pub fn reserve(&self, lane: Lane, namespace: &str, server: &str, name: &str, limits: (i64, i64)) -> bool {
-        let mut reserved = self.reserved.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut reserved = self.reservations();
         reserved.retain(|(ns, job), r| r.since.elapsed() < RESERVED && self.get(ns, job).is_none());
         let key = (namespace.to_owned(), name.to_owned());
         if reserved.contains_key(&key) || self.get(namespace, name).is_some() {
             return true;
         }
-        let (total, here) = self.count(&reserved, lane, namespace, server);
-        if total >= limits.0 || here >= limits.1 {
+        let taken = self.count(&reserved, lane);
+        let here = taken.servers.get(&(namespace.to_owned(), server.to_owned())).copied().unwrap_or_default();
+        if taken.total >= limits.0 || here >= limits.1 {
             return false;
         }
-        let (ns, server) = (namespace.to_owned(), server.to_owned());
-        reserved.insert(key, Reserved { lane, namespace: ns, server, since: Instant::now() });
+        let (namespace, server) = (namespace.to_owned(), server.to_owned());
+        let since = Instant::now();
+        reserved.insert(key, Reserved { lane, namespace, server, storage: String::new(), places: 1, since });
         true
+    }
+
+    /// Takes places for dump Jobs in one go: `choose` gets what is taken, and gives a ticket, a group and its places for
+    /// each Job that it decides on. Nobody else decides meanwhile.
+    pub fn reserve_dumps<T>(&self, choose: impl FnOnce(&Taken) -> (Vec<(String, Group, i64)>, T)) -> T {
+        let mut reserved = self.reservations();
+        let (chosen, answer) = choose(&self.count(&reserved, Lane::Dump));
+        for (ticket, group, places) in chosen {
+            let Group { namespace, storage, server, .. } = group;
+            let key = (namespace.clone(), ticket);
+            reserved
+                .insert(key, Reserved { lane: Lane::Dump, namespace, server, storage, places, since: Instant::now() });
+        }
+        answer
     }
 
     /// Gives a place back: its Job was not created.
     pub fn unreserve(&self, namespace: &str, name: &str) {
-        let mut reserved = self.reserved.lock().unwrap_or_else(PoisonError::into_inner);
-        reserved.remove(&(namespace.to_owned(), name.to_owned()));
+        self.reservations().remove(&(namespace.to_owned(), name.to_owned()));
     }
 }
 
-/// Wakes the schedules and requests that a changed Job works for, until `stop`.
+/// Keeps the cards, and wakes the schedules and requests that a Job worked for, until `stop`.
 pub async fn run(mut changes: Changes, ctx: Arc<Context>, stop: CancellationToken) {
+    let mut sweep = tokio::time::interval(SWEEP);
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
+            _ = sweep.tick() => swept(&ctx),
             change = changes.next() => match change {
-                Some(Ok(job)) => wake(&job, &ctx),
+                Some(Ok(event)) => changed(&event, &ctx),
                 Some(Err(error)) => warn!(%error, kind = "Job", "the watch stumbled; it goes on"),
                 None => return,
             }
@@ -202,13 +226,46 @@ pub async fn run(mut changes: Changes, ctx: Arc<Context>, stop: CancellationToke
     }
 }
 
-fn wake(job: &Job, ctx: &Context) {
+/// Tasks are most of a dump Job's size, and nobody reads them in the cache.
+fn shrink(job: &mut Job) {
+    prune(job);
+    let dump = job.labels().get(mark::LANE).is_some_and(|lane| lane == mark::DUMP);
+    if let Some(spec) = job.spec.as_mut().filter(|_| dump) {
+        spec.template = PodTemplateSpec::default();
+    }
+}
+
+fn changed(event: &Event<Job>, ctx: &Context) {
+    // A Job has many events; its schedules have something to do at its end only.
+    let (job, over) = match event {
+        Event::Apply(job) | Event::InitApply(job) => (job, ctx.jobs.cards().note(job)),
+        Event::Delete(job) => (job, ctx.jobs.cards().lost(&job.uid().unwrap_or_default()).is_some()),
+        Event::Init | Event::InitDone => return,
+    };
     let namespace = job.namespace().unwrap_or_default();
-    for run in runs(job) {
-        ctx.timers.schedules.call(ObjectRef::new(&run.schedule).within(&namespace));
+    if over {
+        wake(&namespace, &runs(job), ctx);
     }
     if let Some(request) = job.annotations().get(mark::REQUEST_NAME) {
         ctx.timers.requests.call(ObjectRef::new(request).within(&namespace));
+    }
+}
+
+fn wake(namespace: &str, runs: &[Run], ctx: &Context) {
+    for run in runs {
+        ctx.timers.schedules.call(ObjectRef::new(&run.schedule).within(namespace));
+    }
+}
+
+/// A list that was made anew does not say what is gone.
+fn swept(ctx: &Context) {
+    let quiet = ctx.jobs.cards().sweep(RESERVED);
+    for (namespace, name, uid) in quiet {
+        let there = ctx.jobs.get(&namespace, &name).is_some_and(|cached| cached.uid().as_ref() == Some(&uid));
+        let lost = if there { None } else { ctx.jobs.cards().lost(&uid) };
+        if let Some(card) = lost {
+            wake(&namespace, &card.runs, ctx);
+        }
     }
 }
 

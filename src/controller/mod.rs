@@ -5,6 +5,7 @@ pub mod backup;
 pub mod clients;
 pub mod clock;
 pub mod context;
+pub mod dispatch;
 pub mod feed;
 pub mod fleet;
 pub mod gauges;
@@ -170,6 +171,7 @@ async fn work(
     let ctx = Arc::new(Context::new(clients, settings, metrics, caches, timers, jobs, clock));
     let mut rooms = JoinSet::new();
     rooms.spawn(jobs::run(job_changes, ctx.clone(), stop.clone()));
+    rooms.spawn(dispatch::run(ctx.clone(), stop.clone()));
     rooms.spawn(storage::run(feeds.storages, ctx.clone(), stop.clone()));
     rooms.spawn(authority::watch(ctx.clone(), stop.clone()));
     rooms.spawn(gauges::run(ctx.clone(), stop.clone()));

@@ -47,6 +47,20 @@ pub fn cached<K: Watched>(
     watched: &Watch,
     config: &watcher::Config,
 ) -> (Store<K>, BoxStream<'static, Result<K, watcher::Error>>, CancellationToken) {
+    let (reader, events, filled) = cached_events(client, watched, config, prune);
+    (reader, events.touched_objects().boxed(), filled)
+}
+
+/// The events of a watch.
+pub type Events<K> = BoxStream<'static, Result<Event<K>, watcher::Error>>;
+
+/// [`cached`] with the events as they are, and with the caller's word about what need not be kept.
+pub fn cached_events<K: Watched>(
+    client: &Client,
+    watched: &Watch,
+    config: &watcher::Config,
+    shrink: fn(&mut K),
+) -> (Store<K>, Events<K>, CancellationToken) {
     let (reader, writer) = reflector::store::<K>();
     let streams = streams::<K>(client, watched, config);
     let one = if streams.len() == 1 {
@@ -54,7 +68,7 @@ pub fn cached<K: Watched>(
     } else {
         merged(streams, reader.clone()).boxed()
     };
-    let pruned = one.map(|event| event.map(|event| event.modify(prune)));
+    let pruned = one.map(move |event| event.map(|event| event.modify(shrink)));
     let filled = CancellationToken::new();
     let fills = filled.clone();
     let kept = pruned.reflect(writer).inspect_ok(move |event| {
@@ -62,7 +76,7 @@ pub fn cached<K: Watched>(
             fills.cancel();
         }
     });
-    (reader, kept.touched_objects().boxed(), filled)
+    (reader, kept.boxed(), filled)
 }
 
 /// What changes, without a cache.
@@ -75,7 +89,8 @@ pub fn touched<K: Watched>(
     select_all(streams).map(|(_, event)| event).touched_objects().boxed()
 }
 
-fn prune<K: Resource>(object: &mut K) {
+/// Drops what nobody reads of any object.
+pub fn prune<K: Resource>(object: &mut K) {
     let meta = object.meta_mut();
     meta.managed_fields = None;
     if let Some(annotations) = &mut meta.annotations {

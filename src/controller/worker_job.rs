@@ -33,6 +33,16 @@ pub mod mark {
     pub const STEP: &str = "sennight.dev/step";
     /// Annotation: the RestoreRequest's name.
     pub const REQUEST_NAME: &str = "sennight.dev/restore-request";
+    /// Annotation: the BackupStorage.
+    pub const STORAGE: &str = "sennight.dev/storage";
+    /// Annotation: dumps that run at once; absent is one.
+    pub const PLACES: &str = "sennight.dev/places";
+    /// Annotation: which dump Jobs follow each other under names that lock (`domain::batch`).
+    pub const CHAIN: &str = "sennight.dev/chain";
+    /// Annotation: UID of the Job before this one in its chain.
+    pub const AFTER: &str = "sennight.dev/after";
+    /// Annotation: when the operator decided on this Job; later than anything that its schedules have recorded.
+    pub const DECIDED: &str = "sennight.dev/decided";
     /// Annotation: JSON list of the dump tasks' schedules, each with the run it answers.
     pub const RUNS: &str = "sennight.dev/runs";
     /// Value of [`LANE`] for dumps.
@@ -107,6 +117,8 @@ pub struct WorkerJob {
     pub annotations: BTreeMap<String, String>,
     /// What it does.
     pub work: Work,
+    /// Of several dumps, how many at once.
+    pub at_once: Option<i64>,
     /// The bucket.
     pub storage: StorageTarget,
     /// Secrets and CAs.
@@ -151,6 +163,12 @@ impl WorkerJob {
         })
     }
 
+    fn argv(&self) -> Result<Vec<String>, WorkError> {
+        let mut argv = self.work.to_argv(&self.storage)?;
+        argv.extend(self.at_once.iter().flat_map(|places| ["--at-once".to_owned(), places.to_string()]));
+        Ok(argv)
+    }
+
     fn pod(&self, defaults: &PodDefaults) -> Result<PodSpec, WorkError> {
         let (mut volumes, mut volume_mounts) = (Vec::new(), Vec::new());
         for (n, mount) in self.mounts.iter().enumerate() {
@@ -175,7 +193,7 @@ impl WorkerJob {
                 name: "worker".to_owned(),
                 image: Some(defaults.image.clone()),
                 image_pull_policy: Some(defaults.pull_policy.clone()),
-                args: Some(self.work.to_argv(&self.storage)?),
+                args: Some(self.argv()?),
                 env: Some(environment()),
                 resources: Some(defaults.resources.clone()),
                 security_context: Some(container_security()),
@@ -300,6 +318,7 @@ mod tests {
             labels: BTreeMap::new(),
             annotations: BTreeMap::new(),
             work: Work::Verify(vec![task]),
+            at_once: None,
             storage: Work::parse_storage(r#"{"bucket":"b","credentialsDir":"/secrets/s3"}"#).unwrap(),
             mounts: vec![Mount { source: Source::Secret("s3".into()), path: "/secrets/s3".into() }],
             service_account: None,

@@ -8,8 +8,6 @@ use chrono::{DateTime, TimeDelta, Utc};
 pub const RETRY_BASE: TimeDelta = TimeDelta::minutes(10);
 /// Longest pause between two attempts at one day.
 const RETRY_CAP: TimeDelta = TimeDelta::hours(3);
-/// How soon a run that met a full budget asks again.
-const BUDGET_RETRY: TimeDelta = TimeDelta::seconds(5);
 /// How late a copy may be before it counts as missing, beyond the slot interval.
 pub const FRESH_GRACE: TimeDelta = TimeDelta::hours(2);
 
@@ -36,6 +34,25 @@ impl std::fmt::Display for RunKey {
     }
 }
 
+impl std::str::FromStr for RunKey {
+    type Err = NoRunKey;
+
+    fn from_str(text: &str) -> Result<Self, NoRunKey> {
+        let refuse = || NoRunKey(text.to_owned());
+        if let Some(token) = text.strip_prefix("manual-") {
+            return Ok(Self::Manual(token.to_owned()));
+        }
+        let (slot, attempt) = text.split_once("-a").ok_or_else(refuse)?;
+        let slot = chrono::NaiveDateTime::parse_from_str(slot, "%Y%m%dT%H%M%SZ").map_err(|_| refuse())?.and_utc();
+        Ok(Self::Slot { slot, attempt: attempt.parse().map_err(|_| refuse())? })
+    }
+}
+
+/// A text that names no run.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is neither a slot's attempt such as 20261122T020000Z-a1 nor manual-TOKEN")]
+pub struct NoRunKey(String);
+
 /// The last slot that a Job was created for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LastRun {
@@ -61,15 +78,6 @@ pub enum Ended {
     Refused,
 }
 
-/// How many dumps may start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Budget {
-    /// Running in total, and the limit.
-    pub total: (i64, i64),
-    /// Running on this schedule's server, and its limit.
-    pub server: (i64, i64),
-}
-
 /// Everything that the decision rests on.
 #[derive(Debug, Clone)]
 pub struct Facts<'a> {
@@ -85,14 +93,12 @@ pub struct Facts<'a> {
     pub manual: Option<&'a str>,
     /// The manual token that was answered last.
     pub answered: Option<&'a str>,
-    /// A dump Job of this schedule that has not ended.
+    /// A Job with a dump of this schedule that has not ended.
     pub running: bool,
     /// A RestoreRequest's claim on this database that has not ended.
     pub restoring: bool,
     /// The last slot that ran.
     pub last: Option<&'a LastRun>,
-    /// Who else runs.
-    pub budget: Budget,
     /// First pause before a failed day is tried again.
     pub retry_base: TimeDelta,
 }
@@ -108,8 +114,10 @@ pub enum Waiting {
     Running,
     /// A restore has claimed the database.
     RestoreInProgress,
-    /// The operator's or the server's limit is reached.
+    /// It is in the queue: the limit of the server, of the storage, of the operator or of new Jobs is reached.
     BudgetReached,
+    /// Its Job is suspended, by Kueue or a person.
+    JobSuspended,
     /// The day's last attempt failed; the next one is later.
     Retrying,
     /// The slot is older than `startingDeadlineSeconds`.
@@ -119,7 +127,7 @@ pub enum Waiting {
 /// The decision.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Plan {
-    /// Start this run.
+    /// This run is due: it gets a Job as soon as there is room for one.
     Run(RunKey),
     /// Start nothing.
     Wait(Waiting),
@@ -157,10 +165,6 @@ pub fn decide(facts: &Facts<'_>, now: DateTime<Utc>) -> Decision {
             Err((why, at)) => return wait(why, [next, at].into_iter().flatten().min()),
         },
     };
-    let full = |(running, limit): (i64, i64)| running >= limit;
-    if full(facts.budget.total) || full(facts.budget.server) {
-        return wait(Waiting::BudgetReached, Some(now + BUDGET_RETRY));
-    }
     Decision { plan: Plan::Run(run), next_run: next, wake: next }
 }
 
@@ -184,6 +188,17 @@ fn due(facts: &Facts<'_>, now: DateTime<Utc>) -> Result<RunKey, (Waiting, Option
         return Err((Waiting::DeadlineMissed, None));
     }
     Ok(RunKey::Slot { slot, attempt: 1 })
+}
+
+/// Since when a run is due.
+pub fn due_since(facts: &Facts<'_>, run: &RunKey, now: DateTime<Utc>) -> DateTime<Utc> {
+    match (run, facts.last.map(|last| (last.ended, last.attempt))) {
+        (RunKey::Slot { attempt: 2.., .. }, Some((Ended::Failed { at }, attempt))) => {
+            at + backoff(facts.retry_base, attempt)
+        }
+        (RunKey::Slot { slot, .. }, _) => *slot,
+        (RunKey::Manual(_), _) => now,
+    }
 }
 
 /// The pause after the n-th failed attempt.
@@ -225,6 +240,9 @@ pub fn freshness(
 }
 
 #[cfg(test)]
+mod days;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::domain::schedule::Window;
@@ -248,7 +266,6 @@ mod tests {
             running: false,
             restoring: false,
             last: None,
-            budget: Budget { total: (0, 10), server: (0, 2) },
             retry_base: RETRY_BASE,
         }
     }
@@ -263,6 +280,16 @@ mod tests {
         let decision = decide(&facts(&s), at("2026-11-22T02:00:00Z"));
         assert_eq!(decision.plan, slot("2026-11-22T02:00:00Z", 1));
         assert_eq!(decision.next_run, Some(at("2026-11-23T02:00:00Z")));
+    }
+
+    #[test]
+    fn a_run_key_is_read_back_from_a_jobs_annotation() {
+        for key in [RunKey::Slot { slot: at("2026-11-22T02:00:05Z"), attempt: 12 }, RunKey::Manual("a-a1".into())] {
+            assert_eq!(key.to_string().parse(), Ok(key));
+        }
+        for bad in ["", "20261122T020000Z", "20261122T020000Z-ax", "tomorrow-a1"] {
+            assert_eq!(bad.parse::<RunKey>(), Err(NoRunKey(bad.into())));
+        }
     }
 
     #[test]
@@ -299,6 +326,8 @@ mod tests {
         let early = decide(&f, at("2026-11-22T02:10:00Z"));
         assert_eq!((early.plan, early.wake), (Plan::Wait(Waiting::Retrying), Some(at("2026-11-22T02:25:00Z"))));
         assert_eq!(decide(&f, at("2026-11-22T02:25:00Z")).plan, slot("2026-11-22T02:00:00Z", 3));
+        let run = RunKey::Slot { slot: last.slot, attempt: 3 };
+        assert_eq!(due_since(&f, &run, at("2026-11-22T20:00:00Z")), at("2026-11-22T02:25:00Z"));
         let refused = LastRun { ended: Ended::Refused, ..last };
         let f = Facts { last: Some(&refused), ..facts(&s) };
         assert_eq!(decide(&f, at("2026-11-22T20:00:00Z")).plan, Plan::Wait(Waiting::NotDue));
@@ -313,8 +342,6 @@ mod tests {
             (Facts { running: true, ..base.clone() }, Waiting::Running),
             (Facts { suspended: true, ..base.clone() }, Waiting::Suspended),
             (Facts { restoring: true, ..base.clone() }, Waiting::RestoreInProgress),
-            (Facts { budget: Budget { total: (10, 10), server: (0, 2) }, ..base.clone() }, Waiting::BudgetReached),
-            (Facts { budget: Budget { total: (0, 10), server: (2, 2) }, ..base.clone() }, Waiting::BudgetReached),
             (Facts { starting_deadline: Some(TimeDelta::seconds(10)), ..base }, Waiting::DeadlineMissed),
         ];
         for (facts, why) in cases {

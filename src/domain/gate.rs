@@ -9,7 +9,6 @@ pub use locks::{Approval, Closed, FourEyes, Keys, Payment, SameReference, open, 
 use super::manifest::TenantIdentity;
 use super::names::RecoveryPointId;
 use super::schedule::within_retention;
-use super::target::Engine;
 use chrono::NaiveDate;
 
 /// What a RestoreRequest asks for.
@@ -99,9 +98,6 @@ pub enum Refusal {
     /// One request a tenant.
     #[error("RestoreRequest {0:?} of the same tenant has not ended: wait for it, deny it or delete it")]
     ActiveRequestExists(String),
-    /// Not built yet.
-    #[error("{0} is not supported by this version")]
-    NotSupported(String),
     /// FullRestore needs rights that dumps do not.
     #[error(
         "the DatabaseServer has no restoreCredentialsSecretRef: a FullRestore is refused; add it, or ask for a CrmExport"
@@ -154,7 +150,7 @@ impl Refusal {
 type Check = fn(&Evidence<'_>) -> Option<Refusal>;
 
 /// The order is the order in which people should hear of it: who asks, what is asked, which copy.
-const CHECKS: &[Check] = &[schedule_exists, owner_asks, no_rival, supported, may_restore, in_time, not_foreign];
+const CHECKS: &[Check] = &[schedule_exists, owner_asks, no_rival, may_restore, in_time, not_foreign];
 
 fn schedule_exists(e: &Evidence<'_>) -> Option<Refusal> {
     e.account.is_none().then(|| Refusal::ScheduleGone(e.schedule.to_owned()))
@@ -167,12 +163,6 @@ fn owner_asks(e: &Evidence<'_>) -> Option<Refusal> {
 
 fn no_rival(e: &Evidence<'_>) -> Option<Refusal> {
     e.rival.map(|name| Refusal::ActiveRequestExists(name.to_owned()))
-}
-
-fn supported(e: &Evidence<'_>) -> Option<Refusal> {
-    let engine = e.account?.identity.engine;
-    let full = e.mode != Mode::CrmExport && engine != Engine::PostgreSQL;
-    full.then(|| Refusal::NotSupported(format!("mode {} for engine {engine} (ask for a CrmExport)", e.mode)))
 }
 
 fn may_restore(e: &Evidence<'_>) -> Option<Refusal> {

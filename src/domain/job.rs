@@ -2,7 +2,8 @@
 //! exit codes it answers with. The longer answer is in `report`.
 
 pub use super::report::{
-    Cleared, CopySummary, Done, Drilled, ExportFile, ExportSummary, Outcome, Preflight, Progress, Refusal, TaskReport,
+    Cleared, CopySummary, Done, Drilled, ExportFile, ExportSummary, Outcome, Preflight, Progress, Refusal, TAKEN_BACK,
+    TaskReport,
 };
 
 pub use super::exporting::{ExportTask, LiveAnswer, LiveEntity, LiveIdsTask, LiveList};
@@ -177,6 +178,8 @@ pub enum Work {
     LiveIds(LiveIdsTask),
     /// Look whether a swap could be undone; changes nothing.
     Undoable(CutoverTask),
+    /// End a swap whose process died in the middle; repeatable.
+    Settle(CutoverTask),
     /// Dump a replaced database before it may be dropped.
     Safety(SafetyTask),
     /// Drop what a request left on the server.
@@ -222,7 +225,7 @@ impl Work {
             Self::Dump(tasks) => tasks.iter().map(|t| json("--task", t)).collect::<Result<_, _>>()?,
             Self::Verify(tasks) => tasks.iter().map(|t| json("--task", t)).collect::<Result<_, _>>()?,
             Self::Preflight(task) | Self::Prepare(task) => vec![json("--task", task)?],
-            Self::Cutover(task) | Self::Undoable(task) => vec![json("--task", task)?],
+            Self::Cutover(task) | Self::Undoable(task) | Self::Settle(task) => vec![json("--task", task)?],
             Self::Safety(task) => vec![json("--task", task)?],
             Self::Clear(task) => vec![json("--task", task)?],
             Self::Drill(task) => vec![json("--task", task)?],
@@ -260,6 +263,7 @@ impl Work {
             "export" => Self::Export(one("export", tasks)?),
             "live-ids" => Self::LiveIds(one("live-ids", tasks)?),
             "undoable" => Self::Undoable(one("undoable", tasks)?),
+            "settle" => Self::Settle(one("settle", tasks)?),
             "safety" => Self::Safety(one("safety", tasks)?),
             "clear" => Self::Clear(one("clear", tasks)?),
             "drill" => Self::Drill(one("drill", tasks)?),
@@ -296,7 +300,7 @@ impl Work {
         };
         match (self, other) {
             (Self::Preflight(a), Self::Preflight(b)) | (Self::Prepare(a), Self::Prepare(b)) => restore(a, b),
-            (Self::Cutover(a), Self::Cutover(b)) => {
+            (Self::Cutover(a), Self::Cutover(b)) | (Self::Settle(a), Self::Settle(b)) => {
                 let timeless = |task: &CutoverTask| CutoverTask { start_by: None, ..task.clone() };
                 (timeless(a) != timeless(b)).then_some("it would swap other databases")
             }

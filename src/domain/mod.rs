@@ -5,6 +5,7 @@ pub mod alarm;
 pub mod audit;
 pub mod authority;
 pub mod backup;
+pub mod batch;
 pub mod drill;
 pub mod estimate;
 pub mod exporting;

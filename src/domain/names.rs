@@ -165,6 +165,11 @@ impl Keys {
         Ok(format!("{}{}", self.area(Area::Claims), segment("request uid", request_uid)?))
     }
 
+    /// `<prefix>/claims/<request uid>.journal`: what a swap must know to be ended by another process.
+    pub fn journal(&self, request_uid: &str) -> Result<String, NameError> {
+        Ok(format!("{}.journal", self.claim(request_uid)?))
+    }
+
     /// `<prefix>/audit/<request uid>/`: the record of one request.
     pub fn audit(&self, request_uid: &str) -> Result<String, NameError> {
         Ok(format!("{}{}/", self.area(Area::Audit), segment("request uid", request_uid)?))
@@ -228,6 +233,8 @@ pub enum RestoreStep {
     LiveIds,
     /// CSV files out of the copy; repeatable after the claim.
     Export,
+    /// Ends a swap whose Job was lost, where it is more than one transaction; repeatable.
+    Settle,
     /// A dump of the replaced database, after the swap; repeatable.
     Safety,
     /// Drops what the request left on the server; repeatable.
@@ -244,6 +251,7 @@ pub fn restore_job(request_uid: &str, step: RestoreStep, attempt: i32) -> String
         | RestoreStep::Prepare
         | RestoreStep::LiveIds
         | RestoreStep::Export
+        | RestoreStep::Settle
         | RestoreStep::Safety
         | RestoreStep::Clear => format!("r{uid}-{step}-a{attempt}{RESTORE_SUFFIX}"),
     }

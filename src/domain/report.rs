@@ -4,6 +4,9 @@ use super::names::RecoveryPointId;
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
 
+/// Reason of a failed `settle`, and of a cut-over that started again: what was begun did not take effect and was taken back.
+pub const TAKEN_BACK: &str = "CutoverTakenBack";
+
 /// What one task came to: the object `results/<job uid>/<task>.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

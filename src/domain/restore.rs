@@ -9,7 +9,7 @@ mod proven;
 pub mod reminders;
 
 use super::gate::{self, Approval, Closed, Mode, Payment};
-use super::job::Done;
+use super::job::{Done, TAKEN_BACK};
 use super::names::RestoreStep;
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -277,7 +277,8 @@ fn cutting_over(facts: &Facts, claim: &Claim, now: DateTime<Utc>) -> Plan {
     match &facts.cutover {
         // The Job was there and is gone: whether it ran cannot be told from here (I2).
         Step::None if claim.job_seen => {
-            Plan::attention("CutoverJobGone", format!("the cut-over Job vanished without a report; {look}"))
+            let message = format!("the cut-over Job vanished without a report; {look}");
+            unsettled(facts, "CutoverJobGone", &message)
         }
         Step::None if claim.job_there || now < claim.at + CLAIM_START_DEADLINE => {
             plan(Action::Start(RestoreStep::Cutover, 1))
@@ -295,7 +296,34 @@ fn cutting_over(facts: &Facts, claim: &Claim, now: DateTime<Utc>) -> Plan {
             Plan::attention("UnexpectedReport", format!("the cut-over Job's report is another step's; {look}"))
         }
         Step::Failed { reason, message, .. } => Plan::fail(reason, message),
-        Step::Lost { message, .. } => Plan::attention("CutoverOutcomeUnknown", format!("{message}; {look}")),
+        Step::Lost { message, .. } => unsettled(facts, "CutoverOutcomeUnknown", &format!("{message}; {look}")),
+    }
+}
+
+/// The cut-over left no word. Where a swap is more than one transaction, a Job of another kind asks the server and ends it, one
+/// way or the other; it swaps nothing. If that cannot be had either, a person must look.
+fn unsettled(facts: &Facts, reason: &str, message: &str) -> Plan {
+    let start = |attempt| {
+        let message = "the cut-over was lost in the middle: it is ended by what the server says of it";
+        Plan::new(Action::Start(RestoreStep::Settle, attempt), "CuttingOver", "Settling", message)
+    };
+    match &facts.settle {
+        _ if !facts.settles => Plan::attention(reason, message.to_owned()),
+        Step::None => start(1),
+        Step::Running { .. } => Plan { action: Action::Nothing, ..start(0) },
+        Step::Succeeded(Done::CutOver { kept_database, downtime_millis, committed_at }) => {
+            Plan::finish(Terminal::Restored {
+                kept_database: kept_database.clone(),
+                downtime_millis: *downtime_millis,
+                committed_at: *committed_at,
+            })
+        }
+        Step::Failed { reason, message, .. } if reason == TAKEN_BACK => Plan::fail(reason, message),
+        Step::Failed { attempt, .. } | Step::Lost { attempt, .. } if *attempt < MAX_ATTEMPTS => start(attempt + 1),
+        Step::Failed { message: last, .. } | Step::Lost { message: last, .. } => {
+            Plan::attention(reason, format!("{message}; ending it failed: {last}"))
+        }
+        Step::Succeeded(_) => Plan::attention(reason, message.to_owned()),
     }
 }
 

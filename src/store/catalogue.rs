@@ -238,6 +238,32 @@ impl Store {
         Ok(catalogue)
     }
 
+    /// The newest daily copy of a schedule whose dump was begun at `since` or later. One listing, unless there is one.
+    pub async fn made_since(
+        &self,
+        namespace: &str,
+        schedule: &str,
+        since: DateTime<Utc>,
+    ) -> Result<Option<Entry>, CatalogueError> {
+        let dirs = self.list_dirs(&self.keys.schedule(Area::Daily, namespace, schedule)?).await?;
+        let mut young: Vec<_> = dirs.into_iter().filter_map(|dir| Some((id_of(&dir)?, dir))).collect();
+        young.retain(|(id, _)| id.time() >= since);
+        young.sort();
+        let mut found = Catalogue::default();
+        for (id, dir) in young.into_iter().rev() {
+            match self.open(&CopyRef { prefix: dir, id, manifest_sha256: None }, None).await {
+                Ok(open) => {
+                    found.add(Area::Daily, &open);
+                    return Ok(found.copies.pop());
+                }
+                Err(CatalogueError::Store(error)) => return Err(error.into()),
+                // No copy, or none that could be used.
+                Err(_) => {}
+            }
+        }
+        Ok(None)
+    }
+
     /// Reads and checks one copy: its manifest is whole, is the pinned one, is signed where that is required, lies where
     /// the copies of the tenant lie that it names, and (when `identity` is given) is this tenant's (I7).
     pub async fn open(&self, copy: &CopyRef, identity: Option<&TenantIdentity>) -> Result<OpenCopy, CatalogueError> {

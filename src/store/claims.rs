@@ -2,6 +2,7 @@
 
 use super::{PutOptions, Store, StoreError};
 use chrono::{DateTime, Utc};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 /// Who claimed a RestoreRequest.
@@ -49,6 +50,17 @@ impl Store {
             },
             Err(error) => Err(error),
         }
+    }
+
+    /// Puts what the swap of a RestoreRequest must know to be ended by somebody else. The first one stays.
+    pub async fn put_journal<T: Serialize>(&self, request_uid: &str, journal: &T) -> Result<(), StoreError> {
+        let key = self.named(self.keys.journal(request_uid))?;
+        self.put_json(&key, journal, &PutOptions::json().exclusive()).await
+    }
+
+    /// It, if there is one.
+    pub async fn journal<T: DeserializeOwned>(&self, request_uid: &str) -> Result<Option<T>, StoreError> {
+        self.get_json(&self.named(self.keys.journal(request_uid))?).await
     }
 
     /// Who claimed a RestoreRequest, if anybody did.

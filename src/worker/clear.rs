@@ -1,7 +1,7 @@
 //! `clear`: drops what a RestoreRequest left on the server. A replaced database only while its safety dump is in the
 //! bucket, and everything only by its mark and OID.
 
-use super::{TaskError, WorkerContext};
+use super::{TaskError, WorkerContext, family};
 use crate::domain::job::{ClearTask, Done, Mark};
 use crate::domain::target::Engine;
 use crate::engine::postgres::clear::clear;
@@ -9,10 +9,6 @@ use crate::engine::postgres::connect;
 
 /// Drops it; what is gone already is reported as such.
 pub async fn run(task: &ClearTask, context: &WorkerContext) -> Result<Done, TaskError> {
-    if task.database.engine != Engine::PostgreSQL {
-        let message = format!("this version clears up on PostgreSQL only, not on {}", task.database.engine);
-        return Err(TaskError::refused("EngineUnsupported", message));
-    }
     match (&task.safety, task.doomed.mark) {
         (Some(copy), _) => {
             context.store.open(copy, None).await?;
@@ -25,6 +21,9 @@ pub async fn run(task: &ClearTask, context: &WorkerContext) -> Result<Done, Task
     }
     if context.cancel.is_cancelled() {
         return Err(TaskError::cancelled());
+    }
+    if task.database.engine != Engine::PostgreSQL {
+        return family::clear::run(task).await;
     }
     let application = format!("sennight clear {}", task.request_uid);
     let admin = connect(&task.database, &task.database.maintenance_database, &application).await?;

@@ -4,7 +4,6 @@ use super::frames::{FrameError, fetch};
 use super::{TaskError, WorkerContext};
 use crate::domain::job::RestoreTask;
 use crate::domain::manifest::{IdentityMismatch, Manifest, SchemaArchive};
-use crate::domain::target::Engine;
 use crate::store::Store;
 use sha2::{Digest, Sha256};
 use std::path::Path;
@@ -15,8 +14,8 @@ const RANGE: i64 = 8 << 20;
 
 /// Opens the task's copy. Nothing is connected to or created before this has agreed.
 pub async fn open(task: &RestoreTask, context: &WorkerContext) -> Result<Manifest, TaskError> {
-    if task.database.engine != Engine::PostgreSQL {
-        let message = format!("this version restores PostgreSQL only, not {}", task.database.engine);
+    if task.database.engine != task.identity.engine {
+        let message = format!("a copy of {} cannot be restored on {}", task.identity.engine, task.database.engine);
         return Err(TaskError::refused("EngineUnsupported", message));
     }
     if task.identity.database != task.database.database {

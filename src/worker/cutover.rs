@@ -1,9 +1,11 @@
 //! `cutover`: the claim, then the swap. Of all processes that are ever started for a RestoreRequest one may swap, and the
 //! server commits its swap only over the databases that were prepared (I2).
 
+use super::family::swap as my;
 use super::{TaskError, WorkerContext};
 use crate::domain::job::{CutoverTask, Done};
 use crate::domain::target::Engine;
+use crate::engine::mysql::restore::schemas;
 use crate::engine::postgres::connect;
 use crate::engine::postgres::failure::RestoreError;
 use crate::engine::postgres::swap::{Standing, Swapped, standing, swap};
@@ -22,13 +24,9 @@ const SETTLE: Duration = Duration::from_mins(2);
 /// Cuts over. From the claim on it does not listen to SIGTERM: half a swap is undone by the server, but half a report
 /// would leave a person to find out.
 pub async fn run(task: &CutoverTask, context: &WorkerContext) -> Result<Done, TaskError> {
-    if task.database.engine != Engine::PostgreSQL {
-        let message = format!("this version restores PostgreSQL only, not {}", task.database.engine);
-        return Err(TaskError::refused("EngineUnsupported", message));
-    }
     let application = format!("sennight cutover {}", task.request_uid);
     match look(task, &application).await? {
-        Standing::After => return Ok(done(task, &found())),
+        Standing::After => return after(task, context, &application).await,
         Standing::Neither(found) => return strange(task, context, found).await,
         Standing::Before => {}
     }
@@ -38,14 +36,36 @@ pub async fn run(task: &CutoverTask, context: &WorkerContext) -> Result<Done, Ta
     let claim = Claim { job_uid: context.job_uid.clone(), pod: context.pod.clone(), at: Utc::now() };
     match context.store.claim(&task.request_uid, &claim).await? {
         // An earlier start of this very pod is dead; if its swap took effect, the new one finds it so.
-        Claimed::Won | Claimed::Mine(_) => {}
-        Claimed::Held(holder) => return witness(task, &holder, &application).await,
+        Claimed::Won | Claimed::Mine(_) if task.database.engine == Engine::PostgreSQL => {}
+        Claimed::Won => return family(task, context, application, false).await,
+        Claimed::Mine(_) => return family(task, context, application, true).await,
+        Claimed::Held(holder) => return witness(task, context, &holder, &application).await,
     }
     let (ours, name) = (task.clone(), application);
-    let swapped = tokio::spawn(async move { swap(&ours, &name, SETTLE).await }).await;
+    let swapped = tokio::spawn(async move { swap(&ours, &name, SETTLE).await.map_err(TaskError::from) }).await;
     match swapped {
         Ok(swapped) => Ok(done(task, &swapped?)),
         Err(ended) => Err(TaskError::unknown("SwapInterrupted", format!("the swap's own task ended: {ended}"))),
+    }
+}
+
+/// On MySQL and MariaDB, in a task of its own as well: nobody may drop it half-way.
+async fn family(task: &CutoverTask, context: &WorkerContext, name: String, again: bool) -> Result<Done, TaskError> {
+    let (task, store) = (task.clone(), context.store.clone());
+    let swapped = tokio::spawn(async move {
+        if again { my::again(&task, &store, &name).await } else { my::swap(&task, &store, &name).await }
+    });
+    match swapped.await {
+        Ok(done) => done,
+        Err(ended) => Err(TaskError::unknown("SwapInterrupted", format!("the swap's own task ended: {ended}"))),
+    }
+}
+
+/// The swap has taken effect. On PostgreSQL that is all; on the others its process may have died before the end.
+async fn after(task: &CutoverTask, context: &WorkerContext, application: &str) -> Result<Done, TaskError> {
+    match task.database.engine {
+        Engine::PostgreSQL => Ok(done(task, &found())),
+        Engine::MySQL | Engine::MariaDB => my::finish(task, &context.store, application).await,
     }
 }
 
@@ -71,13 +91,20 @@ async fn too_late(
     application: &str,
 ) -> Result<Done, TaskError> {
     if let Some(holder) = context.store.claim_of(&task.request_uid).await? {
-        return witness(task, &holder, application).await;
+        return witness(task, context, &holder, application).await;
     }
     let message = format!("the cut-over had to begin by {by}: nothing was changed; create a new request");
     Err(TaskError::refused("StartedTooLate", message))
 }
 
 async fn look(task: &CutoverTask, application: &str) -> Result<Standing, TaskError> {
+    if task.database.engine != Engine::PostgreSQL {
+        return Ok(match my::look(task, application).await? {
+            schemas::Standing::Before => Standing::Before,
+            schemas::Standing::After => Standing::After,
+            schemas::Standing::Neither(found) => Standing::Neither(found),
+        });
+    }
     let admin = connect(&task.database, &task.database.maintenance_database, application).await?;
     let found = standing(&admin, task).await;
     admin.close().await;
@@ -85,13 +112,18 @@ async fn look(task: &CutoverTask, application: &str) -> Result<Standing, TaskErr
 }
 
 /// Another process has the claim: it alone may swap. What it achieves is told; what it does not is for a person.
-async fn witness(task: &CutoverTask, holder: &Claim, application: &str) -> Result<Done, TaskError> {
+async fn witness(
+    task: &CutoverTask,
+    context: &WorkerContext,
+    holder: &Claim,
+    application: &str,
+) -> Result<Done, TaskError> {
     let left = (holder.at + WITNESS - Utc::now()).min(WITNESS).to_std().unwrap_or_default();
     let deadline = Instant::now() + left.max(GLANCE);
     loop {
         let seen = look(task, application).await;
         if matches!(seen, Ok(Standing::After)) {
-            return Ok(done(task, &found()));
+            return after(task, context, application).await;
         }
         if Instant::now() >= deadline {
             let seen = match seen {
@@ -101,7 +133,7 @@ async fn witness(task: &CutoverTask, holder: &Claim, application: &str) -> Resul
                 Err(error) => error.to_string(),
             };
             let message = format!(
-                "pod {} of Job {} claimed this request at {} and nobody knows whether it still works on it; {seen}. Make sure that the pod is gone, then look which OID {:?} has: {} is the old one, {} the restored one",
+                "pod {} of Job {} claimed this request at {} and nobody knows whether it still works on it; {seen}. Make sure that the pod is gone, then look which OID (number) {:?} has: {} is the old one, {} the restored one",
                 holder.pod, holder.job_uid, holder.at, task.database.database, task.live_oid, task.new_oid
             );
             return Err(TaskError::unknown("ClaimHeld", message));

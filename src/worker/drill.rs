@@ -2,11 +2,11 @@
 //! neither read nor written; the scratch database belongs to the drill's role, nobody else may come in.
 
 use super::filling::Filling;
-use super::{ProgressWriter, TaskError, WorkerContext, copy, prepare, verify};
+use super::{ProgressWriter, TaskError, WorkerContext, copy, family, prepare, verify};
 use crate::domain::job::{Done, DrillTask, Drilled, RestoreTask};
 use crate::domain::manifest::Manifest;
 use crate::domain::names::drill_database;
-use crate::domain::target::DatabaseTarget;
+use crate::domain::target::{DatabaseTarget, Engine};
 use crate::engine::postgres::create::{self, Creation};
 use crate::engine::postgres::refused::Refused;
 use crate::engine::postgres::{EngineError, Session, connect};
@@ -39,10 +39,15 @@ pub async fn run(task: &DrillTask, context: &WorkerContext) -> Result<Done, Task
         whole = verify::whole(&context.store, &task.copy.prefix, &manifest, &unseen) => whole?,
     }
     let application = format!("sennight drill {}", task.name);
-    let admin = connect(&task.server, &task.server.maintenance_database, &application).await?;
-    let proven = proven(&restore, context, &manifest, &admin, &scratch, &application).await;
-    admin.close().await;
-    proven?;
+    if task.server.engine == Engine::PostgreSQL {
+        let admin = connect(&task.server, &task.server.maintenance_database, &application).await?;
+        let proven = proven(&restore, context, &manifest, &admin, &scratch, &application).await;
+        admin.close().await;
+        proven?;
+    } else {
+        let filled = family::drill::proven(&restore, &task.server, context, &manifest, &scratch, &application);
+        Box::pin(filled).await?;
+    }
     Ok(Done::Drilled(Drilled {
         id: manifest.id.clone(),
         rows: manifest.totals.rows,

@@ -84,6 +84,15 @@ impl From<RestoreError> for TaskError {
     }
 }
 
+impl From<mysql::restore::failure::RestoreError> for TaskError {
+    fn from(error: mysql::restore::failure::RestoreError) -> Self {
+        if error.unknown() {
+            return Self::unknown(error.reason(), error.to_string());
+        }
+        Self::of(error.reason(), error.retryable(), &error)
+    }
+}
+
 impl From<CatalogueError> for TaskError {
     fn from(error: CatalogueError) -> Self {
         Self::of(error.reason(), error.retryable(), &error)

@@ -8,7 +8,7 @@ use crate::domain::manifest::{Manifest, Table};
 use crate::domain::target::{DatabaseTarget, Engine};
 use crate::engine::mysql::digest::Digest;
 use crate::engine::mysql::inventory::{Inventory, TableInfo};
-use crate::engine::mysql::load::{How, LoadError, apply, rows};
+use crate::engine::mysql::load::{Definers, How, LoadError, apply, rows};
 use crate::engine::mysql::schema::{Section, Statement, parse};
 use crate::engine::mysql::{Session, connect};
 use crate::store::Store;
@@ -40,6 +40,8 @@ pub struct Fill<'a> {
     pub parallelism: i32,
     /// How rows go in; `None` is the faster way that the server allows.
     pub how: Option<How>,
+    /// Whom objects run as.
+    pub definers: Definers,
     /// Counts.
     pub progress: &'a ProgressWriter,
 }
@@ -48,6 +50,12 @@ impl Fill<'_> {
     /// Fills, and gives the statements that are left for the moment when the database goes into service: they switch events
     /// on.
     pub async fn run(&self) -> Result<Vec<Statement>, TaskError> {
+        let statements = self.tables().await?;
+        self.code(statements).await
+    }
+
+    /// The first half: tables and their rows, compared. Gives the copy's script for [`Fill::code`].
+    pub async fn tables(&self) -> Result<Vec<Statement>, TaskError> {
         self.fits()?;
         let statements = self.statements().await?;
         let mut session = self.connect().await?;
@@ -57,12 +65,19 @@ impl Fill<'_> {
                 format!("the database {:?} is not empty: nothing is loaded over what is there", self.database);
             return Err(TaskError::refused("DatabaseNotEmpty", message));
         }
-        apply(&mut session, &statements, Section::Before).await?;
+        apply(&mut session, &statements, Section::Before, self.definers).await?;
         let inventory = Inventory::read(&mut session).await?;
         self.same_tables(&inventory)?;
         let sent = self.rows(&inventory).await?;
         self.compare(&inventory, &sent).await?;
-        apply(&mut session, &statements, Section::After).await?;
+        session.close().await;
+        Ok(statements)
+    }
+
+    /// The second half: routines, views, triggers and events.
+    pub async fn code(&self, statements: Vec<Statement>) -> Result<Vec<Statement>, TaskError> {
+        let mut session = self.connect().await?;
+        apply(&mut session, &statements, Section::After, self.definers).await?;
         session.close().await;
         Ok(statements.into_iter().filter(|s| s.section == Section::Last).collect())
     }

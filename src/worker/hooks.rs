@@ -26,7 +26,7 @@ pub async fn run_all(task: &RestoreTask, manifest: &Manifest, session: &Session)
 }
 
 /// The hooks of a directory. None at all is an error: a restore without them would bring back what they are for.
-fn read(dir: &Path) -> Result<Vec<Hook>, TaskError> {
+pub fn read(dir: &Path) -> Result<Vec<Hook>, TaskError> {
     let unreadable = |error: std::io::Error| {
         let message = format!("{} cannot be read ({error}): check restoreHooks of the DatabaseServer", dir.display());
         TaskError::refused("HooksUnreadable", message)

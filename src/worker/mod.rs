@@ -9,6 +9,7 @@ pub mod drill;
 pub mod dump;
 mod error;
 pub mod export;
+pub mod family;
 pub mod fill;
 pub mod filling;
 pub mod frames;
@@ -20,6 +21,7 @@ pub mod prepare;
 pub mod progress;
 mod rows;
 pub mod safety;
+pub mod settle;
 pub mod undoable;
 pub mod verify;
 
@@ -62,17 +64,27 @@ pub struct WorkerContext {
 }
 
 /// Does the work and gives the process's exit code ([`crate::domain::job`]). A task that fails does not keep the others
-/// from being done.
-pub async fn run(work: Work, storage: StorageTarget, env: WorkerEnv) -> i32 {
+/// from being done. Of several dumps at most `at_once` run at a time: the operator's budgets rest on it.
+pub async fn run(work: Work, storage: StorageTarget, env: WorkerEnv, at_once: Option<usize>) -> i32 {
     let cancel = CancellationToken::new();
     let signals = tokio::spawn(cancel_on_signal(cancel.clone()));
-    let code = run_until(work, storage, env, cancel).await;
+    let code = run_some(work, storage, env, cancel, at_once).await;
     signals.abort();
     code
 }
 
 /// [`run`] with the caller's own way to cancel.
 pub async fn run_until(work: Work, storage: StorageTarget, env: WorkerEnv, cancel: CancellationToken) -> i32 {
+    run_some(work, storage, env, cancel, None).await
+}
+
+async fn run_some(
+    work: Work,
+    storage: StorageTarget,
+    env: WorkerEnv,
+    cancel: CancellationToken,
+    limit: Option<usize>,
+) -> i32 {
     let store = match Store::connect(&storage).await {
         Ok(store) => store,
         Err(error) => {
@@ -81,7 +93,7 @@ pub async fn run_until(work: Work, storage: StorageTarget, env: WorkerEnv, cance
             return if error.retryable() { EXIT_RETRY } else { EXIT_REFUSED };
         }
     };
-    let worker = Worker { store, env, cancel, at_once: 1 };
+    let worker = Worker { store, env, cancel, at_once: 1, limit };
     let reports = Box::pin(worker.all(&work)).await;
     outcome::terminate(&outcome::line((&work).into(), &reports));
     outcome::exit_code(&reports)
@@ -103,6 +115,8 @@ struct Worker {
     env: WorkerEnv,
     cancel: CancellationToken,
     at_once: usize,
+    /// Dumps at once, at most.
+    limit: Option<usize>,
 }
 
 impl Worker {
@@ -130,6 +144,10 @@ impl Worker {
                 reports.push(
                     self.one(&task.name, Verdict::Unknown, |c| async move { cutover::run(task, &c).await }).await,
                 );
+            }
+            Work::Settle(task) => {
+                reports
+                    .push(self.one(&task.name, Verdict::Unknown, |c| async move { settle::run(task, &c).await }).await);
             }
             Work::Undoable(task) => {
                 reports
@@ -161,7 +179,7 @@ impl Worker {
     /// one from starting. The reports are in the order of the tasks.
     async fn dumps(&self, tasks: &[DumpTask]) -> Vec<TaskReport> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let at_once = dumps_at_once(tasks.len(), cores);
+        let at_once = dumps_at_once(tasks.len(), cores).min(self.limit.unwrap_or(MAX_DUMPS));
         let dumps = tasks.iter().cloned().enumerate().map(|(at, task)| {
             let dump = Self { at_once, ..self.clone() }.dump(task);
             async move { (at, dump.await) }

@@ -1,9 +1,9 @@
 //! `preflight`: says whether a full restore would work, and changes nothing.
 
-use super::copy;
-use super::{TaskError, WorkerContext};
+use super::{TaskError, WorkerContext, copy, family};
 use crate::domain::job::{Done, Preflight, Refusal, RestoreTask};
 use crate::domain::manifest::Manifest;
+use crate::domain::target::Engine;
 use crate::engine::postgres::evidence::Evidence;
 use crate::engine::postgres::load::Archive;
 use crate::engine::postgres::preflight::look;
@@ -16,6 +16,14 @@ const ARCHIVE_LIMIT: i64 = 64 << 20;
 
 /// Looks. Refusals are a result, not an error: the task succeeds when it could look.
 pub async fn run(task: &RestoreTask, context: &WorkerContext) -> Result<Done, TaskError> {
+    if task.database.engine != Engine::PostgreSQL {
+        let looked = family::preflight::run(task, context);
+        return tokio::select! {
+            biased;
+            () = context.cancel.cancelled() => Err(TaskError::cancelled()),
+            found = looked => found,
+        };
+    }
     let looked = async {
         let manifest = copy::open(task, context).await?;
         let admin = connect(&task.database, &task.database.maintenance_database, &application(task)).await?;

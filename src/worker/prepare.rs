@@ -2,10 +2,11 @@
 //! attempt drops what the one before left. The live database is read, never written.
 
 use super::filling::Filling;
-use super::{ProgressWriter, TaskError, WorkerContext, copy, preflight, verify};
+use super::{ProgressWriter, TaskError, WorkerContext, copy, family, preflight, verify};
 use crate::domain::job::{Done, RestoreTask};
 use crate::domain::manifest::Manifest;
 use crate::domain::names::new_database;
+use crate::domain::target::Engine;
 use crate::engine::postgres::carry::{self, Opening};
 use crate::engine::postgres::catalog::{self, Database};
 use crate::engine::postgres::create::{self, Creation};
@@ -32,6 +33,9 @@ struct Attempt<'a> {
 
 /// Prepares. On any failure the new database is dropped again.
 pub async fn run(task: &RestoreTask, context: &WorkerContext) -> Result<Done, TaskError> {
+    if task.database.engine != Engine::PostgreSQL {
+        return Box::pin(family::prepare::run(task, context)).await;
+    }
     let manifest = copy::open(task, context).await?;
     // Before anything is made of it: a copy that is damaged anywhere leaves no trace on the server.
     let unseen = ProgressWriter::silent();
@@ -170,7 +174,7 @@ pub async fn watch(admin: &Session, manifest: &Manifest, oid: u32) -> Result<Tas
 }
 
 /// 1.5 times what the copied database took; where the copy does not say, four times its rows, which small rows may need.
-fn size_limit(manifest: &Manifest) -> i64 {
+pub fn size_limit(manifest: &Manifest) -> i64 {
     let guess = manifest.totals.raw_bytes.saturating_mul(4);
     let expected = manifest.server.database_bytes.unwrap_or(guess).max(FLOOR);
     expected.saturating_add(expected / 2)

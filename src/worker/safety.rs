@@ -1,10 +1,10 @@
 //! `safety`: dumps the database that a swap replaced into `safety/`, and reads the dump back whole. Only then may the
 //! database be dropped, and not by this.
 
-use super::{ProgressWriter, TaskError, WorkerContext, dump, verify};
-use crate::domain::job::{CopyRef, Done, SafetyTask};
+use super::{ProgressWriter, TaskError, WorkerContext, dump, family, verify};
+use crate::domain::job::{CopyRef, Done, DumpTask, SafetyTask};
 use crate::domain::names::Area;
-use crate::domain::target::DatabaseTarget;
+use crate::domain::target::{DatabaseTarget, Engine};
 use crate::engine::credentials::Credentials;
 use crate::engine::postgres::clear::let_in;
 use crate::engine::postgres::{EngineError, connect};
@@ -12,7 +12,13 @@ use crate::engine::postgres::{EngineError, connect};
 /// Dumps and verifies. The tenant's live database is not touched, not even read.
 pub async fn run(task: &SafetyTask, context: &WorkerContext) -> Result<Done, TaskError> {
     still_kept(task).await?;
-    let done = dump::into(&task.dump, Area::Safety, context).await?;
+    let dump = match task.dump.database.engine {
+        Engine::PostgreSQL => task.dump.clone(),
+        Engine::MySQL | Engine::MariaDB => {
+            DumpTask { database: family::clear::restore_target(task), ..task.dump.clone() }
+        }
+    };
+    let done = dump::into(&dump, Area::Safety, context).await?;
     let Done::Dumped(summary) = &done else { return Ok(done) };
     // An undo may have swapped it meanwhile: the dump would then be of something else, or of half of it.
     still_kept(task).await?;
@@ -36,6 +42,9 @@ pub async fn run(task: &SafetyTask, context: &WorkerContext) -> Result<Done, Tas
 
 /// The name must stand for the very database that the swap replaced; the dump role may then come in.
 async fn still_kept(task: &SafetyTask) -> Result<(), TaskError> {
+    if task.dump.database.engine != Engine::PostgreSQL {
+        return family::clear::still_kept(task).await;
+    }
     let credentials_dir = task.restore_credentials_dir.clone();
     let database = DatabaseTarget { credentials_dir, ..task.dump.database.clone() };
     let application = format!("sennight safety {}", task.request_uid);

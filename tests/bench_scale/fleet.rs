@@ -250,7 +250,7 @@ impl Place {
                 condition("Complete", "False", "Denied"), condition("Failed", "False", "Denied"),
                 condition("RefundDue", "False", "NothingPaid")
             ],
-            "history": (0..6).map(|n| json!({"time": ended, "what": format!("step {n} of a life that ended in a denial")})).collect::<Vec<_>>()
+            "history": (0..6).map(|n| json!({"time": ended, "event": "Denied", "message": format!("step {n} of a life that ended in a denial")})).collect::<Vec<_>>()
         });
         let text = first.to_string();
         let uid = first["metadata"]["uid"].as_str().unwrap().to_owned();

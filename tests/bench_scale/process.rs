@@ -99,7 +99,7 @@ impl Operator {
         std::fs::read_to_string(self.log.path()).unwrap()
     }
 
-    /// Waits until it says that it is ready; seconds since its start.
+    /// Waits until it leads and says that it is ready (a standby is ready too); seconds since its start.
     pub async fn ready(&mut self) -> f64 {
         let mut address = None;
         loop {
@@ -107,9 +107,13 @@ impl Operator {
             assert!(self.began.elapsed() < Duration::from_mins(10), "not ready after ten minutes:\n{}", self.log());
             address = address.or_else(|| self.address());
             if let Some(address) = address
-                && get(address, "/readyz").await.starts_with("HTTP/1.1 200")
+                && get(address, "/metrics").await.contains("sennight_leader 1")
             {
-                return self.began.elapsed().as_secs_f64();
+                // What it has to list is expected a moment after it leads.
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                if get(address, "/readyz").await.starts_with("HTTP/1.1 200") {
+                    return self.began.elapsed().as_secs_f64();
+                }
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }

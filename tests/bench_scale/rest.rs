@@ -40,6 +40,7 @@ pub async fn run_and_judge(scope: &Scope, page: &mut Page) {
     let ready = operator.ready().await;
     let cpu_ready = process.cpu();
     tokio::time::sleep(settle).await;
+    at_ease(process, Duration::from_mins(2)).await;
     let (cpu, memory, peak) = (process.cpu(), process.memory(), process.peak());
     let start = Counted::read(&place.admin).await.since(&before);
 
@@ -170,7 +171,7 @@ async fn at_ease(process: Process, at_most: Duration) {
     while began.elapsed() < at_most {
         tokio::time::sleep(Duration::from_secs(3)).await;
         let now = process.cpu();
-        if now - last < 0.15 {
+        if now - last < 0.1 {
             return;
         }
         last = now;

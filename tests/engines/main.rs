@@ -15,6 +15,7 @@ mod importer;
 mod museum;
 mod portrait;
 mod refusals;
+mod restore;
 mod server;
 mod snapshot;
 #[path = "../support/mod.rs"]

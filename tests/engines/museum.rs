@@ -10,7 +10,7 @@ use sennight::store::Store;
 use sennight::worker::{ProgressWriter, directory};
 use std::process::Command;
 
-fn museum(server: &Server) -> Database {
+pub fn museum(server: &Server) -> Database {
     let database = Database::create(server);
     let own = if server.engine == Engine::MySQL { "mysql" } else { "mariadb" };
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/museum/mysql");

@@ -4,7 +4,7 @@ use crate::support::{credential_files, env, path, unique};
 use sennight::domain::job::{CopySummary, DumpTask};
 use sennight::domain::manifest::Manifest;
 use sennight::domain::target::{DatabaseTarget, Engine, TlsMode, TlsTarget};
-use sennight::engine::mysql::load::How;
+use sennight::engine::mysql::load::{Definers, How};
 use sennight::engine::mysql::schema::Statement;
 use sennight::engine::mysql::{Session, connect, ident};
 use sennight::store::Store;
@@ -132,6 +132,12 @@ impl Database {
         Seen(std::mem::ManuallyDrop::new(other))
     }
 
+    /// Another database of the server, as this one's account sees it. It is not this value's to drop.
+    pub fn beside(&self, name: &str) -> Seen {
+        let (user, password) = (env("SENNIGHT_TEST_MYSQL_USER"), env("SENNIGHT_TEST_MYSQL_PASSWORD"));
+        Seen(std::mem::ManuallyDrop::new(Self::existing(&self.server, name, &user, &password)))
+    }
+
     pub fn name(&self) -> String {
         self.target.database.clone()
     }
@@ -173,6 +179,7 @@ impl Database {
             application: "test",
             parallelism: 2,
             how: Some(how),
+            definers: Definers::Mine,
             progress: &progress,
         };
         fill.run().await

@@ -1,20 +1,21 @@
-//! Starting a dump: one Job with a list of tasks, under a name that only this run can have.
+//! Asking for a dump, and the Job that many of them ride in: one list of tasks, one set of mounts.
 
-use super::BackupError;
-use super::validate::Valid;
+use super::validate;
 use crate::api::backup_schedule::LastRun;
 use crate::api::{BackupSchedule, BackupScheduleStatus};
 use crate::controller::context::Context;
-use crate::controller::jobs::{self, Lane, Run};
+use crate::controller::dispatch::{Asked, Order, Passenger};
+use crate::controller::fleet::Key;
+use crate::controller::jobs::{Card, Run};
 use crate::controller::targets;
-use crate::controller::verbs::{Created, create_or_adopt};
 use crate::controller::worker_job::{WorkerJob, mark};
 use crate::domain::backup::RunKey;
+use crate::domain::batch::{Company, Due, Group, Lane};
 use crate::domain::job::{DumpTask, Work};
-use crate::domain::names::dump_job;
-use chrono::{DateTime, Utc};
-use k8s_openapi::api::batch::v1::Job;
-use kube::api::Api;
+use crate::domain::manifest::TenantIdentity;
+use crate::domain::target::DatabaseTarget;
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -23,80 +24,174 @@ use std::time::Duration;
 const POD_OVERHEAD: Duration = Duration::from_mins(5);
 /// Longest wait for a table lock.
 const LOCK_TIMEOUT_SECONDS: i32 = 30;
+/// A tenant in company has this part of a dump's longest time: whoever hangs does not keep the others for hours, and has
+/// all of it when it is tried again alone.
+const SHARE_OF_DEADLINE: u32 = 4;
+/// And not less than this.
+const LEAST_DEADLINE: Duration = Duration::from_mins(5);
+/// A run that waits or works longer than so many looks at a Job is written down.
+const LOOKS: u32 = 4;
 
-/// Starts a run. `Ok(false)` is a full budget: somebody else took the place.
-pub async fn start(
-    object: &BackupSchedule,
-    valid: &Valid,
-    key: &RunKey,
-    status: &mut BackupScheduleStatus,
-    ctx: &Context,
-) -> Result<bool, BackupError> {
-    let worker = worker(object, valid, key, ctx);
-    let (namespace, server) = (worker.namespace.clone(), valid.server.name_any());
-    let limits = (i64::from(ctx.settings.max_dumps), i64::from(valid.server.spec.max_concurrent_dumps));
-    if !ctx.jobs.reserve(Lane::Dump, &namespace, &server, &worker.name, limits) {
-        return Ok(false);
-    }
-    let job = worker.build(&ctx.settings.worker.pod_defaults())?;
-    let wanted = jobs::runs(&job);
-    let api: Api<Job> = Api::namespaced(ctx.clients.write.clone(), &namespace);
-    let created = create_or_adopt(&api, &job, |there| {
-        jobs::runs(there) == wanted && there.metadata.owner_references == job.metadata.owner_references
+/// How long a run may wait for its Job, and then work, before that is worth a write of its schedule's status: most are
+/// over by then, and are written once, when they have ended.
+pub fn notice(ctx: &Context) -> Duration {
+    ctx.settings.timing.job_interval * LOOKS
+}
+
+/// Who a schedule can share a Job with; `None` while its server is missing.
+pub fn group(object: &BackupSchedule, ctx: &Context) -> Option<Group> {
+    let namespace = object.namespace().unwrap_or_default();
+    let spec = &object.spec;
+    let server = ctx.caches.servers.get(&ObjectRef::new(&spec.database.server_ref.name).within(&namespace))?;
+    let secret = spec.database.credentials_secret_ref.as_ref().unwrap_or(&server.spec.dump_credentials_secret_ref);
+    Some(Group {
+        namespace,
+        storage: spec.storage_ref.name.clone(),
+        server: spec.database.server_ref.name.clone(),
+        secret: secret.name.clone(),
     })
-    .await
-    .inspect_err(|_| ctx.jobs.unreserve(&namespace, &worker.name))?;
-    let job = match created {
-        Created::New(job) | Created::Adopted(job) => job,
-        Created::Foreign(_) => {
-            ctx.jobs.unreserve(&namespace, &worker.name);
-            return Err(BackupError::JobNameTaken { namespace, name: worker.name });
+}
+
+/// Queues a run that is due since then. `None` if its server has just gone.
+pub fn ask(
+    object: &BackupSchedule,
+    key: &RunKey,
+    since: DateTime<Utc>,
+    status: &BackupScheduleStatus,
+    ctx: &Context,
+) -> Option<Asked> {
+    let now = ctx.now();
+    let bytes = status.recovery_points.first().map(|point| point.bytes);
+    let failed = status.last_failure.as_ref().map(|failure| failure.reason.as_str());
+    let due = Due {
+        schedule: object.name_any(),
+        uid: object.uid().unwrap_or_default(),
+        run: key.clone(),
+        lane: Lane::of(key, since, now),
+        since,
+        queued: now,
+        bytes,
+        company: Company::of(bytes, key, failed),
+    };
+    let spec = &object.spec;
+    let order = Order {
+        generation: object.metadata.generation,
+        tenant: spec.tenant.id.clone(),
+        database: spec.database.name.clone(),
+        time_zone: spec.time_zone.clone(),
+        allow_non_transactional: spec.database.allow_non_transactional,
+        recorded: status.last_run.as_ref().and_then(|run| run.started_at),
+    };
+    Some(ctx.dispatch.ask(&group(object, ctx)?, due, order))
+}
+
+/// Whether an order is still what its schedule says. An edited one asks again for itself.
+pub fn stands(order: &Order, group: &Group, due: &Due, ctx: &Context) -> bool {
+    let row = ctx.caches.schedules.get(&Key::new(&group.namespace, &due.schedule));
+    row.is_some_and(|row| *row.uid == *due.uid && Some(row.generation) == order.generation && !row.leaving)
+}
+
+/// The Job of a group's dumps; `None` while what they name is missing.
+pub fn worker(
+    name: &str,
+    after: Option<String>,
+    group: &Group,
+    at_once: i64,
+    passengers: &[Passenger],
+    ctx: &Context,
+) -> Option<WorkerJob> {
+    let there = |name: &str| (name.to_owned(), group.namespace.clone());
+    let bucket = ctx.caches.storages.get(&reference(there(&group.storage)))?;
+    let server = ctx.caches.servers.get(&reference(there(&group.server)))?;
+    let (database, mut mounts) = targets::database(&server, "", &group.secret);
+    let (storage, storage_mounts) = targets::storage(&bucket);
+    mounts.extend(storage_mounts);
+    let longest = ctx.settings.timing.dump_deadline;
+    let deadline =
+        if passengers.len() > 1 { (longest / SHARE_OF_DEADLINE).max(LEAST_DEADLINE.min(longest)) } else { longest };
+    let task = |passenger: &Passenger| {
+        let (due, order) = (&passenger.due, &passenger.order);
+        DumpTask {
+            name: due.schedule.clone(),
+            identity: TenantIdentity {
+                namespace: group.namespace.clone(),
+                schedule: due.schedule.clone(),
+                schedule_uid: due.uid.clone(),
+                tenant: order.tenant.clone(),
+                engine: database.engine,
+                database: order.database.clone(),
+            },
+            database: DatabaseTarget { database: order.database.clone(), ..database.clone() },
+            time_zone: order.time_zone.clone(),
+            parallelism: 2,
+            lock_timeout_seconds: LOCK_TIMEOUT_SECONDS.min(server.spec.ddl_wait_seconds),
+            ddl_wait_seconds: server.spec.ddl_wait_seconds,
+            deadline_seconds: seconds(deadline),
+            max_bytes_per_second: server.spec.bytes_per_second_of_a_dump(),
+            allow_non_transactional: order.allow_non_transactional,
         }
     };
-    record(status, valid, key, &job, ctx.now());
-    Ok(true)
-}
-
-fn worker(object: &BackupSchedule, valid: &Valid, key: &RunKey, ctx: &Context) -> WorkerJob {
-    let (spec, server) = (&object.spec, &valid.server);
-    let secret = spec.database.credentials_secret_ref.as_ref().unwrap_or(&server.spec.dump_credentials_secret_ref);
-    let (database, mut mounts) = targets::database(server, &spec.database.name, &secret.name);
-    let (storage, storage_mounts) = targets::storage(&valid.storage);
-    mounts.extend(storage_mounts);
-    let deadline = ctx.settings.timing.dump_deadline;
-    let seconds = |d: Duration| i32::try_from(d.as_secs()).unwrap_or(i32::MAX);
-    let task = DumpTask {
-        name: object.name_any(),
-        identity: targets::identity(object, server),
-        database,
-        time_zone: spec.time_zone.clone(),
-        parallelism: 2,
-        lock_timeout_seconds: LOCK_TIMEOUT_SECONDS.min(server.spec.ddl_wait_seconds),
-        ddl_wait_seconds: server.spec.ddl_wait_seconds,
-        deadline_seconds: seconds(deadline),
-        max_bytes_per_second: server.spec.bytes_per_second_of_a_dump(),
-        allow_non_transactional: spec.database.allow_non_transactional,
-    };
-    let (uid, run) = (object.uid().unwrap_or_default(), key.to_string());
-    let runs = vec![Run { schedule: object.name_any(), uid: uid.clone(), run: run.clone() }];
     let label = |k: &str, v: &str| (k.to_owned(), v.to_owned());
-    WorkerJob {
-        name: dump_job(&[(&uid, &run)]),
-        namespace: object.namespace().unwrap_or_default(),
-        // The storage owns it, not the schedule: one Job may carry several schedules' dumps.
-        owner: valid.storage.controller_owner_ref(&()).unwrap_or_default(),
-        labels: BTreeMap::from([label(mark::LANE, mark::DUMP), label(mark::SERVER, &server.name_any())]),
-        annotations: BTreeMap::from([(mark::RUNS.to_owned(), serde_json::to_string(&runs).unwrap_or_default())]),
-        work: Work::Dump(vec![task]),
+    Some(WorkerJob {
+        name: name.to_owned(),
+        namespace: group.namespace.clone(),
+        // The storage owns it, not the schedule: one Job carries several schedules' dumps.
+        owner: bucket.controller_owner_ref(&())?,
+        labels: BTreeMap::from([label(mark::LANE, mark::DUMP), label(mark::SERVER, &group.server)]),
+        annotations: annotations(after, group, at_once, passengers, ctx.now()),
+        work: Work::Dump(passengers.iter().map(task).collect()),
+        at_once: (passengers.len() > 1).then_some(at_once),
         storage,
         mounts,
-        service_account: valid.storage.spec.worker_service_account_name.clone(),
-        deadline_seconds: i64::from(seconds(deadline + POD_OVERHEAD)),
-    }
+        service_account: bucket.spec.worker_service_account_name.clone(),
+        deadline_seconds: i64::from(seconds(longest + POD_OVERHEAD)),
+    })
 }
 
-fn record(status: &mut BackupScheduleStatus, valid: &Valid, key: &RunKey, job: &Job, now: DateTime<Utc>) {
-    let (slot, attempt) = match key {
+fn reference<K: Resource<DynamicType = ()>>((name, namespace): (String, String)) -> ObjectRef<K> {
+    ObjectRef::new(&name).within(&namespace)
+}
+
+fn seconds(duration: Duration) -> i32 {
+    i32::try_from(duration.as_secs()).unwrap_or(i32::MAX)
+}
+
+/// What the operator finds its Job by, and reads back from it after a crash.
+fn annotations(
+    after: Option<String>,
+    group: &Group,
+    at_once: i64,
+    passengers: &[Passenger],
+    now: DateTime<Utc>,
+) -> BTreeMap<String, String> {
+    let run = |passenger: &Passenger| Run {
+        schedule: passenger.due.schedule.clone(),
+        uid: passenger.due.uid.clone(),
+        run: passenger.due.run.to_string(),
+    };
+    let runs: Vec<Run> = passengers.iter().map(run).collect();
+    // Later than everything that is recorded, also by a clock that was set back since: so a Job is news or is not.
+    let recorded = passengers
+        .iter()
+        .filter_map(|passenger| passenger.order.recorded)
+        .max()
+        .map(|last| last + TimeDelta::milliseconds(1));
+    let decided = recorded.map_or(now, |recorded| recorded.max(now)).to_rfc3339_opts(SecondsFormat::Micros, true);
+    let mut annotations = BTreeMap::from([
+        (mark::RUNS.to_owned(), serde_json::to_string(&runs).unwrap_or_default()),
+        (mark::STORAGE.to_owned(), group.storage.clone()),
+        (mark::PLACES.to_owned(), at_once.to_string()),
+        (mark::CHAIN.to_owned(), group.chain()),
+        (mark::DECIDED.to_owned(), decided),
+    ]);
+    annotations.extend(after.map(|after| (mark::AFTER.to_owned(), after)));
+    annotations
+}
+
+/// Writes a Job's run into status: it has begun, and how it ended is still to be told.
+pub fn record(object: &BackupSchedule, status: &mut BackupScheduleStatus, run: &Run, card: &Card) {
+    let Ok(key) = run.run.parse::<RunKey>() else { return };
+    let (slot, attempt) = match &key {
         RunKey::Slot { slot, attempt } => (Some(*slot), *attempt),
         RunKey::Manual(token) => {
             status.manual_trigger = Some(token.clone());
@@ -104,18 +199,25 @@ fn record(status: &mut BackupScheduleStatus, valid: &Valid, key: &RunKey, job: &
             (status.last_run.as_ref().and_then(|run| run.slot), 1)
         }
     };
-    let started = job.metadata.creation_timestamp.as_ref().and_then(|t| t.0.to_string().parse().ok());
-    status.active_job = Some(job.name_any());
+    let schedule = validate::timetable(object).ok();
+    status.active_job = Some(card.name.clone());
     status.last_run = Some(LastRun {
         key: key.to_string(),
-        day: slot.map(|slot| valid.schedule.day(slot)),
+        day: slot.zip(schedule).map(|(slot, schedule)| schedule.day(slot)),
         slot,
-        job: job.name_any(),
-        job_uid: job.uid(),
+        job: card.name.clone(),
+        job_uid: Some(card.uid.clone()),
         attempt: Some(attempt),
-        started_at: Some(started.unwrap_or(now)),
+        started_at: card.decided.or(card.created),
         finished_at: None,
         outcome: None,
         retryable: None,
     });
+}
+
+/// Whether what was due then may have run while nobody watched: the bucket is asked before it runs (again).
+pub fn unattended(object: &BackupSchedule, since: DateTime<Utc>, ctx: &Context) -> bool {
+    let forgotten = TimeDelta::from_std(ctx.settings.worker.ttl / 2).unwrap_or(TimeDelta::minutes(30));
+    let known = ctx.dispatch.knows(&object.uid().unwrap_or_default());
+    !known && (since < ctx.dispatch.watching_since() || ctx.now() - since > forgotten)
 }

@@ -1,12 +1,13 @@
 //! Everything a backup decision needs, read from caches, the cluster and the bucket. No decisions.
 
 use super::BackupError;
-use super::settle::Ending;
+use super::settle::{self, Ending};
 use crate::api::{BackupSchedule, BackupStorage, DatabaseServer};
 use crate::controller::context::Context;
 use crate::controller::fleet::Rival;
-use crate::controller::jobs::{self, JobState, Lane};
+use crate::controller::jobs::{self, Card, JobState, Run};
 use crate::store::Entry;
+use chrono::{DateTime, Utc};
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
 use std::sync::Arc;
@@ -19,16 +20,27 @@ pub struct Seen {
     pub server: Option<Arc<DatabaseServer>>,
     /// The other schedules of the namespace with the same tenant or database.
     pub rivals: Vec<Rival>,
-    /// How the last run's Job stands, if a run is open.
+    /// How the last run's Job stands, if a run is written down as open.
     pub ending: Option<Ending>,
+    /// A run that has a Job and is not written down.
+    pub riding: Option<Riding>,
     /// The bucket's copies, only where it has not been asked for them yet.
     pub catalogue: Option<Vec<Entry>>,
     /// Ids of copies that RestoreRequests hold.
     pub held: Vec<String>,
     /// A RestoreRequest has claimed the database.
     pub restoring: bool,
-    /// Others' running dumps in total and on the server.
-    pub running: (i64, i64),
+}
+
+/// A run that only its Job knows of.
+#[derive(Debug, Clone)]
+pub struct Riding {
+    /// The Job.
+    pub card: Arc<Card>,
+    /// What it does for this schedule.
+    pub run: Run,
+    /// How it stands.
+    pub ending: Ending,
 }
 
 /// Looks.
@@ -44,22 +56,14 @@ pub async fn gather(object: &BackupSchedule, ctx: &Context) -> Result<Seen, Back
     let open: Vec<_> = requests.iter().filter(|r| open(r)).filter_map(|r| r.status.as_ref()).collect();
     Ok(Seen {
         ending: ending(object, storage.as_deref(), ctx).await?,
+        riding: riding(object, storage.as_deref(), ctx).await?,
         catalogue: catalogue(object, storage.as_deref(), ctx).await?,
         held: open.iter().filter_map(|s| s.recovery_point.as_ref()).map(|p| p.id.clone()).collect(),
         restoring: open.iter().any(|s| s.claim.is_some()),
         rivals: ctx.caches.schedules.rivals(object),
-        running: running(object, &namespace, ctx),
         storage,
         server,
     })
-}
-
-/// Other schedules' running dumps. A Job of one's own that status does not know (the process died before it was written
-/// down) must not keep its schedule from adopting it.
-fn running(object: &BackupSchedule, namespace: &str, ctx: &Context) -> (i64, i64) {
-    let (total, here) = ctx.jobs.running(Lane::Dump, namespace, &object.spec.database.server_ref.name);
-    let own = ctx.jobs.carrying(namespace, &object.uid().unwrap_or_default());
-    (total - own, here - own)
 }
 
 /// How the open run's Job stands. The report in the bucket decides: it is there also when the Job is gone.
@@ -73,15 +77,67 @@ async fn ending(
     };
     let namespace = object.namespace().unwrap_or_default();
     let job = ctx.jobs.find(&ctx.clients.write, &namespace, &run.job).await?;
-    if job.as_deref().is_some_and(|job| jobs::state(job) == JobState::Running) {
-        return Ok(Some(Ending::Running));
+    // A name in a chain may belong to another Job by now.
+    let job = job.filter(|job| run.job_uid.is_none() || job.uid() == run.job_uid);
+    if let Some(job) = job.as_deref().filter(|job| jobs::state(job) == JobState::Running) {
+        let suspended = job.spec.as_ref().and_then(|spec| spec.suspend) == Some(true);
+        return Ok(Some(if suspended { Ending::Suspended } else { Ending::Running }));
     }
     let uid = job.as_deref().and_then(ResourceExt::uid).or_else(|| run.job_uid.clone());
     let silent = job.as_deref().map_or_else(|| "its Job was deleted before it ended".to_owned(), jobs::failure);
-    let (Some(uid), Some(storage)) = (uid, storage) else { return Ok(Some(Ending::Silent(silent))) };
+    ended(object, uid, silent, storage, ctx).await.map(Some)
+}
+
+/// A Job that carries this schedule and that its status knows nothing of: what runs and has not run for long, or what has
+/// just ended. The first one, if there should be several.
+async fn riding(
+    object: &BackupSchedule,
+    storage: Option<&BackupStorage>,
+    ctx: &Context,
+) -> Result<Option<Riding>, BackupError> {
+    let last = object.status.as_ref().and_then(|status| status.last_run.as_ref());
+    if last.is_some_and(|run| run.outcome.is_none()) {
+        return Ok(None);
+    }
+    let me = object.uid().unwrap_or_default();
+    let cards = ctx.jobs.cards().carrying(&me);
+    let Some(card) = cards.into_iter().find(|card| settle::is_news(card, last)) else { return Ok(None) };
+    let Some(run) = card.runs.iter().find(|run| run.uid == me).cloned() else { return Ok(None) };
+    let ending = match (card.state, card.suspended) {
+        (JobState::Running, true) => Ending::Suspended,
+        (JobState::Running, false) => Ending::Running,
+        (JobState::Complete, _) => {
+            let silent = "the Job ended without a report".to_owned();
+            ended(object, Some(card.uid.clone()), silent, storage, ctx).await?
+        }
+        (JobState::Failed, _) => ended(object, Some(card.uid.clone()), card.failure.clone(), storage, ctx).await?,
+    };
+    Ok(Some(Riding { card, run, ending }))
+}
+
+/// What the report says of a run whose Job has ended, or `silent`.
+async fn ended(
+    object: &BackupSchedule,
+    job_uid: Option<String>,
+    silent: String,
+    storage: Option<&BackupStorage>,
+    ctx: &Context,
+) -> Result<Ending, BackupError> {
+    let (Some(uid), Some(storage)) = (job_uid, storage) else { return Ok(Ending::Silent(silent)) };
     let store = ctx.stores.open(storage).await?;
     let report = store.report(&uid, &object.name_any()).await?;
-    Ok(Some(report.map_or(Ending::Silent(silent), |report| Ending::Reported(Box::new(report)))))
+    Ok(report.map_or(Ending::Silent(silent), |report| Ending::Reported(Box::new(report))))
+}
+
+/// A copy that was made of this schedule since then, by whomever.
+pub async fn made_since(
+    object: &BackupSchedule,
+    storage: &BackupStorage,
+    since: DateTime<Utc>,
+    ctx: &Context,
+) -> Result<Option<Entry>, BackupError> {
+    let store = ctx.stores.open(storage).await?;
+    Ok(store.made_since(&object.namespace().unwrap_or_default(), &object.name_any(), since).await?)
 }
 
 async fn catalogue(

@@ -4,6 +4,7 @@ pub mod act;
 pub mod alarm;
 pub mod gather;
 pub mod settle;
+mod told;
 pub mod validate;
 
 use super::context::Context;
@@ -11,10 +12,10 @@ use super::fleet::{Key, Runner, spread};
 use super::observed::{Ailing, Failure, Outcome, Retry, pause};
 use super::stores::OpenError;
 use super::verbs::{VerbError, apply_status};
-use crate::api::backup_schedule::{RecoveryPoint, RunOutcome};
+use crate::api::backup_schedule::RunOutcome;
 use crate::api::conditions::{ScheduleCondition, find, set};
-use crate::api::{BackupSchedule, BackupScheduleStatus, Condition, ConditionStatus};
-use crate::domain::backup::{self, Budget, Ended, Facts, Freshness, LastRun, Plan, Waiting};
+use crate::api::{BackupSchedule, BackupScheduleStatus, Condition};
+use crate::domain::backup::{self, Decision, Ended, Facts, LastRun, Plan, RunKey, Waiting};
 use crate::domain::job::WorkError;
 use crate::store::CatalogueError;
 use crate::store::StoreError;
@@ -24,8 +25,10 @@ use kube::ResourceExt;
 use kube::api::Api;
 use kube::runtime::controller::Action;
 use kube::runtime::events::EventType;
+use settle::Ending;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
+use told::Told;
 use validate::{Invalid, Valid};
 
 /// Why a BackupSchedule's reconcile failed.
@@ -46,14 +49,6 @@ pub enum BackupError {
     /// A task that makes no argv.
     #[error(transparent)]
     Work(#[from] WorkError),
-    /// Somebody else's Job has our name.
-    #[error("Job {namespace}/{name} exists and is not Sennight's for this run: delete or rename it")]
-    JobNameTaken {
-        /// Its namespace.
-        namespace: String,
-        /// Its name.
-        name: String,
-    },
 }
 
 impl Failure for BackupError {
@@ -64,7 +59,6 @@ impl Failure for BackupError {
             Self::Store(error) => error.reason(),
             Self::Catalogue(error) => error.reason(),
             Self::Work(_) => "TaskNotWritable",
-            Self::JobNameTaken { .. } => "JobNameTaken",
         }
     }
 
@@ -72,9 +66,7 @@ impl Failure for BackupError {
         match self {
             Self::Verb(error) if error.is_conflict() => Retry::AtOnce,
             Self::Work(_) => Retry::OnChange,
-            Self::Verb(_) | Self::Open(_) | Self::Store(_) | Self::Catalogue(_) | Self::JobNameTaken { .. } => {
-                Retry::Later
-            }
+            Self::Verb(_) | Self::Open(_) | Self::Store(_) | Self::Catalogue(_) => Retry::Later,
         }
     }
 }
@@ -88,7 +80,7 @@ impl Ailing for BackupSchedule {
 
 /// Runs the controller until `stop`.
 pub async fn run(feed: Runner, ctx: Arc<Context>, stop: CancellationToken) {
-    // Budgets are counted from what runs: without the Jobs' list a restart would start everything at once.
+    // What runs and what has ended is read from the Jobs: without their list every day would look as if it had not run.
     tokio::select! {
         () = stop.cancelled() => {}
         () = ctx.jobs.filled() => feed.run(ctx.clone(), stop.clone(), reconcile).await,
@@ -104,6 +96,7 @@ async fn reconcile(object: Arc<BackupSchedule>, ctx: Arc<Context>) -> Result<Out
         Ok(valid) => follow(&object, &seen, valid, &mut status, &ctx).await?,
         Err(invalid) => {
             refuse(&object, invalid, &mut status, ctx.now());
+            ctx.dispatch.forget(&object.uid().unwrap_or_default());
             // What it names may come later, and wakes nobody here when it does.
             let missing = matches!(invalid, Invalid::StorageMissing(_) | Invalid::ServerMissing(_));
             let again = TimeDelta::from_std(pause(object.ailing_since(), ctx.now())).unwrap_or(TimeDelta::minutes(1));
@@ -111,7 +104,8 @@ async fn reconcile(object: Arc<BackupSchedule>, ctx: Arc<Context>) -> Result<Out
         }
     };
     alarm::condition(&object, &mut status, ctx.now());
-    let wake = [wake, upkeep(&object, &seen, &status, ctx.now())].into_iter().flatten().min();
+    let wake =
+        [wake, upkeep(&object, &seen, &status, ctx.now()), stale(&object, ctx.now())].into_iter().flatten().min();
     status.observed_generation = object.metadata.generation;
     report(&object, &status, &ctx).await?;
     let me = Key::of(&object);
@@ -130,7 +124,13 @@ async fn settle_last_run(object: &BackupSchedule, seen: &Seen, status: &mut Back
         settle::adopt(status, copies, days);
         status.catalogue_time = Some(ctx.now());
     }
-    if let Some(ending) = seen.ending.clone()
+    // One write for a run that nothing was written of before: that it began and how it ended.
+    let unwritten = seen.riding.as_ref().filter(|riding| riding.ending.is_over());
+    if let Some(riding) = unwritten {
+        act::record(object, status, &riding.run, &riding.card);
+    }
+    let ending = seen.ending.as_ref().or(unwritten.map(|riding| &riding.ending)).cloned();
+    if let Some(ending) = ending
         && let Some(failure) = settle::settle(status, ending, days, ctx.now())
     {
         ctx.metrics.backup_ended(failure.as_deref());
@@ -148,24 +148,26 @@ async fn settle_last_run(object: &BackupSchedule, seen: &Seen, status: &mut Back
     settle::age(status, &seen.held, ctx.now());
 }
 
-/// When a copy ends, or the last good one must be held: also of a schedule that cannot be followed.
+/// When a copy must go from the list, or the last good one must be held: also of a schedule that cannot be followed.
 fn upkeep(
     object: &BackupSchedule,
     seen: &Seen,
     status: &BackupScheduleStatus,
     now: DateTime<Utc>,
 ) -> Option<DateTime<Utc>> {
-    let free = |p: &&RecoveryPoint| !p.held && p.kept_until.is_none();
-    let expiry = status.recovery_points.iter().filter(free).filter_map(|p| p.expires_at).min();
-    // A whole fleet's copies expire at one midnight: they leave the list with the next run's status, if that is near.
-    let near = |expiry: &DateTime<Utc>| status.next_run_time.is_some_and(|next| next <= *expiry + TimeDelta::days(1));
-    let expiry = expiry.filter(|expiry| !near(expiry)).map(|expiry| expiry + TimeDelta::seconds(spread(object)));
     let keeps = seen.storage.as_ref().is_some_and(|storage| storage.spec.retention.keep_last_good);
     let keep = keeps.then(|| alarm::wake(&object.spec.alarm, status, now)).flatten();
+    let expiry = settle::expiry(status).map(|expiry| expiry + TimeDelta::seconds(spread(object)));
     [expiry, keep].into_iter().flatten().min()
 }
 
-/// A schedule that can be followed: start what is due, say how it stands; returns when to look again.
+/// The same of what is written: a copy that has just expired is not worth a write of its own.
+fn stale(object: &BackupSchedule, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    let expiry = settle::expiry(object.status.as_ref()?)? + TimeDelta::seconds(spread(object));
+    Some(expiry).filter(|at| *at > now)
+}
+
+/// A schedule that can be followed: queue what is due, say how it stands; returns when to look again.
 async fn follow(
     object: &BackupSchedule,
     seen: &Seen,
@@ -174,27 +176,91 @@ async fn follow(
     ctx: &Context,
 ) -> Result<Option<DateTime<Utc>>, BackupError> {
     let now = ctx.now();
-    let before = status.clone();
-    let last = last_run(&before);
-    let facts = facts(object, seen, valid, &before, last.as_ref(), ctx);
-    let decision = backup::decide(&facts, now);
-    let mut wake = decision.wake;
-    let mut plan = decision.plan;
-    if let Plan::Run(key) = &plan
-        && !act::start(object, valid, key, status, ctx).await?
+    let mut decision = decided(object, seen, valid, status, ctx);
+    if let Plan::Run(RunKey::Slot { slot, attempt }) = decision.0.plan
+        && act::unattended(object, decision.1, ctx)
+        && let Some(entry) = gather::made_since(object, &valid.storage, slot, ctx).await?
     {
-        plan = Plan::Wait(Waiting::BudgetReached);
-        wake = Some(now + TimeDelta::seconds(5));
+        let days = valid.storage.spec.retention.days;
+        settle::found(status, &entry, slot, valid.schedule.day(slot), attempt, days);
+        decision = decided(object, seen, valid, status, ctx);
     }
-    if status.active_job.is_some() {
-        // A Job's end wakes us; this is for the case that its event was lost.
-        let safety = now + TimeDelta::from_std(ctx.settings.timing.job_interval).unwrap_or(TimeDelta::minutes(1));
-        wake = Some(wake.map_or(safety, |w| w.min(safety)));
+    let (decision, since) = decision;
+    let mut wake = decision.wake;
+    let told = match &decision.plan {
+        Plan::Run(key) => {
+            let (told, again) = queue(object, key, since, status, ctx);
+            wake = Some(wake.map_or(again, |at| at.min(again)));
+            told
+        }
+        Plan::Wait(why) => {
+            ctx.dispatch.forget(&object.uid().unwrap_or_default());
+            if *why == Waiting::Running { underway(object, seen, status, ctx) } else { Told::Plan(*why) }
+        }
+    };
+    if decision.plan == Plan::Wait(Waiting::Running) {
+        // A Job's end wakes us; this is for the case that its event was lost, and for a Job that takes long.
+        let safety = now + TimeDelta::from_std(act::notice(ctx)).unwrap_or(TimeDelta::minutes(2));
+        wake = Some(wake.map_or(safety, |at| at.min(safety)));
     }
     status.next_run_time = decision.next_run;
+    let facts_status = status.clone();
+    let last = last_run(&facts_status);
+    let facts = facts(object, seen, valid, &facts_status, last.as_ref(), ctx);
     let (freshness, changes) = backup::freshness(&facts, status.last_successful_time, now);
-    write_conditions(object, status, &plan, freshness, now);
+    told::write(object, status, &told, freshness, now);
     Ok([wake, changes].into_iter().flatten().min())
+}
+
+/// The decision, and since when what it wants is due.
+fn decided(
+    object: &BackupSchedule,
+    seen: &Seen,
+    valid: &Valid,
+    status: &BackupScheduleStatus,
+    ctx: &Context,
+) -> (Decision, DateTime<Utc>) {
+    let now = ctx.now();
+    let last = last_run(status);
+    let facts = facts(object, seen, valid, status, last.as_ref(), ctx);
+    let decision = backup::decide(&facts, now);
+    let since = match &decision.plan {
+        Plan::Run(key) => backup::due_since(&facts, key, now),
+        Plan::Wait(_) => now,
+    };
+    (decision, since)
+}
+
+/// Queues a run; what is told of it, and when to look again.
+fn queue(
+    object: &BackupSchedule,
+    key: &RunKey,
+    since: DateTime<Utc>,
+    status: &BackupScheduleStatus,
+    ctx: &Context,
+) -> (Told, DateTime<Utc>) {
+    let now = ctx.now();
+    let notice = TimeDelta::from_std(act::notice(ctx)).unwrap_or(TimeDelta::minutes(2));
+    let Some(asked) = act::ask(object, key, since, status, ctx) else { return (Told::Nothing, now + notice) };
+    match asked.trouble {
+        _ if now < asked.since + notice => (Told::Nothing, asked.since + notice),
+        Some(trouble) => (Told::Trouble(trouble), now + notice),
+        None => (Told::Plan(Waiting::BudgetReached), now + notice),
+    }
+}
+
+/// A run that has a Job: written down once it takes long, or a person waits for its answer.
+fn underway(object: &BackupSchedule, seen: &Seen, status: &mut BackupScheduleStatus, ctx: &Context) -> Told {
+    let ending = seen.riding.as_ref().map(|riding| &riding.ending).or(seen.ending.as_ref());
+    let told = if ending == Some(&Ending::Suspended) { Waiting::JobSuspended } else { Waiting::Running };
+    let Some(riding) = seen.riding.as_ref().filter(|riding| !riding.ending.is_over()) else { return Told::Plan(told) };
+    let notice = TimeDelta::from_std(act::notice(ctx)).unwrap_or(TimeDelta::minutes(2));
+    let long = riding.card.decided.is_none_or(|decided| ctx.now() - decided >= notice);
+    if long || riding.run.run.starts_with("manual-") {
+        act::record(object, status, &riding.run, &riding.card);
+        return Told::Plan(told);
+    }
+    Told::Nothing
 }
 
 fn facts<'a>(
@@ -207,6 +273,7 @@ fn facts<'a>(
 ) -> Facts<'a> {
     let spec = &object.spec;
     let created = object.creation_timestamp().and_then(|t| t.0.to_string().parse().ok());
+    let riding = seen.riding.as_ref().is_some_and(|riding| !riding.ending.is_over());
     Facts {
         schedule: &valid.schedule,
         created: created.unwrap_or_else(|| ctx.now()),
@@ -214,13 +281,9 @@ fn facts<'a>(
         starting_deadline: spec.starting_deadline_seconds.map(|s| TimeDelta::seconds(s.into())),
         manual: spec.trigger.as_ref().and_then(|t| t.manual.as_deref()),
         answered: status.manual_trigger.as_deref(),
-        running: status.active_job.is_some(),
+        running: riding || status.active_job.is_some(),
         restoring: seen.restoring,
         last,
-        budget: Budget {
-            total: (seen.running.0, ctx.settings.max_dumps.into()),
-            server: (seen.running.1, valid.server.spec.max_concurrent_dumps.into()),
-        },
         retry_base: TimeDelta::from_std(ctx.settings.timing.dump_retry).unwrap_or(backup::RETRY_BASE),
     }
 }
@@ -237,48 +300,6 @@ fn last_run(status: &BackupScheduleStatus) -> Option<LastRun> {
     Some(LastRun { slot: run.slot?, attempt: run.attempt.unwrap_or(1), ended })
 }
 
-fn write_conditions(
-    object: &BackupSchedule,
-    status: &mut BackupScheduleStatus,
-    plan: &Plan,
-    freshness: Freshness,
-    now: DateTime<Utc>,
-) {
-    let generation = object.metadata.generation;
-    let ready = match (&status.last_failure, plan) {
-        (Some(failure), _) if status.consecutive_failures.unwrap_or_default() > 0 => {
-            Condition::new(ScheduleCondition::Ready, false, failure.reason.clone(), failure.message.clone())
-        }
-        (_, Plan::Run(_)) => Condition::new(ScheduleCondition::Ready, true, "Dumping", "a dump runs"),
-        (_, Plan::Wait(why)) => {
-            let reason: &'static str = why.into();
-            let (reason, message) = match why {
-                Waiting::NotDue => ("Scheduled", "the next dump is at status.nextRunTime"),
-                Waiting::Running => ("Dumping", "a dump runs"),
-                Waiting::Suspended => (reason, "spec.suspend is true: no dumps, and the copies still expire"),
-                Waiting::RestoreInProgress => (reason, "a restore has claimed this database; dumps go on after it"),
-                Waiting::BudgetReached => {
-                    (reason, "due; waiting for another dump to end (maxConcurrentDumps, --max-dumps)")
-                }
-                Waiting::Retrying => (reason, "the last dump failed; it is tried again soon"),
-                Waiting::DeadlineMissed => (reason, "the slot passed startingDeadlineSeconds ago; the next one runs"),
-            };
-            Condition::new(ScheduleCondition::Ready, true, reason, message)
-        }
-    };
-    set(&mut status.conditions, ready.observed(generation), now);
-    let reason: &'static str = freshness.into();
-    let (holds, message) = match freshness {
-        Freshness::CopyIsFresh => (ConditionStatus::True, "the newest copy is younger than a slot interval and 2 h"),
-        Freshness::CopyIsStale => (ConditionStatus::False, "the newest copy is older than a slot interval and 2 h"),
-        Freshness::AwaitingFirstCopy => (ConditionStatus::Unknown, "the first dump is still to come"),
-        Freshness::NoCopy => (ConditionStatus::False, "there is no copy although one was due"),
-        Freshness::Suspended => (ConditionStatus::Unknown, "suspended: copies still expire"),
-    };
-    let fresh = Condition::new(ScheduleCondition::Fresh, holds, reason, message);
-    set(&mut status.conditions, fresh.observed(generation), now);
-}
-
 fn refuse(object: &BackupSchedule, invalid: &Invalid, status: &mut BackupScheduleStatus, now: DateTime<Utc>) {
     status.next_run_time = None;
     let ready = Condition::new(ScheduleCondition::Ready, false, invalid.reason(), invalid.to_string());
@@ -288,6 +309,9 @@ fn refuse(object: &BackupSchedule, invalid: &Invalid, status: &mut BackupSchedul
 /// Writes the status if it changed, and one Warning Event for each condition that newly turned False.
 async fn report(object: &BackupSchedule, status: &BackupScheduleStatus, ctx: &Context) -> Result<(), BackupError> {
     let api = Api::namespaced(ctx.clients.write.clone(), &object.namespace().unwrap_or_default());
+    if object.status.as_ref().is_some_and(|old| !settle::is_worth_a_write(old, status, ctx.now())) {
+        return Ok(());
+    }
     apply_status(&api, object, object.status.as_ref(), status).await?;
     let old = object.status.as_ref().map_or(&[][..], |s| &s.conditions);
     let failed = status.last_failure.as_ref().map(|f| f.reason.as_str());

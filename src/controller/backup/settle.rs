@@ -3,10 +3,12 @@
 use crate::api::backup_schedule::{Failure, LastRun, RecoveryPoint, RunOutcome};
 use crate::api::database_server::DrillStatus;
 use crate::api::{BackupScheduleStatus, Condition, ConditionStatus};
+use crate::controller::jobs::Card;
+use crate::domain::batch::JOB_FAILED;
 use crate::domain::job::{CopySummary, Done, Outcome, TaskReport};
 use crate::domain::retention::expires_at;
 use crate::store::Entry;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 
 /// Most recovery points that a status lists.
 const MOST_POINTS: usize = 40;
@@ -18,10 +20,49 @@ const MESSAGE_LIMIT: usize = 2000;
 pub enum Ending {
     /// It runs.
     Running,
+    /// Somebody has suspended it (Kueue, a person): it waits.
+    Suspended,
     /// It ended and left a report.
     Reported(Box<TaskReport>),
     /// It ended without one: killed, evicted, or its pod never started.
     Silent(String),
+}
+
+impl Ending {
+    /// Whether it has come.
+    pub fn is_over(&self) -> bool {
+        !matches!(self, Self::Running | Self::Suspended)
+    }
+}
+
+/// Whether a Job's run is not in status yet. The Jobs of one schedule are decided on one after the other.
+pub fn is_news(card: &Card, last: Option<&LastRun>) -> bool {
+    let Some(decided) = card.decided else { return false };
+    last.is_none_or(|last| {
+        last.job_uid.as_deref() != Some(&card.uid) && last.started_at.is_none_or(|started| decided > started)
+    })
+}
+
+/// How long a copy that has expired may stay in the list: the next run's write takes it out.
+const STALE: TimeDelta = TimeDelta::hours(26);
+
+/// Whether a status says something that a write is due for. That a slot has come, or a copy has expired, is in the next
+/// run's write: one write a tenant a day.
+pub fn is_worth_a_write(old: &BackupScheduleStatus, new: &BackupScheduleStatus, now: DateTime<Utc>) -> bool {
+    let mut same = old.clone();
+    if old.next_run_time.is_some_and(|slot| slot <= now && now - slot < STALE) && new.next_run_time.is_some() {
+        same.next_run_time = new.next_run_time;
+    }
+    let gone = |point: &RecoveryPoint| !new.recovery_points.iter().any(|kept| kept.id == point.id);
+    same.recovery_points
+        .retain(|point| !(gone(point) && point.expires_at.is_some_and(|end| end <= now && now - end < STALE)));
+    same != *new
+}
+
+/// When a copy that has expired must go from the list, though no run's write takes it out.
+pub fn expiry(status: &BackupScheduleStatus) -> Option<DateTime<Utc>> {
+    let free = |p: &&RecoveryPoint| !p.held && p.kept_until.is_none();
+    Some(status.recovery_points.iter().filter(free).filter_map(|p| p.expires_at).min()? + STALE)
 }
 
 /// Writes the end of a run into `status`; `None` while it runs, else the failure's reason or nothing.
@@ -32,8 +73,8 @@ pub fn settle(
     now: DateTime<Utc>,
 ) -> Option<Option<String>> {
     let failure = match ending {
-        Ending::Running => return None,
-        Ending::Silent(message) => Some(("JobFailed".to_owned(), message, true)),
+        Ending::Running | Ending::Suspended => return None,
+        Ending::Silent(message) => Some((JOB_FAILED.to_owned(), message, true)),
         Ending::Reported(report) => match report.outcome {
             Outcome::Succeeded(Done::Dumped(copy)) => {
                 succeeded(status, &copy, report.finished_at, days);
@@ -88,6 +129,30 @@ fn point(copy: &CopySummary, expires: DateTime<Utc>) -> RecoveryPoint {
         kept_until: None,
         proven_time: None,
     }
+}
+
+/// A slot's copy is in the bucket though no Job is known to have made it: the slot has run.
+pub fn found(
+    status: &mut BackupScheduleStatus,
+    entry: &Entry,
+    slot: DateTime<Utc>,
+    day: NaiveDate,
+    attempt: i32,
+    days: i32,
+) {
+    succeeded(status, &entry.summary, entry.started_at, days);
+    status.last_run = Some(LastRun {
+        key: entry.summary.id.to_string(),
+        slot: Some(slot),
+        day: Some(day),
+        job: String::new(),
+        job_uid: None,
+        attempt: Some(attempt),
+        started_at: Some(entry.summary.id.time()),
+        finished_at: Some(entry.summary.snapshot_time),
+        outcome: Some(RunOutcome::Succeeded),
+        retryable: None,
+    });
 }
 
 /// Fills an empty status from the bucket's catalogue: a new cluster, or a re-created schedule, finds its copies. The

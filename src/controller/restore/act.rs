@@ -283,7 +283,10 @@ pub async fn place(
         .await
         .inspect_err(|_| ctx.jobs.unreserve(namespace, &worker.name))?;
     match created {
-        Created::New(job) | Created::Adopted(job) => Ok(Ok(job)),
+        Created::New(job) | Created::Adopted(job) => {
+            ctx.dispatch.restore_started(ctx.now());
+            Ok(Ok(job))
+        }
         Created::Foreign(there) => {
             ctx.jobs.unreserve(namespace, &worker.name);
             Ok(Err(proof::difference(&uid, &job, &there).unwrap_or_default()))

@@ -76,7 +76,7 @@ pub async fn gather(object: &RestoreRequest, ctx: &Context) -> Result<Seen, Rest
         catalogue: catalogue(object, storage.as_deref(), ctx).await,
         pinned: pinned(object, schedule.as_deref(), server.as_deref(), storage.as_deref(), ctx).await?,
         profile: profile(object, schedule.as_deref(), ctx).await?,
-        dumping: schedule.as_ref().is_some_and(|s| s.status.as_ref().is_some_and(|s| s.active_job.is_some())),
+        dumping: schedule.as_deref().is_some_and(|schedule| dumping(schedule, ctx)),
         restores_here: here,
         job_there: unrecorded.is_some(),
         proof: proof::begun(object, storage.as_deref(), unrecorded.as_ref(), ctx).await?,
@@ -91,6 +91,14 @@ pub async fn gather(object: &RestoreRequest, ctx: &Context) -> Result<Seen, Rest
         progress,
         siblings: siblings(object, ctx),
     })
+}
+
+/// Whether a dump of the database runs, or its Job is being created.
+fn dumping(schedule: &BackupSchedule, ctx: &Context) -> bool {
+    let uid = schedule.uid().unwrap_or_default();
+    schedule.status.as_ref().is_some_and(|status| status.active_job.is_some())
+        || ctx.jobs.dumping(&uid)
+        || ctx.dispatch.creating(&uid)
 }
 
 fn siblings(object: &RestoreRequest, ctx: &Context) -> Vec<Arc<RestoreRequest>> {

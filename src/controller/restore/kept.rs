@@ -5,7 +5,7 @@ use super::RestoreError;
 use super::act::{place, record};
 use super::gather::Seen;
 use super::report::history;
-use super::settle::{Fresh, step};
+use super::settle::{Fresh, step, untouched};
 use super::undo::undoing;
 use super::work::NoWork;
 use crate::api::conditions::{RequestCondition, is_true, set};
@@ -89,12 +89,8 @@ fn facts(object: &RestoreRequest, status: &RestoreRequestStatus, fresh: &Fresh, 
 /// A prepared database may be there, and no swap can have made it the live one.
 fn leftover(status: &RestoreRequestStatus, fresh: &Fresh) -> bool {
     let prepares = || status.jobs.iter().filter(|job| job.step == RestoreStep::Prepare.to_string());
-    let untouched = match (&status.claim, step(status, RestoreStep::Cutover, fresh)) {
-        (None, _) | (Some(_), Step::Failed { .. }) => true,
-        (Some(_), _) => false,
-    };
     // One that still runs would make it anew; its end wakes us.
-    untouched && prepares().next().is_some() && prepares().all(|job| job.outcome.is_some())
+    untouched(status, fresh) && prepares().next().is_some() && prepares().all(|job| job.outcome.is_some())
 }
 
 fn held(status: &mut RestoreRequestStatus, by: Option<String>) {

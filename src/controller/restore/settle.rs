@@ -4,7 +4,7 @@ use crate::api::RestoreRequestStatus;
 use crate::api::restore_report::{Estimate, JobOutcome, JobRecord, LiveRecords, PreflightReport, Refusal};
 use crate::api::restore_status::{ClearedDatabase, Prepared, SafetyCopy};
 use crate::controller::observed::cut;
-use crate::domain::job::{CopySummary, Done, LiveList, Outcome, Preflight, TaskReport};
+use crate::domain::job::{CopySummary, Done, LiveList, Outcome, Preflight, TAKEN_BACK, TaskReport};
 use crate::domain::names::RestoreStep;
 use crate::domain::restore::Step;
 use crate::domain::retention::{SAFETY_DAYS, expires_at};
@@ -201,12 +201,21 @@ pub fn live_list(live: &LiveRecords) -> LiveList {
     LiveList { key: live.key.clone(), sha256: live.sha256.clone(), bytes: live.bytes, ids: live.ids, at: live.at }
 }
 
+/// Whether it is certain that no swap of the request took effect.
+pub fn untouched(status: &RestoreRequestStatus, fresh: &Fresh) -> bool {
+    let taken_back = |step: Step| matches!(step, Step::Failed { reason, .. } if reason == TAKEN_BACK);
+    status.claim.is_none()
+        || matches!(step(status, RestoreStep::Cutover, fresh), Step::Failed { .. })
+        || taken_back(step(status, RestoreStep::Settle, fresh))
+}
+
 fn kind(record: &JobRecord) -> Option<RestoreStep> {
     [
         RestoreStep::Preflight,
         RestoreStep::Prepare,
         RestoreStep::Cutover,
         RestoreStep::LiveIds,
+        RestoreStep::Settle,
         RestoreStep::Export,
         RestoreStep::Safety,
         RestoreStep::Clear,

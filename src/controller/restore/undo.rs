@@ -13,8 +13,6 @@ use crate::controller::verbs::get_opt;
 use crate::domain::gate::Evidence;
 use crate::domain::gate::undo::{self, UndoRefusal};
 use crate::domain::kept::Undoing;
-use crate::domain::names::RestoreStep;
-use crate::domain::restore::Step;
 use crate::settings::Settings;
 use chrono::{DateTime, TimeDelta, Utc};
 use kube::ResourceExt;
@@ -147,9 +145,5 @@ fn standing(status: Option<&RestoreRequestStatus>) -> Ended {
     if is_true(&status.conditions, RequestCondition::Complete) {
         return Ended::Effective;
     }
-    let cutover = super::settle::step(status, RestoreStep::Cutover, &Vec::new());
-    match (&status.claim, cutover) {
-        (None, _) | (Some(_), Step::Failed { .. }) => Ended::WithoutEffect,
-        (Some(_), _) => Ended::Unknown,
-    }
+    if super::settle::untouched(status, &Vec::new()) { Ended::WithoutEffect } else { Ended::Unknown }
 }

@@ -4,6 +4,7 @@ use super::gather::{Seen, candidate};
 use super::payments;
 use super::settle::{Fresh, step};
 use super::undo;
+use crate::api::common::Engine;
 use crate::api::conditions::{RequestCondition, find, is_true};
 use crate::api::restore_request::RestoreMode;
 use crate::api::restore_status::{Decision, Undone};
@@ -86,15 +87,13 @@ pub fn assess(
         },
         eligibility,
         held_until: held_until(status),
-        claim: status.claim.as_ref().map(|claim| Claim {
-            at: claim.at,
-            job_seen: status.jobs.iter().any(|job| job.name == claim.job),
-            job_there: seen.job_there,
-        }),
+        claim: claim(status, seen),
         proof: seen.proof.clone(),
         preflight,
         prepare: step(status, RestoreStep::Prepare, fresh),
         cutover: step(status, RestoreStep::Cutover, fresh),
+        settles: settles(seen),
+        settle: step(status, RestoreStep::Settle, fresh),
         export: step(status, RestoreStep::Export, fresh),
         live_ids: wants_live_ids(seen).then(|| step(status, RestoreStep::LiveIds, fresh)),
         lane_free: seen.restores_here < limit,
@@ -113,6 +112,17 @@ pub fn assess(
 
 fn wants_live_ids(seen: &Seen) -> bool {
     seen.profile.as_ref().is_some_and(|profile| profile.spec.missing_only)
+}
+
+fn claim(status: &RestoreRequestStatus, seen: &Seen) -> Option<Claim> {
+    let claim = status.claim.as_ref()?;
+    let job_seen = status.jobs.iter().any(|job| job.name == claim.job);
+    Some(Claim { at: claim.at, job_seen, job_there: seen.job_there })
+}
+
+/// A swap of PostgreSQL is one transaction, which the server itself has ended.
+fn settles(seen: &Seen) -> bool {
+    seen.server.as_ref().is_some_and(|server| server.spec.engine != Engine::PostgreSQL)
 }
 
 /// Only what helpdesk and billing wrote into this very object; everything else as if closed.

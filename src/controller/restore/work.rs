@@ -19,6 +19,9 @@ use std::time::Duration;
 /// Longest cut-over: the swap takes a fraction of a second, and a late one must not happen.
 const CUTOVER_SECONDS: i64 = 300;
 
+/// Longest attempt to end a swap that was lost: waiting for a lock, then for sessions to end.
+const SETTLE_SECONDS: i64 = 600;
+
 /// Why a step makes no Job.
 #[derive(Debug, thiserror::Error, strum::IntoStaticStr)]
 pub enum NoWork {
@@ -61,6 +64,10 @@ pub fn worker(
             let (task, mounts) = cutover(object, status, schedule, server)?;
             (Work::Cutover(task), mounts)
         }
+        RestoreStep::Settle => {
+            let (task, mounts) = cutover(object, status, schedule, server)?;
+            (Work::Settle(task), mounts)
+        }
         RestoreStep::Preflight if status.undo.is_some() => {
             let (task, mounts) = cutover(object, status, schedule, server)?;
             (Work::Undoable(task), mounts)
@@ -85,6 +92,7 @@ pub fn worker(
         labels: labels(&uid, step, server),
         annotations: BTreeMap::from([(mark::REQUEST_NAME.to_owned(), object.name_any())]),
         work,
+        at_once: None,
         storage: target,
         mounts,
         service_account: service_account(storage),
@@ -104,7 +112,7 @@ fn labels(uid: &str, step: RestoreStep, server: &DatabaseServer) -> BTreeMap<Str
         label(mark::REQUEST, uid),
         label(mark::STEP, &step.to_string()),
     ]);
-    if matches!(step, RestoreStep::Prepare | RestoreStep::Cutover) {
+    if matches!(step, RestoreStep::Prepare | RestoreStep::Cutover | RestoreStep::Settle) {
         labels.extend([label(mark::LANE, mark::RESTORE)]);
     }
     if matches!(step, RestoreStep::Safety | RestoreStep::LiveIds) {
@@ -232,6 +240,7 @@ fn deadline(step: RestoreStep, timing: &Timing) -> i64 {
     let longest = seconds(timing.restore_deadline);
     match step {
         RestoreStep::Cutover => CUTOVER_SECONDS,
+        RestoreStep::Settle => SETTLE_SECONDS,
         RestoreStep::Preflight | RestoreStep::Clear => longest.min(600),
         RestoreStep::Prepare | RestoreStep::Export | RestoreStep::LiveIds => longest,
         // The dump ends itself; then it is read back.

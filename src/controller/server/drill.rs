@@ -239,6 +239,7 @@ fn worker(
         labels: BTreeMap::from([label(mark::SERVER, &scratch.name_any()), label(mark::STEP, "drill")]),
         annotations: BTreeMap::new(),
         work: Work::Drill(task),
+        at_once: None,
         storage,
         mounts,
         service_account: bucket.spec.worker_service_account_name.clone(),

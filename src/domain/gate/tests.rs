@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::domain::authority::Distrust;
+use crate::domain::target::Engine;
 use chrono::{DateTime, Utc};
 use proptest::prelude::*;
 
@@ -53,12 +54,9 @@ fn a_valid_request_gets_the_copy_of_its_day() {
 fn each_obstacle_has_its_own_reason() {
     let day = |text: &str| -> &'static Wanted { Box::leak(Box::new(Wanted::Day(text.parse().unwrap()))) };
     let poor: &'static Account = Box::leak(Box::new(Account { can_restore: false, ..account() }));
-    let mysql = TenantIdentity { engine: Engine::MySQL, ..identity("acme") };
-    let other_engine: &'static Account = Box::leak(Box::new(Account { identity: mysql, ..account() }));
     assert_eq!(refusal(|e| e.account = None), Some("ScheduleGone"));
     assert_eq!(refusal(|e| e.requester = "18"), Some("NotAccountOwner"));
     assert_eq!(refusal(|e| e.rival = Some("first")), Some("ActiveRequestExists"));
-    assert_eq!(refusal(|e| (e.account, e.mode) = (Some(other_engine), Mode::FullRestore)), Some("NotSupported"));
     assert_eq!(refusal(|e| e.account = Some(poor)), Some("NoRestoreCredentials"));
     assert_eq!(refusal(|e| e.wanted = day("2026-11-23")), Some("DateInFuture"));
     assert_eq!(refusal(|e| e.wanted = day("2026-11-14")), Some("OlderThanRetention"));
@@ -68,14 +66,14 @@ fn each_obstacle_has_its_own_reason() {
 }
 
 #[test]
-fn a_crm_export_comes_from_copies_of_every_engine() {
+fn both_ways_are_open_to_every_engine() {
     let mariadb = TenantIdentity { engine: Engine::MariaDB, ..identity("acme") };
     let account: &'static Account = Box::leak(Box::new(Account { identity: mariadb.clone(), ..account() }));
     let copies: &'static [Candidate] =
         Box::leak(vec![Candidate { identity: mariadb, ..copy("2026-11-20", "acme") }].into_boxed_slice());
     let asked = |mode| refusal(|e| (e.account, e.mode, e.copies) = (Some(account), mode, Ok(copies)));
     assert_eq!(asked(Mode::CrmExport), None);
-    assert_eq!(asked(Mode::FullRestore), Some("NotSupported"));
+    assert_eq!(asked(Mode::FullRestore), None);
 }
 
 #[test]

@@ -1,9 +1,9 @@
 //! May a full restore be taken back? The same rules of who asks and where, then those of the undone request itself.
 
-use super::{Check, Evidence, Refusal, may_restore, no_rival, owner_asks, schedule_exists, supported};
+use super::{Check, Evidence, Refusal, may_restore, no_rival, owner_asks, schedule_exists};
 use chrono::{DateTime, Utc};
 
-const CHECKS: &[Check] = &[schedule_exists, owner_asks, no_rival, supported, may_restore];
+const CHECKS: &[Check] = &[schedule_exists, owner_asks, no_rival, may_restore];
 
 /// What is known of the request that is to be undone.
 #[derive(Debug, Clone)]

@@ -174,6 +174,10 @@ pub struct Facts {
     pub prepare: Step,
     /// Steps.
     pub cutover: Step,
+    /// Whether a swap that was lost in the middle can be ended by another Job: on PostgreSQL the server has ended it.
+    pub settles: bool,
+    /// Steps.
+    pub settle: Step,
     /// Steps.
     pub export: Step,
     /// Of an export that wants to know what the live database still has: how far asking it is.

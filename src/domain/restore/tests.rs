@@ -5,6 +5,8 @@ use crate::domain::gate::{FourEyes, Keys};
 use crate::domain::job::Preflight;
 use proptest::prelude::*;
 
+mod undo_and_lost;
+
 fn at(text: &str) -> DateTime<Utc> {
     text.parse().unwrap()
 }
@@ -39,6 +41,8 @@ pub(super) fn ready() -> Facts {
         preflight: Step::Succeeded(Done::Preflighted(Preflight::default())),
         prepare: Step::None,
         cutover: Step::None,
+        settles: false,
+        settle: Step::None,
         export: Step::None,
         live_ids: None,
         lane_free: true,
@@ -89,19 +93,6 @@ fn both_keys_lead_to_prepare_then_to_the_claim() {
     assert_eq!(with(|_| ()).action, Action::Start(RestoreStep::Prepare, 1));
     assert_eq!(with(|f| f.prepare = prepared()).action, Action::Claim(RestoreStep::Cutover));
     assert_eq!(with(|f| f.keys.mode = Mode::CrmExport).action, Action::Claim(RestoreStep::Export));
-}
-
-#[test]
-fn an_undo_is_looked_at_and_claimed_without_preparing_anything() {
-    let undo = |f: &mut Facts| f.keys.mode = Mode::Undo;
-    assert_eq!(with(undo).action, Action::Claim(RestoreStep::Cutover));
-    assert_eq!(with(|f| (undo(f), f.preflight = Step::None).0).action, Action::Start(RestoreStep::Preflight, 1));
-    assert_eq!(with(|f| (undo(f), f.pinned = false).0).action, Action::Pin);
-    assert_eq!(with(|f| (undo(f), f.keys.held = false).0).action, Action::Hold);
-    assert_eq!(with(|f| (undo(f), f.keys.payment = Payment::Open).0).phase, "AwaitingPayment");
-    assert_eq!(with(|f| (undo(f), f.dumping = true).0).reason, "DumpInProgress");
-    let swapping = with(|f| (undo(f), f.claim = Some(claim(1, false))).0);
-    assert_eq!(swapping.action, Action::Start(RestoreStep::Cutover, 1));
 }
 
 #[test]

@@ -87,6 +87,20 @@ impl Session {
         converted(row.ok_or_else(none)?, doing)
     }
 
+    /// Runs several statements, all of their results read: an error of any of them is the error.
+    pub(super) async fn script(&mut self, sql: &str) -> Result<(), mysql_async::Error> {
+        self.conn.query_drop(sql).await
+    }
+
+    /// Sets anew what other statements may have set otherwise.
+    pub async fn prepare_again(&mut self) -> Result<(), EngineError> {
+        let own = if self.version.flavour == Flavour::MariaDB { MARIADB } else { MYSQL };
+        for settings in [SETTINGS, own] {
+            self.run(settings, "preparing the session").await?;
+        }
+        Ok(())
+    }
+
     /// Says goodbye, so that the server's log shows no lost connection.
     pub async fn close(self) {
         let _ = tokio::time::timeout(CLOSE_TIMEOUT, self.conn.disconnect()).await;

@@ -208,7 +208,7 @@ impl EngineError {
             1205 | 1213 => Self::LockTimeout { doing, why },
             1021 | 1037 | 1038 | 1041 | 1114 | 1206 => Self::ServerExhausted { doing, why },
             // Shut down, or killed.
-            1053 | 1077 | 1079 | 1080 | 1927 | 3169 | 4031 => Self::ConnectionLost { doing, why },
+            1053 | 1077 | 1079 | 1080 | 1317 | 1927 | 3169 | 4031 => Self::ConnectionLost { doing, why },
             _ => Self::Query { doing, why },
         }
     }
@@ -219,8 +219,9 @@ impl EngineError {
         match source {
             Error::Server(server) => match server.code {
                 1049 => Self::DatabaseMissing { host, port, database: database.to_owned() },
-                1044 | 1045 | 1130 | 1251 | 1524 | 1698 | 1862 | 3118 | 4151 => Self::LoginRefused { host, port, why },
-                1040 | 1053 | 1203 | 1226 => Self::ServerBusy { host, port, why },
+                1044 | 1045 | 1130 | 1251 | 1524 | 1698 | 1862 => Self::LoginRefused { host, port, why },
+                // 3118 and 4151: the account is locked, as all are in the moment of a full restore.
+                1040 | 1053 | 1203 | 1226 | 3118 | 4151 => Self::ServerBusy { host, port, why },
                 _ => Self::Unreachable { host, port, why },
             },
             Error::Io(IoError::Tls(_)) | Error::Driver(DriverError::NoClientSslFlagFromServer) => {

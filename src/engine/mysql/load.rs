@@ -4,7 +4,7 @@ use super::connect::Session;
 use super::error::EngineError;
 use super::ident;
 use super::insert::{Inserts, is_bytes};
-use super::schema::{ObjectKind, Section, Statement};
+use super::schema::{Header, Object, ObjectKind, Section, Statement, set, with_definer};
 use super::text::for_load_data;
 use crate::domain::manifest::Table;
 use bytes::Bytes;
@@ -48,12 +48,53 @@ pub enum LoadError<E: std::error::Error + 'static> {
 }
 
 /// Makes the objects of one section. Views are tried again as long as another one gets made.
-pub async fn apply(session: &mut Session, statements: &[Statement], section: Section) -> Result<(), EngineError> {
-    let now: Vec<&Statement> = statements.iter().filter(|s| s.section == section).collect();
+pub async fn apply(
+    session: &mut Session,
+    statements: &[Statement],
+    section: Section,
+    definers: Definers,
+) -> Result<(), EngineError> {
+    let mine = |s: &&Statement| s.section == section;
+    let now: Vec<Statement> = statements.iter().filter(mine).map(|s| definers.of(s)).collect();
+    in_order(session, &now).await
+}
+
+/// Makes objects as they were read, in their order.
+pub async fn make_objects(session: &mut Session, objects: &[&Object]) -> Result<(), EngineError> {
+    let mut statements = Vec::new();
+    for object in objects {
+        let header = Header { kind: object.kind, name: object.name.clone(), definer: object.definer.clone() };
+        let settings = object.settings.as_ref().map(|settings| set(settings, object));
+        for sql in settings.into_iter().chain([object.text.clone()]) {
+            let statement = Statement { section: Section::After, header: header.clone(), sql };
+            statements.push(Definers::Kept.of(&statement));
+        }
+    }
+    in_order(session, &statements).await
+}
+
+/// Whom objects run as afterwards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Definers {
+    /// Whom they ran as.
+    Kept,
+    /// Whoever makes them.
+    Mine,
+}
+
+impl Definers {
+    fn of(self, statement: &Statement) -> Statement {
+        let definer = statement.header.definer.as_deref().filter(|_| self == Self::Kept);
+        let sql = definer.map_or_else(|| statement.sql.clone(), |definer| with_definer(&statement.sql, definer));
+        Statement { sql, ..statement.clone() }
+    }
+}
+
+async fn in_order(session: &mut Session, now: &[Statement]) -> Result<(), EngineError> {
     let mut views: Vec<Vec<&Statement>> = Vec::new();
     for group in now.chunk_by(|a, b| a.header == b.header) {
         if group[0].header.kind == ObjectKind::View {
-            views.push(group.to_vec());
+            views.push(group.iter().collect());
             continue;
         }
         if !views.is_empty() {
@@ -64,8 +105,9 @@ pub async fn apply(session: &mut Session, statements: &[Statement], section: Sec
     make_views(session, views).await
 }
 
-async fn make(session: &mut Session, group: &[impl std::ops::Deref<Target = Statement>]) -> Result<(), EngineError> {
+async fn make(session: &mut Session, group: &[impl std::borrow::Borrow<Statement>]) -> Result<(), EngineError> {
     for statement in group {
+        let statement = statement.borrow();
         let doing = format!("making {:?} {}", statement.header.kind, statement.header.name);
         session.run(&statement.sql, &doing).await?;
     }

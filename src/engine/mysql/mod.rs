@@ -8,6 +8,7 @@ mod insert;
 pub mod inventory;
 pub mod load;
 pub mod read;
+pub mod restore;
 pub mod rights;
 pub mod schema;
 pub mod snapshot;

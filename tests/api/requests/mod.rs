@@ -2,9 +2,11 @@
 //! controller manager, PostgreSQL and S3, each person with their own account and role. Only a node is missing, so that
 //! the test plays the kubelet.
 
+mod batches;
 mod drills;
 mod dumps;
 mod exports;
+mod family;
 mod killed;
 mod kubelet;
 mod life;

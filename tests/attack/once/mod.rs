@@ -10,6 +10,7 @@ mod kubelet;
 mod lane;
 mod leaders;
 mod rollback;
+mod slots;
 mod watches;
 #[path = "../../api/requests/world.rs"]
 pub mod world;

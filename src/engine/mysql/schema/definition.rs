@@ -19,6 +19,24 @@ pub fn strip_definer(text: &str) -> (String, Option<String>) {
     (format!("{}{}", &text[..at], rest.trim_start()), Some(account))
 }
 
+/// A definition that says who its object runs as: the way back from [`strip_definer`]. Without a host it is a role's name. Who
+/// alters an event becomes its definer, if he does not say otherwise.
+pub fn with_definer(text: &str, definer: &str) -> String {
+    let (user, host) = definer.rsplit_once('@').map_or((definer, None), |(user, host)| (user, Some(host)));
+    let account = match host.filter(|host| !host.is_empty()) {
+        Some(host) => format!("{}@{}", ident(user), ident(host)),
+        None => ident(user),
+    };
+    if let Some(event) = text.strip_prefix("ALTER EVENT ") {
+        return format!("ALTER DEFINER={account} EVENT {event}");
+    }
+    let Some(rest) = text.strip_prefix("CREATE ") else { return text.to_owned() };
+    // Of a view, the algorithm comes first.
+    let algorithm =
+        rest.strip_prefix("ALGORITHM=").and_then(|r| r.find(' ')).map_or(0, |at| "ALGORITHM=".len() + at + 1);
+    format!("CREATE {}DEFINER={account} {}", &rest[..algorithm], &rest[algorithm..])
+}
+
 /// A name at the beginning of `text`, quoted or not, and what follows.
 fn name(text: &str) -> Option<(String, &str)> {
     let quote = text.chars().next()?;
@@ -179,6 +197,9 @@ mod tests {
             ),
         ] {
             assert_eq!(strip_definer(text), (without.to_owned(), definer.map(ToOwned::to_owned)));
+            if let Some(definer) = definer {
+                assert_eq!(with_definer(without, definer), text.replace("\"root\"@\"h\"", "`root`@`h`"));
+            }
         }
     }
 

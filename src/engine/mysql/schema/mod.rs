@@ -6,9 +6,9 @@ mod objects;
 mod order;
 mod script;
 
-pub use definition::{body_of_trigger, disabled, own_sequences, strip_definer, without_auto_increment};
-pub use objects::read;
-pub use script::{Section, Statement, parse};
+pub use definition::{body_of_trigger, disabled, own_sequences, strip_definer, with_definer, without_auto_increment};
+pub use objects::{read, read_code};
+pub use script::{Header, Section, Statement, event_state, parse, set};
 
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
@@ -36,7 +36,8 @@ pub enum ObjectKind {
 }
 
 /// What the session must say before an object is made, so that it is made as it was.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Settings {
     /// `sql_mode`.
     pub sql_mode: String,
@@ -49,7 +50,8 @@ pub struct Settings {
 }
 
 /// One object.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Object {
     /// What it is.
     pub kind: ObjectKind,
@@ -87,7 +89,8 @@ impl Schema {
     /// Accounts that objects run as, and how many each.
     pub fn definers(&self) -> Vec<(String, usize)> {
         let mut counts = std::collections::BTreeMap::new();
-        for definer in self.objects.iter().filter_map(|o| o.definer.clone()) {
+        let objects = self.objects.iter().filter(|o| o.kind != ObjectKind::EventState);
+        for definer in objects.filter_map(|o| o.definer.clone()) {
             *counts.entry(definer).or_insert(0) += 1;
         }
         counts.into_iter().collect()

@@ -34,6 +34,24 @@ pub async fn read(session: &mut Session, inventory: &Inventory) -> Result<Schema
     Ok(Schema { objects })
 }
 
+/// What is neither table nor sequence, as it is now.
+pub async fn read_code(session: &mut Session) -> Result<Vec<Object>, EngineError> {
+    let mut objects = vec![database(session).await?];
+    let own = objects[0].name.clone();
+    objects.extend(routines(session).await?);
+    let names: Vec<(String,)> = session
+        .rows("SELECT TABLE_NAME FROM information_schema.VIEWS WHERE TABLE_SCHEMA = DATABASE() ORDER BY 1", READING)
+        .await?;
+    let mut views = Vec::new();
+    for (name,) in names {
+        views.push(view(session, &name, &own).await?);
+    }
+    objects.extend(sort_views(views));
+    objects.extend(triggers(session).await?);
+    objects.extend(events(session).await?);
+    Ok(objects)
+}
+
 fn doing(name: &str) -> String {
     format!("{READING} of {name}")
 }
@@ -158,7 +176,7 @@ async fn events(session: &mut Session) -> Result<Vec<Object>, EngineError> {
             states.push(Object {
                 kind: ObjectKind::EventState,
                 name: name.clone(),
-                definer: None,
+                definer: definer.clone(),
                 settings: None,
                 text,
             });

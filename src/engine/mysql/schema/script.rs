@@ -96,7 +96,7 @@ pub fn render(schema: &Schema, about: &str) -> String {
 
 /// The script is UTF-8. An object that was made by a client of another character set keeps it where its text reads the same
 /// in both.
-fn set(settings: &Settings, object: &Object) -> String {
+pub fn set(settings: &Settings, object: &Object) -> String {
     let Settings { sql_mode, client, collation, time_zone } = settings;
     let plain = object.text.is_ascii();
     let narrow = matches!(client.as_str(), "utf8mb3" | "utf8") && !object.text.chars().any(|c| c > '\u{ffff}');

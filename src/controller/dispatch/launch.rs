@@ -1,0 +1,146 @@
+//! A batch becomes a Job: whoever should not ride after all is left out, and the Job is created as the next one of its
+//! group's chain. A link that is there already tells what somebody else, or this process before an answer was lost, has
+//! started; the rest rides in the one after it.
+
+use super::{Order, claimed};
+use crate::controller::backup::{BackupError, act};
+use crate::controller::context::Context;
+use crate::controller::fleet::Key;
+use crate::controller::jobs;
+use crate::controller::observed::Failure;
+use crate::controller::verbs::{Created, create_or_adopt};
+use crate::controller::worker_job::mark;
+use crate::domain::backup::RunKey;
+use crate::domain::batch::{Batch, Due, Group, job_name};
+use chrono::TimeDelta;
+use k8s_openapi::api::batch::v1::Job;
+use kube::ResourceExt;
+use kube::api::Api;
+use tracing::{info, warn};
+
+/// Links that are followed in one go: others' Jobs that the cache does not have yet.
+const MOST_HOPS: usize = 8;
+
+/// A dump that rides.
+pub struct Passenger {
+    /// What was queued.
+    pub due: Due,
+    /// What it is to do.
+    pub order: Order,
+}
+
+/// Creates a batch's Job. Nobody is lost: each passenger is in a Job, back in the queue, or told to look again.
+pub async fn launch(ticket: &str, batch: Batch, ctx: &Context) {
+    let group = batch.group.clone();
+    let all: Vec<String> = batch.runs.iter().map(|due| due.uid.clone()).collect();
+    let mut passengers = board(&group, batch.runs, ctx);
+    match create(&group, batch.at_once, &mut passengers, ctx).await {
+        Ok(()) => ctx.dispatch.no_trouble(&group),
+        Err(error) => {
+            warn!(reason = error.reason(), %error, namespace = group.namespace, "a dump Job cannot be created; it is tried again");
+            ctx.dispatch.trouble(&group, error.reason(), error.to_string(), ctx.now());
+        }
+    }
+    ctx.dispatch.landed(&group, &all, passengers);
+    ctx.jobs.unreserve(&group.namespace, ticket);
+}
+
+/// Those who still should ride. The others look again for themselves.
+fn board(group: &Group, runs: Vec<Due>, ctx: &Context) -> Vec<Passenger> {
+    let claimed = claimed(&group.namespace, ctx);
+    let mut passengers = Vec::with_capacity(runs.len());
+    for due in runs {
+        let order = ctx.dispatch.order(&due.uid).filter(|order| {
+            !claimed.contains(&due.schedule) && act::stands(order, group, &due, ctx) && !carried(order, &due, ctx)
+        });
+        match order {
+            Some(order) => passengers.push(Passenger { due, order }),
+            None => ctx.timers.schedules.call(Key::new(&group.namespace, &due.schedule)),
+        }
+    }
+    passengers
+}
+
+/// Whether a Job has this run already, or has just ended with it and nobody has written that down yet.
+fn carried(order: &Order, due: &Due, ctx: &Context) -> bool {
+    ctx.jobs.cards().carrying(&due.uid).iter().any(|card| card.runs() || card.decided > order.recorded)
+}
+
+/// Creates the Job. Whoever got none is left in `passengers`.
+async fn create(
+    group: &Group,
+    at_once: i64,
+    passengers: &mut Vec<Passenger>,
+    ctx: &Context,
+) -> Result<(), BackupError> {
+    let chain = group.chain();
+    let api: Api<Job> = Api::namespaced(ctx.clients.write.clone(), &group.namespace);
+    // A stranger under our next name is stepped over: its UID is a link like any other.
+    let mut stranger = None;
+    for _ in 0..MOST_HOPS {
+        if passengers.is_empty() {
+            return Ok(());
+        }
+        let after = stranger.take().or_else(|| ctx.jobs.cards().head(&group.namespace, &chain));
+        let name = job_name(&chain, after.as_deref());
+        let Some(worker) = act::worker(&name, after, group, at_once, passengers, ctx) else {
+            // What they name is gone: their own rounds say so.
+            for passenger in passengers.drain(..) {
+                ctx.timers.schedules.call(Key::new(&group.namespace, &passenger.due.schedule));
+            }
+            return Ok(());
+        };
+        let job = worker.build(&ctx.settings.worker.pod_defaults())?;
+        let ours = |there: &Job| {
+            there.annotations().get(mark::CHAIN) == Some(&chain)
+                && there.metadata.owner_references == job.metadata.owner_references
+        };
+        match create_or_adopt(&api, &job, ours).await? {
+            Created::New(job) => {
+                ctx.jobs.cards().note(&job);
+                info!(
+                    job = name,
+                    namespace = group.namespace,
+                    tenants = passengers.len(),
+                    at_once,
+                    "a dump Job was created"
+                );
+                passengers.drain(..).for_each(|passenger| tell(&passenger, group, ctx));
+                return Ok(());
+            }
+            Created::Adopted(job) => {
+                ctx.jobs.cards().note(&job);
+                let there = jobs::runs(&job);
+                let (riding, rest): (Vec<_>, Vec<_>) = passengers
+                    .drain(..)
+                    .partition(|p| there.iter().any(|run| run.uid == p.due.uid && run.run == p.due.run.to_string()));
+                info!(job = name, namespace = group.namespace, tenants = riding.len(), "a dump Job was there already");
+                for passenger in &riding {
+                    tell(passenger, group, ctx);
+                }
+                *passengers = rest;
+            }
+            Created::Foreign(job) => {
+                warn!(
+                    job = name,
+                    namespace = group.namespace,
+                    "a Job under the next dump Job's name is not Sennight's"
+                );
+                stranger = job.uid();
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Has a schedule look at its Job: at once where a person waits, else when it takes long.
+fn tell(passenger: &Passenger, group: &Group, ctx: &Context) {
+    let me = Key::new(&group.namespace, &passenger.due.schedule);
+    match passenger.due.run {
+        RunKey::Manual(_) => ctx.timers.schedules.call(me),
+        RunKey::Slot { .. } => {
+            let notice = TimeDelta::from_std(act::notice(ctx)).unwrap_or(TimeDelta::minutes(2));
+            ctx.timers.schedules.hasten(me, ctx.now() + notice);
+        }
+    }
+}

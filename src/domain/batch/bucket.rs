@@ -1,0 +1,67 @@
+//! The token bucket that Jobs are created from: a burst at once, then so many a minute. A restore's Job never waits for a
+//! token, but takes one.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+/// A token in thousandths: a slow rate adds less than a whole one a tick.
+const WHOLE: i64 = 1000;
+const MINUTE: i64 = 60_000;
+
+/// The bucket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bucket {
+    per_minute: i64,
+    burst: i64,
+    /// Thousandths of a token; below zero after Jobs that did not wait.
+    level: i64,
+    /// Thousandths of a token times milliseconds of a minute that did not make a thousandth yet.
+    rest: i64,
+    at: DateTime<Utc>,
+}
+
+impl Bucket {
+    /// A full bucket.
+    pub fn new(per_minute: i32, burst: i32, now: DateTime<Utc>) -> Self {
+        let burst = i64::from(burst.max(1)) * WHOLE;
+        Self { per_minute: i64::from(per_minute.max(1)) * WHOLE, burst, level: burst, rest: 0, at: now }
+    }
+
+    /// The bucket as it must be after these creations: what a restarted process goes on with, so that one that ends again
+    /// and again creates no more than one that lives.
+    pub fn after(per_minute: i32, burst: i32, mut created: Vec<DateTime<Utc>>, now: DateTime<Utc>) -> Self {
+        created.sort_unstable();
+        // What is older than the time that fills a bucket has been forgotten anyway.
+        let mut bucket = Self::new(per_minute, burst, created.first().map_or(now, |first| (*first).min(now)));
+        for at in created {
+            bucket.spend(at.min(now));
+        }
+        bucket.refill(now);
+        bucket
+    }
+
+    /// Whole tokens.
+    pub fn tokens(&mut self, now: DateTime<Utc>) -> i64 {
+        self.refill(now);
+        self.level.div_euclid(WHOLE).max(0)
+    }
+
+    /// A Job was created; it may be one that did not wait. No debt is deeper than a burst.
+    pub fn spend(&mut self, now: DateTime<Utc>) {
+        self.refill(now);
+        self.level = (self.level - WHOLE).max(-self.burst);
+    }
+
+    fn refill(&mut self, now: DateTime<Utc>) {
+        let full = TimeDelta::days(2);
+        // A clock that was set back adds nothing.
+        let passed = (now - self.at).clamp(TimeDelta::zero(), full).num_milliseconds();
+        let gained = self.rest + passed * self.per_minute;
+        self.level += gained / MINUTE;
+        self.rest = gained % MINUTE;
+        if self.level >= self.burst {
+            self.level = self.burst;
+            self.rest = 0;
+        }
+        self.at = now;
+    }
+}

@@ -1,0 +1,215 @@
+//! The dumps that are due and have no Job yet, and which of them get one now: by lane and age, within every budget, as
+//! many in one Job as fit.
+
+use super::turns::Turns;
+use super::{BATCH_BYTES, Batch, Company, Due, Group, Lane, MOST_AT_ONCE, MOST_TENANTS, Room, Shape};
+use chrono::{DateTime, Utc};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+
+/// Arrivals in twice the linger, that have a Job already, from which on more are expected.
+const COMPANY: usize = 2;
+
+type Place = (DateTime<Utc>, String);
+
+/// The dumps of one group.
+#[derive(Debug, Default)]
+struct Waiting {
+    /// By lane, the longest due first.
+    lanes: [BTreeMap<Place, Due>; 3],
+    turns: Turns,
+    /// When the last ones came that may share a Job.
+    arrivals: VecDeque<DateTime<Utc>>,
+}
+
+impl Waiting {
+    fn len(&self) -> usize {
+        self.lanes.iter().map(BTreeMap::len).sum()
+    }
+
+    fn head(&self, lane: Lane) -> Option<&Due> {
+        self.lanes[lane as usize].values().next()
+    }
+
+    /// Who would ride with the first one of a lane: its own lane's first, then others'.
+    fn passengers(&self, lane: Lane, shape: &Shape) -> (Vec<(Lane, Place)>, bool) {
+        let Some(head) = self.head(lane) else { return (Vec::new(), false) };
+        let most = head.company.most(shape);
+        let others = Lane::ALL.into_iter().filter(|other| *other != lane);
+        let all = std::iter::once(lane).chain(others).flat_map(|l| self.lanes[l as usize].iter().map(move |r| (l, r)));
+        let (mut chosen, mut bytes) = (Vec::new(), 0);
+        for (lane, (place, due)) in all.filter(|(_, (_, due))| due.company == head.company) {
+            // The first one always fits.
+            if !chosen.is_empty() && bytes + due.weight() > BATCH_BYTES {
+                return (chosen, true);
+            }
+            bytes += due.weight();
+            chosen.push((lane, place.clone()));
+            if chosen.len() == most {
+                return (chosen, true);
+            }
+        }
+        (chosen, false)
+    }
+
+    /// Whether a lane's first one should get its Job now, as far as company goes.
+    fn ready(&self, lane: Lane, shape: &Shape, now: DateTime<Utc>) -> bool {
+        let Some(head) = self.head(lane) else { return false };
+        let waited = now - head.queued;
+        if head.company == Company::Alone || shape.tenants <= 1 {
+            return true;
+        }
+        if self.passengers(lane, shape).1 {
+            return true;
+        }
+        waited >= shape.settle && (lane == Lane::Manual || !self.more_to_come(shape, now) || waited >= shape.linger)
+    }
+
+    fn more_to_come(&self, shape: &Shape, now: DateTime<Utc>) -> bool {
+        let lately = self.arrivals.iter().filter(|at| now - **at <= shape.linger * 2).count();
+        lately >= self.len() + COMPANY
+    }
+
+    fn came(&mut self, at: DateTime<Utc>) {
+        self.arrivals.push_back(at);
+        if self.arrivals.len() > MOST_TENANTS * 2 {
+            self.arrivals.pop_front();
+        }
+    }
+}
+
+/// The queue. One entry a schedule at most.
+#[derive(Debug, Default)]
+pub struct Queue {
+    groups: BTreeMap<Group, Waiting>,
+    places: HashMap<String, (Group, Lane, Place)>,
+    turns: Turns,
+}
+
+impl Queue {
+    /// Queues a dump, or leaves it where it is; since when it waits. Another run of the same schedule is replaced.
+    pub fn add(&mut self, group: &Group, due: Due) -> DateTime<Utc> {
+        if let Some(there) = self.get(&due.uid)
+            && there.run == due.run
+            && self.places.get(&due.uid).is_some_and(|(of, ..)| of == group)
+        {
+            return there.queued;
+        }
+        self.remove(&due.uid);
+        let queued = due.queued;
+        if due.company != Company::Alone {
+            self.groups.entry(group.clone()).or_default().came(queued);
+        }
+        self.put_back(group, due);
+        queued
+    }
+
+    /// Queues again what got no Job after all, with the time that it has waited.
+    pub fn put_back(&mut self, group: &Group, due: Due) {
+        if self.places.contains_key(&due.uid) {
+            return;
+        }
+        let place = (due.since, due.uid.clone());
+        self.places.insert(due.uid.clone(), (group.clone(), due.lane, place.clone()));
+        let waiting = self.groups.entry(group.clone()).or_default();
+        waiting.lanes[due.lane as usize].insert(place, due);
+    }
+
+    /// Takes a schedule's dump out.
+    pub fn remove(&mut self, uid: &str) -> Option<Due> {
+        let (group, lane, place) = self.places.remove(uid)?;
+        self.groups.get_mut(&group)?.lanes[lane as usize].remove(&place)
+    }
+
+    /// A schedule's dump, if it waits.
+    pub fn get(&self, uid: &str) -> Option<&Due> {
+        let (group, lane, place) = self.places.get(uid)?;
+        self.groups.get(group)?.lanes[*lane as usize].get(place)
+    }
+
+    /// How many wait in each lane.
+    pub fn depth(&self) -> [usize; 3] {
+        let mut depth = [0; 3];
+        for waiting in self.groups.values() {
+            for (n, lane) in waiting.lanes.iter().enumerate() {
+                depth[n] += lane.len();
+            }
+        }
+        depth
+    }
+
+    /// Since when the one waits that has waited the longest for a Job.
+    pub fn oldest(&self) -> Option<DateTime<Utc>> {
+        self.groups.values().flat_map(|w| w.lanes.iter().filter_map(|lane| lane.keys().next())).map(|(at, _)| *at).min()
+    }
+
+    /// How many wait.
+    pub fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    /// Whether none waits.
+    pub fn is_empty(&self) -> bool {
+        self.places.is_empty()
+    }
+
+    /// The groups that somebody waits in.
+    pub fn groups(&self) -> impl Iterator<Item = &Group> {
+        self.groups.iter().filter(|(_, waiting)| waiting.len() > 0).map(|(group, _)| group)
+    }
+
+    /// Forgets the groups that nobody waits in and nobody came to lately.
+    pub fn tidy(&mut self, shape: &Shape, now: DateTime<Utc>) {
+        self.groups.retain(|_, w| w.len() > 0 || w.arrivals.back().is_some_and(|at| now - *at <= shape.linger * 2));
+    }
+
+    /// Takes out what gets a Job now. `room` is used up as far as it is used.
+    pub fn plan(&mut self, room: &mut Room, shape: &Shape, now: DateTime<Utc>) -> Vec<Batch> {
+        let ready = |waiting: &Waiting| Lane::ALL.map(|lane| waiting.ready(lane, shape, now));
+        let mut offers: BTreeMap<Group, [bool; 3]> =
+            self.groups.iter().filter(|(_, w)| w.len() > 0).map(|(group, w)| (group.clone(), ready(w))).collect();
+        let mut batches = Vec::new();
+        while room.tokens > 0 && room.total > 0 {
+            let best = Lane::ALL.map(|lane| self.best(lane, &offers, room));
+            let could = |lane: Lane| best[lane as usize].is_some();
+            let Some(lane) = self.turns.next(could) else { break };
+            let Some(group) = best[lane as usize].clone() else { break };
+            self.turns.took(lane, could);
+            let Some(batch) = self.take(&group, lane, offers[&group], room.free(&group), shape) else { break };
+            room.take(&group, batch.at_once);
+            if let Some(waiting) = self.groups.get(&group) {
+                offers.insert(group, ready(waiting));
+            }
+            batches.push(batch);
+        }
+        batches
+    }
+
+    /// The group that may start something and whose first one of this lane is due the longest.
+    fn best(&self, lane: Lane, offers: &BTreeMap<Group, [bool; 3]>, room: &Room) -> Option<Group> {
+        let could = offers.iter().filter(|(group, ready)| ready[lane as usize] && room.free(group) > 0);
+        could
+            .min_by_key(|(group, _)| self.groups[*group].head(lane).map(|due| due.since))
+            .map(|(group, _)| group.clone())
+    }
+
+    fn take(&mut self, group: &Group, rank: Lane, ready: [bool; 3], free: i64, shape: &Shape) -> Option<Batch> {
+        let waiting = self.groups.get_mut(group)?;
+        let could = |lane: Lane| ready[lane as usize];
+        // A group whose higher lane is never empty lets its lower ones go in that one's name now and then.
+        let highest = Lane::ALL.into_iter().find(|lane| could(*lane));
+        let lane = if highest == Some(rank) { waiting.turns.next(could)? } else { rank };
+        waiting.turns.took(lane, could);
+        let (places, _) = waiting.passengers(lane, shape);
+        let mut runs = Vec::with_capacity(places.len());
+        for (lane, place) in places {
+            if let Some(due) = waiting.lanes[lane as usize].remove(&place) {
+                self.places.remove(&due.uid);
+                runs.push(due);
+            }
+        }
+        // The longest first: none of the others is left waiting for it at the end.
+        runs.sort_by(|a, b| b.weight().cmp(&a.weight()).then_with(|| a.schedule.cmp(&b.schedule)));
+        let at_once = free.min(MOST_AT_ONCE).min(i64::try_from(runs.len()).unwrap_or(1)).max(1);
+        (!runs.is_empty()).then(|| Batch { group: group.clone(), runs, at_once })
+    }
+}

@@ -1,0 +1,37 @@
+//! An Undo's way, and a cut-over that left no word on engines whose swap is more than one transaction.
+
+use super::*;
+
+#[test]
+fn i2_a_lost_swap_is_settled_where_it_can_be_and_never_swapped_again() {
+    let lost_at = |settle: Step| {
+        with(move |f| {
+            (f.claim, f.cutover, f.settles, f.settle) = (Some(claim(1, true)), lost(), true, settle.clone());
+        })
+    };
+    assert_eq!(lost_at(Step::None).action, Action::Start(RestoreStep::Settle, 1));
+    assert_eq!(lost_at(Step::Running { attempt: 1 }).action, Action::Nothing);
+    assert_eq!(lost_at(failed(1, true)).action, Action::Start(RestoreStep::Settle, 2));
+    assert!(matches!(lost_at(failed(MAX_ATTEMPTS, true)).action, Action::Finish(Terminal::NeedsAttention { .. })));
+    let back = Step::Failed { attempt: 1, retryable: false, reason: TAKEN_BACK.into(), message: "m".into(), at: now() };
+    assert!(matches!(lost_at(back).action, Action::Finish(Terminal::Failed { reason, .. }) if reason == TAKEN_BACK));
+    let swapped = Done::CutOver { kept_database: "k".into(), downtime_millis: -1, committed_at: now() };
+    assert!(matches!(lost_at(Step::Succeeded(swapped)).action, Action::Finish(Terminal::Restored { .. })));
+    let vanished = with(|f| (f.claim, f.settles) = (Some(claim(9, true)), true));
+    assert_eq!(vanished.action, Action::Start(RestoreStep::Settle, 1));
+    let one_transaction = with(|f| (f.claim, f.cutover) = (Some(claim(1, true)), lost()));
+    assert!(matches!(one_transaction.action, Action::Finish(Terminal::NeedsAttention { .. })));
+}
+
+#[test]
+fn an_undo_is_looked_at_and_claimed_without_preparing_anything() {
+    let undo = |f: &mut Facts| f.keys.mode = Mode::Undo;
+    assert_eq!(with(undo).action, Action::Claim(RestoreStep::Cutover));
+    assert_eq!(with(|f| (undo(f), f.preflight = Step::None).0).action, Action::Start(RestoreStep::Preflight, 1));
+    assert_eq!(with(|f| (undo(f), f.pinned = false).0).action, Action::Pin);
+    assert_eq!(with(|f| (undo(f), f.keys.held = false).0).action, Action::Hold);
+    assert_eq!(with(|f| (undo(f), f.keys.payment = Payment::Open).0).phase, "AwaitingPayment");
+    assert_eq!(with(|f| (undo(f), f.dumping = true).0).reason, "DumpInProgress");
+    let swapping = with(|f| (undo(f), f.claim = Some(claim(1, false))).0);
+    assert_eq!(swapping.action, Action::Start(RestoreStep::Cutover, 1));
+}

@@ -1,0 +1,64 @@
+//! Dropping what a restore left. A schema gets the mark of what is to be dropped in place of its own first, in one RENAME that only
+//! one of two can carry out: who would undo the swap finds the mark gone, who would drop it finds it swapped.
+
+use super::failure::RestoreError;
+use super::marks::{Mark, Role};
+use super::schemas::{Schema, drop_own, lock, lock_of_database, lock_of_request, remove};
+use crate::domain::job::{self, ClearTask, Cleared};
+use crate::engine::mysql::{Session, ident};
+
+/// Drops it. Not there any more is success; anything without the right mark and number is an error and stays.
+pub async fn clear(session: &mut Session, task: &ClearTask) -> Result<Cleared, RestoreError> {
+    // A `prepare` or a swap that is still at work holds one of these.
+    lock(session, &lock_of_database(&task.database.database)).await?;
+    lock(session, &lock_of_request(&task.request_uid)).await?;
+    let name = &task.doomed.name;
+    if *name == task.database.database {
+        let found = format!("{name:?} is the live database");
+        return Err(RestoreError::DatabasesChanged { found });
+    }
+    let cleared = |number| Cleared { database: Some(name.clone()), oid: number };
+    match task.doomed.mark {
+        job::Mark::Restore => {
+            let gone = drop_own(session, name, &task.request_uid).await?;
+            Ok(if gone { cleared(None) } else { Cleared::default() })
+        }
+        job::Mark::Kept => {
+            let Some(found) = Schema::find(session, name).await? else { return Ok(Cleared::default()) };
+            let number = task.doomed.oid;
+            let doomed = bury(session, task, &found).await?;
+            remove(session, name, &found, doomed.as_ref()).await?;
+            Ok(cleared(number))
+        }
+    }
+}
+
+/// The mark that it has then; an empty schema is left of an earlier attempt.
+async fn bury(session: &mut Session, task: &ClearTask, found: &Schema) -> Result<Option<Mark>, RestoreError> {
+    let (name, uid) = (&task.doomed.name, &task.request_uid);
+    let dropping = found.mark(Role::Dropping, uid).cloned();
+    if dropping.is_some() || found.is_empty() {
+        return Ok(dropping);
+    }
+    // Without its number a kept schema is never dropped.
+    let kept = found.mark(Role::Kept, uid).filter(|mark| Some(mark.number) == task.doomed.oid);
+    let Some(kept) = kept else {
+        let wanted = Mark::new(Role::Kept, uid, task.doomed.oid.unwrap_or_default()).table();
+        return Err(RestoreError::NameTaken { name: name.clone(), wanted });
+    };
+    let doomed = Mark { role: Role::Dropping, ..kept.clone() };
+    let [from, to] = [kept, &doomed].map(|mark| format!("{}.{}", ident(name), ident(&mark.table())));
+    session.run(&format!("RENAME TABLE {from} TO {to}"), &format!("marking {name:?} as to be dropped")).await?;
+    Ok(Some(doomed))
+}
+
+/// The name must stand for the very schema that the swap replaced.
+pub async fn still_kept(session: &mut Session, name: &str, number: u32, request_uid: &str) -> Result<(), RestoreError> {
+    let found = Schema::find(session, name).await?;
+    let mark = found.as_ref().and_then(|schema| schema.mark(Role::Kept, request_uid));
+    if mark.is_some_and(|mark| mark.number == number) {
+        return Ok(());
+    }
+    let wanted = Mark::new(Role::Kept, request_uid, number).table();
+    Err(RestoreError::DatabasesChanged { found: format!("{name:?} does not carry the mark {wanted:?}") })
+}

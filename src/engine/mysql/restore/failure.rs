@@ -1,0 +1,94 @@
+//! What can go wrong in a full restore beyond the server's own errors. Every variant but [`RestoreError::Unsettled`] means that
+//! the live schema is as it was.
+
+use crate::engine::mysql::EngineError;
+
+/// A failure of a full restore. The discriminant's name is the Event's reason and the metric's label; where PostgreSQL has the
+/// same failure it has the same name.
+#[derive(Debug, thiserror::Error, strum::IntoStaticStr)]
+pub enum RestoreError {
+    /// The server failed.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// A database of the name that we need is not marked as ours, so it is not touched.
+    #[error(
+        "a database {name:?} exists and does not carry {wanted}: Sennight drops nothing that it did not make; drop or rename it"
+    )]
+    NameTaken {
+        /// The name.
+        name: String,
+        /// The mark that would make it ours.
+        wanted: String,
+    },
+    /// Another process works for the same request, or on the same live database.
+    #[error("another process is at work on the same restore on the server ({lock}): it must end first")]
+    AnotherAttempt {
+        /// The server-wide lock that it holds.
+        lock: String,
+    },
+    /// The new database outgrew the copy that it is made of.
+    #[error(
+        "the new database has grown to {bytes} bytes, past {limit}, 1.5 times what the copy should take: stopped before the server's disk is full"
+    )]
+    TooLarge {
+        /// Its size.
+        bytes: i64,
+        /// The bound.
+        limit: i64,
+    },
+    /// The platform team's SQL did not go through.
+    #[error(
+        "the restore hook {hook} failed: {why}; mend it (restoreHooks of the DatabaseServer) and create a new RestoreRequest"
+    )]
+    HookFailed {
+        /// Its name.
+        hook: String,
+        /// The server's words.
+        why: String,
+    },
+    /// The schemas are not those that `prepare` reported.
+    #[error("the swap is refused: {found}; the databases are no longer those that were prepared")]
+    DatabasesChanged {
+        /// What is there instead.
+        found: String,
+    },
+    /// Sessions did not leave the live database.
+    #[error(
+        "sessions did not leave the live database, so it was not swapped ({who}); end them and create a new RestoreRequest"
+    )]
+    SessionsStay {
+        /// Who they are.
+        who: String,
+    },
+    /// The swap was begun, and the server could not be asked to the end what became of it.
+    #[error(
+        "the swap was begun and the server could not be brought to its end since ({why}): accounts of the tenant may be locked; `sennight settle` with the cut-over's task ends it one way or the other"
+    )]
+    Unsettled {
+        /// What kept failing.
+        why: String,
+    },
+}
+
+impl RestoreError {
+    /// The discriminant's name, the engine's own for its errors: condition reason, Event reason, metric label.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Engine(error) => error.reason(),
+            other => other.into(),
+        }
+    }
+
+    /// False when another attempt would fail the same way until a person has changed something.
+    pub fn retryable(&self) -> bool {
+        match self {
+            Self::Engine(error) => error.retryable(),
+            other => matches!(other, Self::AnotherAttempt { .. }),
+        }
+    }
+
+    /// True when it cannot be told whether the live name serves the old or the restored database.
+    pub fn unknown(&self) -> bool {
+        matches!(self, Self::Unsettled { .. })
+    }
+}

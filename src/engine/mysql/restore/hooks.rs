@@ -1,0 +1,23 @@
+//! SQL of the platform team that runs in a restored schema before anybody sees it. A hook is several statements in a transaction
+//! of its own; DDL commits by itself on this family, so that a hook with DDL that fails is not taken back: the schema is
+//! dropped then.
+
+use super::failure::RestoreError;
+use crate::engine::mysql::error::words;
+use crate::engine::mysql::{EngineError, Session, literal};
+
+/// Runs one hook. `facts` are user variables that it may read: `@sennight_snapshot_time`.
+pub async fn run(session: &mut Session, name: &str, sql: &str, facts: &[(&str, String)]) -> Result<(), RestoreError> {
+    let failed = |why: String| RestoreError::HookFailed { hook: name.to_owned(), why };
+    let mut begin: Vec<String> =
+        facts.iter().map(|(name, value)| format!("SET @{name} = {}", literal(value))).collect();
+    begin.push("SET SESSION foreign_key_checks = 1, SESSION unique_checks = 1, SESSION sql_mode = DEFAULT".to_owned());
+    begin.push("START TRANSACTION".to_owned());
+    for statement in begin {
+        session.run(&statement, "preparing a hook").await.map_err(|e| failed(e.to_string()))?;
+    }
+    // All results are read: an error of a later statement is an error.
+    session.script(sql).await.map_err(|e| failed(words(&e)))?;
+    session.run("COMMIT", "ending a hook").await.map_err(|e| failed(e.to_string()))?;
+    session.prepare_again().await.map_err(|e: EngineError| failed(e.to_string()))
+}

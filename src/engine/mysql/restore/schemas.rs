@@ -1,0 +1,212 @@
+//! Schemas by their marks: looked at, made, dropped; and the server-wide locks that keep two processes apart.
+
+use super::failure::RestoreError;
+use super::marks::{Mark, Role, number_of};
+use crate::domain::job::CutoverTask;
+use crate::domain::names::stable_hash;
+use crate::engine::mysql::{EngineError, Session, ident, literal};
+use std::time::Duration;
+
+/// How long a predecessor's session may take to be noticed as gone.
+const LOCK_PATIENCE: Duration = Duration::from_mins(1);
+/// Tables that one statement drops.
+const CHUNK: usize = 100;
+/// Longest name of a schema, in characters.
+pub const NAME_LIMIT: usize = 64;
+
+/// A schema as it is now.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Schema {
+    /// Tables and sequences, ours too, by name.
+    pub tables: Vec<String>,
+    /// Our marks.
+    pub marks: Vec<Mark>,
+    /// Its character set.
+    pub charset: String,
+    /// Its collation.
+    pub collation: String,
+    /// Views and routines.
+    pub code: i64,
+}
+
+impl Schema {
+    /// Looks; `None` if there is no such schema.
+    pub async fn find(session: &mut Session, name: &str) -> Result<Option<Self>, EngineError> {
+        let doing = format!("looking at the database {name:?}");
+        let of = literal(name);
+        let found: Vec<(String, String)> = session
+            .rows(
+                &format!("SELECT DEFAULT_CHARACTER_SET_NAME, DEFAULT_COLLATION_NAME FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = {of}"),
+                &doing,
+            )
+            .await?;
+        let Some((charset, collation)) = found.into_iter().next() else { return Ok(None) };
+        let tables: Vec<(String,)> = session
+            .rows(
+                &format!(
+                    "SELECT TABLE_NAME FROM information_schema.TABLES
+                      WHERE TABLE_SCHEMA = {of} AND TABLE_TYPE IN ('BASE TABLE', 'SEQUENCE', 'SYSTEM VERSIONED') ORDER BY 1"
+                ),
+                &doing,
+            )
+            .await?;
+        let (code,): (i64,) = session
+            .row(
+                &format!(
+                    "SELECT (SELECT COUNT(*) FROM information_schema.VIEWS WHERE TABLE_SCHEMA = {of})
+                          + (SELECT COUNT(*) FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA = {of})
+                          + (SELECT COUNT(*) FROM information_schema.EVENTS WHERE EVENT_SCHEMA = {of})"
+                ),
+                &doing,
+            )
+            .await?;
+        let tables: Vec<String> = tables.into_iter().map(|(name,)| name).collect();
+        let marks = tables.iter().filter_map(|table| Mark::parse(table)).collect();
+        Ok(Some(Self { tables, marks, charset, collation, code }))
+    }
+
+    /// Its mark in this role for this request.
+    pub fn mark(&self, role: Role, request_uid: &str) -> Option<&Mark> {
+        self.marks.iter().find(|mark| mark.is(role, request_uid))
+    }
+
+    /// Nothing is in it. One that a crash left between its making and its marking has nothing to lose.
+    pub fn is_empty(&self) -> bool {
+        self.tables.is_empty() && self.code == 0
+    }
+}
+
+/// Which schema the live name stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standing {
+    /// The old one; the prepared one waits beside it.
+    Before,
+    /// The restored one: the RENAME has taken effect.
+    After,
+    /// Something else, in words.
+    Neither(String),
+}
+
+/// Looks. Only marks count.
+pub async fn standing(session: &mut Session, task: &CutoverTask) -> Result<Standing, EngineError> {
+    let name = &task.database.database;
+    let Some(live) = Schema::find(session, name).await? else {
+        return Ok(Standing::Neither(format!("there is no database {name:?}")));
+    };
+    let number = number_of(name, &live.marks);
+    let kept = Schema::find(session, &task.kept_database).await?;
+    let kept = kept.as_ref().and_then(|s| s.mark(Role::Kept, &task.request_uid)).map(|m| m.number);
+    if kept == Some(task.live_oid) && number == task.new_oid {
+        return Ok(Standing::After);
+    }
+    let new = Schema::find(session, &task.new_database).await?;
+    let ready = new.as_ref().and_then(|schema| waiting(schema, task));
+    if kept.is_none() && ready == Some(task.new_oid) && number == task.live_oid {
+        return Ok(Standing::Before);
+    }
+    let hex = |number: Option<u32>| number.map_or_else(|| "no mark".to_owned(), |n| format!("{n}"));
+    Ok(Standing::Neither(format!(
+        "{name:?} has the number {number}, before the swap it was {}, after it {}; {:?} has {}, {:?} has {}",
+        task.live_oid,
+        task.new_oid,
+        task.new_database,
+        hex(ready),
+        task.kept_database,
+        hex(kept)
+    )))
+}
+
+/// The number of the schema that waits to become the live one: what `prepare` made for this request, or what the undone
+/// request's swap kept.
+pub fn waiting(schema: &Schema, task: &CutoverTask) -> Option<u32> {
+    mark_of_source(schema, task).map(|mark| mark.number)
+}
+
+/// Its mark.
+pub fn mark_of_source<'a>(schema: &'a Schema, task: &CutoverTask) -> Option<&'a Mark> {
+    match &task.undo_of {
+        None => schema.mark(Role::Restored, &task.request_uid),
+        Some(undone) => schema.mark(Role::Kept, undone),
+    }
+}
+
+/// The lock of a request that is being prepared, drilled or cleared away.
+pub fn lock_of_request(request_uid: &str) -> String {
+    format!("sennight.{}", stable_hash(&["prepare", request_uid], 32))
+}
+
+/// The lock of whoever swaps, settles or drops schemas of a live database.
+pub fn lock_of_database(database: &str) -> String {
+    format!("sennight.{}", stable_hash(&["swap", database], 32))
+}
+
+/// Takes a server-wide lock; it goes with the session. A predecessor whose node died holds it until the server notices.
+pub async fn lock(session: &mut Session, name: &str) -> Result<(), RestoreError> {
+    let query = format!("SELECT GET_LOCK({}, {})", literal(name), LOCK_PATIENCE.as_secs());
+    let (got,): (Option<i64>,) = session.row(&query, "taking the lock of this restore").await?;
+    if got == Some(1) { Ok(()) } else { Err(RestoreError::AnotherAttempt { lock: name.to_owned() }) }
+}
+
+/// Ends the session that holds a lock. What it had begun is carried out or not when the lock is free.
+pub async fn end_holder(session: &mut Session, name: &str) -> Result<(), EngineError> {
+    let query = format!("SELECT IS_USED_LOCK({})", literal(name));
+    let (holder,): (Option<u64>,) = session.row(&query, "looking who holds the lock of this restore").await?;
+    if let Some(id) = holder.filter(|id| *id != u64::from(session.id())) {
+        // Gone by itself in between, or the right is missing: the lock tells.
+        let _ = session.run(&format!("KILL {id}"), "ending the session that holds the lock").await;
+    }
+    Ok(())
+}
+
+/// Makes a schema with its mark. In between it is empty, which is as good as marked: its name is of our making.
+pub async fn create(
+    session: &mut Session,
+    name: &str,
+    like: (&str, &str),
+    mark: &Mark,
+    uid: &str,
+) -> Result<(), EngineError> {
+    let (charset, collation) = like;
+    let doing = format!("creating the database {name:?}");
+    let statement =
+        format!("CREATE DATABASE IF NOT EXISTS {} CHARACTER SET {charset} COLLATE {collation}", ident(name));
+    session.run(&statement, &doing).await?;
+    session.run(&mark.create(name, uid), &doing).await
+}
+
+/// Drops what an earlier attempt of this request left. Anything without its mark is an error and stays.
+pub async fn drop_own(session: &mut Session, name: &str, request_uid: &str) -> Result<bool, RestoreError> {
+    let Some(found) = Schema::find(session, name).await? else { return Ok(false) };
+    let ours = found.mark(Role::Restored, request_uid).or_else(|| found.mark(Role::Dropping, request_uid));
+    if ours.is_none() && !found.is_empty() {
+        let wanted = Mark::new(Role::Restored, request_uid, 0).table();
+        return Err(RestoreError::NameTaken { name: name.to_owned(), wanted: format!("a table like {wanted}") });
+    }
+    remove(session, name, &found, ours).await?;
+    Ok(true)
+}
+
+/// Drops a schema whose mark was looked at. DROP DATABASE is no one step on this family: the mark goes last, so that
+/// a server that crashes leaves what the next attempt knows.
+pub async fn remove(session: &mut Session, name: &str, found: &Schema, mark: Option<&Mark>) -> Result<(), EngineError> {
+    let doing = format!("dropping the database {name:?}");
+    let last = mark.map(Mark::table);
+    let others: Vec<&String> = found.tables.iter().filter(|table| Some(*table) != last.as_ref()).collect();
+    for chunk in others.chunks(CHUNK) {
+        let tables: Vec<String> = chunk.iter().map(|t| format!("{}.{}", ident(name), ident(t))).collect();
+        // A default of one of them may name a sequence: all go in one statement, which does not look.
+        session.run(&format!("DROP TABLE IF EXISTS {}", tables.join(", ")), &doing).await?;
+    }
+    session.run(&format!("DROP DATABASE IF EXISTS {}", ident(name)), &doing).await
+}
+
+/// Bytes that a schema takes on the server's disk, as far as it tells.
+pub async fn size(session: &mut Session, name: &str) -> Result<i64, EngineError> {
+    let query = format!(
+        "SELECT CAST(COALESCE(SUM(COALESCE(DATA_LENGTH, 0) + COALESCE(INDEX_LENGTH, 0)), 0) AS SIGNED)
+           FROM information_schema.TABLES WHERE TABLE_SCHEMA = {}",
+        literal(name)
+    );
+    let (bytes,): (i64,) = session.row(&query, "looking how large a database is").await?;
+    Ok(bytes)
+}

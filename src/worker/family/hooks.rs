@@ -1,0 +1,34 @@
+//! The platform team's SQL in a filled schema: the files that `worker::hooks` finds, by a session of the family.
+
+use crate::domain::job::RestoreTask;
+use crate::domain::manifest::Manifest;
+use crate::engine::mysql::restore::hooks::run;
+use crate::engine::mysql::{Session, connect};
+use crate::worker::TaskError;
+use crate::worker::hooks::read;
+use std::path::Path;
+
+/// Runs all hooks of the task in the new schema; their names.
+pub async fn run_all(
+    task: &RestoreTask,
+    manifest: &Manifest,
+    database: &str,
+    application: &str,
+) -> Result<Vec<String>, TaskError> {
+    let Some(dir) = &task.hooks_dir else { return Ok(Vec::new()) };
+    let facts = [
+        ("sennight_snapshot_time", manifest.snapshot_time.format("%Y-%m-%d %H:%M:%S%.6f").to_string()),
+        ("sennight_tenant", task.identity.tenant.clone()),
+        ("sennight_database", task.database.database.clone()),
+        ("sennight_request_uid", task.request_uid.clone()),
+    ];
+    let mut session: Session = connect(&task.database, database, application).await?;
+    let mut names = Vec::new();
+    for hook in read(Path::new(dir))? {
+        run(&mut session, &hook.name, &hook.sql, &facts).await?;
+        tracing::info!(hook = hook.name, "ran");
+        names.push(hook.name);
+    }
+    session.close().await;
+    Ok(names)
+}

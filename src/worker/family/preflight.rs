@@ -1,0 +1,68 @@
+//! `preflight` and `undoable`: would it work? Nothing is changed.
+
+use crate::domain::job::{CutoverTask, Done, Preflight, Refusal, RestoreTask};
+use crate::domain::manifest::Manifest;
+use crate::engine::mysql::restore::copied::Copied;
+use crate::engine::mysql::restore::evidence::Evidence;
+use crate::engine::mysql::restore::look_back::look_back;
+use crate::engine::mysql::restore::preflight::look;
+use crate::engine::mysql::restore::refuse::{refusals, warnings};
+use crate::engine::mysql::schema::{Statement, parse};
+use crate::engine::mysql::{Session, connect};
+use crate::worker::copy::{self, archive};
+use crate::worker::{TaskError, WorkerContext};
+
+/// A larger script is not fetched for a mere look.
+const SCRIPT_LIMIT: i64 = 64 << 20;
+
+/// Looks whether a full restore would work.
+pub async fn run(task: &RestoreTask, context: &WorkerContext) -> Result<Done, TaskError> {
+    let manifest = copy::open(task, context).await?;
+    let application = format!("sennight preflight {}", task.request_uid);
+    let mut session = connect(&task.database, "", &application).await?;
+    let evidence = gather(task, context, &manifest, &mut session).await;
+    session.close().await;
+    Ok(told(&evidence?))
+}
+
+/// Looks whether a swap could be undone.
+pub async fn undoable(task: &CutoverTask) -> Result<Done, TaskError> {
+    let mut session = connect(&task.database, "", &format!("sennight undoable {}", task.request_uid)).await?;
+    let evidence = look_back(&mut session, task).await;
+    session.close().await;
+    Ok(told(&evidence?))
+}
+
+fn told(evidence: &Evidence) -> Done {
+    Done::Preflighted(Preflight {
+        refusals: refusals(evidence).iter().map(Refusal::from).collect(),
+        warnings: warnings(evidence),
+        live_bytes: evidence.live_bytes,
+        live_sessions: evidence.live_sessions,
+    })
+}
+
+/// Everything that the rules need to know, the copy's script included.
+pub async fn gather(
+    task: &RestoreTask,
+    context: &WorkerContext,
+    manifest: &Manifest,
+    session: &mut Session,
+) -> Result<Evidence, TaskError> {
+    let copied = if manifest.schema.length > SCRIPT_LIMIT {
+        None
+    } else {
+        Some(Copied::of(&script(task, context, manifest).await?))
+    };
+    Ok(look(session, task, manifest, copied).await?)
+}
+
+async fn script(task: &RestoreTask, context: &WorkerContext, manifest: &Manifest) -> Result<Vec<Statement>, TaskError> {
+    let unwritable = |e: std::io::Error| TaskError::retry("ScratchUnwritable", e.to_string());
+    let file = tempfile::NamedTempFile::new().map_err(unwritable)?;
+    archive(&context.store, &task.copy.prefix, &manifest.schema, file.path()).await.map_err(TaskError::from)?;
+    let text = tokio::fs::read_to_string(file.path()).await.map_err(unwritable)?;
+    parse(&text).ok_or_else(|| {
+        TaskError::refused("CopyDamaged", format!("{} is no script of this version's", manifest.schema.object))
+    })
+}

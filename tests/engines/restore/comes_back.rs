@@ -1,0 +1,128 @@
+//! The museum is restored over a database that was damaged in every kind of object, the restore is undone, the undo is undone; each
+//! time everything is compared, in the live database and in the kept one.
+
+use super::world::World;
+use crate::museum::museum;
+use crate::portrait::Portrait;
+use crate::server::{Server, say};
+use sennight::domain::job::{CutoverTask, Done, Refusal};
+use sennight::domain::target::Engine;
+
+const DAMAGE: &str = "
+SET NAMES utf8mb4;
+DROP TABLE texts;
+CREATE TABLE newer (id int PRIMARY KEY, v varchar(9));
+INSERT INTO newer VALUES (1, 'x');
+CREATE TRIGGER newer_t BEFORE INSERT ON newer FOR EACH ROW SET NEW.v = 'new';
+DROP TRIGGER watched_after;
+CREATE OR REPLACE VIEW ab_last AS SELECT 1 AS one;
+CREATE VIEW newer_v AS SELECT * FROM newer;
+DROP FUNCTION shout;
+DROP FUNCTION plus_one;
+CREATE FUNCTION plus_one (x int) RETURNS int DETERMINISTIC RETURN x + 2;
+CREATE PROCEDURE newer_p () SELECT 5;
+ALTER EVENT nightly DISABLE;
+ALTER EVENT `off` ENABLE;
+CREATE EVENT newer_e ON SCHEDULE EVERY 1 DAY STARTS '2031-01-01 00:00:00' DO SET @x = 9;
+INSERT INTO nothing VALUES (1), (2);
+UPDATE numbers SET s = 1 WHERE id = 3;
+ALTER TABLE zparent ADD COLUMN more int;
+";
+
+/// Who every object runs as, and whose rights on single routines there are.
+async fn owners(world: &World) -> Vec<String> {
+    let name = world.live.name();
+    let mut all = world
+        .list(&format!(
+            "SELECT CONCAT('view ', TABLE_NAME, ' ', DEFINER) FROM information_schema.VIEWS WHERE TABLE_SCHEMA = '{name}' UNION ALL
+             SELECT CONCAT('trigger ', TRIGGER_NAME, ' ', DEFINER) FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = '{name}' UNION ALL
+             SELECT CONCAT('routine ', ROUTINE_NAME, ' ', DEFINER) FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA = '{name}' UNION ALL
+             SELECT CONCAT('event ', EVENT_NAME, ' ', DEFINER) FROM information_schema.EVENTS WHERE EVENT_SCHEMA = '{name}'"
+        ))
+        .await;
+    all.sort();
+    all
+}
+
+/// `events`: those of a kept database are off.
+fn same(before: &Portrait, now: &Portrait, events: bool, what: &str) {
+    let mut differences = before.differences(now);
+    differences.retain(|d| events || !(d.starts_with("events:") || d.starts_with("definition of EVENT")));
+    assert!(differences.is_empty(), "{what} is not as it was:\n{}", differences.join("\n"));
+}
+
+/// Swaps, and finds the one portrait in the live database, the other one in the kept.
+async fn swapped(world: &World, task: &CutoverTask, live: &Portrait, kept: &Portrait, what: &str) {
+    let done = world.cutover(task, "pod").await.unwrap_or_else(|e| panic!("{what}: {e}"));
+    let Done::CutOver { kept_database, downtime_millis, .. } = &done else { panic!("{what}: {done:?}") };
+    assert_eq!(*kept_database, task.kept_database);
+    assert!(*downtime_millis > 0, "{what}");
+    same(live, &Portrait::of(&world.live).await, true, &format!("{what}: the live database"));
+    same(kept, &Portrait::of(&world.live.beside(kept_database)).await, false, &format!("{what}: the kept one"));
+    let on = format!(
+        "SELECT EVENT_NAME FROM information_schema.EVENTS WHERE EVENT_SCHEMA = '{kept_database}' AND STATUS = 'ENABLED'"
+    );
+    assert_eq!(world.list(&on).await, Vec::<String>::new(), "{what}: events of the kept one are off");
+    assert_eq!(world.beside().await, [kept_database.as_str()], "{what}: nothing else is left");
+    assert!(!world.locked(&world.app).await, "{what}");
+    // A second pod of the same request finds it done, and does nothing.
+    let Ok(Done::CutOver { downtime_millis: -1, .. }) = world.cutover(task, "another").await else {
+        panic!("{what}: swapped twice, or denied")
+    };
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i2_i3_the_museum_comes_back_whole_and_an_undo_takes_it_away_again() {
+    for server in Server::all() {
+        let mut world = World::new(museum(&server)).await;
+        let (restore, app) = (world.restore.clone(), world.app.clone());
+        let more =
+            if server.engine == Engine::MySQL { "GRANT SYSTEM_USER ON *.* TO" } else { "GRANT SELECT ON *.* TO" };
+        world.live.run(&format!(
+            "{more} '{restore}'@'127.0.0.1'; GRANT EXECUTE ON *.* TO '{restore}'@'127.0.0.1' WITH GRANT OPTION;
+             CREATE DEFINER = '{app}'@'127.0.0.1' PROCEDURE of_the_app () SQL SECURITY DEFINER SELECT CURRENT_USER();
+             CREATE DEFINER = '{app}'@'127.0.0.1' VIEW of_the_app AS SELECT 1 AS one;
+             CREATE DEFINER = '{app}'@'127.0.0.1' EVENT of_the_app ON SCHEDULE EVERY 1 DAY STARTS '2031-01-01 00:00:00' DO SET @x = 1;"
+        ));
+        let (then, then_owners) = (Portrait::of(&world.live).await, owners(&world).await);
+        let copy = world.dump().await;
+        world.live.run(DAMAGE);
+        world.live.run(&format!("GRANT EXECUTE ON FUNCTION plus_one TO '{app}'@'127.0.0.1'"));
+        let (damaged, damaged_owners) = (Portrait::of(&world.live).await, owners(&world).await);
+        let task = world.restore_task(&copy);
+        let found = world.preflight(&task).await;
+        // An XA transaction of another test is any tenant's obstacle.
+        let own = |r: &&Refusal| r.reason != "PreparedTransactions";
+        assert_eq!(found.refusals.iter().find(own), None, "{}", server.name);
+        assert!(found.warnings.iter().any(|w| w.contains(&app)), "the accounts are listed: {:?}", found.warnings);
+        let task = world.prepare(&task).await.unwrap_or_else(|e| panic!("{}: {e}", server.name));
+        same(&damaged, &Portrait::of(&world.live).await, true, "what prepare must not touch");
+
+        swapped(&world, &task, &then, &damaged, &format!("{}: the restore", server.name)).await;
+        assert_eq!(owners(&world).await, then_owners, "{}: objects run as they did", server.name);
+        let grants = format!("SELECT CAST(Routine_name AS CHAR) FROM mysql.procs_priv WHERE User = '{app}'");
+        assert_eq!(world.list(&grants).await, ["plus_one"], "{}: a right on a routine that was replaced", server.name);
+        let safety = world.safety(&task).await.unwrap_or_else(|e| panic!("{}: {e}", server.name));
+        assert!(safety.rows > 0 && safety.tables > 10);
+
+        let undo = world.undo(&task);
+        let found = world.undoable(&undo).await;
+        assert_eq!(found.refusals.iter().find(own), None, "{}", server.name);
+        swapped(&world, &undo, &damaged, &then, &format!("{}: the undo", server.name)).await;
+        assert_eq!(owners(&world).await, damaged_owners, "{}: objects run as they did", server.name);
+        let gone = world.undoable(&undo).await.refusals;
+        assert!(gone.iter().any(|r| r.reason == "KeptDatabaseGone"), "{gone:?}");
+
+        let again = world.undo(&undo);
+        swapped(&world, &again, &then, &damaged, &format!("{}: the undo of the undo", server.name)).await;
+        let safety = world.safety(&again).await.unwrap_or_else(|e| panic!("{}: {e}", server.name));
+        let refused = world.clear(&world.clear_kept(&again, None)).await.unwrap_err();
+        assert_eq!(refused.reason, "NoSafetyDump");
+        let cleared = world.clear(&world.clear_kept(&again, Some(&safety))).await.unwrap();
+        assert_eq!(cleared.as_deref(), Some(again.kept_database.as_str()));
+        assert_eq!(world.beside().await, Vec::<String>::new());
+        assert_eq!(world.clear(&world.clear_kept(&again, Some(&safety))).await.unwrap(), None, "gone already");
+        same(&then, &Portrait::of(&world.live).await, true, "the live database at the end");
+        say(&format!("full restore on {}: {} came back, were undone, and came back", server.name, then.summary()));
+    }
+}

@@ -1,0 +1,99 @@
+//! Prepare again, hooks, drills, and dropping by marks only.
+
+use super::world::World;
+use crate::server::Server;
+use crate::support::{copy_ref, path};
+use sennight::domain::job::{Done, DrillTask, RestoreTask};
+use sennight::domain::names::drill_database;
+use sennight::engine::mysql::ident;
+use sennight::worker::drill;
+
+async fn tenant(server: &Server) -> World {
+    let world = World::on(server).await;
+    world.live.run(
+        "CREATE TABLE t (id int PRIMARY KEY, at timestamp NULL); INSERT INTO t VALUES (1, NULL), (2, NULL);
+         CREATE VIEW v AS SELECT COUNT(*) AS n FROM t",
+    );
+    // It runs as an account that has no rights on any other name.
+    world.live.run(&format!(
+        "CREATE DEFINER = '{}'@'127.0.0.1' TRIGGER g BEFORE INSERT ON t FOR EACH ROW SET NEW.id = NEW.id",
+        world.app
+    ));
+    world
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_attempt_drops_what_the_one_before_left_and_nothing_that_is_not_marked() {
+    for server in Server::all() {
+        let world = tenant(&server).await;
+        let copy = world.dump().await;
+        let task = world.restore_task(&copy);
+        let first = world.prepare(&task).await.unwrap();
+        let second = world.prepare(&task).await.unwrap();
+        assert_eq!((&first.new_database, first.live_oid), (&second.new_database, second.live_oid));
+        assert_ne!(first.new_oid, second.new_oid, "another schema has another number");
+        let refused = world.cutover(&first, "pod").await.unwrap_err();
+        assert_eq!(refused.reason, "DatabasesChanged", "{refused}");
+        assert_eq!(world.clear(&world.clear_new()).await.unwrap(), Some(first.new_database.clone()));
+        assert_eq!(world.clear(&world.clear_new()).await.unwrap(), None);
+        // Somebody's database under our name.
+        let name = ident(&first.new_database);
+        world.live.run(&format!("CREATE DATABASE {name}; CREATE TABLE {name}.theirs (id int)"));
+        assert_eq!(world.prepare(&task).await.unwrap_err().reason, "NameTaken");
+        assert_eq!(world.clear(&world.clear_new()).await.unwrap_err().reason, "NameTaken");
+        assert_eq!(world.beside().await, [first.new_database.as_str()], "it is still there");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hooks_run_before_anybody_sees_the_new_database_and_a_failing_one_ends_the_restore() {
+    for server in Server::all() {
+        let world = tenant(&server).await;
+        let copy = world.dump().await;
+        let dir = tempfile::tempdir().unwrap();
+        let hook = |name: &str, sql: &str| std::fs::write(dir.path().join(name), sql).unwrap();
+        hook("10-erased.sql", "DELETE FROM t WHERE id = 2; INSERT INTO t VALUES (3, @sennight_snapshot_time);");
+        let task = RestoreTask { hooks_dir: Some(path(dir.path())), ..world.restore_task(&copy) };
+        hook("20-broken.sql", "INSERT INTO t VALUES (9, NULL); SELECT nonsense FROM nowhere;");
+        let failed = world.prepare(&task).await.unwrap_err();
+        assert!(failed.reason == "HookFailed" && failed.message.contains("20-broken.sql"), "{}: {failed}", server.name);
+        assert_eq!(world.beside().await, Vec::<String>::new(), "{}", server.name);
+        std::fs::remove_file(dir.path().join("20-broken.sql")).unwrap();
+        let task = world.prepare(&task).await.unwrap_or_else(|e| panic!("{}: {e}", server.name));
+        let Done::CutOver { .. } = world.cutover(&task, "pod").await.unwrap() else { panic!() };
+        let rows = world.list("SELECT CONCAT(id, at IS NULL) FROM t ORDER BY id").await;
+        assert_eq!(rows, ["11", "30"], "{}", server.name);
+        assert_eq!(world.value("SELECT CAST(n AS CHAR) FROM v").await, "2");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drill_proves_a_copy_and_leaves_nothing() {
+    for server in Server::all() {
+        let world = tenant(&server).await;
+        let copy = world.dump().await;
+        let identity = world.live.dump_task().identity;
+        let scratch = drill_database(&identity.namespace, &identity.schedule);
+        let task = DrillTask { name: "drill".to_owned(), identity, copy: copy_ref(&copy), server: world.target() };
+        match drill::run(&task, &world.context("drill")).await.unwrap_or_else(|e| panic!("{}: {e}", server.name)) {
+            Done::Drilled(drilled) => assert_eq!((drilled.rows, drilled.tables), (2, 1)),
+            other => panic!("{other:?}"),
+        }
+        let left = format!("SELECT SCHEMA_NAME FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = '{scratch}'");
+        assert_eq!(world.list(&left).await, Vec::<String>::new());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i2_a_swap_that_was_settled_before_it_began_never_begins() {
+    for server in Server::all() {
+        let world = tenant(&server).await;
+        let copy = world.dump().await;
+        let task = world.prepare(&world.restore_task(&copy)).await.unwrap();
+        assert_eq!(world.settle(&task, "settle").await.unwrap_err().reason, "CutoverTakenBack");
+        let holder = world.store.claim_of(&world.uid).await.unwrap().unwrap();
+        assert_eq!(holder.job_uid, "settle", "a cut-over that starts now finds the claim taken");
+        assert_eq!(world.beside().await, [task.new_database.as_str()]);
+        assert!(!world.locked(&world.app).await);
+    }
+}
