@@ -46,6 +46,8 @@ pub enum Command {
     Cutover(WorkArgs),
     /// Make the CRM export of a copy.
     Export(WorkArgs),
+    /// List which records the live database still has; reads nothing but their ids.
+    LiveIds(WorkArgs),
     /// Look whether a full restore could be undone; changes nothing.
     Undoable(WorkArgs),
     /// End a cut-over that died in the middle, by what the server says: finished or taken back (MySQL, MariaDB).

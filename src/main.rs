@@ -26,6 +26,7 @@ async fn main() -> ExitCode {
         Command::Prepare(args) => work("prepare", args).await,
         Command::Cutover(args) => work("cutover", args).await,
         Command::Export(args) => work("export", args).await,
+        Command::LiveIds(args) => work("live-ids", args).await,
         Command::Undoable(args) => work("undoable", args).await,
         Command::Settle(args) => work("settle", args).await,
         Command::Safety(args) => work("safety", args).await,

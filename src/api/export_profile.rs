@@ -19,9 +19,10 @@ use std::collections::BTreeMap;
     status = "ExportProfileStatus",
     derive = "PartialEq",
     doc = "A CRM export as data: which tables and columns become which CSV files.",
-    printcolumn(name = "Language", type_ = "string", json_path = ".spec.language"),
-    printcolumn(name = "Delimiter", type_ = "string", json_path = ".spec.format.delimiter"),
-    printcolumn(name = "Formula-Guard", type_ = "string", json_path = ".spec.format.formulaGuard"),
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
+    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].reason"),
+    printcolumn(name = "Preset", type_ = "string", json_path = ".spec.format.preset"),
+    printcolumn(name = "Missing-Only", type_ = "boolean", json_path = ".spec.missingOnly"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]
@@ -29,7 +30,8 @@ pub struct ExportProfileSpec {
     /// How the CSV files are written.
     #[serde(default)]
     pub format: CsvFormat,
-    /// Language of the README in the zip.
+    /// Language of README.txt in the zip: `en`, `vi` or `ru`. The other two stand beside it; a language that is none of
+    /// them gets English.
     #[serde(default = "default_language")]
     #[schemars(length(min = 2, max = 16), regex(pattern = r"^[a-z]{2,3}(-[A-Za-z0-9]+)*$"))]
     pub language: String,
@@ -45,129 +47,115 @@ pub struct ExportProfileSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), inner(length(min = 1, max = 128)), extend("x-kubernetes-list-type" = "set"))]
     pub exclude: Vec<String>,
+    /// Beside the full set, deliver one with only the records that the live database lacks: CRM importers add records and
+    /// never update them, so that the full set would bring every surviving record a second time. The live database is asked
+    /// for its ids, with the read-only credentials, by a Job of its own.
+    #[serde(default)]
+    pub missing_only: bool,
 }
 
 fn default_language() -> String {
     "en".to_owned()
 }
 
-/// How CSV files are written. The defaults are Bitrix24's.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+/// How CSV files are written. What is left out is the preset's.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CsvFormat {
+    /// bitrix24 (also where nothing is said): what Bitrix24's importer takes without a hand touching it. rfc4180: commas,
+    /// CRLF, ISO dates, for programs. excel-eu: opens by a double click in a European Excel; more lines than a sheet has go
+    /// into another file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preset: Option<CsvPreset>,
     /// One character between cells.
-    #[serde(default = "default_delimiter")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(equal = 1), regex(pattern = r"^[;,|\t^]$"))]
-    pub delimiter: String,
+    pub delimiter: Option<String>,
     /// Which cells are quoted.
-    #[serde(default)]
-    pub quote: QuoteStyle,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quote: Option<QuoteStyle>,
     /// Begin each file with a UTF-8 byte order mark.
-    #[serde(default = "yes")]
-    pub bom: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bom: Option<bool>,
     /// How a line ends.
-    #[serde(default)]
-    pub newline: Newline,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub newline: Option<Newline>,
     /// What a true boolean becomes.
-    #[serde(default = "default_true")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32))]
-    pub bool_true: String,
+    pub bool_true: Option<String>,
     /// What a false boolean becomes.
-    #[serde(default = "default_false")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32))]
-    pub bool_false: String,
+    pub bool_false: Option<String>,
     /// What a missing value becomes.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32))]
-    pub null_text: String,
+    pub null_text: Option<String>,
     /// How a date is written, in strftime's terms.
-    #[serde(default = "default_date")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
-    pub date_format: String,
+    pub date_format: Option<String>,
     /// How a date with time is written, in strftime's terms.
-    #[serde(default = "default_date_time")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
-    pub date_time_format: String,
-    /// Between several values in one cell.
-    #[serde(default = "default_separator")]
+    pub date_time_format: Option<String>,
+    /// Between several values of a multi-field (telephone numbers) in one cell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 8))]
-    pub multi_value_separator: String,
+    pub multi_value_separator: Option<String>,
+    /// Between several values of a custom field in one cell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 8))]
+    pub custom_value_separator: Option<String>,
     /// Smart: an apostrophe before cells that a spreadsheet would run as a formula, but not before telephone numbers and
     /// numbers. Always: before each cell that begins with `=`, `+`, `-`, `@`, tab or NUL. Never: cells stay as they are.
-    #[serde(default)]
-    pub formula_guard: FormulaGuard,
-    /// Records a file may have; more make another file. Leave it out for no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub formula_guard: Option<FormulaGuard>,
+    /// Lines a file may have; more make another file. The lines of one record stay together. Leave it out for no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 100))]
     pub max_rows_per_file: Option<i32>,
+    /// Characters that a cell may have before manifest.json lists it. Nothing is cut.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub max_cell_chars: Option<i32>,
 }
 
-impl Default for CsvFormat {
-    fn default() -> Self {
-        Self {
-            delimiter: default_delimiter(),
-            quote: QuoteStyle::default(),
-            bom: yes(),
-            newline: Newline::default(),
-            bool_true: default_true(),
-            bool_false: default_false(),
-            null_text: String::new(),
-            date_format: default_date(),
-            date_time_format: default_date_time(),
-            multi_value_separator: default_separator(),
-            formula_guard: FormulaGuard::default(),
-            max_rows_per_file: None,
-        }
-    }
-}
-
-fn default_delimiter() -> String {
-    ";".to_owned()
-}
-fn yes() -> bool {
-    true
-}
-fn default_true() -> String {
-    "Y".to_owned()
-}
-fn default_false() -> String {
-    "N".to_owned()
-}
-fn default_date() -> String {
-    "%d.%m.%Y".to_owned()
-}
-fn default_date_time() -> String {
-    "%d.%m.%Y %H:%M:%S".to_owned()
-}
-fn default_separator() -> String {
-    ";".to_owned()
+/// A whole format by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum CsvPreset {
+    /// Semicolons, every cell quoted, byte order mark, LF, Y and N, 31.12.2026.
+    Bitrix24,
+    /// Commas, CRLF, quotes where needed, true and false, 2026-12-31.
+    Rfc4180,
+    /// Semicolons, byte order mark, CRLF, quotes where needed, at most as many lines as a sheet has.
+    ExcelEu,
 }
 
 /// Which cells are quoted.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum QuoteStyle {
     /// Every cell.
-    #[default]
     All,
     /// Those that need it.
     Minimal,
 }
 
 /// How a line ends.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Newline {
     /// Line feed.
-    #[default]
     LF,
     /// Carriage return and line feed.
     CRLF,
 }
 
 /// Whether cells that look like formulas are defused.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum FormulaGuard {
     /// All but telephone numbers and numbers.
-    #[default]
     Smart,
     /// All.
     Always,
@@ -214,6 +202,13 @@ pub struct Entity {
     /// Values of another table, several to a record, that become columns (telephone numbers, e-mail addresses).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub multi: Option<MultiField>,
+    /// Fields that the account defined for itself (Bitrix24's `UF_CRM_…`). What the tenant has of them is exported.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub custom: Option<CustomFields>,
+    /// Rows of another table that make further lines of their record (the products of a deal). The record's cells are
+    /// repeated on each line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lines: Option<RecordLines>,
 }
 
 fn default_key() -> String {
@@ -254,6 +249,10 @@ pub struct ColumnLookup {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 4), inner(length(max = 128)), extend("x-kubernetes-list-type" = "atomic"))]
     pub key: Vec<String>,
+    /// The importer finds the other record by this text: `ambiguous-links.csv` lists the cells whose text several records
+    /// share, with the id that was meant.
+    #[serde(default)]
+    pub link: bool,
     /// Label: the cell stays and the text comes into a further column `<header>_LABEL`. Replace: the text takes the cell's
     /// place.
     #[serde(default)]
@@ -338,6 +337,52 @@ pub struct MultiField {
     #[serde(default, rename = "where", skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "atomic"))]
     pub where_: Vec<Term>,
+}
+
+/// Fields that the account defined for itself: a table with a column each, and tables that say what they are. Whatever of
+/// this a tenant does not have is listed in the zip.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CustomFields {
+    /// The table with a row a record and a column a field: `b_uts_crm_contact`.
+    pub table: TableName,
+    /// Its column that holds the record's key, and that of `values`: `VALUE_ID`.
+    #[schemars(length(min = 1, max = 64))]
+    pub key: String,
+    /// How the columns that are fields begin: `UF_`.
+    #[schemars(length(min = 1, max = 64))]
+    pub prefix: String,
+    /// What the fields are: `b_user_field`, with `ID`, `ENTITY_ID`, `FIELD_NAME`, `USER_TYPE_ID` and `MULTIPLE`.
+    pub fields: TableName,
+    /// The `ENTITY_ID` of this entity's fields: `CRM_CONTACT`.
+    #[schemars(length(min = 1, max = 64))]
+    pub entity: String,
+    /// The texts of list fields: `b_user_field_enum`, with `ID` and `VALUE`.
+    pub enums: TableName,
+    /// The values of fields that may have several: `b_utm_crm_contact`, with `FIELD_ID` and `VALUE`, `VALUE_INT`,
+    /// `VALUE_DOUBLE` or `VALUE_DATE`.
+    pub values: TableName,
+}
+
+/// Rows of another table, several to a record. They are held in memory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RecordLines {
+    /// The table.
+    pub table: TableName,
+    /// Its column that holds the record's key.
+    #[schemars(length(min = 1, max = 64))]
+    pub on: String,
+    /// Its columns, behind the record's own. They have no lookups.
+    #[schemars(length(min = 1, max = 64), extend("x-kubernetes-list-type" = "atomic"))]
+    pub columns: Vec<ProfileColumn>,
+    /// Which rows: all terms must hold.
+    #[serde(default, rename = "where", skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "atomic"))]
+    pub where_: Vec<Term>,
+    /// A tenant without this table gets records without lines. Otherwise the export fails.
+    #[serde(default)]
+    pub optional: bool,
 }
 
 /// Whether the profile makes sense by itself.

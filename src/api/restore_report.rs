@@ -79,7 +79,7 @@ pub struct JobRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub uid: Option<String>,
-    /// preflight, prepare, cutover or export.
+    /// preflight, prepare, cutover, live-ids, export, safety or clear.
     #[schemars(length(max = 32))]
     pub step: String,
     /// Which try of the step, from 1.
@@ -136,6 +136,25 @@ pub struct RestoreProgress {
     pub rows: i64,
     /// Tables done.
     pub tables: i64,
+}
+
+/// Which records the live database still has: a list in the bucket, for the set of what is missing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LiveRecords {
+    /// Key of the list.
+    #[schemars(length(max = 1024))]
+    pub key: String,
+    /// SHA-256 of its bytes, hex.
+    #[schemars(length(max = 64))]
+    pub sha256: String,
+    /// Its length.
+    pub bytes: i64,
+    /// How many records there are.
+    pub ids: i64,
+    /// When the live database was asked.
+    #[schemars(schema_with = "super::common::time")]
+    pub at: DateTime<Utc>,
 }
 
 /// What came of a request. Which fields are there depends on the mode.

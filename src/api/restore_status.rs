@@ -3,8 +3,8 @@
 
 use super::conditions::Condition;
 pub use super::restore_report::{
-    AuditHead, Estimate, HistoryEntry, JobOutcome, JobRecord, PreflightReport, Refusal, RestoreProgress, RestoreResult,
-    ResultFile,
+    AuditHead, Estimate, HistoryEntry, JobOutcome, JobRecord, LiveRecords, PreflightReport, Refusal, RestoreProgress,
+    RestoreResult, ResultFile,
 };
 pub use super::way_back::{ClearedDatabase, KeptDatabase, SafetyCopy, Undone};
 use chrono::{DateTime, NaiveDate, Utc};
@@ -84,6 +84,9 @@ pub struct RestoreRequestStatus {
     /// The filled and verified new database that waits for its cut-over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prepared: Option<Prepared>,
+    /// CrmExport: which records the live database still had when it was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub live: Option<LiveRecords>,
     /// Undo: what is undone. Chosen once, when the request is checked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undo: Option<Undone>,

@@ -11,7 +11,7 @@ use super::storage::Patrols;
 use super::stores::Stores;
 use super::verbs::{VerbError, get_opt};
 use super::wakeups::Wakeups;
-use crate::api::{BackupSchedule, BackupStorage, DatabaseServer, RestoreRequest};
+use crate::api::{BackupSchedule, BackupStorage, DatabaseServer, ExportProfile, RestoreRequest};
 use crate::settings::Settings;
 use crate::telemetry::Metrics;
 use chrono::{DateTime, Utc};
@@ -57,6 +57,8 @@ pub struct Timers {
     pub schedules: Wakeups<Key>,
     /// RestoreRequests.
     pub requests: Wakeups<ObjectRef<RestoreRequest>>,
+    /// ExportProfiles.
+    pub profiles: Wakeups<ObjectRef<ExportProfile>>,
 }
 
 /// What every reconcile gets.

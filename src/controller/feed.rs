@@ -6,7 +6,7 @@ use super::fleet::Runner;
 use super::observed::{Ailing, Failure, Outcome, error_policy, observed};
 use super::scopes::{Watched, cached};
 use super::wakeups::Wakeups;
-use crate::api::{BackupStorage, DatabaseServer, RestoreRequest};
+use crate::api::{BackupStorage, DatabaseServer, ExportProfile, RestoreRequest};
 use crate::http::Readiness;
 use crate::settings::Watch;
 use futures::StreamExt;
@@ -121,6 +121,8 @@ pub struct Feeds {
     schedules_filled: CancellationToken,
     /// RestoreRequests.
     pub requests: Feed<RestoreRequest>,
+    /// ExportProfiles.
+    pub profiles: Feed<ExportProfile>,
 }
 
 impl Feeds {
@@ -131,6 +133,8 @@ impl Feeds {
         let (requests, requests_cache, requests_timer) = Feed::start(client, watched, clock);
         let (schedules_timer, due) = Wakeups::start(clock);
         let (schedules, fleet, schedules_filled) = Runner::start(client, watched, due.boxed());
+        // Nobody reads them from a cache: a request reads its profile afresh.
+        let (profiles, _, profiles_timer) = Feed::start(client, watched, clock);
         let caches = Caches {
             storages: storages_cache,
             servers: servers_cache,
@@ -148,8 +152,9 @@ impl Feeds {
             servers: servers_timer,
             schedules: schedules_timer,
             requests: requests_timer,
+            profiles: profiles_timer,
         };
-        let feeds = Self { storages, servers, schedules, schedules_filled, requests };
+        let feeds = Self { storages, servers, schedules, schedules_filled, requests, profiles };
         (feeds, caches, timers)
     }
 

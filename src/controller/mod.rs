@@ -13,6 +13,7 @@ pub mod jobs;
 pub mod leading;
 pub mod lease;
 pub mod observed;
+pub mod profile;
 pub mod restore;
 pub mod scopes;
 pub mod server;
@@ -177,6 +178,7 @@ async fn work(
     rooms.spawn(server::run(feeds.servers, ctx.clone(), stop.clone()));
     rooms.spawn(backup::run(feeds.schedules, ctx.clone(), stop.clone()));
     rooms.spawn(restore::run(feeds.requests, ctx.clone(), stop.clone()));
+    rooms.spawn(profile::run(feeds.profiles, ctx.clone(), stop.clone()));
     tokio::select! {
         () = stop.cancelled() => {}
         _ = rooms.join_next() => if !stop.is_cancelled() {

@@ -6,6 +6,7 @@ pub use super::report::{
     TaskReport,
 };
 
+pub use super::exporting::{ExportTask, LiveAnswer, LiveEntity, LiveIdsTask, LiveList};
 pub use super::kept::{ClearTask, Doomed, Mark, SafetyTask};
 
 use super::manifest::TenantIdentity;
@@ -156,24 +157,6 @@ pub struct CutoverTask {
     pub start_by: Option<DateTime<Utc>>,
 }
 
-/// A CRM export of one copy. It never sees a database.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct ExportTask {
-    /// Name of the task.
-    pub name: String,
-    /// UID of the RestoreRequest; part of the result's key.
-    pub request_uid: String,
-    /// Name of the RestoreRequest; part of the file name.
-    pub request: String,
-    /// Whose data it must be (I7).
-    pub identity: TenantIdentity,
-    /// The copy.
-    pub copy: CopyRef,
-    /// The compiled-from ExportProfile, as its spec's JSON.
-    pub profile: serde_json::Value,
-}
-
 /// Everything a worker can be told to do.
 #[derive(Debug, Clone, PartialEq, strum::IntoStaticStr)]
 #[strum(serialize_all = "lowercase")]
@@ -190,6 +173,9 @@ pub enum Work {
     Cutover(CutoverTask),
     /// Export.
     Export(ExportTask),
+    /// List the ids that the live database has.
+    #[strum(serialize = "live-ids")]
+    LiveIds(LiveIdsTask),
     /// Look whether a swap could be undone; changes nothing.
     Undoable(CutoverTask),
     /// End a swap whose process died in the middle; repeatable.
@@ -244,6 +230,7 @@ impl Work {
             Self::Clear(task) => vec![json("--task", task)?],
             Self::Drill(task) => vec![json("--task", task)?],
             Self::Export(task) => vec![json("--task", task)?],
+            Self::LiveIds(task) => vec![json("--task", task)?],
         };
         let mut argv = vec![verb.to_owned(), "--storage".to_owned(), json("--storage", storage)?];
         argv.extend(tasks.into_iter().flat_map(|task: String| ["--task".to_owned(), task]));
@@ -274,6 +261,7 @@ impl Work {
             "prepare" => Self::Prepare(one("prepare", tasks)?),
             "cutover" => Self::Cutover(one("cutover", tasks)?),
             "export" => Self::Export(one("export", tasks)?),
+            "live-ids" => Self::LiveIds(one("live-ids", tasks)?),
             "undoable" => Self::Undoable(one("undoable", tasks)?),
             "settle" => Self::Settle(one("settle", tasks)?),
             "safety" => Self::Safety(one("safety", tasks)?),
@@ -321,6 +309,13 @@ impl Work {
                     && (&a.copy.id, &a.copy.manifest_sha256) == (&b.copy.id, &b.copy.manifest_sha256)
                     && a.identity.first_difference(&b.identity).is_none();
                 (!same).then_some("it would export something else")
+            }
+            (Self::LiveIds(a), Self::LiveIds(b)) => {
+                let place = |t: &LiveIdsTask| (t.database.host.clone(), t.database.port, t.database.database.clone());
+                let same = a.request_uid == b.request_uid
+                    && a.identity.first_difference(&b.identity).is_none()
+                    && place(a) == place(b);
+                (!same).then_some("it would ask another database")
             }
             _ => Some("it does another step"),
         }

@@ -8,6 +8,7 @@ pub mod backup;
 pub mod batch;
 pub mod drill;
 pub mod estimate;
+pub mod exporting;
 pub mod gate;
 pub mod job;
 pub mod kept;

@@ -191,6 +191,11 @@ impl Keys {
     }
 }
 
+/// The list of the live database's ids below an export's [`Keys::export`], written by one Job.
+pub fn live_ids(export: &str, job_uid: &str) -> Result<String, NameError> {
+    Ok(format!("{export}live-ids-{}.zst", segment("job uid", job_uid)?))
+}
+
 /// The first `digits` hex digits (at most 64) of a SHA-256 over `parts`, each length-prefixed so that moving a character
 /// from one part to the next changes the result. Stable for ever: slots, Job names and rule ids rest on it.
 pub fn stable_hash(parts: &[&str], digits: usize) -> String {
@@ -222,6 +227,10 @@ pub enum RestoreStep {
     Prepare,
     /// The swap; at most once per RestoreRequest UID.
     Cutover,
+    /// Which ids the live database still has; repeatable, before the claim.
+    #[strum(serialize = "live-ids")]
+    #[serde(rename = "live-ids")]
+    LiveIds,
     /// CSV files out of the copy; repeatable after the claim.
     Export,
     /// Ends a swap whose Job was lost, where it is more than one transaction; repeatable.
@@ -240,6 +249,7 @@ pub fn restore_job(request_uid: &str, step: RestoreStep, attempt: i32) -> String
         RestoreStep::Cutover => format!("r{uid}-{step}{RESTORE_SUFFIX}"),
         RestoreStep::Preflight
         | RestoreStep::Prepare
+        | RestoreStep::LiveIds
         | RestoreStep::Export
         | RestoreStep::Settle
         | RestoreStep::Safety

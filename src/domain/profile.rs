@@ -1,5 +1,14 @@
 //! An export profile: which tables, columns and rows of a CRM become which CSV files. The same shape as the
-//! ExportProfile kind's spec (`api::export_profile`), so that it travels as JSON; the rules on it live in `export`.
+//! ExportProfile kind's spec (`api::export_profile`), so that it travels as JSON. What makes sense by itself is checked
+//! here (`check`); what a copy must have for it, in `export`.
+
+mod check;
+mod fits;
+mod format;
+
+pub use check::{AMBIGUOUS_LINKS, ProfileFault};
+pub use fits::{Misfit, Tables};
+pub use format::{Format, FormulaGuard, Newline, PRESETS, Quote, Style};
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -27,91 +36,13 @@ pub struct ExportProfile {
     /// Tables and columns that must not get in; `*` stands for any text. Added to [`NEVER_EXPORTED`].
     #[serde(default)]
     pub exclude: Vec<String>,
+    /// Beside the full set, another one of the records that the live database lacks: importers add, they never update.
+    #[serde(default)]
+    pub missing_only: bool,
 }
 
 fn default_language() -> String {
     "en".to_owned()
-}
-
-/// How cells and lines are written. The defaults are what Bitrix24's importer and its own samples use.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct Format {
-    /// One ASCII character between cells.
-    pub delimiter: String,
-    /// Which cells are quoted.
-    pub quote: Quote,
-    /// A UTF-8 byte order mark at the start of each file.
-    pub bom: bool,
-    /// How a line ends.
-    pub newline: Newline,
-    /// What a true cell says.
-    pub bool_true: String,
-    /// What a false cell says.
-    pub bool_false: String,
-    /// What a cell without a value says; an empty text is always an empty cell.
-    pub null_text: String,
-    /// Dates, in strftime's notation.
-    pub date_format: String,
-    /// Dates with a time, in strftime's notation, in the schedule's time zone.
-    pub date_time_format: String,
-    /// Between several values in one cell.
-    pub multi_value_separator: String,
-    /// Which cells get a `'` in front so that no spreadsheet runs them.
-    pub formula_guard: FormulaGuard,
-    /// Records in a file before the next one starts; absent is one file, however long.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub max_rows_per_file: Option<i32>,
-}
-
-impl Default for Format {
-    fn default() -> Self {
-        Self {
-            delimiter: ";".to_owned(),
-            quote: Quote::All,
-            bom: true,
-            newline: Newline::Lf,
-            bool_true: "Y".to_owned(),
-            bool_false: "N".to_owned(),
-            null_text: String::new(),
-            date_format: "%d.%m.%Y".to_owned(),
-            date_time_format: "%d.%m.%Y %H:%M:%S".to_owned(),
-            multi_value_separator: ";".to_owned(),
-            formula_guard: FormulaGuard::Smart,
-            max_rows_per_file: None,
-        }
-    }
-}
-
-/// Which cells are quoted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Quote {
-    /// Every cell.
-    All,
-    /// Cells that need it.
-    Minimal,
-}
-
-/// How a line ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Newline {
-    /// `\n`
-    #[serde(rename = "LF")]
-    Lf,
-    /// `\r\n`
-    #[serde(rename = "CRLF")]
-    CrLf,
-}
-
-/// Which cells that look like a formula are guarded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum FormulaGuard {
-    /// All but plain numbers and phone numbers, which a guard would damage on re-import.
-    Smart,
-    /// All.
-    Always,
-    /// None.
-    Never,
 }
 
 /// A table by name; compared without regard to case, an exact match wins.
@@ -164,6 +95,12 @@ pub struct Entity {
     /// Values in a table of their own that become columns.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub multi: Option<Multi>,
+    /// Fields that the account defined for itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub custom: Option<Custom>,
+    /// Rows of another table that make further lines of their record: product lines.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lines: Option<Lines>,
 }
 
 fn default_key() -> String {
@@ -202,6 +139,9 @@ pub struct LookupRef {
     /// Where the name goes.
     #[serde(default)]
     pub output: LookupOutput,
+    /// The importer finds the record by this text: texts that several records share are listed.
+    #[serde(default)]
+    pub link: bool,
 }
 
 /// Where the text of a lookup goes.
@@ -248,6 +188,44 @@ pub struct Multi {
     /// Which of its rows count.
     #[serde(default, rename = "where")]
     pub conditions: Vec<Condition>,
+}
+
+/// Fields that the account defined for itself: a table with a column each, and tables that say what they are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Custom {
+    /// The table with a row a record and a column a field: `b_uts_crm_contact`.
+    pub table: TableName,
+    /// Its column that holds the record's key.
+    pub key: String,
+    /// How the columns that are fields begin: `UF_`.
+    pub prefix: String,
+    /// What the fields are: `b_user_field`.
+    pub fields: TableName,
+    /// Which of its rows are this entity's: the value of its ENTITY_ID.
+    pub entity: String,
+    /// The texts of list fields: `b_user_field_enum`.
+    pub enums: TableName,
+    /// The values of fields that may have several: `b_utm_crm_contact`.
+    pub values: TableName,
+}
+
+/// Rows of another table, several to a record. The record's cells are repeated on each line, as importers want it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Lines {
+    /// The table.
+    pub table: TableName,
+    /// Its column that holds the record's key.
+    pub on: String,
+    /// Its columns, behind the record's own.
+    pub columns: Vec<ColumnSpec>,
+    /// Which of its rows count.
+    #[serde(default, rename = "where")]
+    pub conditions: Vec<Condition>,
+    /// A tenant without this table gets records without lines; otherwise the export is refused.
+    #[serde(default)]
+    pub optional: bool,
 }
 
 /// Whether `text` matches `pattern`, in which `*` stands for any text; letters match in either case.
@@ -297,7 +275,7 @@ mod tests {
             "entities": [{"name": "deals", "file": "deals.csv", "table": {"name": "b_crm_deal"}, "columns": [{"column": "ID"}]}]
         }))
         .unwrap();
-        assert_eq!(profile.format, Format::default());
+        assert_eq!(profile.format.style(), Ok(Style::default()));
         assert_eq!(profile.language, "en");
         assert!(serde_json::from_str::<ExportProfile>(r#"{"entities":[],"typo":1}"#).is_err());
     }

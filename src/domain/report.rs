@@ -83,6 +83,8 @@ pub enum Done {
     },
     /// The zip is in the bucket.
     Exported(ExportSummary),
+    /// The ids that the live database has are in the bucket.
+    Listed(super::exporting::LiveList),
     /// What a request left on the server is gone.
     Cleared(Cleared),
     /// A copy was restored into a scratch database and found whole.

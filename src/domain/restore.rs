@@ -186,7 +186,7 @@ fn work(facts: &Facts, now: DateTime<Utc>) -> Plan {
             .again((now + LOOK_AGAIN).min(deadline))
     };
     if facts.keys.mode == Mode::CrmExport {
-        return Plan::new(Action::Claim(RestoreStep::Export), "Queued", "Claiming", "both keys are turned");
+        return before_export(facts, deadline);
     }
     let prepare = |attempt| {
         let start = Action::Start(RestoreStep::Prepare, attempt);
@@ -204,6 +204,25 @@ fn work(facts: &Facts, now: DateTime<Utc>) -> Plan {
         Step::Failed { attempt, retryable: true, .. } if *attempt < MAX_ATTEMPTS => prepare(attempt + 1),
         Step::Failed { reason, message, .. } => Plan::fail(reason, message),
         Step::Succeeded(_) => ready(facts, deadline, now),
+    }
+}
+
+/// An export may want to know what the live database still has. If that cannot be had, the full set is delivered without.
+fn before_export(facts: &Facts, deadline: DateTime<Utc>) -> Plan {
+    let ask = |attempt| {
+        let start = Action::Start(RestoreStep::LiveIds, attempt);
+        Plan::new(start, "Preparing", "AskingLiveDatabase", "listing which records the live database still has")
+            .until(deadline)
+    };
+    let claim = || Plan::new(Action::Claim(RestoreStep::Export), "Queued", "Claiming", "both keys are turned");
+    let Some(asked) = &facts.live_ids else { return claim() };
+    match asked {
+        Step::None => ask(1),
+        Step::Running { .. } => Plan { action: Action::Nothing, ..ask(0) },
+        Step::Failed { attempt, retryable: true, .. } | Step::Lost { attempt, .. } if *attempt < MAX_ATTEMPTS => {
+            ask(attempt + 1)
+        }
+        Step::Succeeded(_) | Step::Failed { .. } | Step::Lost { .. } => claim(),
     }
 }
 
@@ -316,5 +335,7 @@ fn never_started(step: &str, mode: Mode) -> String {
     )
 }
 
+#[cfg(test)]
+mod export_tests;
 #[cfg(test)]
 mod tests;

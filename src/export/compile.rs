@@ -1,98 +1,63 @@
 //! Compiles a profile against the tables of one copy. Messages name the field of the profile.
 
-use super::cell::{Shape, is_date_format};
+use super::cell::Shape;
 use super::error::CompileError;
-use super::plan::{EntityPlan, HeldTable, KEY_SEPARATOR, OutColumn, Plan, Skipped, Source, Target, Use};
-use super::resolve::{Tables, invalid};
+use super::plan::{EntityPlan, HeldTable, KEY_SEPARATOR, Keep, LookupPlan, OutColumn, Plan, Skipped, Source, Use};
+use super::resolve::{Resolve, invalid};
 use crate::domain::manifest::Manifest;
-use crate::domain::names::segment;
-use crate::domain::profile::{ColumnSpec, Entity, ExportProfile, Format, Lookup, LookupOutput, Multi};
+use crate::domain::profile::{ColumnSpec, Entity, ExportProfile, Lookup, LookupOutput, LookupRef, Tables};
 use std::collections::BTreeSet;
 
 /// The plan of a profile for a copy.
 pub(super) fn compile(profile: &ExportProfile, manifest: &Manifest) -> Result<Plan, CompileError> {
-    let encoding = &manifest.server.encoding;
-    if !["UTF8", "SQL_ASCII", "UTF8MB4", "UTF8MB3"].contains(&encoding.to_ascii_uppercase().as_str()) {
-        return Err(CompileError::EncodingUnsupported(encoding.clone()));
-    }
-    check_format(&profile.format)?;
+    profile.fits(manifest)?;
     let zone = manifest
         .time_zone
         .parse()
         .map_err(|_| invalid("timeZone", format!("the copy's zone {:?} is unknown", manifest.time_zone)))?;
     let mut compiler = Compiler {
         profile,
-        tables: Tables { tables: &manifest.tables, exclude: &profile.exclude },
+        tables: Tables { tables: &manifest.tables, profile },
         held: Vec::new(),
         lookups: Vec::new(),
+        plans: Vec::new(),
+        enums: Vec::new(),
         skipped: Vec::new(),
     };
     let entities = compiler.entities()?;
+    // What the custom fields are must be known before their values are read.
+    let fields = |use_: &Use| matches!(use_.keep, Keep::Field { .. });
+    compiler.held.sort_by_key(|held| !held.uses.iter().any(fields));
     Ok(Plan {
-        format: profile.format.clone(),
+        style: profile.format.style()?,
         zone,
+        language: profile.language.clone(),
+        missing_only: profile.missing_only,
         held: compiler.held,
-        lookups: compiler.lookups.len(),
+        lookups: compiler.plans,
         entities,
         skipped: compiler.skipped,
         exclude: profile.exclude.clone(),
     })
 }
 
-fn check_format(format: &Format) -> Result<(), CompileError> {
-    let delimiter = format.delimiter.as_bytes();
-    if !matches!(delimiter, [one] if one.is_ascii() && !matches!(one, b'"' | b'\n' | b'\r' | 0)) {
-        return Err(invalid("format.delimiter", "use one ASCII character that is no quote and no line end"));
-    }
-    if format.multi_value_separator.is_empty() {
-        return Err(invalid("format.multiValueSeparator", "use at least one character"));
-    }
-    if format.max_rows_per_file.is_some_and(|most| most < 1) {
-        return Err(invalid("format.maxRowsPerFile", "use 1 or more, or leave it out"));
-    }
-    for (field, pattern) in
-        [("format.dateFormat", &format.date_format), ("format.dateTimeFormat", &format.date_time_format)]
-    {
-        if !is_date_format(pattern) {
-            return Err(invalid(field, format!("{pattern:?} is no strftime pattern without a zone")));
-        }
-    }
-    let date_only = ["%H", "%M", "%S", "%I", "%p", "%T", "%R", "%X", "%c", "%s", "%f"];
-    if date_only.iter().any(|time| format.date_format.contains(time)) {
-        return Err(invalid("format.dateFormat", "a date has no time: use %Y, %m and %d"));
-    }
-    Ok(())
-}
-
-struct Compiler<'a> {
+pub(super) struct Compiler<'a> {
     profile: &'a ExportProfile,
-    tables: Tables<'a>,
+    pub(super) tables: Tables<'a>,
     held: Vec<HeldTable>,
     /// Lookups in use, by name; `None` is one whose table the tenant lacks.
     lookups: Vec<(&'a str, Option<usize>)>,
+    plans: Vec<LookupPlan>,
+    /// The tables with the texts of list fields, and their lookups.
+    pub(super) enums: Vec<(usize, usize)>,
     skipped: Vec<Skipped>,
 }
 
 impl<'a> Compiler<'a> {
     fn entities(&mut self) -> Result<Vec<EntityPlan>, CompileError> {
         let profile = self.profile;
-        if profile.entities.is_empty() {
-            return Err(invalid("entities", "list at least one"));
-        }
-        let mut files = BTreeSet::new();
-        let mut entities = Vec::with_capacity(profile.entities.len());
-        for (at, entity) in profile.entities.iter().enumerate() {
-            let field = format!("entities[{}]", entity.name);
-            let legal = segment("file", &entity.file).is_ok() && entity.file.to_ascii_lowercase().ends_with(".csv");
-            if !legal || !files.insert(entity.file.to_ascii_lowercase()) {
-                return Err(invalid(
-                    format!("{field}.file"),
-                    format!("{:?} must be a name of its own that ends in .csv", entity.file),
-                ));
-            }
-            entities.push(self.entity(at, entity, &field)?);
-        }
-        Ok(entities)
+        let compiled = profile.entities.iter().enumerate();
+        compiled.map(|(at, entity)| self.entity(at, entity, &format!("entities[{}]", entity.name))).collect()
     }
 
     fn entity(&mut self, at: usize, entity: &'a Entity, field: &str) -> Result<EntityPlan, CompileError> {
@@ -101,27 +66,44 @@ impl<'a> Compiler<'a> {
         for spec in &entity.columns {
             self.column(entity, spec, table, field, &mut columns)?;
         }
+        let custom = match &entity.custom {
+            Some(custom) => self.custom(at, &entity.name, custom)?,
+            None => None,
+        };
+        let lines = match &entity.lines {
+            Some(lines) => self.lines(at, &entity.name, lines)?,
+            None => Vec::new(),
+        };
         let mut headers = BTreeSet::new();
-        if let Some(twice) =
-            columns.iter().find(|column: &&OutColumn| !headers.insert(column.header.to_ascii_lowercase()))
-        {
-            return Err(invalid(
-                format!("{field}.columns"),
-                format!("header {:?} is there twice: set header", twice.header),
-            ));
+        let custom_headers = custom.iter().flat_map(|custom| custom.columns.iter().map(|c| &c.header));
+        let all = columns.iter().map(|c| &c.header).chain(custom_headers).chain(lines.iter().map(|c| &c.header));
+        if let Some(twice) = all.into_iter().find(|header| !headers.insert(header.to_ascii_lowercase())) {
+            return Err(invalid(format!("{field}.columns"), format!("header {twice:?} is there twice: set header")));
         }
-        if columns.is_empty() {
-            return Err(invalid(format!("{field}.columns"), "no column is left"));
-        }
-        let multi = entity.multi.as_ref().map(|multi| self.multi(at, entity, multi, table));
+        self.multi(at, entity)?;
         Ok(EntityPlan {
             name: entity.name.clone(),
             file: entity.file.clone(),
             table,
+            key: self.key(entity, table, field)?,
             columns,
             filter: self.tables.filters(field, table, &entity.conditions)?,
-            multi: multi.transpose()?,
+            multi: entity.multi.is_some(),
+            custom,
+            lines,
         })
+    }
+
+    /// The id column. What needs no ids does without: the first column stands for it.
+    fn key(&self, entity: &Entity, table: usize, field: &str) -> Result<usize, CompileError> {
+        let field = format!("{field}.key");
+        let needed =
+            entity.multi.is_some() || entity.custom.is_some() || entity.lines.is_some() || self.profile.missing_only;
+        match self.tables.find_column(&field, table, &entity.key)? {
+            Some(key) => Ok(key),
+            None if needed => self.tables.need_column(&field, table, &entity.key),
+            None => Ok(0),
+        }
     }
 
     fn column(
@@ -147,11 +129,7 @@ impl<'a> Compiler<'a> {
             add(header, cell);
             return Ok(());
         };
-        let slot = self.lookup(&reference.name, reference.key.len(), &format!("{field}.lookup"))?;
-        let label = slot.map(|lookup| Source::Label {
-            lookup,
-            prefix: reference.key.iter().fold(String::new(), |prefix, part| prefix + part + KEY_SEPARATOR),
-        });
+        let label = self.label(reference, &format!("{field}.lookup"))?;
         match (reference.output, label) {
             (LookupOutput::Replace, Some(label)) => add(header, label),
             (LookupOutput::Replace, None) => self.skip(&entity.name, &header),
@@ -167,27 +145,23 @@ impl<'a> Compiler<'a> {
         Ok(())
     }
 
-    /// The slot of a lookup, which is compiled when a column first uses it; `None` where the tenant lacks its table.
-    fn lookup(&mut self, name: &'a str, fixed: usize, field: &str) -> Result<Option<usize>, CompileError> {
-        let Some(lookup) = self.profile.lookups.get(name) else {
-            return Err(CompileError::LookupMissing { field: field.to_owned(), lookup: name.to_owned() });
+    /// What a lookup makes of a cell; `None` where the tenant lacks its table. It is compiled when a column first uses it.
+    fn label(&mut self, reference: &'a LookupRef, field: &str) -> Result<Option<Source>, CompileError> {
+        let name = reference.name.as_str();
+        let known = self.lookups.iter().find(|(known, _)| *known == name);
+        let slot = match (known, self.profile.lookups.get(name)) {
+            (Some((_, slot)), _) => *slot,
+            (None, Some(lookup)) => {
+                let slot = self.hold_lookup(name, lookup)?;
+                self.lookups.push((name, slot));
+                slot
+            }
+            (None, None) => return Err(invalid(field, "there is no such lookup")),
         };
-        if fixed + 1 != lookup.key.len() {
-            return Err(invalid(
-                format!("{field}.key"),
-                format!(
-                    "lookup {name:?} has {} key columns, so give {} fixed values; the cell is the last one",
-                    lookup.key.len(),
-                    lookup.key.len().saturating_sub(1)
-                ),
-            ));
-        }
-        if let Some((_, slot)) = self.lookups.iter().find(|(known, _)| *known == name) {
-            return Ok(*slot);
-        }
-        let slot = self.hold_lookup(name, lookup)?;
-        self.lookups.push((name, slot));
-        Ok(slot)
+        let Some(lookup) = slot else { return Ok(None) };
+        self.plans[lookup].link |= reference.link;
+        let prefix = reference.key.iter().fold(String::new(), |prefix, part| prefix + part + KEY_SEPARATOR);
+        Ok(Some(Source::Label { lookup, prefix, link: reference.link }))
     }
 
     fn hold_lookup(&mut self, name: &str, lookup: &Lookup) -> Result<Option<usize>, CompileError> {
@@ -199,44 +173,46 @@ impl<'a> Compiler<'a> {
             }
             return self.tables.need(&format!("{field}.table"), &lookup.table).map(Some);
         };
-        let slot = self.lookups.len();
         let mut key = Vec::with_capacity(lookup.key.len());
         for column in &lookup.key {
             key.push(self.tables.need_column(&format!("{field}.key"), table, column)?);
         }
         let value = self.tables.template(&format!("{field}.value"), table, &lookup.value)?;
         let filter = self.tables.filters(&field, table, &lookup.conditions)?;
-        self.hold(table, Use { target: Target::Lookup(slot), key, pivot: Vec::new(), value, filter });
+        let slot = self.slot();
+        self.hold(table, Use { keep: Keep::Lookup { slot, key, value }, filter });
         Ok(Some(slot))
     }
 
-    fn multi(&mut self, at: usize, entity: &Entity, multi: &Multi, of: usize) -> Result<usize, CompileError> {
-        let field = format!("entities[{}].multi", entity.name);
+    fn multi(&mut self, entity: usize, of: &Entity) -> Result<(), CompileError> {
+        let Some(multi) = &of.multi else { return Ok(()) };
+        let field = format!("entities[{}].multi", of.name);
         let table = self.tables.need(&format!("{field}.table"), &multi.table)?;
-        let key = format!("entities[{}].key", entity.name);
-        let id = self.tables.need_column(&key, of, &entity.key)?;
-        if multi.pivot.is_empty() {
-            return Err(invalid(format!("{field}.pivot"), "list at least one column"));
-        }
         let mut pivot = Vec::with_capacity(multi.pivot.len());
         for column in &multi.pivot {
             pivot.push(self.tables.need_column(&format!("{field}.pivot"), table, column)?);
         }
-        let key = vec![self.tables.need_column(&format!("{field}.on"), table, &multi.on)?];
+        let on = self.tables.need_column(&format!("{field}.on"), table, &multi.on)?;
         let value = self.tables.template(&format!("{field}.value"), table, &multi.value)?;
         let filter = self.tables.filters(&field, table, &multi.conditions)?;
-        self.hold(table, Use { target: Target::Multi(at), key, pivot, value, filter });
-        Ok(id)
+        self.hold(table, Use { keep: Keep::Multi { entity, on, pivot, value }, filter });
+        Ok(())
     }
 
-    fn hold(&mut self, table: usize, use_: Use) {
+    /// A place for one more lookup.
+    pub(super) fn slot(&mut self) -> usize {
+        self.plans.push(LookupPlan::default());
+        self.plans.len() - 1
+    }
+
+    pub(super) fn hold(&mut self, table: usize, use_: Use) {
         match self.held.iter_mut().find(|held| held.table == table) {
             Some(held) => held.uses.push(use_),
             None => self.held.push(HeldTable { table, uses: vec![use_] }),
         }
     }
 
-    fn skip(&mut self, entity: &str, name: &str) {
+    pub(super) fn skip(&mut self, entity: &str, name: &str) {
         self.skipped.push(Skipped { entity: entity.to_owned(), name: name.to_owned() });
     }
 }

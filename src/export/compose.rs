@@ -1,157 +1,198 @@
-//! One row in: what a held table's row is kept for, or the record that an entity's row makes.
+//! One row of an entity in, the lines of its record out: its cells, their labels, custom fields, multi values, lines.
 
-use super::cell;
+use super::cell::{self, Shape};
 use super::guard::guarded;
-use super::held::Held;
-use super::plan::{EntityPlan, HeldTable, KEY_SEPARATOR, Plan, Source, Target};
+use super::kept::{Customs, Kept, Kind, Multis, Parts, unpack};
+use super::plan::{CustomPlan, EntityPlan, Plan, Source};
 use super::rows::Cell;
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
 
-/// Kinds of multi values of one entity: more would be data that nobody meant as columns.
-pub(super) const MOST_PIVOTS: usize = 200;
-
-/// The multi values of one entity, by record id and kind.
-#[derive(Default)]
-pub(super) struct Multis {
-    held: Held,
-    groups: HashMap<String, u32>,
-    /// Column (behind the entity's own) of each group.
-    places: Vec<usize>,
-    headers: Vec<String>,
+/// What is worth knowing of a cell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Note {
+    /// The formula guard changed it.
+    Guarded,
+    /// It is not what its column's type promises.
+    Unreadable,
+    /// It has more characters than the format wants.
+    Oversized,
+    /// One of its values holds the separator: an importer takes it for two.
+    Ambiguous,
 }
 
-impl Multis {
-    /// Kinds of values so far.
-    pub(super) fn kinds(&self) -> usize {
-        self.groups.len()
-    }
-
-    /// Ends the reading of its table.
-    pub(super) fn seal(&mut self) {
-        self.held.seal();
-    }
-
-    /// Gives each kind of value its column behind the entity's own, in the order of their names.
-    pub(super) fn arrange(&mut self, columns: &mut Vec<String>, plan: &Plan) {
-        let mut kinds: Vec<(&String, u32)> = self.groups.iter().map(|(name, at)| (name, *at)).collect();
-        kinds.sort_unstable();
-        self.places = vec![0; kinds.len()];
-        for (place, (name, group)) in kinds.into_iter().enumerate() {
-            let (header, _) = guarded(Cow::Borrowed(name), plan.format.formula_guard, false);
-            let mut header = header.into_owned();
-            while columns.iter().any(|known| known.eq_ignore_ascii_case(&header)) {
-                header.push_str("_MULTI");
-            }
-            columns.push(header.clone());
-            self.headers.push(header);
-            self.places[group as usize] = place;
-        }
-    }
-}
-
-/// Keeps what a row of a held table says for all that read the table.
-pub(super) fn hold(
-    held: &HeldTable,
-    cells: &[Cell<'_>],
-    lookups: &mut [Held],
-    multis: &mut BTreeMap<usize, Multis>,
-) -> Result<(), &'static str> {
-    for use_ in &held.uses {
-        if !use_.filter.iter().all(|filter| filter.passes(cells)) {
-            continue;
-        }
-        let text = |index: &usize| cells[*index].as_deref();
-        let Some(key) = use_.key.iter().map(text).collect::<Option<Vec<_>>>() else {
-            continue;
-        };
-        let key = key.join(KEY_SEPARATOR);
-        let value = use_.value.render(cells);
-        let kept = match use_.target {
-            Target::Lookup(slot) => lookups[slot].push(&key, 0, &value),
-            Target::Multi(_) if value.is_empty() => true,
-            Target::Multi(entity) => {
-                let parts: Vec<&str> = use_.pivot.iter().filter_map(text).collect();
-                let multis = multis.entry(entity).or_default();
-                let next = u32::try_from(multis.groups.len()).unwrap_or(u32::MAX);
-                // Beyond the limit the export fails when the entity begins; until then no more kinds are kept.
-                if multis.groups.len() > MOST_PIVOTS {
-                    continue;
-                }
-                let group = *multis.groups.entry(parts.join("_")).or_insert(next);
-                multis.held.push(&key, group, &value)
-            }
-        };
-        if !kept {
-            return Err("a key or value has 4 GiB or more");
-        }
-    }
-    Ok(())
+/// A cell that an importer finds another record by, though the text is not that record's alone.
+pub(super) struct Link<'a> {
+    pub(super) column: usize,
+    pub(super) id: Cow<'a, str>,
+    pub(super) text: &'a str,
+    pub(super) candidates: String,
 }
 
 /// A record on its way into a file.
+#[derive(Default)]
 pub(super) struct Record<'a> {
+    /// The cells of its first line.
     pub(super) cells: Vec<Cow<'a, str>>,
-    /// Columns whose cells the formula guard changed.
-    pub(super) guarded: Vec<usize>,
-    /// Cells that are not what their column's type promises.
-    pub(super) unreadable: i64,
+    pub(super) notes: Vec<(Note, usize)>,
+    pub(super) links: Vec<Link<'a>>,
+    /// Where the cells of lines begin; those before are the same on each line.
+    pub(super) base: usize,
+    /// The cells of the further lines behind [`base`](Self::base), with their notes.
+    pub(super) further: Vec<Further<'a>>,
 }
 
-/// One record of an entity: its cells, their labels, its multi values.
-pub(super) fn compose<'a>(
-    entity: &EntityPlan,
-    plan: &'a Plan,
-    lookups: &'a [Held],
-    multis: Option<&'a Multis>,
-    cells: &'a [Cell<'_>],
-) -> Record<'a> {
-    let format = &plan.format;
-    let mut record = Record { cells: Vec::with_capacity(entity.columns.len()), guarded: Vec::new(), unreadable: 0 };
-    for column in &entity.columns {
-        let cell = cells[column.index].as_deref();
-        let (text, number) = match (&column.source, cell) {
-            (_, None) => (None, false),
-            (Source::Cell(shape), Some(cell)) => {
-                let (text, good) = cell::write(Cow::Borrowed(cell), *shape, format, plan.zone);
-                record.unreadable += i64::from(!good);
-                (Some(text), *shape == cell::Shape::Number)
-            }
-            (Source::Label { lookup, prefix }, Some(cell)) => {
-                let found = lookups[*lookup].first(&format!("{prefix}{cell}"));
-                (found.map(Cow::Borrowed), false)
-            }
-        };
-        record.add(text, plan, number);
-    }
-    if let (Some(multis), Some(id)) = (multis, entity.multi) {
-        let mut values = vec![String::new(); multis.headers.len()];
-        for (group, value) in multis.held.get(cells[id].as_deref().unwrap_or_default()) {
-            let joined = &mut values[multis.places[group as usize]];
-            if !joined.is_empty() {
-                joined.push_str(&format.multi_value_separator);
-            }
-            joined.push_str(value);
-        }
-        for value in values {
-            let text = (!value.is_empty()).then_some(Cow::Owned(value));
-            record.add(text, plan, false);
-        }
-    }
-    record
+/// A further line of a record.
+pub(super) type Further<'a> = (Vec<Cow<'a, str>>, Vec<(Note, usize)>);
+
+/// Composes the records of one entity.
+pub(super) struct Composer<'a> {
+    pub(super) entity: &'a EntityPlan,
+    pub(super) plan: &'a Plan,
+    pub(super) kept: &'a Kept,
+    pub(super) parts: Option<&'a Parts>,
 }
 
-impl<'a> Record<'a> {
+impl<'a> Composer<'a> {
+    /// One record.
+    pub(super) fn compose(&self, cells: &'a [Cell<'_>]) -> Record<'a> {
+        let mut record = Record { cells: Vec::with_capacity(self.entity.columns.len()), ..Record::default() };
+        for column in &self.entity.columns {
+            let cell = cells[column.index].as_deref();
+            match (&column.source, cell) {
+                (_, None) => self.add(&mut record, None, false),
+                (Source::Cell(shape), Some(cell)) => self.shaped(&mut record, Cow::Borrowed(cell), *shape),
+                (Source::Label { lookup, prefix, link }, Some(cell)) => {
+                    let found = self.kept.lookups[*lookup].first(&format!("{prefix}{cell}"));
+                    if let (true, Some(text)) = (*link, found) {
+                        self.link(&mut record, *lookup, cell, text);
+                    }
+                    self.add(&mut record, found.map(Cow::Borrowed), false);
+                }
+            }
+        }
+        let id = cells[self.entity.key].as_deref().unwrap_or_default();
+        if let Some(custom) = &self.entity.custom {
+            self.custom(&mut record, custom, self.parts.map(|parts| &parts.customs), id);
+        }
+        if let Some(parts) = self.parts.filter(|_| self.entity.multi) {
+            self.multi(&mut record, &parts.multis, id);
+        }
+        record.base = record.cells.len();
+        self.lines(&mut record, id);
+        record
+    }
+
+    fn link(&self, record: &mut Record<'a>, lookup: usize, id: &'a str, text: &'a str) {
+        let shared = self.kept.shared[lookup].as_ref();
+        let candidates = shared.and_then(|shared| shared.candidates(text));
+        // A guarded name is not the name any more: it finds nobody.
+        let guarded = || guarded(Cow::Borrowed(text), self.plan.style.formula_guard, false).1.then(|| id.to_owned());
+        if let Some(candidates) = candidates.or_else(guarded) {
+            record.links.push(Link { column: record.cells.len(), id: Cow::Borrowed(id), text, candidates });
+        }
+    }
+
+    fn custom(&self, record: &mut Record<'a>, custom: &CustomPlan, customs: Option<&'a Customs>, id: &str) {
+        let mut values: Vec<Vec<&'a str>> = vec![Vec::new(); custom.columns.len()];
+        if let Some(customs) = customs {
+            for (place, value) in customs.scalars.get(id).chain(customs.values.get(id)) {
+                values[place as usize].push(value);
+            }
+        }
+        for (place, values) in values.into_iter().enumerate() {
+            let field = customs.and_then(|customs| customs.fields.get(place)).copied().unwrap_or_default();
+            let list = field.kind == Kind::List;
+            let shape = match field.kind {
+                Kind::Boolean => Shape::Boolean,
+                Kind::Date => Shape::Date,
+                Kind::DateTime => Shape::Timestamp,
+                Kind::List | Kind::Plain => custom.columns[place].shape,
+            };
+            let mut texts = Vec::with_capacity(values.len());
+            for value in values {
+                let text = custom.enums.filter(|_| list).and_then(|slot| self.kept.lookups[slot].first(value));
+                let (text, good) = match text {
+                    Some(text) => (Cow::Borrowed(text), true),
+                    None => cell::write(Cow::Borrowed(value), shape, &self.plan.style, self.plan.zone),
+                };
+                if !good {
+                    record.notes.push((Note::Unreadable, record.cells.len()));
+                }
+                texts.push(text);
+            }
+            let number = shape == Shape::Number && !list;
+            self.joined(record, texts, &self.plan.style.custom_value_separator, number);
+        }
+    }
+
+    fn multi(&self, record: &mut Record<'a>, multis: &'a Multis, id: &str) {
+        let mut values: Vec<Vec<Cow<'a, str>>> = vec![Vec::new(); multis.places.len()];
+        for (group, value) in multis.held.get(id) {
+            values[multis.places[group as usize]].push(Cow::Borrowed(value));
+        }
+        for values in values {
+            self.joined(record, values, &self.plan.style.multi_value_separator, false);
+        }
+    }
+
+    /// Several values in one cell.
+    fn joined(&self, record: &mut Record<'a>, mut values: Vec<Cow<'a, str>>, separator: &str, number: bool) {
+        if values.iter().any(|value| value.contains(separator)) {
+            record.notes.push((Note::Ambiguous, record.cells.len()));
+        }
+        let text = if values.len() > 1 { Some(Cow::Owned(values.join(separator))) } else { values.pop() };
+        self.add(record, text, number);
+    }
+
+    /// The lines of a record; one that has none has one line, with empty cells.
+    fn lines(&self, record: &mut Record<'a>, id: &str) {
+        if self.entity.lines.is_empty() {
+            return;
+        }
+        let held = self.parts.map(|parts| &parts.lines);
+        let mut packed = held.into_iter().flat_map(|held| held.get(id)).map(|(_, packed)| packed);
+        let first = packed.next();
+        self.line(record, first);
+        for more in packed {
+            // Behind empty cells, so that notes name the right columns.
+            let mut line = Record { cells: vec![Cow::Borrowed(""); record.base], ..Record::default() };
+            self.line(&mut line, Some(more));
+            record.further.push((line.cells.split_off(record.base), line.notes));
+        }
+    }
+
+    fn line(&self, record: &mut Record<'a>, packed: Option<&'a str>) {
+        let mut cells = packed.into_iter().flat_map(unpack);
+        for column in &self.entity.lines {
+            match cells.next().flatten() {
+                Some(cell) => self.shaped(record, Cow::Borrowed(cell), column.shape),
+                None => self.add(record, None, false),
+            }
+        }
+    }
+
+    fn shaped(&self, record: &mut Record<'a>, cell: Cow<'a, str>, shape: Shape) {
+        let (text, good) = cell::write(cell, shape, &self.plan.style, self.plan.zone);
+        if !good {
+            record.notes.push((Note::Unreadable, record.cells.len()));
+        }
+        self.add(record, Some(text), shape == Shape::Number);
+    }
+
     /// Adds a cell; one without a value is written as the profile says and never guarded.
-    fn add(&mut self, text: Option<Cow<'a, str>>, plan: &'a Plan, number: bool) {
+    fn add(&self, record: &mut Record<'a>, text: Option<Cow<'a, str>>, number: bool) {
+        let style = &self.plan.style;
         let Some(text) = text else {
-            self.cells.push(Cow::Borrowed(&plan.format.null_text));
+            record.cells.push(Cow::Borrowed(&style.null_text));
             return;
         };
-        let (text, changed) = guarded(text, plan.format.formula_guard, number);
+        let (text, changed) = guarded(text, style.formula_guard, number);
         if changed {
-            self.guarded.push(self.cells.len());
+            record.notes.push((Note::Guarded, record.cells.len()));
         }
-        self.cells.push(text);
+        if style.max_cell_chars.is_some_and(|most| text.len() > most && text.chars().count() > most) {
+            record.notes.push((Note::Oversized, record.cells.len()));
+        }
+        record.cells.push(text);
     }
 }

@@ -1,73 +1,8 @@
 //! Why an export is refused or fails: one enum for the profile, one for the data.
 
+pub use crate::domain::profile::Misfit as CompileError;
+
 use crate::domain::manifest::Table;
-
-/// A profile that does not fit, or is wrong in itself. Another attempt fails the same way.
-#[derive(Debug, thiserror::Error, strum::IntoStaticStr)]
-pub enum CompileError {
-    /// Something that no export may contain.
-    #[error("{field} names {name:?}, which {pattern:?} excludes: activities, comments and history are never exported")]
-    ExcludedTable {
-        /// Field of the profile.
-        field: String,
-        /// The table or column.
-        name: String,
-        /// The pattern that excludes it.
-        pattern: String,
-    },
-    /// A table that the copy lacks.
-    #[error("{field} names table {table:?}, which the copy does not have: correct the profile")]
-    TableMissing {
-        /// Field of the profile.
-        field: String,
-        /// The table.
-        table: String,
-    },
-    /// A table that two schemas have.
-    #[error("{field} names table {table:?}, which several schemas have: add table.schema")]
-    TableAmbiguous {
-        /// Field of the profile.
-        field: String,
-        /// The table.
-        table: String,
-    },
-    /// A column that its table lacks.
-    #[error("{field} names column {column:?}, which table {table:?} does not have: correct it or set optional: true")]
-    ColumnMissing {
-        /// Field of the profile.
-        field: String,
-        /// The column.
-        column: String,
-        /// Its table.
-        table: String,
-    },
-    /// A lookup that the profile lacks.
-    #[error("{field} names lookup {lookup:?}, which spec.lookups does not have: add it")]
-    LookupMissing {
-        /// Field of the profile.
-        field: String,
-        /// The lookup.
-        lookup: String,
-    },
-    /// A field whose value makes no sense.
-    #[error("{field}: {problem}")]
-    FieldInvalid {
-        /// Field of the profile.
-        field: String,
-        /// What is wrong and what to write instead.
-        problem: String,
-    },
-    /// Row text in an encoding that is not read here.
-    #[error("the copy's encoding is {0:?}; exports read UTF8 only: use a FullRestore, or convert the database to UTF8")]
-    EncodingUnsupported(String),
-}
-
-impl CompileError {
-    /// The reason, in CamelCase.
-    pub fn reason(&self) -> &'static str {
-        self.into()
-    }
-}
 
 /// Data that cannot be exported.
 #[derive(Debug, thiserror::Error, strum::IntoStaticStr)]
@@ -101,6 +36,18 @@ pub enum ExportError {
         entity: String,
         /// The limit.
         limit: usize,
+    },
+    /// More text for lookups and multi values than can be addressed.
+    #[error("{table} has more text for lookups and multi values than an export can hold: narrow its where")]
+    TooMuchHeld {
+        /// The table.
+        table: String,
+    },
+    /// The ids of the live database are not readable.
+    #[error("the list of the live database's ids is damaged at line {line}: ask for the export again")]
+    LiveIdsDamaged {
+        /// The line, counted from 1.
+        line: i64,
     },
     /// The CSV or zip encoder failed.
     #[error("the file {file} could not be written: {problem}")]

@@ -1,16 +1,19 @@
 //! Drives one export: held tables first, then one entity after the other, row text in and zip bytes out.
 
-use super::compose::{MOST_PIVOTS, Multis, compose, hold};
+use super::compose::Composer;
 use super::error::ExportError;
-use super::held::Held;
-use super::output::{Outlet, Output};
-use super::plan::{Plan, Target};
+use super::kept::Kept;
+use super::links::Links;
+use super::live::LiveIds;
+use super::output::{Aside, Beside, Main, Outlet};
+use super::plan::Plan;
 use super::records::Records;
 use super::rows;
-use super::summary::{self, EXPORT_MANIFEST, ExportContext, FileFacts, README};
+use super::summary::{self, EXPORT_MANIFEST, ExportContext, Facts, FileFacts, MISSING_ONLY, NotUtf8};
 use crate::domain::job::ExportFile;
 use crate::domain::manifest::{Manifest, Table};
-use std::collections::{BTreeMap, HashMap};
+use crate::domain::profile::AMBIGUOUS_LINKS;
+use std::collections::HashMap;
 
 /// An entity whose row text is larger gets a zip64 entry, since its CSV text may pass 4 GiB.
 const LARGE: i64 = 512 * 1024 * 1024;
@@ -35,41 +38,67 @@ impl Step {
     }
 }
 
+/// What the live database has, and a place for the set of what it lacks until the full set is written.
+pub struct Live {
+    /// The ids.
+    pub ids: LiveIds,
+    /// The place.
+    pub aside: Box<dyn Aside>,
+}
+
 /// An export under way.
 pub struct Exporter {
     plan: Plan,
     context: ExportContext,
     tables: HashMap<usize, Table>,
-    output: Output,
-    lookups: Vec<Held>,
-    multis: BTreeMap<usize, Multis>,
+    output: Main,
+    missing: Option<Missing>,
+    kept: Kept,
+    links: Links,
     current: Option<Current>,
-    files: Vec<FileFacts>,
+    facts: Facts,
+    /// Files of the second set.
+    missing_files: Vec<FileFacts>,
+}
+
+/// The second set.
+struct Missing {
+    ids: LiveIds,
+    output: Beside,
 }
 
 struct Current {
     step: Step,
     rows: i64,
-    records: Option<Records>,
+    records: Option<(Records, Option<Records>)>,
+    headers: Vec<String>,
+    not_utf8: NotUtf8,
 }
 
 impl Exporter {
     /// An export of the copy that `manifest` describes. The zip's bytes are taken from the outlet.
-    pub fn new(plan: Plan, manifest: &Manifest, context: ExportContext) -> (Self, Outlet) {
+    pub fn new(
+        plan: Plan,
+        manifest: &Manifest,
+        context: ExportContext,
+        live: Option<Live>,
+    ) -> Result<(Self, Outlet), ExportError> {
         let outlet = Outlet::default();
         let time = context.snapshot_time.with_timezone(&plan.zone).naive_local();
         let used = plan.held.iter().map(|held| held.table).chain(plan.entities.iter().map(|entity| entity.table));
         let exporter = Self {
             tables: used.map(|at| (at, manifest.tables[at].clone())).collect(),
-            output: Output::new(outlet.clone(), time),
-            lookups: std::iter::repeat_with(Held::default).take(plan.lookups).collect(),
-            multis: BTreeMap::new(),
+            output: Main::new(outlet.clone(), time),
+            missing: live.map(|live| Missing { ids: live.ids, output: Beside::new(live.aside, time) }),
+            kept: Kept::new(&plan),
+            links: Links::new(&plan.style)?,
             current: None,
-            files: Vec::new(),
+            facts: Facts::default(),
+            missing_files: Vec::new(),
             context,
             plan,
         };
-        (exporter, outlet)
+        Ok((exporter, outlet))
     }
 
     /// The passes to make, in order: `begin`, `push` each frame of the table in order, `end`.
@@ -89,11 +118,13 @@ impl Exporter {
         if self.current.is_some() {
             return Err(ExportError::OutOfOrder("begin() before end()"));
         }
-        let records = match step.pass {
-            Pass::Hold(_) => None,
-            Pass::Entity(at) => Some(self.open(at)?),
+        let (records, headers) = match step.pass {
+            Pass::Hold(_) => (None, Vec::new()),
+            Pass::Entity(at) => self.open(at).map(|(records, headers)| (Some(records), headers))?,
         };
-        self.current = Some(Current { step, rows: 0, records });
+        let table = &self.tables[&step.table];
+        let not_utf8 = NotUtf8 { table: format!("{}.{}", table.schema, table.name), ..NotUtf8::default() };
+        self.current = Some(Current { step, rows: 0, records, headers, not_utf8 });
         Ok(())
     }
 
@@ -114,95 +145,118 @@ impl Exporter {
         let table = &self.tables[&current.step.table];
         if current.rows != table.rows {
             return Err(ExportError::RowsMissing {
-                table: format!("{}.{}", table.schema, table.name),
+                table: current.not_utf8.table,
                 expected: table.rows,
                 found: current.rows,
             });
         }
-        if let Some(records) = current.records {
-            self.files.extend(records.finish(&mut self.output)?);
+        if let Some((full, missing)) = current.records {
+            self.facts.files.extend(full.finish(&mut self.output)?);
+            if let (Some(records), Some(set)) = (missing, &mut self.missing) {
+                self.missing_files.extend(records.finish(&mut set.output)?);
+            }
+        }
+        // A table may be read twice, as lookup and as entity.
+        let told = self.facts.not_utf8.iter().any(|known| known.table == current.not_utf8.table);
+        if current.not_utf8.cells > 0 && !told {
+            self.facts.not_utf8.push(current.not_utf8);
         }
         match current.step.pass {
-            Pass::Hold(at) => self.seal(at),
-            // Its multi values are not needed any more.
-            Pass::Entity(at) => drop(self.multis.remove(&at)),
+            Pass::Hold(at) => self.kept.seal(&self.plan.held[at], &self.plan),
+            // What was kept for it is not needed any more.
+            Pass::Entity(at) => drop(self.kept.parts.remove(&at)),
         }
         Ok(())
     }
 
-    /// Writes README.txt, manifest.json and the zip's directory; tells of the CSV files.
+    /// Writes what stands behind the CSV files: the other set, the links, READMEs, the manifest, the zip's directory.
+    /// Tells of the CSV files.
     pub fn finish(mut self) -> Result<Vec<ExportFile>, ExportError> {
         if self.current.is_some() {
             return Err(ExportError::OutOfOrder("finish() before end()"));
         }
-        let manifest = summary::manifest(&self.plan, &self.context, &self.files).map_err(|source| {
+        if let Some(missing) = self.missing {
+            self.output.append(missing.output)?;
+        }
+        self.facts.files.append(&mut self.missing_files);
+        let (links, counted) = self.links.finish()?;
+        self.facts.ambiguous_links = counted;
+        self.output.start(AMBIGUOUS_LINKS, false)?;
+        self.output.write(&links)?;
+        for (name, text) in super::readme::all(&self.plan, &self.context, &self.facts) {
+            self.output.start(&name, false)?;
+            self.output.write(text.as_bytes())?;
+        }
+        let manifest = summary::manifest(&self.plan, &self.context, &self.facts).map_err(|source| {
             ExportError::EncodingFailed { file: EXPORT_MANIFEST.to_owned(), problem: source.to_string() }
         })?;
-        let readme = summary::readme(&self.plan, &self.context, &self.files);
-        self.output.start(README, false)?;
-        self.output.write(readme.as_bytes())?;
         self.output.start(EXPORT_MANIFEST, false)?;
         self.output.write(&manifest)?;
         self.output.finish()?;
         let told = |file: FileFacts| ExportFile { name: file.name, rows: file.rows };
-        Ok(self.files.into_iter().map(told).collect())
+        Ok(self.facts.files.into_iter().map(told).collect())
     }
 
     fn row(&mut self, current: &mut Current, line: Result<&[u8], rows::RowError>) -> Result<(), ExportError> {
         let table = &self.tables[&current.step.table];
         let damaged = |problem: rows::RowError| ExportError::damaged(table, current.rows, problem.to_string());
-        let cells = line.and_then(|line| rows::cells(line, table.columns.len())).map_err(damaged)?;
+        let row = line.and_then(|line| rows::cells(line, table.columns.len())).map_err(damaged)?;
+        for place in row.odd {
+            current.not_utf8.note(current.rows, &table.columns[place].name);
+        }
         match (current.step.pass, &mut current.records) {
-            (Pass::Hold(at), _) => hold(&self.plan.held[at], &cells, &mut self.lookups, &mut self.multis)
-                .map_err(|problem| ExportError::damaged(table, current.rows, problem)),
-            (Pass::Entity(at), Some(records)) => {
+            (Pass::Hold(at), _) if self.kept.row(&self.plan.held[at], &self.plan, &row.cells) => Ok(()),
+            (Pass::Hold(_), _) => Err(ExportError::TooMuchHeld { table: table.name.clone() }),
+            (Pass::Entity(at), Some((full, missing))) => {
                 let entity = &self.plan.entities[at];
-                if !entity.filter.iter().all(|filter| filter.passes(&cells)) {
+                if !entity.filter.iter().all(|filter| filter.passes(&row.cells)) {
                     return Ok(());
                 }
-                let record = compose(entity, &self.plan, &self.lookups, self.multis.get(&at), &cells);
-                records.write(&mut self.output, &record.cells, &record.guarded, record.unreadable)
+                let parts = self.kept.parts.get(&at);
+                let composer = Composer { entity, plan: &self.plan, kept: &self.kept, parts };
+                let record = composer.compose(&row.cells);
+                full.write(&mut self.output, &record)?;
+                let id = row.cells[entity.key].as_deref().unwrap_or_default();
+                self.links.add(&entity.file, id, &current.headers, &record)?;
+                match (missing, &mut self.missing) {
+                    (Some(records), Some(set)) if !set.ids.has(&entity.name, id) => {
+                        records.write(&mut set.output, &record)
+                    }
+                    _ => Ok(()),
+                }
             }
             (Pass::Entity(_), None) => Err(ExportError::OutOfOrder("an entity without its file")),
         }
     }
 
-    fn open(&mut self, at: usize) -> Result<Records, ExportError> {
+    #[allow(clippy::type_complexity, reason = "both sets' files and their headers")]
+    fn open(&mut self, at: usize) -> Result<((Records, Option<Records>), Vec<String>), ExportError> {
         let entity = &self.plan.entities[at];
         let table = &self.tables[&entity.table];
         let mut columns: Vec<String> = entity.columns.iter().map(|c| c.header.clone()).collect();
-        if let Some(multis) = self.multis.get_mut(&at) {
-            if multis.kinds() > MOST_PIVOTS {
-                return Err(ExportError::TooManyColumns {
-                    table: table.name.clone(),
-                    entity: entity.name.clone(),
-                    limit: MOST_PIVOTS,
-                });
-            }
-            multis.arrange(&mut columns, &self.plan);
+        columns.extend(entity.custom.iter().flat_map(|custom| &custom.columns).map(|c| c.header.clone()));
+        if let Some(parts) = self.kept.parts.get_mut(&at).filter(|_| entity.multi) {
+            parts.multis.check(&table.name, &entity.name)?;
+            parts.multis.arrange(&mut columns, &entity.lines, &self.plan);
         }
+        columns.extend(entity.lines.iter().map(|c| c.header.clone()));
         let facts = FileFacts {
             name: entity.file.clone(),
             entity: entity.name.clone(),
             table: format!("{}.{}", table.schema, table.name),
-            columns,
-            rows: 0,
-            bytes: 0,
-            sha256: String::new(),
-            guarded_cells: 0,
-            guarded: Vec::new(),
-            unreadable_cells: 0,
+            columns: columns.clone(),
+            ..FileFacts::default()
         };
         let raw: i64 = table.frames.iter().map(|frame| frame.raw_length).sum();
-        Records::start(&mut self.output, facts, &self.plan.format, raw > LARGE)
-    }
-
-    fn seal(&mut self, at: usize) {
-        for use_ in &self.plan.held[at].uses {
-            match use_.target {
-                Target::Lookup(slot) => self.lookups[slot].seal(),
-                Target::Multi(entity) => self.multis.entry(entity).or_default().seal(),
+        let large = raw > LARGE || !entity.lines.is_empty();
+        let missing = match &mut self.missing {
+            Some(set) => {
+                let facts = FileFacts { name: format!("{MISSING_ONLY}{}", entity.file), ..facts.clone() };
+                Some(Records::start(&mut set.output, facts, &self.plan.style, large)?)
             }
-        }
+            None => None,
+        };
+        let full = Records::start(&mut self.output, facts, &self.plan.style, large)?;
+        Ok(((full, missing), columns))
     }
 }

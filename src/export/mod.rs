@@ -2,25 +2,31 @@
 //! go out through an [`Outlet`]; no network, no database, no clock (the copy's own times are used, so that the same copy
 //! and profile give the same bytes).
 //!
-//! Memory: main tables are streamed. Lookups and multi-value tables are held, [`held::ENTRY_BYTES`] plus the text of key
-//! and value for each row that matters; besides that one decoded frame, its CSV text and the deflate window.
+//! Memory: main tables are streamed. Lookups, multi values, custom fields and lines are held, [`held::ENTRY_BYTES`] plus
+//! the text of the value for each row that matters; besides that one decoded frame, its CSV text and the deflate window.
 
 pub mod cell;
 mod compile;
+mod compile_parts;
 mod compose;
 pub mod error;
 pub mod exporter;
 pub mod guard;
 pub mod held;
+mod kept;
+mod links;
+pub mod live;
 mod output;
 pub mod plan;
+mod readme;
 mod records;
 mod resolve;
 pub mod rows;
 pub mod summary;
 
 pub use error::{CompileError, ExportError};
-pub use exporter::{Exporter, Step};
-pub use output::Outlet;
+pub use exporter::{Exporter, Live, Step};
+pub use live::LiveIds;
+pub use output::{Aside, Outlet};
 pub use plan::Plan;
-pub use summary::ExportContext;
+pub use summary::{Comparison, ExportContext};

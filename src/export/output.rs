@@ -1,11 +1,12 @@
-//! The zip as it is written: a stream without seeking, whose bytes whoever drives the export takes away in between.
+//! The zip as it is written: a stream without seeking, whose bytes whoever drives the export takes away in between; and
+//! another one beside it, whose entries follow when the first set is complete.
 
 use super::error::ExportError;
 use chrono::{Datelike, NaiveDateTime, Timelike};
-use std::io::{self, Write};
+use std::io::{self, Read, Seek, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 use zip::write::{SimpleFileOptions, StreamWriter};
-use zip::{CompressionMethod, ZipWriter};
+use zip::{CompressionMethod, ZipArchive, ZipWriter};
 
 /// Where the zip's bytes come out. Cloning it gives another handle on the same bytes.
 #[derive(Debug, Clone, Default)]
@@ -29,28 +30,51 @@ impl Write for Outlet {
     }
 }
 
+/// A place for what is written now and belongs behind everything else: memory, or a file of whoever drives the export.
+pub trait Aside: Read + Write + Seek + Send {}
+
+impl<T: Read + Write + Seek + Send> Aside for T {}
+
 /// The zip's entries, one after the other.
-pub(super) struct Output {
-    zip: ZipWriter<StreamWriter<Outlet>>,
+pub(super) struct Output<W: Write + Seek> {
+    zip: ZipWriter<W>,
     time: zip::DateTime,
     file: String,
 }
 
-impl Output {
+/// The zip that is delivered.
+pub(super) type Main = Output<StreamWriter<Outlet>>;
+
+/// What is set aside for its end.
+pub(super) type Beside = Output<Box<dyn Aside>>;
+
+impl Main {
     /// `time` is what every entry says it was changed at: the copy's, so that the same copy gives the same bytes.
     pub(super) fn new(outlet: Outlet, time: NaiveDateTime) -> Self {
-        let part = |value: u32| u8::try_from(value).unwrap_or_default();
-        let time = zip::DateTime::from_date_and_time(
-            u16::try_from(time.year()).unwrap_or_default(),
-            part(time.month()),
-            part(time.day()),
-            part(time.hour()),
-            part(time.minute()),
-            part(time.second()),
-        );
-        Self { zip: ZipWriter::new_stream(outlet), time: time.unwrap_or_default(), file: String::new() }
+        Self { zip: ZipWriter::new_stream(outlet), time: stamp(time), file: String::new() }
     }
 
+    /// Appends the entries of what was set aside, as they are.
+    pub(super) fn append(&mut self, beside: Beside) -> Result<(), ExportError> {
+        self.file.clone_from(&beside.file);
+        let aside = beside.zip.finish().map_err(|source| self.failed(&source))?;
+        let mut archive = ZipArchive::new(aside).map_err(|source| self.failed(&source))?;
+        for at in 0..archive.len() {
+            let entry = archive.by_index_raw(at).map_err(|source| self.failed(&source))?;
+            self.zip.raw_copy_file(entry).map_err(|source| self.failed(&source))?;
+        }
+        Ok(())
+    }
+}
+
+impl Beside {
+    /// Entries that are written into `aside` until they are appended.
+    pub(super) fn new(aside: Box<dyn Aside>, time: NaiveDateTime) -> Self {
+        Self { zip: ZipWriter::new(aside), time: stamp(time), file: String::new() }
+    }
+}
+
+impl<W: Write + Seek> Output<W> {
     /// Ends the entry before and starts the next. `large` is one that may pass 4 GiB.
     pub(super) fn start(&mut self, file: &str, large: bool) -> Result<(), ExportError> {
         file.clone_into(&mut self.file);
@@ -75,4 +99,17 @@ impl Output {
     fn failed(&self, source: &dyn std::error::Error) -> ExportError {
         ExportError::EncodingFailed { file: self.file.clone(), problem: source.to_string() }
     }
+}
+
+fn stamp(time: NaiveDateTime) -> zip::DateTime {
+    let part = |value: u32| u8::try_from(value).unwrap_or_default();
+    let time = zip::DateTime::from_date_and_time(
+        u16::try_from(time.year()).unwrap_or_default(),
+        part(time.month()),
+        part(time.day()),
+        part(time.hour()),
+        part(time.minute()),
+        part(time.second()),
+    );
+    time.unwrap_or_default()
 }

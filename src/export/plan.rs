@@ -6,17 +6,19 @@ use super::compile;
 use super::error::CompileError;
 use super::resolve::{Filter, Template};
 use crate::domain::manifest::Manifest;
-use crate::domain::profile::{ExportProfile, Format};
+use crate::domain::profile::{ExportProfile, Style};
 use chrono_tz::Tz;
 use serde::Serialize;
 
 /// A profile that fits a copy.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    pub(super) format: Format,
+    pub(super) style: Style,
     pub(super) zone: Tz,
+    pub(super) language: String,
+    pub(super) missing_only: bool,
     pub(super) held: Vec<HeldTable>,
-    pub(super) lookups: usize,
+    pub(super) lookups: Vec<LookupPlan>,
     pub(super) entities: Vec<EntityPlan>,
     pub(super) skipped: Vec<Skipped>,
     pub(super) exclude: Vec<String>,
@@ -31,6 +33,13 @@ pub struct Skipped {
     pub name: String,
 }
 
+/// A lookup in use.
+#[derive(Debug, Clone, Default)]
+pub(super) struct LookupPlan {
+    /// Importers find records by its texts: those that several records share are told.
+    pub(super) link: bool,
+}
+
 /// A table that is read into memory, once, for all that need it.
 #[derive(Debug, Clone)]
 pub(super) struct HeldTable {
@@ -40,20 +49,25 @@ pub(super) struct HeldTable {
 
 #[derive(Debug, Clone)]
 pub(super) struct Use {
-    pub(super) target: Target,
-    /// Columns whose texts, joined, are the key.
-    pub(super) key: Vec<usize>,
-    /// Columns whose texts, joined by `_`, name the group; empty for a lookup.
-    pub(super) pivot: Vec<usize>,
-    pub(super) value: Template,
+    pub(super) keep: Keep,
     pub(super) filter: Vec<Filter>,
 }
 
-/// What a held table is read for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Target {
-    Lookup(usize),
-    Multi(usize),
+/// What of a held table's row is kept, and what for. Numbers of columns are places in the row.
+#[derive(Debug, Clone)]
+pub(super) enum Keep {
+    /// A text by its key.
+    Lookup { slot: usize, key: Vec<usize>, value: Template },
+    /// A value of one kind of a record.
+    Multi { entity: usize, on: usize, pivot: Vec<usize>, value: Template },
+    /// What a custom field is. These are read before all others.
+    Field { entity: usize, id: usize, name: usize, kind: Option<usize>, multiple: Option<usize> },
+    /// The custom fields of a record, in the order of [`CustomPlan::columns`].
+    Scalars { entity: usize, on: usize, columns: Vec<usize> },
+    /// One of several values of a record's custom field: the first of these columns that has one.
+    Value { entity: usize, on: usize, field: usize, values: Vec<usize> },
+    /// A further line of a record.
+    Line { entity: usize, on: usize, columns: Vec<usize> },
 }
 
 #[derive(Debug, Clone)]
@@ -61,10 +75,13 @@ pub(super) struct EntityPlan {
     pub(super) name: String,
     pub(super) file: String,
     pub(super) table: usize,
+    /// The id column: what multi values, custom fields and lines are found by, and what the live database is asked for.
+    pub(super) key: usize,
     pub(super) columns: Vec<OutColumn>,
     pub(super) filter: Vec<Filter>,
-    /// The id column that multi values are found by.
-    pub(super) multi: Option<usize>,
+    pub(super) multi: bool,
+    pub(super) custom: Option<CustomPlan>,
+    pub(super) lines: Vec<LineColumn>,
 }
 
 #[derive(Debug, Clone)]
@@ -79,10 +96,25 @@ pub(super) enum Source {
     /// The cell itself.
     Cell(Shape),
     /// The name that a lookup gives to the cell, behind the fixed part of the key.
-    Label { lookup: usize, prefix: String },
+    Label { lookup: usize, prefix: String, link: bool },
 }
 
-/// Between the parts of a lookup's key: no text of either engine can hold it.
+/// The custom fields of an entity.
+#[derive(Debug, Clone)]
+pub(super) struct CustomPlan {
+    pub(super) columns: Vec<LineColumn>,
+    /// The lookup with the texts of list fields, if the tenant has the table.
+    pub(super) enums: Option<usize>,
+}
+
+/// A column whose cells come out of a held table.
+#[derive(Debug, Clone)]
+pub(super) struct LineColumn {
+    pub(super) header: String,
+    pub(super) shape: Shape,
+}
+
+/// Between the parts of a lookup's key. PostgreSQL's text cannot hold it, and no code of a code list does.
 pub(super) const KEY_SEPARATOR: &str = "\0";
 
 impl Plan {
@@ -94,5 +126,10 @@ impl Plan {
     /// What the profile lists as optional and this tenant does not have.
     pub fn skipped(&self) -> &[Skipped] {
         &self.skipped
+    }
+
+    /// Whether the records that the live database lacks are to come a second time.
+    pub fn missing_only(&self) -> bool {
+        self.missing_only
     }
 }

@@ -1,19 +1,18 @@
 //! One entity's CSV files: records in, quoted and hashed bytes out, the next file when one is full.
 
+use super::compose::{Note, Record};
 use super::error::ExportError;
 use super::output::Output;
-use super::summary::{FileFacts, GuardedCell};
-use crate::domain::profile::{Format, Newline, Quote};
+use super::summary::FileFacts;
+use crate::domain::profile::{Newline, Quote, Style};
 use sha2::{Digest, Sha256};
+use std::io::{Seek, Write};
 
 /// UTF-8 byte order mark: Excel takes the file for the local code page without it.
 const BOM: &[u8] = b"\xef\xbb\xbf";
 
 /// Bytes of CSV that are collected before they go into the zip.
 const BATCH: usize = 256 * 1024;
-
-/// Guarded cells that the manifest names; all are counted.
-const NAMED_CELLS: usize = 100;
 
 /// Writes the records of one entity.
 pub(super) struct Records {
@@ -35,12 +34,12 @@ pub(super) struct Records {
 impl Records {
     /// Starts the first file, with its header.
     pub(super) fn start(
-        output: &mut Output,
+        output: &mut Output<impl Write + Seek>,
         facts: FileFacts,
-        format: &Format,
+        format: &Style,
         large: bool,
     ) -> Result<Self, ExportError> {
-        let delimiter = format.delimiter.bytes().next().unwrap_or(b';');
+        let delimiter = format.delimiter;
         let quote = match format.quote {
             Quote::All => csv::QuoteStyle::Always,
             Quote::Minimal => csv::QuoteStyle::Necessary,
@@ -55,7 +54,7 @@ impl Records {
             quote,
             terminator,
             bom: format.bom,
-            most: format.max_rows_per_file.map(i64::from),
+            most: format.max_rows_per_file,
             large,
             csv: builder(delimiter, quote, terminator).from_writer(Vec::new()),
             pending: 0,
@@ -68,49 +67,49 @@ impl Records {
         Ok(records)
     }
 
-    /// Writes one record; `guarded` are the columns (from 0) whose cells the formula guard changed.
+    /// Writes one record with all its lines, which stay in one file.
     pub(super) fn write(
         &mut self,
-        output: &mut Output,
-        record: &[impl AsRef<str>],
-        guarded: &[usize],
-        odd_dates: i64,
+        output: &mut Output<impl Write + Seek>,
+        record: &Record<'_>,
     ) -> Result<(), ExportError> {
-        if self.most == Some(self.facts.rows) {
+        if self.most.is_some_and(|most| self.facts.rows >= most) {
             self.next(output)?;
         }
-        self.facts.rows += 1;
-        self.facts.unreadable_cells += odd_dates;
-        for column in guarded {
-            self.facts.guarded_cells += 1;
-            if self.facts.guarded.len() < NAMED_CELLS {
-                self.facts.guarded.push(GuardedCell {
-                    record: self.facts.rows,
-                    column: self.header.get(*column).cloned().unwrap_or_default(),
-                });
-            }
+        self.facts.records += 1;
+        self.line(&record.cells, &record.notes)?;
+        for (cells, notes) in &record.further {
+            let line: Vec<&str> = record.cells[..record.base].iter().chain(cells).map(AsRef::as_ref).collect();
+            self.line(&line, notes)?;
         }
-        self.put(record)?;
         if self.pending >= BATCH {
             self.flush(output)?;
         }
         Ok(())
     }
 
+    fn line(&mut self, cells: &[impl AsRef<str>], notes: &[(Note, usize)]) -> Result<(), ExportError> {
+        self.facts.rows += 1;
+        for (note, column) in notes {
+            self.facts.note(*note, *column);
+        }
+        self.put(cells)
+    }
+
     /// Ends the last file and tells of all of them.
-    pub(super) fn finish(mut self, output: &mut Output) -> Result<Vec<FileFacts>, ExportError> {
+    pub(super) fn finish(mut self, output: &mut Output<impl Write + Seek>) -> Result<Vec<FileFacts>, ExportError> {
         self.close(output)?;
         Ok(self.done)
     }
 
-    fn next(&mut self, output: &mut Output) -> Result<(), ExportError> {
+    fn next(&mut self, output: &mut Output<impl Write + Seek>) -> Result<(), ExportError> {
         self.close(output)?;
         let stem = self.name.rsplit_once('.').map_or(self.name.as_str(), |(stem, _)| stem);
         self.facts.name = format!("{stem}-{}.csv", self.done.len() + 1);
         self.open(output)
     }
 
-    fn open(&mut self, output: &mut Output) -> Result<(), ExportError> {
+    fn open(&mut self, output: &mut Output<impl Write + Seek>) -> Result<(), ExportError> {
         output.start(&self.facts.name, self.large)?;
         if self.bom {
             self.emit(output, BOM)?;
@@ -121,16 +120,9 @@ impl Records {
         written
     }
 
-    fn close(&mut self, output: &mut Output) -> Result<(), ExportError> {
+    fn close(&mut self, output: &mut Output<impl Write + Seek>) -> Result<(), ExportError> {
         self.flush(output)?;
-        let fresh = FileFacts {
-            rows: 0,
-            bytes: 0,
-            guarded_cells: 0,
-            guarded: Vec::new(),
-            unreadable_cells: 0,
-            ..self.facts.clone()
-        };
+        let fresh = self.facts.fresh();
         let mut facts = std::mem::replace(&mut self.facts, fresh);
         facts.sha256 = hex::encode(std::mem::take(&mut self.hash).finalize());
         self.done.push(facts);
@@ -142,7 +134,7 @@ impl Records {
         self.csv.write_record(record.iter().map(|cell| cell.as_ref().as_bytes())).map_err(|source| self.failed(&source))
     }
 
-    fn flush(&mut self, output: &mut Output) -> Result<(), ExportError> {
+    fn flush(&mut self, output: &mut Output<impl Write + Seek>) -> Result<(), ExportError> {
         let fresh = builder(self.delimiter, self.quote, self.terminator).from_writer(Vec::new());
         let full = std::mem::replace(&mut self.csv, fresh);
         self.pending = 0;
@@ -150,7 +142,7 @@ impl Records {
         self.emit(output, &bytes)
     }
 
-    fn emit(&mut self, output: &mut Output, bytes: &[u8]) -> Result<(), ExportError> {
+    fn emit(&mut self, output: &mut Output<impl Write + Seek>, bytes: &[u8]) -> Result<(), ExportError> {
         self.hash.update(bytes);
         self.facts.bytes += i64::try_from(bytes.len()).unwrap_or(i64::MAX);
         output.write(bytes)

@@ -1,14 +1,7 @@
-//! Names of a profile looked up in a copy's manifest, and the exclusions asserted on each of them.
+//! Conditions and values of a profile compiled to places in a row.
 
 use super::error::CompileError;
-use crate::domain::manifest::Table;
-use crate::domain::profile::{Condition, NEVER_EXPORTED, TableName, matches};
-
-/// The tables of a copy as a profile may name them.
-pub(super) struct Tables<'a> {
-    pub(super) tables: &'a [Table],
-    pub(super) exclude: &'a [String],
-}
+use crate::domain::profile::{Condition, ProfileFault, Tables};
 
 /// A condition on a cell.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +18,11 @@ enum Test {
 }
 
 impl Filter {
+    /// The cell is this text.
+    pub(super) fn equals(index: usize, text: &str) -> Self {
+        Self { index, test: Test::Equals(text.to_owned()) }
+    }
+
     /// Whether a row passes. A cell without a value equals nothing and begins with nothing.
     pub(super) fn passes<S: AsRef<str>>(&self, cells: &[Option<S>]) -> bool {
         let cell = cells.get(self.index).and_then(Option::as_ref).map(AsRef::as_ref);
@@ -68,62 +66,16 @@ impl Template {
     }
 }
 
-impl Tables<'_> {
-    /// The table's place in the manifest; `None` if the copy lacks it.
-    pub(super) fn find(&self, field: &str, name: &TableName) -> Result<Option<usize>, CompileError> {
-        self.assert_table(field, &name.name)?;
-        let fits = |table: &Table, exact: bool| {
-            let same = |a: &str, b: &str| if exact { a == b } else { a.eq_ignore_ascii_case(b) };
-            same(&table.name, &name.name) && name.schema.as_ref().is_none_or(|schema| same(&table.schema, schema))
-        };
-        for exact in [true, false] {
-            let found: Vec<usize> = (0..self.tables.len()).filter(|at| fits(&self.tables[*at], exact)).collect();
-            match found.as_slice() {
-                [] => {}
-                [one] => return Ok(Some(*one)),
-                several => {
-                    let public = several.iter().find(|at| self.tables[**at].schema == "public");
-                    return public
-                        .copied()
-                        .map(Some)
-                        .ok_or(CompileError::TableAmbiguous { field: field.to_owned(), table: name.name.clone() });
-                }
-            }
-        }
-        Ok(None)
-    }
-
-    /// The table's place in the manifest.
-    pub(super) fn need(&self, field: &str, name: &TableName) -> Result<usize, CompileError> {
-        self.find(field, name)?.ok_or(CompileError::TableMissing { field: field.to_owned(), table: name.name.clone() })
-    }
-
-    /// The column's place in its table; `None` if the table lacks it.
-    pub(super) fn find_column(&self, field: &str, table: usize, column: &str) -> Result<Option<usize>, CompileError> {
-        if let Some(pattern) = self.exclude.iter().find(|pattern| matches(pattern, column)) {
-            return Err(excluded(field, column, pattern));
-        }
-        let columns = &self.tables[table].columns;
-        let exact = columns.iter().position(|c| c.name == column);
-        Ok(exact.or_else(|| columns.iter().position(|c| c.name.eq_ignore_ascii_case(column))))
-    }
-
-    /// The column's place in its table.
-    pub(super) fn need_column(&self, field: &str, table: usize, column: &str) -> Result<usize, CompileError> {
-        self.find_column(field, table, column)?.ok_or(CompileError::ColumnMissing {
-            field: field.to_owned(),
-            column: column.to_owned(),
-            table: self.tables[table].name.clone(),
-        })
-    }
-
+/// What the columns of a table are compiled to.
+pub(super) trait Resolve {
     /// Conditions as filters; an optional one on a column that the table lacks is dropped.
-    pub(super) fn filters(
-        &self,
-        field: &str,
-        table: usize,
-        conditions: &[Condition],
-    ) -> Result<Vec<Filter>, CompileError> {
+    fn filters(&self, field: &str, table: usize, conditions: &[Condition]) -> Result<Vec<Filter>, CompileError>;
+    /// A column, or a template with columns in braces.
+    fn template(&self, field: &str, table: usize, text: &str) -> Result<Template, CompileError>;
+}
+
+impl Resolve for Tables<'_> {
+    fn filters(&self, field: &str, table: usize, conditions: &[Condition]) -> Result<Vec<Filter>, CompileError> {
         let mut filters = Vec::with_capacity(conditions.len());
         for (at, condition) in conditions.iter().enumerate() {
             let field = format!("{field}.where[{at}]");
@@ -146,37 +98,28 @@ impl Tables<'_> {
         Ok(filters)
     }
 
-    /// A column, or a template with columns in braces.
-    pub(super) fn template(&self, field: &str, table: usize, text: &str) -> Result<Template, CompileError> {
+    fn template(&self, field: &str, table: usize, text: &str) -> Result<Template, CompileError> {
         if !text.contains(['{', '}']) {
             return Ok(Template(vec![Part::Column(self.need_column(field, table, text)?)]));
         }
         let mut parts = Vec::new();
         let mut rest = text;
         while let Some((fixed, after)) = rest.split_once('{') {
-            let (column, after) = after.split_once('}').ok_or_else(|| invalid(field.to_owned(), "a { has no }"))?;
-            parts.push(Part::Text(fixed.to_owned()));
+            let (column, after) = after.split_once('}').ok_or_else(|| invalid(field, "a { has no }"))?;
+            if !fixed.is_empty() {
+                parts.push(Part::Text(fixed.to_owned()));
+            }
             parts.push(Part::Column(self.need_column(field, table, column)?));
             rest = after;
         }
-        parts.push(Part::Text(rest.to_owned()));
+        if !rest.is_empty() {
+            parts.push(Part::Text(rest.to_owned()));
+        }
         Ok(Template(parts))
     }
-
-    fn assert_table(&self, field: &str, name: &str) -> Result<(), CompileError> {
-        let own = self.exclude.iter().map(String::as_str);
-        match NEVER_EXPORTED.into_iter().chain(own).find(|pattern| matches(pattern, name)) {
-            Some(pattern) => Err(excluded(field, name, pattern)),
-            None => Ok(()),
-        }
-    }
-}
-
-fn excluded(field: &str, name: &str, pattern: &str) -> CompileError {
-    CompileError::ExcludedTable { field: field.to_owned(), name: name.to_owned(), pattern: pattern.to_owned() }
 }
 
 /// A field whose value makes no sense.
 pub(super) fn invalid(field: impl Into<String>, problem: impl Into<String>) -> CompileError {
-    CompileError::FieldInvalid { field: field.into(), problem: problem.into() }
+    ProfileFault::invalid(field, problem).into()
 }

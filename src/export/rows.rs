@@ -19,9 +19,6 @@ pub enum RowError {
     /// A backslash at the end, or an escape that is not one.
     #[error("cell {0} ends in the middle of an escape")]
     Escape(usize),
-    /// Bytes that are not UTF-8.
-    #[error("cell {0} is not UTF-8")]
-    NotUtf8(usize),
     /// The text stops in the middle of a line.
     #[error("the last line has no end")]
     Unfinished,
@@ -44,30 +41,45 @@ pub fn lines(frame: &[u8]) -> impl Iterator<Item = Result<&[u8], RowError>> {
     })
 }
 
-/// The cells of one line, in the order of the table's columns.
-pub fn cells(line: &[u8], expected: usize) -> Result<Vec<Cell<'_>>, RowError> {
-    let mut cells = Vec::with_capacity(expected);
-    for raw in line.split(|byte| *byte == b'\t') {
-        let at = cells.len() + 1;
-        cells.push(cell(raw, at)?);
-    }
-    if cells.len() == expected {
-        return Ok(cells);
-    }
-    Err(RowError::Cells { expected, found: cells.len() })
+/// One row.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Row<'a> {
+    /// Its cells, in the order of the table's columns.
+    pub cells: Vec<Cell<'a>>,
+    /// Places of the cells that are not UTF-8: what could not be read is U+FFFD in them.
+    pub odd: Vec<usize>,
 }
 
-fn cell(raw: &[u8], at: usize) -> Result<Cell<'_>, RowError> {
+/// The cells of one line, in the order of the table's columns.
+pub fn cells(line: &[u8], expected: usize) -> Result<Row<'_>, RowError> {
+    let mut row = Row { cells: Vec::with_capacity(expected), odd: Vec::new() };
+    for raw in line.split(|byte| *byte == b'\t') {
+        let (cell, good) = cell(raw).ok_or(RowError::Escape(row.cells.len() + 1))?;
+        if !good {
+            row.odd.push(row.cells.len());
+        }
+        row.cells.push(cell);
+    }
+    if row.cells.len() == expected {
+        return Ok(row);
+    }
+    Err(RowError::Cells { expected, found: row.cells.len() })
+}
+
+/// A cell, and whether all of it could be read.
+fn cell(raw: &[u8]) -> Option<(Cell<'_>, bool)> {
     if raw == b"\\N" {
-        return Ok(None);
+        return Some((None, true));
     }
     if memchr::memchr(b'\\', raw).is_none() {
-        let text = std::str::from_utf8(raw).map_err(|_| RowError::NotUtf8(at))?;
-        return Ok(Some(Cow::Borrowed(text)));
+        let text = std::str::from_utf8(raw);
+        let good = text.is_ok();
+        return Some((Some(text.map_or_else(|_| String::from_utf8_lossy(raw), Cow::Borrowed)), good));
     }
-    let bytes = unescape(raw).ok_or(RowError::Escape(at))?;
-    let text = String::from_utf8(bytes).map_err(|_| RowError::NotUtf8(at))?;
-    Ok(Some(Cow::Owned(text)))
+    let text = String::from_utf8(unescape(raw)?);
+    let good = text.is_ok();
+    let text = text.unwrap_or_else(|bad| String::from_utf8_lossy(bad.as_bytes()).into_owned());
+    Some((Some(Cow::Owned(text)), good))
 }
 
 fn unescape(raw: &[u8]) -> Option<Vec<u8>> {
@@ -112,8 +124,9 @@ mod tests {
 
     fn text(line: &str) -> Vec<Option<String>> {
         let expected = line.split('\t').count();
-        let cells = cells(line.as_bytes(), expected).unwrap();
-        cells.into_iter().map(|cell| cell.map(Cow::into_owned)).collect()
+        let row = cells(line.as_bytes(), expected).unwrap();
+        assert!(row.odd.is_empty());
+        row.cells.into_iter().map(|cell| cell.map(Cow::into_owned)).collect()
     }
 
     #[test]
@@ -131,9 +144,17 @@ mod tests {
     fn damage_is_an_error_and_never_a_row() {
         assert_eq!(cells(b"a\tb", 3), Err(RowError::Cells { expected: 3, found: 2 }));
         assert_eq!(cells(b"a\\", 1), Err(RowError::Escape(1)));
-        assert_eq!(cells(b"ok\t\xff", 2), Err(RowError::NotUtf8(2)));
         assert_eq!(lines(b"a\nb").last(), Some(Err(RowError::Unfinished)));
         assert_eq!(lines(b"").count(), 0);
+    }
+
+    #[test]
+    fn what_is_not_utf8_is_read_as_far_as_it_can_be_and_told() {
+        for line in [b"ok\ta\xffb".as_slice(), b"ok\ta\\377b"] {
+            let row = cells(line, 2).unwrap();
+            assert_eq!((row.cells[1].as_deref(), row.odd), (Some("a\u{fffd}b"), vec![1]));
+        }
+        assert!(cells("ok\t\u{fffd}".as_bytes(), 2).unwrap().odd.is_empty(), "one that was there is no damage");
     }
 
     fn encode(cell: Option<&str>) -> String {

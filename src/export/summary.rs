@@ -1,21 +1,24 @@
-//! What goes into the zip beside the CSV files: README.txt for people, manifest.json for machines.
+//! What the zip says of itself to machines: manifest.json, and what it is made of.
 
+use super::compose::Note;
 use super::plan::{Plan, Skipped};
 use crate::domain::manifest::TenantIdentity;
 use crate::domain::names::RecoveryPointId;
 use crate::domain::profile::NEVER_EXPORTED;
-use chrono::{DateTime, NaiveDate, SecondsFormat, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use serde::Serialize;
-use std::fmt::Write;
-
-/// Name of the README inside the zip.
-pub const README: &str = "README.txt";
 
 /// Name of the manifest inside the zip.
 pub const EXPORT_MANIFEST: &str = "manifest.json";
 
+/// Folder of the set with only what the live database lacks.
+pub const MISSING_ONLY: &str = "missing-only/";
+
 /// The export manifest's format.
 pub const EXPORT_FORMAT: &str = "sennight-export/v1";
+
+/// Cells that the manifest names of each kind and file; all are counted.
+const NAMED_CELLS: usize = 100;
 
 /// Whose data an export holds, as of when, and for which request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -37,6 +40,26 @@ pub struct ExportContext {
     pub snapshot_time: DateTime<Utc>,
     /// The schedule's zone; local times in the files are in it.
     pub time_zone: String,
+    /// Whether the records that the live database lacks are there a second time.
+    pub missing_only: Comparison,
+}
+
+/// Whether and how the copy was compared with the live database.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "live", rename_all_fields = "camelCase")]
+pub enum Comparison {
+    /// The profile does not ask for it.
+    NotAsked,
+    /// The set is there.
+    Compared {
+        /// When the live database was asked.
+        at: DateTime<Utc>,
+    },
+    /// The profile asks for it, and the live database could not be asked.
+    Unreachable {
+        /// Why, in words.
+        why: String,
+    },
 }
 
 impl ExportContext {
@@ -58,7 +81,7 @@ impl ExportContext {
 }
 
 /// One CSV file.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FileFacts {
     /// Name inside the zip.
@@ -69,7 +92,9 @@ pub struct FileFacts {
     pub table: String,
     /// Headers in order.
     pub columns: Vec<String>,
-    /// Records, the header not counted.
+    /// Records.
+    pub records: i64,
+    /// Lines, the header not counted: a record with several product lines has as many.
     pub rows: i64,
     /// Bytes.
     pub bytes: i64,
@@ -78,18 +103,108 @@ pub struct FileFacts {
     /// Cells that the formula guard put a `'` in front of.
     pub guarded_cells: i64,
     /// The first of them.
-    pub guarded: Vec<GuardedCell>,
+    pub guarded: Vec<CellPlace>,
     /// Cells that are no date, time, yes or no though their column says so; written as they are.
     pub unreadable_cells: i64,
+    /// The first of them.
+    pub unreadable: Vec<CellPlace>,
+    /// Cells with more characters than `maxCellChars`; written whole.
+    pub oversized_cells: i64,
+    /// The first of them.
+    pub oversized: Vec<CellPlace>,
+    /// Cells with a value that holds the separator of several values; written as they are.
+    pub ambiguous_cells: i64,
+    /// The first of them.
+    pub ambiguous: Vec<CellPlace>,
 }
 
-/// A cell that the formula guard changed.
+/// Where a cell is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct GuardedCell {
-    /// The record, counted from 1.
+#[serde(rename_all = "camelCase")]
+pub struct CellPlace {
+    /// The line, counted from 1 behind the header.
     pub record: i64,
     /// The column's header.
     pub column: String,
+}
+
+impl FileFacts {
+    /// Remembers what is worth knowing of a cell in the last line.
+    pub(super) fn note(&mut self, note: Note, column: usize) {
+        let (count, first) = match note {
+            Note::Guarded => (&mut self.guarded_cells, &mut self.guarded),
+            Note::Unreadable => (&mut self.unreadable_cells, &mut self.unreadable),
+            Note::Oversized => (&mut self.oversized_cells, &mut self.oversized),
+            Note::Ambiguous => (&mut self.ambiguous_cells, &mut self.ambiguous),
+        };
+        *count += 1;
+        if first.len() < NAMED_CELLS {
+            let column = self.columns.get(column).cloned().unwrap_or_default();
+            first.push(CellPlace { record: self.rows, column });
+        }
+    }
+
+    /// The same for the next file.
+    pub(super) fn fresh(&self) -> Self {
+        Self {
+            name: self.name.clone(),
+            entity: self.entity.clone(),
+            table: self.table.clone(),
+            columns: self.columns.clone(),
+            ..Self::default()
+        }
+    }
+}
+
+/// Cells of a table that are not UTF-8: what could not be read of them is U+FFFD.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NotUtf8 {
+    /// The table.
+    pub table: String,
+    /// How many.
+    pub cells: i64,
+    /// The first of them.
+    pub first: Vec<TablePlace>,
+}
+
+/// Where a cell is in its table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TablePlace {
+    /// The row, counted from 1.
+    pub row: i64,
+    /// The column.
+    pub column: String,
+}
+
+impl NotUtf8 {
+    /// Remembers one cell.
+    pub(super) fn note(&mut self, row: i64, column: &str) {
+        self.cells += 1;
+        if self.first.len() < NAMED_CELLS {
+            self.first.push(TablePlace { row, column: column.to_owned() });
+        }
+    }
+}
+
+/// What the export came to.
+#[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Facts {
+    /// The CSV files of the full set, then those of the other one.
+    pub(super) files: Vec<FileFacts>,
+    pub(super) not_utf8: Vec<NotUtf8>,
+    pub(super) ambiguous_links: LinkFacts,
+}
+
+/// Links that an importer may get wrong.
+#[derive(Debug, Default, Clone, Copy, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct LinkFacts {
+    /// Those in ambiguous-links.csv.
+    pub(super) listed: i64,
+    /// Those beyond what the file may hold.
+    pub(super) not_listed: i64,
 }
 
 #[derive(Debug, Serialize)]
@@ -99,17 +214,14 @@ struct ExportManifest<'a> {
     sennight: &'static str,
     #[serde(flatten)]
     context: &'a ExportContext,
-    files: &'a [FileFacts],
+    #[serde(flatten)]
+    facts: &'a Facts,
     skipped: &'a [Skipped],
     excluded: Vec<&'a str>,
 }
 
 /// manifest.json, or what kept it from being written.
-pub(super) fn manifest(
-    plan: &Plan,
-    context: &ExportContext,
-    files: &[FileFacts],
-) -> Result<Vec<u8>, serde_json::Error> {
+pub(super) fn manifest(plan: &Plan, context: &ExportContext, facts: &Facts) -> Result<Vec<u8>, serde_json::Error> {
     let own = plan.exclude.iter().map(String::as_str);
     let mut excluded: Vec<&str> = NEVER_EXPORTED.into_iter().chain(own).collect();
     excluded.sort_unstable();
@@ -118,73 +230,8 @@ pub(super) fn manifest(
         format: EXPORT_FORMAT,
         sennight: env!("CARGO_PKG_VERSION"),
         context,
-        files,
+        facts,
         skipped: &plan.skipped,
         excluded,
     })
-}
-
-/// README.txt in English.
-pub(super) fn readme(plan: &Plan, context: &ExportContext, files: &[FileFacts]) -> String {
-    let local = context.snapshot_time.with_timezone(&plan.zone);
-    let mut text = format!(
-        "CRM export of {tenant}\n\nAs of {local} ({zone}), which is {utc} UTC. Nothing that happened later is in these files.\n\
-         Restore request {request}, recovery point {point}.\n\nFILES, in the order to import them:\n",
-        tenant = context.identity.tenant,
-        local = local.format("%Y-%m-%d %H:%M:%S"),
-        zone = context.time_zone,
-        utc = context.snapshot_time.to_rfc3339_opts(SecondsFormat::Secs, true),
-        request = context.request,
-        point = context.recovery_point,
-    );
-    for (at, file) in files.iter().enumerate() {
-        line(&mut text, format_args!("  {}. {} - {} records", at + 1, file.name, file.rows));
-    }
-    text.push_str(HOW_TO);
-    warnings(&mut text, plan, files);
-    text
-}
-
-const HOW_TO: &str = "
-BEFORE YOU IMPORT
-  - A CRM import adds records, it does not update the ones you have: whatever still exists would be there twice.
-    Look for what is missing, keep those lines, and import only them.
-  - Import companies before contacts, and both before leads and deals: records are linked by name.
-  - If two companies or two people have the same name, the link may go to the wrong one; the columns that end in _REF
-    hold the original ids.
-  - Columns that end in _LABEL say in words what the code beside them means. Importers ignore columns they do not know.
-  - Files are UTF-8. Dates and times are local to the time zone above.
-
-NOT IN THESE FILES
-  Activities (calls, mails, meetings, tasks), comments in the timeline, and the history of changes.
-";
-
-fn warnings(text: &mut String, plan: &Plan, files: &[FileFacts]) {
-    let guarded: i64 = files.iter().map(|file| file.guarded_cells).sum();
-    let unreadable: i64 = files.iter().map(|file| file.unreadable_cells).sum();
-    if guarded == 0 && unreadable == 0 && plan.skipped.is_empty() {
-        return;
-    }
-    text.push_str("\nWORTH KNOWING\n");
-    if guarded > 0 {
-        line(
-            text,
-            format_args!(
-                "  - {guarded} cells begin like a formula and got a ' in front, so that no spreadsheet runs them; \
-                 {EXPORT_MANIFEST} says which."
-            ),
-        );
-    }
-    if unreadable > 0 {
-        line(text, format_args!("  - {unreadable} cells hold no proper date or yes/no and were left as they are."));
-    }
-    for skipped in &plan.skipped {
-        line(text, format_args!("  - {}: {} does not exist in this account.", skipped.entity, skipped.name));
-    }
-}
-
-fn line(text: &mut String, arguments: std::fmt::Arguments<'_>) {
-    // Writing to a String cannot fail.
-    let _ = text.write_fmt(arguments);
-    text.push('\n');
 }

@@ -5,12 +5,13 @@
 //! equal object is adopted; another one stays, and this attempt's goes beside it under a name that ends in its SHA-256.
 
 use super::frames::{FrameError, table_frames};
+use super::live_ids::read as read_live_ids;
 use super::{TaskError, WorkerContext};
-use crate::domain::job::{Done, ExportFile, ExportSummary, ExportTask};
+use crate::domain::job::{Done, ExportFile, ExportSummary, ExportTask, LiveAnswer};
 use crate::domain::manifest::Manifest;
 use crate::domain::names::NameError;
 use crate::domain::profile::ExportProfile;
-use crate::export::{CompileError, ExportContext, ExportError, Exporter, Outlet, Plan};
+use crate::export::{Comparison, CompileError, ExportContext, ExportError, Exporter, Live, Outlet, Plan};
 use crate::store::{CatalogueError, Claim, Claimed, OpenCopy, Store, StoreError, Tags, Upload};
 use bytes::Bytes;
 use chrono::Utc;
@@ -19,6 +20,8 @@ use sha2::{Digest, Sha256};
 
 /// One request reads at most this much of an object that is compared.
 const RANGE: i64 = 8 << 20;
+/// The compressed set of what is missing is in memory up to this size, then in a file in the pod's scratch.
+const ASIDE: usize = 16 << 20;
 
 /// Why an export failed.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +44,9 @@ pub enum ExportTaskError {
     /// The data.
     #[error(transparent)]
     Export(#[from] ExportError),
+    /// The list of the live database's ids is not the one that was written.
+    #[error("the list of the live database's ids is not what was written: {0}; ask for the export again")]
+    LiveIds(String),
     /// A name that cannot be part of a key.
     #[error(transparent)]
     Name(#[from] NameError),
@@ -57,6 +63,7 @@ impl From<ExportTaskError> for TaskError {
             ExportTaskError::Profile(_) => ("ProfileInvalid", false),
             ExportTaskError::Compile(compile) => (compile.reason(), false),
             ExportTaskError::Export(export) => (export.reason(), false),
+            ExportTaskError::LiveIds(_) => ("LiveIdsDamaged", false),
             ExportTaskError::Name(_) => ("NameInvalid", false),
             ExportTaskError::Encoder(_) => ("EncoderFailed", true),
             ExportTaskError::Frames(_) => {
@@ -84,17 +91,18 @@ async fn export(task: &ExportTask, context: &WorkerContext) -> Result<ExportSumm
     let open = store.open(&task.copy, Some(&task.identity)).await?;
     let profile: ExportProfile = serde_json::from_value(task.profile.clone())?;
     let plan = Plan::compile(&profile, &open.manifest)?;
-    let about = about(task, &open);
+    let about = about(task, &open, &plan);
     let prefix = store.keys().export(&task.identity.namespace, &task.request_uid)?;
     let (key, stem) = (format!("{prefix}{}", about.file_name()), about.stem());
     claim(task, context).await?;
-    let written = write(&open, plan.clone(), about.clone(), context, &key).await?;
+    let work = Work { open: &open, plan, about, live: task.live.as_ref(), context };
+    let written = write(&work, &key).await?;
     if written.stored || same_object(store, &key, &written).await? {
         return Ok(written.summary(key));
     }
     let other = format!("{prefix}{stem}-{}.zip", &written.sha256[..12]);
     tracing::warn!(key, other, "an object with other bytes is there already; this export goes beside it");
-    let again = write(&open, plan, about, context, &other).await?;
+    let again = write(&work, &other).await?;
     if again.stored || same_object(store, &other, &again).await? {
         return Ok(again.summary(other));
     }
@@ -118,8 +126,14 @@ async fn claim(task: &ExportTask, context: &WorkerContext) -> Result<(), StoreEr
     Ok(())
 }
 
-fn about(task: &ExportTask, open: &OpenCopy) -> ExportContext {
+fn about(task: &ExportTask, open: &OpenCopy, plan: &Plan) -> ExportContext {
     let manifest = &open.manifest;
+    let missing_only = match &task.live {
+        _ if !plan.missing_only() => Comparison::NotAsked,
+        Some(LiveAnswer::Listed(list)) => Comparison::Compared { at: list.at },
+        Some(LiveAnswer::Unreachable { why }) => Comparison::Unreachable { why: why.clone() },
+        None => Comparison::Unreachable { why: "nobody asked the live database".to_owned() },
+    };
     ExportContext {
         identity: manifest.identity.clone(),
         request: task.request.clone(),
@@ -129,7 +143,17 @@ fn about(task: &ExportTask, open: &OpenCopy) -> ExportContext {
         day: manifest.day,
         snapshot_time: manifest.snapshot_time,
         time_zone: manifest.time_zone.clone(),
+        missing_only,
     }
+}
+
+/// What an attempt is made of; a second one, beside another's object, is made of the same.
+struct Work<'a> {
+    open: &'a OpenCopy,
+    plan: Plan,
+    about: ExportContext,
+    live: Option<&'a LiveAnswer>,
+    context: &'a WorkerContext,
 }
 
 /// A zip that was made, and whether the bucket took it.
@@ -147,16 +171,10 @@ impl Written {
 }
 
 /// Makes the zip and streams it to `key`, where nothing may be yet.
-async fn write(
-    open: &OpenCopy,
-    plan: Plan,
-    about: ExportContext,
-    context: &WorkerContext,
-    key: &str,
-) -> Result<Written, ExportTaskError> {
-    let upload = context.store.upload(key, Tags::new()).content_type("application/zip");
+async fn write(work: &Work<'_>, key: &str) -> Result<Written, ExportTaskError> {
+    let upload = work.context.store.upload(key, Tags::new()).content_type("application/zip");
     let mut sink = Sink { upload, hash: Sha256::new() };
-    match Box::pin(fill(open, plan, about, context, &mut sink)).await {
+    match Box::pin(fill(work, &mut sink)).await {
         Ok(files) => {
             let (bytes, sha256) = (sink.upload.length(), hex::encode(sink.hash.finalize()));
             let stored = match sink.upload.finish().await {
@@ -186,15 +204,17 @@ impl Sink {
     }
 }
 
-async fn fill(
-    open: &OpenCopy,
-    plan: Plan,
-    about: ExportContext,
-    context: &WorkerContext,
-    sink: &mut Sink,
-) -> Result<Vec<ExportFile>, ExportTaskError> {
+async fn fill(work: &Work<'_>, sink: &mut Sink) -> Result<Vec<ExportFile>, ExportTaskError> {
+    let Work { open, context, .. } = work;
     let manifest = &open.manifest;
-    let (mut exporter, outlet) = Exporter::new(plan, manifest, about);
+    let live = match work.live {
+        Some(LiveAnswer::Listed(list)) if work.plan.missing_only() => {
+            let ids = read_live_ids(list, &context.store).await?;
+            Some(Live { ids, aside: Box::new(tempfile::spooled_tempfile(ASIDE)) })
+        }
+        _ => None,
+    };
+    let (mut exporter, outlet) = Exporter::new(work.plan.clone(), manifest, work.about.clone(), live)?;
     let steps = exporter.steps();
     context.progress.expect(steps.iter().map(|step| raw_length(manifest, step.table())).sum());
     for step in steps {
@@ -217,7 +237,8 @@ async fn fill(
         exporter.end()?;
         context.progress.tables(1);
     }
-    let files = exporter.finish()?;
+    // What was set aside is appended: as many bytes as the set has, so not on the threads that talk to the bucket either.
+    let files = tokio::task::spawn_blocking(move || exporter.finish()).await??;
     sink.drain(&outlet).await?;
     Ok(files)
 }

@@ -14,6 +14,7 @@ pub mod fill;
 pub mod filling;
 pub mod frames;
 mod hooks;
+pub mod live_ids;
 mod outcome;
 pub mod preflight;
 pub mod prepare;
@@ -165,6 +166,10 @@ impl Worker {
             Work::Export(task) => {
                 reports
                     .push(self.one(&task.name, Verdict::Retry, |c| async move { export::run(task, &c).await }).await);
+            }
+            Work::LiveIds(task) => {
+                reports
+                    .push(self.one(&task.name, Verdict::Retry, |c| async move { live_ids::run(task, &c).await }).await);
             }
         }
         reports

@@ -272,7 +272,7 @@ both_keys() {
   await 60 "rreq/$1" '{.status.phase}' AwaitingPayment
   [ "$(k get rreq "$1" -o 'jsonpath={.status.approval.by}')" = anna ] || fail "admission did not stamp who approved"
   forge "$1"
-  [ -z "$(k get jobs -o name | grep -E 'prepare|cutover|export' || true)" ] || [ "${2:-}" = later ] || fail "a restore Job exists before the payment"
+  [ -z "$(k get jobs -o name | grep -E 'prepare|cutover|export|live-ids' || true)" ] || [ "${2:-}" = later ] || fail "a restore Job exists before the payment"
   say "Billing records the payment of $1; now, and only now, a Job runs"
   paid "$1" | person biller billing apply --server-side --subresource=status --field-manager=billing -f -
 }

@@ -1,9 +1,12 @@
 //! A CrmExport out of a copy of the MySQL schema: the shipped profile, no database needed.
 
+use crate::importer::{KINDS, Portal};
 use crate::server::{Database, Server};
 use crate::support::{Bucket, context, copy_ref};
-use sennight::domain::job::{Done, ExportTask};
-use sennight::worker::export;
+use sennight::domain::job::{CopySummary, Done, ExportTask, LiveAnswer, LiveIdsTask};
+use sennight::domain::profile::ExportProfile;
+use sennight::store::Store;
+use sennight::worker::{export, live_ids};
 use std::collections::BTreeMap;
 use std::io::{Cursor, Read};
 
@@ -42,6 +45,7 @@ async fn the_shipped_profile_reads_the_mysql_schema() {
             identity: database.dump_task().identity,
             copy: copy_ref(&copy),
             profile: profile["spec"].clone(),
+            live: None,
         };
         let Done::Exported(summary) = export::run(&task, &context(&store)).await.unwrap_or_else(|e| panic!("{e}"))
         else {
@@ -88,5 +92,99 @@ async fn the_shipped_profile_reads_the_mysql_schema() {
                 ("OPPORTUNITY", "99999999.99"),
             ],
         );
+    }
+}
+
+fn profile() -> serde_json::Value {
+    let text = include_str!("../../config/profiles/bitrix24-crm.yaml");
+    serde_saphyr::from_str::<serde_json::Value>(text).unwrap()["spec"].clone()
+}
+
+/// More of the same, by the hundreds, with product lines and custom fields.
+const MORE: &str = "
+SET NAMES utf8mb4;
+CREATE TABLE n AS WITH RECURSIVE n AS (SELECT 1 i UNION ALL SELECT i + 1 FROM n WHERE i < 400) SELECT i FROM n;
+INSERT INTO b_crm_company (ID, TITLE, OPENED, ASSIGNED_BY_ID, DATE_CREATE) SELECT 1000 + i, CONCAT('Công ty ', i % 150, '; \"Söhne\" 😀'), 'Y', 1, '2026-11-01 10:00:00' FROM n;
+INSERT INTO b_crm_contact (ID, NAME, LAST_NAME, FULL_NAME, COMPANY_ID, OPENED, ASSIGNED_BY_ID) SELECT 1000 + i, CONCAT('N', i), CONCAT('L', i % 90), CONCAT('N', i, ' L', i % 90), 1000 + i, 'N', 1 FROM n;
+INSERT INTO b_crm_field_multi SELECT 1000 + i, 'CONTACT', 1000 + i, 'PHONE', IF(i % 2, 'WORK', 'MOBILE'), CONCAT('+49 30 ', i) FROM n;
+INSERT INTO b_crm_deal (ID, TITLE, CATEGORY_ID, STAGE_ID, OPPORTUNITY, CURRENCY_ID, COMPANY_ID, CONTACT_ID, CLOSED, OPENED, ASSIGNED_BY_ID) SELECT 1000 + i, CONCAT('deal ', i), 1, 'C1:NEW', -i, 'EUR', 1000 + i, 1000 + i, 'N', 'Y', 1 FROM n;
+CREATE TABLE b_crm_product_row (ID int AUTO_INCREMENT PRIMARY KEY, OWNER_ID int, OWNER_TYPE varchar(20), PRODUCT_NAME varchar(256), PRICE decimal(26,8), QUANTITY decimal(18,4));
+INSERT INTO b_crm_product_row (OWNER_ID, OWNER_TYPE, PRODUCT_NAME, PRICE, QUANTITY) SELECT 1000 + a.i, 'D', CONCAT('Product ', b.i), b.i, 2 FROM n a, n b WHERE b.i <= a.i % 4;
+CREATE TABLE b_user_field (ID int PRIMARY KEY, ENTITY_ID varchar(50), FIELD_NAME varchar(50), USER_TYPE_ID varchar(50), MULTIPLE char(1));
+INSERT INTO b_user_field VALUES (1, 'CRM_COMPANY', 'UF_CRM_SIZE', 'enumeration', 'Y'), (2, 'CRM_COMPANY', 'UF_CRM_SINCE', 'date', 'N');
+CREATE TABLE b_user_field_enum (ID int PRIMARY KEY, USER_FIELD_ID int, VALUE varchar(255));
+INSERT INTO b_user_field_enum VALUES (5, 1, 'Small'), (6, 1, 'Größe L');
+CREATE TABLE b_uts_crm_company (VALUE_ID int PRIMARY KEY, UF_CRM_SIZE text, UF_CRM_SINCE date);
+INSERT INTO b_uts_crm_company SELECT 1000 + i, 'a:2:{i:0;i:5;i:1;i:6;}', '2020-02-29' FROM n;
+CREATE TABLE b_utm_crm_company (ID int AUTO_INCREMENT PRIMARY KEY, VALUE_ID int, FIELD_ID int, VALUE text, VALUE_INT int);
+INSERT INTO b_utm_crm_company (VALUE_ID, FIELD_ID, VALUE_INT) SELECT 1000 + i, 1, 5 FROM n UNION ALL SELECT 1000 + i, 1, 6 FROM n;
+DROP TABLE n;
+";
+
+const DAMAGE: &str = "
+DELETE FROM b_crm_company WHERE ID % 3 = 0; DELETE FROM b_crm_contact WHERE ID % 3 = 0; DELETE FROM b_crm_deal WHERE ID % 3 = 0 OR ID % 5 = 0;
+INSERT INTO b_crm_deal (ID, TITLE, CLOSED) VALUES (9999, 'made later', 'N');
+";
+
+async fn exported(database: &Database, copy: &CopySummary, live: Option<LiveAnswer>, store: &Store) -> Vec<u8> {
+    let task = ExportTask {
+        name: "export".to_owned(),
+        request_uid: "0f3b2c1d-aaaa-4bbb-8ccc-1234567890ab".to_owned(),
+        request: format!("r-{}", live.is_some()),
+        identity: database.dump_task().identity,
+        copy: copy_ref(copy),
+        profile: profile(),
+        live,
+    };
+    let done = export::run(&task, &context(store)).await.unwrap_or_else(|e| panic!("{}: {e}", database.server.name));
+    let Done::Exported(summary) = done else { panic!("an export answered something else") };
+    store.get(&summary.key).await.unwrap().to_vec()
+}
+
+fn import(zip: &[u8], folder: &str, portal: &mut Portal) {
+    for kind in KINDS {
+        let mut archive = zip::ZipArchive::new(Cursor::new(zip)).unwrap();
+        let mut bytes = Vec::new();
+        archive.by_name(&format!("{folder}{kind}.csv")).unwrap().read_to_end(&mut bytes).unwrap();
+        portal.import(kind, &bytes);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_missing_set_gives_a_damaged_tenant_back_what_it_lost() {
+    for server in Server::all() {
+        let (database, store) = (Database::create(&server), Bucket::create().await.store().await);
+        database.run(include_str!("crm.sql"));
+        database.run(MORE);
+        let that_day = database.dump(&store).await.unwrap();
+        let (mut whole, mut damaged) = (Portal::default(), Portal::default());
+        import(&exported(&database, &that_day, None, &store).await, "", &mut whole);
+        let big = whole
+            .of("companies")
+            .iter()
+            .filter(|c| c.several.get("UF_CRM_SIZE").is_some_and(|v| v == &["Small", "Größe L"]));
+        assert_eq!(big.count(), 400, "{}", server.name);
+
+        database.run(DAMAGE);
+        let profile: ExportProfile = serde_json::from_value(profile()).unwrap();
+        let ask = LiveIdsTask {
+            name: "live".to_owned(),
+            request_uid: "0f3b2c1d-aaaa-4bbb-8ccc-1234567890ab".to_owned(),
+            identity: database.dump_task().identity,
+            database: database.target.clone(),
+            entities: profile.live_entities(),
+        };
+        let Done::Listed(list) = live_ids::run(&ask, &context(&store)).await.unwrap_or_else(|e| panic!("{e}")) else {
+            panic!("asking answered something else")
+        };
+        let now = database.dump(&store).await.unwrap();
+        import(&exported(&database, &now, None, &store).await, "", &mut damaged);
+        let later = |element: &crate::importer::Element| element.fields["TITLE"] == "made later";
+        let zip = exported(&database, &that_day, Some(LiveAnswer::Listed(list)), &store).await;
+        import(&zip, "missing-only/", &mut damaged);
+        let deals = damaged.elements.get_mut("deals").unwrap();
+        assert_eq!(deals.iter().filter(|deal| later(deal)).count(), 1, "{}: what came later stays", server.name);
+        deals.retain(|deal| !later(deal));
+        assert!(damaged.contents() == whole.contents(), "{}: nothing lost, nothing twice", server.name);
     }
 }

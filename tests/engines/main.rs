@@ -9,6 +9,9 @@
 )]
 
 mod crm;
+mod export_scale;
+#[path = "../importer/mod.rs"]
+mod importer;
 mod museum;
 mod portrait;
 mod refusals;

@@ -6,6 +6,9 @@
 mod authority;
 mod chart;
 mod crds;
+mod crm;
 mod export;
+#[path = "../importer/mod.rs"]
+mod importer;
 mod plugin;
 mod staff;

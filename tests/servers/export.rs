@@ -1,9 +1,11 @@
 //! CRM exports of the demo's tenant: dumped from a real PostgreSQL server, exported out of a real bucket.
+use crate::importer::{KINDS, Portal};
 use crate::support::*;
-use sennight::domain::job::{Done, ExportSummary, ExportTask};
+use sennight::domain::job::{Done, ExportSummary, ExportTask, LiveAnswer, LiveIdsTask};
 use sennight::domain::manifest::TenantIdentity;
+use sennight::domain::profile::ExportProfile;
 use sennight::store::Store;
-use sennight::worker::{TaskError, Verdict, export};
+use sennight::worker::{TaskError, Verdict, export, live_ids};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -35,6 +37,7 @@ async fn task(database: &Database, store: &Store) -> ExportTask {
         identity: dump_task("acme", &database.target).identity,
         copy: copy_ref(&copy),
         profile: profile(),
+        live: None,
     }
 }
 
@@ -229,4 +232,106 @@ async fn what_cannot_be_exported_says_why_and_leaves_nothing() {
     let error = exported(&good, &store).await.unwrap_err();
     assert_eq!((error.reason.as_str(), error.verdict), ("CopyDamaged", Verdict::Refused), "{error}");
     assert!(!bucket.keys().await.iter().any(|key| key.contains("/exports/")));
+}
+
+/// Asks the live database which records it still has.
+async fn ask(database: &Database, task: &ExportTask, store: &Store) -> Result<LiveAnswer, TaskError> {
+    let profile: ExportProfile = serde_json::from_value(task.profile.clone()).unwrap();
+    let ask = LiveIdsTask {
+        name: "live".to_owned(),
+        request_uid: UID.to_owned(),
+        identity: task.identity.clone(),
+        database: database.target.clone(),
+        entities: profile.live_entities(),
+    };
+    match live_ids::run(&ask, &context(store)).await? {
+        Done::Listed(list) => Ok(LiveAnswer::Listed(list)),
+        other => panic!("asking answered {other:?}"),
+    }
+}
+
+fn import(zip: &[u8], folder: &str, portal: &mut Portal) {
+    for kind in KINDS {
+        portal.import(kind, text(zip, &format!("{folder}{kind}.csv")).as_bytes());
+    }
+}
+
+/// A part of the demo's tenant that an importer reads in a moment, with product lines and custom fields.
+const PART: &str = "
+DELETE FROM b_crm_deal WHERE id > 900; DELETE FROM b_crm_contact WHERE id > 900; DELETE FROM b_crm_company WHERE id > 300;
+DELETE FROM b_crm_lead WHERE id > 300; DELETE FROM b_crm_field_multi WHERE element_id > 900;
+UPDATE b_crm_contact SET company_id = company_id % 300 + 1; UPDATE b_crm_deal SET company_id = company_id % 300 + 1, contact_id = contact_id % 900 + 1;
+CREATE TABLE b_crm_product_row (id serial, owner_id int, owner_type text, product_name text, price numeric(26,8), quantity numeric(18,4));
+INSERT INTO b_crm_product_row (owner_id, owner_type, product_name, price, quantity)
+  SELECT d, 'D', 'Product ' || p, p * 10, p FROM generate_series(1, 900) d, generate_series(1, 3) p WHERE (d + p) % 4 < 2;
+CREATE TABLE b_user_field (id int, entity_id text, field_name text, user_type_id text, multiple text);
+INSERT INTO b_user_field VALUES (1, 'CRM_CONTACT', 'UF_CRM_1', 'enumeration', 'N'), (2, 'CRM_CONTACT', 'UF_CRM_2', 'string', 'Y');
+CREATE TABLE b_user_field_enum (id int, user_field_id int, value text);
+INSERT INTO b_user_field_enum VALUES (10, 1, 'Gold'), (11, 1, 'Silver');
+CREATE TABLE b_uts_crm_contact (value_id int, uf_crm_1 int, uf_crm_2 text);
+INSERT INTO b_uts_crm_contact SELECT i, 10 + i % 3, 'a:0:{}' FROM generate_series(1, 900) i;
+CREATE TABLE b_utm_crm_contact (id serial, value_id int, field_id int, value text);
+INSERT INTO b_utm_crm_contact (value_id, field_id, value) SELECT i, 2, 'tag' || i % 7 FROM generate_series(1, 900) i, generate_series(1, 2);
+";
+
+/// Companies, and whatever is linked to them: nothing that survives has lost a link.
+const DAMAGE: &str = "
+DELETE FROM b_crm_company WHERE id % 3 = 0;
+DELETE FROM b_crm_contact WHERE id % 10 = 4 OR (company_id IS NOT NULL AND NOT EXISTS (SELECT FROM b_crm_company c WHERE c.id = company_id));
+DELETE FROM b_crm_deal WHERE id % 7 = 2 OR (company_id IS NOT NULL AND NOT EXISTS (SELECT FROM b_crm_company c WHERE c.id = company_id))
+  OR (contact_id IS NOT NULL AND NOT EXISTS (SELECT FROM b_crm_contact c WHERE c.id = contact_id));
+DELETE FROM b_crm_lead WHERE id % 2 = 0;
+";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn importing_the_missing_set_into_the_damaged_tenant_gives_back_exactly_what_was_lost() {
+    let bucket = Bucket::create().await;
+    let store = bucket.store().await;
+    let database = Database::create().await;
+    let demo = [include_str!("../demo/crm/schema.sql"), include_str!("../demo/crm/data.sql")];
+    for sql in demo.into_iter().chain([WITHOUT_CONSTRAINTS, PART]) {
+        database.run(sql).await;
+    }
+    let mut that_day = task(&database, &store).await;
+    let before = exported(&that_day, &store).await.unwrap();
+    let (mut whole, mut damaged) = (Portal::default(), Portal::default());
+    import(&store.get(&before.key).await.unwrap(), "", &mut whole);
+    assert!(whole.of("deals").iter().any(|deal| deal.products.len() == 2) && whole.of("contacts").len() > 800);
+
+    database.run(DAMAGE).await;
+    let live = ask(&database, &that_day, &store).await.unwrap();
+    let mut now = task(&database, &store).await;
+    now.request = "now".to_owned();
+    let now = exported(&now, &store).await.unwrap();
+    import(&store.get(&now.key).await.unwrap(), "", &mut damaged);
+    assert!(damaged.contents().len() < whole.contents().len() * 3 / 4);
+
+    (that_day.live, that_day.request) = (Some(live), "missing".to_owned());
+    let missing = exported(&that_day, &store).await.unwrap();
+    let zip = store.get(&missing.key).await.unwrap();
+    import(&zip, "missing-only/", &mut damaged);
+    assert!(damaged.contents() == whole.contents(), "nothing lost, nothing twice");
+    assert_eq!(exported(&that_day, &store).await.unwrap(), missing, "another attempt adopts it");
+    let lines = |name: &str| missing.files.iter().find(|file| file.name == name).unwrap().rows;
+    assert!(lines("missing-only/deals.csv") < lines("deals.csv"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_of_live_ids_that_is_not_the_one_that_was_written_is_refused() {
+    let bucket = Bucket::create().await;
+    let store = bucket.store().await;
+    let database = Database::create().await;
+    database.run(include_str!("../demo/crm/schema.sql")).await;
+    let mut task = task(&database, &store).await;
+    let Ok(LiveAnswer::Listed(list)) = ask(&database, &task, &store).await else { panic!("no list") };
+    bucket.overwrite(&list.key, vec![0; usize::try_from(list.bytes).unwrap()]).await;
+    task.live = Some(LiveAnswer::Listed(list));
+    let error = exported(&task, &store).await.unwrap_err();
+    assert_eq!((error.reason.as_str(), error.verdict), ("LiveIdsDamaged", Verdict::Refused), "{error}");
+    // A database that has no such table any more has none of its records; one whose ids have another name cannot tell.
+    database.run("DROP TABLE b_crm_lead").await;
+    assert!(ask(&database, &task, &store).await.is_ok());
+    database.run("ALTER TABLE b_crm_deal RENAME COLUMN id TO number").await;
+    let error = ask(&database, &task, &store).await.unwrap_err();
+    assert_eq!((error.reason.as_str(), error.verdict), ("LiveKeyGone", Verdict::Refused), "{error}");
 }

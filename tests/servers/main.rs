@@ -5,6 +5,8 @@
 
 mod dump;
 mod export;
+#[path = "../importer/mod.rs"]
+mod importer;
 mod restore;
 mod store;
 #[path = "../support/mod.rs"]

@@ -23,6 +23,7 @@ pub struct Proxy {
     pub address: SocketAddr,
     fault: watch::Sender<Fault>,
     passed: Arc<AtomicU64>,
+    returned: Arc<AtomicU64>,
 }
 
 const FULL: &str = "<?xml version=\"1.0\"?><Error><Code>XMinioStorageFull</Code><Message>Storage backend has reached \
@@ -34,18 +35,23 @@ impl Proxy {
         let listener = TcpListener::bind((ip, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let (set, fault) = watch::channel(fault);
-        let passed = Arc::new(AtomicU64::new(0));
-        let (server, count) = (server.trim_start_matches("http://").to_owned(), passed.clone());
+        let (passed, returned) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+        let (server, count) = (server.trim_start_matches("http://").to_owned(), (passed.clone(), returned.clone()));
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 tokio::spawn(serve(client, server.clone(), fault.clone(), count.clone()));
             }
         });
-        Self { address, fault: set, passed }
+        Self { address, fault: set, passed, returned }
     }
 
     pub fn endpoint(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// Bytes that came back from the server.
+    pub fn returned(&self) -> u64 {
+        self.returned.load(Ordering::Relaxed)
     }
 
     pub fn heal(&self) {
@@ -64,7 +70,12 @@ impl Proxy {
     }
 }
 
-async fn serve(mut client: TcpStream, server: String, mut fault: watch::Receiver<Fault>, passed: Arc<AtomicU64>) {
+async fn serve(
+    mut client: TcpStream,
+    server: String,
+    mut fault: watch::Receiver<Fault>,
+    (passed, returned): (Arc<AtomicU64>, Arc<AtomicU64>),
+) {
     let Ok(mut upstream) = TcpStream::connect(server).await else { return };
     let (mut from_client, mut from_server) = (vec![0; 16 << 10], vec![0; 16 << 10]);
     loop {
@@ -88,6 +99,7 @@ async fn serve(mut client: TcpStream, server: String, mut fault: watch::Receiver
             }
             read = upstream.read(&mut from_server) => {
                 let Ok(read @ 1..) = read else { return };
+                returned.fetch_add(read as u64, Ordering::Relaxed);
                 if client.write_all(&from_server[..read]).await.is_err() { return }
             }
         }

@@ -321,7 +321,8 @@ fn wake(
     let (me, now) = (ObjectRef::from_obj(object), ctx.now());
     let facts = &assessed.facts;
     let running = [&facts.preflight, &facts.prepare, &facts.cutover, &facts.export]
-        .iter()
+        .into_iter()
+        .chain(&facts.live_ids)
         .any(|step| matches!(step, Step::Running { .. }));
     // A Job's end wakes us; this is for its progress, and for the case that the event was lost.
     let look =

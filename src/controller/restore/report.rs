@@ -196,14 +196,16 @@ fn finish(
             set(&mut status.conditions, undo.observed(generation), now);
         }
         Terminal::Exported(summary) => {
-            let files = summary.files.iter().map(|f| ResultFile { name: f.name.clone(), rows: f.rows });
+            // The schema bounds the list; manifest.json in the zip has all.
+            let files = summary.files.iter().take(64).map(|f| ResultFile { name: f.name.clone(), rows: f.rows });
             status.result = Some(RestoreResult {
                 key: Some(summary.key.clone()),
                 bytes: Some(summary.bytes),
                 sha256: Some(summary.sha256.clone()),
                 files: files.collect(),
                 expires_at: Some(crate::domain::retention::expires_at(now, 7)),
-                rows: Some(summary.files.iter().map(|f| f.rows).sum()),
+                // Those of the full set; what is missing is in it, too.
+                rows: Some(summary.files.iter().filter(|f| !f.name.contains('/')).map(|f| f.rows).sum()),
                 ..RestoreResult::default()
             });
         }

@@ -1,10 +1,10 @@
 //! What the end of a restore's Job means for its request's status, and a step's state as the decision needs it. Pure.
 
 use crate::api::RestoreRequestStatus;
-use crate::api::restore_report::{Estimate, JobOutcome, JobRecord, PreflightReport, Refusal};
+use crate::api::restore_report::{Estimate, JobOutcome, JobRecord, LiveRecords, PreflightReport, Refusal};
 use crate::api::restore_status::{ClearedDatabase, Prepared, SafetyCopy};
 use crate::controller::observed::cut;
-use crate::domain::job::{CopySummary, Done, Outcome, Preflight, TAKEN_BACK, TaskReport};
+use crate::domain::job::{CopySummary, Done, LiveList, Outcome, Preflight, TAKEN_BACK, TaskReport};
 use crate::domain::names::RestoreStep;
 use crate::domain::restore::Step;
 use crate::domain::retention::{SAFETY_DAYS, expires_at};
@@ -104,6 +104,15 @@ fn remember(status: &mut RestoreRequestStatus, job: &str, done: &Done, now: Date
             Some(kept) => kept.dropped_at = Some(now),
             None => status.cleared = Some(ClearedDatabase { at: now, database: cleared.database.clone() }),
         },
+        Done::Listed(list) => {
+            status.live = Some(LiveRecords {
+                key: list.key.clone(),
+                sha256: list.sha256.clone(),
+                bytes: list.bytes,
+                ids: list.ids,
+                at: list.at,
+            });
+        }
         Done::CutOver { .. } | Done::Exported(_) | Done::Verified(_) | Done::Drilled(_) => {}
     }
 }
@@ -167,6 +176,9 @@ pub fn step(status: &RestoreRequestStatus, wanted: RestoreStep, fresh: &Fresh) -
 
 fn remembered(status: &RestoreRequestStatus, wanted: RestoreStep, attempt: i32, at: DateTime<Utc>) -> Step {
     let oid = |n: i64| u32::try_from(n).unwrap_or_default();
+    if let (RestoreStep::LiveIds, Some(live)) = (wanted, &status.live) {
+        return Step::Succeeded(Done::Listed(live_list(live)));
+    }
     match (wanted, &status.prepared) {
         (RestoreStep::Preflight, _) => Step::Succeeded(Done::Preflighted(Preflight::default())),
         (RestoreStep::Prepare, Some(p)) => Step::Succeeded(Done::Prepared {
@@ -184,6 +196,11 @@ fn remembered(status: &RestoreRequestStatus, wanted: RestoreStep, attempt: i32, 
     }
 }
 
+/// What status remembers of the live database's ids, as the export is told.
+pub fn live_list(live: &LiveRecords) -> LiveList {
+    LiveList { key: live.key.clone(), sha256: live.sha256.clone(), bytes: live.bytes, ids: live.ids, at: live.at }
+}
+
 /// Whether it is certain that no swap of the request took effect.
 pub fn untouched(status: &RestoreRequestStatus, fresh: &Fresh) -> bool {
     let taken_back = |step: Step| matches!(step, Step::Failed { reason, .. } if reason == TAKEN_BACK);
@@ -197,6 +214,7 @@ fn kind(record: &JobRecord) -> Option<RestoreStep> {
         RestoreStep::Preflight,
         RestoreStep::Prepare,
         RestoreStep::Cutover,
+        RestoreStep::LiveIds,
         RestoreStep::Settle,
         RestoreStep::Export,
         RestoreStep::Safety,
@@ -267,6 +285,14 @@ mod tests {
             settle(&mut s, &[("j".into(), ending)], now());
             assert!(matches!(step(&s, RestoreStep::Cutover, &vec![]), Step::Lost { .. }));
         }
+    }
+
+    #[test]
+    fn the_list_of_live_ids_is_remembered_beyond_its_report() {
+        let mut s = status("live-ids");
+        let list = LiveList { key: "k".into(), sha256: "ab".into(), bytes: 5, ids: 7, at: now() };
+        end(&mut s, Outcome::Succeeded(Done::Listed(list.clone())));
+        assert_eq!(step(&s, RestoreStep::LiveIds, &vec![]), Step::Succeeded(Done::Listed(list)));
     }
 
     #[test]

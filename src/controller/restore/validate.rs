@@ -10,7 +10,7 @@ use crate::api::restore_request::RestoreMode;
 use crate::api::restore_status::{Decision, Undone};
 use crate::api::{RestoreRequest, RestoreRequestStatus};
 use crate::controller::backup::validate::timetable;
-use crate::controller::targets;
+use crate::controller::{profile, targets};
 use crate::domain::authority::Distrust;
 use crate::domain::gate::undo::UndoRefusal;
 use crate::domain::gate::{self, Account, Approval, Candidate, Evidence, FourEyes, Keys, Mode, Payment, Wanted};
@@ -95,6 +95,7 @@ pub fn assess(
         settles: settles(seen),
         settle: step(status, RestoreStep::Settle, fresh),
         export: step(status, RestoreStep::Export, fresh),
+        live_ids: wants_live_ids(seen).then(|| step(status, RestoreStep::LiveIds, fresh)),
         lane_free: seen.restores_here < limit,
         dumping: seen.dumping,
         not_before: window.and_then(|w| w.not_before),
@@ -107,6 +108,10 @@ pub fn assess(
         owed: payments::owed(object),
     };
     Assessed { facts, chosen, undone }
+}
+
+fn wants_live_ids(seen: &Seen) -> bool {
+    seen.profile.as_ref().is_some_and(|profile| profile.spec.missing_only)
 }
 
 fn claim(status: &RestoreRequestStatus, seen: &Seen) -> Option<Claim> {
@@ -245,6 +250,23 @@ fn eligibility(resolved: &Result<Candidate, gate::Refusal>, mode: Mode, seen: &S
                       name another in the BackupSchedule"
                     .to_owned(),
         },
-        Ok(_) => Eligibility::Yes,
+        Ok(_) => unfit(mode, seen).unwrap_or(Eligibility::Yes),
+    }
+}
+
+/// Before anybody approves or pays: an export by this profile, or of this copy by it, would fail.
+fn unfit(mode: Mode, seen: &Seen) -> Option<Eligibility> {
+    let spec = &seen.profile.as_ref().filter(|_| mode == Mode::CrmExport)?.spec;
+    let not_yet = |reason: &str, why: &dyn std::fmt::Display| Eligibility::NotYet {
+        reason: reason.to_owned(),
+        message: format!("the ExportProfile must be corrected: {why}"),
+    };
+    match profile::check(spec) {
+        Err(unfit) => Some(not_yet(unfit.reason(), &unfit)),
+        Ok(profile) => {
+            let copy = seen.pinned.as_ref()?.as_ref().ok()?;
+            let misfit = profile.fits(&copy.manifest).err()?;
+            Some(not_yet(misfit.reason(), &misfit))
+        }
     }
 }

@@ -1,12 +1,14 @@
 //! A restore step as a worker's Job.
 
 use super::gather::Seen;
+use super::settle;
 use crate::api::{BackupSchedule, BackupStorage, DatabaseServer, RestoreRequest, RestoreRequestStatus};
 use crate::controller::context::Context;
 use crate::controller::targets;
 use crate::controller::worker_job::{Mount, WorkerJob, mark};
-use crate::domain::job::{CopyRef, CutoverTask, ExportTask, RestoreTask, Work};
+use crate::domain::job::{CopyRef, CutoverTask, ExportTask, LiveAnswer, LiveIdsTask, RestoreTask, Work};
 use crate::domain::names::{RestoreStep, kept_database, restore_job};
+use crate::domain::profile::ExportProfile;
 use crate::domain::restore::CLAIM_START_DEADLINE;
 use crate::settings::Timing;
 use chrono::TimeDelta;
@@ -56,7 +58,8 @@ pub fn worker(
     let uid = object.uid().unwrap_or_default();
     let copy = || copy.cloned().ok_or(NoWork::ReferenceGone);
     let (work, database_mounts) = match step {
-        RestoreStep::Export => (export(object, schedule, server, copy()?, seen)?, Vec::new()),
+        RestoreStep::Export => (export(object, status, schedule, server, copy()?, seen)?, Vec::new()),
+        RestoreStep::LiveIds => live_ids(object, schedule, server, seen)?,
         RestoreStep::Cutover => {
             let (task, mounts) = cutover(object, status, schedule, server)?;
             (Work::Cutover(task), mounts)
@@ -112,7 +115,7 @@ fn labels(uid: &str, step: RestoreStep, server: &DatabaseServer) -> BTreeMap<Str
     if matches!(step, RestoreStep::Prepare | RestoreStep::Cutover | RestoreStep::Settle) {
         labels.extend([label(mark::LANE, mark::RESTORE)]);
     }
-    if step == RestoreStep::Safety {
+    if matches!(step, RestoreStep::Safety | RestoreStep::LiveIds) {
         labels.extend([label(mark::LANE, mark::DUMP)]);
     }
     labels
@@ -121,6 +124,7 @@ fn labels(uid: &str, step: RestoreStep, server: &DatabaseServer) -> BTreeMap<Str
 /// No database, no credentials of one: an export reads the bucket only.
 fn export(
     object: &RestoreRequest,
+    status: &RestoreRequestStatus,
     schedule: &BackupSchedule,
     server: &DatabaseServer,
     copy: CopyRef,
@@ -134,7 +138,42 @@ fn export(
         identity: targets::identity(schedule, server),
         copy,
         profile: serde_json::to_value(&profile.spec)?,
+        live: profile.spec.missing_only.then(|| live(status)),
     }))
+}
+
+/// What became of asking the live database.
+fn live(status: &RestoreRequestStatus) -> LiveAnswer {
+    if let Some(live) = &status.live {
+        return LiveAnswer::Listed(settle::live_list(live));
+    }
+    let step = RestoreStep::LiveIds.to_string();
+    let last = status.jobs.iter().filter(|job| job.step == step).max_by_key(|job| job.attempt);
+    // The reason, not the message: that may name hosts, and the tenant reads this.
+    let why = last.and_then(|job| job.reason.clone()).unwrap_or_else(|| "it was not asked".to_owned());
+    LiveAnswer::Unreachable { why }
+}
+
+/// Reads one column of each table, with the credentials of the dumps.
+fn live_ids(
+    object: &RestoreRequest,
+    schedule: &BackupSchedule,
+    server: &DatabaseServer,
+    seen: &Seen,
+) -> Result<(Work, Vec<Mount>), NoWork> {
+    let profile = seen.profile.as_ref().ok_or(NoWork::ReferenceGone)?;
+    let profile: ExportProfile = serde_json::from_value(serde_json::to_value(&profile.spec)?)?;
+    let own = schedule.spec.database.credentials_secret_ref.as_ref();
+    let secret = own.unwrap_or(&server.spec.dump_credentials_secret_ref);
+    let (database, mounts) = targets::database(server, &schedule.spec.database.name, &secret.name);
+    let task = LiveIdsTask {
+        name: object.name_any(),
+        request_uid: object.uid().unwrap_or_default(),
+        identity: targets::identity(schedule, server),
+        database,
+        entities: profile.live_entities(),
+    };
+    Ok((Work::LiveIds(task), mounts))
 }
 
 fn restore(
@@ -203,7 +242,7 @@ fn deadline(step: RestoreStep, timing: &Timing) -> i64 {
         RestoreStep::Cutover => CUTOVER_SECONDS,
         RestoreStep::Settle => SETTLE_SECONDS,
         RestoreStep::Preflight | RestoreStep::Clear => longest.min(600),
-        RestoreStep::Prepare | RestoreStep::Export => longest,
+        RestoreStep::Prepare | RestoreStep::Export | RestoreStep::LiveIds => longest,
         // The dump ends itself; then it is read back.
         RestoreStep::Safety => seconds(timing.dump_deadline * 2),
     }

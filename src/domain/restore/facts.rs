@@ -180,6 +180,8 @@ pub struct Facts {
     pub settle: Step,
     /// Steps.
     pub export: Step,
+    /// Of an export that wants to know what the live database still has: how far asking it is.
+    pub live_ids: Option<Step>,
     /// Whether the server's restore lane has room.
     pub lane_free: bool,
     /// Whether a dump of this database runs: it ends before the claim.

@@ -11,12 +11,12 @@ fn at(text: &str) -> DateTime<Utc> {
     text.parse().unwrap()
 }
 
-fn now() -> DateTime<Utc> {
+pub(super) fn now() -> DateTime<Utc> {
     at("2026-11-22T12:00:00Z")
 }
 
 /// A FullRestore with both keys turned, ready to prepare.
-fn ready() -> Facts {
+pub(super) fn ready() -> Facts {
     Facts {
         created: at("2026-11-22T10:00:00Z"),
         approved_since: Some(at("2026-11-22T11:00:00Z")),
@@ -44,6 +44,7 @@ fn ready() -> Facts {
         settles: false,
         settle: Step::None,
         export: Step::None,
+        live_ids: None,
         lane_free: true,
         dumping: false,
         not_before: None,

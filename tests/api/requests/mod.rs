@@ -5,6 +5,7 @@
 mod batches;
 mod drills;
 mod dumps;
+mod exports;
 mod family;
 mod killed;
 mod kubelet;

@@ -101,6 +101,7 @@ async fn a_golden_copy_gives_its_export() {
         identity: identity("signed"),
         copy,
         profile,
+        live: None,
     };
     let Done::Exported(summary) = export::run(&task, &context(&store)).await.unwrap() else { panic!("no export") };
     let zip = store.get(&summary.key).await.unwrap();

@@ -180,6 +180,7 @@ fn export_task(base: &Base, copy: &CopyRef) -> ExportTask {
         identity: base.identity.clone(),
         copy: copy.clone(),
         profile: copies::profile(),
+        live: None,
     }
 }
 

@@ -1,0 +1,167 @@
+//! ExportProfile: says whether the profile makes sense by itself, as soon as it is applied. Which of its tables and columns
+//! a tenant has, only a copy can tell.
+
+use super::context::Context;
+use super::feed::Feed;
+use super::observed::{Ailing, Failure, Outcome, Retry, cut};
+use super::verbs::{VerbError, apply_status};
+use crate::api::conditions::{ProfileCondition, find, set};
+use crate::api::{Condition, ConditionStatus, ExportProfile, ExportProfileSpec, ExportProfileStatus};
+use crate::domain::profile;
+use chrono::{DateTime, Utc};
+use kube::ResourceExt;
+use kube::api::Api;
+use kube::runtime::controller::Action;
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+
+/// Longest message that the schema takes.
+const MESSAGE_LIMIT: usize = 2000;
+
+/// What is wrong with a profile, by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum Unfit {
+    /// A field that this version does not know, or a value that it does not.
+    #[error("the profile is not readable: {0}; kubectl explain exportprofile.spec lists its fields")]
+    NotReadable(#[from] serde_json::Error),
+    /// A field whose value makes no sense.
+    #[error("spec.{0}")]
+    Fault(#[from] profile::ProfileFault),
+}
+
+impl Unfit {
+    /// The reason, in CamelCase.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::NotReadable(_) => "ProfileInvalid",
+            Self::Fault(fault) => fault.reason(),
+        }
+    }
+}
+
+/// The profile as the domain has it, if it makes sense by itself.
+pub fn check(spec: &ExportProfileSpec) -> Result<profile::ExportProfile, Unfit> {
+    let profile: profile::ExportProfile = serde_json::from_value(serde_json::to_value(spec)?)?;
+    profile.check()?;
+    Ok(profile)
+}
+
+/// Why an ExportProfile's reconcile failed. That it makes no sense is a condition and no failure.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct ProfileError(#[from] VerbError);
+
+impl Failure for ProfileError {
+    fn reason(&self) -> &'static str {
+        self.0.reason()
+    }
+
+    fn retry(&self) -> Retry {
+        if self.0.is_conflict() { Retry::AtOnce } else { Retry::Later }
+    }
+}
+
+impl Ailing for ExportProfile {
+    fn ailing_since(&self) -> Option<DateTime<Utc>> {
+        let ready = find(&self.status.as_ref()?.conditions, ProfileCondition::Ready)?;
+        ready.last_transition_time.filter(|_| !ready.is_true())
+    }
+}
+
+/// Runs the controller until `stop`.
+pub async fn run(feed: Feed<ExportProfile>, ctx: Arc<Context>, stop: CancellationToken) {
+    feed.run(ctx, stop, |controller| controller, reconcile).await;
+}
+
+async fn reconcile(object: Arc<ExportProfile>, ctx: Arc<Context>) -> Result<Outcome, ProfileError> {
+    let status = status(&object, ctx.now());
+    let api = Api::namespaced(ctx.clients.write.clone(), &object.namespace().unwrap_or_default());
+    apply_status(&api, &*object, object.status.as_ref(), &status).await?;
+    Ok(Outcome::Applied(Action::await_change()))
+}
+
+fn status(object: &ExportProfile, now: DateTime<Utc>) -> ExportProfileStatus {
+    let mut status = object.status.clone().unwrap_or_default();
+    let ready = match check(&object.spec) {
+        Ok(_) => Condition::new(
+            ProfileCondition::Ready,
+            ConditionStatus::True,
+            "ProfileAccepted",
+            "the profile makes sense; each copy decides which of its tables and columns are there",
+        ),
+        Err(unfit) => {
+            let message = unfit.to_string();
+            Condition::new(ProfileCondition::Ready, false, unfit.reason(), cut(&message, MESSAGE_LIMIT))
+        }
+    };
+    set(&mut status.conditions, ready.observed(object.metadata.generation), now);
+    status.observed_generation = object.metadata.generation;
+    status
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn object(change: impl Fn(&mut Value)) -> ExportProfile {
+        let mut object = json!({
+            "apiVersion": "sennight.dev/v1alpha1", "kind": "ExportProfile",
+            "metadata": {"name": "p", "namespace": "n", "generation": 2},
+            "spec": {"entities": [
+                {"name": "deals", "file": "deals.csv", "table": {"name": "b_crm_deal"}, "columns": [{"column": "ID"}]}
+            ]}
+        });
+        change(&mut object["spec"]);
+        serde_json::from_value(object).unwrap()
+    }
+
+    fn ready(change: impl Fn(&mut Value)) -> (ConditionStatus, String, String) {
+        let status = status(&object(change), DateTime::UNIX_EPOCH);
+        let ready = find(&status.conditions, ProfileCondition::Ready).unwrap().clone();
+        assert_eq!((status.observed_generation, ready.observed_generation), (Some(2), Some(2)));
+        (ready.status, ready.reason, ready.message.unwrap_or_default())
+    }
+
+    #[test]
+    fn a_profile_that_makes_sense_is_ready_and_stays_as_it_is() {
+        let (status_, reason, _) = ready(|_| ());
+        assert_eq!((status_, reason.as_str()), (ConditionStatus::True, "ProfileAccepted"));
+        let mut again = object(|_| ());
+        again.status = Some(status(&again, DateTime::UNIX_EPOCH));
+        assert_eq!(Some(status(&again, Utc::now())), again.status);
+    }
+
+    #[test]
+    fn a_profile_that_makes_none_names_its_field() {
+        for (change, reason, said) in [
+            (
+                (|s: &mut Value| s["entities"][0]["table"]["name"] = json!("b_crm_act")) as fn(&mut Value),
+                "ExcludedTable",
+                "spec.entities[deals].table names \"b_crm_act\"",
+            ),
+            (
+                |s| s["entities"][0]["columns"][0]["lookup"] = json!({"name": "user"}),
+                "LookupMissing",
+                "spec.entities[deals].columns[ID].lookup names lookup \"user\"",
+            ),
+            (|s| s["format"] = json!({"dateFormat": "%Q"}), "FieldInvalid", "spec.format.dateFormat: "),
+            (
+                |s| s["entities"][0]["columns"] = json!([{"column": "ID"}, {"column": "id"}]),
+                "FieldInvalid",
+                "spec.entities[deals].columns[id]: header \"ID\" is there twice",
+            ),
+        ] {
+            let (status_, found, message) = ready(change);
+            assert_eq!((status_, found.as_str()), (ConditionStatus::False, reason), "{message}");
+            assert!(message.starts_with(said), "{message}");
+        }
+    }
+
+    #[test]
+    fn the_shipped_profile_is_ready() {
+        let text = include_str!("../../charts/sennight/profiles/bitrix24-crm.yaml");
+        let shipped: ExportProfile = serde_saphyr::from_str(text).unwrap();
+        assert!(check(&shipped.spec).unwrap().missing_only);
+    }
+}

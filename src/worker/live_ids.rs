@@ -1,0 +1,231 @@
+//! `live-ids`: which records the live database still has. Reads one column of each table at one instant, with the
+//! read-only credentials, and writes it into the bucket; the export, which sees no database, reads it there.
+
+use super::export::ExportTaskError;
+use super::{TaskError, WorkerContext};
+use crate::domain::job::{Done, LiveEntity, LiveIdsTask, LiveList};
+use crate::domain::names::{NameError, live_ids};
+use crate::domain::profile::TableName;
+use crate::domain::target::Engine;
+use crate::engine::{mysql, postgres};
+use crate::export::LiveIds;
+use crate::export::live::ENTITY_MARK;
+use crate::store::{Store, StoreError, Tags, Upload};
+use bytes::Bytes;
+use chrono::Utc;
+use sha2::{Digest, Sha256};
+use std::io::Write;
+use std::time::Duration;
+
+/// What sessions call themselves.
+const APPLICATION: &str = "sennight live-ids";
+/// Longest wait for the tables' locks: those who come behind wait no longer.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(30);
+/// Bytes of ids that are read at once.
+const CUT: usize = 1 << 20;
+/// Compressed bytes that are collected before they go into the bucket, and the most that one request reads back.
+const PIECE: usize = 4 << 20;
+
+/// Why the ids could not be listed.
+#[derive(Debug, thiserror::Error)]
+enum ListError {
+    #[error(transparent)]
+    PostgreSQL(#[from] postgres::EngineError),
+    #[error(transparent)]
+    MySQL(#[from] mysql::EngineError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Name(#[from] NameError),
+    #[error("the ids cannot be compressed: {0}")]
+    Compression(#[from] std::io::Error),
+    #[error(
+        "entities[{entity}].key: the live table {table} has no column {column:?} any more, so nobody can say what is missing"
+    )]
+    KeyGone { entity: String, table: String, column: String },
+}
+
+impl From<ListError> for TaskError {
+    fn from(error: ListError) -> Self {
+        match error {
+            ListError::PostgreSQL(error) => error.into(),
+            ListError::MySQL(error) => error.into(),
+            ListError::Store(error) => error.into(),
+            ListError::Name(_) => Self::of("NameInvalid", false, &error),
+            ListError::Compression(_) => Self::of("EncoderFailed", true, &error),
+            ListError::KeyGone { .. } => Self::of("LiveKeyGone", false, &error),
+        }
+    }
+}
+
+/// Lists the ids.
+pub async fn run(task: &LiveIdsTask, context: &WorkerContext) -> Result<Done, TaskError> {
+    tokio::select! {
+        biased;
+        () = context.cancel.cancelled() => Err(TaskError::cancelled()),
+        listed = Box::pin(list(task, context)) => Ok(Done::Listed(listed?)),
+    }
+}
+
+async fn list(task: &LiveIdsTask, context: &WorkerContext) -> Result<LiveList, ListError> {
+    let store = &context.store;
+    let export = store.keys().export(&task.identity.namespace, &task.request_uid)?;
+    let key = live_ids(&export, &context.job_uid)?;
+    let at = Utc::now();
+    let upload = store.upload(&key, Tags::new()).content_type("application/zstd");
+    let encoder = zstd::stream::write::Encoder::new(Vec::new(), 3)?;
+    let mut sink = Sink { upload, encoder, hash: Sha256::new(), ids: 0 };
+    let read = match task.database.engine {
+        Engine::PostgreSQL => Box::pin(postgres_ids(task, &mut sink, context)).await,
+        Engine::MySQL | Engine::MariaDB => Box::pin(mysql_ids(task, &mut sink, context)).await,
+    };
+    match read {
+        Ok(()) => sink.finish(key, at).await,
+        Err(error) => {
+            sink.upload.abort().await;
+            Err(error)
+        }
+    }
+}
+
+struct Sink {
+    upload: Upload,
+    encoder: zstd::stream::write::Encoder<'static, Vec<u8>>,
+    hash: Sha256,
+    ids: i64,
+}
+
+impl Sink {
+    async fn write(&mut self, text: &[u8]) -> Result<(), ListError> {
+        self.encoder.write_all(text)?;
+        if self.encoder.get_ref().len() >= PIECE {
+            let piece = std::mem::take(self.encoder.get_mut());
+            self.put(piece).await?;
+        }
+        Ok(())
+    }
+
+    async fn put(&mut self, piece: Vec<u8>) -> Result<(), ListError> {
+        self.hash.update(&piece);
+        Ok(self.upload.write(Bytes::from(piece)).await?)
+    }
+
+    async fn finish(mut self, key: String, at: chrono::DateTime<Utc>) -> Result<LiveList, ListError> {
+        self.encoder.flush()?;
+        let encoder = std::mem::replace(&mut self.encoder, zstd::stream::write::Encoder::new(Vec::new(), 3)?);
+        let rest = encoder.finish()?;
+        self.put(rest).await?;
+        let bytes = self.upload.length();
+        self.upload.finish().await?;
+        Ok(LiveList { key, sha256: hex::encode(self.hash.finalize()), bytes, ids: self.ids, at })
+    }
+}
+
+/// Where a profile's table is among the live ones: an exact name wins, PostgreSQL's `public` before other schemas.
+fn find<'t, T>(name: &TableName, tables: &'t [T], named: impl Fn(&T) -> (&str, &str)) -> Option<&'t T> {
+    let fits = |table: &T, exact: bool| {
+        let (schema, own) = named(table);
+        let same = |a: &str, b: &str| if exact { a == b } else { a.eq_ignore_ascii_case(b) };
+        same(own, &name.name) && name.schema.as_ref().is_none_or(|wanted| same(schema, wanted))
+    };
+    [true, false].into_iter().find_map(|exact| {
+        let found = || tables.iter().filter(|table| fits(table, exact));
+        found().find(|table| named(table).0 == "public").or_else(|| found().next())
+    })
+}
+
+fn gone(entity: &LiveEntity, table: &str) -> ListError {
+    ListError::KeyGone { entity: entity.name.clone(), table: table.to_owned(), column: entity.key.clone() }
+}
+
+fn position<'c>(mut columns: impl Iterator<Item = &'c str> + Clone, key: &str) -> Option<usize> {
+    let exact = columns.clone().position(|column| column == key);
+    exact.or_else(|| columns.position(|column| column.eq_ignore_ascii_case(key)))
+}
+
+async fn postgres_ids(task: &LiveIdsTask, sink: &mut Sink, context: &WorkerContext) -> Result<(), ListError> {
+    // As a dump reads: under locks, because to a snapshot without them a table that is truncated meanwhile looks empty.
+    let leader = postgres::snapshot::open(&task.database, APPLICATION, LOCK_TIMEOUT).await?;
+    let (session, inventory) = (leader.session, leader.inventory);
+    for entity in &task.entities {
+        sink.write(format!("{ENTITY_MARK}{}\n", entity.name).as_bytes()).await?;
+        // A table that is not there any more has no records: all of the copy's are missing.
+        let live = find(&entity.table, &inventory.tables, |table| (&table.schema, &table.name));
+        let Some(table) = live else { continue };
+        let names = table.columns.iter().map(|column| column.name.as_str());
+        let key = position(names, &entity.key).ok_or_else(|| gone(entity, &table.name))?;
+        let mut narrow = table.clone();
+        narrow.columns = vec![table.columns[key].clone()];
+        let mut rows = postgres::read::Rows::open(&session, &narrow, None, false, CUT).await?;
+        while let Some(block) = rows.next().await? {
+            sink.ids += block.rows;
+            context.progress.add(i64::try_from(block.raw.len()).unwrap_or(i64::MAX), block.rows);
+            sink.write(&block.raw).await?;
+        }
+        context.progress.tables(1);
+    }
+    Ok(postgres::snapshot::finish(session).await?)
+}
+
+async fn mysql_ids(task: &LiveIdsTask, sink: &mut Sink, context: &WorkerContext) -> Result<(), ListError> {
+    let mut session = mysql::connect(&task.database, &task.database.database, APPLICATION).await?;
+    let inventory = mysql::inventory::Inventory::read(&mut session).await?;
+    session.run("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY", "beginning the snapshot").await?;
+    for entity in &task.entities {
+        sink.write(format!("{ENTITY_MARK}{}\n", entity.name).as_bytes()).await?;
+        let live = find(&entity.table, &inventory.tables, |table| ("", &table.name));
+        let Some(table) = live else { continue };
+        let names = table.columns.iter().map(|column| column.column.name.as_str());
+        let key = position(names, &entity.key).ok_or_else(|| gone(entity, &table.name))?;
+        let mut narrow = table.clone();
+        narrow.columns = vec![table.columns[key].clone()];
+        let mut rows = mysql::read::Rows::open(&mut session, &narrow, CUT).await?;
+        while let Some(block) = rows.next().await? {
+            sink.ids += block.rows;
+            context.progress.add(i64::try_from(block.raw.len()).unwrap_or(i64::MAX), block.rows);
+            sink.write(&block.raw).await?;
+        }
+        context.progress.tables(1);
+    }
+    mysql::snapshot::finish(&mut session).await?;
+    session.close().await;
+    Ok(())
+}
+
+/// Reads a list back: it must be the bytes that were written.
+pub async fn read(list: &LiveList, store: &Store) -> Result<LiveIds, ExportTaskError> {
+    let damaged = |why: String| ExportTaskError::LiveIds(why);
+    let mut decoder = zstd::stream::write::Decoder::new(Text::default()).map_err(|error| damaged(error.to_string()))?;
+    let (mut hash, mut done) = (Sha256::new(), 0);
+    while done < list.bytes {
+        let length = i64::try_from(PIECE).unwrap_or(i64::MAX).min(list.bytes - done);
+        let piece = store.get_range(&list.key, done, length).await?;
+        hash.update(&piece);
+        decoder.write_all(&piece).map_err(|error| damaged(error.to_string()))?;
+        done += length;
+    }
+    if hex::encode(hash.finalize()) != list.sha256 {
+        return Err(damaged("its SHA-256 is another one".to_owned()));
+    }
+    decoder.flush().map_err(|error| damaged(error.to_string()))?;
+    let mut ids = decoder.into_inner().ids;
+    ids.seal()?;
+    Ok(ids)
+}
+
+/// Takes decoded text as it comes.
+#[derive(Default)]
+struct Text {
+    ids: LiveIds,
+}
+
+impl Write for Text {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.ids.push(bytes).map_err(std::io::Error::other)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
