@@ -55,7 +55,7 @@ pub async fn run(args: Args, io: &mut Io<'_>) -> Result<(), PluginError> {
         Verb::Deny(args) => decide::deny(&cluster, &args, io).await,
         Verb::Settle(args) => settle::run(&cluster, &args, io).await,
         Verb::Refund(args) => settle::refund(&cluster, &args, io).await,
-        Verb::Link(args) => link::run(&cluster, &args, io).await,
+        Verb::Link(args) => Box::pin(link::run(&cluster, &args, io)).await,
         Verb::Audit(args) => audit::run(&cluster, &args, io).await,
         Verb::Drill(args) => drill::run(&cluster, &args, io).await,
         Verb::Status(args) => status::run(&cluster, &args, io).await,

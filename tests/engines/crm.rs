@@ -28,10 +28,13 @@ fn is(record: &Record, expected: &[(&str, &str)]) {
     }
 }
 
+fn shipped() -> serde_json::Value {
+    serde_saphyr::from_str(include_str!("../../charts/sennight/profiles/bitrix24-crm.yaml")).unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_shipped_profile_reads_the_mysql_schema() {
-    let profile: serde_json::Value =
-        serde_saphyr::from_str(include_str!("../../charts/sennight/profiles/bitrix24-crm.yaml")).unwrap();
+    let profile = shipped();
     for server in Server::all() {
         let (database, store) = (Database::create(&server), Bucket::create().await.store().await);
         database.run(include_str!("crm.sql"));

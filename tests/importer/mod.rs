@@ -201,18 +201,18 @@ impl Portal {
     pub fn import(&mut self, kind: &str, bytes: &[u8]) {
         let mut lines = cells(bytes).into_iter();
         let fields: Vec<Field> = lines.next().expect("a header").iter().map(|header| field(kind, header)).collect();
-        let mut last: Option<String> = None;
+        let mut before: Option<String> = None;
         for line in lines {
             assert_eq!(line.len(), fields.len(), "{kind}: a line has other cells than the header: {line:?}");
             let id = fields.iter().position(|field| *field == Field::Id).map(|at| line[at].trim().to_owned());
             let element = self.element(kind, &fields, &line);
-            let same = ["deals", "leads"].contains(&kind) && id.is_some() && id == last;
+            let same = ["deals", "leads"].contains(&kind) && id.is_some() && id == before;
             let list = self.elements.entry(kind.to_owned()).or_default();
             if let Some(known) = list.last_mut().filter(|_| same) {
                 known.products.extend(element.products);
                 continue;
             }
-            last = id;
+            before = id;
             match missing(kind, &element) {
                 Some(why) => self.rejected.push((line.join("|"), why)),
                 None => list.push(element),

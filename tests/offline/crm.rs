@@ -11,6 +11,7 @@ use sennight::export::guard::guarded;
 use sennight::export::{Live, LiveIds, Plan};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::io::Cursor;
 
 /// An account: what its tables hold, and what an importer should find.
@@ -58,6 +59,7 @@ fn table(name: &str, columns: &[(&str, &str)], rows: &[Vec<Option<String>>]) -> 
     sample(name, columns, &rows)
 }
 
+#[allow(clippy::needless_pass_by_value, clippy::unnecessary_wraps, reason = "a cell of a row")]
 fn some(text: impl ToString) -> Option<String> {
     Some(text.to_string())
 }
@@ -323,7 +325,9 @@ fn account() -> impl Strategy<Value = Account> {
     );
     parts.prop_map(|(companies, mut contacts, leads, mut deals)| {
         let (companies_, contacts_) = (companies.len(), contacts.len());
-        contacts.iter_mut().for_each(|contact| contact.company = contact.company.map(|at| at % companies_));
+        for contact in &mut contacts {
+            contact.company = contact.company.map(|at| at % companies_);
+        }
         for deal in &mut deals {
             (deal.company, deal.contact) =
                 (deal.company.map(|at| at % companies_), deal.contact.map(|at| at % contacts_));
@@ -348,8 +352,10 @@ fn live(account: &Account, has: impl Fn(&str, usize) -> bool) -> Live {
     let mut list = String::new();
     let sizes = [account.companies.len(), account.contacts.len(), account.leads.len(), account.deals.len()];
     for (kind, size) in KINDS.into_iter().zip(sizes) {
-        list += &format!("\t{kind}\n");
-        (0..size).filter(|at| has(kind, *at)).for_each(|at| list += &format!("{}\n", at + 1));
+        writeln!(list, "\t{kind}").unwrap();
+        for at in (0..size).filter(|at| has(kind, *at)) {
+            writeln!(list, "{}", at + 1).unwrap();
+        }
     }
     let mut ids = LiveIds::default();
     ids.push(list.as_bytes()).unwrap();
@@ -608,8 +614,8 @@ fn a_column_under_its_old_or_its_new_name_is_one_column() {
 
 #[test]
 fn a_profile_that_no_account_fits_says_so_by_its_own_reason() {
-    let tables = small().tables();
     type Change = fn(&mut ExportProfile);
+    let tables = small().tables();
     let cases: [(Change, &str, &str); 6] = [
         (
             |p| p.format.preset = Some("salesforce".into()),

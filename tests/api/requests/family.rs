@@ -103,7 +103,7 @@ async fn tenant(world: &World) -> (Tenant, Maria, CopySummary) {
     task.identity.tenant = format!("id-{}", tenant.name);
     task.identity.engine = Engine::MariaDB;
     task.identity.schedule_uid = String::new();
-    task.time_zone = "Etc/UTC".to_owned();
+    "Etc/UTC".clone_into(&mut task.time_zone);
     let store = world.bucket.store().await;
     let copy = dump_with(&task, &context(&store)).await.unwrap();
     assert!(store.open(&copy_ref(&copy), None).await.is_ok());

@@ -157,6 +157,9 @@ mod tests {
     use super::super::copied::Copied;
     use super::*;
 
+    /// What makes a good server one that cannot be restored onto.
+    type Mutation = fn(&mut Evidence);
+
     fn fine() -> Evidence {
         Evidence {
             database: "acme".into(),
@@ -188,7 +191,7 @@ mod tests {
 
     #[test]
     fn each_obstacle_has_its_own_word() {
-        let cases: [(fn(&mut Evidence), &str); 20] = [
+        let cases: [(Mutation, &str); 20] = [
             (|e| e.read_only = true, "ServerReadOnly"),
             (|e| e.replica = true, "ServerIsReplica"),
             (|e| e.clustered = true, "ServerClustered"),
