@@ -329,7 +329,7 @@ async fn a_list_of_live_ids_that_is_not_the_one_that_was_written_is_refused() {
     let error = exported(&task, &store).await.unwrap_err();
     assert_eq!((error.reason.as_str(), error.verdict), ("LiveIdsDamaged", Verdict::Refused), "{error}");
     // A database that has no such table any more has none of its records; one whose ids have another name cannot tell.
-    database.run("DROP TABLE b_crm_lead").await;
+    database.run("DROP TABLE b_crm_lead CASCADE").await;
     assert!(ask(&database, &task, &store).await.is_ok());
     database.run("ALTER TABLE b_crm_deal RENAME COLUMN id TO number").await;
     let error = ask(&database, &task, &store).await.unwrap_err();

@@ -211,7 +211,7 @@ CREATE SEQUENCE counted START 5; SELECT nextval('public.counted'); CREATE SEQUEN
     let script = pg_restore(&archive, &["-f", "-"]);
     assert!(script.contains("REFRESH MATERIALIZED VIEW public.mat"));
     assert!(!script.contains("\nCOPY "), "the archive holds no table's rows:\n{script}");
-    assert!(script.contains("pg_catalog.setval('public.counted', 5, true)"));
+    assert!(!script.contains("setval"), "where sequences stand is in the manifest, which is read after the rows");
     verify(&copy, &store).await.unwrap();
 }
 
