@@ -171,14 +171,14 @@ SELECT n.nspname::text, c.relname::text, rn.nspname::text, r.relname::text
 /// Statistics of everything that was loaded. A parent with a foreign child would be sampled over the network: such parents
 /// are left to autovacuum's wisdom, their other children are not.
 pub async fn analyze(sessions: &[&Session]) -> Result<(), EngineError> {
-    // The largest first.
+    // The largest first; of the system's catalogs those that the role owns: a named one that it does not would only warn.
     const TABLES: &str = "
 WITH RECURSIVE outside AS (
        SELECT oid AS relid FROM pg_catalog.pg_class WHERE relkind = 'f'
         UNION SELECT i.inhparent FROM pg_catalog.pg_inherits i JOIN outside o ON o.relid = i.inhrelid)
 SELECT n.nspname::text, c.relname::text
   FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
- WHERE c.relkind IN ('r', 'p', 'm') AND c.relpersistence <> 't' AND c.oid NOT IN (SELECT relid FROM outside)
+ WHERE c.relkind IN ('r', 'p', 'm') AND c.relpersistence <> 't' AND pg_catalog.pg_has_role(c.relowner, 'USAGE') AND c.oid NOT IN (SELECT relid FROM outside)
    AND NOT EXISTS (SELECT FROM pg_catalog.pg_inherits i
         WHERE i.inhrelid = c.oid AND c.relispartition AND i.inhparent NOT IN (SELECT relid FROM outside))
  ORDER BY pg_catalog.pg_relation_size(c.oid) DESC, n.nspname";
