@@ -51,7 +51,9 @@ on_part() {
   local code=0 gate
   gate=$(mktemp)
   on_gate >"$gate" 2>&1 &
-  cargo test --locked --no-fail-fast --test wholeness --test engines --test faults_restore -- --nocapture || code=$?
+  cargo test --locked --no-fail-fast --test wholeness --test engines -- --nocapture || code=$?
+  # It crashes the database server: it has one of its own, the others are at work on theirs.
+  SENNIGHT_MYSQL='' "$CLUSTER_SRC/with.sh" services -- cargo test --locked --test faults_restore -- --nocapture || code=$?
   log "beside these: the long tests on the API server, and attacks"
   wait $! || code=$?
   cat "$gate"

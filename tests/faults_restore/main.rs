@@ -1,6 +1,6 @@
 //! Restores under `kill -9`: the worker's process, or the database server, dies at every statement boundary of `prepare` and
 //! of the cut-over, with clients reading and writing all the while. `make faults-restore` tries every boundary; `make test`
-//! some, and says how many it left out. This suite crashes the server of its tier: it runs alone.
+//! some, and says how many it left out. This suite crashes the server of its tier: it has one of its own.
 
 #![allow(
     clippy::unwrap_used,
