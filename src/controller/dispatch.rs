@@ -27,6 +27,9 @@ const SETTLE: TimeDelta = TimeDelta::milliseconds(800);
 const FIRST_PAUSE: TimeDelta = TimeDelta::seconds(5);
 /// The longest.
 const LAST_PAUSE: TimeDelta = TimeDelta::minutes(5);
+/// Of those who wait, one at a time looks how it stands, so much apart: a hundred thousand that are caught up ask ten times
+/// a second, not all of them each two minutes.
+const TURN: TimeDelta = TimeDelta::milliseconds(100);
 
 /// Why a group's Jobs cannot be created at the moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,6 +66,21 @@ pub struct Asked {
     pub since: DateTime<Utc>,
     /// Why it gets no Job, besides budgets.
     pub trouble: Option<Trouble>,
+    /// It waits for company, until then at most.
+    pub lingers: Option<DateTime<Utc>>,
+    /// How many wait, itself among them.
+    pub queued: usize,
+}
+
+impl Asked {
+    /// When to look how it stands, if nothing happens before: `notice` after it could have had a Job, and later where
+    /// thousands wait.
+    pub fn look(&self, notice: TimeDelta, now: DateTime<Utc>) -> DateTime<Utc> {
+        let first = self.lingers.unwrap_or(self.since) + notice;
+        let turns = TURN * i32::try_from(self.queued).unwrap_or(i32::MAX);
+        let again = if first > now { self.since } else { now };
+        first.max(again + notice.max(turns))
+    }
 }
 
 #[derive(Default)]
@@ -111,9 +129,10 @@ impl Dispatch {
         let trouble = state.trouble.get(group).cloned();
         let since = match state.flying.get(&due.uid) {
             Some(since) => *since,
-            None => state.queue.add(group, due),
+            None => state.queue.add(group, due.clone()),
         };
-        Asked { since, trouble }
+        let lingers = state.queue.lingers(&due.uid, &self.shape, due.queued);
+        Asked { since, trouble, lingers, queued: state.queue.len() }
     }
 
     /// A schedule's dump is not due any more.
@@ -154,8 +173,7 @@ impl Dispatch {
     }
 
     /// Takes out what gets its Job now, with a ticket for its places.
-    fn choose(&self, ctx: &Context) -> Vec<(String, Batch)> {
-        let now = ctx.now();
+    fn choose(&self, ctx: &Context, now: DateTime<Utc>) -> Vec<(String, Batch)> {
         if self.state().queue.is_empty() {
             return Vec::new();
         }
@@ -251,8 +269,9 @@ pub async fn run(ctx: Arc<Context>, stop: CancellationToken) {
             () = stop.cancelled() => return,
             _ = tick.tick() => {}
         }
-        for (ticket, batch) in ctx.dispatch.choose(&ctx) {
-            launch::launch(&ticket, batch, &ctx).await;
+        let now = ctx.now();
+        for (ticket, batch) in ctx.dispatch.choose(&ctx, now) {
+            launch::launch(&ticket, batch, now, &ctx).await;
         }
     }
 }
@@ -327,6 +346,19 @@ mod tests {
         assert_eq!(dispatch.depth(), ([1, 0, 0], Some(at(5))));
         dispatch.forget("a");
         assert!(!dispatch.knows("a") && !dispatch.creating("a") && dispatch.state().orders.is_empty());
+    }
+
+    #[test]
+    fn i8_a_hundred_thousand_that_wait_look_ten_times_a_second_and_a_few_as_soon_as_a_word_is_due() {
+        let notice = TimeDelta::minutes(2);
+        let asked = |queued, lingers: Option<i64>| Asked { since: at(0), trouble: None, lingers: lingers.map(at), queued };
+        assert_eq!(asked(3, None).look(notice, at(0)), at(120));
+        assert_eq!(asked(3, Some(120)).look(notice, at(0)), at(240), "first it waits for company");
+        assert_eq!(asked(3, None).look(notice, at(500)), at(620));
+        let looks = (1..=100_000).map(|n| asked(n, None).look(notice, at(0)));
+        let mut seconds = HashMap::<i64, usize>::new();
+        looks.filter(|at| *at > self::at(120)).for_each(|at| *seconds.entry(at.timestamp()).or_default() += 1);
+        assert_eq!(seconds.values().max(), Some(&10));
     }
 
     #[test]

@@ -270,6 +270,13 @@ impl Place {
         self.there("restorerequests", number - 1).await;
     }
 
+    /// Takes the fleet away, for the next part of the run. An operator must not be there any more.
+    pub async fn leave(&self) {
+        for plural in ["backupschedules", "restorerequests"] {
+            Etcd::of_tier().clear(&format!("/registry/sennight.dev/{plural}/{}/", self.namespace)).await;
+        }
+    }
+
     /// Waits until the API server serves them all.
     async fn there(&self, plural: &str, wanted: usize) {
         let deadline = Instant::now() + Duration::from_mins(10);

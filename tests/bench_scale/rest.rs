@@ -81,6 +81,7 @@ pub async fn run_and_judge(scope: &Scope, page: &mut Page) {
         println!("{}", log.lines().take(60).collect::<Vec<_>>().join("\n"));
     }
     operator.terminate().await;
+    place.leave().await;
 }
 
 async fn counted(place: &Place, time: Duration) -> Counted {

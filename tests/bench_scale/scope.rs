@@ -34,8 +34,8 @@ impl Scope {
         let scope = Self {
             schedules,
             requests: number("REQUESTS", if part { 0 } else { schedules / 10 }),
-            day: number("DAY", if part { 80 } else { schedules.min(10_000) }),
-            seconds: number("SECONDS", if part { 12 } else { 600 }) as u64,
+            day: number("DAY", if part { 80 } else { schedules }),
+            seconds: number("SECONDS", if part { 12 } else { (schedules / 100).max(300) }) as u64,
             idle: number("IDLE", if part { 2 } else { 60 }) as u64,
             part,
             only: std::env::var("SENNIGHT_SCALE_ONLY").ok().or_else(|| part.then(|| "rest".to_owned())),
