@@ -7,6 +7,7 @@ use super::dispatch::Dispatch;
 use super::fleet::{Fleet, Key, Sighting};
 use super::jobs::Jobs;
 use super::observed::Observer;
+use super::open_requests::OpenRequests;
 use super::storage::Patrols;
 use super::stores::Stores;
 use super::verbs::{VerbError, get_opt};
@@ -32,6 +33,8 @@ pub struct Caches {
     pub schedules: Fleet,
     /// RestoreRequests.
     pub requests: Store<RestoreRequest>,
+    /// Those of them that are open, by schedule.
+    pub open: OpenRequests,
     /// Cancelled one by one as the caches are filled.
     pub(super) filled: [CancellationToken; 4],
 }

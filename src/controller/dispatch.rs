@@ -10,9 +10,8 @@ use super::jobs::Taken;
 use crate::domain::batch::{Batch, Bucket, Due, Group, Queue, Room, Shape};
 use crate::settings::JobSettings;
 use chrono::{DateTime, TimeDelta, Utc};
-use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -276,15 +275,6 @@ pub async fn run(ctx: Arc<Context>, stop: CancellationToken) {
     }
 }
 
-/// The schedules of a namespace whose databases are claimed by restores.
-fn claimed(namespace: &str, ctx: &Context) -> HashSet<String> {
-    let open = ctx.caches.requests.state_filter(|request| {
-        request.namespace().as_deref() == Some(namespace)
-            && request.status.as_ref().is_some_and(|status| status.finished_at.is_none() && status.claim.is_some())
-    });
-    open.into_iter().map(|request| request.spec.schedule_ref.name.clone()).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -351,7 +341,8 @@ mod tests {
     #[test]
     fn i8_a_hundred_thousand_that_wait_look_ten_times_a_second_and_a_few_as_soon_as_a_word_is_due() {
         let notice = TimeDelta::minutes(2);
-        let asked = |queued, lingers: Option<i64>| Asked { since: at(0), trouble: None, lingers: lingers.map(at), queued };
+        let asked =
+            |queued, lingers: Option<i64>| Asked { since: at(0), trouble: None, lingers: lingers.map(at), queued };
         assert_eq!(asked(3, None).look(notice, at(0)), at(120));
         assert_eq!(asked(3, Some(120)).look(notice, at(0)), at(240), "first it waits for company");
         assert_eq!(asked(3, None).look(notice, at(500)), at(620));

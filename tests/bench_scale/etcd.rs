@@ -49,7 +49,8 @@ impl Etcd {
         *end.last_mut().unwrap() += 1;
         let range = json!({"key": base64(prefix.as_bytes()), "range_end": base64(&end)});
         let body = serde_json::to_vec(&range).unwrap();
-        let request = http::Request::post("/v3/kv/deleterange").header("Content-Type", "application/json").body(body).unwrap();
+        let request =
+            http::Request::post("/v3/kv/deleterange").header("Content-Type", "application/json").body(body).unwrap();
         self.client.request_text(request).await.unwrap();
     }
 }

@@ -2,7 +2,7 @@
 //! group's chain. A link that is there already tells what somebody else, or this process before an answer was lost, has
 //! started; the rest rides in the one after it.
 
-use super::{Order, claimed};
+use super::Order;
 use crate::controller::backup::{BackupError, act};
 use crate::controller::context::Context;
 use crate::controller::fleet::Key;
@@ -48,7 +48,7 @@ pub async fn launch(ticket: &str, batch: Batch, decided: DateTime<Utc>, ctx: &Co
 
 /// Those who still should ride. The others look again for themselves.
 fn board(group: &Group, runs: Vec<Due>, ctx: &Context) -> Vec<Passenger> {
-    let claimed = claimed(&group.namespace, ctx);
+    let claimed = ctx.caches.open.claimed(&group.namespace);
     let mut passengers = Vec::with_capacity(runs.len());
     for due in runs {
         let order = ctx.dispatch.order(&due.uid).filter(|order| {
