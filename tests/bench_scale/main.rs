@@ -22,6 +22,7 @@ mod cluster;
 mod day;
 mod etcd;
 mod fleet;
+mod k8up;
 mod ledger;
 mod peers;
 mod process;
@@ -58,6 +59,7 @@ async fn measure() {
     }
     if scope.runs("peers") {
         peers::run_and_judge(&scope, &mut page).await;
+        k8up::run_and_judge(&scope, &mut page).await;
     }
     page.write(&scope);
 }
