@@ -20,7 +20,7 @@ pub struct Scope {
 }
 
 /// What the bars are about.
-const WHOLE: usize = 100_000;
+pub const WHOLE: usize = 100_000;
 
 impl Scope {
     /// `SENNIGHT_SCALE_SCHEDULES`, `_REQUESTS`, `_DAY`, `_SECONDS`, `_ONLY` (rest, day, peers). `SENNIGHT_CASES`: a few
@@ -55,10 +55,5 @@ impl Scope {
     /// Whether this part is asked for.
     pub fn runs(&self, part: &str) -> bool {
         self.only.as_deref().is_none_or(|only| only.split(',').any(|o| o == part))
-    }
-
-    /// Whether it is all that the bars are about.
-    pub fn whole(&self) -> bool {
-        self.schedules >= WHOLE && self.only.is_none()
     }
 }
