@@ -124,13 +124,14 @@ impl Dispatch {
     /// Queues a dump, if it is not queued or on its way.
     pub fn ask(&self, group: &Group, due: Due, order: Order) -> Asked {
         let mut state = self.state();
-        state.orders.insert(due.uid.clone(), order);
+        let (uid, queued) = (due.uid.clone(), due.queued);
+        state.orders.insert(uid.clone(), order);
         let trouble = state.trouble.get(group).cloned();
-        let since = match state.flying.get(&due.uid) {
+        let since = match state.flying.get(&uid) {
             Some(since) => *since,
-            None => state.queue.add(group, due.clone()),
+            None => state.queue.add(group, due),
         };
-        let lingers = state.queue.lingers(&due.uid, &self.shape, due.queued);
+        let lingers = state.queue.lingers(&uid, &self.shape, queued);
         Asked { since, trouble, lingers, queued: state.queue.len() }
     }
 
