@@ -1,19 +1,25 @@
-//! Which RestoreRequests of a schedule may be open: every look at a BackupSchedule asks, and a walk over ten thousand that
-//! ended long ago would be most of its cost. The cache of whole objects has the last word.
+//! Which RestoreRequests a schedule has, and which of them may be open: every look at either asks, and a walk over ten thousand
+//! that ended long ago would be most of its cost. The cache of whole objects has the last word.
 
 use super::fleet::Key;
 use crate::api::RestoreRequest;
 use kube::ResourceExt;
 use kube::runtime::reflector::{ObjectRef, Store};
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 /// The index; clones share it.
 #[derive(Clone)]
 pub struct OpenRequests {
     cache: Store<RestoreRequest>,
-    /// By schedule the names of requests that were open when they were last seen.
-    names: Arc<RwLock<HashMap<Key, BTreeSet<String>>>>,
+    names: Arc<RwLock<Names>>,
+}
+
+/// Names of requests by schedule, as they were last seen.
+#[derive(Default)]
+struct Names {
+    all: HashMap<Key, BTreeSet<String>>,
+    open: HashMap<Key, BTreeSet<String>>,
 }
 
 /// Whether a request has not ended.
@@ -31,27 +37,38 @@ impl OpenRequests {
     pub fn saw(&self, request: &RestoreRequest) {
         let key = Key::new(&request.namespace().unwrap_or_default(), &request.spec.schedule_ref.name);
         let mut names = self.names.write().unwrap_or_else(PoisonError::into_inner);
+        let name = request.name_any();
         if is_open(request) {
-            names.entry(key).or_default().insert(request.name_any());
-        } else if let Some(of_schedule) = names.get_mut(&key) {
-            of_schedule.remove(&request.name_any());
-            if of_schedule.is_empty() {
-                names.remove(&key);
+            names.open.entry(key.clone()).or_default().insert(name.clone());
+        } else if let Some(open) = names.open.get_mut(&key) {
+            open.remove(&name);
+            if open.is_empty() {
+                names.open.remove(&key);
             }
         }
+        names.all.entry(key).or_default().insert(name);
     }
 
-    /// The open requests of a schedule, as the cache has them.
+    fn read(&self) -> RwLockReadGuard<'_, Names> {
+        self.names.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The requests of a schedule, as the cache has them.
+    pub fn all_of(&self, namespace: &str, schedule: &str) -> Vec<Arc<RestoreRequest>> {
+        let key = Key::new(namespace, schedule);
+        self.read().all.get(&key).map(|names| self.cached(&key, names)).unwrap_or_default()
+    }
+
+    /// The open ones of a schedule.
     pub fn of(&self, namespace: &str, schedule: &str) -> Vec<Arc<RestoreRequest>> {
         let key = Key::new(namespace, schedule);
-        let names = self.names.read().unwrap_or_else(PoisonError::into_inner);
-        names.get(&key).map(|names| self.still(&key, names)).unwrap_or_default()
+        self.read().open.get(&key).map(|names| self.still(&key, names)).unwrap_or_default()
     }
 
     /// The schedules of a namespace whose databases open requests have claimed.
     pub fn claimed(&self, namespace: &str) -> HashSet<String> {
-        let names = self.names.read().unwrap_or_else(PoisonError::into_inner);
-        let here = names.iter().filter(|(key, _)| *key.namespace == *namespace);
+        let names = self.read();
+        let here = names.open.iter().filter(|(key, _)| *key.namespace == *namespace);
         let claims = |request: &Arc<RestoreRequest>| request.status.as_ref().is_some_and(|s| s.claim.is_some());
         here.filter(|(key, names)| self.still(key, names).iter().any(claims))
             .map(|(key, _)| key.name.to_string())
@@ -59,8 +76,13 @@ impl OpenRequests {
     }
 
     fn still(&self, key: &Key, names: &BTreeSet<String>) -> Vec<Arc<RestoreRequest>> {
+        self.cached(key, names).into_iter().filter(|request| is_open(request)).collect()
+    }
+
+    fn cached(&self, key: &Key, names: &BTreeSet<String>) -> Vec<Arc<RestoreRequest>> {
         let cached = names.iter().filter_map(|name| self.cache.get(&ObjectRef::new(name).within(&key.namespace)));
-        cached.filter(|request| is_open(request) && *request.spec.schedule_ref.name == *key.name).collect()
+        // Another one may have its name by now.
+        cached.filter(|request| *request.spec.schedule_ref.name == *key.name).collect()
     }
 }
 
@@ -99,9 +121,11 @@ mod tests {
         assert_eq!((names("s"), names("t")), (vec!["a".to_owned(), "b".to_owned()], vec![]));
         assert_eq!(open.claimed("n"), HashSet::from(["s".to_owned()]));
         assert!(open.claimed("other").is_empty() && open.of("other", "s").is_empty());
+        assert_eq!((open.all_of("n", "s").len(), open.all_of("n", "t").len()), (2, 1));
         see(&request("b", "s", &json!({"finishedAt": "2026-11-22T00:00:00Z"})));
         assert_eq!((names("s"), open.claimed("n").len()), (vec!["a".to_owned()], 0));
         writer.apply_watcher_event(&Event::Delete(request("a", "s", &json!(null))));
+        assert_eq!(open.all_of("n", "s").len(), 1);
         assert!(names("s").is_empty(), "a list that was made anew does not say what is gone");
     }
 }
