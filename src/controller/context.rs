@@ -8,6 +8,7 @@ use super::fleet::{Fleet, Key, Sighting};
 use super::jobs::Jobs;
 use super::observed::Observer;
 use super::open_requests::OpenRequests;
+use super::server::Paces;
 use super::storage::Patrols;
 use super::stores::Stores;
 use super::verbs::{VerbError, get_opt};
@@ -88,6 +89,8 @@ pub struct Context {
     pub stores: Stores,
     /// Walks through BackupStorages that are under way.
     pub patrols: Patrols,
+    /// How often servers' counts are written.
+    pub paces: Paces,
     /// Whether the gate stands, as last seen. Restores ask afresh.
     pub authority: Authority,
 }
@@ -110,6 +113,7 @@ impl Context {
             observer: Observer::new(metrics.clone(), recorder),
             stores: Stores::new(clients.write.clone()),
             patrols: Patrols::default(),
+            paces: Paces::default(),
             authority: Authority::default(),
             dispatch: Dispatch::new(&settings.jobs, clock.now()),
             clock,

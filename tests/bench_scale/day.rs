@@ -18,6 +18,8 @@ use std::time::{Duration, Instant};
 
 /// Hours of the window, and of the outage.
 const WINDOW: i64 = 6;
+/// The hour at which the window begins.
+const START: u32 = 4;
 /// `maxConcurrentDumps`.
 const ON_A_SERVER: i32 = 2;
 /// Jobs a simulated second, and at once, that a default operator creates at most.
@@ -32,12 +34,15 @@ fn in_all(tenants: usize) -> i32 {
 pub async fn run_and_judge(scope: &Scope, page: &mut Page) {
     let seconds = (WINDOW * 3600) as f64;
     let rate = seconds / scope.seconds as f64;
-    let midnight =
-        Utc::now().date_naive().checked_add_days(Days::new(1)).unwrap().and_hms_opt(0, 58, 0).unwrap().and_utc();
+    let begins = Utc::now().date_naive().checked_add_days(Days::new(1)).unwrap().and_hms_opt(START, 0, 0).unwrap();
+    // The operator has listed everything, on a busy machine, before the window begins: its start is measured elsewhere.
+    let ahead =
+        TimeDelta::seconds((scope.day as f64 / 1000.0 * rate) as i64).clamp(TimeDelta::minutes(2), TimeDelta::hours(3));
+    let midnight = begins.and_utc() - ahead;
     let shape = Shape {
         tenants: scope.day,
         now: midnight,
-        start: "01:00".to_owned(),
+        start: format!("{START:02}:00"),
         window: format!("{WINDOW}h"),
         dumps: ON_A_SERVER,
     };
@@ -54,7 +59,14 @@ pub async fn run_and_judge(scope: &Scope, page: &mut Page) {
     judge_day(scope, page, rate, &day);
     page.end(scope, scope.day >= WHOLE);
     // On a slow machine some days more have passed: whichever comes next is missed as a whole.
-    let next = day.ended.date_naive().checked_add_days(Days::new(1)).unwrap().and_hms_opt(7, 5, 0).unwrap().and_utc();
+    let next = day
+        .ended
+        .date_naive()
+        .checked_add_days(Days::new(1))
+        .unwrap()
+        .and_hms_opt(START + WINDOW as u32, 5, 0)
+        .unwrap()
+        .and_utc();
     page.begin("catch-up");
     let caught = phase(&place, &flags, next, rate, scope, "the catch-up").await;
     judge_catch_up(scope, page, &caught);
@@ -80,7 +92,7 @@ struct Phase {
 /// Runs an operator and a worker from this simulated instant until every tenant has had a dump, and its status says so.
 async fn phase(place: &Place, flags: &[String], from: DateTime<Utc>, rate: f64, scope: &Scope, what: &str) -> Phase {
     let time = Simulated::from_now(from, rate);
-    let ledger = Arc::new(Ledger::new(from + TimeDelta::hours(12)));
+    let ledger = Arc::new(Ledger::new(from + TimeDelta::hours(14)));
     let store = place.bucket.store().await;
     let (client, namespace) = (place.admin.clone(), place.namespace.clone());
     let worker = Worker { client, namespace, store, ledger: ledger.clone() };
@@ -236,7 +248,7 @@ fn of_the_day(scope: &Scope, rate: f64, day: &Phase) -> String {
 fn of_the_catch_up(scope: &Scope, caught: &Phase) -> String {
     let seen = &caught.seen;
     format!(
-        "The operator is away for the whole of the next window and starts at 07:05: {} dumps in {} Jobs with {:.1} tenants each, \
+        "The operator is away for the whole of the next window and starts at 10:05: {} dumps in {} Jobs with {:.1} tenants each, \
          created within {:.0} simulated minutes ({:.0} s); at most {} dumps at once on a server and {} in all. The operator: {:.2} ms \
          of CPU a tenant, {:.0} MiB, peak {:.0} MiB. Requests: {}.",
         seen.lags.len(),
