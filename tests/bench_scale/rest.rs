@@ -168,12 +168,17 @@ async fn relisted(process: Process) -> (f64, f64) {
 
 /// Waits as long as a process works.
 async fn at_ease(process: Process, at_most: Duration) {
+    calm(process, 0.1, at_most).await;
+}
+
+/// Waits as long as a process takes more CPU seconds than this in three of the clock's.
+pub async fn calm(process: Process, busy: f64, at_most: Duration) {
     let began = Instant::now();
     let mut last = process.cpu();
     while began.elapsed() < at_most {
         tokio::time::sleep(Duration::from_secs(3)).await;
         let now = process.cpu();
-        if now - last < 0.1 {
+        if now - last < busy {
             return;
         }
         last = now;
