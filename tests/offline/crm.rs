@@ -1,7 +1,7 @@
 //! What a CRM's importer makes of an export: the shipped profile, a Bitrix24-like account made up by proptest, the importer
 //! of tests/importer. And every way in which an account can be odd.
 
-use crate::account::{Account, account, small, some, table};
+use crate::account::{Account, Company, account, small, some, table};
 use crate::importer::{KINDS, Portal, cells};
 use crate::samples::{
     Sample, bitrix, context, entries, export, export_beside, manifest, profile, records, sample, text,

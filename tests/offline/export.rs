@@ -1,6 +1,6 @@
 //! The export room from outside: a hand-made copy, the profile that the chart ships, the zip's bytes.
 
-use crate::samples::{Sample, bitrix, context, entries, export, manifest, of, profile, records, sample, text};
+use crate::samples::{Sample, bitrix, context, entries, export, manifest, profile, records, sample, text};
 use chrono::{DateTime, Utc};
 use proptest::prelude::*;
 use sennight::domain::profile::ExportProfile;
