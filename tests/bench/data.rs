@@ -272,7 +272,7 @@ pub fn load(servers: &Servers, database: &str, tables: &[Table], bytes: u64) {
 }
 
 /// The same on MariaDB. What is loaded is not in the binary log.
-pub fn load_mariadb(server: &MariaDb, database: &str, tables: &[Table], bytes: u64) {
+pub fn load_mariadb(server: &MariaDb<'_>, database: &str, tables: &[Table], bytes: u64) {
     let there = format!("SELECT COUNT(*) FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = '{database}'");
     if server.sql("", &there) == "1" {
         return;

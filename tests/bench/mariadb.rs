@@ -47,7 +47,7 @@ const STOCK_SCRIPT: &str =
     "rclone cat s3:bench/stock/dump.sql.zst | zstd -q -dc | mariadb --defaults-file=\"$DEFAULTS\" \"${DB}_stock\"";
 
 /// All contestants in turns; what Sennight stored last stays in the bucket, and a stock dump.
-fn dumps(server: &MariaDb, servers: &Servers, peers: &[&Peer], rounds: usize) -> Vec<Runs> {
+fn dumps(server: &MariaDb<'_>, servers: &Servers, peers: &[&Peer], rounds: usize) -> Vec<Runs> {
     let mut own = Runs::new(OWN);
     let mut others: Vec<Runs> = peers.iter().map(|peer| Runs::new(peer.name)).collect();
     for round in 1..=rounds {
@@ -72,7 +72,7 @@ fn dumps(server: &MariaDb, servers: &Servers, peers: &[&Peer], rounds: usize) ->
     std::iter::once(own).chain(others).collect()
 }
 
-fn restores(server: &MariaDb, rounds: usize) -> [Runs; 2] {
+fn restores(server: &MariaDb<'_>, rounds: usize) -> [Runs; 2] {
     let (mut own, mut stock) = (Runs::new("Sennight prepare"), Runs::new(STOCK));
     for round in 1..=rounds {
         server.sql("", &format!("CREATE DATABASE {DATABASE}_stock CHARACTER SET utf8mb4"));
