@@ -2,6 +2,7 @@
 
 use super::cell::Shape;
 use super::error::CompileError;
+use super::once;
 use super::plan::{EntityPlan, HeldTable, KEY_SEPARATOR, Keep, LookupPlan, OutColumn, Plan, Skipped, Source, Use};
 use super::resolve::{Resolve, invalid};
 use crate::domain::manifest::Manifest;
@@ -24,7 +25,8 @@ pub(super) fn compile(profile: &ExportProfile, manifest: &Manifest) -> Result<Pl
         enums: Vec::new(),
         skipped: Vec::new(),
     };
-    let entities = compiler.entities()?;
+    let mut entities = compiler.entities()?;
+    let read_twice = once::share(&mut compiler.held, &mut entities);
     // What the custom fields are must be known before their values are read.
     let fields = |use_: &Use| matches!(use_.keep, Keep::Field { .. });
     compiler.held.sort_by_key(|held| !held.uses.iter().any(fields));
@@ -37,6 +39,7 @@ pub(super) fn compile(profile: &ExportProfile, manifest: &Manifest) -> Result<Pl
         lookups: compiler.plans,
         entities,
         skipped: compiler.skipped,
+        read_twice,
         exclude: profile.exclude.clone(),
     })
 }
@@ -91,6 +94,7 @@ impl<'a> Compiler<'a> {
             multi: entity.multi.is_some(),
             custom,
             lines,
+            labels: Vec::new(),
         })
     }
 

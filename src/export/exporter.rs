@@ -93,7 +93,10 @@ impl Exporter {
             kept: Kept::new(&plan),
             links: Links::new(&plan.style)?,
             current: None,
-            facts: Facts::default(),
+            facts: Facts {
+                read_twice: plan.read_twice.iter().map(|at| full_name(&manifest.tables[*at])).collect(),
+                ..Facts::default()
+            },
             missing_files: Vec::new(),
             context,
             plan,
@@ -123,7 +126,7 @@ impl Exporter {
             Pass::Entity(at) => self.open(at).map(|(records, headers)| (Some(records), headers))?,
         };
         let table = &self.tables[&step.table];
-        let not_utf8 = NotUtf8 { table: format!("{}.{}", table.schema, table.name), ..NotUtf8::default() };
+        let not_utf8 = NotUtf8 { table: full_name(table), ..NotUtf8::default() };
         self.current = Some(Current { step, rows: 0, records, headers, not_utf8 });
         Ok(())
     }
@@ -162,9 +165,12 @@ impl Exporter {
             self.facts.not_utf8.push(current.not_utf8);
         }
         match current.step.pass {
-            Pass::Hold(at) => self.kept.seal(&self.plan.held[at], &self.plan),
-            // What was kept for it is not needed any more.
-            Pass::Entity(at) => drop(self.kept.parts.remove(&at)),
+            Pass::Hold(at) => self.kept.seal(&self.plan.held[at].uses, &self.plan),
+            Pass::Entity(at) => {
+                // What was kept for it is not needed any more; what it is called is, by those behind it.
+                drop(self.kept.parts.remove(&at));
+                self.kept.seal(&self.plan.entities[at].labels, &self.plan);
+            }
         }
         Ok(())
     }
@@ -199,16 +205,21 @@ impl Exporter {
 
     fn row(&mut self, current: &mut Current, line: Result<&[u8], rows::RowError>) -> Result<(), ExportError> {
         let table = &self.tables[&current.step.table];
+        let too_much = || ExportError::TooMuchHeld { table: table.name.clone() };
         let damaged = |problem: rows::RowError| ExportError::damaged(table, current.rows, problem.to_string());
         let row = line.and_then(|line| rows::cells(line, table.columns.len())).map_err(damaged)?;
         for place in row.odd {
             current.not_utf8.note(current.rows, &table.columns[place].name);
         }
         match (current.step.pass, &mut current.records) {
-            (Pass::Hold(at), _) if self.kept.row(&self.plan.held[at], &self.plan, &row.cells) => Ok(()),
-            (Pass::Hold(_), _) => Err(ExportError::TooMuchHeld { table: table.name.clone() }),
+            (Pass::Hold(at), _) if self.kept.row(&self.plan.held[at].uses, &self.plan, &row.cells) => Ok(()),
+            (Pass::Hold(_), _) => Err(too_much()),
             (Pass::Entity(at), Some((full, missing))) => {
                 let entity = &self.plan.entities[at];
+                // Also of rows that are no record of this file: others may refer to them.
+                if !self.kept.row(&entity.labels, &self.plan, &row.cells) {
+                    return Err(too_much());
+                }
                 if !entity.filter.iter().all(|filter| filter.passes(&row.cells)) {
                     return Ok(());
                 }
@@ -243,7 +254,7 @@ impl Exporter {
         let facts = FileFacts {
             name: entity.file.clone(),
             entity: entity.name.clone(),
-            table: format!("{}.{}", table.schema, table.name),
+            table: full_name(table),
             columns: columns.clone(),
             ..FileFacts::default()
         };
@@ -259,4 +270,8 @@ impl Exporter {
         let full = Records::start(&mut self.output, facts, &self.plan.style, large)?;
         Ok(((full, missing), columns))
     }
+}
+
+fn full_name(table: &Table) -> String {
+    format!("{}.{}", table.schema, table.name)
 }

@@ -3,7 +3,7 @@
 use super::error::ExportError;
 use super::guard::guarded;
 use super::held::{Held, Shared};
-use super::plan::{CustomPlan, HeldTable, KEY_SEPARATOR, Keep, LineColumn, Plan};
+use super::plan::{CustomPlan, KEY_SEPARATOR, Keep, LineColumn, Plan, Use};
 use super::rows::Cell;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -39,10 +39,9 @@ impl Kept {
         Self { lookups, shared, parts: BTreeMap::new() }
     }
 
-    /// Keeps what a row of a held table says for all that read the table. False where it cannot be held.
-    pub(super) fn row(&mut self, held: &HeldTable, plan: &Plan, cells: &[Cell<'_>]) -> bool {
-        held.uses
-            .iter()
+    /// Keeps what a row says for all that read its table. False where it cannot be held.
+    pub(super) fn row(&mut self, uses: &[Use], plan: &Plan, cells: &[Cell<'_>]) -> bool {
+        uses.iter()
             .filter(|use_| use_.filter.iter().all(|filter| filter.passes(cells)))
             .all(|use_| self.keep(&use_.keep, plan, cells))
     }
@@ -96,8 +95,8 @@ impl Kept {
     }
 
     /// Ends the reading of a table.
-    pub(super) fn seal(&mut self, held: &HeldTable, plan: &Plan) {
-        for use_ in &held.uses {
+    pub(super) fn seal(&mut self, uses: &[Use], plan: &Plan) {
+        for use_ in uses {
             match &use_.keep {
                 Keep::Lookup { slot, .. } => {
                     self.lookups[*slot].seal();

@@ -16,6 +16,7 @@ pub mod held;
 mod kept;
 mod links;
 pub mod live;
+mod once;
 mod output;
 pub mod plan;
 mod readme;

@@ -21,6 +21,8 @@ pub struct Plan {
     pub(super) lookups: Vec<LookupPlan>,
     pub(super) entities: Vec<EntityPlan>,
     pub(super) skipped: Vec<Skipped>,
+    /// Tables of entities that are read once more, before all entities.
+    pub(super) read_twice: Vec<usize>,
     pub(super) exclude: Vec<String>,
 }
 
@@ -82,6 +84,8 @@ pub(super) struct EntityPlan {
     pub(super) multi: bool,
     pub(super) custom: Option<CustomPlan>,
     pub(super) lines: Vec<LineColumn>,
+    /// Lookups of later entities that are filled while this one's table is read.
+    pub(super) labels: Vec<Use>,
 }
 
 #[derive(Debug, Clone)]
@@ -126,6 +130,11 @@ impl Plan {
     /// What the profile lists as optional and this tenant does not have.
     pub fn skipped(&self) -> &[Skipped] {
         &self.skipped
+    }
+
+    /// Places in the manifest of the tables that are read twice: a lookup needs them before their entity's turn.
+    pub fn read_twice(&self) -> &[usize] {
+        &self.read_twice
     }
 
     /// Whether the records that the live database lacks are to come a second time.

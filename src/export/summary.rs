@@ -194,6 +194,8 @@ pub(super) struct Facts {
     /// The CSV files of the full set, then those of the other one.
     pub(super) files: Vec<FileFacts>,
     pub(super) not_utf8: Vec<NotUtf8>,
+    /// Tables that cost their bytes a second time, because a lookup needs them before their entity's turn.
+    pub(super) read_twice: Vec<String>,
     pub(super) ambiguous_links: LinkFacts,
 }
 

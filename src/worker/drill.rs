@@ -2,7 +2,7 @@
 //! neither read nor written; the scratch database belongs to the drill's role, nobody else may come in.
 
 use super::filling::Filling;
-use super::{ProgressWriter, TaskError, WorkerContext, copy, family, prepare, verify};
+use super::{TaskError, WorkerContext, copy, family, prepare, verify};
 use crate::domain::job::{Done, DrillTask, Drilled, RestoreTask};
 use crate::domain::manifest::Manifest;
 use crate::domain::names::drill_database;
@@ -32,11 +32,10 @@ pub async fn run(task: &DrillTask, context: &WorkerContext) -> Result<Done, Task
         hooks_dir: None,
     };
     let manifest = copy::open(&restore, context).await?;
-    let unseen = ProgressWriter::silent();
     tokio::select! {
         biased;
         () = context.cancel.cancelled() => return Err(TaskError::cancelled()),
-        whole = verify::whole(&context.store, &task.copy.prefix, &manifest, &unseen) => whole?,
+        there = verify::present(&context.store, &task.copy.prefix, &manifest) => there?,
     }
     let application = format!("sennight drill {}", task.name);
     if task.server.engine == Engine::PostgreSQL {

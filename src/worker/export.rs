@@ -91,6 +91,10 @@ async fn export(task: &ExportTask, context: &WorkerContext) -> Result<ExportSumm
     let open = store.open(&task.copy, Some(&task.identity)).await?;
     let profile: ExportProfile = serde_json::from_value(task.profile.clone())?;
     let plan = Plan::compile(&profile, &open.manifest)?;
+    let twice: Vec<&str> = plan.read_twice().iter().map(|at| open.manifest.tables[*at].name.as_str()).collect();
+    if !twice.is_empty() {
+        tracing::warn!(?twice, "tables are read twice: lookups need them before their entity's turn in the profile");
+    }
     let about = about(task, &open, &plan);
     let prefix = store.keys().export(&task.identity.namespace, &task.request_uid)?;
     let (key, stem) = (format!("{prefix}{}", about.file_name()), about.stem());

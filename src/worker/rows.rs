@@ -9,7 +9,7 @@ use crate::engine::postgres::failure::RestoreError;
 use crate::engine::postgres::load::{CopyError, Destination, TableName, copy};
 use futures::TryStreamExt;
 use futures::future::try_join_all;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 
 /// Below this many bytes of rows, a second connection would cost more than it brings.
@@ -25,16 +25,19 @@ pub fn connections(task: &RestoreTask, manifest: &Manifest) -> i32 {
 }
 
 /// Loads every table's rows, by way of a root where `routes` says so. Each frame was checked before its first byte is sent.
+/// Gives the tables whose rows nobody needs to count again: the server counted them in the transaction that had emptied the
+/// table.
 pub async fn load(
     task: &RestoreTask,
     context: &WorkerContext,
     manifest: &Manifest,
     routes: &BTreeMap<TableName, TableName>,
     sessions: &[&Session],
-) -> Result<(), TaskError> {
+) -> Result<BTreeSet<TableName>, TaskError> {
     context.progress.expect(manifest.totals.raw_bytes);
     let queue = Mutex::new(pieces(&manifest.tables, sessions.len()));
     let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).pop();
+    let counted = Mutex::new(BTreeSet::new());
     let loaders = sessions.iter().map(|session| async {
         while let Some(piece) = next() {
             let frames = table_frames(&context.store, &task.copy.prefix, &piece).inspect_ok(|raw| {
@@ -54,12 +57,17 @@ pub async fn load(
                 let table = format!("{}.{}", piece.schema, piece.name);
                 return Err(RestoreError::RowsDiffer { table, expected: piece.rows, found: taken }.into());
             }
+            if matches!(into, Destination::Fresh) {
+                let name = (piece.schema.clone(), piece.name.clone());
+                counted.lock().unwrap_or_else(PoisonError::into_inner).insert(name);
+            }
             context.progress.add(0, taken);
             context.progress.tables(i64::from(piece.last));
         }
-        Ok(())
+        Ok::<_, TaskError>(())
     });
-    try_join_all(loaders).await.map(|_| ())
+    try_join_all(loaders).await?;
+    Ok(counted.into_inner().unwrap_or_else(PoisonError::into_inner))
 }
 
 /// What one COPY loads: a table, or of a big one the frames in one object.
@@ -78,15 +86,38 @@ impl std::ops::Deref for Piece {
     }
 }
 
-/// Every table's pieces, the largest at the end, where the queue is taken from. An empty table has none. Only a table that
-/// would keep one connection busy while the others have nothing left is taken apart.
+/// Every table's pieces, the largest at the end, where the queue is taken from. An empty table has none. Tables stay whole
+/// (and are frozen as they come) as long as the connections end about together; else the largest are taken apart.
 fn pieces(tables: &[Table], connections: usize) -> Vec<Piece> {
-    let total: i64 = tables.iter().map(length).sum();
-    let fair = total / i64::try_from(2 * connections).unwrap_or(1).max(1);
-    let of = |table: &Table| if connections > 1 && length(table) > fair { split(table) } else { whole(table) };
-    let mut pieces: Vec<Piece> = tables.iter().flat_map(of).collect();
+    let mut tables: Vec<&Table> = tables.iter().collect();
+    tables.sort_by_key(|table| std::cmp::Reverse(length(table)));
+    let lengths: Vec<i64> = tables.iter().map(|table| length(table)).collect();
+    let apart = taken_apart(&lengths, connections);
+    let of = |(at, table): (usize, &&Table)| if at < apart { split(table) } else { whole(table) };
+    let mut pieces: Vec<Piece> = tables.iter().enumerate().flat_map(of).collect();
     pieces.sort_by_key(|piece| length(piece));
     pieces
+}
+
+/// How many of the largest tables have to be taken apart, so that no connection works a tenth longer than its share while
+/// others have nothing left. `lengths`: the largest first.
+fn taken_apart(lengths: &[i64], connections: usize) -> usize {
+    let share = lengths.iter().sum::<i64>() / i64::try_from(connections).unwrap_or(1).max(1);
+    // Whatever comes behind the first few is too small to keep anybody waiting.
+    (0..lengths.len().min(4 * connections))
+        .find(|apart| longest(&lengths[*apart..], connections) <= share + share / 10)
+        .unwrap_or_else(|| lengths.len().min(4 * connections))
+}
+
+/// What the busiest of `connections` has to do, if each takes the largest that is left.
+fn longest(lengths: &[i64], connections: usize) -> i64 {
+    let mut busy = vec![0; connections.max(1)];
+    for length in lengths {
+        if let Some(idlest) = busy.iter_mut().min() {
+            *idlest += length;
+        }
+    }
+    busy.into_iter().max().unwrap_or(0)
 }
 
 fn length(table: &Table) -> i64 {
@@ -149,7 +180,9 @@ mod tests {
         let of = |n: i64| table("t", vec![frame("a", n), frame("b", n)]);
         let count = |tables: &[Table], connections| pieces(tables, connections).len();
         assert_eq!([count(&[of(5)], 1), count(&[of(5)], 2)], [1, 2]);
-        assert_eq!(count(&vec![of(5); 4], 2), 4);
+        assert_eq!([count(&vec![of(5); 4], 2), count(&vec![of(5); 2], 2)], [4, 2]);
+        assert_eq!(count(&vec![of(5); 3], 2), 4, "of three equal ones, one is shared");
+        assert_eq!(count(&[of(50), of(5), of(5)], 2), 4, "the largest alone");
         let frozen = |n| pieces(&[of(n)], 1)[0].whole;
         assert_eq!([frozen(FREEZE / 2), frozen(FREEZE / 2 - 1)], [true, false]);
     }

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # bench.sh: compiles sennight as the image ships it and runs tests/bench on the services; see docs/benchmarks.md.
-#   SENNIGHT_BENCH_ROUNDS, _MB, _TENANTS, _ONLY (wide, small, tables) reduce it: it then prints and writes nothing.
+#   SENNIGHT_BENCH_ROUNDS, _MB, _TENANTS reduce it: it then prints and writes nothing. _ONLY (wide, small, tables, mariadb) runs some
+#   parts; the others' figures stay on the page.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 for program in rclone restic zstd openssl curl; do
@@ -9,4 +10,11 @@ done
 cargo build --release --locked --bin sennight
 cargo test --locked --no-run --test bench
 export SENNIGHT_BINARY=${SENNIGHT_BINARY:-${CARGO_TARGET_DIR:-target}/release/sennight}
+case ",${SENNIGHT_BENCH_ONLY:-mariadb}," in
+  *,mariadb,*)
+    export SENNIGHT_MYSQL=mariadb-10.11
+    SENNIGHT_MYDUMPER=$(tests/cluster/mysql-servers.sh mydumper) || echo "bench: mydumper cannot be had here; it is left out" >&2
+    export SENNIGHT_MYDUMPER
+    ;;
+esac
 exec tests/cluster/with.sh services -- cargo test --locked --quiet --test bench

@@ -1,6 +1,7 @@
 //! Seeded data in the shape of a CRM tenant: words by a skewed choice out of a vocabulary, numbers, times, flags, NULLs.
 //! The same seed makes the same bytes.
 
+use crate::mariadb_server::MariaDb;
 use crate::servers::Servers;
 use std::io::Write;
 
@@ -62,6 +63,13 @@ impl Vocabulary {
     }
 }
 
+/// Whose types, and whose row text.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    PostgreSql,
+    MariaDb,
+}
+
 /// A kind of column: its SQL type, and how a value is written.
 #[derive(Clone, Copy)]
 enum Kind {
@@ -80,11 +88,16 @@ enum Kind {
 }
 
 impl Kind {
-    fn sql(self) -> &'static str {
+    fn sql(self, dialect: Dialect) -> &'static str {
         match self {
             Self::Id => "bigint PRIMARY KEY",
             Self::Reference(_) | Self::Number => "bigint",
             Self::Money => "numeric(18,2)",
+            Self::Words(_, to) if to < 20 && dialect == Dialect::MariaDb => "varchar(255)",
+            Self::Stage | Self::Phone | Self::Rare if dialect == Dialect::MariaDb => "varchar(50)",
+            Self::Time if dialect == Dialect::MariaDb => "datetime",
+            Self::Settings if dialect == Dialect::MariaDb => "json",
+            Self::Bytes(_) if dialect == Dialect::MariaDb => "blob",
             Self::Flag => "boolean",
             Self::Stage | Self::Words(..) | Self::Phone | Self::Rare => "text",
             Self::Time => "timestamptz",
@@ -93,13 +106,15 @@ impl Kind {
         }
     }
 
-    fn write(self, id: u64, words: &Vocabulary, random: &mut Random, row: &mut Vec<u8>) {
+    fn write(self, id: u64, words: &Vocabulary, random: &mut Random, dialect: Dialect, row: &mut Vec<u8>) {
+        let postgres = dialect == Dialect::PostgreSql;
         let n = random.next();
         let written = match self {
             Self::Id => write!(row, "{id}"),
             Self::Reference(to) => write!(row, "{}", 1 + n % to),
             Self::Number => write!(row, "{}", n % 100_000),
             Self::Money => write!(row, "{}.{:02}", n % 50_000, (n >> 32) % 100),
+            Self::Flag if !postgres => write!(row, "{}", u8::from(n.is_multiple_of(3))),
             Self::Flag => write!(row, "{}", if n.is_multiple_of(3) { 't' } else { 'f' }),
             Self::Stage => {
                 let stages = ["NEW", "PREPARATION", "EXECUTING", "FINAL_INVOICE", "WON", "LOSE"];
@@ -108,7 +123,8 @@ impl Kind {
             Self::Time => {
                 let day = 1 + n % 28;
                 let (month, hour, minute, second) = (1 + id / 4000 % 12, n >> 8 & 15, (n >> 16) % 60, (n >> 24) % 60);
-                write!(row, "2026-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}+00")
+                let zone = if postgres { "+00" } else { "" };
+                write!(row, "2026-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}{zone}")
             }
             Self::Words(from, to) => {
                 words.text(random, row, from, to);
@@ -123,7 +139,7 @@ impl Kind {
                 n.is_multiple_of(2)
             ),
             Self::Bytes(length) => {
-                row.extend_from_slice(br"\\x");
+                row.extend_from_slice(if postgres { br"\\x" } else { b"" });
                 (0..length / 8).try_for_each(|_| write!(row, "{:016x}", random.next()))
             }
             Self::Rare if n.is_multiple_of(20) => write!(row, "utm_{}", n >> 8 & 255),
@@ -145,13 +161,24 @@ impl Table {
         Self { name: name.into(), share, columns: columns.to_vec() }
     }
 
-    fn create(&self) -> String {
-        let columns = self.columns.iter().enumerate().map(|(n, kind)| format!("c{n} {}", kind.sql()));
+    fn create(&self, dialect: Dialect) -> String {
+        let columns = self.columns.iter().enumerate().map(|(n, kind)| format!("c{n} {}", kind.sql(dialect)));
         format!("CREATE TABLE {} ({});", self.name, columns.collect::<Vec<_>>().join(", "))
     }
 
+    /// MariaDB's statement that takes the rows; bytes come as hexadecimal digits.
+    fn load_data(&self) -> String {
+        let numbered = || self.columns.iter().enumerate();
+        let bytes = |kind: &Kind| matches!(kind, Kind::Bytes(_));
+        let names = numbered().map(|(n, kind)| format!("{}c{n}", if bytes(kind) { "@" } else { "" }));
+        let set = numbered().filter(|(_, kind)| bytes(kind)).map(|(n, _)| format!("c{n} = UNHEX(@c{n})"));
+        let (names, set): (Vec<_>, Vec<_>) = (names.collect(), set.collect());
+        let set = if set.is_empty() { String::new() } else { format!("SET {}", set.join(", ")) };
+        format!("LOAD DATA LOCAL INFILE '/dev/stdin' INTO TABLE {} ({}) {set}", self.name, names.join(", "))
+    }
+
     /// Writes rows until they are `bytes` long.
-    fn rows(&self, bytes: u64, words: &Vocabulary, out: &mut dyn Write) {
+    fn rows(&self, bytes: u64, words: &Vocabulary, dialect: Dialect, out: &mut dyn Write) {
         let mut random = Random::of(&self.name);
         let (mut row, mut written, mut id) = (Vec::new(), 0, 0);
         while written < bytes {
@@ -161,7 +188,7 @@ impl Table {
                 if n > 0 {
                     row.push(b'\t');
                 }
-                kind.write(id, words, &mut random, &mut row);
+                kind.write(id, words, &mut random, dialect, &mut row);
             }
             row.push(b'\n');
             written += row.len() as u64;
@@ -222,24 +249,44 @@ pub fn load(servers: &Servers, database: &str, tables: &[Table], bytes: u64) {
     let words = Vocabulary::new();
     let whole: u64 = tables.iter().map(|t| t.share).sum();
     servers.sql("postgres", &format!("CREATE DATABASE {database}"));
-    let schema: Vec<String> = tables.iter().map(Table::create).collect();
+    let schema: Vec<String> = tables.iter().map(|t| t.create(Dialect::PostgreSql)).collect();
     servers.feed(database, &["-f", "-"], |out| out.write_all(schema.join("\n").as_bytes()).unwrap());
     if tables.len() < 100 {
         for table in tables {
             let copy = format!("COPY {} FROM STDIN", table.name);
-            servers.feed(database, &["-c", &copy], |out| table.rows(bytes * table.share / whole, &words, out));
+            servers.feed(database, &["-c", &copy], |out| {
+                table.rows(bytes * table.share / whole, &words, Dialect::PostgreSql, out)
+            });
         }
     } else {
         servers.feed(database, &["-f", "-"], |out| {
             for table in tables {
                 writeln!(out, "COPY {} FROM STDIN;", table.name).unwrap();
-                table.rows(bytes * table.share / whole, &words, out);
+                table.rows(bytes * table.share / whole, &words, Dialect::PostgreSql, out);
                 writeln!(out, "\\.").unwrap();
             }
         });
     }
     servers.sql(database, "VACUUM (FREEZE, ANALYZE)");
     servers.sql(database, "CHECKPOINT");
+}
+
+/// The same on MariaDB. What is loaded is not in the binary log.
+pub fn load_mariadb(server: &MariaDb<'_>, database: &str, tables: &[Table], bytes: u64) {
+    let there = format!("SELECT COUNT(*) FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = '{database}'");
+    if server.sql("", &there) == "1" {
+        return;
+    }
+    let words = Vocabulary::new();
+    let whole: u64 = tables.iter().map(|t| t.share).sum();
+    server.sql("", &format!("CREATE DATABASE {database} CHARACTER SET utf8mb4"));
+    for table in tables {
+        server.sql(database, &table.create(Dialect::MariaDb));
+        let statement = format!("SET sql_log_bin = 0; {}", table.load_data());
+        server.feed(database, &statement, |out| {
+            table.rows(bytes * table.share / whole, &words, Dialect::MariaDb, out);
+        });
+    }
 }
 
 /// The names of the tables.

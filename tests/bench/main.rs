@@ -1,4 +1,4 @@
-//! `make bench`: seeded databases on a real PostgreSQL and a real MinIO, Sennight and its peers in turns, and the bars of
+//! `make bench`: seeded databases on a real PostgreSQL, a real MariaDB and a real MinIO, Sennight and its peers in turns, and the bars of
 //! docs/benchmarks.md, which this program writes. A bar that falls short is printed as such and is no failure.
 
 #![allow(
@@ -14,6 +14,8 @@
 
 mod ceiling;
 mod data;
+mod mariadb;
+mod mariadb_server;
 mod measure;
 mod peers;
 mod plot;
@@ -28,7 +30,7 @@ use servers::Servers;
 fn main() {
     let scope = Scope::from_env();
     let servers = Servers::from_env();
-    let mut page = Page::new(&servers, &scope);
+    let mut page = Page::new(&servers);
     if scope.runs("wide") {
         wide::run_and_judge(&servers, &scope, &mut page);
     }
@@ -40,6 +42,9 @@ fn main() {
         let tenants = (scope.tenants / 10).max(2);
         let shape = small::Shape { name: "tables", tenants, tables: 1000, bytes: 10 << 20 };
         small::run_and_judge(&servers, &shape, 2.0, None, &scope, &mut page);
+    }
+    if scope.runs("mariadb") {
+        mariadb::run_and_judge(&servers, &scope, &mut page);
     }
     page.write(&scope);
 }

@@ -15,7 +15,7 @@ pub struct Cost {
     pub wall: f64,
     /// CPU seconds of the client and its children.
     pub client: f64,
-    /// CPU seconds of PostgreSQL's processes.
+    /// CPU seconds of the database server.
     pub database: f64,
     /// CPU seconds of the store.
     pub store: f64,
@@ -23,18 +23,36 @@ pub struct Cost {
     pub memory: u64,
 }
 
+/// A database server's process.
+#[derive(Debug, Clone, Copy)]
+pub enum Server {
+    /// PostgreSQL's first process; its children are counted when they have ended.
+    Postmaster(u32),
+    /// One with threads.
+    Threads(u32),
+}
+
+impl Server {
+    fn cpu(self) -> f64 {
+        match self {
+            Self::Postmaster(pid) => children_cpu(&pid.to_string()),
+            Self::Threads(pid) => own_cpu(pid),
+        }
+    }
+}
+
 /// The servers' processes, whose CPU seconds are counted too.
 #[derive(Debug, Clone, Copy)]
 pub struct Watched {
-    /// PostgreSQL's first process; its children are counted when they have ended.
-    pub postmaster: u32,
+    /// The database's.
+    pub database: Server,
     /// MinIO.
     pub store: u32,
 }
 
 /// Runs `command` to its end, which must be a good one.
 pub fn run(mut command: Command, watched: Watched) -> Cost {
-    let before = (children_cpu("self"), children_cpu(&watched.postmaster.to_string()), own_cpu(watched.store));
+    let before = (children_cpu("self"), watched.database.cpu(), own_cpu(watched.store));
     let start = Instant::now();
     let mut child = command.stdin(Stdio::null()).spawn().unwrap_or_else(|e| panic!("{command:?}: {e}"));
     let memory = wait(&mut child, &command);
@@ -44,7 +62,7 @@ pub fn run(mut command: Command, watched: Watched) -> Cost {
     Cost {
         wall,
         client: children_cpu("self") - before.0,
-        database: children_cpu(&watched.postmaster.to_string()) - before.1,
+        database: watched.database.cpu() - before.1,
         store: own_cpu(watched.store) - before.2,
         memory,
     }

@@ -20,7 +20,7 @@ pub struct Scope {
 }
 
 impl Scope {
-    /// `SENNIGHT_BENCH_ROUNDS`, `_MB`, `_TENANTS`, `_ONLY` (wide, small, tables).
+    /// `SENNIGHT_BENCH_ROUNDS`, `_MB`, `_TENANTS`, `_ONLY` (wide, small, tables, mariadb).
     pub fn from_env() -> Self {
         let number = |name: &str, default: usize| {
             std::env::var(format!("SENNIGHT_BENCH_{name}")).map_or(default, |text| text.parse().unwrap())
@@ -39,8 +39,9 @@ impl Scope {
         self.only.as_deref().is_none_or(|only| only.split(',').any(|o| o == part))
     }
 
+    /// Whether what was measured is what the bars are about, be it all parts or some.
     fn whole(&self) -> bool {
-        self.rounds >= 5 && self.megabytes >= 2000 && self.tenants >= 200 && self.only.is_none()
+        self.rounds >= 5 && self.megabytes >= 2000 && self.tenants >= 200
     }
 }
 
@@ -65,10 +66,14 @@ impl Bar {
     }
 }
 
+/// The parts in the order of the page. A bar's name begins with its part's.
+const PARTS: [&str; 4] = ["wide", "small", "tables", "mariadb"];
+
 /// The page in the making.
 pub struct Page {
     head: String,
-    sections: String,
+    /// Texts by part.
+    sections: Vec<(String, String)>,
     bars: Vec<Bar>,
     marks: Vec<Mark>,
 }
@@ -81,7 +86,7 @@ fn file(path: &str, key: &str) -> String {
 
 impl Page {
     /// Notes machine and versions.
-    pub fn new(servers: &Servers, scope: &Scope) -> Self {
+    pub fn new(servers: &Servers) -> Self {
         let cores = std::thread::available_parallelism().map_or(0, usize::from);
         let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
         let server = servers.sql("postgres", "SELECT split_part(version(), ' on ', 1)");
@@ -98,9 +103,10 @@ impl Page {
              Written by `make bench` on {}; do not edit, run it. It takes about half an hour and needs what `make test-fast` needs, and rclone, restic \
              and curl. Client, PostgreSQL and MinIO share one machine: every figure is what all three cost together.\n\n\
              - **Machine**: {cores} cores ({}), {} GiB, Linux {}. PostgreSQL reads from the page cache; MinIO writes to one disk.\n\
-             - **Versions**: {}.\n\
+             - **Versions**: {}. MariaDB's and mydumper's are named where they are measured.\n\
              - **Commands**: `make bench`; a reduced form by `SENNIGHT_BENCH_ROUNDS=1 SENNIGHT_BENCH_MB=200 SENNIGHT_BENCH_TENANTS=20 make bench` \
-             (prints only). `sennight` is `cargo build --release`, what the image ships. Rounds: {}.\n\
+             (prints only). `SENNIGHT_BENCH_ONLY=wide,small,tables,mariadb` or some of them runs these parts, and leaves the others' figures on this page as they \
+             are. `sennight` is `cargo build --release`, what the image ships.\n\
              - **Data**: seeded, made by `tests/bench/data.rs`: words by a skewed choice, numbers, times, JSON, NULLs, some incompressible bytes.\n",
             chrono::Utc::now().format("%Y-%m-%d"),
             file("/proc/cpuinfo", "model name"),
@@ -108,14 +114,15 @@ impl Page {
                 >> 20,
             kernel.trim(),
             tools.join("; "),
-            scope.rounds,
         );
-        Self { head, sections: String::new(), bars: Vec::new(), marks: Vec::new() }
+        Self { head, sections: Vec::new(), bars: Vec::new(), marks: Vec::new() }
     }
 
     /// Adds a part.
-    pub fn section(&mut self, title: &str, text: &str) {
-        write!(self.sections, "\n## {title}\n\n{text}\n").unwrap();
+    pub fn section(&mut self, part: &str, title: &str, text: &str) {
+        let day = chrono::Utc::now().format("%Y-%m-%d");
+        let text = format!("{}\n## {title}\n\n{}\n\nMeasured on {day}.\n", marker(part), text.trim_end());
+        self.sections.push((part.to_owned(), text));
     }
 
     /// Adds bars.
@@ -128,25 +135,53 @@ impl Page {
         self.marks = marks;
     }
 
-    fn table(&self) -> String {
-        let mut table = "\n## Bars\n\n| bar | wanted | measured | |\n|---|---|---|---|\n".to_owned();
-        for bar in &self.bars {
+    /// The lines of this run's bars of a part, or of those that stand on the page.
+    fn bars_of(&self, part: &str, known: &str) -> String {
+        let of = format!("{part}: ");
+        let own: Vec<&Bar> = self.bars.iter().filter(|bar| bar.what.starts_with(&of)).collect();
+        if own.is_empty() {
+            let of = format!("| {of}");
+            return known
+                .lines()
+                .filter(|line| line.starts_with(&of))
+                .fold(String::new(), |all, line| all + line + "\n");
+        }
+        own.into_iter().fold(String::new(), |mut all, bar| {
             let verdict = if bar.held { "holds" } else { "**FALLS SHORT**" };
             let what = bar.what.replace('|', "\\|");
-            writeln!(table, "| {what} | {} {} | {:.2} | {verdict} |", bar.sign, bar.wanted, bar.found).unwrap();
-        }
-        table
+            writeln!(all, "| {what} | {} {} | {:.2} | {verdict} |", bar.sign, bar.wanted, bar.found).unwrap();
+            all
+        })
     }
 
-    /// Prints the page; a whole run also writes docs/benchmarks.md and docs/benchmarks.svg.
+    /// The text of a part of this run, or the one that stands on the page.
+    fn text_of(&self, part: &str, known: &str) -> String {
+        if let Some((_, text)) = self.sections.iter().find(|(of, _)| of == part) {
+            return format!("\n{text}");
+        }
+        let Some((_, rest)) = known.split_once(&marker(part)) else { return String::new() };
+        let own = rest.split_once("\n<!-- part: ").map_or(rest, |(own, _)| own);
+        format!("\n{}{}\n", marker(part), own.trim_end())
+    }
+
+    /// Prints the page; a run of whole parts also writes docs/benchmarks.md and docs/benchmarks.svg. What `known` has of
+    /// parts that did not run stays.
     pub fn write(&self, scope: &Scope) {
-        let plot = if self.marks.is_empty() { "" } else { "\n![megabytes of row text a second](benchmarks.svg)\n" };
-        let reduced = "\n**This is a reduced run**: fewer or smaller databases than the bars are about.\n";
-        let reduced = if scope.whole() { "" } else { reduced };
-        let page = format!("{}{reduced}{}{plot}{}", self.head, self.table(), self.sections);
-        println!("{page}");
         let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
-        if !scope.whole() && !scope.write {
+        let writes = scope.whole() || scope.write;
+        let known = std::fs::read_to_string(docs.join("benchmarks.md")).unwrap_or_default();
+        let known = if writes { known.as_str() } else { "" };
+        let plotted = !self.marks.is_empty() || known.contains("](benchmarks.svg)");
+        let plot = if plotted { "\n![megabytes of row text a second](benchmarks.svg)\n" } else { "" };
+        let reduced =
+            "\n**This is a reduced run**: fewer rounds, or fewer or smaller databases than the bars are about.\n";
+        let reduced = if scope.whole() { "" } else { reduced };
+        let bars: String = PARTS.iter().map(|part| self.bars_of(part, known)).collect();
+        let texts: String = PARTS.iter().map(|part| self.text_of(part, known)).collect();
+        let head = "\n## Bars\n\n| bar | wanted | measured | |\n|---|---|---|---|\n";
+        let page = format!("{}{reduced}{head}{bars}{plot}{texts}", self.head);
+        println!("{page}");
+        if !writes {
             println!("a reduced run: docs/benchmarks.md is not written (SENNIGHT_BENCH_WRITE=1 writes it)");
             return;
         }
@@ -156,4 +191,9 @@ impl Page {
         }
         std::fs::write(docs.join("benchmarks.md"), page).unwrap();
     }
+}
+
+/// Where a part begins; it cannot be seen in what the page is rendered to.
+fn marker(part: &str) -> String {
+    format!("<!-- part: {part} -->")
 }

@@ -1,7 +1,7 @@
 //! The servers that `tests/cluster/with.sh services` started, and the commands that reach them. Secrets go by environment
 //! or file, as they do everywhere in Sennight.
 
-use crate::measure::{Watched, parent};
+use crate::measure::{Server, Watched, parent};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -26,7 +26,8 @@ pub struct Servers {
     environment: Vec<(String, String)>,
 }
 
-fn need(name: &str) -> String {
+/// What the harness says.
+pub fn need(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run this by `make bench`"))
 }
 
@@ -70,14 +71,14 @@ impl Servers {
             bin: need("SENNIGHT_TEST_PG_BIN").into(),
             sennight: std::path::absolute(need("SENNIGHT_BINARY")).unwrap(),
             scratch,
-            watched: Watched { postmaster: 0, store: 0 },
+            watched: Watched { database: Server::Postmaster(0), store: 0 },
             host,
             port: port.parse().unwrap(),
             ca,
             endpoint,
             environment: pairs.map(|(name, value)| (name.to_owned(), value)).to_vec(),
         };
-        servers.watched = Watched { postmaster: servers.postmaster(), store: servers.store_pid() };
+        servers.watched = Watched { database: Server::Postmaster(servers.postmaster()), store: servers.store_pid() };
         servers.rclone(&["mkdir", &format!("s3:{BUCKET}")]);
         servers
     }
@@ -166,19 +167,14 @@ impl Servers {
         std::thread::sleep(std::time::Duration::from_secs(3));
     }
 
-    /// `sennight dump` of some databases into `prefix`, as a Job would run it.
-    pub fn dump(&self, prefix: &str, databases: &[String]) -> Command {
+    /// `sennight VERB` with some tasks, as a Job would run it.
+    pub fn worker(&self, verb: &str, prefix: &str, tasks: &[serde_json::Value]) -> Command {
         let file = |name: &str| self.scratch.path().join(name);
         let storage = serde_json::json!({"bucket": BUCKET, "prefix": prefix, "endpoint": self.endpoint,
             "forcePathStyle": true, "credentialsDir": file("s3")});
         let mut command = Command::new(&self.sennight);
-        command.arg("dump").arg("--storage").arg(storage.to_string());
-        for (number, database) in databases.iter().enumerate() {
-            let task = serde_json::json!({"name": database, "timeZone": "UTC",
-                "identity": {"namespace": "bench", "schedule": database, "tenant": database,
-                             "engine": "PostgreSQL", "database": database},
-                "database": {"engine": "PostgreSQL", "host": self.host, "port": self.port, "database": database,
-                             "credentialsDir": file("pg"), "tls": {"caFile": self.ca}}});
+        command.arg(verb).arg("--storage").arg(storage.to_string());
+        for (number, task) in tasks.iter().enumerate() {
             let path: &Path = &file(&format!("task-{number}"));
             std::fs::write(path, task.to_string()).unwrap();
             command.arg("--task").arg(format!("@{}", path.display()));
@@ -186,6 +182,18 @@ impl Servers {
         let log = std::fs::File::create(file("sennight.log")).unwrap();
         command.env("SENNIGHT_JOB_UID", "bench").env("RUST_LOG", "warn").stdout(Stdio::null()).stderr(log);
         command
+    }
+
+    /// `sennight dump` of some databases of PostgreSQL into `prefix`.
+    pub fn dump(&self, prefix: &str, databases: &[String]) -> Command {
+        let task = |database: &String| {
+            serde_json::json!({"name": database, "timeZone": "UTC",
+                "identity": {"namespace": "bench", "schedule": database, "tenant": database,
+                             "engine": "PostgreSQL", "database": database},
+                "database": {"engine": "PostgreSQL", "host": self.host, "port": self.port, "database": database,
+                             "credentialsDir": self.scratch.path().join("pg"), "tls": {"caFile": self.ca}}})
+        };
+        self.worker("dump", prefix, &databases.iter().map(task).collect::<Vec<_>>())
     }
 
     /// The report of a task of [`Servers::dump`].

@@ -71,6 +71,7 @@ pub fn run_and_judge(servers: &Servers, shape: &Shape, rate: f64, p99: Option<f6
     #[allow(clippy::cast_precision_loss)]
     let (memory, stored) = (of(|c| c.memory as f64) / 1_048_576.0, stored as f64 / 1e6 / tenants);
     page.section(
+        shape.name,
         &format!("{} tenants of {} tables", shape.tenants, shape.tables),
         &format!(
             "{} databases of {} tables and {:.0} MB of row text each, dumped by one worker process with a list of tasks; the medians of {} rounds.\n\n\

@@ -9,18 +9,24 @@ use crate::report::{Bar, Page, Scope};
 use crate::servers::Servers;
 
 const DATABASE: &str = "bench_wide";
-const OWN: &str = "Sennight";
+pub const OWN: &str = "Sennight";
 const MIB: f64 = 1_048_576.0;
 
 /// The runs of one contestant.
-struct Runs {
-    name: &'static str,
-    costs: Vec<Cost>,
-    stored: u64,
+pub struct Runs {
+    pub name: &'static str,
+    pub costs: Vec<Cost>,
+    pub stored: u64,
 }
 
 impl Runs {
-    fn of(&self, what: fn(&Cost) -> f64) -> f64 {
+    /// None yet.
+    pub fn new(name: &'static str) -> Self {
+        Self { name, costs: Vec::new(), stored: 0 }
+    }
+
+    /// The median of something.
+    pub fn of(&self, what: fn(&Cost) -> f64) -> f64 {
         median(self.costs.iter().map(what))
     }
 }
@@ -42,10 +48,7 @@ pub fn run_all(servers: &Servers, scope: &Scope) -> Outcome {
     data::load(servers, DATABASE, &tables, scope.megabytes * 1_000_000);
     let ceiling = Ceiling::measure(servers, DATABASE, &data::names(&tables), scope.rounds.min(3));
     eprintln!("wide: {ceiling:?}, {:.0} MB/s", ceiling.rate());
-    let mut all: Vec<Runs> = std::iter::once(OWN)
-        .chain(PEERS.iter().map(|p| p.name))
-        .map(|name| Runs { name, costs: Vec::new(), stored: 0 })
-        .collect();
+    let mut all: Vec<Runs> = std::iter::once(OWN).chain(PEERS.iter().map(|p| p.name)).map(Runs::new).collect();
     for round in 1..=scope.rounds {
         for (number, runs) in all.iter_mut().enumerate() {
             let cost = if let Some(peer) = number.checked_sub(1).map(|n| &PEERS[n]) {
@@ -68,7 +71,8 @@ pub fn run_all(servers: &Servers, scope: &Scope) -> Outcome {
     Outcome { ceiling, cpu, lines, bars: bars(&all, &ceiling), marks: marks.collect() }
 }
 
-fn line(runs: &Runs, own: &Runs, raw: f64) -> String {
+/// A contestant's line in a table.
+pub fn line(runs: &Runs, own: &Runs, raw: f64) -> String {
     #[allow(clippy::cast_precision_loss)]
     let (memory, stored) = (runs.of(|c| c.memory as f64) / MIB, runs.stored as f64 / 1e6);
     let (wall, client, database) = (runs.of(|c| c.wall), runs.of(|c| c.client), runs.of(|c| c.database));
@@ -82,7 +86,7 @@ fn line(runs: &Runs, own: &Runs, raw: f64) -> String {
 }
 
 /// How many times as long as Sennight's run of the same round.
-fn ratio(peer: &Runs, own: &Runs) -> f64 {
+pub fn ratio(peer: &Runs, own: &Runs) -> f64 {
     median(peer.costs.iter().zip(&own.costs).map(|(peer, own)| peer.wall / own.wall))
 }
 
@@ -107,6 +111,7 @@ pub fn run_and_judge(servers: &Servers, scope: &Scope, page: &mut Page) {
     let Outcome { ceiling, cpu, lines, bars, mut marks } = run_all(servers, scope);
     let part = |what: &str, seconds: f64| format!("| {what} | {:.2} |", seconds * 1e3);
     page.section(
+        "wide",
         "Wide database",
         &format!(
             "One database of 51 tables, {:.0} MB of row text; the medians of {} rounds, all contestants in turns. *Times as long* is the \

@@ -26,8 +26,7 @@ pub async fn run_and_judge(scope: &Scope, page: &mut Page) {
     let idle = Duration::from_secs(scope.idle);
     let quiet = counted(&place, idle).await;
 
-    // What is measured is a restart. The first start of all gives the requests that were put there their records, some forty a
-    // second: what is not done then would be measured as the cost of a restart.
+    // What is measured is a restart. The first start gives the requests that were put there their records: forty a second.
     if scope.requests > 0 {
         let mut first = Operator::shipped(&place.kubeconfig, &place.flags(&[]));
         first.ready().await;

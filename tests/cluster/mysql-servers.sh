@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# mysql-servers.sh fetch|up NAME…: servers of the MySQL family: mariadb-10.11 (the host's own, Debian's package), mariadb-11.8 and
+# mysql-servers.sh fetch|mydumper|up: servers of the MySQL family: mariadb-10.11 (the host's own, Debian's package), mariadb-11.8 and
 # mysql-9. The last two are unpacked once into the cache from the Debian suites that have them, as postgres-majors.sh does, and run
 # from there by their own loader and libraries.
+# mydumper: prints the path of Debian bookworm's mydumper (later suites have none), unpacked the same way; for `make bench`.
 # up: starts them in $SENNIGHT_RUN_DIR beside the services; services.sh calls it when SENNIGHT_MYSQL names some.
 set -euo pipefail
 # shellcheck source=tests/cluster/lib.sh
@@ -121,9 +122,13 @@ verb=${1:-}
 read -ra names <<<"${SENNIGHT_MYSQL:-mariadb-10.11 mariadb-11.8 mysql-9}"
 case $verb in
   fetch) fetch_all "${names[@]}" ;;
+  mydumper)
+    unpack mysql/mydumper-bookworm bookworm mydumper usr/bin
+    printf '%s\n' "$CACHE/mysql/mydumper-bookworm/usr/bin/mydumper"
+    ;;
   up)
     ports_of "$(<"$RUN/base")"
     up "${names[@]}"
     ;;
-  *) die "usage: mysql-servers.sh fetch|up" ;;
+  *) die "usage: mysql-servers.sh fetch|mydumper|up" ;;
 esac

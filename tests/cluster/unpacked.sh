@@ -39,6 +39,12 @@ unpack() {
     # The compiler of queries is most of the size of some, and the servers as good without it.
     rm -rf "$tmp/tree/usr/lib/postgresql"/*/lib/{bitcode,llvmjit*} "$tmp/tree/usr/lib/x86_64-linux-gnu"/lib{LLVM,z3}* \
       "$tmp/tree/usr/share"/{doc,man,locale} "$tmp/tree/var"
+    # Suites before trixie keep the loader and its libraries outside of /usr.
+    if [ ! -e "$tmp/tree/usr/lib64/ld-linux-x86-64.so.2" ]; then
+      mkdir -p "$tmp/tree/usr/lib64"
+      cp -a "$tmp/tree/lib/." "$tmp/tree/usr/lib/"
+      ln -sfn ../lib/x86_64-linux-gnu/ld-linux-x86-64.so.2 "$tmp/tree/usr/lib64/ld-linux-x86-64.so.2"
+    fi
     for dir in "$@"; do wrap "$tmp/tree" "$dir"; done
     chmod 755 "$tmp/tree"
     mv -T "$tmp/tree" "$final"

@@ -1,341 +1,18 @@
 //! What a CRM's importer makes of an export: the shipped profile, a Bitrix24-like account made up by proptest, the importer
 //! of tests/importer. And every way in which an account can be odd.
 
-use crate::export::{
-    Sample, bitrix, entries, export, export_beside, manifest, multi, of, profile, records, sample, text,
+use crate::account::{Account, Company, account, small, some, table};
+use crate::importer::{KINDS, Portal, cells};
+use crate::samples::{
+    Sample, bitrix, context, entries, export, export_beside, manifest, profile, records, sample, text,
 };
-use crate::importer::{Element, KINDS, Portal, cells};
 use proptest::prelude::*;
-use sennight::domain::profile::{ExportProfile, FormulaGuard};
-use sennight::export::guard::guarded;
-use sennight::export::{Live, LiveIds, Plan};
+use sennight::domain::profile::ExportProfile;
+use sennight::export::{Exporter, Live, LiveIds, Plan};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::Cursor;
-
-/// An account: what its tables hold, and what an importer should find.
-#[derive(Debug, Clone, Default)]
-struct Account {
-    companies: Vec<Company>,
-    contacts: Vec<Contact>,
-    leads: Vec<(String, String)>,
-    deals: Vec<Deal>,
-}
-
-#[derive(Debug, Clone)]
-struct Company {
-    title: String,
-    comments: String,
-    phones: Vec<String>,
-}
-
-#[derive(Debug, Clone)]
-struct Contact {
-    name: String,
-    last_name: String,
-    company: Option<usize>,
-    emails: Vec<String>,
-    /// Of the list field with the texts Red, Green, Blue.
-    colours: Vec<usize>,
-    note: String,
-}
-
-#[derive(Debug, Clone)]
-struct Deal {
-    title: String,
-    company: Option<usize>,
-    contact: Option<usize>,
-    products: Vec<(String, i32)>,
-    closed: bool,
-}
-
-const COLOURS: [&str; 3] = ["Red", "Green", "Blue"];
-
-/// Columns of an upper-case table of MySQL's schema, all text but for the types that are said.
-fn table(name: &str, columns: &[(&str, &str)], rows: &[Vec<Option<String>>]) -> Sample {
-    let rows: Vec<Vec<Option<&str>>> = rows.iter().map(|row| row.iter().map(Option::as_deref).collect()).collect();
-    let rows: Vec<&[Option<&str>]> = rows.iter().map(Vec::as_slice).collect();
-    sample(name, columns, &rows)
-}
-
-#[allow(clippy::needless_pass_by_value, clippy::unnecessary_wraps, reason = "a cell of a row")]
-fn some(text: impl ToString) -> Option<String> {
-    Some(text.to_string())
-}
-
-fn filled<'a>(rows: &'a [Vec<(&'static str, String)>], name: &str) -> Sample {
-    let borrowed: Vec<Vec<(&str, &'a str)>> =
-        rows.iter().map(|row| row.iter().map(|(column, cell)| (*column, cell.as_str())).collect()).collect();
-    let slices: Vec<&[(&str, &str)]> = borrowed.iter().map(Vec::as_slice).collect();
-    of(name, &slices)
-}
-
-impl Account {
-    /// The tables of the account, with something beside them that no export may hold.
-    fn tables(&self) -> Vec<Sample> {
-        let secret = [vec![("id", "1".to_owned()), ("subject", "SECRET".to_owned())]];
-        let timeline = [vec![("id", "1".to_owned()), ("comment", "SECRET".to_owned())]];
-        vec![
-            filled(&[vec![("id", "17".to_owned()), ("name", "Irina".to_owned())]], "b_user"),
-            of("b_crm_status", &[]),
-            filled(&self.company_rows(), "b_crm_company"),
-            filled(&self.contact_rows(), "b_crm_contact"),
-            filled(&self.lead_rows(), "b_crm_lead"),
-            filled(&self.deal_rows(), "b_crm_deal"),
-            self.multis(),
-            table(
-                "b_user_field",
-                &[
-                    ("ID", "int"),
-                    ("ENTITY_ID", "text"),
-                    ("FIELD_NAME", "text"),
-                    ("USER_TYPE_ID", "text"),
-                    ("MULTIPLE", "text"),
-                ],
-                &[
-                    ["1", "CRM_CONTACT", "UF_CRM_COLOUR", "enumeration", "Y"].map(some).to_vec(),
-                    ["2", "CRM_CONTACT", "UF_CRM_NOTE", "string", "N"].map(some).to_vec(),
-                    ["3", "CRM_DEAL", "UF_CRM_COLOUR", "string", "N"].map(some).to_vec(),
-                ],
-            ),
-            table(
-                "b_user_field_enum",
-                &[("ID", "int"), ("USER_FIELD_ID", "int"), ("VALUE", "varchar(255)")],
-                &COLOURS.iter().enumerate().map(|(at, text)| vec![some(at), some(1), some(text)]).collect::<Vec<_>>(),
-            ),
-            table(
-                "b_uts_crm_contact",
-                &[("VALUE_ID", "int"), ("UF_CRM_COLOUR", "text"), ("UF_CRM_NOTE", "text")],
-                &(1..)
-                    .zip(&self.contacts)
-                    .map(|(id, contact)| vec![some(id), some("a:1:{i:0;i:1;}"), some(&contact.note)])
-                    .collect::<Vec<_>>(),
-            ),
-            self.colours(),
-            self.products(),
-            filled(&secret, "b_crm_act"),
-            filled(&timeline, "b_crm_timeline"),
-        ]
-    }
-
-    fn company_rows(&self) -> Vec<Vec<(&'static str, String)>> {
-        let row = |(id, company): (i32, &Company)| {
-            vec![
-                ("id", id.to_string()),
-                ("title", company.title.clone()),
-                ("comments", company.comments.clone()),
-                ("is_my_company", "N".to_owned()),
-                ("category_id", "0".to_owned()),
-            ]
-        };
-        (1..).zip(&self.companies).map(row).collect()
-    }
-
-    fn contact_rows(&self) -> Vec<Vec<(&'static str, String)>> {
-        let row = |(id, contact): (i32, &Contact)| {
-            let mut row = vec![
-                ("id", id.to_string()),
-                ("name", contact.name.clone()),
-                ("last_name", contact.last_name.clone()),
-                ("full_name", format!("{} {}", contact.name, contact.last_name)),
-                ("category_id", "0".to_owned()),
-                ("opened", "Y".to_owned()),
-                ("assigned_by_id", "17".to_owned()),
-            ];
-            row.extend(contact.company.map(|at| ("company_id", (at + 1).to_string())));
-            row
-        };
-        (1..).zip(&self.contacts).map(row).collect()
-    }
-
-    fn lead_rows(&self) -> Vec<Vec<(&'static str, String)>> {
-        let row = |(id, (title, comments)): (i32, &(String, String))| {
-            vec![("id", id.to_string()), ("title", title.clone()), ("comments", comments.clone())]
-        };
-        (1..).zip(&self.leads).map(row).collect()
-    }
-
-    fn deal_rows(&self) -> Vec<Vec<(&'static str, String)>> {
-        let row = |(id, deal): (i32, &Deal)| {
-            let closed = if deal.closed { "Y" } else { "N" };
-            let mut row = vec![("id", id.to_string()), ("title", deal.title.clone()), ("closed", closed.to_owned())];
-            row.extend(deal.company.map(|at| ("company_id", (at + 1).to_string())));
-            row.extend(deal.contact.map(|at| ("contact_id", (at + 1).to_string())));
-            row
-        };
-        (1..).zip(&self.deals).map(row).collect()
-    }
-
-    fn multis(&self) -> Sample {
-        let mut rows = Vec::new();
-        let mut add = |owner: &str, id: usize, kind: &str, of: &str, value: &str| {
-            let cells = multi(owner, "0", kind, of, value).map(|(column, cell)| (column, cell.to_owned()));
-            let mut cells = cells.to_vec();
-            cells[1].1 = id.to_string();
-            rows.push(cells);
-        };
-        for (at, company) in self.companies.iter().enumerate() {
-            company.phones.iter().for_each(|phone| add("COMPANY", at + 1, "PHONE", "WORK", phone));
-        }
-        for (at, contact) in self.contacts.iter().enumerate() {
-            contact.emails.iter().for_each(|email| add("CONTACT", at + 1, "EMAIL", "HOME", email));
-        }
-        filled(&rows, "b_crm_field_multi")
-    }
-
-    fn colours(&self) -> Sample {
-        let values = (1..).zip(&self.contacts).flat_map(|(id, contact)| {
-            contact.colours.iter().map(move |colour| vec![some(id), some(1), None, some(colour)])
-        });
-        let columns = [("VALUE_ID", "int"), ("FIELD_ID", "int"), ("VALUE", "text"), ("VALUE_INT", "int")];
-        table("b_utm_crm_contact", &columns, &values.collect::<Vec<_>>())
-    }
-
-    fn products(&self) -> Sample {
-        let mut rows = Vec::new();
-        for (id, deal) in (1..).zip(&self.deals) {
-            for (name, price) in &deal.products {
-                rows.push(vec![some(id), some("D"), some(name), some(price), some("2.0000")]);
-            }
-            rows.push(vec![some(id), some("Q"), some("of a quote"), some(1), some(1)]);
-        }
-        let columns = [
-            ("OWNER_ID", "int"),
-            ("OWNER_TYPE", "varchar(20)"),
-            ("PRODUCT_NAME", "varchar(256)"),
-            ("PRICE", "decimal(26,8)"),
-            ("QUANTITY", "decimal(18,4)"),
-        ];
-        table("b_crm_product_row", &columns, &rows)
-    }
-
-    /// What an importer should find of the elements that pass, by kind and place.
-    fn expected(&self, passes: impl Fn(&str, usize) -> bool) -> Portal {
-        let mut portal = Portal::default();
-        let mut add = |kind: &str, at: usize, element: Element| {
-            if passes(kind, at) {
-                portal.elements.entry(kind.to_owned()).or_default().push(element);
-            }
-        };
-        for (at, company) in self.companies.iter().enumerate() {
-            let mut element = plain(&[("TITLE", &company.title), ("COMMENTS", &company.comments)]);
-            several(&mut element, "PHONE_WORK", &company.phones);
-            add("companies", at, element);
-        }
-        for (at, contact) in self.contacts.iter().enumerate() {
-            let mut element = plain(&[
-                ("NAME", &contact.name),
-                ("LAST_NAME", &contact.last_name),
-                ("OPENED", "Y"),
-                ("ASSIGNED_BY_ID", "17"),
-            ]);
-            several(&mut element, "EMAIL_HOME", &contact.emails);
-            let colours: Vec<String> = contact.colours.iter().map(|at| COLOURS[*at].to_owned()).collect();
-            several(&mut element, "UF_CRM_COLOUR", &colours);
-            several(&mut element, "UF_CRM_NOTE", std::slice::from_ref(&contact.note));
-            let company = contact.company.map(|at| self.companies[at].title.clone());
-            element.links.extend(company.map(|title| ("COMPANY".to_owned(), title)));
-            add("contacts", at, element);
-        }
-        for (at, (title, comments)) in self.leads.iter().enumerate() {
-            add("leads", at, plain(&[("TITLE", title), ("COMMENTS", comments)]));
-        }
-        for (at, deal) in self.deals.iter().enumerate() {
-            let closed = if deal.closed { "Y" } else { "N" };
-            let mut element = plain(&[("TITLE", &deal.title), ("CLOSED", closed)]);
-            let company = deal.company.map(|at| self.companies[at].title.clone());
-            element.links.extend(company.map(|title| ("COMPANY".to_owned(), title)));
-            let contact = deal.contact.map(|at| &self.contacts[at]);
-            let contact = contact.map(|contact| format!("{} {}", contact.name, contact.last_name));
-            element.links.extend(contact.map(|name| ("CONTACT".to_owned(), name)));
-            let product = |(name, price): &(String, i32)| [name.clone(), price.to_string(), "2.0000".to_owned()];
-            element.products = deal.products.iter().map(product).collect();
-            add("deals", at, element);
-        }
-        portal
-    }
-}
-
-/// Fields as an importer takes them: guarded where a spreadsheet would run them, trimmed, none that is empty.
-fn plain(fields: &[(&str, &str)]) -> Element {
-    let mut element = Element::default();
-    for (name, text) in fields {
-        let (text, _) = guarded((*text).into(), FormulaGuard::Smart, false);
-        if !text.trim().is_empty() {
-            element.fields.insert((*name).to_owned(), text.trim().to_owned());
-        }
-    }
-    element
-}
-
-fn several(element: &mut Element, name: &str, values: &[String]) {
-    let values: Vec<String> =
-        values.iter().map(|value| value.trim().to_owned()).filter(|value| !value.is_empty()).collect();
-    if !values.is_empty() {
-        element.several.insert(name.to_owned(), values);
-    }
-}
-
-/// Names: whatever people type, but that they begin and end with a letter, as the importer trims them.
-fn name() -> impl Strategy<Value = String> {
-    "[a-c]([\\PC;,\"'\n\t=+@-]{0,8}[a-z])?".prop_map(|name| name.to_lowercase())
-}
-
-fn free_text() -> impl Strategy<Value = String> {
-    "[\\PC;,\"'\n\r\t=+@\\\\-]{0,12}"
-}
-
-fn value() -> impl Strategy<Value = String> {
-    "[a-z0-9][a-z0-9@.+-]{0,8}"
-}
-
-fn account() -> impl Strategy<Value = Account> {
-    let company = (name(), free_text(), prop::collection::vec("\\+[0-9]{2,8}", 0..3))
-        .prop_map(|(title, comments, phones)| Company { title, comments, phones });
-    let contact = (
-        "[A-C][a-z]{0,3}",
-        "[A-C][a-z]{0,3}",
-        prop::option::of(0..8_usize),
-        prop::collection::vec(value(), 0..3),
-        prop::collection::vec(0..3_usize, 0..3),
-        value(),
-    )
-        .prop_map(|(name, last_name, company, emails, colours, note)| Contact {
-            name,
-            last_name,
-            company,
-            emails,
-            colours,
-            note,
-        });
-    let deal = (
-        name(),
-        prop::option::of(0..8_usize),
-        prop::option::of(0..8_usize),
-        prop::collection::vec((name(), -3..9_i32), 0..4),
-        any::<bool>(),
-    )
-        .prop_map(|(title, company, contact, products, closed)| Deal { title, company, contact, products, closed });
-    let parts = (
-        prop::collection::vec(company, 1..6),
-        prop::collection::vec(contact, 1..6),
-        prop::collection::vec((name(), free_text()), 0..4),
-        prop::collection::vec(deal, 0..6),
-    );
-    parts.prop_map(|(companies, mut contacts, leads, mut deals)| {
-        let (companies_, contacts_) = (companies.len(), contacts.len());
-        for contact in &mut contacts {
-            contact.company = contact.company.map(|at| at % companies_);
-        }
-        for deal in &mut deals {
-            (deal.company, deal.contact) =
-                (deal.company.map(|at| at % companies_), deal.contact.map(|at| at % contacts_));
-        }
-        Account { companies, contacts, leads, deals }
-    })
-}
-
 fn shipped() -> ExportProfile {
     bitrix().0
 }
@@ -389,31 +66,6 @@ proptest! {
         let mut full = Portal::default();
         imported(&zip, "", &mut full);
         prop_assert_eq!(full.contents(), account.expected(|_, _| true).contents(), "the full set is whole");
-    }
-}
-
-fn small() -> Account {
-    let company = |title: &str| Company { title: title.into(), comments: String::new(), phones: Vec::new() };
-    let contact = Contact {
-        name: "Anna".into(),
-        last_name: "Weber".into(),
-        company: Some(0),
-        emails: vec!["a@b.example".into()],
-        colours: vec![2, 0],
-        note: "call".into(),
-    };
-    let deal = Deal {
-        title: "Roof".into(),
-        company: Some(1),
-        contact: Some(0),
-        products: vec![("Panel".into(), 100), ("Cable".into(), -5)],
-        closed: false,
-    };
-    Account {
-        companies: vec![company("Acme"), company("ACME"), company("Other")],
-        contacts: vec![contact],
-        leads: vec![("Lead".into(), "x".into())],
-        deals: vec![deal.clone(), Deal { products: Vec::new(), company: None, ..deal }],
     }
 }
 
@@ -668,4 +320,74 @@ fn the_postgresql_twin_differs_from_the_mysql_profile_in_the_case_of_names_only(
         KINDS.map(|kind| text(&zip, &format!("{kind}.csv")))
     };
     assert_eq!(csv(&of(&mysql)), csv(&of(&twin)));
+}
+
+/// Tables in the order in which an export reads them.
+fn read(profile: &ExportProfile, samples: &[Sample]) -> Vec<String> {
+    let manifest = manifest(samples);
+    let plan = Plan::compile(profile, &manifest).unwrap();
+    let (exporter, _) = Exporter::new(plan, &manifest, context(&manifest), None).unwrap();
+    exporter.steps().iter().map(|step| samples[step.table()].table.name.clone()).collect()
+}
+
+#[test]
+fn what_links_refer_to_is_read_once() {
+    let tables = small().tables();
+    let mut read = read(&shipped(), &tables);
+    assert!(read.ends_with(&["b_crm_company", "b_crm_contact", "b_crm_lead", "b_crm_deal"].map(str::to_owned)));
+    let passes = read.len();
+    read.sort_unstable();
+    read.dedup();
+    assert_eq!(read.len(), passes, "a table was read twice");
+    let zip = export(&shipped(), &tables).unwrap();
+    assert_eq!(told(&zip)["readTwice"], json!([]));
+    assert_eq!(records(&zip, "contacts.csv")[0]["COMPANY_TITLE"], "Acme");
+}
+
+#[test]
+fn what_is_referred_to_before_its_turn_is_read_twice_and_the_manifest_says_so() {
+    let tables = small().tables();
+    let mut backwards = shipped();
+    // Contacts before their companies; and contacts that refer to contacts.
+    backwards.entities.swap(0, 1);
+    let own = json!({"column": "LEAD_ID", "header": "OWN", "lookup": {"name": "contact", "output": "Replace"}});
+    backwards.entities[0].columns.push(serde_json::from_value(own).unwrap());
+    let read = read(&backwards, &tables);
+    for name in ["b_crm_company", "b_crm_contact"] {
+        assert_eq!(read.iter().filter(|read| *read == name).count(), 2, "{name} in {read:?}");
+    }
+    let zip = export(&backwards, &tables).unwrap();
+    let mut twice: Vec<Value> = told(&zip)["readTwice"].as_array().unwrap().clone();
+    twice.sort_by_key(ToString::to_string);
+    assert_eq!(twice, ["public.b_crm_company", "public.b_crm_contact"]);
+    assert_eq!(records(&zip, "contacts.csv")[0]["COMPANY_TITLE"], "Acme");
+    let same = |name: &str| assert_eq!(text(&zip, name), text(&export(&shipped(), &tables).unwrap(), name), "{name}");
+    same("companies.csv");
+    same("deals.csv");
+    same("ambiguous-links.csv");
+}
+
+#[test]
+fn a_link_to_a_record_that_is_in_no_file_still_finds_its_name() {
+    let mut account = small();
+    account.contacts[0].company = Some(2);
+    let mut tables = account.tables();
+    let companies = tables.iter_mut().find(|sample| sample.table.name == "b_crm_company").unwrap();
+    // The company is the portal's own: it is not exported.
+    let mine = companies.table.columns.iter().position(|column| column.name == "is_my_company").unwrap();
+    let lines: Vec<String> = String::from_utf8(companies.text.clone())
+        .unwrap()
+        .lines()
+        .map(|line| {
+            let mut cells: Vec<&str> = line.split('\t').collect();
+            if cells.contains(&"Other") {
+                cells[mine] = "Y";
+            }
+            cells.join("\t") + "\n"
+        })
+        .collect();
+    companies.text = lines.concat().into_bytes();
+    let zip = export(&shipped(), &tables).unwrap();
+    assert_eq!(records(&zip, "companies.csv").len(), 2);
+    assert_eq!(records(&zip, "contacts.csv")[0]["COMPANY_TITLE"], "Other");
 }

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on should say where")]
 
+mod account;
 mod authority;
 mod chart;
 mod crds;
@@ -11,4 +12,5 @@ mod export;
 #[path = "../importer/mod.rs"]
 mod importer;
 mod plugin;
+mod samples;
 mod staff;

@@ -39,13 +39,21 @@ pub async fn campaign(suite: &'static str, faults: &[Fault], cost: usize) {
         all.extend(writes.flat_map(|write| faults.iter().map(move |fault| Case { mode, write, fault: *fault })));
     }
     let chosen = crate::some(suite, &mut all, cost);
+    let count = chosen.len();
     let todo = Arc::new(Mutex::new(chosen));
     let sums = Arc::new(Mutex::new(BTreeMap::<String, usize>::new()));
     let running = lanes.into_iter().map(|mut lane| {
         let (todo, sums) = (todo.clone(), sums.clone());
         async move {
             loop {
-                let Some(case) = todo.lock().await.pop() else { return };
+                let (case, left) = {
+                    let mut todo = todo.lock().await;
+                    let Some(case) = todo.pop() else { return };
+                    (case, todo.len())
+                };
+                if left.is_multiple_of(20) {
+                    println!("{suite}: {left} of {count} are left to begin");
+                }
                 let ended = one(&mut lane, case).await;
                 let harm = if ended.fired { "harmed" } else { "ended before that write" };
                 let mut sums = sums.lock().await;
