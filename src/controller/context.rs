@@ -7,6 +7,8 @@ use super::dispatch::Dispatch;
 use super::fleet::{Fleet, Key, Sighting};
 use super::jobs::Jobs;
 use super::observed::Observer;
+use super::open_requests::OpenRequests;
+use super::server::Paces;
 use super::storage::Patrols;
 use super::stores::Stores;
 use super::verbs::{VerbError, get_opt};
@@ -32,6 +34,8 @@ pub struct Caches {
     pub schedules: Fleet,
     /// RestoreRequests.
     pub requests: Store<RestoreRequest>,
+    /// Those of them that are open, by schedule.
+    pub open: OpenRequests,
     /// Cancelled one by one as the caches are filled.
     pub(super) filled: [CancellationToken; 4],
 }
@@ -85,6 +89,8 @@ pub struct Context {
     pub stores: Stores,
     /// Walks through BackupStorages that are under way.
     pub patrols: Patrols,
+    /// How often servers' counts are written.
+    pub paces: Paces,
     /// Whether the gate stands, as last seen. Restores ask afresh.
     pub authority: Authority,
 }
@@ -107,6 +113,7 @@ impl Context {
             observer: Observer::new(metrics.clone(), recorder),
             stores: Stores::new(clients.write.clone()),
             patrols: Patrols::default(),
+            paces: Paces::default(),
             authority: Authority::default(),
             dispatch: Dispatch::new(&settings.jobs, clock.now()),
             clock,

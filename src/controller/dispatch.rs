@@ -10,9 +10,8 @@ use super::jobs::Taken;
 use crate::domain::batch::{Batch, Bucket, Due, Group, Queue, Room, Shape};
 use crate::settings::JobSettings;
 use chrono::{DateTime, TimeDelta, Utc};
-use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -27,6 +26,9 @@ const SETTLE: TimeDelta = TimeDelta::milliseconds(800);
 const FIRST_PAUSE: TimeDelta = TimeDelta::seconds(5);
 /// The longest.
 const LAST_PAUSE: TimeDelta = TimeDelta::minutes(5);
+/// Of those who wait, one at a time looks how it stands, so much apart: a hundred thousand that are caught up ask ten times
+/// a second, not all of them each two minutes.
+const TURN: TimeDelta = TimeDelta::milliseconds(100);
 
 /// Why a group's Jobs cannot be created at the moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,6 +65,21 @@ pub struct Asked {
     pub since: DateTime<Utc>,
     /// Why it gets no Job, besides budgets.
     pub trouble: Option<Trouble>,
+    /// It waits for company, until then at most.
+    pub lingers: Option<DateTime<Utc>>,
+    /// How many wait, itself among them.
+    pub queued: usize,
+}
+
+impl Asked {
+    /// When to look how it stands, if nothing happens before: `notice` after it could have had a Job, and later where
+    /// thousands wait.
+    pub fn look(&self, notice: TimeDelta, now: DateTime<Utc>) -> DateTime<Utc> {
+        let first = self.lingers.unwrap_or(self.since) + notice;
+        let turns = TURN * i32::try_from(self.queued).unwrap_or(i32::MAX);
+        let again = if first > now { self.since } else { now };
+        first.max(again + notice.max(turns))
+    }
 }
 
 #[derive(Default)]
@@ -107,13 +124,15 @@ impl Dispatch {
     /// Queues a dump, if it is not queued or on its way.
     pub fn ask(&self, group: &Group, due: Due, order: Order) -> Asked {
         let mut state = self.state();
-        state.orders.insert(due.uid.clone(), order);
+        let (uid, queued) = (due.uid.clone(), due.queued);
+        state.orders.insert(uid.clone(), order);
         let trouble = state.trouble.get(group).cloned();
-        let since = match state.flying.get(&due.uid) {
+        let since = match state.flying.get(&uid) {
             Some(since) => *since,
             None => state.queue.add(group, due),
         };
-        Asked { since, trouble }
+        let lingers = state.queue.lingers(&uid, &self.shape, queued);
+        Asked { since, trouble, lingers, queued: state.queue.len() }
     }
 
     /// A schedule's dump is not due any more.
@@ -154,8 +173,7 @@ impl Dispatch {
     }
 
     /// Takes out what gets its Job now, with a ticket for its places.
-    fn choose(&self, ctx: &Context) -> Vec<(String, Batch)> {
-        let now = ctx.now();
+    fn choose(&self, ctx: &Context, now: DateTime<Utc>) -> Vec<(String, Batch)> {
         if self.state().queue.is_empty() {
             return Vec::new();
         }
@@ -251,19 +269,11 @@ pub async fn run(ctx: Arc<Context>, stop: CancellationToken) {
             () = stop.cancelled() => return,
             _ = tick.tick() => {}
         }
-        for (ticket, batch) in ctx.dispatch.choose(&ctx) {
-            launch::launch(&ticket, batch, &ctx).await;
+        let now = ctx.now();
+        for (ticket, batch) in ctx.dispatch.choose(&ctx, now) {
+            launch::launch(&ticket, batch, now, &ctx).await;
         }
     }
-}
-
-/// The schedules of a namespace whose databases are claimed by restores.
-fn claimed(namespace: &str, ctx: &Context) -> HashSet<String> {
-    let open = ctx.caches.requests.state_filter(|request| {
-        request.namespace().as_deref() == Some(namespace)
-            && request.status.as_ref().is_some_and(|status| status.finished_at.is_none() && status.claim.is_some())
-    });
-    open.into_iter().map(|request| request.spec.schedule_ref.name.clone()).collect()
 }
 
 #[cfg(test)]
@@ -327,6 +337,20 @@ mod tests {
         assert_eq!(dispatch.depth(), ([1, 0, 0], Some(at(5))));
         dispatch.forget("a");
         assert!(!dispatch.knows("a") && !dispatch.creating("a") && dispatch.state().orders.is_empty());
+    }
+
+    #[test]
+    fn i8_a_hundred_thousand_that_wait_look_ten_times_a_second_and_a_few_as_soon_as_a_word_is_due() {
+        let notice = TimeDelta::minutes(2);
+        let asked =
+            |queued, lingers: Option<i64>| Asked { since: at(0), trouble: None, lingers: lingers.map(at), queued };
+        assert_eq!(asked(3, None).look(notice, at(0)), at(120));
+        assert_eq!(asked(3, Some(120)).look(notice, at(0)), at(240), "first it waits for company");
+        assert_eq!(asked(3, None).look(notice, at(500)), at(620));
+        let looks = (1..=100_000).map(|n| asked(n, None).look(notice, at(0)));
+        let mut seconds = HashMap::<i64, usize>::new();
+        looks.filter(|at| *at > self::at(120)).for_each(|at| *seconds.entry(at.timestamp()).or_default() += 1);
+        assert_eq!(seconds.values().max(), Some(&10));
     }
 
     #[test]

@@ -4,13 +4,14 @@ use super::clock::Clock;
 use super::context::{Caches, Context, Timers};
 use super::fleet::Runner;
 use super::observed::{Ailing, Failure, Outcome, error_policy, observed};
+use super::open_requests::OpenRequests;
 use super::scopes::{Watched, cached};
 use super::wakeups::Wakeups;
 use crate::api::{BackupStorage, DatabaseServer, ExportProfile, RestoreRequest};
 use crate::http::Readiness;
 use crate::settings::Watch;
-use futures::StreamExt;
 use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
 use kube::Client;
 use kube::runtime::controller::{Action, Config, Error};
 use kube::runtime::reflector::{ObjectRef, Store};
@@ -130,7 +131,10 @@ impl Feeds {
     pub fn start(client: &Client, watched: &Watch, clock: Clock) -> (Self, Caches, Timers) {
         let (storages, storages_cache, storages_timer) = Feed::start(client, watched, clock);
         let (servers, servers_cache, servers_timer) = Feed::start(client, watched, clock);
-        let (requests, requests_cache, requests_timer) = Feed::start(client, watched, clock);
+        let (mut requests, requests_cache, requests_timer) = Feed::start(client, watched, clock);
+        let open = OpenRequests::new(requests_cache.clone());
+        let sees = open.clone();
+        requests.changes = requests.changes.inspect_ok(move |request: &RestoreRequest| sees.saw(request)).boxed();
         let (schedules_timer, due) = Wakeups::start(clock);
         let (schedules, fleet, schedules_filled) = Runner::start(client, watched, due.boxed());
         // Nobody reads them from a cache: a request reads its profile afresh.
@@ -140,6 +144,7 @@ impl Feeds {
             servers: servers_cache,
             schedules: fleet,
             requests: requests_cache,
+            open,
             filled: [
                 storages.filled.clone(),
                 servers.filled.clone(),

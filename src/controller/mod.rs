@@ -13,6 +13,7 @@ pub mod jobs;
 pub mod leading;
 pub mod lease;
 pub mod observed;
+pub mod open_requests;
 pub mod profile;
 pub mod restore;
 pub mod scopes;

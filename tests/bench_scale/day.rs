@@ -1,12 +1,12 @@
 //! A compressed day: every tenant of a fleet is due once within a window, by clocks that run faster; then the operator is away
 //! for the whole of the next one, and catches up.
 
-use crate::apiserver::Counted;
+use crate::apiserver::{Call, Counted};
 use crate::fleet::{Place, Shape};
 use crate::ledger::{Ledger, Seen};
 use crate::process::{Operator, Process, Simulated};
 use crate::report::{Bar, Page};
-use crate::scope::Scope;
+use crate::scope::{Scope, WHOLE};
 use crate::worker::Worker;
 use chrono::{DateTime, Days, TimeDelta, Utc};
 use kube::Api;
@@ -18,40 +18,61 @@ use std::time::{Duration, Instant};
 
 /// Hours of the window, and of the outage.
 const WINDOW: i64 = 6;
-/// `maxConcurrentDumps` and `--max-dumps`.
-const LIMITS: (i32, i32) = (2, 60);
+/// The hour at which the window begins.
+const START: u32 = 4;
+/// `maxConcurrentDumps`.
+const ON_A_SERVER: i32 = 2;
 /// Jobs a simulated second, and at once, that a default operator creates at most.
 const BUCKET: (f64, f64) = (1.0, 10.0);
+
+/// `--max-dumps`: some three times what so many tenants need if they come evenly and no place is ever idle.
+fn in_all(tenants: usize) -> i32 {
+    i32::try_from(tenants * 3 / 1000).unwrap().max(60)
+}
 
 /// Measures and adds to the page.
 pub async fn run_and_judge(scope: &Scope, page: &mut Page) {
     let seconds = (WINDOW * 3600) as f64;
     let rate = seconds / scope.seconds as f64;
-    let midnight =
-        Utc::now().date_naive().checked_add_days(Days::new(1)).unwrap().and_hms_opt(0, 58, 0).unwrap().and_utc();
+    let begins = Utc::now().date_naive().checked_add_days(Days::new(1)).unwrap().and_hms_opt(START, 0, 0).unwrap();
+    // The operator has listed everything, on a busy machine, before the window begins: its start is measured elsewhere.
+    let ahead =
+        TimeDelta::seconds((scope.day as f64 / 1000.0 * rate) as i64).clamp(TimeDelta::minutes(2), TimeDelta::hours(3));
+    let midnight = begins.and_utc() - ahead;
     let shape = Shape {
         tenants: scope.day,
         now: midnight,
-        start: "01:00".to_owned(),
+        start: format!("{START:02}:00"),
         window: format!("{WINDOW}h"),
-        dumps: LIMITS.0,
+        dumps: ON_A_SERVER,
     };
     let place = Place::new("scale-day", &shape).await;
     place.tenants(&shape).await;
     // The worker plays the Job controller: the real one would make pods, at its own pace.
     let manager = Process::of_tier("kcm");
     manager.signal("STOP");
-    let most = format!("--max-dumps={}", LIMITS.1);
-    let flags = place.flags(&[&most, "--job-interval=60s"]);
+    let most = format!("--max-dumps={}", in_all(scope.day));
+    let flags = place.flags(&[&most]);
 
-    let before = Counted::read(&place.admin).await;
+    page.begin("day");
     let day = phase(&place, &flags, midnight, rate, scope, "the day").await;
-    let asked = Counted::read(&place.admin).await.since(&before);
+    judge_day(scope, page, rate, &day);
+    page.end(scope, scope.day >= WHOLE);
     // On a slow machine some days more have passed: whichever comes next is missed as a whole.
-    let next = day.ended.date_naive().checked_add_days(Days::new(1)).unwrap().and_hms_opt(7, 5, 0).unwrap().and_utc();
+    let next = day
+        .ended
+        .date_naive()
+        .checked_add_days(Days::new(1))
+        .unwrap()
+        .and_hms_opt(START + WINDOW as u32, 5, 0)
+        .unwrap()
+        .and_utc();
+    page.begin("catch-up");
     let caught = phase(&place, &flags, next, rate, scope, "the catch-up").await;
+    judge_catch_up(scope, page, &caught);
+    page.end(scope, scope.day >= WHOLE);
     manager.signal("CONT");
-    judge(scope, page, rate, &day, &caught, &asked);
+    place.leave().await;
 }
 
 /// What one phase came to.
@@ -64,16 +85,19 @@ struct Phase {
     /// CPU seconds of the operator.
     cpu: f64,
     memory: f64,
+    peak: f64,
+    asked: Counted,
 }
 
 /// Runs an operator and a worker from this simulated instant until every tenant has had a dump, and its status says so.
 async fn phase(place: &Place, flags: &[String], from: DateTime<Utc>, rate: f64, scope: &Scope, what: &str) -> Phase {
     let time = Simulated::from_now(from, rate);
-    let ledger = Arc::new(Ledger::new(from + TimeDelta::hours(12)));
+    let ledger = Arc::new(Ledger::new(from + TimeDelta::hours(14)));
     let store = place.bucket.store().await;
     let (client, namespace) = (place.admin.clone(), place.namespace.clone());
     let worker = Worker { client, namespace, store, ledger: ledger.clone() };
     let worker = tokio::spawn(worker.work(time));
+    let before = Counted::read(&place.admin).await;
     let mut operator = Operator::hastened(&place.kubeconfig, &time, flags);
     operator.ready().await;
     let began = Instant::now();
@@ -93,94 +117,150 @@ async fn phase(place: &Place, flags: &[String], from: DateTime<Utc>, rate: f64, 
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     let took = began.elapsed().as_secs_f64();
-    settled(place, from, scope, what).await;
+    settled(&operator, what).await;
     // Whatever it would run twice would come now.
     tokio::time::sleep(Duration::from_secs(2)).await;
-    let (cpu, memory) = (operator.process().cpu(), operator.process().memory());
+    let asked = Counted::read(&place.admin).await.since(&before);
+    let process = operator.process();
+    let (cpu, memory, peak) = (process.cpu(), process.memory(), process.peak());
     operator.terminate().await;
     worker.abort();
-    Phase { seen: ledger.take(), ended: time.now(), took, cpu, memory }
+    let ended = time.now();
+    all_ran(place, from, scope, what).await;
+    Phase { seen: ledger.take(), ended, took, cpu, memory, peak, asked }
 }
 
-/// Waits until every status says that its day has run.
-async fn settled(place: &Place, from: DateTime<Utc>, scope: &Scope, what: &str) {
-    let api: Api<BackupSchedule> = Api::namespaced(place.admin.clone(), &place.namespace);
-    let deadline = Instant::now() + Duration::from_mins(3);
+/// Waits until the operator counts no slot that has come and is not written down.
+async fn settled(operator: &Operator, what: &str) {
+    let deadline = Instant::now() + Duration::from_mins(5);
     loop {
-        let mut page = ListParams::default().limit(500);
-        let mut done = 0;
-        loop {
-            let list = api.list(&page).await.unwrap();
-            let ran = |o: &&BackupSchedule| {
-                let run = o.status.as_ref().and_then(|s| s.last_run.as_ref());
-                run.is_some_and(|r| {
-                    (r.outcome == Some(RunOutcome::Succeeded) && r.day == Some(from.date_naive()))
-                        || r.day > Some(from.date_naive())
-                })
-            };
-            done += list.items.iter().filter(ran).count();
-            match list.metadata.continue_.filter(|token| !token.is_empty()) {
-                Some(token) => page.continue_token = Some(token),
-                None => break,
-            }
-        }
-        if done == scope.day {
+        let scrape = operator.scrape().await;
+        if scrape.contains("\nsennight_slots_due 0\n") && scrape.contains("\nsennight_dumps_running 0\n") {
             return;
         }
-        assert!(Instant::now() < deadline, "{what}: {done} of {} schedules say that their day has run", scope.day);
+        assert!(Instant::now() < deadline, "{what}: it never came to rest");
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
 }
 
-fn judge(scope: &Scope, page: &mut Page, rate: f64, day: &Phase, caught: &Phase, asked: &Counted) {
+/// Every status says that its day has run.
+async fn all_ran(place: &Place, from: DateTime<Utc>, scope: &Scope, what: &str) {
+    let api: Api<BackupSchedule> = Api::namespaced(place.admin.clone(), &place.namespace);
+    let mut page = ListParams::default().limit(500);
+    let mut done = 0;
+    loop {
+        let list = api.list(&page).await.unwrap();
+        let ran = |o: &&BackupSchedule| {
+            let run = o.status.as_ref().and_then(|s| s.last_run.as_ref());
+            run.is_some_and(|r| {
+                (r.outcome == Some(RunOutcome::Succeeded) && r.day == Some(from.date_naive()))
+                    || r.day > Some(from.date_naive())
+            })
+        };
+        done += list.items.iter().filter(ran).count();
+        match list.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => page.continue_token = Some(token),
+            None => break,
+        }
+    }
+    assert_eq!(done, scope.day, "{what}: schedules that say that their day has run");
+}
+
+/// Writes that are the operator's: of its kinds, of Events, of new Jobs. The fake worker's own are Jobs' status and end.
+fn written(asked: &Counted) -> f64 {
+    let job = |call: &Call| call.resource == "jobs" && call.subresource.is_empty() && call.verb != "DELETE";
+    asked.count(|call| call.writes() && (call.group == "sennight.dev" || call.resource == "events" || job(call)))
+}
+
+fn strays(seen: &Seen, tenants: usize) -> f64 {
+    (seen.dumps.len().abs_diff(tenants) + seen.dumps.values().filter(|times| **times != 1).count()) as f64
+}
+
+fn tenants_a_job(seen: &Seen) -> f64 {
+    seen.tasks.iter().sum::<usize>() as f64 / seen.tasks.len().max(1) as f64
+}
+
+/// Dumps over a budget, at most.
+fn over(seen: &Seen, scope: &Scope) -> f64 {
+    f64::from((seen.most.0 - ON_A_SERVER).max(0) + (seen.most.1 - in_all(scope.day)).max(0))
+}
+
+fn judge_day(scope: &Scope, page: &mut Page, rate: f64, day: &Phase) {
+    page.section("A compressed day", &of_the_day(scope, rate, day));
+    let seen = &day.seen;
+    page.bars(vec![
+        Bar::promise("slots that ran not exactly once", strays(seen, scope.day)),
+        Bar::promise("dumps over a budget", over(seen, scope)),
+        Bar::at_most("p99 start lag, simulated minutes", 5.0, seen.lag(0.99)),
+        Bar::at_most("hours from the first Job to the last of a 6-hour window", 6.1, seen.minutes() / 60.0),
+        Bar::at_most("API writes a backup beside one status write", 0.3, written(&day.asked) / scope.day as f64 - 1.0),
+        // A Job more is rounding.
+        Bar::at_most("Jobs created beyond the token bucket", 1.0, seen.beyond(BUCKET.0, BUCKET.1)),
+    ]);
+}
+
+fn judge_catch_up(scope: &Scope, page: &mut Page, caught: &Phase) {
+    page.section("After six hours down", &of_the_catch_up(scope, caught));
+    let seen = &caught.seen;
+    page.bars(vec![
+        Bar::promise("after six hours down: tenants with not exactly one catch-up", strays(seen, scope.day)),
+        Bar::promise("dumps over a budget in the catch-up", over(seen, scope)),
+        Bar::at_most("Jobs created beyond the token bucket in the catch-up", 1.0, seen.beyond(BUCKET.0, BUCKET.1)),
+    ]);
+}
+
+/// Requests that are the operator's or might be.
+fn requests(asked: &Counted) -> String {
+    asked.words(|call| {
+        let ours = matches!(call.group.as_str(), "sennight.dev" | "batch") || call.resource == "events";
+        ours && call.verb != "WATCH"
+    })
+}
+
+fn of_the_day(scope: &Scope, rate: f64, day: &Phase) -> String {
     let n = scope.day as f64;
-    let strays = |seen: &Seen| seen.dumps.len().abs_diff(scope.day) + seen.dumps.values().filter(|t| **t != 1).count();
-    let ours = |call: &crate::apiserver::Call| call.group == "sennight.dev";
-    let jobs_made = |call: &crate::apiserver::Call| call.resource == "jobs" && call.verb == "POST";
-    let events = |call: &crate::apiserver::Call| call.resource == "events" && call.writes();
-    let writes = asked.count(|call| (ours(call) && call.writes()) || jobs_made(call) || events(call));
-    // The fake worker reads and writes Jobs too; what it does is not counted.
-    let reads = asked.count(|call| ours(call) && !call.writes() && call.verb != "WATCH");
-    let tasks = day.seen.tasks.iter().sum::<usize>() as f64 / day.seen.tasks.len().max(1) as f64;
-    let words = format!(
-        "{} tenants due within {WINDOW} hours, on {} servers with {} dumps at once each and {} in all; clocks {rate:.0} times as \
-         fast, a fake worker whose dumps take {} simulated seconds, no controller manager. The window took {:.0} s, \
-         {:.1} dumps a second; {} Jobs with {tasks:.1} tenants each; lag p50 {:.2}, p99 {:.2}, longest {:.2} simulated minutes; at \
-         most {} at once on a server and {} in all. The operator: {:.2} ms of CPU a tenant, {:.0} MiB. Requests: {writes:.0} writes, \
-         {reads:.0} reads ({}). After {WINDOW} hours down: {} dumps in {:.0} s, {} Jobs, at most {} within a simulated minute.",
+    let seen = &day.seen;
+    format!(
+        "{} tenants due within {WINDOW} hours, on {} servers with {ON_A_SERVER} dumps at once each and {} in all; clocks {rate:.1} times \
+         as fast, a fake worker whose dumps take {} simulated seconds, no controller manager. The window took {:.0} s, {:.1} dumps a \
+         second; {} Jobs with {:.1} tenants each; lag p50 {:.2}, p99 {:.2}, longest {:.2} simulated minutes; at most {} dumps at once \
+         on a server and {} in all. The operator: {:.2} ms of CPU a tenant, {:.0} MiB, peak {:.0} MiB. Requests: {}.",
         scope.day,
         (scope.day / 500).max(2),
-        LIMITS.0,
-        LIMITS.1,
+        in_all(scope.day),
         crate::worker::DUMP,
         day.took,
         n / day.took,
-        day.seen.jobs.len(),
-        day.seen.lag(0.5),
-        day.seen.lag(0.99),
-        day.seen.lag(1.0),
-        day.seen.most.0,
-        day.seen.most.1,
+        seen.jobs.len(),
+        tenants_a_job(seen),
+        seen.lag(0.5),
+        seen.lag(0.99),
+        seen.lag(1.0),
+        seen.most.0,
+        seen.most.1,
         day.cpu / n * 1000.0,
         day.memory,
-        asked.words(|call| ours(call) || call.resource == "jobs" || call.resource == "events"),
-        caught.seen.lags.len(),
+        day.peak,
+        requests(&day.asked),
+    )
+}
+
+fn of_the_catch_up(scope: &Scope, caught: &Phase) -> String {
+    let seen = &caught.seen;
+    format!(
+        "The operator is away for the whole of the next window and starts at 10:05: {} dumps in {} Jobs with {:.1} tenants each, \
+         created within {:.0} simulated minutes ({:.0} s); at most {} dumps at once on a server and {} in all. The operator: {:.2} ms \
+         of CPU a tenant, {:.0} MiB, peak {:.0} MiB. Requests: {}.",
+        seen.lags.len(),
+        seen.jobs.len(),
+        tenants_a_job(seen),
+        seen.minutes(),
         caught.took,
-        caught.seen.jobs.len(),
-        caught.seen.most_within(60),
-    );
-    page.section("A compressed day", &words);
-    let over = |seen: &Seen| f64::from((seen.most.0 - LIMITS.0).max(0) + (seen.most.1 - LIMITS.1).max(0));
-    page.bars(vec![
-        Bar::promise("slots that ran not exactly once", strays(&day.seen) as f64),
-        Bar::promise("dumps over a budget", over(&day.seen) + over(&caught.seen)),
-        Bar::promise("after six hours down: tenants with not exactly one catch-up", strays(&caught.seen) as f64),
-        Bar::at_most("p99 start lag, simulated minutes", 5.0, day.seen.lag(0.99)),
-        Bar::at_most("API writes a backup beside one status write", 0.3, writes / n - 1.0),
-        Bar::at_most(
-            "Jobs created within a simulated minute of the catch-up (the bucket's rate and burst)",
-            BUCKET.0 * 60.0 + BUCKET.1,
-            caught.seen.most_within(60) as f64,
-        ),
-    ]);
+        seen.most.0,
+        seen.most.1,
+        caught.cpu / scope.day as f64 * 1000.0,
+        caught.memory,
+        caught.peak,
+        requests(&caught.asked),
+    )
 }

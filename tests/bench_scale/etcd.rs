@@ -42,6 +42,17 @@ impl Etcd {
         });
         sent.buffer_unordered(4).try_collect::<Vec<()>>().await.unwrap();
     }
+
+    /// Deletes everything below a key, and what it was before.
+    pub async fn clear(&self, prefix: &str) {
+        let mut end = prefix.as_bytes().to_vec();
+        *end.last_mut().unwrap() += 1;
+        let range = json!({"key": base64(prefix.as_bytes()), "range_end": base64(&end)});
+        let body = serde_json::to_vec(&range).unwrap();
+        let request =
+            http::Request::post("/v3/kv/deleterange").header("Content-Type", "application/json").body(body).unwrap();
+        self.client.request_text(request).await.unwrap();
+    }
 }
 
 fn base64(bytes: &[u8]) -> String {

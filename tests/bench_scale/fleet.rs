@@ -3,6 +3,8 @@
 
 use crate::cluster::{self, BILLING, HELPDESK, OPERATOR};
 use crate::etcd::Etcd;
+use crate::process::Process;
+use crate::rest::calm;
 use crate::scope::Scope;
 use crate::support::{Bucket, env};
 use chrono::{DateTime, Days, NaiveDate, TimeDelta, Utc};
@@ -160,6 +162,8 @@ impl Place {
             began.elapsed().as_secs_f64()
         );
         self.there("backupschedules", tenants).await;
+        // It decodes for minutes what etcd took in seconds: an operator that starts meanwhile sees a fleet that grows.
+        calm(Process::of_tier("apiserver"), 0.6, Duration::from_mins(10)).await;
     }
 
     /// Through the API, status and all.
@@ -268,6 +272,13 @@ impl Place {
         // The first one went the lawful way and is open: it would be looked after.
         api.delete("r0000000", &kube::api::DeleteParams::default()).await.ok();
         self.there("restorerequests", number - 1).await;
+    }
+
+    /// Takes the fleet away, for the next part of the run. An operator must not be there any more.
+    pub async fn leave(&self) {
+        for plural in ["backupschedules", "restorerequests"] {
+            Etcd::of_tier().clear(&format!("/registry/sennight.dev/{plural}/{}/", self.namespace)).await;
+        }
     }
 
     /// Waits until the API server serves them all.

@@ -19,13 +19,13 @@ pub struct Seen {
     pub dumps: HashMap<(String, DateTime<Utc>), u32>,
     /// Simulated seconds from slot to Job, one a dump.
     pub lags: Vec<f64>,
-    /// Simulated instants at which Jobs appeared.
+    /// Simulated instants at which Jobs were decided on.
     pub jobs: Vec<DateTime<Utc>>,
     /// Tasks of each.
     pub tasks: Vec<usize>,
-    /// Jobs that run, by server.
+    /// Places of the Jobs that run, by server.
     running: HashMap<String, i32>,
-    /// The most that ran on one server, and in all.
+    /// The most dumps that might run at once on one server, and in all.
     pub most: (i32, i32),
 }
 
@@ -35,11 +35,18 @@ impl Ledger {
         Self { until, seen: Mutex::default() }
     }
 
-    /// A Job appeared: its server, and what it answers.
-    pub fn appeared(&self, server: &str, runs: &[(String, String)], now: DateTime<Utc>) {
+    /// A Job appeared, decided on at some time: its server, its places in the budgets, and what it answers.
+    pub fn appeared(
+        &self,
+        server: &str,
+        places: i32,
+        runs: &[(String, String)],
+        now: DateTime<Utc>,
+        decided: DateTime<Utc>,
+    ) {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if now < self.until {
-            seen.jobs.push(now);
+        if decided < self.until {
+            seen.jobs.push(decided);
             seen.tasks.push(runs.len());
         }
         for (schedule, run) in runs {
@@ -52,15 +59,15 @@ impl Ledger {
             seen.lags.push((now - slot).num_milliseconds() as f64 / 1000.0);
         }
         let here = seen.running.entry(server.to_owned()).or_default();
-        *here += 1;
+        *here += places;
         let (here, all) = (*here, seen.running.values().sum());
         seen.most = (seen.most.0.max(here), seen.most.1.max(all));
     }
 
     /// A Job ended.
-    pub fn ended(&self, server: &str) {
+    pub fn ended(&self, server: &str, places: i32) {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        *seen.running.entry(server.to_owned()).or_default() -= 1;
+        *seen.running.entry(server.to_owned()).or_default() -= places;
     }
 
     /// Dumps so far.
@@ -79,19 +86,24 @@ impl Ledger {
 }
 
 impl Seen {
-    /// The most Jobs that appeared within so many simulated seconds.
-    pub fn most_within(&self, seconds: i64) -> usize {
+    /// How far the Jobs went beyond a token bucket of this rate (Jobs a simulated second) and burst, at most: none is 0.
+    pub fn beyond(&self, rate: f64, burst: f64) -> f64 {
         let mut times = self.jobs.clone();
         times.sort();
-        let mut first = 0;
-        let mut most = 0;
-        for (last, at) in times.iter().enumerate() {
-            while (*at - times[first]).num_seconds() >= seconds {
-                first += 1;
-            }
-            most = most.max(last + 1 - first);
+        let (mut level, mut worst, mut before) = (burst, burst, None::<DateTime<Utc>>);
+        for at in times {
+            let passed = before.map_or(0.0, |before| (at - before).num_milliseconds() as f64 / 1000.0);
+            level = f64::min(burst, level + passed * rate) - 1.0;
+            worst = worst.min(level);
+            before = Some(at);
         }
-        most
+        (-worst).max(0.0)
+    }
+
+    /// Simulated minutes from the first Job to the last.
+    pub fn minutes(&self) -> f64 {
+        let span = self.jobs.iter().max().zip(self.jobs.iter().min()).map(|(last, first)| *last - *first);
+        span.unwrap_or_default().num_seconds() as f64 / 60.0
     }
 
     /// The lag that a share of the dumps does not exceed, in simulated minutes.

@@ -22,6 +22,7 @@ mod cluster;
 mod day;
 mod etcd;
 mod fleet;
+mod k8up;
 mod ledger;
 mod peers;
 mod process;
@@ -34,7 +35,7 @@ mod worker;
 
 use cluster::Turn;
 use report::Page;
-use scope::Scope;
+use scope::{Scope, WHOLE};
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
@@ -49,15 +50,20 @@ fn main() {
 async fn measure() {
     let scope = Scope::from_env();
     let _turn = Turn::among().await;
-    let mut page = Page::new(&scope);
+    let mut page = Page::new();
     if scope.runs("rest") {
+        page.begin("rest");
         rest::run_and_judge(&scope, &mut page).await;
+        page.end(&scope, scope.schedules >= WHOLE);
     }
     if scope.runs("day") {
         day::run_and_judge(&scope, &mut page).await;
     }
     if scope.runs("peers") {
+        page.begin("peers");
         peers::run_and_judge(&scope, &mut page).await;
+        k8up::run_and_judge(&scope, &mut page).await;
+        page.end(&scope, scope.schedules >= WHOLE);
     }
-    page.write(&scope);
+    page.judge(&scope);
 }

@@ -50,6 +50,7 @@ pub async fn run_and_judge(scope: &Scope, page: &mut Page) {
         (with.cpu - alone.cpu) / scope.schedules as f64 * 1000.0,
     );
     page.section("Peers: native CronJobs", &words);
+    Etcd::of_tier().clear(&format!("/registry/cronjobs/{namespace}/")).await;
     cluster::kubectl_ok(&["delete", "namespace", &namespace, "--wait=false"], "");
 }
 

@@ -1,4 +1,4 @@
-//! The bars, and the generated part of docs/scale.md.
+//! The bars, and the generated part of docs/scale.md: a block for each part of a run, so that parts can be run one by one.
 
 use crate::scope::Scope;
 use std::fmt::Write;
@@ -31,8 +31,15 @@ impl Bar {
     }
 }
 
-/// The page in the making.
+/// A block in the making: what it says of the machine and of itself, and its bars.
 pub struct Page {
+    part: Option<Part>,
+    broken: Vec<String>,
+    promises: usize,
+}
+
+struct Part {
+    name: &'static str,
     head: String,
     sections: String,
     bars: Vec<Bar>,
@@ -44,63 +51,98 @@ fn file(path: &str, key: &str) -> String {
     line.split_once(':').map_or(line, |(_, value)| value).trim().to_owned()
 }
 
+/// When, and on what.
+fn machine() -> String {
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let memory = file("/proc/meminfo", "MemTotal").split(' ').next().and_then(|kb| kb.parse::<u64>().ok());
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    format!(
+        "{} on {cores} cores ({}), {} GiB; load at the start {}.",
+        chrono::Utc::now().format("%Y-%m-%d %H:%M"),
+        file("/proc/cpuinfo", "model name"),
+        memory.unwrap_or(0) >> 20,
+        load.split(' ').next().unwrap_or_default(),
+    )
+}
+
 impl Page {
-    /// Notes the machine.
-    pub fn new(scope: &Scope) -> Self {
-        let cores = std::thread::available_parallelism().map_or(0, usize::from);
-        let memory = file("/proc/meminfo", "MemTotal").split(' ').next().and_then(|kb| kb.parse::<u64>().ok());
-        let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
-        let head = format!(
-            "{} on {cores} cores ({}), {} GiB; load at the start {}. {} BackupSchedules at rest, {} RestoreRequests, {} \
-             BackupSchedules through the compressed day.\n",
-            chrono::Utc::now().format("%Y-%m-%d"),
-            file("/proc/cpuinfo", "model name"),
-            memory.unwrap_or(0) >> 20,
-            load.split(' ').next().unwrap_or_default(),
-            scope.schedules,
-            scope.requests,
-            scope.day,
-        );
-        Self { head, sections: String::new(), bars: Vec::new() }
+    /// An empty one.
+    pub fn new() -> Self {
+        Self { part: None, broken: Vec::new(), promises: 0 }
     }
 
-    /// Adds a part; it is printed at once, for whoever waits.
+    /// Begins a block, and notes the machine as it is now.
+    pub fn begin(&mut self, name: &'static str) {
+        self.part = Some(Part { name, head: machine(), sections: String::new(), bars: Vec::new() });
+    }
+
+    fn part(&mut self) -> &mut Part {
+        self.part.as_mut().expect("a block was begun")
+    }
+
+    /// Adds a paragraph; it is printed at once, for whoever waits.
     pub fn section(&mut self, title: &str, text: &str) {
         println!("{title}: {text}");
-        write!(self.sections, "\n**{title}.** {text}\n").unwrap();
+        write!(self.part().sections, "\n**{title}.** {text}\n").unwrap();
     }
 
     /// Adds bars.
     pub fn bars(&mut self, bars: Vec<Bar>) {
-        self.bars.extend(bars);
+        self.part().bars.extend(bars);
     }
 
-    /// Prints everything; a whole run also writes docs/scale.md. A broken promise ends the program with an error.
-    pub fn write(&self, scope: &Scope) {
-        let mut table = "\n| bar | wanted | measured | |\n|---|---|---|---|\n".to_owned();
+    /// Prints the block; of a whole run, or where it is asked for, it takes its place in docs/scale.md.
+    pub fn end(&mut self, scope: &Scope, whole: bool) {
+        let part = self.part.take().expect("a block was begun");
+        let text = part.text();
+        println!("{text}");
+        let promises = part.bars.iter().filter(|bar| bar.promise);
+        self.promises += promises.clone().count();
+        self.broken.extend(promises.filter(|bar| !bar.held()).map(|bar| bar.what.clone()));
+        if whole || scope.write {
+            replace(part.name, &text);
+        } else if !scope.part {
+            println!("a reduced run: docs/scale.md is not written (SENNIGHT_SCALE_WRITE=1 writes it)");
+        }
+    }
+
+    /// A broken promise ends the program with an error.
+    pub fn judge(&self, scope: &Scope) {
+        assert!(self.broken.is_empty(), "broken promises: {:?}", self.broken);
+        if scope.part {
+            // In cargo's words, so that the harness counts it.
+            println!("test result: ok. {} passed; 0 failed; 0 ignored; 0 measured; 0 filtered out", self.promises);
+        }
+    }
+}
+
+impl Part {
+    fn text(&self) -> String {
+        let mut text = format!("\n{}\n", self.head);
+        if !self.bars.is_empty() {
+            text.push_str("\n| bar | wanted | measured | |\n|---|---|---|---|\n");
+        }
         for bar in &self.bars {
             let verdict = if bar.held() { "holds" } else { "**FALLS SHORT**" };
             let wanted = if bar.promise { "none".to_owned() } else { format!("≤ {}", bar.wanted) };
-            writeln!(table, "| {} | {wanted} | {:.2} | {verdict} |", bar.what, bar.found).unwrap();
+            writeln!(text, "| {} | {wanted} | {:.2} | {verdict} |", bar.what, bar.found).unwrap();
         }
-        let page = format!("{}{table}{}", self.head, self.sections);
-        println!("{page}");
-        let broken: Vec<&str> = self.bars.iter().filter(|b| b.promise && !b.held()).map(|b| b.what.as_str()).collect();
-        assert!(broken.is_empty(), "broken promises: {broken:?}");
-        let promises = self.bars.iter().filter(|bar| bar.promise).count();
-        if scope.part {
-            // In cargo's words, so that the harness counts it.
-            println!("test result: ok. {promises} passed; 0 failed; 0 ignored; 0 measured; 0 filtered out");
-            return;
-        }
-        if !scope.whole() && !scope.write {
-            println!("a reduced run: docs/scale.md is not written (SENNIGHT_SCALE_WRITE=1 writes it)");
-            return;
-        }
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/scale.md");
-        let old = std::fs::read_to_string(&path).unwrap();
-        let (before, rest) = old.split_once(MARKS.0).expect("docs/scale.md has no mark");
-        let (_, after) = rest.split_once(MARKS.1).expect("docs/scale.md has no second mark");
-        std::fs::write(path, format!("{before}{}\n{page}{}{after}", MARKS.0, MARKS.1)).unwrap();
+        format!("{text}{}", self.sections)
     }
+}
+
+/// Puts a block where it was, or behind the others.
+fn replace(name: &str, text: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/scale.md");
+    let old = std::fs::read_to_string(&path).unwrap();
+    let (before, rest) = old.split_once(MARKS.0).expect("docs/scale.md has no mark");
+    let (blocks, after) = rest.split_once(MARKS.1).expect("docs/scale.md has no second mark");
+    let (first, last) = (format!("<!-- {name} -->\n"), format!("<!-- end of {name} -->\n"));
+    let block = format!("{first}{text}\n{last}");
+    let there = blocks.split_once(&first).and_then(|(a, rest)| Some((a, rest.split_once(&last)?.1)));
+    let blocks = match there {
+        Some((a, z)) => format!("{a}{block}{z}"),
+        None => format!("{}\n\n{block}\n", blocks.trim_end()),
+    };
+    std::fs::write(path, format!("{before}{}{blocks}{}{after}", MARKS.0, MARKS.1)).unwrap();
 }

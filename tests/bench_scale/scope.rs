@@ -20,7 +20,7 @@ pub struct Scope {
 }
 
 /// What the bars are about.
-const WHOLE: usize = 100_000;
+pub const WHOLE: usize = 100_000;
 
 impl Scope {
     /// `SENNIGHT_SCALE_SCHEDULES`, `_REQUESTS`, `_DAY`, `_SECONDS`, `_ONLY` (rest, day, peers). `SENNIGHT_CASES`: a few
@@ -34,8 +34,8 @@ impl Scope {
         let scope = Self {
             schedules,
             requests: number("REQUESTS", if part { 0 } else { schedules / 10 }),
-            day: number("DAY", if part { 80 } else { schedules.min(10_000) }),
-            seconds: number("SECONDS", if part { 12 } else { 600 }) as u64,
+            day: number("DAY", if part { 80 } else { schedules }),
+            seconds: number("SECONDS", if part { 12 } else { (schedules / 100).max(300) }) as u64,
             idle: number("IDLE", if part { 2 } else { 60 }) as u64,
             part,
             only: std::env::var("SENNIGHT_SCALE_ONLY").ok().or_else(|| part.then(|| "rest".to_owned())),
@@ -55,10 +55,5 @@ impl Scope {
     /// Whether this part is asked for.
     pub fn runs(&self, part: &str) -> bool {
         self.only.as_deref().is_none_or(|only| only.split(',').any(|o| o == part))
-    }
-
-    /// Whether it is all that the bars are about.
-    pub fn whole(&self) -> bool {
-        self.schedules >= WHOLE && self.only.is_none()
     }
 }

@@ -1,9 +1,12 @@
-//! A fake worker: it plays the Job controller, the kubelet and the dump. Every Job of ours runs for some simulated seconds,
-//! then its results are in the bucket and it is complete; a while later it is removed, as its TTL says.
+//! A fake worker: it plays the Job controller, the kubelet and the dumps. The tenants of a Job of ours are dumped in their
+//! order, as many at once as the Job has places, each for some simulated seconds; each one's result is in the bucket before
+//! the next one starts, and after the last of them the Job is complete. A while later it is removed, as its TTL says.
 
 use crate::ledger::Ledger;
 use crate::process::Simulated;
+use chrono::{DateTime, Utc};
 use futures::StreamExt;
+use futures::future::join_all;
 use k8s_openapi::api::batch::v1::Job;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use kube::runtime::watcher::{self, Event};
@@ -15,6 +18,7 @@ use sennight::domain::names::RecoveryPointId;
 use sennight::store::Store;
 use serde_json::json;
 use std::collections::HashMap;
+use std::fmt::Display;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +27,8 @@ use std::time::Duration;
 pub const DUMP: f64 = 20.0;
 /// Real time from a Job's end to its removal.
 const TTL: Duration = Duration::from_secs(20);
+/// A busy machine answers late: so often is a request made.
+const TRIES: u32 = 5;
 
 /// One worker for all Jobs of a namespace.
 #[derive(Clone)]
@@ -37,14 +43,27 @@ pub struct Worker {
     pub ledger: Arc<Ledger>,
 }
 
+/// What a Job says of itself.
+struct Load {
+    server: String,
+    places: i32,
+}
+
+impl Load {
+    fn of(job: &Job) -> Self {
+        let places = job.annotations().get(mark::PLACES).and_then(|text| text.parse().ok());
+        Self { server: job.labels().get(mark::SERVER).cloned().unwrap_or_default(), places: places.unwrap_or(1) }
+    }
+}
+
 impl Worker {
     /// Works until it is dropped.
     pub async fn work(self, time: Simulated) {
         let api: Api<Job> = Api::namespaced(self.client.clone(), &self.namespace);
         let config = watcher::Config::default().labels("app.kubernetes.io/managed-by=sennight");
         let mut events = pin!(watcher::watcher(api, config));
-        // What runs, by UID, with its server: one appears once, and ends once.
-        let mut running: HashMap<String, String> = HashMap::new();
+        // What runs, by UID: a Job appears once, and ends once.
+        let mut running: HashMap<String, Load> = HashMap::new();
         while let Some(event) = events.next().await {
             let Ok(Event::Apply(job) | Event::InitApply(job)) = event else { continue };
             let uid = job.uid().unwrap();
@@ -52,50 +71,72 @@ impl Worker {
                 if running.contains_key(&uid) {
                     continue;
                 }
-                let server = job.labels().get(mark::SERVER).cloned().unwrap_or_default();
+                let load = Load::of(&job);
                 let answers: Vec<_> = runs(&job).into_iter().map(|run| (run.schedule, run.run)).collect();
-                self.ledger.appeared(&server, &answers, time.now());
-                running.insert(uid, server);
+                self.ledger.appeared(&load.server, load.places, &answers, time.now(), decided(&job));
+                let places = usize::try_from(load.places).unwrap().max(1);
+                running.insert(uid, load);
                 let worker = self.clone();
-                tokio::spawn(async move { worker.run(job, time).await });
-            } else if let Some(server) = running.remove(&uid) {
-                self.ledger.ended(&server);
+                tokio::spawn(async move { worker.run(job, places, time).await });
+            } else if let Some(load) = running.remove(&uid) {
+                self.ledger.ended(&load.server, load.places);
             }
         }
     }
 
-    async fn run(&self, job: Job, time: Simulated) {
-        let began = time.now();
+    async fn run(&self, job: Job, places: usize, time: Simulated) {
         let container = &job.spec.as_ref().unwrap().template.spec.as_ref().unwrap().containers[0];
         let (work, _) = Work::from_argv(container.args.as_deref().unwrap()).unwrap();
         let Work::Dump(tasks) = work else { return };
-        tokio::time::sleep(time.real(DUMP * tasks.len() as f64)).await;
         let uid = job.uid().unwrap();
-        for task in &tasks {
+        for some in tasks.chunks(places) {
+            let began = time.now();
+            tokio::time::sleep(time.real(DUMP)).await;
             let finished = time.now();
-            let report = TaskReport {
-                task: task.name.clone(),
-                started_at: began,
-                finished_at: finished,
-                outcome: Outcome::Succeeded(Done::Dumped(copy(task, finished))),
-            };
-            self.store.put_report(&uid, &report).await.unwrap();
+            join_all(some.iter().map(|task| self.report(&uid, task, began, finished))).await;
         }
         let api: Api<Job> = Api::namespaced(self.client.clone(), &self.namespace);
-        let now = chrono::Utc::now().format("%Y-%m-%dT%H:%M:%SZ").to_string();
+        let now = Utc::now().format("%Y-%m-%dT%H:%M:%SZ").to_string();
         let holds =
             |kind: &str| json!({"type": kind, "status": "True", "lastTransitionTime": now, "lastProbeTime": now});
         let status = json!({"status": {
             "startTime": now, "completionTime": now, "succeeded": 1,
             "conditions": [holds("SuccessCriteriaMet"), holds("Complete")], "uncountedTerminatedPods": {}
         }});
-        api.patch_status(&job.name_any(), &PatchParams::default(), &Patch::Merge(&status)).await.unwrap();
+        let (name, status) = (job.name_any(), Patch::Merge(&status));
+        patiently(|| async { api.patch_status(&name, &PatchParams::default(), &status).await }).await;
         tokio::time::sleep(TTL).await;
-        let _ = api.delete(&job.name_any(), &DeleteParams::background()).await;
+        patiently(|| async { api.delete(&name, &DeleteParams::background()).await }).await;
+    }
+
+    async fn report(&self, uid: &str, task: &DumpTask, began: DateTime<Utc>, finished: DateTime<Utc>) {
+        let report = TaskReport {
+            task: task.name.clone(),
+            started_at: began,
+            finished_at: finished,
+            outcome: Outcome::Succeeded(Done::Dumped(copy(task, finished))),
+        };
+        patiently(|| async { self.store.put_report(uid, &report).await }).await;
     }
 }
 
-fn copy(task: &DumpTask, at: chrono::DateTime<chrono::Utc>) -> CopySummary {
+/// Does it until it is done.
+async fn patiently<T, E: Display, F: Future<Output = Result<T, E>>>(what: impl Fn() -> F) {
+    for attempt in 1..=TRIES {
+        match what().await {
+            Ok(_) => return,
+            Err(error) if attempt == TRIES => eprintln!("the fake worker gives up: {error}"),
+            Err(_) => tokio::time::sleep(Duration::from_secs(attempt.into())).await,
+        }
+    }
+}
+
+/// When the operator decided on a Job, by its own clock.
+fn decided(job: &Job) -> DateTime<Utc> {
+    job.annotations()[mark::DECIDED].parse().unwrap()
+}
+
+fn copy(task: &DumpTask, at: DateTime<Utc>) -> CopySummary {
     let id = RecoveryPointId::new(at, rand::random());
     CopySummary {
         prefix: format!("backups/daily/{}/{}/{id}/", task.identity.namespace, task.identity.schedule),

@@ -56,6 +56,10 @@ rollback() {
 restart() {
   ports_of "$(<"$RUN/base")"
   stop "$1" KILL
+  # A big process is a zombie for a moment while its threads, and with them its ports, are still there.
+  local port=$PORT_API tries=100
+  [ "$1" = apiserver ] || port=$PORT_KCM
+  while (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null && [ $((tries--)) -gt 0 ]; do sleep 0.1; done
   case $1 in
     apiserver) start_apiserver "${APISERVER[@]}" ;;
     kcm) start_kcm ;;

@@ -91,12 +91,12 @@ pub fn stands(order: &Order, group: &Group, due: &Due, ctx: &Context) -> bool {
     row.is_some_and(|row| *row.uid == *due.uid && Some(row.generation) == order.generation && !row.leaving)
 }
 
-/// The Job of a group's dumps; `None` while what they name is missing.
+/// The Job of a group's dumps, with so many places and decided on then; `None` while what they name is missing.
 pub fn worker(
     name: &str,
     after: Option<String>,
     group: &Group,
-    at_once: i64,
+    (at_once, decided): (i64, DateTime<Utc>),
     passengers: &[Passenger],
     ctx: &Context,
 ) -> Option<WorkerJob> {
@@ -138,7 +138,7 @@ pub fn worker(
         // The storage owns it, not the schedule: one Job carries several schedules' dumps.
         owner: bucket.controller_owner_ref(&())?,
         labels: BTreeMap::from([label(mark::LANE, mark::DUMP), label(mark::SERVER, &group.server)]),
-        annotations: annotations(after, group, at_once, passengers, ctx.now()),
+        annotations: annotations(after, group, at_once, passengers, decided),
         work: Work::Dump(passengers.iter().map(task).collect()),
         at_once: (passengers.len() > 1).then_some(at_once),
         storage,

@@ -49,11 +49,8 @@ pub async fn gather(object: &BackupSchedule, ctx: &Context) -> Result<Seen, Back
     let spec = &object.spec;
     let storage = ctx.caches.storages.get(&ObjectRef::new(&spec.storage_ref.name).within(&namespace));
     let server = ctx.caches.servers.get(&ObjectRef::new(&spec.database.server_ref.name).within(&namespace));
-    let requests = ctx.caches.requests.state_filter(|r| {
-        r.metadata.namespace == object.metadata.namespace && r.spec.schedule_ref.name == object.name_any()
-    });
-    let open = |r: &crate::api::RestoreRequest| r.status.as_ref().is_none_or(|s| s.finished_at.is_none());
-    let open: Vec<_> = requests.iter().filter(|r| open(r)).filter_map(|r| r.status.as_ref()).collect();
+    let open = ctx.caches.open.of(&namespace, &object.name_any());
+    let open: Vec<_> = open.iter().filter_map(|r| r.status.as_ref()).collect();
     Ok(Seen {
         ending: ending(object, storage.as_deref(), ctx).await?,
         riding: riding(object, storage.as_deref(), ctx).await?,

@@ -242,10 +242,12 @@ fn queue(
     let now = ctx.now();
     let notice = TimeDelta::from_std(act::notice(ctx)).unwrap_or(TimeDelta::minutes(2));
     let Some(asked) = act::ask(object, key, since, status, ctx) else { return (Told::Nothing, now + notice) };
+    let again = asked.look(notice, now);
     match asked.trouble {
-        _ if now < asked.since + notice => (Told::Nothing, asked.since + notice),
-        Some(trouble) => (Told::Trouble(trouble), now + notice),
-        None => (Told::Plan(Waiting::BudgetReached), now + notice),
+        _ if now < asked.since + notice => (Told::Nothing, again),
+        Some(trouble) => (Told::Trouble(trouble), again),
+        None if asked.lingers.is_some() => (Told::Nothing, again),
+        None => (Told::Plan(Waiting::BudgetReached), again),
     }
 }
 

@@ -2,7 +2,7 @@
 //! group's chain. A link that is there already tells what somebody else, or this process before an answer was lost, has
 //! started; the rest rides in the one after it.
 
-use super::{Order, claimed};
+use super::Order;
 use crate::controller::backup::{BackupError, act};
 use crate::controller::context::Context;
 use crate::controller::fleet::Key;
@@ -12,7 +12,7 @@ use crate::controller::verbs::{Created, create_or_adopt};
 use crate::controller::worker_job::mark;
 use crate::domain::backup::RunKey;
 use crate::domain::batch::{Batch, Due, Group, job_name};
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use k8s_openapi::api::batch::v1::Job;
 use kube::ResourceExt;
 use kube::api::Api;
@@ -29,12 +29,13 @@ pub struct Passenger {
     pub order: Order,
 }
 
-/// Creates a batch's Job. Nobody is lost: each passenger is in a Job, back in the queue, or told to look again.
-pub async fn launch(ticket: &str, batch: Batch, ctx: &Context) {
+/// Creates the Job of a batch that was decided on then. Nobody is lost: each passenger is in a Job, back in the queue, or
+/// told to look again.
+pub async fn launch(ticket: &str, batch: Batch, decided: DateTime<Utc>, ctx: &Context) {
     let group = batch.group.clone();
     let all: Vec<String> = batch.runs.iter().map(|due| due.uid.clone()).collect();
     let mut passengers = board(&group, batch.runs, ctx);
-    match create(&group, batch.at_once, &mut passengers, ctx).await {
+    match create(&group, (batch.at_once, decided), &mut passengers, ctx).await {
         Ok(()) => ctx.dispatch.no_trouble(&group),
         Err(error) => {
             warn!(reason = error.reason(), %error, namespace = group.namespace, "a dump Job cannot be created; it is tried again");
@@ -47,7 +48,7 @@ pub async fn launch(ticket: &str, batch: Batch, ctx: &Context) {
 
 /// Those who still should ride. The others look again for themselves.
 fn board(group: &Group, runs: Vec<Due>, ctx: &Context) -> Vec<Passenger> {
-    let claimed = claimed(&group.namespace, ctx);
+    let claimed = ctx.caches.open.claimed(&group.namespace);
     let mut passengers = Vec::with_capacity(runs.len());
     for due in runs {
         let order = ctx.dispatch.order(&due.uid).filter(|order| {
@@ -69,7 +70,7 @@ fn carried(order: &Order, due: &Due, ctx: &Context) -> bool {
 /// Creates the Job. Whoever got none is left in `passengers`.
 async fn create(
     group: &Group,
-    at_once: i64,
+    (at_once, decided): (i64, DateTime<Utc>),
     passengers: &mut Vec<Passenger>,
     ctx: &Context,
 ) -> Result<(), BackupError> {
@@ -83,7 +84,7 @@ async fn create(
         }
         let after = stranger.take().or_else(|| ctx.jobs.cards().head(&group.namespace, &chain));
         let name = job_name(&chain, after.as_deref());
-        let Some(worker) = act::worker(&name, after, group, at_once, passengers, ctx) else {
+        let Some(worker) = act::worker(&name, after, group, (at_once, decided), passengers, ctx) else {
             // What they name is gone: their own rounds say so.
             for passenger in passengers.drain(..) {
                 ctx.timers.schedules.call(Key::new(&group.namespace, &passenger.due.schedule));
@@ -140,7 +141,8 @@ fn tell(passenger: &Passenger, group: &Group, ctx: &Context) {
         RunKey::Manual(_) => ctx.timers.schedules.call(me),
         RunKey::Slot { .. } => {
             let notice = TimeDelta::from_std(act::notice(ctx)).unwrap_or(TimeDelta::minutes(2));
-            ctx.timers.schedules.hasten(me, ctx.now() + notice);
+            // In place of the look that it wished for while it waited.
+            ctx.timers.schedules.schedule(me, ctx.now() + notice);
         }
     }
 }

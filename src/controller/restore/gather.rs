@@ -5,7 +5,7 @@ use super::{RestoreError, payments, proof};
 use crate::api::conditions::RequestCondition;
 use crate::api::restore_report::{JobOutcome, JobRecord};
 use crate::api::restore_request::RestoreMode;
-use crate::api::{BackupSchedule, BackupStorage, DatabaseServer, ExportProfile, RestoreRequest};
+use crate::api::{BackupSchedule, BackupStorage, DatabaseServer, ExportProfile, RestoreRequest, RestoreRequestStatus};
 use crate::controller::context::Context;
 use crate::controller::fleet::Key;
 use crate::controller::jobs::{self, JobState, Lane};
@@ -106,34 +106,27 @@ fn siblings(object: &RestoreRequest, ctx: &Context) -> Vec<Arc<RestoreRequest>> 
     if object.spec.mode != RestoreMode::Undo && !ended {
         return Vec::new();
     }
-    ctx.caches.requests.state_filter(|r| {
-        r.metadata.namespace == object.metadata.namespace
-            && r.spec.schedule_ref == object.spec.schedule_ref
-            && r.uid() != object.uid()
-    })
+    beside(object, ctx)
+}
+
+/// The other requests of the same schedule.
+fn beside(object: &RestoreRequest, ctx: &Context) -> Vec<Arc<RestoreRequest>> {
+    let all = ctx.caches.open.all_of(&object.namespace().unwrap_or_default(), &object.spec.schedule_ref.name);
+    all.into_iter().filter(|other| other.uid() != object.uid()).collect()
 }
 
 /// The first open request of the same schedule that came earlier, and whether any other open one holds our copy.
 fn others(object: &RestoreRequest, ctx: &Context) -> (Option<String>, bool) {
     let age = |r: &RestoreRequest| (r.creation_timestamp(), r.name_any());
     let id = |r: &RestoreRequest| r.status.as_ref().and_then(|s| s.recovery_point.as_ref()).map(|p| p.id.clone());
-    let open = ctx.caches.requests.state_filter(|r| {
-        r.metadata.namespace == object.metadata.namespace
-            && r.spec.schedule_ref == object.spec.schedule_ref
-            && r.uid() != object.uid()
-            && r.status.as_ref().is_none_or(|s| s.finished_at.is_none())
-    });
-    // One that has ended and not yet let go of its copy still writes tags: nobody holds it meanwhile.
-    let leaving = ctx.caches.requests.state_filter(|r| {
-        r.metadata.namespace == object.metadata.namespace
-            && r.spec.schedule_ref == object.spec.schedule_ref
-            && r.uid() != object.uid()
-            // An Undo holds no copy.
-            && object.spec.mode != RestoreMode::Undo
-            && r.status.as_ref().is_some_and(|s| {
-                s.finished_at.is_some() && crate::api::conditions::is_true(&s.conditions, RequestCondition::Held)
-            })
-    });
+    let ended = |r: &RestoreRequest| r.status.as_ref().is_some_and(|s| s.finished_at.is_some());
+    let (leaving, open): (Vec<_>, Vec<_>) = beside(object, ctx).into_iter().partition(|r| ended(r));
+    // One that has ended and not yet let go of its copy still writes tags: nobody holds it meanwhile. An Undo holds no copy.
+    let holds = |r: &RestoreRequest| {
+        let held = |s: &RestoreRequestStatus| crate::api::conditions::is_true(&s.conditions, RequestCondition::Held);
+        object.spec.mode != RestoreMode::Undo && r.status.as_ref().is_some_and(held)
+    };
+    let leaving: Vec<_> = leaving.into_iter().filter(|r| holds(r)).collect();
     let rival =
         open.iter().chain(&leaving).filter(|r| age(r) < age(object)).min_by_key(|r| age(r)).map(|r| r.name_any());
     let shared = id(object).is_some() && open.iter().any(|r| id(r) == id(object));
@@ -254,7 +247,8 @@ async fn ending(
 /// What earlier requests on the same server took.
 fn samples(object: &RestoreRequest, schedule: Option<&BackupSchedule>, ctx: &Context) -> Vec<Sample> {
     let known = object.status.as_ref().and_then(|s| s.estimate.as_ref()).is_some_and(|e| e.duration_seconds.is_some());
-    let Some(schedule) = schedule.filter(|_| !known) else { return Vec::new() };
+    let ended = object.status.as_ref().is_some_and(|s| s.finished_at.is_some());
+    let Some(schedule) = schedule.filter(|_| !known && !ended) else { return Vec::new() };
     let server = |other: &RestoreRequest| {
         let key = Key::new(&other.namespace().unwrap_or_default(), &other.spec.schedule_ref.name);
         ctx.caches.schedules.get(&key).map(|row| row.server)

@@ -50,6 +50,7 @@ fn judged(object: &RestoreRequest, others: &[SameReference]) -> Option<Payment> 
 
 /// From the cache: for what people are told.
 pub fn reused(object: &RestoreRequest, ctx: &Context) -> Option<Payment> {
+    reference(object).filter(|_| paid(object))?;
     let others = ctx.caches.requests.state_filter(|other| same(object, other).is_some());
     let others: Vec<SameReference> = others.iter().filter_map(|other| same(object, other)).collect();
     judged(object, &others)

@@ -14,11 +14,12 @@ use crate::api::conditions::{ServerCondition, find, set};
 use crate::api::{Condition, ConditionStatus, DatabaseServer, DatabaseServerStatus};
 use crate::domain::job::WorkError;
 use crate::store::StoreError;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use kube::ResourceExt;
 use kube::api::Api;
 use kube::runtime::controller::Action;
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use validate::ServerFault;
@@ -82,6 +83,10 @@ async fn reconcile(server: Arc<DatabaseServer>, ctx: Arc<Context>) -> Result<Out
     let (_, dumping) = ctx.jobs.running(Lane::Dump, &namespace, &name);
     let counts = Counts { schedules: ctx.caches.schedules.on_server(&namespace, &name), dumping };
     let mut status = status(&server, &checked, &counts, ctx.now());
+    let told = server.status.as_ref().and_then(|status| status.active_dumps);
+    if told.is_some() && told != status.active_dumps && !ctx.paces.may(&server.uid().unwrap_or_default(), &ctx) {
+        status.active_dumps = told;
+    }
     let drill = drill::round(&server, &mut status, &ctx).await?;
     let api = Api::namespaced(ctx.clients.write.clone(), &namespace);
     apply_status(&api, &*server, server.status.as_ref(), &status).await?;
@@ -89,6 +94,25 @@ async fn reconcile(server: Arc<DatabaseServer>, ctx: Arc<Context>) -> Result<Out
     let drill = drill.map(|at| (at - ctx.now()).to_std().unwrap_or_default().max(Duration::from_secs(1)));
     let interval = ctx.settings.timing.storage_interval;
     Ok(Outcome::Applied(Action::requeue(drill.map_or(interval, |drill| drill.min(interval)))))
+}
+
+/// When each server's count of running dumps was last written, by UID. It changes with every Job, and each write comes back
+/// as a reason to look again: in a busy night that would be a write a Job and server, for a figure that metrics have.
+#[derive(Debug, Default)]
+pub struct Paces(Mutex<HashMap<String, DateTime<Utc>>>);
+
+impl Paces {
+    /// Whether the count may be written now: about once in the interval in which servers are looked at anyway.
+    fn may(&self, uid: &str, ctx: &Context) -> bool {
+        let pause = TimeDelta::from_std(ctx.settings.timing.storage_interval / 2).unwrap_or_default();
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = ctx.now();
+        if last.get(uid).is_some_and(|at| now - *at < pause) {
+            return false;
+        }
+        last.insert(uid.to_owned(), now);
+        true
+    }
 }
 
 /// What rests on a server.

@@ -64,6 +64,14 @@ impl Waiting {
         waited >= shape.settle && (lane == Lane::Manual || !self.more_to_come(shape, now) || waited >= shape.linger)
     }
 
+    /// Until when a lane's first one waits for company, if that is what it waits for.
+    fn lingers(&self, lane: Lane, shape: &Shape, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let head = self.head(lane)?;
+        let until = head.queued + shape.linger;
+        let alone = head.company == Company::Alone || shape.tenants <= 1 || lane == Lane::Manual;
+        (!alone && now < until && self.more_to_come(shape, now) && !self.passengers(lane, shape).1).then_some(until)
+    }
+
     fn more_to_come(&self, shape: &Shape, now: DateTime<Utc>) -> bool {
         let lately = self.arrivals.iter().filter(|at| now - **at <= shape.linger * 2).count();
         lately >= self.len() + COMPANY
@@ -126,6 +134,12 @@ impl Queue {
         self.groups.get(group)?.lanes[*lane as usize].get(place)
     }
 
+    /// Until when a schedule's dump waits for company, if that is what it waits for.
+    pub fn lingers(&self, uid: &str, shape: &Shape, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let (group, lane, _) = self.places.get(uid)?;
+        self.groups.get(group)?.lingers(*lane, shape, now)
+    }
+
     /// How many wait in each lane.
     pub fn depth(&self) -> [usize; 3] {
         let mut depth = [0; 3];
@@ -164,9 +178,13 @@ impl Queue {
 
     /// Takes out what gets a Job now. `room` is used up as far as it is used.
     pub fn plan(&mut self, room: &mut Room, shape: &Shape, now: DateTime<Utc>) -> Vec<Batch> {
+        // Twice a second, and most of the time there is no room.
+        if room.tokens <= 0 || room.total <= 0 {
+            return Vec::new();
+        }
         let ready = |waiting: &Waiting| Lane::ALL.map(|lane| waiting.ready(lane, shape, now));
-        let mut offers: BTreeMap<Group, [bool; 3]> =
-            self.groups.iter().filter(|(_, w)| w.len() > 0).map(|(group, w)| (group.clone(), ready(w))).collect();
+        let could = self.groups.iter().filter(|(group, waiting)| waiting.len() > 0 && room.free(group) > 0);
+        let mut offers: BTreeMap<Group, [bool; 3]> = could.map(|(group, w)| (group.clone(), ready(w))).collect();
         let mut batches = Vec::new();
         while room.tokens > 0 && room.total > 0 {
             let best = Lane::ALL.map(|lane| self.best(lane, &offers, room));

@@ -62,6 +62,26 @@ fn tenants_due_together_share_a_job_the_longest_first_and_those_of_another_secre
 }
 
 #[test]
+fn a_dump_waits_for_company_only_where_others_got_their_job_lately() {
+    let mut queue = Queue::default();
+    queue.add(&group("a"), due("first", 0, 0));
+    assert_eq!(queue.lingers("uid-first", &shape(), at(0)), None);
+    for (n, name) in ["b", "c", "d"].into_iter().enumerate() {
+        let since = 10 + i64::try_from(n).unwrap();
+        queue.add(&group("a"), due(name, since, since));
+    }
+    assert_eq!(queue.plan(&mut room(8), &shape(), at(14)).iter().map(|b| b.runs.len()).sum::<usize>(), 4);
+    queue.add(&group("a"), due("late", 30, 30));
+    assert_eq!(queue.lingers("uid-late", &shape(), at(30)), Some(at(150)));
+    assert_eq!(
+        queue.lingers("uid-late", &shape(), at(150)),
+        None,
+        "it has waited long enough: now it is a budget that it waits for"
+    );
+    assert_eq!(queue.lingers("uid-b", &shape(), at(30)), None, "it has its Job");
+}
+
+#[test]
 fn a_job_has_twenty_to_fifty_tenants_by_their_size() {
     for (bytes, wanted) in [(1, 50), (BIG_BYTES / 4, 50), (BIG_BYTES / 2, 40), (BIG_BYTES - 1, 20)] {
         let mut queue = Queue::default();
