@@ -125,8 +125,8 @@ pub fn run_and_judge(servers: &Servers, scope: &Scope, page: &mut Page) {
             "One database of 51 tables, {megabytes} MB of row text, on {} (TLS, buffer pool 128 MB, nobody waits for a disk); {mydumper}. The medians \
              of {} rounds, all contestants in turns.\n\n\
              | dump | {head}\n{}\n\n\
-             A restore of it into a new database of the same server; the medians of {} rounds. Sennight checks the copy before it begins, and \
-             afterwards reads every table back and compares it with the copy; `mariadb` does neither.\n\n\
+             A restore of it into a new database of the same server; the medians of {} rounds. Sennight checks each frame of the copy and \
+             afterwards reads every table back and compares it with what was in it; `mariadb` does neither.\n\n\
              | restore | {head}\n{}\n\n",
             server.sql("", "SELECT VERSION()"), scope.rounds, lines(&dumped), scope.rounds.min(3), lines(&restored),
         ),
