@@ -72,8 +72,10 @@ fn dumps(server: &MariaDb<'_>, servers: &Servers, peers: &[&Peer], rounds: usize
     std::iter::once(own).chain(others).collect()
 }
 
-fn restores(server: &MariaDb<'_>, rounds: usize) -> [Runs; 2] {
+/// Both in turns; `stored` is what they read.
+fn restores(server: &MariaDb<'_>, rounds: usize, stored: [u64; 2]) -> [Runs; 2] {
     let (mut own, mut stock) = (Runs::new("Sennight prepare"), Runs::new(STOCK));
+    [own.stored, stock.stored] = stored;
     for round in 1..=rounds {
         server.sql("", &format!("CREATE DATABASE {DATABASE}_stock CHARACTER SET utf8mb4"));
         for runs in [&mut stock, &mut own] {
@@ -106,7 +108,7 @@ pub fn run_and_judge(servers: &Servers, scope: &Scope, page: &mut Page) {
     data::load_mariadb(&server, DATABASE, &data::wide(), megabytes * 1_000_000);
     let peers: Vec<&Peer> = PEERS.iter().filter(|peer| server.mydumper.is_some() || peer.name != MYDUMPER).collect();
     let dumped = dumps(&server, servers, &peers, scope.rounds);
-    let restored = restores(&server, scope.rounds.min(3));
+    let restored = restores(&server, scope.rounds.min(3), [dumped[0].stored, dumped[1].stored]);
     for prefix in ["own", "stock"] {
         servers.purge(prefix);
     }
