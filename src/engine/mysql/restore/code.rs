@@ -40,6 +40,12 @@ fn of(objects: &[Object], kind: ObjectKind) -> impl Iterator<Item = &Object> {
     objects.iter().filter(move |o| o.kind == kind)
 }
 
+/// A view that names the schema which it waits in. After the RENAME it could not be made, and everybody would be locked out.
+pub fn names_schema<'a>(objects: &'a [Object], schema: &str) -> Option<&'a str> {
+    let qualifier = format!("{}.", ident(schema));
+    of(objects, ObjectKind::View).find(|view| view.text.contains(&qualifier)).map(|view| view.name.as_str())
+}
+
 /// The events of `objects` that are on: name, and the word that switches them on.
 pub fn states(objects: &[Object]) -> Vec<(String, String)> {
     let state = |o: &Object| {
