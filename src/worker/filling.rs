@@ -36,20 +36,20 @@ impl Filling<'_> {
         let file = access.dir().join("schema");
         copy::fetch_archive(task, self.context, manifest, &file).await?;
         let archive = Archive { tools: &tools, access: &access, file: &file, owners: self.owners };
-        archive.load(Section::PreData, 1).await?;
+        archive.load(Section::PreData).await?;
         let session = self.connect().await?;
         compare::tables(&session, manifest).await?;
-        archive.load(Section::Data, 1).await?;
+        archive.load(Section::Data).await?;
         compare::set_sequences(&session, &manifest.sequences).await?;
         let routes = load::routes(&session).await?;
         let more = try_join_all((1..rows::connections(task, manifest)).map(|_| self.connect())).await?;
         let sessions: Vec<&Session> = std::iter::once(&session).chain(&more).collect();
-        rows::load(task, self.context, manifest, &routes, &sessions).await?;
-        compare::rows(&sessions, &manifest.tables, &routes).await?;
+        let counted = rows::load(task, self.context, manifest, &routes, &sessions).await?;
+        compare::rows(&sessions, &manifest.tables, &routes, &counted).await?;
         compare::sequences(&session, &manifest.sequences).await?;
         // From here on the owners' own grants and policies may keep even them from looking.
         archive.load_grants().await?;
-        archive.load(Section::PostData, task.parallelism).await?;
+        archive.build(&session, task.parallelism).await?;
         compare::indexes(&session).await?;
         let ran = hooks::run_all(task, manifest, &session).await?;
         load::analyze(&sessions).await?;

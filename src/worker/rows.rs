@@ -9,7 +9,7 @@ use crate::engine::postgres::failure::RestoreError;
 use crate::engine::postgres::load::{CopyError, Destination, TableName, copy};
 use futures::TryStreamExt;
 use futures::future::try_join_all;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 
 /// Below this many bytes of rows, a second connection would cost more than it brings.
@@ -25,16 +25,19 @@ pub fn connections(task: &RestoreTask, manifest: &Manifest) -> i32 {
 }
 
 /// Loads every table's rows, by way of a root where `routes` says so. Each frame was checked before its first byte is sent.
+/// Gives the tables whose rows nobody needs to count again: the server counted them in the transaction that had emptied the
+/// table.
 pub async fn load(
     task: &RestoreTask,
     context: &WorkerContext,
     manifest: &Manifest,
     routes: &BTreeMap<TableName, TableName>,
     sessions: &[&Session],
-) -> Result<(), TaskError> {
+) -> Result<BTreeSet<TableName>, TaskError> {
     context.progress.expect(manifest.totals.raw_bytes);
     let queue = Mutex::new(pieces(&manifest.tables, sessions.len()));
     let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).pop();
+    let counted = Mutex::new(BTreeSet::new());
     let loaders = sessions.iter().map(|session| async {
         while let Some(piece) = next() {
             let frames = table_frames(&context.store, &task.copy.prefix, &piece).inspect_ok(|raw| {
@@ -54,12 +57,17 @@ pub async fn load(
                 let table = format!("{}.{}", piece.schema, piece.name);
                 return Err(RestoreError::RowsDiffer { table, expected: piece.rows, found: taken }.into());
             }
+            if matches!(into, Destination::Fresh) {
+                let name = (piece.schema.clone(), piece.name.clone());
+                counted.lock().unwrap_or_else(PoisonError::into_inner).insert(name);
+            }
             context.progress.add(0, taken);
             context.progress.tables(i64::from(piece.last));
         }
-        Ok(())
+        Ok::<_, TaskError>(())
     });
-    try_join_all(loaders).await.map(|_| ())
+    try_join_all(loaders).await?;
+    Ok(counted.into_inner().unwrap_or_else(PoisonError::into_inner))
 }
 
 /// What one COPY loads: a table, or of a big one the frames in one object.

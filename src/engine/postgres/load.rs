@@ -13,6 +13,10 @@ use std::path::Path;
 use std::process::Stdio;
 use tokio::io::AsyncReadExt;
 
+/// Memory for each connection that builds indexes, where the server gives less: twice the default spares most tenants' indexes
+/// a sort on disk, and is no burden to a server that others use.
+const SORT_KIB: i64 = 128 << 10;
+
 /// The parts of a schema archive, in the order in which they are loaded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Section {
@@ -56,17 +60,30 @@ pub struct Archive<'a> {
 
 impl Archive<'_> {
     /// Loads one section. The first error ends it: a restore with gaps is none.
-    pub async fn load(&self, section: Section, jobs: i32) -> Result<(), EngineError> {
+    pub async fn load(&self, section: Section) -> Result<(), EngineError> {
+        let mut command = self.command(section);
+        command.arg(self.file);
+        self.run(section.doing(), &mut command).await
+    }
+
+    /// Loads [`Section::PostData`] by `jobs` connections, with room to sort.
+    pub async fn build(&self, session: &Session, jobs: i32) -> Result<(), EngineError> {
+        let section = Section::PostData;
+        let mut command = self.command(section);
+        if sorts_in(session).await? < SORT_KIB {
+            command.env("PGOPTIONS", format!("-c maintenance_work_mem={SORT_KIB}kB"));
+        }
+        command.arg(format!("--jobs={}", jobs.max(1))).arg(self.file);
+        self.run(section.doing(), &mut command).await
+    }
+
+    fn command(&self, section: Section) -> tokio::process::Command {
         let mut command = self.tools.command("pg_restore", self.access);
         command.args(["--exit-on-error", "--dbname="]).args(section.arguments());
         if !self.owners {
             command.args(["--no-owner", "--no-privileges"]);
         }
-        if section == Section::PostData {
-            command.arg(format!("--jobs={}", jobs.max(1)));
-        }
-        command.arg(self.file);
-        self.run(section.doing(), &mut command).await
+        command
     }
 
     /// Loads the grants that [`Section::PreData`] and [`Section::Data`] left out: after the rows, before materialised
@@ -108,6 +125,14 @@ impl Archive<'_> {
         }
         Ok(())
     }
+}
+
+/// What the server lets a connection sort in, in KiB.
+async fn sorts_in(session: &Session) -> Result<i64, EngineError> {
+    const ASK: &str = "SELECT setting::bigint FROM pg_catalog.pg_settings WHERE name = 'maintenance_work_mem'";
+    let row =
+        session.query_one(ASK, &[]).await.map_err(|e| EngineError::query("asking how much memory sorts get", e))?;
+    Ok(row.get(0))
 }
 
 /// One entry of a table of contents: `217; 1259 16385 TABLE public contacts acme`.
