@@ -123,12 +123,10 @@ async fn i3_views_on_views_of_the_tenants_own_account_are_swapped_and_swapped_ba
         let copy = world.dump().await;
         world.live.run(&format!("{} INSERT INTO t VALUES (3, NULL)", views("live")));
         let task = world.prepare(&world.restore_task(&copy)).await.unwrap_or_else(|e| panic!("{}: {e}", server.name));
-        let undo = {
-            world.cutover(&task, "pod").await.unwrap_or_else(|e| panic!("{}: {e}", server.name));
-            assert_eq!(seen(&world).await, "copied2it's `t`.`id`", "{}", server.name);
-            world.safety(&task).await.unwrap_or_else(|e| panic!("{}: {e}", server.name));
-            world.undo(&task)
-        };
+        world.cutover(&task, "pod").await.unwrap_or_else(|e| panic!("{}: {e}", server.name));
+        assert_eq!(seen(&world).await, "copied2it's `t`.`id`", "{}", server.name);
+        world.safety(&task).await.unwrap_or_else(|e| panic!("{}: {e}", server.name));
+        let undo = world.undo(&task);
         world.cutover(&undo, "pod").await.unwrap_or_else(|e| panic!("{}: {e}", server.name));
         assert_eq!(seen(&world).await, "live3it's `t`.`id`", "{}", server.name);
         assert!(!world.locked(&world.app).await);

@@ -192,7 +192,9 @@ fn string_end(text: &str) -> usize {
     let mut bytes = text.bytes().enumerate().skip(1).peekable();
     while let Some((at, byte)) = bytes.next() {
         match byte {
-            b'\\' => drop(bytes.next()),
+            b'\\' => {
+                bytes.next();
+            }
             b'\'' if bytes.next_if(|(_, next)| *next == b'\'').is_none() => return at + 1,
             _ => {}
         }
