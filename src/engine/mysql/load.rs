@@ -114,16 +114,33 @@ async fn make(
     Ok(())
 }
 
-/// Views are ours at first, each made after those that it reads, and then made whom they ran as, each before those that it
-/// reads. For whom a view runs as may have no rights on a database that waits or is put aside: such a view can be made, but
-/// none that reads it.
-async fn make_views(session: &mut Session, mut left: Vec<&[Statement]>, definers: Definers) -> Result<(), EngineError> {
-    let first = if left.len() == 1 { definers } else { Definers::Mine };
+/// Whom a view runs as may have no rights on a database that waits or is put aside: such a view can be made, but none that reads
+/// it. There all are ours at first, and are then made whom they ran as, each before those that it reads.
+async fn make_views(session: &mut Session, views: Vec<&[Statement]>, definers: Definers) -> Result<(), EngineError> {
+    let alone = views.len() < 2 || definers == Definers::Mine;
+    match in_turns(session, views.clone(), |statement| definers.of(statement)).await {
+        Err(error) if alone => return Err(error),
+        Err(error) => tracing::info!(%error, "views cannot be made as whom they run as: in two steps"),
+        Ok(_) => return Ok(()),
+    }
+    let made = in_turns(session, views, |statement| replacing(&Definers::Mine.of(statement))).await?;
+    for group in made.into_iter().rev() {
+        make(session, group, |statement| replacing(&definers.of(statement))).await?;
+    }
+    Ok(())
+}
+
+/// Each view after those that it reads: tried again as long as another one gets made. Gives the order that did it.
+async fn in_turns<'a>(
+    session: &mut Session,
+    mut left: Vec<&'a [Statement]>,
+    sql: impl Fn(&Statement) -> String + Copy,
+) -> Result<Vec<&'a [Statement]>, EngineError> {
     let mut made = Vec::with_capacity(left.len());
     while !left.is_empty() {
         let (count, mut later, mut failure) = (left.len(), Vec::new(), None);
         for group in left {
-            match make(session, group, |statement| first.of(statement)).await {
+            match make(session, group, sql).await {
                 Ok(()) => made.push(group),
                 Err(error) => {
                     failure = failure.or(Some(error));
@@ -136,13 +153,7 @@ async fn make_views(session: &mut Session, mut left: Vec<&[Statement]>, definers
             _ => left = later,
         }
     }
-    if first == definers {
-        return Ok(());
-    }
-    for group in made.into_iter().rev() {
-        make(session, group, |statement| replacing(&definers.of(statement))).await?;
-    }
-    Ok(())
+    Ok(made)
 }
 
 /// The same statement where its view is there already.
