@@ -237,6 +237,14 @@ mod tests {
     }
 
     #[test]
+    fn a_view_that_names_the_schema_it_waits_in_is_found() {
+        let stuck = object(ObjectKind::View, "v", "CREATE VIEW `v` AS select 1 from `d__r12`.`t`");
+        let fine = object(ObjectKind::View, "w", "CREATE VIEW `w` AS select `d__r12` from `d`.`t`");
+        assert_eq!(names_schema(&[fine.clone(), stuck], "d__r12"), Some("v"));
+        assert_eq!(names_schema(&[fine], "d__r12"), None);
+    }
+
+    #[test]
     fn one_other_view_is_all_other_views_because_they_read_each_other() {
         let [a, b] = ["a", "b"].map(|name| object(ObjectKind::View, name, "CREATE VIEW"));
         let other = Object { text: "CREATE OR".into(), ..b.clone() };
