@@ -72,8 +72,10 @@ fn dumps(server: &MariaDb<'_>, servers: &Servers, peers: &[&Peer], rounds: usize
     std::iter::once(own).chain(others).collect()
 }
 
-fn restores(server: &MariaDb<'_>, rounds: usize) -> [Runs; 2] {
+/// Both in turns; `stored` is what they read.
+fn restores(server: &MariaDb<'_>, rounds: usize, stored: [u64; 2]) -> [Runs; 2] {
     let (mut own, mut stock) = (Runs::new("Sennight prepare"), Runs::new(STOCK));
+    [own.stored, stock.stored] = stored;
     for round in 1..=rounds {
         server.sql("", &format!("CREATE DATABASE {DATABASE}_stock CHARACTER SET utf8mb4"));
         for runs in [&mut stock, &mut own] {
@@ -106,7 +108,7 @@ pub fn run_and_judge(servers: &Servers, scope: &Scope, page: &mut Page) {
     data::load_mariadb(&server, DATABASE, &data::wide(), megabytes * 1_000_000);
     let peers: Vec<&Peer> = PEERS.iter().filter(|peer| server.mydumper.is_some() || peer.name != MYDUMPER).collect();
     let dumped = dumps(&server, servers, &peers, scope.rounds);
-    let restored = restores(&server, scope.rounds.min(3));
+    let restored = restores(&server, scope.rounds.min(3), [dumped[0].stored, dumped[1].stored]);
     for prefix in ["own", "stock"] {
         servers.purge(prefix);
     }
@@ -125,8 +127,8 @@ pub fn run_and_judge(servers: &Servers, scope: &Scope, page: &mut Page) {
             "One database of 51 tables, {megabytes} MB of row text, on {} (TLS, buffer pool 128 MB, nobody waits for a disk); {mydumper}. The medians \
              of {} rounds, all contestants in turns.\n\n\
              | dump | {head}\n{}\n\n\
-             A restore of it into a new database of the same server; the medians of {} rounds. Sennight checks the copy before it begins, and \
-             afterwards reads every table back and compares it with the copy; `mariadb` does neither.\n\n\
+             A restore of it into a new database of the same server; the medians of {} rounds. Sennight checks each frame of the copy and \
+             afterwards reads every table back and compares it with what was in it; `mariadb` does neither.\n\n\
              | restore | {head}\n{}\n\n",
             server.sql("", "SELECT VERSION()"), scope.rounds, lines(&dumped), scope.rounds.min(3), lines(&restored),
         ),

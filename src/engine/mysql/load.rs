@@ -54,9 +54,8 @@ pub async fn apply(
     section: Section,
     definers: Definers,
 ) -> Result<(), EngineError> {
-    let mine = |s: &&Statement| s.section == section;
-    let now: Vec<Statement> = statements.iter().filter(mine).map(|s| definers.of(s)).collect();
-    in_order(session, &now).await
+    let now: Vec<Statement> = statements.iter().filter(|s| s.section == section).cloned().collect();
+    in_order(session, &now, definers).await
 }
 
 /// Makes objects as they were read, in their order.
@@ -66,11 +65,10 @@ pub async fn make_objects(session: &mut Session, objects: &[&Object]) -> Result<
         let header = Header { kind: object.kind, name: object.name.clone(), definer: object.definer.clone() };
         let settings = object.settings.as_ref().map(|settings| set(settings, object));
         for sql in settings.into_iter().chain([object.text.clone()]) {
-            let statement = Statement { section: Section::After, header: header.clone(), sql };
-            statements.push(Definers::Kept.of(&statement));
+            statements.push(Statement { section: Section::After, header: header.clone(), sql });
         }
     }
-    in_order(session, &statements).await
+    in_order(session, &statements, Definers::Kept).await
 }
 
 /// Whom objects run as afterwards.
@@ -83,44 +81,71 @@ pub enum Definers {
 }
 
 impl Definers {
-    fn of(self, statement: &Statement) -> Statement {
+    fn of(self, statement: &Statement) -> String {
         let definer = statement.header.definer.as_deref().filter(|_| self == Self::Kept);
-        let sql = definer.map_or_else(|| statement.sql.clone(), |definer| with_definer(&statement.sql, definer));
-        Statement { sql, ..statement.clone() }
+        definer.map_or_else(|| statement.sql.clone(), |definer| with_definer(&statement.sql, definer))
     }
 }
 
-async fn in_order(session: &mut Session, now: &[Statement]) -> Result<(), EngineError> {
-    let mut views: Vec<Vec<&Statement>> = Vec::new();
+async fn in_order(session: &mut Session, now: &[Statement], definers: Definers) -> Result<(), EngineError> {
+    let mut views: Vec<&[Statement]> = Vec::new();
     for group in now.chunk_by(|a, b| a.header == b.header) {
         if group[0].header.kind == ObjectKind::View {
-            views.push(group.iter().collect());
+            views.push(group);
             continue;
         }
         if !views.is_empty() {
-            make_views(session, std::mem::take(&mut views)).await?;
+            make_views(session, std::mem::take(&mut views), definers).await?;
         }
-        make(session, group).await?;
+        make(session, group, |statement| definers.of(statement)).await?;
     }
-    make_views(session, views).await
+    make_views(session, views, definers).await
 }
 
-async fn make(session: &mut Session, group: &[impl std::borrow::Borrow<Statement>]) -> Result<(), EngineError> {
+async fn make(
+    session: &mut Session,
+    group: &[Statement],
+    sql: impl Fn(&Statement) -> String,
+) -> Result<(), EngineError> {
     for statement in group {
-        let statement = statement.borrow();
         let doing = format!("making {:?} {}", statement.header.kind, statement.header.name);
-        session.run(&statement.sql, &doing).await?;
+        session.run(&sql(statement), &doing).await?;
     }
     Ok(())
 }
 
-async fn make_views(session: &mut Session, mut left: Vec<Vec<&Statement>>) -> Result<(), EngineError> {
+/// Whom a view runs as may have no rights on a database that waits or is put aside: such a view can be made, but none that reads
+/// it. There all are ours at first, and are then made whom they ran as, each before those that it reads.
+async fn make_views(session: &mut Session, views: Vec<&[Statement]>, definers: Definers) -> Result<(), EngineError> {
+    let alone = views.len() < 2 || definers == Definers::Mine;
+    match in_turns(session, views.clone(), |statement| definers.of(statement)).await {
+        Err(error) if alone => return Err(error),
+        Err(error) => tracing::info!(%error, "views cannot be made as whom they run as: in two steps"),
+        Ok(_) => return Ok(()),
+    }
+    let made = in_turns(session, views, |statement| replacing(&Definers::Mine.of(statement))).await?;
+    for group in made.into_iter().rev() {
+        make(session, group, |statement| replacing(&definers.of(statement))).await?;
+    }
+    Ok(())
+}
+
+/// Each view after those that it reads: tried again as long as another one gets made. Gives the order that did it.
+async fn in_turns<'a>(
+    session: &mut Session,
+    mut left: Vec<&'a [Statement]>,
+    sql: impl Fn(&Statement) -> String + Copy,
+) -> Result<Vec<&'a [Statement]>, EngineError> {
+    let mut made = Vec::with_capacity(left.len());
     while !left.is_empty() {
         let (count, mut later, mut failure) = (left.len(), Vec::new(), None);
         for group in left {
-            if let Err(error) = make(session, &group).await {
-                failure = failure.or(Some(error));
-                later.push(group);
+            match make(session, group, sql).await {
+                Ok(()) => made.push(group),
+                Err(error) => {
+                    failure = failure.or(Some(error));
+                    later.push(group);
+                }
             }
         }
         match failure {
@@ -128,7 +153,12 @@ async fn make_views(session: &mut Session, mut left: Vec<Vec<&Statement>>) -> Re
             _ => left = later,
         }
     }
-    Ok(())
+    Ok(made)
+}
+
+/// The same statement where its view is there already.
+fn replacing(sql: &str) -> String {
+    sql.strip_prefix("CREATE ").map_or_else(|| sql.to_owned(), |rest| format!("CREATE OR REPLACE {rest}"))
 }
 
 /// Sends rows into a table, and returns how many the server took. What went in before an error stays: the database is to be

@@ -1,6 +1,6 @@
 //! Prepare again, hooks, drills, and dropping by marks only.
 
-use super::world::World;
+use super::world::{PASSWORD, World};
 use crate::server::Server;
 use crate::support::{copy_ref, path};
 use sennight::domain::job::{Done, DrillTask, RestoreTask};
@@ -95,5 +95,46 @@ async fn i2_a_swap_that_was_settled_before_it_began_never_begins() {
         assert_eq!(holder.job_uid, "settle", "a cut-over that starts now finds the claim taken");
         assert_eq!(world.beside().await, [task.new_database.as_str()]);
         assert!(!world.locked(&world.app).await);
+    }
+}
+
+/// What the tenant's own account reads in its views.
+async fn seen(world: &World) -> String {
+    let mut session = world.live.seen_by(&world.app, PASSWORD).session().await;
+    let query = "SELECT CONCAT(MAX(state), COUNT(*), MAX(words)) FROM aa";
+    let (seen,): (String,) = session.row(query, "test").await.unwrap_or_else(|e| panic!("{e}"));
+    session.close().await;
+    seen
+}
+
+/// An account that a view runs as has rights on the live name, and none on those beside it: there its views cannot be read.
+#[tokio::test(flavor = "multi_thread")]
+async fn i3_views_on_views_of_the_tenants_own_account_are_swapped_and_swapped_back() {
+    for server in Server::all() {
+        let mut world = tenant(&server).await;
+        let definer = format!("DEFINER = '{}'@'127.0.0.1'", world.app);
+        let views = |state: &str| {
+            format!(
+                "CREATE OR REPLACE {definer} VIEW ab AS SELECT id, COUNT(*) AS n FROM t GROUP BY id HAVING n > 0;
+                 CREATE OR REPLACE {definer} VIEW aa AS SELECT x.n, t.id, '{state}' AS state, 'it''s `t`.`id`' AS words FROM ab x JOIN t USING (id);"
+            )
+        };
+        world.live.run(&views("copied"));
+        let copy = world.dump().await;
+        world.live.run(&format!("{} INSERT INTO t VALUES (3, NULL)", views("live")));
+        let task = world.prepare(&world.restore_task(&copy)).await.unwrap_or_else(|e| panic!("{}: {e}", server.name));
+        world.cutover(&task, "pod").await.unwrap_or_else(|e| panic!("{}: {e}", server.name));
+        assert_eq!(seen(&world).await, "copied2it's `t`.`id`", "{}", server.name);
+        world.safety(&task).await.unwrap_or_else(|e| panic!("{}: {e}", server.name));
+        let undo = world.undo(&task);
+        world.cutover(&undo, "pod").await.unwrap_or_else(|e| panic!("{}: {e}", server.name));
+        assert_eq!(seen(&world).await, "live3it's `t`.`id`", "{}", server.name);
+        assert!(!world.locked(&world.app).await);
+        let owners =
+            "SELECT DISTINCT DEFINER FROM information_schema.VIEWS WHERE TABLE_NAME IN ('aa', 'ab') AND TABLE_SCHEMA";
+        for schema in [world.live.name(), undo.kept_database.clone()] {
+            let found = world.list(&format!("{owners} = '{schema}'")).await;
+            assert_eq!(found, [format!("{}@127.0.0.1", world.app)], "{}: {schema}", server.name);
+        }
     }
 }

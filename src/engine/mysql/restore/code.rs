@@ -40,6 +40,12 @@ fn of(objects: &[Object], kind: ObjectKind) -> impl Iterator<Item = &Object> {
     objects.iter().filter(move |o| o.kind == kind)
 }
 
+/// A view that names the schema which it waits in. After the RENAME it could not be made, and everybody would be locked out.
+pub fn names_schema<'a>(objects: &'a [Object], schema: &str) -> Option<&'a str> {
+    let qualifier = format!("{}.", ident(schema));
+    of(objects, ObjectKind::View).find(|view| view.text.contains(&qualifier)).map(|view| view.name.as_str())
+}
+
 /// The events of `objects` that are on: name, and the word that switches them on.
 pub fn states(objects: &[Object]) -> Vec<(String, String)> {
     let state = |o: &Object| {
@@ -151,15 +157,15 @@ struct Difference<'a> {
 fn difference<'a>(have: &'a [Object], wanted: &'a [Object], events: Events) -> Difference<'a> {
     let wanted: Vec<&Object> =
         wanted.iter().filter(|o| events == Events::AsTheyWere || o.kind != ObjectKind::EventState).collect();
-    // Several triggers of a table fire in the order in which they were made: if one differs, all are made anew.
-    let triggers = |all: &[&Object]| -> Vec<Object> {
-        all.iter().filter(|o| o.kind == ObjectKind::Trigger).map(|o| (*o).clone()).collect()
-    };
     let have_all: Vec<&Object> = have.iter().collect();
-    let all_triggers = triggers(&have_all) != triggers(&wanted);
-    let same = |o: &Object, others: &[&Object]| {
-        !(o.kind == ObjectKind::Trigger && all_triggers) && others.iter().any(|other| alike(o, other))
+    // If one differs, all are made anew: several triggers of a table fire in the order in which they were made, and a view that
+    // reads another can be made only while the other one can be read.
+    let differs = |kind: ObjectKind| {
+        let of = |all: &[&Object]| all.iter().filter(|o| o.kind == kind).map(|o| (*o).clone()).collect::<Vec<_>>();
+        of(&have_all) != of(&wanted)
     };
+    let anew: Vec<ObjectKind> = [ObjectKind::Trigger, ObjectKind::View].into_iter().filter(|k| differs(*k)).collect();
+    let same = |o: &Object, others: &[&Object]| !anew.contains(&o.kind) && others.iter().any(|other| alike(o, other));
     // Triggers and events first, views after what reads them: dropping asks for no order, making does.
     let surplus = have.iter().filter(|o| o.kind != ObjectKind::Database && !same(o, &wanted)).collect();
     let missing = wanted.iter().copied().filter(|o| !same(o, &have_all)).collect();
@@ -228,6 +234,22 @@ mod tests {
         let d = difference(&have, &wanted, Events::Off);
         assert_eq!((d.surplus.len(), d.missing), (2, vec![&b, &a]));
         assert_eq!(difference(&have, &have.clone(), Events::Off).missing.len(), 0);
+    }
+
+    #[test]
+    fn a_view_that_names_the_schema_it_waits_in_is_found() {
+        let stuck = object(ObjectKind::View, "v", "CREATE VIEW `v` AS select 1 from `d__r12`.`t`");
+        let fine = object(ObjectKind::View, "w", "CREATE VIEW `w` AS select `d__r12` from `d`.`t`");
+        assert_eq!(names_schema(&[fine.clone(), stuck], "d__r12"), Some("v"));
+        assert_eq!(names_schema(&[fine], "d__r12"), None);
+    }
+
+    #[test]
+    fn one_other_view_is_all_other_views_because_they_read_each_other() {
+        let [a, b] = ["a", "b"].map(|name| object(ObjectKind::View, name, "CREATE VIEW"));
+        let other = Object { text: "CREATE OR".into(), ..b.clone() };
+        let d = difference(&[a.clone(), b.clone()], &[a.clone(), other.clone()], Events::Off).missing.len();
+        assert_eq!((d, difference(&[a.clone()], &[a], Events::Off).missing.len()), (2, 0));
     }
 
     #[test]

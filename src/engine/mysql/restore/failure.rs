@@ -52,6 +52,16 @@ pub enum RestoreError {
         /// What is there instead.
         found: String,
     },
+    /// A definition names the database that waits: after the swap nobody could make it.
+    #[error(
+        "the view {view} names the database {database:?}, which is called otherwise after a swap, so none was begun; report this as a bug"
+    )]
+    ViewNamesDatabase {
+        /// The view.
+        view: String,
+        /// The name that goes.
+        database: String,
+    },
     /// Sessions did not leave the live database.
     #[error(
         "sessions did not leave the live database, so it was not swapped ({who}); end them and create a new RestoreRequest"

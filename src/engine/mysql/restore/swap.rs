@@ -50,6 +50,10 @@ pub async fn survey(session: &mut Session, task: &CutoverTask) -> Result<Journal
     let reach: Reach = accounts::known(session, live).await?.reach();
     let states = states_of(session, task).await?;
     let source = code::read(session, &task.new_database, &states).await?;
+    if let Some(view) = code::names_schema(&source, &task.new_database) {
+        let (view, database) = (view.to_owned(), task.new_database.clone());
+        return Err(RestoreError::ViewNamesDatabase { view, database });
+    }
     let objects = code::read(session, live, &[]).await?;
     Ok(Journal {
         request_uid: task.request_uid.clone(),

@@ -151,6 +151,57 @@ pub fn own_sequences(text: &str, database: &str) -> String {
     out
 }
 
+/// A view's definition whose columns are those of the tables beside it. Where a view cannot be read, because whom it runs as has no
+/// rights on a database that waits or was put aside, the server prints its columns with the database's name, as it also does
+/// for views that read other databases, and the tables without: under another name that would be nobody's column.
+pub fn own_columns(text: &str, database: &str) -> String {
+    let (own, mut out, mut rest) = (ident(database), String::with_capacity(text.len()), text);
+    while let Some(at) = rest.find(['\'', '`']) {
+        out.push_str(&rest[..at]);
+        rest = &rest[at..];
+        if rest.starts_with('\'') {
+            let (string, after) = rest.split_at(string_end(rest));
+            out.push_str(string);
+            rest = after;
+            continue;
+        }
+        let (parts, after) = dotted(rest);
+        // Three names are database, table, column; of two, the first may be a table that is called like the database.
+        let qualified = parts.len() == 3 && parts[0] == own;
+        out.push_str(&parts[usize::from(qualified)..].join("."));
+        rest = after;
+    }
+    out + rest
+}
+
+/// Quoted names with dots between them at the beginning of `text`, as they are written, and what follows.
+fn dotted(text: &str) -> (Vec<&str>, &str) {
+    let (mut parts, mut rest) = (Vec::new(), text);
+    loop {
+        let Some((_, after)) = name(rest) else { return ([parts, vec![rest]].concat(), "") };
+        parts.push(&rest[..rest.len() - after.len()]);
+        match after.strip_prefix('.').filter(|next| next.starts_with('`')) {
+            Some(next) => rest = next,
+            None => return (parts, after),
+        }
+    }
+}
+
+/// Where the string that `text` begins with ends.
+fn string_end(text: &str) -> usize {
+    let mut bytes = text.bytes().enumerate().skip(1).peekable();
+    while let Some((at, byte)) = bytes.next() {
+        match byte {
+            b'\\' => {
+                bytes.next();
+            }
+            b'\'' if bytes.next_if(|(_, next)| *next == b'\'').is_none() => return at + 1,
+            _ => {}
+        }
+    }
+    text.len()
+}
+
 /// An event's definition switched off, and the words that put it back: `None` if it was off for good.
 pub fn disabled(text: &str) -> Option<(String, Option<&'static str>)> {
     let rest = word(word(text, "CREATE")?, "EVENT")?;
@@ -178,6 +229,23 @@ pub fn disabled(text: &str) -> Option<(String, Option<&'static str>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn columns_of_the_own_database_lose_its_name_and_nothing_else_does() {
+        for (text, own) in [
+            (
+                r"VIEW `v` AS select `d`.`t`.`c` AS `c`,'it\'s `d`.`t`.`c`' AS `l` from `t` group by `d`.`t`.`c`",
+                r"VIEW `v` AS select `t`.`c` AS `c`,'it\'s `d`.`t`.`c`' AS `l` from `t` group by `t`.`c`",
+            ),
+            ("select `d`.`f`(`d`.`c`) from `t` `d`", "select `d`.`f`(`d`.`c`) from `t` `d`"),
+            ("select `e`.`t`.`c`,'it''s',`d`.`t```.`c`", "select `e`.`t`.`c`,'it''s',`t```.`c`"),
+            ("select `d`.`d`.`d` from `d`", "select `d`.`d` from `d`"),
+            ("a string 'without end `d`.`t`.`c`", "a string 'without end `d`.`t`.`c`"),
+            ("a name `without end", "a name `without end"),
+        ] {
+            assert_eq!(own_columns(text, "d"), own);
+        }
+    }
 
     #[test]
     fn the_definer_is_taken_off_and_told() {

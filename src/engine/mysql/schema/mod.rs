@@ -6,7 +6,9 @@ mod objects;
 mod order;
 mod script;
 
-pub use definition::{body_of_trigger, disabled, own_sequences, strip_definer, with_definer, without_auto_increment};
+pub use definition::{
+    body_of_trigger, disabled, own_columns, own_sequences, strip_definer, with_definer, without_auto_increment,
+};
 pub use objects::{read, read_code};
 pub use script::{Header, Section, Statement, event_state, parse, set};
 

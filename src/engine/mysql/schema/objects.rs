@@ -2,7 +2,9 @@
 
 use super::order::sort_views;
 use super::script::event_state;
-use super::{Object, ObjectKind, Schema, Settings, body_of_trigger, disabled, own_sequences, strip_definer};
+use super::{
+    Object, ObjectKind, Schema, Settings, body_of_trigger, disabled, own_columns, own_sequences, strip_definer,
+};
 use crate::engine::mysql::connect::Session;
 use crate::engine::mysql::error::EngineError;
 use crate::engine::mysql::ident;
@@ -106,7 +108,7 @@ fn settings(sql_mode: String, client: String, collation: String) -> Settings {
 async fn view(session: &mut Session, name: &str, own: &str) -> Result<Object, EngineError> {
     let statement = format!("SHOW CREATE VIEW {}", ident(name));
     let (_, text, client, collation): (String, String, String, String) = session.row(&statement, &doing(name)).await?;
-    let (text, definer) = strip_definer(&own_sequences(&text, own));
+    let (text, definer) = strip_definer(&own_columns(&own_sequences(&text, own), own));
     let settings = Some(settings(String::new(), client, collation));
     Ok(Object { kind: ObjectKind::View, name: name.to_owned(), definer, settings, text })
 }
