@@ -174,6 +174,14 @@ impl Gateway {
         self.shared.plan.lock().unwrap().fired
     }
 
+    /// The harm that was asked for is not done any more; whether it was. (A write that comes when nothing seemed left to do
+    /// would put the operator to sleep for good.)
+    pub fn disarm(&self) -> bool {
+        let mut plan = self.shared.plan.lock().unwrap();
+        plan.fault = None;
+        plan.fired.is_some()
+    }
+
     /// How watches are answered from here on.
     pub fn set(&self, mood: Mood) {
         self.shared.mood.send_replace(mood);
