@@ -249,7 +249,10 @@ mod tests {
         let [a, b] = ["a", "b"].map(|name| object(ObjectKind::View, name, "CREATE VIEW"));
         let other = Object { text: "CREATE OR".into(), ..b.clone() };
         let d = difference(&[a.clone(), b.clone()], &[a.clone(), other.clone()], Events::Off).missing.len();
-        assert_eq!((d, difference(&[a.clone()], &[a], Events::Off).missing.len()), (2, 0));
+        assert_eq!(
+            (d, difference(std::slice::from_ref(&a), std::slice::from_ref(&a), Events::Off).missing.len()),
+            (2, 0)
+        );
     }
 
     #[test]
