@@ -255,7 +255,7 @@ pub fn load(servers: &Servers, database: &str, tables: &[Table], bytes: u64) {
         for table in tables {
             let copy = format!("COPY {} FROM STDIN", table.name);
             servers.feed(database, &["-c", &copy], |out| {
-                table.rows(bytes * table.share / whole, &words, Dialect::PostgreSql, out)
+                table.rows(bytes * table.share / whole, &words, Dialect::PostgreSql, out);
             });
         }
     } else {

@@ -16,6 +16,14 @@ const K8UP_CPU_A_SCHEDULE: f64 = 8.0 / 10_000.0;
 /// Time for what comes after readiness.
 const SETTLE: Duration = Duration::from_secs(15);
 
+/// What is measured is a restart. The first start gives the requests that were put there their records: forty a second.
+async fn first_start(place: &Place) {
+    let mut first = Operator::shipped(&place.kubeconfig, &place.flags(&[]));
+    first.ready().await;
+    at_ease(first.process(), Duration::from_mins(20)).await;
+    first.terminate().await;
+}
+
 /// Measures and adds to the page.
 pub async fn run_and_judge(scope: &Scope, page: &mut Page) {
     let shape = at_rest(scope);
@@ -26,12 +34,8 @@ pub async fn run_and_judge(scope: &Scope, page: &mut Page) {
     let idle = Duration::from_secs(scope.idle);
     let quiet = counted(&place, idle).await;
 
-    // What is measured is a restart. The first start gives the requests that were put there their records: forty a second.
     if scope.requests > 0 {
-        let mut first = Operator::shipped(&place.kubeconfig, &place.flags(&[]));
-        first.ready().await;
-        at_ease(first.process(), Duration::from_mins(20)).await;
-        first.terminate().await;
+        first_start(&place).await;
     }
     let settle = if scope.part { Duration::from_secs(2) } else { SETTLE };
     let before = Counted::read(&place.admin).await;
