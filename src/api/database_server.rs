@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
     printcolumn(
         name = "Dumping",
         type_ = "integer",
-        description = "Dumps that ran when this was written, at most every five minutes; metrics know it to the second.",
+        description = "Dumps that ran when this was last written, which a change does once in five minutes at most.",
         json_path = ".status.activeDumps"
     ),
     printcolumn(
@@ -255,7 +255,7 @@ pub struct DatabaseServerStatus {
     /// BackupSchedules whose database is here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schedules: Option<i32>,
-    /// Dumps that ran when this was written, at most every five minutes; metrics know it to the second.
+    /// Dumps that ran when this was last written, which a change does once in five minutes at most.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub active_dumps: Option<i32>,
     /// Restores that run now.

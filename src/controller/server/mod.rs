@@ -97,7 +97,8 @@ async fn reconcile(server: Arc<DatabaseServer>, ctx: Arc<Context>) -> Result<Out
 }
 
 /// When each server's count of running dumps was last written, by UID. It changes with every Job, and each write comes back
-/// as a reason to look again: in a busy night that would be a write a Job and server, for a figure that metrics have.
+/// as a reason to look again: in a busy night that would be a write a Job and server, for a figure that people look at now
+/// and then.
 #[derive(Debug, Default)]
 pub struct Paces(Mutex<HashMap<String, DateTime<Utc>>>);
 
