@@ -53,10 +53,11 @@ bench-scale: ## 100,000 schedules on a real API server, a compressed day, native
 generate: ## write crds/, the chart's copies and config/install.yaml anew from the Rust types and the chart
 	@tests/cluster/generate.sh
 
-lint: ## formatting, clippy, shellcheck, licences and sources (cargo-deny, where it is installed)
+lint: ## formatting, clippy, shellcheck, that each guard of docs/guards.md stands where it is looked for, licences and sources (cargo-deny, where it is installed)
 	@$(CARGO) fmt --check
 	@$(CARGO) clippy --quiet --locked --all-targets -- -D warnings
 	@$(CARGO) clippy --quiet --locked $(BY_NAME) -- -D warnings
+	@tests/attack/guards.sh texts
 	@shellcheck -x .ci/run $$(find tests -name '*.sh')
 	@if command -v cargo-deny >/dev/null; then cargo deny --offline check licenses bans sources; \
 	  else echo 'not run: cargo-deny is not installed (cargo install cargo-deny); licences, bans and sources were not checked'; fi

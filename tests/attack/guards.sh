@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# guards.sh [lib|servers|api|all]: takes each guard away in a copy of the source, one at a time, and runs the test that docs/guards.md names for it: it
+# guards.sh [lib|servers|api|all|texts]: takes each guard away in a copy of the source, one at a time, and runs the test that docs/guards.md names for it: it
 # must fail. lib (the default) needs no server; servers and api run inside with.sh of that tier. SENNIGHT_CASES takes some of them.
 set -euo pipefail
 # shellcheck source=tests/cluster/lib.sh
@@ -39,7 +39,7 @@ life=src/domain/restore.rs
 guard lib "an ended request only lets go" $life 'if facts.ended {' 'if facts.ended && facts.deleting {' i2_an_ended_request_only_lets_go
 guard lib "what the bucket proves to have begun" $life 'if let Some(proof) = &facts.proof {' 'if let Some(proof) = facts.proof.as_ref().filter(|_| false) {' i2_what_the_bucket_proves_to_have_begun_is_told_and_never_begun_again
 guard lib "a cut-over whose Job vanished" $life 'Step::None if claim.job_seen => {' 'Step::None if claim.job_seen && facts.ended => {' i2_an_unknown_cut_over_is_never_tried_again
-guard lib "a cut-over whose outcome is unknown" $life 'Step::Lost { message, .. } => Plan::attention("CutoverOutcomeUnknown", format!("{message}; {look}")),' 'Step::Lost { .. } => plan(Action::Start(RestoreStep::Cutover, 1)),' i2_an_unknown_cut_over_is_never_tried_again
+guard lib "a cut-over whose outcome is unknown" $life 'Step::Lost { message, .. } => unsettled(facts, "CutoverOutcomeUnknown", &format!("{message}; {look}")),' 'Step::Lost { .. } => plan(Action::Start(RestoreStep::Cutover, 1)),' i2_an_unknown_cut_over_is_never_tried_again
 guard lib "no cut-over Job long after its claim" $life 'Step::None if claim.job_there || now < claim.at + CLAIM_START_DEADLINE => {' 'Step::None => {' i2_a_job_that_is_there_is_taken_up_however_late_and_a_new_one_is_made_only_soon_after_the_claim
 guard lib "an unknown report is no failure" src/controller/restore/settle.rs 'Outcome::Unknown { message, .. } => Step::Lost { attempt, message: message.clone(), at },' 'Outcome::Unknown { message, .. } => Step::Failed { attempt, retryable: true, reason: String::new(), message: message.clone(), at },' i2_a_silent_or_unknown_end_is_lost_not_failed
 
@@ -56,9 +56,9 @@ guard lib "the right to write runs out" src/controller/leading.rs 'until.is_some
 guard lib "an API server that was set back" src/controller/lease.rs 'if is < was)' 'if is < was && is == was)' i2_an_older_version_than_was_seen_tells_that_etcd_was_set_back
 
 # At most once: the worker, S3 and PostgreSQL.
-guard servers "one claim in the bucket" src/store/claims.rs '&PutOptions::json().exclusive()' '&PutOptions::json()' store::claims::i2_one_of_sixteen_claims_wins_and_the_others_learn_who
+guard servers "one claim in the bucket" src/store/claims.rs 'claim, &PutOptions::json().exclusive()' 'claim, &PutOptions::json()' store::claims::i2_one_of_sixteen_claims_wins_and_the_others_learn_who
 guard servers "no claim without conditional puts" src/store/claims.rs 'if !self.capabilities().conditional_put {' 'if !self.capabilities().conditional_put && request_uid.is_empty() {' store::claims::i2_without_conditional_puts_nobody_can_claim
-guard servers "another pod's claim" src/worker/cutover.rs 'Claimed::Held(holder) => return witness(task, &holder, &application).await,' 'Claimed::Held(_) => {}' restore::swaps::i2_a_claim_that_another_pod_holds_is_never_acted_on
+guard servers "another pod's claim" src/worker/cutover.rs 'Claimed::Held(holder) => return witness(task, context, &holder, &application).await,' 'Claimed::Held(_) => {}' restore::swaps::i2_a_claim_that_another_pod_holds_is_never_acted_on
 guard servers "a pod that starts too late" src/worker/cutover.rs 'task.start_by.filter(|by| Utc::now() > *by)' 'task.start_by.filter(|by| Utc::now() > *by && false)' restore::swaps::i2_a_pod_that_starts_after_its_time_swaps_nothing
 guard servers "a swap that was undone did take effect" src/worker/cutover.rs 'return strange(task, context, found).await,' 'return Err(RestoreError::DatabasesChanged { found }.into()),' restore::swaps::i2_an_undone_swap_is_not_done_again_by_a_replay
 
@@ -102,12 +102,29 @@ without_guard() {
   printf '%s\n' "$text" >"$file"
 }
 
+# Whether each guard can be taken away at all: its text stands once where the list says. Without a compiler.
+texts() {
+  local i text rest stale=0
+  for i in "${!names[@]}"; do
+    text=$(<"${files[i]}")
+    rest=${text#*"${froms[i]}"}
+    [ "$rest" != "$text" ] && [ "${rest#*"${froms[i]}"}" = "$rest" ] && continue
+    printf 'GUARD  %-40s its text does not stand exactly once in %s\n' "${names[i]}" "${files[i]}"
+    stale=1
+  done
+  return $stale
+}
+
 wanted=${1:-lib}
+if [ "$wanted" = texts ]; then
+  texts
+  exit
+fi
 chosen=()
 for i in "${!names[@]}"; do
   if [ "$wanted" = all ] || [ "${tiers[i]}" = "$wanted" ]; then chosen+=("$i"); fi
 done
-[ ${#chosen[@]} -gt 0 ] || die "usage: guards.sh lib|servers|all"
+[ ${#chosen[@]} -gt 0 ] || die "usage: guards.sh lib|servers|api|all|texts"
 whole=${#chosen[@]}
 if [ -n "${SENNIGHT_CASES:-}" ] && [ $((SENNIGHT_CASES / 30)) -lt "$whole" ]; then
   mapfile -t chosen < <(printf '%s\n' "${chosen[@]}" | shuf -n $((SENNIGHT_CASES / 30)))
