@@ -2,7 +2,7 @@
 //! attempt drops what the one before left. The live database is read, never written.
 
 use super::filling::Filling;
-use super::{ProgressWriter, TaskError, WorkerContext, copy, family, preflight, verify};
+use super::{TaskError, WorkerContext, copy, family, preflight, verify};
 use crate::domain::job::{Done, RestoreTask};
 use crate::domain::manifest::Manifest;
 use crate::domain::names::new_database;
@@ -31,18 +31,16 @@ struct Attempt<'a> {
     application: String,
 }
 
-/// Prepares. On any failure the new database is dropped again.
+/// Prepares. On any failure, that of a damaged frame included, the new database is dropped again.
 pub async fn run(task: &RestoreTask, context: &WorkerContext) -> Result<Done, TaskError> {
     if task.database.engine != Engine::PostgreSQL {
         return Box::pin(family::prepare::run(task, context)).await;
     }
     let manifest = copy::open(task, context).await?;
-    // Before anything is made of it: a copy that is damaged anywhere leaves no trace on the server.
-    let unseen = ProgressWriter::silent();
     tokio::select! {
         biased;
         () = context.cancel.cancelled() => return Err(TaskError::cancelled()),
-        whole = verify::whole(&context.store, &task.copy.prefix, &manifest, &unseen) => whole?,
+        sound = verify::before_loading(&context.store, &task.copy.prefix, &manifest) => sound?,
     }
     let application = format!("sennight prepare {}", task.request_uid);
     let admin = connect(&task.database, &task.database.maintenance_database, &application).await?;

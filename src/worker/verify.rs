@@ -10,6 +10,9 @@ use sha2::{Digest, Sha256};
 
 /// The schema archive is read by ranges of this size.
 const RANGE: i64 = 8 << 20;
+/// Copies up to this many stored bytes are read whole before anything is made of them: it takes less time than making a
+/// database does. Of a larger one each frame is read once, and checked as it is loaded.
+const WHOLE_FIRST: i64 = 32 << 20;
 
 /// Reads everything once; takes memory for a few frames.
 pub async fn run(task: &VerifyTask, context: &WorkerContext) -> Result<Done, TaskError> {
@@ -46,6 +49,15 @@ pub async fn whole(
         progress.tables(1);
     }
     Ok(())
+}
+
+/// What a restore finds out about a copy before it touches the server: everything, of a small one; of a large one, what
+/// [`present`] tells. Damage in a large one's rows ends the restore when the frame is met, and takes what was made with it.
+pub async fn before_loading(store: &Store, prefix: &str, manifest: &Manifest) -> Result<(), FrameError> {
+    if manifest.totals.stored_bytes > WHOLE_FIRST {
+        return present(store, prefix, manifest).await;
+    }
+    whole(store, prefix, manifest, &ProgressWriter::silent()).await
 }
 
 /// Finds every object there and as long as the manifest says, and the schema whole. Whoever loads all rows afterwards checks

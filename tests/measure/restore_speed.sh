@@ -2,7 +2,7 @@
 # restore_speed.sh [MEGABYTES [ROUNDS]]: how long `prepare` takes to make a database from a copy in S3, beside `pg_restore -j2` from local files
 # (2048 MB, 3 rounds, in turns).
 #   cargo build --release --bin sennight && SENNIGHT_BINARY=target/release/sennight tests/cluster/with.sh services -- tests/measure/restore_speed.sh
-# `prepare` reads the copy twice (once to verify every frame before anything is made) and gathers statistics; pg_restore does not, so ANALYZE is added to it. Prints the ratio of the medians: above 1, prepare is the faster one.
+# `prepare` checks every frame, counts the rows and gathers statistics; pg_restore does none of this, so ANALYZE is added to it. Prints the ratio of the medians: above 1, prepare is the faster one.
 set -euo pipefail
 # shellcheck source=tests/measure/lib.sh
 . "$(dirname "$0")/lib.sh"

@@ -15,18 +15,16 @@ use crate::engine::mysql::schema::Statement;
 use crate::engine::mysql::{Session, connect};
 use crate::worker::fill::Fill;
 use crate::worker::prepare::size_limit;
-use crate::worker::{ProgressWriter, TaskError, WorkerContext, copy, verify};
+use crate::worker::{TaskError, WorkerContext, copy, verify};
 use std::time::Duration;
 
 /// How often the new schema's size is looked at.
 const WATCH: Duration = Duration::from_secs(2);
 
-/// Prepares. On any failure the new schema is dropped again.
+/// Prepares. On any failure, that of a damaged frame included, the new schema is dropped again.
 pub async fn run(task: &RestoreTask, context: &WorkerContext) -> Result<Done, TaskError> {
     let manifest = copy::open(task, context).await?;
-    // Before anything is made of it: a copy that is damaged anywhere leaves no trace on the server.
-    let unseen = ProgressWriter::silent();
-    verify::whole(&context.store, &task.copy.prefix, &manifest, &unseen).await?;
+    verify::before_loading(&context.store, &task.copy.prefix, &manifest).await?;
     let application = format!("sennight prepare {}", task.request_uid);
     let mut admin = connect(&task.database, "", &application).await?;
     schemas::lock(&mut admin, &lock_of_request(&task.request_uid)).await?;

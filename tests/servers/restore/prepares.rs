@@ -36,6 +36,27 @@ async fn i3_a_damaged_copy_fails_and_leaves_no_trace() {
     assert_eq!(world.databases().await, before);
 }
 
+/// More than what is read whole before the server is touched.
+#[tokio::test(flavor = "multi_thread")]
+async fn i3_damage_at_the_end_of_a_large_copy_is_met_while_it_is_loaded_and_leaves_no_trace() {
+    let world = World::new("large").await;
+    let noise = "CREATE TABLE public.t AS SELECT n AS id, \
+         (SELECT string_agg(sha512((n::text || ' ' || k)::bytea), '') FROM generate_series(1, 32) k) AS v FROM generate_series(1, 20000) n";
+    world.sql_as("owner", &world.database, noise).await;
+    let copy = world.dump().await;
+    assert!(copy.bytes > 32 << 20, "{} bytes are a small copy", copy.bytes);
+    let task = world.restore_task(&copy);
+    let key = first_data(&world.store, &copy).await;
+    let flip = |bytes: &mut Vec<u8>| *bytes.last_mut().unwrap() ^= 1;
+    tamper(&world.store, &key, flip).await;
+    let before = world.databases().await;
+    let failed = world.prepare(&task).await.unwrap_err();
+    assert_eq!((failed.reason.as_str(), failed.verdict), ("CopyDamaged", Verdict::Refused), "{failed}");
+    assert_eq!(world.databases().await, before);
+    tamper(&world.store, &key, flip).await;
+    world.prepare(&task).await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_attempt_after_a_crash_drops_its_own_and_only_its_own() {
     let world = World::new("again").await;
