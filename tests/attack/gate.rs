@@ -37,10 +37,13 @@ impl Gate {
         self.policy(policy)["validations"][number]["expression"] = json!("true");
     }
 
-    /// Replaces a piece of the expression of a variable or match condition; it must be there.
+    /// Replaces a piece of an expression; it must be there. Validations have no name: theirs is a part of the message.
     pub fn expression(&mut self, policy: &str, list: &str, name: &str, piece: &str, by: &str) {
         let all = self.policy(policy)[list].as_array_mut().unwrap();
-        let one = all.iter_mut().find(|item| item["name"] == name).unwrap_or_else(|| panic!("no {list} {name}"));
+        let named = |item: &&mut Value| {
+            item["name"] == name || item["message"].as_str().is_some_and(|message| message.contains(name))
+        };
+        let one = all.iter_mut().find(named).unwrap_or_else(|| panic!("no {list} {name}"));
         let text = one["expression"].as_str().unwrap();
         assert_eq!(text.matches(piece).count(), 1, "{name}: {piece:?} in {text:?}");
         one["expression"] = json!(text.replace(piece, by));

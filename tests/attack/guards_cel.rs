@@ -38,7 +38,8 @@ const fn bare(what: &'static str, said: &'static str, cuts: &'static [fn(&mut Ga
     Mutant { what, cuts, said, unstamped: true }
 }
 
-const PAID_CHANGED: &str = "variables.paidBefore != variables.paidAfter";
+const PAID_CHANGED: &str = "('conditions' in variables.before ? variables.before.conditions.filter(c, c.type == 'Paid') : []) != ('conditions' in variables.after ? variables.after.conditions.filter(c, c.type == 'Paid') : [])";
+const OTHERS_CHANGED: &str = "('conditions' in variables.before ? variables.before.conditions.filter(c, c.type != 'Paid') : []) != ('conditions' in variables.after ? variables.after.conditions.filter(c, c.type != 'Paid') : [])";
 const PAY_ADDED: &str = "variables.payAfter.exists(k, k != 'refund' && (!(k in variables.payBefore) || variables.payBefore[k] != variables.payAfter[k]))";
 const PAY_TAKEN: &str = "variables.payBefore.exists(k, k != 'refund' && !(k in variables.payAfter))";
 const REST_ADDED: &str = "variables.after.exists(k, !(k in ['approval', 'payment', 'conditions']) && (!(k in variables.before) || variables.before[k] != variables.after[k]))";
@@ -63,10 +64,10 @@ const POLICIES: &[Mutant] = &[
     bare("variable: Paid changes", "take the verb settle", &[|g| g.expression(STATUS, "variables", "paymentChanged", PAID_CHANGED, "false")]),
     cut("variable: a payment's field changes", "take the verb settle", &[|g| g.expression(STATUS, "variables", "paymentChanged", PAY_ADDED, "false")]),
     bare("variable: a payment's field goes", "take the verb settle", &[|g| g.expression(STATUS, "variables", "paymentChanged", PAY_TAKEN, "false")]),
-    cut("variable: a refund comes", "take the verb settle", &[|g| g.expression(STATUS, "variables", "refundChanged", "('refund' in variables.payBefore) != ('refund' in variables.payAfter)", "false")]),
-    cut("variable: another key comes or changes", "this part of status is the operator's", &[|g| g.expression(STATUS, "variables", "restChanged", REST_ADDED, "false")]),
-    cut("variable: another key goes", "this part of status is the operator's", &[|g| g.expression(STATUS, "variables", "restChanged", REST_TAKEN, "false")]),
-    cut("variable: another condition changes", "this part of status is the operator's", &[|g| g.expression(STATUS, "variables", "restChanged", "variables.othersBefore != variables.othersAfter", "false")]),
+    cut("validation: a refund comes", "take the verb settle", &[|g| g.expression(STATUS, "validations", "take the verb settle", "('refund' in variables.payBefore) != ('refund' in variables.payAfter)", "false")]),
+    cut("validation: another key comes or changes", "this part of status is the operator's", &[|g| g.expression(STATUS, "validations", "this part of status is the operator's", REST_ADDED, "false")]),
+    cut("validation: another key goes", "this part of status is the operator's", &[|g| g.expression(STATUS, "validations", "this part of status is the operator's", REST_TAKEN, "false")]),
+    cut("validation: another condition changes", "this part of status is the operator's", &[|g| g.expression(STATUS, "validations", "this part of status is the operator's", OTHERS_CHANGED, "false")]),
     bare("validation: the creator's name", "spec.requestedBy must be", &[|g| g.validation("sennight-restorerequest-create", 0)]),
     cut("validation: reserved names", "a RestoreRequest that is approved and paid", &[|g| g.validation(JOBS, 0)]),
     cut("match: reserved by name", "a RestoreRequest that is approved and paid", &[|g| g.expression(JOBS, "matchConditions", "acts-for-a-restore-request", "object.metadata.name.contains('-sennight-restore')", "false")]),
