@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# apps.sh up NAMESPACE: MinIO and PostgreSQL 17 as pods in a namespace of the cluster in $KUBECONFIG, with fresh secrets.
+# apps.sh up NAMESPACE: MinIO, PostgreSQL 17 and MariaDB 11.8 as pods in a namespace of the cluster in $KUBECONFIG, with fresh secrets.
 # apps.sh env NAMESPACE: prints SENNIGHT_TEST_S3_* and _PG_* lines that reach them from this machine (node tier: by Service address).
-# In the cluster they are minio.NAMESPACE.svc:9000 and postgres.NAMESPACE.svc:5432; passwords lie in the Secrets minio-root
-# (accessKey, secretKey) and postgres-superuser (username, password), the CA of the database's certificate in postgres-tls (ca.crt).
+# In the cluster they are minio.NAMESPACE.svc:9000, postgres.NAMESPACE.svc:5432 and mariadb.NAMESPACE.svc:3306; passwords lie in the Secrets
+# minio-root (accessKey, secretKey), postgres-superuser and mariadb-superuser (username, password), the CA of the databases' certificates in
+# postgres-tls and mariadb-tls (ca.crt).
 set -euo pipefail
 # shellcheck source=tests/cluster/lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -30,34 +31,43 @@ secret() {
   } | kubectl_ create -f - >/dev/null
 }
 
-# manifests: as written for images that images.sh imported; a cluster elsewhere pulls SENNIGHT_MINIO_IMAGE and SENNIGHT_POSTGRES_IMAGE
+# edited NAME IMAGE ELSEWHERE: a manifest as written for the image that images.sh imported; a cluster elsewhere pulls another one
 # (any image that takes the same arguments: the servers' own do)
-manifests() {
+edited() {
   local edit=()
-  [ -z "${SENNIGHT_MINIO_IMAGE:-}" ] || edit+=(-e "s|localhost/minio:test|$SENNIGHT_MINIO_IMAGE|" -e 's/imagePullPolicy: Never/imagePullPolicy: IfNotPresent/')
-  [ -z "${SENNIGHT_POSTGRES_IMAGE:-}" ] || edit+=(-e "s|localhost/postgres:17|$SENNIGHT_POSTGRES_IMAGE|" -e 's/imagePullPolicy: Never/imagePullPolicy: IfNotPresent/')
-  sed -e '' "${edit[@]}" "$CLUSTER_SRC/manifests/minio.yaml"
+  [ -z "$3" ] || edit=(-e "s|$2|$3|" -e 's/imagePullPolicy: Never/imagePullPolicy: IfNotPresent/')
+  sed -e '' "${edit[@]}" "$CLUSTER_SRC/manifests/$1.yaml"
+}
+
+manifests() {
+  edited minio localhost/minio:test "${SENNIGHT_MINIO_IMAGE:-}"
   printf -- '---\n'
-  sed -e '' "${edit[@]}" "$CLUSTER_SRC/manifests/postgres.yaml"
+  edited postgres localhost/postgres:17 "${SENNIGHT_POSTGRES_IMAGE:-}"
+  printf -- '---\n'
+  edited mariadb localhost/mariadb:11.8 "${SENNIGHT_MARIADB_IMAGE:-}"
 }
 
 up() {
+  local server
   kubectl_ get namespace "$namespace" >/dev/null 2>&1 || kubectl_ create namespace "$namespace" >/dev/null
   secret minio-root accessKey minio-root secretKey "$(openssl rand -hex 16)"
   secret postgres-superuser username postgres password "$(openssl rand -hex 16)"
+  secret mariadb-superuser username root password "$(openssl rand -hex 16)"
   RUN=$(mktemp -d)
   mkdir "$RUN/pki"
   make_ca
-  cert postgres /CN=postgres "DNS:postgres,DNS:postgres.$namespace,DNS:postgres.$namespace.svc,DNS:postgres.$namespace.svc.cluster.local,DNS:localhost"
-  secret postgres-tls ca.crt "$(<"$RUN/pki/ca.crt")" tls.crt "$(<"$RUN/pki/postgres.crt")" tls.key "$(<"$RUN/pki/postgres.key")"
+  for server in postgres mariadb; do
+    cert "$server" "/CN=$server" "DNS:$server,DNS:$server.$namespace,DNS:$server.$namespace.svc,DNS:$server.$namespace.svc.cluster.local,DNS:localhost,IP:127.0.0.1"
+    secret "$server-tls" ca.crt "$(<"$RUN/pki/ca.crt")" tls.crt "$(<"$RUN/pki/$server.crt")" tls.key "$(<"$RUN/pki/$server.key")"
+  done
   rm -rf "$RUN"
   manifests | kubectl_ apply -f - >/dev/null
-  kubectl_ rollout status deployment/minio deployment/postgres --timeout=120s >/dev/null || {
+  kubectl_ rollout status deployment/minio deployment/postgres deployment/mariadb --timeout=120s >/dev/null || {
     kubectl_ get pods -o wide >&2
     kubectl_ get events --sort-by=.lastTimestamp >&2
-    die "MinIO or PostgreSQL did not start in $namespace"
+    die "MinIO, PostgreSQL or MariaDB did not start in $namespace"
   }
-  log "apps: MinIO and PostgreSQL 17 run in $namespace"
+  log "apps: MinIO, PostgreSQL 17 and MariaDB 11.8 run in $namespace"
 }
 
 value() { kubectl_ get secret "$1" -o "go-template={{index .data \"$2\" | base64decode}}"; }

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # images.sh NAME…: builds images as archives, cached by what goes into them, and prints the archives' paths. Nothing is pulled:
-# the base is made from Debian's packages. Names: pause, sennight (binaries from dist/), minio, postgres.
+# the base is made from Debian's packages. Names: pause, sennight (binaries from dist/), minio, postgres, mariadb.
 set -euo pipefail
 # shellcheck source=tests/cluster/lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -93,10 +93,11 @@ minio() {
   printf '%s\n' "$out"
 }
 
-postgres() {
-  local out context=$CLUSTER_SRC/images/postgres
-  out=$(archive postgres "$(key "$context"/*)")
-  [ -f "$out" ] || from_dockerfile localhost/postgres:17 "$out" "$context"
+# server NAME TAG: a database server, from its directory
+server() {
+  local out context=$CLUSTER_SRC/images/$1
+  out=$(archive "$1" "$(key "$context"/*)")
+  [ -f "$out" ] || from_dockerfile "localhost/$1:$2" "$out" "$context"
   printf '%s\n' "$out"
 }
 
@@ -105,7 +106,9 @@ exec 8>"$OUT/.lock"
 flock 8
 for name in "${@:?images.sh NAME…}"; do
   case $name in
-    pause | sennight | minio | postgres) "$name" ;;
+    pause | sennight | minio) "$name" ;;
+    postgres) server postgres 17 ;;
+    mariadb) server mariadb 11.8 ;;
     *) die "no such image: $name" ;;
   esac
 done

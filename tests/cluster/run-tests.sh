@@ -4,7 +4,7 @@
 # run-tests.sh engines [ARGS…]: the MySQL family on its three servers; part: on the host's MariaDB.
 # run-tests.sh attack [ARGS…]: the gate under attack, on the API tier. part: some cases of these and of the long suites.
 # run-tests.sh faults-restore [ARGS…]: restores under kill -9, at every statement, on the services.
-# run-tests.sh node [ARGS…]: tests/node.rs on a real node with the image of the Dockerfile, and MinIO and PostgreSQL as pods.
+# run-tests.sh node [ARGS…]: tests/node.rs on a real node with the image of the Dockerfile, and MinIO, PostgreSQL and MariaDB as pods.
 # Counts by cargo's own lines, and fails when a test was ignored or none ran.
 set -euo pipefail
 # shellcheck source=tests/cluster/lib.sh
@@ -14,7 +14,7 @@ cd "$REPO"
 # What the node tier's command does once the node is there: this script again, inside with.sh.
 on_node() {
   local archives
-  mapfile -t archives < <("$CLUSTER_SRC/images.sh" sennight minio postgres)
+  mapfile -t archives < <("$CLUSTER_SRC/images.sh" sennight minio postgres mariadb)
   "$CLUSTER_SRC/node-tier.sh" import "${archives[@]}"
   log "images imported"
   export SENNIGHT_TEST_IMAGE=${SENNIGHT_IMAGE:-localhost/sennight:dev} SENNIGHT_TEST_APPS_NAMESPACE=sennight-test-apps
@@ -129,7 +129,7 @@ case $verb in
     "$CLUSTER_SRC/tools.sh" node
     log "compiling the node's tests"
     cargo test --locked --no-run --quiet --test node
-    "$CLUSTER_SRC/images.sh" sennight minio postgres >/dev/null
+    "$CLUSTER_SRC/images.sh" sennight minio postgres mariadb >/dev/null
     counted "$CLUSTER_SRC/with.sh" node -- "$CLUSTER_SRC/run-tests.sh" on-node "$@"
     ;;
   on-node) on_node "$@" ;;

@@ -9,7 +9,7 @@ if [ -z "${KUBECONFIG:-}" ]; then
   tests/cluster/tools.sh node
   log "compiling Sennight"
   [ -n "${DEMO_SKIP_BUILD:-}" ] || make --no-print-directory dist
-  mapfile -t archives < <(tests/cluster/images.sh sennight minio postgres)
+  mapfile -t archives < <(tests/cluster/images.sh sennight minio postgres mariadb)
   tests/cluster/node-tier.sh up
   # shellcheck source=/dev/null
   . <(tests/cluster/node-tier.sh env)

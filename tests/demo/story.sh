@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# story.sh NAMESPACE: the main job, told as it happens, on a cluster where Sennight is installed and apps.sh has put MinIO and
-# PostgreSQL into NAMESPACE. Ends with a table; exits non-zero at the first line that is not as it should be.
+# story.sh NAMESPACE: the main job, told as it happens, on a cluster where Sennight is installed and apps.sh has put MinIO,
+# PostgreSQL and MariaDB into NAMESPACE. Ends with a table; exits non-zero at the first line that is not as it should be.
 # With SENNIGHT_CLUSTER_DIR (or the harness's node) people have client certificates, else they are impersonated.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -12,6 +12,8 @@ kubectl=${SENNIGHT_TEST_KUBECTL:-kubectl}
 plugin=${SENNIGHT_PLUGIN:-dist/kubectl-sennight}
 bucket=sennight-demo-$RANDOM
 rows=()
+# Whose story it is: the BackupSchedule's name, and the owner of the tenant.
+tenant=acme owner=17
 work=$(mktemp -d)
 forward=
 finish() {
@@ -113,11 +115,12 @@ SQL
   total=$(digest acme | awk -F '|' 'NF == 3 {n += $2} END {print n}')
   printf 'tenant acme: %s rows in %s tables\n' "$total" "$(digest acme | awk -F '|' 'NF == 3' | wc -l)"
   [ "$total" -ge 100000 ] || fail "the tenant has $total rows, at least 100,000 are wanted"
-  note "tenant's rows" "$total"
+  note "acme: rows" "$total"
 }
 
 forget_earlier_demo() {
   k delete rreq,bsched,dbserver,bstore,jobs --all --wait >/dev/null
+  forget_earlier_mariadb
   sql postgres <<'SQL'
 SELECT format('DROP DATABASE %I WITH (FORCE);', datname) FROM pg_database WHERE datname LIKE 'acme%' \gexec
 SELECT format('DROP ROLE %I;', rolname) FROM pg_roles WHERE rolname IN ('acme', 'sennight_dump', 'sennight_restore') OR rolname LIKE 'crm\_%' \gexec
@@ -210,7 +213,7 @@ UNION ALL SELECT 'contacts', count(*) FROM b_crm_contact WHERE category_id = 0
 UNION ALL SELECT 'leads', count(*) FROM b_crm_lead
 UNION ALL SELECT 'deals', count(*) FROM b_crm_deal WHERE is_recurring <> 'Y';
 SQL
-  note "recovery point" "$day, $(k get bsched acme -o 'jsonpath={.status.recoveryPoints[0].bytes}') bytes"
+  note "acme: recovery point" "$day, $(k get bsched acme -o 'jsonpath={.status.recoveryPoints[0].bytes}') bytes"
 }
 
 damage() {
@@ -233,10 +236,10 @@ apiVersion: sennight.dev/v1alpha1
 kind: RestoreRequest
 metadata: {name: $1}
 spec:
-  scheduleRef: {name: acme}
+  scheduleRef: {name: $tenant}
   mode: $2
   date: "$day"
-  requester: {userId: "17"}
+  requester: {userId: "$owner"}
   ticket: {id: ${1^^}}
   reason: an integration deleted contacts and overwrote deals
   acknowledgeDataLoss: $([ "$2" = FullRestore ] && echo true || echo false)
@@ -277,23 +280,25 @@ both_keys() {
   paid "$1" | person biller billing apply --server-side --subresource=status --field-manager=billing -f -
 }
 
+# csv_export NAME [later]: what was counted on that day is in elements
 csv_export() {
-  request hd-1 CrmExport
-  both_keys hd-1
-  await 180 rreq/hd-1 '{.status.phase}' Complete
-  k get rreq hd-1
+  request "$1" CrmExport
+  both_keys "$1" "${2:-}"
+  await 180 "rreq/$1" '{.status.phase}' Complete
+  k get rreq "$1"
   local key
-  key=$(k get rreq hd-1 -o 'jsonpath={.status.result.key}')
+  key=$(k get rreq "$1" -o 'jsonpath={.status.result.key}')
   s3 GET "$bucket/$key" >"$work/export.zip"
+  rm -rf "$work/csv"
   (cd "$work" && python3 -m zipfile -l export.zip && python3 -m zipfile -e export.zip csv)
   local entity want got day_rows
   for entity in companies contacts leads deals; do
-    want=$(k get rreq hd-1 -o "jsonpath={.status.result.files[?(@.name==\"$entity.csv\")].rows}")
+    want=$(k get rreq "$1" -o "jsonpath={.status.result.files[?(@.name==\"$entity.csv\")].rows}")
     got=$(python3 -c 'import csv, sys; print(sum(1 for _ in csv.reader(open(sys.argv[1], encoding="utf-8-sig"), delimiter=";")) - 1)' "$work/csv/$entity.csv")
     day_rows=$(awk -F '|' -v e="$entity" '$1 == e {print $2}' "$work/elements")
     printf '%-10s %7s rows in the CSV, %7s that day\n' "$entity" "$got" "$day_rows"
     if [ "$got" != "$want" ] || [ "$got" != "$day_rows" ]; then fail "$entity.csv has $got rows, status says $want, the day had $day_rows"; fi
-    note "CSV $entity" "$got rows, as on $day"
+    note "$tenant: CSV $entity" "$got rows, as on $day"
   done
   ! grep -rqi 'timeline\|activit' <(ls "$work/csv") || fail "the export holds what it must not"
 }
@@ -308,20 +313,23 @@ full_restore() {
   structure acme >"$work/structure.after"
   diff "$work/digest" "$work/digest.after" || fail "the restored rows are not that day's"
   diff "$work/structure" "$work/structure.after" || fail "the restored structure is not that day's"
-  note "FullRestore" "all $(wc -l <"$work/digest") tables and sequences equal that day's; structure, grants, settings equal"
+  note "acme: FullRestore" "all $(wc -l <"$work/digest") tables and sequences equal that day's; structure, grants, settings equal"
   local kept
   kept=$(k get rreq hd-2 -o 'jsonpath={.status.result.keptDatabase}')
   [ "$(sql postgres <<<"SELECT count(*) FROM pg_database WHERE datname = '$kept'")" = 1 ] || fail "the old database is not kept"
-  note "downtime" "$(k get rreq hd-2 -o 'jsonpath={.status.result.downtimeMillis}') ms"
-  note "kept for undo" "$kept"
+  note "acme: downtime" "$(k get rreq hd-2 -o 'jsonpath={.status.result.downtimeMillis}') ms"
+  note "acme: kept for undo" "$kept"
 }
+
+# shellcheck source=tests/demo/mariadb.sh
+. tests/demo/mariadb.sh
 
 prepare_world
 platform_team
 first_dump
 damage
 say "The owner's ticket becomes a RestoreRequest: CSV files of all CRM elements as of that day"
-csv_export
+csv_export hd-1
 say "The owner wants everything back: a FullRestore, the same way"
 full_restore
 if [ -x "$plugin" ]; then
@@ -329,6 +337,7 @@ if [ -x "$plugin" ]; then
   show "kubectl sennight explain hd-2"
   "$plugin" --namespace "$ns" explain hd-2 || fail "kubectl sennight explain failed"
 fi
+mariadb_story
 note "set Paid as helpdesk" "refused by admission"
 say "The story in a table"
-for row in "${rows[@]}"; do printf '  %-22s %s\n' "${row%%|*}" "${row#*|}"; done
+for row in "${rows[@]}"; do printf '  %-24s %s\n' "${row%%|*}" "${row#*|}"; done

@@ -24,7 +24,7 @@ sql() {
 }
 
 world() {
-  mapfile -t archives < <(tests/cluster/images.sh sennight minio postgres)
+  mapfile -t archives < <(tests/cluster/images.sh sennight minio postgres mariadb)
   tests/cluster/node-tier.sh import "${archives[@]}"
   tests/cluster/apps.sh up "$ns"
   # shellcheck source=/dev/null
