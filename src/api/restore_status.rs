@@ -34,7 +34,11 @@ use serde::{Deserialize, Serialize};
     {"rule": "!(has(oldSelf.claim) || has(oldSelf.finishedAt)) || !has(self.conditions) || self.conditions.filter(c, c.type == 'Paid') == (has(oldSelf.conditions) ? oldSelf.conditions.filter(c, c.type == 'Paid') : [])",
      "message": "too late: the restore has been claimed or has ended, Paid no longer changes; record payment.refund instead"},
     {"rule": "!has(oldSelf.finishedAt) || has(oldSelf.claim) || !has(self.claim)",
-     "message": "the request has ended: it cannot be claimed any more"}
+     "message": "the request has ended: it cannot be claimed any more"},
+    {"rule": "!has(self.payment) || !has(self.payment.refund) || has(self.finishedAt)",
+     "message": "payment.refund is recorded once the request has ended: have the helpdesk deny it first, or set the condition Paid to False"},
+    {"rule": "!has(oldSelf.payment) || !has(oldSelf.payment.refund) || (has(self.payment) && has(self.payment.refund) && self.payment.refund == oldSelf.payment.refund)",
+     "message": "payment.refund is written once and never changes"}
 ]))]
 pub struct RestoreRequestStatus {
     /// The helpdesk's decision. Set it with: kubectl patch rreq NAME --subresource=status --type=merge -p

@@ -198,16 +198,28 @@ pub async fn watch(ctx: Arc<Context>, stop: CancellationToken) {
 async fn look(ctx: &Context) -> Result<(), AuthorityFault> {
     introduce(ctx).await;
     intact(&ctx.clients.write, ctx.settings.four_eyes).await?;
-    let Some(cached) = ctx.caches.requests.find(triable) else {
+    // A request that has ended tells as much of the policies; without any, their text is all there is to look at.
+    let Some(cached) = ctx.caches.requests.find(triable).or_else(|| ctx.caches.requests.find(refundable)) else {
         return Ok(());
     };
     // The cache may be behind: a request that was denied a moment ago would be refused by the schema, which proves nothing.
     let api: Api<RestoreRequest> = Api::namespaced(ctx.clients.write.clone(), &cached.namespace().unwrap_or_default());
     match api.get_opt(&cached.name_any()).await {
         Ok(Some(request)) if triable(&request) => refuses(&ctx.clients.write, &request).await,
+        Ok(Some(request)) if refundable(&request) => {
+            refused(&api, &request.name_any(), &admission::late_forgery()).await
+        }
         Ok(_) => Ok(()),
         Err(error) => Err(unverifiable(&error)),
     }
+}
+
+/// Whether a forged refund on this request would reach the policies.
+fn refundable(request: &RestoreRequest) -> bool {
+    let Some(status) = &request.status else { return false };
+    request.metadata.deletion_timestamp.is_none()
+        && status.finished_at.is_some()
+        && status.payment.as_ref().is_none_or(|payment| payment.refund.is_none())
 }
 
 /// Asks the API server once who this operator is: a signature in that name is a forgery.

@@ -68,6 +68,8 @@ pub struct Evidence<'a> {
     pub schedule: &'a str,
     /// The schedule, if it exists.
     pub account: Option<&'a Account>,
+    /// A DatabaseServer or BackupStorage that the schedule names and that is not there.
+    pub away: Option<&'a str>,
     /// Another request of the same schedule that has not ended and came first.
     pub rival: Option<&'a str>,
     /// `retention.days`.
@@ -84,6 +86,9 @@ pub enum Refusal {
     /// No such schedule (any more).
     #[error("BackupSchedule {0:?} does not exist in this namespace: correct spec.scheduleRef.name in a new request")]
     ScheduleGone(String),
+    /// What the schedule names may be put back, as a repository of manifests does: nothing ends for that.
+    #[error("{0}, which the BackupSchedule names, does not exist in this namespace: create it again")]
+    ReferenceGone(String),
     /// The ticket is not the owner's.
     #[error(
         "user {requester:?} is not the account owner ({owner:?}): only the owner's ticket can lead to a restore; \
@@ -143,17 +148,21 @@ impl Refusal {
 
     /// Whether waiting could change it. Everything else ends the request.
     pub fn may_pass(&self) -> bool {
-        matches!(self, Self::CatalogueUnknown(_))
+        matches!(self, Self::CatalogueUnknown(_) | Self::ReferenceGone(_))
     }
 }
 
 type Check = fn(&Evidence<'_>) -> Option<Refusal>;
 
 /// The order is the order in which people should hear of it: who asks, what is asked, which copy.
-const CHECKS: &[Check] = &[schedule_exists, owner_asks, no_rival, may_restore, in_time, not_foreign];
+const CHECKS: &[Check] = &[schedule_exists, references_exist, owner_asks, no_rival, may_restore, in_time, not_foreign];
 
 fn schedule_exists(e: &Evidence<'_>) -> Option<Refusal> {
-    e.account.is_none().then(|| Refusal::ScheduleGone(e.schedule.to_owned()))
+    (e.account.is_none() && e.away.is_none()).then(|| Refusal::ScheduleGone(e.schedule.to_owned()))
+}
+
+fn references_exist(e: &Evidence<'_>) -> Option<Refusal> {
+    e.away.map(|what| Refusal::ReferenceGone(what.to_owned()))
 }
 
 fn owner_asks(e: &Evidence<'_>) -> Option<Refusal> {

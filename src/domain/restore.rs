@@ -1,15 +1,16 @@
 //! The life of a RestoreRequest: what to do next, given everything that is known. Pure. One action a decision, so that a
 //! crash between any two API calls resumes where it was. `phase` is an output for eyes and never read.
 
+pub use claimed::unsigned;
 pub use facts::{Action, Claim, Eligibility, Facts, Owed, Patience, Plan, Proof, Step, Terminal, WaitingOn};
 pub use proven::stranger;
 
+mod claimed;
 mod facts;
 mod proven;
 pub mod reminders;
 
 use super::gate::{self, Approval, Closed, Mode, Payment};
-use super::job::{Done, TAKEN_BACK};
 use super::names::RestoreStep;
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -34,13 +35,16 @@ pub fn decide(facts: &Facts, now: DateTime<Utc>) -> Plan {
         return proven::proven(facts, proof, now);
     }
     if let Some(claim) = &facts.claim {
-        return claimed(facts, claim, now);
+        return claimed::claimed(facts, claim, now);
     }
     if facts.deleting {
         return Plan::new(Action::Release, "Deleting", "Deleting", "deleted before its claim: nothing was changed");
     }
     if let Approval::Denied { by, why } = &facts.keys.approval {
         return Plan::finish(Terminal::Denied(Closed::Denied { by: by.clone(), why: why.clone() }.to_string()));
+    }
+    if let Some(why) = &facts.broken {
+        return untold(facts, why, now);
     }
     check(facts, now).or_else(|| people(facts, now)).unwrap_or_else(|| work(facts, now))
 }
@@ -65,18 +69,49 @@ fn ended(facts: &Facts, now: DateTime<Utc>) -> Plan {
     )
 }
 
-/// Until the request can be put before people.
+/// Nothing is done on top of a record that is not what was written: it is the proof of who approved and who paid. The helpdesk
+/// can still deny it, and its time still runs out.
+fn untold(facts: &Facts, why: &str, now: DateTime<Utc>) -> Plan {
+    let deadline = looks_until(facts);
+    if now >= deadline {
+        let message = format!("its record was not put right until {}: {why}", deadline.format("%Y-%m-%d %H:%M UTC"));
+        return Plan::finish(Terminal::Expired { reason: "RecordBroken", message });
+    }
+    Plan::new(Action::Nothing, "Checking", "RecordBroken", why)
+        .on(WaitingOn::PlatformTeam)
+        .until(deadline)
+        .again((now + LOOK_AGAIN).min(deadline))
+}
+
+/// How long what stands in the way of a request may stand there: as long as the helpdesk has; once that has approved, as long as
+/// billing has; once it is paid, as long as the hold lasts.
+fn looks_until(facts: &Facts) -> DateTime<Utc> {
+    let asked = facts.created + facts.patience.approval;
+    let (Some(approved), Some(held)) = (facts.approved_since, facts.held_until.filter(|_| facts.keys.held)) else {
+        return asked;
+    };
+    let paid = matches!(facts.keys.payment, Payment::Paid { .. });
+    let people = if paid { held } else { held.min(approved + facts.patience.payment) };
+    people.max(asked)
+}
+
+/// Until the request can be put before people. Whatever it waits for here, it does not wait beyond [`looks_until`].
 fn check(facts: &Facts, now: DateTime<Utc>) -> Option<Plan> {
-    let deadline = facts.created + facts.patience.approval;
+    let plan = checking(facts, now)?;
+    if now < looks_until(facts) || matches!(plan.action, Action::Finish(_)) {
+        return Some(plan);
+    }
+    let message = format!("{}, until {}", plan.message, looks_until(facts).format("%Y-%m-%d %H:%M UTC"));
+    Some(Plan::finish(Terminal::Expired { reason: "ApprovalExpired", message }))
+}
+
+fn checking(facts: &Facts, now: DateTime<Utc>) -> Option<Plan> {
+    let deadline = looks_until(facts);
     let checking = |action, reason: &str, message: &str| {
         Some(Plan::new(action, "Checking", reason, message).until(deadline).again((now + LOOK_AGAIN).min(deadline)))
     };
     match &facts.eligibility {
         Eligibility::Never { reason, message } => return Some(Plan::fail(reason, message)),
-        Eligibility::NotYet { reason, message } if now >= deadline => {
-            let message = format!("not eligible within {} h: {reason}: {message}", facts.patience.approval.num_hours());
-            return Some(Plan::finish(Terminal::Expired { reason: "ApprovalExpired", message }));
-        }
         Eligibility::NotYet { reason, message } if facts.pinned && facts.keys.held => {
             return preflight(facts, now).or_else(|| checking(Action::Nothing, reason, message));
         }
@@ -99,17 +134,13 @@ fn preflight(facts: &Facts, now: DateTime<Utc>) -> Option<Plan> {
     if facts.keys.mode == Mode::CrmExport {
         return None;
     }
-    let deadline = facts.created + facts.patience.approval;
+    let deadline = looks_until(facts);
     let plan = |action, reason: &str, message: &str| {
         Plan::new(action, "Checking", reason, message).until(deadline).again((now + LOOK_AGAIN).min(deadline))
     };
     let start = |attempt| plan(Action::Start(RestoreStep::Preflight, attempt), "Preflight", "looking at the server");
     match &facts.preflight {
         Step::Succeeded(_) => None,
-        _ if now >= deadline => {
-            let message = format!("the server was not found fit within {} h", facts.patience.approval.num_hours());
-            Some(Plan::finish(Terminal::Expired { reason: "ApprovalExpired", message }))
-        }
         Step::None => Some(start(1)),
         Step::Running { .. } => Some(plan(Action::Nothing, "Preflight", "looking at the server")),
         Step::Lost { attempt, at, .. } | Step::Failed { attempt, at, .. } if now >= *at + PREFLIGHT_PAUSE => {
@@ -242,97 +273,6 @@ fn ready(facts: &Facts, deadline: DateTime<Utc>, now: DateTime<Utc>) -> Plan {
         None if facts.dumping => queued("DumpInProgress", "ready; waiting for a running dump of this database to end"),
         None => Plan::new(Action::Claim(RestoreStep::Cutover), "CuttingOver", "Claiming", "both keys are turned"),
     }
-}
-
-/// From the claim on nobody can revoke.
-fn claimed(facts: &Facts, claim: &Claim, now: DateTime<Utc>) -> Plan {
-    match facts.keys.mode {
-        Mode::CrmExport => exporting(facts, claim, now),
-        Mode::FullRestore | Mode::Undo => cutting_over(facts, claim, now),
-    }
-}
-
-fn exporting(facts: &Facts, claim: &Claim, now: DateTime<Utc>) -> Plan {
-    let start = |attempt| {
-        Plan::new(Action::Start(RestoreStep::Export, attempt), "Exporting", "Exporting", "writing the CSV files")
-    };
-    match &facts.export {
-        // A Job of ours that is there is taken up whenever it is found; a new one is made only soon after the claim.
-        Step::None if claim.job_there || (!claim.job_seen && now < claim.at + CLAIM_START_DEADLINE) => start(1),
-        Step::None => Plan::attention("ExportNeverStarted", never_started("export", facts.keys.mode)),
-        Step::Running { .. } => Plan { action: Action::Nothing, ..start(0) },
-        Step::Succeeded(Done::Exported(summary)) => Plan::finish(Terminal::Exported(summary.clone())),
-        Step::Succeeded(_) => Plan::fail("UnexpectedReport", "the export Job reported another step's result"),
-        Step::Failed { attempt, retryable: true, .. } | Step::Lost { attempt, .. } if *attempt < MAX_ATTEMPTS => {
-            start(attempt + 1)
-        }
-        Step::Failed { reason, message, .. } => Plan::fail(reason, message),
-        Step::Lost { message, .. } => Plan::fail("ExportLost", message),
-    }
-}
-
-fn cutting_over(facts: &Facts, claim: &Claim, now: DateTime<Utc>) -> Plan {
-    let plan = |action| Plan::new(action, "CuttingOver", "CuttingOver", "swapping the databases");
-    let look = proven::look(facts.keys.mode);
-    match &facts.cutover {
-        // The Job was there and is gone: whether it ran cannot be told from here (I2).
-        Step::None if claim.job_seen => {
-            let message = format!("the cut-over Job vanished without a report; {look}");
-            unsettled(facts, "CutoverJobGone", &message)
-        }
-        Step::None if claim.job_there || now < claim.at + CLAIM_START_DEADLINE => {
-            plan(Action::Start(RestoreStep::Cutover, 1))
-        }
-        Step::None => Plan::attention("CutoverNeverStarted", never_started("cut-over", facts.keys.mode)),
-        Step::Running { .. } => plan(Action::Nothing),
-        Step::Succeeded(Done::CutOver { kept_database, downtime_millis, committed_at }) => {
-            Plan::finish(Terminal::Restored {
-                kept_database: kept_database.clone(),
-                downtime_millis: *downtime_millis,
-                committed_at: *committed_at,
-            })
-        }
-        Step::Succeeded(_) => {
-            Plan::attention("UnexpectedReport", format!("the cut-over Job's report is another step's; {look}"))
-        }
-        Step::Failed { reason, message, .. } => Plan::fail(reason, message),
-        Step::Lost { message, .. } => unsettled(facts, "CutoverOutcomeUnknown", &format!("{message}; {look}")),
-    }
-}
-
-/// The cut-over left no word. Where a swap is more than one transaction, a Job of another kind asks the server and ends it, one
-/// way or the other; it swaps nothing. If that cannot be had either, a person must look.
-fn unsettled(facts: &Facts, reason: &str, message: &str) -> Plan {
-    let start = |attempt| {
-        let message = "the cut-over was lost in the middle: it is ended by what the server says of it";
-        Plan::new(Action::Start(RestoreStep::Settle, attempt), "CuttingOver", "Settling", message)
-    };
-    match &facts.settle {
-        _ if !facts.settles => Plan::attention(reason, message.to_owned()),
-        Step::None => start(1),
-        Step::Running { .. } => Plan { action: Action::Nothing, ..start(0) },
-        Step::Succeeded(Done::CutOver { kept_database, downtime_millis, committed_at }) => {
-            Plan::finish(Terminal::Restored {
-                kept_database: kept_database.clone(),
-                downtime_millis: *downtime_millis,
-                committed_at: *committed_at,
-            })
-        }
-        Step::Failed { reason, message, .. } if reason == TAKEN_BACK => Plan::fail(reason, message),
-        Step::Failed { attempt, .. } | Step::Lost { attempt, .. } if *attempt < MAX_ATTEMPTS => start(attempt + 1),
-        Step::Failed { message: last, .. } | Step::Lost { message: last, .. } => {
-            Plan::attention(reason, format!("{message}; ending it failed: {last}"))
-        }
-        Step::Succeeded(_) => Plan::attention(reason, message.to_owned()),
-    }
-}
-
-fn never_started(step: &str, mode: Mode) -> String {
-    format!(
-        "no {step} Job within {} min of the claim: none is created so late, because nobody would be there who expects it; {}",
-        CLAIM_START_DEADLINE.num_minutes(),
-        proven::look(mode)
-    )
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use crate::api::restore_request::RestoreMode;
 use crate::api::restore_status::Decision;
 use crate::api::{BackupSchedule, RestoreRequest};
 use chrono::Utc;
+use kube::ResourceExt;
 use serde_json::{Value, json};
 
 /// Approves, after it was shown what it is. What replaces a database asks for the tenant's id, typed by hand.
@@ -29,12 +30,7 @@ pub async fn approve(args: &ClusterArgs, approve: &ApproveArgs, io: &mut Io<'_>)
 pub async fn deny(args: &ClusterArgs, deny: &DenyArgs, io: &mut Io<'_>) -> Result<(), PluginError> {
     let cluster = Cluster::connect(args).await?;
     let request = cluster.request(&deny.name).await?;
-    if request.status.as_ref().is_some_and(|status| status.finished_at.is_some()) {
-        return Err(PluginError::NotNow(format!(
-            "{} has ended already: a decision changes nothing any more",
-            deny.name
-        )));
-    }
+    may_deny(&request)?;
     let schedule = cluster.schedule(&request).await;
     io.complain(&facts::text(&request, schedule.as_ref(), Utc::now()));
     if settle::is_paid(&request) {
@@ -75,6 +71,21 @@ pub fn may_approve(request: &RestoreRequest) -> Result<(), PluginError> {
         return refuse("no copy is chosen for this request yet: kubectl sennight explain says why");
     }
     Ok(())
+}
+
+/// Refuses a denial that could not mean anything any more.
+pub fn may_deny(request: &RestoreRequest) -> Result<(), PluginError> {
+    let Some(status) = &request.status else { return Ok(()) };
+    let why = if status.finished_at.is_some() {
+        "has ended already: a decision changes nothing any more"
+    } else if status.claim.is_some() {
+        "has been claimed: from then on nothing can be revoked; kubectl sennight explain says how it goes on"
+    } else if status.approval.as_ref().is_some_and(|approval| approval.decision == Decision::Denied) {
+        "was denied already"
+    } else {
+        return Ok(());
+    };
+    Err(PluginError::NotNow(format!("{} {why}", request.name_any())))
 }
 
 /// Asks for the tenant's id before an approval that replaces a database.

@@ -20,7 +20,7 @@ pub enum PluginError {
         source: Box<kube::Error>,
     },
     /// No such object.
-    #[error("{kind} {namespace}/{name} does not exist; kubectl sennight list -A shows the ones that do")]
+    #[error("{kind} {namespace}/{name} does not exist; {} shows the ones that do", shows(kind, namespace))]
     NotFound {
         /// Kind.
         kind: &'static str,
@@ -79,6 +79,14 @@ pub enum PluginError {
     /// Output could not be made.
     #[error("the output could not be made: {0}")]
     Form(String),
+}
+
+/// The command that lists what there is instead.
+fn shows(kind: &str, namespace: &str) -> String {
+    match kind {
+        "RestoreRequest" => format!("kubectl sennight list -n {namespace}"),
+        other => format!("kubectl get {} -n {namespace}", other.to_lowercase()),
+    }
 }
 
 impl PluginError {

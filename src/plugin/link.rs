@@ -11,6 +11,7 @@ use crate::api::{BackupStorage, RestoreRequest};
 use crate::domain::target::{Capabilities, StorageTarget};
 use crate::store::{Access, Store};
 use chrono::{TimeDelta, Utc};
+use kube::ResourceExt;
 use std::path::Path;
 
 /// Prints the link; what a person should know besides goes to the other stream.
@@ -27,6 +28,7 @@ pub async fn run(args: &ClusterArgs, link: &LinkArgs, io: &mut Io<'_>) -> Result
     let url = store.link(&key, file, link.expires_in).await?;
     let life = TimeDelta::from_std(link.expires_in).unwrap_or_default();
     let size = size.map_or_else(String::new, |size| format!(" ({})", bytes(size)));
+    io.complain(&whose(&request));
     io.complain(&format!(
         "Whoever has this link can read {}{size} for {}, until {}; temporary credentials end it earlier. It holds personal data: \
          send it to the account's owner only.",
@@ -35,6 +37,21 @@ pub async fn run(args: &ClusterArgs, link: &LinkArgs, io: &mut Io<'_>) -> Result
         instant(Utc::now() + life, None),
     ));
     io.say(&url)
+}
+
+/// Whose data the link hands out, and for which ticket.
+fn whose(request: &RestoreRequest) -> String {
+    let status = request.status.as_ref();
+    let tenant = status.and_then(|status| status.tenant.as_deref()).unwrap_or("not known");
+    let day = status.and_then(|status| status.recovery_point.as_ref()).map(|point| format!(", data of {}", point.day));
+    let spec = &request.spec;
+    format!(
+        "{}: tenant {tenant}{}; asked for by user {}, ticket {}",
+        request.name_any(),
+        day.unwrap_or_default(),
+        spec.requester.user_id,
+        spec.ticket.id
+    )
 }
 
 /// The CAs that the caller names.

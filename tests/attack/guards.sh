@@ -36,11 +36,17 @@ guard lib "the links of the record" src/domain/audit/chain.rs 'if fits { Ok(()) 
 
 # At most once: the decision.
 life=src/domain/restore.rs
+claimed=src/domain/restore/claimed.rs
 guard lib "an ended request only lets go" $life 'if facts.ended {' 'if facts.ended && facts.deleting {' i2_an_ended_request_only_lets_go
 guard lib "what the bucket proves to have begun" $life 'if let Some(proof) = &facts.proof {' 'if let Some(proof) = facts.proof.as_ref().filter(|_| false) {' i2_what_the_bucket_proves_to_have_begun_is_told_and_never_begun_again
-guard lib "a cut-over whose Job vanished" $life 'Step::None if claim.job_seen => {' 'Step::None if claim.job_seen && facts.ended => {' i2_an_unknown_cut_over_is_never_tried_again
-guard lib "a cut-over whose outcome is unknown" $life 'Step::Lost { message, .. } => unsettled(facts, "CutoverOutcomeUnknown", &format!("{message}; {look}")),' 'Step::Lost { .. } => plan(Action::Start(RestoreStep::Cutover, 1)),' i2_an_unknown_cut_over_is_never_tried_again
-guard lib "no cut-over Job long after its claim" $life 'Step::None if claim.job_there || now < claim.at + CLAIM_START_DEADLINE => {' 'Step::None => {' i2_a_job_that_is_there_is_taken_up_however_late_and_a_new_one_is_made_only_soon_after_the_claim
+guard lib "a cut-over whose Job vanished" $claimed 'Step::None if claim.job_seen => {' 'Step::None if claim.job_seen && facts.ended => {' i2_an_unknown_cut_over_is_never_tried_again
+guard lib "a cut-over whose outcome is unknown" $claimed 'Step::Lost { message, .. } => unsettled(facts, "CutoverOutcomeUnknown", &format!("{message}; {look}")),' 'Step::Lost { .. } => plan(Action::Start(RestoreStep::Cutover, 1)),' i2_an_unknown_cut_over_is_never_tried_again
+guard lib "no cut-over Job long after its claim" $claimed 'Step::None if claim.job_there || now < claim.at + CLAIM_START_DEADLINE => {' 'Step::None => {' i2_a_job_that_is_there_is_taken_up_however_late_and_a_new_one_is_made_only_soon_after_the_claim
+guard lib "a claim that is not ours" $claimed 'if let Some(why) = &claim.impossible {' 'if let Some(why) = claim.impossible.as_ref().filter(|_| false) {' i1_a_claim_that_no_operator_would_have_written_begins_nothing
+guard lib "nothing on a broken record" $life 'if let Some(why) = &facts.broken {' 'if let Some(why) = facts.broken.as_ref().filter(|_| false) {' nothing_is_begun_on_a_broken_record_and_the_request_still_ends
+guard lib "no claimed Job on a broken record" $claimed '(Action::Start(RestoreStep::Export | RestoreStep::Cutover, _), Some(why)) =>' '(Action::Start(RestoreStep::Export | RestoreStep::Cutover, _), Some(why)) if facts.ended =>' nothing_is_begun_on_a_broken_record_and_the_request_still_ends
+guard lib "a key that is missing after the claim" src/domain/gate/locks.rs '| Self::PoliciesMissing(_)' '| Self::PoliciesMissing(_) | Self::AwaitingPayment' i1_only_what_can_open_without_a_signature_may_pass
+guard lib "the operator's own name is unknown" src/domain/authority.rs 'let Some(user) = own.user else { return Err(Distrust::SignaturesUnknown) };' 'let user = own.user.unwrap_or_default();' i6_while_its_own_name_is_unknown_the_operator_trusts_no_signature
 guard lib "an unknown report is no failure" src/controller/restore/settle.rs 'Outcome::Unknown { message, .. } => Step::Lost { attempt, message: message.clone(), at },' 'Outcome::Unknown { message, .. } => Step::Failed { attempt, retryable: true, reason: String::new(), message: message.clone(), at },' i2_a_silent_or_unknown_end_is_lost_not_failed
 
 # At most once: names, Jobs, clients.

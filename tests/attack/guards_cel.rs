@@ -106,6 +106,8 @@ const RULES: &[Mutant] = &[
     cut("rule: one claim", "claimed once", &[|g| g.rule("/properties/status/properties/claim", "claimed once")]),
     cut("rule: the end stays", "never runs again", &[|g| g.rule(S, "never runs again")]),
     cut("rule: no claim after the end", "cannot be claimed any more", &[|g| g.rule(S, "cannot be claimed any more")]),
+    cut("rule: a refund after the end", "once the request has ended", &[|g| g.rule(S, "once the request has ended")]),
+    cut("rule: a refund stays", "written once and never changes", &[|g| g.rule(S, "written once and never changes")]),
     cut("pattern: a condition's type", "should match", &[|g| g.schema("/properties/status/properties/conditions/items/properties/type/pattern", json!(".*"))]),
     cut("enum: a decision", "Unsupported value", &[|g| g.schema("/properties/status/properties/approval/properties/decision/enum", json!(["Approved", "Denied", "approved"]))]),
 ];

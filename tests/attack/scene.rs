@@ -37,6 +37,8 @@ pub enum Scene {
     Claimed,
     /// It has run.
     Ended,
+    /// It has run, and the money went back.
+    Refunded,
     /// It has ended and nobody ever signed.
     Expired,
     /// It is being deleted.
@@ -81,7 +83,7 @@ impl Scene {
         }
         world.apply(OPERATOR, "sennight", name, opened()).await.unwrap();
         let approver = match self {
-            Self::Approved | Self::Signed | Self::Claimed | Self::Ended => Some((ALICE, "Approved")),
+            Self::Approved | Self::Signed | Self::Claimed | Self::Ended | Self::Refunded => Some((ALICE, "Approved")),
             Self::ApprovedByBoth => Some((BOTH, "Approved")),
             Self::Denied => Some((ALICE, "Denied")),
             _ => None,
@@ -89,17 +91,20 @@ impl Scene {
         if let Some((who, decision)) = approver {
             world.merge(who, name, json!({"approval": {"decision": decision, "by": who}})).await.unwrap();
         }
-        if matches!(self, Self::Paid | Self::Signed | Self::Claimed | Self::Ended) {
+        if matches!(self, Self::Paid | Self::Signed | Self::Claimed | Self::Ended | Self::Refunded) {
             let payment = json!({"reference": "INV-1", "amount": "49.00", "currency": "EUR", "by": BILLING});
             let written = json!({"conditions": paid("True"), "payment": payment});
             world.apply(BILLING, "billing", name, written).await.unwrap();
         }
-        if matches!(self, Self::Claimed | Self::Ended) {
+        if matches!(self, Self::Claimed | Self::Ended | Self::Refunded) {
             let claim = json!({"attempt": 1, "job": "j", "at": "2026-11-22T01:00:00Z"});
             world.merge(OPERATOR, name, json!({"claim": claim})).await.unwrap();
         }
-        if matches!(self, Self::Ended | Self::Expired) {
+        if matches!(self, Self::Ended | Self::Refunded | Self::Expired) {
             world.merge(OPERATOR, name, json!({"finishedAt": "2026-11-22T02:00:00Z"})).await.unwrap();
+        }
+        if self == Self::Refunded {
+            world.merge(BILLING, name, json!({"payment": {"refund": {"reference": "R-1"}}})).await.unwrap();
         }
         if self == Self::Deleting {
             let finalizer = Patch::Merge(json!({"metadata": {"finalizers": ["sennight.dev/hold"]}}));

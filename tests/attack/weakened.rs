@@ -8,10 +8,12 @@ use crate::once::world::{World, holds};
 use crate::operator;
 use crate::scene::Senders;
 use k8s_openapi::api::coordination::v1::Lease;
+use kube::ResourceExt;
 use kube::api::DeleteParams;
 use sennight::api::ConditionStatus::{False, True};
 use sennight::api::admission::{self, Guard};
 use sennight::api::{BackupStorage, crds};
+use sennight::domain::names::{RestoreStep, restore_job};
 use serde_json::{Value, json};
 
 const STATUS: &str = "sennight-restorerequest-status";
@@ -215,24 +217,8 @@ async fn i6_what_was_forged_while_nobody_guarded_the_gate_is_not_trusted_once_it
     for (number, (what, status, reason)) in FORGED.iter().enumerate() {
         let name = format!("r{number}");
         world.request(&tenant, &name, copy.day, json!({})).await;
-        let bindings = admission::validating().into_iter().chain(admission::mutating());
-        let bindings: Vec<Guard> = bindings.filter(|guard| guard.kind.ends_with("Binding")).collect();
-        for guard in &bindings {
-            kubectl_ok(&["delete", guard.kind, guard.name], "");
-        }
-        let path = format!("/apis/sennight.dev/v1alpha1/namespaces/{}/restorerequests/{name}/status", world.namespace);
-        let body = json!({"status": status()}).to_string();
-        let merge = "application/merge-patch+json";
-        // The operator's own account can write all of it, as soon as neither the stamps nor the refusals are in force.
-        until_so(what, async |senders| {
-            let dry = format!("{path}?dryRun=All");
-            let answer = senders.send((OPERATOR, None), "PATCH", &dry, merge, body.clone()).await;
-            answer
-                .is_ok_and(|object| ["approval", "payment"].iter().all(|part| object["status"][part] == status()[part]))
-        })
-        .await;
-        Senders::default().send((OPERATOR, None), "PATCH", &path, merge, body.clone()).await.unwrap();
-        apply(&bindings.iter().map(|guard| guard.object().to_string()).collect::<Vec<_>>().join("\n---\n"));
+        // The operator's own account can write all of it.
+        unguarded(&world, what, OPERATOR, &name, &status(), &["approval", "payment"]).await;
         let operator = world.operator(&[]);
         intact(&world).await;
         world.refused(&name, "Progressing", False, reason).await;
@@ -241,6 +227,61 @@ async fn i6_what_was_forged_while_nobody_guarded_the_gate_is_not_trusted_once_it
         kubectl_ok(&["-n", &world.namespace, "delete", "rreq", &name, "--wait=true"], "");
         drop(operator);
         // Nobody waits for the dead one's Lease to run out.
+        world.api::<Lease>().delete("sennight", &DeleteParams::default()).await.unwrap();
+    }
+}
+
+/// Writes a status while no policy is in force, as soon as it is taken as it is (`parts` of it are compared).
+async fn unguarded(world: &World, what: &str, who: &'static str, name: &str, status: &Value, parts: &[&str]) {
+    let bindings = admission::validating().into_iter().chain(admission::mutating());
+    let bindings: Vec<Guard> = bindings.filter(|guard| guard.kind.ends_with("Binding")).collect();
+    for guard in &bindings {
+        kubectl_ok(&["delete", guard.kind, guard.name], "");
+    }
+    let path = format!("/apis/sennight.dev/v1alpha1/namespaces/{}/restorerequests/{name}/status", world.namespace);
+    let body = json!({"status": status}).to_string();
+    let merge = "application/merge-patch+json";
+    until_so(what, async |senders| {
+        let dry = format!("{path}?dryRun=All");
+        let answer = senders.send((who, None), "PATCH", &dry, merge, body.clone()).await;
+        answer.is_ok_and(|object| parts.iter().all(|part| object["status"][part] == status[part]))
+    })
+    .await;
+    Senders::default().send((who, None), "PATCH", &path, merge, body).await.unwrap();
+    apply(&bindings.iter().map(|guard| guard.object().to_string()).collect::<Vec<_>>().join("\n---\n"));
+}
+
+/// What somebody claims, the claim's Job and how many minutes from now it is, and the reason that Progressing then gives.
+const CLAIMS: &[(&str, Option<&str>, i64, &str)] = &[
+    ("the claim that the operator would write, without any key", None, 0, "ClaimWithoutKeys"),
+    ("another Job", Some("mine-sennight-restore"), 0, "ClaimNotOurs"),
+    ("a time that has not come", None, 60, "ClaimNotOurs"),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i1_a_claim_that_was_forged_while_nobody_guarded_the_gate_begins_nothing() {
+    let world = World::alone("claims").await;
+    let tenant = world.tenant("acme").await;
+    let copy = world.copy(&tenant).await;
+    for (number, (what, job, minutes, reason)) in CLAIMS.iter().enumerate() {
+        let name = format!("r{number}");
+        let mut operator = world.operator(&[]);
+        intact(&world).await;
+        let uid = world.request(&tenant, &name, copy.day, json!({})).await.uid().unwrap();
+        world.says(&name, "Held", True, "HoldPlaced").await;
+        operator.kill();
+        world.api::<Lease>().delete("sennight", &DeleteParams::default()).await.unwrap();
+        let own = restore_job(&uid, RestoreStep::Export, 1);
+        let at = chrono::Utc::now() + chrono::TimeDelta::minutes(*minutes);
+        let claim = json!({"claim": {"attempt": 1, "job": job.unwrap_or(&own), "at": at.to_rfc3339()}});
+        unguarded(&world, what, HELPDESK, &name, &claim, &[]).await;
+        let operator = world.operator(&[]);
+        intact(&world).await;
+        world.refused(&name, "Progressing", False, reason).await;
+        assert_eq!(world.get(&name).await.status.unwrap().phase.unwrap().to_string(), "NeedsAttention", "{what}");
+        println!("  {what}: {reason}");
+        kubectl_ok(&["-n", &world.namespace, "delete", "rreq", &name, "--wait=true"], "");
+        drop(operator);
         world.api::<Lease>().delete("sennight", &DeleteParams::default()).await.unwrap();
     }
 }

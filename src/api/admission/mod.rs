@@ -173,6 +173,13 @@ pub fn forgeries(request: &RestoreRequest) -> Vec<Forgery> {
     ]
 }
 
+/// What only billing may write once a request has ended: where no request is open, whether the policies are asked at all is told
+/// by this one.
+pub fn late_forgery() -> Forgery {
+    let refund = json!({"status": {"payment": {"refund": {"reference": "sennight-probe"}}}});
+    Forgery { what: "status.payment.refund", patch: refund }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

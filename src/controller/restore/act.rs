@@ -2,12 +2,12 @@
 
 use super::gather::{Seen, copy_ref};
 use super::validate::{Assessed, four_eyes, mode, signatures};
-use super::{RestoreError, proof};
+use super::{RestoreError, payments, proof};
 use crate::api::conditions::{RequestCondition, is_true};
 use crate::api::restore_report::{Estimate, JobRecord};
 use crate::api::restore_status::PinnedCopy;
 use crate::api::{BackupSchedule, RestoreRequest, RestoreRequestStatus};
-use crate::controller::authority;
+use crate::controller::authority::{self, AuthorityFault};
 use crate::controller::context::Context;
 use crate::controller::jobs::Lane;
 use crate::controller::verbs::{
@@ -15,7 +15,7 @@ use crate::controller::verbs::{
 };
 use crate::controller::worker_job::WorkerJob;
 use crate::domain::estimate::expected;
-use crate::domain::gate::{self, Keys};
+use crate::domain::gate::{self, Closed, Keys};
 use crate::domain::names::{RestoreStep, restore_job};
 use crate::domain::restore::{self, Plan};
 use crate::domain::retention::held_until;
@@ -45,8 +45,19 @@ pub fn pin(status: &mut RestoreRequestStatus, assessed: &Assessed, seen: &Seen) 
     status.undo.clone_from(&assessed.undone);
     let chosen = assessed.chosen.as_ref().map(|c| &c.id);
     let entries = seen.catalogue.as_deref().unwrap_or_default();
-    let Some(entry) = entries.iter().find(|e| Some(&e.summary.id) == chosen) else { return };
-    let copy = &entry.summary;
+    let copy = entries.iter().find(|e| Some(&e.summary.id) == chosen).map(|e| &e.summary);
+    if copy.is_none() && status.undo.is_none() {
+        return;
+    }
+    let expected = expected(assessed.facts.keys.mode, copy.map_or(0, |copy| copy.bytes), &seen.samples);
+    let estimate = status.estimate.get_or_insert_with(Estimate::default);
+    estimate.copy_bytes = copy.map(|copy| copy.bytes);
+    estimate.rows = copy.map(|copy| copy.rows);
+    estimate.duration_seconds = Some(expected.duration_seconds);
+    estimate.downtime_millis = Some(expected.downtime_millis);
+    estimate.basis = Some(expected.basis);
+    estimate.not_contained = expected.not_contained;
+    let Some(copy) = copy else { return };
     status.recovery_point = Some(PinnedCopy {
         id: copy.id.to_string(),
         prefix: copy.prefix.clone(),
@@ -57,14 +68,6 @@ pub fn pin(status: &mut RestoreRequestStatus, assessed: &Assessed, seen: &Seen) 
         manifest_sha256: copy.manifest_sha256.clone(),
         held_until: None,
     });
-    let expected = expected(assessed.facts.keys.mode, copy.bytes, &seen.samples);
-    let estimate = status.estimate.get_or_insert_with(Estimate::default);
-    estimate.copy_bytes = Some(copy.bytes);
-    estimate.rows = Some(copy.rows);
-    estimate.duration_seconds = Some(expected.duration_seconds);
-    estimate.downtime_millis = Some(expected.downtime_millis);
-    estimate.basis = Some(expected.basis);
-    estimate.not_contained = expected.not_contained;
 }
 
 /// Holds the pinned copy; status says Held only once the store says so.
@@ -123,8 +126,9 @@ pub async fn release(
     {
         ctx.stores.open(storage).await?.release(open).await?;
     }
-    // One write a round: what was held says in status that it no longer is, and goes in the next.
-    if !held || object.metadata.deletion_timestamp.is_some() {
+    // One write a round: what was held says in status that it no longer is, and goes in the next. What billing owes is not
+    // forgotten by deleting it.
+    if (!held || object.metadata.deletion_timestamp.is_some()) && payments::owed(object).is_none() {
         remove_finalizer(&api(object, ctx), object, FINALIZER).await?;
     }
     Ok(held)
@@ -172,24 +176,34 @@ async fn unlocked(
     if !same_schedule(object, seen, ctx).await? {
         return Ok(Err("its BackupSchedule has just been changed".to_owned()));
     }
-    let authority = authority::verify(ctx, &fresh).await.map_err(|fault| fault.to_string());
+    let authority = authority::verify(ctx, &fresh).await;
+    Ok(match locks(&fresh, known, authority, ctx).await? {
+        Ok(()) => Ok(fresh),
+        Err(closed) => Err(closed.to_string()),
+    })
+}
+
+/// The locks of a request that was read just now.
+async fn locks(
+    fresh: &RestoreRequest,
+    known: &Keys,
+    authority: Result<(), AuthorityFault>,
+    ctx: &Context,
+) -> Result<Result<(), Closed>, RestoreError> {
     let keys = Keys {
         eligible: known.eligible,
         held: fresh.status.as_ref().is_some_and(|s| is_true(&s.conditions, RequestCondition::Held)),
         four_eyes: four_eyes(&ctx.settings),
-        standing: ctx.authority.standing(&fresh, four_eyes(&ctx.settings)),
-        authority,
-        ..signatures(&fresh, mode(fresh.spec.mode))
+        standing: ctx.authority.standing(fresh, four_eyes(&ctx.settings)),
+        authority: authority.map_err(|fault| fault.to_string()),
+        ..signatures(fresh, mode(fresh.spec.mode))
     };
     // Another one may have been paid by the same reference since.
-    let keys = match super::payments::reused_now(&fresh, ctx).await? {
+    let keys = match payments::reused_now(fresh, ctx).await? {
         Some(payment) => Keys { payment, ..keys },
         None => keys,
     };
-    Ok(match gate::open(&keys) {
-        Ok(()) => Ok(fresh),
-        Err(closed) => Err(closed.to_string()),
-    })
+    Ok(gate::open(&keys))
 }
 
 /// What became of the wish to begin a step.
@@ -203,8 +217,8 @@ pub enum Begun {
     Never(Box<Plan>),
 }
 
-/// Whether a step's Job may be created at all, from a fresh read: never one that was created before (I2), and before the
-/// claim none while a lock is closed (I1). `Err` says why not.
+/// Whether a step's Job may be created at all, from a fresh read: never one that was created before (I2), and none while a
+/// lock is closed (I1), after the claim either: whoever could write status while nobody guarded it could write a claim.
 async fn may_begin(
     object: &RestoreRequest,
     step: RestoreStep,
@@ -212,25 +226,36 @@ async fn may_begin(
     assessed: &Assessed,
     seen: &Seen,
     ctx: &Context,
-) -> Result<Result<(), String>, RestoreError> {
-    let claimed = assessed.facts.claim.is_some();
-    // A preflight reads only; what is claimed was unlocked when it was claimed and cannot be revoked since.
-    let fresh = if claimed || step == RestoreStep::Preflight {
-        afresh(object, ctx).await?
-    } else {
-        unlocked(object, &assessed.facts.keys, seen, ctx).await?
+) -> Result<Begun, RestoreError> {
+    let not_now = |why: String| {
+        tracing::info!(%step, why, "the Job is not created");
+        Ok(Begun::No)
     };
-    let status = match fresh {
-        Ok(fresh) => fresh.status.unwrap_or_default(),
-        Err(why) => return Ok(Err(why)),
+    let (claimed, known) = (assessed.facts.claim.is_some(), &assessed.facts.keys);
+    // A preflight reads only, and what ends a lost swap begins nothing.
+    let free = matches!(step, RestoreStep::Preflight | RestoreStep::Settle);
+    let fresh = if claimed || free { afresh(object, ctx).await? } else { unlocked(object, known, seen, ctx).await? };
+    let fresh = match fresh {
+        Ok(fresh) => fresh,
+        Err(why) => return not_now(why),
     };
+    let status = fresh.status.clone().unwrap_or_default();
     if claimed && status.claim.is_none() {
-        return Ok(Err("the claim is gone: the cluster was set back".to_owned()));
+        return not_now("the claim is gone: the cluster was set back".to_owned());
     }
     if status.jobs.iter().any(|known| known.name == name) {
-        return Ok(Err(format!("Job {name} was created before and is never created again")));
+        return not_now(format!("Job {name} was created before and is never created again"));
     }
-    Ok(Ok(()))
+    if claimed && !free {
+        // Without forgeries: of a claimed request the definition's own rules refuse them first.
+        let authority = authority::intact(&ctx.clients.write, ctx.settings.four_eyes).await;
+        match locks(&fresh, known, authority, ctx).await? {
+            Ok(()) => {}
+            Err(closed) if closed.may_pass() => return not_now(closed.to_string()),
+            Err(closed) => return Ok(Begun::Never(Box::new(restore::unsigned(&closed)))),
+        }
+    }
+    Ok(Begun::Yes)
 }
 
 /// Creates a step's Job, unless a lock is closed; records it.
@@ -245,9 +270,9 @@ pub async fn start(
 ) -> Result<Begun, RestoreError> {
     let uid = object.uid().unwrap_or_default();
     let name = restore_job(&uid, step, attempt);
-    if let Err(why) = may_begin(object, step, &name, assessed, seen, ctx).await? {
-        tracing::info!(%step, why, "the Job is not created");
-        return Ok(Begun::No);
+    match may_begin(object, step, &name, assessed, seen, ctx).await? {
+        Begun::Yes => {}
+        other => return Ok(other),
     }
     let copy = copy_ref(object)?;
     let worker = super::work::worker(object, status, step, attempt, copy.as_ref(), seen, ctx)?;

@@ -36,7 +36,7 @@ use kube::api::Api;
 use kube::runtime::controller;
 use kube::runtime::events::EventType;
 use kube::runtime::reflector::ObjectRef;
-use record::RecordError;
+use record::{RecordError, Standing};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use validate::Assessed;
@@ -144,6 +144,9 @@ async fn reconcile(object: Arc<RestoreRequest>, ctx: Arc<Context>) -> Result<Out
     let standing = ctx.authority.standing(&object, validate::four_eyes(&ctx.settings));
     let guarded = validate::Guarded { authority, standing };
     let mut assessed = validate::assess(&object, &status, &fresh, &seen, guarded, &ctx.settings, now);
+    if let Standing::Broken(why) = &recorded {
+        assessed.facts.broken = Some(why.clone());
+    }
     report::facts(&object, &mut status, &assessed, &seen, now);
     // An approval that was mirrored just now counts from now.
     assessed.facts.approved_since = approved_since(&status);
@@ -166,7 +169,7 @@ async fn reconcile(object: Arc<RestoreRequest>, ctx: Arc<Context>) -> Result<Out
     if !(plan.action == Action::Release && object.metadata.deletion_timestamp.is_some()) {
         write(&object, &status, &plan, &assessed, &ctx).await?;
     }
-    wake(&object, &plan, &assessed, (acted, recorded), after, &ctx);
+    wake(&object, &plan, &assessed, (acted, recorded == Standing::Kept), after, &ctx);
     Ok(Outcome::Applied(controller::Action::await_change()))
 }
 

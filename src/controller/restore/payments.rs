@@ -43,8 +43,11 @@ fn same(object: &RestoreRequest, other: &RestoreRequest) -> Option<SameReference
 /// The payment as it counts, if the request is paid with a reference that belongs to another.
 fn judged(object: &RestoreRequest, others: &[SameReference]) -> Option<Payment> {
     let reference = reference(object).filter(|_| paid(object))?;
+    // What is claimed has spent the reference itself: whoever comes with it now comes too late.
+    let claimed = object.status.as_ref().is_some_and(|status| status.claim.is_some());
+    let others: Vec<SameReference> = others.iter().filter(|other| other.spent || !claimed).cloned().collect();
     let created = super::validate::created(object).unwrap_or_default();
-    let holder = reference_holder(&object.name_any(), created, others)?;
+    let holder = reference_holder(&object.name_any(), created, &others)?;
     Some(Payment::Reused { reference: reference.to_owned(), other: holder.name.clone() })
 }
 
@@ -91,11 +94,18 @@ pub fn owed(object: &RestoreRequest) -> Option<Owed> {
 /// A request that is deleted after its payment takes the debt with it: its record and this Event are what stays.
 pub async fn farewell(object: &RestoreRequest, ctx: &Context) {
     let status = object.status.clone().unwrap_or_default();
-    let delivered = status.claim.is_some() || status.finished_at.is_some();
-    if object.metadata.deletion_timestamp.is_none() || !paid(object) || delivered {
+    let runs = status.claim.is_some() && status.finished_at.is_none();
+    let (open, owed) = (status.finished_at.is_none(), owed(object).is_some());
+    if object.metadata.deletion_timestamp.is_none() || !paid(object) || runs || !(open || owed) {
         return;
     }
     let reference = reference(object).unwrap_or("without a reference");
-    let note = format!("deleted after it was paid ({reference}) and before it ran: billing owes a refund");
+    let note = if owed {
+        format!(
+            "paid ({reference}), nothing was delivered, and deleted: it stays until billing has recorded the refund"
+        )
+    } else {
+        format!("deleted after it was paid ({reference}) and before it ran: billing owes a refund")
+    };
     ctx.observer.event(object, EventType::Warning, "PaidRequestDeleted", "RefundDue", &note).await;
 }

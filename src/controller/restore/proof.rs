@@ -3,7 +3,7 @@
 
 use super::RestoreError;
 use super::settle;
-use crate::api::{BackupStorage, RestoreRequest};
+use crate::api::{BackupStorage, RestoreRequest, RestoreRequestStatus};
 use crate::controller::context::Context;
 use crate::controller::verbs::get_opt;
 use crate::domain::job::{Work, WorkError};
@@ -30,7 +30,8 @@ pub async fn begun(
     unrecorded: Option<&Job>,
     ctx: &Context,
 ) -> Result<Option<Proof>, RestoreError> {
-    let Some(status) = object.status.as_ref().filter(|s| s.finished_at.is_none() && s.recovery_point.is_some()) else {
+    let pinned = |s: &&RestoreRequestStatus| s.recovery_point.is_some() || s.undo.is_some();
+    let Some(status) = object.status.as_ref().filter(|s| s.finished_at.is_none()).filter(pinned) else {
         return Ok(None);
     };
     let (Some(storage), Some(uid)) = (storage, object.uid()) else { return Ok(None) };

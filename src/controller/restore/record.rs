@@ -59,38 +59,56 @@ impl RecordError {
     }
 }
 
-/// Records what `object` says and the record does not yet, and puts the new head into `status`. A record that was tampered
-/// with, or a store that is away, stops a request that could still do something; what has ended or goes is let go. False
-/// when there is something left to record.
+/// How the record of a request stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standing {
+    /// It says what the cluster says.
+    Kept,
+    /// Something is left to record, which nothing has to wait for.
+    Behind,
+    /// Somebody changed it; in which way.
+    Broken(String),
+}
+
+/// Records what `object` says and the record does not yet, and puts the new head into `status`. A store that is away stops a
+/// request that could still do something; what has ended or goes is let go.
 pub async fn keep_up(
     object: &RestoreRequest,
     status: &mut RestoreRequestStatus,
     seen: &Seen,
     ctx: &Context,
-) -> Result<bool, RecordError> {
+) -> Result<Standing, RecordError> {
     let state = state(object);
     let digest = state.digest();
     let known = status.audit.clone();
     if known.as_ref().is_some_and(|head| head.state == digest) {
-        return Ok(true);
+        return Ok(Standing::Kept);
     }
     let Some(storage) = storage(object, known.as_ref(), seen, ctx) else {
         // No schedule, no storage: there was never anything to restore, and there is nowhere to write.
-        return Ok(true);
+        return Ok(Standing::Kept);
     };
     let leaving =
         object.metadata.deletion_timestamp.is_some() || object.status.as_ref().is_some_and(|s| s.finished_at.is_some());
     // Before a copy is chosen nothing can run; a store that is away is told by the condition Eligible.
-    let early = object.status.as_ref().is_none_or(|s| s.recovery_point.is_none());
+    let early = object.status.as_ref().is_none_or(|s| s.recovery_point.is_none() && s.undo.is_none());
     match Box::pin(append(object, &state, known.as_ref(), &storage, ctx)).await {
         Ok(last) => {
             let (seq, sha256) = (last.entry.seq, last.sha256);
             status.audit = Some(AuditHead { storage: storage.name_any(), seq, sha256, state: digest });
-            Ok(true)
+            Ok(Standing::Kept)
         }
-        Err(error) if !error.is_behind() && (leaving || (early && !matches!(error, RecordError::Broken(_)))) => {
+        Err(error) if !error.is_behind() && leaving => {
             tracing::warn!(reason = error.reason(), %error, "this request's record was not kept up");
-            Ok(false)
+            Ok(Standing::Behind)
+        }
+        Err(error @ RecordError::Broken(_)) => {
+            tracing::error!(reason = error.reason(), %error, "nothing new is begun for this request");
+            Ok(Standing::Broken(error.to_string()))
+        }
+        Err(error) if !error.is_behind() && early => {
+            tracing::warn!(reason = error.reason(), %error, "this request's record was not kept up");
+            Ok(Standing::Behind)
         }
         Err(error) => Err(error),
     }

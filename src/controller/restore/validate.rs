@@ -14,7 +14,7 @@ use crate::controller::{profile, targets};
 use crate::domain::authority::Distrust;
 use crate::domain::gate::undo::UndoRefusal;
 use crate::domain::gate::{self, Account, Approval, Candidate, Evidence, FourEyes, Keys, Mode, Payment, Wanted};
-use crate::domain::names::RestoreStep;
+use crate::domain::names::{RestoreStep, restore_job};
 use crate::domain::restore::{Claim, Eligibility, Facts, Patience, Step};
 use crate::settings::Settings;
 use crate::store::CatalogueError;
@@ -59,7 +59,10 @@ pub fn assess(
         Found::Undone(Ok(undone)) => (None, Some(undone), Eligibility::Yes),
         Found::Undone(Err(refusal)) => {
             let (reason, message) = (refusal.reason().to_owned(), refusal.to_string());
-            (None, None, Eligibility::Never { reason, message })
+            let passing = refusal.may_pass();
+            let eligibility =
+                if passing { Eligibility::NotYet { reason, message } } else { Eligibility::Never { reason, message } };
+            (None, None, eligibility)
         }
     };
     let looked = mode == Mode::CrmExport || matches!(preflight, Step::Succeeded(_));
@@ -87,8 +90,10 @@ pub fn assess(
         },
         eligibility,
         held_until: held_until(status),
-        claim: claim(status, seen),
+        claim: claim(object, status, seen, now),
         proof: seen.proof.clone(),
+        broken: None,
+        job_limit: super::work::claimed_limit(mode, &settings.timing),
         preflight,
         prepare: step(status, RestoreStep::Prepare, fresh),
         cutover: step(status, RestoreStep::Cutover, fresh),
@@ -114,10 +119,22 @@ fn wants_live_ids(seen: &Seen) -> bool {
     seen.profile.as_ref().is_some_and(|profile| profile.spec.missing_only)
 }
 
-fn claim(status: &RestoreRequestStatus, seen: &Seen) -> Option<Claim> {
+/// Two operators' clocks may be apart by so much.
+const SKEW: TimeDelta = TimeDelta::minutes(5);
+
+fn claim(object: &RestoreRequest, status: &RestoreRequestStatus, seen: &Seen, now: DateTime<Utc>) -> Option<Claim> {
     let claim = status.claim.as_ref()?;
     let job_seen = status.jobs.iter().any(|job| job.name == claim.job);
-    Some(Claim { at: claim.at, job_seen, job_there: seen.job_there })
+    let step = if object.spec.mode == RestoreMode::CrmExport { RestoreStep::Export } else { RestoreStep::Cutover };
+    let job = restore_job(&object.uid().unwrap_or_default(), step, 1);
+    let impossible = if claim.job != job {
+        Some(format!("it names Job {}, and the one of this request is {job}", claim.job))
+    } else if claim.at > now + SKEW {
+        Some(format!("it is of {}, which has not come yet", claim.at))
+    } else {
+        None
+    };
+    Some(Claim { at: claim.at, job_seen, job_there: seen.job_there, impossible })
 }
 
 /// A swap of PostgreSQL is one transaction, which the server itself has ended.
@@ -136,7 +153,10 @@ pub fn signatures(object: &RestoreRequest, mode: Mode) -> Keys {
         }
     });
     let paid = status.is_some_and(|s| is_true(&s.conditions, RequestCondition::Paid));
-    let by = status.and_then(|s| s.payment.as_ref()).and_then(|p| p.by.clone()).unwrap_or_default();
+    let payment = status.and_then(|s| s.payment.as_ref());
+    // Money that went back pays for nothing.
+    let paid = paid && payment.is_none_or(|p| p.refund.is_none());
+    let by = payment.and_then(|p| p.by.clone()).unwrap_or_default();
     Keys {
         mode,
         eligible: false,
@@ -185,6 +205,15 @@ fn account(seen: &Seen, now: DateTime<Utc>) -> Option<Account> {
     })
 }
 
+/// What the schedule names and is not there.
+fn away(seen: &Seen) -> Option<String> {
+    let spec = &seen.schedule.as_ref()?.spec;
+    if seen.server.is_none() {
+        return Some(format!("DatabaseServer {:?}", spec.database.server_ref.name));
+    }
+    seen.storage.is_none().then(|| format!("BackupStorage {:?}", spec.storage_ref.name))
+}
+
 /// Until when the copy is held, or the replaced database of what is undone.
 fn held_until(status: &RestoreRequestStatus) -> Option<DateTime<Utc>> {
     let copy = status.recovery_point.as_ref().and_then(|p| p.held_until);
@@ -213,12 +242,14 @@ fn resolve(object: &RestoreRequest, mode: Mode, seen: &Seen, settings: &Settings
         day: open.manifest.day,
         identity: open.manifest.identity.clone(),
     });
+    let away = away(seen);
     let evidence = Evidence {
         mode,
         wanted: &wanted,
         requester: &spec.requester.user_id,
         schedule: &spec.schedule_ref.name,
         account: account.as_ref(),
+        away: away.as_deref(),
         rival: seen.rival.as_deref(),
         retention_days: seen.storage.as_ref().map_or(7, |s| s.spec.retention.days),
         copies: copies.as_deref().map_err(|why| *why),

@@ -6,6 +6,7 @@ use crate::api::{BackupSchedule, BackupStorage, DatabaseServer, RestoreRequest, 
 use crate::controller::context::Context;
 use crate::controller::targets;
 use crate::controller::worker_job::{Mount, WorkerJob, mark};
+use crate::domain::gate::Mode;
 use crate::domain::job::{CopyRef, CutoverTask, ExportTask, LiveAnswer, LiveIdsTask, RestoreTask, Work};
 use crate::domain::names::{RestoreStep, kept_database, restore_job};
 use crate::domain::profile::ExportProfile;
@@ -233,6 +234,12 @@ fn cutover(
             .map(|claim| claim.at + CLAIM_START_DEADLINE + TimeDelta::seconds(CUTOVER_SECONDS)),
     };
     Ok((task, mounts))
+}
+
+/// How long a Job of the claimed part may run, whichever it is.
+pub fn claimed_limit(mode: Mode, timing: &Timing) -> TimeDelta {
+    let step = if mode == Mode::CrmExport { RestoreStep::Export } else { RestoreStep::Settle };
+    TimeDelta::try_seconds(deadline(step, timing)).unwrap_or(TimeDelta::days(1))
 }
 
 fn deadline(step: RestoreStep, timing: &Timing) -> i64 {

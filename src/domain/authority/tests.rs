@@ -108,3 +108,12 @@ fn i6_every_rule_refuses_by_itself() {
     let own = |_: &mut Value, a: &mut Value| a["spec"]["requestedBy"] = json!("bert");
     assert_eq!(judge(everything, &own), [Breach::FourEyes(FourEyes::All)]);
 }
+
+#[test]
+fn i6_while_its_own_name_is_unknown_the_operator_trusts_no_signature() {
+    let signed = serde_json::json!({"status": {"approval": {"decision": "Approved", "by": "anna"}}});
+    let unknown = Own { user: None, manager: "sennight" };
+    assert_eq!(standing(&signed, FourEyes::None, unknown), Err(Distrust::SignaturesUnknown));
+    assert_eq!(standing(&signed, FourEyes::None, OWN), Ok(()));
+    assert_eq!(standing(&serde_json::json!({"status": {}}), FourEyes::None, unknown), Ok(()), "nothing is signed");
+}

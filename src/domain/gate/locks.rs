@@ -147,6 +147,18 @@ impl Closed {
             other => other.into(),
         }
     }
+
+    /// Whether the next look may find it open without anybody's signature. After the claim no signature comes any more: a
+    /// request that was claimed without one was not claimed by us.
+    pub fn may_pass(&self) -> bool {
+        matches!(
+            self,
+            Self::NotEligible
+                | Self::NotHeld
+                | Self::PoliciesMissing(_)
+                | Self::Distrusted(Distrust::SignaturesUnknown)
+        )
+    }
 }
 
 type Lock = fn(&Keys) -> Option<Closed>;

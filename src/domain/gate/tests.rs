@@ -36,6 +36,7 @@ fn refusal(mutate: impl Fn(&mut Evidence<'_>)) -> Option<&'static str> {
         requester: "17",
         schedule: "acme",
         account: Some(&account),
+        away: None,
         rival: None,
         retention_days: 7,
         copies: Ok(&copies),
@@ -185,6 +186,7 @@ fn undo_refusal(mutate: impl Fn(&mut undo::Undone<'_>)) -> Option<&'static str> 
         requester: "17",
         schedule: "acme",
         account: Some(&account),
+        away: None,
         rival: None,
         retention_days: 7,
         copies: Ok(&[]),
@@ -245,4 +247,46 @@ proptest! {
         let spent = all.iter().filter(|o| o.spent).count();
         prop_assert_eq!(free, usize::from(spent == 0));
     }
+}
+
+#[test]
+fn what_the_schedule_names_and_is_away_ends_nothing() {
+    let refused = |away: Option<&'static str>, there: bool| {
+        let (account, wanted) = (account(), Wanted::Day("2026-11-20".parse().unwrap()));
+        let evidence = Evidence {
+            mode: Mode::CrmExport,
+            wanted: &wanted,
+            requester: "17",
+            schedule: "acme",
+            account: there.then_some(&account),
+            away,
+            rival: None,
+            retention_days: 7,
+            copies: Ok(&[]),
+            pinned: None,
+        };
+        resolve(&evidence).unwrap_err()
+    };
+    let server = refused(Some("DatabaseServer \"pg-1\""), false);
+    assert!(server.may_pass() && server.to_string().contains("pg-1"), "{server}");
+    assert_eq!(server.reason(), "ReferenceGone");
+    assert!(refused(Some("BackupStorage \"main\""), true).may_pass());
+    assert!(!refused(None, false).may_pass(), "the schedule itself does not come back");
+}
+
+#[test]
+fn i1_only_what_can_open_without_a_signature_may_pass() {
+    let passing = [Closed::NotEligible, Closed::NotHeld, Closed::PoliciesMissing(String::new())];
+    assert!(passing.iter().all(Closed::may_pass));
+    let final_ = [
+        Closed::AwaitingApproval,
+        Closed::AwaitingPayment,
+        Closed::ApproverIsPayer(String::new()),
+        Closed::ApproverIsRequester(String::new()),
+        Closed::Denied { by: String::new(), why: String::new() },
+        Closed::PaymentReferenceUsed { reference: String::new(), other: String::new() },
+        Closed::Distrusted(Distrust::DenialReversed),
+    ];
+    assert!(!final_.iter().any(Closed::may_pass));
+    assert!(Closed::Distrusted(Distrust::SignaturesUnknown).may_pass());
 }

@@ -1,9 +1,9 @@
 //! May a full restore be taken back? The same rules of who asks and where, then those of the undone request itself.
 
-use super::{Check, Evidence, Refusal, may_restore, no_rival, owner_asks, schedule_exists};
+use super::{Check, Evidence, Refusal, may_restore, no_rival, owner_asks, references_exist, schedule_exists};
 use chrono::{DateTime, Utc};
 
-const CHECKS: &[Check] = &[schedule_exists, owner_asks, no_rival, may_restore];
+const CHECKS: &[Check] = &[schedule_exists, references_exist, owner_asks, no_rival, may_restore];
 
 /// What is known of the request that is to be undone.
 #[derive(Debug, Clone)]
@@ -69,6 +69,11 @@ impl UndoRefusal {
             Self::Gate(refusal) => refusal.reason(),
             other => other.into(),
         }
+    }
+
+    /// Whether waiting could change it.
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::Gate(refusal) if refusal.may_pass())
     }
 }
 

@@ -128,6 +128,8 @@ pub struct Claim {
     pub job_seen: bool,
     /// That Job is in the cluster now, though status does not say so: whoever created it ended before writing it down.
     pub job_there: bool,
+    /// What no operator would have written: the name of another Job, or a time that has not come.
+    pub impossible: Option<String>,
 }
 
 /// A claim in the bucket by a Job that status does not know: the cluster was set back (an etcd restored from a snapshot)
@@ -168,6 +170,10 @@ pub struct Facts {
     pub claim: Option<Claim>,
     /// What the bucket knows of a claim and status does not.
     pub proof: Option<Proof>,
+    /// Why this request's record in the bucket is not what was written there: nothing new is begun on top of it.
+    pub broken: Option<String>,
+    /// How long the claimed step's Job may run.
+    pub job_limit: TimeDelta,
     /// Steps.
     pub preflight: Step,
     /// Steps.

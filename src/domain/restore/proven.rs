@@ -9,6 +9,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 /// How long after its claim a Job that this cluster does not know may still leave its report.
 const REPORT_PATIENCE: TimeDelta = TimeDelta::seconds(40);
+/// How far a pod's clock may be ahead of ours. Beyond it, waiting by that clock might never end.
+const SKEW: TimeDelta = TimeDelta::seconds(15);
 /// How soon it is looked for again.
 const LOOK_AGAIN: TimeDelta = TimeDelta::seconds(5);
 
@@ -29,18 +31,19 @@ pub(super) fn proven(facts: &Facts, proof: &Proof, now: DateTime<Utc>) -> Plan {
         }
     };
     match (&proof.step, facts.keys.mode) {
-        (Step::Succeeded(Done::CutOver { kept_database, downtime_millis, committed_at }), Mode::FullRestore) => {
-            ended(Terminal::Restored {
-                kept_database: kept_database.clone(),
-                downtime_millis: *downtime_millis,
-                committed_at: *committed_at,
-            })
-        }
+        (
+            Step::Succeeded(Done::CutOver { kept_database, downtime_millis, committed_at }),
+            Mode::FullRestore | Mode::Undo,
+        ) => ended(Terminal::Restored {
+            kept_database: kept_database.clone(),
+            downtime_millis: *downtime_millis,
+            committed_at: *committed_at,
+        }),
         (Step::Succeeded(Done::Exported(summary)), Mode::CrmExport) => ended(Terminal::Exported(summary.clone())),
         (Step::Failed { reason, message, .. }, _) => {
             ended(Terminal::Failed { reason: reason.clone(), message: message.clone() })
         }
-        (Step::None, _) if now < proof.at + REPORT_PATIENCE => Plan::new(
+        (Step::None, _) if proof.at <= now + SKEW && now < proof.at + REPORT_PATIENCE => Plan::new(
             Action::Nothing,
             working(facts.keys.mode),
             "ClaimedBefore",

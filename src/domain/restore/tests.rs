@@ -2,10 +2,13 @@
 
 use super::*;
 use crate::domain::gate::{FourEyes, Keys};
-use crate::domain::job::Preflight;
+use crate::domain::job::{Done, Preflight, TAKEN_BACK};
 use proptest::prelude::*;
 
+mod claims;
 mod undo_and_lost;
+
+use claims::proof;
 
 fn at(text: &str) -> DateTime<Utc> {
     text.parse().unwrap()
@@ -38,6 +41,8 @@ pub(super) fn ready() -> Facts {
         held_until: Some(at("2026-12-10T00:00:00Z")),
         claim: None,
         proof: None,
+        broken: None,
+        job_limit: TimeDelta::hours(1),
         preflight: Step::Succeeded(Done::Preflighted(Preflight::default())),
         prepare: Step::None,
         cutover: Step::None,
@@ -85,7 +90,7 @@ fn lost() -> Step {
 }
 
 fn claim(minutes_ago: i64, job_seen: bool) -> Claim {
-    Claim { at: now() - TimeDelta::minutes(minutes_ago), job_seen, job_there: false }
+    Claim { at: now() - TimeDelta::minutes(minutes_ago), job_seen, job_there: false, impossible: None }
 }
 
 #[test]
@@ -109,8 +114,20 @@ fn checking_pins_holds_and_looks_in_this_order() {
 #[test]
 fn i10_a_server_that_is_never_fit_ends_the_request_at_the_deadline() {
     for preflight in [Step::None, Step::Running { attempt: 7 }, failed(7, true), lost_long_ago()] {
-        let plan = with(|f| (f.preflight, f.created) = (preflight.clone(), now() - TimeDelta::hours(72)));
+        let unfit = |mutate: &dyn Fn(&mut Facts)| {
+            with(|f| {
+                (f.preflight, f.created, f.approved_since) = (preflight.clone(), now() - TimeDelta::hours(72), None);
+                mutate(f);
+            })
+        };
+        let plan = unfit(&|_| ());
         assert_eq!((plan.phase, plan.reason.as_str()), ("Expired", "ApprovalExpired"), "{preflight:?}");
+        let approved = |f: &mut Facts| {
+            (f.approved_since, f.keys.payment) = (Some(now() - TimeDelta::hours(119)), Payment::Open);
+        };
+        assert_eq!(unfit(&approved).deadline, Some(now() + TimeDelta::hours(1)), "{preflight:?}");
+        let paid = unfit(&|f| f.approved_since = Some(now() - TimeDelta::hours(119)));
+        assert_eq!(paid.deadline, ready().held_until, "{preflight:?}");
     }
 }
 
@@ -196,44 +213,6 @@ fn i2_a_job_that_is_there_is_taken_up_however_late_and_a_new_one_is_made_only_so
         assert_eq!(decided(600, true).action, Action::Start(step, 1), "a crash before it was written down");
         assert_eq!(decided(5, false).phase, "NeedsAttention");
     }
-}
-
-fn proof(seconds_ago: i64, step: Step) -> Proof {
-    let at = now() - TimeDelta::seconds(seconds_ago);
-    Proof { at, job_uid: "j".into(), pod: "p".into(), step }
-}
-
-fn cut_over() -> Step {
-    let done = Done::CutOver { kept_database: "acme__old".into(), downtime_millis: 9, committed_at: now() };
-    Step::Succeeded(done)
-}
-
-#[test]
-fn i2_what_the_bucket_proves_to_have_begun_is_told_and_never_begun_again() {
-    let told = |claimed: bool, proof: Proof| {
-        with(|f| {
-            f.claim = claimed.then(|| claim(1, false));
-            (f.prepare, f.proof) = (prepared(), Some(proof.clone()));
-        })
-    };
-    for claimed in [false, true] {
-        let done = told(claimed, proof(600, cut_over()));
-        assert!(
-            matches!(&done.action, Action::Finish(Terminal::Restored { kept_database, .. }) if kept_database == "acme__old")
-        );
-        assert!(done.message.contains("set back"), "{}", done.message);
-        assert_eq!(told(claimed, proof(600, failed(1, true))).phase, "Failed", "also when it might be tried again");
-        for silent in [Step::None, lost()] {
-            let plan = told(claimed, proof(600, silent));
-            assert_eq!((plan.phase, plan.reason.as_str()), ("NeedsAttention", "ClaimedBefore"));
-            assert!(plan.message.contains("pod p of Job j") && plan.message.contains("live name"), "{}", plan.message);
-        }
-        let soon = told(claimed, proof(5, Step::None));
-        assert_eq!(soon.action, Action::Nothing, "it may still be at work");
-        assert!(soon.wake.is_some_and(|wake| wake <= now() + TimeDelta::seconds(5)));
-    }
-    let other = with(|f| (f.keys.mode, f.proof) = (Mode::CrmExport, Some(proof(600, cut_over()))));
-    assert_eq!(other.reason, "ClaimedBefore", "another mode's report proves nothing");
 }
 
 #[test]

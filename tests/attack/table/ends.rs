@@ -4,7 +4,7 @@
 use super::{apply, approve, case, json_patch, merge};
 use crate::how::Want::{Allowed, Barred, Refused};
 use crate::how::{Case, How};
-use crate::scene::Scene::{Approved, Claimed, Deleting, Denied, Ended, Expired, Fresh, Open, Paid, Signed};
+use crate::scene::Scene::{Approved, Claimed, Deleting, Denied, Ended, Expired, Fresh, Open, Paid, Refunded, Signed};
 use crate::scene::{paid, point};
 use crate::world::{ALICE, BILLING, BILLING_2, BOB, OPERATOR};
 use serde_json::json;
@@ -104,6 +104,9 @@ pub fn late() -> Vec<Case> {
         case(BILLING, "changes the amount after the claim", Claimed, merge(json!({"payment": {"amount": "1.00"}})), Refused("only payment.refund may still be recorded")),
         case(BILLING, "records a reference after the end", Expired, merge(json!({"payment": {"reference": "INV-1"}})), Refused("only payment.refund may still be recorded")),
         case(BILLING_2, "records a refund after the end", Ended, merge(json!({"payment": {"refund": {"reference": "R-1"}}})), Allowed(json!({"payment": {"by": BILLING, "refund": {"reference": "R-1"}}}))),
+        case(BILLING, "refunds before the end, and would have it run", Signed, merge(json!({"payment": {"refund": {"reference": "R-1"}}})), Barred("once the request has ended")),
+        case(BILLING, "words the refund anew", Refunded, merge(json!({"payment": {"refund": {"reference": "R-2"}}})), Barred("written once and never changes")),
+        case(BILLING, "takes the refund back", Refunded, json_patch("remove", "/status/payment/refund", json!(null)), Barred("written once and never changes")),
         case(OPERATOR, "claims a second time", Claimed, merge(again()), Barred("claimed once")),
         case(OPERATOR, "claims what has ended", Expired, merge(again()), Barred("cannot be claimed any more")),
         case(OPERATOR, "moves the end", Ended, merge(json!({"finishedAt": "2026-11-23T00:00:00Z"})), Barred("never runs again")),
