@@ -60,6 +60,11 @@ debian() {
     fi
   done
   [ ${#missing[@]} -gt 0 ] || return 0
+  once packages install_packages "${missing[@]}"
+}
+
+install_packages() {
+  local missing=("$@")
   [ "$(id -u)" = 0 ] || die "missing Debian packages: install them as root: apt-get install ${missing[*]}"
   log "installing ${missing[*]}"
   # Debian starts a cluster of its own after installing PostgreSQL, and services of containerd: neither is wanted.
@@ -72,6 +77,10 @@ debian() {
 
 # build NAME MODULE@VERSION: one Go program into the cache, whole or not at all
 build() {
+  [ -x "$(path_of "$1")" ] || once "$1" build_go "$@"
+}
+
+build_go() {
   local name=$1 module=$2 dir tmp
   dir=$(dir_of "$name")
   [ -x "$dir/$name" ] && return
@@ -158,13 +167,15 @@ need_go() {
     die "Go 1.21 or newer is needed to build the cluster's own programs (it fetches the newer toolchain that they ask for): https://go.dev/dl"
 }
 
-# Two harnesses starting at once must not build the same thing twice.
-locked() {
+# once NAME COMMAND…: two harnesses starting at once must not make the same thing twice; whoever needs another thing does not wait.
+once() {
+  local name=$1
+  shift
   mkdir -p "$CACHE/tools"
-  exec 8>"$CACHE/tools/.lock"
-  flock -n 8 || { log "waiting for another harness that builds tools" && flock 8; }
-  "$@"
-  exec 8>&-
+  (
+    flock -n 8 || { log "waiting for another harness that makes $name" && flock 8; }
+    "$@"
+  ) 8>"$CACHE/tools/.lock-$name"
 }
 
 services_tools() {
@@ -183,7 +194,7 @@ store_tools() {
     case $name in
       minio) ;;
       versitygw) build versitygw "github.com/versity/versitygw/cmd/versitygw@$VERSITYGW_VERSION" ;;
-      garage) build_garage ;;
+      garage) once garage build_garage ;;
       *) die "SENNIGHT_STORES names $name: known are minio, versitygw, garage" ;;
     esac
   done
@@ -191,8 +202,8 @@ store_tools() {
 
 api_tools() {
   services_tools
-  [ -z "${SENNIGHT_KUBE_VERSION:-}" ] || build_other "$SENNIGHT_KUBE_VERSION"
-  have_kubebuilder || build_kubebox
+  [ -z "${SENNIGHT_KUBE_VERSION:-}" ] || once "kubernetes-$SENNIGHT_KUBE_VERSION" build_other "$SENNIGHT_KUBE_VERSION"
+  have_kubebuilder || once kubernetes build_kubebox
   build helm "helm.sh/helm/v3/cmd/helm@$HELM_VERSION"
 }
 
@@ -204,17 +215,17 @@ node_tools() {
   debian curl=curl openssl=openssl ss=iproute2 jq=jq cc=gcc containerd=containerd runc=runc iptables=iptables conntrack=conntrack \
     "/usr/lib/cni/bridge=containernetworking-plugins" buildah=buildah mmdebstrap=mmdebstrap zstd=zstd strip=binutils
   [ "$(id -u)" = 0 ] || die "the node tier needs root: it makes network namespaces, mounts and cgroups"
-  build_kubebox
+  once kubernetes build_kubebox
   build minio "github.com/minio/minio@$MINIO_VERSION"
   build coredns "github.com/coredns/coredns@$COREDNS_VERSION"
   build helm "helm.sh/helm/v3/cmd/helm@$HELM_VERSION"
 }
 
 case ${1:-} in
-  services) locked services_tools ;;
-  api) locked api_tools ;;
-  node) locked node_tools ;;
-  lint) locked lint_tools ;;
+  services) services_tools ;;
+  api) api_tools ;;
+  node) node_tools ;;
+  lint) lint_tools ;;
   path) path_of "${2:?tools.sh path NAME}" ;;
   *) die "usage: tools.sh services|api|node|lint | path NAME" ;;
 esac
