@@ -150,6 +150,8 @@ pub struct Timing {
     pub dump_retry: Duration,
     /// Longest time for one dump.
     pub dump_deadline: Duration,
+    /// First pause before a restore's step that failed is tried again; doubles with each attempt.
+    pub restore_retry: Duration,
     /// Longest time for one step of a restore.
     pub restore_deadline: Duration,
     /// How long the database that a full restore replaced is kept.

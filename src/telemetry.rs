@@ -63,8 +63,11 @@ pub const CATALOGUE: &[Described] = described! {
         "RestoreRequests that ended, by mode, outcome (Complete, Failed, Denied, Expired, NeedsAttention) and reason";
     "sennight_reminders_total" counter ["waiting_on"] "Reminders that a RestoreRequest's deadline is near, by who is waited for";
     "sennight_drills_total" counter ["outcome, reason"]
-        "Restore drills that ended, by outcome (Succeeded, Failed) and, for failures, reason";
+        "Restore drills that ended, by outcome (Succeeded, Failed, Interrupted) and, unless they succeeded, reason";
     "sennight_drills_failing" gauge [""] "Tenants whose last restore drill failed, as far as DatabaseServers remember";
+    "sennight_drills_stalled" gauge [""] "DatabaseServers whose restore drills do not keep up, or have no place to run";
+    "sennight_drills_oldest_proof_seconds" gauge [""]
+        "Age of the oldest last proof of a tenant, over the DatabaseServers that have drills; 0 where none has";
     "sennight_refunds_due" gauge [""] "Ended RestoreRequests that were paid, brought nothing, and have no refund recorded";
     "sennight_schedules" gauge ["fresh"] "BackupSchedules by their condition Fresh (True, False, Unknown)";
     "sennight_schedules_failing" gauge [""] "BackupSchedules whose last run failed";
@@ -173,6 +176,10 @@ pub struct Metrics {
     drills: Family<BackupLabels, Counter>,
     /// `sennight_drills_failing`
     pub drills_failing: Gauge,
+    /// `sennight_drills_stalled`
+    pub drills_stalled: Gauge,
+    /// `sennight_drills_oldest_proof_seconds`
+    pub oldest_proof: Gauge,
     /// `sennight_refunds_due`
     pub refunds_due: Gauge,
     /// `sennight_schedules`
@@ -226,6 +233,8 @@ impl Metrics {
             reminders: Family::default(),
             drills: Family::default(),
             drills_failing: Gauge::default(),
+            drills_stalled: Gauge::default(),
+            oldest_proof: Gauge::default(),
             refunds_due: Gauge::default(),
             schedules: Family::default(),
             failing: Gauge::default(),
@@ -264,6 +273,8 @@ impl Metrics {
         add("sennight_reminders_total", registered(&self.reminders));
         add("sennight_drills_total", registered(&self.drills));
         add("sennight_drills_failing", registered(&self.drills_failing));
+        add("sennight_drills_stalled", registered(&self.drills_stalled));
+        add("sennight_drills_oldest_proof_seconds", registered(&self.oldest_proof));
         add("sennight_refunds_due", registered(&self.refunds_due));
         add("sennight_schedules", registered(&self.schedules));
         add("sennight_schedules_failing", registered(&self.failing));
@@ -287,17 +298,14 @@ impl Metrics {
 
     /// Counts a dump that ended: `None` succeeded, `Some(reason)` failed.
     pub fn backup_ended(&self, failure: Option<&str>) {
-        self.backups.get_or_create(&self.ended(failure)).inc();
-    }
-
-    /// Counts a restore drill that ended, in the same way.
-    pub fn drill_ended(&self, failure: Option<&str>) {
-        self.drills.get_or_create(&self.ended(failure)).inc();
-    }
-
-    fn ended(&self, failure: Option<&str>) -> BackupLabels {
         let outcome = if failure.is_some() { "Failed" } else { "Succeeded" };
-        BackupLabels { outcome, reason: self.reason(failure) }
+        self.backups.get_or_create(&BackupLabels { outcome, reason: self.reason(failure) }).inc();
+    }
+
+    /// Counts a restore drill that ended; `None` found nothing out about the copy.
+    pub fn drill_ended(&self, proven: Option<bool>, reason: Option<&str>) {
+        let outcome = proven.map_or("Interrupted", |proven| if proven { "Succeeded" } else { "Failed" });
+        self.drills.get_or_create(&BackupLabels { outcome, reason: self.reason(reason) }).inc();
     }
 
     /// Counts a RestoreRequest that ended.
@@ -353,7 +361,7 @@ mod tests {
         metrics.backup_ended(None);
         metrics.restore_ended("CrmExport", "Complete", None);
         metrics.reminded("Helpdesk");
-        metrics.drill_ended(None);
+        metrics.drill_ended(Some(true), None);
         metrics.reconciles.get_or_create(&ReconcileLabels { kind: "X", outcome: "Applied", reason: "" }).inc();
         metrics.reconcile_seconds.get_or_create(&KindLabel { kind: "X" }).observe(0.1);
         metrics.schedules.get_or_create(&FreshLabel { fresh: "True" }).set(1);

@@ -256,6 +256,10 @@ pub struct BackupScheduleStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 128))]
     pub drill_trigger: Option<String>,
+    /// When a restore drill last proved one of the copies; also when that copy is gone since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "super::common::time")]
+    pub last_proven_time: Option<DateTime<Utc>>,
     /// The Job that dumps this database now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 63))]

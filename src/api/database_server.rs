@@ -198,6 +198,17 @@ pub struct DrillStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 20), extend("x-kubernetes-list-type" = "atomic"))]
     pub last: Vec<DrillRun>,
+    /// Since when there are drills by themselves, so many a day.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "super::common::time")]
+    pub since: Option<DateTime<Utc>>,
+    /// How many a day that was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub per_day: Option<i32>,
+    /// Since when the tenant that has gone unproven for the longest has been: its last proof, or since there are drills.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "super::common::time")]
+    pub oldest_proof: Option<DateTime<Utc>>,
 }
 
 /// One drill.
@@ -228,7 +239,8 @@ pub struct DrillRun {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "super::common::time")]
     pub finished_at: Option<DateTime<Utc>>,
-    /// Whether the copy was proven; absent while it runs.
+    /// Whether the copy was proven; absent while the drill runs, and of one that was interrupted: it says nothing about the
+    /// copy, and is tried again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proven: Option<bool>,
     /// Why not, in CamelCase.
@@ -248,7 +260,7 @@ pub struct DatabaseServerStatus {
     /// The generation of the spec that this status is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Ready; CopiesProven once there was a drill.
+    /// Ready; CopiesProven where there are drills.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,

@@ -127,6 +127,11 @@ pub struct RestoreProgress {
     /// When this was written.
     #[schemars(schema_with = "super::common::time")]
     pub at: DateTime<Utc>,
+    /// What is being done: Rows, Comparing, Indexes, Hooks or Statistics. Bytes, rows and tables count while rows are brought
+    /// over; what comes after them takes its time, too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub stage: Option<String>,
     /// Bytes done.
     pub bytes: i64,
     /// Bytes in all, where known.
@@ -134,8 +139,18 @@ pub struct RestoreProgress {
     pub total_bytes: Option<i64>,
     /// Rows done.
     pub rows: i64,
+    /// Rows in all, where known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub total_rows: Option<i64>,
     /// Tables done.
     pub tables: i64,
+    /// Tables in all, where known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub total_tables: Option<i64>,
+    /// When it may be done: by its own pace while rows are brought over, else by the estimate. Absent when neither tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "super::common::time")]
+    pub expected_end: Option<DateTime<Utc>>,
 }
 
 /// Which records the live database still has: a list in the bucket, for the set of what is missing.

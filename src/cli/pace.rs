@@ -52,6 +52,9 @@ pub struct TimingArgs {
     /// Longest time for one dump.
     #[arg(long, default_value = "2h", value_parser = duration)]
     pub dump_deadline: Duration,
+    /// First pause before filling a new database or writing an export is tried again; doubles with each attempt, at most 30m.
+    #[arg(long, default_value = "1m", value_parser = duration)]
+    pub restore_retry: Duration,
     /// Longest time for one step of a restore.
     #[arg(long, default_value = "6h", value_parser = duration)]
     pub restore_deadline: Duration,
@@ -84,6 +87,7 @@ impl TimingArgs {
             job_interval,
             dump_retry,
             dump_deadline,
+            restore_retry,
             restore_deadline,
             undo_window,
             request_retention,
@@ -98,6 +102,7 @@ impl TimingArgs {
             job_interval,
             dump_retry,
             dump_deadline,
+            restore_retry,
             restore_deadline,
             undo_window,
             request_retention,

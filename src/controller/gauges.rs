@@ -4,10 +4,10 @@
 use super::context::Context;
 use super::fleet::Fleet;
 use super::jobs::Lane;
-use super::server::drill::failing;
-use crate::api::conditions::{RequestCondition, is_true};
+use super::server::proofs::{NO_PLACE, OVERDUE, failing};
+use crate::api::conditions::{RequestCondition, ServerCondition, find, is_true};
 use crate::api::restore_status::WaitingOn;
-use crate::api::{BackupStorage, ConditionStatus, DatabaseServer, RestoreRequest};
+use crate::api::{BackupStorage, ConditionStatus, DatabaseServer, DatabaseServerStatus, RestoreRequest};
 use crate::telemetry::{AgeLabel, FreshLabel, Metrics, OverdueLabel};
 use chrono::{DateTime, Utc};
 use std::sync::Arc;
@@ -25,7 +25,7 @@ pub async fn run(ctx: Arc<Context>, stop: CancellationToken) {
         overdue(&ctx.caches.storages.state(), &ctx.metrics);
         queue(&ctx.caches.requests.state(), &ctx.metrics);
         ctx.metrics.dumps_waiting.set(count(ctx.dispatch.depth().0.iter().sum()));
-        ctx.metrics.drills_failing.set(drills_failing(&ctx.caches.servers.state()));
+        drills(&ctx.caches.servers.state(), &ctx.metrics, ctx.now());
         ctx.metrics.dumps_running.set(ctx.jobs.running(Lane::Dump, "", "").0);
         ctx.metrics.restores_running.set(ctx.jobs.running(Lane::Restore, "", "").0);
         tokio::select! {
@@ -83,9 +83,17 @@ fn queue(requests: &[Arc<RestoreRequest>], metrics: &Metrics) {
     metrics.refunds_due.set(count(requests.iter().filter(owed).count()));
 }
 
-fn drills_failing(servers: &[Arc<DatabaseServer>]) -> i64 {
-    let drills = servers.iter().filter_map(|server| server.status.as_ref()?.drill.as_ref());
-    count(drills.map(|drill| failing(&drill.last).len()).sum())
+fn drills(servers: &[Arc<DatabaseServer>], metrics: &Metrics, now: DateTime<Utc>) {
+    let told = || servers.iter().filter_map(|server| server.status.as_ref());
+    let drills = || told().filter_map(|status| status.drill.as_ref());
+    metrics.drills_failing.set(count(drills().map(|drill| failing(&drill.last).len()).sum()));
+    let oldest = drills().filter_map(|drill| drill.oldest_proof).min();
+    metrics.oldest_proof.set(oldest.map_or(0, |at| (now - at).num_seconds().max(0)));
+    let stalled = |status: &&DatabaseServerStatus| {
+        let proven = find(&status.conditions, ServerCondition::CopiesProven);
+        proven.is_some_and(|c| [NO_PLACE, OVERDUE].contains(&c.reason.as_str()))
+    };
+    metrics.drills_stalled.set(count(told().filter(stalled).count()));
 }
 
 fn count(number: usize) -> i64 {
@@ -98,6 +106,35 @@ mod tests {
     use crate::api::BackupSchedule;
     use prometheus_client::encoding::text::encode;
     use serde_json::json;
+
+    #[test]
+    fn drills_that_fail_or_do_not_keep_up_are_counted() {
+        let server = |reason: &str, oldest: Option<&str>| {
+            let object = json!({
+                "apiVersion": "sennight.dev/v1alpha1", "kind": "DatabaseServer", "metadata": {"name": "s", "namespace": "n"},
+                "spec": {"engine": "PostgreSQL", "host": "db", "dumpCredentialsSecretRef": {"name": "d"}},
+                "status": {
+                    "conditions": [{"type": "CopiesProven", "status": "False", "reason": reason}],
+                    "drill": {"oldestProof": oldest, "last": [{
+                        "schedule": "a", "recoveryPoint": "c", "job": "j", "startedAt": "2026-11-22T00:00:00Z", "proven": false
+                    }]}
+                }
+            });
+            Arc::new(serde_json::from_value(object).unwrap())
+        };
+        let (metrics, _) = Metrics::new();
+        let at = "2026-11-23T00:00:00Z".parse().unwrap();
+        let servers = [
+            server("DrillFailed", Some("2026-11-22T23:59:00Z")),
+            server("ProofOverdue", Some("2026-11-22T23:00:00Z")),
+            server("NoScratchServer", None),
+        ];
+        drills(&servers, &metrics, at);
+        let told = (metrics.drills_failing.get(), metrics.drills_stalled.get(), metrics.oldest_proof.get());
+        assert_eq!(told, (3, 2, 3600));
+        drills(&[], &metrics, at);
+        assert_eq!((metrics.drills_stalled.get(), metrics.oldest_proof.get()), (0, 0));
+    }
 
     #[test]
     fn the_fleet_is_counted_by_what_conditions_say() {

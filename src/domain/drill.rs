@@ -6,6 +6,12 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 /// Seconds of a day.
 const DAY: i64 = 86_400;
+/// Drills in a row that may be interrupted before a tenant waits its day, and a wish is answered with that.
+pub const INTERRUPTIONS: usize = 3;
+/// Pause after an interrupted drill; each further one in a row doubles it.
+const PAUSE: TimeDelta = TimeDelta::minutes(2);
+/// Longest pause of these.
+const LONGEST_PAUSE: TimeDelta = TimeDelta::hours(1);
 
 /// A tenant whose newest copy could be proven.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,12 +22,42 @@ pub struct Candidate {
     pub uid: String,
     /// The newest copy.
     pub copy: String,
+    /// Since when there is something to prove: the BackupSchedule's creation.
+    pub since: Option<DateTime<Utc>>,
     /// When one of its copies was last proven.
     pub proven: Option<DateTime<Utc>>,
     /// When one was last tried, with whatever result.
     pub tried: Option<DateTime<Utc>>,
+    /// How many of its last drills in a row were interrupted: nothing was found out about the copy.
+    pub interrupted: usize,
     /// Somebody asks for one now, by this token.
     pub asked: Option<String>,
+}
+
+impl Candidate {
+    /// When its turn was: an interrupted drill was none, unless there were too many.
+    fn turn(&self) -> Option<DateTime<Utc>> {
+        self.tried.filter(|_| !(1..INTERRUPTIONS).contains(&self.interrupted))
+    }
+}
+
+/// The drills of a server so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Past {
+    /// When the last one began that found something out.
+    pub last: Option<DateTime<Utc>>,
+    /// When the last one began at all.
+    pub tried: Option<DateTime<Utc>>,
+    /// How many of the last in a row were interrupted.
+    pub interrupted: usize,
+}
+
+impl Past {
+    /// Until when nothing is tried after an interruption: what interrupted one drill would interrupt the next.
+    fn rest(&self) -> Option<DateTime<Utc>> {
+        let doublings = u32::try_from(self.interrupted.checked_sub(1)?).unwrap_or(0).min(10);
+        Some(self.tried? + (PAUSE * (1 << doublings)).min(LONGEST_PAUSE))
+    }
 }
 
 /// What is due.
@@ -33,29 +69,46 @@ pub enum Due {
     Now(Candidate),
 }
 
-/// Decides. `last` is when the last drill of the server began; at most one runs at a time. One that somebody asks for comes
-/// first, also where there are none by themselves.
-pub fn next(per_day: i32, last: Option<DateTime<Utc>>, candidates: &[Candidate], now: DateTime<Utc>) -> Due {
-    if let Some(asked) = candidates.iter().filter(|c| c.asked.is_some()).min_by_key(|c| (c.tried, &c.schedule)) {
-        return Due::Now(asked.clone());
+/// Decides; at most one drill of a server runs at a time. One that somebody asks for comes first, also where there are none by
+/// themselves.
+pub fn next(per_day: i32, past: Past, candidates: &[Candidate], now: DateTime<Utc>) -> Due {
+    // A clock that was set back must not stop the drills.
+    let rest = past.rest().filter(|until| now < *until && past.tried.is_some_and(|tried| tried <= now));
+    let asked = candidates.iter().filter(|c| c.asked.is_some()).min_by_key(|c| (c.tried, &c.schedule));
+    if let Some(asked) = asked {
+        return rest.map_or_else(|| Due::Now(asked.clone()), |until| Due::Later(Some(until)));
     }
     if per_day <= 0 {
         return Due::Later(None);
     }
     let pause = TimeDelta::seconds(DAY / i64::from(per_day));
-    // A clock that was set back must not stop the drills.
-    let due = last.filter(|last| *last <= now).map_or(now, |last| last + pause);
+    let due = past.last.filter(|last| *last <= now).map_or(now, |last| last + pause);
+    let due = rest.map_or(due, |until| due.max(until));
     if now < due {
         return Due::Later(Some(due));
     }
     // One that failed an hour ago is not tried again before all others had their turn, nor a second time a day.
-    let fresh = |c: &&Candidate| c.tried.is_none_or(|tried| now - tried >= TimeDelta::seconds(DAY));
+    let fresh = |c: &&Candidate| c.turn().is_none_or(|turn| now - turn >= TimeDelta::seconds(DAY));
     let salt = now.date_naive().to_string();
-    let order = |c: &&Candidate| (c.proven.max(c.tried), stable_hash(&[&salt, &c.uid], 16));
+    let order = |c: &&Candidate| (c.proven.max(c.turn()), stable_hash(&[&salt, &c.uid], 16));
     match candidates.iter().filter(fresh).min_by_key(order) {
         Some(candidate) => Due::Now(candidate.clone()),
         None => Due::Later(Some(now + pause.min(TimeDelta::hours(1)))),
     }
+}
+
+/// The tenant that has gone unproven for the longest, and since when: its last proof, or since there are drills at all.
+pub fn oldest(candidates: &[Candidate], drilling_since: DateTime<Utc>) -> Option<(&Candidate, DateTime<Utc>)> {
+    let since = |c: &Candidate| c.proven.unwrap_or_else(|| c.since.map_or(drilling_since, |at| at.max(drilling_since)));
+    candidates.iter().map(|c| (c, since(c))).min_by_key(|(_, since)| *since)
+}
+
+/// How long a proof may be the last one before somebody should look: twice the days in which every tenant has its turn.
+pub fn patience(per_day: i32, tenants: usize) -> TimeDelta {
+    let tenants = i64::try_from(tenants).unwrap_or(i64::MAX);
+    let days = tenants.saturating_mul(DAY) / i64::from(per_day.max(1));
+    // A tenant is not proven twice a day, however few there are.
+    TimeDelta::seconds(days.clamp(DAY, 3650 * DAY) * 2)
 }
 
 #[cfg(test)]
@@ -68,7 +121,20 @@ mod tests {
 
     fn tenant(name: &str, proven_hours_ago: Option<i64>) -> Candidate {
         let proven = proven_hours_ago.map(|hours| now() - TimeDelta::hours(hours));
-        Candidate { schedule: name.into(), uid: name.into(), copy: "c".into(), proven, tried: None, asked: None }
+        Candidate {
+            schedule: name.into(),
+            uid: name.into(),
+            copy: "c".into(),
+            since: None,
+            proven,
+            tried: None,
+            interrupted: 0,
+            asked: None,
+        }
+    }
+
+    fn past(last: Option<DateTime<Utc>>) -> Past {
+        Past { last, tried: last, interrupted: 0 }
     }
 
     fn whose(due: Due) -> Option<String> {
@@ -81,50 +147,93 @@ mod tests {
     #[test]
     fn the_longest_unproven_comes_first_and_never_proven_before_all() {
         let all = [tenant("a", Some(50)), tenant("b", Some(90)), tenant("c", Some(30))];
-        assert_eq!(whose(next(4, None, &all, now())).as_deref(), Some("b"));
+        assert_eq!(whose(next(4, past(None), &all, now())).as_deref(), Some("b"));
         let all = [tenant("a", Some(50)), tenant("new", None)];
-        assert_eq!(whose(next(4, None, &all, now())).as_deref(), Some("new"));
-        assert_eq!(next(4, None, &[], now()), Due::Later(Some(now() + TimeDelta::hours(1))));
+        assert_eq!(whose(next(4, past(None), &all, now())).as_deref(), Some("new"));
+        assert_eq!(next(4, past(None), &[], now()), Due::Later(Some(now() + TimeDelta::hours(1))));
     }
 
     #[test]
     fn so_many_a_day_and_none_without_being_asked() {
         let all = [tenant("a", None)];
-        assert_eq!(next(0, None, &all, now()), Due::Later(None));
+        assert_eq!(next(0, past(None), &all, now()), Due::Later(None));
         let ago = |hours| Some(now() - TimeDelta::hours(hours));
-        assert_eq!(next(4, ago(5), &all, now()), Due::Later(Some(now() + TimeDelta::hours(1))));
-        assert_eq!(whose(next(4, ago(6), &all, now())).as_deref(), Some("a"));
-        assert!(whose(next(4, Some(now() + TimeDelta::days(9)), &all, now())).is_some(), "a clock set back");
+        assert_eq!(next(4, past(ago(5)), &all, now()), Due::Later(Some(now() + TimeDelta::hours(1))));
+        assert_eq!(whose(next(4, past(ago(6)), &all, now())).as_deref(), Some("a"));
+        assert!(whose(next(4, past(Some(now() + TimeDelta::days(9))), &all, now())).is_some(), "a clock set back");
     }
 
     #[test]
     fn a_failed_one_waits_a_day_and_lets_the_others_have_their_turn() {
         let failed = Candidate { tried: Some(now() - TimeDelta::hours(2)), ..tenant("bad", None) };
         let all = [failed.clone(), tenant("good", Some(40))];
-        assert_eq!(whose(next(24, None, &all, now())).as_deref(), Some("good"));
-        assert_eq!(whose(next(24, None, &[failed], now())), None);
+        assert_eq!(whose(next(24, past(None), &all, now())).as_deref(), Some("good"));
+        assert_eq!(whose(next(24, past(None), &[failed], now())), None);
     }
 
     #[test]
     fn who_asks_comes_first_whatever_the_day_allows() {
         let asks = Candidate { asked: Some("t-1".into()), tried: Some(now()), ..tenant("asks", Some(1)) };
         let all = [tenant("never", None), asks];
-        let whose = |per_day, last| whose(next(per_day, last, &all, now()));
+        let whose = |per_day, last| whose(next(per_day, past(last), &all, now()));
         assert_eq!(whose(0, None).as_deref(), Some("asks"));
         assert_eq!(whose(4, Some(now())).as_deref(), Some("asks"));
     }
 
     #[test]
     fn every_tenant_is_proven_within_tenants_through_per_day_days() {
-        let mut tenants: Vec<Candidate> = (0..30).map(|n| tenant(&format!("t{n}"), None)).collect();
-        let (mut clock, mut last) = (now(), None);
-        while clock < now() + TimeDelta::days(3) {
-            if let Due::Now(candidate) = next(10, last, &tenants, clock) {
-                let one = tenants.iter_mut().find(|t| t.uid == candidate.uid).unwrap();
-                (one.proven, one.tried, last) = (Some(clock), Some(clock), Some(clock));
+        // Sixty tenants, two a day: thirty days, four times as long as a copy lives.
+        for (tenants, per_day, days) in [(30, 10, 3), (60, 2, 30)] {
+            let mut tenants: Vec<Candidate> = (0..tenants).map(|n| tenant(&format!("t{n}"), None)).collect();
+            let (mut clock, mut last, begin) = (now(), None, now());
+            let mut worst = TimeDelta::zero();
+            while clock < begin + TimeDelta::days(3 * days) {
+                if let Due::Now(candidate) = next(per_day, past(last), &tenants, clock) {
+                    let one = tenants.iter_mut().find(|t| t.uid == candidate.uid).unwrap();
+                    worst = worst.max(clock - one.proven.unwrap_or(begin));
+                    (one.proven, one.tried, last) = (Some(clock), Some(clock), Some(clock));
+                }
+                clock += TimeDelta::minutes(10);
             }
-            clock += TimeDelta::minutes(1);
+            let slack = TimeDelta::days(1);
+            assert!(tenants.iter().all(|t| t.proven.is_some_and(|p| clock - p <= TimeDelta::days(days) + slack)));
+            assert!(worst <= TimeDelta::days(days) + slack, "{worst}");
         }
-        assert!(tenants.iter().all(|t| t.proven.is_some()));
+    }
+
+    #[test]
+    fn an_interrupted_drill_is_tried_again_soon_and_not_for_ever() {
+        let minutes = |n| now() - TimeDelta::minutes(n);
+        let cut = |interrupted, ago| Candidate { tried: Some(minutes(ago)), interrupted, ..tenant("cut", Some(90)) };
+        let others = [tenant("other", Some(40))];
+        let decided = |per_day, interrupted, ago| {
+            let all = [&[cut(interrupted, ago)], others.as_slice()].concat();
+            let past = Past { last: Some(minutes(24 * 60)), tried: Some(minutes(ago)), interrupted };
+            next(per_day, past, &all, now())
+        };
+        assert_eq!(decided(2, 1, 1), Due::Later(Some(now() + TimeDelta::minutes(1))), "not at once");
+        assert_eq!(whose(decided(2, 1, 2)).as_deref(), Some("cut"), "soon, and before all others");
+        assert_eq!(decided(2, 2, 2), Due::Later(Some(now() + TimeDelta::minutes(2))), "later and later");
+        assert_eq!(whose(decided(2, INTERRUPTIONS, 8)).as_deref(), Some("other"), "its day is over");
+        // Whatever interrupts every drill does not turn the days' few into one after the other.
+        assert_eq!(decided(1000, 9, 59), Due::Later(Some(now() + TimeDelta::minutes(1))));
+        let asks = Candidate { asked: Some("t".into()), ..cut(1, 1) };
+        let past = Past { last: None, tried: Some(minutes(1)), interrupted: 1 };
+        assert_eq!(next(0, past, &[asks], now()), Due::Later(Some(now() + TimeDelta::minutes(1))));
+    }
+
+    #[test]
+    fn the_oldest_proof_counts_from_when_there_were_drills_and_something_to_prove() {
+        let ago = |hours| now() - TimeDelta::hours(hours);
+        let new = Candidate { since: Some(ago(5)), ..tenant("new", None) };
+        let old = Candidate { since: Some(ago(9000)), ..tenant("old", None) };
+        let all = [tenant("proven", Some(30)), new.clone(), old];
+        let whose = |all: &[Candidate], since| oldest(all, since).map(|(c, at)| (c.schedule.clone(), at));
+        assert_eq!(whose(&all, ago(20)), Some(("proven".into(), ago(30))));
+        assert_eq!(whose(&all, ago(40)), Some(("old".into(), ago(40))), "not since its creation");
+        assert_eq!(whose(&[new], ago(40)), Some(("new".into(), ago(5))));
+        assert_eq!(oldest(&[], ago(40)), None);
+        let days = |per_day, tenants| patience(per_day, tenants).num_days();
+        assert_eq!([days(2, 60), days(10, 30), days(1000, 3)], [60, 6, 2]);
     }
 }

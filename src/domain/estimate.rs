@@ -2,6 +2,8 @@
 //! the way that was chosen does not bring back. An estimate, and it says what it rests on.
 
 use super::gate::Mode;
+use super::report::{Progress, Stage};
+use chrono::{DateTime, TimeDelta, Utc};
 
 /// Stored bytes a second that are reckoned with where nothing was measured: less than half of what a laptop does.
 const ASSUMED: i64 = 8 << 20;
@@ -13,6 +15,13 @@ const ASSUMED_DOWNTIME_MILLIS: i64 = 2000;
 pub const SAMPLES: usize = 20;
 /// Shorter steps measure the pod's start, not the work.
 const SHORTEST_SECONDS: i64 = 5;
+
+/// A pace that is measured over less says nothing yet.
+const TELLING: TimeDelta = TimeDelta::seconds(20);
+/// Nor does one that is measured over less than this part of the bytes.
+const TELLING_PART: i64 = 50;
+/// Nobody plans further ahead.
+const FURTHEST: i64 = 30 * 86_400;
 
 /// A step that was measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +69,23 @@ pub fn expected(mode: Mode, bytes: i64, samples: &[Sample]) -> Expected {
         None => "an estimate, from an assumed 8 MiB/s: no restore was measured on this server yet".to_owned(),
     };
     Expected { duration_seconds: OVERHEAD_SECONDS + work, downtime_millis, basis, not_contained: not_contained(mode) }
+}
+
+/// When a task that began then may be done: by its own pace while it brings rows over, else by what was estimated for it.
+/// `None` when neither tells.
+pub fn expected_end(began: DateTime<Utc>, progress: &Progress, estimated: Option<TimeDelta>) -> Option<DateTime<Utc>> {
+    let took = progress.at - began;
+    let by_estimate = estimated.map(|all| began + all).filter(|end| *end > progress.at);
+    let (done, all) = (progress.bytes, progress.total_bytes.unwrap_or(0));
+    let paced = progress.stage.is_none_or(|stage| stage == Stage::Rows)
+        && took >= TELLING
+        && done < all
+        && done.saturating_mul(TELLING_PART) >= all;
+    if !paced {
+        return by_estimate;
+    }
+    let left = i128::from(took.num_seconds()) * i128::from(all - done) / i128::from(done.max(1));
+    Some(progress.at + TimeDelta::seconds(i64::try_from(left).unwrap_or(FURTHEST).min(FURTHEST)))
 }
 
 fn median(mut values: Vec<i64>) -> Option<i64> {
@@ -119,7 +145,49 @@ mod tests {
         assert!(export.not_contained.iter().any(|line| line.contains("timeline")));
     }
 
+    #[test]
+    fn an_end_is_told_by_the_pace_of_the_rows_and_else_by_the_estimate() {
+        let began: DateTime<Utc> = "2026-11-22T12:00:00Z".parse().unwrap();
+        let told = |seconds: i64, stage: Option<Stage>, bytes: i64, all: Option<i64>, estimated: Option<i64>| {
+            let at = began + TimeDelta::seconds(seconds);
+            let progress = Progress {
+                at,
+                stage,
+                bytes,
+                total_bytes: all,
+                rows: 0,
+                total_rows: None,
+                tables: 0,
+                total_tables: None,
+            };
+            expected_end(began, &progress, estimated.map(TimeDelta::seconds)).map(|end| (end - began).num_seconds())
+        };
+        let rows = Some(Stage::Rows);
+        for (found, wanted, why) in [
+            (told(100, rows, 25, Some(100), Some(9)), Some(400), "a quarter took a hundred seconds"),
+            (told(100, None, 25, Some(100), None), Some(400), "a task that names no stage"),
+            (told(10, rows, 25, Some(100), Some(900)), Some(900), "too early to tell"),
+            (told(100, rows, 1, Some(100), Some(900)), Some(900), "too little to tell"),
+            (told(100, rows, 1, Some(100), None), None, "neither tells"),
+            (told(100, rows, 25, None, Some(900)), Some(900), "nobody knows how much there is"),
+            (told(500, Some(Stage::Indexes), 100, Some(100), Some(900)), Some(900), "after the rows"),
+            (told(950, Some(Stage::Indexes), 100, Some(100), Some(900)), None, "the estimate was wrong"),
+            (told(100, rows, 0, Some(0), None), None, "an empty copy"),
+        ] {
+            assert_eq!(found, wanted, "{why}");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn no_pace_makes_it_panic(seconds in 0_i64..1 << 40, bytes: i64, all: i64) {
+            let began: DateTime<Utc> = "2026-11-22T12:00:00Z".parse().unwrap();
+            let at = began + TimeDelta::seconds(seconds);
+            let progress =
+                Progress { at, stage: None, bytes, total_bytes: Some(all), rows: 0, total_rows: None, tables: 0, total_tables: None };
+            prop_assert!(expected_end(began, &progress, None).is_none_or(|end| end >= at));
+        }
+
         #[test]
         fn no_measurement_makes_it_panic_or_negative(bytes: i64, sizes: Vec<(i64, i64)>) {
             let samples: Vec<Sample> = sizes.into_iter().map(|(b, s)| sample(b, s, Some(b))).collect();

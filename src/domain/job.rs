@@ -2,8 +2,8 @@
 //! exit codes it answers with. The longer answer is in `report`.
 
 pub use super::report::{
-    Cleared, CopySummary, Done, Drilled, ExportFile, ExportSummary, Outcome, Preflight, Progress, Refusal, TAKEN_BACK,
-    TaskReport,
+    Cleared, CopySummary, Done, Drilled, ExportFile, ExportSummary, Outcome, Preflight, Progress, Refusal, Stage,
+    TAKEN_BACK, TaskReport,
 };
 
 pub use super::exporting::{ExportTask, LiveAnswer, LiveEntity, LiveIdsTask, LiveList};

@@ -14,8 +14,18 @@ use chrono::{DateTime, TimeDelta, Utc};
 const PAUSE: TimeDelta = TimeDelta::minutes(10);
 /// Longest pause between attempts. They never end: what is left on a server stays told until it is gone.
 const LONGEST: TimeDelta = TimeDelta::hours(24);
+/// The reason of a way back that was taken: what was kept is the live database again.
+pub const UNDONE: &str = "Undone";
 /// How soon a full lane is looked at again.
 const LOOK_AGAIN: TimeDelta = TimeDelta::minutes(1);
+
+/// A safety dump that is nearer to its end than this is no way back any more.
+const SAFETY_LEFT: TimeDelta = TimeDelta::days(1);
+
+/// Whether a safety dump that the bucket removes then still counts.
+pub fn is_safe(expires: DateTime<Utc>, now: DateTime<Utc>) -> bool {
+    expires - now > SAFETY_LEFT
+}
 
 /// The requests that undo this one, taken together.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -41,7 +51,7 @@ pub struct Facts {
     pub undoing: Undoing,
     /// For whom status says that it is held.
     pub held_by: Option<String>,
-    /// The safety dump was made and read back.
+    /// The safety dump was made and read back, and will be in the bucket for a while.
     pub safe: bool,
     /// The safety dump's latest attempt.
     pub safety: Step,
@@ -127,7 +137,7 @@ fn swapped(facts: &Facts, until: DateTime<Utc>, now: DateTime<Utc>) -> Plan {
         return Plan::new(
             Action::Nothing,
             Gone,
-            "Undone",
+            UNDONE,
             format!("undone by RestoreRequest {by}: it is the live one again"),
         );
     }
@@ -135,7 +145,9 @@ fn swapped(facts: &Facts, until: DateTime<Utc>, now: DateTime<Utc>) -> Plan {
         return Plan::new(Action::Nothing, Gone, "Dropped", "");
     }
     if facts.clearing {
-        return clear(facts, Gone, "Clearing", now);
+        // A drop that was held up for so long that the dump has expired waits for another one.
+        let dump_gone = !facts.safe && !matches!(facts.clear, Step::Running { .. });
+        return if dump_gone { safety(facts, Gone, "Clearing", now) } else { clear(facts, Gone, "Clearing", now) };
     }
     match &facts.undoing {
         Undoing::Unsettled(by) => {
@@ -156,7 +168,7 @@ fn swapped(facts: &Facts, until: DateTime<Utc>, now: DateTime<Utc>) -> Plan {
         return Plan::new(Action::LetGo, There, "Kept", "");
     }
     if !facts.safe {
-        return safety(facts, now);
+        return safety(facts, There, "Kept", now);
     }
     if now < until {
         return Plan::new(Action::Nothing, There, "Kept", "its safety dump was read back").at(until);
@@ -164,8 +176,8 @@ fn swapped(facts: &Facts, until: DateTime<Utc>, now: DateTime<Utc>) -> Plan {
     Plan::new(Action::BeginClearing, Gone, "Clearing", "")
 }
 
-fn safety(facts: &Facts, now: DateTime<Utc>) -> Plan {
-    let plan = |action, note: String| Plan::new(action, WayBack::There, "Kept", note);
+fn safety(facts: &Facts, way_back: WayBack, reason: &'static str, now: DateTime<Utc>) -> Plan {
+    let plan = |action, note: String| Plan::new(action, way_back, reason, note);
     if !facts.reachable {
         let note = "its schedule, server or storage is gone: it is not dumped and not dropped, drop it by hand";
         return plan(Action::Nothing, note.to_owned());

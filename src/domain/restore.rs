@@ -4,17 +4,19 @@
 pub use claimed::unsigned;
 pub use facts::{Action, Claim, Eligibility, Facts, Owed, Patience, Plan, Proof, Step, Terminal, WaitingOn};
 pub use proven::stranger;
+pub use waits::{is_fault, start_by};
 
 mod claimed;
 mod facts;
 mod proven;
 pub mod reminders;
+mod waits;
 
 use super::gate::{self, Approval, Closed, Mode, Payment};
 use super::names::RestoreStep;
 use chrono::{DateTime, TimeDelta, Utc};
 
-/// Attempts at a repeatable step before the request fails.
+/// Attempts at a repeatable step that may fail in a way that the next one meets again, before the request fails.
 pub const MAX_ATTEMPTS: i32 = 3;
 /// How long after the claim its Job may still be created.
 pub const CLAIM_START_DEADLINE: TimeDelta = TimeDelta::minutes(5);
@@ -37,8 +39,8 @@ pub fn decide(facts: &Facts, now: DateTime<Utc>) -> Plan {
     if let Some(claim) = &facts.claim {
         return claimed::claimed(facts, claim, now);
     }
-    if facts.deleting {
-        return Plan::new(Action::Release, "Deleting", "Deleting", "deleted before its claim: nothing was changed");
+    if let Some(since) = facts.deleting {
+        return waits::leaving(facts, since, now);
     }
     if let Approval::Denied { by, why } = &facts.keys.approval {
         return Plan::finish(Terminal::Denied(Closed::Denied { by: by.clone(), why: why.clone() }.to_string()));
@@ -72,7 +74,7 @@ fn ended(facts: &Facts, now: DateTime<Utc>) -> Plan {
 /// Nothing is done on top of a record that is not what was written: it is the proof of who approved and who paid. The helpdesk
 /// can still deny it, and its time still runs out.
 fn untold(facts: &Facts, why: &str, now: DateTime<Utc>) -> Plan {
-    let deadline = looks_until(facts);
+    let deadline = looks_until(facts, now);
     if now >= deadline {
         let message = format!("its record was not put right until {}: {why}", deadline.format("%Y-%m-%d %H:%M UTC"));
         return Plan::finish(Terminal::Expired { reason: "RecordBroken", message });
@@ -85,33 +87,35 @@ fn untold(facts: &Facts, why: &str, now: DateTime<Utc>) -> Plan {
 
 /// How long what stands in the way of a request may stand there: as long as the helpdesk has; once that has approved, as long as
 /// billing has; once it is paid, as long as the hold lasts.
-fn looks_until(facts: &Facts) -> DateTime<Utc> {
-    let asked = facts.created + facts.patience.approval;
-    let (Some(approved), Some(held)) = (facts.approved_since, facts.held_until.filter(|_| facts.keys.held)) else {
+fn looks_until(facts: &Facts, now: DateTime<Utc>) -> DateTime<Utc> {
+    let asked = waits::approval_end(facts);
+    let Some(approved) = facts.approved_since.filter(|_| facts.keys.held && facts.held_until.is_some()) else {
         return asked;
     };
-    let paid = matches!(facts.keys.payment, Payment::Paid { .. });
-    let people = if paid { held } else { held.min(approved + facts.patience.payment) };
+    let (paid, work) = (matches!(facts.keys.payment, Payment::Paid { .. }), waits::work_end(facts, now));
+    let people = if paid { work } else { work.min(approved + facts.patience.payment) };
     people.max(asked)
 }
 
 /// Until the request can be put before people. Whatever it waits for here, it does not wait beyond [`looks_until`].
 fn check(facts: &Facts, now: DateTime<Utc>) -> Option<Plan> {
     let plan = checking(facts, now)?;
-    if now < looks_until(facts) || matches!(plan.action, Action::Finish(_)) {
+    if now < looks_until(facts, now) || matches!(plan.action, Action::Finish(_)) {
         return Some(plan);
     }
-    let message = format!("{}, until {}", plan.message, looks_until(facts).format("%Y-%m-%d %H:%M UTC"));
+    let message = format!("{}, until {}", plan.message, looks_until(facts, now).format("%Y-%m-%d %H:%M UTC"));
     Some(Plan::finish(Terminal::Expired { reason: "ApprovalExpired", message }))
 }
 
 fn checking(facts: &Facts, now: DateTime<Utc>) -> Option<Plan> {
-    let deadline = looks_until(facts);
+    let deadline = looks_until(facts, now);
     let checking = |action, reason: &str, message: &str| {
         Some(Plan::new(action, "Checking", reason, message).until(deadline).again((now + LOOK_AGAIN).min(deadline)))
     };
+    let impossible = waits::impossible_window(facts, now);
     match &facts.eligibility {
         Eligibility::Never { reason, message } => return Some(Plan::fail(reason, message)),
+        _ if impossible.is_some() => return impossible,
         Eligibility::NotYet { reason, message } if facts.pinned && facts.keys.held => {
             return preflight(facts, now).or_else(|| checking(Action::Nothing, reason, message));
         }
@@ -134,7 +138,7 @@ fn preflight(facts: &Facts, now: DateTime<Utc>) -> Option<Plan> {
     if facts.keys.mode == Mode::CrmExport {
         return None;
     }
-    let deadline = looks_until(facts);
+    let deadline = looks_until(facts, now);
     let plan = |action, reason: &str, message: &str| {
         Plan::new(action, "Checking", reason, message).until(deadline).again((now + LOOK_AGAIN).min(deadline))
     };
@@ -164,7 +168,7 @@ fn preflight(facts: &Facts, now: DateTime<Utc>) -> Option<Plan> {
 fn people(facts: &Facts, now: DateTime<Utc>) -> Option<Plan> {
     let closed = gate::open(&facts.keys).err()?;
     let expired = |reason, message: String| Some(Plan::finish(Terminal::Expired { reason, message }));
-    let approval_deadline = facts.created + facts.patience.approval;
+    let approval_deadline = waits::approval_end(facts);
     let payment_deadline = facts.approved_since.unwrap_or(now) + facts.patience.payment;
     let (phase, on, deadline, late) = match &closed {
         Closed::AwaitingApproval | Closed::ApproverIsRequester(_) => {
@@ -174,14 +178,14 @@ fn people(facts: &Facts, now: DateTime<Utc>) -> Option<Plan> {
             ("AwaitingPayment", WaitingOn::Billing, payment_deadline, "PaymentExpired")
         }
         Closed::PoliciesMissing(_) | Closed::Distrusted(_) => {
-            ("Queued", WaitingOn::PlatformTeam, hold_end(facts, now), "HoldExpired")
+            ("Queued", WaitingOn::PlatformTeam, waits::work_end(facts, now), "HoldExpired")
         }
         Closed::NotEligible | Closed::NotHeld | Closed::Denied { .. } => {
             ("Checking", WaitingOn::Operator, approval_deadline, "ApprovalExpired")
         }
     };
-    // The hold has a cap: nobody may sell a copy that will be gone.
-    let deadline = deadline.min(hold_end(facts, now));
+    // The hold has a cap, and the window an end: nobody may sell what cannot be delivered any more.
+    let deadline = deadline.min(waits::work_end(facts, now));
     if now >= deadline {
         return expired(late, format!("{closed}, until {}", deadline.format("%Y-%m-%d %H:%M UTC")));
     }
@@ -197,18 +201,18 @@ fn people(facts: &Facts, now: DateTime<Utc>) -> Option<Plan> {
     Some(if quiet { plan.again(soon) } else { plan })
 }
 
-fn hold_end(facts: &Facts, now: DateTime<Utc>) -> DateTime<Utc> {
-    facts.held_until.unwrap_or(now + LOOK_AGAIN)
-}
-
 /// Approved and paid: the work up to the claim.
 fn work(facts: &Facts, now: DateTime<Utc>) -> Plan {
-    let deadline = hold_end(facts, now);
+    let deadline = waits::work_end(facts, now);
     if now >= deadline {
-        return Plan::finish(Terminal::Expired {
-            reason: "HoldExpired",
-            message: "the copy cannot be held any longer and the work has not begun".to_owned(),
-        });
+        let last = match &facts.prepare {
+            Step::Failed { message, .. } | Step::Lost { message, .. } => {
+                format!("; the last attempt failed: {message}")
+            }
+            Step::None | Step::Running { .. } | Step::Succeeded(_) => String::new(),
+        };
+        let message = format!("the copy cannot be held any longer and nothing was swapped{last}");
+        return Plan::finish(Terminal::Expired { reason: "HoldExpired", message });
     }
     let queued = |reason: &str, message: &str| {
         Plan::new(Action::Nothing, "Queued", reason, message)
@@ -219,22 +223,22 @@ fn work(facts: &Facts, now: DateTime<Utc>) -> Plan {
     if facts.keys.mode == Mode::CrmExport {
         return before_export(facts, deadline);
     }
-    let prepare = |attempt| {
-        let start = Action::Start(RestoreStep::Prepare, attempt);
-        Plan::new(start, "Preparing", "Preparing", "filling the new database beside the live one").until(deadline)
+    let preparing = |action| {
+        Plan::new(action, "Preparing", "Preparing", "filling the new database beside the live one").until(deadline)
     };
     if facts.keys.mode == Mode::Undo {
         return ready(facts, deadline, now);
     }
     match &facts.prepare {
-        Step::None if !facts.lane_free => queued("RestoreLaneFull", "waiting for another restore on this server"),
-        Step::None => prepare(1),
-        Step::Running { .. } => Plan { action: Action::Nothing, ..prepare(0) },
-        Step::Lost { attempt, message, .. } if *attempt >= MAX_ATTEMPTS => Plan::fail("PrepareLost", message),
-        Step::Lost { attempt, .. } => prepare(attempt + 1),
-        Step::Failed { attempt, retryable: true, .. } if *attempt < MAX_ATTEMPTS => prepare(attempt + 1),
-        Step::Failed { reason, message, .. } => Plan::fail(reason, message),
+        Step::None if facts.lane_free => preparing(Action::Start(RestoreStep::Prepare, 1)),
+        Step::Running { .. } => preparing(Action::Nothing),
         Step::Succeeded(_) => ready(facts, deadline, now),
+        Step::None | Step::Failed { .. } | Step::Lost { .. } => {
+            let full = || queued("RestoreLaneFull", "waiting for another restore on this server");
+            let next = waits::again(facts, RestoreStep::Prepare, preparing, deadline, now);
+            // A place in the lane is given up with the Job that failed.
+            next.filter(|next| facts.lane_free || !matches!(next.action, Action::Start(..))).unwrap_or_else(full)
+        }
     }
 }
 
@@ -259,9 +263,6 @@ fn before_export(facts: &Facts, deadline: DateTime<Utc>) -> Plan {
 
 /// The database that is to become the live one is there: only the window and a running dump are waited for.
 fn ready(facts: &Facts, deadline: DateTime<Utc>, now: DateTime<Utc>) -> Plan {
-    if facts.not_after.is_some_and(|end| now >= end) {
-        return Plan::fail("WindowMissed", "the maintenance window ended before the database was ready");
-    }
     let queued = |reason: &str, message: &str| {
         Plan::new(Action::Nothing, "Queued", reason, message)
             .on(WaitingOn::Queue)

@@ -7,6 +7,7 @@ use super::output::Io;
 use super::words::instant;
 use crate::api::database_server::DrillRun;
 use crate::api::{BackupSchedule, DatabaseServer};
+use crate::domain::drill::INTERRUPTIONS;
 use chrono::Utc;
 use kube::ResourceExt;
 use std::time::Duration;
@@ -29,7 +30,7 @@ pub async fn run(args: &ClusterArgs, drill: &DrillArgs, io: &mut Io<'_>) -> Resu
     if drill.no_wait {
         return io.say(&format!("backupschedule.sennight.dev/{name} drill asked"));
     }
-    let wait = tokio::time::timeout(drill.timeout, ended(&cluster, &server, &name, &token));
+    let wait = tokio::time::timeout(drill.timeout, ended(&cluster, &server, &name, &token, io));
     let Ok(run) = wait.await else {
         let message = format!(
             "no result after {:?}; it goes on: kubectl get databaseserver {} -o yaml shows status.drill",
@@ -56,16 +57,54 @@ fn possible(schedule: &BackupSchedule, server: &DatabaseServer) -> Result<(), Pl
     Ok(())
 }
 
-async fn ended(cluster: &Cluster, server: &str, schedule: &str, token: &str) -> Result<DrillRun, PluginError> {
+async fn ended(
+    cluster: &Cluster,
+    server: &str,
+    schedule: &str,
+    token: &str,
+    io: &mut Io<'_>,
+) -> Result<DrillRun, PluginError> {
+    let mut told = 0;
     loop {
         let status = cluster.server(server).await?.status.unwrap_or_default();
         let last = status.drill.unwrap_or_default().last;
-        let mine = |run: &DrillRun| run.schedule == schedule && run.trigger.as_deref() == Some(token);
-        if let Some(run) = last.into_iter().find(mine) {
-            return Ok(run);
+        let mine = |run: &&DrillRun| run.schedule == schedule && run.trigger.as_deref() == Some(token);
+        let runs: Vec<&DrillRun> = last.iter().filter(mine).collect();
+        match answer(&runs) {
+            Answer::Run(run) => return Ok(run.clone()),
+            Answer::GivenUp(why) => return Err(PluginError::NotNow(why)),
+            Answer::Waiting if runs.len() > told => {
+                told = runs.len();
+                io.complain(&format!("{}; it is tried again", interruption(runs[0])));
+            }
+            Answer::Waiting => {}
         }
         tokio::time::sleep(LOOK).await;
     }
+}
+
+/// What the drills of one wish say, the newest first.
+enum Answer<'a> {
+    Run(&'a DrillRun),
+    GivenUp(String),
+    Waiting,
+}
+
+fn answer<'a>(runs: &[&'a DrillRun]) -> Answer<'a> {
+    if let Some(run) = runs.iter().find(|run| run.proven.is_some()) {
+        return Answer::Run(run);
+    }
+    match runs.first() {
+        Some(run) if runs.len() >= INTERRUPTIONS || run.reason.as_deref() == Some("NoScratchServer") => {
+            Answer::GivenUp(format!("{}; nothing is known of the copy", interruption(run)))
+        }
+        _ => Answer::Waiting,
+    }
+}
+
+fn interruption(run: &DrillRun) -> String {
+    let (reason, message) = (run.reason.as_deref().unwrap_or_default(), run.message.as_deref().unwrap_or_default());
+    format!("the drill of {} was interrupted: {reason}: {message}", run.schedule)
 }
 
 fn tell(run: &DrillRun, form: Form, io: &mut Io<'_>) -> Result<(), PluginError> {
@@ -119,6 +158,28 @@ mod tests {
             "spec": {"engine": "PostgreSQL", "host": "db", "dumpCredentialsSecretRef": {"name": "d"}, "drill": drill}
         }))
         .unwrap()
+    }
+
+    #[test]
+    fn an_interrupted_drill_is_waited_for_until_it_is_given_up() {
+        let run = |proven: Option<bool>, reason: &str| -> DrillRun {
+            let run = json!({
+                "schedule": "acme", "recoveryPoint": "c", "job": "j", "startedAt": "2026-11-22T00:00:00Z", "proven": proven,
+                "reason": reason, "message": "m"
+            });
+            serde_json::from_value(run).unwrap()
+        };
+        let told = |runs: &[DrillRun]| match answer(&runs.iter().collect::<Vec<_>>()) {
+            Answer::Run(run) => format!("{:?}", run.proven),
+            Answer::GivenUp(why) => why,
+            Answer::Waiting => "waiting".to_owned(),
+        };
+        let cut = run(None, "Cancelled");
+        assert_eq!(told(&[]), "waiting");
+        assert_eq!(told(std::slice::from_ref(&cut)), "waiting");
+        assert_eq!(told(&[run(Some(false), "CopyDamaged"), cut.clone()]), "Some(false)");
+        assert!(told(&vec![cut; INTERRUPTIONS]).contains("Cancelled: m; nothing is known of the copy"));
+        assert!(told(&[run(None, "NoScratchServer")]).contains("NoScratchServer"));
     }
 
     #[test]

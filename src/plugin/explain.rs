@@ -9,7 +9,7 @@ use super::words::{bytes, count, instant, millis, span};
 use crate::api::conditions::{ConditionStatus, RequestCondition, find, is_true};
 use crate::api::restore_request::RestoreMode;
 use crate::api::restore_status::{Decision, RestorePhase, WaitingOn};
-use crate::api::{BackupSchedule, RestoreRequest, RestoreRequestStatus};
+use crate::api::{BackupSchedule, Condition, RestoreRequest, RestoreRequestStatus};
 use chrono::{DateTime, TimeDelta, Utc};
 use kube::ResourceExt;
 use serde::Serialize;
@@ -66,6 +66,7 @@ pub fn paragraph(request: &RestoreRequest, schedule: Option<&BackupSchedule>, no
         sentences.push(decided(&status));
         sentences.push(wait(&status));
         sentences.extend(why(&status));
+        sentences.extend(progress(&status, schedule));
         sentences.extend(estimate(&status));
         sentences.extend(until(&status, schedule, now));
         sentences.push(next(request, &status));
@@ -151,13 +152,49 @@ fn why(status: &RestoreRequestStatus) -> Option<String> {
     let waits = find(&status.conditions, RequestCondition::Progressing);
     let people = waits.is_some_and(|c| ["AwaitingApproval", "AwaitingPayment"].contains(&c.reason.as_str()));
     let conditions = [RequestCondition::Eligible, RequestCondition::Held, RequestCondition::Progressing];
+    // Work that pauses after a failed attempt goes on, and says with what.
+    let pauses = |condition: &Condition| {
+        let at_work = ["Preparing", "AskingLiveDatabase", "Exporting"].contains(&condition.reason.as_str());
+        matches!(status.phase, Some(RestorePhase::Preparing | RestorePhase::Exporting)) && !at_work
+    };
     let standing = |kind| {
-        let silent = people && kind == RequestCondition::Progressing;
-        find(&status.conditions, kind).filter(|condition| !silent && !condition.is_true())
+        let progressing = kind == RequestCondition::Progressing;
+        let silent = people && progressing;
+        let stands = |condition: &&Condition| !silent && (!condition.is_true() || (progressing && pauses(condition)));
+        find(&status.conditions, kind).filter(stands)
     };
     let condition = conditions.into_iter().find_map(standing)?;
     let message = condition.message.as_deref().filter(|message| !message.is_empty())?;
     Some(format!("{}: {}.", condition.reason, message.trim_end_matches('.')))
+}
+
+/// How far the running step is.
+fn progress(status: &RestoreRequestStatus, schedule: Option<&BackupSchedule>) -> Option<String> {
+    let progress = status.progress.as_ref()?;
+    let of = |done: i64, all: Option<i64>| match all {
+        Some(all) => format!("{} of {}", count(done), count(all)),
+        None => count(done),
+    };
+    let part = progress.total_bytes.filter(|all| *all > 0).map_or_else(String::new, |all| {
+        let percent = i128::from(progress.bytes.clamp(0, all)) * 100 / i128::from(all);
+        format!(", {percent} % of {}", bytes(all))
+    });
+    let doing = match progress.stage.as_deref() {
+        Some("Comparing") => "what arrived is being compared",
+        Some("Indexes") => "indexes and constraints are being built",
+        Some("Hooks") => "the hooks run",
+        Some("Statistics") => "statistics are being gathered",
+        _ => "rows are being brought over",
+    };
+    let end = progress
+        .expected_end
+        .map_or_else(String::new, |at| format!(" It may be done at {}.", instant(at, zone(schedule))));
+    Some(format!(
+        "So far {} tables and {} rows{part}; {doing} (as of {}).{end}",
+        of(progress.tables, progress.total_tables),
+        of(progress.rows, progress.total_rows),
+        instant(progress.at, zone(schedule))
+    ))
 }
 
 fn until(status: &RestoreRequestStatus, schedule: Option<&BackupSchedule>, now: DateTime<Utc>) -> Option<String> {
@@ -259,10 +296,10 @@ fn result(
     }
     let kept = result.kept_database.as_ref()?;
     let until = result.undo_until.map_or_else(String::new, |at| format!(" until {}", instant(at, zone(schedule))));
-    let down =
-        result.downtime_millis.map_or_else(String::new, |ms| format!("The database was not to be had for {ms} ms. "));
+    let measured = result.downtime_millis.filter(|ms| *ms >= 0);
+    let down = measured.map_or_else(String::new, |ms| format!("The database was not to be had for {ms} ms. "));
     Some(format!(
-        "{down}The replaced database is kept as {kept}{until}; the platform team can bring it back until then by hand."
+        "{down}The replaced database is kept as {kept}{until}; until then a RestoreRequest of mode Undo brings it back."
     ))
 }
 

@@ -73,6 +73,9 @@ pub fn lines(request: &RestoreRequest, schedule: Option<&BackupSchedule>, now: D
             add("Warning", warning.clone());
         }
     }
+    for refusal in status.preflight.iter().flat_map(|preflight| &preflight.refusals) {
+        add("Refused", format!("{}: {}", refusal.reason, refusal.message));
+    }
     add("Will be lost", loss(request, schedule, now));
     lines
 }

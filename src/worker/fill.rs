@@ -4,6 +4,7 @@
 use super::copy::archive;
 use super::frames::{FrameError, table_frames};
 use super::{ProgressWriter, TaskError};
+use crate::domain::job::Stage;
 use crate::domain::manifest::{Manifest, Table};
 use crate::domain::target::{DatabaseTarget, Engine};
 use crate::engine::mysql::digest::Digest;
@@ -69,6 +70,7 @@ impl Fill<'_> {
         let inventory = Inventory::read(&mut session).await?;
         self.same_tables(&inventory)?;
         let sent = self.rows(&inventory).await?;
+        self.progress.stage(Stage::Comparing);
         self.compare(&inventory, &sent).await?;
         session.close().await;
         Ok(statements)
@@ -132,7 +134,7 @@ impl Fill<'_> {
 
     /// Sends every table's rows, and gives what was sent of each.
     async fn rows(&self, inventory: &Inventory) -> Result<BTreeMap<String, Digest>, TaskError> {
-        self.progress.expect(self.manifest.totals.raw_bytes);
+        self.progress.expect_copy(&self.manifest.totals);
         let bytes = |t: &&Table| t.frames.iter().map(|f| f.raw_length).sum::<i64>();
         let mut queue: Vec<&Table> = self.manifest.tables.iter().collect();
         queue.sort_by_key(bytes);

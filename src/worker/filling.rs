@@ -2,7 +2,7 @@
 //! `prepare` and drills fill in the same way; a drill leaves owners and grants out.
 
 use super::{TaskError, WorkerContext, copy, hooks, rows};
-use crate::domain::job::RestoreTask;
+use crate::domain::job::{RestoreTask, Stage};
 use crate::domain::manifest::Manifest;
 use crate::engine::postgres::load::{self, Archive, Section};
 use crate::engine::postgres::tools::{Access, Tools};
@@ -45,13 +45,18 @@ impl Filling<'_> {
         let more = try_join_all((1..rows::connections(task, manifest)).map(|_| self.connect())).await?;
         let sessions: Vec<&Session> = std::iter::once(&session).chain(&more).collect();
         let counted = rows::load(task, self.context, manifest, &routes, &sessions).await?;
+        let progress = &self.context.progress;
+        progress.stage(Stage::Comparing);
         compare::rows(&sessions, &manifest.tables, &routes, &counted).await?;
         compare::sequences(&session, &manifest.sequences).await?;
         // From here on the owners' own grants and policies may keep even them from looking.
+        progress.stage(Stage::Indexes);
         archive.load_grants().await?;
         archive.build(&session, task.parallelism).await?;
         compare::indexes(&session).await?;
+        progress.stage(Stage::Hooks);
         let ran = hooks::run_all(task, manifest, &session).await?;
+        progress.stage(Stage::Statistics);
         load::analyze(&sessions).await?;
         for session in more {
             session.close().await;

@@ -1,10 +1,11 @@
 //! How far a task is: counters that everybody adds to, and one object in the bucket that is rewritten at a bounded rate.
 
-use crate::domain::job::Progress;
+use crate::domain::job::{Progress, Stage};
+use crate::domain::manifest::Totals;
 use crate::store::Store;
 use chrono::Utc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::task::JoinHandle;
 
@@ -13,22 +14,36 @@ const INTERVAL: Duration = Duration::from_secs(20);
 
 #[derive(Default)]
 struct Counters {
+    stage: Mutex<Option<Stage>>,
     bytes: AtomicI64,
     total_bytes: AtomicI64,
     rows: AtomicI64,
+    total_rows: AtomicI64,
     tables: AtomicI64,
+    total_tables: AtomicI64,
 }
 
 impl Counters {
     fn now(&self) -> Progress {
-        let total = self.total_bytes.load(Ordering::Relaxed);
+        let known = |total: &AtomicI64| Some(total.load(Ordering::Relaxed)).filter(|total| *total > 0);
         Progress {
             at: Utc::now(),
+            stage: *self.stage.lock().unwrap_or_else(PoisonError::into_inner),
             bytes: self.bytes.load(Ordering::Relaxed),
-            total_bytes: (total > 0).then_some(total),
+            total_bytes: known(&self.total_bytes),
             rows: self.rows.load(Ordering::Relaxed),
+            total_rows: known(&self.total_rows),
             tables: self.tables.load(Ordering::Relaxed),
+            total_tables: known(&self.total_tables),
         }
+    }
+}
+
+/// Tells at a bounded rate, for ever. A telling that takes long is waited for: two never overlap.
+async fn tell<F: Future<Output = ()>>(counters: Arc<Counters>, interval: Duration, put: impl Fn(Progress) -> F) {
+    loop {
+        tokio::time::sleep(interval).await;
+        put(counters.now()).await;
     }
 }
 
@@ -42,16 +57,17 @@ impl ProgressWriter {
     /// Starts to tell how far `task` is. A write that fails is left out: progress is for eyes.
     pub fn start(store: &Store, job_uid: &str, task: &str) -> Self {
         let counters = Arc::new(Counters::default());
-        let (store, told) = (store.clone(), counters.clone());
-        let (job_uid, task) = (job_uid.to_owned(), task.to_owned());
-        let ticker = tokio::spawn(async move {
-            loop {
-                tokio::time::sleep(INTERVAL).await;
-                if let Err(error) = store.put_progress(&job_uid, &task, &told.now()).await {
+        let place = Arc::new((store.clone(), job_uid.to_owned(), task.to_owned()));
+        let put = move |progress: Progress| {
+            let place = place.clone();
+            async move {
+                let (store, job_uid, task) = &*place;
+                if let Err(error) = store.put_progress(job_uid, task, &progress).await {
                     tracing::debug!(%error, "progress was not told");
                 }
             }
-        });
+        };
+        let ticker = tokio::spawn(tell(counters.clone(), INTERVAL, put));
         Self { counters, ticker: Some(ticker) }
     }
 
@@ -63,6 +79,19 @@ impl ProgressWriter {
     /// Says how many bytes there are in all.
     pub fn expect(&self, total_bytes: i64) {
         self.counters.total_bytes.store(total_bytes, Ordering::Relaxed);
+    }
+
+    /// Says what a copy has in all, of which the rows come now.
+    pub fn expect_copy(&self, totals: &Totals) {
+        self.expect(totals.raw_bytes);
+        self.counters.total_rows.store(totals.rows, Ordering::Relaxed);
+        self.counters.total_tables.store(totals.tables, Ordering::Relaxed);
+        self.stage(Stage::Rows);
+    }
+
+    /// Says what is being done from now on.
+    pub fn stage(&self, stage: Stage) {
+        *self.counters.stage.lock().unwrap_or_else(PoisonError::into_inner) = Some(stage);
     }
 
     /// Adds bytes and rows that were done.
@@ -87,5 +116,52 @@ impl Drop for ProgressWriter {
         if let Some(ticker) = self.ticker.take() {
             ticker.abort();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn however_much_is_done_it_is_told_at_most_once_in_an_interval_and_one_at_a_time() {
+        let writer = ProgressWriter::silent();
+        let told = Mutex::new(Vec::new());
+        let interval = Duration::from_millis(60);
+        let put = |progress: Progress| {
+            told.lock().unwrap().push((tokio::time::Instant::now(), progress));
+            // A store that is slow.
+            tokio::time::sleep(interval)
+        };
+        let work = async {
+            for _ in 0..5_000 {
+                writer.add(3, 1);
+                tokio::task::yield_now().await;
+            }
+            tokio::time::sleep(interval * 5).await;
+        };
+        tokio::select! {
+            () = tell(writer.counters.clone(), interval, put) => {}
+            () = work => {}
+        }
+        let told = told.into_inner().unwrap();
+        assert!(!told.is_empty());
+        assert!(told.windows(2).all(|pair| pair[1].0 - pair[0].0 >= interval * 2), "{told:?}");
+        assert_eq!(told.last().unwrap().1.bytes, 15_000, "what is told last is how far it is");
+        assert_eq!(INTERVAL, Duration::from_secs(20));
+    }
+
+    #[test]
+    fn what_a_copy_has_is_told_beside_what_is_done() {
+        let writer = ProgressWriter::silent();
+        assert_eq!((writer.now().stage, writer.now().total_rows), (None, None));
+        writer.expect_copy(&Totals { tables: 3, rows: 40, raw_bytes: 500, stored_bytes: 9, objects: 2 });
+        writer.add(100, 10);
+        writer.tables(1);
+        let now = writer.now();
+        assert_eq!((now.stage, now.bytes, now.total_bytes), (Some(Stage::Rows), 100, Some(500)));
+        assert_eq!((now.rows, now.total_rows, now.tables, now.total_tables), (10, Some(40), 1, Some(3)));
+        writer.stage(Stage::Indexes);
+        assert_eq!(writer.now().stage, Some(Stage::Indexes));
     }
 }

@@ -34,7 +34,9 @@ pub async fn load(
     routes: &BTreeMap<TableName, TableName>,
     sessions: &[&Session],
 ) -> Result<BTreeSet<TableName>, TaskError> {
-    context.progress.expect(manifest.totals.raw_bytes);
+    context.progress.expect_copy(&manifest.totals);
+    let empty = manifest.tables.iter().filter(|table| table.frames.is_empty()).count();
+    context.progress.tables(i64::try_from(empty).unwrap_or(i64::MAX));
     let queue = Mutex::new(pieces(&manifest.tables, sessions.len()));
     let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).pop();
     let counted = Mutex::new(BTreeSet::new());

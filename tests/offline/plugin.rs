@@ -96,6 +96,25 @@ fn every_stage_says_whom_it_waits_for_and_what_is_next() {
             vec!["waits for billing", "PaymentReferenceUsed: INV-1 was used for \"first\"."],
         ),
         (json!({"waitingOn": "Operator", "phase": "Preparing"}), vec!["filling and checking the new database"]),
+        (
+            json!({"waitingOn": "PlatformTeam", "phase": "Preparing", "conditions": [
+                {"type": "Progressing", "status": "True", "reason": "Unreachable", "message": "attempt 2 failed: db is away; the next one begins at noon"}]}),
+            vec!["platform team", "Unreachable: attempt 2 failed: db is away; the next one begins at noon."],
+        ),
+        (
+            json!({"waitingOn": "Operator", "phase": "Preparing", "progress": {
+                "at": "2026-11-22T11:59:00Z", "stage": "Rows", "bytes": 512, "totalBytes": 2048, "rows": 1000, "totalRows": 4000,
+                "tables": 3, "totalTables": 12, "expectedEnd": "2026-11-22T13:00:00Z"}}),
+            vec![
+                "So far 3 of 12 tables and 1,000 of 4,000 rows, 25 % of 2.0 KiB; rows are being brought over",
+                "It may be done at 2026-11-22 13:00 UTC",
+            ],
+        ),
+        (
+            json!({"waitingOn": "Operator", "phase": "Preparing", "progress": {
+                "at": "2026-11-22T11:59:00Z", "stage": "Indexes", "bytes": 9, "rows": 7, "tables": 3}}),
+            vec!["So far 3 tables and 7 rows; indexes and constraints are being built (as of 2026-11-22 11:59 UTC"],
+        ),
         (json!({"waitingOn": "Queue", "phase": "Queued"}), vec!["its turn"]),
         (json!({"deadline": "2026-11-22T11:59:00Z"}), vec!["now past"]),
     ] {
@@ -136,8 +155,12 @@ fn every_end_says_what_came_of_it() {
                 "It is done",
                 "not to be had for 87 ms",
                 "kept as crm_acme__old0f3b2c1d until 2026-11-25 11:00 UTC",
-                "can bring it back until then by hand",
+                "until then a RestoreRequest of mode Undo brings it back",
             ],
+        ),
+        (
+            json!({"phase": "Complete", "result": {"keptDatabase": "k", "downtimeMillis": -1}}),
+            vec!["It is done at 2026-11-22 11:00 UTC. The replaced database is kept as k"],
         ),
         (
             json!({"phase": "Complete", "result": {"key": "exports/a.zip", "bytes": 2048, "files": [{"name": "deals.csv", "rows": 19960}]}}),
@@ -166,6 +189,13 @@ fn whoever_approves_sees_what_it_is_and_what_will_be_lost() {
         "Will be lost:  every change made since 2026-11-20 02:10 UTC (03:10 Europe/Berlin): the last 2d9h of everybody's work\n",
     ] {
         assert!(text.contains(said), "{said}\n{text}");
+    }
+    let refused = json!({"status": {"preflight": {"at": "2026-11-22T10:00:00Z", "job": "j", "refusals": [
+        {"reason": "LogicalSlots", "message": "slot cdc: drop it"}, {"reason": "RolesMissing", "message": "create role x"}
+    ]}}});
+    let refused = facts::text(&request(&refused), Some(&schedule()), now());
+    for said in ["Refused:       LogicalSlots: slot cdc: drop it\n", "Refused:       RolesMissing: create role x\n"] {
+        assert!(refused.contains(said), "{said}\n{refused}");
     }
     let stranger = facts::text(&request(&json!({"spec": {"requester": {"userId": "18"}}})), Some(&schedule()), now());
     assert!(stranger.contains("user 18 (NOT the account's owner)"), "{stranger}");

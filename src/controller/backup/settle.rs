@@ -4,6 +4,7 @@ use crate::api::backup_schedule::{Failure, LastRun, RecoveryPoint, RunOutcome};
 use crate::api::database_server::DrillStatus;
 use crate::api::{BackupScheduleStatus, Condition, ConditionStatus};
 use crate::controller::jobs::Card;
+use crate::controller::server::proofs::answered;
 use crate::domain::batch::JOB_FAILED;
 use crate::domain::job::{CopySummary, Done, Outcome, TaskReport};
 use crate::domain::retention::expires_at;
@@ -177,11 +178,11 @@ pub fn adopt(status: &mut BackupScheduleStatus, copies: &[Entry], days: i32) {
 
 /// Writes down what the server's drills have proven of this schedule's copies, and which wish for one was answered last.
 pub fn proven(status: &mut BackupScheduleStatus, schedule: &str, drills: &DrillStatus) {
-    let mut mine = drills.last.iter().filter(|run| run.schedule == schedule);
-    if let Some(answered) = mine.find_map(|run| run.trigger.clone()) {
-        status.drill_trigger = Some(answered);
+    if let Some(answered) = answered(&drills.last, schedule) {
+        status.drill_trigger = Some(answered.to_owned());
     }
     for run in drills.last.iter().filter(|run| run.schedule == schedule && run.proven == Some(true)) {
+        status.last_proven_time = status.last_proven_time.max(run.finished_at);
         if let Some(point) = status.recovery_points.iter_mut().find(|point| point.id == run.recovery_point) {
             point.proven_time = point.proven_time.max(run.finished_at);
         }
@@ -286,6 +287,33 @@ mod tests {
         let status = adopted(2);
         assert_eq!(status.recovery_points.len(), 2);
         assert_eq!(status.last_run.unwrap().day, Some("2026-11-22".parse().unwrap()));
+    }
+
+    #[test]
+    fn that_a_copy_was_proven_outlives_the_copy() {
+        let mut status = adopted(1);
+        let run = serde_json::json!({
+            "schedule": "s", "recoveryPoint": status.recovery_points[0].id, "job": "j", "trigger": "t",
+            "startedAt": now(), "finishedAt": now(), "proven": true
+        });
+        let drills = DrillStatus { last: vec![serde_json::from_value(run).unwrap()], ..DrillStatus::default() };
+        proven(&mut status, "s", &drills);
+        assert_eq!((status.recovery_points[0].proven_time, status.last_proven_time), (Some(now()), Some(now())));
+        assert_eq!(status.drill_trigger.as_deref(), Some("t"));
+        age(&mut status, &[], now() + TimeDelta::days(9));
+        proven(&mut status, "s", &DrillStatus::default());
+        assert!(status.recovery_points.is_empty());
+        let object = serde_json::json!({
+            "apiVersion": "sennight.dev/v1alpha1", "kind": "BackupSchedule", "metadata": {"name": "s", "namespace": "n"},
+            "spec": {
+                "tenant": {"id": "t", "owner": "1", "plan": {"name": "free"}},
+                "database": {"serverRef": {"name": "pg"}, "name": "d"}, "storageRef": {"name": "b"}
+            },
+            "status": status
+        });
+        let fleet = crate::controller::fleet::Fleet::default();
+        let (key, _) = fleet.put(&serde_json::from_value(object).unwrap(), 0, 1);
+        assert_eq!(fleet.get(&key).unwrap().proven, Some(now()), "a week later the drills still know");
     }
 
     #[test]

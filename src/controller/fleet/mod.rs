@@ -85,6 +85,8 @@ pub struct Provable {
     pub uid: String,
     /// Its newest copy.
     pub copy: String,
+    /// When it was created.
+    pub created: Option<DateTime<Utc>>,
     /// When a copy of it was last proven.
     pub proven: Option<DateTime<Utc>>,
     /// Somebody asks for a drill, by this token.
@@ -174,6 +176,7 @@ impl Fleet {
                 schedule: row.key.name.to_string(),
                 uid: row.uid.to_string(),
                 copy: row.newest?.to_string(),
+                created: row.created,
                 proven: row.proven,
                 wish: row.wish.as_deref().map(ToOwned::to_owned),
             })

@@ -163,7 +163,12 @@ impl Row {
             next: status.and_then(|s| s.next_run_time),
             last_copy: status.and_then(|s| s.last_successful_time),
             newest: points.first().and_then(|point| Id::of(&point.id)),
-            proven: points.iter().filter_map(|point| point.proven_time).max(),
+            // Copies go after a week; that one was proven stays.
+            proven: points
+                .iter()
+                .filter_map(|point| point.proven_time)
+                .max()
+                .max(status.and_then(|s| s.last_proven_time)),
             wish: wish(object).map(Into::into),
             copies: (number(points.len()), number(points.iter().filter(|point| point.held).count())),
             bytes: points.iter().map(|point| point.bytes).sum(),

@@ -103,7 +103,9 @@ pub async fn halt(object: &RestoreRequest, status: &RestoreRequestStatus, ctx: &
     }
     let namespace = object.namespace().unwrap_or_default();
     let jobs: Api<Job> = Api::namespaced(ctx.clients.write.clone(), &namespace);
-    for record in status.jobs.iter().filter(|job| job.outcome.is_none()) {
+    // What drops is not for the request but for the server.
+    let works = |job: &&JobRecord| job.outcome.is_none() && job.step != RestoreStep::Clear.to_string();
+    for record in status.jobs.iter().filter(works) {
         let job = get_opt(&jobs, &record.name).await?;
         if let Some(job) = job.filter(|job| job.uid() == record.uid) {
             delete(&jobs, &job).await?;
@@ -325,13 +327,7 @@ pub fn record(status: &mut RestoreRequestStatus, job: &Job, step: RestoreStep, a
     if status.jobs.iter().any(|known| known.name == name) {
         return;
     }
-    // Old preflights and failed attempts of the clearing up make room: the schema bounds the list.
-    let repeated = [RestoreStep::Preflight, RestoreStep::Safety, RestoreStep::Clear].map(|step| step.to_string());
-    if status.jobs.len() >= 30
-        && let Some(oldest) = status.jobs.iter().position(|j| repeated.contains(&j.step))
-    {
-        status.jobs.remove(oldest);
-    }
+    super::settle::make_room(&mut status.jobs);
     status.jobs.push(JobRecord {
         name,
         uid: job.uid(),

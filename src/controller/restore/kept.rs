@@ -8,8 +8,8 @@ use super::report::history;
 use super::settle::{Fresh, step, untouched};
 use super::undo::undoing;
 use super::work::NoWork;
-use crate::api::conditions::{RequestCondition, is_true, set};
-use crate::api::restore_report::HistoryEntry;
+use crate::api::conditions::{RequestCondition, find, set};
+use crate::api::restore_report::{HistoryEntry, JobRecord};
 use crate::api::restore_status::KeptDatabase;
 use crate::api::{BackupSchedule, Condition, ConditionStatus, DatabaseServer, RestoreRequest, RestoreRequestStatus};
 use crate::controller::context::Context;
@@ -60,8 +60,13 @@ pub async fn round(
 
 /// Nothing of it is left on the server that Sennight would still have to drop.
 pub fn settled(status: &RestoreRequestStatus) -> bool {
-    status.kept.as_ref().is_none_or(|kept| kept.dropped_at.is_some())
-        || !is_true(&status.conditions, RequestCondition::UndoAvailable)
+    match &status.kept {
+        Some(kept) => {
+            let way_back = find(&status.conditions, RequestCondition::UndoAvailable);
+            kept.dropped_at.is_some() || way_back.is_some_and(|c| c.reason == kept::UNDONE)
+        }
+        None => status.cleared.is_some() || !in_vain(status, &Vec::new()),
+    }
 }
 
 fn facts(object: &RestoreRequest, status: &RestoreRequestStatus, fresh: &Fresh, seen: &Seen, ctx: &Context) -> Facts {
@@ -75,7 +80,7 @@ fn facts(object: &RestoreRequest, status: &RestoreRequestStatus, fresh: &Fresh, 
         undo_until: kept.map(|k| k.undo_until),
         undoing: undoing(object, &seen.siblings),
         held_by: kept.and_then(|k| k.held_by.clone()),
-        safe: kept.is_some_and(|k| k.safety.is_some()),
+        safe: kept.and_then(|k| k.safety.as_ref()).is_some_and(|s| kept::is_safe(s.expires_at, ctx.now())),
         safety: step(status, RestoreStep::Safety, fresh),
         clearing: kept.is_some_and(|k| k.clearing_since.is_some()),
         clear: step(status, RestoreStep::Clear, fresh),
@@ -86,11 +91,26 @@ fn facts(object: &RestoreRequest, status: &RestoreRequestStatus, fresh: &Fresh, 
     }
 }
 
+/// Whether a request that is being deleted has prepared something that can still be dropped.
+pub fn owes_drop(status: &RestoreRequestStatus, fresh: &Fresh, seen: &Seen) -> bool {
+    let there = seen.schedule.is_some() && seen.storage.is_some();
+    let server = seen.server.as_ref().is_some_and(|server| server.spec.restore_credentials_secret_ref.is_some());
+    there && server && status.kept.is_none() && status.cleared.is_none() && in_vain(status, fresh)
+}
+
 /// A prepared database may be there, and no swap can have made it the live one.
 fn leftover(status: &RestoreRequestStatus, fresh: &Fresh) -> bool {
-    let prepares = || status.jobs.iter().filter(|job| job.step == RestoreStep::Prepare.to_string());
     // One that still runs would make it anew; its end wakes us.
-    untouched(status, fresh) && prepares().next().is_some() && prepares().all(|job| job.outcome.is_some())
+    in_vain(status, fresh) && prepares(status).all(|job| job.outcome.is_some())
+}
+
+/// Something was prepared, or is being prepared, and it is certain that it never became the live one.
+fn in_vain(status: &RestoreRequestStatus, fresh: &Fresh) -> bool {
+    prepares(status).next().is_some() && untouched(status, fresh)
+}
+
+fn prepares(status: &RestoreRequestStatus) -> impl Iterator<Item = &JobRecord> {
+    status.jobs.iter().filter(|job| job.step == RestoreStep::Prepare.to_string())
 }
 
 fn held(status: &mut RestoreRequestStatus, by: Option<String>) {
@@ -109,7 +129,7 @@ fn tell(object: &RestoreRequest, status: &mut RestoreRequestStatus, plan: &Plan,
         WayBack::Never => return,
     };
     let message = message(kept, plan);
-    let before = crate::api::conditions::find(&status.conditions, RequestCondition::UndoAvailable);
+    let before = find(&status.conditions, RequestCondition::UndoAvailable);
     let turned = before.is_none_or(|c| c.reason != plan.reason);
     let condition = Condition::new(RequestCondition::UndoAvailable, holds, plan.reason, message.clone());
     set(&mut status.conditions, condition.observed(object.metadata.generation), now);
@@ -232,4 +252,56 @@ pub fn clear_work(
     };
     let task = ClearTask { name: object.name_any(), request_uid: uid, database, doomed, safety };
     Ok((Work::Clear(task), mounts))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn status(fields: Value) -> RestoreRequestStatus {
+        let mut status = json!({
+            "phase": "Failed", "finishedAt": "2026-11-22T03:00:00Z",
+            "jobs": [{"name": "p", "step": "prepare", "attempt": 1, "outcome": "Failed"}]
+        });
+        let Value::Object(fields) = fields else { panic!("not fields") };
+        status.as_object_mut().unwrap().extend(fields);
+        serde_json::from_value(status).unwrap()
+    }
+
+    fn kept(dropped: bool) -> Value {
+        let at = dropped.then_some("2026-11-25T03:00:00Z");
+        json!({"name": "d__old", "oid": 1, "undoUntil": "2026-11-25T03:00:00Z", "droppedAt": at})
+    }
+
+    fn way_back(status: &str, reason: &str) -> Value {
+        json!([{"type": "UndoAvailable", "status": status, "reason": reason}])
+    }
+
+    #[test]
+    fn a_request_rests_only_when_nothing_of_it_is_left_to_drop() {
+        let claimed = json!({"attempt": 1, "job": "c", "at": "2026-11-22T03:00:00Z"});
+        let swapped = json!([
+            {"name": "p", "step": "prepare", "attempt": 1, "outcome": "Succeeded"},
+            {"name": "c", "step": "cutover", "attempt": 1, "outcome": "Unknown"}
+        ]);
+        for (fields, done, why) in [
+            (json!({}), false, "prepared in vain and not cleared"),
+            (json!({"cleared": {"at": "2026-11-22T03:10:00Z"}}), true, "cleared"),
+            (json!({"jobs": []}), true, "nothing was prepared"),
+            (json!({"jobs": [{"name": "p", "step": "prepare", "attempt": 1}]}), false, "still being prepared"),
+            (json!({"claim": claimed, "jobs": swapped}), true, "nobody knows: nothing is dropped"),
+            (json!({"kept": kept(false), "conditions": way_back("True", "Kept")}), false, "the way back"),
+            (
+                json!({"kept": kept(false), "conditions": way_back("False", "Clearing")}),
+                false,
+                "its drop failed so far",
+            ),
+            (json!({"kept": kept(false), "conditions": way_back("Unknown", "UndoUnsettled")}), false, "a person looks"),
+            (json!({"kept": kept(false), "conditions": way_back("False", "Undone")}), true, "the live one again"),
+            (json!({"kept": kept(true), "conditions": way_back("False", "Dropped")}), true, "dropped"),
+        ] {
+            assert_eq!(settled(&status(fields)), done, "{why}");
+        }
+    }
 }

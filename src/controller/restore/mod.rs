@@ -161,7 +161,8 @@ async fn reconcile(object: Arc<RestoreRequest>, ctx: Arc<Context>) -> Result<Out
         Begun::Never(instead) => (*instead, true),
     };
     report::plan(&object, &mut status, &plan, &ctx.settings, now);
-    let after = if assessed.facts.ended { kept::round(&object, &mut status, &fresh, &seen, &ctx).await? } else { None };
+    let clears = assessed.facts.ended || plan.action == Action::Drop;
+    let after = if clears { kept::round(&object, &mut status, &fresh, &seen, &ctx).await? } else { None };
     if matches!(plan.action, Action::Finish(_) | Action::Release) {
         undo::wake(&object, &ctx);
     }
@@ -195,7 +196,7 @@ fn resting(object: &RestoreRequest) -> bool {
         && status.finished_at.is_some()
         && status.observed_generation == object.metadata.generation
         && status.jobs.iter().all(|job| job.outcome.is_some())
-        && status.kept.as_ref().is_none_or(|kept| kept.dropped_at.is_some())
+        && kept::settled(status)
         && !is_true(&status.conditions, RequestCondition::Held)
         && object.metadata.deletion_timestamp.is_none()
         && object.finalizers().is_empty()
@@ -236,7 +237,7 @@ async fn act(
     let now = ctx.now();
     match &plan.action {
         Action::Nothing => Ok(Begun::No),
-        Action::Finish(_) => {
+        Action::Finish(_) | Action::Drop => {
             act::halt(object, status, ctx).await?;
             Ok(Begun::Yes)
         }
@@ -323,7 +324,7 @@ fn wake(
 ) {
     let (me, now) = (ObjectRef::from_obj(object), ctx.now());
     let facts = &assessed.facts;
-    let running = [&facts.preflight, &facts.prepare, &facts.cutover, &facts.export]
+    let running = [&facts.preflight, &facts.prepare, &facts.cutover, &facts.settle, &facts.export]
         .into_iter()
         .chain(&facts.live_ids)
         .any(|step| matches!(step, Step::Running { .. }));

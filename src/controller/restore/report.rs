@@ -7,6 +7,7 @@ use crate::api::restore_report::{HistoryEntry, RestoreProgress, RestoreResult, R
 use crate::api::restore_status::{Decision, KeptDatabase, RestorePhase};
 use crate::api::{Condition, ConditionStatus, RestoreRequest, RestoreRequestStatus};
 use crate::controller::observed::cut;
+use crate::domain::estimate::expected_end;
 use crate::domain::gate::{Mode, Payment};
 use crate::domain::restore::{Action, Eligibility, Plan, Step, Terminal};
 use crate::settings::Settings;
@@ -186,7 +187,8 @@ fn finish(
                 kept_database: Some(kept_database.clone()),
                 undo_until: Some(until),
                 committed_at: Some(*committed_at),
-                downtime_millis: Some(*downtime_millis),
+                // Whoever found the swap done later cannot know how long it took.
+                downtime_millis: Some(*downtime_millis).filter(|millis| *millis >= 0),
                 rows: status.prepared.as_ref().map(|p| p.rows),
                 ..RestoreResult::default()
             });
@@ -269,14 +271,20 @@ pub fn held(
     set(&mut status.conditions, condition.observed(object.metadata.generation), now);
 }
 
-/// How far the running Job is.
+/// How far the running Job is, and when it may be done.
 pub fn progress(status: &mut RestoreRequestStatus, seen: &Seen) {
+    let estimated = status.estimate.as_ref().and_then(|e| e.duration_seconds).map(TimeDelta::seconds);
+    let began = status.jobs.iter().rev().find(|job| job.outcome.is_none()).and_then(|job| job.started_at);
     status.progress = seen.progress.as_ref().map(|p| RestoreProgress {
         at: p.at,
+        stage: p.stage.map(|stage| stage.to_string()),
         bytes: p.bytes,
         total_bytes: p.total_bytes,
         rows: p.rows,
+        total_rows: p.total_rows,
         tables: p.tables,
+        total_tables: p.total_tables,
+        expected_end: began.and_then(|began| expected_end(began, p, estimated)),
     });
 }
 

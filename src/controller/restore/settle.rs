@@ -6,12 +6,14 @@ use crate::api::restore_status::{ClearedDatabase, Prepared, SafetyCopy};
 use crate::controller::observed::cut;
 use crate::domain::job::{CopySummary, Done, LiveList, Outcome, Preflight, TAKEN_BACK, TaskReport};
 use crate::domain::names::RestoreStep;
-use crate::domain::restore::Step;
+use crate::domain::restore::{Step, is_fault};
 use crate::domain::retention::{SAFETY_DAYS, expires_at};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 /// Longest message that the schema takes.
 const MESSAGE_LIMIT: usize = 1000;
+/// From so many Jobs on, old attempts make room: the schema takes 40.
+const MOST_JOBS: usize = 30;
 
 /// How a Job stands.
 #[derive(Debug, Clone, PartialEq)]
@@ -142,12 +144,8 @@ fn preflighted(status: &mut RestoreRequestStatus, job: &str, found: &Preflight, 
     let estimate = status.estimate.get_or_insert_with(Estimate::default);
     estimate.live_bytes = Some(found.live_bytes);
     estimate.live_sessions = Some(found.live_sessions);
-    for warning in &found.warnings {
-        let warning = cut(warning, 500).to_owned();
-        if !estimate.warnings.contains(&warning) && estimate.warnings.len() < 20 {
-            estimate.warnings.push(warning);
-        }
-    }
+    // What an earlier look warned of may have been mended since.
+    estimate.warnings = found.warnings.iter().take(20).map(|warning| cut(warning, 500).to_owned()).collect();
 }
 
 /// How a step stands: from the report that was read just now, else from what status remembers.
@@ -193,6 +191,34 @@ fn remembered(status: &RestoreRequestStatus, wanted: RestoreStep, attempt: i32, 
         (_, _) => {
             Step::Lost { attempt, message: "status says that the Job succeeded and not with what".to_owned(), at }
         }
+    }
+}
+
+/// Attempts at a step that ended as the next one would: by a failure of that kind, or after all the time that a step may take.
+pub fn faults(status: &RestoreRequestStatus, wanted: RestoreStep, longest: TimeDelta) -> i32 {
+    let fault = |job: &&JobRecord| {
+        let took_all = job.started_at.zip(job.finished_at).is_some_and(|(began, ended)| ended - began >= longest);
+        match job.outcome {
+            Some(JobOutcome::Failed) => took_all || job.reason.as_deref().is_some_and(is_fault),
+            Some(JobOutcome::Unknown) => took_all,
+            Some(JobOutcome::Succeeded) | None => false,
+        }
+    };
+    let count = status.jobs.iter().filter(|job| kind(job) == Some(wanted)).filter(fault).count();
+    i32::try_from(count).unwrap_or(i32::MAX)
+}
+
+/// Makes room for one more Job in a list that the schema bounds: the oldest attempt at a step that was repeated since goes.
+pub fn make_room(jobs: &mut Vec<JobRecord>) {
+    if jobs.len() < MOST_JOBS {
+        return;
+    }
+    let repeated = |at: &usize| {
+        let job = &jobs[*at];
+        job.outcome.is_some() && jobs[*at..].iter().any(|later| later.step == job.step && later.attempt > job.attempt)
+    };
+    if let Some(oldest) = (0..jobs.len()).find(repeated) {
+        jobs.remove(oldest);
     }
 }
 
@@ -268,6 +294,56 @@ mod tests {
             matches!(step(&s, RestoreStep::Preflight, &vec![]), Step::Failed { attempt: 2, reason, .. } if reason == "RoleMissing")
         );
         assert_eq!(s.estimate.unwrap().live_bytes, Some(7));
+    }
+
+    #[test]
+    fn the_warnings_are_those_of_the_last_look() {
+        let mut s = status("preflight");
+        for warnings in [vec!["slots".to_owned(), "sessions".to_owned()], vec!["sessions".to_owned()]] {
+            s.jobs[0].outcome = None;
+            end(&mut s, Outcome::Succeeded(Done::Preflighted(Preflight { warnings, ..Preflight::default() })));
+        }
+        assert_eq!(s.estimate.unwrap().warnings, ["sessions"]);
+    }
+
+    #[test]
+    fn attempts_that_the_next_one_would_repeat_are_counted_and_others_not() {
+        let jobs = serde_json::json!([
+            ["prepare", "Failed", "ToolFailed", 60],
+            ["prepare", "Failed", "Unreachable", 60],
+            ["prepare", "Unknown", "NoReport", 60],
+            ["prepare", "Unknown", "NoReport", 7200],
+            ["prepare", "Failed", "Cancelled", 7200],
+            ["export", "Failed", "ToolFailed", 60],
+            ["prepare", null, null, 0]
+        ]);
+        let record = |(n, job): (usize, &serde_json::Value)| {
+            let ended = now() + TimeDelta::seconds(job[3].as_i64().unwrap());
+            serde_json::from_value(serde_json::json!({
+                "name": format!("j{n}"), "step": job[0], "attempt": n + 1, "outcome": job[1], "reason": job[2],
+                "startedAt": now(), "finishedAt": ended
+            }))
+            .unwrap()
+        };
+        let jobs = jobs.as_array().unwrap().iter().enumerate().map(record).collect();
+        let s = RestoreRequestStatus { jobs, ..RestoreRequestStatus::default() };
+        assert_eq!(faults(&s, RestoreStep::Prepare, TimeDelta::hours(2)), 3);
+    }
+
+    #[test]
+    fn only_attempts_that_were_repeated_make_room() {
+        let job = |step: &str, attempt: i32| -> JobRecord {
+            let name = format!("{step}-{attempt}");
+            let job = serde_json::json!({"name": name, "step": step, "attempt": attempt, "outcome": "Failed"});
+            serde_json::from_value(job).unwrap()
+        };
+        let mut jobs: Vec<JobRecord> = vec![job("preflight", 1)];
+        for attempt in 1..=200 {
+            make_room(&mut jobs);
+            jobs.push(job("prepare", attempt));
+        }
+        assert!(jobs.len() <= MOST_JOBS, "{}", jobs.len());
+        assert_eq!((jobs[0].name.as_str(), jobs.last().unwrap().attempt), ("preflight-1", 200));
     }
 
     #[test]

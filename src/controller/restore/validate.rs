@@ -2,7 +2,7 @@
 
 use super::gather::{Seen, candidate};
 use super::payments;
-use super::settle::{Fresh, step};
+use super::settle::{Fresh, faults, step};
 use super::undo;
 use crate::api::common::Engine;
 use crate::api::conditions::{RequestCondition, find, is_true};
@@ -75,7 +75,8 @@ pub fn assess(
     let facts = Facts {
         created: created(object).unwrap_or(now),
         approved_since: approved.and_then(|c| c.last_transition_time),
-        deleting: object.metadata.deletion_timestamp.is_some(),
+        deleting: object.metadata.deletion_timestamp.as_ref().map(|at| at.0.to_string().parse().unwrap_or(now)),
+        owes_drop: super::kept::owes_drop(status, fresh, seen),
         ended: status.finished_at.is_some(),
         pinned: status.recovery_point.is_some() || status.undo.is_some(),
         keys: Keys {
@@ -100,6 +101,7 @@ pub fn assess(
         settles: settles(seen),
         settle: step(status, RestoreStep::Settle, fresh),
         export: step(status, RestoreStep::Export, fresh),
+        faults: faults(status, repeatable(mode), seconds(settings.timing.restore_deadline)),
         live_ids: wants_live_ids(seen).then(|| step(status, RestoreStep::LiveIds, fresh)),
         lane_free: seen.restores_here < limit,
         dumping: seen.dumping,
@@ -108,6 +110,7 @@ pub fn assess(
         patience: Patience {
             approval: seconds(settings.timing.approval_deadline),
             payment: seconds(settings.timing.payment_deadline),
+            retry: seconds(settings.timing.restore_retry),
         },
         reminded: status.reminded_at,
         owed: payments::owed(object),
@@ -135,6 +138,14 @@ fn claim(object: &RestoreRequest, status: &RestoreRequestStatus, seen: &Seen, no
         None
     };
     Some(Claim { at: claim.at, job_seen, job_there: seen.job_there, impossible })
+}
+
+/// The step of a mode that is tried again.
+fn repeatable(mode: Mode) -> RestoreStep {
+    match mode {
+        Mode::CrmExport => RestoreStep::Export,
+        Mode::FullRestore | Mode::Undo => RestoreStep::Prepare,
+    }
 }
 
 /// A swap of PostgreSQL is one transaction, which the server itself has ended.

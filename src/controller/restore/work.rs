@@ -10,7 +10,7 @@ use crate::domain::gate::Mode;
 use crate::domain::job::{CopyRef, CutoverTask, ExportTask, LiveAnswer, LiveIdsTask, RestoreTask, Work};
 use crate::domain::names::{RestoreStep, kept_database, restore_job};
 use crate::domain::profile::ExportProfile;
-use crate::domain::restore::CLAIM_START_DEADLINE;
+use crate::domain::restore::start_by;
 use crate::settings::Timing;
 use chrono::TimeDelta;
 use kube::{Resource, ResourceExt};
@@ -227,11 +227,10 @@ fn cutover(
         undo_of: status.undo.as_ref().map(|undo| undo.request_uid.clone()),
         request_uid: uid,
         database,
-        // As long as its Job may be created, and as long as that may then run.
-        start_by: status
-            .claim
-            .as_ref()
-            .map(|claim| claim.at + CLAIM_START_DEADLINE + TimeDelta::seconds(CUTOVER_SECONDS)),
+        start_by: status.claim.as_ref().map(|claim| {
+            let window_end = object.spec.window.as_ref().and_then(|window| window.not_after);
+            start_by(claim.at, TimeDelta::seconds(CUTOVER_SECONDS), window_end)
+        }),
     };
     Ok((task, mounts))
 }

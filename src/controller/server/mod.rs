@@ -2,6 +2,7 @@
 //! never reads its Secrets: only worker pods do.
 
 pub mod drill;
+pub mod proofs;
 mod validate;
 
 use super::context::Context;

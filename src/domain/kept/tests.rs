@@ -61,6 +61,17 @@ fn nothing_is_dropped_without_a_safety_dump_however_long_it_takes() {
 }
 
 #[test]
+fn a_safety_dump_that_expires_is_made_anew_before_anything_is_dropped() {
+    let expires = now() + TimeDelta::days(1);
+    assert!(is_safe(expires + TimeDelta::seconds(1), now()) && !is_safe(expires, now()));
+    assert_eq!(with(|f| (over(f), f.safe = false).0).action, Action::Start(RestoreStep::Safety, 1));
+    let clearing = |f: &mut Facts| (f.undo_until, f.clearing, f.safe) = (Some(now()), true, false);
+    let anew = with(|f| (clearing(f), f.clear = failed(3, 9000)).0);
+    assert_eq!((anew.action, anew.way_back), (Action::Start(RestoreStep::Safety, 1), WayBack::Gone));
+    assert_eq!(with(|f| (clearing(f), f.clear = Step::Running { attempt: 2 }).0).action, Action::Nothing);
+}
+
+#[test]
 fn attempts_are_spread_out_and_never_end() {
     let next = |attempt, minutes| with(|f| (f.safe, f.safety) = (false, failed(attempt, minutes))).action;
     assert_eq!(next(1, 9), Action::Nothing);
@@ -136,7 +147,7 @@ proptest! {
             prop_assert!(safe && hours <= 0 && f.undoing == Undoing::Nobody && !held);
         }
         if matches!(plan.action, Action::Start(RestoreStep::Clear, _)) {
-            prop_assert!(clearing && !cleared && !done || clearing && open);
+            prop_assert!(safe && (clearing && !cleared && !done || clearing && open));
         }
     }
 }

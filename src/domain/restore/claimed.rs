@@ -2,7 +2,7 @@
 //! is not acted upon.
 
 use super::facts::{Action, Claim, Facts, Plan, Step, Terminal};
-use super::{CLAIM_START_DEADLINE, MAX_ATTEMPTS, proven};
+use super::{CLAIM_START_DEADLINE, MAX_ATTEMPTS, proven, waits};
 use crate::domain::gate::{Closed, Mode};
 use crate::domain::job::{Done, TAKEN_BACK};
 use crate::domain::names::RestoreStep;
@@ -21,23 +21,25 @@ pub(super) fn claimed(facts: &Facts, claim: &Claim, now: DateTime<Utc>) -> Plan 
             format!("status.claim was not written by this operator: {why}. Nothing was begun by it; {LOOK_WHO}");
         return Plan::attention("ClaimNotOurs", message);
     }
-    let (plan, jobs) = match facts.keys.mode {
-        Mode::CrmExport => (exporting(facts, claim, now), MAX_ATTEMPTS),
+    let (plan, last) = match facts.keys.mode {
+        Mode::CrmExport => (exporting(facts, claim, now), waits::work_end(facts, now)),
         // The swap, and whoever ends one that was lost.
-        Mode::FullRestore | Mode::Undo => (cutting_over(facts, claim, now), 1 + MAX_ATTEMPTS),
+        Mode::FullRestore | Mode::Undo => {
+            (cutting_over(facts, claim, now), claim.at + CLAIM_START_DEADLINE + facts.job_limit * MAX_ATTEMPTS)
+        }
     };
     match (&plan.action, &facts.broken) {
         (Action::Start(RestoreStep::Export | RestoreStep::Cutover, _), Some(why)) => {
             Plan::attention("RecordBroken", format!("claimed, and not begun: {why}; {}", proven::look(facts.keys.mode)))
         }
-        (Action::Nothing, _) => in_time(plan, claim, facts, jobs, now),
+        (Action::Nothing, _) if plan.deadline.is_none() => in_time(plan, facts, last, now),
         _ => plan,
     }
 }
 
-/// A Job that is suspended, or that nobody runs, would be waited for without end.
-fn in_time(plan: Plan, claim: &Claim, facts: &Facts, jobs: i32, now: DateTime<Utc>) -> Plan {
-    let deadline = claim.at + CLAIM_START_DEADLINE + facts.job_limit * jobs + GRACE;
+/// A Job that is suspended, or that nobody runs, would be waited for without end. `last`: when the last one may begin.
+fn in_time(plan: Plan, facts: &Facts, last: DateTime<Utc>, now: DateTime<Utc>) -> Plan {
+    let deadline = last + facts.job_limit + GRACE;
     if now < deadline {
         return plan.until(deadline);
     }
@@ -56,21 +58,21 @@ pub fn unsigned(closed: &Closed) -> Plan {
 }
 
 fn exporting(facts: &Facts, claim: &Claim, now: DateTime<Utc>) -> Plan {
-    let start = |attempt| {
-        Plan::new(Action::Start(RestoreStep::Export, attempt), "Exporting", "Exporting", "writing the CSV files")
-    };
+    let exporting = |action| Plan::new(action, "Exporting", "Exporting", "writing the CSV files");
     match &facts.export {
         // A Job of ours that is there is taken up whenever it is found; a new one is made only soon after the claim.
-        Step::None if claim.job_there || (!claim.job_seen && now < claim.at + CLAIM_START_DEADLINE) => start(1),
+        Step::None if claim.job_there || (!claim.job_seen && now < claim.at + CLAIM_START_DEADLINE) => {
+            exporting(Action::Start(RestoreStep::Export, 1))
+        }
         Step::None => Plan::attention("ExportNeverStarted", never_started("export", facts.keys.mode)),
-        Step::Running { .. } => Plan { action: Action::Nothing, ..start(0) },
+        Step::Running { .. } => exporting(Action::Nothing),
         Step::Succeeded(Done::Exported(summary)) => Plan::finish(Terminal::Exported(summary.clone())),
         Step::Succeeded(_) => Plan::fail("UnexpectedReport", "the export Job reported another step's result"),
-        Step::Failed { attempt, retryable: true, .. } | Step::Lost { attempt, .. } if *attempt < MAX_ATTEMPTS => {
-            start(attempt + 1)
+        Step::Failed { .. } | Step::Lost { .. } => {
+            let deadline = waits::work_end(facts, now);
+            waits::again(facts, RestoreStep::Export, exporting, deadline, now)
+                .unwrap_or_else(|| exporting(Action::Nothing))
         }
-        Step::Failed { reason, message, .. } => Plan::fail(reason, message),
-        Step::Lost { message, .. } => Plan::fail("ExportLost", message),
     }
 }
 

@@ -13,6 +13,8 @@ pub struct Patience {
     pub approval: TimeDelta,
     /// From approval to payment.
     pub payment: TimeDelta,
+    /// From a repeatable step's first attempt that failed to the next one; each further pause is twice as long.
+    pub retry: TimeDelta,
 }
 
 /// A refund that billing owes.
@@ -154,8 +156,10 @@ pub struct Facts {
     pub created: DateTime<Utc>,
     /// Since when it is approved, as the operator's condition has it.
     pub approved_since: Option<DateTime<Utc>>,
-    /// Being deleted.
-    pub deleting: bool,
+    /// Since when it is being deleted.
+    pub deleting: Option<DateTime<Utc>>,
+    /// It has prepared something that never became the live database and was not dropped.
+    pub owes_drop: bool,
     /// It ended earlier.
     pub ended: bool,
     /// The copy is pinned in status.
@@ -186,6 +190,8 @@ pub struct Facts {
     pub settle: Step,
     /// Steps.
     pub export: Step,
+    /// Attempts at the mode's repeatable step, filling or exporting, that failed in a way that the next one meets again.
+    pub faults: i32,
     /// Of an export that wants to know what the live database still has: how far asking it is.
     pub live_ids: Option<Step>,
     /// Whether the server's restore lane has room.
@@ -217,6 +223,8 @@ pub enum Action {
     Start(RestoreStep, i32),
     /// Write the claim, then create its Job.
     Claim(RestoreStep),
+    /// End its Jobs, and drop what they prepared.
+    Drop,
     /// Write the end.
     Finish(Terminal),
     /// Release the hold and let the object go.

@@ -2,7 +2,7 @@
 //! drops what the one before left. The live schema is read, never written.
 
 use super::{hooks, preflight};
-use crate::domain::job::{Done, RestoreTask};
+use crate::domain::job::{Done, RestoreTask, Stage};
 use crate::domain::manifest::Manifest;
 use crate::domain::names::new_database;
 use crate::engine::mysql::load::Definers;
@@ -151,6 +151,7 @@ async fn fill(
     };
     let script = fill.tables().await?;
     // Before triggers and views: those run as accounts that have no rights on this name.
+    context.progress.stage(Stage::Hooks);
     let hooks = hooks::run_all(task, manifest, name, application).await?;
     Ok((hooks, fill.code(script).await?))
 }

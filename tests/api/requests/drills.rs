@@ -3,22 +3,14 @@
 
 use super::world::{Tenant, World};
 use crate::cluster::{self, until};
-use crate::support::env;
-use sennight::api::DatabaseServer;
 use sennight::api::database_server::DrillRun;
+use sennight::api::{ConditionStatus, DatabaseServer};
 use serde_json::json;
 use std::process::{Command, Stdio};
 
-/// The server `pg` with drills on itself.
-fn with_drills(world: &World) -> String {
-    let spec = json!({
-        "engine": "PostgreSQL", "host": env("SENNIGHT_TEST_PG_HOST"),
-        "port": env("SENNIGHT_TEST_PG_PORT").parse::<i32>().unwrap(),
-        "tls": {"caSecretRef": {"name": "pg-ca", "key": "ca.pem"}},
-        "dumpCredentialsSecretRef": {"name": "pg"}, "restoreCredentialsSecretRef": {"name": "pg"},
-        "drill": {"perDay": 1000, "serverRef": {"name": "pg"}}
-    });
-    cluster::object(&world.namespace, "DatabaseServer", "pg", &spec)
+/// The server `pg` with drills on the server of this name.
+fn with_drills(world: &World, scratch: &str) -> String {
+    world.server_with(json!({"drill": {"perDay": 1000, "serverRef": {"name": scratch}}}))
 }
 
 async fn drilled(world: &World, tenant: &Tenant) -> DrillRun {
@@ -42,7 +34,7 @@ async fn i4_a_drill_proves_the_newest_copy_and_finds_a_damaged_one() {
     for tenant in [&good, &bad] {
         until("the copy is known", async || !world.schedule_status(tenant).await.recovery_points.is_empty()).await;
     }
-    cluster::apply(&with_drills(&world));
+    cluster::apply(&with_drills(&world, "pg"));
     // The first is the day's, the second is asked for: by itself it came 86 seconds later.
     let first = world.run(&world.step("drill").await).await;
     let other = if first == 0 { &bad } else { &good };
@@ -61,6 +53,8 @@ async fn i4_a_drill_proves_the_newest_copy_and_finds_a_damaged_one() {
     let run = drilled(&world, &good).await;
     assert_eq!((run.proven, run.recovery_point), (Some(true), copy.id.to_string()));
     until("provenTime", async || world.schedule_status(&good).await.recovery_points[0].proven_time.is_some()).await;
+    let status = world.schedule_status(&good).await;
+    assert_eq!(status.last_proven_time, status.recovery_points[0].proven_time);
     let run = drilled(&world, &bad).await;
     assert_eq!(run.proven, Some(false), "{run:?}");
     assert!(run.reason.is_some() && run.message.is_some(), "{run:?}");
@@ -69,4 +63,32 @@ async fn i4_a_drill_proves_the_newest_copy_and_finds_a_damaged_one() {
     let proven = conditions.iter().find(|c| c.type_ == "CopiesProven").unwrap();
     assert_eq!((proven.is_true(), proven.reason.as_str()), (false, "DrillFailed"));
     assert!(proven.message.as_deref().unwrap().contains(&bad.name), "{proven:?}");
+}
+
+async fn proven(world: &World) -> Option<(ConditionStatus, String)> {
+    let status = world.api::<DatabaseServer>().get("pg").await.unwrap().status?;
+    let condition = status.conditions.iter().find(|c| c.type_ == "CopiesProven")?;
+    Some((condition.status, condition.reason.clone()))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn drills_without_a_place_are_told_and_one_that_is_interrupted_is_no_failure() {
+    let world = World::new("interrupted").await;
+    let tenant = world.tenant("acme").await;
+    let copy = world.copy(&tenant).await;
+    let _operator = world.operator(&[]);
+    until("the copy is known", async || !world.schedule_status(&tenant).await.recovery_points.is_empty()).await;
+    cluster::apply(&with_drills(&world, "nowhere"));
+    let says = async |status, reason: &str| {
+        let wanted = Some((status, reason.to_owned()));
+        until(&format!("CopiesProven says {reason}"), async || proven(&world).await == wanted).await;
+    };
+    says(ConditionStatus::False, "NoScratchServer").await;
+    cluster::apply(&with_drills(&world, "pg"));
+    world.evict(&world.step("drill").await).await;
+    let run = drilled(&world, &tenant).await;
+    assert_eq!((run.proven, run.recovery_point), (None, copy.id.to_string()), "nothing is known of the copy");
+    assert_eq!(run.reason.as_deref(), Some("NoReport"));
+    says(ConditionStatus::Unknown, "NoDrillYet").await;
+    assert_eq!(world.schedule_status(&tenant).await.last_proven_time, None);
 }

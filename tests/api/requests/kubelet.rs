@@ -1,11 +1,11 @@
-//! The kubelet, played by the test: it reads the pod that the real Job controller made, mounts its Secrets as files, runs
+//! The kubelet, played by the test: it reads the pod that the real Job controller made, mounts its Secrets and ConfigMaps as files, runs
 //! the worker's real binary with the pod's own arguments, and tells the API server how the container ended. What becomes
 //! of the Job is the Job controller's word.
 
 use super::world::World;
 use crate::cluster::until;
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{Pod, Secret, Volume};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret, Volume};
 use kube::Api;
 use kube::api::{ListParams, Patch, PatchParams};
 use sennight::controller::jobs::{JobState, state};
@@ -90,19 +90,26 @@ impl World {
     }
 
     async fn fill(&self, volume: &Volume, directory: &Path) {
-        let Some(source) = &volume.secret else { return };
+        // Every source is optional: a missing one is an empty directory.
+        let (keys, items) = if let Some(source) = &volume.secret {
+            let secret = self.api::<Secret>().get_opt(source.secret_name.as_deref().unwrap()).await.unwrap();
+            let data = secret.and_then(|secret| secret.data).unwrap_or_default();
+            (data.into_iter().map(|(key, value)| (key, value.0)).collect::<Vec<_>>(), &source.items)
+        } else if let Some(source) = &volume.config_map {
+            let map = self.api::<ConfigMap>().get_opt(&source.name).await.unwrap();
+            let data = map.and_then(|map| map.data).unwrap_or_default();
+            (data.into_iter().map(|(key, value)| (key, value.into_bytes())).collect(), &source.items)
+        } else {
+            return;
+        };
         std::fs::create_dir_all(directory).unwrap();
-        let secrets: Api<Secret> = self.api();
-        let name = source.secret_name.as_deref().unwrap();
-        // Every source is optional: a missing Secret is an empty directory.
-        let Some(secret) = secrets.get_opt(name).await.unwrap() else { return };
-        for (key, value) in secret.data.iter().flatten() {
-            let file = match &source.items {
-                None => Some(key.clone()),
-                Some(items) => items.iter().find(|item| item.key == *key).map(|item| item.path.clone()),
+        for (key, value) in keys {
+            let file = match items {
+                None => Some(key),
+                Some(items) => items.iter().find(|item| item.key == key).map(|item| item.path.clone()),
             };
             if let Some(file) = file {
-                std::fs::write(directory.join(file), &value.0).unwrap();
+                std::fs::write(directory.join(file), value).unwrap();
             }
         }
     }

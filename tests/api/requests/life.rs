@@ -43,6 +43,7 @@ async fn i1_i2_a_full_restore_runs_once_when_both_keys_are_turned_and_nothing_st
     let copy = world.copy(&tenant).await;
     let that_day = tenant.database.rows("contacts").await;
     tenant.database.run("DELETE FROM contacts WHERE id > 7; INSERT INTO contacts VALUES (1000, 'Later')").await;
+    world.hooks(&json!({"10-mark.sql": "CREATE TABLE hooked AS SELECT current_setting('sennight.tenant') AS tenant"}));
     let mut operator = world.operator(&[]);
     let full = json!({"mode": "FullRestore", "acknowledgeDataLoss": true});
     let object = world.request(&tenant, "r", copy.day, full).await;
@@ -63,7 +64,9 @@ async fn i1_i2_a_full_restore_runs_once_when_both_keys_are_turned_and_nothing_st
     world.says("r", "Complete", True, "Restored").await;
     world.tells("r", "Restored").await;
     assert_eq!(tenant.database.rows("contacts").await, that_day);
+    assert_eq!(tenant.database.count("SELECT count(*) FROM hooked WHERE tenant = 'id-acme'").await, 1);
     let status = world.get("r").await.status.unwrap();
+    assert_eq!(status.prepared.unwrap().hooks, ["10-mark.sql"]);
     let kept = status.result.unwrap().kept_database.unwrap();
     let kept = crate::support::Database::existing(&kept);
     assert_eq!(kept.count("SELECT count(*) FROM contacts").await, 8, "what was replaced is kept");

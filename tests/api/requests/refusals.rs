@@ -1,8 +1,9 @@
 //! What is refused, and by which word. Where it can be, both keys are turned before the operator sees the request: then
 //! nothing but the refusal keeps it from running.
 
-use super::world::World;
-use crate::cluster;
+use super::world::{Tenant, World};
+use crate::cluster::{self, until};
+use crate::support::Database;
 use chrono::{Days, Utc};
 use sennight::api::ConditionStatus::{False, True};
 use sennight::api::admission;
@@ -154,4 +155,44 @@ async fn i6_while_a_policy_is_missing_no_restore_runs_and_once_it_is_back_it_goe
     drop(back);
     let job = world.step("export").await;
     assert_eq!(world.get("r").await.status.unwrap().claim.unwrap().job, job);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_not_fit_is_told_before_anybody_pays_and_nothing_of_it_stays() {
+    let world = World::new("unfit").await;
+    let tenant = world.tenant("acme").await;
+    let copy = world.copy(&tenant).await;
+    let slot = format!("slot_{}", copy.id.to_string().rsplit('-').next().unwrap());
+    tenant.database.run(&format!("SELECT pg_create_logical_replication_slot('{slot}', 'test_decoding')")).await;
+    let _operator = world.operator(&[]);
+    world.request(&tenant, "r", copy.day, json!({"mode": "FullRestore", "acknowledgeDataLoss": true})).await;
+    world.sign("r").await;
+    assert_eq!(world.run(&world.step("preflight").await).await, 0, "it did what it was told");
+    world.refused("r", "Eligible", False, "LogicalSlots").await;
+    world.says("r", "Held", True, "HoldPlaced").await;
+    let status = world.get("r").await.status.unwrap();
+    let refusals = status.preflight.unwrap().refusals;
+    assert!(refusals.iter().any(|r| r.reason == "LogicalSlots" && r.message.contains(&slot)), "{refusals:?}");
+    assert_eq!(status.waiting_on.unwrap().to_string(), "PlatformTeam");
+    assert!(status.deadline.unwrap() > Utc::now(), "I10");
+
+    world.decide("r", "Denied").await;
+    world.says("r", "Held", False, "Released").await;
+    world.says("r", "RefundDue", True, "PaidAndNotDelivered").await;
+    until("its finalizer is gone", async || world.get("r").await.metadata.finalizers.unwrap_or_default().is_empty())
+        .await;
+    let status = world.get("r").await.status.unwrap();
+    assert_eq!((status.claim, status.prepared, status.kept), (None, None, None));
+    assert_eq!(databases(&tenant).await, 1, "no database but the live one");
+    let keys = world.bucket.keys().await;
+    let left = |area: &str| keys.iter().any(|key| key.contains(area));
+    assert!(!left("/claims/") && !left("/held/") && !left("/safety/") && !left("/exports/"), "{keys:?}");
+    tenant.database.run(&format!("SELECT pg_drop_replication_slot('{slot}')")).await;
+}
+
+/// How many databases there are under the tenant's name and those that a restore makes of it.
+async fn databases(tenant: &Tenant) -> i64 {
+    let live = &tenant.database.target.database;
+    let named = format!("SELECT count(*) FROM pg_database WHERE starts_with(datname, '{live}')");
+    Database::existing("postgres").count(&named).await
 }

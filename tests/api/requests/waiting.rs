@@ -211,15 +211,94 @@ async fn a_cut_over_waits_for_its_window_and_is_not_begun_after_it() {
     assert_eq!((status.claim, status.waiting_on.unwrap().to_string().as_str()), (None, "Queue"));
     assert!(status.prepared.is_some() && status.deadline.is_some(), "I10");
 
-    let end = Utc::now() + TimeDelta::seconds(2);
+    // One that ends while it is prepared ends the request, and its Job.
+    let end = Utc::now() + TimeDelta::seconds(45);
     world.request(&late, "late", copy.day, window(json!({"notAfter": end}))).await;
     assert_eq!(world.run(&world.step("preflight").await).await, 0);
     world.sign("late").await;
-    assert_eq!(world.run(&world.step("prepare").await).await, 0);
+    let prepare = world.step("prepare").await;
     world.says("late", "Failed", True, "WindowMissed").await;
+    until("nobody prepares for nobody", async || world.api::<Job>().get_opt(&prepare).await.unwrap().is_none()).await;
     let cutover =
         |job: &Job| job.metadata.labels.as_ref().is_some_and(|l| l.get(mark::STEP).is_some_and(|s| s == "cutover"));
     assert!(!world.jobs().await.iter().any(cutover), "no cut-over outside of its window");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_window_in_which_nothing_can_be_done_is_refused_before_anybody_decides() {
+    let world = World::new("windows").await;
+    let (over, far) = (world.tenant("over").await, world.tenant("far").await);
+    let copy = world.copy(&over).await;
+    world.copy(&far).await;
+    let _operator = world.operator(&[]);
+    let mut fields = full();
+    fields["window"] = json!({"notAfter": Utc::now() - TimeDelta::seconds(1)});
+    world.request(&over, "over", copy.day, fields.clone()).await;
+    fields["window"] = json!({"notBefore": Utc::now() + TimeDelta::days(60)});
+    world.request(&far, "far", copy.day, fields).await;
+    world.says("over", "Failed", True, "WindowMissed").await;
+    world.says("far", "Failed", True, "WindowBeyondHold").await;
+    for name in ["over", "far"] {
+        let status = world.get(name).await.status.unwrap();
+        assert_eq!((status.approval, status.payment, status.jobs.len()), (None, None, 0), "{name}");
+    }
+    world.says("far", "Held", False, "Released").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pods_that_die_while_preparing_cost_time_and_not_the_request() {
+    let world = World::new("drained").await;
+    let tenant = world.tenant("acme").await;
+    let copy = world.copy(&tenant).await;
+    let mut operator = world.operator(&[]);
+    world.request(&tenant, "r", copy.day, full()).await;
+    assert_eq!(world.run(&world.step("preflight").await).await, 0);
+    world.sign("r").await;
+    // As many as end a request where each counts against it.
+    for attempt in 1..=3 {
+        let prepare = world.step("prepare").await;
+        assert!(prepare.contains(&format!("-prepare-a{attempt}-")), "{prepare}");
+        world.evict(&prepare).await;
+        if attempt == 2 {
+            world.restart(&mut operator).await;
+        }
+    }
+    world.says("r", "Progressing", True, "PrepareLost").await;
+    let status = world.get("r").await.status.unwrap();
+    let told = status.conditions.iter().find(|c| c.type_ == "Progressing").unwrap().message.clone().unwrap();
+    assert!(told.contains("failed: ") && told.contains("the next one begins at"), "{told}");
+    assert!(status.deadline.is_some() && status.claim.is_none(), "I10, and nothing is claimed");
+    assert_eq!(world.run(&world.step("prepare").await).await, 0);
+    assert_eq!(world.run(&world.step("cutover").await).await, 0);
+    world.says("r", "Complete", True, "Restored").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_prepare_that_is_held_up_says_how_far_it_is() {
+    let world = World::new("progress").await;
+    let tenant = world.tenant("acme").await;
+    tenant.database.run("CREATE TABLE nothing (id int PRIMARY KEY)").await;
+    let copy = world.copy(&tenant).await;
+    // Longer than the worker keeps silent.
+    world.hooks(&json!({"10-slow.sql": "SELECT pg_sleep(600)"}));
+    let _operator = world.operator(&[]);
+    world.request(&tenant, "r", copy.day, full()).await;
+    assert_eq!(world.run(&world.step("preflight").await).await, 0);
+    world.sign("r").await;
+    let container = world.start(&world.step("prepare").await).await;
+    until("it says how far it is", async || world.get("r").await.status.unwrap().progress.is_some()).await;
+    let status = world.get("r").await.status.unwrap();
+    let progress = status.progress.unwrap();
+    assert_eq!(progress.stage.as_deref(), Some("Hooks"));
+    assert_eq!((progress.rows, progress.total_rows), (100, Some(100)));
+    assert_eq!((progress.tables, progress.total_tables), (2, Some(2)), "also the one without rows");
+    assert_eq!(progress.total_bytes, Some(progress.bytes));
+    assert!(progress.expected_end.is_some_and(|end| end > progress.at), "{progress:?}");
+    world.decide("r", "Denied").await;
+    world.says("r", "Failed", True, "Denied").await;
+    assert_eq!(world.get("r").await.status.unwrap().progress, None);
+    // The node ends it with its Job.
+    drop(container);
 }
 
 /// The policy of `gate.fourEyes: All`; without it an operator with that setting runs nothing.

@@ -5,7 +5,9 @@ use super::world::{Tenant, World};
 use crate::cluster::until;
 use crate::operator::Operator;
 use crate::support::Database;
+use kube::api::DeleteParams;
 use sennight::api::ConditionStatus::{False, True};
+use sennight::api::RestoreRequest;
 use serde_json::json;
 use std::time::Duration;
 
@@ -118,6 +120,31 @@ async fn what_a_denied_restore_had_prepared_is_dropped() {
     world.decide("r", "Denied").await;
     assert_eq!(world.run(&world.step("clear").await).await, 0);
     until("it is written down", async || world.get("r").await.status.unwrap().cleared.is_some()).await;
+    assert!(!is_there(&prepared).await);
+    assert_eq!(tenant.database.count("SELECT count(*) FROM contacts").await, 100);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_deleted_restore_had_prepared_goes_before_the_request_does() {
+    let world = World::new("deleted").await;
+    let tenant = world.tenant("acme").await;
+    let copy = world.copy(&tenant).await;
+    let _operator = world.operator(&[]);
+    let tomorrow = chrono::Utc::now() + chrono::TimeDelta::days(1);
+    let fields = json!({"mode": "FullRestore", "acknowledgeDataLoss": true, "window": {"notBefore": tomorrow}});
+    world.request(&tenant, "r", copy.day, fields).await;
+    world.sign("r").await;
+    for step in ["preflight", "prepare"] {
+        assert_eq!(world.run(&world.step(step).await).await, 0);
+    }
+    world.says("r", "Progressing", False, "AwaitingWindow").await;
+    let prepared = world.get("r").await.status.unwrap().prepared.unwrap().database;
+    world.api::<RestoreRequest>().delete("r", &DeleteParams::default()).await.unwrap();
+    let clear = world.step("clear").await;
+    world.says("r", "Progressing", False, "Deleting").await;
+    assert!(is_there(&prepared).await && world.get("r").await.status.unwrap().deadline.is_some(), "I10");
+    assert_eq!(world.run(&clear).await, 0);
+    until("it goes", async || world.api::<RestoreRequest>().get_opt("r").await.unwrap().is_none()).await;
     assert!(!is_there(&prepared).await);
     assert_eq!(tenant.database.count("SELECT count(*) FROM contacts").await, 100);
 }

@@ -96,14 +96,28 @@ impl World {
 
     /// The DatabaseServer `pg` as a document, with so many dumps at once.
     pub fn server(&self, dumps: i32) -> String {
-        let spec = json!({
+        self.server_with(json!({"maxConcurrentDumps": dumps}))
+    }
+
+    /// The DatabaseServer `pg` as a document, with these fields of its spec.
+    pub fn server_with(&self, fields: Value) -> String {
+        let mut spec = json!({
             "engine": "PostgreSQL", "host": env("SENNIGHT_TEST_PG_HOST"),
             "port": env("SENNIGHT_TEST_PG_PORT").parse::<i32>().unwrap(),
             "tls": {"caSecretRef": {"name": "pg-ca", "key": "ca.pem"}},
-            "dumpCredentialsSecretRef": {"name": "pg"}, "restoreCredentialsSecretRef": {"name": "pg"},
-            "maxConcurrentDumps": dumps
+            "dumpCredentialsSecretRef": {"name": "pg"}, "restoreCredentialsSecretRef": {"name": "pg"}
         });
+        let Value::Object(fields) = fields else { panic!("not fields: {fields}") };
+        spec.as_object_mut().unwrap().extend(fields);
         self.object("DatabaseServer", "pg", &spec)
+    }
+
+    /// The platform team's SQL for what is restored on the server `pg`.
+    pub fn hooks(&self, scripts: &Value) {
+        let metadata = json!({"name": "after-a-restore", "namespace": self.namespace});
+        let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": scripts});
+        let server = self.server_with(json!({"restoreHooks": {"configMapRef": {"name": "after-a-restore"}}}));
+        cluster::apply(&format!("{map}\n---\n{server}"));
     }
 
     fn object(&self, kind: &str, name: &str, spec: &Value) -> String {
@@ -134,6 +148,7 @@ impl World {
             "--lease-retry-period=500ms",
             "--authority-interval=1s",
             "--job-interval=2s",
+            "--restore-retry=3s",
         ];
         Operator::start_as(&OPERATOR_KUBECONFIG, &self.namespace, "operator", &[&quick, extra].concat())
     }

@@ -28,12 +28,13 @@ pub const BAR: Duration = Duration::from_mins(1);
 const LONGEST: Duration = Duration::from_mins(3);
 
 /// The flags of every operator here: a Lease that is taken over within seconds.
-pub const FLAGS: [&str; 5] = [
+pub const FLAGS: [&str; 6] = [
     "--lease-duration=6s",
     "--lease-renew-deadline=4s",
     "--lease-retry-period=500ms",
     "--authority-interval=1s",
     "--job-interval=2s",
+    "--restore-retry=1s",
 ];
 
 /// What is restored.

@@ -65,7 +65,7 @@ fn nothing_is_begun_on_a_broken_record_and_the_request_still_ends() {
     assert_eq!((waits.waiting_on, waits.deadline.is_some()), (WaitingOn::PlatformTeam, true));
     let denied = broken(&|f| f.keys.approval = Approval::Denied { by: "anna".into(), why: "no".into() });
     assert_eq!(denied.phase, "Denied");
-    assert_eq!(broken(&|f| f.deleting = true).action, Action::Release);
+    assert_eq!(broken(&|f| f.deleting = Some(now())).action, Action::Release);
     let late = broken(&|f| (f.held_until, f.created) = (Some(now()), at("2026-11-10T00:00:00Z")));
     assert_eq!((late.phase, late.reason.as_str()), ("Expired", "RecordBroken"));
     for mode in [Mode::CrmExport, Mode::FullRestore] {
@@ -100,6 +100,7 @@ fn i10_after_the_claim_too_nothing_is_waited_for_without_end() {
         let running = |minutes| {
             with(|f| {
                 (f.keys.mode, f.claim) = (mode, Some(claim(minutes, true)));
+                f.held_until = Some(now() - TimeDelta::minutes(minutes - 60));
                 let running = Step::Running { attempt: 1 };
                 if step == RestoreStep::Export { f.export = running } else { f.cutover = running }
             })
