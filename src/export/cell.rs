@@ -70,8 +70,9 @@ pub fn write<'a>(cell: Cow<'a, str>, shape: Shape, format: &'a Style, zone: Tz) 
 
 fn boolean<'a>(cell: &str, format: &'a Style) -> Option<&'a str> {
     match cell {
-        "t" | "true" | "1" | "Y" | "y" => Some(&format.bool_true),
-        "f" | "false" | "0" | "N" | "n" => Some(&format.bool_false),
+        // MySQL's BIT(1) is a byte, as hex.
+        "t" | "true" | "1" | "01" | "Y" | "y" => Some(&format.bool_true),
+        "f" | "false" | "0" | "00" | "N" | "n" => Some(&format.bool_false),
         _ => None,
     }
 }
@@ -137,7 +138,9 @@ mod tests {
 
     #[test]
     fn yes_and_no_come_in_any_spelling() {
-        for (cell, expected) in [("t", "Y"), ("f", "N"), ("Y", "Y"), ("0", "N"), ("maybe", "maybe")] {
+        for (cell, expected) in
+            [("t", "Y"), ("f", "N"), ("Y", "Y"), ("0", "N"), ("01", "Y"), ("00", "N"), ("maybe", "maybe")]
+        {
             assert_eq!(written(cell, Shape::Boolean), expected);
         }
     }

@@ -7,6 +7,9 @@ use super::plan::{CustomPlan, EntityPlan, Plan, Source};
 use super::rows::Cell;
 use std::borrow::Cow;
 
+/// The separator of several values that Bitrix24's importer looks for first.
+const IMPORTERS: &str = ";";
+
 /// What is worth knowing of a cell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Note {
@@ -130,8 +133,15 @@ impl<'a> Composer<'a> {
         for (group, value) in multis.held.get(id) {
             values[multis.places[group as usize]].push(Cow::Borrowed(value));
         }
-        for values in values {
-            self.joined(record, values, &self.plan.style.multi_value_separator, false);
+        let separator = &self.plan.style.multi_value_separator;
+        for (values, fallbacks) in values.into_iter().zip(&multis.fallbacks) {
+            match values.as_slice() {
+                // Ended by the separator it stays one value; without it an importer would look for another one in there.
+                [one] if separator == IMPORTERS && !one.contains(IMPORTERS) && one.trim().contains(*fallbacks) => {
+                    self.add(record, Some(Cow::Owned(format!("{one}{IMPORTERS}"))), false);
+                }
+                _ => self.joined(record, values, separator, false),
+            }
         }
     }
 

@@ -259,7 +259,8 @@ impl Exporter {
             ..FileFacts::default()
         };
         let raw: i64 = table.frames.iter().map(|frame| frame.raw_length).sum();
-        let large = raw > LARGE || !entity.lines.is_empty();
+        // Of what other tables add nobody knows the size beforehand.
+        let large = raw > LARGE || !entity.lines.is_empty() || entity.custom.is_some() || entity.multi;
         let missing = match &mut self.missing {
             Some(set) => {
                 let facts = FileFacts { name: format!("{MISSING_ONLY}{}", entity.file), ..facts.clone() };

@@ -23,16 +23,23 @@ fn starts_formula(cell: &str) -> bool {
     cell.starts_with(['=', '+', '-', '@', '\t', '\r', '\n', '\0', '＝', '＋', '－', '＠'])
 }
 
-/// Several phones in one cell, too: each starts with a `+` and holds nothing but digits and what people put between.
+/// Several phones in one cell, too: the first starts with a `+`, which is what makes the cell look like a formula; those
+/// behind it may be numbers without one (`+49 30 123456;112`).
 fn is_phone(cell: &str) -> bool {
-    cell.split([';', ',']).all(|one| {
-        let Some(rest) = one.trim_start_matches(' ').strip_prefix('+') else {
-            return false;
-        };
-        rest.bytes().any(|b| b.is_ascii_digit())
-            && rest.bytes().all(|b| b.is_ascii_digit() || matches!(b, b' ' | b'(' | b')'))
-            || is_dashed_phone(rest)
-    })
+    let mut phones = cell.split([';', ',']).map(str::trim);
+    phones.next().and_then(|first| first.strip_prefix('+')).is_some_and(is_number_of_phone)
+        && phones.all(|phone| {
+            let plain = |b: u8| b.is_ascii_digit() || matches!(b, b' ' | b'(' | b')' | b'-');
+            // An empty one ends the cell, or was never there.
+            phone.strip_prefix('+').map_or_else(|| phone.bytes().all(plain), is_number_of_phone)
+        })
+}
+
+/// What stands behind the `+`: digits, and what people put between.
+fn is_number_of_phone(rest: &str) -> bool {
+    rest.bytes().any(|b| b.is_ascii_digit())
+        && rest.bytes().all(|b| b.is_ascii_digit() || matches!(b, b' ' | b'(' | b')'))
+        || is_dashed_phone(rest)
 }
 
 /// `+1-202-555-0100`: dashes only between digits or brackets, and enough digits that it is no sum like `+1-1`.
@@ -62,6 +69,9 @@ mod tests {
             "+7 (495) 123-45-67",
             "+1-202-555-0100",
             "+491;+492",
+            "+49 30 123456;112",
+            "+491;112;",
+            "+491, (030) 12-34",
             "-12",
             "+3.5",
             "-1,5",
@@ -90,6 +100,10 @@ mod tests {
             "-inf",
             "＝1",
             "+1;=2",
+            "+1;2+3",
+            "+1-1;112",
+            "+;112",
+            "+1;SUM(A1)",
         ] {
             assert_eq!(smart(run), format!("'{run}"));
         }

@@ -4,6 +4,8 @@
 use std::collections::hash_map::DefaultHasher;
 use std::collections::{HashMap, HashSet};
 use std::hash::{Hash, Hasher};
+use unicode_normalization::UnicodeNormalization;
+use unicode_normalization::char::is_combining_mark;
 
 /// What one entry with a numeric key costs besides the text of its value and two or three bytes of lengths.
 pub const ENTRY_BYTES: usize = std::mem::size_of::<Numbered>();
@@ -128,7 +130,8 @@ impl Held {
         numbered.chain(self.named.iter().map(|at| (self.name(*at).to_owned(), self.entry(*at, true).1)))
     }
 
-    /// The texts that several keys share, whatever their case: an importer that looks for one finds any of them.
+    /// The texts that several keys share, whatever their case and their accents: an importer that looks for one finds any of
+    /// them, because most collations of the MySQL family take them for the same.
     pub fn shared(&self) -> Shared {
         let mut hashes: Vec<u64> = self.entries().filter_map(|(_, value)| folded(value)).collect();
         hashes.sort_unstable();
@@ -170,7 +173,12 @@ fn folded(text: &str) -> Option<u64> {
         return None;
     }
     let mut hasher = DefaultHasher::new();
-    text.to_lowercase().hash(&mut hasher);
+    // Capitals first: they are what makes ß and SS one.
+    for letter in
+        text.nfkd().filter(|c| !is_combining_mark(*c)).flat_map(char::to_uppercase).flat_map(char::to_lowercase)
+    {
+        letter.hash(&mut hasher);
+    }
     Some(hasher.finish())
 }
 
@@ -232,8 +240,15 @@ mod tests {
         for (key, value) in [("1", "Acme"), ("2", "ACME "), ("3", "Other"), ("4", ""), ("5", "")] {
             held.push(key, 0, value);
         }
+        for (key, value) in
+            [("6", "Müller & Straße"), ("7", "MULLER & STRASSE"), ("8", "Mu\u{308}ller & Straße"), ("9", "Möller")]
+        {
+            held.push(key, 0, value);
+        }
         held.seal();
         let shared = held.shared();
+        assert_eq!(shared.candidates("Muller & Strasse").as_deref(), Some("6,7,8"));
+        assert_eq!(shared.candidates("Möller"), None);
         assert_eq!(shared.candidates("acme").as_deref(), Some("1,2"));
         assert_eq!((shared.candidates("Other"), shared.candidates("")), (None, None));
     }

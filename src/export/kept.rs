@@ -119,6 +119,18 @@ pub(super) struct Multis {
     groups: HashMap<String, u32>,
     /// Column (behind the entity's own) of each group.
     pub(super) places: Vec<usize>,
+    /// By column: what an importer takes for a separator where the cell has none.
+    pub(super) fallbacks: Vec<&'static [char]>,
+}
+
+/// Bitrix24's importer falls back to a comma in phones and mail addresses, and in addresses to a space.
+fn fallbacks(kind: &str) -> &'static [char] {
+    let kind = kind.split('_').next().unwrap_or_default();
+    match kind {
+        _ if kind.eq_ignore_ascii_case("PHONE") => &[','],
+        _ if kind.eq_ignore_ascii_case("EMAIL") => &[',', ' '],
+        _ => &[],
+    }
 }
 
 impl Multis {
@@ -153,6 +165,7 @@ impl Multis {
             }
             columns.push(header);
             self.places[group as usize] = place;
+            self.fallbacks.push(fallbacks(name));
         }
     }
 

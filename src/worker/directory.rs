@@ -95,10 +95,11 @@ pub async fn write(
             (SCRIPT, script(manifest).into_bytes()),
         ]);
     } else {
-        let (before, after) = mysql::halves(&schema);
+        let (before, after, events) = mysql::parts(&schema);
         files.extend([
             (mysql::BEFORE, before.as_bytes().to_vec()),
             (mysql::AFTER, after.as_bytes().to_vec()),
+            (mysql::EVENTS, events.into_bytes()),
             (mysql::ROWS, mysql::rows(manifest).into_bytes()),
             (README, mysql::readme(open).into_bytes()),
             (SCRIPT, mysql::SCRIPT.as_bytes().to_vec()),

@@ -169,6 +169,8 @@ async fn postgres_ids(task: &LiveIdsTask, sink: &mut Sink, context: &WorkerConte
 
 async fn mysql_ids(task: &LiveIdsTask, sink: &mut Sink, context: &WorkerContext) -> Result<(), ListError> {
     let mut session = mysql::connect(&task.database, &task.database.database, APPLICATION).await?;
+    // A table that the account is not shown would look like one that is gone, and all of its records like lost ones.
+    mysql::rights::sees_all(&mut session).await?;
     let inventory = mysql::inventory::Inventory::read(&mut session).await?;
     session.run("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY", "beginning the snapshot").await?;
     for entity in &task.entities {

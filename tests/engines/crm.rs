@@ -1,12 +1,13 @@
 //! A CrmExport out of a copy of the MySQL schema: the shipped profile, no database needed.
 
-use crate::importer::{KINDS, Portal};
+use crate::importer::{Element, KINDS, Portal};
 use crate::server::{Database, Server};
-use crate::support::{Bucket, context, copy_ref};
-use sennight::domain::job::{CopySummary, Done, ExportTask, LiveAnswer, LiveIdsTask};
+use crate::support::{Bucket, context, copy_ref, unique};
+use sennight::domain::job::{CopySummary, Done, ExportTask, LiveAnswer, LiveIdsTask, LiveList};
 use sennight::domain::profile::ExportProfile;
+use sennight::engine::mysql::ident;
 use sennight::store::Store;
-use sennight::worker::{export, live_ids};
+use sennight::worker::{TaskError, export, live_ids};
 use std::collections::BTreeMap;
 use std::io::{Cursor, Read};
 
@@ -104,7 +105,7 @@ fn profile() -> serde_json::Value {
 }
 
 /// More of the same, by the hundreds, with product lines and custom fields.
-const MORE: &str = "
+pub const MORE: &str = "
 SET NAMES utf8mb4;
 CREATE TABLE n AS WITH RECURSIVE n AS (SELECT 1 i UNION ALL SELECT i + 1 FROM n WHERE i < 400) SELECT i FROM n;
 INSERT INTO b_crm_company (ID, TITLE, OPENED, ASSIGNED_BY_ID, DATE_CREATE) SELECT 1000 + i, CONCAT('Công ty ', i % 150, '; \"Söhne\" 😀'), 'Y', 1, '2026-11-01 10:00:00' FROM n;
@@ -113,6 +114,8 @@ INSERT INTO b_crm_field_multi SELECT 1000 + i, 'CONTACT', 1000 + i, 'PHONE', IF(
 INSERT INTO b_crm_deal (ID, TITLE, CATEGORY_ID, STAGE_ID, OPPORTUNITY, CURRENCY_ID, COMPANY_ID, CONTACT_ID, CLOSED, OPENED, ASSIGNED_BY_ID) SELECT 1000 + i, CONCAT('deal ', i), 1, 'C1:NEW', -i, 'EUR', 1000 + i, 1000 + i, 'N', 'Y', 1 FROM n;
 CREATE TABLE b_crm_product_row (ID int AUTO_INCREMENT PRIMARY KEY, OWNER_ID int, OWNER_TYPE varchar(20), PRODUCT_NAME varchar(256), PRICE decimal(26,8), QUANTITY decimal(18,4));
 INSERT INTO b_crm_product_row (OWNER_ID, OWNER_TYPE, PRODUCT_NAME, PRICE, QUANTITY) SELECT 1000 + a.i, 'D', CONCAT('Product ', b.i), b.i, 2 FROM n a, n b WHERE b.i <= a.i % 4;
+INSERT INTO b_crm_lead (ID, TITLE, NAME, STATUS_ID, OPPORTUNITY, CURRENCY_ID, OPENED, ASSIGNED_BY_ID) SELECT 1000 + i, CONCAT('lead ', i), CONCAT('N', i), 'NEW', i, 'EUR', 'Y', 1 FROM n;
+INSERT INTO b_crm_product_row (OWNER_ID, OWNER_TYPE, PRODUCT_NAME, PRICE, QUANTITY) SELECT 1000 + a.i, 'L', CONCAT('Product ', b.i), b.i, 1 FROM n a, n b WHERE b.i <= a.i % 3;
 CREATE TABLE b_user_field (ID int PRIMARY KEY, ENTITY_ID varchar(50), FIELD_NAME varchar(50), USER_TYPE_ID varchar(50), MULTIPLE char(1));
 INSERT INTO b_user_field VALUES (1, 'CRM_COMPANY', 'UF_CRM_SIZE', 'enumeration', 'Y'), (2, 'CRM_COMPANY', 'UF_CRM_SINCE', 'date', 'N');
 CREATE TABLE b_user_field_enum (ID int PRIMARY KEY, USER_FIELD_ID int, VALUE varchar(255));
@@ -125,7 +128,7 @@ DROP TABLE n;
 ";
 
 const DAMAGE: &str = "
-DELETE FROM b_crm_company WHERE ID % 3 = 0; DELETE FROM b_crm_contact WHERE ID % 3 = 0; DELETE FROM b_crm_deal WHERE ID % 3 = 0 OR ID % 5 = 0;
+DELETE FROM b_crm_lead WHERE ID % 4 = 1; DELETE FROM b_crm_company WHERE ID % 3 = 0; DELETE FROM b_crm_contact WHERE ID % 3 = 0; DELETE FROM b_crm_deal WHERE ID % 3 = 0 OR ID % 5 = 0;
 INSERT INTO b_crm_deal (ID, TITLE, CLOSED) VALUES (9999, 'made later', 'N');
 ";
 
@@ -144,12 +147,132 @@ async fn exported(database: &Database, copy: &CopySummary, live: Option<LiveAnsw
     store.get(&summary.key).await.unwrap().to_vec()
 }
 
+/// What SQL says of every record, and what an importer found of it: the same, whatever the order.
+async fn same_as_by_sql(database: &Database, portal: &Portal) {
+    let guarded = "IF(TITLE LIKE '=%', CONCAT('''', TITLE), TITLE)";
+    let phones = |kind: &str| {
+        format!(
+            "COALESCE((SELECT GROUP_CONCAT(VALUE ORDER BY m.ID SEPARATOR '+') FROM b_crm_field_multi m WHERE m.ENTITY_ID = '{kind}' AND m.ELEMENT_ID = r.ID AND m.TYPE_ID = 'PHONE'), '')"
+        )
+    };
+    let title = |of: &str| format!("COALESCE((SELECT {guarded} FROM b_crm_company c WHERE c.ID = {of}), '')");
+    let products = |kind: &str| {
+        format!(
+            "COALESCE((SELECT GROUP_CONCAT(p.PRODUCT_NAME, ' ', CAST(p.PRICE AS CHAR) ORDER BY p.ID) FROM b_crm_product_row p WHERE p.OWNER_TYPE = '{kind}' AND p.OWNER_ID = r.ID), '')"
+        )
+    };
+    let queries = [
+        format!(
+            "SELECT CONCAT_WS('|', {guarded}, COALESCE(COMMENTS, ''), {}) FROM b_crm_company r WHERE COALESCE(IS_MY_COMPANY, 'N') <> 'Y'",
+            phones("COMPANY")
+        ),
+        format!(
+            "SELECT CONCAT_WS('|', NAME, LAST_NAME, {}, {}) FROM b_crm_contact r",
+            title("r.COMPANY_ID"),
+            phones("CONTACT")
+        ),
+        format!("SELECT CONCAT_WS('|', TITLE, CAST(OPPORTUNITY AS CHAR), {}) FROM b_crm_lead r", products("L")),
+        format!(
+            "SELECT CONCAT_WS('|', TITLE, CAST(OPPORTUNITY AS CHAR), {}, {}) FROM b_crm_deal r",
+            title("r.COMPANY_ID"),
+            products("D")
+        ),
+    ];
+    let server = &database.server.name;
+    let mut session = database.session().await;
+    for (kind, query) in KINDS.into_iter().zip(queries) {
+        let rows: Vec<(String,)> = session.rows(&query, "test").await.unwrap_or_else(|e| panic!("{query}: {e}"));
+        let mut expected: Vec<String> = rows.into_iter().map(|(text,)| text).collect();
+        let mut found: Vec<String> = portal.of(kind).iter().map(|element| line(kind, element)).collect();
+        expected.sort();
+        found.sort();
+        assert_eq!(found.len(), expected.len(), "{server}: {kind}");
+        let other = found.iter().zip(&expected).find(|(found, expected)| found != expected);
+        assert_eq!(other, None, "{server}: {kind}");
+    }
+    session.close().await;
+}
+
+fn line(kind: &str, element: &Element) -> String {
+    let field = |name: &str| element.fields.get(name).cloned().unwrap_or_default();
+    let phones = element.several.iter().filter(|(name, _)| name.starts_with("PHONE_"));
+    let phones = phones.flat_map(|(_, all)| all.clone()).collect::<Vec<_>>().join("+");
+    let company = element.links.get("COMPANY").cloned().unwrap_or_default();
+    let products: Vec<String> = element.products.iter().map(|[name, price, _]| format!("{name} {price}")).collect();
+    match kind {
+        "companies" => [field("TITLE"), field("COMMENTS"), phones].join("|"),
+        "contacts" => [field("NAME"), field("LAST_NAME"), company, phones].join("|"),
+        "leads" => [field("TITLE"), field("OPPORTUNITY"), products.join(",")].join("|"),
+        _ => [field("TITLE"), field("OPPORTUNITY"), company, products.join(",")].join("|"),
+    }
+}
+
 fn import(zip: &[u8], folder: &str, portal: &mut Portal) {
     for kind in KINDS {
         let mut archive = zip::ZipArchive::new(Cursor::new(zip)).unwrap();
         let mut bytes = Vec::new();
         archive.by_name(&format!("{folder}{kind}.csv")).unwrap().read_to_end(&mut bytes).unwrap();
         portal.import(kind, &bytes);
+    }
+}
+
+/// Asks the database, as its account sees it, which records it has.
+async fn ask(database: &Database, store: &Store) -> Result<LiveList, TaskError> {
+    let profile: ExportProfile = serde_json::from_value(profile()).unwrap();
+    let ask = LiveIdsTask {
+        name: "live".to_owned(),
+        request_uid: "0f3b2c1d-aaaa-4bbb-8ccc-1234567890ab".to_owned(),
+        identity: database.dump_task().identity,
+        database: database.target.clone(),
+        entities: profile.live_entities(),
+    };
+    match live_ids::run(&ask, &context(store)).await? {
+        Done::Listed(list) => Ok(list),
+        other => panic!("asking answered {other:?}"),
+    }
+}
+
+/// A table that an account is not shown looks like one that is gone: all of its records would be "missing".
+#[tokio::test(flavor = "multi_thread")]
+async fn i4_an_account_that_is_not_shown_every_table_cannot_say_what_is_missing() {
+    for server in Server::all() {
+        let (database, store) = (Database::create(&server), Bucket::create().await.store().await);
+        database.run(include_str!("crm.sql"));
+        let (user, on) = (unique("u"), ident(&database.name()));
+        let account = format!("'{user}'@'127.0.0.1'");
+        database.run(&format!(
+            "CREATE USER {account} IDENTIFIED BY 'pass-word'; GRANT SELECT ON {on}.b_crm_company TO {account}"
+        ));
+        let refused = ask(&database.seen_by(&user, "pass-word"), &store).await.map(|_| ()).unwrap_err();
+        database.run(&format!("DROP USER {account}"));
+        assert_eq!(refused.reason, "PermissionDenied", "{}: {refused}", server.name);
+    }
+}
+
+/// Columns that newer accounts have and older ones do not.
+#[tokio::test(flavor = "multi_thread")]
+async fn old_and_new_accounts_are_exported_by_the_same_profile() {
+    for server in Server::all() {
+        let (database, store) = (Database::create(&server), Bucket::create().await.store().await);
+        database.run(include_str!("crm.sql"));
+        let old = exported(&database, &database.dump(&store).await.unwrap(), None, &store).await;
+        assert!(!records(&old, "leads.csv")[0].contains_key("HONORIFIC"), "{}", server.name);
+        database.run(
+            "ALTER TABLE b_crm_company ADD LAST_ACTIVITY_TIME datetime; ALTER TABLE b_crm_contact ADD LAST_ACTIVITY_TIME datetime;
+             ALTER TABLE b_crm_lead ADD HONORIFIC varchar(50) AFTER ID, ADD BIRTHDATE date; ALTER TABLE b_crm_deal ADD MOVED_TIME datetime;
+             UPDATE b_crm_company SET LAST_ACTIVITY_TIME = '2026-11-03 04:05:06'; UPDATE b_crm_contact SET LAST_ACTIVITY_TIME = '2026-11-03 04:05:06';
+             INSERT INTO b_crm_status VALUES (7, 'HONORIFIC', 'MS', 'Ms.');
+             UPDATE b_crm_lead SET HONORIFIC = 'MS', BIRTHDATE = '1990-12-31'; UPDATE b_crm_deal SET MOVED_TIME = '2026-11-04 00:00:00'",
+        );
+        let new = exported(&database, &database.dump(&store).await.unwrap(), None, &store).await;
+        for name in ["companies.csv", "contacts.csv"] {
+            is(&records(&new, name)[0], &[("LAST_ACTIVITY_TIME", "03.11.2026 04:05:06")]);
+        }
+        is(
+            &records(&new, "leads.csv")[0],
+            &[("HONORIFIC", "MS"), ("HONORIFIC_LABEL", "Ms."), ("BIRTHDATE", "31.12.1990")],
+        );
+        is(&records(&new, "deals.csv")[0], &[("MOVED_TIME", "04.11.2026 00:00:00"), ("TITLE", "deal")]);
     }
 }
 
@@ -167,22 +290,13 @@ async fn the_missing_set_gives_a_damaged_tenant_back_what_it_lost() {
             .iter()
             .filter(|c| c.several.get("UF_CRM_SIZE").is_some_and(|v| v == &["Small", "Größe L"]));
         assert_eq!(big.count(), 400, "{}", server.name);
+        same_as_by_sql(&database, &whole).await;
 
         database.run(DAMAGE);
-        let profile: ExportProfile = serde_json::from_value(profile()).unwrap();
-        let ask = LiveIdsTask {
-            name: "live".to_owned(),
-            request_uid: "0f3b2c1d-aaaa-4bbb-8ccc-1234567890ab".to_owned(),
-            identity: database.dump_task().identity,
-            database: database.target.clone(),
-            entities: profile.live_entities(),
-        };
-        let Done::Listed(list) = live_ids::run(&ask, &context(&store)).await.unwrap_or_else(|e| panic!("{e}")) else {
-            panic!("asking answered something else")
-        };
+        let list = ask(&database, &store).await.unwrap_or_else(|e| panic!("{e}"));
         let now = database.dump(&store).await.unwrap();
         import(&exported(&database, &now, None, &store).await, "", &mut damaged);
-        let later = |element: &crate::importer::Element| element.fields["TITLE"] == "made later";
+        let later = |element: &Element| element.fields["TITLE"] == "made later";
         let zip = exported(&database, &that_day, Some(LiveAnswer::Listed(list)), &store).await;
         import(&zip, "missing-only/", &mut damaged);
         let deals = damaged.elements.get_mut("deals").unwrap();

@@ -17,6 +17,7 @@ mod portrait;
 mod refusals;
 mod restore;
 mod server;
+mod several;
 mod snapshot;
 #[path = "../support/mod.rs"]
 mod support;

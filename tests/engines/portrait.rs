@@ -172,7 +172,7 @@ async fn rows(session: &mut Session, table: &str) -> Vec<String> {
         let name = ident(name);
         match kind.to_lowercase().as_str() {
             // A float's bits: as a double it is exact.
-            "float" | "double" => format!("CONCAT({name} + 0e0)"),
+            "float" | "double" => format!("CONCAT({name} * 1e0)"),
             "bit" => format!("CONCAT({name} + 0)"),
             "tinyint" | "smallint" | "mediumint" | "int" | "bigint" | "decimal" | "date" | "datetime" | "timestamp"
             | "time" | "year" | "inet4" | "inet6" | "uuid" => format!("CAST({name} AS CHAR)"),

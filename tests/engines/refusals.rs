@@ -100,3 +100,28 @@ async fn i3_nothing_is_loaded_over_what_is_there_and_no_other_engines_copy() {
         assert_eq!(fill(&manifest).await.reason, "EngineUnsupported", "{}", server.name);
     }
 }
+
+/// Hex doubles it: half of what the server takes is too much for INSERT, and none for LOAD DATA LOCAL.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_no_insert_holds_is_refused_by_name_and_loaded_where_the_server_allows_it() {
+    for server in Server::all() {
+        server.script("", b"SET GLOBAL local_infile = 1");
+        let (database, bucket) = (Database::create(&server), Bucket::create().await);
+        let store = bucket.store().await;
+        let packet = database.session().await.max_allowed_packet();
+        database.run(&format!(
+            "CREATE TABLE small (a int); INSERT INTO small VALUES (1); CREATE TABLE large (b longblob); INSERT INTO large VALUES (REPEAT(x'5c', {}))",
+            packet / 5 * 3
+        ));
+        let copy = database.dump(&store).await.unwrap_or_else(|e| panic!("{}: {e}", server.name));
+        let manifest = manifest(&copy, &store).await;
+        let into = Database::create(&server);
+        let refused = into.fill(&copy, &manifest, &store, How::Insert).await.map(|_| ()).unwrap_err();
+        assert_eq!(refused.reason, "RowTooLarge", "{}: {refused}", server.name);
+        for word in ["row of large", "max_allowed_packet", "local_infile"] {
+            assert!(refused.message.contains(word), "{refused}");
+        }
+        let into = Database::create(&server);
+        into.fill(&copy, &manifest, &store, How::LoadData).await.unwrap_or_else(|e| panic!("{}: {e}", server.name));
+    }
+}

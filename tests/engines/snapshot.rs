@@ -68,13 +68,18 @@ async fn where_the_tables_cannot_be_locked_one_connection_reads() {
 }
 
 /// Every one of these, committed between the snapshot and the table's turn, would make a copy that is not of one instant.
-const DDL: [&str; 6] = [
+const DDL: [&str; 10] = [
     "TRUNCATE TABLE z",
     "ALTER TABLE z ADD COLUMN more int DEFAULT 7",
     "DROP TABLE z; CREATE TABLE z (id int PRIMARY KEY)",
     "RENAME TABLE z TO y; CREATE TABLE z (id int PRIMARY KEY)",
     "CREATE OR REPLACE VIEW v AS SELECT 2 AS two",
     "CREATE TRIGGER late BEFORE INSERT ON z FOR EACH ROW SET NEW.id = 1",
+    "CREATE FUNCTION late () RETURNS int DETERMINISTIC RETURN 1",
+    "CREATE EVENT late ON SCHEDULE EVERY 1 DAY STARTS '2031-01-01 00:00:00' DO SET @x = 1",
+    "CREATE TABLE late (id int PRIMARY KEY)",
+    // Its rows were read when this came through.
+    "ALTER TABLE a ADD COLUMN more int",
 ];
 
 #[tokio::test(flavor = "multi_thread")]

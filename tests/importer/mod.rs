@@ -5,6 +5,8 @@
 #![allow(dead_code, reason = "each suite uses its own part")]
 
 use std::collections::BTreeMap;
+use unicode_normalization::UnicodeNormalization;
+use unicode_normalization::char::is_combining_mark;
 
 /// What is imported, in this order.
 pub const KINDS: [&str; 4] = ["companies", "contacts", "leads", "deals"];
@@ -18,6 +20,8 @@ pub struct Element {
     pub several: BTreeMap<String, Vec<String>>,
     /// Names of the elements that it is linked to, by field.
     pub links: BTreeMap<String, String>,
+    /// Their places among the elements of their kind when they were looked for: the first of that name.
+    pub found: BTreeMap<String, usize>,
     /// Products: name, price, quantity.
     pub products: Vec<[String; 3]>,
 }
@@ -186,6 +190,11 @@ fn several(kind: &str, cell: &str) -> Vec<String> {
     cell.split(separator).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty()).collect()
 }
 
+/// A name as a MySQL server compares it by its usual collations: without case and accents.
+fn folded(name: &str) -> String {
+    name.nfkd().filter(|c| !is_combining_mark(*c)).flat_map(char::to_lowercase).collect()
+}
+
 fn responsible(cell: &str) -> Option<u32> {
     let inside = cell.rsplit_once('[').and_then(|(_, rest)| rest.strip_suffix(']'));
     inside.unwrap_or(cell).trim().parse().ok()
@@ -197,7 +206,8 @@ impl Portal {
         self.elements.get(kind).map_or(&[], Vec::as_slice)
     }
 
-    /// Imports one file. Records are added, never updated; lines of one deal are put together by their ID.
+    /// Imports one file. Records are added, never updated; lines of one deal or lead are put together by their ID, as the
+    /// importers of both do it (they call it a lead of several products, too).
     pub fn import(&mut self, kind: &str, bytes: &[u8]) {
         let mut lines = cells(bytes).into_iter();
         let fields: Vec<Field> = lines.next().expect("a header").iter().map(|header| field(kind, header)).collect();
@@ -253,18 +263,10 @@ impl Portal {
                         let new = Element { fields, ..Element::default() };
                         self.elements.entry("companies".to_owned()).or_default().push(new);
                     }
-                    element.links.insert("COMPANY".to_owned(), cell.to_owned());
+                    self.link(&mut element, "COMPANY", "companies", cell);
                 }
-                Field::CompanyOfDeal => {
-                    if let Some(found) = self.find("companies", cell) {
-                        element.links.insert("COMPANY".to_owned(), found);
-                    }
-                }
-                Field::ContactOfDeal => {
-                    if let Some(found) = self.find("contacts", cell) {
-                        element.links.insert("CONTACT".to_owned(), found);
-                    }
-                }
+                Field::CompanyOfDeal => self.link(&mut element, "COMPANY", "companies", cell),
+                Field::ContactOfDeal => self.link(&mut element, "CONTACT", "contacts", cell),
                 Field::Product(at) => cell.clone_into(&mut product[*at]),
             }
         }
@@ -275,17 +277,27 @@ impl Portal {
         element
     }
 
-    /// The first element of this name.
-    fn find(&self, kind: &str, name: &str) -> Option<String> {
-        self.of(kind).iter().map(|element| element.name(kind)).find(|known| known.eq_ignore_ascii_case(name))
+    fn link(&self, element: &mut Element, field: &str, kind: &str, name: &str) {
+        if let Some(found) = self.find(kind, name) {
+            element.links.insert(field.to_owned(), name.to_owned());
+            element.found.insert(field.to_owned(), found);
+        }
     }
 
-    /// Every element as one text, sorted: two portals with the same texts have the same elements, none of them twice.
+    /// The place of the first element of this name.
+    fn find(&self, kind: &str, name: &str) -> Option<usize> {
+        let wanted = folded(name);
+        self.of(kind).iter().position(|element| folded(&element.name(kind)) == wanted)
+    }
+
+    /// Every element as one text, sorted: two portals with the same texts have the same elements, none of them twice. Places are
+    /// no part of it.
     pub fn contents(&self) -> Vec<String> {
+        let text = |element: &Element| format!("{:?}", Element { found: BTreeMap::new(), ..element.clone() });
         let mut all: Vec<String> = self
             .elements
             .iter()
-            .flat_map(|(kind, elements)| elements.iter().map(move |element| format!("{kind} {element:?}")))
+            .flat_map(|(kind, elements)| elements.iter().map(move |element| format!("{kind} {}", text(element))))
             .collect();
         all.sort();
         all

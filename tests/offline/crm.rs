@@ -1,72 +1,17 @@
-//! What a CRM's importer makes of an export: the shipped profile, a Bitrix24-like account made up by proptest, the importer
-//! of tests/importer. And every way in which an account can be odd.
+//! The shipped profile on a Bitrix24-like account: every way in which an account, a cell or a profile can be odd.
 
-use crate::account::{Account, Company, account, small, some, table};
-use crate::importer::{KINDS, Portal, cells};
+use crate::account::{Company, small, some, table};
+use crate::importer::{KINDS, cells};
+use crate::importing::live;
 use crate::samples::{
     Sample, bitrix, context, entries, export, export_beside, manifest, profile, records, sample, text,
 };
-use proptest::prelude::*;
 use sennight::domain::profile::ExportProfile;
-use sennight::export::{Exporter, Live, LiveIds, Plan};
+use sennight::export::{Exporter, Plan};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
-use std::fmt::Write as _;
-use std::io::Cursor;
+
 fn shipped() -> ExportProfile {
     bitrix().0
-}
-
-fn imported(zip: &[u8], folder: &str, portal: &mut Portal) {
-    let files: BTreeMap<String, Vec<u8>> = entries(zip).into_iter().collect();
-    for kind in KINDS {
-        portal.import(kind, &files[&format!("{folder}{kind}.csv")]);
-    }
-}
-
-/// What the live database says it has: every element that `has` says is there, by kind and place.
-fn live(account: &Account, has: impl Fn(&str, usize) -> bool) -> Live {
-    let mut list = String::new();
-    let sizes = [account.companies.len(), account.contacts.len(), account.leads.len(), account.deals.len()];
-    for (kind, size) in KINDS.into_iter().zip(sizes) {
-        writeln!(list, "\t{kind}").unwrap();
-        for at in (0..size).filter(|at| has(kind, *at)) {
-            writeln!(list, "{}", at + 1).unwrap();
-        }
-    }
-    let mut ids = LiveIds::default();
-    ids.push(list.as_bytes()).unwrap();
-    ids.seal().unwrap();
-    Live { ids, aside: Box::new(Cursor::new(Vec::new())) }
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
-
-    #[test]
-    fn an_importer_finds_every_record_of_that_day_and_nothing_that_is_excluded(account in account()) {
-        let zip = export(&shipped(), &account.tables()).unwrap();
-        let mut portal = Portal::default();
-        imported(&zip, "", &mut portal);
-        prop_assert_eq!(portal.contents(), account.expected(|_, _| true).contents());
-        prop_assert!(portal.rejected.is_empty(), "{:?}", portal.rejected);
-        for (name, bytes) in entries(&zip) {
-            prop_assert!(!String::from_utf8_lossy(&bytes).contains("SECRET"), "{}", name);
-        }
-    }
-
-    #[test]
-    fn importing_what_is_missing_gives_back_what_was_lost_and_nothing_twice(account in account(), lost: u32) {
-        // Each element is lost or not by a bit of its own.
-        let survives = |kind: &str, at: usize| lost >> (KINDS.iter().position(|k| *k == kind).unwrap() * 8 + at) & 1 == 0;
-        let zip = export_beside(&shipped(), &account.tables(), Some(live(&account, survives))).unwrap();
-        let mut portal = account.expected(survives);
-        imported(&zip, "missing-only/", &mut portal);
-        prop_assert_eq!(portal.contents(), account.expected(|_, _| true).contents());
-        let mut full = Portal::default();
-        imported(&zip, "", &mut full);
-        prop_assert_eq!(full.contents(), account.expected(|_, _| true).contents(), "the full set is whole");
-    }
 }
 
 fn told(zip: &[u8]) -> Value {
@@ -234,6 +179,49 @@ fn an_oversized_cell_and_a_value_with_the_separator_in_it_are_told_and_whole() {
     let readme = text(&zip, "README.txt");
     assert!(readme.contains("1 cells are longer than a spreadsheet shows"), "{readme}");
     assert!(readme.contains("1 cells hold a value with the separator"), "{readme}");
+}
+
+#[test]
+fn a_record_is_written_as_the_preset_says() {
+    let columns = [
+        ("ID", "int"),
+        ("NAME", "text"),
+        ("BORN", "date"),
+        ("AT", "datetime"),
+        ("OPENED", "char(1)"),
+        ("SUM", "decimal(18,2)"),
+        ("NOTE", "text"),
+    ];
+    let listed: Vec<Value> =
+        columns.iter().map(|(name, _)| json!({"column": name, "boolean": *name == "OPENED"})).collect();
+    let spec = |preset: &str| json!({"format": {"preset": preset}, "entities": [{"name": "t", "file": "t.csv", "table": {"name": "t"}, "columns": listed}]});
+    let row = [
+        Some("1"),
+        Some("a;b, \"c\""),
+        Some("2026-02-28"),
+        Some("2026-11-01 10:00:00"),
+        Some("Y"),
+        Some("-1.50"),
+        None,
+    ];
+    for (preset, expected) in [
+        (
+            "bitrix24",
+            "\u{feff}\"ID\";\"NAME\";\"BORN\";\"AT\";\"OPENED\";\"SUM\";\"NOTE\"\n\
+             \"1\";\"a;b, \"\"c\"\"\";\"28.02.2026\";\"01.11.2026 10:00:00\";\"Y\";\"-1.50\";\"\"\n",
+        ),
+        (
+            "rfc4180",
+            "ID,NAME,BORN,AT,OPENED,SUM,NOTE\r\n1,\"a;b, \"\"c\"\"\",2026-02-28,2026-11-01 10:00:00,true,-1.50,\r\n",
+        ),
+        (
+            "excel-eu",
+            "\u{feff}ID;NAME;BORN;AT;OPENED;SUM;NOTE\r\n1;\"a;b, \"\"c\"\"\";28.02.2026;01.11.2026 10:00:00;Y;-1.50;\r\n",
+        ),
+    ] {
+        let zip = export(&profile(spec(preset)), &[sample("t", &columns, &[&row])]).unwrap();
+        assert_eq!(text(&zip, "t.csv"), expected, "{preset}");
+    }
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod crm;
 mod export;
 #[path = "../importer/mod.rs"]
 mod importer;
+mod importing;
 mod plugin;
 mod samples;
 mod staff;

@@ -15,7 +15,7 @@ const UID: &str = "0f3b2c1d-aaaa-4bbb-8ccc-1234567890ab";
 
 fn profile() -> Value {
     let object: Value =
-        serde_saphyr::from_str(include_str!("../../charts/sennight/profiles/bitrix24-crm.yaml")).unwrap();
+        serde_saphyr::from_str(include_str!("../../config/profiles/bitrix24-crm-postgresql.yaml")).unwrap();
     object["spec"].clone()
 }
 

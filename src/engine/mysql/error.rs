@@ -135,6 +135,26 @@ pub enum EngineError {
         /// What is different.
         why: String,
     },
+    /// What an object names cannot be read: a table, a column, a function or a database is gone, or whom it runs as may not.
+    #[error("{doing} names what is not there, or what it may not read: {why}; make that again, or drop the object")]
+    ReadsMissing {
+        /// What was under way.
+        doing: String,
+        /// The server's words.
+        why: String,
+    },
+    /// A row that no statement of this server holds.
+    #[error(
+        "a row of {table} makes a statement of {bytes} bytes and the server takes {limit}: raise max_allowed_packet to more than that, or allow LOAD DATA LOCAL (local_infile = ON)"
+    )]
+    RowTooLarge {
+        /// The table.
+        table: String,
+        /// The statement's length.
+        bytes: usize,
+        /// The server's max_allowed_packet.
+        limit: usize,
+    },
     /// A lock was not to be had.
     #[error("a lock was not to be had while {doing}: {why}; DDL or a long transaction holds it")]
     LockTimeout {
@@ -189,11 +209,17 @@ impl EngineError {
                 | Self::ServerBusy { .. }
                 | Self::ConnectionLost { .. }
                 | Self::SchemaChanged { .. }
+                | Self::ReadsMissing { .. }
                 | Self::LockTimeout { .. }
                 | Self::ServerExhausted { .. }
                 | Self::Query { .. }
                 | Self::Incomplete { .. }
         )
+    }
+
+    /// True where a definition was refused for what it names, not for what it says.
+    pub fn is_about_what_is_named(&self) -> bool {
+        matches!(self, Self::SchemaChanged { .. } | Self::ReadsMissing { .. })
     }
 
     /// Sorts an answer of the server by its error number. `doing` reads as "… while `doing`".
@@ -205,6 +231,8 @@ impl EngineError {
             1044 | 1142 | 1143 | 1227 | 1370 | 1410 => Self::PermissionDenied { doing, why },
             // Gone, or not what it was: 1412 is the snapshot's own word for it.
             1051 | 1054 | 1109 | 1146 | 1305 | 1360 | 1412 | 1539 | 4091 => Self::SchemaChanged { doing, why },
+            // A database, and a view's own word for all of the above.
+            1049 | 1356 => Self::ReadsMissing { doing, why },
             1205 | 1213 => Self::LockTimeout { doing, why },
             1021 | 1037 | 1038 | 1041 | 1114 | 1206 => Self::ServerExhausted { doing, why },
             // Shut down, or killed.

@@ -153,6 +153,9 @@ impl Inventory {
             let columns = by_table.remove(&table.0).unwrap_or_default();
             inventory.add(table, columns)?;
         }
+        if let Some(views) = unreadable_views(session, "DATABASE()").await? {
+            inventory.notes.push(format!("{UNREADABLE}; a restore leaves out those that cannot be made: {views}"));
+        }
         Ok(inventory)
     }
 
@@ -222,6 +225,30 @@ fn stored_column((table, name, column_type, data_type, charset, _): ColumnRow) -
         format!("({quoted} IS NULL OR CAST(CONVERT(CONVERT({quoted} USING utf8mb4) USING {set}) AS BINARY) = CAST({quoted} AS BINARY))")
     });
     Ok(StoredColumn { column: Column { name, kind: column_type }, kind, expression, survives })
+}
+
+/// How a note on such views begins.
+pub const UNREADABLE: &str =
+    "some views cannot be read, because what they name is gone or whom they run as may not read it";
+/// Views that a note names.
+const NAMED: usize = 20;
+
+/// Views that nobody can read: what they name is gone, or whom they run as may not read it. `schema` is an SQL expression. The
+/// server says it where other views have no comment; MariaDB looks only where it is asked for what needs the view open.
+pub async fn unreadable_views(session: &mut Session, schema: &str) -> Result<Option<String>, EngineError> {
+    let query = format!(
+        "SELECT TABLE_NAME FROM information_schema.TABLES
+          WHERE TABLE_SCHEMA = {schema} AND TABLE_TYPE = 'VIEW' AND TABLE_COMMENT <> 'VIEW' AND COALESCE(DATA_LENGTH, 0) >= 0
+          ORDER BY 1"
+    );
+    let found: Vec<(String,)> = session.rows(&query, "looking at the views").await?;
+    let more = found.len().saturating_sub(NAMED);
+    let names = found.into_iter().take(NAMED).map(|(name,)| name).collect::<Vec<_>>().join(", ");
+    Ok(match more {
+        _ if names.is_empty() => None,
+        0 => Some(names),
+        more => Some(format!("{names} and {more} more")),
+    })
 }
 
 /// What the manifest says of the server and the database.

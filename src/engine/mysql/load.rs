@@ -99,7 +99,11 @@ async fn in_order(session: &mut Session, now: &[Statement], definers: Definers) 
         }
         make(session, group, |statement| definers.of(statement)).await?;
     }
-    make_views(session, views, definers).await
+    make_views(session, views, definers).await?;
+    let mut events: Vec<&str> =
+        now.iter().filter(|s| s.header.kind == ObjectKind::Event).map(|s| s.header.name.as_str()).collect();
+    events.dedup();
+    tell_of_events(session, &events).await
 }
 
 async fn make(
@@ -108,8 +112,29 @@ async fn make(
     sql: impl Fn(&Statement) -> String,
 ) -> Result<(), EngineError> {
     for statement in group {
-        let doing = format!("making {:?} {}", statement.header.kind, statement.header.name);
-        session.run(&sql(statement), &doing).await?;
+        let Header { kind, name, .. } = &statement.header;
+        let doing = format!("making {kind:?} {name}");
+        match session.run(&sql(statement), &doing).await {
+            // It was to run once more, and that time is past.
+            Err(error @ EngineError::SchemaChanged { .. }) if *kind == ObjectKind::EventState => {
+                tracing::warn!(%error, event = name, "an event that is over cannot be switched on");
+            }
+            made => made?,
+        }
+    }
+    Ok(())
+}
+
+/// An event whose last time is past is no error to the server, and is not made, unless it is one that stays (ON COMPLETION
+/// PRESERVE): it would be gone by now on the server that it was copied from, too. Whoever looks for it is told.
+async fn tell_of_events(session: &mut Session, wanted: &[&str]) -> Result<(), EngineError> {
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    let query = "SELECT EVENT_NAME FROM information_schema.EVENTS WHERE EVENT_SCHEMA = DATABASE()";
+    let found: Vec<(String,)> = session.rows(query, "looking which events there are").await?;
+    for name in wanted.iter().filter(|name| !found.iter().any(|(there,)| there == *name)) {
+        tracing::warn!(event = name, "its last time is past: the event does not come back");
     }
     Ok(())
 }
@@ -118,42 +143,60 @@ async fn make(
 /// it. There all are ours at first, and are then made whom they ran as, each before those that it reads.
 async fn make_views(session: &mut Session, views: Vec<&[Statement]>, definers: Definers) -> Result<(), EngineError> {
     let alone = views.len() < 2 || definers == Definers::Mine;
-    match in_turns(session, views.clone(), |statement| definers.of(statement)).await {
-        Err(error) if alone => return Err(error),
-        Err(error) => tracing::info!(%error, "views cannot be made as whom they run as: in two steps"),
-        Ok(_) => return Ok(()),
+    let Turns { made, stuck } = in_turns(session, views.clone(), |statement| definers.of(statement)).await?;
+    if stuck.is_empty() || alone {
+        return leave_out(stuck);
     }
-    let made = in_turns(session, views, |statement| replacing(&Definers::Mine.of(statement))).await?;
+    let names = stuck.iter().map(|(group, _)| group[0].header.name.as_str()).collect::<Vec<_>>().join(", ");
+    tracing::info!(views = names, made = made.len(), "views cannot be made as whom they run as: in two steps");
+    let Turns { made, stuck } = in_turns(session, views, |statement| replacing(&Definers::Mine.of(statement))).await?;
     for group in made.into_iter().rev() {
         make(session, group, |statement| replacing(&definers.of(statement))).await?;
     }
-    Ok(())
+    leave_out(stuck)
 }
 
-/// Each view after those that it reads: tried again as long as another one gets made. Gives the order that did it.
+/// What became of views.
+struct Turns<'a> {
+    /// In the order that did it.
+    made: Vec<&'a [Statement]>,
+    /// Those that can never be made here, and why.
+    stuck: Vec<(&'a [Statement], EngineError)>,
+}
+
+/// Each view after those that it reads: tried again as long as another one gets made.
 async fn in_turns<'a>(
     session: &mut Session,
     mut left: Vec<&'a [Statement]>,
     sql: impl Fn(&Statement) -> String + Copy,
-) -> Result<Vec<&'a [Statement]>, EngineError> {
+) -> Result<Turns<'a>, EngineError> {
     let mut made = Vec::with_capacity(left.len());
-    while !left.is_empty() {
-        let (count, mut later, mut failure) = (left.len(), Vec::new(), None);
+    loop {
+        let (count, mut stuck) = (left.len(), Vec::new());
         for group in left {
             match make(session, group, sql).await {
                 Ok(()) => made.push(group),
-                Err(error) => {
-                    failure = failure.or(Some(error));
-                    later.push(group);
-                }
+                Err(error @ EngineError::ConnectionLost { .. }) => return Err(error),
+                Err(error) => stuck.push((group, error)),
             }
         }
-        match failure {
-            Some(error) if later.len() == count => return Err(error),
-            _ => left = later,
+        if stuck.is_empty() || stuck.len() == count {
+            return Ok(Turns { made, stuck });
         }
+        left = stuck.into_iter().map(|(group, _)| group).collect();
     }
-    Ok(made)
+}
+
+/// A view that reads what is gone cannot be made anywhere, and nobody could read it where it was. A restore does without it:
+/// often the loss of that very table is what the restore is for. Any other reason is an error.
+fn leave_out(stuck: Vec<(&[Statement], EngineError)>) -> Result<(), EngineError> {
+    for (group, error) in stuck {
+        if !error.is_about_what_is_named() {
+            return Err(error);
+        }
+        tracing::warn!(view = group[0].header.name, %error, "a view reads what is not there: it is left out");
+    }
+    Ok(())
 }
 
 /// The same statement where its view is there already.
@@ -176,6 +219,11 @@ where
     let mut taken = 0;
     while let Some(raw) = rows.next().await {
         for (statement, count) in Inserts::new(table, &raw.map_err(LoadError::Source)?, limit) {
+            // The server would only close the connection. One byte of a packet says which command it is.
+            if statement.len() >= session.max_allowed_packet() {
+                let (table, bytes, limit) = (table.name.clone(), statement.len(), session.max_allowed_packet());
+                return Err(EngineError::RowTooLarge { table, bytes, limit }.into());
+            }
             let doing = || format!("loading {}", table.name);
             session.conn().query_drop(statement).await.map_err(|e| EngineError::query(doing(), &e))?;
             taken += count;

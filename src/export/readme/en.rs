@@ -25,6 +25,8 @@ BEFORE YOU IMPORT
     how_to: "  - Import companies before contacts, and both before leads and deals: records are linked by name.
   - If two companies or two people have the same name, the link may go to the wrong one; the columns that end in _REF
     hold the original ids.
+  - If a company has another name in your account by now, importing a contact of it makes a second company of the old name,
+    and a deal stays without its company: give it the old name back before you import, or merge the two afterwards.
   - Columns that end in _LABEL say in words what the code beside them means. Importers ignore columns they do not know.
   - A deal with several products has a line for each; all its lines have the same ID.
   - Files are UTF-8. Dates and times are local to the time zone above.

@@ -24,6 +24,8 @@ TRƯỚC KHI NHẬP
 ",
     how_to: "  - Nhập công ty trước liên hệ, và cả hai trước khách hàng tiềm năng và giao dịch: các bản ghi được liên kết theo tên.
   - Nếu hai công ty hoặc hai người trùng tên, liên kết có thể trỏ nhầm; các cột có tên kết thúc bằng _REF giữ mã (ID) gốc.
+  - Nếu từ đó đến nay công ty đã được đổi tên, khi nhập liên hệ sẽ có thêm một công ty thứ hai mang tên cũ, còn giao dịch sẽ
+    không có liên kết với công ty: hãy đặt lại tên cũ trước khi nhập, hoặc gộp hai công ty sau khi nhập.
   - Các cột có tên kết thúc bằng _LABEL diễn giải mã ở cột bên cạnh. Khi nhập, những cột không nhận ra sẽ được bỏ qua.
   - Giao dịch có nhiều sản phẩm thì mỗi sản phẩm là một dòng; các dòng của một giao dịch có cùng ID.
   - Các tệp dùng mã UTF-8. Ngày giờ theo múi giờ nêu ở trên.

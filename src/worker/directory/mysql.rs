@@ -10,6 +10,7 @@ use std::fmt::Write as _;
 
 pub const BEFORE: &str = "schema-before-rows.sql";
 pub const AFTER: &str = "schema-after-rows.sql";
+pub const EVENTS: &str = "events.sql";
 pub const ROWS: &str = "rows.sql";
 
 /// Runs the parts one after the other. Binary mode keeps the client from changing line ends, `--comments` from
@@ -24,12 +25,24 @@ read -ra client <<<"${MYSQL:-mariadb}"
 for part in schema-before-rows.sql rows.sql schema-after-rows.sql; do
   "${client[@]}" --default-character-set=utf8mb4 --local-infile=1 --comments --binary-mode "$database" <"$part"
 done
+# An event whose last time is past was not made, and cannot be switched on: the others are, all the same.
+"${client[@]}" --default-character-set=utf8mb4 --force "$database" <events.sql ||
+  echo "not every event of events.sql was switched on" >&2
 "#;
 
-/// What stands before the rows, and what behind them.
-pub fn halves(schema: &str) -> (&str, &str) {
+/// What stands before the rows, what behind them, and what switches events on at the end of all.
+pub fn parts(schema: &str) -> (&str, &str, String) {
     const CUT: &str = "\nDELIMITER ;\n-- sennight rows\n";
-    schema.find(CUT).map_or((schema, ""), |at| (&schema[..at + "\nDELIMITER ;\n".len()], &schema[at + CUT.len()..]))
+    let Some(at) = schema.find(CUT) else { return (schema, "", String::new()) };
+    let (before, after) = (&schema[..at + "\nDELIMITER ;\n".len()], &schema[at + CUT.len()..]);
+    // No statement has the delimiter in it, so that this is the beginning of an object and nothing inside one.
+    let delimiter = after.lines().find_map(|line| line.strip_prefix("DELIMITER ")).unwrap_or_default();
+    let Some(at) = after.find(&format!("{delimiter}\n-- sennight {{\"kind\":\"eventState\"")) else {
+        return (before, after, String::new());
+    };
+    let at = at + delimiter.len() + 1;
+    let settings: String = after.split_inclusive('\n').take(2).collect();
+    (before, &after[..at], settings + &after[at..])
 }
 
 /// One LOAD DATA a table, in the session that the format asks for.
@@ -55,8 +68,8 @@ fn load(number: usize, table: &Table) -> String {
 pub fn readme(open: &OpenCopy) -> String {
     let (identity, server) = (&open.manifest.identity, &open.manifest.server);
     let files = format!(
-        "- `{BEFORE}`: database, sequences, tables; `{AFTER}`: routines, views, triggers, events. DEFINER is left out; the\n  \
-           comments say who each object ran as.\n\
+        "- `{BEFORE}`: database, sequences, tables; `{AFTER}`: routines, views, triggers, events (off); `{EVENTS}` switches\n  \
+           on those that were on. DEFINER is left out; the comments say who each object ran as.\n\
          - `{TABLES}/*.tsv`: one file a table, as LOAD DATA reads it; `{ROWS}` loads them.\n\
          - `load.sh` does all of it, into a new database of character set {charset}, collation {collation}:\n\n\
          ```sh\n\
@@ -73,11 +86,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_schema_is_cut_where_the_rows_belong() {
-        let schema = "DELIMITER ;;\nCREATE TABLE `t` (\n a int COMMENT '\n-- sennight rows\n')\n;;\nDELIMITER ;\n-- sennight rows\nDELIMITER ;;\nx;;\nDELIMITER ;\n";
-        let (before, after) = halves(schema);
+    fn a_schema_is_cut_where_the_rows_belong_and_where_events_are_switched_on() {
+        let state = "-- sennight {\"kind\":\"eventState\",\"name\":\"e\"}\n";
+        let schema = format!(
+            "DELIMITER ;;\nCREATE TABLE `t` (\n a int COMMENT '\n-- sennight rows\n')\n;;\nDELIMITER ;\n-- sennight rows\nDELIMITER ;;\nSET NAMES x;;\nCREATE PROCEDURE p()\nbegin\n{state}end;;\n{state}ALTER EVENT `e` ENABLE;;\nDELIMITER ;\n"
+        );
+        let (before, after, events) = parts(&schema);
         assert!(before.ends_with(";;\nDELIMITER ;\n") && before.contains("COMMENT"), "{before}");
-        assert_eq!(after, "DELIMITER ;;\nx;;\nDELIMITER ;\n");
-        assert_eq!(halves("DELIMITER ;;\nDELIMITER ;\n-- sennight rows\n").1, "");
+        assert_eq!(after, format!("DELIMITER ;;\nSET NAMES x;;\nCREATE PROCEDURE p()\nbegin\n{state}end;;\n"));
+        assert_eq!(events, format!("DELIMITER ;;\nSET NAMES x;;\n{state}ALTER EVENT `e` ENABLE;;\nDELIMITER ;\n"));
+        let none = parts("DELIMITER ;;\nDELIMITER ;\n-- sennight rows\n");
+        assert_eq!((none.1, none.2.as_str()), ("", ""));
     }
 }

@@ -3,6 +3,7 @@
 mod clients;
 mod comes_back;
 mod downtime;
+mod gone;
 mod kills;
 mod more;
 mod refused;

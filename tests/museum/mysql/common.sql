@@ -2,6 +2,8 @@
 SET NAMES utf8mb4;
 SET SESSION sql_mode = 'NO_AUTO_VALUE_ON_ZERO';
 SET SESSION time_zone = '+00:00';
+-- An old database: what its objects do not say of themselves is its own.
+ALTER DATABASE CHARACTER SET latin1 COLLATE latin1_general_ci;
 
 CREATE TABLE numbers (
   id bigint unsigned NOT NULL AUTO_INCREMENT PRIMARY KEY,
@@ -12,17 +14,17 @@ CREATE TABLE numbers (
 INSERT INTO numbers VALUES (0, -128, 255, -32768, -8388608, -2147483648, 4294967295, -9223372036854775808, 18446744073709551615,
   7, 1.5, -12345678901234567890123456789012345.123456789012345678901234567890, 16777216, 16777217, 0.1, 123456789.123, 1234.567, b'1', b'101010101010', b'1111111100000000101010100000101011111111000010100000100100000000');
 INSERT INTO numbers VALUES (18446744073709551600, 127, 0, 32767, 8388607, 2147483647, 0, 9223372036854775807, 0, 0, 0, 0, 3.4028234e38, 1e-38, 1e-300, 0, 0, b'0', 0, 0);
-INSERT INTO numbers (id, f, dbl) VALUES (3, 0.1, 1.7976931348623157e308), (4, 1.17549435e-38, 2.2250738585072014e-308), (5, -0.0, -0.0), (6, 33554431, 4.9e-324), (7, 1e10, 0.1234567890123456);
+INSERT INTO numbers (id, f, dbl) VALUES (3, 0.1, 1.7976931348623157e308), (4, 1.17549435e-38, 2.2250738585072014e-308), (5, -0e0, -0e0), (6, 33554431, 4.9e-324), (7, 1e10, 0.1234567890123456);
 INSERT INTO numbers (id) VALUES (8);
 
 CREATE TABLE texts (
   id int PRIMARY KEY,
   c char(10), v varchar(200), t text, mt mediumtext, lt longtext,
-  l1 varchar(50) CHARACTER SET latin1, b2 varchar(50) CHARACTER SET latin2, sj varchar(50) CHARACTER SET sjis, gb varchar(50) CHARACTER SET gbk, u3 varchar(50) CHARACTER SET utf8mb3, u16 varchar(50) CHARACTER SET utf16, a varchar(50) CHARACTER SET ascii,
+  l1 varchar(50) CHARACTER SET latin1, b2 varchar(50) CHARACTER SET latin2, sj varchar(50) CHARACTER SET sjis, gb varchar(50) CHARACTER SET gbk, u3 varchar(50) CHARACTER SET utf8mb3, u16 varchar(50) CHARACTER SET utf16, a varchar(50) CHARACTER SET ascii, ru varchar(50) CHARACTER SET cp1251,
   bin varchar(50) COLLATE utf8mb4_bin, e enum('a','b,c','d''e','日本','') , s set('x','y','z ''w'), e1 enum('ä','ö') CHARACTER SET latin1
 ) CHARACTER SET utf8mb4;
-INSERT INTO texts VALUES (1, 'c', 'é😀 "q" ''s'' \\N \\ \t tab\r\nline\nend', 'line1\nline2\t"q" \\N \\ '' \0 \b \Z end', '\f\v', '\\', 'é€ÿ', 'žluť', 'テスト', '中文', 'ěšč', '𝄞😀', 'plain', 'A', 'b,c', 'x,z ''w', 'ö');
-INSERT INTO texts VALUES (2, '', '', '', '', '', '', '', '', '', '', '', '', '', 'd''e', '', 'ä');
+INSERT INTO texts VALUES (1, 'c', 'é😀 "q" ''s'' \\N \\ \t tab\r\nline\nend', 'line1\nline2\t"q" \\N \\ '' \0 \b \Z end', '\f\v', '\\', 'é€ÿ', 'žluť', 'テスト', '中文', 'ěšč', '𝄞😀', 'plain', 'Щука', 'A', 'b,c', 'x,z ''w', 'ö');
+INSERT INTO texts VALUES (2, '', '', '', '', '', '', '', '', '', '', '', '', '', '', 'd''e', '', 'ä');
 INSERT INTO texts (id) VALUES (3);
 INSERT INTO texts (id, v, t, e) VALUES (4, 'NULL', '\\N', 'a'), (5, '\\.', '\n', '日本'), (6, '=1+1', CONCAT(CHAR(11 USING utf8mb4), CHAR(12 USING utf8mb4), CHAR(8 USING utf8mb4), CHAR(13 USING utf8mb4)), ''), (7, '%_`"$(x)', '-- sennight rows\nDELIMITER ;;', 'nonsense');
 
@@ -45,6 +47,9 @@ INSERT INTO times VALUES (2, '0000-00-00', '0000-00-00 00:00:00', '0000-00-00 00
 INSERT INTO times VALUES (3, '2026-00-00', '2026-02-00 10:00:00', '9999-12-31 23:59:59.999999', '1970-01-01 00:00:01', '2038-01-19 03:14:07.999999', '12:00', '00:00:00.5', 1901);
 INSERT INTO times (id, d, dt, ts6) VALUES (4, '2023-02-31', '2023-04-31 00:00:00', NULL);
 SET SESSION sql_mode = 'NO_AUTO_VALUE_ON_ZERO';
+
+CREATE TABLE zero_defaults (id int PRIMARY KEY, d date NOT NULL DEFAULT '0000-00-00', dt datetime NOT NULL DEFAULT '0000-00-00 00:00:00', at timestamp NOT NULL DEFAULT '0000-00-00 00:00:00');
+INSERT INTO zero_defaults (id) VALUES (1);
 
 CREATE TABLE documents (id int PRIMARY KEY, j json, n json NOT NULL);
 INSERT INTO documents VALUES (1, '{"a": "é\\n😀", "b": [1, 2.50, 1e10, null, true], "c": {"": "\\u0000"}}', '[]'), (2, NULL, 'null'), (3, '"text"', '{}');
@@ -80,7 +85,7 @@ INSERT INTO old_charset VALUES ('Ä', 'ß');
 CREATE TABLE nothing (id int);
 CREATE TABLE __sennight_own (id int);
 INSERT INTO __sennight_own VALUES (1);
-CREATE TABLE log (at int AUTO_INCREMENT PRIMARY KEY, what varchar(100));
+CREATE TABLE log (at int AUTO_INCREMENT PRIMARY KEY, what varchar(100)) CHARACTER SET utf8mb4;
 CREATE TABLE watched (id int PRIMARY KEY, v int);
 
 DELIMITER ;;

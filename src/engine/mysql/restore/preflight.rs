@@ -9,6 +9,7 @@ use super::schemas::{Schema, size};
 use crate::domain::job::RestoreTask;
 use crate::domain::manifest::Manifest;
 use crate::domain::names::{kept_database, new_database};
+use crate::engine::mysql::inventory::{UNREADABLE, unreadable_views};
 use crate::engine::mysql::{EngineError, Flavour, Session, literal, rights};
 use mysql_async::Row;
 use std::collections::{BTreeMap, BTreeSet};
@@ -56,6 +57,8 @@ pub async fn look(
     if copied.is_none() {
         evidence.notes.push("the copy's schema is too large to be looked into here: prepare will".to_owned());
     }
+    let unreadable = manifest.warnings.iter().filter(|warning| warning.starts_with(UNREADABLE));
+    evidence.notes.extend(unreadable.map(|warning| format!("in the copy {warning}")));
     evidence.functions_guarded &= copied.as_ref().is_none_or(|c| c.functions);
     evidence.copied = copied;
     if let Some(found) = Schema::find(session, &new).await? {
@@ -101,6 +104,9 @@ pub async fn server_side(session: &mut Session, database: &str) -> Result<Eviden
         live_sessions: fence::count(session, database).await?,
         ..Evidence::default()
     };
+    if let Some(views) = unreadable_views(session, &literal(database)).await? {
+        evidence.notes.push(format!("in the live database {UNREADABLE}; an Undo would not bring them back: {views}"));
+    }
     around(session, &mut evidence).await?;
     Ok(evidence)
 }
