@@ -41,7 +41,7 @@ pub struct Facts {
     pub undoing: Undoing,
     /// For whom status says that it is held.
     pub held_by: Option<String>,
-    /// The safety dump was made and read back.
+    /// The safety dump was made and read back, and is there long enough to drop over it.
     pub safe: bool,
     /// The safety dump's latest attempt.
     pub safety: Step,
@@ -135,7 +135,9 @@ fn swapped(facts: &Facts, until: DateTime<Utc>, now: DateTime<Utc>) -> Plan {
         return Plan::new(Action::Nothing, Gone, "Dropped", "");
     }
     if facts.clearing {
-        return clear(facts, Gone, "Clearing", now);
+        // An obstacle may have lasted longer than the safety dump.
+        let dump = || Plan { way_back: Gone, reason: "Clearing", ..safety(facts, now) };
+        return if facts.safe { clear(facts, Gone, "Clearing", now) } else { dump() };
     }
     match &facts.undoing {
         Undoing::Unsettled(by) => {

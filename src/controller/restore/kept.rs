@@ -24,6 +24,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use kube::ResourceExt;
 use kube::runtime::events::EventType;
 
+/// How long a safety dump must still be there.
+const SAFETY_MARGIN: TimeDelta = TimeDelta::days(1);
+
 /// Does the one thing that is due for a request that has ended; when to look again.
 pub async fn round(
     object: &RestoreRequest,
@@ -75,7 +78,8 @@ fn facts(object: &RestoreRequest, status: &RestoreRequestStatus, fresh: &Fresh, 
         undo_until: kept.map(|k| k.undo_until),
         undoing: undoing(object, &seen.siblings),
         held_by: kept.and_then(|k| k.held_by.clone()),
-        safe: kept.is_some_and(|k| k.safety.is_some()),
+        // A dump that is gone before the drop could be tried a few times is none: another one is made.
+        safe: kept.and_then(|k| k.safety.as_ref()).is_some_and(|s| s.expires_at > ctx.now() + SAFETY_MARGIN),
         safety: step(status, RestoreStep::Safety, fresh),
         clearing: kept.is_some_and(|k| k.clearing_since.is_some()),
         clear: step(status, RestoreStep::Clear, fresh),
@@ -230,6 +234,7 @@ pub fn clear_work(
         // By its mark: each attempt had another OID.
         None => (Doomed { name: new_database(live, &uid), oid: None, mark: Mark::Restore }, None),
     };
-    let task = ClearTask { name: object.name_any(), request_uid: uid, database, doomed, safety };
+    let identity = Some(targets::identity(schedule, server));
+    let task = ClearTask { name: object.name_any(), request_uid: uid, database, doomed, identity, safety };
     Ok((Work::Clear(task), mounts))
 }
