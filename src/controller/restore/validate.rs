@@ -4,7 +4,6 @@ use super::gather::{Seen, candidate};
 use super::payments;
 use super::settle::{Fresh, step};
 use super::undo;
-use crate::api::common::Engine;
 use crate::api::conditions::{RequestCondition, find, is_true};
 use crate::api::restore_request::RestoreMode;
 use crate::api::restore_status::{Decision, Undone};
@@ -92,7 +91,7 @@ pub fn assess(
         preflight,
         prepare: step(status, RestoreStep::Prepare, fresh),
         cutover: step(status, RestoreStep::Cutover, fresh),
-        settles: settles(seen),
+        settles: seen.server.is_some(),
         settle: step(status, RestoreStep::Settle, fresh),
         export: step(status, RestoreStep::Export, fresh),
         live_ids: wants_live_ids(seen).then(|| step(status, RestoreStep::LiveIds, fresh)),
@@ -118,11 +117,6 @@ fn claim(status: &RestoreRequestStatus, seen: &Seen) -> Option<Claim> {
     let claim = status.claim.as_ref()?;
     let job_seen = status.jobs.iter().any(|job| job.name == claim.job);
     Some(Claim { at: claim.at, job_seen, job_there: seen.job_there })
-}
-
-/// A swap of PostgreSQL is one transaction, which the server itself has ended.
-fn settles(seen: &Seen) -> bool {
-    seen.server.as_ref().is_some_and(|server| server.spec.engine != Engine::PostgreSQL)
 }
 
 /// Only what helpdesk and billing wrote into this very object; everything else as if closed.
