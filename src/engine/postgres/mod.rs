@@ -8,6 +8,7 @@ pub mod compare;
 pub mod connect;
 pub mod create;
 pub mod drift;
+pub mod drills;
 pub mod error;
 mod evict;
 pub mod evidence;
