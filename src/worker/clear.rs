@@ -1,7 +1,7 @@
 //! `clear`: drops what a RestoreRequest left on the server. A replaced database only while its safety dump is in the
 //! bucket, and everything only by its mark and OID.
 
-use super::{TaskError, WorkerContext, family};
+use super::{TaskError, WorkerContext, family, verify};
 use crate::domain::job::{ClearTask, Done, Mark};
 use crate::domain::target::Engine;
 use crate::engine::postgres::clear::clear;
@@ -11,7 +11,9 @@ use crate::engine::postgres::connect;
 pub async fn run(task: &ClearTask, context: &WorkerContext) -> Result<Done, TaskError> {
     match (&task.safety, task.doomed.mark) {
         (Some(copy), _) => {
-            context.store.open(copy, None).await?;
+            let open = context.store.open(copy, task.identity.as_ref()).await?;
+            // Its manifest alone brings nobody's rows back.
+            verify::present(&context.store, &copy.prefix, &open.manifest).await?;
         }
         (None, Mark::Restore) => {}
         (None, Mark::Kept) => {

@@ -2,12 +2,14 @@
 //! server commits its swap only over the databases that were prepared (I2).
 
 use super::family::swap as my;
-use super::{TaskError, WorkerContext};
+use super::{TaskError, Verdict, WorkerContext};
 use crate::domain::job::{CutoverTask, Done};
 use crate::domain::target::Engine;
 use crate::engine::mysql::restore::schemas;
 use crate::engine::postgres::connect;
 use crate::engine::postgres::failure::RestoreError;
+use crate::engine::postgres::look_back::before_swap;
+use crate::engine::postgres::refused::Refused;
 use crate::engine::postgres::swap::{Standing, Swapped, standing, swap};
 use crate::store::{Claim, Claimed};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -18,25 +20,36 @@ const WITNESS: TimeDelta = TimeDelta::seconds(90);
 /// At least this long, also after an old claim.
 const GLANCE: Duration = Duration::from_secs(5);
 
+/// How often a passing obstacle is looked at.
+const LOOKS: u32 = 5;
+/// Between two looks.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
+
 /// How long the server is asked for the outcome of a COMMIT whose answer never came.
 const SETTLE: Duration = Duration::from_mins(2);
 
 /// Cuts over. From the claim on it does not listen to SIGTERM: half a swap is undone by the server, but half a report
 /// would leave a person to find out.
 pub async fn run(task: &CutoverTask, context: &WorkerContext) -> Result<Done, TaskError> {
-    let application = format!("sennight cutover {}", task.request_uid);
-    match look(task, &application).await? {
-        Standing::After => return after(task, context, &application).await,
-        Standing::Neither(found) => return strange(task, context, found).await,
-        Standing::Before => {}
+    let application = application(task);
+    match look(task, &application).await {
+        Ok(Standing::After) => return after(task, context, &application).await,
+        Ok(Standing::Neither(found)) => return strange(task, context, found).await,
+        Ok(Standing::Before) => {}
+        Err(error) => return Err(unasked(task, context, error).await),
     }
     if let Some(by) = task.start_by.filter(|by| Utc::now() > *by) {
         return too_late(task, context, by, &application).await;
     }
-    let claim = Claim { job_uid: context.job_uid.clone(), pod: context.pod.clone(), at: Utc::now() };
-    match context.store.claim(&task.request_uid, &claim).await? {
-        // An earlier start of this very pod is dead; if its swap took effect, the new one finds it so.
-        Claimed::Won | Claimed::Mine(_) if task.database.engine == Engine::PostgreSQL => {}
+    match claim(task, context).await? {
+        Claimed::Won if task.database.engine == Engine::PostgreSQL => obstacles(task, &application).await?,
+        // An earlier start of this very pod is dead; if its swap took effect, the new one finds it so. What stands in the way now
+        // says nothing of what that one did.
+        Claimed::Mine(_) if task.database.engine == Engine::PostgreSQL => {
+            obstacles(task, &application).await.map_err(|error| {
+                TaskError::unknown(&error.reason, format!("this pod had claimed before, and now: {error}"))
+            })?;
+        }
         Claimed::Won => return family(task, context, application, false).await,
         Claimed::Mine(_) => return family(task, context, application, true).await,
         Claimed::Held(holder) => return witness(task, context, &holder, &application).await,
@@ -46,6 +59,55 @@ pub async fn run(task: &CutoverTask, context: &WorkerContext) -> Result<Done, Ta
     match swapped {
         Ok(swapped) => Ok(done(task, &swapped?)),
         Err(ended) => Err(TaskError::unknown("SwapInterrupted", format!("the swap's own task ended: {ended}"))),
+    }
+}
+
+/// As the server's administrators see the sessions of the one process that may swap.
+pub(super) fn application(task: &CutoverTask) -> String {
+    format!("sennight cutover {}", task.request_uid)
+}
+
+/// What only the swap minds may have come since the preflight: a slot or a subscription would silently go on in the old database.
+/// Looked for under the claim: whoever says "nothing was changed" must be the only one who could have changed something.
+async fn obstacles(task: &CutoverTask, application: &str) -> Result<(), TaskError> {
+    let mut looks = 1;
+    loop {
+        let admin = connect(&task.database, &task.database.maintenance_database, application).await?;
+        let refused = before_swap(&admin, task).await?;
+        admin.close().await;
+        let Some(first) = refused.first() else { return Ok(()) };
+        // Somebody's two-phase commit may end in the next instant; the tenant works on meanwhile.
+        let passing = refused.iter().all(|r| matches!(r, Refused::PreparedTransactions { .. }));
+        if !passing || looks == LOOKS {
+            let all: Vec<String> = refused.iter().map(ToString::to_string).collect();
+            return Err(TaskError::refused(first.reason(), all.join("; ")));
+        }
+        looks += 1;
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+}
+
+/// Claims the request, or learns who has. An answer that never came is no "nothing was changed": the claim may be there.
+async fn claim(task: &CutoverTask, context: &WorkerContext) -> Result<Claimed, TaskError> {
+    let claim = Claim { job_uid: context.job_uid.clone(), pod: context.pod.clone(), at: Utc::now() };
+    context.store.claim(&task.request_uid, &claim).await.map_err(|error| {
+        let error = TaskError::from(error);
+        if error.verdict != Verdict::Retry {
+            return error;
+        }
+        TaskError::unknown(&error.reason, format!("whether somebody has claimed this request cannot be told: {error}"))
+    })
+}
+
+/// The server did not say how things stand. Where somebody has claimed, a swap may have taken effect; else the claim is ours now, so
+/// that no twin of this pod swaps after it was told that nothing was changed.
+async fn unasked(task: &CutoverTask, context: &WorkerContext, error: TaskError) -> TaskError {
+    match claim(task, context).await {
+        Ok(Claimed::Won) => error,
+        Ok(Claimed::Mine(_) | Claimed::Held(_)) => {
+            TaskError::unknown(&error.reason, format!("this request was claimed before, and now: {error}"))
+        }
+        Err(unknown) => unknown,
     }
 }
 
@@ -83,14 +145,15 @@ async fn strange(task: &CutoverTask, context: &WorkerContext, found: String) -> 
     }
 }
 
-/// A pod that a lost node starts hours later: the operator has ended the request meanwhile.
+/// A pod that a lost node starts hours later: the operator has ended the request meanwhile. It claims, so that no twin that
+/// began in time swaps after this was told.
 async fn too_late(
     task: &CutoverTask,
     context: &WorkerContext,
     by: DateTime<Utc>,
     application: &str,
 ) -> Result<Done, TaskError> {
-    if let Some(holder) = context.store.claim_of(&task.request_uid).await? {
+    if let Claimed::Held(holder) | Claimed::Mine(holder) = claim(task, context).await? {
         return witness(task, context, &holder, application).await;
     }
     let message = format!("the cut-over had to begin by {by}: nothing was changed; create a new request");
@@ -125,7 +188,8 @@ async fn witness(
         if matches!(seen, Ok(Standing::After)) {
             return after(task, context, application).await;
         }
-        if Instant::now() >= deadline {
+        // What `settle` has ended, or somebody else has changed, the holder cannot swap any more.
+        if matches!(seen, Ok(Standing::Neither(_))) || Instant::now() >= deadline {
             let seen = match seen {
                 Ok(Standing::Before) => "the live name still serves the old database".to_owned(),
                 Ok(Standing::After) => "the swap took effect".to_owned(),
@@ -142,11 +206,11 @@ async fn witness(
     }
 }
 
-fn found() -> Swapped {
+pub(super) fn found() -> Swapped {
     Swapped { downtime: None, committed_at: Utc::now() }
 }
 
-fn done(task: &CutoverTask, swapped: &Swapped) -> Done {
+pub(super) fn done(task: &CutoverTask, swapped: &Swapped) -> Done {
     Done::CutOver {
         kept_database: task.kept_database.clone(),
         downtime_millis: swapped

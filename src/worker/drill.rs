@@ -5,21 +5,19 @@ use super::filling::Filling;
 use super::{TaskError, WorkerContext, copy, family, prepare, verify};
 use crate::domain::job::{Done, DrillTask, Drilled, RestoreTask};
 use crate::domain::manifest::Manifest;
-use crate::domain::names::drill_database;
+use crate::domain::names::{drill_database, stable_hash};
 use crate::domain::target::{DatabaseTarget, Engine};
 use crate::engine::postgres::create::{self, Creation};
 use crate::engine::postgres::refused::Refused;
-use crate::engine::postgres::{EngineError, Session, connect};
+use crate::engine::postgres::{EngineError, Session, connect, drills};
 use std::time::Instant;
 
-/// Drills. Whatever happens, the scratch database is dropped again; what a killed drill left, the tenant's next one drops.
+/// Drills. Whatever happens, the scratch database is dropped again; what a killed drill left, the next
+/// one drops, whoever's it is.
 pub async fn run(task: &DrillTask, context: &WorkerContext) -> Result<Done, TaskError> {
     let began = Instant::now();
     // Marks and lock go by tenant: of two drills of one tenant the second finds what the first left.
-    let uid = format!(
-        "drill-{}",
-        crate::domain::names::stable_hash(&[&task.identity.namespace, &task.identity.schedule], 24)
-    );
+    let uid = drills::uid(&stable_hash(&[&task.identity.namespace, &task.identity.schedule], 24));
     let scratch = drill_database(&task.identity.namespace, &task.identity.schedule);
     let restore = RestoreTask {
         name: task.name.clone(),
@@ -40,6 +38,11 @@ pub async fn run(task: &DrillTask, context: &WorkerContext) -> Result<Done, Task
     let application = format!("sennight drill {}", task.name);
     if task.server.engine == Engine::PostgreSQL {
         let admin = connect(&task.server, &task.server.maintenance_database, &application).await?;
+        match drills::sweep(&admin, &restore.request_uid).await {
+            Ok(gone) if gone.is_empty() => {}
+            Ok(gone) => tracing::info!(databases = gone.join(", "), "dropped what killed drills had left"),
+            Err(error) => tracing::warn!(%error, "what killed drills left was not looked for"),
+        }
         let proven = proven(&restore, context, &manifest, &admin, &scratch, &application).await;
         admin.close().await;
         proven?;

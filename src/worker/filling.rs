@@ -4,9 +4,9 @@
 use super::{TaskError, WorkerContext, copy, hooks, rows};
 use crate::domain::job::{RestoreTask, Stage};
 use crate::domain::manifest::Manifest;
-use crate::engine::postgres::load::{self, Archive, Section};
+use crate::engine::postgres::archive::{Archive, Section};
 use crate::engine::postgres::tools::{Access, Tools};
-use crate::engine::postgres::{EngineError, Session, compare, connect};
+use crate::engine::postgres::{EngineError, Session, compare, connect, load, swap};
 use futures::future::try_join_all;
 
 /// What is filled, and from what.
@@ -36,8 +36,9 @@ impl Filling<'_> {
         let file = access.dir().join("schema");
         copy::fetch_archive(task, self.context, manifest, &file).await?;
         let archive = Archive { tools: &tools, access: &access, file: &file, owners: self.owners };
-        archive.load(Section::PreData).await?;
         let session = self.connect().await?;
+        let lesser = !swap::is_superuser(&session).await?;
+        archive.load_definitions(lesser, &manifest.roles).await?;
         compare::tables(&session, manifest).await?;
         archive.load(Section::Data).await?;
         compare::set_sequences(&session, &manifest.sequences).await?;

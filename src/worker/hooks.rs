@@ -25,6 +25,11 @@ pub async fn run_all(task: &RestoreTask, manifest: &Manifest, session: &Session)
     Ok(names)
 }
 
+/// Whether the task's hooks could be run at all: to be known before anybody pays.
+pub fn check(task: &RestoreTask) -> Result<(), TaskError> {
+    task.hooks_dir.as_ref().map_or(Ok(()), |dir| read(Path::new(dir)).map(drop))
+}
+
 /// The hooks of a directory. None at all is an error: a restore without them would bring back what they are for.
 pub fn read(dir: &Path) -> Result<Vec<Hook>, TaskError> {
     let unreadable = |error: std::io::Error| {

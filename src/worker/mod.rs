@@ -209,7 +209,8 @@ impl Worker {
         T: FnOnce(WorkerContext) -> F,
         F: Future<Output = Result<Done, TaskError>>,
     {
-        if let Some(earlier) = outcome::earlier(&self.store, &self.env.job_uid, name).await {
+        let once = after_panic == Verdict::Unknown;
+        if let Some(earlier) = outcome::earlier(&self.store, &self.env.job_uid, name, once).await {
             tracing::info!(task = name, "done by an earlier pod of this Job");
             return earlier;
         }

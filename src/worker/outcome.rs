@@ -10,10 +10,11 @@ use std::io::Write;
 const TERMINATION_LOG: &str = "/dev/termination-log";
 const TERMINATION_LIMIT: usize = 4096;
 
-/// The report of an earlier pod of the same Job, if nothing would be gained by another try.
-pub async fn earlier(store: &Store, job_uid: &str, task: &str) -> Option<TaskReport> {
+/// The report of an earlier pod of the same Job, if nothing would be gained by another try. What is done `once` ends with its
+/// first report: the operator has acted on it (I2).
+pub async fn earlier(store: &Store, job_uid: &str, task: &str, once: bool) -> Option<TaskReport> {
     let report = store.report(job_uid, task).await.ok()??;
-    (!retryable(&report)).then_some(report)
+    (once || !retryable(&report)).then_some(report)
 }
 
 /// Puts the report. One that cannot be put is a failure of the task: the operator would never learn of it.

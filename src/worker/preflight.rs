@@ -1,21 +1,29 @@
 //! `preflight`: says whether a full restore would work, and changes nothing.
 
-use super::{TaskError, WorkerContext, copy, family};
+use super::{TaskError, WorkerContext, copy, family, hooks};
 use crate::domain::job::{Done, Preflight, Refusal, RestoreTask};
 use crate::domain::manifest::Manifest;
 use crate::domain::target::Engine;
+use crate::engine::postgres::archive::Archive;
 use crate::engine::postgres::evidence::Evidence;
-use crate::engine::postgres::load::Archive;
-use crate::engine::postgres::preflight::look;
+use crate::engine::postgres::preflight::{Contents, look};
 use crate::engine::postgres::refuse::{refusals, warnings};
 use crate::engine::postgres::tools::{Access, Tools};
-use crate::engine::postgres::{Session, connect};
+use crate::engine::postgres::{EngineError, Session, connect};
 
 /// A larger schema archive (large objects are in it) is not fetched for a mere look.
 const ARCHIVE_LIMIT: i64 = 64 << 20;
 
 /// Looks. Refusals are a result, not an error: the task succeeds when it could look.
 pub async fn run(task: &RestoreTask, context: &WorkerContext) -> Result<Done, TaskError> {
+    let mut done = look_at(task, context).await?;
+    if let (Done::Preflighted(found), Err(error)) = (&mut done, hooks::check(task)) {
+        found.refusals.push(Refusal { reason: error.reason, message: error.message });
+    }
+    Ok(done)
+}
+
+async fn look_at(task: &RestoreTask, context: &WorkerContext) -> Result<Done, TaskError> {
     if task.database.engine != Engine::PostgreSQL {
         let looked = family::preflight::run(task, context);
         return tokio::select! {
@@ -52,7 +60,7 @@ pub async fn gather(
     admin: &Session,
 ) -> Result<Evidence, TaskError> {
     let contents = contents(task, context, manifest, admin.server_major()).await?;
-    Ok(look(admin, task, manifest, contents.as_deref()).await?)
+    Ok(look(admin, task, manifest, contents.as_ref()).await?)
 }
 
 /// `None` where it is too large to fetch or the tools at hand cannot read it; the latter is a refusal by itself.
@@ -61,7 +69,7 @@ async fn contents(
     context: &WorkerContext,
     manifest: &Manifest,
     server_major: i32,
-) -> Result<Option<String>, TaskError> {
+) -> Result<Option<Contents>, TaskError> {
     let Ok(tools) = Tools::find(server_major) else { return Ok(None) };
     if manifest.schema.length > ARCHIVE_LIMIT {
         return Ok(None);
@@ -69,7 +77,10 @@ async fn contents(
     let access = Access::prepare(&task.database, &task.database.maintenance_database, &application(task))?;
     let file = access.dir().join("schema");
     copy::fetch_archive(task, context, manifest, &file).await?;
-    let listed = Archive { tools: &tools, access: &access, file: &file, owners: true }.contents().await;
+    let archive = Archive { tools: &tools, access: &access, file: &file, owners: true };
+    let listed =
+        async { Ok::<_, EngineError>(Contents { list: archive.contents().await?, needs: archive.needs().await? }) };
+    let listed = listed.await;
     if let Err(error) = &listed {
         tracing::warn!(%error, "the schema archive cannot be listed");
     }

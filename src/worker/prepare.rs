@@ -2,7 +2,7 @@
 //! attempt drops what the one before left. The live database is read, never written.
 
 use super::filling::Filling;
-use super::{TaskError, WorkerContext, copy, family, preflight, verify};
+use super::{TaskError, WorkerContext, copy, family, hooks, preflight, verify};
 use crate::domain::job::{Done, RestoreTask};
 use crate::domain::manifest::Manifest;
 use crate::domain::names::new_database;
@@ -33,6 +33,8 @@ struct Attempt<'a> {
 
 /// Prepares. On any failure, that of a damaged frame included, the new database is dropped again.
 pub async fn run(task: &RestoreTask, context: &WorkerContext) -> Result<Done, TaskError> {
+    // Before anything is loaded for them.
+    hooks::check(task)?;
     if task.database.engine != Engine::PostgreSQL {
         return Box::pin(family::prepare::run(task, context)).await;
     }

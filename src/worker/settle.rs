@@ -1,17 +1,76 @@
-//! `settle`: ends a swap whose process died in the middle, one way or the other. PostgreSQL's swap is one transaction: there the server
-//! has ended it already.
+//! `settle`: ends a cut-over whose process left no word, one way or the other, by what the server says of it. It never swaps: done
+//! twice, or beside the process that it takes for dead, it does no harm.
 
+use super::cutover::{application, done, found};
 use super::{TaskError, WorkerContext, family};
-use crate::domain::job::{CutoverTask, Done};
+use crate::domain::job::{CutoverTask, Done, TAKEN_BACK};
 use crate::domain::target::Engine;
+use crate::engine::postgres::connect;
+use crate::engine::postgres::failure::RestoreError;
+use crate::engine::postgres::settle::{Settled, settle};
+use crate::store::{Claim, Claimed};
+use chrono::Utc;
+use std::time::{Duration, Instant};
+
+/// How long the server is asked.
+const PATIENCE: Duration = Duration::from_mins(2);
+/// Between two tries.
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// Ends it. From the first change on it does not listen to SIGTERM.
 pub async fn run(task: &CutoverTask, context: &WorkerContext) -> Result<Done, TaskError> {
     match task.database.engine {
-        Engine::PostgreSQL => {
-            let message = "a swap of PostgreSQL is one transaction: there is nothing to settle";
-            Err(TaskError::refused("EngineUnsupported", message))
-        }
+        Engine::PostgreSQL => postgres(task, context).await,
         Engine::MySQL | Engine::MariaDB => family::swap::settle(task, context).await,
     }
+}
+
+/// The swap did not take effect, and will not any more.
+pub(super) fn taken_back() -> TaskError {
+    let message = "the cut-over ended before it took effect, and what it had begun was taken back: the old database serves; create a new request";
+    TaskError::refused(TAKEN_BACK, message)
+}
+
+async fn postgres(task: &CutoverTask, context: &WorkerContext) -> Result<Done, TaskError> {
+    let claim = Claim { job_uid: context.job_uid.clone(), pod: context.pod.clone(), at: Utc::now() };
+    // If nobody ever claimed, nobody will: a pod that starts late finds it taken.
+    let nobody_claimed =
+        matches!(context.store.claim(&task.request_uid, &claim).await?, Claimed::Won | Claimed::Mine(_));
+    match end(task).await {
+        Ok(Settled::Forward) => Ok(done(task, &found())),
+        Ok(Settled::Back) => Err(taken_back()),
+        Ok(Settled::Neither(found)) => {
+            let message = format!("the databases are neither as before nor as after the swap of this request: {found}");
+            Err(TaskError::unknown("DatabasesChanged", message))
+        }
+        Err(error) if nobody_claimed => {
+            tracing::warn!(%error, "the server cannot be asked; but nobody had claimed, so nobody has swapped");
+            Err(taken_back())
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Asks again and again while the server cannot be asked.
+async fn end(task: &CutoverTask) -> Result<Settled, RestoreError> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let error = match attempt(task).await {
+            Ok(settled) => return Ok(settled),
+            Err(error) => error,
+        };
+        tracing::warn!(%error, "asking what became of the swap");
+        if Instant::now() >= deadline {
+            return Err(RestoreError::Unsettled { why: error.to_string(), before: task.live_oid, after: task.new_oid });
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+async fn attempt(task: &CutoverTask) -> Result<Settled, RestoreError> {
+    let name = format!("sennight settle {}", task.request_uid);
+    let admin = connect(&task.database, &task.database.maintenance_database, &name).await?;
+    let settled = settle(&admin, task, &application(task)).await;
+    admin.close().await;
+    settled
 }

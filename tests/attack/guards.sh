@@ -66,6 +66,8 @@ guard servers "one claim in the bucket" src/store/claims.rs 'claim, &PutOptions:
 guard servers "no claim without conditional puts" src/store/claims.rs 'if !self.capabilities().conditional_put {' 'if !self.capabilities().conditional_put && request_uid.is_empty() {' store::claims::i2_without_conditional_puts_nobody_can_claim
 guard servers "another pod's claim" src/worker/cutover.rs 'Claimed::Held(holder) => return witness(task, context, &holder, &application).await,' 'Claimed::Held(_) => {}' restore::swaps::i2_a_claim_that_another_pod_holds_is_never_acted_on
 guard servers "a pod that starts too late" src/worker/cutover.rs 'task.start_by.filter(|by| Utc::now() > *by)' 'task.start_by.filter(|by| Utc::now() > *by && false)' restore::swaps::i2_a_pod_that_starts_after_its_time_swaps_nothing
+guard servers "what settle told of as not swapped" src/engine/postgres/swap.rs 'let ready = live.as_ref().is_some_and(|d| is_ready(d, task));' 'let ready = live.is_some();' restore::settles::i2_an_undo_that_was_taken_back_never_swaps_and_leaves_the_way_back_open
+guard servers "what came between prepare and the swap" src/worker/cutover.rs 'Claimed::Won if task.database.engine == Engine::PostgreSQL => obstacles(task, &application).await?,' 'Claimed::Won if task.database.engine == Engine::PostgreSQL => {}' restore::swaps::what_came_between_prepare_and_the_swap_and_only_the_swap_minds_is_refused
 guard servers "a swap that was undone did take effect" src/worker/cutover.rs 'return strange(task, context, found).await,' 'return Err(RestoreError::DatabasesChanged { found }.into()),' restore::swaps::i2_an_undone_swap_is_not_done_again_by_a_replay
 
 make_copy() {

@@ -13,6 +13,7 @@
 mod clients;
 mod cutover;
 mod downtime;
+mod operator;
 mod prepare;
 mod process;
 #[path = "../support/mod.rs"]

@@ -38,6 +38,7 @@ async fn case(tenant: &Tenant, point: Point, victim: Victim, number: usize) {
         match victim {
             Victim::Worker => worker.kill(),
             Victim::Server => crash_server(&tenant.world).await,
+            Victim::Nobody => {}
         }
         drop(reached);
         if victim == Victim::Server {

@@ -21,6 +21,8 @@ pub enum Victim {
     Worker,
     /// The database server: every session ends, it recovers from its log.
     Server,
+    /// Nobody: the worker's node is cut off, so it is taken for dead, and goes on later.
+    Nobody,
 }
 
 impl Worker {

@@ -4,9 +4,9 @@
 use crate::clients::Clients;
 use crate::support::env;
 use crate::world::World;
-use sennight::domain::job::{CopySummary, CutoverTask};
+use sennight::domain::job::{ClearTask, CopySummary, CutoverTask, Doomed, Mark};
 use sennight::engine::postgres::ident;
-use sennight::engine::postgres::swap::{Standing, standing};
+use sennight::worker::clear;
 
 pub struct Tenant {
     pub world: World,
@@ -40,16 +40,26 @@ impl Tenant {
 
     /// A new request: what was restored before becomes the live data that the next one replaces.
     pub async fn next(&mut self) {
-        self.world.uid = format!("{:08x}-aaaa-4bbb-8ccc-{:012x}", rand::random::<u32>(), rand::random::<u32>());
+        self.world.uid = new_uid();
         live(&self.world).await;
     }
 
-    /// Which database serves.
-    pub async fn standing(&self, task: &CutoverTask) -> Standing {
-        let admin = self.world.session("super", "postgres").await;
-        let found = standing(&admin, task).await.unwrap();
-        admin.close().await;
-        found
+    /// What the operator clears after a request that swapped nothing: all that it left on the server.
+    pub async fn cleared(&self, task: &CutoverTask) {
+        let clearing = ClearTask {
+            name: "clear".to_owned(),
+            request_uid: task.request_uid.clone(),
+            database: task.database.clone(),
+            identity: None,
+            doomed: Doomed { name: task.new_database.clone(), oid: None, mark: Mark::Restore },
+            safety: None,
+        };
+        clear::run(&clearing, &self.world.context("clear", "pod")).await.unwrap();
+        let left = format!(
+            "SELECT string_agg(datname, ',') FROM pg_database WHERE shobj_description(oid, 'pg_database') LIKE '%{}'",
+            task.request_uid
+        );
+        assert_eq!(self.world.value("postgres", &left).await, None, "something is left");
     }
 
     /// Every acknowledged write is in the live database or in the kept one.
@@ -74,6 +84,11 @@ impl Tenant {
     pub async fn drop(&self, database: &str) {
         self.world.sql("postgres", &format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", ident(database))).await;
     }
+}
+
+/// UID of a new request.
+pub fn new_uid() -> String {
+    format!("{:08x}-aaaa-4bbb-8ccc-{:012x}", rand::random::<u32>(), rand::random::<u32>())
 }
 
 async fn live(world: &World) {

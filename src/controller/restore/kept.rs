@@ -250,7 +250,8 @@ pub fn clear_work(
         // By its mark: each attempt had another OID.
         None => (Doomed { name: new_database(live, &uid), oid: None, mark: Mark::Restore }, None),
     };
-    let task = ClearTask { name: object.name_any(), request_uid: uid, database, doomed, safety };
+    let identity = Some(targets::identity(schedule, server));
+    let task = ClearTask { name: object.name_any(), request_uid: uid, database, doomed, identity, safety };
     Ok((Work::Clear(task), mounts))
 }
 

@@ -4,7 +4,6 @@ use super::gather::{Seen, candidate};
 use super::payments;
 use super::settle::{Fresh, faults, step};
 use super::undo;
-use crate::api::common::Engine;
 use crate::api::conditions::{RequestCondition, find, is_true};
 use crate::api::restore_request::RestoreMode;
 use crate::api::restore_status::{Decision, Undone};
@@ -98,7 +97,7 @@ pub fn assess(
         preflight,
         prepare: step(status, RestoreStep::Prepare, fresh),
         cutover: step(status, RestoreStep::Cutover, fresh),
-        settles: settles(seen),
+        settles: seen.server.is_some(),
         settle: step(status, RestoreStep::Settle, fresh),
         export: step(status, RestoreStep::Export, fresh),
         faults: faults(status, repeatable(mode), seconds(settings.timing.restore_deadline)),
@@ -146,11 +145,6 @@ fn repeatable(mode: Mode) -> RestoreStep {
         Mode::CrmExport => RestoreStep::Export,
         Mode::FullRestore | Mode::Undo => RestoreStep::Prepare,
     }
-}
-
-/// A swap of PostgreSQL is one transaction, which the server itself has ended.
-fn settles(seen: &Seen) -> bool {
-    seen.server.as_ref().is_some_and(|server| server.spec.engine != Engine::PostgreSQL)
 }
 
 /// Only what helpdesk and billing wrote into this very object; everything else as if closed.

@@ -1,6 +1,7 @@
 //! What a worker is told about databases that a restore left: dump one safely, drop one.
 
 use crate::domain::job::{CopyRef, DumpTask};
+use crate::domain::manifest::TenantIdentity;
 use crate::domain::target::DatabaseTarget;
 use serde::{Deserialize, Serialize};
 
@@ -54,6 +55,9 @@ pub struct ClearTask {
     pub database: DatabaseTarget,
     /// What is to go.
     pub doomed: Doomed,
+    /// Whose data the safety dump must be (I7).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<TenantIdentity>,
     /// Of a kept database: its safety dump, which must still be in the bucket.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub safety: Option<CopyRef>,

@@ -49,6 +49,9 @@ fn a_kept_database_is_dumped_then_waits_for_the_window_then_goes() {
     let cleared = with(|f| (over(f), f.clearing = true).1);
     assert_eq!((cleared.action, cleared.way_back), (Action::Start(RestoreStep::Clear, 1), WayBack::Gone));
     assert_eq!(with(|f| (f.clearing, f.cleared) = (true, true)).reason, "Dropped");
+    // The dump expired while something kept the drop from being done: made anew, and no Undo begins meanwhile.
+    let anew = with(|f| (over(f), f.clearing = true, f.safe = false).2);
+    assert_eq!((anew.action, anew.way_back), (Action::Start(RestoreStep::Safety, 1), WayBack::Gone));
 }
 
 #[test]

@@ -105,8 +105,8 @@ fn cutting_over(facts: &Facts, claim: &Claim, now: DateTime<Utc>) -> Plan {
     }
 }
 
-/// The cut-over left no word. Where a swap is more than one transaction, a Job of another kind asks the server and ends it, one
-/// way or the other; it swaps nothing. If that cannot be had either, a person must look.
+/// The cut-over left no word. A Job of another kind asks the server and ends it, one way or the other; it swaps nothing. If that
+/// cannot be had either, a person must look.
 fn unsettled(facts: &Facts, reason: &str, message: &str) -> Plan {
     let start = |attempt| {
         let message = "the cut-over was lost in the middle: it is ended by what the server says of it";

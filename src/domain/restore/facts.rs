@@ -184,7 +184,7 @@ pub struct Facts {
     pub prepare: Step,
     /// Steps.
     pub cutover: Step,
-    /// Whether a swap that was lost in the middle can be ended by another Job: on PostgreSQL the server has ended it.
+    /// Whether a swap that was lost in the middle can be ended by another Job: its server is known.
     pub settles: bool,
     /// Steps.
     pub settle: Step,

@@ -5,7 +5,7 @@
 use super::carry::comment;
 use super::catalog::{self, Database};
 use super::connect::Session;
-use super::create::{is_ours, kept_marker, lock, restore_marker};
+use super::create::{is_kept, is_ours, kept_marker, lock, restore_marker};
 use super::error::EngineError;
 use super::failure::RestoreError;
 use super::ident;
@@ -37,7 +37,7 @@ pub async fn let_in(
     admin.batch_execute("BEGIN").await.map_err(failed)?;
     let grant = format!("GRANT CONNECT ON DATABASE {} TO {}", ident(name), ident(reader));
     let found = catalog::by_name(admin, name).await?;
-    let kept = found.as_ref().is_some_and(|d| d.oid == oid && d.comment == Some(kept_marker(request_uid)));
+    let kept = found.as_ref().is_some_and(|d| d.oid == oid && is_kept(d, request_uid));
     if !kept {
         let found = format!("{name:?} is not the database with OID {oid} that carries {:?}", kept_marker(request_uid));
         return Err(RestoreError::DatabasesChanged { found });
@@ -95,13 +95,13 @@ fn may_go(found: &Database, task: &ClearTask) -> bool {
     }
     match task.doomed.mark {
         // Without its OID a kept database is never dropped.
-        Mark::Kept => task.doomed.oid.is_some() && found.comment == Some(kept_marker(uid)),
+        Mark::Kept => task.doomed.oid.is_some() && is_kept(found, uid),
         Mark::Restore => found.name == task.doomed.name && is_ours(found, uid),
     }
 }
 
 /// Gives it the name and the mark of what is to be dropped, and shuts it.
-async fn bury(admin: &Session, found: &Database, grave: &str, uid: &str) -> Result<(), RestoreError> {
+pub(super) async fn bury(admin: &Session, found: &Database, grave: &str, uid: &str) -> Result<(), RestoreError> {
     let doing = |what: &str| format!("taking {:?} out of the way: {what}", found.name);
     let mut failed = None;
     for _ in 0..ATTEMPTS {

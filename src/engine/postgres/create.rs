@@ -24,6 +24,27 @@ pub fn kept_marker(request_uid: &str) -> String {
     format!("{GROUP}/kept={request_uid}")
 }
 
+/// What stands behind a kept database's mark for each Undo that was ended before it swapped.
+const NOT_BY: &str = " not-by=";
+
+/// Was this database replaced by the request's swap?
+pub fn is_kept(database: &Database, request_uid: &str) -> bool {
+    let marker = kept_marker(request_uid);
+    let rest = database.comment.as_deref().and_then(|comment| comment.strip_prefix(&marker));
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(NOT_BY))
+}
+
+/// The comment that keeps an Undo from ever swapping a kept database in, whose way back it else leaves as it is.
+pub fn refusing(comment: &str, undo_uid: &str) -> String {
+    format!("{comment}{NOT_BY}{undo_uid}")
+}
+
+/// Was this Undo ended before it swapped? Then it never will.
+pub fn is_refused(database: &Database, undo_uid: &str) -> bool {
+    let comment = database.comment.as_deref().unwrap_or_default();
+    comment.split(NOT_BY).skip(1).any(|uid| uid == undo_uid)
+}
+
 /// A connection limit that never limits and that nobody else would choose. `CREATE DATABASE` cannot set a comment in the
 /// same statement: this marks the database for the moment in between.
 pub fn birthmark(request_uid: &str) -> i32 {
@@ -89,14 +110,9 @@ impl Creation<'_> {
 /// Takes the server-wide right to prepare this request; it goes with the session. A predecessor whose node died holds it
 /// until the server notices.
 pub async fn lock(admin: &Session, request_uid: &str) -> Result<(), RestoreError> {
-    let key = i64::from_str_radix(&stable_hash(&["prepare", request_uid], 15), 16).unwrap_or_default();
     let deadline = tokio::time::Instant::now() + LOCK_PATIENCE;
     loop {
-        let row = admin
-            .query_one("SELECT pg_catalog.pg_try_advisory_lock($1)", &[&key])
-            .await
-            .map_err(|e| EngineError::query("locking the request", e))?;
-        if row.get(0) {
+        if try_lock(admin, request_uid).await? {
             return Ok(());
         }
         if tokio::time::Instant::now() >= deadline {
@@ -104,6 +120,28 @@ pub async fn lock(admin: &Session, request_uid: &str) -> Result<(), RestoreError
         }
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
+}
+
+fn lock_key(request_uid: &str) -> i64 {
+    i64::from_str_radix(&stable_hash(&["prepare", request_uid], 15), 16).unwrap_or_default()
+}
+
+/// [`lock`], where nobody has it.
+pub(super) async fn try_lock(admin: &Session, request_uid: &str) -> Result<bool, EngineError> {
+    let row = admin
+        .query_one("SELECT pg_catalog.pg_try_advisory_lock($1)", &[&lock_key(request_uid)])
+        .await
+        .map_err(|e| EngineError::query("locking the request", e))?;
+    Ok(row.get(0))
+}
+
+/// Gives a lock back before the session ends.
+pub(super) async fn unlock(admin: &Session, request_uid: &str) -> Result<(), EngineError> {
+    admin
+        .query_one("SELECT pg_catalog.pg_advisory_unlock($1)", &[&lock_key(request_uid)])
+        .await
+        .map_err(|e| EngineError::query("unlocking the request", e))?;
+    Ok(())
 }
 
 /// Drops what an earlier attempt of this request left. Anything without its mark is an error and stays.
@@ -174,6 +212,22 @@ mod tests {
         assert!(!is_ours(&database(Some("a tenant's own words"), birthmark(UID), false), UID));
         assert!(!is_ours(&database(Some(&restore_marker("another")), birthmark("another"), false), UID));
         assert!(!is_ours(&database(Some(&kept_marker(UID)), -1, true), UID), "a kept database is never dropped here");
+    }
+
+    #[test]
+    fn i2_an_undo_that_was_ended_is_refused_and_the_way_back_stays_open_to_others() {
+        let kept = database(Some(&kept_marker(UID)), -1, true);
+        assert!(is_kept(&kept, UID) && !is_refused(&kept, "u1"));
+        let once = database(Some(&refusing(&kept_marker(UID), "u1")), -1, true);
+        assert!(is_kept(&once, UID) && is_refused(&once, "u1") && !is_refused(&once, "u2"), "{once:?}");
+        let twice = database(Some(&refusing(once.comment.as_deref().unwrap(), "u2")), -1, true);
+        assert!(is_kept(&twice, UID) && is_refused(&twice, "u1") && is_refused(&twice, "u2"), "{twice:?}");
+        let longer = format!("{UID}0");
+        for other in
+            [None, Some("a tenant's own words not-by=u1"), Some(&restore_marker(UID)), Some(&kept_marker(&longer))]
+        {
+            assert!(!is_kept(&database(other, -1, true), UID), "{other:?}");
+        }
     }
 
     #[test]

@@ -29,6 +29,17 @@ pub struct RoleState {
     pub granted: bool,
 }
 
+/// A tablespace that single tables or indexes of the copy lie in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpaceState {
+    /// Its name.
+    pub name: String,
+    /// It exists.
+    pub exists: bool,
+    /// The restore role may create in it.
+    pub allowed: bool,
+}
+
 /// What the server offers for an extension of the copy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExtensionOffer {
@@ -74,6 +85,8 @@ pub struct Evidence {
     pub roles: Vec<RoleState>,
     /// Objects of the copy that only a superuser may create.
     pub superuser_objects: Vec<String>,
+    /// Tablespaces of single tables and indexes of the copy.
+    pub spaces: Vec<SpaceState>,
     /// The server can make a database of the copy's encoding and locale.
     pub locale_known: bool,
     /// Bytes that the server can spare, where somebody has said.
@@ -160,6 +173,7 @@ pub(super) fn fine() -> Evidence {
         tablespace_allowed: true,
         roles: Vec::new(),
         superuser_objects: Vec::new(),
+        spaces: Vec::new(),
         locale_known: true,
         headroom_bytes: Some(1000),
         offers: vec![ExtensionOffer { version: Some("1.6".to_owned()), superuser_only: false }],

@@ -1,10 +1,10 @@
-//! Could a swap be undone? A look from the maintenance database that changes nothing; the rules are those of a full
-//! restore as far as they are about the swap, and two of its own.
+//! Could a swap be undone, and may one begin now? A look from the maintenance database that changes nothing; the rules are
+//! those of a full restore as far as they are about the swap, and two of an Undo's own.
 
 use super::carry;
 use super::catalog::{self, Database};
 use super::connect::Session;
-use super::create::kept_marker;
+use super::create::is_kept;
 use super::error::EngineError;
 use super::evidence::Evidence;
 use super::preflight::{self, PREPARED, SLOTS, SUBSCRIPTIONS};
@@ -34,6 +34,17 @@ pub async fn look_back(admin: &Session, task: &CutoverTask) -> Result<Preflight,
         live_bytes: evidence.live_bytes,
         live_sessions: evidence.live_sessions,
     })
+}
+
+/// What stands in the way of a swap in the moment before it begins: what was seen earlier may be days old. A superuser's
+/// sessions are left out: the swap waits for them by itself, before each of its tries.
+pub async fn before_swap(admin: &Session, task: &CutoverTask) -> Result<Vec<Refused>, EngineError> {
+    let live = catalog::by_name(admin, &task.database.database).await?;
+    let new = catalog::by_oid(admin, task.new_oid).await?;
+    let mut refused = if task.undo_of.is_some() { databases(task, live.as_ref(), new.as_ref()) } else { Vec::new() };
+    refused.extend(refusals(&evidence(admin, task, live, new).await?));
+    refused.retain(|r| !matches!(r, Refused::SuperuserSessions { .. }));
+    Ok(refused)
 }
 
 /// The two databases must be the very ones that the undone swap left.
@@ -77,6 +88,7 @@ async fn evidence(
         archive_major: None,
         roles: Vec::new(),
         superuser_objects: Vec::new(),
+        spaces: Vec::new(),
         locale_known: true,
         headroom_bytes: None,
         offers: Vec::new(),
@@ -105,7 +117,7 @@ async fn evidence(
         evidence.superuser_sessions.extend(preflight::superuser_sessions(admin, &kept.name).await?);
     }
     match catalog::by_name(admin, &task.kept_database).await? {
-        Some(found) if found.comment == Some(kept_marker(&task.request_uid)) => {
+        Some(found) if is_kept(&found, &task.request_uid) => {
             evidence.already_kept = Some(found.name);
         }
         Some(found) => evidence.names_taken.push(found.name),

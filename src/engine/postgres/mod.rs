@@ -1,5 +1,6 @@
 //! PostgreSQL 13 and later: one snapshot read by many connections, `pg_dump` for everything that is not a table's rows.
 
+pub mod archive;
 pub mod carry;
 pub mod catalog;
 pub mod clear;
@@ -7,6 +8,7 @@ pub mod compare;
 pub mod connect;
 pub mod create;
 pub mod drift;
+pub mod drills;
 pub mod error;
 mod evict;
 pub mod evidence;
@@ -20,6 +22,8 @@ pub mod read;
 pub mod refuse;
 pub mod refused;
 pub mod schema;
+pub mod script;
+pub mod settle;
 pub mod share;
 pub mod snapshot;
 pub mod swap;

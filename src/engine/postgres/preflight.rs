@@ -1,24 +1,34 @@
 //! A look at the server, from the maintenance database and without changing anything: the evidence that
 //! [`super::refuse`] judges.
 
+use super::archive::entries;
 use super::carry::{self, Properties};
 use super::catalog;
 use super::connect::Session;
-use super::create::{is_ours, kept_marker};
+use super::create::{is_kept, is_ours};
 use super::error::EngineError;
-use super::evidence::{Evidence, ExtensionOffer, RestoreRole, RoleState};
-use super::load::entries;
+use super::evidence::{Evidence, ExtensionOffer, RestoreRole, RoleState, SpaceState};
+use super::script::Needs;
 use super::tools::Tools;
 use crate::domain::job::RestoreTask;
 use crate::domain::manifest::{Extension, Manifest, ServerFacts};
 use crate::domain::names::{kept_database, new_database};
 
-/// Looks. `contents` is the schema archive's table of contents, where it could be read.
+/// What the schema archive says of itself.
+#[derive(Debug, Clone)]
+pub struct Contents {
+    /// Its table of contents.
+    pub list: String,
+    /// What its SQL needs of the server.
+    pub needs: Needs,
+}
+
+/// Looks. `contents` is what the schema archive says, where it could be read.
 pub async fn look(
     admin: &Session,
     task: &RestoreTask,
     manifest: &Manifest,
-    contents: Option<&str>,
+    contents: Option<&Contents>,
 ) -> Result<Evidence, EngineError> {
     let name = &task.database.database;
     let live = catalog::by_name(admin, name).await?;
@@ -47,6 +57,7 @@ pub async fn look(
         tablespace_allowed: tablespace_allowed(admin, oid).await?,
         roles: may_act_as(admin, &manifest.roles).await?,
         superuser_objects: Vec::new(),
+        spaces: Vec::new(),
         locale_known: locale_known(admin, &manifest.server).await?,
         headroom_bytes: task.headroom_bytes,
         offers: offers(admin, &manifest.server.extensions).await?,
@@ -68,7 +79,7 @@ pub async fn look(
         properties(admin, had, &mut evidence).await?;
     }
     match contents {
-        Some(contents) => read_contents(&mut evidence, contents),
+        Some(contents) => read_contents(admin, &mut evidence, contents).await?,
         None => evidence
             .notes
             .push("the schema archive is too large to look into: owners and objects in it were not checked".to_owned()),
@@ -181,6 +192,24 @@ async fn tablespace_allowed(admin: &Session, oid: u32) -> Result<bool, EngineErr
     one(admin, &query).await
 }
 
+/// The tablespaces of single tables and indexes.
+async fn spaces(admin: &Session, needs: &Needs) -> Result<Vec<SpaceState>, EngineError> {
+    let failed = |e| EngineError::query("looking for the copy's tablespaces", e);
+    let names: Vec<&str> = needs.tablespaces.iter().map(String::as_str).collect();
+    let rows = admin
+        .query(
+            "SELECT n, t.oid IS NOT NULL, coalesce(pg_catalog.has_tablespace_privilege(t.oid, 'CREATE'), false)
+               FROM pg_catalog.unnest($1::text[]) n LEFT JOIN pg_catalog.pg_tablespace t ON t.spcname = n ORDER BY 1",
+            &[&names],
+        )
+        .await
+        .map_err(failed)?;
+    rows.iter()
+        .map(|row| Ok(SpaceState { name: row.try_get(0)?, exists: row.try_get(1)?, allowed: row.try_get(2)? }))
+        .collect::<Result<_, _>>()
+        .map_err(failed)
+}
+
 pub(super) async fn name_limit(admin: &Session) -> Result<usize, EngineError> {
     let limit: i32 = one(admin, "SELECT pg_catalog.current_setting('max_identifier_length')::int").await?;
     Ok(usize::try_from(limit).unwrap_or(63))
@@ -244,7 +273,7 @@ async fn taken(
     }
     let mut already = None;
     match catalog::by_name(admin, kept).await? {
-        Some(found) if found.comment == Some(kept_marker(request_uid)) => already = Some(kept.clone()),
+        Some(found) if is_kept(&found, request_uid) => already = Some(kept.clone()),
         Some(_) => taken.push(kept.clone()),
         None => {}
     }
@@ -271,7 +300,7 @@ async fn settings_denied(admin: &Session, had: &Properties) -> Result<Vec<String
 }
 
 /// Kinds of objects that only a superuser may create, as the table of contents names them.
-const SUPERUSERS_KINDS: [&str; 8] = [
+const SUPERUSERS_KINDS: [&str; 9] = [
     "ACCESS METHOD",
     "EVENT TRIGGER",
     "FOREIGN DATA WRAPPER",
@@ -279,11 +308,12 @@ const SUPERUSERS_KINDS: [&str; 8] = [
     "OPERATOR FAMILY",
     "SHELL TYPE",
     "SUBSCRIPTION",
+    "TEXT SEARCH PARSER",
     "TEXT SEARCH TEMPLATE",
 ];
 
-fn read_contents(evidence: &mut Evidence, contents: &str) {
-    for entry in entries(contents) {
+async fn read_contents(admin: &Session, evidence: &mut Evidence, contents: &Contents) -> Result<(), EngineError> {
+    for entry in entries(&contents.list) {
         let text = entry.text;
         let owner = evidence
             .roles
@@ -301,6 +331,9 @@ fn read_contents(evidence: &mut Evidence, contents: &str) {
             evidence.superuser_objects.push("grants on schema public".to_owned());
         }
     }
+    evidence.superuser_objects.extend(contents.needs.superuser.iter().cloned());
+    evidence.spaces = spaces(admin, &contents.needs).await?;
+    Ok(())
 }
 
 /// The major version in `pg_dump (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)`.

@@ -136,6 +136,13 @@ fn copy_fits(e: &Evidence, refused: &mut Vec<Refused>) {
     if let (Some(objects), false) = (listed(&e.superuser_objects), e.role.superuser) {
         refused.push(Refused::ObjectsNeedSuperuser { objects });
     }
+    if let Some(tablespaces) = listed(e.spaces.iter().filter(|s| !s.exists).map(|s| &s.name)) {
+        refused.push(Refused::TablespacesMissing { tablespaces });
+    }
+    let denied = e.spaces.iter().filter(|s| s.exists && !s.allowed && !e.role.superuser);
+    if let Some(tablespaces) = listed(denied.map(|s| &s.name)) {
+        refused.push(Refused::TablespacesDenied { role: e.role.name.clone(), tablespaces });
+    }
     if !e.locale_known {
         let other = e.copy.locale.as_ref().map(|l| format!(", {} {l}", e.copy.locale_provider));
         refused.push(Refused::LocaleMissing {
@@ -236,7 +243,7 @@ fn newer(a: &str, b: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::postgres::evidence::{RestoreRole, fine};
+    use crate::engine::postgres::evidence::{RestoreRole, SpaceState, fine};
 
     fn extension(name: &str, version: &str) -> Extension {
         Extension { name: name.to_owned(), version: version.to_owned() }
@@ -267,6 +274,16 @@ mod tests {
         assert_eq!(reasons(|e| e.tablespace_allowed = false), ["TablespaceDenied"]);
         assert_eq!(reasons(|e| e.locale_known = false), ["LocaleMissing"]);
         assert_eq!(reasons(|e| e.name_limit = 7), ["NameTooLong"]);
+    }
+
+    #[test]
+    fn tablespaces_of_single_tables_must_be_there_and_open() {
+        let space = |exists, allowed| vec![SpaceState { name: "fast".to_owned(), exists, allowed }];
+        assert_eq!(reasons(|e| e.spaces = space(true, true)), Vec::<&str>::new());
+        assert_eq!(reasons(|e| e.spaces = space(false, false)), ["TablespacesMissing"]);
+        assert_eq!(reasons(|e| e.spaces = space(true, false)), ["TablespacesDenied"]);
+        assert_eq!(reasons(|e| (e.spaces, e.role.superuser) = (space(true, false), true)), Vec::<&str>::new());
+        assert_eq!(reasons(|e| (e.spaces, e.role.superuser) = (space(false, false), true)), ["TablespacesMissing"]);
     }
 
     #[test]

@@ -61,6 +61,16 @@ pub enum Refused {
         "the restore role {role:?} may not create in tablespace {tablespace:?}, where {database:?} lies: GRANT CREATE ON TABLESPACE"
     )]
     TablespaceDenied { role: String, tablespace: String, database: String },
+    /// Single tables or indexes lie in a tablespace that is not there.
+    #[error(
+        "tables or indexes of the copy lie in tablespaces that the server does not have: {tablespaces}; create them"
+    )]
+    TablespacesMissing { tablespaces: String },
+    /// Single tables or indexes lie in a tablespace that is closed to the role.
+    #[error(
+        "the restore role {role:?} may not create in tablespaces that tables or indexes of the copy lie in: {tablespaces}; GRANT CREATE ON TABLESPACE … TO it"
+    )]
+    TablespacesDenied { role: String, tablespaces: String },
     /// A role is gone.
     #[error("roles that the copy's owners and grants name do not exist: {roles}; create them (NOLOGIN is enough)")]
     RolesMissing { roles: String },

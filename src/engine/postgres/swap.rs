@@ -5,7 +5,7 @@
 use super::carry::{self, Opening};
 use super::catalog;
 use super::connect::{Session, connect};
-use super::create::{is_ours, kept_marker};
+use super::create::{is_kept, is_ours, is_refused, kept_marker};
 use super::error::EngineError;
 use super::evict::Evictor;
 use super::failure::RestoreError;
@@ -50,7 +50,7 @@ pub async fn standing(admin: &Session, task: &CutoverTask) -> Result<Standing, E
     let new = catalog::by_oid(admin, task.new_oid).await?;
     let name = |found: &Option<catalog::Database>| found.as_ref().map(|d| d.name.clone());
     // A swap by hand has no mark: it is not this request's.
-    let marked = old.as_ref().is_none_or(|d| d.comment == Some(kept_marker(&task.request_uid)));
+    let marked = old.as_ref().is_none_or(|d| is_kept(d, &task.request_uid));
     if live.as_ref().is_some_and(|d| d.oid == task.new_oid) && marked {
         return Ok(Standing::After);
     }
@@ -69,11 +69,12 @@ pub async fn standing(admin: &Session, task: &CutoverTask) -> Result<Standing, E
     )))
 }
 
-/// Is it the database that `prepare` made for this request, or the one that the undone request's swap kept?
+/// Is it the database that `prepare` made for this request, or the one that the undone request's swap kept? One that `settle`
+/// has told of as not swapped is neither any more.
 pub fn is_ready(database: &catalog::Database, task: &CutoverTask) -> bool {
     match &task.undo_of {
         None => is_ours(database, &task.request_uid),
-        Some(undone) => database.comment == Some(kept_marker(undone)),
+        Some(undone) => is_kept(database, undone) && !is_refused(database, &task.request_uid),
     }
 }
 
@@ -198,9 +199,12 @@ fn severed(error: &tokio_postgres::Error) -> bool {
 async fn compare(admin: &Session, task: &CutoverTask) -> Result<(), RestoreError> {
     let live = catalog::by_name(admin, &task.database.database).await?;
     let kept = catalog::by_name(admin, &task.kept_database).await?;
+    // `settle`, which takes this process for dead, marks what must not be swapped any more: under the locks that are held here.
+    let ready = live.as_ref().is_some_and(|d| is_ready(d, task));
     let (live, kept) = (live.map(|d| d.oid), kept.map(|d| d.oid));
     if live == Some(task.new_oid) && kept == Some(task.live_oid) {
-        return Ok(());
+        let found = format!("the database with OID {} does not carry the mark of this request any more", task.new_oid);
+        return if ready { Ok(()) } else { Err(RestoreError::DatabasesChanged { found }) };
     }
     Err(RestoreError::DatabasesChanged {
         found: format!(

@@ -1,13 +1,14 @@
 //! The swap under its claim, and `settle`, which ends one that somebody else began. Which way, the server's marks say; the journal
 //! in the bucket says what has to be mended.
 
-use crate::domain::job::{CutoverTask, Done, TAKEN_BACK};
+use crate::domain::job::{CutoverTask, Done};
 use crate::engine::mysql::connect;
 use crate::engine::mysql::restore::failure::RestoreError;
 use crate::engine::mysql::restore::journal::Journal;
 use crate::engine::mysql::restore::schemas::{Standing, end_holder, lock, lock_of_database, standing};
 use crate::engine::mysql::restore::swap::{self, Renamed, Settled};
 use crate::store::{Claim, Claimed, Store, StoreError};
+use crate::worker::settle::taken_back;
 use crate::worker::{TaskError, WorkerContext};
 use chrono::{DateTime, Utc};
 use std::time::{Duration, Instant};
@@ -96,11 +97,6 @@ pub async fn again(task: &CutoverTask, store: &Store, application: &str) -> Resu
         Settled::Forward => Ok(done(task, None, Utc::now())),
         Settled::Back => Err(taken_back()),
     }
-}
-
-fn taken_back() -> TaskError {
-    let message = "the cut-over ended before it took effect, and what it had begun was taken back: the old database serves; create a new request";
-    TaskError::refused(TAKEN_BACK, message)
 }
 
 /// `settle`: ends a swap whose process is gone. It never renames a tenant's table: done twice, or beside the process that it

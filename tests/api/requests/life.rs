@@ -130,7 +130,7 @@ async fn i2_an_operator_killed_between_the_claim_and_its_job_makes_one_job_when_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn i2_a_cutover_whose_job_vanished_needs_attention_and_is_not_tried_again() {
+async fn i2_a_cutover_whose_job_vanished_is_ended_by_the_servers_word_and_not_tried_again() {
     let world = World::new("vanished").await;
     let tenant = world.tenant("acme").await;
     let copy = world.copy(&tenant).await;
@@ -146,9 +146,12 @@ async fn i2_a_cutover_whose_job_vanished_needs_attention_and_is_not_tried_again(
     })
     .await;
     world.api::<Job>().delete(&cutover, &DeleteParams::background()).await.unwrap();
+    // Its pod never ran: nobody has claimed, and from now on nobody can.
+    assert_eq!(world.run(&world.step("settle").await).await, 3);
     until("it ends", async || world.get("r").await.status.unwrap().finished_at.is_some()).await;
+    world.says("r", "Failed", True, "CutoverTakenBack").await;
     let status = world.get("r").await.status.unwrap();
-    assert_eq!(status.phase.unwrap().to_string(), "NeedsAttention");
+    assert_eq!(status.phase.unwrap().to_string(), "Failed");
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert!(!world.locked_jobs().await.contains(&cutover));
     let again = serde_json::from_value(json!({

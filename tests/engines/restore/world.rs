@@ -219,6 +219,7 @@ impl World {
             request_uid: uid.to_owned(),
             database: self.target(),
             doomed,
+            identity: None,
             safety: safety.map(copy_ref),
         }
     }

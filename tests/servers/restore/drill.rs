@@ -4,9 +4,11 @@ use super::world::{World, fill, first_data, tamper};
 use sennight::domain::job::{CopyRef, CopySummary, Done, DrillTask, Drilled};
 use sennight::domain::manifest::TenantIdentity;
 use sennight::domain::names::{drill_database, stable_hash};
+use sennight::engine::postgres::create::lock;
 use sennight::engine::postgres::ident;
 use sennight::store::PutOptions;
 use sennight::worker::{TaskError, drill};
+use std::time::{Duration, Instant};
 
 fn task(world: &World, copy: &CopySummary) -> DrillTask {
     let mut server = world.target("super");
@@ -58,6 +60,64 @@ async fn a_drill_proves_a_good_copy_and_leaves_nothing_also_after_a_killed_one()
     assert_eq!((proven.id, proven.rows, proven.tables), (copy.id.clone(), copy.rows, copy.tables));
     assert_eq!(world.oid(&scratch).await, None);
     assert_eq!(world.oid(&world.database).await, live);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_killed_drill_of_another_tenant_left_is_dropped_unless_it_still_works() {
+    let world = World::new("swept").await;
+    world.sql_as("owner", &world.database, "CREATE TABLE public.t ()").await;
+    let copy = world.dump().await;
+    let (left, mine) = (drill_database("gone", &world.name), drill_database("mine", &world.name));
+    for name in [&left, &mine] {
+        world.sql("postgres", &format!("CREATE DATABASE {}", ident(name))).await;
+    }
+    let uid = format!("drill-{}", stable_hash(&["gone", &world.name], 24));
+    let mark = format!("COMMENT ON DATABASE {} IS 'sennight.dev/restore={uid}'", ident(&left));
+    world.sql("postgres", &mark).await;
+    let at_work = world.session("super", "postgres").await;
+    lock(&at_work, &uid).await.unwrap();
+    drilled(&world, &task(&world, &copy)).await.unwrap();
+    assert!(world.oid(&left).await.is_some(), "somebody works on it");
+    at_work.close().await;
+    // Its session may take an instant to end.
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while world.oid(&left).await.is_some() {
+        assert!(Instant::now() < deadline, "it is left");
+        drilled(&world, &task(&world, &copy)).await.unwrap();
+    }
+    assert!(world.oid(&mine).await.is_some(), "without the mark it is somebody's own");
+    world.sql("postgres", &format!("DROP DATABASE {}", ident(&mine))).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i7_another_tenants_objects_in_this_tenants_place_are_found() {
+    let (world, other) = (World::new("place").await, World::new("stranger").await);
+    for tenant in [&world, &other] {
+        tenant
+            .sql_as("owner", &tenant.database, "CREATE TABLE public.t (v text); INSERT INTO public.t VALUES ('x')")
+            .await;
+    }
+    let (copy, theirs) = (world.dump().await, other.dump().await);
+    for object in world.store.list(&copy.prefix).await.unwrap() {
+        world.store.delete(&[object.key]).await.unwrap();
+    }
+    for object in other.store.list(&theirs.prefix).await.unwrap() {
+        let key = object.key.replace(&theirs.prefix, &copy.prefix);
+        let bytes = other.store.get(&object.key).await.unwrap();
+        world.store.put(&key, bytes, &PutOptions::default()).await.unwrap();
+    }
+    let good = task(&world, &copy);
+    assert_eq!(found(&world, &good).await, "ManifestChanged");
+    let unpinned = DrillTask { copy: CopyRef { manifest_sha256: None, ..good.copy.clone() }, ..good.clone() };
+    assert_eq!(found(&world, &unpinned).await, "CopyMisplaced");
+    // And with a manifest that says the right place, but whose it is.
+    let theirs = CopyRef { manifest_sha256: None, prefix: theirs.prefix.clone(), id: theirs.id.clone() };
+    let mut manifest = other.store.open(&theirs, None).await.unwrap().manifest;
+    manifest.id = copy.id.clone();
+    (manifest.identity.namespace, manifest.identity.schedule) = (world.identity().namespace, world.identity().schedule);
+    let sealed = world.store.keyring().seal(&manifest).unwrap();
+    world.store.put(&format!("{}manifest.json", copy.prefix), sealed.into(), &PutOptions::default()).await.unwrap();
+    assert_eq!(found(&world, &unpinned).await, "ForeignCopy");
 }
 
 #[tokio::test(flavor = "multi_thread")]

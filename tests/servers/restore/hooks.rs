@@ -23,6 +23,11 @@ async fn hooks_run_in_the_restored_database_and_a_failing_one_leaves_the_old_one
 
     let none = prepared(&world, &task).await.unwrap_err();
     assert_eq!((none.reason.as_str(), none.verdict), ("HooksMissing", Verdict::Refused));
+    let reasons = async || world.preflight(&task).await.refusals.into_iter().map(|r| r.reason).collect::<Vec<_>>();
+    assert_eq!(reasons().await, ["HooksMissing"], "known before anybody pays");
+    std::fs::create_dir(dir.path().join("00-not-a-file.sql")).unwrap();
+    assert_eq!(reasons().await, ["HooksUnreadable"]);
+    std::fs::remove_dir(dir.path().join("00-not-a-file.sql")).unwrap();
     write("10-erased.sql", "DELETE FROM crm.contacts WHERE id = 4000; CREATE TABLE public.hooked (at text);");
     write(
         "20-told.sql",

@@ -5,6 +5,8 @@ mod drill;
 mod hooks;
 mod prepares;
 mod refusals;
+mod refused_copies;
+mod settles;
 mod severed;
 mod swaps;
 mod undo;

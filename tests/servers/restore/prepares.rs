@@ -149,3 +149,33 @@ async fn a_name_that_looks_like_a_connection_string_is_only_a_name() {
     let live = format!("SELECT shobj_description({}, 'pg_database')", cutover.new_oid);
     assert_eq!(world.value("postgres", &live).await.as_deref(), Some("it's \\ odd"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_role_made_in_a_schema_that_is_not_its_own_comes_back_to_it() {
+    let world = World::new("guests").await;
+    let app = ident(&world.role("app"));
+    let grants = format!(
+        "CREATE SCHEMA crm; GRANT USAGE, CREATE ON SCHEMA crm, public TO {app}; CREATE SCHEMA own; CREATE TABLE own.t ();
+         REVOKE CREATE ON SCHEMA own FROM {}; CREATE TABLE crm.owners (v text)",
+        ident(&world.role("owner"))
+    );
+    world.sql_as("owner", &world.database, &grants).await;
+    let made = "CREATE TABLE crm.guests (id int PRIMARY KEY); CREATE TABLE public.guests (v text); CREATE VIEW crm.seen AS SELECT * FROM crm.guests;
+        CREATE FUNCTION crm.f() RETURNS int LANGUAGE sql AS 'SELECT 1'; CREATE TYPE crm.kind AS ENUM ('a')";
+    world.sql_as("app", &world.database, made).await;
+    let copy = world.dump().await;
+    let task = world.restore_task(&copy);
+    assert_eq!(world.preflight(&task).await.refusals, []);
+    let new = world.prepare(&task).await.unwrap().new_database;
+    for query in [
+        "SELECT string_agg(concat_ws(' ', relnamespace::regnamespace, relname, relowner::regrole, relacl), ',' ORDER BY relname, relkind, relnamespace::regnamespace::text) FROM pg_class
+          WHERE relnamespace::regnamespace::text IN ('crm', 'public', 'own')",
+        "SELECT string_agg(concat_ws(' ', nspname, nspowner::regrole, (SELECT array_agg(a ORDER BY a::text) FROM unnest(nspacl) a)), ',' ORDER BY nspname)
+           FROM pg_namespace WHERE nspname IN ('crm', 'public', 'own')",
+        "SELECT string_agg(concat_ws(' ', proname, proowner::regrole), ',') FROM pg_proc WHERE pronamespace = 'crm'::regnamespace",
+    ] {
+        let (live, restored) = (world.value(&world.database, query).await, world.value(&new, query).await);
+        assert!(live.is_some());
+        assert_eq!(restored, live);
+    }
+}

@@ -2,49 +2,89 @@
 
 use super::world::{World, fill};
 use sennight::domain::job::{Preflight, RestoreTask};
+use sennight::domain::names::stable_hash;
 use sennight::engine::postgres::{connect, ident};
 use sennight::worker::{TaskError, Verdict, prepare};
+use std::time::{Duration, Instant};
 
-fn reasons(looked: &Preflight) -> Vec<&str> {
+pub fn reasons(looked: &Preflight) -> Vec<&str> {
     looked.refusals.iter().map(|r| r.reason.as_str()).collect()
 }
 
-/// All that a refused restore could have left: databases, roles, objects in S3, the claim, sessions and with them locks.
-async fn everything(world: &World) -> String {
+/// All that a refused restore could have left: databases, roles, objects in S3 wherever (reports apart), the claim, sessions, and
+/// locks of theirs.
+pub async fn everything(world: &World) -> String {
     let mut text = world.databases().await;
+    let key = i64::from_str_radix(&stable_hash(&["prepare", &world.uid], 15), 16).unwrap();
     for query in [
         format!(
             "SELECT string_agg(rolname, ',' ORDER BY rolname) FROM pg_roles WHERE starts_with(rolname, '{}')",
             world.name
         ),
         format!("SELECT count(*)::text FROM pg_stat_activity WHERE application_name LIKE '%{}'", world.uid),
+        format!(
+            "SELECT count(*)::text FROM pg_locks WHERE locktype = 'advisory' AND (classid::bigint << 32) + objid::bigint = {key}"
+        ),
+        format!(
+            "SELECT count(*)::text FROM pg_locks l JOIN pg_database d ON d.oid IN (l.database, l.objid)
+              WHERE starts_with(d.datname, '{}') AND l.pid <> pg_backend_pid()",
+            world.database
+        ),
     ] {
         text.push_str(&world.value("postgres", &query).await.unwrap_or_default());
+        text.push(';');
     }
-    for object in world.store.list(&format!("backups/daily/tenants/{}/", world.name)).await.unwrap() {
-        text.push_str(&object.key);
+    for object in world.store.list("backups/").await.unwrap() {
+        let ours = object.key.contains(&world.name) || object.key.contains(&world.uid);
+        if ours && !object.key.starts_with("backups/results/") {
+            text.push_str(&object.key);
+        }
     }
     let claim = world.store.claim_of(&world.uid).await.unwrap();
     text + &format!("{claim:?}")
 }
 
-/// Undoes a mischief after its refusal was seen, and shows that nothing else had been in the way.
-async fn refused_while(world: &World, task: &RestoreTask, reason: &str, way_out: &str, mischief: &str, undo: &str) {
+/// Nothing came and nothing went. A session that has ended may be there for an instant.
+pub async fn unchanged(world: &World, before: &str, what: &str) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        let after = everything(world).await;
+        if after == before {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{what}: before: {before}\nafter: {after}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// Preflight tells all of it, the first by its way out; what was overlooked before people paid is refused again by `prepare`, and
+/// neither leaves anything.
+pub async fn refused(world: &World, task: &RestoreTask, expected: &[&str], way_out: &str) {
+    let before = everything(world).await;
+    let looked = world.preflight(task).await;
+    assert_eq!(reasons(&looked), expected, "{looked:?}");
+    assert!(looked.refusals[0].message.contains(way_out), "{looked:?}");
+    unchanged(world, &before, expected[0]).await;
+    let refused = prepared(task, world).await;
+    assert_eq!((refused.reason.as_str(), refused.verdict), (expected[0], Verdict::Refused), "{refused}");
+    unchanged(world, &before, expected[0]).await;
+}
+
+/// [`refused`] while a mischief lasts.
+async fn refused_while(
+    world: &World,
+    task: &RestoreTask,
+    (expected, way_out): (&[&str], &str),
+    mischief: &str,
+    undo: &str,
+) {
     for statement in mischief.split(';') {
         world.sql("postgres", statement).await;
     }
-    let before = everything(world).await;
-    let looked = world.preflight(task).await;
-    // What was overlooked before people paid is refused again, and leaves nothing.
-    let refused = prepared(task, world).await;
-    let after = everything(world).await;
+    refused(world, task, expected, way_out).await;
     for statement in undo.split(';') {
         world.sql("postgres", statement).await;
     }
-    assert_eq!((refused.reason.as_str(), refused.verdict), (reason, Verdict::Refused), "{refused}");
-    assert_eq!(after, before, "{reason}");
-    assert_eq!(reasons(&looked), [reason], "{looked:?}");
-    assert!(looked.refusals[0].message.contains(way_out), "{looked:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -101,22 +141,24 @@ async fn each_thing_in_the_way_is_refused_by_its_own_name() {
             format!("DROP DATABASE {kept}"),
         ),
     ] {
-        refused_while(&world, &task, reason, way_out, &mischief, &undo).await;
+        refused_while(&world, &task, (&[reason], way_out), &mischief, &undo).await;
     }
 
     // Without membership in the owner three things fail at once, and all are told.
-    world.sql("postgres", &format!("REVOKE {owner} FROM {restore}")).await;
-    let looked = world.preflight(&task).await;
-    world.sql("postgres", &format!("GRANT {owner} TO {restore}")).await;
-    assert_eq!(reasons(&looked), ["NotOwner", "OwnersNotGranted", "RoleSettingsDenied"], "{looked:?}");
+    let (revoke, grant) = (format!("REVOKE {owner} FROM {restore}"), format!("GRANT {owner} TO {restore}"));
+    let three = ["NotOwner", "OwnersNotGranted", "RoleSettingsDenied"];
+    refused_while(&world, &task, (&three, "GRANT"), &revoke, &grant).await;
 
     held_by_others(&world, &task).await;
     assert_eq!(reasons(&world.preflight(&task).await), Vec::<&str>::new(), "all mischief was undone");
     assert_eq!(world.databases().await, databases, "looking creates nothing");
 }
 
+/// What only the swap minds, so that preflight tells of it and `prepare` need not wait (tests/servers/restore/swaps.rs has the
+/// swap's own refusals).
 async fn held_by_others(world: &World, task: &RestoreTask) {
     let database = &world.database;
+    let before = everything(world).await;
     let gid = format!("{database}-2pc");
     world.sql(database, &format!("BEGIN; CREATE TABLE public.x (); PREPARE TRANSACTION '{gid}'")).await;
     let looked = world.preflight(task).await;
@@ -146,9 +188,11 @@ async fn held_by_others(world: &World, task: &RestoreTask) {
     assert_eq!(reasons(&looked), ["SuperuserSessions"], "{looked:?}");
     assert!(looked.refusals[0].message.contains("postgres (test)"), "{looked:?}");
 
+    unchanged(world, &before, "looks").await;
+
     let mut small = task.clone();
     small.headroom_bytes = Some(1000);
-    assert_eq!(reasons(&world.preflight(&small).await), ["HeadroomTooSmall"]);
+    refused(world, &small, &["HeadroomTooSmall"], "raise restoreHeadroomBytes").await;
     small.headroom_bytes = Some(i64::MAX);
     let known = world.preflight(&small).await;
     let unknown = world.preflight(task).await;
@@ -162,10 +206,7 @@ async fn a_database_that_is_gone_is_refused() {
     let copy = world.dump().await;
     let task = world.restore_task(&copy);
     world.sql("postgres", &format!("DROP DATABASE {}", ident(&world.database))).await;
-    let looked = world.preflight(&task).await;
-    assert_eq!(reasons(&looked), ["LiveDatabaseMissing"], "{looked:?}");
-    let refused = world.prepare(&task).await.unwrap_err();
-    assert_eq!((refused.reason.as_str(), refused.verdict), ("LiveDatabaseMissing", Verdict::Refused));
+    refused(&world, &task, &["LiveDatabaseMissing"], "create it").await;
     assert_eq!(world.databases().await, "");
 }
 
@@ -177,6 +218,9 @@ async fn a_superusers_objects_are_refused_to_everybody_else() {
     let sql = format!(
         "CREATE FUNCTION public.noted() RETURNS event_trigger LANGUAGE plpgsql AS $$BEGIN END$$;
          CREATE EVENT TRIGGER noted ON ddl_command_end EXECUTE FUNCTION public.noted();
+         CREATE FUNCTION public.len(text) RETURNS integer LANGUAGE internal IMMUTABLE STRICT AS 'textlen';
+         CREATE PUBLICATION every FOR ALL TABLES; CREATE PUBLICATION none;
+         CREATE TEXT SEARCH PARSER public.words (START = prsd_start, GETTOKEN = prsd_nexttoken, END = prsd_end, LEXTYPES = prsd_lextype);
          CREATE EXTENSION pg_stat_statements SCHEMA public; CREATE TABLE public.t (); GRANT SELECT ON public.t TO {role}"
     );
     world.sql(&world.database, &sql).await;
@@ -184,11 +228,16 @@ async fn a_superusers_objects_are_refused_to_everybody_else() {
     let task = world.restore_task(&copy);
     let sql = format!("REVOKE SELECT ON public.t FROM {role}; DROP ROLE {role}");
     world.sql(&world.database, &sql).await;
-    let looked = world.preflight(&task).await;
     let expected = ["RolesMissing", "OwnersNotGranted", "ObjectsNeedSuperuser", "ExtensionsNeedSuperuser"];
-    assert_eq!(reasons(&looked), expected, "{looked:?}");
+    refused(&world, &task, &expected, "create them").await;
+    let looked = world.preflight(&task).await;
     let all = format!("{looked:?}");
-    assert!(all.contains(&role) && all.contains("EVENT TRIGGER") && all.contains("pg_stat_statements"), "{all}");
+    let objects =
+        ["EVENT TRIGGER", "FUNCTION len(text) in internal", "PUBLICATION every of all tables", "TEXT SEARCH PARSER"];
+    for told in objects.iter().chain(&["pg_stat_statements", role.as_str()]) {
+        assert!(all.contains(told), "{told}: {all}");
+    }
+    assert!(!all.contains("PUBLICATION none"), "{all}");
     // A superuser may, once the role is back.
     world.sql("postgres", &format!("CREATE ROLE {role} NOLOGIN")).await;
     let task = RestoreTask { database: world.target("super"), ..task };

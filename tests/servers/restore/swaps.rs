@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// Two tables that say the same: `copied` in the copy and the prepared database, `live` in the live one.
-async fn prepared(world: &World) -> CutoverTask {
+pub async fn prepared(world: &World) -> CutoverTask {
     let sql =
         "CREATE TABLE public.a (v text); CREATE TABLE public.b (v text); GRANT SELECT ON public.a, public.b TO PUBLIC;
         INSERT INTO public.a VALUES ('copied'); INSERT INTO public.b VALUES ('copied')";
@@ -23,7 +23,7 @@ async fn prepared(world: &World) -> CutoverTask {
     world.prepare(&world.restore_task(&copy)).await.unwrap()
 }
 
-async fn serves(world: &World) -> String {
+pub async fn serves(world: &World) -> String {
     world.value(&world.database, "SELECT a.v || '/' || b.v FROM public.a, public.b").await.unwrap()
 }
 
@@ -171,8 +171,18 @@ async fn i2_a_pod_that_starts_after_its_time_swaps_nothing() {
     let refused = world.cutover(&late, "pod").await.unwrap_err();
     assert_eq!((refused.reason.as_str(), refused.verdict), ("StartedTooLate", Verdict::Refused));
     assert_eq!(stands(&world, &task).await, Standing::Before);
-    assert_eq!(world.store.claim_of(&world.uid).await.unwrap(), None, "nobody has claimed");
+    // Nor does a twin that began in time and comes to its claim only now.
+    let holder = world.store.claim_of(&world.uid).await.unwrap().unwrap();
+    assert_eq!(holder.pod, "pod");
     let soon = CutoverTask { start_by: Some(chrono::Utc::now() + chrono::TimeDelta::minutes(5)), ..task.clone() };
+    let long_ago = sennight::store::Claim { at: holder.at - chrono::TimeDelta::hours(1), ..holder };
+    let key = format!("backups/claims/{}", world.uid);
+    world.store.delete(std::slice::from_ref(&key)).await.unwrap();
+    world.store.claim(&world.uid, &long_ago).await.unwrap();
+    let twin = world.cutover(&soon, "twin").await.unwrap_err();
+    assert_eq!((twin.reason.as_str(), twin.verdict), ("ClaimHeld", Verdict::Unknown));
+    assert_eq!(stands(&world, &task).await, Standing::Before);
+    world.store.delete(&[key]).await.unwrap();
     world.cutover(&soon, "pod").await.unwrap();
     let told = world.cutover(&late, "pod-later").await.unwrap();
     assert!(
@@ -185,9 +195,10 @@ async fn i2_a_pod_that_starts_after_its_time_swaps_nothing() {
 async fn i3_a_killed_worker_in_the_open_swap_leaves_the_old_database() {
     let world = World::new("killed").await;
     let task = prepared(&world).await;
-    // A prepared transaction has no session that could be ended: the rename waits for it, and the swap stands open.
-    let prepare = "BEGIN; CREATE TABLE public.x (); PREPARE TRANSACTION";
-    world.sql(&world.database, &format!("{prepare} '{}'", world.name)).await;
+    // A lock of somebody who is not on the live database: the rename waits for it, and the swap stands open.
+    let holder = world.session("super", "postgres").await;
+    let comment = format!("BEGIN; COMMENT ON DATABASE {} IS 'held'", ident(&world.database));
+    holder.batch_execute(&comment).await.unwrap();
     let argv = Work::Cutover(task.clone()).to_argv(world.store.target()).unwrap();
     let mut worker = Command::new(env!("CARGO_BIN_EXE_sennight"))
         .args(argv)
@@ -210,7 +221,7 @@ async fn i3_a_killed_worker_in_the_open_swap_leaves_the_old_database() {
     wait_until_gone(&world, &application).await;
     assert_eq!(stands(&world, &task).await, Standing::Before);
     assert_eq!(serves(&world).await, "live/live");
-    world.sql(&world.database, &format!("ROLLBACK PREPARED '{}'", world.name)).await;
+    holder.batch_execute("ROLLBACK").await.unwrap();
     // The same pod's next start has the claim already, and may end what it began: it took no effect before.
     let context = sennight::worker::WorkerContext { job_uid: "job".into(), ..world.context("x", "pod") };
     sennight::worker::cutover::run(&task, &context).await.unwrap();
@@ -269,8 +280,51 @@ async fn i3_a_property_that_cannot_be_carried_undoes_the_whole_swap() {
     let task = prepared(&world).await;
     // Set after prepare has rehearsed: only a superuser may set it.
     world.sql("postgres", &format!("ALTER DATABASE {} SET log_statement = 'all'", ident(&world.database))).await;
-    let denied = world.cutover(&task, "pod").await.unwrap_err();
-    assert_eq!(denied.reason, "PermissionDenied");
+    let denied = swap(&task, "test swap", Duration::from_secs(5)).await.unwrap_err();
+    assert_eq!(denied.reason(), "PermissionDenied");
     assert_eq!(stands(&world, &task).await, Standing::Before);
     assert_eq!(serves(&world).await, "live/live");
+    // A cut-over does not come so far.
+    let refused = world.cutover(&task, "pod").await.unwrap_err();
+    assert_eq!((refused.reason.as_str(), refused.verdict), ("SettingsDenied", Verdict::Refused));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_came_between_prepare_and_the_swap_and_only_the_swap_minds_is_refused() {
+    let world = World::new("between").await;
+    let task = prepared(&world).await;
+    let (database, gid) = (&world.database, format!("{}-2pc", world.name));
+    let sub = format!("SUBSCRIPTION \"{database}\"");
+    let create = format!("CREATE {sub} CONNECTION 'host=nowhere.invalid' PUBLICATION p WITH (connect = false)");
+    for (reason, mischief, mend) in [
+        (
+            "LogicalSlots",
+            format!("SELECT pg_create_logical_replication_slot('{database}', 'pgoutput')"),
+            vec![format!("SELECT pg_drop_replication_slot('{database}')")],
+        ),
+        ("Subscriptions", create, vec![format!("ALTER {sub} SET (slot_name = NONE)"), format!("DROP {sub}")]),
+        (
+            "PreparedTransactions",
+            format!("BEGIN; CREATE TABLE public.x (); PREPARE TRANSACTION '{gid}'"),
+            vec![format!("ROLLBACK PREPARED '{gid}'")],
+        ),
+    ] {
+        world.sql(database, &mischief).await;
+        let (before, since) = (world.databases().await, Instant::now());
+        // Each as the one Job of a request of its own would: what is refused is not tried again.
+        world.store.delete(&[format!("backups/claims/{}", world.uid)]).await.unwrap();
+        let refused = world.cutover(&task, "pod").await.unwrap_err();
+        assert_eq!((refused.reason.as_str(), refused.verdict), (reason, Verdict::Refused), "{refused}");
+        assert_eq!(since.elapsed() > Duration::from_secs(7), reason == "PreparedTransactions", "that one may pass");
+        assert_eq!(world.databases().await, before);
+        // The same pod once more: what its first start did, nobody has told it.
+        let again = world.cutover(&task, "pod").await.unwrap_err();
+        assert_eq!((again.reason.as_str(), again.verdict), (reason, Verdict::Unknown), "{again}");
+        for statement in mend {
+            world.sql(database, &statement).await;
+        }
+    }
+    assert_eq!(serves(&world).await, "live/live");
+    world.cutover(&task, "pod").await.unwrap();
+    assert_eq!(serves(&world).await, "copied/copied");
 }

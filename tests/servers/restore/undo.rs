@@ -1,12 +1,14 @@
 //! The way back: a swap is undone with every row that was written until it; the replaced database is dumped and dropped
 //! by its mark and OID, never by name alone.
 
-use super::world::{World, assert_same, fill, portrait, tamper};
+use super::world::{World, assert_same, fill, first_data, portrait, tamper};
 use sennight::domain::job::{ClearTask, Cleared, CopyRef, CopySummary, CutoverTask, Done, Doomed, DumpTask, Mark};
 use sennight::domain::job::{Preflight, SafetyTask};
+use sennight::domain::manifest::TenantIdentity;
 use sennight::domain::names::{kept_database, new_database};
 use sennight::engine::postgres::swap::{Standing, standing};
 use sennight::engine::postgres::{ident, literal};
+use sennight::store::PutOptions;
 use sennight::worker::{TaskError, Verdict, clear, cutover, safety, undoable};
 
 /// UID of the request that undoes.
@@ -96,6 +98,7 @@ fn clear_task(world: &World, done: &CutoverTask, safety: Option<CopyRef>) -> Cle
         request_uid: world.uid.clone(),
         database: world.target("restore"),
         doomed: Doomed { name: done.kept_database.clone(), oid: Some(done.live_oid), mark: Mark::Kept },
+        identity: Some(world.identity()),
         safety,
     }
 }
@@ -225,6 +228,15 @@ async fn i3_a_replaced_database_is_dropped_only_over_its_safety_dump_its_mark_an
     let forged = CopyRef { manifest_sha256: Some("0".repeat(64)), ..copy_ref(&copy) };
     let without = cleared(&world, &clear_task(&world, &done, Some(forged))).await.unwrap_err();
     assert_eq!(without.reason, "ManifestChanged");
+    let theirs = TenantIdentity { tenant: "somebody-else".to_owned(), ..world.identity() };
+    let foreign = cleared(&world, &ClearTask { identity: Some(theirs), ..task.clone() }).await.unwrap_err();
+    assert_eq!(foreign.reason, "ForeignCopy");
+    // The manifest is there, and what it lists is not.
+    let data = first_data(&world.store, &copy).await;
+    let bytes = world.store.get(&data).await.unwrap();
+    world.store.delete(std::slice::from_ref(&data)).await.unwrap();
+    assert!(cleared(&world, &task).await.is_err());
+    world.store.put(&data, bytes, &PutOptions::default()).await.unwrap();
     assert_eq!(world.oid(&done.kept_database).await, Some(done.live_oid));
 
     // With a session on it, which is ended; and once more, which finds nothing.
@@ -275,6 +287,7 @@ async fn what_a_failed_restore_prepared_is_dropped_by_its_mark_and_a_namesake_st
         request_uid: world.uid.clone(),
         database: world.target("restore"),
         doomed: Doomed { name: new_database(&world.database, &world.uid), oid: None, mark: Mark::Restore },
+        identity: None,
         safety: None,
     };
     let gone = cleared(&world, &task).await.unwrap();

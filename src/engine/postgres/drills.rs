@@ -1,0 +1,72 @@
+//! What killed drills left on a scratch server: a tenant's whole data, for which nobody comes if that tenant is not drilled again.
+//! Found by name and mark; a drill that still works on its own holds its lock.
+
+use super::connect::Session;
+use super::create::{drop_own, restore_marker, try_lock, unlock};
+use super::error::EngineError;
+use super::failure::RestoreError;
+
+/// The request's UID in a drill's mark begins so, and no RestoreRequest's does.
+const DRILL: &str = "drill-";
+
+/// The UID that a drill of this tenant marks and locks by.
+pub fn uid(tenant: &str) -> String {
+    format!("{DRILL}{tenant}")
+}
+
+/// Drops every scratch database but `own`'s whose drill is not at work any more; their names. One that cannot be dropped is left
+/// to the next drill.
+pub async fn sweep(admin: &Session, own: &str) -> Result<Vec<String>, EngineError> {
+    let failed = |e| EngineError::query("looking for what killed drills left", e);
+    let found = admin
+        .query(
+            "SELECT datname::text, pg_catalog.shobj_description(oid, 'pg_database') FROM pg_catalog.pg_database
+              WHERE pg_catalog.starts_with(datname::text, 'sennight_drill_') ORDER BY 1",
+            &[],
+        )
+        .await
+        .map_err(failed)?;
+    let mut gone = Vec::new();
+    for row in &found {
+        let (name, comment): (String, Option<String>) =
+            (row.try_get(0).map_err(failed)?, row.try_get(1).map_err(failed)?);
+        let Some(uid) = drill_of(comment.as_deref()).filter(|uid| *uid != own) else { continue };
+        match drop_left(admin, &name, uid).await {
+            Ok(true) => gone.push(name),
+            Ok(false) => {}
+            Err(error) => tracing::warn!(%error, database = name, "what a killed drill left stays for now"),
+        }
+    }
+    Ok(gone)
+}
+
+async fn drop_left(admin: &Session, name: &str, uid: &str) -> Result<bool, RestoreError> {
+    if !try_lock(admin, uid).await? {
+        return Ok(false);
+    }
+    let dropped = drop_own(admin, name, uid).await;
+    unlock(admin, uid).await?;
+    dropped
+}
+
+/// Whose drill made it, by its comment.
+fn drill_of(comment: Option<&str>) -> Option<&str> {
+    let uid = comment?.strip_prefix(&restore_marker(""))?;
+    uid.strip_prefix(DRILL).is_some_and(|tenant| !tenant.is_empty()).then_some(uid)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_drills_mark_is_one() {
+        let mark = restore_marker(&uid("0123"));
+        assert_eq!(drill_of(Some(&mark)), Some("drill-0123"));
+        let request = restore_marker("0f3b2c1d-aaaa-4bbb-8ccc-1234567890ab");
+        let nobody = restore_marker(DRILL);
+        for other in [None, Some("drill-0123"), Some(request.as_str()), Some(nobody.as_str()), Some("mine")] {
+            assert_eq!(drill_of(other), None, "{other:?}");
+        }
+    }
+}

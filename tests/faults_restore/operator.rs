@@ -1,0 +1,80 @@
+//! The operator's word: what `domain::restore` makes of the reports that a cut-over left, or did not leave, in the bucket.
+
+use sennight::controller::restore::settle::reported;
+use sennight::domain::gate::{Approval, FourEyes, Keys, Mode, Payment};
+use sennight::domain::job::TaskReport;
+use sennight::domain::names::RestoreStep;
+use sennight::domain::restore::{Action, Claim, Eligibility, Facts, Patience, Step, Terminal, decide};
+
+/// A request that was claimed a moment ago, and of which nothing else is known yet.
+pub fn claimed() -> Facts {
+    let now = chrono::Utc::now();
+    Facts {
+        created: now,
+        approved_since: Some(now),
+        deleting: false,
+        ended: false,
+        pinned: true,
+        eligibility: Eligibility::Yes,
+        keys: Keys {
+            mode: Mode::FullRestore,
+            eligible: true,
+            held: true,
+            approval: Approval::Approved { by: "anna".into() },
+            payment: Payment::Paid { by: "billing".into() },
+            requested_by: None,
+            four_eyes: FourEyes::None,
+            standing: Ok(()),
+            authority: Ok(()),
+        },
+        held_until: Some(now + chrono::TimeDelta::days(7)),
+        claim: Some(Claim { at: now, job_seen: true, job_there: false }),
+        proof: None,
+        preflight: Step::None,
+        prepare: Step::None,
+        cutover: Step::None,
+        settles: true,
+        settle: Step::None,
+        export: Step::None,
+        live_ids: None,
+        lane_free: true,
+        dumping: false,
+        not_before: None,
+        not_after: None,
+        patience: Patience { approval: chrono::TimeDelta::hours(72), payment: chrono::TimeDelta::hours(120) },
+        reminded: None,
+        owed: None,
+    }
+}
+
+/// A Job that ended with this report; without one it is lost.
+pub fn step(report: Option<&TaskReport>, attempt: i32) -> Step {
+    report.map_or_else(
+        || Step::Lost { attempt, message: "it left no report".to_owned(), at: chrono::Utc::now() },
+        |report| reported(&report.outcome, attempt, report.finished_at),
+    )
+}
+
+/// What the operator does next.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Word {
+    /// It asks the server, by this attempt of `settle`.
+    Settle(i32),
+    /// The request has ended: Complete.
+    Complete,
+    /// The request has ended: Failed.
+    Failed,
+    /// The request has ended: NeedsAttention, and why.
+    NeedsAttention(String),
+}
+
+/// Its decision.
+pub fn word(facts: &Facts) -> Word {
+    match decide(facts, chrono::Utc::now()).action {
+        Action::Start(RestoreStep::Settle, attempt) => Word::Settle(attempt),
+        Action::Finish(Terminal::Restored { .. }) => Word::Complete,
+        Action::Finish(Terminal::Failed { .. }) => Word::Failed,
+        Action::Finish(Terminal::NeedsAttention { message, .. }) => Word::NeedsAttention(message),
+        other => panic!("the operator wants {other:?}"),
+    }
+}

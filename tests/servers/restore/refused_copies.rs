@@ -1,0 +1,157 @@
+//! Refusals that take another copy, another server or other tools than a test has at hand: by a manifest that was changed and sealed
+//! anew, a tablespace of its own, and client tools under another root.
+
+use super::refusals::{everything, refused, unchanged};
+use super::world::World;
+use sennight::domain::job::{CopyRef, CopySummary, Done, Outcome, RestoreTask, Work};
+use sennight::domain::manifest::{Extension, Manifest};
+use sennight::engine::postgres::ident;
+use sennight::store::PutOptions;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+type Change = Box<dyn FnOnce(&mut Manifest)>;
+
+/// The task over a copy whose manifest says something else.
+async fn resealed(world: &World, copy: &CopySummary, change: impl FnOnce(&mut Manifest)) -> RestoreTask {
+    let any = CopyRef { manifest_sha256: None, ..world.restore_task(copy).copy };
+    let key = format!("{}manifest.json", copy.prefix);
+    let original = world.store.get(&key).await.unwrap();
+    let mut manifest = world.store.open(&any, None).await.unwrap().manifest;
+    change(&mut manifest);
+    let sealed = world.store.keyring().seal(&manifest).unwrap();
+    world.store.put(&key, sealed.into(), &PutOptions::default()).await.unwrap();
+    world.store.put(&format!("{}original", copy.prefix), original, &PutOptions::default()).await.unwrap();
+    RestoreTask { copy: any, ..world.restore_task(copy) }
+}
+
+/// The manifest as it was.
+async fn mended(world: &World, copy: &CopySummary) {
+    let original = world.store.get(&format!("{}original", copy.prefix)).await.unwrap();
+    world.store.put(&format!("{}manifest.json", copy.prefix), original, &PutOptions::default()).await.unwrap();
+}
+
+async fn tenant(name: &str) -> (World, CopySummary) {
+    let world = World::new(name).await;
+    world.sql_as("owner", &world.database, "CREATE TABLE public.t (v text)").await;
+    let copy = world.dump().await;
+    (world, copy)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_that_does_not_fit_the_server_is_refused_by_what_does_not_fit() {
+    let (world, copy) = tenant("misfit").await;
+    let extension = |name: &'static str, version: &'static str| {
+        move |m: &mut Manifest| {
+            m.server.extensions.push(Extension { name: name.to_owned(), version: version.to_owned() });
+        }
+    };
+    let cases: Vec<(Change, Vec<&str>, &str)> = vec![
+        (Box::new(|m| m.server.major = 99), vec!["CopyNewerThanServer"], "restore into 99 or newer"),
+        (Box::new(|m| m.server.collate = "xx_XX".to_owned()), vec!["LocaleMissing"], "pg_import_system_collations"),
+        (Box::new(|m| m.roles.push("nobody_at_all".to_owned())), vec!["RolesMissing"], "nobody_at_all"),
+        (Box::new(extension("nope", "1.0")), vec!["ExtensionsMissing"], "install their packages"),
+        (Box::new(extension("plpgsql", "999")), vec!["ExtensionsOlder"], "install the copy's version"),
+        (
+            Box::new(extension("timescaledb", "2.0")),
+            vec!["ExtensionsMissing", "ExtensionsUnsupported"],
+            "install their packages",
+        ),
+    ];
+    for (change, expected, way_out) in cases {
+        let task = resealed(&world, &copy, change).await;
+        refused(&world, &task, &expected, way_out).await;
+        mended(&world, &copy).await;
+    }
+    let good = world.preflight(&world.restore_task(&copy)).await;
+    assert_eq!(good.refusals, [], "the manifest is as it was");
+    // The maintenance database is no tenant's.
+    let mut own = world.restore_task(&copy);
+    own.database.maintenance_database.clone_from(&world.database);
+    refused(&world, &own, &["LiveDatabaseReserved"], "a database of its own").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tablespace_that_the_restore_role_may_not_use_is_refused_before_anything_is_made() {
+    let (world, copy) = tenant("space").await;
+    let (space, database) = (ident(&format!("{}_space", world.name)), ident(&world.database));
+    let session = world.session("super", "postgres").await;
+    // Below the data directory: the test has none of its own on the server's machine.
+    session.batch_execute("SET allow_in_place_tablespaces = on").await.unwrap();
+    session.batch_execute(&format!("CREATE TABLESPACE {space} LOCATION ''")).await.unwrap();
+    world.sql("postgres", &format!("ALTER DATABASE {database} SET TABLESPACE {space}")).await;
+    let task = world.restore_task(&copy);
+    refused(&world, &task, &["TablespaceDenied"], "GRANT CREATE ON TABLESPACE").await;
+    let restore = ident(&world.role("restore"));
+    world.sql("postgres", &format!("GRANT CREATE ON TABLESPACE {space} TO {restore}")).await;
+    assert_eq!(world.preflight(&task).await.refusals, []);
+    world.sql("postgres", &format!("ALTER DATABASE {database} SET TABLESPACE pg_default")).await;
+    world.sql("postgres", &format!("DROP TABLESPACE {space}")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tablespace_of_a_single_index_must_be_there_and_open_to_the_restore_role() {
+    let (world, _) = tenant("index").await;
+    let name = format!("{}_space", world.name);
+    let (space, restore) = (ident(&name), ident(&world.role("restore")));
+    let session = world.session("super", "postgres").await;
+    session.batch_execute("SET allow_in_place_tablespaces = on").await.unwrap();
+    session.batch_execute(&format!("CREATE TABLESPACE {space} LOCATION ''")).await.unwrap();
+    world.sql(&world.database, &format!("CREATE INDEX far ON public.t (v) TABLESPACE {space}")).await;
+    let copy = world.dump().await;
+    let task = world.restore_task(&copy);
+    refused(&world, &task, &["TablespacesDenied"], &name).await;
+    world.sql("postgres", &format!("GRANT CREATE ON TABLESPACE {space} TO {restore}")).await;
+    assert_eq!(world.preflight(&task).await.refusals, []);
+    let prepared = world.prepare(&task).await.unwrap();
+    let lies = "SELECT t.spcname::text FROM pg_class c JOIN pg_tablespace t ON t.oid = c.reltablespace WHERE c.relname = 'far'";
+    assert_eq!(world.value(&prepared.new_database, lies).await, Some(name.clone()));
+    world.sql("postgres", &format!("DROP DATABASE {}", ident(&prepared.new_database))).await;
+    world.sql(&world.database, "DROP INDEX public.far").await;
+    world.sql("postgres", &format!("DROP TABLESPACE {space}")).await;
+    refused(&world, &task, &["TablespacesMissing"], &name).await;
+}
+
+/// The worker's own binary with client tools under another root; the first reason, of a preflight also whether it was the only one.
+async fn with_tools(world: &World, work: &Work, root: &Path, job: &str) -> Vec<String> {
+    let child = Command::new(env!("CARGO_BIN_EXE_sennight"))
+        .args(work.to_argv(world.store.target()).unwrap())
+        .args(["--job-uid", job, "--pod", "pod"])
+        .env("SENNIGHT_PG_BIN_ROOT", root)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    child.unwrap();
+    match world.store.report(job, "restore").await.unwrap().unwrap().outcome {
+        Outcome::Succeeded(Done::Preflighted(found)) => found.refusals.into_iter().map(|r| r.reason).collect(),
+        Outcome::Failed { reason, retryable: false, .. } => vec![reason],
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn client_tools_that_are_missing_too_old_or_too_new_are_refused() {
+    let (world, copy) = tenant("tools").await;
+    let task = world.restore_task(&copy);
+    let server = world.session("super", "postgres").await.server_major();
+    let (none, newer) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    std::fs::create_dir(newer.path().join("17")).unwrap();
+    let bin = crate::support::env("SENNIGHT_TEST_PG_BIN");
+    std::os::unix::fs::symlink(bin, newer.path().join("17/bin")).unwrap();
+    let mut cases = vec![(none.path(), "ClientToolsMissing")];
+    if server < 17 {
+        cases.push((newer.path(), "ClientToolsTooNew"));
+    }
+    for (root, expected) in cases {
+        let before = everything(&world).await;
+        for (verb, work) in [("look", Work::Preflight(task.clone())), ("make", Work::Prepare(task.clone()))] {
+            let job = format!("{}-{verb}-{expected}", world.uid).to_lowercase();
+            assert_eq!(with_tools(&world, &work, root, &job).await, [expected], "{verb}");
+        }
+        unchanged(&world, &before, expected).await;
+    }
+    if server < 17 {
+        let task = resealed(&world, &copy, |m| m.schema.tool = "pg_dump (PostgreSQL) 99.0".to_owned()).await;
+        refused(&world, &task, &["ClientToolsTooOld"], "the tools of PostgreSQL 99").await;
+    }
+}

@@ -1,0 +1,165 @@
+//! `settle`: a cut-over that left no word is ended by what the server says, and whoever was taken for dead swaps nothing after that.
+
+use super::swaps::{prepared, serves};
+use super::world::World;
+use sennight::domain::job::{ClearTask, Cleared, CutoverTask, Done, Doomed, Mark, TAKEN_BACK};
+use sennight::domain::names::{doomed_database, kept_database};
+use sennight::engine::postgres::failure::RestoreError;
+use sennight::engine::postgres::swap::{Swapped, swap};
+use sennight::engine::postgres::{Session, ident};
+use sennight::store::Claim;
+use sennight::worker::{TaskError, Verdict, clear, cutover, settle};
+use std::time::{Duration, Instant};
+use tokio::task::JoinHandle;
+
+/// As the operator's Job of this attempt.
+async fn settled(world: &World, task: &CutoverTask, attempt: i32) -> Result<Done, TaskError> {
+    settle::run(task, &world.context(&format!("settle-{attempt}"), "settler")).await
+}
+
+async fn taken_back(world: &World, task: &CutoverTask, attempt: i32) {
+    let back = settled(world, task, attempt).await.unwrap_err();
+    assert_eq!((back.reason.as_str(), back.verdict), (TAKEN_BACK, Verdict::Refused), "{back}");
+    assert_eq!(world.oid(&world.database).await, Some(task.live_oid));
+}
+
+async fn claimed(world: &World, task: &CutoverTask) {
+    let claim = Claim { job_uid: format!("{}-cutover", world.uid), pod: "pod".into(), at: chrono::Utc::now() };
+    world.store.claim(&task.request_uid, &claim).await.unwrap();
+}
+
+/// Holds a lock on the live database: a swap's first RENAME waits for it, in its open transaction.
+async fn held(world: &World) -> Session {
+    let holder = world.session("super", "postgres").await;
+    let comment = format!("BEGIN; COMMENT ON DATABASE {} IS 'held'", ident(&world.database));
+    holder.batch_execute(&comment).await.unwrap();
+    holder
+}
+
+/// A process of the swap under another name, so that nobody ends its sessions: as late as can be, its transaction is open.
+async fn twin(world: &World, task: &CutoverTask) -> JoinHandle<Result<Swapped, RestoreError>> {
+    let name = format!("twin {}", task.request_uid);
+    let (ours, application) = (task.clone(), name.clone());
+    let twin = tokio::spawn(async move { swap(&ours, &application, Duration::from_secs(5)).await });
+    let waiting = format!(
+        "SELECT count(*)::text FROM pg_stat_activity WHERE application_name = '{name}' AND query LIKE 'ALTER DATABASE%RENAME%' AND wait_event_type = 'Lock'"
+    );
+    let deadline = Instant::now() + Duration::from_mins(1);
+    while world.value("postgres", &waiting).await.as_deref() != Some("1") {
+        assert!(Instant::now() < deadline, "the swap never began");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    twin
+}
+
+/// What the operator clears after a request that was taken back.
+async fn cleared(world: &World, task: &CutoverTask) -> Cleared {
+    let doomed = Doomed { name: task.new_database.clone(), oid: None, mark: Mark::Restore };
+    let task = ClearTask {
+        name: "clear".to_owned(),
+        request_uid: task.request_uid.clone(),
+        database: task.database.clone(),
+        identity: None,
+        doomed,
+        safety: None,
+    };
+    match clear::run(&task, &world.context("clear", "pod")).await.unwrap() {
+        Done::Cleared(cleared) => cleared,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i2_whoever_was_taken_for_dead_swaps_nothing_after_settle_has_said_so() {
+    let world = World::new("settle").await;
+    let task = prepared(&world).await;
+    claimed(&world, &task).await;
+    let (holder, twin) = (held(&world).await, twin(&world, &task).await);
+    taken_back(&world, &task, 1).await;
+    holder.batch_execute("ROLLBACK").await.unwrap();
+    let late = twin.await.unwrap();
+    assert!(late.is_err(), "{late:?}");
+    assert_eq!(serves(&world).await, "live/live");
+    // Of the very pod that has the claim, and of one that asks nobody.
+    let again = world.cutover(&task, "pod").await.unwrap_err();
+    assert_eq!((again.reason.as_str(), again.verdict), ("ClaimHeld", Verdict::Unknown), "{again}");
+    let bare = swap(&task, "nobody's", Duration::from_secs(5)).await.unwrap_err();
+    assert_eq!(bare.reason(), "DatabasesChanged");
+    // The word stays the same however often it is asked for, also when nothing is left.
+    taken_back(&world, &task, 2).await;
+    assert_eq!(world.oid(&doomed_database(&world.database, &world.uid)).await, Some(task.new_oid));
+    assert_eq!(cleared(&world, &task).await.oid, Some(task.new_oid));
+    taken_back(&world, &task, 3).await;
+    assert_eq!(world.databases().await, format!("{} {}", world.database, task.live_oid));
+    assert_eq!(serves(&world).await, "live/live");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i2_a_swap_that_took_effect_is_found_and_one_that_was_never_claimed_never_begins() {
+    let world = World::new("settled").await;
+    let task = prepared(&world).await;
+    world.cutover(&task, "pod").await.unwrap();
+    let databases = world.databases().await;
+    let done = settled(&world, &task, 1).await.unwrap();
+    assert!(matches!(done, Done::CutOver { downtime_millis: -1, .. }), "{done:?}");
+    assert_eq!(world.databases().await, databases);
+
+    let world = World::new("unclaimed").await;
+    let task = prepared(&world).await;
+    taken_back(&world, &task, 1).await;
+    let since = Instant::now();
+    let late = world.cutover(&task, "pod").await.unwrap_err();
+    assert_eq!((late.reason.as_str(), late.verdict), ("ClaimHeld", Verdict::Unknown), "{late}");
+    assert!(since.elapsed() < Duration::from_secs(30), "nothing is left to watch");
+    assert_eq!(serves(&world).await, "live/live");
+    cleared(&world, &task).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i2_databases_that_somebody_else_changed_are_for_a_person() {
+    let world = World::new("strange").await;
+    let task = prepared(&world).await;
+    claimed(&world, &task).await;
+    let away = format!("{}_away", world.database);
+    let rename = format!("ALTER DATABASE {} RENAME TO {}", ident(&task.new_database), ident(&away));
+    world.sql("postgres", &rename).await;
+    let before = world.databases().await;
+    let unknown = settled(&world, &task, 1).await.unwrap_err();
+    assert_eq!((unknown.reason.as_str(), unknown.verdict), ("DatabasesChanged", Verdict::Unknown), "{unknown}");
+    assert_eq!(world.databases().await, before);
+    world.sql("postgres", &format!("DROP DATABASE {}", ident(&away))).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i2_an_undo_that_was_taken_back_never_swaps_and_leaves_the_way_back_open() {
+    let world = World::new("undone").await;
+    let done = prepared(&world).await;
+    world.cutover(&done, "pod").await.unwrap();
+    let undo = |uid: &str| CutoverTask {
+        request_uid: uid.to_owned(),
+        new_database: done.kept_database.clone(),
+        kept_database: kept_database(&world.database, uid),
+        live_oid: done.new_oid,
+        new_oid: done.live_oid,
+        undo_of: Some(world.uid.clone()),
+        ..done.clone()
+    };
+    let (first, second) = (undo("1f3b2c1d-aaaa-4bbb-8ccc-0123456789ab"), undo("2f3b2c1d-aaaa-4bbb-8ccc-0123456789ab"));
+    claimed(&world, &first).await;
+    let (holder, twin) = (held(&world).await, twin(&world, &first).await);
+    taken_back(&world, &first, 1).await;
+    holder.batch_execute("ROLLBACK").await.unwrap();
+    // It goes on where it was, finds both databases under their names, and must not commit.
+    let late = twin.await.unwrap().unwrap_err();
+    assert_eq!(late.reason(), "DatabasesChanged", "{late}");
+    taken_back(&world, &first, 2).await;
+    let bare = swap(&first, "nobody's", Duration::from_secs(5)).await.unwrap_err();
+    assert_eq!(bare.reason(), "DatabasesChanged");
+    assert_eq!(serves(&world).await, "copied/copied");
+    assert_eq!(world.oid(&done.kept_database).await, Some(done.live_oid), "the way back is where it was");
+    // Told as done, what is done stays so; and another request may still go back.
+    let told = world.cutover(&done, "pod-later").await.unwrap();
+    assert!(matches!(told, Done::CutOver { downtime_millis: -1, .. }), "{told:?}");
+    cutover::run(&second, &world.context("undo", "pod")).await.unwrap();
+    assert_eq!(serves(&world).await, "live/live");
+}
