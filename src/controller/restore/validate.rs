@@ -68,7 +68,6 @@ pub fn assess(
     let eligible = eligibility == Eligibility::Yes && looked;
     let window = object.spec.window.as_ref();
     let approved = find(&status.conditions, RequestCondition::Approved).filter(|c| c.is_true());
-    let seconds = |d: std::time::Duration| TimeDelta::from_std(d).unwrap_or(TimeDelta::days(365));
     let limit = seen.server.as_ref().map_or(1, |s| i64::from(s.spec.max_concurrent_restores));
     let keys = signatures(object, mode);
     let facts = Facts {
@@ -100,17 +99,13 @@ pub fn assess(
         settles: seen.server.is_some(),
         settle: step(status, RestoreStep::Settle, fresh),
         export: step(status, RestoreStep::Export, fresh),
-        faults: faults(status, repeatable(mode), seconds(settings.timing.restore_deadline)),
+        faults: faults(status, repeatable(mode), length(settings.timing.restore_deadline)),
         live_ids: wants_live_ids(seen).then(|| step(status, RestoreStep::LiveIds, fresh)),
         lane_free: seen.restores_here < limit,
         dumping: seen.dumping,
         not_before: window.and_then(|w| w.not_before),
         not_after: window.and_then(|w| w.not_after),
-        patience: Patience {
-            approval: seconds(settings.timing.approval_deadline),
-            payment: seconds(settings.timing.payment_deadline),
-            retry: seconds(settings.timing.restore_retry),
-        },
+        patience: patience(settings),
         reminded: status.reminded_at,
         owed: payments::owed(object),
     };
@@ -137,6 +132,19 @@ fn claim(object: &RestoreRequest, status: &RestoreRequestStatus, seen: &Seen, no
         None
     };
     Some(Claim { at: claim.at, job_seen, job_there: seen.job_there, impossible })
+}
+
+fn length(of: std::time::Duration) -> TimeDelta {
+    TimeDelta::from_std(of).unwrap_or(TimeDelta::days(365))
+}
+
+fn patience(settings: &Settings) -> Patience {
+    let timing = &settings.timing;
+    Patience {
+        approval: length(timing.approval_deadline),
+        payment: length(timing.payment_deadline),
+        retry: length(timing.restore_retry),
+    }
 }
 
 /// The step of a mode that is tried again.
