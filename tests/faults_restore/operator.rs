@@ -1,5 +1,6 @@
 //! The operator's word: what `domain::restore` makes of the reports that a cut-over left, or did not leave, in the bucket.
 
+use chrono::TimeDelta;
 use sennight::controller::restore::settle::reported;
 use sennight::domain::gate::{Approval, FourEyes, Keys, Mode, Payment};
 use sennight::domain::job::TaskReport;
@@ -12,7 +13,8 @@ pub fn claimed() -> Facts {
     Facts {
         created: now,
         approved_since: Some(now),
-        deleting: false,
+        deleting: None,
+        owes_drop: false,
         ended: false,
         pinned: true,
         eligibility: Eligibility::Yes,
@@ -27,9 +29,12 @@ pub fn claimed() -> Facts {
             standing: Ok(()),
             authority: Ok(()),
         },
-        held_until: Some(now + chrono::TimeDelta::days(7)),
-        claim: Some(Claim { at: now, job_seen: true, job_there: false }),
+        held_until: Some(now + TimeDelta::days(7)),
+        claim: Some(Claim { at: now, job_seen: true, job_there: false, impossible: None }),
         proof: None,
+        broken: None,
+        job_limit: TimeDelta::minutes(10),
+        faults: 0,
         preflight: Step::None,
         prepare: Step::None,
         cutover: Step::None,
@@ -41,7 +46,11 @@ pub fn claimed() -> Facts {
         dumping: false,
         not_before: None,
         not_after: None,
-        patience: Patience { approval: chrono::TimeDelta::hours(72), payment: chrono::TimeDelta::hours(120) },
+        patience: Patience {
+            approval: TimeDelta::hours(72),
+            payment: TimeDelta::hours(120),
+            retry: TimeDelta::minutes(1),
+        },
         reminded: None,
         owed: None,
     }

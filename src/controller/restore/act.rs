@@ -231,7 +231,7 @@ async fn may_begin(
 ) -> Result<Begun, RestoreError> {
     let not_now = |why: String| {
         tracing::info!(%step, why, "the Job is not created");
-        Ok(Begun::No)
+        Begun::No
     };
     let (claimed, known) = (assessed.facts.claim.is_some(), &assessed.facts.keys);
     // A preflight reads only, and what ends a lost swap begins nothing.
@@ -239,21 +239,21 @@ async fn may_begin(
     let fresh = if claimed || free { afresh(object, ctx).await? } else { unlocked(object, known, seen, ctx).await? };
     let fresh = match fresh {
         Ok(fresh) => fresh,
-        Err(why) => return not_now(why),
+        Err(why) => return Ok(not_now(why)),
     };
     let status = fresh.status.clone().unwrap_or_default();
     if claimed && status.claim.is_none() {
-        return not_now("the claim is gone: the cluster was set back".to_owned());
+        return Ok(not_now("the claim is gone: the cluster was set back".to_owned()));
     }
     if status.jobs.iter().any(|known| known.name == name) {
-        return not_now(format!("Job {name} was created before and is never created again"));
+        return Ok(not_now(format!("Job {name} was created before and is never created again")));
     }
     if claimed && !free {
         // Without forgeries: of a claimed request the definition's own rules refuse them first.
         let authority = authority::intact(&ctx.clients.write, ctx.settings.four_eyes).await;
         match locks(&fresh, known, authority, ctx).await? {
             Ok(()) => {}
-            Err(closed) if closed.may_pass() => return not_now(closed.to_string()),
+            Err(closed) if closed.may_pass() => return Ok(not_now(closed.to_string())),
             Err(closed) => return Ok(Begun::Never(Box::new(restore::unsigned(&closed)))),
         }
     }

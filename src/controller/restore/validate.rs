@@ -56,13 +56,7 @@ pub fn assess(
             (found.ok(), None, eligibility)
         }
         Found::Undone(Ok(undone)) => (None, Some(undone), Eligibility::Yes),
-        Found::Undone(Err(refusal)) => {
-            let (reason, message) = (refusal.reason().to_owned(), refusal.to_string());
-            let passing = refusal.may_pass();
-            let eligibility =
-                if passing { Eligibility::NotYet { reason, message } } else { Eligibility::Never { reason, message } };
-            (None, None, eligibility)
-        }
+        Found::Undone(Err(refusal)) => (None, None, refused(&refusal)),
     };
     let looked = mode == Mode::CrmExport || matches!(preflight, Step::Succeeded(_));
     let eligible = eligibility == Eligibility::Yes && looked;
@@ -272,6 +266,11 @@ fn resolve(object: &RestoreRequest, mode: Mode, seen: &Seen, settings: &Settings
         Mode::Undo => Found::Undone(undo::assess(object, &evidence, seen, settings, now)),
         Mode::CrmExport | Mode::FullRestore => Found::Copy(gate::resolve(&evidence)),
     }
+}
+
+fn refused(refusal: &UndoRefusal) -> Eligibility {
+    let (reason, message) = (refusal.reason().to_owned(), refusal.to_string());
+    if refusal.may_pass() { Eligibility::NotYet { reason, message } } else { Eligibility::Never { reason, message } }
 }
 
 fn eligibility(resolved: &Result<Candidate, gate::Refusal>, mode: Mode, seen: &Seen) -> Eligibility {
