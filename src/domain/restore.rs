@@ -74,7 +74,7 @@ fn ended(facts: &Facts, now: DateTime<Utc>) -> Plan {
 /// Nothing is done on top of a record that is not what was written: it is the proof of who approved and who paid. The helpdesk
 /// can still deny it, and its time still runs out.
 fn untold(facts: &Facts, why: &str, now: DateTime<Utc>) -> Plan {
-    let deadline = looks_until(facts, now);
+    let (deadline, _) = looks_until(facts, now);
     if now >= deadline {
         let message = format!("its record was not put right until {}: {why}", deadline.format("%Y-%m-%d %H:%M UTC"));
         return Plan::finish(Terminal::Expired { reason: "RecordBroken", message });
@@ -85,30 +85,33 @@ fn untold(facts: &Facts, why: &str, now: DateTime<Utc>) -> Plan {
         .again((now + LOOK_AGAIN).min(deadline))
 }
 
-/// How long what stands in the way of a request may stand there: as long as the helpdesk has; once that has approved, as long as
-/// billing has; once it is paid, as long as the hold lasts.
-fn looks_until(facts: &Facts, now: DateTime<Utc>) -> DateTime<Utc> {
+/// How long what stands in the way of a request may stand there, and what has run out then: as long as the helpdesk has; once that
+/// has approved, as long as billing has; once it is paid, as long as the hold lasts.
+fn looks_until(facts: &Facts, now: DateTime<Utc>) -> (DateTime<Utc>, &'static str) {
     let asked = waits::approval_end(facts);
-    let Some(approved) = facts.approved_since.filter(|_| facts.keys.held && facts.held_until.is_some()) else {
-        return asked;
-    };
-    let (paid, work) = (matches!(facts.keys.payment, Payment::Paid { .. }), waits::work_end(facts, now));
-    let people = if paid { work } else { work.min(approved + facts.patience.payment) };
-    people.max(asked)
+    let Some(approved) = facts.approved_since else { return (asked, "ApprovalExpired") };
+    let held = facts.held_until.filter(|_| facts.keys.held).map(|_| waits::work_end(facts, now));
+    let billing = approved + facts.patience.payment;
+    match (&facts.keys.payment, held) {
+        (Payment::Paid { .. }, Some(held)) => (held.max(asked), "HoldExpired"),
+        (_, Some(held)) => (held.min(billing).max(asked), "PaymentExpired"),
+        (_, None) => (billing.max(asked), "PaymentExpired"),
+    }
 }
 
 /// Until the request can be put before people. Whatever it waits for here, it does not wait beyond [`looks_until`].
 fn check(facts: &Facts, now: DateTime<Utc>) -> Option<Plan> {
     let plan = checking(facts, now)?;
-    if now < looks_until(facts, now) || matches!(plan.action, Action::Finish(_)) {
+    let (deadline, reason) = looks_until(facts, now);
+    if now < deadline || matches!(plan.action, Action::Finish(_)) {
         return Some(plan);
     }
-    let message = format!("{}, until {}", plan.message, looks_until(facts, now).format("%Y-%m-%d %H:%M UTC"));
-    Some(Plan::finish(Terminal::Expired { reason: "ApprovalExpired", message }))
+    let message = format!("{}, until {}", plan.message, deadline.format("%Y-%m-%d %H:%M UTC"));
+    Some(Plan::finish(Terminal::Expired { reason, message }))
 }
 
 fn checking(facts: &Facts, now: DateTime<Utc>) -> Option<Plan> {
-    let deadline = looks_until(facts, now);
+    let (deadline, _) = looks_until(facts, now);
     let checking = |action, reason: &str, message: &str| {
         Some(Plan::new(action, "Checking", reason, message).until(deadline).again((now + LOOK_AGAIN).min(deadline)))
     };
@@ -138,7 +141,7 @@ fn preflight(facts: &Facts, now: DateTime<Utc>) -> Option<Plan> {
     if facts.keys.mode == Mode::CrmExport {
         return None;
     }
-    let deadline = looks_until(facts, now);
+    let (deadline, _) = looks_until(facts, now);
     let plan = |action, reason: &str, message: &str| {
         Plan::new(action, "Checking", reason, message).until(deadline).again((now + LOOK_AGAIN).min(deadline))
     };

@@ -325,7 +325,12 @@ fn i2_a_claimed_or_ended_request_is_not_decided_paid_or_claimed_again() {
     let unclaimed = with(&claimed, &json!({"status": {"claim": null}}));
     refused(kind, &unclaimed, Some(&claimed), "point of no return");
     let refund = with(&claimed, &json!({"status": {"payment": {"refund": {"reference": "R-1"}}}}));
-    passes(kind, &refund, Some(&claimed));
+    refused(kind, &refund, Some(&claimed), "once the request has ended");
+    let over = with(&claimed, &json!({"status": {"finishedAt": "2026-11-22T02:00:00Z"}}));
+    let refunded = with(&over, &json!({"status": {"payment": {"refund": {"reference": "R-1"}}}}));
+    passes(kind, &refunded, Some(&over));
+    let other = with(&refunded, &json!({"status": {"payment": {"refund": {"reference": "R-2"}}}}));
+    refused(kind, &other, Some(&refunded), "written once and never changes");
 
     let ended = status(&json!({"finishedAt": "2026-11-22T02:00:00Z"}));
     let reopened = status(&json!({"phase": "Queued"}));

@@ -2,9 +2,10 @@
 //! nothing but the refusal keeps it from running.
 
 use super::world::{Tenant, World};
-use crate::cluster::{self, until};
+use crate::cluster::{self, BILLING, until};
 use crate::support::Database;
 use chrono::{Days, Utc};
+use kube::api::{Patch, PatchParams};
 use sennight::api::ConditionStatus::{False, True};
 use sennight::api::admission;
 use sennight::domain::manifest::{Keyring, Manifest};
@@ -179,6 +180,8 @@ async fn a_server_that_is_not_fit_is_told_before_anybody_pays_and_nothing_of_it_
     world.decide("r", "Denied").await;
     world.says("r", "Held", False, "Released").await;
     world.says("r", "RefundDue", True, "PaidAndNotDelivered").await;
+    let refund = Patch::Merge(json!({"status": {"payment": {"refund": {"reference": "R-1"}}}}));
+    world.requests(BILLING).await.patch_status("r", &PatchParams::default(), &refund).await.unwrap();
     until("its finalizer is gone", async || world.get("r").await.metadata.finalizers.unwrap_or_default().is_empty())
         .await;
     let status = world.get("r").await.status.unwrap();

@@ -86,6 +86,7 @@ async fn a_storage_becomes_ready_and_its_rules_stand_beside_a_foreign_one_even_a
     until("Ready and RetentionEnforced", async || {
         world::condition(&storages, "main", "Ready").await.is_some_and(|c| c.is_true())
             && world::condition(&storages, "main", "RetentionEnforced").await.is_some_and(|c| c.is_true())
+            && world::condition(&storages, "main", "AuthorityIntact").await.is_some()
     })
     .await;
     let status = storages.get("main").await.unwrap().status.unwrap();
@@ -94,7 +95,6 @@ async fn a_storage_becomes_ready_and_its_rules_stand_beside_a_foreign_one_even_a
     assert_eq!(status.foreign_rules, Some(1));
     let daily = status.rules.iter().find(|rule| rule.prefix.as_deref() == Some("tenants/daily/")).unwrap();
     assert_eq!((daily.action.as_str(), daily.tag.as_deref()), ("expire after 7 days", Some("retain=daily")));
-    assert!(world::condition(&storages, "main", "AuthorityIntact").await.is_some());
     let before = world.rules(&bucket).await;
     assert!(before.contains(&"theirs".to_owned()) && before.len() > 1, "{before:?}");
 

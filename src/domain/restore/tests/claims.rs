@@ -91,7 +91,11 @@ fn i10_what_stands_in_the_way_ends_with_the_helpdesks_time_and_after_the_approva
         "approved and paid: it may come back"
     );
     let over = with(|f| (f.created, f.eligibility, f.held_until) = (long_ago, gone.clone(), Some(now())));
-    assert_eq!(over.phase, "Expired");
+    assert_eq!((over.phase, over.reason.as_str()), ("Expired", "HoldExpired"));
+    let away = with(|f| {
+        (f.created, f.approved_since, f.keys.held, f.pinned) = (long_ago, Some(now()), false, false);
+    });
+    assert_eq!(away.action, Action::Pin, "signed while the operator was away");
 }
 
 #[test]
