@@ -2,7 +2,7 @@
 //! after. Here the harm is `kill -9`.
 
 use super::gateway::Fault;
-use super::lane::{BAR, Effects, Ended, Lane, Mode};
+use super::lane::{Effects, Ended, Lane, Mode, bar};
 use kube::ResourceExt;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -74,7 +74,7 @@ async fn one(lane: &mut Lane, case: Case) -> Ended {
         assert!(ended.writes.len() < case.write, "{case:?}: {:?}", ended.writes);
     }
     assert_eq!(ended.phase, "Complete", "{case:?}: {ended:#?}");
-    assert!(ended.took <= BAR, "{case:?} took {:?} from the harm to its end: {:?}", ended.took, ended.writes);
+    assert!(ended.took <= bar(), "{case:?} took {:?} from the harm to its end: {:?}", ended.took, ended.writes);
     check(lane, &name, &ended, case.mode).await;
     ended
 }

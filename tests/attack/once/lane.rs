@@ -22,8 +22,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-/// From the fault's end to the request's.
-pub const BAR: Duration = Duration::from_mins(1);
+/// From the fault's end to the request's. A part runs beside other suites on the same cores.
+pub fn bar() -> Duration {
+    Duration::from_mins(if std::env::var_os("SENNIGHT_CASES").is_some() { 2 } else { 1 })
+}
 /// An attempt that hangs is a failure, too.
 const LONGEST: Duration = Duration::from_mins(3);
 
