@@ -67,7 +67,7 @@ fn the_chart_installs_the_main_job_runs_and_uninstalling_keeps_every_custom_reso
     run(&helm, &["uninstall", "sennight", "--namespace", "sennight-system", "--wait"]);
     kubectl(&["delete", "namespace", "sennight-system", "--wait", "--timeout=60s"]);
     let kept = kubectl(&["get", "rreq,bsched", "--namespace", &apps, "--output", "name"]);
-    assert_eq!(kept.lines().count(), 3, "two requests and a schedule outlive the chart: {kept}");
+    assert_eq!(kept.lines().count(), 6, "four requests and two schedules outlive the chart: {kept}");
 }
 
 #[test]
