@@ -50,9 +50,31 @@ const fn escapes() -> [u8; 256] {
 }
 static ESCAPES: [u8; 256] = escapes();
 
+/// Where the first byte is that is escaped. Eight bytes are looked at together, because a cell is mostly plain: a byte's high bit
+/// is set in `control` if it lies between 0x08 and 0x0d, in `backslash` if it is one (Anderson, Bit Twiddling Hacks).
+fn first_escape(text: &[u8]) -> Option<usize> {
+    const fn each(byte: u8) -> u64 {
+        u64::from_ne_bytes([byte; 8])
+    }
+    const HIGH: u64 = each(0x80);
+    let mut plain = 0;
+    for eight in text.chunks_exact(8) {
+        let x = eight.try_into().map_or(u64::MAX, u64::from_ne_bytes);
+        let low = x & each(0x7f);
+        let control = each(127 + 0x0e).wrapping_sub(low) & !x & low.wrapping_add(each(127 - 0x07)) & HIGH;
+        let other = x ^ each(b'\\');
+        let backslash = other.wrapping_sub(each(1)) & !other & HIGH;
+        if control | backslash != 0 {
+            break;
+        }
+        plain += 8;
+    }
+    text[plain..].iter().position(|byte| ESCAPES[usize::from(*byte)] != 0).map(|at| plain + at)
+}
+
 fn push_text(out: &mut Vec<u8>, text: &[u8]) {
     let mut rest = text;
-    while let Some(at) = rest.iter().position(|byte| ESCAPES[usize::from(*byte)] != 0) {
+    while let Some(at) = first_escape(rest) {
         out.extend_from_slice(&rest[..at]);
         out.extend_from_slice(&[b'\\', ESCAPES[usize::from(rest[at])]]);
         rest = &rest[at + 1..];
@@ -132,7 +154,27 @@ mod tests {
         assert_eq!(for_load_data(br"a\fb\\f\v\t\N"), b"a\x0cb\\\\f\x0b\\t\\N");
     }
 
+    #[test]
+    fn every_byte_is_found_that_is_escaped_wherever_it_stands() {
+        for byte in 0..=u8::MAX {
+            for at in 0..20 {
+                let mut text = vec![b'x'; 20];
+                text[at] = byte;
+                let wanted = (ESCAPES[usize::from(byte)] != 0).then_some(at);
+                assert_eq!(first_escape(&text), wanted, "{byte:#04x} at {at}");
+                let mut high = vec![0xff; 20];
+                high[at] = byte;
+                assert_eq!(first_escape(&high), wanted, "{byte:#04x} at {at} among high bytes");
+            }
+        }
+    }
+
     proptest! {
+        #[test]
+        fn every_escape_of_any_text_is_found(text in prop::collection::vec(any::<u8>(), 0..40)) {
+            prop_assert_eq!(first_escape(&text), text.iter().position(|byte| ESCAPES[usize::from(*byte)] != 0));
+        }
+
         #[test]
         fn what_is_written_is_read_back(values in prop::collection::vec(prop::option::of(prop::collection::vec(any::<u8>(), 0..20)), 1..6)) {
             let mut line = Vec::new();
