@@ -113,7 +113,10 @@ impl<'a> MariaDb<'a> {
         let dump = self.task(database);
         let task = json!({"name": "restore", "requestUid": REQUEST.0, "identity": dump["identity"], "copy": copy,
             "database": dump["database"], "parallelism": 2});
-        self.servers.worker("prepare", prefix, &[task])
+        let mut command = self.servers.worker("prepare", prefix, &[task]);
+        // A second pod of one Job would find the first one's report, and do nothing.
+        command.env("SENNIGHT_JOB_UID", format!("restore-{:08x}", rand::random::<u32>()));
+        command
     }
 
     /// Removes what a restore made, and its binary log.
