@@ -39,7 +39,7 @@ guard lib "the links of the record" src/domain/audit/chain.rs 'if fits { Ok(()) 
 # At most once: the decision.
 life=src/domain/restore.rs
 claimed=src/domain/restore/claimed.rs
-guard lib "an ended request only lets go" $life 'if facts.ended {' 'if facts.ended && facts.deleting {' i2_an_ended_request_only_lets_go
+guard lib "an ended request only lets go" $life 'if facts.ended {' 'if facts.ended && facts.deleting.is_some() {' i2_an_ended_request_only_lets_go
 guard lib "what the bucket proves to have begun" $life 'if let Some(proof) = &facts.proof {' 'if let Some(proof) = facts.proof.as_ref().filter(|_| false) {' i2_what_the_bucket_proves_to_have_begun_is_told_and_never_begun_again
 guard lib "a cut-over whose Job vanished" $claimed 'Step::None if claim.job_seen => {' 'Step::None if claim.job_seen && facts.ended => {' i2_an_unknown_cut_over_is_never_tried_again
 guard lib "a cut-over whose outcome is unknown" $claimed 'Step::Lost { message, .. } => unsettled(facts, "CutoverOutcomeUnknown", &format!("{message}; {look}")),' 'Step::Lost { .. } => plan(Action::Start(RestoreStep::Cutover, 1)),' i2_an_unknown_cut_over_is_never_tried_again
