@@ -313,3 +313,27 @@ fn unfit(mode: Mode, seen: &Seen) -> Option<Eligibility> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    #[test]
+    fn i1_money_that_went_back_pays_for_nothing() {
+        let payment = |payment: Value| {
+            let request: RestoreRequest = serde_json::from_value(json!({
+                "apiVersion": "sennight.dev/v1alpha1", "kind": "RestoreRequest", "metadata": {"name": "r"},
+                "spec": {
+                    "scheduleRef": {"name": "acme"}, "mode": "CrmExport", "date": "2026-11-20", "requester": {"userId": "1"},
+                    "ticket": {"id": "T-1"}, "reason": "contacts are gone"
+                },
+                "status": {"payment": payment, "conditions": [{"type": "Paid", "status": "True", "reason": "X"}]}
+            }))
+            .unwrap();
+            signatures(&request, Mode::CrmExport).payment
+        };
+        assert_eq!(payment(json!({"by": "billing"})), Payment::Paid { by: "billing".to_owned() });
+        assert_eq!(payment(json!({"by": "billing", "refund": {"reference": "R-1"}})), Payment::Open);
+    }
+}
