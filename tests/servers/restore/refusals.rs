@@ -12,7 +12,7 @@ pub fn reasons(looked: &Preflight) -> Vec<&str> {
 }
 
 /// All that a refused restore could have left: databases, roles, objects in S3 wherever (reports apart), the claim, sessions, and
-/// locks of theirs.
+/// locks of theirs (autovacuum comes and goes as it likes).
 pub async fn everything(world: &World) -> String {
     let mut text = world.databases().await;
     let key = i64::from_str_radix(&stable_hash(&["prepare", &world.uid], 15), 16).unwrap();
@@ -27,6 +27,7 @@ pub async fn everything(world: &World) -> String {
         ),
         format!(
             "SELECT count(*)::text FROM pg_locks l JOIN pg_database d ON d.oid IN (l.database, l.objid)
+               JOIN pg_stat_activity a ON a.pid = l.pid AND a.backend_type = 'client backend'
               WHERE starts_with(d.datname, '{}') AND l.pid <> pg_backend_pid()",
             world.database
         ),
