@@ -46,14 +46,14 @@ pub struct Write<'a> {
 /// Why a write is refused. The texts are those of the policies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error, strum::IntoStaticStr, strum::EnumIter)]
 pub enum Breach {
-    /// The approval is not theirs.
+    /// The approval is not theirs, or bears another name.
     #[error(
-        "status.approval is the helpdesk's: it takes the verb approve on restorerequests.sennight.dev (ClusterRole sennight-helpdesk)"
+        "status.approval is the helpdesk's: it takes the verb approve on restorerequests.sennight.dev (ClusterRole sennight-helpdesk), and status.approval.by must be your own user name: leave it out where a MutatingAdmissionPolicy stamps it, else write it yourself"
     )]
     NotHelpdesk,
-    /// The payment is not theirs.
+    /// The payment is not theirs, or bears another name.
     #[error(
-        "status.payment and the condition Paid are billing's: they take the verb settle on restorerequests.sennight.dev (ClusterRole sennight-billing)"
+        "status.payment and the condition Paid are billing's: they take the verb settle on restorerequests.sennight.dev (ClusterRole sennight-billing), and status.payment.by must be your own user name: leave it out where a MutatingAdmissionPolicy stamps it, else write it yourself"
     )]
     NotBilling,
     /// The rest is not theirs.
@@ -61,28 +61,14 @@ pub enum Breach {
         "this part of status is the operator's; the helpdesk writes status.approval, billing status.payment and the condition Paid. A merge patch replaces all conditions: use kubectl apply --server-side --subresource=status"
     )]
     NotOperator,
-    /// The approval bears another name.
-    #[error(
-        "status.approval.by must be your own user name: leave it out where a MutatingAdmissionPolicy stamps it, else write it yourself"
-    )]
-    ApproverMisnamed,
-    /// The payment bears another name.
-    #[error(
-        "status.payment.by must be your own user name: leave it out where a MutatingAdmissionPolicy stamps it, else write it yourself"
-    )]
-    PayerMisnamed,
     /// One hand would turn both keys.
     #[error("whoever approved may not record the payment, nor the other way round: another account must")]
     OneHand,
-    /// The payment is closed.
-    #[error("too late: the restore has been claimed or has ended; only payment.refund may still be recorded")]
-    PaymentTooLate,
-    /// The approval is closed.
-    #[error("too late: the restore has been claimed or has ended, its approval no longer changes")]
-    ApprovalTooLate,
-    /// Nobody signs what is going away.
-    #[error("this request is being deleted: create another one")]
-    BeingDeleted,
+    /// Approval and payment are closed.
+    #[error(
+        "too late: the restore has been claimed or has ended, or this request is being deleted (create another one): its approval no longer changes, and only payment.refund may still be recorded"
+    )]
+    TooLate,
     /// The creator would approve.
     #[error("whoever created a request may not approve it (gate.fourEyes: {0}): another person must")]
     FourEyes(FourEyes),
@@ -112,8 +98,10 @@ impl Write<'_> {
         self.was().get("approval") != self.will_be().get("approval")
     }
 
-    fn refund_changed(&self) -> bool {
-        self.was()["payment"].get("refund") != self.will_be()["payment"].get("refund")
+    /// Anything of billing's, the refund too.
+    fn settlement_changed(&self) -> bool {
+        self.was().get("payment") != self.will_be().get("payment")
+            || conditions(self.was(), true) != conditions(self.will_be(), true)
     }
 
     /// Recording a refund is not recording a payment.
@@ -148,37 +136,20 @@ impl Write<'_> {
 type Rule = fn(&Write<'_>) -> Option<Breach>;
 
 /// In the order of the policies' validations, the four-eyes policy last.
-const RULES: &[Rule] = &[
-    helpdesk_decides,
-    billing_settles,
-    operator_operates,
-    approver_is_named,
-    payer_is_named,
-    two_hands,
-    payment_in_time,
-    approval_in_time,
-    not_while_deleting,
-    four_eyes,
-];
+const RULES: &[Rule] = &[helpdesk_decides, billing_settles, operator_operates, two_hands, in_time, four_eyes];
 
 fn helpdesk_decides(w: &Write<'_>) -> Option<Breach> {
-    (w.approval_changed() && !w.actor.approve).then_some(Breach::NotHelpdesk)
+    let theirs = w.actor.approve && w.will_be()["approval"]["by"] == w.actor.name;
+    (w.approval_changed() && !theirs).then_some(Breach::NotHelpdesk)
 }
 
 fn billing_settles(w: &Write<'_>) -> Option<Breach> {
-    ((w.payment_changed() || w.refund_changed()) && !w.actor.settle).then_some(Breach::NotBilling)
+    let theirs = w.actor.settle && (w.will_be()["payment"]["by"] == w.actor.name || !w.payment_changed());
+    (w.settlement_changed() && !theirs).then_some(Breach::NotBilling)
 }
 
 fn operator_operates(w: &Write<'_>) -> Option<Breach> {
     (w.rest_changed() && !w.actor.operate).then_some(Breach::NotOperator)
-}
-
-fn approver_is_named(w: &Write<'_>) -> Option<Breach> {
-    (w.approval_changed() && w.will_be()["approval"]["by"] != w.actor.name).then_some(Breach::ApproverMisnamed)
-}
-
-fn payer_is_named(w: &Write<'_>) -> Option<Breach> {
-    (w.payment_changed() && w.will_be()["payment"]["by"] != w.actor.name).then_some(Breach::PayerMisnamed)
 }
 
 fn two_hands(w: &Write<'_>) -> Option<Breach> {
@@ -186,17 +157,9 @@ fn two_hands(w: &Write<'_>) -> Option<Breach> {
     (w.signs() && approver.is_some() && approver == payer).then_some(Breach::OneHand)
 }
 
-fn payment_in_time(w: &Write<'_>) -> Option<Breach> {
-    (w.payment_changed() && w.closed()).then_some(Breach::PaymentTooLate)
-}
-
-fn approval_in_time(w: &Write<'_>) -> Option<Breach> {
-    (w.approval_changed() && w.closed()).then_some(Breach::ApprovalTooLate)
-}
-
-fn not_while_deleting(w: &Write<'_>) -> Option<Breach> {
+fn in_time(w: &Write<'_>) -> Option<Breach> {
     let deleting = w.after["metadata"].get("deletionTimestamp").is_some();
-    (w.signs() && deleting).then_some(Breach::BeingDeleted)
+    (w.signs() && (w.closed() || deleting)).then_some(Breach::TooLate)
 }
 
 fn four_eyes(w: &Write<'_>) -> Option<Breach> {
@@ -290,9 +253,7 @@ pub fn standing(object: &Value, setting: FourEyes, own: Own<'_>) -> Result<(), D
         let before = without(object, field);
         let actor = Actor { name: by, approve: field == "approval", settle: field == "payment", operate: false };
         let write = Write { before: &before, after: object, actor, four_eyes: setting };
-        let past =
-            |breach: &Breach| matches!(breach, Breach::ApprovalTooLate | Breach::PaymentTooLate | Breach::BeingDeleted);
-        if let Some(breach) = breaches(&write).into_iter().find(|breach| !past(breach)) {
+        if let Some(breach) = breaches(&write).into_iter().find(|breach| *breach != Breach::TooLate) {
             return Err(Distrust::ForgedSignature { what, by: by.to_owned(), breach });
         }
         history_of(object, field, what, own)?;

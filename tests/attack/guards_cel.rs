@@ -38,36 +38,50 @@ const fn bare(what: &'static str, said: &'static str, cuts: &'static [fn(&mut Ga
     Mutant { what, cuts, said, unstamped: true }
 }
 
-const PAID_CHANGED: &str = "('conditions' in variables.before ? variables.before.conditions.filter(c, c.type == 'Paid') : []) != ('conditions' in variables.after ? variables.after.conditions.filter(c, c.type == 'Paid') : [])";
-const OTHERS_CHANGED: &str = "('conditions' in variables.before ? variables.before.conditions.filter(c, c.type != 'Paid') : []) != ('conditions' in variables.after ? variables.after.conditions.filter(c, c.type != 'Paid') : [])";
-const PAY_ADDED: &str = "variables.payAfter.exists(k, k != 'refund' && (!(k in variables.payBefore) || variables.payBefore[k] != variables.payAfter[k]))";
-const PAY_TAKEN: &str = "variables.payBefore.exists(k, k != 'refund' && !(k in variables.payAfter))";
-const REST_ADDED: &str = "variables.after.exists(k, !(k in ['approval', 'payment', 'conditions']) && (!(k in variables.before) || variables.before[k] != variables.after[k]))";
-const REST_TAKEN: &str =
-    "variables.before.exists(k, !(k in ['approval', 'payment', 'conditions']) && !(k in variables.after))";
+const APPROVE: &str = "authorizer.group('sennight.dev').resource('restorerequests').namespace(request.namespace).name(request.name).check('approve').allowed()";
+const SETTLE: &str = "authorizer.group('sennight.dev').resource('restorerequests').namespace(request.namespace).name(request.name).check('settle').allowed()";
+const OPERATE: &str = "authorizer.group('sennight.dev').resource('restorerequests').namespace(request.namespace).name(request.name).check('operate').allowed()";
+const APPROVER: &str = "has(object.status) && has(object.status.approval) && has(object.status.approval.by) && object.status.approval.by == request.userInfo.username";
+const PAYER: &str = "has(object.status) && has(object.status.payment) && has(object.status.payment.by) && object.status.payment.by == request.userInfo.username";
+const HELPDESK: &str = "takes the verb approve";
+const BILLING: &str = "take the verb settle";
+const REST: &str = "this part of status is the operator's";
+const ONE_HAND: &str = "may not record the payment";
+const TOO_LATE: &str = "too late";
+const EQUAL_PAID: &str = "(has(oldObject.status) && has(oldObject.status.conditions) ? oldObject.status.conditions.filter(c, c.type == 'Paid') : []) == (has(object.status) && has(object.status.conditions) ? object.status.conditions.filter(c, c.type == 'Paid') : [])";
+const EQUAL_OTHERS: &str = "(has(oldObject.status) && has(oldObject.status.conditions) ? oldObject.status.conditions.filter(c, c.type != 'Paid') : []) == (has(object.status) && has(object.status.conditions) ? object.status.conditions.filter(c, c.type != 'Paid') : [])";
+const REFUND: &str = "((!(has(object.status) && has(object.status.payment)) || object.status.payment.all(k, k == 'refund' || (has(oldObject.status) && has(oldObject.status.payment) && k in oldObject.status.payment && oldObject.status.payment[k] == object.status.payment[k]))) && (!(has(oldObject.status) && has(oldObject.status.payment)) || oldObject.status.payment.all(k, k == 'refund' || (has(object.status) && has(object.status.payment) && k in object.status.payment)))";
+
+/// Replaces a piece of the status policy's rule that says so.
+fn weaken(gate: &mut Gate, rule: &str, piece: &str, by: &str) {
+    gate.expression(STATUS, "validations", rule, piece, by);
+}
 
 /// The policies' expressions.
 #[rustfmt::skip]
 const POLICIES: &[Mutant] = &[
-    cut("validation: the verb approve", "takes the verb approve", &[|g| g.validation(STATUS, 0)]),
-    cut("validation: the verb settle", "take the verb settle", &[|g| g.validation(STATUS, 1)]),
-    cut("validation: the verb operate", "this part of status is the operator's", &[|g| g.validation(STATUS, 2)]),
-    bare("validation: the approver's name", "status.approval.by must be", &[|g| g.validation(STATUS, 3)]),
-    bare("validation: the payer's name", "status.payment.by must be", &[|g| g.validation(STATUS, 4)]),
-    cut("validation: two hands", "may not record the payment", &[|g| g.validation(STATUS, 5)]),
-    cut("validation: the payment in time", "only payment.refund", &[|g| g.validation(STATUS, 6)]),
-    cut("validation and rule: the approval in time", "its approval no longer changes", &[|g| g.validation(STATUS, 7), |g| g.rule(S, "its approval no longer changes")]),
-    cut("validation and rule: Paid in time", "record payment.refund instead", &[|g| g.validation(STATUS, 6), |g| g.rule(S, "record payment.refund instead")]),
-    cut("validation: not while it is deleted", "is being deleted", &[|g| g.validation(STATUS, 8)]),
-    cut("variable: an approval comes", "takes the verb approve", &[|g| g.expression(STATUS, "variables", "approvalChanged", "('approval' in variables.before) != ('approval' in variables.after)", "false")]),
-    cut("variable: an approval changes", "takes the verb approve", &[|g| g.expression(STATUS, "variables", "approvalChanged", "variables.before.approval != variables.after.approval", "false")]),
-    bare("variable: Paid changes", "take the verb settle", &[|g| g.expression(STATUS, "variables", "paymentChanged", PAID_CHANGED, "false")]),
-    cut("variable: a payment's field changes", "take the verb settle", &[|g| g.expression(STATUS, "variables", "paymentChanged", PAY_ADDED, "false")]),
-    bare("variable: a payment's field goes", "take the verb settle", &[|g| g.expression(STATUS, "variables", "paymentChanged", PAY_TAKEN, "false")]),
-    cut("validation: a refund comes", "take the verb settle", &[|g| g.expression(STATUS, "validations", "take the verb settle", "('refund' in variables.payBefore) != ('refund' in variables.payAfter)", "false")]),
-    cut("validation: another key comes or changes", "this part of status is the operator's", &[|g| g.expression(STATUS, "validations", "this part of status is the operator's", REST_ADDED, "false")]),
-    cut("validation: another key goes", "this part of status is the operator's", &[|g| g.expression(STATUS, "validations", "this part of status is the operator's", REST_TAKEN, "false")]),
-    cut("validation: another condition changes", "this part of status is the operator's", &[|g| g.expression(STATUS, "validations", "this part of status is the operator's", OTHERS_CHANGED, "false")]),
+    cut("validation: the verb approve", HELPDESK, &[|g| weaken(g, HELPDESK, APPROVE, "true")]),
+    cut("validation: the verb settle", BILLING, &[|g| weaken(g, BILLING, SETTLE, "true")]),
+    cut("validation: the verb operate", REST, &[|g| weaken(g, REST, OPERATE, "true")]),
+    bare("validation: the approver's name", "status.approval.by must be", &[|g| weaken(g, HELPDESK, "object.status.approval.by == request.userInfo.username", "true")]),
+    bare("validation: the payer's name", "status.payment.by must be", &[|g| weaken(g, BILLING, "object.status.payment.by == request.userInfo.username", "true")]),
+    cut("validation: two hands", ONE_HAND, &[|g| g.validation(STATUS, 3)]),
+    cut("validation: the payment in time", "only payment.refund", &[|g| g.validation(STATUS, 4)]),
+    cut("validation: not after the claim", "only payment.refund", &[|g| weaken(g, TOO_LATE, "has(oldObject.status.claim)", "false")]),
+    cut("validation: not after the end", "only payment.refund", &[|g| weaken(g, TOO_LATE, "has(oldObject.status.finishedAt)", "false")]),
+    cut("validation and rule: the approval in time", "its approval no longer changes", &[|g| g.validation(STATUS, 4), |g| g.rule(S, "its approval no longer changes")]),
+    cut("validation and rule: Paid in time", "record payment.refund instead", &[|g| g.validation(STATUS, 4), |g| g.rule(S, "record payment.refund instead")]),
+    cut("validation: not while it is deleted", "is being deleted", &[|g| weaken(g, TOO_LATE, "has(object.metadata.deletionTimestamp)", "false")]),
+    cut("validation: an approval comes", HELPDESK, &[|g| weaken(g, HELPDESK, "has(oldObject.status) && has(oldObject.status.approval) && object.status.approval ==", "!(has(oldObject.status) && has(oldObject.status.approval)) || object.status.approval ==")]),
+    cut("validation: an approval changes", HELPDESK, &[|g| weaken(g, HELPDESK, "object.status.approval == oldObject.status.approval", "true")]),
+    bare("validation: Paid changes", BILLING, &[|g| weaken(g, BILLING, &format!("{EQUAL_PAID}) || ({SETTLE}"), &format!("true) || ({SETTLE}"))]),
+    cut("validation: a payment comes", BILLING, &[|g| weaken(g, BILLING, "has(oldObject.status) && has(oldObject.status.payment) && object.status.payment ==", "!(has(oldObject.status) && has(oldObject.status.payment)) || object.status.payment ==")]),
+    cut("validation: a payment changes", BILLING, &[|g| weaken(g, BILLING, "object.status.payment == oldObject.status.payment", "true")]),
+    cut("exception: only the refund comes", "only payment.refund", &[|g| weaken(g, TOO_LATE, "k in oldObject.status.payment && oldObject.status.payment[k] == object.status.payment[k]", "true")]),
+    bare("exception: a refund and Paid as it was", "status.payment.by must be", &[|g| weaken(g, BILLING, &format!("{REFUND} && {EQUAL_PAID}"), &format!("{REFUND} && true"))]),
+    cut("validation: another key comes or changes", REST, &[|g| weaken(g, REST, "k in oldObject.status && oldObject.status[k] == object.status[k]", "true")]),
+    cut("validation: another key goes", REST, &[|g| weaken(g, REST, "has(object.status) && k in object.status)", "true)")]),
+    cut("validation: another condition changes", REST, &[|g| weaken(g, REST, EQUAL_OTHERS, "true")]),
     bare("validation: the creator's name", "spec.requestedBy must be", &[|g| g.validation("sennight-restorerequest-create", 0)]),
     cut("validation: reserved names", "a RestoreRequest that is approved and paid", &[|g| g.validation(JOBS, 0)]),
     cut("match: reserved by name", "a RestoreRequest that is approved and paid", &[|g| g.expression(JOBS, "matchConditions", "acts-for-a-restore-request", "object.metadata.name.contains('-sennight-restore')", "false")]),
@@ -97,8 +111,8 @@ const RULES: &[Mutant] = &[
     cut("rule: the spec stays", "spec is immutable", &[|g| g.rule("/properties/spec", "spec is immutable")]),
     cut("rule: the conditions stay", "use kubectl apply --server-side --subresource=status", &[|g| g.rule(S, "conditions never vanish")]),
     cut("rule: each condition stays", "conditions never vanish", &[|g| g.rule("/properties/status/properties/conditions", "conditions never vanish")]),
-    cut("rule and validation: a decision stays", "a decision is final and never vanishes", &[|g| g.rule(S, "a decision is final and never vanishes"), |g| g.validation(STATUS, 3)]),
-    cut("rule and validation: a payment stays", "payment never vanishes", &[|g| g.rule(S, "payment never vanishes"), |g| g.validation(STATUS, 4)]),
+    cut("rule and validation: a decision stays", "a decision is final and never vanishes", &[|g| g.rule(S, "a decision is final and never vanishes"), |g| weaken(g, HELPDESK, APPROVER, "true")]),
+    cut("rule and validation: a payment stays", "payment never vanishes", &[|g| g.rule(S, "payment never vanishes"), |g| weaken(g, BILLING, PAYER, "true")]),
     cut("rule: a denial is final", "a decision is final", &[|g| g.rule("/properties/status/properties/approval", "a decision is final")]),
     cut("rule: the pinned copy stays", "pinned once and never taken back", &[|g| g.rule(S, "never taken back")]),
     cut("rule: the pinned copy is that one", "never re-chosen", &[|g| g.rule("/properties/status/properties/recoveryPoint", "never re-chosen")]),

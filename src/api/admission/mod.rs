@@ -1,6 +1,7 @@
 //! The gate in admission: the policies that Sennight ships, how to tell that the live ones are still those, and the
 //! forgeries that they must refuse.
 
+mod division;
 mod policies;
 mod reserved;
 mod schema;
@@ -71,7 +72,7 @@ fn guards(kind: &'static str, plural: &'static str, name: &'static str, spec: Va
 /// The policies that refuse, with their bindings. Without these, intact, no restore may run.
 pub fn validating() -> Vec<Guard> {
     [
-        (policies::STATUS, policies::status()),
+        (division::STATUS, division::status()),
         (policies::CREATE, policies::create()),
         (reserved::JOBS, reserved::jobs()),
         (reserved::PODS, reserved::pods()),

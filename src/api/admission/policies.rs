@@ -6,8 +6,6 @@
 
 use serde_json::{Value, json};
 
-/// Name of the policy that divides `status` among helpdesk, billing and operator.
-pub const STATUS: &str = "sennight-restorerequest-status";
 /// Name of the policy that a request's creator is who they say.
 pub const CREATE: &str = "sennight-restorerequest-create";
 /// Name of the policy that whoever asks does not approve (setting `gate.fourEyes`).
@@ -20,20 +18,7 @@ pub const STAMP_DECIDER: &str = "sennight-stamp-decider";
 const APPROVAL_CHANGED: &str = "('approval' in variables.before) != ('approval' in variables.after) \
 || ('approval' in variables.before && variables.before.approval != variables.after.approval)";
 
-const REFUND_CHANGED: &str = "('refund' in variables.payBefore) != ('refund' in variables.payAfter) \
-|| ('refund' in variables.payBefore && variables.payBefore.refund != variables.payAfter.refund)";
-
-/// For the API server's audit log: what was decided, and by whom. It looks at the objects and not at the variables, because the API
-/// server computes these a second time for it; each of them costs as much as this whole expression.
-const DECISION: &str = "has(object.status) && has(object.status.approval) \
-&& !(has(oldObject.status) && has(oldObject.status.approval) && oldObject.status.approval == object.status.approval) \
-? 'approval ' + string(object.status.approval.decision) + ' by ' + request.userInfo.username \
-: (has(object.status) && has(object.status.payment) \
-&& !(has(oldObject.status) && has(oldObject.status.payment) && oldObject.status.payment == object.status.payment) \
-? 'payment by ' + request.userInfo.username : '')";
-
-/// The conditions whose type compares so with Paid. What is used once is no variable: each of them costs the API server some
-/// microseconds a write.
+/// The conditions whose type compares so with Paid.
 fn conditions(of: &str, operator: &str) -> String {
     format!("('conditions' in variables.{of} ? variables.{of}.conditions.filter(c, c.type {operator} 'Paid') : [])")
 }
@@ -45,23 +30,6 @@ fn payment_changed() -> String {
         "variables.payAfter.exists(k, k != 'refund' && (!(k in variables.payBefore) || variables.payBefore[k] != variables.payAfter[k])) \
          || variables.payBefore.exists(k, k != 'refund' && !(k in variables.payAfter)) \
          || {before} != {after}"
-    )
-}
-
-/// Every key of status that is not somebody else's, and every condition but Paid.
-fn rest_changed() -> String {
-    let (before, after) = (conditions("before", "!="), conditions("after", "!="));
-    format!(
-        "variables.after.exists(k, !(k in ['approval', 'payment', 'conditions']) && (!(k in variables.before) || variables.before[k] != variables.after[k])) \
-         || variables.before.exists(k, !(k in ['approval', 'payment', 'conditions']) && !(k in variables.after)) \
-         || {before} != {after}"
-    )
-}
-
-/// The caller may do this to this request.
-fn may(verb: &str) -> String {
-    format!(
-        "authorizer.group('sennight.dev').resource('restorerequests').namespace(request.namespace).name(request.name).check('{verb}').allowed()"
     )
 }
 
@@ -97,60 +65,9 @@ pub fn refuse_unless(expression: &str, message: &str) -> Value {
     json!({"expression": expression, "message": format!("{} {message}", super::DENIAL_PREFIX), "reason": "Forbidden"})
 }
 
-fn status_writes() -> Value {
+/// What is written beside `spec`.
+pub fn status_writes() -> Value {
     constraints(&[rule("sennight.dev", &["restorerequests/status"], &["UPDATE"])])
-}
-
-/// Spec of [`STATUS`].
-pub fn status() -> Value {
-    json!({
-        "failurePolicy": "Fail",
-        "matchConstraints": status_writes(),
-        "variables": status_variables(),
-        "validations": status_validations(),
-        "auditAnnotations": [{"key": "decision", "valueExpression": DECISION}]
-    })
-}
-
-fn status_validations() -> Vec<Value> {
-    vec![
-        refuse_unless(
-            &format!("!variables.approvalChanged || {}", may("approve")),
-            "status.approval is the helpdesk's: it takes the verb approve on restorerequests.sennight.dev (ClusterRole sennight-helpdesk)",
-        ),
-        refuse_unless(
-            &format!("!(variables.paymentChanged || {REFUND_CHANGED}) || {}", may("settle")),
-            "status.payment and the condition Paid are billing's: they take the verb settle on restorerequests.sennight.dev (ClusterRole sennight-billing)",
-        ),
-        refuse_unless(
-            &format!("!({}) || {}", rest_changed(), may("operate")),
-            "this part of status is the operator's; the helpdesk writes status.approval, billing status.payment and the condition Paid. A merge patch replaces all conditions: use kubectl apply --server-side --subresource=status",
-        ),
-        refuse_unless(
-            "!variables.approvalChanged || ('approval' in variables.after && 'by' in variables.after.approval && variables.after.approval.by == request.userInfo.username)",
-            "status.approval.by must be your own user name: leave it out where a MutatingAdmissionPolicy stamps it, else write it yourself",
-        ),
-        refuse_unless(
-            "!variables.paymentChanged || ('by' in variables.payAfter && variables.payAfter.by == request.userInfo.username)",
-            "status.payment.by must be your own user name: leave it out where a MutatingAdmissionPolicy stamps it, else write it yourself",
-        ),
-        refuse_unless(
-            "!(variables.approvalChanged || variables.paymentChanged) || !('approval' in variables.after && 'by' in variables.after.approval && 'by' in variables.payAfter) || variables.after.approval.by != variables.payAfter.by",
-            "whoever approved may not record the payment, nor the other way round: another account must",
-        ),
-        refuse_unless(
-            "!variables.paymentChanged || !('finishedAt' in variables.before || 'claim' in variables.before)",
-            "too late: the restore has been claimed or has ended; only payment.refund may still be recorded",
-        ),
-        refuse_unless(
-            "!variables.approvalChanged || !('finishedAt' in variables.before || 'claim' in variables.before)",
-            "too late: the restore has been claimed or has ended, its approval no longer changes",
-        ),
-        refuse_unless(
-            "!(variables.approvalChanged || variables.paymentChanged) || !has(object.metadata.deletionTimestamp)",
-            "this request is being deleted: create another one",
-        ),
-    ]
 }
 
 /// Spec of [`CREATE`].
