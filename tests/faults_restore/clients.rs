@@ -10,6 +10,10 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 
 pub const CLIENTS: usize = 8;
+/// Between a client's statements: short where a gap is measured.
+pub const OFTEN: Duration = Duration::from_millis(10);
+/// Where they only must be there: connections and their passwords took most of the machine.
+pub const SELDOM: Duration = Duration::from_millis(60);
 
 #[derive(Default)]
 struct Seen {
@@ -30,9 +34,9 @@ pub struct Clients {
 
 impl Clients {
     /// Lets them begin, as the role of `target`.
-    pub fn start(target: &DatabaseTarget) -> Self {
+    pub fn start(target: &DatabaseTarget, pause: Duration) -> Self {
         let seen = Arc::new(Seen::default());
-        let tasks = (0..CLIENTS).map(|n| tokio::spawn(client(seen.clone(), target.clone(), n))).collect();
+        let tasks = (0..CLIENTS).map(|n| tokio::spawn(client(seen.clone(), target.clone(), n, pause))).collect();
         Self { seen, tasks }
     }
 
@@ -81,9 +85,9 @@ impl Clients {
 }
 
 /// A connection, some statements, and anew: as a pool's clients do. A broken connection is tried again at once.
-async fn client(seen: Arc<Seen>, target: DatabaseTarget, n: usize) {
+async fn client(seen: Arc<Seen>, target: DatabaseTarget, n: usize, pause: Duration) {
     while !seen.stop.load(Ordering::SeqCst) {
-        match talk(&seen, &target, n).await {
+        match talk(&seen, &target, n, pause).await {
             Ok(()) => {}
             Err(error) => {
                 let passing = ["DatabaseMissing", "ConnectionLost", "ServerBusy", "Unreachable"];
@@ -94,7 +98,7 @@ async fn client(seen: Arc<Seen>, target: DatabaseTarget, n: usize) {
     }
 }
 
-async fn talk(seen: &Seen, target: &DatabaseTarget, n: usize) -> Result<(), EngineError> {
+async fn talk(seen: &Seen, target: &DatabaseTarget, n: usize, pause: Duration) -> Result<(), EngineError> {
     let failed = |e| EngineError::query("talking", e);
     let session = connect(target, &target.database, "tenant").await?;
     for _ in 0..20 {
@@ -107,7 +111,7 @@ async fn talk(seen: &Seen, target: &DatabaseTarget, n: usize) -> Result<(), Engi
         if seen.stop.load(Ordering::SeqCst) {
             break;
         }
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        tokio::time::sleep(pause).await;
     }
     session.close().await;
     Ok(())

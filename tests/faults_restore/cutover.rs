@@ -5,7 +5,7 @@ use crate::operator::{self, Word};
 use crate::process::{Victim, Worker, crash_server, gone, upstream};
 use crate::tenant::{Tenant, new_uid};
 use crate::wire::{Point, Side, Wire};
-use crate::{ALONE, chosen};
+use crate::{ALONE, chosen, progress};
 use sennight::domain::job::{CutoverTask, Outcome, TaskReport, Work};
 use sennight::domain::restore::Facts;
 use std::collections::BTreeMap;
@@ -149,7 +149,8 @@ async fn every_point(name: &str, way: Way, victim: Victim) {
     let all: Vec<Point> = (1..=statements).flat_map(|n| [(n, Side::Before), (n, Side::After)]).collect();
     let points = chosen(&format!("cut-over {way:?}, {victim:?} dies"), &all);
     let mut ends: BTreeMap<&str, usize> = BTreeMap::new();
-    for point in &points {
+    for (number, point) in points.iter().enumerate() {
+        progress(&format!("cut-over {way:?}, {victim:?} dies"), number, points.len());
         *ends.entry(case(&mut tenant, way, *point, victim).await).or_default() += 1;
     }
     println!("cut-over {way:?}, {victim:?} dies: {} points of {statements} statements: {ends:?}", points.len());

@@ -1,6 +1,7 @@
 //! How long the tenant's clients wait in a swap, measured at the clients.
 
 use crate::ALONE;
+use crate::clients::OFTEN;
 use crate::tenant::Tenant;
 use sennight::domain::job::Done;
 use std::time::{Duration, Instant};
@@ -14,7 +15,7 @@ fn median(mut all: Vec<Duration>) -> Duration {
 async fn a_swap_is_noticed_by_clients_for_less_than_half_a_second() {
     let _alone = ALONE.lock().await;
     let swaps = if std::env::var_os("SENNIGHT_CASES").is_some() { 3 } else { 20 };
-    let mut tenant = Tenant::new("downtime").await;
+    let mut tenant = Tenant::with_clients("downtime", OFTEN).await;
     let (mut worst, mut typical, mut quiet, mut told) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for _ in 0..swaps {
         tenant.next().await;

@@ -41,3 +41,10 @@ pub fn chosen<T: Clone>(suite: &str, all: &[T]) -> Vec<T> {
     }
     (0..wanted).map(|n| all[n * (all.len() - 1) / (wanted - 1).max(1)].clone()).collect()
 }
+
+/// A line now and then: a whole campaign takes a quarter of an hour.
+pub fn progress(suite: &str, number: usize, all: usize) {
+    if number > 0 && number.is_multiple_of(50) {
+        println!("{suite}: {number} of {all} points");
+    }
+}

@@ -3,7 +3,7 @@
 use crate::process::{Victim, Worker, crash_server, gone, upstream};
 use crate::tenant::Tenant;
 use crate::wire::{Point, Side, Wire};
-use crate::{ALONE, chosen};
+use crate::{ALONE, chosen, progress};
 use sennight::domain::job::{Outcome, RestoreTask, Work};
 use sennight::engine::postgres::ident;
 
@@ -74,6 +74,7 @@ async fn every_point(name: &str, victim: Victim, sides: &[Side]) {
     let all: Vec<Point> = (1..=statements).flat_map(|n| sides.iter().map(move |side| (n, *side))).collect();
     let points = chosen(&format!("prepare, {victim:?} dies"), &all);
     for (number, point) in points.iter().enumerate() {
+        progress(&format!("prepare, {victim:?} dies"), number, points.len());
         case(&tenant, *point, victim, number).await;
     }
     println!(

@@ -1,12 +1,13 @@
 //! One tenant for many restores in a row: a copy that says "copied", a live database that says "live", and a new
 //! request's UID for each.
 
-use crate::clients::Clients;
+use crate::clients::{Clients, SELDOM};
 use crate::support::env;
 use crate::world::World;
 use sennight::domain::job::{ClearTask, CopySummary, CutoverTask, Doomed, Mark};
 use sennight::engine::postgres::ident;
 use sennight::worker::clear;
+use std::time::Duration;
 
 pub struct Tenant {
     pub world: World,
@@ -16,6 +17,11 @@ pub struct Tenant {
 
 impl Tenant {
     pub async fn new(name: &str) -> Self {
+        Self::with_clients(name, SELDOM).await
+    }
+
+    /// Whose clients pause so long between two statements.
+    pub async fn with_clients(name: &str, pause: Duration) -> Self {
         assert!(!env("SENNIGHT_TEST_PG_HOST").is_empty());
         let world = World::new(name).await;
         let sql = "CREATE TABLE public.a (v text PRIMARY KEY); CREATE TABLE public.b (v text);
@@ -33,7 +39,7 @@ impl Tenant {
         }
         let copy = world.dump().await;
         live(&world).await;
-        let clients = Clients::start(&world.target("app"));
+        let clients = Clients::start(&world.target("app"), pause);
         clients.answered().await;
         Self { world, copy, clients }
     }
