@@ -70,6 +70,9 @@ pub fn may_approve(request: &RestoreRequest) -> Result<(), PluginError> {
     if status.recovery_point.is_none() && request.spec.mode != RestoreMode::Undo {
         return refuse("no copy is chosen for this request yet: kubectl sennight explain says why");
     }
+    if let Some(why) = facts::impossible(request) {
+        return refuse(&format!("it cannot be done as things stand ({why}): have that mended, or deny the request"));
+    }
     Ok(())
 }
 

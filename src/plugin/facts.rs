@@ -1,8 +1,9 @@
 //! What a request is, for the person who decides: tenant, plan, size, date, what will be lost.
 
 use super::words::{self, bytes, count, instant, span};
+use crate::api::conditions::{RequestCondition, find, reason};
 use crate::api::restore_request::RestoreMode;
-use crate::api::{BackupSchedule, RestoreRequest};
+use crate::api::{BackupSchedule, ConditionStatus, RestoreRequest};
 use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 use kube::ResourceExt;
@@ -89,6 +90,14 @@ fn expected(seconds: i64, downtime_millis: Option<i64>, basis: Option<&str>) -> 
     };
     let basis = basis.map_or_else(String::new, |basis| format!(" ({basis})"));
     format!("about {} once both keys are turned{downtime}{basis}", span(TimeDelta::seconds(seconds)))
+}
+
+/// Why the restore cannot be done as things stand, if the operator has found so. A plan without restores is no such reason:
+/// buying one that has is the payment.
+pub fn impossible(request: &RestoreRequest) -> Option<String> {
+    let eligible = find(&request.status.as_ref()?.conditions, RequestCondition::Eligible)?;
+    let no = eligible.status == ConditionStatus::False && eligible.reason != reason::PLAN_UPGRADE_REQUIRED;
+    no.then(|| format!("{}: {}", eligible.reason, eligible.message.as_deref().unwrap_or("no more is known")))
 }
 
 /// What an approval costs the tenant.

@@ -106,7 +106,12 @@ pub fn may_settle(request: &RestoreRequest, settle: &SettleArgs) -> Result<(), P
             format!("{name} is past its point of no return: Paid no longer changes; use --refund after its end");
         return Err(PluginError::NotNow(message));
     }
-    Ok(())
+    match facts::impossible(request) {
+        Some(why) if !settle.charged_back => Err(PluginError::NotNow(format!(
+            "{name} cannot be done as things stand ({why}): nobody should pay for it before that is mended"
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// Refuses a reference that paid for another request of the namespace: that one payment is one restore is the operator's

@@ -252,6 +252,26 @@ fn an_approval_that_means_nothing_is_refused_before_it_is_sent() {
     }
 }
 
+#[test]
+fn what_cannot_be_done_is_neither_approved_nor_paid_but_a_plan_is_bought() {
+    let eligible = |status: &str, reason: &str| {
+        let condition = json!({"type": "Eligible", "status": status, "reason": reason, "message": "m"});
+        request(&json!({"status": {"conditions": [condition]}}))
+    };
+    let (pay, back) = (settling("--reference INV-9"), settling("--reference INV-9 --charged-back"));
+    let no = eligible("False", "CreateDbMissing");
+    for error in [decide::may_approve(&no).unwrap_err(), settle::may_settle(&no, &pay).unwrap_err()] {
+        assert!(error.to_string().contains("(CreateDbMissing: m)"), "{error}");
+    }
+    assert!(settle::may_settle(&no, &back).is_ok(), "money goes back whatever can be done");
+    for fine in
+        [eligible("False", "PlanUpgradeRequired"), eligible("Unknown", "Checking"), eligible("True", "Possible")]
+    {
+        assert!(decide::may_approve(&fine).is_ok());
+        assert!(settle::may_settle(&fine, &pay).is_ok());
+    }
+}
+
 fn settling(line: &str) -> SettleArgs {
     use clap::Parser;
     let words = ["kubectl-sennight", "settle", "ticket-4711"].into_iter().chain(line.split(' '));

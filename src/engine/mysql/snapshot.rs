@@ -11,7 +11,11 @@ use std::time::Duration;
 
 /// Writers of the tenant wait no longer than this while the readers begin.
 const LOCK_AT_MOST: Duration = Duration::from_secs(5);
+const PREPARING: &str = "preparing the session";
 const BEGIN: &str = "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY";
+
+/// The driver reads by 8 KiB at most until a packet was larger: one is asked for, and tables come in larger pieces.
+const WIDEN: &str = "SELECT REPEAT(' ', 262144)";
 
 /// Readers of one instant.
 pub struct Snapshot {
@@ -34,11 +38,14 @@ pub async fn begin(
     lock_timeout: Duration,
 ) -> Result<Snapshot, EngineError> {
     let mut notes = Vec::new();
+    session.run(WIDEN, PREPARING).await?;
     let guard = guard(target, application, tables, lock_timeout).await?;
     if readers > 1 && !tables.is_empty() {
         let mut others = Vec::new();
         for _ in 1..readers {
-            others.push(connect(target, &target.database, application).await?);
+            let mut other = connect(target, &target.database, application).await?;
+            other.run(WIDEN, PREPARING).await?;
+            others.push(other);
         }
         let mut locker = connect(target, &target.database, application).await?;
         match lock(&mut locker, tables, lock_timeout.min(LOCK_AT_MOST)).await {
@@ -111,7 +118,7 @@ async fn lock(session: &mut Session, tables: &[TableInfo], wait: Duration) -> Re
 
 async fn set_lock_wait(session: &mut Session, wait: Duration) -> Result<(), EngineError> {
     let statement = format!("SET SESSION lock_wait_timeout = {}", wait.as_secs().max(1));
-    session.run(&statement, "preparing the session").await
+    session.run(&statement, PREPARING).await
 }
 
 /// The clock is read first: what was committed before it is seen by the snapshot.
