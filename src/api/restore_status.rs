@@ -193,6 +193,10 @@ pub struct Refund {
     /// Billing's own reference of the refund.
     #[schemars(length(min = 1, max = 128))]
     pub reference: String,
+    /// Who recorded it. Stamped by admission; whatever is written here is overwritten.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 512))]
+    pub by: Option<String>,
 }
 
 /// How far a request is.

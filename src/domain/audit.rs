@@ -145,6 +145,9 @@ pub struct State {
     /// Billing's reference of the refund.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refund: Option<String>,
+    /// Who recorded the refund.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refund_by: Option<String>,
     /// Deleted before its claim.
     pub deleted: bool,
 }
@@ -283,7 +286,8 @@ fn refund_due(now: &State, told: &mut State) -> Option<(Event, Option<String>)> 
 }
 
 fn refund(now: &State, told: &mut State) -> Option<(Event, Option<String>)> {
-    changed(&now.refund, &mut told.refund).then_some((Event::Refunded, None))
+    told.refund_by.clone_from(&now.refund_by);
+    changed(&now.refund, &mut told.refund).then_some((Event::Refunded, now.refund_by.clone()))
 }
 
 fn deleted(now: &State, told: &mut State) -> Option<(Event, Option<String>)> {

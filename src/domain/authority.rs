@@ -53,7 +53,7 @@ pub enum Breach {
     NotHelpdesk,
     /// The payment is not theirs, or bears another name.
     #[error(
-        "status.payment and the condition Paid are billing's: they take the verb settle on restorerequests.sennight.dev (ClusterRole sennight-billing), and status.payment.by must be your own user name: leave it out where a MutatingAdmissionPolicy stamps it, else write it yourself"
+        "status.payment and the condition Paid are billing's: they take the verb settle on restorerequests.sennight.dev (ClusterRole sennight-billing), and status.payment.by must be your own user name (for a refund payment.refund.by): leave it out where a MutatingAdmissionPolicy stamps it, else write it yourself"
     )]
     NotBilling,
     /// The rest is not theirs.
@@ -104,6 +104,12 @@ impl Write<'_> {
             || conditions(self.was(), true) != conditions(self.will_be(), true)
     }
 
+    /// A refund that comes bears the name of who records it.
+    fn refund_is_named(&self) -> bool {
+        let (old, new) = (self.was()["payment"].get("refund"), self.will_be()["payment"].get("refund"));
+        new.is_none_or(|new| new["by"] == self.actor.name || old == Some(new))
+    }
+
     /// Recording a refund is not recording a payment.
     fn payment_changed(&self) -> bool {
         let (old, new) = (fields(&self.was()["payment"]), fields(&self.will_be()["payment"]));
@@ -144,7 +150,8 @@ fn helpdesk_decides(w: &Write<'_>) -> Option<Breach> {
 }
 
 fn billing_settles(w: &Write<'_>) -> Option<Breach> {
-    let theirs = w.actor.settle && (w.will_be()["payment"]["by"] == w.actor.name || !w.payment_changed());
+    let signed = w.will_be()["payment"]["by"] == w.actor.name || !w.payment_changed();
+    let theirs = w.actor.settle && signed && w.refund_is_named();
     (w.settlement_changed() && !theirs).then_some(Breach::NotBilling)
 }
 
@@ -268,7 +275,13 @@ pub fn standing(object: &Value, setting: FourEyes, own: Own<'_>) -> Result<(), D
 fn without(object: &Value, field: &str) -> Value {
     let mut before = object.clone();
     if let Some(status) = before.get_mut("status").and_then(Value::as_object_mut) {
-        status.remove(field);
+        let signed = status.remove(field);
+        // A refund is signed for itself.
+        if field == "payment"
+            && let Some(refund) = signed.and_then(|payment| payment.get("refund").cloned())
+        {
+            status.insert(field.to_owned(), serde_json::json!({"refund": refund}));
+        }
         if field == "payment"
             && let Some(all) = status.get_mut("conditions").and_then(Value::as_array_mut)
         {

@@ -112,9 +112,7 @@ fn show(
 /// The table.
 pub fn rows(entries: &[Entry]) -> String {
     let row = |entry: &Entry| {
-        // Admission stamps no name on a refund.
-        let nobody = if entry.event == Event::Refunded { "billing, unstamped" } else { "sennight" };
-        let by = entry.by.clone().unwrap_or_else(|| nobody.to_owned());
+        let by = entry.by.clone().unwrap_or_else(|| "sennight".to_owned());
         vec![entry.seq.to_string(), instant(entry.at, None), entry.event.to_string(), by, detail(entry)]
     };
     table(&["SEQ", "RECORDED", "EVENT", "BY", "WHAT"], &entries.iter().map(row).collect::<Vec<_>>())

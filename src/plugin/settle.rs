@@ -56,8 +56,11 @@ async fn record_refund(
     may_refund(request)?;
     let schedule = cluster.schedule(request).await;
     io.complain(&facts::text(request, schedule.as_ref(), Utc::now()));
-    let refund = json!({"payment": {"refund": {"reference": reference}}});
-    cluster.write(request, refund, None, "refunded", write, io).await
+    let mut refund = json!({"reference": reference});
+    if let Some(by) = cluster.whoami().await {
+        refund["by"] = by.into();
+    }
+    cluster.write(request, json!({"payment": {"refund": refund}}), None, "refunded", write, io).await
 }
 
 /// Whether the condition Paid is True.

@@ -65,6 +65,7 @@ const POLICIES: &[Mutant] = &[
     cut("validation: the verb operate", REST, &[|g| weaken(g, REST, OPERATE, "true")]),
     bare("validation: the approver's name", "status.approval.by must be", &[|g| weaken(g, HELPDESK, "object.status.approval.by == request.userInfo.username", "true")]),
     bare("validation: the payer's name", "status.payment.by must be", &[|g| weaken(g, BILLING, "object.status.payment.by == request.userInfo.username", "true")]),
+    bare("validation: the refunder's name", "for a refund payment.refund.by", &[|g| weaken(g, BILLING, "object.status.payment.refund.by == request.userInfo.username", "true")]),
     cut("validation: two hands", ONE_HAND, &[|g| g.validation(STATUS, 3)]),
     cut("validation: the payment in time", "only payment.refund", &[|g| g.validation(STATUS, 4)]),
     cut("validation: not after the claim", "only payment.refund", &[|g| weaken(g, TOO_LATE, "has(oldObject.status.claim)", "false")]),

@@ -112,7 +112,11 @@ fn payment() -> impl Strategy<Value = Value> {
     let there = (
         maybe(vec![json!("INV-1"), json!("INV-2")]),
         by(),
-        maybe(vec![json!({"reference": "R-1"}), json!({"reference": "R-2"})]),
+        maybe(vec![
+            json!({"reference": "R-1"}),
+            json!({"reference": "R-2", "by": "billing"}),
+            json!({"reference": "R-2", "by": "bert"}),
+        ]),
     )
         .prop_map(|(reference, by, refund)| object(vec![("reference", reference), ("by", by), ("refund", refund)]));
     prop_oneof![Just(Value::Null), there]

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 pub const STATUS: &str = "sennight-restorerequest-status";
 
 const NOT_HELPDESK: &str = "status.approval is the helpdesk's: it takes the verb approve on restorerequests.sennight.dev (ClusterRole sennight-helpdesk), and status.approval.by must be your own user name: leave it out where a MutatingAdmissionPolicy stamps it, else write it yourself";
-const NOT_BILLING: &str = "status.payment and the condition Paid are billing's: they take the verb settle on restorerequests.sennight.dev (ClusterRole sennight-billing), and status.payment.by must be your own user name: leave it out where a MutatingAdmissionPolicy stamps it, else write it yourself";
+const NOT_BILLING: &str = "status.payment and the condition Paid are billing's: they take the verb settle on restorerequests.sennight.dev (ClusterRole sennight-billing), and status.payment.by must be your own user name (for a refund payment.refund.by): leave it out where a MutatingAdmissionPolicy stamps it, else write it yourself";
 const NOT_OPERATOR: &str = "this part of status is the operator's; the helpdesk writes status.approval, billing status.payment and the condition Paid. A merge patch replaces all conditions: use kubectl apply --server-side --subresource=status";
 const ONE_HAND: &str = "whoever approved may not record the payment, nor the other way round: another account must";
 const TOO_LATE: &str = "too late: the restore has been claimed or has ended, or this request is being deleted (create another one): its approval no longer changes, and only payment.refund may still be recorded";
@@ -24,6 +24,10 @@ const DECISION: &str = "has(object.status) && has(object.status.approval) \
 && !(has(oldObject.status) && has(oldObject.status.payment) && oldObject.status.payment == object.status.payment) \
 ? 'payment by ' + request.userInfo.username : '')";
 
+const REFUND_NAMED: &str = "!(has(object.status) && has(object.status.payment) && has(object.status.payment.refund)) \
+|| (has(object.status.payment.refund.by) && object.status.payment.refund.by == request.userInfo.username) \
+|| (has(oldObject.status) && has(oldObject.status.payment) && has(oldObject.status.payment.refund) \
+&& oldObject.status.payment.refund == object.status.payment.refund)";
 const OVER: &str = "has(object.metadata.deletionTimestamp) \
 || (has(oldObject.status) && (has(oldObject.status.claim) || has(oldObject.status.finishedAt)))";
 const ONE_NAME: &str = "has(object.status) && has(object.status.approval) && has(object.status.payment) \
@@ -40,7 +44,7 @@ pub fn status() -> Value {
         "matchConstraints": status_writes(),
         "validations": [
             refuse_unless(&format!("({approval}) || ({approve} && {approver})"), NOT_HELPDESK),
-            refuse_unless(&format!("({payment}) || ({settle} && (({payer}) || ({refund})))"), NOT_BILLING),
+            refuse_unless(&format!("({payment}) || ({settle} && (({payer}) || ({refund})) && ({REFUND_NAMED}))"), NOT_BILLING),
             refuse_unless(&format!("({}) || {operate}", rest_is_as_it_was()), NOT_OPERATOR),
             refuse_unless(&format!("!({ONE_NAME}) || (({approval}) && ({refund}))"), ONE_HAND),
             refuse_unless(&format!("!({OVER}) || (({approval}) && ({refund}))"), TOO_LATE),

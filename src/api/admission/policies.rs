@@ -127,7 +127,11 @@ const MAY_NEED_A_NAME: &str = "has(object.status) && (\
 || has(object.status.payment) != has(oldObject.status.payment) \
 || (has(object.status.payment) && object.status.payment != oldObject.status.payment) \
 || (has(object.status.conditions) ? object.status.conditions.filter(c, c.type == 'Paid') : []) \
-!= (has(oldObject.status.conditions) ? oldObject.status.conditions.filter(c, c.type == 'Paid') : []))))";
+!= (has(oldObject.status.conditions) ? oldObject.status.conditions.filter(c, c.type == 'Paid') : [])))) \
+|| (has(object.status.payment) && has(object.status.payment.refund) \
+&& !(has(object.status.payment.refund.by) && object.status.payment.refund.by == request.userInfo.username) \
+&& !(has(oldObject.status) && has(oldObject.status.payment) && has(oldObject.status.payment.refund) \
+&& oldObject.status.payment.refund == object.status.payment.refund)))";
 
 /// Spec of [`STAMP_DECIDER`]: one patch, because each is made, applied and read back by itself.
 pub fn stamp_decider() -> Value {
@@ -137,12 +141,14 @@ pub fn stamp_decider() -> Value {
         ? [JSONPatch{op: 'add', path: '/status/payment/by', value: request.userInfo.username}] \
         : (has(object.status) && !('payment' in variables.before) \
             ? [JSONPatch{op: 'add', path: '/status/payment', value: {'by': request.userInfo.username}}] : []))";
+    let refund = "'refund' in variables.payAfter && !('refund' in variables.payBefore && variables.payBefore.refund == variables.payAfter.refund) \
+        ? [JSONPatch{op: 'add', path: '/status/payment/refund/by', value: request.userInfo.username}] : []";
     json!({
         "failurePolicy": "Fail",
         "reinvocationPolicy": "IfNeeded",
         "matchConstraints": status_writes(),
         "matchConditions": [{"name": "may-need-a-name", "expression": MAY_NEED_A_NAME}],
         "variables": status_variables(),
-        "mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": format!("({approval}) + ({payment})")}}]
+        "mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": format!("({approval}) + ({payment}) + ({refund})")}}]
     })
 }

@@ -189,6 +189,7 @@ pub fn state(object: &RestoreRequest) -> State {
             by: payment.by,
         }
     });
+    let refund = payment.and_then(|payment| payment.refund);
     State {
         subject: subject(object, &status),
         copy,
@@ -199,7 +200,8 @@ pub fn state(object: &RestoreRequest) -> State {
         phase: status.phase.map(|phase| phase.to_string()),
         end: ended(&status),
         refund_due: is_true(&status.conditions, RequestCondition::RefundDue),
-        refund: payment.and_then(|payment| payment.refund).map(|refund| refund.reference),
+        refund: refund.as_ref().map(|refund| refund.reference.clone()),
+        refund_by: refund.and_then(|refund| refund.by),
         deleted: object.metadata.deletion_timestamp.is_some() && status.claim.is_none() && status.finished_at.is_none(),
     }
 }

@@ -38,7 +38,10 @@ fn life() -> Vec<State> {
         export_sha256: None,
     };
     step(&|s| (s.end, s.refund_due) = (Some(ended("DiskFull")), true));
-    step(&|s| (s.refund, s.refund_due, s.held) = (Some("R-1".into()), false, false));
+    step(&|s| {
+        (s.refund, s.refund_by) = (Some("R-1".into()), Some("bill".into()));
+        (s.refund_due, s.held) = (false, false);
+    });
     all
 }
 
@@ -80,7 +83,7 @@ fn a_life_is_told_in_order_with_who_did_what() {
             ("Ended", None),
             ("RefundDue", None),
             ("Released", None),
-            ("Refunded", None),
+            ("Refunded", Some("bill")),
         ]
     );
     assert_eq!(verify("u", &filed(&chain), Some(&head(&chain)), 1).unwrap().entries, chain);

@@ -36,6 +36,8 @@ fn distrust(setting: FourEyes, mutate: impl Fn(&mut Value)) -> Option<&'static s
 fn i6_lawful_signatures_stand() {
     assert_eq!(distrust(FourEyes::All, |_| ()), None);
     assert_eq!(distrust(FourEyes::All, |o| o["status"] = json!({})), None);
+    let refunded = json!({"reference": "R-1", "by": "another of billing's"});
+    assert_eq!(distrust(FourEyes::All, |o| o["status"]["payment"]["refund"] = refunded.clone()), None);
     assert_eq!(distrust(FourEyes::All, |o| o["status"]["claim"] = json!({"attempt": 1})), None);
     assert_eq!(distrust(FourEyes::All, |o| o["metadata"]["deletionTimestamp"] = json!("2026-11-22T00:00:00Z")), None);
     assert_eq!(distrust(FourEyes::None, |o| o["status"]["approval"]["by"] = json!("anna")), None);
@@ -86,6 +88,15 @@ fn i6_every_rule_refuses_by_itself() {
     assert_eq!(judge(billing, &pays), []);
     assert_eq!(judge(Actor { settle: false, ..billing }, &pays), [Breach::NotBilling]);
     assert_eq!(judge(everything, &pays), [Breach::NotBilling]);
+    let refund = |by: &'static str| {
+        move |b: &mut Value, a: &mut Value| {
+            b["status"]["finishedAt"] = json!("x");
+            *a = b.clone();
+            a["status"]["payment"]["refund"] = json!({"reference": "R-1", "by": by});
+        }
+    };
+    assert_eq!(judge(everything, &refund("bert")), []);
+    assert_eq!(judge(everything, &refund("billing")), [Breach::NotBilling]);
     let both = |_: &mut Value, a: &mut Value| a["status"]["payment"]["by"] = json!("bert");
     assert_eq!(judge(everything, &both), [Breach::OneHand]);
     let operate = Actor { operate: false, ..everything };

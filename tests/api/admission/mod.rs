@@ -253,7 +253,7 @@ async fn i2_after_the_claim_and_after_the_end_only_a_refund_may_be_recorded() {
         refused(world.merge(ALICE, name, refund.clone()).await, "take the verb settle");
         world.merge(BILLING_2, name, refund).await.unwrap();
         let status = world.status(name).await;
-        assert_eq!(status["payment"]["refund"]["reference"], "R-1");
+        assert_eq!(status["payment"]["refund"], json!({"reference": "R-1", "by": BILLING_2}));
         assert_eq!(status["payment"]["by"], BILLING, "who refunds is not who was paid");
     }
     let again = json!({"claim": {"attempt": 2, "job": "j", "at": "2026-11-22T01:00:00Z"}});

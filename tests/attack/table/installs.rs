@@ -3,9 +3,9 @@
 use super::{case, json_patch, merge};
 use crate::how::Want::{Allowed, Refused};
 use crate::how::{Case, How};
-use crate::scene::Scene::{Full, Nothing, Open, Paid};
+use crate::scene::Scene::{Ended, Full, Nothing, Open, Paid};
 use crate::scene::paid;
-use crate::world::{ALICE, BILLING, BOB, BOTH};
+use crate::world::{ALICE, BILLING, BILLING_2, BOB, BOTH};
 use serde_json::{Value, json};
 
 fn approves(by: Option<&str>) -> How {
@@ -24,6 +24,14 @@ fn pays(by: Option<&str>) -> How {
     super::apply("billing", status)
 }
 
+fn refunds(by: Option<&str>) -> How {
+    let mut refund = json!({"reference": "R-1"});
+    if let Some(by) = by {
+        refund["by"] = json!(by);
+    }
+    merge(json!({"payment": {"refund": refund}}))
+}
+
 fn creates(by: Option<&str>) -> How {
     let mut spec = json!({
         "scheduleRef": {"name": "acme"}, "mode": "CrmExport", "date": "2026-11-20", "requester": {"userId": "1"},
@@ -40,6 +48,7 @@ fn creates(by: Option<&str>) -> How {
 
 const APPROVER: super::Want = Refused("status.approval.by must be your own user name");
 const PAYER: super::Want = Refused("status.payment.by must be your own user name");
+const REFUNDER: super::Want = Refused("for a refund payment.refund.by");
 const CREATOR: super::Want = Refused("spec.requestedBy must be your own user name");
 const SETTLE: super::Want = Refused("take the verb settle");
 
@@ -53,6 +62,9 @@ pub fn unstamped() -> Vec<Case> {
         case(BILLING, "is paid and names itself", Open, pays(Some(BILLING)), Allowed(json!({"payment": {"by": BILLING}}))),
         case(BILLING, "is paid without a name", Open, pays(None), PAYER),
         case(BILLING, "is paid in alice's name", Open, pays(Some(ALICE)), PAYER),
+        case(BILLING_2, "records a refund and names itself", Ended, refunds(Some(BILLING_2)), Allowed(json!({"payment": {"by": BILLING, "refund": {"by": BILLING_2}}}))),
+        case(BILLING, "records a refund without a name", Ended, refunds(None), REFUNDER),
+        case(BILLING_2, "records a refund in the payer's name", Ended, refunds(Some(BILLING)), REFUNDER),
         case(ALICE, "takes the amount out", Paid, json_patch("remove", "/status/payment/amount", json!(null)), SETTLE),
         case(ALICE, "adds Paid", Open, json_patch("add", "/status/conditions/-", paid("True")[0].clone()), SETTLE),
         case(ALICE, "creates a request and names herself", Nothing, creates(Some(ALICE)), Allowed(Value::Null)),
