@@ -13,7 +13,7 @@ pub const CLIENTS: usize = 8;
 /// Between a client's statements: short where a gap is measured.
 pub const OFTEN: Duration = Duration::from_millis(10);
 /// Where they only must be there: connections and their passwords took most of the machine.
-pub const SELDOM: Duration = Duration::from_millis(60);
+pub const SELDOM: Duration = Duration::from_millis(250);
 
 #[derive(Default)]
 struct Seen {

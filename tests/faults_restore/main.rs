@@ -31,6 +31,7 @@ use tokio::sync::Mutex;
 pub static ALONE: LazyLock<Mutex<()>> = LazyLock::new(|| Mutex::new(()));
 
 /// Which of `all` points are tried: every one, or `SENNIGHT_CASES` spread evenly over them, the first and the last included.
+/// `SENNIGHT_SHARD` (`2/3`) takes every third of them, from the second on: a campaign is mostly waiting.
 pub fn chosen<T: Clone>(suite: &str, all: &[T]) -> Vec<T> {
     let asked = std::env::var("SENNIGHT_CASES").ok().and_then(|text| text.parse::<usize>().ok());
     // A case here takes seconds, those of the other long suites fractions of one.
@@ -39,7 +40,12 @@ pub fn chosen<T: Clone>(suite: &str, all: &[T]) -> Vec<T> {
         let left = all.len() - wanted;
         println!("{suite}: {wanted} of {} points; left out: {left} (make faults-restore runs all)", all.len());
     }
-    (0..wanted).map(|n| all[n * (all.len() - 1) / (wanted - 1).max(1)].clone()).collect()
+    let spread = (0..wanted).map(|n| all[n * (all.len() - 1) / (wanted - 1).max(1)].clone());
+    let Ok(shard) = std::env::var("SENNIGHT_SHARD") else { return spread.collect() };
+    let (number, of) = shard.split_once('/').expect("SENNIGHT_SHARD is like 2/3");
+    let (number, of): (usize, usize) = (number.parse().unwrap(), of.parse().unwrap());
+    println!("{suite}: shard {number} of {of}");
+    spread.skip(number - 1).step_by(of).collect()
 }
 
 /// A line now and then: a whole campaign takes a quarter of an hour.
