@@ -237,6 +237,19 @@ proptest! {
 }
 
 #[test]
+fn every_expression_of_every_policy_can_be_read() {
+    let guards = admission::validating().into_iter().chain(admission::mutating());
+    for guard in guards.chain(admission::four_eyes(false)).chain(admission::four_eyes(true)) {
+        for list in ["matchConditions", "variables", "validations"] {
+            for item in guard.spec[list].as_array().into_iter().flatten() {
+                let text = item["expression"].as_str().unwrap();
+                Program::compile(text).unwrap_or_else(|fault| panic!("{}: {list}: {text}: {fault}", guard.name));
+            }
+        }
+    }
+}
+
+#[test]
 fn i6_every_rule_of_the_policies_has_its_like_in_rust() {
     use strum::IntoEnumIterator;
     let settings = [FourEyes::FullRestore, FourEyes::All];

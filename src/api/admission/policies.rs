@@ -127,7 +127,7 @@ const MAY_NEED_A_NAME: &str = "has(object.status) && (\
 || has(object.status.payment) != has(oldObject.status.payment) \
 || (has(object.status.payment) && object.status.payment != oldObject.status.payment) \
 || (has(object.status.conditions) ? object.status.conditions.filter(c, c.type == 'Paid') : []) \
-!= (has(oldObject.status.conditions) ? oldObject.status.conditions.filter(c, c.type == 'Paid') : [])))) \
+!= (has(oldObject.status.conditions) ? oldObject.status.conditions.filter(c, c.type == 'Paid') : []))) \
 || (has(object.status.payment) && has(object.status.payment.refund) \
 && !(has(object.status.payment.refund.by) && object.status.payment.refund.by == request.userInfo.username) \
 && !(has(oldObject.status) && has(oldObject.status.payment) && has(oldObject.status.payment.refund) \
