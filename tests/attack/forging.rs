@@ -89,8 +89,8 @@ impl Unstamped {
             remove(guard.kind, guard.name);
         }
         Scene::Open.lay(world, "nameless").await;
-        let nameless: Vec<Case> =
-            unstamped().into_iter().filter(|case| case.tries.ends_with("without a name")).collect();
+        let early = |case: &Case| case.tries.ends_with("without a name") && case.on != Scene::Ended;
+        let nameless: Vec<Case> = unstamped().into_iter().filter(early).collect();
         for case in &nameless {
             until_so("no more stamps", async |senders| {
                 case.fault(&case.tried(world, senders, "nameless", true).await).is_none()
