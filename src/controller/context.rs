@@ -16,11 +16,13 @@ use super::wakeups::Wakeups;
 use crate::api::{BackupSchedule, BackupStorage, DatabaseServer, ExportProfile, RestoreRequest};
 use crate::settings::Settings;
 use crate::telemetry::Metrics;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use kube::api::Api;
+use kube::runtime::controller::Action;
 use kube::runtime::events::{Recorder, Reporter};
 use kube::runtime::reflector::{ObjectRef, Store};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// The caches of our kinds, over all watched namespaces. Never enough for a gate: gates read afresh.
@@ -129,6 +131,11 @@ impl Context {
     /// The time now.
     pub fn now(&self) -> DateTime<Utc> {
         self.clock.now()
+    }
+
+    /// Another look after so much of the clock's time: kube's own queue sleeps by the wall's.
+    pub fn requeue(&self, after: Duration) -> Action {
+        Action::requeue(self.clock.real(TimeDelta::from_std(after).unwrap_or(TimeDelta::MAX)))
     }
 
     /// A BackupSchedule as it is now: the operator keeps rows, no objects.

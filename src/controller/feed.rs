@@ -67,7 +67,7 @@ impl<K: Watched> Feed<K> {
                         }
                     }
                 },
-                |object, error, ctx| error_policy(&*object, error, ctx.now()),
+                |object, error, ctx| error_policy(&*object, error, ctx.clock),
                 ctx,
             )
             .for_each(|step| async move {

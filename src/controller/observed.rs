@@ -1,6 +1,7 @@
 //! What surrounds every reconcile, so that none of them need think of it: a span, time and outcome as metrics, an Event
 //! for a failure, and when to try again.
 
+use super::clock::Clock;
 use super::context::Context;
 use crate::telemetry::{KindLabel, Metrics, ReconcileLabels};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -68,9 +69,11 @@ pub fn retry_after<E: Failure>(since: Option<DateTime<Utc>>, error: &E, now: Dat
     }
 }
 
-/// kube's error policy for all kinds.
-pub fn error_policy<K: Ailing, E: Failure>(object: &K, error: &E, now: DateTime<Utc>) -> Action {
-    retry_after(object.ailing_since(), error, now).map_or_else(Action::await_change, Action::requeue)
+/// kube's error policy for all kinds. Its queue sleeps by the wall's clock.
+pub fn error_policy<K: Ailing, E: Failure>(object: &K, error: &E, clock: Clock) -> Action {
+    let pause = retry_after(object.ailing_since(), error, clock.now());
+    let pause = pause.map(|pause| clock.real(TimeDelta::from_std(pause).unwrap_or(TimeDelta::MAX)));
+    pause.map_or_else(Action::await_change, Action::requeue)
 }
 
 /// Metrics and Events of reconciles.
@@ -207,10 +210,18 @@ mod tests {
     fn the_longer_it_has_failed_the_later_the_next_try() {
         let cases = [(None, 5), (Some(1000), 5), (Some(990), 10), (Some(880), 120), (Some(0), 300), (Some(2000), 5)];
         for (since, wanted) in cases {
-            let action = error_policy(&Ill(since), &Wrong(Retry::Later), at(1000));
-            assert_eq!(action, Action::requeue(Duration::from_secs(wanted)), "{since:?}");
+            let pause = retry_after(since.map(at), &Wrong(Retry::Later), at(1000));
+            assert_eq!(pause, Some(Duration::from_secs(wanted)), "{since:?}");
         }
-        assert_eq!(error_policy(&Ill(None), &Wrong(Retry::OnChange), at(0)), Action::await_change());
+        assert_eq!(error_policy(&Ill(None), &Wrong(Retry::OnChange), Clock::default()), Action::await_change());
+    }
+
+    #[test]
+    fn by_a_clock_that_runs_faster_the_next_try_comes_sooner() {
+        let clock = Clock::running(Utc::now(), at(0), 8.0);
+        let pause = |clock| error_policy(&Ill(None), &Wrong(Retry::Later), clock);
+        assert_eq!(pause(Clock::default()), Action::requeue(FIRST_RETRY));
+        assert_eq!(pause(clock), Action::requeue(FIRST_RETRY / 8));
     }
 
     #[test]

@@ -18,7 +18,6 @@ use crate::store::StoreError;
 use chrono::{DateTime, TimeDelta, Utc};
 use kube::ResourceExt;
 use kube::api::Api;
-use kube::runtime::controller::Action;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -94,7 +93,7 @@ async fn reconcile(server: Arc<DatabaseServer>, ctx: Arc<Context>) -> Result<Out
     checked?;
     let drill = drill.map(|at| (at - ctx.now()).to_std().unwrap_or_default().max(Duration::from_secs(1)));
     let interval = ctx.settings.timing.storage_interval;
-    Ok(Outcome::Applied(Action::requeue(drill.map_or(interval, |drill| drill.min(interval)))))
+    Ok(Outcome::Applied(ctx.requeue(drill.map_or(interval, |drill| drill.min(interval)))))
 }
 
 /// When each server's count of running dumps was last written, by UID. It changes with every Job, and each write comes back

@@ -18,7 +18,6 @@ use chrono::{DateTime, TimeDelta, Utc};
 use gather::{Unusable, gather};
 use kube::ResourceExt;
 use kube::api::Api;
-use kube::runtime::controller::Action;
 use kube::runtime::events::EventType;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +25,9 @@ use tokio_util::sync::CancellationToken;
 
 pub use patrol::Patrols;
 pub use validate::{Overlap, overlap};
+
+/// A count that was held back waits at least this long: it is due by a clock that others may set.
+const LEAST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Why a BackupStorage's reconcile failed.
 #[derive(Debug, thiserror::Error)]
@@ -85,19 +87,19 @@ async fn reconcile(storage: Arc<BackupStorage>, ctx: Arc<Context>) -> Result<Out
     let wait = next_look(&storage, ctx.now(), interval);
     if !wait.is_zero() {
         let status = storage.status.clone().unwrap_or_default();
-        write(&storage, status, &ctx).await?;
-        return Ok(Outcome::Applied(Action::requeue(wait)));
+        let held = write(&storage, status, &ctx).await?;
+        return Ok(Outcome::Applied(ctx.requeue(soonest(wait, held, ctx.now()))));
     }
     let found = gather(&storage, &ctx).await;
     let status = report::status(&storage, &found, ctx.now());
     let news = report::alarm(&storage, &status);
-    write(&storage, status, &ctx).await?;
+    let held = write(&storage, status, &ctx).await?;
     if let Some(alarm) = news {
         let note = alarm.message.unwrap_or_default();
         ctx.observer.event(&*storage, EventType::Warning, &alarm.reason, "Patrol", &note).await;
     }
     report::failure(found)?;
-    Ok(Outcome::Applied(Action::requeue(interval)))
+    Ok(Outcome::Applied(ctx.requeue(soonest(interval, held, ctx.now()))))
 }
 
 /// How long until the bucket is to be looked at again; zero is now. A wake-up in between only counts the fleet: the
@@ -121,11 +123,22 @@ fn next_look(storage: &BackupStorage, now: DateTime<Utc>, interval: Duration) ->
     (due - now).to_std().unwrap_or_default().min(period)
 }
 
-/// Adds what the caches and the authority check know, and writes the status if it is new.
-async fn write(storage: &BackupStorage, mut status: BackupStorageStatus, ctx: &Context) -> Result<(), VerbError> {
+/// The next look, or a count that was held back, whichever comes first.
+fn soonest(look: Duration, held: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Duration {
+    held.map_or(look, |at| (at - now).to_std().unwrap_or_default().max(LEAST_PAUSE).min(look))
+}
+
+/// Adds what the caches and the authority check know, and writes the status if it is new. Returns when a count that came too
+/// soon after the last one may be written.
+async fn write(
+    storage: &BackupStorage,
+    mut status: BackupStorageStatus,
+    ctx: &Context,
+) -> Result<Option<DateTime<Utc>>, VerbError> {
     let namespace = storage.namespace().unwrap_or_default();
     let counted = ctx.caches.schedules.summary(&namespace, &storage.name_any(), ctx.now());
-    status.fleet = Some(report::fleet(status.fleet.take(), counted));
+    let (fleet, held) = report::fleet(status.fleet.take(), counted);
+    status.fleet = Some(fleet);
     if let Some(intact) = ctx.authority.last() {
         let condition = report::authority(&intact).observed(storage.metadata.generation);
         set(&mut status.conditions, condition, ctx.now());
@@ -133,7 +146,7 @@ async fn write(storage: &BackupStorage, mut status: BackupStorageStatus, ctx: &C
     let api = Api::namespaced(ctx.clients.write.clone(), &namespace);
     apply_status(&api, storage, storage.status.as_ref(), &status).await?;
     count_ready(storage, &status, ctx);
-    Ok(())
+    Ok(held)
 }
 
 fn count_ready(storage: &BackupStorage, status: &BackupStorageStatus, ctx: &Context) {
@@ -190,5 +203,16 @@ mod tests {
         let mut new = storage(true, 0, 0, 2);
         new.status = None;
         assert_eq!(next_look(&new, Utc::now(), Duration::from_mins(10)), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_count_that_was_held_back_is_written_at_its_time_and_an_unchanged_one_at_the_next_look() {
+        let now = DateTime::from_timestamp(1000, 0).unwrap();
+        let after = |seconds| Some(now + TimeDelta::seconds(seconds));
+        let look = Duration::from_mins(10);
+        let cases = [(None, 600), (after(20), 20), (after(900), 600), (after(-5), 1)];
+        for (held, wanted) in cases {
+            assert_eq!(soonest(look, held, now), Duration::from_secs(wanted), "{held:?}");
+        }
     }
 }

@@ -17,6 +17,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 const MESSAGE_LIMIT: usize = 2000;
 /// A count that changed nothing is written down again after this: whoever reads it knows that somebody counts.
 const COUNT_IS_NEWS: TimeDelta = TimeDelta::minutes(5);
+/// Counts are so far apart at least. A night changes them with every copy, and each write comes back as a reason to count
+/// again: without a pause that is a write a round trip.
+const BETWEEN_COUNTS: TimeDelta = TimeDelta::seconds(30);
 /// Rules that status lists; there are fewer.
 const MOST_RULES: usize = 32;
 
@@ -105,13 +108,17 @@ pub fn alarm(storage: &BackupStorage, status: &BackupStorageStatus) -> Option<Co
     (now.status == ConditionStatus::False && !known).then(|| now.clone())
 }
 
-/// The fleet as it was counted now. The time alone is no news, until it is some minutes old.
-pub fn fleet(before: Option<Fleet>, now: Fleet) -> Fleet {
-    let same = |before: &Fleet| Fleet { counted_at: now.counted_at, ..before.clone() } == now;
-    let recent = |before: &Fleet| {
-        before.counted_at.zip(now.counted_at).is_some_and(|(then, now)| then <= now && now - then < COUNT_IS_NEWS)
-    };
-    before.filter(|before| same(before) && recent(before)).unwrap_or(now)
+/// The fleet as it was counted now, or as it was told a moment ago: then also when it may be told anew. The time alone is no
+/// news, until it is some minutes old.
+pub fn fleet(before: Option<Fleet>, now: Fleet) -> (Fleet, Option<DateTime<Utc>>) {
+    let times = before.as_ref().and_then(|before| before.counted_at).zip(now.counted_at);
+    // A count of the future is of a clock that was set back.
+    let (Some(before), Some((then, at))) = (before, times.filter(|(then, at)| then <= at)) else { return (now, None) };
+    let same = Fleet { counted_at: now.counted_at, ..before.clone() } == now;
+    if same && at - then < COUNT_IS_NEWS {
+        return (before, None);
+    }
+    if at - then < BETWEEN_COUNTS { (before, Some(then + BETWEEN_COUNTS)) } else { (now, None) }
 }
 
 /// The condition `AuthorityIntact`.
@@ -252,5 +259,35 @@ fn rule(rule: &Rule) -> RuleInForce {
         prefix: (!rule.prefix.is_empty()).then(|| rule.prefix.clone()),
         tag: rule.tags.iter().next().map(|(key, value)| format!("{key}={value}")),
         action: cut(&action.join(", "), 200).to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn count(seconds: i64, fresh: i32) -> Fleet {
+        Fleet { counted_at: DateTime::from_timestamp(seconds, 0), fresh, ..Fleet::default() }
+    }
+
+    #[test]
+    fn i8_a_busy_night_writes_a_count_each_half_minute_however_often_it_is_made() {
+        let (mut told, mut writes, mut due) = (count(0, 0), 0, None);
+        for second in 1..=600 {
+            let (next, held) = fleet(Some(told.clone()), count(second, i32::try_from(second).unwrap()));
+            writes += i32::from(next != told);
+            assert_eq!(held.is_some(), next == told, "what is held back has its time");
+            (told, due) = (next, held);
+        }
+        assert_eq!((writes, told.fresh, due), (20, 600, None), "and the last word is the newest");
+    }
+
+    #[test]
+    fn a_count_that_changed_nothing_is_told_again_after_minutes_and_one_of_the_future_at_once() {
+        assert_eq!(fleet(Some(count(0, 1)), count(200, 1)), (count(0, 1), None));
+        assert_eq!(fleet(Some(count(0, 1)), count(300, 1)), (count(300, 1), None));
+        assert_eq!(fleet(Some(count(10, 1)), count(20, 2)), (count(10, 1), DateTime::from_timestamp(40, 0)));
+        assert_eq!(fleet(Some(count(900, 1)), count(20, 1)), (count(20, 1), None));
+        assert_eq!(fleet(None, count(20, 1)), (count(20, 1), None));
     }
 }
