@@ -73,7 +73,11 @@ impl Ailing for DatabaseServer {
 
 /// Runs the controller until `stop`.
 pub async fn run(feed: Feed<DatabaseServer>, ctx: Arc<Context>, stop: CancellationToken) {
-    feed.run(ctx, stop, |controller| controller, reconcile).await;
+    // Without the Jobs' list a restart would tell that nothing runs, and a drill would see room that is taken.
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = ctx.jobs.filled() => feed.run(ctx.clone(), stop.clone(), |controller| controller, reconcile).await,
+    }
 }
 
 async fn reconcile(server: Arc<DatabaseServer>, ctx: Arc<Context>) -> Result<Outcome, ServerError> {
