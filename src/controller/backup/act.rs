@@ -31,11 +31,19 @@ const SHARE_OF_DEADLINE: u32 = 4;
 const LEAST_DEADLINE: Duration = Duration::from_mins(5);
 /// A run that waits or works longer than so many looks at a Job is written down.
 const LOOKS: u32 = 4;
+/// A Job of many tenants takes longer, and none of them has a word to say meanwhile: they are looked at so much later.
+const IN_COMPANY: i32 = 5;
 
 /// How long a run may wait for its Job, and then work, before that is worth a write of its schedule's status: most are
 /// over by then, and are written once, when they have ended.
-pub fn notice(ctx: &Context) -> Duration {
-    ctx.settings.timing.job_interval * LOOKS
+pub fn notice(ctx: &Context) -> TimeDelta {
+    TimeDelta::from_std(ctx.settings.timing.job_interval * LOOKS).unwrap_or(TimeDelta::minutes(2))
+}
+
+/// When a run that has a Job is looked at, though nothing wakes its schedule: its end does, and a suspended Job or one of a
+/// single tenant has something to say before.
+pub fn patience(runs: usize, suspended: bool, ctx: &Context) -> TimeDelta {
+    if runs > 1 && !suspended { notice(ctx) * IN_COMPANY } else { notice(ctx) }
 }
 
 /// Who a schedule can share a Job with; `None` while its server is missing.

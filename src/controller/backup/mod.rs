@@ -200,7 +200,7 @@ async fn follow(
     };
     if decision.plan == Plan::Wait(Waiting::Running) {
         // A Job's end wakes us; this is for the case that its event was lost, and for a Job that takes long.
-        let safety = now + TimeDelta::from_std(act::notice(ctx)).unwrap_or(TimeDelta::minutes(2));
+        let safety = now + patience(seen, ctx);
         wake = Some(wake.map_or(safety, |at| at.min(safety)));
     }
     status.next_run_time = decision.next_run;
@@ -240,29 +240,34 @@ fn queue(
     ctx: &Context,
 ) -> (Told, DateTime<Utc>) {
     let now = ctx.now();
-    let notice = TimeDelta::from_std(act::notice(ctx)).unwrap_or(TimeDelta::minutes(2));
+    let notice = act::notice(ctx);
     let Some(asked) = act::ask(object, key, since, status, ctx) else { return (Told::Nothing, now + notice) };
     let again = asked.look(notice, now);
     match asked.trouble {
-        _ if now < asked.since + notice => (Told::Nothing, again),
+        _ if now < asked.since + notice => (Told::Shortly, again),
         Some(trouble) => (Told::Trouble(trouble), again),
-        None if asked.lingers.is_some() => (Told::Nothing, again),
+        None if asked.lingers.is_some() => (Told::Shortly, again),
         None => (Told::Plan(Waiting::BudgetReached), again),
     }
 }
 
-/// A run that has a Job: written down once it takes long, or a person waits for its answer.
+/// How long a run that has a Job goes on before it is looked at again.
+fn patience(seen: &Seen, ctx: &Context) -> TimeDelta {
+    let card = seen.riding.as_ref().map(|riding| &riding.card);
+    card.map_or(act::notice(ctx), |card| act::patience(card.runs.len(), card.suspended, ctx))
+}
+
+/// A run that has a Job, as far as it is told before it has ended.
 fn underway(object: &BackupSchedule, seen: &Seen, status: &mut BackupScheduleStatus, ctx: &Context) -> Told {
     let ending = seen.riding.as_ref().map(|riding| &riding.ending).or(seen.ending.as_ref());
     let told = if ending == Some(&Ending::Suspended) { Waiting::JobSuspended } else { Waiting::Running };
     let Some(riding) = seen.riding.as_ref().filter(|riding| !riding.ending.is_over()) else { return Told::Plan(told) };
-    let notice = TimeDelta::from_std(act::notice(ctx)).unwrap_or(TimeDelta::minutes(2));
-    let long = riding.card.decided.is_none_or(|decided| ctx.now() - decided >= notice);
-    if long || riding.run.run.starts_with("manual-") {
+    let long = riding.card.decided.is_none_or(|decided| ctx.now() - decided >= act::notice(ctx));
+    if told::is_worth_a_write(&riding.run, &riding.card, long) {
         act::record(object, status, &riding.run, &riding.card);
         return Told::Plan(told);
     }
-    Told::Nothing
+    if long { Told::Nothing } else { Told::Shortly }
 }
 
 fn facts<'a>(

@@ -3,6 +3,7 @@
 use crate::api::conditions::{ScheduleCondition, find, set};
 use crate::api::{BackupSchedule, BackupScheduleStatus, Condition, ConditionStatus};
 use crate::controller::dispatch::Trouble;
+use crate::controller::jobs::{Card, Run};
 use crate::controller::observed::cut;
 use crate::domain::backup::{Freshness, Waiting};
 use chrono::{DateTime, Utc};
@@ -16,8 +17,17 @@ pub enum Told {
     Plan(Waiting),
     /// Nothing new: a dump that comes and goes is told when it has ended.
     Nothing,
+    /// The same, and that the copy it replaces has grown old is not told either: it is due since a moment. After an outage
+    /// every tenant of a fleet is late, and a write and an Event each would be most of the catch-up.
+    Shortly,
     /// Why no Job can be created.
     Trouble(Trouble),
+}
+
+/// Whether a run that its Job knows of is worth a write before it has ended: a person waits for it, or it takes long by itself.
+/// Fifty tenants of one Job would be fifty writes, and that Job says whom it carries; a suspended one waits for somebody.
+pub fn is_worth_a_write(run: &Run, card: &Card, long: bool) -> bool {
+    run.run.starts_with("manual-") || long && (card.suspended || card.runs.len() == 1)
 }
 
 /// Writes Ready and Fresh.
@@ -40,6 +50,10 @@ pub fn write(
         Freshness::NoCopy => (ConditionStatus::False, "there is no copy although one was due"),
         Freshness::Suspended => (ConditionStatus::Unknown, "suspended: copies still expire"),
     };
+    let told_fresh = find(&status.conditions, ScheduleCondition::Fresh).is_some_and(Condition::is_true);
+    if matches!(told, Told::Shortly) && holds == ConditionStatus::False && told_fresh {
+        return;
+    }
     let fresh = Condition::new(ScheduleCondition::Fresh, holds, reason, message);
     set(&mut status.conditions, fresh.observed(generation), now);
 }
@@ -58,7 +72,7 @@ fn ready(status: &BackupScheduleStatus, told: &Told) -> Option<Condition> {
             return Some(Condition::new(ScheduleCondition::Ready, false, trouble.reason, message));
         }
         // Until now it could not run, or nobody has looked at it yet.
-        Told::Nothing => match find(&status.conditions, ScheduleCondition::Ready) {
+        Told::Nothing | Told::Shortly => match find(&status.conditions, ScheduleCondition::Ready) {
             Some(ready) if ready.is_true() && ready.reason != "Suspended" => return None,
             _ => Waiting::NotDue,
         },
@@ -77,4 +91,68 @@ fn ready(status: &BackupScheduleStatus, told: &Told) -> Option<Condition> {
         Waiting::DeadlineMissed => (reason, "the slot passed startingDeadlineSeconds ago; the next one runs"),
     };
     Some(Condition::new(ScheduleCondition::Ready, true, reason, message))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::controller::jobs::Cards;
+    use serde_json::{Value, json};
+    use std::sync::Arc;
+
+    fn card(tenants: usize, suspended: bool) -> Arc<Card> {
+        let runs: Vec<Value> =
+            (0..tenants).map(|n| json!({"schedule": "s", "uid": format!("u{n}"), "run": "r"})).collect();
+        let job = json!({
+            "metadata": {
+                "name": "j", "namespace": "n", "uid": "j",
+                "annotations": {"sennight.dev/runs": serde_json::to_string(&runs).unwrap()}
+            },
+            "spec": {"suspend": suspended, "template": {}}
+        });
+        let mut cards = Cards::default();
+        cards.note(&serde_json::from_value(job).unwrap());
+        cards.carrying("u0").remove(0)
+    }
+
+    #[test]
+    fn fifty_tenants_of_a_job_that_takes_long_are_not_fifty_writes() {
+        let run = |run: &str| Run { schedule: "s".to_owned(), uid: "u0".to_owned(), run: run.to_owned() };
+        let slot = run("20261122T020000Z-a1");
+        let cases = [
+            ("alone, just begun", 1, false, false, false),
+            ("alone, for long", 1, false, true, true),
+            ("in company, for long", 50, false, true, false),
+            ("in company, suspended just now", 50, true, false, false),
+            ("in company, suspended for long", 50, true, true, true),
+        ];
+        for (case, tenants, suspended, long, wanted) in cases {
+            assert_eq!(is_worth_a_write(&slot, &card(tenants, suspended), long), wanted, "{case}");
+        }
+        assert!(is_worth_a_write(&run("manual-now"), &card(50, false), false), "a person waits");
+    }
+
+    #[test]
+    fn i8_a_tenant_whose_catch_up_is_on_its_way_is_not_told_stale_and_one_that_waits_is() {
+        let object: BackupSchedule = serde_json::from_value(json!({
+            "apiVersion": "sennight.dev/v1alpha1", "kind": "BackupSchedule", "metadata": {"name": "s", "namespace": "n"},
+            "spec": {
+                "tenant": {"id": "t", "owner": "1", "plan": {"name": "free"}},
+                "database": {"serverRef": {"name": "pg"}, "name": "d"}, "storageRef": {"name": "b"}
+            }
+        }))
+        .unwrap();
+        let fresh = |before: Freshness, told: &Told, now: Freshness| {
+            let mut status = BackupScheduleStatus::default();
+            write(&object, &mut status, &Told::Plan(Waiting::NotDue), before, Utc::now());
+            write(&object, &mut status, told, now, Utc::now());
+            find(&status.conditions, ScheduleCondition::Fresh).unwrap().reason.clone()
+        };
+        let (good, bad) = (Freshness::CopyIsFresh, Freshness::CopyIsStale);
+        assert_eq!(fresh(good, &Told::Shortly, bad), "CopyIsFresh");
+        assert_eq!(fresh(good, &Told::Plan(Waiting::BudgetReached), bad), "CopyIsStale");
+        assert_eq!(fresh(good, &Told::Nothing, bad), "CopyIsStale", "its Job takes long");
+        assert_eq!(fresh(bad, &Told::Shortly, good), "CopyIsFresh");
+        assert_eq!(fresh(Freshness::AwaitingFirstCopy, &Told::Shortly, Freshness::NoCopy), "NoCopy");
+    }
 }

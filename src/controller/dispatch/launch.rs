@@ -12,7 +12,7 @@ use crate::controller::verbs::{Created, create_or_adopt};
 use crate::controller::worker_job::mark;
 use crate::domain::backup::RunKey;
 use crate::domain::batch::{Batch, Due, Group, job_name};
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use k8s_openapi::api::batch::v1::Job;
 use kube::ResourceExt;
 use kube::api::Api;
@@ -106,7 +106,7 @@ async fn create(
                     at_once,
                     "a dump Job was created"
                 );
-                passengers.drain(..).for_each(|passenger| tell(&passenger, group, ctx));
+                passengers.drain(..).for_each(|passenger| tell(&passenger, group, &job, ctx));
                 return Ok(());
             }
             Created::Adopted(job) => {
@@ -117,7 +117,7 @@ async fn create(
                     .partition(|p| there.iter().any(|run| run.uid == p.due.uid && run.run == p.due.run.to_string()));
                 info!(job = name, namespace = group.namespace, tenants = riding.len(), "a dump Job was there already");
                 for passenger in &riding {
-                    tell(passenger, group, ctx);
+                    tell(passenger, group, &job, ctx);
                 }
                 *passengers = rest;
             }
@@ -135,14 +135,14 @@ async fn create(
 }
 
 /// Has a schedule look at its Job: at once where a person waits, else when it takes long.
-fn tell(passenger: &Passenger, group: &Group, ctx: &Context) {
+fn tell(passenger: &Passenger, group: &Group, job: &Job, ctx: &Context) {
     let me = Key::new(&group.namespace, &passenger.due.schedule);
     match passenger.due.run {
         RunKey::Manual(_) => ctx.timers.schedules.call(me),
         RunKey::Slot { .. } => {
-            let notice = TimeDelta::from_std(act::notice(ctx)).unwrap_or(TimeDelta::minutes(2));
+            let suspended = job.spec.as_ref().and_then(|spec| spec.suspend) == Some(true);
             // In place of the look that it wished for while it waited.
-            ctx.timers.schedules.schedule(me, ctx.now() + notice);
+            ctx.timers.schedules.schedule(me, ctx.now() + act::patience(jobs::runs(job).len(), suspended, ctx));
         }
     }
 }
