@@ -5,7 +5,7 @@ use super::context::{Caches, Context, Timers};
 use super::fleet::Runner;
 use super::observed::{Ailing, Failure, Outcome, error_policy, observed};
 use super::open_requests::OpenRequests;
-use super::scopes::{Watched, cached};
+use super::scopes::{Watched, cached, cached_events, prune};
 use super::wakeups::Wakeups;
 use crate::api::{BackupStorage, DatabaseServer, ExportProfile, RestoreRequest};
 use crate::http::Readiness;
@@ -15,7 +15,7 @@ use futures::{StreamExt, TryStreamExt};
 use kube::Client;
 use kube::runtime::controller::{Action, Config, Error};
 use kube::runtime::reflector::{ObjectRef, Store};
-use kube::runtime::{Controller, watcher};
+use kube::runtime::{Controller, WatchStreamExt, watcher};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
@@ -34,9 +34,18 @@ pub struct Feed<K: Watched> {
 impl<K: Watched> Feed<K> {
     fn start(client: &Client, watched: &Watch, clock: Clock) -> (Self, Store<K>, Wakeups<ObjectRef<K>>) {
         let (cache, changes, filled) = cached::<K>(client, watched, &watcher::Config::default().page_size(PAGE));
-        let (timer, due) = Wakeups::start(clock);
-        let feed = Self { cache: cache.clone(), changes, due: due.boxed(), filled };
+        let (feed, timer) = Self::over(cache.clone(), changes, filled, clock);
         (feed, cache, timer)
+    }
+
+    fn over(
+        cache: Store<K>,
+        changes: BoxStream<'static, Result<K, watcher::Error>>,
+        filled: CancellationToken,
+        clock: Clock,
+    ) -> (Self, Wakeups<ObjectRef<K>>) {
+        let (timer, due) = Wakeups::start(clock);
+        (Self { cache, changes, due: due.boxed(), filled }, timer)
     }
 
     /// Runs the kind's controller until `stop` and until its last reconcile is done. `wire` adds what else wakes it
@@ -131,10 +140,12 @@ impl Feeds {
     pub fn start(client: &Client, watched: &Watch, clock: Clock) -> (Self, Caches, Timers) {
         let (storages, storages_cache, storages_timer) = Feed::start(client, watched, clock);
         let (servers, servers_cache, servers_timer) = Feed::start(client, watched, clock);
-        let (mut requests, requests_cache, requests_timer) = Feed::start(client, watched, clock);
+        let paged = watcher::Config::default().page_size(PAGE);
+        let (requests_cache, events, filled) = cached_events::<RestoreRequest>(client, watched, &paged, prune);
         let open = OpenRequests::new(requests_cache.clone());
         let sees = open.clone();
-        requests.changes = requests.changes.inspect_ok(move |request: &RestoreRequest| sees.saw(request)).boxed();
+        let changes = events.inspect_ok(move |event| sees.saw(event)).touched_objects().boxed();
+        let (requests, requests_timer) = Feed::over(requests_cache.clone(), changes, filled, clock);
         let (schedules_timer, due) = Wakeups::start(clock);
         let (schedules, fleet, schedules_filled) = Runner::start(client, watched, due.boxed());
         // Nobody reads them from a cache: a request reads its profile afresh.

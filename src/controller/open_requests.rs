@@ -5,8 +5,9 @@ use super::fleet::Key;
 use crate::api::RestoreRequest;
 use kube::ResourceExt;
 use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::watcher::Event;
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// The index; clones share it.
 #[derive(Clone)]
@@ -27,16 +28,62 @@ fn is_open(request: &RestoreRequest) -> bool {
     request.status.as_ref().is_none_or(|status| status.finished_at.is_none())
 }
 
+fn key(request: &RestoreRequest) -> Key {
+    Key::new(&request.namespace().unwrap_or_default(), &request.spec.schedule_ref.name)
+}
+
 impl OpenRequests {
     /// An empty one beside a cache.
     pub fn new(cache: Store<RestoreRequest>) -> Self {
         Self { cache, names: Arc::default() }
     }
 
-    /// Takes note of a request as the watch brings it. One that is gone is found out when somebody asks for it.
-    pub fn saw(&self, request: &RestoreRequest) {
-        let key = Key::new(&request.namespace().unwrap_or_default(), &request.spec.schedule_ref.name);
-        let mut names = self.names.write().unwrap_or_else(PoisonError::into_inner);
+    /// Takes note of what the watch brings, after the cache has.
+    pub fn saw(&self, event: &Event<RestoreRequest>) {
+        match event {
+            Event::Apply(request) | Event::InitApply(request) => self.there(request),
+            Event::Delete(request) => self.gone(request),
+            // What went while nobody watched is in no event: the new list does not have it.
+            Event::InitDone => self.tidy(),
+            Event::Init => {}
+        }
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Names> {
+        self.names.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn gone(&self, request: &RestoreRequest) {
+        let (key, name) = (key(request), request.name_any());
+        let mut names = self.write();
+        let Names { all, open } = &mut *names;
+        for index in [all, open] {
+            if let Some(here) = index.get_mut(&key) {
+                here.remove(&name);
+                if here.is_empty() {
+                    index.remove(&key);
+                }
+            }
+        }
+    }
+
+    fn tidy(&self) {
+        let mut names = self.write();
+        let Names { all, open } = &mut *names;
+        for index in [all, open] {
+            index.retain(|key, here| {
+                here.retain(|name| {
+                    let cached = self.cache.get(&ObjectRef::new(name).within(&key.namespace));
+                    cached.is_some_and(|request| *request.spec.schedule_ref.name == *key.name)
+                });
+                !here.is_empty()
+            });
+        }
+    }
+
+    fn there(&self, request: &RestoreRequest) {
+        let key = key(request);
+        let mut names = self.write();
         let name = request.name_any();
         if is_open(request) {
             names.open.entry(key.clone()).or_default().insert(name.clone());
@@ -90,7 +137,6 @@ impl OpenRequests {
 mod tests {
     use super::*;
     use kube::runtime::reflector::store;
-    use kube::runtime::watcher::Event;
     use serde_json::{Value, json};
 
     fn request(name: &str, schedule: &str, status: &Value) -> RestoreRequest {
@@ -109,10 +155,11 @@ mod tests {
     fn i6_of_a_schedules_requests_the_open_ones_are_found_until_they_end_or_are_gone() {
         let (reader, mut writer) = store::<RestoreRequest>();
         let open = OpenRequests::new(reader);
-        let mut see = |request: &RestoreRequest| {
-            writer.apply_watcher_event(&Event::Apply(request.clone()));
-            open.saw(request);
+        let mut happens = |event: Event<RestoreRequest>| {
+            writer.apply_watcher_event(&event);
+            open.saw(&event);
         };
+        let mut see = |request: &RestoreRequest| happens(Event::Apply(request.clone()));
         let claim = json!({"claim": {"attempt": 1, "job": "j", "at": "2026-11-22T00:00:00Z"}});
         see(&request("a", "s", &json!(null)));
         see(&request("b", "s", &claim));
@@ -124,8 +171,34 @@ mod tests {
         assert_eq!((open.all_of("n", "s").len(), open.all_of("n", "t").len()), (2, 1));
         see(&request("b", "s", &json!({"finishedAt": "2026-11-22T00:00:00Z"})));
         assert_eq!((names("s"), open.claimed("n").len()), (vec!["a".to_owned()], 0));
-        writer.apply_watcher_event(&Event::Delete(request("a", "s", &json!(null))));
+        happens(Event::Delete(request("a", "s", &json!(null))));
         assert_eq!(open.all_of("n", "s").len(), 1);
-        assert!(names("s").is_empty(), "a list that was made anew does not say what is gone");
+        assert!(names("s").is_empty() && open.read().open.is_empty());
+    }
+
+    #[test]
+    fn of_requests_that_are_gone_no_name_is_kept_however_they_went() {
+        let (reader, mut writer) = store::<RestoreRequest>();
+        let open = OpenRequests::new(reader);
+        let mut happens = |event: Event<RestoreRequest>| {
+            writer.apply_watcher_event(&event);
+            open.saw(&event);
+        };
+        let kept = || {
+            let names = open.read();
+            [&names.all, &names.open].map(|index| index.values().map(BTreeSet::len).sum::<usize>())
+        };
+        let new = |name: &str| request(name, "s", &json!(null));
+        happens(Event::Apply(new("a")));
+        happens(Event::Apply(new("b")));
+        happens(Event::Delete(new("a")));
+        assert_eq!(kept(), [1, 1]);
+        // The watch broke; meanwhile b went and c came.
+        happens(Event::Init);
+        happens(Event::InitApply(new("c")));
+        assert_eq!(kept(), [2, 2], "the cache does not have it before the list is complete");
+        happens(Event::InitDone);
+        assert_eq!(kept(), [1, 1]);
+        assert_eq!(open.of("n", "s").iter().map(|r| r.name_any()).collect::<Vec<_>>(), ["c"]);
     }
 }
