@@ -198,7 +198,9 @@ async fn profile(
     let reference =
         object.spec.export_profile_ref.as_ref().or_else(|| schedule.and_then(|s| s.spec.export_profile_ref.as_ref()));
     let name = reference.map_or(super::DEFAULT_PROFILE, |r| &r.name);
-    if object.spec.mode != RestoreMode::CrmExport {
+    // Nothing is exported any more: thousands that have ended would ask for it at every restart.
+    let ended = object.status.as_ref().is_some_and(|s| s.finished_at.is_some());
+    if object.spec.mode != RestoreMode::CrmExport || ended {
         return Ok(None);
     }
     let api = Api::namespaced(ctx.clients.write.clone(), &object.namespace().unwrap_or_default());
