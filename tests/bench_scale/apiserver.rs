@@ -65,6 +65,11 @@ impl Counted {
         Self(self.0.iter().filter_map(new).collect())
     }
 
+    /// What is left when others' part is taken off, kind by kind.
+    pub fn without(&self, others: &Self) -> Self {
+        self.since(others)
+    }
+
     /// How many are so.
     pub fn count(&self, so: impl Fn(&Call) -> bool) -> f64 {
         self.0.iter().filter(|(call, _)| so(call)).map(|(_, count)| count).sum()
@@ -82,11 +87,8 @@ impl Counted {
     }
 }
 
-/// What an operator's business is: not its Lease, not its watches.
+/// Whatever might be an operator's business: not its Lease, not its watches, not a look at /metrics or /readyz. What others ask
+/// for is counted while no operator runs, and taken off.
 pub fn business(call: &Call) -> bool {
-    let ours = matches!(call.group.as_str(), "sennight.dev" | "events.k8s.io" | "admissionregistration.k8s.io")
-        || call.resource == "secrets"
-        || call.resource == "events"
-        || call.resource == "jobs" && call.group == "batch";
-    ours && call.verb != "WATCH"
+    !call.verb.starts_with("WATCH") && call.resource != "leases" && !call.resource.is_empty()
 }

@@ -1,12 +1,12 @@
-//! A compressed day: every tenant of a fleet is due once within a window, by clocks that run faster; then the operator is away
-//! for the whole of the next one, and catches up.
+//! A compressed day: every tenant of a fleet is due once within a window, by clocks that run faster. And a window for the whole
+//! of which the operator is away, and what it does then.
 
 use crate::apiserver::{Call, Counted};
 use crate::fleet::{Place, Shape};
 use crate::ledger::{Ledger, Seen};
 use crate::process::{Operator, Process, Simulated};
 use crate::report::{Bar, Page};
-use crate::scope::{Scope, WHOLE};
+use crate::scope::Scope;
 use crate::worker::Worker;
 use chrono::{DateTime, Days, TimeDelta, Utc};
 use kube::Api;
@@ -30,56 +30,78 @@ fn in_all(tenants: usize) -> i32 {
     i32::try_from(tenants * 3 / 1000).unwrap().max(60)
 }
 
-/// Measures and adds to the page.
-pub async fn run_and_judge(scope: &Scope, page: &mut Page) {
-    let seconds = (WINDOW * 3600) as f64;
-    let rate = seconds / scope.seconds as f64;
-    let begins = Utc::now().date_naive().checked_add_days(Days::new(1)).unwrap().and_hms_opt(START, 0, 0).unwrap();
-    // The operator has listed everything, on a busy machine, before the window begins: its start is measured elsewhere.
-    let ahead =
-        TimeDelta::seconds((scope.day as f64 / 1000.0 * rate) as i64).clamp(TimeDelta::minutes(2), TimeDelta::hours(3));
-    let midnight = begins.and_utc() - ahead;
-    let shape = Shape {
-        tenants: scope.day,
-        now: midnight,
-        start: format!("{START:02}:00"),
-        window: format!("{WINDOW}h"),
-        dumps: ON_A_SERVER,
-    };
-    let place = Place::new("scale-day", &shape).await;
-    place.tenants(&shape).await;
-    // The worker plays the Job controller: the real one would make pods, at its own pace.
-    let manager = Process::of_tier("kcm");
-    manager.signal("STOP");
-    let most = format!("--max-dumps={}", in_all(scope.day));
-    let flags = place.flags(&[&most]);
+/// A fleet, its clocks and its limits for one of the two parts.
+struct Rehearsal {
+    place: Place,
+    flags: Vec<String>,
+    /// Schedules.
+    tenants: usize,
+    /// Simulated seconds in a real one.
+    rate: f64,
+    /// What it is called.
+    what: &'static str,
+    /// Beyond this it is stuck.
+    limit: Duration,
+}
 
-    page.begin("day");
-    let day = phase(&place, &flags, midnight, rate, scope, "the day").await;
-    judge_day(scope, page, rate, &day);
-    page.end(scope, scope.day >= WHOLE);
-    // On a slow machine some days more have passed: whichever comes next is missed as a whole.
-    let next = day
-        .ended
-        .date_naive()
-        .checked_add_days(Days::new(1))
-        .unwrap()
-        .and_hms_opt(START + WINDOW as u32, 5, 0)
-        .unwrap()
-        .and_utc();
-    page.begin("catch-up");
-    let caught = phase(&place, &flags, next, rate, scope, "the catch-up").await;
-    judge_catch_up(scope, page, &caught);
-    page.end(scope, scope.day >= WHOLE);
-    manager.signal("CONT");
-    place.leave().await;
+impl Rehearsal {
+    /// A fleet as it is at this instant, the day before its window; nobody works for it yet.
+    async fn new(what: &'static str, tenants: usize, seconds: u64, now: DateTime<Utc>) -> Self {
+        let shape =
+            Shape { tenants, now, start: format!("{START:02}:00"), window: format!("{WINDOW}h"), dumps: ON_A_SERVER };
+        let place = Place::new(&format!("scale-{what}"), &shape).await;
+        place.tenants(&shape).await;
+        place.serve(&shape, 0).await;
+        let most = format!("--max-dumps={}", in_all(tenants));
+        let mut more = vec![most.as_str()];
+        let given = std::env::var("SENNIGHT_SCALE_FLAGS").unwrap_or_default();
+        more.extend(given.split_whitespace());
+        let flags = place.flags(&more);
+        // The worker plays the Job controller: the real one would make pods, at its own pace.
+        Process::of_tier("kcm").signal("STOP");
+        let limit = Duration::from_secs(seconds * 6 + 120);
+        Self { place, flags, tenants, rate: rate(seconds), what, limit }
+    }
+
+    async fn end(self, followed: bool) {
+        Process::of_tier("kcm").signal("CONT");
+        self.place.leave(followed).await;
+    }
+}
+
+/// How fast clocks are that show the window's hours in so many real seconds.
+fn rate(seconds: u64) -> f64 {
+    (WINDOW * 3600) as f64 / seconds as f64
+}
+
+/// When the next day's window begins.
+fn begins() -> DateTime<Utc> {
+    Utc::now().date_naive().checked_add_days(Days::new(1)).unwrap().and_hms_opt(START, 0, 0).unwrap().and_utc()
+}
+
+/// The compressed day: measures and adds to the page.
+pub async fn run_and_judge(scope: &Scope, page: &mut Page) {
+    // The operator has listed and counted everything, on a busy machine, before the window begins: its start is measured elsewhere.
+    let ahead = (30.0 + scope.day as f64 / 1000.0) * rate(scope.seconds);
+    let before = begins() - TimeDelta::seconds(ahead as i64).min(TimeDelta::hours(3));
+    let rehearsal = Rehearsal::new("day", scope.day, scope.seconds, before).await;
+    let day = phase(&rehearsal, before).await;
+    judge_day(scope, page, rehearsal.rate, &day);
+    rehearsal.end(scope.followed("day")).await;
+}
+
+/// The catch-up after a window without an operator: measures and adds to the page.
+pub async fn away_and_judge(scope: &Scope, page: &mut Page) {
+    let left = begins() - TimeDelta::hours(2);
+    let rehearsal = Rehearsal::new("catch-up", scope.away, scope.away_seconds, left).await;
+    let caught = phase(&rehearsal, begins() + TimeDelta::hours(WINDOW) + TimeDelta::minutes(5)).await;
+    judge_catch_up(scope, page, rehearsal.rate, &caught);
+    rehearsal.end(scope.followed("catch-up")).await;
 }
 
 /// What one phase came to.
 struct Phase {
     seen: Seen,
-    /// The simulated instant of its end.
-    ended: DateTime<Utc>,
     /// Real seconds.
     took: f64,
     /// CPU seconds of the operator.
@@ -90,30 +112,31 @@ struct Phase {
 }
 
 /// Runs an operator and a worker from this simulated instant until every tenant has had a dump, and its status says so.
-async fn phase(place: &Place, flags: &[String], from: DateTime<Utc>, rate: f64, scope: &Scope, what: &str) -> Phase {
-    let time = Simulated::from_now(from, rate);
+async fn phase(rehearsal: &Rehearsal, from: DateTime<Utc>) -> Phase {
+    let Rehearsal { place, tenants, what, limit, .. } = rehearsal;
+    let time = Simulated::from_now(from, rehearsal.rate);
     let ledger = Arc::new(Ledger::new(from + TimeDelta::hours(14)));
     let store = place.bucket.store().await;
     let (client, namespace) = (place.admin.clone(), place.namespace.clone());
     let worker = Worker { client, namespace, store, ledger: ledger.clone() };
     let worker = tokio::spawn(worker.work(time));
     let before = Counted::read(&place.admin).await;
-    let mut operator = Operator::hastened(&place.kubeconfig, &time, flags);
+    let mut operator = Operator::hastened(&place.kubeconfig, &time, &rehearsal.flags);
     operator.ready().await;
     let began = Instant::now();
-    let limit = Duration::from_secs(scope.seconds * 6 + 120);
+    operator.serves(*tenants).await;
     let mut told = 0;
     loop {
         let dumped = ledger.dumped();
-        if dumped >= scope.day {
+        if dumped >= *tenants {
             break;
         }
-        if dumped >= told + scope.day / 5 {
-            println!("{what}: {dumped} of {}, at {}", scope.day, time.now().format("%H:%M"));
+        if dumped >= told + tenants / 5 {
+            println!("{what}: {dumped} of {tenants}, at {}", time.now().format("%H:%M"));
             told = dumped;
         }
         operator.must_run();
-        assert!(began.elapsed() < limit, "{what}: {dumped} of {} dumps after {limit:?}", scope.day);
+        assert!(began.elapsed() < *limit, "{what}: {dumped} of {tenants} dumps after {limit:?}");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     let took = began.elapsed().as_secs_f64();
@@ -125,9 +148,8 @@ async fn phase(place: &Place, flags: &[String], from: DateTime<Utc>, rate: f64, 
     let (cpu, memory, peak) = (process.cpu(), process.memory(), process.peak());
     operator.terminate().await;
     worker.abort();
-    let ended = time.now();
-    all_ran(place, from, scope, what).await;
-    Phase { seen: ledger.take(), ended, took, cpu, memory, peak, asked }
+    all_ran(rehearsal, from).await;
+    Phase { seen: ledger.take(), took, cpu, memory, peak, asked }
 }
 
 /// Waits until the operator counts no slot that has come and is not written down.
@@ -144,7 +166,8 @@ async fn settled(operator: &Operator, what: &str) {
 }
 
 /// Every status says that its day has run.
-async fn all_ran(place: &Place, from: DateTime<Utc>, scope: &Scope, what: &str) {
+async fn all_ran(rehearsal: &Rehearsal, from: DateTime<Utc>) {
+    let Rehearsal { place, tenants, what, .. } = rehearsal;
     let api: Api<BackupSchedule> = Api::namespaced(place.admin.clone(), &place.namespace);
     let mut page = ListParams::default().limit(500);
     let mut done = 0;
@@ -163,7 +186,7 @@ async fn all_ran(place: &Place, from: DateTime<Utc>, scope: &Scope, what: &str) 
             None => break,
         }
     }
-    assert_eq!(done, scope.day, "{what}: schedules that say that their day has run");
+    assert_eq!(done, *tenants, "{what}: schedules that say that their day has run");
 }
 
 /// Writes that are the operator's: of its kinds, of Events, of new Jobs. The fake worker's own are Jobs' status and end.
@@ -181,8 +204,8 @@ fn tenants_a_job(seen: &Seen) -> f64 {
 }
 
 /// Dumps over a budget, at most.
-fn over(seen: &Seen, scope: &Scope) -> f64 {
-    f64::from((seen.most.0 - ON_A_SERVER).max(0) + (seen.most.1 - in_all(scope.day)).max(0))
+fn over(seen: &Seen, tenants: usize) -> f64 {
+    f64::from((seen.most.0 - ON_A_SERVER).max(0) + (seen.most.1 - in_all(tenants)).max(0))
 }
 
 fn judge_day(scope: &Scope, page: &mut Page, rate: f64, day: &Phase) {
@@ -190,7 +213,7 @@ fn judge_day(scope: &Scope, page: &mut Page, rate: f64, day: &Phase) {
     let seen = &day.seen;
     page.bars(vec![
         Bar::promise("slots that ran not exactly once", strays(seen, scope.day)),
-        Bar::promise("dumps over a budget", over(seen, scope)),
+        Bar::promise("dumps over a budget", over(seen, scope.day)),
         Bar::at_most("p99 start lag, simulated minutes", 5.0, seen.lag(0.99)),
         Bar::at_most("hours from the first Job to the last of a 6-hour window", 6.1, seen.minutes() / 60.0),
         Bar::at_most("API writes a backup beside one status write", 0.3, written(&day.asked) / scope.day as f64 - 1.0),
@@ -199,12 +222,12 @@ fn judge_day(scope: &Scope, page: &mut Page, rate: f64, day: &Phase) {
     ]);
 }
 
-fn judge_catch_up(scope: &Scope, page: &mut Page, caught: &Phase) {
-    page.section("After six hours down", &of_the_catch_up(scope, caught));
+fn judge_catch_up(scope: &Scope, page: &mut Page, rate: f64, caught: &Phase) {
+    page.section("After six hours down", &of_the_catch_up(scope, rate, caught));
     let seen = &caught.seen;
     page.bars(vec![
-        Bar::promise("after six hours down: tenants with not exactly one catch-up", strays(seen, scope.day)),
-        Bar::promise("dumps over a budget in the catch-up", over(seen, scope)),
+        Bar::promise("after six hours down: tenants with not exactly one catch-up", strays(seen, scope.away)),
+        Bar::promise("dumps over a budget in the catch-up", over(seen, scope.away)),
         Bar::at_most("Jobs created beyond the token bucket in the catch-up", 1.0, seen.beyond(BUCKET.0, BUCKET.1)),
     ]);
 }
@@ -245,12 +268,14 @@ fn of_the_day(scope: &Scope, rate: f64, day: &Phase) -> String {
     )
 }
 
-fn of_the_catch_up(scope: &Scope, caught: &Phase) -> String {
+fn of_the_catch_up(scope: &Scope, rate: f64, caught: &Phase) -> String {
     let seen = &caught.seen;
     format!(
-        "The operator is away for the whole of the next window and starts at 10:05: {} dumps in {} Jobs with {:.1} tenants each, \
-         created within {:.0} simulated minutes ({:.0} s); at most {} dumps at once on a server and {} in all. The operator: {:.2} ms \
-         of CPU a tenant, {:.0} MiB, peak {:.0} MiB. Requests: {}.",
+        "{} tenants; the operator is away for the whole of their window and starts at 10:05, clocks {rate:.1} times as fast: {} dumps \
+         in {} Jobs with {:.1} tenants each, created within {:.0} simulated minutes ({:.0} s); at most {} dumps at once on a server \
+         and {} in all; {:.2} API writes a tenant beside one status write. The operator: {:.2} ms of CPU a tenant, {:.0} MiB, peak \
+         {:.0} MiB. Requests: {}.",
+        scope.away,
         seen.lags.len(),
         seen.jobs.len(),
         tenants_a_job(seen),
@@ -258,7 +283,8 @@ fn of_the_catch_up(scope: &Scope, caught: &Phase) -> String {
         caught.took,
         seen.most.0,
         seen.most.1,
-        caught.cpu / scope.day as f64 * 1000.0,
+        written(&caught.asked) / scope.away as f64 - 1.0,
+        caught.cpu / scope.away as f64 * 1000.0,
         caught.memory,
         caught.peak,
         requests(&caught.asked),

@@ -7,10 +7,13 @@ use crate::process::Process;
 use crate::rest::calm;
 use crate::scope::Scope;
 use crate::support::{Bucket, env};
+use crate::tier;
 use chrono::{DateTime, Days, NaiveDate, TimeDelta, Utc};
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client};
+use sennight::api::restore_report::AuditHead;
 use sennight::api::{BackupSchedule, RestoreRequest};
+use sennight::controller::restore::record;
 use sennight::domain::schedule::{Schedule, Window};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
@@ -161,8 +164,15 @@ impl Place {
             first.to_string().len(),
             began.elapsed().as_secs_f64()
         );
-        self.there("backupschedules", tenants).await;
-        // It decodes for minutes what etcd took in seconds: an operator that starts meanwhile sees a fleet that grows.
+    }
+
+    /// Has the API server serve what was put into etcd behind its back: it is started anew. A transaction of puts is one revision
+    /// for all of them, as no API client makes it, and a list that is begun among those loses some that share one.
+    pub async fn serve(&self, shape: &Shape, requests: usize) {
+        tier::restart("apiserver", &[]);
+        self.there("backupschedules", shape.tenants).await;
+        self.there("restorerequests", requests.saturating_sub(1)).await;
+        // It decodes for minutes what it reads in seconds: an operator that starts meanwhile waits for it.
         calm(Process::of_tier("apiserver"), 0.6, Duration::from_mins(10)).await;
     }
 
@@ -266,16 +276,19 @@ impl Place {
                 .replace("r0000000", &request)
                 .replace(&uid, &uuid())
                 .replace("\"acme\"", &format!("\"{}\"", name(n % tenants)));
+            let text = recorded(&text);
             (format!("/registry/sennight.dev/restorerequests/{namespace}/{request}"), text)
         });
         Etcd::of_tier().put(objects).await;
         // The first one went the lawful way and is open: it would be looked after.
         api.delete("r0000000", &kube::api::DeleteParams::default()).await.ok();
-        self.there("restorerequests", number - 1).await;
     }
 
-    /// Takes the fleet away, for the next part of the run. An operator must not be there any more.
-    pub async fn leave(&self) {
+    /// Takes the fleet away, if another part of the run comes after this one. An operator must not be there any more.
+    pub async fn leave(&self, followed: bool) {
+        if !followed {
+            return;
+        }
         for plural in ["backupschedules", "restorerequests"] {
             Etcd::of_tier().clear(&format!("/registry/sennight.dev/{plural}/{}/", self.namespace)).await;
         }
@@ -287,7 +300,8 @@ impl Place {
         loop {
             let path = format!("/apis/sennight.dev/v1alpha1/namespaces/{}/{plural}?limit=1", self.namespace);
             let request = http::Request::get(path).body(Vec::new()).unwrap();
-            let list: Value = self.admin.request(request).await.unwrap();
+            // The first one may be sent on a connection to the server before.
+            let list: Value = self.admin.request(request).await.unwrap_or_default();
             let rest = list["metadata"]["remainingItemCount"].as_u64().unwrap_or(0) as usize;
             let here = list["items"].as_array().map_or(0, Vec::len) + rest;
             if here >= wanted {
@@ -297,6 +311,18 @@ impl Place {
             tokio::time::sleep(Duration::from_millis(500)).await;
         }
     }
+}
+
+/// A request whose record is kept: status names its last entry and the state that it tells of, so nobody writes another one.
+fn recorded(text: &str) -> String {
+    let mut request: RestoreRequest = serde_json::from_str(text).unwrap();
+    let state = record::state(&request).digest();
+    let head = AuditHead { storage: "main".to_owned(), seq: 1, sha256: "0".repeat(64), state };
+    request.status.as_mut().unwrap().audit = Some(head.clone());
+    assert_eq!(record::state(&request).digest(), head.state, "the head is no part of what it tells of");
+    let mut object: Value = serde_json::from_str(text).unwrap();
+    object["status"]["audit"] = serde_json::to_value(head).unwrap();
+    object.to_string()
 }
 
 /// What stands for a time in the first one, and a tenant's own.

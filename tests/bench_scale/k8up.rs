@@ -5,8 +5,9 @@
 use crate::cluster;
 use crate::etcd::Etcd;
 use crate::process::Process;
-use crate::report::Page;
+use crate::report::{Bar, Page};
 use crate::scope::Scope;
+use crate::tier;
 use serde_json::{Value, json};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -18,15 +19,15 @@ const PATIENCE: Duration = Duration::from_mins(20);
 /// The first schedule's name, replaced in its likes.
 const NAME: &str = "k0000000";
 
-/// Measures and adds to the page, or says that there was nothing to measure.
-pub async fn run_and_judge(scope: &Scope, page: &mut Page) {
+/// Measures and adds to the page, or says that there was nothing to measure: then it returns false.
+pub async fn run_and_judge(scope: &Scope, page: &mut Page) -> bool {
     let given = |name: &str| std::env::var(name).ok().filter(|text| !text.is_empty());
     let (Some(binary), Some(crds)) = (given("SENNIGHT_K8UP"), given("SENNIGHT_K8UP_CRDS")) else {
         let words = "not given in this run (`SENNIGHT_K8UP` names its binary, `SENNIGHT_K8UP_CRDS` the directory of its CRDs). An earlier \
                      measurement on such a machine, 10,000 schedules: 138 MiB after a restart, 211 MiB peak while they are created, 8 s of CPU \
                      to start, 120 distinct start minutes a day.";
         page.section("Peers: K8up", words);
-        return;
+        return false;
     };
     let number = scope.schedules.min(MOST);
     cluster::kubectl_ok(&["apply", "--server-side", "-f", &crds], "");
@@ -35,6 +36,7 @@ pub async fn run_and_judge(scope: &Scope, page: &mut Page) {
     let namespace = cluster::namespace("scale-k8up", &[]);
     let alone = started(&binary, &namespace).await;
     schedules(&namespace, number).await;
+    tier::restart("apiserver", &[]);
     let first = started(&binary, &namespace).await;
     let again = started(&binary, &namespace).await;
     let words = format!(
@@ -52,8 +54,12 @@ pub async fn run_and_judge(scope: &Scope, page: &mut Page) {
         alone.cpu,
     );
     page.section("Peers: K8up", &words);
-    Etcd::of_tier().clear(&format!("/registry/k8up.io/schedules/{namespace}/")).await;
-    cluster::kubectl_ok(&["delete", "namespace", &namespace, "--wait=false"], "");
+    page.bars(vec![
+        Bar::told("K8up: CPU to start a schedule, ms", again.cpu / number as f64 * 1000.0),
+        Bar::told("K8up: memory after a restart, MiB", again.memory),
+        Bar::told("K8up: peak memory of the first start, MiB", first.peak),
+    ]);
+    true
 }
 
 /// One goes through the API, the rest are its likes.

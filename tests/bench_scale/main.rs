@@ -11,6 +11,7 @@
     clippy::large_futures,
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
     clippy::cast_sign_loss,
     reason = "a measurement that cannot go on should say where"
 )]
@@ -31,11 +32,12 @@ mod rest;
 mod scope;
 #[path = "../support/mod.rs"]
 mod support;
+mod tier;
 mod worker;
 
 use cluster::Turn;
 use report::Page;
-use scope::{Scope, WHOLE};
+use scope::{AWAY, SMALL, Scope, WHOLE};
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
@@ -52,18 +54,29 @@ async fn measure() {
     let _turn = Turn::among().await;
     let mut page = Page::new();
     if scope.runs("rest") {
-        page.begin("rest");
+        page.begin(scope.rest());
         rest::run_and_judge(&scope, &mut page).await;
-        page.end(&scope, scope.schedules >= WHOLE);
+        page.end(&scope, scope.schedules >= WHOLE || scope.schedules == SMALL);
     }
     if scope.runs("day") {
+        page.begin("day");
         day::run_and_judge(&scope, &mut page).await;
+        page.end(&scope, scope.day >= WHOLE);
     }
-    if scope.runs("peers") {
-        page.begin("peers");
+    if scope.runs("catch-up") {
+        page.begin("catch-up");
+        day::away_and_judge(&scope, &mut page).await;
+        page.end(&scope, scope.away >= AWAY);
+    }
+    if scope.runs("cronjobs") {
+        page.begin("cronjobs");
         peers::run_and_judge(&scope, &mut page).await;
-        k8up::run_and_judge(&scope, &mut page).await;
         page.end(&scope, scope.schedules >= WHOLE);
+    }
+    if scope.runs("k8up") {
+        page.begin("k8up");
+        let measured = k8up::run_and_judge(&scope, &mut page).await;
+        page.end(&scope, measured && scope.schedules >= SMALL);
     }
     page.judge(&scope);
 }

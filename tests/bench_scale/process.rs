@@ -14,6 +14,8 @@ use tokio_util::sync::CancellationToken;
 
 /// The first argument of this program as an operator.
 pub const CHILD: &str = "operator";
+/// Pause between two looks whether it is ready: each costs it a scrape.
+const POLL: Duration = Duration::from_millis(200);
 
 /// Is the operator until SIGTERM: `BEGAN SIMULATED RATE FLAGS…`.
 pub async fn operate(arguments: &[String]) {
@@ -115,7 +117,23 @@ impl Operator {
                     return self.began.elapsed().as_secs_f64();
                 }
             }
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// Waits until it counts as many schedules as there are: one that a list lost would be missed by every figure.
+    pub async fn serves(&mut self, schedules: usize) {
+        let deadline = Instant::now() + Duration::from_mins(1);
+        loop {
+            let scrape = self.scrape().await;
+            let counts = scrape.lines().filter(|line| line.starts_with("sennight_schedules{"));
+            let served: f64 = counts.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum();
+            if served as usize == schedules {
+                return;
+            }
+            assert!(Instant::now() < deadline, "the operator counts {served} schedules of {schedules}");
+            self.must_run();
+            tokio::time::sleep(Duration::from_secs(1)).await;
         }
     }
 

@@ -10,24 +10,54 @@ const MARKS: (&str, &str) = ("<!-- make bench-scale writes from here -->", "<!--
 /// A bar and what became of it.
 pub struct Bar {
     what: String,
-    wanted: f64,
     found: f64,
-    promise: bool,
+    wanted: Wanted,
+}
+
+#[derive(Clone, Copy)]
+enum Wanted {
+    AtMost(f64),
+    None,
+    /// A peer's figure: nothing is asked of it.
+    Anything,
 }
 
 impl Bar {
     /// Less is better; more is told.
     pub fn at_most(what: impl Into<String>, wanted: f64, found: f64) -> Self {
-        Self { what: what.into(), wanted, found, promise: false }
+        Self { what: what.into(), found, wanted: Wanted::AtMost(wanted) }
     }
 
     /// Must be none: the run fails.
     pub fn promise(what: impl Into<String>, found: f64) -> Self {
-        Self { what: what.into(), wanted: 0.0, found, promise: true }
+        Self { what: what.into(), found, wanted: Wanted::None }
+    }
+
+    /// A figure of somebody else.
+    pub fn told(what: impl Into<String>, found: f64) -> Self {
+        Self { what: what.into(), found, wanted: Wanted::Anything }
+    }
+
+    fn is_promise(&self) -> bool {
+        matches!(self.wanted, Wanted::None)
     }
 
     fn held(&self) -> bool {
-        self.found <= self.wanted
+        match self.wanted {
+            Wanted::AtMost(wanted) => self.found <= wanted,
+            Wanted::None => self.found <= 0.0,
+            Wanted::Anything => true,
+        }
+    }
+
+    /// What was wanted, and what became of it.
+    fn words(&self) -> (String, &'static str) {
+        let verdict = if self.held() { "holds" } else { "**FALLS SHORT**" };
+        match self.wanted {
+            Wanted::AtMost(wanted) => (format!("≤ {wanted}"), verdict),
+            Wanted::None => ("none".to_owned(), verdict),
+            Wanted::Anything => (String::new(), "a peer's"),
+        }
     }
 }
 
@@ -96,7 +126,7 @@ impl Page {
         let part = self.part.take().expect("a block was begun");
         let text = part.text();
         println!("{text}");
-        let promises = part.bars.iter().filter(|bar| bar.promise);
+        let promises = part.bars.iter().filter(|bar| bar.is_promise());
         self.promises += promises.clone().count();
         self.broken.extend(promises.filter(|bar| !bar.held()).map(|bar| bar.what.clone()));
         if whole || scope.write {
@@ -123,8 +153,7 @@ impl Part {
             text.push_str("\n| bar | wanted | measured | |\n|---|---|---|---|\n");
         }
         for bar in &self.bars {
-            let verdict = if bar.held() { "holds" } else { "**FALLS SHORT**" };
-            let wanted = if bar.promise { "none".to_owned() } else { format!("≤ {}", bar.wanted) };
+            let (wanted, verdict) = bar.words();
             writeln!(text, "| {} | {wanted} | {:.2} | {verdict} |", bar.what, bar.found).unwrap();
         }
         format!("{text}{}", self.sections)

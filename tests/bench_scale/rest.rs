@@ -6,9 +6,9 @@ use crate::fleet::{Place, at_rest};
 use crate::process::{Operator, Process};
 use crate::report::{Bar, Page};
 use crate::scope::Scope;
-use crate::support::env;
+use crate::tier;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// K8up's CPU seconds to start with 10,000 schedules, as measured on such a machine.
@@ -16,20 +16,26 @@ const K8UP_CPU_A_SCHEDULE: f64 = 8.0 / 10_000.0;
 /// Time for what comes after readiness.
 const SETTLE: Duration = Duration::from_secs(15);
 
-/// What is measured is a restart. The first start gives the requests that were put there their records: forty a second.
+/// What is measured is a restart. The first start tries the bucket and writes what storages and servers say.
 async fn first_start(place: &Place) {
     let mut first = Operator::shipped(&place.kubeconfig, &place.flags(&[]));
     first.ready().await;
-    at_ease(first.process(), Duration::from_mins(20)).await;
+    at_ease(first.process(), Duration::from_mins(5)).await;
     first.terminate().await;
 }
 
-/// Measures and adds to the page.
-pub async fn run_and_judge(scope: &Scope, page: &mut Page) {
+async fn filled(scope: &Scope) -> Place {
     let shape = at_rest(scope);
     let place = Place::new("scale-rest", &shape).await;
     place.tenants(&shape).await;
     place.requests(&shape, scope.requests).await;
+    place.serve(&shape, scope.requests).await;
+    place
+}
+
+/// Measures and adds to the page.
+pub async fn run_and_judge(scope: &Scope, page: &mut Page) {
+    let place = filled(scope).await;
     // Whatever is asked without an operator is not its doing.
     let idle = Duration::from_secs(scope.idle);
     let quiet = counted(&place, idle).await;
@@ -45,6 +51,7 @@ pub async fn run_and_judge(scope: &Scope, page: &mut Page) {
     let cpu_ready = process.cpu();
     tokio::time::sleep(settle).await;
     at_ease(process, Duration::from_mins(2)).await;
+    operator.serves(scope.schedules).await;
     let (cpu, memory, peak) = (process.cpu(), process.memory(), process.peak());
     let start = Counted::read(&place.admin).await.since(&before);
 
@@ -52,11 +59,12 @@ pub async fn run_and_judge(scope: &Scope, page: &mut Page) {
     let rest = counted(&place, idle).await;
     let seconds = began.elapsed().as_secs_f64();
     let idle_cpu = (process.cpu() - spent) / seconds * 100.0;
-    let asked = rest.count(business) - quiet.count(business);
+    let rest = rest.without(&quiet);
+    let asked = rest.count(business);
     let steady = process.memory();
     let looked = reconciles(&operator.scrape().await, "BackupSchedule");
 
-    let asked = asked.max(0.0) / seconds;
+    let asked = asked / seconds;
     let (relist, relist_cpu) = if scope.part { (peak, 0.0) } else { relisted(process).await };
     let server = Process::of_tier("apiserver").memory();
     let status = status_seconds(&place, scope);
@@ -85,7 +93,7 @@ pub async fn run_and_judge(scope: &Scope, page: &mut Page) {
         println!("{}", log.lines().take(60).collect::<Vec<_>>().join("\n"));
     }
     operator.terminate().await;
-    place.leave().await;
+    place.leave(scope.followed("rest")).await;
 }
 
 async fn counted(place: &Place, time: Duration) -> Counted {
@@ -155,14 +163,7 @@ fn reconciles(scrape: &str, kind: &str) -> f64 {
 /// The API server is killed and started: every watch breaks, every list is asked for anew. Peak memory and CPU of that.
 async fn relisted(process: Process) -> (f64, f64) {
     let spent = process.cpu();
-    let script = format!("{}/tests/cluster/api-tier.sh", env!("CARGO_MANIFEST_DIR"));
-    let done = Command::new(script)
-        .arg("restart-apiserver")
-        .env("SENNIGHT_RUN_DIR", env("SENNIGHT_CLUSTER_DIR"))
-        .stdin(Stdio::null())
-        .status()
-        .unwrap();
-    assert!(done.success());
+    tier::restart("apiserver", &[]);
     // Backoffs end, lists are read.
     tokio::time::sleep(Duration::from_secs(5)).await;
     at_ease(process, Duration::from_mins(3)).await;
