@@ -13,7 +13,7 @@ pub struct JobArgs {
     #[arg(long, default_value_t = 50)]
     pub batch_tenants: u16,
     /// How long a due dump waits for others to share its Job, where others have come lately.
-    #[arg(long, default_value = "2m", value_parser = duration)]
+    #[arg(long, default_value = "3m", value_parser = duration)]
     pub batch_linger: Duration,
     /// Jobs created in a minute; a default kube-controller-manager completes some 200.
     #[arg(long, default_value_t = 60)]

@@ -107,7 +107,7 @@ pub struct Dispatch {
 impl Dispatch {
     /// Nothing is queued yet. `now` is since when somebody watches what comes due.
     pub fn new(settings: &JobSettings, now: DateTime<Utc>) -> Self {
-        let linger = TimeDelta::from_std(settings.batch_linger).unwrap_or(TimeDelta::minutes(2));
+        let linger = TimeDelta::from_std(settings.batch_linger).unwrap_or(TimeDelta::minutes(3));
         let shape = Shape { tenants: settings.batch_tenants, linger, settle: SETTLE };
         Self { state: Arc::default(), shape, per_minute: settings.per_minute, burst: settings.burst, since: now }
     }

@@ -206,4 +206,6 @@ pub struct Batch {
 }
 
 #[cfg(test)]
+mod nights;
+#[cfg(test)]
 mod tests;

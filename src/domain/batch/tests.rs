@@ -1,23 +1,22 @@
-//! Batches: tables of what rides with whom, and whole nights in which nothing may be lost, doubled, starved or overdone.
+//! Batches: tables of what rides with whom.
 
 use super::*;
-use proptest::prelude::*;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-fn at(seconds: i64) -> DateTime<Utc> {
+pub(super) fn at(seconds: i64) -> DateTime<Utc> {
     DateTime::from_timestamp(1_795_000_000 + seconds, 0).unwrap()
 }
 
-fn group(server: &str) -> Group {
+pub(super) fn group(server: &str) -> Group {
     let text = |text: &str| text.to_owned();
     Group { namespace: text("n"), storage: text("main"), server: text(server), secret: text("dump") }
 }
 
-fn slot(seconds: i64, attempt: i32) -> RunKey {
+pub(super) fn slot(seconds: i64, attempt: i32) -> RunKey {
     RunKey::Slot { slot: at(seconds), attempt }
 }
 
-fn due(name: &str, since: i64, queued: i64) -> Due {
+pub(super) fn due(name: &str, since: i64, queued: i64) -> Due {
     let run = slot(since, 1);
     let lane = Lane::of(&run, at(since), at(queued));
     let (since, queued) = (at(since), at(queued));
@@ -33,11 +32,11 @@ fn due(name: &str, since: i64, queued: i64) -> Due {
     }
 }
 
-fn shape() -> Shape {
+pub(super) fn shape() -> Shape {
     Shape { tenants: 50, linger: TimeDelta::seconds(120), settle: TimeDelta::seconds(1) }
 }
 
-fn room(places: i64) -> Room {
+pub(super) fn room(places: i64) -> Room {
     let servers = ["a", "b", "c"].map(|server| (("n".to_owned(), server.to_owned()), places));
     Room { tokens: 100, total: 100, servers: servers.into(), ..Room::default() }
 }
@@ -207,149 +206,4 @@ fn a_bucket_after_a_restart_is_as_full_as_one_that_was_never_away() {
         assert_eq!(again.tokens(at(now)), lived.tokens(at(now)), "{now}");
     }
     assert_eq!(Bucket::after(30, 10, Vec::new(), at(0)).tokens(at(0)), 10);
-}
-
-/// A night on servers that take so many dumps at once: who is due when, how long a dump takes; a step a second.
-struct Night {
-    queue: Queue,
-    bucket: Bucket,
-    limits: Room,
-    /// Running Jobs: end, server, places.
-    running: Vec<(i64, String, i64)>,
-    /// Who started when.
-    started: BTreeMap<String, Vec<i64>>,
-    created: Vec<i64>,
-}
-
-impl Night {
-    fn new(limits: Room, per_minute: i32, burst: i32) -> Self {
-        let (running, started, created) = Default::default();
-        Self {
-            queue: Queue::default(),
-            bucket: Bucket::new(per_minute, burst, at(0)),
-            limits,
-            running,
-            started,
-            created,
-        }
-    }
-
-    /// One second; a Job takes `length` seconds for each tenant.
-    fn second(&mut self, second: i64, length: i64) {
-        self.running.retain(|(end, ..)| *end > second);
-        let mut room = self.limits.clone();
-        room.tokens = self.bucket.tokens(at(second));
-        for (_, server, places) in &self.running {
-            room.total -= places;
-            *room.servers.get_mut(&("n".to_owned(), server.clone())).unwrap() -= places;
-            *room.storages.get_mut(&("n".to_owned(), "main".to_owned())).unwrap() -= places;
-        }
-        for batch in self.queue.plan(&mut room, &shape(), at(second)) {
-            self.bucket.spend(at(second));
-            self.created.push(second);
-            let tenants = i64::try_from(batch.runs.len()).unwrap();
-            assert!(batch.runs.len() <= MOST_TENANTS && batch.at_once <= tenants && batch.at_once <= MOST_AT_ONCE);
-            self.running.push((
-                second + (length * tenants / batch.at_once).max(1),
-                batch.group.server.clone(),
-                batch.at_once,
-            ));
-            for run in batch.runs {
-                self.started.entry(run.uid).or_default().push(second);
-            }
-        }
-        let taken = |server: Option<&str>| -> i64 {
-            self.running.iter().filter(|(_, s, _)| server.is_none_or(|wanted| s == wanted)).map(|r| r.2).sum()
-        };
-        assert!(taken(None) <= self.limits.total && taken(None) <= self.limits.storages.values().sum());
-        for ((_, server), limit) in &self.limits.servers {
-            assert!(taken(Some(server)) <= *limit, "{server} at {second}");
-        }
-    }
-
-    /// Creations in any stretch of time are what the bucket allows.
-    fn rate_held(&self, per_minute: i64, burst: i64) {
-        for (n, from) in self.created.iter().enumerate() {
-            for (m, to) in self.created.iter().enumerate().skip(n) {
-                let allowed = burst + (to - from) * per_minute / 60 + 1;
-                assert!(i64::try_from(m - n + 1).unwrap() <= allowed, "{} from {from} to {to}", m - n + 1);
-            }
-        }
-    }
-}
-
-fn limits(total: i64, server: i64, storage: i64) -> Room {
-    let storages = HashMap::from([(("n".to_owned(), "main".to_owned()), storage)]);
-    Room { tokens: 0, total, storages, ..room(server) }
-}
-
-#[test]
-fn i8_ten_thousand_resumed_schedules_trickle_out_once_each_and_todays_go_first() {
-    let mut night = Night::new(limits(40, 8, 40), 60, 10);
-    for n in 0..10_000 {
-        let lane = Lane::CatchUp;
-        let due = Due { lane, ..due(&n.to_string(), -50_000 + n, 0) };
-        night.queue.add(&group(["a", "b", "c"][usize::try_from(n % 3).unwrap()]), due);
-    }
-    for second in 0..1500 {
-        if second % 10 == 0 {
-            night.queue.add(&group("a"), due(&format!("fresh-{second}"), second, second));
-        }
-        night.second(second, 1);
-    }
-    night.rate_held(60, 10);
-    assert!(night.started.values().all(|times| times.len() == 1));
-    assert_eq!(night.started.len(), 10_000 + 150 - night.queue.len());
-    let fresh = night.started.iter().filter(|(uid, _)| uid.contains("fresh"));
-    let lags: Vec<i64> =
-        fresh.map(|(uid, times)| times[0] - uid["uid-fresh-".len()..].parse::<i64>().unwrap()).collect();
-    assert!(lags.len() > 100 && lags.iter().all(|lag| *lag <= 300), "{lags:?}");
-    let caught_up = night.started.keys().filter(|uid| !uid.contains("fresh")).count();
-    assert!(caught_up > 5_000, "{caught_up}");
-}
-
-#[test]
-fn what_is_never_empty_starves_nobody() {
-    // Fresh ones, each alone, faster than the only server can take them.
-    let mut night = Night::new(limits(1, 1, 1), 600, 10);
-    let alone = |lane, name: &str, second| Due { lane, company: Company::Alone, ..due(name, second, second) };
-    night.queue.add(&group("a"), alone(Lane::CatchUp, "missed", 0));
-    for second in 0..60 {
-        night.queue.add(&group("a"), alone(Lane::Manual, &format!("m{second}"), second));
-        night.queue.add(&group("a"), alone(Lane::Fresh, &format!("f{second}"), second));
-        night.second(second, 2);
-    }
-    assert!(night.started["uid-missed"][0] <= 10, "{:?}", night.started);
-    let fresh = night.started.keys().filter(|uid| uid.starts_with("uid-f")).count();
-    assert!(fresh >= 5, "{fresh}");
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
-    #[test]
-    fn no_budget_is_ever_exceeded_and_everybody_runs_once(
-        tenants in prop::collection::vec((0i64..900, 0usize..3, prop::option::of(0i64..BIG_BYTES * 2), 1i32..4), 1..150),
-        total in 1i64..20, server in 1i64..6, storage in 1i64..20, per_minute in 20i32..300, burst in 1i32..12, length in 1i64..20,
-    ) {
-        let mut night = Night::new(limits(total, server, storage), per_minute, burst);
-        let mut second = 0;
-        while second < 900 || !night.queue.is_empty() {
-            prop_assert!(second < 100_000, "{} still wait", night.queue.len());
-            for (n, (_, at_server, bytes, attempt)) in tenants.iter().enumerate().filter(|(_, t)| t.0 == second) {
-                let run = slot(second, *attempt);
-                let failed = (*attempt > 1).then_some(if n % 2 == 0 { JOB_FAILED } else { "LockTimeout" });
-                let company = Company::of(*bytes, &run, failed);
-                let lane = Lane::of(&run, at(second), at(second));
-                let due = Due { run, company, lane, bytes: *bytes, ..due(&n.to_string(), second, second) };
-                // Asked twice, as every round of a schedule asks again.
-                night.queue.add(&group(["a", "b", "c"][*at_server]), due.clone());
-                night.queue.add(&group(["a", "b", "c"][*at_server]), due);
-            }
-            night.second(second, length);
-            second += 1;
-        }
-        prop_assert_eq!(night.started.len(), tenants.len());
-        prop_assert!(night.started.values().all(|times| times.len() == 1));
-        night.rate_held(per_minute.into(), burst.into());
-    }
 }
