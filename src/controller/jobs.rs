@@ -239,7 +239,7 @@ fn changed(event: &Event<Job>, ctx: &Context) {
     // A Job has many events; its schedules have something to do at its end only.
     let (job, over) = match event {
         Event::Apply(job) | Event::InitApply(job) => (job, ctx.jobs.cards().note(job)),
-        Event::Delete(job) => (job, ctx.jobs.cards().lost(&job.uid().unwrap_or_default()).is_some()),
+        Event::Delete(job) => (job, ctx.jobs.cards().cut_off(&job.uid().unwrap_or_default())),
         Event::Init | Event::InitDone => return,
     };
     let namespace = job.namespace().unwrap_or_default();

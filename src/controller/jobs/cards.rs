@@ -143,6 +143,13 @@ impl Cards {
         Some(card.clone())
     }
 
+    /// A Job was deleted. True when it had not ended before: then nobody has been told of its end yet. A finished one that is
+    /// removed in its time is no reason to look at fifty schedules once more.
+    pub fn cut_off(&mut self, uid: &str) -> bool {
+        let ran = self.by_uid.get(uid).is_some_and(|card| card.runs());
+        self.lost(uid).is_some() && ran
+    }
+
     /// Drops what is gone for long; the UIDs of those that nobody has named for `silent` and that are not known to be gone.
     pub fn sweep(&mut self, silent: Duration) -> Vec<(String, String, String)> {
         let old: HashSet<String> = self
@@ -264,6 +271,16 @@ mod tests {
         assert!(card.failure.contains("deleted"), "{}", card.failure);
         assert_eq!((cards.taken(Lane::Dump).total, cards.head("n", "c")), (0, None));
         assert!(cards.sweep(Duration::ZERO).is_empty() && cards.carrying("x").len() == 1);
+    }
+
+    #[test]
+    fn a_job_that_is_removed_in_its_time_wakes_nobody_a_second_time() {
+        let mut cards = Cards::default();
+        cards.note(&job("a", 0, None, None, &["x"]));
+        assert!(cards.note(&job("a", 0, None, Some("Complete"), &["x"])), "its end wakes");
+        assert!(!cards.cut_off("a"));
+        cards.note(&job("b", 0, None, None, &["x"]));
+        assert!(cards.cut_off("b") && !cards.cut_off("b") && !cards.cut_off("unknown"));
     }
 
     #[test]
