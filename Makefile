@@ -47,7 +47,7 @@ faults-restore: ## restores under kill -9 of the worker and of the server, at ev
 bench: ## speed and memory against the machine's ceiling and other tools; writes docs/benchmarks.md; half an hour
 	@tests/bench/bench.sh
 
-bench-scale: ## 100,000 schedules on a real API server, a compressed day, native CronJobs beside it; writes docs/scale.md; an hour
+bench-scale: ## 100,000 schedules on a real API server, a compressed day, native CronJobs beside it; writes docs/scale.md; two hours, or SENNIGHT_SCALE_ONLY a part
 	@tests/bench_scale/bench-scale.sh
 
 generate: ## write crds/, the chart's copies and config/install.yaml anew from the Rust types and the chart

@@ -157,7 +157,11 @@ fn tell(scope: &Scope, page: &mut Page, figures: &Figures) {
 
 fn reconciles(scrape: &str, kind: &str) -> f64 {
     let of = |line: &&str| line.starts_with("sennight_reconcile_total{") && line.contains(&format!("kind=\"{kind}\""));
-    scrape.lines().filter(of).filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+    scrape
+        .lines()
+        .filter(of)
+        .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+        .fold(0.0, |sum, n| sum + n)
 }
 
 /// The API server is killed and started: every watch breaks, every list is asked for anew. Peak memory and CPU of that.

@@ -3,12 +3,13 @@
 # for SINGLES of them (60) in the same run, under the same budgets; then every copy is read back and checked.
 #   make dist && tests/cluster/with.sh node -- tests/measure/batches.sh
 # Prints tenants a minute, both ways, and the ratio. The time is from the first Job's creation to the last outcome that was read.
+# With 500 tenants or more, or SENNIGHT_SCALE_WRITE=1, docs/scale.md gets its block. MEASURE_DUMPS (8): dumps at once, for both ways.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 # shellcheck source=tests/cluster/lib.sh
 . tests/cluster/lib.sh
 tenants=${1:-500} singles=${2:-60}
-dumps=${MEASURE_DUMPS:-4}
+dumps=${MEASURE_DUMPS:-8}
 ns=sennight-measure
 : "${KUBECONFIG:?run this by tests/cluster/with.sh node -- $0}"
 kubectl=${SENNIGHT_TEST_KUBECTL:-kubectl} helm=${SENNIGHT_TEST_HELM:-helm}
@@ -140,12 +141,35 @@ verify() {
   copies=$(wc -l <"$work/tasks")
 }
 
+# page: the block of docs/scale.md, as tests/bench_scale/report.rs makes those of the other parts
+page() {
+  local mib
+  mib=$(awk '/^MemTotal/ {print int($2 / 1048576)}' /proc/meminfo)
+  {
+    printf '<!-- real -->\n\n%s on %s cores, %s GiB; load at the start %s.\n\n| bar | wanted | measured | |\n|---|---|---|---|\n' \
+      "$began" "$(nproc)" "$mib" "$load"
+    printf '| real tenants whose copies were not verified | none | %s | holds |\n' "$((tenants + singles - copies))"
+    awk -v a="$one" -v b="$rate" 'BEGIN { r = b / a; printf "| times the tenants a minute of a Job a tenant | ≥ 5 | %.2f | %s |\n\n", r, r >= 5 ? "holds" : "**FALLS SHORT**" }'
+    printf '**Real runs.** %s\n\n<!-- end of real -->\n' "$words"
+  } >"$work/block"
+  awk -v block="$work/block" '
+    function put(  line) { while ((getline line < block) > 0) print line; there = 1 }
+    $0 == "<!-- real -->" { put(); skip = 1 }
+    $0 == "<!-- to here -->" && !there { put(); print "" }
+    !skip { print }
+    $0 == "<!-- end of real -->" { skip = 0 }' docs/scale.md >"$work/scale.md"
+  cp "$work/scale.md" docs/scale.md
+}
+
+began=$(date -u '+%Y-%m-%d %H:%M') load=$(cut -d' ' -f1 /proc/loadavg)
 world
 round singly "$singles" 1
 one=$rate one_jobs=$jobs
 round together "$tenants" 50
 verify
 [ "$copies" = $((tenants + singles)) ] || die "$copies copies of $((tenants + singles))"
-awk -v t="$tenants" -v s="$singles" -v a="$one" -v b="$rate" -v j="$jobs" -v i="$one_jobs" -v c="$copies" -v d="$dumps" 'BEGIN {
-  printf "%d dumps at once: a Job a tenant (%d tenants, %d Jobs) %.0f tenants a minute; together (%d tenants, %d Jobs) %.0f tenants a minute, %.1f times; all %d copies verified\n",
-    d, s, i, a, t, j, b, b / a, c }'
+words=$(awk -v t="$tenants" -v s="$singles" -v a="$one" -v b="$rate" -v j="$jobs" -v i="$one_jobs" -v c="$copies" -v d="$dumps" 'BEGIN {
+  printf "%d dumps at once: a Job a tenant (%d tenants, %d Jobs) %.0f tenants a minute; together (%d tenants, %d Jobs) %.0f tenants a minute, %.1f times; all %d copies verified",
+    d, s, i, a, t, j, b, b / a, c }')
+echo "$words"
+if [ "$tenants" -ge 500 ] || [ -n "${SENNIGHT_SCALE_WRITE:-}" ]; then page; fi
