@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
     printcolumn(
         name = "Dumping",
         type_ = "integer",
-        description = "Dumps that ran when this was last written, which a change does once in five minutes at most.",
+        description = "Dumps that ran when this was last written, which a change does once in fifteen minutes at most.",
         json_path = ".status.activeDumps"
     ),
     printcolumn(
@@ -267,7 +267,7 @@ pub struct DatabaseServerStatus {
     /// BackupSchedules whose database is here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schedules: Option<i32>,
-    /// Dumps that ran when this was last written, which a change does once in five minutes at most.
+    /// Dumps that ran when this was last written, which a change does once in fifteen minutes at most.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub active_dumps: Option<i32>,
     /// Restores that run now.

@@ -88,7 +88,9 @@ async fn reconcile(server: Arc<DatabaseServer>, ctx: Arc<Context>) -> Result<Out
     let counts = Counts { schedules: ctx.caches.schedules.on_server(&namespace, &name), dumping };
     let mut status = status(&server, &checked, &counts, ctx.now());
     let told = server.status.as_ref().and_then(|status| status.active_dumps);
-    if told.is_some() && told != status.active_dumps && !ctx.paces.may(&server.uid().unwrap_or_default(), &ctx) {
+    let interval = ctx.settings.timing.storage_interval;
+    let changed = told.is_some() && told != status.active_dumps;
+    if changed && !ctx.paces.may(&server.uid().unwrap_or_default(), interval, ctx.now()) {
         status.active_dumps = told;
     }
     let drill = drill::round(&server, &mut status, &ctx).await?;
@@ -96,7 +98,6 @@ async fn reconcile(server: Arc<DatabaseServer>, ctx: Arc<Context>) -> Result<Out
     apply_status(&api, &*server, server.status.as_ref(), &status).await?;
     checked?;
     let drill = drill.map(|at| (at - ctx.now()).to_std().unwrap_or_default().max(Duration::from_secs(1)));
-    let interval = ctx.settings.timing.storage_interval;
     Ok(Outcome::Applied(ctx.requeue(drill.map_or(interval, |drill| drill.min(interval)))))
 }
 
@@ -107,12 +108,14 @@ async fn reconcile(server: Arc<DatabaseServer>, ctx: Arc<Context>) -> Result<Out
 pub struct Paces(Mutex<HashMap<String, DateTime<Utc>>>);
 
 impl Paces {
-    /// Whether the count may be written now: about once in the interval in which servers are looked at anyway.
-    fn may(&self, uid: &str, ctx: &Context) -> bool {
-        let pause = TimeDelta::from_std(ctx.settings.timing.storage_interval / 2).unwrap_or_default();
+    /// Whether the count may be written now: once in a quarter of an hour by default. Each five minutes, those of 200 servers
+    /// were one write to seven backups in a window of six hours for 100,000 tenants.
+    fn may(&self, uid: &str, interval: Duration, now: DateTime<Utc>) -> bool {
+        let pause = TimeDelta::from_std(interval * 3 / 2).unwrap_or_default();
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = ctx.now();
-        if last.get(uid).is_some_and(|at| now - *at < pause) {
+        // Servers that are gone leave nothing behind.
+        last.retain(|_, at| now - *at < pause);
+        if last.contains_key(uid) {
             return false;
         }
         last.insert(uid.to_owned(), now);
@@ -174,6 +177,16 @@ mod tests {
         server.status = Some(first.clone());
         assert_eq!(status(&server, &checked, &Counts::default(), Utc::now()), first);
         assert_eq!(server.ailing_since(), None);
+    }
+
+    #[test]
+    fn i8_a_servers_count_of_running_dumps_is_written_once_in_a_quarter_of_an_hour_and_one_that_is_gone_is_forgotten() {
+        let (paces, interval) = (Paces::default(), Duration::from_mins(10));
+        let at = |minute: i64| DateTime::UNIX_EPOCH + TimeDelta::minutes(minute);
+        let night: Vec<i64> = (0..60).filter(|minute| paces.may("a", interval, at(*minute))).collect();
+        assert_eq!(night, [0, 15, 30, 45]);
+        assert!(paces.may("b", interval, at(80)));
+        assert_eq!(paces.0.lock().unwrap().len(), 1);
     }
 
     #[test]
