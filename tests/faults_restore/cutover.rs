@@ -185,3 +185,8 @@ async fn i2_i3_a_worker_killed_at_any_statement_of_an_undo_leaves_one_whole_data
 async fn i2_an_undo_that_was_taken_for_dead_at_any_statement_swaps_nothing_after_the_word_was_given() {
     every_point("undolate", Way::Back, Victim::Nobody).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i2_i3_a_server_that_crashes_at_any_statement_of_an_undo_leaves_one_whole_database_and_the_way_back() {
+    every_point("undocrash", Way::Back, Victim::Server).await;
+}
