@@ -41,11 +41,15 @@ pub fn chosen<T: Clone>(suite: &str, all: &[T]) -> Vec<T> {
         println!("{suite}: {wanted} of {} points; left out: {left} (make faults-restore runs all)", all.len());
     }
     let spread = (0..wanted).map(|n| all[n * (all.len() - 1) / (wanted - 1).max(1)].clone());
-    let Ok(shard) = std::env::var("SENNIGHT_SHARD") else { return spread.collect() };
-    let (number, of) = shard.split_once('/').expect("SENNIGHT_SHARD is like 2/3");
-    let (number, of): (usize, usize) = (number.parse().unwrap(), of.parse().unwrap());
+    let Some((number, of)) = shard() else { return spread.collect() };
     println!("{suite}: shard {number} of {of}");
     spread.skip(number - 1).step_by(of).collect()
+}
+
+fn shard() -> Option<(usize, usize)> {
+    let shard = std::env::var("SENNIGHT_SHARD").ok()?;
+    let (number, of) = shard.split_once('/').expect("SENNIGHT_SHARD is like 2/3");
+    Some((number.parse().unwrap(), of.parse().unwrap()))
 }
 
 /// A line now and then: a whole campaign takes a quarter of an hour.
