@@ -151,14 +151,20 @@ mod tests {
         .unwrap()
     }
 
-    #[test]
-    fn i6_of_a_schedules_requests_the_open_ones_are_found_until_they_end_or_are_gone() {
+    /// An index, and what the watch brings: to the cache first.
+    fn watched() -> (OpenRequests, impl FnMut(Event<RestoreRequest>)) {
         let (reader, mut writer) = store::<RestoreRequest>();
         let open = OpenRequests::new(reader);
-        let mut happens = |event: Event<RestoreRequest>| {
+        let sees = open.clone();
+        (open, move |event| {
             writer.apply_watcher_event(&event);
-            open.saw(&event);
-        };
+            sees.saw(&event);
+        })
+    }
+
+    #[test]
+    fn i6_of_a_schedules_requests_the_open_ones_are_found_until_they_end_or_are_gone() {
+        let (open, mut happens) = watched();
         let mut see = |request: &RestoreRequest| happens(Event::Apply(request.clone()));
         let claim = json!({"claim": {"attempt": 1, "job": "j", "at": "2026-11-22T00:00:00Z"}});
         see(&request("a", "s", &json!(null)));
@@ -178,12 +184,7 @@ mod tests {
 
     #[test]
     fn of_requests_that_are_gone_no_name_is_kept_however_they_went() {
-        let (reader, mut writer) = store::<RestoreRequest>();
-        let open = OpenRequests::new(reader);
-        let mut happens = |event: Event<RestoreRequest>| {
-            writer.apply_watcher_event(&event);
-            open.saw(&event);
-        };
+        let (open, mut happens) = watched();
         let kept = || {
             let names = open.read();
             [&names.all, &names.open].map(|index| index.values().map(BTreeSet::len).sum::<usize>())
