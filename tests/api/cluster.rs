@@ -168,8 +168,8 @@ pub fn request(name: &str, mode: &str) -> RestoreRequest {
     .unwrap()
 }
 
-/// Policies are enforced some tenths of a second after their creation: until a request is stamped and every forgery is
-/// refused.
+/// Policies are enforced some tenths of a second after their creation, each by itself: until a request is stamped, every
+/// forgery is refused and a decision is stamped.
 async fn in_force() {
     let namespace = namespace("probe", &[(HELPDESK, "sennight-helpdesk"), (OPERATOR, "sennight-operator")]);
     let began = Instant::now();
@@ -194,6 +194,12 @@ async fn in_force() {
             soon();
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
+    }
+    let by = (!stamps()).then_some(HELPDESK);
+    let denial = json!({"status": {"approval": {"decision": "Denied", "reason": "a probe", "by": by}}});
+    while helpdesk.patch_status(name, &dry, &Patch::Merge(&denial)).await.is_err() {
+        soon();
+        tokio::time::sleep(Duration::from_millis(200)).await;
     }
 }
 
