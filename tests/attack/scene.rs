@@ -104,7 +104,10 @@ impl Scene {
             world.merge(OPERATOR, name, json!({"finishedAt": "2026-11-22T02:00:00Z"})).await.unwrap();
         }
         if self == Self::Refunded {
-            world.merge(BILLING, name, json!({"payment": {"refund": {"reference": "R-1", "by": BILLING}}})).await.unwrap();
+            world
+                .merge(BILLING, name, json!({"payment": {"refund": {"reference": "R-1", "by": BILLING}}}))
+                .await
+                .unwrap();
         }
         if self == Self::Deleting {
             let finalizer = Patch::Merge(json!({"metadata": {"finalizers": ["sennight.dev/hold"]}}));
