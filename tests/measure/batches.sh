@@ -112,7 +112,7 @@ round() {
   k get bsched -o json >"$work/bsched.json"
   local failed
   failed=$(jq -r --arg t "manual-$name" '[.items[] | select(.status.lastRun.key == $t and .status.lastRun.outcome != "Succeeded")] | length' "$work/bsched.json")
-  [ "$failed" = 0 ] || die "$name: $failed tenants failed: $(jq -c '[.items[].status.lastFailure.reason | values] | unique' "$work/bsched.json")"
+  [ "$failed" = 0 ] || die "$name: $failed tenants failed: $(jq -c '[.items[].status.lastFailure | values | {reason, message}] | unique' "$work/bsched.json")"
   k get jobs -o json >"$work/jobs.json"
   first=$(jq -r '[.items[].metadata.creationTimestamp] | min | fromdate' "$work/jobs.json")
   last=$(jq -r --arg t "manual-$name" '[.items[] | select(.status.lastRun.key == $t) | .status.lastRun.finishedAt | sub("\\.[0-9]+"; "") | fromdate] | max' "$work/bsched.json")
