@@ -170,7 +170,7 @@ pub fn request(name: &str, mode: &str) -> RestoreRequest {
 
 /// Policies are enforced some tenths of a second after their creation, each by itself: until a request is stamped, every
 /// forgery is refused and a decision is stamped.
-async fn in_force() {
+pub async fn in_force() {
     let namespace = namespace("probe", &[(HELPDESK, "sennight-helpdesk"), (OPERATOR, "sennight-operator")]);
     let began = Instant::now();
     let soon = || assert!(began.elapsed() < Duration::from_secs(30), "the policies are not in force after 30 s");

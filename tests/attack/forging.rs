@@ -76,7 +76,7 @@ fn effect(case: &Case, before: &Value, after: &Value) -> Option<String> {
     }
 }
 
-/// The stamping policies are away until this is dropped.
+/// The stamping policies are away until this is dropped; [`cluster::in_force`] waits until they are back.
 pub struct Unstamped;
 
 impl Unstamped {
@@ -113,8 +113,10 @@ impl Drop for Unstamped {
 async fn i6_where_nothing_stamps_names_the_writer_names_themselves_truly() {
     let _turn = Turn::alone().await;
     let world = World::beside("unstamped");
-    let _unstamped = Unstamped::new(&world).await;
+    let away = Unstamped::new(&world).await;
     run(&world, &unstamped(), true).await;
+    drop(away);
+    cluster::in_force().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,7 +2,7 @@
 //! table that must be refused gets through. Where two guards hold the same door, either alone still holds it, and only
 //! without both does somebody pass. Nothing is written: every attempt is a dry run.
 
-use crate::cluster::Turn;
+use crate::cluster::{self, Turn};
 use crate::forging::{Unstamped, until_so};
 use crate::gate::Gate;
 use crate::how::{Case, How, Want};
@@ -158,6 +158,7 @@ async fn i6_every_guard_in_cel_is_needed() {
         survivors.extend(kill(mutant, &world, &senders, &table).await);
     }
     drop(without);
+    cluster::in_force().await;
     println!("guards in CEL: {} taken away one by one, {} not missed", all.len(), survivors.len());
     assert!(survivors.is_empty(), "{}", survivors.join("\n"));
 }
