@@ -76,7 +76,7 @@ fn effect(case: &Case, before: &Value, after: &Value) -> Option<String> {
     }
 }
 
-/// The stamping policies are away until this is dropped; [`cluster::in_force`] waits until they are back.
+/// The stamping policies are away until this is dropped, and come into force again some time after that.
 pub struct Unstamped;
 
 impl Unstamped {
@@ -99,6 +99,12 @@ impl Unstamped {
         }
         Self
     }
+
+    /// Puts them back; returns when they are in force again, for whoever comes next.
+    pub async fn back(self) {
+        drop(self);
+        cluster::in_force().await;
+    }
 }
 
 impl Drop for Unstamped {
@@ -115,8 +121,7 @@ async fn i6_where_nothing_stamps_names_the_writer_names_themselves_truly() {
     let world = World::beside("unstamped");
     let away = Unstamped::new(&world).await;
     run(&world, &unstamped(), true).await;
-    drop(away);
-    cluster::in_force().await;
+    away.back().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
