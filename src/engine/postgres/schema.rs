@@ -105,9 +105,22 @@ pub fn sorted(error: EngineError) -> EngineError {
         EngineError::ToolFailed { tool, stderr: why, .. } if why.contains("permission denied") => {
             EngineError::PermissionDenied { doing: format!("run {tool}"), why }
         }
+        EngineError::ToolFailed { tool, stderr: why, .. } if UNREACHED.iter().any(|words| why.contains(words)) => {
+            EngineError::ConnectionLost { doing: format!("{tool} was running"), why }
+        }
         other => other,
     }
 }
+
+/// What libpq says when a server that was there a moment ago is not, or its name is not told.
+const UNREACHED: [&str; 6] = [
+    "could not translate host name",
+    "Connection refused",
+    "Connection timed out",
+    "No route to host",
+    "timeout expired",
+    "server closed the connection unexpectedly",
+];
 
 /// The warnings among a tool's words, bounded.
 pub fn warnings(stderr: &str) -> Vec<String> {
@@ -136,6 +149,15 @@ mod tests {
             failed("pg_dump: error: query failed: ERROR:  cache lookup failed for function 16390"),
             "SchemaChanged"
         );
+        for lost in [
+            "could not translate host name \"pg\" to address: Temporary failure in name resolution",
+            "connection to server at \"pg\" (10.0.0.7), port 5432 failed: Connection refused",
+            "connection to server at \"pg\" (10.0.0.7), port 5432 failed: server closed the connection unexpectedly",
+        ] {
+            assert_eq!(failed(&format!("pg_dump: error: {lost}")), "ConnectionLost");
+        }
+        let login = "connection to server at \"pg\", port 5432 failed: FATAL:  password authentication failed";
+        assert_eq!(failed(&format!("pg_dump: error: {login}")), "ToolFailed");
         assert_eq!(failed("pg_dump: error: out of memory"), "ToolFailed");
     }
 
