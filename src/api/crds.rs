@@ -35,6 +35,11 @@ pub fn all() -> Result<Vec<CustomResourceDefinition>, CrdError> {
         .collect()
 }
 
+/// One of them: RestoreRequest's.
+pub fn restore_requests() -> Result<CustomResourceDefinition, CrdError> {
+    finish(&RestoreRequest::crd())
+}
+
 /// What is generated from the types: `(path from the project's root, text)`, always the same bytes. The chart carries a
 /// copy of everything, because a chart cannot reach outside its own directory.
 pub fn files() -> Result<Vec<(String, String)>, CrdError> {

@@ -3,14 +3,20 @@
 
 use crate::api::crds;
 use serde_json::{Value, json};
+use std::sync::LazyLock;
 
 /// Name of the definition.
 pub const RESTORE_REQUESTS: &str = "restorerequests.sennight.dev";
 
+/// What guards of the definition as shipped, as JSON. Made once: every claim asks, and a definition takes megabytes to make.
+static SHIPPED: LazyLock<Option<String>> =
+    LazyLock::new(|| shipped().and_then(|whole| serde_json::to_string(&guarding(&whole)).ok()));
+
 /// The first place where the live definition lets through what the shipped one refuses, or may; `None` is intact.
 /// Descriptions and printer columns guard nothing and are not compared.
 pub fn schema_difference(live: &Value) -> Option<String> {
-    let Some(shipped) = shipped() else { return Some("the definition as shipped cannot be written down".to_owned()) };
+    let shipped = SHIPPED.as_deref().and_then(|text| serde_json::from_str::<Value>(text).ok());
+    let Some(shipped) = shipped else { return Some("the definition as shipped cannot be written down".to_owned()) };
     let spec = &live["spec"];
     // A conversion could rewrite what was signed.
     if !matches!(spec["conversion"]["strategy"].as_str(), None | Some("None")) {
@@ -22,14 +28,12 @@ pub fn schema_difference(live: &Value) -> Option<String> {
             return Some("spec/versions/subresources".to_owned());
         }
     }
-    super::difference(&guarding(&shipped), &guarding(live)).map(|path| format!("spec/versions{path}"))
+    super::difference(&shipped, &guarding(live)).map(|path| format!("spec/versions{path}"))
 }
 
 /// The definition as shipped. That it can be written down is tested with all the others.
 fn shipped() -> Option<Value> {
-    let all = crds::all().ok()?;
-    let mine = all.into_iter().find(|crd| crd.metadata.name.as_deref() == Some(RESTORE_REQUESTS))?;
-    serde_json::to_value(mine).ok()
+    serde_json::to_value(crds::restore_requests().ok()?).ok()
 }
 
 fn guarding(definition: &Value) -> Value {
