@@ -246,7 +246,7 @@ fn of_the_day(scope: &Scope, rate: f64, day: &Phase) -> String {
     format!(
         "{} tenants due within {WINDOW} hours, on {} servers with {ON_A_SERVER} dumps at once each and {} in all; clocks {rate:.1} times \
          as fast, a fake worker whose dumps take {} simulated seconds, no controller manager. The window took {:.0} s, {:.1} dumps a \
-         second; {} Jobs with {:.1} tenants each; lag p50 {:.2}, p99 {:.2}, longest {:.2} simulated minutes; at most {} dumps at once \
+         second; {} Jobs with {:.1} tenants each; lag p50 {:.2}, p99 {:.2} (by the hour of the slot: {}), longest {:.2} simulated minutes; at most {} dumps at once \
          on a server and {} in all. The operator: {:.2} ms of CPU a tenant, {:.0} MiB, peak {:.0} MiB. Requests: {}.",
         scope.day,
         (scope.day / 500).max(2),
@@ -258,6 +258,7 @@ fn of_the_day(scope: &Scope, rate: f64, day: &Phase) -> String {
         tenants_a_job(seen),
         seen.lag(0.5),
         seen.lag(0.99),
+        seen.lag_by_hour(0.99).iter().map(|lag| format!("{lag:.1}")).collect::<Vec<_>>().join(", "),
         seen.lag(1.0),
         seen.most.0,
         seen.most.1,

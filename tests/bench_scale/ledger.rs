@@ -1,7 +1,7 @@
 //! What the fake worker saw: who was dumped for which day, how late, and how many ran at one time.
 
-use chrono::{DateTime, NaiveDateTime, Utc};
-use std::collections::HashMap;
+use chrono::{DateTime, NaiveDateTime, Timelike, Utc};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, PoisonError};
 
 /// Everything that was seen.
@@ -17,8 +17,8 @@ pub struct Ledger {
 pub struct Seen {
     /// Dumps by schedule and slot.
     pub dumps: HashMap<(String, DateTime<Utc>), u32>,
-    /// Simulated seconds from slot to Job, one a dump.
-    pub lags: Vec<f64>,
+    /// Slots, and simulated seconds from there to the Job, one a dump.
+    pub lags: Vec<(DateTime<Utc>, f64)>,
     /// Simulated instants at which Jobs were decided on.
     pub jobs: Vec<DateTime<Utc>>,
     /// Tasks of each.
@@ -56,7 +56,7 @@ impl Ledger {
                 continue;
             }
             *seen.dumps.entry((schedule.clone(), slot)).or_default() += 1;
-            seen.lags.push((now - slot).num_milliseconds() as f64 / 1000.0);
+            seen.lags.push((slot, (now - slot).num_milliseconds() as f64 / 1000.0));
         }
         let here = seen.running.entry(server.to_owned()).or_default();
         *here += places;
@@ -108,9 +108,22 @@ impl Seen {
 
     /// The lag that a share of the dumps does not exceed, in simulated minutes.
     pub fn lag(&self, share: f64) -> f64 {
-        let mut sorted = self.lags.clone();
-        sorted.sort_by(f64::total_cmp);
-        let rank = ((share * sorted.len() as f64).ceil() as usize).max(1) - 1;
-        sorted.get(rank).copied().unwrap_or(f64::NAN) / 60.0
+        quantile(self.lags.iter().map(|(_, lag)| *lag), share) / 60.0
     }
+
+    /// The same for the slots of each hour: one that stands out was a machine that stood still, not a queue that is too long.
+    pub fn lag_by_hour(&self, share: f64) -> Vec<f64> {
+        let mut hours = BTreeMap::<_, Vec<f64>>::new();
+        for (slot, lag) in &self.lags {
+            hours.entry((slot.date_naive(), slot.hour())).or_default().push(*lag);
+        }
+        hours.into_values().map(|lags| quantile(lags.into_iter(), share) / 60.0).collect()
+    }
+}
+
+fn quantile(values: impl Iterator<Item = f64>, share: f64) -> f64 {
+    let mut sorted: Vec<f64> = values.collect();
+    sorted.sort_by(f64::total_cmp);
+    let rank = ((share * sorted.len() as f64).ceil() as usize).max(1) - 1;
+    sorted.get(rank).copied().unwrap_or(f64::NAN)
 }
