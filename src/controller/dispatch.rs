@@ -10,7 +10,6 @@ use super::jobs::Taken;
 use crate::domain::batch::{Batch, Bucket, Due, Group, Queue, Room, Shape};
 use crate::settings::JobSettings;
 use chrono::{DateTime, TimeDelta, Utc};
-use futures::StreamExt;
 use kube::runtime::reflector::ObjectRef;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,9 +20,6 @@ use tokio_util::sync::CancellationToken;
 const TICK: Duration = Duration::from_millis(500);
 /// By a clock that runs fast, at least this.
 const SHORTEST_TICK: Duration = Duration::from_millis(50);
-/// Jobs of different groups that are created at once: one after the other, an API server that takes a second for each would
-/// set the pace, not the bucket.
-const AT_ONCE: usize = 8;
 /// How long dumps that come due in the same moment wait for each other.
 const SETTLE: TimeDelta = TimeDelta::milliseconds(800);
 /// The first pause after a Job could not be created; doubles.
@@ -274,27 +270,8 @@ pub async fn run(ctx: Arc<Context>, stop: CancellationToken) {
             _ = tick.tick() => {}
         }
         let now = ctx.now();
-        let chains = chains(ctx.dispatch.choose(&ctx, now));
-        let ctx = &ctx;
-        let launched = futures::stream::iter(chains).for_each_concurrent(AT_ONCE, |chain| async move {
-            for (ticket, batch) in chain {
-                launch::launch(&ticket, batch, now, ctx).await;
-            }
-        });
-        launched.await;
+        launch::all(ctx.dispatch.choose(&ctx, now), now, &ctx).await;
     }
-}
-
-/// Batches of one group in a row of their own: each one's name comes from the Job before it.
-fn chains(batches: Vec<(String, Batch)>) -> Vec<Vec<(String, Batch)>> {
-    let mut chains: Vec<Vec<(String, Batch)>> = Vec::new();
-    for (ticket, batch) in batches {
-        match chains.iter_mut().find(|chain| chain.iter().any(|(_, before)| before.group == batch.group)) {
-            Some(chain) => chain.push((ticket, batch)),
-            None => chains.push(vec![(ticket, batch)]),
-        }
-    }
-    chains
 }
 
 #[cfg(test)]
@@ -358,17 +335,6 @@ mod tests {
         assert_eq!(dispatch.depth(), ([1, 0, 0], Some(at(5))));
         dispatch.forget("a");
         assert!(!dispatch.knows("a") && !dispatch.creating("a") && dispatch.state().orders.is_empty());
-    }
-
-    #[test]
-    fn i8_jobs_of_one_group_are_created_one_after_the_other() {
-        let batch =
-            |server: &str| Batch { group: Group { server: server.into(), ..group() }, runs: vec![], at_once: 1 };
-        let batches = ["a", "b", "a", "c", "b"].iter().enumerate();
-        let chains = chains(batches.map(|(n, server)| (n.to_string(), batch(server))).collect());
-        let tickets: Vec<Vec<&str>> =
-            chains.iter().map(|chain| chain.iter().map(|(ticket, _)| ticket.as_str()).collect()).collect();
-        assert_eq!(tickets, [vec!["0", "2"], vec!["1", "4"], vec!["3"]]);
     }
 
     #[test]

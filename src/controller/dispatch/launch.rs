@@ -13,6 +13,8 @@ use crate::controller::worker_job::mark;
 use crate::domain::backup::RunKey;
 use crate::domain::batch::{Batch, Due, Group, job_name};
 use chrono::{DateTime, Utc};
+use futures::StreamExt;
+use futures::stream;
 use k8s_openapi::api::batch::v1::Job;
 use kube::ResourceExt;
 use kube::api::Api;
@@ -20,6 +22,10 @@ use tracing::{info, warn};
 
 /// Links that are followed in one go: others' Jobs that the cache does not have yet.
 const MOST_HOPS: usize = 8;
+
+/// Jobs of different groups that are created at once: one after the other, an API server that takes a second for each would
+/// set the pace, not the bucket.
+const AT_ONCE: usize = 8;
 
 /// A dump that rides.
 pub struct Passenger {
@@ -29,9 +35,31 @@ pub struct Passenger {
     pub order: Order,
 }
 
+/// Creates the Jobs of batches, each with its ticket, that were decided on then.
+pub async fn all(batches: Vec<(String, Batch)>, decided: DateTime<Utc>, ctx: &Context) {
+    let launched = stream::iter(chains(batches)).for_each_concurrent(AT_ONCE, |chain| async move {
+        for (ticket, batch) in chain {
+            launch(&ticket, batch, decided, ctx).await;
+        }
+    });
+    launched.await;
+}
+
+/// Batches of one group in a row of their own: each one's name comes from the Job before it.
+fn chains(batches: Vec<(String, Batch)>) -> Vec<Vec<(String, Batch)>> {
+    let mut chains: Vec<Vec<(String, Batch)>> = Vec::new();
+    for (ticket, batch) in batches {
+        match chains.iter_mut().find(|chain| chain.iter().any(|(_, before)| before.group == batch.group)) {
+            Some(chain) => chain.push((ticket, batch)),
+            None => chains.push(vec![(ticket, batch)]),
+        }
+    }
+    chains
+}
+
 /// Creates the Job of a batch that was decided on then. Nobody is lost: each passenger is in a Job, back in the queue, or
 /// told to look again.
-pub async fn launch(ticket: &str, batch: Batch, decided: DateTime<Utc>, ctx: &Context) {
+async fn launch(ticket: &str, batch: Batch, decided: DateTime<Utc>, ctx: &Context) {
     let group = batch.group.clone();
     let all: Vec<String> = batch.runs.iter().map(|due| due.uid.clone()).collect();
     let mut passengers = board(&group, batch.runs, ctx);
@@ -144,5 +172,24 @@ fn tell(passenger: &Passenger, group: &Group, job: &Job, ctx: &Context) {
             // In place of the look that it wished for while it waited.
             ctx.timers.schedules.schedule(me, ctx.now() + act::patience(jobs::runs(job).len(), suspended, ctx));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn i8_jobs_of_one_group_are_created_one_after_the_other() {
+        let batch = |server: &str| {
+            let text = |text: &str| text.to_owned();
+            let group = Group { namespace: text("n"), storage: text("b"), server: text(server), secret: text("x") };
+            Batch { group, runs: vec![], at_once: 1 }
+        };
+        let batches = ["a", "b", "a", "c", "b"].iter().enumerate();
+        let chains = chains(batches.map(|(n, server)| (n.to_string(), batch(server))).collect());
+        let tickets: Vec<Vec<&str>> =
+            chains.iter().map(|chain| chain.iter().map(|(ticket, _)| ticket.as_str()).collect()).collect();
+        assert_eq!(tickets, [vec!["0", "2"], vec!["1", "4"], vec!["3"]]);
     }
 }
