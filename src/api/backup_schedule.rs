@@ -270,7 +270,7 @@ pub struct BackupScheduleStatus {
     pub catalogue_time: Option<DateTime<Utc>>,
     /// The copies in the bucket, newest first. A cache of the manifests there, which are the truth.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    // Atomic: its one writer applies it whole. As a map each copy costs 240 bytes of managedFields, a quarter of an object.
+    // Atomic: its one writer applies it whole. As a map each copy costs 200 bytes of managedFields: a fifth of an object with seven.
     #[schemars(length(max = 40), extend("x-kubernetes-list-type" = "atomic"))]
     pub recovery_points: Vec<RecoveryPoint>,
 }

@@ -111,7 +111,7 @@ impl Seen {
         quantile(self.lags.iter().map(|(_, lag)| *lag), share) / 60.0
     }
 
-    /// The same for the slots of each hour: one that stands out was a machine that stood still, not a queue that is too long.
+    /// The same for the slots of each hour: whether it grew, or one part of the run was slow.
     pub fn lag_by_hour(&self, share: f64) -> Vec<f64> {
         let mut hours = BTreeMap::<_, Vec<f64>>::new();
         for (slot, lag) in &self.lags {
@@ -121,7 +121,8 @@ impl Seen {
     }
 }
 
-fn quantile(values: impl Iterator<Item = f64>, share: f64) -> f64 {
+/// The value that a share of them does not exceed.
+pub fn quantile(values: impl Iterator<Item = f64>, share: f64) -> f64 {
     let mut sorted: Vec<f64> = values.collect();
     sorted.sort_by(f64::total_cmp);
     let rank = ((share * sorted.len() as f64).ceil() as usize).max(1) - 1;

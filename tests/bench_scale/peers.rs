@@ -4,6 +4,7 @@
 
 use crate::cluster;
 use crate::etcd::Etcd;
+use crate::ledger::quantile;
 use crate::process::Process;
 use crate::report::{Bar, Page};
 use crate::scope::{Scope, WHOLE};
@@ -130,7 +131,7 @@ fn cron_job(namespace: &str, schedule: &str) -> Value {
 
 /// How Jobs came.
 struct Starts {
-    /// Seconds from the minute to the Job, sorted.
+    /// Seconds from the minute to the Job.
     lags: Vec<f64>,
     /// Jobs a second, from the first minute to the last Job.
     rate: f64,
@@ -138,8 +139,7 @@ struct Starts {
 
 impl Starts {
     fn lag(&self, share: f64) -> f64 {
-        let rank = ((share * self.lags.len() as f64).ceil() as usize).max(1) - 1;
-        self.lags.get(rank).copied().unwrap_or(f64::NAN) / 60.0
+        quantile(self.lags.iter().copied(), share) / 60.0
     }
 }
 
@@ -151,8 +151,7 @@ async fn starts(client: &Client, namespace: &str, plan: &Plan) -> Starts {
         if (found.len() >= plan.due() && Utc::now() > plan.end()) || Utc::now() > until {
             let last = found.iter().map(|(_, made)| *made).max().unwrap_or(plan.first);
             let seconds = ((last - plan.first).num_seconds() as f64).max(1.0);
-            let mut lags: Vec<f64> = found.iter().map(|(due, made)| (*made - *due).num_seconds() as f64).collect();
-            lags.sort_by(f64::total_cmp);
+            let lags: Vec<f64> = found.iter().map(|(due, made)| (*made - *due).num_seconds() as f64).collect();
             return Starts { rate: lags.len() as f64 / seconds, lags };
         }
         tokio::time::sleep(Duration::from_secs(10)).await;

@@ -8,15 +8,13 @@ use std::sync::LazyLock;
 /// Name of the definition.
 pub const RESTORE_REQUESTS: &str = "restorerequests.sennight.dev";
 
-/// What guards of the definition as shipped, as JSON. Made once: every claim asks, and a definition takes megabytes to make.
-static SHIPPED: LazyLock<Option<String>> =
-    LazyLock::new(|| shipped().and_then(|whole| serde_json::to_string(&guarding(&whole)).ok()));
+/// What guards of the definition as shipped. Made once: every claim asks.
+static SHIPPED: LazyLock<Option<Value>> = LazyLock::new(|| shipped().map(|whole| guarding(&whole)));
 
 /// The first place where the live definition lets through what the shipped one refuses, or may; `None` is intact.
 /// Descriptions and printer columns guard nothing and are not compared.
 pub fn schema_difference(live: &Value) -> Option<String> {
-    let shipped = SHIPPED.as_deref().and_then(|text| serde_json::from_str::<Value>(text).ok());
-    let Some(shipped) = shipped else { return Some("the definition as shipped cannot be written down".to_owned()) };
+    let Some(shipped) = &*SHIPPED else { return Some("the definition as shipped cannot be written down".to_owned()) };
     let spec = &live["spec"];
     // A conversion could rewrite what was signed.
     if !matches!(spec["conversion"]["strategy"].as_str(), None | Some("None")) {
@@ -28,7 +26,7 @@ pub fn schema_difference(live: &Value) -> Option<String> {
             return Some("spec/versions/subresources".to_owned());
         }
     }
-    super::difference(&shipped, &guarding(live)).map(|path| format!("spec/versions{path}"))
+    super::difference(shipped, &guarding(live)).map(|path| format!("spec/versions{path}"))
 }
 
 /// The definition as shipped. That it can be written down is tested with all the others.

@@ -49,7 +49,7 @@ pub async fn all(batches: Vec<(String, Batch)>, decided: DateTime<Utc>, ctx: &Co
 fn chains(batches: Vec<(String, Batch)>) -> Vec<Vec<(String, Batch)>> {
     let mut chains: Vec<Vec<(String, Batch)>> = Vec::new();
     for (ticket, batch) in batches {
-        match chains.iter_mut().find(|chain| chain.iter().any(|(_, before)| before.group == batch.group)) {
+        match chains.iter_mut().find(|chain| chain.first().is_some_and(|(_, first)| first.group == batch.group)) {
             Some(chain) => chain.push((ticket, batch)),
             None => chains.push(vec![(ticket, batch)]),
         }
