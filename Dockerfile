@@ -6,7 +6,7 @@ ARG BINARIES=build
 FROM docker.io/library/rust:1.95-slim-trixie AS build
 RUN apt-get update && apt-get install -y --no-install-recommends cmake g++ make && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
-COPY Cargo.toml Cargo.lock rust-toolchain.toml ./
+COPY Cargo.toml Cargo.lock build.rs rust-toolchain.toml ./
 COPY src src
 COPY crds crds
 COPY charts charts

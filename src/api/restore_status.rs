@@ -78,16 +78,16 @@ pub struct RestoreRequestStatus {
     pub deadline: Option<DateTime<Utc>>,
     /// The copy. Chosen once, then never another one: what was approved is what is restored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub recovery_point: Option<PinnedCopy>,
+    pub recovery_point: Option<Box<PinnedCopy>>,
     /// What to expect, for those who decide.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub estimate: Option<Estimate>,
+    pub estimate: Option<Box<Estimate>>,
     /// What the last look at the server found.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preflight: Option<PreflightReport>,
     /// The filled and verified new database that waits for its cut-over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub prepared: Option<Prepared>,
+    pub prepared: Option<Box<Prepared>>,
     /// CrmExport: which records the live database still had when it was asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub live: Option<LiveRecords>,
@@ -103,13 +103,13 @@ pub struct RestoreRequestStatus {
     pub jobs: Vec<JobRecord>,
     /// How far the running Job is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub progress: Option<RestoreProgress>,
+    pub progress: Option<Box<RestoreProgress>>,
     /// What came of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub result: Option<RestoreResult>,
+    pub result: Option<Box<RestoreResult>>,
     /// The replaced database: the way back, its safety dump, and when it was dropped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub kept: Option<KeptDatabase>,
+    pub kept: Option<Box<KeptDatabase>>,
     /// A prepared database that never became the live one, and was dropped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cleared: Option<ClearedDatabase>,
@@ -128,6 +128,9 @@ pub struct RestoreRequestStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "super::common::time")]
     pub finished_at: Option<DateTime<Utc>>,
+    /// Only in the operator's memory: of a request that rests, what others ask of it is kept and the rest is not here.
+    #[serde(skip)]
+    pub abridged: bool,
 }
 
 /// The helpdesk's decision.

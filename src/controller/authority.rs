@@ -217,7 +217,7 @@ async fn look(ctx: &Context) -> Result<(), AuthorityFault> {
 }
 
 /// Whether a forged refund on this request would reach the policies.
-fn refundable(request: &RestoreRequest) -> bool {
+pub fn refundable(request: &RestoreRequest) -> bool {
     let Some(status) = &request.status else { return false };
     request.metadata.deletion_timestamp.is_none()
         && status.finished_at.is_some()
@@ -238,7 +238,7 @@ async fn introduce(ctx: &Context) {
 }
 
 /// Whether a forgery on this request would reach the policies: on others the schema's rules refuse first.
-fn triable(request: &RestoreRequest) -> bool {
+pub fn triable(request: &RestoreRequest) -> bool {
     let Some(status) = &request.status else {
         return request.metadata.deletion_timestamp.is_none();
     };

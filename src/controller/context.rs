@@ -13,14 +13,14 @@ use super::storage::Patrols;
 use super::stores::Stores;
 use super::verbs::{VerbError, get_opt};
 use super::wakeups::Wakeups;
-use crate::api::{BackupSchedule, BackupStorage, DatabaseServer, ExportProfile, RestoreRequest};
+use crate::api::{BackupSchedule, BackupStorage, DatabaseServer, RestoreRequest};
 use crate::settings::Settings;
 use crate::telemetry::Metrics;
 use chrono::{DateTime, TimeDelta, Utc};
 use kube::api::Api;
 use kube::runtime::controller::Action;
 use kube::runtime::events::{Recorder, Reporter};
-use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::reflector::Store;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -56,15 +56,15 @@ impl Caches {
 #[derive(Clone)]
 pub struct Timers {
     /// BackupStorages.
-    pub storages: Wakeups<ObjectRef<BackupStorage>>,
+    pub storages: Wakeups<Key>,
     /// DatabaseServers.
-    pub servers: Wakeups<ObjectRef<DatabaseServer>>,
+    pub servers: Wakeups<Key>,
     /// BackupSchedules.
     pub schedules: Wakeups<Key>,
     /// RestoreRequests.
-    pub requests: Wakeups<ObjectRef<RestoreRequest>>,
+    pub requests: Wakeups<Key>,
     /// ExportProfiles.
-    pub profiles: Wakeups<ObjectRef<ExportProfile>>,
+    pub profiles: Wakeups<Key>,
 }
 
 /// What every reconcile gets.

@@ -2,10 +2,11 @@
 
 use super::clock::Clock;
 use super::context::{Caches, Context, Timers};
-use super::fleet::Runner;
+use super::fleet::{Key, Runner};
 use super::observed::{Ailing, Failure, Outcome, error_policy, observed};
 use super::open_requests::OpenRequests;
-use super::scopes::{Watched, cached, cached_events, prune};
+use super::restore::rest::lighten;
+use super::scopes::{Watched, cached, cached_events};
 use super::wakeups::Wakeups;
 use crate::api::{BackupStorage, DatabaseServer, ExportProfile, RestoreRequest};
 use crate::http::Readiness;
@@ -20,8 +21,10 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-/// Objects of a watch are listed in pages of this many.
+/// Objects of a watch are listed in pages of this many,
 const PAGE: u32 = 500;
+/// and RestoreRequests of this many: what a page takes while it is read stays the process's, and little of them is kept.
+const REQUESTS_PAGE: u32 = 100;
 
 /// What drives one kind's controller: its cache, the stream that fills it, and its timer.
 pub struct Feed<K: Watched> {
@@ -32,7 +35,7 @@ pub struct Feed<K: Watched> {
 }
 
 impl<K: Watched> Feed<K> {
-    fn start(client: &Client, watched: &Watch, clock: Clock) -> (Self, Store<K>, Wakeups<ObjectRef<K>>) {
+    fn start(client: &Client, watched: &Watch, clock: Clock) -> (Self, Store<K>, Wakeups<Key>) {
         let (cache, changes, filled) = cached::<K>(client, watched, &watcher::Config::default().page_size(PAGE));
         let (feed, timer) = Self::over(cache.clone(), changes, filled, clock);
         (feed, cache, timer)
@@ -43,8 +46,9 @@ impl<K: Watched> Feed<K> {
         changes: BoxStream<'static, Result<K, watcher::Error>>,
         filled: CancellationToken,
         clock: Clock,
-    ) -> (Self, Wakeups<ObjectRef<K>>) {
+    ) -> (Self, Wakeups<Key>) {
         let (timer, due) = Wakeups::start(clock);
+        let due = due.map(|key: Key| ObjectRef::new(&key.name).within(&key.namespace));
         (Self { cache, changes, due: due.boxed(), filled }, timer)
     }
 
@@ -140,8 +144,8 @@ impl Feeds {
     pub fn start(client: &Client, watched: &Watch, clock: Clock) -> (Self, Caches, Timers) {
         let (storages, storages_cache, storages_timer) = Feed::start(client, watched, clock);
         let (servers, servers_cache, servers_timer) = Feed::start(client, watched, clock);
-        let paged = watcher::Config::default().page_size(PAGE);
-        let (requests_cache, events, filled) = cached_events::<RestoreRequest>(client, watched, &paged, prune);
+        let paged = watcher::Config::default().page_size(REQUESTS_PAGE);
+        let (requests_cache, events, filled) = cached_events::<RestoreRequest>(client, watched, &paged, lighten);
         let open = OpenRequests::new(requests_cache.clone());
         let sees = open.clone();
         let changes = events.inspect_ok(move |event| sees.saw(event)).touched_objects().boxed();

@@ -6,6 +6,7 @@ mod cards;
 pub use cards::{Card, Cards, Taken};
 
 use super::context::Context;
+use super::fleet::Key;
 use super::scopes::{cached_events, prune};
 use super::verbs::{VerbError, get_opt};
 use super::worker_job::mark;
@@ -247,13 +248,13 @@ fn changed(event: &Event<Job>, ctx: &Context) {
         wake(&namespace, &runs(job), ctx);
     }
     if let Some(request) = job.annotations().get(mark::REQUEST_NAME) {
-        ctx.timers.requests.call(ObjectRef::new(request).within(&namespace));
+        ctx.timers.requests.call(Key::new(&namespace, request));
     }
 }
 
 fn wake(namespace: &str, runs: &[Run], ctx: &Context) {
     for run in runs {
-        ctx.timers.schedules.call(ObjectRef::new(&run.schedule).within(namespace));
+        ctx.timers.schedules.call(Key::new(namespace, &run.schedule));
     }
 }
 

@@ -24,7 +24,7 @@ struct Names {
 }
 
 /// Whether a request has not ended.
-fn is_open(request: &RestoreRequest) -> bool {
+pub fn is_open(request: &RestoreRequest) -> bool {
     request.status.as_ref().is_none_or(|status| status.finished_at.is_none())
 }
 

@@ -6,11 +6,11 @@ use crate::api::{BackupSchedule, ConditionStatus};
 use crate::domain::names::RecoveryPointId;
 use chrono::{DateTime, Utc};
 use kube::ResourceExt;
-use kube::runtime::reflector::ObjectRef;
+use kube::runtime::reflector::{Lookup, ObjectRef};
 use std::collections::HashSet;
 use std::sync::Arc;
 
-/// The name of a BackupSchedule; clones share their text.
+/// The name of an object whose kind is known; clones share their text.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Key {
     /// Its namespace.
@@ -34,8 +34,8 @@ impl Key {
     }
 }
 
-impl From<ObjectRef<BackupSchedule>> for Key {
-    fn from(reference: ObjectRef<BackupSchedule>) -> Self {
+impl<K: Lookup<DynamicType = ()>> From<ObjectRef<K>> for Key {
+    fn from(reference: ObjectRef<K>) -> Self {
         Self::new(reference.namespace.as_deref().unwrap_or_default(), &reference.name)
     }
 }

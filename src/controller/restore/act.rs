@@ -4,7 +4,7 @@ use super::gather::{Seen, copy_ref};
 use super::validate::{Assessed, four_eyes, mode, signatures};
 use super::{RestoreError, payments, proof};
 use crate::api::conditions::{RequestCondition, is_true};
-use crate::api::restore_report::{Estimate, JobRecord};
+use crate::api::restore_report::JobRecord;
 use crate::api::restore_status::PinnedCopy;
 use crate::api::{BackupSchedule, RestoreRequest, RestoreRequestStatus};
 use crate::controller::authority::{self, AuthorityFault};
@@ -50,7 +50,7 @@ pub fn pin(status: &mut RestoreRequestStatus, assessed: &Assessed, seen: &Seen) 
         return;
     }
     let expected = expected(assessed.facts.keys.mode, copy.map_or(0, |copy| copy.bytes), &seen.samples);
-    let estimate = status.estimate.get_or_insert_with(Estimate::default);
+    let estimate = status.estimate.get_or_insert_default();
     estimate.copy_bytes = copy.map(|copy| copy.bytes);
     estimate.rows = copy.map(|copy| copy.rows);
     estimate.duration_seconds = Some(expected.duration_seconds);
@@ -58,7 +58,7 @@ pub fn pin(status: &mut RestoreRequestStatus, assessed: &Assessed, seen: &Seen) 
     estimate.basis = Some(expected.basis);
     estimate.not_contained = expected.not_contained;
     let Some(copy) = copy else { return };
-    status.recovery_point = Some(PinnedCopy {
+    let pinned = PinnedCopy {
         id: copy.id.to_string(),
         prefix: copy.prefix.clone(),
         day: copy.day,
@@ -67,7 +67,8 @@ pub fn pin(status: &mut RestoreRequestStatus, assessed: &Assessed, seen: &Seen) 
         rows: copy.rows,
         manifest_sha256: copy.manifest_sha256.clone(),
         held_until: None,
-    });
+    };
+    status.recovery_point = Some(Box::new(pinned));
 }
 
 /// Holds the pinned copy; status says Held only once the store says so.

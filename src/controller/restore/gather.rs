@@ -266,7 +266,7 @@ fn samples(object: &RestoreRequest, schedule: Option<&BackupSchedule>, ctx: &Con
 }
 
 /// What a request's own work measured: filling the new database, or writing the files.
-fn measured(other: &RestoreRequest) -> Option<Sample> {
+pub fn measured(other: &RestoreRequest) -> Option<Sample> {
     let status = other.status.as_ref()?;
     let work = ["prepare", "export"];
     let job = status

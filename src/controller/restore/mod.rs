@@ -8,6 +8,7 @@ pub mod payments;
 pub mod proof;
 pub mod record;
 pub mod report;
+pub mod rest;
 pub mod settle;
 pub mod undo;
 pub mod validate;
@@ -18,7 +19,7 @@ use super::context::Context;
 use super::feed::Feed;
 use super::observed::{Ailing, Failure, Outcome, Retry};
 use super::stores::OpenError;
-use super::verbs::{VerbError, apply_status, delete};
+use super::verbs::{VerbError, apply_status};
 use crate::api::conditions::{RequestCondition, is_true};
 use crate::api::{ConditionStatus, RestoreRequest, RestoreRequestStatus};
 use crate::domain::gate::Mode;
@@ -122,10 +123,10 @@ pub async fn run(feed: Feed<RestoreRequest>, ctx: Arc<Context>, stop: Cancellati
 }
 
 async fn reconcile(object: Arc<RestoreRequest>, ctx: Arc<Context>) -> Result<Outcome, RestoreError> {
-    if retired(&object, &ctx).await? {
+    if rest::retired(&object, &ctx).await? {
         return Ok(Outcome::Applied(controller::Action::await_change()));
     }
-    if let Some(at) = retirement(&object, &ctx).filter(|_| resting(&object)) {
+    if let Some(at) = rest::retirement(&object, &ctx).filter(|_| rest::resting(&object)) {
         ctx.timers.requests.schedule(ObjectRef::from_obj(&*object), at);
         return Ok(Outcome::Applied(controller::Action::await_change()));
     }
@@ -172,43 +173,6 @@ async fn reconcile(object: Arc<RestoreRequest>, ctx: Arc<Context>) -> Result<Out
     }
     wake(&object, &plan, &assessed, (acted, recorded == Standing::Kept), after, &ctx);
     Ok(Outcome::Applied(controller::Action::await_change()))
-}
-
-/// Deletes a request whose time as a record is over.
-async fn retired(object: &RestoreRequest, ctx: &Context) -> Result<bool, RestoreError> {
-    let due = retirement(object, ctx).is_some_and(|at| ctx.now() >= at);
-    // While its kept database is on the server, somebody must know of it.
-    let settled = object.status.as_ref().is_none_or(kept::settled);
-    if !due || !settled || object.metadata.deletion_timestamp.is_some() {
-        return Ok(false);
-    }
-    let api: Api<RestoreRequest> = Api::namespaced(ctx.clients.write.clone(), &object.namespace().unwrap_or_default());
-    delete(&api, object).await?;
-    Ok(true)
-}
-
-/// Whether a request has ended, and its record, its copy and its databases are seen to: told from the object alone, so that
-/// thousands of them cost a restart nothing.
-fn resting(object: &RestoreRequest) -> bool {
-    let Some(status) = &object.status else { return false };
-    let recorded = status.audit.as_ref().is_some_and(|head| head.state == record::state(object).digest());
-    recorded
-        && status.finished_at.is_some()
-        && status.observed_generation == object.metadata.generation
-        && status.jobs.iter().all(|job| job.outcome.is_some())
-        && kept::settled(status)
-        && !is_true(&status.conditions, RequestCondition::Held)
-        && object.metadata.deletion_timestamp.is_none()
-        && object.finalizers().is_empty()
-}
-
-/// When a request's time as a record is over; `None` while it has not ended or billing owes a refund for it.
-fn retirement(object: &RestoreRequest, ctx: &Context) -> Option<DateTime<Utc>> {
-    let finished = object.status.as_ref()?.finished_at?;
-    let keep = TimeDelta::from_std(ctx.settings.timing.request_retention).unwrap_or(TimeDelta::days(90));
-    // The condition is the operator's own: while it stands, a refund that has come is not recorded yet.
-    let due = is_true(&object.status.as_ref()?.conditions, RequestCondition::RefundDue);
-    (payments::owed(object).is_none() && !due).then(|| finished + keep)
 }
 
 /// The operator's own part of a status: neither the helpdesk's nor billing's.
@@ -336,7 +300,7 @@ fn wake(
     let retry = stuck.then(|| now + TimeDelta::seconds(10));
     // The other request writes the hold of an Undo, and nothing tells us when it has.
     let hold = (!acted && plan.action == Action::Hold).then(|| now + TimeDelta::seconds(2));
-    let retire = retirement(object, ctx).filter(|_| object.status.as_ref().is_none_or(kept::settled));
+    let retire = rest::retirement(object, ctx).filter(|_| object.status.as_ref().is_none_or(kept::settled));
     let record = (!recorded).then(|| now + TimeDelta::seconds(30));
     match [plan.wake, look, retry, hold, retire, record, after].into_iter().flatten().min() {
         Some(at) => ctx.timers.requests.schedule(me, at),

@@ -25,7 +25,7 @@ fn paid(object: &RestoreRequest) -> bool {
 }
 
 /// Another request as far as its payment goes; `None` if that is not ours.
-fn same(object: &RestoreRequest, other: &RestoreRequest) -> Option<SameReference> {
+pub fn same(object: &RestoreRequest, other: &RestoreRequest) -> Option<SameReference> {
     let ours = reference(object)?;
     let status = other.status.as_ref()?;
     let spent = status.claim.is_some() || status.finished_at.is_some();

@@ -183,7 +183,7 @@ fn finish(
     match terminal {
         Terminal::Restored { kept_database, downtime_millis, committed_at } => {
             let until = now + TimeDelta::from_std(settings.timing.undo_window).unwrap_or(TimeDelta::hours(72));
-            status.result = Some(RestoreResult {
+            let result = RestoreResult {
                 kept_database: Some(kept_database.clone()),
                 undo_until: Some(until),
                 committed_at: Some(*committed_at),
@@ -191,8 +191,9 @@ fn finish(
                 downtime_millis: Some(*downtime_millis).filter(|millis| *millis >= 0),
                 rows: status.prepared.as_ref().map(|p| p.rows),
                 ..RestoreResult::default()
-            });
-            status.kept = kept(status, kept_database, until);
+            };
+            status.result = Some(Box::new(result));
+            status.kept = kept(status, kept_database, until).map(Box::new);
             let message = format!("the replaced database is kept as {kept_database}");
             let undo = Condition::new(RequestCondition::UndoAvailable, true, "Kept", message);
             set(&mut status.conditions, undo.observed(generation), now);
@@ -200,7 +201,7 @@ fn finish(
         Terminal::Exported(summary) => {
             // The schema bounds the list; manifest.json in the zip has all.
             let files = summary.files.iter().take(64).map(|f| ResultFile { name: f.name.clone(), rows: f.rows });
-            status.result = Some(RestoreResult {
+            let result = RestoreResult {
                 key: Some(summary.key.clone()),
                 bytes: Some(summary.bytes),
                 sha256: Some(summary.sha256.clone()),
@@ -209,7 +210,8 @@ fn finish(
                 // Those of the full set; what is missing is in it, too.
                 rows: Some(summary.files.iter().filter(|f| !f.name.contains('/')).map(|f| f.rows).sum()),
                 ..RestoreResult::default()
-            });
+            };
+            status.result = Some(Box::new(result));
         }
         Terminal::Denied(_) | Terminal::Expired { .. } | Terminal::Failed { .. } | Terminal::NeedsAttention { .. } => {}
     }
@@ -275,7 +277,7 @@ pub fn held(
 pub fn progress(status: &mut RestoreRequestStatus, seen: &Seen) {
     let estimated = status.estimate.as_ref().and_then(|e| e.duration_seconds).map(TimeDelta::seconds);
     let began = status.jobs.iter().rev().find(|job| job.outcome.is_none()).and_then(|job| job.started_at);
-    status.progress = seen.progress.as_ref().map(|p| RestoreProgress {
+    let progress = seen.progress.as_ref().map(|p| RestoreProgress {
         at: p.at,
         stage: p.stage.map(|stage| stage.to_string()),
         bytes: p.bytes,
@@ -286,6 +288,7 @@ pub fn progress(status: &mut RestoreRequestStatus, seen: &Seen) {
         total_tables: p.total_tables,
         expected_end: began.and_then(|began| expected_end(began, p, estimated)),
     });
+    status.progress = progress.map(Box::new);
 }
 
 /// The metric's words for an end.

@@ -1,7 +1,7 @@
 //! What the end of a restore's Job means for its request's status, and a step's state as the decision needs it. Pure.
 
 use crate::api::RestoreRequestStatus;
-use crate::api::restore_report::{Estimate, JobOutcome, JobRecord, LiveRecords, PreflightReport, Refusal};
+use crate::api::restore_report::{JobOutcome, JobRecord, LiveRecords, PreflightReport, Refusal};
 use crate::api::restore_status::{ClearedDatabase, Prepared, SafetyCopy};
 use crate::controller::observed::cut;
 use crate::domain::job::{CopySummary, Done, LiveList, Outcome, Preflight, TAKEN_BACK, TaskReport};
@@ -89,7 +89,7 @@ fn remember(status: &mut RestoreRequestStatus, job: &str, done: &Done, now: Date
     match done {
         Done::Preflighted(found) => preflighted(status, job, found, now),
         Done::Prepared { live_oid, new_oid, new_database, rows, tables, hooks } => {
-            status.prepared = Some(Prepared {
+            let prepared = Prepared {
                 at: now,
                 job: job.to_owned(),
                 database: new_database.clone(),
@@ -98,7 +98,8 @@ fn remember(status: &mut RestoreRequestStatus, job: &str, done: &Done, now: Date
                 rows: *rows,
                 tables: *tables,
                 hooks: hooks.iter().take(64).map(|hook| cut(hook, 253).to_owned()).collect(),
-            });
+            };
+            status.prepared = Some(Box::new(prepared));
         }
         // Of a request's Jobs only the safety dump dumps, and only the last one clears.
         Done::Dumped(copy) => safety(status, copy, now),
@@ -141,7 +142,7 @@ fn preflighted(status: &mut RestoreRequestStatus, job: &str, found: &Preflight, 
             .map(|r| Refusal { reason: r.reason.clone(), message: cut(&r.message, MESSAGE_LIMIT).to_owned() })
             .collect(),
     });
-    let estimate = status.estimate.get_or_insert_with(Estimate::default);
+    let estimate = status.estimate.get_or_insert_default();
     estimate.live_bytes = Some(found.live_bytes);
     estimate.live_sessions = Some(found.live_sessions);
     // What an earlier look warned of may have been mended since.

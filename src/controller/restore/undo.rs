@@ -9,6 +9,7 @@ use crate::api::restore_request::RestoreMode;
 use crate::api::restore_status::Undone;
 use crate::api::{RestoreRequest, RestoreRequestStatus};
 use crate::controller::context::Context;
+use crate::controller::fleet::Key;
 use crate::controller::verbs::get_opt;
 use crate::domain::gate::Evidence;
 use crate::domain::gate::undo::{self, UndoRefusal};
@@ -17,14 +18,13 @@ use crate::settings::Settings;
 use chrono::{DateTime, TimeDelta, Utc};
 use kube::ResourceExt;
 use kube::api::Api;
-use kube::runtime::reflector::ObjectRef;
 use std::sync::Arc;
 
 /// Days that a hold covers beyond people's deadlines: queueing and the work itself.
 const WORK_DAYS: i64 = 3;
 
 /// The OID of the database that a request made the live one.
-fn brought(request: &RestoreRequest) -> Option<i64> {
+pub fn brought(request: &RestoreRequest) -> Option<i64> {
     let status = request.status.as_ref()?;
     if !swapped(request) {
         return None;
@@ -33,13 +33,14 @@ fn brought(request: &RestoreRequest) -> Option<i64> {
 }
 
 /// It completed, and not with an export.
-fn swapped(request: &RestoreRequest) -> bool {
+pub fn swapped(request: &RestoreRequest) -> bool {
     let status = request.status.as_ref();
     request.spec.mode != RestoreMode::CrmExport
         && status.is_some_and(|s| is_true(&s.conditions, RequestCondition::Complete) && s.kept.is_some())
 }
 
-fn committed(request: &RestoreRequest) -> Option<DateTime<Utc>> {
+/// When its swap took effect.
+pub fn committed(request: &RestoreRequest) -> Option<DateTime<Utc>> {
     request.status.as_ref()?.result.as_ref()?.committed_at
 }
 
@@ -104,7 +105,7 @@ pub async fn hold(object: &RestoreRequest, ctx: &Context) -> Result<bool, Restor
 /// Has the undone request look who holds its kept database.
 pub fn wake(object: &RestoreRequest, ctx: &Context) {
     if let (Some(reference), Some(namespace)) = (&object.spec.undo_of, object.namespace()) {
-        ctx.timers.requests.call(ObjectRef::new(&reference.name).within(&namespace));
+        ctx.timers.requests.call(Key::new(&namespace, &reference.name));
     }
 }
 

@@ -8,6 +8,7 @@ use crate::api::conditions::set;
 use crate::api::database_server::{DrillRun, DrillStatus};
 use crate::api::{BackupSchedule, BackupStorage, DatabaseServer, DatabaseServerStatus};
 use crate::controller::context::Context;
+use crate::controller::fleet::Key;
 use crate::controller::jobs::{self, JobState};
 use crate::controller::observed::cut;
 use crate::controller::targets;
@@ -46,7 +47,7 @@ pub async fn round(
     let mut drills = status.drill.clone().unwrap_or_default();
     if let Some(run) = drills.running.take() {
         let Some(ended) = ended(server, &run, ctx).await? else { return Ok(Some(look)) };
-        ctx.timers.schedules.hasten(ObjectRef::new(&ended.schedule).within(&namespace), now + TimeDelta::seconds(5));
+        ctx.timers.schedules.hasten(Key::new(&namespace, &ended.schedule), now + TimeDelta::seconds(5));
         tell(server, &ended, ctx).await;
         remember(&mut drills.last, ended);
         write_down(server, status, drills, ctx);
