@@ -1,3 +1,5 @@
+//! What is kept of a request at rest against the whole of it: whoever asks is told the same. And which requests do not rest.
+
 use super::*;
 use crate::api::ConditionStatus;
 use crate::api::restore_report::AuditHead;
