@@ -56,28 +56,38 @@ fn job(step: &str, outcome: &str, reason: Option<&str>) -> Value {
     })
 }
 
-/// One of each kind of rest.
-fn all() -> Vec<RestoreRequest> {
-    let paid = json!({"reference": "INV-1", "amount": "49.00", "currency": "EUR", "by": "bill"});
-    let refunded = json!({"reference": "INV-1", "amount": "49.00", "refund": {"reference": "R-1", "by": "bill"}});
-    let copy = json!({
+const COMPLETE: [(&str, &str, &str); 3] =
+    [("Complete", "True", "Done"), ("Failed", "False", "Done"), ("Paid", "True", "Paid")];
+
+fn paid() -> Value {
+    json!({"reference": "INV-1", "amount": "49.00", "currency": "EUR", "by": "bill"})
+}
+
+fn copy() -> Value {
+    json!({
         "id": "c", "prefix": "backups/daily/n/s/c/", "day": "2026-11-21", "snapshotTime": "2026-11-21T00:00:00Z",
         "bytes": 77, "rows": 8, "manifestSha256": "x"
-    });
-    let complete = [("Complete", "True", "Done"), ("Failed", "False", "Done"), ("Paid", "True", "Paid")];
-    let swapped = |way_back: &str| {
-        let mut all = complete.to_vec();
-        all.push(("UndoAvailable", "False", way_back));
-        json!({
-            "phase": "Complete", "payment": paid, "recoveryPoint": copy, "conditions": conditions(&all),
-            "prepared": {"at": "2026-11-22T02:10:00Z", "job": "p", "database": "d__new", "liveOid": 3, "newOid": 4, "rows": 8, "tables": 1},
-            "claim": {"attempt": 1, "job": "c", "at": "2026-11-22T02:20:00Z"},
-            "jobs": [job("prepare", "Succeeded", None), job("cutover", "Succeeded", None)],
-            "result": {"committedAt": "2026-11-22T02:30:00Z", "downtimeMillis": 40, "keptDatabase": "d__old"},
-            "kept": {"name": "d__old", "oid": 3, "undoUntil": "2026-11-25T03:00:00Z",
-                "droppedAt": (way_back == "Dropped").then_some("2026-11-25T03:10:00Z")}
-        })
-    };
+    })
+}
+
+/// A full restore that took effect, and what became of the replaced database.
+fn swapped(way_back: &str) -> Value {
+    let mut all = COMPLETE.to_vec();
+    all.push(("UndoAvailable", "False", way_back));
+    json!({
+        "phase": "Complete", "payment": paid(), "recoveryPoint": copy(), "conditions": conditions(&all),
+        "prepared": {"at": "2026-11-22T02:10:00Z", "job": "p", "database": "d__new", "liveOid": 3, "newOid": 4, "rows": 8, "tables": 1},
+        "claim": {"attempt": 1, "job": "c", "at": "2026-11-22T02:20:00Z"},
+        "jobs": [job("prepare", "Succeeded", None), job("cutover", "Succeeded", None)],
+        "result": {"committedAt": "2026-11-22T02:30:00Z", "downtimeMillis": 40, "keptDatabase": "d__old"},
+        "kept": {"name": "d__old", "oid": 3, "undoUntil": "2026-11-25T03:00:00Z",
+            "droppedAt": (way_back == "Dropped").then_some("2026-11-25T03:10:00Z")}
+    })
+}
+
+/// One of each kind of rest.
+fn all() -> Vec<RestoreRequest> {
+    let refunded = json!({"reference": "INV-1", "amount": "49.00", "refund": {"reference": "R-1", "by": "bill"}});
     let mut undo = swapped("Dropped");
     let of = |uid: &str| json!({"requestUid": uid, "database": "d__old", "keptOid": 3, "liveOid": 4, "heldUntil": "2026-12-01T00:00:00Z"});
     undo["undo"] = of("uid-full");
@@ -104,7 +114,7 @@ fn all() -> Vec<RestoreRequest> {
             "export",
             "CrmExport",
             &json!({
-                "phase": "Complete", "payment": paid, "recoveryPoint": copy, "conditions": conditions(&complete),
+                "phase": "Complete", "payment": paid(), "recoveryPoint": copy(), "conditions": conditions(&COMPLETE),
                 "jobs": [job("export", "Succeeded", None)],
                 "result": {"key": "exports/n/export.zip", "sha256": "y", "files": [{"name": "deals.csv", "rows": 4}]}
             }),
@@ -170,41 +180,37 @@ fn what_is_kept_of_a_request_at_rest_answers_all_that_others_ask() {
 
 #[test]
 fn a_request_for_which_something_is_to_be_done_is_kept_whole() {
-    let but = |name: &str, change: fn(&mut RestoreRequest)| {
-        let mut request = all().into_iter().find(|r| r.name_any() == name).unwrap();
-        change(&mut request);
-        request
-    };
-    let refund = |r: &mut RestoreRequest| {
+    type Change = fn(&mut RestoreRequest);
+    let refund: Change = |r| {
         let due = of(r).conditions.iter_mut().find(|c| c.type_ == "RefundDue").unwrap();
         due.status = ConditionStatus::True;
     };
-    for (why, whole) in [
-        ("open", recorded(but("denied", |r| of(r).finished_at = None))),
-        ("never looked at", but("denied", |r| r.status = None)),
-        ("edited", recorded(but("export", |r| r.metadata.generation = Some(2)))),
-        (
-            "being deleted",
-            recorded(but("export", |r| r.metadata.deletion_timestamp.clone_from(&r.metadata.creation_timestamp))),
-        ),
-        ("a finalizer", recorded(but("export", |r| r.metadata.finalizers = Some(vec!["f".into()])))),
-        ("a Job runs", recorded(but("full", |r| of(r).jobs[0].outcome = None))),
-        ("the way back is open", recorded(but("full", |r| of(r).kept.as_mut().unwrap().dropped_at = None))),
-        (
-            "holds its copy",
-            recorded(but("export", |r| of(r).conditions.push(Condition::new("Held", true, "HoldPlaced", "")))),
-        ),
-        ("its refund is not told yet", recorded(but("refunded", refund))),
-        (
-            "owed a refund",
-            recorded(but("refunded", |r| {
-                of(r).payment.as_mut().unwrap().refund = None;
-                of(r).conditions.push(Condition::new("Paid", true, "Paid", ""));
-            })),
-        ),
-        ("its record is behind", but("export", |r| of(r).audit.as_mut().unwrap().state = "x".into())),
-        ("no record", but("export", |r| of(r).audit = None)),
-    ] {
+    let owed: Change = |r| {
+        of(r).payment.as_mut().unwrap().refund = None;
+        of(r).conditions.push(Condition::new("Paid", true, "Paid", ""));
+    };
+    let told: [(&str, &str, Change); 10] = [
+        ("open", "denied", |r| of(r).finished_at = None),
+        ("never looked at", "denied", |r| r.status = None),
+        ("edited", "export", |r| r.metadata.generation = Some(2)),
+        ("being deleted", "export", |r| r.metadata.deletion_timestamp.clone_from(&r.metadata.creation_timestamp)),
+        ("a finalizer", "export", |r| r.metadata.finalizers = Some(vec!["f".into()])),
+        ("a Job runs", "full", |r| of(r).jobs[0].outcome = None),
+        ("the way back is open", "full", |r| of(r).kept.as_mut().unwrap().dropped_at = None),
+        ("holds its copy", "export", |r| of(r).conditions.push(Condition::new("Held", true, "HoldPlaced", ""))),
+        ("its refund is not told yet", "refunded", refund),
+        ("owed a refund", "refunded", owed),
+    ];
+    let untold: [(&str, &str, Change); 2] = [
+        ("its record is behind", "export", |r| of(r).audit.as_mut().unwrap().state = "x".into()),
+        ("no record", "export", |r| of(r).audit = None),
+    ];
+    for (why, name, change) in told.into_iter().chain(untold) {
+        let mut whole = all().into_iter().find(|r| r.name_any() == name).unwrap();
+        change(&mut whole);
+        if told.iter().any(|(case, ..)| *case == why) {
+            whole = recorded(whole);
+        }
         let mut kept = whole.clone();
         lighten(&mut kept);
         assert_eq!(kept, whole, "{why}");
