@@ -1,5 +1,5 @@
 //! Which RestoreRequests a schedule has, and which of them may be open: every look at either asks, and a walk over ten thousand
-//! that ended long ago would be most of its cost. The cache of whole objects has the last word.
+//! that ended long ago would be most of its cost. The cache has the last word.
 
 use super::fleet::Key;
 use crate::api::RestoreRequest;

@@ -119,6 +119,14 @@ fn all() -> Vec<RestoreRequest> {
                 "result": {"key": "exports/n/export.zip", "sha256": "y", "files": [{"name": "deals.csv", "rows": 4}]}
             }),
         ),
+        ended(
+            "cleared",
+            "FullRestore",
+            &json!({
+                "phase": "Failed", "conditions": conditions(&failed), "jobs": [job("prepare", "Failed", None)],
+                "cleared": {"at": "2026-11-22T02:40:00Z", "database": "d__new"}
+            }),
+        ),
         ended("full", "FullRestore", &swapped("Dropped")),
         ended("undone", "FullRestore", &swapped("Undone")),
         ended("undo", "Undo", &undo),
@@ -171,7 +179,7 @@ fn what_is_kept_of_a_request_at_rest_answers_all_that_others_ask() {
         "Some(4)",
         "Done(\"undo\")",
         "Unsettled(\"unknown\")",
-        "Nobody",
+        "false false true",
         "Some(KeptDatabase",
     ] {
         assert!(told.iter().any(|line| line.contains(answer)), "{answer}: {told:#?}");
@@ -189,12 +197,13 @@ fn a_request_for_which_something_is_to_be_done_is_kept_whole() {
         of(r).payment.as_mut().unwrap().refund = None;
         of(r).conditions.push(Condition::new("Paid", true, "Paid", ""));
     };
-    let told: [(&str, &str, Change); 10] = [
+    let told: [(&str, &str, Change); 11] = [
         ("open", "denied", |r| of(r).finished_at = None),
         ("never looked at", "denied", |r| r.status = None),
         ("edited", "export", |r| r.metadata.generation = Some(2)),
         ("being deleted", "export", |r| r.metadata.deletion_timestamp.clone_from(&r.metadata.creation_timestamp)),
         ("a finalizer", "export", |r| r.metadata.finalizers = Some(vec!["f".into()])),
+        ("what it prepared is there", "cleared", |r| of(r).cleared = None),
         ("a Job runs", "full", |r| of(r).jobs[0].outcome = None),
         ("the way back is open", "full", |r| of(r).kept.as_mut().unwrap().dropped_at = None),
         ("holds its copy", "export", |r| of(r).conditions.push(Condition::new("Held", true, "HoldPlaced", ""))),
