@@ -93,7 +93,7 @@ async fn fill(
     application: &str,
 ) -> Result<(), TaskError> {
     let failed = |e| EngineError::query("asking for the drill's role", e);
-    let row = admin.query_one("SELECT current_user::text", &[]).await.map_err(failed)?;
+    let row = admin.query_one("SELECT current_user::pg_catalog.text", &[]).await.map_err(failed)?;
     let owner: String = row.try_get(0).map_err(failed)?;
     let creation = Creation {
         name: scratch,

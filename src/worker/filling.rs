@@ -6,7 +6,7 @@ use crate::domain::job::{RestoreTask, Stage};
 use crate::domain::manifest::Manifest;
 use crate::engine::postgres::archive::{Archive, Section};
 use crate::engine::postgres::tools::{Access, Tools};
-use crate::engine::postgres::{EngineError, Session, compare, connect, load, swap};
+use crate::engine::postgres::{EngineError, Purpose, Session, compare, connect, load, swap};
 use futures::future::try_join_all;
 
 /// What is filled, and from what.
@@ -32,7 +32,7 @@ impl Filling<'_> {
     pub async fn fill(&self) -> Result<Vec<String>, TaskError> {
         let (task, manifest) = (self.task, self.manifest);
         let tools = Tools::find(self.server_major)?;
-        let access = Access::prepare(&task.database, self.name, self.application)?;
+        let access = Access::prepare(&task.database, self.name, self.application, Purpose::Write)?;
         let file = access.dir().join("schema");
         copy::fetch_archive(task, self.context, manifest, &file).await?;
         let archive = Archive { tools: &tools, access: &access, file: &file, owners: self.owners };

@@ -9,7 +9,7 @@ use crate::engine::postgres::evidence::Evidence;
 use crate::engine::postgres::preflight::{Contents, look};
 use crate::engine::postgres::refuse::{refusals, warnings};
 use crate::engine::postgres::tools::{Access, Tools};
-use crate::engine::postgres::{EngineError, Session, connect};
+use crate::engine::postgres::{EngineError, Purpose, Session, connect_to_read};
 
 /// A larger schema archive (large objects are in it) is not fetched for a mere look.
 const ARCHIVE_LIMIT: i64 = 64 << 20;
@@ -34,7 +34,7 @@ async fn look_at(task: &RestoreTask, context: &WorkerContext) -> Result<Done, Ta
     }
     let looked = async {
         let manifest = copy::open(task, context).await?;
-        let admin = connect(&task.database, &task.database.maintenance_database, &application(task)).await?;
+        let admin = connect_to_read(&task.database, &task.database.maintenance_database, &application(task)).await?;
         let evidence = gather(task, context, &manifest, &admin).await;
         admin.close().await;
         evidence
@@ -74,7 +74,8 @@ async fn contents(
     if manifest.schema.length > ARCHIVE_LIMIT {
         return Ok(None);
     }
-    let access = Access::prepare(&task.database, &task.database.maintenance_database, &application(task))?;
+    let access =
+        Access::prepare(&task.database, &task.database.maintenance_database, &application(task), Purpose::Read)?;
     let file = access.dir().join("schema");
     copy::fetch_archive(task, context, manifest, &file).await?;
     let archive = Archive { tools: &tools, access: &access, file: &file, owners: true };

@@ -163,7 +163,7 @@ pub async fn watch(admin: &Session, manifest: &Manifest, oid: u32) -> Result<Tas
     loop {
         tokio::time::sleep(WATCH).await;
         let row = admin
-            .query_one("SELECT pg_catalog.pg_database_size($1::oid)", &[&oid])
+            .query_one("SELECT pg_catalog.pg_database_size($1::pg_catalog.oid)", &[&oid])
             .await
             .map_err(|e| EngineError::query("watching the new database's size", e))?;
         let bytes: i64 = row.get(0);

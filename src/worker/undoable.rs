@@ -3,7 +3,7 @@
 use super::{TaskError, WorkerContext, family};
 use crate::domain::job::{CutoverTask, Done};
 use crate::domain::target::Engine;
-use crate::engine::postgres::connect;
+use crate::engine::postgres::connect_to_read;
 use crate::engine::postgres::look_back::look_back;
 
 /// Looks. Refusals are a result, not an error: the task succeeds when it could look.
@@ -13,7 +13,7 @@ pub async fn run(task: &CutoverTask, context: &WorkerContext) -> Result<Done, Ta
         if task.database.engine != Engine::PostgreSQL {
             return family::preflight::undoable(task).await;
         }
-        let admin = connect(&task.database, &task.database.maintenance_database, &application).await?;
+        let admin = connect_to_read(&task.database, &task.database.maintenance_database, &application).await?;
         let found = look_back(&admin, task).await;
         admin.close().await;
         Ok::<_, TaskError>(Done::Preflighted(found?))

@@ -15,3 +15,4 @@ mod importing;
 mod plugin;
 mod samples;
 mod staff;
+mod statements;

@@ -94,7 +94,7 @@ impl Database {
     /// A session as an application has it: names are looked up in `public`.
     pub async fn session(&self) -> Session {
         let session = connect(&self.target, &self.target.database, "test").await.unwrap();
-        session.batch_execute("RESET search_path").await.unwrap();
+        session.batch_execute("SET search_path = \"$user\", public").await.unwrap();
         session
     }
 

@@ -67,7 +67,7 @@ pub async fn read(admin: &Session, oid: u32) -> Result<Properties, EngineError> 
     let failed = |e| EngineError::query(format!("reading the properties of the database with OID {oid}"), e);
     let row = admin
         .query_one(
-            "SELECT pg_catalog.pg_get_userbyid(datdba)::text, datconnlimit,
+            "SELECT pg_catalog.pg_get_userbyid(datdba)::pg_catalog.text, datconnlimit,
                     pg_catalog.shobj_description(oid, 'pg_database')
                FROM pg_catalog.pg_database WHERE oid = $1",
             &[&oid],
@@ -76,7 +76,7 @@ pub async fn read(admin: &Session, oid: u32) -> Result<Properties, EngineError> 
         .map_err(failed)?;
     let grants = admin
         .query(
-            "SELECT CASE WHEN a.grantee <> 0 THEN pg_catalog.pg_get_userbyid(a.grantee)::text END,
+            "SELECT CASE WHEN a.grantee <> 0 THEN pg_catalog.pg_get_userbyid(a.grantee)::pg_catalog.text END,
                     a.privilege_type, pg_catalog.bool_or(a.is_grantable)
                FROM pg_catalog.pg_database d,
                     pg_catalog.aclexplode(coalesce(d.datacl, pg_catalog.acldefault('d', d.datdba)))
@@ -88,7 +88,7 @@ pub async fn read(admin: &Session, oid: u32) -> Result<Properties, EngineError> 
         .map_err(failed)?;
     let settings = admin
         .query(
-            "SELECT CASE WHEN s.setrole <> 0 THEN pg_catalog.pg_get_userbyid(s.setrole)::text END,
+            "SELECT CASE WHEN s.setrole <> 0 THEN pg_catalog.pg_get_userbyid(s.setrole)::pg_catalog.text END,
                     pg_catalog.split_part(c, '=', 1), pg_catalog.substr(c, pg_catalog.strpos(c, '=') + 1)
                FROM pg_catalog.pg_db_role_setting s, pg_catalog.unnest(s.setconfig) WITH ORDINALITY u(c, n)
               WHERE s.setdatabase = $1 ORDER BY 1 NULLS FIRST, n",

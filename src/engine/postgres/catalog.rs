@@ -26,7 +26,7 @@ pub struct Database {
     pub comment: Option<String>,
 }
 
-const DATABASES: &str = "SELECT d.oid, d.datname::text, pg_catalog.pg_get_userbyid(d.datdba)::text, t.spcname::text,
+const DATABASES: &str = "SELECT d.oid, d.datname::pg_catalog.text, pg_catalog.pg_get_userbyid(d.datdba)::pg_catalog.text, t.spcname::pg_catalog.text,
         d.datallowconn, d.datistemplate, d.datconnlimit, pg_catalog.shobj_description(d.oid, 'pg_database')
    FROM pg_catalog.pg_database d JOIN pg_catalog.pg_tablespace t ON t.oid = d.dattablespace";
 
@@ -34,7 +34,7 @@ const DATABASES: &str = "SELECT d.oid, d.datname::text, pg_catalog.pg_get_userby
 pub async fn by_name(admin: &Session, name: &str) -> Result<Option<Database>, EngineError> {
     let doing = || format!("looking up the database {name:?}");
     let row = admin
-        .query_opt(&format!("{DATABASES} WHERE d.datname = $1::text"), &[&name])
+        .query_opt(&format!("{DATABASES} WHERE d.datname = $1::pg_catalog.text"), &[&name])
         .await
         .map_err(|e| EngineError::query(doing(), e))?;
     row.map(|row| database(&row).map_err(|e| EngineError::query(doing(), e))).transpose()

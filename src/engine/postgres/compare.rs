@@ -3,8 +3,9 @@
 use super::connect::Session;
 use super::error::EngineError;
 use super::failure::RestoreError;
-use super::inventory::{self, Inventory};
+use super::inventory::Inventory;
 use super::load::TableName;
+use super::sequences;
 use super::share::share;
 use super::{literal, qualified};
 use crate::domain::manifest::{Column, Manifest, Sequence, Table};
@@ -101,7 +102,7 @@ pub async fn set_sequences(session: &Session, expected: &[Sequence]) -> Result<(
             .iter()
             .map(|s| {
                 format!(
-                    "SELECT pg_catalog.setval({}::regclass, {}, {});",
+                    "SELECT pg_catalog.setval({}::pg_catalog.regclass, {}, {});",
                     literal(&qualified(&s.schema, &s.name)),
                     s.last_value,
                     s.is_called
@@ -115,7 +116,11 @@ pub async fn set_sequences(session: &Session, expected: &[Sequence]) -> Result<(
 
 /// Every sequence must stand where the manifest says, and there may be no other.
 pub async fn sequences(session: &Session, expected: &[Sequence]) -> Result<(), RestoreError> {
-    let found = inventory::sequences(session).await?;
+    // In a transaction, so that what is proven to be a sequence still is one when it is read.
+    let failed = |e| EngineError::query("comparing the sequences", e);
+    session.batch_execute("BEGIN READ ONLY").await.map_err(failed)?;
+    let found = sequences::sequences(session).await?;
+    session.batch_execute("COMMIT").await.map_err(failed)?;
     let by_name = |list: &[Sequence]| -> BTreeMap<(String, String), String> {
         list.iter()
             .map(|s| {
@@ -143,7 +148,7 @@ pub async fn sequences(session: &Session, expected: &[Sequence]) -> Result<(), R
 pub async fn indexes(session: &Session) -> Result<(), RestoreError> {
     let rows = session
         .query(
-            "SELECT i.indexrelid::regclass::text FROM pg_catalog.pg_index i
+            "SELECT i.indexrelid::pg_catalog.regclass::pg_catalog.text FROM pg_catalog.pg_index i
                JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
               WHERE c.relkind = 'i' AND NOT (i.indisvalid AND i.indisready AND i.indislive) LIMIT 5",
             &[],

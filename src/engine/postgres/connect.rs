@@ -1,7 +1,7 @@
-//! Connections: credentials from mounted files, TLS by mode, and the session settings without which rows are not the
-//! same text twice.
+//! Connections: credentials from mounted files, TLS by mode, and sessions that begin with the settings of [`super::startup`].
 
 use super::error::{EngineError, words};
+use super::startup::{self, Purpose};
 use super::tap::TapConnect;
 use super::tls;
 use super::valve::Valve;
@@ -24,30 +24,13 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// The oldest major that has what the engine relies on.
 const OLDEST_MAJOR: i32 = 13;
 
-/// pg_dump's own settings, and some that it leaves to the database: without them `timestamptz` text depends on the
-/// role's zone, `money` on its locale, names of types on `quote_all_identifiers`, NULLs in arrays on `array_nulls`, and a
-/// load on the role's default isolation. Both directions use them.
-///
-/// A server that acknowledges commits before they are on its disk would forget a swap that was told as done, or the end
-/// of a load that was counted: here it waits.
-const SETTINGS: &str = "SELECT pg_catalog.set_config('search_path', '', false);
-SELECT pg_catalog.set_config('synchronous_commit', 'on', false) WHERE pg_catalog.current_setting('synchronous_commit') = 'off';
-SET row_security = off;
-SET datestyle = ISO;
-SET intervalstyle = postgres;
-SET extra_float_digits = 3;
-SET bytea_output = hex;
-SET xmloption = content;
-SET synchronize_seqscans = off;
-SET standard_conforming_strings = on;
-SET timezone = 'UTC';
-SET lc_monetary = 'C';
-SET quote_all_identifiers = off;
-SET array_nulls = on;
-SET default_transaction_isolation = 'read committed';
-SET statement_timeout = 0;
-SET lock_timeout = 0;
-SET idle_in_transaction_session_timeout = 0;";
+/// Settings that only a statement can set, or that not every version has. A server that acknowledges commits before they are
+/// on its disk would forget a swap that was told as done, or the end of a load that was counted: here it waits.
+/// `restrict_nonsystem_relation_kind` came with minor versions (13.16, 14.13, 15.8, 16.4): where it is, a statement that means
+/// a table or a sequence cannot be made to run a view that somebody put in its place.
+const SETTINGS: &str = "SELECT pg_catalog.set_config('synchronous_commit', 'on', false) WHERE pg_catalog.current_setting('synchronous_commit') = 'off';";
+const TABLES_ONLY: &str = "SELECT pg_catalog.set_config(name, 'view, foreign-table', false)
+   FROM pg_catalog.pg_settings WHERE name = 'restrict_nonsystem_relation_kind';";
 
 /// A connection that ends with the value: dropped in the middle of a COPY it closes the socket at once instead of
 /// reading the rest of the table.
@@ -113,6 +96,24 @@ impl DerefMut for Session {
 /// Opens a session on `database` (the tenant's own, the maintenance one or a prepared one) with the engine's settings.
 /// It must reach the server itself: a pooler in transaction mode would lose settings and snapshots.
 pub async fn connect(target: &DatabaseTarget, database: &str, application_name: &str) -> Result<Session, EngineError> {
+    connect_to(target, database, application_name, Purpose::Write).await
+}
+
+/// As [`connect`], to read: its transactions are read-only, and what means a table reads no view.
+pub async fn connect_to_read(
+    target: &DatabaseTarget,
+    database: &str,
+    application_name: &str,
+) -> Result<Session, EngineError> {
+    connect_to(target, database, application_name, Purpose::Read).await
+}
+
+async fn connect_to(
+    target: &DatabaseTarget,
+    database: &str,
+    application_name: &str,
+    purpose: Purpose,
+) -> Result<Session, EngineError> {
     let credentials = Credentials::read(&target.credentials_dir)?;
     let mut config = Config::new();
     config
@@ -122,6 +123,7 @@ pub async fn connect(target: &DatabaseTarget, database: &str, application_name: 
         .password(&credentials.password)
         .dbname(database)
         .application_name(application_name)
+        .options(startup::session_options(purpose, &credentials.username))
         .connect_timeout(CONNECT_TIMEOUT)
         .keepalives_idle(Duration::from_secs(30))
         .keepalives_interval(Duration::from_secs(10))
@@ -134,7 +136,7 @@ pub async fn connect(target: &DatabaseTarget, database: &str, application_name: 
     }
     let valve = Arc::new(Valve::default());
     let opened = open(&config, TapConnect { tls, valve: valve.clone() }, target, database).await?;
-    prepare(opened, valve).await
+    prepare(opened, valve, purpose, &credentials.username).await
 }
 
 async fn open(
@@ -160,17 +162,17 @@ async fn open(
     Ok((client, Driver(driver)))
 }
 
-async fn prepare((client, driver): (Client, Driver), valve: Arc<Valve>) -> Result<Session, EngineError> {
+async fn prepare(
+    (client, driver): (Client, Driver),
+    valve: Arc<Valve>,
+    purpose: Purpose,
+    user: &str,
+) -> Result<Session, EngineError> {
     let failed = |error| EngineError::query("preparing the session", error);
-    let row = client
-        .query_one(
-            "SELECT current_setting('server_version_num')::int / 10000,
-                    pg_catalog.getdatabaseencoding()::text, pg_catalog.pg_backend_pid()",
-            &[],
-        )
-        .await
-        .map_err(failed)?;
-    let server_major: i32 = row.try_get(0).map_err(failed)?;
+    let row = client.query_one(&startup::first_statement(), &[]).await.map_err(failed)?;
+    startup::in_force(&row, user)?;
+    let version: String = row.try_get(0).map_err(failed)?;
+    let server_major = version.parse::<i32>().map_or(0, |number| number / 10000);
     if server_major < OLDEST_MAJOR {
         return Err(EngineError::UnsupportedServer { major: server_major });
     }
@@ -181,6 +183,9 @@ async fn prepare((client, driver): (Client, Driver), valve: Arc<Valve>) -> Resul
     }
     if server_major >= 17 {
         settings.push_str("SET transaction_timeout = 0;");
+    }
+    if purpose == Purpose::Read {
+        settings.push_str(TABLES_ONLY);
     }
     client.batch_execute(&settings).await.map_err(failed)?;
     Ok(Session {
@@ -203,6 +208,10 @@ fn refused(target: &DatabaseTarget, database: &str, error: &tokio_postgres::Erro
         };
     };
     match code {
+        // PgBouncer's own words, and those of other poolers: they know a few parameters of the packet and refuse the rest.
+        c if *c == SqlState::PROTOCOL_VIOLATION && why.contains("startup parameter") => {
+            EngineError::SettingsIgnored { setting: "options".to_owned(), wanted: "taken".to_owned(), found: why }
+        }
         c if *c == SqlState::INVALID_CATALOG_NAME => {
             EngineError::DatabaseMissing { host, port, database: database.to_owned() }
         }

@@ -20,8 +20,8 @@ pub async fn sweep(admin: &Session, own: &str) -> Result<Vec<String>, EngineErro
     let failed = |e| EngineError::query("looking for what killed drills left", e);
     let found = admin
         .query(
-            "SELECT datname::text, pg_catalog.shobj_description(oid, 'pg_database') FROM pg_catalog.pg_database
-              WHERE pg_catalog.starts_with(datname::text, 'sennight_drill_') ORDER BY 1",
+            "SELECT datname::pg_catalog.text, pg_catalog.shobj_description(oid, 'pg_database') FROM pg_catalog.pg_database
+              WHERE pg_catalog.starts_with(datname::pg_catalog.text, 'sennight_drill_') ORDER BY 1",
             &[],
         )
         .await

@@ -54,6 +54,18 @@ pub enum EngineError {
         /// The server's words.
         why: String,
     },
+    /// The session did not begin with the settings that it was given.
+    #[error(
+        "the session did not take {setting}: {wanted:?} was asked for, {found:?} is in force; host and port must be the PostgreSQL server itself, not a pooler"
+    )]
+    SettingsIgnored {
+        /// The setting.
+        setting: String,
+        /// What the startup packet said.
+        wanted: String,
+        /// What was found.
+        found: String,
+    },
     /// There is no such database.
     #[error("{host}:{port} has no database {database:?}: check database.name of the BackupSchedule")]
     DatabaseMissing {
@@ -217,6 +229,7 @@ impl EngineError {
                 | Self::TlsSetup { .. }
                 | Self::TlsRefused { .. }
                 | Self::LoginRefused { .. }
+                | Self::SettingsIgnored { .. }
                 | Self::DatabaseMissing { .. }
                 | Self::PermissionDenied { .. }
                 | Self::RowSecurity { .. }
@@ -253,6 +266,10 @@ impl EngineError {
             ]
             .contains(c) =>
             {
+                Self::SchemaChanged { doing, why }
+            }
+            // `restrict_nonsystem_relation_kind`: what was a table or a sequence is a view now.
+            c if *c == SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE && why.contains("restricted") => {
                 Self::SchemaChanged { doing, why }
             }
             c if c.code().starts_with("53") => Self::ServerExhausted { doing, why },

@@ -63,7 +63,7 @@ impl Drop for Evictor {
 async fn round(admin: &Session, databases: &[u32]) -> Result<BTreeSet<String>, EngineError> {
     let sessions = admin
         .query(
-            "SELECT a.pid, coalesce(a.usename::text, 'no role'), coalesce(a.application_name, ''), coalesce(a.backend_type, '')
+            "SELECT a.pid, coalesce(a.usename::pg_catalog.text, 'no role'), coalesce(a.application_name, ''), coalesce(a.backend_type, '')
                FROM pg_catalog.pg_stat_activity a
               WHERE a.datid = ANY($1) AND a.pid <> pg_catalog.pg_backend_pid()
                 AND a.backend_type IS DISTINCT FROM 'autovacuum worker'",

@@ -22,8 +22,9 @@ pub struct Hook {
 /// Runs one hook. `facts` are settings that it may read: `current_setting('sennight.snapshot_time')`.
 pub async fn run(session: &Session, hook: &Hook, facts: &[(&str, String)]) -> Result<(), RestoreError> {
     let failed = |why: String| RestoreError::HookFailed { hook: hook.name.clone(), why };
-    // Names are looked up as in any session: the connection's own settings are for loading.
-    let mut begin = format!("BEGIN; {TIMEOUT}; SET LOCAL search_path TO DEFAULT; SET LOCAL row_security TO DEFAULT;");
+    // The connection's own settings are for loading. `"$user"` is left out of the path: a tenant may have a schema of the
+    // restore role's name.
+    let mut begin = format!("BEGIN; {TIMEOUT}; SET LOCAL search_path = public; SET LOCAL row_security = on;");
     for (name, value) in facts {
         let _ = write!(begin, "SELECT pg_catalog.set_config({}, {}, true);", literal(name), literal(value));
     }
@@ -45,6 +46,7 @@ pub async fn run(session: &Session, hook: &Hook, facts: &[(&str, String)]) -> Re
 
 async fn transaction(session: &Session) -> Result<String, EngineError> {
     let failed = |e| EngineError::query("looking which transaction a hook runs in", e);
-    let row = session.query_one("SELECT pg_catalog.pg_current_xact_id()::text", &[]).await.map_err(failed)?;
+    let row =
+        session.query_one("SELECT pg_catalog.pg_current_xact_id()::pg_catalog.text", &[]).await.map_err(failed)?;
     row.try_get(0).map_err(failed)
 }

@@ -3,12 +3,9 @@
 
 use super::connect::Session;
 use super::error::EngineError;
-use super::{literal, qualified};
-use crate::domain::manifest::{Column, Extension, Sequence, ServerFacts};
+use super::qualified;
+use crate::domain::manifest::{Column, Extension, ServerFacts};
 use tokio_postgres::Row;
-
-/// Sequences read by one statement.
-const SEQUENCES_PER_QUERY: usize = 100;
 
 /// A table whose rows are copied.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,19 +41,19 @@ pub struct Inventory {
 }
 
 const TABLES: &str = "
-SELECT c.oid, n.nspname::text, c.relname::text, c.relkind::text,
+SELECT c.oid, n.nspname::pg_catalog.text, c.relname::pg_catalog.text, c.relkind::pg_catalog.text,
        coalesce(am.amname = 'heap', false),
        coalesce(cols.names, '{}'), coalesce(cols.types, '{}'),
-       (SELECT e.extname::text FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid
-         WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e'
-           AND d.refclassid = 'pg_extension'::regclass LIMIT 1)
-  FROM pg_class c
-  JOIN pg_namespace n ON n.oid = c.relnamespace
-  LEFT JOIN pg_am am ON am.oid = c.relam
+       (SELECT e.extname::pg_catalog.text FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid
+         WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = c.oid AND d.deptype = 'e'
+           AND d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass LIMIT 1)
+  FROM pg_catalog.pg_class c
+  JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+  LEFT JOIN pg_catalog.pg_am am ON am.oid = c.relam
   LEFT JOIN LATERAL (
-       SELECT array_agg(a.attname::text ORDER BY a.attnum) AS names,
+       SELECT array_agg(a.attname::pg_catalog.text ORDER BY a.attnum) AS names,
               array_agg(format_type(a.atttypid, a.atttypmod) ORDER BY a.attnum) AS types
-         FROM pg_attribute a
+         FROM pg_catalog.pg_attribute a
         WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
        ) cols ON true
  WHERE c.relkind IN ('r', 'p', 'f') AND c.relpersistence <> 't'
@@ -110,18 +107,18 @@ impl Inventory {
 pub async fn server_facts(session: &Session) -> Result<ServerFacts, EngineError> {
     let failed = |e| EngineError::query("reading the database's settings", e);
     let locale = match session.server_major() {
-        ..15 => "'c'::text, NULL::text, NULL::text",
-        15 => "datlocprovider::text, daticulocale::text, NULL::text",
-        16 => "datlocprovider::text, daticulocale::text, daticurules",
-        _ => "datlocprovider::text, datlocale::text, daticurules",
+        ..15 => "'c'::pg_catalog.text, NULL::pg_catalog.text, NULL::pg_catalog.text",
+        15 => "datlocprovider::pg_catalog.text, daticulocale::pg_catalog.text, NULL::pg_catalog.text",
+        16 => "datlocprovider::pg_catalog.text, daticulocale::pg_catalog.text, daticurules",
+        _ => "datlocprovider::pg_catalog.text, datlocale::pg_catalog.text, daticurules",
     };
     let query = format!(
-        "SELECT version(), datcollate::text, datctype::text, {locale}, pg_database_size(oid)
-           FROM pg_database WHERE datname = current_database()"
+        "SELECT version(), datcollate::pg_catalog.text, datctype::pg_catalog.text, {locale}, pg_database_size(oid)
+           FROM pg_catalog.pg_database WHERE datname = current_database()"
     );
     let row = session.query_one(&query, &[]).await.map_err(failed)?;
     let extensions = session
-        .query("SELECT extname::text, extversion FROM pg_extension ORDER BY 1", &[])
+        .query("SELECT extname::pg_catalog.text, extversion FROM pg_catalog.pg_extension ORDER BY 1", &[])
         .await
         .map_err(failed)?
         .iter()
@@ -151,59 +148,20 @@ pub async fn server_facts(session: &Session) -> Result<ServerFacts, EngineError>
 pub async fn roles(session: &Session) -> Result<Vec<String>, EngineError> {
     // The bootstrap superuser has no entries in pg_shdepend, so owners are asked for by themselves.
     const ROLES: &str = "
-SELECT DISTINCT r.rolname::text FROM (
-    SELECT d.refobjid AS oid FROM pg_shdepend d
-      JOIN pg_database b ON b.oid = d.dbid AND b.datname = current_database()
-     WHERE d.refclassid = 'pg_authid'::regclass
-    UNION ALL SELECT relowner FROM pg_class WHERE oid >= 16384 AND relpersistence <> 't'
-    UNION ALL SELECT nspowner FROM pg_namespace WHERE oid >= 16384 AND nspname !~ '^pg_'
-    UNION ALL SELECT proowner FROM pg_proc WHERE oid >= 16384
-    UNION ALL SELECT typowner FROM pg_type WHERE oid >= 16384
-    UNION ALL SELECT extowner FROM pg_extension WHERE oid >= 16384
-    UNION ALL SELECT lomowner FROM pg_largeobject_metadata
-) used JOIN pg_roles r ON r.oid = used.oid ORDER BY 1";
+SELECT DISTINCT r.rolname::pg_catalog.text FROM (
+    SELECT d.refobjid AS oid FROM pg_catalog.pg_shdepend d
+      JOIN pg_catalog.pg_database b ON b.oid = d.dbid AND b.datname = current_database()
+     WHERE d.refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass
+    UNION ALL SELECT relowner FROM pg_catalog.pg_class WHERE oid >= 16384 AND relpersistence <> 't'
+    UNION ALL SELECT nspowner FROM pg_catalog.pg_namespace WHERE oid >= 16384 AND nspname !~ '^pg_'
+    UNION ALL SELECT proowner FROM pg_catalog.pg_proc WHERE oid >= 16384
+    UNION ALL SELECT typowner FROM pg_catalog.pg_type WHERE oid >= 16384
+    UNION ALL SELECT extowner FROM pg_catalog.pg_extension WHERE oid >= 16384
+    UNION ALL SELECT lomowner FROM pg_catalog.pg_largeobject_metadata
+) used JOIN pg_catalog.pg_roles r ON r.oid = used.oid ORDER BY 1";
     let failed = |e| EngineError::query("listing the roles in use", e);
     let rows = session.query(ROLES, &[]).await.map_err(failed)?;
     rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>().map_err(failed)
-}
-
-/// The state of every sequence. Sequences stand outside of transactions, so this is their state *now*, not at the
-/// snapshot: read it after the rows, and no row can hold a number that its sequence has not passed.
-pub async fn sequences(session: &Session) -> Result<Vec<Sequence>, EngineError> {
-    const SEQUENCES: &str = "
-SELECT n.nspname::text, c.relname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
- WHERE c.relkind = 'S' AND c.relpersistence <> 't' AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
-   AND NOT EXISTS (SELECT FROM pg_depend d
-        WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
- ORDER BY 1, 2";
-    let failed = |e| EngineError::query("reading the sequences", e);
-    let names = session.query(SEQUENCES, &[]).await.map_err(failed)?;
-    let mut states = Vec::with_capacity(names.len());
-    for some in names.chunks(SEQUENCES_PER_QUERY) {
-        let mut selects = Vec::with_capacity(some.len());
-        for row in some {
-            let (schema, name): (&str, &str) = (row.try_get(0).map_err(failed)?, row.try_get(1).map_err(failed)?);
-            selects.push(format!(
-                "SELECT {}::text, {}::text, last_value, is_called FROM {}",
-                literal(schema),
-                literal(name),
-                qualified(schema, name)
-            ));
-        }
-        for row in session.query(&selects.join(" UNION ALL "), &[]).await.map_err(failed)? {
-            states.push(sequence(&row).map_err(failed)?);
-        }
-    }
-    Ok(states)
-}
-
-fn sequence(row: &Row) -> Result<Sequence, tokio_postgres::Error> {
-    Ok(Sequence {
-        schema: row.try_get(0)?,
-        name: row.try_get(1)?,
-        last_value: row.try_get(2)?,
-        is_called: row.try_get(3)?,
-    })
 }
 
 #[cfg(test)]

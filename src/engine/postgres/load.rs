@@ -27,14 +27,14 @@ pub type TableName = (String, String);
 /// enum's hash is its OID's, and a restored enum has other OIDs. Arrays, composites and ranges may hold enums.
 pub async fn routes(session: &Session) -> Result<BTreeMap<TableName, TableName>, EngineError> {
     const ROUTES: &str = "
-SELECT n.nspname::text, c.relname::text, rn.nspname::text, r.relname::text
+SELECT n.nspname::pg_catalog.text, c.relname::pg_catalog.text, rn.nspname::pg_catalog.text, r.relname::pg_catalog.text
   FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
   JOIN pg_catalog.pg_class r ON r.oid = pg_catalog.pg_partition_root(c.oid)
   JOIN pg_catalog.pg_namespace rn ON rn.oid = r.relnamespace
  WHERE c.relispartition AND c.relkind = 'r' AND r.oid IN (
        SELECT pg_catalog.pg_partition_root(p.partrelid) FROM pg_catalog.pg_partitioned_table p
         WHERE p.partstrat = 'h' AND EXISTS (
-              SELECT FROM pg_catalog.unnest(p.partclass::oid[]) k
+              SELECT FROM pg_catalog.unnest(p.partclass::pg_catalog.oid[]) k
                 JOIN pg_catalog.pg_opclass o ON o.oid = k AND o.opcnamespace = 'pg_catalog'::pg_catalog.regnamespace
                WHERE o.opcname IN ('enum_ops', 'array_ops', 'record_ops', 'range_ops', 'multirange_ops')))";
     let failed = |e| EngineError::query("looking for partitions by unstable hashes", e);
@@ -53,7 +53,7 @@ pub async fn analyze(sessions: &[&Session]) -> Result<(), EngineError> {
 WITH RECURSIVE outside AS (
        SELECT oid AS relid FROM pg_catalog.pg_class WHERE relkind = 'f'
         UNION SELECT i.inhparent FROM pg_catalog.pg_inherits i JOIN outside o ON o.relid = i.inhrelid)
-SELECT n.nspname::text, c.relname::text
+SELECT n.nspname::pg_catalog.text, c.relname::pg_catalog.text
   FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
  WHERE c.relkind IN ('r', 'p', 'm') AND c.relpersistence <> 't' AND pg_catalog.pg_has_role(c.relowner, 'USAGE') AND c.oid NOT IN (SELECT relid FROM outside)
    AND NOT EXISTS (SELECT FROM pg_catalog.pg_inherits i

@@ -23,9 +23,11 @@ pub mod refuse;
 pub mod refused;
 pub mod schema;
 pub mod script;
+pub mod sequences;
 pub mod settle;
 pub mod share;
 pub mod snapshot;
+mod startup;
 pub mod swap;
 mod tap;
 mod tls;
@@ -33,8 +35,9 @@ pub mod tools;
 mod valve;
 pub mod waiting;
 
-pub use connect::{Session, connect};
+pub use connect::{Session, connect, connect_to_read};
 pub use error::EngineError;
+pub use startup::Purpose;
 
 /// Quotes an identifier.
 pub fn ident(name: &str) -> String {

@@ -97,16 +97,15 @@ pub(super) async fn properties(admin: &Session, had: &Properties, evidence: &mut
 }
 
 pub(super) const PREPARED: &str =
-    "SELECT gid::text FROM pg_catalog.pg_prepared_xacts WHERE database = $1::text ORDER BY 1";
-pub(super) const SLOTS: &str =
-    "SELECT slot_name::text FROM pg_catalog.pg_replication_slots WHERE database = $1::text ORDER BY 1";
-pub(super) const SUBSCRIPTIONS: &str = "SELECT s.subname::text FROM pg_catalog.pg_subscription s
-   JOIN pg_catalog.pg_database d ON d.oid = s.subdbid WHERE d.datname = $1::text ORDER BY 1";
+    "SELECT gid::pg_catalog.text FROM pg_catalog.pg_prepared_xacts WHERE database = $1::pg_catalog.text ORDER BY 1";
+pub(super) const SLOTS: &str = "SELECT slot_name::pg_catalog.text FROM pg_catalog.pg_replication_slots WHERE database = $1::pg_catalog.text ORDER BY 1";
+pub(super) const SUBSCRIPTIONS: &str = "SELECT s.subname::pg_catalog.text FROM pg_catalog.pg_subscription s
+   JOIN pg_catalog.pg_database d ON d.oid = s.subdbid WHERE d.datname = $1::pg_catalog.text ORDER BY 1";
 /// Background workers of extensions count: they run as a superuser and hold the database like a session does.
-const SUPERUSERS: &str = "SELECT coalesce(a.usename::text, '?') || ' (' ||
+const SUPERUSERS: &str = "SELECT coalesce(a.usename::pg_catalog.text, '?') || ' (' ||
         coalesce(nullif(a.application_name, ''), a.backend_type, '?') || ')'
    FROM pg_catalog.pg_stat_activity a JOIN pg_catalog.pg_roles r ON r.oid = a.usesysid
-  WHERE a.datname = $1::text AND r.rolsuper AND a.backend_type IS DISTINCT FROM 'autovacuum worker' ORDER BY 1";
+  WHERE a.datname = $1::pg_catalog.text AND r.rolsuper AND a.backend_type IS DISTINCT FROM 'autovacuum worker' ORDER BY 1";
 
 /// Superusers' sessions on a database, in words: nobody but a superuser may end them.
 pub async fn superuser_sessions(admin: &Session, database: &str) -> Result<Vec<String>, EngineError> {
@@ -131,7 +130,7 @@ pub(super) async fn role(admin: &Session) -> Result<RestoreRole, EngineError> {
     let failed = |e| EngineError::query("asking for the role's rights", e);
     let row = admin
         .query_one(
-            "SELECT rolname::text, rolsuper, rolsuper OR rolcreatedb,
+            "SELECT rolname::pg_catalog.text, rolsuper, rolsuper OR rolcreatedb,
                     pg_catalog.pg_has_role(oid, 'pg_signal_backend', 'USAGE')
                FROM pg_catalog.pg_roles WHERE rolname = current_user",
             &[],
@@ -153,7 +152,7 @@ pub(super) async fn may_act_as(admin: &Session, names: &[String]) -> Result<Vec<
     let query = format!(
         "SELECT n, r.oid IS NOT NULL,
                 coalesce(pg_catalog.pg_has_role(r.oid, 'USAGE') AND pg_catalog.pg_has_role(r.oid, '{give}'), false)
-           FROM pg_catalog.unnest($1::text[]) WITH ORDINALITY u(n, i)
+           FROM pg_catalog.unnest($1::pg_catalog.text[]) WITH ORDINALITY u(n, i)
            LEFT JOIN pg_catalog.pg_roles r ON r.rolname = n ORDER BY i"
     );
     let rows = admin.query(&query, &[&names]).await.map_err(failed)?;
@@ -199,7 +198,7 @@ async fn spaces(admin: &Session, needs: &Needs) -> Result<Vec<SpaceState>, Engin
     let rows = admin
         .query(
             "SELECT n, t.oid IS NOT NULL, coalesce(pg_catalog.has_tablespace_privilege(t.oid, 'CREATE'), false)
-               FROM pg_catalog.unnest($1::text[]) n LEFT JOIN pg_catalog.pg_tablespace t ON t.spcname = n ORDER BY 1",
+               FROM pg_catalog.unnest($1::pg_catalog.text[]) n LEFT JOIN pg_catalog.pg_tablespace t ON t.spcname = n ORDER BY 1",
             &[&names],
         )
         .await
@@ -225,11 +224,11 @@ async fn locale_known(admin: &Session, copy: &ServerFacts) -> Result<bool, Engin
     let failed = |e| EngineError::query("looking for the copy's locale", e);
     let row = admin
         .query_one(
-            "WITH wanted AS (SELECT pg_catalog.pg_char_to_encoding($1::text) AS encoding)
+            "WITH wanted AS (SELECT pg_catalog.pg_char_to_encoding($1::pg_catalog.text) AS encoding)
              SELECT encoding >= 0 AND (
                  EXISTS (SELECT FROM pg_catalog.pg_database d
-                          WHERE d.datcollate = $2::text AND d.datctype = $3::text AND d.encoding = wanted.encoding)
-                 OR NOT EXISTS (SELECT FROM (VALUES ($2::text), ($3::text)) l(name)
+                          WHERE d.datcollate = $2::pg_catalog.text AND d.datctype = $3::pg_catalog.text AND d.encoding = wanted.encoding)
+                 OR NOT EXISTS (SELECT FROM (VALUES ($2::pg_catalog.text), ($3::pg_catalog.text)) l(name)
                      WHERE l.name NOT IN ('C', 'POSIX') AND NOT EXISTS (SELECT FROM pg_catalog.pg_collation c
                           WHERE c.collprovider = 'c' AND c.collcollate = l.name
                             AND c.collencoding IN (-1, wanted.encoding))))
@@ -247,7 +246,7 @@ async fn offers(admin: &Session, wanted: &[Extension]) -> Result<Vec<ExtensionOf
     let rows = admin
         .query(
             "SELECT a.default_version, coalesce(v.superuser AND NOT v.trusted, false)
-               FROM pg_catalog.unnest($1::text[]) WITH ORDINALITY u(n, i)
+               FROM pg_catalog.unnest($1::pg_catalog.text[]) WITH ORDINALITY u(n, i)
                LEFT JOIN pg_catalog.pg_available_extensions a ON a.name = n
                LEFT JOIN pg_catalog.pg_available_extension_versions v ON v.name = n AND v.version = a.default_version
               ORDER BY i",
@@ -284,12 +283,12 @@ async fn taken(
 async fn settings_denied(admin: &Session, had: &Properties) -> Result<Vec<String>, EngineError> {
     let failed = |e| EngineError::query("asking for the rights to set parameters", e);
     let granted = if admin.server_major() >= 15 {
-        "pg_catalog.has_parameter_privilege(coalesce(r, current_user::text), n, 'SET')"
+        "pg_catalog.has_parameter_privilege(coalesce(r, current_user::pg_catalog.text), n, 'SET')"
     } else {
         "false"
     };
     let query = format!(
-        "SELECT DISTINCT n FROM ROWS FROM (pg_catalog.unnest($1::text[]), pg_catalog.unnest($2::text[])) u(n, r)
+        "SELECT DISTINCT n FROM ROWS FROM (pg_catalog.unnest($1::pg_catalog.text[]), pg_catalog.unnest($2::pg_catalog.text[])) u(n, r)
            LEFT JOIN pg_catalog.pg_settings s ON pg_catalog.lower(s.name) = pg_catalog.lower(n)
           WHERE s.context IS DISTINCT FROM 'user' AND NOT {granted} ORDER BY 1"
     );

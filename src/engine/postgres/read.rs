@@ -51,7 +51,7 @@ pub async fn sizes(session: &Session, tables: &[TableInfo]) -> Result<Vec<(i64, 
         .query(
             "SELECT coalesce(pg_table_size(o), 0),
                     coalesce(pg_relation_size(o), 0) / current_setting('block_size')::bigint
-               FROM unnest($1::oid[]) WITH ORDINALITY AS t (o, i) ORDER BY i",
+               FROM unnest($1::pg_catalog.oid[]) WITH ORDINALITY AS t (o, i) ORDER BY i",
             &[&oids],
         )
         .await
@@ -74,8 +74,8 @@ pub fn copy_statement(table: &TableInfo, range: Option<PageRange>, encoding: &st
     let (name, encoding) = (table.qualified(), literal(encoding));
     let source = match range {
         Some(PageRange { from, to }) => {
-            let below = to.map_or_else(String::new, |to| format!(" AND ctid < '({to},0)'::tid"));
-            format!("(SELECT {columns} FROM ONLY {name} WHERE ctid >= '({from},0)'::tid{below})")
+            let below = to.map_or_else(String::new, |to| format!(" AND ctid < '({to},0)'::pg_catalog.tid"));
+            format!("(SELECT {columns} FROM ONLY {name} WHERE ctid >= '({from},0)'::pg_catalog.tid{below})")
         }
         // A table without stored columns still has rows: empty lines.
         None if columns.is_empty() => name,
@@ -253,7 +253,7 @@ mod tests {
         let range = PageRange { from: 5, to: None };
         assert_eq!(
             copy_statement(&table(&["a"]), Some(range), "LATIN1"),
-            r#"COPY (SELECT "a" FROM ONLY "s"."t""x" WHERE ctid >= '(5,0)'::tid) TO STDOUT (ENCODING 'LATIN1')"#
+            r#"COPY (SELECT "a" FROM ONLY "s"."t""x" WHERE ctid >= '(5,0)'::pg_catalog.tid) TO STDOUT (ENCODING 'LATIN1')"#
         );
     }
 

@@ -53,7 +53,7 @@ async fn end_sessions(admin: &Session, application: &str) -> Result<(), EngineEr
     let sessions = admin
         .query(
             "SELECT pid FROM pg_catalog.pg_stat_activity
-              WHERE application_name = $1::text AND pid <> pg_catalog.pg_backend_pid()",
+              WHERE application_name = $1::pg_catalog.text AND pid <> pg_catalog.pg_backend_pid()",
             &[&application],
         )
         .await

@@ -2,7 +2,7 @@
 //! first, the snapshot second, and only then is the list of tables believed. Any other order lets a TRUNCATE that
 //! commits in between make a table look empty to a snapshot that is older.
 
-use super::connect::{Session, connect};
+use super::connect::{Session, connect_to_read};
 use super::error::{EngineError, words};
 use super::inventory::Inventory;
 use super::{literal, qualified};
@@ -33,7 +33,7 @@ pub async fn open(
     application_name: &str,
     lock_timeout: Duration,
 ) -> Result<Leader, EngineError> {
-    let session = connect(target, &target.database, application_name).await?;
+    let session = connect_to_read(target, &target.database, application_name).await?;
     let timeout = format!("SET lock_timeout = {}", lock_timeout.as_millis());
     session.batch_execute(&timeout).await.map_err(|e| EngineError::query("setting the lock timeout", e))?;
     let mut attempt = 1;
@@ -97,7 +97,7 @@ fn lock_statement(inventory: &Inventory) -> Option<String> {
 
 /// A further connection that sees what the leader sees.
 pub async fn join(target: &DatabaseTarget, application_name: &str, snapshot: &str) -> Result<Session, EngineError> {
-    let session = connect(target, &target.database, application_name).await?;
+    let session = connect_to_read(target, &target.database, application_name).await?;
     let begin =
         format!("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT {}", literal(snapshot));
     session.batch_execute(&begin).await.map_err(|e| EngineError::query("joining the snapshot", e))?;

@@ -275,7 +275,7 @@ async fn look_again(
     let alive = admin
         .query(
             "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity
-              WHERE pid = $1 AND pid <> pg_catalog.pg_backend_pid() AND application_name = $2::text",
+              WHERE pid = $1 AND pid <> pg_catalog.pg_backend_pid() AND application_name = $2::pg_catalog.text",
             &[&backend_pid, &application_name],
         )
         .await

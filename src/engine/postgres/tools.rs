@@ -2,6 +2,7 @@
 //! way.
 
 use super::error::EngineError;
+use super::startup::{Purpose, tool_options};
 use super::tls::client_certificate_files;
 use crate::domain::target::{DatabaseTarget, TlsMode};
 use crate::engine::credentials::Credentials;
@@ -20,6 +21,8 @@ use tokio::task::JoinHandle;
 const DEFAULT_ROOT: &str = "/usr/lib/postgresql";
 /// Environment variable that names another place of the same shape, `<root>/<major>/bin`.
 pub const ROOT_VARIABLE: &str = "SENNIGHT_PG_BIN_ROOT";
+/// libpq's variable of the settings that a session begins with.
+const OPTIONS_VARIABLE: &str = "PGOPTIONS";
 /// How much of a tool's stderr is kept of its beginning, and of its end: a failed query is quoted in between, and may name
 /// thousands of tables.
 const STDERR_KEPT: usize = 2048;
@@ -80,6 +83,13 @@ impl Tools {
         Ok(version)
     }
 
+    /// As [`Tools::command`], for a session that begins with `settings` too.
+    pub fn command_with(&self, tool: &str, access: &Access, settings: &[(&str, &str)]) -> Command {
+        let mut command = self.command(tool, access);
+        command.env(OPTIONS_VARIABLE, tool_options(access.purpose, settings));
+        command
+    }
+
     /// A command for `tool` that reaches the database of `access` by its environment alone. `pg_restore` wants to be
     /// told that it shall connect: give it `--dbname=` with an empty value.
     pub fn command(&self, tool: &str, access: &Access) -> Command {
@@ -87,6 +97,7 @@ impl Tools {
         command
             .env_clear()
             .envs(access.environment.iter().cloned())
+            .env(OPTIONS_VARIABLE, tool_options(access.purpose, &[]))
             .current_dir(access.dir.path())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -103,12 +114,18 @@ impl Tools {
 /// another server); `PGDATABASE` is taken as it is, and unlike a service file keeps spaces and line ends.
 pub struct Access {
     dir: tempfile::TempDir,
+    purpose: Purpose,
     environment: Vec<(&'static str, OsString)>,
 }
 
 impl Access {
     /// Writes the private files under `$TMPDIR` (in pods an emptyDir).
-    pub fn prepare(target: &DatabaseTarget, database: &str, application_name: &str) -> Result<Self, EngineError> {
+    pub fn prepare(
+        target: &DatabaseTarget,
+        database: &str,
+        application_name: &str,
+        purpose: Purpose,
+    ) -> Result<Self, EngineError> {
         let broken =
             |source| EngineError::ToolBroken { tool: "the client tools' private directory".to_owned(), source };
         let dir = tempfile::Builder::new().prefix("sennight-").tempdir().map_err(broken)?;
@@ -144,7 +161,7 @@ impl Access {
             environment.push(("PGSSLCERT", certificate.into()));
             environment.push(("PGSSLKEY", copy.into()));
         }
-        Ok(Self { dir, environment })
+        Ok(Self { dir, purpose, environment })
     }
 
     /// The private directory: a place for small scratch files that goes with the value.

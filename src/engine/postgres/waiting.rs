@@ -1,7 +1,7 @@
 //! Whom a running dump keeps waiting. Its locks stop nobody who reads or writes; they stop DDL, and with it everyone who
 //! comes behind the DDL. A watcher looks from a connection of its own, and gives way before the wait is too long.
 
-use super::connect::{Session, connect};
+use super::connect::{Session, connect_to_read};
 use super::error::EngineError;
 use crate::domain::target::DatabaseTarget;
 use std::time::Duration;
@@ -25,8 +25,8 @@ pub struct Blocking {
 /// The session that waits longest for a lock of the backend `holder`. (pg_stat_activity would hide it from a role that
 /// does not own it; locks hide nothing.) Since 14 the server knows since when.
 const LONGEST: &str = "
-SELECT l.pid, l.locktype || coalesce(' ' || l.relation::regclass::text, ''), l.mode,
-       extract(epoch FROM clock_timestamp() - (to_jsonb(l) ->> 'waitstart')::timestamptz)::float8
+SELECT l.pid, l.locktype || coalesce(' ' || l.relation::pg_catalog.regclass::pg_catalog.text, ''), l.mode,
+       extract(epoch FROM clock_timestamp() - (to_jsonb(l) ->> 'waitstart')::pg_catalog.timestamptz)::pg_catalog.float8
   FROM pg_catalog.pg_locks l
  WHERE NOT l.granted AND $1 = ANY (pg_catalog.pg_blocking_pids(l.pid))
    AND (l.database IS NULL OR l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database()))
@@ -41,7 +41,7 @@ pub async fn watch(target: &DatabaseTarget, application_name: &str, holder: i32,
     loop {
         let looked = match session.take() {
             Some(session) => look(session, holder).await,
-            None => match connect(target, &target.database, application_name).await {
+            None => match connect_to_read(target, &target.database, application_name).await {
                 Ok(session) => look(session, holder).await,
                 Err(error) => Err(error),
             },

@@ -19,6 +19,7 @@ use crate::domain::target::{DatabaseTarget, Engine};
 use crate::engine::mysql as my;
 use crate::engine::postgres::inventory;
 use crate::engine::postgres::schema::has_data;
+use crate::engine::postgres::sequences;
 use crate::engine::postgres::snapshot::{self, Leader};
 use crate::engine::postgres::tools::Tools;
 use crate::engine::postgres::waiting;
@@ -258,7 +259,7 @@ async fn facts(
     session: Session,
     target: &DatabaseTarget,
 ) -> Result<(Vec<Sequence>, Vec<String>, ServerFacts), EngineError> {
-    let sequences = inventory::sequences(&session).await?;
+    let sequences = sequences::sequences(&session).await?;
     let roles = inventory::roles(&session).await?;
     let server = inventory::server_facts(&session).await?;
     drift::check(&session, target, APPLICATION).await?;

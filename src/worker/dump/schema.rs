@@ -5,9 +5,9 @@ use super::DumpError;
 use super::rows::Shared;
 use crate::domain::job::DumpTask;
 use crate::domain::manifest::SchemaArchive;
-use crate::engine::postgres::EngineError;
 use crate::engine::postgres::schema::{sorted, start, warnings};
 use crate::engine::postgres::tools::{Access, Running, Tools};
+use crate::engine::postgres::{EngineError, Purpose};
 use crate::store::Upload;
 use bytes::BytesMut;
 use sha2::{Digest, Sha256};
@@ -43,7 +43,7 @@ pub async fn dump(
         biased;
         () = shared.stop.cancelled() => Err(DumpError::Stopped),
         archived = async {
-            let access = Access::prepare(&task.database, &task.database.database, super::APPLICATION)?;
+            let access = Access::prepare(&task.database, &task.database.database, super::APPLICATION, Purpose::Read)?;
             let running = start(tools, &access, snapshot, encoding, lock_timeout, &shared.tables, data)?;
             let (sha256, stderr) = stream(running, &mut upload).await?;
             Ok((sha256, stderr, tools.version("pg_dump").await?))

@@ -5,6 +5,7 @@ mod faults;
 mod flow;
 mod golden;
 mod recovery;
+mod rights;
 mod shell;
 
 use crate::support::proxy::{Fault, Proxy};
