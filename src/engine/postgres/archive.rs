@@ -2,6 +2,7 @@
 
 use super::connect::Session;
 use super::error::EngineError;
+use super::post_data::{self, Parts};
 use super::script::{Needs, Script};
 use super::tools::{Access, Running, Tools};
 use std::collections::BTreeMap;
@@ -86,19 +87,51 @@ impl Archive<'_> {
         self.run(section.doing(), &mut command).await
     }
 
-    /// Loads [`Section::PostData`] by `jobs` connections, with room to sort.
+    /// Loads [`Section::PostData`], with room to sort: by `jobs` connections what one may build beside the other.
     pub async fn build(&self, session: &Session, jobs: i32) -> Result<(), EngineError> {
-        let section = Section::PostData;
-        let mut command = self.command(section);
-        if sorts_in(session).await? < SORT_KIB {
-            command.env("PGOPTIONS", format!("-c maintenance_work_mem={SORT_KIB}kB"));
+        let jobs = format!("--jobs={}", jobs.max(1));
+        let relatives = post_data::relatives(session).await?;
+        let parts = if relatives.is_empty() {
+            None
+        } else {
+            let section = self.listed(Section::PostData.arguments()).await?;
+            post_data::divide(&self.listed(&["--verbose"]).await?, &section, &relatives)
+        };
+        let Some(Parts { together, in_order, last }) = parts else {
+            return self.build_some(session, None, Some(&jobs)).await;
+        };
+        for (name, entries, jobs) in [
+            ("together.list", together, Some(&jobs)),
+            ("in-order.list", in_order, None),
+            ("last.list", last, Some(&jobs)),
+        ] {
+            if !entries.is_empty() {
+                let list = self.list(name, entries).await?;
+                self.build_some(session, Some(&list), jobs.map(String::as_str)).await?;
+            }
         }
-        command.arg(format!("--jobs={}", jobs.max(1))).arg(self.file);
+        Ok(())
+    }
+
+    async fn build_some(&self, session: &Session, list: Option<&Path>, jobs: Option<&str>) -> Result<(), EngineError> {
+        let section = Section::PostData;
+        let sort = format!("{SORT_KIB}kB");
+        let room: &[(&str, &str)] =
+            if sorts_in(session).await? < SORT_KIB { &[("maintenance_work_mem", &sort)] } else { &[] };
+        let mut command = self.command_with(section, room);
+        if let Some(list) = list {
+            command.arg("--use-list").arg(list);
+        }
+        command.args(jobs).arg(self.file);
         self.run(section.doing(), &mut command).await
     }
 
     fn command(&self, section: Section) -> tokio::process::Command {
-        let mut command = self.tools.command("pg_restore", self.access);
+        self.command_with(section, &[])
+    }
+
+    fn command_with(&self, section: Section, settings: &[(&str, &str)]) -> tokio::process::Command {
+        let mut command = self.tools.command_with("pg_restore", self.access, settings);
         command.args(["--exit-on-error", "--dbname="]).args(section.arguments());
         if !self.owners {
             // A scratch server need not have the tenants' tablespaces either.
@@ -141,8 +174,12 @@ impl Archive<'_> {
 
     /// The archive's table of contents, as `pg_restore --list` prints it.
     pub async fn contents(&self) -> Result<String, EngineError> {
+        self.listed(&[]).await
+    }
+
+    async fn listed(&self, arguments: &[&str]) -> Result<String, EngineError> {
         let mut command = self.tools.command("pg_restore", self.access);
-        command.arg("--list").arg(self.file).stdout(Stdio::piped());
+        command.arg("--list").args(arguments).arg(self.file).stdout(Stdio::piped());
         let mut running = Running::start("pg_restore --list", &mut command)?;
         let mut text = Vec::new();
         if let Some(mut stdout) = running.stdout() {
@@ -156,11 +193,21 @@ impl Archive<'_> {
     }
 
     async fn run(&self, doing: &str, command: &mut tokio::process::Command) -> Result<(), EngineError> {
-        let warnings = Running::start(doing, command)?.wait().await?;
+        let warnings = Running::start(doing, command)?.wait().await.map_err(deadlocked)?;
         if !warnings.trim().is_empty() {
             tracing::warn!(warnings = warnings.trim(), "{doing}");
         }
         Ok(())
+    }
+}
+
+/// Of two statements that wait for each other the server ends one: no fault of the copy's, and another attempt may meet none.
+fn deadlocked(error: EngineError) -> EngineError {
+    match error {
+        EngineError::ToolFailed { tool, stderr: why, .. } if why.contains("deadlock detected") => {
+            EngineError::LockTimeout { doing: format!("{tool} was running"), why }
+        }
+        other => other,
     }
 }
 

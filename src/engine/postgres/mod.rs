@@ -17,6 +17,7 @@ pub mod hooks;
 pub mod inventory;
 pub mod load;
 pub mod look_back;
+mod post_data;
 pub mod preflight;
 pub mod read;
 pub mod refuse;
