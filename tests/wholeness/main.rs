@@ -16,6 +16,7 @@ mod hostile;
 mod model;
 mod museum;
 mod mutants;
+mod partitions;
 mod private_postgres;
 mod races;
 mod retention;

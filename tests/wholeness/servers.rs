@@ -84,7 +84,7 @@ pub fn restore_task(live: &DatabaseTarget, name: &str, copy: &CopySummary, reque
         identity: dump_task(name, live).identity,
         copy: copy_ref(copy),
         database: live.clone(),
-        parallelism: 2,
+        parallelism: 4,
         headroom_bytes: None,
         hooks_dir: None,
     }

@@ -2,7 +2,7 @@
 //! major; what comes back must be the same text, row for row and definition for definition.
 
 mod big;
-mod exhibit;
+pub mod exhibit;
 mod portrait;
 
 use crate::servers::Server;
