@@ -8,7 +8,6 @@ use super::qualified;
 use crate::domain::manifest::Sequence;
 use futures::future::try_join_all;
 use tokio_postgres::Row;
-use tokio_postgres::error::SqlState;
 
 /// Since this major a function reads a sequence's state by its OID.
 const BY_OID_SINCE: i32 = 18;
@@ -25,7 +24,7 @@ SELECT c.oid, n.nspname::pg_catalog.text, c.relname::pg_catalog.text
  ORDER BY 2, 3";
 
 const STATES: &str = "
-SELECT u.o, d.last_value, d.is_called
+SELECT d.last_value, d.is_called, pg_catalog.has_sequence_privilege(u.o, 'SELECT')
   FROM pg_catalog.unnest($1::pg_catalog.oid[]) WITH ORDINALITY u(o, i), pg_catalog.pg_get_sequence_data(u.o) d
  ORDER BY u.i";
 
@@ -60,24 +59,17 @@ pub async fn sequences(session: &Session) -> Result<Vec<Sequence>, EngineError> 
 
 async fn by_oid(session: &Session, named: &[Named]) -> Result<Vec<Sequence>, EngineError> {
     let oids: Vec<u32> = named.iter().map(|one| one.oid).collect();
-    let rows = session.query(STATES, &[&oids]).await.map_err(|e| {
-        // What the catalogs of the snapshot still list and nobody has any more.
-        let gone = e.code() == Some(&SqlState::INTERNAL_ERROR);
-        let error = EngineError::query(DOING, e);
-        if gone { changed(&error.to_string()) } else { error }
-    })?;
     let failed = |e| EngineError::query(DOING, e);
+    let rows = session.query(STATES, &[&oids]).await.map_err(failed)?;
     named
         .iter()
         .zip(&rows)
         .map(|(one, row)| {
-            let last_value: Option<i64> = row.try_get(1).map_err(failed)?;
-            // The function answers a role that may not read the sequence with nulls.
+            let last_value: Option<i64> = row.try_get(0).map_err(failed)?;
             let Some(last_value) = last_value else {
-                let why = format!("permission denied for sequence {}.{}", one.schema, one.name);
-                return Err(EngineError::PermissionDenied { doing: DOING.to_owned(), why });
+                return Err(one.unread(row.try_get(2).map_err(failed)?));
             };
-            Ok(one.state(last_value, row.try_get(2).map_err(failed)?))
+            Ok(one.state(last_value, row.try_get(1).map_err(failed)?))
         })
         .collect()
 }
@@ -89,18 +81,34 @@ async fn proven(session: &Session, one: &Named) -> Result<Sequence, EngineError>
     let query = format!("SELECT last_value, is_called FROM {}", qualified(&one.schema, &one.name));
     let statement = session.prepare(&query).await.map_err(failed)?;
     if statement.columns().iter().any(|column| column.table_oid() != Some(one.oid)) {
-        return Err(changed(&format!("the sequence {}.{} was replaced", one.schema, one.name)));
+        return Err(one.replaced());
     }
     let row: Row = session.query_one(&statement, &[]).await.map_err(failed)?;
     Ok(one.state(row.try_get(0).map_err(failed)?, row.try_get(1).map_err(failed)?))
 }
 
-fn changed(why: &str) -> EngineError {
-    EngineError::SchemaChanged { doing: "the dump was running".to_owned(), why: why.to_owned() }
-}
-
 impl Named {
     fn state(&self, last_value: i64, is_called: bool) -> Sequence {
         Sequence { schema: self.schema.clone(), name: self.name.clone(), last_value, is_called }
+    }
+
+    fn replaced(&self) -> EngineError {
+        let why = format!("the sequence {}.{} was dropped or replaced", self.schema, self.name);
+        EngineError::SchemaChanged { doing: "the dump was running".to_owned(), why }
+    }
+
+    /// Why the server answers with nulls. Of what is gone it does not know whether one may read it.
+    fn unread(&self, allowed: Option<bool>) -> EngineError {
+        let (schema, name, doing) = (&self.schema, &self.name, DOING.to_owned());
+        match allowed {
+            None => self.replaced(),
+            Some(false) => {
+                EngineError::PermissionDenied { doing, why: format!("permission denied for sequence {schema}.{name}") }
+            }
+            Some(true) => EngineError::Incomplete {
+                what: doing,
+                why: format!("the server does not tell the state of {schema}.{name}"),
+            },
+        }
     }
 }
