@@ -2,7 +2,8 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test test-fast test-part test-node wholeness attack engines guards faults-restore bench bench-scale generate lint build dist
+.PHONY: help demo demo-down test test-fast test-part test-node test-fresh nightly wholeness attack engines guards faults-restore bench bench-scale \
+  generate lint lint-text clippy build dist tools-test tools-lint tools-compile
 
 WITH := tests/cluster/with.sh
 CARGO := cargo
@@ -18,55 +19,68 @@ demo: ## show the main job on a real node made here (or on the cluster of KUBECO
 demo-down: ## end the demo and its cluster; nothing stays behind
 	@tests/demo/down.sh
 
-test: lint test-fast test-part test-node ## everything: lint, tests without a node, a part of the long suites, tests on a real node
+test: ## everything: lint, tests without a node, a part of the long suites, tests on a real node; ends with the minutes of each
+	@tests/cluster/suites.sh tools-test lint-text clippy test-fast test-part test-node
 
-test-fast: ## the tests that need no node and no patience, with real S3, PostgreSQL and Kubernetes API servers; about 2 minutes warm
+nightly: ## the long suites one after another, on after a failure; hours; ends with the minutes of each (docs/testing.md)
+	@tests/cluster/suites.sh --all test-fresh guards attack faults-restore engines wholeness
+
+# What a target runs it installs, or says what is missing; a moment where all is there.
+tools-test tools-lint tools-compile:
+	@tests/cluster/tools.sh $(@:tools-%=%)
+
+test-fresh: ## the README's claim: make test on a fresh Debian 12 with what README lists, up to where it would compile; SENNIGHT_STOP_BEFORE=test-fast goes on to where servers would be built
+	@tests/cluster/fresh-root.sh
+
+test-fast: tools-compile ## the tests that need no node and no patience, with real S3, PostgreSQL and Kubernetes API servers; about 2 minutes warm
 	@tests/cluster/run-tests.sh fast
 
-test-part: ## the long tests on the API server, and some cases of each long suite; says what it left out
+test-part: tools-compile ## the long tests on the API server, and some cases of each long suite; says what it left out
 	@tests/cluster/run-tests.sh part
 
 test-node: dist ## the tests on a real node: containerd, kubelet, the image of the Dockerfile
 	@tests/cluster/run-tests.sh node
 
-wholeness: ## the long suites: 1,000 damaged copies and more; SENNIGHT_CASES and SENNIGHT_SEED choose fewer, or the same again
+wholeness: tools-compile ## the long suites: 1,000 damaged copies and more; SENNIGHT_CASES and SENNIGHT_SEED choose fewer, or the same again
 	@tests/cluster/run-tests.sh wholeness
 
-engines: ## dumps, loads and comparisons on MariaDB 10.11, MariaDB 11.8 and MySQL 9
+engines: tools-compile ## dumps, loads and comparisons on MariaDB 10.11, MariaDB 11.8 and MySQL 9
 	@tests/cluster/run-tests.sh engines
 
-attack: ## the gate under attack: forgeries, weakened policies, crashes; SENNIGHT_CASES and SENNIGHT_SEED choose fewer, or the same again
+attack: tools-compile ## the gate under attack: forgeries, weakened policies, crashes; SENNIGHT_CASES and SENNIGHT_SEED choose fewer, or the same again
 	@tests/cluster/run-tests.sh attack
 
-guards: ## take each guard of docs/guards.md away in a copy of the source: its test must fail; half an hour
+guards: tools-compile ## take each guard of docs/guards.md away in a copy of the source: its test must fail; half an hour
 	@$(WITH) services -- tests/attack/guards.sh all
 
-faults-restore: ## restores under kill -9 of the worker and of the server, at every statement; SENNIGHT_CASES chooses fewer
+faults-restore: tools-compile ## restores under kill -9 of the worker and of the server, at every statement; SENNIGHT_CASES chooses fewer
 	@tests/cluster/run-tests.sh faults-restore
 
-bench: ## speed and memory against the machine's ceiling and other tools; writes docs/benchmarks.md; half an hour
+bench: tools-compile ## speed and memory against the machine's ceiling and other tools; writes docs/benchmarks.md; half an hour
 	@tests/bench/bench.sh
 
-bench-scale: ## 100,000 schedules on a real API server, a compressed day, native CronJobs beside it; writes docs/scale.md; two hours, or SENNIGHT_SCALE_ONLY a part
+bench-scale: tools-compile ## 100,000 schedules on a real API server, a compressed day, native CronJobs beside it; writes docs/scale.md; two hours, or SENNIGHT_SCALE_ONLY a part
 	@tests/bench_scale/bench-scale.sh
 
-generate: ## write crds/, the chart's copies and config/install.yaml anew from the Rust types and the chart
+generate: tools-compile ## write crds/, the chart's copies and config/install.yaml anew from the Rust types and the chart
 	@tests/cluster/generate.sh
 
-lint: ## formatting, clippy, shellcheck, that each guard of docs/guards.md stands where it is looked for, licences and sources (cargo-deny, where it is installed)
+lint: lint-text clippy ## formatting, shellcheck, that each guard of docs/guards.md stands where it is looked for; clippy
+
+lint-text: tools-lint
 	@$(CARGO) fmt --check
-	@$(CARGO) clippy --quiet --locked --all-targets -- -D warnings
-	@$(CARGO) clippy --quiet --locked $(BY_NAME) -- -D warnings
 	@tests/attack/guards.sh texts
 	@shellcheck -x .ci/run $$(find tests -name '*.sh')
-	@if command -v cargo-deny >/dev/null; then cargo deny --offline check licenses bans sources; \
-	  else echo 'not run: cargo-deny is not installed (cargo install cargo-deny); licences, bans and sources were not checked'; fi
 
-build: ## compile both binaries
+clippy: tools-compile
+	@$(CARGO) clippy --quiet --locked --all-targets -- -D warnings
+	@$(CARGO) clippy --quiet --locked $(BY_NAME) -- -D warnings
+
+build: tools-compile ## compile both binaries
 	@$(CARGO) build --locked --bins
 
 # With a test in the same command, cargo unifies features with the tests' own: kube is not compiled a second time for them.
-dist: ## put stripped binaries where the Dockerfile's `prebuilt` stage takes them
+dist: tools-compile ## put stripped binaries where the Dockerfile's `prebuilt` stage takes them
 	@$(CARGO) build --locked --bins --test node
 	@mkdir -p dist
 	@target=$${CARGO_TARGET_DIR:-target}; for name in sennight kubectl-sennight; do \

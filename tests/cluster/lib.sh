@@ -17,6 +17,17 @@ log() {
   printf '[%4d.%ds] %s\n' $((ms / 1000)) $((ms % 1000 / 100)) "$*" >&2
 }
 
+# row NAME STARTED [NOTE]: a line of the table of suites.sh: minutes since STARTED, a value of EPOCHREALTIME.
+row() {
+  local tenths=$(((${EPOCHREALTIME/[.,]/} - ${2/[.,]/} + 3000000) / 6000000))
+  printf '%-34s %8s%s\n' "$1" "$((tenths / 10)).$((tenths % 10))" "${3:+  $3}"
+}
+
+# part NAME STARTED: the same below the row of the target that runs; outside of suites.sh nobody asks.
+part() {
+  [ -z "${SENNIGHT_MINUTES:-}" ] || row "  $1" "$2" >>"$SENNIGHT_MINUTES"
+}
+
 die() {
   log "ERROR: $*"
   exit 1

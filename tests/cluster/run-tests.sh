@@ -42,7 +42,7 @@ on_servers() {
   wait $! || code=$?
   cat "$api"
   rm -f "$api"
-  cargo test --locked --doc --quiet || code=$?
+  cargo test --locked --doc || code=$?
   return $code
 }
 
@@ -69,13 +69,26 @@ on_gate() {
   return $code
 }
 
-# counted COMMAND…: runs the tests, shows their lines, and sums what cargo says of each binary
+# compiled WHAT ARGS…: the tests that ARGS choose, before a tier is started for them
+compiled() {
+  local what=$1 before=$EPOCHREALTIME
+  shift
+  log "compiling $what"
+  cargo test --locked --no-run --quiet "$@"
+  part compiling "$before"
+}
+
+# counted COMMAND…: runs the tests, shows their lines, and sums what cargo says of each binary; SENNIGHT_MINUTES is lib.sh's (part)
 counted() {
   local out code=0
   out=$(mktemp)
   "$@" 2>&1 | tee "$out" || code=$?
-  awk -v code=$code '
-    /^test result:/ { binaries++; for (i = 2; i <= NF; i++) { w = $i; sub(/;$/, "", w)
+  awk -v code=$code -v rows="${SENNIGHT_MINUTES:-/dev/null}" '
+    /^ *Running / { name = $2 == "unittests" ? $3 : $2; sub(/^tests\//, "", name); sub(/(\/main)?\.rs$/, "", name) }
+    /^ *Doc-tests / { name = "doc tests" }
+    /^test result:/ { binaries++; seconds = $NF; sub(/s$/, "", seconds)
+      if ($4 + $6 > 0) printf "  %-32s %8.1f  %d tests\n", name, seconds / 60, $4 + $6 >> rows
+      for (i = 2; i <= NF; i++) { w = $i; sub(/;$/, "", w)
       if (w == "passed") passed += $(i-1); if (w == "failed") failed += $(i-1)
       if (w == "ignored") ignored += $(i-1); if (w == "out") filtered += $(i-2) } }
     END {
@@ -92,8 +105,7 @@ verb=${1:-}
 [ $# -eq 0 ] || shift
 case $verb in
   fast)
-    log "compiling the tests"
-    cargo test --locked --no-run --quiet
+    compiled "the tests"
     counted "$CLUSTER_SRC/with.sh" api -- "$CLUSTER_SRC/run-tests.sh" on-servers "$@"
     ;;
   on-servers) on_servers "$@" ;;
@@ -104,31 +116,26 @@ case $verb in
   on-part) on_part ;;
   engines)
     export SENNIGHT_MYSQL=${SENNIGHT_MYSQL-mariadb-10.11 mariadb-11.8 mysql-9}
-    log "compiling the engines' suite"
-    cargo test --locked --no-run --quiet --test engines
+    compiled "the engines' suite" --test engines
     counted "$CLUSTER_SRC/with.sh" services -- cargo test --locked --test engines -- --nocapture "$@"
     ;;
   attack)
-    log "compiling the attacks"
-    cargo test --locked --no-run --quiet --test attack
+    compiled "the attacks" --test attack
     counted "$CLUSTER_SRC/with.sh" api -- cargo test --locked --test attack -- --nocapture "$@"
     ;;
   faults-restore)
-    log "compiling the suite"
-    cargo test --locked --no-run --quiet --test faults_restore
+    compiled "the suite" --test faults_restore
     counted "$CLUSTER_SRC/with.sh" services -- cargo test --locked --test faults_restore -- --nocapture "$@"
     ;;
   wholeness)
     export SENNIGHT_STORES=${SENNIGHT_STORES-versitygw garage}
     export SENNIGHT_PG_MAJORS=${SENNIGHT_PG_MAJORS-17 18}
-    log "compiling the long suites"
-    cargo test --locked --no-run --quiet --test wholeness
+    compiled "the long suites" --test wholeness
     counted "$CLUSTER_SRC/with.sh" services -- cargo test --locked --test wholeness -- --nocapture "$@"
     ;;
   node)
     "$CLUSTER_SRC/tools.sh" node
-    log "compiling the node's tests"
-    cargo test --locked --no-run --quiet --test node
+    compiled "the node's tests" --test node
     "$CLUSTER_SRC/images.sh" sennight minio postgres mariadb >/dev/null
     counted "$CLUSTER_SRC/with.sh" node -- "$CLUSTER_SRC/run-tests.sh" on-node "$@"
     ;;

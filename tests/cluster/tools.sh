@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
-# tools.sh services|api|node|lint: makes sure that everything this tier runs is there: Debian's packages are installed (as root),
+# tools.sh services|api|node: makes sure that everything this tier runs is there: Debian's packages are installed (as root),
 # Go programs are built from their modules and cached by version.
+# tools.sh compile|lint|bench|fresh: the same for what make targets run outside of the tiers.
+# tools.sh test: every Debian package of `make test` in one go, and whether Rust and Go are there at all; builds nothing.
 # tools.sh path NAME: where a built tool is.
 set -euo pipefail
 # shellcheck source=tests/cluster/lib.sh
@@ -52,7 +54,7 @@ have_kubebuilder() {
 debian() {
   local pair missing=()
   for pair in "$@"; do
-    # Only containernetworking-plugins and postgresql are named by a file instead of a command.
+    # A file stands for the command where PATH does not lead to it, or there is none.
     if [[ $pair == /* ]]; then
       compgen -G "${pair%%=*}" >/dev/null || missing+=("${pair#*=}")
     else
@@ -81,7 +83,7 @@ build() {
 }
 
 build_go() {
-  local name=$1 module=$2 dir tmp
+  local name=$1 module=$2 dir tmp before=$EPOCHREALTIME
   dir=$(dir_of "$name")
   [ -x "$dir/$name" ] && return
   need_go
@@ -91,12 +93,12 @@ build_go() {
     { tail -n 20 "$tmp/build.log" >&2 && die "building $name failed"; }
   rm -f "$tmp/build.log"
   mv -T "$tmp" "$dir"
-  log "built $name"
+  built "$name" "$before"
 }
 
 # Garage is a Rust program; its own defaults would link the system's libsodium and make a much slower build.
 build_garage() {
-  local dir tmp
+  local dir tmp before=$EPOCHREALTIME
   dir=$(dir_of garage)
   [ -x "$dir/garage" ] && return
   log "building garage ($GARAGE_VERSION), once; about 15 minutes of CPU"
@@ -110,11 +112,11 @@ build_garage() {
   mv "$tmp/bin/garage" "$tmp/done/garage"
   mv -T "$tmp/done" "$dir"
   rm -rf "$tmp"
-  log "built garage"
+  built garage "$before"
 }
 
 build_kubebox() {
-  local dir tmp name stamp=k8s.io/component-base/version
+  local dir tmp name before=$EPOCHREALTIME stamp=k8s.io/component-base/version
   dir=$(dir_of kubebox)
   [ -x "$dir/kubebox" ] && return
   need_go
@@ -128,12 +130,12 @@ build_kubebox() {
     ln -s kubebox "$tmp/$name"
   done
   mv -T "$tmp" "$dir"
-  log "built Kubernetes"
+  built Kubernetes "$before"
 }
 
 # build_other VERSION: the control plane and kubectl of another Kubernetes. Its own go.mod says which modules belong to it.
 build_other() {
-  local version=$1 dir=$CACHE/tools/kubernetes-$1 staging=0.${1#1.} mod tmp name stamp=k8s.io/component-base/version
+  local version=$1 dir=$CACHE/tools/kubernetes-$1 staging=0.${1#1.} mod tmp name before=$EPOCHREALTIME stamp=k8s.io/component-base/version
   [ -x "$dir/kubebox" ] && return
   need_go
   log "building Kubernetes $version, once; about 5 minutes on 2 cores"
@@ -159,7 +161,13 @@ build_other() {
   done
   mv -T "$tmp/out" "$dir"
   rm -rf "$tmp"
-  log "built Kubernetes $version"
+  built "Kubernetes $version" "$before"
+}
+
+# built NAME STARTED
+built() {
+  log "built $1"
+  part "building $1" "$2"
 }
 
 need_go() {
@@ -178,13 +186,39 @@ once() {
   ) 8>"$CACHE/tools/.lock-$name"
 }
 
+# What each tier runs of Debian's. procps has sysctl, pgrep and the program kill; gcc brings binutils (strip).
+SERVICES=(curl=curl openssl=openssl ss=iproute2 setpriv=util-linux pgrep=procps "/usr/lib/postgresql/*/bin/initdb=postgresql")
+MARIADB=(mariadbd=mariadb-server mariadb=mariadb-client)
+NODE=(jq=jq containerd=containerd runc=runc iptables=iptables conntrack=conntrack "/usr/lib/cni/bridge=containernetworking-plugins"
+  buildah=buildah mmdebstrap=mmdebstrap zstd=zstd python3=python3)
+LINT=(shellcheck=shellcheck git=git)
+# Rust links by the C compiler, and some crates are C. Debian's gcc only recommends the C library's own files.
+COMPILE=(cc=gcc /usr/include/stdlib.h=libc6-dev)
+
+compile_tools() {
+  need_rust
+  debian "${COMPILE[@]}"
+}
+
+# rustup brings what rust-toolchain.toml names by itself, when cargo first runs here.
+need_rust() {
+  command -v cargo >/dev/null || die "Rust is missing: install it by https://rustup.rs"
+  local part
+  for part in fmt clippy; do
+    (cd "$REPO" && cargo "$part" --version >/dev/null) || die "cargo $part does not run: rustup component add rustfmt clippy"
+  done
+}
+
 services_tools() {
-  debian curl=curl openssl=openssl ss=iproute2 setpriv=util-linux "/usr/lib/postgresql/*/bin/initdb=postgresql"
+  debian "${SERVICES[@]}"
   build minio "github.com/minio/minio@$MINIO_VERSION"
   store_tools
   # SENNIGHT_MYSQL: servers of the MySQL family; those that are not the host's own are unpacked by mysql-servers.sh
-  case " ${SENNIGHT_MYSQL:-} " in *" mariadb-10.11 "*) debian mariadbd=mariadb-server mariadb=mariadb-client ;; esac
+  # Those run as the user that Debian's package makes.
+  [ -z "${SENNIGHT_MYSQL:-}" ] || debian "${MARIADB[@]}"
   case " ${SENNIGHT_MYSQL:-} " in *" mariadb-11.8 "* | *" mysql-9 "*) debian mmdebstrap=mmdebstrap ;; esac
+  # Of PostgreSQL's majors only the host's own is a package.
+  [ -z "${SENNIGHT_PG_MAJORS:-}" ] || debian mmdebstrap=mmdebstrap
 }
 
 # SENNIGHT_STORES: S3 servers besides MinIO, for the tests of other dialects
@@ -208,12 +242,20 @@ api_tools() {
 }
 
 lint_tools() {
-  debian shellcheck=shellcheck make=make cc=gcc git=git
+  need_rust
+  debian "${COMPILE[@]}" "${LINT[@]}"
+}
+
+# One apt for all of it, before anything long begins: who lacks Go or root is told now, and not after the first tests.
+test_tools() {
+  need_rust
+  need_go
+  debian "${COMPILE[@]}" "${LINT[@]}" "${SERVICES[@]}" "${MARIADB[@]}" "${NODE[@]}"
 }
 
 node_tools() {
-  debian curl=curl openssl=openssl ss=iproute2 jq=jq cc=gcc containerd=containerd runc=runc iptables=iptables conntrack=conntrack \
-    "/usr/lib/cni/bridge=containernetworking-plugins" buildah=buildah mmdebstrap=mmdebstrap zstd=zstd strip=binutils
+  need_rust
+  debian "${COMPILE[@]}" "${SERVICES[@]}" "${NODE[@]}"
   [ "$(id -u)" = 0 ] || die "the node tier needs root: it makes network namespaces, mounts and cgroups"
   once kubernetes build_kubebox
   build minio "github.com/minio/minio@$MINIO_VERSION"
@@ -225,7 +267,11 @@ case ${1:-} in
   services) services_tools ;;
   api) api_tools ;;
   node) node_tools ;;
+  compile) compile_tools ;;
   lint) lint_tools ;;
+  test) test_tools ;;
+  bench) debian rclone=rclone restic=restic zstd=zstd mmdebstrap=mmdebstrap "${MARIADB[@]}" ;;
+  fresh) debian mmdebstrap=mmdebstrap unshare=util-linux git=git ;;
   path) path_of "${2:?tools.sh path NAME}" ;;
-  *) die "usage: tools.sh services|api|node|lint | path NAME" ;;
+  *) die "usage: tools.sh services|api|node|compile|lint|test|bench|fresh | path NAME" ;;
 esac
