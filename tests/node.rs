@@ -79,7 +79,6 @@ fn the_plain_manifests_install_an_operator_that_leads() {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), manifests).unwrap();
     let path = file.path().to_str().unwrap();
-    kubectl(&["create", "namespace", "sennight-system"]);
     kubectl(&["apply", "--server-side", "--force-conflicts", "--filename", path]);
     kubectl(&["rollout", "status", "deployment/sennight", "--namespace", "sennight-system", "--timeout=180s"]);
     let lease = kubectl(&[
@@ -93,5 +92,4 @@ fn the_plain_manifests_install_an_operator_that_leads() {
     ]);
     assert!(lease.starts_with("sennight-"), "{lease}");
     kubectl(&["delete", "--filename", path, "--wait", "--timeout=60s", "--ignore-not-found"]);
-    kubectl(&["delete", "namespace", "sennight-system", "--wait", "--timeout=60s", "--ignore-not-found"]);
 }

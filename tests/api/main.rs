@@ -13,6 +13,7 @@ mod admission;
 mod cluster;
 mod operator;
 mod plugin;
+mod readme;
 mod requests;
 mod runtime;
 #[path = "../support/mod.rs"]

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# generate.sh: writes what is generated and committed: crds/ from the Rust types, config/install.yaml from the chart.
+# generate.sh: writes what is generated and committed: crds/ from the Rust types, config/install.yaml and a sample from the chart.
 # Tests (tests/offline/crds.rs, tests/offline/chart.rs) fail when these lag behind.
 set -euo pipefail
 # shellcheck source=tests/cluster/lib.sh
@@ -7,8 +7,8 @@ set -euo pipefail
 cd "$REPO"
 
 cargo run --quiet --locked --bin sennight -- generate --to .
+[ -n "${SENNIGHT_TEST_HELM:-}" ] || "$CLUSTER_SRC/tools.sh" helm
 helm=${SENNIGHT_TEST_HELM:-$("$CLUSTER_SRC/tools.sh" path helm)}
-[ -x "$helm" ] || helm=$(command -v helm) || die "no helm: run tests/cluster/tools.sh api"
 mkdir -p config
 # install FILE CLUSTERS FLAGS…: the flags are those of tests/offline/chart.rs; without them Helm takes its own idea of a
 # cluster's version.
@@ -18,7 +18,10 @@ install() {
   {
     # shellcheck disable=SC2016  # the backquotes are text
     printf '%s\n' '# Generated from charts/sennight by `make generate`; do not edit. For a cluster of Kubernetes '"$clusters:" \
-      "#   kubectl create namespace sennight-system && kubectl apply --server-side -f $file"
+      "#   kubectl apply --server-side -f $file"
+    # Helm makes the namespace itself (--create-namespace). The operator's pod is what `restricted` asks for.
+    printf '%s\n' 'apiVersion: v1' 'kind: Namespace' 'metadata:' '  name: sennight-system' '  labels:' \
+      '    app.kubernetes.io/name: sennight' '    pod-security.kubernetes.io/enforce: restricted'
     "$helm" template sennight charts/sennight --namespace sennight-system "$@"
   } >"$file.part"
   mv "$file.part" "$file"
@@ -26,4 +29,10 @@ install() {
 install config/install.yaml '1.36 or newer' --kube-version 1.36.0 \
   --api-versions admissionregistration.k8s.io/v1/MutatingAdmissionPolicy
 install config/install-before-1.36.yaml '1.31 to 1.35' --kube-version 1.33.0
+# Samples name nothing that is not among them.
+{
+  # shellcheck disable=SC2016  # the backquotes are text
+  echo '# Generated from charts/sennight/profiles by `make generate`; do not edit.'
+  sed 's/^  name: bitrix24-crm$/&\n  namespace: tenants/' charts/sennight/profiles/bitrix24-crm.yaml
+} >config/samples/3-exportprofile.yaml
 log "generated crds/ and config/"

@@ -12,6 +12,7 @@ mod export;
 #[path = "../importer/mod.rs"]
 mod importer;
 mod importing;
+mod manifests;
 mod plugin;
 mod samples;
 mod staff;
