@@ -11,7 +11,7 @@ CARGO := cargo
 BY_NAME := --test node --test wholeness --test attack --test engines --test faults_restore --test bench --test bench_scale
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: ## show the main job on a real node made here (or on the cluster of KUBECONFIG, with the image SENNIGHT_IMAGE)
 	@tests/demo/demo.sh
@@ -29,7 +29,7 @@ nightly: ## the long suites one after another, on after a failure; hours; ends w
 tools-test tools-lint tools-compile:
 	@tests/cluster/tools.sh $(@:tools-%=%)
 
-test-fresh: ## the README's claim: make test on a fresh Debian 12 with what README lists, up to where it would compile; SENNIGHT_STOP_BEFORE=test-fast goes on to where servers would be built
+test-fresh: ## make test on a fresh Debian 12 with what README lists, up to where it would compile; SENNIGHT_STOP_BEFORE=test-fast goes on to the servers
 	@tests/cluster/fresh-root.sh
 
 test-fast: tools-compile ## the tests that need no node and no patience, with real S3, PostgreSQL and Kubernetes API servers; about 2 minutes warm
@@ -50,7 +50,7 @@ engines: tools-compile ## dumps, loads and comparisons on MariaDB 10.11, MariaDB
 attack: tools-compile ## the gate under attack: forgeries, weakened policies, crashes; SENNIGHT_CASES and SENNIGHT_SEED choose fewer, or the same again
 	@tests/cluster/run-tests.sh attack
 
-guards: tools-compile ## take each guard of docs/guards.md away in a copy of the source: its test must fail; half an hour
+guards: tools-lint ## take each guard of docs/guards.md away in a copy of the source: its test must fail; half an hour
 	@$(WITH) services -- tests/attack/guards.sh all
 
 faults-restore: tools-compile ## restores under kill -9 of the worker and of the server, at every statement; SENNIGHT_CASES chooses fewer

@@ -4,9 +4,7 @@
 #   parts; the others' figures stay on the page.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-for program in rclone restic zstd openssl curl; do
-  command -v "$program" >/dev/null || { echo "bench needs $program: apt-get install rclone restic zstd openssl curl" >&2; exit 1; }
-done
+tests/cluster/tools.sh bench
 cargo build --release --locked --bin sennight
 cargo test --locked --no-run --test bench
 export SENNIGHT_BINARY=${SENNIGHT_BINARY:-${CARGO_TARGET_DIR:-target}/release/sennight}

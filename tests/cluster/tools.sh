@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # tools.sh services|api|node: makes sure that everything this tier runs is there: Debian's packages are installed (as root),
 # Go programs are built from their modules and cached by version.
-# tools.sh compile|lint|bench|fresh: the same for what make targets run outside of the tiers.
+# tools.sh compile|lint|bench|fresh|helm: the same for what make targets run outside of the tiers.
 # tools.sh test: every Debian package of `make test` in one go, and whether Rust and Go are there at all; builds nothing.
 # tools.sh path NAME: where a built tool is.
 set -euo pipefail
@@ -213,8 +213,8 @@ services_tools() {
   debian "${SERVICES[@]}"
   build minio "github.com/minio/minio@$MINIO_VERSION"
   store_tools
-  # SENNIGHT_MYSQL: servers of the MySQL family; those that are not the host's own are unpacked by mysql-servers.sh
-  # Those run as the user that Debian's package makes.
+  # SENNIGHT_MYSQL: servers of the MySQL family; those that are not the host's own are unpacked by mysql-servers.sh, and run as the
+  # user that Debian's package makes.
   [ -z "${SENNIGHT_MYSQL:-}" ] || debian "${MARIADB[@]}"
   case " ${SENNIGHT_MYSQL:-} " in *" mariadb-11.8 "* | *" mysql-9 "*) debian mmdebstrap=mmdebstrap ;; esac
   # Of PostgreSQL's majors only the host's own is a package.
@@ -270,8 +270,9 @@ case ${1:-} in
   compile) compile_tools ;;
   lint) lint_tools ;;
   test) test_tools ;;
-  bench) debian rclone=rclone restic=restic zstd=zstd mmdebstrap=mmdebstrap "${MARIADB[@]}" ;;
+  bench) debian "${SERVICES[@]}" "${MARIADB[@]}" rclone=rclone restic=restic zstd=zstd mmdebstrap=mmdebstrap ;;
+  helm) build helm "helm.sh/helm/v3/cmd/helm@$HELM_VERSION" ;;
   fresh) debian mmdebstrap=mmdebstrap unshare=util-linux git=git ;;
   path) path_of "${2:?tools.sh path NAME}" ;;
-  *) die "usage: tools.sh services|api|node|compile|lint|test|bench|fresh | path NAME" ;;
+  *) die "usage: tools.sh services|api|node|compile|lint|test|bench|fresh|helm | path NAME" ;;
 esac

@@ -8,6 +8,7 @@ mod authority;
 mod chart;
 mod crds;
 mod crm;
+mod dependencies;
 mod export;
 #[path = "../importer/mod.rs"]
 mod importer;
