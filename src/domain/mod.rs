@@ -18,5 +18,6 @@ pub mod profile;
 pub mod report;
 pub mod restore;
 pub mod retention;
+pub mod rivals;
 pub mod schedule;
 pub mod target;

@@ -13,7 +13,7 @@ const LOOK_BACK_DAYS: u64 = 40;
 const LONGEST_GAP_MINUTES: i64 = 180;
 
 /// A schedule that cannot be followed. Shown as `Ready=False`; nothing is retried before the spec changes.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, strum::IntoStaticStr)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, strum::IntoStaticStr, strum::VariantNames)]
 pub enum ScheduleError {
     /// Not an IANA name.
     #[error("spec.timeZone {0:?} is not a time zone: use an IANA name such as Europe/Berlin or Etc/UTC")]

@@ -1,11 +1,11 @@
 //! Asking for a dump, and the Job that many of them ride in: one list of tasks, one set of mounts.
 
-use super::validate;
+use super::{gather, validate};
 use crate::api::backup_schedule::LastRun;
 use crate::api::{BackupSchedule, BackupScheduleStatus};
 use crate::controller::context::Context;
 use crate::controller::dispatch::{Asked, Order, Passenger};
-use crate::controller::fleet::Key;
+use crate::controller::fleet::{Key, Row};
 use crate::controller::jobs::{Card, Run};
 use crate::controller::targets;
 use crate::controller::worker_job::{WorkerJob, mark};
@@ -93,10 +93,17 @@ pub fn ask(
     Some(ctx.dispatch.ask(&group(object, ctx)?, due, order))
 }
 
-/// Whether an order is still what its schedule says. An edited one asks again for itself.
+/// Whether an order is still what its schedule says, and nobody else keeps its tenant and database since. An edited one asks
+/// again for itself.
 pub fn stands(order: &Order, group: &Group, due: &Due, ctx: &Context) -> bool {
+    let there = |row: &Row| gather::names_what_is_there(row, ctx);
     let row = ctx.caches.schedules.get(&Key::new(&group.namespace, &due.schedule));
-    row.is_some_and(|row| *row.uid == *due.uid && Some(row.generation) == order.generation && !row.leaving)
+    row.is_some_and(|row| {
+        *row.uid == *due.uid
+            && Some(row.generation) == order.generation
+            && !row.leaving
+            && !ctx.caches.schedules.is_kept(&row, there)
+    })
 }
 
 /// The Job of a group's dumps, with so many places and decided on then; `None` while what they name is missing.

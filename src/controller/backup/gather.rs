@@ -2,9 +2,9 @@
 
 use super::BackupError;
 use super::settle::{self, Ending};
-use crate::api::{BackupSchedule, BackupStorage, DatabaseServer};
+use crate::api::{BackupSchedule, BackupStorage, DatabaseServer, RestoreRequest};
 use crate::controller::context::Context;
-use crate::controller::fleet::Rival;
+use crate::controller::fleet::{Key, Rivals, Row};
 use crate::controller::jobs::{self, Card, JobState, Run};
 use crate::store::Entry;
 use chrono::{DateTime, Utc};
@@ -19,7 +19,7 @@ pub struct Seen {
     /// The DatabaseServer.
     pub server: Option<Arc<DatabaseServer>>,
     /// The other schedules of the namespace with the same tenant or database.
-    pub rivals: Vec<Rival>,
+    pub rivals: Rivals,
     /// How the last run's Job stands, if a run is written down as open.
     pub ending: Option<Ending>,
     /// A run that has a Job and is not written down.
@@ -28,7 +28,7 @@ pub struct Seen {
     pub catalogue: Option<Vec<Entry>>,
     /// Ids of copies that RestoreRequests hold.
     pub held: Vec<String>,
-    /// A RestoreRequest has claimed the database.
+    /// A RestoreRequest has claimed the database, be it by another schedule's name.
     pub restoring: bool,
 }
 
@@ -51,16 +51,33 @@ pub async fn gather(object: &BackupSchedule, ctx: &Context) -> Result<Seen, Back
     let server = ctx.caches.servers.get(&ObjectRef::new(&spec.database.server_ref.name).within(&namespace));
     let open = ctx.caches.open.of(&namespace, &object.name_any());
     let open: Vec<_> = open.iter().filter_map(|r| r.status.as_ref()).collect();
+    let rivals = rivals(object, ctx);
+    // A copy of a schedule that is refused by now can still be restored, into a database that this one dumps.
+    let by_others = |key: &Key| ctx.caches.open.of(&key.namespace, &key.name);
+    let claims = |request: &Arc<RestoreRequest>| request.status.as_ref().is_some_and(|s| s.claim.is_some());
     Ok(Seen {
         ending: ending(object, storage.as_deref(), ctx).await?,
         riding: riding(object, storage.as_deref(), ctx).await?,
         catalogue: catalogue(object, storage.as_deref(), ctx).await?,
         held: open.iter().filter_map(|s| s.recovery_point.as_ref()).map(|p| p.id.clone()).collect(),
-        restoring: open.iter().any(|s| s.claim.is_some()),
-        rivals: ctx.caches.schedules.rivals(object),
+        restoring: open.iter().any(|s| s.claim.is_some())
+            || rivals.of_database.iter().flat_map(by_others).any(|r| claims(&r)),
+        rivals,
         storage,
         server,
     })
+}
+
+/// The other schedules that claim what this one claims.
+fn rivals(object: &BackupSchedule, ctx: &Context) -> Rivals {
+    ctx.caches.schedules.rivals(object, |row| names_what_is_there(row, ctx))
+}
+
+/// Whether a schedule's storage and server are there. One that lacks either runs nothing and keeps nothing.
+pub fn names_what_is_there(row: &Row, ctx: &Context) -> bool {
+    let namespace = &*row.key.namespace;
+    ctx.caches.storages.get(&ObjectRef::new(&row.storage).within(namespace)).is_some()
+        && ctx.caches.servers.get(&ObjectRef::new(&row.server).within(namespace)).is_some()
 }
 
 /// How the open run's Job stands. The report in the bucket decides: it is there also when the Job is gone.

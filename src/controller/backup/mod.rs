@@ -31,6 +31,9 @@ use tokio_util::sync::CancellationToken;
 use told::Told;
 use validate::{Invalid, Valid};
 
+/// Of those that claim one thing, one at a time looks whether it is still kept from it, so much apart.
+const RIVALS_TURN: TimeDelta = TimeDelta::milliseconds(100);
+
 /// Why a BackupSchedule's reconcile failed.
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {
@@ -91,21 +94,22 @@ async fn reconcile(object: Arc<BackupSchedule>, ctx: Arc<Context>) -> Result<Out
     let seen = gather::gather(&object, &ctx).await?;
     let mut status = object.status.clone().unwrap_or_default();
     settle_last_run(&object, &seen, &mut status, &ctx).await;
-    let valid = validate::validate(&object, seen.storage.clone(), seen.server.clone(), &seen.rivals);
+    let holder = seen.rivals.holder.as_ref();
+    let valid = validate::validate(&object, seen.storage.clone(), seen.server.clone(), holder);
+    wake_rivals(&object, valid.is_err(), &seen, &ctx);
     let wake = match &valid {
         Ok(valid) => follow(&object, &seen, valid, &mut status, &ctx).await?,
         Err(invalid) => {
             refuse(&object, invalid, &mut status, ctx.now());
             ctx.dispatch.forget(&object.uid().unwrap_or_default());
-            // What it names may come later, and wakes nobody here when it does.
-            let missing = matches!(invalid, Invalid::StorageMissing(_) | Invalid::ServerMissing(_));
             let again = TimeDelta::from_std(pause(object.ailing_since(), ctx.now())).unwrap_or(TimeDelta::minutes(1));
-            missing.then(|| ctx.now() + again)
+            invalid.waits_for_what_it_names().then(|| ctx.now() + again)
         }
     };
     alarm::condition(&object, &mut status, ctx.now());
-    let wake =
-        [wake, upkeep(&object, &seen, &status, ctx.now()), stale(&object, ctx.now())].into_iter().flatten().min();
+    let others = rivalry(seen.rivals.older).map(|pause| ctx.now() + pause);
+    let wake = [wake, others, upkeep(&object, &seen, &status, ctx.now()), stale(&object, ctx.now())];
+    let wake = wake.into_iter().flatten().min();
     status.observed_generation = object.metadata.generation;
     report(&object, &status, &ctx).await?;
     let me = Key::of(&object);
@@ -115,6 +119,21 @@ async fn reconcile(object: Arc<BackupSchedule>, ctx: Arc<Context>) -> Result<Out
     }
     // The timers' heap wakes it; nothing is left to kube's own scheduler.
     Ok(Outcome::Applied(Action::await_change()))
+}
+
+/// Whoever claims the same looks at once when this one is refused from now on, or is not any more: it then keeps what it
+/// claims, or leaves it. Edits and deletions wake them, too; this passes it on to those who are no rivals of the edited one.
+fn wake_rivals(object: &BackupSchedule, refused: bool, seen: &Seen, ctx: &Context) {
+    if object.status.is_some() && validate::was_refused(object) != refused {
+        seen.rivals.all.iter().for_each(|rival| ctx.timers.schedules.call(rival.clone()));
+    }
+}
+
+/// How long after a schedule with older rivals is looked at again, whatever wakes it: each minute, and where hundreds claim
+/// one thing (a template that names one database for all of them) ten a second of these.
+fn rivalry(older: usize) -> Option<TimeDelta> {
+    let turns = RIVALS_TURN * i32::try_from(older).unwrap_or(i32::MAX);
+    (older > 0).then(|| turns.max(TimeDelta::minutes(1)))
 }
 
 /// Takes note of how the last run ended, and of copies that came and went.

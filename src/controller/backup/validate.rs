@@ -1,14 +1,15 @@
 //! From the objects as people wrote them to a schedule that can be followed, or the first reason why it cannot. Pure.
 
+use crate::api::conditions::{ScheduleCondition, find};
 use crate::api::{BackupSchedule, BackupStorage, DatabaseServer};
-use crate::controller::fleet::Rival;
+use crate::controller::fleet::Holder;
 use crate::domain::schedule::{Schedule, ScheduleError, Window};
-use chrono::{DateTime, Utc};
 use kube::ResourceExt;
 use std::sync::Arc;
+use strum::VariantNames;
 
 /// Why a schedule cannot be followed. The variant's name is the reason of Ready.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, strum::IntoStaticStr)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, strum::IntoStaticStr, strum::VariantNames)]
 pub enum Invalid {
     /// No such BackupStorage.
     #[error("spec.storageRef: BackupStorage {0:?} does not exist in this namespace: create it or name another")]
@@ -19,13 +20,18 @@ pub enum Invalid {
     )]
     ServerMissing(String),
     /// The same tenant or database is somebody else's already.
-    #[error("{what} is already backed up by BackupSchedule {by:?}: delete one of the two")]
+    #[error("{what} {}", said(by, *suspended))]
     Duplicate {
         /// Tenant or database.
         what: String,
-        /// The older schedule.
+        /// The schedule that keeps it.
         by: String,
+        /// That one is suspended: it keeps what it claims, and nobody dumps it.
+        suspended: bool,
     },
+    /// It is on its way out.
+    #[error("this BackupSchedule is being deleted: no dump starts any more; its copies expire in their time")]
+    BeingDeleted,
     /// The schedule itself.
     #[error(transparent)]
     Schedule(#[from] ScheduleError),
@@ -36,9 +42,36 @@ impl Invalid {
     pub fn reason(&self) -> &'static str {
         match self {
             Self::Schedule(error) => error.into(),
-            Self::StorageMissing(_) | Self::ServerMissing(_) | Self::Duplicate { .. } => self.into(),
+            Self::StorageMissing(_) | Self::ServerMissing(_) | Self::Duplicate { .. } | Self::BeingDeleted => {
+                self.into()
+            }
         }
     }
+
+    /// What it names may come later, and wakes nobody here when it does.
+    pub fn waits_for_what_it_names(&self) -> bool {
+        matches!(self, Self::StorageMissing(_) | Self::ServerMissing(_))
+    }
+}
+
+fn said(by: &str, suspended: bool) -> String {
+    if suspended {
+        format!(
+            "belongs to BackupSchedule {by:?}, which is suspended, so that nobody backs it up: set spec.suspend of {by:?} to \
+             false, or delete one of the two"
+        )
+    } else {
+        format!("is already backed up by BackupSchedule {by:?}: delete one of the two")
+    }
+}
+
+/// Whether the last word about a schedule was that it cannot be followed.
+pub fn was_refused(object: &BackupSchedule) -> bool {
+    let ready = object.status.as_ref().and_then(|status| find(&status.conditions, ScheduleCondition::Ready));
+    ready.is_some_and(|ready| {
+        let named = |names: &[&str]| names.contains(&ready.reason.as_str());
+        !ready.is_true() && (named(Invalid::VARIANTS) || named(ScheduleError::VARIANTS))
+    })
 }
 
 /// A schedule that can be followed.
@@ -52,18 +85,21 @@ pub struct Valid {
     pub server: Arc<DatabaseServer>,
 }
 
-/// Checks a schedule against what it names. `rivals` claim the same tenant or database in its namespace.
+/// Checks a schedule against what it names. `holder` keeps the same tenant or database in its namespace.
 pub fn validate(
     object: &BackupSchedule,
     storage: Option<Arc<BackupStorage>>,
     server: Option<Arc<DatabaseServer>>,
-    rivals: &[Rival],
+    holder: Option<&Holder>,
 ) -> Result<Valid, Invalid> {
     let spec = &object.spec;
     let schedule = timetable(object)?;
+    if object.metadata.deletion_timestamp.is_some() {
+        return Err(Invalid::BeingDeleted);
+    }
     let storage = storage.ok_or_else(|| Invalid::StorageMissing(spec.storage_ref.name.clone()))?;
     let server = server.ok_or_else(|| Invalid::ServerMissing(spec.database.server_ref.name.clone()))?;
-    duplicate(object, rivals).map_or(Ok(Valid { schedule, storage, server }), Err)
+    holder.map_or(Ok(Valid { schedule, storage, server }), |by| Err(duplicate(object, by)))
 }
 
 /// The schedule's own fields.
@@ -75,17 +111,13 @@ pub fn timetable(object: &BackupSchedule) -> Result<Schedule, ScheduleError> {
     Schedule::parse(&spec.schedule, &spec.time_zone, window, &[&namespace, &object.name_any()])
 }
 
-/// An older schedule for the same tenant or the same database: the first one keeps it.
-fn duplicate(object: &BackupSchedule, rivals: &[Rival]) -> Option<Invalid> {
-    let created = object.creation_timestamp().and_then(|t| t.0.to_string().parse::<DateTime<Utc>>().ok());
-    let mine = (created, object.name_any());
-    let older = rivals.iter().find(|other| (other.created, other.name.clone()) < mine)?;
-    let what = if older.tenant == object.spec.tenant.id {
-        format!("tenant {:?}", older.tenant)
+fn duplicate(object: &BackupSchedule, holder: &Holder) -> Invalid {
+    let what = if holder.tenant == object.spec.tenant.id {
+        format!("tenant {:?}", holder.tenant)
     } else {
-        format!("database {:?} of DatabaseServer {:?}", older.database, older.server)
+        format!("database {:?} of DatabaseServer {:?}", holder.database, holder.server)
     };
-    Some(Invalid::Duplicate { what, by: older.name.clone() })
+    Invalid::Duplicate { what, by: holder.name.clone(), suspended: holder.suspended }
 }
 
 #[cfg(test)]
@@ -121,8 +153,8 @@ mod tests {
     fn reason(object: &BackupSchedule, others: &[&BackupSchedule]) -> Option<&'static str> {
         let fleet = Fleet::default();
         others.iter().chain([&object]).for_each(|other| drop(fleet.put(other, 0, 1)));
-        let rivals = fleet.rivals(object);
-        validate(object, Some(storage()), Some(server("PostgreSQL")), &rivals).err().map(|e| e.reason())
+        let rivals = fleet.rivals(object, |_| true);
+        validate(object, Some(storage()), Some(server("PostgreSQL")), rivals.holder.as_ref()).err().map(|e| e.reason())
     }
 
     #[test]
@@ -133,9 +165,9 @@ mod tests {
     #[test]
     fn what_is_missing_or_wrong_is_named() {
         let good = schedule("a", 0, &json!({}));
-        assert_eq!(validate(&good, None, Some(server("PostgreSQL")), &[]).unwrap_err().reason(), "StorageMissing");
-        assert_eq!(validate(&good, Some(storage()), None, &[]).unwrap_err().reason(), "ServerMissing");
-        assert!(validate(&good, Some(storage()), Some(server("MySQL")), &[]).is_ok());
+        assert_eq!(validate(&good, None, Some(server("PostgreSQL")), None).unwrap_err().reason(), "StorageMissing");
+        assert_eq!(validate(&good, Some(storage()), None, None).unwrap_err().reason(), "ServerMissing");
+        assert!(validate(&good, Some(storage()), Some(server("MySQL")), None).is_ok());
         assert_eq!(reason(&schedule("a", 0, &json!({"timeZone": "Mars"})), &[]), Some("UnknownTimeZone"));
         assert_eq!(reason(&schedule("a", 0, &json!({"schedule": "* * * * *"})), &[]), Some("FiresTwiceADay"));
     }
@@ -150,5 +182,43 @@ mod tests {
             assert_eq!(reason(&second, &[&first]), Some("Duplicate"));
             assert_eq!(reason(&first, &[&second]), None, "the first is not disturbed");
         }
+    }
+
+    #[test]
+    fn nobody_is_said_to_back_up_what_a_suspended_schedule_keeps() {
+        let keeps = |suspended| Holder {
+            name: "old".into(),
+            tenant: "a".into(),
+            server: "pg".into(),
+            database: "x".into(),
+            suspended,
+        };
+        let object = schedule("a", 0, &json!({}));
+        let told = |suspended| {
+            validate(&object, Some(storage()), Some(server("MySQL")), Some(&keeps(suspended))).unwrap_err().to_string()
+        };
+        assert!(
+            told(false).starts_with("tenant \"a\" is already backed up by BackupSchedule \"old\""),
+            "{}",
+            told(false)
+        );
+        assert!(told(true).contains("\"old\", which is suspended, so that nobody backs it up"), "{}", told(true));
+    }
+
+    #[test]
+    fn a_refusal_is_known_by_its_reason_and_a_failed_dump_is_none() {
+        let says = |status: &str, reason: &str| {
+            let mut object = schedule("a", 0, &json!({}));
+            let status = json!({"conditions": [{"type": "Ready", "status": status, "reason": reason}]});
+            object.status = serde_json::from_value(status).unwrap();
+            was_refused(&object)
+        };
+        for reason in ["Duplicate", "ServerMissing", "StorageMissing", "BeingDeleted", "NeverFires", "UnknownTimeZone"]
+        {
+            assert!(says("False", reason), "{reason}");
+        }
+        assert!(
+            !says("False", "LoginRefused") && !says("True", "Scheduled") && !was_refused(&schedule("a", 0, &json!({})))
+        );
     }
 }

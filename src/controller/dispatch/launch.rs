@@ -18,6 +18,7 @@ use futures::stream;
 use k8s_openapi::api::batch::v1::Job;
 use kube::ResourceExt;
 use kube::api::Api;
+use std::collections::HashSet;
 use tracing::{info, warn};
 
 /// Links that are followed in one go: others' Jobs that the cache does not have yet.
@@ -77,10 +78,17 @@ async fn launch(ticket: &str, batch: Batch, decided: DateTime<Utc>, ctx: &Contex
 /// Those who still should ride. The others look again for themselves.
 fn board(group: &Group, runs: Vec<Due>, ctx: &Context) -> Vec<Passenger> {
     let claimed = ctx.caches.open.claimed(&group.namespace);
+    // A restore may go by the name of another schedule of the same database, one that is refused by now.
+    let claims = claimed.iter().filter_map(|name| ctx.caches.schedules.get(&Key::new(&group.namespace, name)));
+    let databases: HashSet<Box<str>> =
+        claims.filter(|row| *row.server == *group.server).map(|row| row.database).collect();
     let mut passengers = Vec::with_capacity(runs.len());
     for due in runs {
         let order = ctx.dispatch.order(&due.uid).filter(|order| {
-            !claimed.contains(&due.schedule) && act::stands(order, group, &due, ctx) && !carried(order, &due, ctx)
+            !claimed.contains(&due.schedule)
+                && !databases.contains(&*order.database)
+                && act::stands(order, group, &due, ctx)
+                && !carried(order, &due, ctx)
         });
         match order {
             Some(order) => passengers.push(Passenger { due, order }),

@@ -1,12 +1,14 @@
 //! All BackupSchedules that are served, as rows: one table, its indexes, and what is counted from it. The table follows the
 //! watch; whoever decides about a schedule reads the object itself, afresh.
 
+mod rivals;
 mod row;
 mod runner;
 mod sighting;
 mod triage;
 mod view;
 
+pub use rivals::{Holder, Rivals};
 pub use row::{Id, Key, Row};
 pub use runner::Runner;
 pub use sighting::Sighting;
@@ -59,21 +61,6 @@ pub enum Change {
     Count,
     /// Nothing that the table knows of.
     Nothing,
-}
-
-/// Another schedule that claims the same tenant or the same database.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rival {
-    /// Its name.
-    pub name: String,
-    /// When it was created.
-    pub created: Option<DateTime<Utc>>,
-    /// Its tenant.
-    pub tenant: String,
-    /// Its database's server.
-    pub server: String,
-    /// Its database.
-    pub database: String,
 }
 
 /// A tenant of a server, as its drills see it.
@@ -134,33 +121,6 @@ impl Fleet {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
-    }
-
-    /// Those that claim the same tenant or database as this one.
-    pub fn rivals(&self, object: &BackupSchedule) -> Vec<Rival> {
-        let table = self.read();
-        let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
-        let (tenant, database) = (&*object.spec.tenant.id, &*object.spec.database.name);
-        let server = &*object.spec.database.server_ref.name;
-        let uid = object.metadata.uid.as_deref().unwrap_or_default();
-        let mut found = Vec::new();
-        for claim in [claim(namespace, &["tenant", tenant]), claim(namespace, &["database", server, database])] {
-            for (_, place) in table.claims.range((claim, 0)..=(claim, u32::MAX)) {
-                let Some(row) = table.row(*place) else { continue };
-                // Hashes may meet.
-                let same = *row.tenant == *tenant || (*row.server == *server && *row.database == *database);
-                if same && *row.key.namespace == *namespace && *row.uid != *uid {
-                    found.push(Rival {
-                        name: row.key.name.to_string(),
-                        created: row.created,
-                        tenant: row.tenant.to_string(),
-                        server: row.server.to_string(),
-                        database: row.database.to_string(),
-                    });
-                }
-            }
-        }
-        found
     }
 
     /// How many rest on a server.

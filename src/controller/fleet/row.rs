@@ -3,9 +3,9 @@
 
 use crate::api::conditions::{ScheduleCondition, find, is_true};
 use crate::api::{BackupSchedule, ConditionStatus};
+use crate::controller::backup::validate;
 use crate::domain::names::RecoveryPointId;
 use chrono::{DateTime, Utc};
-use kube::ResourceExt;
 use kube::runtime::reflector::{Lookup, ObjectRef};
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -70,6 +70,10 @@ pub struct Row {
     pub generation: i64,
     /// It is being deleted.
     pub leaving: bool,
+    /// Its own fields say when to run.
+    pub readable: bool,
+    /// Its status says that it cannot be followed.
+    pub refused: bool,
     /// The tenant.
     pub tenant: Box<str>,
     /// Name of the database.
@@ -148,9 +152,11 @@ impl Row {
         Self {
             key,
             uid: object.metadata.uid.as_deref().unwrap_or_default().into(),
-            created: object.creation_timestamp().and_then(|t| t.0.to_string().parse().ok()),
+            created: super::rivals::created(object),
             generation: object.metadata.generation.unwrap_or_default(),
             leaving: object.metadata.deletion_timestamp.is_some(),
+            readable: validate::timetable(object).is_ok(),
+            refused: validate::was_refused(object),
             tenant: spec.tenant.id.as_str().into(),
             database: spec.database.name.as_str().into(),
             server: texts.shared(&spec.database.server_ref.name),
@@ -174,6 +180,11 @@ impl Row {
             bytes: points.iter().map(|point| point.bytes).sum(),
             why: texts.shared(why),
         }
+    }
+
+    /// Whether nothing in the schedule itself keeps it from running.
+    pub fn may_run(&self) -> bool {
+        self.readable && !self.leaving
     }
 
     /// Whether somebody should look at it.

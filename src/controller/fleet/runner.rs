@@ -118,12 +118,12 @@ impl Runner {
             Ok(Event::Apply(Sighting(object))) => self.saw(&object, scope, list, true, ctx),
             Ok(Event::Delete(Sighting(object))) => {
                 if let Some(row) = self.fleet.remove(&Key::of(&object)) {
-                    forget(&row, ctx);
+                    forget(&self.fleet, &row, ctx);
                 }
             }
             Ok(Event::InitDone) => {
                 for row in self.fleet.sweep(scope, list) {
-                    forget(&row, ctx);
+                    forget(&self.fleet, &row, ctx);
                 }
                 if self.missing.remove(&scope) && self.missing.is_empty() {
                     self.filled.cancel();
@@ -155,15 +155,28 @@ impl Runner {
             return;
         }
         recount(&Place::of(object), change, ctx);
-        if let Some(old) = before.filter(|_| change != Change::Count) {
+        if change == Change::Count {
+            return;
+        }
+        // What it claimed until now somebody else may keep, and what it claims now nobody younger.
+        for row in before.iter().chain(self.fleet.get(&Key::of(object)).as_ref()) {
+            wake_heirs(&self.fleet, row, ctx);
+        }
+        if let Some(old) = before {
             recount(&Place::was(&old), change, ctx);
         }
     }
 }
 
-fn forget(row: &Row, ctx: &Context) {
+/// It is gone.
+fn forget(fleet: &Fleet, row: &Row, ctx: &Context) {
     ctx.timers.schedules.forget(row.key.clone());
     recount(&Place::was(row), Change::Spec, ctx);
+    wake_heirs(fleet, row, ctx);
+}
+
+fn wake_heirs(fleet: &Fleet, row: &Row, ctx: &Context) {
+    fleet.heirs(row).into_iter().for_each(|heir| ctx.timers.schedules.call(heir));
 }
 
 /// What counts a schedule.

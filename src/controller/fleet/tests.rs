@@ -92,6 +92,41 @@ fn the_summary_counts_all_and_names_the_worst_first() {
     assert_eq!(ages.labelled().find(|(label, _)| *label == "none"), Some(("none", 1)));
 }
 
+#[test]
+fn a_rival_keeps_nothing_that_is_refused_or_on_its_way_out_or_names_what_is_not_there() {
+    let aged = |name: &str, second: u32, server: &str, status: &Value| {
+        let mut object = schedule(name, "t", server, "d", status);
+        object.metadata.creation_timestamp =
+            serde_json::from_value(json!(format!("2026-11-22T00:00:{second:02}Z"))).unwrap();
+        object
+    };
+    let fleet = Fleet::default();
+    let (first, second) = (aged("b", 1, "s", &json!(null)), aged("a", 2, "s", &json!(null)));
+    let older = |object: &BackupSchedule| {
+        fleet.put(object, 0, 1);
+        fleet.rivals(&second, |row| &*row.server == "s").holder.map(|holder| (holder.name, holder.suspended))
+    };
+    fleet.put(&second, 0, 1);
+    let mut suspended = first.clone();
+    suspended.spec.suspend = true;
+    let mut unreadable = first.clone();
+    unreadable.spec.time_zone = "Mars".to_owned();
+    let mut leaving = first.clone();
+    leaving.metadata.deletion_timestamp = first.metadata.creation_timestamp.clone();
+    assert_eq!(older(&first), Some(("b".to_owned(), false)));
+    assert_eq!(older(&suspended), Some(("b".to_owned(), true)), "it keeps what it claims");
+    for other in [unreadable, leaving, aged("b", 1, "gone", &json!(null)), aged("b", 3, "s", &json!(null))] {
+        assert_eq!(older(&other), None, "{other:?}");
+    }
+    fleet.put(&first, 0, 1);
+    assert_eq!(fleet.rivals(&first, |_| true).holder, None, "the first is not disturbed");
+    let refused = json!({"conditions": [{"type": "Ready", "status": "False", "reason": "Duplicate"}]});
+    let row = |object: &BackupSchedule| Row::of(object, &mut Texts::default());
+    assert_eq!(fleet.heirs(&row(&first)), [key("a")]);
+    assert_eq!(fleet.heirs(&row(&second)), [], "the older one lost nothing to it");
+    assert_eq!(fleet.heirs(&row(&aged("b", 1, "s", &refused))), [], "it kept nothing");
+}
+
 proptest! {
     // A hundred steps each.
     #![proptest_config(ProptestConfig::with_cases(24))]
@@ -113,11 +148,11 @@ proptest! {
             let spec = |o: &BackupSchedule| (o.spec.tenant.id.clone(), o.spec.database.server_ref.name.clone(), o.spec.database.name.clone());
             let mine = spec(&object);
             let walked: BTreeSet<String> = all.values()
-                .filter(|other| other.metadata.uid != object.metadata.uid)
+                .filter(|other| other.metadata.name != object.metadata.name)
                 .filter(|other| { let s = spec(other); s.0 == mine.0 || (s.1 == mine.1 && s.2 == mine.2) })
                 .filter_map(|other| other.metadata.name.clone())
                 .collect();
-            let found: BTreeSet<String> = fleet.rivals(&object).into_iter().map(|rival| rival.name).collect();
+            let found: BTreeSet<String> = fleet.rivals(&object, |_| true).all.into_iter().map(|rival| rival.name.to_string()).collect();
             prop_assert_eq!(found, walked);
             prop_assert_eq!(fleet.len(), all.len());
             let on: i32 = (0..3).map(|n| fleet.on_server("n", &format!("s{n}"))).sum();

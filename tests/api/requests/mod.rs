@@ -12,6 +12,7 @@ mod kubelet;
 mod life;
 mod record;
 mod refusals;
+mod rivals;
 mod waiting;
 mod way_back;
 mod wholeness;
