@@ -50,8 +50,9 @@ pub struct BackupStorageSpec {
     /// Name of the bucket. It must exist: Sennight never creates or deletes one.
     #[schemars(length(min = 3, max = 63), regex(pattern = r"^[a-z0-9][a-z0-9.-]*[a-z0-9]$"))]
     pub bucket: String,
-    /// Key prefix inside the bucket, without leading or trailing slash; empty is the bucket's root. No other
-    /// BackupStorage may have a prefix above or below it.
+    /// Key prefix inside the bucket, without leading or trailing slash; what lies below it is Sennight's. Empty is the
+    /// bucket's root: others may keep something beside, and where the store has no object tags nothing expires by rules. No
+    /// other BackupStorage may have a prefix above or below it.
     #[serde(default)]
     #[schemars(length(max = 256), regex(pattern = r"^([A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*)?$"))]
     pub prefix: String,

@@ -2,6 +2,7 @@
 //! escapes them. Whether the bucket has these rules is the store's to find out.
 
 mod merge;
+pub mod owned;
 pub mod patrol;
 
 pub use merge::{Conflict, Existing, Merge, Plan, merge};
@@ -11,6 +12,11 @@ use super::target::Capabilities;
 use chrono::{DateTime, Days, NaiveTime, SecondsFormat, TimeDelta, Utc};
 use std::collections::BTreeMap;
 
+/// The tag that every object of Sennight's carries, where the store has tags: rules look for it, so that they never touch what
+/// others keep beside.
+pub const TAG_WRITER: &str = "written-by";
+/// Its value.
+pub const WRITTEN_BY_US: &str = "sennight";
 /// The tag that the daily rule looks for.
 pub const TAG_RETAIN: &str = "retain";
 /// Its value on a copy that expires.
@@ -92,10 +98,16 @@ impl Policy {
         format!("sennight-{}-", stable_hash(&[&self.bucket, prefix.root()], 12))
     }
 
-    /// The rules that this storage wants: constant in number, whatever the number of tenants (DESIGN section 5). The
-    /// `held/` area has none: what nobody releases stays, and a watchdog reports it.
+    /// The rules that this storage wants: constant in number, whatever the number of tenants (DESIGN section 5). None
+    /// touches an object that Sennight did not write: they go by tags, and where the store has none (or S3 takes none, for
+    /// uploads and delete markers) only below a prefix that is not empty, which is Sennight's own. Without tags and
+    /// without a prefix there is no rule. The `held/` area has none: what nobody releases stays, and a watchdog reports it.
     pub fn rules(&self) -> Vec<Rule> {
         let keys = Keys::new(&self.prefix);
+        let (tagging, root) = (self.capabilities.tagging, keys.root().to_owned());
+        if !tagging && root.is_empty() {
+            return Vec::new();
+        }
         let mut rules: Vec<Rule> = [
             (Area::Daily, self.days),
             (Area::Exports, EXPORT_DAYS),
@@ -108,42 +120,49 @@ impl Policy {
         .into_iter()
         .map(|(area, days)| Rule {
             expire: Some(Expire::Days(days)),
-            tags: if area == Area::Daily { self.daily_filter() } else { BTreeMap::new() },
+            tags: if area == Area::Daily { self.daily_filter(&root) } else { self.filter() },
             ..self.rule(&area.to_string(), &keys.area(area))
         })
         .collect();
-        let places = places(&keys);
-        rules.extend(places.iter().map(|(suffix, prefix)| Rule {
-            abort_days: Some(ABORT_DAYS),
-            ..self.rule(&format!("abort{suffix}"), prefix)
-        }));
+        if !root.is_empty() {
+            rules.push(Rule { abort_days: Some(ABORT_DAYS), ..self.rule("abort", &root) });
+        }
         if self.capabilities.versioning {
-            rules.extend(places.iter().map(|(suffix, prefix)| Rule {
-                noncurrent_days: Some(NONCURRENT_DAYS),
-                expired_markers: true,
-                ..self.rule(&format!("versions{suffix}"), prefix)
-            }));
+            rules.extend(self.version_rules(&keys));
         }
         rules
+    }
+
+    /// Old versions have the tags that they had; delete markers have none, and S3 takes no tags where it is about them. So
+    /// markers, and what canaries leave, go below a prefix only; a storage that has the whole bucket keeps them.
+    fn version_rules(&self, keys: &Keys) -> Vec<Rule> {
+        let old = |name: &str, prefix: &str| Rule { noncurrent_days: Some(NONCURRENT_DAYS), ..self.rule(name, prefix) };
+        let root = keys.root();
+        if !root.is_empty() {
+            return vec![Rule { expired_markers: true, ..old("versions", root) }];
+        }
+        let of = |area: &Area| Rule { tags: self.filter(), ..old(&format!("versions-{area}"), &keys.area(*area)) };
+        AREAS.iter().map(of).collect()
     }
 
     fn rule(&self, name: &str, prefix: &str) -> Rule {
         Rule { id: format!("{}{name}", self.id_prefix()), enabled: true, prefix: prefix.to_owned(), ..Rule::default() }
     }
 
-    /// A store without tags has no tag filter either; there a hold is a copy outside of `daily/`.
-    fn daily_filter(&self) -> BTreeMap<String, String> {
-        if self.capabilities.tagging { daily_tags() } else { BTreeMap::new() }
+    /// A store without tags has no tag filter either.
+    fn filter(&self) -> BTreeMap<String, String> {
+        if self.capabilities.tagging { our_tags() } else { BTreeMap::new() }
     }
-}
 
-/// Where rules without an age of their own apply: below the prefix; or, when the storage has the whole bucket, in
-/// each of our areas, for a rule about everything would touch what others keep there.
-fn places(keys: &Keys) -> Vec<(String, String)> {
-    if !keys.root().is_empty() {
-        return vec![(String::new(), keys.root().to_owned())];
+    /// There a hold is a copy outside of `daily/`. Others, too, call a tag `retain`: in a bucket that is theirs it must be on
+    /// an object of ours.
+    fn daily_filter(&self, root: &str) -> BTreeMap<String, String> {
+        match (self.capabilities.tagging, root.is_empty()) {
+            (false, _) => BTreeMap::new(),
+            (true, true) => daily_tags(),
+            (true, false) => BTreeMap::from([(TAG_RETAIN.to_owned(), RETAIN_DAILY.to_owned())]),
+        }
     }
-    AREAS.iter().map(|area| (format!("-{area}"), keys.area(*area))).collect()
 }
 
 /// Every area, in the order of [`Area`].
@@ -179,17 +198,29 @@ pub fn held_until(expires_at: DateTime<Utc>, wanted: DateTime<Utc>) -> DateTime<
     wanted.min(expires_at + TimeDelta::days(i64::from(HOLD_DAYS)))
 }
 
+/// The tags of an object that has none of its own.
+pub fn our_tags() -> BTreeMap<String, String> {
+    BTreeMap::from([(TAG_WRITER.to_owned(), WRITTEN_BY_US.to_owned())])
+}
+
 /// The tags of a copy that expires by the daily rule.
 pub fn daily_tags() -> BTreeMap<String, String> {
-    BTreeMap::from([(TAG_RETAIN.to_owned(), RETAIN_DAILY.to_owned())])
+    let mut tags = our_tags();
+    tags.insert(TAG_RETAIN.to_owned(), RETAIN_DAILY.to_owned());
+    tags
 }
 
 /// The tags of a copy held until `until`.
 pub fn held_tags(until: DateTime<Utc>) -> BTreeMap<String, String> {
-    BTreeMap::from([
-        (TAG_RETAIN.to_owned(), RETAIN_HELD.to_owned()),
-        (TAG_HELD_UNTIL.to_owned(), until.to_rfc3339_opts(SecondsFormat::Secs, true)),
-    ])
+    let mut tags = our_tags();
+    tags.insert(TAG_RETAIN.to_owned(), RETAIN_HELD.to_owned());
+    tags.insert(TAG_HELD_UNTIL.to_owned(), until.to_rfc3339_opts(SecondsFormat::Secs, true));
+    tags
+}
+
+/// The tags that objects of an area are written with.
+pub fn area_tags(area: Area) -> BTreeMap<String, String> {
+    if area == Area::Daily { daily_tags() } else { our_tags() }
 }
 
 /// Until when these tags hold a copy; `None` if they do not. A hold whose date cannot be read is one without an end:
@@ -224,27 +255,78 @@ mod tests {
         }
     }
 
+    fn policy(prefix: &str, tagging: bool, versioning: bool) -> Policy {
+        let capabilities = Capabilities { tagging, versioning, ..Capabilities::default() };
+        Policy { bucket: "b".into(), prefix: prefix.into(), days: 7, capabilities }
+    }
+
+    /// Whether an enabled rule does anything to an object, or to a version or marker of that key.
+    fn touches(rule: &Rule, key: &str, tags: &BTreeMap<String, String>) -> bool {
+        key.starts_with(&rule.prefix) && rule.tags.iter().all(|(k, v)| tags.get(k) == Some(v))
+    }
+
     #[test]
-    fn a_whole_bucket_gets_no_rule_that_touches_what_others_keep_in_it() {
-        let capabilities = Capabilities { versioning: true, ..Capabilities::default() };
-        for prefix in ["", "a", "/a/b/"] {
-            let policy = Policy { bucket: "b".into(), prefix: prefix.into(), days: 7, capabilities };
-            let rules = policy.rules();
-            assert!(rules.iter().all(|rule| !rule.prefix.is_empty()), "{prefix:?}");
-            assert!(rules.len() < 30 && rules.iter().all(|rule| rule.id.starts_with(&policy.id_prefix())));
-            let expiring: Vec<_> = rules.iter().filter(|r| r.expire.is_some()).map(|r| r.prefix.clone()).collect();
-            assert!(!expiring.contains(&Keys::new(prefix).area(Area::Held)), "held/ expires by no rule");
+    fn no_rule_touches_what_others_keep_in_a_bucket_whatever_they_call_their_folders_and_tags() {
+        let theirs = [
+            BTreeMap::new(),
+            BTreeMap::from([("team".to_owned(), "x".to_owned())]),
+            // Grandfather, father, son: what everybody calls it.
+            BTreeMap::from([(TAG_RETAIN.to_owned(), RETAIN_DAILY.to_owned())]),
+        ];
+        for (tagging, versioning) in [(true, false), (true, true), (false, false), (false, true)] {
+            let rules = policy("", tagging, versioning).rules();
+            assert_eq!(rules.is_empty(), !tagging, "without tags nothing tells ours from theirs");
+            for area in AREAS {
+                let key = format!("{area}/theirs/2024/report.pdf");
+                let touching = rules.iter().find(|rule| theirs.iter().any(|tags| touches(rule, &key, tags)));
+                assert_eq!(touching, None, "{key}");
+            }
+            assert!(
+                rules.iter().all(|rule| rule.abort_days.is_none() && !rule.expired_markers),
+                "S3 takes no tag there"
+            );
+            // Below a prefix of its own: nobody's objects outside of it, and where there are tags none of others inside.
+            let rules = policy("a/b", tagging, versioning).rules();
+            assert!(rules.iter().all(|rule| rule.prefix.starts_with("a/b/")));
+            let untagged = rules.iter().filter(|rule| rule.expire.is_some() && rule.tags.is_empty()).count();
+            assert_eq!(untagged == 0, tagging);
+        }
+    }
+
+    #[test]
+    fn each_object_of_ours_expires_by_exactly_one_rule_and_a_held_one_by_none() {
+        for (prefix, tagging) in [("", true), ("a/b", true), ("a/b", false)] {
+            let (keys, rules) = (Keys::new(prefix), policy(prefix, tagging, true).rules());
+            assert!(
+                rules.len() < 30
+                    && rules.iter().all(|rule| rule.id.starts_with(&policy(prefix, true, true).id_prefix()))
+            );
+            let expiring = |key: &str, tags: &BTreeMap<String, String>| -> Vec<Option<Expire>> {
+                rules.iter().filter(|r| r.expire.is_some() && touches(r, key, tags)).map(|r| r.expire).collect()
+            };
+            for area in AREAS {
+                let key = format!("{}x", keys.area(area));
+                let tags = if tagging { area_tags(area) } else { BTreeMap::new() };
+                assert_eq!(expiring(&key, &tags).len(), usize::from(area != Area::Held), "{key} {tags:?}");
+                let old = rules.iter().filter(|r| r.noncurrent_days.is_some() && touches(r, &key, &tags)).count();
+                assert_eq!(old, 1, "{key}: its old versions");
+            }
+            if tagging {
+                assert_eq!(
+                    expiring(&format!("{}x", keys.area(Area::Daily)), &held_tags(at("2026-12-01T00:00:00Z"))),
+                    []
+                );
+            }
         }
     }
 
     #[test]
     fn the_daily_rule_asks_for_the_tag_where_there_are_tags() {
-        let mut policy =
-            Policy { bucket: "b".into(), prefix: "p".into(), days: 7, capabilities: Capabilities::default() };
-        assert_eq!(policy.rules()[0].tags, daily_tags());
-        policy.capabilities.tagging = false;
-        assert!(policy.rules()[0].tags.is_empty());
-        assert_eq!(policy.rules()[0].expire, Some(Expire::Days(7)));
+        let daily = BTreeMap::from([("retain".to_owned(), "daily".to_owned())]);
+        assert_eq!(policy("p", true, false).rules()[0].tags, daily, "also copies of before they said who wrote them");
+        assert_eq!(policy("", true, false).rules()[0].tags, daily_tags());
+        assert!(policy("p", false, false).rules()[0].tags.is_empty());
+        assert_eq!(policy("p", false, false).rules()[0].expire, Some(Expire::Days(7)));
     }
 
     #[test]

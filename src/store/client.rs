@@ -46,7 +46,7 @@ pub struct Store {
 pub struct PutOptions {
     /// Refuse to overwrite (`If-None-Match: *`), where the store can.
     pub exclusive: bool,
-    /// Tags from the first instant on; left out where the store has none.
+    /// Tags from the first instant on; left out where the store has none. Empty: that Sennight wrote it.
     pub tags: Tags,
     /// Content type; absent is `application/octet-stream`.
     pub content_type: Option<&'static str>,
@@ -266,6 +266,11 @@ impl Store {
             .await
             .map(|_| ())
             .map_err(|error| StoreError::from_sdk(self.place("s3:PutObject", key), error))
+    }
+
+    /// Whether Sennight wrote the object under `key`, as the object itself says.
+    pub(super) async fn is_marked(&self, key: &str) -> Result<bool, StoreError> {
+        Ok(self.head_opt(key).await?.is_some_and(|head| head.metadata.contains_key(WRITE_MARK)))
     }
 
     /// Whether the object under `key` carries our mark.

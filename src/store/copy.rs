@@ -2,6 +2,7 @@
 
 use super::client::{READ, Tags, absent};
 use super::{Store, StoreError};
+use crate::domain::retention::our_tags;
 use aws_sdk_s3::config::StalledStreamProtectionConfig;
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart, Tag, Tagging, TaggingDirective};
 use std::fmt::Write as _;
@@ -164,11 +165,14 @@ impl Store {
             .map_err(|error| StoreError::from_sdk(self.place("s3:PutObjectTagging", key), error))
     }
 
-    /// The `x-amz-tagging` header; nothing where the store has no tags (some refuse the header).
+    /// The `x-amz-tagging` header; nothing where the store has no tags (some refuse the header). No object is written
+    /// without tags: lifecycle rules know ours by them.
     pub(super) fn tagging(&self, tags: &Tags) -> Option<String> {
-        if tags.is_empty() || !self.capabilities().tagging {
+        if !self.capabilities().tagging {
             return None;
         }
+        let ours = our_tags();
+        let tags = if tags.is_empty() { &ours } else { tags };
         let pairs: Vec<String> =
             tags.iter().map(|(key, value)| format!("{}={}", percent(key, b""), percent(value, b""))).collect();
         Some(pairs.join("&"))

@@ -6,6 +6,7 @@ use super::listing::Page;
 use super::{Store, StoreError};
 use crate::domain::names::Area;
 use crate::domain::retention::daily_tags;
+use crate::domain::retention::owned::{Owned, owned_upload};
 use crate::domain::retention::patrol::{CopyDir, Found, Grouper, Need, Object, Orders, Verdict};
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 
@@ -134,7 +135,7 @@ impl Store {
         for (found, verdict) in judged {
             let dir = match found {
                 Found::Copy(dir) => dir,
-                Found::Single(_, object) => {
+                Found::Single(_, _, object) => {
                     if verdict == Verdict::Delete {
                         then.push(object.key);
                     }
@@ -171,7 +172,10 @@ impl Store {
 
     async fn judge(&self, orders: &Orders, needs: Needs<'_>, found: Found) -> Result<(Found, Verdict), StoreError> {
         let verdict = match &found {
-            Found::Single(area, object) if orders.sweeps(*area, object) => Verdict::Delete,
+            Found::Single(area, whose, object) if orders.sweeps(*area, object) => {
+                let ours = *whose == Owned::Ours || self.is_marked(&object.key).await?;
+                if ours { Verdict::Delete } else { Verdict::Keep }
+            }
             Found::Single(..) => Verdict::Keep,
             Found::Copy(dir) => self.judge_dir(orders, needs(dir), dir).await?,
         };
@@ -221,7 +225,7 @@ impl Store {
             other => other?,
         };
         for upload in uploads {
-            if !orders.upload_orphaned(upload.begun) {
+            if !orders.upload_orphaned(upload.begun) || !owned_upload(&self.keys, &upload.key) {
                 continue;
             }
             tally.orphaned_uploads += 1;

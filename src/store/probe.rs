@@ -2,6 +2,7 @@
 
 use super::client::{PutOptions, READ, write_mark};
 use super::{Store, StoreError, lifecycle};
+use crate::domain::retention::owned::is_probe;
 use crate::domain::retention::{daily_tags, held_tags};
 use crate::domain::target::Capabilities;
 use bytes::Bytes;
@@ -129,9 +130,11 @@ impl Store {
 
     async fn remove_leftovers(&self, base: &str, now: DateTime<Utc>) -> Result<(), StoreError> {
         let old = |at: &DateTime<Utc>| now - *at > LEFTOVER;
-        let listed = self.list(base).await?;
-        let keys: Vec<String> =
-            listed.into_iter().filter(|o| o.last_modified.as_ref().is_some_and(old)).map(|o| o.key).collect();
+        // Others may have a folder of this name: only what a probe would call its own is one's leftover.
+        let ours = |key: &str| key.strip_prefix(base).and_then(|below| below.split('/').next()).is_some_and(is_probe);
+        let listed = self.list(base).await?.into_iter();
+        let leftovers = listed.filter(|o| ours(&o.key) && o.last_modified.as_ref().is_some_and(old));
+        let keys: Vec<String> = leftovers.map(|o| o.key).collect();
         self.delete(&keys).await
     }
 }

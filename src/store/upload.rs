@@ -88,7 +88,7 @@ impl Parts {
 
 impl Store {
     /// Begins an upload of unknown length to `key`, which must not exist yet (checked where the store can), tagged from
-    /// the first instant on.
+    /// the first instant on; without tags of its own it says that Sennight wrote it.
     pub fn upload(&self, key: &str, tags: Tags) -> Upload {
         Upload {
             store: self.clone(),

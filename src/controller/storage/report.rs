@@ -2,6 +2,7 @@
 
 use super::gather::Findings;
 use super::patrol::enforcer;
+use super::validate::policy;
 use crate::api::backup_storage::{Fleet, LifecycleMode, PatrolReport, RuleInForce, StoreCapabilities};
 use crate::api::conditions::{StorageCondition, find, set};
 use crate::api::{BackupStorage, BackupStorageStatus, Condition, ConditionStatus};
@@ -20,6 +21,11 @@ const COUNT_IS_NEWS: TimeDelta = TimeDelta::minutes(5);
 /// Counts are so far apart at least. A night changes them with every copy, and each write comes back as a reason to count
 /// again: without a pause that is a write a round trip.
 const BETWEEN_COUNTS: TimeDelta = TimeDelta::seconds(30);
+/// What a storage lacks whose rules could not tell Sennight's objects from others'.
+const PREFIX_NEEDED: &str = "the store has no object tags and spec.prefix is empty: lifecycle rules could not tell Sennight's \
+                             objects from what others keep in this bucket, so there are none, and nothing expires; use a \
+                             BackupStorage with a prefix of its own, or set spec.lifecycle.mode to Sweep: the operator then \
+                             deletes what it knows as its own";
 /// Rules that status lists; there are fewer.
 const MOST_RULES: usize = 32;
 
@@ -170,7 +176,7 @@ fn retention(storage: &BackupStorage, found: &Findings) -> Condition {
             "BucketNotUsable",
             "the bucket cannot be looked at; rules that were in force stay in force".to_owned(),
         ),
-        (Ok(_), Some(Ok(enforcement))) => enforced(storage, enforcement),
+        (Ok(capabilities), Some(Ok(enforcement))) => enforced(storage, *capabilities, enforcement),
         (Ok(_), Some(Err(error))) => (ConditionStatus::False, error.reason(), error.to_string()),
         (Ok(capabilities), None) => unruled(storage, *capabilities, found),
     };
@@ -203,7 +209,11 @@ fn unruled(
     (ConditionStatus::True, "SweptByOperator", message)
 }
 
-fn enforced(storage: &BackupStorage, enforcement: &Enforcement) -> (ConditionStatus, &'static str, String) {
+fn enforced(
+    storage: &BackupStorage,
+    capabilities: Capabilities,
+    enforcement: &Enforcement,
+) -> (ConditionStatus, &'static str, String) {
     let observing = storage.spec.lifecycle.mode == LifecycleMode::Observe;
     if observing && !enforcement.drift.is_empty() {
         let message = format!(
@@ -214,6 +224,9 @@ fn enforced(storage: &BackupStorage, enforcement: &Enforcement) -> (ConditionSta
     }
     if let Some(conflict) = enforcement.conflicts.first() {
         return (ConditionStatus::False, conflict.reason(), conflict.to_string());
+    }
+    if policy(&storage.spec, capabilities).rules().is_empty() {
+        return (ConditionStatus::False, "PrefixNeeded", PREFIX_NEEDED.to_owned());
     }
     let mut message = format!("copies expire after {} days by the bucket's own rules", storage.spec.retention.days);
     if !enforcement.unsupported.is_empty() {
@@ -289,5 +302,32 @@ mod tests {
         assert_eq!(fleet(Some(count(10, 1)), count(20, 2)), (count(10, 1), DateTime::from_timestamp(40, 0)));
         assert_eq!(fleet(Some(count(900, 1)), count(20, 1)), (count(20, 1), None));
         assert_eq!(fleet(None, count(20, 1)), (count(20, 1), None));
+    }
+
+    #[test]
+    fn i5_a_storage_whose_rules_could_not_tell_ours_from_others_says_what_is_missing() {
+        let says = |prefix: &str, tagging: bool| {
+            let storage = serde_json::json!({
+                "apiVersion": "sennight.dev/v1alpha1", "kind": "BackupStorage", "metadata": {"name": "s"},
+                "spec": {"bucket": "b", "prefix": prefix}
+            });
+            let enforcement = Enforcement {
+                rules: Vec::new(),
+                foreign: 0,
+                conflicts: Vec::new(),
+                drift: Vec::new(),
+                unsupported: std::collections::BTreeSet::new(),
+            };
+            let found = Findings {
+                capabilities: Ok(Capabilities { tagging, ..Capabilities::default() }),
+                rules: Some(Ok(enforcement)),
+                patrol: None,
+            };
+            let condition = retention(&serde_json::from_value(storage).unwrap(), &found);
+            (condition.status, condition.reason)
+        };
+        let enforced = (ConditionStatus::True, "RulesInForce".to_owned());
+        assert_eq!(says("", false), (ConditionStatus::False, "PrefixNeeded".to_owned()));
+        assert_eq!((says("p", false), says("", true)), (enforced.clone(), enforced));
     }
 }

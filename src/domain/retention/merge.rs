@@ -1,6 +1,6 @@
 //! A bucket's rules belong to many: what a storage may change in them, and which rules of others work against it.
 
-use super::{AREAS, Expire, HOLD_DAYS, Policy, Rule, daily_tags, held_tags};
+use super::{AREAS, Expire, HOLD_DAYS, Policy, Rule, area_tags, held_tags};
 use crate::domain::names::{Area, Keys};
 use chrono::DateTime;
 use std::collections::{BTreeMap, BTreeSet};
@@ -165,17 +165,18 @@ fn needed(policy: &Policy, rule: &Rule, area: Area) -> Option<i32> {
         })
     };
     let held = applies(&held_tags(DateTime::UNIX_EPOCH));
-    match area {
+    let days = match area {
         // An untagged store holds by copying out of daily/.
-        Area::Daily if !policy.capabilities.tagging => rule.tags.is_empty().then_some(policy.days),
-        Area::Daily if held => Some(policy.days + HOLD_DAYS),
-        Area::Daily => applies(&daily_tags()).then_some(policy.days),
-        Area::Held => held.then_some(policy.days + HOLD_DAYS),
-        Area::Safety => rule.tags.is_empty().then_some(super::SAFETY_DAYS),
-        Area::Exports => rule.tags.is_empty().then_some(super::EXPORT_DAYS),
-        Area::Results | Area::Progress => rule.tags.is_empty().then_some(super::RESULT_DAYS),
-        Area::Claims | Area::Audit => rule.tags.is_empty().then_some(super::RECORD_DAYS),
-    }
+        Area::Daily if policy.capabilities.tagging && held => return Some(policy.days + HOLD_DAYS),
+        Area::Held => return held.then_some(policy.days + HOLD_DAYS),
+        Area::Daily => policy.days,
+        Area::Safety => super::SAFETY_DAYS,
+        Area::Exports => super::EXPORT_DAYS,
+        Area::Results | Area::Progress => super::RESULT_DAYS,
+        Area::Claims | Area::Audit => super::RECORD_DAYS,
+    };
+    let written = if policy.capabilities.tagging { area_tags(area) } else { BTreeMap::new() };
+    applies(&written).then_some(days)
 }
 
 #[cfg(test)]
@@ -222,6 +223,8 @@ mod tests {
             (tagged(foreign("p/daily/", 10), "retain", "daily"), vec![]),
             (tagged(foreign("p/daily/", 6), "retain", "daily"), vec!["ExpiresEarly"]),
             (tagged(foreign("p/daily/", 3), "team", "x"), vec![]),
+            (tagged(foreign("p/exports/", 3), "team", "x"), vec![]),
+            (tagged(foreign("p/exports/", 3), "written-by", "sennight"), vec!["ExpiresEarly"]),
             (tagged(foreign("p/", 3), "retain", "held"), vec!["ExpiresEarly"]),
             (foreign("p/claims/", 30), vec!["ExpiresEarly"]),
             (foreign("p/", 400), vec![]),

@@ -1,8 +1,10 @@
 //! What a patrol makes of what it finds in a bucket: what the operator deletes where the bucket has no rules, what the
 //! rules should have deleted, and which holds nobody needs any more. Pure: the listing and `now` are arguments.
 
+use super::owned::{Owned, is_part_of_copy, owned};
 use super::{
-    ABORT_DAYS, AREAS, EXPORT_DAYS, HOLD_DAYS, RECORD_DAYS, RESULT_DAYS, SAFETY_DAYS, TAG_RETAIN, expires_at, hold_of,
+    ABORT_DAYS, AREAS, EXPORT_DAYS, HOLD_DAYS, RECORD_DAYS, RESULT_DAYS, RETAIN_DAILY, SAFETY_DAYS, TAG_RETAIN,
+    expires_at, hold_of,
 };
 use crate::domain::manifest::MANIFEST;
 use crate::domain::names::{Area, Keys, RecoveryPointId, segment};
@@ -46,8 +48,8 @@ pub struct CopyDir {
 pub enum Found {
     /// All objects of one directory.
     Copy(CopyDir),
-    /// An object of an area without copies.
-    Single(Area, Object),
+    /// An object of an area without copies, and whether it is surely ours.
+    Single(Area, Owned, Object),
 }
 
 /// Puts the objects of an area's listing, in the order of keys, together to directories. A directory is given away only
@@ -55,6 +57,7 @@ pub enum Found {
 #[derive(Debug)]
 pub struct Grouper {
     area: Area,
+    keys: Keys,
     root: String,
     open: Option<CopyDir>,
 }
@@ -62,18 +65,21 @@ pub struct Grouper {
 impl Grouper {
     /// For one area.
     pub fn new(keys: &Keys, area: Area) -> Self {
-        Self { area, root: keys.area(area), open: None }
+        Self { area, keys: keys.clone(), root: keys.area(area), open: None }
     }
 
     /// Takes the next object; gives what it completes. Names that are not Sennight's are passed over.
     pub fn push(&mut self, object: Object) -> Option<Found> {
         if !matches!(self.area, Area::Daily | Area::Held | Area::Safety) {
-            return object.key.starts_with(&self.root).then_some(Found::Single(self.area, object));
+            let whose = owned(&self.keys, self.area, &object.key);
+            return (whose != Owned::Foreign).then_some(Found::Single(self.area, whose, object));
         }
         if let Some(open) = &mut self.open
-            && object.key.starts_with(&open.prefix)
+            && let Some(below) = object.key.strip_prefix(&open.prefix)
         {
-            open.objects.push(object);
+            if is_part_of_copy(below) {
+                open.objects.push(object);
+            }
             return None;
         }
         let next = self.directory(object);
@@ -93,8 +99,8 @@ impl Grouper {
     fn directory(&self, object: Object) -> Option<CopyDir> {
         let mut parts = object.key.strip_prefix(&self.root)?.splitn(4, '/');
         let (namespace, schedule, id) = (parts.next()?, parts.next()?, parts.next()?);
-        // A directory has something below it.
-        parts.next()?;
+        // A directory has something of ours below it.
+        parts.next().filter(|below| is_part_of_copy(below))?;
         let id: RecoveryPointId = id.parse().ok()?;
         let namespace = segment("namespace", namespace).ok()?.to_owned();
         let schedule = segment("schedule", schedule).ok()?.to_owned();
@@ -220,7 +226,7 @@ impl Orders {
             return if self.release { Verdict::Release } else { Verdict::Orphan };
         }
         // Somebody else's mark on it: rules do not match it, and neither does the sweep.
-        let marked = tags.is_some_and(|tags| tags.contains_key(TAG_RETAIN) && *tags != super::daily_tags());
+        let marked = tags.and_then(|tags| tags.get(TAG_RETAIN)).is_some_and(|retain| retain != RETAIN_DAILY);
         match self.enforcer {
             Enforcer::Operator if !marked => Verdict::Delete,
             Enforcer::Operator | Enforcer::Rules if self.overdue(dir) => Verdict::Overdue,

@@ -15,6 +15,7 @@ use super::{TaskError, WorkerContext};
 use crate::domain::job::{Done, DumpTask};
 use crate::domain::manifest::{Sequence, ServerFacts};
 use crate::domain::names::{Area, RecoveryPointId};
+use crate::domain::retention::area_tags;
 use crate::domain::target::{DatabaseTarget, Engine};
 use crate::engine::mysql as my;
 use crate::engine::postgres::inventory;
@@ -24,7 +25,7 @@ use crate::engine::postgres::snapshot::{self, Leader};
 use crate::engine::postgres::tools::Tools;
 use crate::engine::postgres::waiting;
 use crate::engine::postgres::{EngineError, Session, drift, read};
-use crate::store::{StoreError, Tags};
+use crate::store::StoreError;
 use chrono::Utc;
 use chrono_tz::Tz;
 use commit::{Gathered, commit};
@@ -238,20 +239,12 @@ fn gathering(
         objects: Objects {
             store: context.store.clone(),
             prefix,
-            tags: tags(area),
+            tags: area_tags(area),
             memory: UPLOAD_MEMORY / context.at_once.max(1) / (plan.readers + 1),
             numbers: AtomicU32::new(0),
         },
         stop: stop.clone(),
     }))
-}
-
-/// Only the daily copies are told apart by a tag; the other areas' rules go by prefix.
-fn tags(area: Area) -> Tags {
-    match area {
-        Area::Daily => Tags::from([("retain".to_owned(), "daily".to_owned())]),
-        _ => Tags::new(),
-    }
 }
 
 /// What is read last, and the proof that the leader's transaction, and with it every lock, held to the end.

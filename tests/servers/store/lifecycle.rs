@@ -204,7 +204,8 @@ async fn i5_a_storage_that_has_the_whole_bucket_gets_its_rules_area_by_area() {
     let policy = Policy { prefix: String::new(), ..bucket.policy() };
     put_rules(&bucket, vec![foreign("theirs", "logs/", 3)]).await;
     let found = ensure(&bucket.store, &policy, &BTreeSet::new()).await.unwrap();
-    assert_eq!((found.rules.len(), found.unsupported.len(), found.conflicts.len()), (7, 8, 0), "{found:?}");
+    // No rule about uploads, which S3 (and MinIO, which refuses it below a prefix) would have go by the prefix alone.
+    assert_eq!((found.rules.len(), found.unsupported.len(), found.conflicts.len()), (7, 0, 0), "{found:?}");
     assert!(found.rules.iter().all(|rule| !rule.prefix.is_empty()));
     let again = ensure(&bucket.store, &policy, &found.unsupported).await.unwrap();
     assert_eq!(again.drift, [] as [String; 0]);

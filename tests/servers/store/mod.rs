@@ -11,5 +11,6 @@ mod hold;
 mod lifecycle;
 mod objects;
 mod probe;
+mod strangers;
 mod tls;
 mod uploads;

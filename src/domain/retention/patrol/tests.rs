@@ -130,7 +130,10 @@ fn directories_are_put_together_across_pages_and_strangers_are_passed_over() {
     let keys = [
         "p/daily/README".to_owned(),
         format!("p/daily/ns/acme/{one}/data/a.zst"),
+        format!("p/daily/ns/acme/{one}/data/notes.txt"),
         format!("p/daily/ns/acme/{one}/manifest.json"),
+        format!("p/daily/ns/acme/{one}/readme"),
+        format!("p/daily/ns/acme/{two}/a-note"),
         format!("p/daily/ns/acme/{two}/manifest.json"),
         "p/daily/ns/acme/notes.txt".to_owned(),
         format!("p/daily/ns/../{one}/manifest.json"),
@@ -149,4 +152,18 @@ fn directories_are_put_together_across_pages_and_strangers_are_passed_over() {
         })
         .collect();
     assert_eq!(sizes, [(one.to_owned(), 2), (two.to_owned(), 1)]);
+}
+
+#[test]
+fn an_object_that_stands_alone_is_ours_by_its_name_or_has_to_be_asked_or_is_passed_over() {
+    let uid = "0f8fad5b-d9cb-469f-a165-70867728950e";
+    let mut grouper = Grouper::new(&Keys::new(""), Area::Results);
+    let mut whose = |key: String| match grouper.push(Object { key, stored: None }) {
+        Some(Found::Single(Area::Results, whose, _)) => whose,
+        None => Owned::Foreign,
+        Some(other) => panic!("{other:?}"),
+    };
+    assert_eq!(whose(format!("results/{uid}/acme.json")), Owned::Ours);
+    assert_eq!(whose("results/2024/summary.json".to_owned()), Owned::Perhaps);
+    assert_eq!(whose("results/lab.csv".to_owned()), Owned::Foreign);
 }
