@@ -89,14 +89,20 @@ pub struct World {
 
 impl World {
     pub fn new(seed: u64, kind: Kind, dice: &mut Dice) -> Self {
-        let prefix = if dice.one_in(3) { "" } else { "p" };
+        // Without tags and without a prefix there are no rules: nothing would tell ours from others'.
+        let prefix = if dice.one_in(3) && (kind.tags || !kind.rules) { "" } else { "p" };
         let now = DateTime::from_timestamp(1_764_000_000 + i64::try_from(dice.below(86_400)).unwrap(), 0).unwrap();
         let capabilities = Capabilities { tagging: kind.tags, lifecycle: kind.rules, ..Capabilities::default() };
         let keys = Keys::new(prefix);
         let root = keys.root().to_owned();
         let stranger = |key: String| (key, Stored { at: now, tags: Tags::new() });
         let outside = if root.is_empty() { "logs/x".to_owned() } else { "q/daily/ns/acme/x/manifest.json".to_owned() };
-        let foreign: BTreeMap<_, _> = [stranger(outside), stranger("zz/readme".to_owned())].into();
+        let mut foreign: BTreeMap<_, _> = [stranger(outside), stranger("zz/readme".to_owned())].into();
+        if root.is_empty() {
+            // Others' folders of the names of ours.
+            foreign
+                .extend(["daily/ns/acme/notes.txt", "exports/q3.csv", "held/mail"].map(|key| stranger(key.to_owned())));
+        }
         Self {
             seed,
             kind,
