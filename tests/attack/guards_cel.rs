@@ -89,6 +89,10 @@ const POLICIES: &[Mutant] = &[
     cut("match: reserved by label", "a RestoreRequest that is approved and paid", &[|g| g.expression(JOBS, "matchConditions", "acts-for-a-restore-request", "object.metadata.labels[k].contains('-sennight-restore')", "false")]),
     cut("match: reserved by the old label", "a RestoreRequest that is approved and paid", &[|g| g.expression(JOBS, "matchConditions", "acts-for-a-restore-request", ", 'job-name'", "")]),
     cut("match: reserved by owner", "a RestoreRequest that is approved and paid", &[|g| g.expression(JOBS, "matchConditions", "acts-for-a-restore-request", "o.name.contains('-sennight-restore')", "false")]),
+    cut("match: a dump's or a drill's name", "a RestoreRequest that is approved and paid", &[|g| {
+        g.expression(JOBS, "matchConditions", "acts-for-a-restore-request", "object.metadata.name.startsWith('sennight-dump-') || object.metadata.name.startsWith('sennight-drill-')", "false");
+    }]),
+    cut("match: another template of a dump's Job", "a RestoreRequest that is approved and paid", &[|g| g.expression(JOBS, "matchConditions", "is-new-or-does-something-else", "object.spec.template != oldObject.spec.template", "false")]),
     cut("match: another outcome", "a RestoreRequest that is approved and paid", &[|g| g.expression(JOBS, "matchConditions", "is-new-or-does-something-else", "(has(request.subResource) && request.subResource == 'status')", "false")]),
     cut("match: another spec", "a RestoreRequest that is approved and paid", &[|g| g.expression(JOBS, "matchConditions", "is-new-or-does-something-else", "object.spec != oldObject.spec", "false")]),
     cut("match: other labels", "a RestoreRequest that is approved and paid", &[|g| g.expression(JOBS, "matchConditions", "is-new-or-does-something-else", "object.metadata.labels != oldObject.metadata.labels", "false")]),
@@ -99,6 +103,8 @@ const POLICIES: &[Mutant] = &[
     cut("match: pods", "a RestoreRequest that is approved and paid", &[|g| g.unwatch(JOBS, "pods")]),
     cut("match: a Job's status", "a RestoreRequest that is approved and paid", &[|g| g.unwatch(JOBS, "jobs/status")]),
     cut("validation: nobody enters", "nobody enters the pod", &[|g| g.validation(PODS, 0)]),
+    cut("match: a dump's pod is entered", "nobody enters the pod", &[|g| g.expression(PODS, "matchConditions", "is-a-workers-pod", "request.name.startsWith('sennight-dump-')", "false")]),
+    cut("match: a drill's pod is entered", "nobody enters the pod", &[|g| g.expression(PODS, "matchConditions", "is-a-workers-pod", "request.name.startsWith('sennight-drill-')", "false")]),
     cut("match: exec", "nobody enters the pod", &[|g| g.unwatch(PODS, "pods/exec")]),
     cut("match: attach", "nobody enters the pod", &[|g| g.unwatch(PODS, "pods/attach")]),
     cut("match: port-forward", "nobody enters the pod", &[|g| g.unwatch(PODS, "pods/portforward")]),

@@ -117,7 +117,7 @@ impl Scene {
     }
 }
 
-/// The things that are no requests: a restore's Job and pod, a harmless pod, and what Eve may do.
+/// The things that are no requests: Jobs and pods of a restore, a dump and a drill, a harmless pod, and what Eve may do.
 pub async fn furnish(world: &World) {
     let space = &world.namespace;
     let metadata = |name: &str| json!({"name": name, "namespace": space});
@@ -131,6 +131,9 @@ pub async fn furnish(world: &World) {
             "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": EVE}]}),
         job("r1-export-a1-sennight-restore", space),
         pod("r1-export-a1-sennight-restore-abcde"),
+        job("sennight-dump-01234567890123456789", space),
+        pod("sennight-dump-01234567890123456789-abcde"),
+        pod("sennight-drill-01234567890123456789-abcde"),
         pod("harmless"),
     ];
     cluster::until("the namespace's default account", async || {

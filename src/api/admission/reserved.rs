@@ -1,27 +1,41 @@
-//! Names with `-sennight-restore`: who may make, change, finish or enter the Jobs and pods that bear them.
+//! Names of worker Jobs: who may make, change, finish or enter the Jobs and pods that bear them. Restores have
+//! `-sennight-restore` in theirs; dumps and drills begin with `sennight-dump-` and `sennight-drill-`.
 //!
-//! This guards against passing something off as a restore, and against reaching into one. Whoever may create pods in a
-//! tenants' namespace can mount that namespace's Secrets in a pod of any name; no policy on names changes that.
+//! This guards against passing something off as a restore, and against reaching into a pod that holds credentials. Whoever
+//! enters a pod is known to the policy by the pod's name alone: no label that could be taken off counts. Whoever may create
+//! pods in a tenants' namespace can mount that namespace's Secrets in a pod of any name; no policy on names changes that.
 
 use super::policies::{constraints, refuse_unless, rule};
 use serde_json::{Value, json};
 
-/// Name of the policy that reserves the names of restore Jobs and their pods.
+/// Name of the policy that reserves the names of worker Jobs and their pods.
 pub const JOBS: &str = "sennight-restore-jobs";
-/// Name of the policy that nobody enters a restore's pod.
+/// Name of the policy that nobody enters a worker's pod.
 pub const PODS: &str = "sennight-restore-pods";
 
 /// Bears the name in one of the places that Jobs and pods are told by. A generated name is there when policies are asked.
-const RESERVED: &str = "(has(object.metadata.name) && object.metadata.name.contains('-sennight-restore')) \
-|| (has(object.metadata.labels) && ['batch.kubernetes.io/job-name', 'job-name'].exists(k, k in object.metadata.labels && object.metadata.labels[k].contains('-sennight-restore'))) \
-|| (has(object.metadata.ownerReferences) && object.metadata.ownerReferences.exists(o, o.kind == 'Job' && o.name.contains('-sennight-restore')))";
+const RESERVED: &str = "(has(object.metadata.name) && (object.metadata.name.contains('-sennight-restore') \
+|| object.metadata.name.startsWith('sennight-dump-') || object.metadata.name.startsWith('sennight-drill-'))) \
+|| (has(object.metadata.labels) && ['batch.kubernetes.io/job-name', 'job-name'].exists(k, k in object.metadata.labels \
+&& (object.metadata.labels[k].contains('-sennight-restore') \
+|| object.metadata.labels[k].startsWith('sennight-dump-') || object.metadata.labels[k].startsWith('sennight-drill-')))) \
+|| (has(object.metadata.ownerReferences) && object.metadata.ownerReferences.exists(o, o.kind == 'Job' \
+&& (o.name.contains('-sennight-restore') || o.name.startsWith('sennight-dump-') || o.name.startsWith('sennight-drill-'))))";
 
 /// What merely changes an annotation or a finalizer is nobody's business here. `subResource` is not there when it is empty.
-const MATTERS: &str = "request.operation == 'CREATE' || (has(request.subResource) && request.subResource == 'status') || object.spec != oldObject.spec \
+/// Of a dump's or drill's Job only the template counts: Kueue, or a person, suspends and resumes it and resets its status.
+const MATTERS: &str = "request.operation == 'CREATE' \
+|| (request.resource.resource == 'jobs' && (object.metadata.name.startsWith('sennight-dump-') || object.metadata.name.startsWith('sennight-drill-')) \
+? object.spec.template != oldObject.spec.template \
+: ((has(request.subResource) && request.subResource == 'status') || object.spec != oldObject.spec)) \
 || has(object.metadata.labels) != has(oldObject.metadata.labels) \
 || (has(object.metadata.labels) && object.metadata.labels != oldObject.metadata.labels) \
 || has(object.metadata.ownerReferences) != has(oldObject.metadata.ownerReferences) \
 || (has(object.metadata.ownerReferences) && object.metadata.ownerReferences != oldObject.metadata.ownerReferences)";
+
+/// A pod is entered by its name.
+const ENTERED: &str = "request.name.contains('-sennight-restore') \
+|| request.name.startsWith('sennight-dump-') || request.name.startsWith('sennight-drill-')";
 
 const MAY_OPERATE: &str = "authorizer.group('sennight.dev').resource('restorerequests').namespace(request.namespace).check('operate').allowed()";
 
@@ -43,7 +57,7 @@ pub fn jobs() -> Value {
         ],
         "validations": [refuse_unless(
             &format!("{MAY_OPERATE} || request.userInfo.username in {CONTROLLERS}"),
-            "names with -sennight-restore are kept for the operator's restore Jobs: a restore takes a RestoreRequest that is approved and paid",
+            "names with -sennight-restore, and those that begin with sennight-dump- or sennight-drill-, are kept for the operator's own Jobs: a restore takes a RestoreRequest that is approved and paid",
         )]
     })
 }
@@ -57,11 +71,11 @@ pub fn pods() -> Value {
             rule("", &["pods/ephemeralcontainers", "pods/resize"], &["UPDATE"]),
         ]),
         "matchConditions": [
-            {"name": "is-a-restores-pod", "expression": "request.name.contains('-sennight-restore')"}
+            {"name": "is-a-workers-pod", "expression": ENTERED}
         ],
         "validations": [refuse_unless(
             MAY_OPERATE,
-            "nobody enters the pod of a restore: its log and status.progress of the RestoreRequest say how far it is",
+            "nobody enters the pod of a restore, a dump or a drill, it holds credentials: its log says how far it is, and status.progress of a RestoreRequest",
         )]
     })
 }

@@ -1,4 +1,4 @@
-//! Names with `-sennight-restore` are the operator's.
+//! Names of worker Jobs are the operator's, and nobody enters their pods.
 
 use super::world::{ALICE, MALLORY, OPERATOR, World};
 use crate::cluster::client;
@@ -7,6 +7,8 @@ use k8s_openapi::api::core::v1::{Pod, ServiceAccount};
 use kube::Api;
 use kube::api::{ListParams, Patch, PatchParams, PostParams};
 use sennight::api::admission;
+use sennight::domain::batch::job_name;
+use sennight::domain::names::{RestoreStep, drill_job, restore_job};
 use serde_json::json;
 use std::time::{Duration, Instant};
 
@@ -92,4 +94,78 @@ async fn i1_nobody_passes_a_pod_off_as_a_restores() {
         refused(pods.create(&PostParams::default(), &pod(&metadata)).await);
     }
     pods.create(&PostParams::default(), &pod(&json!({"name": "harmless"}))).await.unwrap();
+}
+
+/// The names of all Jobs that the operator makes.
+fn workers() -> Vec<String> {
+    let uid = "0f8fad5b-d9cb-469f-a165-70867728950e";
+    let steps = [
+        RestoreStep::Preflight,
+        RestoreStep::Prepare,
+        RestoreStep::Cutover,
+        RestoreStep::LiveIds,
+        RestoreStep::Export,
+        RestoreStep::Settle,
+        RestoreStep::Safety,
+        RestoreStep::Clear,
+    ];
+    let restores = steps.into_iter().map(|step| restore_job(uid, step, 1));
+    [job_name("chain", None), job_name("chain", Some(uid)), drill_job(uid, "copy", "day")]
+        .into_iter()
+        .chain(restores)
+        .collect()
+}
+
+#[tokio::test]
+async fn i9_nobody_enters_or_changes_a_workers_pod_whatever_it_works_at() {
+    let world = World::new().await;
+    default_account(&world).await;
+    let (admin, mallory) = (client("").await, client(MALLORY).await);
+    let pods = |client: &kube::Client| -> Api<Pod> { Api::namespaced(client.clone(), &world.namespace) };
+    let enter = async |name: &str, way: &str| {
+        let path = format!("/api/v1/namespaces/{}/pods/{name}/{way}", world.namespace);
+        match mallory.request_text(http::Request::post(path).body(Vec::new()).unwrap()).await {
+            Err(kube::Error::Api(status)) => status.message.clone(),
+            other => panic!("{name} {way}: {other:?}"),
+        }
+    };
+    let other_image =
+        Patch::Strategic(json!({"spec": {"containers": [{"name": "worker", "image": "mine.invalid/mine"}]}}));
+    for job in workers() {
+        // As the Job controller names it.
+        let name = format!("{job}-abcde");
+        pods(&admin).create(&PostParams::default(), &pod(&json!({"name": name}))).await.unwrap();
+        for way in ["exec?command=sh", "attach", "portforward", "proxy/"] {
+            let said = enter(&name, way).await;
+            assert!(admission::is_own_refusal(&said) && said.contains("nobody enters the pod"), "{name} {way}: {said}");
+        }
+        refused(pods(&mallory).patch(&name, &PatchParams::default(), &other_image).await);
+        refused(pods(&mallory).create(&PostParams::default(), &pod(&json!({"name": format!("{job}-mine")}))).await);
+        let labels = json!({"name": "another", "labels": {"batch.kubernetes.io/job-name": job}});
+        refused(pods(&mallory).create(&PostParams::default(), &pod(&labels)).await);
+        let jobs: Api<Job> = Api::namespaced(mallory.clone(), &world.namespace);
+        refused(jobs.create(&PostParams::default(), &self::job(&job, true)).await);
+    }
+    pods(&mallory).create(&PostParams::default(), &pod(&json!({"name": "harmless"}))).await.unwrap();
+    let said = enter("harmless", "exec?command=sh").await;
+    assert!(!admission::is_own_refusal(&said), "other pods are entered as before: {said}");
+    pods(&mallory).patch("harmless", &PatchParams::default(), &other_image).await.unwrap();
+}
+
+#[tokio::test]
+async fn kueue_or_a_person_still_suspends_and_resumes_a_dumps_job() {
+    let world = World::new().await;
+    let jobs = async |who: &str| -> Api<Job> { Api::namespaced(client(who).await, &world.namespace) };
+    let mallory = jobs(MALLORY).await;
+    let name = job_name("chain", None);
+    jobs(OPERATOR).await.create(&PostParams::default(), &job(&name, true)).await.unwrap();
+    let template = json!({"spec": {"template": {"metadata": {"labels": {"mine": "yes"}}}}});
+    refused(mallory.patch(&name, &PatchParams::default(), &Patch::Merge(template)).await);
+    let labels = json!({"metadata": {"labels": {"app.kubernetes.io/managed-by": "me"}}});
+    refused(mallory.patch(&name, &PatchParams::default(), &Patch::Merge(labels)).await);
+    for suspend in [false, true] {
+        let patch = Patch::Merge(json!({"spec": {"suspend": suspend}}));
+        mallory.patch(&name, &PatchParams::default(), &patch).await.unwrap();
+    }
+    mallory.delete(&name, &kube::api::DeleteParams::background()).await.unwrap();
 }

@@ -70,6 +70,7 @@ pub fn other_paths() -> Vec<Case> {
 const RESERVED: super::Want = Refused("a RestoreRequest that is approved and paid");
 const JOBS: &str = "/apis/batch/v1/namespaces/{ns}/jobs";
 const JOB: &str = "/apis/batch/v1/namespaces/{ns}/jobs/r1-export-a1-sennight-restore";
+const DUMP: &str = "/apis/batch/v1/namespaces/{ns}/jobs/sennight-dump-01234567890123456789";
 const MERGE: &str = "application/merge-patch+json";
 const PLAIN: &str = "application/json";
 
@@ -90,6 +91,12 @@ pub fn jobs() -> Vec<Case> {
         case(EVE, "says that a restore's Job has succeeded", Nothing, patch("/apis/batch/v1/namespaces/{ns}/jobs/r1-export-a1-sennight-restore/status", json!({"status": {"succeeded": 1}})), RESERVED),
         case(MALLORY, "notes something on a restore's Job", Nothing, patch(JOB, json!({"metadata": {"annotations": {"note": "seen"}}})), Allowed(json!({}))),
         case(OPERATOR, "makes a restore's Job", Nothing, How::Raw("POST", JOBS, PLAIN, job("r3-export-a1-sennight-restore", "{ns}")), Allowed(json!({}))),
+        case(MALLORY, "makes a dump's Job", Nothing, How::Raw("POST", JOBS, PLAIN, job("sennight-dump-mine", "{ns}")), RESERVED),
+        case(MALLORY, "makes a drill's Job", Nothing, How::Raw("POST", JOBS, PLAIN, job("sennight-drill-mine", "{ns}")), RESERVED),
+        case(MALLORY, "gives the pods of a dump's Job a label", Nothing, patch(DUMP, json!({"spec": {"template": {"metadata": {"labels": {"mine": "yes"}}}}})), RESERVED),
+        case(MALLORY, "hides a dump's Job from the operator", Nothing, patch(DUMP, json!({"metadata": {"labels": {"app.kubernetes.io/managed-by": "me"}}})), RESERVED),
+        case(MALLORY, "resumes a dump's Job that is suspended", Nothing, patch(DUMP, json!({"spec": {"suspend": false}})), Allowed(json!({}))),
+        case(OPERATOR, "makes a dump's Job", Nothing, How::Raw("POST", JOBS, PLAIN, job("sennight-dump-next", "{ns}")), Allowed(json!({}))),
         case(MALLORY, "makes a Job of another name", Nothing, How::Raw("POST", JOBS, PLAIN, job("something-else", "{ns}")), Allowed(json!({}))),
     ]
 }
@@ -97,6 +104,7 @@ pub fn jobs() -> Vec<Case> {
 pub fn pods() -> Vec<Case> {
     let pod = |metadata: Value| How::Raw("POST", "/api/v1/namespaces/{ns}/pods", PLAIN, json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": pod_spec()}));
     let owner = json!([{"apiVersion": "batch/v1", "kind": "Job", "name": "r1-export-a1-sennight-restore", "uid": "y", "controller": true}]);
+    let dump = json!([{"apiVersion": "batch/v1", "kind": "Job", "name": "sennight-dump-01234567890123456789", "uid": "y", "controller": true}]);
     let entered = || Refused("nobody enters the pod of a restore");
     vec![
         case(MALLORY, "makes a restore's pod", Nothing, pod(json!({"name": "r2-cutover-sennight-restore-x"})), RESERVED),
@@ -110,6 +118,15 @@ pub fn pods() -> Vec<Case> {
         case(MALLORY, "attaches to a restore's pod", Nothing, How::Raw("POST", "/api/v1/namespaces/{ns}/pods/r1-export-a1-sennight-restore-abcde/attach", PLAIN, json!({})), entered()),
         case(MALLORY, "forwards a port of a restore's pod", Nothing, How::Raw("POST", "/api/v1/namespaces/{ns}/pods/r1-export-a1-sennight-restore-abcde/portforward", PLAIN, json!({})), entered()),
         case(EVE, "puts a container for debugging into a restore's pod", Nothing, patch("/api/v1/namespaces/{ns}/pods/r1-export-a1-sennight-restore-abcde/ephemeralcontainers", json!({"spec": {"ephemeralContainers": [{"name": "debug", "image": "mine.invalid/mine"}]}})), entered()),
+        case(MALLORY, "makes a dump's pod", Nothing, pod(json!({"name": "sennight-dump-mine-x"})), RESERVED),
+        case(MALLORY, "labels a pod as a drill's", Nothing, pod(json!({"name": "p5", "labels": {"job-name": "sennight-drill-mine"}})), RESERVED),
+        case(MALLORY, "makes a pod that belongs to a dump's Job", Nothing, pod(json!({"name": "p6", "ownerReferences": dump})), RESERVED),
+        case(MALLORY, "puts another image into a dump's pod", Nothing, patch("/api/v1/namespaces/{ns}/pods/sennight-dump-01234567890123456789-abcde", json!({"spec": {"containers": [{"name": "worker", "image": "mine.invalid/mine"}]}})), RESERVED),
+        case(MALLORY, "runs a command in a dump's pod", Nothing, How::Raw("POST", "/api/v1/namespaces/{ns}/pods/sennight-dump-01234567890123456789-abcde/exec?command=sh", PLAIN, json!({})), entered()),
+        case(MALLORY, "attaches to a dump's pod", Nothing, How::Raw("POST", "/api/v1/namespaces/{ns}/pods/sennight-dump-01234567890123456789-abcde/attach", PLAIN, json!({})), entered()),
+        case(MALLORY, "forwards a port of a dump's pod", Nothing, How::Raw("POST", "/api/v1/namespaces/{ns}/pods/sennight-dump-01234567890123456789-abcde/portforward", PLAIN, json!({})), entered()),
+        case(EVE, "puts a container for debugging into a dump's pod", Nothing, patch("/api/v1/namespaces/{ns}/pods/sennight-dump-01234567890123456789-abcde/ephemeralcontainers", json!({"spec": {"ephemeralContainers": [{"name": "debug", "image": "mine.invalid/mine"}]}})), entered()),
+        case(MALLORY, "runs a command in a drill's pod", Nothing, How::Raw("POST", "/api/v1/namespaces/{ns}/pods/sennight-drill-01234567890123456789-abcde/exec?command=sh", PLAIN, json!({})), entered()),
         case(MALLORY, "runs a command in another pod", Nothing, How::Raw("POST", "/api/v1/namespaces/{ns}/pods/harmless/exec?command=sh", PLAIN, json!({})), Barred("does not have a host assigned")),
         case(MALLORY, "makes a pod of another name", Nothing, pod(json!({"name": "p4"})), Allowed(json!({}))),
     ]
