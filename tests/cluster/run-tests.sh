@@ -46,6 +46,19 @@ on_servers() {
   return $code
 }
 
+# The long suites; and what a tenant's settings may do, on each other major too: the settings are others there.
+on_wholeness() {
+  local code=0 major port
+  cargo test --locked --test wholeness -- --nocapture "$@" || code=$?
+  [ $# -eq 0 ] || return $code
+  for major in $SENNIGHT_PG_MAJORS; do
+    port=SENNIGHT_TEST_PG_PORT_$major
+    log "what a tenant's settings may do, on PostgreSQL $major"
+    SENNIGHT_TEST_PG_PORT=${!port} cargo test --locked --test servers -- dump::rights || code=$?
+  done
+  return $code
+}
+
 # The long tests on the API server, and some cases of each long suite; what needs the API server beside what does not.
 on_part() {
   local code=0 gate
@@ -130,9 +143,10 @@ case $verb in
   wholeness)
     export SENNIGHT_STORES=${SENNIGHT_STORES-versitygw garage}
     export SENNIGHT_PG_MAJORS=${SENNIGHT_PG_MAJORS-17 18}
-    compiled "the long suites" --test wholeness
-    counted "$CLUSTER_SRC/with.sh" services -- cargo test --locked --test wholeness -- --nocapture "$@"
+    compiled "the long suites" --test wholeness --test servers
+    counted "$CLUSTER_SRC/with.sh" services -- "$CLUSTER_SRC/run-tests.sh" on-wholeness "$@"
     ;;
+  on-wholeness) on_wholeness "$@" ;;
   node)
     "$CLUSTER_SRC/tools.sh" node
     compiled "the node's tests" --test node
