@@ -25,7 +25,7 @@ on_node() {
 }
 
 # Tests on the API server that wait for deadlines, crashes and drills: `part` runs all of them, `fast` none.
-LONG=(requests::family requests::waiting requests::record requests::killed requests::drills requests::way_back)
+LONG=(requests::rivals::whoever_takes_over requests::family requests::waiting requests::record requests::killed requests::drills requests::way_back)
 
 # Everything that needs no node. Most of these tests wait for servers most of the time: more of them run at once than there are
 # cores, and the API server's beside the others. Named ones (ARGS) run by one cargo.
