@@ -258,6 +258,24 @@ mod tests {
     }
 
     #[test]
+    fn i5_rules_of_an_earlier_version_are_replaced_those_about_others_objects_among_them() {
+        let whole = Policy { prefix: String::new(), ..policy() };
+        let wanted = whole.rules();
+        let mut before: Vec<Rule> = wanted.iter().map(|rule| Rule { tags: BTreeMap::new(), ..rule.clone() }).collect();
+        let abort = format!("{}abort-exports", whole.id_prefix());
+        let uploads = Rule { abort_days: Some(2), expire: None, ..foreign("exports/", 0) };
+        before.push(Rule { id: abort.clone(), ..uploads });
+        let current: Vec<Existing> = before.into_iter().map(existing).collect();
+        for (tagging, own) in [(true, wanted), (false, Vec::new())] {
+            let capabilities = Capabilities { tagging, ..whole.capabilities };
+            let plan = merge(&Policy { capabilities, ..whole.clone() }, &current, &BTreeSet::new()).plan;
+            let Plan::Put { own: put, drift, foreign } = plan else { panic!("{plan:?}") };
+            assert_eq!((put, foreign), (own, Vec::new()), "tags: {tagging}");
+            assert!(drift.contains(&abort) && drift.len() == current.len(), "{drift:?}");
+        }
+    }
+
+    #[test]
     fn a_rule_that_the_store_refuses_is_no_drift_for_ever() {
         let abort = format!("{}abort", policy().id_prefix());
         let known = BTreeSet::from([abort.clone()]);
