@@ -157,11 +157,14 @@ impl Fleet {
 
 fn trouble(schedule: &BackupSchedule, status: &BackupScheduleStatus, suspicious: bool) -> Trouble {
     let fresh = find(&status.conditions, ScheduleCondition::Fresh);
-    let why = match (&status.last_failure, fresh) {
-        (Some(failure), _) => failure.reason.clone(),
-        (None, _) if suspicious => "Suspicious".to_owned(),
-        (None, Some(fresh)) => fresh.reason.clone(),
-        (None, None) => "NotLookedAtYet".to_owned(),
+    // A schedule that is refused (Duplicate, ServerMissing) has been looked at, and says why in Ready only.
+    let refused = find(&status.conditions, ScheduleCondition::Ready).filter(|ready| !ready.is_true());
+    let why = match (&status.last_failure, refused, fresh) {
+        (Some(failure), ..) => failure.reason.clone(),
+        (None, Some(ready), _) => ready.reason.clone(),
+        (None, None, _) if suspicious => "Suspicious".to_owned(),
+        (None, None, Some(fresh)) => fresh.reason.clone(),
+        (None, None, None) => "NotLookedAtYet".to_owned(),
     };
     Trouble {
         namespace: schedule.namespace().unwrap_or_default(),
@@ -242,4 +245,32 @@ pub fn text(fleet: &Fleet, now: DateTime<Utc>) -> String {
     };
     let rows: Vec<Vec<String>> = fleet.look_at.iter().map(row).collect();
     text + "\n" + &table(&["NAMESPACE", "NAME", "TENANT", "LAST-COPY", "FAILURES", "WHY"], &rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_schedule_that_is_refused_says_why_and_not_that_nobody_has_looked() {
+        let why = |conditions: serde_json::Value| {
+            let object: BackupSchedule = serde_json::from_value(json!({
+                "apiVersion": "sennight.dev/v1alpha1", "kind": "BackupSchedule", "metadata": {"name": "s", "namespace": "n"},
+                "spec": {
+                    "tenant": {"id": "t", "owner": "1", "plan": {"name": "free"}},
+                    "database": {"serverRef": {"name": "pg"}, "name": "d"}, "storageRef": {"name": "b"}
+                },
+                "status": {"conditions": conditions}
+            }))
+            .unwrap();
+            trouble(&object, object.status.as_ref().unwrap(), false).why
+        };
+        let ready = |status: &str, reason: &str| json!({"type": "Ready", "status": status, "reason": reason});
+        let stale = json!({"type": "Fresh", "status": "False", "reason": "CopyIsStale"});
+        assert_eq!(why(json!([])), "NotLookedAtYet");
+        assert_eq!(why(json!([ready("False", "Duplicate")])), "Duplicate");
+        assert_eq!(why(json!([ready("False", "Duplicate"), stale])), "Duplicate");
+        assert_eq!(why(json!([ready("True", "Scheduled"), stale])), "CopyIsStale");
+    }
 }
