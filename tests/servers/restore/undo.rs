@@ -181,8 +181,10 @@ async fn i2_a_swap_by_hand_is_not_taken_for_an_undo_and_what_stands_in_its_way_i
     // Prepared transactions in the kept database would keep it from being renamed.
     let gid = format!("{}-2pc", world.name);
     world.sql(&done.kept_database, &format!("BEGIN; CREATE TABLE public.x (); PREPARE TRANSACTION '{gid}'")).await;
+    world.is_left(&done.kept_database).await;
     assert_eq!(look(&world, &task).await, ["PreparedTransactions"]);
     world.sql(&done.kept_database, &format!("ROLLBACK PREPARED '{gid}'")).await;
+    world.is_left(&done.kept_database).await;
     assert_eq!(look(&world, &task).await, Vec::<String>::new());
 
     world

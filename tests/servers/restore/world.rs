@@ -119,6 +119,21 @@ impl World {
         session.close().await;
     }
 
+    /// Waits until no session is on a database: a closed one's process takes a moment to end.
+    pub async fn is_left(&self, database: &str) {
+        let there = format!(
+            "SELECT count(*)::text FROM pg_stat_activity WHERE datname = {} AND backend_type = 'client backend'",
+            literal(database)
+        );
+        for _ in 0..100 {
+            if self.value("postgres", &there).await.as_deref() == Some("0") {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+        panic!("somebody is still on {database}");
+    }
+
     /// One value, as text, as the superuser sees it.
     pub async fn value(&self, database: &str, query: &str) -> Option<String> {
         let session = self.session("super", database).await;
