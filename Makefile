@@ -8,7 +8,7 @@ SHELL := bash
 WITH := tests/cluster/with.sh
 CARGO := cargo
 # Test targets that no plain `cargo test` runs; --all-targets leaves them out as well.
-BY_NAME := --test node --test wholeness --test attack --test engines --test faults_restore --test bench --test bench_scale
+BY_NAME := --test node --test wholeness --test attack --test engines --test globals --test faults_restore --test bench --test bench_scale
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

@@ -65,6 +65,8 @@ on_part() {
   gate=$(mktemp)
   on_gate >"$gate" 2>&1 &
   cargo test --locked --no-fail-fast --test wholeness --test engines -- --nocapture || code=$?
+  # It changes settings of whole servers: it has one of its own, the long tests on the API server are at work on the other.
+  "$CLUSTER_SRC/with.sh" services -- cargo test --locked --test globals -- --nocapture || code=$?
   # It crashes the database server: it has one of its own, the others are at work on theirs.
   SENNIGHT_MYSQL='' "$CLUSTER_SRC/with.sh" services -- cargo test --locked --test faults_restore -- --nocapture || code=$?
   log "beside these: the long tests on the API server, and attacks"
@@ -129,8 +131,14 @@ case $verb in
   on-part) on_part ;;
   engines)
     export SENNIGHT_MYSQL=${SENNIGHT_MYSQL-mariadb-10.11 mariadb-11.8 mysql-9}
-    compiled "the engines' suite" --test engines
-    counted "$CLUSTER_SRC/with.sh" services -- cargo test --locked --test engines -- --nocapture "$@"
+    compiled "the engines' suite" --test engines --test globals
+    counted "$CLUSTER_SRC/with.sh" services -- "$CLUSTER_SRC/run-tests.sh" on-engines "$@"
+    ;;
+  on-engines)
+    code=0
+    # One after the other: the second changes settings of whole servers.
+    for suite in engines globals; do cargo test --locked --test "$suite" -- --nocapture "$@" || code=$?; done
+    exit $code
     ;;
   attack)
     compiled "the attacks" --test attack

@@ -171,3 +171,40 @@ async fn rows_that_come_during_a_dump_are_not_in_it_and_nobody_waits() {
         assert_eq!(copied(&copy, &store, table(&manifest, "z")).await, b"1\n2\n", "{}", server.name);
     }
 }
+
+/// A proxy that shares connections gives a session that was never told anything, or another one's.
+#[tokio::test(flavor = "multi_thread")]
+async fn i4_a_session_that_lost_its_settings_reads_nothing() {
+    for server in Server::all() {
+        let database = Database::create(&server);
+        database.run("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1), (2)");
+        for lost in [
+            "sql_select_limit = 1",
+            "time_zone = '-05:00'",
+            "autocommit = 0",
+            "sql_mode = 'ANSI_QUOTES'",
+            "character_set_results = latin1",
+        ] {
+            let mut session = database.session().await;
+            let inventory = Inventory::read(&mut session).await.unwrap();
+            session.run(&format!("SET SESSION {lost}"), "test").await.unwrap();
+            let wait = Duration::from_secs(5);
+            let begun = begin(session, &database.target, "test", &inventory.tables, 1, wait).await;
+            let error = begun.err().unwrap_or_else(|| panic!("{}: {lost}: a snapshot was begun", server.name));
+            assert_eq!(error.reason(), "SettingsLost", "{}: {error}", server.name);
+            assert!(error.to_string().contains(lost.split(' ').next().unwrap()), "{error}");
+        }
+    }
+}
+
+/// A swap waits five seconds for its locks and no longer, also after it has made objects, which sets the session anew.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_is_prepared_again_waits_for_locks_as_long_as_it_was_told() {
+    for server in Server::all() {
+        let mut session = Database::create(&server).session().await;
+        session.run("SET SESSION lock_wait_timeout = 5, SESSION sql_mode = 'ANSI'", "test").await.unwrap();
+        session.prepare_again().await.unwrap();
+        let (wait, mode): (u64, String) = session.row("SELECT @@lock_wait_timeout, @@sql_mode", "test").await.unwrap();
+        assert_eq!((wait, mode.as_str()), (5, "NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES"), "{}", server.name);
+    }
+}

@@ -1,13 +1,14 @@
-//! Connections: credentials from mounted files, TLS by mode, and the session settings without which rows are not the
-//! same text twice.
+//! Connections: credentials from mounted files, TLS by mode, and a session whose settings are ours.
 
 use super::error::EngineError;
-use super::tls;
-use super::version::{Flavour, Version};
+use super::version::Version;
+use super::{settings, tls};
 use crate::domain::target::DatabaseTarget;
 use crate::engine::credentials::Credentials;
+use futures::FutureExt;
 use mysql_async::prelude::{FromRow, Queryable};
 use mysql_async::{Conn, OptsBuilder, Row};
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 /// Address lookup, TCP, TLS and login together.
@@ -16,18 +17,6 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// The protocol's own limit of a value.
 const PACKET: usize = 1 << 30;
-
-/// What both directions rely on. A role's or the server's own `init_connect` may have said otherwise. `sql_mode` is without
-/// NO_ZERO_DATE, NO_BACKSLASH_ESCAPES, ANSI_QUOTES and the strict modes: what was stored can be loaded again, and that it is
-/// the same is compared, not hoped.
-const SETTINGS: &str = "SET NAMES utf8mb4, SESSION time_zone = '+00:00', SESSION sql_mode = 'NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES',
- SESSION autocommit = 1, SESSION sql_quote_show_create = 1, SESSION sql_select_limit = DEFAULT, SESSION sql_big_selects = 1,
- SESSION sql_safe_updates = 0, SESSION net_write_timeout = 3600, SESSION net_read_timeout = 3600,
- SESSION wait_timeout = 28800, SESSION foreign_key_checks = 0, SESSION unique_checks = 0";
-const ISOLATION: &str = "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ";
-const MARIADB: &str =
-    "SET SESSION max_statement_time = 0, SESSION check_constraint_checks = 0, SESSION system_versioning_asof = DEFAULT";
-const MYSQL: &str = "SET SESSION max_execution_time = 0, SESSION information_schema_stats_expiry = 0";
 
 /// A connection.
 pub struct Session {
@@ -94,11 +83,12 @@ impl Session {
 
     /// Sets anew what other statements may have set otherwise.
     pub async fn prepare_again(&mut self) -> Result<(), EngineError> {
-        let own = if self.version.flavour == Flavour::MariaDB { MARIADB } else { MYSQL };
-        for settings in [SETTINGS, own] {
-            self.run(settings, "preparing the session").await?;
-        }
-        Ok(())
+        settings::pin(&mut self.conn, self.version.flavour).await
+    }
+
+    /// Refuses to go on where the session is not as it was told to be.
+    pub async fn holds_settings(&mut self) -> Result<(), EngineError> {
+        settings::holds(&mut self.conn, self.version.flavour).await
     }
 
     /// Says goodbye, so that the server's log shows no lost connection.
@@ -133,7 +123,10 @@ pub async fn connect(target: &DatabaseTarget, database: &str, application: &str)
         .wait_timeout(Some(28_800))
         .stmt_cache_size(0)
         .connect_attribute("program_name", application);
-    let opened = tokio::time::timeout(CONNECT_TIMEOUT, Conn::new(options)).await;
+    // The driver panics over answers of a server that it did not expect while it logs in (an empty packet, an empty password for
+    // parsec): that is this account's failure, and must not look like a fault of the task that wanted the connection.
+    let opening = AssertUnwindSafe(Conn::new(options)).catch_unwind();
+    let opened = tokio::time::timeout(CONNECT_TIMEOUT, opening).await;
     let (host, port) = (target.host.as_str(), target.port);
     let conn = opened
         .map_err(|_| EngineError::Unreachable {
@@ -141,21 +134,21 @@ pub async fn connect(target: &DatabaseTarget, database: &str, application: &str)
             port,
             why: format!("no answer within {} s", CONNECT_TIMEOUT.as_secs()),
         })?
+        .map_err(|_| EngineError::LoginBroken { host: host.to_owned(), port })?
         .map_err(|error| EngineError::connect(host, port, database, &error))?;
     prepare(conn, target).await
 }
 
 async fn prepare(mut conn: Conn, target: &DatabaseTarget) -> Result<Session, EngineError> {
-    let failed = |e: mysql_async::Error| EngineError::query("preparing the session", &e);
+    // Before anything is asked: a global sql_select_limit of 0 would hide the answer.
+    settings::begin(&mut conn).await?;
     let facts = "SELECT VERSION(), @@global.max_allowed_packet, @@global.local_infile";
-    let row: Option<(String, u64, bool)> = conn.query_first(facts).await.map_err(failed)?;
-    let (text, packet, local_infile) = row.unwrap_or_default();
+    let row: Result<Option<(String, u64, bool)>, _> = conn.query_first(facts).await;
+    let (text, packet, local_infile) =
+        row.map_err(|e| EngineError::query("preparing the session", &e))?.unwrap_or_default();
     let version = Version::parse(&text).ok_or(EngineError::UnsupportedServer { version: text })?;
     version.check(target.engine)?;
-    conn.query_drop(SETTINGS).await.map_err(failed)?;
-    conn.query_drop(ISOLATION).await.map_err(failed)?;
-    let own = if version.flavour == Flavour::MariaDB { MARIADB } else { MYSQL };
-    conn.query_drop(own).await.map_err(failed)?;
+    settings::pin(&mut conn, version.flavour).await?;
     let max_allowed_packet = usize::try_from(packet).unwrap_or(PACKET).min(PACKET);
     Ok(Session { conn, version, max_allowed_packet, local_infile })
 }

@@ -55,6 +55,38 @@ pub enum EngineError {
         /// The server's words.
         why: String,
     },
+    /// The account logs in by a way that the driver does not go.
+    #[error(
+        "{host}:{port}: {account} logs in by {plugin}, which Sennight does not speak: give it mysql_native_password, caching_sha2_password, ed25519 or parsec as its only plugin, or name another account in the credentials Secret"
+    )]
+    PluginUnsupported {
+        /// The server.
+        host: String,
+        /// Its port.
+        port: u16,
+        /// Which account.
+        account: &'static str,
+        /// The plugin's name, as the server says it.
+        plugin: String,
+    },
+    /// The driver broke down over what the server sent.
+    #[error(
+        "{host}:{port}: the login ended in the middle, over an answer that the driver does not understand: check that the password in the credentials Secret is not empty, and that the account's plugin is mysql_native_password, caching_sha2_password, ed25519 or parsec"
+    )]
+    LoginBroken {
+        /// The server.
+        host: String,
+        /// Its port.
+        port: u16,
+    },
+    /// Settings of the session are not what they were set to.
+    #[error(
+        "the server, or a proxy in between, did not keep these settings of the session: {settings}; connect to the server itself, not to a proxy that shares connections"
+    )]
+    SettingsLost {
+        /// Names of variables.
+        settings: String,
+    },
     /// There is no such database.
     #[error("{host}:{port} has no database {database:?}: check database.name of the BackupSchedule")]
     DatabaseMissing {
@@ -248,10 +280,14 @@ impl EngineError {
             Error::Server(server) => match server.code {
                 1049 => Self::DatabaseMissing { host, port, database: database.to_owned() },
                 1044 | 1045 | 1130 | 1251 | 1524 | 1698 | 1862 => Self::LoginRefused { host, port, why },
-                // 3118 and 4151: the account is locked, as all are in the moment of a full restore.
-                1040 | 1053 | 1203 | 1226 | 3118 | 4151 => Self::ServerBusy { host, port, why },
+                // 3118 and 4151: the account is locked, as all are in the moment of a full restore. 3032: offline_mode.
+                1040 | 1053 | 1203 | 1226 | 3032 | 3118 | 4151 => Self::ServerBusy { host, port, why },
                 _ => Self::Unreachable { host, port, why },
             },
+            Error::Driver(driver) if plugin(driver).is_some() => {
+                let (account, plugin) = plugin(driver).unwrap_or_default();
+                Self::PluginUnsupported { host, port, account, plugin }
+            }
             Error::Io(IoError::Tls(_)) | Error::Driver(DriverError::NoClientSslFlagFromServer) => {
                 Self::TlsRefused { host, port, why }
             }
@@ -262,6 +298,30 @@ impl EngineError {
             }
             _ => Self::Unreachable { host, port, why },
         }
+    }
+}
+
+/// The authentication plugin that the driver gave up over, and whether the account names more than one.
+fn plugin(error: &DriverError) -> Option<(&'static str, String)> {
+    const ACCOUNT: &str = "the account";
+    let name = |bytes: &[u8]| {
+        let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+        // A server's text, into logs and conditions.
+        let name: String =
+            String::from_utf8_lossy(&bytes[..end]).chars().filter(char::is_ascii_graphic).take(64).collect();
+        if name.is_empty() { "a plugin without a name".to_owned() } else { name }
+    };
+    match error {
+        DriverError::UnknownAuthPlugin { name: plugin } => Some((ACCOUNT, name(plugin.as_bytes()))),
+        DriverError::MysqlOldPasswordDisabled => Some((ACCOUNT, "mysql_old_password".to_owned())),
+        DriverError::CleartextPluginDisabled => Some((ACCOUNT, "mysql_clear_password".to_owned())),
+        DriverError::InvalidParsecSalt => Some((ACCOUNT, "parsec (with a salt of another kind)".to_owned())),
+        // A second plugin after the first one said no (MariaDB's OR), or a second factor after it said yes.
+        DriverError::UnexpectedPacket { payload } => match payload.split_first()? {
+            (0xfe | 0x02, rest) => Some(("the account, which has more than one plugin, at last", name(rest))),
+            _ => None,
+        },
+        _ => None,
     }
 }
 

@@ -4,6 +4,7 @@
 pub mod connect;
 pub mod digest;
 pub mod error;
+mod grants;
 mod insert;
 pub mod inventory;
 pub mod load;
@@ -11,6 +12,7 @@ pub mod read;
 pub mod restore;
 pub mod rights;
 pub mod schema;
+mod settings;
 pub mod snapshot;
 pub mod text;
 mod tls;

@@ -3,48 +3,62 @@
 
 use super::connect::Session;
 use super::error::EngineError;
+use super::grants::{Grants, Names};
 use super::version::Flavour;
 use std::collections::BTreeSet;
 
-/// Rights of the session's account that hold for the whole database: global ones and the database's own. Patterns of
-/// database names are what the server takes them for.
-const HELD: &str = "
-SELECT PRIVILEGE_TYPE, 1 FROM information_schema.USER_PRIVILEGES WHERE GRANTEE = @sennight_me
- UNION SELECT PRIVILEGE_TYPE, 0 FROM information_schema.SCHEMA_PRIVILEGES
-  WHERE GRANTEE = @sennight_me AND DATABASE() LIKE TABLE_SCHEMA";
 const ME: &str = "SET @sennight_me = CONCAT('''', SUBSTRING_INDEX(CURRENT_USER(), '@', CHAR_LENGTH(CURRENT_USER())
    - CHAR_LENGTH(REPLACE(CURRENT_USER(), '@', ''))), '''@''', SUBSTRING_INDEX(CURRENT_USER(), '@', -1), '''')";
 const DOING: &str = "reading the account's rights";
-const PROC: &str = "SELECT COUNT(*) FROM information_schema.TABLE_PRIVILEGES
-  WHERE GRANTEE = @sennight_me AND TABLE_SCHEMA = 'mysql' AND TABLE_NAME = 'proc' AND PRIVILEGE_TYPE = 'SELECT'";
+/// Without these on all of the database something of it is hidden.
+const NEEDED: [&str; 4] = ["SELECT", "SHOW VIEW", "TRIGGER", "EVENT"];
 
-/// Refuses an account that may be shown less than there is. Rights by way of a role are not counted.
+/// The account's grants and those of the roles that are active. Only SHOW GRANTS says what partial revokes take away: neither
+/// information_schema nor mysql.user's columns do, and mysql.user's JSON is not for everybody's eyes.
+async fn grants(session: &mut Session) -> Result<Grants, EngineError> {
+    let (folds,): (i64,) = session.row("SELECT @@lower_case_table_names", DOING).await?;
+    let literal = match session.version().flavour {
+        Flavour::MySQL => session.row::<(bool,)>("SELECT @@partial_revokes", DOING).await?.0,
+        Flavour::MariaDB => false,
+    };
+    let lines: Vec<(String,)> = session.rows("SHOW GRANTS", DOING).await?;
+    let lines: Vec<String> = lines.into_iter().map(|(line,)| line).collect();
+    Ok(Grants::parse(&lines, Names { patterns: !literal, folds: folds != 0 }))
+}
+
+/// Refuses an account that may be shown less than there is.
 pub async fn sees_all(session: &mut Session) -> Result<(), EngineError> {
-    let doing = DOING;
-    session.run(ME, doing).await?;
-    let held: Vec<(String, i64)> = session.rows(HELD, doing).await?;
-    let any: BTreeSet<&str> = held.iter().map(|(right, _)| right.as_str()).collect();
-    let global: BTreeSet<&str> =
-        held.iter().filter(|(_, global)| *global == 1).map(|(right, _)| right.as_str()).collect();
-    let mut missing: Vec<&str> =
-        ["SELECT", "SHOW VIEW", "TRIGGER", "EVENT"].into_iter().filter(|right| !any.contains(right)).collect();
-    if !global.contains("SELECT") {
-        match session.version().flavour {
-            Flavour::MySQL if !global.contains("SHOW_ROUTINE") => missing.push("SHOW_ROUTINE (on *.*)"),
-            Flavour::MariaDB if !any.contains("SHOW CREATE ROUTINE") => {
-                let (proc,): (i64,) = session.row(PROC, doing).await?;
-                if proc == 0 {
-                    missing.push("SELECT on mysql.proc");
-                }
-            }
-            _ => {}
-        }
-    }
+    let (database,): (Option<String>,) = session.row("SELECT DATABASE()", DOING).await?;
+    let database = database.unwrap_or_default();
+    let grants = grants(session).await?;
+    let mut missing: Vec<&str> = NEEDED.into_iter().filter(|right| !grants.on_database(right, &database)).collect();
+    missing.extend(of_routines(&grants, session.version().flavour, &database));
     if missing.is_empty() {
         return Ok(());
     }
-    let why = format!("it lacks {} (rights by a role are not counted)", missing.join(", "));
+    let mut why = format!("it lacks {}", missing.join(", "));
+    if missing.iter().any(|right| grants.is_revoked(right, &database)) {
+        why += " (a partial revoke takes it from this database; a grant on the database gives it back)";
+    } else if grants.about(&database) > 1 {
+        why += " (several grants match the database's name and the server looks at one of them: grant all of it on the very name)";
+    }
     Err(EngineError::PermissionDenied { doing: "see all of the database".to_owned(), why })
+}
+
+/// What is missing to see functions and procedures of others.
+fn of_routines(grants: &Grants, flavour: Flavour, database: &str) -> Option<&'static str> {
+    if grants.everywhere("SELECT", database) {
+        return None;
+    }
+    match flavour {
+        Flavour::MySQL => (!grants.everywhere("SHOW_ROUTINE", database)).then_some("SHOW_ROUTINE (on *.*)"),
+        Flavour::MariaDB => {
+            let shown = grants.on_table("SELECT", "mysql", "proc")
+                || grants.on_database("SELECT", "mysql")
+                || grants.on_database("SHOW CREATE ROUTINE", database);
+            (!shown).then_some("SELECT on mysql.proc")
+        }
+    }
 }
 
 /// Rights of the session's account on everything.
@@ -54,6 +68,17 @@ pub async fn global(session: &mut Session) -> Result<BTreeSet<String>, EngineErr
         .rows("SELECT PRIVILEGE_TYPE FROM information_schema.USER_PRIVILEGES WHERE GRANTEE = @sennight_me", DOING)
         .await?;
     Ok(held.into_iter().map(|(right,)| right).collect())
+}
+
+/// Of `rights` on everything those that a partial revoke takes from `database`: what they would show is hidden there.
+pub async fn revoked(
+    session: &mut Session,
+    rights: &[&'static str],
+    database: &str,
+) -> Result<Vec<&'static str>, EngineError> {
+    let grants = grants(session).await?;
+    let taken = |right: &&&str| grants.is_revoked(right, database) && !grants.on_database(right, database);
+    Ok(rights.iter().filter(taken).copied().collect())
 }
 
 /// Whether the account may give its rights to others.

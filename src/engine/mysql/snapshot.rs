@@ -130,6 +130,8 @@ async fn start(
     set_lock_wait(session, lock_timeout).await?;
     let (now,): (String,) = session.row("SELECT CAST(UTC_TIMESTAMP(6) AS CHAR)", "reading the server's clock").await?;
     session.run(BEGIN, "beginning the snapshot").await?;
+    // Inside of the transaction: a proxy that shares connections may have given this one another session than the first.
+    session.holds_settings().await?;
     hold(session, tables).await?;
     session.run("SAVEPOINT sennight", "beginning the snapshot").await?;
     let parsed = NaiveDateTime::parse_from_str(&now, "%Y-%m-%d %H:%M:%S%.f");
@@ -143,7 +145,8 @@ pub async fn let_go(session: &mut Session) -> Result<(), EngineError> {
     session.run("ROLLBACK TO SAVEPOINT sennight", "giving a table back").await
 }
 
-/// Ends the transaction. That it can is the proof that the session lived through all of it.
+/// Ends the transaction. That it can is the proof that the session lived through all of it. MariaDB with `read_only` and a
+/// binary log refuses a COMMIT after a SAVEPOINT, though nothing was written.
 pub async fn finish(session: &mut Session) -> Result<(), EngineError> {
-    session.run("COMMIT", "ending the snapshot").await
+    session.run("ROLLBACK", "ending the snapshot").await
 }

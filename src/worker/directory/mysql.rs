@@ -5,6 +5,7 @@ use super::{TABLES, file_name};
 use crate::domain::manifest::{Manifest, Table};
 use crate::engine::mysql::ident;
 use crate::engine::mysql::load::statement;
+use crate::engine::mysql::schema::{SESSION, WRITES};
 use crate::store::OpenCopy;
 use std::fmt::Write as _;
 
@@ -41,15 +42,15 @@ pub fn parts(schema: &str) -> (&str, &str, String) {
         return (before, after, String::new());
     };
     let at = at + delimiter.len() + 1;
-    let settings: String = after.split_inclusive('\n').take(2).collect();
+    // What the session is told; copies of earlier versions say less.
+    let own = |line: &&str| ["DELIMITER ", "SET NAMES ", WRITES].iter().any(|word| line.starts_with(word));
+    let settings: String = after.split_inclusive('\n').take_while(own).collect();
     (before, &after[..at], settings + &after[at..])
 }
 
 /// One LOAD DATA a table, in the session that the format asks for.
 pub fn rows(manifest: &Manifest) -> String {
-    let mut text = "SET NAMES utf8mb4, sql_mode = 'NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES', time_zone = '+00:00', foreign_key_checks = 0, unique_checks = 0;\n\
-         /*M!100000 SET check_constraint_checks = 0 */;\n"
-        .to_owned();
+    let mut text = format!("{SESSION};\n{WRITES};\n/*M!100000 SET check_constraint_checks = 0 */;\n");
     for (number, table) in manifest.tables.iter().enumerate().filter(|(_, table)| table.rows > 0) {
         let _ = if table.columns.is_empty() {
             let rows = usize::try_from(table.rows).unwrap_or_default();
@@ -58,7 +59,7 @@ pub fn rows(manifest: &Manifest) -> String {
             writeln!(text, "{};", load(number, table))
         };
     }
-    text
+    text + "COMMIT;\n"
 }
 
 fn load(number: usize, table: &Table) -> String {

@@ -82,6 +82,9 @@ pub async fn server_side(session: &mut Session, database: &str) -> Result<Eviden
     let settings = settings(session).await?;
     let on = |name: &str| settings.get(name).is_some_and(|value| value != "OFF" && value != "0");
     let held = rights::global(session).await?;
+    let mut rights_missing = rights_missing(session, &held);
+    let revoked = rights::revoked(session, &RIGHTS, database).await?;
+    rights_missing.extend(revoked.iter().map(|right| format!("{right} on this database (revoked there)")));
     let names = |accounts: &[Account]| accounts.iter().map(ToString::to_string).collect::<Vec<_>>();
     let mut evidence = Evidence {
         database: database.to_owned(),
@@ -93,7 +96,7 @@ pub async fn server_side(session: &mut Session, database: &str) -> Result<Eviden
         functions_guarded: on("log_bin") && !on("log_bin_trust_function_creators") && !held.contains("SUPER"),
         reserved: RESERVED.iter().any(|name| name.eq_ignore_ascii_case(database)),
         live: Schema::find(session, database).await?.is_some(),
-        rights_missing: rights_missing(session, &held),
+        rights_missing,
         may_grant: rights::may_grant(session).await?,
         routine_grants: accounts::routine_grants(session, database).await?,
         other_engines: other_engines(session, database).await?,

@@ -10,7 +10,7 @@ pub use definition::{
     body_of_trigger, disabled, own_columns, own_sequences, strip_definer, with_definer, without_auto_increment,
 };
 pub use objects::{read, read_code};
-pub use script::{Header, Section, Statement, event_state, parse, set};
+pub use script::{Header, SESSION, Section, Statement, WRITES, event_state, parse, set};
 
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;

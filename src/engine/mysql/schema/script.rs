@@ -10,6 +10,14 @@ const MARK: &str = "-- sennight ";
 /// The line between what rows need and what must not see them come: they are loaded there.
 const ROWS: &str = "-- sennight rows";
 
+/// What a stock client's session must say, by values: its own would be the server's, where nobody may have thought of a restore
+/// (`autocommit = 0`: all is gone when the client goes). One statement, which `parse` leaves out.
+pub const SESSION: &str = "SET NAMES utf8mb4, sql_mode = 'NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES', time_zone = '+00:00', foreign_key_checks = 0, unique_checks = 0, \
+autocommit = 1, completion_type = 0, sql_safe_updates = 0, explicit_defaults_for_timestamp = 1";
+
+/// A statement of its own: the variable has another name on each family.
+pub const WRITES: &str = "SET SESSION TRANSACTION READ WRITE";
+
 /// When a statement's turn is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Section {
@@ -67,10 +75,7 @@ pub fn render(schema: &Schema, about: &str) -> String {
     );
     let begin = |text: &mut String| {
         let _ = writeln!(text, "DELIMITER {delimiter}");
-        let _ = writeln!(
-            text,
-            "SET NAMES utf8mb4, sql_mode = 'NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES', time_zone = '+00:00', foreign_key_checks = 0, unique_checks = 0{delimiter}"
-        );
+        let _ = writeln!(text, "{SESSION}{delimiter}\n{WRITES}{delimiter}");
     };
     begin(&mut text);
     let mut rows_said = false;
@@ -125,7 +130,7 @@ pub fn parse(text: &str) -> Option<Vec<Statement>> {
             sql = rest;
         }
         // Not an object's: what a client is told, and settings that a session of ours has already.
-        let own = sql.trim().is_empty() || sql == "DELIMITER " || sql.starts_with("SET NAMES ");
+        let own = sql.trim().is_empty() || sql == "DELIMITER " || sql.starts_with("SET NAMES ") || sql == WRITES;
         let Some(header) = header.clone().filter(|_| !own) else { continue };
         statements.push(Statement { section: section(header.kind), header, sql: sql.to_owned() });
     }
