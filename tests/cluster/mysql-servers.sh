@@ -33,7 +33,28 @@ fetch_all() {
   for name in "$@"; do
     read -r suite packages <<<"$(of "$name")"
     [ -z "$suite" ] || unpack "mysql/$name-$suite" "$suite" "$packages" usr/bin usr/sbin
+    [ "$name" != mariadb-11.8 ] || fetch_plugins
   done
+}
+
+PLUGINS=$CACHE/mysql/mariadb-11.8-plugins
+
+# Authentication plugins of MariaDB 11.8: they are in a package that is three times as large as the server itself.
+fetch_plugins() {
+  [ ! -d "$PLUGINS" ] || return 0
+  local tree=mysql/mariadb-11.8-server-trixie new
+  mkdir -p "$CACHE/mysql"
+  exec 9>"$CACHE/mysql/.plugins.lock"
+  flock 9
+  if [ ! -d "$PLUGINS" ]; then
+    unpack "$tree" trixie mariadb-server
+    new=$(mktemp -d "$CACHE/mysql/.new.XXXXXX")
+    cp "$CACHE/$tree/usr/lib/mysql/plugin"/auth_{ed25519,parsec}.so "$new"
+    chmod 755 "$new"
+    mv -T "$new" "$PLUGINS"
+    rm -rf "${CACHE:?}/$tree"
+  fi
+  exec 9>&-
 }
 
 # initialise NAME ROOT DATA: the server's own tables
@@ -102,6 +123,10 @@ up() {
     if [ -n "$suite" ]; then
       root=$RUN/$name-root
       link_unpacked "mysql/$name-$suite" "$root"
+    fi
+    if [ "$name" = mariadb-11.8 ]; then
+      install -d -m 755 "$root/usr/lib/mysql/plugin"
+      install -m 644 "$PLUGINS"/*.so "$root/usr/lib/mysql/plugin"
     fi
     start_one "$name" "$root" "$port" "$password"
     variable=${name^^}

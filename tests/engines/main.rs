@@ -12,6 +12,7 @@ mod crm;
 mod export_scale;
 #[path = "../importer/mod.rs"]
 mod importer;
+mod login;
 mod museum;
 mod portrait;
 mod refusals;

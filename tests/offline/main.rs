@@ -13,6 +13,7 @@ mod export;
 #[path = "../importer/mod.rs"]
 mod importer;
 mod importing;
+mod login;
 mod manifests;
 mod plugin;
 mod samples;
