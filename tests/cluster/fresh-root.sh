@@ -8,6 +8,8 @@ set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
 stop_before=${SENNIGHT_STOP_BEFORE:-clippy}
+# Root's home in a Debian.
+home=/root
 
 # The part inside of the namespaces: this script again.
 # Rust, Go and how package clients reach their registries are this machine's; its packages, programs and caches are not.
@@ -15,14 +17,14 @@ enter() {
   local root=$1 from to
   mount --make-rprivate /
   mount -t proc proc "$root/proc"
-  for from in "${RUSTUP_HOME:-$HOME/.rustup}=root/.rustup" "${CARGO_HOME:-$HOME/.cargo}/bin=root/.cargo/bin" "$(go env GOROOT)=usr/local/go"; do
-    to=$root/${from#*=}
+  for from in "${RUSTUP_HOME:-$HOME/.rustup}=$home/.rustup" "${CARGO_HOME:-$HOME/.cargo}/bin=$home/.cargo/bin" "$(go env GOROOT)=/usr/local/go"; do
+    to=$root${from#*=}
     mkdir -p "$to"
     mount --bind "${from%%=*}" "$to"
     mount -o remount,bind,ro "$to"
   done
   exec chroot "$root" /usr/bin/env -u RUSTUP_HOME -u CARGO_HOME -u GOPATH -u GOMODCACHE -u GOCACHE -u GOENV -u SENNIGHT_CACHE -u TMPDIR \
-    -u XDG_CACHE_HOME HOME=/root PATH=/root/.cargo/bin:/usr/local/go/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+    -u XDG_CACHE_HOME HOME=$home PATH=$home/.cargo/bin:/usr/local/go/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     /src/.ci/run "SENNIGHT_STOP_BEFORE=$stop_before"
 }
 
@@ -53,7 +55,7 @@ done | tar --create --null --files-from=-) | tar --extract --directory="$root/sr
 for file in /etc/resolv.conf /etc/hosts /etc/ssl/certs/ca-certificates.crt "$HOME/.cargo/config.toml" "$HOME/.config/go/env"; do
   [ -f "$file" ] || continue
   to=$root/${file#/}
-  case $file in "$HOME"/*) to=$root/root/${file#"$HOME"/} ;; esac
+  case $file in "$HOME"/*) to=$root$home/${file#"$HOME"/} ;; esac
   mkdir -p "$(dirname "$to")"
   cp --dereference "$file" "$to"
 done

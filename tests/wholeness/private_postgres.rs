@@ -104,7 +104,7 @@ impl PrivatePostgres {
 
     pub async fn run(&self, sql: &str) {
         let session = connect(&self.target, "postgres", "test").await.unwrap();
-        session.batch_execute("RESET search_path").await.unwrap();
+        session.batch_execute("SET search_path = \"$user\", public").await.unwrap();
         session.batch_execute(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
         session.close().await;
     }
