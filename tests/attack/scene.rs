@@ -132,6 +132,8 @@ pub async fn furnish(world: &World) {
         job("r1-export-a1-sennight-restore", space),
         pod("r1-export-a1-sennight-restore-abcde"),
         job("sennight-dump-01234567890123456789", space),
+        // One that is resumed: a template of a Job that was started never changes, whoever asks.
+        job("sennight-dump-98765432109876543210", space),
         pod("sennight-dump-01234567890123456789-abcde"),
         pod("sennight-drill-01234567890123456789-abcde"),
         pod("harmless"),

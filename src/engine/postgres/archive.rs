@@ -97,13 +97,13 @@ impl Archive<'_> {
             let section = self.listed(Section::PostData.arguments()).await?;
             post_data::divide(&self.listed(&["--verbose"]).await?, &section, &relatives)
         };
-        let Some(Parts { together, in_order, last }) = parts else {
+        let Some(Parts { together, in_order, rest }) = parts else {
             return self.build_some(session, None, Some(&jobs)).await;
         };
         for (name, entries, jobs) in [
             ("together.list", together, Some(&jobs)),
             ("in-order.list", in_order, None),
-            ("last.list", last, Some(&jobs)),
+            ("rest.list", rest, Some(&jobs)),
         ] {
             if !entries.is_empty() {
                 let list = self.list(name, entries).await?;

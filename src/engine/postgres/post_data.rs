@@ -43,13 +43,14 @@ SELECT n.nspname::pg_catalog.text, c.relname::pg_catalog.text,
 /// Lists of entries, each in the archive's order, to be restored one after the other.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Parts {
-    /// By several connections: what takes long, indexes and keys above all.
+    /// By several connections: what those of `in_order` build on, indexes and keys of partitions above all.
     pub together: String,
     /// By one connection.
     pub in_order: String,
-    /// By several connections again: default privileges, materialised views, event triggers, which must not be there while
-    /// something else is still made; and what depends on them.
-    pub last: String,
+    /// By several connections again, all the rest. Foreign keys are among it: they find every key, and of two that lock a table
+    /// each, neither waits for what the other has, because `pg_restore` runs no two that name the same table, and the server
+    /// locks partitions after the tables that are named.
+    pub rest: String,
 }
 
 #[derive(Debug)]
@@ -69,9 +70,10 @@ impl Entry<'_> {
     }
 }
 
-/// What `pg_restore` itself leaves until everything else is there.
+/// Foreign keys, and what `pg_restore` itself leaves until everything else is there.
 fn comes_last(entry: &Entry<'_>) -> bool {
     [PG_DEFAULT_ACL, PG_EVENT_TRIGGER].contains(&entry.catalog)
+        || (entry.catalog == PG_CONSTRAINT && entry.text.starts_with("FK CONSTRAINT "))
         || entry.text.starts_with("ACL ")
         || entry.text.starts_with("MATERIALIZED VIEW DATA ")
 }
@@ -122,18 +124,20 @@ pub fn divide(contents: &str, section: &str, relatives: &[Relative]) -> Option<P
         entry.text.starts_with("INDEX ATTACH ") || of_any(entry, if entry.is_built() { &parents } else { &family })
     };
     let last = with_dependents(&entries, &section, comes_last);
-    let in_order = with_dependents(&entries, &section, delicate);
-    if in_order.is_subset(&last) {
+    let mut in_order = with_dependents(&entries, &section, delicate);
+    in_order.retain(|number| !last.contains(number));
+    if in_order.is_empty() {
         return None;
     }
+    let needed = with_needs(&entries, &section, &in_order);
     let mut parts = Parts::default();
     for number in &section {
-        let part = if last.contains(number) {
-            &mut parts.last
-        } else if in_order.contains(number) {
+        let part = if in_order.contains(number) {
             &mut parts.in_order
-        } else {
+        } else if needed.contains(number) {
             &mut parts.together
+        } else {
+            &mut parts.rest
         };
         part.extend(entries.get(number).map_or("", |entry| entry.line).chars().chain(['\n']));
     }
@@ -151,6 +155,17 @@ fn with_dependents(
         let Some(entry) = entries.get(number) else { continue };
         if chosen(entry) || entry.depends_on.iter().any(|on| found.contains(on)) {
             found.insert(*number);
+        }
+    }
+    found
+}
+
+/// What `chosen` depend on, and they themselves.
+fn with_needs(entries: &BTreeMap<u32, Entry<'_>>, section: &[u32], chosen: &BTreeSet<u32>) -> BTreeSet<u32> {
+    let mut found = chosen.clone();
+    for number in section.iter().rev() {
+        if let Some(entry) = entries.get(number).filter(|_| found.contains(number)) {
+            found.extend(&entry.depends_on);
         }
     }
     found
@@ -215,9 +230,9 @@ mod tests {
     #[test]
     fn what_depends_on_partitions_is_in_order_and_what_takes_long_is_not() {
         let parts = divide(CONTENTS, &section(), &[relative("sold", true), relative("sold_1", false)]).unwrap();
-        assert_eq!(numbers(&parts.together), [21, 22, 25]);
-        assert_eq!(numbers(&parts.in_order), [20, 23, 24, 26, 27]);
-        assert_eq!(numbers(&parts.last), [28, 29, 30, 31]);
+        assert_eq!(numbers(&parts.together), [21]);
+        assert_eq!(numbers(&parts.in_order), [20, 23, 26, 27]);
+        assert_eq!(numbers(&parts.rest), [22, 24, 25, 28, 29, 30, 31]);
     }
 
     #[test]
@@ -230,7 +245,8 @@ mod tests {
     #[test]
     fn every_entry_of_the_section_is_in_exactly_one_part() {
         let parts = divide(CONTENTS, &section(), &[relative("plain", true)]).unwrap();
-        let mut all = [numbers(&parts.together), numbers(&parts.in_order), numbers(&parts.last)].concat();
+        assert_eq!(numbers(&parts.in_order), [22, 23]);
+        let mut all = [numbers(&parts.together), numbers(&parts.in_order), numbers(&parts.rest)].concat();
         all.sort_unstable();
         assert_eq!(all, (20..=31).collect::<Vec<_>>());
     }

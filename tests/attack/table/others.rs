@@ -95,7 +95,7 @@ pub fn jobs() -> Vec<Case> {
         case(MALLORY, "makes a drill's Job", Nothing, How::Raw("POST", JOBS, PLAIN, job("sennight-drill-mine", "{ns}")), RESERVED),
         case(MALLORY, "gives the pods of a dump's Job a label", Nothing, patch(DUMP, json!({"spec": {"template": {"metadata": {"labels": {"mine": "yes"}}}}})), RESERVED),
         case(MALLORY, "hides a dump's Job from the operator", Nothing, patch(DUMP, json!({"metadata": {"labels": {"app.kubernetes.io/managed-by": "me"}}})), RESERVED),
-        case(MALLORY, "resumes a dump's Job that is suspended", Nothing, patch(DUMP, json!({"spec": {"suspend": false}})), Allowed(json!({}))),
+        case(MALLORY, "resumes a dump's Job that is suspended", Nothing, patch("/apis/batch/v1/namespaces/{ns}/jobs/sennight-dump-98765432109876543210", json!({"spec": {"suspend": false}})), Allowed(json!({}))),
         case(OPERATOR, "makes a dump's Job", Nothing, How::Raw("POST", JOBS, PLAIN, job("sennight-dump-next", "{ns}")), Allowed(json!({}))),
         case(MALLORY, "makes a Job of another name", Nothing, How::Raw("POST", JOBS, PLAIN, job("something-else", "{ns}")), Allowed(json!({}))),
     ]
