@@ -97,10 +97,11 @@ impl Archive<'_> {
             let section = self.listed(Section::PostData.arguments()).await?;
             post_data::divide(&self.listed(&["--verbose"]).await?, &section, &relatives)
         };
-        let Some(Parts { together, in_order, rest }) = parts else {
+        let Some(Parts { parents, together, in_order, rest }) = parts else {
             return self.build_some(session, None, Some(&jobs)).await;
         };
         for (name, entries, jobs) in [
+            ("parents.list", parents, None),
             ("together.list", together, Some(&jobs)),
             ("in-order.list", in_order, None),
             ("rest.list", rest, Some(&jobs)),

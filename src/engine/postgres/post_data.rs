@@ -20,22 +20,22 @@ pub struct Relative {
     pub schema: String,
     /// Name.
     pub name: String,
-    /// Others inherit from it.
-    pub parent: bool,
+    /// It is partitioned, and has no rows of its own: its indexes are made in an instant.
+    pub partitioned: bool,
 }
 
 /// The new database's tables that inherit or are inherited from.
 pub async fn relatives(session: &Session) -> Result<Vec<Relative>, EngineError> {
     const RELATIVES: &str = "
 SELECT n.nspname::pg_catalog.text, c.relname::pg_catalog.text,
-       c.relkind = 'p' OR EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE i.inhparent = c.oid)
+       c.relkind = 'p'
   FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
  WHERE c.relkind = 'p' OR c.relkind IN ('r', 'f') AND EXISTS (
        SELECT FROM pg_catalog.pg_inherits i WHERE c.oid IN (i.inhrelid, i.inhparent))";
     let failed = |e| EngineError::query("looking for partitions and children of tables", e);
     let rows = session.query(RELATIVES, &[]).await.map_err(failed)?;
     rows.iter()
-        .map(|row| Ok(Relative { schema: row.try_get(0)?, name: row.try_get(1)?, parent: row.try_get(2)? }))
+        .map(|row| Ok(Relative { schema: row.try_get(0)?, name: row.try_get(1)?, partitioned: row.try_get(2)? }))
         .collect::<Result<_, _>>()
         .map_err(failed)
 }
@@ -43,9 +43,11 @@ SELECT n.nspname::pg_catalog.text, c.relname::pg_catalog.text,
 /// Lists of entries, each in the archive's order, to be restored one after the other.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Parts {
-    /// By several connections: what those of `in_order` build on, indexes and keys of partitions above all.
+    /// By one connection: indexes and keys of partitioned tables, which are empty until others are attached to them.
+    pub parents: String,
+    /// By several connections: what is attached to them, which is what takes long.
     pub together: String,
-    /// By one connection.
+    /// By one connection: the attaching, and what else locks a parent or a partition.
     pub in_order: String,
     /// By several connections again, all the rest. Foreign keys are among it: they find every key, and of two that lock a table
     /// each, neither waits for what the other has, because `pg_restore` runs no two that name the same table, and the server
@@ -111,29 +113,34 @@ pub fn divide(contents: &str, section: &str, relatives: &[Relative]) -> Option<P
     let is_of = |text: &str, of: &Relative| {
         ["TABLE", "FOREIGN TABLE"].iter().any(|kind| text.starts_with(&format!("{kind} {} {} ", of.schema, of.name)))
     };
-    let tables = |parents_only: bool| -> BTreeSet<u32> {
+    let tables = |partitioned_only: bool| -> BTreeSet<u32> {
         let wanted = |entry: &Entry<'_>| {
             entry.catalog == PG_CLASS
-                && relatives.iter().any(|of| (of.parent || !parents_only) && is_of(entry.text, of))
+                && relatives.iter().any(|of| (of.partitioned || !partitioned_only) && is_of(entry.text, of))
         };
         entries.iter().filter(|(_, entry)| wanted(entry)).map(|(number, _)| *number).collect()
     };
     let (parents, family) = (tables(true), tables(false));
     let of_any = |entry: &Entry<'_>, some: &BTreeSet<u32>| entry.depends_on.iter().any(|on| some.contains(on));
-    let delicate = |entry: &Entry<'_>| {
-        entry.text.starts_with("INDEX ATTACH ") || of_any(entry, if entry.is_built() { &parents } else { &family })
-    };
+    let delicate =
+        |entry: &Entry<'_>| entry.text.starts_with("INDEX ATTACH ") || (!entry.is_built() && of_any(entry, &family));
     let last = with_dependents(&entries, &section, comes_last);
     let mut in_order = with_dependents(&entries, &section, delicate);
     in_order.retain(|number| !last.contains(number));
-    if in_order.is_empty() {
+    let built = |number: &u32| entries.get(number).is_some_and(|entry| entry.is_built() && of_any(entry, &parents));
+    let of_parents: BTreeSet<u32> =
+        section.iter().filter(|number| built(number) && !in_order.contains(*number)).copied().collect();
+    if in_order.is_empty() && of_parents.is_empty() {
         return None;
     }
+    let first = with_needs(&entries, &section, &of_parents);
     let needed = with_needs(&entries, &section, &in_order);
     let mut parts = Parts::default();
     for number in &section {
         let part = if in_order.contains(number) {
             &mut parts.in_order
+        } else if first.contains(number) {
+            &mut parts.parents
         } else if needed.contains(number) {
             &mut parts.together
         } else {
@@ -190,7 +197,7 @@ mod tests {
 20; 2606 200 CONSTRAINT public sold sold_pkey acme
 ;\tdepends on: 10
 21; 2606 201 CONSTRAINT public sold_1 sold_1_pkey acme
-;\tdepends on: 11
+;\tdepends on: 11 20
 22; 1259 202 INDEX public plain_i acme
 ;\tdepends on: 13
 23; 0 0 INDEX ATTACH public sold_1_pkey acme
@@ -223,16 +230,17 @@ mod tests {
         list.lines().map(|line| entry(line).unwrap().0).collect()
     }
 
-    fn relative(name: &str, parent: bool) -> Relative {
-        Relative { schema: "public".to_owned(), name: name.to_owned(), parent }
+    fn relative(name: &str, partitioned: bool) -> Relative {
+        Relative { schema: "public".to_owned(), name: name.to_owned(), partitioned }
     }
 
     #[test]
     fn what_depends_on_partitions_is_in_order_and_what_takes_long_is_not() {
         let parts = divide(CONTENTS, &section(), &[relative("sold", true), relative("sold_1", false)]).unwrap();
+        assert_eq!(numbers(&parts.parents), [20]);
         assert_eq!(numbers(&parts.together), [21]);
-        assert_eq!(numbers(&parts.in_order), [20, 23, 26, 27]);
-        assert_eq!(numbers(&parts.rest), [22, 24, 25, 28, 29, 30, 31]);
+        assert_eq!(numbers(&parts.in_order), [23, 26]);
+        assert_eq!(numbers(&parts.rest), [22, 24, 25, 27, 28, 29, 30, 31]);
     }
 
     #[test]
@@ -245,8 +253,9 @@ mod tests {
     #[test]
     fn every_entry_of_the_section_is_in_exactly_one_part() {
         let parts = divide(CONTENTS, &section(), &[relative("plain", true)]).unwrap();
-        assert_eq!(numbers(&parts.in_order), [22, 23]);
-        let mut all = [numbers(&parts.together), numbers(&parts.in_order), numbers(&parts.rest)].concat();
+        assert_eq!((numbers(&parts.parents), numbers(&parts.in_order)), (vec![22], vec![23]));
+        let lists = [&parts.parents, &parts.together, &parts.in_order, &parts.rest];
+        let mut all = lists.map(|list| numbers(list)).concat();
         all.sort_unstable();
         assert_eq!(all, (20..=31).collect::<Vec<_>>());
     }
