@@ -14,7 +14,7 @@ use tokio::net::tcp::OwnedReadHalf;
 const REPEATS: i32 = 8;
 
 /// What only the connection that ends sessions asks (`engine::postgres::evict`).
-const ENDS_SESSIONS: &[u8] = b"coalesce(a.usename::text, 'no role')";
+const ENDS_SESSIONS: &[u8] = b"'no role')";
 
 /// A proxy in front of PostgreSQL.
 pub type Wire = Proxy<Messages>;
