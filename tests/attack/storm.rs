@@ -84,8 +84,13 @@ async fn i6_no_forgery_is_taken_while_the_api_server_is_killed_again_and_again()
         server.again();
         server.ready().await;
     }
-    while tally.answered() < whole {
-        assert!(began.elapsed() < Duration::from_mins(30), "{} answers in half an hour", tally.answered());
+    // A part of the storm may be over before those who may had their turn.
+    while tally.answered() < whole || tally.lawful.load(Ordering::Relaxed) == 0 {
+        assert!(
+            began.elapsed() < Duration::from_mins(30),
+            "{} answers in half an hour, or nothing lawful",
+            tally.answered()
+        );
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     tally.stop.store(true, Ordering::Relaxed);
@@ -107,7 +112,6 @@ async fn i6_no_forgery_is_taken_while_the_api_server_is_killed_again_and_again()
     let taken = tally.taken.lock().unwrap().clone();
     assert!(taken.is_empty(), "{} forgeries were taken:\n{}", taken.len(), taken.join("\n"));
     assert_eq!(statuses(&clients[""]).await, before, "no forgery's target has changed");
-    assert!(count(&tally.lawful) > 0, "the API server was there for those who may");
 }
 
 type Clients = Arc<HashMap<&'static str, Client>>;
