@@ -2,13 +2,13 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test test-fast test-part test-node test-fresh nightly wholeness attack engines guards faults-restore bench bench-scale \
+.PHONY: help demo demo-down test test-fast test-part test-node test-fresh nightly integrity attack engines guards restore-faults bench bench-scale \
   generate lint lint-text clippy build dist tools-test tools-lint tools-compile
 
 WITH := tests/cluster/with.sh
 CARGO := cargo
 # Test targets that no plain `cargo test` runs; --all-targets leaves them out as well.
-BY_NAME := --test node --test wholeness --test attack --test engines --test globals --test faults_restore --test bench --test bench_scale
+BY_NAME := --test node --test integrity --test attack --test engines --test globals --test restore_faults --test bench --test bench_scale
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,7 +23,7 @@ test: ## everything: lint, tests without a node, a part of the long suites, test
 	@tests/cluster/suites.sh tools-test lint-text clippy test-fast test-part test-node
 
 nightly: ## the long suites one after another, on after a failure; hours; ends with the minutes of each (docs/testing.md)
-	@tests/cluster/suites.sh --all test-fresh guards attack faults-restore engines wholeness
+	@tests/cluster/suites.sh --all test-fresh guards attack restore-faults engines integrity
 
 # What a target runs it installs, or says what is missing; a moment where all is there.
 tools-test tools-lint tools-compile:
@@ -41,8 +41,8 @@ test-part: tools-compile ## the long tests on the API server, and some cases of 
 test-node: dist ## the tests on a real node: containerd, kubelet, the image of the Dockerfile
 	@tests/cluster/run-tests.sh node
 
-wholeness: tools-compile ## the long suites: 1,000 damaged copies and more; SENNIGHT_CASES and SENNIGHT_SEED choose fewer, or the same again
-	@tests/cluster/run-tests.sh wholeness
+integrity: tools-compile ## the long suites: 1,000 damaged backups and more; SENNIGHT_CASES and SENNIGHT_SEED choose fewer, or the same again
+	@tests/cluster/run-tests.sh integrity
 
 engines: tools-compile ## dumps, loads and comparisons on MariaDB 10.11, MariaDB 11.8 and MySQL 9
 	@tests/cluster/run-tests.sh engines
@@ -53,8 +53,8 @@ attack: tools-compile ## the gate under attack: forgeries, weakened policies, cr
 guards: tools-lint ## take each guard of docs/guards.md away in a copy of the source: its test must fail; half an hour
 	@$(WITH) services -- tests/attack/guards.sh all
 
-faults-restore: tools-compile ## restores under kill -9 of the worker and of the server, at every statement; SENNIGHT_CASES chooses fewer
-	@tests/cluster/run-tests.sh faults-restore
+restore-faults: tools-compile ## restores under kill -9 of the worker and of the server, at every statement; SENNIGHT_CASES chooses fewer
+	@tests/cluster/run-tests.sh restore-faults
 
 bench: tools-compile ## speed and memory against the machine's ceiling and other tools; writes docs/benchmarks.md; half an hour
 	@tests/bench/bench.sh
@@ -68,20 +68,19 @@ generate: tools-compile ## write crds/, the chart's copies and config/install.ya
 lint: lint-text clippy ## formatting, shellcheck, that each guard of docs/guards.md stands where it is looked for; clippy
 
 lint-text: tools-lint
-	@$(CARGO) fmt --check
+	@$(CARGO) fmt --all --check
 	@tests/attack/guards.sh texts
 	@shellcheck -x .ci/run $$(find tests -name '*.sh')
 
 clippy: tools-compile
-	@$(CARGO) clippy --quiet --locked --all-targets -- -D warnings
-	@$(CARGO) clippy --quiet --locked $(BY_NAME) -- -D warnings
+	@$(CARGO) clippy --quiet --locked --workspace --all-targets -- -D warnings
+	@$(CARGO) clippy --quiet --locked --workspace $(BY_NAME) -- -D warnings
 
-build: tools-compile ## compile both binaries
-	@$(CARGO) build --locked --bins
+build: tools-compile ## compile both binaries; tests of the operator's processes refuse older ones
+	@$(CARGO) build --locked --workspace --bins
 
-# With a test in the same command, cargo unifies features with the tests' own: kube is not compiled a second time for them.
-dist: tools-compile ## put stripped binaries where the Dockerfile's `prebuilt` stage takes them
-	@$(CARGO) build --locked --bins --test node
+# With --workspace, cargo unifies features with the tests' own: kube is not compiled a second time for them.
+dist: build ## put stripped binaries where the Dockerfile's `prebuilt` stage takes them
 	@mkdir -p dist
 	@target=$${CARGO_TARGET_DIR:-target}; for name in sennight kubectl-sennight; do \
 	  strip --strip-all -o "dist/.$$name" "$$target/debug/$$name"; \

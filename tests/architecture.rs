@@ -152,7 +152,7 @@ const ROOMS: &[Room] = &[
 const FRONT: &[&str] = &["main", "lib", "cli", "settings", "telemetry", "http"];
 
 fn root() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+    testkit::repository().to_owned()
 }
 
 fn sources(dir: &Path) -> Vec<PathBuf> {

@@ -25,7 +25,7 @@ fn env(name: &str) -> String {
 
 fn run(program: &str, args: &[&str]) -> Output {
     let shown = format!("{program} {}", args.join(" "));
-    let output = Command::new(program).args(args).stderr(Stdio::inherit()).output();
+    let output = Command::new(program).args(args).current_dir(testkit::repository()).stderr(Stdio::inherit()).output();
     let output = output.unwrap_or_else(|error| panic!("{shown}: {error}"));
     println!("$ {shown}\n{}", String::from_utf8_lossy(&output.stdout));
     assert!(output.status.success(), "{shown} ended with {}", output.status);
@@ -73,7 +73,7 @@ fn the_chart_installs_the_main_job_runs_and_uninstalling_keeps_every_custom_reso
 #[test]
 fn the_plain_manifests_install_an_operator_that_leads() {
     let _alone = alone();
-    let manifests = std::fs::read_to_string("config/install.yaml").unwrap();
+    let manifests = testkit::file("config/install.yaml");
     let shipped = manifests.lines().find_map(|line| line.trim().strip_prefix("image: ")).unwrap().trim_matches('"');
     let manifests = manifests.replace(shipped, &env("SENNIGHT_TEST_IMAGE"));
     let file = tempfile::NamedTempFile::new().unwrap();

@@ -1,5 +1,5 @@
 //! Who may write what into a request's status: the rules of the admission policies once more, as pure functions over two
-//! versions of an object. tests/offline/authority.rs holds both to the same answer; the operator trusts no signature
+//! versions of an object. tests/unit/authority.rs holds both to the same answer; the operator trusts no signature
 //! that could not have come about by these rules.
 
 use serde_json::{Map, Value};

@@ -1,5 +1,5 @@
 //! The operator's, the worker's and the plugin's real binaries, and the policies, on a real API server with its controller
-//! manager, PostgreSQL and S3. Run by `tests/cluster/with.sh api -- cargo test --test api`.
+//! manager, PostgreSQL and S3. Run by `tests/cluster/with.sh api -- cargo test -p testkit --test api`.
 
 #![allow(
     clippy::unwrap_used,
@@ -10,11 +10,7 @@
 )]
 
 mod admission;
-mod cluster;
-mod operator;
 mod plugin;
 mod readme;
 mod requests;
 mod runtime;
-#[path = "../support/mod.rs"]
-mod support;

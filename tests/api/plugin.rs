@@ -3,18 +3,18 @@
 
 mod more;
 
-use crate::cluster::{self, Turn, kubectl_ok};
-use crate::support::env;
 use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::process::{Command, Output, Stdio};
+use testkit::cluster::{self, Turn, kubectl_ok};
+use testkit::env;
 
 fn text(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
 /// A namespace with a tenant's schedule, a helpdesk user and a billing user.
-struct World {
+struct PluginUsers {
     namespace: String,
     hanna: User,
     bill: User,
@@ -27,7 +27,7 @@ struct User {
     kubeconfig: String,
 }
 
-impl World {
+impl PluginUsers {
     async fn new(test: &str) -> Self {
         let turn = Turn::among().await;
         let (hanna, bill) = (cluster::name("hanna"), cluster::name("bill"));
@@ -97,7 +97,7 @@ impl World {
     }
 
     fn command(&self, who: &User, line: &str) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_kubectl-sennight"));
+        let mut command = Command::new(testkit::binary("kubectl-sennight"));
         command
             .env("KUBECONFIG", &who.kubeconfig)
             .args(["-n", &self.namespace])
@@ -116,7 +116,7 @@ impl World {
 
 #[tokio::test]
 async fn i6_helpdesk_approves_billing_settles_and_neither_does_the_others_part() {
-    let world = World::new("gate").await;
+    let world = PluginUsers::new("gate").await;
     world.request("t-1", "CrmExport");
     let line = "settle t-1 --reference INV-9 --amount 49.00 --currency EUR";
     assert!(world.expect(&world.hanna, line, 3).contains("sennight:"));
@@ -153,7 +153,7 @@ async fn i6_helpdesk_approves_billing_settles_and_neither_does_the_others_part()
 
 #[tokio::test]
 async fn a_full_restore_is_not_approved_without_a_person_or_yes() {
-    let world = World::new("full").await;
+    let world = PluginUsers::new("full").await;
     world.request("t-2", "FullRestore");
     let refused = world.expect(&world.hanna, "approve t-2", 5);
     assert!(refused.contains("Will be lost") && refused.contains("--yes"), "{refused}");
@@ -169,7 +169,7 @@ async fn a_full_restore_is_not_approved_without_a_person_or_yes() {
 
 #[tokio::test]
 async fn a_denial_is_final() {
-    let world = World::new("deny").await;
+    let world = PluginUsers::new("deny").await;
     world.request("t-3", "CrmExport");
     world.expect(&world.hanna, "deny t-3", 2);
     world.expect(&world.hanna, "deny t-3 --reason not-the-owner", 0);
@@ -179,7 +179,7 @@ async fn a_denial_is_final() {
 
 #[tokio::test]
 async fn what_is_not_there_or_not_yet_ready_says_so() {
-    let world = World::new("early").await;
+    let world = PluginUsers::new("early").await;
     world.unseen("t-4", "CrmExport");
     assert!(world.expect(&world.hanna, "approve t-4", 1).contains("has not looked at this request yet"));
     assert!(world.expect(&world.hanna, "explain t-4", 0).contains("has not looked at it yet"));
@@ -192,7 +192,7 @@ async fn what_is_not_there_or_not_yet_ready_says_so() {
 
 #[tokio::test]
 async fn list_and_explain_answer_people_and_programs() {
-    let world = World::new("list").await;
+    let world = PluginUsers::new("list").await;
     world.request("t-5", "FullRestore");
     let table = world.expect(&world.hanna, "list", 0);
     assert!(table.starts_with("NAME   TENANT      MODE          DATE         PHASE"), "{table}");
@@ -220,7 +220,7 @@ fn download(url: &str) -> (String, Vec<u8>) {
 
 #[tokio::test]
 async fn a_link_reads_the_export_with_the_callers_own_credentials_and_is_kept_nowhere() {
-    let world = World::new("link").await;
+    let world = PluginUsers::new("link").await;
     world.request("t-6", "CrmExport");
     let (endpoint, bucket) = (env("SENNIGHT_TEST_S3_ENDPOINT"), format!("b-{:016x}", rand::random::<u64>()));
     let config = aws_sdk_s3::Config::builder()

@@ -1,12 +1,12 @@
 //! README's own commands, read from README.md and run as written on an API server of their own that holds nothing: install,
 //! samples, a request, both keys. Everybody runs them twice.
 
-use crate::cluster::{HELPDESK, patience, stamps};
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
+use testkit::cluster::{HELPDESK, patience, stamps};
 
 const BILLING: &str = "billing-controller";
 
@@ -36,7 +36,7 @@ fn commands(readme: &str) -> Vec<String> {
 }
 
 fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
+    testkit::repository()
 }
 
 /// An API tier of its own, empty. It ends with its standard input.

@@ -2,19 +2,19 @@
 //! what is lawful goes through, and nothing but that changes anything. Then the two other ways to install the gate: with
 //! four eyes, and without the policies that stamp names (Kubernetes before 1.36).
 
-use crate::cluster::{self, Turn};
 use crate::how::{Case, Want, contains, read};
 use crate::scene::{Scene, Senders, change, furnish, remove};
 use crate::table::{self, unstamped};
-use crate::world::World;
 use futures::StreamExt;
 use sennight::api::admission;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
+use testkit::cluster;
+use testkit::world::World;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn i6_every_forgery_of_the_table_is_refused_and_what_is_lawful_goes_through() {
-    let world = World::new().await;
+    let world = World::on_api("gate").with_people().await;
     furnish(&world).await;
     let all = table::table();
     let refused = all.iter().filter(|case| matches!(case.want, Want::Refused(_) | Want::Barred(_))).count();
@@ -117,8 +117,7 @@ impl Drop for Unstamped {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn i6_where_nothing_stamps_names_the_writer_names_themselves_truly() {
-    let _turn = Turn::alone().await;
-    let world = World::beside("unstamped");
+    let world = World::on_api("unstamped").with_people().alone().await;
     let away = Unstamped::new(&world).await;
     run(&world, &unstamped(), true).await;
     away.back().await;
@@ -126,8 +125,7 @@ async fn i6_where_nothing_stamps_names_the_writer_names_themselves_truly() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn i6_with_four_eyes_whoever_asked_does_not_approve() {
-    let _turn = Turn::alone().await;
-    let world = World::beside("eyes");
+    let world = World::on_api("eyes").with_people().alone().await;
     for (every_mode, cases) in [
         (true, table::four_eyes("(gate.fourEyes: All)", true)),
         (false, table::four_eyes("(gate.fourEyes: FullRestore)", false)),

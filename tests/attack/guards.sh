@@ -80,7 +80,7 @@ take_dependencies() {
   for part in deps build .fingerprint; do
     [ ! -d "$target/debug/$part" ] || cp -al "$target/debug/$part" "$built/debug/"
   done
-  find "$built/debug" -mindepth 2 -maxdepth 2 -name '*sennight*' -prune -exec rm -rf {} +
+  find "$built/debug" -mindepth 2 -maxdepth 2 \( -name '*sennight*' -o -name '*testkit*' \) -prune -exec rm -rf {} +
 }
 
 make_copy() {
@@ -96,9 +96,16 @@ make_copy() {
 
 # run TIER TEST: in the copy
 run() {
-  local where=(--lib)
-  [ "$1" = lib ] || where=(--test "$1")
-  (cd "$copy" && CARGO_TARGET_DIR=$built CARGO_TERM_COLOR=never cargo test --locked --quiet "${where[@]}" -- "$2" 2>&1)
+  # --workspace: features as everywhere else, so that no dependency is compiled again.
+  local where=(--workspace --lib)
+  [ "$1" = lib ] || where=(--package testkit --test "$1")
+  (
+    cd "$copy"
+    export CARGO_TARGET_DIR=$built CARGO_TERM_COLOR=never
+    # Tests refuse binaries that are older than their sources.
+    [ "$1" = lib ] || cargo build --locked --quiet --workspace --bins 2>&1 || return
+    cargo test --locked --quiet "${where[@]}" -- "$2" 2>&1
+  )
 }
 
 failed=0

@@ -2,16 +2,15 @@
 //! table that must be refused gets through. Where two guards hold the same door, either alone still holds it, and only
 //! without both does somebody pass. Nothing is written: every attempt is a dry run.
 
-use crate::cluster::Turn;
 use crate::forging::{Unstamped, until_so};
 use crate::gate::Gate;
 use crate::how::{Case, How, Want};
 use crate::scene::{Scene, Senders, furnish};
 use crate::table::{self, unstamped};
-use crate::world::World;
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use serde_json::{Value, json};
+use testkit::world::World;
 
 /// A way to weaken the gate.
 struct Mutant {
@@ -135,7 +134,7 @@ const RULES: &[Mutant] = &[
 
 #[test]
 fn the_documented_table_has_every_guard() {
-    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/authority.md")).unwrap();
+    let page = testkit::file("docs/authority.md");
     for mutant in POLICIES.iter().chain(RULES) {
         assert!(page.contains(&format!("| {} | ", mutant.what)), "docs/authority.md does not list {:?}", mutant.what);
     }
@@ -143,8 +142,7 @@ fn the_documented_table_has_every_guard() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn i6_every_guard_in_cel_is_needed() {
-    let _turn = Turn::alone().await;
-    let world = World::beside("guards");
+    let world = World::on_api("guards").with_people().alone().await;
     let senders = Senders::default();
     furnish(&world).await;
     lay_all(&world).await;

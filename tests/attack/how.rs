@@ -1,9 +1,9 @@
 //! A case of the table: who tries what, by which of the API's ways, and what must come of it.
 
 use crate::scene::{Scene, Senders};
-use crate::world::World;
 use sennight::api::admission;
 use serde_json::{Value, json};
+use testkit::world::World;
 
 /// One line of the table.
 pub struct Case {

@@ -1,14 +1,14 @@
 //! What admission costs a status patch: two API servers on one etcd, one of which has the policies' plugins off, are asked
 //! in turns. The ratio is printed; nothing is asserted by time.
 
-use crate::cluster::request;
 use crate::private_api::{ApiServer, Etcd};
-use crate::world::{ALICE, BILLING, OPERATOR, PEOPLE};
 use kube::Api;
 use kube::api::{Patch, PatchParams, PostParams};
 use sennight::api::RestoreRequest;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
+use testkit::cluster::request;
+use testkit::world::{ALICE, BILLING, OPERATOR, PEOPLE};
 
 /// Patches of each kind on each server, after those that warm both up.
 const WHOLE: usize = 1000;

@@ -4,38 +4,29 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on should say where")]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a suite says what it did, and with which seed")]
 #![allow(clippy::needless_pass_by_value, reason = "a line of the table gives its JSON away")]
-#![allow(dead_code, reason = "shared with tests/api, which uses more of it")]
 
-#[path = "../api/cluster.rs"]
-mod cluster;
+mod exactly_once;
 mod forging;
 mod gate;
 mod guards_cel;
 mod how;
 mod latency;
-mod once;
-#[path = "../api/operator.rs"]
-mod operator;
 mod private_api;
 mod scene;
 mod storm;
-#[path = "../support/mod.rs"]
-mod support;
 // One case a line, however long.
 #[rustfmt::skip]
 mod table;
 mod weakened;
-#[path = "../api/admission/world.rs"]
-mod world;
 
 /// How many cases a suite runs of its `whole` number.
 fn cases(suite: &str, whole: usize) -> usize {
-    support::part::cases("make attack", suite, whole)
+    testkit::sampling::cases("make attack", suite, whole)
 }
 
 /// The same of a suite whose cases cost more: one for each `cost` of them.
 fn part(suite: &str, whole: usize, cost: usize) -> usize {
-    support::part::costly("make attack", suite, whole, cost)
+    testkit::sampling::costly("make attack", suite, whole, cost)
 }
 
 /// Some of a suite's cases in an order of chance: all of them, or one for each `cost` that `SENNIGHT_CASES` asks for.
@@ -55,5 +46,5 @@ fn some<T>(suite: &str, all: &mut Vec<T>, cost: usize) -> Vec<T> {
 
 /// `SENNIGHT_SEED`, or a new one.
 fn seed(suite: &str) -> u64 {
-    support::part::seed(suite)
+    testkit::sampling::seed(suite)
 }

@@ -1,7 +1,5 @@
 //! API servers of a test's own, to be killed: on an etcd of their own, with the certificates of the tier.
 
-use crate::cluster::{gate, kubectl, kubectl_ok};
-use crate::support::env;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use std::fs::File;
@@ -10,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
+use testkit::cluster::{gate, kubectl, kubectl_ok};
+use testkit::env;
 
 /// An etcd; it ends with the test.
 pub struct Etcd {
@@ -25,7 +25,7 @@ fn free_port() -> u16 {
 
 /// Where the harness has a program.
 fn program(name: &str) -> PathBuf {
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cluster/tools.sh");
+    let script = testkit::repository().join("tests/cluster/tools.sh");
     let output = Command::new(script).args(["path", name]).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     PathBuf::from(String::from_utf8(output.stdout).unwrap().trim())

@@ -1,8 +1,6 @@
 //! The state in which an attacker meets a request, made by lawful writes only; and sending anything to the API server as
 //! anybody.
 
-use crate::cluster::{self, apply, kubectl_ok};
-use crate::world::{ALICE, BILLING, BOTH, OPERATOR, World};
 use http::Request;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::config::KubeConfigOptions;
@@ -10,6 +8,8 @@ use kube::{Client, Config};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::sync::Mutex;
+use testkit::cluster::{self, apply, kubectl_ok};
+use testkit::world::{ALICE, BILLING, BOTH, OPERATOR, World};
 
 /// May do anything with Jobs and pods in the test's namespace, subresources included.
 pub const EVE: &str = "eve@cluster";

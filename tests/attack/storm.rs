@@ -1,12 +1,10 @@
 //! Forgeries while the API server is killed and started again: none is taken, at no moment, and what is taken is lawful.
 //! The moment that matters is the first one after a start, when an API server serves and may not have read its policies.
 
-use crate::cluster::request;
 use crate::how::{How, Want};
 use crate::private_api::{ApiServer, Etcd};
 use crate::scene::{Scene, paid, point};
 use crate::table;
-use crate::world::{ALICE, BILLING, BOTH, MALLORY, OPERATOR, PEOPLE};
 use http::Request;
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client};
@@ -19,6 +17,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
+use testkit::cluster::request;
+use testkit::world::{ALICE, BILLING, BOTH, MALLORY, OPERATOR, PEOPLE};
 
 const WHOLE: usize = 20_000;
 const NAMESPACE: &str = "storm";

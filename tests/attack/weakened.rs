@@ -1,11 +1,8 @@
 //! While the gate is weakened, in whichever way, no restore begins, even though both keys are turned; the condition
 //! AuthorityIntact and the metric say in which way it is. Put back, the restore goes on.
 
-use crate::cluster::{self, BILLING, HELPDESK, OPERATOR, apply, kubectl_ok, until};
 use crate::forging::until_so;
 use crate::gate::Gate;
-use crate::once::world::{World, holds};
-use crate::operator;
 use crate::scene::Senders;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::ResourceExt;
@@ -15,6 +12,9 @@ use sennight::api::admission::{self, Guard};
 use sennight::api::{BackupStorage, crds};
 use sennight::domain::names::{RestoreStep, restore_job};
 use serde_json::{Value, json};
+use testkit::cluster::{self, BILLING, HELPDESK, OPERATOR, apply, kubectl_ok, until};
+use testkit::operator;
+use testkit::world::{World, holds};
 
 const STATUS: &str = "sennight-restorerequest-status";
 
@@ -100,7 +100,7 @@ const WAYS: &[Way] = &[
 
 #[tokio::test(flavor = "multi_thread")]
 async fn i6_while_the_gate_is_weakened_in_any_way_no_restore_begins() {
-    let world = World::alone("weakened").await;
+    let world = World::on_servers("weakened").alone().await;
     let tenant = world.tenant("acme").await;
     let copy = world.copy(&tenant).await;
     let mut operator = world.operator(&[]);
@@ -211,7 +211,7 @@ fn signed(approver: &str, payer: &str) -> Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn i6_what_was_forged_while_nobody_guarded_the_gate_is_not_trusted_once_it_is_whole() {
-    let world = World::alone("forged").await;
+    let world = World::on_servers("forged").alone().await;
     let tenant = world.tenant("acme").await;
     let copy = world.copy(&tenant).await;
     for (number, (what, status, reason)) in FORGED.iter().enumerate() {
@@ -260,7 +260,7 @@ const CLAIMS: &[(&str, Option<&str>, i64, &str)] = &[
 
 #[tokio::test(flavor = "multi_thread")]
 async fn i1_a_claim_that_was_forged_while_nobody_guarded_the_gate_begins_nothing() {
-    let world = World::alone("claims").await;
+    let world = World::on_servers("claims").alone().await;
     let tenant = world.tenant("acme").await;
     let copy = world.copy(&tenant).await;
     for (number, (what, job, minutes, reason)) in CLAIMS.iter().enumerate() {

@@ -5,9 +5,11 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 tests/cluster/tools.sh bench
-cargo build --release --locked --bin sennight
-cargo test --locked --no-run --test bench
-export SENNIGHT_BINARY=${SENNIGHT_BINARY:-${CARGO_TARGET_DIR:-target}/release/sennight}
+cargo build --release --locked --package sennight --bin sennight
+cargo test --locked --package testkit --no-run --test bench
+# Tests run in their package's directory.
+SENNIGHT_BINARY=$(realpath "${SENNIGHT_BINARY:-${CARGO_TARGET_DIR:-target}/release/sennight}")
+export SENNIGHT_BINARY
 case ",${SENNIGHT_BENCH_ONLY:-mariadb}," in
   *,mariadb,*)
     export SENNIGHT_MYSQL=mariadb-10.11
@@ -15,4 +17,4 @@ case ",${SENNIGHT_BENCH_ONLY:-mariadb}," in
     export SENNIGHT_MYDUMPER
     ;;
 esac
-exec tests/cluster/with.sh services -- cargo test --locked --quiet --test bench
+exec tests/cluster/with.sh services -- cargo test --locked --package testkit --quiet --test bench

@@ -4,7 +4,6 @@ use crate::peers::version;
 use crate::plot::{Mark, draw};
 use crate::servers::Servers;
 use std::fmt::Write;
-use std::path::Path;
 
 /// How much is measured; from the environment, so that a reduced form can be run by hand.
 pub struct Scope {
@@ -167,7 +166,7 @@ impl Page {
     /// Prints the page; a run of whole parts also writes docs/benchmarks.md and docs/benchmarks.svg. What `known` has of
     /// parts that did not run stays.
     pub fn write(&self, scope: &Scope) {
-        let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
+        let docs = testkit::repository().join("docs");
         let writes = scope.whole() || scope.write;
         let known = std::fs::read_to_string(docs.join("benchmarks.md")).unwrap_or_default();
         let known = if writes { known.as_str() } else { "" };

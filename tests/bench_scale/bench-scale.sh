@@ -6,10 +6,12 @@
 #   SENNIGHT_K8UP, SENNIGHT_K8UP_CRDS: K8up's binary (go build ./cmd/k8up in its source) and its config/crd/apiextensions.k8s.io/v1.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-cargo build --release --locked --bins
+cargo build --release --locked --workspace --bins
 # The operator of the compressed day is the test's own program, with another clock: compiled as the shipped one is.
-cargo test --release --locked --no-run --test bench_scale
-export SENNIGHT_BINARY=${SENNIGHT_BINARY:-${CARGO_TARGET_DIR:-target}/release/sennight}
+cargo test --release --locked --package testkit --no-run --test bench_scale
+# Tests run in their package's directory.
+SENNIGHT_BINARY=$(realpath "${SENNIGHT_BINARY:-${CARGO_TARGET_DIR:-target}/release/sennight}")
+export SENNIGHT_BINARY
 # etcd's default of 2 GiB is for 300,000 BackupSchedules, not for them and the revisions of a night in twenty minutes.
 export ETCD_QUOTA_BACKEND_BYTES=8589934592
-exec tests/cluster/with.sh api -- cargo test --release --locked --quiet --test bench_scale
+exec tests/cluster/with.sh api -- cargo test --release --locked --package testkit --quiet --test bench_scale

@@ -2,10 +2,10 @@
 //! machine ten minutes, and what is measured begins once they are there. The API server reads, caches and serves them as
 //! any others; the first of each kind went through it, and the rest are its likes.
 
-use crate::support::env;
 use futures::{StreamExt, TryStreamExt};
 use kube::{Client, Config};
 use serde_json::json;
+use testkit::env;
 
 /// Operations in one transaction; etcd takes 128, and 1.5 MiB.
 const OPERATIONS: usize = 64;

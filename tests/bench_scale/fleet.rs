@@ -1,12 +1,10 @@
 //! A fleet as it is after a week: every tenant with seven copies, its last slot run and its next one known. One
 //! BackupSchedule goes through the API, status and all, by the operator's own ways; the rest are its likes, put into etcd.
 
-use crate::cluster::{self, BILLING, HELPDESK, OPERATOR};
 use crate::etcd::Etcd;
 use crate::process::Process;
 use crate::rest::calm;
 use crate::scope::Scope;
-use crate::support::{Bucket, env};
 use crate::tier;
 use chrono::{DateTime, Days, NaiveDate, TimeDelta, Utc};
 use kube::api::{Patch, PatchParams};
@@ -17,6 +15,8 @@ use sennight::controller::restore::record;
 use sennight::domain::schedule::{Schedule, Window};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
+use testkit::cluster::{self, BILLING, HELPDESK, OPERATOR};
+use testkit::{Bucket, env};
 
 /// DatabaseServers; a tenant in so many shares one.
 const TENANTS_A_SERVER: usize = 500;

@@ -2,7 +2,6 @@
 //! `SENNIGHT_K8UP` names the binary, `SENNIGHT_K8UP_CRDS` the directory of its CRDs (config/crd/apiextensions.k8s.io/v1 of its
 //! source).
 
-use crate::cluster;
 use crate::etcd::Etcd;
 use crate::process::Process;
 use crate::report::{Bar, Page};
@@ -11,6 +10,7 @@ use crate::tier;
 use serde_json::{Value, json};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+use testkit::cluster;
 
 /// It gives every new schedule a second object or a status through a client that asks 20 times a second: more would take hours.
 const MOST: usize = 10_000;

@@ -15,11 +15,8 @@
     clippy::cast_sign_loss,
     reason = "a measurement that cannot go on should say where"
 )]
-#![allow(dead_code, reason = "shared with tests/api, which uses more of it")]
 
 mod apiserver;
-#[path = "../api/cluster.rs"]
-mod cluster;
 mod day;
 mod etcd;
 mod fleet;
@@ -30,14 +27,12 @@ mod process;
 mod report;
 mod rest;
 mod scope;
-#[path = "../support/mod.rs"]
-mod support;
 mod tier;
 mod worker;
 
-use cluster::Turn;
 use report::Page;
 use scope::{AWAY, SMALL, Scope, WHOLE};
+use testkit::cluster::Turn;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();

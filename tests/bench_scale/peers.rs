@@ -2,7 +2,6 @@
 //! kube-controller-manager at a start, and how late their Jobs come where as many are due in a minute as a fleet of 100,000 has in
 //! a window of six hours.
 
-use crate::cluster;
 use crate::etcd::Etcd;
 use crate::ledger::quantile;
 use crate::process::Process;
@@ -15,6 +14,7 @@ use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
+use testkit::cluster;
 
 /// Minutes of the window.
 const WINDOW: usize = 360;

@@ -8,6 +8,7 @@ use sennight::controller::{Clock, operate_by};
 use sennight::telemetry::{LogFormat, init_logging};
 use std::fs::File;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
@@ -72,7 +73,7 @@ pub struct Operator {
 impl Operator {
     /// The program as it is shipped, or the one that tests use.
     pub fn shipped(kubeconfig: &str, flags: &[String]) -> Self {
-        let program = std::env::var("SENNIGHT_BINARY").unwrap_or_else(|_| env!("CARGO_BIN_EXE_sennight").to_owned());
+        let program = std::env::var_os("SENNIGHT_BINARY").map_or_else(|| testkit::binary("sennight"), PathBuf::from);
         Self::start(Command::new(program).arg("operator"), kubeconfig, flags)
     }
 
@@ -201,7 +202,7 @@ pub struct Process(pub u32);
 impl Process {
     /// A server of the tier.
     pub fn of_tier(name: &str) -> Self {
-        let file = format!("{}/pid/{name}", crate::support::env("SENNIGHT_CLUSTER_DIR"));
+        let file = format!("{}/pid/{name}", testkit::env("SENNIGHT_CLUSTER_DIR"));
         Self(std::fs::read_to_string(file).unwrap().split(' ').next().unwrap().parse().unwrap())
     }
 

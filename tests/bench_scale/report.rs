@@ -2,7 +2,6 @@
 
 use crate::scope::Scope;
 use std::fmt::Write;
-use std::path::Path;
 
 /// Between these lines of docs/scale.md stands what a run wrote.
 const MARKS: (&str, &str) = ("<!-- make bench-scale writes from here -->", "<!-- to here -->");
@@ -162,7 +161,7 @@ impl Part {
 
 /// Puts a block where it was, or behind the others.
 fn replace(name: &str, text: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/scale.md");
+    let path = testkit::repository().join("docs/scale.md");
     let old = std::fs::read_to_string(&path).unwrap();
     let (before, rest) = old.split_once(MARKS.0).expect("docs/scale.md has no mark");
     let (blocks, after) = rest.split_once(MARKS.1).expect("docs/scale.md has no second mark");

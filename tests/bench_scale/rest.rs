@@ -197,7 +197,7 @@ pub async fn calm(process: Process, busy: f64, at_most: Duration) {
 fn status_seconds(place: &Place, scope: &Scope) -> f64 {
     let shipped = std::env::var("SENNIGHT_BINARY").map(|path| Path::new(&path).with_file_name("kubectl-sennight"));
     let plugin = shipped.ok().filter(|path| path.exists());
-    let plugin = plugin.unwrap_or_else(|| env!("CARGO_BIN_EXE_kubectl-sennight").into());
+    let plugin = plugin.unwrap_or_else(|| testkit::binary("kubectl-sennight"));
     let mut best = f64::MAX;
     for _ in 0..if scope.part { 1 } else { 3 } {
         let began = Instant::now();

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # generate.sh: writes what is generated and committed: crds/ from the Rust types, config/install.yaml and a sample from the chart.
-# Tests (tests/offline/crds.rs, tests/offline/chart.rs) fail when these lag behind.
+# Tests (tests/unit/crds.rs, tests/unit/chart.rs) fail when these lag behind.
 set -euo pipefail
 # shellcheck source=tests/cluster/lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -10,7 +10,7 @@ cargo run --quiet --locked --bin sennight -- generate --to .
 [ -n "${SENNIGHT_TEST_HELM:-}" ] || "$CLUSTER_SRC/tools.sh" helm
 helm=${SENNIGHT_TEST_HELM:-$("$CLUSTER_SRC/tools.sh" path helm)}
 mkdir -p config
-# install FILE CLUSTERS FLAGS…: the flags are those of tests/offline/chart.rs; without them Helm takes its own idea of a
+# install FILE CLUSTERS FLAGS…: the flags are those of tests/unit/chart.rs; without them Helm takes its own idea of a
 # cluster's version.
 install() {
   local file=$1 clusters=$2

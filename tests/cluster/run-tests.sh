@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # run-tests.sh fast [ARGS…]: the tests that need no node, on the API tier and the services; ARGS go to cargo test.
-# run-tests.sh wholeness [ARGS…]: the long suites, on three stores and three majors of PostgreSQL.
+# run-tests.sh integrity [ARGS…]: the long suites, on three stores and three majors of PostgreSQL.
 # run-tests.sh engines [ARGS…]: the MySQL family on its three servers; part: on the host's MariaDB.
 # run-tests.sh attack [ARGS…]: the gate under attack, on the API tier. part: some cases of these and of the long suites.
-# run-tests.sh faults-restore [ARGS…]: restores under kill -9, at every statement, on the services.
+# run-tests.sh restore-faults [ARGS…]: restores under kill -9, at every statement, on the services.
 # run-tests.sh node [ARGS…]: tests/node.rs on a real node with the image of the Dockerfile, and MinIO, PostgreSQL and MariaDB as pods.
 # Counts by cargo's own lines, and fails when a test was ignored or none ran.
 set -euo pipefail
@@ -21,40 +21,40 @@ on_node() {
   "$CLUSTER_SRC/apps.sh" up "$SENNIGHT_TEST_APPS_NAMESPACE"
   # shellcheck source=/dev/null
   . <("$CLUSTER_SRC/apps.sh" env "$SENNIGHT_TEST_APPS_NAMESPACE")
-  cargo test --locked --test node -- "$@"
+  cargo test --locked --package testkit --test node -- "$@"
 }
 
 # Tests on the API server that wait for deadlines, crashes and drills: `part` runs all of them, `fast` none.
-LONG=(requests::rivals::whoever_takes_over requests::family requests::waiting requests::record requests::killed requests::drills requests::way_back)
+LONG=(requests::rivals::whoever_takes_over requests::family requests::waiting requests::record requests::killed requests::drills requests::undo)
 
 # Everything that needs no node. Most of these tests wait for servers most of the time: more of them run at once than there are
 # cores, and the API server's beside the others. Named ones (ARGS) run by one cargo.
 on_servers() {
   local code=0 api skipped=()
   mapfile -t skipped < <(printf -- '--skip\n%s\n' "${LONG[@]}")
-  if [ $# -gt 0 ]; then cargo test --locked --no-fail-fast "$@"; return; fi
+  if [ $# -gt 0 ]; then cargo test --locked --workspace --no-fail-fast "$@"; return; fi
   api=$(mktemp)
   log "left to make test-part: ${LONG[*]}"
-  cargo test --locked --test api -- --test-threads="${SENNIGHT_TEST_THREADS:-10}" "${skipped[@]}" >"$api" 2>&1 &
-  cargo test --locked --no-fail-fast --lib --bins --test architecture --test offline --test servers -- \
+  cargo test --locked --package testkit --test api -- --test-threads="${SENNIGHT_TEST_THREADS:-10}" "${skipped[@]}" >"$api" 2>&1 &
+  cargo test --locked --workspace --no-fail-fast --lib --bins --test architecture --test unit --test servers -- \
     --test-threads="${SENNIGHT_TEST_THREADS:-6}" || code=$?
   log "the rest, beside these: tests on the API server"
   wait $! || code=$?
   cat "$api"
   rm -f "$api"
-  cargo test --locked --doc || code=$?
+  cargo test --locked --workspace --doc || code=$?
   return $code
 }
 
 # The long suites; and what a tenant's settings may do, on each other major too: the settings are others there.
-on_wholeness() {
+on_integrity() {
   local code=0 major port
-  cargo test --locked --test wholeness -- --nocapture "$@" || code=$?
+  cargo test --locked --package testkit --test integrity -- --nocapture "$@" || code=$?
   [ $# -eq 0 ] || return $code
   for major in $SENNIGHT_PG_MAJORS; do
     port=SENNIGHT_TEST_PG_PORT_$major
     log "what a tenant's settings may do, on PostgreSQL $major"
-    SENNIGHT_TEST_PG_PORT=${!port} cargo test --locked --test servers -- dump::rights || code=$?
+    SENNIGHT_TEST_PG_PORT=${!port} cargo test --locked --package testkit --test servers -- dump::rights || code=$?
   done
   return $code
 }
@@ -64,11 +64,11 @@ on_part() {
   local code=0 gate
   gate=$(mktemp)
   on_gate >"$gate" 2>&1 &
-  cargo test --locked --no-fail-fast --test wholeness --test engines -- --nocapture || code=$?
+  cargo test --locked --package testkit --no-fail-fast --test integrity --test engines -- --nocapture || code=$?
   # It changes settings of whole servers: it has one of its own, the long tests on the API server are at work on the other.
-  "$CLUSTER_SRC/with.sh" services -- cargo test --locked --test globals -- --nocapture || code=$?
+  "$CLUSTER_SRC/with.sh" services -- cargo test --locked --package testkit --test globals -- --nocapture || code=$?
   # It crashes the database server: it has one of its own, the others are at work on theirs.
-  SENNIGHT_MYSQL='' "$CLUSTER_SRC/with.sh" services -- cargo test --locked --test faults_restore -- --nocapture || code=$?
+  SENNIGHT_MYSQL='' "$CLUSTER_SRC/with.sh" services -- cargo test --locked --package testkit --test restore_faults -- --nocapture || code=$?
   log "beside these: the long tests on the API server, and attacks"
   wait $! || code=$?
   cat "$gate"
@@ -78,18 +78,19 @@ on_part() {
 
 on_gate() {
   local code=0
-  cargo test --locked --test api -- --test-threads="${SENNIGHT_TEST_THREADS:-10}" "${LONG[@]}" || code=$?
-  cargo test --locked --test attack -- --nocapture || code=$?
-  cargo test --locked --test bench_scale || code=$?
+  cargo test --locked --package testkit --test api -- --test-threads="${SENNIGHT_TEST_THREADS:-10}" "${LONG[@]}" || code=$?
+  cargo test --locked --package testkit --test attack -- --nocapture || code=$?
+  cargo test --locked --package testkit --test bench_scale || code=$?
   return $code
 }
 
-# compiled WHAT ARGS…: the tests that ARGS choose, before a tier is started for them
+# compiled WHAT ARGS…: the binaries and the tests that ARGS choose, before a tier is started for them. Tests refuse old binaries.
 compiled() {
   local what=$1 before=$EPOCHREALTIME
   shift
   log "compiling $what"
-  cargo test --locked --no-run --quiet "$@"
+  cargo build --locked --workspace --bins --quiet
+  cargo test --locked --workspace --no-run --quiet "$@"
   part compiling "$before"
 }
 
@@ -125,6 +126,7 @@ case $verb in
     ;;
   on-servers) on_servers "$@" ;;
   part)
+    compiled "the long suites" --test api --test integrity --test engines --test globals --test restore_faults --test attack --test bench_scale
     export SENNIGHT_CASES=${SENNIGHT_CASES:-60} SENNIGHT_MYSQL=${SENNIGHT_MYSQL-mariadb-10.11}
     counted "$CLUSTER_SRC/with.sh" api -- "$CLUSTER_SRC/run-tests.sh" on-part
     ;;
@@ -137,24 +139,24 @@ case $verb in
   on-engines)
     code=0
     # One after the other: the second changes settings of whole servers.
-    for suite in engines globals; do cargo test --locked --test "$suite" -- --nocapture "$@" || code=$?; done
+    for suite in engines globals; do cargo test --locked --package testkit --test "$suite" -- --nocapture "$@" || code=$?; done
     exit $code
     ;;
   attack)
     compiled "the attacks" --test attack
-    counted "$CLUSTER_SRC/with.sh" api -- cargo test --locked --test attack -- --nocapture "$@"
+    counted "$CLUSTER_SRC/with.sh" api -- cargo test --locked --package testkit --test attack -- --nocapture "$@"
     ;;
-  faults-restore)
-    compiled "the suite" --test faults_restore
-    counted "$CLUSTER_SRC/with.sh" services -- cargo test --locked --test faults_restore -- --nocapture "$@"
+  restore-faults)
+    compiled "the suite" --test restore_faults
+    counted "$CLUSTER_SRC/with.sh" services -- cargo test --locked --package testkit --test restore_faults -- --nocapture "$@"
     ;;
-  wholeness)
+  integrity)
     export SENNIGHT_STORES=${SENNIGHT_STORES-versitygw garage}
     export SENNIGHT_PG_MAJORS=${SENNIGHT_PG_MAJORS-17 18}
-    compiled "the long suites" --test wholeness --test servers
-    counted "$CLUSTER_SRC/with.sh" services -- "$CLUSTER_SRC/run-tests.sh" on-wholeness "$@"
+    compiled "the long suites" --test integrity --test servers
+    counted "$CLUSTER_SRC/with.sh" services -- "$CLUSTER_SRC/run-tests.sh" on-integrity "$@"
     ;;
-  on-wholeness) on_wholeness "$@" ;;
+  on-integrity) on_integrity "$@" ;;
   node)
     "$CLUSTER_SRC/tools.sh" node
     compiled "the node's tests" --test node
@@ -162,6 +164,6 @@ case $verb in
     counted "$CLUSTER_SRC/with.sh" node -- "$CLUSTER_SRC/run-tests.sh" on-node "$@"
     ;;
   on-node) on_node "$@" ;;
-  *) die "usage: run-tests.sh fast|node|part|wholeness|attack|engines|faults-restore [arguments for cargo test]" ;;
+  *) die "usage: run-tests.sh fast|node|part|integrity|attack|engines|restore-faults [arguments for cargo test]" ;;
 esac
 log "$verb: done"

@@ -113,7 +113,7 @@ up() {
   for name in ${SENNIGHT_STORES:-}; do
     [ "$name" = minio ] || "start_$name"
   done
-  # Servers of other majors are for the suites that ask for them (make wholeness).
+  # Servers of other majors are for the suites that ask for them (make integrity).
   [ -z "${SENNIGHT_PG_MAJORS:-}" ] || SENNIGHT_RUN_DIR=$RUN "$CLUSTER_SRC/postgres-majors.sh" up
   # So are those of the MySQL family.
   [ -z "${SENNIGHT_MYSQL:-}" ] || SENNIGHT_RUN_DIR=$RUN "$CLUSTER_SRC/mysql-servers.sh" up

@@ -1,8 +1,5 @@
 //! A CrmExport out of a copy of the MySQL schema: the shipped profile, no database needed.
 
-use crate::importer::{Element, KINDS, Portal};
-use crate::server::{Database, Server};
-use crate::support::{Bucket, context, copy_ref, unique};
 use sennight::domain::job::{CopySummary, Done, ExportTask, LiveAnswer, LiveIdsTask, LiveList};
 use sennight::domain::profile::ExportProfile;
 use sennight::engine::mysql::ident;
@@ -10,6 +7,9 @@ use sennight::store::Store;
 use sennight::worker::{TaskError, export, live_ids};
 use std::collections::BTreeMap;
 use std::io::{Cursor, Read};
+use testkit::importer::{Element, KINDS, Portal};
+use testkit::mysql::{Database, Server};
+use testkit::{Bucket, context, copy_ref, unique};
 
 type Record = BTreeMap<String, String>;
 
@@ -30,7 +30,7 @@ fn is(record: &Record, expected: &[(&str, &str)]) {
 }
 
 fn shipped() -> serde_json::Value {
-    serde_saphyr::from_str(include_str!("../../charts/sennight/profiles/bitrix24-crm.yaml")).unwrap()
+    serde_saphyr::from_str(&testkit::file("charts/sennight/profiles/bitrix24-crm.yaml")).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -100,7 +100,7 @@ async fn the_shipped_profile_reads_the_mysql_schema() {
 }
 
 fn profile() -> serde_json::Value {
-    let text = include_str!("../../config/profiles/bitrix24-crm.yaml");
+    let text = &testkit::file("config/profiles/bitrix24-crm.yaml");
     serde_saphyr::from_str::<serde_json::Value>(text).unwrap()["spec"].clone()
 }
 

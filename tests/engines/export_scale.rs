@@ -1,13 +1,13 @@
 //! What an export costs: bytes that it reads, and memory.
 
-use crate::server::say;
-use crate::support::proxy::{Fault, Proxy};
-use crate::support::{Bucket, Database, WITHOUT_CONSTRAINTS, copy_ref, dump, dump_task, env, manifest};
 use sennight::domain::job::{ExportTask, Work};
 use sennight::domain::manifest::Manifest;
 use sennight::store::Store;
 use std::process::Stdio;
 use std::time::Instant;
+use testkit::mysql::say;
+use testkit::proxy::{Fault, Proxy};
+use testkit::{Bucket, Database, WITHOUT_CONSTRAINTS, copy_ref, dump, dump_task, env, manifest};
 
 /// Rows of all tables together that the profile reads.
 const WHOLE: i64 = 5_000_000;
@@ -17,7 +17,7 @@ const REDUCED: i64 = 100_000;
 const MEMORY: i64 = 256 << 10;
 
 fn profile() -> serde_json::Value {
-    let text = include_str!("../../config/profiles/bitrix24-crm.yaml");
+    let text = &testkit::file("config/profiles/bitrix24-crm.yaml");
     serde_saphyr::from_str::<serde_json::Value>(text).unwrap()["spec"].clone()
 }
 
@@ -67,7 +67,7 @@ async fn task(database: &Database, store: &Store) -> (ExportTask, Manifest) {
 /// Runs the worker's own binary; its peak of resident memory in KiB.
 async fn peak(task: ExportTask, bucket: &Bucket, endpoint: String) -> i64 {
     let argv = Work::Export(task).to_argv(&bucket.through(endpoint)).unwrap();
-    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_sennight"));
+    let mut command = std::process::Command::new(testkit::binary("sennight"));
     command.args(argv).env("SENNIGHT_JOB_UID", "scale").env("SENNIGHT_POD", "pod").stdout(Stdio::null());
     let mut child = command.stderr(Stdio::inherit()).spawn().unwrap();
     let status = format!("/proc/{}/status", child.id());
@@ -90,7 +90,7 @@ async fn an_export_reads_its_own_tables_and_hardly_anything_else() {
     let bucket = Bucket::create().await;
     let store = bucket.store().await;
     let database = Database::create().await;
-    database.run(include_str!("../demo/crm/schema.sql")).await;
+    database.run(&testkit::file("tests/demo/crm/schema.sql")).await;
     database.run(WITHOUT_CONSTRAINTS).await;
     database.run(&rows(40_000)).await;
     // The activities and comments that fill a portal: noise, which does not shrink.
@@ -119,7 +119,7 @@ async fn five_million_rows_are_exported_in_256_mib() {
     let bucket = Bucket::create().await;
     let store = bucket.store().await;
     let database = Database::create().await;
-    database.run(include_str!("../demo/crm/schema.sql")).await;
+    database.run(&testkit::file("tests/demo/crm/schema.sql")).await;
     database.run(WITHOUT_CONSTRAINTS).await;
     database.run(&rows(all)).await;
     let (task, manifest) = task(&database, &store).await;

@@ -10,15 +10,10 @@
 
 mod crm;
 mod export_scale;
-#[path = "../importer/mod.rs"]
-mod importer;
+mod fixtures;
 mod login;
-mod museum;
-mod portrait;
+mod picture;
 mod refusals;
 mod restore;
-mod server;
 mod several;
 mod snapshot;
-#[path = "../support/mod.rs"]
-mod support;

@@ -1,11 +1,11 @@
 //! What is refused, and with which word.
 
-use crate::server::{Database, Server};
-use crate::support::{Bucket, context, credential_files, dump_with, env, manifest, path, unique};
 use sennight::domain::target::{Engine, TlsMode};
 use sennight::engine::mysql::load::How;
 use sennight::engine::mysql::{connect, ident};
 use sennight::worker::TaskError;
+use testkit::mysql::{Database, Server};
+use testkit::{Bucket, context, credential_files, dump_with, env, manifest, path, unique};
 
 async fn reason(database: &Database, store: &sennight::store::Store) -> String {
     database.dump(store).await.map(|_| ()).map_err(|e| e.reason).err().unwrap_or_else(|| "dumped".to_owned())
@@ -72,7 +72,7 @@ async fn connections_that_cannot_be_say_why() {
             connect(target, name, "test").await.map(|_| ()).map_err(|e| e.reason().to_owned()).err().unwrap_or_default()
         };
         assert_eq!(why(&wrong, "no such database").await, "DatabaseMissing", "{}", server.name);
-        wrong.tls.ca_file = Some(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/other-ca.pem").to_owned());
+        wrong.tls.ca_file = Some(path(&testkit::repository().join("tests/testkit/other-ca.pem")));
         assert_eq!(why(&wrong, &name).await, "TlsRefused", "{}", server.name);
         wrong.tls.mode = TlsMode::Require;
         assert_eq!(why(&wrong, &name).await, "", "{}: Require asks for no CA", server.name);

@@ -1,12 +1,12 @@
 //! Several connections: enough rows that a dump reads by several, and a load writes by several.
 
-use crate::server::{Database, Server, say};
-use crate::support::{Bucket, manifest};
 use sennight::engine::mysql::ident;
 use sennight::engine::mysql::load::How;
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use testkit::mysql::{Database, Server, say};
+use testkit::{Bucket, manifest};
 
 const TABLES: [&str; 4] = ["a", "b", "c", "d"];
 

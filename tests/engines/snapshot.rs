@@ -1,13 +1,13 @@
 //! What a dump must not get wrong while others write and alter: one instant for all readers, and DDL found out.
 
-use crate::server::{Database, Server, say};
-use crate::support::{Bucket, context, copied, dump_with, manifest, table};
 use sennight::engine::mysql::connect;
 use sennight::engine::mysql::inventory::Inventory;
 use sennight::engine::mysql::snapshot::{begin, finish};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use testkit::mysql::{Database, Server, say};
+use testkit::{Bucket, context, copied, dump_with, manifest, table};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn i4_several_readers_see_one_instant_while_money_moves() {

@@ -3,11 +3,11 @@
 use crate::ALONE;
 use crate::hostile::{globals, put_back};
 use crate::picture::{backed_up, filled};
-use crate::server::{Database, Server};
-use crate::support::{Bucket, copy_ref, env, path};
 use sennight::domain::target::Engine;
 use sennight::worker::{ProgressWriter, directory};
 use std::process::Command;
+use testkit::mysql::{Database, Server};
+use testkit::{Bucket, copy_ref, env, path};
 
 /// What each server takes of these; the names of some are of one family.
 const HOSTILE: &[&str] = &[

@@ -3,13 +3,13 @@
 
 use crate::ALONE;
 use crate::picture::{Picture, backed_up, filled};
-use crate::server::{Database, Server, say};
-use crate::support::{Bucket, part, unique};
 use sennight::domain::target::Engine;
 use sennight::engine::mysql::restore::preflight::server_side;
 use sennight::engine::mysql::{Flavour, connect, ident};
 use sennight::store::Store;
 use sennight::worker::TaskError;
+use testkit::mysql::{Database, Server, say};
+use testkit::{Bucket, sampling, unique};
 
 const PRIVILEGES: [&str; 5] = ["SELECT", "SHOW VIEW", "TRIGGER", "EVENT", "LOCK TABLES"];
 
@@ -32,14 +32,14 @@ impl Dice {
     }
 }
 
-struct World<'a> {
+struct GrantedDatabase<'a> {
     server: &'a Server,
     store: &'a Store,
     database: Database,
     undisturbed: Picture,
 }
 
-impl<'a> World<'a> {
+impl<'a> GrantedDatabase<'a> {
     async fn new(server: &'a Server, store: &'a Store) -> Self {
         let database = filled(server);
         let undisturbed = backed_up(&database.dump_task(), store).await.unwrap().2;
@@ -154,10 +154,10 @@ async fn i4_an_account_sees_all_that_there_is_or_makes_no_backup() {
     let _alone = ALONE.lock().await;
     let bucket = Bucket::create().await;
     let store = bucket.store().await;
-    let cases = part::costly("make engines", "grants", 400, 3);
-    let mut dice = Dice(part::seed("grants"));
+    let cases = sampling::costly("make engines", "grants", 400, 3);
+    let mut dice = Dice(sampling::seed("grants"));
     for server in Server::all() {
-        let world = World::new(&server, &store).await;
+        let world = GrantedDatabase::new(&server, &store).await;
         let (mut made, mut refused) = (0, 0);
         for case in 0..cases {
             let partial = world.mysql() && case % 2 == 0;
@@ -258,7 +258,7 @@ async fn i4_rights_that_another_grant_hides_or_a_restriction_takes_are_none() {
     let bucket = Bucket::create().await;
     let store = bucket.store().await;
     for server in Server::all() {
-        let world = World::new(&server, &store).await;
+        let world = GrantedDatabase::new(&server, &store).await;
         let flavour = if world.mysql() { Flavour::MySQL } else { Flavour::MariaDB };
         let routines =
             if world.mysql() { "GRANT SHOW_ROUTINE ON *.* TO USER" } else { "GRANT SELECT ON mysql.proc TO USER" };
@@ -299,7 +299,7 @@ async fn a_preflight_names_what_a_partial_revoke_takes_from_the_live_database() 
     let bucket = Bucket::create().await;
     let store = bucket.store().await;
     for server in Server::all().into_iter().filter(|server| server.engine == Engine::MySQL) {
-        let world = World::new(&server, &store).await;
+        let world = GrantedDatabase::new(&server, &store).await;
         let (user, name) = (unique("u"), world.database.name());
         let account = format!("'{user}'@'127.0.0.1'");
         world.run(&[

@@ -13,11 +13,6 @@ mod by_hand;
 mod grants;
 mod hostile;
 mod picture;
-#[path = "../engines/server.rs"]
-#[allow(dead_code, reason = "the engines' suite needs more of it")]
-mod server;
-#[path = "../support/mod.rs"]
-mod support;
 mod variables;
 
 use tokio::sync::Mutex;

@@ -1,13 +1,13 @@
 //! A database with what settings might change, and what a backup says of it.
 
-use crate::server::{Database, Server};
-use crate::support::{context, copied, dump_with, manifest, sorted_lines};
 use sennight::domain::job::{CopySummary, DumpTask};
 use sennight::domain::manifest::Manifest;
 use sennight::domain::target::Engine;
 use sennight::store::Store;
 use sennight::worker::TaskError;
 use std::collections::BTreeMap;
+use testkit::mysql::{Database, Server};
+use testkit::{context, copied, dump_with, manifest, sorted_lines};
 
 /// More rows than any limit of a hostile value; types whose text depends on settings; every kind of object.
 const BOTH: &str = "

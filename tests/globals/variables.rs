@@ -4,8 +4,6 @@
 use crate::ALONE;
 use crate::hostile::{Hostile, Plan, globals, plan, put_back};
 use crate::picture::{Picture, backed_up, filled};
-use crate::server::{Database, Seen, Server, say};
-use crate::support::{Bucket, unique};
 use sennight::domain::job::CopySummary;
 use sennight::domain::manifest::Manifest;
 use sennight::domain::target::Engine;
@@ -13,6 +11,8 @@ use sennight::engine::mysql::load::How;
 use sennight::engine::mysql::{Session, ident};
 use sennight::store::Store;
 use std::collections::BTreeMap;
+use testkit::mysql::{Database, Seen, Server, say};
+use testkit::{Bucket, unique};
 
 /// Where there is no backup, or no load, under some value, and why that is well: nothing is kept then, and the error says what to do.
 const MAY_REFUSE: &[(&str, &str)] = &[

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # export_rss.sh [FACTOR]: peak memory and time of a CRM export of the demo's tenant with FACTOR times its contacts and their
 # phones and e-mails (40: a million contacts, three million values).
-#   cargo build --bin sennight && tests/cluster/with.sh services -- tests/measure/export_rss.sh
+#   cargo build --workspace --bin sennight && tests/cluster/with.sh services -- tests/measure/export_rss.sh
 set -euo pipefail
 # shellcheck source=tests/measure/lib.sh
 . "$(dirname "$0")/lib.sh"

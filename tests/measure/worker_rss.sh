@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # worker_rss.sh [MEGABYTES]: peak memory and time of the worker's dump and verify of a database of that size (2048).
-#   cargo build --bin sennight && tests/cluster/with.sh services -- tests/measure/worker_rss.sh
+#   cargo build --workspace --bin sennight && tests/cluster/with.sh services -- tests/measure/worker_rss.sh
 # Prints one line for each step. A third of the rows is text that compresses, the rest does not.
 set -euo pipefail
 # shellcheck source=tests/measure/lib.sh

@@ -1,6 +1,4 @@
 //! CRM exports of the demo's tenant: dumped from a real PostgreSQL server, exported out of a real bucket.
-use crate::importer::{KINDS, Portal};
-use crate::support::*;
 use sennight::domain::job::{Done, ExportSummary, ExportTask, LiveAnswer, LiveIdsTask};
 use sennight::domain::manifest::TenantIdentity;
 use sennight::domain::profile::ExportProfile;
@@ -10,20 +8,21 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::io::{Cursor, Read};
+use testkit::importer::{KINDS, Portal};
+use testkit::*;
 
 const UID: &str = "0f3b2c1d-aaaa-4bbb-8ccc-1234567890ab";
 
 fn profile() -> Value {
-    let object: Value =
-        serde_saphyr::from_str(include_str!("../../config/profiles/bitrix24-crm-postgresql.yaml")).unwrap();
+    let object: Value = serde_saphyr::from_str(&testkit::file("config/profiles/bitrix24-crm-postgresql.yaml")).unwrap();
     object["spec"].clone()
 }
 
 /// The demo's tenant, dumped once for each test that needs it.
 async fn tenant(store: &Store) -> (Database, ExportTask) {
     let database = Database::create().await;
-    database.run(include_str!("../demo/crm/schema.sql")).await;
-    database.run(include_str!("../demo/crm/data.sql")).await;
+    database.run(&testkit::file("tests/demo/crm/schema.sql")).await;
+    database.run(&testkit::file("tests/demo/crm/data.sql")).await;
     let task = task(&database, store).await;
     (database, task)
 }
@@ -160,7 +159,7 @@ async fn a_repeated_attempt_adopts_its_own_work_and_never_overwrites_another() {
     let bucket = Bucket::create().await;
     let store = bucket.store().await;
     let database = Database::create().await;
-    database.run(include_str!("../demo/crm/schema.sql")).await;
+    database.run(&testkit::file("tests/demo/crm/schema.sql")).await;
     let task = task(&database, &store).await;
     let first = exported(&task, &store).await.unwrap();
     assert_eq!(exported(&task, &store).await.unwrap(), first);
@@ -179,7 +178,7 @@ async fn i7_another_tenants_copy_is_refused_before_anything_is_written() {
     let bucket = Bucket::create().await;
     let store = bucket.store().await;
     let database = Database::create().await;
-    database.run(include_str!("../demo/crm/schema.sql")).await;
+    database.run(&testkit::file("tests/demo/crm/schema.sql")).await;
     let task = task(&database, &store).await;
     let other = |change: fn(&mut TenantIdentity)| {
         let mut other = task.clone();
@@ -203,7 +202,7 @@ async fn what_cannot_be_exported_says_why_and_leaves_nothing() {
     let bucket = Bucket::create().await;
     let store = bucket.store().await;
     let database = Database::create().await;
-    database.run(include_str!("../demo/crm/schema.sql")).await;
+    database.run(&testkit::file("tests/demo/crm/schema.sql")).await;
     database.run("INSERT INTO b_user (login) SELECT 'u' || i FROM generate_series(1, 100) i").await;
     let good = task(&database, &store).await;
     let with = |change: fn(&mut ExportTask)| {
@@ -288,8 +287,8 @@ async fn importing_the_missing_set_into_the_damaged_tenant_gives_back_exactly_wh
     let bucket = Bucket::create().await;
     let store = bucket.store().await;
     let database = Database::create().await;
-    let demo = [include_str!("../demo/crm/schema.sql"), include_str!("../demo/crm/data.sql")];
-    for sql in demo.into_iter().chain([WITHOUT_CONSTRAINTS, PART]) {
+    let demo = ["schema", "data"].map(|part| testkit::file(&format!("tests/demo/crm/{part}.sql")));
+    for sql in demo.iter().map(String::as_str).chain([WITHOUT_CONSTRAINTS, PART]) {
         database.run(sql).await;
     }
     let mut that_day = task(&database, &store).await;
@@ -321,7 +320,7 @@ async fn a_list_of_live_ids_that_is_not_the_one_that_was_written_is_refused() {
     let bucket = Bucket::create().await;
     let store = bucket.store().await;
     let database = Database::create().await;
-    database.run(include_str!("../demo/crm/schema.sql")).await;
+    database.run(&testkit::file("tests/demo/crm/schema.sql")).await;
     let mut task = task(&database, &store).await;
     let Ok(LiveAnswer::Listed(list)) = ask(&database, &task, &store).await else { panic!("no list") };
     bucket.overwrite(&list.key, vec![0; usize::try_from(list.bytes).unwrap()]).await;

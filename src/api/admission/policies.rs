@@ -2,7 +2,7 @@
 //!
 //! Nothing in a policy reads a clock (CEL has none) or another object. A part of `status` that no line here names belongs
 //! to the operator: new fields are closed by default. The expressions use no optional syntax, so that the very same text
-//! can be run without an API server and compared with `domain::authority` (tests/offline/authority.rs).
+//! can be run without an API server and compared with `domain::authority` (tests/unit/authority.rs).
 
 use serde_json::{Value, json};
 

@@ -1,5 +1,5 @@
 //! One lawful object, one mutation a distrust; and the rules one by one. That they are the policies' own is tested by
-//! tests/offline/authority.rs.
+//! tests/unit/authority.rs.
 
 use super::*;
 use serde_json::json;

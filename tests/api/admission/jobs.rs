@@ -1,7 +1,5 @@
 //! Names of worker Jobs are the operator's, and nobody enters their pods.
 
-use super::world::{ALICE, MALLORY, OPERATOR, World};
-use crate::cluster::client;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Pod, ServiceAccount};
 use kube::Api;
@@ -11,6 +9,8 @@ use sennight::domain::batch::job_name;
 use sennight::domain::names::{RestoreStep, drill_job, restore_job};
 use serde_json::json;
 use std::time::{Duration, Instant};
+use testkit::cluster::client;
+use testkit::world::{ALICE, MALLORY, OPERATOR, World};
 
 fn job(name: &str, suspend: bool) -> Job {
     serde_json::from_value(json!({
@@ -53,7 +53,7 @@ fn refused<T: std::fmt::Debug>(result: Result<T, kube::Error>) {
 
 #[tokio::test]
 async fn i1_nobody_but_the_operator_makes_or_starts_a_restore_job() {
-    let world = World::new().await;
+    let world = World::on_api("gate").with_people().await;
     default_account(&world).await;
     let jobs = async |who: &str| -> Api<Job> { Api::namespaced(client(who).await, &world.namespace) };
     let (operator, mallory) = (jobs(OPERATOR).await, jobs(MALLORY).await);
@@ -83,7 +83,7 @@ async fn i1_nobody_but_the_operator_makes_or_starts_a_restore_job() {
 
 #[tokio::test]
 async fn i1_nobody_passes_a_pod_off_as_a_restores() {
-    let world = World::new().await;
+    let world = World::on_api("gate").with_people().await;
     default_account(&world).await;
     let pods: Api<Pod> = Api::namespaced(client(MALLORY).await, &world.namespace);
     for metadata in [
@@ -118,7 +118,7 @@ fn workers() -> Vec<String> {
 
 #[tokio::test]
 async fn i9_nobody_enters_or_changes_a_workers_pod_whatever_it_works_at() {
-    let world = World::new().await;
+    let world = World::on_api("gate").with_people().await;
     default_account(&world).await;
     let (admin, mallory) = (client("").await, client(MALLORY).await);
     let pods = |client: &kube::Client| -> Api<Pod> { Api::namespaced(client.clone(), &world.namespace) };
@@ -154,7 +154,7 @@ async fn i9_nobody_enters_or_changes_a_workers_pod_whatever_it_works_at() {
 
 #[tokio::test]
 async fn kueue_or_a_person_still_suspends_and_resumes_a_dumps_job() {
-    let world = World::new().await;
+    let world = World::on_api("gate").with_people().await;
     let jobs = async |who: &str| -> Api<Job> { Api::namespaced(client(who).await, &world.namespace) };
     let mallory = jobs(MALLORY).await;
     let name = job_name("chain", None);

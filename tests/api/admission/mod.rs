@@ -2,20 +2,19 @@
 //! roles of config/install.yaml. Forgeries are refused, each by the rule that is there for it; the documented commands work.
 
 mod jobs;
-mod world;
 
-use crate::cluster::{kubectl_ok, request};
 use kube::ResourceExt;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::json;
-use world::{
+use testkit::cluster::{kubectl_ok, request};
+use testkit::world::{
     ALICE, Answer, BILLING, BILLING_2, BOB, BOTH, MALLORY, OPERATOR, PAT, World, paid, refused, refused_before,
 };
 
 #[tokio::test]
 async fn the_documented_commands_approve_and_pay() {
-    let world = World::new().await;
-    world.request("r").await;
+    let world = World::on_api("gate").with_people().await;
+    world.plain_request("r").await;
     let space = world.namespace.as_str();
     world
         .apply(
@@ -50,8 +49,8 @@ async fn the_documented_commands_approve_and_pay() {
 
 #[tokio::test]
 async fn payment_may_come_before_approval_and_the_operators_writes_leave_both_alone() {
-    let world = World::new().await;
-    world.request("r").await;
+    let world = World::on_api("gate").with_people().await;
+    world.plain_request("r").await;
     let payment =
         json!({"conditions": paid("True"), "payment": {"reference": "INV-1", "amount": "49.00", "currency": "EUR"}});
     world.apply(BILLING, "billing", "r", payment.clone()).await.unwrap();
@@ -80,8 +79,8 @@ async fn payment_may_come_before_approval_and_the_operators_writes_leave_both_al
 
 #[tokio::test]
 async fn i6_an_approval_takes_the_verb_approve() {
-    let world = World::new().await;
-    world.request("r").await;
+    let world = World::on_api("gate").with_people().await;
+    world.plain_request("r").await;
     let approval = json!({"approval": {"decision": "Approved"}});
     let forged = json!({"approval": {"decision": "Approved", "by": ALICE}});
     refused(world.merge(BILLING, "r", approval.clone()).await, "takes the verb approve");
@@ -96,8 +95,8 @@ async fn i6_an_approval_takes_the_verb_approve() {
 
 #[tokio::test]
 async fn i6_a_payment_takes_the_verb_settle() {
-    let world = World::new().await;
-    world.request("r").await;
+    let world = World::on_api("gate").with_people().await;
+    world.plain_request("r").await;
     for who in [ALICE, OPERATOR] {
         refused(world.apply(who, "billing", "r", json!({"conditions": paid("True")})).await, "take the verb settle");
         let payment = json!({"payment": {"reference": "INV-1", "by": BILLING}});
@@ -112,8 +111,8 @@ async fn i6_a_payment_takes_the_verb_settle() {
 
 #[tokio::test]
 async fn i6_the_rest_of_status_takes_the_verb_operate_whatever_it_is() {
-    let world = World::new().await;
-    world.request("r").await;
+    let world = World::on_api("gate").with_people().await;
+    world.plain_request("r").await;
     let claim = json!({"attempt": 1, "job": "j", "at": "2026-11-22T01:00:00Z"});
     for (who, status) in [
         (ALICE, json!({"phase": "Complete"})),
@@ -137,7 +136,7 @@ async fn i6_the_rest_of_status_takes_the_verb_operate_whatever_it_is() {
 
 #[tokio::test]
 async fn i6_names_are_stamped_and_forged_ones_overwritten() {
-    let world = World::new().await;
+    let world = World::on_api("gate").with_people().await;
     let mut forged = request("r", "CrmExport");
     forged.spec.requested_by = Some(BOB.to_owned());
     forged.status = serde_json::from_value(json!({"approval": {"decision": "Approved", "by": BOB}})).unwrap();
@@ -160,11 +159,11 @@ async fn i6_names_are_stamped_and_forged_ones_overwritten() {
 
 #[tokio::test]
 async fn i6_whoever_approves_never_pays_whatever_they_may_do() {
-    let world = World::new().await;
-    world.request("r").await;
+    let world = World::on_api("gate").with_people().await;
+    world.plain_request("r").await;
     // `both` holds both roles; the administrator holds every verb.
     for (name, who) in [("a", BOTH), ("b", "")] {
-        world.request(name).await;
+        world.plain_request(name).await;
         world.merge(who, name, json!({"approval": {"decision": "Approved"}})).await.unwrap();
         let pay = json!({"conditions": paid("True")});
         refused(world.apply(who, "billing", name, pay).await, "may not record the payment");
@@ -176,8 +175,8 @@ async fn i6_whoever_approves_never_pays_whatever_they_may_do() {
 
 #[tokio::test]
 async fn i6_a_denial_is_final_and_an_approval_may_be_withdrawn_by_another() {
-    let world = World::new().await;
-    world.request("r").await;
+    let world = World::on_api("gate").with_people().await;
+    world.plain_request("r").await;
     world.merge(ALICE, "r", json!({"approval": {"decision": "Approved"}})).await.unwrap();
     let withdrawn = world.merge(BOB, "r", json!({"approval": {"decision": "Denied", "reason": "not the owner"}})).await;
     assert_eq!(withdrawn.unwrap().status.unwrap().approval.unwrap().by.as_deref(), Some(BOB));
@@ -190,8 +189,8 @@ async fn i6_a_denial_is_final_and_an_approval_may_be_withdrawn_by_another() {
 
 #[tokio::test]
 async fn i6_what_is_recorded_cannot_be_taken_out() {
-    let world = World::new().await;
-    world.request("r").await;
+    let world = World::on_api("gate").with_people().await;
+    world.plain_request("r").await;
     world
         .apply(
             OPERATOR,
@@ -223,7 +222,7 @@ async fn i6_what_is_recorded_cannot_be_taken_out() {
     let put = world.requests(OPERATOR).await.replace_status("r", &PostParams::default(), &bare).await;
     refused_before(put, "never vanish");
     // Applying a list without one's own entry takes that entry out.
-    world.request("s").await;
+    world.plain_request("s").await;
     world.apply(BILLING, "billing", "s", json!({"conditions": paid("True")})).await.unwrap();
     refused_before(world.apply(BILLING, "billing", "s", json!({"conditions": []})).await, "never vanish");
     assert_eq!(world.status("r").await["conditions"].as_array().unwrap().len(), 2);
@@ -231,12 +230,12 @@ async fn i6_what_is_recorded_cannot_be_taken_out() {
 
 #[tokio::test]
 async fn i2_after_the_claim_and_after_the_end_only_a_refund_may_be_recorded() {
-    let world = World::new().await;
+    let world = World::on_api("gate").with_people().await;
     for (name, ending) in [
         ("claimed", json!({"claim": {"attempt": 1, "job": "j", "at": "2026-11-22T01:00:00Z"}})),
         ("ended", json!({"finishedAt": "2026-11-22T01:00:00Z"})),
     ] {
-        world.request(name).await;
+        world.plain_request(name).await;
         let pay = json!({"conditions": paid("True"), "payment": {"reference": "INV-1"}});
         world.apply(BILLING, "billing", name, pay).await.unwrap();
         world.merge(ALICE, name, json!({"approval": {"decision": "Approved"}})).await.unwrap();
@@ -264,8 +263,8 @@ async fn i2_after_the_claim_and_after_the_end_only_a_refund_may_be_recorded() {
 
 #[tokio::test]
 async fn i6_the_main_resource_and_forged_history_are_no_way_round() {
-    let world = World::new().await;
-    world.request("r").await;
+    let world = World::on_api("gate").with_people().await;
+    world.plain_request("r").await;
     // The operator may patch the object itself (finalizers); its status is not reachable that way.
     let patch = Patch::Merge(json!({"status": {"approval": {"decision": "Approved", "by": ALICE}}}));
     let object = world.requests(OPERATOR).await.patch("r", &PatchParams::default(), &patch).await.unwrap();
@@ -290,8 +289,8 @@ async fn i6_the_main_resource_and_forged_history_are_no_way_round() {
 
 #[tokio::test]
 async fn i6_an_old_approval_is_not_inherited_and_a_dying_request_is_not_approved() {
-    let world = World::new().await;
-    world.request("r").await;
+    let world = World::on_api("gate").with_people().await;
+    world.plain_request("r").await;
     world.merge(ALICE, "r", json!({"approval": {"decision": "Approved"}})).await.unwrap();
     let mut old = world.get("r").await;
     let requests = world.requests(ALICE).await;
@@ -312,8 +311,8 @@ async fn i6_an_old_approval_is_not_inherited_and_a_dying_request_is_not_approved
 
 #[tokio::test]
 async fn the_answer_of_a_refusal_names_the_way_out() {
-    let world = World::new().await;
-    world.request("r").await;
+    let world = World::on_api("gate").with_people().await;
+    world.plain_request("r").await;
     let message = world.merge(BILLING, "r", json!({"approval": {"decision": "Approved"}})).await.refusal();
     assert!(
         message.contains("denied request: sennight: ") && message.contains("ClusterRole sennight-helpdesk"),

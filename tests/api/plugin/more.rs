@@ -1,8 +1,8 @@
 //! `refund`, `status` and completion, as their users type them.
 
-use super::World;
-use crate::cluster::{kubectl, kubectl_ok};
+use super::PluginUsers;
 use serde_json::{Value, json};
+use testkit::cluster::{kubectl, kubectl_ok};
 
 fn ended(paid: bool) -> Value {
     let mut conditions = vec![json!({"type": "Eligible", "status": "True", "reason": "Possible"})];
@@ -17,7 +17,7 @@ fn ended(paid: bool) -> Value {
 
 #[tokio::test]
 async fn i6_a_refund_is_billings_and_only_of_what_was_paid_and_has_ended() {
-    let world = World::new("refund").await;
+    let world = PluginUsers::new("refund").await;
     world.request("t-1", "CrmExport");
     assert!(world.expect(&world.bill, "refund t-1 --reference R-1", 1).contains("not paid"));
     world.expect(&world.bill, "settle t-1 --reference INV-9 --amount 49.00 --currency EUR", 0);
@@ -38,7 +38,7 @@ async fn i6_a_refund_is_billings_and_only_of_what_was_paid_and_has_ended() {
 }
 
 /// A BackupSchedule with this status.
-fn schedule(world: &World, name: &str, suspend: bool, status: &Value) {
+fn schedule(world: &PluginUsers, name: &str, suspend: bool, status: &Value) {
     world.create(&json!({
         "apiVersion": "sennight.dev/v1alpha1", "kind": "BackupSchedule", "metadata": {"name": name},
         "spec": {
@@ -54,7 +54,7 @@ fn schedule(world: &World, name: &str, suspend: bool, status: &Value) {
 
 #[tokio::test]
 async fn status_says_on_one_screen_whether_everybody_is_backed_up() {
-    let world = World::new("status").await;
+    let world = PluginUsers::new("status").await;
     let fresh = |status: &str, reason: &str| json!([{"type": "Fresh", "status": status, "reason": reason}]);
     let point = json!({
         "id": "20261120T021000Z-1a2b3c4d", "day": "2026-11-20", "snapshotTime": "2026-11-20T02:10:00Z", "bytes": 2048, "rows": 1,
@@ -95,7 +95,7 @@ async fn status_says_on_one_screen_whether_everybody_is_backed_up() {
 
 #[tokio::test]
 async fn the_shell_proposes_what_fits() {
-    let world = World::new("complete").await;
+    let world = PluginUsers::new("complete").await;
     world.request("t-1", "CrmExport");
     world.unseen("t-2", "CrmExport");
     let ask = |words: &[&str]| {
@@ -112,7 +112,7 @@ async fn the_shell_proposes_what_fits() {
 
 #[tokio::test]
 async fn what_is_written_for_one_request_is_refused_for_its_namesake() {
-    let world = World::new("namesake").await;
+    let world = PluginUsers::new("namesake").await;
     world.request("t-1", "CrmExport");
     let version = world.get("t-1")["metadata"]["resourceVersion"].clone();
     kubectl_ok(&["-n", &world.namespace, "delete", "rreq", "t-1"], "");
@@ -151,19 +151,19 @@ async fn what_is_written_for_one_request_is_refused_for_its_namesake() {
 
 #[tokio::test]
 async fn kubectls_own_completion_asks_the_plugin() {
-    let world = World::new("kubectl").await;
+    let world = PluginUsers::new("kubectl").await;
     world.request("t-1", "CrmExport");
     // As somebody installs it: the binary and the script in a directory of PATH.
     let place = tempfile::tempdir().unwrap();
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/plugins/kubectl_complete-sennight");
+    let script = testkit::repository().join("plugins/kubectl_complete-sennight");
     for (from, name) in
-        [(env!("CARGO_BIN_EXE_kubectl-sennight"), "kubectl-sennight"), (script, "kubectl_complete-sennight")]
+        [(testkit::binary("kubectl-sennight"), "kubectl-sennight"), (script, "kubectl_complete-sennight")]
     {
         std::os::unix::fs::symlink(from, place.path().join(name)).unwrap();
     }
     let path = format!("{}:{}", place.path().display(), std::env::var("PATH").unwrap());
     let ask = |words: &[&str]| {
-        let mut kubectl = std::process::Command::new(crate::support::env("SENNIGHT_TEST_KUBECTL"));
+        let mut kubectl = std::process::Command::new(testkit::env("SENNIGHT_TEST_KUBECTL"));
         kubectl
             .env("PATH", &path)
             .env("KUBECONFIG", &world.hanna.kubeconfig)

@@ -1,9 +1,5 @@
 //! Several tenants in one Job: each has its own copy, result and failure, and none is dumped twice whatever ends when.
 
-use super::world::{Tenant, World, holds};
-use crate::cluster;
-use crate::cluster::until;
-use crate::support::Database;
 use chrono::{DateTime, TimeDelta, Timelike, Utc};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::coordination::v1::Lease;
@@ -16,6 +12,10 @@ use sennight::domain::schedule::{Schedule, Window};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::time::Duration;
+use testkit::Database;
+use testkit::cluster;
+use testkit::cluster::until;
+use testkit::world::{Tenant, World, holds};
 
 /// How often each run was given to a Job, by tenant and run.
 async fn given(world: &World) -> BTreeMap<(String, String), usize> {
@@ -67,7 +67,7 @@ fn together(world: &World, number: usize) -> (String, DateTime<Utc>, Vec<String>
 
 #[tokio::test(flavor = "multi_thread")]
 async fn i8_six_tenants_due_in_one_second_ride_one_job_the_poisoned_one_fails_and_is_tried_again_alone() {
-    let world = World::new("batch").await;
+    let world = World::on_servers("batch").await;
     cluster::apply(&world.server(4));
     let mut six = tenants(&world, &["a", "b", "c", "d", "e", "f"]).await;
     let schedules = world.api::<sennight::api::BackupSchedule>();
@@ -124,18 +124,18 @@ async fn i8_six_tenants_due_in_one_second_ride_one_job_the_poisoned_one_fails_an
     world.restart_with(&mut operator, &["--dump-retry=2s"]).await;
     copies(&world, std::slice::from_ref(&poisoned), 1).await;
     tokio::time::sleep(Duration::from_secs(2)).await;
-    assert_eq!((world.jobs().await.len(), world.bucket.manifests().await), (2, 6), "one local day, one copy of each");
+    assert_eq!((world.jobs().await.len(), world.bucket().manifests().await), (2, 6), "one local day, one copy of each");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn i8_an_operator_that_is_killed_again_and_again_has_each_tenant_dumped_once() {
-    let world = World::new("batch-kill").await;
+    let world = World::on_servers("batch-kill").await;
     // Room for both Jobs, whichever comes first: three dumps at once and one.
     cluster::apply(&world.server(4));
     let mut all = tenants(&world, &["a", "b", "c"]).await;
     // One with its own credentials rides alone.
     let secret = json!({
-        "username": crate::support::env("SENNIGHT_TEST_PG_USER"), "password": crate::support::env("SENNIGHT_TEST_PG_PASSWORD")
+        "username": testkit::env("SENNIGHT_TEST_PG_USER"), "password": testkit::env("SENNIGHT_TEST_PG_PASSWORD")
     });
     cluster::apply(&world.secret("own", &secret));
     let own = world.tenant("own").await;
@@ -174,12 +174,12 @@ async fn i8_an_operator_that_is_killed_again_and_again_has_each_tenant_dumped_on
     copies(&world, &all, 1).await;
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert!(once(&given(&world).await), "{:?}", given(&world).await);
-    assert_eq!(world.bucket.manifests().await, 4);
+    assert_eq!(world.bucket().manifests().await, 4);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_suspended_job_is_waited_for_and_a_deleted_one_keeps_what_it_did() {
-    let world = World::new("batch-suspend").await;
+    let world = World::on_servers("batch-suspend").await;
     let both = tenants(&world, &["a", "b"]).await;
     let _operator = world.operator(&[]);
     trigger(&world, &both, "one").await;
@@ -209,8 +209,8 @@ async fn a_suspended_job_is_waited_for_and_a_deleted_one_keeps_what_it_did() {
     let locker = both[1].database.session().await;
     locker.batch_execute("BEGIN; LOCK TABLE contacts IN ACCESS EXCLUSIVE MODE").await.unwrap();
     let container = world.start(&name).await;
-    until("one copy", async || world.bucket.manifests().await == 1).await;
-    until("its report", async || world.bucket.keys().await.iter().any(|key| key.ends_with("/a.json"))).await;
+    until("one copy", async || world.bucket().manifests().await == 1).await;
+    until("its report", async || world.bucket().keys().await.iter().any(|key| key.ends_with("/a.json"))).await;
     jobs.delete(&name, &DeleteParams::background()).await.unwrap();
     drop(container);
     locker.batch_execute("ROLLBACK").await.unwrap();
@@ -220,5 +220,5 @@ async fn a_suspended_job_is_waited_for_and_a_deleted_one_keeps_what_it_did() {
     })
     .await;
     let running = world.jobs().await.iter().filter(|job| state(job) == JobState::Running).count();
-    assert_eq!((running, world.bucket.manifests().await), (0, 1));
+    assert_eq!((running, world.bucket().manifests().await), (0, 1));
 }

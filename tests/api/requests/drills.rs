@@ -1,12 +1,12 @@
 //! Drills: the operator has a tenant's newest copy restored into a scratch database, of itself and when asked, and writes down
 //! what that proved.
 
-use super::world::{Tenant, World};
-use crate::cluster::{self, until};
 use sennight::api::database_server::DrillRun;
 use sennight::api::{ConditionStatus, DatabaseServer};
 use serde_json::json;
 use std::process::{Command, Stdio};
+use testkit::cluster::{self, until};
+use testkit::world::{Tenant, World};
 
 /// The server `pg` with drills on the server of this name.
 fn with_drills(world: &World, scratch: &str) -> String {
@@ -24,12 +24,12 @@ async fn drilled(world: &World, tenant: &Tenant) -> DrillRun {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn i4_a_drill_proves_the_newest_copy_and_finds_a_damaged_one() {
-    let world = World::new("drill").await;
+    let world = World::on_servers("drill").await;
     let (good, bad) = (world.tenant("good").await, world.tenant("bad").await);
     let (copy, damaged) = (world.copy(&good).await, world.copy(&bad).await);
     let data = format!("{}data/", damaged.prefix);
-    let key = world.bucket.keys().await.into_iter().find(|key| key.starts_with(&data)).unwrap();
-    world.bucket.store().await.delete(&[key]).await.unwrap();
+    let key = world.bucket().keys().await.into_iter().find(|key| key.starts_with(&data)).unwrap();
+    world.bucket().store().await.delete(&[key]).await.unwrap();
     let _operator = world.operator(&[]);
     for tenant in [&good, &bad] {
         until("the copy is known", async || !world.schedule_status(tenant).await.recovery_points.is_empty()).await;
@@ -38,7 +38,7 @@ async fn i4_a_drill_proves_the_newest_copy_and_finds_a_damaged_one() {
     // The first is the day's, the second is asked for: by itself it came 86 seconds later.
     let first = world.run(&world.step("drill").await).await;
     let other = if first == 0 { &bad } else { &good };
-    let asks = Command::new(env!("CARGO_BIN_EXE_kubectl-sennight"))
+    let asks = Command::new(testkit::binary("kubectl-sennight"))
         .args(["-n", &world.namespace, "drill", &other.name])
         .stderr(Stdio::piped())
         .spawn()
@@ -73,7 +73,7 @@ async fn proven(world: &World) -> Option<(ConditionStatus, String)> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn drills_without_a_place_are_told_and_one_that_is_interrupted_is_no_failure() {
-    let world = World::new("interrupted").await;
+    let world = World::on_servers("interrupted").await;
     let tenant = world.tenant("acme").await;
     let copy = world.copy(&tenant).await;
     let _operator = world.operator(&[]);

@@ -1,14 +1,14 @@
 //! When dumps run, how many at once, and what becomes of them.
 
-use super::world::{Tenant, World, holds};
-use crate::cluster;
-use crate::cluster::until;
-use crate::support::env;
 use chrono::{DateTime, TimeDelta, Utc};
 use sennight::api::ConditionStatus::{False, True, Unknown};
 use sennight::domain::schedule::{Schedule, Window};
 use serde_json::json;
 use std::time::Duration;
+use testkit::cluster;
+use testkit::cluster::until;
+use testkit::env;
+use testkit::world::{Tenant, World, holds};
 
 /// Waits until a tenant has so many copies.
 async fn copies(world: &World, tenant: &Tenant, number: usize) {
@@ -28,7 +28,7 @@ async fn says(world: &World, tenant: &Tenant, type_: &str, status: sennight::api
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_manual_trigger_makes_one_copy_and_is_answered() {
-    let world = World::new("manual").await;
+    let world = World::on_servers("manual").await;
     let tenant = world.tenant("acme").await;
     let _operator = world.operator(&[]);
     world.schedule(&tenant, json!({"suspend": true, "trigger": {"manual": "before-migration"}}));
@@ -41,7 +41,7 @@ async fn a_manual_trigger_makes_one_copy_and_is_answered() {
     assert_eq!(world.run(&job).await, 0);
     copies(&world, &tenant, 1).await;
     let status = world.schedule_status(&tenant).await;
-    let found = world.bucket.store().await.catalogue(&world.namespace, &tenant.name).await.unwrap();
+    let found = world.bucket().store().await.catalogue(&world.namespace, &tenant.name).await.unwrap();
     let (point, copy) = (&status.recovery_points[0], &found.copies[0].summary);
     assert_eq!((&point.id, &point.manifest_sha256), (&copy.id.to_string(), &copy.manifest_sha256));
     assert_eq!((point.rows, point.day), (100, copy.day));
@@ -54,7 +54,7 @@ async fn a_manual_trigger_makes_one_copy_and_is_answered() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn i4_a_dump_that_fails_leaves_no_recovery_point_says_why_and_the_next_one_works() {
-    let world = World::new("fails").await;
+    let world = World::on_servers("fails").await;
     let tenant = world.tenant("acme").await;
     let wrong = json!({"username": env("SENNIGHT_TEST_PG_USER"), "password": "not-the-password"});
     cluster::apply(&world.secret("pg", &wrong));
@@ -82,7 +82,7 @@ async fn i4_a_dump_that_fails_leaves_no_recovery_point_says_why_and_the_next_one
     says(&world, &tenant, "Ready", False, "JobFailed").await;
     world.tells(&tenant.name, "JobFailed").await;
     assert_eq!(world.schedule_status(&tenant).await.recovery_points, []);
-    assert_eq!(world.bucket.manifests().await, 0);
+    assert_eq!(world.bucket().manifests().await, 0);
 
     blocker.batch_execute("ROLLBACK").await.unwrap();
     world.schedule(&tenant, json!({"suspend": true, "trigger": {"manual": "three"}}));
@@ -113,7 +113,7 @@ async fn over(slot: DateTime<Utc>) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn i8_a_slot_that_passed_while_no_operator_ran_is_caught_up_once() {
-    let world = World::new("catchup").await;
+    let world = World::on_servers("catchup").await;
     let mut tenant = world.tenant("acme").await;
     world.api::<sennight::api::BackupSchedule>().delete("acme", &kube::api::DeleteParams::default()).await.unwrap();
     let (name, due) = soon(&world);
@@ -142,7 +142,7 @@ async fn i8_a_slot_that_passed_while_no_operator_ran_is_caught_up_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_three_tenants_due_on_one_server_that_takes_one_dump_one_runs_at_a_time() {
-    let world = World::new("budget").await;
+    let world = World::on_servers("budget").await;
     cluster::apply(&world.server(1));
     let mut tenants = Vec::new();
     for name in ["a", "b", "c"] {
@@ -191,7 +191,7 @@ async fn of_three_tenants_due_on_one_server_that_takes_one_dump_one_runs_at_a_ti
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_suspended_schedule_runs_nothing_and_says_so_and_catches_up_once_when_it_is_resumed() {
-    let world = World::new("suspend").await;
+    let world = World::on_servers("suspend").await;
     let mut tenant = world.tenant("acme").await;
     world.api::<sennight::api::BackupSchedule>().delete("acme", &kube::api::DeleteParams::default()).await.unwrap();
     let _operator = world.operator(&[]);

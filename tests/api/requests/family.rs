@@ -1,15 +1,15 @@
 //! A tenant on MariaDB: a full restore from both keys to the end, and one whose cut-over's pod is lost, which the operator has
 //! another Job settle.
 
-use super::world::{Tenant, World};
-use crate::cluster;
-use crate::support::{context, copy_ref, credential_files, dump_with, env, path, unique};
 use sennight::api::ConditionStatus::{False, True};
 use sennight::domain::job::{CopySummary, DumpTask};
 use sennight::domain::target::{DatabaseTarget, Engine, TlsMode, TlsTarget};
 use serde_json::json;
 use std::process::Command;
 use tempfile::TempDir;
+use testkit::cluster;
+use testkit::world::{Tenant, World};
+use testkit::{context, copy_ref, credential_files, dump_with, env, path, unique};
 
 /// The database on the run's MariaDB 10.11, which goes with the value.
 struct Maria {
@@ -98,13 +98,13 @@ async fn tenant(world: &World) -> (Tenant, Maria, CopySummary) {
         .join("\n---\n"),
     );
     world.schedule(&tenant, json!({"suspend": true, "database": {"serverRef": {"name": "maria"}, "name": database}}));
-    let mut task: DumpTask = crate::support::dump_task(&tenant.name, &maria.target);
+    let mut task: DumpTask = testkit::dump_task(&tenant.name, &maria.target);
     task.identity.namespace.clone_from(&world.namespace);
     task.identity.tenant = format!("id-{}", tenant.name);
     task.identity.engine = Engine::MariaDB;
     task.identity.schedule_uid = String::new();
     "Etc/UTC".clone_into(&mut task.time_zone);
-    let store = world.bucket.store().await;
+    let store = world.bucket().store().await;
     let copy = dump_with(&task, &context(&store)).await.unwrap();
     assert!(store.open(&copy_ref(&copy), None).await.is_ok());
     maria.run(&database, "DELETE FROM contacts WHERE id > 7");
@@ -113,7 +113,7 @@ async fn tenant(world: &World) -> (Tenant, Maria, CopySummary) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn i1_i2_a_mariadb_tenant_is_restored_and_a_lost_cut_over_is_settled() {
-    let world = World::new("family").await;
+    let world = World::on_servers("family").await;
     let (tenant, maria, copy) = tenant(&world).await;
     let live = maria.target.database.clone();
     let _operator = world.operator(&[]);

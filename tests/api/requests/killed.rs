@@ -1,15 +1,7 @@
 //! The operator is killed before and after it puts an entry of the record, again and again: the record neither forks nor
 //! loses an entry nor tells one twice, and the request goes its way.
 
-#[path = "../../servers/store/fault.rs"]
-#[allow(dead_code, reason = "written for the store's tests")]
-mod fault;
-
 use super::record::{events, settled};
-use super::world::{World, holds};
-use crate::cluster::{self, patience};
-use crate::operator::Operator;
-use fault::{Action, Fault};
 use sennight::api::ConditionStatus;
 use sennight::api::ConditionStatus::False;
 use sennight::domain::audit::Event;
@@ -17,6 +9,10 @@ use serde_json::json;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
+use testkit::cluster::{self, patience};
+use testkit::operator::Operator;
+use testkit::store::fault::{Action, Fault};
+use testkit::world::{World, holds};
 
 /// Kills unless `SENNIGHT_AUDIT_KILLS` says another number; an export has about a dozen entries, so 30 are all there are.
 const KILLS: usize = 10;
@@ -60,7 +56,7 @@ impl Mortal<'_> {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_operator_killed_before_and_after_entries_leaves_one_chain_that_tells_all_once() {
     let kills = std::env::var("SENNIGHT_AUDIT_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(KILLS);
-    let world = World::new("entries").await;
+    let world = World::on_servers("entries").await;
     let tenant = world.tenant("acme").await;
     let copy = world.copy(&tenant).await;
     let (due, puts) = (Arc::new(AtomicUsize::new(0)), AtomicUsize::new(0));

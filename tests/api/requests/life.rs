@@ -1,18 +1,18 @@
 //! Restores that run: from both keys to the end, once.
 
-use super::world::World;
-use crate::cluster::until;
-use crate::cluster::{self, HELPDESK};
 use k8s_openapi::api::batch::v1::Job;
 use kube::ResourceExt;
 use kube::api::{DeleteParams, PostParams};
 use sennight::api::ConditionStatus::{False, True, Unknown};
 use serde_json::json;
 use std::time::Duration;
+use testkit::cluster::until;
+use testkit::cluster::{self, HELPDESK};
+use testkit::world::World;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn i1_both_keys_claim_an_export_and_its_job_delivers_that_days_contacts() {
-    let world = World::new("export").await;
+    let world = World::on_servers("export").await;
     let tenant = world.tenant("acme").await;
     let copy = world.copy(&tenant).await;
     tenant.database.run("DELETE FROM contacts WHERE id > 7").await;
@@ -31,14 +31,14 @@ async fn i1_both_keys_claim_an_export_and_its_job_delivers_that_days_contacts() 
     let status = world.get("r").await.status.unwrap();
     let result = status.result.unwrap();
     assert_eq!((result.files[0].name.as_str(), result.rows), ("contacts.csv", Some(100)));
-    assert!(world.bucket.keys().await.contains(&result.key.unwrap()));
+    assert!(world.bucket().keys().await.contains(&result.key.unwrap()));
     assert_eq!(tenant.database.count("SELECT count(*) FROM contacts").await, 7, "live data is not touched");
     world.says("r", "Held", False, "Released").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn i1_i2_a_full_restore_runs_once_when_both_keys_are_turned_and_nothing_starts_it_again() {
-    let world = World::new("full").await;
+    let world = World::on_servers("full").await;
     let tenant = world.tenant("acme").await;
     let copy = world.copy(&tenant).await;
     let that_day = tenant.database.rows("contacts").await;
@@ -68,7 +68,7 @@ async fn i1_i2_a_full_restore_runs_once_when_both_keys_are_turned_and_nothing_st
     let status = world.get("r").await.status.unwrap();
     assert_eq!(status.prepared.unwrap().hooks, ["10-mark.sql"]);
     let kept = status.result.unwrap().kept_database.unwrap();
-    let kept = crate::support::Database::existing(&kept);
+    let kept = testkit::Database::existing(&kept);
     assert_eq!(kept.count("SELECT count(*) FROM contacts").await, 8, "what was replaced is kept");
 
     // What was replaced is dumped; beyond that nothing happens any more.
@@ -99,7 +99,7 @@ async fn i1_i2_a_full_restore_runs_once_when_both_keys_are_turned_and_nothing_st
 
 #[tokio::test(flavor = "multi_thread")]
 async fn i2_an_operator_killed_between_the_claim_and_its_job_makes_one_job_when_it_comes_back() {
-    let world = World::new("killed").await;
+    let world = World::on_servers("killed").await;
     let tenant = world.tenant("acme").await;
     let copy = world.copy(&tenant).await;
     // A full quota stands for the instant between the two writes.
@@ -131,7 +131,7 @@ async fn i2_an_operator_killed_between_the_claim_and_its_job_makes_one_job_when_
 
 #[tokio::test(flavor = "multi_thread")]
 async fn i2_a_cutover_whose_job_vanished_is_ended_by_the_servers_word_and_not_tried_again() {
-    let world = World::new("vanished").await;
+    let world = World::on_servers("vanished").await;
     let tenant = world.tenant("acme").await;
     let copy = world.copy(&tenant).await;
     let _operator = world.operator(&[]);
@@ -163,7 +163,7 @@ async fn i2_a_cutover_whose_job_vanished_is_ended_by_the_servers_word_and_not_tr
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_preflight_that_died_without_a_word_is_not_tried_again_at_once() {
-    let world = World::new("preflight").await;
+    let world = World::on_servers("preflight").await;
     let tenant = world.tenant("acme").await;
     let copy = world.copy(&tenant).await;
     let _operator = world.operator(&[]);

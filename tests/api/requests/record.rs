@@ -1,9 +1,6 @@
 //! The record: what happened to a request stands in the bucket as a chain that nobody can change unseen, and a crash
 //! neither forks it nor loses an entry.
 
-use super::world::World;
-use crate::cluster::{self, BILLING, HELPDESK, until};
-use crate::support::env;
 use chrono::Utc;
 use kube::ResourceExt;
 use kube::api::DeleteParams;
@@ -14,11 +11,14 @@ use sennight::domain::audit::{Chain, Event, Head, follow, verify};
 use serde_json::{Value, json};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
+use testkit::cluster::{self, BILLING, HELPDESK, until};
+use testkit::env;
+use testkit::world::World;
 
 /// The chain in the bucket, verified against the head in status.
 async fn chain(world: &World, request: &RestoreRequest) -> Chain {
     let uid = request.uid().unwrap();
-    let found = world.bucket.store().await.audit_entries(&uid, 1).await.unwrap();
+    let found = world.bucket().store().await.audit_entries(&uid, 1).await.unwrap();
     let head = request.status.as_ref().and_then(|s| s.audit.clone());
     let head = head.map(|head| Head { seq: head.seq, sha256: head.sha256 });
     verify(&uid, &found, head.as_ref(), 1).unwrap()
@@ -42,7 +42,7 @@ pub fn events(chain: &Chain) -> Vec<Event> {
 
 /// `kubectl sennight`, as the helpdesk, with the bucket's credentials.
 fn plugin(world: &World, line: &str) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_kubectl-sennight"))
+    Command::new(testkit::binary("kubectl-sennight"))
         .env("KUBECONFIG", cluster::kubeconfig(HELPDESK))
         .env("AWS_ACCESS_KEY_ID", env("SENNIGHT_TEST_S3_ACCESS_KEY"))
         .env("AWS_SECRET_ACCESS_KEY", env("SENNIGHT_TEST_S3_SECRET_KEY"))
@@ -63,7 +63,7 @@ fn expect(world: &World, line: &str, code: i32) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_transition_of_an_export_is_recorded_with_who_and_is_verified_by_the_plugin() {
-    let world = World::new("record").await;
+    let world = World::on_servers("record").await;
     let tenant = world.tenant("acme").await;
     let copy = world.copy(&tenant).await;
     let _operator = world.operator(&[]);
@@ -110,9 +110,9 @@ async fn every_transition_of_an_export_is_recorded_with_who_and_is_verified_by_t
     let uid = object.uid().unwrap();
     assert!(expect(&world, &format!("audit --uid {uid}"), 0).contains("no status to compare"));
     let key = format!("backups/audit/{uid}/000003.json");
-    let changed = world.bucket.store().await.get(&key).await.unwrap().to_vec();
+    let changed = world.bucket().store().await.get(&key).await.unwrap().to_vec();
     world
-        .bucket
+        .bucket()
         .overwrite(&key, String::from_utf8(changed).unwrap().replace("4711", "4712").replace("T-1", "T-2").into())
         .await;
     assert!(expect(&world, &format!("audit --uid {uid} --storage main"), 6).contains("hash of the one before"));
@@ -120,7 +120,7 @@ async fn every_transition_of_an_export_is_recorded_with_who_and_is_verified_by_t
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_operator_that_died_after_an_entry_and_before_its_status_neither_forks_nor_repeats_it() {
-    let world = World::new("died").await;
+    let world = World::on_servers("died").await;
     let tenant = world.tenant("acme").await;
     let copy = world.copy(&tenant).await;
     let mut operator = world.operator(&[]);
@@ -133,7 +133,7 @@ async fn an_operator_that_died_after_an_entry_and_before_its_status_neither_fork
     let request = world.get("r").await;
     let entries = follow(&request.uid().unwrap(), before.entries.last(), &record::state(&request), Utc::now());
     assert_eq!(entries.len(), 1);
-    let store = world.bucket.store().await;
+    let store = world.bucket().store().await;
     let put = &entries[0];
     assert!(store.audit_append(&request.uid().unwrap(), put.entry.seq, put.bytes.clone()).await.unwrap());
     assert!(
@@ -151,7 +151,7 @@ async fn an_operator_that_died_after_an_entry_and_before_its_status_neither_fork
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_record_that_was_cut_off_stops_its_request_until_it_is_put_back() {
-    let world = World::new("cut").await;
+    let world = World::on_servers("cut").await;
     let tenant = world.tenant("acme").await;
     let copy = world.copy(&tenant).await;
     let _operator = world.operator(&[]);
@@ -159,7 +159,7 @@ async fn a_record_that_was_cut_off_stops_its_request_until_it_is_put_back() {
     world.says("r", "Progressing", False, "AwaitingApproval").await;
     let whole = settled(&world, "r").await;
     let last = whole.entries.last().unwrap();
-    let (store, uid) = (world.bucket.store().await, world.get("r").await.uid().unwrap());
+    let (store, uid) = (world.bucket().store().await, world.get("r").await.uid().unwrap());
     let key = format!("backups/audit/{uid}/{:06}.json", last.entry.seq);
     store.delete(std::slice::from_ref(&key)).await.unwrap();
     assert!(expect(&world, "audit r", 6).contains("the last ones were removed"));
@@ -167,7 +167,7 @@ async fn a_record_that_was_cut_off_stops_its_request_until_it_is_put_back() {
     world.tells("r", "RecordBroken").await;
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert_eq!(world.locked_jobs().await, Vec::<String>::new(), "nothing runs that cannot be recorded");
-    world.bucket.overwrite(&key, last.bytes.clone()).await;
+    world.bucket().overwrite(&key, last.bytes.clone()).await;
     world.step("export").await;
     world.says("r", "Approved", True, "HelpdeskApproved").await;
     assert_eq!(chain(&world, &world.get("r").await).await.entries[..whole.entries.len()], whole.entries[..]);
@@ -175,7 +175,7 @@ async fn a_record_that_was_cut_off_stops_its_request_until_it_is_put_back() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_paid_request_that_is_deleted_leaves_its_record_and_a_warning() {
-    let world = World::new("deleted").await;
+    let world = World::on_servers("deleted").await;
     let tenant = world.tenant("acme").await;
     let copy = world.copy(&tenant).await;
     let _operator = world.operator(&[]);
@@ -187,7 +187,7 @@ async fn a_paid_request_that_is_deleted_leaves_its_record_and_a_warning() {
     world.tells("r", "PaidRequestDeleted").await;
     until("it is gone", async || world.api::<RestoreRequest>().get_opt("r").await.unwrap().is_none()).await;
     let uid = object.uid().unwrap();
-    let found = world.bucket.store().await.audit_entries(&uid, 1).await.unwrap();
+    let found = world.bucket().store().await.audit_entries(&uid, 1).await.unwrap();
     let chain = verify(&uid, &found, None, 1).unwrap();
     let last = &chain.entries.last().unwrap().entry;
     assert_eq!((last.event, last.state.deleted), (Event::Deleted, true));

@@ -1,19 +1,19 @@
 //! What is refused, and by which word. Where it can be, both keys are turned before the operator sees the request: then
 //! nothing but the refusal keeps it from running.
 
-use super::world::{Tenant, World};
-use crate::cluster::{self, BILLING, until};
-use crate::support::Database;
 use chrono::{Days, Utc};
 use kube::api::{Patch, PatchParams};
 use sennight::api::ConditionStatus::{False, True};
 use sennight::api::admission;
 use sennight::domain::manifest::{Keyring, Manifest};
 use serde_json::json;
+use testkit::Database;
+use testkit::cluster::{self, BILLING, until};
+use testkit::world::{Tenant, World};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn i1_a_paid_request_that_nobody_approved_waits_for_the_helpdesk() {
-    let world = World::new("unapproved").await;
+    let world = World::on_servers("unapproved").await;
     let tenant = world.tenant("acme").await;
     let copy = world.copy(&tenant).await;
     world.request(&tenant, "r", copy.day, json!({})).await;
@@ -28,7 +28,7 @@ async fn i1_a_paid_request_that_nobody_approved_waits_for_the_helpdesk() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn i1_an_approved_request_that_nobody_paid_waits_for_billing() {
-    let world = World::new("unpaid").await;
+    let world = World::on_servers("unpaid").await;
     let tenant = world.tenant("acme").await;
     let copy = world.copy(&tenant).await;
     world.request(&tenant, "r", copy.day, json!({})).await;
@@ -42,7 +42,7 @@ async fn i1_an_approved_request_that_nobody_paid_waits_for_billing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn i6_a_denied_request_ends_even_when_it_is_paid_and_the_refund_is_due() {
-    let world = World::new("denied").await;
+    let world = World::on_servers("denied").await;
     let tenant = world.tenant("acme").await;
     let copy = world.copy(&tenant).await;
     world.request(&tenant, "r", copy.day, json!({})).await;
@@ -59,7 +59,7 @@ async fn i6_a_denied_request_ends_even_when_it_is_paid_and_the_refund_is_due() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn i10_a_request_that_people_left_lying_expires() {
-    let world = World::new("expired").await;
+    let world = World::on_servers("expired").await;
     let (one, two) = (world.tenant("one").await, world.tenant("two").await);
     let copy = world.copy(&one).await;
     world.copy(&two).await;
@@ -75,13 +75,13 @@ async fn i10_a_request_that_people_left_lying_expires() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn i7_a_copy_that_somebody_without_the_key_has_changed_is_no_copy() {
-    let world = World::new("forged").await;
+    let world = World::on_servers("forged").await;
     let tenant = world.tenant("acme").await;
     let copy = world.copy(&tenant).await;
-    let (store, key) = (world.bucket.store().await, format!("{}manifest.json", copy.prefix));
+    let (store, key) = (world.bucket().store().await, format!("{}manifest.json", copy.prefix));
     let mut manifest = Manifest::parse(&store.get(&key).await.unwrap()).unwrap();
     manifest.warnings.push("every digest is made anew, and nobody has the key".to_owned());
-    world.bucket.overwrite(&key, Keyring::default().seal(&manifest).unwrap()).await;
+    world.bucket().overwrite(&key, Keyring::default().seal(&manifest).unwrap()).await;
     world.request(&tenant, "r", copy.day, json!({})).await;
     world.decide("r", "Approved").await;
     world.pay("r").await;
@@ -91,7 +91,7 @@ async fn i7_a_copy_that_somebody_without_the_key_has_changed_is_no_copy() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_ticket_that_is_not_the_account_owners_is_refused() {
-    let world = World::new("owner").await;
+    let world = World::on_servers("owner").await;
     let tenant = world.tenant("acme").await;
     let copy = world.copy(&tenant).await;
     world.request(&tenant, "r", copy.day, json!({"requester": {"userId": "2"}})).await;
@@ -103,7 +103,7 @@ async fn a_ticket_that_is_not_the_account_owners_is_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_day_without_a_copy_is_refused_and_so_is_one_older_than_a_week() {
-    let world = World::new("day").await;
+    let world = World::on_servers("day").await;
     let tenant = world.tenant("acme").await;
     let copy = world.copy(&tenant).await;
     world.request(&tenant, "yesterday", copy.day - Days::new(1), json!({})).await;
@@ -119,7 +119,7 @@ async fn a_day_without_a_copy_is_refused_and_so_is_one_older_than_a_week() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn i7_another_tenants_copy_among_this_schedules_is_refused() {
-    let world = World::new("foreign").await;
+    let world = World::on_servers("foreign").await;
     let tenant = world.tenant("acme").await;
     let copy = world.copy_as(&tenant, "id-somebody-else").await;
     world.request(&tenant, "r", copy.day, json!({})).await;
@@ -140,7 +140,7 @@ impl Drop for PutBack {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn i6_while_a_policy_is_missing_no_restore_runs_and_once_it_is_back_it_goes_on() {
-    let world = World::alone("policies").await;
+    let world = World::on_servers("policies").alone().await;
     let tenant = world.tenant("acme").await;
     let copy = world.copy(&tenant).await;
     world.request(&tenant, "r", copy.day, json!({})).await;
@@ -160,7 +160,7 @@ async fn i6_while_a_policy_is_missing_no_restore_runs_and_once_it_is_back_it_goe
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_is_not_fit_is_told_before_anybody_pays_and_nothing_of_it_stays() {
-    let world = World::new("unfit").await;
+    let world = World::on_servers("unfit").await;
     let tenant = world.tenant("acme").await;
     let copy = world.copy(&tenant).await;
     let slot = format!("slot_{}", copy.id.to_string().rsplit('-').next().unwrap());
@@ -187,7 +187,7 @@ async fn a_server_that_is_not_fit_is_told_before_anybody_pays_and_nothing_of_it_
     let status = world.get("r").await.status.unwrap();
     assert_eq!((status.claim, status.prepared, status.kept), (None, None, None));
     assert_eq!(databases(&tenant).await, 1, "no database but the live one");
-    let keys = world.bucket.keys().await;
+    let keys = world.bucket().keys().await;
     let left = |area: &str| keys.iter().any(|key| key.contains(area));
     assert!(!left("/claims/") && !left("/held/") && !left("/safety/") && !left("/exports/"), "{keys:?}");
     tenant.database.run(&format!("SELECT pg_drop_replication_slot('{slot}')")).await;

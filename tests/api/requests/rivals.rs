@@ -1,14 +1,14 @@
 //! Of several schedules that claim one tenant or one database exactly one is followed; whoever was refused for it hears of its
 //! end, of its edit, and of its own refusal.
 
-use super::world::{Tenant, World, holds};
-use crate::cluster::{self, kubectl_ok, until};
 use kube::ResourceExt;
 use kube::api::{DeleteParams, ListParams};
 use sennight::api::ConditionStatus::{False, True};
 use sennight::api::{BackupSchedule, Condition};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
+use testkit::cluster::{self, kubectl_ok, until};
+use testkit::world::{Tenant, World, holds};
 
 /// "At once" is well below the minute after which every refused one is looked at anyway.
 const AT_ONCE: Duration = Duration::from_secs(30);
@@ -50,7 +50,7 @@ async fn say(world: &World, wanted: &[(&str, &str)]) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_renamed_schedule_is_followed_and_dumps() {
-    let world = World::new("renamed").await;
+    let world = World::on_servers("renamed").await;
     let Tenant { database, .. } = world.tenant("other").await;
     let database_name = database.target.database.clone();
     delete(&world, "other");
@@ -77,7 +77,7 @@ async fn a_renamed_schedule_is_followed_and_dumps() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_edited_rival_a_refused_one_and_a_suspended_one() {
-    let world = World::new("edited").await;
+    let world = World::on_servers("edited").await;
     let _operator = world.operator(&[]);
     claim(&world, "a", "ta", "d", json!({}));
     claim(&world, "b", "tb", "d", json!({}));
@@ -107,7 +107,7 @@ async fn an_edited_rival_a_refused_one_and_a_suspended_one() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_three_rivals_exactly_one_is_followed_whoever_goes() {
-    let world = World::new("three").await;
+    let world = World::on_servers("three").await;
     let _operator = world.operator(&[]);
     for (name, tenant) in [("a", "ta"), ("b", "tb"), ("c", "tc")] {
         claim(&world, name, tenant, "d", json!({}));
@@ -141,7 +141,7 @@ async fn of_three_rivals_exactly_one_is_followed_whoever_goes() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_takes_over_from_one_whose_server_went_gives_it_back() {
-    let world = World::new("servers").await;
+    let world = World::on_servers("servers").await;
     let _operator = world.operator(&[]);
     let later = |name: &str| {
         let document: Value = serde_json::from_str(&world.server(2)).unwrap();

@@ -1,8 +1,6 @@
 //! Waiting well: people are reminded, one payment is one restore, one request a tenant, money goes back, and what was
 //! allowed can be withdrawn until the claim.
 
-use super::world::{World, holds};
-use crate::cluster::{self, BILLING, HELPDESK, until};
 use chrono::{TimeDelta, Utc};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::events::v1::Event;
@@ -14,6 +12,8 @@ use sennight::api::admission;
 use sennight::controller::worker_job::mark;
 use serde_json::json;
 use std::time::Duration;
+use testkit::cluster::{self, BILLING, HELPDESK, until};
+use testkit::world::{World, holds};
 
 const FULL: &str = r#"{"mode": "FullRestore", "acknowledgeDataLoss": true}"#;
 
@@ -39,7 +39,7 @@ async fn reminders(world: &World, name: &str) -> usize {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn i10_people_are_reminded_half_way_once_also_when_the_operator_is_restarted() {
-    let world = World::new("reminder").await;
+    let world = World::on_servers("reminder").await;
     let tenant = world.tenant("acme").await;
     let copy = world.copy(&tenant).await;
     let patient = ["--approval-deadline=90s"];
@@ -51,7 +51,7 @@ async fn i10_people_are_reminded_half_way_once_also_when_the_operator_is_restart
     assert_eq!(status.reminded_at, Some(created + TimeDelta::seconds(45)));
     assert_eq!(status.waiting_on.unwrap().to_string(), "Helpdesk");
     let address = operator.address().await;
-    let metrics = crate::operator::get(address, "/metrics").await;
+    let metrics = testkit::operator::get(address, "/metrics").await;
     assert!(metrics.contains("sennight_reminders_total{waiting_on=\"Helpdesk\"} 1"), "{metrics}");
     world.restart_with(&mut operator, &patient).await;
     tokio::time::sleep(Duration::from_secs(4)).await;
@@ -60,7 +60,7 @@ async fn i10_people_are_reminded_half_way_once_also_when_the_operator_is_restart
 
 #[tokio::test(flavor = "multi_thread")]
 async fn i2_a_payment_reference_pays_for_one_request_and_the_other_says_which() {
-    let world = World::new("reference").await;
+    let world = World::on_servers("reference").await;
     let (one, two) = (world.tenant("one").await, world.tenant("two").await);
     let copy = world.copy(&one).await;
     world.copy(&two).await;
@@ -94,7 +94,7 @@ async fn i2_a_payment_reference_pays_for_one_request_and_the_other_says_which() 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_paid_and_denied_waits_for_billings_refund_and_then_for_nobody() {
-    let world = World::new("refund").await;
+    let world = World::on_servers("refund").await;
     let tenant = world.tenant("acme").await;
     let copy = world.copy(&tenant).await;
     world.request(&tenant, "r", copy.day, json!({})).await;
@@ -127,7 +127,7 @@ async fn what_was_paid_and_denied_waits_for_billings_refund_and_then_for_nobody(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tenants_second_request_is_refused_and_names_the_first() {
-    let world = World::new("rival").await;
+    let world = World::on_servers("rival").await;
     let tenant = world.tenant("acme").await;
     let copy = world.copy(&tenant).await;
     world.request(&tenant, "first", copy.day, json!({})).await;
@@ -146,7 +146,7 @@ async fn a_tenants_second_request_is_refused_and_names_the_first() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_plan_without_restores_asks_for_an_upgrade_until_it_is_paid() {
-    let world = World::new("plan").await;
+    let world = World::on_servers("plan").await;
     let tenant = world.tenant("acme").await;
     let free = json!({"id": "id-acme", "owner": "1", "plan": {"name": "free", "includesRestore": false}});
     world.schedule(&tenant, json!({"suspend": true, "tenant": free}));
@@ -164,7 +164,7 @@ async fn a_plan_without_restores_asks_for_an_upgrade_until_it_is_paid() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn i1_an_approval_withdrawn_while_preparing_ends_it_and_its_job() {
-    let world = World::new("withdrawn").await;
+    let world = World::on_servers("withdrawn").await;
     let tenant = world.tenant("acme").await;
     let copy = world.copy(&tenant).await;
     let _operator = world.operator(&[]);
@@ -191,7 +191,7 @@ async fn i1_an_approval_withdrawn_while_preparing_ends_it_and_its_job() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cut_over_waits_for_its_window_and_is_not_begun_after_it() {
-    let world = World::new("window").await;
+    let world = World::on_servers("window").await;
     let (early, late) = (world.tenant("early").await, world.tenant("late").await);
     let copy = world.copy(&early).await;
     world.copy(&late).await;
@@ -226,7 +226,7 @@ async fn a_cut_over_waits_for_its_window_and_is_not_begun_after_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_window_in_which_nothing_can_be_done_is_refused_before_anybody_decides() {
-    let world = World::new("windows").await;
+    let world = World::on_servers("windows").await;
     let (over, far) = (world.tenant("over").await, world.tenant("far").await);
     let copy = world.copy(&over).await;
     world.copy(&far).await;
@@ -247,7 +247,7 @@ async fn a_window_in_which_nothing_can_be_done_is_refused_before_anybody_decides
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pods_that_die_while_preparing_cost_time_and_not_the_request() {
-    let world = World::new("drained").await;
+    let world = World::on_servers("drained").await;
     let tenant = world.tenant("acme").await;
     let copy = world.copy(&tenant).await;
     let mut operator = world.operator(&[]);
@@ -275,7 +275,7 @@ async fn pods_that_die_while_preparing_cost_time_and_not_the_request() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_prepare_that_is_held_up_says_how_far_it_is() {
-    let world = World::new("progress").await;
+    let world = World::on_servers("progress").await;
     let tenant = world.tenant("acme").await;
     tenant.database.run("CREATE TABLE nothing (id int PRIMARY KEY)").await;
     let copy = world.copy(&tenant).await;
@@ -323,7 +323,7 @@ impl Drop for FourEyes {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn i6_with_four_eyes_whoever_asked_cannot_approve() {
-    let world = World::alone("eyes").await;
+    let world = World::on_servers("eyes").alone().await;
     let (one, two) = (world.tenant("one").await, world.tenant("two").await);
     let copy = world.copy(&one).await;
     world.copy(&two).await;

@@ -1,18 +1,16 @@
 //! The operator's own binary against a real API server and a real S3 store: it leads, stands by, takes over, ends; it
 //! keeps a bucket's rules in force and says in status what it found.
 
-mod world;
-
-use crate::cluster::until;
-use crate::operator::{self, Operator};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::events::v1::Event;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
+use testkit::cluster::until;
+use testkit::operator::{self, Operator};
 
 use sennight::api::{BackupStorage, ConditionStatus, DatabaseServer, RestoreRequest};
 use serde_json::json;
 use std::time::Duration;
-use world::{SECRET_KEY, World};
+use testkit::world::{self, SECRET_KEY, World};
 
 /// Short terms, so that a take-over is seen within seconds.
 const QUICK: [&str; 3] = ["--lease-duration=4s", "--lease-renew-deadline=2s", "--lease-retry-period=500ms"];
@@ -23,7 +21,7 @@ async fn holder(leases: &Api<Lease>) -> Option<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_operator_leads_tells_so_and_gives_the_lease_back_on_sigterm() {
-    let world = World::new("lead").await;
+    let world = World::on_api("runtime-lead").await;
     let mut operator = Operator::start(&world.namespace, "one", &[]);
     let address = operator.address().await;
     until("the operator is ready", async || operator::get(address, "/readyz").await.starts_with("HTTP/1.1 200")).await;
@@ -41,7 +39,7 @@ async fn an_operator_leads_tells_so_and_gives_the_lease_back_on_sigterm() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_standby_is_ready_and_takes_over_when_the_leader_is_killed() {
-    let world = World::new("standby").await;
+    let world = World::on_api("runtime-standby").await;
     let leases: Api<Lease> = world.api();
     let mut first = Operator::start(&world.namespace, "first", &QUICK);
     until("the first leads", async || holder(&leases).await.is_some_and(|h| h.starts_with("first_"))).await;
@@ -63,7 +61,7 @@ async fn a_standby_is_ready_and_takes_over_when_the_leader_is_killed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_leader_whose_lease_somebody_took_ends_at_once_and_not_well() {
-    let world = World::new("lost").await;
+    let world = World::on_api("runtime-lost").await;
     let leases: Api<Lease> = world.api();
     let mut operator = Operator::start(&world.namespace, "one", &QUICK);
     until("it leads", async || holder(&leases).await.is_some()).await;
@@ -76,7 +74,7 @@ async fn a_leader_whose_lease_somebody_took_ends_at_once_and_not_well() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_storage_becomes_ready_and_its_rules_stand_beside_a_foreign_one_even_after_drift() {
-    let world = World::new("storage").await;
+    let world = World::on_api("runtime-storage").await;
     let bucket = world.bucket_with_foreign_rule("storage").await;
     world.credentials("s3", SECRET_KEY.clone()).await;
     let storages: Api<BackupStorage> = world.api();
@@ -111,7 +109,7 @@ async fn a_storage_becomes_ready_and_its_rules_stand_beside_a_foreign_one_even_a
 
 #[tokio::test(flavor = "multi_thread")]
 async fn i9_wrong_credentials_show_as_a_condition_and_an_event_and_mend_by_themselves() {
-    let world = World::new("creds").await;
+    let world = World::on_api("runtime-creds").await;
     let bucket = world.bucket_with_foreign_rule("creds").await;
     let storages: Api<BackupStorage> = world.api();
     let mut operator = Operator::start(&world.namespace, "one", &[]);
@@ -151,7 +149,7 @@ async fn i9_wrong_credentials_show_as_a_condition_and_an_event_and_mend_by_thems
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_two_storages_in_one_place_the_older_works_and_the_younger_says_why_not() {
-    let world = World::new("overlap").await;
+    let world = World::on_api("runtime-overlap").await;
     let bucket = world.bucket_with_foreign_rule("overlap").await;
     world.credentials("s3", SECRET_KEY.clone()).await;
     let storages: Api<BackupStorage> = world.api();
@@ -174,7 +172,7 @@ async fn of_two_storages_in_one_place_the_older_works_and_the_younger_says_why_n
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_says_whether_its_spec_makes_sense() {
-    let world = World::new("server").await;
+    let world = World::on_api("runtime-server").await;
     let servers: Api<DatabaseServer> = world.api();
     for (name, engine, tls) in [
         ("good", "MariaDB", json!({})),
@@ -201,8 +199,9 @@ async fn a_server_says_whether_its_spec_makes_sense() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_operator_of_two_namespaces_serves_both_and_no_third() {
-    let one = World::new("one").await;
-    let (two, three) = (one.beside("two").await, one.beside("three").await);
+    let one = World::on_api("runtime-one").await;
+    let (two, three) =
+        (World::on_api("runtime-two").beside(&one).await, World::on_api("runtime-three").beside(&one).await);
     let spec = json!({"engine": "PostgreSQL", "host": "db.example", "dumpCredentialsSecretRef": {"name": "d"}});
     let servers: [Api<DatabaseServer>; 3] = [one.api(), two.api(), three.api()];
     for api in &servers {
@@ -225,7 +224,7 @@ async fn an_operator_of_two_namespaces_serves_both_and_no_third() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn i6_the_operator_with_the_charts_rights_finds_the_gate_shut_and_tells_when_it_is_not() {
-    let world = World::alone("gate").await;
+    let world = World::on_api("runtime-gate").alone().await;
     world.install_chart_rights();
     let bucket = world.bucket_with_foreign_rule("gate").await;
     world.credentials("s3", SECRET_KEY.clone()).await;

@@ -6,7 +6,7 @@ use crate::how::Want::{Allowed, Barred, Refused};
 use crate::how::{Case, How};
 use crate::scene::Scene::{Approved, Claimed, Deleting, Denied, Ended, Expired, Fresh, Open, Paid, Refunded, Signed};
 use crate::scene::{paid, point};
-use crate::world::{ALICE, BILLING, BILLING_2, BOB, OPERATOR};
+use testkit::world::{ALICE, BILLING, BILLING_2, BOB, OPERATOR};
 use serde_json::json;
 
 const OPERATORS: super::Want = Refused("this part of status is the operator's");

@@ -5,7 +5,7 @@ use crate::how::Want::{Allowed, Refused};
 use crate::how::{Case, How};
 use crate::scene::Scene::{Ended, Full, Nothing, Open, Paid};
 use crate::scene::paid;
-use crate::world::{ALICE, BILLING, BILLING_2, BOB, BOTH};
+use testkit::world::{ALICE, BILLING, BILLING_2, BOB, BOTH};
 use serde_json::{Value, json};
 
 fn approves(by: Option<&str>) -> How {

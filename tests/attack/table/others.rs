@@ -5,7 +5,7 @@ use crate::how::Want::{Allowed, Barred, Ignored, Refused};
 use crate::how::{Case, How};
 use crate::scene::Scene::{Denied, Fresh, Nothing, Open, Paid, Signed};
 use crate::scene::{EVE, job, paid, pod_spec};
-use crate::world::{ALICE, BILLING, BOB, MALLORY, OPERATOR};
+use testkit::world::{ALICE, BILLING, BOB, MALLORY, OPERATOR};
 use serde_json::{Value, json};
 
 pub fn look_alikes() -> Vec<Case> {

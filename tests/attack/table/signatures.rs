@@ -5,7 +5,7 @@ use crate::how::Want::{Allowed, Barred, Refused};
 use crate::how::{Case, How};
 use crate::scene::Scene::{Approved, ApprovedByBoth, Ended, Fresh, Nothing, Open, Paid, Signed};
 use crate::scene::paid;
-use crate::world::{ALICE, BILLING, BILLING_2, BOB, BOTH, MALLORY, OPERATOR, PAT};
+use testkit::world::{ALICE, BILLING, BILLING_2, BOB, BOTH, MALLORY, OPERATOR, PAT};
 use serde_json::json;
 
 const HELPDESK: super::Want = Refused("takes the verb approve");

@@ -1,13 +1,13 @@
 //! Clients of one tenant while its databases change places: those of the tenant, whom the fence holds, and an administrator, whom it
 //! does not. They remember what they saw, and what was acknowledged to them.
 
-use super::world::PASSWORD;
-use crate::server::{Database, Seen as Eyes};
 use sennight::engine::mysql::{EngineError, Session, connect};
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+use testkit::mysql::restore::PASSWORD;
+use testkit::mysql::{Database, Seen as Eyes};
 use tokio::task::JoinHandle;
 
 /// Of the tenant.

@@ -1,12 +1,12 @@
-//! The museum is restored over a database that was damaged in every kind of object, the restore is undone, the undo is undone; each
+//! The fixture database is restored over a database that was damaged in every kind of object, the restore is undone, the undo is undone; each
 //! time everything is compared, in the live database and in the kept one.
 
-use super::world::World;
-use crate::museum::museum;
-use crate::portrait::Portrait;
-use crate::server::{Server, say};
+use crate::fixtures::fixture;
+use crate::picture::Picture;
 use sennight::domain::job::{CutoverTask, Done, Refusal};
 use sennight::domain::target::Engine;
+use testkit::mysql::restore::MysqlRestore;
+use testkit::mysql::{Server, say};
 
 const DAMAGE: &str = "
 SET NAMES utf8mb4;
@@ -30,7 +30,7 @@ ALTER TABLE zparent ADD COLUMN more int;
 ";
 
 /// Who every object runs as, and whose rights on single routines there are.
-async fn owners(world: &World) -> Vec<String> {
+async fn owners(world: &MysqlRestore) -> Vec<String> {
     let name = world.live.name();
     let mut all = world
         .list(&format!(
@@ -45,20 +45,20 @@ async fn owners(world: &World) -> Vec<String> {
 }
 
 /// `events`: those of a kept database are off.
-fn same(before: &Portrait, now: &Portrait, events: bool, what: &str) {
+fn same(before: &Picture, now: &Picture, events: bool, what: &str) {
     let mut differences = before.differences(now);
     differences.retain(|d| events || !(d.starts_with("events:") || d.starts_with("definition of EVENT")));
     assert!(differences.is_empty(), "{what} is not as it was:\n{}", differences.join("\n"));
 }
 
-/// Swaps, and finds the one portrait in the live database, the other one in the kept.
-async fn swapped(world: &World, task: &CutoverTask, live: &Portrait, kept: &Portrait, what: &str) {
+/// Swaps, and finds the one picture in the live database, the other one in the kept.
+async fn swapped(world: &MysqlRestore, task: &CutoverTask, live: &Picture, kept: &Picture, what: &str) {
     let done = world.cutover(task, "pod").await.unwrap_or_else(|e| panic!("{what}: {e}"));
     let Done::CutOver { kept_database, downtime_millis, .. } = &done else { panic!("{what}: {done:?}") };
     assert_eq!(*kept_database, task.kept_database);
     assert!(*downtime_millis > 0, "{what}");
-    same(live, &Portrait::of(&world.live).await, true, &format!("{what}: the live database"));
-    same(kept, &Portrait::of(&world.live.beside(kept_database)).await, false, &format!("{what}: the kept one"));
+    same(live, &Picture::of(&world.live).await, true, &format!("{what}: the live database"));
+    same(kept, &Picture::of(&world.live.beside(kept_database)).await, false, &format!("{what}: the kept one"));
     let on = format!(
         "SELECT EVENT_NAME FROM information_schema.EVENTS WHERE EVENT_SCHEMA = '{kept_database}' AND STATUS = 'ENABLED'"
     );
@@ -72,9 +72,9 @@ async fn swapped(world: &World, task: &CutoverTask, live: &Portrait, kept: &Port
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn i2_i3_the_museum_comes_back_whole_and_an_undo_takes_it_away_again() {
+async fn i2_i3_the_fixture_database_comes_back_whole_and_an_undo_takes_it_away_again() {
     for server in Server::all() {
-        let mut world = World::new(museum(&server)).await;
+        let mut world = MysqlRestore::new(fixture(&server)).await;
         let (restore, app) = (world.restore.clone(), world.app.clone());
         let more =
             if server.engine == Engine::MySQL { "GRANT SYSTEM_USER ON *.* TO" } else { "GRANT SELECT ON *.* TO" };
@@ -84,11 +84,11 @@ async fn i2_i3_the_museum_comes_back_whole_and_an_undo_takes_it_away_again() {
              CREATE DEFINER = '{app}'@'127.0.0.1' VIEW of_the_app AS SELECT 1 AS one;
              CREATE DEFINER = '{app}'@'127.0.0.1' EVENT of_the_app ON SCHEDULE EVERY 1 DAY STARTS '2031-01-01 00:00:00' DO SET @x = 1;"
         ));
-        let (then, then_owners) = (Portrait::of(&world.live).await, owners(&world).await);
+        let (then, then_owners) = (Picture::of(&world.live).await, owners(&world).await);
         let copy = world.dump().await;
         world.live.run(DAMAGE);
         world.live.run(&format!("GRANT EXECUTE ON FUNCTION plus_one TO '{app}'@'127.0.0.1'"));
-        let (damaged, damaged_owners) = (Portrait::of(&world.live).await, owners(&world).await);
+        let (damaged, damaged_owners) = (Picture::of(&world.live).await, owners(&world).await);
         let task = world.restore_task(&copy);
         let found = world.preflight(&task).await;
         // An XA transaction of another test is any tenant's obstacle.
@@ -96,7 +96,7 @@ async fn i2_i3_the_museum_comes_back_whole_and_an_undo_takes_it_away_again() {
         assert_eq!(found.refusals.iter().find(own), None, "{}", server.name);
         assert!(found.warnings.iter().any(|w| w.contains(&app)), "the accounts are listed: {:?}", found.warnings);
         let task = world.prepare(&task).await.unwrap_or_else(|e| panic!("{}: {e}", server.name));
-        same(&damaged, &Portrait::of(&world.live).await, true, "what prepare must not touch");
+        same(&damaged, &Picture::of(&world.live).await, true, "what prepare must not touch");
 
         swapped(&world, &task, &then, &damaged, &format!("{}: the restore", server.name)).await;
         assert_eq!(owners(&world).await, then_owners, "{}: objects run as they did", server.name);
@@ -122,7 +122,7 @@ async fn i2_i3_the_museum_comes_back_whole_and_an_undo_takes_it_away_again() {
         assert_eq!(cleared.as_deref(), Some(again.kept_database.as_str()));
         assert_eq!(world.beside().await, Vec::<String>::new());
         assert_eq!(world.clear(&world.clear_kept(&again, Some(&safety))).await.unwrap(), None, "gone already");
-        same(&then, &Portrait::of(&world.live).await, true, "the live database at the end");
+        same(&then, &Picture::of(&world.live).await, true, "the live database at the end");
         say(&format!("full restore on {}: {} came back, were undone, and came back", server.name, then.summary()));
     }
 }

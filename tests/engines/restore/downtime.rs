@@ -1,10 +1,10 @@
 //! How long the tenant's clients are locked out, and how long somebody outside the fence waits, at 300 tables.
 
 use super::kills::Tenant;
-use crate::server::{Server, say};
 use sennight::domain::job::Done;
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
+use testkit::mysql::{Server, say};
 
 const TABLES: usize = 300;
 

@@ -1,19 +1,19 @@
 //! What is not there any more when a restore would make it again: events whose time is past, views whose table is gone. Neither keeps
 //! a restore from its end, and nobody stays locked out.
 
-use super::world::World;
-use crate::server::Server;
-use crate::support::manifest;
 use sennight::domain::job::{CutoverTask, Done};
 use std::time::{Duration, Instant};
+use testkit::manifest;
+use testkit::mysql::Server;
+use testkit::mysql::restore::MysqlRestore;
 
-async fn swapped(world: &World, task: &CutoverTask, what: &str) {
+async fn swapped(world: &MysqlRestore, task: &CutoverTask, what: &str) {
     let done = world.cutover(task, "pod").await.unwrap_or_else(|e| panic!("{what}: {e}"));
     assert!(matches!(done, Done::CutOver { .. }), "{what}: {done:?}");
     assert!(!world.locked(&world.app).await, "{what}: the tenant is locked out");
 }
 
-async fn events(world: &World, schema: &str) -> Vec<String> {
+async fn events(world: &MysqlRestore, schema: &str) -> Vec<String> {
     world
         .list(&format!("SELECT EVENT_NAME FROM information_schema.EVENTS WHERE EVENT_SCHEMA = '{schema}' ORDER BY 1"))
         .await
@@ -25,7 +25,7 @@ const SOON: u64 = 30;
 #[tokio::test(flavor = "multi_thread")]
 async fn i3_an_event_whose_time_is_past_locks_nobody_out() {
     for server in Server::all() {
-        let mut world = World::on(&server).await;
+        let mut world = MysqlRestore::on(&server).await;
         let over = Instant::now() + Duration::from_secs(SOON + 2);
         world.live.run(&format!(
             "CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1);
@@ -55,7 +55,7 @@ async fn i3_an_event_whose_time_is_past_locks_nobody_out() {
     }
 }
 
-async fn views(world: &World, schema: &str) -> Vec<String> {
+async fn views(world: &MysqlRestore, schema: &str) -> Vec<String> {
     world
         .list(&format!("SELECT TABLE_NAME FROM information_schema.VIEWS WHERE TABLE_SCHEMA = '{schema}' ORDER BY 1"))
         .await
@@ -65,7 +65,7 @@ async fn views(world: &World, schema: &str) -> Vec<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn i3_views_whose_table_is_gone_keep_no_restore_from_its_end() {
     for server in Server::all() {
-        let mut world = World::on(&server).await;
+        let mut world = MysqlRestore::on(&server).await;
         // Owned by an account without rights on any other name: so they are made in two steps.
         let own = format!("CREATE DEFINER = '{}'@'127.0.0.1'", world.app);
         world.live.run(&format!(

@@ -3,11 +3,6 @@
 //! one of the two.
 
 use super::clients::Clients;
-use super::wire::{Point, Side, Wire};
-use super::world::World;
-use crate::server::{Server, say};
-use crate::support::env;
-use crate::support::part::costly;
 use sennight::domain::job::{CopySummary, CutoverTask, Done, Outcome, TAKEN_BACK, Work};
 use sennight::engine::mysql::restore::schemas::Standing;
 use sennight::worker::TaskError;
@@ -15,6 +10,11 @@ use std::collections::BTreeMap;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+use testkit::env;
+use testkit::mysql::restore::MysqlRestore;
+use testkit::mysql::{Server, say};
+use testkit::sampling::costly;
+use testkit::wire::mysql::{Point, Side, Wire};
 
 /// The tenant's objects in one of its two states.
 fn objects(state: &str, app: &str) -> String {
@@ -31,14 +31,14 @@ fn objects(state: &str, app: &str) -> String {
 }
 
 pub struct Tenant {
-    pub world: World,
+    pub world: MysqlRestore,
     pub copy: CopySummary,
     pub clients: Clients,
 }
 
 impl Tenant {
     pub async fn new(server: &Server, more: &str) -> Self {
-        let world = World::on(server).await;
+        let world = MysqlRestore::on(server).await;
         world.live.run(&format!(
             "CREATE TABLE a (v varchar(20) PRIMARY KEY); CREATE TABLE b (v varchar(20), x varchar(20), FOREIGN KEY (x) REFERENCES a (v));
              CREATE TABLE w (n bigint PRIMARY KEY, stamp varchar(20), twice varchar(40)); INSERT INTO a VALUES ('x'); INSERT INTO b (v) VALUES ('x'); {more}
@@ -112,8 +112,8 @@ struct Worker {
 }
 
 impl Worker {
-    fn start(world: &World, work: &Work, job: &str) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_sennight"));
+    fn start(world: &MysqlRestore, work: &Work, job: &str) -> Self {
+        let mut command = Command::new(testkit::binary("sennight"));
         command
             .args(work.to_argv(world.store.target()).unwrap())
             .args(["--job-uid", job, "--pod", "pod"])
@@ -148,7 +148,7 @@ fn through(task: &CutoverTask, wire: &Wire) -> Work {
     Work::Cutover(CutoverTask { database: wire.target(&task.database), ..task.clone() })
 }
 
-fn upstream(world: &World) -> String {
+fn upstream(world: &MysqlRestore) -> String {
     format!("{}:{}", env("SENNIGHT_TEST_MYSQL_HOST"), world.live.server.port())
 }
 

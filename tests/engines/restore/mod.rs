@@ -7,5 +7,3 @@ mod gone;
 mod kills;
 mod more;
 mod refused;
-mod wire;
-mod world;

@@ -1,15 +1,15 @@
 //! Prepare again, hooks, drills, and dropping by marks only.
 
-use super::world::{PASSWORD, World};
-use crate::server::Server;
-use crate::support::{copy_ref, path};
 use sennight::domain::job::{Done, DrillTask, RestoreTask};
 use sennight::domain::names::drill_database;
 use sennight::engine::mysql::ident;
 use sennight::worker::drill;
+use testkit::mysql::Server;
+use testkit::mysql::restore::{MysqlRestore, PASSWORD};
+use testkit::{copy_ref, path};
 
-async fn tenant(server: &Server) -> World {
-    let world = World::on(server).await;
+async fn tenant(server: &Server) -> MysqlRestore {
+    let world = MysqlRestore::on(server).await;
     world.live.run(
         "CREATE TABLE t (id int PRIMARY KEY, at timestamp NULL); INSERT INTO t VALUES (1, NULL), (2, NULL);
          CREATE VIEW v AS SELECT COUNT(*) AS n FROM t",
@@ -99,7 +99,7 @@ async fn i2_a_swap_that_was_settled_before_it_began_never_begins() {
 }
 
 /// What the tenant's own account reads in its views.
-async fn seen(world: &World) -> String {
+async fn seen(world: &MysqlRestore) -> String {
     let mut session = world.live.seen_by(&world.app, PASSWORD).session().await;
     let query = "SELECT CONCAT(MAX(state), COUNT(*), MAX(words)) FROM aa";
     let (seen,): (String,) = session.row(query, "test").await.unwrap_or_else(|e| panic!("{e}"));

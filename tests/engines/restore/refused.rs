@@ -1,20 +1,20 @@
 //! What would keep a full restore from working is told before anybody is asked, by its own word, and nothing is left behind.
 
-use super::world::World;
-use crate::server::Server;
-use crate::support::unique;
 use sennight::domain::job::RestoreTask;
 use sennight::domain::target::Engine;
 use sennight::engine::mysql::ident;
+use testkit::mysql::Server;
+use testkit::mysql::restore::MysqlRestore;
+use testkit::unique;
 
-async fn tenant(server: &Server) -> World {
-    let world = World::on(server).await;
+async fn tenant(server: &Server) -> MysqlRestore {
+    let world = MysqlRestore::on(server).await;
     world.live.run("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)");
     world
 }
 
 /// The word, what makes the obstacle, what mends it.
-fn obstacles(world: &World, other: &str) -> Vec<(&'static str, String, String)> {
+fn obstacles(world: &MysqlRestore, other: &str) -> Vec<(&'static str, String, String)> {
     let (name, account) = (ident(&world.live.name()), format!("'{}'@'127.0.0.1'", world.restore));
     let new = ident(&world.new_database());
     let right = if world.live.server.engine == Engine::MySQL { "CONNECTION_ADMIN" } else { "CONNECTION ADMIN" };
@@ -116,7 +116,7 @@ async fn i3_a_swap_that_cannot_have_the_tables_is_taken_back() {
         world.live.run("INSERT INTO t VALUES (2)");
         let task = world.prepare(&world.restore_task(&copy)).await.unwrap();
         // The administrator is outside the fence, and holds a table.
-        let holder = world.live.seen_by(&world.admin, super::world::PASSWORD);
+        let holder = world.live.seen_by(&world.admin, testkit::mysql::restore::PASSWORD);
         let mut session = holder.session().await;
         session.run("START TRANSACTION", "test").await.unwrap();
         session.run("SELECT COUNT(*) FROM t", "test").await.unwrap();

@@ -1,11 +1,11 @@
 //! A tenant's DDL while a dump runs: it waits no longer than agreed, and what it changes is never half in a copy.
 
-use crate::support::proxy::{Fault, Proxy};
-use crate::support::*;
 use sennight::engine::postgres::{drift, snapshot};
 use sennight::store::Store;
 use sennight::worker::Verdict;
 use std::time::{Duration, Instant};
+use testkit::proxy::{Fault, Proxy};
+use testkit::*;
 
 const STALL_AFTER: u64 = 4 << 20;
 const BIG: &str = "CREATE TABLE big AS SELECT i, sha512(i::text::bytea) AS h FROM generate_series(1, 200000) i";

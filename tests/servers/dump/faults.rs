@@ -1,8 +1,6 @@
 //! Dumps that are cut off: whatever ends them, no copy exists that is not whole (I4), the reason is told, and the next
 //! run works.
 
-use crate::support::proxy::{Fault, Proxy};
-use crate::support::*;
 use sennight::domain::job::{EXIT_OK, EXIT_REFUSED, EXIT_RETRY};
 use sennight::domain::job::{Outcome, TaskReport, VerifyTask, Work};
 use sennight::engine::postgres::read::{PageRange, Rows};
@@ -13,6 +11,8 @@ use std::collections::BTreeSet;
 use std::os::unix::process::ExitStatusExt;
 use std::process::Stdio;
 use std::time::Duration;
+use testkit::proxy::{Fault, Proxy};
+use testkit::*;
 use tokio_util::sync::CancellationToken;
 
 /// More than an upload buffers, and random enough not to shrink.
@@ -51,7 +51,7 @@ async fn i4_a_killed_dump_leaves_no_recovery_point() {
     let argv =
         Work::Dump(vec![dump_task("acme", &database.target)]).to_argv(&bucket.through(proxy.endpoint())).unwrap();
 
-    let mut worker = tokio::process::Command::new(env!("CARGO_BIN_EXE_sennight"))
+    let mut worker = tokio::process::Command::new(testkit::binary("sennight"))
         .args(&argv)
         .stdout(Stdio::null())
         .stderr(Stdio::null())
@@ -79,7 +79,7 @@ async fn i4_a_dump_told_to_end_gives_its_uploads_up_and_reports_it() {
         .to_argv(&bucket.through(proxy.endpoint()))
         .unwrap();
 
-    let worker = tokio::process::Command::new(env!("CARGO_BIN_EXE_sennight"))
+    let worker = tokio::process::Command::new(testkit::binary("sennight"))
         .args(&argv)
         .env("SENNIGHT_JOB_UID", "job-1")
         .stdout(Stdio::null())
@@ -247,7 +247,7 @@ async fn i9_no_password_stands_in_the_arguments_or_the_environment_of_a_process(
     let database = plain.seen_by(&role, &password);
     let argv = Work::Dump(vec![dump_task("acme", &database.target)]).to_argv(&bucket.target).unwrap();
     let mut worker =
-        tokio::process::Command::new(env!("CARGO_BIN_EXE_sennight")).args(&argv).stdout(Stdio::null()).spawn().unwrap();
+        tokio::process::Command::new(testkit::binary("sennight")).args(&argv).stdout(Stdio::null()).spawn().unwrap();
     let (worker_pid, secret) = (worker.id().unwrap(), password.clone());
     let s3_secret = env("SENNIGHT_TEST_S3_SECRET_KEY");
     let watching = tokio::task::spawn_blocking(move || watch_processes(worker_pid, &[&secret, &s3_secret]));

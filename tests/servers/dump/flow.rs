@@ -1,8 +1,6 @@
 //! How rows flow: no faster than the server may be read, no further than the store takes them, many tables by one request,
 //! several tenants at once.
 
-use crate::support::proxy::{Fault, Proxy};
-use crate::support::*;
 use sennight::domain::job::{EXIT_OK, Work};
 use sennight::engine::postgres::read::{Rows, Source};
 use sennight::engine::postgres::snapshot;
@@ -10,6 +8,8 @@ use sennight::store::Store;
 use sennight::worker::{WorkerContext, WorkerEnv, run_until};
 use std::fmt::Write;
 use std::time::{Duration, Instant};
+use testkit::proxy::{Fault, Proxy};
+use testkit::*;
 use tokio_util::sync::CancellationToken;
 
 #[tokio::test]

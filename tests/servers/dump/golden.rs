@@ -1,7 +1,6 @@
 //! The golden copies (tests/golden/v1): this version reads, exports and restores what the first one wrote (docs/format.md).
 
 use super::recovery::whole;
-use crate::support::*;
 use sennight::domain::job::{CopyRef, Done, ExportTask, RestoreTask, VerifyTask};
 use sennight::domain::manifest::{FORMAT, Manifest, TenantIdentity};
 use sennight::domain::names::new_database;
@@ -9,13 +8,14 @@ use sennight::domain::target::{Engine, ManifestKeys, StorageTarget};
 use sennight::store::Store;
 use sennight::worker::{TaskError, export, prepare, verify};
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use testkit::*;
 
 const UID: &str = "901de000-aaaa-4bbb-8ccc-1234567890ab";
 const DATABASE: &str = "golden";
 
 fn golden() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/v1")
+    testkit::repository().join("tests/golden/v1")
 }
 
 fn identity(schedule: &str) -> TenantIdentity {
@@ -121,7 +121,7 @@ async fn a_golden_copy_is_restored_to_what_its_database_was() {
         postgres.run(&made).await;
     }
     let live = Database::named(DATABASE, "TEMPLATE template0 ENCODING 'UTF8' LOCALE 'C' OWNER golden_owner").await;
-    live.run(include_str!("../../golden/v1/database.sql")).await;
+    live.run(&testkit::file("tests/golden/v1/database.sql")).await;
     let bucket = Bucket::create().await;
     for schedule in ["signed", "unsigned"] {
         let copy = put(&bucket, schedule).await;

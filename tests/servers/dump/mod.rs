@@ -8,13 +8,13 @@ mod recovery;
 mod rights;
 mod shell;
 
-use crate::support::proxy::{Fault, Proxy};
-use crate::support::*;
 use sennight::domain::target::TlsMode;
 use sennight::engine::postgres::read::Rows;
 use sennight::engine::postgres::{connect, snapshot};
 use sennight::worker::Verdict;
 use std::time::{Duration, Instant};
+use testkit::proxy::{Fault, Proxy};
+use testkit::*;
 
 /// Rows that no shortcut survives: every escape of the text format, floats, money, time zones, arrays, JSON, bytes.
 const MANY_KINDS: &str = r#"
@@ -345,7 +345,7 @@ async fn tls_is_checked_as_far_as_its_mode_says() {
     // The certificate is for localhost and 127.0.0.1, so this address is a wrong host.
     let wrong_host = Proxy::start("127.0.0.2", &server, Fault::None).await;
     let other_ca = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(other_ca.path(), include_str!("../../support/other-ca.pem")).unwrap();
+    std::fs::write(other_ca.path(), testkit::file("tests/testkit/other-ca.pem")).unwrap();
     let other_ca = path(other_ca.path());
     let ca = env("SENNIGHT_TEST_PG_CA");
     for (mode, ca, host_is_right, works) in [

@@ -1,10 +1,10 @@
 //! The recipe of docs/format.md, run as it stands there: a copy can be had back without Sennight.
 
-use crate::support::*;
 use sennight::domain::target::{ManifestKeys, StorageTarget};
 use sennight::store::Store;
 use std::path::Path;
 use std::process::Command;
+use testkit::*;
 
 pub const TENANT: &str = r#"
 CREATE TABLE company (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text NOT NULL, boss bigint,
@@ -63,7 +63,7 @@ async fn a_person_with_stock_tools_restores_a_copy_by_the_recipe_in_the_docs() {
 
 /// The block of docs/format.md that is marked as the recipe.
 fn recipe() -> String {
-    let docs = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/format.md")).unwrap();
+    let docs = testkit::file("docs/format.md");
     let (_, after) = docs.split_once("```bash recovery\n").expect("docs/format.md has the recipe");
     after.split_once("```").expect("the recipe ends").0.to_owned()
 }

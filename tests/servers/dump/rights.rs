@@ -1,12 +1,12 @@
 //! I11: what a tenant wrote into its own database, settings included, decides nothing in a session of the dump role.
 
-use crate::support::*;
 use sennight::domain::job::{Done, LiveEntity, LiveIdsTask};
 use sennight::domain::profile::TableName;
 use sennight::domain::target::{DatabaseTarget, TlsMode};
 use sennight::engine::postgres::{EngineError, connect, connect_to_read, ident, literal, sequences, snapshot};
 use sennight::worker::live_ids;
 use std::time::Duration;
+use testkit::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 

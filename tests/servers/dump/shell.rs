@@ -1,18 +1,18 @@
 //! The verbs of a shell: what `sennight catalogue`, `verify` and `restore --to-directory` print and leave behind.
 
 use super::recovery::{TENANT, tools, whole};
-use crate::support::*;
 use sennight::domain::target::{ManifestKeys, StorageTarget};
 use sennight::store::Store;
 use serde_json::Value;
 use std::path::Path;
 use std::process::{Command, Output};
+use testkit::*;
 
 const KEY: &str = "a key that is long enough for everybody";
 
 fn sennight(bucket: &Bucket, arguments: &[&str]) -> Output {
     let target = &bucket.target;
-    Command::new(env!("CARGO_BIN_EXE_sennight"))
+    Command::new(testkit::binary("sennight"))
         .args(arguments)
         .args(["--bucket", &target.bucket, "--prefix", &target.prefix, "--path-style"])
         .args(["--endpoint", target.endpoint.as_deref().unwrap()])

@@ -1,6 +1,5 @@
 //! Drills: a copy is proven by restoring it, and whatever is wrong with one is found.
 
-use super::world::{World, fill, first_data, tamper};
 use sennight::domain::job::{CopyRef, CopySummary, Done, DrillTask, Drilled};
 use sennight::domain::manifest::TenantIdentity;
 use sennight::domain::names::{drill_database, stable_hash};
@@ -9,8 +8,9 @@ use sennight::engine::postgres::ident;
 use sennight::store::PutOptions;
 use sennight::worker::{TaskError, drill};
 use std::time::{Duration, Instant};
+use testkit::postgres::restore::{PostgresRestore, fill, first_data, tamper};
 
-fn task(world: &World, copy: &CopySummary) -> DrillTask {
+fn task(world: &PostgresRestore, copy: &CopySummary) -> DrillTask {
     let mut server = world.target("super");
     server.database.clone_from(&server.maintenance_database);
     DrillTask {
@@ -25,7 +25,7 @@ fn task(world: &World, copy: &CopySummary) -> DrillTask {
     }
 }
 
-async fn drilled(world: &World, task: &DrillTask) -> Result<Drilled, TaskError> {
+async fn drilled(world: &PostgresRestore, task: &DrillTask) -> Result<Drilled, TaskError> {
     match drill::run(task, &world.context("drill", "pod")).await? {
         Done::Drilled(drilled) => Ok(drilled),
         other => panic!("{other:?}"),
@@ -33,7 +33,7 @@ async fn drilled(world: &World, task: &DrillTask) -> Result<Drilled, TaskError> 
 }
 
 /// The reason of a drill that fails, and that nothing is left of it.
-async fn found(world: &World, task: &DrillTask) -> String {
+async fn found(world: &PostgresRestore, task: &DrillTask) -> String {
     let reason = drilled(world, task).await.unwrap_err().reason;
     assert_eq!(
         world.oid(&drill_database("tenants", &world.name)).await,
@@ -45,7 +45,7 @@ async fn found(world: &World, task: &DrillTask) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_drill_proves_a_good_copy_and_leaves_nothing_also_after_a_killed_one() {
-    let world = World::new("drill").await;
+    let world = PostgresRestore::new("drill").await;
     fill(&world).await;
     let copy = world.dump().await;
     let scratch = drill_database("tenants", &world.name);
@@ -64,7 +64,7 @@ async fn a_drill_proves_a_good_copy_and_leaves_nothing_also_after_a_killed_one()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_killed_drill_of_another_tenant_left_is_dropped_unless_it_still_works() {
-    let world = World::new("swept").await;
+    let world = PostgresRestore::new("swept").await;
     world.sql_as("owner", &world.database, "CREATE TABLE public.t ()").await;
     let copy = world.dump().await;
     let (left, mine) = (drill_database("gone", &world.name), drill_database("mine", &world.name));
@@ -91,7 +91,7 @@ async fn what_a_killed_drill_of_another_tenant_left_is_dropped_unless_it_still_w
 
 #[tokio::test(flavor = "multi_thread")]
 async fn i7_another_tenants_objects_in_this_tenants_place_are_found() {
-    let (world, other) = (World::new("place").await, World::new("stranger").await);
+    let (world, other) = (PostgresRestore::new("place").await, PostgresRestore::new("stranger").await);
     for tenant in [&world, &other] {
         tenant
             .sql_as("owner", &tenant.database, "CREATE TABLE public.t (v text); INSERT INTO public.t VALUES ('x')")
@@ -122,7 +122,7 @@ async fn i7_another_tenants_objects_in_this_tenants_place_are_found() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn i4_i7_a_drill_finds_what_is_wrong_with_a_copy() {
-    let world = World::new("finds").await;
+    let world = PostgresRestore::new("finds").await;
     fill(&world).await;
     let (older, copy) = (world.dump().await, world.dump().await);
     let good = task(&world, &copy);

@@ -1,10 +1,10 @@
 //! The platform team's SQL: run in the new database before anybody sees it, each hook whole or not at all.
 
-use super::world::{World, fill};
 use sennight::domain::job::{Done, RestoreTask};
 use sennight::worker::{TaskError, Verdict, prepare};
+use testkit::postgres::restore::{PostgresRestore, fill};
 
-async fn prepared(world: &World, task: &RestoreTask) -> Result<(String, Vec<String>), TaskError> {
+async fn prepared(world: &PostgresRestore, task: &RestoreTask) -> Result<(String, Vec<String>), TaskError> {
     match prepare::run(task, &world.context("hooks", "pod")).await? {
         Done::Prepared { new_database, hooks, .. } => Ok((new_database, hooks)),
         other => panic!("{other:?}"),
@@ -13,7 +13,7 @@ async fn prepared(world: &World, task: &RestoreTask) -> Result<(String, Vec<Stri
 
 #[tokio::test(flavor = "multi_thread")]
 async fn hooks_run_in_the_restored_database_and_a_failing_one_leaves_the_old_one_serving() {
-    let world = World::new("hooks").await;
+    let world = PostgresRestore::new("hooks").await;
     fill(&world).await;
     let copy = world.dump().await;
     let dir = tempfile::tempdir().unwrap();

@@ -1,5 +1,5 @@
 //! Full restores on real PostgreSQL and MinIO: preflight, prepare, cut-over. Run by
-//! `tests/cluster/with.sh services -- cargo test --test engine_restore`.
+//! `tests/cluster/with.sh services -- cargo test -p testkit --test servers -- restore::`.
 
 mod drill;
 mod hooks;
@@ -10,14 +10,13 @@ mod settles;
 mod severed;
 mod swaps;
 mod undo;
-mod world;
 
 use sennight::domain::job::Done;
 use sennight::engine::postgres::ident;
-use world::{World, assert_same, fill, portrait};
+use testkit::postgres::restore::{PostgresRestore, assert_same, fill, picture};
 
 /// What a tenant does to their data before they call the helpdesk.
-async fn ruin(world: &World) {
+async fn ruin(world: &PostgresRestore) {
     let sql = "SET session_replication_role = replica; DELETE FROM crm.contacts WHERE id % 3 = 0; UPDATE crm.companies SET title = 'x';
         DROP TABLE crm.archive; TRUNCATE crm.deals_2026_0; ALTER TABLE crm.contacts DROP COLUMN photo;
         CREATE TABLE crm.later (id int); INSERT INTO crm.later VALUES (1); DROP VIEW crm.first_people;
@@ -28,12 +27,12 @@ async fn ruin(world: &World) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn i3_a_restored_tenant_equals_the_dumped_one_and_the_old_one_is_kept() {
-    let world = World::new("equal").await;
+    let world = PostgresRestore::new("equal").await;
     fill(&world).await;
-    let dumped = portrait(&world, &world.database).await;
+    let dumped = picture(&world, &world.database).await;
     let copy = world.dump().await;
     ruin(&world).await;
-    let ruined = portrait(&world, &world.database).await;
+    let ruined = picture(&world, &world.database).await;
     let task = world.restore_task(&copy);
 
     let looked = world.preflight(&task).await;
@@ -41,7 +40,7 @@ async fn i3_a_restored_tenant_equals_the_dumped_one_and_the_old_one_is_kept() {
     assert!(looked.live_bytes > 0);
 
     let cutover = world.prepare(&task).await.unwrap();
-    assert_same(&ruined, &portrait(&world, &world.database).await);
+    assert_same(&ruined, &picture(&world, &world.database).await);
     let new = ident(&world.new_database());
     let may = format!("has_database_privilege('{}', '{}', 'CONNECT')", world.role("app"), world.new_database());
     assert_eq!(world.value("postgres", &format!("SELECT ({may})::text")).await.unwrap(), "false", "{new} is closed");
@@ -51,7 +50,7 @@ async fn i3_a_restored_tenant_equals_the_dumped_one_and_the_old_one_is_kept() {
     };
     assert_eq!(kept_database, world.kept_database());
     assert!((0..10_000).contains(&downtime_millis), "{downtime_millis} ms");
-    assert_same(&dumped, &portrait(&world, &world.database).await);
+    assert_same(&dumped, &picture(&world, &world.database).await);
     assert_eq!(world.oid(&world.database).await, Some(cutover.new_oid));
     assert_eq!(world.oid(&kept_database).await, Some(cutover.live_oid));
 
@@ -59,7 +58,7 @@ async fn i3_a_restored_tenant_equals_the_dumped_one_and_the_old_one_is_kept() {
     world.session("app", &world.database).await;
     let app = sennight::engine::postgres::connect(&world.target("app"), &kept_database, "test").await;
     assert!(app.is_err(), "the kept database is closed to the app");
-    let kept = portrait(&world, &kept_database).await;
+    let kept = picture(&world, &kept_database).await;
     let rows = |text: &str| text.lines().filter(|l| l.starts_with("crm.")).map(str::to_owned).collect::<Vec<_>>();
     assert_eq!(rows(&kept), rows(&ruined));
     let analyzed = "SELECT count(*)::text FROM pg_stats WHERE schemaname = 'crm' AND tablename = 'contacts'";

@@ -1,16 +1,16 @@
 //! `prepare` fails without a trace, can be repeated, and takes every name and every row.
 
-use super::world::{World, first_data, tamper};
 use sennight::engine::postgres::create::birthmark;
 use sennight::engine::postgres::{ident, literal};
 use sennight::worker::Verdict;
 use std::time::Duration;
+use testkit::postgres::restore::{PostgresRestore, first_data, tamper};
 
 const TABLE: &str = "CREATE TABLE public.t (id int PRIMARY KEY, v text); INSERT INTO public.t SELECT n, md5(n::text) FROM generate_series(1, 20000) n";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn i3_a_damaged_copy_fails_and_leaves_no_trace() {
-    let world = World::new("damaged").await;
+    let world = PostgresRestore::new("damaged").await;
     world.sql_as("owner", &world.database, TABLE).await;
     let copy = world.dump().await;
     let task = world.restore_task(&copy);
@@ -39,7 +39,7 @@ async fn i3_a_damaged_copy_fails_and_leaves_no_trace() {
 /// More than what is read whole before the server is touched.
 #[tokio::test(flavor = "multi_thread")]
 async fn i3_damage_at_the_end_of_a_large_copy_is_met_while_it_is_loaded_and_leaves_no_trace() {
-    let world = World::new("large").await;
+    let world = PostgresRestore::new("large").await;
     let noise = "CREATE TABLE public.t AS SELECT n AS id, \
          (SELECT string_agg(sha512((n::text || ' ' || k)::bytea), '') FROM generate_series(1, 32) k) AS v FROM generate_series(1, 20000) n";
     world.sql_as("owner", &world.database, noise).await;
@@ -59,7 +59,7 @@ async fn i3_damage_at_the_end_of_a_large_copy_is_met_while_it_is_loaded_and_leav
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_attempt_after_a_crash_drops_its_own_and_only_its_own() {
-    let world = World::new("again").await;
+    let world = PostgresRestore::new("again").await;
     world.sql_as("owner", &world.database, TABLE).await;
     let copy = world.dump().await;
     let task = world.restore_task(&copy);
@@ -95,7 +95,7 @@ async fn an_attempt_after_a_crash_drops_its_own_and_only_its_own() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cancelled_attempt_cleans_up_after_itself() {
-    let world = World::new("cancel").await;
+    let world = PostgresRestore::new("cancel").await;
     let sql = "CREATE TABLE public.t (v text); INSERT INTO public.t SELECT repeat(md5(n::text), 30) FROM generate_series(1, 60000) n";
     world.sql_as("owner", &world.database, sql).await;
     let copy = world.dump().await;
@@ -115,7 +115,7 @@ async fn a_cancelled_attempt_cleans_up_after_itself() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_worker_waits_for_the_first_ones_lock() {
-    let world = World::new("lock").await;
+    let world = PostgresRestore::new("lock").await;
     world.sql_as("owner", &world.database, TABLE).await;
     let copy = world.dump().await;
     let (task, world) = (world.restore_task(&copy), std::sync::Arc::new(world));
@@ -135,7 +135,7 @@ async fn a_second_worker_waits_for_the_first_ones_lock() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_name_that_looks_like_a_connection_string_is_only_a_name() {
     let database = format!("host=evil.invalid \"x' \\ port=1 {:04x}", rand::random::<u16>());
-    let world = World::named(&format!("names_{:06x}", rand::random::<u32>() >> 8), &database).await;
+    let world = PostgresRestore::named(&format!("names_{:06x}", rand::random::<u32>() >> 8), &database).await;
     world.sql_as("owner", &world.database, TABLE).await;
     let comment = format!("COMMENT ON DATABASE {} IS {}", ident(&database), literal("it's \\ odd"));
     world.sql("postgres", &comment).await;
@@ -152,7 +152,7 @@ async fn a_name_that_looks_like_a_connection_string_is_only_a_name() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_role_made_in_a_schema_that_is_not_its_own_comes_back_to_it() {
-    let world = World::new("guests").await;
+    let world = PostgresRestore::new("guests").await;
     let app = ident(&world.role("app"));
     let grants = format!(
         "CREATE SCHEMA crm; GRANT USAGE, CREATE ON SCHEMA crm, public TO {app}; CREATE SCHEMA own; CREATE TABLE own.t ();

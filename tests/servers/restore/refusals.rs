@@ -1,11 +1,11 @@
 //! What stops a full restore before anything is created: preflight's refusals and foreign copies.
 
-use super::world::{World, fill};
 use sennight::domain::job::{Preflight, RestoreTask};
 use sennight::domain::names::stable_hash;
 use sennight::engine::postgres::{connect, ident};
 use sennight::worker::{TaskError, Verdict, prepare};
 use std::time::{Duration, Instant};
+use testkit::postgres::restore::{PostgresRestore, fill};
 
 pub fn reasons(looked: &Preflight) -> Vec<&str> {
     looked.refusals.iter().map(|r| r.reason.as_str()).collect()
@@ -13,7 +13,7 @@ pub fn reasons(looked: &Preflight) -> Vec<&str> {
 
 /// All that a refused restore could have left: databases, roles, objects in S3 wherever (reports apart), the claim, sessions, and
 /// locks of theirs (autovacuum comes and goes as it likes).
-pub async fn everything(world: &World) -> String {
+pub async fn everything(world: &PostgresRestore) -> String {
     let mut text = world.databases().await;
     let key = i64::from_str_radix(&stable_hash(&["prepare", &world.uid], 15), 16).unwrap();
     for query in [
@@ -46,7 +46,7 @@ pub async fn everything(world: &World) -> String {
 }
 
 /// Nothing came and nothing went. A session that has ended may be there for an instant.
-pub async fn unchanged(world: &World, before: &str, what: &str) {
+pub async fn unchanged(world: &PostgresRestore, before: &str, what: &str) {
     let deadline = Instant::now() + Duration::from_secs(10);
     loop {
         let after = everything(world).await;
@@ -60,7 +60,7 @@ pub async fn unchanged(world: &World, before: &str, what: &str) {
 
 /// Preflight tells all of it, the first by its way out; what was overlooked before people paid is refused again by `prepare`, and
 /// neither leaves anything.
-pub async fn refused(world: &World, task: &RestoreTask, expected: &[&str], way_out: &str) {
+pub async fn refused(world: &PostgresRestore, task: &RestoreTask, expected: &[&str], way_out: &str) {
     let before = everything(world).await;
     let looked = world.preflight(task).await;
     assert_eq!(reasons(&looked), expected, "{looked:?}");
@@ -73,7 +73,7 @@ pub async fn refused(world: &World, task: &RestoreTask, expected: &[&str], way_o
 
 /// [`refused`] while a mischief lasts.
 async fn refused_while(
-    world: &World,
+    world: &PostgresRestore,
     task: &RestoreTask,
     (expected, way_out): (&[&str], &str),
     mischief: &str,
@@ -90,7 +90,7 @@ async fn refused_while(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_thing_in_the_way_is_refused_by_its_own_name() {
-    let world = World::new("refused").await;
+    let world = PostgresRestore::new("refused").await;
     fill(&world).await;
     let copy = world.dump().await;
     let task = world.restore_task(&copy);
@@ -157,7 +157,7 @@ async fn each_thing_in_the_way_is_refused_by_its_own_name() {
 
 /// What only the swap minds, so that preflight tells of it and `prepare` need not wait (tests/servers/restore/swaps.rs has the
 /// swap's own refusals).
-async fn held_by_others(world: &World, task: &RestoreTask) {
+async fn held_by_others(world: &PostgresRestore, task: &RestoreTask) {
     let database = &world.database;
     let before = everything(world).await;
     let gid = format!("{database}-2pc");
@@ -202,7 +202,7 @@ async fn held_by_others(world: &World, task: &RestoreTask) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_is_gone_is_refused() {
-    let world = World::new("gone").await;
+    let world = PostgresRestore::new("gone").await;
     world.sql_as("owner", &world.database, "CREATE TABLE public.t ()").await;
     let copy = world.dump().await;
     let task = world.restore_task(&copy);
@@ -213,7 +213,7 @@ async fn a_database_that_is_gone_is_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_superusers_objects_are_refused_to_everybody_else() {
-    let world = World::new("super").await;
+    let world = PostgresRestore::new("super").await;
     let role = world.role("helper");
     world.sql("postgres", &format!("CREATE ROLE {role} NOLOGIN")).await;
     let sql = format!(
@@ -249,13 +249,13 @@ async fn a_superusers_objects_are_refused_to_everybody_else() {
     assert_eq!(world.value(&world.database, extension).await.unwrap(), "notedO");
 }
 
-async fn prepared(task: &RestoreTask, world: &World) -> TaskError {
+async fn prepared(task: &RestoreTask, world: &PostgresRestore) -> TaskError {
     prepare::run(task, &world.context("prepare", "pod")).await.unwrap_err()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn i7_another_tenants_copy_is_refused_before_anything_is_created() {
-    let (world, other) = (World::new("mine").await, World::new("theirs").await);
+    let (world, other) = (PostgresRestore::new("mine").await, PostgresRestore::new("theirs").await);
     for tenant in [&world, &other] {
         tenant.sql_as("owner", &tenant.database, "CREATE TABLE public.t (v text)").await;
     }

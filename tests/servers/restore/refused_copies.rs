@@ -2,18 +2,18 @@
 //! anew, a tablespace of its own, and client tools under another root.
 
 use super::refusals::{everything, refused, unchanged};
-use super::world::World;
 use sennight::domain::job::{CopyRef, CopySummary, Done, Outcome, RestoreTask, Work};
 use sennight::domain::manifest::{Extension, Manifest};
 use sennight::engine::postgres::ident;
 use sennight::store::PutOptions;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use testkit::postgres::restore::PostgresRestore;
 
 type Change = Box<dyn FnOnce(&mut Manifest)>;
 
 /// The task over a copy whose manifest says something else.
-async fn resealed(world: &World, copy: &CopySummary, change: impl FnOnce(&mut Manifest)) -> RestoreTask {
+async fn resealed(world: &PostgresRestore, copy: &CopySummary, change: impl FnOnce(&mut Manifest)) -> RestoreTask {
     let any = CopyRef { manifest_sha256: None, ..world.restore_task(copy).copy };
     let key = format!("{}manifest.json", copy.prefix);
     let original = world.store.get(&key).await.unwrap();
@@ -26,13 +26,13 @@ async fn resealed(world: &World, copy: &CopySummary, change: impl FnOnce(&mut Ma
 }
 
 /// The manifest as it was.
-async fn mended(world: &World, copy: &CopySummary) {
+async fn mended(world: &PostgresRestore, copy: &CopySummary) {
     let original = world.store.get(&format!("{}original", copy.prefix)).await.unwrap();
     world.store.put(&format!("{}manifest.json", copy.prefix), original, &PutOptions::default()).await.unwrap();
 }
 
-async fn tenant(name: &str) -> (World, CopySummary) {
-    let world = World::new(name).await;
+async fn tenant(name: &str) -> (PostgresRestore, CopySummary) {
+    let world = PostgresRestore::new(name).await;
     world.sql_as("owner", &world.database, "CREATE TABLE public.t (v text)").await;
     let copy = world.dump().await;
     (world, copy)
@@ -113,8 +113,8 @@ async fn a_tablespace_of_a_single_index_must_be_there_and_open_to_the_restore_ro
 }
 
 /// The worker's own binary with client tools under another root; the first reason, of a preflight also whether it was the only one.
-async fn with_tools(world: &World, work: &Work, root: &Path, job: &str) -> Vec<String> {
-    let child = Command::new(env!("CARGO_BIN_EXE_sennight"))
+async fn with_tools(world: &PostgresRestore, work: &Work, root: &Path, job: &str) -> Vec<String> {
+    let child = Command::new(testkit::binary("sennight"))
         .args(work.to_argv(world.store.target()).unwrap())
         .args(["--job-uid", job, "--pod", "pod"])
         .env("SENNIGHT_PG_BIN_ROOT", root)
@@ -136,7 +136,7 @@ async fn client_tools_that_are_missing_too_old_or_too_new_are_refused() {
     let server = world.session("super", "postgres").await.server_major();
     let (none, newer) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     std::fs::create_dir(newer.path().join("17")).unwrap();
-    let bin = crate::support::env("SENNIGHT_TEST_PG_BIN");
+    let bin = testkit::env("SENNIGHT_TEST_PG_BIN");
     std::os::unix::fs::symlink(bin, newer.path().join("17/bin")).unwrap();
     let mut cases = vec![(none.path(), "ClientToolsMissing")];
     if server < 17 {

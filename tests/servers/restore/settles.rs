@@ -1,7 +1,6 @@
 //! `settle`: a cut-over that left no word is ended by what the server says, and whoever was taken for dead swaps nothing after that.
 
 use super::swaps::{prepared, serves};
-use super::world::World;
 use sennight::domain::job::{ClearTask, Cleared, CutoverTask, Done, Doomed, Mark, TAKEN_BACK};
 use sennight::domain::names::{doomed_database, kept_database};
 use sennight::engine::postgres::failure::RestoreError;
@@ -10,26 +9,27 @@ use sennight::engine::postgres::{Session, ident};
 use sennight::store::Claim;
 use sennight::worker::{TaskError, Verdict, clear, cutover, settle};
 use std::time::{Duration, Instant};
+use testkit::postgres::restore::PostgresRestore;
 use tokio::task::JoinHandle;
 
 /// As the operator's Job of this attempt.
-async fn settled(world: &World, task: &CutoverTask, attempt: i32) -> Result<Done, TaskError> {
+async fn settled(world: &PostgresRestore, task: &CutoverTask, attempt: i32) -> Result<Done, TaskError> {
     settle::run(task, &world.context(&format!("settle-{attempt}"), "settler")).await
 }
 
-async fn taken_back(world: &World, task: &CutoverTask, attempt: i32) {
+async fn taken_back(world: &PostgresRestore, task: &CutoverTask, attempt: i32) {
     let back = settled(world, task, attempt).await.unwrap_err();
     assert_eq!((back.reason.as_str(), back.verdict), (TAKEN_BACK, Verdict::Refused), "{back}");
     assert_eq!(world.oid(&world.database).await, Some(task.live_oid));
 }
 
-async fn claimed(world: &World, task: &CutoverTask) {
+async fn claimed(world: &PostgresRestore, task: &CutoverTask) {
     let claim = Claim { job_uid: format!("{}-cutover", world.uid), pod: "pod".into(), at: chrono::Utc::now() };
     world.store.claim(&task.request_uid, &claim).await.unwrap();
 }
 
 /// Holds a lock on the live database: a swap's first RENAME waits for it, in its open transaction.
-async fn held(world: &World) -> Session {
+async fn held(world: &PostgresRestore) -> Session {
     let holder = world.session("super", "postgres").await;
     let comment = format!("BEGIN; COMMENT ON DATABASE {} IS 'held'", ident(&world.database));
     holder.batch_execute(&comment).await.unwrap();
@@ -37,7 +37,7 @@ async fn held(world: &World) -> Session {
 }
 
 /// A process of the swap under another name, so that nobody ends its sessions: as late as can be, its transaction is open.
-async fn twin(world: &World, task: &CutoverTask) -> JoinHandle<Result<Swapped, RestoreError>> {
+async fn twin(world: &PostgresRestore, task: &CutoverTask) -> JoinHandle<Result<Swapped, RestoreError>> {
     let name = format!("twin {}", task.request_uid);
     let (ours, application) = (task.clone(), name.clone());
     let twin = tokio::spawn(async move { swap(&ours, &application, Duration::from_secs(5)).await });
@@ -53,7 +53,7 @@ async fn twin(world: &World, task: &CutoverTask) -> JoinHandle<Result<Swapped, R
 }
 
 /// What the operator clears after a request that was taken back.
-async fn cleared(world: &World, task: &CutoverTask) -> Cleared {
+async fn cleared(world: &PostgresRestore, task: &CutoverTask) -> Cleared {
     let doomed = Doomed { name: task.new_database.clone(), oid: None, mark: Mark::Restore };
     let task = ClearTask {
         name: "clear".to_owned(),
@@ -71,7 +71,7 @@ async fn cleared(world: &World, task: &CutoverTask) -> Cleared {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn i2_whoever_was_taken_for_dead_swaps_nothing_after_settle_has_said_so() {
-    let world = World::new("settle").await;
+    let world = PostgresRestore::new("settle").await;
     let task = prepared(&world).await;
     claimed(&world, &task).await;
     let (holder, twin) = (held(&world).await, twin(&world, &task).await);
@@ -96,7 +96,7 @@ async fn i2_whoever_was_taken_for_dead_swaps_nothing_after_settle_has_said_so() 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn i2_a_swap_that_took_effect_is_found_and_one_that_was_never_claimed_never_begins() {
-    let world = World::new("settled").await;
+    let world = PostgresRestore::new("settled").await;
     let task = prepared(&world).await;
     world.cutover(&task, "pod").await.unwrap();
     let databases = world.databases().await;
@@ -104,7 +104,7 @@ async fn i2_a_swap_that_took_effect_is_found_and_one_that_was_never_claimed_neve
     assert!(matches!(done, Done::CutOver { downtime_millis: -1, .. }), "{done:?}");
     assert_eq!(world.databases().await, databases);
 
-    let world = World::new("unclaimed").await;
+    let world = PostgresRestore::new("unclaimed").await;
     let task = prepared(&world).await;
     taken_back(&world, &task, 1).await;
     let since = Instant::now();
@@ -117,7 +117,7 @@ async fn i2_a_swap_that_took_effect_is_found_and_one_that_was_never_claimed_neve
 
 #[tokio::test(flavor = "multi_thread")]
 async fn i2_databases_that_somebody_else_changed_are_for_a_person() {
-    let world = World::new("strange").await;
+    let world = PostgresRestore::new("strange").await;
     let task = prepared(&world).await;
     claimed(&world, &task).await;
     let away = format!("{}_away", world.database);
@@ -132,7 +132,7 @@ async fn i2_databases_that_somebody_else_changed_are_for_a_person() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn i2_an_undo_that_was_taken_back_never_swaps_and_leaves_the_way_back_open() {
-    let world = World::new("undone").await;
+    let world = PostgresRestore::new("undone").await;
     let done = prepared(&world).await;
     world.cutover(&done, "pod").await.unwrap();
     let undo = |uid: &str| CutoverTask {

@@ -1,7 +1,6 @@
 //! The cut-over: once, whole, whatever is killed or cut.
 
 use super::severed::{Break, severed};
-use super::world::World;
 use sennight::domain::job::{CutoverTask, Done, Work};
 use sennight::engine::postgres::swap::{Standing, standing, swap};
 use sennight::engine::postgres::{EngineError, connect, ident};
@@ -10,9 +9,10 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+use testkit::postgres::restore::PostgresRestore;
 
 /// Two tables that say the same: `copied` in the copy and the prepared database, `live` in the live one.
-pub async fn prepared(world: &World) -> CutoverTask {
+pub async fn prepared(world: &PostgresRestore) -> CutoverTask {
     let sql =
         "CREATE TABLE public.a (v text); CREATE TABLE public.b (v text); GRANT SELECT ON public.a, public.b TO PUBLIC;
         INSERT INTO public.a VALUES ('copied'); INSERT INTO public.b VALUES ('copied')";
@@ -23,16 +23,16 @@ pub async fn prepared(world: &World) -> CutoverTask {
     world.prepare(&world.restore_task(&copy)).await.unwrap()
 }
 
-pub async fn serves(world: &World) -> String {
+pub async fn serves(world: &PostgresRestore) -> String {
     world.value(&world.database, "SELECT a.v || '/' || b.v FROM public.a, public.b").await.unwrap()
 }
 
-async fn stands(world: &World, task: &CutoverTask) -> Standing {
+async fn stands(world: &PostgresRestore, task: &CutoverTask) -> Standing {
     standing(&world.session("super", "postgres").await, task).await.unwrap()
 }
 
 /// Every pod's claim is put and no session may be left: the swap's own ones have gone.
-async fn wait_until_gone(world: &World, application: &str) {
+async fn wait_until_gone(world: &PostgresRestore, application: &str) {
     for _ in 0..200 {
         let query = format!("SELECT count(*)::text FROM pg_stat_activity WHERE application_name = '{application}'");
         if world.value("postgres", &query).await.as_deref() == Some("0") {
@@ -45,7 +45,7 @@ async fn wait_until_gone(world: &World, application: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn i3_clients_that_hammer_through_the_swap_see_the_old_or_the_new_database_whole() {
-    let world = Arc::new(World::new("hammer").await);
+    let world = Arc::new(PostgresRestore::new("hammer").await);
     let task = prepared(&world).await;
     let stop = Arc::new(AtomicBool::new(false));
     let clients: Vec<_> = (0..8).map(|n| tokio::spawn(client(world.clone(), stop.clone(), n % 2 == 1))).collect();
@@ -76,7 +76,7 @@ async fn i3_clients_that_hammer_through_the_swap_see_the_old_or_the_new_database
 }
 
 /// Connects, reads both tables (half of the clients sleep in between), leaves, and again.
-async fn client(world: Arc<World>, stop: Arc<AtomicBool>, slow: bool) -> Vec<(Instant, String)> {
+async fn client(world: Arc<PostgresRestore>, stop: Arc<AtomicBool>, slow: bool) -> Vec<(Instant, String)> {
     let target = world.target("app");
     let mut seen = Vec::new();
     while !stop.load(Ordering::SeqCst) {
@@ -98,7 +98,7 @@ async fn client(world: Arc<World>, stop: Arc<AtomicBool>, slow: bool) -> Vec<(In
 
 #[tokio::test(flavor = "multi_thread")]
 async fn i2_sixteen_cutovers_at_once_and_one_more_have_one_effect() {
-    let world = Arc::new(World::new("once").await);
+    let world = Arc::new(PostgresRestore::new("once").await);
     let task = prepared(&world).await;
     let pods: Vec<_> = (0..16)
         .map(|n| {
@@ -125,7 +125,7 @@ async fn i2_sixteen_cutovers_at_once_and_one_more_have_one_effect() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn i2_an_undone_swap_is_not_done_again_by_a_replay() {
-    let world = World::new("replay").await;
+    let world = PostgresRestore::new("replay").await;
     let task = prepared(&world).await;
     world.cutover(&task, "pod").await.unwrap();
     let (live, kept) = (ident(&world.database), ident(&world.kept_database()));
@@ -142,7 +142,7 @@ async fn i2_an_undone_swap_is_not_done_again_by_a_replay() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn i2_a_claim_that_another_pod_holds_is_never_acted_on() {
-    let world = World::new("held").await;
+    let world = PostgresRestore::new("held").await;
     let task = prepared(&world).await;
     let long_ago = chrono::Utc::now() - chrono::TimeDelta::hours(1);
     let claim = sennight::store::Claim { job_uid: "job".into(), pod: "other".into(), at: long_ago };
@@ -155,7 +155,7 @@ async fn i2_a_claim_that_another_pod_holds_is_never_acted_on() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn i2_databases_that_were_changed_before_anybody_claimed_are_refused() {
-    let world = World::new("changed").await;
+    let world = PostgresRestore::new("changed").await;
     let task = prepared(&world).await;
     world.sql("postgres", &format!("ALTER DATABASE {} RENAME TO elsewhere", ident(&task.new_database))).await;
     let refused = world.cutover(&task, "pod").await.unwrap_err();
@@ -165,7 +165,7 @@ async fn i2_databases_that_were_changed_before_anybody_claimed_are_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn i2_a_pod_that_starts_after_its_time_swaps_nothing() {
-    let world = World::new("late").await;
+    let world = PostgresRestore::new("late").await;
     let task = prepared(&world).await;
     let late = CutoverTask { start_by: Some(chrono::Utc::now() - chrono::TimeDelta::seconds(1)), ..task.clone() };
     let refused = world.cutover(&late, "pod").await.unwrap_err();
@@ -193,14 +193,14 @@ async fn i2_a_pod_that_starts_after_its_time_swaps_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn i3_a_killed_worker_in_the_open_swap_leaves_the_old_database() {
-    let world = World::new("killed").await;
+    let world = PostgresRestore::new("killed").await;
     let task = prepared(&world).await;
     // A lock of somebody who is not on the live database: the rename waits for it, and the swap stands open.
     let holder = world.session("super", "postgres").await;
     let comment = format!("BEGIN; COMMENT ON DATABASE {} IS 'held'", ident(&world.database));
     holder.batch_execute(&comment).await.unwrap();
     let argv = Work::Cutover(task.clone()).to_argv(world.store.target()).unwrap();
-    let mut worker = Command::new(env!("CARGO_BIN_EXE_sennight"))
+    let mut worker = Command::new(testkit::binary("sennight"))
         .args(argv)
         .args(["--job-uid", "job", "--pod", "pod"])
         .stdout(Stdio::null())
@@ -230,7 +230,7 @@ async fn i3_a_killed_worker_in_the_open_swap_leaves_the_old_database() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn i3_sessions_that_nobody_may_end_keep_the_old_database_and_are_named() {
-    let world = World::new("stay").await;
+    let world = PostgresRestore::new("stay").await;
     let task = prepared(&world).await;
     let (blocker, tenant) =
         (world.session("super", &world.database).await, world.session("app", &world.database).await);
@@ -244,7 +244,7 @@ async fn i3_sessions_that_nobody_may_end_keep_the_old_database_and_are_named() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn i3_a_commit_whose_answer_is_lost_is_found_committed() {
-    let world = World::new("answer").await;
+    let world = PostgresRestore::new("answer").await;
     let mut task = prepared(&world).await;
     task.database = severed(&task.database, Break::After).await;
     let done = world.cutover(&task, "pod").await.unwrap();
@@ -254,7 +254,7 @@ async fn i3_a_commit_whose_answer_is_lost_is_found_committed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn i3_a_commit_that_never_arrived_is_found_not_committed() {
-    let world = World::new("noanswer").await;
+    let world = PostgresRestore::new("noanswer").await;
     let mut task = prepared(&world).await;
     task.database = severed(&task.database, Break::Before).await;
     let lost = world.cutover(&task, "pod").await.unwrap_err();
@@ -265,7 +265,7 @@ async fn i3_a_commit_that_never_arrived_is_found_not_committed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn i2_an_outcome_that_nobody_can_tell_is_unknown() {
-    let world = World::new("unknown").await;
+    let world = PostgresRestore::new("unknown").await;
     let mut task = prepared(&world).await;
     task.database = severed(&task.database, Break::ForGood).await;
     let unsettled = swap(&task, "test swap", Duration::from_secs(2)).await.unwrap_err();
@@ -276,7 +276,7 @@ async fn i2_an_outcome_that_nobody_can_tell_is_unknown() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn i3_a_property_that_cannot_be_carried_undoes_the_whole_swap() {
-    let world = World::new("property").await;
+    let world = PostgresRestore::new("property").await;
     let task = prepared(&world).await;
     // Set after prepare has rehearsed: only a superuser may set it.
     world.sql("postgres", &format!("ALTER DATABASE {} SET log_statement = 'all'", ident(&world.database))).await;
@@ -291,7 +291,7 @@ async fn i3_a_property_that_cannot_be_carried_undoes_the_whole_swap() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_came_between_prepare_and_the_swap_and_only_the_swap_minds_is_refused() {
-    let world = World::new("between").await;
+    let world = PostgresRestore::new("between").await;
     let task = prepared(&world).await;
     let (database, gid) = (&world.database, format!("{}-2pc", world.name));
     let sub = format!("SUBSCRIPTION \"{database}\"");

@@ -1,7 +1,6 @@
 //! The way back: a swap is undone with every row that was written until it; the replaced database is dumped and dropped
 //! by its mark and OID, never by name alone.
 
-use super::world::{World, assert_same, fill, first_data, portrait, tamper};
 use sennight::domain::job::{ClearTask, Cleared, CopyRef, CopySummary, CutoverTask, Done, Doomed, DumpTask, Mark};
 use sennight::domain::job::{Preflight, SafetyTask};
 use sennight::domain::manifest::TenantIdentity;
@@ -10,6 +9,7 @@ use sennight::engine::postgres::swap::{Standing, standing};
 use sennight::engine::postgres::{ident, literal};
 use sennight::store::PutOptions;
 use sennight::worker::{TaskError, Verdict, clear, cutover, safety, undoable};
+use testkit::postgres::restore::{PostgresRestore, assert_same, fill, first_data, picture, tamper};
 
 /// UID of the request that undoes.
 fn another_uid() -> String {
@@ -17,7 +17,7 @@ fn another_uid() -> String {
 }
 
 /// A restore that took effect, and the task that takes it back.
-async fn restored(world: &World) -> (CutoverTask, CutoverTask) {
+async fn restored(world: &PostgresRestore) -> (CutoverTask, CutoverTask) {
     let copy = world.dump().await;
     let sql = "INSERT INTO crm.companies (id, title) OVERRIDING SYSTEM VALUE VALUES (900001, 'written after the dump')";
     world.sql(&world.database, sql).await;
@@ -38,7 +38,7 @@ async fn restored(world: &World) -> (CutoverTask, CutoverTask) {
     (done, undo)
 }
 
-async fn undo(world: &World, task: &CutoverTask) -> Result<Done, TaskError> {
+async fn undo(world: &PostgresRestore, task: &CutoverTask) -> Result<Done, TaskError> {
     let mut context = world.context("undo", "pod");
     context.job_uid = format!("{}-undo", task.request_uid);
     cutover::run(task, &context).await
@@ -50,14 +50,14 @@ fn sorted(text: &str) -> String {
     lines.join("\n")
 }
 
-async fn look(world: &World, task: &CutoverTask) -> Vec<String> {
+async fn look(world: &PostgresRestore, task: &CutoverTask) -> Vec<String> {
     match undoable::run(task, &world.context("undoable", "pod")).await.unwrap() {
         Done::Preflighted(Preflight { refusals, .. }) => refusals.into_iter().map(|r| r.reason).collect(),
         other => panic!("{other:?}"),
     }
 }
 
-fn safety_task(world: &World, done: &CutoverTask) -> SafetyTask {
+fn safety_task(world: &PostgresRestore, done: &CutoverTask) -> SafetyTask {
     let mut database = world.target("dump");
     database.database.clone_from(&done.kept_database);
     SafetyTask {
@@ -80,7 +80,7 @@ fn safety_task(world: &World, done: &CutoverTask) -> SafetyTask {
     }
 }
 
-async fn dumped_safely(world: &World, done: &CutoverTask) -> CopySummary {
+async fn dumped_safely(world: &PostgresRestore, done: &CutoverTask) -> CopySummary {
     match safety::run(&safety_task(world, done), &world.context("safety", "pod")).await.unwrap() {
         Done::Dumped(summary) => summary,
         other => panic!("{other:?}"),
@@ -92,7 +92,7 @@ fn copy_ref(copy: &CopySummary) -> CopyRef {
     CopyRef { prefix, id, manifest_sha256: Some(copy.manifest_sha256.clone()) }
 }
 
-fn clear_task(world: &World, done: &CutoverTask, safety: Option<CopyRef>) -> ClearTask {
+fn clear_task(world: &PostgresRestore, done: &CutoverTask, safety: Option<CopyRef>) -> ClearTask {
     ClearTask {
         name: "clear".to_owned(),
         request_uid: world.uid.clone(),
@@ -103,7 +103,7 @@ fn clear_task(world: &World, done: &CutoverTask, safety: Option<CopyRef>) -> Cle
     }
 }
 
-async fn cleared(world: &World, task: &ClearTask) -> Result<Cleared, TaskError> {
+async fn cleared(world: &PostgresRestore, task: &ClearTask) -> Result<Cleared, TaskError> {
     match clear::run(task, &world.context("clear", "pod")).await? {
         Done::Cleared(cleared) => Ok(cleared),
         other => panic!("{other:?}"),
@@ -112,11 +112,11 @@ async fn cleared(world: &World, task: &ClearTask) -> Result<Cleared, TaskError> 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn i3_an_undo_brings_back_every_row_written_until_the_swap_and_can_be_undone_by_nobody_twice() {
-    let world = World::new("undo").await;
+    let world = PostgresRestore::new("undo").await;
     fill(&world).await;
-    let before = portrait(&world, &world.database).await;
+    let before = picture(&world, &world.database).await;
     let (_, task) = restored(&world).await;
-    let restored_portrait = portrait(&world, &world.database).await;
+    let restored_picture = picture(&world, &world.database).await;
     assert_eq!(look(&world, &task).await, Vec::<String>::new());
     let Done::CutOver { kept_database, downtime_millis, .. } = undo(&world, &task).await.unwrap() else {
         panic!("not undone")
@@ -127,14 +127,14 @@ async fn i3_an_undo_brings_back_every_row_written_until_the_swap_and_can_be_undo
     assert_eq!(world.value(&world.database, rows).await.as_deref(), Some("2"));
     world.sql(&world.database, "DELETE FROM crm.companies WHERE id IN (900001, 900002)").await;
     // The order in which the catalog has grants and settings is not a property of the database.
-    assert_same(&sorted(&before), &sorted(&portrait(&world, &world.database).await));
+    assert_same(&sorted(&before), &sorted(&picture(&world, &world.database).await));
     world.session("app", &world.database).await;
     // What had been restored is kept in its turn, closed and marked.
     assert_eq!(world.oid(&kept_database).await, Some(task.live_oid));
     let marker = format!("SELECT shobj_description({}, 'pg_database')", task.live_oid);
     assert_eq!(world.value("postgres", &marker).await, Some(format!("sennight.dev/kept={}", task.request_uid)));
     let rows = |text: &str| text.lines().filter(|l| l.starts_with("crm.")).map(str::to_owned).collect::<Vec<_>>();
-    assert_eq!(rows(&portrait(&world, &kept_database).await), rows(&restored_portrait));
+    assert_eq!(rows(&picture(&world, &kept_database).await), rows(&restored_picture));
 
     // Again: by the same request it is told as done, by another one refused.
     let databases = world.databases().await;
@@ -150,7 +150,7 @@ async fn i3_an_undo_brings_back_every_row_written_until_the_swap_and_can_be_undo
 
 #[tokio::test(flavor = "multi_thread")]
 async fn i2_a_swap_by_hand_is_not_taken_for_an_undo_and_what_stands_in_its_way_is_named() {
-    let world = World::new("undoable").await;
+    let world = PostgresRestore::new("undoable").await;
     fill(&world).await;
     let (done, task) = restored(&world).await;
     let (live, kept) = (ident(&world.database), ident(&done.kept_database));
@@ -199,10 +199,10 @@ async fn i2_a_swap_by_hand_is_not_taken_for_an_undo_and_what_stands_in_its_way_i
 
 #[tokio::test(flavor = "multi_thread")]
 async fn i3_a_replaced_database_is_dropped_only_over_its_safety_dump_its_mark_and_its_oid() {
-    let world = World::new("clear").await;
+    let world = PostgresRestore::new("clear").await;
     fill(&world).await;
     let (done, _) = restored(&world).await;
-    let replaced = portrait(&world, &done.kept_database).await;
+    let replaced = picture(&world, &done.kept_database).await;
     let none = cleared(&world, &clear_task(&world, &done, None)).await.unwrap_err();
     assert_eq!((none.reason.as_str(), none.verdict), ("NoSafetyDump", Verdict::Refused));
 
@@ -255,12 +255,12 @@ async fn i3_a_replaced_database_is_dropped_only_over_its_safety_dump_its_mark_an
     again.uid = another_uid();
     let prepared = again.prepare(&again.restore_task(&copy)).await.unwrap();
     let rows = |text: &str| text.lines().filter(|l| l.starts_with("crm.")).map(str::to_owned).collect::<Vec<_>>();
-    assert_eq!(rows(&portrait(&again, &prepared.new_database).await), rows(&replaced));
+    assert_eq!(rows(&picture(&again, &prepared.new_database).await), rows(&replaced));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_drop_that_was_killed_half_way_is_ended_by_the_next() {
-    let world = World::new("halfway").await;
+    let world = PostgresRestore::new("halfway").await;
     fill(&world).await;
     let (done, _) = restored(&world).await;
     let copy = dumped_safely(&world, &done).await;
@@ -280,7 +280,7 @@ async fn a_drop_that_was_killed_half_way_is_ended_by_the_next() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_failed_restore_prepared_is_dropped_by_its_mark_and_a_namesake_stays() {
-    let world = World::new("leftover").await;
+    let world = PostgresRestore::new("leftover").await;
     fill(&world).await;
     let copy = world.dump().await;
     let prepared = world.prepare(&world.restore_task(&copy)).await.unwrap();
@@ -304,7 +304,7 @@ async fn what_a_failed_restore_prepared_is_dropped_by_its_mark_and_a_namesake_st
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_safety_dump_is_made_of_the_marked_database_only() {
-    let world = World::new("safety").await;
+    let world = PostgresRestore::new("safety").await;
     fill(&world).await;
     let (done, undo_task) = restored(&world).await;
     undo(&world, &undo_task).await.unwrap();

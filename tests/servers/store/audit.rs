@@ -1,10 +1,10 @@
 //! The record on a real bucket: a number is put once, whoever races for it and whatever answers are lost.
 
-use super::bucket::Bucket;
-use super::fault::{Action, Fault, s3_error};
 use sennight::domain::audit::{Filed, Recorded, State, Subject, follow, verify};
 use sennight::store::PutOptions;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use testkit::store::Bucket;
+use testkit::store::fault::{Action, Fault, s3_error};
 
 /// The first entries of request `u`, as writer `n` would put them.
 fn entries(n: usize) -> Vec<Recorded> {

@@ -1,12 +1,12 @@
 //! I4 and I7: which copies there are, and whose they are.
 
-use super::bucket::{Bucket, copy, identity, manifest};
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 use sennight::domain::job::CopyRef;
 use sennight::domain::names::{Area, RecoveryPointId};
 use sennight::domain::target::Engine;
 use sennight::store::{NEWEST, PutOptions, Store};
+use testkit::store::{Bucket, copy, identity, manifest};
 
 fn monday() -> DateTime<Utc> {
     "2026-11-16T02:10:00Z".parse().unwrap()

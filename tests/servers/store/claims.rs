@@ -1,11 +1,11 @@
 //! I2: one winner.
 
-use super::bucket::Bucket;
-use super::fault::{Action, Fault, s3_error};
 use chrono::Utc;
 use sennight::domain::target::Capabilities;
 use sennight::store::{Claim, Claimed};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use testkit::store::Bucket;
+use testkit::store::fault::{Action, Fault, s3_error};
 
 fn claim(pod: usize) -> Claim {
     Claim { job_uid: "job".into(), pod: format!("pod-{pod}"), at: Utc::now() }

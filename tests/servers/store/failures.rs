@@ -1,11 +1,12 @@
 //! Failures are typed, name the bucket and the way out, and hold no secret.
 
-use super::bucket::{Bucket, env, target};
-use super::fault::{Action, Fault, s3_error};
 use bytes::Bytes;
 use sennight::domain::target::StorageTarget;
 use sennight::store::{Access, Credentials, PutOptions, Store, StoreError};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use testkit::env;
+use testkit::store::fault::{Action, Fault, s3_error};
+use testkit::store::{Bucket, target};
 
 async fn put(store: &Store) -> StoreError {
     store.put("p/x", Bytes::from_static(b"x"), &PutOptions::default()).await.unwrap_err()
@@ -22,7 +23,7 @@ async fn wrong_credentials_are_told_from_a_missing_bucket() {
         assert_eq!((error.reason(), error.retryable()), ("BadCredentials", false), "{text}");
         assert!(text.contains(&bucket.name) && !text.contains("not-the-secret-key"), "{text}");
     }
-    let store = Store::with_credentials(&target("no-such-bucket-here"), super::bucket::credentials()).await.unwrap();
+    let store = Store::with_credentials(&target("no-such-bucket-here"), testkit::store::credentials()).await.unwrap();
     for error in [put(&store).await, store.list("p/").await.unwrap_err()] {
         assert_eq!(error.reason(), "NoSuchBucket");
         assert!(error.to_string().contains("no-such-bucket-here"), "{error}");
@@ -35,7 +36,7 @@ async fn an_endpoint_that_nobody_listens_at_is_unreachable() {
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
     let target = StorageTarget { endpoint: Some(endpoint), ..target("b") };
-    let store = Store::with_credentials(&target, super::bucket::credentials()).await.unwrap();
+    let store = Store::with_credentials(&target, testkit::store::credentials()).await.unwrap();
     let error = store.list("p/").await.unwrap_err();
     assert_eq!((error.reason(), error.retryable()), ("Unreachable", true), "{error}");
 }
@@ -47,12 +48,12 @@ async fn settings_that_cannot_work_are_refused_before_any_request() {
         (error.reason(), error.to_string())
     };
     let no_scheme = StorageTarget { endpoint: Some("minio:9000".into()), ..target("b") };
-    let (name, text) = reason(Store::with_credentials(&no_scheme, super::bucket::credentials()).await);
+    let (name, text) = reason(Store::with_credentials(&no_scheme, testkit::store::credentials()).await);
     assert!(name == "Invalid" && text.contains("https://host[:port]"), "{text}");
     let tls = StorageTarget { endpoint: Some("https://minio".into()), ..target("b") };
     for pem in ["", "nonsense", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
         let access = Access {
-            credentials: Some(super::bucket::credentials()),
+            credentials: Some(testkit::store::credentials()),
             ca_bundle: Some(pem.as_bytes().to_vec()),
             ..Access::default()
         };

@@ -1,6 +1,5 @@
 //! I5: a held copy outlives retention.
 
-use super::bucket::{Bucket, copy};
 use aws_sdk_s3::primitives::DateTime as SdkTime;
 use aws_sdk_s3::types::{
     BucketLifecycleConfiguration, BucketVersioningStatus, ExpirationStatus, LifecycleExpiration, LifecycleRule,
@@ -13,6 +12,7 @@ use sennight::domain::target::Capabilities;
 use sennight::store::{OpenCopy, ensure};
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
+use testkit::store::{Bucket, copy};
 
 fn now() -> DateTime<Utc> {
     Utc::now().with_nanosecond(0).unwrap()
@@ -111,7 +111,7 @@ async fn i5_a_copy_about_to_expire_or_without_tags_is_held_by_a_twin() {
         store.delete(&open.keys()).await.unwrap();
         let catalogue = store.catalogue("ns", schedule).await.unwrap();
         assert_eq!((catalogue.copies.len(), catalogue.copies[0].area), (1, Area::Held));
-        let twin = store.open(&hold.copy, Some(&super::bucket::identity(schedule))).await.unwrap();
+        let twin = store.open(&hold.copy, Some(&testkit::store::identity(schedule))).await.unwrap();
         assert_eq!(twin.manifest, open.manifest);
         assert_eq!(store.hold(&twin, expires, until, now).await.unwrap().copy, twin.copy);
         store.release(&twin).await.unwrap();

@@ -1,7 +1,5 @@
 //! I5: the bucket's rules.
 
-use super::bucket::Bucket;
-use super::fault::{Action, Fault, s3_error};
 use aws_sdk_s3::config::interceptors::BeforeTransmitInterceptorContextMut;
 use aws_sdk_s3::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_s3::error::BoxError;
@@ -13,6 +11,8 @@ use sennight::domain::retention::{Expire, Policy, Rule};
 use sennight::store::{ensure, observe};
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
+use testkit::store::Bucket;
+use testkit::store::fault::{Action, Fault, s3_error};
 
 fn foreign(id: &str, prefix: &str, days: i32) -> LifecycleRule {
     LifecycleRule::builder()

@@ -1,11 +1,11 @@
 //! Get, put, list, delete, copy, tags.
 
-use super::bucket::Bucket;
-use super::fault::{Action, Fault, s3_error};
 use bytes::Bytes;
 use sennight::store::{PutOptions, Tags};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
+use testkit::store::Bucket;
+use testkit::store::fault::{Action, Fault, s3_error};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 #[tokio::test]

@@ -1,10 +1,10 @@
 //! Capabilities are found by trying.
 
-use super::bucket::Bucket;
-use super::fault::{Action, Fault, s3_error};
 use aws_sdk_s3::types::{BucketVersioningStatus, VersioningConfiguration};
 use chrono::Utc;
 use sennight::domain::target::Capabilities;
+use testkit::store::Bucket;
+use testkit::store::fault::{Action, Fault, s3_error};
 
 #[tokio::test]
 async fn a_probe_finds_what_minio_can_do_and_leaves_nothing() {

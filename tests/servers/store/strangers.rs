@@ -1,7 +1,6 @@
 //! I5: what others keep in a bucket that Sennight has without a prefix, in folders of the same names, is never touched: not by
 //! rules, not by the sweep, not by a probe. And what Sennight wrote still goes.
 
-use super::bucket::{Bucket, copy, credentials, target};
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{BucketVersioningStatus, VersioningConfiguration};
 use bytes::Bytes;
@@ -15,6 +14,7 @@ use sennight::store::{Claim, PutOptions, Store, Tags, Walk, ensure};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
+use testkit::store::{Bucket, copy, credentials, target};
 
 const UID: &str = "0f8fad5b-d9cb-469f-a165-70867728950e";
 

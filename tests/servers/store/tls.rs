@@ -1,11 +1,12 @@
 //! A store whose certificate a private CA signed.
 
-use super::bucket::{Bucket, credentials, env, target};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use sennight::domain::target::StorageTarget;
 use sennight::store::{Access, Listed, Store, StoreError};
 use std::sync::Arc;
+use testkit::env;
+use testkit::store::{Bucket, credentials, target};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 

@@ -1,13 +1,13 @@
 //! Streaming uploads.
 
-use super::bucket::Bucket;
-use super::fault::{Action, Fault, s3_error};
 use bytes::Bytes;
 use sennight::domain::retention::daily_tags;
 use sennight::store::{PutOptions, Upload};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use testkit::store::Bucket;
+use testkit::store::fault::{Action, Fault, s3_error};
 
 const MIB: usize = 1 << 20;
 

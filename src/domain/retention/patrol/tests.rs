@@ -1,4 +1,4 @@
-//! Table tests of the patrol's verdicts; tests/wholeness runs them through histories.
+//! Table tests of the patrol's verdicts; tests/integrity runs them through histories.
 
 use super::super::{daily_tags, held_tags};
 use super::*;

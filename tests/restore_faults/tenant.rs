@@ -1,0 +1,102 @@
+//! One tenant for many restores in a row: a copy that says "copied", a live database that says "live", and a new
+//! request's UID for each.
+
+use crate::clients::{Clients, SELDOM};
+use sennight::domain::job::{ClearTask, CopySummary, CutoverTask, Doomed, Mark};
+use sennight::engine::postgres::ident;
+use sennight::worker::clear;
+use std::time::Duration;
+use testkit::env;
+use testkit::postgres::restore::PostgresRestore;
+
+pub struct Tenant {
+    pub world: PostgresRestore,
+    pub copy: CopySummary,
+    pub clients: Clients,
+}
+
+impl Tenant {
+    pub async fn new(name: &str) -> Self {
+        Self::with_clients(name, SELDOM).await
+    }
+
+    /// Whose clients pause so long between two statements.
+    pub async fn with_clients(name: &str, pause: Duration) -> Self {
+        assert!(!env("SENNIGHT_TEST_PG_HOST").is_empty());
+        let world = PostgresRestore::new(name).await;
+        let sql = "CREATE TABLE public.a (v text PRIMARY KEY); CREATE TABLE public.b (v text);
+            CREATE TABLE public.w (n bigint PRIMARY KEY); CREATE SEQUENCE public.s; CREATE VIEW public.c AS SELECT 1 AS one;
+            GRANT SELECT ON public.a, public.b TO PUBLIC; GRANT SELECT, INSERT ON public.w TO PUBLIC;
+            INSERT INTO public.a VALUES ('copied'); INSERT INTO public.b VALUES ('copied')";
+        world.sql_as("owner", &world.database, sql).await;
+        let settings = format!(
+            "ALTER DATABASE {db} SET work_mem = '7MB'; ALTER ROLE {app} IN DATABASE {db} SET statement_timeout = '55s'",
+            db = ident(&world.database),
+            app = ident(&world.role("app"))
+        );
+        for statement in settings.split(';') {
+            world.sql("postgres", statement).await;
+        }
+        let copy = world.dump().await;
+        live(&world).await;
+        let clients = Clients::start(&world.target("app"), pause);
+        clients.answered().await;
+        Self { world, copy, clients }
+    }
+
+    /// A new request: what was restored before becomes the live data that the next one replaces.
+    pub async fn next(&mut self) {
+        self.world.uid = new_uid();
+        live(&self.world).await;
+    }
+
+    /// What the operator clears after a request that swapped nothing: all that it left on the server.
+    pub async fn cleared(&self, task: &CutoverTask) {
+        let clearing = ClearTask {
+            name: "clear".to_owned(),
+            request_uid: task.request_uid.clone(),
+            database: task.database.clone(),
+            identity: None,
+            doomed: Doomed { name: task.new_database.clone(), oid: None, mark: Mark::Restore },
+            safety: None,
+        };
+        clear::run(&clearing, &self.world.context("clear", "pod")).await.unwrap();
+        let left = format!(
+            "SELECT string_agg(datname, ',') FROM pg_database WHERE shobj_description(oid, 'pg_database') LIKE '%{}'",
+            task.request_uid
+        );
+        assert_eq!(self.world.value("postgres", &left).await, None, "something is left");
+    }
+
+    /// Every acknowledged write is in the live database or in the kept one.
+    pub async fn nothing_lost(&self, kept: Option<&str>) {
+        let mut wanted = self.clients.acknowledged();
+        for database in std::iter::once(self.world.database.as_str()).chain(kept) {
+            let session = self.world.session("super", database).await;
+            let rows = session.query("SELECT n FROM public.w WHERE n = ANY($1)", &[&wanted]).await.unwrap();
+            let found: std::collections::HashSet<i64> = rows.iter().map(|row| row.get(0)).collect();
+            wanted.retain(|n| !found.contains(n));
+            session.close().await;
+        }
+        assert!(
+            wanted.is_empty(),
+            "{} acknowledged writes are nowhere: {:?}",
+            wanted.len(),
+            &wanted[..wanted.len().min(9)]
+        );
+    }
+
+    /// Drops a database of an earlier case.
+    pub async fn drop(&self, database: &str) {
+        self.world.sql("postgres", &format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", ident(database))).await;
+    }
+}
+
+/// UID of a new request.
+pub fn new_uid() -> String {
+    format!("{:08x}-aaaa-4bbb-8ccc-{:012x}", rand::random::<u32>(), rand::random::<u32>())
+}
+
+async fn live(world: &PostgresRestore) {
+    world.sql(&world.database, "BEGIN; UPDATE public.a SET v = 'live'; UPDATE public.b SET v = 'live'; COMMIT").await;
+}

@@ -1,0 +1,3 @@
+//! PostgreSQL: a tenant whose database is restored.
+
+pub mod restore;
