@@ -1,17 +1,17 @@
 //! The command line of `sennight`: raw arguments only. What they mean together is decided in `settings` and
-//! `domain::job`.
+//! `protocol::task`.
 
 mod pace;
 mod place;
 mod shell;
+mod task;
 
 pub use pace::{JobArgs, TimingArgs};
 pub use place::{CopyArgs, PickError, StorageArgs};
 pub use shell::{Asked, CatalogueArgs, Output, RestoreArgs, Shell, VerifyArgs};
+pub use task::{Order, TaskArgs, TaskArgsError, TaskCommand, text_or_file};
 
 use crate::controller::lease::Terms;
-use crate::domain::job::{Work, WorkError};
-use crate::domain::target::StorageTarget;
 use crate::settings::{FourEyes, Settings, SettingsError, Watch, WorkerSettings, duration, listen_address, pair};
 use clap::{Args, Parser, Subcommand};
 use std::net::SocketAddr;
@@ -32,58 +32,19 @@ pub struct Cli {
 pub enum Command {
     /// Run the operator until SIGTERM, or until leadership is lost.
     Operator(Box<OperatorArgs>),
-    /// Dump databases into the bucket.
-    Dump(WorkArgs),
+    /// What worker Jobs run; a person may as well.
+    #[command(flatten)]
+    Task(TaskCommand),
     /// Read a copy back and check every byte; needs no cluster and writes nothing.
     Verify(Box<VerifyArgs>),
     /// Write a copy to files that psql and pg_restore load; needs no cluster.
     Restore(Box<RestoreArgs>),
-    /// Look whether a full restore would work; changes nothing.
-    Preflight(WorkArgs),
-    /// Fill a new database from a copy, beside the live one.
-    Prepare(WorkArgs),
-    /// Swap the prepared database for the live one, once.
-    Cutover(WorkArgs),
-    /// Make the CRM export of a copy.
-    Export(WorkArgs),
-    /// List which records the live database still has; reads nothing but their ids.
-    LiveIds(WorkArgs),
-    /// Look whether a full restore could be undone; changes nothing.
-    Undoable(WorkArgs),
-    /// End a cut-over that died in the middle, by what the server says: finished or taken back (MySQL, MariaDB).
-    Settle(WorkArgs),
-    /// Dump the database that a full restore replaced, before it may be dropped.
-    Safety(WorkArgs),
-    /// Drop what a RestoreRequest left on the server: by its mark and OID, never by name alone.
-    Clear(WorkArgs),
-    /// Restore a copy into a scratch database, prove it, and drop it.
-    Drill(WorkArgs),
     /// List all copies, as the bucket has them; needs no cluster.
     Catalogue(Box<CatalogueArgs>),
     /// Write the CustomResourceDefinitions and admission policies as YAML files.
     Generate(GenerateArgs),
     /// Print the version.
     Version,
-}
-
-/// Arguments of a worker's verb.
-#[derive(Debug, Args)]
-pub struct WorkArgs {
-    /// The bucket, as JSON (docs/worker.md), or @file.
-    #[arg(long, value_name = "JSON|@FILE")]
-    pub storage: String,
-    /// A task, as JSON (docs/worker.md), or @file; may be given several times for dump and verify.
-    #[arg(long = "task", value_name = "JSON|@FILE", required = true)]
-    pub tasks: Vec<String>,
-    /// UID of the Job that this process runs in; results are filed under it.
-    #[arg(long, env = "SENNIGHT_JOB_UID", value_name = "UID")]
-    pub job_uid: Option<String>,
-    /// Name of the pod that this process runs in.
-    #[arg(long, env = "SENNIGHT_POD", value_name = "NAME")]
-    pub pod: Option<String>,
-    /// Of several databases, how many are dumped at once at most; never more than the cores and memory are for.
-    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u8).range(1..))]
-    pub at_once: Option<u8>,
 }
 
 /// Arguments of `generate`.
@@ -216,66 +177,10 @@ impl OperatorArgs {
     }
 }
 
-/// Why worker arguments were not accepted.
-#[derive(Debug, thiserror::Error)]
-pub enum WorkArgsError {
-    /// A file named by `@file`.
-    #[error("{flag} @{path}: {source}")]
-    File {
-        /// The flag.
-        flag: &'static str,
-        /// The file.
-        path: String,
-        /// Why it cannot be read.
-        source: std::io::Error,
-    },
-    /// The JSON or the number of tasks.
-    #[error(transparent)]
-    Work(#[from] WorkError),
-}
-
-/// A flag's text, or the content of the file that `@file` names.
-pub fn text_or_file(flag: &'static str, value: &str) -> Result<String, WorkArgsError> {
-    let Some(path) = value.strip_prefix('@') else {
-        return Ok(value.to_owned());
-    };
-    std::fs::read_to_string(path).map_err(|source| WorkArgsError::File { flag, path: path.to_owned(), source })
-}
-
-/// A worker's order, parsed.
-#[derive(Debug)]
-pub struct Order {
-    /// What to do.
-    pub work: Work,
-    /// Where copies are.
-    pub storage: StorageTarget,
-    /// UID of the Job, or `shell-<random>`.
-    pub job_uid: String,
-    /// Name of the pod, or `shell-<random>`.
-    pub pod: String,
-    /// How many tasks at once at most.
-    pub at_once: Option<usize>,
-}
-
-impl WorkArgs {
-    /// The order of a verb; `random` names a run from a shell.
-    pub fn resolve(self, verb: &str, random: u32) -> Result<Order, WorkArgsError> {
-        let Self { storage, tasks, job_uid, pod, at_once } = self;
-        let tasks = tasks.iter().map(|task| text_or_file("--task", task)).collect::<Result<Vec<_>, _>>()?;
-        let shell = || format!("shell-{random:08x}");
-        Ok(Order {
-            work: Work::parse(verb, &tasks)?,
-            storage: Work::parse_storage(&text_or_file("--storage", &storage)?)?,
-            job_uid: job_uid.unwrap_or_else(shell),
-            pod: pod.unwrap_or_else(shell),
-            at_once: at_once.map(usize::from),
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::task::Task;
     use clap::CommandFactory;
 
     fn settings(extra: &[&str]) -> Result<Settings, SettingsError> {
@@ -289,6 +194,17 @@ mod tests {
     #[test]
     fn the_command_line_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_verb_of_the_protocol_is_a_command() {
+        for verb in Task::VERBS {
+            assert!(Cli::command().find_subcommand(verb.name).is_some(), "{}", verb.name);
+        }
+        let line = ["sennight", "recover-cutover", "--storage", "@s", "--task", "@t", "--job-uid", "u", "--pod", "p"];
+        let Command::Task(command) = Cli::parse_from(line).command else { panic!("not a task") };
+        assert_eq!((command.verb, command.args.pod.as_deref()), ("recover-cutover", Some("p")));
+        assert!(Cli::try_parse_from(["sennight", "dump", "--storage", "{}"]).is_err(), "no --task");
     }
 
     #[test]
@@ -319,13 +235,14 @@ mod tests {
     #[test]
     fn a_shell_names_its_runs_by_chance_and_a_task_may_come_from_a_file() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), r#"{"name":"v","copy":{"prefix":"p/","id":"20261122T021000Z-1a2b3c4d"}}"#).unwrap();
+        std::fs::write(file.path(), r#"{"name":"v","backup":{"prefix":"p/","id":"20261122T021000Z-1a2b3c4d"}}"#)
+            .unwrap();
         let task = format!("@{}", file.path().display());
         let line = ["sennight", "verify", "--storage", r#"{"bucket":"b"}"#, "--task", &task];
         let Command::Verify(args) = Cli::parse_from(line).command else { panic!("not verify") };
         let Asked::ByJob(args) = args.asked() else { panic!("not a Job's") };
         let order = args.resolve("verify", 0xab).unwrap();
-        assert!(matches!(&order.work, Work::Verify(tasks) if tasks[0].name == "v"));
+        assert!(matches!(&order.task, Task::Verify(tasks) if tasks[0].name == "v"));
         assert_eq!((order.storage.bucket.as_str(), order.pod.as_str()), ("b", "shell-000000ab"));
         let missing = text_or_file("--task", "@/nowhere/x").unwrap_err();
         assert!(missing.to_string().starts_with("--task @/nowhere/x: No such file"), "{missing}");

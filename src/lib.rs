@@ -10,6 +10,7 @@ pub mod engine;
 pub mod export;
 pub mod http;
 pub mod plugin;
+pub mod protocol;
 pub mod settings;
 pub mod store;
 pub mod telemetry;

@@ -2,9 +2,9 @@
 
 use clap::Parser;
 use sennight::api::crds;
-use sennight::cli::{Asked, Cli, Command, GenerateArgs, OperatorArgs, Shell, WorkArgs};
+use sennight::cli::{Asked, Cli, Command, GenerateArgs, OperatorArgs, Shell, TaskArgs};
 use sennight::controller::operate;
-use sennight::domain::job::{EXIT_OK, EXIT_REFUSED, EXIT_RETRY};
+use sennight::protocol::report::{EXIT_OK, EXIT_REFUSED, EXIT_RETRY};
 use sennight::telemetry::{LogFormat, init_logging};
 use sennight::worker::{self, WorkerEnv};
 use std::process::ExitCode;
@@ -16,22 +16,12 @@ use tracing::{error, info};
 async fn main() -> ExitCode {
     let code = match Cli::parse().command {
         Command::Operator(args) => operator(*args).await,
-        Command::Dump(args) => work("dump", args).await,
+        Command::Task(command) => work(command.verb, command.args).await,
         Command::Verify(args) => match args.asked() {
             Asked::ByJob(args) => work("verify", args).await,
             Asked::ByPerson(asked) => shell(*asked).await,
         },
         Command::Restore(args) => shell(Shell::Restore(*args)).await,
-        Command::Preflight(args) => work("preflight", args).await,
-        Command::Prepare(args) => work("prepare", args).await,
-        Command::Cutover(args) => work("cutover", args).await,
-        Command::Export(args) => work("export", args).await,
-        Command::LiveIds(args) => work("live-ids", args).await,
-        Command::Undoable(args) => work("undoable", args).await,
-        Command::Settle(args) => work("settle", args).await,
-        Command::Safety(args) => work("safety", args).await,
-        Command::Clear(args) => work("clear", args).await,
-        Command::Drill(args) => work("drill", args).await,
         Command::Catalogue(args) => shell(Shell::Catalogue(*args)).await,
         Command::Generate(args) => generate(&args),
         Command::Version => version(),
@@ -79,13 +69,13 @@ fn refuse(error: &dyn std::error::Error) -> i32 {
     EXIT_REFUSED
 }
 
-/// A worker's verb: its exit code is the protocol with the Job (`domain::job`).
-async fn work(verb: &str, args: WorkArgs) -> i32 {
+/// A worker's verb: its exit code is the protocol with the Job (`protocol::report`).
+async fn work(verb: &str, args: TaskArgs) -> i32 {
     init_logging(if args.job_uid.is_some() { LogFormat::Json } else { LogFormat::Plain });
     match args.resolve(verb, rand::random()) {
         Ok(order) => {
             let env = WorkerEnv { job_uid: order.job_uid, pod: order.pod };
-            worker::run(order.work, order.storage, env, order.at_once).await
+            worker::run(order.task, order.storage, env, order.at_once).await
         }
         Err(error) => refuse(&error),
     }

@@ -51,6 +51,12 @@ const ROOMS: &[Room] = &[
         ],
     },
     Room {
+        name: "protocol",
+        rooms: &["domain"],
+        crates: Some(&["chrono", "serde", "serde_json", "strum", "thiserror"]),
+        never: &["Utc::now", "std::env", "std::fs", "std::process"],
+    },
+    Room {
         name: "api",
         rooms: &[],
         crates: Some(&[
@@ -97,19 +103,19 @@ const ROOMS: &[Room] = &[
     },
     Room {
         name: "store",
-        rooms: &["domain"],
+        rooms: &["domain", "protocol"],
         crates: None,
         never: &["kube", "k8s_openapi", "mysql_async", "tokio_postgres", "clap"],
     },
     Room {
         name: "engine",
-        rooms: &["domain"],
+        rooms: &["domain", "protocol"],
         crates: None,
         never: &["kube", "k8s_openapi", "aws_config", "aws_sdk_", "aws_smithy_", "aws_credential_", "clap"],
     },
     Room {
         name: "worker",
-        rooms: &["domain", "store", "engine", "export"],
+        rooms: &["domain", "protocol", "store", "engine", "export"],
         crates: None,
         never: &[
             "kube",
@@ -126,7 +132,7 @@ const ROOMS: &[Room] = &[
     Room {
         name: "controller",
         // settings, telemetry and http are how main tells it what to do, where to count and whom to tell that it is ready.
-        rooms: &["api", "domain", "store", "settings", "telemetry", "http"],
+        rooms: &["api", "domain", "protocol", "store", "settings", "telemetry", "http"],
         crates: None,
         never: &[
             "aws_config",
@@ -142,7 +148,7 @@ const ROOMS: &[Room] = &[
     },
     Room {
         name: "plugin",
-        rooms: &["api", "domain", "store"],
+        rooms: &["api", "domain", "protocol", "store"],
         crates: None,
         never: &["mysql_async", "tokio_postgres", "aws_sdk_", "aws_smithy_"],
     },
@@ -456,6 +462,9 @@ fn a_trespass_is_found() {
         ("domain", "crate::api::Condition"),
         ("domain", "Utc::now"),
         ("domain", "std::env::var"),
+        ("domain", "crate::protocol::task"),
+        ("protocol", "crate::store::Store"),
+        ("export", "crate::protocol::task"),
         ("api", "crate::domain::names"),
         ("api", "kube::Client"),
         ("store", "crate::engine"),

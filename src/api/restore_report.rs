@@ -79,7 +79,7 @@ pub struct JobRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub uid: Option<String>,
-    /// preflight, prepare, cutover, live-ids, export, safety or clear.
+    /// preflight, prepare, cutover, recover-cutover, live-ids, export, safety-backup or drop-database.
     #[schemars(length(max = 32))]
     pub step: String,
     /// Which try of the step, from 1.

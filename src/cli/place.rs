@@ -1,9 +1,11 @@
 //! Flags by which a person names a bucket and a copy in it. What `--storage` takes as JSON, these say in words.
 
-use super::{WorkArgsError, text_or_file};
-use crate::domain::job::{CopyRef, Work};
-use crate::domain::names::RecoveryPointId;
-use crate::domain::target::{Capabilities, ManifestKeys, StorageTarget};
+use super::{TaskArgsError, text_or_file};
+use crate::domain::capabilities::Capabilities;
+use crate::domain::names::BackupId;
+use crate::protocol::backup::BackupRef;
+use crate::protocol::target::{ManifestKeys, StorageTarget};
+use crate::protocol::task::Task;
 use crate::store::{CatalogueError, Entry, OpenCopy, Store};
 use chrono::NaiveDate;
 use clap::Args;
@@ -47,7 +49,7 @@ pub struct StorageArgs {
 
 impl StorageArgs {
     /// The bucket.
-    pub fn resolve(self) -> Result<StorageTarget, WorkArgsError> {
+    pub fn resolve(self) -> Result<StorageTarget, TaskArgsError> {
         let Self {
             storage,
             bucket,
@@ -61,7 +63,7 @@ impl StorageArgs {
             allow_unsigned,
         } = self;
         if let Some(storage) = storage {
-            return Ok(Work::parse_storage(&text_or_file("--storage", &storage)?)?);
+            return Ok(Task::parse_storage(&text_or_file("--storage", &storage)?)?);
         }
         let manifest_keys = manifest_keys.map(|dir| keys(dir, !allow_unsigned)).transpose()?;
         Ok(StorageTarget {
@@ -80,7 +82,7 @@ impl StorageArgs {
 }
 
 /// A shell reads and signs nothing, so that any of the keys may be the current one.
-fn keys(dir: String, required: bool) -> Result<ManifestKeys, WorkArgsError> {
+fn keys(dir: String, required: bool) -> Result<ManifestKeys, TaskArgsError> {
     let read = || {
         let names = std::fs::read_dir(&dir)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
         let mut names: Vec<String> = names.collect::<std::io::Result<_>>()?;
@@ -90,7 +92,7 @@ fn keys(dir: String, required: bool) -> Result<ManifestKeys, WorkArgsError> {
     };
     match read() {
         Ok(current) => Ok(ManifestKeys { dir: Some(dir), current, required }),
-        Err(source) => Err(WorkArgsError::File { flag: "--manifest-keys", path: dir, source }),
+        Err(source) => Err(TaskArgsError::File { flag: "--manifest-keys", path: dir, source }),
     }
 }
 
@@ -109,7 +111,7 @@ pub struct CopyArgs {
     pub date: Option<NaiveDate>,
     /// The copy's id.
     #[arg(long, requires = "schedule")]
-    pub id: Option<RecoveryPointId>,
+    pub id: Option<BackupId>,
     /// The manifest's SHA-256: only this very copy.
     #[arg(long, value_name = "HEX", requires = "id")]
     pub sha256: Option<String>,
@@ -149,7 +151,7 @@ impl CopyArgs {
         if let Some(entry) = catalogue.copies.iter().find(wanted) {
             let copy = &entry.summary;
             let pinned = sha256.unwrap_or_else(|| copy.manifest_sha256.clone());
-            let copy = CopyRef { prefix: copy.prefix.clone(), id: copy.id.clone(), manifest_sha256: Some(pinned) };
+            let copy = BackupRef { prefix: copy.prefix.clone(), id: copy.id.clone(), manifest_sha256: Some(pinned) };
             return Ok(store.open(&copy, None).await?);
         }
         for damaged in &catalogue.damaged {

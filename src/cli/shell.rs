@@ -2,8 +2,9 @@
 //! bucket, so that the right to read is enough.
 
 use super::place::{CopyArgs, StorageArgs};
-use super::{WorkArgs, WorkArgsError};
-use crate::domain::job::{CopySummary, EXIT_OK, EXIT_REFUSED, EXIT_RETRY};
+use super::{TaskArgs, TaskArgsError};
+use crate::domain::result::BackupSummary;
+use crate::protocol::report::{EXIT_OK, EXIT_REFUSED, EXIT_RETRY};
 use crate::store::{Found, OpenCopy, State, Store, StoreError};
 use crate::worker::{ProgressWriter, directory, verify};
 use clap::{Args, ValueEnum};
@@ -49,7 +50,7 @@ pub struct VerifyArgs {
 #[derive(Debug)]
 pub enum Asked {
     /// A Job, by tasks: the result is filed in the bucket.
-    ByJob(WorkArgs),
+    ByJob(TaskArgs),
     /// A person, by flags: the result is printed.
     ByPerson(Box<Shell>),
 }
@@ -60,7 +61,7 @@ impl VerifyArgs {
         let Self { storage, copy, output, tasks, job_uid, pod } = self;
         match (tasks.is_empty(), storage) {
             (false, StorageArgs { storage: Some(storage), .. }) => {
-                Asked::ByJob(WorkArgs { storage, tasks, job_uid, pod, at_once: None })
+                Asked::ByJob(TaskArgs { storage, tasks, job_uid, pod, at_once: None })
             }
             (_, storage) => Asked::ByPerson(Box::new(Shell::Verify { storage, copy, output })),
         }
@@ -125,7 +126,7 @@ pub enum Shell {
 #[serde(rename_all = "camelCase")]
 struct Verified {
     #[serde(flatten)]
-    copy: CopySummary,
+    copy: BackupSummary,
     /// Id of the key that signed it and that was at hand.
     signed_with: Option<String>,
 }
@@ -183,7 +184,7 @@ impl Shell {
 }
 
 async fn connect(storage: StorageArgs) -> Result<Store, Box<dyn Error>> {
-    let target = storage.resolve().map_err(|error: WorkArgsError| Box::new(error))?;
+    let target = storage.resolve().map_err(|error: TaskArgsError| Box::new(error))?;
     Ok(Store::connect(&target).await.map_err(|error: StoreError| Box::new(error))?)
 }
 

@@ -3,7 +3,8 @@
 
 use super::verbs::VerbError;
 use crate::api::{BackupStorage, BackupStorageSpec};
-use crate::domain::target::{Capabilities, ManifestKeys, ServerSideEncryption, StorageTarget};
+use crate::domain::capabilities::Capabilities;
+use crate::protocol::target::{ManifestKeys, ServerSideEncryption, StorageTarget};
 use crate::store::{Access, Credentials, Store, StoreError};
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::Api;

@@ -4,8 +4,9 @@
 use super::stores;
 use super::worker_job::{Mount, Source};
 use crate::api;
+use crate::domain::engine::Engine;
 use crate::domain::manifest::TenantIdentity;
-use crate::domain::target::{DatabaseTarget, Engine, StorageTarget, TlsMode, TlsTarget};
+use crate::protocol::target::{DatabaseTarget, StorageTarget, TlsMode, TlsTarget};
 use kube::ResourceExt;
 
 const STORAGE_DIR: &str = "/secrets/storage";

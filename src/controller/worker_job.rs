@@ -1,7 +1,8 @@
 //! The only builder of Jobs and pods: from a task to a restricted pod that mounts its secrets and has no Kubernetes token.
 
-use crate::domain::job::{EXIT_REFUSED, Work, WorkError};
-use crate::domain::target::StorageTarget;
+use crate::protocol::report::EXIT_REFUSED;
+use crate::protocol::target::StorageTarget;
+use crate::protocol::task::{Task, TaskParseError};
 use k8s_openapi::api::batch::v1::{
     Job, JobSpec, PodFailurePolicy, PodFailurePolicyOnExitCodesRequirement, PodFailurePolicyOnPodConditionsPattern,
     PodFailurePolicyRule,
@@ -116,7 +117,7 @@ pub struct WorkerJob {
     /// Annotations.
     pub annotations: BTreeMap<String, String>,
     /// What it does.
-    pub work: Work,
+    pub task: Task,
     /// Of several dumps, how many at once.
     pub at_once: Option<i64>,
     /// The bucket.
@@ -131,7 +132,7 @@ pub struct WorkerJob {
 
 impl WorkerJob {
     /// The Job. Fails only if a task cannot be written as JSON.
-    pub fn build(&self, defaults: &PodDefaults) -> Result<Job, WorkError> {
+    pub fn build(&self, defaults: &PodDefaults) -> Result<Job, TaskParseError> {
         let mut labels = self.labels.clone();
         labels.insert("app.kubernetes.io/name".to_owned(), "sennight-worker".to_owned());
         labels.insert("app.kubernetes.io/managed-by".to_owned(), "sennight".to_owned());
@@ -163,13 +164,13 @@ impl WorkerJob {
         })
     }
 
-    fn argv(&self) -> Result<Vec<String>, WorkError> {
-        let mut argv = self.work.to_argv(&self.storage)?;
+    fn argv(&self) -> Result<Vec<String>, TaskParseError> {
+        let mut argv = self.task.to_argv(&self.storage)?;
         argv.extend(self.at_once.iter().flat_map(|places| ["--at-once".to_owned(), places.to_string()]));
         Ok(argv)
     }
 
-    fn pod(&self, defaults: &PodDefaults) -> Result<PodSpec, WorkError> {
+    fn pod(&self, defaults: &PodDefaults) -> Result<PodSpec, TaskParseError> {
         let (mut volumes, mut volume_mounts) = (Vec::new(), Vec::new());
         for (n, mount) in self.mounts.iter().enumerate() {
             let name = format!("mount-{n}");
@@ -306,20 +307,20 @@ fn container_security() -> SecurityContext {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::job::VerifyTask;
+    use crate::protocol::backup::VerifyTask;
 
     fn job() -> Job {
         let copy = serde_json::json!({"prefix": "daily/n/s/x/", "id": "20261122T021000Z-1a2b3c4d"});
-        let task: VerifyTask = serde_json::from_value(serde_json::json!({"name": "v", "copy": copy})).unwrap();
+        let task: VerifyTask = serde_json::from_value(serde_json::json!({"name": "v", "backup": copy})).unwrap();
         let worker = WorkerJob {
             name: "j".into(),
             namespace: "n".into(),
             owner: OwnerReference { uid: "u".into(), ..OwnerReference::default() },
             labels: BTreeMap::new(),
             annotations: BTreeMap::new(),
-            work: Work::Verify(vec![task]),
+            task: Task::Verify(vec![task]),
             at_once: None,
-            storage: Work::parse_storage(r#"{"bucket":"b","credentialsDir":"/secrets/s3"}"#).unwrap(),
+            storage: Task::parse_storage(r#"{"bucket":"b","credentialsDir":"/secrets/s3"}"#).unwrap(),
             mounts: vec![Mount { source: Source::Secret("s3".into()), path: "/secrets/s3".into() }],
             service_account: None,
             deadline_seconds: 60,

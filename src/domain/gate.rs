@@ -7,7 +7,7 @@ pub mod undo;
 pub use locks::{Approval, Closed, FourEyes, Keys, Payment, SameReference, open, reference_holder};
 
 use super::manifest::TenantIdentity;
-use super::names::RecoveryPointId;
+use super::names::BackupId;
 use super::schedule::within_retention;
 use chrono::NaiveDate;
 
@@ -28,14 +28,14 @@ pub enum Wanted {
     /// The newest copy of a local day.
     Day(NaiveDate),
     /// Exactly this one.
-    Point(RecoveryPointId),
+    Point(BackupId),
 }
 
 /// A copy as the catalogue has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Candidate {
     /// Its id.
-    pub id: RecoveryPointId,
+    pub id: BackupId,
     /// Its local day.
     pub day: NaiveDate,
     /// Whose it is, as its manifest says.

@@ -2,10 +2,6 @@
 //! dropped when both its safety dump is verified and the undo window is over; what a failed restore prepared is dropped
 //! at once. Pure.
 
-pub mod task;
-
-pub use task::{ClearTask, Doomed, Mark, SafetyTask};
-
 use super::names::RestoreStep;
 use super::restore::Step;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -187,7 +183,9 @@ fn safety(facts: &Facts, way_back: WayBack, reason: &'static str, now: DateTime<
         Attempt::Now(_) if !facts.lane_free => {
             plan(Action::Nothing, "its safety dump waits for other dumps".to_owned()).at(now + LOOK_AGAIN)
         }
-        Attempt::Now(attempt) => plan(Action::Start(RestoreStep::Safety, attempt), "its safety dump is due".to_owned()),
+        Attempt::Now(attempt) => {
+            plan(Action::Start(RestoreStep::SafetyBackup, attempt), "its safety dump is due".to_owned())
+        }
         Attempt::Later(at, why) => {
             plan(Action::Nothing, format!("its safety dump failed and nothing is dropped without: {why}")).at(at)
         }
@@ -202,7 +200,9 @@ fn clear(facts: &Facts, way_back: WayBack, reason: &'static str, now: DateTime<U
     }
     match attempt(&facts.clear, now) {
         Attempt::Running => plan(Action::Nothing, "it is being dropped".to_owned()),
-        Attempt::Now(attempt) => plan(Action::Start(RestoreStep::Clear, attempt), "it is being dropped".to_owned()),
+        Attempt::Now(attempt) => {
+            plan(Action::Start(RestoreStep::DropDatabase, attempt), "it is being dropped".to_owned())
+        }
         Attempt::Later(at, why) => plan(Action::Nothing, format!("it could not be dropped: {why}")).at(at),
     }
 }

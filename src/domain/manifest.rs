@@ -6,8 +6,8 @@ mod mac;
 pub use check::FRAME_LIMIT;
 pub use mac::{Algorithm, Keyring, KeyringError, Mac, Seal, SealError};
 
-use super::names::RecoveryPointId;
-use super::target::Engine;
+use super::names::BackupId;
+use crate::domain::engine::Engine;
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
 
@@ -79,7 +79,7 @@ pub struct Manifest {
     /// Always [`FORMAT`].
     pub format: String,
     /// The copy's id; equals the last segment of its prefix.
-    pub id: RecoveryPointId,
+    pub id: BackupId,
     /// Whose data it is.
     pub identity: TenantIdentity,
     /// The instant that the data is consistent at, as the database server's clock had it.

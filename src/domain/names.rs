@@ -1,4 +1,4 @@
-//! Names and places: recovery point ids, the layout of a bucket, Job names. Every key or name that two processes must
+//! Names and places: backup ids, the layout of a bucket, Job names. Every key or name that two processes must
 //! agree on is built here and nowhere else.
 
 use chrono::{DateTime, NaiveDateTime, SubsecRound, Utc};
@@ -13,15 +13,15 @@ pub const GROUP: &str = "sennight.dev";
 /// The suffix that marks Jobs (and their pods) which act for a RestoreRequest. Admission reserves it (DESIGN section 7).
 pub const RESTORE_SUFFIX: &str = "-sennight-restore";
 
-/// Time format of recovery point ids: sortable, free of characters that need quoting in keys or shells.
+/// Time format of backup ids: sortable, free of characters that need quoting in keys or shells.
 const ID_TIME: &str = "%Y%m%dT%H%M%SZ";
 
 /// Why a name was refused.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum NameError {
-    /// A recovery point id has the form `20261122T021000Z-1a2b3c4d`.
-    #[error("recovery point id {0:?} is not of the form 20261122T021000Z-1a2b3c4d")]
-    RecoveryPointId(String),
+    /// A backup id has the form `20261122T021000Z-1a2b3c4d`.
+    #[error("backup id {0:?} is not of the form 20261122T021000Z-1a2b3c4d")]
+    BackupId(String),
     /// A path segment that would leave its place in the bucket.
     #[error("{what} {value:?} cannot be part of an object key: use 1 to 253 of a-z, A-Z, 0-9, '-', '_', '.'")]
     Segment {
@@ -36,12 +36,12 @@ pub enum NameError {
 /// so that two pods of one Job never write under one name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct RecoveryPointId {
+pub struct BackupId {
     time: DateTime<Utc>,
     run: String,
 }
 
-impl RecoveryPointId {
+impl BackupId {
     /// The id of a run that started at `time` (cut to the second) and drew `random`.
     pub fn new(time: DateTime<Utc>, random: u32) -> Self {
         Self { time: time.trunc_subsecs(0), run: format!("{random:08x}") }
@@ -53,16 +53,16 @@ impl RecoveryPointId {
     }
 }
 
-impl fmt::Display for RecoveryPointId {
+impl fmt::Display for BackupId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}-{}", self.time.format(ID_TIME), self.run)
     }
 }
 
-impl FromStr for RecoveryPointId {
+impl FromStr for BackupId {
     type Err = NameError;
     fn from_str(text: &str) -> Result<Self, NameError> {
-        let refuse = || NameError::RecoveryPointId(text.to_owned());
+        let refuse = || NameError::BackupId(text.to_owned());
         let (time, run) = text.split_once('-').ok_or_else(refuse)?;
         let time = NaiveDateTime::parse_from_str(time, ID_TIME).map_err(|_| refuse())?.and_utc();
         if run.len() != 8 || !run.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)) {
@@ -72,15 +72,15 @@ impl FromStr for RecoveryPointId {
     }
 }
 
-impl TryFrom<String> for RecoveryPointId {
+impl TryFrom<String> for BackupId {
     type Error = NameError;
     fn try_from(text: String) -> Result<Self, NameError> {
         text.parse()
     }
 }
 
-impl From<RecoveryPointId> for String {
-    fn from(id: RecoveryPointId) -> Self {
+impl From<BackupId> for String {
+    fn from(id: BackupId) -> Self {
         id.to_string()
     }
 }
@@ -146,7 +146,7 @@ impl Keys {
     }
 
     /// `<prefix>/<area>/<namespace>/<schedule>/<id>/`: one copy.
-    pub fn copy(&self, area: Area, namespace: &str, schedule: &str, id: &RecoveryPointId) -> Result<String, NameError> {
+    pub fn copy(&self, area: Area, namespace: &str, schedule: &str, id: &BackupId) -> Result<String, NameError> {
         Ok(format!("{}{id}/", self.schedule(area, namespace, schedule)?))
     }
 
@@ -216,10 +216,9 @@ pub fn dump_job(runs: &[(&str, &str)]) -> String {
     format!("sennight-dump-{}", stable_hash(&flat, 20))
 }
 
-/// A step that a Job takes for a RestoreRequest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, strum::Display, strum::IntoStaticStr, Serialize, Deserialize)]
-#[strum(serialize_all = "lowercase")]
-#[serde(rename_all = "lowercase")]
+/// A step that a Job takes for a RestoreRequest, named like the verb that the worker has for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, strum::Display, strum::EnumString, strum::EnumIter)]
+#[strum(serialize_all = "kebab-case")]
 pub enum RestoreStep {
     /// Read-only look at the server; repeatable.
     Preflight,
@@ -228,33 +227,23 @@ pub enum RestoreStep {
     /// The swap; at most once per RestoreRequest UID.
     Cutover,
     /// Which ids the live database still has; repeatable, before the claim.
-    #[strum(serialize = "live-ids")]
-    #[serde(rename = "live-ids")]
     LiveIds,
     /// CSV files out of the copy; repeatable after the claim.
     Export,
     /// Ends a swap whose Job was lost, where it is more than one transaction; repeatable.
-    Settle,
+    RecoverCutover,
     /// A dump of the replaced database, after the swap; repeatable.
-    Safety,
+    SafetyBackup,
     /// Drops what the request left on the server; repeatable.
-    Clear,
+    DropDatabase,
 }
 
 /// The name of a restore Job: `r<20 hex of the request UID>-<step>[-a<attempt>]-sennight-restore`. A cut-over has no
 /// attempt in its name: there is one for ever (I2).
 pub fn restore_job(request_uid: &str, step: RestoreStep, attempt: i32) -> String {
     let uid: String = request_uid.chars().filter(char::is_ascii_hexdigit).take(20).collect();
-    match step {
-        RestoreStep::Cutover => format!("r{uid}-{step}{RESTORE_SUFFIX}"),
-        RestoreStep::Preflight
-        | RestoreStep::Prepare
-        | RestoreStep::LiveIds
-        | RestoreStep::Export
-        | RestoreStep::Settle
-        | RestoreStep::Safety
-        | RestoreStep::Clear => format!("r{uid}-{step}-a{attempt}{RESTORE_SUFFIX}"),
-    }
+    let attempt = if step == RestoreStep::Cutover { String::new() } else { format!("-a{attempt}") };
+    format!("r{uid}-{step}{attempt}{RESTORE_SUFFIX}")
 }
 
 /// The database that `prepare` fills beside the live one: `<live>__r<12 hex of the request UID>`, the live part cut so
@@ -264,12 +253,12 @@ pub fn new_database(live: &str, request_uid: &str) -> String {
 }
 
 /// The name under which the replaced database is kept: `<live>__old<12 hex of the request UID>`.
-pub fn kept_database(live: &str, request_uid: &str) -> String {
+pub fn previous_database(live: &str, request_uid: &str) -> String {
     side_database(live, "__old", request_uid)
 }
 
 /// The name that a database gets in the instant before it is dropped: `<live>__del<12 hex of the request's UID>`.
-pub fn doomed_database(live: &str, request_uid: &str) -> String {
+pub fn database_to_drop(live: &str, request_uid: &str) -> String {
     side_database(live, "__del", request_uid)
 }
 
@@ -297,16 +286,17 @@ fn side_database(live: &str, infix: &str, request_uid: &str) -> String {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use strum::IntoEnumIterator;
 
     const UID: &str = "0f3b2c1d-aaaa-4bbb-8ccc-1234567890ab";
 
     #[test]
     fn an_id_round_trips_and_a_broken_one_names_itself() {
-        let id = RecoveryPointId::new("2026-11-22T02:10:00.7Z".parse().unwrap(), 0x1a2b_3c4d);
+        let id = BackupId::new("2026-11-22T02:10:00.7Z".parse().unwrap(), 0x1a2b_3c4d);
         assert_eq!(id.to_string(), "20261122T021000Z-1a2b3c4d");
         assert_eq!(id.to_string().parse(), Ok(id));
         for bad in ["", "20261122T021000Z", "20261122T021000Z-xyz", "20261122T021000Z-1A2B3C4D", "../x-1a2b3c4d"] {
-            assert_eq!(bad.parse::<RecoveryPointId>(), Err(NameError::RecoveryPointId(bad.to_owned())));
+            assert_eq!(bad.parse::<BackupId>(), Err(NameError::BackupId(bad.to_owned())));
         }
     }
 
@@ -325,13 +315,17 @@ mod tests {
     fn i2_a_cut_over_has_one_name_for_ever() {
         assert_eq!(restore_job(UID, RestoreStep::Cutover, 1), restore_job(UID, RestoreStep::Cutover, 2));
         assert_ne!(restore_job(UID, RestoreStep::Prepare, 1), restore_job(UID, RestoreStep::Prepare, 2));
-        assert!(restore_job(UID, RestoreStep::Prepare, 99).len() <= 57, "room for the pod's suffix");
+        for step in RestoreStep::iter() {
+            let name = restore_job(UID, step, 9);
+            assert!(name.len() <= 57, "room for the pod's suffix: {name}");
+            assert_eq!(step.to_string().parse(), Ok(step));
+        }
     }
 
     proptest! {
         #[test]
         fn side_databases_fit_in_63_bytes(live in "\\PC{1,63}") {
-            for name in [new_database(&live, UID), kept_database(&live, UID)] {
+            for name in [new_database(&live, UID), previous_database(&live, UID)] {
                 prop_assert!(name.len() <= 63);
                 prop_assert_ne!(&name, &live);
             }

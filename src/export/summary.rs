@@ -3,7 +3,7 @@
 use super::compose::Note;
 use super::plan::{Plan, Skipped};
 use crate::domain::manifest::TenantIdentity;
-use crate::domain::names::RecoveryPointId;
+use crate::domain::names::BackupId;
 use crate::domain::profile::NEVER_EXPORTED;
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::Serialize;
@@ -31,7 +31,7 @@ pub struct ExportContext {
     /// Its UID.
     pub request_uid: String,
     /// The copy.
-    pub recovery_point: RecoveryPointId,
+    pub recovery_point: BackupId,
     /// SHA-256 of the copy's manifest, hex.
     pub manifest_sha256: String,
     /// The copy's day.

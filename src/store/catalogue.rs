@@ -1,10 +1,11 @@
 //! Which copies there are. The manifests in the bucket are the truth (I4); nothing else is asked.
 
 use super::{Store, StoreError};
-use crate::domain::job::{CopyRef, CopySummary};
 use crate::domain::manifest::{IdentityMismatch, MANIFEST, Manifest, ManifestError, SealError, TenantIdentity};
-use crate::domain::names::{Area, NameError, RecoveryPointId};
+use crate::domain::names::{Area, BackupId, NameError};
+use crate::domain::result::BackupSummary;
 use crate::domain::retention::expires_at;
+use crate::protocol::backup::BackupRef;
 use chrono::{DateTime, Utc};
 use futures::stream::{self, StreamExt as _};
 use sha2::{Digest, Sha256};
@@ -140,7 +141,7 @@ impl CatalogueError {
 #[derive(Debug, Clone, PartialEq)]
 pub struct OpenCopy {
     /// Where it lies, pinned to the bytes that were read.
-    pub copy: CopyRef,
+    pub copy: BackupRef,
     /// What it holds.
     pub manifest: Manifest,
     /// Length of the manifest's own bytes.
@@ -149,9 +150,9 @@ pub struct OpenCopy {
 
 impl OpenCopy {
     /// What is told of it.
-    pub fn summary(&self) -> CopySummary {
+    pub fn summary(&self) -> BackupSummary {
         let manifest = &self.manifest;
-        CopySummary {
+        BackupSummary {
             id: manifest.id.clone(),
             prefix: self.copy.prefix.clone(),
             day: manifest.day,
@@ -178,7 +179,7 @@ impl OpenCopy {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     /// What is told of the copy.
-    pub summary: CopySummary,
+    pub summary: BackupSummary,
     /// Whose data it is.
     pub identity: TenantIdentity,
     /// When the worker started: no object of the copy is older, so retention counts from here.
@@ -206,7 +207,7 @@ pub struct Catalogue {
 impl Store {
     /// The newest [`NEWEST`] copies of a schedule. What has no manifest does not exist.
     pub async fn catalogue(&self, namespace: &str, schedule: &str) -> Result<Catalogue, CatalogueError> {
-        let mut found: Vec<(RecoveryPointId, Area, String)> = Vec::new();
+        let mut found: Vec<(BackupId, Area, String)> = Vec::new();
         for area in [Area::Daily, Area::Held] {
             let prefix = self.keys.schedule(area, namespace, schedule)?;
             let dirs = self.list_dirs(&prefix).await?;
@@ -217,7 +218,7 @@ impl Store {
         found.truncate(DIRS);
         let read = stream::iter(found)
             .map(|(id, area, dir)| async move {
-                let copy = CopyRef { prefix: dir, id, manifest_sha256: None };
+                let copy = BackupRef { prefix: dir, id, manifest_sha256: None };
                 (area, self.open(&copy, None).await)
             })
             .buffered(AT_ONCE);
@@ -251,7 +252,7 @@ impl Store {
         young.sort();
         let mut found = Catalogue::default();
         for (id, dir) in young.into_iter().rev() {
-            match self.open(&CopyRef { prefix: dir, id, manifest_sha256: None }, None).await {
+            match self.open(&BackupRef { prefix: dir, id, manifest_sha256: None }, None).await {
                 Ok(open) => {
                     found.add(Area::Daily, &open);
                     return Ok(found.copies.pop());
@@ -266,7 +267,7 @@ impl Store {
 
     /// Reads and checks one copy: its manifest is whole, is the pinned one, is signed where that is required, lies where
     /// the copies of the tenant lie that it names, and (when `identity` is given) is this tenant's (I7).
-    pub async fn open(&self, copy: &CopyRef, identity: Option<&TenantIdentity>) -> Result<OpenCopy, CatalogueError> {
+    pub async fn open(&self, copy: &BackupRef, identity: Option<&TenantIdentity>) -> Result<OpenCopy, CatalogueError> {
         let prefix = &copy.prefix;
         if let Some(identity) = identity {
             self.belongs(copy, identity)?;
@@ -294,13 +295,13 @@ impl Store {
             return Err(difference.into());
         }
         self.belongs(copy, &manifest.identity)?;
-        let copy = CopyRef { manifest_sha256: Some(found), ..copy.clone() };
+        let copy = BackupRef { manifest_sha256: Some(found), ..copy.clone() };
         let length = i64::try_from(bytes.len()).unwrap_or(i64::MAX);
         Ok(OpenCopy { copy, manifest, length })
     }
 
     /// Refuses a prefix outside of the tenant's own places, whatever its manifest says.
-    fn belongs(&self, copy: &CopyRef, identity: &TenantIdentity) -> Result<(), CatalogueError> {
+    fn belongs(&self, copy: &BackupRef, identity: &TenantIdentity) -> Result<(), CatalogueError> {
         let mut places = Vec::new();
         for area in [Area::Daily, Area::Held, Area::Safety] {
             places.push(self.keys.copy(area, &identity.namespace, &identity.schedule, &copy.id)?);
@@ -335,6 +336,6 @@ fn rank(area: Area) -> u8 {
     u8::from(area != Area::Daily)
 }
 
-pub(super) fn id_of(prefix: &str) -> Option<RecoveryPointId> {
+pub(super) fn id_of(prefix: &str) -> Option<BackupId> {
     prefix.trim_end_matches('/').rsplit('/').next()?.parse().ok()
 }

@@ -3,9 +3,10 @@
 
 use super::checksum::Crc;
 use super::{Place, StoreError};
+use crate::domain::capabilities::Capabilities;
 use crate::domain::manifest::Keyring;
 use crate::domain::names::Keys;
-use crate::domain::target::{Capabilities, StorageTarget};
+use crate::protocol::target::StorageTarget;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{Delete, ObjectIdentifier, ServerSideEncryption};
 use bytes::{Bytes, BytesMut};

@@ -3,7 +3,7 @@
 use super::{Credentials, Store, StoreError};
 use crate::domain::manifest::Keyring;
 use crate::domain::names::Keys;
-use crate::domain::target::StorageTarget;
+use crate::protocol::target::StorageTarget;
 use aws_config::BehaviorVersion;
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::timeout::TimeoutConfig;

@@ -3,10 +3,10 @@
 use super::catalogue::OpenCopy;
 use super::client::{READ, Tags};
 use super::{Store, StoreError};
-use crate::domain::job::CopyRef;
 use crate::domain::manifest::MANIFEST;
 use crate::domain::names::Area;
 use crate::domain::retention::{HoldMethod, daily_tags, held_tags, hold_method, hold_of};
+use crate::protocol::backup::BackupRef;
 use chrono::{DateTime, Utc};
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 
@@ -74,7 +74,7 @@ impl HoldError {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Held {
     /// The copy to read from now on: the same one, or its twin in `held/`.
-    pub copy: CopyRef,
+    pub copy: BackupRef,
     /// How it is held.
     pub method: HoldMethod,
     /// Until when it is meant: the later one of what was there and what was asked for.
@@ -109,7 +109,7 @@ impl Store {
     }
 
     /// Until when the copy's manifest is tagged as held; `None` if it is not.
-    pub async fn held_until(&self, copy: &CopyRef) -> Result<Option<DateTime<Utc>>, StoreError> {
+    pub async fn held_until(&self, copy: &BackupRef) -> Result<Option<DateTime<Utc>>, StoreError> {
         if !self.capabilities().tagging {
             return Ok(None);
         }
@@ -169,7 +169,7 @@ impl Store {
         if let Some(manifest) = manifest {
             self.copy_held(from, &to, manifest, &tags).await?;
         }
-        let copy = CopyRef { prefix: to, ..open.copy.clone() };
+        let copy = BackupRef { prefix: to, ..open.copy.clone() };
         // Whole, and the same bytes that were pinned.
         self.open(&copy, None).await.map_err(|error| match error {
             super::CatalogueError::Store(error) => HoldError::Store(error),

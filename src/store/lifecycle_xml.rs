@@ -223,8 +223,8 @@ fn escape(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::capabilities::Capabilities;
     use crate::domain::retention::{Plan, Policy, merge};
-    use crate::domain::target::Capabilities;
     use std::collections::BTreeSet;
 
     const FOREIGN: &str = "<Rule>\n <ID>theirs</ID><Filter><And><Prefix>a&amp;b/</Prefix><Tag><Key>k</Key><Value>v</Value></Tag></And></Filter><Status>Enabled</Status>\n<x:Odd xmlns:x='u'>1</x:Odd><Expiration><Days>3</Days><ExpiredObjectAllVersions>true</ExpiredObjectAllVersions></Expiration></Rule>";

@@ -2,9 +2,9 @@
 
 use super::client::{PutOptions, READ, write_mark};
 use super::{Store, StoreError, lifecycle};
+use crate::domain::capabilities::Capabilities;
 use crate::domain::retention::owned::is_probe;
 use crate::domain::retention::{daily_tags, held_tags};
-use crate::domain::target::Capabilities;
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 

@@ -2,8 +2,9 @@
 
 use super::client::READ;
 use super::{PutOptions, Store, StoreError};
-use crate::domain::job::{Progress, TaskReport};
 use crate::domain::names::NameError;
+use crate::domain::progress::Progress;
+use crate::protocol::report::TaskReport;
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;

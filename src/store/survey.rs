@@ -2,9 +2,9 @@
 
 use super::catalogue::id_of;
 use super::{CatalogueError, Listed, Store};
-use crate::domain::job::CopyRef;
 use crate::domain::manifest::{MANIFEST, Manifest};
-use crate::domain::names::{Area, RecoveryPointId};
+use crate::domain::names::{Area, BackupId};
+use crate::protocol::backup::BackupRef;
 use chrono::{DateTime, NaiveDate, Utc};
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use serde::Serialize;
@@ -35,7 +35,7 @@ pub struct Found {
     /// Name of the schedule, as the key says.
     pub schedule: String,
     /// The copy's id.
-    pub id: RecoveryPointId,
+    pub id: BackupId,
     /// Where it lies.
     pub prefix: String,
     /// What it is.
@@ -145,7 +145,7 @@ impl Store {
 
     /// Opens the copy, if there is one, and looks for each of its objects among those that were listed.
     async fn look(&self, found: &mut Found, objects: &[Listed]) -> Result<(), CatalogueError> {
-        let copy = CopyRef { prefix: found.prefix.clone(), id: found.id.clone(), manifest_sha256: None };
+        let copy = BackupRef { prefix: found.prefix.clone(), id: found.id.clone(), manifest_sha256: None };
         let open = match self.open(&copy, None).await {
             Ok(open) => open,
             Err(CatalogueError::CopyGone { .. }) => return Ok(()),

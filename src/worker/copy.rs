@@ -2,8 +2,8 @@
 
 use super::frames::{FrameError, fetch};
 use super::{TaskError, WorkerContext};
-use crate::domain::job::RestoreTask;
 use crate::domain::manifest::{IdentityMismatch, Manifest, SchemaArchive};
+use crate::protocol::restore::RestoreTask;
 use crate::store::Store;
 use sha2::{Digest, Sha256};
 use std::path::Path;
@@ -26,7 +26,7 @@ pub async fn open(task: &RestoreTask, context: &WorkerContext) -> Result<Manifes
         };
         return Err(TaskError::refused("ForeignCopy", mismatch.to_string()));
     }
-    let opened = context.store.open(&task.copy, Some(&task.identity)).await?;
+    let opened = context.store.open(&task.backup, Some(&task.identity)).await?;
     if opened.manifest.encryption.is_some() {
         let message = "the copy is encrypted by a later version of Sennight: restore it with that one";
         return Err(TaskError::refused("CopyEncrypted", message));
@@ -41,7 +41,7 @@ pub async fn fetch_archive(
     manifest: &Manifest,
     file: &Path,
 ) -> Result<(), TaskError> {
-    archive(&context.store, &task.copy.prefix, &manifest.schema, file).await.map_err(|error| match error {
+    archive(&context.store, &task.backup.prefix, &manifest.schema, file).await.map_err(|error| match error {
         ArchiveError::Frame(error) => error.into(),
         ArchiveError::Unwritable(error) => {
             let message =

@@ -3,14 +3,15 @@
 
 use super::family::swap as my;
 use super::{TaskError, Verdict, WorkerContext};
-use crate::domain::job::{CutoverTask, Done};
-use crate::domain::target::Engine;
+use crate::domain::engine::Engine;
+use crate::domain::result::Done;
 use crate::engine::mysql::restore::schemas;
 use crate::engine::postgres::connect;
 use crate::engine::postgres::failure::RestoreError;
 use crate::engine::postgres::look_back::before_swap;
 use crate::engine::postgres::refused::Refused;
 use crate::engine::postgres::swap::{Standing, Swapped, standing, swap};
+use crate::protocol::cutover::CutoverTask;
 use crate::store::{Claim, Claimed};
 use chrono::{DateTime, TimeDelta, Utc};
 use std::time::{Duration, Instant};
@@ -188,7 +189,7 @@ async fn witness(
         if matches!(seen, Ok(Standing::After)) {
             return after(task, context, application).await;
         }
-        // What `settle` has ended, or somebody else has changed, the holder cannot swap any more.
+        // What `recover-cutover` has ended, or somebody else has changed, the holder cannot swap any more.
         if matches!(seen, Ok(Standing::Neither(_))) || Instant::now() >= deadline {
             let seen = match seen {
                 Ok(Standing::Before) => "the live name still serves the old database".to_owned(),
@@ -212,7 +213,7 @@ pub(super) fn found() -> Swapped {
 
 pub(super) fn done(task: &CutoverTask, swapped: &Swapped) -> Done {
     Done::CutOver {
-        kept_database: task.kept_database.clone(),
+        previous_database: task.previous_database.clone(),
         downtime_millis: swapped
             .downtime
             .map_or(-1, |downtime| i64::try_from(downtime.as_millis()).unwrap_or(i64::MAX)),

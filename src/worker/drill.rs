@@ -3,13 +3,15 @@
 
 use super::filling::Filling;
 use super::{TaskError, WorkerContext, copy, family, prepare, verify};
-use crate::domain::job::{Done, DrillTask, Drilled, RestoreTask};
+use crate::domain::engine::Engine;
 use crate::domain::manifest::Manifest;
 use crate::domain::names::{drill_database, stable_hash};
-use crate::domain::target::{DatabaseTarget, Engine};
+use crate::domain::result::{Done, Drilled};
 use crate::engine::postgres::create::{self, Creation};
 use crate::engine::postgres::refused::Refused;
 use crate::engine::postgres::{EngineError, Session, connect, drills};
+use crate::protocol::restore::{DrillTask, RestoreTask};
+use crate::protocol::target::DatabaseTarget;
 use std::time::Instant;
 
 /// Drills. Whatever happens, the scratch database is dropped again; what a killed drill left, the next
@@ -23,7 +25,7 @@ pub async fn run(task: &DrillTask, context: &WorkerContext) -> Result<Done, Task
         name: task.name.clone(),
         request_uid: uid,
         identity: task.identity.clone(),
-        copy: task.copy.clone(),
+        backup: task.backup.clone(),
         database: DatabaseTarget { database: task.identity.database.clone(), ..task.server.clone() },
         parallelism: 1,
         headroom_bytes: None,
@@ -33,7 +35,7 @@ pub async fn run(task: &DrillTask, context: &WorkerContext) -> Result<Done, Task
     tokio::select! {
         biased;
         () = context.cancel.cancelled() => return Err(TaskError::cancelled()),
-        there = verify::present(&context.store, &task.copy.prefix, &manifest) => there?,
+        there = verify::present(&context.store, &task.backup.prefix, &manifest) => there?,
     }
     let application = format!("sennight drill {}", task.name);
     if task.server.engine == Engine::PostgreSQL {

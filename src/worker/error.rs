@@ -1,9 +1,9 @@
 //! A task's failure in the words of its report, whatever stage it came from.
 
-use crate::domain::job::Outcome;
 use crate::engine::mysql;
 use crate::engine::postgres::EngineError;
 use crate::engine::postgres::failure::RestoreError;
+use crate::protocol::report::Outcome;
 use crate::store::{CatalogueError, StoreError};
 
 /// What follows from a failure.

@@ -7,11 +7,12 @@
 use super::frames::{FrameError, table_frames};
 use super::live_ids::read as read_live_ids;
 use super::{TaskError, WorkerContext};
-use crate::domain::job::{Done, ExportFile, ExportSummary, ExportTask, LiveAnswer};
 use crate::domain::manifest::Manifest;
 use crate::domain::names::NameError;
 use crate::domain::profile::ExportProfile;
+use crate::domain::result::{Done, ExportFile, ExportSummary};
 use crate::export::{Comparison, CompileError, ExportContext, ExportError, Exporter, Live, Outlet, Plan};
+use crate::protocol::export::{ExportTask, LiveAnswer};
 use crate::store::{CatalogueError, Claim, Claimed, OpenCopy, Store, StoreError, Tags, Upload};
 use bytes::Bytes;
 use chrono::Utc;
@@ -88,7 +89,7 @@ pub async fn run(task: &ExportTask, context: &WorkerContext) -> Result<Done, Tas
 
 async fn export(task: &ExportTask, context: &WorkerContext) -> Result<ExportSummary, ExportTaskError> {
     let store = &context.store;
-    let open = store.open(&task.copy, Some(&task.identity)).await?;
+    let open = store.open(&task.backup, Some(&task.identity)).await?;
     let profile: ExportProfile = serde_json::from_value(task.profile.clone())?;
     let plan = Plan::compile(&profile, &open.manifest)?;
     let twice: Vec<&str> = plan.read_twice().iter().map(|at| open.manifest.tables[*at].name.as_str()).collect();

@@ -4,14 +4,15 @@
 use super::copy::archive;
 use super::frames::{FrameError, table_frames};
 use super::{ProgressWriter, TaskError};
-use crate::domain::job::Stage;
+use crate::domain::engine::Engine;
 use crate::domain::manifest::{Manifest, Table};
-use crate::domain::target::{DatabaseTarget, Engine};
+use crate::domain::progress::Stage;
 use crate::engine::mysql::digest::Digest;
 use crate::engine::mysql::inventory::{Inventory, TableInfo};
 use crate::engine::mysql::load::{Definers, How, LoadError, apply, rows};
 use crate::engine::mysql::schema::{Section, Statement, parse};
 use crate::engine::mysql::{Session, connect};
+use crate::protocol::target::DatabaseTarget;
 use crate::store::Store;
 use futures::TryStreamExt;
 use futures::future::try_join_all;

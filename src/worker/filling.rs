@@ -2,11 +2,12 @@
 //! `prepare` and drills fill in the same way; a drill leaves owners and grants out.
 
 use super::{TaskError, WorkerContext, copy, hooks, rows};
-use crate::domain::job::{RestoreTask, Stage};
 use crate::domain::manifest::Manifest;
+use crate::domain::progress::Stage;
 use crate::engine::postgres::archive::{Archive, Section};
 use crate::engine::postgres::tools::{Access, Tools};
 use crate::engine::postgres::{EngineError, Purpose, Session, compare, connect, load, swap};
+use crate::protocol::restore::RestoreTask;
 use futures::future::try_join_all;
 
 /// What is filled, and from what.

@@ -1,10 +1,10 @@
 //! The platform team's SQL as the pod has it: the files `*.sql` of a mounted ConfigMap or Secret, in the order of their names.
 
 use super::TaskError;
-use crate::domain::job::RestoreTask;
 use crate::domain::manifest::Manifest;
 use crate::engine::postgres::Session;
 use crate::engine::postgres::hooks::{Hook, run};
+use crate::protocol::restore::RestoreTask;
 use std::path::Path;
 
 /// Runs all hooks of the task in the new database; their names.

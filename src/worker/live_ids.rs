@@ -3,13 +3,14 @@
 
 use super::export::ExportTaskError;
 use super::{TaskError, WorkerContext};
-use crate::domain::job::{Done, LiveEntity, LiveIdsTask, LiveList};
+use crate::domain::engine::Engine;
 use crate::domain::names::{NameError, live_ids};
 use crate::domain::profile::TableName;
-use crate::domain::target::Engine;
+use crate::domain::result::{Done, LiveList};
 use crate::engine::{mysql, postgres};
 use crate::export::LiveIds;
 use crate::export::live::ENTITY_MARK;
+use crate::protocol::export::{LiveEntity, LiveIdsTask};
 use crate::store::{Store, StoreError, Tags, Upload};
 use bytes::Bytes;
 use chrono::Utc;

@@ -1,11 +1,11 @@
 //! The pod's side: does the tasks it is told, several dumps at a time, and leaves a report of each in the bucket. Knows
-//! domain, store, engine and export; no Kubernetes: what the operator must learn stands in the reports.
+//! domain, protocol, store, engine and export; no Kubernetes: what the operator must learn stands in the reports.
 
-pub mod clear;
 pub mod copy;
 pub mod cutover;
 pub mod directory;
 pub mod drill;
+pub mod drop_database;
 pub mod dump;
 mod error;
 pub mod export;
@@ -17,23 +17,25 @@ mod hooks;
 pub mod live_ids;
 mod outcome;
 pub mod preflight;
+pub mod preflight_undo;
 pub mod prepare;
 pub mod progress;
+pub mod recover_cutover;
 mod rows;
-pub mod safety;
-pub mod settle;
-pub mod undoable;
+pub mod safety_backup;
 pub mod verify;
 
 pub use error::{TaskError, Verdict};
 pub use progress::ProgressWriter;
 
-use crate::domain::job::{Done, DumpTask, EXIT_REFUSED, EXIT_RETRY, Outcome, TaskReport, Work};
-use crate::domain::target::StorageTarget;
+use crate::domain::result::Done;
+use crate::protocol::backup::{DumpTask, VerifyTask};
+use crate::protocol::report::{EXIT_REFUSED, EXIT_RETRY, Outcome, TaskReport};
+use crate::protocol::target::StorageTarget;
+use crate::protocol::task::Task;
 use crate::store::Store;
 use chrono::Utc;
 use futures::{FutureExt, StreamExt};
-use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -63,23 +65,23 @@ pub struct WorkerContext {
     pub at_once: usize,
 }
 
-/// Does the work and gives the process's exit code ([`crate::domain::job`]). A task that fails does not keep the others
-/// from being done. Of several dumps at most `at_once` run at a time: the operator's budgets rest on it.
-pub async fn run(work: Work, storage: StorageTarget, env: WorkerEnv, at_once: Option<usize>) -> i32 {
+/// Does the task and gives the process's exit code ([`crate::protocol::report`]). A database that fails does not keep the
+/// others from being done. Of several dumps at most `at_once` run at a time: the operator's budgets rest on it.
+pub async fn run(task: Task, storage: StorageTarget, env: WorkerEnv, at_once: Option<usize>) -> i32 {
     let cancel = CancellationToken::new();
     let signals = tokio::spawn(cancel_on_signal(cancel.clone()));
-    let code = run_some(work, storage, env, cancel, at_once).await;
+    let code = run_some(task, storage, env, cancel, at_once).await;
     signals.abort();
     code
 }
 
 /// [`run`] with the caller's own way to cancel.
-pub async fn run_until(work: Work, storage: StorageTarget, env: WorkerEnv, cancel: CancellationToken) -> i32 {
-    run_some(work, storage, env, cancel, None).await
+pub async fn run_until(task: Task, storage: StorageTarget, env: WorkerEnv, cancel: CancellationToken) -> i32 {
+    run_some(task, storage, env, cancel, None).await
 }
 
 async fn run_some(
-    work: Work,
+    task: Task,
     storage: StorageTarget,
     env: WorkerEnv,
     cancel: CancellationToken,
@@ -94,8 +96,8 @@ async fn run_some(
         }
     };
     let worker = Worker { store, env, cancel, at_once: 1, limit };
-    let reports = Box::pin(worker.all(&work)).await;
-    outcome::terminate(&outcome::line((&work).into(), &reports));
+    let reports = Box::pin(worker.all(&task)).await;
+    outcome::terminate(&outcome::line(task.verb(), &reports));
     outcome::exit_code(&reports)
 }
 
@@ -120,57 +122,30 @@ struct Worker {
 }
 
 impl Worker {
-    async fn all(&self, work: &Work) -> Vec<TaskReport> {
+    /// One line for each verb. Its `Verdict` is what a panic means: `Unknown` where the task may have swapped by then.
+    async fn all(&self, task: &Task) -> Vec<TaskReport> {
+        use Verdict::{Retry, Unknown};
+        let report = match task {
+            Task::Dump(tasks) => return self.dumps(tasks).await,
+            Task::Verify(tasks) => return self.verifies(tasks).await,
+            Task::Preflight(t) => self.one(&t.name, Retry, t, preflight::run).await,
+            Task::Prepare(t) => self.one(&t.name, Retry, t, prepare::run).await,
+            Task::Cutover(t) => self.one(&t.name, Unknown, t, cutover::run).await,
+            Task::RecoverCutover(t) => self.one(&t.name, Unknown, t, recover_cutover::run).await,
+            Task::PreflightUndo(t) => self.one(&t.name, Retry, t, preflight_undo::run).await,
+            Task::Export(t) => self.one(&t.name, Retry, t, export::run).await,
+            Task::LiveIds(t) => self.one(&t.name, Retry, t, live_ids::run).await,
+            Task::SafetyBackup(t) => self.one(&t.name, Retry, t, safety_backup::run).await,
+            Task::DropDatabase(t) => self.one(&t.name, Retry, t, drop_database::run).await,
+            Task::Drill(t) => self.one(&t.name, Retry, t, drill::run).await,
+        };
+        vec![report]
+    }
+
+    async fn verifies(&self, tasks: &[VerifyTask]) -> Vec<TaskReport> {
         let mut reports = Vec::new();
-        match work {
-            Work::Dump(tasks) => reports = self.dumps(tasks).await,
-            Work::Verify(tasks) => {
-                for task in tasks {
-                    reports.push(
-                        self.one(&task.name, Verdict::Retry, |c| async move { verify::run(task, &c).await }).await,
-                    );
-                }
-            }
-            Work::Preflight(task) => {
-                reports.push(
-                    self.one(&task.name, Verdict::Retry, |c| async move { preflight::run(task, &c).await }).await,
-                );
-            }
-            Work::Prepare(task) => {
-                reports
-                    .push(self.one(&task.name, Verdict::Retry, |c| async move { prepare::run(task, &c).await }).await);
-            }
-            Work::Cutover(task) => {
-                reports.push(
-                    self.one(&task.name, Verdict::Unknown, |c| async move { cutover::run(task, &c).await }).await,
-                );
-            }
-            Work::Settle(task) => {
-                reports
-                    .push(self.one(&task.name, Verdict::Unknown, |c| async move { settle::run(task, &c).await }).await);
-            }
-            Work::Undoable(task) => {
-                reports
-                    .push(self.one(&task.name, Verdict::Retry, |c| async move { undoable::run(task, &c).await }).await);
-            }
-            Work::Safety(task) => {
-                reports
-                    .push(self.one(&task.name, Verdict::Retry, |c| async move { safety::run(task, &c).await }).await);
-            }
-            Work::Drill(task) => {
-                reports.push(self.one(&task.name, Verdict::Retry, |c| async move { drill::run(task, &c).await }).await);
-            }
-            Work::Clear(task) => {
-                reports.push(self.one(&task.name, Verdict::Retry, |c| async move { clear::run(task, &c).await }).await);
-            }
-            Work::Export(task) => {
-                reports
-                    .push(self.one(&task.name, Verdict::Retry, |c| async move { export::run(task, &c).await }).await);
-            }
-            Work::LiveIds(task) => {
-                reports
-                    .push(self.one(&task.name, Verdict::Retry, |c| async move { live_ids::run(task, &c).await }).await);
-            }
+        for task in tasks {
+            reports.push(self.one(&task.name, Verdict::Retry, task, verify::run).await);
         }
         reports
     }
@@ -192,10 +167,7 @@ impl Worker {
 
     async fn dump(self, task: DumpTask) -> TaskReport {
         let (name, started_at) = (task.name.clone(), Utc::now());
-        let dump = async move {
-            let name = task.name.clone();
-            self.one(&name, Verdict::Retry, |c| async move { dump::run(&task, &c).await }).await
-        };
+        let dump = async move { self.one(&task.name, Verdict::Retry, &task, dump::run).await };
         tokio::spawn(dump).await.unwrap_or_else(|_| {
             let outcome = panicked(&name, Verdict::Retry).into();
             TaskReport { task: name, started_at, finished_at: Utc::now(), outcome }
@@ -204,10 +176,9 @@ impl Worker {
 
     /// Does one task unless an earlier pod of this Job has; its report is in the bucket before the next one starts.
     /// A task that panics has failed like any other; `after_panic` says what that means.
-    async fn one<T, F>(&self, name: &str, after_panic: Verdict, task: T) -> TaskReport
+    async fn one<T, F>(&self, name: &str, after_panic: Verdict, task: &T, run: F) -> TaskReport
     where
-        T: FnOnce(WorkerContext) -> F,
-        F: Future<Output = Result<Done, TaskError>>,
+        F: AsyncFn(&T, &WorkerContext) -> Result<Done, TaskError>,
     {
         let once = after_panic == Verdict::Unknown;
         if let Some(earlier) = outcome::earlier(&self.store, &self.env.job_uid, name, once).await {
@@ -228,7 +199,7 @@ impl Worker {
             Err(TaskError::cancelled())
         } else {
             // On the heap: a task's future is too large for a thread's stack.
-            let caught = AssertUnwindSafe(Box::pin(task(context))).catch_unwind().await;
+            let caught = AssertUnwindSafe(Box::pin(async move { run(task, &context).await })).catch_unwind().await;
             caught.unwrap_or_else(|_| Err(panicked(name, after_panic)))
         };
         let outcome = match ended {

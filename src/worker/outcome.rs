@@ -1,7 +1,7 @@
 //! What is left when tasks end: reports in the bucket, one line for `kubectl describe pod`, an exit code.
 
 use super::TaskError;
-use crate::domain::job::{EXIT_OK, EXIT_REFUSED, EXIT_RETRY, Outcome, TaskReport};
+use crate::protocol::report::{EXIT_OK, EXIT_REFUSED, EXIT_RETRY, Outcome, TaskReport};
 use crate::store::Store;
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -90,7 +90,7 @@ pub fn terminate(line: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::job::{Done, Preflight};
+    use crate::domain::result::{Done, Preflight};
     use chrono::Utc;
 
     fn report(outcome: Outcome) -> TaskReport {

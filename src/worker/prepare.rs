@@ -3,15 +3,16 @@
 
 use super::filling::Filling;
 use super::{TaskError, WorkerContext, copy, family, hooks, preflight, verify};
-use crate::domain::job::{Done, RestoreTask};
+use crate::domain::engine::Engine;
 use crate::domain::manifest::Manifest;
 use crate::domain::names::new_database;
-use crate::domain::target::Engine;
+use crate::domain::result::Done;
 use crate::engine::postgres::carry::{self, Opening};
 use crate::engine::postgres::catalog::{self, Database};
 use crate::engine::postgres::create::{self, Creation};
 use crate::engine::postgres::failure::RestoreError;
 use crate::engine::postgres::{EngineError, Session, connect, refuse, swap};
+use crate::protocol::restore::RestoreTask;
 use std::time::Duration;
 
 /// How often the new database's size is looked at.
@@ -42,7 +43,7 @@ pub async fn run(task: &RestoreTask, context: &WorkerContext) -> Result<Done, Ta
     tokio::select! {
         biased;
         () = context.cancel.cancelled() => return Err(TaskError::cancelled()),
-        sound = verify::before_loading(&context.store, &task.copy.prefix, &manifest) => sound?,
+        sound = verify::before_loading(&context.store, &task.backup.prefix, &manifest) => sound?,
     }
     let application = format!("sennight prepare {}", task.request_uid);
     let admin = connect(&task.database, &task.database.maintenance_database, &application).await?;

@@ -1,7 +1,7 @@
 //! How far a task is: counters that everybody adds to, and one object in the bucket that is rewritten at a bounded rate.
 
-use crate::domain::job::{Progress, Stage};
 use crate::domain::manifest::Totals;
+use crate::domain::progress::{Progress, Stage};
 use crate::store::Store;
 use chrono::Utc;
 use std::sync::atomic::{AtomicI64, Ordering};

@@ -2,11 +2,11 @@
 
 use super::frames::table_frames;
 use super::{TaskError, WorkerContext};
-use crate::domain::job::RestoreTask;
 use crate::domain::manifest::{Manifest, Table};
 use crate::engine::postgres::Session;
 use crate::engine::postgres::failure::RestoreError;
 use crate::engine::postgres::load::{CopyError, Destination, TableName, copy};
+use crate::protocol::restore::RestoreTask;
 use futures::TryStreamExt;
 use futures::future::try_join_all;
 use std::collections::{BTreeMap, BTreeSet};
@@ -42,7 +42,7 @@ pub async fn load(
     let counted = Mutex::new(BTreeSet::new());
     let loaders = sessions.iter().map(|session| async {
         while let Some(piece) = next() {
-            let frames = table_frames(&context.store, &task.copy.prefix, &piece).inspect_ok(|raw| {
+            let frames = table_frames(&context.store, &task.backup.prefix, &piece).inspect_ok(|raw| {
                 context.progress.add(i64::try_from(raw.len()).unwrap_or(i64::MAX), 0);
             });
             let root = routes.get(&(piece.schema.clone(), piece.name.clone()));

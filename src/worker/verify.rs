@@ -2,8 +2,9 @@
 
 use super::frames::{FrameError, fetch, table_frames};
 use super::{ProgressWriter, TaskError, WorkerContext};
-use crate::domain::job::{CopySummary, Done, VerifyTask};
 use crate::domain::manifest::Manifest;
+use crate::domain::result::{BackupSummary, Done};
+use crate::protocol::backup::VerifyTask;
 use crate::store::Store;
 use futures::StreamExt;
 use sha2::{Digest, Sha256};
@@ -23,9 +24,9 @@ pub async fn run(task: &VerifyTask, context: &WorkerContext) -> Result<Done, Tas
     }
 }
 
-async fn verify(task: &VerifyTask, context: &WorkerContext) -> Result<CopySummary, TaskError> {
-    let open = context.store.open(&task.copy, None).await?;
-    whole(&context.store, &task.copy.prefix, &open.manifest, &context.progress).await?;
+async fn verify(task: &VerifyTask, context: &WorkerContext) -> Result<BackupSummary, TaskError> {
+    let open = context.store.open(&task.backup, None).await?;
+    whole(&context.store, &task.backup.prefix, &open.manifest, &context.progress).await?;
     Ok(open.summary())
 }
 

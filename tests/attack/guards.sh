@@ -52,12 +52,12 @@ guard lib "the operator's own name is unknown" src/domain/authority.rs 'let Some
 guard lib "an unknown report is no failure" src/controller/restore/settle.rs 'Outcome::Unknown { message, .. } => Step::Lost { attempt, message: message.clone(), at },' 'Outcome::Unknown { message, .. } => Step::Failed { attempt, retryable: true, reason: String::new(), message: message.clone(), at },' i2_a_silent_or_unknown_end_is_lost_not_failed
 
 # At most once: names, Jobs, clients.
-guard lib "a cut-over has one name" src/domain/names.rs 'RestoreStep::Cutover => format!("r{uid}-{step}{RESTORE_SUFFIX}"),' 'RestoreStep::Cutover => format!("r{uid}-{step}-a{attempt}{RESTORE_SUFFIX}"),' i2_a_cut_over_has_one_name_for_ever
+guard lib "a cut-over has one name" src/domain/names.rs 'if step == RestoreStep::Cutover { String::new() }' 'if step == RestoreStep::Cutover { format!("-b{attempt}") }' i2_a_cut_over_has_one_name_for_ever
 guard lib "a Job does not retry" src/controller/worker_job.rs 'backoff_limit: Some(0),' 'backoff_limit: Some(6),' i2_a_job_never_retries_by_itself
 adopt=i2_a_job_under_our_name_is_adopted_only_with_our_owner_and_our_order
 guard lib "adopt by owner" src/controller/restore/proof.rs 'if !owned {' 'if !owned && wanted == there {' $adopt
 guard lib "adopt by content" src/controller/restore/proof.rs 'work.difference(&other).map(str::to_owned)' 'work.difference(&other).filter(|_| false).map(str::to_owned)' $adopt
-guard lib "the swap's own order" src/domain/job.rs '(timeless(a) != timeless(b)).then_some' '(timeless(a) != timeless(b) && a.name.is_empty()).then_some' i2_only_a_job_with_the_same_effect_is_taken_for_ours
+guard lib "the swap's own order" src/protocol/cutover.rs '(timeless(self) != timeless(other)).then_some' '(timeless(self) != timeless(other) && self.name.is_empty()).then_some' i2_only_a_job_with_the_same_effect_is_taken_for_ours
 guard lib "the writing client re-sends nothing" src/controller/clients.rs 'config.default_retry = false;' 'config.default_retry = true;' i2_a_write_is_sent_once_whatever_the_answer
 guard lib "who does not lead writes nothing" src/controller/clients.rs 'if !leading.may_write() && *request.method() != Method::GET {' 'if !leading.may_write() && *request.method() == Method::TRACE {' i2_a_process_that_does_not_lead_any_more_writes_nothing
 guard lib "the right to write runs out" src/controller/leading.rs 'until.is_some_and(|until| now < until)' 'until.is_some_and(|until| now < until || now == now)' i2_a_process_that_slept_longer_than_its_lease_may_not_write_any_more
@@ -68,7 +68,7 @@ guard servers "one claim in the bucket" src/store/claims.rs 'claim, &PutOptions:
 guard servers "no claim without conditional puts" src/store/claims.rs 'if !self.capabilities().conditional_put {' 'if !self.capabilities().conditional_put && request_uid.is_empty() {' store::claims::i2_without_conditional_puts_nobody_can_claim
 guard servers "another pod's claim" src/worker/cutover.rs 'Claimed::Held(holder) => return witness(task, context, &holder, &application).await,' 'Claimed::Held(_) => {}' restore::swaps::i2_a_claim_that_another_pod_holds_is_never_acted_on
 guard servers "a pod that starts too late" src/worker/cutover.rs 'task.start_by.filter(|by| Utc::now() > *by)' 'task.start_by.filter(|by| Utc::now() > *by && false)' restore::swaps::i2_a_pod_that_starts_after_its_time_swaps_nothing
-guard servers "what settle told of as not swapped" src/engine/postgres/swap.rs 'let ready = live.as_ref().is_some_and(|d| is_ready(d, task));' 'let ready = live.is_some();' restore::settles::i2_an_undo_that_was_taken_back_never_swaps_and_leaves_the_way_back_open
+guard servers "what recover-cutover told of as not swapped" src/engine/postgres/swap.rs 'let ready = live.as_ref().is_some_and(|d| is_ready(d, task));' 'let ready = live.is_some();' restore::settles::i2_an_undo_that_was_taken_back_never_swaps_and_leaves_the_way_back_open
 guard servers "what came between prepare and the swap" src/worker/cutover.rs 'Claimed::Won if task.database.engine == Engine::PostgreSQL => obstacles(task, &application).await?,' 'Claimed::Won if task.database.engine == Engine::PostgreSQL => {}' restore::swaps::what_came_between_prepare_and_the_swap_and_only_the_swap_minds_is_refused
 guard servers "a swap that was undone did take effect" src/worker/cutover.rs 'return strange(task, context, found).await,' 'return Err(RestoreError::DatabasesChanged { found }.into()),' restore::swaps::i2_an_undone_swap_is_not_done_again_by_a_replay
 

@@ -111,7 +111,7 @@ impl<'a> MariaDb<'a> {
         let copy =
             json!({"prefix": outcome["prefix"], "id": outcome["id"], "manifestSha256": outcome["manifestSha256"]});
         let dump = self.task(database);
-        let task = json!({"name": "restore", "requestUid": REQUEST.0, "identity": dump["identity"], "copy": copy,
+        let task = json!({"name": "restore", "requestUid": REQUEST.0, "identity": dump["identity"], "backup": copy,
             "database": dump["database"], "parallelism": 2});
         let mut command = self.servers.worker("prepare", prefix, &[task]);
         // A second pod of one Job would find the first one's report, and do nothing.

@@ -13,8 +13,11 @@ use kube::runtime::watcher::{self, Event};
 use kube::{Api, Client, ResourceExt};
 use sennight::controller::jobs::{JobState, runs, state};
 use sennight::controller::worker_job::mark;
-use sennight::domain::job::{CopySummary, Done, DumpTask, Outcome, TaskReport, Work};
-use sennight::domain::names::RecoveryPointId;
+use sennight::domain::names::BackupId;
+use sennight::domain::result::{BackupSummary, Done};
+use sennight::protocol::backup::DumpTask;
+use sennight::protocol::report::{Outcome, TaskReport};
+use sennight::protocol::task::Task;
 use sennight::store::Store;
 use serde_json::json;
 use std::collections::HashMap;
@@ -86,8 +89,8 @@ impl Worker {
 
     async fn run(&self, job: Job, places: usize, time: Simulated) {
         let container = &job.spec.as_ref().unwrap().template.spec.as_ref().unwrap().containers[0];
-        let (work, _) = Work::from_argv(container.args.as_deref().unwrap()).unwrap();
-        let Work::Dump(tasks) = work else { return };
+        let (work, _) = Task::from_argv(container.args.as_deref().unwrap()).unwrap();
+        let Task::Dump(tasks) = work else { return };
         let uid = job.uid().unwrap();
         for some in tasks.chunks(places) {
             let began = time.now();
@@ -136,9 +139,9 @@ fn decided(job: &Job) -> DateTime<Utc> {
     job.annotations()[mark::DECIDED].parse().unwrap()
 }
 
-fn copy(task: &DumpTask, at: DateTime<Utc>) -> CopySummary {
-    let id = RecoveryPointId::new(at, rand::random());
-    CopySummary {
+fn copy(task: &DumpTask, at: DateTime<Utc>) -> BackupSummary {
+    let id = BackupId::new(at, rand::random());
+    BackupSummary {
         prefix: format!("backups/daily/{}/{}/{id}/", task.identity.namespace, task.identity.schedule),
         id,
         day: at.date_naive(),

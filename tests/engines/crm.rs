@@ -1,8 +1,9 @@
 //! A CrmExport out of a copy of the MySQL schema: the shipped profile, no database needed.
 
-use sennight::domain::job::{CopySummary, Done, ExportTask, LiveAnswer, LiveIdsTask, LiveList};
 use sennight::domain::profile::ExportProfile;
+use sennight::domain::result::{BackupSummary, Done, LiveList};
 use sennight::engine::mysql::ident;
+use sennight::protocol::export::{ExportTask, LiveAnswer, LiveEntity, LiveIdsTask};
 use sennight::store::Store;
 use sennight::worker::{TaskError, export, live_ids};
 use std::collections::BTreeMap;
@@ -47,7 +48,7 @@ async fn the_shipped_profile_reads_the_mysql_schema() {
             request_uid: "0f3b2c1d-aaaa-4bbb-8ccc-1234567890ab".to_owned(),
             request: "ticket-1".to_owned(),
             identity: database.dump_task().identity,
-            copy: copy_ref(&copy),
+            backup: copy_ref(&copy),
             profile: profile["spec"].clone(),
             live: None,
         };
@@ -132,13 +133,13 @@ DELETE FROM b_crm_lead WHERE ID % 4 = 1; DELETE FROM b_crm_company WHERE ID % 3 
 INSERT INTO b_crm_deal (ID, TITLE, CLOSED) VALUES (9999, 'made later', 'N');
 ";
 
-async fn exported(database: &Database, copy: &CopySummary, live: Option<LiveAnswer>, store: &Store) -> Vec<u8> {
+async fn exported(database: &Database, copy: &BackupSummary, live: Option<LiveAnswer>, store: &Store) -> Vec<u8> {
     let task = ExportTask {
         name: "export".to_owned(),
         request_uid: "0f3b2c1d-aaaa-4bbb-8ccc-1234567890ab".to_owned(),
         request: format!("r-{}", live.is_some()),
         identity: database.dump_task().identity,
-        copy: copy_ref(copy),
+        backup: copy_ref(copy),
         profile: profile(),
         live,
     };
@@ -224,7 +225,7 @@ async fn ask(database: &Database, store: &Store) -> Result<LiveList, TaskError> 
         request_uid: "0f3b2c1d-aaaa-4bbb-8ccc-1234567890ab".to_owned(),
         identity: database.dump_task().identity,
         database: database.target.clone(),
-        entities: profile.live_entities(),
+        entities: LiveEntity::of(&profile),
     };
     match live_ids::run(&ask, &context(store)).await? {
         Done::Listed(list) => Ok(list),

@@ -1,7 +1,8 @@
 //! What an export costs: bytes that it reads, and memory.
 
-use sennight::domain::job::{ExportTask, Work};
 use sennight::domain::manifest::Manifest;
+use sennight::protocol::export::ExportTask;
+use sennight::protocol::task::Task;
 use sennight::store::Store;
 use std::process::Stdio;
 use std::time::Instant;
@@ -57,7 +58,7 @@ async fn task(database: &Database, store: &Store) -> (ExportTask, Manifest) {
         request_uid: "0f3b2c1d-aaaa-4bbb-8ccc-1234567890ab".to_owned(),
         request: "scale".to_owned(),
         identity: dump_task("acme", &database.target).identity,
-        copy: copy_ref(&copy),
+        backup: copy_ref(&copy),
         profile: profile(),
         live: None,
     };
@@ -66,7 +67,7 @@ async fn task(database: &Database, store: &Store) -> (ExportTask, Manifest) {
 
 /// Runs the worker's own binary; its peak of resident memory in KiB.
 async fn peak(task: ExportTask, bucket: &Bucket, endpoint: String) -> i64 {
-    let argv = Work::Export(task).to_argv(&bucket.through(endpoint)).unwrap();
+    let argv = Task::Export(task).to_argv(&bucket.through(endpoint)).unwrap();
     let mut command = std::process::Command::new(testkit::binary("sennight"));
     command.args(argv).env("SENNIGHT_JOB_UID", "scale").env("SENNIGHT_POD", "pod").stdout(Stdio::null());
     let mut child = command.stderr(Stdio::inherit()).spawn().unwrap();

@@ -2,7 +2,7 @@
 //! and compared: every table, view, routine, trigger, event, column attribute and row, FLOATs bit for bit.
 
 use crate::picture::Picture;
-use sennight::domain::target::Engine;
+use sennight::domain::engine::Engine;
 use sennight::engine::mysql::load::How;
 use sennight::store::Store;
 use sennight::worker::{ProgressWriter, directory};
@@ -73,7 +73,12 @@ async fn comes_back(database: &Database, events: usize, what: &str) {
 }
 
 /// `restore --to-directory`, then its script with the stock client.
-async fn by_stock_tools(server: &Server, store: &Store, copy: &sennight::domain::job::CopySummary, before: &Picture) {
+async fn by_stock_tools(
+    server: &Server,
+    store: &Store,
+    copy: &sennight::domain::result::BackupSummary,
+    before: &Picture,
+) {
     let dir = tempfile::tempdir().unwrap();
     let open = store.open(&testkit::copy_ref(copy), None).await.unwrap();
     let into = dir.path().join("copy");

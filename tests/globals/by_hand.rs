@@ -3,7 +3,7 @@
 use crate::ALONE;
 use crate::hostile::{globals, put_back};
 use crate::picture::{backed_up, filled};
-use sennight::domain::target::Engine;
+use sennight::domain::engine::Engine;
 use sennight::worker::{ProgressWriter, directory};
 use std::process::Command;
 use testkit::mysql::{Database, Server};

@@ -3,7 +3,7 @@
 
 use crate::ALONE;
 use crate::picture::{Picture, backed_up, filled};
-use sennight::domain::target::Engine;
+use sennight::domain::engine::Engine;
 use sennight::engine::mysql::restore::preflight::server_side;
 use sennight::engine::mysql::{Flavour, connect, ident};
 use sennight::store::Store;

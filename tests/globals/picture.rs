@@ -1,8 +1,9 @@
 //! A database with what settings might change, and what a backup says of it.
 
-use sennight::domain::job::{CopySummary, DumpTask};
+use sennight::domain::engine::Engine;
 use sennight::domain::manifest::Manifest;
-use sennight::domain::target::Engine;
+use sennight::domain::result::BackupSummary;
+use sennight::protocol::backup::DumpTask;
 use sennight::store::Store;
 use sennight::worker::TaskError;
 use std::collections::BTreeMap;
@@ -69,7 +70,7 @@ pub struct Picture {
 
 impl Picture {
     /// Reads all of a backup.
-    pub async fn of(copy: &CopySummary, manifest: &Manifest, store: &Store) -> Self {
+    pub async fn of(copy: &BackupSummary, manifest: &Manifest, store: &Store) -> Self {
         let mut tables = BTreeMap::new();
         for table in &manifest.tables {
             let rows = sorted_lines(&copied(copy, store, table).await);
@@ -123,7 +124,7 @@ fn without_definers(script: &str) -> String {
 }
 
 /// A backup of what `task` names, and what it says.
-pub async fn backed_up(task: &DumpTask, store: &Store) -> Result<(CopySummary, Manifest, Picture), TaskError> {
+pub async fn backed_up(task: &DumpTask, store: &Store) -> Result<(BackupSummary, Manifest, Picture), TaskError> {
     let copy = dump_with(task, &context(store)).await?;
     let manifest = manifest(&copy, store).await;
     let picture = Picture::of(&copy, &manifest, store).await;

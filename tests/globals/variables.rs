@@ -4,9 +4,9 @@
 use crate::ALONE;
 use crate::hostile::{Hostile, Plan, globals, plan, put_back};
 use crate::picture::{Picture, backed_up, filled};
-use sennight::domain::job::CopySummary;
+use sennight::domain::engine::Engine;
 use sennight::domain::manifest::Manifest;
-use sennight::domain::target::Engine;
+use sennight::domain::result::BackupSummary;
 use sennight::engine::mysql::load::How;
 use sennight::engine::mysql::{Session, ident};
 use sennight::store::Store;
@@ -60,7 +60,7 @@ struct Trial<'a> {
     /// The account that dumps, with the rights of docs/mysql.md and no other.
     dumps: Seen,
     account: String,
-    undisturbed: (CopySummary, Manifest, Picture),
+    undisturbed: (BackupSummary, Manifest, Picture),
     /// The server's globals as they were.
     before: BTreeMap<String, String>,
 }

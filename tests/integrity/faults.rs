@@ -4,7 +4,9 @@
 use crate::hostile::{Act, Hostile, Request};
 use crate::private_postgres::PrivatePostgres;
 use crate::scale::{Dice, cases, first_seed};
-use sennight::domain::job::{CopySummary, DumpTask, Work};
+use sennight::domain::result::BackupSummary;
+use sennight::protocol::backup::DumpTask;
+use sennight::protocol::task::Task;
 use sennight::store::Store;
 use sennight::worker::TaskError;
 use std::collections::{BTreeMap, BTreeSet};
@@ -169,7 +171,7 @@ impl Case {
     }
 
     /// Every copy that the bucket has, damaged manifests included: those fail the case.
-    async fn copies(&self) -> Vec<CopySummary> {
+    async fn copies(&self) -> Vec<BackupSummary> {
         let catalogue = self.store.catalogue("tenants", "acme").await.unwrap();
         // A lying store may have kept half a manifest: it is seen as damaged, and is no copy.
         if self.trouble != Trouble::LyingStore {
@@ -178,12 +180,16 @@ impl Case {
         catalogue.copies.into_iter().map(|entry| entry.summary).collect()
     }
 
-    async fn dump(&mut self, server: &mut PrivatePostgres, proxy: &Hostile) -> Option<Result<CopySummary, TaskError>> {
+    async fn dump(
+        &mut self,
+        server: &mut PrivatePostgres,
+        proxy: &Hostile,
+    ) -> Option<Result<BackupSummary, TaskError>> {
         let task = self.task(server);
         let moment = Duration::from_millis(self.dice.below(1000));
         let through = self.bucket.through(proxy.endpoint.clone());
         if self.trouble == Trouble::Killed {
-            let argv = Work::Dump(vec![task]).to_argv(&through).unwrap();
+            let argv = Task::Dump(vec![task]).to_argv(&through).unwrap();
             let mut worker = tokio::process::Command::new(testkit::binary("sennight"))
                 .args(&argv)
                 .stdout(Stdio::null())

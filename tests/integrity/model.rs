@@ -3,13 +3,13 @@
 use crate::retention::Seen;
 use crate::scale::Dice;
 use chrono::{DateTime, NaiveTime, TimeDelta, Utc};
+use sennight::domain::capabilities::Capabilities;
 use sennight::domain::manifest::MANIFEST;
-use sennight::domain::names::{Area, Keys, RecoveryPointId};
+use sennight::domain::names::{Area, BackupId, Keys};
 use sennight::domain::retention::patrol::{CopyDir, Enforcer, Found, Grouper, Need, Object, Orders, Verdict};
 use sennight::domain::retention::{
     Expire, HOLD_DAYS, HoldMethod, Policy, daily_tags, expires_at, held_tags, held_until, hold_method, hold_of,
 };
-use sennight::domain::target::Capabilities;
 use std::collections::{BTreeMap, VecDeque};
 
 type Tags = BTreeMap<String, String>;
@@ -52,7 +52,7 @@ enum Write {
 
 #[derive(Debug)]
 struct Request {
-    id: RecoveryPointId,
+    id: BackupId,
     tenant: &'static str,
     expires: DateTime<Utc>,
     open: bool,
@@ -65,7 +65,7 @@ struct Request {
 
 #[derive(Debug)]
 struct Copy {
-    id: RecoveryPointId,
+    id: BackupId,
     tenant: &'static str,
     names: Vec<String>,
     /// Keys of all objects in `daily/` and in `held/`, the manifest last.
@@ -126,14 +126,14 @@ impl BucketModel {
         if self.kind.tags { tags } else { Tags::new() }
     }
 
-    fn prefix(&self, area: Area, tenant: &str, id: &RecoveryPointId) -> String {
+    fn prefix(&self, area: Area, tenant: &str, id: &BackupId) -> String {
         self.keys.copy(area, "ns", tenant, id).unwrap()
     }
 
     /// A worker starts: data, then the manifest.
     pub fn dump(&mut self, dice: &mut Dice) {
         let tenant = TENANTS[usize::try_from(dice.below(3)).unwrap()];
-        let id = RecoveryPointId::new(self.now, u32::try_from(dice.below(1 << 32)).unwrap());
+        let id = BackupId::new(self.now, u32::try_from(dice.below(1 << 32)).unwrap());
         let prefix = self.prefix(Area::Daily, tenant, &id);
         let mut names: Vec<String> = (0..=dice.below(3)).map(|n| format!("data/{n}.zst")).collect();
         names.push("schema.pgdump".to_owned());

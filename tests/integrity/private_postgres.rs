@@ -1,7 +1,8 @@
 //! A PostgreSQL server of the test's own, which it may crash.
 
-use sennight::domain::target::{DatabaseTarget, Engine, TlsMode, TlsTarget};
+use sennight::domain::engine::Engine;
 use sennight::engine::postgres::connect;
+use sennight::protocol::target::{DatabaseTarget, TlsMode, TlsTarget};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;

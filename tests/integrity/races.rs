@@ -5,7 +5,7 @@ use crate::seed;
 use crate::servers::{Server, cases, restore_task, say};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use sennight::domain::job::{CopySummary, Done};
+use sennight::domain::result::{BackupSummary, Done};
 use sennight::engine::postgres::ident;
 use sennight::store::Store;
 use sennight::worker::{Verdict, prepare};
@@ -188,7 +188,7 @@ impl Race {
     }
 
     /// Restores the copy beside the live database and looks whether it is of one instant.
-    async fn holds(&self, copy: &CopySummary, which: &str) {
+    async fn holds(&self, copy: &BackupSummary, which: &str) {
         let uid = format!("{}-aaaa-4bbb-8ccc-000000000000", &unique("")[..8]);
         let task = restore_task(&self.database.target, "race", copy, &uid);
         let prepared = prepare::run(&task, &context(&self.store)).await.unwrap_or_else(|e| panic!("{which}: {e}"));

@@ -1,7 +1,8 @@
 //! The PostgreSQL servers of a run: the host's own, and those of other majors where `SENNIGHT_PG_MAJORS` asked for them.
 
-use sennight::domain::job::{CopySummary, RestoreTask};
-use sennight::domain::target::DatabaseTarget;
+use sennight::domain::result::BackupSummary;
+use sennight::protocol::restore::RestoreTask;
+use sennight::protocol::target::DatabaseTarget;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::Command;
@@ -77,12 +78,12 @@ pub fn cases(suite: &str, whole: usize, cost: usize) -> usize {
 }
 
 /// The task that fills a new database from a copy of tenant `name`'s.
-pub fn restore_task(live: &DatabaseTarget, name: &str, copy: &CopySummary, request_uid: &str) -> RestoreTask {
+pub fn restore_task(live: &DatabaseTarget, name: &str, copy: &BackupSummary, request_uid: &str) -> RestoreTask {
     RestoreTask {
         name: "restore".to_owned(),
         request_uid: request_uid.to_owned(),
         identity: dump_task(name, live).identity,
-        copy: copy_ref(copy),
+        backup: copy_ref(copy),
         database: live.clone(),
         parallelism: 4,
         headroom_bytes: None,

@@ -4,11 +4,11 @@
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Timelike as _, Utc};
 use futures::StreamExt as _;
-use sennight::domain::job::CopySummary;
-use sennight::domain::names::{Area, RecoveryPointId};
+use sennight::domain::capabilities::Capabilities;
+use sennight::domain::names::{Area, BackupId};
+use sennight::domain::result::BackupSummary;
 use sennight::domain::retention::patrol::{CopyDir, Enforcer, Need, Orders};
 use sennight::domain::retention::{HoldMethod, expires_at};
-use sennight::domain::target::Capabilities;
 use sennight::store::{Claim, Claimed, OpenCopy, PutOptions, Store, Tally, Walk, ensure};
 use std::collections::BTreeSet;
 use testkit::store::{Bucket, Server, copy, identity};
@@ -39,7 +39,7 @@ async fn keys(store: &Store, prefix: &str) -> Vec<String> {
 }
 
 /// A whole patrol, one page a piece.
-async fn patrol(store: &Store, orders: &Orders, needed: &[&RecoveryPointId]) -> Tally {
+async fn patrol(store: &Store, orders: &Orders, needed: &[&BackupId]) -> Tally {
     let need = |dir: &CopyDir| Need { request: needed.contains(&&dir.id), last_good: None };
     let mut walk = Walk::new(orders);
     let mut pieces = 0;
@@ -98,7 +98,7 @@ async fn a_real_dump_is_written_listed_verified_held_and_let_go_on_each_server()
         assert_eq!(listed.copies[0].summary, copy, "{}", server.name);
         let open = store.open(&copy_ref(&copy), None).await.unwrap();
         let hold = store.hold(&open, expires_at(now, 7), now + TimeDelta::days(9), now).await.unwrap();
-        let held = CopySummary { prefix: hold.copy.prefix.clone(), ..copy.clone() };
+        let held = BackupSummary { prefix: hold.copy.prefix.clone(), ..copy.clone() };
         assert_eq!(verify(&held, store).await.unwrap().rows, 200_000, "{}: {:?}", server.name, hold.method);
         let twin = store.open(&hold.copy, None).await.unwrap();
         store.release(&twin).await.unwrap();
@@ -179,7 +179,7 @@ async fn i5_a_sweep_deletes_what_is_over_keeps_what_is_held_and_touches_nothing_
 
 /// A directory as a killed worker leaves it: data, no manifest.
 async fn unfinished_copy(store: &Store, now: DateTime<Utc>) -> String {
-    let id = RecoveryPointId::new(now, 9);
+    let id = BackupId::new(now, 9);
     let key = format!("{}data/pack-0001.zst", store.keys().copy(Area::Daily, "ns", "acme", &id).unwrap());
     store.put(&key, Bytes::from_static(b"half"), &PutOptions::default()).await.unwrap();
     key
@@ -232,7 +232,7 @@ async fn a_walk_goes_on_where_it_was_cut_and_sees_every_copy_once() {
         let bucket = Bucket::probed(&server).await;
         let (store, now) = (&bucket.store, now());
         // More objects than a page has, so that a page's end cuts a directory.
-        let id = RecoveryPointId::new(now, 0);
+        let id = BackupId::new(now, 0);
         let crowded = store.keys().copy(Area::Daily, "ns", "many", &id).unwrap();
         let puts = (0..1001).map(|n| {
             let key = format!("{crowded}data/{n:05}.zst");

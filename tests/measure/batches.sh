@@ -128,7 +128,7 @@ verify() {
   printf %s "$SENNIGHT_TEST_S3_SECRET_KEY" >"$work/s3/AWS_SECRET_ACCESS_KEY"
   storage=$(jq -nc --arg b "$bucket" --arg e "$SENNIGHT_TEST_S3_ENDPOINT" --arg d "$work/s3" \
     '{bucket: $b, endpoint: $e, forcePathStyle: true, credentialsDir: $d}')
-  jq -c '.items[] | .metadata.name as $n | .status.recoveryPoints[] | {name: ($n + "-" + .id), copy: {prefix, id, manifestSha256}}' \
+  jq -c '.items[] | .metadata.name as $n | .status.recoveryPoints[] | {name: ($n + "-" + .id), backup: {prefix, id, manifestSha256}}' \
     "$work/bsched.json" >"$work/tasks"
   local tasks=() task
   # A hundred a time: all of them would be too long a command.

@@ -26,7 +26,7 @@ PGDATABASE=measured "$SENNIGHT_TEST_PG_BIN/pg_dump" -Fd -j2 -Z1 -f "$work/stock"
 
 restore_task() {
   jq -nc --argjson d "$(dump_task speed measured 2)" --argjson c "$(copy_of speed)" \
-    '{name: "r", requestUid: "0f3b2c1d-aaaa-4bbb-8ccc-1234567890ab", identity: $d.identity, copy: $c, database: $d.database, parallelism: 2}'
+    '{name: "r", requestUid: "0f3b2c1d-aaaa-4bbb-8ccc-1234567890ab", identity: $d.identity, backup: $c, database: $d.database, parallelism: 2}'
 }
 
 stock() {

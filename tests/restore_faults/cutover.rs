@@ -5,8 +5,10 @@ use crate::operator::{self, Word};
 use crate::process::{Victim, Worker, crash_server, gone, upstream};
 use crate::tenant::{Tenant, new_uid};
 use crate::{ALONE, chosen, progress};
-use sennight::domain::job::{CutoverTask, Outcome, TaskReport, Work};
 use sennight::domain::restore::Facts;
+use sennight::protocol::cutover::CutoverTask;
+use sennight::protocol::report::{Outcome, TaskReport};
+use sennight::protocol::task::Task;
 use std::collections::BTreeMap;
 use testkit::wire::postgres::{Point, Side, Wire};
 
@@ -27,12 +29,12 @@ async fn prepared(tenant: &mut Tenant, way: Way) -> (CutoverTask, &'static str) 
     }
     tenant.world.cutover(&forth, "pod").await.unwrap();
     tenant.clients.answered().await;
-    tenant.nothing_lost(Some(&forth.kept_database)).await;
+    tenant.nothing_lost(Some(&forth.previous_database)).await;
     let undone = std::mem::replace(&mut tenant.world.uid, new_uid());
     let back = CutoverTask {
         request_uid: tenant.world.uid.clone(),
-        new_database: forth.kept_database.clone(),
-        kept_database: tenant.world.kept_database(),
+        new_database: forth.previous_database.clone(),
+        previous_database: tenant.world.previous_database(),
         live_oid: forth.new_oid,
         new_oid: forth.live_oid,
         undo_of: Some(undone),
@@ -41,8 +43,8 @@ async fn prepared(tenant: &mut Tenant, way: Way) -> (CutoverTask, &'static str) 
     (back, "live live")
 }
 
-fn through(task: &CutoverTask, wire: &Wire) -> Work {
-    Work::Cutover(CutoverTask { database: wire.target(&task.database), ..task.clone() })
+fn through(task: &CutoverTask, wire: &Wire) -> Task {
+    Task::Cutover(CutoverTask { database: wire.target(&task.database), ..task.clone() })
 }
 
 /// The statements of a cut-over when nobody dies. The one that ends sessions repeats itself: so a median of three.
@@ -56,8 +58,8 @@ async fn statements(tenant: &mut Tenant, way: Way) -> usize {
         assert_eq!(worker.ended().await, Some(0));
         counts.push(wire.statements());
         tenant.clients.answered().await;
-        tenant.nothing_lost(Some(&task.kept_database)).await;
-        tenant.drop(&task.kept_database).await;
+        tenant.nothing_lost(Some(&task.previous_database)).await;
+        tenant.drop(&task.previous_database).await;
     }
     counts.sort_unstable();
     counts[1]
@@ -71,8 +73,8 @@ async fn ended(tenant: &Tenant, task: &CutoverTask, report: Option<&TaskReport>)
             Word::Settle(attempt) => attempt,
             word => return word,
         };
-        let job = format!("{}-settle-{attempt}", tenant.world.uid);
-        let mut settler = Worker::start(&tenant.world, &Work::Settle(task.clone()), &job, "cutover");
+        let job = format!("{}-recover-cutover-{attempt}", tenant.world.uid);
+        let mut settler = Worker::start(&tenant.world, &Task::RecoverCutover(task.clone()), &job, "cutover");
         settler.ended().await;
         let report = settler.report(&tenant.world).await;
         facts.settle = operator::step(report.as_ref(), attempt);
@@ -108,7 +110,7 @@ async fn case(tenant: &mut Tenant, way: Way, point: Point, victim: Victim) -> &'
     };
     gone(&tenant.world, &application).await;
     // The same pod, which has the claim, started again by a node that knows of nothing.
-    let mut late = Worker::start(&tenant.world, &Work::Cutover(task.clone()), &tenant.world.uid, "cutover");
+    let mut late = Worker::start(&tenant.world, &Task::Cutover(task.clone()), &tenant.world.uid, "cutover");
     late.ended().await;
     gone(&tenant.world, &application).await;
     let serves = tenant.world.oid(&tenant.world.database).await;
@@ -124,7 +126,7 @@ async fn case(tenant: &mut Tenant, way: Way, point: Point, victim: Victim) -> &'
         told => panic!("{victim:?} at {point:?}: {told:?}, and the live name has OID {serves:?}"),
     };
     tenant.clients.answered().await;
-    tenant.nothing_lost(swapped.then_some(task.kept_database.as_str())).await;
+    tenant.nothing_lost(swapped.then_some(task.previous_database.as_str())).await;
     let states = tenant.clients.states();
     assert_eq!(states.contains(after), swapped, "{victim:?} at {point:?}: {states:?}");
     // The app comes in where it came in before, and nowhere else.
@@ -132,7 +134,7 @@ async fn case(tenant: &mut Tenant, way: Way, point: Point, victim: Victim) -> &'
     let may = format!("SELECT has_database_privilege('{}', {beside}::oid, 'CONNECT')::text", tenant.world.role("app"));
     assert_eq!(tenant.world.value("postgres", &may).await.as_deref(), Some("false"), "{beside} is open");
     if swapped {
-        tenant.drop(&task.kept_database).await;
+        tenant.drop(&task.previous_database).await;
     } else if way == Way::Back {
         assert_eq!(tenant.world.oid(&task.new_database).await, Some(task.new_oid), "the way back is gone");
         tenant.drop(&task.new_database).await;

@@ -3,7 +3,7 @@
 use crate::ALONE;
 use crate::clients::OFTEN;
 use crate::tenant::Tenant;
-use sennight::domain::job::Done;
+use sennight::domain::result::Done;
 use std::time::{Duration, Instant};
 
 fn median(mut all: Vec<Duration>) -> Duration {
@@ -33,9 +33,9 @@ async fn a_swap_is_noticed_by_clients_for_less_than_half_a_second() {
         let gaps = tenant.clients.gaps(since);
         worst.push(*gaps.iter().max().unwrap());
         typical.push(median(gaps));
-        tenant.nothing_lost(Some(&task.kept_database)).await;
+        tenant.nothing_lost(Some(&task.previous_database)).await;
         tenant.clients.states();
-        tenant.drop(&task.kept_database).await;
+        tenant.drop(&task.previous_database).await;
     }
     let longest = |all: &[Duration]| *all.iter().max().unwrap();
     println!(

@@ -3,9 +3,9 @@
 use chrono::TimeDelta;
 use sennight::controller::restore::settle::reported;
 use sennight::domain::gate::{Approval, FourEyes, Keys, Mode, Payment};
-use sennight::domain::job::TaskReport;
 use sennight::domain::names::RestoreStep;
 use sennight::domain::restore::{Action, Claim, Eligibility, Facts, Patience, Step, Terminal, decide};
+use sennight::protocol::report::TaskReport;
 
 /// A request that was claimed a moment ago, and of which nothing else is known yet.
 pub fn claimed() -> Facts {
@@ -80,7 +80,7 @@ pub enum Word {
 /// Its decision.
 pub fn word(facts: &Facts) -> Word {
     match decide(facts, chrono::Utc::now()).action {
-        Action::Start(RestoreStep::Settle, attempt) => Word::Settle(attempt),
+        Action::Start(RestoreStep::RecoverCutover, attempt) => Word::Settle(attempt),
         Action::Finish(Terminal::Restored { .. }) => Word::Complete,
         Action::Finish(Terminal::Failed { .. }) => Word::Failed,
         Action::Finish(Terminal::NeedsAttention { message, .. }) => Word::NeedsAttention(message),

@@ -3,9 +3,11 @@
 use crate::process::{Victim, Worker, crash_server, gone, upstream};
 use crate::tenant::Tenant;
 use crate::{ALONE, chosen, progress};
-use sennight::domain::job::{Outcome, RestoreTask, Work};
 use sennight::engine::postgres::ident;
 use testkit::wire::postgres::{Point, Side, Wire};
+use sennight::protocol::report::Outcome;
+use sennight::protocol::restore::RestoreTask;
+use sennight::protocol::task::Task;
 
 fn task(tenant: &Tenant, wire: &Wire) -> RestoreTask {
     let task = tenant.world.restore_task(&tenant.copy);
@@ -15,7 +17,7 @@ fn task(tenant: &Tenant, wire: &Wire) -> RestoreTask {
 /// How many statements a `prepare` has when nobody dies.
 async fn statements(tenant: &Tenant) -> usize {
     let wire = Wire::start(upstream(), None).await;
-    let work = Work::Prepare(task(tenant, &wire));
+    let work = Task::Prepare(task(tenant, &wire));
     let mut worker = Worker::start(&tenant.world, &work, &format!("{}-whole", tenant.world.uid), "restore");
     assert_eq!(worker.ended().await, Some(0));
     wire.statements()
@@ -24,7 +26,7 @@ async fn statements(tenant: &Tenant) -> usize {
 async fn case(tenant: &Tenant, point: Point, victim: Victim, number: usize) {
     let live = tenant.world.oid(&tenant.world.database).await;
     let mut wire = Wire::start(upstream(), Some(point)).await;
-    let work = Work::Prepare(task(tenant, &wire));
+    let work = Task::Prepare(task(tenant, &wire));
     let mut worker = Worker::start(&tenant.world, &work, &format!("{}-{number}", tenant.world.uid), "restore");
     let reached = tokio::select! {
         reached = wire.reached.recv() => reached,

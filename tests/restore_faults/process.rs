@@ -1,7 +1,8 @@
 //! The worker's real binary in a process group of its own, with the client tools that it starts; and who kills it, or the
 //! server.
 
-use sennight::domain::job::{TaskReport, Work};
+use sennight::protocol::report::TaskReport;
+use sennight::protocol::task::Task;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -27,7 +28,7 @@ pub enum Victim {
 
 impl Worker {
     /// Starts the work as the pod of `job`.
-    pub fn start(world: &PostgresRestore, work: &Work, job: &str, task: &str) -> Self {
+    pub fn start(world: &PostgresRestore, work: &Task, job: &str, task: &str) -> Self {
         let argv = work.to_argv(world.store.target()).unwrap();
         let mut command = Command::new(testkit::binary("sennight"));
         command.args(argv).args(["--job-uid", job, "--pod", "pod"]).process_group(0);

@@ -2,16 +2,18 @@
 //! request's UID for each.
 
 use crate::clients::{Clients, SELDOM};
-use sennight::domain::job::{ClearTask, CopySummary, CutoverTask, Doomed, Mark};
+use sennight::domain::result::BackupSummary;
 use sennight::engine::postgres::ident;
-use sennight::worker::clear;
+use sennight::protocol::cutover::CutoverTask;
+use sennight::protocol::drop_database::{DatabaseToDrop, DropDatabaseTask, Mark};
+use sennight::worker::drop_database;
 use std::time::Duration;
 use testkit::env;
 use testkit::postgres::restore::PostgresRestore;
 
 pub struct Tenant {
     pub world: PostgresRestore,
-    pub copy: CopySummary,
+    pub copy: BackupSummary,
     pub clients: Clients,
 }
 
@@ -52,15 +54,15 @@ impl Tenant {
 
     /// What the operator clears after a request that swapped nothing: all that it left on the server.
     pub async fn cleared(&self, task: &CutoverTask) {
-        let clearing = ClearTask {
-            name: "clear".to_owned(),
+        let clearing = DropDatabaseTask {
+            name: "drop-database".to_owned(),
             request_uid: task.request_uid.clone(),
             database: task.database.clone(),
             identity: None,
-            doomed: Doomed { name: task.new_database.clone(), oid: None, mark: Mark::Restore },
-            safety: None,
+            database_to_drop: DatabaseToDrop { name: task.new_database.clone(), oid: None, mark: Mark::Restore },
+            safety_backup: None,
         };
-        clear::run(&clearing, &self.world.context("clear", "pod")).await.unwrap();
+        drop_database::run(&clearing, &self.world.context("drop-database", "pod")).await.unwrap();
         let left = format!(
             "SELECT string_agg(datname, ',') FROM pg_database WHERE shobj_description(oid, 'pg_database') LIKE '%{}'",
             task.request_uid

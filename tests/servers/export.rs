@@ -1,7 +1,8 @@
 //! CRM exports of the demo's tenant: dumped from a real PostgreSQL server, exported out of a real bucket.
-use sennight::domain::job::{Done, ExportSummary, ExportTask, LiveAnswer, LiveIdsTask};
 use sennight::domain::manifest::TenantIdentity;
 use sennight::domain::profile::ExportProfile;
+use sennight::domain::result::{Done, ExportSummary};
+use sennight::protocol::export::{ExportTask, LiveAnswer, LiveEntity, LiveIdsTask};
 use sennight::store::Store;
 use sennight::worker::{TaskError, Verdict, export, live_ids};
 use serde_json::Value;
@@ -34,7 +35,7 @@ async fn task(database: &Database, store: &Store) -> ExportTask {
         request_uid: UID.to_owned(),
         request: "ticket-4711".to_owned(),
         identity: dump_task("acme", &database.target).identity,
-        copy: copy_ref(&copy),
+        backup: copy_ref(&copy),
         profile: profile(),
         live: None,
     }
@@ -151,7 +152,7 @@ async fn that_day(database: &Database) -> [Vec<Vec<String>>; 4] {
 }
 
 async fn manifest_day(task: &ExportTask, store: &Store) -> chrono::NaiveDate {
-    store.open(&task.copy, None).await.unwrap().manifest.day
+    store.open(&task.backup, None).await.unwrap().manifest.day
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -214,15 +215,15 @@ async fn what_cannot_be_exported_says_why_and_leaves_nothing() {
         (with(|t| t.profile["entities"][0]["table"]["name"] = "b_crm_act".into()), "ExcludedTable"),
         (with(|t| t.profile["entities"][0]["table"]["name"] = "nobody".into()), "TableMissing"),
         (with(|t| t.profile = "no profile".into()), "ProfileInvalid"),
-        (with(|t| t.copy.manifest_sha256 = Some("0".repeat(64))), "ManifestChanged"),
+        (with(|t| t.backup.manifest_sha256 = Some("0".repeat(64))), "ManifestChanged"),
     ] {
         let error = exported(&bad, &store).await.unwrap_err();
         assert_eq!((error.reason.as_str(), error.verdict), (reason, Verdict::Refused), "{error}");
     }
     // A damaged object: the checksum of the frame says so, and no half export stays.
-    let open = store.open(&good.copy, None).await.unwrap();
+    let open = store.open(&good.backup, None).await.unwrap();
     let object = open.manifest.tables.iter().find(|t| t.name == "b_user").unwrap().frames[0].object.clone();
-    let key = format!("{}{object}", good.copy.prefix);
+    let key = format!("{}{object}", good.backup.prefix);
     let mut bytes = store.get(&key).await.unwrap().to_vec();
     for byte in &mut bytes {
         *byte ^= 1;
@@ -241,7 +242,7 @@ async fn ask(database: &Database, task: &ExportTask, store: &Store) -> Result<Li
         request_uid: UID.to_owned(),
         identity: task.identity.clone(),
         database: database.target.clone(),
-        entities: profile.live_entities(),
+        entities: LiveEntity::of(&profile),
     };
     match live_ids::run(&ask, &context(store)).await? {
         Done::Listed(list) => Ok(LiveAnswer::Listed(list)),

@@ -2,10 +2,12 @@
 //! cargo test …` starts PostgreSQL and MinIO and tells where they are.
 
 use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
-use sennight::domain::job::{CopyRef, CopySummary, Done, DumpTask, VerifyTask};
+use sennight::domain::engine::Engine;
 use sennight::domain::manifest::{Manifest, Table, TenantIdentity};
-use sennight::domain::target::{DatabaseTarget, Engine, ManifestKeys, StorageTarget, TlsMode, TlsTarget};
+use sennight::domain::result::{BackupSummary, Done};
 use sennight::engine::postgres::{Session, connect, ident};
+use sennight::protocol::backup::{BackupRef, DumpTask, VerifyTask};
+use sennight::protocol::target::{DatabaseTarget, ManifestKeys, StorageTarget, TlsMode, TlsTarget};
 use sennight::store::Store;
 use sennight::worker::{ProgressWriter, TaskError, WorkerContext, dump, frames, verify};
 use std::path::Path;
@@ -173,7 +175,7 @@ impl Bucket {
             ca_file: None,
             credentials_dir: Some(path(credentials.path())),
             encryption: None,
-            capabilities: sennight::domain::target::Capabilities::default(),
+            capabilities: sennight::domain::capabilities::Capabilities::default(),
             manifest_keys: None,
         };
         let config = aws_sdk_s3::Config::builder()
@@ -275,29 +277,29 @@ pub fn dump_task(name: &str, database: &DatabaseTarget) -> DumpTask {
 }
 
 /// Dumps `database` as tenant `acme`.
-pub async fn dump(database: &Database, store: &Store) -> Result<CopySummary, TaskError> {
+pub async fn dump(database: &Database, store: &Store) -> Result<BackupSummary, TaskError> {
     dump_with(&dump_task("acme", &database.target), &context(store)).await
 }
 
-pub async fn dump_with(task: &DumpTask, context: &WorkerContext) -> Result<CopySummary, TaskError> {
+pub async fn dump_with(task: &DumpTask, context: &WorkerContext) -> Result<BackupSummary, TaskError> {
     match dump::run(task, context).await? {
         Done::Dumped(copy) => Ok(copy),
         other => panic!("a dump answered {other:?}"),
     }
 }
 
-pub fn copy_ref(copy: &CopySummary) -> CopyRef {
-    CopyRef { prefix: copy.prefix.clone(), id: copy.id.clone(), manifest_sha256: Some(copy.manifest_sha256.clone()) }
+pub fn copy_ref(copy: &BackupSummary) -> BackupRef {
+    BackupRef { prefix: copy.prefix.clone(), id: copy.id.clone(), manifest_sha256: Some(copy.manifest_sha256.clone()) }
 }
 
-pub async fn verify(copy: &CopySummary, store: &Store) -> Result<CopySummary, TaskError> {
-    match verify::run(&VerifyTask { name: "verify".to_owned(), copy: copy_ref(copy) }, &context(store)).await? {
+pub async fn verify(copy: &BackupSummary, store: &Store) -> Result<BackupSummary, TaskError> {
+    match verify::run(&VerifyTask { name: "verify".to_owned(), backup: copy_ref(copy) }, &context(store)).await? {
         Done::Verified(copy) => Ok(copy),
         other => panic!("a verify answered {other:?}"),
     }
 }
 
-pub async fn manifest(copy: &CopySummary, store: &Store) -> Manifest {
+pub async fn manifest(copy: &BackupSummary, store: &Store) -> Manifest {
     Manifest::parse(&store.get(&format!("{}manifest.json", copy.prefix)).await.unwrap()).unwrap()
 }
 
@@ -306,7 +308,7 @@ pub fn table<'a>(manifest: &'a Manifest, name: &str) -> &'a Table {
 }
 
 /// The rows of a table out of the copy, as bytes in row order.
-pub async fn copied(copy: &CopySummary, store: &Store, table: &Table) -> Vec<u8> {
+pub async fn copied(copy: &BackupSummary, store: &Store, table: &Table) -> Vec<u8> {
     use futures::TryStreamExt;
     let frames: Vec<bytes::Bytes> =
         frames::table_frames(store, &copy.prefix, table).try_collect().await.unwrap_or_else(|e| panic!("{e}"));

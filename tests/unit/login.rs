@@ -1,8 +1,9 @@
 //! A server that wants to see a login of a kind that nobody knows: no task panics over it, and the error names the plugin. The
 //! server is a few bytes on loopback, so that every name can be tried without the plugin.
 
-use sennight::domain::target::{DatabaseTarget, Engine, TlsMode, TlsTarget};
+use sennight::domain::engine::Engine;
 use sennight::engine::mysql::{EngineError, connect};
+use sennight::protocol::target::{DatabaseTarget, TlsMode, TlsTarget};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};

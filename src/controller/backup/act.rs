@@ -11,9 +11,10 @@ use crate::controller::targets;
 use crate::controller::worker_job::{WorkerJob, mark};
 use crate::domain::backup::RunKey;
 use crate::domain::batch::{Company, Due, Group, Lane};
-use crate::domain::job::{DumpTask, Work};
 use crate::domain::manifest::TenantIdentity;
-use crate::domain::target::DatabaseTarget;
+use crate::protocol::backup::DumpTask;
+use crate::protocol::target::DatabaseTarget;
+use crate::protocol::task::Task;
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt};
@@ -154,7 +155,7 @@ pub fn worker(
         owner: bucket.controller_owner_ref(&())?,
         labels: BTreeMap::from([label(mark::LANE, mark::DUMP), label(mark::SERVER, &group.server)]),
         annotations: annotations(after, group, at_once, passengers, decided),
-        work: Work::Dump(passengers.iter().map(task).collect()),
+        task: Task::Dump(passengers.iter().map(task).collect()),
         at_once: (passengers.len() > 1).then_some(at_once),
         storage,
         mounts,

@@ -7,8 +7,8 @@ use crate::api::{BackupSchedule, BackupScheduleStatus, BackupStorage, Condition}
 use crate::controller::context::Context;
 use crate::controller::observed::cut;
 use crate::domain::alarm::{self, Keep, Limits, Point, Shrunk};
-use crate::domain::job::CopyRef;
 use crate::domain::retention::expires_at;
+use crate::protocol::backup::BackupRef;
 use crate::store::{CatalogueError, Held, HoldError, Store};
 use chrono::{DateTime, TimeDelta, Utc};
 use kube::runtime::events::EventType;
@@ -119,7 +119,7 @@ async fn take(
 ) -> Result<(), KeepError> {
     let (Keep::Hold { id, .. } | Keep::LetGo { id }) = step;
     let Some(point) = status.recovery_points.iter_mut().find(|point| point.id == *id) else { return Ok(()) };
-    let copy = CopyRef {
+    let copy = BackupRef {
         prefix: point.prefix.clone().unwrap_or_default(),
         id: point.id.parse()?,
         manifest_sha256: Some(point.manifest_sha256.clone()),
@@ -144,7 +144,7 @@ async fn take(
 
 async fn hold(
     store: &Store,
-    copy: &CopyRef,
+    copy: &BackupRef,
     days: i32,
     until: DateTime<Utc>,
     now: DateTime<Utc>,
@@ -154,7 +154,7 @@ async fn hold(
     Ok(store.hold(&open, expires, until, now).await?)
 }
 
-async fn release(store: &Store, copy: &CopyRef) -> Result<(), KeepError> {
+async fn release(store: &Store, copy: &BackupRef) -> Result<(), KeepError> {
     match store.open(copy, None).await {
         Ok(open) => Ok(store.release(&open).await?),
         // Gone already.

@@ -16,7 +16,7 @@ use crate::api::backup_schedule::RunOutcome;
 use crate::api::conditions::{ScheduleCondition, find, set};
 use crate::api::{BackupSchedule, BackupScheduleStatus, Condition};
 use crate::domain::backup::{self, Decision, Ended, Facts, LastRun, Plan, RunKey, Waiting};
-use crate::domain::job::WorkError;
+use crate::protocol::task::TaskParseError;
 use crate::store::CatalogueError;
 use crate::store::StoreError;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -51,7 +51,7 @@ pub enum BackupError {
     Catalogue(#[from] CatalogueError),
     /// A task that makes no argv.
     #[error(transparent)]
-    Work(#[from] WorkError),
+    Work(#[from] TaskParseError),
 }
 
 impl Failure for BackupError {

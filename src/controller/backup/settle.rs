@@ -6,8 +6,9 @@ use crate::api::{BackupScheduleStatus, Condition, ConditionStatus};
 use crate::controller::jobs::Card;
 use crate::controller::server::proofs::answered;
 use crate::domain::batch::JOB_FAILED;
-use crate::domain::job::{CopySummary, Done, Outcome, TaskReport};
+use crate::domain::result::{BackupSummary, Done};
 use crate::domain::retention::expires_at;
+use crate::protocol::report::{Outcome, TaskReport};
 use crate::store::Entry;
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 
@@ -104,7 +105,7 @@ pub fn settle(
     Some(reason)
 }
 
-fn succeeded(status: &mut BackupScheduleStatus, copy: &CopySummary, stored: DateTime<Utc>, days: i32) {
+fn succeeded(status: &mut BackupScheduleStatus, copy: &BackupSummary, stored: DateTime<Utc>, days: i32) {
     status.last_successful_time = Some(copy.snapshot_time);
     status.consecutive_failures = Some(0);
     status.last_failure = None;
@@ -114,7 +115,7 @@ fn succeeded(status: &mut BackupScheduleStatus, copy: &CopySummary, stored: Date
 }
 
 /// A copy as status lists it.
-fn point(copy: &CopySummary, expires: DateTime<Utc>) -> RecoveryPoint {
+fn point(copy: &BackupSummary, expires: DateTime<Utc>) -> RecoveryPoint {
     RecoveryPoint {
         id: copy.id.to_string(),
         day: copy.day,
@@ -211,7 +212,7 @@ pub fn news<'a>(old: &[Condition], new: &'a [Condition]) -> Vec<&'a Condition> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::names::RecoveryPointId;
+    use crate::domain::names::BackupId;
 
     fn now() -> DateTime<Utc> {
         "2026-11-22T03:00:00Z".parse().unwrap()
@@ -222,10 +223,10 @@ mod tests {
         BackupScheduleStatus { last_run: Some(run), active_job: Some("j".into()), ..BackupScheduleStatus::default() }
     }
 
-    fn copy(day: u32) -> CopySummary {
+    fn copy(day: u32) -> BackupSummary {
         let time = format!("2026-11-{day:02}T02:00:00Z").parse().unwrap();
-        CopySummary {
-            id: RecoveryPointId::new(time, day),
+        BackupSummary {
+            id: BackupId::new(time, day),
             prefix: format!("daily/n/s/{day}/"),
             day: time.date_naive(),
             snapshot_time: time,
@@ -237,13 +238,13 @@ mod tests {
         }
     }
 
-    fn entry(summary: CopySummary) -> Entry {
+    fn entry(summary: BackupSummary) -> Entry {
         let identity = crate::domain::manifest::TenantIdentity {
             namespace: "n".into(),
             schedule: "s".into(),
             schedule_uid: String::new(),
             tenant: "t".into(),
-            engine: crate::domain::target::Engine::PostgreSQL,
+            engine: crate::domain::engine::Engine::PostgreSQL,
             database: "d".into(),
         };
         Entry { started_at: summary.id.time(), summary, identity, area: crate::domain::names::Area::Daily }

@@ -4,7 +4,7 @@
 use crate::api::conditions::{ScheduleCondition, find, is_true};
 use crate::api::{BackupSchedule, ConditionStatus};
 use crate::controller::backup::validate;
-use crate::domain::names::RecoveryPointId;
+use crate::domain::names::BackupId;
 use chrono::{DateTime, Utc};
 use kube::runtime::reflector::{Lookup, ObjectRef};
 use std::collections::HashSet;
@@ -116,7 +116,7 @@ pub struct Id(DateTime<Utc>, u32);
 
 impl Id {
     fn of(text: &str) -> Option<Self> {
-        let id: RecoveryPointId = text.parse().ok()?;
+        let id: BackupId = text.parse().ok()?;
         let run = u32::from_str_radix(text.rsplit('-').next()?, 16).ok()?;
         Some(Self(id.time(), run))
     }
@@ -124,7 +124,7 @@ impl Id {
 
 impl std::fmt::Display for Id {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        RecoveryPointId::new(self.0, self.1).fmt(f)
+        BackupId::new(self.0, self.1).fmt(f)
     }
 }
 

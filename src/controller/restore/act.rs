@@ -105,7 +105,7 @@ pub async fn halt(object: &RestoreRequest, status: &RestoreRequestStatus, ctx: &
     let namespace = object.namespace().unwrap_or_default();
     let jobs: Api<Job> = Api::namespaced(ctx.clients.write.clone(), &namespace);
     // What drops is not for the request but for the server.
-    let works = |job: &&JobRecord| job.outcome.is_none() && job.step != RestoreStep::Clear.to_string();
+    let works = |job: &&JobRecord| job.outcome.is_none() && job.step != RestoreStep::DropDatabase.to_string();
     for record in status.jobs.iter().filter(works) {
         let job = get_opt(&jobs, &record.name).await?;
         if let Some(job) = job.filter(|job| job.uid() == record.uid) {
@@ -236,7 +236,7 @@ async fn may_begin(
     };
     let (claimed, known) = (assessed.facts.claim.is_some(), &assessed.facts.keys);
     // A preflight reads only, and what ends a lost swap begins nothing.
-    let free = matches!(step, RestoreStep::Preflight | RestoreStep::Settle);
+    let free = matches!(step, RestoreStep::Preflight | RestoreStep::RecoverCutover);
     let fresh = if claimed || free { afresh(object, ctx).await? } else { unlocked(object, known, seen, ctx).await? };
     let fresh = match fresh {
         Ok(fresh) => fresh,

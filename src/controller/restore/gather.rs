@@ -13,9 +13,10 @@ use crate::controller::targets;
 use crate::controller::verbs::get_opt;
 use crate::domain::estimate::{SAMPLES, Sample};
 use crate::domain::gate::{Candidate, Payment};
-use crate::domain::job::{CopyRef, Progress};
 use crate::domain::names::NameError;
+use crate::domain::progress::Progress;
 use crate::domain::restore::Proof;
+use crate::protocol::backup::BackupRef;
 use crate::store::{CatalogueError, Entry, OpenCopy};
 use kube::ResourceExt;
 use kube::api::Api;
@@ -180,9 +181,9 @@ async fn pinned(
 }
 
 /// The copy that status names.
-pub fn copy_ref(object: &RestoreRequest) -> Result<Option<CopyRef>, NameError> {
+pub fn copy_ref(object: &RestoreRequest) -> Result<Option<BackupRef>, NameError> {
     let Some(point) = object.status.as_ref().and_then(|s| s.recovery_point.as_ref()) else { return Ok(None) };
-    let copy = CopyRef {
+    let copy = BackupRef {
         prefix: point.prefix.clone(),
         id: point.id.parse()?,
         manifest_sha256: Some(point.manifest_sha256.clone()),

@@ -16,10 +16,12 @@ use crate::controller::context::Context;
 use crate::controller::jobs::Lane;
 use crate::controller::targets;
 use crate::controller::worker_job::Mount;
-use crate::domain::job::{ClearTask, CopyRef, Doomed, DumpTask, Mark, SafetyTask, Work};
 use crate::domain::kept::{self, Action, Facts, Plan, WayBack};
 use crate::domain::names::{RestoreStep, new_database};
 use crate::domain::restore::{self, Step};
+use crate::protocol::backup::{BackupRef, DumpTask, SafetyBackupTask};
+use crate::protocol::drop_database::{DatabaseToDrop, DropDatabaseTask, Mark};
+use crate::protocol::task::Task;
 use chrono::{DateTime, TimeDelta, Utc};
 use kube::ResourceExt;
 use kube::runtime::events::EventType;
@@ -81,9 +83,9 @@ fn facts(object: &RestoreRequest, status: &RestoreRequestStatus, fresh: &Fresh, 
         undoing: undoing(object, &seen.siblings),
         held_by: kept.and_then(|k| k.held_by.clone()),
         safe: kept.and_then(|k| k.safety.as_ref()).is_some_and(|s| kept::is_safe(s.expires_at, ctx.now())),
-        safety: step(status, RestoreStep::Safety, fresh),
+        safety: step(status, RestoreStep::SafetyBackup, fresh),
         clearing: kept.is_some_and(|k| k.clearing_since.is_some()),
-        clear: step(status, RestoreStep::Clear, fresh),
+        clear: step(status, RestoreStep::DropDatabase, fresh),
         cleared: kept.is_some_and(|k| k.dropped_at.is_some()) || status.cleared.is_some(),
         leftover: leftover(status, fresh),
         reachable: world.is_some_and(|((_, server), _)| server.spec.restore_credentials_secret_ref.is_some()),
@@ -172,7 +174,7 @@ async fn start(
         (worker.namespace.clone(), seen.server.as_ref().map(|s| s.name_any()).unwrap_or_default());
     let here = seen.server.as_ref().map_or(1, |s| i64::from(s.spec.max_concurrent_dumps));
     let limits = (i64::from(ctx.settings.max_dumps), here);
-    if step == RestoreStep::Safety && !ctx.jobs.reserve(Lane::Dump, &namespace, &server, &worker.name, limits) {
+    if step == RestoreStep::SafetyBackup && !ctx.jobs.reserve(Lane::Dump, &namespace, &server, &worker.name, limits) {
         return Ok(false);
     }
     match place(object, &worker, ctx).await? {
@@ -195,7 +197,7 @@ pub fn safety_work(
     schedule: &BackupSchedule,
     server: &DatabaseServer,
     ctx: &Context,
-) -> Result<(Work, Vec<Mount>), NoWork> {
+) -> Result<(Task, Vec<Mount>), NoWork> {
     let restore = server.spec.restore_credentials_secret_ref.as_ref().ok_or(NoWork::ReferenceGone)?;
     let kept = status.kept.as_ref().ok_or(NoWork::NotPrepared)?;
     let own = schedule.spec.database.credentials_secret_ref.as_ref();
@@ -204,10 +206,10 @@ pub fn safety_work(
     let (restore_credentials_dir, mount) = targets::restore_credentials(&restore.name);
     mounts.push(mount);
     let deadline = i32::try_from(ctx.settings.timing.dump_deadline.as_secs()).unwrap_or(i32::MAX);
-    let task = SafetyTask {
+    let task = SafetyBackupTask {
         name: object.name_any(),
         request_uid: object.uid().unwrap_or_default(),
-        kept_oid: u32::try_from(kept.oid).map_err(|_| NoWork::NotPrepared)?,
+        previous_oid: u32::try_from(kept.oid).map_err(|_| NoWork::NotPrepared)?,
         restore_credentials_dir,
         dump: DumpTask {
             name: object.name_any(),
@@ -222,7 +224,7 @@ pub fn safety_work(
             allow_non_transactional: schedule.spec.database.allow_non_transactional,
         },
     };
-    Ok((Work::Safety(task), mounts))
+    Ok((Task::SafetyBackup(task), mounts))
 }
 
 /// The drop as a worker's task.
@@ -231,28 +233,29 @@ pub fn clear_work(
     status: &RestoreRequestStatus,
     schedule: &BackupSchedule,
     server: &DatabaseServer,
-) -> Result<(Work, Vec<Mount>), NoWork> {
+) -> Result<(Task, Vec<Mount>), NoWork> {
     let secret = server.spec.restore_credentials_secret_ref.as_ref().ok_or(NoWork::ReferenceGone)?;
     let live = &schedule.spec.database.name;
     let (database, mounts) = targets::database(server, live, &secret.name);
     let uid = object.uid().unwrap_or_default();
-    let (doomed, safety) = match &status.kept {
+    let (database_to_drop, safety_backup) = match &status.kept {
         Some(kept) => {
             let safety = kept.safety.as_ref().ok_or(NoWork::NotPrepared)?;
-            let copy = CopyRef {
+            let copy = BackupRef {
                 prefix: safety.prefix.clone(),
                 id: safety.id.parse().map_err(|_| NoWork::NotPrepared)?,
                 manifest_sha256: Some(safety.manifest_sha256.clone()),
             };
             let oid = u32::try_from(kept.oid).map_err(|_| NoWork::NotPrepared)?;
-            (Doomed { name: kept.name.clone(), oid: Some(oid), mark: Mark::Kept }, Some(copy))
+            (DatabaseToDrop { name: kept.name.clone(), oid: Some(oid), mark: Mark::Previous }, Some(copy))
         }
         // By its mark: each attempt had another OID.
-        None => (Doomed { name: new_database(live, &uid), oid: None, mark: Mark::Restore }, None),
+        None => (DatabaseToDrop { name: new_database(live, &uid), oid: None, mark: Mark::Restore }, None),
     };
     let identity = Some(targets::identity(schedule, server));
-    let task = ClearTask { name: object.name_any(), request_uid: uid, database, doomed, identity, safety };
-    Ok((Work::Clear(task), mounts))
+    let name = object.name_any();
+    let task = DropDatabaseTask { name, request_uid: uid, database, database_to_drop, identity, safety_backup };
+    Ok((Task::DropDatabase(task), mounts))
 }
 
 #[cfg(test)]

@@ -23,9 +23,9 @@ use super::verbs::{VerbError, apply_status};
 use crate::api::conditions::{RequestCondition, is_true};
 use crate::api::{ConditionStatus, RestoreRequest, RestoreRequestStatus};
 use crate::domain::gate::Mode;
-use crate::domain::job::WorkError;
 use crate::domain::names::NameError;
 use crate::domain::restore::{self, Action, Plan, Step};
+use crate::protocol::task::TaskParseError;
 use crate::store::CatalogueError;
 use crate::store::HoldError;
 use crate::store::StoreError;
@@ -69,7 +69,7 @@ pub enum RestoreError {
     Name(#[from] NameError),
     /// A task that makes no argv.
     #[error(transparent)]
-    Work(#[from] WorkError),
+    Work(#[from] TaskParseError),
     /// The record in the bucket.
     #[error(transparent)]
     Record(#[from] RecordError),

@@ -6,8 +6,8 @@ use super::settle;
 use crate::api::{BackupStorage, RestoreRequest, RestoreRequestStatus};
 use crate::controller::context::Context;
 use crate::controller::verbs::get_opt;
-use crate::domain::job::{Work, WorkError};
 use crate::domain::restore::{Proof, Step};
+use crate::protocol::task::{Task, TaskParseError};
 use k8s_openapi::api::batch::v1::{Job, JobSpec};
 use kube::ResourceExt;
 use kube::api::Api;
@@ -73,13 +73,13 @@ pub fn difference(owner_uid: &str, wanted: &Job, there: &Job) -> Option<String> 
     }
 }
 
-fn order(spec: &JobSpec) -> Result<(Work, crate::domain::target::StorageTarget), WorkError> {
+fn order(spec: &JobSpec) -> Result<(Task, crate::protocol::target::StorageTarget), TaskParseError> {
     let containers = spec.template.spec.as_ref().map(|pod| pod.containers.as_slice()).unwrap_or_default();
     let args = match containers {
         [only] => only.args.as_deref().unwrap_or_default(),
         _ => &[],
     };
-    Work::from_argv(args)
+    Task::from_argv(args)
 }
 
 #[cfg(test)]
@@ -89,7 +89,7 @@ mod tests {
 
     fn job(change: impl Fn(&mut Value)) -> Job {
         let task = json!({
-            "name": "r", "requestUid": "u", "namespace": "n", "newDatabase": "new", "keptDatabase": "old", "liveOid": 1, "newOid": 2,
+            "name": "r", "requestUid": "u", "namespace": "n", "newDatabase": "new", "previousDatabase": "old", "liveOid": 1, "newOid": 2,
             "database": {"engine": "PostgreSQL", "host": "h", "port": 5432, "database": "d", "credentialsDir": "/c"}
         });
         let args =
@@ -121,7 +121,7 @@ mod tests {
                 job(|j| {
                     let args = j.pointer_mut(&format!("{pod}/containers/0/args")).unwrap();
                     args[0] = json!("verify");
-                    args[4] = json!(r#"{"name":"v","copy":{"prefix":"p/","id":"20261122T021000Z-1a2b3c4d"}}"#);
+                    args[4] = json!(r#"{"name":"v","backup":{"prefix":"p/","id":"20261122T021000Z-1a2b3c4d"}}"#);
                 }),
             ),
             (

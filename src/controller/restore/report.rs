@@ -181,10 +181,10 @@ fn finish(
         set(&mut status.conditions, condition.observed(generation), now);
     }
     match terminal {
-        Terminal::Restored { kept_database, downtime_millis, committed_at } => {
+        Terminal::Restored { previous_database, downtime_millis, committed_at } => {
             let until = now + TimeDelta::from_std(settings.timing.undo_window).unwrap_or(TimeDelta::hours(72));
             let result = RestoreResult {
-                kept_database: Some(kept_database.clone()),
+                kept_database: Some(previous_database.clone()),
                 undo_until: Some(until),
                 committed_at: Some(*committed_at),
                 // Whoever found the swap done later cannot know how long it took.
@@ -193,8 +193,8 @@ fn finish(
                 ..RestoreResult::default()
             };
             status.result = Some(Box::new(result));
-            status.kept = kept(status, kept_database, until).map(Box::new);
-            let message = format!("the replaced database is kept as {kept_database}");
+            status.kept = kept(status, previous_database, until).map(Box::new);
+            let message = format!("the replaced database is kept as {previous_database}");
             let undo = Condition::new(RequestCondition::UndoAvailable, true, "Kept", message);
             set(&mut status.conditions, undo.observed(generation), now);
         }

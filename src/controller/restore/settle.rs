@@ -4,10 +4,11 @@ use crate::api::RestoreRequestStatus;
 use crate::api::restore_report::{JobOutcome, JobRecord, LiveRecords, PreflightReport, Refusal};
 use crate::api::restore_status::{ClearedDatabase, Prepared, SafetyCopy};
 use crate::controller::observed::cut;
-use crate::domain::job::{CopySummary, Done, LiveList, Outcome, Preflight, TAKEN_BACK, TaskReport};
 use crate::domain::names::RestoreStep;
 use crate::domain::restore::{Step, is_fault};
+use crate::domain::result::{BackupSummary, Done, LiveList, Preflight, TAKEN_BACK};
 use crate::domain::retention::{SAFETY_DAYS, expires_at};
+use crate::protocol::report::{Outcome, TaskReport};
 use chrono::{DateTime, TimeDelta, Utc};
 
 /// Longest message that the schema takes.
@@ -103,7 +104,7 @@ fn remember(status: &mut RestoreRequestStatus, job: &str, done: &Done, now: Date
         }
         // Of a request's Jobs only the safety dump dumps, and only the last one clears.
         Done::Dumped(copy) => safety(status, copy, now),
-        Done::Cleared(cleared) => match &mut status.kept {
+        Done::DatabaseDropped(cleared) => match &mut status.kept {
             Some(kept) => kept.dropped_at = Some(now),
             None => status.cleared = Some(ClearedDatabase { at: now, database: cleared.database.clone() }),
         },
@@ -120,7 +121,7 @@ fn remember(status: &mut RestoreRequestStatus, job: &str, done: &Done, now: Date
     }
 }
 
-fn safety(status: &mut RestoreRequestStatus, copy: &CopySummary, now: DateTime<Utc>) {
+fn safety(status: &mut RestoreRequestStatus, copy: &BackupSummary, now: DateTime<Utc>) {
     let Some(kept) = &mut status.kept else { return };
     kept.safety = Some(SafetyCopy {
         id: copy.id.to_string(),
@@ -233,28 +234,17 @@ pub fn untouched(status: &RestoreRequestStatus, fresh: &Fresh) -> bool {
     let taken_back = |step: Step| matches!(step, Step::Failed { reason, .. } if reason == TAKEN_BACK);
     status.claim.is_none()
         || matches!(step(status, RestoreStep::Cutover, fresh), Step::Failed { .. })
-        || taken_back(step(status, RestoreStep::Settle, fresh))
+        || taken_back(step(status, RestoreStep::RecoverCutover, fresh))
 }
 
 fn kind(record: &JobRecord) -> Option<RestoreStep> {
-    [
-        RestoreStep::Preflight,
-        RestoreStep::Prepare,
-        RestoreStep::Cutover,
-        RestoreStep::LiveIds,
-        RestoreStep::Settle,
-        RestoreStep::Export,
-        RestoreStep::Safety,
-        RestoreStep::Clear,
-    ]
-    .into_iter()
-    .find(|step| step.to_string() == record.step)
+    record.step.parse().ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::job;
+    use crate::domain::result;
 
     fn now() -> DateTime<Utc> {
         "2026-11-22T03:00:00Z".parse().unwrap()
@@ -288,7 +278,7 @@ mod tests {
     #[test]
     fn a_preflight_with_refusals_is_a_failed_step_that_names_the_first() {
         let mut s = status("preflight");
-        let refusals = vec![job::Refusal { reason: "RoleMissing".into(), message: "create role x".into() }];
+        let refusals = vec![result::Refusal { reason: "RoleMissing".into(), message: "create role x".into() }];
         let found = Preflight { refusals, live_bytes: 7, ..Preflight::default() };
         end(&mut s, Outcome::Succeeded(Done::Preflighted(found)));
         assert!(

@@ -91,7 +91,7 @@ pub fn assess(
         prepare: step(status, RestoreStep::Prepare, fresh),
         cutover: step(status, RestoreStep::Cutover, fresh),
         settles: seen.server.is_some(),
-        settle: step(status, RestoreStep::Settle, fresh),
+        settle: step(status, RestoreStep::RecoverCutover, fresh),
         export: step(status, RestoreStep::Export, fresh),
         faults: faults(status, repeatable(mode), length(settings.timing.restore_deadline)),
         live_ids: wants_live_ids(seen).then(|| step(status, RestoreStep::LiveIds, fresh)),

@@ -7,10 +7,14 @@ use crate::controller::context::Context;
 use crate::controller::targets;
 use crate::controller::worker_job::{Mount, WorkerJob, mark};
 use crate::domain::gate::Mode;
-use crate::domain::job::{CopyRef, CutoverTask, ExportTask, LiveAnswer, LiveIdsTask, RestoreTask, Work};
-use crate::domain::names::{RestoreStep, kept_database, restore_job};
+use crate::domain::names::{RestoreStep, previous_database, restore_job};
 use crate::domain::profile::ExportProfile;
 use crate::domain::restore::start_by;
+use crate::protocol::backup::BackupRef;
+use crate::protocol::cutover::CutoverTask;
+use crate::protocol::export::{ExportTask, LiveAnswer, LiveEntity, LiveIdsTask};
+use crate::protocol::restore::RestoreTask;
+use crate::protocol::task::Task;
 use crate::settings::Timing;
 use chrono::TimeDelta;
 use kube::{Resource, ResourceExt};
@@ -21,7 +25,7 @@ use std::time::Duration;
 const CUTOVER_SECONDS: i64 = 300;
 
 /// Longest attempt to end a swap that was lost: waiting for a lock, then for sessions to end.
-const SETTLE_SECONDS: i64 = 600;
+const RECOVER_SECONDS: i64 = 600;
 
 /// Why a step makes no Job.
 #[derive(Debug, thiserror::Error, strum::IntoStaticStr)]
@@ -50,39 +54,39 @@ pub fn worker(
     status: &RestoreRequestStatus,
     step: RestoreStep,
     attempt: i32,
-    copy: Option<&CopyRef>,
+    backup: Option<&BackupRef>,
     seen: &Seen,
     ctx: &Context,
 ) -> Result<WorkerJob, NoWork> {
     let world = seen.schedule.as_deref().zip(seen.server.as_deref()).zip(seen.storage.as_deref());
     let ((schedule, server), storage) = world.ok_or(NoWork::ReferenceGone)?;
     let uid = object.uid().unwrap_or_default();
-    let copy = || copy.cloned().ok_or(NoWork::ReferenceGone);
-    let (work, database_mounts) = match step {
-        RestoreStep::Export => (export(object, status, schedule, server, copy()?, seen)?, Vec::new()),
+    let backup = || backup.cloned().ok_or(NoWork::ReferenceGone);
+    let (task, database_mounts) = match step {
+        RestoreStep::Export => (export(object, status, schedule, server, backup()?, seen)?, Vec::new()),
         RestoreStep::LiveIds => live_ids(object, schedule, server, seen)?,
         RestoreStep::Cutover => {
             let (task, mounts) = cutover(object, status, schedule, server)?;
-            (Work::Cutover(task), mounts)
+            (Task::Cutover(task), mounts)
         }
-        RestoreStep::Settle => {
+        RestoreStep::RecoverCutover => {
             let (task, mounts) = cutover(object, status, schedule, server)?;
-            (Work::Settle(task), mounts)
+            (Task::RecoverCutover(task), mounts)
         }
         RestoreStep::Preflight if status.undo.is_some() => {
             let (task, mounts) = cutover(object, status, schedule, server)?;
-            (Work::Undoable(task), mounts)
+            (Task::PreflightUndo(task), mounts)
         }
         RestoreStep::Preflight => {
-            let (task, mounts) = restore(object, schedule, server, copy()?)?;
-            (Work::Preflight(task), mounts)
+            let (task, mounts) = restore(object, schedule, server, backup()?)?;
+            (Task::Preflight(task), mounts)
         }
         RestoreStep::Prepare => {
-            let (task, mounts) = restore(object, schedule, server, copy()?)?;
-            (Work::Prepare(task), mounts)
+            let (task, mounts) = restore(object, schedule, server, backup()?)?;
+            (Task::Prepare(task), mounts)
         }
-        RestoreStep::Safety => super::kept::safety_work(object, status, schedule, server, ctx)?,
-        RestoreStep::Clear => super::kept::clear_work(object, status, schedule, server)?,
+        RestoreStep::SafetyBackup => super::kept::safety_work(object, status, schedule, server, ctx)?,
+        RestoreStep::DropDatabase => super::kept::clear_work(object, status, schedule, server)?,
     };
     let (target, mut mounts) = targets::storage(storage);
     mounts.extend(database_mounts);
@@ -92,7 +96,7 @@ pub fn worker(
         owner: object.controller_owner_ref(&()).unwrap_or_default(),
         labels: labels(&uid, step, server),
         annotations: BTreeMap::from([(mark::REQUEST_NAME.to_owned(), object.name_any())]),
-        work,
+        task,
         at_once: None,
         storage: target,
         mounts,
@@ -113,10 +117,10 @@ fn labels(uid: &str, step: RestoreStep, server: &DatabaseServer) -> BTreeMap<Str
         label(mark::REQUEST, uid),
         label(mark::STEP, &step.to_string()),
     ]);
-    if matches!(step, RestoreStep::Prepare | RestoreStep::Cutover | RestoreStep::Settle) {
+    if matches!(step, RestoreStep::Prepare | RestoreStep::Cutover | RestoreStep::RecoverCutover) {
         labels.extend([label(mark::LANE, mark::RESTORE)]);
     }
-    if matches!(step, RestoreStep::Safety | RestoreStep::LiveIds) {
+    if matches!(step, RestoreStep::SafetyBackup | RestoreStep::LiveIds) {
         labels.extend([label(mark::LANE, mark::DUMP)]);
     }
     labels
@@ -128,16 +132,16 @@ fn export(
     status: &RestoreRequestStatus,
     schedule: &BackupSchedule,
     server: &DatabaseServer,
-    copy: CopyRef,
+    backup: BackupRef,
     seen: &Seen,
-) -> Result<Work, NoWork> {
+) -> Result<Task, NoWork> {
     let profile = seen.profile.as_ref().ok_or(NoWork::ReferenceGone)?;
-    Ok(Work::Export(ExportTask {
+    Ok(Task::Export(ExportTask {
         name: object.name_any(),
         request_uid: object.uid().unwrap_or_default(),
         request: object.name_any(),
         identity: targets::identity(schedule, server),
-        copy,
+        backup,
         profile: serde_json::to_value(&profile.spec)?,
         live: profile.spec.missing_only.then(|| live(status)),
     }))
@@ -161,7 +165,7 @@ fn live_ids(
     schedule: &BackupSchedule,
     server: &DatabaseServer,
     seen: &Seen,
-) -> Result<(Work, Vec<Mount>), NoWork> {
+) -> Result<(Task, Vec<Mount>), NoWork> {
     let profile = seen.profile.as_ref().ok_or(NoWork::ReferenceGone)?;
     let profile: ExportProfile = serde_json::from_value(serde_json::to_value(&profile.spec)?)?;
     let own = schedule.spec.database.credentials_secret_ref.as_ref();
@@ -172,16 +176,16 @@ fn live_ids(
         request_uid: object.uid().unwrap_or_default(),
         identity: targets::identity(schedule, server),
         database,
-        entities: profile.live_entities(),
+        entities: LiveEntity::of(&profile),
     };
-    Ok((Work::LiveIds(task), mounts))
+    Ok((Task::LiveIds(task), mounts))
 }
 
 fn restore(
     object: &RestoreRequest,
     schedule: &BackupSchedule,
     server: &DatabaseServer,
-    copy: CopyRef,
+    backup: BackupRef,
 ) -> Result<(RestoreTask, Vec<Mount>), NoWork> {
     let secret = server.spec.restore_credentials_secret_ref.as_ref().ok_or(NoWork::ReferenceGone)?;
     let (database, mut mounts) = targets::database(server, &schedule.spec.database.name, &secret.name);
@@ -192,7 +196,7 @@ fn restore(
         name: object.name_any(),
         request_uid: object.uid().unwrap_or_default(),
         identity: targets::identity(schedule, server),
-        copy,
+        backup,
         database,
         parallelism: 2,
         headroom_bytes: server.spec.restore_headroom_bytes,
@@ -221,7 +225,7 @@ fn cutover(
         name: object.name_any(),
         namespace: object.namespace().unwrap_or_default(),
         new_database: new_database.clone(),
-        kept_database: kept_database(live, &uid),
+        previous_database: previous_database(live, &uid),
         live_oid: oid(live_oid)?,
         new_oid: oid(new_oid)?,
         undo_of: status.undo.as_ref().map(|undo| undo.request_uid.clone()),
@@ -237,7 +241,7 @@ fn cutover(
 
 /// How long a Job of the claimed part may run, whichever it is.
 pub fn claimed_limit(mode: Mode, timing: &Timing) -> TimeDelta {
-    let step = if mode == Mode::CrmExport { RestoreStep::Export } else { RestoreStep::Settle };
+    let step = if mode == Mode::CrmExport { RestoreStep::Export } else { RestoreStep::RecoverCutover };
     TimeDelta::try_seconds(deadline(step, timing)).unwrap_or(TimeDelta::days(1))
 }
 
@@ -246,10 +250,10 @@ fn deadline(step: RestoreStep, timing: &Timing) -> i64 {
     let longest = seconds(timing.restore_deadline);
     match step {
         RestoreStep::Cutover => CUTOVER_SECONDS,
-        RestoreStep::Settle => SETTLE_SECONDS,
-        RestoreStep::Preflight | RestoreStep::Clear => longest.min(600),
+        RestoreStep::RecoverCutover => RECOVER_SECONDS,
+        RestoreStep::Preflight | RestoreStep::DropDatabase => longest.min(600),
         RestoreStep::Prepare | RestoreStep::Export | RestoreStep::LiveIds => longest,
         // The dump ends itself; then it is read back.
-        RestoreStep::Safety => seconds(timing.dump_deadline * 2),
+        RestoreStep::SafetyBackup => seconds(timing.dump_deadline * 2),
     }
 }

@@ -15,8 +15,10 @@ use crate::controller::targets;
 use crate::controller::verbs::{Created, create_or_adopt};
 use crate::controller::worker_job::{WorkerJob, mark};
 use crate::domain::drill::{Candidate, Due, next};
-use crate::domain::job::{CopyRef, DrillTask, Work};
 use crate::domain::names::drill_job;
+use crate::protocol::backup::BackupRef;
+use crate::protocol::restore::DrillTask;
+use crate::protocol::task::Task;
 use chrono::{DateTime, TimeDelta, Utc};
 use k8s_openapi::api::batch::v1::Job;
 use kube::api::Api;
@@ -210,7 +212,7 @@ fn worker(
     let task = DrillTask {
         name: schedule.name_any(),
         identity: targets::identity(schedule, server),
-        copy: CopyRef {
+        backup: BackupRef {
             prefix: point.prefix.clone().ok_or(Obstacle::CopyGone)?,
             id: point.id.parse().map_err(|_| Obstacle::CopyGone)?,
             // A manifest that was put in its place since is another one.
@@ -225,7 +227,7 @@ fn worker(
         owner: bucket.controller_owner_ref(&()).ok_or(Obstacle::CopyGone)?,
         labels: BTreeMap::from([label(mark::SERVER, &scratch.name_any()), label(mark::STEP, "drill")]),
         annotations: BTreeMap::new(),
-        work: Work::Drill(task),
+        task: Task::Drill(task),
         at_once: None,
         storage,
         mounts,

@@ -13,7 +13,7 @@ use super::stores::OpenError;
 use super::verbs::{VerbError, apply_status};
 use crate::api::conditions::{ServerCondition, find, set};
 use crate::api::{Condition, ConditionStatus, DatabaseServer, DatabaseServerStatus};
-use crate::domain::job::WorkError;
+use crate::protocol::task::TaskParseError;
 use crate::store::StoreError;
 use chrono::{DateTime, TimeDelta, Utc};
 use kube::ResourceExt;
@@ -41,7 +41,7 @@ pub enum ServerError {
     Store(#[from] StoreError),
     /// A drill that makes no argv.
     #[error(transparent)]
-    Work(#[from] WorkError),
+    Work(#[from] TaskParseError),
 }
 
 impl Failure for ServerError {

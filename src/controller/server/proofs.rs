@@ -6,8 +6,9 @@ use crate::api::{Condition, ConditionStatus};
 use crate::controller::fleet::Provable;
 use crate::controller::observed::cut;
 use crate::domain::drill::{Candidate, INTERRUPTIONS, Past, oldest, patience};
-use crate::domain::job::{Done, Outcome};
 use crate::domain::restore::is_fault;
+use crate::domain::result::Done;
+use crate::protocol::report::Outcome;
 use chrono::{DateTime, Utc};
 
 /// Drills that a status remembers.

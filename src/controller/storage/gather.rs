@@ -7,7 +7,7 @@ use crate::api::BackupStorage;
 use crate::api::backup_storage::LifecycleMode;
 use crate::controller::context::Context;
 use crate::controller::stores::OpenError;
-use crate::domain::target::Capabilities;
+use crate::domain::capabilities::Capabilities;
 use crate::store::{self, Enforcement, LifecycleError, Store, StoreError, Tally};
 use kube::ResourceExt;
 

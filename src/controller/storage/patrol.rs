@@ -4,8 +4,8 @@
 use crate::api::backup_storage::LifecycleMode;
 use crate::api::{BackupStorage, RestoreRequest};
 use crate::controller::context::Context;
+use crate::domain::capabilities::Capabilities;
 use crate::domain::retention::patrol::{CopyDir, Enforcer, Need, Orders};
-use crate::domain::target::Capabilities;
 use crate::store::{Store, StoreError, Tally, Walk};
 use chrono::{DateTime, TimeDelta, Utc};
 use kube::ResourceExt;

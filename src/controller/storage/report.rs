@@ -8,9 +8,9 @@ use crate::api::conditions::{StorageCondition, find, set};
 use crate::api::{BackupStorage, BackupStorageStatus, Condition, ConditionStatus};
 use crate::controller::authority::AuthorityFault;
 use crate::controller::observed::cut;
+use crate::domain::capabilities::Capabilities;
 use crate::domain::retention::patrol::Enforcer;
 use crate::domain::retention::{Expire, Rule};
-use crate::domain::target::Capabilities;
 use crate::store::{Enforcement, LifecycleError, Tally};
 use chrono::{DateTime, TimeDelta, Utc};
 

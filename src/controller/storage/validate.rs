@@ -1,8 +1,8 @@
 //! Which BackupStorages may work at all: no two may share a part of a bucket. Pure.
 
 use crate::api::{BackupStorage, BackupStorageSpec};
+use crate::domain::capabilities::Capabilities;
 use crate::domain::retention::Policy;
-use crate::domain::target::Capabilities;
 use kube::ResourceExt;
 
 /// Another BackupStorage was there first.

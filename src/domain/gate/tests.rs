@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::domain::authority::Distrust;
-use crate::domain::target::Engine;
+use crate::domain::engine::Engine;
 use chrono::{DateTime, Utc};
 use proptest::prelude::*;
 
@@ -19,7 +19,7 @@ fn identity(tenant: &str) -> TenantIdentity {
 
 fn copy(day: &str, tenant: &str) -> Candidate {
     let time = format!("{day}T02:00:00Z").parse().unwrap();
-    Candidate { id: RecoveryPointId::new(time, 7), day: day.parse().unwrap(), identity: identity(tenant) }
+    Candidate { id: BackupId::new(time, 7), day: day.parse().unwrap(), identity: identity(tenant) }
 }
 
 fn account() -> Account {

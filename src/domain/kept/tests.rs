@@ -1,7 +1,7 @@
 //! What becomes of a replaced database, one mutation at a time.
 
 use super::*;
-use crate::domain::job::{Done, Preflight};
+use crate::domain::result::{Done, Preflight};
 use proptest::prelude::*;
 
 fn now() -> DateTime<Utc> {
@@ -42,23 +42,23 @@ fn over(f: &mut Facts) {
 
 #[test]
 fn a_kept_database_is_dumped_then_waits_for_the_window_then_goes() {
-    assert_eq!(with(|f| f.safe = false).action, Action::Start(RestoreStep::Safety, 1));
+    assert_eq!(with(|f| f.safe = false).action, Action::Start(RestoreStep::SafetyBackup, 1));
     let waits = with(|_| ());
     assert_eq!((waits.action, waits.way_back, waits.wake), (Action::Nothing, WayBack::There, kept().undo_until));
     assert_eq!(with(over).action, Action::BeginClearing);
     let cleared = with(|f| (over(f), f.clearing = true).1);
-    assert_eq!((cleared.action, cleared.way_back), (Action::Start(RestoreStep::Clear, 1), WayBack::Gone));
+    assert_eq!((cleared.action, cleared.way_back), (Action::Start(RestoreStep::DropDatabase, 1), WayBack::Gone));
     assert_eq!(with(|f| (f.clearing, f.cleared) = (true, true)).reason, "Dropped");
     // The dump expired while something kept the drop from being done: made anew, and no Undo begins meanwhile.
     let anew = with(|f| (over(f), f.clearing = true, f.safe = false).2);
-    assert_eq!((anew.action, anew.way_back), (Action::Start(RestoreStep::Safety, 1), WayBack::Gone));
+    assert_eq!((anew.action, anew.way_back), (Action::Start(RestoreStep::SafetyBackup, 1), WayBack::Gone));
 }
 
 #[test]
 fn nothing_is_dropped_without_a_safety_dump_however_long_it_takes() {
     for safety in [Step::None, Step::Running { attempt: 1 }, failed(9, 1), failed(9, 100_000)] {
         let plan = with(|f| (over(f), f.safe = false, f.safety = safety.clone()).2);
-        assert!(matches!(plan.action, Action::Nothing | Action::Start(RestoreStep::Safety, _)), "{plan:?}");
+        assert!(matches!(plan.action, Action::Nothing | Action::Start(RestoreStep::SafetyBackup, _)), "{plan:?}");
         assert_eq!(plan.way_back, WayBack::There);
     }
 }
@@ -67,10 +67,10 @@ fn nothing_is_dropped_without_a_safety_dump_however_long_it_takes() {
 fn a_safety_dump_that_expires_is_made_anew_before_anything_is_dropped() {
     let expires = now() + TimeDelta::days(1);
     assert!(is_safe(expires + TimeDelta::seconds(1), now()) && !is_safe(expires, now()));
-    assert_eq!(with(|f| (over(f), f.safe = false).0).action, Action::Start(RestoreStep::Safety, 1));
+    assert_eq!(with(|f| (over(f), f.safe = false).0).action, Action::Start(RestoreStep::SafetyBackup, 1));
     let clearing = |f: &mut Facts| (f.undo_until, f.clearing, f.safe) = (Some(now()), true, false);
     let anew = with(|f| (clearing(f), f.clear = failed(3, 9000)).0);
-    assert_eq!((anew.action, anew.way_back), (Action::Start(RestoreStep::Safety, 1), WayBack::Gone));
+    assert_eq!((anew.action, anew.way_back), (Action::Start(RestoreStep::SafetyBackup, 1), WayBack::Gone));
     assert_eq!(with(|f| (clearing(f), f.clear = Step::Running { attempt: 2 }).0).action, Action::Nothing);
 }
 
@@ -78,10 +78,10 @@ fn a_safety_dump_that_expires_is_made_anew_before_anything_is_dropped() {
 fn attempts_are_spread_out_and_never_end() {
     let next = |attempt, minutes| with(|f| (f.safe, f.safety) = (false, failed(attempt, minutes))).action;
     assert_eq!(next(1, 9), Action::Nothing);
-    assert_eq!(next(1, 10), Action::Start(RestoreStep::Safety, 2));
+    assert_eq!(next(1, 10), Action::Start(RestoreStep::SafetyBackup, 2));
     assert_eq!(next(2, 19), Action::Nothing);
     assert_eq!(next(40, 24 * 60 - 1), Action::Nothing);
-    assert_eq!(next(40, 24 * 60), Action::Start(RestoreStep::Safety, 41));
+    assert_eq!(next(40, 24 * 60), Action::Start(RestoreStep::SafetyBackup, 41));
     let told = with(|f| (f.safe, f.safety) = (false, failed(2, 1)));
     assert!(told.note.contains("no room") && told.wake.is_some(), "{told:?}");
     assert_eq!(with(|f| (f.safe, f.lane_free) = (false, false)).action, Action::Nothing);
@@ -104,7 +104,7 @@ fn an_undo_holds_it_from_its_creation_to_its_end() {
 #[test]
 fn what_a_failed_restore_prepared_goes_at_once_and_what_nobody_prepared_is_not_looked_for() {
     let ended = |leftover, cleared| with(|f| (f.undo_until, f.leftover, f.cleared) = (None, leftover, cleared));
-    assert_eq!(ended(true, false).action, Action::Start(RestoreStep::Clear, 1));
+    assert_eq!(ended(true, false).action, Action::Start(RestoreStep::DropDatabase, 1));
     assert_eq!(ended(true, true).action, Action::Nothing);
     assert_eq!(ended(false, false).action, Action::Nothing);
     assert_eq!(ended(true, false).way_back, WayBack::Never);
@@ -149,7 +149,7 @@ proptest! {
         if plan.action == Action::BeginClearing {
             prop_assert!(safe && hours <= 0 && f.undoing == Undoing::Nobody && !held);
         }
-        if matches!(plan.action, Action::Start(RestoreStep::Clear, _)) {
+        if matches!(plan.action, Action::Start(RestoreStep::DropDatabase, _)) {
             prop_assert!(safe && (clearing && !cleared && !done || clearing && open));
         }
     }

@@ -4,8 +4,8 @@
 use super::facts::{Action, Claim, Facts, Plan, Step, Terminal};
 use super::{CLAIM_START_DEADLINE, MAX_ATTEMPTS, proven, waits};
 use crate::domain::gate::{Closed, Mode};
-use crate::domain::job::{Done, TAKEN_BACK};
 use crate::domain::names::RestoreStep;
+use crate::domain::result::{Done, TAKEN_BACK};
 use chrono::{DateTime, TimeDelta, Utc};
 
 /// What a Job's end may take to be noticed.
@@ -90,9 +90,9 @@ fn cutting_over(facts: &Facts, claim: &Claim, now: DateTime<Utc>) -> Plan {
         }
         Step::None => Plan::attention("CutoverNeverStarted", never_started("cut-over", facts.keys.mode)),
         Step::Running { .. } => plan(Action::Nothing),
-        Step::Succeeded(Done::CutOver { kept_database, downtime_millis, committed_at }) => {
+        Step::Succeeded(Done::CutOver { previous_database, downtime_millis, committed_at }) => {
             Plan::finish(Terminal::Restored {
-                kept_database: kept_database.clone(),
+                previous_database: previous_database.clone(),
                 downtime_millis: *downtime_millis,
                 committed_at: *committed_at,
             })
@@ -110,15 +110,15 @@ fn cutting_over(facts: &Facts, claim: &Claim, now: DateTime<Utc>) -> Plan {
 fn unsettled(facts: &Facts, reason: &str, message: &str) -> Plan {
     let start = |attempt| {
         let message = "the cut-over was lost in the middle: it is ended by what the server says of it";
-        Plan::new(Action::Start(RestoreStep::Settle, attempt), "CuttingOver", "Settling", message)
+        Plan::new(Action::Start(RestoreStep::RecoverCutover, attempt), "CuttingOver", "Settling", message)
     };
     match &facts.settle {
         _ if !facts.settles => Plan::attention(reason, message.to_owned()),
         Step::None => start(1),
         Step::Running { .. } => Plan { action: Action::Nothing, ..start(0) },
-        Step::Succeeded(Done::CutOver { kept_database, downtime_millis, committed_at }) => {
+        Step::Succeeded(Done::CutOver { previous_database, downtime_millis, committed_at }) => {
             Plan::finish(Terminal::Restored {
-                kept_database: kept_database.clone(),
+                previous_database: previous_database.clone(),
                 downtime_millis: *downtime_millis,
                 committed_at: *committed_at,
             })

@@ -2,8 +2,8 @@
 
 use super::reminders;
 use crate::domain::gate::Keys;
-use crate::domain::job::{Done, ExportSummary};
 use crate::domain::names::RestoreStep;
+use crate::domain::result::{Done, ExportSummary};
 use chrono::{DateTime, TimeDelta, Utc};
 
 /// How long people have.
@@ -88,7 +88,7 @@ pub enum Terminal {
     /// A full restore was done.
     Restored {
         /// The name that the old database is kept under.
-        kept_database: String,
+        previous_database: String,
         /// How long the live name was not to be had.
         downtime_millis: i64,
         /// When the swap committed.
@@ -310,9 +310,11 @@ impl Plan {
 
     pub(super) fn finish(terminal: Terminal) -> Self {
         let (phase, reason, message) = match &terminal {
-            Terminal::Restored { kept_database, .. } => {
-                ("Complete", "Restored".to_owned(), format!("restored; the old database is kept as {kept_database}"))
-            }
+            Terminal::Restored { previous_database, .. } => (
+                "Complete",
+                "Restored".to_owned(),
+                format!("restored; the old database is kept as {previous_database}"),
+            ),
             Terminal::Exported(e) => ("Complete", "Exported".to_owned(), format!("exported to {}", e.key)),
             Terminal::Denied(why) => ("Denied", "Denied".to_owned(), why.clone()),
             Terminal::Expired { reason, message } => ("Expired", (*reason).to_owned(), message.clone()),

@@ -2,9 +2,9 @@
 //! What was claimed in the bucket is never begun a second time (I2); what is known of it is told, the rest is for a person.
 
 use super::super::gate::Mode;
-use super::super::job::Done;
 use super::super::names::RestoreStep;
 use super::{Action, Facts, Plan, Proof, Step, Terminal};
+use crate::domain::result::Done;
 use chrono::{DateTime, TimeDelta, Utc};
 
 /// How long after its claim a Job that this cluster does not know may still leave its report.
@@ -32,10 +32,10 @@ pub(super) fn proven(facts: &Facts, proof: &Proof, now: DateTime<Utc>) -> Plan {
     };
     match (&proof.step, facts.keys.mode) {
         (
-            Step::Succeeded(Done::CutOver { kept_database, downtime_millis, committed_at }),
+            Step::Succeeded(Done::CutOver { previous_database, downtime_millis, committed_at }),
             Mode::FullRestore | Mode::Undo,
         ) => ended(Terminal::Restored {
-            kept_database: kept_database.clone(),
+            previous_database: previous_database.clone(),
             downtime_millis: *downtime_millis,
             committed_at: *committed_at,
         }),

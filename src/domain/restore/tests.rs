@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::domain::gate::{FourEyes, Keys};
-use crate::domain::job::{Done, Preflight, TAKEN_BACK};
+use crate::domain::result::{Done, Preflight, TAKEN_BACK};
 use proptest::prelude::*;
 
 mod claims;

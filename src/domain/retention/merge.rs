@@ -182,7 +182,7 @@ fn needed(policy: &Policy, rule: &Rule, area: Area) -> Option<i32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::target::Capabilities;
+    use crate::domain::capabilities::Capabilities;
     use proptest::prelude::*;
 
     fn policy() -> Policy {

@@ -3,7 +3,7 @@
 
 use super::AREAS;
 use crate::domain::manifest::MANIFEST;
-use crate::domain::names::{Area, Keys, RecoveryPointId, segment};
+use crate::domain::names::{Area, BackupId, Keys, segment};
 
 /// Whose an object is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub fn owned(keys: &Keys, area: Area, key: &str) -> Owned {
     let parts: Vec<&str> = below.split('/').collect();
     let uid = match (area, &parts[..]) {
         (Area::Daily | Area::Held | Area::Safety, [namespace, schedule, id, object @ ..]) => {
-            let place = legal(namespace) && legal(schedule) && id.parse::<RecoveryPointId>().is_ok();
+            let place = legal(namespace) && legal(schedule) && id.parse::<BackupId>().is_ok();
             return if place && is_part_of_copy(&object.join("/")) { Owned::Ours } else { Owned::Foreign };
         }
         (Area::Exports, [namespace, uid, file]) if legal(namespace) && is_export(file) => uid,

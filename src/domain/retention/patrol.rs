@@ -7,7 +7,7 @@ use super::{
     expires_at, hold_of,
 };
 use crate::domain::manifest::MANIFEST;
-use crate::domain::names::{Area, Keys, RecoveryPointId, segment};
+use crate::domain::names::{Area, BackupId, Keys, segment};
 use chrono::{DateTime, TimeDelta, Utc};
 use std::collections::BTreeMap;
 
@@ -36,7 +36,7 @@ pub struct CopyDir {
     /// Name of its schedule.
     pub schedule: String,
     /// Its id.
-    pub id: RecoveryPointId,
+    pub id: BackupId,
     /// Its key prefix.
     pub prefix: String,
     /// Every object below the prefix.
@@ -101,7 +101,7 @@ impl Grouper {
         let (namespace, schedule, id) = (parts.next()?, parts.next()?, parts.next()?);
         // A directory has something of ours below it.
         parts.next().filter(|below| is_part_of_copy(below))?;
-        let id: RecoveryPointId = id.parse().ok()?;
+        let id: BackupId = id.parse().ok()?;
         let namespace = segment("namespace", namespace).ok()?.to_owned();
         let schedule = segment("schedule", schedule).ok()?.to_owned();
         let prefix = format!("{}{namespace}/{schedule}/{id}/", self.root);

@@ -3,8 +3,8 @@
 use super::error::EngineError;
 use super::version::Version;
 use super::{settings, tls};
-use crate::domain::target::DatabaseTarget;
 use crate::engine::credentials::Credentials;
+use crate::protocol::target::DatabaseTarget;
 use futures::FutureExt;
 use mysql_async::prelude::{FromRow, Queryable};
 use mysql_async::{Conn, OptsBuilder, Row};

@@ -1,6 +1,6 @@
 //! What can go wrong between Sennight and a server of the MySQL family, sorted by what a person would do about it.
 
-use crate::domain::target::Engine;
+use crate::domain::engine::Engine;
 use crate::engine::credentials::Unreadable;
 use mysql_async::{DriverError, Error, IoError};
 use std::path::PathBuf;

@@ -5,7 +5,7 @@ use super::connect::{Session, connect};
 use super::error::EngineError;
 use super::ident;
 use super::inventory::TableInfo;
-use crate::domain::target::DatabaseTarget;
+use crate::protocol::target::DatabaseTarget;
 use chrono::{DateTime, NaiveDateTime, Utc};
 use std::time::Duration;
 

@@ -1,8 +1,8 @@
 //! TLS towards a server, as far as the DatabaseServer's `tls.mode` asks for it, in the driver's own options.
 
 use super::error::EngineError;
-use crate::domain::target::{DatabaseTarget, TlsMode};
 use crate::engine::credentials::Unreadable;
+use crate::protocol::target::{DatabaseTarget, TlsMode};
 use mysql_async::{ClientIdentity, SslOpts};
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;

@@ -1,7 +1,7 @@
 //! Which server it is, by its own words, and whether Sennight knows it.
 
 use super::error::EngineError;
-use crate::domain::target::Engine;
+use crate::domain::engine::Engine;
 use std::fmt;
 
 /// The two families.

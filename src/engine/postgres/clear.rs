@@ -9,8 +9,9 @@ use super::create::{is_kept, is_ours, kept_marker, lock, restore_marker};
 use super::error::EngineError;
 use super::failure::RestoreError;
 use super::ident;
-use crate::domain::job::{ClearTask, Cleared, Mark};
-use crate::domain::names::{GROUP, doomed_database};
+use crate::domain::names::{GROUP, database_to_drop};
+use crate::domain::result::DatabaseDropped;
+use crate::protocol::drop_database::{DropDatabaseTask, Mark};
 use std::time::Duration;
 use tokio_postgres::error::SqlState;
 
@@ -50,19 +51,19 @@ pub async fn let_in(
 }
 
 /// Drops it. Not there any more is success; anything without the right mark and OID is an error and stays.
-pub async fn clear(admin: &Session, task: &ClearTask) -> Result<Cleared, RestoreError> {
+pub async fn clear(admin: &Session, task: &DropDatabaseTask) -> Result<DatabaseDropped, RestoreError> {
     // A `prepare` that still works on it holds this.
     lock(admin, &task.request_uid).await?;
     let live = &task.database.database;
-    let grave = doomed_database(live, &task.request_uid);
-    let Some(found) = find(admin, task, &grave).await? else { return Ok(Cleared::default()) };
+    let grave = database_to_drop(live, &task.request_uid);
+    let Some(found) = find(admin, task, &grave).await? else { return Ok(DatabaseDropped::default()) };
     if found.name == *live || found.name == task.database.maintenance_database {
         let why = format!("the database with OID {} has the live name {:?} now", found.oid, found.name);
         return Err(RestoreError::DatabasesChanged { found: why });
     }
     if !may_go(&found, task) {
-        let marker = match task.doomed.mark {
-            Mark::Kept => kept_marker(&task.request_uid),
+        let marker = match task.database_to_drop.mark {
+            Mark::Previous => kept_marker(&task.request_uid),
             Mark::Restore => restore_marker(&task.request_uid),
         };
         return Err(RestoreError::NameTaken { name: found.name, marker });
@@ -74,29 +75,29 @@ pub async fn clear(admin: &Session, task: &ClearTask) -> Result<Cleared, Restore
         .batch_execute(&format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", ident(&grave)))
         .await
         .map_err(|e| EngineError::query(format!("dropping the database {grave:?}"), e))?;
-    Ok(Cleared { database: Some(task.doomed.name.clone()), oid: Some(found.oid) })
+    Ok(DatabaseDropped { database: Some(task.database_to_drop.name.clone()), oid: Some(found.oid) })
 }
 
 /// By OID where it is known, else by the names that it may have.
-async fn find(admin: &Session, task: &ClearTask, grave: &str) -> Result<Option<Database>, EngineError> {
-    if let Some(oid) = task.doomed.oid {
+async fn find(admin: &Session, task: &DropDatabaseTask, grave: &str) -> Result<Option<Database>, EngineError> {
+    if let Some(oid) = task.database_to_drop.oid {
         return catalog::by_oid(admin, oid).await;
     }
     match catalog::by_name(admin, grave).await? {
         Some(found) => Ok(Some(found)),
-        None => catalog::by_name(admin, &task.doomed.name).await,
+        None => catalog::by_name(admin, &task.database_to_drop.name).await,
     }
 }
 
-fn may_go(found: &Database, task: &ClearTask) -> bool {
+fn may_go(found: &Database, task: &DropDatabaseTask) -> bool {
     let uid = &task.request_uid;
     if found.comment == Some(doomed_marker(uid)) {
         return true;
     }
-    match task.doomed.mark {
+    match task.database_to_drop.mark {
         // Without its OID a kept database is never dropped.
-        Mark::Kept => task.doomed.oid.is_some() && is_kept(found, uid),
-        Mark::Restore => found.name == task.doomed.name && is_ours(found, uid),
+        Mark::Previous => task.database_to_drop.oid.is_some() && is_kept(found, uid),
+        Mark::Restore => found.name == task.database_to_drop.name && is_ours(found, uid),
     }
 }
 

@@ -11,8 +11,9 @@ use super::preflight::{self, PREPARED, SLOTS, SUBSCRIPTIONS};
 use super::refuse::refusals;
 use super::refused::Refused;
 use super::swap::is_ready;
-use crate::domain::job::{CutoverTask, Preflight, Refusal};
 use crate::domain::manifest::ServerFacts;
+use crate::domain::result::{Preflight, Refusal};
+use crate::protocol::cutover::CutoverTask;
 
 /// Looks.
 pub async fn look_back(admin: &Session, task: &CutoverTask) -> Result<Preflight, EngineError> {
@@ -23,7 +24,7 @@ pub async fn look_back(admin: &Session, task: &CutoverTask) -> Result<Preflight,
     refused.extend(refusals(&evidence));
     let mut warnings = vec![format!(
         "every change since the restore goes with the restored database, which is then kept as {:?}",
-        task.kept_database
+        task.previous_database
     )];
     if evidence.live_sessions > 0 {
         warnings.push(format!("{} sessions on the live database will be ended", evidence.live_sessions));
@@ -101,7 +102,7 @@ async fn evidence(
         logical_slots: preflight::list(admin, SLOTS, name).await?,
         subscriptions: preflight::list(admin, SUBSCRIPTIONS, name).await?,
         superuser_sessions: preflight::superuser_sessions(admin, name).await?,
-        names_needed: vec![task.kept_database.clone()],
+        names_needed: vec![task.previous_database.clone()],
         names_taken: Vec::new(),
         already_kept: None,
         name_limit: preflight::name_limit(admin).await?,
@@ -116,7 +117,7 @@ async fn evidence(
         evidence.prepared_transactions.extend(preflight::list(admin, PREPARED, &kept.name).await?);
         evidence.superuser_sessions.extend(preflight::superuser_sessions(admin, &kept.name).await?);
     }
-    match catalog::by_name(admin, &task.kept_database).await? {
+    match catalog::by_name(admin, &task.previous_database).await? {
         Some(found) if is_kept(&found, &task.request_uid) => {
             evidence.already_kept = Some(found.name);
         }

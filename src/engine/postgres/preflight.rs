@@ -10,9 +10,9 @@ use super::error::EngineError;
 use super::evidence::{Evidence, ExtensionOffer, RestoreRole, RoleState, SpaceState};
 use super::script::Needs;
 use super::tools::Tools;
-use crate::domain::job::RestoreTask;
 use crate::domain::manifest::{Extension, Manifest, ServerFacts};
-use crate::domain::names::{kept_database, new_database};
+use crate::domain::names::{new_database, previous_database};
+use crate::protocol::restore::RestoreTask;
 
 /// What the schema archive says of itself.
 #[derive(Debug, Clone)]
@@ -37,7 +37,7 @@ pub async fn look(
         Some(live) => Some(carry::read(admin, live.oid).await?),
         None => None,
     };
-    let names = [new_database(name, &task.request_uid), kept_database(name, &task.request_uid)];
+    let names = [new_database(name, &task.request_uid), previous_database(name, &task.request_uid)];
     let (names_taken, already_kept) = taken(admin, &names, &task.request_uid).await?;
     let role = role(admin).await?;
     let owner = live.as_ref().map(|d| vec![d.owner.clone()]).unwrap_or_default();

@@ -10,8 +10,8 @@ use super::create::{is_refused, refusing};
 use super::error::EngineError;
 use super::failure::RestoreError;
 use super::swap::{Standing, standing};
-use crate::domain::job::CutoverTask;
-use crate::domain::names::doomed_database;
+use crate::domain::names::database_to_drop;
+use crate::protocol::cutover::CutoverTask;
 
 /// What the server says of a swap.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,7 +35,7 @@ pub async fn settle(admin: &Session, task: &CutoverTask, application: &str) -> R
     if task.undo_of.is_some() {
         refuse(admin, task, &new).await?;
     } else {
-        let grave = doomed_database(&task.database.database, &task.request_uid);
+        let grave = database_to_drop(&task.database.database, &task.request_uid);
         bury(admin, &new, &grave, &task.request_uid).await?;
     }
     match look(admin, task).await? {
@@ -94,7 +94,7 @@ async fn look(admin: &Session, task: &CutoverTask) -> Result<Seen, EngineError> 
     })
 }
 
-/// An earlier `settle` of this request made it so.
+/// An earlier `recover-cutover` of this request made it so.
 fn is_spent(database: &Database, task: &CutoverTask) -> bool {
     match task.undo_of {
         None => database.comment == Some(doomed_marker(&task.request_uid)),

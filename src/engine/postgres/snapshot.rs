@@ -6,7 +6,7 @@ use super::connect::{Session, connect_to_read};
 use super::error::{EngineError, words};
 use super::inventory::Inventory;
 use super::{literal, qualified};
-use crate::domain::target::DatabaseTarget;
+use crate::protocol::target::DatabaseTarget;
 use chrono::{DateTime, Utc};
 use std::time::Duration;
 use tokio_postgres::error::SqlState;

@@ -11,7 +11,7 @@ use super::evict::Evictor;
 use super::failure::RestoreError;
 use super::ident;
 use super::preflight::superuser_sessions;
-use crate::domain::job::CutoverTask;
+use crate::protocol::cutover::CutoverTask;
 use chrono::{DateTime, Utc};
 use std::time::{Duration, Instant};
 use tokio_postgres::error::SqlState;
@@ -153,7 +153,7 @@ async fn transaction(admin: &mut Session, task: &CutoverTask) -> Result<Tried, R
         .await
         .map_err(|e| EngineError::query(doing("BEGIN"), e))?;
     let since = Instant::now();
-    let renames = [(live.as_str(), task.kept_database.as_str()), (&task.new_database, live)];
+    let renames = [(live.as_str(), task.previous_database.as_str()), (&task.new_database, live)];
     for (from, to) in renames {
         let rename = format!("ALTER DATABASE {} RENAME TO {}", ident(from), ident(to));
         match admin.batch_execute(&rename).await {
@@ -198,7 +198,7 @@ fn severed(error: &tokio_postgres::Error) -> bool {
 
 async fn compare(admin: &Session, task: &CutoverTask) -> Result<(), RestoreError> {
     let live = catalog::by_name(admin, &task.database.database).await?;
-    let kept = catalog::by_name(admin, &task.kept_database).await?;
+    let kept = catalog::by_name(admin, &task.previous_database).await?;
     // `settle`, which takes this process for dead, marks what must not be swapped any more: under the locks that are held here.
     let ready = live.as_ref().is_some_and(|d| is_ready(d, task));
     let (live, kept) = (live.map(|d| d.oid), kept.map(|d| d.oid));
@@ -219,8 +219,8 @@ async fn properties(admin: &Session, task: &CutoverTask) -> Result<Vec<String>, 
     let had = carry::read(admin, task.live_oid).await?;
     let has = carry::read(admin, task.new_oid).await?;
     let mut statements = had.onto(&task.database.database, &has, Opening::Open, is_superuser(admin).await?);
-    statements.push(carry::comment(&task.kept_database, Some(&kept_marker(&task.request_uid))));
-    statements.extend(had.shut(&task.kept_database));
+    statements.push(carry::comment(&task.previous_database, Some(&kept_marker(&task.request_uid))));
+    statements.extend(had.shut(&task.previous_database));
     Ok(statements)
 }
 

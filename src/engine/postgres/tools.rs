@@ -4,8 +4,8 @@
 use super::error::EngineError;
 use super::startup::{Purpose, tool_options};
 use super::tls::client_certificate_files;
-use crate::domain::target::{DatabaseTarget, TlsMode};
 use crate::engine::credentials::Credentials;
+use crate::protocol::target::{DatabaseTarget, TlsMode};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::Write;

@@ -2,12 +2,13 @@
 
 use super::DumpError;
 use super::rows::{Shared, Written};
-use crate::domain::job::{CopyRef, CopySummary, DumpTask};
 use crate::domain::manifest::{
     DataObject, FORMAT, Frame, MANIFEST, Manifest, SchemaArchive, Sequence, ServerFacts, Table, Totals,
 };
-use crate::domain::names::RecoveryPointId;
+use crate::domain::names::BackupId;
+use crate::domain::result::BackupSummary;
 use crate::engine::postgres::inventory::TableInfo;
+use crate::protocol::backup::{BackupRef, DumpTask};
 use crate::store::{OpenCopy, PutOptions, Store};
 use crate::worker::WorkerContext;
 use bytes::Bytes;
@@ -63,7 +64,7 @@ impl Gathered {
         &self,
         task: &DumpTask,
         zone: Tz,
-        id: RecoveryPointId,
+        id: BackupId,
         started_at: DateTime<Utc>,
     ) -> Result<Manifest, DumpError> {
         self.every_row_is_there()?;
@@ -135,14 +136,14 @@ async fn look(store: &Store, object: String, written: i64) -> Result<(), DumpErr
 
 /// Looks at every object once more, then makes the copy exist. From here on nothing is cancelled: whether the manifest
 /// is there must not be a guess.
-pub async fn commit(manifest: Manifest, shared: &Shared, context: &WorkerContext) -> Result<CopySummary, DumpError> {
+pub async fn commit(manifest: Manifest, shared: &Shared, context: &WorkerContext) -> Result<BackupSummary, DumpError> {
     let prefix = &shared.objects.prefix;
     let mut written: Vec<(String, i64)> = vec![(manifest.schema.object.clone(), manifest.schema.length)];
     written.extend(manifest.objects.iter().map(|o| (o.name.clone(), o.length)));
     let looks = written.into_iter().map(|(name, length)| look(&context.store, format!("{prefix}{name}"), length));
     futures::stream::iter(looks).buffer_unordered(LOOKS).try_collect::<()>().await?;
     let bytes = context.store.keyring().seal(&manifest).map_err(|e| DumpError::Inconsistent(e.to_string()))?;
-    let copy = CopyRef {
+    let copy = BackupRef {
         prefix: prefix.clone(),
         id: manifest.id.clone(),
         manifest_sha256: Some(hex::encode(Sha256::digest(&bytes))),

@@ -12,11 +12,11 @@ pub mod seal;
 mod together;
 
 use super::{TaskError, WorkerContext};
-use crate::domain::job::{Done, DumpTask};
+use crate::domain::engine::Engine;
 use crate::domain::manifest::{Sequence, ServerFacts};
-use crate::domain::names::{Area, RecoveryPointId};
+use crate::domain::names::{Area, BackupId};
+use crate::domain::result::Done;
 use crate::domain::retention::area_tags;
-use crate::domain::target::{DatabaseTarget, Engine};
 use crate::engine::mysql as my;
 use crate::engine::postgres::inventory;
 use crate::engine::postgres::schema::has_data;
@@ -25,6 +25,8 @@ use crate::engine::postgres::snapshot::{self, Leader};
 use crate::engine::postgres::tools::Tools;
 use crate::engine::postgres::waiting;
 use crate::engine::postgres::{EngineError, Session, drift, read};
+use crate::protocol::backup::DumpTask;
+use crate::protocol::target::DatabaseTarget;
 use crate::store::StoreError;
 use chrono::Utc;
 use chrono_tz::Tz;
@@ -123,7 +125,7 @@ pub async fn run(task: &DumpTask, context: &WorkerContext) -> Result<Done, TaskE
 pub async fn into(task: &DumpTask, area: Area, context: &WorkerContext) -> Result<Done, TaskError> {
     let zone = check(task)?;
     let started_at = Utc::now();
-    let id = RecoveryPointId::new(started_at, rand::random());
+    let id = BackupId::new(started_at, rand::random());
     let deadline = Duration::from_secs(u64::try_from(task.deadline_seconds).unwrap_or(0));
     let stop = context.cancel.child_token();
     let gathered = {
@@ -172,7 +174,7 @@ async fn gather(
     task: &DumpTask,
     area: Area,
     context: &WorkerContext,
-    id: &RecoveryPointId,
+    id: &BackupId,
     stop: &CancellationToken,
 ) -> Result<Gathered, DumpError> {
     let lock_timeout = Duration::from_secs(u64::try_from(task.lock_timeout_seconds).unwrap_or(0).max(1));
@@ -219,7 +221,7 @@ fn gathering(
     task: &DumpTask,
     area: Area,
     context: &WorkerContext,
-    id: &RecoveryPointId,
+    id: &BackupId,
     stop: &CancellationToken,
     tables: Vec<inventory::TableInfo>,
     plan: plan::Plan,

@@ -3,14 +3,14 @@
 
 use super::rows::{Shared, Written};
 use super::{APPLICATION, DumpError, gathering, plan};
-use crate::domain::job::DumpTask;
 use crate::domain::manifest::{SchemaArchive, Sequence, ServerFacts};
-use crate::domain::names::{Area, RecoveryPointId};
+use crate::domain::names::{Area, BackupId};
 use crate::engine::mysql::inventory::{self, Inventory, TableInfo};
 use crate::engine::mysql::read::Rows;
 use crate::engine::mysql::schema::{self, ObjectKind, Schema};
 use crate::engine::mysql::{EngineError, Session, connect, rights, snapshot};
 use crate::engine::postgres::inventory::TableInfo as Listed;
+use crate::protocol::backup::DumpTask;
 use crate::worker::WorkerContext;
 use crate::worker::dump::commit::Gathered;
 use crate::worker::dump::objects::OpenObject;
@@ -28,7 +28,7 @@ pub async fn gather(
     task: &DumpTask,
     area: Area,
     context: &WorkerContext,
-    id: &RecoveryPointId,
+    id: &BackupId,
     stop: &CancellationToken,
 ) -> Result<Gathered, DumpError> {
     let lock_timeout = Duration::from_secs(u64::try_from(task.lock_timeout_seconds).unwrap_or(0).max(1));

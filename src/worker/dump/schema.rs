@@ -3,11 +3,11 @@
 
 use super::DumpError;
 use super::rows::Shared;
-use crate::domain::job::DumpTask;
 use crate::domain::manifest::SchemaArchive;
 use crate::engine::postgres::schema::{sorted, start, warnings};
 use crate::engine::postgres::tools::{Access, Running, Tools};
 use crate::engine::postgres::{EngineError, Purpose};
+use crate::protocol::backup::DumpTask;
 use crate::store::Upload;
 use bytes::BytesMut;
 use sha2::{Digest, Sha256};

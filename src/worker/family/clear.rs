@@ -1,30 +1,32 @@
-//! `clear`, and what `safety` asks before and after it dumps: schemas by their marks.
+//! `drop-database`, and what `safety-backup` asks before and after it dumps: schemas by their marks.
 
-use crate::domain::job::{ClearTask, Done, SafetyTask};
-use crate::domain::target::DatabaseTarget;
+use crate::domain::result::Done;
 use crate::engine::mysql::connect;
 use crate::engine::mysql::restore::clear;
+use crate::protocol::backup::SafetyBackupTask;
+use crate::protocol::drop_database::DropDatabaseTask;
+use crate::protocol::target::DatabaseTarget;
 use crate::worker::TaskError;
 
 /// Drops what a request left.
-pub async fn run(task: &ClearTask) -> Result<Done, TaskError> {
-    let mut session = connect(&task.database, "", &format!("sennight clear {}", task.request_uid)).await?;
+pub async fn run(task: &DropDatabaseTask) -> Result<Done, TaskError> {
+    let mut session = connect(&task.database, "", &format!("sennight drop-database {}", task.request_uid)).await?;
     let cleared = clear::clear(&mut session, task).await;
     session.close().await;
-    Ok(Done::Cleared(cleared?))
+    Ok(Done::DatabaseDropped(cleared?))
 }
 
 /// The name must stand for the very schema that the swap replaced.
-pub async fn still_kept(task: &SafetyTask) -> Result<(), TaskError> {
+pub async fn still_kept(task: &SafetyBackupTask) -> Result<(), TaskError> {
     let database = restore_target(task);
-    let mut session = connect(&database, "", &format!("sennight safety {}", task.request_uid)).await?;
-    let kept = clear::still_kept(&mut session, &database.database, task.kept_oid, &task.request_uid).await;
+    let mut session = connect(&database, "", &format!("sennight safety-backup {}", task.request_uid)).await?;
+    let kept = clear::still_kept(&mut session, &database.database, task.previous_oid, &task.request_uid).await;
     session.close().await;
     Ok(kept?)
 }
 
 /// The kept schema as the restore account sees it: the dump account has no rights on a name that did not exist when they were
 /// given, and the restore account may give none.
-pub fn restore_target(task: &SafetyTask) -> DatabaseTarget {
+pub fn restore_target(task: &SafetyBackupTask) -> DatabaseTarget {
     DatabaseTarget { credentials_dir: task.restore_credentials_dir.clone(), ..task.dump.database.clone() }
 }

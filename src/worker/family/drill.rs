@@ -1,13 +1,13 @@
 //! `drill` on MySQL and MariaDB: a scratch schema, filled, compared row by row, dropped.
 
 use super::prepare::other_than;
-use crate::domain::job::RestoreTask;
 use crate::domain::manifest::Manifest;
-use crate::domain::target::DatabaseTarget;
 use crate::engine::mysql::connect;
 use crate::engine::mysql::load::Definers;
 use crate::engine::mysql::restore::marks::{Mark, Role};
 use crate::engine::mysql::restore::schemas::{create, drop_own, lock, lock_of_request};
+use crate::protocol::restore::RestoreTask;
+use crate::protocol::target::DatabaseTarget;
 use crate::worker::fill::Fill;
 use crate::worker::{TaskError, WorkerContext};
 
@@ -28,7 +28,7 @@ pub async fn proven(
     create(&mut admin, scratch, like, &mark, &task.request_uid).await?;
     let fill = Fill {
         store: &context.store,
-        prefix: &task.copy.prefix,
+        prefix: &task.backup.prefix,
         manifest,
         target: server,
         database: scratch,

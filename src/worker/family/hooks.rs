@@ -1,9 +1,9 @@
 //! The platform team's SQL in a filled schema: the files that `worker::hooks` finds, by a session of the family.
 
-use crate::domain::job::RestoreTask;
 use crate::domain::manifest::Manifest;
 use crate::engine::mysql::restore::hooks::run;
 use crate::engine::mysql::{Session, connect};
+use crate::protocol::restore::RestoreTask;
 use crate::worker::TaskError;
 use crate::worker::hooks::read;
 use std::path::Path;

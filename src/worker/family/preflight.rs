@@ -1,7 +1,7 @@
-//! `preflight` and `undoable`: would it work? Nothing is changed.
+//! `preflight` and `preflight-undo`: would it work? Nothing is changed.
 
-use crate::domain::job::{CutoverTask, Done, Preflight, Refusal, RestoreTask};
 use crate::domain::manifest::Manifest;
+use crate::domain::result::{Done, Preflight, Refusal};
 use crate::engine::mysql::restore::copied::Copied;
 use crate::engine::mysql::restore::evidence::Evidence;
 use crate::engine::mysql::restore::look_back::look_back;
@@ -9,6 +9,8 @@ use crate::engine::mysql::restore::preflight::look;
 use crate::engine::mysql::restore::refuse::{refusals, warnings};
 use crate::engine::mysql::schema::{Statement, parse};
 use crate::engine::mysql::{Session, connect};
+use crate::protocol::cutover::CutoverTask;
+use crate::protocol::restore::RestoreTask;
 use crate::worker::copy::{self, archive};
 use crate::worker::{TaskError, WorkerContext};
 
@@ -26,8 +28,8 @@ pub async fn run(task: &RestoreTask, context: &WorkerContext) -> Result<Done, Ta
 }
 
 /// Looks whether a swap could be undone.
-pub async fn undoable(task: &CutoverTask) -> Result<Done, TaskError> {
-    let mut session = connect(&task.database, "", &format!("sennight undoable {}", task.request_uid)).await?;
+pub async fn undo(task: &CutoverTask) -> Result<Done, TaskError> {
+    let mut session = connect(&task.database, "", &format!("sennight preflight-undo {}", task.request_uid)).await?;
     let evidence = look_back(&mut session, task).await;
     session.close().await;
     Ok(told(&evidence?))
@@ -60,7 +62,7 @@ pub async fn gather(
 async fn script(task: &RestoreTask, context: &WorkerContext, manifest: &Manifest) -> Result<Vec<Statement>, TaskError> {
     let unwritable = |e: std::io::Error| TaskError::retry("ScratchUnwritable", e.to_string());
     let file = tempfile::NamedTempFile::new().map_err(unwritable)?;
-    archive(&context.store, &task.copy.prefix, &manifest.schema, file.path()).await.map_err(TaskError::from)?;
+    archive(&context.store, &task.backup.prefix, &manifest.schema, file.path()).await.map_err(TaskError::from)?;
     let text = tokio::fs::read_to_string(file.path()).await.map_err(unwritable)?;
     parse(&text).ok_or_else(|| {
         TaskError::refused("CopyDamaged", format!("{} is no script of this version's", manifest.schema.object))

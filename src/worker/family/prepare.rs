@@ -2,9 +2,10 @@
 //! drops what the one before left. The live schema is read, never written.
 
 use super::{hooks, preflight};
-use crate::domain::job::{Done, RestoreTask, Stage};
 use crate::domain::manifest::Manifest;
 use crate::domain::names::new_database;
+use crate::domain::progress::Stage;
+use crate::domain::result::Done;
 use crate::engine::mysql::load::Definers;
 use crate::engine::mysql::restore::failure::RestoreError;
 use crate::engine::mysql::restore::marks::{Mark, Role, number_of};
@@ -13,6 +14,7 @@ use crate::engine::mysql::restore::schemas::{self, Schema, create, drop_own, loc
 use crate::engine::mysql::restore::{code, swap};
 use crate::engine::mysql::schema::Statement;
 use crate::engine::mysql::{Session, connect};
+use crate::protocol::restore::RestoreTask;
 use crate::worker::fill::Fill;
 use crate::worker::prepare::size_limit;
 use crate::worker::{TaskError, WorkerContext, copy, verify};
@@ -24,7 +26,7 @@ const WATCH: Duration = Duration::from_secs(2);
 /// Prepares. On any failure, that of a damaged frame included, the new schema is dropped again.
 pub async fn run(task: &RestoreTask, context: &WorkerContext) -> Result<Done, TaskError> {
     let manifest = copy::open(task, context).await?;
-    verify::before_loading(&context.store, &task.copy.prefix, &manifest).await?;
+    verify::before_loading(&context.store, &task.backup.prefix, &manifest).await?;
     let application = format!("sennight prepare {}", task.request_uid);
     let mut admin = connect(&task.database, "", &application).await?;
     schemas::lock(&mut admin, &lock_of_request(&task.request_uid)).await?;
@@ -139,7 +141,7 @@ async fn fill(
 ) -> Result<(Vec<String>, Vec<Statement>), TaskError> {
     let fill = Fill {
         store: &context.store,
-        prefix: &task.copy.prefix,
+        prefix: &task.backup.prefix,
         manifest,
         target: &task.database,
         database: name,

@@ -1,14 +1,15 @@
-//! The swap under its claim, and `settle`, which ends one that somebody else began. Which way, the server's marks say; the journal
+//! The swap under its claim, and `recover-cutover`, which ends one that somebody else began. Which way, the server's marks say; the journal
 //! in the bucket says what has to be mended.
 
-use crate::domain::job::{CutoverTask, Done};
+use crate::domain::result::Done;
 use crate::engine::mysql::connect;
 use crate::engine::mysql::restore::failure::RestoreError;
 use crate::engine::mysql::restore::journal::Journal;
 use crate::engine::mysql::restore::schemas::{Standing, end_holder, lock, lock_of_database, standing};
 use crate::engine::mysql::restore::swap::{self, Renamed, Settled};
+use crate::protocol::cutover::CutoverTask;
 use crate::store::{Claim, Claimed, Store, StoreError};
-use crate::worker::settle::taken_back;
+use crate::worker::recover_cutover::taken_back;
 use crate::worker::{TaskError, WorkerContext};
 use chrono::{DateTime, Utc};
 use std::time::{Duration, Instant};
@@ -99,10 +100,10 @@ pub async fn again(task: &CutoverTask, store: &Store, application: &str) -> Resu
     }
 }
 
-/// `settle`: ends a swap whose process is gone. It never renames a tenant's table: done twice, or beside the process that it
+/// `recover-cutover`: ends a swap whose process is gone. It never renames a tenant's table: done twice, or beside the process that it
 /// takes for dead, it does no harm.
-pub async fn settle(task: &CutoverTask, context: &WorkerContext) -> Result<Done, TaskError> {
-    let application = format!("sennight settle {}", task.request_uid);
+pub async fn recover(task: &CutoverTask, context: &WorkerContext) -> Result<Done, TaskError> {
+    let application = format!("sennight recover-cutover {}", task.request_uid);
     let claim = Claim { job_uid: context.job_uid.clone(), pod: context.pod.clone(), at: Utc::now() };
     // If nobody ever claimed, nobody will: a pod that starts late finds it taken.
     if matches!(context.store.claim(&task.request_uid, &claim).await?, Claimed::Won | Claimed::Mine(_)) {
@@ -164,7 +165,7 @@ async fn attempt(
 
 fn done(task: &CutoverTask, downtime: Option<Duration>, committed_at: DateTime<Utc>) -> Done {
     Done::CutOver {
-        kept_database: task.kept_database.clone(),
+        previous_database: task.previous_database.clone(),
         downtime_millis: downtime.map_or(-1, |time| i64::try_from(time.as_millis()).unwrap_or(i64::MAX)),
         committed_at,
     }

@@ -105,9 +105,9 @@ fn workers() -> Vec<String> {
         RestoreStep::Cutover,
         RestoreStep::LiveIds,
         RestoreStep::Export,
-        RestoreStep::Settle,
-        RestoreStep::Safety,
-        RestoreStep::Clear,
+        RestoreStep::RecoverCutover,
+        RestoreStep::SafetyBackup,
+        RestoreStep::DropDatabase,
     ];
     let restores = steps.into_iter().map(|step| restore_job(uid, step, 1));
     [job_name("chain", None), job_name("chain", Some(uid)), drill_job(uid, "copy", "day")]

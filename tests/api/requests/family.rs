@@ -2,8 +2,10 @@
 //! another Job settle.
 
 use sennight::api::ConditionStatus::{False, True};
-use sennight::domain::job::{CopySummary, DumpTask};
-use sennight::domain::target::{DatabaseTarget, Engine, TlsMode, TlsTarget};
+use sennight::domain::engine::Engine;
+use sennight::domain::result::BackupSummary;
+use sennight::protocol::backup::DumpTask;
+use sennight::protocol::target::{DatabaseTarget, TlsMode, TlsTarget};
 use serde_json::json;
 use std::process::Command;
 use tempfile::TempDir;
@@ -73,7 +75,7 @@ impl Drop for Maria {
 }
 
 /// A tenant of the namespace whose database is on MariaDB.
-async fn tenant(world: &World) -> (Tenant, Maria, CopySummary) {
+async fn tenant(world: &World) -> (Tenant, Maria, BackupSummary) {
     let maria = Maria::create();
     let database = maria.target.database.clone();
     maria.run(
@@ -126,10 +128,10 @@ async fn i1_i2_a_mariadb_tenant_is_restored_and_a_lost_cut_over_is_settled() {
     assert_eq!(world.run(&world.step("prepare").await).await, 0);
     world.evict(&world.step("cutover").await).await;
     // Nobody knows what it did: another Job asks the server, and swaps nothing.
-    assert_eq!(world.run(&world.step("settle").await).await, 3);
+    assert_eq!(world.run(&world.step("recover-cutover").await).await, 3);
     world.says("lost", "Failed", True, "CutoverTakenBack").await;
     assert_eq!(maria.contacts(&live), "7");
-    assert_eq!(world.run(&world.step("clear").await).await, 0, "what was prepared is dropped");
+    assert_eq!(world.run(&world.step("drop-database").await).await, 0, "what was prepared is dropped");
     world.says("lost", "Progressing", False, "CutoverTakenBack").await;
 
     world.request(&tenant, "r", copy.day, full).await;
@@ -142,7 +144,7 @@ async fn i1_i2_a_mariadb_tenant_is_restored_and_a_lost_cut_over_is_settled() {
     assert_eq!((maria.contacts(&live), maria.run(&live, "SELECT COUNT(*) FROM names")), ("100".into(), "100".into()));
     let kept = world.get("r").await.status.unwrap().result.unwrap().kept_database.unwrap();
     assert_eq!(maria.contacts(&kept), "7", "what was replaced is kept");
-    assert_eq!(world.run(&world.step("safety").await).await, 0);
+    assert_eq!(world.run(&world.step("safety-backup").await).await, 0);
 
     world
         .request(

@@ -72,7 +72,7 @@ async fn i1_i2_a_full_restore_runs_once_when_both_keys_are_turned_and_nothing_st
     assert_eq!(kept.count("SELECT count(*) FROM contacts").await, 8, "what was replaced is kept");
 
     // What was replaced is dumped; beyond that nothing happens any more.
-    assert_eq!(world.run(&world.step("safety").await).await, 0);
+    assert_eq!(world.run(&world.step("safety-backup").await).await, 0);
     until("the safety dump is written down", async || {
         world.get("r").await.status.unwrap().kept.is_some_and(|kept| kept.safety.is_some())
     })
@@ -147,7 +147,7 @@ async fn i2_a_cutover_whose_job_vanished_is_ended_by_the_servers_word_and_not_tr
     .await;
     world.api::<Job>().delete(&cutover, &DeleteParams::background()).await.unwrap();
     // Its pod never ran: nobody has claimed, and from now on nobody can.
-    assert_eq!(world.run(&world.step("settle").await).await, 3);
+    assert_eq!(world.run(&world.step("recover-cutover").await).await, 3);
     until("it ends", async || world.get("r").await.status.unwrap().finished_at.is_some()).await;
     world.says("r", "Failed", True, "CutoverTakenBack").await;
     let status = world.get("r").await.status.unwrap();

@@ -81,12 +81,12 @@ async fn i3_what_was_replaced_goes_after_its_safety_dump_and_its_window_and_stat
     let tenant = world.tenant("acme").await;
     let _operator = short(&world, "15s");
     let kept = restore(&world, &tenant, "r").await;
-    let safety = world.step("safety").await;
+    let safety = world.step("safety-backup").await;
     tokio::time::sleep(Duration::from_secs(16)).await;
     world.says("r", "UndoAvailable", True, "Kept").await;
     assert!(is_there(&kept).await, "past its window, and not dumped yet");
     assert_eq!(world.run(&safety).await, 0);
-    let clear = world.step("clear").await;
+    let clear = world.step("drop-database").await;
     let status = world.get("r").await.status.unwrap().kept.unwrap();
     let safety = status.safety.unwrap();
     assert_eq!(safety.rows, 101);
@@ -118,7 +118,7 @@ async fn what_a_denied_restore_had_prepared_is_dropped() {
     let prepared = world.get("r").await.status.unwrap().prepared.unwrap().database;
     assert!(is_there(&prepared).await);
     world.decide("r", "Denied").await;
-    assert_eq!(world.run(&world.step("clear").await).await, 0);
+    assert_eq!(world.run(&world.step("drop-database").await).await, 0);
     until("it is written down", async || world.get("r").await.status.unwrap().cleared.is_some()).await;
     assert!(!is_there(&prepared).await);
     assert_eq!(tenant.database.count("SELECT count(*) FROM contacts").await, 100);
@@ -140,7 +140,7 @@ async fn what_a_deleted_restore_had_prepared_goes_before_the_request_does() {
     world.says("r", "Progressing", False, "AwaitingWindow").await;
     let prepared = world.get("r").await.status.unwrap().prepared.unwrap().database;
     world.api::<RestoreRequest>().delete("r", &DeleteParams::default()).await.unwrap();
-    let clear = world.step("clear").await;
+    let clear = world.step("drop-database").await;
     world.says("r", "Progressing", False, "Deleting").await;
     assert!(is_there(&prepared).await && world.get("r").await.status.unwrap().deadline.is_some(), "I10");
     assert_eq!(world.run(&clear).await, 0);

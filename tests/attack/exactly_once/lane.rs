@@ -10,8 +10,8 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use kube::api::{DeleteParams, ListParams};
 use sennight::api::RestoreRequest;
-use sennight::domain::job::CopySummary;
-use sennight::domain::names::{kept_database, new_database};
+use sennight::domain::names::{new_database, previous_database};
+use sennight::domain::result::BackupSummary;
 use serde_json::json;
 use std::collections::HashSet;
 use std::panic::AssertUnwindSafe;
@@ -49,7 +49,7 @@ pub enum Mode {
 pub struct Lane {
     pub world: Arc<World>,
     pub tenant: Arc<Tenant>,
-    pub copy: CopySummary,
+    pub copy: BackupSummary,
     pub gateway: Gateway,
     pub operator: Option<Operator>,
     _node: tokio_util::sync::DropGuard,
@@ -221,7 +221,7 @@ impl Lane {
     pub async fn effects_of(&self, uid: &str) -> Effects {
         let keys = self.world.bucket().keys().await;
         let live = &self.tenant.database.target.database;
-        let (new, kept) = (new_database(live, uid), kept_database(live, uid));
+        let (new, kept) = (new_database(live, uid), previous_database(live, uid));
         let server = Database::existing("postgres");
         let there = async |name: &str| {
             server.count(&format!("SELECT count(*) FROM pg_database WHERE datname = '{name}'")).await
@@ -262,7 +262,7 @@ impl Lane {
     pub async fn tidy(&self, uid: &str) {
         let live = &self.tenant.database.target.database;
         let server = Database::existing("postgres");
-        for name in [kept_database(live, uid), new_database(live, uid)] {
+        for name in [previous_database(live, uid), new_database(live, uid)] {
             server.run(&format!("DROP DATABASE IF EXISTS \"{name}\" WITH (FORCE)")).await;
         }
         self.tenant.database.run("DELETE FROM contacts WHERE name IN ('Before', 'After')").await;

@@ -80,7 +80,7 @@ async fn i2_an_operator_that_is_told_of_an_earlier_time_begins_nothing_twice() {
         spell(&mut lane, &name).await;
         // A safety dump may just have been asked for when time was set back; it harms nobody and is counted by the end.
         let begun: Vec<_> = lane.ran.lock().unwrap()[before..].to_vec();
-        let harmless = begun.iter().all(|(job, _)| job.contains("-safety-a1-"));
+        let harmless = begun.iter().all(|(job, _)| job.contains("-safety-backup-a1-"));
         assert!(harmless && begun.len() <= 1, "{case}: begun {begun:?}: {:#?}", lane.gateway.writes());
         lane.gateway.set(Mood::Now);
         let ended = lane.finish(&name, Some(Instant::now())).await;

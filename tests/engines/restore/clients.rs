@@ -107,7 +107,7 @@ impl Clients {
 }
 
 /// A connection, some statements, and anew: as a pool's clients do.
-async fn client(seen: Arc<Seen>, target: sennight::domain::target::DatabaseTarget, n: usize) {
+async fn client(seen: Arc<Seen>, target: sennight::protocol::target::DatabaseTarget, n: usize) {
     while !seen.stop.load(Ordering::SeqCst) {
         let talked = async {
             let database = if n < INSIDE { target.database.as_str() } else { "" };

@@ -3,10 +3,11 @@
 
 use crate::fixtures::fixture;
 use crate::picture::Picture;
-use sennight::domain::job::{CutoverTask, Done, Refusal};
-use sennight::domain::target::Engine;
 use testkit::mysql::restore::MysqlRestore;
 use testkit::mysql::{Server, say};
+use sennight::domain::engine::Engine;
+use sennight::domain::result::{Done, Refusal};
+use sennight::protocol::cutover::CutoverTask;
 
 const DAMAGE: &str = "
 SET NAMES utf8mb4;
@@ -54,16 +55,16 @@ fn same(before: &Picture, now: &Picture, events: bool, what: &str) {
 /// Swaps, and finds the one picture in the live database, the other one in the kept.
 async fn swapped(world: &MysqlRestore, task: &CutoverTask, live: &Picture, kept: &Picture, what: &str) {
     let done = world.cutover(task, "pod").await.unwrap_or_else(|e| panic!("{what}: {e}"));
-    let Done::CutOver { kept_database, downtime_millis, .. } = &done else { panic!("{what}: {done:?}") };
-    assert_eq!(*kept_database, task.kept_database);
+    let Done::CutOver { previous_database, downtime_millis, .. } = &done else { panic!("{what}: {done:?}") };
+    assert_eq!(*previous_database, task.previous_database);
     assert!(*downtime_millis > 0, "{what}");
     same(live, &Picture::of(&world.live).await, true, &format!("{what}: the live database"));
-    same(kept, &Picture::of(&world.live.beside(kept_database)).await, false, &format!("{what}: the kept one"));
+    same(kept, &Picture::of(&world.live.beside(previous_database)).await, false, &format!("{what}: the kept one"));
     let on = format!(
-        "SELECT EVENT_NAME FROM information_schema.EVENTS WHERE EVENT_SCHEMA = '{kept_database}' AND STATUS = 'ENABLED'"
+        "SELECT EVENT_NAME FROM information_schema.EVENTS WHERE EVENT_SCHEMA = '{previous_database}' AND STATUS = 'ENABLED'"
     );
     assert_eq!(world.list(&on).await, Vec::<String>::new(), "{what}: events of the kept one are off");
-    assert_eq!(world.beside().await, [kept_database.as_str()], "{what}: nothing else is left");
+    assert_eq!(world.beside().await, [previous_database.as_str()], "{what}: nothing else is left");
     assert!(!world.locked(&world.app).await, "{what}");
     // A second pod of the same request finds it done, and does nothing.
     let Ok(Done::CutOver { downtime_millis: -1, .. }) = world.cutover(task, "another").await else {
@@ -119,7 +120,7 @@ async fn i2_i3_the_fixture_database_comes_back_whole_and_an_undo_takes_it_away_a
         let refused = world.clear(&world.clear_kept(&again, None)).await.unwrap_err();
         assert_eq!(refused.reason, "NoSafetyDump");
         let cleared = world.clear(&world.clear_kept(&again, Some(&safety))).await.unwrap();
-        assert_eq!(cleared.as_deref(), Some(again.kept_database.as_str()));
+        assert_eq!(cleared.as_deref(), Some(again.previous_database.as_str()));
         assert_eq!(world.beside().await, Vec::<String>::new());
         assert_eq!(world.clear(&world.clear_kept(&again, Some(&safety))).await.unwrap(), None, "gone already");
         same(&then, &Picture::of(&world.live).await, true, "the live database at the end");

@@ -1,7 +1,7 @@
 //! How long the tenant's clients are locked out, and how long somebody outside the fence waits, at 300 tables.
 
 use super::kills::Tenant;
-use sennight::domain::job::Done;
+use sennight::domain::result::Done;
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 use testkit::mysql::{Server, say};
@@ -46,7 +46,7 @@ async fn a_swap_of_300_tables_is_a_matter_of_seconds() {
             told.push(Duration::from_millis(u64::try_from(downtime_millis).unwrap()));
             inside.push(gaps.0);
             outside.push(gaps.1);
-            tenant.nothing_lost(Some(&task.kept_database)).await;
+            tenant.nothing_lost(Some(&task.previous_database)).await;
             tenant.clients.states();
             tenant.world.drop_beside().await;
         }

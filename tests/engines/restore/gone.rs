@@ -1,7 +1,8 @@
 //! What is not there any more when a restore would make it again: events whose time is past, views whose table is gone. Neither keeps
 //! a restore from its end, and nobody stays locked out.
 
-use sennight::domain::job::{CutoverTask, Done};
+use sennight::domain::result::Done;
+use sennight::protocol::cutover::CutoverTask;
 use std::time::{Duration, Instant};
 use testkit::manifest;
 use testkit::mysql::Server;
@@ -38,7 +39,7 @@ async fn i3_an_event_whose_time_is_past_locks_nobody_out() {
         let restore =
             world.prepare(&world.restore_task(&copy)).await.unwrap_or_else(|e| panic!("{}: {e}", server.name));
         swapped(&world, &restore, &format!("{}: the restore", server.name)).await;
-        for schema in [&live, &restore.kept_database] {
+        for schema in [&live, &restore.previous_database] {
             assert_eq!(events(&world, schema).await, ["later", "once", "until"], "{}: {schema}", server.name);
         }
         tokio::time::sleep_until(over.into()).await;
@@ -88,7 +89,7 @@ async fn i3_views_whose_table_is_gone_keep_no_restore_from_its_end() {
         swapped(&world, &task, &format!("{}: the restore", server.name)).await;
         assert_eq!(views(&world, &world.live.name()).await, ["a_top", "base"], "{}", server.name);
         assert_eq!(world.value("SELECT CAST(n AS CHAR) FROM a_top").await, "2", "{}", server.name);
-        assert_eq!(views(&world, &task.kept_database).await, ["ua", "ub"], "{}", server.name);
+        assert_eq!(views(&world, &task.previous_database).await, ["ua", "ub"], "{}", server.name);
         let undo = world.undo(&task);
         swapped(&world, &undo, &format!("{}: the undo", server.name)).await;
         assert_eq!(views(&world, &world.live.name()).await, ["ua", "ub"], "{}", server.name);

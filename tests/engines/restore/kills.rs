@@ -3,8 +3,11 @@
 //! one of the two.
 
 use super::clients::Clients;
-use sennight::domain::job::{CopySummary, CutoverTask, Done, Outcome, TAKEN_BACK, Work};
+use sennight::domain::result::{BackupSummary, Done, TAKEN_BACK};
 use sennight::engine::mysql::restore::schemas::Standing;
+use sennight::protocol::cutover::CutoverTask;
+use sennight::protocol::report::Outcome;
+use sennight::protocol::task::Task;
 use sennight::worker::TaskError;
 use std::collections::BTreeMap;
 use std::os::unix::process::CommandExt;
@@ -32,7 +35,7 @@ fn objects(state: &str, app: &str) -> String {
 
 pub struct Tenant {
     pub world: MysqlRestore,
-    pub copy: CopySummary,
+    pub copy: BackupSummary,
     pub clients: Clients,
 }
 
@@ -112,7 +115,7 @@ struct Worker {
 }
 
 impl Worker {
-    fn start(world: &MysqlRestore, work: &Work, job: &str) -> Self {
+    fn start(world: &MysqlRestore, work: &Task, job: &str) -> Self {
         let mut command = Command::new(testkit::binary("sennight"));
         command
             .args(work.to_argv(world.store.target()).unwrap())
@@ -144,8 +147,8 @@ impl Drop for Worker {
     }
 }
 
-fn through(task: &CutoverTask, wire: &Wire) -> Work {
-    Work::Cutover(CutoverTask { database: wire.target(&task.database), ..task.clone() })
+fn through(task: &CutoverTask, wire: &Wire) -> Task {
+    Task::Cutover(CutoverTask { database: wire.target(&task.database), ..task.clone() })
 }
 
 fn upstream(world: &MysqlRestore) -> String {
@@ -178,9 +181,9 @@ async fn after(tenant: &Tenant, task: &CutoverTask) -> Standing {
     match &standing {
         Standing::After => {
             tenant.whole(&live, "copied", "ENABLED").await;
-            tenant.whole(&task.kept_database, "live", "DISABLED").await;
-            assert_eq!(beside, [task.kept_database.as_str()]);
-            tenant.nothing_lost(Some(&task.kept_database)).await;
+            tenant.whole(&task.previous_database, "live", "DISABLED").await;
+            assert_eq!(beside, [task.previous_database.as_str()]);
+            tenant.nothing_lost(Some(&task.previous_database)).await;
         }
         Standing::Before => {
             tenant.whole(&live, "live", "ENABLED").await;
@@ -223,7 +226,7 @@ async fn case(tenant: &mut Tenant, point: Point, number: usize) -> &'static str 
     }
     let report = tenant.world.store.report(&worker.job, "cutover").await.unwrap().map(|r| r.outcome);
     // The operator's next Job, as it does after a cut-over without a report.
-    let settled = if died { Some(tenant.world.settle(&task, "settle").await) } else { None };
+    let settled = if died { Some(tenant.world.settle(&task, "recover-cutover").await) } else { None };
     let standing = tenant.world.standing(&task).await;
     let told = match (&report, &settled, &standing) {
         (Some(Outcome::Succeeded(Done::CutOver { .. })), None, Standing::After) => "ended by itself",

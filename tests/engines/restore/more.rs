@@ -1,8 +1,9 @@
 //! Prepare again, hooks, drills, and dropping by marks only.
 
-use sennight::domain::job::{Done, DrillTask, RestoreTask};
 use sennight::domain::names::drill_database;
+use sennight::domain::result::Done;
 use sennight::engine::mysql::ident;
+use sennight::protocol::restore::{DrillTask, RestoreTask};
 use sennight::worker::drill;
 use testkit::mysql::Server;
 use testkit::mysql::restore::{MysqlRestore, PASSWORD};
@@ -74,7 +75,7 @@ async fn a_drill_proves_a_copy_and_leaves_nothing() {
         let copy = world.dump().await;
         let identity = world.live.dump_task().identity;
         let scratch = drill_database(&identity.namespace, &identity.schedule);
-        let task = DrillTask { name: "drill".to_owned(), identity, copy: copy_ref(&copy), server: world.target() };
+        let task = DrillTask { name: "drill".to_owned(), identity, backup: copy_ref(&copy), server: world.target() };
         match drill::run(&task, &world.context("drill")).await.unwrap_or_else(|e| panic!("{}: {e}", server.name)) {
             Done::Drilled(drilled) => assert_eq!((drilled.rows, drilled.tables), (2, 1)),
             other => panic!("{other:?}"),
@@ -90,9 +91,9 @@ async fn i2_a_swap_that_was_settled_before_it_began_never_begins() {
         let world = tenant(&server).await;
         let copy = world.dump().await;
         let task = world.prepare(&world.restore_task(&copy)).await.unwrap();
-        assert_eq!(world.settle(&task, "settle").await.unwrap_err().reason, "CutoverTakenBack");
+        assert_eq!(world.settle(&task, "recover-cutover").await.unwrap_err().reason, "CutoverTakenBack");
         let holder = world.store.claim_of(&world.uid).await.unwrap().unwrap();
-        assert_eq!(holder.job_uid, "settle", "a cut-over that starts now finds the claim taken");
+        assert_eq!(holder.job_uid, "recover-cutover", "a cut-over that starts now finds the claim taken");
         assert_eq!(world.beside().await, [task.new_database.as_str()]);
         assert!(!world.locked(&world.app).await);
     }
@@ -132,7 +133,7 @@ async fn i3_views_on_views_of_the_tenants_own_account_are_swapped_and_swapped_ba
         assert!(!world.locked(&world.app).await);
         let owners =
             "SELECT DISTINCT DEFINER FROM information_schema.VIEWS WHERE TABLE_NAME IN ('aa', 'ab') AND TABLE_SCHEMA";
-        for schema in [world.live.name(), undo.kept_database.clone()] {
+        for schema in [world.live.name(), undo.previous_database.clone()] {
             let found = world.list(&format!("{owners} = '{schema}'")).await;
             assert_eq!(found, [format!("{}@127.0.0.1", world.app)], "{}: {schema}", server.name);
         }

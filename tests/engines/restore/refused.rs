@@ -1,11 +1,11 @@
 //! What would keep a full restore from working is told before anybody is asked, by its own word, and nothing is left behind.
 
-use sennight::domain::job::RestoreTask;
-use sennight::domain::target::Engine;
+use sennight::domain::engine::Engine;
 use sennight::engine::mysql::ident;
 use testkit::mysql::Server;
 use testkit::mysql::restore::MysqlRestore;
 use testkit::unique;
+use sennight::protocol::restore::RestoreTask;
 
 async fn tenant(server: &Server) -> MysqlRestore {
     let world = MysqlRestore::on(server).await;

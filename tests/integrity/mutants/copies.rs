@@ -1,8 +1,10 @@
 //! The copies that mutants are made of: dumps of real databases in several shapes, signed, and a bucket to change them in.
 
-use sennight::domain::job::{CopyRef, Done, ExportTask};
 use sennight::domain::manifest::{Manifest, TenantIdentity};
-use sennight::domain::target::{ManifestKeys, StorageTarget};
+use sennight::domain::result::Done;
+use sennight::protocol::backup::BackupRef;
+use sennight::protocol::export::ExportTask;
+use sennight::protocol::target::{ManifestKeys, StorageTarget};
 use sennight::store::Store;
 use sennight::worker::{TaskError, export};
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,7 +21,7 @@ pub struct Base {
     pub name: String,
     pub database: Database,
     pub identity: TenantIdentity,
-    pub copy: CopyRef,
+    pub copy: BackupRef,
     pub manifest: Manifest,
     /// Every object by its name below the copy's prefix, the manifest too.
     pub objects: BTreeMap<String, Vec<u8>>,

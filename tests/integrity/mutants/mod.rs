@@ -9,8 +9,10 @@ use copies::{Base, Lane};
 use mutate::{Class, Mutant};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use sennight::domain::job::{CopyRef, ExportTask, RestoreTask, VerifyTask};
-use sennight::domain::target::DatabaseTarget;
+use sennight::protocol::backup::{BackupRef, VerifyTask};
+use sennight::protocol::export::ExportTask;
+use sennight::protocol::restore::RestoreTask;
+use sennight::protocol::target::DatabaseTarget;
 use sennight::store::Store;
 use sennight::worker::{TaskError, Verdict, prepare, verify};
 use std::collections::{BTreeMap, BTreeSet};
@@ -101,9 +103,9 @@ async fn one(case: usize, seed: u64, bases: &[Base], lane: &Lane, tallies: &mut 
 /// Who was deceived.
 async fn judge(class: Class, base: &Base, lane: &Lane, tally: &mut Tally) -> Vec<String> {
     let mut escaped = Vec::new();
-    let anybody = CopyRef { manifest_sha256: None, ..base.copy.clone() };
+    let anybody = BackupRef { manifest_sha256: None, ..base.copy.clone() };
     // Everybody finds damage. A forger who makes all digests anew is found by the key, and by whoever pinned the copy.
-    let readers: &[(&str, &Store, &CopyRef)] = if class.is_forgery() {
+    let readers: &[(&str, &Store, &BackupRef)] = if class.is_forgery() {
         if refusal(verified(&lane.plain, &anybody).await).is_err() {
             tally.unseen_without_key_or_pin += 1;
         }
@@ -152,18 +154,18 @@ fn refusal<T>(result: Result<T, TaskError>) -> Result<String, String> {
     }
 }
 
-async fn verified(store: &Store, copy: &CopyRef) -> Result<(), TaskError> {
-    let task = VerifyTask { name: "verify".to_owned(), copy: copy.clone() };
+async fn verified(store: &Store, copy: &BackupRef) -> Result<(), TaskError> {
+    let task = VerifyTask { name: "verify".to_owned(), backup: copy.clone() };
     verify::run(&task, &context(store)).await.map(|_| ())
 }
 
 /// With the server at `port`.
-async fn prepared(base: &Base, store: &Store, copy: &CopyRef, port: u16) -> Result<(), TaskError> {
+async fn prepared(base: &Base, store: &Store, copy: &BackupRef, port: u16) -> Result<(), TaskError> {
     let task = RestoreTask {
         name: "prepare".to_owned(),
         request_uid: copies::UID.to_owned(),
         identity: base.identity.clone(),
-        copy: copy.clone(),
+        backup: copy.clone(),
         database: DatabaseTarget { port, ..base.database.target.clone() },
         parallelism: 1,
         headroom_bytes: None,
@@ -172,13 +174,13 @@ async fn prepared(base: &Base, store: &Store, copy: &CopyRef, port: u16) -> Resu
     prepare::run(&task, &context(store)).await.map(|_| ())
 }
 
-fn export_task(base: &Base, copy: &CopyRef) -> ExportTask {
+fn export_task(base: &Base, copy: &BackupRef) -> ExportTask {
     ExportTask {
         name: "export".to_owned(),
         request_uid: copies::UID.to_owned(),
         request: "mutant".to_owned(),
         identity: base.identity.clone(),
-        copy: copy.clone(),
+        backup: copy.clone(),
         profile: copies::profile(),
         live: None,
     }

@@ -1,10 +1,12 @@
 //! Dumps that are cut off: whatever ends them, no copy exists that is not whole (I4), the reason is told, and the next
 //! run works.
 
-use sennight::domain::job::{EXIT_OK, EXIT_REFUSED, EXIT_RETRY};
-use sennight::domain::job::{Outcome, TaskReport, VerifyTask, Work};
 use sennight::engine::postgres::read::{PageRange, Rows};
 use sennight::engine::postgres::snapshot;
+use sennight::protocol::backup::VerifyTask;
+use sennight::protocol::report::{EXIT_OK, EXIT_REFUSED, EXIT_RETRY};
+use sennight::protocol::report::{Outcome, TaskReport};
+use sennight::protocol::task::Task;
 use sennight::store::Store;
 use sennight::worker::{Verdict, WorkerEnv, dump as dumping, run_until};
 use std::collections::BTreeSet;
@@ -49,7 +51,7 @@ async fn i4_a_killed_dump_leaves_no_recovery_point() {
     let proxy =
         Proxy::start("127.0.0.1", bucket.target.endpoint.as_ref().unwrap(), Fault::StallAfter(STALL_AFTER)).await;
     let argv =
-        Work::Dump(vec![dump_task("acme", &database.target)]).to_argv(&bucket.through(proxy.endpoint())).unwrap();
+        Task::Dump(vec![dump_task("acme", &database.target)]).to_argv(&bucket.through(proxy.endpoint())).unwrap();
 
     let mut worker = tokio::process::Command::new(testkit::binary("sennight"))
         .args(&argv)
@@ -75,7 +77,7 @@ async fn i4_a_dump_told_to_end_gives_its_uploads_up_and_reports_it() {
     database.run(BIG).await;
     let proxy =
         Proxy::start("127.0.0.1", bucket.target.endpoint.as_ref().unwrap(), Fault::StallAfter(STALL_AFTER)).await;
-    let argv = Work::Dump(vec![dump_task("acme", &database.target), dump_task("next", &database.target)])
+    let argv = Task::Dump(vec![dump_task("acme", &database.target), dump_task("next", &database.target)])
         .to_argv(&bucket.through(proxy.endpoint()))
         .unwrap();
 
@@ -151,7 +153,7 @@ async fn one_tenant_that_cannot_be_dumped_fails_alone_and_a_second_pod_repeats_n
     database.run("CREATE TABLE t AS SELECT 1 AS i").await;
     let mut missing = dump_task("gone", &Database::existing("not there").target);
     missing.database.credentials_dir = database.target.credentials_dir.clone();
-    let work = Work::Dump(vec![missing, dump_task("acme", &database.target)]);
+    let work = Task::Dump(vec![missing, dump_task("acme", &database.target)]);
     let pod = || WorkerEnv { job_uid: "job-1".to_owned(), pod: "pod".to_owned() };
 
     let first = run_until(work.clone(), bucket.target.clone(), pod(), CancellationToken::new()).await;
@@ -186,9 +188,9 @@ async fn i4_verify_finds_a_changed_byte_and_a_missing_object() {
     }
     store.delete(&[format!("{}data/pack-0001.zst", copy.prefix)]).await.unwrap();
     assert_eq!(verify(&copy, &store).await.unwrap_err().reason, "NotFound");
-    let task = VerifyTask { name: "v".to_owned(), copy: copy_ref(&copy) };
+    let task = VerifyTask { name: "v".to_owned(), backup: copy_ref(&copy) };
     let code = run_until(
-        Work::Verify(vec![task]),
+        Task::Verify(vec![task]),
         bucket.target.clone(),
         WorkerEnv { job_uid: "job-2".to_owned(), pod: "pod".to_owned() },
         CancellationToken::new(),
@@ -245,7 +247,7 @@ async fn i9_no_password_stands_in_the_arguments_or_the_environment_of_a_process(
     // Enough for pg_dump to be seen at work.
     plain.run("DO $$ BEGIN FOR i IN 1..400 LOOP EXECUTE format('CREATE TABLE t%s (i int)', i); END LOOP; END $$").await;
     let database = plain.seen_by(&role, &password);
-    let argv = Work::Dump(vec![dump_task("acme", &database.target)]).to_argv(&bucket.target).unwrap();
+    let argv = Task::Dump(vec![dump_task("acme", &database.target)]).to_argv(&bucket.target).unwrap();
     let mut worker =
         tokio::process::Command::new(testkit::binary("sennight")).args(&argv).stdout(Stdio::null()).spawn().unwrap();
     let (worker_pid, secret) = (worker.id().unwrap(), password.clone());

@@ -1,9 +1,10 @@
 //! How rows flow: no faster than the server may be read, no further than the store takes them, many tables by one request,
 //! several tenants at once.
 
-use sennight::domain::job::{EXIT_OK, Work};
 use sennight::engine::postgres::read::{Rows, Source};
 use sennight::engine::postgres::snapshot;
+use sennight::protocol::report::EXIT_OK;
+use sennight::protocol::task::Task;
 use sennight::store::Store;
 use sennight::worker::{WorkerContext, WorkerEnv, run_until};
 use std::fmt::Write;
@@ -145,7 +146,7 @@ async fn a_batch_dumps_several_tenants_at_once_and_reports_each() {
     let job_uid = env.job_uid.clone();
 
     let code =
-        Box::pin(run_until(Work::Dump(tasks.clone()), bucket.target.clone(), env, CancellationToken::new())).await;
+        Box::pin(run_until(Task::Dump(tasks.clone()), bucket.target.clone(), env, CancellationToken::new())).await;
 
     assert_eq!(code, EXIT_OK);
     let store = bucket.store().await;

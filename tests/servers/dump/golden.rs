@@ -1,10 +1,14 @@
 //! The golden copies (tests/golden/v1): this version reads, exports and restores what the first one wrote (docs/format.md).
 
 use super::recovery::whole;
-use sennight::domain::job::{CopyRef, Done, ExportTask, RestoreTask, VerifyTask};
+use sennight::domain::engine::Engine;
 use sennight::domain::manifest::{FORMAT, Manifest, TenantIdentity};
 use sennight::domain::names::new_database;
-use sennight::domain::target::{Engine, ManifestKeys, StorageTarget};
+use sennight::domain::result::Done;
+use sennight::protocol::backup::{BackupRef, VerifyTask};
+use sennight::protocol::export::ExportTask;
+use sennight::protocol::restore::RestoreTask;
+use sennight::protocol::target::{ManifestKeys, StorageTarget};
 use sennight::store::Store;
 use sennight::worker::{TaskError, export, prepare, verify};
 use std::io::Read;
@@ -30,7 +34,7 @@ fn identity(schedule: &str) -> TenantIdentity {
 }
 
 /// Puts a golden copy into a bucket, byte by byte.
-async fn put(bucket: &Bucket, schedule: &str) -> CopyRef {
+async fn put(bucket: &Bucket, schedule: &str) -> BackupRef {
     let dir = std::fs::read_dir(golden().join(schedule)).unwrap().next().unwrap().unwrap().path();
     let id = dir.file_name().unwrap().to_str().unwrap().to_owned();
     let prefix = format!("backups/daily/golden/{schedule}/{id}/");
@@ -41,7 +45,7 @@ async fn put(bucket: &Bucket, schedule: &str) -> CopyRef {
             bucket.overwrite(&format!("{prefix}{name}"), std::fs::read(&file).unwrap()).await;
         }
     }
-    CopyRef { prefix, id: id.parse().unwrap(), manifest_sha256: None }
+    BackupRef { prefix, id: id.parse().unwrap(), manifest_sha256: None }
 }
 
 async fn with_keys(bucket: &Bucket, required: bool) -> Store {
@@ -50,8 +54,8 @@ async fn with_keys(bucket: &Bucket, required: bool) -> Store {
     Store::connect(&StorageTarget { manifest_keys: Some(keys), ..bucket.target.clone() }).await.unwrap()
 }
 
-async fn verified(copy: &CopyRef, store: &Store) -> Result<i64, TaskError> {
-    let task = VerifyTask { name: "verify".to_owned(), copy: copy.clone() };
+async fn verified(copy: &BackupRef, store: &Store) -> Result<i64, TaskError> {
+    let task = VerifyTask { name: "verify".to_owned(), backup: copy.clone() };
     match verify::run(&task, &context(store)).await? {
         Done::Verified(summary) => Ok(summary.rows),
         other => panic!("a verify answered {other:?}"),
@@ -99,7 +103,7 @@ async fn a_golden_copy_gives_its_export() {
         request_uid: UID.to_owned(),
         request: "golden".to_owned(),
         identity: identity("signed"),
-        copy,
+        backup: copy,
         profile,
         live: None,
     };
@@ -129,7 +133,7 @@ async fn a_golden_copy_is_restored_to_what_its_database_was() {
             name: "prepare".to_owned(),
             request_uid: UID.to_owned(),
             identity: identity(schedule),
-            copy,
+            backup: copy,
             database: live.target.clone(),
             parallelism: 2,
             headroom_bytes: None,

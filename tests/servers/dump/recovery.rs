@@ -1,6 +1,6 @@
 //! The recipe of docs/format.md, run as it stands there: a copy can be had back without Sennight.
 
-use sennight::domain::target::{ManifestKeys, StorageTarget};
+use sennight::protocol::target::{ManifestKeys, StorageTarget};
 use sennight::store::Store;
 use std::path::Path;
 use std::process::Command;

@@ -1,22 +1,24 @@
 //! Drills: a copy is proven by restoring it, and whatever is wrong with one is found.
 
-use sennight::domain::job::{CopyRef, CopySummary, Done, DrillTask, Drilled};
 use sennight::domain::manifest::TenantIdentity;
 use sennight::domain::names::{drill_database, stable_hash};
+use sennight::domain::result::{BackupSummary, Done, Drilled};
 use sennight::engine::postgres::create::lock;
 use sennight::engine::postgres::ident;
+use sennight::protocol::backup::BackupRef;
+use sennight::protocol::restore::DrillTask;
 use sennight::store::PutOptions;
 use sennight::worker::{TaskError, drill};
 use std::time::{Duration, Instant};
 use testkit::postgres::restore::{PostgresRestore, fill, first_data, tamper};
 
-fn task(world: &PostgresRestore, copy: &CopySummary) -> DrillTask {
+fn task(world: &PostgresRestore, copy: &BackupSummary) -> DrillTask {
     let mut server = world.target("super");
     server.database.clone_from(&server.maintenance_database);
     DrillTask {
         name: "drill".to_owned(),
         identity: world.identity(),
-        copy: CopyRef {
+        backup: BackupRef {
             prefix: copy.prefix.clone(),
             id: copy.id.clone(),
             manifest_sha256: Some(copy.manifest_sha256.clone()),
@@ -108,10 +110,10 @@ async fn i7_another_tenants_objects_in_this_tenants_place_are_found() {
     }
     let good = task(&world, &copy);
     assert_eq!(found(&world, &good).await, "ManifestChanged");
-    let unpinned = DrillTask { copy: CopyRef { manifest_sha256: None, ..good.copy.clone() }, ..good.clone() };
+    let unpinned = DrillTask { backup: BackupRef { manifest_sha256: None, ..good.backup.clone() }, ..good.clone() };
     assert_eq!(found(&world, &unpinned).await, "CopyMisplaced");
     // And with a manifest that says the right place, but whose it is.
-    let theirs = CopyRef { manifest_sha256: None, prefix: theirs.prefix.clone(), id: theirs.id.clone() };
+    let theirs = BackupRef { manifest_sha256: None, prefix: theirs.prefix.clone(), id: theirs.id.clone() };
     let mut manifest = other.store.open(&theirs, None).await.unwrap().manifest;
     manifest.id = copy.id.clone();
     (manifest.identity.namespace, manifest.identity.schedule) = (world.identity().namespace, world.identity().schedule);
@@ -137,16 +139,16 @@ async fn i4_i7_a_drill_finds_what_is_wrong_with_a_copy() {
     let old = world.store.get(&format!("{}manifest.json", older.prefix)).await.unwrap();
     world.store.put(&key, old, &PutOptions::default()).await.unwrap();
     assert_eq!(found(&world, &good).await, "ManifestChanged");
-    let unpinned = DrillTask { copy: CopyRef { manifest_sha256: None, ..good.copy.clone() }, ..good.clone() };
+    let unpinned = DrillTask { backup: BackupRef { manifest_sha256: None, ..good.backup.clone() }, ..good.clone() };
     assert_eq!(found(&world, &unpinned).await, "CopyMisplaced");
 
     // A newer server's dump.
-    let mut manifest = world.store.open(&task(&world, &older).copy, None).await.unwrap().manifest;
+    let mut manifest = world.store.open(&task(&world, &older).backup, None).await.unwrap().manifest;
     manifest.server.major = 99;
     let sealed = world.store.keyring().seal(&manifest).unwrap();
     world.store.put(&format!("{}manifest.json", older.prefix), sealed.into(), &PutOptions::default()).await.unwrap();
     let newer = DrillTask {
-        copy: CopyRef { manifest_sha256: None, prefix: older.prefix.clone(), id: older.id.clone() },
+        backup: BackupRef { manifest_sha256: None, prefix: older.prefix.clone(), id: older.id.clone() },
         ..good.clone()
     };
     assert_eq!(found(&world, &newer).await, "CopyNewerThanServer");

@@ -1,6 +1,7 @@
 //! The platform team's SQL: run in the new database before anybody sees it, each hook whole or not at all.
 
-use sennight::domain::job::{Done, RestoreTask};
+use sennight::domain::result::Done;
+use sennight::protocol::restore::RestoreTask;
 use sennight::worker::{TaskError, Verdict, prepare};
 use testkit::postgres::restore::{PostgresRestore, fill};
 

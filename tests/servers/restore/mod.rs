@@ -11,7 +11,7 @@ mod severed;
 mod swaps;
 mod undo;
 
-use sennight::domain::job::Done;
+use sennight::domain::result::Done;
 use sennight::engine::postgres::ident;
 use testkit::postgres::restore::{PostgresRestore, assert_same, fill, picture};
 
@@ -45,20 +45,20 @@ async fn i3_a_restored_tenant_equals_the_dumped_one_and_the_old_one_is_kept() {
     let may = format!("has_database_privilege('{}', '{}', 'CONNECT')", world.role("app"), world.new_database());
     assert_eq!(world.value("postgres", &format!("SELECT ({may})::text")).await.unwrap(), "false", "{new} is closed");
 
-    let Done::CutOver { kept_database, downtime_millis, .. } = world.cutover(&cutover, "pod").await.unwrap() else {
+    let Done::CutOver { previous_database, downtime_millis, .. } = world.cutover(&cutover, "pod").await.unwrap() else {
         panic!("not cut over")
     };
-    assert_eq!(kept_database, world.kept_database());
+    assert_eq!(previous_database, world.previous_database());
     assert!((0..10_000).contains(&downtime_millis), "{downtime_millis} ms");
     assert_same(&dumped, &picture(&world, &world.database).await);
     assert_eq!(world.oid(&world.database).await, Some(cutover.new_oid));
-    assert_eq!(world.oid(&kept_database).await, Some(cutover.live_oid));
+    assert_eq!(world.oid(&previous_database).await, Some(cutover.live_oid));
 
     // Rows and definitions of the kept one are the ruined ones'; the tenant's app no longer gets in.
     world.session("app", &world.database).await;
-    let app = sennight::engine::postgres::connect(&world.target("app"), &kept_database, "test").await;
+    let app = sennight::engine::postgres::connect(&world.target("app"), &previous_database, "test").await;
     assert!(app.is_err(), "the kept database is closed to the app");
-    let kept = picture(&world, &kept_database).await;
+    let kept = picture(&world, &previous_database).await;
     let rows = |text: &str| text.lines().filter(|l| l.starts_with("crm.")).map(str::to_owned).collect::<Vec<_>>();
     assert_eq!(rows(&kept), rows(&ruined));
     let analyzed = "SELECT count(*)::text FROM pg_stats WHERE schemaname = 'crm' AND tablename = 'contacts'";

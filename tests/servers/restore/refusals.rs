@@ -1,8 +1,9 @@
 //! What stops a full restore before anything is created: preflight's refusals and foreign copies.
 
-use sennight::domain::job::{Preflight, RestoreTask};
 use sennight::domain::names::stable_hash;
+use sennight::domain::result::Preflight;
 use sennight::engine::postgres::{connect, ident};
+use sennight::protocol::restore::RestoreTask;
 use sennight::worker::{TaskError, Verdict, prepare};
 use std::time::{Duration, Instant};
 use testkit::postgres::restore::{PostgresRestore, fill};
@@ -99,7 +100,7 @@ async fn each_thing_in_the_way_is_refused_by_its_own_name() {
 
     let (db, restore, owner, app) =
         (ident(&world.database), world.role("restore"), world.role("owner"), world.role("app"));
-    let (new, kept) = (ident(&world.new_database()), ident(&world.kept_database()));
+    let (new, kept) = (ident(&world.new_database()), ident(&world.previous_database()));
     let role = format!("ALTER ROLE {restore}");
     for (reason, way_out, mischief, undo) in [
         ("CreateDbMissing", "CREATEDB", format!("{role} NOCREATEDB"), format!("{role} CREATEDB")),
@@ -276,7 +277,7 @@ async fn i7_another_tenants_copy_is_refused_before_anything_is_created() {
         (field(|t| t.identity.schedule.push('x')), "CopyMisplaced"),
         (field(|t| t.identity.database.push('x')), "ForeignCopy"),
         (field(|t| t.database.database.push('x')), "ForeignCopy"),
-        (field(|t| t.copy.manifest_sha256 = Some("0".repeat(64))), "ManifestChanged"),
+        (field(|t| t.backup.manifest_sha256 = Some("0".repeat(64))), "ManifestChanged"),
     ] {
         let refused = prepared(&task, &world).await;
         assert_eq!((refused.reason.as_str(), refused.verdict), (reason, Verdict::Refused), "{task:?}");

@@ -2,9 +2,13 @@
 //! anew, a tablespace of its own, and client tools under another root.
 
 use super::refusals::{everything, refused, unchanged};
-use sennight::domain::job::{CopyRef, CopySummary, Done, Outcome, RestoreTask, Work};
 use sennight::domain::manifest::{Extension, Manifest};
+use sennight::domain::result::{BackupSummary, Done};
 use sennight::engine::postgres::ident;
+use sennight::protocol::backup::BackupRef;
+use sennight::protocol::report::Outcome;
+use sennight::protocol::restore::RestoreTask;
+use sennight::protocol::task::Task;
 use sennight::store::PutOptions;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -13,8 +17,8 @@ use testkit::postgres::restore::PostgresRestore;
 type Change = Box<dyn FnOnce(&mut Manifest)>;
 
 /// The task over a copy whose manifest says something else.
-async fn resealed(world: &PostgresRestore, copy: &CopySummary, change: impl FnOnce(&mut Manifest)) -> RestoreTask {
-    let any = CopyRef { manifest_sha256: None, ..world.restore_task(copy).copy };
+async fn resealed(world: &PostgresRestore, copy: &BackupSummary, change: impl FnOnce(&mut Manifest)) -> RestoreTask {
+    let any = BackupRef { manifest_sha256: None, ..world.restore_task(copy).backup };
     let key = format!("{}manifest.json", copy.prefix);
     let original = world.store.get(&key).await.unwrap();
     let mut manifest = world.store.open(&any, None).await.unwrap().manifest;
@@ -22,16 +26,16 @@ async fn resealed(world: &PostgresRestore, copy: &CopySummary, change: impl FnOn
     let sealed = world.store.keyring().seal(&manifest).unwrap();
     world.store.put(&key, sealed.into(), &PutOptions::default()).await.unwrap();
     world.store.put(&format!("{}original", copy.prefix), original, &PutOptions::default()).await.unwrap();
-    RestoreTask { copy: any, ..world.restore_task(copy) }
+    RestoreTask { backup: any, ..world.restore_task(copy) }
 }
 
 /// The manifest as it was.
-async fn mended(world: &PostgresRestore, copy: &CopySummary) {
+async fn mended(world: &PostgresRestore, copy: &BackupSummary) {
     let original = world.store.get(&format!("{}original", copy.prefix)).await.unwrap();
     world.store.put(&format!("{}manifest.json", copy.prefix), original, &PutOptions::default()).await.unwrap();
 }
 
-async fn tenant(name: &str) -> (PostgresRestore, CopySummary) {
+async fn tenant(name: &str) -> (PostgresRestore, BackupSummary) {
     let world = PostgresRestore::new(name).await;
     world.sql_as("owner", &world.database, "CREATE TABLE public.t (v text)").await;
     let copy = world.dump().await;
@@ -113,7 +117,7 @@ async fn a_tablespace_of_a_single_index_must_be_there_and_open_to_the_restore_ro
 }
 
 /// The worker's own binary with client tools under another root; the first reason, of a preflight also whether it was the only one.
-async fn with_tools(world: &PostgresRestore, work: &Work, root: &Path, job: &str) -> Vec<String> {
+async fn with_tools(world: &PostgresRestore, work: &Task, root: &Path, job: &str) -> Vec<String> {
     let child = Command::new(testkit::binary("sennight"))
         .args(work.to_argv(world.store.target()).unwrap())
         .args(["--job-uid", job, "--pod", "pod"])
@@ -144,7 +148,7 @@ async fn client_tools_that_are_missing_too_old_or_too_new_are_refused() {
     }
     for (root, expected) in cases {
         let before = everything(&world).await;
-        for (verb, work) in [("look", Work::Preflight(task.clone())), ("make", Work::Prepare(task.clone()))] {
+        for (verb, work) in [("look", Task::Preflight(task.clone())), ("make", Task::Prepare(task.clone()))] {
             let job = format!("{}-{verb}-{expected}", world.uid).to_lowercase();
             assert_eq!(with_tools(&world, &work, root, &job).await, [expected], "{verb}");
         }

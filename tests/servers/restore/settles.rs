@@ -1,20 +1,22 @@
 //! `settle`: a cut-over that left no word is ended by what the server says, and whoever was taken for dead swaps nothing after that.
 
 use super::swaps::{prepared, serves};
-use sennight::domain::job::{ClearTask, Cleared, CutoverTask, Done, Doomed, Mark, TAKEN_BACK};
-use sennight::domain::names::{doomed_database, kept_database};
+use sennight::domain::names::{database_to_drop, previous_database};
+use sennight::domain::result::{DatabaseDropped, Done, TAKEN_BACK};
 use sennight::engine::postgres::failure::RestoreError;
 use sennight::engine::postgres::swap::{Swapped, swap};
 use sennight::engine::postgres::{Session, ident};
+use sennight::protocol::cutover::CutoverTask;
+use sennight::protocol::drop_database::{DatabaseToDrop, DropDatabaseTask, Mark};
 use sennight::store::Claim;
-use sennight::worker::{TaskError, Verdict, clear, cutover, settle};
+use sennight::worker::{TaskError, Verdict, cutover, drop_database, recover_cutover};
 use std::time::{Duration, Instant};
 use testkit::postgres::restore::PostgresRestore;
 use tokio::task::JoinHandle;
 
 /// As the operator's Job of this attempt.
 async fn settled(world: &PostgresRestore, task: &CutoverTask, attempt: i32) -> Result<Done, TaskError> {
-    settle::run(task, &world.context(&format!("settle-{attempt}"), "settler")).await
+    recover_cutover::run(task, &world.context(&format!("settle-{attempt}"), "settler")).await
 }
 
 async fn taken_back(world: &PostgresRestore, task: &CutoverTask, attempt: i32) {
@@ -53,18 +55,18 @@ async fn twin(world: &PostgresRestore, task: &CutoverTask) -> JoinHandle<Result<
 }
 
 /// What the operator clears after a request that was taken back.
-async fn cleared(world: &PostgresRestore, task: &CutoverTask) -> Cleared {
-    let doomed = Doomed { name: task.new_database.clone(), oid: None, mark: Mark::Restore };
-    let task = ClearTask {
-        name: "clear".to_owned(),
+async fn cleared(world: &PostgresRestore, task: &CutoverTask) -> DatabaseDropped {
+    let doomed = DatabaseToDrop { name: task.new_database.clone(), oid: None, mark: Mark::Restore };
+    let task = DropDatabaseTask {
+        name: "drop-database".to_owned(),
         request_uid: task.request_uid.clone(),
         database: task.database.clone(),
         identity: None,
-        doomed,
-        safety: None,
+        database_to_drop: doomed,
+        safety_backup: None,
     };
-    match clear::run(&task, &world.context("clear", "pod")).await.unwrap() {
-        Done::Cleared(cleared) => cleared,
+    match drop_database::run(&task, &world.context("drop-database", "pod")).await.unwrap() {
+        Done::DatabaseDropped(cleared) => cleared,
         other => panic!("{other:?}"),
     }
 }
@@ -87,7 +89,7 @@ async fn i2_whoever_was_taken_for_dead_swaps_nothing_after_settle_has_said_so() 
     assert_eq!(bare.reason(), "DatabasesChanged");
     // The word stays the same however often it is asked for, also when nothing is left.
     taken_back(&world, &task, 2).await;
-    assert_eq!(world.oid(&doomed_database(&world.database, &world.uid)).await, Some(task.new_oid));
+    assert_eq!(world.oid(&database_to_drop(&world.database, &world.uid)).await, Some(task.new_oid));
     assert_eq!(cleared(&world, &task).await.oid, Some(task.new_oid));
     taken_back(&world, &task, 3).await;
     assert_eq!(world.databases().await, format!("{} {}", world.database, task.live_oid));
@@ -137,8 +139,8 @@ async fn i2_an_undo_that_was_taken_back_never_swaps_and_leaves_the_way_back_open
     world.cutover(&done, "pod").await.unwrap();
     let undo = |uid: &str| CutoverTask {
         request_uid: uid.to_owned(),
-        new_database: done.kept_database.clone(),
-        kept_database: kept_database(&world.database, uid),
+        new_database: done.previous_database.clone(),
+        previous_database: previous_database(&world.database, uid),
         live_oid: done.new_oid,
         new_oid: done.live_oid,
         undo_of: Some(world.uid.clone()),
@@ -156,7 +158,7 @@ async fn i2_an_undo_that_was_taken_back_never_swaps_and_leaves_the_way_back_open
     let bare = swap(&first, "nobody's", Duration::from_secs(5)).await.unwrap_err();
     assert_eq!(bare.reason(), "DatabasesChanged");
     assert_eq!(serves(&world).await, "copied/copied");
-    assert_eq!(world.oid(&done.kept_database).await, Some(done.live_oid), "the way back is where it was");
+    assert_eq!(world.oid(&done.previous_database).await, Some(done.live_oid), "the way back is where it was");
     // Told as done, what is done stays so; and another request may still go back.
     let told = world.cutover(&done, "pod-later").await.unwrap();
     assert!(matches!(told, Done::CutOver { downtime_millis: -1, .. }), "{told:?}");

@@ -1,9 +1,11 @@
 //! The cut-over: once, whole, whatever is killed or cut.
 
 use super::severed::{Break, severed};
-use sennight::domain::job::{CutoverTask, Done, Work};
+use sennight::domain::result::Done;
 use sennight::engine::postgres::swap::{Standing, standing, swap};
 use sennight::engine::postgres::{EngineError, connect, ident};
+use sennight::protocol::cutover::CutoverTask;
+use sennight::protocol::task::Task;
 use sennight::worker::Verdict;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -128,7 +130,7 @@ async fn i2_an_undone_swap_is_not_done_again_by_a_replay() {
     let world = PostgresRestore::new("replay").await;
     let task = prepared(&world).await;
     world.cutover(&task, "pod").await.unwrap();
-    let (live, kept) = (ident(&world.database), ident(&world.kept_database()));
+    let (live, kept) = (ident(&world.database), ident(&world.previous_database()));
     world
         .sql("postgres", &format!("ALTER DATABASE {live} RENAME TO undone; ALTER DATABASE {kept} RENAME TO {live}"))
         .await;
@@ -199,7 +201,7 @@ async fn i3_a_killed_worker_in_the_open_swap_leaves_the_old_database() {
     let holder = world.session("super", "postgres").await;
     let comment = format!("BEGIN; COMMENT ON DATABASE {} IS 'held'", ident(&world.database));
     holder.batch_execute(&comment).await.unwrap();
-    let argv = Work::Cutover(task.clone()).to_argv(world.store.target()).unwrap();
+    let argv = Task::Cutover(task.clone()).to_argv(world.store.target()).unwrap();
     let mut worker = Command::new(testkit::binary("sennight"))
         .args(argv)
         .args(["--job-uid", "job", "--pod", "pod"])

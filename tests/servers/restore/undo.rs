@@ -1,15 +1,19 @@
 //! The way back: a swap is undone with every row that was written until it; the replaced database is dumped and dropped
 //! by its mark and OID, never by name alone.
 
-use sennight::domain::job::{ClearTask, Cleared, CopyRef, CopySummary, CutoverTask, Done, Doomed, DumpTask, Mark};
-use sennight::domain::job::{Preflight, SafetyTask};
 use sennight::domain::manifest::TenantIdentity;
-use sennight::domain::names::{kept_database, new_database};
+use sennight::domain::names::{new_database, previous_database};
+use sennight::domain::result::Preflight;
+use sennight::domain::result::{BackupSummary, DatabaseDropped, Done};
 use sennight::engine::postgres::swap::{Standing, standing};
 use sennight::engine::postgres::{ident, literal};
+use sennight::protocol::backup::SafetyBackupTask;
+use sennight::protocol::backup::{BackupRef, DumpTask};
+use sennight::protocol::cutover::CutoverTask;
+use sennight::protocol::drop_database::{DatabaseToDrop, DropDatabaseTask, Mark};
 use sennight::store::PutOptions;
-use sennight::worker::{TaskError, Verdict, clear, cutover, safety, undoable};
 use testkit::postgres::restore::{PostgresRestore, assert_same, fill, first_data, picture, tamper};
+use sennight::worker::{TaskError, Verdict, cutover, drop_database, preflight_undo, safety_backup};
 
 /// UID of the request that undoes.
 fn another_uid() -> String {
@@ -28,8 +32,8 @@ async fn restored(world: &PostgresRestore) -> (CutoverTask, CutoverTask) {
     let uid = another_uid();
     let undo = CutoverTask {
         request_uid: uid.clone(),
-        new_database: done.kept_database.clone(),
-        kept_database: kept_database(&world.database, &uid),
+        new_database: done.previous_database.clone(),
+        previous_database: previous_database(&world.database, &uid),
         live_oid: done.new_oid,
         new_oid: done.live_oid,
         undo_of: Some(world.uid.clone()),
@@ -51,22 +55,22 @@ fn sorted(text: &str) -> String {
 }
 
 async fn look(world: &PostgresRestore, task: &CutoverTask) -> Vec<String> {
-    match undoable::run(task, &world.context("undoable", "pod")).await.unwrap() {
+    match preflight_undo::run(task, &world.context("preflight-undo", "pod")).await.unwrap() {
         Done::Preflighted(Preflight { refusals, .. }) => refusals.into_iter().map(|r| r.reason).collect(),
         other => panic!("{other:?}"),
     }
 }
 
-fn safety_task(world: &PostgresRestore, done: &CutoverTask) -> SafetyTask {
+fn safety_task(world: &PostgresRestore, done: &CutoverTask) -> SafetyBackupTask {
     let mut database = world.target("dump");
-    database.database.clone_from(&done.kept_database);
-    SafetyTask {
-        name: "safety".to_owned(),
+    database.database.clone_from(&done.previous_database);
+    SafetyBackupTask {
+        name: "safety-backup".to_owned(),
         request_uid: world.uid.clone(),
-        kept_oid: done.live_oid,
+        previous_oid: done.live_oid,
         restore_credentials_dir: world.target("restore").credentials_dir,
         dump: DumpTask {
-            name: "safety".to_owned(),
+            name: "safety-backup".to_owned(),
             identity: world.identity(),
             database,
             time_zone: "Etc/UTC".to_owned(),
@@ -80,32 +84,36 @@ fn safety_task(world: &PostgresRestore, done: &CutoverTask) -> SafetyTask {
     }
 }
 
-async fn dumped_safely(world: &PostgresRestore, done: &CutoverTask) -> CopySummary {
-    match safety::run(&safety_task(world, done), &world.context("safety", "pod")).await.unwrap() {
+async fn dumped_safely(world: &PostgresRestore, done: &CutoverTask) -> BackupSummary {
+    match safety_backup::run(&safety_task(world, done), &world.context("safety-backup", "pod")).await.unwrap() {
         Done::Dumped(summary) => summary,
         other => panic!("{other:?}"),
     }
 }
 
-fn copy_ref(copy: &CopySummary) -> CopyRef {
+fn copy_ref(copy: &BackupSummary) -> BackupRef {
     let (prefix, id) = (copy.prefix.clone(), copy.id.clone());
-    CopyRef { prefix, id, manifest_sha256: Some(copy.manifest_sha256.clone()) }
+    BackupRef { prefix, id, manifest_sha256: Some(copy.manifest_sha256.clone()) }
 }
 
-fn clear_task(world: &PostgresRestore, done: &CutoverTask, safety: Option<CopyRef>) -> ClearTask {
-    ClearTask {
-        name: "clear".to_owned(),
+fn clear_task(world: &PostgresRestore, done: &CutoverTask, safety: Option<BackupRef>) -> DropDatabaseTask {
+    DropDatabaseTask {
+        name: "drop-database".to_owned(),
         request_uid: world.uid.clone(),
         database: world.target("restore"),
-        doomed: Doomed { name: done.kept_database.clone(), oid: Some(done.live_oid), mark: Mark::Kept },
+        database_to_drop: DatabaseToDrop {
+            name: done.previous_database.clone(),
+            oid: Some(done.live_oid),
+            mark: Mark::Previous,
+        },
         identity: Some(world.identity()),
-        safety,
+        safety_backup: safety,
     }
 }
 
-async fn cleared(world: &PostgresRestore, task: &ClearTask) -> Result<Cleared, TaskError> {
-    match clear::run(task, &world.context("clear", "pod")).await? {
-        Done::Cleared(cleared) => Ok(cleared),
+async fn cleared(world: &PostgresRestore, task: &DropDatabaseTask) -> Result<DatabaseDropped, TaskError> {
+    match drop_database::run(task, &world.context("drop-database", "pod")).await? {
+        Done::DatabaseDropped(cleared) => Ok(cleared),
         other => panic!("{other:?}"),
     }
 }
@@ -118,7 +126,7 @@ async fn i3_an_undo_brings_back_every_row_written_until_the_swap_and_can_be_undo
     let (_, task) = restored(&world).await;
     let restored_picture = picture(&world, &world.database).await;
     assert_eq!(look(&world, &task).await, Vec::<String>::new());
-    let Done::CutOver { kept_database, downtime_millis, .. } = undo(&world, &task).await.unwrap() else {
+    let Done::CutOver { previous_database, downtime_millis, .. } = undo(&world, &task).await.unwrap() else {
         panic!("not undone")
     };
     assert!(downtime_millis >= 0);
@@ -130,18 +138,21 @@ async fn i3_an_undo_brings_back_every_row_written_until_the_swap_and_can_be_undo
     assert_same(&sorted(&before), &sorted(&picture(&world, &world.database).await));
     world.session("app", &world.database).await;
     // What had been restored is kept in its turn, closed and marked.
-    assert_eq!(world.oid(&kept_database).await, Some(task.live_oid));
+    assert_eq!(world.oid(&previous_database).await, Some(task.live_oid));
     let marker = format!("SELECT shobj_description({}, 'pg_database')", task.live_oid);
     assert_eq!(world.value("postgres", &marker).await, Some(format!("sennight.dev/kept={}", task.request_uid)));
     let rows = |text: &str| text.lines().filter(|l| l.starts_with("crm.")).map(str::to_owned).collect::<Vec<_>>();
-    assert_eq!(rows(&picture(&world, &kept_database).await), rows(&restored_picture));
+    assert_eq!(rows(&picture(&world, &previous_database).await), rows(&restored_picture));
 
     // Again: by the same request it is told as done, by another one refused.
     let databases = world.databases().await;
     assert!(matches!(undo(&world, &task).await.unwrap(), Done::CutOver { downtime_millis: -1, .. }));
     let uid = another_uid();
-    let other =
-        CutoverTask { request_uid: uid.clone(), kept_database: self::kept_database(&world.database, &uid), ..task };
+    let other = CutoverTask {
+        request_uid: uid.clone(),
+        previous_database: self::previous_database(&world.database, &uid),
+        ..task
+    };
     assert_eq!(look(&world, &other).await, ["KeptDatabaseGone", "LiveDatabaseReplaced"]);
     let refused = undo(&world, &other).await.unwrap_err();
     assert_eq!((refused.reason.as_str(), refused.verdict), ("DatabasesChanged", Verdict::Refused));
@@ -153,7 +164,7 @@ async fn i2_a_swap_by_hand_is_not_taken_for_an_undo_and_what_stands_in_its_way_i
     let world = PostgresRestore::new("undoable").await;
     fill(&world).await;
     let (done, task) = restored(&world).await;
-    let (live, kept) = (ident(&world.database), ident(&done.kept_database));
+    let (live, kept) = (ident(&world.database), ident(&done.previous_database));
     let restore = world.role("restore");
     for (reason, mischief, mend) in [
         ("CreateDbMissing", format!("ALTER ROLE {restore} NOCREATEDB"), format!("ALTER ROLE {restore} CREATEDB")),
@@ -164,8 +175,8 @@ async fn i2_a_swap_by_hand_is_not_taken_for_an_undo_and_what_stands_in_its_way_i
         ),
         (
             "NameTaken",
-            format!("CREATE DATABASE {}", ident(&task.kept_database)),
-            format!("DROP DATABASE {}", ident(&task.kept_database)),
+            format!("CREATE DATABASE {}", ident(&task.previous_database)),
+            format!("DROP DATABASE {}", ident(&task.previous_database)),
         ),
         (
             "SettingsDenied",
@@ -180,11 +191,11 @@ async fn i2_a_swap_by_hand_is_not_taken_for_an_undo_and_what_stands_in_its_way_i
     }
     // Prepared transactions in the kept database would keep it from being renamed.
     let gid = format!("{}-2pc", world.name);
-    world.sql(&done.kept_database, &format!("BEGIN; CREATE TABLE public.x (); PREPARE TRANSACTION '{gid}'")).await;
-    world.is_left(&done.kept_database).await;
+    world.sql(&done.previous_database, &format!("BEGIN; CREATE TABLE public.x (); PREPARE TRANSACTION '{gid}'")).await;
+    world.is_left(&done.previous_database).await;
     assert_eq!(look(&world, &task).await, ["PreparedTransactions"]);
-    world.sql(&done.kept_database, &format!("ROLLBACK PREPARED '{gid}'")).await;
-    world.is_left(&done.kept_database).await;
+    world.sql(&done.previous_database, &format!("ROLLBACK PREPARED '{gid}'")).await;
+    world.is_left(&done.previous_database).await;
     assert_eq!(look(&world, &task).await, Vec::<String>::new());
 
     world
@@ -202,7 +213,7 @@ async fn i3_a_replaced_database_is_dropped_only_over_its_safety_dump_its_mark_an
     let world = PostgresRestore::new("clear").await;
     fill(&world).await;
     let (done, _) = restored(&world).await;
-    let replaced = picture(&world, &done.kept_database).await;
+    let replaced = picture(&world, &done.previous_database).await;
     let none = cleared(&world, &clear_task(&world, &done, None)).await.unwrap_err();
     assert_eq!((none.reason.as_str(), none.verdict), ("NoSafetyDump", Verdict::Refused));
 
@@ -216,7 +227,7 @@ async fn i3_a_replaced_database_is_dropped_only_over_its_safety_dump_its_mark_an
     );
 
     // Somebody's own words, another OID behind the name: nothing is dropped.
-    let kept = ident(&done.kept_database);
+    let kept = ident(&done.previous_database);
     let task = clear_task(&world, &done, Some(copy_ref(&copy)));
     world.sql("postgres", &format!("COMMENT ON DATABASE {kept} IS 'do not touch'")).await;
     let foreign = cleared(&world, &task).await.unwrap_err();
@@ -226,12 +237,12 @@ async fn i3_a_replaced_database_is_dropped_only_over_its_safety_dump_its_mark_an
     let live = clear_task(&world, &CutoverTask { live_oid: done.new_oid, ..done.clone() }, Some(copy_ref(&copy)));
     assert_eq!(cleared(&world, &live).await.unwrap_err().reason, "DatabasesChanged", "the live one is never dropped");
     let unknown = clear_task(&world, &CutoverTask { live_oid: 1_999_999_999, ..done.clone() }, Some(copy_ref(&copy)));
-    assert_eq!(cleared(&world, &unknown).await.unwrap(), Cleared::default());
-    let forged = CopyRef { manifest_sha256: Some("0".repeat(64)), ..copy_ref(&copy) };
+    assert_eq!(cleared(&world, &unknown).await.unwrap(), DatabaseDropped::default());
+    let forged = BackupRef { manifest_sha256: Some("0".repeat(64)), ..copy_ref(&copy) };
     let without = cleared(&world, &clear_task(&world, &done, Some(forged))).await.unwrap_err();
     assert_eq!(without.reason, "ManifestChanged");
     let theirs = TenantIdentity { tenant: "somebody-else".to_owned(), ..world.identity() };
-    let foreign = cleared(&world, &ClearTask { identity: Some(theirs), ..task.clone() }).await.unwrap_err();
+    let foreign = cleared(&world, &DropDatabaseTask { identity: Some(theirs), ..task.clone() }).await.unwrap_err();
     assert_eq!(foreign.reason, "ForeignCopy");
     // The manifest is there, and what it lists is not.
     let data = first_data(&world.store, &copy).await;
@@ -239,15 +250,15 @@ async fn i3_a_replaced_database_is_dropped_only_over_its_safety_dump_its_mark_an
     world.store.delete(std::slice::from_ref(&data)).await.unwrap();
     assert!(cleared(&world, &task).await.is_err());
     world.store.put(&data, bytes, &PutOptions::default()).await.unwrap();
-    assert_eq!(world.oid(&done.kept_database).await, Some(done.live_oid));
+    assert_eq!(world.oid(&done.previous_database).await, Some(done.live_oid));
 
     // With a session on it, which is ended; and once more, which finds nothing.
-    let lingering = world.session("owner", &done.kept_database).await;
+    let lingering = world.session("owner", &done.previous_database).await;
     let gone = cleared(&world, &task).await.unwrap();
-    assert_eq!((gone.database.as_deref(), gone.oid), (Some(done.kept_database.as_str()), Some(done.live_oid)));
+    assert_eq!((gone.database.as_deref(), gone.oid), (Some(done.previous_database.as_str()), Some(done.live_oid)));
     assert!(lingering.query("SELECT 1", &[]).await.is_err());
-    assert_eq!(world.oid(&done.kept_database).await, None);
-    assert_eq!(cleared(&world, &task).await.unwrap(), Cleared::default());
+    assert_eq!(world.oid(&done.previous_database).await, None);
+    assert_eq!(cleared(&world, &task).await.unwrap(), DatabaseDropped::default());
     assert_eq!(world.oid(&world.database).await, Some(done.new_oid));
 
     // The safety dump is the database: restored as a copy it is the same again.
@@ -264,8 +275,8 @@ async fn a_drop_that_was_killed_half_way_is_ended_by_the_next() {
     fill(&world).await;
     let (done, _) = restored(&world).await;
     let copy = dumped_safely(&world, &done).await;
-    let grave = sennight::domain::names::doomed_database(&world.database, &world.uid);
-    let (kept, id) = (ident(&done.kept_database), ident(&grave));
+    let grave = sennight::domain::names::database_to_drop(&world.database, &world.uid);
+    let (kept, id) = (ident(&done.previous_database), ident(&grave));
     for statement in [
         format!("ALTER DATABASE {kept} RENAME TO {id}"),
         format!("COMMENT ON DATABASE {id} IS 'sennight.dev/dropping={}'", world.uid),
@@ -284,13 +295,17 @@ async fn what_a_failed_restore_prepared_is_dropped_by_its_mark_and_a_namesake_st
     fill(&world).await;
     let copy = world.dump().await;
     let prepared = world.prepare(&world.restore_task(&copy)).await.unwrap();
-    let task = ClearTask {
-        name: "clear".to_owned(),
+    let task = DropDatabaseTask {
+        name: "drop-database".to_owned(),
         request_uid: world.uid.clone(),
         database: world.target("restore"),
-        doomed: Doomed { name: new_database(&world.database, &world.uid), oid: None, mark: Mark::Restore },
+        database_to_drop: DatabaseToDrop {
+            name: new_database(&world.database, &world.uid),
+            oid: None,
+            mark: Mark::Restore,
+        },
         identity: None,
-        safety: None,
+        safety_backup: None,
     };
     let gone = cleared(&world, &task).await.unwrap();
     assert_eq!((gone.database, gone.oid), (Some(prepared.new_database.clone()), Some(prepared.new_oid)));
@@ -308,16 +323,21 @@ async fn a_safety_dump_is_made_of_the_marked_database_only() {
     fill(&world).await;
     let (done, undo_task) = restored(&world).await;
     undo(&world, &undo_task).await.unwrap();
-    let gone = safety::run(&safety_task(&world, &done), &world.context("safety", "pod")).await.unwrap_err();
+    let gone =
+        safety_backup::run(&safety_task(&world, &done), &world.context("safety-backup", "pod")).await.unwrap_err();
     assert_eq!((gone.reason.as_str(), gone.verdict), ("DatabasesChanged", Verdict::Refused));
     // A safety dump that a store damaged is no reason to drop anything: it is read back before it is told of.
     let copy = world.dump().await;
     tamper(&world.store, &format!("{}manifest.json", copy.prefix), |bytes| bytes[40] ^= 1).await;
-    let task = ClearTask {
-        doomed: Doomed { name: undo_task.kept_database.clone(), oid: Some(undo_task.live_oid), mark: Mark::Kept },
+    let task = DropDatabaseTask {
+        database_to_drop: DatabaseToDrop {
+            name: undo_task.previous_database.clone(),
+            oid: Some(undo_task.live_oid),
+            mark: Mark::Previous,
+        },
         request_uid: undo_task.request_uid.clone(),
         ..clear_task(&world, &done, Some(copy_ref(&copy)))
     };
     assert!(cleared(&world, &task).await.is_err());
-    assert_eq!(world.oid(&undo_task.kept_database).await, Some(undo_task.live_oid));
+    assert_eq!(world.oid(&undo_task.previous_database).await, Some(undo_task.live_oid));
 }

@@ -2,9 +2,9 @@
 
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
-use sennight::domain::job::CopyRef;
-use sennight::domain::names::{Area, RecoveryPointId};
-use sennight::domain::target::Engine;
+use sennight::domain::engine::Engine;
+use sennight::domain::names::{Area, BackupId};
+use sennight::protocol::backup::BackupRef;
 use sennight::store::{NEWEST, PutOptions, Store};
 use testkit::store::{Bucket, copy, identity, manifest};
 
@@ -56,7 +56,7 @@ async fn the_newest_copies_are_listed_and_failed_runs_do_not_push_them_out() {
         copy(store, "acme", number, monday() + TimeDelta::hours(i64::from(number))).await;
     }
     for number in 100..160 {
-        let id = RecoveryPointId::new(monday() + TimeDelta::days(9), number);
+        let id = BackupId::new(monday() + TimeDelta::days(9), number);
         put(store, &format!("{}schema.pgc", store.keys().copy(Area::Daily, "ns", "acme", &id).unwrap()), "x").await;
     }
     let copies = store.catalogue("ns", "acme").await.unwrap().copies;
@@ -70,7 +70,7 @@ async fn i7_a_copy_is_opened_only_for_its_own_tenant_and_in_its_own_place() {
     let bucket = Bucket::new().await;
     let store = &bucket.store;
     let open = copy(store, "acme", 1, monday()).await;
-    let reason = async |copy: &CopyRef, change: fn(&mut sennight::domain::manifest::TenantIdentity)| {
+    let reason = async |copy: &BackupRef, change: fn(&mut sennight::domain::manifest::TenantIdentity)| {
         let mut wanted = identity("acme");
         change(&mut wanted);
         store.open(copy, Some(&wanted)).await.err().map(|error| error.reason())
@@ -84,7 +84,7 @@ async fn i7_a_copy_is_opened_only_for_its_own_tenant_and_in_its_own_place() {
     // Somebody with write access moves a copy under another tenant's prefix: its manifest gives it away.
     let moved = store.keys().copy(Area::Daily, "ns", "victim", &open.copy.id).unwrap();
     put(store, &format!("{moved}manifest.json"), store.keyring().seal(&open.manifest).unwrap()).await;
-    let moved = CopyRef { prefix: moved, ..open.copy.clone() };
+    let moved = BackupRef { prefix: moved, ..open.copy.clone() };
     assert_eq!(reason(&moved, |i| i.schedule = "victim".into()).await, Some("ForeignCopy"));
 }
 
@@ -98,8 +98,8 @@ async fn a_pinned_copy_is_this_one_or_none() {
     forged.warnings.push("forged".into());
     put(store, &open.keys()[2], store.keyring().seal(&forged).unwrap()).await;
     assert_eq!(store.open(&open.copy, None).await.unwrap_err().reason(), "ManifestChanged");
-    let other = manifest(&RecoveryPointId::new(monday(), 99), &identity("acme"), monday());
+    let other = manifest(&BackupId::new(monday(), 99), &identity("acme"), monday());
     put(store, &open.keys()[2], store.keyring().seal(&other).unwrap()).await;
-    let unpinned = CopyRef { manifest_sha256: None, ..open.copy.clone() };
+    let unpinned = BackupRef { manifest_sha256: None, ..open.copy.clone() };
     assert_eq!(store.open(&unpinned, None).await.unwrap_err().reason(), "CopyMisplaced");
 }

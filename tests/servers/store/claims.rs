@@ -1,7 +1,7 @@
 //! I2: one winner.
 
 use chrono::Utc;
-use sennight::domain::target::Capabilities;
+use sennight::domain::capabilities::Capabilities;
 use sennight::store::{Claim, Claimed};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use testkit::store::Bucket;

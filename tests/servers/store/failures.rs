@@ -1,7 +1,7 @@
 //! Failures are typed, name the bucket and the way out, and hold no secret.
 
 use bytes::Bytes;
-use sennight::domain::target::StorageTarget;
+use sennight::protocol::target::StorageTarget;
 use sennight::store::{Access, Credentials, PutOptions, Store, StoreError};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use testkit::env;

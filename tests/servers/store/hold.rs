@@ -6,9 +6,9 @@ use aws_sdk_s3::types::{
     LifecycleRuleAndOperator, LifecycleRuleFilter, Tag, VersioningConfiguration,
 };
 use chrono::{DateTime, TimeDelta, Timelike as _, Utc};
+use sennight::domain::capabilities::Capabilities;
 use sennight::domain::names::Area;
 use sennight::domain::retention::{HoldMethod, Policy, expires_at, held_tags};
-use sennight::domain::target::Capabilities;
 use sennight::store::{OpenCopy, ensure};
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};

@@ -2,7 +2,7 @@
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use sennight::domain::target::StorageTarget;
+use sennight::protocol::target::StorageTarget;
 use sennight::store::{Access, Listed, Store, StoreError};
 use std::sync::Arc;
 use testkit::env;

@@ -3,12 +3,14 @@
 pub mod restore;
 
 use crate::{credential_files, env, path, unique};
-use sennight::domain::job::{CopySummary, DumpTask};
+use sennight::domain::engine::Engine;
 use sennight::domain::manifest::Manifest;
-use sennight::domain::target::{DatabaseTarget, Engine, TlsMode, TlsTarget};
+use sennight::domain::result::BackupSummary;
 use sennight::engine::mysql::load::{Definers, How};
 use sennight::engine::mysql::schema::Statement;
 use sennight::engine::mysql::{Session, connect, ident};
+use sennight::protocol::backup::DumpTask;
+use sennight::protocol::target::{DatabaseTarget, TlsMode, TlsTarget};
 use sennight::store::Store;
 use sennight::worker::fill::Fill;
 use sennight::worker::{ProgressWriter, TaskError};
@@ -159,14 +161,14 @@ impl Database {
         task
     }
 
-    pub async fn dump(&self, store: &Store) -> Result<CopySummary, TaskError> {
+    pub async fn dump(&self, store: &Store) -> Result<BackupSummary, TaskError> {
         crate::dump_with(&self.dump_task(), &crate::context(store)).await
     }
 
     /// Fills this empty database from a copy; events stay off.
     pub async fn fill(
         &self,
-        copy: &CopySummary,
+        copy: &BackupSummary,
         manifest: &Manifest,
         store: &Store,
         how: How,

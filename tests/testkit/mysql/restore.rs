@@ -2,15 +2,21 @@
 
 use crate::mysql::{Database, Seen, Server};
 use crate::{Bucket, context, copy_ref, dump_task, unique};
-use sennight::domain::job::{
-    ClearTask, CopySummary, CutoverTask, Done, Doomed, Mark, Preflight, RestoreTask, SafetyTask,
-};
-use sennight::domain::names::{kept_database, new_database};
-use sennight::domain::target::{DatabaseTarget, Engine};
+use sennight::domain::engine::Engine;
+use sennight::domain::names::{new_database, previous_database};
+use sennight::domain::result::{BackupSummary, Done, Preflight};
 use sennight::engine::mysql::restore::schemas::{Standing, standing};
 use sennight::engine::mysql::{connect, ident};
+use sennight::protocol::backup::SafetyBackupTask;
+use sennight::protocol::cutover::CutoverTask;
+use sennight::protocol::drop_database::{DatabaseToDrop, DropDatabaseTask, Mark};
+use sennight::protocol::restore::RestoreTask;
+use sennight::protocol::target::DatabaseTarget;
 use sennight::store::Store;
-use sennight::worker::{TaskError, WorkerContext, clear, cutover, preflight, prepare, safety, settle, undoable};
+use sennight::worker::{
+    TaskError, WorkerContext, cutover, drop_database, preflight, preflight_undo, prepare, recover_cutover,
+    safety_backup,
+};
 use std::fmt::Write as _;
 
 pub const PASSWORD: &str = "pass-word";
@@ -84,7 +90,7 @@ impl MysqlRestore {
         WorkerContext { job_uid: job.to_owned(), ..context(&self.store) }
     }
 
-    pub async fn dump(&self) -> CopySummary {
+    pub async fn dump(&self) -> BackupSummary {
         self.live.dump(&self.store).await.unwrap_or_else(|e| panic!("{}: {e}", self.live.server.name))
     }
 
@@ -93,12 +99,12 @@ impl MysqlRestore {
         self.restorer.target.clone()
     }
 
-    pub fn restore_task(&self, copy: &CopySummary) -> RestoreTask {
+    pub fn restore_task(&self, copy: &BackupSummary) -> RestoreTask {
         RestoreTask {
             name: "restore".to_owned(),
             request_uid: self.uid.clone(),
             identity: self.live.dump_task().identity,
-            copy: copy_ref(copy),
+            backup: copy_ref(copy),
             database: self.target(),
             parallelism: 2,
             headroom_bytes: None,
@@ -118,7 +124,7 @@ impl MysqlRestore {
     }
 
     /// Reasons why a restore would not work.
-    pub async fn refusals(&self, copy: &CopySummary) -> Vec<String> {
+    pub async fn refusals(&self, copy: &BackupSummary) -> Vec<String> {
         self.preflight(&self.restore_task(copy)).await.refusals.into_iter().map(|r| r.reason).collect()
     }
 
@@ -134,7 +140,7 @@ impl MysqlRestore {
             namespace: "tenants".to_owned(),
             database: self.target(),
             new_database,
-            kept_database: kept_database(&self.live.name(), &self.uid),
+            previous_database: previous_database(&self.live.name(), &self.uid),
             live_oid,
             new_oid,
             undo_of: None,
@@ -147,8 +153,8 @@ impl MysqlRestore {
         self.next();
         CutoverTask {
             request_uid: self.uid.clone(),
-            new_database: done.kept_database.clone(),
-            kept_database: kept_database(&self.live.name(), &self.uid),
+            new_database: done.previous_database.clone(),
+            previous_database: previous_database(&self.live.name(), &self.uid),
             live_oid: done.new_oid,
             new_oid: done.live_oid,
             undo_of: Some(done.request_uid.clone()),
@@ -157,7 +163,7 @@ impl MysqlRestore {
     }
 
     pub async fn undoable(&self, task: &CutoverTask) -> Preflight {
-        match undoable::run(task, &self.context("undoable")).await.unwrap() {
+        match preflight_undo::run(task, &self.context("preflight-undo")).await.unwrap() {
             Done::Preflighted(found) => found,
             other => panic!("{other:?}"),
         }
@@ -168,7 +174,7 @@ impl MysqlRestore {
     }
 
     pub async fn settle(&self, task: &CutoverTask, job: &str) -> Result<Done, TaskError> {
-        settle::run(task, &self.context(job)).await
+        recover_cutover::run(task, &self.context(job)).await
     }
 
     pub async fn standing(&self, task: &CutoverTask) -> Standing {
@@ -179,48 +185,49 @@ impl MysqlRestore {
     }
 
     /// Dumps what a swap kept.
-    pub async fn safety(&self, task: &CutoverTask) -> Result<CopySummary, TaskError> {
-        let kept = DatabaseTarget { database: task.kept_database.clone(), ..self.live.target.clone() };
+    pub async fn safety(&self, task: &CutoverTask) -> Result<BackupSummary, TaskError> {
+        let kept = DatabaseTarget { database: task.previous_database.clone(), ..self.live.target.clone() };
         let mut dump = dump_task("acme", &kept);
         dump.identity = self.live.dump_task().identity;
-        let safety = SafetyTask {
-            name: "safety".to_owned(),
+        let safety = SafetyBackupTask {
+            name: "safety-backup".to_owned(),
             request_uid: task.request_uid.clone(),
-            kept_oid: task.live_oid,
+            previous_oid: task.live_oid,
             dump,
             restore_credentials_dir: self.target().credentials_dir,
         };
-        match safety::run(&safety, &self.context("safety")).await? {
+        match safety_backup::run(&safety, &self.context("safety-backup")).await? {
             Done::Dumped(copy) => Ok(copy),
             other => panic!("{other:?}"),
         }
     }
 
-    pub async fn clear(&self, task: &ClearTask) -> Result<Option<String>, TaskError> {
-        match clear::run(task, &self.context("clear")).await? {
-            Done::Cleared(cleared) => Ok(cleared.database),
+    pub async fn clear(&self, task: &DropDatabaseTask) -> Result<Option<String>, TaskError> {
+        match drop_database::run(task, &self.context("drop-database")).await? {
+            Done::DatabaseDropped(cleared) => Ok(cleared.database),
             other => panic!("{other:?}"),
         }
     }
 
-    pub fn clear_kept(&self, task: &CutoverTask, safety: Option<&CopySummary>) -> ClearTask {
-        let doomed = Doomed { name: task.kept_database.clone(), oid: Some(task.live_oid), mark: Mark::Kept };
+    pub fn clear_kept(&self, task: &CutoverTask, safety: Option<&BackupSummary>) -> DropDatabaseTask {
+        let doomed =
+            DatabaseToDrop { name: task.previous_database.clone(), oid: Some(task.live_oid), mark: Mark::Previous };
         self.clearing(&task.request_uid, doomed, safety)
     }
 
-    pub fn clear_new(&self) -> ClearTask {
-        let doomed = Doomed { name: self.new_database(), oid: None, mark: Mark::Restore };
+    pub fn clear_new(&self) -> DropDatabaseTask {
+        let doomed = DatabaseToDrop { name: self.new_database(), oid: None, mark: Mark::Restore };
         self.clearing(&self.uid, doomed, None)
     }
 
-    fn clearing(&self, uid: &str, doomed: Doomed, safety: Option<&CopySummary>) -> ClearTask {
-        ClearTask {
-            name: "clear".to_owned(),
+    fn clearing(&self, uid: &str, doomed: DatabaseToDrop, safety: Option<&BackupSummary>) -> DropDatabaseTask {
+        DropDatabaseTask {
+            name: "drop-database".to_owned(),
             request_uid: uid.to_owned(),
             database: self.target(),
-            doomed,
+            database_to_drop: doomed,
             identity: None,
-            safety: safety.map(copy_ref),
+            safety_backup: safety.map(copy_ref),
         }
     }
 

@@ -2,11 +2,16 @@
 //! `tests/cluster/with.sh services` starts.
 
 use crate::env;
-use sennight::domain::job::{CopyRef, CopySummary, CutoverTask, Done, DumpTask, Preflight, RestoreTask};
+use sennight::domain::capabilities::Capabilities;
+use sennight::domain::engine::Engine;
 use sennight::domain::manifest::TenantIdentity;
-use sennight::domain::names::{kept_database, new_database};
-use sennight::domain::target::{Capabilities, DatabaseTarget, Engine, StorageTarget, TlsMode, TlsTarget};
+use sennight::domain::names::{new_database, previous_database};
+use sennight::domain::result::{BackupSummary, Done, Preflight};
 use sennight::engine::postgres::{Session, connect, ident, literal};
+use sennight::protocol::backup::{BackupRef, DumpTask};
+use sennight::protocol::cutover::CutoverTask;
+use sennight::protocol::restore::RestoreTask;
+use sennight::protocol::target::{DatabaseTarget, StorageTarget, TlsMode, TlsTarget};
 use sennight::store::Store;
 use sennight::worker::{ProgressWriter, TaskError, WorkerContext, cutover, dump, preflight, prepare};
 use std::fmt::Write as _;
@@ -173,7 +178,7 @@ impl PostgresRestore {
     }
 
     /// Dumps the live database.
-    pub async fn dump(&self) -> CopySummary {
+    pub async fn dump(&self) -> BackupSummary {
         let task = DumpTask {
             name: "dump".to_owned(),
             identity: self.identity(),
@@ -193,12 +198,12 @@ impl PostgresRestore {
     }
 
     /// The task that restores `copy`.
-    pub fn restore_task(&self, copy: &CopySummary) -> RestoreTask {
+    pub fn restore_task(&self, copy: &BackupSummary) -> RestoreTask {
         RestoreTask {
             name: "restore".to_owned(),
             request_uid: self.uid.clone(),
             identity: self.identity(),
-            copy: CopyRef {
+            backup: BackupRef {
                 prefix: copy.prefix.clone(),
                 id: copy.id.clone(),
                 manifest_sha256: Some(copy.manifest_sha256.clone()),
@@ -229,7 +234,7 @@ impl PostgresRestore {
             namespace: "tenants".to_owned(),
             database: task.database.clone(),
             new_database,
-            kept_database: self.kept_database(),
+            previous_database: self.previous_database(),
             live_oid,
             new_oid,
             undo_of: None,
@@ -248,8 +253,8 @@ impl PostgresRestore {
     }
 
     /// The name of the replaced one.
-    pub fn kept_database(&self) -> String {
-        kept_database(&self.database, &self.uid)
+    pub fn previous_database(&self) -> String {
+        previous_database(&self.database, &self.uid)
     }
 
     /// Every name and OID of databases on the server: to show that nothing came, went or was renamed.
@@ -401,7 +406,7 @@ pub async fn tamper(store: &Store, key: &str, change: impl FnOnce(&mut Vec<u8>))
 }
 
 /// The copy's first data object.
-pub async fn first_data(store: &Store, copy: &CopySummary) -> String {
+pub async fn first_data(store: &Store, copy: &BackupSummary) -> String {
     let listed = store.list(&format!("{}data/", copy.prefix)).await.unwrap();
     listed.into_iter().next().unwrap().key
 }

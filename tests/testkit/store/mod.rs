@@ -9,11 +9,12 @@ use aws_sdk_s3::types::{
 };
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use sennight::domain::job::CopyRef;
+use sennight::domain::engine::Engine;
 use sennight::domain::manifest::{FORMAT, Manifest, TenantIdentity};
-use sennight::domain::names::{Area, RecoveryPointId};
+use sennight::domain::names::{Area, BackupId};
 use sennight::domain::retention::{Policy, daily_tags};
-use sennight::domain::target::{Engine, StorageTarget};
+use sennight::protocol::backup::BackupRef;
+use sennight::protocol::target::StorageTarget;
 use sennight::store::{Credentials, OpenCopy, PutOptions, Store};
 
 pub fn credentials() -> Credentials {
@@ -119,7 +120,7 @@ pub fn identity(schedule: &str) -> TenantIdentity {
 }
 
 /// A manifest of one data object of 5 bytes and a schema of 6.
-pub fn manifest(id: &RecoveryPointId, identity: &TenantIdentity, started: DateTime<Utc>) -> Manifest {
+pub fn manifest(id: &BackupId, identity: &TenantIdentity, started: DateTime<Utc>) -> Manifest {
     let value = serde_json::json!({
         "format": FORMAT, "id": id, "identity": identity,
         "snapshotTime": started, "day": started.date_naive(), "timeZone": "UTC",
@@ -137,7 +138,7 @@ pub fn manifest(id: &RecoveryPointId, identity: &TenantIdentity, started: DateTi
 /// Puts a whole copy into `daily/`, tagged as a dump tags it, and opens it.
 pub async fn copy(store: &Store, schedule: &str, number: u32, started: DateTime<Utc>) -> OpenCopy {
     let identity = identity(schedule);
-    let id = RecoveryPointId::new(started, number);
+    let id = BackupId::new(started, number);
     let prefix = store.keys().copy(Area::Daily, "ns", schedule, &id).unwrap();
     let tagged = PutOptions::default().tags(daily_tags());
     let manifest = store.keyring().seal(&manifest(&id, &identity, started)).unwrap();
@@ -148,7 +149,7 @@ pub async fn copy(store: &Store, schedule: &str, number: u32, started: DateTime<
     ] {
         store.put(&format!("{prefix}{name}"), bytes, &tagged).await.unwrap();
     }
-    store.open(&CopyRef { prefix, id, manifest_sha256: None }, Some(&identity)).await.unwrap()
+    store.open(&BackupRef { prefix, id, manifest_sha256: None }, Some(&identity)).await.unwrap()
 }
 
 impl Bucket {

@@ -4,7 +4,7 @@
 pub mod mysql;
 pub mod postgres;
 
-use sennight::domain::target::{DatabaseTarget, TlsMode, TlsTarget};
+use sennight::protocol::target::{DatabaseTarget, TlsMode, TlsTarget};
 use std::future::Future;
 use std::marker::PhantomData;
 use std::sync::Arc;

@@ -25,9 +25,11 @@ use kube::{Api, Client, Resource, ResourceExt};
 use sennight::api::{BackupSchedule, Condition, ConditionStatus, RestoreRequest};
 use sennight::controller::jobs::{JobState, runs, state};
 use sennight::controller::worker_job::mark;
-use sennight::domain::job::{CopySummary, DumpTask, Work};
+use sennight::domain::engine::Engine;
 use sennight::domain::manifest::TenantIdentity;
-use sennight::domain::target::Engine;
+use sennight::domain::result::BackupSummary;
+use sennight::protocol::backup::DumpTask;
+use sennight::protocol::task::Task;
 use serde_json::{Value, json};
 use std::process::Stdio;
 use std::sync::{Arc, LazyLock};
@@ -209,7 +211,7 @@ impl World {
     }
 
     /// Dumps the tenant's database with the worker's binary. Under `id`, which need not be the tenant's own.
-    pub async fn copy_as(&self, tenant: &Tenant, id: &str) -> CopySummary {
+    pub async fn copy_as(&self, tenant: &Tenant, id: &str) -> BackupSummary {
         let task = DumpTask {
             name: tenant.name.clone(),
             identity: TenantIdentity {
@@ -229,7 +231,7 @@ impl World {
             max_bytes_per_second: None,
             allow_non_transactional: false,
         };
-        let argv = Work::Dump(vec![task]).to_argv(&self.bucket().target).unwrap();
+        let argv = Task::Dump(vec![task]).to_argv(&self.bucket().target).unwrap();
         let mut command = tokio::process::Command::new(crate::binary("sennight"));
         let output = command.args(argv).stdin(Stdio::null()).output().await.unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -238,7 +240,7 @@ impl World {
     }
 
     /// Dumps the tenant's database.
-    pub async fn copy(&self, tenant: &Tenant) -> CopySummary {
+    pub async fn copy(&self, tenant: &Tenant) -> BackupSummary {
         self.copy_as(tenant, &format!("id-{}", tenant.name)).await
     }
 

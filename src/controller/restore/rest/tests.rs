@@ -5,7 +5,7 @@ use crate::api::ConditionStatus;
 use crate::api::restore_report::AuditHead;
 use crate::controller::restore::{gather, undo};
 use crate::controller::{authority, open_requests};
-use crate::domain::job::TAKEN_BACK;
+use crate::domain::result::TAKEN_BACK;
 use serde_json::{Value, json};
 use std::sync::Arc;
 

@@ -8,7 +8,7 @@ pub(super) fn proof(seconds_ago: i64, step: Step) -> Proof {
 }
 
 fn cut_over() -> Step {
-    let done = Done::CutOver { kept_database: "acme__old".into(), downtime_millis: 9, committed_at: now() };
+    let done = Done::CutOver { previous_database: "acme__old".into(), downtime_millis: 9, committed_at: now() };
     Step::Succeeded(done)
 }
 
@@ -23,7 +23,7 @@ fn i2_what_the_bucket_proves_to_have_begun_is_told_and_never_begun_again() {
     for claimed in [false, true] {
         let done = told(claimed, proof(600, cut_over()));
         assert!(
-            matches!(&done.action, Action::Finish(Terminal::Restored { kept_database, .. }) if kept_database == "acme__old")
+            matches!(&done.action, Action::Finish(Terminal::Restored { previous_database, .. }) if previous_database == "acme__old")
         );
         assert!(done.message.contains("set back"), "{}", done.message);
         assert_eq!(told(claimed, proof(600, failed(1, true))).phase, "Failed", "also when it might be tried again");

@@ -9,7 +9,7 @@ fn at(text: &str) -> DateTime<Utc> {
 
 /// A copy of 22 November: its seven days are over at midnight before the 30th.
 fn dir(area: Area, objects: &[&str]) -> CopyDir {
-    let id: RecoveryPointId = "20261122T021000Z-0000000a".parse().unwrap();
+    let id: BackupId = "20261122T021000Z-0000000a".parse().unwrap();
     let prefix = format!("p/{area}/ns/acme/{id}/");
     let stored = Some(at("2026-11-22T02:11:00Z"));
     let objects = objects.iter().map(|name| Object { key: format!("{prefix}{name}"), stored }).collect();

@@ -4,28 +4,29 @@
 use super::failure::RestoreError;
 use super::marks::{Mark, Role};
 use super::schemas::{Schema, drop_own, lock, lock_of_database, lock_of_request, remove};
-use crate::domain::job::{self, ClearTask, Cleared};
+use crate::domain::result::DatabaseDropped;
 use crate::engine::mysql::{Session, ident};
+use crate::protocol::drop_database::{self, DropDatabaseTask};
 
 /// Drops it. Not there any more is success; anything without the right mark and number is an error and stays.
-pub async fn clear(session: &mut Session, task: &ClearTask) -> Result<Cleared, RestoreError> {
+pub async fn clear(session: &mut Session, task: &DropDatabaseTask) -> Result<DatabaseDropped, RestoreError> {
     // A `prepare` or a swap that is still at work holds one of these.
     lock(session, &lock_of_database(&task.database.database)).await?;
     lock(session, &lock_of_request(&task.request_uid)).await?;
-    let name = &task.doomed.name;
+    let name = &task.database_to_drop.name;
     if *name == task.database.database {
         let found = format!("{name:?} is the live database");
         return Err(RestoreError::DatabasesChanged { found });
     }
-    let cleared = |number| Cleared { database: Some(name.clone()), oid: number };
-    match task.doomed.mark {
-        job::Mark::Restore => {
+    let cleared = |number| DatabaseDropped { database: Some(name.clone()), oid: number };
+    match task.database_to_drop.mark {
+        drop_database::Mark::Restore => {
             let gone = drop_own(session, name, &task.request_uid).await?;
-            Ok(if gone { cleared(None) } else { Cleared::default() })
+            Ok(if gone { cleared(None) } else { DatabaseDropped::default() })
         }
-        job::Mark::Kept => {
-            let Some(found) = Schema::find(session, name).await? else { return Ok(Cleared::default()) };
-            let number = task.doomed.oid;
+        drop_database::Mark::Previous => {
+            let Some(found) = Schema::find(session, name).await? else { return Ok(DatabaseDropped::default()) };
+            let number = task.database_to_drop.oid;
             let doomed = bury(session, task, &found).await?;
             remove(session, name, &found, doomed.as_ref()).await?;
             Ok(cleared(number))
@@ -34,16 +35,16 @@ pub async fn clear(session: &mut Session, task: &ClearTask) -> Result<Cleared, R
 }
 
 /// The mark that it has then; an empty schema is left of an earlier attempt.
-async fn bury(session: &mut Session, task: &ClearTask, found: &Schema) -> Result<Option<Mark>, RestoreError> {
-    let (name, uid) = (&task.doomed.name, &task.request_uid);
+async fn bury(session: &mut Session, task: &DropDatabaseTask, found: &Schema) -> Result<Option<Mark>, RestoreError> {
+    let (name, uid) = (&task.database_to_drop.name, &task.request_uid);
     let dropping = found.mark(Role::Dropping, uid).cloned();
     if dropping.is_some() || found.is_empty() {
         return Ok(dropping);
     }
     // Without its number a kept schema is never dropped.
-    let kept = found.mark(Role::Kept, uid).filter(|mark| Some(mark.number) == task.doomed.oid);
+    let kept = found.mark(Role::Kept, uid).filter(|mark| Some(mark.number) == task.database_to_drop.oid);
     let Some(kept) = kept else {
-        let wanted = Mark::new(Role::Kept, uid, task.doomed.oid.unwrap_or_default()).table();
+        let wanted = Mark::new(Role::Kept, uid, task.database_to_drop.oid.unwrap_or_default()).table();
         return Err(RestoreError::NameTaken { name: name.clone(), wanted });
     };
     let doomed = Mark { role: Role::Dropping, ..kept.clone() };

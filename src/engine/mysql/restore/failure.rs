@@ -72,7 +72,7 @@ pub enum RestoreError {
     },
     /// The swap was begun, and the server could not be asked to the end what became of it.
     #[error(
-        "the swap was begun and the server could not be brought to its end since ({why}): accounts of the tenant may be locked; `sennight settle` with the cut-over's task ends it one way or the other"
+        "the swap was begun and the server could not be brought to its end since ({why}): accounts of the tenant may be locked; `sennight recover-cutover` with the cut-over's task ends it one way or the other"
     )]
     Unsettled {
         /// What kept failing.

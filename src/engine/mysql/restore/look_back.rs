@@ -5,8 +5,8 @@ use super::evidence::Evidence;
 use super::marks::{Role, number_of};
 use super::preflight::{definers_of, directory, missing_definers, server_side};
 use super::schemas::{Schema, waiting};
-use crate::domain::job::CutoverTask;
 use crate::engine::mysql::{EngineError, Session};
+use crate::protocol::cutover::CutoverTask;
 
 /// Looks.
 pub async fn look_back(session: &mut Session, task: &CutoverTask) -> Result<Evidence, EngineError> {
@@ -23,16 +23,16 @@ pub async fn look_back(session: &mut Session, task: &CutoverTask) -> Result<Evid
         let number = number_of(live, &schema.marks);
         evidence.replaced = (number != task.live_oid).then_some((number, task.live_oid));
     }
-    evidence.names_needed = vec![(task.kept_database.clone(), directory(&task.kept_database))];
-    if let Some(found) = Schema::find(session, &task.kept_database).await?.filter(|schema| !schema.is_empty()) {
+    evidence.names_needed = vec![(task.previous_database.clone(), directory(&task.previous_database))];
+    if let Some(found) = Schema::find(session, &task.previous_database).await?.filter(|schema| !schema.is_empty()) {
         match found.mark(Role::Kept, &task.request_uid) {
-            Some(_) => evidence.already_kept = Some(task.kept_database.clone()),
-            None => evidence.names_taken.push(task.kept_database.clone()),
+            Some(_) => evidence.already_kept = Some(task.previous_database.clone()),
+            None => evidence.names_taken.push(task.previous_database.clone()),
         }
     }
     evidence.notes.push(format!(
         "every change since the restore goes with the restored database, which is then kept as {:?}",
-        task.kept_database
+        task.previous_database
     ));
     Ok(evidence)
 }

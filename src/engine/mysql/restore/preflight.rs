@@ -6,11 +6,11 @@ use super::evidence::{Evidence, needed_bytes};
 use super::fence;
 use super::marks::Role;
 use super::schemas::{Schema, size};
-use crate::domain::job::RestoreTask;
 use crate::domain::manifest::Manifest;
-use crate::domain::names::{kept_database, new_database};
+use crate::domain::names::{new_database, previous_database};
 use crate::engine::mysql::inventory::{UNREADABLE, unreadable_views};
 use crate::engine::mysql::{EngineError, Flavour, Session, literal, rights};
+use crate::protocol::restore::RestoreTask;
 use mysql_async::Row;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -45,7 +45,7 @@ pub async fn look(
     copied: Option<Copied>,
 ) -> Result<Evidence, EngineError> {
     let database = &task.database.database;
-    let (new, kept) = (new_database(database, &task.request_uid), kept_database(database, &task.request_uid));
+    let (new, kept) = (new_database(database, &task.request_uid), previous_database(database, &task.request_uid));
     let mut definers = copied.as_ref().map(|c| c.definers.clone()).unwrap_or_default();
     let mut evidence = server_side(session, database).await?;
     definers.extend(definers_of(session, database).await?);

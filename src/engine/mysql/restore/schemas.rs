@@ -2,9 +2,9 @@
 
 use super::failure::RestoreError;
 use super::marks::{Mark, Role, number_of};
-use crate::domain::job::CutoverTask;
 use crate::domain::names::stable_hash;
 use crate::engine::mysql::{EngineError, Session, ident, literal};
+use crate::protocol::cutover::CutoverTask;
 use std::time::Duration;
 
 /// How long a predecessor's session may take to be noticed as gone.
@@ -94,7 +94,7 @@ pub async fn standing(session: &mut Session, task: &CutoverTask) -> Result<Stand
         return Ok(Standing::Neither(format!("there is no database {name:?}")));
     };
     let number = number_of(name, &live.marks);
-    let kept = Schema::find(session, &task.kept_database).await?;
+    let kept = Schema::find(session, &task.previous_database).await?;
     let kept = kept.as_ref().and_then(|s| s.mark(Role::Kept, &task.request_uid)).map(|m| m.number);
     if kept == Some(task.live_oid) && number == task.new_oid {
         return Ok(Standing::After);
@@ -111,7 +111,7 @@ pub async fn standing(session: &mut Session, task: &CutoverTask) -> Result<Stand
         task.new_oid,
         task.new_database,
         hex(ready),
-        task.kept_database,
+        task.previous_database,
         hex(kept)
     )))
 }

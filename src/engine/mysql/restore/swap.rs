@@ -9,8 +9,8 @@ use super::journal::Journal;
 use super::marks::{Mark, Role};
 use super::rename::{Places, statement};
 use super::schemas::{Schema, Standing, mark_of_source, remove, standing};
-use crate::domain::job::CutoverTask;
 use crate::engine::mysql::{EngineError, Session, ident, literal};
+use crate::protocol::cutover::CutoverTask;
 use chrono::{DateTime, NaiveDateTime, Utc};
 use std::time::{Duration, Instant};
 
@@ -42,10 +42,10 @@ pub enum Settled {
 /// Reads all that the swap and both of its ends need. Changes nothing.
 pub async fn survey(session: &mut Session, task: &CutoverTask) -> Result<Journal, RestoreError> {
     let live = &task.database.database;
-    if let Some(kept) = Schema::find(session, &task.kept_database).await?.filter(|s| !s.is_empty()) {
+    if let Some(kept) = Schema::find(session, &task.previous_database).await?.filter(|s| !s.is_empty()) {
         let wanted = Mark::new(Role::Kept, &task.request_uid, task.live_oid).table();
         tracing::warn!(tables = kept.tables.len(), "the name for the old database is taken");
-        return Err(RestoreError::NameTaken { name: task.kept_database.clone(), wanted });
+        return Err(RestoreError::NameTaken { name: task.previous_database.clone(), wanted });
     }
     let reach: Reach = accounts::known(session, live).await?.reach();
     let states = states_of(session, task).await?;
@@ -149,7 +149,7 @@ async fn aside(
     let like = Schema::find(session, &task.database.database).await?.unwrap_or_default();
     let create = format!(
         "CREATE DATABASE IF NOT EXISTS {} CHARACTER SET {} COLLATE {}",
-        ident(&task.kept_database),
+        ident(&task.previous_database),
         like.charset,
         like.collation
     );
@@ -163,7 +163,7 @@ async fn evicted(session: &mut Session, task: &CutoverTask) -> Result<Evicted, E
 
 /// One try. Dropping a trigger waits for its table as the RENAME does.
 async fn change_places(session: &mut Session, task: &CutoverTask, ticket: &Mark) -> Result<Renamed, EngineError> {
-    let places = Places { live: &task.database.database, source: &task.new_database, kept: &task.kept_database };
+    let places = Places { live: &task.database.database, source: &task.new_database, kept: &task.previous_database };
     for schema in [places.live, places.source] {
         code::drop_triggers(session, schema).await?;
     }
@@ -203,7 +203,7 @@ pub async fn settle(
 
 /// From the RENAME on.
 pub async fn forward(session: &mut Session, task: &CutoverTask, journal: &Journal) -> Result<(), RestoreError> {
-    let (live, kept) = (&task.database.database, &task.kept_database);
+    let (live, kept) = (&task.database.database, &task.previous_database);
     let mark = Mark::new(Role::Kept, &task.request_uid, task.live_oid);
     if !is_done(session, kept, &mark).await? {
         code::own_defaults(session, live, &task.new_database).await?;
@@ -251,8 +251,8 @@ async fn back(session: &mut Session, task: &CutoverTask, journal: &Journal) -> R
     if source.marks.contains(&ticket) {
         code::make_like(session, &task.database.database, &journal.live, Events::AsTheyWere).await?;
         code::make_like(session, &task.new_database, &journal.source, Events::Off).await?;
-        if let Some(kept) = Schema::find(session, &task.kept_database).await?.filter(Schema::is_empty) {
-            remove(session, &task.kept_database, &kept, None).await?;
+        if let Some(kept) = Schema::find(session, &task.previous_database).await?.filter(Schema::is_empty) {
+            remove(session, &task.previous_database, &kept, None).await?;
         }
         let drop = format!("DROP TABLE IF EXISTS {}.{}", ident(&task.new_database), ident(&ticket.table()));
         session.run(&drop, "taking the ticket of the swap back").await?;

@@ -1,16 +1,18 @@
-//! `safety`: dumps the database that a swap replaced into `safety/`, and reads the dump back whole. Only then may the
+//! `safety-backup`: dumps the database that a swap replaced into `safety/`, and reads the dump back whole. Only then may the
 //! database be dropped, and not by this.
 
 use super::{ProgressWriter, TaskError, WorkerContext, dump, family, verify};
-use crate::domain::job::{CopyRef, Done, DumpTask, SafetyTask};
+use crate::domain::engine::Engine;
 use crate::domain::names::Area;
-use crate::domain::target::{DatabaseTarget, Engine};
+use crate::domain::result::Done;
 use crate::engine::credentials::Credentials;
 use crate::engine::postgres::clear::let_in;
 use crate::engine::postgres::{EngineError, connect};
+use crate::protocol::backup::{BackupRef, DumpTask, SafetyBackupTask};
+use crate::protocol::target::DatabaseTarget;
 
 /// Dumps and verifies. The tenant's live database is not touched, not even read.
-pub async fn run(task: &SafetyTask, context: &WorkerContext) -> Result<Done, TaskError> {
+pub async fn run(task: &SafetyBackupTask, context: &WorkerContext) -> Result<Done, TaskError> {
     still_kept(task).await?;
     let dump = match task.dump.database.engine {
         Engine::PostgreSQL => task.dump.clone(),
@@ -22,7 +24,7 @@ pub async fn run(task: &SafetyTask, context: &WorkerContext) -> Result<Done, Tas
     let Done::Dumped(summary) = &done else { return Ok(done) };
     // An undo may have swapped it meanwhile: the dump would then be of something else, or of half of it.
     still_kept(task).await?;
-    let copy = CopyRef {
+    let copy = BackupRef {
         prefix: summary.prefix.clone(),
         id: summary.id.clone(),
         manifest_sha256: Some(summary.manifest_sha256.clone()),
@@ -41,16 +43,16 @@ pub async fn run(task: &SafetyTask, context: &WorkerContext) -> Result<Done, Tas
 }
 
 /// The name must stand for the very database that the swap replaced; the dump role may then come in.
-async fn still_kept(task: &SafetyTask) -> Result<(), TaskError> {
+async fn still_kept(task: &SafetyBackupTask) -> Result<(), TaskError> {
     if task.dump.database.engine != Engine::PostgreSQL {
         return family::clear::still_kept(task).await;
     }
     let credentials_dir = task.restore_credentials_dir.clone();
     let database = DatabaseTarget { credentials_dir, ..task.dump.database.clone() };
-    let application = format!("sennight safety {}", task.request_uid);
+    let application = format!("sennight safety-backup {}", task.request_uid);
     let admin = connect(&database, &database.maintenance_database, &application).await?;
     let reader = Credentials::read(&task.dump.database.credentials_dir).map_err(EngineError::from)?.username;
-    let let_in = let_in(&admin, &database.database, task.kept_oid, &task.request_uid, &reader).await;
+    let let_in = let_in(&admin, &database.database, task.previous_oid, &task.request_uid, &reader).await;
     admin.close().await;
     Ok(let_in?)
 }

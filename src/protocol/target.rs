@@ -1,6 +1,8 @@
 //! Where a worker reads and writes: a bucket and a database server, as plain values that fit into a Job's argv. Secrets
 //! are never in them, only the directories that the kubelet mounts them at.
 
+use crate::domain::capabilities::Capabilities;
+use crate::domain::engine::Engine;
 use serde::{Deserialize, Serialize};
 
 /// A bucket as a worker reaches it.
@@ -48,7 +50,7 @@ pub struct ManifestKeys {
     pub dir: Option<String>,
     /// Id of the key that signs.
     pub current: String,
-    /// Whether a copy that nobody signed is refused.
+    /// Whether a backup that nobody signed is refused.
     #[serde(default = "yes")]
     pub required: bool,
 }
@@ -70,43 +72,6 @@ pub struct ServerSideEncryption {
     /// KMS key; absent is the bucket's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kms_key_id: Option<String>,
-}
-
-/// What a store can do, found by trying (never assumed from its name).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-#[allow(clippy::struct_excessive_bools, reason = "five independent facts, each with its own name")]
-pub struct Capabilities {
-    /// Object tags can be put, read back and replaced.
-    pub tagging: bool,
-    /// Lifecycle rules are kept and read back.
-    pub lifecycle: bool,
-    /// `If-None-Match: *` refuses a second put.
-    pub conditional_put: bool,
-    /// Full-object CRC64NVME checksums are accepted.
-    pub checksums: bool,
-    /// The bucket is versioned.
-    pub versioning: bool,
-}
-
-impl Default for Capabilities {
-    /// What AWS can do, for a shell that names no capabilities.
-    fn default() -> Self {
-        Self { tagging: true, lifecycle: true, conditional_put: true, checksums: true, versioning: false }
-    }
-}
-
-/// The database engines.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, strum::Display, strum::EnumString,
-)]
-pub enum Engine {
-    /// PostgreSQL.
-    PostgreSQL,
-    /// MySQL.
-    MySQL,
-    /// MariaDB.
-    MariaDB,
 }
 
 /// How far TLS is checked, in the order of strength.
@@ -158,6 +123,13 @@ pub struct DatabaseTarget {
     pub tls: TlsTarget,
     /// Directory with the files `username` and `password`.
     pub credentials_dir: String,
+}
+
+impl DatabaseTarget {
+    /// Whether it is the same database, whoever reaches it and how.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        (&self.host, self.port, &self.database) == (&other.host, other.port, &other.database)
+    }
 }
 
 fn default_maintenance() -> String {

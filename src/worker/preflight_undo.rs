@@ -1,17 +1,18 @@
-//! `undoable`: says whether a full restore could be undone, and changes nothing.
+//! `preflight-undo`: says whether a full restore could be undone, and changes nothing.
 
 use super::{TaskError, WorkerContext, family};
-use crate::domain::job::{CutoverTask, Done};
-use crate::domain::target::Engine;
+use crate::domain::engine::Engine;
+use crate::domain::result::Done;
 use crate::engine::postgres::connect_to_read;
 use crate::engine::postgres::look_back::look_back;
+use crate::protocol::cutover::CutoverTask;
 
 /// Looks. Refusals are a result, not an error: the task succeeds when it could look.
 pub async fn run(task: &CutoverTask, context: &WorkerContext) -> Result<Done, TaskError> {
-    let application = format!("sennight undoable {}", task.request_uid);
+    let application = format!("sennight preflight-undo {}", task.request_uid);
     let looked = async {
         if task.database.engine != Engine::PostgreSQL {
-            return family::preflight::undoable(task).await;
+            return family::preflight::undo(task).await;
         }
         let admin = connect_to_read(&task.database, &task.database.maintenance_database, &application).await?;
         let found = look_back(&admin, task).await;

@@ -1,58 +1,20 @@
-//! What a worker answers: reports and progress, as JSON objects in S3.
+//! What a worker's task came to, as decisions need it. The protocol's report carries it; the operator's rules read it.
 
-use super::names::RecoveryPointId;
+use super::names::BackupId;
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
 
-/// Reason of a failed `settle`, and of a cut-over that started again: what was begun did not take effect and was taken back.
+/// Reason of a failed `recover-cutover`, and of a cut-over that started again: what was begun did not take effect and was taken back.
 pub const TAKEN_BACK: &str = "CutoverTakenBack";
-
-/// What one task came to: the object `results/<job uid>/<task>.json`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct TaskReport {
-    /// The task's name.
-    pub task: String,
-    /// When it started.
-    pub started_at: DateTime<Utc>,
-    /// When it ended.
-    pub finished_at: DateTime<Utc>,
-    /// How it ended.
-    pub outcome: Outcome,
-}
-
-/// How a task ended.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "outcome", rename_all_fields = "camelCase")]
-pub enum Outcome {
-    /// It did what it was told.
-    Succeeded(Done),
-    /// It did not, and changed nothing that matters.
-    Failed {
-        /// Reason in CamelCase: becomes the condition's reason, the Event's and the metric's label.
-        reason: String,
-        /// One sentence for people: the object, what happened, the way out. No secrets.
-        message: String,
-        /// False when another attempt would fail the same way.
-        retryable: bool,
-    },
-    /// It cannot be told whether the step took effect: a human must look (NeedsAttention).
-    Unknown {
-        /// Reason in CamelCase.
-        reason: String,
-        /// What to look at.
-        message: String,
-    },
-}
 
 /// What a successful task reports.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "did", rename_all_fields = "camelCase")]
 pub enum Done {
-    /// A copy exists.
-    Dumped(CopySummary),
-    /// A copy was read back whole.
-    Verified(CopySummary),
+    /// A backup exists.
+    Dumped(BackupSummary),
+    /// A backup was read back whole.
+    Verified(BackupSummary),
     /// The server was looked at.
     Preflighted(Preflight),
     /// The new database is filled and verified.
@@ -71,10 +33,10 @@ pub enum Done {
         #[serde(default)]
         hooks: Vec<String>,
     },
-    /// The live name now serves the copy's data.
+    /// The live name now serves the backup's data.
     CutOver {
         /// The name that the old database is kept under.
-        kept_database: String,
+        previous_database: String,
         /// How long the live name was not to be had, in milliseconds; -1 where the swap's own process did not live to
         /// tell and another found it committed.
         downtime_millis: i64,
@@ -84,19 +46,19 @@ pub enum Done {
     /// The zip is in the bucket.
     Exported(ExportSummary),
     /// The ids that the live database has are in the bucket.
-    Listed(super::exporting::LiveList),
+    Listed(LiveList),
     /// What a request left on the server is gone.
-    Cleared(Cleared),
-    /// A copy was restored into a scratch database and found whole.
+    DatabaseDropped(DatabaseDropped),
+    /// A backup was restored into a scratch database and found whole.
     Drilled(Drilled),
 }
 
-/// A copy that was proven.
+/// A backup that was proven.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Drilled {
     /// Its id.
-    pub id: RecoveryPointId,
+    pub id: BackupId,
     /// Rows that were restored and counted.
     pub rows: i64,
     /// Tables.
@@ -108,22 +70,22 @@ pub struct Drilled {
 /// What was dropped.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Cleared {
+pub struct DatabaseDropped {
     /// Name that the database had; absent where it was not there any more.
     pub database: Option<String>,
     /// Its OID.
     pub oid: Option<u32>,
 }
 
-/// What is told of a copy: enough for status and for pinning it.
+/// What is told of a backup: enough for status and for pinning it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct CopySummary {
+pub struct BackupSummary {
     /// Id.
-    pub id: RecoveryPointId,
+    pub id: BackupId,
     /// Key prefix, ending in `/`.
     pub prefix: String,
-    /// The copy's day.
+    /// The backup's day.
     pub day: NaiveDate,
     /// The instant that the data is consistent at.
     pub snapshot_time: DateTime<Utc>,
@@ -185,42 +147,18 @@ pub struct ExportFile {
     pub rows: i64,
 }
 
-/// How far a running task is: the object `progress/<job uid>/<task>.json`, written at a bounded rate.
+/// The ids that the live database has.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Progress {
-    /// When this was written.
-    pub at: DateTime<Utc>,
-    /// What is being done, where a task says so.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub stage: Option<Stage>,
-    /// Bytes done.
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct LiveList {
+    /// Key of the object.
+    pub key: String,
+    /// SHA-256 of its bytes, hex.
+    pub sha256: String,
+    /// Its length in bytes.
     pub bytes: i64,
-    /// Bytes in all, where known.
-    pub total_bytes: Option<i64>,
-    /// Rows done.
-    pub rows: i64,
-    /// Rows in all, where known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub total_rows: Option<i64>,
-    /// Tables done.
-    pub tables: i64,
-    /// Tables in all, where known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub total_tables: Option<i64>,
-}
-
-/// What a task is doing. Bytes, rows and tables are counted in the first of these only.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, strum::Display)]
-pub enum Stage {
-    /// Rows are brought over.
-    Rows,
-    /// What arrived is counted or read again.
-    Comparing,
-    /// Indexes, constraints, and the rest of the schema.
-    Indexes,
-    /// The platform team's SQL.
-    Hooks,
-    /// Statistics for the server's planner.
-    Statistics,
+    /// How many ids there are.
+    pub ids: i64,
+    /// When the database was asked.
+    pub at: DateTime<Utc>,
 }

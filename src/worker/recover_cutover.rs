@@ -1,13 +1,14 @@
-//! `settle`: ends a cut-over whose process left no word, one way or the other, by what the server says of it. It never swaps: done
+//! `recover-cutover`: ends a cut-over whose process left no word, one way or the other, by what the server says of it. It never swaps: done
 //! twice, or beside the process that it takes for dead, it does no harm.
 
 use super::cutover::{application, done, found};
 use super::{TaskError, WorkerContext, family};
-use crate::domain::job::{CutoverTask, Done, TAKEN_BACK};
-use crate::domain::target::Engine;
+use crate::domain::engine::Engine;
+use crate::domain::result::{Done, TAKEN_BACK};
 use crate::engine::postgres::connect;
 use crate::engine::postgres::failure::RestoreError;
 use crate::engine::postgres::settle::{Settled, settle};
+use crate::protocol::cutover::CutoverTask;
 use crate::store::{Claim, Claimed};
 use chrono::Utc;
 use std::time::{Duration, Instant};
@@ -21,7 +22,7 @@ const PAUSE: Duration = Duration::from_millis(500);
 pub async fn run(task: &CutoverTask, context: &WorkerContext) -> Result<Done, TaskError> {
     match task.database.engine {
         Engine::PostgreSQL => postgres(task, context).await,
-        Engine::MySQL | Engine::MariaDB => family::swap::settle(task, context).await,
+        Engine::MySQL | Engine::MariaDB => family::swap::recover(task, context).await,
     }
 }
 
@@ -68,7 +69,7 @@ async fn end(task: &CutoverTask) -> Result<Settled, RestoreError> {
 }
 
 async fn attempt(task: &CutoverTask) -> Result<Settled, RestoreError> {
-    let name = format!("sennight settle {}", task.request_uid);
+    let name = format!("sennight recover-cutover {}", task.request_uid);
     let admin = connect(&task.database, &task.database.maintenance_database, &name).await?;
     let settled = settle(&admin, task, &application(task)).await;
     admin.close().await;

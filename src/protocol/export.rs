@@ -1,14 +1,14 @@
-//! What a CRM export is told: which copy by which profile, and what became of the question what the live database still
-//! has. That question is a task of its own, with the read-only credentials that the export never sees.
+//! The CRM export, and the question before it which records the live database still has. That question is a task of its own,
+//! because it needs credentials that the export must not see.
 
-use super::job::CopyRef;
-use super::manifest::TenantIdentity;
-use super::profile::{ExportProfile, TableName};
+use super::backup::BackupRef;
 use super::target::DatabaseTarget;
-use chrono::{DateTime, Utc};
+use crate::domain::manifest::TenantIdentity;
+use crate::domain::profile::{Entity, ExportProfile, TableName};
+use crate::domain::result::LiveList;
 use serde::{Deserialize, Serialize};
 
-/// A CRM export of one copy. It never sees a database.
+/// A CRM export of one backup. It never sees a database.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ExportTask {
@@ -20,8 +20,8 @@ pub struct ExportTask {
     pub request: String,
     /// Whose data it must be (I7).
     pub identity: TenantIdentity,
-    /// The copy.
-    pub copy: CopyRef,
+    /// The backup.
+    pub backup: BackupRef,
     /// The compiled-from ExportProfile, as its spec's JSON.
     pub profile: serde_json::Value,
     /// What the live database still has; absent where nobody asked.
@@ -40,22 +40,6 @@ pub enum LiveAnswer {
         /// Why, in words for the tenant's manifest.
         why: String,
     },
-}
-
-/// The ids that the live database has.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct LiveList {
-    /// Key of the object.
-    pub key: String,
-    /// SHA-256 of its bytes, hex.
-    pub sha256: String,
-    /// Its length in bytes.
-    pub bytes: i64,
-    /// How many ids there are.
-    pub ids: i64,
-    /// When the database was asked.
-    pub at: DateTime<Utc>,
 }
 
 /// List the ids that the live database has. Reads nothing else of it.
@@ -86,14 +70,31 @@ pub struct LiveEntity {
     pub key: String,
 }
 
-impl ExportProfile {
-    /// What the live database is asked for.
-    pub fn live_entities(&self) -> Vec<LiveEntity> {
-        let entity = |entity: &super::profile::Entity| LiveEntity {
-            name: entity.name.clone(),
-            table: entity.table.clone(),
-            key: entity.key.clone(),
-        };
-        self.entities.iter().map(entity).collect()
+impl LiveEntity {
+    /// What the live database is asked for, by a profile.
+    pub fn of(profile: &ExportProfile) -> Vec<Self> {
+        let entity =
+            |entity: &Entity| Self { name: entity.name.clone(), table: entity.table.clone(), key: entity.key.clone() };
+        profile.entities.iter().map(entity).collect()
+    }
+}
+
+impl ExportTask {
+    /// What would make `other` another export, in words. The wording of the profile does not.
+    pub(super) fn difference(&self, other: &Self) -> Option<&'static str> {
+        let same = self.request_uid == other.request_uid
+            && self.backup.is_same(&other.backup)
+            && self.identity.first_difference(&other.identity).is_none();
+        (!same).then_some("it would export something else")
+    }
+}
+
+impl LiveIdsTask {
+    /// What would make `other` ask another database, in words.
+    pub(super) fn difference(&self, other: &Self) -> Option<&'static str> {
+        let same = self.request_uid == other.request_uid
+            && self.identity.first_difference(&other.identity).is_none()
+            && self.database.is_same(&other.database);
+        (!same).then_some("it would ask another database")
     }
 }

@@ -1,0 +1,97 @@
+//! Tasks that make a backup or read one, and how a task names a backup.
+
+use super::target::DatabaseTarget;
+use crate::domain::manifest::TenantIdentity;
+use crate::domain::names::BackupId;
+use serde::{Deserialize, Serialize};
+
+/// A backup, named so that a worker can insist on exactly this one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct BackupRef {
+    /// Key prefix of the backup inside the bucket, ending in `/` (daily or held).
+    pub prefix: String,
+    /// Its id.
+    pub id: BackupId,
+    /// SHA-256 of the manifest's bytes, hex: pins the backup that was approved. Absent: from a shell, any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub manifest_sha256: Option<String>,
+}
+
+impl BackupRef {
+    /// Whether it names the same backup, wherever in the bucket that lies.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        (&self.id, &self.manifest_sha256) == (&other.id, &other.manifest_sha256)
+    }
+}
+
+/// Dump one database.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DumpTask {
+    /// Name of the task inside its Job; names the result object.
+    pub name: String,
+    /// Whose data it is; goes into the manifest.
+    pub identity: TenantIdentity,
+    /// Where to read.
+    pub database: DatabaseTarget,
+    /// IANA zone that decides the backup's day.
+    pub time_zone: String,
+    /// Connections that read rows (1 for a small database whatever this says).
+    #[serde(default = "default_parallelism")]
+    pub parallelism: i32,
+    /// Longest wait for the table locks, in seconds: those who come behind the dump wait no longer.
+    #[serde(default = "default_lock_timeout")]
+    pub lock_timeout_seconds: i32,
+    /// Longest time that a tenant's DDL may wait for the running dump's locks, in seconds; then the dump is given up.
+    #[serde(default = "default_ddl_wait")]
+    pub ddl_wait_seconds: i32,
+    /// The whole task's deadline, in seconds.
+    #[serde(default = "default_deadline")]
+    pub deadline_seconds: i32,
+    /// Row text that all connections together read from the server in a second; absent is without a limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_bytes_per_second: Option<i64>,
+    /// MySQL, MariaDB: tables that are not InnoDB's are copied too, though no snapshot holds them still.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub allow_non_transactional: bool,
+}
+
+pub(super) fn default_parallelism() -> i32 {
+    2
+}
+fn default_lock_timeout() -> i32 {
+    30
+}
+fn default_ddl_wait() -> i32 {
+    60
+}
+fn default_deadline() -> i32 {
+    7200
+}
+
+/// Read a backup back and check every byte.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct VerifyTask {
+    /// Name of the task.
+    pub name: String,
+    /// Which backup.
+    pub backup: BackupRef,
+}
+
+/// Dump the database that a swap replaced, and read the dump back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SafetyBackupTask {
+    /// Name of the task.
+    pub name: String,
+    /// UID of the RestoreRequest whose swap replaced it: it must carry its mark.
+    pub request_uid: String,
+    /// Its OID.
+    pub previous_oid: u32,
+    /// The dump: `identity` says whose data it is, `database` where it lies now; credentials are the dump ones.
+    pub dump: DumpTask,
+    /// Directory with the restore role's credentials: it lets the dump role into the previous database, which the swap shut.
+    pub restore_credentials_dir: String,
+}

@@ -1,0 +1,41 @@
+//! The swap, and what looks at it before and after: `cutover`, `recover-cutover` and `preflight-undo` have the same task.
+
+use super::target::DatabaseTarget;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+/// The swap.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CutoverTask {
+    /// Name of the task.
+    pub name: String,
+    /// UID of the RestoreRequest: one cut-over for ever (I2).
+    pub request_uid: String,
+    /// Namespace of the RestoreRequest, for the claim's record.
+    pub namespace: String,
+    /// The live database; credentials are the restore ones.
+    pub database: DatabaseTarget,
+    /// The prepared database's name.
+    pub new_database: String,
+    /// The name that the old one is kept under.
+    pub previous_database: String,
+    /// OID of the live database as `prepare` saw it: the swap commits only if it is still this one.
+    pub live_oid: u32,
+    /// OID of the prepared database.
+    pub new_oid: u32,
+    /// Of an Undo: UID of the request that is undone. The "prepared" database is then the one that its swap kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undo_of: Option<String>,
+    /// The swap is not begun after this instant: a pod that a lost node starts late finds its request ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_by: Option<DateTime<Utc>>,
+}
+
+impl CutoverTask {
+    /// What would make `other` another swap, in words. Until when it may begin does not.
+    pub(super) fn difference(&self, other: &Self) -> Option<&'static str> {
+        let timeless = |task: &Self| Self { start_by: None, ..task.clone() };
+        (timeless(self) != timeless(other)).then_some("it would swap other databases")
+    }
+}

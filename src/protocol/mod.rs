@@ -1,0 +1,13 @@
+//! What the operator tells a worker, and what the worker answers. Both sides build on this one definition.
+//!
+//! The operator writes a [`task::Task`] into a Job's arguments; the worker leaves a [`report::TaskReport`] in the bucket.
+//! A new verb is one line of the table in [`task`], a function in `worker` and its line of dispatch there.
+
+pub mod backup;
+pub mod cutover;
+pub mod drop_database;
+pub mod export;
+pub mod report;
+pub mod restore;
+pub mod target;
+pub mod task;

@@ -1,0 +1,60 @@
+//! Tasks that fill a new database from a backup: a full restore beside the live one, and a drill on a scratch server.
+
+use super::backup::{BackupRef, default_parallelism};
+use super::target::DatabaseTarget;
+use crate::domain::manifest::TenantIdentity;
+use serde::{Deserialize, Serialize};
+
+/// What `preflight` and `prepare` need to know of a full restore.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RestoreTask {
+    /// Name of the task.
+    pub name: String,
+    /// UID of the RestoreRequest; marks the new database.
+    pub request_uid: String,
+    /// Whose data it must be: a backup of anybody else is refused (I7).
+    pub identity: TenantIdentity,
+    /// The backup.
+    pub backup: BackupRef,
+    /// The live database; credentials are the restore ones.
+    pub database: DatabaseTarget,
+    /// Connections that write rows.
+    #[serde(default = "default_parallelism")]
+    pub parallelism: i32,
+    /// Bytes that the server can spare, where the platform team has said; absent is unknown, shown and not refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub headroom_bytes: Option<i64>,
+    /// Directory with the platform team's hooks, `*.sql`; they run in the new database before anybody sees it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hooks_dir: Option<String>,
+}
+
+/// A restore into a scratch database, to prove that a backup is one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DrillTask {
+    /// Name of the task.
+    pub name: String,
+    /// Whose data it must be (I7).
+    pub identity: TenantIdentity,
+    /// The backup.
+    pub backup: BackupRef,
+    /// The scratch server; its `database` is not looked at. Credentials are of a role that may create databases there.
+    pub server: DatabaseTarget,
+}
+
+impl RestoreTask {
+    /// What would make `other` another restore, in words. How fast it works does not.
+    pub(super) fn difference(&self, other: &Self) -> Option<&'static str> {
+        if self.request_uid != other.request_uid {
+            Some("it is for another request")
+        } else if !self.backup.is_same(&other.backup) {
+            Some("it is for another backup")
+        } else if self.identity.first_difference(&other.identity).is_some() || !self.database.is_same(&other.database) {
+            Some("it is for another tenant's database")
+        } else {
+            None
+        }
+    }
+}
