@@ -11,6 +11,7 @@ use serde_json::json;
 use std::time::{Duration, Instant};
 use testkit::cluster::client;
 use testkit::world::{ALICE, MALLORY, OPERATOR, World};
+use strum::IntoEnumIterator;
 
 fn job(name: &str, suspend: bool) -> Job {
     serde_json::from_value(json!({
@@ -99,17 +100,7 @@ async fn i1_nobody_passes_a_pod_off_as_a_restores() {
 /// The names of all Jobs that the operator makes.
 fn workers() -> Vec<String> {
     let uid = "0f8fad5b-d9cb-469f-a165-70867728950e";
-    let steps = [
-        RestoreStep::Preflight,
-        RestoreStep::Prepare,
-        RestoreStep::Cutover,
-        RestoreStep::LiveIds,
-        RestoreStep::Export,
-        RestoreStep::RecoverCutover,
-        RestoreStep::SafetyBackup,
-        RestoreStep::DropDatabase,
-    ];
-    let restores = steps.into_iter().map(|step| restore_job(uid, step, 1));
+    let restores = RestoreStep::iter().map(|step| restore_job(uid, step, 1));
     [job_name("chain", None), job_name("chain", Some(uid)), drill_job(uid, "copy", "day")]
         .into_iter()
         .chain(restores)
