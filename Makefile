@@ -65,11 +65,13 @@ bench-scale: tools-compile ## 100,000 schedules on a real API server, a compress
 generate: tools-compile ## write crds/, the chart's copies and config/install.yaml anew from the Rust types and the chart
 	@tests/cluster/generate.sh
 
-lint: lint-text clippy ## formatting, shellcheck, that each guard of docs/guards.md stands where it is looked for; clippy
+lint: lint-text clippy ## formatting, shellcheck, sentences of the pages, that each guard of docs/guards.md stands where it is looked for; clippy
 
 lint-text: tools-lint
 	@$(CARGO) fmt --all --check
 	@tests/attack/guards.sh texts
+	@cd tests/prose && python3 -B check_test.py --quiet
+	@python3 -B tests/prose/check.py
 	@shellcheck -x .ci/run $$(find tests -name '*.sh')
 
 clippy: tools-compile

@@ -191,7 +191,7 @@ SERVICES=(curl=curl openssl=openssl ss=iproute2 setpriv=util-linux pgrep=procps 
 MARIADB=(mariadbd=mariadb-server mariadb=mariadb-client)
 NODE=(jq=jq containerd=containerd runc=runc iptables=iptables conntrack=conntrack "/usr/lib/cni/bridge=containernetworking-plugins"
   buildah=buildah mmdebstrap=mmdebstrap zstd=zstd python3=python3)
-LINT=(shellcheck=shellcheck git=git)
+LINT=(shellcheck=shellcheck git=git python3=python3)
 # Rust links by the C compiler, and some crates are C. Debian's gcc only recommends the C library's own files.
 COMPILE=(cc=gcc /usr/include/stdlib.h=libc6-dev)
 
