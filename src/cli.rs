@@ -171,7 +171,7 @@ impl OperatorArgs {
                 retry_period: lease_retry_period,
             },
             timing: timing.resolve(),
-            four_eyes,
+            four_eyes: four_eyes.into(),
         }
         .check()
     }
@@ -215,7 +215,7 @@ mod tests {
         assert_eq!(all.timing.approval_deadline, Duration::from_hours(72));
         let two = settings(&["--watch-namespaces=b,a,b", "--metrics-addr=:9090", "--four-eyes=FullRestore"]).unwrap();
         assert_eq!(two.watch, Watch::Namespaces(vec!["a".into(), "b".into()]));
-        assert_eq!((two.metrics_addr.port(), two.four_eyes), (9090, FourEyes::FullRestore));
+        assert_eq!((two.metrics_addr.port(), two.four_eyes), (9090, FourEyes::FullRestore.into()));
     }
 
     #[test]

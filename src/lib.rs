@@ -9,6 +9,7 @@ pub mod domain;
 pub mod engine;
 pub mod export;
 pub mod http;
+pub mod logging;
 pub mod plugin;
 pub mod protocol;
 pub mod settings;

@@ -3,7 +3,9 @@
 
 use crate::controller::lease::Terms;
 use crate::controller::worker_job::PodDefaults;
+use crate::domain::authority;
 use crate::domain::batch::MOST_TENANTS;
+use crate::domain::duration::{self, DurationError};
 use k8s_openapi::api::core::v1::ResourceRequirements;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use std::collections::BTreeMap;
@@ -78,7 +80,7 @@ pub struct Settings {
     /// How long things may take.
     pub timing: Timing,
     /// Who must not be the same person.
-    pub four_eyes: FourEyes,
+    pub four_eyes: authority::FourEyes,
 }
 
 /// How due dumps get their Jobs.
@@ -163,7 +165,7 @@ pub struct Timing {
 }
 
 /// `gate.fourEyes`: for which restores the requester must not be the approver.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum, strum::Display, strum::EnumString)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub enum FourEyes {
     /// For none.
     #[default]
@@ -177,14 +179,22 @@ pub enum FourEyes {
     All,
 }
 
+impl From<FourEyes> for authority::FourEyes {
+    fn from(flag: FourEyes) -> Self {
+        match flag {
+            FourEyes::None => Self::None,
+            FourEyes::FullRestore => Self::FullRestore,
+            FourEyes::All => Self::All,
+        }
+    }
+}
+
 /// A flag's duration, as Kubernetes writes it: `90s`, `10m`, `72h`, `1h30m`; not zero, not negative.
 pub fn duration(text: &str) -> Result<Duration, String> {
-    let parsed: kube::core::Duration =
-        text.parse().map_err(|error| format!("{error}; write it like 90s, 10m or 72h"))?;
-    if parsed.is_negative() || Duration::from(parsed).is_zero() {
-        return Err("must be longer than nothing".to_owned());
-    }
-    Ok(parsed.into())
+    duration::parse(text).map_err(|error| match error {
+        DurationError::OutOfRange => error.to_string(),
+        error => format!("{error}; write it like 90s, 10m or 72h"),
+    })
 }
 
 /// An address to listen on: `host:port`, or `:port` for every address of the machine.

@@ -4,7 +4,7 @@ use super::alarm::Alarm;
 use super::common::LocalRef;
 use super::conditions::Condition;
 pub use super::recovery_point::RecoveryPoint;
-use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -118,42 +118,6 @@ fn default_window() -> String {
 }
 fn default_zone() -> String {
     "UTC".to_owned()
-}
-
-/// A window that the schema lets pass and that still makes no sense.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum WindowError {
-    /// Not `HH:MM`.
-    #[error("spec.windowStart {0:?} is not a time of day: write it as HH:MM, 00:00 to 23:59")]
-    Start(String),
-    /// Not hours and minutes, empty, or over a day.
-    #[error("spec.window {0:?} is not a length between 1m and 24h: write it as 6h, 90m or 1h30m")]
-    Length(String),
-}
-
-impl BackupScheduleSpec {
-    /// The window of `@daily`: local time of day at which it opens, and its length (one minute to one day).
-    pub fn daily_window(&self) -> Result<(NaiveTime, TimeDelta), WindowError> {
-        let start = NaiveTime::parse_from_str(&self.window_start, "%H:%M")
-            .map_err(|_| WindowError::Start(self.window_start.clone()))?;
-        let minutes = minutes(&self.window)
-            .filter(|minutes| (1..=24 * 60).contains(minutes))
-            .ok_or_else(|| WindowError::Length(self.window.clone()))?;
-        Ok((start, TimeDelta::minutes(minutes)))
-    }
-}
-
-fn minutes(text: &str) -> Option<i64> {
-    let number = |digits: &str| match digits {
-        "" => Some(0),
-        some => some.parse::<i64>().ok(),
-    };
-    let (hours, rest) = text.split_once('h').unwrap_or(("", text));
-    let minutes = match rest {
-        "" => "",
-        some => some.strip_suffix('m')?,
-    };
-    Some(number(hours)? * 60 + number(minutes)?)
 }
 
 /// A tenant account.
@@ -340,30 +304,4 @@ pub struct Failure {
     /// Why, in a sentence that says the way out.
     #[schemars(length(max = 2048))]
     pub message: String,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn spec(start: &str, window: &str) -> BackupScheduleSpec {
-        serde_json::from_value(serde_json::json!({
-            "tenant": {"id": "t", "owner": "1", "plan": {"name": "free"}},
-            "database": {"serverRef": {"name": "s"}, "name": "d"},
-            "storageRef": {"name": "b"}, "windowStart": start, "window": window
-        }))
-        .unwrap()
-    }
-
-    #[test]
-    fn a_window_is_hours_and_minutes_within_one_day() {
-        for (window, want) in [("24h", 1440), ("6h", 360), ("90m", 90), ("1h30m", 90), ("1m", 1)] {
-            let (start, length) = spec("01:30", window).daily_window().unwrap();
-            assert_eq!((start.to_string().as_str(), length.num_minutes()), ("01:30:00", want), "{window}");
-        }
-        for bad in ["", "h", "0m", "25h", "1441m", "6", "m6", "1h1", "1m1h"] {
-            assert_eq!(spec("00:00", bad).daily_window(), Err(WindowError::Length(bad.to_owned())), "{bad}");
-        }
-        assert!(matches!(spec("24:00", "6h").daily_window(), Err(WindowError::Start(_))));
-    }
 }

@@ -186,10 +186,6 @@ pub mod reason {
     pub const AWAITING_HELPDESK: &str = "AwaitingHelpdesk";
     /// Eligible is False until Paid: the plan has no restores, buying one that has is the payment.
     pub const PLAN_UPGRADE_REQUIRED: &str = "PlanUpgradeRequired";
-    /// Fresh is Unknown: the schedule is suspended; its copies still expire.
-    pub const SUSPENDED: &str = "Suspended";
-    /// The schedule was deleted while a request was pending.
-    pub const SCHEDULE_GONE: &str = "ScheduleGone";
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
 //! The wire: what users write and read, `sennight.dev/v1alpha1`. Types, their schema and their admission rules; no I/O, no
-//! business. One file a kind. The rooms that decide have their own types; `controller` translates.
+//! business. One file a kind. The rooms that decide have their own types; `domain.rs` translates.
 
 #![allow(
     clippy::doc_markdown,
@@ -15,6 +15,7 @@ pub mod common;
 pub mod conditions;
 pub mod crds;
 pub mod database_server;
+pub mod domain;
 pub mod export_profile;
 pub mod recovery_point;
 pub mod restore_report;
@@ -29,9 +30,3 @@ pub use database_server::{DatabaseServer, DatabaseServerSpec, DatabaseServerStat
 pub use export_profile::{ExportProfile, ExportProfileSpec, ExportProfileStatus};
 pub use restore_request::{RestoreRequest, RestoreRequestSpec};
 pub use restore_status::RestoreRequestStatus;
-
-/// The API group of all kinds.
-pub const GROUP: &str = "sennight.dev";
-
-/// The version of all kinds.
-pub const VERSION: &str = "v1alpha1";

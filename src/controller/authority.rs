@@ -8,13 +8,13 @@ use crate::api::admission::{self, Forgery, Guard, Weakness};
 use crate::api::conditions::{RequestCondition, is_true};
 use crate::api::restore_status::Decision;
 use crate::domain::authority::{self as rules, Distrust, Own};
-use crate::settings::FourEyes;
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams, PostParams};
 use kube::runtime::reflector::ObjectRef;
 use kube::{Client, ResourceExt};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use parking_lot::Mutex;
+use std::sync::{Arc, OnceLock};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
@@ -73,12 +73,12 @@ pub struct Authority {
 impl Authority {
     /// The last look's result; `None` before the first.
     pub fn last(&self) -> Option<Result<(), AuthorityFault>> {
-        self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.last.lock().clone()
     }
 
     /// Remembers a look's result; true when it is not what it was.
     pub fn saw(&self, now: Result<(), AuthorityFault>) -> bool {
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = self.last.lock();
         let changed = last.as_ref() != Some(&now);
         *last = Some(now);
         changed
@@ -93,18 +93,18 @@ impl Authority {
 }
 
 /// Everything that must be in force: with the four-eyes policy where the setting asks for it.
-fn guards(setting: FourEyes) -> Vec<Guard> {
+fn guards(setting: rules::FourEyes) -> Vec<Guard> {
     let mut guards = admission::validating();
     match setting {
-        FourEyes::None => {}
-        FourEyes::FullRestore => guards.extend(admission::four_eyes(false)),
-        FourEyes::All => guards.extend(admission::four_eyes(true)),
+        rules::FourEyes::None => {}
+        rules::FourEyes::FullRestore => guards.extend(admission::four_eyes(false)),
+        rules::FourEyes::All => guards.extend(admission::four_eyes(true)),
     }
     guards
 }
 
 /// Whether the policies are there and as shipped: read afresh, to be asked before every claim. Then [`refuses`].
-pub async fn intact(client: &Client, setting: FourEyes) -> Result<(), AuthorityFault> {
+pub async fn intact(client: &Client, setting: rules::FourEyes) -> Result<(), AuthorityFault> {
     let weakened = |weakness, kind: &str, name: &str, difference: String| AuthorityFault::Weakened {
         weakness,
         kind: kind.to_owned(),

@@ -3,16 +3,17 @@
 
 mod launch;
 
-pub use launch::Passenger;
+pub use launch::{NextJob, Passenger};
 
 use super::context::Context;
-use super::jobs::Taken;
-use crate::domain::batch::{Batch, Bucket, Due, Group, Queue, Room, Shape};
+use super::jobs::{Taken, Ticketed};
+use crate::domain::batch::{Bucket, Due, Group, Queue, Room, Shape};
 use crate::settings::JobSettings;
 use chrono::{DateTime, TimeDelta, Utc};
 use kube::runtime::reflector::ObjectRef;
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
@@ -113,7 +114,7 @@ impl Dispatch {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     /// Since when this process has watched: what was due before may have run without it.
@@ -173,7 +174,7 @@ impl Dispatch {
     }
 
     /// Takes out what gets its Job now, with a ticket for its places.
-    fn choose(&self, ctx: &Context, now: DateTime<Utc>) -> Vec<(String, Batch)> {
+    fn choose(&self, ctx: &Context, now: DateTime<Utc>) -> Vec<Ticketed> {
         if self.state().queue.is_empty() {
             return Vec::new();
         }
@@ -197,10 +198,9 @@ impl Dispatch {
                 bucket.spend(now);
                 state.flying.extend(batch.runs.iter().map(|due| (due.uid.clone(), due.queued)));
                 state.tickets += 1;
-                ticketed.push((format!("ticket-{}", state.tickets), batch));
+                ticketed.push(Ticketed { ticket: format!("ticket-{}", state.tickets), batch });
             }
-            let places = ticketed.iter().map(|(ticket, b)| (ticket.clone(), b.group.clone(), b.at_once)).collect();
-            (places, ticketed)
+            ticketed
         })
     }
 

@@ -2,8 +2,9 @@
 
 use super::clock::Clock;
 use super::context::{Caches, Context, Timers};
+use super::error::ReconcileError;
 use super::fleet::{Key, Runner};
-use super::observed::{Ailing, Failure, Outcome, error_policy, observed};
+use super::observed::{Ailing, error_policy, observed};
 use super::open_requests::OpenRequests;
 use super::restore::rest::lighten;
 use super::scopes::{Watched, cached, cached_events};
@@ -52,24 +53,17 @@ impl<K: Watched> Feed<K> {
         (Self { cache, changes, due: due.boxed(), filled }, timer)
     }
 
-    /// Runs the kind's controller until `stop` and until its last reconcile is done. `wire` adds what else wakes it
-    /// (owned Jobs, referenced objects).
-    pub async fn run<E, F>(
-        self,
-        ctx: Arc<Context>,
-        stop: CancellationToken,
-        wire: impl FnOnce(Controller<K>) -> Controller<K>,
-        reconcile: fn(Arc<K>, Arc<Context>) -> F,
-    ) where
+    /// Runs the kind's controller until `stop` and until its last reconcile is done. What else wakes it goes through
+    /// its timer.
+    pub async fn run<F>(self, ctx: Arc<Context>, stop: CancellationToken, reconcile: fn(Arc<K>, Arc<Context>) -> F)
+    where
         K: Ailing,
-        E: Failure + Sync,
-        F: Future<Output = Result<Outcome, E>> + Send + 'static,
+        F: Future<Output = Result<Action, ReconcileError>> + Send + 'static,
     {
-        let controller = Controller::for_stream(self.changes, self.cache)
+        Controller::for_stream(self.changes, self.cache)
             .with_config(Config::default().concurrency(ctx.settings.concurrency))
             .reconcile_on(self.due)
-            .graceful_shutdown_on(stop.clone().cancelled_owned());
-        wire(controller)
+            .graceful_shutdown_on(stop.clone().cancelled_owned())
             .run(
                 move |object, ctx| {
                     let stop = stop.clone();
@@ -93,20 +87,6 @@ impl<K: Watched> Feed<K> {
                 }
             })
             .await;
-    }
-
-    /// Keeps the cache filled for others, without a controller.
-    pub async fn drain(mut self, stop: CancellationToken) {
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                change = self.changes.next() => match change {
-                    Some(Ok(_)) => {}
-                    Some(Err(error)) => warn!(%error, kind = %K::kind(&()), "the watch stumbled; it goes on"),
-                    None => return,
-                }
-            }
-        }
     }
 
     fn gate(&self, readiness: &Readiness) {
@@ -140,7 +120,7 @@ pub struct Feeds {
 }
 
 impl Feeds {
-    /// Starts the watches; nothing is asked before somebody runs or drains them.
+    /// Starts the watches; nothing is asked before somebody runs them.
     pub fn start(client: &Client, watched: &Watch, clock: Clock) -> (Self, Caches, Timers) {
         let (storages, storages_cache, storages_timer) = Feed::start(client, watched, clock);
         let (servers, servers_cache, servers_timer) = Feed::start(client, watched, clock);

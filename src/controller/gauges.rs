@@ -26,8 +26,8 @@ pub async fn run(ctx: Arc<Context>, stop: CancellationToken) {
         queue(&ctx.caches.requests.state(), &ctx.metrics);
         ctx.metrics.dumps_waiting.set(count(ctx.dispatch.depth().0.iter().sum()));
         drills(&ctx.caches.servers.state(), &ctx.metrics, ctx.now());
-        ctx.metrics.dumps_running.set(ctx.jobs.running(Lane::Dump, "", "").0);
-        ctx.metrics.restores_running.set(ctx.jobs.running(Lane::Restore, "", "").0);
+        ctx.metrics.dumps_running.set(ctx.jobs.running(Lane::Dump, "", "").total);
+        ctx.metrics.restores_running.set(ctx.jobs.running(Lane::Restore, "", "").total);
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(PERIOD) => {}
@@ -51,9 +51,9 @@ fn fleet(schedules: &Fleet, metrics: &Metrics, now: DateTime<Utc>) {
     metrics.stored_bytes.set(bytes);
     let ages = schedules.ages(now);
     for (age, number) in ages.labelled() {
-        metrics.copy_ages.get_or_create_owned(&AgeLabel { age }).set(number);
+        metrics.backup_ages.get_or_create_owned(&AgeLabel { age }).set(number);
     }
-    metrics.oldest_copy.set(ages.oldest.unwrap_or_default().num_seconds());
+    metrics.oldest_backup.set(ages.oldest.unwrap_or_default().num_seconds());
     metrics.slots_due.set(ages.due);
     metrics.slot_lag.set(ages.lag.unwrap_or_default().num_seconds());
     metrics.failing.set(ages.failing);
@@ -67,7 +67,7 @@ fn overdue(storages: &[Arc<BackupStorage>], metrics: &Metrics) {
         holds += i64::from(patrol.orphaned_holds);
         uploads += i64::from(patrol.orphaned_uploads);
     }
-    for (what, number) in [("copy", copies), ("hold", holds), ("upload", uploads)] {
+    for (what, number) in [("backup", copies), ("hold", holds), ("upload", uploads)] {
         metrics.overdue.get_or_create_owned(&OverdueLabel { what }).set(number);
     }
 }
@@ -177,7 +177,7 @@ mod tests {
             "sennight_schedules{fresh=\"False\"} 1",
             "sennight_schedules{fresh=\"Unknown\"} 0",
             "sennight_stored_bytes 13",
-            "sennight_schedules_by_copy_age{age=\"none\"} 3",
+            "sennight_schedules_by_backup_age{age=\"none\"} 3",
         ] {
             assert!(text.contains(line), "{line}\n{text}");
         }

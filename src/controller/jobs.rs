@@ -10,7 +10,7 @@ use super::fleet::Key;
 use super::scopes::{cached_events, prune};
 use super::verbs::{VerbError, get_opt};
 use super::worker_job::mark;
-use crate::domain::batch::Group;
+use crate::domain::batch::{Batch, Group};
 use crate::settings::Watch;
 use futures::StreamExt;
 use futures::stream::BoxStream;
@@ -20,8 +20,9 @@ use kube::api::Api;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::watcher::{self, Event};
 use kube::{Client, ResourceExt};
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -93,6 +94,23 @@ struct Reserved {
     since: Instant,
 }
 
+/// Places of Jobs: how many are taken, or may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Places {
+    /// Over all servers.
+    pub total: i64,
+    /// On one server.
+    pub here: i64,
+}
+
+/// A batch that was decided on, and the ticket that holds its places until its Job is there.
+pub struct Ticketed {
+    /// Name of the reservation.
+    pub ticket: String,
+    /// Who rides.
+    pub batch: Batch,
+}
+
 type Reservations = HashMap<(String, String), Reserved>;
 
 /// The Jobs.
@@ -136,18 +154,18 @@ impl Jobs {
 
     /// The cards of all Jobs.
     pub fn cards(&self) -> MutexGuard<'_, Cards> {
-        self.cards.lock().unwrap_or_else(PoisonError::into_inner)
+        self.cards.lock()
     }
 
     fn reservations(&self) -> MutexGuard<'_, Reservations> {
-        self.reserved.lock().unwrap_or_else(PoisonError::into_inner)
+        self.reserved.lock()
     }
 
     /// Running dumps or restores: in total and on one server.
-    pub fn running(&self, lane: Lane, namespace: &str, server: &str) -> (i64, i64) {
+    pub fn running(&self, lane: Lane, namespace: &str, server: &str) -> Places {
         let taken = self.taken(lane);
         let here = taken.servers.get(&(namespace.to_owned(), server.to_owned())).copied();
-        (taken.total, here.unwrap_or_default())
+        Places { total: taken.total, here: here.unwrap_or_default() }
     }
 
     /// Whether a Job that has not ended dumps this schedule.
@@ -172,8 +190,8 @@ impl Jobs {
     }
 
     /// Takes a place for a Job that is about to be created, if there is one: the cache lags behind creations, and two
-    /// reconciles must not both see the last free place. `limits` are for the total and for the server.
-    pub fn reserve(&self, lane: Lane, namespace: &str, server: &str, name: &str, limits: (i64, i64)) -> bool {
+    /// reconciles must not both see the last free place.
+    pub fn reserve(&self, lane: Lane, namespace: &str, server: &str, name: &str, limits: Places) -> bool {
         let mut reserved = self.reservations();
         reserved.retain(|(ns, job), r| r.since.elapsed() < RESERVED && self.get(ns, job).is_none());
         let key = (namespace.to_owned(), name.to_owned());
@@ -182,7 +200,7 @@ impl Jobs {
         }
         let taken = self.count(&reserved, lane);
         let here = taken.servers.get(&(namespace.to_owned(), server.to_owned())).copied().unwrap_or_default();
-        if taken.total >= limits.0 || here >= limits.1 {
+        if taken.total >= limits.total || here >= limits.here {
             return false;
         }
         let (namespace, server) = (namespace.to_owned(), server.to_owned());
@@ -191,18 +209,17 @@ impl Jobs {
         true
     }
 
-    /// Takes places for dump Jobs in one go: `choose` gets what is taken, and gives a ticket, a group and its places for
-    /// each Job that it decides on. Nobody else decides meanwhile.
-    pub fn reserve_dumps<T>(&self, choose: impl FnOnce(&Taken) -> (Vec<(String, Group, i64)>, T)) -> T {
+    /// Takes places for the batches that `choose` decides on, knowing what is taken. Nobody else decides meanwhile.
+    pub fn reserve_dumps(&self, choose: impl FnOnce(&Taken) -> Vec<Ticketed>) -> Vec<Ticketed> {
         let mut reserved = self.reservations();
-        let (chosen, answer) = choose(&self.count(&reserved, Lane::Dump));
-        for (ticket, group, places) in chosen {
-            let Group { namespace, storage, server, .. } = group;
-            let key = (namespace.clone(), ticket);
-            reserved
-                .insert(key, Reserved { lane: Lane::Dump, namespace, server, storage, places, since: Instant::now() });
+        let chosen = choose(&self.count(&reserved, Lane::Dump));
+        for Ticketed { ticket, batch } in &chosen {
+            let Group { namespace, storage, server, .. } = batch.group.clone();
+            let key = (namespace.clone(), ticket.clone());
+            let (lane, places, since) = (Lane::Dump, batch.at_once, Instant::now());
+            reserved.insert(key, Reserved { lane, namespace, server, storage, places, since });
         }
-        answer
+        chosen
     }
 
     /// Gives a place back: its Job was not created.

@@ -1,7 +1,8 @@
 //! Whether this process may write: it holds the Lease, and its last renewal is young enough. A process that slept (SIGSTOP,
 //! a frozen machine) finds its time run out by itself, before anybody can tell it.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use parking_lot::Mutex;
+use std::sync::Arc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -23,7 +24,7 @@ impl Leading {
 
     /// The Lease was renewed: nobody else begins before this instant.
     pub fn renewed_until(&self, until: Instant) {
-        *self.until.lock().unwrap_or_else(PoisonError::into_inner) = Some(until);
+        *self.until.lock() = Some(until);
     }
 
     /// No write from here on.
@@ -37,7 +38,7 @@ impl Leading {
     }
 
     fn may_write_at(&self, now: Instant) -> bool {
-        let until = *self.until.lock().unwrap_or_else(PoisonError::into_inner);
+        let until = *self.until.lock();
         !self.ended.is_cancelled() && until.is_some_and(|until| now < until)
     }
 }

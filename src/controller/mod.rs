@@ -6,6 +6,7 @@ pub mod clients;
 pub mod clock;
 pub mod context;
 pub mod dispatch;
+pub mod error;
 pub mod feed;
 pub mod fleet;
 pub mod gauges;
@@ -96,7 +97,8 @@ pub async fn operate_by(settings: Settings, stop: CancellationToken, clock: Cloc
     let http_stop = CancellationToken::new();
     let guard = http_stop.clone().drop_guard();
     let server = tokio::spawn(http::serve(listener, readiness.clone(), Arc::new(registry), http_stop));
-    let ended = lead((Arc::new(settings), clock), clients, metrics, readiness, leading, stop).await;
+    let process = Process { settings: Arc::new(settings), clock, clients, metrics, readiness };
+    let ended = lead(process, leading, stop).await;
     drop(guard);
     // A scraper that keeps its connection open must not keep a process alive that has lost its Lease.
     if let Ok(Ok(Err(error))) = tokio::time::timeout(HTTP_END, server).await {
@@ -105,18 +107,21 @@ pub async fn operate_by(settings: Settings, stop: CancellationToken, clock: Cloc
     ended
 }
 
-async fn lead(
-    (settings, clock): (Arc<Settings>, Clock),
+/// What a process has from its start to its end, leading or not.
+struct Process {
+    settings: Arc<Settings>,
+    clock: Clock,
     clients: Clients,
     metrics: Metrics,
     readiness: Readiness,
-    leading: Leading,
-    stop: CancellationToken,
-) -> Result<(), OperatorError> {
-    if !crds_served(&clients, &settings, &stop).await {
+}
+
+async fn lead(process: Process, leading: Leading, stop: CancellationToken) -> Result<(), OperatorError> {
+    let Process { settings, clients, metrics, .. } = &process;
+    if !crds_served(clients, settings, &stop).await {
         return Ok(());
     }
-    readiness.done(CRDS);
+    process.readiness.done(CRDS);
     let (namespace, name) = (&settings.namespace, &settings.lease_name);
     let mut candidate =
         Candidate::new(clients.lease.clone(), namespace, name, &settings.identity, settings.lease, leading.clone());
@@ -124,9 +129,10 @@ async fn lead(
         return Ok(());
     }
     info!(identity = %settings.identity, "leading");
+    let metrics = metrics.clone();
     metrics.leader.set(1);
 
-    let ended = work_while_leading(&mut candidate, (settings, clock), clients, metrics.clone(), readiness, stop).await;
+    let ended = work_while_leading(&mut candidate, process, stop).await;
     leading.end();
     metrics.leader.set(0);
     if ended.is_ok() {
@@ -139,14 +145,11 @@ async fn lead(
 /// writes.
 async fn work_while_leading(
     candidate: &mut Candidate,
-    settings: (Arc<Settings>, Clock),
-    clients: Clients,
-    metrics: Metrics,
-    readiness: Readiness,
+    process: Process,
     stop: CancellationToken,
 ) -> Result<(), OperatorError> {
     let drained = CancellationToken::new();
-    let work = work(settings, clients, metrics, readiness, stop);
+    let work = work(process, stop);
     let held = candidate.hold(&drained);
     tokio::pin!(work, held);
     tokio::select! {
@@ -159,13 +162,8 @@ async fn work_while_leading(
 }
 
 /// Runs every controller until `stop`, then until each has finished what it was doing, at most [`DRAIN`].
-async fn work(
-    (settings, clock): (Arc<Settings>, Clock),
-    clients: Clients,
-    metrics: Metrics,
-    readiness: Readiness,
-    stop: CancellationToken,
-) -> Result<(), OperatorError> {
+async fn work(process: Process, stop: CancellationToken) -> Result<(), OperatorError> {
+    let Process { settings, clock, clients, metrics, readiness } = process;
     let (feeds, caches, timers) = Feeds::start(&clients.watch, &settings.watch, clock);
     feeds.gate(&readiness);
     let (jobs, job_changes) = jobs::Jobs::start(&clients.watch, &settings.watch);

@@ -3,6 +3,7 @@
 
 use super::clock::Clock;
 use super::context::Context;
+use super::error::{ReconcileError, Retry};
 use crate::telemetry::{KindLabel, Metrics, ReconcileLabels};
 use chrono::{DateTime, TimeDelta, Utc};
 use kube::runtime::controller::Action;
@@ -19,34 +20,6 @@ pub const LAST_RETRY: Duration = Duration::from_mins(5);
 /// The API server refuses longer notes.
 const NOTE_LIMIT: usize = 1000;
 
-/// What a reconcile came to when nothing failed.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Outcome {
-    /// The world is as it should be; look again as the action says.
-    Applied(Action),
-    /// Something is under way, or somebody has to act; look again as the action says.
-    Waiting(Action),
-}
-
-/// When a failure is worth another try.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Retry {
-    /// At once: somebody else changed the object in between.
-    AtOnce,
-    /// Later, the longer it has failed the later.
-    Later,
-    /// Only when the object changes: it can never work as it is.
-    OnChange,
-}
-
-/// An error that ends a reconcile.
-pub trait Failure: std::error::Error + Send + 'static {
-    /// CamelCase; the Event's reason and the metric's label: one of a fixed set.
-    fn reason(&self) -> &'static str;
-    /// Whether and when to try again.
-    fn retry(&self) -> Retry;
-}
-
 /// An object that knows since when something has been wrong with it.
 pub trait Ailing {
     /// Since when; `None` when nothing is wrong or nobody has written it down.
@@ -61,7 +34,7 @@ pub fn pause(since: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Duration {
 }
 
 /// The pause before a failed reconcile is tried again; `None` waits for a change. `since`: since when the object ails.
-pub fn retry_after<E: Failure>(since: Option<DateTime<Utc>>, error: &E, now: DateTime<Utc>) -> Option<Duration> {
+pub fn retry_after(since: Option<DateTime<Utc>>, error: &ReconcileError, now: DateTime<Utc>) -> Option<Duration> {
     match error.retry() {
         Retry::AtOnce => Some(Duration::from_millis(200)),
         Retry::Later => Some(pause(since, now)),
@@ -70,7 +43,7 @@ pub fn retry_after<E: Failure>(since: Option<DateTime<Utc>>, error: &E, now: Dat
 }
 
 /// kube's error policy for all kinds. Its queue sleeps by the wall's clock.
-pub fn error_policy<K: Ailing, E: Failure>(object: &K, error: &E, clock: Clock) -> Action {
+pub fn error_policy<K: Ailing>(object: &K, error: &ReconcileError, clock: Clock) -> Action {
     let pause = retry_after(object.ailing_since(), error, clock.now());
     let pause = pause.map(|pause| clock.real(TimeDelta::from_std(pause).unwrap_or(TimeDelta::MAX)));
     pause.map_or_else(Action::await_change, Action::requeue)
@@ -90,11 +63,11 @@ impl Observer {
     }
 
     /// Runs one reconcile.
-    pub async fn reconcile<K, E>(&self, object: &K, work: impl Future<Output = Result<Outcome, E>>) -> Result<Action, E>
-    where
-        K: Resource<DynamicType = ()>,
-        E: Failure,
-    {
+    pub async fn reconcile<K: Resource<DynamicType = ()>>(
+        &self,
+        object: &K,
+        work: impl Future<Output = Result<Action, ReconcileError>>,
+    ) -> Result<Action, ReconcileError> {
         let kind = kind::<K>();
         let span =
             info_span!("reconcile", kind, namespace = object.namespace().unwrap_or_default(), name = object.name_any());
@@ -104,10 +77,9 @@ impl Observer {
             let label = KindLabel { kind };
             let seconds = started.elapsed().as_secs_f64();
             self.metrics.reconcile_seconds.get_or_create(&label).observe(seconds);
-            let (outcome, reason, result) = match result {
-                Ok(Outcome::Applied(action)) => ("Applied", "", Ok(action)),
-                Ok(Outcome::Waiting(action)) => ("Waiting", "", Ok(action)),
-                Err(error) => ("Failed", error.reason(), Err(error)),
+            let (outcome, reason) = match &result {
+                Ok(_) => ("Applied", ""),
+                Err(error) => ("Failed", error.reason()),
             };
             let labels = ReconcileLabels { kind, outcome, reason };
             self.metrics.reconciles.get_or_create(&labels).inc();
@@ -120,7 +92,7 @@ impl Observer {
         .await
     }
 
-    async fn failed<K: Resource<DynamicType = ()>, E: Failure>(&self, object: &K, error: &E) {
+    async fn failed<K: Resource<DynamicType = ()>>(&self, object: &K, error: &ReconcileError) {
         warn!(reason = error.reason(), %error, "reconcile failed");
         // A conflict is everyday life, and an API server that is away takes no Events either.
         if error.retry() != Retry::AtOnce {
@@ -167,15 +139,14 @@ fn kind<K: Resource<DynamicType = ()>>() -> &'static str {
 }
 
 /// Everything kube needs to run `work` as a reconciler, observed.
-pub async fn observed<K, E, F>(
+pub async fn observed<K, F>(
     object: Arc<K>,
     ctx: Arc<Context>,
     work: fn(Arc<K>, Arc<Context>) -> F,
-) -> Result<Action, E>
+) -> Result<Action, ReconcileError>
 where
     K: Resource<DynamicType = ()>,
-    E: Failure,
-    F: Future<Output = Result<Outcome, E>>,
+    F: Future<Output = Result<Action, ReconcileError>>,
 {
     ctx.observer.reconcile(&*object, work(object.clone(), ctx.clone())).await
 }
@@ -183,18 +154,12 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::controller::server::validate::ServerFault;
 
-    #[derive(Debug, thiserror::Error)]
-    #[error("no")]
-    struct Wrong(Retry);
-    impl Failure for Wrong {
-        fn reason(&self) -> &'static str {
-            "Wrong"
-        }
-        fn retry(&self) -> Retry {
-            self.0
-        }
+    fn later() -> ReconcileError {
+        ReconcileError::NothingToHold
     }
+
     struct Ill(Option<i64>);
     impl Ailing for Ill {
         fn ailing_since(&self) -> Option<DateTime<Utc>> {
@@ -210,16 +175,19 @@ mod tests {
     fn the_longer_it_has_failed_the_later_the_next_try() {
         let cases = [(None, 5), (Some(1000), 5), (Some(990), 10), (Some(880), 120), (Some(0), 300), (Some(2000), 5)];
         for (since, wanted) in cases {
-            let pause = retry_after(since.map(at), &Wrong(Retry::Later), at(1000));
+            let pause = retry_after(since.map(at), &later(), at(1000));
             assert_eq!(pause, Some(Duration::from_secs(wanted)), "{since:?}");
         }
-        assert_eq!(error_policy(&Ill(None), &Wrong(Retry::OnChange), Clock::default()), Action::await_change());
+        assert_eq!(
+            error_policy(&Ill(None), &ServerFault::TlsDisabled("caSecretRef").into(), Clock::default()),
+            Action::await_change()
+        );
     }
 
     #[test]
     fn by_a_clock_that_runs_faster_the_next_try_comes_sooner() {
         let clock = Clock::running(Utc::now(), at(0), 8.0);
-        let pause = |clock| error_policy(&Ill(None), &Wrong(Retry::Later), clock);
+        let pause = |clock| error_policy(&Ill(None), &later(), clock);
         assert_eq!(pause(Clock::default()), Action::requeue(FIRST_RETRY));
         assert_eq!(pause(clock), Action::requeue(FIRST_RETRY / 8));
     }

@@ -6,8 +6,9 @@ use crate::api::RestoreRequest;
 use kube::ResourceExt;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::watcher::Event;
+use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::Arc;
 
 /// The index; clones share it.
 #[derive(Clone)]
@@ -50,7 +51,7 @@ impl OpenRequests {
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, Names> {
-        self.names.write().unwrap_or_else(PoisonError::into_inner)
+        self.names.write()
     }
 
     fn gone(&self, request: &RestoreRequest) {
@@ -97,7 +98,7 @@ impl OpenRequests {
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Names> {
-        self.names.read().unwrap_or_else(PoisonError::into_inner)
+        self.names.read()
     }
 
     /// The requests of a schedule, as the cache has them.

@@ -3,10 +3,11 @@
 
 use super::context::Context;
 use super::feed::Feed;
-use super::observed::{Ailing, Failure, Outcome, Retry, cut};
-use super::verbs::{VerbError, apply_status};
+use super::observed::{Ailing, cut};
+use super::verbs::apply_status;
 use crate::api::conditions::{ProfileCondition, find, set};
 use crate::api::{Condition, ConditionStatus, ExportProfile, ExportProfileSpec, ExportProfileStatus};
+use crate::controller::error::ReconcileError;
 use crate::domain::profile;
 use chrono::{DateTime, Utc};
 use kube::ResourceExt;
@@ -18,47 +19,23 @@ use tokio_util::sync::CancellationToken;
 /// Longest message that the schema takes.
 const MESSAGE_LIMIT: usize = 2000;
 
-/// What is wrong with a profile, by itself.
+/// A field of a profile whose value makes no sense by itself.
 #[derive(Debug, thiserror::Error)]
-pub enum Unfit {
-    /// A field that this version does not know, or a value that it does not.
-    #[error("the profile is not readable: {0}; kubectl explain exportprofile.spec lists its fields")]
-    NotReadable(#[from] serde_json::Error),
-    /// A field whose value makes no sense.
-    #[error("spec.{0}")]
-    Fault(#[from] profile::ProfileFault),
-}
+#[error("spec.{0}")]
+pub struct Unfit(#[from] profile::ProfileFault);
 
 impl Unfit {
-    /// The reason, in CamelCase.
+    /// CamelCase reason.
     pub fn reason(&self) -> &'static str {
-        match self {
-            Self::NotReadable(_) => "ProfileInvalid",
-            Self::Fault(fault) => fault.reason(),
-        }
+        self.0.reason()
     }
 }
 
 /// The profile as the domain has it, if it makes sense by itself.
 pub fn check(spec: &ExportProfileSpec) -> Result<profile::ExportProfile, Unfit> {
-    let profile: profile::ExportProfile = serde_json::from_value(serde_json::to_value(spec)?)?;
+    let profile = profile::ExportProfile::from(spec.clone());
     profile.check()?;
     Ok(profile)
-}
-
-/// Why an ExportProfile's reconcile failed. That it makes no sense is a condition and no failure.
-#[derive(Debug, thiserror::Error)]
-#[error(transparent)]
-pub struct ProfileError(#[from] VerbError);
-
-impl Failure for ProfileError {
-    fn reason(&self) -> &'static str {
-        self.0.reason()
-    }
-
-    fn retry(&self) -> Retry {
-        if self.0.is_conflict() { Retry::AtOnce } else { Retry::Later }
-    }
 }
 
 impl Ailing for ExportProfile {
@@ -70,14 +47,14 @@ impl Ailing for ExportProfile {
 
 /// Runs the controller until `stop`.
 pub async fn run(feed: Feed<ExportProfile>, ctx: Arc<Context>, stop: CancellationToken) {
-    feed.run(ctx, stop, |controller| controller, reconcile).await;
+    feed.run(ctx, stop, reconcile).await;
 }
 
-async fn reconcile(object: Arc<ExportProfile>, ctx: Arc<Context>) -> Result<Outcome, ProfileError> {
+async fn reconcile(object: Arc<ExportProfile>, ctx: Arc<Context>) -> Result<Action, ReconcileError> {
     let status = status(&object, ctx.now());
     let api = Api::namespaced(ctx.clients.write.clone(), &object.namespace().unwrap_or_default());
     apply_status(&api, &*object, object.status.as_ref(), &status).await?;
-    Ok(Outcome::Applied(Action::await_change()))
+    Ok(Action::await_change())
 }
 
 fn status(object: &ExportProfile, now: DateTime<Utc>) -> ExportProfileStatus {

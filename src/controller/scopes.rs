@@ -79,16 +79,6 @@ pub fn cached_events<K: Watched>(
     (reader, kept.boxed(), filled)
 }
 
-/// What changes, without a cache.
-pub fn touched<K: Watched>(
-    client: &Client,
-    watched: &Watch,
-    config: &watcher::Config,
-) -> BoxStream<'static, Result<K, watcher::Error>> {
-    let streams = streams::<K>(client, watched, config);
-    select_all(streams).map(|(_, event)| event).touched_objects().boxed()
-}
-
 /// Drops what nobody reads of any object.
 pub fn prune<K: Resource>(object: &mut K) {
     let meta = object.meta_mut();

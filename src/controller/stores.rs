@@ -9,8 +9,9 @@ use crate::store::{Access, Credentials, Store, StoreError};
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::Api;
 use kube::{Client, ResourceExt};
+use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// A rotated Secret is noticed this soon.
@@ -151,17 +152,17 @@ impl Stores {
 
     /// Forgets what is known of a BackupStorage, so that the next use reads its Secrets again.
     pub fn forget(&self, uid: &str) {
-        self.slots.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
+        self.slots.lock().remove(uid);
     }
 
     /// The lock of a bucket, named by endpoint and bucket.
     pub fn bucket(&self, place: (Option<String>, String)) -> Bucket {
-        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut buckets = self.buckets.lock();
         buckets.entry(place).or_default().clone()
     }
 
     fn slot(&self, uid: &str) -> Slot {
-        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut slots = self.slots.lock();
         slots.entry(uid.to_owned()).or_default().clone()
     }
 

@@ -4,9 +4,8 @@
 use super::stores;
 use super::worker_job::{Mount, Source};
 use crate::api;
-use crate::domain::engine::Engine;
 use crate::domain::manifest::TenantIdentity;
-use crate::protocol::target::{DatabaseTarget, StorageTarget, TlsMode, TlsTarget};
+use crate::protocol::target::{DatabaseTarget, StorageTarget, TlsTarget};
 use kube::ResourceExt;
 
 const STORAGE_DIR: &str = "/secrets/storage";
@@ -48,7 +47,7 @@ pub fn storage(storage: &api::BackupStorage) -> (StorageTarget, Vec<Mount>) {
 pub fn database(server: &api::DatabaseServer, name: &str, secret: &str) -> (DatabaseTarget, Vec<Mount>) {
     let spec = &server.spec;
     let mut mounts = vec![Mount { source: Source::Secret(secret.to_owned()), path: DATABASE_DIR.to_owned() }];
-    let mut tls = TlsTarget { mode: tls_mode(spec.tls.mode), ..TlsTarget::default() };
+    let mut tls = TlsTarget { mode: spec.tls.mode.into(), ..TlsTarget::default() };
     if let Some(ca) = &spec.tls.ca_secret_ref {
         tls.ca_file = Some(format!("{DATABASE_CA_DIR}/{CA_FILE}"));
         mounts.push(one_file(&ca.name, &ca.key, DATABASE_CA_DIR));
@@ -58,7 +57,7 @@ pub fn database(server: &api::DatabaseServer, name: &str, secret: &str) -> (Data
         mounts.push(Mount { source: Source::Secret(cert.name.clone()), path: CLIENT_CERT_DIR.to_owned() });
     }
     let target = DatabaseTarget {
-        engine: engine(spec.engine),
+        engine: spec.engine.into(),
         host: spec.host.clone(),
         port: spec.effective_port(),
         database: name.to_owned(),
@@ -93,26 +92,8 @@ pub fn identity(schedule: &api::BackupSchedule, server: &api::DatabaseServer) ->
         schedule: schedule.name_any(),
         schedule_uid: schedule.uid().unwrap_or_default(),
         tenant: schedule.spec.tenant.id.clone(),
-        engine: engine(server.spec.engine),
+        engine: server.spec.engine.into(),
         database: schedule.spec.database.name.clone(),
-    }
-}
-
-/// The domain's word for an engine.
-pub fn engine(engine: api::common::Engine) -> Engine {
-    match engine {
-        api::common::Engine::PostgreSQL => Engine::PostgreSQL,
-        api::common::Engine::MySQL => Engine::MySQL,
-        api::common::Engine::MariaDB => Engine::MariaDB,
-    }
-}
-
-fn tls_mode(mode: api::common::TlsMode) -> TlsMode {
-    match mode {
-        api::common::TlsMode::Disable => TlsMode::Disable,
-        api::common::TlsMode::Require => TlsMode::Require,
-        api::common::TlsMode::VerifyCA => TlsMode::VerifyCA,
-        api::common::TlsMode::VerifyFull => TlsMode::VerifyFull,
     }
 }
 

@@ -77,15 +77,6 @@ pub enum Source {
     },
     /// All keys of a ConfigMap.
     ConfigMap(String),
-    /// One key of a ConfigMap, under a file name.
-    ConfigMapKey {
-        /// The ConfigMap.
-        name: String,
-        /// Its key.
-        key: String,
-        /// The file.
-        file: String,
-    },
 }
 
 /// What every worker pod of an installation shares.
@@ -269,17 +260,15 @@ fn volume(name: &str, source: &Source) -> Volume {
         // A missing Secret fails its own task with a reason instead of leaving the pod pending for ever.
         optional: Some(true),
     };
-    let map = |name: &str, items| ConfigMapVolumeSource {
+    let map = |name: &str| ConfigMapVolumeSource {
         name: name.to_owned(),
-        items,
         optional: Some(true),
         ..ConfigMapVolumeSource::default()
     };
     let (secret, config_map) = match source {
         Source::Secret(name) => (Some(secret(name, None)), None),
         Source::SecretKey { name, key, file } => (Some(secret(name, item(key, file))), None),
-        Source::ConfigMap(name) => (None, Some(map(name, None))),
-        Source::ConfigMapKey { name, key, file } => (None, Some(map(name, item(key, file)))),
+        Source::ConfigMap(name) => (None, Some(map(name))),
     };
     Volume { name: name.to_owned(), secret, config_map, ..Volume::default() }
 }

@@ -1,4 +1,4 @@
-//! The database engines that can be backed up.
+//! The database engines that can be backed up, and how far TLS towards them is checked.
 
 use serde::{Deserialize, Serialize};
 
@@ -13,4 +13,18 @@ pub enum Engine {
     MySQL,
     /// MariaDB.
     MariaDB,
+}
+
+/// How far TLS is checked, in the order of strength.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, strum::Display)]
+pub enum TlsMode {
+    /// No TLS.
+    Disable,
+    /// TLS, certificate not checked.
+    Require,
+    /// TLS, certificate signed by a known CA.
+    VerifyCA,
+    /// TLS, certificate signed by a known CA and issued for this host.
+    #[default]
+    VerifyFull,
 }

@@ -8,6 +8,7 @@ pub mod backup;
 pub mod batch;
 pub mod capabilities;
 pub mod drill;
+pub mod duration;
 pub mod engine;
 pub mod estimate;
 pub mod gate;

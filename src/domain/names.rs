@@ -209,15 +209,10 @@ pub fn stable_hash(parts: &[&str], digits: usize) -> String {
     text
 }
 
-/// The name of a dump Job: a function of what it does, so that a second creation of the same run meets AlreadyExists.
-/// `runs` are (schedule UID, run key) pairs, the run key being the slot's UTC second or the manual token.
-pub fn dump_job(runs: &[(&str, &str)]) -> String {
-    let flat: Vec<&str> = runs.iter().flat_map(|(uid, run)| [*uid, *run]).collect();
-    format!("sennight-dump-{}", stable_hash(&flat, 20))
-}
-
 /// A step that a Job takes for a RestoreRequest, named like the verb that the worker has for it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, strum::Display, strum::EnumString, strum::EnumIter)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, strum::Display, strum::EnumString, strum::EnumIter, strum::IntoStaticStr,
+)]
 #[strum(serialize_all = "kebab-case")]
 pub enum RestoreStep {
     /// Read-only look at the server; repeatable.

@@ -2,7 +2,7 @@
 //! crash between any two API calls resumes where it was. `phase` is an output for eyes and never read.
 
 pub use claimed::unsigned;
-pub use facts::{Action, Claim, Eligibility, Facts, Owed, Patience, Plan, Proof, Step, Terminal, WaitingOn};
+pub use facts::{Action, Claim, Eligibility, Facts, Owed, Patience, Phase, Plan, Proof, Step, Terminal, WaitingOn};
 pub use proven::stranger;
 pub use waits::{is_fault, start_by};
 
@@ -53,7 +53,7 @@ pub fn decide(facts: &Facts, now: DateTime<Utc>) -> Plan {
 
 /// Nothing runs any more; but money may have to go back, and somebody has to do that by a certain day.
 fn ended(facts: &Facts, now: DateTime<Utc>) -> Plan {
-    let plan = |reason: &str, message: String| Plan::new(Action::Release, "Ended", reason, message);
+    let plan = |reason: &str, message: String| Plan::new(Action::Release, None, reason, message);
     let Some(owed) = facts.owed else {
         return plan("Ended", "the request has ended".to_owned()).on(WaitingOn::Nobody);
     };
@@ -79,7 +79,7 @@ fn untold(facts: &Facts, why: &str, now: DateTime<Utc>) -> Plan {
         let message = format!("its record was not put right until {}: {why}", deadline.format("%Y-%m-%d %H:%M UTC"));
         return Plan::finish(Terminal::Expired { reason: "RecordBroken", message });
     }
-    Plan::new(Action::Nothing, "Checking", "RecordBroken", why)
+    Plan::new(Action::Nothing, Phase::Checking, "RecordBroken", why)
         .on(WaitingOn::PlatformTeam)
         .until(deadline)
         .again((now + LOOK_AGAIN).min(deadline))
@@ -113,7 +113,9 @@ fn check(facts: &Facts, now: DateTime<Utc>) -> Option<Plan> {
 fn checking(facts: &Facts, now: DateTime<Utc>) -> Option<Plan> {
     let (deadline, _) = looks_until(facts, now);
     let checking = |action, reason: &str, message: &str| {
-        Some(Plan::new(action, "Checking", reason, message).until(deadline).again((now + LOOK_AGAIN).min(deadline)))
+        Some(
+            Plan::new(action, Phase::Checking, reason, message).until(deadline).again((now + LOOK_AGAIN).min(deadline)),
+        )
     };
     let impossible = waits::impossible_window(facts, now);
     match &facts.eligibility {
@@ -143,7 +145,7 @@ fn preflight(facts: &Facts, now: DateTime<Utc>) -> Option<Plan> {
     }
     let (deadline, _) = looks_until(facts, now);
     let plan = |action, reason: &str, message: &str| {
-        Plan::new(action, "Checking", reason, message).until(deadline).again((now + LOOK_AGAIN).min(deadline))
+        Plan::new(action, Phase::Checking, reason, message).until(deadline).again((now + LOOK_AGAIN).min(deadline))
     };
     let start = |attempt| plan(Action::Start(RestoreStep::Preflight, attempt), "Preflight", "looking at the server");
     match &facts.preflight {
@@ -175,16 +177,16 @@ fn people(facts: &Facts, now: DateTime<Utc>) -> Option<Plan> {
     let payment_deadline = facts.approved_since.unwrap_or(now) + facts.patience.payment;
     let (phase, on, deadline, late) = match &closed {
         Closed::AwaitingApproval | Closed::ApproverIsRequester(_) => {
-            ("AwaitingApproval", WaitingOn::Helpdesk, approval_deadline, "ApprovalExpired")
+            (Phase::AwaitingApproval, WaitingOn::Helpdesk, approval_deadline, "ApprovalExpired")
         }
         Closed::AwaitingPayment | Closed::ApproverIsPayer(_) | Closed::PaymentReferenceUsed { .. } => {
-            ("AwaitingPayment", WaitingOn::Billing, payment_deadline, "PaymentExpired")
+            (Phase::AwaitingPayment, WaitingOn::Billing, payment_deadline, "PaymentExpired")
         }
         Closed::PoliciesMissing(_) | Closed::Distrusted(_) => {
-            ("Queued", WaitingOn::PlatformTeam, waits::work_end(facts, now), "HoldExpired")
+            (Phase::Queued, WaitingOn::PlatformTeam, waits::work_end(facts, now), "HoldExpired")
         }
         Closed::NotEligible | Closed::NotHeld | Closed::Denied { .. } => {
-            ("Checking", WaitingOn::Operator, approval_deadline, "ApprovalExpired")
+            (Phase::Checking, WaitingOn::Operator, approval_deadline, "ApprovalExpired")
         }
     };
     // The hold has a cap, and the window an end: nobody may sell what cannot be delivered any more.
@@ -218,7 +220,7 @@ fn work(facts: &Facts, now: DateTime<Utc>) -> Plan {
         return Plan::finish(Terminal::Expired { reason: "HoldExpired", message });
     }
     let queued = |reason: &str, message: &str| {
-        Plan::new(Action::Nothing, "Queued", reason, message)
+        Plan::new(Action::Nothing, Phase::Queued, reason, message)
             .on(WaitingOn::Queue)
             .until(deadline)
             .again((now + LOOK_AGAIN).min(deadline))
@@ -227,7 +229,7 @@ fn work(facts: &Facts, now: DateTime<Utc>) -> Plan {
         return before_export(facts, deadline);
     }
     let preparing = |action| {
-        Plan::new(action, "Preparing", "Preparing", "filling the new database beside the live one").until(deadline)
+        Plan::new(action, Phase::Preparing, "Preparing", "filling the new database beside the live one").until(deadline)
     };
     if facts.keys.mode == Mode::Undo {
         return ready(facts, deadline, now);
@@ -249,10 +251,10 @@ fn work(facts: &Facts, now: DateTime<Utc>) -> Plan {
 fn before_export(facts: &Facts, deadline: DateTime<Utc>) -> Plan {
     let ask = |attempt| {
         let start = Action::Start(RestoreStep::LiveIds, attempt);
-        Plan::new(start, "Preparing", "AskingLiveDatabase", "listing which records the live database still has")
+        Plan::new(start, Phase::Preparing, "AskingLiveDatabase", "listing which records the live database still has")
             .until(deadline)
     };
-    let claim = || Plan::new(Action::Claim(RestoreStep::Export), "Queued", "Claiming", "both keys are turned");
+    let claim = || Plan::new(Action::Claim(RestoreStep::Export), Phase::Queued, "Claiming", "both keys are turned");
     let Some(asked) = &facts.live_ids else { return claim() };
     match asked {
         Step::None => ask(1),
@@ -267,7 +269,7 @@ fn before_export(facts: &Facts, deadline: DateTime<Utc>) -> Plan {
 /// The database that is to become the live one is there: only the window and a running dump are waited for.
 fn ready(facts: &Facts, deadline: DateTime<Utc>, now: DateTime<Utc>) -> Plan {
     let queued = |reason: &str, message: &str| {
-        Plan::new(Action::Nothing, "Queued", reason, message)
+        Plan::new(Action::Nothing, Phase::Queued, reason, message)
             .on(WaitingOn::Queue)
             .until(deadline)
             .again((now + LOOK_AGAIN).min(deadline))
@@ -275,7 +277,7 @@ fn ready(facts: &Facts, deadline: DateTime<Utc>, now: DateTime<Utc>) -> Plan {
     match facts.not_before.filter(|begin| now < *begin) {
         Some(begin) => queued("AwaitingWindow", "ready; waiting for the maintenance window").again(begin.min(deadline)),
         None if facts.dumping => queued("DumpInProgress", "ready; waiting for a running dump of this database to end"),
-        None => Plan::new(Action::Claim(RestoreStep::Cutover), "CuttingOver", "Claiming", "both keys are turned"),
+        None => Plan::new(Action::Claim(RestoreStep::Cutover), Phase::CuttingOver, "Claiming", "both keys are turned"),
     }
 }
 

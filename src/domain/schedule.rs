@@ -1,5 +1,6 @@
 //! When a schedule is due: exactly one slot a local day, whatever the zone's clocks do. Pure: `now` is an argument.
 
+use super::duration;
 use super::names::stable_hash;
 use chrono::{DateTime, Datelike, Days, LocalResult, NaiveDate, NaiveTime, TimeDelta, TimeZone, Timelike, Utc};
 use chrono_tz::Tz;
@@ -77,25 +78,15 @@ impl Window {
         };
         let seconds = match length {
             None => default.seconds,
-            Some(text) => parse_duration(text)
-                .filter(|s| (1..=86_400).contains(s))
+            Some(text) => duration::parse(text)
+                .ok()
+                .filter(|length| length.subsec_nanos() == 0)
+                .and_then(|length| i64::try_from(length.as_secs()).ok())
+                .filter(|seconds| *seconds <= 86_400)
                 .ok_or_else(|| ScheduleError::WindowOutOfRange(text.to_owned()))?,
         };
         Ok(Self { start, seconds })
     }
-}
-
-/// Seconds of a duration written in hours, minutes and seconds, each at most once and in this order: `6h`, `1h30m`, `45s`.
-pub fn parse_duration(text: &str) -> Option<i64> {
-    let mut rest = text;
-    let mut total: i64 = 0;
-    for (unit, seconds) in [('h', 3600), ('m', 60), ('s', 1)] {
-        if let Some((number, tail)) = rest.split_once(unit) {
-            total = total.checked_add(number.parse::<u32>().ok().map(i64::from)?.checked_mul(seconds)?)?;
-            rest = tail;
-        }
-    }
-    (rest.is_empty() && !text.is_empty()).then_some(total)
 }
 
 impl Schedule {
@@ -135,11 +126,6 @@ impl Schedule {
         } else {
             Err(ScheduleError::NeverFires(schedule.to_owned()))
         }
-    }
-
-    /// The zone that days are counted in.
-    pub fn zone(&self) -> Tz {
-        self.zone
     }
 
     /// The time of day, local, for people.

@@ -3,8 +3,9 @@
 
 use super::error::ExportError;
 use chrono::{Datelike, NaiveDateTime, Timelike};
+use parking_lot::Mutex;
 use std::io::{self, Read, Seek, Write};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use zip::write::{SimpleFileOptions, StreamWriter};
 use zip::{CompressionMethod, ZipArchive, ZipWriter};
 
@@ -15,13 +16,13 @@ pub struct Outlet(Arc<Mutex<Vec<u8>>>);
 impl Outlet {
     /// The bytes written since the last call.
     pub fn take(&self) -> Vec<u8> {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *self.0.lock())
     }
 }
 
 impl Write for Outlet {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+        self.0.lock().extend_from_slice(bytes);
         Ok(bytes.len())
     }
 

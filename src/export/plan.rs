@@ -127,11 +127,6 @@ impl Plan {
         compile::compile(profile, manifest)
     }
 
-    /// What the profile lists as optional and this tenant does not have.
-    pub fn skipped(&self) -> &[Skipped] {
-        &self.skipped
-    }
-
     /// Places in the manifest of the tables that are read twice: a lookup needs them before their entity's turn.
     pub fn read_twice(&self) -> &[usize] {
         &self.read_twice

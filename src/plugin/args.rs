@@ -2,6 +2,7 @@
 
 #![allow(clippy::doc_markdown, reason = "the comments become --help, where backticks are noise")]
 
+use crate::domain::duration;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -321,22 +322,10 @@ pub struct LinkArgs {
 /// The longest life that S3 gives a link.
 const LONGEST_LINK: Duration = Duration::from_hours(7 * 24);
 
-/// How long something lasts: a number and one of s, m, h, d.
+/// How long something lasts, in whole seconds and at most [`LONGEST_LINK`].
 fn life(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("{text:?} is no duration between 1s and 7d: write 90s, 15m, 4h or 2d");
-    let unit = text.chars().next_back().ok_or_else(wrong)?;
-    let seconds: u64 = match unit {
-        's' => 1,
-        'm' => 60,
-        'h' => 3600,
-        'd' => 86400,
-        _ => return Err(wrong()),
-    };
-    let number: u64 = text[..text.len() - 1].parse().map_err(|_| wrong())?;
-    match number.checked_mul(seconds).map(Duration::from_secs) {
-        Some(life) if !life.is_zero() && life <= LONGEST_LINK => Ok(life),
-        _ => Err(wrong()),
-    }
+    let life = duration::parse_with_days(text).ok().filter(|life| life.subsec_nanos() == 0 && *life <= LONGEST_LINK);
+    life.ok_or_else(|| format!("{text:?} is no duration between 1s and 7d: write 90s, 15m, 4h or 2d"))
 }
 
 #[cfg(test)]

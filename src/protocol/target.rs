@@ -2,7 +2,7 @@
 //! are never in them, only the directories that the kubelet mounts them at.
 
 use crate::domain::capabilities::Capabilities;
-use crate::domain::engine::Engine;
+use crate::domain::engine::{Engine, TlsMode};
 use serde::{Deserialize, Serialize};
 
 /// A bucket as a worker reaches it.
@@ -72,20 +72,6 @@ pub struct ServerSideEncryption {
     /// KMS key; absent is the bucket's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kms_key_id: Option<String>,
-}
-
-/// How far TLS is checked, in the order of strength.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, strum::Display)]
-pub enum TlsMode {
-    /// No TLS.
-    Disable,
-    /// TLS, certificate not checked.
-    Require,
-    /// TLS, certificate signed by a known CA.
-    VerifyCA,
-    /// TLS, certificate signed by a known CA and issued for this host.
-    #[default]
-    VerifyFull,
 }
 
 /// TLS towards a database server.

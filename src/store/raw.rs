@@ -9,7 +9,8 @@ use aws_sdk_s3::error::BoxError;
 use aws_sdk_s3::primitives::SdkBody;
 use bytes::Bytes;
 use md5::{Digest, Md5};
-use std::sync::{Arc, Mutex, PoisonError};
+use parking_lot::Mutex;
+use std::sync::Arc;
 
 /// Adds Content-MD5 of the request's body. New SDKs send a CRC32 instead, which older stores answer with
 /// "Missing required header Content-MD5".
@@ -67,7 +68,7 @@ pub(super) struct AnswerBody(Arc<Mutex<Option<Bytes>>>);
 impl AnswerBody {
     /// The body, if there was an answer.
     pub(super) fn take(&self) -> Option<Bytes> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.0.lock().take()
     }
 }
 
@@ -83,7 +84,7 @@ impl Intercept for AnswerBody {
         _config: &mut ConfigBag,
     ) -> Result<(), BoxError> {
         let body = context.response().body().bytes().map(Bytes::copy_from_slice);
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = body;
+        *self.0.lock() = body;
         Ok(())
     }
 }

@@ -16,8 +16,9 @@ use crate::protocol::target::DatabaseTarget;
 use crate::store::Store;
 use futures::TryStreamExt;
 use futures::future::try_join_all;
+use parking_lot::Mutex;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 /// Below this many bytes of rows, a second connection would cost more than it brings.
 const SMALL: i64 = 16 << 20;
@@ -140,19 +141,19 @@ impl Fill<'_> {
         let mut queue: Vec<&Table> = self.manifest.tables.iter().collect();
         queue.sort_by_key(bytes);
         let (queue, sent) = (Mutex::new(queue), Mutex::new(BTreeMap::new()));
-        let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let next = || queue.lock().pop();
         let loaders = (0..self.connections()).map(|_| async {
             let mut session = self.connect().await?;
             while let Some(table) = next() {
                 let digest = self.table(&mut session, table).await?;
-                sent.lock().unwrap_or_else(PoisonError::into_inner).insert(table.name.clone(), digest);
+                sent.lock().insert(table.name.clone(), digest);
                 self.progress.tables(1);
             }
             session.close().await;
             Ok::<_, TaskError>(())
         });
         try_join_all(loaders).await?;
-        let sent = sent.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let sent = sent.into_inner();
         debug_assert_eq!(sent.len(), inventory.tables.len());
         Ok(sent)
     }
@@ -165,7 +166,7 @@ impl Fill<'_> {
         let digest = Arc::new(Mutex::new(Digest::default()));
         let seen = digest.clone();
         let frames = table_frames(self.store, self.prefix, table).inspect_ok(move |raw| {
-            seen.lock().unwrap_or_else(PoisonError::into_inner).add(raw);
+            seen.lock().add(raw);
         });
         let how = self.how.unwrap_or_else(|| How::of(session));
         let taken = rows(session, table, how, frames).await.map_err(|error| match error {
@@ -176,14 +177,14 @@ impl Fill<'_> {
             return Err(differ(&table.name, &format!("{taken} rows went in, the copy has {}", table.rows)));
         }
         self.progress.add(table.frames.iter().map(|f| f.raw_length).sum(), taken);
-        let digest = *digest.lock().unwrap_or_else(PoisonError::into_inner);
+        let digest = *digest.lock();
         Ok(digest)
     }
 
     /// Reads every table back.
     async fn compare(&self, inventory: &Inventory, sent: &BTreeMap<String, Digest>) -> Result<(), TaskError> {
         let queue = Mutex::new(inventory.tables.iter().collect::<Vec<_>>());
-        let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let next = || queue.lock().pop();
         let readers = (0..self.connections()).map(|_| async {
             let mut session = self.connect().await?;
             while let Some(table) = next() {

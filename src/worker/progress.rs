@@ -4,8 +4,9 @@ use crate::domain::manifest::Totals;
 use crate::domain::progress::{Progress, Stage};
 use crate::store::Store;
 use chrono::Utc;
+use parking_lot::Mutex;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::task::JoinHandle;
 
@@ -28,7 +29,7 @@ impl Counters {
         let known = |total: &AtomicI64| Some(total.load(Ordering::Relaxed)).filter(|total| *total > 0);
         Progress {
             at: Utc::now(),
-            stage: *self.stage.lock().unwrap_or_else(PoisonError::into_inner),
+            stage: *self.stage.lock(),
             bytes: self.bytes.load(Ordering::Relaxed),
             total_bytes: known(&self.total_bytes),
             rows: self.rows.load(Ordering::Relaxed),
@@ -91,7 +92,7 @@ impl ProgressWriter {
 
     /// Says what is being done from now on.
     pub fn stage(&self, stage: Stage) {
-        *self.counters.stage.lock().unwrap_or_else(PoisonError::into_inner) = Some(stage);
+        *self.counters.stage.lock() = Some(stage);
     }
 
     /// Adds bytes and rows that were done.
@@ -129,7 +130,7 @@ mod tests {
         let told = Mutex::new(Vec::new());
         let interval = Duration::from_millis(60);
         let put = |progress: Progress| {
-            told.lock().unwrap().push((tokio::time::Instant::now(), progress));
+            told.lock().push((tokio::time::Instant::now(), progress));
             // A store that is slow.
             tokio::time::sleep(interval)
         };
@@ -144,7 +145,7 @@ mod tests {
             () = tell(writer.counters.clone(), interval, put) => {}
             () = work => {}
         }
-        let told = told.into_inner().unwrap();
+        let told = told.into_inner();
         assert!(!told.is_empty());
         assert!(told.windows(2).all(|pair| pair[1].0 - pair[0].0 >= interval * 2), "{told:?}");
         assert_eq!(told.last().unwrap().1.bytes, 15_000, "what is told last is how far it is");

@@ -9,8 +9,8 @@ use crate::engine::postgres::load::{CopyError, Destination, TableName, copy};
 use crate::protocol::restore::RestoreTask;
 use futures::TryStreamExt;
 use futures::future::try_join_all;
+use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, PoisonError};
 
 /// Below this many bytes of rows, a second connection would cost more than it brings.
 const SMALL: i64 = 16 << 20;
@@ -38,7 +38,7 @@ pub async fn load(
     let empty = manifest.tables.iter().filter(|table| table.frames.is_empty()).count();
     context.progress.tables(i64::try_from(empty).unwrap_or(i64::MAX));
     let queue = Mutex::new(pieces(&manifest.tables, sessions.len()));
-    let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).pop();
+    let next = || queue.lock().pop();
     let counted = Mutex::new(BTreeSet::new());
     let loaders = sessions.iter().map(|session| async {
         while let Some(piece) = next() {
@@ -61,7 +61,7 @@ pub async fn load(
             }
             if matches!(into, Destination::Fresh) {
                 let name = (piece.schema.clone(), piece.name.clone());
-                counted.lock().unwrap_or_else(PoisonError::into_inner).insert(name);
+                counted.lock().insert(name);
             }
             context.progress.add(0, taken);
             context.progress.tables(i64::from(piece.last));
@@ -69,7 +69,7 @@ pub async fn load(
         Ok::<_, TaskError>(())
     });
     try_join_all(loaders).await?;
-    Ok(counted.into_inner().unwrap_or_else(PoisonError::into_inner))
+    Ok(counted.into_inner())
 }
 
 /// What one COPY loads: a table, or of a big one the frames in one object.

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use clap::Parser;
 use sennight::cli::{Cli, Command as Verb};
 use sennight::controller::{Clock, operate_by};
-use sennight::telemetry::{LogFormat, init_logging};
+use sennight::logging::{LogFormat, init_logging};
 use std::fs::File;
 use std::net::SocketAddr;
 use std::path::PathBuf;

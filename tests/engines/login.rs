@@ -1,10 +1,10 @@
 //! Accounts of every authentication plugin that the servers of this run have: they log in, or the error names the plugin.
 
 use sennight::domain::engine::Engine;
+use sennight::domain::engine::TlsMode;
 use sennight::engine::mysql::{connect, ident};
 use testkit::mysql::{Database, Server, say};
 use testkit::{Bucket, unique};
-use sennight::protocol::target::TlsMode;
 
 /// Plugin, library, what stands behind CREATE USER, and whether it logs in.
 type Account = (&'static str, &'static str, &'static str, bool);

@@ -1,9 +1,9 @@
 //! What is refused, and with which word.
 
 use sennight::domain::engine::Engine;
+use sennight::domain::engine::TlsMode;
 use sennight::engine::mysql::load::How;
 use sennight::engine::mysql::{connect, ident};
-use sennight::protocol::target::TlsMode;
 use sennight::worker::TaskError;
 use testkit::mysql::{Database, Server};
 use testkit::{Bucket, context, credential_files, dump_with, env, manifest, path, unique};

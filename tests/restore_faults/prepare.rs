@@ -4,10 +4,10 @@ use crate::process::{Victim, Worker, crash_server, gone, upstream};
 use crate::tenant::Tenant;
 use crate::{ALONE, chosen, progress};
 use sennight::engine::postgres::ident;
-use testkit::wire::postgres::{Point, Side, Wire};
 use sennight::protocol::report::Outcome;
 use sennight::protocol::restore::RestoreTask;
 use sennight::protocol::task::Task;
+use testkit::wire::postgres::{Point, Side, Wire};
 
 fn task(tenant: &Tenant, wire: &Wire) -> RestoreTask {
     let task = tenant.world.restore_task(&tenant.copy);

@@ -3,11 +3,12 @@
 
 use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
 use sennight::domain::engine::Engine;
+use sennight::domain::engine::TlsMode;
 use sennight::domain::manifest::{Manifest, Table, TenantIdentity};
 use sennight::domain::result::{BackupSummary, Done};
 use sennight::engine::postgres::{Session, connect, ident};
 use sennight::protocol::backup::{BackupRef, DumpTask, VerifyTask};
-use sennight::protocol::target::{DatabaseTarget, ManifestKeys, StorageTarget, TlsMode, TlsTarget};
+use sennight::protocol::target::{DatabaseTarget, ManifestKeys, StorageTarget, TlsTarget};
 use sennight::store::Store;
 use sennight::worker::{ProgressWriter, TaskError, WorkerContext, dump, frames, verify};
 use std::path::Path;

@@ -2,8 +2,9 @@
 //! server is a few bytes on loopback, so that every name can be tried without the plugin.
 
 use sennight::domain::engine::Engine;
+use sennight::domain::engine::TlsMode;
 use sennight::engine::mysql::{EngineError, connect};
-use sennight::protocol::target::{DatabaseTarget, TlsMode, TlsTarget};
+use sennight::protocol::target::{DatabaseTarget, TlsTarget};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};

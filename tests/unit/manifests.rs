@@ -34,6 +34,13 @@ fn the_plain_manifests_are_their_namespace_and_what_the_chart_renders() {
     }
 }
 
+#[test]
+fn the_page_of_metrics_lists_what_the_operator_registers() {
+    let table = sennight::telemetry::documentation();
+    assert!(file("docs/metrics.md").contains(&table), "docs/metrics.md lags; its table is\n{table}");
+    assert_eq!(file("docs/metrics.md").matches("\n| `sennight_").count(), table.matches("\n| `sennight_").count());
+}
+
 /// The samples below a folder, by path and in the order in which kubectl applies them.
 fn samples(folder: &str) -> Vec<(String, Vec<Value>)> {
     let mut paths: Vec<_> =

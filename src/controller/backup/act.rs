@@ -4,7 +4,7 @@ use super::{gather, validate};
 use crate::api::backup_schedule::LastRun;
 use crate::api::{BackupSchedule, BackupScheduleStatus};
 use crate::controller::context::Context;
-use crate::controller::dispatch::{Asked, Order, Passenger};
+use crate::controller::dispatch::{Asked, NextJob, Order, Passenger};
 use crate::controller::fleet::{Key, Row};
 use crate::controller::jobs::{Card, Run};
 use crate::controller::targets;
@@ -107,15 +107,9 @@ pub fn stands(order: &Order, group: &Group, due: &Due, ctx: &Context) -> bool {
     })
 }
 
-/// The Job of a group's dumps, with so many places and decided on then; `None` while what they name is missing.
-pub fn worker(
-    name: &str,
-    after: Option<String>,
-    group: &Group,
-    (at_once, decided): (i64, DateTime<Utc>),
-    passengers: &[Passenger],
-    ctx: &Context,
-) -> Option<WorkerJob> {
+/// The Job of a group's dumps; `None` while what they name is missing.
+pub fn worker(next: NextJob<'_>, passengers: &[Passenger], ctx: &Context) -> Option<WorkerJob> {
+    let (group, at_once) = (next.group, next.at_once);
     let there = |name: &str| (name.to_owned(), group.namespace.clone());
     let bucket = ctx.caches.storages.get(&reference(there(&group.storage)))?;
     let server = ctx.caches.servers.get(&reference(there(&group.server)))?;
@@ -149,12 +143,12 @@ pub fn worker(
     };
     let label = |k: &str, v: &str| (k.to_owned(), v.to_owned());
     Some(WorkerJob {
-        name: name.to_owned(),
+        name: next.name.to_owned(),
         namespace: group.namespace.clone(),
         // The storage owns it, not the schedule: one Job carries several schedules' dumps.
         owner: bucket.controller_owner_ref(&())?,
         labels: BTreeMap::from([label(mark::LANE, mark::DUMP), label(mark::SERVER, &group.server)]),
-        annotations: annotations(after, group, at_once, passengers, decided),
+        annotations: annotations(next, passengers),
         task: Task::Dump(passengers.iter().map(task).collect()),
         at_once: (passengers.len() > 1).then_some(at_once),
         storage,
@@ -173,13 +167,8 @@ fn seconds(duration: Duration) -> i32 {
 }
 
 /// What the operator finds its Job by, and reads back from it after a crash.
-fn annotations(
-    after: Option<String>,
-    group: &Group,
-    at_once: i64,
-    passengers: &[Passenger],
-    now: DateTime<Utc>,
-) -> BTreeMap<String, String> {
+fn annotations(next: NextJob<'_>, passengers: &[Passenger]) -> BTreeMap<String, String> {
+    let NextJob { after, group, at_once, decided, .. } = next;
     let run = |passenger: &Passenger| Run {
         schedule: passenger.due.schedule.clone(),
         uid: passenger.due.uid.clone(),
@@ -192,7 +181,8 @@ fn annotations(
         .filter_map(|passenger| passenger.order.recorded)
         .max()
         .map(|last| last + TimeDelta::milliseconds(1));
-    let decided = recorded.map_or(now, |recorded| recorded.max(now)).to_rfc3339_opts(SecondsFormat::Micros, true);
+    let decided =
+        recorded.map_or(decided, |recorded| recorded.max(decided)).to_rfc3339_opts(SecondsFormat::Micros, true);
     let mut annotations = BTreeMap::from([
         (mark::RUNS.to_owned(), serde_json::to_string(&runs).unwrap_or_default()),
         (mark::STORAGE.to_owned(), group.storage.clone()),

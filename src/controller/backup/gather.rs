@@ -1,9 +1,9 @@
 //! Everything a backup decision needs, read from caches, the cluster and the bucket. No decisions.
 
-use super::BackupError;
 use super::settle::{self, Ending};
 use crate::api::{BackupSchedule, BackupStorage, DatabaseServer, RestoreRequest};
 use crate::controller::context::Context;
+use crate::controller::error::ReconcileError;
 use crate::controller::fleet::{Key, Rivals, Row};
 use crate::controller::jobs::{self, Card, JobState, Run};
 use crate::store::Entry;
@@ -44,7 +44,7 @@ pub struct Riding {
 }
 
 /// Looks.
-pub async fn gather(object: &BackupSchedule, ctx: &Context) -> Result<Seen, BackupError> {
+pub async fn gather(object: &BackupSchedule, ctx: &Context) -> Result<Seen, ReconcileError> {
     let namespace = object.namespace().unwrap_or_default();
     let spec = &object.spec;
     let storage = ctx.caches.storages.get(&ObjectRef::new(&spec.storage_ref.name).within(&namespace));
@@ -85,7 +85,7 @@ async fn ending(
     object: &BackupSchedule,
     storage: Option<&BackupStorage>,
     ctx: &Context,
-) -> Result<Option<Ending>, BackupError> {
+) -> Result<Option<Ending>, ReconcileError> {
     let Some(run) = object.status.as_ref().and_then(|s| s.last_run.as_ref()).filter(|run| run.outcome.is_none()) else {
         return Ok(None);
     };
@@ -108,7 +108,7 @@ async fn riding(
     object: &BackupSchedule,
     storage: Option<&BackupStorage>,
     ctx: &Context,
-) -> Result<Option<Riding>, BackupError> {
+) -> Result<Option<Riding>, ReconcileError> {
     let last = object.status.as_ref().and_then(|status| status.last_run.as_ref());
     if last.is_some_and(|run| run.outcome.is_none()) {
         return Ok(None);
@@ -136,7 +136,7 @@ async fn ended(
     silent: String,
     storage: Option<&BackupStorage>,
     ctx: &Context,
-) -> Result<Ending, BackupError> {
+) -> Result<Ending, ReconcileError> {
     let (Some(uid), Some(storage)) = (job_uid, storage) else { return Ok(Ending::Silent(silent)) };
     let store = ctx.stores.open(storage).await?;
     let report = store.report(&uid, &object.name_any()).await?;
@@ -149,7 +149,7 @@ pub async fn made_since(
     storage: &BackupStorage,
     since: DateTime<Utc>,
     ctx: &Context,
-) -> Result<Option<Entry>, BackupError> {
+) -> Result<Option<Entry>, ReconcileError> {
     let store = ctx.stores.open(storage).await?;
     Ok(store.made_since(&object.namespace().unwrap_or_default(), &object.name_any(), since).await?)
 }
@@ -158,7 +158,7 @@ async fn catalogue(
     object: &BackupSchedule,
     storage: Option<&BackupStorage>,
     ctx: &Context,
-) -> Result<Option<Vec<Entry>>, BackupError> {
+) -> Result<Option<Vec<Entry>>, ReconcileError> {
     // Not whether anything was written before: a schedule may have been there before its storage.
     let known = object.status.as_ref().is_some_and(|s| s.last_run.is_some() || s.catalogue_time.is_some());
     let (false, Some(storage)) = (known, storage) else { return Ok(None) };

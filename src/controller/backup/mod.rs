@@ -9,16 +9,14 @@ pub mod validate;
 
 use super::context::Context;
 use super::fleet::{Key, Runner, spread};
-use super::observed::{Ailing, Failure, Outcome, Retry, pause};
-use super::stores::OpenError;
-use super::verbs::{VerbError, apply_status};
+use super::observed::{Ailing, pause};
+use super::verbs::apply_status;
 use crate::api::backup_schedule::RunOutcome;
 use crate::api::conditions::{ScheduleCondition, find, set};
+use crate::api::domain::instant;
 use crate::api::{BackupSchedule, BackupScheduleStatus, Condition};
+use crate::controller::error::ReconcileError;
 use crate::domain::backup::{self, Decision, Ended, Facts, LastRun, Plan, RunKey, Waiting};
-use crate::protocol::task::TaskParseError;
-use crate::store::CatalogueError;
-use crate::store::StoreError;
 use chrono::{DateTime, TimeDelta, Utc};
 use gather::Seen;
 use kube::ResourceExt;
@@ -33,46 +31,6 @@ use validate::{Invalid, Valid};
 
 /// Of those that claim one thing, one at a time looks whether it is still kept from it, so much apart.
 const RIVALS_TURN: TimeDelta = TimeDelta::milliseconds(100);
-
-/// Why a BackupSchedule's reconcile failed.
-#[derive(Debug, thiserror::Error)]
-pub enum BackupError {
-    /// The API server.
-    #[error(transparent)]
-    Verb(#[from] VerbError),
-    /// The storage cannot be opened.
-    #[error(transparent)]
-    Open(#[from] OpenError),
-    /// The storage does not answer.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The bucket's copies cannot be listed.
-    #[error(transparent)]
-    Catalogue(#[from] CatalogueError),
-    /// A task that makes no argv.
-    #[error(transparent)]
-    Work(#[from] TaskParseError),
-}
-
-impl Failure for BackupError {
-    fn reason(&self) -> &'static str {
-        match self {
-            Self::Verb(error) => error.reason(),
-            Self::Open(error) => error.reason(),
-            Self::Store(error) => error.reason(),
-            Self::Catalogue(error) => error.reason(),
-            Self::Work(_) => "TaskNotWritable",
-        }
-    }
-
-    fn retry(&self) -> Retry {
-        match self {
-            Self::Verb(error) if error.is_conflict() => Retry::AtOnce,
-            Self::Work(_) => Retry::OnChange,
-            Self::Verb(_) | Self::Open(_) | Self::Store(_) | Self::Catalogue(_) => Retry::Later,
-        }
-    }
-}
 
 impl Ailing for BackupSchedule {
     fn ailing_since(&self) -> Option<DateTime<Utc>> {
@@ -90,7 +48,7 @@ pub async fn run(feed: Runner, ctx: Arc<Context>, stop: CancellationToken) {
     }
 }
 
-async fn reconcile(object: Arc<BackupSchedule>, ctx: Arc<Context>) -> Result<Outcome, BackupError> {
+async fn reconcile(object: Arc<BackupSchedule>, ctx: Arc<Context>) -> Result<Action, ReconcileError> {
     let seen = gather::gather(&object, &ctx).await?;
     let mut status = object.status.clone().unwrap_or_default();
     settle_last_run(&object, &seen, &mut status, &ctx).await;
@@ -118,7 +76,7 @@ async fn reconcile(object: Arc<BackupSchedule>, ctx: Arc<Context>) -> Result<Out
         None => ctx.timers.schedules.forget(me),
     }
     // The timers' heap wakes it; nothing is left to kube's own scheduler.
-    Ok(Outcome::Applied(Action::await_change()))
+    Ok(Action::await_change())
 }
 
 /// Whoever claims the same looks at once when this one is refused from now on, or is not any more: it then keeps what it
@@ -193,18 +151,17 @@ async fn follow(
     valid: &Valid,
     status: &mut BackupScheduleStatus,
     ctx: &Context,
-) -> Result<Option<DateTime<Utc>>, BackupError> {
+) -> Result<Option<DateTime<Utc>>, ReconcileError> {
     let now = ctx.now();
-    let mut decision = decided(object, seen, valid, status, ctx);
-    if let Plan::Run(RunKey::Slot { slot, attempt }) = decision.0.plan
-        && act::unattended(object, decision.1, ctx)
+    let (mut decision, mut since) = decided(object, seen, valid, status, ctx);
+    if let Plan::Run(RunKey::Slot { slot, attempt }) = decision.plan
+        && act::unattended(object, since, ctx)
         && let Some(entry) = gather::made_since(object, &valid.storage, slot, ctx).await?
     {
         let days = valid.storage.spec.retention.days;
         settle::found(status, &entry, slot, valid.schedule.day(slot), attempt, days);
-        decision = decided(object, seen, valid, status, ctx);
+        (decision, since) = decided(object, seen, valid, status, ctx);
     }
-    let (decision, since) = decision;
     let mut wake = decision.wake;
     let told = match &decision.plan {
         Plan::Run(key) => {
@@ -298,7 +255,7 @@ fn facts<'a>(
     ctx: &Context,
 ) -> Facts<'a> {
     let spec = &object.spec;
-    let created = object.creation_timestamp().and_then(|t| t.0.to_string().parse().ok());
+    let created = object.creation_timestamp().as_ref().and_then(instant);
     let riding = seen.riding.as_ref().is_some_and(|riding| !riding.ending.is_over());
     Facts {
         schedule: &valid.schedule,
@@ -333,7 +290,7 @@ fn refuse(object: &BackupSchedule, invalid: &Invalid, status: &mut BackupSchedul
 }
 
 /// Writes the status if it changed, and one Warning Event for each condition that newly turned False.
-async fn report(object: &BackupSchedule, status: &BackupScheduleStatus, ctx: &Context) -> Result<(), BackupError> {
+async fn report(object: &BackupSchedule, status: &BackupScheduleStatus, ctx: &Context) -> Result<(), ReconcileError> {
     let api = Api::namespaced(ctx.clients.write.clone(), &object.namespace().unwrap_or_default());
     if object.status.as_ref().is_some_and(|old| !settle::is_worth_a_write(old, status, ctx.now())) {
         return Ok(());

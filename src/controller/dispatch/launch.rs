@@ -3,15 +3,15 @@
 //! started; the rest rides in the one after it.
 
 use super::Order;
-use crate::controller::backup::{BackupError, act};
+use crate::controller::backup::act;
 use crate::controller::context::Context;
+use crate::controller::error::ReconcileError;
 use crate::controller::fleet::Key;
-use crate::controller::jobs;
-use crate::controller::observed::Failure;
+use crate::controller::jobs::{self, Ticketed};
 use crate::controller::verbs::{Created, create_or_adopt};
 use crate::controller::worker_job::mark;
 use crate::domain::backup::RunKey;
-use crate::domain::batch::{Batch, Due, Group, job_name};
+use crate::domain::batch::{Due, Group, job_name};
 use chrono::{DateTime, Utc};
 use futures::StreamExt;
 use futures::stream;
@@ -36,23 +36,37 @@ pub struct Passenger {
     pub order: Order,
 }
 
-/// Creates the Jobs of batches, each with its ticket, that were decided on then.
-pub async fn all(batches: Vec<(String, Batch)>, decided: DateTime<Utc>, ctx: &Context) {
+/// A dump Job that is about to be created.
+pub struct NextJob<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// UID of the Job before it in its group's chain.
+    pub after: Option<String>,
+    /// What its dumps share.
+    pub group: &'a Group,
+    /// Dumps that run at once.
+    pub at_once: i64,
+    /// When it was decided on.
+    pub decided: DateTime<Utc>,
+}
+
+/// Creates the Jobs of batches that were decided on then.
+pub async fn all(batches: Vec<Ticketed>, decided: DateTime<Utc>, ctx: &Context) {
     let launched = stream::iter(chains(batches)).for_each_concurrent(AT_ONCE, |chain| async move {
-        for (ticket, batch) in chain {
-            launch(&ticket, batch, decided, ctx).await;
+        for ticketed in chain {
+            launch(ticketed, decided, ctx).await;
         }
     });
     launched.await;
 }
 
 /// Batches of one group in a row of their own: each one's name comes from the Job before it.
-fn chains(batches: Vec<(String, Batch)>) -> Vec<Vec<(String, Batch)>> {
-    let mut chains: Vec<Vec<(String, Batch)>> = Vec::new();
-    for (ticket, batch) in batches {
-        match chains.iter_mut().find(|chain| chain.first().is_some_and(|(_, first)| first.group == batch.group)) {
-            Some(chain) => chain.push((ticket, batch)),
-            None => chains.push(vec![(ticket, batch)]),
+fn chains(batches: Vec<Ticketed>) -> Vec<Vec<Ticketed>> {
+    let mut chains: Vec<Vec<Ticketed>> = Vec::new();
+    for next in batches {
+        match chains.iter_mut().find(|chain| chain.first().is_some_and(|first| first.batch.group == next.batch.group)) {
+            Some(chain) => chain.push(next),
+            None => chains.push(vec![next]),
         }
     }
     chains
@@ -60,11 +74,12 @@ fn chains(batches: Vec<(String, Batch)>) -> Vec<Vec<(String, Batch)>> {
 
 /// Creates the Job of a batch that was decided on then. Nobody is lost: each passenger is in a Job, back in the queue, or
 /// told to look again.
-async fn launch(ticket: &str, batch: Batch, decided: DateTime<Utc>, ctx: &Context) {
+async fn launch(ticketed: Ticketed, decided: DateTime<Utc>, ctx: &Context) {
+    let Ticketed { ticket, batch } = ticketed;
     let group = batch.group.clone();
     let all: Vec<String> = batch.runs.iter().map(|due| due.uid.clone()).collect();
     let mut passengers = board(&group, batch.runs, ctx);
-    match create(&group, (batch.at_once, decided), &mut passengers, ctx).await {
+    match create(&group, batch.at_once, decided, &mut passengers, ctx).await {
         Ok(()) => ctx.dispatch.no_trouble(&group),
         Err(error) => {
             warn!(reason = error.reason(), %error, namespace = group.namespace, "a dump Job cannot be created; it is tried again");
@@ -72,7 +87,7 @@ async fn launch(ticket: &str, batch: Batch, decided: DateTime<Utc>, ctx: &Contex
         }
     }
     ctx.dispatch.landed(&group, &all, passengers);
-    ctx.jobs.unreserve(&group.namespace, ticket);
+    ctx.jobs.unreserve(&group.namespace, &ticket);
 }
 
 /// Those who still should ride. The others look again for themselves.
@@ -106,10 +121,11 @@ fn carried(order: &Order, due: &Due, ctx: &Context) -> bool {
 /// Creates the Job. Whoever got none is left in `passengers`.
 async fn create(
     group: &Group,
-    (at_once, decided): (i64, DateTime<Utc>),
+    at_once: i64,
+    decided: DateTime<Utc>,
     passengers: &mut Vec<Passenger>,
     ctx: &Context,
-) -> Result<(), BackupError> {
+) -> Result<(), ReconcileError> {
     let chain = group.chain();
     let api: Api<Job> = Api::namespaced(ctx.clients.write.clone(), &group.namespace);
     // A stranger under our next name is stepped over: its UID is a link like any other.
@@ -120,7 +136,8 @@ async fn create(
         }
         let after = stranger.take().or_else(|| ctx.jobs.cards().head(&group.namespace, &chain));
         let name = job_name(&chain, after.as_deref());
-        let Some(worker) = act::worker(&name, after, group, (at_once, decided), passengers, ctx) else {
+        let next = NextJob { name: &name, after, group, at_once, decided };
+        let Some(worker) = act::worker(next, passengers, ctx) else {
             // What they name is gone: their own rounds say so.
             for passenger in passengers.drain(..) {
                 ctx.timers.schedules.call(Key::new(&group.namespace, &passenger.due.schedule));
@@ -186,6 +203,7 @@ fn tell(passenger: &Passenger, group: &Group, job: &Job, ctx: &Context) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::batch::Batch;
 
     #[test]
     fn i8_jobs_of_one_group_are_created_one_after_the_other() {
@@ -195,9 +213,10 @@ mod tests {
             Batch { group, runs: vec![], at_once: 1 }
         };
         let batches = ["a", "b", "a", "c", "b"].iter().enumerate();
-        let chains = chains(batches.map(|(n, server)| (n.to_string(), batch(server))).collect());
+        let ticketed = |(n, server): (usize, &&str)| Ticketed { ticket: n.to_string(), batch: batch(server) };
+        let chains = chains(batches.map(ticketed).collect());
         let tickets: Vec<Vec<&str>> =
-            chains.iter().map(|chain| chain.iter().map(|(ticket, _)| ticket.as_str()).collect()).collect();
+            chains.iter().map(|chain| chain.iter().map(|next| next.ticket.as_str()).collect()).collect();
         assert_eq!(tickets, [vec!["0", "2"], vec!["1", "4"], vec!["3"]]);
     }
 }

@@ -20,10 +20,11 @@ use row::Texts;
 use crate::api::BackupSchedule;
 use crate::api::backup_storage::Fleet as Summary;
 use chrono::{DateTime, Utc};
+use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::collections::hash_map::DefaultHasher;
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{Hash, Hasher};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::Arc;
 
 /// The table; clones share it.
 #[derive(Debug, Clone, Default)]
@@ -82,11 +83,11 @@ pub struct Provable {
 
 impl Fleet {
     fn read(&self) -> RwLockReadGuard<'_, Table> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner)
+        self.0.read()
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, Table> {
-        self.0.write().unwrap_or_else(PoisonError::into_inner)
+        self.0.write()
     }
 
     /// Takes note of an object that the watch `scope` brought in its list number `list`.

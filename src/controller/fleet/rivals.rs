@@ -3,6 +3,7 @@
 
 use super::{Fleet, Key, Row, Table, claim, claims};
 use crate::api::BackupSchedule;
+use crate::api::domain::instant;
 use crate::domain::rivals::{Claimant, holder};
 use chrono::{DateTime, Utc};
 use std::collections::{HashMap, HashSet};
@@ -154,7 +155,7 @@ fn claimant_of(object: &BackupSchedule) -> Claimant<'_> {
 
 /// When an object was created.
 pub fn created(object: &BackupSchedule) -> Option<DateTime<Utc>> {
-    object.metadata.creation_timestamp.as_ref().and_then(|time| time.0.to_string().parse().ok())
+    object.metadata.creation_timestamp.as_ref().and_then(instant)
 }
 
 fn both(namespace: &str, mine: &Claimant<'_>) -> [u64; 2] {

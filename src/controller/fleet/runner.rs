@@ -6,13 +6,15 @@ use super::triage::{Look, first, settled};
 use super::{Change, Fleet, Key, Row, Sighting};
 use crate::api::{BackupSchedule, BackupStorage, DatabaseServer};
 use crate::controller::context::Context;
-use crate::controller::observed::{Ailing, FIRST_RETRY, Failure, Outcome, observed, retry_after};
+use crate::controller::error::ReconcileError;
+use crate::controller::observed::{Ailing, FIRST_RETRY, observed, retry_after};
 use crate::controller::wakeups::Wakeups;
 use crate::settings::Watch;
 use chrono::TimeDelta;
 use futures::StreamExt;
 use futures::stream::{BoxStream, SelectAll, select_all};
 use kube::api::Api;
+use kube::runtime::controller::Action;
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher::Event;
 use kube::{Client, ResourceExt};
@@ -67,14 +69,13 @@ impl Runner {
     }
 
     /// Runs reconciles until `stop` and until the last of them is done.
-    pub async fn run<E, F>(
+    pub async fn run<F>(
         mut self,
         ctx: Arc<Context>,
         stop: CancellationToken,
         reconcile: fn(Arc<BackupSchedule>, Arc<Context>) -> F,
     ) where
-        E: Failure + Sync,
-        F: Future<Output = Result<Outcome, E>> + Send + 'static,
+        F: Future<Output = Result<Action, ReconcileError>> + Send + 'static,
     {
         let limit = usize::from(ctx.settings.concurrency.max(1));
         let (mut turns, mut busy, mut again) = (JoinSet::<Done>::new(), HashSet::new(), HashSet::new());
@@ -212,10 +213,9 @@ fn recount(place: &Place, change: Change, ctx: &Context) {
 }
 
 /// One reconcile of the object as it is now.
-async fn turn<E, F>(key: Key, ctx: Arc<Context>, reconcile: fn(Arc<BackupSchedule>, Arc<Context>) -> F) -> Done
+async fn turn<F>(key: Key, ctx: Arc<Context>, reconcile: fn(Arc<BackupSchedule>, Arc<Context>) -> F) -> Done
 where
-    E: Failure + Sync,
-    F: Future<Output = Result<Outcome, E>> + Send + 'static,
+    F: Future<Output = Result<Action, ReconcileError>> + Send + 'static,
 {
     let api: Api<Sighting> = Api::namespaced(ctx.clients.write.clone(), &key.namespace);
     let object = match api.get_opt(&key.name).await {

@@ -2,11 +2,12 @@
 //! belongs to. A Job that is gone leaves its card for a while: its reports may still have to be read.
 
 use super::{JobState, Lane, Run, failure, runs, state};
+use crate::api::domain::instant;
 use crate::controller::worker_job::mark;
 use chrono::{DateTime, Utc};
 use k8s_openapi::api::batch::v1::Job;
 use kube::ResourceExt;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -66,7 +67,7 @@ impl Card {
             places: annotation(mark::PLACES).and_then(|text| text.parse().ok()).unwrap_or(1).max(1),
             state,
             suspended: job.spec.as_ref().and_then(|spec| spec.suspend) == Some(true),
-            created: job.creation_timestamp().and_then(|at| at.0.to_string().parse().ok()),
+            created: job.creation_timestamp().as_ref().and_then(instant),
             decided: annotation(mark::DECIDED).and_then(|text| text.parse().ok()),
             chain: annotation(mark::CHAIN),
             after: annotation(mark::AFTER),
@@ -204,15 +205,6 @@ impl Cards {
     pub fn created(&self) -> Vec<DateTime<Utc>> {
         self.by_uid.values().filter_map(|card| card.created).collect()
     }
-
-    /// Running Jobs and tenants in them, by what they carry: for people who look.
-    pub fn riding(&self) -> BTreeMap<usize, usize> {
-        let mut sizes = BTreeMap::new();
-        for card in self.by_uid.values().filter(|card| card.lane == Some(Lane::Dump) && card.runs()) {
-            *sizes.entry(card.runs.len()).or_default() += 1;
-        }
-        sizes
-    }
 }
 
 #[cfg(test)]
@@ -257,7 +249,6 @@ mod tests {
         assert!(!cards.note(&job("b", 1, Some("a"), Some("Complete"), &["z"])), "that is known");
         assert!(!cards.note(&job("b", 1, Some("a"), None, &["z"])), "a late answer does not bring it back");
         assert_eq!((cards.taken(Lane::Dump).total, cards.taken(Lane::Restore).total), (2, 0));
-        assert_eq!(cards.riding(), BTreeMap::from([(2, 1)]));
     }
 
     #[test]

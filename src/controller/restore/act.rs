@@ -1,21 +1,22 @@
 //! Doing what was decided: hold, Jobs, the claim. Everything that needs both keys reads them afresh first (I1).
 
 use super::gather::{Seen, copy_ref};
-use super::validate::{Assessed, four_eyes, mode, signatures};
-use super::{RestoreError, payments, proof};
+use super::validate::{Assessed, signatures};
+use super::{payments, proof};
 use crate::api::conditions::{RequestCondition, is_true};
 use crate::api::restore_report::JobRecord;
 use crate::api::restore_status::PinnedCopy;
 use crate::api::{BackupSchedule, RestoreRequest, RestoreRequestStatus};
 use crate::controller::authority::{self, AuthorityFault};
 use crate::controller::context::Context;
-use crate::controller::jobs::Lane;
+use crate::controller::error::ReconcileError;
+use crate::controller::jobs::{Lane, Places};
 use crate::controller::verbs::{
     Created, add_finalizer, create_or_adopt, delete, get_opt, patch_status_guarded, remove_finalizer,
 };
 use crate::controller::worker_job::WorkerJob;
 use crate::domain::estimate::expected;
-use crate::domain::gate::{self, Closed, Keys};
+use crate::domain::gate::{self, Keys};
 use crate::domain::names::{RestoreStep, restore_job};
 use crate::domain::restore::{self, Plan};
 use crate::domain::retention::held_until;
@@ -34,7 +35,7 @@ fn api(object: &RestoreRequest, ctx: &Context) -> Api<RestoreRequest> {
 }
 
 /// Keeps the request until its hold is released. True when that had to be written.
-pub async fn keep(object: &RestoreRequest, ctx: &Context) -> Result<bool, RestoreError> {
+pub async fn keep(object: &RestoreRequest, ctx: &Context) -> Result<bool, ReconcileError> {
     let missing = !object.finalizers().iter().any(|f| f == FINALIZER);
     add_finalizer(&api(object, ctx), object, FINALIZER).await?;
     Ok(missing)
@@ -77,9 +78,9 @@ pub async fn hold(
     status: &mut RestoreRequestStatus,
     seen: &Seen,
     ctx: &Context,
-) -> Result<(), RestoreError> {
-    let (Some(Ok(open)), Some(storage)) = (&seen.pinned, &seen.storage) else {
-        return Err(RestoreError::NothingToHold);
+) -> Result<(), ReconcileError> {
+    let (Some(open), Some(storage)) = (seen.pinned.open(), &seen.storage) else {
+        return Err(ReconcileError::NothingToHold);
     };
     let expires = crate::domain::retention::expires_at(open.manifest.started_at, storage.spec.retention.days);
     let timing = &ctx.settings.timing;
@@ -98,14 +99,14 @@ pub async fn hold(
 
 /// Ends the Jobs of a request that was denied, expired or failed before its claim: they would work for nobody. The worker
 /// takes back what it began.
-pub async fn halt(object: &RestoreRequest, status: &RestoreRequestStatus, ctx: &Context) -> Result<(), RestoreError> {
+pub async fn halt(object: &RestoreRequest, status: &RestoreRequestStatus, ctx: &Context) -> Result<(), ReconcileError> {
     if status.claim.is_some() {
         return Ok(());
     }
     let namespace = object.namespace().unwrap_or_default();
     let jobs: Api<Job> = Api::namespaced(ctx.clients.write.clone(), &namespace);
     // What drops is not for the request but for the server.
-    let works = |job: &&JobRecord| job.outcome.is_none() && job.step != RestoreStep::DropDatabase.to_string();
+    let works = |job: &&JobRecord| job.outcome.is_none() && !job.is(RestoreStep::DropDatabase);
     for record in status.jobs.iter().filter(works) {
         let job = get_opt(&jobs, &record.name).await?;
         if let Some(job) = job.filter(|job| job.uid() == record.uid) {
@@ -121,11 +122,11 @@ pub async fn release(
     status: &RestoreRequestStatus,
     seen: &Seen,
     ctx: &Context,
-) -> Result<bool, RestoreError> {
+) -> Result<bool, ReconcileError> {
     let held = is_true(&status.conditions, RequestCondition::Held);
     if held
         && !seen.shared
-        && let (Some(Ok(open)), Some(storage)) = (&seen.pinned, &seen.storage)
+        && let (Some(open), Some(storage)) = (seen.pinned.open(), &seen.storage)
     {
         ctx.stores.open(storage).await?.release(open).await?;
     }
@@ -137,21 +138,35 @@ pub async fn release(
     Ok(held)
 }
 
+/// A request as it was read just now.
+enum Reread {
+    /// It still may be acted for.
+    Usable(Box<RestoreRequest>),
+    /// It may not, and why: a lock is closed, or it has gone on and this round is behind.
+    Unusable(String),
+}
+
+impl Reread {
+    fn unusable(why: &str) -> Self {
+        Self::Unusable(why.to_owned())
+    }
+}
+
 /// Reads the request afresh: what this round looked at may be minutes old (a watch that stands still) or of another
-/// time (an API server that was set back). `Err`: it has gone on, this round is behind.
-async fn afresh(object: &RestoreRequest, ctx: &Context) -> Result<Result<RestoreRequest, String>, RestoreError> {
+/// time (an API server that was set back).
+async fn afresh(object: &RestoreRequest, ctx: &Context) -> Result<Reread, ReconcileError> {
     let fresh = get_opt(&api(object, ctx), &object.name_any()).await?;
     let Some(fresh) = fresh.filter(|f| f.uid() == object.uid()) else {
-        return Ok(Err("the request is gone".to_owned()));
+        return Ok(Reread::unusable("the request is gone"));
     };
     if fresh.status.as_ref().is_some_and(|s| s.finished_at.is_some()) {
-        return Ok(Err("the request has ended".to_owned()));
+        return Ok(Reread::unusable("the request has ended"));
     }
-    Ok(Ok(fresh))
+    Ok(Reread::Usable(Box::new(fresh)))
 }
 
 /// Whether what is asked for still is as it was judged: the schedule says whose data it is and who may ask.
-async fn same_schedule(object: &RestoreRequest, seen: &Seen, ctx: &Context) -> Result<bool, RestoreError> {
+async fn same_schedule(object: &RestoreRequest, seen: &Seen, ctx: &Context) -> Result<bool, ReconcileError> {
     let Some(judged) = &seen.schedule else { return Ok(false) };
     let schedules: Api<BackupSchedule> =
         Api::namespaced(ctx.clients.write.clone(), &object.namespace().unwrap_or_default());
@@ -159,54 +174,48 @@ async fn same_schedule(object: &RestoreRequest, seen: &Seen, ctx: &Context) -> R
     Ok(now.is_some_and(|now| (now.uid(), now.metadata.generation) == (judged.uid(), judged.metadata.generation)))
 }
 
-/// Tries every lock on a fresh read. `Err`: one is closed, or somebody changed the request.
-async fn unlocked(
-    object: &RestoreRequest,
-    known: &Keys,
-    seen: &Seen,
-    ctx: &Context,
-) -> Result<Result<RestoreRequest, String>, RestoreError> {
+/// Tries every lock on a fresh read.
+async fn unlocked(object: &RestoreRequest, known: &Keys, seen: &Seen, ctx: &Context) -> Result<Reread, ReconcileError> {
     let fresh = match afresh(object, ctx).await? {
-        Ok(fresh) => fresh,
-        Err(why) => return Ok(Err(why)),
+        Reread::Usable(fresh) => fresh,
+        behind @ Reread::Unusable(_) => return Ok(behind),
     };
     if fresh.metadata.deletion_timestamp.is_some() {
-        return Ok(Err("the request is being deleted".to_owned()));
+        return Ok(Reread::unusable("the request is being deleted"));
     }
     if fresh.status.as_ref().is_some_and(|s| s.claim.is_some()) {
-        return Ok(Err("it is claimed already".to_owned()));
+        return Ok(Reread::unusable("it is claimed already"));
     }
     if !same_schedule(object, seen, ctx).await? {
-        return Ok(Err("its BackupSchedule has just been changed".to_owned()));
+        return Ok(Reread::unusable("its BackupSchedule has just been changed"));
     }
     let authority = authority::verify(ctx, &fresh).await;
-    Ok(match locks(&fresh, known, authority, ctx).await? {
-        Ok(()) => Ok(fresh),
-        Err(closed) => Err(closed.to_string()),
+    Ok(match gate::open(&keys(&fresh, known, authority, ctx).await?) {
+        Ok(()) => Reread::Usable(fresh),
+        Err(closed) => Reread::Unusable(closed.to_string()),
     })
 }
 
-/// The locks of a request that was read just now.
-async fn locks(
+/// The keys of a request that was read just now.
+async fn keys(
     fresh: &RestoreRequest,
     known: &Keys,
     authority: Result<(), AuthorityFault>,
     ctx: &Context,
-) -> Result<Result<(), Closed>, RestoreError> {
+) -> Result<Keys, ReconcileError> {
     let keys = Keys {
         eligible: known.eligible,
         held: fresh.status.as_ref().is_some_and(|s| is_true(&s.conditions, RequestCondition::Held)),
-        four_eyes: four_eyes(&ctx.settings),
-        standing: ctx.authority.standing(fresh, four_eyes(&ctx.settings)),
+        four_eyes: ctx.settings.four_eyes,
+        standing: ctx.authority.standing(fresh, ctx.settings.four_eyes),
         authority: authority.map_err(|fault| fault.to_string()),
-        ..signatures(fresh, mode(fresh.spec.mode))
+        ..signatures(fresh, fresh.spec.mode.into())
     };
     // Another one may have been paid by the same reference since.
-    let keys = match payments::reused_now(fresh, ctx).await? {
+    Ok(match payments::reused_now(fresh, ctx).await? {
         Some(payment) => Keys { payment, ..keys },
         None => keys,
-    };
-    Ok(gate::open(&keys))
+    })
 }
 
 /// What became of the wish to begin a step.
@@ -229,7 +238,7 @@ async fn may_begin(
     assessed: &Assessed,
     seen: &Seen,
     ctx: &Context,
-) -> Result<Begun, RestoreError> {
+) -> Result<Begun, ReconcileError> {
     let not_now = |why: String| {
         tracing::info!(%step, why, "the Job is not created");
         Begun::No
@@ -239,8 +248,8 @@ async fn may_begin(
     let free = matches!(step, RestoreStep::Preflight | RestoreStep::RecoverCutover);
     let fresh = if claimed || free { afresh(object, ctx).await? } else { unlocked(object, known, seen, ctx).await? };
     let fresh = match fresh {
-        Ok(fresh) => fresh,
-        Err(why) => return Ok(not_now(why)),
+        Reread::Usable(fresh) => fresh,
+        Reread::Unusable(why) => return Ok(not_now(why)),
     };
     let status = fresh.status.clone().unwrap_or_default();
     if claimed && status.claim.is_none() {
@@ -252,7 +261,7 @@ async fn may_begin(
     if claimed && !free {
         // Without forgeries: of a claimed request the definition's own rules refuse them first.
         let authority = authority::intact(&ctx.clients.write, ctx.settings.four_eyes).await;
-        match locks(&fresh, known, authority, ctx).await? {
+        match gate::open(&keys(&fresh, known, authority, ctx).await?) {
             Ok(()) => {}
             Err(closed) if closed.may_pass() => return Ok(not_now(closed.to_string())),
             Err(closed) => return Ok(Begun::Never(Box::new(restore::unsigned(&closed)))),
@@ -270,7 +279,7 @@ pub async fn start(
     assessed: &Assessed,
     seen: &Seen,
     ctx: &Context,
-) -> Result<Begun, RestoreError> {
+) -> Result<Begun, ReconcileError> {
     let uid = object.uid().unwrap_or_default();
     let name = restore_job(&uid, step, attempt);
     match may_begin(object, step, &name, assessed, seen, ctx).await? {
@@ -283,13 +292,13 @@ pub async fn start(
         (worker.namespace.clone(), seen.server.as_ref().map(|s| s.name_any()).unwrap_or_default());
     let limit = seen.server.as_ref().map_or(1, |s| i64::from(s.spec.max_concurrent_restores));
     if step == RestoreStep::Prepare
-        && !ctx.jobs.reserve(Lane::Restore, &namespace, &server, &worker.name, (i64::MAX, limit))
+        && !ctx.jobs.reserve(Lane::Restore, &namespace, &server, &worker.name, Places { total: i64::MAX, here: limit })
     {
         return Ok(Begun::No);
     }
     match place(object, &worker, ctx).await? {
-        Ok(job) => record(status, &job, step, attempt, ctx.now()),
-        Err(difference) => {
+        Placed::Ours(job) => record(status, &job, step, attempt, ctx.now()),
+        Placed::Foreign { difference } => {
             let plan = restore::stranger(step, &format!("{namespace}/{name}"), &difference);
             return Ok(Begun::Never(Box::new(plan)));
         }
@@ -297,13 +306,20 @@ pub async fn start(
     Ok(Begun::Yes)
 }
 
-/// Creates a step's Job or adopts the one of an answer that was lost. `Err` says in what the Job of that name is not this
-/// request's; a place that was reserved for it is free again.
-pub async fn place(
-    object: &RestoreRequest,
-    worker: &WorkerJob,
-    ctx: &Context,
-) -> Result<Result<Job, String>, RestoreError> {
+/// What has a step's name in the cluster now.
+pub enum Placed {
+    /// This request's Job, created now or by a call whose answer was lost.
+    Ours(Box<Job>),
+    /// Somebody else's Job, and in what it differs.
+    Foreign {
+        /// For people.
+        difference: String,
+    },
+}
+
+/// Creates a step's Job or adopts the one of an answer that was lost. Where the name is taken, the place that was reserved
+/// for it is free again.
+pub async fn place(object: &RestoreRequest, worker: &WorkerJob, ctx: &Context) -> Result<Placed, ReconcileError> {
     let (uid, namespace) = (object.uid().unwrap_or_default(), &worker.namespace);
     let job = worker.build(&ctx.settings.worker.pod_defaults())?;
     let jobs: Api<Job> = Api::namespaced(ctx.clients.write.clone(), namespace);
@@ -313,11 +329,12 @@ pub async fn place(
     match created {
         Created::New(job) | Created::Adopted(job) => {
             ctx.dispatch.restore_started(ctx.now());
-            Ok(Ok(job))
+            Ok(Placed::Ours(Box::new(job)))
         }
         Created::Foreign(there) => {
             ctx.jobs.unreserve(namespace, &worker.name);
-            Ok(Err(proof::difference(&uid, &job, &there).unwrap_or_default()))
+            let difference = proof::difference(&uid, &job, &there).unwrap_or_default();
+            Ok(Placed::Foreign { difference })
         }
     }
 }
@@ -351,10 +368,10 @@ pub async fn claim(
     assessed: &Assessed,
     seen: &Seen,
     ctx: &Context,
-) -> Result<bool, RestoreError> {
+) -> Result<bool, ReconcileError> {
     let fresh = match unlocked(object, &assessed.facts.keys, seen, ctx).await? {
-        Ok(fresh) => fresh,
-        Err(why) => {
+        Reread::Usable(fresh) => fresh,
+        Reread::Unusable(why) => {
             tracing::info!(%step, why, "a lock closed just before the claim");
             return Ok(false);
         }

@@ -1,19 +1,20 @@
 //! Everything a restore decision needs, read from caches, the cluster and the bucket. No decisions.
 
 use super::settle::Ending;
-use super::{RestoreError, payments, proof};
+use super::{payments, proof};
 use crate::api::conditions::RequestCondition;
 use crate::api::restore_report::{JobOutcome, JobRecord};
 use crate::api::restore_request::RestoreMode;
 use crate::api::{BackupSchedule, BackupStorage, DatabaseServer, ExportProfile, RestoreRequest, RestoreRequestStatus};
 use crate::controller::context::Context;
+use crate::controller::error::ReconcileError;
 use crate::controller::fleet::Key;
 use crate::controller::jobs::{self, JobState, Lane};
 use crate::controller::targets;
 use crate::controller::verbs::get_opt;
 use crate::domain::estimate::{SAMPLES, Sample};
 use crate::domain::gate::{Candidate, Payment};
-use crate::domain::names::NameError;
+use crate::domain::names::{NameError, RestoreStep};
 use crate::domain::progress::Progress;
 use crate::domain::restore::Proof;
 use crate::protocol::backup::BackupRef;
@@ -22,6 +23,26 @@ use kube::ResourceExt;
 use kube::api::Api;
 use kube::runtime::reflector::ObjectRef;
 use std::sync::Arc;
+
+/// What became of opening the pinned copy.
+pub enum Pinned {
+    /// None is pinned, or its storage is missing.
+    None,
+    /// It is there and this tenant's.
+    Open(Box<OpenCopy>),
+    /// It cannot be restored.
+    Unusable(CatalogueError),
+}
+
+impl Pinned {
+    /// The copy, if it was opened.
+    pub fn open(&self) -> Option<&OpenCopy> {
+        match self {
+            Self::Open(open) => Some(open),
+            Self::None | Self::Unusable(_) => None,
+        }
+    }
+}
 
 /// What was found.
 pub struct Seen {
@@ -39,8 +60,8 @@ pub struct Seen {
     pub shared: bool,
     /// The bucket's copies, while none is pinned; or why they could not be listed.
     pub catalogue: Result<Vec<Entry>, String>,
-    /// The pinned copy, opened; or why it cannot be.
-    pub pinned: Option<Result<OpenCopy, CatalogueError>>,
+    /// The pinned copy.
+    pub pinned: Pinned,
     /// How the open Jobs stand: name and ending.
     pub endings: Vec<(String, Ending)>,
     /// How far the running Job is.
@@ -62,13 +83,13 @@ pub struct Seen {
 }
 
 /// Looks.
-pub async fn gather(object: &RestoreRequest, ctx: &Context) -> Result<Seen, RestoreError> {
+pub async fn gather(object: &RestoreRequest, ctx: &Context) -> Result<Seen, ReconcileError> {
     let namespace = object.namespace().unwrap_or_default();
     let schedule = ctx.schedule(&namespace, &object.spec.schedule_ref.name).await?;
     let refs = schedule.as_ref().map(|s| (s.spec.storage_ref.name.clone(), s.spec.database.server_ref.name.clone()));
     let storage = refs.as_ref().and_then(|(name, _)| ctx.caches.storages.get(&ObjectRef::new(name).within(&namespace)));
     let server = refs.as_ref().and_then(|(_, name)| ctx.caches.servers.get(&ObjectRef::new(name).within(&namespace)));
-    let here = server.as_ref().map_or(0, |s| ctx.jobs.running(Lane::Restore, &namespace, &s.name_any()).1);
+    let here = server.as_ref().map_or(0, |s| ctx.jobs.running(Lane::Restore, &namespace, &s.name_any()).here);
     let (rival, shared) = others(object, ctx);
     let shared = shared || kept(object, schedule.as_deref());
     let (endings, progress) = endings(object, storage.as_deref(), ctx).await?;
@@ -168,15 +189,16 @@ async fn pinned(
     server: Option<&DatabaseServer>,
     storage: Option<&BackupStorage>,
     ctx: &Context,
-) -> Result<Option<Result<OpenCopy, CatalogueError>>, RestoreError> {
-    let Some(copy) = copy_ref(object)? else { return Ok(None) };
-    let Some(storage) = storage else { return Ok(None) };
+) -> Result<Pinned, ReconcileError> {
+    let Some(copy) = copy_ref(object)? else { return Ok(Pinned::None) };
+    let Some(storage) = storage else { return Ok(Pinned::None) };
     let identity = schedule.zip(server).map(|(schedule, server)| targets::identity(schedule, server));
     let store = ctx.stores.open(storage).await?;
     match store.open(&copy, identity.as_ref()).await {
         // A store that is away says nothing about the copy.
         Err(error) if error.retryable() => Err(error.into()),
-        other => Ok(Some(other)),
+        Err(error) => Ok(Pinned::Unusable(error)),
+        Ok(open) => Ok(Pinned::Open(Box::new(open))),
     }
 }
 
@@ -195,7 +217,7 @@ async fn profile(
     object: &RestoreRequest,
     schedule: Option<&BackupSchedule>,
     ctx: &Context,
-) -> Result<Option<ExportProfile>, RestoreError> {
+) -> Result<Option<ExportProfile>, ReconcileError> {
     let reference =
         object.spec.export_profile_ref.as_ref().or_else(|| schedule.and_then(|s| s.spec.export_profile_ref.as_ref()));
     let name = reference.map_or(super::DEFAULT_PROFILE, |r| &r.name);
@@ -213,7 +235,7 @@ async fn endings(
     object: &RestoreRequest,
     storage: Option<&BackupStorage>,
     ctx: &Context,
-) -> Result<(Vec<(String, Ending)>, Option<Progress>), RestoreError> {
+) -> Result<(Vec<(String, Ending)>, Option<Progress>), ReconcileError> {
     let open = object.status.iter().flat_map(|s| &s.jobs).filter(|job| job.outcome.is_none());
     let (mut endings, mut progress) = (Vec::new(), None);
     for record in open {
@@ -233,7 +255,7 @@ async fn ending(
     record: &JobRecord,
     storage: Option<&BackupStorage>,
     ctx: &Context,
-) -> Result<Ending, RestoreError> {
+) -> Result<Ending, ReconcileError> {
     let namespace = object.namespace().unwrap_or_default();
     let job = ctx.jobs.find(&ctx.clients.write, &namespace, &record.name).await?;
     if job.as_deref().is_some_and(|job| jobs::state(job) == JobState::Running) {
@@ -269,11 +291,8 @@ fn samples(object: &RestoreRequest, schedule: Option<&BackupSchedule>, ctx: &Con
 /// What a request's own work measured: filling the new database, or writing the files.
 pub fn measured(other: &RestoreRequest) -> Option<Sample> {
     let status = other.status.as_ref()?;
-    let work = ["prepare", "export"];
-    let job = status
-        .jobs
-        .iter()
-        .find(|job| work.contains(&job.step.as_str()) && job.outcome == Some(JobOutcome::Succeeded))?;
+    let worked = |job: &&JobRecord| job.is(RestoreStep::Prepare) || job.is(RestoreStep::Export);
+    let job = status.jobs.iter().find(|job| worked(job) && job.outcome == Some(JobOutcome::Succeeded))?;
     Some(Sample {
         bytes: status.recovery_point.as_ref()?.bytes,
         seconds: (job.finished_at? - job.started_at?).num_seconds(),

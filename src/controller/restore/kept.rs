@@ -1,19 +1,19 @@
 //! After the end: the replaced database is dumped, held for an Undo, and dropped in its time; what a failed restore
 //! prepared is dropped at once. One action a round, like everything else here; the decision is `domain::kept`.
 
-use super::RestoreError;
-use super::act::{place, record};
+use super::act::{Placed, place, record};
 use super::gather::Seen;
 use super::report::history;
 use super::settle::{Fresh, step, untouched};
 use super::undo::undoing;
-use super::work::NoWork;
 use crate::api::conditions::{RequestCondition, find, set};
 use crate::api::restore_report::{HistoryEntry, JobRecord};
 use crate::api::restore_status::KeptDatabase;
 use crate::api::{BackupSchedule, Condition, ConditionStatus, DatabaseServer, RestoreRequest, RestoreRequestStatus};
 use crate::controller::context::Context;
-use crate::controller::jobs::Lane;
+use crate::controller::error::NoWork;
+use crate::controller::error::ReconcileError;
+use crate::controller::jobs::{Lane, Places};
 use crate::controller::targets;
 use crate::controller::worker_job::Mount;
 use crate::domain::kept::{self, Action, Facts, Plan, WayBack};
@@ -33,7 +33,7 @@ pub async fn round(
     fresh: &Fresh,
     seen: &Seen,
     ctx: &Context,
-) -> Result<Option<DateTime<Utc>>, RestoreError> {
+) -> Result<Option<DateTime<Utc>>, ReconcileError> {
     let now = ctx.now();
     let facts = facts(object, status, fresh, seen, ctx);
     let plan = kept::decide(&facts, now);
@@ -75,8 +75,8 @@ fn facts(object: &RestoreRequest, status: &RestoreRequestStatus, fresh: &Fresh, 
     let kept = status.kept.as_ref();
     let world = seen.schedule.as_deref().zip(seen.server.as_deref()).zip(seen.storage.as_deref());
     let lane_free = seen.server.as_ref().is_none_or(|server| {
-        let (total, here) = ctx.jobs.running(Lane::Dump, &object.namespace().unwrap_or_default(), &server.name_any());
-        total < i64::from(ctx.settings.max_dumps) && here < i64::from(server.spec.max_concurrent_dumps)
+        let running = ctx.jobs.running(Lane::Dump, &object.namespace().unwrap_or_default(), &server.name_any());
+        running.total < i64::from(ctx.settings.max_dumps) && running.here < i64::from(server.spec.max_concurrent_dumps)
     });
     Facts {
         undo_until: kept.map(|k| k.undo_until),
@@ -112,7 +112,7 @@ fn in_vain(status: &RestoreRequestStatus, fresh: &Fresh) -> bool {
 }
 
 fn prepares(status: &RestoreRequestStatus) -> impl Iterator<Item = &JobRecord> {
-    status.jobs.iter().filter(|job| job.step == RestoreStep::Prepare.to_string())
+    status.jobs.iter().filter(|job| job.is(RestoreStep::Prepare))
 }
 
 fn held(status: &mut RestoreRequestStatus, by: Option<String>) {
@@ -168,21 +168,21 @@ async fn start(
     attempt: i32,
     seen: &Seen,
     ctx: &Context,
-) -> Result<bool, RestoreError> {
+) -> Result<bool, ReconcileError> {
     let worker = super::work::worker(object, status, step, attempt, None, seen, ctx)?;
     let (namespace, server) =
         (worker.namespace.clone(), seen.server.as_ref().map(|s| s.name_any()).unwrap_or_default());
     let here = seen.server.as_ref().map_or(1, |s| i64::from(s.spec.max_concurrent_dumps));
-    let limits = (i64::from(ctx.settings.max_dumps), here);
+    let limits = Places { total: i64::from(ctx.settings.max_dumps), here };
     if step == RestoreStep::SafetyBackup && !ctx.jobs.reserve(Lane::Dump, &namespace, &server, &worker.name, limits) {
         return Ok(false);
     }
     match place(object, &worker, ctx).await? {
-        Ok(job) => {
+        Placed::Ours(job) => {
             record(status, &job, step, attempt, ctx.now());
             Ok(true)
         }
-        Err(difference) => {
+        Placed::Foreign { difference } => {
             let plan = restore::stranger(step, &format!("{namespace}/{}", worker.name), &difference);
             ctx.observer.event(object, EventType::Warning, &plan.reason, "Start", &plan.message).await;
             Ok(false)

@@ -17,18 +17,13 @@ pub mod work;
 use super::backup::settle::news;
 use super::context::Context;
 use super::feed::Feed;
-use super::observed::{Ailing, Failure, Outcome, Retry};
-use super::stores::OpenError;
-use super::verbs::{VerbError, apply_status};
+use super::observed::Ailing;
+use super::verbs::apply_status;
 use crate::api::conditions::{RequestCondition, is_true};
 use crate::api::{ConditionStatus, RestoreRequest, RestoreRequestStatus};
+use crate::controller::error::ReconcileError;
 use crate::domain::gate::Mode;
-use crate::domain::names::NameError;
 use crate::domain::restore::{self, Action, Plan, Step};
-use crate::protocol::task::TaskParseError;
-use crate::store::CatalogueError;
-use crate::store::HoldError;
-use crate::store::StoreError;
 use act::Begun;
 use chrono::{DateTime, TimeDelta, Utc};
 use gather::Seen;
@@ -37,74 +32,13 @@ use kube::api::Api;
 use kube::runtime::controller;
 use kube::runtime::events::EventType;
 use kube::runtime::reflector::ObjectRef;
-use record::{RecordError, Standing};
+use record::Standing;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use validate::Assessed;
-use work::NoWork;
 
 /// The profile of an export when nobody names one.
 pub const DEFAULT_PROFILE: &str = "bitrix24-crm";
-
-/// Why a RestoreRequest's reconcile failed. None of these is a refusal: those are conditions.
-#[derive(Debug, thiserror::Error)]
-pub enum RestoreError {
-    /// The API server.
-    #[error(transparent)]
-    Verb(#[from] VerbError),
-    /// The storage cannot be opened.
-    #[error(transparent)]
-    Open(#[from] OpenError),
-    /// The storage does not answer.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The copy cannot be read.
-    #[error(transparent)]
-    Catalogue(#[from] CatalogueError),
-    /// The copy cannot be held or released.
-    #[error(transparent)]
-    Hold(#[from] HoldError),
-    /// status.recoveryPoint.id is not an id.
-    #[error(transparent)]
-    Name(#[from] NameError),
-    /// A task that makes no argv.
-    #[error(transparent)]
-    Work(#[from] TaskParseError),
-    /// The record in the bucket.
-    #[error(transparent)]
-    Record(#[from] RecordError),
-    /// A step that makes no Job.
-    #[error(transparent)]
-    NoWork(#[from] NoWork),
-    /// The copy has not been read in this round.
-    #[error("the pinned copy has not been read yet")]
-    NothingToHold,
-}
-
-impl Failure for RestoreError {
-    fn reason(&self) -> &'static str {
-        match self {
-            Self::Verb(error) => error.reason(),
-            Self::Open(error) => error.reason(),
-            Self::Store(error) => error.reason(),
-            Self::Catalogue(error) => error.reason(),
-            Self::Hold(error) => error.reason(),
-            Self::Name(_) => "NameRefused",
-            Self::Work(_) => "TaskNotWritable",
-            Self::NoWork(error) => error.reason(),
-            Self::Record(error) => error.reason(),
-            Self::NothingToHold => "CopyNotRead",
-        }
-    }
-
-    fn retry(&self) -> Retry {
-        match self {
-            Self::Verb(error) if error.is_conflict() => Retry::AtOnce,
-            Self::Record(error) if error.is_behind() => Retry::AtOnce,
-            _ => Retry::Later,
-        }
-    }
-}
 
 impl Ailing for RestoreRequest {
     fn ailing_since(&self) -> Option<DateTime<Utc>> {
@@ -118,17 +52,17 @@ pub async fn run(feed: Feed<RestoreRequest>, ctx: Arc<Context>, stop: Cancellati
     // A Job that is not in the cache yet would look deleted.
     tokio::select! {
         () = stop.cancelled() => {}
-        () = ctx.jobs.filled() => feed.run(ctx.clone(), stop.clone(), |controller| controller, reconcile).await,
+        () = ctx.jobs.filled() => feed.run(ctx.clone(), stop.clone(), reconcile).await,
     }
 }
 
-async fn reconcile(object: Arc<RestoreRequest>, ctx: Arc<Context>) -> Result<Outcome, RestoreError> {
+async fn reconcile(object: Arc<RestoreRequest>, ctx: Arc<Context>) -> Result<controller::Action, ReconcileError> {
     if rest::retired(&object, &ctx).await? {
-        return Ok(Outcome::Applied(controller::Action::await_change()));
+        return Ok(controller::Action::await_change());
     }
     if let Some(at) = rest::retirement(&object, &ctx).filter(|_| rest::resting(&object)) {
         ctx.timers.requests.schedule(ObjectRef::from_obj(&*object), at);
-        return Ok(Outcome::Applied(controller::Action::await_change()));
+        return Ok(controller::Action::await_change());
     }
     let seen = Box::pin(gather::gather(&object, &ctx)).await?;
     let now = ctx.now();
@@ -142,7 +76,7 @@ async fn reconcile(object: Arc<RestoreRequest>, ctx: Arc<Context>) -> Result<Out
         Some(last) => last.map_err(|fault| fault.to_string()),
         None => Err("they have not been looked at yet".to_owned()),
     };
-    let standing = ctx.authority.standing(&object, validate::four_eyes(&ctx.settings));
+    let standing = ctx.authority.standing(&object, ctx.settings.four_eyes);
     let guarded = validate::Guarded { authority, standing };
     let mut assessed = validate::assess(&object, &status, &fresh, &seen, guarded, &ctx.settings, now);
     if let Standing::Broken(why) = &recorded {
@@ -154,7 +88,7 @@ async fn reconcile(object: Arc<RestoreRequest>, ctx: Arc<Context>) -> Result<Out
     let plan = restore::decide(&assessed.facts, now);
     if plan.action == Action::Pin && act::keep(&object, &ctx).await? {
         // That write changed the resourceVersion: the watch brings the next round.
-        return Ok(Outcome::Applied(controller::Action::await_change()));
+        return Ok(controller::Action::await_change());
     }
     let (plan, acted) = match act(&object, &mut status, &plan, &assessed, &seen, &ctx).await? {
         Begun::Yes => (plan, true),
@@ -171,8 +105,9 @@ async fn reconcile(object: Arc<RestoreRequest>, ctx: Arc<Context>) -> Result<Out
     if !(plan.action == Action::Release && object.metadata.deletion_timestamp.is_some()) {
         write(&object, &status, &plan, &assessed, &ctx).await?;
     }
-    wake(&object, &plan, &assessed, (acted, recorded == Standing::Kept), after, &ctx);
-    Ok(Outcome::Applied(controller::Action::await_change()))
+    let done = Round { acted, recorded: recorded == Standing::Kept, after };
+    wake(&object, &plan, &assessed, &done, &ctx);
+    Ok(controller::Action::await_change())
 }
 
 /// The operator's own part of a status: neither the helpdesk's nor billing's.
@@ -197,7 +132,7 @@ async fn act(
     assessed: &Assessed,
     seen: &Seen,
     ctx: &Context,
-) -> Result<Begun, RestoreError> {
+) -> Result<Begun, ReconcileError> {
     let now = ctx.now();
     match &plan.action {
         Action::Nothing => Ok(Begun::No),
@@ -243,7 +178,7 @@ async fn write(
     plan: &Plan,
     assessed: &Assessed,
     ctx: &Context,
-) -> Result<(), RestoreError> {
+) -> Result<(), ReconcileError> {
     let api = Api::namespaced(ctx.clients.write.clone(), &object.namespace().unwrap_or_default());
     let before = own(object);
     if matches!(plan.action, Action::Claim(_)) {
@@ -278,14 +213,17 @@ async fn write(
     Ok(())
 }
 
-fn wake(
-    object: &RestoreRequest,
-    plan: &Plan,
-    assessed: &Assessed,
-    (acted, recorded): (bool, bool),
+/// What this round has done.
+struct Round {
+    /// The plan's action was done.
+    acted: bool,
+    /// The audit record says what the cluster says.
+    recorded: bool,
+    /// When what is left after the end is looked at again.
     after: Option<DateTime<Utc>>,
-    ctx: &Context,
-) {
+}
+
+fn wake(object: &RestoreRequest, plan: &Plan, assessed: &Assessed, done: &Round, ctx: &Context) {
     let (me, now) = (ObjectRef::from_obj(object), ctx.now());
     let facts = &assessed.facts;
     let running = [&facts.preflight, &facts.prepare, &facts.cutover, &facts.settle, &facts.export]
@@ -296,13 +234,13 @@ fn wake(
     let look =
         running.then(|| now + TimeDelta::from_std(ctx.settings.timing.job_interval).unwrap_or(TimeDelta::minutes(1)));
     // What was acted on comes back by the watch; a closed lock is tried again soon.
-    let stuck = !acted && matches!(plan.action, Action::Claim(_) | Action::Start(..));
+    let stuck = !done.acted && matches!(plan.action, Action::Claim(_) | Action::Start(..));
     let retry = stuck.then(|| now + TimeDelta::seconds(10));
     // The other request writes the hold of an Undo, and nothing tells us when it has.
-    let hold = (!acted && plan.action == Action::Hold).then(|| now + TimeDelta::seconds(2));
+    let hold = (!done.acted && plan.action == Action::Hold).then(|| now + TimeDelta::seconds(2));
     let retire = rest::retirement(object, ctx).filter(|_| object.status.as_ref().is_none_or(kept::settled));
-    let record = (!recorded).then(|| now + TimeDelta::seconds(30));
-    match [plan.wake, look, retry, hold, retire, record, after].into_iter().flatten().min() {
+    let record = (!done.recorded).then(|| now + TimeDelta::seconds(30));
+    match [plan.wake, look, retry, hold, retire, record, done.after].into_iter().flatten().min() {
         Some(at) => ctx.timers.requests.schedule(me, at),
         None => ctx.timers.requests.forget(me),
     }

@@ -1,11 +1,11 @@
 //! One payment, one restore: whether another request of the namespace has our payment's reference; and what becomes of
 //! money when a request ends or goes.
 
-use super::RestoreError;
 use crate::api::RestoreRequest;
 use crate::api::conditions::{RequestCondition, is_true};
 use crate::api::restore_status::RestorePhase;
 use crate::controller::context::Context;
+use crate::controller::error::ReconcileError;
 use crate::controller::verbs::VerbError;
 use crate::domain::gate::{Payment, SameReference, reference_holder};
 use crate::domain::restore::Owed;
@@ -60,7 +60,7 @@ pub fn reused(object: &RestoreRequest, ctx: &Context) -> Option<Payment> {
 }
 
 /// From the API server, page by page: for what runs. A restore is rare enough for a list.
-pub async fn reused_now(object: &RestoreRequest, ctx: &Context) -> Result<Option<Payment>, RestoreError> {
+pub async fn reused_now(object: &RestoreRequest, ctx: &Context) -> Result<Option<Payment>, ReconcileError> {
     if reference(object).is_none() {
         return Ok(None);
     }

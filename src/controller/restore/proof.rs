@@ -1,10 +1,10 @@
 //! What the world knows of a claim and status does not: the Job that nobody has written down, and the worker's claim in the
 //! bucket by a Job that this cluster never had. Both are read afresh: caches remember what etcd has forgotten.
 
-use super::RestoreError;
 use super::settle;
 use crate::api::{BackupStorage, RestoreRequest, RestoreRequestStatus};
 use crate::controller::context::Context;
+use crate::controller::error::ReconcileError;
 use crate::controller::verbs::get_opt;
 use crate::domain::restore::{Proof, Step};
 use crate::protocol::task::{Task, TaskParseError};
@@ -13,7 +13,7 @@ use kube::ResourceExt;
 use kube::api::Api;
 
 /// The claim's Job, where status does not know it.
-pub async fn unrecorded(object: &RestoreRequest, ctx: &Context) -> Result<Option<Job>, RestoreError> {
+pub async fn unrecorded(object: &RestoreRequest, ctx: &Context) -> Result<Option<Job>, ReconcileError> {
     let Some(status) = &object.status else { return Ok(None) };
     let Some(claim) = status.claim.as_ref().filter(|_| status.finished_at.is_none()) else { return Ok(None) };
     if status.jobs.iter().any(|known| known.name == claim.job) {
@@ -29,7 +29,7 @@ pub async fn begun(
     storage: Option<&BackupStorage>,
     unrecorded: Option<&Job>,
     ctx: &Context,
-) -> Result<Option<Proof>, RestoreError> {
+) -> Result<Option<Proof>, ReconcileError> {
     let pinned = |s: &&RestoreRequestStatus| s.recovery_point.is_some() || s.undo.is_some();
     let Some(status) = object.status.as_ref().filter(|s| s.finished_at.is_none()).filter(pinned) else {
         return Ok(None);

@@ -8,56 +8,14 @@ use crate::api::conditions::{RequestCondition, find, is_true};
 use crate::api::restore_report::AuditHead;
 use crate::api::{BackupStorage, RestoreRequest, RestoreRequestStatus};
 use crate::controller::context::Context;
-use crate::controller::stores::OpenError;
-use crate::controller::verbs::{VerbError, get_opt};
-use crate::domain::audit::{
-    Broken, Claimed, Copy, Decided, Ended, Head, Recorded, Settled, State, Subject, follow, verify,
-};
-use crate::store::{Store, StoreError};
+use crate::controller::error::RecordError;
+use crate::controller::verbs::get_opt;
+use crate::domain::audit::{Claimed, Copy, Decided, Ended, Head, Recorded, Settled, State, Subject, follow, verify};
+use crate::store::Store;
 use kube::ResourceExt;
 use kube::api::Api;
 use kube::runtime::reflector::ObjectRef;
 use std::sync::Arc;
-
-/// Why the record could not be kept up.
-#[derive(Debug, thiserror::Error)]
-pub enum RecordError {
-    /// The API server.
-    #[error(transparent)]
-    Verb(#[from] VerbError),
-    /// The storage cannot be opened.
-    #[error("the record cannot be written: {0}")]
-    Open(#[from] OpenError),
-    /// The storage does not answer.
-    #[error("the record cannot be written: {0}")]
-    Store(#[from] StoreError),
-    /// Somebody changed it.
-    #[error(
-        "the record of this request is not what Sennight wrote: {0}; nothing more is done for it until a person has looked (kubectl sennight audit)"
-    )]
-    Broken(#[from] Broken),
-    /// This round's view is older than the cluster's, or another process appended first.
-    #[error("the request or its record has just changed")]
-    Behind,
-}
-
-impl RecordError {
-    /// CamelCase reason.
-    pub fn reason(&self) -> &'static str {
-        match self {
-            Self::Verb(error) => error.reason(),
-            Self::Open(error) => error.reason(),
-            Self::Store(error) => error.reason(),
-            Self::Broken(_) => "RecordBroken",
-            Self::Behind => "Conflict",
-        }
-    }
-
-    /// Whether looking again at once is what to do.
-    pub fn is_behind(&self) -> bool {
-        matches!(self, Self::Behind)
-    }
-}
 
 /// How the record of a request stands.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use crate::api::{Condition, ConditionStatus, RestoreRequest, RestoreRequestStatu
 use crate::controller::observed::cut;
 use crate::domain::estimate::expected_end;
 use crate::domain::gate::{Mode, Payment};
-use crate::domain::restore::{Action, Eligibility, Plan, Step, Terminal};
+use crate::domain::restore::{Action, Eligibility, Phase, Plan, Step, Terminal};
 use crate::settings::Settings;
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -98,25 +98,23 @@ pub fn plan(
     now: DateTime<Utc>,
 ) {
     if status.finished_at.is_some() {
-        status.waiting_on = plan.waiting_on.to_string().parse().ok();
+        status.waiting_on = Some(plan.waiting_on.into());
         status.deadline = plan.deadline;
         remind(status, plan, now);
         return refund(object, status, plan, now);
     }
     let old = status.phase;
-    if let Ok(phase) = plan.phase.parse::<RestorePhase>() {
-        status.phase = Some(phase);
-    }
-    status.waiting_on = plan.waiting_on.to_string().parse().ok();
+    status.phase = plan.phase.map(RestorePhase::from).or(old);
+    status.waiting_on = Some(plan.waiting_on.into());
     status.deadline = plan.deadline;
-    let working = matches!(plan.phase, "Preparing" | "CuttingOver" | "Exporting");
+    let working = matches!(plan.phase, Some(Phase::Preparing | Phase::CuttingOver | Phase::Exporting));
     let message = cut(&plan.message, MESSAGE_LIMIT).to_owned();
     let progressing = Condition::new(RequestCondition::Progressing, working, plan.reason.clone(), message.clone());
     set(&mut status.conditions, progressing.observed(object.metadata.generation), now);
-    if status.phase != old {
-        let by = signer(object, status.phase);
+    if let Some(phase) = status.phase.filter(|phase| Some(*phase) != old) {
+        let by = signer(object, phase);
         let message = cut(&message, NOTE_LIMIT).to_owned();
-        history(status, HistoryEntry { time: now, event: plan.phase.to_owned(), message: Some(message), by });
+        history(status, HistoryEntry { time: now, event: phase.to_string(), message: Some(message), by });
     }
     remind(status, plan, now);
     if let Action::Finish(terminal) = &plan.action {
@@ -140,9 +138,9 @@ pub fn reminder(plan: &Plan) -> String {
 }
 
 /// Who turned the key that led to this phase.
-fn signer(object: &RestoreRequest, phase: Option<RestorePhase>) -> Option<String> {
+fn signer(object: &RestoreRequest, phase: RestorePhase) -> Option<String> {
     let status = object.status.as_ref()?;
-    match phase? {
+    match phase {
         RestorePhase::AwaitingPayment | RestorePhase::Denied => status.approval.as_ref()?.by.clone(),
         RestorePhase::Queued | RestorePhase::Preparing | RestorePhase::Exporting => status.payment.as_ref()?.by.clone(),
         RestorePhase::Checking

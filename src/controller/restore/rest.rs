@@ -1,12 +1,13 @@
 //! A request at rest: it has ended, and its record, its copy and its databases are seen to. The operator keeps of it what other
 //! requests, the metrics and its own deletion ask for, and looks at it no more until its time as a record is over.
 
-use super::{RestoreError, kept, payments, record};
+use super::{kept, payments, record};
 use crate::api::conditions::{RequestCondition, is_true};
 use crate::api::restore_request::{Requester, Ticket};
 use crate::api::restore_status::{JobRecord, Payment, PinnedCopy, RestoreResult};
 use crate::api::{Condition, RestoreRequest, RestoreRequestSpec, RestoreRequestStatus};
 use crate::controller::context::Context;
+use crate::controller::error::ReconcileError;
 use crate::controller::scopes::prune;
 use crate::controller::verbs::delete;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -19,7 +20,7 @@ const ASKED: [RequestCondition; 4] =
     [RequestCondition::Complete, RequestCondition::Paid, RequestCondition::RefundDue, RequestCondition::UndoAvailable];
 
 /// Deletes a request whose time as a record is over.
-pub async fn retired(object: &RestoreRequest, ctx: &Context) -> Result<bool, RestoreError> {
+pub async fn retired(object: &RestoreRequest, ctx: &Context) -> Result<bool, ReconcileError> {
     let due = retirement(object, ctx).is_some_and(|at| ctx.now() >= at);
     // While its kept database is on the server, somebody must know of it.
     let settled = object.status.as_ref().is_none_or(kept::settled);

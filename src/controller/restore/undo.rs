@@ -1,7 +1,6 @@
 //! Undo: which request is taken back, whether it still can be, and who holds its kept database. The hold stands in the
 //! undone request's own status, written by its own reconcile: there the drop and the hold cannot both win.
 
-use super::RestoreError;
 use super::gather::Seen;
 use super::validate::created;
 use crate::api::conditions::{RequestCondition, is_true};
@@ -9,6 +8,7 @@ use crate::api::restore_request::RestoreMode;
 use crate::api::restore_status::Undone;
 use crate::api::{RestoreRequest, RestoreRequestStatus};
 use crate::controller::context::Context;
+use crate::controller::error::ReconcileError;
 use crate::controller::fleet::Key;
 use crate::controller::verbs::get_opt;
 use crate::domain::gate::Evidence;
@@ -89,7 +89,7 @@ pub fn assess(
 }
 
 /// Whether the undone request says that its kept database is held for `object`; if not, it is asked to say so.
-pub async fn hold(object: &RestoreRequest, ctx: &Context) -> Result<bool, RestoreError> {
+pub async fn hold(object: &RestoreRequest, ctx: &Context) -> Result<bool, ReconcileError> {
     let namespace = object.namespace().unwrap_or_default();
     let Some(reference) = &object.spec.undo_of else { return Ok(false) };
     let api: Api<RestoreRequest> = Api::namespaced(ctx.clients.write.clone(), &namespace);

@@ -1,10 +1,11 @@
 //! From the objects to the facts that the decision rests on: eligibility, locks, steps. Pure.
 
-use super::gather::{Seen, candidate};
+use super::gather::{Pinned, Seen, candidate};
 use super::payments;
 use super::settle::{Fresh, faults, step};
 use super::undo;
 use crate::api::conditions::{RequestCondition, find, is_true};
+use crate::api::domain::instant;
 use crate::api::restore_request::RestoreMode;
 use crate::api::restore_status::{Decision, Undone};
 use crate::api::{RestoreRequest, RestoreRequestStatus};
@@ -48,7 +49,7 @@ pub fn assess(
     settings: &Settings,
     now: DateTime<Utc>,
 ) -> Assessed {
-    let mode = mode(object.spec.mode);
+    let mode = Mode::from(object.spec.mode);
     let preflight = step(status, RestoreStep::Preflight, fresh);
     let (chosen, undone, eligibility) = match resolve(object, mode, seen, settings, now) {
         Found::Copy(found) => {
@@ -67,7 +68,7 @@ pub fn assess(
     let facts = Facts {
         created: created(object).unwrap_or(now),
         approved_since: approved.and_then(|c| c.last_transition_time),
-        deleting: object.metadata.deletion_timestamp.as_ref().map(|at| at.0.to_string().parse().unwrap_or(now)),
+        deleting: object.metadata.deletion_timestamp.as_ref().map(|at| instant(at).unwrap_or(now)),
         owes_drop: super::kept::owes_drop(status, fresh, seen),
         ended: status.finished_at.is_some(),
         pinned: status.recovery_point.is_some() || status.undo.is_some(),
@@ -75,7 +76,7 @@ pub fn assess(
             eligible,
             held: is_true(&status.conditions, RequestCondition::Held),
             requested_by: object.spec.requested_by.clone(),
-            four_eyes: four_eyes(settings),
+            four_eyes: settings.four_eyes,
             standing: guarded.standing,
             authority: guarded.authority,
             payment: seen.reused.clone().unwrap_or_else(|| keys.payment.clone()),
@@ -177,27 +178,9 @@ pub fn signatures(object: &RestoreRequest, mode: Mode) -> Keys {
     }
 }
 
-/// The domain's word for `gate.fourEyes`.
-pub fn four_eyes(settings: &Settings) -> FourEyes {
-    match settings.four_eyes {
-        crate::settings::FourEyes::None => FourEyes::None,
-        crate::settings::FourEyes::FullRestore => FourEyes::FullRestore,
-        crate::settings::FourEyes::All => FourEyes::All,
-    }
-}
-
-/// The domain's word for a mode.
-pub fn mode(mode: RestoreMode) -> Mode {
-    match mode {
-        RestoreMode::CrmExport => Mode::CrmExport,
-        RestoreMode::FullRestore => Mode::FullRestore,
-        RestoreMode::Undo => Mode::Undo,
-    }
-}
-
 /// When an object was created.
 pub fn created(object: &RestoreRequest) -> Option<DateTime<Utc>> {
-    object.creation_timestamp().and_then(|t| t.0.to_string().parse().ok())
+    object.creation_timestamp().as_ref().and_then(instant)
 }
 
 fn account(seen: &Seen, now: DateTime<Utc>) -> Option<Account> {
@@ -244,7 +227,7 @@ fn resolve(object: &RestoreRequest, mode: Mode, seen: &Seen, settings: &Settings
         Ok(entries) => Ok(entries.iter().map(candidate).collect()),
         Err(why) => Err(why),
     };
-    let pinned = seen.pinned.as_ref().and_then(|p| p.as_ref().ok()).map(|open| Candidate {
+    let pinned = seen.pinned.open().map(|open| Candidate {
         id: open.manifest.id.clone(),
         day: open.manifest.day,
         identity: open.manifest.identity.clone(),
@@ -274,7 +257,7 @@ fn refused(refusal: &UndoRefusal) -> Eligibility {
 }
 
 fn eligibility(resolved: &Result<Candidate, gate::Refusal>, mode: Mode, seen: &Seen) -> Eligibility {
-    if let Some(Err(error)) = &seen.pinned {
+    if let Pinned::Unusable(error) = &seen.pinned {
         let reason = match error {
             CatalogueError::ForeignCopy(_) => "AnotherTenantsCopy",
             other => other.reason(),
@@ -307,7 +290,7 @@ fn unfit(mode: Mode, seen: &Seen) -> Option<Eligibility> {
     match profile::check(spec) {
         Err(unfit) => Some(not_yet(unfit.reason(), &unfit)),
         Ok(profile) => {
-            let copy = seen.pinned.as_ref()?.as_ref().ok()?;
+            let copy = seen.pinned.open()?;
             let misfit = profile.fits(&copy.manifest).err()?;
             Some(not_yet(misfit.reason(), &misfit))
         }

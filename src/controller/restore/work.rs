@@ -4,6 +4,7 @@ use super::gather::Seen;
 use super::settle;
 use crate::api::{BackupSchedule, BackupStorage, DatabaseServer, RestoreRequest, RestoreRequestStatus};
 use crate::controller::context::Context;
+use crate::controller::error::NoWork;
 use crate::controller::targets;
 use crate::controller::worker_job::{Mount, WorkerJob, mark};
 use crate::domain::gate::Mode;
@@ -26,27 +27,6 @@ const CUTOVER_SECONDS: i64 = 300;
 
 /// Longest attempt to end a swap that was lost: waiting for a lock, then for sessions to end.
 const RECOVER_SECONDS: i64 = 600;
-
-/// Why a step makes no Job.
-#[derive(Debug, thiserror::Error, strum::IntoStaticStr)]
-pub enum NoWork {
-    /// A schedule, server, storage or profile went away in between.
-    #[error("an object that the request rests on is gone: its schedule, server, storage, profile or credentials")]
-    ReferenceGone,
-    /// The cut-over without its preparation.
-    #[error("status.prepared does not name the prepared database")]
-    NotPrepared,
-    /// A profile that makes no JSON.
-    #[error("the ExportProfile cannot be passed on: {0}")]
-    ProfileNotWritable(#[from] serde_json::Error),
-}
-
-impl NoWork {
-    /// CamelCase reason.
-    pub fn reason(&self) -> &'static str {
-        self.into()
-    }
-}
 
 /// The Job of a step.
 pub fn worker(
@@ -167,7 +147,7 @@ fn live_ids(
     seen: &Seen,
 ) -> Result<(Task, Vec<Mount>), NoWork> {
     let profile = seen.profile.as_ref().ok_or(NoWork::ReferenceGone)?;
-    let profile: ExportProfile = serde_json::from_value(serde_json::to_value(&profile.spec)?)?;
+    let profile = ExportProfile::from(profile.spec.clone());
     let own = schedule.spec.database.credentials_secret_ref.as_ref();
     let secret = own.unwrap_or(&server.spec.dump_credentials_secret_ref);
     let (database, mounts) = targets::database(server, &schedule.spec.database.name, &secret.name);

@@ -1,13 +1,13 @@
 //! Restore drills of a server's tenants: one Job at a time, its end in the server's status; the schedules read it there and
 //! write `provenTime` into their own.
 
-use super::ServerError;
 use super::proofs::{candidate, judge, keep_count, past, remember, tries, verdict};
 use crate::api::common::LocalRef;
 use crate::api::conditions::set;
 use crate::api::database_server::{DrillRun, DrillStatus};
 use crate::api::{BackupSchedule, BackupStorage, DatabaseServer, DatabaseServerStatus};
 use crate::controller::context::Context;
+use crate::controller::error::ReconcileError;
 use crate::controller::fleet::Key;
 use crate::controller::jobs::{self, JobState};
 use crate::controller::observed::cut;
@@ -42,7 +42,7 @@ pub async fn round(
     server: &DatabaseServer,
     status: &mut DatabaseServerStatus,
     ctx: &Context,
-) -> Result<Option<DateTime<Utc>>, ServerError> {
+) -> Result<Option<DateTime<Utc>>, ReconcileError> {
     let now = ctx.now();
     let look = now + TimeDelta::from_std(ctx.settings.timing.job_interval).unwrap_or(TimeDelta::minutes(1));
     let namespace = server.namespace().unwrap_or_default();
@@ -155,7 +155,7 @@ async fn tell(server: &DatabaseServer, ended: &DrillRun, ctx: &Context) {
 }
 
 /// How a drill that began has ended; `None` while it runs.
-async fn ended(server: &DatabaseServer, run: &DrillRun, ctx: &Context) -> Result<Option<DrillRun>, ServerError> {
+async fn ended(server: &DatabaseServer, run: &DrillRun, ctx: &Context) -> Result<Option<DrillRun>, ReconcileError> {
     let namespace = server.namespace().unwrap_or_default();
     let job = ctx.jobs.find(&ctx.clients.write, &namespace, &run.job).await?;
     if job.as_deref().is_some_and(|job| jobs::state(job) == JobState::Running) {

@@ -3,66 +3,25 @@
 
 pub mod drill;
 pub mod proofs;
-mod validate;
+pub mod validate;
 
 use super::context::Context;
 use super::feed::Feed;
 use super::jobs::Lane;
-use super::observed::{Ailing, Failure, Outcome, Retry};
-use super::stores::OpenError;
-use super::verbs::{VerbError, apply_status};
+use super::observed::Ailing;
+use super::verbs::apply_status;
 use crate::api::conditions::{ServerCondition, find, set};
 use crate::api::{Condition, ConditionStatus, DatabaseServer, DatabaseServerStatus};
-use crate::protocol::task::TaskParseError;
-use crate::store::StoreError;
+use crate::controller::error::ReconcileError;
 use chrono::{DateTime, TimeDelta, Utc};
 use kube::ResourceExt;
 use kube::api::Api;
+use kube::runtime::controller::Action;
+use parking_lot::Mutex;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
-use validate::ServerFault;
-
-/// Why a DatabaseServer's reconcile failed.
-#[derive(Debug, thiserror::Error)]
-pub enum ServerError {
-    /// The spec.
-    #[error(transparent)]
-    Fault(#[from] ServerFault),
-    /// The API server.
-    #[error(transparent)]
-    Verb(#[from] VerbError),
-    /// A drill's storage cannot be opened.
-    #[error(transparent)]
-    Open(#[from] OpenError),
-    /// A drill's storage does not answer.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// A drill that makes no argv.
-    #[error(transparent)]
-    Work(#[from] TaskParseError),
-}
-
-impl Failure for ServerError {
-    fn reason(&self) -> &'static str {
-        match self {
-            Self::Fault(fault) => fault.reason(),
-            Self::Verb(error) => error.reason(),
-            Self::Open(error) => error.reason(),
-            Self::Store(error) => error.reason(),
-            Self::Work(_) => "TaskNotWritable",
-        }
-    }
-
-    fn retry(&self) -> Retry {
-        match self {
-            Self::Fault(_) => Retry::OnChange,
-            Self::Verb(error) if error.is_conflict() => Retry::AtOnce,
-            Self::Verb(_) | Self::Open(_) | Self::Store(_) | Self::Work(_) => Retry::Later,
-        }
-    }
-}
 
 impl Ailing for DatabaseServer {
     fn ailing_since(&self) -> Option<DateTime<Utc>> {
@@ -76,15 +35,15 @@ pub async fn run(feed: Feed<DatabaseServer>, ctx: Arc<Context>, stop: Cancellati
     // Without the Jobs' list a restart would tell that nothing runs, and a drill would see room that is taken.
     tokio::select! {
         () = stop.cancelled() => {}
-        () = ctx.jobs.filled() => feed.run(ctx.clone(), stop.clone(), |controller| controller, reconcile).await,
+        () = ctx.jobs.filled() => feed.run(ctx.clone(), stop.clone(), reconcile).await,
     }
 }
 
-async fn reconcile(server: Arc<DatabaseServer>, ctx: Arc<Context>) -> Result<Outcome, ServerError> {
+async fn reconcile(server: Arc<DatabaseServer>, ctx: Arc<Context>) -> Result<Action, ReconcileError> {
     let checked = validate::check(&server.spec);
     let namespace = server.namespace().unwrap_or_default();
     let name = server.name_any();
-    let (_, dumping) = ctx.jobs.running(Lane::Dump, &namespace, &name);
+    let dumping = ctx.jobs.running(Lane::Dump, &namespace, &name).here;
     let counts = Counts { schedules: ctx.caches.schedules.on_server(&namespace, &name), dumping };
     let mut status = status(&server, &checked, &counts, ctx.now());
     let told = server.status.as_ref().and_then(|status| status.active_dumps);
@@ -98,7 +57,7 @@ async fn reconcile(server: Arc<DatabaseServer>, ctx: Arc<Context>) -> Result<Out
     apply_status(&api, &*server, server.status.as_ref(), &status).await?;
     checked?;
     let drill = drill.map(|at| (at - ctx.now()).to_std().unwrap_or_default().max(Duration::from_secs(1)));
-    Ok(Outcome::Applied(ctx.requeue(drill.map_or(interval, |drill| drill.min(interval)))))
+    Ok(ctx.requeue(drill.map_or(interval, |drill| drill.min(interval))))
 }
 
 /// When each server's count of running dumps was last written, by UID. It changes with every Job, and each write comes back
@@ -112,7 +71,7 @@ impl Paces {
     /// were one write to seven backups in a window of six hours for 100,000 tenants.
     fn may(&self, uid: &str, interval: Duration, now: DateTime<Utc>) -> bool {
         let pause = TimeDelta::from_std(interval * 3 / 2).unwrap_or_default();
-        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = self.0.lock();
         // Servers that are gone leave nothing behind.
         last.retain(|_, at| now - *at < pause);
         if last.contains_key(uid) {
@@ -133,7 +92,7 @@ struct Counts {
 /// The whole status: counts come from the caches and may be a moment behind.
 fn status(
     server: &DatabaseServer,
-    checked: &Result<(), ServerFault>,
+    checked: &Result<(), validate::ServerFault>,
     counts: &Counts,
     now: DateTime<Utc>,
 ) -> DatabaseServerStatus {
@@ -186,7 +145,7 @@ mod tests {
         let night: Vec<i64> = (0..60).filter(|minute| paces.may("a", interval, at(*minute))).collect();
         assert_eq!(night, [0, 15, 30, 45]);
         assert!(paces.may("b", interval, at(80)));
-        assert_eq!(paces.0.lock().unwrap().len(), 1);
+        assert_eq!(paces.0.lock().len(), 1);
     }
 
     #[test]

@@ -2,11 +2,11 @@
 //! BackupStorage; each step stands alone, so that one failure does not hide the others.
 
 use super::patrol;
-use super::validate::{Overlap, overlap, place, policy};
+use super::validate::{overlap, place, policy};
 use crate::api::BackupStorage;
 use crate::api::backup_storage::LifecycleMode;
 use crate::controller::context::Context;
-use crate::controller::stores::OpenError;
+use crate::controller::error::Unusable;
 use crate::domain::capabilities::Capabilities;
 use crate::store::{self, Enforcement, LifecycleError, Store, StoreError, Tally};
 use kube::ResourceExt;
@@ -19,37 +19,6 @@ pub struct Findings {
     pub rules: Option<Result<Enforcement, LifecycleError>>,
     /// A walk through all copies that came to its end, or broke off; absent when none was due or it goes on later.
     pub patrol: Option<Result<Tally, StoreError>>,
-}
-
-/// Why a storage cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum Unusable {
-    /// Another one was there first.
-    #[error(transparent)]
-    Overlap(#[from] Overlap),
-    /// It cannot be opened.
-    #[error(transparent)]
-    Open(#[from] OpenError),
-    /// The bucket refused the probe.
-    #[error(transparent)]
-    Probe(Box<StoreError>),
-}
-
-impl From<StoreError> for Unusable {
-    fn from(error: StoreError) -> Self {
-        Self::Probe(Box::new(error))
-    }
-}
-
-impl Unusable {
-    /// Reason in CamelCase.
-    pub fn reason(&self) -> &'static str {
-        match self {
-            Self::Overlap(_) => "OverlappingPrefix",
-            Self::Open(error) => error.reason(),
-            Self::Probe(error) => error.reason(),
-        }
-    }
 }
 
 /// Looks.

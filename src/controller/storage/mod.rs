@@ -4,20 +4,21 @@
 mod gather;
 mod patrol;
 mod report;
-mod validate;
+pub mod validate;
 
 use super::context::Context;
 use super::feed::Feed;
-use super::observed::{Ailing, Failure, Outcome, Retry, pause};
+use super::observed::{Ailing, pause};
 use super::verbs::{VerbError, apply_status};
 use crate::api::conditions::{StorageCondition, is_true, set};
 use crate::api::{BackupStorage, BackupStorageStatus};
-use crate::store::{LifecycleError, StoreError};
+use crate::controller::error::ReconcileError;
 use crate::telemetry::ReadyLabel;
 use chrono::{DateTime, TimeDelta, Utc};
-use gather::{Unusable, gather};
+use gather::gather;
 use kube::ResourceExt;
 use kube::api::Api;
+use kube::runtime::controller::Action;
 use kube::runtime::events::EventType;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,48 +30,6 @@ pub use validate::{Overlap, overlap};
 /// A count that was held back waits at least this long: it is due by a clock that others may set.
 const LEAST_PAUSE: Duration = Duration::from_secs(1);
 
-/// Why a BackupStorage's reconcile failed.
-#[derive(Debug, thiserror::Error)]
-pub enum StorageError {
-    /// The bucket cannot be used.
-    #[error(transparent)]
-    Unusable(Box<Unusable>),
-    /// Its rules could not be brought into force.
-    #[error(transparent)]
-    Lifecycle(Box<LifecycleError>),
-    /// The walk through its copies broke off.
-    #[error("the walk through all copies broke off, it goes on soon: {0}")]
-    Patrol(#[source] Box<StoreError>),
-    /// The API server.
-    #[error(transparent)]
-    Verb(Box<VerbError>),
-}
-
-impl From<VerbError> for StorageError {
-    fn from(error: VerbError) -> Self {
-        Self::Verb(Box::new(error))
-    }
-}
-
-impl Failure for StorageError {
-    fn reason(&self) -> &'static str {
-        match self {
-            Self::Unusable(unusable) => unusable.reason(),
-            Self::Lifecycle(error) => error.reason(),
-            Self::Patrol(error) => error.reason(),
-            Self::Verb(error) => error.reason(),
-        }
-    }
-
-    /// Buckets, Secrets and rivals change without the object changing: everything is worth another try.
-    fn retry(&self) -> Retry {
-        match self {
-            Self::Verb(error) if error.is_conflict() => Retry::AtOnce,
-            Self::Verb(_) | Self::Unusable(_) | Self::Lifecycle(_) | Self::Patrol(_) => Retry::Later,
-        }
-    }
-}
-
 impl Ailing for BackupStorage {
     fn ailing_since(&self) -> Option<DateTime<Utc>> {
         report::ailing_since(self)
@@ -79,16 +38,16 @@ impl Ailing for BackupStorage {
 
 /// Runs the controller until `stop`.
 pub async fn run(feed: Feed<BackupStorage>, ctx: Arc<Context>, stop: CancellationToken) {
-    feed.run(ctx, stop, |controller| controller, reconcile).await;
+    feed.run(ctx, stop, reconcile).await;
 }
 
-async fn reconcile(storage: Arc<BackupStorage>, ctx: Arc<Context>) -> Result<Outcome, StorageError> {
+async fn reconcile(storage: Arc<BackupStorage>, ctx: Arc<Context>) -> Result<Action, ReconcileError> {
     let interval = ctx.settings.timing.storage_interval;
     let wait = next_look(&storage, ctx.now(), interval);
     if !wait.is_zero() {
         let status = storage.status.clone().unwrap_or_default();
         let held = write(&storage, status, &ctx).await?;
-        return Ok(Outcome::Applied(ctx.requeue(soonest(wait, held, ctx.now()))));
+        return Ok(ctx.requeue(soonest(wait, held, ctx.now())));
     }
     let found = gather(&storage, &ctx).await;
     let status = report::status(&storage, &found, ctx.now());
@@ -99,7 +58,7 @@ async fn reconcile(storage: Arc<BackupStorage>, ctx: Arc<Context>) -> Result<Out
         ctx.observer.event(&*storage, EventType::Warning, &alarm.reason, "Patrol", &note).await;
     }
     report::failure(found)?;
-    Ok(Outcome::Applied(ctx.requeue(soonest(interval, held, ctx.now()))))
+    Ok(ctx.requeue(soonest(interval, held, ctx.now())))
 }
 
 /// How long until the bucket is to be looked at again; zero is now. A wake-up in between only counts the fleet: the

@@ -2,6 +2,7 @@
 //! piece at each look.
 
 use crate::api::backup_storage::LifecycleMode;
+use crate::api::domain::instant;
 use crate::api::{BackupStorage, RestoreRequest};
 use crate::controller::context::Context;
 use crate::domain::capabilities::Capabilities;
@@ -9,8 +10,9 @@ use crate::domain::retention::patrol::{CopyDir, Enforcer, Need, Orders};
 use crate::store::{Store, StoreError, Tally, Walk};
 use chrono::{DateTime, TimeDelta, Utc};
 use kube::ResourceExt;
+use parking_lot::Mutex;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Pages of a thousand objects that one look goes on for.
@@ -27,11 +29,11 @@ pub struct Patrols(Mutex<HashMap<String, (Option<i64>, Walk)>>);
 
 impl Patrols {
     fn take(&self, uid: &str) -> Option<(Option<i64>, Walk)> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(uid)
+        self.0.lock().remove(uid)
     }
 
     fn keep(&self, uid: String, generation: Option<i64>, walk: Walk) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(uid, (generation, walk));
+        self.0.lock().insert(uid, (generation, walk));
     }
 }
 
@@ -74,7 +76,7 @@ pub async fn go_on(storage: &BackupStorage, ctx: &Context, store: &Store) -> Opt
 }
 
 fn orders(storage: &BackupStorage, capabilities: Capabilities, now: DateTime<Utc>) -> Orders {
-    let created = storage.creation_timestamp().and_then(|time| time.0.to_string().parse::<DateTime<Utc>>().ok());
+    let created = storage.creation_timestamp().as_ref().and_then(instant);
     Orders {
         days: storage.spec.retention.days,
         enforcer: enforcer(storage.spec.lifecycle.mode, capabilities),

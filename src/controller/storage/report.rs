@@ -7,6 +7,7 @@ use crate::api::backup_storage::{Fleet, LifecycleMode, PatrolReport, RuleInForce
 use crate::api::conditions::{StorageCondition, find, set};
 use crate::api::{BackupStorage, BackupStorageStatus, Condition, ConditionStatus};
 use crate::controller::authority::AuthorityFault;
+use crate::controller::error::ReconcileError;
 use crate::controller::observed::cut;
 use crate::domain::capabilities::Capabilities;
 use crate::domain::retention::patrol::Enforcer;
@@ -236,10 +237,10 @@ fn enforced(
 }
 
 /// Whether this look is worth another try soon.
-pub fn failure(found: Findings) -> Result<(), super::StorageError> {
-    found.capabilities.map_err(|unusable| super::StorageError::Unusable(Box::new(unusable)))?;
-    found.rules.transpose().map_err(|error: LifecycleError| super::StorageError::Lifecycle(Box::new(error)))?;
-    found.patrol.transpose().map_err(|error| super::StorageError::Patrol(Box::new(error)))?;
+pub fn failure(found: Findings) -> Result<(), ReconcileError> {
+    found.capabilities.map_err(|unusable| ReconcileError::Unusable(Box::new(unusable)))?;
+    found.rules.transpose().map_err(|error: LifecycleError| ReconcileError::Lifecycle(Box::new(error)))?;
+    found.patrol.transpose().map_err(|error| ReconcileError::Patrol(Box::new(error)))?;
     Ok(())
 }
 

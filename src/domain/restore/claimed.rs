@@ -1,7 +1,7 @@
 //! From the claim on: nobody can revoke, and nothing destructive is begun twice. What the operator itself would not have claimed
 //! is not acted upon.
 
-use super::facts::{Action, Claim, Facts, Plan, Step, Terminal};
+use super::facts::{Action, Claim, Facts, Phase, Plan, Step, Terminal};
 use super::{CLAIM_START_DEADLINE, MAX_ATTEMPTS, proven, waits};
 use crate::domain::gate::{Closed, Mode};
 use crate::domain::names::RestoreStep;
@@ -58,7 +58,7 @@ pub fn unsigned(closed: &Closed) -> Plan {
 }
 
 fn exporting(facts: &Facts, claim: &Claim, now: DateTime<Utc>) -> Plan {
-    let exporting = |action| Plan::new(action, "Exporting", "Exporting", "writing the CSV files");
+    let exporting = |action| Plan::new(action, Phase::Exporting, "Exporting", "writing the CSV files");
     match &facts.export {
         // A Job of ours that is there is taken up whenever it is found; a new one is made only soon after the claim.
         Step::None if claim.job_there || (!claim.job_seen && now < claim.at + CLAIM_START_DEADLINE) => {
@@ -77,7 +77,7 @@ fn exporting(facts: &Facts, claim: &Claim, now: DateTime<Utc>) -> Plan {
 }
 
 fn cutting_over(facts: &Facts, claim: &Claim, now: DateTime<Utc>) -> Plan {
-    let plan = |action| Plan::new(action, "CuttingOver", "CuttingOver", "swapping the databases");
+    let plan = |action| Plan::new(action, Phase::CuttingOver, "CuttingOver", "swapping the databases");
     let look = proven::look(facts.keys.mode);
     match &facts.cutover {
         // The Job was there and is gone: whether it ran cannot be told from here (I2).
@@ -110,7 +110,7 @@ fn cutting_over(facts: &Facts, claim: &Claim, now: DateTime<Utc>) -> Plan {
 fn unsettled(facts: &Facts, reason: &str, message: &str) -> Plan {
     let start = |attempt| {
         let message = "the cut-over was lost in the middle: it is ended by what the server says of it";
-        Plan::new(Action::Start(RestoreStep::RecoverCutover, attempt), "CuttingOver", "Settling", message)
+        Plan::new(Action::Start(RestoreStep::RecoverCutover, attempt), Phase::CuttingOver, "Settling", message)
     };
     match &facts.settle {
         _ if !facts.settles => Plan::attention(reason, message.to_owned()),

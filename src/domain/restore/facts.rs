@@ -231,6 +231,35 @@ pub enum Action {
     Release,
 }
 
+/// How far a request is. For eyes only: nothing is decided by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Whether it is possible is being found out.
+    Checking,
+    /// The helpdesk has to decide.
+    AwaitingApproval,
+    /// Billing has to record the payment.
+    AwaitingPayment,
+    /// Waits for a place on the server, or for its window.
+    Queued,
+    /// The new database is being filled.
+    Preparing,
+    /// The databases are being swapped.
+    CuttingOver,
+    /// The CSV files are being written.
+    Exporting,
+    /// The end: done.
+    Complete,
+    /// The end: the helpdesk said no.
+    Denied,
+    /// The end: a deadline passed.
+    Expired,
+    /// The end: it did not work; the live database is as it was.
+    Failed,
+    /// The end: whether the swap took effect is unknown.
+    NeedsAttention,
+}
+
 /// Who a request waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, strum::Display, strum::IntoStaticStr)]
 pub enum WaitingOn {
@@ -253,8 +282,8 @@ pub enum WaitingOn {
 pub struct Plan {
     /// What to do.
     pub action: Action,
-    /// For eyes.
-    pub phase: &'static str,
+    /// The phase from now on; `None` leaves it as it is.
+    pub phase: Option<Phase>,
     /// Who it waits for.
     pub waiting_on: WaitingOn,
     /// Until when (I10).
@@ -272,13 +301,13 @@ pub struct Plan {
 impl Plan {
     pub(super) fn new(
         action: Action,
-        phase: &'static str,
+        phase: impl Into<Option<Phase>>,
         reason: impl Into<String>,
         message: impl Into<String>,
     ) -> Self {
         Self {
             action,
-            phase,
+            phase: phase.into(),
             waiting_on: WaitingOn::Operator,
             deadline: None,
             reason: reason.into(),
@@ -311,15 +340,15 @@ impl Plan {
     pub(super) fn finish(terminal: Terminal) -> Self {
         let (phase, reason, message) = match &terminal {
             Terminal::Restored { previous_database, .. } => (
-                "Complete",
+                Phase::Complete,
                 "Restored".to_owned(),
                 format!("restored; the old database is kept as {previous_database}"),
             ),
-            Terminal::Exported(e) => ("Complete", "Exported".to_owned(), format!("exported to {}", e.key)),
-            Terminal::Denied(why) => ("Denied", "Denied".to_owned(), why.clone()),
-            Terminal::Expired { reason, message } => ("Expired", (*reason).to_owned(), message.clone()),
-            Terminal::Failed { reason, message } => ("Failed", reason.clone(), message.clone()),
-            Terminal::NeedsAttention { reason, message } => ("NeedsAttention", reason.clone(), message.clone()),
+            Terminal::Exported(e) => (Phase::Complete, "Exported".to_owned(), format!("exported to {}", e.key)),
+            Terminal::Denied(why) => (Phase::Denied, "Denied".to_owned(), why.clone()),
+            Terminal::Expired { reason, message } => (Phase::Expired, (*reason).to_owned(), message.clone()),
+            Terminal::Failed { reason, message } => (Phase::Failed, reason.clone(), message.clone()),
+            Terminal::NeedsAttention { reason, message } => (Phase::NeedsAttention, reason.clone(), message.clone()),
         };
         Self::new(Action::Finish(terminal), phase, reason, message).on(WaitingOn::Nobody)
     }

@@ -3,7 +3,7 @@
 
 use super::super::gate::Mode;
 use super::super::names::RestoreStep;
-use super::{Action, Facts, Plan, Proof, Step, Terminal};
+use super::{Action, Facts, Phase, Plan, Proof, Step, Terminal};
 use crate::domain::result::Done;
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -82,9 +82,9 @@ pub(super) fn look(mode: Mode) -> &'static str {
     }
 }
 
-fn working(mode: Mode) -> &'static str {
+fn working(mode: Mode) -> Phase {
     match mode {
-        Mode::CrmExport => "Exporting",
-        Mode::FullRestore | Mode::Undo => "CuttingOver",
+        Mode::CrmExport => Phase::Exporting,
+        Mode::FullRestore | Mode::Undo => Phase::CuttingOver,
     }
 }

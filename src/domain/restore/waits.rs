@@ -73,7 +73,7 @@ pub(super) fn impossible_window(facts: &Facts, now: DateTime<Utc>) -> Option<Pla
 
 /// Deleted before its claim: what it prepared goes first, as long as that may take.
 pub(super) fn leaving(facts: &Facts, since: DateTime<Utc>, now: DateTime<Utc>) -> Plan {
-    let plan = |action, message| Plan::new(action, "Deleting", "Deleting", message);
+    let plan = |action, message| Plan::new(action, None, "Deleting", message);
     let deadline = since + LONGEST_LEAVING;
     if facts.owes_drop && now < deadline {
         let plan = plan(Action::Drop, "deleted before its claim: what it prepared is dropped first");

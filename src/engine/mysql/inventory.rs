@@ -2,8 +2,8 @@
 
 use super::connect::Session;
 use super::error::EngineError;
+use super::ident;
 use super::text::Kind;
-use super::{ident, literal};
 use crate::domain::manifest::{Column, ServerFacts};
 use std::collections::BTreeMap;
 
@@ -284,13 +284,6 @@ pub async fn server_facts(session: &mut Session) -> Result<ServerFacts, EngineEr
         extensions: Vec::new(),
         database_bytes: bytes,
     })
-}
-
-/// Whether the server has a database of this name.
-pub async fn exists(session: &mut Session, database: &str) -> Result<bool, EngineError> {
-    let query = format!("SELECT COUNT(*) FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = {}", literal(database));
-    let (count,): (i64,) = session.row(&query, "looking for the database").await?;
-    Ok(count > 0)
 }
 
 #[cfg(test)]

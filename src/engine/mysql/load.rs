@@ -11,7 +11,8 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt};
 use mysql_async::prelude::Queryable;
-use std::sync::{Arc, Mutex, PoisonError};
+use parking_lot::Mutex;
+use std::sync::Arc;
 
 /// Statements of INSERT are about this long; longer ones gain nothing.
 const STATEMENT: usize = 1 << 20;
@@ -242,7 +243,7 @@ where
     let packets: BoxStream<'static, std::io::Result<Bytes>> = rows
         .flat_map(move |raw| {
             let raw = raw.map(|raw| Bytes::from(for_load_data(&raw))).map_err(|error| {
-                *told.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                *told.lock() = Some(error);
                 std::io::Error::other("the rows could not be had")
             });
             futures::stream::iter(packets(raw))
@@ -251,11 +252,11 @@ where
     // The driver wants something that threads can share; nobody shares it.
     let packets = Mutex::new(Some(packets));
     session.conn().set_infile_handler(async move {
-        let packets = packets.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let packets = packets.lock().take();
         Ok(packets.unwrap_or_else(|| futures::stream::empty().boxed()))
     });
     let loaded = session.conn().query_drop(statement(table, FILE)).await;
-    if let Some(error) = failure.lock().unwrap_or_else(PoisonError::into_inner).take() {
+    if let Some(error) = failure.lock().take() {
         return Err(LoadError::Source(error));
     }
     loaded.map_err(|e| EngineError::query(format!("loading {}", table.name), &e))?;

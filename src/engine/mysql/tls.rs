@@ -1,8 +1,9 @@
 //! TLS towards a server, as far as the DatabaseServer's `tls.mode` asks for it, in the driver's own options.
 
 use super::error::EngineError;
+use crate::domain::engine::TlsMode;
 use crate::engine::credentials::Unreadable;
-use crate::protocol::target::{DatabaseTarget, TlsMode};
+use crate::protocol::target::DatabaseTarget;
 use mysql_async::{ClientIdentity, SslOpts};
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;

@@ -1,7 +1,8 @@
 //! TLS towards a server, as far as the DatabaseServer's `tls.mode` asks for it.
 
 use super::error::EngineError;
-use crate::protocol::target::{DatabaseTarget, TlsMode};
+use crate::domain::engine::TlsMode;
+use crate::protocol::target::DatabaseTarget;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};

@@ -4,17 +4,18 @@
 use super::error::EngineError;
 use super::startup::{Purpose, tool_options};
 use super::tls::client_certificate_files;
+use crate::domain::engine::TlsMode;
 use crate::engine::credentials::Credentials;
-use crate::protocol::target::{DatabaseTarget, TlsMode};
+use crate::protocol::target::DatabaseTarget;
+use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::{Mutex, PoisonError};
 use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::process::{Child, ChildStdout, Command};
 use tokio::task::JoinHandle;
 
 /// Where Debian and the PGDG packages put every major's programs.
@@ -68,7 +69,7 @@ impl Tools {
     pub async fn version(&self, tool: &str) -> Result<String, EngineError> {
         static KNOWN: Mutex<BTreeMap<PathBuf, String>> = Mutex::new(BTreeMap::new());
         let path = self.bin.join(tool);
-        if let Some(version) = KNOWN.lock().unwrap_or_else(PoisonError::into_inner).get(&path) {
+        if let Some(version) = KNOWN.lock().get(&path) {
             return Ok(version.clone());
         }
         let output = Command::new(&path)
@@ -79,7 +80,7 @@ impl Tools {
             .await
             .map_err(|source| EngineError::ToolBroken { tool: tool.to_owned(), source })?;
         let version = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-        KNOWN.lock().unwrap_or_else(PoisonError::into_inner).insert(path, version.clone());
+        KNOWN.lock().insert(path, version.clone());
         Ok(version)
     }
 
@@ -220,11 +221,6 @@ impl Running {
     /// Its standard output, once, if the command pipes it.
     pub fn stdout(&mut self) -> Option<ChildStdout> {
         self.child.stdout.take()
-    }
-
-    /// Its standard input, once, if the command pipes it.
-    pub fn stdin(&mut self) -> Option<ChildStdin> {
-        self.child.stdin.take()
     }
 
     /// Waits for the end. The exit status decides; on success the end of stderr is given back, for its warnings.

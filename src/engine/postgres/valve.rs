@@ -2,8 +2,8 @@
 //! connection, which fills, and the reader, which takes, and each waits for the other.
 
 use bytes::{Bytes, BytesMut};
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 /// A new block begins with this; it grows if there are more rows.
@@ -42,7 +42,7 @@ pub struct State {
 impl Valve {
     /// The state, for the length of one step.
     pub fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     /// From now on rows flow in here, in blocks of at most `cut` bytes or one row.

@@ -16,7 +16,6 @@ use crate::worker::dump::commit::Gathered;
 use crate::worker::dump::objects::OpenObject;
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
-use std::sync::PoisonError;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
@@ -212,7 +211,7 @@ struct Reader<'a> {
 impl Reader<'_> {
     async fn work(&mut self, session: &mut Session) -> Result<(), DumpError> {
         loop {
-            let next = self.shared.queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+            let next = self.shared.queue.lock().pop_front();
             let Some(item) = next else { break };
             self.read(session, item).await?;
             snapshot::let_go(session).await?;

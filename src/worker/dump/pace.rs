@@ -1,7 +1,7 @@
 //! The pace of a dump: the readers of a task together take no more row text from the server in a second than its
 //! `maxBytesPerSecond`. A reader that waits takes nothing from its connection, so the server's side stops too.
 
-use std::sync::{Mutex, PoisonError};
+use parking_lot::Mutex;
 use std::time::{Duration, Instant};
 
 /// When the next bytes may pass.
@@ -30,7 +30,7 @@ impl Pace {
         let Some(rate) = self.per_second else { return Duration::ZERO };
         #[allow(clippy::cast_precision_loss, reason = "a rate")]
         let cost = Duration::try_from_secs_f64(bytes as f64 / rate).unwrap_or(Duration::MAX);
-        let mut free_at = self.free_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut free_at = self.free_at.lock();
         // Time that nobody used is lost: no burst makes up for a slow store.
         *free_at = (*free_at).max(now).checked_add(cost).unwrap_or(now);
         free_at.saturating_duration_since(now)

@@ -9,8 +9,8 @@ use crate::engine::postgres::Session;
 use crate::engine::postgres::inventory::TableInfo;
 use crate::engine::postgres::read::{Rows, Source};
 use crate::worker::ProgressWriter;
+use parking_lot::Mutex;
 use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
 use tokio_util::sync::CancellationToken;
 
 /// What all readers share.
@@ -105,7 +105,7 @@ impl Reader<'_> {
     }
 
     fn take(&self) -> Vec<usize> {
-        let mut queue = self.shared.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut queue = self.shared.queue.lock();
         let count = together(queue.iter().map(|index| &self.shared.items[*index])).min(queue.len());
         queue.drain(..count).collect()
     }

@@ -9,9 +9,9 @@ use sennight::domain::batch::job_name;
 use sennight::domain::names::{RestoreStep, drill_job, restore_job};
 use serde_json::json;
 use std::time::{Duration, Instant};
+use strum::IntoEnumIterator;
 use testkit::cluster::client;
 use testkit::world::{ALICE, MALLORY, OPERATOR, World};
-use strum::IntoEnumIterator;
 
 fn job(name: &str, suspend: bool) -> Job {
     serde_json::from_value(json!({

@@ -3,9 +3,10 @@
 
 use sennight::api::ConditionStatus::{False, True};
 use sennight::domain::engine::Engine;
+use sennight::domain::engine::TlsMode;
 use sennight::domain::result::BackupSummary;
 use sennight::protocol::backup::DumpTask;
-use sennight::protocol::target::{DatabaseTarget, TlsMode, TlsTarget};
+use sennight::protocol::target::{DatabaseTarget, TlsTarget};
 use serde_json::json;
 use std::process::Command;
 use tempfile::TempDir;

@@ -3,11 +3,11 @@
 
 use crate::fixtures::fixture;
 use crate::picture::Picture;
-use testkit::mysql::restore::MysqlRestore;
-use testkit::mysql::{Server, say};
 use sennight::domain::engine::Engine;
 use sennight::domain::result::{Done, Refusal};
 use sennight::protocol::cutover::CutoverTask;
+use testkit::mysql::restore::MysqlRestore;
+use testkit::mysql::{Server, say};
 
 const DAMAGE: &str = "
 SET NAMES utf8mb4;

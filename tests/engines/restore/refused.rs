@@ -2,10 +2,10 @@
 
 use sennight::domain::engine::Engine;
 use sennight::engine::mysql::ident;
+use sennight::protocol::restore::RestoreTask;
 use testkit::mysql::Server;
 use testkit::mysql::restore::MysqlRestore;
 use testkit::unique;
-use sennight::protocol::restore::RestoreTask;
 
 async fn tenant(server: &Server) -> MysqlRestore {
     let world = MysqlRestore::on(server).await;

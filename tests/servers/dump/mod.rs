@@ -8,9 +8,9 @@ mod recovery;
 mod rights;
 mod shell;
 
+use sennight::domain::engine::TlsMode;
 use sennight::engine::postgres::read::Rows;
 use sennight::engine::postgres::{connect, snapshot};
-use sennight::protocol::target::TlsMode;
 use sennight::worker::Verdict;
 use std::time::{Duration, Instant};
 use testkit::proxy::{Fault, Proxy};

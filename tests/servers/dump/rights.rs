@@ -1,10 +1,11 @@
 //! I11: what a tenant wrote into its own database, settings included, decides nothing in a session of the dump role.
 
+use sennight::domain::engine::TlsMode;
 use sennight::domain::profile::TableName;
 use sennight::domain::result::Done;
 use sennight::engine::postgres::{EngineError, connect, connect_to_read, ident, literal, sequences, snapshot};
 use sennight::protocol::export::{LiveEntity, LiveIdsTask};
-use sennight::protocol::target::{DatabaseTarget, TlsMode};
+use sennight::protocol::target::DatabaseTarget;
 use sennight::worker::live_ids;
 use std::time::Duration;
 use testkit::*;

@@ -12,8 +12,8 @@ use sennight::protocol::backup::{BackupRef, DumpTask};
 use sennight::protocol::cutover::CutoverTask;
 use sennight::protocol::drop_database::{DatabaseToDrop, DropDatabaseTask, Mark};
 use sennight::store::PutOptions;
-use testkit::postgres::restore::{PostgresRestore, assert_same, fill, first_data, picture, tamper};
 use sennight::worker::{TaskError, Verdict, cutover, drop_database, preflight_undo, safety_backup};
+use testkit::postgres::restore::{PostgresRestore, assert_same, fill, first_data, picture, tamper};
 
 /// UID of the request that undoes.
 fn another_uid() -> String {

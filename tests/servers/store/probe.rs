@@ -2,9 +2,9 @@
 
 use aws_sdk_s3::types::{BucketVersioningStatus, VersioningConfiguration};
 use chrono::Utc;
+use sennight::domain::capabilities::Capabilities;
 use testkit::store::Bucket;
 use testkit::store::fault::{Action, Fault, s3_error};
-use sennight::domain::capabilities::Capabilities;
 
 #[tokio::test]
 async fn a_probe_finds_what_minio_can_do_and_leaves_nothing() {

@@ -4,13 +4,14 @@ pub mod restore;
 
 use crate::{credential_files, env, path, unique};
 use sennight::domain::engine::Engine;
+use sennight::domain::engine::TlsMode;
 use sennight::domain::manifest::Manifest;
 use sennight::domain::result::BackupSummary;
 use sennight::engine::mysql::load::{Definers, How};
 use sennight::engine::mysql::schema::Statement;
 use sennight::engine::mysql::{Session, connect, ident};
 use sennight::protocol::backup::DumpTask;
-use sennight::protocol::target::{DatabaseTarget, TlsMode, TlsTarget};
+use sennight::protocol::target::{DatabaseTarget, TlsTarget};
 use sennight::store::Store;
 use sennight::worker::fill::Fill;
 use sennight::worker::{ProgressWriter, TaskError};

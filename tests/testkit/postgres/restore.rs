@@ -4,6 +4,7 @@
 use crate::env;
 use sennight::domain::capabilities::Capabilities;
 use sennight::domain::engine::Engine;
+use sennight::domain::engine::TlsMode;
 use sennight::domain::manifest::TenantIdentity;
 use sennight::domain::names::{new_database, previous_database};
 use sennight::domain::result::{BackupSummary, Done, Preflight};
@@ -11,7 +12,7 @@ use sennight::engine::postgres::{Session, connect, ident, literal};
 use sennight::protocol::backup::{BackupRef, DumpTask};
 use sennight::protocol::cutover::CutoverTask;
 use sennight::protocol::restore::RestoreTask;
-use sennight::protocol::target::{DatabaseTarget, StorageTarget, TlsMode, TlsTarget};
+use sennight::protocol::target::{DatabaseTarget, StorageTarget, TlsTarget};
 use sennight::store::Store;
 use sennight::worker::{ProgressWriter, TaskError, WorkerContext, cutover, dump, preflight, prepare};
 use std::fmt::Write as _;

@@ -4,7 +4,8 @@
 pub mod mysql;
 pub mod postgres;
 
-use sennight::protocol::target::{DatabaseTarget, TlsMode, TlsTarget};
+use sennight::domain::engine::TlsMode;
+use sennight::protocol::target::{DatabaseTarget, TlsTarget};
 use std::future::Future;
 use std::marker::PhantomData;
 use std::sync::Arc;

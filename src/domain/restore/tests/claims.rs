@@ -26,10 +26,14 @@ fn i2_what_the_bucket_proves_to_have_begun_is_told_and_never_begun_again() {
             matches!(&done.action, Action::Finish(Terminal::Restored { previous_database, .. }) if previous_database == "acme__old")
         );
         assert!(done.message.contains("set back"), "{}", done.message);
-        assert_eq!(told(claimed, proof(600, failed(1, true))).phase, "Failed", "also when it might be tried again");
+        assert_eq!(
+            told(claimed, proof(600, failed(1, true))).phase,
+            Some(Phase::Failed),
+            "also when it might be tried again"
+        );
         for silent in [Step::None, lost()] {
             let plan = told(claimed, proof(600, silent));
-            assert_eq!((plan.phase, plan.reason.as_str()), ("NeedsAttention", "ClaimedBefore"));
+            assert_eq!((plan.phase, plan.reason.as_str()), (Some(Phase::NeedsAttention), "ClaimedBefore"));
             assert!(plan.message.contains("pod p of Job j") && plan.message.contains("live name"), "{}", plan.message);
         }
         let soon = told(claimed, proof(5, Step::None));
@@ -47,7 +51,7 @@ fn i1_a_claim_that_no_operator_would_have_written_begins_nothing() {
             f.keys.mode = mode;
             f.claim = Some(Claim { impossible: Some("it names Job x".into()), ..claim(0, false) });
         });
-        assert_eq!((plan.phase, plan.reason.as_str()), ("NeedsAttention", "ClaimNotOurs"), "{mode}");
+        assert_eq!((plan.phase, plan.reason.as_str()), (Some(Phase::NeedsAttention), "ClaimNotOurs"), "{mode}");
         assert!(plan.message.contains("it names Job x") && plan.message.contains("audit log"), "{}", plan.message);
     }
 }
@@ -64,13 +68,13 @@ fn nothing_is_begun_on_a_broken_record_and_the_request_still_ends() {
     assert_eq!((waits.action, waits.reason.as_str()), (Action::Nothing, "RecordBroken"));
     assert_eq!((waits.waiting_on, waits.deadline.is_some()), (WaitingOn::PlatformTeam, true));
     let denied = broken(&|f| f.keys.approval = Approval::Denied { by: "anna".into(), why: "no".into() });
-    assert_eq!(denied.phase, "Denied");
+    assert_eq!(denied.phase, Some(Phase::Denied));
     assert_eq!(broken(&|f| f.deleting = Some(now())).action, Action::Release);
     let late = broken(&|f| (f.held_until, f.created) = (Some(now()), at("2026-11-10T00:00:00Z")));
-    assert_eq!((late.phase, late.reason.as_str()), ("Expired", "RecordBroken"));
+    assert_eq!((late.phase, late.reason.as_str()), (Some(Phase::Expired), "RecordBroken"));
     for mode in [Mode::CrmExport, Mode::FullRestore] {
         let claimed = broken(&|f| (f.keys.mode, f.claim) = (mode, Some(claim(1, false))));
-        assert_eq!((claimed.phase, claimed.reason.as_str()), ("NeedsAttention", "RecordBroken"), "{mode}");
+        assert_eq!((claimed.phase, claimed.reason.as_str()), (Some(Phase::NeedsAttention), "RecordBroken"), "{mode}");
     }
     let running = broken(&|f| (f.claim, f.cutover) = (Some(claim(1, true)), Step::Running { attempt: 1 }));
     assert_eq!(running.action, Action::Nothing, "what runs is waited for");
@@ -80,9 +84,13 @@ fn nothing_is_begun_on_a_broken_record_and_the_request_still_ends() {
 fn i10_what_stands_in_the_way_ends_with_the_helpdesks_time_and_after_the_approval_with_the_hold() {
     let long_ago = at("2026-11-01T00:00:00Z");
     let unheld = with(|f| (f.created, f.approved_since, f.keys.held) = (long_ago, None, false));
-    assert_eq!((unheld.phase, unheld.reason.as_str()), ("Expired", "ApprovalExpired"), "a hold that is never granted");
+    assert_eq!(
+        (unheld.phase, unheld.reason.as_str()),
+        (Some(Phase::Expired), "ApprovalExpired"),
+        "a hold that is never granted"
+    );
     let unpinned = with(|f| (f.created, f.approved_since, f.pinned) = (long_ago, None, false));
-    assert_eq!(unpinned.phase, "Expired");
+    assert_eq!(unpinned.phase, Some(Phase::Expired));
     let gone = Eligibility::NotYet { reason: "ReferenceGone".into(), message: "gone".into() };
     let paid = with(|f| (f.created, f.eligibility) = (long_ago, gone.clone()));
     assert_eq!(
@@ -91,7 +99,7 @@ fn i10_what_stands_in_the_way_ends_with_the_helpdesks_time_and_after_the_approva
         "approved and paid: it may come back"
     );
     let over = with(|f| (f.created, f.eligibility, f.held_until) = (long_ago, gone.clone(), Some(now())));
-    assert_eq!((over.phase, over.reason.as_str()), ("Expired", "HoldExpired"));
+    assert_eq!((over.phase, over.reason.as_str()), (Some(Phase::Expired), "HoldExpired"));
     let away = with(|f| {
         (f.created, f.approved_since, f.keys.held, f.pinned) = (long_ago, Some(now()), false, false);
     });
@@ -111,7 +119,7 @@ fn i10_after_the_claim_too_nothing_is_waited_for_without_end() {
         };
         assert!(running(1).deadline.is_some_and(|deadline| deadline > now()), "{mode}");
         let over = running(5 * 60 + 15);
-        assert_eq!((over.phase, over.reason.as_str()), ("NeedsAttention", "JobOverdue"), "{mode}");
+        assert_eq!((over.phase, over.reason.as_str()), (Some(Phase::NeedsAttention), "JobOverdue"), "{mode}");
     }
 }
 
@@ -119,7 +127,7 @@ fn i10_after_the_claim_too_nothing_is_waited_for_without_end() {
 fn a_pods_clock_that_is_ahead_does_not_make_us_wait_by_it() {
     let plan = with(|f| f.proof = Some(proof(-3600, Step::None)));
     assert_eq!(plan.reason, "ClaimedBefore");
-    assert_eq!(plan.phase, "NeedsAttention");
+    assert_eq!(plan.phase, Some(Phase::NeedsAttention));
     let undone = with(|f| (f.keys.mode, f.proof) = (Mode::Undo, Some(proof(60, cut_over()))));
     assert!(matches!(undone.action, Action::Finish(Terminal::Restored { .. })));
 }

@@ -30,7 +30,7 @@ fn an_undo_is_looked_at_and_claimed_without_preparing_anything() {
     assert_eq!(with(|f| (undo(f), f.preflight = Step::None).0).action, Action::Start(RestoreStep::Preflight, 1));
     assert_eq!(with(|f| (undo(f), f.pinned = false).0).action, Action::Pin);
     assert_eq!(with(|f| (undo(f), f.keys.held = false).0).action, Action::Hold);
-    assert_eq!(with(|f| (undo(f), f.keys.payment = Payment::Open).0).phase, "AwaitingPayment");
+    assert_eq!(with(|f| (undo(f), f.keys.payment = Payment::Open).0).phase, Some(Phase::AwaitingPayment));
     assert_eq!(with(|f| (undo(f), f.dumping = true).0).reason, "DumpInProgress");
     let swapping = with(|f| (undo(f), f.claim = Some(claim(1, false))).0);
     assert_eq!(swapping.action, Action::Start(RestoreStep::Cutover, 1));
