@@ -6,13 +6,13 @@ ARG BINARIES=build
 FROM docker.io/library/rust:1.95-slim-trixie AS build
 RUN apt-get update && apt-get install -y --no-install-recommends cmake g++ make && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
-COPY Cargo.toml Cargo.lock build.rs rust-toolchain.toml ./
+COPY Cargo.toml Cargo.lock rust-toolchain.toml ./
 COPY src src
 # The workspace names the tests' package; nothing of it is compiled.
 COPY tests/Cargo.toml tests/Cargo.toml
 COPY crds crds
 COPY charts charts
-RUN cargo build --release --locked --package sennight --bins && mkdir /dist && cp target/release/sennight target/release/kubectl-sennight /dist/
+RUN cargo build --release --locked --package sennight --package kubectl-sennight --bins && mkdir /dist && cp target/release/sennight target/release/kubectl-sennight /dist/
 
 FROM scratch AS prebuilt
 COPY dist/sennight dist/kubectl-sennight /dist/

@@ -6,7 +6,7 @@ use crate::how::{Case, Want, contains, read};
 use crate::scene::{Scene, Senders, change, furnish, remove};
 use crate::table::{self, unstamped};
 use futures::StreamExt;
-use sennight::api::admission;
+use sennight_api::admission;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 use testkit::cluster;

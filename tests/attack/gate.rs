@@ -2,7 +2,7 @@
 
 use crate::forging::until_so;
 use crate::scene::Senders;
-use sennight::api::{admission, crds};
+use sennight_api::{admission, crds};
 use serde_json::{Value, json};
 
 const DEFINITION: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/restorerequests.sennight.dev";

@@ -20,7 +20,7 @@ guard() {
 
 # What may run at all: the locks.
 locks=i1_each_closed_lock_refuses_by_itself
-gate=src/domain/gate/locks.rs
+gate=src/core/src/gate/locks.rs
 guard lib "eligible" $gate '(!k.eligible).then_some(Closed::NotEligible)' '{ let _ = k; None }' $locks
 guard lib "the copy is held" $gate '(!k.held).then_some(Closed::NotHeld)' '{ let _ = k; None }' $locks
 guard lib "a denial is final" $gate 'Approval::Denied { by, why } => Some(Closed::Denied { by: by.clone(), why: why.clone() }),' 'Approval::Denied { .. } => None,' $locks
@@ -29,16 +29,16 @@ guard lib "a payment that nobody stamped" $gate 'Payment::Paid { by } if !by.is_
 guard lib "the approver is not the payer" $gate 'if a == p => Some' 'if a == p && a.is_empty() => Some' $locks
 guard lib "four eyes" $gate '(applies && same).then' '(applies && same && by.is_empty()).then' $locks
 guard lib "the policies are whole" $gate 'k.authority.as_ref().err().map' 'k.authority.as_ref().err().filter(|_| false).map' $locks
-guard lib "another tenant's copy" src/domain/gate.rs 'let difference = e.account?.identity.first_difference(found)?;' 'let difference = e.account?.identity.first_difference(found).filter(|_| false)?;' i7_another_tenants_copy_is_refused_by_each_identity_field
+guard lib "another tenant's copy" src/core/src/gate.rs 'let difference = e.account?.identity.first_difference(found)?;' 'let difference = e.account?.identity.first_difference(found).filter(|_| false)?;' i7_another_tenants_copy_is_refused_by_each_identity_field
 
 guard lib "one payment is one request" $gate 'paid, paid_once, two_hands' 'paid, two_hands' $locks
 guard lib "a reference that was spent" $gate 'other.spent || (other.created, other.name.as_str())' '(other.created, other.name.as_str())' i2_a_payment_reference_belongs_to_whoever_spent_it_else_to_the_first
-guard lib "people are reminded once" src/domain/restore/reminders.rs 'told.is_none_or(|told| told < passed).then_some(passed)' 'told.is_none_or(|told| told <= passed).then_some(passed)' a_mark_is_told_once_and_two_missed_ones_as_one
-guard lib "the links of the record" src/domain/audit/chain.rs 'if fits { Ok(()) } else' 'if fits || seq > 0 { Ok(()) } else' every_way_to_tamper_is_found
+guard lib "people are reminded once" src/core/src/restore/reminders.rs 'told.is_none_or(|told| told < passed).then_some(passed)' 'told.is_none_or(|told| told <= passed).then_some(passed)' a_mark_is_told_once_and_two_missed_ones_as_one
+guard lib "the links of the record" src/core/src/audit/chain.rs 'if fits { Ok(()) } else' 'if fits || seq > 0 { Ok(()) } else' every_way_to_tamper_is_found
 
 # At most once: the decision.
-life=src/domain/restore.rs
-claimed=src/domain/restore/claimed.rs
+life=src/core/src/restore.rs
+claimed=src/core/src/restore/claimed.rs
 guard lib "an ended request only lets go" $life 'if facts.ended {' 'if facts.ended && facts.deleting.is_some() {' i2_an_ended_request_only_lets_go
 guard lib "what the bucket proves to have begun" $life 'if let Some(proof) = &facts.proof {' 'if let Some(proof) = facts.proof.as_ref().filter(|_| false) {' i2_what_the_bucket_proves_to_have_begun_is_told_and_never_begun_again
 guard lib "a cut-over whose Job vanished" $claimed 'Step::None if claim.job_seen => {' 'Step::None if claim.job_seen && facts.ended => {' i2_an_unknown_cut_over_is_never_tried_again
@@ -47,30 +47,30 @@ guard lib "no cut-over Job long after its claim" $claimed 'Step::None if claim.j
 guard lib "a claim that is not ours" $claimed 'if let Some(why) = &claim.impossible {' 'if let Some(why) = claim.impossible.as_ref().filter(|_| false) {' i1_a_claim_that_no_operator_would_have_written_begins_nothing
 guard lib "nothing on a broken record" $life 'if let Some(why) = &facts.broken {' 'if let Some(why) = facts.broken.as_ref().filter(|_| false) {' nothing_is_begun_on_a_broken_record_and_the_request_still_ends
 guard lib "no claimed Job on a broken record" $claimed '(Action::Start(RestoreStep::Export | RestoreStep::Cutover, _), Some(why)) =>' '(Action::Start(RestoreStep::Export | RestoreStep::Cutover, _), Some(why)) if facts.ended =>' nothing_is_begun_on_a_broken_record_and_the_request_still_ends
-guard lib "a key that is missing after the claim" src/domain/gate/locks.rs '| Self::PoliciesMissing(_)' '| Self::PoliciesMissing(_) | Self::AwaitingPayment' i1_only_what_can_open_without_a_signature_may_pass
-guard lib "the operator's own name is unknown" src/domain/authority.rs 'let Some(user) = own.user else { return Err(Distrust::SignaturesUnknown) };' 'let user = own.user.unwrap_or_default();' i6_while_its_own_name_is_unknown_the_operator_trusts_no_signature
-guard lib "an unknown report is no failure" src/controller/restore/settle.rs 'Outcome::Unknown { message, .. } => Step::Lost { attempt, message: message.clone(), at },' 'Outcome::Unknown { message, .. } => Step::Failed { attempt, retryable: true, reason: String::new(), message: message.clone(), at },' i2_a_silent_or_unknown_end_is_lost_not_failed
+guard lib "a key that is missing after the claim" src/core/src/gate/locks.rs '| Self::PoliciesMissing(_)' '| Self::PoliciesMissing(_) | Self::AwaitingPayment' i1_only_what_can_open_without_a_signature_may_pass
+guard lib "the operator's own name is unknown" src/core/src/authority.rs 'let Some(user) = own.user else { return Err(Distrust::SignaturesUnknown) };' 'let user = own.user.unwrap_or_default();' i6_while_its_own_name_is_unknown_the_operator_trusts_no_signature
+guard lib "an unknown report is no failure" src/operator/src/restore/settle.rs 'Outcome::Unknown { message, .. } => Step::Lost { attempt, message: message.clone(), at },' 'Outcome::Unknown { message, .. } => Step::Failed { attempt, retryable: true, reason: String::new(), message: message.clone(), at },' i2_a_silent_or_unknown_end_is_lost_not_failed
 
 # At most once: names, Jobs, clients.
-guard lib "a cut-over has one name" src/domain/names.rs 'if step == RestoreStep::Cutover { String::new() }' 'if step == RestoreStep::Cutover { format!("-b{attempt}") }' i2_a_cut_over_has_one_name_for_ever
-guard lib "a Job does not retry" src/controller/worker_job.rs 'backoff_limit: Some(0),' 'backoff_limit: Some(6),' i2_a_job_never_retries_by_itself
+guard lib "a cut-over has one name" src/core/src/names.rs 'if step == RestoreStep::Cutover { String::new() }' 'if step == RestoreStep::Cutover { format!("-b{attempt}") }' i2_a_cut_over_has_one_name_for_ever
+guard lib "a Job does not retry" src/operator/src/worker_job.rs 'backoff_limit: Some(0),' 'backoff_limit: Some(6),' i2_a_job_never_retries_by_itself
 adopt=i2_a_job_under_our_name_is_adopted_only_with_our_owner_and_our_order
-guard lib "adopt by owner" src/controller/restore/proof.rs 'if !owned {' 'if !owned && wanted == there {' $adopt
-guard lib "adopt by content" src/controller/restore/proof.rs 'work.difference(&other).map(str::to_owned)' 'work.difference(&other).filter(|_| false).map(str::to_owned)' $adopt
-guard lib "the swap's own order" src/protocol/cutover.rs '(timeless(self) != timeless(other)).then_some' '(timeless(self) != timeless(other) && self.name.is_empty()).then_some' i2_only_a_job_with_the_same_effect_is_taken_for_ours
-guard lib "the writing client re-sends nothing" src/controller/clients.rs 'config.default_retry = false;' 'config.default_retry = true;' i2_a_write_is_sent_once_whatever_the_answer
-guard lib "who does not lead writes nothing" src/controller/clients.rs 'if !leading.may_write() && *request.method() != Method::GET {' 'if !leading.may_write() && *request.method() == Method::TRACE {' i2_a_process_that_does_not_lead_any_more_writes_nothing
-guard lib "the right to write runs out" src/controller/leading.rs 'until.is_some_and(|until| now < until)' 'until.is_some_and(|until| now < until || now == now)' i2_a_process_that_slept_longer_than_its_lease_may_not_write_any_more
-guard lib "an API server that was set back" src/controller/lease.rs 'if is < was)' 'if is < was && is == was)' i2_an_older_version_than_was_seen_tells_that_etcd_was_set_back
+guard lib "adopt by owner" src/operator/src/restore/proof.rs 'if !owned {' 'if !owned && wanted == there {' $adopt
+guard lib "adopt by content" src/operator/src/restore/proof.rs 'work.difference(&other).map(str::to_owned)' 'work.difference(&other).filter(|_| false).map(str::to_owned)' $adopt
+guard lib "the swap's own order" src/protocol/src/cutover.rs '(timeless(self) != timeless(other)).then_some' '(timeless(self) != timeless(other) && self.name.is_empty()).then_some' i2_only_a_job_with_the_same_effect_is_taken_for_ours
+guard lib "the writing client re-sends nothing" src/operator/src/clients.rs 'config.default_retry = false;' 'config.default_retry = true;' i2_a_write_is_sent_once_whatever_the_answer
+guard lib "who does not lead writes nothing" src/operator/src/clients.rs 'if !leading.may_write() && *request.method() != Method::GET {' 'if !leading.may_write() && *request.method() == Method::TRACE {' i2_a_process_that_does_not_lead_any_more_writes_nothing
+guard lib "the right to write runs out" src/operator/src/leading.rs 'until.is_some_and(|until| now < until)' 'until.is_some_and(|until| now < until || now == now)' i2_a_process_that_slept_longer_than_its_lease_may_not_write_any_more
+guard lib "an API server that was set back" src/operator/src/lease.rs 'if is < was)' 'if is < was && is == was)' i2_an_older_version_than_was_seen_tells_that_etcd_was_set_back
 
 # At most once: the worker, S3 and PostgreSQL.
-guard servers "one claim in the bucket" src/store/claims.rs 'claim, &PutOptions::json().exclusive()' 'claim, &PutOptions::json()' store::claims::i2_one_of_sixteen_claims_wins_and_the_others_learn_who
-guard servers "no claim without conditional puts" src/store/claims.rs 'if !self.capabilities().conditional_put {' 'if !self.capabilities().conditional_put && request_uid.is_empty() {' store::claims::i2_without_conditional_puts_nobody_can_claim
-guard servers "another pod's claim" src/worker/cutover.rs 'Claimed::Held(holder) => return witness(task, context, &holder, &application).await,' 'Claimed::Held(_) => {}' restore::swaps::i2_a_claim_that_another_pod_holds_is_never_acted_on
-guard servers "a pod that starts too late" src/worker/cutover.rs 'task.start_by.filter(|by| Utc::now() > *by)' 'task.start_by.filter(|by| Utc::now() > *by && false)' restore::swaps::i2_a_pod_that_starts_after_its_time_swaps_nothing
-guard servers "what recover-cutover told of as not swapped" src/engine/postgres/swap.rs 'let ready = live.as_ref().is_some_and(|d| is_ready(d, task));' 'let ready = live.is_some();' restore::settles::i2_an_undo_that_was_taken_back_never_swaps_and_leaves_the_way_back_open
-guard servers "what came between prepare and the swap" src/worker/cutover.rs 'Claimed::Won if task.database.engine == Engine::PostgreSQL => obstacles(task, &application).await?,' 'Claimed::Won if task.database.engine == Engine::PostgreSQL => {}' restore::swaps::what_came_between_prepare_and_the_swap_and_only_the_swap_minds_is_refused
-guard servers "a swap that was undone did take effect" src/worker/cutover.rs 'return strange(task, context, found).await,' 'return Err(RestoreError::DatabasesChanged { found }.into()),' restore::swaps::i2_an_undone_swap_is_not_done_again_by_a_replay
+guard servers "one claim in the bucket" src/storage/src/claims.rs 'claim, &PutOptions::json().exclusive()' 'claim, &PutOptions::json()' store::claims::i2_one_of_sixteen_claims_wins_and_the_others_learn_who
+guard servers "no claim without conditional puts" src/storage/src/claims.rs 'if !self.capabilities().conditional_put {' 'if !self.capabilities().conditional_put && request_uid.is_empty() {' store::claims::i2_without_conditional_puts_nobody_can_claim
+guard servers "another pod's claim" src/worker/src/cutover.rs 'Claimed::Held(holder) => return witness(task, context, &holder, &application).await,' 'Claimed::Held(_) => {}' restore::swaps::i2_a_claim_that_another_pod_holds_is_never_acted_on
+guard servers "a pod that starts too late" src/worker/src/cutover.rs 'task.start_by.filter(|by| Utc::now() > *by)' 'task.start_by.filter(|by| Utc::now() > *by && false)' restore::swaps::i2_a_pod_that_starts_after_its_time_swaps_nothing
+guard servers "what recover-cutover told of as not swapped" src/engine/src/postgres/swap.rs 'let ready = live.as_ref().is_some_and(|d| is_ready(d, task));' 'let ready = live.is_some();' restore::settles::i2_an_undo_that_was_taken_back_never_swaps_and_leaves_the_way_back_open
+guard servers "what came between prepare and the swap" src/worker/src/cutover.rs 'Claimed::Won if task.database.engine == Engine::PostgreSQL => obstacles(task, &application).await?,' 'Claimed::Won if task.database.engine == Engine::PostgreSQL => {}' restore::swaps::what_came_between_prepare_and_the_swap_and_only_the_swap_minds_is_refused
+guard servers "a swap that was undone did take effect" src/worker/src/cutover.rs 'return strange(task, context, found).await,' 'return Err(RestoreError::DatabasesChanged { found }.into()),' restore::swaps::i2_an_undone_swap_is_not_done_again_by_a_replay
 
 # What others wrote is not compiled again: the dependencies' files are linked, nothing of this package is.
 take_dependencies() {

@@ -1,7 +1,7 @@
 //! A case of the table: who tries what, by which of the API's ways, and what must come of it.
 
 use crate::scene::{Scene, Senders};
-use sennight::api::admission;
+use sennight_api::admission;
 use serde_json::{Value, json};
 use testkit::world::World;
 

@@ -4,7 +4,7 @@
 use crate::private_api::{ApiServer, Etcd};
 use kube::Api;
 use kube::api::{Patch, PatchParams, PostParams};
-use sennight::api::RestoreRequest;
+use sennight_api::RestoreRequest;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 use testkit::cluster::request;

@@ -11,7 +11,7 @@ use kube::{Api, Client};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
-use sennight::api::{RestoreRequest, admission};
+use sennight_api::{RestoreRequest, admission};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;

@@ -7,10 +7,10 @@ use crate::scene::Senders;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::ResourceExt;
 use kube::api::DeleteParams;
-use sennight::api::ConditionStatus::{False, True};
-use sennight::api::admission::{self, Guard};
-use sennight::api::{BackupStorage, crds};
-use sennight::domain::names::{RestoreStep, restore_job};
+use sennight_api::ConditionStatus::{False, True};
+use sennight_api::admission::{self, Guard};
+use sennight_api::{BackupStorage, crds};
+use sennight_core::names::{RestoreStep, restore_job};
 use serde_json::{Value, json};
 use testkit::cluster::{self, BILLING, HELPDESK, OPERATOR, apply, kubectl_ok, until};
 use testkit::operator;
@@ -171,7 +171,7 @@ impl Drop for PutBack {
     }
 }
 
-async fn condition(world: &World, status: sennight::api::ConditionStatus, reason: &str, names: &str) -> bool {
+async fn condition(world: &World, status: sennight_api::ConditionStatus, reason: &str, names: &str) -> bool {
     let storage = world.api::<BackupStorage>().get("main").await.unwrap();
     let conditions = storage.status.unwrap_or_default().conditions;
     let found = conditions.iter().find(|c| c.type_ == "AuthorityIntact").and_then(|c| c.message.clone());

@@ -11,8 +11,8 @@ use crate::worker::Worker;
 use chrono::{DateTime, Days, TimeDelta, Utc};
 use kube::Api;
 use kube::api::ListParams;
-use sennight::api::BackupSchedule;
-use sennight::api::backup_schedule::RunOutcome;
+use sennight_api::BackupSchedule;
+use sennight_api::backup_schedule::RunOutcome;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

@@ -4,8 +4,8 @@
 use chrono::{DateTime, Utc};
 use clap::Parser;
 use sennight::cli::{Cli, Command as Verb};
-use sennight::controller::{Clock, operate_by};
 use sennight::logging::{LogFormat, init_logging};
+use sennight_operator::{Clock, operate_by};
 use std::fs::File;
 use std::net::SocketAddr;
 use std::path::PathBuf;

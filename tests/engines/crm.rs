@@ -1,11 +1,11 @@
 //! A CrmExport out of a copy of the MySQL schema: the shipped profile, no database needed.
 
-use sennight::domain::profile::ExportProfile;
-use sennight::domain::result::{BackupSummary, Done, LiveList};
-use sennight::engine::mysql::ident;
-use sennight::protocol::export::{ExportTask, LiveAnswer, LiveEntity, LiveIdsTask};
-use sennight::store::Store;
-use sennight::worker::{TaskError, export, live_ids};
+use sennight_core::profile::ExportProfile;
+use sennight_core::result::{BackupSummary, Done, LiveList};
+use sennight_engine::mysql::ident;
+use sennight_protocol::export::{ExportTask, LiveAnswer, LiveEntity, LiveIdsTask};
+use sennight_storage::Store;
+use sennight_worker::{TaskError, export, live_ids};
 use std::collections::BTreeMap;
 use std::io::{Cursor, Read};
 use testkit::importer::{Element, KINDS, Portal};

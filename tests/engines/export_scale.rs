@@ -1,9 +1,9 @@
 //! What an export costs: bytes that it reads, and memory.
 
-use sennight::domain::manifest::Manifest;
-use sennight::protocol::export::ExportTask;
-use sennight::protocol::task::Task;
-use sennight::store::Store;
+use sennight_core::manifest::Manifest;
+use sennight_protocol::export::ExportTask;
+use sennight_protocol::task::Task;
+use sennight_storage::Store;
 use std::process::Stdio;
 use std::time::Instant;
 use testkit::mysql::say;

@@ -2,10 +2,10 @@
 //! and compared: every table, view, routine, trigger, event, column attribute and row, FLOATs bit for bit.
 
 use crate::picture::Picture;
-use sennight::domain::engine::Engine;
-use sennight::engine::mysql::load::How;
-use sennight::store::Store;
-use sennight::worker::{ProgressWriter, directory};
+use sennight_core::engine::Engine;
+use sennight_engine::mysql::load::How;
+use sennight_storage::Store;
+use sennight_worker::{ProgressWriter, directory};
 use std::process::Command;
 use testkit::mysql::{Database, Server, say};
 use testkit::{Bucket, copied, manifest, path, table, verify};
@@ -73,12 +73,7 @@ async fn comes_back(database: &Database, events: usize, what: &str) {
 }
 
 /// `restore --to-directory`, then its script with the stock client.
-async fn by_stock_tools(
-    server: &Server,
-    store: &Store,
-    copy: &sennight::domain::result::BackupSummary,
-    before: &Picture,
-) {
+async fn by_stock_tools(server: &Server, store: &Store, copy: &sennight_core::result::BackupSummary, before: &Picture) {
     let dir = tempfile::tempdir().unwrap();
     let open = store.open(&testkit::copy_ref(copy), None).await.unwrap();
     let into = dir.path().join("copy");

@@ -1,8 +1,8 @@
 //! Accounts of every authentication plugin that the servers of this run have: they log in, or the error names the plugin.
 
-use sennight::domain::engine::Engine;
-use sennight::domain::engine::TlsMode;
-use sennight::engine::mysql::{connect, ident};
+use sennight_core::engine::Engine;
+use sennight_core::engine::TlsMode;
+use sennight_engine::mysql::{connect, ident};
 use testkit::mysql::{Database, Server, say};
 use testkit::{Bucket, unique};
 

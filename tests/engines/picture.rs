@@ -1,8 +1,8 @@
 //! A database as text that can be compared: what the server says of every object, and every row of every column, read by
 //! other queries than those of a dump.
 
-use sennight::engine::mysql::schema::strip_definer;
-use sennight::engine::mysql::{Session, ident};
+use sennight_engine::mysql::schema::strip_definer;
+use sennight_engine::mysql::{Session, ident};
 use testkit::mysql::Database;
 use testkit::picture::{Parts, differences};
 
@@ -148,7 +148,7 @@ async fn shown(session: &mut Session, statement: &str, at: usize) -> String {
     let text: String = row.get_opt(at).unwrap_or_else(|| panic!("{statement}")).unwrap();
     let (text, _) = strip_definer(&text);
     if statement.starts_with("SHOW CREATE TRIGGER") {
-        return sennight::engine::mysql::schema::body_of_trigger(&text).unwrap().to_owned();
+        return sennight_engine::mysql::schema::body_of_trigger(&text).unwrap().to_owned();
     }
     text
 }
@@ -165,7 +165,7 @@ async fn rows(session: &mut Session, table: &str) -> Vec<String> {
     let query = format!(
         "SELECT COLUMN_NAME, DATA_TYPE FROM information_schema.COLUMNS
           WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = {} ORDER BY ORDINAL_POSITION",
-        sennight::engine::mysql::literal(table)
+        sennight_engine::mysql::literal(table)
     );
     let columns: Vec<(String, String)> = session.rows(&query, "test").await.unwrap();
     let expression = |(name, kind): &(String, String)| {

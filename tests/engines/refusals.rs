@@ -1,14 +1,14 @@
 //! What is refused, and with which word.
 
-use sennight::domain::engine::Engine;
-use sennight::domain::engine::TlsMode;
-use sennight::engine::mysql::load::How;
-use sennight::engine::mysql::{connect, ident};
-use sennight::worker::TaskError;
+use sennight_core::engine::Engine;
+use sennight_core::engine::TlsMode;
+use sennight_engine::mysql::load::How;
+use sennight_engine::mysql::{connect, ident};
+use sennight_worker::TaskError;
 use testkit::mysql::{Database, Server};
 use testkit::{Bucket, context, credential_files, dump_with, env, manifest, path, unique};
 
-async fn reason(database: &Database, store: &sennight::store::Store) -> String {
+async fn reason(database: &Database, store: &sennight_storage::Store) -> String {
     database.dump(store).await.map(|_| ()).map_err(|e| e.reason).err().unwrap_or_else(|| "dumped".to_owned())
 }
 

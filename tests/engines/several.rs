@@ -1,7 +1,7 @@
 //! Several connections: enough rows that a dump reads by several, and a load writes by several.
 
-use sennight::engine::mysql::ident;
-use sennight::engine::mysql::load::How;
+use sennight_engine::mysql::ident;
+use sennight_engine::mysql::load::How;
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;

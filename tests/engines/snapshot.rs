@@ -1,8 +1,8 @@
 //! What a dump must not get wrong while others write and alter: one instant for all readers, and DDL found out.
 
-use sennight::engine::mysql::connect;
-use sennight::engine::mysql::inventory::Inventory;
-use sennight::engine::mysql::snapshot::{begin, finish};
+use sennight_engine::mysql::connect;
+use sennight_engine::mysql::inventory::Inventory;
+use sennight_engine::mysql::snapshot::{begin, finish};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;

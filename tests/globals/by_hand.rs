@@ -3,8 +3,8 @@
 use crate::ALONE;
 use crate::hostile::{globals, put_back};
 use crate::picture::{backed_up, filled};
-use sennight::domain::engine::Engine;
-use sennight::worker::{ProgressWriter, directory};
+use sennight_core::engine::Engine;
+use sennight_worker::{ProgressWriter, directory};
 use std::process::Command;
 use testkit::mysql::{Database, Server};
 use testkit::{Bucket, copy_ref, env, path};

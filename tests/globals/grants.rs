@@ -3,11 +3,11 @@
 
 use crate::ALONE;
 use crate::picture::{Picture, backed_up, filled};
-use sennight::domain::engine::Engine;
-use sennight::engine::mysql::restore::preflight::server_side;
-use sennight::engine::mysql::{Flavour, connect, ident};
-use sennight::store::Store;
-use sennight::worker::TaskError;
+use sennight_core::engine::Engine;
+use sennight_engine::mysql::restore::preflight::server_side;
+use sennight_engine::mysql::{Flavour, connect, ident};
+use sennight_storage::Store;
+use sennight_worker::TaskError;
 use testkit::mysql::{Database, Server, say};
 use testkit::{Bucket, sampling, unique};
 

@@ -1,6 +1,6 @@
 //! Every global variable that a server has, by its own list, and values of it that nobody who makes backups would choose.
 
-use sennight::engine::mysql::{Session, literal};
+use sennight_engine::mysql::{Session, literal};
 use std::collections::BTreeMap;
 
 /// Not tried, and why.

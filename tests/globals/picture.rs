@@ -1,11 +1,11 @@
 //! A database with what settings might change, and what a backup says of it.
 
-use sennight::domain::engine::Engine;
-use sennight::domain::manifest::Manifest;
-use sennight::domain::result::BackupSummary;
-use sennight::protocol::backup::DumpTask;
-use sennight::store::Store;
-use sennight::worker::TaskError;
+use sennight_core::engine::Engine;
+use sennight_core::manifest::Manifest;
+use sennight_core::result::BackupSummary;
+use sennight_protocol::backup::DumpTask;
+use sennight_storage::Store;
+use sennight_worker::TaskError;
 use std::collections::BTreeMap;
 use testkit::mysql::{Database, Server};
 use testkit::{context, copied, dump_with, manifest, sorted_lines};

@@ -4,12 +4,12 @@
 use crate::ALONE;
 use crate::hostile::{Hostile, Plan, globals, plan, put_back};
 use crate::picture::{Picture, backed_up, filled};
-use sennight::domain::engine::Engine;
-use sennight::domain::manifest::Manifest;
-use sennight::domain::result::BackupSummary;
-use sennight::engine::mysql::load::How;
-use sennight::engine::mysql::{Session, ident};
-use sennight::store::Store;
+use sennight_core::engine::Engine;
+use sennight_core::manifest::Manifest;
+use sennight_core::result::BackupSummary;
+use sennight_engine::mysql::load::How;
+use sennight_engine::mysql::{Session, ident};
+use sennight_storage::Store;
 use std::collections::BTreeMap;
 use testkit::mysql::{Database, Seen, Server, say};
 use testkit::{Bucket, unique};
@@ -99,7 +99,7 @@ impl Trial<'_> {
         self.undisturbed.2.difference(&picture).map_or(Outcome::Same, Outcome::Differs)
     }
 
-    async fn load(&self, into: &Database) -> Result<(), sennight::worker::TaskError> {
+    async fn load(&self, into: &Database) -> Result<(), sennight_worker::TaskError> {
         let (copy, manifest, _) = &self.undisturbed;
         let seen = into.seen_by(&self.dumps_user(), "secret");
         seen.fill(copy, manifest, self.store, How::Insert).await.map(|_| ())

@@ -4,11 +4,11 @@
 use crate::hostile::{Act, Hostile, Request};
 use crate::private_postgres::PrivatePostgres;
 use crate::scale::{Dice, cases, first_seed};
-use sennight::domain::result::BackupSummary;
-use sennight::protocol::backup::DumpTask;
-use sennight::protocol::task::Task;
-use sennight::store::Store;
-use sennight::worker::TaskError;
+use sennight_core::result::BackupSummary;
+use sennight_protocol::backup::DumpTask;
+use sennight_protocol::task::Task;
+use sennight_storage::Store;
+use sennight_worker::TaskError;
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Stdio;
 use std::sync::Arc;

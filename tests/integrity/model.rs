@@ -3,11 +3,11 @@
 use crate::retention::Seen;
 use crate::scale::Dice;
 use chrono::{DateTime, NaiveTime, TimeDelta, Utc};
-use sennight::domain::capabilities::Capabilities;
-use sennight::domain::manifest::MANIFEST;
-use sennight::domain::names::{Area, BackupId, Keys};
-use sennight::domain::retention::patrol::{CopyDir, Enforcer, Found, Grouper, Need, Object, Orders, Verdict};
-use sennight::domain::retention::{
+use sennight_core::capabilities::Capabilities;
+use sennight_core::manifest::MANIFEST;
+use sennight_core::names::{Area, BackupId, Keys};
+use sennight_core::retention::patrol::{CopyDir, Enforcer, Found, Grouper, Need, Object, Orders, Verdict};
+use sennight_core::retention::{
     Expire, HOLD_DAYS, HoldMethod, Policy, daily_tags, expires_at, held_tags, held_until, hold_method, hold_of,
 };
 use std::collections::{BTreeMap, VecDeque};

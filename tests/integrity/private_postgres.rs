@@ -1,9 +1,9 @@
 //! A PostgreSQL server of the test's own, which it may crash.
 
-use sennight::domain::engine::Engine;
-use sennight::domain::engine::TlsMode;
-use sennight::engine::postgres::connect;
-use sennight::protocol::target::{DatabaseTarget, TlsTarget};
+use sennight_core::engine::Engine;
+use sennight_core::engine::TlsMode;
+use sennight_engine::postgres::connect;
+use sennight_protocol::target::{DatabaseTarget, TlsTarget};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;

@@ -5,7 +5,7 @@
 use crate::model::{BucketModel, Kind};
 use crate::scale::{Dice, cases, first_seed};
 use chrono::TimeDelta;
-use sennight::domain::retention::patrol::Enforcer;
+use sennight_core::retention::patrol::Enforcer;
 
 /// Events of one history.
 const EVENTS: u64 = 50;

@@ -1,8 +1,8 @@
 //! The PostgreSQL servers of a run: the host's own, and those of other majors where `SENNIGHT_PG_MAJORS` asked for them.
 
-use sennight::domain::result::BackupSummary;
-use sennight::protocol::restore::RestoreTask;
-use sennight::protocol::target::DatabaseTarget;
+use sennight_core::result::BackupSummary;
+use sennight_protocol::restore::RestoreTask;
+use sennight_protocol::target::DatabaseTarget;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::Command;

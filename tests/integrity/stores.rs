@@ -4,12 +4,12 @@
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Timelike as _, Utc};
 use futures::StreamExt as _;
-use sennight::domain::capabilities::Capabilities;
-use sennight::domain::names::{Area, BackupId};
-use sennight::domain::result::BackupSummary;
-use sennight::domain::retention::patrol::{CopyDir, Enforcer, Need, Orders};
-use sennight::domain::retention::{HoldMethod, expires_at};
-use sennight::store::{Claim, Claimed, OpenCopy, PutOptions, Store, Tally, Walk, ensure};
+use sennight_core::capabilities::Capabilities;
+use sennight_core::names::{Area, BackupId};
+use sennight_core::result::BackupSummary;
+use sennight_core::retention::patrol::{CopyDir, Enforcer, Need, Orders};
+use sennight_core::retention::{HoldMethod, expires_at};
+use sennight_storage::{Claim, Claimed, OpenCopy, PutOptions, Store, Tally, Walk, ensure};
 use std::collections::BTreeSet;
 use testkit::store::{Bucket, Server, copy, identity};
 use testkit::{Database, copy_ref, dump, verify};

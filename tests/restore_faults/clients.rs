@@ -1,8 +1,8 @@
 //! Eight clients of the tenant, who read and write through everything that happens to the server, and remember what was
 //! acknowledged to them, and when.
 
-use sennight::engine::postgres::{EngineError, connect};
-use sennight::protocol::target::DatabaseTarget;
+use sennight_engine::postgres::{EngineError, connect};
+use sennight_protocol::target::DatabaseTarget;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};

@@ -5,10 +5,10 @@ use crate::operator::{self, Word};
 use crate::process::{Victim, Worker, crash_server, gone, upstream};
 use crate::tenant::{Tenant, new_uid};
 use crate::{ALONE, chosen, progress};
-use sennight::domain::restore::Facts;
-use sennight::protocol::cutover::CutoverTask;
-use sennight::protocol::report::{Outcome, TaskReport};
-use sennight::protocol::task::Task;
+use sennight_core::restore::Facts;
+use sennight_protocol::cutover::CutoverTask;
+use sennight_protocol::report::{Outcome, TaskReport};
+use sennight_protocol::task::Task;
 use std::collections::BTreeMap;
 use testkit::wire::postgres::{Point, Side, Wire};
 

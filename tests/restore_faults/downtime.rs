@@ -3,7 +3,7 @@
 use crate::ALONE;
 use crate::clients::OFTEN;
 use crate::tenant::Tenant;
-use sennight::domain::result::Done;
+use sennight_core::result::Done;
 use std::time::{Duration, Instant};
 
 fn median(mut all: Vec<Duration>) -> Duration {

@@ -1,11 +1,11 @@
 //! The operator's word: what `domain::restore` makes of the reports that a cut-over left, or did not leave, in the bucket.
 
 use chrono::TimeDelta;
-use sennight::controller::restore::settle::reported;
-use sennight::domain::gate::{Approval, FourEyes, Keys, Mode, Payment};
-use sennight::domain::names::RestoreStep;
-use sennight::domain::restore::{Action, Claim, Eligibility, Facts, Patience, Step, Terminal, decide};
-use sennight::protocol::report::TaskReport;
+use sennight_core::gate::{Approval, FourEyes, Keys, Mode, Payment};
+use sennight_core::names::RestoreStep;
+use sennight_core::restore::{Action, Claim, Eligibility, Facts, Patience, Step, Terminal, decide};
+use sennight_operator::restore::settle::reported;
+use sennight_protocol::report::TaskReport;
 
 /// A request that was claimed a moment ago, and of which nothing else is known yet.
 pub fn claimed() -> Facts {

@@ -3,10 +3,10 @@
 use crate::process::{Victim, Worker, crash_server, gone, upstream};
 use crate::tenant::Tenant;
 use crate::{ALONE, chosen, progress};
-use sennight::engine::postgres::ident;
-use sennight::protocol::report::Outcome;
-use sennight::protocol::restore::RestoreTask;
-use sennight::protocol::task::Task;
+use sennight_engine::postgres::ident;
+use sennight_protocol::report::Outcome;
+use sennight_protocol::restore::RestoreTask;
+use sennight_protocol::task::Task;
 use testkit::wire::postgres::{Point, Side, Wire};
 
 fn task(tenant: &Tenant, wire: &Wire) -> RestoreTask {

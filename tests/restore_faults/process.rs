@@ -1,8 +1,8 @@
 //! The worker's real binary in a process group of its own, with the client tools that it starts; and who kills it, or the
 //! server.
 
-use sennight::protocol::report::TaskReport;
-use sennight::protocol::task::Task;
+use sennight_protocol::report::TaskReport;
+use sennight_protocol::task::Task;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -84,7 +84,7 @@ pub async fn crash_server(world: &PostgresRestore) {
     let deadline = Instant::now() + Duration::from_mins(1);
     loop {
         let target = world.target("super");
-        if let Ok(session) = sennight::engine::postgres::connect(&target, "postgres", "test").await
+        if let Ok(session) = sennight_engine::postgres::connect(&target, "postgres", "test").await
             && let Ok(row) = session.query_one(started, &[]).await
             && row.try_get::<_, Option<String>>(0).ok().flatten() != before
         {

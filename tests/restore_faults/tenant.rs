@@ -2,11 +2,11 @@
 //! request's UID for each.
 
 use crate::clients::{Clients, SELDOM};
-use sennight::domain::result::BackupSummary;
-use sennight::engine::postgres::ident;
-use sennight::protocol::cutover::CutoverTask;
-use sennight::protocol::drop_database::{DatabaseToDrop, DropDatabaseTask, Mark};
-use sennight::worker::drop_database;
+use sennight_core::result::BackupSummary;
+use sennight_engine::postgres::ident;
+use sennight_protocol::cutover::CutoverTask;
+use sennight_protocol::drop_database::{DatabaseToDrop, DropDatabaseTask, Mark};
+use sennight_worker::drop_database;
 use std::time::Duration;
 use testkit::env;
 use testkit::postgres::restore::PostgresRestore;

@@ -1,10 +1,10 @@
 //! CRM exports of the demo's tenant: dumped from a real PostgreSQL server, exported out of a real bucket.
-use sennight::domain::manifest::TenantIdentity;
-use sennight::domain::profile::ExportProfile;
-use sennight::domain::result::{Done, ExportSummary};
-use sennight::protocol::export::{ExportTask, LiveAnswer, LiveEntity, LiveIdsTask};
-use sennight::store::Store;
-use sennight::worker::{TaskError, Verdict, export, live_ids};
+use sennight_core::manifest::TenantIdentity;
+use sennight_core::profile::ExportProfile;
+use sennight_core::result::{Done, ExportSummary};
+use sennight_protocol::export::{ExportTask, LiveAnswer, LiveEntity, LiveIdsTask};
+use sennight_storage::Store;
+use sennight_worker::{TaskError, Verdict, export, live_ids};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;

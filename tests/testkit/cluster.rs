@@ -4,7 +4,7 @@
 use crate::env;
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client, Config};
-use sennight::api::{RestoreRequest, admission};
+use sennight_api::{RestoreRequest, admission};
 use serde_json::{Value, json};
 use std::io::Write;
 use std::process::{Command, Output, Stdio};

@@ -2,15 +2,15 @@
 //! cargo test …` starts PostgreSQL and MinIO and tells where they are.
 
 use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
-use sennight::domain::engine::Engine;
-use sennight::domain::engine::TlsMode;
-use sennight::domain::manifest::{Manifest, Table, TenantIdentity};
-use sennight::domain::result::{BackupSummary, Done};
-use sennight::engine::postgres::{Session, connect, ident};
-use sennight::protocol::backup::{BackupRef, DumpTask, VerifyTask};
-use sennight::protocol::target::{DatabaseTarget, ManifestKeys, StorageTarget, TlsTarget};
-use sennight::store::Store;
-use sennight::worker::{ProgressWriter, TaskError, WorkerContext, dump, frames, verify};
+use sennight_core::engine::Engine;
+use sennight_core::engine::TlsMode;
+use sennight_core::manifest::{Manifest, Table, TenantIdentity};
+use sennight_core::result::{BackupSummary, Done};
+use sennight_engine::postgres::{Session, connect, ident};
+use sennight_protocol::backup::{BackupRef, DumpTask, VerifyTask};
+use sennight_protocol::target::{DatabaseTarget, ManifestKeys, StorageTarget, TlsTarget};
+use sennight_storage::Store;
+use sennight_worker::{ProgressWriter, TaskError, WorkerContext, dump, frames, verify};
 use std::path::Path;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
@@ -101,7 +101,7 @@ impl Database {
     pub async fn run(&self, sql: &str) {
         let session = self.session().await;
         if let Err(error) = session.batch_execute(sql).await {
-            panic!("{sql}: {}", sennight::engine::postgres::error::words(&error));
+            panic!("{sql}: {}", sennight_engine::postgres::error::words(&error));
         }
         session.close().await;
     }
@@ -176,7 +176,7 @@ impl Bucket {
             ca_file: None,
             credentials_dir: Some(path(credentials.path())),
             encryption: None,
-            capabilities: sennight::domain::capabilities::Capabilities::default(),
+            capabilities: sennight_core::capabilities::Capabilities::default(),
             manifest_keys: None,
         };
         let config = aws_sdk_s3::Config::builder()

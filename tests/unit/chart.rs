@@ -189,14 +189,14 @@ fn crds_outlive_the_release_and_stamps_need_a_server_that_knows_them() {
 #[test]
 fn the_policies_of_the_chart_are_the_ones_the_operator_insists_on() {
     let all = render(&[]);
-    let guards = sennight::api::admission::validating().into_iter().chain(sennight::api::admission::mutating());
+    let guards = sennight_api::admission::validating().into_iter().chain(sennight_api::admission::mutating());
     for guard in guards {
         let live = named(&all, guard.kind, guard.name);
         assert_eq!(guard.difference(live), None, "{} {}", guard.kind, guard.name);
     }
     for (setting, every_mode) in [("FullRestore", false), ("All", true)] {
         let all = render(&["--set", &format!("gate.fourEyes={setting}")]);
-        for guard in sennight::api::admission::four_eyes(every_mode) {
+        for guard in sennight_api::admission::four_eyes(every_mode) {
             let live = named(&all, guard.kind, guard.name);
             assert_eq!(guard.difference(live), None, "{} {}", guard.kind, guard.name);
         }
@@ -213,7 +213,7 @@ fn the_profile_is_shipped_into_the_namespaces_that_ask_for_it() {
     let profiles = of(&all, "ExportProfile");
     let namespaces: Vec<_> = profiles.iter().map(|p| p["metadata"]["namespace"].as_str().unwrap()).collect();
     assert_eq!(namespaces, ["tenants-a", "tenants-b"]);
-    let spec = serde_json::from_value::<sennight::api::ExportProfileSpec>(profiles[0]["spec"].clone()).unwrap();
+    let spec = serde_json::from_value::<sennight_api::ExportProfileSpec>(profiles[0]["spec"].clone()).unwrap();
     let names: Vec<_> = spec.entities.iter().map(|entity| entity.name.as_str()).collect();
     assert_eq!(names, ["companies", "contacts", "leads", "deals"], "in the order to import them");
 }

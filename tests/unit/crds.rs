@@ -3,7 +3,7 @@
 mod record;
 
 use kube::core::cel::Validator;
-use sennight::api::crds;
+use sennight_api::crds;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -143,7 +143,7 @@ fn every_kind_has_its_short_name_columns_and_category() {
     let crds = crds::all().unwrap();
     assert_eq!(crds.len(), want.len());
     for (crd, (kind, short)) in crds.iter().zip(want) {
-        assert_eq!(crd.spec.group, sennight::domain::names::GROUP);
+        assert_eq!(crd.spec.group, sennight_core::names::GROUP);
         assert_eq!(crd.spec.names.kind, kind);
         assert_eq!(crd.spec.names.short_names.as_deref(), Some(&[short.to_owned()][..]));
         assert_eq!(crd.spec.names.categories.as_deref(), Some(&["sennight".to_owned()][..]));

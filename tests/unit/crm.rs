@@ -5,8 +5,8 @@ use crate::importing::live;
 use crate::samples::{
     Sample, bitrix, context, entries, export, export_beside, manifest, profile, records, sample, text,
 };
-use sennight::domain::profile::ExportProfile;
-use sennight::export::{Exporter, Plan};
+use sennight_core::profile::ExportProfile;
+use sennight_export::{Exporter, Plan};
 use serde_json::{Value, json};
 use testkit::importer::{KINDS, cells};
 

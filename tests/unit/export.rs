@@ -3,8 +3,8 @@
 use crate::samples::{Sample, bitrix, context, entries, export, manifest, profile, records, sample, text};
 use chrono::{DateTime, Utc};
 use proptest::prelude::*;
-use sennight::domain::profile::ExportProfile;
-use sennight::export::Plan;
+use sennight_core::profile::ExportProfile;
+use sennight_export::Plan;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::io::Cursor;

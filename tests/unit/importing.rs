@@ -4,8 +4,8 @@
 use crate::account::{Account, account, small, some, table};
 use crate::samples::{bitrix, entries, export, export_beside, records, text};
 use proptest::prelude::*;
-use sennight::domain::profile::ExportProfile;
-use sennight::export::{Live, LiveIds};
+use sennight_core::profile::ExportProfile;
+use sennight_export::{Live, LiveIds};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::Cursor;

@@ -1,10 +1,10 @@
 //! A server that wants to see a login of a kind that nobody knows: no task panics over it, and the error names the plugin. The
 //! server is a few bytes on loopback, so that every name can be tried without the plugin.
 
-use sennight::domain::engine::Engine;
-use sennight::domain::engine::TlsMode;
-use sennight::engine::mysql::{EngineError, connect};
-use sennight::protocol::target::{DatabaseTarget, TlsTarget};
+use sennight_core::engine::Engine;
+use sennight_core::engine::TlsMode;
+use sennight_engine::mysql::{EngineError, connect};
+use sennight_protocol::target::{DatabaseTarget, TlsTarget};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};

@@ -1,9 +1,9 @@
 //! `kubectl sennight` without a cluster: its words, its questions, what it would write.
 
 use chrono::{DateTime, Utc};
-use sennight::api::{BackupSchedule, RestoreRequest};
-use sennight::plugin::args::{Awaiting, SettleArgs};
-use sennight::plugin::{Args, Io, PluginError, Verb, decide, explain, facts, link, list, settle};
+use kubectl_sennight::args::{Awaiting, SettleArgs};
+use kubectl_sennight::{Args, Io, PluginError, Verb, decide, explain, facts, link, list, settle};
+use sennight_api::{BackupSchedule, RestoreRequest};
 use serde_json::{Value, json};
 
 fn now() -> DateTime<Utc> {

@@ -1,11 +1,11 @@
 //! What `kubectl sennight` says of a fleet and of a record, and what it proposes to a shell, without a cluster.
 
 use chrono::{DateTime, Utc};
-use sennight::api::{BackupSchedule, BackupStorage, RestoreRequest};
-use sennight::domain::audit::{Claimed, Ended, Entry, Settled, State, Subject, follow};
-use sennight::plugin::complete::{Wanted, wanted};
-use sennight::plugin::status::{Fleet, text};
-use sennight::plugin::{audit, settle};
+use kubectl_sennight::complete::{Wanted, wanted};
+use kubectl_sennight::status::{Fleet, text};
+use kubectl_sennight::{audit, settle};
+use sennight_api::{BackupSchedule, BackupStorage, RestoreRequest};
+use sennight_core::audit::{Claimed, Ended, Entry, Settled, State, Subject, follow};
 use serde_json::{Value, json};
 
 fn at(text: &str) -> DateTime<Utc> {

@@ -1,8 +1,8 @@
 //! Copies made by hand, their exports, and what is in a zip. The tables are as the demo's schema has them.
 
-use sennight::domain::manifest::{Column, Frame, Manifest, Table};
-use sennight::domain::profile::ExportProfile;
-use sennight::export::{Comparison, ExportContext, ExportError, Exporter, Live, Plan};
+use sennight_core::manifest::{Column, Frame, Manifest, Table};
+use sennight_core::profile::ExportProfile;
+use sennight_export::{Comparison, ExportContext, ExportError, Exporter, Live, Plan};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::{Cursor, Read};

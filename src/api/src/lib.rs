@@ -1,5 +1,5 @@
 //! The wire: what users write and read, `sennight.dev/v1alpha1`. Types, their schema and their admission rules; no I/O, no
-//! business. One file a kind. The rooms that decide have their own types; `domain.rs` translates.
+//! business. One file a kind. The rooms that decide have their own types; `convert.rs` translates.
 
 #![allow(
     clippy::doc_markdown,
@@ -13,9 +13,9 @@ pub mod backup_schedule;
 pub mod backup_storage;
 pub mod common;
 pub mod conditions;
+pub mod convert;
 pub mod crds;
 pub mod database_server;
-pub mod domain;
 pub mod export_profile;
 pub mod recovery_point;
 pub mod restore_report;

@@ -245,7 +245,7 @@ mod days;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::schedule::Window;
+    use crate::schedule::Window;
 
     fn at(text: &str) -> DateTime<Utc> {
         text.parse().unwrap()

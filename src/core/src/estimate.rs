@@ -2,7 +2,7 @@
 //! the way that was chosen does not bring back. An estimate, and it says what it rests on.
 
 use super::gate::Mode;
-use crate::domain::progress::{Progress, Stage};
+use crate::progress::{Progress, Stage};
 use chrono::{DateTime, TimeDelta, Utc};
 
 /// Stored bytes a second that are reckoned with where nothing was measured: less than half of what a laptop does.

@@ -7,7 +7,7 @@ pub use check::FRAME_LIMIT;
 pub use mac::{Algorithm, Keyring, KeyringError, Mac, Seal, SealError};
 
 use super::names::BackupId;
-use crate::domain::engine::Engine;
+use crate::engine::Engine;
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
 

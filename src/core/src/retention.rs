@@ -8,7 +8,7 @@ pub mod patrol;
 pub use merge::{Conflict, Existing, Merge, Plan, merge};
 
 use super::names::{Area, Keys, stable_hash};
-use crate::domain::capabilities::Capabilities;
+use crate::capabilities::Capabilities;
 use chrono::{DateTime, Days, NaiveTime, SecondsFormat, TimeDelta, Utc};
 use std::collections::BTreeMap;
 

@@ -1,9 +1,9 @@
 //! How a cell of a typed column is written: yes and no, dates, numbers, text.
 
-use crate::domain::manifest::Column;
-use crate::domain::profile::Style;
 use chrono::{DateTime, FixedOffset, NaiveDate, NaiveDateTime};
 use chrono_tz::Tz;
+use sennight_core::manifest::Column;
+use sennight_core::profile::Style;
 use std::borrow::Cow;
 
 /// What a column holds, as far as its CSV cells depend on it.

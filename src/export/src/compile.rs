@@ -5,8 +5,8 @@ use super::error::CompileError;
 use super::once;
 use super::plan::{EntityPlan, HeldTable, KEY_SEPARATOR, Keep, LookupPlan, OutColumn, Plan, Skipped, Source, Use};
 use super::resolve::{Resolve, invalid};
-use crate::domain::manifest::Manifest;
-use crate::domain::profile::{ColumnSpec, Entity, ExportProfile, Lookup, LookupOutput, LookupRef, Tables};
+use sennight_core::manifest::Manifest;
+use sennight_core::profile::{ColumnSpec, Entity, ExportProfile, Lookup, LookupOutput, LookupRef, Tables};
 use std::collections::BTreeSet;
 
 /// The plan of a profile for a copy.

@@ -5,7 +5,7 @@ use super::compile::Compiler;
 use super::error::CompileError;
 use super::plan::{CustomPlan, Keep, LineColumn, Use};
 use super::resolve::{Filter, Resolve, Template};
-use crate::domain::profile::{Custom, Lines, TableName};
+use sennight_core::profile::{Custom, Lines, TableName};
 
 /// The columns that values of a field with several values may be in; which one, depends on the field's type.
 const VALUE_COLUMNS: [&str; 4] = ["VALUE", "VALUE_INT", "VALUE_DOUBLE", "VALUE_DATE"];

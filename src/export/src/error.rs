@@ -1,8 +1,8 @@
 //! Why an export is refused or fails: one enum for the profile, one for the data.
 
-pub use crate::domain::profile::Misfit as CompileError;
+pub use sennight_core::profile::Misfit as CompileError;
 
-use crate::domain::manifest::Table;
+use sennight_core::manifest::Table;
 
 /// Data that cannot be exported.
 #[derive(Debug, thiserror::Error, strum::IntoStaticStr)]

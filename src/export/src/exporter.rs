@@ -10,9 +10,9 @@ use super::plan::Plan;
 use super::records::Records;
 use super::rows;
 use super::summary::{self, EXPORT_MANIFEST, ExportContext, Facts, FileFacts, MISSING_ONLY, NotUtf8};
-use crate::domain::manifest::{Manifest, Table};
-use crate::domain::profile::AMBIGUOUS_LINKS;
-use crate::domain::result::ExportFile;
+use sennight_core::manifest::{Manifest, Table};
+use sennight_core::profile::AMBIGUOUS_LINKS;
+use sennight_core::result::ExportFile;
 use std::collections::HashMap;
 
 /// An entity whose row text is larger gets a zip64 entry, since its CSV text may pass 4 GiB.

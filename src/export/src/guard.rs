@@ -1,7 +1,7 @@
 //! The formula guard: a cell that a spreadsheet would run gets a `'` in front. Phones and numbers are spared by default,
 //! since the guard would damage them on re-import.
 
-use crate::domain::profile::FormulaGuard;
+use sennight_core::profile::FormulaGuard;
 use std::borrow::Cow;
 
 /// The cell as it may be written, and whether it had to be changed. `number` says that the column is numeric.

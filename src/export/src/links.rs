@@ -5,7 +5,7 @@ use super::compose::Record;
 use super::error::ExportError;
 use super::guard::guarded;
 use super::summary::LinkFacts;
-use crate::domain::profile::{AMBIGUOUS_LINKS, FormulaGuard, Style};
+use sennight_core::profile::{AMBIGUOUS_LINKS, FormulaGuard, Style};
 use std::borrow::Cow;
 
 /// Bytes that the file may have; it is held in memory until the others are written.

@@ -5,9 +5,9 @@ use super::cell::Shape;
 use super::compile;
 use super::error::CompileError;
 use super::resolve::{Filter, Template};
-use crate::domain::manifest::Manifest;
-use crate::domain::profile::{ExportProfile, Style};
 use chrono_tz::Tz;
+use sennight_core::manifest::Manifest;
+use sennight_core::profile::{ExportProfile, Style};
 use serde::Serialize;
 
 /// A profile that fits a copy.

@@ -3,8 +3,8 @@
 
 use super::plan::Plan;
 use super::summary::{Comparison, EXPORT_MANIFEST, ExportContext, Facts, MISSING_ONLY};
-use crate::domain::profile::AMBIGUOUS_LINKS;
 use chrono::SecondsFormat;
+use sennight_core::profile::AMBIGUOUS_LINKS;
 
 mod en;
 mod ru;

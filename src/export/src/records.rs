@@ -4,7 +4,7 @@ use super::compose::{Note, Record};
 use super::error::ExportError;
 use super::output::Output;
 use super::summary::FileFacts;
-use crate::domain::profile::{Newline, Quote, Style};
+use sennight_core::profile::{Newline, Quote, Style};
 use sha2::{Digest, Sha256};
 use std::io::{Seek, Write};
 

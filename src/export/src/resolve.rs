@@ -1,7 +1,7 @@
 //! Conditions and values of a profile compiled to places in a row.
 
 use super::error::CompileError;
-use crate::domain::profile::{Condition, ProfileFault, Tables};
+use sennight_core::profile::{Condition, ProfileFault, Tables};
 
 /// A condition on a cell.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,10 +2,10 @@
 
 use super::compose::Note;
 use super::plan::{Plan, Skipped};
-use crate::domain::manifest::TenantIdentity;
-use crate::domain::names::BackupId;
-use crate::domain::profile::NEVER_EXPORTED;
 use chrono::{DateTime, NaiveDate, Utc};
+use sennight_core::manifest::TenantIdentity;
+use sennight_core::names::BackupId;
+use sennight_core::profile::NEVER_EXPORTED;
 use serde::Serialize;
 
 /// Name of the manifest inside the zip.

@@ -3,17 +3,17 @@
 
 use super::context::Context;
 use super::verbs::FIELD_MANAGER;
-use crate::api::RestoreRequest;
-use crate::api::admission::{self, Forgery, Guard, Weakness};
-use crate::api::conditions::{RequestCondition, is_true};
-use crate::api::restore_status::Decision;
-use crate::domain::authority::{self as rules, Distrust, Own};
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams, PostParams};
 use kube::runtime::reflector::ObjectRef;
 use kube::{Client, ResourceExt};
 use parking_lot::Mutex;
+use sennight_api::RestoreRequest;
+use sennight_api::admission::{self, Forgery, Guard, Weakness};
+use sennight_api::conditions::{RequestCondition, is_true};
+use sennight_api::restore_status::Decision;
+use sennight_core::authority::{self as rules, Distrust, Own};
 use std::sync::{Arc, OnceLock};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};

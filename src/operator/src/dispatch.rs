@@ -7,11 +7,11 @@ pub use launch::{NextJob, Passenger};
 
 use super::context::Context;
 use super::jobs::{Taken, Ticketed};
-use crate::domain::batch::{Bucket, Due, Group, Queue, Room, Shape};
 use crate::settings::JobSettings;
 use chrono::{DateTime, TimeDelta, Utc};
 use kube::runtime::reflector::ObjectRef;
 use parking_lot::{Mutex, MutexGuard};
+use sennight_core::batch::{Bucket, Due, Group, Queue, Room, Shape};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -277,8 +277,8 @@ pub async fn run(ctx: Arc<Context>, stop: CancellationToken) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::backup::RunKey;
-    use crate::domain::batch::{Company, Lane};
+    use sennight_core::backup::RunKey;
+    use sennight_core::batch::{Company, Lane};
 
     fn at(seconds: i64) -> DateTime<Utc> {
         DateTime::from_timestamp(seconds, 0).unwrap()

@@ -4,10 +4,10 @@ use super::server::validate::ServerFault;
 use super::storage::validate::Overlap;
 use super::stores::OpenError;
 use super::verbs::VerbError;
-use crate::domain::audit::Broken;
-use crate::domain::names::NameError;
-use crate::protocol::task::TaskParseError;
-use crate::store::{CatalogueError, HoldError, LifecycleError, StoreError};
+use sennight_core::audit::Broken;
+use sennight_core::names::NameError;
+use sennight_protocol::task::TaskParseError;
+use sennight_storage::{CatalogueError, HoldError, LifecycleError, StoreError};
 
 /// When a failed reconcile is tried again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

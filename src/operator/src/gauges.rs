@@ -5,11 +5,11 @@ use super::context::Context;
 use super::fleet::Fleet;
 use super::jobs::Lane;
 use super::server::proofs::{NO_PLACE, OVERDUE, failing};
-use crate::api::conditions::{RequestCondition, ServerCondition, find, is_true};
-use crate::api::restore_status::WaitingOn;
-use crate::api::{BackupStorage, ConditionStatus, DatabaseServer, DatabaseServerStatus, RestoreRequest};
 use crate::telemetry::{AgeLabel, FreshLabel, Metrics, OverdueLabel};
 use chrono::{DateTime, Utc};
+use sennight_api::conditions::{RequestCondition, ServerCondition, find, is_true};
+use sennight_api::restore_status::WaitingOn;
+use sennight_api::{BackupStorage, ConditionStatus, DatabaseServer, DatabaseServerStatus, RestoreRequest};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -103,8 +103,8 @@ fn count(number: usize) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::BackupSchedule;
     use prometheus_client::encoding::text::encode;
+    use sennight_api::BackupSchedule;
     use serde_json::json;
 
     #[test]

@@ -154,7 +154,7 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::controller::server::validate::ServerFault;
+    use crate::server::validate::ServerFault;
 
     fn later() -> ReconcileError {
         ReconcileError::NothingToHold

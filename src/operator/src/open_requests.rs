@@ -2,11 +2,11 @@
 //! that ended long ago would be most of its cost. The cache has the last word.
 
 use super::fleet::Key;
-use crate::api::RestoreRequest;
 use kube::ResourceExt;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::watcher::Event;
 use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+use sennight_api::RestoreRequest;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 

@@ -5,14 +5,14 @@ use super::context::Context;
 use super::feed::Feed;
 use super::observed::{Ailing, cut};
 use super::verbs::apply_status;
-use crate::api::conditions::{ProfileCondition, find, set};
-use crate::api::{Condition, ConditionStatus, ExportProfile, ExportProfileSpec, ExportProfileStatus};
-use crate::controller::error::ReconcileError;
-use crate::domain::profile;
+use crate::error::ReconcileError;
 use chrono::{DateTime, Utc};
 use kube::ResourceExt;
 use kube::api::Api;
 use kube::runtime::controller::Action;
+use sennight_api::conditions::{ProfileCondition, find, set};
+use sennight_api::{Condition, ConditionStatus, ExportProfile, ExportProfileSpec, ExportProfileStatus};
+use sennight_core::profile;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
@@ -137,7 +137,7 @@ mod tests {
 
     #[test]
     fn the_shipped_profile_is_ready() {
-        let text = include_str!("../../charts/sennight/profiles/bitrix24-crm.yaml");
+        let text = include_str!("../../../charts/sennight/profiles/bitrix24-crm.yaml");
         let shipped: ExportProfile = serde_saphyr::from_str(text).unwrap();
         assert!(check(&shipped.spec).unwrap().missing_only);
     }

@@ -1,13 +1,13 @@
 //! The operator's settings: raw arguments checked and resolved once. Nothing after this parses a string or reads the
 //! environment.
 
-use crate::controller::lease::Terms;
-use crate::controller::worker_job::PodDefaults;
-use crate::domain::authority;
-use crate::domain::batch::MOST_TENANTS;
-use crate::domain::duration::{self, DurationError};
+use crate::lease::Terms;
+use crate::worker_job::PodDefaults;
 use k8s_openapi::api::core::v1::ResourceRequirements;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use sennight_core::authority;
+use sennight_core::batch::MOST_TENANTS;
+use sennight_core::duration::{self, DurationError};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Duration;

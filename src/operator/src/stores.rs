@@ -2,14 +2,14 @@
 //! without looking whether it was rotated, and never printed.
 
 use super::verbs::VerbError;
-use crate::api::{BackupStorage, BackupStorageSpec};
-use crate::domain::capabilities::Capabilities;
-use crate::protocol::target::{ManifestKeys, ServerSideEncryption, StorageTarget};
-use crate::store::{Access, Credentials, Store, StoreError};
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::Api;
 use kube::{Client, ResourceExt};
 use parking_lot::Mutex;
+use sennight_api::{BackupStorage, BackupStorageSpec};
+use sennight_core::capabilities::Capabilities;
+use sennight_protocol::target::{ManifestKeys, ServerSideEncryption, StorageTarget};
+use sennight_storage::{Access, Credentials, Store, StoreError};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -3,10 +3,10 @@
 
 use super::stores;
 use super::worker_job::{Mount, Source};
-use crate::api;
-use crate::domain::manifest::TenantIdentity;
-use crate::protocol::target::{DatabaseTarget, StorageTarget, TlsTarget};
 use kube::ResourceExt;
+use sennight_api as api;
+use sennight_core::manifest::TenantIdentity;
+use sennight_protocol::target::{DatabaseTarget, StorageTarget, TlsTarget};
 
 const STORAGE_DIR: &str = "/secrets/storage";
 const STORAGE_CA_DIR: &str = "/secrets/storage-ca";

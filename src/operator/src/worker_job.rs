@@ -1,8 +1,5 @@
 //! The only builder of Jobs and pods: from a task to a restricted pod that mounts its secrets and has no Kubernetes token.
 
-use crate::protocol::report::EXIT_REFUSED;
-use crate::protocol::target::StorageTarget;
-use crate::protocol::task::{Task, TaskParseError};
 use k8s_openapi::api::batch::v1::{
     Job, JobSpec, PodFailurePolicy, PodFailurePolicyOnExitCodesRequirement, PodFailurePolicyOnPodConditionsPattern,
     PodFailurePolicyRule,
@@ -13,6 +10,9 @@ use k8s_openapi::api::core::v1::{
     SeccompProfile, SecretVolumeSource, SecurityContext, Volume, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use sennight_protocol::report::EXIT_REFUSED;
+use sennight_protocol::target::StorageTarget;
+use sennight_protocol::task::{Task, TaskParseError};
 use std::collections::BTreeMap;
 
 /// The user that the image runs as.
@@ -296,7 +296,7 @@ fn container_security() -> SecurityContext {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::backup::VerifyTask;
+    use sennight_protocol::backup::VerifyTask;
 
     fn job() -> Job {
         let copy = serde_json::json!({"prefix": "daily/n/s/x/", "id": "20261122T021000Z-1a2b3c4d"});

@@ -2,8 +2,8 @@
 
 #![allow(clippy::doc_markdown, reason = "the comments become --help, where backticks are noise")]
 
-use crate::domain::duration;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use sennight_core::duration;
 use std::path::PathBuf;
 use std::time::Duration;
 

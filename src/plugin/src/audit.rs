@@ -6,9 +6,9 @@ use super::error::PluginError;
 use super::link;
 use super::output::{Io, table};
 use super::words::instant;
-use crate::api::BackupStorage;
-use crate::domain::audit::{Broken, Chain, Entry, Event, Filed, Head, verify};
-use crate::store::{Access, Store};
+use sennight_api::BackupStorage;
+use sennight_core::audit::{Broken, Chain, Entry, Event, Filed, Head, verify};
+use sennight_storage::{Access, Store};
 use serde::Serialize;
 
 /// What is looked at.

@@ -3,11 +3,11 @@
 use super::args::{ClusterArgs, DryRun, Form, WriteArgs};
 use super::error::PluginError;
 use super::output::Io;
-use crate::api::{BackupSchedule, BackupStorage, DatabaseServer, RestoreRequest};
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config, ResourceExt};
+use sennight_api::{BackupSchedule, BackupStorage, DatabaseServer, RestoreRequest};
 use serde_json::{Value, json};
 
 /// What kubectl calls a RestoreRequest.

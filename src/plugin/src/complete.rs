@@ -3,11 +3,11 @@
 
 use super::args::{Args, ClusterArgs};
 use super::cluster::Cluster;
-use crate::api::RestoreRequest;
-use crate::api::conditions::{RequestCondition, is_true};
-use crate::api::restore_status::WaitingOn;
 use clap::{Command, CommandFactory};
 use kube::ResourceExt;
+use sennight_api::RestoreRequest;
+use sennight_api::conditions::{RequestCondition, is_true};
+use sennight_api::restore_status::WaitingOn;
 use std::path::PathBuf;
 use std::time::Duration;
 

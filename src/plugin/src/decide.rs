@@ -5,11 +5,11 @@ use super::cluster::Cluster;
 use super::error::PluginError;
 use super::output::Io;
 use super::{facts, settle};
-use crate::api::restore_request::RestoreMode;
-use crate::api::restore_status::Decision;
-use crate::api::{BackupSchedule, RestoreRequest};
 use chrono::Utc;
 use kube::ResourceExt;
+use sennight_api::restore_request::RestoreMode;
+use sennight_api::restore_status::Decision;
+use sennight_api::{BackupSchedule, RestoreRequest};
 use serde_json::{Value, json};
 
 /// Approves, after it was shown what it is. What replaces a database asks for the tenant's id, typed by hand.

@@ -5,11 +5,11 @@ use super::cluster::Cluster;
 use super::error::PluginError;
 use super::output::Io;
 use super::words::instant;
-use crate::api::database_server::DrillRun;
-use crate::api::{BackupSchedule, DatabaseServer};
-use crate::domain::drill::INTERRUPTIONS;
 use chrono::Utc;
 use kube::ResourceExt;
+use sennight_api::database_server::DrillRun;
+use sennight_api::{BackupSchedule, DatabaseServer};
+use sennight_core::drill::INTERRUPTIONS;
 use std::time::Duration;
 
 /// Pause between two looks at the server's status.

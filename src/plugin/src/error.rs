@@ -1,7 +1,7 @@
 //! What can go wrong, and which exit code scripts see.
 
-use crate::domain::audit::Broken;
-use crate::store::StoreError;
+use sennight_core::audit::Broken;
+use sennight_storage::StoreError;
 use std::path::PathBuf;
 
 /// Why a verb failed.

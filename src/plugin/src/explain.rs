@@ -6,12 +6,12 @@ use super::error::PluginError;
 use super::facts::{tenant, zone};
 use super::output::Io;
 use super::words::{bytes, count, instant, millis, span};
-use crate::api::conditions::{ConditionStatus, RequestCondition, find, is_true};
-use crate::api::restore_request::RestoreMode;
-use crate::api::restore_status::{Decision, RestorePhase, WaitingOn};
-use crate::api::{BackupSchedule, Condition, RestoreRequest, RestoreRequestStatus};
 use chrono::{DateTime, TimeDelta, Utc};
 use kube::ResourceExt;
+use sennight_api::conditions::{ConditionStatus, RequestCondition, find, is_true};
+use sennight_api::restore_request::RestoreMode;
+use sennight_api::restore_status::{Decision, RestorePhase, WaitingOn};
+use sennight_api::{BackupSchedule, Condition, RestoreRequest, RestoreRequestStatus};
 use serde::Serialize;
 
 /// What `-o json` and `-o yaml` give.

@@ -1,12 +1,12 @@
 //! What a request is, for the person who decides: tenant, plan, size, date, what will be lost.
 
 use super::words::{self, bytes, count, instant, span};
-use crate::api::conditions::{RequestCondition, find, reason};
-use crate::api::restore_request::RestoreMode;
-use crate::api::{BackupSchedule, ConditionStatus, RestoreRequest};
 use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 use kube::ResourceExt;
+use sennight_api::conditions::{RequestCondition, find, reason};
+use sennight_api::restore_request::RestoreMode;
+use sennight_api::{BackupSchedule, ConditionStatus, RestoreRequest};
 
 /// The zone of a schedule, if it is one.
 pub fn zone(schedule: Option<&BackupSchedule>) -> Option<Tz> {

@@ -5,14 +5,14 @@ use super::cluster::Cluster;
 use super::error::PluginError;
 use super::output::Io;
 use super::words::{bytes, instant, span};
-use crate::api::backup_storage::BackupStorageSpec;
-use crate::api::restore_request::RestoreMode;
-use crate::api::{BackupStorage, RestoreRequest};
-use crate::domain::capabilities::Capabilities;
-use crate::protocol::target::StorageTarget;
-use crate::store::{Access, Store};
 use chrono::{TimeDelta, Utc};
 use kube::ResourceExt;
+use sennight_api::backup_storage::BackupStorageSpec;
+use sennight_api::restore_request::RestoreMode;
+use sennight_api::{BackupStorage, RestoreRequest};
+use sennight_core::capabilities::Capabilities;
+use sennight_protocol::target::StorageTarget;
+use sennight_storage::{Access, Store};
 use std::path::Path;
 
 /// Prints the link; what a person should know besides goes to the other stream.

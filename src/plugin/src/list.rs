@@ -5,11 +5,11 @@ use super::cluster::{Cluster, RESOURCE};
 use super::error::PluginError;
 use super::output::{Io, table};
 use super::words::span;
-use crate::api::RestoreRequest;
-use crate::api::conditions::{RequestCondition, is_true};
-use crate::api::restore_status::WaitingOn;
 use chrono::{DateTime, Utc};
 use kube::ResourceExt;
+use sennight_api::RestoreRequest;
+use sennight_api::conditions::{RequestCondition, is_true};
+use sennight_api::restore_status::WaitingOn;
 use serde_json::json;
 
 /// Lists.

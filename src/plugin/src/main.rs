@@ -4,5 +4,5 @@ use std::process::ExitCode;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    Box::pin(sennight::plugin::main(std::env::args_os())).await
+    Box::pin(kubectl_sennight::main(std::env::args_os())).await
 }

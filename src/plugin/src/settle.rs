@@ -6,12 +6,12 @@ use super::cluster::Cluster;
 use super::error::PluginError;
 use super::facts;
 use super::output::Io;
-use crate::api::ConditionStatus;
-use crate::api::conditions::reason::{CHARGED_BACK, INCLUDED_IN_PLAN, PAYMENT_RECORDED, WAIVED};
-use crate::api::conditions::{RequestCondition, is_true};
-use crate::api::{RestoreRequest, RestoreRequestStatus};
 use chrono::Utc;
 use kube::ResourceExt;
+use sennight_api::ConditionStatus;
+use sennight_api::conditions::reason::{CHARGED_BACK, INCLUDED_IN_PLAN, PAYMENT_RECORDED, WAIVED};
+use sennight_api::conditions::{RequestCondition, is_true};
+use sennight_api::{RestoreRequest, RestoreRequestStatus};
 use serde_json::{Value, json};
 
 /// The field manager of Paid and the payment.

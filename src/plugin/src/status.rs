@@ -6,10 +6,10 @@ use super::cluster::Cluster;
 use super::error::PluginError;
 use super::output::{Io, table};
 use super::words::{bytes, count, span};
-use crate::api::conditions::{ConditionStatus, ScheduleCondition, find, is_true};
-use crate::api::{BackupSchedule, BackupScheduleStatus, BackupStorage};
 use chrono::{DateTime, TimeDelta, Utc};
 use kube::ResourceExt;
+use sennight_api::conditions::{ConditionStatus, ScheduleCondition, find, is_true};
+use sennight_api::{BackupSchedule, BackupScheduleStatus, BackupStorage};
 use serde::Serialize;
 
 /// The fleet in numbers, and who needs a look first.

@@ -1,8 +1,8 @@
 //! Tasks that make a backup or read one, and how a task names a backup.
 
 use super::target::DatabaseTarget;
-use crate::domain::manifest::TenantIdentity;
-use crate::domain::names::BackupId;
+use sennight_core::manifest::TenantIdentity;
+use sennight_core::names::BackupId;
 use serde::{Deserialize, Serialize};
 
 /// A backup, named so that a worker can insist on exactly this one.

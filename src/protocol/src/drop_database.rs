@@ -2,7 +2,7 @@
 
 use super::backup::BackupRef;
 use super::target::DatabaseTarget;
-use crate::domain::manifest::TenantIdentity;
+use sennight_core::manifest::TenantIdentity;
 use serde::{Deserialize, Serialize};
 
 /// Which mark a database that may be dropped carries.

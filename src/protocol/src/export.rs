@@ -3,9 +3,9 @@
 
 use super::backup::BackupRef;
 use super::target::DatabaseTarget;
-use crate::domain::manifest::TenantIdentity;
-use crate::domain::profile::{Entity, ExportProfile, TableName};
-use crate::domain::result::LiveList;
+use sennight_core::manifest::TenantIdentity;
+use sennight_core::profile::{Entity, ExportProfile, TableName};
+use sennight_core::result::LiveList;
 use serde::{Deserialize, Serialize};
 
 /// A CRM export of one backup. It never sees a database.

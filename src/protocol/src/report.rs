@@ -1,7 +1,7 @@
 //! What a worker answers: a report of each task as a JSON object in the bucket, and the process's exit code.
 
-use crate::domain::result::Done;
 use chrono::{DateTime, Utc};
+use sennight_core::result::Done;
 use serde::{Deserialize, Serialize};
 
 /// Exit code: every task succeeded.

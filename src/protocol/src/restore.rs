@@ -2,7 +2,7 @@
 
 use super::backup::{BackupRef, default_parallelism};
 use super::target::DatabaseTarget;
-use crate::domain::manifest::TenantIdentity;
+use sennight_core::manifest::TenantIdentity;
 use serde::{Deserialize, Serialize};
 
 /// What `preflight` and `prepare` need to know of a full restore.

@@ -1,8 +1,8 @@
 //! Where a worker reads and writes: a bucket and a database server, as plain values that fit into a Job's argv. Secrets
 //! are never in them, only the directories that the kubelet mounts them at.
 
-use crate::domain::capabilities::Capabilities;
-use crate::domain::engine::{Engine, TlsMode};
+use sennight_core::capabilities::Capabilities;
+use sennight_core::engine::{Engine, TlsMode};
 use serde::{Deserialize, Serialize};
 
 /// A bucket as a worker reaches it.

@@ -6,7 +6,7 @@ use super::drop_database::DropDatabaseTask;
 use super::export::{ExportTask, LiveIdsTask};
 use super::restore::{DrillTask, RestoreTask};
 use super::target::StorageTarget;
-use crate::domain::names::RestoreStep;
+use sennight_core::names::RestoreStep;
 use serde::{Deserialize, Serialize};
 
 /// Arguments that do not make a worker's task.
@@ -200,8 +200,8 @@ mod some {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::engine::Engine;
     use chrono::DateTime;
+    use sennight_core::engine::Engine;
     use strum::IntoEnumIterator;
 
     fn storage() -> StorageTarget {

@@ -11,9 +11,11 @@ pub use place::{CopyArgs, PickError, StorageArgs};
 pub use shell::{Asked, CatalogueArgs, Output, RestoreArgs, Shell, VerifyArgs};
 pub use task::{Order, TaskArgs, TaskArgsError, TaskCommand, text_or_file};
 
-use crate::controller::lease::Terms;
-use crate::settings::{FourEyes, Settings, SettingsError, Watch, WorkerSettings, duration, listen_address, pair};
 use clap::{Args, Parser, Subcommand};
+use sennight_operator::lease::Terms;
+use sennight_operator::settings::{
+    FourEyes, Settings, SettingsError, Watch, WorkerSettings, duration, listen_address, pair,
+};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -180,8 +182,8 @@ impl OperatorArgs {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::task::Task;
     use clap::CommandFactory;
+    use sennight_protocol::task::Task;
 
     fn settings(extra: &[&str]) -> Result<Settings, SettingsError> {
         let line = ["sennight", "operator", "--worker-image=i", "--identity=pod", "--namespace=ops"];

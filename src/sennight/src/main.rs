@@ -1,12 +1,12 @@
 //! `sennight`: reads the command line, starts one thing, turns its end into an exit code.
 
 use clap::Parser;
-use sennight::api::crds;
 use sennight::cli::{Asked, Cli, Command, GenerateArgs, OperatorArgs, Shell, TaskArgs};
-use sennight::controller::operate;
 use sennight::logging::{LogFormat, init_logging};
-use sennight::protocol::report::{EXIT_OK, EXIT_REFUSED, EXIT_RETRY};
-use sennight::worker::{self, WorkerEnv};
+use sennight_api::crds;
+use sennight_operator::operate;
+use sennight_protocol::report::{EXIT_OK, EXIT_REFUSED, EXIT_RETRY};
+use sennight_worker::{self as worker, WorkerEnv};
 use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;

@@ -1,8 +1,8 @@
 //! The record's objects: read in order, put once. What they say is the domain's (`domain::audit`).
 
 use super::{PutOptions, Store, StoreError};
-use crate::domain::audit::Filed;
 use bytes::Bytes;
+use sennight_core::audit::Filed;
 
 /// Entries are some hundreds of bytes: what is larger is none, and is not read.
 const LARGEST: i64 = 1 << 20;

@@ -1,13 +1,13 @@
 //! Which copies there are. The manifests in the bucket are the truth (I4); nothing else is asked.
 
 use super::{Store, StoreError};
-use crate::domain::manifest::{IdentityMismatch, MANIFEST, Manifest, ManifestError, SealError, TenantIdentity};
-use crate::domain::names::{Area, BackupId, NameError};
-use crate::domain::result::BackupSummary;
-use crate::domain::retention::expires_at;
-use crate::protocol::backup::BackupRef;
 use chrono::{DateTime, Utc};
 use futures::stream::{self, StreamExt as _};
+use sennight_core::manifest::{IdentityMismatch, MANIFEST, Manifest, ManifestError, SealError, TenantIdentity};
+use sennight_core::names::{Area, BackupId, NameError};
+use sennight_core::result::BackupSummary;
+use sennight_core::retention::expires_at;
+use sennight_protocol::backup::BackupRef;
 use sha2::{Digest, Sha256};
 use std::pin::pin;
 

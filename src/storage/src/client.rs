@@ -3,14 +3,14 @@
 
 use super::checksum::Crc;
 use super::{Place, StoreError};
-use crate::domain::capabilities::Capabilities;
-use crate::domain::manifest::Keyring;
-use crate::domain::names::Keys;
-use crate::protocol::target::StorageTarget;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{Delete, ObjectIdentifier, ServerSideEncryption};
 use bytes::{Bytes, BytesMut};
 use chrono::{DateTime, Utc};
+use sennight_core::capabilities::Capabilities;
+use sennight_core::manifest::Keyring;
+use sennight_core::names::Keys;
+use sennight_protocol::target::StorageTarget;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,9 +1,6 @@
 //! From a storage's settings to SDK clients: endpoint, region, trust, credentials, timeouts, retries, checksums.
 
 use super::{Credentials, Store, StoreError};
-use crate::domain::manifest::Keyring;
-use crate::domain::names::Keys;
-use crate::protocol::target::StorageTarget;
 use aws_config::BehaviorVersion;
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
@@ -14,6 +11,9 @@ use aws_sdk_s3::config::{
 use aws_smithy_http_client::tls::{self, TlsContext, TrustStore, rustls_provider::CryptoMode};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use sennight_core::manifest::Keyring;
+use sennight_core::names::Keys;
+use sennight_protocol::target::StorageTarget;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;

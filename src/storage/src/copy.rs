@@ -2,9 +2,9 @@
 
 use super::client::{READ, Tags, absent};
 use super::{Store, StoreError};
-use crate::domain::retention::our_tags;
 use aws_sdk_s3::config::StalledStreamProtectionConfig;
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart, Tag, Tagging, TaggingDirective};
+use sennight_core::retention::our_tags;
 use std::fmt::Write as _;
 
 /// The longest object that one copy request takes.

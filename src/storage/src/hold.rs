@@ -3,12 +3,12 @@
 use super::catalogue::OpenCopy;
 use super::client::{READ, Tags};
 use super::{Store, StoreError};
-use crate::domain::manifest::MANIFEST;
-use crate::domain::names::Area;
-use crate::domain::retention::{HoldMethod, daily_tags, held_tags, hold_method, hold_of};
-use crate::protocol::backup::BackupRef;
 use chrono::{DateTime, Utc};
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
+use sennight_core::manifest::MANIFEST;
+use sennight_core::names::Area;
+use sennight_core::retention::{HoldMethod, daily_tags, held_tags, hold_method, hold_of};
+use sennight_protocol::backup::BackupRef;
 
 /// Objects tagged or copied at the same time.
 const AT_ONCE: usize = 8;

@@ -4,11 +4,11 @@
 use super::lifecycle_xml::{Parsed, canonical};
 use super::raw::{AnswerBody, RequestBody};
 use super::{Store, StoreError};
-use crate::domain::retention::{Conflict, Merge, Plan, Policy, Rule, merge};
 use aws_sdk_s3::types::{
     BucketLifecycleConfiguration, ExpirationStatus, LifecycleRule, TransitionDefaultMinimumObjectSize,
 };
 use bytes::Bytes;
+use sennight_core::retention::{Conflict, Merge, Plan, Policy, Rule, merge};
 use std::collections::BTreeSet;
 use std::time::Duration;
 

@@ -1,9 +1,9 @@
 //! A lifecycle configuration as bytes: foreign rules are cut out and put back exactly as they came, whatever extension
 //! elements their store knows.
 
-use crate::domain::retention::{Existing, Expire, Rule};
 use chrono::{DateTime, SecondsFormat, Utc};
 use roxmltree::{Document, Node};
+use sennight_core::retention::{Existing, Expire, Rule};
 use std::fmt::Write as _;
 
 const NAMESPACE: &str = "http://s3.amazonaws.com/doc/2006-03-01/";
@@ -223,8 +223,8 @@ fn escape(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::capabilities::Capabilities;
-    use crate::domain::retention::{Plan, Policy, merge};
+    use sennight_core::capabilities::Capabilities;
+    use sennight_core::retention::{Plan, Policy, merge};
     use std::collections::BTreeSet;
 
     const FOREIGN: &str = "<Rule>\n <ID>theirs</ID><Filter><And><Prefix>a&amp;b/</Prefix><Tag><Key>k</Key><Value>v</Value></Tag></And></Filter><Status>Enabled</Status>\n<x:Odd xmlns:x='u'>1</x:Odd><Expiration><Days>3</Days><ExpiredObjectAllVersions>true</ExpiredObjectAllVersions></Expiration></Rule>";

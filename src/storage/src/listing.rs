@@ -2,8 +2,8 @@
 
 use super::client::time;
 use super::{Listed, Store, StoreError, Tags};
-use crate::domain::retention::AREAS;
 use chrono::{DateTime, Utc};
+use sennight_core::retention::AREAS;
 use std::time::Duration;
 
 /// Unfinished uploads that one look takes note of at most; the next look sees the others.

@@ -4,11 +4,11 @@
 use super::client::absent;
 use super::listing::Page;
 use super::{Store, StoreError};
-use crate::domain::names::Area;
-use crate::domain::retention::daily_tags;
-use crate::domain::retention::owned::{Owned, owned_upload};
-use crate::domain::retention::patrol::{CopyDir, Found, Grouper, Need, Object, Orders, Verdict};
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
+use sennight_core::names::Area;
+use sennight_core::retention::daily_tags;
+use sennight_core::retention::owned::{Owned, owned_upload};
+use sennight_core::retention::patrol::{CopyDir, Found, Grouper, Need, Object, Orders, Verdict};
 
 /// Manifests whose tags are read at the same time.
 const AT_ONCE: usize = 8;

@@ -2,11 +2,11 @@
 
 use super::client::{PutOptions, READ, write_mark};
 use super::{Store, StoreError, lifecycle};
-use crate::domain::capabilities::Capabilities;
-use crate::domain::retention::owned::is_probe;
-use crate::domain::retention::{daily_tags, held_tags};
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
+use sennight_core::capabilities::Capabilities;
+use sennight_core::retention::owned::is_probe;
+use sennight_core::retention::{daily_tags, held_tags};
 
 /// What a canary holds.
 const CANARY: &[u8] = b"sennight probe: may be deleted";

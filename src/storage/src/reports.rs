@@ -2,10 +2,10 @@
 
 use super::client::READ;
 use super::{PutOptions, Store, StoreError};
-use crate::domain::names::NameError;
-use crate::domain::progress::Progress;
-use crate::protocol::report::TaskReport;
 use bytes::Bytes;
+use sennight_core::names::NameError;
+use sennight_core::progress::Progress;
+use sennight_protocol::report::TaskReport;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 

@@ -2,11 +2,11 @@
 
 use super::catalogue::id_of;
 use super::{CatalogueError, Listed, Store};
-use crate::domain::manifest::{MANIFEST, Manifest};
-use crate::domain::names::{Area, BackupId};
-use crate::protocol::backup::BackupRef;
 use chrono::{DateTime, NaiveDate, Utc};
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
+use sennight_core::manifest::{MANIFEST, Manifest};
+use sennight_core::names::{Area, BackupId};
+use sennight_protocol::backup::BackupRef;
 use serde::Serialize;
 use std::collections::BTreeMap;
 

@@ -371,7 +371,7 @@ impl Drop for Upload {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::Credentials;
+    use crate::Credentials;
 
     #[tokio::test]
     async fn parts_grow_with_the_object_and_never_exceed_half_of_the_budget() {

@@ -2,9 +2,9 @@
 
 use super::frames::{FrameError, fetch};
 use super::{TaskError, WorkerContext};
-use crate::domain::manifest::{IdentityMismatch, Manifest, SchemaArchive};
-use crate::protocol::restore::RestoreTask;
-use crate::store::Store;
+use sennight_core::manifest::{IdentityMismatch, Manifest, SchemaArchive};
+use sennight_protocol::restore::RestoreTask;
+use sennight_storage::Store;
 use sha2::{Digest, Sha256};
 use std::path::Path;
 use tokio::io::AsyncWriteExt;

@@ -3,17 +3,17 @@
 
 use super::family::swap as my;
 use super::{TaskError, Verdict, WorkerContext};
-use crate::domain::engine::Engine;
-use crate::domain::result::Done;
-use crate::engine::mysql::restore::schemas;
-use crate::engine::postgres::connect;
-use crate::engine::postgres::failure::RestoreError;
-use crate::engine::postgres::look_back::before_swap;
-use crate::engine::postgres::refused::Refused;
-use crate::engine::postgres::swap::{Standing, Swapped, standing, swap};
-use crate::protocol::cutover::CutoverTask;
-use crate::store::{Claim, Claimed};
 use chrono::{DateTime, TimeDelta, Utc};
+use sennight_core::engine::Engine;
+use sennight_core::result::Done;
+use sennight_engine::mysql::restore::schemas;
+use sennight_engine::postgres::connect;
+use sennight_engine::postgres::failure::RestoreError;
+use sennight_engine::postgres::look_back::before_swap;
+use sennight_engine::postgres::refused::Refused;
+use sennight_engine::postgres::swap::{Standing, Swapped, standing, swap};
+use sennight_protocol::cutover::CutoverTask;
+use sennight_storage::{Claim, Claimed};
 use std::time::{Duration, Instant};
 
 /// How long after its claim a winner is watched: a swap with all its tries takes less.

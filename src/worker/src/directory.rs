@@ -6,12 +6,12 @@ mod mysql;
 use super::ProgressWriter;
 use super::copy::{ArchiveError, archive};
 use super::frames::{FrameError, table_frames};
-use crate::domain::engine::Engine;
-use crate::domain::manifest::{MANIFEST, Manifest, Table};
-use crate::engine::mysql::text::for_load_data;
-use crate::engine::postgres::{ident, literal};
-use crate::store::{OpenCopy, Store, StoreError};
 use futures::StreamExt;
+use sennight_core::engine::Engine;
+use sennight_core::manifest::{MANIFEST, Manifest, Table};
+use sennight_engine::mysql::text::for_load_data;
+use sennight_engine::postgres::{ident, literal};
+use sennight_storage::{OpenCopy, Store, StoreError};
 use serde::Serialize;
 use std::fmt::Write as _;
 use std::io;
@@ -289,7 +289,7 @@ fn postgres_readme(open: &OpenCopy) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::manifest::Column;
+    use sennight_core::manifest::Column;
 
     fn table(name: &str) -> Table {
         let column = Column { name: "it's".into(), kind: "text".into() };

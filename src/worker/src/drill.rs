@@ -3,15 +3,15 @@
 
 use super::filling::Filling;
 use super::{TaskError, WorkerContext, copy, family, prepare, verify};
-use crate::domain::engine::Engine;
-use crate::domain::manifest::Manifest;
-use crate::domain::names::{drill_database, stable_hash};
-use crate::domain::result::{Done, Drilled};
-use crate::engine::postgres::create::{self, Creation};
-use crate::engine::postgres::refused::Refused;
-use crate::engine::postgres::{EngineError, Session, connect, drills};
-use crate::protocol::restore::{DrillTask, RestoreTask};
-use crate::protocol::target::DatabaseTarget;
+use sennight_core::engine::Engine;
+use sennight_core::manifest::Manifest;
+use sennight_core::names::{drill_database, stable_hash};
+use sennight_core::result::{Done, Drilled};
+use sennight_engine::postgres::create::{self, Creation};
+use sennight_engine::postgres::refused::Refused;
+use sennight_engine::postgres::{EngineError, Session, connect, drills};
+use sennight_protocol::restore::{DrillTask, RestoreTask};
+use sennight_protocol::target::DatabaseTarget;
 use std::time::Instant;
 
 /// Drills. Whatever happens, the scratch database is dropped again; what a killed drill left, the next

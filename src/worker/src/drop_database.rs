@@ -2,11 +2,11 @@
 //! bucket, and everything only by its mark and OID.
 
 use super::{TaskError, WorkerContext, family, verify};
-use crate::domain::engine::Engine;
-use crate::domain::result::Done;
-use crate::engine::postgres::clear::clear;
-use crate::engine::postgres::connect;
-use crate::protocol::drop_database::{DropDatabaseTask, Mark};
+use sennight_core::engine::Engine;
+use sennight_core::result::Done;
+use sennight_engine::postgres::clear::clear;
+use sennight_engine::postgres::connect;
+use sennight_protocol::drop_database::{DropDatabaseTask, Mark};
 
 /// Drops it; what is gone already is reported as such.
 pub async fn run(task: &DropDatabaseTask, context: &WorkerContext) -> Result<Done, TaskError> {

@@ -1,10 +1,10 @@
 //! A task's failure in the words of its report, whatever stage it came from.
 
-use crate::engine::mysql;
-use crate::engine::postgres::EngineError;
-use crate::engine::postgres::failure::RestoreError;
-use crate::protocol::report::Outcome;
-use crate::store::{CatalogueError, StoreError};
+use sennight_engine::mysql;
+use sennight_engine::postgres::EngineError;
+use sennight_engine::postgres::failure::RestoreError;
+use sennight_protocol::report::Outcome;
+use sennight_storage::{CatalogueError, StoreError};
 
 /// What follows from a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

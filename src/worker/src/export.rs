@@ -7,16 +7,16 @@
 use super::frames::{FrameError, table_frames};
 use super::live_ids::read as read_live_ids;
 use super::{TaskError, WorkerContext};
-use crate::domain::manifest::Manifest;
-use crate::domain::names::NameError;
-use crate::domain::profile::ExportProfile;
-use crate::domain::result::{Done, ExportFile, ExportSummary};
-use crate::export::{Comparison, CompileError, ExportContext, ExportError, Exporter, Live, Outlet, Plan};
-use crate::protocol::export::{ExportTask, LiveAnswer};
-use crate::store::{CatalogueError, Claim, Claimed, OpenCopy, Store, StoreError, Tags, Upload};
 use bytes::Bytes;
 use chrono::Utc;
 use futures::StreamExt;
+use sennight_core::manifest::Manifest;
+use sennight_core::names::NameError;
+use sennight_core::profile::ExportProfile;
+use sennight_core::result::{Done, ExportFile, ExportSummary};
+use sennight_export::{Comparison, CompileError, ExportContext, ExportError, Exporter, Live, Outlet, Plan};
+use sennight_protocol::export::{ExportTask, LiveAnswer};
+use sennight_storage::{CatalogueError, Claim, Claimed, OpenCopy, Store, StoreError, Tags, Upload};
 use sha2::{Digest, Sha256};
 
 /// One request reads at most this much of an object that is compared.

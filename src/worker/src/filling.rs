@@ -2,13 +2,13 @@
 //! `prepare` and drills fill in the same way; a drill leaves owners and grants out.
 
 use super::{TaskError, WorkerContext, copy, hooks, rows};
-use crate::domain::manifest::Manifest;
-use crate::domain::progress::Stage;
-use crate::engine::postgres::archive::{Archive, Section};
-use crate::engine::postgres::tools::{Access, Tools};
-use crate::engine::postgres::{EngineError, Purpose, Session, compare, connect, load, swap};
-use crate::protocol::restore::RestoreTask;
 use futures::future::try_join_all;
+use sennight_core::manifest::Manifest;
+use sennight_core::progress::Stage;
+use sennight_engine::postgres::archive::{Archive, Section};
+use sennight_engine::postgres::tools::{Access, Tools};
+use sennight_engine::postgres::{EngineError, Purpose, Session, compare, connect, load, swap};
+use sennight_protocol::restore::RestoreTask;
 
 /// What is filled, and from what.
 pub struct Filling<'a> {

@@ -2,10 +2,10 @@
 //! and row count before a byte of it is handed on.
 
 use super::{TaskError, Verdict};
-use crate::domain::manifest::{Frame, Table};
-use crate::store::{Store, StoreError};
 use bytes::{Bytes, BytesMut};
 use futures::{Stream, StreamExt};
+use sennight_core::manifest::{Frame, Table};
+use sennight_storage::{Store, StoreError};
 use sha2::{Digest, Sha256};
 use zstd::zstd_safe;
 
@@ -155,7 +155,7 @@ fn one_frame(stored: &[u8], raw_length: i64) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::worker::dump::seal::seal;
+    use crate::dump::seal::seal;
 
     fn frame(raw: &'static [u8]) -> (Vec<u8>, Frame) {
         let sealed = seal(&Bytes::from_static(raw)).unwrap();

@@ -1,10 +1,10 @@
 //! The platform team's SQL as the pod has it: the files `*.sql` of a mounted ConfigMap or Secret, in the order of their names.
 
 use super::TaskError;
-use crate::domain::manifest::Manifest;
-use crate::engine::postgres::Session;
-use crate::engine::postgres::hooks::{Hook, run};
-use crate::protocol::restore::RestoreTask;
+use sennight_core::manifest::Manifest;
+use sennight_engine::postgres::Session;
+use sennight_engine::postgres::hooks::{Hook, run};
+use sennight_protocol::restore::RestoreTask;
 use std::path::Path;
 
 /// Runs all hooks of the task in the new database; their names.

@@ -28,14 +28,14 @@ pub mod verify;
 pub use error::{TaskError, Verdict};
 pub use progress::ProgressWriter;
 
-use crate::domain::result::Done;
-use crate::protocol::backup::{DumpTask, VerifyTask};
-use crate::protocol::report::{EXIT_REFUSED, EXIT_RETRY, Outcome, TaskReport};
-use crate::protocol::target::StorageTarget;
-use crate::protocol::task::Task;
-use crate::store::Store;
 use chrono::Utc;
 use futures::{FutureExt, StreamExt};
+use sennight_core::result::Done;
+use sennight_protocol::backup::{DumpTask, VerifyTask};
+use sennight_protocol::report::{EXIT_REFUSED, EXIT_RETRY, Outcome, TaskReport};
+use sennight_protocol::target::StorageTarget;
+use sennight_protocol::task::Task;
+use sennight_storage::Store;
 use std::panic::AssertUnwindSafe;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -65,7 +65,7 @@ pub struct WorkerContext {
     pub at_once: usize,
 }
 
-/// Does the task and gives the process's exit code ([`crate::protocol::report`]). A database that fails does not keep the
+/// Does the task and gives the process's exit code ([`sennight_protocol::report`]). A database that fails does not keep the
 /// others from being done. Of several dumps at most `at_once` run at a time: the operator's budgets rest on it.
 pub async fn run(task: Task, storage: StorageTarget, env: WorkerEnv, at_once: Option<usize>) -> i32 {
     let cancel = CancellationToken::new();

@@ -3,17 +3,17 @@
 
 use super::export::ExportTaskError;
 use super::{TaskError, WorkerContext};
-use crate::domain::engine::Engine;
-use crate::domain::names::{NameError, live_ids};
-use crate::domain::profile::TableName;
-use crate::domain::result::{Done, LiveList};
-use crate::engine::{mysql, postgres};
-use crate::export::LiveIds;
-use crate::export::live::ENTITY_MARK;
-use crate::protocol::export::{LiveEntity, LiveIdsTask};
-use crate::store::{Store, StoreError, Tags, Upload};
 use bytes::Bytes;
 use chrono::Utc;
+use sennight_core::engine::Engine;
+use sennight_core::names::{NameError, live_ids};
+use sennight_core::profile::TableName;
+use sennight_core::result::{Done, LiveList};
+use sennight_engine::{mysql, postgres};
+use sennight_export::LiveIds;
+use sennight_export::live::ENTITY_MARK;
+use sennight_protocol::export::{LiveEntity, LiveIdsTask};
+use sennight_storage::{Store, StoreError, Tags, Upload};
 use sha2::{Digest, Sha256};
 use std::io::Write;
 use std::time::Duration;

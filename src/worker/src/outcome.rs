@@ -1,8 +1,8 @@
 //! What is left when tasks end: reports in the bucket, one line for `kubectl describe pod`, an exit code.
 
 use super::TaskError;
-use crate::protocol::report::{EXIT_OK, EXIT_REFUSED, EXIT_RETRY, Outcome, TaskReport};
-use crate::store::Store;
+use sennight_protocol::report::{EXIT_OK, EXIT_REFUSED, EXIT_RETRY, Outcome, TaskReport};
+use sennight_storage::Store;
 use std::fs::OpenOptions;
 use std::io::Write;
 
@@ -90,8 +90,8 @@ pub fn terminate(line: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::result::{Done, Preflight};
     use chrono::Utc;
+    use sennight_core::result::{Done, Preflight};
 
     fn report(outcome: Outcome) -> TaskReport {
         TaskReport { task: "acme".into(), started_at: Utc::now(), finished_at: Utc::now(), outcome }

@@ -1,16 +1,16 @@
 //! `preflight`: says whether a full restore would work, and changes nothing.
 
 use super::{TaskError, WorkerContext, copy, family, hooks};
-use crate::domain::engine::Engine;
-use crate::domain::manifest::Manifest;
-use crate::domain::result::{Done, Preflight, Refusal};
-use crate::engine::postgres::archive::Archive;
-use crate::engine::postgres::evidence::Evidence;
-use crate::engine::postgres::preflight::{Contents, look};
-use crate::engine::postgres::refuse::{refusals, warnings};
-use crate::engine::postgres::tools::{Access, Tools};
-use crate::engine::postgres::{EngineError, Purpose, Session, connect_to_read};
-use crate::protocol::restore::RestoreTask;
+use sennight_core::engine::Engine;
+use sennight_core::manifest::Manifest;
+use sennight_core::result::{Done, Preflight, Refusal};
+use sennight_engine::postgres::archive::Archive;
+use sennight_engine::postgres::evidence::Evidence;
+use sennight_engine::postgres::preflight::{Contents, look};
+use sennight_engine::postgres::refuse::{refusals, warnings};
+use sennight_engine::postgres::tools::{Access, Tools};
+use sennight_engine::postgres::{EngineError, Purpose, Session, connect_to_read};
+use sennight_protocol::restore::RestoreTask;
 
 /// A larger schema archive (large objects are in it) is not fetched for a mere look.
 const ARCHIVE_LIMIT: i64 = 64 << 20;

@@ -1,11 +1,11 @@
 //! `preflight-undo`: says whether a full restore could be undone, and changes nothing.
 
 use super::{TaskError, WorkerContext, family};
-use crate::domain::engine::Engine;
-use crate::domain::result::Done;
-use crate::engine::postgres::connect_to_read;
-use crate::engine::postgres::look_back::look_back;
-use crate::protocol::cutover::CutoverTask;
+use sennight_core::engine::Engine;
+use sennight_core::result::Done;
+use sennight_engine::postgres::connect_to_read;
+use sennight_engine::postgres::look_back::look_back;
+use sennight_protocol::cutover::CutoverTask;
 
 /// Looks. Refusals are a result, not an error: the task succeeds when it could look.
 pub async fn run(task: &CutoverTask, context: &WorkerContext) -> Result<Done, TaskError> {

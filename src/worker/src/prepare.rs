@@ -3,16 +3,16 @@
 
 use super::filling::Filling;
 use super::{TaskError, WorkerContext, copy, family, hooks, preflight, verify};
-use crate::domain::engine::Engine;
-use crate::domain::manifest::Manifest;
-use crate::domain::names::new_database;
-use crate::domain::result::Done;
-use crate::engine::postgres::carry::{self, Opening};
-use crate::engine::postgres::catalog::{self, Database};
-use crate::engine::postgres::create::{self, Creation};
-use crate::engine::postgres::failure::RestoreError;
-use crate::engine::postgres::{EngineError, Session, connect, refuse, swap};
-use crate::protocol::restore::RestoreTask;
+use sennight_core::engine::Engine;
+use sennight_core::manifest::Manifest;
+use sennight_core::names::new_database;
+use sennight_core::result::Done;
+use sennight_engine::postgres::carry::{self, Opening};
+use sennight_engine::postgres::catalog::{self, Database};
+use sennight_engine::postgres::create::{self, Creation};
+use sennight_engine::postgres::failure::RestoreError;
+use sennight_engine::postgres::{EngineError, Session, connect, refuse, swap};
+use sennight_protocol::restore::RestoreTask;
 use std::time::Duration;
 
 /// How often the new database's size is looked at.

@@ -1,10 +1,10 @@
 //! How far a task is: counters that everybody adds to, and one object in the bucket that is rewritten at a bounded rate.
 
-use crate::domain::manifest::Totals;
-use crate::domain::progress::{Progress, Stage};
-use crate::store::Store;
 use chrono::Utc;
 use parking_lot::Mutex;
+use sennight_core::manifest::Totals;
+use sennight_core::progress::{Progress, Stage};
+use sennight_storage::Store;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;

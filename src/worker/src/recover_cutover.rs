@@ -3,14 +3,14 @@
 
 use super::cutover::{application, done, found};
 use super::{TaskError, WorkerContext, family};
-use crate::domain::engine::Engine;
-use crate::domain::result::{Done, TAKEN_BACK};
-use crate::engine::postgres::connect;
-use crate::engine::postgres::failure::RestoreError;
-use crate::engine::postgres::settle::{Settled, settle};
-use crate::protocol::cutover::CutoverTask;
-use crate::store::{Claim, Claimed};
 use chrono::Utc;
+use sennight_core::engine::Engine;
+use sennight_core::result::{Done, TAKEN_BACK};
+use sennight_engine::postgres::connect;
+use sennight_engine::postgres::failure::RestoreError;
+use sennight_engine::postgres::settle::{Settled, settle};
+use sennight_protocol::cutover::CutoverTask;
+use sennight_storage::{Claim, Claimed};
 use std::time::{Duration, Instant};
 
 /// How long the server is asked.

@@ -2,14 +2,14 @@
 
 use super::frames::table_frames;
 use super::{TaskError, WorkerContext};
-use crate::domain::manifest::{Manifest, Table};
-use crate::engine::postgres::Session;
-use crate::engine::postgres::failure::RestoreError;
-use crate::engine::postgres::load::{CopyError, Destination, TableName, copy};
-use crate::protocol::restore::RestoreTask;
 use futures::TryStreamExt;
 use futures::future::try_join_all;
 use parking_lot::Mutex;
+use sennight_core::manifest::{Manifest, Table};
+use sennight_engine::postgres::Session;
+use sennight_engine::postgres::failure::RestoreError;
+use sennight_engine::postgres::load::{CopyError, Destination, TableName, copy};
+use sennight_protocol::restore::RestoreTask;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Below this many bytes of rows, a second connection would cost more than it brings.
@@ -142,7 +142,7 @@ fn split(table: &Table) -> Vec<Piece> {
     if count == 1 {
         return whole(table);
     }
-    let piece = |(at, frames): (usize, Vec<crate::domain::manifest::Frame>)| Piece {
+    let piece = |(at, frames): (usize, Vec<sennight_core::manifest::Frame>)| Piece {
         whole: false,
         last: at + 1 == count,
         table: Table { rows: frames.iter().map(|f| f.rows).sum(), frames, ..table.clone() },
@@ -153,7 +153,7 @@ fn split(table: &Table) -> Vec<Piece> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::manifest::Frame;
+    use sennight_core::manifest::Frame;
 
     fn frame(object: &str, raw_length: i64) -> Frame {
         Frame { object: object.to_owned(), offset: 0, length: 1, raw_length, rows: 2, sha256: String::new() }

@@ -2,14 +2,14 @@
 //! database be dropped, and not by this.
 
 use super::{ProgressWriter, TaskError, WorkerContext, dump, family, verify};
-use crate::domain::engine::Engine;
-use crate::domain::names::Area;
-use crate::domain::result::Done;
-use crate::engine::credentials::Credentials;
-use crate::engine::postgres::clear::let_in;
-use crate::engine::postgres::{EngineError, connect};
-use crate::protocol::backup::{BackupRef, DumpTask, SafetyBackupTask};
-use crate::protocol::target::DatabaseTarget;
+use sennight_core::engine::Engine;
+use sennight_core::names::Area;
+use sennight_core::result::Done;
+use sennight_engine::credentials::Credentials;
+use sennight_engine::postgres::clear::let_in;
+use sennight_engine::postgres::{EngineError, connect};
+use sennight_protocol::backup::{BackupRef, DumpTask, SafetyBackupTask};
+use sennight_protocol::target::DatabaseTarget;
 
 /// Dumps and verifies. The tenant's live database is not touched, not even read.
 pub async fn run(task: &SafetyBackupTask, context: &WorkerContext) -> Result<Done, TaskError> {

@@ -2,11 +2,11 @@
 
 use super::frames::{FrameError, fetch, table_frames};
 use super::{ProgressWriter, TaskError, WorkerContext};
-use crate::domain::manifest::Manifest;
-use crate::domain::result::{BackupSummary, Done};
-use crate::protocol::backup::VerifyTask;
-use crate::store::Store;
 use futures::StreamExt;
+use sennight_core::manifest::Manifest;
+use sennight_core::result::{BackupSummary, Done};
+use sennight_protocol::backup::VerifyTask;
+use sennight_storage::Store;
 use sha2::{Digest, Sha256};
 
 /// The schema archive is read by ranges of this size.

@@ -5,10 +5,10 @@ use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::ResourceExt;
 use kube::api::{DeleteParams, Patch, PatchParams};
-use sennight::api::ConditionStatus::True;
-use sennight::api::backup_schedule::RunOutcome;
-use sennight::controller::jobs::{JobState, runs, state};
-use sennight::domain::schedule::{Schedule, Window};
+use sennight_api::ConditionStatus::True;
+use sennight_api::backup_schedule::RunOutcome;
+use sennight_core::schedule::{Schedule, Window};
+use sennight_operator::jobs::{JobState, runs, state};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -37,7 +37,7 @@ async fn tenants(world: &World, names: &[&str]) -> Vec<Tenant> {
 async fn trigger(world: &World, tenants: &[Tenant], token: &str) {
     for tenant in tenants {
         let patch = json!({"spec": {"trigger": {"manual": token}}});
-        let api = world.api::<sennight::api::BackupSchedule>();
+        let api = world.api::<sennight_api::BackupSchedule>();
         api.patch(&tenant.name, &PatchParams::default(), &Patch::Merge(&patch)).await.unwrap();
     }
 }
@@ -70,7 +70,7 @@ async fn i8_six_tenants_due_in_one_second_ride_one_job_the_poisoned_one_fails_an
     let world = World::on_servers("batch").await;
     cluster::apply(&world.server(4));
     let mut six = tenants(&world, &["a", "b", "c", "d", "e", "f"]).await;
-    let schedules = world.api::<sennight::api::BackupSchedule>();
+    let schedules = world.api::<sennight_api::BackupSchedule>();
     for tenant in &six {
         schedules.delete(&tenant.name, &DeleteParams::default()).await.unwrap();
     }

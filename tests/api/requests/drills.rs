@@ -1,8 +1,8 @@
 //! Drills: the operator has a tenant's newest copy restored into a scratch database, of itself and when asked, and writes down
 //! what that proved.
 
-use sennight::api::database_server::DrillRun;
-use sennight::api::{ConditionStatus, DatabaseServer};
+use sennight_api::database_server::DrillRun;
+use sennight_api::{ConditionStatus, DatabaseServer};
 use serde_json::json;
 use std::process::{Command, Stdio};
 use testkit::cluster::{self, until};

@@ -1,8 +1,8 @@
 //! When dumps run, how many at once, and what becomes of them.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use sennight::api::ConditionStatus::{False, True, Unknown};
-use sennight::domain::schedule::{Schedule, Window};
+use sennight_api::ConditionStatus::{False, True, Unknown};
+use sennight_core::schedule::{Schedule, Window};
 use serde_json::json;
 use std::time::Duration;
 use testkit::cluster;
@@ -19,7 +19,7 @@ async fn copies(world: &World, tenant: &Tenant, number: usize) {
 }
 
 /// Waits until Ready or Fresh has this status and reason.
-async fn says(world: &World, tenant: &Tenant, type_: &str, status: sennight::api::ConditionStatus, reason: &str) {
+async fn says(world: &World, tenant: &Tenant, type_: &str, status: sennight_api::ConditionStatus, reason: &str) {
     until(&format!("{type_} {status:?} {reason}"), async || {
         holds(&world.schedule_status(tenant).await.conditions, type_, status, reason)
     })
@@ -115,7 +115,7 @@ async fn over(slot: DateTime<Utc>) {
 async fn i8_a_slot_that_passed_while_no_operator_ran_is_caught_up_once() {
     let world = World::on_servers("catchup").await;
     let mut tenant = world.tenant("acme").await;
-    world.api::<sennight::api::BackupSchedule>().delete("acme", &kube::api::DeleteParams::default()).await.unwrap();
+    world.api::<sennight_api::BackupSchedule>().delete("acme", &kube::api::DeleteParams::default()).await.unwrap();
     let (name, due) = soon(&world);
     tenant.name = name;
     world.schedule(&tenant, json!({}));
@@ -193,7 +193,7 @@ async fn of_three_tenants_due_on_one_server_that_takes_one_dump_one_runs_at_a_ti
 async fn a_suspended_schedule_runs_nothing_and_says_so_and_catches_up_once_when_it_is_resumed() {
     let world = World::on_servers("suspend").await;
     let mut tenant = world.tenant("acme").await;
-    world.api::<sennight::api::BackupSchedule>().delete("acme", &kube::api::DeleteParams::default()).await.unwrap();
+    world.api::<sennight_api::BackupSchedule>().delete("acme", &kube::api::DeleteParams::default()).await.unwrap();
     let _operator = world.operator(&[]);
     let (name, due) = soon(&world);
     tenant.name = name;

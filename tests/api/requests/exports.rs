@@ -2,9 +2,9 @@
 //! the export's pod can see.
 
 use k8s_openapi::api::batch::v1::Job;
-use sennight::api::ConditionStatus::{False, True, Unknown};
-use sennight::api::ExportProfile;
-use sennight::api::conditions::find;
+use sennight_api::ConditionStatus::{False, True, Unknown};
+use sennight_api::ExportProfile;
+use sennight_api::conditions::find;
 use serde_json::{Value, json};
 use std::io::{Cursor, Read};
 use testkit::cluster;
@@ -27,7 +27,7 @@ fn apply_profile(world: &World, change: impl Fn(&mut Value)) {
 }
 
 /// What the profile says of itself: status, reason, message.
-async fn profile_says(world: &World, reason: &str) -> (sennight::api::ConditionStatus, String) {
+async fn profile_says(world: &World, reason: &str) -> (sennight_api::ConditionStatus, String) {
     let api = world.api::<ExportProfile>();
     let found = async || {
         let object = api.get("bitrix24-crm").await.unwrap();

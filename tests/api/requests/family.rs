@@ -1,12 +1,12 @@
 //! A tenant on MariaDB: a full restore from both keys to the end, and one whose cut-over's pod is lost, which the operator has
 //! another Job settle.
 
-use sennight::api::ConditionStatus::{False, True};
-use sennight::domain::engine::Engine;
-use sennight::domain::engine::TlsMode;
-use sennight::domain::result::BackupSummary;
-use sennight::protocol::backup::DumpTask;
-use sennight::protocol::target::{DatabaseTarget, TlsTarget};
+use sennight_api::ConditionStatus::{False, True};
+use sennight_core::engine::Engine;
+use sennight_core::engine::TlsMode;
+use sennight_core::result::BackupSummary;
+use sennight_protocol::backup::DumpTask;
+use sennight_protocol::target::{DatabaseTarget, TlsTarget};
 use serde_json::json;
 use std::process::Command;
 use tempfile::TempDir;

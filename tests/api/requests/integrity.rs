@@ -2,8 +2,8 @@
 
 use chrono::{TimeDelta, Utc};
 use kube::api::DeleteParams;
-use sennight::api::ConditionStatus::{False, True};
-use sennight::api::{BackupSchedule, BackupStorage};
+use sennight_api::ConditionStatus::{False, True};
+use sennight_api::{BackupSchedule, BackupStorage};
 use serde_json::json;
 use testkit::cluster;
 use testkit::cluster::until;

@@ -2,9 +2,9 @@
 //! loses an entry nor tells one twice, and the request goes its way.
 
 use super::record::{events, settled};
-use sennight::api::ConditionStatus;
-use sennight::api::ConditionStatus::False;
-use sennight::domain::audit::Event;
+use sennight_api::ConditionStatus;
+use sennight_api::ConditionStatus::False;
+use sennight_core::audit::Event;
 use serde_json::json;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -87,7 +87,7 @@ async fn an_operator_killed_before_and_after_entries_leaves_one_chain_that_tells
     mortal
         .until("its record is settled", async || {
             let request = world.get("r").await;
-            let digest = sennight::controller::restore::record::state(&request).digest();
+            let digest = sennight_operator::restore::record::state(&request).digest();
             request.status.unwrap_or_default().audit.is_some_and(|head| head.state == digest)
         })
         .await;

@@ -3,7 +3,7 @@
 use k8s_openapi::api::batch::v1::Job;
 use kube::ResourceExt;
 use kube::api::{DeleteParams, PostParams};
-use sennight::api::ConditionStatus::{False, True, Unknown};
+use sennight_api::ConditionStatus::{False, True, Unknown};
 use serde_json::json;
 use std::time::Duration;
 use testkit::cluster::until;

@@ -4,10 +4,10 @@
 use chrono::Utc;
 use kube::ResourceExt;
 use kube::api::DeleteParams;
-use sennight::api::ConditionStatus::{False, True};
-use sennight::api::RestoreRequest;
-use sennight::controller::restore::record;
-use sennight::domain::audit::{Chain, Event, Head, follow, verify};
+use sennight_api::ConditionStatus::{False, True};
+use sennight_api::RestoreRequest;
+use sennight_core::audit::{Chain, Event, Head, follow, verify};
+use sennight_operator::restore::record;
 use serde_json::{Value, json};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;

@@ -3,9 +3,9 @@
 
 use chrono::{Days, Utc};
 use kube::api::{Patch, PatchParams};
-use sennight::api::ConditionStatus::{False, True};
-use sennight::api::admission;
-use sennight::domain::manifest::{Keyring, Manifest};
+use sennight_api::ConditionStatus::{False, True};
+use sennight_api::admission;
+use sennight_core::manifest::{Keyring, Manifest};
 use serde_json::json;
 use testkit::Database;
 use testkit::cluster::{self, BILLING, until};

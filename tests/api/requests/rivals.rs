@@ -3,8 +3,8 @@
 
 use kube::ResourceExt;
 use kube::api::{DeleteParams, ListParams};
-use sennight::api::ConditionStatus::{False, True};
-use sennight::api::{BackupSchedule, Condition};
+use sennight_api::ConditionStatus::{False, True};
+use sennight_api::{BackupSchedule, Condition};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 use testkit::cluster::{self, kubectl_ok, until};
@@ -151,7 +151,7 @@ async fn whoever_takes_over_from_one_whose_server_went_gives_it_back() {
     claim(&world, "a", "t", "d", json!({"database": {"serverRef": {"name": "later"}, "name": "d"}}));
     claim(&world, "b", "t", "e", json!({}));
     say(&world, &[("a", "Scheduled"), ("b", "Duplicate")]).await;
-    world.api::<sennight::api::DatabaseServer>().delete("later", &DeleteParams::default()).await.unwrap();
+    world.api::<sennight_api::DatabaseServer>().delete("later", &DeleteParams::default()).await.unwrap();
     // Nothing but the minute tells them.
     let missed = Instant::now();
     while ready(&world, "b").await.unwrap().reason != "Scheduled" {

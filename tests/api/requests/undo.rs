@@ -2,8 +2,8 @@
 //! needs it any more.
 
 use kube::api::DeleteParams;
-use sennight::api::ConditionStatus::{False, True};
-use sennight::api::RestoreRequest;
+use sennight_api::ConditionStatus::{False, True};
+use sennight_api::RestoreRequest;
 use serde_json::json;
 use std::time::Duration;
 use testkit::Database;

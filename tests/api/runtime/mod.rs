@@ -7,7 +7,7 @@ use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
 use testkit::cluster::until;
 use testkit::operator::{self, Operator};
 
-use sennight::api::{BackupStorage, ConditionStatus, DatabaseServer, RestoreRequest};
+use sennight_api::{BackupStorage, ConditionStatus, DatabaseServer, RestoreRequest};
 use serde_json::json;
 use std::time::Duration;
 use testkit::world::{self, SECRET_KEY, World};

@@ -3,7 +3,7 @@
 use super::crash::check;
 use super::gateway::{Fault, Gateway, soon};
 use super::lane::{FLAGS, Lane, Mode};
-use sennight::api::RestoreRequest;
+use sennight_api::RestoreRequest;
 use std::time::{Duration, Instant};
 use testkit::operator::Operator;
 

@@ -4,9 +4,9 @@
 use super::gateway::{Fault, soon};
 use super::lane::Lane;
 use kube::api::{Patch, PatchParams};
-use sennight::api::BackupSchedule;
-use sennight::api::backup_schedule::RunOutcome;
-use sennight::controller::jobs::runs;
+use sennight_api::BackupSchedule;
+use sennight_api::backup_schedule::RunOutcome;
+use sennight_operator::jobs::runs;
 use serde_json::json;
 use std::time::Duration;
 use testkit::world::Tenant;

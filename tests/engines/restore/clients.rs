@@ -1,7 +1,7 @@
 //! Clients of one tenant while its databases change places: those of the tenant, whom the fence holds, and an administrator, whom it
 //! does not. They remember what they saw, and what was acknowledged to them.
 
-use sennight::engine::mysql::{EngineError, Session, connect};
+use sennight_engine::mysql::{EngineError, Session, connect};
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -107,7 +107,7 @@ impl Clients {
 }
 
 /// A connection, some statements, and anew: as a pool's clients do.
-async fn client(seen: Arc<Seen>, target: sennight::protocol::target::DatabaseTarget, n: usize) {
+async fn client(seen: Arc<Seen>, target: sennight_protocol::target::DatabaseTarget, n: usize) {
     while !seen.stop.load(Ordering::SeqCst) {
         let talked = async {
             let database = if n < INSIDE { target.database.as_str() } else { "" };

@@ -3,9 +3,9 @@
 
 use crate::fixtures::fixture;
 use crate::picture::Picture;
-use sennight::domain::engine::Engine;
-use sennight::domain::result::{Done, Refusal};
-use sennight::protocol::cutover::CutoverTask;
+use sennight_core::engine::Engine;
+use sennight_core::result::{Done, Refusal};
+use sennight_protocol::cutover::CutoverTask;
 use testkit::mysql::restore::MysqlRestore;
 use testkit::mysql::{Server, say};
 

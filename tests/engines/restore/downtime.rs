@@ -1,7 +1,7 @@
 //! How long the tenant's clients are locked out, and how long somebody outside the fence waits, at 300 tables.
 
 use super::kills::Tenant;
-use sennight::domain::result::Done;
+use sennight_core::result::Done;
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 use testkit::mysql::{Server, say};

@@ -1,8 +1,8 @@
 //! What is not there any more when a restore would make it again: events whose time is past, views whose table is gone. Neither keeps
 //! a restore from its end, and nobody stays locked out.
 
-use sennight::domain::result::Done;
-use sennight::protocol::cutover::CutoverTask;
+use sennight_core::result::Done;
+use sennight_protocol::cutover::CutoverTask;
 use std::time::{Duration, Instant};
 use testkit::manifest;
 use testkit::mysql::Server;

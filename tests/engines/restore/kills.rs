@@ -3,12 +3,12 @@
 //! one of the two.
 
 use super::clients::Clients;
-use sennight::domain::result::{BackupSummary, Done, TAKEN_BACK};
-use sennight::engine::mysql::restore::schemas::Standing;
-use sennight::protocol::cutover::CutoverTask;
-use sennight::protocol::report::Outcome;
-use sennight::protocol::task::Task;
-use sennight::worker::TaskError;
+use sennight_core::result::{BackupSummary, Done, TAKEN_BACK};
+use sennight_engine::mysql::restore::schemas::Standing;
+use sennight_protocol::cutover::CutoverTask;
+use sennight_protocol::report::Outcome;
+use sennight_protocol::task::Task;
+use sennight_worker::TaskError;
 use std::collections::BTreeMap;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};

@@ -1,10 +1,10 @@
 //! Prepare again, hooks, drills, and dropping by marks only.
 
-use sennight::domain::names::drill_database;
-use sennight::domain::result::Done;
-use sennight::engine::mysql::ident;
-use sennight::protocol::restore::{DrillTask, RestoreTask};
-use sennight::worker::drill;
+use sennight_core::names::drill_database;
+use sennight_core::result::Done;
+use sennight_engine::mysql::ident;
+use sennight_protocol::restore::{DrillTask, RestoreTask};
+use sennight_worker::drill;
 use testkit::mysql::Server;
 use testkit::mysql::restore::{MysqlRestore, PASSWORD};
 use testkit::{copy_ref, path};

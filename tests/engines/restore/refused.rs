@@ -1,8 +1,8 @@
 //! What would keep a full restore from working is told before anybody is asked, by its own word, and nothing is left behind.
 
-use sennight::domain::engine::Engine;
-use sennight::engine::mysql::ident;
-use sennight::protocol::restore::RestoreTask;
+use sennight_core::engine::Engine;
+use sennight_engine::mysql::ident;
+use sennight_protocol::restore::RestoreTask;
 use testkit::mysql::Server;
 use testkit::mysql::restore::MysqlRestore;
 use testkit::unique;

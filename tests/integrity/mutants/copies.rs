@@ -1,12 +1,12 @@
 //! The copies that mutants are made of: dumps of real databases in several shapes, signed, and a bucket to change them in.
 
-use sennight::domain::manifest::{Manifest, TenantIdentity};
-use sennight::domain::result::Done;
-use sennight::protocol::backup::BackupRef;
-use sennight::protocol::export::ExportTask;
-use sennight::protocol::target::{ManifestKeys, StorageTarget};
-use sennight::store::Store;
-use sennight::worker::{TaskError, export};
+use sennight_core::manifest::{Manifest, TenantIdentity};
+use sennight_core::result::Done;
+use sennight_protocol::backup::BackupRef;
+use sennight_protocol::export::ExportTask;
+use sennight_protocol::target::{ManifestKeys, StorageTarget};
+use sennight_storage::Store;
+use sennight_worker::{TaskError, export};
 use std::collections::{BTreeMap, BTreeSet};
 use tempfile::TempDir;
 use testkit::{Bucket, Database, context, copy_ref, credential_files, dump_task, dump_with, path};

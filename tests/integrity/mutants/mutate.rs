@@ -4,7 +4,7 @@ use super::copies::Base;
 use super::mutate_frames::{bomb, compress, decompress, pieces, rebuild};
 use rand::RngExt;
 use rand::rngs::StdRng;
-use sennight::domain::manifest::{Keyring, Manifest};
+use sennight_core::manifest::{Keyring, Manifest};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 

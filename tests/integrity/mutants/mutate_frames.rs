@@ -1,7 +1,7 @@
 //! A copy's frames taken apart and put together again, and frames that are not what they seem.
 
 use super::copies::Base;
-use sennight::domain::manifest::Manifest;
+use sennight_core::manifest::Manifest;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::io::Read;

@@ -1,8 +1,8 @@
 //! A tenant's DDL while a dump runs: it waits no longer than agreed, and what it changes is never half in a copy.
 
-use sennight::engine::postgres::{drift, snapshot};
-use sennight::store::Store;
-use sennight::worker::Verdict;
+use sennight_engine::postgres::{drift, snapshot};
+use sennight_storage::Store;
+use sennight_worker::Verdict;
 use std::time::{Duration, Instant};
 use testkit::proxy::{Fault, Proxy};
 use testkit::*;

@@ -1,14 +1,14 @@
 //! Dumps that are cut off: whatever ends them, no copy exists that is not whole (I4), the reason is told, and the next
 //! run works.
 
-use sennight::engine::postgres::read::{PageRange, Rows};
-use sennight::engine::postgres::snapshot;
-use sennight::protocol::backup::VerifyTask;
-use sennight::protocol::report::{EXIT_OK, EXIT_REFUSED, EXIT_RETRY};
-use sennight::protocol::report::{Outcome, TaskReport};
-use sennight::protocol::task::Task;
-use sennight::store::Store;
-use sennight::worker::{Verdict, WorkerEnv, dump as dumping, run_until};
+use sennight_engine::postgres::read::{PageRange, Rows};
+use sennight_engine::postgres::snapshot;
+use sennight_protocol::backup::VerifyTask;
+use sennight_protocol::report::{EXIT_OK, EXIT_REFUSED, EXIT_RETRY};
+use sennight_protocol::report::{Outcome, TaskReport};
+use sennight_protocol::task::Task;
+use sennight_storage::Store;
+use sennight_worker::{Verdict, WorkerEnv, dump as dumping, run_until};
 use std::collections::BTreeSet;
 use std::os::unix::process::ExitStatusExt;
 use std::process::Stdio;

@@ -1,12 +1,12 @@
 //! How rows flow: no faster than the server may be read, no further than the store takes them, many tables by one request,
 //! several tenants at once.
 
-use sennight::engine::postgres::read::{Rows, Source};
-use sennight::engine::postgres::snapshot;
-use sennight::protocol::report::EXIT_OK;
-use sennight::protocol::task::Task;
-use sennight::store::Store;
-use sennight::worker::{WorkerContext, WorkerEnv, run_until};
+use sennight_engine::postgres::read::{Rows, Source};
+use sennight_engine::postgres::snapshot;
+use sennight_protocol::report::EXIT_OK;
+use sennight_protocol::task::Task;
+use sennight_storage::Store;
+use sennight_worker::{WorkerContext, WorkerEnv, run_until};
 use std::fmt::Write;
 use std::time::{Duration, Instant};
 use testkit::proxy::{Fault, Proxy};

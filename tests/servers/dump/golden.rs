@@ -1,16 +1,16 @@
 //! The golden copies (tests/golden/v1): this version reads, exports and restores what the first one wrote (docs/format.md).
 
 use super::recovery::whole;
-use sennight::domain::engine::Engine;
-use sennight::domain::manifest::{FORMAT, Manifest, TenantIdentity};
-use sennight::domain::names::new_database;
-use sennight::domain::result::Done;
-use sennight::protocol::backup::{BackupRef, VerifyTask};
-use sennight::protocol::export::ExportTask;
-use sennight::protocol::restore::RestoreTask;
-use sennight::protocol::target::{ManifestKeys, StorageTarget};
-use sennight::store::Store;
-use sennight::worker::{TaskError, export, prepare, verify};
+use sennight_core::engine::Engine;
+use sennight_core::manifest::{FORMAT, Manifest, TenantIdentity};
+use sennight_core::names::new_database;
+use sennight_core::result::Done;
+use sennight_protocol::backup::{BackupRef, VerifyTask};
+use sennight_protocol::export::ExportTask;
+use sennight_protocol::restore::RestoreTask;
+use sennight_protocol::target::{ManifestKeys, StorageTarget};
+use sennight_storage::Store;
+use sennight_worker::{TaskError, export, prepare, verify};
 use std::io::Read;
 use std::path::PathBuf;
 use testkit::*;

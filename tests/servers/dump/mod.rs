@@ -8,10 +8,10 @@ mod recovery;
 mod rights;
 mod shell;
 
-use sennight::domain::engine::TlsMode;
-use sennight::engine::postgres::read::Rows;
-use sennight::engine::postgres::{connect, snapshot};
-use sennight::worker::Verdict;
+use sennight_core::engine::TlsMode;
+use sennight_engine::postgres::read::Rows;
+use sennight_engine::postgres::{connect, snapshot};
+use sennight_worker::Verdict;
 use std::time::{Duration, Instant};
 use testkit::proxy::{Fault, Proxy};
 use testkit::*;

@@ -1,7 +1,7 @@
 //! The recipe of docs/format.md, run as it stands there: a copy can be had back without Sennight.
 
-use sennight::protocol::target::{ManifestKeys, StorageTarget};
-use sennight::store::Store;
+use sennight_protocol::target::{ManifestKeys, StorageTarget};
+use sennight_storage::Store;
 use std::path::Path;
 use std::process::Command;
 use testkit::*;

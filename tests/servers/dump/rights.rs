@@ -1,12 +1,12 @@
 //! I11: what a tenant wrote into its own database, settings included, decides nothing in a session of the dump role.
 
-use sennight::domain::engine::TlsMode;
-use sennight::domain::profile::TableName;
-use sennight::domain::result::Done;
-use sennight::engine::postgres::{EngineError, connect, connect_to_read, ident, literal, sequences, snapshot};
-use sennight::protocol::export::{LiveEntity, LiveIdsTask};
-use sennight::protocol::target::DatabaseTarget;
-use sennight::worker::live_ids;
+use sennight_core::engine::TlsMode;
+use sennight_core::profile::TableName;
+use sennight_core::result::Done;
+use sennight_engine::postgres::{EngineError, connect, connect_to_read, ident, literal, sequences, snapshot};
+use sennight_protocol::export::{LiveEntity, LiveIdsTask};
+use sennight_protocol::target::DatabaseTarget;
+use sennight_worker::live_ids;
 use std::time::Duration;
 use testkit::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
@@ -121,7 +121,7 @@ async fn i11_no_search_path_of_a_tenants_is_in_force_in_a_session_of_the_dump_ro
         ["SELECT current_setting('search_path')", "SELECT 4 / 2", "SELECT relname FROM pg_class", "SELECT 'x'::text"]
     {
         let caught = session.batch_execute(trap).await.unwrap_err();
-        let words = sennight::engine::postgres::error::words(&caught);
+        let words = sennight_engine::postgres::error::words(&caught);
         assert!(words.contains("OWNED"), "{trap}: {words}");
     }
 }

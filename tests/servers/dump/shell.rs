@@ -1,8 +1,8 @@
 //! The verbs of a shell: what `sennight catalogue`, `verify` and `restore --to-directory` print and leave behind.
 
 use super::recovery::{TENANT, tools, whole};
-use sennight::protocol::target::{ManifestKeys, StorageTarget};
-use sennight::store::Store;
+use sennight_protocol::target::{ManifestKeys, StorageTarget};
+use sennight_storage::Store;
 use serde_json::Value;
 use std::path::Path;
 use std::process::{Command, Output};
@@ -112,7 +112,7 @@ async fn the_catalogue_tells_whole_damaged_and_unfinished_copies_of_all_tenants_
 
     assert_eq!(listed.status.code(), Some(1), "one is damaged: {}", text(&listed.stderr));
     let found: Vec<Value> = serde_json::from_slice(&listed.stdout).unwrap();
-    let told = |copy: &sennight::domain::result::BackupSummary| {
+    let told = |copy: &sennight_core::result::BackupSummary| {
         found.iter().find(|found| found["id"] == copy.id.to_string()).unwrap().clone()
     };
     assert_eq!(found.len(), 3);

@@ -1,14 +1,14 @@
 //! Drills: a copy is proven by restoring it, and whatever is wrong with one is found.
 
-use sennight::domain::manifest::TenantIdentity;
-use sennight::domain::names::{drill_database, stable_hash};
-use sennight::domain::result::{BackupSummary, Done, Drilled};
-use sennight::engine::postgres::create::lock;
-use sennight::engine::postgres::ident;
-use sennight::protocol::backup::BackupRef;
-use sennight::protocol::restore::DrillTask;
-use sennight::store::PutOptions;
-use sennight::worker::{TaskError, drill};
+use sennight_core::manifest::TenantIdentity;
+use sennight_core::names::{drill_database, stable_hash};
+use sennight_core::result::{BackupSummary, Done, Drilled};
+use sennight_engine::postgres::create::lock;
+use sennight_engine::postgres::ident;
+use sennight_protocol::backup::BackupRef;
+use sennight_protocol::restore::DrillTask;
+use sennight_storage::PutOptions;
+use sennight_worker::{TaskError, drill};
 use std::time::{Duration, Instant};
 use testkit::postgres::restore::{PostgresRestore, fill, first_data, tamper};
 

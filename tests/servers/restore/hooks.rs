@@ -1,8 +1,8 @@
 //! The platform team's SQL: run in the new database before anybody sees it, each hook whole or not at all.
 
-use sennight::domain::result::Done;
-use sennight::protocol::restore::RestoreTask;
-use sennight::worker::{TaskError, Verdict, prepare};
+use sennight_core::result::Done;
+use sennight_protocol::restore::RestoreTask;
+use sennight_worker::{TaskError, Verdict, prepare};
 use testkit::postgres::restore::{PostgresRestore, fill};
 
 async fn prepared(world: &PostgresRestore, task: &RestoreTask) -> Result<(String, Vec<String>), TaskError> {

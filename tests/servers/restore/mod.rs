@@ -11,8 +11,8 @@ mod severed;
 mod swaps;
 mod undo;
 
-use sennight::domain::result::Done;
-use sennight::engine::postgres::ident;
+use sennight_core::result::Done;
+use sennight_engine::postgres::ident;
 use testkit::postgres::restore::{PostgresRestore, assert_same, fill, picture};
 
 /// What a tenant does to their data before they call the helpdesk.
@@ -56,7 +56,7 @@ async fn i3_a_restored_tenant_equals_the_dumped_one_and_the_old_one_is_kept() {
 
     // Rows and definitions of the kept one are the ruined ones'; the tenant's app no longer gets in.
     world.session("app", &world.database).await;
-    let app = sennight::engine::postgres::connect(&world.target("app"), &previous_database, "test").await;
+    let app = sennight_engine::postgres::connect(&world.target("app"), &previous_database, "test").await;
     assert!(app.is_err(), "the kept database is closed to the app");
     let kept = picture(&world, &previous_database).await;
     let rows = |text: &str| text.lines().filter(|l| l.starts_with("crm.")).map(str::to_owned).collect::<Vec<_>>();

@@ -1,8 +1,8 @@
 //! `prepare` fails without a trace, can be repeated, and takes every name and every row.
 
-use sennight::engine::postgres::create::birthmark;
-use sennight::engine::postgres::{ident, literal};
-use sennight::worker::Verdict;
+use sennight_engine::postgres::create::birthmark;
+use sennight_engine::postgres::{ident, literal};
+use sennight_worker::Verdict;
 use std::time::Duration;
 use testkit::postgres::restore::{PostgresRestore, first_data, tamper};
 
@@ -103,7 +103,7 @@ async fn a_cancelled_attempt_cleans_up_after_itself() {
     let before = world.databases().await;
     let cancel = context.cancel.clone();
     let (database, worker) =
-        (world.new_database(), tokio::spawn(async move { sennight::worker::prepare::run(&task, &context).await }));
+        (world.new_database(), tokio::spawn(async move { sennight_worker::prepare::run(&task, &context).await }));
     while world.oid(&database).await.is_none() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }

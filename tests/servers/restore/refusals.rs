@@ -1,10 +1,10 @@
 //! What stops a full restore before anything is created: preflight's refusals and foreign copies.
 
-use sennight::domain::names::stable_hash;
-use sennight::domain::result::Preflight;
-use sennight::engine::postgres::{connect, ident};
-use sennight::protocol::restore::RestoreTask;
-use sennight::worker::{TaskError, Verdict, prepare};
+use sennight_core::names::stable_hash;
+use sennight_core::result::Preflight;
+use sennight_engine::postgres::{connect, ident};
+use sennight_protocol::restore::RestoreTask;
+use sennight_worker::{TaskError, Verdict, prepare};
 use std::time::{Duration, Instant};
 use testkit::postgres::restore::{PostgresRestore, fill};
 
@@ -281,7 +281,7 @@ async fn i7_another_tenants_copy_is_refused_before_anything_is_created() {
     ] {
         let refused = prepared(&task, &world).await;
         assert_eq!((refused.reason.as_str(), refused.verdict), (reason, Verdict::Refused), "{task:?}");
-        assert!(sennight::worker::preflight::run(&task, &world.context("preflight", "pod")).await.is_err());
+        assert!(sennight_worker::preflight::run(&task, &world.context("preflight", "pod")).await.is_err());
     }
     assert_eq!(world.databases().await, before);
     assert!(connect(&world.target("super"), &world.new_database(), "test").await.is_err());

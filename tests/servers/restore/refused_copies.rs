@@ -2,14 +2,14 @@
 //! anew, a tablespace of its own, and client tools under another root.
 
 use super::refusals::{everything, refused, unchanged};
-use sennight::domain::manifest::{Extension, Manifest};
-use sennight::domain::result::{BackupSummary, Done};
-use sennight::engine::postgres::ident;
-use sennight::protocol::backup::BackupRef;
-use sennight::protocol::report::Outcome;
-use sennight::protocol::restore::RestoreTask;
-use sennight::protocol::task::Task;
-use sennight::store::PutOptions;
+use sennight_core::manifest::{Extension, Manifest};
+use sennight_core::result::{BackupSummary, Done};
+use sennight_engine::postgres::ident;
+use sennight_protocol::backup::BackupRef;
+use sennight_protocol::report::Outcome;
+use sennight_protocol::restore::RestoreTask;
+use sennight_protocol::task::Task;
+use sennight_storage::PutOptions;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use testkit::postgres::restore::PostgresRestore;

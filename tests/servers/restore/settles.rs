@@ -1,15 +1,15 @@
 //! `settle`: a cut-over that left no word is ended by what the server says, and whoever was taken for dead swaps nothing after that.
 
 use super::swaps::{prepared, serves};
-use sennight::domain::names::{database_to_drop, previous_database};
-use sennight::domain::result::{DatabaseDropped, Done, TAKEN_BACK};
-use sennight::engine::postgres::failure::RestoreError;
-use sennight::engine::postgres::swap::{Swapped, swap};
-use sennight::engine::postgres::{Session, ident};
-use sennight::protocol::cutover::CutoverTask;
-use sennight::protocol::drop_database::{DatabaseToDrop, DropDatabaseTask, Mark};
-use sennight::store::Claim;
-use sennight::worker::{TaskError, Verdict, cutover, drop_database, recover_cutover};
+use sennight_core::names::{database_to_drop, previous_database};
+use sennight_core::result::{DatabaseDropped, Done, TAKEN_BACK};
+use sennight_engine::postgres::failure::RestoreError;
+use sennight_engine::postgres::swap::{Swapped, swap};
+use sennight_engine::postgres::{Session, ident};
+use sennight_protocol::cutover::CutoverTask;
+use sennight_protocol::drop_database::{DatabaseToDrop, DropDatabaseTask, Mark};
+use sennight_storage::Claim;
+use sennight_worker::{TaskError, Verdict, cutover, drop_database, recover_cutover};
 use std::time::{Duration, Instant};
 use testkit::postgres::restore::PostgresRestore;
 use tokio::task::JoinHandle;

@@ -1,7 +1,7 @@
 //! A proxy that breaks a PostgreSQL connection at its COMMIT, on either side of it. No TLS: it has to see the message.
 
-use sennight::domain::engine::TlsMode;
-use sennight::protocol::target::{DatabaseTarget, TlsTarget};
+use sennight_core::engine::TlsMode;
+use sennight_protocol::target::{DatabaseTarget, TlsTarget};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

@@ -1,12 +1,12 @@
 //! The cut-over: once, whole, whatever is killed or cut.
 
 use super::severed::{Break, severed};
-use sennight::domain::result::Done;
-use sennight::engine::postgres::swap::{Standing, standing, swap};
-use sennight::engine::postgres::{EngineError, connect, ident};
-use sennight::protocol::cutover::CutoverTask;
-use sennight::protocol::task::Task;
-use sennight::worker::Verdict;
+use sennight_core::result::Done;
+use sennight_engine::postgres::swap::{Standing, standing, swap};
+use sennight_engine::postgres::{EngineError, connect, ident};
+use sennight_protocol::cutover::CutoverTask;
+use sennight_protocol::task::Task;
+use sennight_worker::Verdict;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -147,7 +147,7 @@ async fn i2_a_claim_that_another_pod_holds_is_never_acted_on() {
     let world = PostgresRestore::new("held").await;
     let task = prepared(&world).await;
     let long_ago = chrono::Utc::now() - chrono::TimeDelta::hours(1);
-    let claim = sennight::store::Claim { job_uid: "job".into(), pod: "other".into(), at: long_ago };
+    let claim = sennight_storage::Claim { job_uid: "job".into(), pod: "other".into(), at: long_ago };
     world.store.claim(&world.uid, &claim).await.unwrap();
     let unknown = world.cutover(&task, "pod").await.unwrap_err();
     assert_eq!((unknown.reason.as_str(), unknown.verdict), ("ClaimHeld", Verdict::Unknown));
@@ -177,7 +177,7 @@ async fn i2_a_pod_that_starts_after_its_time_swaps_nothing() {
     let holder = world.store.claim_of(&world.uid).await.unwrap().unwrap();
     assert_eq!(holder.pod, "pod");
     let soon = CutoverTask { start_by: Some(chrono::Utc::now() + chrono::TimeDelta::minutes(5)), ..task.clone() };
-    let long_ago = sennight::store::Claim { at: holder.at - chrono::TimeDelta::hours(1), ..holder };
+    let long_ago = sennight_storage::Claim { at: holder.at - chrono::TimeDelta::hours(1), ..holder };
     let key = format!("backups/claims/{}", world.uid);
     world.store.delete(std::slice::from_ref(&key)).await.unwrap();
     world.store.claim(&world.uid, &long_ago).await.unwrap();
@@ -225,8 +225,8 @@ async fn i3_a_killed_worker_in_the_open_swap_leaves_the_old_database() {
     assert_eq!(serves(&world).await, "live/live");
     holder.batch_execute("ROLLBACK").await.unwrap();
     // The same pod's next start has the claim already, and may end what it began: it took no effect before.
-    let context = sennight::worker::WorkerContext { job_uid: "job".into(), ..world.context("x", "pod") };
-    sennight::worker::cutover::run(&task, &context).await.unwrap();
+    let context = sennight_worker::WorkerContext { job_uid: "job".into(), ..world.context("x", "pod") };
+    sennight_worker::cutover::run(&task, &context).await.unwrap();
     assert_eq!(serves(&world).await, "copied/copied");
 }
 

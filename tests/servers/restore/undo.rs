@@ -1,18 +1,18 @@
 //! The way back: a swap is undone with every row that was written until it; the replaced database is dumped and dropped
 //! by its mark and OID, never by name alone.
 
-use sennight::domain::manifest::TenantIdentity;
-use sennight::domain::names::{new_database, previous_database};
-use sennight::domain::result::Preflight;
-use sennight::domain::result::{BackupSummary, DatabaseDropped, Done};
-use sennight::engine::postgres::swap::{Standing, standing};
-use sennight::engine::postgres::{ident, literal};
-use sennight::protocol::backup::SafetyBackupTask;
-use sennight::protocol::backup::{BackupRef, DumpTask};
-use sennight::protocol::cutover::CutoverTask;
-use sennight::protocol::drop_database::{DatabaseToDrop, DropDatabaseTask, Mark};
-use sennight::store::PutOptions;
-use sennight::worker::{TaskError, Verdict, cutover, drop_database, preflight_undo, safety_backup};
+use sennight_core::manifest::TenantIdentity;
+use sennight_core::names::{new_database, previous_database};
+use sennight_core::result::Preflight;
+use sennight_core::result::{BackupSummary, DatabaseDropped, Done};
+use sennight_engine::postgres::swap::{Standing, standing};
+use sennight_engine::postgres::{ident, literal};
+use sennight_protocol::backup::SafetyBackupTask;
+use sennight_protocol::backup::{BackupRef, DumpTask};
+use sennight_protocol::cutover::CutoverTask;
+use sennight_protocol::drop_database::{DatabaseToDrop, DropDatabaseTask, Mark};
+use sennight_storage::PutOptions;
+use sennight_worker::{TaskError, Verdict, cutover, drop_database, preflight_undo, safety_backup};
 use testkit::postgres::restore::{PostgresRestore, assert_same, fill, first_data, picture, tamper};
 
 /// UID of the request that undoes.
@@ -275,7 +275,7 @@ async fn a_drop_that_was_killed_half_way_is_ended_by_the_next() {
     fill(&world).await;
     let (done, _) = restored(&world).await;
     let copy = dumped_safely(&world, &done).await;
-    let grave = sennight::domain::names::database_to_drop(&world.database, &world.uid);
+    let grave = sennight_core::names::database_to_drop(&world.database, &world.uid);
     let (kept, id) = (ident(&done.previous_database), ident(&grave));
     for statement in [
         format!("ALTER DATABASE {kept} RENAME TO {id}"),

@@ -1,7 +1,7 @@
 //! The record on a real bucket: a number is put once, whoever races for it and whatever answers are lost.
 
-use sennight::domain::audit::{Filed, Recorded, State, Subject, follow, verify};
-use sennight::store::PutOptions;
+use sennight_core::audit::{Filed, Recorded, State, Subject, follow, verify};
+use sennight_storage::PutOptions;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use testkit::store::Bucket;
 use testkit::store::fault::{Action, Fault, s3_error};

@@ -2,10 +2,10 @@
 
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
-use sennight::domain::engine::Engine;
-use sennight::domain::names::{Area, BackupId};
-use sennight::protocol::backup::BackupRef;
-use sennight::store::{NEWEST, PutOptions, Store};
+use sennight_core::engine::Engine;
+use sennight_core::names::{Area, BackupId};
+use sennight_protocol::backup::BackupRef;
+use sennight_storage::{NEWEST, PutOptions, Store};
 use testkit::store::{Bucket, copy, identity, manifest};
 
 fn monday() -> DateTime<Utc> {
@@ -44,7 +44,7 @@ async fn a_damaged_copy_is_listed_as_such_and_hides_no_other() {
     let newer = copy(store, "acme", 3, monday()).await;
     put(store, &newer.keys()[2], &b"{\"format\":\"sennight/v9\"}"[..]).await;
     let catalogue = store.catalogue("ns", "acme").await.unwrap();
-    let reasons: Vec<_> = catalogue.damaged.iter().map(sennight::store::CatalogueError::reason).collect();
+    let reasons: Vec<_> = catalogue.damaged.iter().map(sennight_storage::CatalogueError::reason).collect();
     assert_eq!((catalogue.copies.len(), reasons), (1, vec!["ManifestUnusable", "ManifestDamaged"]));
 }
 
@@ -70,7 +70,7 @@ async fn i7_a_copy_is_opened_only_for_its_own_tenant_and_in_its_own_place() {
     let bucket = Bucket::new().await;
     let store = &bucket.store;
     let open = copy(store, "acme", 1, monday()).await;
-    let reason = async |copy: &BackupRef, change: fn(&mut sennight::domain::manifest::TenantIdentity)| {
+    let reason = async |copy: &BackupRef, change: fn(&mut sennight_core::manifest::TenantIdentity)| {
         let mut wanted = identity("acme");
         change(&mut wanted);
         store.open(copy, Some(&wanted)).await.err().map(|error| error.reason())

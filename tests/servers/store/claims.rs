@@ -1,8 +1,8 @@
 //! I2: one winner.
 
 use chrono::Utc;
-use sennight::domain::capabilities::Capabilities;
-use sennight::store::{Claim, Claimed};
+use sennight_core::capabilities::Capabilities;
+use sennight_storage::{Claim, Claimed};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use testkit::store::Bucket;
 use testkit::store::fault::{Action, Fault, s3_error};

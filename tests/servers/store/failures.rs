@@ -1,8 +1,8 @@
 //! Failures are typed, name the bucket and the way out, and hold no secret.
 
 use bytes::Bytes;
-use sennight::protocol::target::StorageTarget;
-use sennight::store::{Access, Credentials, PutOptions, Store, StoreError};
+use sennight_protocol::target::StorageTarget;
+use sennight_storage::{Access, Credentials, PutOptions, Store, StoreError};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use testkit::env;
 use testkit::store::fault::{Action, Fault, s3_error};

@@ -6,10 +6,10 @@ use aws_sdk_s3::types::{
     LifecycleRuleAndOperator, LifecycleRuleFilter, Tag, VersioningConfiguration,
 };
 use chrono::{DateTime, TimeDelta, Timelike as _, Utc};
-use sennight::domain::capabilities::Capabilities;
-use sennight::domain::names::Area;
-use sennight::domain::retention::{HoldMethod, Policy, expires_at, held_tags};
-use sennight::store::{OpenCopy, ensure};
+use sennight_core::capabilities::Capabilities;
+use sennight_core::names::Area;
+use sennight_core::retention::{HoldMethod, Policy, expires_at, held_tags};
+use sennight_storage::{OpenCopy, ensure};
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 use testkit::store::{Bucket, copy};

@@ -7,8 +7,8 @@ use aws_sdk_s3::primitives::SdkBody;
 use aws_sdk_s3::types::{
     BucketLifecycleConfiguration, ExpirationStatus, LifecycleExpiration, LifecycleRule, LifecycleRuleFilter,
 };
-use sennight::domain::retention::{Expire, Policy, Rule};
-use sennight::store::{ensure, observe};
+use sennight_core::retention::{Expire, Policy, Rule};
+use sennight_storage::{ensure, observe};
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use testkit::store::Bucket;

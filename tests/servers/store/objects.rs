@@ -1,7 +1,7 @@
 //! Get, put, list, delete, copy, tags.
 
 use bytes::Bytes;
-use sennight::store::{PutOptions, Tags};
+use sennight_storage::{PutOptions, Tags};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use testkit::store::Bucket;

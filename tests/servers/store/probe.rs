@@ -2,7 +2,7 @@
 
 use aws_sdk_s3::types::{BucketVersioningStatus, VersioningConfiguration};
 use chrono::Utc;
-use sennight::domain::capabilities::Capabilities;
+use sennight_core::capabilities::Capabilities;
 use testkit::store::Bucket;
 use testkit::store::fault::{Action, Fault, s3_error};
 

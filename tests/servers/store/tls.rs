@@ -2,8 +2,8 @@
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use sennight::protocol::target::StorageTarget;
-use sennight::store::{Access, Listed, Store, StoreError};
+use sennight_protocol::target::StorageTarget;
+use sennight_storage::{Access, Listed, Store, StoreError};
 use std::sync::Arc;
 use testkit::env;
 use testkit::store::{Bucket, credentials, target};

@@ -1,8 +1,8 @@
 //! Streaming uploads.
 
 use bytes::Bytes;
-use sennight::domain::retention::daily_tags;
-use sennight::store::{PutOptions, Upload};
+use sennight_core::retention::daily_tags;
+use sennight_storage::{PutOptions, Upload};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;

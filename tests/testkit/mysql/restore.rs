@@ -2,18 +2,18 @@
 
 use crate::mysql::{Database, Seen, Server};
 use crate::{Bucket, context, copy_ref, dump_task, unique};
-use sennight::domain::engine::Engine;
-use sennight::domain::names::{new_database, previous_database};
-use sennight::domain::result::{BackupSummary, Done, Preflight};
-use sennight::engine::mysql::restore::schemas::{Standing, standing};
-use sennight::engine::mysql::{connect, ident};
-use sennight::protocol::backup::SafetyBackupTask;
-use sennight::protocol::cutover::CutoverTask;
-use sennight::protocol::drop_database::{DatabaseToDrop, DropDatabaseTask, Mark};
-use sennight::protocol::restore::RestoreTask;
-use sennight::protocol::target::DatabaseTarget;
-use sennight::store::Store;
-use sennight::worker::{
+use sennight_core::engine::Engine;
+use sennight_core::names::{new_database, previous_database};
+use sennight_core::result::{BackupSummary, Done, Preflight};
+use sennight_engine::mysql::restore::schemas::{Standing, standing};
+use sennight_engine::mysql::{connect, ident};
+use sennight_protocol::backup::SafetyBackupTask;
+use sennight_protocol::cutover::CutoverTask;
+use sennight_protocol::drop_database::{DatabaseToDrop, DropDatabaseTask, Mark};
+use sennight_protocol::restore::RestoreTask;
+use sennight_protocol::target::DatabaseTarget;
+use sennight_storage::Store;
+use sennight_worker::{
     TaskError, WorkerContext, cutover, drop_database, preflight, preflight_undo, prepare, recover_cutover,
     safety_backup,
 };

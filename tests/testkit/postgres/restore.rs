@@ -2,19 +2,19 @@
 //! `tests/cluster/with.sh services` starts.
 
 use crate::env;
-use sennight::domain::capabilities::Capabilities;
-use sennight::domain::engine::Engine;
-use sennight::domain::engine::TlsMode;
-use sennight::domain::manifest::TenantIdentity;
-use sennight::domain::names::{new_database, previous_database};
-use sennight::domain::result::{BackupSummary, Done, Preflight};
-use sennight::engine::postgres::{Session, connect, ident, literal};
-use sennight::protocol::backup::{BackupRef, DumpTask};
-use sennight::protocol::cutover::CutoverTask;
-use sennight::protocol::restore::RestoreTask;
-use sennight::protocol::target::{DatabaseTarget, StorageTarget, TlsTarget};
-use sennight::store::Store;
-use sennight::worker::{ProgressWriter, TaskError, WorkerContext, cutover, dump, preflight, prepare};
+use sennight_core::capabilities::Capabilities;
+use sennight_core::engine::Engine;
+use sennight_core::engine::TlsMode;
+use sennight_core::manifest::TenantIdentity;
+use sennight_core::names::{new_database, previous_database};
+use sennight_core::result::{BackupSummary, Done, Preflight};
+use sennight_engine::postgres::{Session, connect, ident, literal};
+use sennight_protocol::backup::{BackupRef, DumpTask};
+use sennight_protocol::cutover::CutoverTask;
+use sennight_protocol::restore::RestoreTask;
+use sennight_protocol::target::{DatabaseTarget, StorageTarget, TlsTarget};
+use sennight_storage::Store;
+use sennight_worker::{ProgressWriter, TaskError, WorkerContext, cutover, dump, preflight, prepare};
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::Command;
@@ -403,7 +403,7 @@ pub async fn fill(world: &PostgresRestore) {
 pub async fn tamper(store: &Store, key: &str, change: impl FnOnce(&mut Vec<u8>)) {
     let mut bytes = store.get(key).await.unwrap().to_vec();
     change(&mut bytes);
-    store.put(key, bytes.into(), &sennight::store::PutOptions::default()).await.unwrap();
+    store.put(key, bytes.into(), &sennight_storage::PutOptions::default()).await.unwrap();
 }
 
 /// The copy's first data object.

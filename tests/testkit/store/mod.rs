@@ -9,13 +9,13 @@ use aws_sdk_s3::types::{
 };
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use sennight::domain::engine::Engine;
-use sennight::domain::manifest::{FORMAT, Manifest, TenantIdentity};
-use sennight::domain::names::{Area, BackupId};
-use sennight::domain::retention::{Policy, daily_tags};
-use sennight::protocol::backup::BackupRef;
-use sennight::protocol::target::StorageTarget;
-use sennight::store::{Credentials, OpenCopy, PutOptions, Store};
+use sennight_core::engine::Engine;
+use sennight_core::manifest::{FORMAT, Manifest, TenantIdentity};
+use sennight_core::names::{Area, BackupId};
+use sennight_core::retention::{Policy, daily_tags};
+use sennight_protocol::backup::BackupRef;
+use sennight_protocol::target::StorageTarget;
+use sennight_storage::{Credentials, OpenCopy, PutOptions, Store};
 
 pub fn credentials() -> Credentials {
     Credentials::new(&env("SENNIGHT_TEST_S3_ACCESS_KEY"), &env("SENNIGHT_TEST_S3_SECRET_KEY"), None)

@@ -4,8 +4,8 @@
 pub mod mysql;
 pub mod postgres;
 
-use sennight::domain::engine::TlsMode;
-use sennight::protocol::target::{DatabaseTarget, TlsTarget};
+use sennight_core::engine::TlsMode;
+use sennight_protocol::target::{DatabaseTarget, TlsTarget};
 use std::future::Future;
 use std::marker::PhantomData;
 use std::sync::Arc;

@@ -22,14 +22,14 @@ use k8s_openapi::api::events::v1::Event;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::core::NamespaceResourceScope;
 use kube::{Api, Client, Resource, ResourceExt};
-use sennight::api::{BackupSchedule, Condition, ConditionStatus, RestoreRequest};
-use sennight::controller::jobs::{JobState, runs, state};
-use sennight::controller::worker_job::mark;
-use sennight::domain::engine::Engine;
-use sennight::domain::manifest::TenantIdentity;
-use sennight::domain::result::BackupSummary;
-use sennight::protocol::backup::DumpTask;
-use sennight::protocol::task::Task;
+use sennight_api::{BackupSchedule, Condition, ConditionStatus, RestoreRequest};
+use sennight_core::engine::Engine;
+use sennight_core::manifest::TenantIdentity;
+use sennight_core::result::BackupSummary;
+use sennight_operator::jobs::{JobState, runs, state};
+use sennight_operator::worker_job::mark;
+use sennight_protocol::backup::DumpTask;
+use sennight_protocol::task::Task;
 use serde_json::{Value, json};
 use std::process::Stdio;
 use std::sync::{Arc, LazyLock};
@@ -298,7 +298,7 @@ impl World {
     }
 
     /// A BackupSchedule as it is.
-    pub async fn schedule_status(&self, tenant: &Tenant) -> sennight::api::BackupScheduleStatus {
+    pub async fn schedule_status(&self, tenant: &Tenant) -> sennight_api::BackupScheduleStatus {
         self.api::<BackupSchedule>().get(&tenant.name).await.unwrap().status.unwrap_or_default()
     }
 

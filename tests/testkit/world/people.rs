@@ -4,7 +4,7 @@ use super::World;
 use crate::cluster::{kubectl, request};
 use kube::ResourceExt;
 use kube::api::{Patch, PatchParams, PostParams};
-use sennight::api::{RestoreRequest, admission};
+use sennight_api::{RestoreRequest, admission};
 use serde_json::{Value, json};
 
 /// Who acts, and the role that they are given in the test's namespace.

@@ -10,8 +10,8 @@ use aws_sdk_s3::types::{
 use k8s_openapi::api::core::v1::Secret;
 use kube::Resource;
 use kube::api::{Api, Patch, PatchParams};
-use sennight::api::admission::{self, Guard};
-use sennight::api::{BackupStorage, Condition};
+use sennight_api::admission::{self, Guard};
+use sennight_api::{BackupStorage, Condition};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};

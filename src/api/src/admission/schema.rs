@@ -1,7 +1,7 @@
 //! The rules that the CustomResourceDefinition of RestoreRequest itself enforces: conditions never vanish, a denial is
 //! final, a claim is for ever. They are half of the gate, so they are compared with what is shipped, too.
 
-use crate::api::crds;
+use crate::crds;
 use serde_json::{Value, json};
 use std::sync::LazyLock;
 

@@ -2,7 +2,7 @@
 //! missed one is caught up once, and nothing else runs (I8).
 
 use super::*;
-use crate::domain::schedule::Window;
+use crate::schedule::Window;
 use chrono::{NaiveDate, Timelike};
 use proptest::prelude::*;
 use std::collections::BTreeMap;

@@ -1,8 +1,8 @@
 //! The locks between a request and its Job: helpdesk's key, billing's key, and what makes them good.
 
 use super::Mode;
-use crate::domain::authority::Distrust;
-pub use crate::domain::authority::FourEyes;
+use crate::authority::Distrust;
+pub use crate::authority::FourEyes;
 use chrono::{DateTime, Utc};
 
 /// Helpdesk's decision.

@@ -1,8 +1,8 @@
 //! One valid fixture, one mutation a refusal.
 
 use super::*;
-use crate::domain::authority::Distrust;
-use crate::domain::engine::Engine;
+use crate::authority::Distrust;
+use crate::engine::Engine;
 use chrono::{DateTime, Utc};
 use proptest::prelude::*;
 

@@ -1,7 +1,7 @@
 //! What becomes of a replaced database, one mutation at a time.
 
 use super::*;
-use crate::domain::result::{Done, Preflight};
+use crate::result::{Done, Preflight};
 use proptest::prelude::*;
 
 fn now() -> DateTime<Utc> {

@@ -1,7 +1,7 @@
 //! What must agree inside a manifest before anything is done by it. Its numbers may be anybody's, so none is trusted.
 
 use super::{Frame, MANIFEST, Manifest, Table, Totals};
-use crate::domain::names::segment;
+use crate::names::segment;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A frame never has more row text than this, unless it is a single row.

@@ -2,7 +2,7 @@
 //! MAC covers every byte before itself and shows a forgery to those who have the key (docs/format.md).
 
 use super::Manifest;
-use crate::domain::names::segment;
+use crate::names::segment;
 use hmac::digest::KeyInit;
 use hmac::{Hmac, Mac as _};
 use serde::{Deserialize, Serialize};

@@ -3,7 +3,7 @@
 
 use super::fits::template_columns;
 use super::{ColumnSpec, Condition, Entity, ExportProfile, Lookup, NEVER_EXPORTED, PRESETS, TableName, matches};
-use crate::domain::names::segment;
+use crate::names::segment;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A profile that no tenant could be exported with.

@@ -2,7 +2,7 @@
 //! or pays, and when the export is compiled.
 
 use super::{ColumnSpec, Condition, Custom, Entity, ExportProfile, Lookup, ProfileFault, TableName};
-use crate::domain::manifest::{Manifest, Table};
+use crate::manifest::{Manifest, Table};
 
 /// A profile that does not fit a copy, or is wrong in itself. Another attempt fails the same way.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, strum::IntoStaticStr)]

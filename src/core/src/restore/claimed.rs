@@ -3,9 +3,9 @@
 
 use super::facts::{Action, Claim, Facts, Phase, Plan, Step, Terminal};
 use super::{CLAIM_START_DEADLINE, MAX_ATTEMPTS, proven, waits};
-use crate::domain::gate::{Closed, Mode};
-use crate::domain::names::RestoreStep;
-use crate::domain::result::{Done, TAKEN_BACK};
+use crate::gate::{Closed, Mode};
+use crate::names::RestoreStep;
+use crate::result::{Done, TAKEN_BACK};
 use chrono::{DateTime, TimeDelta, Utc};
 
 /// What a Job's end may take to be noticed.

@@ -2,7 +2,7 @@
 
 use super::tests::{now, ready};
 use super::*;
-use crate::domain::result::{Done, LiveList};
+use crate::result::{Done, LiveList};
 use proptest::prelude::*;
 
 fn wanting(step: Step) -> Facts {

@@ -1,9 +1,9 @@
 //! What a restore decision rests on and what it says.
 
 use super::reminders;
-use crate::domain::gate::Keys;
-use crate::domain::names::RestoreStep;
-use crate::domain::result::{Done, ExportSummary};
+use crate::gate::Keys;
+use crate::names::RestoreStep;
+use crate::result::{Done, ExportSummary};
 use chrono::{DateTime, TimeDelta, Utc};
 
 /// How long people have.

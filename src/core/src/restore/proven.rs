@@ -4,7 +4,7 @@
 use super::super::gate::Mode;
 use super::super::names::RestoreStep;
 use super::{Action, Facts, Phase, Plan, Proof, Step, Terminal};
-use crate::domain::result::Done;
+use crate::result::Done;
 use chrono::{DateTime, TimeDelta, Utc};
 
 /// How long after its claim a Job that this cluster does not know may still leave its report.

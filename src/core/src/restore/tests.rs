@@ -1,8 +1,8 @@
 //! The life of a request, one mutation at a time.
 
 use super::*;
-use crate::domain::gate::{FourEyes, Keys};
-use crate::domain::result::{Done, Preflight, TAKEN_BACK};
+use crate::gate::{FourEyes, Keys};
+use crate::result::{Done, Preflight, TAKEN_BACK};
 use proptest::prelude::*;
 
 mod claims;

@@ -2,8 +2,8 @@
 //! an end that is known when it begins (I10).
 
 use super::{Action, CLAIM_START_DEADLINE, Facts, LOOK_AGAIN, MAX_ATTEMPTS, Plan, Step, WaitingOn};
-use crate::domain::gate::Mode;
-use crate::domain::names::RestoreStep;
+use crate::gate::Mode;
+use crate::names::RestoreStep;
 use chrono::{DateTime, TimeDelta, Utc};
 
 /// Longest pause before a repeatable step is tried again.

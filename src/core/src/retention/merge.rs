@@ -1,7 +1,7 @@
 //! A bucket's rules belong to many: what a storage may change in them, and which rules of others work against it.
 
 use super::{AREAS, Expire, HOLD_DAYS, Policy, Rule, area_tags, held_tags};
-use crate::domain::names::{Area, Keys};
+use crate::names::{Area, Keys};
 use chrono::DateTime;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -182,7 +182,7 @@ fn needed(policy: &Policy, rule: &Rule, area: Area) -> Option<i32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::capabilities::Capabilities;
+    use crate::capabilities::Capabilities;
     use proptest::prelude::*;
 
     fn policy() -> Policy {

@@ -2,8 +2,8 @@
 //! be. A bucket may have folders of our areas' names that are somebody else's.
 
 use super::AREAS;
-use crate::domain::manifest::MANIFEST;
-use crate::domain::names::{Area, BackupId, Keys, segment};
+use crate::manifest::MANIFEST;
+use crate::names::{Area, BackupId, Keys, segment};
 
 /// Whose an object is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,7 +90,7 @@ fn is_hex(b: u8) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::names::live_ids;
+    use crate::names::live_ids;
 
     const UID: &str = "0f8fad5b-d9cb-469f-a165-70867728950e";
 

@@ -6,8 +6,8 @@ use super::{
     ABORT_DAYS, AREAS, EXPORT_DAYS, HOLD_DAYS, RECORD_DAYS, RESULT_DAYS, RETAIN_DAILY, SAFETY_DAYS, TAG_RETAIN,
     expires_at, hold_of,
 };
-use crate::domain::manifest::MANIFEST;
-use crate::domain::names::{Area, BackupId, Keys, segment};
+use crate::manifest::MANIFEST;
+use crate::names::{Area, BackupId, Keys, segment};
 use chrono::{DateTime, TimeDelta, Utc};
 use std::collections::BTreeMap;
 

@@ -3,11 +3,11 @@
 use super::error::EngineError;
 use super::version::Version;
 use super::{settings, tls};
-use crate::engine::credentials::Credentials;
-use crate::protocol::target::DatabaseTarget;
+use crate::credentials::Credentials;
 use futures::FutureExt;
 use mysql_async::prelude::{FromRow, Queryable};
 use mysql_async::{Conn, OptsBuilder, Row};
+use sennight_protocol::target::DatabaseTarget;
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 

@@ -1,8 +1,8 @@
 //! What can go wrong between Sennight and a server of the MySQL family, sorted by what a person would do about it.
 
-use crate::domain::engine::Engine;
-use crate::engine::credentials::Unreadable;
+use crate::credentials::Unreadable;
 use mysql_async::{DriverError, Error, IoError};
+use sennight_core::engine::Engine;
 use std::path::PathBuf;
 
 /// A failure of the engine. The discriminant's name is the Event's reason and the metric's label; where PostgreSQL has the

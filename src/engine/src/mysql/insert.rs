@@ -2,7 +2,7 @@
 
 use super::ident;
 use super::text::cells;
-use crate::domain::manifest::Table;
+use sennight_core::manifest::Table;
 
 /// Whether a type's values are bytes, which the row text has as hex.
 pub fn is_bytes(kind: &str) -> bool {
@@ -86,7 +86,7 @@ impl Iterator for Inserts<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::manifest::Column;
+    use sennight_core::manifest::Column;
 
     fn table(kinds: &[(&str, &str)]) -> Table {
         let column = |(name, kind): &(&str, &str)| Column { name: (*name).into(), kind: (*kind).into() };

@@ -4,7 +4,7 @@ use super::connect::Session;
 use super::error::EngineError;
 use super::ident;
 use super::text::Kind;
-use crate::domain::manifest::{Column, ServerFacts};
+use sennight_core::manifest::{Column, ServerFacts};
 use std::collections::BTreeMap;
 
 /// Names of tables that begin so are Sennight's own, and no part of a copy.

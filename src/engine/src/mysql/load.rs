@@ -6,12 +6,12 @@ use super::ident;
 use super::insert::{Inserts, is_bytes};
 use super::schema::{Header, Object, ObjectKind, Section, Statement, set, with_definer};
 use super::text::for_load_data;
-use crate::domain::manifest::Table;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt};
 use mysql_async::prelude::Queryable;
 use parking_lot::Mutex;
+use sennight_core::manifest::Table;
 use std::sync::Arc;
 
 /// Statements of INSERT are about this long; longer ones gain nothing.
@@ -309,7 +309,7 @@ fn may_count(kind: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::manifest::Column;
+    use sennight_core::manifest::Column;
 
     #[test]
     fn bytes_go_through_unhex_and_all_columns_are_named() {

@@ -5,8 +5,8 @@ use super::connect::{Session, connect};
 use super::error::EngineError;
 use super::ident;
 use super::inventory::TableInfo;
-use crate::protocol::target::DatabaseTarget;
 use chrono::{DateTime, NaiveDateTime, Utc};
+use sennight_protocol::target::DatabaseTarget;
 use std::time::Duration;
 
 /// Writers of the tenant wait no longer than this while the readers begin.

@@ -1,13 +1,13 @@
 //! TLS towards a server, as far as the DatabaseServer's `tls.mode` asks for it, in the driver's own options.
 
 use super::error::EngineError;
-use crate::domain::engine::TlsMode;
-use crate::engine::credentials::Unreadable;
-use crate::protocol::target::DatabaseTarget;
+use crate::credentials::Unreadable;
 use mysql_async::{ClientIdentity, SslOpts};
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use sennight_core::engine::TlsMode;
+use sennight_protocol::target::DatabaseTarget;
 use std::path::Path;
 
 /// The driver's TLS options, or `None` where TLS is off.

@@ -1,7 +1,7 @@
 //! Which server it is, by its own words, and whether Sennight knows it.
 
 use super::error::EngineError;
-use crate::domain::engine::Engine;
+use sennight_core::engine::Engine;
 use std::fmt;
 
 /// The two families.

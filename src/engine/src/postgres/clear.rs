@@ -9,9 +9,9 @@ use super::create::{is_kept, is_ours, kept_marker, lock, restore_marker};
 use super::error::EngineError;
 use super::failure::RestoreError;
 use super::ident;
-use crate::domain::names::{GROUP, database_to_drop};
-use crate::domain::result::DatabaseDropped;
-use crate::protocol::drop_database::{DropDatabaseTask, Mark};
+use sennight_core::names::{GROUP, database_to_drop};
+use sennight_core::result::DatabaseDropped;
+use sennight_protocol::drop_database::{DropDatabaseTask, Mark};
 use std::time::Duration;
 use tokio_postgres::error::SqlState;
 

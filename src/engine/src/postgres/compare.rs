@@ -8,7 +8,7 @@ use super::load::TableName;
 use super::sequences;
 use super::share::share;
 use super::{literal, qualified};
-use crate::domain::manifest::{Column, Manifest, Sequence, Table};
+use sennight_core::manifest::{Column, Manifest, Sequence, Table};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Differences named in a message; more would not help anybody.

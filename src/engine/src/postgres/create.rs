@@ -6,8 +6,8 @@ use super::connect::Session;
 use super::error::EngineError;
 use super::failure::RestoreError;
 use super::{ident, literal};
-use crate::domain::manifest::ServerFacts;
-use crate::domain::names::{GROUP, stable_hash};
+use sennight_core::manifest::ServerFacts;
+use sennight_core::names::{GROUP, stable_hash};
 use std::time::Duration;
 use tokio_postgres::error::SqlState;
 

@@ -5,7 +5,7 @@
 
 use super::connect::{Session, connect_to_read};
 use super::error::EngineError;
-use crate::protocol::target::DatabaseTarget;
+use sennight_protocol::target::DatabaseTarget;
 use std::collections::BTreeMap;
 use tokio_postgres::Row;
 

@@ -1,6 +1,6 @@
 //! What can go wrong between Sennight and a PostgreSQL server, sorted by what a person would do about it.
 
-use crate::engine::credentials::Unreadable;
+use crate::credentials::Unreadable;
 use std::error::Error as _;
 use std::path::PathBuf;
 use tokio_postgres::error::SqlState;

@@ -2,7 +2,7 @@
 
 use super::connect::{Session, connect};
 use super::error::{EngineError, words};
-use crate::protocol::cutover::CutoverTask;
+use sennight_protocol::cutover::CutoverTask;
 use std::collections::BTreeSet;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;

@@ -1,7 +1,7 @@
 //! What a preflight has seen, as plain values: the rules over them are pure.
 
 use super::catalog::Database;
-use crate::domain::manifest::{Extension, ServerFacts};
+use sennight_core::manifest::{Extension, ServerFacts};
 
 /// The role that restores.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

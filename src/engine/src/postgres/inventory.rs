@@ -4,7 +4,7 @@
 use super::connect::Session;
 use super::error::EngineError;
 use super::qualified;
-use crate::domain::manifest::{Column, Extension, ServerFacts};
+use sennight_core::manifest::{Column, Extension, ServerFacts};
 use tokio_postgres::Row;
 
 /// A table whose rows are copied.

@@ -4,9 +4,9 @@ use super::connect::Session;
 use super::error::EngineError;
 use super::share::share;
 use super::{ident, literal, qualified};
-use crate::domain::manifest::Table;
 use bytes::Bytes;
 use futures::{Sink, SinkExt, Stream, StreamExt, pin_mut};
+use sennight_core::manifest::Table;
 use std::collections::BTreeMap;
 
 /// Why a table's rows did not go in: the source of the rows, or the server.
@@ -144,7 +144,7 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::manifest::Column;
+    use sennight_core::manifest::Column;
 
     #[test]
     fn copy_names_the_columns_in_the_order_of_the_rows() {

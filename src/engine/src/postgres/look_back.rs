@@ -11,9 +11,9 @@ use super::preflight::{self, PREPARED, SLOTS, SUBSCRIPTIONS};
 use super::refuse::refusals;
 use super::refused::Refused;
 use super::swap::is_ready;
-use crate::domain::manifest::ServerFacts;
-use crate::domain::result::{Preflight, Refusal};
-use crate::protocol::cutover::CutoverTask;
+use sennight_core::manifest::ServerFacts;
+use sennight_core::result::{Preflight, Refusal};
+use sennight_protocol::cutover::CutoverTask;
 
 /// Looks.
 pub async fn look_back(admin: &Session, task: &CutoverTask) -> Result<Preflight, EngineError> {

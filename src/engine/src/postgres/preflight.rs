@@ -10,9 +10,9 @@ use super::error::EngineError;
 use super::evidence::{Evidence, ExtensionOffer, RestoreRole, RoleState, SpaceState};
 use super::script::Needs;
 use super::tools::Tools;
-use crate::domain::manifest::{Extension, Manifest, ServerFacts};
-use crate::domain::names::{new_database, previous_database};
-use crate::protocol::restore::RestoreTask;
+use sennight_core::manifest::{Extension, Manifest, ServerFacts};
+use sennight_core::names::{new_database, previous_database};
+use sennight_protocol::restore::RestoreTask;
 
 /// What the schema archive says of itself.
 #[derive(Debug, Clone)]

@@ -230,8 +230,8 @@ fn reading(names: &[String], source: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::manifest::Column;
     use proptest::prelude::*;
+    use sennight_core::manifest::Column;
 
     fn table(columns: &[&str]) -> TableInfo {
         TableInfo {

@@ -3,7 +3,7 @@
 
 use super::evidence::{Evidence, ExtensionOffer, RoleState};
 use super::refused::Refused;
-use crate::domain::manifest::Extension;
+use sennight_core::manifest::Extension;
 use std::cmp::Ordering;
 
 /// Every rule, in the order in which a person would work through them.
@@ -243,7 +243,7 @@ fn newer(a: &str, b: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::postgres::evidence::{RestoreRole, SpaceState, fine};
+    use crate::postgres::evidence::{RestoreRole, SpaceState, fine};
 
     fn extension(name: &str, version: &str) -> Extension {
         Extension { name: name.to_owned(), version: version.to_owned() }

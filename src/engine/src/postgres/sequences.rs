@@ -5,8 +5,8 @@
 use super::connect::Session;
 use super::error::EngineError;
 use super::qualified;
-use crate::domain::manifest::Sequence;
 use futures::future::try_join_all;
+use sennight_core::manifest::Sequence;
 use tokio_postgres::Row;
 
 /// Since this major a function reads a sequence's state by its OID.

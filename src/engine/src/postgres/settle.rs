@@ -10,8 +10,8 @@ use super::create::{is_refused, refusing};
 use super::error::EngineError;
 use super::failure::RestoreError;
 use super::swap::{Standing, standing};
-use crate::domain::names::database_to_drop;
-use crate::protocol::cutover::CutoverTask;
+use sennight_core::names::database_to_drop;
+use sennight_protocol::cutover::CutoverTask;
 
 /// What the server says of a swap.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,8 +6,8 @@ use super::connect::{Session, connect_to_read};
 use super::error::{EngineError, words};
 use super::inventory::Inventory;
 use super::{literal, qualified};
-use crate::protocol::target::DatabaseTarget;
 use chrono::{DateTime, Utc};
+use sennight_protocol::target::DatabaseTarget;
 use std::time::Duration;
 use tokio_postgres::error::SqlState;
 

@@ -11,8 +11,8 @@ use super::evict::Evictor;
 use super::failure::RestoreError;
 use super::ident;
 use super::preflight::superuser_sessions;
-use crate::protocol::cutover::CutoverTask;
 use chrono::{DateTime, Utc};
+use sennight_protocol::cutover::CutoverTask;
 use std::time::{Duration, Instant};
 use tokio_postgres::error::SqlState;
 

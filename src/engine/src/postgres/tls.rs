@@ -1,14 +1,14 @@
 //! TLS towards a server, as far as the DatabaseServer's `tls.mode` asks for it.
 
 use super::error::EngineError;
-use crate::domain::engine::TlsMode;
-use crate::protocol::target::DatabaseTarget;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use sennight_core::engine::TlsMode;
+use sennight_protocol::target::DatabaseTarget;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 

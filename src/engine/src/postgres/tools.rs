@@ -4,10 +4,10 @@
 use super::error::EngineError;
 use super::startup::{Purpose, tool_options};
 use super::tls::client_certificate_files;
-use crate::domain::engine::TlsMode;
-use crate::engine::credentials::Credentials;
-use crate::protocol::target::DatabaseTarget;
+use crate::credentials::Credentials;
 use parking_lot::Mutex;
+use sennight_core::engine::TlsMode;
+use sennight_protocol::target::DatabaseTarget;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::Write;

@@ -3,7 +3,7 @@
 
 use super::connect::{Session, connect_to_read};
 use super::error::EngineError;
-use crate::protocol::target::DatabaseTarget;
+use sennight_protocol::target::DatabaseTarget;
 use std::time::Duration;
 use tokio::time::Instant;
 

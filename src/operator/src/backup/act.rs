@@ -1,23 +1,23 @@
 //! Asking for a dump, and the Job that many of them ride in: one list of tasks, one set of mounts.
 
 use super::{gather, validate};
-use crate::api::backup_schedule::LastRun;
-use crate::api::{BackupSchedule, BackupScheduleStatus};
-use crate::controller::context::Context;
-use crate::controller::dispatch::{Asked, NextJob, Order, Passenger};
-use crate::controller::fleet::{Key, Row};
-use crate::controller::jobs::{Card, Run};
-use crate::controller::targets;
-use crate::controller::worker_job::{WorkerJob, mark};
-use crate::domain::backup::RunKey;
-use crate::domain::batch::{Company, Due, Group, Lane};
-use crate::domain::manifest::TenantIdentity;
-use crate::protocol::backup::DumpTask;
-use crate::protocol::target::DatabaseTarget;
-use crate::protocol::task::Task;
+use crate::context::Context;
+use crate::dispatch::{Asked, NextJob, Order, Passenger};
+use crate::fleet::{Key, Row};
+use crate::jobs::{Card, Run};
+use crate::targets;
+use crate::worker_job::{WorkerJob, mark};
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt};
+use sennight_api::backup_schedule::LastRun;
+use sennight_api::{BackupSchedule, BackupScheduleStatus};
+use sennight_core::backup::RunKey;
+use sennight_core::batch::{Company, Due, Group, Lane};
+use sennight_core::manifest::TenantIdentity;
+use sennight_protocol::backup::DumpTask;
+use sennight_protocol::target::DatabaseTarget;
+use sennight_protocol::task::Task;
 use std::collections::BTreeMap;
 use std::time::Duration;
 

@@ -1,17 +1,17 @@
 //! The shrink alarm and `retention.keepLastGood` of a schedule: what the domain says of its copies, in status and in the
 //! bucket. Neither ever keeps a dump from running.
 
-use crate::api::alarm::Alarm;
-use crate::api::conditions::{ScheduleCondition, set};
-use crate::api::{BackupSchedule, BackupScheduleStatus, BackupStorage, Condition};
-use crate::controller::context::Context;
-use crate::controller::observed::cut;
-use crate::domain::alarm::{self, Keep, Limits, Point, Shrunk};
-use crate::domain::retention::expires_at;
-use crate::protocol::backup::BackupRef;
-use crate::store::{CatalogueError, Held, HoldError, Store};
+use crate::context::Context;
+use crate::observed::cut;
 use chrono::{DateTime, TimeDelta, Utc};
 use kube::runtime::events::EventType;
+use sennight_api::alarm::Alarm;
+use sennight_api::conditions::{ScheduleCondition, set};
+use sennight_api::{BackupSchedule, BackupScheduleStatus, BackupStorage, Condition};
+use sennight_core::alarm::{self, Keep, Limits, Point, Shrunk};
+use sennight_core::retention::expires_at;
+use sennight_protocol::backup::BackupRef;
+use sennight_storage::{CatalogueError, Held, HoldError, Store};
 
 /// Longest message that the schema takes.
 const MESSAGE_LIMIT: usize = 2000;
@@ -22,13 +22,13 @@ const AGAIN: TimeDelta = TimeDelta::minutes(10);
 #[derive(Debug, thiserror::Error)]
 enum KeepError {
     #[error(transparent)]
-    Open(#[from] crate::controller::stores::OpenError),
+    Open(#[from] crate::stores::OpenError),
     #[error(transparent)]
     Copy(#[from] CatalogueError),
     #[error(transparent)]
     Hold(#[from] HoldError),
     #[error(transparent)]
-    Name(#[from] crate::domain::names::NameError),
+    Name(#[from] sennight_core::names::NameError),
 }
 
 impl KeepError {
@@ -43,7 +43,7 @@ impl KeepError {
 }
 
 fn points(status: &BackupScheduleStatus) -> Vec<Point> {
-    let point = |p: &crate::api::backup_schedule::RecoveryPoint| Point {
+    let point = |p: &sennight_api::backup_schedule::RecoveryPoint| Point {
         id: p.id.clone(),
         taken: p.snapshot_time,
         rows: p.rows,
@@ -166,7 +166,7 @@ async fn release(store: &Store, copy: &BackupRef) -> Result<(), KeepError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::conditions::find;
+    use sennight_api::conditions::find;
     use serde_json::json;
 
     fn status(rows: &[i64]) -> BackupScheduleStatus {

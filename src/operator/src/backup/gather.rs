@@ -1,15 +1,15 @@
 //! Everything a backup decision needs, read from caches, the cluster and the bucket. No decisions.
 
 use super::settle::{self, Ending};
-use crate::api::{BackupSchedule, BackupStorage, DatabaseServer, RestoreRequest};
-use crate::controller::context::Context;
-use crate::controller::error::ReconcileError;
-use crate::controller::fleet::{Key, Rivals, Row};
-use crate::controller::jobs::{self, Card, JobState, Run};
-use crate::store::Entry;
+use crate::context::Context;
+use crate::error::ReconcileError;
+use crate::fleet::{Key, Rivals, Row};
+use crate::jobs::{self, Card, JobState, Run};
 use chrono::{DateTime, Utc};
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
+use sennight_api::{BackupSchedule, BackupStorage, DatabaseServer, RestoreRequest};
+use sennight_storage::Entry;
 use std::sync::Arc;
 
 /// What was found.

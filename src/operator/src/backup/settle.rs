@@ -1,16 +1,16 @@
 //! What a dump's end means for its schedule's status. Pure.
 
-use crate::api::backup_schedule::{Failure, LastRun, RecoveryPoint, RunOutcome};
-use crate::api::database_server::DrillStatus;
-use crate::api::{BackupScheduleStatus, Condition, ConditionStatus};
-use crate::controller::jobs::Card;
-use crate::controller::server::proofs::answered;
-use crate::domain::batch::JOB_FAILED;
-use crate::domain::result::{BackupSummary, Done};
-use crate::domain::retention::expires_at;
-use crate::protocol::report::{Outcome, TaskReport};
-use crate::store::Entry;
+use crate::jobs::Card;
+use crate::server::proofs::answered;
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use sennight_api::backup_schedule::{Failure, LastRun, RecoveryPoint, RunOutcome};
+use sennight_api::database_server::DrillStatus;
+use sennight_api::{BackupScheduleStatus, Condition, ConditionStatus};
+use sennight_core::batch::JOB_FAILED;
+use sennight_core::result::{BackupSummary, Done};
+use sennight_core::retention::expires_at;
+use sennight_protocol::report::{Outcome, TaskReport};
+use sennight_storage::Entry;
 
 /// Most recovery points that a status lists.
 const MOST_POINTS: usize = 40;
@@ -212,7 +212,7 @@ pub fn news<'a>(old: &[Condition], new: &'a [Condition]) -> Vec<&'a Condition> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::names::BackupId;
+    use sennight_core::names::BackupId;
 
     fn now() -> DateTime<Utc> {
         "2026-11-22T03:00:00Z".parse().unwrap()
@@ -239,15 +239,15 @@ mod tests {
     }
 
     fn entry(summary: BackupSummary) -> Entry {
-        let identity = crate::domain::manifest::TenantIdentity {
+        let identity = sennight_core::manifest::TenantIdentity {
             namespace: "n".into(),
             schedule: "s".into(),
             schedule_uid: String::new(),
             tenant: "t".into(),
-            engine: crate::domain::engine::Engine::PostgreSQL,
+            engine: sennight_core::engine::Engine::PostgreSQL,
             database: "d".into(),
         };
-        Entry { started_at: summary.id.time(), summary, identity, area: crate::domain::names::Area::Daily }
+        Entry { started_at: summary.id.time(), summary, identity, area: sennight_core::names::Area::Daily }
     }
 
     fn adopted(days: u32) -> BackupScheduleStatus {
@@ -312,7 +312,7 @@ mod tests {
             },
             "status": status
         });
-        let fleet = crate::controller::fleet::Fleet::default();
+        let fleet = crate::fleet::Fleet::default();
         let (key, _) = fleet.put(&serde_json::from_value(object).unwrap(), 0, 1);
         assert_eq!(fleet.get(&key).unwrap().proven, Some(now()), "a week later the drills still know");
     }

@@ -1,12 +1,12 @@
 //! What a schedule's conditions say of how it stands.
 
-use crate::api::conditions::{ScheduleCondition, find, set};
-use crate::api::{BackupSchedule, BackupScheduleStatus, Condition, ConditionStatus};
-use crate::controller::dispatch::Trouble;
-use crate::controller::jobs::{Card, Run};
-use crate::controller::observed::cut;
-use crate::domain::backup::{Freshness, Waiting};
+use crate::dispatch::Trouble;
+use crate::jobs::{Card, Run};
+use crate::observed::cut;
 use chrono::{DateTime, Utc};
+use sennight_api::conditions::{ScheduleCondition, find, set};
+use sennight_api::{BackupSchedule, BackupScheduleStatus, Condition, ConditionStatus};
+use sennight_core::backup::{Freshness, Waiting};
 
 /// Longest message that the schema takes.
 const MESSAGE_LIMIT: usize = 2000;
@@ -96,7 +96,7 @@ fn ready(status: &BackupScheduleStatus, told: &Told) -> Option<Condition> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::controller::jobs::Cards;
+    use crate::jobs::Cards;
     use serde_json::{Value, json};
     use std::sync::Arc;
 

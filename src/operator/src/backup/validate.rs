@@ -1,10 +1,10 @@
 //! From the objects as people wrote them to a schedule that can be followed, or the first reason why it cannot. Pure.
 
-use crate::api::conditions::{ScheduleCondition, find};
-use crate::api::{BackupSchedule, BackupStorage, DatabaseServer};
-use crate::controller::fleet::Holder;
-use crate::domain::schedule::{Schedule, ScheduleError, Window};
+use crate::fleet::Holder;
 use kube::ResourceExt;
+use sennight_api::conditions::{ScheduleCondition, find};
+use sennight_api::{BackupSchedule, BackupStorage, DatabaseServer};
+use sennight_core::schedule::{Schedule, ScheduleError, Window};
 use std::sync::Arc;
 use strum::VariantNames;
 
@@ -123,7 +123,7 @@ fn duplicate(object: &BackupSchedule, holder: &Holder) -> Invalid {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::controller::fleet::Fleet;
+    use crate::fleet::Fleet;
     use serde_json::json;
 
     fn schedule(name: &str, second: u32, change: &serde_json::Value) -> BackupSchedule {

@@ -3,21 +3,21 @@
 //! started; the rest rides in the one after it.
 
 use super::Order;
-use crate::controller::backup::act;
-use crate::controller::context::Context;
-use crate::controller::error::ReconcileError;
-use crate::controller::fleet::Key;
-use crate::controller::jobs::{self, Ticketed};
-use crate::controller::verbs::{Created, create_or_adopt};
-use crate::controller::worker_job::mark;
-use crate::domain::backup::RunKey;
-use crate::domain::batch::{Due, Group, job_name};
+use crate::backup::act;
+use crate::context::Context;
+use crate::error::ReconcileError;
+use crate::fleet::Key;
+use crate::jobs::{self, Ticketed};
+use crate::verbs::{Created, create_or_adopt};
+use crate::worker_job::mark;
 use chrono::{DateTime, Utc};
 use futures::StreamExt;
 use futures::stream;
 use k8s_openapi::api::batch::v1::Job;
 use kube::ResourceExt;
 use kube::api::Api;
+use sennight_core::backup::RunKey;
+use sennight_core::batch::{Due, Group, job_name};
 use std::collections::HashSet;
 use tracing::{info, warn};
 
@@ -203,7 +203,7 @@ fn tell(passenger: &Passenger, group: &Group, job: &Job, ctx: &Context) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::batch::Batch;
+    use sennight_core::batch::Batch;
 
     #[test]
     fn i8_jobs_of_one_group_are_created_one_after_the_other() {

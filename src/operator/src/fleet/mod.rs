@@ -17,10 +17,10 @@ pub use view::Ages;
 
 use row::Texts;
 
-use crate::api::BackupSchedule;
-use crate::api::backup_storage::Fleet as Summary;
 use chrono::{DateTime, Utc};
 use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+use sennight_api::BackupSchedule;
+use sennight_api::backup_storage::Fleet as Summary;
 use std::collections::hash_map::DefaultHasher;
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{Hash, Hasher};

@@ -2,10 +2,10 @@
 //! a schedule that has no rival costs two look-ups, however many schedules there are.
 
 use super::{Fleet, Key, Row, Table, claim, claims};
-use crate::api::BackupSchedule;
-use crate::api::domain::instant;
-use crate::domain::rivals::{Claimant, holder};
 use chrono::{DateTime, Utc};
+use sennight_api::BackupSchedule;
+use sennight_api::convert::instant;
+use sennight_core::rivals::{Claimant, holder};
 use std::collections::{HashMap, HashSet};
 
 /// The schedules that claim what one schedule claims.

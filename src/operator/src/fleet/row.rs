@@ -1,12 +1,12 @@
 //! What the operator keeps of a BackupSchedule between two looks at it: a few hundred bytes instead of the object's many
 //! thousand. Whoever decides reads the object afresh.
 
-use crate::api::conditions::{ScheduleCondition, find, is_true};
-use crate::api::{BackupSchedule, ConditionStatus};
-use crate::controller::backup::validate;
-use crate::domain::names::BackupId;
+use crate::backup::validate;
 use chrono::{DateTime, Utc};
 use kube::runtime::reflector::{Lookup, ObjectRef};
+use sennight_api::conditions::{ScheduleCondition, find, is_true};
+use sennight_api::{BackupSchedule, ConditionStatus};
+use sennight_core::names::BackupId;
 use std::collections::HashSet;
 use std::sync::Arc;
 

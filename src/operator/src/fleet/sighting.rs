@@ -1,8 +1,7 @@
 //! BackupSchedules as the watch brings them: without the fields that nobody reads (managedFields are half of an object's
 //! bytes), one at a time where the server streams its lists, page by page where it does not.
 
-use crate::api::{BackupSchedule, BackupScheduleSpec, BackupScheduleStatus};
-use crate::controller::scopes;
+use crate::scopes;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
@@ -10,6 +9,7 @@ use kube::core::NamespaceResourceScope;
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt, watcher as watch};
 use kube::{Client, Resource};
+use sennight_api::{BackupSchedule, BackupScheduleSpec, BackupScheduleStatus};
 use serde::Deserialize;
 use std::borrow::Cow;
 use tracing::info;

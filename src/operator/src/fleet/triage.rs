@@ -1,10 +1,10 @@
 //! When a BackupSchedule has to be looked at, told from the object alone: after a restart a fleet that is as it should be
 //! costs no request and no write, only its place in the heap. Pure.
 
-use crate::api::BackupSchedule;
-use crate::api::conditions::{ScheduleCondition, find};
-use crate::domain::names::stable_hash;
 use chrono::{DateTime, TimeDelta, Utc};
+use sennight_api::BackupSchedule;
+use sennight_api::conditions::{ScheduleCondition, find};
+use sennight_core::names::stable_hash;
 
 /// Looks that have no hour of their own are spread over so many seconds.
 const SPREAD: i64 = 1800;
@@ -40,7 +40,7 @@ pub fn first(object: &BackupSchedule, now: DateTime<Utc>) -> Look {
 pub fn settled(object: &BackupSchedule) -> bool {
     let Some(status) = &object.status else { return false };
     let asked = object.spec.trigger.as_ref().and_then(|trigger| trigger.manual.as_deref());
-    let quiet = |ready: &crate::api::Condition| ready.is_true() && QUIET.contains(&ready.reason.as_str());
+    let quiet = |ready: &sennight_api::Condition| ready.is_true() && QUIET.contains(&ready.reason.as_str());
     object.metadata.deletion_timestamp.is_none()
         && status.observed_generation == object.metadata.generation
         && status.active_job.is_none()

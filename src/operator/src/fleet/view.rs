@@ -1,9 +1,9 @@
 //! The fleet in numbers of a fixed count, whatever its size: for a storage's status, for metrics.
 
 use super::{Row, Table};
-use crate::api::ConditionStatus;
-use crate::api::backup_storage::{Fleet as Summary, Trouble};
 use chrono::{DateTime, TimeDelta, Utc};
+use sennight_api::ConditionStatus;
+use sennight_api::backup_storage::{Fleet as Summary, Trouble};
 
 /// Schedules that a summary names.
 pub const WORST: usize = 20;

@@ -2,11 +2,11 @@
 //! belongs to. A Job that is gone leaves its card for a while: its reports may still have to be read.
 
 use super::{JobState, Lane, Run, failure, runs, state};
-use crate::api::domain::instant;
-use crate::controller::worker_job::mark;
+use crate::worker_job::mark;
 use chrono::{DateTime, Utc};
 use k8s_openapi::api::batch::v1::Job;
 use kube::ResourceExt;
+use sennight_api::convert::instant;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -3,27 +3,25 @@
 use super::gather::{Seen, copy_ref};
 use super::validate::{Assessed, signatures};
 use super::{payments, proof};
-use crate::api::conditions::{RequestCondition, is_true};
-use crate::api::restore_report::JobRecord;
-use crate::api::restore_status::PinnedCopy;
-use crate::api::{BackupSchedule, RestoreRequest, RestoreRequestStatus};
-use crate::controller::authority::{self, AuthorityFault};
-use crate::controller::context::Context;
-use crate::controller::error::ReconcileError;
-use crate::controller::jobs::{Lane, Places};
-use crate::controller::verbs::{
-    Created, add_finalizer, create_or_adopt, delete, get_opt, patch_status_guarded, remove_finalizer,
-};
-use crate::controller::worker_job::WorkerJob;
-use crate::domain::estimate::expected;
-use crate::domain::gate::{self, Keys};
-use crate::domain::names::{RestoreStep, restore_job};
-use crate::domain::restore::{self, Plan};
-use crate::domain::retention::held_until;
+use crate::authority::{self, AuthorityFault};
+use crate::context::Context;
+use crate::error::ReconcileError;
+use crate::jobs::{Lane, Places};
+use crate::verbs::{Created, add_finalizer, create_or_adopt, delete, get_opt, patch_status_guarded, remove_finalizer};
+use crate::worker_job::WorkerJob;
 use chrono::{DateTime, TimeDelta, Utc};
 use k8s_openapi::api::batch::v1::Job;
 use kube::ResourceExt;
 use kube::api::Api;
+use sennight_api::conditions::{RequestCondition, is_true};
+use sennight_api::restore_report::JobRecord;
+use sennight_api::restore_status::PinnedCopy;
+use sennight_api::{BackupSchedule, RestoreRequest, RestoreRequestStatus};
+use sennight_core::estimate::expected;
+use sennight_core::gate::{self, Keys};
+use sennight_core::names::{RestoreStep, restore_job};
+use sennight_core::restore::{self, Plan};
+use sennight_core::retention::held_until;
 
 /// Keeps a request until its hold is released.
 pub const FINALIZER: &str = "sennight.dev/hold";
@@ -82,7 +80,7 @@ pub async fn hold(
     let (Some(open), Some(storage)) = (seen.pinned.open(), &seen.storage) else {
         return Err(ReconcileError::NothingToHold);
     };
-    let expires = crate::domain::retention::expires_at(open.manifest.started_at, storage.spec.retention.days);
+    let expires = sennight_core::retention::expires_at(open.manifest.started_at, storage.spec.retention.days);
     let timing = &ctx.settings.timing;
     let people = TimeDelta::from_std(timing.approval_deadline + timing.payment_deadline).unwrap_or(TimeDelta::days(8));
     let now = ctx.now();

@@ -2,26 +2,28 @@
 
 use super::settle::Ending;
 use super::{payments, proof};
-use crate::api::conditions::RequestCondition;
-use crate::api::restore_report::{JobOutcome, JobRecord};
-use crate::api::restore_request::RestoreMode;
-use crate::api::{BackupSchedule, BackupStorage, DatabaseServer, ExportProfile, RestoreRequest, RestoreRequestStatus};
-use crate::controller::context::Context;
-use crate::controller::error::ReconcileError;
-use crate::controller::fleet::Key;
-use crate::controller::jobs::{self, JobState, Lane};
-use crate::controller::targets;
-use crate::controller::verbs::get_opt;
-use crate::domain::estimate::{SAMPLES, Sample};
-use crate::domain::gate::{Candidate, Payment};
-use crate::domain::names::{NameError, RestoreStep};
-use crate::domain::progress::Progress;
-use crate::domain::restore::Proof;
-use crate::protocol::backup::BackupRef;
-use crate::store::{CatalogueError, Entry, OpenCopy};
+use crate::context::Context;
+use crate::error::ReconcileError;
+use crate::fleet::Key;
+use crate::jobs::{self, JobState, Lane};
+use crate::targets;
+use crate::verbs::get_opt;
 use kube::ResourceExt;
 use kube::api::Api;
 use kube::runtime::reflector::ObjectRef;
+use sennight_api::conditions::RequestCondition;
+use sennight_api::restore_report::{JobOutcome, JobRecord};
+use sennight_api::restore_request::RestoreMode;
+use sennight_api::{
+    BackupSchedule, BackupStorage, DatabaseServer, ExportProfile, RestoreRequest, RestoreRequestStatus,
+};
+use sennight_core::estimate::{SAMPLES, Sample};
+use sennight_core::gate::{Candidate, Payment};
+use sennight_core::names::{NameError, RestoreStep};
+use sennight_core::progress::Progress;
+use sennight_core::restore::Proof;
+use sennight_protocol::backup::BackupRef;
+use sennight_storage::{CatalogueError, Entry, OpenCopy};
 use std::sync::Arc;
 
 /// What became of opening the pinned copy.
@@ -145,7 +147,7 @@ fn others(object: &RestoreRequest, ctx: &Context) -> (Option<String>, bool) {
     let (leaving, open): (Vec<_>, Vec<_>) = beside(object, ctx).into_iter().partition(|r| ended(r));
     // One that has ended and not yet let go of its copy still writes tags: nobody holds it meanwhile. An Undo holds no copy.
     let holds = |r: &RestoreRequest| {
-        let held = |s: &RestoreRequestStatus| crate::api::conditions::is_true(&s.conditions, RequestCondition::Held);
+        let held = |s: &RestoreRequestStatus| sennight_api::conditions::is_true(&s.conditions, RequestCondition::Held);
         object.spec.mode != RestoreMode::Undo && r.status.as_ref().is_some_and(held)
     };
     let leaving: Vec<_> = leaving.into_iter().filter(|r| holds(r)).collect();

@@ -6,25 +6,25 @@ use super::gather::Seen;
 use super::report::history;
 use super::settle::{Fresh, step, untouched};
 use super::undo::undoing;
-use crate::api::conditions::{RequestCondition, find, set};
-use crate::api::restore_report::{HistoryEntry, JobRecord};
-use crate::api::restore_status::KeptDatabase;
-use crate::api::{BackupSchedule, Condition, ConditionStatus, DatabaseServer, RestoreRequest, RestoreRequestStatus};
-use crate::controller::context::Context;
-use crate::controller::error::NoWork;
-use crate::controller::error::ReconcileError;
-use crate::controller::jobs::{Lane, Places};
-use crate::controller::targets;
-use crate::controller::worker_job::Mount;
-use crate::domain::kept::{self, Action, Facts, Plan, WayBack};
-use crate::domain::names::{RestoreStep, new_database};
-use crate::domain::restore::{self, Step};
-use crate::protocol::backup::{BackupRef, DumpTask, SafetyBackupTask};
-use crate::protocol::drop_database::{DatabaseToDrop, DropDatabaseTask, Mark};
-use crate::protocol::task::Task;
+use crate::context::Context;
+use crate::error::NoWork;
+use crate::error::ReconcileError;
+use crate::jobs::{Lane, Places};
+use crate::targets;
+use crate::worker_job::Mount;
 use chrono::{DateTime, TimeDelta, Utc};
 use kube::ResourceExt;
 use kube::runtime::events::EventType;
+use sennight_api::conditions::{RequestCondition, find, set};
+use sennight_api::restore_report::{HistoryEntry, JobRecord};
+use sennight_api::restore_status::KeptDatabase;
+use sennight_api::{BackupSchedule, Condition, ConditionStatus, DatabaseServer, RestoreRequest, RestoreRequestStatus};
+use sennight_core::kept::{self, Action, Facts, Plan, WayBack};
+use sennight_core::names::{RestoreStep, new_database};
+use sennight_core::restore::{self, Step};
+use sennight_protocol::backup::{BackupRef, DumpTask, SafetyBackupTask};
+use sennight_protocol::drop_database::{DatabaseToDrop, DropDatabaseTask, Mark};
+use sennight_protocol::task::Task;
 
 /// Does the one thing that is due for a request that has ended; when to look again.
 pub async fn round(
@@ -137,7 +137,7 @@ fn tell(object: &RestoreRequest, status: &mut RestoreRequestStatus, plan: &Plan,
     set(&mut status.conditions, condition.observed(object.metadata.generation), now);
     if turned {
         let event = format!("UndoAvailable{}", plan.reason);
-        let message = Some(crate::controller::observed::cut(&message, 500).to_owned());
+        let message = Some(crate::observed::cut(&message, 500).to_owned());
         history(status, HistoryEntry { time: now, event, message, by: None });
     }
 }

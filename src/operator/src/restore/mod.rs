@@ -19,11 +19,7 @@ use super::context::Context;
 use super::feed::Feed;
 use super::observed::Ailing;
 use super::verbs::apply_status;
-use crate::api::conditions::{RequestCondition, is_true};
-use crate::api::{ConditionStatus, RestoreRequest, RestoreRequestStatus};
-use crate::controller::error::ReconcileError;
-use crate::domain::gate::Mode;
-use crate::domain::restore::{self, Action, Plan, Step};
+use crate::error::ReconcileError;
 use act::Begun;
 use chrono::{DateTime, TimeDelta, Utc};
 use gather::Seen;
@@ -33,6 +29,10 @@ use kube::runtime::controller;
 use kube::runtime::events::EventType;
 use kube::runtime::reflector::ObjectRef;
 use record::Standing;
+use sennight_api::conditions::{RequestCondition, is_true};
+use sennight_api::{ConditionStatus, RestoreRequest, RestoreRequestStatus};
+use sennight_core::gate::Mode;
+use sennight_core::restore::{self, Action, Plan, Step};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use validate::Assessed;
@@ -120,7 +120,7 @@ fn own(object: &RestoreRequest) -> RestoreRequestStatus {
 }
 
 fn approved_since(status: &RestoreRequestStatus) -> Option<DateTime<Utc>> {
-    let approved = crate::api::conditions::find(&status.conditions, RequestCondition::Approved)?;
+    let approved = sennight_api::conditions::find(&status.conditions, RequestCondition::Approved)?;
     approved.last_transition_time.filter(|_| approved.is_true())
 }
 

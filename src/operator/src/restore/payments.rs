@@ -1,17 +1,17 @@
 //! One payment, one restore: whether another request of the namespace has our payment's reference; and what becomes of
 //! money when a request ends or goes.
 
-use crate::api::RestoreRequest;
-use crate::api::conditions::{RequestCondition, is_true};
-use crate::api::restore_status::RestorePhase;
-use crate::controller::context::Context;
-use crate::controller::error::ReconcileError;
-use crate::controller::verbs::VerbError;
-use crate::domain::gate::{Payment, SameReference, reference_holder};
-use crate::domain::restore::Owed;
+use crate::context::Context;
+use crate::error::ReconcileError;
+use crate::verbs::VerbError;
 use kube::ResourceExt;
 use kube::api::{Api, ListParams};
 use kube::runtime::events::EventType;
+use sennight_api::RestoreRequest;
+use sennight_api::conditions::{RequestCondition, is_true};
+use sennight_api::restore_status::RestorePhase;
+use sennight_core::gate::{Payment, SameReference, reference_holder};
+use sennight_core::restore::Owed;
 
 /// Requests of a list's page.
 const PAGE: u32 = 500;

@@ -2,15 +2,15 @@
 //! bucket by a Job that this cluster never had. Both are read afresh: caches remember what etcd has forgotten.
 
 use super::settle;
-use crate::api::{BackupStorage, RestoreRequest, RestoreRequestStatus};
-use crate::controller::context::Context;
-use crate::controller::error::ReconcileError;
-use crate::controller::verbs::get_opt;
-use crate::domain::restore::{Proof, Step};
-use crate::protocol::task::{Task, TaskParseError};
+use crate::context::Context;
+use crate::error::ReconcileError;
+use crate::verbs::get_opt;
 use k8s_openapi::api::batch::v1::{Job, JobSpec};
 use kube::ResourceExt;
 use kube::api::Api;
+use sennight_api::{BackupStorage, RestoreRequest, RestoreRequestStatus};
+use sennight_core::restore::{Proof, Step};
+use sennight_protocol::task::{Task, TaskParseError};
 
 /// The claim's Job, where status does not know it.
 pub async fn unrecorded(object: &RestoreRequest, ctx: &Context) -> Result<Option<Job>, ReconcileError> {
@@ -73,7 +73,7 @@ pub fn difference(owner_uid: &str, wanted: &Job, there: &Job) -> Option<String> 
     }
 }
 
-fn order(spec: &JobSpec) -> Result<(Task, crate::protocol::target::StorageTarget), TaskParseError> {
+fn order(spec: &JobSpec) -> Result<(Task, sennight_protocol::target::StorageTarget), TaskParseError> {
     let containers = spec.template.spec.as_ref().map(|pod| pod.containers.as_slice()).unwrap_or_default();
     let args = match containers {
         [only] => only.args.as_deref().unwrap_or_default(),

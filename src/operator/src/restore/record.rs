@@ -4,17 +4,17 @@
 //! end was made of is beaten to that number, and looks again.
 
 use super::gather::Seen;
-use crate::api::conditions::{RequestCondition, find, is_true};
-use crate::api::restore_report::AuditHead;
-use crate::api::{BackupStorage, RestoreRequest, RestoreRequestStatus};
-use crate::controller::context::Context;
-use crate::controller::error::RecordError;
-use crate::controller::verbs::get_opt;
-use crate::domain::audit::{Claimed, Copy, Decided, Ended, Head, Recorded, Settled, State, Subject, follow, verify};
-use crate::store::Store;
+use crate::context::Context;
+use crate::error::RecordError;
+use crate::verbs::get_opt;
 use kube::ResourceExt;
 use kube::api::Api;
 use kube::runtime::reflector::ObjectRef;
+use sennight_api::conditions::{RequestCondition, find, is_true};
+use sennight_api::restore_report::AuditHead;
+use sennight_api::{BackupStorage, RestoreRequest, RestoreRequestStatus};
+use sennight_core::audit::{Claimed, Copy, Decided, Ended, Head, Recorded, Settled, State, Subject, follow, verify};
+use sennight_storage::Store;
 use std::sync::Arc;
 
 /// How the record of a request stands.
@@ -139,7 +139,7 @@ pub fn state(object: &RestoreRequest) -> State {
     let settled = (paid.is_some() || payment.is_some()).then(|| {
         let payment = payment.clone().unwrap_or_default();
         Settled {
-            paid: paid.is_some_and(crate::api::Condition::is_true),
+            paid: paid.is_some_and(sennight_api::Condition::is_true),
             reason: paid.map(|condition| condition.reason.clone()).unwrap_or_default(),
             reference: payment.reference,
             amount: payment.amount,

@@ -2,16 +2,16 @@
 
 use super::gather::Seen;
 use super::validate::Assessed;
-use crate::api::conditions::{RequestCondition, find, is_true, reason, set};
-use crate::api::restore_report::{HistoryEntry, RestoreProgress, RestoreResult, ResultFile};
-use crate::api::restore_status::{Decision, KeptDatabase, RestorePhase};
-use crate::api::{Condition, ConditionStatus, RestoreRequest, RestoreRequestStatus};
-use crate::controller::observed::cut;
-use crate::domain::estimate::expected_end;
-use crate::domain::gate::{Mode, Payment};
-use crate::domain::restore::{Action, Eligibility, Phase, Plan, Step, Terminal};
+use crate::observed::cut;
 use crate::settings::Settings;
 use chrono::{DateTime, TimeDelta, Utc};
+use sennight_api::conditions::{RequestCondition, find, is_true, reason, set};
+use sennight_api::restore_report::{HistoryEntry, RestoreProgress, RestoreResult, ResultFile};
+use sennight_api::restore_status::{Decision, KeptDatabase, RestorePhase};
+use sennight_api::{Condition, ConditionStatus, RestoreRequest, RestoreRequestStatus};
+use sennight_core::estimate::expected_end;
+use sennight_core::gate::{Mode, Payment};
+use sennight_core::restore::{Action, Eligibility, Phase, Plan, Step, Terminal};
 
 /// Entries that the history keeps.
 const HISTORY: usize = 50;
@@ -204,7 +204,7 @@ fn finish(
                 bytes: Some(summary.bytes),
                 sha256: Some(summary.sha256.clone()),
                 files: files.collect(),
-                expires_at: Some(crate::domain::retention::expires_at(now, 7)),
+                expires_at: Some(sennight_core::retention::expires_at(now, 7)),
                 // Those of the full set; what is missing is in it, too.
                 rows: Some(summary.files.iter().filter(|f| !f.name.contains('/')).map(|f| f.rows).sum()),
                 ..RestoreResult::default()

@@ -2,18 +2,18 @@
 //! requests, the metrics and its own deletion ask for, and looks at it no more until its time as a record is over.
 
 use super::{kept, payments, record};
-use crate::api::conditions::{RequestCondition, is_true};
-use crate::api::restore_request::{Requester, Ticket};
-use crate::api::restore_status::{JobRecord, Payment, PinnedCopy, RestoreResult};
-use crate::api::{Condition, RestoreRequest, RestoreRequestSpec, RestoreRequestStatus};
-use crate::controller::context::Context;
-use crate::controller::error::ReconcileError;
-use crate::controller::scopes::prune;
-use crate::controller::verbs::delete;
+use crate::context::Context;
+use crate::error::ReconcileError;
+use crate::scopes::prune;
+use crate::verbs::delete;
 use chrono::{DateTime, TimeDelta, Utc};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
 use kube::api::Api;
+use sennight_api::conditions::{RequestCondition, is_true};
+use sennight_api::restore_request::{Requester, Ticket};
+use sennight_api::restore_status::{JobRecord, Payment, PinnedCopy, RestoreResult};
+use sennight_api::{Condition, RestoreRequest, RestoreRequestSpec, RestoreRequestStatus};
 
 /// Conditions of a request at rest that somebody asks for.
 const ASKED: [RequestCondition; 4] =

@@ -1,15 +1,15 @@
 //! What the end of a restore's Job means for its request's status, and a step's state as the decision needs it. Pure.
 
-use crate::api::RestoreRequestStatus;
-use crate::api::restore_report::{JobOutcome, JobRecord, LiveRecords, PreflightReport, Refusal};
-use crate::api::restore_status::{ClearedDatabase, Prepared, SafetyCopy};
-use crate::controller::observed::cut;
-use crate::domain::names::RestoreStep;
-use crate::domain::restore::{Step, is_fault};
-use crate::domain::result::{BackupSummary, Done, LiveList, Preflight, TAKEN_BACK};
-use crate::domain::retention::{SAFETY_DAYS, expires_at};
-use crate::protocol::report::{Outcome, TaskReport};
+use crate::observed::cut;
 use chrono::{DateTime, TimeDelta, Utc};
+use sennight_api::RestoreRequestStatus;
+use sennight_api::restore_report::{JobOutcome, JobRecord, LiveRecords, PreflightReport, Refusal};
+use sennight_api::restore_status::{ClearedDatabase, Prepared, SafetyCopy};
+use sennight_core::names::RestoreStep;
+use sennight_core::restore::{Step, is_fault};
+use sennight_core::result::{BackupSummary, Done, LiveList, Preflight, TAKEN_BACK};
+use sennight_core::retention::{SAFETY_DAYS, expires_at};
+use sennight_protocol::report::{Outcome, TaskReport};
 
 /// Longest message that the schema takes.
 const MESSAGE_LIMIT: usize = 1000;
@@ -244,7 +244,7 @@ fn kind(record: &JobRecord) -> Option<RestoreStep> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::result;
+    use sennight_core::result;
 
     fn now() -> DateTime<Utc> {
         "2026-11-22T03:00:00Z".parse().unwrap()

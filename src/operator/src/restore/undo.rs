@@ -3,21 +3,21 @@
 
 use super::gather::Seen;
 use super::validate::created;
-use crate::api::conditions::{RequestCondition, is_true};
-use crate::api::restore_request::RestoreMode;
-use crate::api::restore_status::Undone;
-use crate::api::{RestoreRequest, RestoreRequestStatus};
-use crate::controller::context::Context;
-use crate::controller::error::ReconcileError;
-use crate::controller::fleet::Key;
-use crate::controller::verbs::get_opt;
-use crate::domain::gate::Evidence;
-use crate::domain::gate::undo::{self, UndoRefusal};
-use crate::domain::kept::Undoing;
+use crate::context::Context;
+use crate::error::ReconcileError;
+use crate::fleet::Key;
 use crate::settings::Settings;
+use crate::verbs::get_opt;
 use chrono::{DateTime, TimeDelta, Utc};
 use kube::ResourceExt;
 use kube::api::Api;
+use sennight_api::conditions::{RequestCondition, is_true};
+use sennight_api::restore_request::RestoreMode;
+use sennight_api::restore_status::Undone;
+use sennight_api::{RestoreRequest, RestoreRequestStatus};
+use sennight_core::gate::Evidence;
+use sennight_core::gate::undo::{self, UndoRefusal};
+use sennight_core::kept::Undoing;
 use std::sync::Arc;
 
 /// Days that a hold covers beyond people's deadlines: queueing and the work itself.

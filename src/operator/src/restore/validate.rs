@@ -4,22 +4,22 @@ use super::gather::{Pinned, Seen, candidate};
 use super::payments;
 use super::settle::{Fresh, faults, step};
 use super::undo;
-use crate::api::conditions::{RequestCondition, find, is_true};
-use crate::api::domain::instant;
-use crate::api::restore_request::RestoreMode;
-use crate::api::restore_status::{Decision, Undone};
-use crate::api::{RestoreRequest, RestoreRequestStatus};
-use crate::controller::backup::validate::timetable;
-use crate::controller::{profile, targets};
-use crate::domain::authority::Distrust;
-use crate::domain::gate::undo::UndoRefusal;
-use crate::domain::gate::{self, Account, Approval, Candidate, Evidence, FourEyes, Keys, Mode, Payment, Wanted};
-use crate::domain::names::{RestoreStep, restore_job};
-use crate::domain::restore::{Claim, Eligibility, Facts, Patience, Step};
+use crate::backup::validate::timetable;
 use crate::settings::Settings;
-use crate::store::CatalogueError;
+use crate::{profile, targets};
 use chrono::{DateTime, TimeDelta, Utc};
 use kube::ResourceExt;
+use sennight_api::conditions::{RequestCondition, find, is_true};
+use sennight_api::convert::instant;
+use sennight_api::restore_request::RestoreMode;
+use sennight_api::restore_status::{Decision, Undone};
+use sennight_api::{RestoreRequest, RestoreRequestStatus};
+use sennight_core::authority::Distrust;
+use sennight_core::gate::undo::UndoRefusal;
+use sennight_core::gate::{self, Account, Approval, Candidate, Evidence, FourEyes, Keys, Mode, Payment, Wanted};
+use sennight_core::names::{RestoreStep, restore_job};
+use sennight_core::restore::{Claim, Eligibility, Facts, Patience, Step};
+use sennight_storage::CatalogueError;
 
 /// The facts, and the copy that the request resolves to.
 pub struct Assessed {

@@ -2,23 +2,23 @@
 
 use super::gather::Seen;
 use super::settle;
-use crate::api::{BackupSchedule, BackupStorage, DatabaseServer, RestoreRequest, RestoreRequestStatus};
-use crate::controller::context::Context;
-use crate::controller::error::NoWork;
-use crate::controller::targets;
-use crate::controller::worker_job::{Mount, WorkerJob, mark};
-use crate::domain::gate::Mode;
-use crate::domain::names::{RestoreStep, previous_database, restore_job};
-use crate::domain::profile::ExportProfile;
-use crate::domain::restore::start_by;
-use crate::protocol::backup::BackupRef;
-use crate::protocol::cutover::CutoverTask;
-use crate::protocol::export::{ExportTask, LiveAnswer, LiveEntity, LiveIdsTask};
-use crate::protocol::restore::RestoreTask;
-use crate::protocol::task::Task;
+use crate::context::Context;
+use crate::error::NoWork;
 use crate::settings::Timing;
+use crate::targets;
+use crate::worker_job::{Mount, WorkerJob, mark};
 use chrono::TimeDelta;
 use kube::{Resource, ResourceExt};
+use sennight_api::{BackupSchedule, BackupStorage, DatabaseServer, RestoreRequest, RestoreRequestStatus};
+use sennight_core::gate::Mode;
+use sennight_core::names::{RestoreStep, previous_database, restore_job};
+use sennight_core::profile::ExportProfile;
+use sennight_core::restore::start_by;
+use sennight_protocol::backup::BackupRef;
+use sennight_protocol::cutover::CutoverTask;
+use sennight_protocol::export::{ExportTask, LiveAnswer, LiveEntity, LiveIdsTask};
+use sennight_protocol::restore::RestoreTask;
+use sennight_protocol::task::Task;
 use std::collections::BTreeMap;
 use std::time::Duration;
 

@@ -2,29 +2,29 @@
 //! write `provenTime` into their own.
 
 use super::proofs::{candidate, judge, keep_count, past, remember, tries, verdict};
-use crate::api::common::LocalRef;
-use crate::api::conditions::set;
-use crate::api::database_server::{DrillRun, DrillStatus};
-use crate::api::{BackupSchedule, BackupStorage, DatabaseServer, DatabaseServerStatus};
-use crate::controller::context::Context;
-use crate::controller::error::ReconcileError;
-use crate::controller::fleet::Key;
-use crate::controller::jobs::{self, JobState};
-use crate::controller::observed::cut;
-use crate::controller::targets;
-use crate::controller::verbs::{Created, create_or_adopt};
-use crate::controller::worker_job::{WorkerJob, mark};
-use crate::domain::drill::{Candidate, Due, next};
-use crate::domain::names::drill_job;
-use crate::protocol::backup::BackupRef;
-use crate::protocol::restore::DrillTask;
-use crate::protocol::task::Task;
+use crate::context::Context;
+use crate::error::ReconcileError;
+use crate::fleet::Key;
+use crate::jobs::{self, JobState};
+use crate::observed::cut;
+use crate::targets;
+use crate::verbs::{Created, create_or_adopt};
+use crate::worker_job::{WorkerJob, mark};
 use chrono::{DateTime, TimeDelta, Utc};
 use k8s_openapi::api::batch::v1::Job;
 use kube::api::Api;
 use kube::runtime::events::EventType;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt};
+use sennight_api::common::LocalRef;
+use sennight_api::conditions::set;
+use sennight_api::database_server::{DrillRun, DrillStatus};
+use sennight_api::{BackupSchedule, BackupStorage, DatabaseServer, DatabaseServerStatus};
+use sennight_core::drill::{Candidate, Due, next};
+use sennight_core::names::drill_job;
+use sennight_protocol::backup::BackupRef;
+use sennight_protocol::restore::DrillTask;
+use sennight_protocol::task::Task;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

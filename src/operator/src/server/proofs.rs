@@ -1,15 +1,15 @@
 //! What the drills that ended say: of each tenant's copy, and of the server. Pure.
 
-use crate::api::conditions::ServerCondition;
-use crate::api::database_server::{DrillRun, DrillStatus};
-use crate::api::{Condition, ConditionStatus};
-use crate::controller::fleet::Provable;
-use crate::controller::observed::cut;
-use crate::domain::drill::{Candidate, INTERRUPTIONS, Past, oldest, patience};
-use crate::domain::restore::is_fault;
-use crate::domain::result::Done;
-use crate::protocol::report::Outcome;
+use crate::fleet::Provable;
+use crate::observed::cut;
 use chrono::{DateTime, Utc};
+use sennight_api::conditions::ServerCondition;
+use sennight_api::database_server::{DrillRun, DrillStatus};
+use sennight_api::{Condition, ConditionStatus};
+use sennight_core::drill::{Candidate, INTERRUPTIONS, Past, oldest, patience};
+use sennight_core::restore::is_fault;
+use sennight_core::result::Done;
+use sennight_protocol::report::Outcome;
 
 /// Drills that a status remembers.
 const REMEMBERED: usize = 20;

@@ -1,7 +1,7 @@
 //! What makes a DatabaseServer's spec unusable although the API server took it. Pure.
 
-use crate::api::DatabaseServerSpec;
-use crate::api::common::TlsMode;
+use sennight_api::DatabaseServerSpec;
+use sennight_api::common::TlsMode;
 
 /// What is wrong with a spec. The variant's name is the condition's reason.
 #[derive(Debug, PartialEq, Eq, thiserror::Error, strum::IntoStaticStr)]

@@ -3,13 +3,13 @@
 
 use super::patrol;
 use super::validate::{overlap, place, policy};
-use crate::api::BackupStorage;
-use crate::api::backup_storage::LifecycleMode;
-use crate::controller::context::Context;
-use crate::controller::error::Unusable;
-use crate::domain::capabilities::Capabilities;
-use crate::store::{self, Enforcement, LifecycleError, Store, StoreError, Tally};
+use crate::context::Context;
+use crate::error::Unusable;
 use kube::ResourceExt;
+use sennight_api::BackupStorage;
+use sennight_api::backup_storage::LifecycleMode;
+use sennight_core::capabilities::Capabilities;
+use sennight_storage::{self as store, Enforcement, LifecycleError, Store, StoreError, Tally};
 
 /// What was found.
 pub struct Findings {

@@ -1,16 +1,16 @@
 //! When a storage is patrolled, by what orders, and who needs a copy beyond its retention. The leader's alone, a bounded
 //! piece at each look.
 
-use crate::api::backup_storage::LifecycleMode;
-use crate::api::domain::instant;
-use crate::api::{BackupStorage, RestoreRequest};
-use crate::controller::context::Context;
-use crate::domain::capabilities::Capabilities;
-use crate::domain::retention::patrol::{CopyDir, Enforcer, Need, Orders};
-use crate::store::{Store, StoreError, Tally, Walk};
+use crate::context::Context;
 use chrono::{DateTime, TimeDelta, Utc};
 use kube::ResourceExt;
 use parking_lot::Mutex;
+use sennight_api::backup_storage::LifecycleMode;
+use sennight_api::convert::instant;
+use sennight_api::{BackupStorage, RestoreRequest};
+use sennight_core::capabilities::Capabilities;
+use sennight_core::retention::patrol::{CopyDir, Enforcer, Need, Orders};
+use sennight_storage::{Store, StoreError, Tally, Walk};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;

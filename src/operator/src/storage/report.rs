@@ -3,17 +3,17 @@
 use super::gather::Findings;
 use super::patrol::enforcer;
 use super::validate::policy;
-use crate::api::backup_storage::{Fleet, LifecycleMode, PatrolReport, RuleInForce, StoreCapabilities};
-use crate::api::conditions::{StorageCondition, find, set};
-use crate::api::{BackupStorage, BackupStorageStatus, Condition, ConditionStatus};
-use crate::controller::authority::AuthorityFault;
-use crate::controller::error::ReconcileError;
-use crate::controller::observed::cut;
-use crate::domain::capabilities::Capabilities;
-use crate::domain::retention::patrol::Enforcer;
-use crate::domain::retention::{Expire, Rule};
-use crate::store::{Enforcement, LifecycleError, Tally};
+use crate::authority::AuthorityFault;
+use crate::error::ReconcileError;
+use crate::observed::cut;
 use chrono::{DateTime, TimeDelta, Utc};
+use sennight_api::backup_storage::{Fleet, LifecycleMode, PatrolReport, RuleInForce, StoreCapabilities};
+use sennight_api::conditions::{StorageCondition, find, set};
+use sennight_api::{BackupStorage, BackupStorageStatus, Condition, ConditionStatus};
+use sennight_core::capabilities::Capabilities;
+use sennight_core::retention::patrol::Enforcer;
+use sennight_core::retention::{Expire, Rule};
+use sennight_storage::{Enforcement, LifecycleError, Tally};
 
 /// Longest message of a condition.
 const MESSAGE_LIMIT: usize = 2000;

@@ -1,9 +1,9 @@
 //! Which BackupStorages may work at all: no two may share a part of a bucket. Pure.
 
-use crate::api::{BackupStorage, BackupStorageSpec};
-use crate::domain::capabilities::Capabilities;
-use crate::domain::retention::Policy;
 use kube::ResourceExt;
+use sennight_api::{BackupStorage, BackupStorageSpec};
+use sennight_core::capabilities::Capabilities;
+use sennight_core::retention::Policy;
 
 /// Another BackupStorage was there first.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -1,7 +1,7 @@
 //! Flags of `operator` about pace: how many Jobs and how large, and how long things may take.
 
-use crate::settings::{JobSettings, Timing, duration};
 use clap::Args;
+use sennight_operator::settings::{JobSettings, Timing, duration};
 use std::time::Duration;
 
 /// How due dumps get their Jobs.

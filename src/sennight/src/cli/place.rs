@@ -1,14 +1,14 @@
 //! Flags by which a person names a bucket and a copy in it. What `--storage` takes as JSON, these say in words.
 
 use super::{TaskArgsError, text_or_file};
-use crate::domain::capabilities::Capabilities;
-use crate::domain::names::BackupId;
-use crate::protocol::backup::BackupRef;
-use crate::protocol::target::{ManifestKeys, StorageTarget};
-use crate::protocol::task::Task;
-use crate::store::{CatalogueError, Entry, OpenCopy, Store};
 use chrono::NaiveDate;
 use clap::Args;
+use sennight_core::capabilities::Capabilities;
+use sennight_core::names::BackupId;
+use sennight_protocol::backup::BackupRef;
+use sennight_protocol::target::{ManifestKeys, StorageTarget};
+use sennight_protocol::task::Task;
+use sennight_storage::{CatalogueError, Entry, OpenCopy, Store};
 
 /// Where copies are.
 #[derive(Debug, Args)]

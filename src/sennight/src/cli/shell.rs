@@ -3,11 +3,11 @@
 
 use super::place::{CopyArgs, StorageArgs};
 use super::{TaskArgs, TaskArgsError};
-use crate::domain::result::BackupSummary;
-use crate::protocol::report::{EXIT_OK, EXIT_REFUSED, EXIT_RETRY};
-use crate::store::{Found, OpenCopy, State, Store, StoreError};
-use crate::worker::{ProgressWriter, directory, verify};
 use clap::{Args, ValueEnum};
+use sennight_core::result::BackupSummary;
+use sennight_protocol::report::{EXIT_OK, EXIT_REFUSED, EXIT_RETRY};
+use sennight_storage::{Found, OpenCopy, State, Store, StoreError};
+use sennight_worker::{ProgressWriter, directory, verify};
 use serde::Serialize;
 use std::error::Error;
 use std::path::PathBuf;

@@ -1,8 +1,8 @@
 //! The worker's verbs on the command line: one subcommand a verb of the protocol, all with the same arguments.
 
-use crate::protocol::target::StorageTarget;
-use crate::protocol::task::{Task, TaskParseError, Verb};
 use clap::{ArgMatches, Args, Command, FromArgMatches, Subcommand};
+use sennight_protocol::target::StorageTarget;
+use sennight_protocol::task::{Task, TaskParseError, Verb};
 
 /// Arguments of a worker's verb.
 #[derive(Debug, Args)]

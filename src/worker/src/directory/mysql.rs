@@ -2,11 +2,11 @@
 //! stock client over all of it.
 
 use super::{TABLES, file_name};
-use crate::domain::manifest::{Manifest, Table};
-use crate::engine::mysql::ident;
-use crate::engine::mysql::load::statement;
-use crate::engine::mysql::schema::{SESSION, WRITES};
-use crate::store::OpenCopy;
+use sennight_core::manifest::{Manifest, Table};
+use sennight_engine::mysql::ident;
+use sennight_engine::mysql::load::statement;
+use sennight_engine::mysql::schema::{SESSION, WRITES};
+use sennight_storage::OpenCopy;
 use std::fmt::Write as _;
 
 pub const BEFORE: &str = "schema-before-rows.sql";

@@ -2,19 +2,19 @@
 
 use super::DumpError;
 use super::rows::{Shared, Written};
-use crate::domain::manifest::{
-    DataObject, FORMAT, Frame, MANIFEST, Manifest, SchemaArchive, Sequence, ServerFacts, Table, Totals,
-};
-use crate::domain::names::BackupId;
-use crate::domain::result::BackupSummary;
-use crate::engine::postgres::inventory::TableInfo;
-use crate::protocol::backup::{BackupRef, DumpTask};
-use crate::store::{OpenCopy, PutOptions, Store};
-use crate::worker::WorkerContext;
+use crate::WorkerContext;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use futures::{StreamExt, TryStreamExt};
+use sennight_core::manifest::{
+    DataObject, FORMAT, Frame, MANIFEST, Manifest, SchemaArchive, Sequence, ServerFacts, Table, Totals,
+};
+use sennight_core::names::BackupId;
+use sennight_core::result::BackupSummary;
+use sennight_engine::postgres::inventory::TableInfo;
+use sennight_protocol::backup::{BackupRef, DumpTask};
+use sennight_storage::{OpenCopy, PutOptions, Store};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::sync::Arc;

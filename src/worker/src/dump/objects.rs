@@ -3,9 +3,9 @@
 
 use super::DumpError;
 use super::seal::{Sealed, seal};
-use crate::domain::manifest::{DataObject, Frame};
-use crate::store::{Store, Tags, Upload};
 use bytes::Bytes;
+use sennight_core::manifest::{DataObject, Frame};
+use sennight_storage::{Store, Tags, Upload};
 use std::sync::atomic::{AtomicU32, Ordering};
 use tokio::task::JoinHandle;
 

@@ -1,7 +1,7 @@
 //! Who reads what: how many connections, which tables are split into ranges of pages, which share an object. Pure.
 
-use crate::engine::postgres::inventory::TableInfo;
-use crate::engine::postgres::read::{PageRange, page_ranges};
+use sennight_engine::postgres::inventory::TableInfo;
+use sennight_engine::postgres::read::{PageRange, page_ranges};
 
 const MIB: i64 = 1 << 20;
 

@@ -4,12 +4,12 @@ use super::DumpError;
 use super::objects::{Objects, OpenObject, Placed};
 use super::pace::Pace;
 use super::plan::{Item, together};
-use crate::domain::manifest::DataObject;
-use crate::engine::postgres::Session;
-use crate::engine::postgres::inventory::TableInfo;
-use crate::engine::postgres::read::{Rows, Source};
-use crate::worker::ProgressWriter;
+use crate::ProgressWriter;
 use parking_lot::Mutex;
+use sennight_core::manifest::DataObject;
+use sennight_engine::postgres::Session;
+use sennight_engine::postgres::inventory::TableInfo;
+use sennight_engine::postgres::read::{Rows, Source};
 use std::collections::VecDeque;
 use tokio_util::sync::CancellationToken;
 

@@ -3,13 +3,13 @@
 
 use super::DumpError;
 use super::rows::Shared;
-use crate::domain::manifest::SchemaArchive;
-use crate::engine::postgres::schema::{sorted, start, warnings};
-use crate::engine::postgres::tools::{Access, Running, Tools};
-use crate::engine::postgres::{EngineError, Purpose};
-use crate::protocol::backup::DumpTask;
-use crate::store::Upload;
 use bytes::BytesMut;
+use sennight_core::manifest::SchemaArchive;
+use sennight_engine::postgres::schema::{sorted, start, warnings};
+use sennight_engine::postgres::tools::{Access, Running, Tools};
+use sennight_engine::postgres::{EngineError, Purpose};
+use sennight_protocol::backup::DumpTask;
+use sennight_storage::Upload;
 use sha2::{Digest, Sha256};
 use std::time::Duration;
 use tokio::io::AsyncReadExt;

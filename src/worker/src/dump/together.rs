@@ -1,7 +1,7 @@
 //! The dump's producers at work together: which of their errors is told, and when all of them give way.
 
 use super::{DumpError, GIVE_UP};
-use crate::engine::postgres::waiting::Blocking;
+use sennight_engine::postgres::waiting::Blocking;
 use tokio_util::sync::CancellationToken;
 
 /// Waits for both, because each gives up its uploads by itself, and tells the error that came first.

@@ -1,12 +1,12 @@
 //! `drop-database`, and what `safety-backup` asks before and after it dumps: schemas by their marks.
 
-use crate::domain::result::Done;
-use crate::engine::mysql::connect;
-use crate::engine::mysql::restore::clear;
-use crate::protocol::backup::SafetyBackupTask;
-use crate::protocol::drop_database::DropDatabaseTask;
-use crate::protocol::target::DatabaseTarget;
-use crate::worker::TaskError;
+use crate::TaskError;
+use sennight_core::result::Done;
+use sennight_engine::mysql::connect;
+use sennight_engine::mysql::restore::clear;
+use sennight_protocol::backup::SafetyBackupTask;
+use sennight_protocol::drop_database::DropDatabaseTask;
+use sennight_protocol::target::DatabaseTarget;
 
 /// Drops what a request left.
 pub async fn run(task: &DropDatabaseTask) -> Result<Done, TaskError> {

@@ -1,15 +1,15 @@
 //! `drill` on MySQL and MariaDB: a scratch schema, filled, compared row by row, dropped.
 
 use super::prepare::other_than;
-use crate::domain::manifest::Manifest;
-use crate::engine::mysql::connect;
-use crate::engine::mysql::load::Definers;
-use crate::engine::mysql::restore::marks::{Mark, Role};
-use crate::engine::mysql::restore::schemas::{create, drop_own, lock, lock_of_request};
-use crate::protocol::restore::RestoreTask;
-use crate::protocol::target::DatabaseTarget;
-use crate::worker::fill::Fill;
-use crate::worker::{TaskError, WorkerContext};
+use crate::fill::Fill;
+use crate::{TaskError, WorkerContext};
+use sennight_core::manifest::Manifest;
+use sennight_engine::mysql::connect;
+use sennight_engine::mysql::load::Definers;
+use sennight_engine::mysql::restore::marks::{Mark, Role};
+use sennight_engine::mysql::restore::schemas::{create, drop_own, lock, lock_of_request};
+use sennight_protocol::restore::RestoreTask;
+use sennight_protocol::target::DatabaseTarget;
 
 /// Restores into `scratch` and drops it, whatever happened.
 pub async fn proven(

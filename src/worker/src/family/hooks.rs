@@ -1,11 +1,11 @@
 //! The platform team's SQL in a filled schema: the files that `worker::hooks` finds, by a session of the family.
 
-use crate::domain::manifest::Manifest;
-use crate::engine::mysql::restore::hooks::run;
-use crate::engine::mysql::{Session, connect};
-use crate::protocol::restore::RestoreTask;
-use crate::worker::TaskError;
-use crate::worker::hooks::read;
+use crate::TaskError;
+use crate::hooks::read;
+use sennight_core::manifest::Manifest;
+use sennight_engine::mysql::restore::hooks::run;
+use sennight_engine::mysql::{Session, connect};
+use sennight_protocol::restore::RestoreTask;
 use std::path::Path;
 
 /// Runs all hooks of the task in the new schema; their names.

@@ -1,18 +1,18 @@
 //! `preflight` and `preflight-undo`: would it work? Nothing is changed.
 
-use crate::domain::manifest::Manifest;
-use crate::domain::result::{Done, Preflight, Refusal};
-use crate::engine::mysql::restore::copied::Copied;
-use crate::engine::mysql::restore::evidence::Evidence;
-use crate::engine::mysql::restore::look_back::look_back;
-use crate::engine::mysql::restore::preflight::look;
-use crate::engine::mysql::restore::refuse::{refusals, warnings};
-use crate::engine::mysql::schema::{Statement, parse};
-use crate::engine::mysql::{Session, connect};
-use crate::protocol::cutover::CutoverTask;
-use crate::protocol::restore::RestoreTask;
-use crate::worker::copy::{self, archive};
-use crate::worker::{TaskError, WorkerContext};
+use crate::copy::{self, archive};
+use crate::{TaskError, WorkerContext};
+use sennight_core::manifest::Manifest;
+use sennight_core::result::{Done, Preflight, Refusal};
+use sennight_engine::mysql::restore::copied::Copied;
+use sennight_engine::mysql::restore::evidence::Evidence;
+use sennight_engine::mysql::restore::look_back::look_back;
+use sennight_engine::mysql::restore::preflight::look;
+use sennight_engine::mysql::restore::refuse::{refusals, warnings};
+use sennight_engine::mysql::schema::{Statement, parse};
+use sennight_engine::mysql::{Session, connect};
+use sennight_protocol::cutover::CutoverTask;
+use sennight_protocol::restore::RestoreTask;
 
 /// A larger script is not fetched for a mere look.
 const SCRIPT_LIMIT: i64 = 64 << 20;

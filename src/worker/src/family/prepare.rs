@@ -2,22 +2,22 @@
 //! drops what the one before left. The live schema is read, never written.
 
 use super::{hooks, preflight};
-use crate::domain::manifest::Manifest;
-use crate::domain::names::new_database;
-use crate::domain::progress::Stage;
-use crate::domain::result::Done;
-use crate::engine::mysql::load::Definers;
-use crate::engine::mysql::restore::failure::RestoreError;
-use crate::engine::mysql::restore::marks::{Mark, Role, number_of};
-use crate::engine::mysql::restore::refuse::refusals;
-use crate::engine::mysql::restore::schemas::{self, Schema, create, drop_own, lock_of_request};
-use crate::engine::mysql::restore::{code, swap};
-use crate::engine::mysql::schema::Statement;
-use crate::engine::mysql::{Session, connect};
-use crate::protocol::restore::RestoreTask;
-use crate::worker::fill::Fill;
-use crate::worker::prepare::size_limit;
-use crate::worker::{TaskError, WorkerContext, copy, verify};
+use crate::fill::Fill;
+use crate::prepare::size_limit;
+use crate::{TaskError, WorkerContext, copy, verify};
+use sennight_core::manifest::Manifest;
+use sennight_core::names::new_database;
+use sennight_core::progress::Stage;
+use sennight_core::result::Done;
+use sennight_engine::mysql::load::Definers;
+use sennight_engine::mysql::restore::failure::RestoreError;
+use sennight_engine::mysql::restore::marks::{Mark, Role, number_of};
+use sennight_engine::mysql::restore::refuse::refusals;
+use sennight_engine::mysql::restore::schemas::{self, Schema, create, drop_own, lock_of_request};
+use sennight_engine::mysql::restore::{code, swap};
+use sennight_engine::mysql::schema::Statement;
+use sennight_engine::mysql::{Session, connect};
+use sennight_protocol::restore::RestoreTask;
 use std::time::Duration;
 
 /// How often the new schema's size is looked at.

@@ -1,17 +1,17 @@
 //! The swap under its claim, and `recover-cutover`, which ends one that somebody else began. Which way, the server's marks say; the journal
 //! in the bucket says what has to be mended.
 
-use crate::domain::result::Done;
-use crate::engine::mysql::connect;
-use crate::engine::mysql::restore::failure::RestoreError;
-use crate::engine::mysql::restore::journal::Journal;
-use crate::engine::mysql::restore::schemas::{Standing, end_holder, lock, lock_of_database, standing};
-use crate::engine::mysql::restore::swap::{self, Renamed, Settled};
-use crate::protocol::cutover::CutoverTask;
-use crate::store::{Claim, Claimed, Store, StoreError};
-use crate::worker::recover_cutover::taken_back;
-use crate::worker::{TaskError, WorkerContext};
+use crate::recover_cutover::taken_back;
+use crate::{TaskError, WorkerContext};
 use chrono::{DateTime, Utc};
+use sennight_core::result::Done;
+use sennight_engine::mysql::connect;
+use sennight_engine::mysql::restore::failure::RestoreError;
+use sennight_engine::mysql::restore::journal::Journal;
+use sennight_engine::mysql::restore::schemas::{Standing, end_holder, lock, lock_of_database, standing};
+use sennight_engine::mysql::restore::swap::{self, Renamed, Settled};
+use sennight_protocol::cutover::CutoverTask;
+use sennight_storage::{Claim, Claimed, Store, StoreError};
 use std::time::{Duration, Instant};
 
 /// How long a swap that was begun is tried to be ended, one way or the other.

@@ -2,7 +2,7 @@
 
 use super::reach::Known;
 pub use super::reach::Reach;
-use crate::engine::mysql::{EngineError, Flavour, Session, literal};
+use crate::mysql::{EngineError, Flavour, Session, literal};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fmt;
@@ -142,7 +142,7 @@ pub async fn routine_grants(session: &mut Session, schema: &str) -> Result<Vec<S
         let rights: Vec<&str> = rights.split(',').filter(|right| *right != "Grant").collect();
         let rights = if rights.is_empty() { "USAGE".to_owned() } else { rights.join(", ") };
         let option = if grant { " WITH GRANT OPTION" } else { "" };
-        let on = format!("{}.{}", crate::engine::mysql::ident(schema), crate::engine::mysql::ident(&name));
+        let on = format!("{}.{}", crate::mysql::ident(schema), crate::mysql::ident(&name));
         Some(format!("GRANT {rights} ON {kind} {on} TO {}{option}", to.sql()))
     };
     Ok(found.into_iter().filter_map(words).collect())

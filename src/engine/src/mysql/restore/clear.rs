@@ -4,9 +4,9 @@
 use super::failure::RestoreError;
 use super::marks::{Mark, Role};
 use super::schemas::{Schema, drop_own, lock, lock_of_database, lock_of_request, remove};
-use crate::domain::result::DatabaseDropped;
-use crate::engine::mysql::{Session, ident};
-use crate::protocol::drop_database::{self, DropDatabaseTask};
+use crate::mysql::{Session, ident};
+use sennight_core::result::DatabaseDropped;
+use sennight_protocol::drop_database::{self, DropDatabaseTask};
 
 /// Drops it. Not there any more is success; anything without the right mark and number is an error and stays.
 pub async fn clear(session: &mut Session, task: &DropDatabaseTask) -> Result<DatabaseDropped, RestoreError> {

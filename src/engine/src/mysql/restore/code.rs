@@ -1,9 +1,9 @@
 //! What moves with no table: views, routines, triggers, events, and the schema's own character set. RENAME TABLE takes none of
 //! them along, and refuses tables with triggers; so they are read, dropped and made again, until a schema has exactly what it should.
 
-use crate::engine::mysql::load::make_objects;
-use crate::engine::mysql::schema::{Object, ObjectKind, event_state, own_sequences, read_code, with_definer};
-use crate::engine::mysql::{EngineError, Flavour, Session, ident, literal};
+use crate::mysql::load::make_objects;
+use crate::mysql::schema::{Object, ObjectKind, event_state, own_sequences, read_code, with_definer};
+use crate::mysql::{EngineError, Flavour, Session, ident, literal};
 use std::collections::HashSet;
 
 /// Whether events may fire.

@@ -3,7 +3,7 @@
 
 use super::accounts::Account;
 use super::code::routine_kind;
-use crate::engine::mysql::schema::{ObjectKind, Statement};
+use crate::mysql::schema::{ObjectKind, Statement};
 use std::collections::BTreeSet;
 
 /// It.
@@ -73,7 +73,7 @@ fn refers_elsewhere(line: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::mysql::schema::{Header, Section};
+    use crate::mysql::schema::{Header, Section};
 
     fn statement(kind: ObjectKind, definer: Option<&str>, sql: &str) -> Statement {
         let header = Header { kind, name: "Thing".into(), definer: definer.map(Into::into) };

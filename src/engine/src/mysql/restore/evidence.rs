@@ -1,7 +1,7 @@
 //! What a full restore's rules look at: the server, the schema, the account, the copy. Plain values.
 
 use super::copied::Copied;
-use crate::domain::manifest::ServerFacts;
+use sennight_core::manifest::ServerFacts;
 
 /// Everything that the rules need to know.
 #[derive(Debug, Clone, PartialEq, Default)]

@@ -1,7 +1,7 @@
 //! What can go wrong in a full restore beyond the server's own errors. Every variant but [`RestoreError::Unsettled`] means that
 //! the live schema is as it was.
 
-use crate::engine::mysql::EngineError;
+use crate::mysql::EngineError;
 
 /// A failure of a full restore. The discriminant's name is the Event's reason and the metric's label; where PostgreSQL has the
 /// same failure it has the same name.

@@ -3,7 +3,7 @@
 
 use super::accounts::{Account, Reach};
 use super::failure::RestoreError;
-use crate::engine::mysql::{EngineError, Session};
+use crate::mysql::{EngineError, Session};
 use mysql_async::Row;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};

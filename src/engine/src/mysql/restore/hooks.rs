@@ -3,8 +3,8 @@
 //! dropped then.
 
 use super::failure::RestoreError;
-use crate::engine::mysql::error::words;
-use crate::engine::mysql::{EngineError, Session, literal};
+use crate::mysql::error::words;
+use crate::mysql::{EngineError, Session, literal};
 
 /// A hook means the same on every server: by its value, because DEFAULT would be the server's own. Without NO_ZERO_DATE: such dates
 /// may be in the rows that a hook touches.

@@ -1,7 +1,7 @@
 //! What a swap must know to be ended by somebody else: written into the bucket before the first change.
 
 use super::accounts::Account;
-use crate::engine::mysql::schema::Object;
+use crate::mysql::schema::Object;
 use serde::{Deserialize, Serialize};
 
 /// The journal of one swap.

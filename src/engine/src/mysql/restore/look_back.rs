@@ -5,8 +5,8 @@ use super::evidence::Evidence;
 use super::marks::{Role, number_of};
 use super::preflight::{definers_of, directory, missing_definers, server_side};
 use super::schemas::{Schema, waiting};
-use crate::engine::mysql::{EngineError, Session};
-use crate::protocol::cutover::CutoverTask;
+use crate::mysql::{EngineError, Session};
+use sennight_protocol::cutover::CutoverTask;
 
 /// Looks.
 pub async fn look_back(session: &mut Session, task: &CutoverTask) -> Result<Evidence, EngineError> {

@@ -1,9 +1,9 @@
 //! How a schema says what it is. The family has neither a number nor (on MySQL) a comment for a schema, so an empty-handed table
 //! in it says both: its name is the mark, and being a table it moves with the others in one RENAME.
 
-use crate::domain::names::stable_hash;
-use crate::engine::mysql::inventory::OWN;
-use crate::engine::mysql::{ident, literal};
+use crate::mysql::inventory::OWN;
+use crate::mysql::{ident, literal};
+use sennight_core::names::stable_hash;
 
 /// What a schema with the mark is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, strum::Display, strum::EnumString)]

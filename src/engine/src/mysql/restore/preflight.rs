@@ -6,12 +6,12 @@ use super::evidence::{Evidence, needed_bytes};
 use super::fence;
 use super::marks::Role;
 use super::schemas::{Schema, size};
-use crate::domain::manifest::Manifest;
-use crate::domain::names::{new_database, previous_database};
-use crate::engine::mysql::inventory::{UNREADABLE, unreadable_views};
-use crate::engine::mysql::{EngineError, Flavour, Session, literal, rights};
-use crate::protocol::restore::RestoreTask;
+use crate::mysql::inventory::{UNREADABLE, unreadable_views};
+use crate::mysql::{EngineError, Flavour, Session, literal, rights};
 use mysql_async::Row;
+use sennight_core::manifest::Manifest;
+use sennight_core::names::{new_database, previous_database};
+use sennight_protocol::restore::RestoreTask;
 use std::collections::{BTreeMap, BTreeSet};
 
 const RESERVED: [&str; 4] = ["mysql", "sys", "information_schema", "performance_schema"];

@@ -1,6 +1,6 @@
 //! The reasons why a full restore would fail, each with the object, what is wrong and the way out.
 
-use crate::domain::result::Refusal;
+use sennight_core::result::Refusal;
 
 /// Why a full restore would fail. The discriminant's name is the refusal's reason.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, strum::IntoStaticStr)]

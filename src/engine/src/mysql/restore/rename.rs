@@ -2,7 +2,7 @@
 //! carried out as a whole, once, and only over the very schemas that it names the marks of.
 
 use super::marks::{Mark, Role};
-use crate::engine::mysql::ident;
+use crate::mysql::ident;
 
 /// What changes places.
 #[derive(Debug, Clone, PartialEq, Eq)]

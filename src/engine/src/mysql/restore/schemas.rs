@@ -2,9 +2,9 @@
 
 use super::failure::RestoreError;
 use super::marks::{Mark, Role, number_of};
-use crate::domain::names::stable_hash;
-use crate::engine::mysql::{EngineError, Session, ident, literal};
-use crate::protocol::cutover::CutoverTask;
+use crate::mysql::{EngineError, Session, ident, literal};
+use sennight_core::names::stable_hash;
+use sennight_protocol::cutover::CutoverTask;
 use std::time::Duration;
 
 /// How long a predecessor's session may take to be noticed as gone.

@@ -9,9 +9,9 @@ use super::journal::Journal;
 use super::marks::{Mark, Role};
 use super::rename::{Places, statement};
 use super::schemas::{Schema, Standing, mark_of_source, remove, standing};
-use crate::engine::mysql::{EngineError, Session, ident, literal};
-use crate::protocol::cutover::CutoverTask;
+use crate::mysql::{EngineError, Session, ident, literal};
 use chrono::{DateTime, NaiveDateTime, Utc};
+use sennight_protocol::cutover::CutoverTask;
 use std::time::{Duration, Instant};
 
 /// Tries before the sessions are said to stay.

@@ -1,6 +1,6 @@
 //! Reading what SHOW CREATE says: who an object runs as, where a trigger's body begins, whether an event is on. Pure.
 
-use crate::engine::mysql::ident;
+use crate::mysql::ident;
 
 /// Splits `DEFINER=…` off a definition: the statement without it, and the account as `user@host`.
 pub fn strip_definer(text: &str) -> (String, Option<String>) {

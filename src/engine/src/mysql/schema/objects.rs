@@ -5,10 +5,10 @@ use super::script::event_state;
 use super::{
     Object, ObjectKind, Schema, Settings, body_of_trigger, disabled, own_columns, own_sequences, strip_definer,
 };
-use crate::engine::mysql::connect::Session;
-use crate::engine::mysql::error::EngineError;
-use crate::engine::mysql::ident;
-use crate::engine::mysql::inventory::Inventory;
+use crate::mysql::connect::Session;
+use crate::mysql::error::EngineError;
+use crate::mysql::ident;
+use crate::mysql::inventory::Inventory;
 
 const READING: &str = "reading the schema";
 

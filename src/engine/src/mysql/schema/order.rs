@@ -1,7 +1,7 @@
 //! In which order views can be made: each after those that it reads. Pure.
 
 use super::Object;
-use crate::engine::mysql::ident;
+use crate::mysql::ident;
 
 /// Sorts views so that each comes after those that its text names. A name may be a column's as well, so that a circle is
 /// possible where there is none: the rest then keeps its order, and whoever loads it tries again.

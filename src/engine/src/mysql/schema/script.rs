@@ -1,7 +1,7 @@
 //! `schema.sql`: a script that the stock clients run, and that a program can take apart again without knowing SQL. Pure.
 
 use super::{Object, ObjectKind, Schema, Settings};
-use crate::engine::mysql::{ident, literal};
+use crate::mysql::{ident, literal};
 use serde::{Deserialize, Serialize};
 use std::fmt::Write as _;
 

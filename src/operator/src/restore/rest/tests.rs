@@ -1,11 +1,11 @@
 //! What is kept of a request at rest against the whole of it: whoever asks is told the same. And which requests do not rest.
 
 use super::*;
-use crate::api::ConditionStatus;
-use crate::api::restore_report::AuditHead;
-use crate::controller::restore::{gather, undo};
-use crate::controller::{authority, open_requests};
-use crate::domain::result::TAKEN_BACK;
+use crate::restore::{gather, undo};
+use crate::{authority, open_requests};
+use sennight_api::ConditionStatus;
+use sennight_api::restore_report::AuditHead;
+use sennight_core::result::TAKEN_BACK;
 use serde_json::{Value, json};
 use std::sync::Arc;
 

@@ -5,10 +5,10 @@ use super::export_profile as profile;
 use super::restore_report::JobRecord;
 use super::restore_request::RestoreMode;
 use super::restore_status::{RestorePhase, WaitingOn};
-use crate::domain::names::RestoreStep;
-use crate::domain::{engine, gate, profile as core, restore};
 use chrono::{DateTime, Utc};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use sennight_core::names::RestoreStep;
+use sennight_core::{engine, gate, profile as core, restore};
 
 /// A Kubernetes timestamp; `None` beyond chrono's years.
 pub fn instant(time: &Time) -> Option<DateTime<Utc>> {
@@ -245,7 +245,7 @@ mod tests {
             }]
         });
         let short = json!({"entities": []});
-        let shipped = include_str!("../../charts/sennight/profiles/bitrix24-crm.yaml");
+        let shipped = include_str!("../../../charts/sennight/profiles/bitrix24-crm.yaml");
         let shipped: profile::ExportProfile = serde_saphyr::from_str(shipped).unwrap();
         let mut specs = vec![shipped.spec];
         specs.extend([all, short].map(|spec| serde_json::from_value(spec).unwrap()));
