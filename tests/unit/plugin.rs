@@ -2,8 +2,9 @@
 
 use chrono::{DateTime, Utc};
 use kubectl_sennight::args::{Awaiting, SettleArgs};
-use kubectl_sennight::{Args, Io, PluginError, Verb, decide, explain, facts, link, list, settle};
+use kubectl_sennight::{Args, Io, PluginError, Verb, decide, link, list, settle};
 use sennight_api::{BackupSchedule, RestoreRequest};
+use sennight_present::{explain, facts};
 use serde_json::{Value, json};
 
 fn now() -> DateTime<Utc> {

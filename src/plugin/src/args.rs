@@ -63,10 +63,12 @@ pub enum Verb {
     /// Record a payment, a waiver, a charge-back or a refund, as billing.
     Settle(SettleArgs),
     /// Print a short-lived link to a finished export, signed with your own AWS credentials. It is stored nowhere.
+    #[cfg(feature = "s3")]
     Link(LinkArgs),
     /// Record a refund, as billing, for a request that was paid and brought nothing.
     Refund(RefundArgs),
     /// Read a request's record out of the bucket with your own AWS credentials, verify its chain, print it.
+    #[cfg(feature = "s3")]
     Audit(AuditArgs),
     /// Is everybody backed up? On one screen.
     Status(StatusArgs),

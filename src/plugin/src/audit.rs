@@ -5,9 +5,9 @@ use super::cluster::{Cluster, RESOURCE};
 use super::error::PluginError;
 use super::link;
 use super::output::{Io, table};
-use super::words::instant;
 use sennight_api::BackupStorage;
 use sennight_core::audit::{Broken, Chain, Entry, Event, Filed, Head, verify};
+use sennight_present::words::instant;
 use sennight_storage::{Access, Store};
 use serde::Serialize;
 

@@ -4,12 +4,13 @@ use super::args::{ApproveArgs, ClusterArgs, DenyArgs, DryRun};
 use super::cluster::Cluster;
 use super::error::PluginError;
 use super::output::Io;
-use super::{facts, settle};
+use super::settle;
 use chrono::Utc;
 use kube::ResourceExt;
 use sennight_api::restore_request::RestoreMode;
 use sennight_api::restore_status::Decision;
 use sennight_api::{BackupSchedule, RestoreRequest};
+use sennight_present::facts;
 use serde_json::{Value, json};
 
 /// Approves, after it was shown what it is. What replaces a database asks for the tenant's id, typed by hand.

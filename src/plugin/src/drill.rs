@@ -4,12 +4,12 @@ use super::args::{ClusterArgs, DrillArgs, Form};
 use super::cluster::Cluster;
 use super::error::PluginError;
 use super::output::Io;
-use super::words::instant;
 use chrono::Utc;
 use kube::ResourceExt;
 use sennight_api::database_server::DrillRun;
 use sennight_api::{BackupSchedule, DatabaseServer};
 use sennight_core::drill::INTERRUPTIONS;
+use sennight_present::words::instant;
 use std::time::Duration;
 
 /// Pause between two looks at the server's status.

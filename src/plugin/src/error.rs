@@ -1,6 +1,7 @@
 //! What can go wrong, and which exit code scripts see.
 
 use sennight_core::audit::Broken;
+#[cfg(feature = "s3")]
 use sennight_storage::StoreError;
 use std::path::PathBuf;
 
@@ -63,6 +64,7 @@ pub enum PluginError {
     #[error("{0}")]
     NotConfirmed(String),
     /// The bucket.
+    #[cfg(feature = "s3")]
     #[error(transparent)]
     Store(#[from] StoreError),
     /// A file that was named cannot be read.

@@ -2,6 +2,7 @@
 //! API, the bucket and kubectl's conventions; no rule of the business is decided here.
 
 pub mod args;
+#[cfg(feature = "s3")]
 pub mod audit;
 pub mod cluster;
 pub mod complete;
@@ -9,13 +10,12 @@ pub mod decide;
 pub mod drill;
 pub mod error;
 pub mod explain;
-pub mod facts;
+#[cfg(feature = "s3")]
 pub mod link;
 pub mod list;
 pub mod output;
 pub mod settle;
 pub mod status;
-pub mod words;
 
 pub use args::{Args, Verb};
 pub use error::PluginError;
@@ -55,7 +55,9 @@ pub async fn run(args: Args, io: &mut Io<'_>) -> Result<(), PluginError> {
         Verb::Deny(args) => decide::deny(&cluster, &args, io).await,
         Verb::Settle(args) => settle::run(&cluster, &args, io).await,
         Verb::Refund(args) => settle::refund(&cluster, &args, io).await,
+        #[cfg(feature = "s3")]
         Verb::Link(args) => Box::pin(link::run(&cluster, &args, io)).await,
+        #[cfg(feature = "s3")]
         Verb::Audit(args) => audit::run(&cluster, &args, io).await,
         Verb::Drill(args) => drill::run(&cluster, &args, io).await,
         Verb::Status(args) => status::run(&cluster, &args, io).await,

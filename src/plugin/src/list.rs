@@ -4,12 +4,12 @@ use super::args::{Awaiting, ClusterArgs, Form, ListArgs};
 use super::cluster::{Cluster, RESOURCE};
 use super::error::PluginError;
 use super::output::{Io, table};
-use super::words::span;
 use chrono::{DateTime, Utc};
 use kube::ResourceExt;
 use sennight_api::RestoreRequest;
 use sennight_api::conditions::{RequestCondition, is_true};
 use sennight_api::restore_status::WaitingOn;
+use sennight_present::words::span;
 use serde_json::json;
 
 /// Lists.

@@ -4,7 +4,6 @@
 use super::args::{ClusterArgs, RefundArgs, SettleArgs, WriteArgs};
 use super::cluster::Cluster;
 use super::error::PluginError;
-use super::facts;
 use super::output::Io;
 use chrono::Utc;
 use kube::ResourceExt;
@@ -12,6 +11,7 @@ use sennight_api::ConditionStatus;
 use sennight_api::conditions::reason::{CHARGED_BACK, INCLUDED_IN_PLAN, PAYMENT_RECORDED, WAIVED};
 use sennight_api::conditions::{RequestCondition, is_true};
 use sennight_api::{RestoreRequest, RestoreRequestStatus};
+use sennight_present::facts;
 use serde_json::{Value, json};
 
 /// The field manager of Paid and the payment.

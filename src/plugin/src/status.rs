@@ -5,11 +5,11 @@ use super::args::{ClusterArgs, Form, StatusArgs};
 use super::cluster::Cluster;
 use super::error::PluginError;
 use super::output::{Io, table};
-use super::words::{bytes, count, span};
 use chrono::{DateTime, TimeDelta, Utc};
 use kube::ResourceExt;
 use sennight_api::conditions::{ConditionStatus, ScheduleCondition, find, is_true};
 use sennight_api::{BackupSchedule, BackupScheduleStatus, BackupStorage};
+use sennight_present::words::{bytes, count, span};
 use serde::Serialize;
 
 /// The fleet in numbers, and who needs a look first.

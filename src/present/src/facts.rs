@@ -1,6 +1,6 @@
 //! What a request is, for the person who decides: tenant, plan, size, date, what will be lost.
 
-use super::words::{self, bytes, count, instant, span};
+use crate::words::{self, bytes, count, instant, span};
 use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 use kube::ResourceExt;
