@@ -56,7 +56,7 @@ impl PluginUsers {
             name,
             &json!({
                 "tenant": "acme-corp", "phase": "AwaitingApproval", "waitingOn": "Helpdesk", "deadline": "2099-01-01T00:00:00Z",
-                "recoveryPoint": {
+                "backup": {
                     "id": "20261120T021000Z-1a2b3c4d", "prefix": "daily/x/acme/20261120T021000Z-1a2b3c4d/", "day": "2026-11-20",
                     "snapshotTime": "2026-11-20T02:10:00Z", "bytes": 1024, "rows": 42, "manifestSha256": "ab".repeat(32)
                 },
@@ -125,7 +125,7 @@ async fn i6_helpdesk_approves_billing_settles_and_neither_does_the_others_part()
     let listed = world.expect(&world.hanna, "list --awaiting approval -o name", 0);
     assert_eq!(listed, "restorerequest.sennight.dev/t-1\n");
     let shown = world.expect(&world.hanna, "approve t-1 --reason owner-called", 0);
-    for said in ["acme-corp", "the account's owner", "copy 20261120T021000Z-1a2b3c4d", "t-1 approved\n"] {
+    for said in ["acme-corp", "the account's owner", "backup 20261120T021000Z-1a2b3c4d", "t-1 approved\n"] {
         assert!(shown.contains(said), "{said}\n{shown}");
     }
     let approval = world.get("t-1")["status"]["approval"].clone();
@@ -249,7 +249,7 @@ async fn a_link_reads_the_export_with_the_callers_own_credentials_and_is_kept_no
         "t-6",
         &json!({
             "tenant": "acme-corp", "phase": "Complete", "waitingOn": "Nobody", "deadline": "2099-01-01T00:00:00Z",
-            "recoveryPoint": world.get("t-6")["status"]["recoveryPoint"], "result": {"key": key, "bytes": 3},
+            "backup": world.get("t-6")["status"]["backup"], "result": {"key": key, "bytes": 3},
             "conditions": [{"type": "Eligible", "status": "True", "reason": "Eligible"}]
         }),
     );

@@ -71,14 +71,14 @@ impl EmptyCluster {
         Self { tier, dir, admin: admin.into(), user }
     }
 
-    /// A copy of somebody's kubeconfig: README changes it.
+    /// A backup of somebody's kubeconfig: README changes it.
     fn person(&self, name: &str) -> PathBuf {
         let (script, tier) = &self.user;
         let made = Command::new(script).arg(name).env("SENNIGHT_CLUSTER_DIR", tier).output().unwrap();
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-        let copy = self.dir.path().join(name);
-        std::fs::copy(String::from_utf8(made.stdout).unwrap().trim(), &copy).unwrap();
-        copy
+        let backup = self.dir.path().join(name);
+        std::fs::copy(String::from_utf8(made.stdout).unwrap().trim(), &backup).unwrap();
+        backup
     }
 
     fn run(&self, kubeconfig: &Path, command: &str) -> Output {

@@ -7,9 +7,9 @@ set -euo pipefail
 cd "$REPO"
 
 target=${CARGO_TARGET_DIR:-$REPO/target}
-copy=$target/guards
-# A target directory of its own: in ours cargo would take the copy's library, without its guard, for this tree's.
-built=$copy/target
+backup=$target/guards
+# A target directory of its own: in ours cargo would take the backup's library, without its guard, for this tree's.
+built=$backup/target
 tiers=()
 names=() files=() froms=() tos=() tests=()
 
@@ -22,14 +22,14 @@ guard() {
 locks=i1_each_closed_lock_refuses_by_itself
 gate=src/core/src/gate/locks.rs
 guard lib "eligible" $gate '(!k.eligible).then_some(Closed::NotEligible)' '{ let _ = k; None }' $locks
-guard lib "the copy is held" $gate '(!k.held).then_some(Closed::NotHeld)' '{ let _ = k; None }' $locks
+guard lib "the backup is held" $gate '(!k.held).then_some(Closed::NotHeld)' '{ let _ = k; None }' $locks
 guard lib "a denial is final" $gate 'Approval::Denied { by, why } => Some(Closed::Denied { by: by.clone(), why: why.clone() }),' 'Approval::Denied { .. } => None,' $locks
 guard lib "an approval that nobody stamped" $gate 'Approval::Approved { by } if !by.is_empty() => None,' 'Approval::Approved { .. } => None,' $locks
 guard lib "a payment that nobody stamped" $gate 'Payment::Paid { by } if !by.is_empty() => None,' 'Payment::Paid { .. } => None,' $locks
 guard lib "the approver is not the payer" $gate 'if a == p => Some' 'if a == p && a.is_empty() => Some' $locks
 guard lib "four eyes" $gate '(applies && same).then' '(applies && same && by.is_empty()).then' $locks
 guard lib "the policies are whole" $gate 'k.authority.as_ref().err().map' 'k.authority.as_ref().err().filter(|_| false).map' $locks
-guard lib "another tenant's copy" src/core/src/gate.rs 'let difference = e.account?.identity.first_difference(found)?;' 'let difference = e.account?.identity.first_difference(found).filter(|_| false)?;' i7_another_tenants_copy_is_refused_by_each_identity_field
+guard lib "another tenant's backup" src/core/src/gate.rs 'let difference = e.account?.identity.first_difference(found)?;' 'let difference = e.account?.identity.first_difference(found).filter(|_| false)?;' i7_another_tenants_backup_is_refused_by_each_identity_field
 
 guard lib "one payment is one request" $gate 'paid, paid_once, two_hands' 'paid, two_hands' $locks
 guard lib "a reference that was spent" $gate 'other.spent || (other.created, other.name.as_str())' '(other.created, other.name.as_str())' i2_a_payment_reference_belongs_to_whoever_spent_it_else_to_the_first
@@ -83,24 +83,24 @@ take_dependencies() {
   find "$built/debug" -mindepth 2 -maxdepth 2 \( -name '*sennight*' -o -name '*testkit*' \) -prune -exec rm -rf {} +
 }
 
-make_copy() {
-  mkdir -p "$copy"
+make_backup() {
+  mkdir -p "$backup"
   take_dependencies
   # Only what differs is written: cargo compiles what is newer.
   local file
   git ls-files -z -- . | while IFS= read -r -d '' file; do
     [ -f "$file" ] || continue
-    cmp -s "$file" "$copy/$file" || { mkdir -p "$copy/$(dirname "$file")" && cp "$file" "$copy/$file"; }
+    cmp -s "$file" "$backup/$file" || { mkdir -p "$backup/$(dirname "$file")" && cp "$file" "$backup/$file"; }
   done
 }
 
-# run TIER TEST: in the copy
+# run TIER TEST: in the backup
 run() {
   # --workspace: features as everywhere else, so that no dependency is compiled again.
   local where=(--workspace --lib)
   [ "$1" = lib ] || where=(--package testkit --test "$1")
   (
-    cd "$copy"
+    cd "$backup"
     export CARGO_TARGET_DIR=$built CARGO_TERM_COLOR=never
     # Tests refuse binaries that are older than their sources.
     [ "$1" = lib ] || cargo build --locked --quiet --workspace --bins 2>&1 || return
@@ -110,7 +110,7 @@ run() {
 
 failed=0
 without_guard() {
-  local i=$1 text out file=$copy/${files[$1]}
+  local i=$1 text out file=$backup/${files[$1]}
   text=$(<"$file")
   local rest=${text#*"${froms[i]}"}
   if [ "$rest" = "$text" ] || [ "${rest#*"${froms[i]}"}" != "$rest" ]; then
@@ -159,7 +159,7 @@ if [ -n "${SENNIGHT_CASES:-}" ] && [ $((SENNIGHT_CASES / 30)) -lt "$whole" ]; th
   mapfile -t chosen < <(printf '%s\n' "${chosen[@]}" | shuf -n $((SENNIGHT_CASES / 30)))
   echo "guards: ${#chosen[@]} of $whole; left out: $((whole - ${#chosen[@]})) (make guards takes away all)"
 fi
-make_copy
+make_backup
 for i in "${chosen[@]}"; do without_guard "$i"; done
 echo "guards: ${#chosen[@]} taken away one at a time, $((${#chosen[@]} - failed)) missed by their tests, $failed not"
 [ $failed = 0 ]

@@ -19,7 +19,7 @@ pub const EVE: &str = "eve@cluster";
 pub enum Scene {
     /// Alice has created it; nobody has looked.
     Fresh,
-    /// The operator has: eligible, held, a copy pinned.
+    /// The operator has: eligible, held, a backup pinned.
     Open,
     /// The same, and it replaces the whole database.
     Full,
@@ -60,7 +60,7 @@ pub fn paid(status: &str) -> Value {
 
 fn opened() -> Value {
     json!({
-        "phase": "AwaitingApproval", "waitingOn": "Helpdesk", "recoveryPoint": point(), "conditions": [
+        "phase": "AwaitingApproval", "waitingOn": "Helpdesk", "backup": point(), "conditions": [
             {"type": "Eligible", "status": "True", "reason": "Possible"},
             {"type": "Held", "status": "True", "reason": "HoldPlaced"}
         ]

@@ -165,7 +165,8 @@ async fn lay(clients: &Clients, name: &str) {
     let conditions = json!([
         {"type": "Eligible", "status": "True", "reason": "Possible"}, {"type": "Held", "status": "True", "reason": "HoldPlaced"}
     ]);
-    let opened = json!({"phase": "AwaitingApproval", "waitingOn": "Helpdesk", "recoveryPoint": point(), "conditions": conditions});
+    let opened =
+        json!({"phase": "AwaitingApproval", "waitingOn": "Helpdesk", "backup": point(), "conditions": conditions});
     merge(clients, OPERATOR, name, &opened).await.unwrap();
     if is(&["approved", "signed", "claimed", "ended"]) {
         merge(clients, ALICE, name, &json!({"approval": {"decision": "Approved"}})).await.unwrap();

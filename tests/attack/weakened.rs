@@ -102,7 +102,7 @@ const WAYS: &[Way] = &[
 async fn i6_while_the_gate_is_weakened_in_any_way_no_restore_begins() {
     let world = World::on_servers("weakened").alone().await;
     let tenant = world.tenant("acme").await;
-    let copy = world.copy(&tenant).await;
+    let backup = world.backup(&tenant).await;
     let mut operator = world.operator(&[]);
     let address = operator.address().await;
     intact(&world).await;
@@ -116,7 +116,7 @@ async fn i6_while_the_gate_is_weakened_in_any_way_no_restore_begins() {
         enforce(&parts, &policy, &binding);
         parts.gate.enforce(&shipped, &senders).await;
         let name = format!("r{number}");
-        world.request(&tenant, &name, copy.day, json!({})).await;
+        world.request(&tenant, &name, backup.day, json!({})).await;
         world.sign(&name).await;
         says(&world, what, reason, names).await;
         world.refused(&name, "Progressing", False, "PoliciesMissing").await;
@@ -133,7 +133,7 @@ async fn i6_while_the_gate_is_weakened_in_any_way_no_restore_begins() {
         intact(&world).await;
     }
     println!("weakened: {} ways, none of them led to a Job", WAYS.len());
-    world.request(&tenant, "last", copy.day, json!({})).await;
+    world.request(&tenant, "last", backup.day, json!({})).await;
     world.sign("last").await;
     world.step("export").await;
 }
@@ -213,10 +213,10 @@ fn signed(approver: &str, payer: &str) -> Value {
 async fn i6_what_was_forged_while_nobody_guarded_the_gate_is_not_trusted_once_it_is_whole() {
     let world = World::on_servers("forged").alone().await;
     let tenant = world.tenant("acme").await;
-    let copy = world.copy(&tenant).await;
+    let backup = world.backup(&tenant).await;
     for (number, (what, status, reason)) in FORGED.iter().enumerate() {
         let name = format!("r{number}");
-        world.request(&tenant, &name, copy.day, json!({})).await;
+        world.request(&tenant, &name, backup.day, json!({})).await;
         // The operator's own account can write all of it.
         unguarded(&world, what, OPERATOR, &name, &status(), &["approval", "payment"]).await;
         let operator = world.operator(&[]);
@@ -262,12 +262,12 @@ const CLAIMS: &[(&str, Option<&str>, i64, &str)] = &[
 async fn i1_a_claim_that_was_forged_while_nobody_guarded_the_gate_begins_nothing() {
     let world = World::on_servers("claims").alone().await;
     let tenant = world.tenant("acme").await;
-    let copy = world.copy(&tenant).await;
+    let backup = world.backup(&tenant).await;
     for (number, (what, job, minutes, reason)) in CLAIMS.iter().enumerate() {
         let name = format!("r{number}");
         let mut operator = world.operator(&[]);
         intact(&world).await;
-        let uid = world.request(&tenant, &name, copy.day, json!({})).await.uid().unwrap();
+        let uid = world.request(&tenant, &name, backup.day, json!({})).await.uid().unwrap();
         world.says(&name, "Held", True, "HoldPlaced").await;
         operator.kill();
         world.api::<Lease>().delete("sennight", &DeleteParams::default()).await.unwrap();

@@ -13,7 +13,7 @@ const MB: f64 = 1e6;
 #[derive(Debug, Clone, Copy)]
 pub struct Ceiling {
     /// COPY TO STDOUT over TLS, on the server's side.
-    pub copy: f64,
+    pub backup: f64,
     /// COPY to the server's own /dev/null: no connection at all.
     pub copy_local: f64,
     /// zstd with checksums at Sennight's level.
@@ -31,7 +31,7 @@ pub struct Ceiling {
 impl Ceiling {
     /// Megabytes a second on two cores.
     pub fn rate(&self) -> f64 {
-        CORES / (self.copy + self.zstd + self.hash + self.put)
+        CORES / (self.backup + self.zstd + self.hash + self.put)
     }
 
     /// The same if rows reached us without a connection.
@@ -42,7 +42,7 @@ impl Ceiling {
     /// Measures each part `rounds` times.
     pub fn measure(servers: &Servers, database: &str, tables: &[&str], rounds: usize) -> Self {
         let raw_file = servers.scratch.path().join("raw");
-        let copies = |target: &str| {
+        let backups = |target: &str| {
             let one = |t: &&str| format!("psql -XqAt -c 'COPY {t} TO {target}'");
             tables.iter().map(one).collect::<Vec<_>>().join("\n")
         };
@@ -52,11 +52,11 @@ impl Ceiling {
             command
         };
         let costs = |script: &str| (0..rounds).map(|_| run(bash(script), servers.watched)).collect::<Vec<Cost>>();
-        run(bash(&format!("{{ {}\n}} > \"$RAW\"", copies("STDOUT"))), servers.watched);
+        run(bash(&format!("{{ {}\n}} > \"$RAW\"", backups("STDOUT"))), servers.watched);
         #[allow(clippy::cast_precision_loss)]
         let raw = std::fs::metadata(&raw_file).unwrap().len() as f64 / MB;
-        let copy = costs(&copies("STDOUT"));
-        let copy_local = costs(&copies("$$/dev/null$$"));
+        let backup = costs(&backups("STDOUT"));
+        let copy_local = costs(&backups("$$/dev/null$$"));
         let zstd = costs(&format!("zstd -q -{LEVEL} -T1 --check -c \"$RAW\" > /dev/null"));
         run(bash(&format!("zstd -q -f -{LEVEL} -T2 --check \"$RAW\" -o \"$RAW.zst\"")), servers.watched);
         let hash = costs("openssl dgst -sha256 \"$RAW.zst\"");
@@ -70,7 +70,7 @@ impl Ceiling {
         servers.rclone(&["deletefile", &format!("s3:{BUCKET}/ceiling")]);
         let middle = |costs: &[Cost], of: fn(&Cost) -> f64| median(costs.iter().map(of)) / raw;
         Self {
-            copy: middle(&copy, |c| c.database),
+            backup: middle(&backup, |c| c.database),
             copy_local: middle(&copy_local, |c| c.database),
             zstd: middle(&zstd, |c| c.client),
             hash: middle(&hash, |c| c.client),

@@ -253,8 +253,8 @@ pub fn load(servers: &Servers, database: &str, tables: &[Table], bytes: u64) {
     servers.feed(database, &["-f", "-"], |out| out.write_all(schema.join("\n").as_bytes()).unwrap());
     if tables.len() < 100 {
         for table in tables {
-            let copy = format!("COPY {} FROM STDIN", table.name);
-            servers.feed(database, &["-c", &copy], |out| {
+            let backup = format!("COPY {} FROM STDIN", table.name);
+            servers.feed(database, &["-c", &backup], |out| {
                 table.rows(bytes * table.share / whole, &words, Dialect::PostgreSql, out);
             });
         }

@@ -10,7 +10,7 @@ use crate::servers::Servers;
 use crate::wide::{OWN, Runs, line, ratio};
 
 const DATABASE: &str = "bench_mariadb";
-const MYDUMPER: &str = "mydumper -t 2 -c, then rclone copy";
+const MYDUMPER: &str = "mydumper -t 2 -c, then rclone backup";
 const MIB: f64 = 1_048_576.0;
 
 /// A way to dump the database into the bucket.
@@ -36,7 +36,7 @@ const PEERS: [Peer; 3] = [
     Peer {
         name: MYDUMPER,
         script: "\"$MYDUMPER\" --defaults-file=\"$DEFAULTS\" --ssl --ca \"$CA\" -v 1 -B \"$DB\" -t 2 -c -o \"$SCRATCH/dir\" && \
-                 rclone copy \"$SCRATCH/dir\" s3:bench/peer/dir && rm -r \"$SCRATCH/dir\"",
+                 rclone backup \"$SCRATCH/dir\" s3:bench/peer/dir && rm -r \"$SCRATCH/dir\"",
         bar: None,
     },
 ];
@@ -127,7 +127,7 @@ pub fn run_and_judge(servers: &Servers, scope: &Scope, page: &mut Page) {
             "One database of 51 tables, {megabytes} MB of row text, on {} (TLS, buffer pool 128 MB, nobody waits for a disk); {mydumper}. The medians \
              of {} rounds, all contestants in turns.\n\n\
              | dump | {head}\n{}\n\n\
-             A restore of it into a new database of the same server; the medians of {} rounds. Sennight checks each frame of the copy and \
+             A restore of it into a new database of the same server; the medians of {} rounds. Sennight checks each frame of the backup and \
              afterwards reads every table back and compares it with what was in it; `mariadb` does neither.\n\n\
              | restore | {head}\n{}\n\n",
             server.sql("", "SELECT VERSION()"), scope.rounds, lines(&dumped), scope.rounds.min(3), lines(&restored),

@@ -105,13 +105,13 @@ impl<'a> MariaDb<'a> {
         self.servers.worker("dump", prefix, &[self.task(database)])
     }
 
-    /// `sennight prepare` of the copy that [`MariaDb::dump`] made: a new database beside the live one, verified.
+    /// `sennight prepare` of the backup that [`MariaDb::dump`] made: a new database beside the live one, verified.
     pub fn prepare(&self, prefix: &str, database: &str) -> Command {
         let outcome = &self.servers.report(prefix, database)["outcome"];
-        let copy =
+        let backup =
             json!({"prefix": outcome["prefix"], "id": outcome["id"], "manifestSha256": outcome["manifestSha256"]});
         let dump = self.task(database);
-        let task = json!({"name": "restore", "requestUid": REQUEST.0, "identity": dump["identity"], "backup": copy,
+        let task = json!({"name": "restore", "requestUid": REQUEST.0, "identity": dump["identity"], "backup": backup,
             "database": dump["database"], "parallelism": 2});
         let mut command = self.servers.worker("prepare", prefix, &[task]);
         // A second pod of one Job would find the first one's report, and do nothing.

@@ -26,9 +26,9 @@ pub const PEERS: [Peer; 4] = [
         bar: 1.3,
     },
     Peer {
-        name: "pg_dump -Fd -j2, then rclone copy",
+        name: "pg_dump -Fd -j2, then rclone backup",
         script: "pg_dump -Fd -j2 --no-password -f \"$SCRATCH/dir\" && \
-                 rclone copy \"$SCRATCH/dir\" s3:bench/peer/dir && rm -r \"$SCRATCH/dir\"",
+                 rclone backup \"$SCRATCH/dir\" s3:bench/peer/dir && rm -r \"$SCRATCH/dir\"",
         bar: 1.2,
     },
     Peer {

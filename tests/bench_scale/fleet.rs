@@ -1,4 +1,4 @@
-//! A fleet as it is after a week: every tenant with seven copies, its last slot run and its next one known. One
+//! A fleet as it is after a week: every tenant with seven backups, its last slot run and its next one known. One
 //! BackupSchedule goes through the API, status and all, by the operator's own ways; the rest are its likes, put into etcd.
 
 use crate::etcd::Etcd;
@@ -22,8 +22,8 @@ use testkit::{Bucket, env};
 const TENANTS_A_SERVER: usize = 500;
 /// Stands for a tenant's name, id and database in the first one, and is replaced in its likes.
 const NAME: &str = "t0000000";
-/// Copies that each has.
-const COPIES: u32 = 7;
+/// Backups that each has.
+const BACKUPS: u32 = 7;
 
 /// Where a fleet lives.
 pub struct Place {
@@ -204,8 +204,8 @@ impl Place {
             "observedGeneration": 1,
             "conditions": [
                 condition("Ready", "True", "Scheduled", "the next dump is at status.nextRunTime"),
-                condition("Fresh", "True", "CopyIsFresh", "the newest copy is younger than a slot interval and 2 h"),
-                condition("Suspicious", "False", "NothingUnusual", "the newest copy is not much smaller than the last good one before it")
+                condition("Fresh", "True", "BackupIsFresh", "the newest backup is younger than a slot interval and 2 h"),
+                condition("Suspicious", "False", "NothingUnusual", "the newest backup is not much smaller than the last good one before it")
             ],
             "nextRunTime": "2003-01-01T00:00:00Z", "lastSuccessfulTime": "2001-01-01T00:00:00Z",
             "consecutiveFailures": 0, "catalogueTime": "2001-01-01T00:00:00Z",
@@ -214,7 +214,7 @@ impl Place {
                 "job": "d0123456789abcdef0123", "jobUid": "5f4dcc3b-5aa7-65d6-1d83-27deb882cf99", "attempt": 1,
                 "startedAt": "2001-01-01T00:00:00Z", "finishedAt": "2001-01-01T00:00:00Z", "outcome": "Succeeded"
             },
-            "recoveryPoints": (0..COPIES).map(point).collect::<Vec<_>>()
+            "backups": (0..BACKUPS).map(point).collect::<Vec<_>>()
         });
         let object = json!({
             "apiVersion": "sennight.dev/v1alpha1", "kind": "BackupSchedule", "metadata": {"name": NAME}, "status": status
@@ -332,7 +332,7 @@ fn times(shape: &Shape, schedule: &Schedule) -> Vec<(String, String)> {
     let day = |n: u32| NaiveDate::from_ymd_opt(2001, 1, n + 1).unwrap();
     let second = |at: DateTime<Utc>| at.format("%Y-%m-%dT%H:%M:%SZ").to_string();
     let mut all = vec![("2003-01-01T00:00:00Z".to_owned(), second(next))];
-    for n in 0..COPIES {
+    for n in 0..BACKUPS {
         let slot = last - TimeDelta::days(n.into());
         let expires = slot.date_naive().checked_add_days(Days::new(8)).unwrap();
         all.push((format!("{}T00:00:00Z", day(n)), second(slot)));

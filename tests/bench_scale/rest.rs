@@ -125,7 +125,7 @@ fn tell(scope: &Scope, page: &mut Page, figures: &Figures) {
     let Figures { ready, cpu_ready, cpu, memory, peak, steady, idle_cpu, asked, relist, relist_cpu, status, .. } =
         figures;
     let words = format!(
-        "{} BackupSchedules with seven copies each in one namespace, {} RestoreRequests that have ended, {} DatabaseServers. \
+        "{} BackupSchedules with seven backups each in one namespace, {} RestoreRequests that have ended, {} DatabaseServers. \
          Ready after {ready:.1} s and {cpu_ready:.1} CPU seconds; some seconds later {cpu:.1} CPU seconds, {memory:.0} MiB, peak \
          {peak:.0} MiB. Requests of the start: {}. At rest: {steady:.0} MiB, {idle_cpu:.2} % of a core, {asked:.2} requests \
          a second beside watches and Lease ({}). The API server killed and started: peak {relist:.0} MiB, \

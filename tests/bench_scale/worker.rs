@@ -117,7 +117,7 @@ impl Worker {
             task: task.name.clone(),
             started_at: began,
             finished_at: finished,
-            outcome: Outcome::Succeeded(Done::Dumped(copy(task, finished))),
+            outcome: Outcome::Succeeded(Done::Dumped(backup(task, finished))),
         };
         patiently(|| async { self.store.put_report(uid, &report).await }).await;
     }
@@ -139,7 +139,7 @@ fn decided(job: &Job) -> DateTime<Utc> {
     job.annotations()[mark::DECIDED].parse().unwrap()
 }
 
-fn copy(task: &DumpTask, at: DateTime<Utc>) -> BackupSummary {
+fn backup(task: &DumpTask, at: DateTime<Utc>) -> BackupSummary {
     let id = BackupId::new(at, rand::random());
     BackupSummary {
         prefix: format!("backups/daily/{}/{}/{id}/", task.identity.namespace, task.identity.schedule),

@@ -69,10 +69,10 @@ spec:
   timeZone: Asia/Ho_Chi_Minh
   trigger: {manual: demo}
 YAML
-  await 180 bsched/umbra '{.status.recoveryPoints[0].id}' '2*'
+  await 180 bsched/umbra '{.status.backups[0].id}' '2*'
   k get bsched umbra
-  day=$(k get bsched umbra -o 'jsonpath={.status.recoveryPoints[0].day}')
-  note "umbra: recovery point" "$day, $(k get bsched umbra -o 'jsonpath={.status.recoveryPoints[0].rows}') rows"
+  day=$(k get bsched umbra -o 'jsonpath={.status.backups[0].day}')
+  note "umbra: backup" "$day, $(k get bsched umbra -o 'jsonpath={.status.backups[0].rows}') rows"
   my_digest >"$work/my"
   my umbra <<'SQL' | tr '\t' '|' >"$work/elements"
 SELECT 'companies', COUNT(*) FROM b_crm_company WHERE CATEGORY_ID = 0 AND IS_MY_COMPANY <> 'Y'
@@ -109,5 +109,5 @@ mariadb_story() {
   [ ! -s "$work/locked" ] || fail "the tenant's account is still locked: $(<"$work/locked")"
   note "umbra: FullRestore" "rows, columns, view, trigger, function and event equal that day's"
   note "umbra: downtime" "$(k get rreq hd-4 -o 'jsonpath={.status.result.downtimeMillis}') ms"
-  note "umbra: kept for undo" "$(k get rreq hd-4 -o 'jsonpath={.status.result.keptDatabase}')"
+  note "umbra: kept for undo" "$(k get rreq hd-4 -o 'jsonpath={.status.result.previousDatabase}')"
 }

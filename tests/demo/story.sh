@@ -190,20 +190,20 @@ YAML
   rules=$(s3 GET "$bucket?lifecycle")
   [[ $rules == *somebody-else* ]] || fail "the foreign lifecycle rule is gone"
   [[ $rules == *"<Days>7</Days>"* ]] || fail "there is no seven-day rule"
-  note "lifecycle" "7 days on daily copies; the foreign rule survived"
+  note "lifecycle" "7 days on daily backups; the foreign rule survived"
 }
 
 first_dump() {
   say "A dump now (the schedule gives every tenant its own second of the day; this is the manual trigger)"
   show "kubectl patch bsched acme --type=merge -p '{\"spec\":{\"trigger\":{\"manual\":\"demo\"}}}'"
   k patch bsched acme --type=merge -p '{"spec":{"trigger":{"manual":"demo"}}}' >/dev/null
-  await 180 bsched/acme '{.status.recoveryPoints[0].id}' '2*'
+  await 180 bsched/acme '{.status.backups[0].id}' '2*'
   show "kubectl get bstore,dbserver,bsched"
   k get bstore,dbserver,bsched
-  day=$(k get bsched acme -o 'jsonpath={.status.recoveryPoints[0].day}')
-  printf 'recovery point of %s: %s rows, %s bytes, sha256 %.12s…, gone on %s\n' "$day" \
-    "$(k get bsched acme -o 'jsonpath={.status.recoveryPoints[0].rows}')" "$(k get bsched acme -o 'jsonpath={.status.recoveryPoints[0].bytes}')" \
-    "$(k get bsched acme -o 'jsonpath={.status.recoveryPoints[0].manifestSha256}')" "$(k get bsched acme -o 'jsonpath={.status.recoveryPoints[0].expiresAt}')"
+  day=$(k get bsched acme -o 'jsonpath={.status.backups[0].day}')
+  printf 'backup of %s: %s rows, %s bytes, sha256 %.12s…, gone on %s\n' "$day" \
+    "$(k get bsched acme -o 'jsonpath={.status.backups[0].rows}')" "$(k get bsched acme -o 'jsonpath={.status.backups[0].bytes}')" \
+    "$(k get bsched acme -o 'jsonpath={.status.backups[0].manifestSha256}')" "$(k get bsched acme -o 'jsonpath={.status.backups[0].expiresAt}')"
   digest acme >"$work/digest"
   structure acme >"$work/structure"
   # The CRM elements of that day, as the profile counts them: without the account's own company and without templates of deals.
@@ -213,7 +213,7 @@ UNION ALL SELECT 'contacts', count(*) FROM b_crm_contact WHERE category_id = 0
 UNION ALL SELECT 'leads', count(*) FROM b_crm_lead
 UNION ALL SELECT 'deals', count(*) FROM b_crm_deal WHERE is_recurring <> 'Y';
 SQL
-  note "acme: recovery point" "$day, $(k get bsched acme -o 'jsonpath={.status.recoveryPoints[0].bytes}') bytes"
+  note "acme: backup" "$day, $(k get bsched acme -o 'jsonpath={.status.backups[0].bytes}') bytes"
 }
 
 damage() {
@@ -315,7 +315,7 @@ full_restore() {
   diff "$work/structure" "$work/structure.after" || fail "the restored structure is not that day's"
   note "acme: FullRestore" "all $(wc -l <"$work/digest") tables and sequences equal that day's; structure, grants, settings equal"
   local kept
-  kept=$(k get rreq hd-2 -o 'jsonpath={.status.result.keptDatabase}')
+  kept=$(k get rreq hd-2 -o 'jsonpath={.status.result.previousDatabase}')
   [ "$(sql postgres <<<"SELECT count(*) FROM pg_database WHERE datname = '$kept'")" = 1 ] || fail "the old database is not kept"
   note "acme: downtime" "$(k get rreq hd-2 -o 'jsonpath={.status.result.downtimeMillis}') ms"
   note "acme: kept for undo" "$kept"

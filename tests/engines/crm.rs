@@ -1,4 +1,4 @@
-//! A CrmExport out of a copy of the MySQL schema: the shipped profile, no database needed.
+//! A CrmExport out of a backup of the MySQL schema: the shipped profile, no database needed.
 
 use sennight_core::profile::ExportProfile;
 use sennight_core::result::{BackupSummary, Done, LiveList};
@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::io::{Cursor, Read};
 use testkit::importer::{Element, KINDS, Portal};
 use testkit::mysql::{Database, Server};
-use testkit::{Bucket, context, copy_ref, unique};
+use testkit::{Bucket, backup_ref, context, unique};
 
 type Record = BTreeMap<String, String>;
 
@@ -40,7 +40,7 @@ async fn the_shipped_profile_reads_the_mysql_schema() {
     for server in Server::all() {
         let (database, store) = (Database::create(&server), Bucket::create().await.store().await);
         database.run(include_str!("crm.sql"));
-        let copy = database.dump(&store).await.unwrap_or_else(|e| panic!("{}: {e}", server.name));
+        let backup = database.dump(&store).await.unwrap_or_else(|e| panic!("{}: {e}", server.name));
         // Later changes must not show, and nobody asks the database.
         database.run("DELETE FROM b_crm_deal; DROP TABLE b_crm_contact");
         let task = ExportTask {
@@ -48,7 +48,7 @@ async fn the_shipped_profile_reads_the_mysql_schema() {
             request_uid: "0f3b2c1d-aaaa-4bbb-8ccc-1234567890ab".to_owned(),
             request: "ticket-1".to_owned(),
             identity: database.dump_task().identity,
-            backup: copy_ref(&copy),
+            backup: backup_ref(&backup),
             profile: profile["spec"].clone(),
             live: None,
         };
@@ -133,13 +133,13 @@ DELETE FROM b_crm_lead WHERE ID % 4 = 1; DELETE FROM b_crm_company WHERE ID % 3 
 INSERT INTO b_crm_deal (ID, TITLE, CLOSED) VALUES (9999, 'made later', 'N');
 ";
 
-async fn exported(database: &Database, copy: &BackupSummary, live: Option<LiveAnswer>, store: &Store) -> Vec<u8> {
+async fn exported(database: &Database, backup: &BackupSummary, live: Option<LiveAnswer>, store: &Store) -> Vec<u8> {
     let task = ExportTask {
         name: "export".to_owned(),
         request_uid: "0f3b2c1d-aaaa-4bbb-8ccc-1234567890ab".to_owned(),
         request: format!("r-{}", live.is_some()),
         identity: database.dump_task().identity,
-        backup: copy_ref(copy),
+        backup: backup_ref(backup),
         profile: profile(),
         live,
     };

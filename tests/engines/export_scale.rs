@@ -8,7 +8,7 @@ use std::process::Stdio;
 use std::time::Instant;
 use testkit::mysql::say;
 use testkit::proxy::{Fault, Proxy};
-use testkit::{Bucket, Database, WITHOUT_CONSTRAINTS, copy_ref, dump, dump_task, env, manifest};
+use testkit::{Bucket, Database, WITHOUT_CONSTRAINTS, backup_ref, dump, dump_task, env, manifest};
 
 /// Rows of all tables together that the profile reads.
 const WHOLE: i64 = 5_000_000;
@@ -27,7 +27,7 @@ fn profile() -> serde_json::Value {
 fn rows(all: i64) -> String {
     format!(
         "SET synchronous_commit = off;
-         INSERT INTO b_crm_company (id, title, date_create) SELECT i, 'Company ' || md5(i::text), '2026-01-01' FROM generate_series(1, {tenth}) i;
+         INSERT INTO b_crm_company (id, title, date_create) SELECT i, 'BatchSharing ' || md5(i::text), '2026-01-01' FROM generate_series(1, {tenth}) i;
          INSERT INTO b_crm_contact (id, name, last_name, full_name, company_id, source_id, date_create)
            SELECT i, 'Name' || i, left(md5(i::text), 12), 'Name' || i || ' ' || left(md5(i::text), 12), i % {tenth} + 1, 'WEB', '2026-01-01' FROM generate_series(1, 3 * {tenth}) i;
          INSERT INTO b_crm_field_multi (entity_id, element_id, type_id, value_type, complex_id, value)
@@ -52,17 +52,17 @@ fn stored(manifest: &Manifest) -> (i64, i64) {
 }
 
 async fn task(database: &Database, store: &Store) -> (ExportTask, Manifest) {
-    let copy = dump(database, store).await.unwrap();
+    let backup = dump(database, store).await.unwrap();
     let task = ExportTask {
         name: "export".to_owned(),
         request_uid: "0f3b2c1d-aaaa-4bbb-8ccc-1234567890ab".to_owned(),
         request: "scale".to_owned(),
         identity: dump_task("acme", &database.target).identity,
-        backup: copy_ref(&copy),
+        backup: backup_ref(&backup),
         profile: profile(),
         live: None,
     };
-    (task, manifest(&copy, store).await)
+    (task, manifest(&backup, store).await)
 }
 
 /// Runs the worker's own binary; its peak of resident memory in KiB.

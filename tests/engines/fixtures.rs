@@ -43,9 +43,9 @@ async fn comes_back(database: &Database, events: usize, what: &str) {
     let bucket = Bucket::signed().await;
     let store = bucket.store().await;
     let before = Picture::of(database).await;
-    let copy = database.dump(&store).await.unwrap_or_else(|e| panic!("{}: {e}", server.name));
-    verify(&copy, &store).await.unwrap();
-    let manifest = manifest(&copy, &store).await;
+    let backup = database.dump(&store).await.unwrap_or_else(|e| panic!("{}: {e}", server.name));
+    verify(&backup, &store).await.unwrap();
+    let manifest = manifest(&backup, &store).await;
     assert!(manifest.tables.iter().all(|t| t.name != "__sennight_own"));
     // Nothing else is said of it: least of all that something of it could not be read.
     let owners = "DEFINER is left out of schema.sql, whose comments keep it; objects ran as: ";
@@ -54,7 +54,7 @@ async fn comes_back(database: &Database, events: usize, what: &str) {
     assert!(told.iter().all(|warning| warning[owners.len()..].starts_with("root@")), "{}: {told:?}", server.name);
     for how in [How::LoadData, How::Insert] {
         let restored = Database::create(server);
-        let filled = restored.fill(&copy, &manifest, &store, how).await;
+        let filled = restored.fill(&backup, &manifest, &store, how).await;
         let last = filled.unwrap_or_else(|e| panic!("{} by {how:?}: {e}", server.name));
         let mut session = restored.session().await;
         let on =
@@ -68,15 +68,20 @@ async fn comes_back(database: &Database, events: usize, what: &str) {
         let differences = before.differences(&Picture::of(&restored).await);
         assert!(differences.is_empty(), "{} by {how:?}, not as it was:\n{}", server.name, differences.join("\n"));
     }
-    by_stock_tools(server, &store, &copy, &before).await;
+    by_stock_tools(server, &store, &backup, &before).await;
     say(&format!("{what} on {}: {} came back", server.name, before.summary()));
 }
 
 /// `restore --to-directory`, then its script with the stock client.
-async fn by_stock_tools(server: &Server, store: &Store, copy: &sennight_core::result::BackupSummary, before: &Picture) {
+async fn by_stock_tools(
+    server: &Server,
+    store: &Store,
+    backup: &sennight_core::result::BackupSummary,
+    before: &Picture,
+) {
     let dir = tempfile::tempdir().unwrap();
-    let open = store.open(&testkit::copy_ref(copy), None).await.unwrap();
-    let into = dir.path().join("copy");
+    let open = store.open(&testkit::backup_ref(backup), None).await.unwrap();
+    let into = dir.path().join("backup");
     directory::write(store, &open, &into, &ProgressWriter::silent()).await.unwrap_or_else(|e| panic!("{e}"));
     let restored = Database::create(server);
     let options = dir.path().join("my.cnf");
@@ -107,8 +112,8 @@ async fn the_row_text_is_the_formats() {
         );
         let bucket = Bucket::create().await;
         let store = bucket.store().await;
-        let copy = database.dump(&store).await.unwrap_or_else(|e| panic!("{}: {e}", server.name));
-        let manifest = manifest(&copy, &store).await;
+        let backup = database.dump(&store).await.unwrap_or_else(|e| panic!("{}: {e}", server.name));
+        let manifest = manifest(&backup, &store).await;
         let table = table(&manifest, "t");
         let names: Vec<&str> = table.columns.iter().map(|c| c.name.as_str()).collect();
         assert_eq!(
@@ -120,7 +125,7 @@ async fn the_row_text_is_the_formats() {
         let expected = format!(
             "1\t16777216\t0005\t00ff\ta\\tb\\\\N😀\t7\t2026-00-00\t4\t{point}\t2026-11-23 00:00:00.125\n2\t\\N\t\\N\t\t\t\\N\t0000-00-00\t\\N\t\\N\t\\N\n"
         );
-        assert_eq!(String::from_utf8(copied(&copy, &store, table).await).unwrap(), expected, "{}", server.name);
+        assert_eq!(String::from_utf8(copied(&backup, &store, table).await).unwrap(), expected, "{}", server.name);
         assert_eq!((manifest.server.encoding.as_str(), manifest.schema.object.as_str()), ("utf8mb4", "schema.sql"));
         assert_eq!(table.schema, database.name());
     }

@@ -27,8 +27,8 @@ async fn i4_what_cannot_be_copied_faithfully_is_refused() {
         assert!(error.reason == "NonTransactional" && error.message.contains("t (MyISAM)"), "{}: {error}", server.name);
         let mut task = other.dump_task();
         task.allow_non_transactional = true;
-        let copy = dump_with(&task, &context(&store)).await.unwrap();
-        let manifest = manifest(&copy, &store).await;
+        let backup = dump_with(&task, &context(&store)).await.unwrap();
+        let manifest = manifest(&backup, &store).await;
         assert!(manifest.warnings.iter().any(|w| w.contains("t (MyISAM)")), "{:?}", manifest.warnings);
     }
 }
@@ -86,15 +86,15 @@ async fn connections_that_cannot_be_say_why() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn i3_nothing_is_loaded_over_what_is_there_and_no_other_engines_copy() {
+async fn i3_nothing_is_loaded_over_what_is_there_and_no_other_engines_backup() {
     for server in Server::all() {
         let (database, bucket) = (Database::create(&server), Bucket::create().await);
         let store = bucket.store().await;
         database.run("CREATE TABLE t (a int); INSERT INTO t VALUES (1)");
-        let copy = database.dump(&store).await.unwrap();
-        let mut manifest = manifest(&copy, &store).await;
+        let backup = database.dump(&store).await.unwrap();
+        let mut manifest = manifest(&backup, &store).await;
         let fill = async |manifest: &_| -> TaskError {
-            database.fill(&copy, manifest, &store, How::Insert).await.map(|_| ()).unwrap_err()
+            database.fill(&backup, manifest, &store, How::Insert).await.map(|_| ()).unwrap_err()
         };
         assert_eq!(fill(&manifest).await.reason, "DatabaseNotEmpty", "{}", server.name);
         manifest.identity.engine = Engine::PostgreSQL;
@@ -114,15 +114,15 @@ async fn a_row_that_no_insert_holds_is_refused_by_name_and_loaded_where_the_serv
             "CREATE TABLE small (a int); INSERT INTO small VALUES (1); CREATE TABLE large (b longblob); INSERT INTO large VALUES (REPEAT(x'5c', {}))",
             packet / 5 * 3
         ));
-        let copy = database.dump(&store).await.unwrap_or_else(|e| panic!("{}: {e}", server.name));
-        let manifest = manifest(&copy, &store).await;
+        let backup = database.dump(&store).await.unwrap_or_else(|e| panic!("{}: {e}", server.name));
+        let manifest = manifest(&backup, &store).await;
         let into = Database::create(&server);
-        let refused = into.fill(&copy, &manifest, &store, How::Insert).await.map(|_| ()).unwrap_err();
+        let refused = into.fill(&backup, &manifest, &store, How::Insert).await.map(|_| ()).unwrap_err();
         assert_eq!(refused.reason, "RowTooLarge", "{}: {refused}", server.name);
         for word in ["row of large", "max_allowed_packet", "local_infile"] {
             assert!(refused.message.contains(word), "{refused}");
         }
         let into = Database::create(&server);
-        into.fill(&copy, &manifest, &store, How::LoadData).await.unwrap_or_else(|e| panic!("{}: {e}", server.name));
+        into.fill(&backup, &manifest, &store, How::LoadData).await.unwrap_or_else(|e| panic!("{}: {e}", server.name));
     }
 }

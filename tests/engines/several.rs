@@ -65,12 +65,12 @@ async fn i4_several_connections_read_and_write_a_large_database_whole() {
             );
         }
         large.run(&script);
-        let (copy, readers) = watched(&large, large.dump(&store)).await;
-        let copy = copy.unwrap_or_else(|e| panic!("{}: {e}", server.name));
-        let manifest = manifest(&copy, &store).await;
+        let (backup, readers) = watched(&large, large.dump(&store)).await;
+        let backup = backup.unwrap_or_else(|e| panic!("{}: {e}", server.name));
+        let manifest = manifest(&backup, &store).await;
         assert_eq!((manifest.totals.rows, &manifest.warnings), (160_400, &Vec::new()), "{}", server.name);
         let restored = Database::create(&server);
-        let (filled, writers) = watched(&restored, restored.fill(&copy, &manifest, &store, How::LoadData)).await;
+        let (filled, writers) = watched(&restored, restored.fill(&backup, &manifest, &store, How::LoadData)).await;
         filled.unwrap_or_else(|e| panic!("{}: {e}", server.name));
         assert_eq!(sums(&large).await, sums(&restored).await, "{}", server.name);
         assert!(readers > 1 && writers > 1, "{}: {readers} sessions read, {writers} wrote", server.name);

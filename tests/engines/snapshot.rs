@@ -67,7 +67,7 @@ async fn where_the_tables_cannot_be_locked_one_connection_reads() {
     }
 }
 
-/// Every one of these, committed between the snapshot and the table's turn, would make a copy that is not of one instant.
+/// Every one of these, committed between the snapshot and the table's turn, would make a backup that is not of one instant.
 const DDL: [&str; 10] = [
     "TRUNCATE TABLE z",
     "ALTER TABLE z ADD COLUMN more int DEFAULT 7",
@@ -100,7 +100,7 @@ async fn i4_ddl_during_a_dump_is_found() {
             let dump = tokio::spawn(async move { dump_with(&task, &context).await });
             wait_for_the_snapshot(&database).await;
             database.run(ddl);
-            let error = dump.await.unwrap().map(|copy| copy.id).unwrap_err();
+            let error = dump.await.unwrap().map(|backup| backup.id).unwrap_err();
             assert_eq!(error.reason, "SchemaChanged", "{} {ddl}: {error}", server.name);
         }
     }
@@ -108,7 +108,7 @@ async fn i4_ddl_during_a_dump_is_found() {
 }
 
 /// A partition that is exchanged under a snapshot would lose its rows without an error (tried on all three servers): so it
-/// waits, and the copy has them.
+/// waits, and the backup has them.
 #[tokio::test(flavor = "multi_thread")]
 async fn i4_a_partition_is_not_exchanged_under_a_dump() {
     let bucket = Bucket::create().await;
@@ -129,10 +129,10 @@ async fn i4_a_partition_is_not_exchanged_under_a_dump() {
         let exchange = tokio::task::spawn_blocking(move || {
             server.script(&name, b"ALTER TABLE z EXCHANGE PARTITION p0 WITH TABLE _x");
         });
-        let copy = dump.await.unwrap().unwrap_or_else(|e| panic!("{}: {e}", database.server.name));
+        let backup = dump.await.unwrap().unwrap_or_else(|e| panic!("{}: {e}", database.server.name));
         exchange.await.unwrap();
-        let manifest = manifest(&copy, &store).await;
-        assert_eq!(copied(&copy, &store, table(&manifest, "z")).await, b"1\n2\n", "{}", database.server.name);
+        let manifest = manifest(&backup, &store).await;
+        assert_eq!(copied(&backup, &store, table(&manifest, "z")).await, b"1\n2\n", "{}", database.server.name);
     }
 }
 
@@ -166,9 +166,9 @@ async fn rows_that_come_during_a_dump_are_not_in_it_and_nobody_waits() {
         let dump = tokio::spawn(async move { dump_with(&task, &context).await });
         wait_for_the_snapshot(&database).await;
         database.run("INSERT INTO z VALUES (); UPDATE a SET t = 'short'; DELETE FROM z WHERE id = 1");
-        let copy = dump.await.unwrap().unwrap_or_else(|e| panic!("{}: {e}", server.name));
-        let manifest = manifest(&copy, &store).await;
-        assert_eq!(copied(&copy, &store, table(&manifest, "z")).await, b"1\n2\n", "{}", server.name);
+        let backup = dump.await.unwrap().unwrap_or_else(|e| panic!("{}: {e}", server.name));
+        let manifest = manifest(&backup, &store).await;
+        assert_eq!(copied(&backup, &store, table(&manifest, "z")).await, b"1\n2\n", "{}", server.name);
     }
 }
 

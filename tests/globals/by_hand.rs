@@ -7,7 +7,7 @@ use sennight_core::engine::Engine;
 use sennight_worker::{ProgressWriter, directory};
 use std::process::Command;
 use testkit::mysql::{Database, Server};
-use testkit::{Bucket, copy_ref, env, path};
+use testkit::{Bucket, backup_ref, env, path};
 
 /// What each server takes of these; the names of some are of one family.
 const HOSTILE: &[&str] = &[
@@ -34,10 +34,10 @@ async fn a_backup_is_loaded_by_hand_whatever_the_servers_globals_say() {
     let store = bucket.store().await;
     for server in Server::all() {
         let database = filled(&server);
-        let (copy, _, before) = backed_up(&database.dump_task(), &store).await.unwrap();
+        let (backup, _, before) = backed_up(&database.dump_task(), &store).await.unwrap();
         let dir = tempfile::tempdir().unwrap();
         let (into, options) = (dir.path().join("backup"), dir.path().join("my.cnf"));
-        let open = store.open(&copy_ref(&copy), None).await.unwrap();
+        let open = store.open(&backup_ref(&backup), None).await.unwrap();
         directory::write(&store, &open, &into, &ProgressWriter::silent()).await.unwrap();
         let (port, password) = (server.port(), env("SENNIGHT_TEST_MYSQL_PASSWORD"));
         std::fs::write(

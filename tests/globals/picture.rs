@@ -70,13 +70,13 @@ pub struct Picture {
 
 impl Picture {
     /// Reads all of a backup.
-    pub async fn of(copy: &BackupSummary, manifest: &Manifest, store: &Store) -> Self {
+    pub async fn of(backup: &BackupSummary, manifest: &Manifest, store: &Store) -> Self {
         let mut tables = BTreeMap::new();
         for table in &manifest.tables {
-            let rows = sorted_lines(&copied(copy, store, table).await);
+            let rows = sorted_lines(&copied(backup, store, table).await);
             tables.insert(table.name.clone(), (format!("{:?}", table.columns), table.rows, rows));
         }
-        let schema = store.get(&format!("{}{}", copy.prefix, manifest.schema.object)).await.unwrap();
+        let schema = store.get(&format!("{}{}", backup.prefix, manifest.schema.object)).await.unwrap();
         let database = &manifest.identity.database;
         let warnings = manifest.warnings.iter().filter(|warning| !warning.starts_with("DEFINER"));
         Self {
@@ -125,8 +125,8 @@ fn without_definers(script: &str) -> String {
 
 /// A backup of what `task` names, and what it says.
 pub async fn backed_up(task: &DumpTask, store: &Store) -> Result<(BackupSummary, Manifest, Picture), TaskError> {
-    let copy = dump_with(task, &context(store)).await?;
-    let manifest = manifest(&copy, store).await;
-    let picture = Picture::of(&copy, &manifest, store).await;
-    Ok((copy, manifest, picture))
+    let backup = dump_with(task, &context(store)).await?;
+    let manifest = manifest(&backup, store).await;
+    let picture = Picture::of(&backup, &manifest, store).await;
+    Ok((backup, manifest, picture))
 }

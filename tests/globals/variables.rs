@@ -100,9 +100,9 @@ impl Trial<'_> {
     }
 
     async fn load(&self, into: &Database) -> Result<(), sennight_worker::TaskError> {
-        let (copy, manifest, _) = &self.undisturbed;
+        let (backup, manifest, _) = &self.undisturbed;
         let seen = into.seen_by(&self.dumps_user(), "secret");
-        seen.fill(copy, manifest, self.store, How::Insert).await.map(|_| ())
+        seen.fill(backup, manifest, self.store, How::Insert).await.map(|_| ())
     }
 
     fn dumps_user(&self) -> String {

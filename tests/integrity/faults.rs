@@ -56,7 +56,7 @@ const LANES: u64 = 5;
 type Ends = BTreeMap<(Trouble, String), usize>;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn i4_whatever_happens_to_a_dump_no_copy_exists_that_does_not_verify_and_the_next_run_works() {
+async fn i4_whatever_happens_to_a_dump_no_backup_exists_that_does_not_verify_and_the_next_run_works() {
     let first = first_seed();
     let end = first + cases("dumps under faults", 200, |asked| asked.div_ceil(5));
     let mut lanes: JoinSet<Ends> = (first..first + LANES).map(|lane| run_lane(lane, end)).collect();
@@ -126,17 +126,19 @@ impl Case {
         let what = format!("seed {} ({:?})", self.seed, self.trouble);
         let decide = self.decide();
         let proxy = Hostile::start(Arc::clone(&self.bucket), decide).await;
-        let before = self.copies().await;
+        let before = self.backups().await;
         let ended = self.dump(server, &proxy).await;
-        let found = self.copies().await;
-        for copy in &found {
-            verify(copy, &self.store).await.unwrap_or_else(|e| panic!("{what}: {} does not verify: {e}", copy.prefix));
-            assert_eq!((copy.rows, copy.tables), (ROWS, 4), "{what}");
+        let found = self.backups().await;
+        for backup in &found {
+            verify(backup, &self.store)
+                .await
+                .unwrap_or_else(|e| panic!("{what}: {} does not verify: {e}", backup.prefix));
+            assert_eq!((backup.rows, backup.tables), (ROWS, 4), "{what}");
         }
         let end = match ended {
-            Some(Ok(copy)) => {
-                assert_eq!(found.len(), before.len() + 1, "{what}: it says that there is a copy");
-                assert!(found.contains(&copy), "{what}: it says that there is {copy:?}, there is {found:?}");
+            Some(Ok(backup)) => {
+                assert_eq!(found.len(), before.len() + 1, "{what}: it says that there is a backup");
+                assert!(found.contains(&backup), "{what}: it says that there is {backup:?}, there is {found:?}");
                 "Succeeded".to_owned()
             }
             Some(Err(error)) => {
@@ -164,20 +166,20 @@ impl Case {
         let task = DumpTask { deadline_seconds: 120, ..self.task(server) };
         let next =
             dump_with(&task, &context(&self.store)).await.unwrap_or_else(|e| panic!("{what}: the next run: {e}"));
-        verify(&next, &self.store).await.unwrap_or_else(|e| panic!("{what}: the next copy: {e}"));
-        assert_eq!(self.copies().await.len(), found.len() + 1, "{what}");
+        verify(&next, &self.store).await.unwrap_or_else(|e| panic!("{what}: the next backup: {e}"));
+        assert_eq!(self.backups().await.len(), found.len() + 1, "{what}");
         let bitten = if end == "Succeeded" && proxy.acted() > 0 { " in spite of it" } else { "" };
         format!("{end}{bitten}")
     }
 
-    /// Every copy that the bucket has, damaged manifests included: those fail the case.
-    async fn copies(&self) -> Vec<BackupSummary> {
+    /// Every backup that the bucket has, damaged manifests included: those fail the case.
+    async fn backups(&self) -> Vec<BackupSummary> {
         let catalogue = self.store.catalogue("tenants", "acme").await.unwrap();
-        // A lying store may have kept half a manifest: it is seen as damaged, and is no copy.
+        // A lying store may have kept half a manifest: it is seen as damaged, and is no backup.
         if self.trouble != Trouble::LyingStore {
             assert!(catalogue.damaged.is_empty(), "seed {}: {:?}", self.seed, catalogue.damaged);
         }
-        catalogue.copies.into_iter().map(|entry| entry.summary).collect()
+        catalogue.backups.into_iter().map(|entry| entry.summary).collect()
     }
 
     async fn dump(

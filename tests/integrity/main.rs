@@ -1,4 +1,4 @@
-//! The long suites: many damaged copies, many failing dumps, many histories, and one of everything. `make integrity` runs
+//! The long suites: many damaged backups, many failing dumps, many histories, and one of everything. `make integrity` runs
 //! them whole; `make test` runs `SENNIGHT_CASES` of each and says what it left out.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on should say where")]

@@ -6,7 +6,7 @@ use chrono::{DateTime, NaiveTime, TimeDelta, Utc};
 use sennight_core::capabilities::Capabilities;
 use sennight_core::manifest::MANIFEST;
 use sennight_core::names::{Area, BackupId, Keys};
-use sennight_core::retention::patrol::{CopyDir, Enforcer, Found, Grouper, Need, Object, Orders, Verdict};
+use sennight_core::retention::patrol::{BackupDir, Enforcer, Found, Grouper, Need, Object, Orders, Verdict};
 use sennight_core::retention::{
     Expire, HOLD_DAYS, HoldMethod, Policy, daily_tags, expires_at, held_tags, held_until, hold_method, hold_of,
 };
@@ -39,7 +39,7 @@ enum Write {
     Delete(Vec<String>),
     /// A page of a patrol: judged now, its writes come next.
     Judge(Vec<Found>),
-    /// The hold has been read back: from here on the copy must stay.
+    /// The hold has been read back: from here on the backup must stay.
     Held {
         request: usize,
         prefix: String,
@@ -58,7 +58,7 @@ struct Request {
     open: bool,
     /// The objects that must stay while it is open.
     held: Option<Vec<String>>,
-    /// Where the held copy lies, and whether it is being let go.
+    /// Where the held backup lies, and whether it is being let go.
     place: String,
     leaving: bool,
 }
@@ -81,7 +81,7 @@ pub struct BucketModel {
     skew: TimeDelta,
     objects: BTreeMap<String, Stored>,
     foreign: BTreeMap<String, Stored>,
-    copies: Vec<Copy>,
+    backups: Vec<Copy>,
     requests: Vec<Request>,
     programs: Vec<VecDeque<Write>>,
     policy: Policy,
@@ -110,7 +110,7 @@ impl BucketModel {
             skew: TimeDelta::minutes(i64::try_from(dice.below(11)).unwrap() - 5),
             objects: foreign.clone(),
             foreign,
-            copies: Vec::new(),
+            backups: Vec::new(),
             requests: Vec::new(),
             programs: Vec::new(),
             policy: Policy { bucket: "b".into(), prefix: root, days: DAYS, capabilities },
@@ -127,7 +127,7 @@ impl BucketModel {
     }
 
     fn prefix(&self, area: Area, tenant: &str, id: &BackupId) -> String {
-        self.keys.copy(area, "ns", tenant, id).unwrap()
+        self.keys.backup(area, "ns", tenant, id).unwrap()
     }
 
     /// A worker starts: data, then the manifest.
@@ -144,22 +144,22 @@ impl BucketModel {
             let prefix = self.prefix(area, tenant, &id);
             names.iter().map(|name| format!("{prefix}{name}")).collect()
         });
-        self.copies.push(Copy { id, tenant, names, keys });
+        self.backups.push(Copy { id, tenant, names, keys });
     }
 
-    /// A RestoreRequest pins a copy of the last week, unless another one of the tenant has it in hand.
+    /// A RestoreRequest pins a backup of the last week, unless another one of the tenant has it in hand.
     pub fn request(&mut self, dice: &mut Dice) {
-        if self.copies.is_empty() {
+        if self.backups.is_empty() {
             return;
         }
-        let copy = &self.copies[usize::try_from(dice.below(self.copies.len() as u64)).unwrap()];
-        let manifest = format!("{}{MANIFEST}", self.prefix(Area::Daily, copy.tenant, &copy.id));
-        let expires = expires_at(copy.id.time(), DAYS);
-        let rival = self.requests.iter().any(|r| r.tenant == copy.tenant && (r.open || r.leaving));
+        let backup = &self.backups[usize::try_from(dice.below(self.backups.len() as u64)).unwrap()];
+        let manifest = format!("{}{MANIFEST}", self.prefix(Area::Daily, backup.tenant, &backup.id));
+        let expires = expires_at(backup.id.time(), DAYS);
+        let rival = self.requests.iter().any(|r| r.tenant == backup.tenant && (r.open || r.leaving));
         if rival || !self.objects.contains_key(&manifest) || expires <= self.now + self.skew {
             return;
         }
-        let (id, tenant) = (copy.id.clone(), copy.tenant);
+        let (id, tenant) = (backup.id.clone(), backup.tenant);
         let place = self.prefix(Area::Daily, tenant, &id);
         self.requests.push(Request { id, tenant, expires, open: true, held: None, place, leaving: false });
         self.hold(self.requests.len() - 1);
@@ -168,23 +168,24 @@ impl BucketModel {
     /// As the store holds: data first, the manifest last, read back.
     fn hold(&mut self, request: usize) {
         let asked = &self.requests[request];
-        let Some(copy) = self.copies.iter().find(|copy| copy.id == asked.id) else { return };
-        let from = self.prefix(Area::Daily, copy.tenant, &copy.id);
+        let Some(backup) = self.backups.iter().find(|backup| backup.id == asked.id) else { return };
+        let from = self.prefix(Area::Daily, backup.tenant, &backup.id);
         let known = self.objects.get(&format!("{from}{MANIFEST}")).and_then(|object| hold_of(&object.tags));
         let until = held_until(asked.expires, self.now + TimeDelta::days(11));
         let expires = if known.is_some() { DateTime::<Utc>::MAX_UTC } else { asked.expires };
         let tags = held_tags(known.map_or(until, |known| known.max(until)));
         let method = hold_method(self.policy.capabilities, expires, self.now + self.skew);
         let mut program = VecDeque::new();
-        let to = if method == HoldMethod::Tag { from.clone() } else { self.prefix(Area::Held, copy.tenant, &copy.id) };
-        for name in &copy.names {
+        let to =
+            if method == HoldMethod::Tag { from.clone() } else { self.prefix(Area::Held, backup.tenant, &backup.id) };
+        for name in &backup.names {
             let (source, target) = (format!("{from}{name}"), format!("{to}{name}"));
             program.push_back(match method {
                 HoldMethod::Tag => Write::Retag(source, tags.clone()),
                 HoldMethod::Copy => Write::Copy(source, target, self.tagged(tags.clone())),
             });
         }
-        let keys = copy.names.iter().map(|name| format!("{to}{name}")).collect();
+        let keys = backup.names.iter().map(|name| format!("{to}{name}")).collect();
         let tags = (method == HoldMethod::Tag).then_some(tags);
         program.push_back(Write::Held { request, prefix: to, keys, tags });
         self.programs.push(program);
@@ -225,8 +226,8 @@ impl BucketModel {
 
     fn release(&mut self, request: usize) {
         let ended = &self.requests[request];
-        let Some(copy) = self.copies.iter().find(|copy| copy.id == ended.id) else { return };
-        let mut keys: Vec<String> = copy.names.iter().map(|name| format!("{}{name}", ended.place)).collect();
+        let Some(backup) = self.backups.iter().find(|backup| backup.id == ended.id) else { return };
+        let mut keys: Vec<String> = backup.names.iter().map(|name| format!("{}{name}", ended.place)).collect();
         let manifest = keys.pop().unwrap();
         let mut program = VecDeque::new();
         if ended.place.starts_with(&self.keys.area(Area::Held)) {
@@ -248,7 +249,7 @@ impl BucketModel {
         Orders { days: DAYS, enforcer: self.enforcer(), release: true, now: self.now + self.skew }
     }
 
-    fn need(&self, dir: &CopyDir) -> Need {
+    fn need(&self, dir: &BackupDir) -> Need {
         Need { request: self.requests.iter().any(|r| r.open && r.id == dir.id), last_good: None }
     }
 

@@ -35,13 +35,13 @@ async fn a_restore_of_partitions_never_depends_on_which_connection_is_faster() {
     for server in Server::all().await {
         let major = server.major;
         let fixture = Fixture::open(server).await;
-        let copy = fixture.dump().await;
+        let backup = fixture.dump().await;
         let load = Load::on_all_cores();
         let times = cases("restores of partitions under load", 100, 30);
 
         for time in 1..=times {
             // Each drops what the one before made.
-            fixture.prepare(&copy).await.unwrap_or_else(|e| panic!("PostgreSQL {major}, time {time}: {e}"));
+            fixture.prepare(&backup).await.unwrap_or_else(|e| panic!("PostgreSQL {major}, time {time}: {e}"));
         }
 
         drop(load);

@@ -1,4 +1,4 @@
-//! Dumps while the tenant's clients write and their schema changes, in an order that a seed decides: a copy is of one instant
+//! Dumps while the tenant's clients write and their schema changes, in an order that a seed decides: a backup is of one instant
 //! and can be restored, or there is none.
 
 use crate::seed;
@@ -63,7 +63,7 @@ const CHANGES: [&str; 20] = [
     "DROP INDEX IF EXISTS by_source;; ALTER TABLE ledger ADD COLUMN IF NOT EXISTS more text;; ALTER TABLE ledger DROP COLUMN more",
 ];
 
-/// What must hold in every copy, each a query that counts violations.
+/// What must hold in every backup, each a query that counts violations.
 const INVARIANTS: [(&str, &str); 5] = [
     ("money came or went", "SELECT count(*) FROM (SELECT sum(money) AS s FROM accounts) x WHERE s <> 4000000"),
     (
@@ -77,7 +77,7 @@ const INVARIANTS: [(&str, &str); 5] = [
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn i4_a_copy_made_under_writers_and_ddl_is_of_one_instant_or_there_is_none() {
+async fn i4_a_backup_made_under_writers_and_ddl_is_of_one_instant_or_there_is_none() {
     let seed = seed("races");
     let servers = Server::all().await;
     let dumps = cases("races", WHOLE, 12).div_ceil(servers.len());
@@ -169,8 +169,8 @@ impl Race {
         let mut task = dump_task("race", &self.database.target);
         task.lock_timeout_seconds = 5;
         match dump_with(&task, &context(&self.store)).await {
-            Ok(copy) => {
-                self.holds(&copy, &format!("seed {seed}, dump {number}")).await;
+            Ok(backup) => {
+                self.holds(&backup, &format!("seed {seed}, dump {number}")).await;
                 "whole".to_owned()
             }
             Err(error) => {
@@ -187,10 +187,10 @@ impl Race {
         self.store.list("").await.unwrap().iter().filter(|o| o.key.ends_with("/manifest.json")).count()
     }
 
-    /// Restores the copy beside the live database and looks whether it is of one instant.
-    async fn holds(&self, copy: &BackupSummary, which: &str) {
+    /// Restores the backup beside the live database and looks whether it is of one instant.
+    async fn holds(&self, backup: &BackupSummary, which: &str) {
         let uid = format!("{}-aaaa-4bbb-8ccc-000000000000", &unique("")[..8]);
-        let task = restore_task(&self.database.target, "race", copy, &uid);
+        let task = restore_task(&self.database.target, "race", backup, &uid);
         let prepared = prepare::run(&task, &context(&self.store)).await.unwrap_or_else(|e| panic!("{which}: {e}"));
         let Done::Prepared { new_database, .. } = prepared else { panic!("{prepared:?}") };
         let restored = Database::on(self.database.target.port, &new_database);

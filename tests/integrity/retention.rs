@@ -35,7 +35,7 @@ fn i5_of_any_history_what_is_held_stays_what_is_over_goes_and_nothing_else_is_to
 /// What the histories came across.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Seen {
-    pub copies: u64,
+    pub backups: u64,
     pub held: u64,
     pub swept: u64,
     pub expired: u64,
@@ -46,7 +46,7 @@ pub struct Seen {
 impl Seen {
     fn plus(self, other: Self) -> Self {
         Self {
-            copies: self.copies + other.copies,
+            backups: self.backups + other.backups,
             held: self.held + other.held,
             swept: self.swept + other.swept,
             expired: self.expired + other.expired,

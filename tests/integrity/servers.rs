@@ -6,7 +6,7 @@ use sennight_protocol::target::DatabaseTarget;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::Command;
-use testkit::{Database, copy_ref, dump_task, env};
+use testkit::{Database, backup_ref, dump_task, env};
 
 /// Majors that the suites hold to account.
 pub const MAJORS: [i32; 3] = [15, 17, 18];
@@ -77,13 +77,13 @@ pub fn cases(suite: &str, whole: usize, cost: usize) -> usize {
     cases
 }
 
-/// The task that fills a new database from a copy of tenant `name`'s.
-pub fn restore_task(live: &DatabaseTarget, name: &str, copy: &BackupSummary, request_uid: &str) -> RestoreTask {
+/// The task that fills a new database from a backup of tenant `name`'s.
+pub fn restore_task(live: &DatabaseTarget, name: &str, backup: &BackupSummary, request_uid: &str) -> RestoreTask {
     RestoreTask {
         name: "restore".to_owned(),
         request_uid: request_uid.to_owned(),
         identity: dump_task(name, live).identity,
-        backup: copy_ref(copy),
+        backup: backup_ref(backup),
         database: live.clone(),
         parallelism: 4,
         headroom_bytes: None,

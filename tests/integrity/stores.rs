@@ -7,12 +7,12 @@ use futures::StreamExt as _;
 use sennight_core::capabilities::Capabilities;
 use sennight_core::names::{Area, BackupId};
 use sennight_core::result::BackupSummary;
-use sennight_core::retention::patrol::{CopyDir, Enforcer, Need, Orders};
+use sennight_core::retention::patrol::{BackupDir, Enforcer, Need, Orders};
 use sennight_core::retention::{HoldMethod, expires_at};
-use sennight_storage::{Claim, Claimed, OpenCopy, PutOptions, Store, Tally, Walk, ensure};
+use sennight_storage::{Claim, Claimed, OpenBackup, PutOptions, Store, Tally, Walk, ensure};
 use std::collections::BTreeSet;
-use testkit::store::{Bucket, Server, copy, identity};
-use testkit::{Database, copy_ref, dump, verify};
+use testkit::store::{Bucket, Server, backup, identity};
+use testkit::{Database, backup_ref, dump, verify};
 
 /// The servers that were started: MinIO always, the others by SENNIGHT_STORES. What is left out is said.
 fn servers() -> Vec<Server> {
@@ -40,7 +40,7 @@ async fn keys(store: &Store, prefix: &str) -> Vec<String> {
 
 /// A whole patrol, one page a piece.
 async fn patrol(store: &Store, orders: &Orders, needed: &[&BackupId]) -> Tally {
-    let need = |dir: &CopyDir| Need { request: needed.contains(&&dir.id), last_good: None };
+    let need = |dir: &BackupDir| Need { request: needed.contains(&&dir.id), last_good: None };
     let mut walk = Walk::new(orders);
     let mut pieces = 0;
     while !store.patrol(orders, &need, true, &mut walk, 1).await.unwrap() {
@@ -91,19 +91,19 @@ async fn a_real_dump_is_written_listed_verified_held_and_let_go_on_each_server()
     for server in servers() {
         let bucket = Bucket::probed(&server).await;
         let (store, now) = (&bucket.store, now());
-        let copy = dump(&database, store).await.unwrap_or_else(|error| panic!("{}: {error}", server.name));
-        assert_eq!(verify(&copy, store).await.unwrap(), copy, "{}", server.name);
+        let backup = dump(&database, store).await.unwrap_or_else(|error| panic!("{}: {error}", server.name));
+        assert_eq!(verify(&backup, store).await.unwrap(), backup, "{}", server.name);
         let listed = store.catalogue("tenants", "acme").await.unwrap();
-        assert_eq!((listed.copies.len(), listed.damaged.len()), (1, 0), "{}", server.name);
-        assert_eq!(listed.copies[0].summary, copy, "{}", server.name);
-        let open = store.open(&copy_ref(&copy), None).await.unwrap();
+        assert_eq!((listed.backups.len(), listed.damaged.len()), (1, 0), "{}", server.name);
+        assert_eq!(listed.backups[0].summary, backup, "{}", server.name);
+        let open = store.open(&backup_ref(&backup), None).await.unwrap();
         let hold = store.hold(&open, expires_at(now, 7), now + TimeDelta::days(9), now).await.unwrap();
-        let held = BackupSummary { prefix: hold.copy.prefix.clone(), ..copy.clone() };
+        let held = BackupSummary { prefix: hold.backup.prefix.clone(), ..backup.clone() };
         assert_eq!(verify(&held, store).await.unwrap().rows, 200_000, "{}: {:?}", server.name, hold.method);
-        let twin = store.open(&hold.copy, None).await.unwrap();
+        let twin = store.open(&hold.backup, None).await.unwrap();
         store.release(&twin).await.unwrap();
         assert_eq!(keys(store, "p/held/").await, [] as [String; 0], "{}", server.name);
-        verify(&copy, store).await.unwrap();
+        verify(&backup, store).await.unwrap();
     }
 }
 
@@ -138,8 +138,11 @@ async fn i5_a_sweep_deletes_what_is_over_keeps_what_is_held_and_touches_nothing_
     for server in servers() {
         let bucket = Bucket::probed(&server).await;
         let (store, now) = (&bucket.store, now());
-        let (over, held, young) =
-            (copy(store, "acme", 1, now).await, copy(store, "acme", 2, now).await, copy(store, "zeta", 3, now).await);
+        let (over, held, young) = (
+            backup(store, "acme", 1, now).await,
+            backup(store, "acme", 2, now).await,
+            backup(store, "zeta", 3, now).await,
+        );
         let theirs = strangers(store).await;
         let until = now + TimeDelta::days(10);
         let hold = store.hold(&held, expires_at(now, 7), until, now).await.unwrap();
@@ -150,24 +153,24 @@ async fn i5_a_sweep_deletes_what_is_over_keeps_what_is_held_and_touches_nothing_
         store.put("p/claims/uid", Bytes::from_static(b"{}"), &PutOptions::json()).await.unwrap();
 
         let before = keys(store, "").await;
-        let early = patrol(store, &orders(Enforcer::Operator, now + TimeDelta::hours(1)), &[&held.copy.id]).await;
+        let early = patrol(store, &orders(Enforcer::Operator, now + TimeDelta::hours(1)), &[&held.backup.id]).await;
         assert_eq!((early.swept, keys(store, "").await), (0, before), "{}: nothing is over yet", server.name);
 
         // A request pins `young` though its hold has not been placed.
         let later = expires_at(now, 7) + TimeDelta::minutes(1);
-        let tally = patrol(store, &orders(Enforcer::Operator, later), &[&held.copy.id, &young.copy.id]).await;
+        let tally = patrol(store, &orders(Enforcer::Operator, later), &[&held.backup.id, &young.backup.id]).await;
         let left = keys(store, "").await;
-        let gone = |open: &OpenCopy| open.keys().iter().all(|key| !left.contains(key));
-        let whole = |open: &OpenCopy| open.keys().iter().all(|key| left.contains(key));
+        let gone = |open: &OpenBackup| open.keys().iter().all(|key| !left.contains(key));
+        let whole = |open: &OpenBackup| open.keys().iter().all(|key| left.contains(key));
         assert!(gone(&over) && !left.contains(&unfinished), "{}: {left:?}", server.name);
         assert!(whole(&young) && theirs.iter().all(|key| left.contains(key)), "{}: {left:?}", server.name);
-        let kept = store.open(&hold.copy, Some(&identity("acme"))).await.unwrap();
+        let kept = store.open(&hold.backup, Some(&identity("acme"))).await.unwrap();
         assert!(whole(&kept), "{}: {left:?}", server.name);
         assert!(!left.contains(&"p/results/job/acme.json".to_owned()), "{}", server.name);
         assert!(left.contains(&"p/claims/uid".to_owned()), "{}: claims stay 400 days", server.name);
         assert_eq!((tally.overdue, tally.orphaned_holds), (0, 0), "{}", server.name);
 
-        // The request ends without letting go: the hold is an orphan, is released, and the copy goes.
+        // The request ends without letting go: the hold is an orphan, is released, and the backup goes.
         let orphaned = patrol(store, &orders(Enforcer::Operator, later), &[]).await;
         assert_eq!((orphaned.orphaned_holds, orphaned.released), (1, 1), "{}", server.name);
         patrol(store, &orders(Enforcer::Operator, later), &[]).await;
@@ -180,23 +183,23 @@ async fn i5_a_sweep_deletes_what_is_over_keeps_what_is_held_and_touches_nothing_
 /// A directory as a killed worker leaves it: data, no manifest.
 async fn unfinished_copy(store: &Store, now: DateTime<Utc>) -> String {
     let id = BackupId::new(now, 9);
-    let key = format!("{}data/pack-0001.zst", store.keys().copy(Area::Daily, "ns", "acme", &id).unwrap());
+    let key = format!("{}data/pack-0001.zst", store.keys().backup(Area::Daily, "ns", "acme", &id).unwrap());
     store.put(&key, Bytes::from_static(b"half"), &PutOptions::default()).await.unwrap();
     key
 }
 
 #[tokio::test]
-async fn i5_where_rules_delete_the_patrol_deletes_no_copy_and_tells_what_stayed_too_long() {
+async fn i5_where_rules_delete_the_patrol_deletes_no_backup_and_tells_what_stayed_too_long() {
     for server in servers() {
         let bucket = Bucket::probed(&server).await;
         let (store, now) = (&bucket.store, now());
-        let open = copy(store, "acme", 1, now).await;
+        let open = backup(store, "acme", 1, now).await;
         let late = expires_at(now, 7) + TimeDelta::days(2);
         let at = |now| orders(Enforcer::Rules, now);
         let soon = patrol(store, &at(late - TimeDelta::seconds(1)), &[]).await;
         let tally = patrol(store, &at(late), &[]).await;
         assert_eq!((soon.overdue, tally.overdue, tally.swept), (0, 1, 0), "{}", server.name);
-        assert_eq!(tally.first_overdue.as_ref(), Some(&open.copy.prefix), "{}", server.name);
+        assert_eq!(tally.first_overdue.as_ref(), Some(&open.backup.prefix), "{}", server.name);
         assert_eq!(keys(store, "").await.len(), 3, "{}", server.name);
     }
 }
@@ -227,28 +230,28 @@ async fn uploads_that_nobody_finished_are_aborted_after_two_days() {
 }
 
 #[tokio::test]
-async fn a_walk_goes_on_where_it_was_cut_and_sees_every_copy_once() {
+async fn a_walk_goes_on_where_it_was_cut_and_sees_every_backup_once() {
     for server in servers() {
         let bucket = Bucket::probed(&server).await;
         let (store, now) = (&bucket.store, now());
         // More objects than a page has, so that a page's end cuts a directory.
         let id = BackupId::new(now, 0);
-        let crowded = store.keys().copy(Area::Daily, "ns", "many", &id).unwrap();
+        let crowded = store.keys().backup(Area::Daily, "ns", "many", &id).unwrap();
         let puts = (0..1001).map(|n| {
             let key = format!("{crowded}data/{n:05}.zst");
             async move { store.put(&key, Bytes::from_static(b"x"), &PutOptions::default()).await.unwrap() }
         });
         futures::stream::iter(puts).buffer_unordered(16).collect::<Vec<()>>().await;
         for number in 1..4 {
-            copy(store, "acme", number, now).await;
-            copy(store, "zeta", number, now).await;
+            backup(store, "acme", number, now).await;
+            backup(store, "zeta", number, now).await;
         }
         store.put(&format!("{crowded}manifest.json"), Bytes::from_static(b"{}"), &PutOptions::default()).await.unwrap();
         let later = expires_at(now, 7) + TimeDelta::minutes(1);
         let looked = patrol(store, &orders(Enforcer::Rules, later), &[]).await;
-        assert_eq!(looked.copies, 7, "{}", server.name);
+        assert_eq!(looked.backups, 7, "{}", server.name);
         let swept = patrol(store, &orders(Enforcer::Operator, later), &[]).await;
-        assert_eq!((swept.copies, swept.swept), (7, 1002 + 6 * 3), "{}", server.name);
+        assert_eq!((swept.backups, swept.swept), (7, 1002 + 6 * 3), "{}", server.name);
         assert_eq!(keys(store, "p/").await, [] as [String; 0], "{}", server.name);
     }
 }

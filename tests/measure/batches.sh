@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # batches.sh [TENANTS [SINGLES]]: real small tenants (500) dumped by real Jobs on the node tier, many in a Job, beside a Job a tenant
-# for SINGLES of them (60) in the same run, under the same budgets; then every copy is read back and checked.
+# for SINGLES of them (60) in the same run, under the same budgets; then every backup is read back and checked.
 #   make dist && tests/cluster/with.sh node -- tests/measure/batches.sh
 # Prints tenants a minute, both ways, and the ratio. The time is from the first Job's creation to the last outcome that was read.
 # With 500 tenants or more, or SENNIGHT_SCALE_WRITE=1, docs/scale.md gets its block. MEASURE_DUMPS (8): dumps at once, for both ways.
@@ -39,7 +39,7 @@ world() {
 CREATE TABLE contacts (id int PRIMARY KEY, name text, email text);
 INSERT INTO contacts SELECT n, 'Contact ' || n, 'c' || n || '@example.org' FROM generate_series(1, 500) n;
 CREATE TABLE deals AS SELECT n AS id, n % 500 AS contact, md5(n::text) AS title, n * 3 AS amount FROM generate_series(1, 1000) n;
-CREATE TABLE companies AS SELECT n AS id, 'Company ' || n AS name FROM generate_series(1, 50) n;
+CREATE TABLE companies AS SELECT n AS id, 'BatchSharing ' || n AS name FROM generate_series(1, 50) n;
 CREATE TABLE stages (id int PRIMARY KEY, name text);
 CREATE VIEW open_deals AS SELECT * FROM deals WHERE amount > 10;
 SQL
@@ -121,14 +121,14 @@ round() {
   log "$name: $jobs Jobs, $((last - first + 1)) s, $rate tenants a minute"
 }
 
-# Every copy that a schedule lists, read back and checked by the worker.
+# Every backup that a schedule lists, read back and checked by the worker.
 verify() {
   mkdir "$work/s3"
   printf %s "$SENNIGHT_TEST_S3_ACCESS_KEY" >"$work/s3/AWS_ACCESS_KEY_ID"
   printf %s "$SENNIGHT_TEST_S3_SECRET_KEY" >"$work/s3/AWS_SECRET_ACCESS_KEY"
   storage=$(jq -nc --arg b "$bucket" --arg e "$SENNIGHT_TEST_S3_ENDPOINT" --arg d "$work/s3" \
     '{bucket: $b, endpoint: $e, forcePathStyle: true, credentialsDir: $d}')
-  jq -c '.items[] | .metadata.name as $n | .status.recoveryPoints[] | {name: ($n + "-" + .id), backup: {prefix, id, manifestSha256}}' \
+  jq -c '.items[] | .metadata.name as $n | .status.backups[] | {name: ($n + "-" + .id), backup: {prefix, id, manifestSha256}}' \
     "$work/bsched.json" >"$work/tasks"
   local tasks=() task
   # A hundred a time: all of them would be too long a command.
@@ -136,9 +136,9 @@ verify() {
     local arguments=()
     for task in "${tasks[@]}"; do arguments+=(--task "$task"); done
     "$binary" verify --storage "$storage" --job-uid measure "${arguments[@]}" >"$work/verify.log" 2>&1 ||
-      { tail -n 5 "$work/verify.log"; die "a copy is not whole"; }
+      { tail -n 5 "$work/verify.log"; die "a backup is not whole"; }
   done <"$work/tasks"
-  copies=$(wc -l <"$work/tasks")
+  backups=$(wc -l <"$work/tasks")
 }
 
 # page: the block of docs/scale.md, as tests/bench_scale/report.rs makes those of the other parts
@@ -148,7 +148,7 @@ page() {
   {
     printf '<!-- real -->\n\n%s on %s cores, %s GiB; load at the start %s.\n\n| bar | wanted | measured | |\n|---|---|---|---|\n' \
       "$began" "$(nproc)" "$mib" "$load"
-    printf '| real tenants whose copies were not verified | none | %s | holds |\n' "$((tenants + singles - copies))"
+    printf '| real tenants whose backups were not verified | none | %s | holds |\n' "$((tenants + singles - backups))"
     awk -v a="$one" -v b="$rate" 'BEGIN { r = b / a; printf "| times the tenants a minute of a Job a tenant | ≥ 5 | %.2f | %s |\n\n", r, r >= 5 ? "holds" : "**FALLS SHORT**" }'
     printf '**Real runs.** %s\n\n<!-- end of real -->\n' "$words"
   } >"$work/block"
@@ -167,9 +167,9 @@ round singly "$singles" 1
 one=$rate one_jobs=$jobs
 round together "$tenants" 50
 verify
-[ "$copies" = $((tenants + singles)) ] || die "$copies copies of $((tenants + singles))"
-words=$(awk -v t="$tenants" -v s="$singles" -v a="$one" -v b="$rate" -v j="$jobs" -v i="$one_jobs" -v c="$copies" -v d="$dumps" 'BEGIN {
-  printf "%d dumps at once: a Job a tenant (%d tenants, %d Jobs) %.0f tenants a minute; together (%d tenants, %d Jobs) %.0f tenants a minute, %.1f times; all %d copies verified",
+[ "$backups" = $((tenants + singles)) ] || die "$backups backups of $((tenants + singles))"
+words=$(awk -v t="$tenants" -v s="$singles" -v a="$one" -v b="$rate" -v j="$jobs" -v i="$one_jobs" -v c="$backups" -v d="$dumps" 'BEGIN {
+  printf "%d dumps at once: a Job a tenant (%d tenants, %d Jobs) %.0f tenants a minute; together (%d tenants, %d Jobs) %.0f tenants a minute, %.1f times; all %d backups verified",
     d, s, i, a, t, j, b, b / a, c }')
 echo "$words"
 if [ "$tenants" -ge 500 ] || [ -n "${SENNIGHT_SCALE_WRITE:-}" ]; then page; fi

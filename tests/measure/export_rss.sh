@@ -34,7 +34,7 @@ say dump
 profile=$(python3 -c 'import json, sys, yaml; print(json.dumps(yaml.safe_load(open(sys.argv[1]))["spec"]))' \
   "$root/charts/sennight/profiles/bitrix24-crm.yaml")
 identity='{"namespace": "measure", "schedule": "d", "tenant": "t", "engine": "PostgreSQL", "database": "measured_export"}'
-measure export --storage "$storage" --task "$(jq -nc --argjson c "$(copy_of d)" --argjson i "$identity" --argjson p "$profile" \
+measure export --storage "$storage" --task "$(jq -nc --argjson c "$(backup_of d)" --argjson i "$identity" --argjson p "$profile" \
   '{name: "e", requestUid: "measure", request: "measure", identity: $i, backup: $c, profile: $p}')"
 say export
 s3 "results/measure/e.json" | jq -c '.outcome | {bytes, files}'

@@ -35,8 +35,8 @@ dump_task() {
       database: {engine: "PostgreSQL", host: $host, port: $port, database: $db, credentialsDir: $dir, tls: {caFile: $ca}}}'
 }
 
-# copy_of NAME: the copy that the dump task NAME made
-copy_of() { s3 "results/measure/$1.json" | jq -ce '.outcome | {prefix, id, manifestSha256} | select(all(.[]; . != null))'; }
+# backup_of NAME: the backup that the dump task NAME made
+backup_of() { s3 "results/measure/$1.json" | jq -ce '.outcome | {prefix, id, manifestSha256} | select(all(.[]; . != null))'; }
 
 # measure VERB ARGUMENTS…: runs the worker; sets seconds, peak and children (KiB: its own and its largest child's resident memory)
 measure() {

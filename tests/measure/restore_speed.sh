@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# restore_speed.sh [MEGABYTES [ROUNDS]]: how long `prepare` takes to make a database from a copy in S3, beside `pg_restore -j2` from local files
+# restore_speed.sh [MEGABYTES [ROUNDS]]: how long `prepare` takes to make a database from a backup in S3, beside `pg_restore -j2` from local files
 # (2048 MB, 5 rounds, in turns).
 #   cargo build --release --bin sennight && SENNIGHT_BINARY=target/release/sennight tests/cluster/with.sh services -- tests/measure/restore_speed.sh
 # `prepare` checks every frame, counts the rows and gathers statistics; pg_restore does none of this, so ANALYZE is added to it.
@@ -25,7 +25,7 @@ measure dump --storage "$storage" --task "$(dump_task speed measured 2)"
 PGDATABASE=measured "$SENNIGHT_TEST_PG_BIN/pg_dump" -Fd -j2 -Z1 -f "$work/stock"
 
 restore_task() {
-  jq -nc --argjson d "$(dump_task speed measured 2)" --argjson c "$(copy_of speed)" \
+  jq -nc --argjson d "$(dump_task speed measured 2)" --argjson c "$(backup_of speed)" \
     '{name: "r", requestUid: "0f3b2c1d-aaaa-4bbb-8ccc-1234567890ab", identity: $d.identity, backup: $c, database: $d.database, parallelism: 2}'
 }
 

@@ -29,5 +29,5 @@ for parallelism in 1 2 4; do
   measure dump --storage "$storage" --task "$(dump_task "p$parallelism" measured "$parallelism")"
   say "dump, parallelism $parallelism,"
 done
-measure verify --storage "$storage" --task "$(jq -nc --argjson c "$(copy_of p2)" '{name: "v", backup: $c}')"
+measure verify --storage "$storage" --task "$(jq -nc --argjson c "$(backup_of p2)" '{name: "v", backup: $c}')"
 say verify

@@ -15,7 +15,7 @@ use testkit::wire::postgres::{Point, Side, Wire};
 /// Which swap is disturbed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Way {
-    /// The copy comes in.
+    /// The backup comes in.
     Forth,
     /// What a restore has replaced comes back.
     Back,
@@ -23,7 +23,7 @@ enum Way {
 
 /// A swap that may begin, and what clients read once it took effect.
 async fn prepared(tenant: &mut Tenant, way: Way) -> (CutoverTask, &'static str) {
-    let forth = tenant.world.prepare(&tenant.world.restore_task(&tenant.copy)).await.unwrap();
+    let forth = tenant.world.prepare(&tenant.world.restore_task(&tenant.backup)).await.unwrap();
     if way == Way::Forth {
         return (forth, "copied copied");
     }

@@ -10,7 +10,7 @@ use sennight_protocol::task::Task;
 use testkit::wire::postgres::{Point, Side, Wire};
 
 fn task(tenant: &Tenant, wire: &Wire) -> RestoreTask {
-    let task = tenant.world.restore_task(&tenant.copy);
+    let task = tenant.world.restore_task(&tenant.backup);
     RestoreTask { database: wire.target(&task.database), ..task }
 }
 
@@ -63,7 +63,7 @@ async fn case(tenant: &Tenant, point: Point, victim: Victim, number: usize) {
         let may = tenant.world.value("postgres", &may).await.unwrap();
         assert!(may != "truetrue", "{victim:?} at {point:?}: {} is open", ident(&new));
     }
-    let again = tenant.world.prepare(&tenant.world.restore_task(&tenant.copy)).await;
+    let again = tenant.world.prepare(&tenant.world.restore_task(&tenant.backup)).await;
     again.unwrap_or_else(|error| panic!("{victim:?} at {point:?}: the next attempt: {error}"));
     tenant.clients.states();
     tenant.nothing_lost(None).await;

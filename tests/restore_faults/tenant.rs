@@ -1,4 +1,4 @@
-//! One tenant for many restores in a row: a copy that says "copied", a live database that says "live", and a new
+//! One tenant for many restores in a row: a backup that says "copied", a live database that says "live", and a new
 //! request's UID for each.
 
 use crate::clients::{Clients, SELDOM};
@@ -13,7 +13,7 @@ use testkit::postgres::restore::PostgresRestore;
 
 pub struct Tenant {
     pub world: PostgresRestore,
-    pub copy: BackupSummary,
+    pub backup: BackupSummary,
     pub clients: Clients,
 }
 
@@ -39,11 +39,11 @@ impl Tenant {
         for statement in settings.split(';') {
             world.sql("postgres", statement).await;
         }
-        let copy = world.dump().await;
+        let backup = world.dump().await;
         live(&world).await;
         let clients = Clients::start(&world.target("app"), pause);
         clients.answered().await;
-        Self { world, copy, clients }
+        Self { world, backup, clients }
     }
 
     /// A new request: what was restored before becomes the live data that the next one replaces.

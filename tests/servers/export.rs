@@ -29,13 +29,13 @@ async fn tenant(store: &Store) -> (Database, ExportTask) {
 }
 
 async fn task(database: &Database, store: &Store) -> ExportTask {
-    let copy = dump(database, store).await.unwrap();
+    let backup = dump(database, store).await.unwrap();
     ExportTask {
         name: "export".to_owned(),
         request_uid: UID.to_owned(),
         request: "ticket-4711".to_owned(),
         identity: dump_task("acme", &database.target).identity,
-        backup: copy_ref(&copy),
+        backup: backup_ref(&backup),
         profile: profile(),
         live: None,
     }
@@ -175,7 +175,7 @@ async fn a_repeated_attempt_adopts_its_own_work_and_never_overwrites_another() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn i7_another_tenants_copy_is_refused_before_anything_is_written() {
+async fn i7_another_tenants_backup_is_refused_before_anything_is_written() {
     let bucket = Bucket::create().await;
     let store = bucket.store().await;
     let database = Database::create().await;
@@ -230,7 +230,7 @@ async fn what_cannot_be_exported_says_why_and_leaves_nothing() {
     }
     bucket.overwrite(&key, bytes).await;
     let error = exported(&good, &store).await.unwrap_err();
-    assert_eq!((error.reason.as_str(), error.verdict), ("CopyDamaged", Verdict::Refused), "{error}");
+    assert_eq!((error.reason.as_str(), error.verdict), ("BackupDamaged", Verdict::Refused), "{error}");
     assert!(!bucket.keys().await.iter().any(|key| key.contains("/exports/")));
 }
 

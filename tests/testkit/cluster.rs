@@ -156,7 +156,7 @@ async fn install() {
     in_force().await;
 }
 
-/// A request of tenant acme for a copy of its contacts.
+/// A request of tenant acme for a backup of its contacts.
 pub fn request(name: &str, mode: &str) -> RestoreRequest {
     serde_json::from_value(json!({
         "apiVersion": "sennight.dev/v1alpha1", "kind": "RestoreRequest", "metadata": {"name": name},

@@ -133,10 +133,10 @@ impl Database {
     }
 
     /// All rows of a table as COPY text, sorted.
-    pub async fn rows(&self, copy: &str) -> Vec<String> {
+    pub async fn rows(&self, backup: &str) -> Vec<String> {
         use futures::TryStreamExt;
         let session = self.session().await;
-        let stream = session.copy_out(&format!("COPY {copy} TO STDOUT")).await.unwrap();
+        let stream = session.copy_out(&format!("COPY {backup} TO STDOUT")).await.unwrap();
         let pieces: Vec<bytes::Bytes> = stream.try_collect().await.unwrap();
         sorted_lines(&pieces.concat())
     }
@@ -216,7 +216,7 @@ impl Bucket {
         self.store().await.list("").await.unwrap().into_iter().map(|o| o.key).collect()
     }
 
-    /// Manifests in the bucket: as many copies there are.
+    /// Manifests in the bucket: as many backups there are.
     pub async fn manifests(&self) -> usize {
         self.keys().await.iter().filter(|key| key.ends_with("/manifest.json")).count()
     }
@@ -284,34 +284,38 @@ pub async fn dump(database: &Database, store: &Store) -> Result<BackupSummary, T
 
 pub async fn dump_with(task: &DumpTask, context: &WorkerContext) -> Result<BackupSummary, TaskError> {
     match dump::run(task, context).await? {
-        Done::Dumped(copy) => Ok(copy),
+        Done::Dumped(backup) => Ok(backup),
         other => panic!("a dump answered {other:?}"),
     }
 }
 
-pub fn copy_ref(copy: &BackupSummary) -> BackupRef {
-    BackupRef { prefix: copy.prefix.clone(), id: copy.id.clone(), manifest_sha256: Some(copy.manifest_sha256.clone()) }
+pub fn backup_ref(backup: &BackupSummary) -> BackupRef {
+    BackupRef {
+        prefix: backup.prefix.clone(),
+        id: backup.id.clone(),
+        manifest_sha256: Some(backup.manifest_sha256.clone()),
+    }
 }
 
-pub async fn verify(copy: &BackupSummary, store: &Store) -> Result<BackupSummary, TaskError> {
-    match verify::run(&VerifyTask { name: "verify".to_owned(), backup: copy_ref(copy) }, &context(store)).await? {
-        Done::Verified(copy) => Ok(copy),
+pub async fn verify(backup: &BackupSummary, store: &Store) -> Result<BackupSummary, TaskError> {
+    match verify::run(&VerifyTask { name: "verify".to_owned(), backup: backup_ref(backup) }, &context(store)).await? {
+        Done::Verified(backup) => Ok(backup),
         other => panic!("a verify answered {other:?}"),
     }
 }
 
-pub async fn manifest(copy: &BackupSummary, store: &Store) -> Manifest {
-    Manifest::parse(&store.get(&format!("{}manifest.json", copy.prefix)).await.unwrap()).unwrap()
+pub async fn manifest(backup: &BackupSummary, store: &Store) -> Manifest {
+    Manifest::parse(&store.get(&format!("{}manifest.json", backup.prefix)).await.unwrap()).unwrap()
 }
 
 pub fn table<'a>(manifest: &'a Manifest, name: &str) -> &'a Table {
     manifest.tables.iter().find(|t| t.name == name).unwrap_or_else(|| panic!("no table {name:?} in the manifest"))
 }
 
-/// The rows of a table out of the copy, as bytes in row order.
-pub async fn copied(copy: &BackupSummary, store: &Store, table: &Table) -> Vec<u8> {
+/// The rows of a table out of the backup, as bytes in row order.
+pub async fn copied(backup: &BackupSummary, store: &Store, table: &Table) -> Vec<u8> {
     use futures::TryStreamExt;
     let frames: Vec<bytes::Bytes> =
-        frames::table_frames(store, &copy.prefix, table).try_collect().await.unwrap_or_else(|e| panic!("{e}"));
+        frames::table_frames(store, &backup.prefix, table).try_collect().await.unwrap_or_else(|e| panic!("{e}"));
     frames.concat()
 }

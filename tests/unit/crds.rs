@@ -215,13 +215,13 @@ fn request() -> Value {
 fn a_request_names_exactly_one_source() {
     let kind = "RestoreRequest";
     passes(kind, &request(), None);
-    let id = json!({"spec": {"date": null, "recoveryPoint": "20261120T021000Z-0a1b2c3d"}});
+    let id = json!({"spec": {"date": null, "backup": "20261120T021000Z-0a1b2c3d"}});
     passes(kind, &with(&request(), &id), None);
     let undo = json!({"spec": {"mode": "Undo", "date": null, "undoOf": {"name": "q"}, "acknowledgeDataLoss": true}});
     passes(kind, &with(&request(), &undo), None);
     for bad in [
         json!({"spec": {"date": null}}),
-        json!({"spec": {"recoveryPoint": "20261120T021000Z-0a1b2c3d"}}),
+        json!({"spec": {"backup": "20261120T021000Z-0a1b2c3d"}}),
         json!({"spec": {"undoOf": {"name": "q"}}}),
         json!({"spec": {"mode": "Undo", "undoOf": {"name": "q"}, "acknowledgeDataLoss": true}}),
         json!({"spec": {"mode": "Undo", "date": null, "acknowledgeDataLoss": true}}),
@@ -344,17 +344,17 @@ fn i2_a_claimed_or_ended_request_is_not_decided_paid_or_claimed_again() {
 }
 
 #[test]
-fn the_copy_of_a_request_is_pinned_once() {
+fn the_backup_of_a_request_is_pinned_once() {
     let kind = "RestoreRequest";
-    let pinned = status(&json!({"recoveryPoint": {
+    let pinned = status(&json!({"backup": {
         "id": "20261120T021000Z-0a1b2c3d", "prefix": "daily/t/acme/x/", "day": "2026-11-20",
         "snapshotTime": "2026-11-20T02:10:00Z", "bytes": 1, "rows": 1, "manifestSha256": "ab"
     }}));
-    let held = json!({"status": {"recoveryPoint": {"heldUntil": "2026-12-11T00:00:00Z", "prefix": "held/t/acme/x/"}}});
+    let held = json!({"status": {"backup": {"heldUntil": "2026-12-11T00:00:00Z", "prefix": "held/t/acme/x/"}}});
     passes(kind, &with(&pinned, &held), Some(&pinned));
-    let other = json!({"status": {"recoveryPoint": {"id": "20261121T021000Z-0a1b2c3d"}}});
+    let other = json!({"status": {"backup": {"id": "20261121T021000Z-0a1b2c3d"}}});
     refused(kind, &with(&pinned, &other), Some(&pinned), "pinned once");
-    let gone = json!({"status": {"recoveryPoint": null}});
+    let gone = json!({"status": {"backup": null}});
     refused(kind, &with(&pinned, &gone), Some(&pinned), "pinned once");
 }
 

@@ -1,6 +1,6 @@
 //! The shipped profile on a Bitrix24-like account: every way in which an account, a cell or a profile can be odd.
 
-use crate::account::{Company, small, some, table};
+use crate::account::{BatchSharing, small, some, table};
 use crate::importing::live;
 use crate::samples::{
     Sample, bitrix, context, entries, export, export_beside, manifest, profile, records, sample, text,
@@ -23,7 +23,7 @@ fn custom_fields_are_resolved_and_a_serialized_one_never_gets_out() {
     let zip = export(&shipped(), &small().tables()).unwrap();
     let anna = &records(&zip, "contacts.csv")[0];
     assert_eq!((anna["UF_CRM_COLOUR"].as_str(), anna["UF_CRM_NOTE"].as_str()), ("Blue,Red", "call"));
-    assert!(!text(&zip, "contacts.csv").contains("a:1:"), "the copy that Bitrix24 keeps for itself");
+    assert!(!text(&zip, "contacts.csv").contains("a:1:"), "the backup that Bitrix24 keeps for itself");
 }
 
 #[test]
@@ -106,7 +106,7 @@ fn links_that_an_importer_may_get_wrong_are_listed_with_what_was_meant() {
     assert_eq!(told(&zip)["ambiguousLinks"], json!({"listed": 2, "notListed": 0}));
     assert!(text(&zip, "README.txt").contains("2 links are by a name"));
     let mut guarded = small();
-    guarded.companies = vec![Company { title: "=Acme".into(), ..guarded.companies[0].clone() }; 1];
+    guarded.companies = vec![BatchSharing { title: "=Acme".into(), ..guarded.companies[0].clone() }; 1];
     guarded.deals.clear();
     let zip = export(&shipped(), &guarded.tables()).unwrap();
     assert_eq!(records(&zip, "ambiguous-links.csv")[0]["CANDIDATES"], "1", "a guarded name finds nobody");

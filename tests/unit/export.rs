@@ -1,4 +1,4 @@
-//! The export room from outside: a hand-made copy, the profile that the chart ships, the zip's bytes.
+//! The export room from outside: a hand-made backup, the profile that the chart ships, the zip's bytes.
 
 use crate::samples::{Sample, bitrix, context, entries, export, manifest, profile, records, sample, text};
 use chrono::{DateTime, Utc};
@@ -71,7 +71,7 @@ fn a_long_table_becomes_several_files_with_a_header_each() {
 }
 
 #[test]
-fn the_same_copy_gives_the_same_bytes() {
+fn the_same_backup_gives_the_same_bytes() {
     let (profile, samples) = (one_column(&json!({})), things(&[Some("a")], TEXT));
     assert_eq!(export(&profile, &samples).unwrap(), export(&profile, &samples).unwrap());
 }
@@ -85,7 +85,7 @@ fn a_damaged_or_missing_row_ends_the_export() {
     let mut short = things(&[Some("a"), Some("b")], TEXT);
     short[0].text.truncate(4);
     let error = export(&one_column(&json!({})), &short).unwrap_err();
-    assert_eq!(error.to_string(), "public.things gave 1 rows, the manifest lists 2: use another recovery point");
+    assert_eq!(error.to_string(), "public.things gave 1 rows, the manifest lists 2: use another backup");
 }
 #[test]
 fn the_shipped_profile_gives_the_four_files_in_import_order() {
@@ -149,7 +149,7 @@ fn the_manifest_and_the_readme_say_what_is_in_and_what_is_not() {
     let zip = export(&profile, &samples).unwrap();
     let told: Value = serde_json::from_str(&text(&zip, "manifest.json")).unwrap();
     assert_eq!(told["format"], "sennight-export/v1");
-    assert_eq!(told["recoveryPoint"], "20251114T173000Z-1a2b3c4d");
+    assert_eq!(told["backup"], "20251114T173000Z-1a2b3c4d");
     let csv = |name: &str| name.contains(".csv") && name != "ambiguous-links.csv";
     for (name, bytes) in entries(&zip).into_iter().filter(|(name, _)| csv(name)) {
         let files = told["files"].as_array().unwrap();
@@ -259,7 +259,7 @@ fn a_table_that_two_schemas_have_needs_its_schema_said() {
 }
 
 #[test]
-fn times_are_the_copys_and_not_the_clocks() {
+fn times_are_the_backups_and_not_the_clocks() {
     let zip = export(&one_column(&json!({})), &things(&[], TEXT)).unwrap();
     let mut archive = zip::ZipArchive::new(Cursor::new(zip)).unwrap();
     let time = archive.by_index(0).unwrap().last_modified().unwrap();

@@ -1,4 +1,4 @@
-//! What needs no server: generated files, the chart as Helm renders it, exports of hand-made copies,
+//! What needs no server: generated files, the chart as Helm renders it, exports of hand-made backups,
 //! the plugin's words. Run by `cargo test -p testkit --test unit`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on should say where")]

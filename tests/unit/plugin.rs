@@ -35,7 +35,7 @@ fn request(change: &Value) -> RestoreRequest {
         },
         "status": {
             "tenant": "acme-corp", "phase": "AwaitingApproval", "waitingOn": "Helpdesk", "deadline": "2026-11-25T10:30:00Z",
-            "recoveryPoint": {
+            "backup": {
                 "id": "20261120T021000Z-1a2b3c4d", "prefix": "daily/tenants/acme/20261120T021000Z-1a2b3c4d/", "day": "2026-11-20",
                 "snapshotTime": "2026-11-20T02:10:00Z", "bytes": 1_610_612_736, "rows": 253_277, "manifestSha256": "ab",
                 "heldUntil": "2026-12-04T00:00:00Z"
@@ -67,7 +67,7 @@ fn a_request_that_waits_for_the_helpdesk_is_explained_whole() {
     assert_eq!(
         told(&json!({})),
         "Ticket 4711: user 17 asked for the whole database of tenant acme-corp back as of 2026-11-20 (restore request \
-         ticket-4711). The copy chosen is from 2026-11-20 02:10 UTC (03:10 Europe/Berlin) (253,277 rows, 1.5 GiB); it is kept \
+         ticket-4711). The backup chosen is from 2026-11-20 02:10 UTC (03:10 Europe/Berlin) (253,277 rows, 1.5 GiB); it is kept \
          until 2026-12-04 00:00 UTC (01:00 Europe/Berlin). It is not approved yet and not paid yet. It waits for the helpdesk \
          to approve or deny it. The deadline is 2026-11-25 10:30 UTC (11:30 Europe/Berlin), 2d22h left. Next: kubectl sennight \
          approve ticket-4711 (or deny ticket-4711 --reason …); then billing records the payment; then the database is rebuilt \
@@ -145,13 +145,13 @@ fn every_end_says_what_came_of_it() {
         ),
         (
             json!({"phase": "Failed", "conditions": [
-                {"type": "Failed", "status": "True", "reason": "CopyDamaged", "message": "a frame is damaged"},
+                {"type": "Failed", "status": "True", "reason": "BackupDamaged", "message": "a frame is damaged"},
                 {"type": "RefundDue", "status": "True", "reason": "RestoreFailed"}]}),
             vec!["failed at", "a frame is damaged. Live data is untouched.", "billing owes a refund"],
         ),
         (json!({"phase": "NeedsAttention"}), vec!["A person must look"]),
         (
-            json!({"phase": "Complete", "result": {"keptDatabase": "crm_acme__old0f3b2c1d", "undoUntil": "2026-11-25T11:00:00Z", "downtimeMillis": 87}}),
+            json!({"phase": "Complete", "result": {"previousDatabase": "crm_acme__old0f3b2c1d", "undoUntil": "2026-11-25T11:00:00Z", "downtimeMillis": 87}}),
             vec![
                 "It is done",
                 "not to be had for 87 ms",
@@ -160,7 +160,7 @@ fn every_end_says_what_came_of_it() {
             ],
         ),
         (
-            json!({"phase": "Complete", "result": {"keptDatabase": "k", "downtimeMillis": -1}}),
+            json!({"phase": "Complete", "result": {"previousDatabase": "k", "downtimeMillis": -1}}),
             vec!["It is done at 2026-11-22 11:00 UTC. The replaced database is kept as k"],
         ),
         (
@@ -183,8 +183,8 @@ fn whoever_approves_sees_what_it_is_and_what_will_be_lost() {
         "Plan:          Standard (does not include restores)\n",
         "Database:      crm_acme on pg-1\n",
         "Asked by:      user 17 (the account's owner), ticket 4711\n",
-        "Data as of:    2026-11-20 02:10 UTC (03:10 Europe/Berlin), 2d9h ago; copy 20261120T021000Z-1a2b3c4d\n",
-        "Copy:          253,277 rows, 1.5 GiB in the bucket\n",
+        "Data as of:    2026-11-20 02:10 UTC (03:10 Europe/Berlin), 2d9h ago; backup 20261120T021000Z-1a2b3c4d\n",
+        "Backup:        253,277 rows, 1.5 GiB in the bucket\n",
         "Live database: 5.0 GiB, 12 open sessions\n",
         "Warning:       headroom is not known\n",
         "Will be lost:  every change made since 2026-11-20 02:10 UTC (03:10 Europe/Berlin): the last 2d9h of everybody's work\n",
@@ -238,11 +238,11 @@ fn a_full_restore_is_approved_only_with_the_tenants_id_typed() {
 #[test]
 fn an_approval_that_means_nothing_is_refused_before_it_is_sent() {
     assert!(decide::may_approve(&request(&json!({}))).is_ok());
-    let mut no_copy = request(&json!({}));
-    no_copy.status.as_mut().unwrap().recovery_point = None;
+    let mut no_backup = request(&json!({}));
+    no_backup.status.as_mut().unwrap().backup = None;
     let unseen = RestoreRequest { status: None, ..request(&json!({})) };
     for (request, said) in [
-        (no_copy, "no copy is chosen"),
+        (no_backup, "no backup is chosen"),
         (unseen, "has not looked"),
         (request(&json!({"status": {"approval": {"decision": "Approved"}}})), "approved already"),
         (request(&json!({"status": {"approval": {"decision": "Denied"}}})), "final"),

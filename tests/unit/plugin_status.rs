@@ -16,7 +16,7 @@ fn now() -> DateTime<Utc> {
     at("2026-11-22T12:00:00Z")
 }
 
-/// A tenant whose last copy is so old and whose condition Fresh says this.
+/// A tenant whose last backup is so old and whose condition Fresh says this.
 fn schedule(name: &str, fresh: &str, last: Option<&str>, failures: i32) -> BackupSchedule {
     serde_json::from_value(json!({
         "apiVersion": "sennight.dev/v1alpha1", "kind": "BackupSchedule", "metadata": {"name": name, "namespace": "tenants"},
@@ -26,7 +26,7 @@ fn schedule(name: &str, fresh: &str, last: Option<&str>, failures: i32) -> Backu
         },
         "status": {
             "lastSuccessfulTime": last, "consecutiveFailures": failures,
-            "conditions": [{"type": "Fresh", "status": fresh, "reason": "CopyTooOld"}]
+            "conditions": [{"type": "Fresh", "status": fresh, "reason": "BackupTooOld"}]
         }
     }))
     .unwrap()
@@ -51,9 +51,9 @@ fn the_worst_are_named_and_the_rest_is_counted() {
         "Tenants:       1,004 (0 suspended)\n",
         "Backed up:     1,001\n",
         "Not backed up: 3\n",
-        "Failing:       4 (failed since their last copy)\n",
-        "tenants     older   older    4d ago      9          CopyTooOld\n",
-        "tenants     never   never    never       4          CopyTooOld\n",
+        "Failing:       4 (failed since their last backup)\n",
+        "tenants     older   older    4d ago      9          BackupTooOld\n",
+        "tenants     never   never    never       4          BackupTooOld\n",
     ] {
         assert!(text.contains(line), "{line}\n{text}");
     }
@@ -64,7 +64,7 @@ fn the_worst_are_named_and_the_rest_is_counted() {
 fn what_the_operator_counted_is_an_answer_while_it_is_young_and_names_as_many_as_are_asked_for() {
     let storage = |counted: &str, troubled: i32| -> BackupStorage {
         let worst: Vec<_> =
-            (0..troubled.min(2)).map(|n| json!({"name": format!("w{n}"), "tenant": "t", "why": "NoCopy"})).collect();
+            (0..troubled.min(2)).map(|n| json!({"name": format!("w{n}"), "tenant": "t", "why": "NoBackup"})).collect();
         serde_json::from_value(json!({
             "apiVersion": "sennight.dev/v1alpha1", "kind": "BackupStorage", "metadata": {"name": "s", "namespace": "n"},
             "spec": {"bucket": "b"},
@@ -148,7 +148,7 @@ fn a_record_reads_as_a_table() {
         outcome: "Complete".into(),
         reason: "Restored".into(),
         at: now(),
-        kept_database: None,
+        previous_database: None,
         export_sha256: None,
     };
     let claim = Claimed { job: "r0-cutover-sennight-restore".into(), at: now() };

@@ -1,4 +1,4 @@
-//! Copies made by hand, their exports, and what is in a zip. The tables are as the demo's schema has them.
+//! Backups made by hand, their exports, and what is in a zip. The tables are as the demo's schema has them.
 
 use sennight_core::manifest::{Column, Frame, Manifest, Table};
 use sennight_core::profile::ExportProfile;
@@ -60,7 +60,7 @@ pub fn context(manifest: &Manifest) -> ExportContext {
         identity: manifest.identity.clone(),
         request: "ticket-4711".into(),
         request_uid: "0f3b2c1d-aaaa-4bbb-8ccc-1234567890ab".into(),
-        recovery_point: manifest.id.clone(),
+        backup: manifest.id.clone(),
         manifest_sha256: "ab".repeat(32),
         day: manifest.day,
         snapshot_time: manifest.snapshot_time,

@@ -86,7 +86,7 @@ fn i11_statements_name_relations_and_types_by_their_schema() {
     let source = testkit::repository().join("src");
     let mut statements = 0;
     let mut wrong = Vec::new();
-    for file in [files(&source.join("engine/postgres")), files(&source.join("worker"))].concat() {
+    for file in [files(&source.join("engine/src/postgres")), files(&source.join("worker/src"))].concat() {
         let text = std::fs::read_to_string(&file).unwrap();
         // Comments of documentation would be literals, too.
         let code: Vec<&str> = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect();

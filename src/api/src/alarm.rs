@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// How much smaller than the last good copy a copy may be before condition Suspicious says so. It never fails a dump.
+/// How much smaller than the last good backup a backup may be before condition Suspicious says so. It never fails a dump.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Alarm {
@@ -16,7 +16,7 @@ pub struct Alarm {
     #[serde(default = "default_tables")]
     #[schemars(range(min = 1, max = 100))]
     pub tables_percent: i32,
-    /// Id of a suspicious copy that somebody has looked at and found right: it is the measure of the next ones.
+    /// Id of a suspicious backup that somebody has looked at and found right: it is the measure of the next ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64), regex(pattern = r"^[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}$"))]
     pub accept: Option<String>,

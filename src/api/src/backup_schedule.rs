@@ -1,16 +1,16 @@
 //! BackupSchedule: one tenant's database, dumped once a day.
 
 use super::alarm::Alarm;
+pub use super::backup::Backup;
 use super::common::LocalRef;
 use super::conditions::Condition;
-pub use super::recovery_point::RecoveryPoint;
 use chrono::{DateTime, NaiveDate, Utc};
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// One tenant database that is dumped every day. There is no object per backup: the copies are in the bucket, and
-/// `status.recoveryPoints` lists them. Deleting a BackupSchedule leaves its copies to expire.
+/// One tenant database that is dumped every day. There is no object per backup: the backups are in the bucket, and
+/// `status.backups` lists them. Deleting a BackupSchedule leaves its backups to expire.
 #[derive(CustomResource, Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(
     group = "sennight.dev",
@@ -29,13 +29,13 @@ use serde::{Deserialize, Serialize};
     printcolumn(
         name = "Fresh",
         type_ = "string",
-        description = "Whether the newest copy is recent enough.",
+        description = "Whether the newest backup is recent enough.",
         json_path = ".status.conditions[?(@.type==\"Fresh\")].status"
     ),
     printcolumn(
         name = "Last-Success",
         type_ = "date",
-        description = "How long ago the newest copy was taken.",
+        description = "How long ago the newest backup was taken.",
         json_path = ".status.lastSuccessfulTime"
     ),
     printcolumn(
@@ -66,7 +66,7 @@ pub struct BackupScheduleSpec {
     pub tenant: Tenant,
     /// The database.
     pub database: Database,
-    /// The BackupStorage that copies go to.
+    /// The BackupStorage that backups go to.
     pub storage_ref: LocalRef,
     /// When: `@daily` spreads all tenants evenly over the window and always gives one tenant the same second; or five cron
     /// fields, minute to weekday, that name one time of day.
@@ -84,19 +84,19 @@ pub struct BackupScheduleSpec {
     #[serde(default = "default_window")]
     #[schemars(length(min = 2, max = 8), regex(pattern = r"^([0-9]{1,2}h)?([0-9]{1,4}m)?$"))]
     pub window: String,
-    /// IANA time zone, `Europe/Berlin`. It decides the local day that a copy belongs to, and thereby what a RestoreRequest's
+    /// IANA time zone, `Europe/Berlin`. It decides the local day that a backup belongs to, and thereby what a RestoreRequest's
     /// date means.
     #[serde(default = "default_zone")]
     #[schemars(length(min = 1, max = 64), regex(pattern = r"^[A-Za-z0-9_+/-]+$"))]
     pub time_zone: String,
-    /// Stop dumping. Copies that exist still expire.
+    /// Stop dumping. Backups that exist still expire.
     #[serde(default)]
     pub suspend: bool,
     /// How late a missed dump may still start, in seconds. Leave it out to catch up however late, once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 60, max = 604_800))]
     pub starting_deadline_seconds: Option<i32>,
-    /// How much smaller than its predecessor a copy may be before somebody should look.
+    /// How much smaller than its predecessor a backup may be before somebody should look.
     #[serde(default)]
     pub alarm: Alarm,
     /// Runs besides the daily one.
@@ -125,10 +125,10 @@ fn default_zone() -> String {
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = [{
     "rule": "self.id == oldSelf.id",
-    "message": "tenant.id is immutable, its copies carry it: delete this BackupSchedule and create another one"
+    "message": "tenant.id is immutable, its backups carry it: delete this BackupSchedule and create another one"
 }]))]
 pub struct Tenant {
-    /// Id of the account. Immutable: copies carry it, and one tenant's copy is never restored to another.
+    /// Id of the account. Immutable: backups carry it, and one tenant's backup is never restored to another.
     #[schemars(length(min = 1, max = 128), regex(pattern = r"^[A-Za-z0-9]([A-Za-z0-9._:@-]*[A-Za-z0-9])?$"))]
     pub id: String,
     /// User id of the account's owner: only the owner may ask for a restore.
@@ -163,7 +163,7 @@ pub struct Database {
     /// Secret with `username` and `password` for dumping this database. Leave it out for the DatabaseServer's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials_secret_ref: Option<LocalRef>,
-    /// MySQL and MariaDB: copy tables of other storage engines than InnoDB too. No snapshot holds them still: their rows are
+    /// MySQL and MariaDB: back up tables of other storage engines than InnoDB too. No snapshot holds them still: their rows are
     /// as they were when they were read. Left out: such a database is not dumped, and the failure names the tables.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub allow_non_transactional: bool,
@@ -177,14 +177,14 @@ pub struct Trigger {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 128))]
     pub manual: Option<String>,
-    /// A token. Each new value starts one restore drill of the newest copy now, on the server that the DatabaseServer's
+    /// A token. Each new value starts one restore drill of the newest backup now, on the server that the DatabaseServer's
     /// `drill.serverRef` names; `status.drillTrigger` shows the last one that was answered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 128))]
     pub drill: Option<String>,
 }
 
-/// How the backups go, and which copies exist.
+/// How the backups go, and which backups exist.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct BackupScheduleStatus {
@@ -199,7 +199,7 @@ pub struct BackupScheduleStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "super::common::time")]
     pub next_run_time: Option<DateTime<Utc>>,
-    /// Snapshot time of the newest copy.
+    /// Snapshot time of the newest backup.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "super::common::time")]
     pub last_successful_time: Option<DateTime<Utc>>,
@@ -220,7 +220,7 @@ pub struct BackupScheduleStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 128))]
     pub drill_trigger: Option<String>,
-    /// When a restore drill last proved one of the copies; also when that copy is gone since.
+    /// When a restore drill last proved one of the backups; also when that backup is gone since.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "super::common::time")]
     pub last_proven_time: Option<DateTime<Utc>>,
@@ -228,15 +228,15 @@ pub struct BackupScheduleStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 63))]
     pub active_job: Option<String>,
-    /// When the bucket was asked which copies there are: once, before anything else is done for this schedule.
+    /// When the bucket was asked which backups there are: once, before anything else is done for this schedule.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "super::common::time")]
     pub catalogue_time: Option<DateTime<Utc>>,
-    /// The copies in the bucket, newest first. A cache of the manifests there, which are the truth.
+    /// The backups in the bucket, newest first. A cache of the manifests there, which are the truth.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    // Atomic: its one writer applies it whole. As a map each copy costs 200 bytes of managedFields: a fifth of an object with seven.
+    // Atomic: its one writer applies it whole. As a map each backup costs 200 bytes of managedFields: a fifth of an object with seven.
     #[schemars(length(max = 40), extend("x-kubernetes-list-type" = "atomic"))]
-    pub recovery_points: Vec<RecoveryPoint>,
+    pub backups: Vec<Backup>,
 }
 
 /// A run that was started.
@@ -283,11 +283,11 @@ pub struct LastRun {
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, strum::Display, strum::EnumString)]
 pub enum RunOutcome {
-    /// A copy exists.
+    /// A backup exists.
     Succeeded,
-    /// No copy.
+    /// No backup.
     Failed,
-    /// No copy, and nobody's fault: a restore took the database.
+    /// No backup, and nobody's fault: a restore took the database.
     Aborted,
 }
 

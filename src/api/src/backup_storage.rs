@@ -1,4 +1,4 @@
-//! BackupStorage: a bucket where copies go, and how long they stay there.
+//! BackupStorage: a bucket where backups go, and how long they stay there.
 
 use super::common::{LocalRef, SecretKeyRef};
 use super::conditions::Condition;
@@ -7,7 +7,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// A bucket (or a prefix of one) that copies are written to. All BackupStorages of one bucket share its lifecycle
+/// A bucket (or a prefix of one) that backups are written to. All BackupStorages of one bucket share its lifecycle
 /// configuration; overlapping prefixes are refused. Deleting a BackupStorage leaves the bucket's rules and data alone.
 #[derive(CustomResource, Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(
@@ -20,20 +20,20 @@ use serde::{Deserialize, Serialize};
     shortname = "bstore",
     status = "BackupStorageStatus",
     derive = "PartialEq",
-    doc = "A bucket that tenants' copies are written to, and how long they stay there.",
+    doc = "A bucket that tenants' backups are written to, and how long they stay there.",
     printcolumn(name = "Bucket", type_ = "string", json_path = ".spec.bucket"),
     printcolumn(name = "Prefix", type_ = "string", json_path = ".spec.prefix"),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
     printcolumn(
         name = "Retention",
         type_ = "integer",
-        description = "Days that a copy is kept.",
+        description = "Days that a backup is kept.",
         json_path = ".spec.retention.days"
     ),
     printcolumn(
         name = "Enforced",
         type_ = "string",
-        description = "Whether the bucket's own rules let copies expire.",
+        description = "Whether the bucket's own rules let backups expire.",
         json_path = ".status.conditions[?(@.type==\"RetentionEnforced\")].status"
     ),
     printcolumn(name = "Schedules", type_ = "integer", json_path = ".status.fleet.schedules"),
@@ -85,15 +85,15 @@ pub struct BackupStorageSpec {
     /// Server-side encryption to ask for on each object. Leave it out for the bucket's default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encryption: Option<Encryption>,
-    /// Keys that the manifests of copies are signed with, so that nobody who can merely write to the bucket can forge or
-    /// change a copy. Leave it out for unsigned ones: damage is still found, forgery is not.
+    /// Keys that the manifests of backups are signed with, so that nobody who can merely write to the bucket can forge or
+    /// change a backup. Leave it out for unsigned ones: damage is still found, forgery is not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub manifest_keys: Option<ManifestKeys>,
     /// Dumps that may write here at once. Left out, there is no such limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 10_000))]
     pub max_concurrent_dumps: Option<i32>,
-    /// How long copies are kept.
+    /// How long backups are kept.
     #[serde(default)]
     pub retention: Retention,
     /// How the retention is enforced.
@@ -137,14 +137,14 @@ pub enum EncryptionAlgorithm {
 #[serde(rename_all = "camelCase")]
 pub struct ManifestKeys {
     /// Secret whose entries are the keys: the entry's name is the key's id, its value the key, at least 32 bytes
-    /// (`openssl rand -hex 32`). Copies are refused when their key is gone: add a new entry to rotate, and leave the old one
-    /// in until its copies have expired.
+    /// (`openssl rand -hex 32`). Backups are refused when their key is gone: add a new entry to rotate, and leave the old one
+    /// in until its backups have expired.
     pub secret_ref: LocalRef,
-    /// Id of the key that new copies are signed with.
+    /// Id of the key that new backups are signed with.
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[-._a-zA-Z0-9]+$"))]
     pub current: String,
-    /// Refuse copies that are not signed. Set it to false for the first week, while unsigned copies from before are still
-    /// wanted: until then whoever can write to the bucket can pass a forged copy off as an old one.
+    /// Refuse backups that are not signed. Set it to false for the first week, while unsigned backups from before are still
+    /// wanted: until then whoever can write to the bucket can pass a forged backup off as an old one.
     #[serde(default = "yes")]
     pub required: bool,
 }
@@ -153,16 +153,16 @@ fn yes() -> bool {
     true
 }
 
-/// How long copies are kept.
+/// How long backups are kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Retention {
-    /// Days that a copy is kept. S3 removes it at midnight UTC after that many days. A copy that a RestoreRequest holds
+    /// Days that a backup is kept. S3 removes it at midnight UTC after that many days. A backup that a RestoreRequest holds
     /// outlives it until the request ends.
     #[serde(default = "default_days")]
     #[schemars(range(min = 1, max = 365))]
     pub days: i32,
-    /// Keep a tenant's last good copy, for at most 30 days, while newer ones fail. Off: after `days` it is gone, whatever
+    /// Keep a tenant's last good backup, for at most 30 days, while newer ones fail. Off: after `days` it is gone, whatever
     /// happened since.
     #[serde(default)]
     pub keep_last_good: bool,
@@ -189,7 +189,7 @@ pub struct Lifecycle {
     pub mode: LifecycleMode,
 }
 
-/// Who lets copies expire.
+/// Who lets backups expire.
 #[derive(
     Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, strum::Display, strum::EnumString,
 )]
@@ -227,7 +227,7 @@ pub struct BackupStorageStatus {
     /// The schedules that write here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fleet: Option<Fleet>,
-    /// What the last walk through all copies found.
+    /// What the last walk through all backups found.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub patrol: Option<PatrolReport>,
     /// When the store was last tried.
@@ -273,22 +273,22 @@ pub struct RuleInForce {
     pub action: String,
 }
 
-/// What a walk through all copies found and did.
+/// What a walk through all backups found and did.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PatrolReport {
     /// When it ended.
     #[schemars(schema_with = "super::common::time")]
     pub time: DateTime<Utc>,
-    /// Copies that were there.
-    pub copies: i32,
+    /// Backups that were there.
+    pub backups: i32,
     /// Objects that the operator deleted because their time was over; only where the bucket has no rules.
     #[serde(default)]
     pub swept_objects: i32,
-    /// Copies that should have expired two days ago or earlier.
+    /// Backups that should have expired two days ago or earlier.
     #[serde(default)]
-    pub overdue_copies: i32,
-    /// Holds past their copies' retention that no RestoreRequest needs.
+    pub overdue_backups: i32,
+    /// Holds past their backups' retention that no RestoreRequest needs.
     #[serde(default)]
     pub orphaned_holds: i32,
     /// Uploads that nobody finished and no rule aborted within two days.
@@ -309,16 +309,16 @@ pub struct Fleet {
     /// Those of them that are suspended.
     #[serde(default)]
     pub suspended: i32,
-    /// Copies held for RestoreRequests.
+    /// Backups held for RestoreRequests.
     #[serde(default)]
     pub held: i32,
-    /// Those of them whose newest copy is too old, or missing.
+    /// Those of them whose newest backup is too old, or missing.
     #[serde(default)]
     pub stale: i32,
     /// Those of them that are not suspended and of which it cannot be told yet.
     #[serde(default)]
     pub unknown: i32,
-    /// Those of them whose newest copy is suspiciously small.
+    /// Those of them whose newest backup is suspiciously small.
     #[serde(default)]
     pub suspicious: i32,
     /// Those of them whose last run failed.
@@ -327,13 +327,13 @@ pub struct Fleet {
     /// Those of them that need a look, for any of these reasons.
     #[serde(default)]
     pub troubled: i32,
-    /// Their copies.
+    /// Their backups.
     #[serde(default)]
-    pub copies: i64,
+    pub backups: i64,
     /// Bytes of these.
     #[serde(default)]
     pub bytes: i64,
-    /// Snapshot time of the newest copy of all.
+    /// Snapshot time of the newest backup of all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "super::common::time")]
     pub newest: Option<DateTime<Utc>>,
@@ -357,10 +357,10 @@ pub struct Trouble {
     /// The tenant.
     #[schemars(length(max = 128))]
     pub tenant: String,
-    /// Snapshot time of the newest copy.
+    /// Snapshot time of the newest backup.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "super::common::time")]
-    pub last_copy: Option<DateTime<Utc>>,
+    pub last_backup: Option<DateTime<Utc>>,
     /// Failed runs since.
     #[serde(default)]
     pub failures: i32,

@@ -110,11 +110,11 @@ pub fn set(conditions: &mut Vec<Condition>, mut new: Condition, now: DateTime<Ut
 pub enum StorageCondition {
     /// The bucket can be read and written with the operator's credentials.
     Ready,
-    /// The rules that let copies expire are in force in the bucket.
+    /// The rules that let backups expire are in force in the bucket.
     RetentionEnforced,
     /// The admission policies that guard approval and payment are in force.
     AuthorityIntact,
-    /// The last patrol found no copy, hold or upload that should be gone.
+    /// The last patrol found no backup, hold or upload that should be gone.
     NothingOverdue,
 }
 
@@ -123,8 +123,8 @@ pub enum StorageCondition {
 pub enum ServerCondition {
     /// What the spec names exists.
     Ready,
-    /// The last drill of every tenant that had one proved its copy.
-    CopiesProven,
+    /// The last drill of every tenant that had one proved its backup.
+    BackupsProven,
 }
 
 /// Conditions of a BackupSchedule.
@@ -132,18 +132,18 @@ pub enum ServerCondition {
 pub enum ScheduleCondition {
     /// What the spec names exists and the schedule can be computed.
     Ready,
-    /// The newest copy is not older than the slot interval plus two hours.
+    /// The newest backup is not older than the slot interval plus two hours.
     Fresh,
-    /// The newest copy has far fewer rows or tables than the last good one: True is bad.
+    /// The newest backup has far fewer rows or tables than the last good one: True is bad.
     Suspicious,
 }
 
 /// Conditions of a RestoreRequest. `Paid` is the billing system's; the others are the operator's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, strum::Display, strum::AsRefStr, strum::EnumIter)]
 pub enum RequestCondition {
-    /// The restore is possible: owner, date, copy, plan, server.
+    /// The restore is possible: owner, date, backup, plan, server.
     Eligible,
-    /// The copy is kept until the request ends.
+    /// The backup is kept until the request ends.
     Held,
     /// Mirrors `status.approval`.
     Approved,
@@ -164,7 +164,7 @@ pub enum RequestCondition {
 /// Conditions of an ExportProfile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, strum::Display, strum::AsRefStr, strum::EnumIter)]
 pub enum ProfileCondition {
-    /// The profile makes sense by itself; each copy decides which of its columns exist.
+    /// The profile makes sense by itself; each backup decides which of its columns exist.
     Ready,
 }
 

@@ -41,7 +41,7 @@ pub fn restore_requests() -> Result<CustomResourceDefinition, CrdError> {
 }
 
 /// What is generated from the types: `(path from the project's root, text)`, always the same bytes. The chart carries a
-/// copy of everything, because a chart cannot reach outside its own directory.
+/// backup of everything, because a chart cannot reach outside its own directory.
 pub fn files() -> Result<Vec<(String, String)>, CrdError> {
     let mut files = Vec::new();
     for crd in all()? {

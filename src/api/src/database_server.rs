@@ -53,7 +53,7 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = [{
     "rule": "self.engine == oldSelf.engine",
-    "message": "engine is immutable: copies of one engine cannot be restored by another; create another DatabaseServer"
+    "message": "engine is immutable: backups of one engine cannot be restored by another; create another DatabaseServer"
 }, {
     "rule": "!has(self.drill) || self.drill.perDay == 0 || has(self.drill.serverRef)",
     "message": "drill.serverRef names the DatabaseServer where scratch databases are made: say which"
@@ -110,7 +110,7 @@ pub struct DatabaseServerSpec {
     /// the restore role, in a transaction of its own. A hook that fails ends the restore; the live database stays.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restore_hooks: Option<RestoreHooks>,
-    /// Restore drills: each day some tenants' newest copies are restored into a scratch database on a server that you name,
+    /// Restore drills: each day some tenants' newest backups are restored into a scratch database on a server that you name,
     /// compared and dropped, those first whose last proof is the longest ago.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drill: Option<Drill>,
@@ -194,7 +194,7 @@ pub struct DrillStatus {
     /// The drill that runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub running: Option<DrillRun>,
-    /// The last drills that ended, the newest first. A tenant's failed one stays until a later one has proven its copy.
+    /// The last drills that ended, the newest first. A tenant's failed one stays until a later one has proven its backup.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 20), extend("x-kubernetes-list-type" = "atomic"))]
     pub last: Vec<DrillRun>,
@@ -218,9 +218,9 @@ pub struct DrillRun {
     /// The BackupSchedule.
     #[schemars(length(max = 253))]
     pub schedule: String,
-    /// The copy.
+    /// The backup.
     #[schemars(length(max = 64))]
-    pub recovery_point: String,
+    pub backup: String,
     /// The Job.
     #[schemars(length(max = 63))]
     pub job: String,
@@ -239,8 +239,8 @@ pub struct DrillRun {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "super::common::time")]
     pub finished_at: Option<DateTime<Utc>>,
-    /// Whether the copy was proven; absent while the drill runs, and of one that was interrupted: it says nothing about the
-    /// copy, and is tried again.
+    /// Whether the backup was proven; absent while the drill runs, and of one that was interrupted: it says nothing about the
+    /// backup, and is tried again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proven: Option<bool>,
     /// Why not, in CamelCase.
@@ -260,7 +260,7 @@ pub struct DatabaseServerStatus {
     /// The generation of the spec that this status is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Ready; CopiesProven where there are drills.
+    /// Ready; BackupsProven where there are drills.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,

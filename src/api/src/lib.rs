@@ -9,6 +9,7 @@
 
 pub mod admission;
 pub mod alarm;
+pub mod backup;
 pub mod backup_schedule;
 pub mod backup_storage;
 pub mod common;
@@ -17,11 +18,10 @@ pub mod convert;
 pub mod crds;
 pub mod database_server;
 pub mod export_profile;
-pub mod recovery_point;
 pub mod restore_report;
 pub mod restore_request;
 pub mod restore_status;
-pub mod way_back;
+pub mod undo;
 
 pub use backup_schedule::{BackupSchedule, BackupScheduleSpec, BackupScheduleStatus};
 pub use backup_storage::{BackupStorage, BackupStorageSpec, BackupStorageStatus};

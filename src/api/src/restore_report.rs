@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub struct Estimate {
     /// Bytes to read from the bucket.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub copy_bytes: Option<i64>,
+    pub backup_bytes: Option<i64>,
     /// Rows to bring back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rows: Option<i64>,
@@ -198,7 +198,7 @@ pub struct RestoreResult {
     /// FullRestore: name under which the replaced database is kept on the server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
-    pub kept_database: Option<String>,
+    pub previous_database: Option<String>,
     /// FullRestore: until when it can be undone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "super::common::time")]

@@ -50,7 +50,7 @@ use serde::{Deserialize, Serialize};
         type_ = "string",
         priority = 1,
         description = "The exact instant that the data is from.",
-        json_path = ".status.recoveryPoint.snapshotTime"
+        json_path = ".status.backup.snapshotTime"
     ),
     printcolumn(
         name = "Approved-By",
@@ -67,8 +67,8 @@ use serde::{Deserialize, Serialize};
     "spec is immutable: delete this RestoreRequest and create another one"
 ))]
 #[x_kube(validation = (
-    "self.mode == 'Undo' ? has(self.undoOf) && !has(self.date) && !has(self.recoveryPoint) : !has(self.undoOf) && has(self.date) != has(self.recoveryPoint)",
-    "name one source: for CrmExport and FullRestore either date or recoveryPoint, for Undo undoOf and neither of them"
+    "self.mode == 'Undo' ? has(self.undoOf) && !has(self.date) && !has(self.backup) : !has(self.undoOf) && has(self.date) != has(self.backup)",
+    "name one source: for CrmExport and FullRestore either date or backup, for Undo undoOf and neither of them"
 ))]
 #[x_kube(validation = (
     "self.mode == 'CrmExport' || (has(self.acknowledgeDataLoss) && self.acknowledgeDataLoss)",
@@ -79,20 +79,20 @@ use serde::{Deserialize, Serialize};
     "exportProfileRef is for mode CrmExport: remove it"
 ))]
 pub struct RestoreRequestSpec {
-    /// The BackupSchedule whose copy is wanted.
+    /// The BackupSchedule whose backup is wanted.
     pub schedule_ref: LocalRef,
     /// CrmExport: CSV files of all CRM elements; live data is not touched. FullRestore: the whole database goes back, all
     /// later changes are lost. Undo: a FullRestore is taken back.
     pub mode: RestoreMode,
-    /// The day that the data is to be from: the newest copy taken on that local day. No copy of that day is no restore,
+    /// The day that the data is to be from: the newest backup taken on that local day. No backup of that day is no restore,
     /// never the nearest one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "super::common::day")]
     pub date: Option<NaiveDate>,
-    /// Instead of a date: the id of one copy, from the BackupSchedule's `status.recoveryPoints`.
+    /// Instead of a date: the id of one backup, from the BackupSchedule's `status.backups`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64), regex(pattern = r"^[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}$"))]
-    pub recovery_point: Option<String>,
+    pub backup: Option<String>,
     /// For Undo: the completed FullRestore to take back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undo_of: Option<LocalRef>,

@@ -6,7 +6,7 @@ pub use super::restore_report::{
     AuditHead, Estimate, HistoryEntry, JobOutcome, JobRecord, LiveRecords, PreflightReport, Refusal, RestoreProgress,
     RestoreResult, ResultFile,
 };
-pub use super::way_back::{ClearedDatabase, KeptDatabase, SafetyCopy, Undone};
+pub use super::undo::{DroppedDatabase, PreviousDatabase, SafetyBackup, Undone};
 use chrono::{DateTime, NaiveDate, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -21,8 +21,8 @@ use serde::{Deserialize, Serialize};
      "message": "a decision is final and never vanishes; an approval can only become Denied"},
     {"rule": "!has(oldSelf.payment) || has(self.payment)",
      "message": "payment never vanishes: set the condition Paid to False, or record payment.refund"},
-    {"rule": "!has(oldSelf.recoveryPoint) || has(self.recoveryPoint)",
-     "message": "recoveryPoint is pinned once and never taken back"},
+    {"rule": "!has(oldSelf.backup) || has(self.backup)",
+     "message": "backup is pinned once and never taken back"},
     {"rule": "!has(oldSelf.claim) || has(self.claim)",
      "message": "the claim is the point of no return and never vanishes"},
     {"rule": "!has(oldSelf.audit) || has(self.audit)",
@@ -76,9 +76,9 @@ pub struct RestoreRequestStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "super::common::time")]
     pub deadline: Option<DateTime<Utc>>,
-    /// The copy. Chosen once, then never another one: what was approved is what is restored.
+    /// The backup. Chosen once, then never another one: what was approved is what is restored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub recovery_point: Option<Box<PinnedCopy>>,
+    pub backup: Option<Box<PinnedBackup>>,
     /// What to expect, for those who decide.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub estimate: Option<Box<Estimate>>,
@@ -107,12 +107,12 @@ pub struct RestoreRequestStatus {
     /// What came of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<Box<RestoreResult>>,
-    /// The replaced database: the way back, its safety dump, and when it was dropped.
+    /// The replaced database: the way back, its safety backup, and when it was dropped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub kept: Option<Box<KeptDatabase>>,
+    pub kept: Option<Box<PreviousDatabase>>,
     /// A prepared database that never became the live one, and was dropped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cleared: Option<ClearedDatabase>,
+    pub cleared: Option<DroppedDatabase>,
     /// What happened, oldest first; the oldest entries go when it is full.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 50), extend("x-kubernetes-list-type" = "atomic"))]
@@ -130,7 +130,7 @@ pub struct RestoreRequestStatus {
     pub finished_at: Option<DateTime<Utc>>,
     /// Only in the operator's memory: of a request that rests, what others ask of it is kept and the rest is not here.
     #[serde(skip)]
-    pub abridged: bool,
+    pub compacted: bool,
 }
 
 /// The helpdesk's decision.
@@ -263,14 +263,14 @@ pub enum WaitingOn {
     Nobody,
 }
 
-/// The copy that a request is about.
+/// The backup that a request is about.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = [{
     "rule": "self.id == oldSelf.id && self.day == oldSelf.day && self.snapshotTime == oldSelf.snapshotTime && self.manifestSha256 == oldSelf.manifestSha256",
-    "message": "recoveryPoint is pinned once, never re-chosen: only its place and its hold may change"
+    "message": "backup is pinned once, never re-chosen: only its place and its hold may change"
 }]))]
-pub struct PinnedCopy {
+pub struct PinnedBackup {
     /// Its id.
     #[schemars(length(max = 64))]
     pub id: String,

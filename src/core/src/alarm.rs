@@ -1,4 +1,4 @@
-//! The shrink alarm and `retention.keepLastGood`: which copies are suspiciously small beside their predecessors, and which
+//! The shrink alarm and `retention.keepLastGood`: which backups are suspiciously small beside their predecessors, and which
 //! one is kept because nothing better came after it. Never a failure: the dump did its work, somebody should look at the
 //! database. Pure.
 
@@ -6,23 +6,23 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 /// Below so many rows before, only the fall to none is told: a handful of rows comes and goes every day.
 pub const FEW_ROWS: i64 = 100;
-/// Days that the last good copy is kept at most, from its snapshot on.
+/// Days that the last good backup is kept at most, from its snapshot on.
 pub const LAST_GOOD_DAYS: i64 = 30;
-/// How long before its expiry the last good copy is held: enough for a hold by tags, which needs 24 hours.
+/// How long before its expiry the last good backup is held: enough for a hold by tags, which needs 24 hours.
 pub const KEEP_AHEAD: TimeDelta = TimeDelta::hours(36);
 
-/// How much smaller a copy may be than its predecessor, in percent of that one's size.
+/// How much smaller a backup may be than its predecessor, in percent of that one's size.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// Fall of the number of rows that is told; 100 never is, but for the fall to none.
     pub rows_percent: i32,
     /// Fall of the number of tables that is told.
     pub tables_percent: i32,
-    /// A copy that somebody has looked at and found right, by its id.
+    /// A backup that somebody has looked at and found right, by its id.
     pub accepted: Option<String>,
 }
 
-/// A copy, as far as its size matters.
+/// A backup, as far as its size matters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Point {
     /// Its id.
@@ -31,7 +31,7 @@ pub struct Point {
     pub taken: DateTime<Utc>,
     /// Rows.
     pub rows: i64,
-    /// Tables; copies that were listed by an older version do not say.
+    /// Tables; backups that were listed by an older version do not say.
     pub tables: Option<i64>,
     /// When its retention is over.
     pub expires: Option<DateTime<Utc>>,
@@ -39,16 +39,16 @@ pub struct Point {
     pub kept: Option<DateTime<Utc>>,
 }
 
-/// What is suspicious about a copy. The variant's name is the reason.
+/// What is suspicious about a backup. The variant's name is the reason.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, strum::IntoStaticStr)]
 pub enum Shrunk {
     /// Rows are missing.
     #[error(
-        "copy {id} has {to} rows, the last good copy {before} has {from}: look whether they were deleted on purpose; if \
+        "backup {id} has {to} rows, the last good backup {before} has {from}: look whether they were deleted on purpose; if \
          so, set spec.alarm.accept to {id}"
     )]
     RowsFell {
-        /// The copy.
+        /// The backup.
         id: String,
         /// The good one.
         before: String,
@@ -59,11 +59,11 @@ pub enum Shrunk {
     },
     /// Tables are missing.
     #[error(
-        "copy {id} has {to} tables, the last good copy {before} has {from}: look whether they were dropped on purpose; if \
+        "backup {id} has {to} tables, the last good backup {before} has {from}: look whether they were dropped on purpose; if \
          so, set spec.alarm.accept to {id}"
     )]
     TablesFell {
-        /// The copy.
+        /// The backup.
         id: String,
         /// The good one.
         before: String,
@@ -81,8 +81,8 @@ impl Shrunk {
     }
 }
 
-/// Judges every copy of a tenant, the newest first as given: each is compared with the newest good one before it, so that
-/// a second small copy does not make the first one normal. The oldest that is left counts as good: there is nothing to
+/// Judges every backup of a tenant, the newest first as given: each is compared with the newest good one before it, so that
+/// a second small backup does not make the first one normal. The oldest that is left counts as good: there is nothing to
 /// compare it with.
 pub fn judge(newest_first: &[Point], limits: &Limits) -> Vec<Option<Shrunk>> {
     let mut verdicts = vec![None; newest_first.len()];
@@ -117,24 +117,24 @@ fn fell(from: i64, to: i64, percent: i32) -> bool {
     from > 0 && (to <= 0 || lost > 0 && percent < 100 && lost * 100 >= i128::from(from) * i128::from(percent))
 }
 
-/// What is to be done about a copy so that the last good one is kept.
+/// What is to be done about a backup so that the last good one is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Keep {
     /// Hold it until then.
     Hold {
-        /// The copy.
+        /// The backup.
         id: String,
         /// The end, whatever comes.
         until: DateTime<Utc>,
     },
     /// It need not be kept any more.
     LetGo {
-        /// The copy.
+        /// The backup.
         id: String,
     },
 }
 
-/// Decides which copy is kept as the last good one. `newest_first` are all copies, `verdicts` what [`judge`] said of
+/// Decides which backup is kept as the last good one. `newest_first` are all backups, `verdicts` what [`judge`] said of
 /// each; `wanted` is `retention.keepLastGood`.
 pub fn keep(newest_first: &[Point], verdicts: &[Option<Shrunk>], wanted: bool, now: DateTime<Utc>) -> Vec<Keep> {
     let last = last_good(newest_first, verdicts).filter(|_| wanted);
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn a_copy_is_compared_with_the_last_good_one() {
+    fn a_backup_is_compared_with_the_last_good_one() {
         for (sizes, wanted) in [
             (vec![(1000, 10)], vec![""]),
             (vec![(1000, 10), (501, 10)], vec!["", ""]),
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_good_copy_is_held_before_it_expires_and_let_go_when_a_good_one_came() {
+    fn the_last_good_backup_is_held_before_it_expires_and_let_go_when_a_good_one_came() {
         let old = point(0, 1000, 10);
         let near = at(8) - KEEP_AHEAD;
         let hold = Keep::Hold { id: "d0".into(), until: at(30) };
@@ -233,7 +233,7 @@ mod tests {
         assert_eq!(steps(std::slice::from_ref(&old), true, near), std::slice::from_ref(&hold));
         assert_eq!(steps(std::slice::from_ref(&old), false, near), []);
         assert_eq!(keep_wake(std::slice::from_ref(&old), &[None]), Some(near));
-        // A suspicious copy does not take its place.
+        // A suspicious backup does not take its place.
         let small = point(7, 3, 10);
         assert_eq!(steps(&[small.clone(), old.clone()], true, near), [hold]);
         let kept = Point { kept: Some(at(30)), ..old.clone() };
@@ -246,7 +246,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn of_any_history_the_newest_good_copy_is_never_let_go(
+        fn of_any_history_the_newest_good_backup_is_never_let_go(
             sizes in proptest::collection::vec((0i64..2000, 0i64..20, any::<bool>()), 1..20),
             now in 0i64..60,
         ) {

@@ -39,7 +39,7 @@ pub struct Subject {
     pub created_at: Option<DateTime<Utc>>,
 }
 
-/// The chosen copy.
+/// The chosen backup.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Copy {
@@ -108,7 +108,7 @@ pub struct Ended {
     pub at: DateTime<Utc>,
     /// Of a full restore: the name that the replaced database is kept under.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub kept_database: Option<String>,
+    pub previous_database: Option<String>,
     /// Of an export: SHA-256 of the zip.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub export_sha256: Option<String>,
@@ -120,10 +120,10 @@ pub struct Ended {
 pub struct State {
     /// What it is.
     pub subject: Subject,
-    /// The copy.
+    /// The backup.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub copy: Option<Copy>,
-    /// Whether the copy is held.
+    pub backup: Option<Copy>,
+    /// Whether the backup is held.
     pub held: bool,
     /// The helpdesk's decision.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -157,11 +157,11 @@ pub struct State {
 pub enum Event {
     /// Somebody created the request.
     Created,
-    /// The copy was chosen.
-    CopyChosen,
-    /// The copy is held.
+    /// The backup was chosen.
+    BackupChosen,
+    /// The backup is held.
     Held,
-    /// The copy is let go.
+    /// The backup is let go.
     Released,
     /// The helpdesk approved.
     Approved,
@@ -230,7 +230,7 @@ impl State {
 /// changed between two looks is told in this order.
 type Part = fn(&State, &mut State) -> Option<(Event, Option<String>)>;
 
-const PARTS: &[Part] = &[copy, held, approval, payment, claim, phase, end, refund_due, refund, deleted];
+const PARTS: &[Part] = &[backup, held, approval, payment, claim, phase, end, refund_due, refund, deleted];
 
 fn changed<T: PartialEq + Clone>(from: &T, to: &mut T) -> bool {
     let changed = from != to;
@@ -240,8 +240,8 @@ fn changed<T: PartialEq + Clone>(from: &T, to: &mut T) -> bool {
     changed
 }
 
-fn copy(now: &State, told: &mut State) -> Option<(Event, Option<String>)> {
-    changed(&now.copy, &mut told.copy).then_some((Event::CopyChosen, None))
+fn backup(now: &State, told: &mut State) -> Option<(Event, Option<String>)> {
+    changed(&now.backup, &mut told.backup).then_some((Event::BackupChosen, None))
 }
 
 fn held(now: &State, told: &mut State) -> Option<(Event, Option<String>)> {

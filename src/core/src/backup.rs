@@ -8,7 +8,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 pub const RETRY_BASE: TimeDelta = TimeDelta::minutes(10);
 /// Longest pause between two attempts at one day.
 const RETRY_CAP: TimeDelta = TimeDelta::hours(3);
-/// How late a copy may be before it counts as missing, beyond the slot interval.
+/// How late a backup may be before it counts as missing, beyond the slot interval.
 pub const FRESH_GRACE: TimeDelta = TimeDelta::hours(2);
 
 /// What a run answers. Its text is part of the Job's name.
@@ -67,14 +67,14 @@ pub struct LastRun {
 /// How an attempt ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {
-    /// A copy exists.
+    /// A backup exists.
     Succeeded,
-    /// No copy; another attempt may have more luck.
+    /// No backup; another attempt may have more luck.
     Failed {
         /// When.
         at: DateTime<Utc>,
     },
-    /// No copy; another attempt before the next slot is pointless.
+    /// No backup; another attempt before the next slot is pointless.
     Refused,
 }
 
@@ -207,18 +207,18 @@ fn backoff(base: TimeDelta, attempt: i32) -> TimeDelta {
     base.checked_mul(1 << doublings).map_or(RETRY_CAP, |pause| pause.min(RETRY_CAP))
 }
 
-/// Whether the tenant has a copy that is recent enough.
+/// Whether the tenant has a backup that is recent enough.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, strum::IntoStaticStr)]
 pub enum Freshness {
-    /// The newest copy is younger than a slot interval and two hours.
-    CopyIsFresh,
-    /// The newest copy is too old.
-    CopyIsStale,
+    /// The newest backup is younger than a slot interval and two hours.
+    BackupIsFresh,
+    /// The newest backup is too old.
+    BackupIsStale,
     /// There is none yet and the first slot is not yet missed.
-    AwaitingFirstCopy,
+    AwaitingFirstBackup,
     /// There is none although there should be.
-    NoCopy,
-    /// Suspended: copies still expire.
+    NoBackup,
+    /// Suspended: backups still expire.
     Suspended,
 }
 
@@ -233,8 +233,8 @@ pub fn freshness(
     }
     let allowed = facts.schedule.interval(now) + FRESH_GRACE;
     let (since, good, bad) = match newest {
-        Some(at) => (at, Freshness::CopyIsFresh, Freshness::CopyIsStale),
-        None => (facts.created, Freshness::AwaitingFirstCopy, Freshness::NoCopy),
+        Some(at) => (at, Freshness::BackupIsFresh, Freshness::BackupIsStale),
+        None => (facts.created, Freshness::AwaitingFirstBackup, Freshness::NoBackup),
     };
     if now - since <= allowed { (good, Some(since + allowed)) } else { (bad, None) }
 }
@@ -363,13 +363,13 @@ mod tests {
     fn freshness_has_a_slot_interval_and_two_hours() {
         let s = schedule();
         let f = facts(&s);
-        let copy = Some(at("2026-11-21T02:00:00Z"));
-        assert_eq!(freshness(&f, copy, at("2026-11-22T04:00:00Z")).0, Freshness::CopyIsFresh);
-        assert_eq!(freshness(&f, copy, at("2026-11-22T04:00:01Z")).0, Freshness::CopyIsStale);
-        assert_eq!(freshness(&f, None, at("2026-11-01T10:00:00Z")).0, Freshness::AwaitingFirstCopy);
-        assert_eq!(freshness(&f, None, at("2026-11-03T10:00:00Z")).0, Freshness::NoCopy);
+        let backup = Some(at("2026-11-21T02:00:00Z"));
+        assert_eq!(freshness(&f, backup, at("2026-11-22T04:00:00Z")).0, Freshness::BackupIsFresh);
+        assert_eq!(freshness(&f, backup, at("2026-11-22T04:00:01Z")).0, Freshness::BackupIsStale);
+        assert_eq!(freshness(&f, None, at("2026-11-01T10:00:00Z")).0, Freshness::AwaitingFirstBackup);
+        assert_eq!(freshness(&f, None, at("2026-11-03T10:00:00Z")).0, Freshness::NoBackup);
         assert_eq!(
-            freshness(&Facts { suspended: true, ..f }, copy, at("2026-11-22T03:00:00Z")).0,
+            freshness(&Facts { suspended: true, ..f }, backup, at("2026-11-22T03:00:00Z")).0,
             Freshness::Suspended
         );
     }

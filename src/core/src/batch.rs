@@ -15,11 +15,11 @@ use std::collections::{HashMap, HashSet};
 
 /// Tenants in one Job at most.
 pub const MOST_TENANTS: usize = 50;
-/// A tenant whose last copy took this many stored bytes has a Job of its own.
+/// A tenant whose last backup took this many stored bytes has a Job of its own.
 pub const BIG_BYTES: i64 = 256 << 20;
 /// Stored bytes of one Job's tenants together, at most: twenty that just miss being big ones.
 pub const BATCH_BYTES: i64 = 20 * BIG_BYTES;
-/// What a tenant without a copy is taken for.
+/// What a tenant without a backup is taken for.
 const UNKNOWN_BYTES: i64 = 32 << 20;
 /// Dumps of one Job that run at once, at most: a worker's memory is shared out among them.
 pub const MOST_AT_ONCE: i64 = 4;
@@ -57,7 +57,7 @@ impl Lane {
 
 /// With how many others a dump may share a Job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Company {
+pub enum BatchSharing {
     /// With as many as fit.
     Any,
     /// With a few that failed as it did: the one that is to blame is found among fewer each time.
@@ -66,7 +66,7 @@ pub enum Company {
     Alone,
 }
 
-impl Company {
+impl BatchSharing {
     /// For a tenant of this size, at this run, whose last run failed for this reason (if it did).
     pub fn of(bytes: Option<i64>, run: &RunKey, failed: Option<&str>) -> Self {
         let attempt = match run {
@@ -131,10 +131,10 @@ pub struct Due {
     pub since: DateTime<Utc>,
     /// Since when it is queued.
     pub queued: DateTime<Utc>,
-    /// Stored bytes of the last copy.
+    /// Stored bytes of the last backup.
     pub bytes: Option<i64>,
     /// With how many others.
-    pub company: Company,
+    pub company: BatchSharing,
 }
 
 impl Due {
@@ -150,7 +150,7 @@ pub struct Shape {
     /// Tenants in one Job at most; 1 is a Job a tenant.
     pub tenants: usize,
     /// How long a due dump waits for company where some is to be expected.
-    pub linger: TimeDelta,
+    pub batch_window: TimeDelta,
     /// How long every dump that may share a Job waits, for those that come due in the same second.
     pub settle: TimeDelta,
 }

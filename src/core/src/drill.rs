@@ -1,4 +1,4 @@
-//! Restore drills: whose copy is proven next, and when. So many a day, spread evenly, the tenant whose last proof is the
+//! Restore drills: whose backup is proven next, and when. So many a day, spread evenly, the tenant whose last proof is the
 //! longest ago first: every tenant is proven within tenants / perDay days, at a fixed cost. Pure.
 
 use super::names::stable_hash;
@@ -13,22 +13,22 @@ const PAUSE: TimeDelta = TimeDelta::minutes(2);
 /// Longest pause of these.
 const LONGEST_PAUSE: TimeDelta = TimeDelta::hours(1);
 
-/// A tenant whose newest copy could be proven.
+/// A tenant whose newest backup could be proven.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Candidate {
     /// The BackupSchedule's name.
     pub schedule: String,
     /// Its UID.
     pub uid: String,
-    /// The newest copy.
-    pub copy: String,
+    /// The newest backup.
+    pub backup: String,
     /// Since when there is something to prove: the BackupSchedule's creation.
     pub since: Option<DateTime<Utc>>,
-    /// When one of its copies was last proven.
+    /// When one of its backups was last proven.
     pub proven: Option<DateTime<Utc>>,
     /// When one was last tried, with whatever result.
     pub tried: Option<DateTime<Utc>>,
-    /// How many of its last drills in a row were interrupted: nothing was found out about the copy.
+    /// How many of its last drills in a row were interrupted: nothing was found out about the backup.
     pub interrupted: usize,
     /// Somebody asks for one now, by this token.
     pub asked: Option<String>,
@@ -124,7 +124,7 @@ mod tests {
         Candidate {
             schedule: name.into(),
             uid: name.into(),
-            copy: "c".into(),
+            backup: "c".into(),
             since: None,
             proven,
             tried: None,
@@ -182,7 +182,7 @@ mod tests {
 
     #[test]
     fn every_tenant_is_proven_within_tenants_through_per_day_days() {
-        // Sixty tenants, two a day: thirty days, four times as long as a copy lives.
+        // Sixty tenants, two a day: thirty days, four times as long as a backup lives.
         for (tenants, per_day, days) in [(30, 10, 3), (60, 2, 30)] {
             let mut tenants: Vec<Candidate> = (0..tenants).map(|n| tenant(&format!("t{n}"), None)).collect();
             let (mut clock, mut last, begin) = (now(), None, now());

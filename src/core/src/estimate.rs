@@ -26,7 +26,7 @@ const FURTHEST: i64 = 30 * 86_400;
 /// A step that was measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sample {
-    /// Stored bytes of the copy that it read.
+    /// Stored bytes of the backup that it read.
     pub bytes: i64,
     /// How long it took.
     pub seconds: i64,
@@ -47,7 +47,7 @@ pub struct Expected {
     pub not_contained: Vec<String>,
 }
 
-/// What to expect of restoring a copy of so many stored bytes, given earlier restores by the same way on the same server.
+/// What to expect of restoring a backup of so many stored bytes, given earlier restores by the same way on the same server.
 pub fn expected(mode: Mode, bytes: i64, samples: &[Sample]) -> Expected {
     let telling: Vec<&Sample> =
         samples.iter().filter(|s| s.seconds >= SHORTEST_SECONDS && s.bytes > 0).take(SAMPLES).collect();
@@ -103,7 +103,7 @@ fn not_contained(mode: Mode) -> Vec<String> {
             "files kept outside the database",
         ],
         Mode::FullRestore => &[
-            "every change made after the copy, by anybody: they are lost",
+            "every change made after the backup, by anybody: they are lost",
             "files kept outside the database",
             "roles and settings of the server that belong to no single database",
         ],
@@ -172,7 +172,7 @@ mod tests {
             (told(100, rows, 25, None, Some(900)), Some(900), "nobody knows how much there is"),
             (told(500, Some(Stage::Indexes), 100, Some(100), Some(900)), Some(900), "after the rows"),
             (told(950, Some(Stage::Indexes), 100, Some(100), Some(900)), None, "the estimate was wrong"),
-            (told(100, rows, 0, Some(0), None), None, "an empty copy"),
+            (told(100, rows, 0, Some(0), None), None, "an empty backup"),
         ] {
             assert_eq!(found, wanted, "{why}");
         }

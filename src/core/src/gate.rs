@@ -14,24 +14,24 @@ use chrono::NaiveDate;
 /// What a RestoreRequest asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, strum::Display, strum::EnumString)]
 pub enum Mode {
-    /// CSV files out of a copy; live data untouched.
+    /// CSV files out of a backup; live data untouched.
     CrmExport,
     /// The whole database goes back.
     FullRestore,
-    /// The kept database of an earlier FullRestore comes back.
+    /// The previous database of an earlier FullRestore comes back.
     Undo,
 }
 
-/// Which copy a RestoreRequest asks for.
+/// Which backup a RestoreRequest asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Wanted {
-    /// The newest copy of a local day.
+    /// The newest backup of a local day.
     Day(NaiveDate),
     /// Exactly this one.
     Point(BackupId),
 }
 
-/// A copy as the catalogue has it.
+/// A backup as the catalogue has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Candidate {
     /// Its id.
@@ -47,7 +47,7 @@ pub struct Candidate {
 pub struct Account {
     /// User id of the account owner.
     pub owner: String,
-    /// What a copy's manifest must say.
+    /// What a backup's manifest must say.
     pub identity: TenantIdentity,
     /// Today in the schedule's zone.
     pub today: NaiveDate,
@@ -60,7 +60,7 @@ pub struct Account {
 pub struct Evidence<'a> {
     /// What is asked for.
     pub mode: Mode,
-    /// Which copy.
+    /// Which backup.
     pub wanted: &'a Wanted,
     /// `spec.requester.userId`.
     pub requester: &'a str,
@@ -74,9 +74,9 @@ pub struct Evidence<'a> {
     pub rival: Option<&'a str>,
     /// `retention.days`.
     pub retention_days: i32,
-    /// The copies, newest first; an error is why they could not be listed.
-    pub copies: Result<&'a [Candidate], &'a str>,
-    /// The copy pinned earlier: never chosen again.
+    /// The backups, newest first; an error is why they could not be listed.
+    pub backups: Result<&'a [Candidate], &'a str>,
+    /// The backup pinned earlier: never chosen again.
     pub pinned: Option<&'a Candidate>,
 }
 
@@ -108,7 +108,7 @@ pub enum Refusal {
         "the DatabaseServer has no restoreCredentialsSecretRef: a FullRestore is refused; add it, or ask for a CrmExport"
     )]
     NoRestoreCredentials,
-    /// Tomorrow has no copy.
+    /// Tomorrow has no backup.
     #[error("{date} is later than today ({today} in the schedule's time zone): ask for a day that has passed")]
     DateInFuture {
         /// The day asked for.
@@ -116,17 +116,17 @@ pub enum Refusal {
         /// Today.
         today: NaiveDate,
     },
-    /// Copies live a week.
-    #[error("{date} is more than {days} days back: copies are kept {days} days and are gone after that")]
+    /// Backups live a week.
+    #[error("{date} is more than {days} days back: backups are kept {days} days and are gone after that")]
     OlderThanRetention {
         /// The day asked for.
         date: NaiveDate,
-        /// Days that copies are kept.
+        /// Days that backups are kept.
         days: i32,
     },
     /// Never the nearest.
-    #[error("there is no copy of {wanted}; days with a copy: {have}")]
-    NoCopyOfThatDay {
+    #[error("there is no backup of {wanted}; days with a backup: {have}")]
+    NoBackupOfThatDay {
         /// What was asked for.
         wanted: String,
         /// Which days could be asked for.
@@ -134,7 +134,7 @@ pub enum Refusal {
     },
     /// I7.
     #[error("{0}")]
-    AnotherTenantsCopy(String),
+    AnotherTenantsBackup(String),
     /// Nothing is known: look again.
     #[error("the catalogue cannot be read: {0}")]
     CatalogueUnknown(String),
@@ -154,7 +154,7 @@ impl Refusal {
 
 type Check = fn(&Evidence<'_>) -> Option<Refusal>;
 
-/// The order is the order in which people should hear of it: who asks, what is asked, which copy.
+/// The order is the order in which people should hear of it: who asks, what is asked, which backup.
 const CHECKS: &[Check] = &[schedule_exists, references_exist, owner_asks, no_rival, may_restore, in_time, not_foreign];
 
 fn schedule_exists(e: &Evidence<'_>) -> Option<Refusal> {
@@ -193,10 +193,10 @@ fn in_time(e: &Evidence<'_>) -> Option<Refusal> {
 fn not_foreign(e: &Evidence<'_>) -> Option<Refusal> {
     let found = &e.pinned?.identity;
     let difference = e.account?.identity.first_difference(found)?;
-    Some(Refusal::AnotherTenantsCopy(difference.to_string()))
+    Some(Refusal::AnotherTenantsBackup(difference.to_string()))
 }
 
-/// The copy that serves the request, or the first reason why none does.
+/// The backup that serves the request, or the first reason why none does.
 pub fn resolve(evidence: &Evidence<'_>) -> Result<Candidate, Refusal> {
     if let Some(refusal) = CHECKS.iter().find_map(|check| check(evidence)) {
         return Err(refusal);
@@ -204,17 +204,17 @@ pub fn resolve(evidence: &Evidence<'_>) -> Result<Candidate, Refusal> {
     if let Some(pinned) = evidence.pinned {
         return Ok(pinned.clone());
     }
-    let copies = evidence.copies.map_err(|why| Refusal::CatalogueUnknown(why.to_owned()))?;
+    let backups = evidence.backups.map_err(|why| Refusal::CatalogueUnknown(why.to_owned()))?;
     let (wanted, hit) = match evidence.wanted {
-        Wanted::Day(day) => (day.to_string(), copies.iter().find(|c| c.day == *day)),
-        Wanted::Point(id) => (id.to_string(), copies.iter().find(|c| c.id == *id)),
+        Wanted::Day(day) => (day.to_string(), backups.iter().find(|c| c.day == *day)),
+        Wanted::Point(id) => (id.to_string(), backups.iter().find(|c| c.id == *id)),
     };
-    let Some(copy) = hit else {
-        let days: Vec<String> = copies.iter().map(|c| c.day.to_string()).collect();
+    let Some(backup) = hit else {
+        let days: Vec<String> = backups.iter().map(|c| c.day.to_string()).collect();
         let have = if days.is_empty() { "none".to_owned() } else { days.join(", ") };
-        return Err(Refusal::NoCopyOfThatDay { wanted, have });
+        return Err(Refusal::NoBackupOfThatDay { wanted, have });
     };
-    not_foreign(&Evidence { pinned: Some(copy), ..evidence.clone() }).map_or_else(|| Ok(copy.clone()), Err)
+    not_foreign(&Evidence { pinned: Some(backup), ..evidence.clone() }).map_or_else(|| Ok(backup.clone()), Err)
 }
 
 #[cfg(test)]

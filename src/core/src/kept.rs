@@ -1,5 +1,5 @@
 //! What a restore leaves on the server and what becomes of it: the replaced database is the way back, is dumped, and is
-//! dropped when both its safety dump is verified and the undo window is over; what a failed restore prepared is dropped
+//! dropped when both its safety backup is verified and the undo window is over; what a failed restore prepared is dropped
 //! at once. Pure.
 
 use super::names::RestoreStep;
@@ -15,10 +15,10 @@ pub const UNDONE: &str = "Undone";
 /// How soon a full lane is looked at again.
 const LOOK_AGAIN: TimeDelta = TimeDelta::minutes(1);
 
-/// A safety dump that is nearer to its end than this is no way back any more.
+/// A safety backup that is nearer to its end than this is no way back any more.
 const SAFETY_LEFT: TimeDelta = TimeDelta::days(1);
 
-/// Whether a safety dump that the bucket removes then still counts.
+/// Whether a safety backup that the bucket removes then still counts.
 pub fn is_safe(expires: DateTime<Utc>, now: DateTime<Utc>) -> bool {
     expires - now > SAFETY_LEFT
 }
@@ -47,9 +47,9 @@ pub struct Facts {
     pub undoing: Undoing,
     /// For whom status says that it is held.
     pub held_by: Option<String>,
-    /// The safety dump was made and read back, and will be in the bucket for a while.
+    /// The safety backup was made and read back, and will be in the bucket for a while.
     pub safe: bool,
-    /// The safety dump's latest attempt.
+    /// The safety backup's latest attempt.
     pub safety: Step,
     /// Since when it is being dropped: written before the first Job that drops, so that no Undo begins any more.
     pub clearing: bool,
@@ -77,12 +77,12 @@ pub enum Action {
     /// Create the step's Job.
     Start(RestoreStep, i32),
     /// Write that it is being dropped. The Job comes in a later round, over what was written.
-    BeginClearing,
+    BeginDropping,
 }
 
 /// Whether there is a way back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WayBack {
+pub enum UndoAvailability {
     /// There is.
     There,
     /// There is none any more.
@@ -99,7 +99,7 @@ pub struct Plan {
     /// What to do.
     pub action: Action,
     /// The condition UndoAvailable.
-    pub way_back: WayBack,
+    pub undo: UndoAvailability,
     /// Its reason.
     pub reason: &'static str,
     /// What people should know besides the name and the time.
@@ -109,8 +109,8 @@ pub struct Plan {
 }
 
 impl Plan {
-    fn new(action: Action, way_back: WayBack, reason: &'static str, note: impl Into<String>) -> Self {
-        Self { action, way_back, reason, note: note.into(), wake: None }
+    fn new(action: Action, undo: UndoAvailability, reason: &'static str, note: impl Into<String>) -> Self {
+        Self { action, undo, reason, note: note.into(), wake: None }
     }
 
     fn at(self, wake: DateTime<Utc>) -> Self {
@@ -122,13 +122,15 @@ impl Plan {
 pub fn decide(facts: &Facts, now: DateTime<Utc>) -> Plan {
     match facts.undo_until {
         Some(until) => swapped(facts, until, now),
-        None if facts.cleared || !facts.leftover => Plan::new(Action::Nothing, WayBack::Never, "NothingLeft", ""),
-        None => clear(facts, WayBack::Never, "LeftoverStays", now),
+        None if facts.cleared || !facts.leftover => {
+            Plan::new(Action::Nothing, UndoAvailability::Never, "NothingLeft", "")
+        }
+        None => clear(facts, UndoAvailability::Never, "LeftoverStays", now),
     }
 }
 
 fn swapped(facts: &Facts, until: DateTime<Utc>, now: DateTime<Utc>) -> Plan {
-    use WayBack::{Gone, There, Unknown};
+    use UndoAvailability::{Gone, There, Unknown};
     if let Undoing::Done(by) = &facts.undoing {
         return Plan::new(
             Action::Nothing,
@@ -153,7 +155,7 @@ fn swapped(facts: &Facts, until: DateTime<Utc>, now: DateTime<Utc>) -> Plan {
         Undoing::Open(by) => {
             let held = facts.held_by.as_ref() == Some(by);
             let action = if held { Action::Nothing } else { Action::Hold(by.clone()) };
-            // Its safety dump waits: the undo's swap would end it.
+            // Its safety backup waits: the undo's swap would end it.
             // One that is deleted ends without a word.
             let plan = Plan::new(action, There, "HeldForUndo", format!("held for RestoreRequest {by}"));
             return plan.at(now + LOOK_AGAIN);
@@ -167,33 +169,33 @@ fn swapped(facts: &Facts, until: DateTime<Utc>, now: DateTime<Utc>) -> Plan {
         return safety(facts, There, "Kept", now);
     }
     if now < until {
-        return Plan::new(Action::Nothing, There, "Kept", "its safety dump was read back").at(until);
+        return Plan::new(Action::Nothing, There, "Kept", "its safety backup was read back").at(until);
     }
-    Plan::new(Action::BeginClearing, Gone, "Clearing", "")
+    Plan::new(Action::BeginDropping, Gone, "Clearing", "")
 }
 
-fn safety(facts: &Facts, way_back: WayBack, reason: &'static str, now: DateTime<Utc>) -> Plan {
-    let plan = |action, note: String| Plan::new(action, way_back, reason, note);
+fn safety(facts: &Facts, undo: UndoAvailability, reason: &'static str, now: DateTime<Utc>) -> Plan {
+    let plan = |action, note: String| Plan::new(action, undo, reason, note);
     if !facts.reachable {
         let note = "its schedule, server or storage is gone: it is not dumped and not dropped, drop it by hand";
         return plan(Action::Nothing, note.to_owned());
     }
     match attempt(&facts.safety, now) {
-        Attempt::Running => plan(Action::Nothing, "its safety dump is under way".to_owned()),
+        Attempt::Running => plan(Action::Nothing, "its safety backup is under way".to_owned()),
         Attempt::Now(_) if !facts.lane_free => {
-            plan(Action::Nothing, "its safety dump waits for other dumps".to_owned()).at(now + LOOK_AGAIN)
+            plan(Action::Nothing, "its safety backup waits for other dumps".to_owned()).at(now + LOOK_AGAIN)
         }
         Attempt::Now(attempt) => {
-            plan(Action::Start(RestoreStep::SafetyBackup, attempt), "its safety dump is due".to_owned())
+            plan(Action::Start(RestoreStep::SafetyBackup, attempt), "its safety backup is due".to_owned())
         }
         Attempt::Later(at, why) => {
-            plan(Action::Nothing, format!("its safety dump failed and nothing is dropped without: {why}")).at(at)
+            plan(Action::Nothing, format!("its safety backup failed and nothing is dropped without: {why}")).at(at)
         }
     }
 }
 
-fn clear(facts: &Facts, way_back: WayBack, reason: &'static str, now: DateTime<Utc>) -> Plan {
-    let plan = |action, note: String| Plan::new(action, way_back, reason, note);
+fn clear(facts: &Facts, undo: UndoAvailability, reason: &'static str, now: DateTime<Utc>) -> Plan {
+    let plan = |action, note: String| Plan::new(action, undo, reason, note);
     if !facts.reachable {
         let note = "its schedule, server or storage is gone: drop it by hand";
         return plan(Action::Nothing, note.to_owned());

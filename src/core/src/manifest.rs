@@ -1,4 +1,4 @@
-//! The manifest: the last object of a copy and the only proof that it exists (I4). What it lists is what is restored.
+//! The manifest: the last object of a backup and the only proof that it exists (I4). What it lists is what is restored.
 
 mod check;
 mod mac;
@@ -14,10 +14,10 @@ use serde::{Deserialize, Serialize};
 /// The format that this version writes and reads.
 pub const FORMAT: &str = "sennight/v1";
 
-/// The name of the manifest inside a copy's prefix.
+/// The name of the manifest inside a backup's prefix.
 pub const MANIFEST: &str = "manifest.json";
 
-/// Whose data a copy holds. A copy may serve a request only if [`TenantIdentity::same_tenant`] says so (I7).
+/// Whose data a backup holds. A backup may serve a request only if [`TenantIdentity::same_tenant`] says so (I7).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TenantIdentity {
@@ -25,7 +25,7 @@ pub struct TenantIdentity {
     pub namespace: String,
     /// Name of the BackupSchedule.
     pub schedule: String,
-    /// UID of the BackupSchedule: recorded, not compared (a re-created schedule adopts its copies).
+    /// UID of the BackupSchedule: recorded, not compared (a re-created schedule adopts its backups).
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub schedule_uid: String,
     /// `tenant.id` of the BackupSchedule.
@@ -60,9 +60,9 @@ impl TenantIdentity {
     }
 }
 
-/// A copy that belongs to another tenant, schedule or database.
+/// A backup that belongs to another tenant, schedule or database.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the copy's {field} is {found:?}, the request's is {expected:?}: one tenant's data never reaches another")]
+#[error("the backup's {field} is {found:?}, the request's is {expected:?}: one tenant's data never reaches another")]
 pub struct IdentityMismatch {
     /// Which field differs.
     pub field: &'static str,
@@ -72,13 +72,13 @@ pub struct IdentityMismatch {
     pub found: String,
 }
 
-/// A whole copy.
+/// A whole backup.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Manifest {
     /// Always [`FORMAT`].
     pub format: String,
-    /// The copy's id; equals the last segment of its prefix.
+    /// The backup's id; equals the last segment of its prefix.
     pub id: BackupId,
     /// Whose data it is.
     pub identity: TenantIdentity,
@@ -86,7 +86,7 @@ pub struct Manifest {
     pub snapshot_time: DateTime<Utc>,
     /// The local date of `snapshot_time` in `time_zone`: what a RestoreRequest's `date` is matched with.
     pub day: NaiveDate,
-    /// The schedule's zone when the copy was made (IANA name).
+    /// The schedule's zone when the backup was made (IANA name).
     pub time_zone: String,
     /// When the worker started.
     pub started_at: DateTime<Utc>,
@@ -106,7 +106,7 @@ pub struct Manifest {
     /// Roles that owners and grants of the schema name: they must exist before a restore.
     #[serde(default)]
     pub roles: Vec<String>,
-    /// Sums over the copy.
+    /// Sums over the backup.
     pub totals: Totals,
     /// What a reader should know and nothing failed over.
     #[serde(default)]
@@ -119,7 +119,7 @@ pub struct Manifest {
     pub mac: Option<Mac>,
 }
 
-/// The server that a copy was read from.
+/// The server that a backup was read from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ServerFacts {
@@ -145,7 +145,7 @@ pub struct ServerFacts {
     /// Extensions with their versions.
     #[serde(default)]
     pub extensions: Vec<Extension>,
-    /// Size of the database on the server's disk (`pg_database_size`) when the copy was made: what a restore may take,
+    /// Size of the database on the server's disk (`pg_database_size`) when the backup was made: what a restore may take,
     /// and what it is stopped at 1.5 times of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub database_bytes: Option<i64>,
@@ -164,7 +164,7 @@ pub struct Extension {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SchemaArchive {
-    /// Object name below the copy's prefix.
+    /// Object name below the backup's prefix.
     pub object: String,
     /// Its length in bytes.
     pub length: i64,
@@ -178,7 +178,7 @@ pub struct SchemaArchive {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DataObject {
-    /// Object name below the copy's prefix, `data/….zst`.
+    /// Object name below the backup's prefix, `data/….zst`.
     pub name: String,
     /// Its length in bytes.
     pub length: i64,
@@ -243,7 +243,7 @@ pub struct Sequence {
     pub is_called: bool,
 }
 
-/// Sums over a copy.
+/// Sums over a backup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Totals {

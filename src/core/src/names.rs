@@ -32,7 +32,7 @@ pub enum NameError {
     },
 }
 
-/// Identifies one copy: the UTC second its run started and eight random hex digits drawn by the process that wrote it,
+/// Identifies one backup: the UTC second its run started and eight random hex digits drawn by the process that wrote it,
 /// so that two pods of one Job never write under one name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -95,15 +95,15 @@ pub fn segment<'a>(what: &'static str, value: &'a str) -> Result<&'a str, NameEr
     Ok(value)
 }
 
-/// Where copies live inside a bucket, each a sibling under the storage's prefix (DESIGN section 4).
+/// Where backups live inside a bucket, each a sibling under the storage's prefix (DESIGN section 4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, strum::EnumIter, strum::Display, strum::IntoStaticStr)]
 #[strum(serialize_all = "lowercase")]
 pub enum Area {
-    /// The daily copies; expire by tag after the retention.
+    /// The daily backups; expire by tag after the retention.
     Daily,
-    /// Copies held by server-side copy, on stores without tagging.
+    /// Backups held by server-side copy, on stores without tagging.
     Held,
-    /// Safety dumps of databases that a full restore replaced.
+    /// Safety backups of databases that a full restore replaced.
     Safety,
     /// Finished CRM exports.
     Exports,
@@ -140,13 +140,13 @@ impl Keys {
         format!("{}{area}/", self.prefix)
     }
 
-    /// `<prefix>/<area>/<namespace>/<schedule>/`: all copies of one schedule.
+    /// `<prefix>/<area>/<namespace>/<schedule>/`: all backups of one schedule.
     pub fn schedule(&self, area: Area, namespace: &str, schedule: &str) -> Result<String, NameError> {
         Ok(format!("{}{}/{}/", self.area(area), segment("namespace", namespace)?, segment("schedule", schedule)?))
     }
 
-    /// `<prefix>/<area>/<namespace>/<schedule>/<id>/`: one copy.
-    pub fn copy(&self, area: Area, namespace: &str, schedule: &str, id: &BackupId) -> Result<String, NameError> {
+    /// `<prefix>/<area>/<namespace>/<schedule>/<id>/`: one backup.
+    pub fn backup(&self, area: Area, namespace: &str, schedule: &str, id: &BackupId) -> Result<String, NameError> {
         Ok(format!("{}{id}/", self.schedule(area, namespace, schedule)?))
     }
 
@@ -223,7 +223,7 @@ pub enum RestoreStep {
     Cutover,
     /// Which ids the live database still has; repeatable, before the claim.
     LiveIds,
-    /// CSV files out of the copy; repeatable after the claim.
+    /// CSV files out of the backup; repeatable after the claim.
     Export,
     /// Ends a swap whose Job was lost, where it is more than one transaction; repeatable.
     RecoverCutover,
@@ -262,9 +262,9 @@ pub fn drill_database(namespace: &str, schedule: &str) -> String {
     format!("sennight_drill_{}", stable_hash(&["drill", namespace, schedule], 16))
 }
 
-/// The name of a drill's Job: a function of the copy and of the day.
-pub fn drill_job(schedule_uid: &str, copy: &str, why: &str) -> String {
-    format!("sennight-drill-{}", stable_hash(&["drill", schedule_uid, copy, why], 20))
+/// The name of a drill's Job: a function of the backup and of the day.
+pub fn drill_job(schedule_uid: &str, backup: &str, why: &str) -> String {
+    format!("sennight-drill-{}", stable_hash(&["drill", schedule_uid, backup, why], 20))
 }
 
 fn side_database(live: &str, infix: &str, request_uid: &str) -> String {

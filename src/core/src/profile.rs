@@ -1,6 +1,6 @@
 //! An export profile: which tables, columns and rows of a CRM become which CSV files. The same shape as the
 //! ExportProfile kind's spec (`api::export_profile`), so that it travels as JSON. What makes sense by itself is checked
-//! here (`check`); what a copy must have for it, in `export`.
+//! here (`check`); what a backup must have for it, in `export`.
 
 mod check;
 mod fits;

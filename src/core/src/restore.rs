@@ -27,7 +27,7 @@ pub const REFUND_DEADLINE: TimeDelta = TimeDelta::days(14);
 /// At most one preflight in this time.
 pub const PREFLIGHT_PAUSE: TimeDelta = TimeDelta::minutes(10);
 
-/// Decides. Order: the end, what the bucket proves to have begun, what was claimed, the helpdesk's no, whether it can be served, the copy and its hold, the
+/// Decides. Order: the end, what the bucket proves to have begun, what was claimed, the helpdesk's no, whether it can be served, the backup and its hold, the
 /// preflight, people's decisions, the work.
 pub fn decide(facts: &Facts, now: DateTime<Utc>) -> Plan {
     if facts.ended {
@@ -129,11 +129,11 @@ fn checking(facts: &Facts, now: DateTime<Utc>) -> Option<Plan> {
     if !facts.pinned {
         return match &facts.eligibility {
             Eligibility::NotYet { reason, message } => checking(Action::Nothing, reason, message),
-            _ => checking(Action::Pin, "Pinning", "choosing the copy"),
+            _ => checking(Action::Pin, "Pinning", "choosing the backup"),
         };
     }
     if !facts.keys.held {
-        return checking(Action::Hold, "Holding", "holding the copy");
+        return checking(Action::Hold, "Holding", "holding the backup");
     }
     preflight(facts, now)
 }
@@ -216,7 +216,7 @@ fn work(facts: &Facts, now: DateTime<Utc>) -> Plan {
             }
             Step::None | Step::Running { .. } | Step::Succeeded(_) => String::new(),
         };
-        let message = format!("the copy cannot be held any longer and nothing was swapped{last}");
+        let message = format!("the backup cannot be held any longer and nothing was swapped{last}");
         return Plan::finish(Terminal::Expired { reason: "HoldExpired", message });
     }
     let queued = |reason: &str, message: &str| {

@@ -19,16 +19,16 @@ pub const TAG_WRITER: &str = "written-by";
 pub const WRITTEN_BY_US: &str = "sennight";
 /// The tag that the daily rule looks for.
 pub const TAG_RETAIN: &str = "retain";
-/// Its value on a copy that expires.
+/// Its value on a backup that expires.
 pub const RETAIN_DAILY: &str = "daily";
-/// Its value on a copy that a request holds: no rule matches it.
+/// Its value on a backup that a request holds: no rule matches it.
 pub const RETAIN_HELD: &str = "held";
 /// The tag that says until when a hold is meant, so that an orphaned one can be released.
 pub const TAG_HELD_UNTIL: &str = "held-until";
 
-/// How far past its expiry a request may hold a copy (I5).
+/// How far past its expiry a request may hold a backup (I5).
 pub const HOLD_DAYS: i32 = 14;
-/// Days that safety dumps stay.
+/// Days that safety backups stay.
 pub const SAFETY_DAYS: i32 = 30;
 /// Days that finished exports stay.
 pub const EXPORT_DAYS: i32 = 7;
@@ -41,7 +41,7 @@ pub const ABORT_DAYS: i32 = 2;
 /// Days that an overwritten or deleted version stays on a versioned bucket.
 pub const NONCURRENT_DAYS: i32 = 1;
 
-/// A copy with less life than this is not retagged but copied: the sweep that deletes it may already be under way.
+/// A backup with less life than this is not retagged but copied: the sweep that deletes it may already be under way.
 const LAST_HOURS: TimeDelta = TimeDelta::hours(24);
 
 /// What a storage wants of its bucket.
@@ -51,7 +51,7 @@ pub struct Policy {
     pub bucket: String,
     /// The storage's prefix.
     pub prefix: String,
-    /// Days that a copy stays.
+    /// Days that a backup stays.
     pub days: i32,
     /// What the store can do.
     pub capabilities: Capabilities,
@@ -154,7 +154,7 @@ impl Policy {
         if self.capabilities.tagging { our_tags() } else { BTreeMap::new() }
     }
 
-    /// There a hold is a copy outside of `daily/`. Others, too, call a tag `retain`: in a bucket that is theirs it must be on
+    /// There a hold is a backup outside of `daily/`. Others, too, call a tag `retain`: in a bucket that is theirs it must be on
     /// an object of ours.
     fn daily_filter(&self, root: &str) -> BTreeMap<String, String> {
         match (self.capabilities.tagging, root.is_empty()) {
@@ -179,7 +179,7 @@ pub fn expires_at(stored: DateTime<Utc>, days: i32) -> DateTime<Utc> {
         .map_or(DateTime::<Utc>::MAX_UTC, |day| day.and_time(NaiveTime::MIN).and_utc())
 }
 
-/// How a copy is kept from expiring.
+/// How a backup is kept from expiring.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HoldMethod {
     /// Its tags are changed where it lies.
@@ -188,12 +188,12 @@ pub enum HoldMethod {
     Copy,
 }
 
-/// Chooses the method: tags where the store has them and the copy has at least 24 hours left.
+/// Chooses the method: tags where the store has them and the backup has at least 24 hours left.
 pub fn hold_method(capabilities: Capabilities, expires_at: DateTime<Utc>, now: DateTime<Utc>) -> HoldMethod {
     if capabilities.tagging && expires_at - now >= LAST_HOURS { HoldMethod::Tag } else { HoldMethod::Copy }
 }
 
-/// Until when a hold is meant that is wanted until `wanted`: at most [`HOLD_DAYS`] past the copy's expiry.
+/// Until when a hold is meant that is wanted until `wanted`: at most [`HOLD_DAYS`] past the backup's expiry.
 pub fn held_until(expires_at: DateTime<Utc>, wanted: DateTime<Utc>) -> DateTime<Utc> {
     wanted.min(expires_at + TimeDelta::days(i64::from(HOLD_DAYS)))
 }
@@ -203,14 +203,14 @@ pub fn our_tags() -> BTreeMap<String, String> {
     BTreeMap::from([(TAG_WRITER.to_owned(), WRITTEN_BY_US.to_owned())])
 }
 
-/// The tags of a copy that expires by the daily rule.
+/// The tags of a backup that expires by the daily rule.
 pub fn daily_tags() -> BTreeMap<String, String> {
     let mut tags = our_tags();
     tags.insert(TAG_RETAIN.to_owned(), RETAIN_DAILY.to_owned());
     tags
 }
 
-/// The tags of a copy held until `until`.
+/// The tags of a backup held until `until`.
 pub fn held_tags(until: DateTime<Utc>) -> BTreeMap<String, String> {
     let mut tags = our_tags();
     tags.insert(TAG_RETAIN.to_owned(), RETAIN_HELD.to_owned());
@@ -223,7 +223,7 @@ pub fn area_tags(area: Area) -> BTreeMap<String, String> {
     if area == Area::Daily { daily_tags() } else { our_tags() }
 }
 
-/// Until when these tags hold a copy; `None` if they do not. A hold whose date cannot be read is one without an end:
+/// Until when these tags hold a backup; `None` if they do not. A hold whose date cannot be read is one without an end:
 /// a human must look.
 pub fn hold_of(tags: &BTreeMap<String, String>) -> Option<DateTime<Utc>> {
     if tags.get(TAG_RETAIN).map(String::as_str) != Some(RETAIN_HELD) {
@@ -323,14 +323,14 @@ mod tests {
     #[test]
     fn the_daily_rule_asks_for_the_tag_where_there_are_tags() {
         let daily = BTreeMap::from([("retain".to_owned(), "daily".to_owned())]);
-        assert_eq!(policy("p", true, false).rules()[0].tags, daily, "also copies of before they said who wrote them");
+        assert_eq!(policy("p", true, false).rules()[0].tags, daily, "also backups of before they said who wrote them");
         assert_eq!(policy("", true, false).rules()[0].tags, daily_tags());
         assert!(policy("p", false, false).rules()[0].tags.is_empty());
         assert_eq!(policy("p", false, false).rules()[0].expire, Some(Expire::Days(7)));
     }
 
     #[test]
-    fn i5_a_copy_in_its_last_day_is_copied_not_tagged() {
+    fn i5_a_backup_in_its_last_day_is_copied_not_tagged() {
         let (all, none) = (Capabilities::default(), Capabilities { tagging: false, ..Capabilities::default() });
         let expires = at("2026-11-30T00:00:00Z");
         assert_eq!(hold_method(all, expires, at("2026-11-29T00:00:00Z")), HoldMethod::Tag);

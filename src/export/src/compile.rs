@@ -1,4 +1,4 @@
-//! Compiles a profile against the tables of one copy. Messages name the field of the profile.
+//! Compiles a profile against the tables of one backup. Messages name the field of the profile.
 
 use super::cell::Shape;
 use super::error::CompileError;
@@ -9,13 +9,13 @@ use sennight_core::manifest::Manifest;
 use sennight_core::profile::{ColumnSpec, Entity, ExportProfile, Lookup, LookupOutput, LookupRef, Tables};
 use std::collections::BTreeSet;
 
-/// The plan of a profile for a copy.
+/// The plan of a profile for a backup.
 pub(super) fn compile(profile: &ExportProfile, manifest: &Manifest) -> Result<Plan, CompileError> {
     profile.fits(manifest)?;
     let zone = manifest
         .time_zone
         .parse()
-        .map_err(|_| invalid("timeZone", format!("the copy's zone {:?} is unknown", manifest.time_zone)))?;
+        .map_err(|_| invalid("timeZone", format!("the backup's zone {:?} is unknown", manifest.time_zone)))?;
     let mut compiler = Compiler {
         profile,
         tables: Tables { tables: &manifest.tables, profile },

@@ -8,7 +8,7 @@ use sennight_core::manifest::Table;
 #[derive(Debug, thiserror::Error, strum::IntoStaticStr)]
 pub enum ExportError {
     /// A row that is not what the manifest says.
-    #[error("row {row} of {table} is damaged: {problem}; use another recovery point")]
+    #[error("row {row} of {table} is damaged: {problem}; use another backup")]
     RowDamaged {
         /// The table.
         table: String,
@@ -18,7 +18,7 @@ pub enum ExportError {
         problem: String,
     },
     /// More or fewer rows than the manifest lists.
-    #[error("{table} gave {found} rows, the manifest lists {expected}: use another recovery point")]
+    #[error("{table} gave {found} rows, the manifest lists {expected}: use another backup")]
     RowsMissing {
         /// The table.
         table: String,

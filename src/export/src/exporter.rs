@@ -76,7 +76,7 @@ struct Current {
 }
 
 impl Exporter {
-    /// An export of the copy that `manifest` describes. The zip's bytes are taken from the outlet.
+    /// An export of the backup that `manifest` describes. The zip's bytes are taken from the outlet.
     pub fn new(
         plan: Plan,
         manifest: &Manifest,

@@ -1,5 +1,5 @@
-//! From the row text of a copy to a zip of CSV files, by a profile: pure and streaming. Bytes come in frame by frame and
-//! go out through an [`Outlet`]; no network, no database, no clock (the copy's own times are used, so that the same copy
+//! From the row text of a backup to a zip of CSV files, by a profile: pure and streaming. Bytes come in frame by frame and
+//! go out through an [`Outlet`]; no network, no database, no clock (the backup's own times are used, so that the same backup
 //! and profile give the same bytes).
 //!
 //! Memory: main tables are streamed. Lookups, multi values, custom fields and lines are held, [`held::ENTRY_BYTES`] plus

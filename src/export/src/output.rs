@@ -50,7 +50,7 @@ pub(super) type Main = Output<StreamWriter<Outlet>>;
 pub(super) type Beside = Output<Box<dyn Aside>>;
 
 impl Main {
-    /// `time` is what every entry says it was changed at: the copy's, so that the same copy gives the same bytes.
+    /// `time` is what every entry says it was changed at: the backup's, so that the same backup gives the same bytes.
     pub(super) fn new(outlet: Outlet, time: NaiveDateTime) -> Self {
         Self { zip: ZipWriter::new_stream(outlet), time: stamp(time), file: String::new() }
     }

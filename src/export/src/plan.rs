@@ -1,4 +1,4 @@
-//! A profile compiled against the tables of one copy: every name is resolved, every exclusion asserted, so that nothing
+//! A profile compiled against the tables of one backup: every name is resolved, every exclusion asserted, so that nothing
 //! but the data can go wrong afterwards.
 
 use super::cell::Shape;
@@ -10,7 +10,7 @@ use sennight_core::manifest::Manifest;
 use sennight_core::profile::{ExportProfile, Style};
 use serde::Serialize;
 
-/// A profile that fits a copy.
+/// A profile that fits a backup.
 #[derive(Debug, Clone)]
 pub struct Plan {
     pub(super) style: Style,
@@ -122,7 +122,7 @@ pub(super) struct LineColumn {
 pub(super) const KEY_SEPARATOR: &str = "\0";
 
 impl Plan {
-    /// Compiles `profile` for the copy that `manifest` describes.
+    /// Compiles `profile` for the backup that `manifest` describes.
     pub fn compile(profile: &ExportProfile, manifest: &Manifest) -> Result<Self, CompileError> {
         compile::compile(profile, manifest)
     }

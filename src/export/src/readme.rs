@@ -58,7 +58,7 @@ impl Texts {
         let mut text = fill(self.title, &[("tenant", &context.identity.tenant)]);
         text += "\n\n";
         text += &fill(self.as_of, &[("local", &local), ("zone", &context.time_zone), ("utc", &utc)]);
-        let point = context.recovery_point.to_string();
+        let point = context.backup.to_string();
         text += &fill(self.request, &[("request", &context.request), ("point", &point)]);
         text += self.files;
         self.list(&mut text, facts, false);

@@ -1,4 +1,4 @@
-//! The row text of a copy: PostgreSQL's COPY text grammar, decoded into cells.
+//! The row text of a backup: PostgreSQL's COPY text grammar, decoded into cells.
 
 use std::borrow::Cow;
 

@@ -30,11 +30,11 @@ pub struct ExportContext {
     pub request: String,
     /// Its UID.
     pub request_uid: String,
-    /// The copy.
-    pub recovery_point: BackupId,
-    /// SHA-256 of the copy's manifest, hex.
+    /// The backup.
+    pub backup: BackupId,
+    /// SHA-256 of the backup's manifest, hex.
     pub manifest_sha256: String,
-    /// The copy's day.
+    /// The backup's day.
     pub day: NaiveDate,
     /// The instant that the data is consistent at.
     pub snapshot_time: DateTime<Utc>,
@@ -44,7 +44,7 @@ pub struct ExportContext {
     pub missing_only: Comparison,
 }
 
-/// Whether and how the copy was compared with the live database.
+/// Whether and how the backup was compared with the live database.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "live", rename_all_fields = "camelCase")]
 pub enum Comparison {

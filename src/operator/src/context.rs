@@ -4,15 +4,15 @@ use super::authority::Authority;
 use super::clients::Clients;
 use super::clock::Clock;
 use super::dispatch::Dispatch;
-use super::fleet::{Fleet, Key, Sighting};
+use super::fleet::{Fleet, Key, WatchedSchedule};
 use super::jobs::Jobs;
-use super::observed::Observer;
+use super::observed::ReconcileMetrics;
 use super::open_requests::OpenRequests;
 use super::server::Paces;
 use super::storage::Patrols;
 use super::stores::Stores;
 use super::verbs::{VerbError, get_opt};
-use super::wakeups::Wakeups;
+use super::wakeups::DelayQueue;
 use crate::settings::Settings;
 use crate::telemetry::Metrics;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -56,15 +56,15 @@ impl Caches {
 #[derive(Clone)]
 pub struct Timers {
     /// BackupStorages.
-    pub storages: Wakeups<Key>,
+    pub storages: DelayQueue<Key>,
     /// DatabaseServers.
-    pub servers: Wakeups<Key>,
+    pub servers: DelayQueue<Key>,
     /// BackupSchedules.
-    pub schedules: Wakeups<Key>,
+    pub schedules: DelayQueue<Key>,
     /// RestoreRequests.
-    pub requests: Wakeups<Key>,
+    pub requests: DelayQueue<Key>,
     /// ExportProfiles.
-    pub profiles: Wakeups<Key>,
+    pub profiles: DelayQueue<Key>,
 }
 
 /// What every reconcile gets.
@@ -76,7 +76,7 @@ pub struct Context {
     /// What time it is.
     pub clock: Clock,
     /// Events, and metrics of reconciles.
-    pub observer: Observer,
+    pub observer: ReconcileMetrics,
     /// Metrics of the business.
     pub metrics: Metrics,
     /// Caches.
@@ -112,7 +112,7 @@ impl Context {
             Reporter { controller: "sennight.dev/operator".to_owned(), instance: Some(settings.identity.clone()) };
         let recorder = Recorder::new(clients.write.clone(), reporter);
         Self {
-            observer: Observer::new(metrics.clone(), recorder),
+            observer: ReconcileMetrics::new(metrics.clone(), recorder),
             stores: Stores::new(clients.write.clone()),
             patrols: Patrols::default(),
             paces: Paces::default(),
@@ -140,7 +140,7 @@ impl Context {
 
     /// A BackupSchedule as it is now: the operator keeps rows, no objects.
     pub async fn schedule(&self, namespace: &str, name: &str) -> Result<Option<Arc<BackupSchedule>>, VerbError> {
-        let api: Api<Sighting> = Api::namespaced(self.clients.write.clone(), namespace);
-        Ok(get_opt(&api, name).await?.map(|Sighting(object)| Arc::new(object)))
+        let api: Api<WatchedSchedule> = Api::namespaced(self.clients.write.clone(), namespace);
+        Ok(get_opt(&api, name).await?.map(|WatchedSchedule(object)| Arc::new(object)))
     }
 }

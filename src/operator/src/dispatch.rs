@@ -3,7 +3,7 @@
 
 mod launch;
 
-pub use launch::{NextJob, Passenger};
+pub use launch::{BatchMember, NextJob};
 
 use super::context::Context;
 use super::jobs::{Taken, Ticketed};
@@ -51,7 +51,7 @@ pub struct Order {
     pub tenant: String,
     /// The database.
     pub database: String,
-    /// Zone of the copy's day.
+    /// Zone of the backup's day.
     pub time_zone: String,
     /// `spec.database.allowNonTransactional`.
     pub allow_non_transactional: bool,
@@ -108,8 +108,8 @@ pub struct Dispatch {
 impl Dispatch {
     /// Nothing is queued yet. `now` is since when somebody watches what comes due.
     pub fn new(settings: &JobSettings, now: DateTime<Utc>) -> Self {
-        let linger = TimeDelta::from_std(settings.batch_linger).unwrap_or(TimeDelta::minutes(3));
-        let shape = Shape { tenants: settings.batch_tenants, linger, settle: SETTLE };
+        let batch_window = TimeDelta::from_std(settings.batch_window).unwrap_or(TimeDelta::minutes(3));
+        let shape = Shape { tenants: settings.batch_tenants, batch_window, settle: SETTLE };
         Self { state: Arc::default(), shape, per_minute: settings.per_minute, burst: settings.burst, since: now }
     }
 
@@ -205,13 +205,13 @@ impl Dispatch {
     }
 
     /// Everybody of a batch has a Job, or must ask again, or (`again`) waits on.
-    fn landed(&self, group: &Group, all: &[String], again: Vec<Passenger>) {
+    fn landed(&self, group: &Group, all: &[String], again: Vec<BatchMember>) {
         let mut state = self.state();
         for uid in all {
             state.flying.remove(uid);
             state.orders.remove(uid);
         }
-        for Passenger { due, order } in again {
+        for BatchMember { due, order } in again {
             state.orders.insert(due.uid.clone(), order);
             state.queue.put_back(group, due);
         }
@@ -278,7 +278,7 @@ pub async fn run(ctx: Arc<Context>, stop: CancellationToken) {
 mod tests {
     use super::*;
     use sennight_core::backup::RunKey;
-    use sennight_core::batch::{Company, Lane};
+    use sennight_core::batch::{BatchSharing, Lane};
 
     fn at(seconds: i64) -> DateTime<Utc> {
         DateTime::from_timestamp(seconds, 0).unwrap()
@@ -286,7 +286,7 @@ mod tests {
 
     fn dispatch() -> Dispatch {
         let settings =
-            JobSettings { batch_tenants: 50, batch_linger: Duration::from_mins(2), per_minute: 60, burst: 10 };
+            JobSettings { batch_tenants: 50, batch_window: Duration::from_mins(2), per_minute: 60, burst: 10 };
         Dispatch::new(&settings, at(0))
     }
 
@@ -304,7 +304,7 @@ mod tests {
             since: at(5),
             queued: at(5),
             bytes: None,
-            company: Company::Any,
+            company: BatchSharing::Any,
         }
     }
 
@@ -330,7 +330,7 @@ mod tests {
         assert!(dispatch.creating("a") && dispatch.knows("a"));
         assert_eq!(dispatch.ask(&group(), Due { queued: at(99), ..due("a") }, order()).since, at(5));
         assert_eq!(dispatch.depth(), ([0; 3], None));
-        let again = batch.runs.into_iter().map(|due| Passenger { due, order: order() }).collect();
+        let again = batch.runs.into_iter().map(|due| BatchMember { due, order: order() }).collect();
         dispatch.landed(&group(), &["a".to_owned()], again);
         assert_eq!(dispatch.depth(), ([1, 0, 0], Some(at(5))));
         dispatch.forget("a");

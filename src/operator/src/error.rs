@@ -32,13 +32,13 @@ pub enum ReconcileError {
     /// A storage does not answer.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The bucket's copies cannot be listed or read.
+    /// The bucket's backups cannot be listed or read.
     #[error(transparent)]
     Catalogue(#[from] CatalogueError),
-    /// A copy cannot be held or released.
+    /// A backup cannot be held or released.
     #[error(transparent)]
     Hold(#[from] HoldError),
-    /// `status.recoveryPoint.id` is not an id.
+    /// `status.backup.id` is not an id.
     #[error(transparent)]
     Name(#[from] NameError),
     /// A task cannot be written as arguments of a worker.
@@ -50,8 +50,8 @@ pub enum ReconcileError {
     /// The audit record in the bucket.
     #[error(transparent)]
     Record(Box<RecordError>),
-    /// A restore's pinned copy has not been read in this round.
-    #[error("the pinned copy has not been read yet")]
+    /// A restore's pinned backup has not been read in this round.
+    #[error("the pinned backup has not been read yet")]
     NothingToHold,
     /// The spec of a DatabaseServer.
     #[error(transparent)]
@@ -62,8 +62,8 @@ pub enum ReconcileError {
     /// The bucket's lifecycle rules could not be brought into force.
     #[error(transparent)]
     Lifecycle(Box<LifecycleError>),
-    /// The walk through a storage's copies.
-    #[error("the walk through all copies broke off, it goes on soon: {0}")]
+    /// The walk through a storage's backups.
+    #[error("the walk through all backups broke off, it goes on soon: {0}")]
     Patrol(#[source] Box<StoreError>),
 }
 

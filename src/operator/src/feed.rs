@@ -4,11 +4,11 @@ use super::clock::Clock;
 use super::context::{Caches, Context, Timers};
 use super::error::ReconcileError;
 use super::fleet::{Key, Runner};
-use super::observed::{Ailing, error_policy, observed};
+use super::observed::{FailingSince, error_policy, observed};
 use super::open_requests::OpenRequests;
-use super::restore::rest::lighten;
+use super::restore::rest::compact;
 use super::scopes::{Watched, cached, cached_events};
-use super::wakeups::Wakeups;
+use super::wakeups::DelayQueue;
 use crate::http::Readiness;
 use crate::settings::Watch;
 use futures::stream::BoxStream;
@@ -28,15 +28,15 @@ const PAGE: u32 = 500;
 const REQUESTS_PAGE: u32 = 100;
 
 /// What drives one kind's controller: its cache, the stream that fills it, and its timer.
-pub struct Feed<K: Watched> {
+pub struct Informer<K: Watched> {
     cache: Store<K>,
     changes: BoxStream<'static, Result<K, watcher::Error>>,
     due: BoxStream<'static, ObjectRef<K>>,
     filled: CancellationToken,
 }
 
-impl<K: Watched> Feed<K> {
-    fn start(client: &Client, watched: &Watch, clock: Clock) -> (Self, Store<K>, Wakeups<Key>) {
+impl<K: Watched> Informer<K> {
+    fn start(client: &Client, watched: &Watch, clock: Clock) -> (Self, Store<K>, DelayQueue<Key>) {
         let (cache, changes, filled) = cached::<K>(client, watched, &watcher::Config::default().page_size(PAGE));
         let (feed, timer) = Self::over(cache.clone(), changes, filled, clock);
         (feed, cache, timer)
@@ -47,8 +47,8 @@ impl<K: Watched> Feed<K> {
         changes: BoxStream<'static, Result<K, watcher::Error>>,
         filled: CancellationToken,
         clock: Clock,
-    ) -> (Self, Wakeups<Key>) {
-        let (timer, due) = Wakeups::start(clock);
+    ) -> (Self, DelayQueue<Key>) {
+        let (timer, due) = DelayQueue::start(clock);
         let due = due.map(|key: Key| ObjectRef::new(&key.name).within(&key.namespace));
         (Self { cache, changes, due: due.boxed(), filled }, timer)
     }
@@ -57,7 +57,7 @@ impl<K: Watched> Feed<K> {
     /// its timer.
     pub async fn run<F>(self, ctx: Arc<Context>, stop: CancellationToken, reconcile: fn(Arc<K>, Arc<Context>) -> F)
     where
-        K: Ailing,
+        K: FailingSince,
         F: Future<Output = Result<Action, ReconcileError>> + Send + 'static,
     {
         Controller::for_stream(self.changes, self.cache)
@@ -105,35 +105,35 @@ fn gate(kind: &str, filled: &CancellationToken, readiness: &Readiness) {
 }
 
 /// The feeds of our kinds.
-pub struct Feeds {
+pub struct Informers {
     /// BackupStorages.
-    pub storages: Feed<BackupStorage>,
+    pub storages: Informer<BackupStorage>,
     /// DatabaseServers.
-    pub servers: Feed<DatabaseServer>,
+    pub servers: Informer<DatabaseServer>,
     /// BackupSchedules.
     pub schedules: Runner,
     schedules_filled: CancellationToken,
     /// RestoreRequests.
-    pub requests: Feed<RestoreRequest>,
+    pub requests: Informer<RestoreRequest>,
     /// ExportProfiles.
-    pub profiles: Feed<ExportProfile>,
+    pub profiles: Informer<ExportProfile>,
 }
 
-impl Feeds {
+impl Informers {
     /// Starts the watches; nothing is asked before somebody runs them.
     pub fn start(client: &Client, watched: &Watch, clock: Clock) -> (Self, Caches, Timers) {
-        let (storages, storages_cache, storages_timer) = Feed::start(client, watched, clock);
-        let (servers, servers_cache, servers_timer) = Feed::start(client, watched, clock);
+        let (storages, storages_cache, storages_timer) = Informer::start(client, watched, clock);
+        let (servers, servers_cache, servers_timer) = Informer::start(client, watched, clock);
         let paged = watcher::Config::default().page_size(REQUESTS_PAGE);
-        let (requests_cache, events, filled) = cached_events::<RestoreRequest>(client, watched, &paged, lighten);
+        let (requests_cache, events, filled) = cached_events::<RestoreRequest>(client, watched, &paged, compact);
         let open = OpenRequests::new(requests_cache.clone());
         let sees = open.clone();
         let changes = events.inspect_ok(move |event| sees.saw(event)).touched_objects().boxed();
-        let (requests, requests_timer) = Feed::over(requests_cache.clone(), changes, filled, clock);
-        let (schedules_timer, due) = Wakeups::start(clock);
+        let (requests, requests_timer) = Informer::over(requests_cache.clone(), changes, filled, clock);
+        let (schedules_timer, due) = DelayQueue::start(clock);
         let (schedules, fleet, schedules_filled) = Runner::start(client, watched, due.boxed());
         // Nobody reads them from a cache: a request reads its profile afresh.
-        let (profiles, _, profiles_timer) = Feed::start(client, watched, clock);
+        let (profiles, _, profiles_timer) = Informer::start(client, watched, clock);
         let caches = Caches {
             storages: storages_cache,
             servers: servers_cache,

@@ -61,13 +61,13 @@ fn fleet(schedules: &Fleet, metrics: &Metrics, now: DateTime<Utc>) {
 
 /// What the storages' last patrols found.
 fn overdue(storages: &[Arc<BackupStorage>], metrics: &Metrics) {
-    let (mut copies, mut holds, mut uploads) = (0, 0, 0);
+    let (mut backups, mut holds, mut uploads) = (0, 0, 0);
     for patrol in storages.iter().filter_map(|storage| storage.status.as_ref()?.patrol.as_ref()) {
-        copies += i64::from(patrol.overdue_copies);
+        backups += i64::from(patrol.overdue_backups);
         holds += i64::from(patrol.orphaned_holds);
         uploads += i64::from(patrol.orphaned_uploads);
     }
-    for (what, number) in [("backup", copies), ("hold", holds), ("upload", uploads)] {
+    for (what, number) in [("backup", backups), ("hold", holds), ("upload", uploads)] {
         metrics.overdue.get_or_create_owned(&OverdueLabel { what }).set(number);
     }
 }
@@ -90,7 +90,7 @@ fn drills(servers: &[Arc<DatabaseServer>], metrics: &Metrics, now: DateTime<Utc>
     let oldest = drills().filter_map(|drill| drill.oldest_proof).min();
     metrics.oldest_proof.set(oldest.map_or(0, |at| (now - at).num_seconds().max(0)));
     let stalled = |status: &&DatabaseServerStatus| {
-        let proven = find(&status.conditions, ServerCondition::CopiesProven);
+        let proven = find(&status.conditions, ServerCondition::BackupsProven);
         proven.is_some_and(|c| [NO_PLACE, OVERDUE].contains(&c.reason.as_str()))
     };
     metrics.drills_stalled.set(count(told().filter(stalled).count()));
@@ -114,9 +114,9 @@ mod tests {
                 "apiVersion": "sennight.dev/v1alpha1", "kind": "DatabaseServer", "metadata": {"name": "s", "namespace": "n"},
                 "spec": {"engine": "PostgreSQL", "host": "db", "dumpCredentialsSecretRef": {"name": "d"}},
                 "status": {
-                    "conditions": [{"type": "CopiesProven", "status": "False", "reason": reason}],
+                    "conditions": [{"type": "BackupsProven", "status": "False", "reason": reason}],
                     "drill": {"oldestProof": oldest, "last": [{
-                        "schedule": "a", "recoveryPoint": "c", "job": "j", "startedAt": "2026-11-22T00:00:00Z", "proven": false
+                        "schedule": "a", "backup": "c", "job": "j", "startedAt": "2026-11-22T00:00:00Z", "proven": false
                     }]}
                 }
             });
@@ -151,7 +151,7 @@ mod tests {
                     "database": {"serverRef": {"name": "s"}, "name": "d"}, "storageRef": {"name": "b"}
                 },
                 "status": {
-                    "recoveryPoints": [point],
+                    "backups": [point],
                     "conditions": [
                         {"type": "Fresh", "status": fresh, "reason": "R"},
                         {"type": "Ready", "status": "True", "reason": ready}

@@ -3,7 +3,7 @@
 
 mod cards;
 
-pub use cards::{Card, Cards, Taken};
+pub use cards::{JobEntry, JobIndex, Taken};
 
 use super::context::Context;
 use super::fleet::Key;
@@ -118,7 +118,7 @@ type Reservations = HashMap<(String, String), Reserved>;
 pub struct Jobs {
     cache: Store<Job>,
     filled: CancellationToken,
-    cards: Arc<Mutex<Cards>>,
+    cards: Arc<Mutex<JobIndex>>,
     reserved: Arc<Mutex<Reservations>>,
 }
 
@@ -153,7 +153,7 @@ impl Jobs {
     }
 
     /// The cards of all Jobs.
-    pub fn cards(&self) -> MutexGuard<'_, Cards> {
+    pub fn cards(&self) -> MutexGuard<'_, JobIndex> {
         self.cards.lock()
     }
 

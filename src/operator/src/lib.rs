@@ -35,7 +35,7 @@ use crate::telemetry::Metrics;
 use clients::Clients;
 pub use clock::Clock;
 use context::Context;
-use feed::Feeds;
+use feed::Informers;
 use leading::Leading;
 use lease::{Candidate, LeaseError};
 use sennight_api::{BackupSchedule, BackupStorage, DatabaseServer, ExportProfile, RestoreRequest};
@@ -167,7 +167,7 @@ async fn work_while_leading(
 /// Runs every controller until `stop`, then until each has finished what it was doing, at most [`DRAIN`].
 async fn work(process: Process, stop: CancellationToken) -> Result<(), OperatorError> {
     let Process { settings, clock, clients, metrics, readiness } = process;
-    let (feeds, caches, timers) = Feeds::start(&clients.watch, &settings.watch, clock);
+    let (feeds, caches, timers) = Informers::start(&clients.watch, &settings.watch, clock);
     feeds.gate(&readiness);
     let (jobs, job_changes) = jobs::Jobs::start(&clients.watch, &settings.watch);
     let ctx = Arc::new(Context::new(clients, settings, metrics, caches, timers, jobs, clock));

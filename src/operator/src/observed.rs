@@ -21,9 +21,9 @@ pub const LAST_RETRY: Duration = Duration::from_mins(5);
 const NOTE_LIMIT: usize = 1000;
 
 /// An object that knows since when something has been wrong with it.
-pub trait Ailing {
+pub trait FailingSince {
     /// Since when; `None` when nothing is wrong or nobody has written it down.
-    fn ailing_since(&self) -> Option<DateTime<Utc>>;
+    fn failing_since(&self) -> Option<DateTime<Utc>>;
 }
 
 /// The pause before another try: as long as it has failed so far, within bounds. The age comes from status, so no
@@ -43,20 +43,20 @@ pub fn retry_after(since: Option<DateTime<Utc>>, error: &ReconcileError, now: Da
 }
 
 /// kube's error policy for all kinds. Its queue sleeps by the wall's clock.
-pub fn error_policy<K: Ailing>(object: &K, error: &ReconcileError, clock: Clock) -> Action {
-    let pause = retry_after(object.ailing_since(), error, clock.now());
+pub fn error_policy<K: FailingSince>(object: &K, error: &ReconcileError, clock: Clock) -> Action {
+    let pause = retry_after(object.failing_since(), error, clock.now());
     let pause = pause.map(|pause| clock.real(TimeDelta::from_std(pause).unwrap_or(TimeDelta::MAX)));
     pause.map_or_else(Action::await_change, Action::requeue)
 }
 
 /// Metrics and Events of reconciles.
 #[derive(Clone)]
-pub struct Observer {
+pub struct ReconcileMetrics {
     metrics: Metrics,
     recorder: Recorder,
 }
 
-impl Observer {
+impl ReconcileMetrics {
     /// An observer that counts into `metrics` and publishes through `recorder`.
     pub fn new(metrics: Metrics, recorder: Recorder) -> Self {
         Self { metrics, recorder }
@@ -161,8 +161,8 @@ mod tests {
     }
 
     struct Ill(Option<i64>);
-    impl Ailing for Ill {
-        fn ailing_since(&self) -> Option<DateTime<Utc>> {
+    impl FailingSince for Ill {
+        fn failing_since(&self) -> Option<DateTime<Utc>> {
             self.0.map(at)
         }
     }

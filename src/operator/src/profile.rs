@@ -1,9 +1,9 @@
 //! ExportProfile: says whether the profile makes sense by itself, as soon as it is applied. Which of its tables and columns
-//! a tenant has, only a copy can tell.
+//! a tenant has, only a backup can tell.
 
 use super::context::Context;
-use super::feed::Feed;
-use super::observed::{Ailing, cut};
+use super::feed::Informer;
+use super::observed::{FailingSince, cut};
 use super::verbs::apply_status;
 use crate::error::ReconcileError;
 use chrono::{DateTime, Utc};
@@ -38,15 +38,15 @@ pub fn check(spec: &ExportProfileSpec) -> Result<profile::ExportProfile, Unfit> 
     Ok(profile)
 }
 
-impl Ailing for ExportProfile {
-    fn ailing_since(&self) -> Option<DateTime<Utc>> {
+impl FailingSince for ExportProfile {
+    fn failing_since(&self) -> Option<DateTime<Utc>> {
         let ready = find(&self.status.as_ref()?.conditions, ProfileCondition::Ready)?;
         ready.last_transition_time.filter(|_| !ready.is_true())
     }
 }
 
 /// Runs the controller until `stop`.
-pub async fn run(feed: Feed<ExportProfile>, ctx: Arc<Context>, stop: CancellationToken) {
+pub async fn run(feed: Informer<ExportProfile>, ctx: Arc<Context>, stop: CancellationToken) {
     feed.run(ctx, stop, reconcile).await;
 }
 
@@ -64,7 +64,7 @@ fn status(object: &ExportProfile, now: DateTime<Utc>) -> ExportProfileStatus {
             ProfileCondition::Ready,
             ConditionStatus::True,
             "ProfileAccepted",
-            "the profile makes sense; each copy decides which of its tables and columns are there",
+            "the profile makes sense; each backup decides which of its tables and columns are there",
         ),
         Err(unfit) => {
             let message = unfit.to_string();

@@ -89,7 +89,7 @@ pub struct JobSettings {
     /// Tenants in one Job at most.
     pub batch_tenants: usize,
     /// How long a due dump waits for company where some is to be expected.
-    pub batch_linger: Duration,
+    pub batch_window: Duration,
     /// Jobs created in a minute.
     pub per_minute: i32,
     /// Jobs created at once after a pause.
@@ -142,7 +142,7 @@ pub struct Timing {
     pub payment_deadline: Duration,
     /// Pause between two looks at a BackupStorage.
     pub storage_interval: Duration,
-    /// Pause between two walks through all copies of a BackupStorage.
+    /// Pause between two walks through all backups of a BackupStorage.
     pub patrol_interval: Duration,
     /// Pause between two looks at the admission policies.
     pub authority_interval: Duration,
@@ -160,7 +160,7 @@ pub struct Timing {
     pub undo_window: Duration,
     /// How long a finished RestoreRequest is kept.
     pub request_retention: Duration,
-    /// How late a copy may be before its schedule is not Fresh any more, beyond the slot's interval.
+    /// How late a backup may be before its schedule is not Fresh any more, beyond the slot's interval.
     pub freshness_slack: Duration,
 }
 

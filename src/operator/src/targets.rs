@@ -85,7 +85,7 @@ pub fn hooks(server: &api::DatabaseServer) -> Option<Mount> {
     Some(Mount { source, path: HOOKS_DIR.to_owned() })
 }
 
-/// What a copy of this schedule must say of itself.
+/// What a backup of this schedule must say of itself.
 pub fn identity(schedule: &api::BackupSchedule, server: &api::DatabaseServer) -> TenantIdentity {
     TenantIdentity {
         namespace: schedule.namespace().unwrap_or_default(),
@@ -122,7 +122,7 @@ mod tests {
         let (target, mounts) = storage(&spec(&keys));
         let wanted = target.manifest_keys.unwrap();
         assert_eq!((wanted.dir.as_deref(), wanted.current.as_str()), (Some(MANIFEST_KEYS_DIR), "k1"));
-        assert!(wanted.required, "unsigned copies are refused unless somebody allows them");
+        assert!(wanted.required, "unsigned backups are refused unless somebody allows them");
         let mount = Mount { source: Source::Secret("keys".to_owned()), path: MANIFEST_KEYS_DIR.to_owned() };
         assert!(mounts.contains(&mount), "{mounts:?}");
         let (target, mounts) = storage(&spec(&json!({})));

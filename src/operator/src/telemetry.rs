@@ -220,7 +220,7 @@ impl Metrics {
         self.backups.get_or_create(&EndLabels { outcome, reason: self.reason(failure) }).inc();
     }
 
-    /// Counts a restore drill that ended; `None` found nothing out about the copy.
+    /// Counts a restore drill that ended; `None` found nothing out about the backup.
     pub fn drill_ended(&self, proven: Option<bool>, reason: Option<&str>) {
         let outcome = proven.map_or("Interrupted", |proven| if proven { "Succeeded" } else { "Failed" });
         self.drills.get_or_create(&EndLabels { outcome, reason: self.reason(reason) }).inc();

@@ -41,7 +41,7 @@ impl<K: Hash + Eq + Clone> Heap<K> {
 
     /// Wants `key` no later than `due`; an earlier wish stays as it is, so that a steady stream of causes cannot push it
     /// away for ever.
-    pub fn hasten(&mut self, key: K, due: DateTime<Utc>) {
+    pub fn requeue_before(&mut self, key: K, due: DateTime<Utc>) {
         if self.by_key.get(&key).is_none_or(|(wanted, _)| *wanted > due) {
             self.schedule(key, due);
         }
@@ -102,17 +102,17 @@ enum Ask<K> {
 
 /// The handle by which reconciles ask to be woken. Cheap to clone; never blocks.
 #[derive(Debug)]
-pub struct Wakeups<K> {
+pub struct DelayQueue<K> {
     asks: mpsc::UnboundedSender<Ask<K>>,
 }
 
-impl<K> Clone for Wakeups<K> {
+impl<K> Clone for DelayQueue<K> {
     fn clone(&self) -> Self {
         Self { asks: self.asks.clone() }
     }
 }
 
-impl<K: Hash + Eq + Clone + Send + 'static> Wakeups<K> {
+impl<K: Hash + Eq + Clone + Send + 'static> DelayQueue<K> {
     /// A handle, and the stream of keys as they fall due (for `kube::runtime::Controller::reconcile_on`). The stream
     /// ends when the last handle is gone.
     pub fn start(clock: Clock) -> (Self, impl Stream<Item = K> + Send + 'static) {
@@ -132,7 +132,7 @@ impl<K: Hash + Eq + Clone + Send + 'static> Wakeups<K> {
     }
 
     /// Wakes `key` at `due`, or earlier if it wished so before.
-    pub fn hasten(&self, key: impl Into<K>, due: DateTime<Utc>) {
+    pub fn requeue_before(&self, key: impl Into<K>, due: DateTime<Utc>) {
         let _ = self.asks.send(Ask::Hasten(key.into(), due));
     }
 
@@ -175,7 +175,7 @@ impl<K: Hash + Eq + Clone> Sleeper<K> {
     fn take(&mut self, ask: Ask<K>) {
         match ask {
             Ask::Schedule(key, due) => self.heap.schedule(key, due),
-            Ask::Hasten(key, due) => self.heap.hasten(key, due),
+            Ask::Hasten(key, due) => self.heap.requeue_before(key, due),
             Ask::Call(key) => self.heap.call(key),
             Ask::Forget(key) => self.heap.forget(&key),
         }
@@ -215,10 +215,10 @@ mod tests {
     fn causes_that_keep_coming_cannot_push_a_wish_away() {
         let mut heap = Heap::default();
         for second in 0..100 {
-            heap.hasten("a", at(10 + second));
+            heap.requeue_before("a", at(10 + second));
         }
         assert_eq!(heap.next(), Some(at(10)));
-        heap.hasten("a", at(5));
+        heap.requeue_before("a", at(5));
         assert_eq!((heap.next(), heap.len()), (Some(at(5)), 1));
     }
 
@@ -267,7 +267,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_stream_sleeps_until_the_first_is_due_and_hears_of_a_sooner_one() {
-        let (wakeups, stream) = Wakeups::<&str>::start(Clock::default());
+        let (wakeups, stream) = DelayQueue::<&str>::start(Clock::default());
         let mut stream = Box::pin(stream);
         let start = Utc::now();
         let after = move |millis| start + TimeDelta::milliseconds(millis);
@@ -285,7 +285,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_was_due_long_ago_rings_at_once_and_the_stream_ends_with_its_last_handle() {
-        let (wakeups, stream) = Wakeups::<&str>::start(Clock::default());
+        let (wakeups, stream) = DelayQueue::<&str>::start(Clock::default());
         let mut stream = Box::pin(stream);
         wakeups.schedule("missed", at(1));
         assert_eq!(stream.next().await, Some("missed"));

@@ -299,8 +299,8 @@ mod tests {
     use sennight_protocol::backup::VerifyTask;
 
     fn job() -> Job {
-        let copy = serde_json::json!({"prefix": "daily/n/s/x/", "id": "20261122T021000Z-1a2b3c4d"});
-        let task: VerifyTask = serde_json::from_value(serde_json::json!({"name": "v", "backup": copy})).unwrap();
+        let backup = serde_json::json!({"prefix": "daily/n/s/x/", "id": "20261122T021000Z-1a2b3c4d"});
+        let task: VerifyTask = serde_json::from_value(serde_json::json!({"name": "v", "backup": backup})).unwrap();
         let worker = WorkerJob {
             name: "j".into(),
             namespace: "n".into(),

@@ -16,7 +16,7 @@ use std::time::Duration;
     about,
     max_term_width = 110,
     after_help = "Exit codes: 0 done, 1 failed, 2 wrong arguments, 3 refused by the cluster, 4 not found, 5 not confirmed, \
-6 the record was tampered with, 7 somebody is not backed up (status --exit-code), 8 a drill did not prove the copy."
+6 the record was tampered with, 7 somebody is not backed up (status --exit-code), 8 a drill did not prove the backup."
 )]
 pub struct Args {
     /// Which cluster, as whom.
@@ -72,7 +72,7 @@ pub enum Verb {
     Audit(AuditArgs),
     /// Is everybody backed up? On one screen.
     Status(StatusArgs),
-    /// Restore a tenant's newest copy into a scratch database now, compare it, drop it: is this backup any good?
+    /// Restore a tenant's newest backup into a scratch database now, compare it, drop it: is this backup any good?
     Drill(DrillArgs),
     /// Print a completion script for the binary itself. kubectl completes by the executable kubectl_complete-sennight.
     Completion {

@@ -129,7 +129,7 @@ fn detail(entry: &Entry) -> String {
             let subject = &state.subject;
             format!("{} for user {}, ticket {}", subject.mode, subject.requester, subject.ticket)
         }
-        Event::CopyChosen => state.copy.as_ref().map_or_else(String::new, |copy| format!("copy {}", copy.id)),
+        Event::BackupChosen => state.backup.as_ref().map_or_else(String::new, |backup| format!("backup {}", backup.id)),
         Event::Paid | Event::PaymentChanged => state.payment.as_ref().map_or_else(String::new, |p| {
             words(&[p.reference.as_deref(), p.amount.as_deref(), p.currency.as_deref(), Some(&p.reason)])
         }),

@@ -171,7 +171,7 @@ impl Cluster {
         api.get_opt(&request.spec.schedule_ref.name).await.ok().flatten()
     }
 
-    /// The BackupStorage that a request's copies and exports lie in.
+    /// The BackupStorage that a request's backups and exports lie in.
     pub async fn storage(&self, request: &RestoreRequest) -> Result<BackupStorage, PluginError> {
         let schedule = &request.spec.schedule_ref.name;
         let api: Api<BackupSchedule> = Api::namespaced(self.client.clone(), &self.namespace);

@@ -57,7 +57,7 @@ fn decision(decision: Decision, by: Option<String>, reason: Option<&str>) -> Val
 pub fn may_approve(request: &RestoreRequest) -> Result<(), PluginError> {
     let refuse = |why: &str| Err(PluginError::NotNow(why.to_owned()));
     let Some(status) = &request.status else {
-        return refuse("Sennight has not looked at this request yet: wait until it shows a copy, then approve that");
+        return refuse("Sennight has not looked at this request yet: wait until it shows a backup, then approve that");
     };
     if status.finished_at.is_some() {
         return refuse("this request has ended: create another one");
@@ -68,8 +68,8 @@ pub fn may_approve(request: &RestoreRequest) -> Result<(), PluginError> {
             Decision::Denied => refuse("this request was denied, which is final: create another one"),
         };
     }
-    if status.recovery_point.is_none() && request.spec.mode != RestoreMode::Undo {
-        return refuse("no copy is chosen for this request yet: kubectl sennight explain says why");
+    if status.backup.is_none() && request.spec.mode != RestoreMode::Undo {
+        return refuse("no backup is chosen for this request yet: kubectl sennight explain says why");
     }
     if let Some(why) = facts::impossible(request) {
         return refuse(&format!("it cannot be done as things stand ({why}): have that mended, or deny the request"));

@@ -1,4 +1,4 @@
-//! `drill`: asks for a restore drill of a tenant's newest copy now, and waits for what it proves.
+//! `drill`: asks for a restore drill of a tenant's newest backup now, and waits for what it proves.
 
 use super::args::{ClusterArgs, DrillArgs, Form};
 use super::cluster::Cluster;
@@ -25,7 +25,7 @@ pub async fn run(args: &ClusterArgs, drill: &DrillArgs, io: &mut Io<'_>) -> Resu
     let token = format!("kubectl-{}", Utc::now().format("%Y%m%dT%H%M%S%.3fZ"));
     cluster.ask_drill(&schedule, &token).await?;
     io.complain(&format!(
-        "asked for a drill of {name}'s newest copy; it is restored beside nobody's live data and dropped again"
+        "asked for a drill of {name}'s newest backup; it is restored beside nobody's live data and dropped again"
     ));
     if drill.no_wait {
         return io.say(&format!("backupschedule.sennight.dev/{name} drill asked"));
@@ -43,9 +43,9 @@ pub async fn run(args: &ClusterArgs, drill: &DrillArgs, io: &mut Io<'_>) -> Resu
 
 /// What would keep the operator from ever answering.
 fn possible(schedule: &BackupSchedule, server: &DatabaseServer) -> Result<(), PluginError> {
-    let newest = schedule.status.as_ref().and_then(|status| status.recovery_points.first());
+    let newest = schedule.status.as_ref().and_then(|status| status.backups.first());
     if newest.is_none() {
-        return Err(PluginError::NotNow(format!("{} has no copy yet: nothing to prove", schedule.name_any())));
+        return Err(PluginError::NotNow(format!("{} has no backup yet: nothing to prove", schedule.name_any())));
     }
     if server.spec.drill.as_ref().and_then(|drill| drill.server_ref.as_ref()).is_none() {
         let server = server.name_any();
@@ -96,7 +96,7 @@ fn answer<'a>(runs: &[&'a DrillRun]) -> Answer<'a> {
     }
     match runs.first() {
         Some(run) if runs.len() >= INTERRUPTIONS || run.reason.as_deref() == Some("NoScratchServer") => {
-            Answer::GivenUp(format!("{}; nothing is known of the copy", interruption(run)))
+            Answer::GivenUp(format!("{}; nothing is known of the backup", interruption(run)))
         }
         _ => Answer::Waiting,
     }
@@ -113,8 +113,8 @@ fn tell(run: &DrillRun, form: Form, io: &mut Io<'_>) -> Result<(), PluginError> 
         Form::Table if proven => {
             let at = run.finished_at.map(|at| instant(at, None)).unwrap_or_default();
             io.say(&format!(
-                "{}: copy {} is proven: restored, compared and dropped at {at}",
-                run.schedule, run.recovery_point
+                "{}: backup {} is proven: restored, compared and dropped at {at}",
+                run.schedule, run.backup
             ))?;
         }
         Form::Table => {}
@@ -129,7 +129,7 @@ fn tell(run: &DrillRun, form: Form, io: &mut Io<'_>) -> Result<(), PluginError> 
     }
     Err(PluginError::NotProven {
         schedule: run.schedule.clone(),
-        copy: run.recovery_point.clone(),
+        backup: run.backup.clone(),
         reason: run.reason.clone().unwrap_or_default(),
         message: run.message.clone().unwrap_or_default(),
     })
@@ -147,7 +147,7 @@ mod tests {
                 "tenant": {"id": "t", "owner": "1", "plan": {"name": "free"}},
                 "database": {"serverRef": {"name": "pg"}, "name": "d"}, "storageRef": {"name": "b"}
             },
-            "status": {"recoveryPoints": points}
+            "status": {"backups": points}
         }))
         .unwrap()
     }
@@ -164,7 +164,7 @@ mod tests {
     fn an_interrupted_drill_is_waited_for_until_it_is_given_up() {
         let run = |proven: Option<bool>, reason: &str| -> DrillRun {
             let run = json!({
-                "schedule": "acme", "recoveryPoint": "c", "job": "j", "startedAt": "2026-11-22T00:00:00Z", "proven": proven,
+                "schedule": "acme", "backup": "c", "job": "j", "startedAt": "2026-11-22T00:00:00Z", "proven": proven,
                 "reason": reason, "message": "m"
             });
             serde_json::from_value(run).unwrap()
@@ -177,8 +177,8 @@ mod tests {
         let cut = run(None, "Cancelled");
         assert_eq!(told(&[]), "waiting");
         assert_eq!(told(std::slice::from_ref(&cut)), "waiting");
-        assert_eq!(told(&[run(Some(false), "CopyDamaged"), cut.clone()]), "Some(false)");
-        assert!(told(&vec![cut; INTERRUPTIONS]).contains("Cancelled: m; nothing is known of the copy"));
+        assert_eq!(told(&[run(Some(false), "BackupDamaged"), cut.clone()]), "Some(false)");
+        assert!(told(&vec![cut; INTERRUPTIONS]).contains("Cancelled: m; nothing is known of the backup"));
         assert!(told(&[run(None, "NoScratchServer")]).contains("NoScratchServer"));
     }
 
@@ -189,8 +189,8 @@ mod tests {
         }]);
         let scratch = json!({"serverRef": {"name": "scratch"}});
         assert!(possible(&schedule(&point), &server(&scratch)).is_ok());
-        let no_copy = possible(&schedule(&json!([])), &server(&scratch)).unwrap_err().to_string();
-        assert!(no_copy.contains("no copy yet"), "{no_copy}");
+        let no_backup = possible(&schedule(&json!([])), &server(&scratch)).unwrap_err().to_string();
+        assert!(no_backup.contains("no backup yet"), "{no_backup}");
         let no_place = possible(&schedule(&point), &server(&json!({"perDay": 0}))).unwrap_err().to_string();
         assert!(no_place.contains("spec.drill.serverRef"), "{no_place}");
     }

@@ -43,12 +43,12 @@ pub enum PluginError {
     #[error("the record is not what Sennight wrote: {0}; docs/audit.md says what to do")]
     Record(#[source] Broken),
     /// A drill failed.
-    #[error("{schedule}: copy {copy} is not proven: {reason}: {message}")]
+    #[error("{schedule}: backup {backup} is not proven: {reason}: {message}")]
     NotProven {
         /// The BackupSchedule.
         schedule: String,
-        /// The copy.
-        copy: String,
+        /// The backup.
+        backup: String,
         /// Why, in CamelCase.
         reason: String,
         /// Why, in a sentence.
@@ -98,7 +98,7 @@ impl PluginError {
     }
 
     /// The exit code: 3 refused by the cluster, 4 not found, 5 not confirmed, 6 a broken record, 7 not backed up, 8 a
-    /// copy that a drill could not prove, 1 everything else.
+    /// backup that a drill could not prove, 1 everything else.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::NotFound { .. } | Self::NotFoundAudit { .. } => 4,

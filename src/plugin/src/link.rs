@@ -44,7 +44,7 @@ pub async fn run(args: &ClusterArgs, link: &LinkArgs, io: &mut Io<'_>) -> Result
 fn whose(request: &RestoreRequest) -> String {
     let status = request.status.as_ref();
     let tenant = status.and_then(|status| status.tenant.as_deref()).unwrap_or("not known");
-    let day = status.and_then(|status| status.recovery_point.as_ref()).map(|point| format!(", data of {}", point.day));
+    let day = status.and_then(|status| status.backup.as_ref()).map(|point| format!(", data of {}", point.day));
     let spec = &request.spec;
     format!(
         "{}: tenant {tenant}{}; asked for by user {}, ticket {}",

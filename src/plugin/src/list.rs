@@ -65,7 +65,7 @@ pub fn rows(requests: &[RestoreRequest], namespaces: bool, now: DateTime<Utc>) -
             request.name_any(),
             status.tenant.unwrap_or_else(none),
             spec.mode.to_string(),
-            spec.date.map_or_else(|| spec.recovery_point.clone().unwrap_or_else(none), |date| date.to_string()),
+            spec.date.map_or_else(|| spec.backup.clone().unwrap_or_else(none), |date| date.to_string()),
             status.phase.map_or_else(none, |phase| phase.to_string()),
             status.waiting_on.map_or_else(none, |on| on.to_string()),
             status.deadline.map_or_else(none, |at| left(at, now)),

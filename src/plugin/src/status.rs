@@ -20,21 +20,21 @@ pub struct Fleet {
     pub tenants: i64,
     /// Of these, suspended.
     pub suspended: i64,
-    /// Their newest copy is as young as the schedule says.
+    /// Their newest backup is as young as the schedule says.
     pub backed_up: i64,
     /// It is not, or there is none.
     pub not_backed_up: i64,
     /// It cannot be told: suspended, or not looked at yet.
     pub unknown: i64,
-    /// The newest copy is suspiciously small.
+    /// The newest backup is suspiciously small.
     pub suspicious: i64,
     /// The last run failed.
     pub failing: i64,
-    /// All copies.
-    pub copies: i64,
-    /// Bytes of all copies.
+    /// All backups.
+    pub backups: i64,
+    /// Bytes of all backups.
     pub bytes: i64,
-    /// Snapshot time of the newest copy of all.
+    /// Snapshot time of the newest backup of all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub newest: Option<DateTime<Utc>>,
     /// When the operator counted this; absent where every BackupSchedule was read.
@@ -57,8 +57,8 @@ pub struct Trouble {
     pub name: String,
     /// The tenant.
     pub tenant: String,
-    /// Snapshot time of the newest copy.
-    pub last_copy: Option<DateTime<Utc>>,
+    /// Snapshot time of the newest backup.
+    pub last_backup: Option<DateTime<Utc>>,
     /// Failed runs since.
     pub failures: i32,
     /// What is wrong, in CamelCase.
@@ -66,9 +66,9 @@ pub struct Trouble {
 }
 
 impl Trouble {
-    /// No copy at all first, then the oldest, then by name.
+    /// No backup at all first, then the oldest, then by name.
     fn rank(&self) -> (Option<DateTime<Utc>>, &str, &str) {
-        (self.last_copy, &self.namespace, &self.name)
+        (self.last_backup, &self.namespace, &self.name)
     }
 }
 
@@ -83,8 +83,8 @@ impl Fleet {
         self.suspended += i64::from(schedule.spec.suspend);
         self.suspicious += i64::from(suspicious);
         self.failing += i64::from(failures > 0);
-        self.copies += i64::try_from(status.recovery_points.len()).unwrap_or(i64::MAX);
-        self.bytes += status.recovery_points.iter().map(|point| point.bytes).sum::<i64>();
+        self.backups += i64::try_from(status.backups.len()).unwrap_or(i64::MAX);
+        self.bytes += status.backups.iter().map(|point| point.bytes).sum::<i64>();
         self.newest = self.newest.max(status.last_successful_time);
         let bad = match fresh.map(|condition| condition.status) {
             Some(ConditionStatus::True) => {
@@ -131,7 +131,7 @@ impl Fleet {
             sum.unknown += i64::from(fleet.schedules - fleet.fresh - fleet.stale);
             sum.suspicious += i64::from(fleet.suspicious);
             sum.failing += i64::from(fleet.failing);
-            sum.copies += fleet.copies;
+            sum.backups += fleet.backups;
             sum.bytes += fleet.bytes;
             sum.newest = sum.newest.max(fleet.newest);
             for worst in &fleet.worst {
@@ -139,7 +139,7 @@ impl Fleet {
                     namespace: storage.namespace().unwrap_or_default(),
                     name: worst.name.clone(),
                     tenant: worst.tenant.clone(),
-                    last_copy: worst.last_copy,
+                    last_backup: worst.last_backup,
                     failures: worst.failures,
                     why: worst.why.clone(),
                 };
@@ -149,7 +149,7 @@ impl Fleet {
         (!storages.is_empty()).then_some(sum)
     }
 
-    /// Whether every tenant that is not suspended has a young copy that nobody suspects.
+    /// Whether every tenant that is not suspended has a young backup that nobody suspects.
     pub fn is_well(&self) -> bool {
         self.not_backed_up == 0 && self.suspicious == 0 && self.unknown <= self.suspended
     }
@@ -170,7 +170,7 @@ fn trouble(schedule: &BackupSchedule, status: &BackupScheduleStatus, suspicious:
         namespace: schedule.namespace().unwrap_or_default(),
         name: schedule.name_any(),
         tenant: schedule.spec.tenant.id.clone(),
-        last_copy: status.last_successful_time,
+        last_backup: status.last_successful_time,
         failures: status.consecutive_failures.unwrap_or(0),
         why,
     }
@@ -223,8 +223,8 @@ pub fn text(fleet: &Fleet, now: DateTime<Utc>) -> String {
         ("Not backed up", count(fleet.not_backed_up)),
         ("Not known", count(fleet.unknown)),
         ("Suspicious", format!("{} (far fewer rows or tables than before)", count(fleet.suspicious))),
-        ("Failing", format!("{} (failed since their last copy)", count(fleet.failing))),
-        ("Copies", format!("{}, {}; the newest was taken {newest}", count(fleet.copies), bytes(fleet.bytes))),
+        ("Failing", format!("{} (failed since their last backup)", count(fleet.failing))),
+        ("Backups", format!("{}, {}; the newest was taken {newest}", count(fleet.backups), bytes(fleet.bytes))),
     ];
     let line = |(label, value): (&str, String)| format!("{:<15}{value}\n", format!("{label}:"));
     let mut text: String = lines.into_iter().map(line).collect();
@@ -239,7 +239,7 @@ pub fn text(fleet: &Fleet, now: DateTime<Utc>) -> String {
         return text + "\nEverybody is backed up.\n";
     }
     let row = |t: &Trouble| {
-        let last = t.last_copy.map_or_else(|| "never".to_owned(), |at| format!("{} ago", span(now - at)));
+        let last = t.last_backup.map_or_else(|| "never".to_owned(), |at| format!("{} ago", span(now - at)));
         let (namespace, name) = (t.namespace.clone(), t.name.clone());
         vec![namespace, name, t.tenant.clone(), last, t.failures.to_string(), t.why.clone()]
     };
@@ -267,10 +267,10 @@ mod tests {
             trouble(&object, object.status.as_ref().unwrap(), false).why
         };
         let ready = |status: &str, reason: &str| json!({"type": "Ready", "status": status, "reason": reason});
-        let stale = json!({"type": "Fresh", "status": "False", "reason": "CopyIsStale"});
+        let stale = json!({"type": "Fresh", "status": "False", "reason": "BackupIsStale"});
         assert_eq!(why(json!([])), "NotLookedAtYet");
         assert_eq!(why(json!([ready("False", "Duplicate")])), "Duplicate");
         assert_eq!(why(json!([ready("False", "Duplicate"), stale])), "Duplicate");
-        assert_eq!(why(json!([ready("True", "Scheduled"), stale])), "CopyIsStale");
+        assert_eq!(why(json!([ready("True", "Scheduled"), stale])), "BackupIsStale");
     }
 }

@@ -13,7 +13,7 @@ use sennight_api::{BackupSchedule, Condition, RestoreRequest, RestoreRequestStat
 pub fn paragraph(request: &RestoreRequest, schedule: Option<&BackupSchedule>, now: DateTime<Utc>) -> String {
     let status = request.status.clone().unwrap_or_default();
     let mut sentences = vec![wish(request, schedule)];
-    sentences.extend(copy(&status, schedule));
+    sentences.extend(backup(&status, schedule));
     if is_terminal(&status) {
         sentences.push(end(&status));
         sentences.extend(result(request, &status, schedule));
@@ -33,9 +33,9 @@ pub fn paragraph(request: &RestoreRequest, schedule: Option<&BackupSchedule>, no
 fn wish(request: &RestoreRequest, schedule: Option<&BackupSchedule>) -> String {
     let spec = &request.spec;
     let whose = tenant(request, schedule).map_or_else(String::new, |tenant| format!(" of tenant {tenant}"));
-    let day = match (spec.date, &spec.recovery_point) {
+    let day = match (spec.date, &spec.backup) {
         (Some(date), _) => format!(" as of {date}"),
-        (None, Some(id)) => format!(" as of copy {id}"),
+        (None, Some(id)) => format!(" as of backup {id}"),
         (None, None) => String::new(),
     };
     let what = match spec.mode {
@@ -54,13 +54,13 @@ fn wish(request: &RestoreRequest, schedule: Option<&BackupSchedule>) -> String {
     )
 }
 
-fn copy(status: &RestoreRequestStatus, schedule: Option<&BackupSchedule>) -> Option<String> {
-    let copy = status.recovery_point.as_ref()?;
-    let held = copy
+fn backup(status: &RestoreRequestStatus, schedule: Option<&BackupSchedule>) -> Option<String> {
+    let backup = status.backup.as_ref()?;
+    let held = backup
         .held_until
         .map_or_else(String::new, |until| format!("; it is kept until {}", instant(until, zone(schedule))));
-    let (at, rows, size) = (instant(copy.snapshot_time, zone(schedule)), count(copy.rows), bytes(copy.bytes));
-    Some(format!("The copy chosen is from {at} ({rows} rows, {size}){held}."))
+    let (at, rows, size) = (instant(backup.snapshot_time, zone(schedule)), count(backup.rows), bytes(backup.bytes));
+    Some(format!("The backup chosen is from {at} ({rows} rows, {size}){held}."))
 }
 
 fn decided(status: &RestoreRequestStatus) -> String {
@@ -249,7 +249,7 @@ fn result(
             files.join(", ")
         ));
     }
-    let kept = result.kept_database.as_ref()?;
+    let kept = result.previous_database.as_ref()?;
     let until = result.undo_until.map_or_else(String::new, |at| format!(" until {}", instant(at, zone(schedule))));
     let measured = result.downtime_millis.filter(|ms| *ms >= 0);
     let down = measured.map_or_else(String::new, |ms| format!("The database was not to be had for {ms} ms. "));

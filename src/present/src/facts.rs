@@ -51,13 +51,13 @@ pub fn lines(request: &RestoreRequest, schedule: Option<&BackupSchedule>, now: D
     }
     add("Reason", spec.reason.clone());
     add("Wanted", mode(spec.mode).to_owned());
-    if let Some(copy) = &status.recovery_point {
-        let at = instant(copy.snapshot_time, zone(schedule));
-        add("Data as of", format!("{at}, {} ago; copy {}", span(now - copy.snapshot_time), copy.id));
-        add("Copy", format!("{} rows, {} in the bucket", count(copy.rows), bytes(copy.bytes)));
+    if let Some(backup) = &status.backup {
+        let at = instant(backup.snapshot_time, zone(schedule));
+        add("Data as of", format!("{at}, {} ago; backup {}", span(now - backup.snapshot_time), backup.id));
+        add("Backup", format!("{} rows, {} in the bucket", count(backup.rows), bytes(backup.bytes)));
     } else {
-        let wanted = spec.date.map(|date| date.to_string()).or_else(|| spec.recovery_point.clone());
-        add("Data as of", format!("{}: no copy is chosen yet", wanted.unwrap_or_else(|| "-".to_owned())));
+        let wanted = spec.date.map(|date| date.to_string()).or_else(|| spec.backup.clone());
+        add("Data as of", format!("{}: no backup is chosen yet", wanted.unwrap_or_else(|| "-".to_owned())));
     }
     if let Some(estimate) = &status.estimate {
         if let Some(live) = estimate.live_bytes {
@@ -102,17 +102,17 @@ pub fn impossible(request: &RestoreRequest) -> Option<String> {
 
 /// What an approval costs the tenant.
 pub fn loss(request: &RestoreRequest, schedule: Option<&BackupSchedule>, now: DateTime<Utc>) -> String {
-    let copy = request.status.as_ref().and_then(|status| status.recovery_point.as_ref());
+    let backup = request.status.as_ref().and_then(|status| status.backup.as_ref());
     match request.spec.mode {
         RestoreMode::CrmExport => "nothing: the tenant gets files, the live database is not touched".to_owned(),
         RestoreMode::Undo => "every change made since the restore that is taken back".to_owned(),
-        RestoreMode::FullRestore => copy.map_or_else(
-            || "every change made since the copy".to_owned(),
-            |copy| {
-                let since = instant(copy.snapshot_time, zone(schedule));
+        RestoreMode::FullRestore => backup.map_or_else(
+            || "every change made since the backup".to_owned(),
+            |backup| {
+                let since = instant(backup.snapshot_time, zone(schedule));
                 format!(
                     "every change made since {since}: the last {} of everybody's work",
-                    span(now - copy.snapshot_time)
+                    span(now - backup.snapshot_time)
                 )
             },
         ),

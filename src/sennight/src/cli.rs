@@ -7,7 +7,7 @@ mod shell;
 mod task;
 
 pub use pace::{JobArgs, TimingArgs};
-pub use place::{CopyArgs, PickError, StorageArgs};
+pub use place::{BackupArgs, PickError, StorageArgs};
 pub use shell::{Asked, CatalogueArgs, Output, RestoreArgs, Shell, VerifyArgs};
 pub use task::{Order, TaskArgs, TaskArgsError, TaskCommand, text_or_file};
 
@@ -37,11 +37,11 @@ pub enum Command {
     /// What worker Jobs run; a person may as well.
     #[command(flatten)]
     Task(TaskCommand),
-    /// Read a copy back and check every byte; needs no cluster and writes nothing.
+    /// Read a backup back and check every byte; needs no cluster and writes nothing.
     Verify(Box<VerifyArgs>),
-    /// Write a copy to files that psql and pg_restore load; needs no cluster.
+    /// Write a backup to files that psql and pg_restore load; needs no cluster.
     Restore(Box<RestoreArgs>),
-    /// List all copies, as the bucket has them; needs no cluster.
+    /// List all backups, as the bucket has them; needs no cluster.
     Catalogue(Box<CatalogueArgs>),
     /// Write the CustomResourceDefinitions and admission policies as YAML files.
     Generate(GenerateArgs),

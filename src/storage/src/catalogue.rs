@@ -1,4 +1,4 @@
-//! Which copies there are. The manifests in the bucket are the truth (I4); nothing else is asked.
+//! Which backups there are. The manifests in the bucket are the truth (I4); nothing else is asked.
 
 use super::{Store, StoreError};
 use chrono::{DateTime, Utc};
@@ -11,7 +11,7 @@ use sennight_protocol::backup::BackupRef;
 use sha2::{Digest, Sha256};
 use std::pin::pin;
 
-/// Copies of one schedule that are looked at, the newest first: a week of daily ones and many manual ones.
+/// Backups of one schedule that are looked at, the newest first: a week of daily ones and many manual ones.
 pub const NEWEST: usize = 40;
 
 /// Directories of one schedule that are looked into at most, those of failed runs included.
@@ -20,7 +20,7 @@ const DIRS: usize = 1000;
 /// Manifests read at the same time.
 const AT_ONCE: usize = 8;
 
-/// Why a copy cannot be used.
+/// Why a backup cannot be used.
 #[derive(Debug, thiserror::Error, strum::IntoStaticStr)]
 pub enum CatalogueError {
     /// The bucket.
@@ -30,82 +30,84 @@ pub enum CatalogueError {
     #[error(transparent)]
     BadName(#[from] NameError),
     /// No manifest.
-    #[error("there is no copy under {prefix}: it has expired, or its dump never finished")]
-    CopyGone {
-        /// The copy's prefix.
+    #[error("there is no backup under {prefix}: it has expired, or its dump never finished")]
+    BackupGone {
+        /// The backup's prefix.
         prefix: String,
     },
     /// A manifest that cannot be used.
-    #[error("the copy under {prefix} cannot be used: {source}")]
+    #[error("the backup under {prefix} cannot be used: {source}")]
     ManifestUnusable {
-        /// The copy's prefix.
+        /// The backup's prefix.
         prefix: String,
         /// Why.
         source: ManifestError,
     },
     /// A manifest that is not as its writer wrote it.
-    #[error("the copy under {prefix} cannot be used: {source}; take another day's")]
+    #[error("the backup under {prefix} cannot be used: {source}; take another day's")]
     ManifestDamaged {
-        /// The copy's prefix.
+        /// The backup's prefix.
         prefix: String,
         /// What is wrong.
         source: SealError,
     },
     /// Nobody signed it, and spec.manifestKeys.required says that somebody must have.
-    #[error("the copy under {prefix} cannot be used: {source}; older ones are allowed by manifestKeys.required: false")]
+    #[error(
+        "the backup under {prefix} cannot be used: {source}; older ones are allowed by manifestKeys.required: false"
+    )]
     ManifestUnsigned {
-        /// The copy's prefix.
+        /// The backup's prefix.
         prefix: String,
         /// What is wrong.
         source: SealError,
     },
     /// Signed with a key that is not there.
     #[error(
-        "the copy under {prefix} cannot be used: {source}; leave old keys in the Secret as long as their copies live"
+        "the backup under {prefix} cannot be used: {source}; leave old keys in the Secret as long as their backups live"
     )]
     UnknownManifestKey {
-        /// The copy's prefix.
+        /// The backup's prefix.
         prefix: String,
         /// What is wrong.
         source: SealError,
     },
     /// Changed by somebody who has no key.
     #[error(
-        "the copy under {prefix} cannot be used: {source}; take another copy and find out who can write to the bucket"
+        "the backup under {prefix} cannot be used: {source}; take another backup and find out who can write to the bucket"
     )]
     ManifestForged {
-        /// The copy's prefix.
+        /// The backup's prefix.
         prefix: String,
         /// What is wrong.
         source: SealError,
     },
     /// Not the bytes that were pinned.
     #[error(
-        "the manifest under {prefix} has SHA-256 {found}, pinned is {pinned}: it was changed after it was chosen; take another copy and find out who wrote it"
+        "the manifest under {prefix} has SHA-256 {found}, pinned is {pinned}: it was changed after it was chosen; take another backup and find out who wrote it"
     )]
     ManifestChanged {
-        /// The copy's prefix.
+        /// The backup's prefix.
         prefix: String,
         /// What was pinned.
         pinned: String,
         /// What is there.
         found: String,
     },
-    /// A copy that lies where it does not belong.
+    /// A backup that lies where it does not belong.
     #[error(
-        "the copy under {prefix} says that it is {found}, expected is {expected}: it was moved or forged, take another one"
+        "the backup under {prefix} says that it is {found}, expected is {expected}: it was moved or forged, take another one"
     )]
-    CopyMisplaced {
-        /// The copy's prefix.
+    BackupMisplaced {
+        /// The backup's prefix.
         prefix: String,
         /// What it should be.
         expected: String,
         /// What it is.
         found: String,
     },
-    /// Somebody else's copy (I7).
+    /// Somebody else's backup (I7).
     #[error(transparent)]
-    ForeignCopy(#[from] IdentityMismatch),
+    ForeignBackup(#[from] IdentityMismatch),
 }
 
 impl CatalogueError {
@@ -137,31 +139,31 @@ impl CatalogueError {
     }
 }
 
-/// A copy that was read and checked.
+/// A backup that was read and checked.
 #[derive(Debug, Clone, PartialEq)]
-pub struct OpenCopy {
+pub struct OpenBackup {
     /// Where it lies, pinned to the bytes that were read.
-    pub copy: BackupRef,
+    pub backup: BackupRef,
     /// What it holds.
     pub manifest: Manifest,
     /// Length of the manifest's own bytes.
     pub length: i64,
 }
 
-impl OpenCopy {
+impl OpenBackup {
     /// What is told of it.
     pub fn summary(&self) -> BackupSummary {
         let manifest = &self.manifest;
         BackupSummary {
             id: manifest.id.clone(),
-            prefix: self.copy.prefix.clone(),
+            prefix: self.backup.prefix.clone(),
             day: manifest.day,
             snapshot_time: manifest.snapshot_time,
             rows: manifest.totals.rows,
             tables: manifest.totals.tables,
             bytes: manifest.totals.stored_bytes,
             raw_bytes: manifest.totals.raw_bytes,
-            manifest_sha256: self.copy.manifest_sha256.clone().unwrap_or_default(),
+            manifest_sha256: self.backup.manifest_sha256.clone().unwrap_or_default(),
         }
     }
 
@@ -170,7 +172,7 @@ impl OpenCopy {
         let manifest = &self.manifest;
         let data = manifest.objects.iter().map(|object| object.name.as_str());
         data.chain([manifest.schema.object.as_str(), MANIFEST])
-            .map(|name| format!("{}{name}", self.copy.prefix))
+            .map(|name| format!("{}{name}", self.backup.prefix))
             .collect()
     }
 }
@@ -178,13 +180,13 @@ impl OpenCopy {
 /// A line of the catalogue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// What is told of the copy.
+    /// What is told of the backup.
     pub summary: BackupSummary,
     /// Whose data it is.
     pub identity: TenantIdentity,
-    /// When the worker started: no object of the copy is older, so retention counts from here.
+    /// When the worker started: no object of the backup is older, so retention counts from here.
     pub started_at: DateTime<Utc>,
-    /// Which area it lies in: [`Area::Daily`], or [`Area::Held`] if only the held copy is left.
+    /// Which area it lies in: [`Area::Daily`], or [`Area::Held`] if only the held backup is left.
     pub area: Area,
 }
 
@@ -195,17 +197,17 @@ impl Entry {
     }
 }
 
-/// All that is known of one schedule's copies.
+/// All that is known of one schedule's backups.
 #[derive(Debug, Default)]
 pub struct Catalogue {
-    /// Usable copies, the newest first.
-    pub copies: Vec<Entry>,
-    /// Copies with a manifest that cannot be used: listed, never silently left out.
+    /// Usable backups, the newest first.
+    pub backups: Vec<Entry>,
+    /// Backups with a manifest that cannot be used: listed, never silently left out.
     pub damaged: Vec<CatalogueError>,
 }
 
 impl Store {
-    /// The newest [`NEWEST`] copies of a schedule. What has no manifest does not exist.
+    /// The newest [`NEWEST`] backups of a schedule. What has no manifest does not exist.
     pub async fn catalogue(&self, namespace: &str, schedule: &str) -> Result<Catalogue, CatalogueError> {
         let mut found: Vec<(BackupId, Area, String)> = Vec::new();
         for area in [Area::Daily, Area::Held] {
@@ -218,19 +220,19 @@ impl Store {
         found.truncate(DIRS);
         let read = stream::iter(found)
             .map(|(id, area, dir)| async move {
-                let copy = BackupRef { prefix: dir, id, manifest_sha256: None };
-                (area, self.open(&copy, None).await)
+                let backup = BackupRef { prefix: dir, id, manifest_sha256: None };
+                (area, self.open(&backup, None).await)
             })
             .buffered(AT_ONCE);
         let mut read = pin!(read);
         let mut catalogue = Catalogue::default();
-        // The bound is on copies: runs that failed leave directories, and must not push the good copies out.
-        while catalogue.copies.len() < NEWEST
+        // The bound is on backups: runs that failed leave directories, and must not push the good backups out.
+        while catalogue.backups.len() < NEWEST
             && let Some((area, opened)) = read.next().await
         {
             match opened {
                 Ok(open) => catalogue.add(area, &open),
-                Err(CatalogueError::CopyGone { .. }) => {}
+                Err(CatalogueError::BackupGone { .. }) => {}
                 Err(error @ CatalogueError::Store(StoreError::TooLarge { .. })) => catalogue.damaged.push(error),
                 Err(CatalogueError::Store(error)) => return Err(error.into()),
                 Err(error) => catalogue.damaged.push(error),
@@ -239,7 +241,7 @@ impl Store {
         Ok(catalogue)
     }
 
-    /// The newest daily copy of a schedule whose dump was begun at `since` or later. One listing, unless there is one.
+    /// The newest daily backup of a schedule whose dump was begun at `since` or later. One listing, unless there is one.
     pub async fn made_since(
         &self,
         namespace: &str,
@@ -255,75 +257,79 @@ impl Store {
             match self.open(&BackupRef { prefix: dir, id, manifest_sha256: None }, None).await {
                 Ok(open) => {
                     found.add(Area::Daily, &open);
-                    return Ok(found.copies.pop());
+                    return Ok(found.backups.pop());
                 }
                 Err(CatalogueError::Store(error)) => return Err(error.into()),
-                // No copy, or none that could be used.
+                // No backup, or none that could be used.
                 Err(_) => {}
             }
         }
         Ok(None)
     }
 
-    /// Reads and checks one copy: its manifest is whole, is the pinned one, is signed where that is required, lies where
-    /// the copies of the tenant lie that it names, and (when `identity` is given) is this tenant's (I7).
-    pub async fn open(&self, copy: &BackupRef, identity: Option<&TenantIdentity>) -> Result<OpenCopy, CatalogueError> {
-        let prefix = &copy.prefix;
+    /// Reads and checks one backup: its manifest is whole, is the pinned one, is signed where that is required, lies where
+    /// the backups of the tenant lie that it names, and (when `identity` is given) is this tenant's (I7).
+    pub async fn open(
+        &self,
+        backup: &BackupRef,
+        identity: Option<&TenantIdentity>,
+    ) -> Result<OpenBackup, CatalogueError> {
+        let prefix = &backup.prefix;
         if let Some(identity) = identity {
-            self.belongs(copy, identity)?;
+            self.belongs(backup, identity)?;
         }
         let bytes = self
             .get_opt(&format!("{prefix}{MANIFEST}"))
             .await?
-            .ok_or_else(|| CatalogueError::CopyGone { prefix: prefix.clone() })?;
+            .ok_or_else(|| CatalogueError::BackupGone { prefix: prefix.clone() })?;
         let found = hex::encode(Sha256::digest(&bytes));
-        if let Some(pinned) = copy.manifest_sha256.as_ref().filter(|pinned| **pinned != found) {
+        if let Some(pinned) = backup.manifest_sha256.as_ref().filter(|pinned| **pinned != found) {
             return Err(CatalogueError::ManifestChanged { prefix: prefix.clone(), pinned: pinned.clone(), found });
         }
         self.keyring.examine(&bytes).map_err(|source| CatalogueError::of_seal(prefix, &bytes, source))?;
         let manifest = Manifest::parse(&bytes)
             .map_err(|source| CatalogueError::ManifestUnusable { prefix: prefix.clone(), source })?;
         let named = id_of(prefix);
-        if manifest.id != copy.id || named.as_ref() != Some(&copy.id) {
-            return Err(CatalogueError::CopyMisplaced {
+        if manifest.id != backup.id || named.as_ref() != Some(&backup.id) {
+            return Err(CatalogueError::BackupMisplaced {
                 prefix: prefix.clone(),
-                expected: copy.id.to_string(),
+                expected: backup.id.to_string(),
                 found: manifest.id.to_string(),
             });
         }
         if let Some(difference) = identity.and_then(|identity| identity.first_difference(&manifest.identity)) {
             return Err(difference.into());
         }
-        self.belongs(copy, &manifest.identity)?;
-        let copy = BackupRef { manifest_sha256: Some(found), ..copy.clone() };
+        self.belongs(backup, &manifest.identity)?;
+        let backup = BackupRef { manifest_sha256: Some(found), ..backup.clone() };
         let length = i64::try_from(bytes.len()).unwrap_or(i64::MAX);
-        Ok(OpenCopy { copy, manifest, length })
+        Ok(OpenBackup { backup, manifest, length })
     }
 
     /// Refuses a prefix outside of the tenant's own places, whatever its manifest says.
-    fn belongs(&self, copy: &BackupRef, identity: &TenantIdentity) -> Result<(), CatalogueError> {
+    fn belongs(&self, backup: &BackupRef, identity: &TenantIdentity) -> Result<(), CatalogueError> {
         let mut places = Vec::new();
         for area in [Area::Daily, Area::Held, Area::Safety] {
-            places.push(self.keys.copy(area, &identity.namespace, &identity.schedule, &copy.id)?);
+            places.push(self.keys.backup(area, &identity.namespace, &identity.schedule, &backup.id)?);
         }
-        if places.contains(&copy.prefix) {
+        if places.contains(&backup.prefix) {
             return Ok(());
         }
-        Err(CatalogueError::CopyMisplaced {
-            prefix: copy.prefix.clone(),
+        Err(CatalogueError::BackupMisplaced {
+            prefix: backup.prefix.clone(),
             expected: places.swap_remove(0),
-            found: copy.prefix.clone(),
+            found: backup.prefix.clone(),
         })
     }
 }
 
 impl Catalogue {
-    /// Of a copy and its held twin, the first one (daily) counts.
-    fn add(&mut self, area: Area, open: &OpenCopy) {
-        if self.copies.last().is_some_and(|last| last.summary.id == open.manifest.id) {
+    /// Of a backup and its held twin, the first one (daily) counts.
+    fn add(&mut self, area: Area, open: &OpenBackup) {
+        if self.backups.last().is_some_and(|last| last.summary.id == open.manifest.id) {
             return;
         }
-        self.copies.push(Entry {
+        self.backups.push(Entry {
             summary: open.summary(),
             identity: open.manifest.identity.clone(),
             started_at: open.manifest.started_at,

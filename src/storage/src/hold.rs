@@ -1,6 +1,6 @@
-//! Holding a copy past its retention, and letting it go (I5). Both may be repeated at any point.
+//! Holding a backup past its retention, and letting it go (I5). Both may be repeated at any point.
 
-use super::catalogue::OpenCopy;
+use super::catalogue::OpenBackup;
 use super::client::{READ, Tags};
 use super::{Store, StoreError};
 use chrono::{DateTime, Utc};
@@ -13,16 +13,16 @@ use sennight_protocol::backup::BackupRef;
 /// Objects tagged or copied at the same time.
 const AT_ONCE: usize = 8;
 
-/// Why a copy could not be held or released.
+/// Why a backup could not be held or released.
 #[derive(Debug, thiserror::Error, strum::IntoStaticStr)]
 pub enum HoldError {
     /// The bucket.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// Part of the copy is gone already.
-    #[error("the copy under {prefix} cannot be held: {missing:?} is gone already; take a newer copy")]
-    CopyVanished {
-        /// The copy's prefix.
+    /// Part of the backup is gone already.
+    #[error("the backup under {prefix} cannot be held: {missing:?} is gone already; take a newer backup")]
+    BackupVanished {
+        /// The backup's prefix.
         prefix: String,
         /// The first object that is missing.
         missing: String,
@@ -44,8 +44,8 @@ pub enum HoldError {
         expiration: String,
     },
     /// A prefix that is in neither area.
-    #[error("{prefix} is not the prefix of a daily or held copy")]
-    NotACopy {
+    #[error("{prefix} is not the prefix of a daily or held backup")]
+    NotABackup {
         /// The prefix.
         prefix: String,
     },
@@ -65,7 +65,7 @@ impl HoldError {
         match self {
             Self::Store(error) => error.retryable(),
             Self::HoldNotKept { .. } => true,
-            Self::CopyVanished { .. } | Self::StillExpires { .. } | Self::NotACopy { .. } => false,
+            Self::BackupVanished { .. } | Self::StillExpires { .. } | Self::NotABackup { .. } => false,
         }
     }
 }
@@ -73,8 +73,8 @@ impl HoldError {
 /// A hold in force.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Held {
-    /// The copy to read from now on: the same one, or its twin in `held/`.
-    pub copy: BackupRef,
+    /// The backup to read from now on: the same one, or its twin in `held/`.
+    pub backup: BackupRef,
     /// How it is held.
     pub method: HoldMethod,
     /// Until when it is meant: the later one of what was there and what was asked for.
@@ -82,23 +82,23 @@ pub struct Held {
 }
 
 impl Store {
-    /// Holds a copy until `until`; `expires_at` is when the rules begin to delete it. Data first, manifest last, all of
-    /// it read back: when this answers, the whole copy outlives the rules.
+    /// Holds a backup until `until`; `expires_at` is when the rules begin to delete it. Data first, manifest last, all of
+    /// it read back: when this answers, the whole backup outlives the rules.
     pub async fn hold(
         &self,
-        open: &OpenCopy,
+        open: &OpenBackup,
         expires_at: DateTime<Utc>,
         until: DateTime<Utc>,
         now: DateTime<Utc>,
     ) -> Result<Held, HoldError> {
-        let prefix = &open.copy.prefix;
+        let prefix = &open.backup.prefix;
         if prefix.starts_with(&self.keys.area(Area::Held)) {
-            return Ok(Held { copy: open.copy.clone(), method: HoldMethod::Copy, until });
+            return Ok(Held { backup: open.backup.clone(), method: HoldMethod::Copy, until });
         }
         let Some(below) = prefix.strip_prefix(&self.keys.area(Area::Daily)) else {
-            return Err(HoldError::NotACopy { prefix: prefix.clone() });
+            return Err(HoldError::NotABackup { prefix: prefix.clone() });
         };
-        let known = self.held_until(&open.copy).await?;
+        let known = self.held_until(&open.backup).await?;
         let until = known.map_or(until, |known| known.max(until));
         // What is held already does not expire, however old it is.
         let expires_at = if known.is_some() { DateTime::<Utc>::MAX_UTC } else { expires_at };
@@ -108,27 +108,27 @@ impl Store {
         }
     }
 
-    /// Until when the copy's manifest is tagged as held; `None` if it is not.
-    pub async fn held_until(&self, copy: &BackupRef) -> Result<Option<DateTime<Utc>>, StoreError> {
+    /// Until when the backup's manifest is tagged as held; `None` if it is not.
+    pub async fn held_until(&self, backup: &BackupRef) -> Result<Option<DateTime<Utc>>, StoreError> {
         if !self.capabilities().tagging {
             return Ok(None);
         }
-        let tags = self.tags_opt(&format!("{}{MANIFEST}", copy.prefix)).await?;
+        let tags = self.tags_opt(&format!("{}{MANIFEST}", backup.prefix)).await?;
         Ok(tags.as_ref().and_then(hold_of))
     }
 
-    async fn hold_by_tag(&self, open: &OpenCopy, until: DateTime<Utc>) -> Result<Held, HoldError> {
+    async fn hold_by_tag(&self, open: &OpenBackup, until: DateTime<Utc>) -> Result<Held, HoldError> {
         let tags = held_tags(until);
         let (manifest, data) = split(open);
-        self.retag(&open.copy.prefix, &data, &tags).await?;
-        self.retag(&open.copy.prefix, std::slice::from_ref(&manifest), &tags).await?;
+        self.retag(&open.backup.prefix, &data, &tags).await?;
+        self.retag(&open.backup.prefix, std::slice::from_ref(&manifest), &tags).await?;
         let lengths = lengths(open);
         stream::iter(lengths)
             .map(|(key, length)| self.check_held(open, key, length, &tags))
             .buffer_unordered(AT_ONCE)
             .try_collect::<()>()
             .await?;
-        Ok(Held { copy: open.copy.clone(), method: HoldMethod::Tag, until })
+        Ok(Held { backup: open.backup.clone(), method: HoldMethod::Tag, until })
     }
 
     async fn retag(&self, prefix: &str, keys: &[String], tags: &Tags) -> Result<(), HoldError> {
@@ -141,8 +141,8 @@ impl Store {
     }
 
     /// Reads back: the object is whole, has the tags, and the store names no rule that would delete it.
-    async fn check_held(&self, open: &OpenCopy, key: String, length: i64, tags: &Tags) -> Result<(), HoldError> {
-        let gone = |error| vanished(&open.copy.prefix, &key, error);
+    async fn check_held(&self, open: &OpenBackup, key: String, length: i64, tags: &Tags) -> Result<(), HoldError> {
+        let gone = |error| vanished(&open.backup.prefix, &key, error);
         let found = self.tags(&key).await.map_err(gone)?;
         if found != *tags {
             return Err(HoldError::HoldNotKept { key, found });
@@ -155,8 +155,8 @@ impl Store {
         head.expiration.map_or(Ok(()), |expiration| Err(HoldError::StillExpires { key, expiration }))
     }
 
-    async fn hold_by_copy(&self, open: &OpenCopy, below: &str, until: DateTime<Utc>) -> Result<Held, HoldError> {
-        let from = &open.copy.prefix;
+    async fn hold_by_copy(&self, open: &OpenBackup, below: &str, until: DateTime<Utc>) -> Result<Held, HoldError> {
+        let from = &open.backup.prefix;
         let to = format!("{}{below}", self.keys.area(Area::Held));
         let tags = held_tags(until);
         let mut lengths = lengths(open);
@@ -169,13 +169,13 @@ impl Store {
         if let Some(manifest) = manifest {
             self.copy_held(from, &to, manifest, &tags).await?;
         }
-        let copy = BackupRef { prefix: to, ..open.copy.clone() };
+        let backup = BackupRef { prefix: to, ..open.backup.clone() };
         // Whole, and the same bytes that were pinned.
-        self.open(&copy, None).await.map_err(|error| match error {
+        self.open(&backup, None).await.map_err(|error| match error {
             super::CatalogueError::Store(error) => HoldError::Store(error),
-            _ => HoldError::CopyVanished { prefix: from.clone(), missing: format!("{}{MANIFEST}", copy.prefix) },
+            _ => HoldError::BackupVanished { prefix: from.clone(), missing: format!("{}{MANIFEST}", backup.prefix) },
         })?;
-        Ok(Held { copy, method: HoldMethod::Copy, until })
+        Ok(Held { backup, method: HoldMethod::Copy, until })
     }
 
     async fn copy_held(&self, from: &str, to: &str, object: (String, i64), tags: &Tags) -> Result<(), HoldError> {
@@ -195,24 +195,24 @@ impl Store {
         Err(StoreError::Damaged { place: self.place(READ, &target), what }.into())
     }
 
-    /// Lets a copy go, manifest first: a held twin is deleted, a tagged copy expires by the rules again. The caller
+    /// Lets a backup go, manifest first: a held twin is deleted, a tagged backup expires by the rules again. The caller
     /// makes sure that no other request holds it. What is gone already does not matter.
-    pub async fn release(&self, open: &OpenCopy) -> Result<(), HoldError> {
-        let prefix = &open.copy.prefix;
+    pub async fn release(&self, open: &OpenBackup) -> Result<(), HoldError> {
+        let prefix = &open.backup.prefix;
         let (manifest, data) = split(open);
         if prefix.starts_with(&self.keys.area(Area::Held)) {
             self.delete(&[manifest]).await?;
             return Ok(self.delete(&data).await?);
         }
         if !prefix.starts_with(&self.keys.area(Area::Daily)) {
-            return Err(HoldError::NotACopy { prefix: prefix.clone() });
+            return Err(HoldError::NotABackup { prefix: prefix.clone() });
         }
         if !self.capabilities().tagging {
             return Ok(());
         }
         for keys in [vec![manifest], data] {
             match self.retag(prefix, &keys, &daily_tags()).await {
-                Err(HoldError::CopyVanished { .. }) => {}
+                Err(HoldError::BackupVanished { .. }) => {}
                 other => other?,
             }
         }
@@ -221,13 +221,13 @@ impl Store {
 }
 
 /// The manifest's key, and those of everything else.
-fn split(open: &OpenCopy) -> (String, Vec<String>) {
+fn split(open: &OpenBackup) -> (String, Vec<String>) {
     let mut keys = open.keys();
     (keys.pop().unwrap_or_default(), keys)
 }
 
 /// Every object with the length that the manifest says, the manifest last.
-fn lengths(open: &OpenCopy) -> Vec<(String, i64)> {
+fn lengths(open: &OpenBackup) -> Vec<(String, i64)> {
     let manifest = &open.manifest;
     let lengths = manifest.objects.iter().map(|object| object.length);
     let lengths = lengths.chain([manifest.schema.length, open.length]);
@@ -236,7 +236,7 @@ fn lengths(open: &OpenCopy) -> Vec<(String, i64)> {
 
 fn vanished(prefix: &str, key: &str, error: StoreError) -> HoldError {
     if error.is_not_found() {
-        HoldError::CopyVanished { prefix: prefix.to_owned(), missing: key.to_owned() }
+        HoldError::BackupVanished { prefix: prefix.to_owned(), missing: key.to_owned() }
     } else {
         HoldError::Store(error)
     }

@@ -1,4 +1,4 @@
-//! S3: how copies get into a bucket, how long they stay there, and how they are found again. Speaks in terms of the
+//! S3: how backups get into a bucket, how long they stay there, and how they are found again. Speaks in terms of the
 //! domain; knows no Kubernetes and no database.
 
 mod audit;
@@ -22,7 +22,7 @@ mod reports;
 mod survey;
 mod upload;
 
-pub use catalogue::{Catalogue, CatalogueError, Entry, NEWEST, OpenCopy};
+pub use catalogue::{Catalogue, CatalogueError, Entry, NEWEST, OpenBackup};
 pub use claims::{Claim, Claimed};
 pub use client::{Head, Listed, PutOptions, Store, Tags};
 pub use connect::Access;

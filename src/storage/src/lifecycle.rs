@@ -96,7 +96,7 @@ pub struct Enforcement {
     pub conflicts: Vec<Conflict>,
     /// Ids of our rules that were missing or changed: repaired by [`ensure`], only reported by [`observe`].
     pub drift: Vec<String>,
-    /// Ids of our rules that the store refuses; to be given back to the next [`ensure`]. Copies expire without them,
+    /// Ids of our rules that the store refuses; to be given back to the next [`ensure`]. Backups expire without them,
     /// but unfinished uploads or old versions may stay.
     pub unsupported: BTreeSet<String>,
 }
@@ -128,7 +128,7 @@ pub async fn ensure(
     let current = read(store).await?;
     let mut result = attempt(store, policy, &current, unsupported.clone()).await;
     for left_out in omissions(policy) {
-        // Nothing was written; perhaps the store only lacks an action that copies can expire without.
+        // Nothing was written; perhaps the store only lacks an action that backups can expire without.
         if !refused(&result) {
             break;
         }

@@ -8,7 +8,7 @@ use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use sennight_core::names::Area;
 use sennight_core::retention::daily_tags;
 use sennight_core::retention::owned::{Owned, owned_upload};
-use sennight_core::retention::patrol::{CopyDir, Found, Grouper, Need, Object, Orders, Verdict};
+use sennight_core::retention::patrol::{BackupDir, Found, Grouper, Need, Object, Orders, Verdict};
 
 /// Manifests whose tags are read at the same time.
 const AT_ONCE: usize = 8;
@@ -16,11 +16,11 @@ const AT_ONCE: usize = 8;
 /// What a patrol has seen and done so far.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// Copies that were looked at.
-    pub copies: usize,
+    /// Backups that were looked at.
+    pub backups: usize,
     /// Objects that were deleted because their time was over.
     pub swept: usize,
-    /// Copies that should be gone and are not.
+    /// Backups that should be gone and are not.
     pub overdue: usize,
     /// The first of them.
     pub first_overdue: Option<String>,
@@ -61,8 +61,8 @@ impl Walk {
     }
 }
 
-/// Who needs a copy beyond its retention.
-pub type Needs<'a> = &'a (dyn Fn(&CopyDir) -> Need + Send + Sync);
+/// Who needs a backup beyond its retention.
+pub type Needs<'a> = &'a (dyn Fn(&BackupDir) -> Need + Send + Sync);
 
 impl Store {
     /// Goes on with a patrol for at most so many pages of the listing. True when it has come to its end; uploads are
@@ -134,7 +134,7 @@ impl Store {
             stream::iter(found).map(|found| self.judge(orders, needs, found)).buffered(AT_ONCE).try_collect().await?;
         for (found, verdict) in judged {
             let dir = match found {
-                Found::Copy(dir) => dir,
+                Found::Backup(dir) => dir,
                 Found::Single(_, _, object) => {
                     if verdict == Verdict::Delete {
                         then.push(object.key);
@@ -142,7 +142,7 @@ impl Store {
                     continue;
                 }
             };
-            tally.copies += usize::from(dir.is_whole());
+            tally.backups += usize::from(dir.is_whole());
             match verdict {
                 Verdict::Keep => {}
                 Verdict::Delete | Verdict::Clear => {
@@ -177,12 +177,12 @@ impl Store {
                 if ours { Verdict::Delete } else { Verdict::Keep }
             }
             Found::Single(..) => Verdict::Keep,
-            Found::Copy(dir) => self.judge_dir(orders, needs(dir), dir).await?,
+            Found::Backup(dir) => self.judge_dir(orders, needs(dir), dir).await?,
         };
         Ok((found, verdict))
     }
 
-    async fn judge_dir(&self, orders: &Orders, need: Need, dir: &CopyDir) -> Result<Verdict, StoreError> {
+    async fn judge_dir(&self, orders: &Orders, need: Need, dir: &BackupDir) -> Result<Verdict, StoreError> {
         let tags = if self.capabilities().tagging && orders.needs_tags(dir) {
             match self.tags_opt(&dir.manifest()).await? {
                 Some(tags) => Some(tags),
@@ -193,7 +193,7 @@ impl Store {
             None
         };
         let verdict = orders.judge(dir, tags.as_ref(), need);
-        // A listing may be behind the bucket; a manifest that is there makes a copy of what it left out.
+        // A listing may be behind the bucket; a manifest that is there makes a backup of what it left out.
         if verdict == Verdict::Clear && self.head_opt(&dir.manifest()).await?.is_some() {
             return Ok(Verdict::Keep);
         }
@@ -201,7 +201,7 @@ impl Store {
     }
 
     /// Lets go of a directory whose manifest need not be readable, manifest first.
-    async fn release_dir(&self, dir: &CopyDir) -> Result<(), StoreError> {
+    async fn release_dir(&self, dir: &BackupDir) -> Result<(), StoreError> {
         let (manifest, rest) = dir.deletion();
         if dir.area == Area::Held {
             let manifest: Vec<String> = manifest.into_iter().collect();
@@ -217,7 +217,7 @@ impl Store {
 
     async fn patrol_uploads(&self, orders: &Orders, abort: bool, tally: &mut Tally) -> Result<(), StoreError> {
         let uploads = match self.unfinished_uploads().await {
-            // The copies matter more than a right that older policies lack.
+            // The backups matter more than a right that older policies lack.
             Err(error @ (StoreError::AccessDenied { .. } | StoreError::Refused { .. })) => {
                 tally.uploads_refused = Some(error.to_string());
                 return Ok(());

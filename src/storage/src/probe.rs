@@ -63,7 +63,7 @@ impl Store {
         if bytes == CANARY && listed.iter().any(|object| object.key == key) {
             return Ok(());
         }
-        let what = "what was put is not what is read or listed: no copy is safe in this store".to_owned();
+        let what = "what was put is not what is read or listed: no backup is safe in this store".to_owned();
         Err(StoreError::Damaged { place: self.place(READ, &key), what })
     }
 
@@ -82,7 +82,7 @@ impl Store {
         Err(StoreError::Damaged { place: self.place("s3:PutObject", name), what })
     }
 
-    /// Both ways of writing must refuse: an ignored header would let one copy overwrite another.
+    /// Both ways of writing must refuse: an ignored header would let one backup overwrite another.
     async fn refuses_second(&self, canaries: &str) -> Result<bool, StoreError> {
         let key = format!("{canaries}exclusive");
         let exclusive = PutOptions::default().exclusive();

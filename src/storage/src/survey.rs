@@ -1,4 +1,4 @@
-//! Everything below a storage prefix that is a copy, was one or might have become one: for people who look into a bucket.
+//! Everything below a storage prefix that is a backup, was one or might have become one: for people who look into a bucket.
 
 use super::catalogue::id_of;
 use super::{CatalogueError, Listed, Store};
@@ -10,7 +10,7 @@ use sennight_protocol::backup::BackupRef;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// Copies looked at side by side.
+/// Backups looked at side by side.
 const AT_ONCE: usize = 8;
 
 /// What a directory of the bucket is.
@@ -20,7 +20,7 @@ const AT_ONCE: usize = 8;
 pub enum State {
     /// The manifest is sound and every object is there in its length. Whether each byte is right, `verify` finds out.
     Whole,
-    /// There is a manifest, and the copy cannot be used.
+    /// There is a manifest, and the backup cannot be used.
     Damaged,
     /// There is no manifest: a dump failed or is running.
     Unfinished,
@@ -34,7 +34,7 @@ pub struct Found {
     pub namespace: String,
     /// Name of the schedule, as the key says.
     pub schedule: String,
-    /// The copy's id.
+    /// The backup's id.
     pub id: BackupId,
     /// Where it lies.
     pub prefix: String,
@@ -55,7 +55,7 @@ pub struct Found {
     pub says: Option<Says>,
 }
 
-/// What a manifest says of its copy.
+/// What a manifest says of its backup.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Says {
@@ -79,7 +79,7 @@ pub struct Says {
 }
 
 impl Store {
-    /// All copies of all schedules, or of one namespace's or one schedule's: by schedule, the newest first.
+    /// All backups of all schedules, or of one namespace's or one schedule's: by schedule, the newest first.
     pub async fn survey(&self, namespace: Option<&str>, schedule: Option<&str>) -> Result<Vec<Found>, CatalogueError> {
         let mut all = Vec::new();
         for area in [Area::Daily, Area::Held, Area::Safety] {
@@ -143,19 +143,19 @@ impl Store {
             .await
     }
 
-    /// Opens the copy, if there is one, and looks for each of its objects among those that were listed.
+    /// Opens the backup, if there is one, and looks for each of its objects among those that were listed.
     async fn look(&self, found: &mut Found, objects: &[Listed]) -> Result<(), CatalogueError> {
-        let copy = BackupRef { prefix: found.prefix.clone(), id: found.id.clone(), manifest_sha256: None };
-        let open = match self.open(&copy, None).await {
+        let backup = BackupRef { prefix: found.prefix.clone(), id: found.id.clone(), manifest_sha256: None };
+        let open = match self.open(&backup, None).await {
             Ok(open) => open,
-            Err(CatalogueError::CopyGone { .. }) => return Ok(()),
+            Err(CatalogueError::BackupGone { .. }) => return Ok(()),
             Err(CatalogueError::Store(error)) => return Err(error.into()),
             Err(error) => {
                 (found.state, found.reason) = (State::Damaged, Some(format!("{}: {error}", error.reason())));
                 return Ok(());
             }
         };
-        found.held_until = self.held_until(&copy).await?;
+        found.held_until = self.held_until(&backup).await?;
         found.held |= found.held_until.is_some();
         found.reason = missing(&found.prefix, &open.manifest, objects);
         found.state = if found.reason.is_some() { State::Damaged } else { State::Whole };
@@ -168,7 +168,7 @@ impl Store {
             tables: manifest.totals.tables,
             rows: manifest.totals.rows,
             signed_with: manifest.mac.map(|mac| mac.key_id),
-            manifest_sha256: open.copy.manifest_sha256.unwrap_or_default(),
+            manifest_sha256: open.backup.manifest_sha256.unwrap_or_default(),
         });
         Ok(())
     }

@@ -112,7 +112,7 @@ impl Store {
         mark: Option<&str>,
     ) -> Result<String, StoreError> {
         let (sse, kms) = self.encryption();
-        // Only what we hash part by part gets a checksum over the whole: a copy has none to send.
+        // Only what we hash part by part gets a checksum over the whole: a backup has none to send.
         let checksum = mark.filter(|_| self.capabilities().checksums).map(|_| ChecksumAlgorithm::Crc64Nvme);
         let mut request = self
             .data

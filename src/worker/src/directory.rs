@@ -1,17 +1,17 @@
-//! A copy as plain files: the schema archive, one text file a table, and a script that loads them with `pg_restore` and
+//! A backup as plain files: the schema archive, one text file a table, and a script that loads them with `pg_restore` and
 //! `psql`. Every byte is checked on its way; no file has its final name before it is whole.
 
 mod mysql;
 
 use super::ProgressWriter;
-use super::copy::{ArchiveError, archive};
+use super::backup::{ArchiveError, archive};
 use super::frames::{FrameError, table_frames};
 use futures::StreamExt;
 use sennight_core::engine::Engine;
 use sennight_core::manifest::{MANIFEST, Manifest, Table};
 use sennight_engine::mysql::text::for_load_data;
 use sennight_engine::postgres::{ident, literal};
-use sennight_storage::{OpenCopy, Store, StoreError};
+use sennight_storage::{OpenBackup, Store, StoreError};
 use serde::Serialize;
 use std::fmt::Write as _;
 use std::io;
@@ -28,7 +28,7 @@ const TABLES: &str = "tables";
 /// Longest part of a file's name that comes from the table's.
 const NAME_LIMIT: usize = 100;
 
-/// Why a copy was not written to a directory.
+/// Why a backup was not written to a directory.
 #[derive(Debug, thiserror::Error, strum::IntoStaticStr)]
 pub enum DirectoryError {
     /// Something is there.
@@ -48,9 +48,9 @@ pub enum DirectoryError {
     /// The bucket.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// A later version's copy.
-    #[error("the copy is encrypted by a later version of Sennight: restore it with that one")]
-    CopyEncrypted,
+    /// A later version's backup.
+    #[error("the backup is encrypted by a later version of Sennight: restore it with that one")]
+    BackupEncrypted,
 }
 
 /// What was written.
@@ -66,27 +66,27 @@ pub struct Written {
     pub bytes: i64,
 }
 
-/// Writes the copy into `dir`, which must be empty or not there. The script comes last: a directory without one is not
-/// the whole copy.
+/// Writes the backup into `dir`, which must be empty or not there. The script comes last: a directory without one is not
+/// the whole backup.
 pub async fn write(
     store: &Store,
-    open: &OpenCopy,
+    open: &OpenBackup,
     dir: &Path,
     progress: &ProgressWriter,
 ) -> Result<Written, DirectoryError> {
     let manifest = &open.manifest;
     let postgres = manifest.identity.engine == Engine::PostgreSQL;
     if manifest.encryption.is_some() {
-        return Err(DirectoryError::CopyEncrypted);
+        return Err(DirectoryError::BackupEncrypted);
     }
     begin(dir).await?;
     progress.expect(manifest.totals.raw_bytes);
     let schema = fetch_archive(store, open, dir, postgres).await?;
     for (number, table) in manifest.tables.iter().enumerate() {
         let path = dir.join(file_name(number, table));
-        rows(store, &open.copy.prefix, table, &path, postgres, progress).await?;
+        rows(store, &open.backup.prefix, table, &path, postgres, progress).await?;
     }
-    let kept = store.get(&format!("{}{MANIFEST}", open.copy.prefix)).await?;
+    let kept = store.get(&format!("{}{MANIFEST}", open.backup.prefix)).await?;
     let mut files = vec![(MANIFEST, kept.to_vec())];
     if postgres {
         files.extend([
@@ -126,10 +126,10 @@ async fn begin(dir: &Path) -> Result<(), DirectoryError> {
 }
 
 /// Fetches the schema: PostgreSQL's archive stays a file, a script is given back and goes into files of its own.
-async fn fetch_archive(store: &Store, open: &OpenCopy, dir: &Path, keep: bool) -> Result<String, DirectoryError> {
+async fn fetch_archive(store: &Store, open: &OpenBackup, dir: &Path, keep: bool) -> Result<String, DirectoryError> {
     let path = dir.join(ARCHIVE);
     let unwritable = |source| DirectoryError::Unwritable { path: path.clone(), source };
-    archive(store, &open.copy.prefix, &open.manifest.schema, &part(&path)).await.map_err(|error| match error {
+    archive(store, &open.backup.prefix, &open.manifest.schema, &part(&path)).await.map_err(|error| match error {
         ArchiveError::Frame(error) => error.into(),
         ArchiveError::Unwritable(source) => unwritable(source),
     })?;
@@ -204,7 +204,7 @@ fn shell_word(text: &str) -> String {
 
 /// The settings are those that the rows were printed under (docs/format.md).
 const SCRIPT_HEAD: &str = r#"#!/usr/bin/env bash
-# Loads this copy into an empty database: load.sh DATABASE. Set PGHOST, PGPORT, PGUSER, PGPASSWORD or PGPASSFILE before.
+# Loads this backup into an empty database: load.sh DATABASE. Set PGHOST, PGPORT, PGUSER, PGPASSWORD or PGPASSFILE before.
 set -euo pipefail
 cd "$(dirname "$0")"
 export PGDATABASE=${1:?empty database} PGCLIENTENCODING=UTF8
@@ -242,11 +242,11 @@ fn sequences(manifest: &Manifest) -> String {
 }
 
 /// What the files are for people: whose data and of when, then what one engine has to say.
-fn readme(open: &OpenCopy, server: &str, files: &str) -> String {
+fn readme(open: &OpenBackup, server: &str, files: &str) -> String {
     let manifest = &open.manifest;
     let identity = &manifest.identity;
     let mut text = format!(
-        "# Copy {id} of database {database:?}\n\n\
+        "# Backup {id} of database {database:?}\n\n\
          Tenant {tenant:?}, schedule {namespace}/{schedule}; the data of {snapshot} (day {day} in {zone}).\n\
          {server}, {tables} tables, {rows} rows.\n\n{files}\n",
         id = manifest.id,
@@ -266,7 +266,7 @@ fn readme(open: &OpenCopy, server: &str, files: &str) -> String {
     text
 }
 
-fn postgres_readme(open: &OpenCopy) -> String {
+fn postgres_readme(open: &OpenBackup) -> String {
     let (server, roles) = (&open.manifest.server, &open.manifest.roles);
     let files = format!(
         "- `{ARCHIVE}`: everything but the tables' rows; `pg_restore` of major {major} or the next ones reads it.\n\

@@ -1,8 +1,8 @@
-//! `drill`: restores a copy into a scratch database, proves that it is the copy, and drops it. The tenant's own server is
+//! `drill`: restores a backup into a scratch database, proves that it is the backup, and drops it. The tenant's own server is
 //! neither read nor written; the scratch database belongs to the drill's role, nobody else may come in.
 
 use super::filling::Filling;
-use super::{TaskError, WorkerContext, copy, family, prepare, verify};
+use super::{TaskError, WorkerContext, backup, family, prepare, verify};
 use sennight_core::engine::Engine;
 use sennight_core::manifest::Manifest;
 use sennight_core::names::{drill_database, stable_hash};
@@ -31,7 +31,7 @@ pub async fn run(task: &DrillTask, context: &WorkerContext) -> Result<Done, Task
         headroom_bytes: None,
         hooks_dir: None,
     };
-    let manifest = copy::open(&restore, context).await?;
+    let manifest = backup::open(&restore, context).await?;
     tokio::select! {
         biased;
         () = context.cancel.cancelled() => return Err(TaskError::cancelled()),
@@ -68,9 +68,9 @@ async fn proven(
     scratch: &str,
     application: &str,
 ) -> Result<(), TaskError> {
-    let (copy, server) = (manifest.server.major, admin.server_major());
-    if copy > server {
-        let refused = Refused::CopyNewerThanServer { copy, server };
+    let (backup, server) = (manifest.server.major, admin.server_major());
+    if backup > server {
+        let refused = Refused::BackupNewerThanServer { backup, server };
         return Err(TaskError::refused(refused.reason(), refused.to_string()));
     }
     create::lock(admin, &task.request_uid).await?;

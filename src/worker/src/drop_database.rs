@@ -1,4 +1,4 @@
-//! `drop-database`: drops what a RestoreRequest left on the server. A replaced database only while its safety dump is in the
+//! `drop-database`: drops what a RestoreRequest left on the server. A replaced database only while its safety backup is in the
 //! bucket, and everything only by its mark and OID.
 
 use super::{TaskError, WorkerContext, family, verify};
@@ -18,7 +18,7 @@ pub async fn run(task: &DropDatabaseTask, context: &WorkerContext) -> Result<Don
         }
         (None, Mark::Restore) => {}
         (None, Mark::Previous) => {
-            let message = "a replaced database is dropped only after a safety dump: the task names none";
+            let message = "a replaced database is dropped only after a safety backup: the task names none";
             return Err(TaskError::refused("NoSafetyDump", message));
         }
     }

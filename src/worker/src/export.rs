@@ -1,7 +1,7 @@
-//! `export`: reads the few tables that a profile needs out of a copy, by ranges, and streams the zip of CSV files into the
+//! `export`: reads the few tables that a profile needs out of a backup, by ranges, and streams the zip of CSV files into the
 //! bucket. It never sees a database.
 //!
-//! The same copy, profile and version give the same bytes. So a repeated attempt that finds the object there compares: an
+//! The same backup, profile and version give the same bytes. So a repeated attempt that finds the object there compares: an
 //! equal object is adopted; another one stays, and this attempt's goes beside it under a name that ends in its SHA-256.
 
 use super::frames::{FrameError, table_frames};
@@ -16,7 +16,7 @@ use sennight_core::profile::ExportProfile;
 use sennight_core::result::{Done, ExportFile, ExportSummary};
 use sennight_export::{Comparison, CompileError, ExportContext, ExportError, Exporter, Live, Outlet, Plan};
 use sennight_protocol::export::{ExportTask, LiveAnswer};
-use sennight_storage::{CatalogueError, Claim, Claimed, OpenCopy, Store, StoreError, Tags, Upload};
+use sennight_storage::{CatalogueError, Claim, Claimed, OpenBackup, Store, StoreError, Tags, Upload};
 use sha2::{Digest, Sha256};
 
 /// One request reads at most this much of an object that is compared.
@@ -27,9 +27,9 @@ const ASIDE: usize = 16 << 20;
 /// Why an export failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ExportTaskError {
-    /// The copy is gone, damaged or somebody else's.
+    /// The backup is gone, damaged or somebody else's.
     #[error(transparent)]
-    Copy(#[from] CatalogueError),
+    Backup(#[from] CatalogueError),
     /// Its rows are damaged.
     #[error(transparent)]
     Frames(#[from] FrameError),
@@ -39,8 +39,8 @@ pub enum ExportTaskError {
     /// The task's profile is not one.
     #[error("the export profile is not readable: {0}; kubectl explain exportprofile.spec lists its fields")]
     Profile(#[from] serde_json::Error),
-    /// The profile does not fit the copy.
-    #[error("the export profile does not fit this copy: {0}")]
+    /// The profile does not fit the backup.
+    #[error("the export profile does not fit this backup: {0}")]
     Compile(#[from] CompileError),
     /// The data.
     #[error(transparent)]
@@ -59,7 +59,7 @@ pub enum ExportTaskError {
 impl From<ExportTaskError> for TaskError {
     fn from(error: ExportTaskError) -> Self {
         let (reason, retryable) = match &error {
-            ExportTaskError::Copy(copy) => (copy.reason(), copy.retryable()),
+            ExportTaskError::Backup(backup) => (backup.reason(), backup.retryable()),
             ExportTaskError::Store(store) => (store.reason(), store.retryable()),
             ExportTaskError::Profile(_) => ("ProfileInvalid", false),
             ExportTaskError::Compile(compile) => (compile.reason(), false),
@@ -78,7 +78,7 @@ impl From<ExportTaskError> for TaskError {
     }
 }
 
-/// Exports one copy.
+/// Exports one backup.
 pub async fn run(task: &ExportTask, context: &WorkerContext) -> Result<Done, TaskError> {
     tokio::select! {
         biased;
@@ -111,7 +111,7 @@ async fn export(task: &ExportTask, context: &WorkerContext) -> Result<ExportSumm
     if again.stored || same_object(store, &other, &again).await? {
         return Ok(again.summary(other));
     }
-    Err(ExportTaskError::Export(ExportError::OutOfOrder("the same copy gave two different exports")))
+    Err(ExportTaskError::Export(ExportError::OutOfOrder("the same backup gave two different exports")))
 }
 
 /// Says in the bucket that this request's export has begun: a cluster that is set back later finds it there and does not
@@ -131,7 +131,7 @@ async fn claim(task: &ExportTask, context: &WorkerContext) -> Result<(), StoreEr
     Ok(())
 }
 
-fn about(task: &ExportTask, open: &OpenCopy, plan: &Plan) -> ExportContext {
+fn about(task: &ExportTask, open: &OpenBackup, plan: &Plan) -> ExportContext {
     let manifest = &open.manifest;
     let missing_only = match &task.live {
         _ if !plan.missing_only() => Comparison::NotAsked,
@@ -143,8 +143,8 @@ fn about(task: &ExportTask, open: &OpenCopy, plan: &Plan) -> ExportContext {
         identity: manifest.identity.clone(),
         request: task.request.clone(),
         request_uid: task.request_uid.clone(),
-        recovery_point: manifest.id.clone(),
-        manifest_sha256: open.copy.manifest_sha256.clone().unwrap_or_default(),
+        backup: manifest.id.clone(),
+        manifest_sha256: open.backup.manifest_sha256.clone().unwrap_or_default(),
         day: manifest.day,
         snapshot_time: manifest.snapshot_time,
         time_zone: manifest.time_zone.clone(),
@@ -154,7 +154,7 @@ fn about(task: &ExportTask, open: &OpenCopy, plan: &Plan) -> ExportContext {
 
 /// What an attempt is made of; a second one, beside another's object, is made of the same.
 struct Work<'a> {
-    open: &'a OpenCopy,
+    open: &'a OpenBackup,
     plan: Plan,
     about: ExportContext,
     live: Option<&'a LiveAnswer>,
@@ -224,7 +224,7 @@ async fn fill(work: &Work<'_>, sink: &mut Sink) -> Result<Vec<ExportFile>, Expor
     context.progress.expect(steps.iter().map(|step| raw_length(manifest, step.table())).sum());
     for step in steps {
         exporter.begin(step)?;
-        let mut frames = table_frames(&context.store, &open.copy.prefix, &manifest.tables[step.table()]);
+        let mut frames = table_frames(&context.store, &open.backup.prefix, &manifest.tables[step.table()]);
         while let Some(frame) = frames.next().await {
             let frame = frame?;
             let length = i64::try_from(frame.len()).unwrap_or(i64::MAX);

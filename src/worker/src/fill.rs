@@ -1,7 +1,7 @@
-//! Fills an empty database of the MySQL family from a copy, and proves that it holds the copy: every table's rows are read
+//! Fills an empty database of the MySQL family from a backup, and proves that it holds the backup: every table's rows are read
 //! back and compared. Events stay switched off.
 
-use super::copy::archive;
+use super::backup::archive;
 use super::frames::{FrameError, table_frames};
 use super::{ProgressWriter, TaskError};
 use futures::TryStreamExt;
@@ -29,7 +29,7 @@ const MOST: i32 = 8;
 pub struct Fill<'a> {
     /// The bucket.
     pub store: &'a Store,
-    /// The copy's key prefix, ending in `/`.
+    /// The backup's key prefix, ending in `/`.
     pub prefix: &'a str,
     /// Its manifest.
     pub manifest: &'a Manifest,
@@ -57,7 +57,7 @@ impl Fill<'_> {
         self.code(statements).await
     }
 
-    /// The first half: tables and their rows, compared. Gives the copy's script for [`Fill::code`].
+    /// The first half: tables and their rows, compared. Gives the backup's script for [`Fill::code`].
     pub async fn tables(&self) -> Result<Vec<Statement>, TaskError> {
         self.fits()?;
         let statements = self.statements().await?;
@@ -89,12 +89,12 @@ impl Fill<'_> {
     fn fits(&self) -> Result<(), TaskError> {
         let engine = self.manifest.identity.engine;
         if engine == Engine::PostgreSQL || engine != self.target.engine {
-            let message = format!("a copy of {engine} cannot be loaded into {}", self.target.engine);
+            let message = format!("a backup of {engine} cannot be loaded into {}", self.target.engine);
             return Err(TaskError::refused("EngineUnsupported", message));
         }
         if self.manifest.encryption.is_some() {
-            let message = "the copy is encrypted by a later version of Sennight: restore it with that one";
-            return Err(TaskError::refused("CopyEncrypted", message));
+            let message = "the backup is encrypted by a later version of Sennight: restore it with that one";
+            return Err(TaskError::refused("BackupEncrypted", message));
         }
         Ok(())
     }
@@ -103,8 +103,11 @@ impl Fill<'_> {
         let session = connect(self.target, self.database, self.application).await?;
         let (copied, here) = (self.manifest.server.major, session.version().major);
         if here < copied {
-            let message =
-                format!("the copy is of {}, the server is older: {}", self.manifest.server.version, session.version());
+            let message = format!(
+                "the backup is of {}, the server is older: {}",
+                self.manifest.server.version,
+                session.version()
+            );
             return Err(TaskError::refused("ServerTooOld", message));
         }
         Ok(session)
@@ -116,7 +119,10 @@ impl Fill<'_> {
         archive(self.store, self.prefix, &self.manifest.schema, file.path()).await.map_err(TaskError::from)?;
         let text = tokio::fs::read_to_string(file.path()).await.map_err(unwritable)?;
         parse(&text).ok_or_else(|| {
-            TaskError::refused("CopyDamaged", format!("{} is no script of this version's", self.manifest.schema.object))
+            TaskError::refused(
+                "BackupDamaged",
+                format!("{} is no script of this version's", self.manifest.schema.object),
+            )
         })
     }
 
@@ -131,12 +137,15 @@ impl Fill<'_> {
             return Ok(());
         }
         let which = differs.map_or("one that the manifest does not list", |t| t.name.as_str());
-        Err(TaskError::refused("TablesDiffer", format!("the copy's script does not make the copy's tables: {which}")))
+        Err(TaskError::refused(
+            "TablesDiffer",
+            format!("the backup's script does not make the backup's tables: {which}"),
+        ))
     }
 
     /// Sends every table's rows, and gives what was sent of each.
     async fn rows(&self, inventory: &Inventory) -> Result<BTreeMap<String, Digest>, TaskError> {
-        self.progress.expect_copy(&self.manifest.totals);
+        self.progress.expect_backup(&self.manifest.totals);
         let bytes = |t: &&Table| t.frames.iter().map(|f| f.raw_length).sum::<i64>();
         let mut queue: Vec<&Table> = self.manifest.tables.iter().collect();
         queue.sort_by_key(bytes);
@@ -174,7 +183,7 @@ impl Fill<'_> {
             LoadError::Engine(error) => TaskError::from(error),
         })?;
         if taken != table.rows {
-            return Err(differ(&table.name, &format!("{taken} rows went in, the copy has {}", table.rows)));
+            return Err(differ(&table.name, &format!("{taken} rows went in, the backup has {}", table.rows)));
         }
         self.progress.add(table.frames.iter().map(|f| f.raw_length).sum(), taken);
         let digest = *digest.lock();
@@ -192,7 +201,7 @@ impl Fill<'_> {
                 let expected = sent.get(&table.name).copied().unwrap_or_default();
                 if found != expected {
                     let why =
-                        format!("it has {} rows, the copy {}, or other values in them", found.rows, expected.rows);
+                        format!("it has {} rows, the backup {}, or other values in them", found.rows, expected.rows);
                     return Err(differ(&table.name, &why));
                 }
             }
@@ -207,11 +216,11 @@ fn differ(table: &str, why: &str) -> TaskError {
     TaskError::refused("RowsDiffer", format!("{table} is not as it was copied: {why}"))
 }
 
-impl From<super::copy::ArchiveError> for TaskError {
-    fn from(error: super::copy::ArchiveError) -> Self {
+impl From<super::backup::ArchiveError> for TaskError {
+    fn from(error: super::backup::ArchiveError) -> Self {
         match error {
-            super::copy::ArchiveError::Frame(error) => FrameError::into(error),
-            super::copy::ArchiveError::Unwritable(error) => Self::retry(
+            super::backup::ArchiveError::Frame(error) => FrameError::into(error),
+            super::backup::ArchiveError::Unwritable(error) => Self::retry(
                 "ScratchUnwritable",
                 format!("the schema cannot be written ({error}): give the worker's temporary volume more room"),
             ),

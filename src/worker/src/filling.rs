@@ -1,7 +1,7 @@
-//! From a copy to a database: schema, rows, indexes and constraints, each step checked before the next one builds on it.
+//! From a backup to a database: schema, rows, indexes and constraints, each step checked before the next one builds on it.
 //! `prepare` and drills fill in the same way; a drill leaves owners and grants out.
 
-use super::{TaskError, WorkerContext, copy, hooks, rows};
+use super::{TaskError, WorkerContext, backup, hooks, rows};
 use futures::future::try_join_all;
 use sennight_core::manifest::Manifest;
 use sennight_core::progress::Stage;
@@ -12,11 +12,11 @@ use sennight_protocol::restore::RestoreTask;
 
 /// What is filled, and from what.
 pub struct Filling<'a> {
-    /// The copy, and the server.
+    /// The backup, and the server.
     pub task: &'a RestoreTask,
     /// The bucket, and who counts.
     pub context: &'a WorkerContext,
-    /// The copy's manifest.
+    /// The backup's manifest.
     pub manifest: &'a Manifest,
     /// The server's major version.
     pub server_major: i32,
@@ -35,7 +35,7 @@ impl Filling<'_> {
         let tools = Tools::find(self.server_major)?;
         let access = Access::prepare(&task.database, self.name, self.application, Purpose::Write)?;
         let file = access.dir().join("schema");
-        copy::fetch_archive(task, self.context, manifest, &file).await?;
+        backup::fetch_archive(task, self.context, manifest, &file).await?;
         let archive = Archive { tools: &tools, access: &access, file: &file, owners: self.owners };
         let session = self.connect().await?;
         let lesser = !swap::is_superuser(&session).await?;

@@ -1,4 +1,4 @@
-//! Rows of a copy, read back by ranges: each frame's SHA-256 is checked before it is decoded, its zstd checksum, length
+//! Rows of a backup, read back by ranges: each frame's SHA-256 is checked before it is decoded, its zstd checksum, length
 //! and row count before a byte of it is handed on.
 
 use super::{TaskError, Verdict};
@@ -27,7 +27,7 @@ pub enum FrameError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The bytes are not those that the manifest describes.
-    #[error("{object} at {offset} is damaged: {why}; this copy cannot be used, take another day's")]
+    #[error("{object} at {offset} is damaged: {why}; this backup cannot be used, take another day's")]
     Damaged {
         /// Key of the object.
         object: String,
@@ -43,14 +43,14 @@ impl From<FrameError> for TaskError {
         match error {
             FrameError::Store(error) => error.into(),
             FrameError::Damaged { .. } => {
-                Self { reason: "CopyDamaged".to_owned(), message: error.to_string(), verdict: Verdict::Refused }
+                Self { reason: "BackupDamaged".to_owned(), message: error.to_string(), verdict: Verdict::Refused }
             }
         }
     }
 }
 
 /// The row text of `table`, frame by frame in row order. Nothing of a frame comes out before all of it was checked. Ends
-/// with the first error. `prefix` is the copy's, ending in `/`.
+/// with the first error. `prefix` is the backup's, ending in `/`.
 pub fn table_frames(
     store: &Store,
     prefix: &str,

@@ -1,7 +1,7 @@
 //! The pod's side: does the tasks it is told, several dumps at a time, and leaves a report of each in the bucket. Knows
 //! domain, protocol, store, engine and export; no Kubernetes: what the operator must learn stands in the reports.
 
-pub mod copy;
+pub mod backup;
 pub mod cutover;
 pub mod directory;
 pub mod drill;

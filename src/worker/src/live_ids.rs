@@ -150,7 +150,7 @@ async fn postgres_ids(task: &LiveIdsTask, sink: &mut Sink, context: &WorkerConte
     let (session, inventory) = (leader.session, leader.inventory);
     for entity in &task.entities {
         sink.write(format!("{ENTITY_MARK}{}\n", entity.name).as_bytes()).await?;
-        // A table that is not there any more has no records: all of the copy's are missing.
+        // A table that is not there any more has no records: all of the backup's are missing.
         let live = find(&entity.table, &inventory.tables, |table| (&table.schema, &table.name));
         let Some(table) = live else { continue };
         let names = table.columns.iter().map(|column| column.name.as_str());

@@ -1,6 +1,6 @@
 //! `preflight`: says whether a full restore would work, and changes nothing.
 
-use super::{TaskError, WorkerContext, copy, family, hooks};
+use super::{TaskError, WorkerContext, backup, family, hooks};
 use sennight_core::engine::Engine;
 use sennight_core::manifest::Manifest;
 use sennight_core::result::{Done, Preflight, Refusal};
@@ -34,7 +34,7 @@ async fn look_at(task: &RestoreTask, context: &WorkerContext) -> Result<Done, Ta
         };
     }
     let looked = async {
-        let manifest = copy::open(task, context).await?;
+        let manifest = backup::open(task, context).await?;
         let admin = connect_to_read(&task.database, &task.database.maintenance_database, &application(task)).await?;
         let evidence = gather(task, context, &manifest, &admin).await;
         admin.close().await;
@@ -78,7 +78,7 @@ async fn contents(
     let access =
         Access::prepare(&task.database, &task.database.maintenance_database, &application(task), Purpose::Read)?;
     let file = access.dir().join("schema");
-    copy::fetch_archive(task, context, manifest, &file).await?;
+    backup::fetch_archive(task, context, manifest, &file).await?;
     let archive = Archive { tools: &tools, access: &access, file: &file, owners: true };
     let listed =
         async { Ok::<_, EngineError>(Contents { list: archive.contents().await?, needs: archive.needs().await? }) };

@@ -1,8 +1,8 @@
-//! `prepare`: fills a new database beside the live one from a copy, and proves that it is the copy. May be repeated: each
+//! `prepare`: fills a new database beside the live one from a backup, and proves that it is the backup. May be repeated: each
 //! attempt drops what the one before left. The live database is read, never written.
 
 use super::filling::Filling;
-use super::{TaskError, WorkerContext, copy, family, hooks, preflight, verify};
+use super::{TaskError, WorkerContext, backup, family, hooks, preflight, verify};
 use sennight_core::engine::Engine;
 use sennight_core::manifest::Manifest;
 use sennight_core::names::new_database;
@@ -39,7 +39,7 @@ pub async fn run(task: &RestoreTask, context: &WorkerContext) -> Result<Done, Ta
     if task.database.engine != Engine::PostgreSQL {
         return Box::pin(family::prepare::run(task, context)).await;
     }
-    let manifest = copy::open(task, context).await?;
+    let manifest = backup::open(task, context).await?;
     tokio::select! {
         biased;
         () = context.cancel.cancelled() => return Err(TaskError::cancelled()),
@@ -158,7 +158,7 @@ impl Attempt<'_> {
     }
 }
 
-/// Ends when the new database has outgrown the copy, and not before.
+/// Ends when the new database has outgrown the backup, and not before.
 pub async fn watch(admin: &Session, manifest: &Manifest, oid: u32) -> Result<TaskError, TaskError> {
     let limit = size_limit(manifest);
     loop {
@@ -174,7 +174,7 @@ pub async fn watch(admin: &Session, manifest: &Manifest, oid: u32) -> Result<Tas
     }
 }
 
-/// 1.5 times what the copied database took; where the copy does not say, four times its rows, which small rows may need.
+/// 1.5 times what the copied database took; where the backup does not say, four times its rows, which small rows may need.
 pub fn size_limit(manifest: &Manifest) -> i64 {
     let guess = manifest.totals.raw_bytes.saturating_mul(4);
     let expected = manifest.server.database_bytes.unwrap_or(guess).max(FLOOR);

@@ -82,8 +82,8 @@ impl ProgressWriter {
         self.counters.total_bytes.store(total_bytes, Ordering::Relaxed);
     }
 
-    /// Says what a copy has in all, of which the rows come now.
-    pub fn expect_copy(&self, totals: &Totals) {
+    /// Says what a backup has in all, of which the rows come now.
+    pub fn expect_backup(&self, totals: &Totals) {
         self.expect(totals.raw_bytes);
         self.counters.total_rows.store(totals.rows, Ordering::Relaxed);
         self.counters.total_tables.store(totals.tables, Ordering::Relaxed);
@@ -153,10 +153,10 @@ mod tests {
     }
 
     #[test]
-    fn what_a_copy_has_is_told_beside_what_is_done() {
+    fn what_a_backup_has_is_told_beside_what_is_done() {
         let writer = ProgressWriter::silent();
         assert_eq!((writer.now().stage, writer.now().total_rows), (None, None));
-        writer.expect_copy(&Totals { tables: 3, rows: 40, raw_bytes: 500, stored_bytes: 9, objects: 2 });
+        writer.expect_backup(&Totals { tables: 3, rows: 40, raw_bytes: 500, stored_bytes: 9, objects: 2 });
         writer.add(100, 10);
         writer.tables(1);
         let now = writer.now();

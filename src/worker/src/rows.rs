@@ -1,4 +1,4 @@
-//! The rows of a copy on their way into a database: several connections, each taking the largest piece that is left.
+//! The rows of a backup on their way into a database: several connections, each taking the largest piece that is left.
 
 use super::frames::table_frames;
 use super::{TaskError, WorkerContext};
@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use sennight_core::manifest::{Manifest, Table};
 use sennight_engine::postgres::Session;
 use sennight_engine::postgres::failure::RestoreError;
-use sennight_engine::postgres::load::{CopyError, Destination, TableName, copy};
+use sennight_engine::postgres::load::{CopyError, Destination, TableName, copy_rows};
 use sennight_protocol::restore::RestoreTask;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,7 +19,7 @@ const FREEZE: i64 = 1 << 20;
 /// More connections than this only wait for the server's WAL.
 const MOST: i32 = 8;
 
-/// How many connections a copy is worth.
+/// How many connections a backup is worth.
 pub fn connections(task: &RestoreTask, manifest: &Manifest) -> i32 {
     if manifest.totals.raw_bytes < SMALL { 1 } else { task.parallelism.clamp(1, MOST) }
 }
@@ -34,7 +34,7 @@ pub async fn load(
     routes: &BTreeMap<TableName, TableName>,
     sessions: &[&Session],
 ) -> Result<BTreeSet<TableName>, TaskError> {
-    context.progress.expect_copy(&manifest.totals);
+    context.progress.expect_backup(&manifest.totals);
     let empty = manifest.tables.iter().filter(|table| table.frames.is_empty()).count();
     context.progress.tables(i64::try_from(empty).unwrap_or(i64::MAX));
     let queue = Mutex::new(pieces(&manifest.tables, sessions.len()));
@@ -51,10 +51,11 @@ pub async fn load(
                 None if piece.whole => Destination::Fresh,
                 None => Destination::Table,
             };
-            let taken = copy(session, &piece, into, &manifest.server.encoding, frames).await.map_err(|e| match e {
-                CopyError::Source(error) => TaskError::from(error),
-                CopyError::Engine(error) => TaskError::from(error),
-            })?;
+            let taken =
+                copy_rows(session, &piece, into, &manifest.server.encoding, frames).await.map_err(|e| match e {
+                    CopyError::Source(error) => TaskError::from(error),
+                    CopyError::Engine(error) => TaskError::from(error),
+                })?;
             if taken != piece.rows {
                 let table = format!("{}.{}", piece.schema, piece.name);
                 return Err(RestoreError::RowsDiffer { table, expected: piece.rows, found: taken }.into());

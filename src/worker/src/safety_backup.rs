@@ -24,14 +24,14 @@ pub async fn run(task: &SafetyBackupTask, context: &WorkerContext) -> Result<Don
     let Done::Dumped(summary) = &done else { return Ok(done) };
     // An undo may have swapped it meanwhile: the dump would then be of something else, or of half of it.
     still_kept(task).await?;
-    let copy = BackupRef {
+    let backup = BackupRef {
         prefix: summary.prefix.clone(),
         id: summary.id.clone(),
         manifest_sha256: Some(summary.manifest_sha256.clone()),
     };
     let read_back = async {
-        let open = context.store.open(&copy, Some(&task.dump.identity)).await?;
-        verify::whole(&context.store, &copy.prefix, &open.manifest, &ProgressWriter::silent()).await?;
+        let open = context.store.open(&backup, Some(&task.dump.identity)).await?;
+        verify::whole(&context.store, &backup.prefix, &open.manifest, &ProgressWriter::silent()).await?;
         Ok::<_, TaskError>(())
     };
     tokio::select! {

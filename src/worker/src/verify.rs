@@ -1,4 +1,4 @@
-//! `verify`: reads a copy back whole and holds every byte against its manifest.
+//! `verify`: reads a backup back whole and holds every byte against its manifest.
 
 use super::frames::{FrameError, fetch, table_frames};
 use super::{ProgressWriter, TaskError, WorkerContext};
@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 /// The schema archive is read by ranges of this size.
 const RANGE: i64 = 8 << 20;
-/// Copies up to this many stored bytes are read whole before anything is made of them: it takes less time than making a
+/// Backups up to this many stored bytes are read whole before anything is made of them: it takes less time than making a
 /// database does. Of a larger one each frame is read once, and checked as it is loaded.
 const WHOLE_FIRST: i64 = 32 << 20;
 
@@ -52,7 +52,7 @@ pub async fn whole(
     Ok(())
 }
 
-/// What a restore finds out about a copy before it touches the server: everything, of a small one; of a large one, what
+/// What a restore finds out about a backup before it touches the server: everything, of a small one; of a large one, what
 /// [`present`] tells. Damage in a large one's rows ends the restore when the frame is met, and takes what was made with it.
 pub async fn before_loading(store: &Store, prefix: &str, manifest: &Manifest) -> Result<(), FrameError> {
     if manifest.totals.stored_bytes > WHOLE_FIRST {

@@ -101,7 +101,7 @@ async fn i1_nobody_passes_a_pod_off_as_a_restores() {
 fn workers() -> Vec<String> {
     let uid = "0f8fad5b-d9cb-469f-a165-70867728950e";
     let restores = RestoreStep::iter().map(|step| restore_job(uid, step, 1));
-    [job_name("chain", None), job_name("chain", Some(uid)), drill_job(uid, "copy", "day")]
+    [job_name("chain", None), job_name("chain", Some(uid)), drill_job(uid, "backup", "day")]
         .into_iter()
         .chain(restores)
         .collect()

@@ -24,7 +24,7 @@ async fn i6_a_refund_is_billings_and_only_of_what_was_paid_and_has_ended() {
     let early = world.expect(&world.bill, "refund t-1 --reference R-1", 1);
     assert!(early.contains("has not ended") && early.contains("deny"), "{early}");
     let mut status = ended(true);
-    status["recoveryPoint"] = world.get("t-1")["status"]["recoveryPoint"].clone();
+    status["backup"] = world.get("t-1")["status"]["backup"].clone();
     world.status("t-1", &status);
     assert!(world.expect(&world.hanna, "refund t-1 --reference R-1", 3).contains("sennight:"));
     assert_eq!(world.expect(&world.bill, "list --awaiting refund -o name", 0), "restorerequest.sennight.dev/t-1\n");
@@ -65,13 +65,13 @@ async fn status_says_on_one_screen_whether_everybody_is_backed_up() {
         "good",
         false,
         &json!({
-            "conditions": fresh("True", "CopyFresh"), "lastSuccessfulTime": "2026-11-20T02:10:00Z", "recoveryPoints": [point]
+            "conditions": fresh("True", "BackupFresh"), "lastSuccessfulTime": "2026-11-20T02:10:00Z", "backups": [point]
         }),
     );
     schedule(&world, "sleeping", true, &json!({"conditions": fresh("Unknown", "Suspended")}));
     // One that nobody has looked at, as it was made, is not well.
     let text = world.expect(&world.hanna, "status", 0);
-    assert!(text.contains("Tenants:       3 (1 suspended)\n") && text.contains("Copies:        1, 2.0 KiB"), "{text}");
+    assert!(text.contains("Tenants:       3 (1 suspended)\n") && text.contains("Backups:        1, 2.0 KiB"), "{text}");
     assert!(text.contains("acme-corp   never       0          NotLookedAtYet"), "{text}");
     world.expect(&world.hanna, "status --exit-code", 7);
     kubectl_ok(&["-n", &world.namespace, "delete", "bsched", "acme"], "");
@@ -81,7 +81,7 @@ async fn status_says_on_one_screen_whether_everybody_is_backed_up() {
         "late",
         false,
         &json!({
-            "conditions": fresh("False", "CopyTooOld"), "lastSuccessfulTime": "2026-11-18T02:10:00Z", "consecutiveFailures": 3,
+            "conditions": fresh("False", "BackupTooOld"), "lastSuccessfulTime": "2026-11-18T02:10:00Z", "consecutiveFailures": 3,
             "lastFailure": {"time": "2026-11-20T02:10:00Z", "reason": "ServerUnreachable", "message": "no route"}
         }),
     );

@@ -1,4 +1,4 @@
-//! Several tenants in one Job: each has its own copy, result and failure, and none is dumped twice whatever ends when.
+//! Several tenants in one Job: each has its own backup, result and failure, and none is dumped twice whatever ends when.
 
 use chrono::{DateTime, TimeDelta, Timelike, Utc};
 use k8s_openapi::api::batch::v1::Job;
@@ -42,11 +42,11 @@ async fn trigger(world: &World, tenants: &[Tenant], token: &str) {
     }
 }
 
-/// Waits until each of them has so many copies.
-async fn copies(world: &World, tenants: &[Tenant], number: usize) {
+/// Waits until each of them has so many backups.
+async fn backups(world: &World, tenants: &[Tenant], number: usize) {
     for tenant in tenants {
-        until(&format!("{number} recovery points of {}", tenant.name), async || {
-            world.schedule_status(tenant).await.recovery_points.len() == number
+        until(&format!("{number} backups of {}", tenant.name), async || {
+            world.schedule_status(tenant).await.backups.len() == number
         })
         .await;
     }
@@ -101,7 +101,7 @@ async fn i8_six_tenants_due_in_one_second_ride_one_job_the_poisoned_one_fails_an
         assert_eq!((status.active_job, status.last_run), (None, None), "nothing is written before there is news");
     }
     assert_ne!(world.run(&first).await, 0);
-    copies(&world, &six, 1).await;
+    backups(&world, &six, 1).await;
     until("the poisoned one's own failure is told", async || {
         let failure = world.schedule_status(&poisoned).await.last_failure;
         failure.is_some_and(|failure| failure.message.contains("not currently accepting connections"))
@@ -111,7 +111,7 @@ async fn i8_six_tenants_due_in_one_second_ride_one_job_the_poisoned_one_fails_an
         let status = world.schedule_status(tenant).await;
         let run = status.last_run.unwrap();
         assert_eq!((run.slot, run.outcome, run.job), (Some(slot), Some(RunOutcome::Succeeded), first.clone()));
-        assert_eq!((status.consecutive_failures, status.recovery_points[0].rows), (Some(0), 100));
+        assert_eq!((status.consecutive_failures, status.backups[0].rows), (Some(0), 100));
     }
 
     let_in(true).await;
@@ -122,9 +122,13 @@ async fn i8_six_tenants_due_in_one_second_ride_one_job_the_poisoned_one_fails_an
     operator.kill();
     assert_eq!(world.run(&second).await, 0, "it ends while nobody looks");
     world.restart_with(&mut operator, &["--dump-retry=2s"]).await;
-    copies(&world, std::slice::from_ref(&poisoned), 1).await;
+    backups(&world, std::slice::from_ref(&poisoned), 1).await;
     tokio::time::sleep(Duration::from_secs(2)).await;
-    assert_eq!((world.jobs().await.len(), world.bucket().manifests().await), (2, 6), "one local day, one copy of each");
+    assert_eq!(
+        (world.jobs().await.len(), world.bucket().manifests().await),
+        (2, 6),
+        "one local day, one backup of each"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -171,7 +175,7 @@ async fn i8_an_operator_that_is_killed_again_and_again_has_each_tenant_dumped_on
         operator.kill();
     }
     world.restart(&mut operator).await;
-    copies(&world, &all, 1).await;
+    backups(&world, &all, 1).await;
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert!(once(&given(&world).await), "{:?}", given(&world).await);
     assert_eq!(world.bucket().manifests().await, 4);
@@ -205,16 +209,16 @@ async fn a_suspended_job_is_waited_for_and_a_deleted_one_keeps_what_it_did() {
     );
     suspend(false).await;
 
-    // It is deleted when one of the two has its copy: that one is not dumped again.
+    // It is deleted when one of the two has its backup: that one is not dumped again.
     let locker = both[1].database.session().await;
     locker.batch_execute("BEGIN; LOCK TABLE contacts IN ACCESS EXCLUSIVE MODE").await.unwrap();
     let container = world.start(&name).await;
-    until("one copy", async || world.bucket().manifests().await == 1).await;
+    until("one backup", async || world.bucket().manifests().await == 1).await;
     until("its report", async || world.bucket().keys().await.iter().any(|key| key.ends_with("/a.json"))).await;
     jobs.delete(&name, &DeleteParams::background()).await.unwrap();
     drop(container);
     locker.batch_execute("ROLLBACK").await.unwrap();
-    copies(&world, &both[..1], 1).await;
+    backups(&world, &both[..1], 1).await;
     until("the other one's failure is told", async || {
         world.schedule_status(&both[1]).await.last_failure.is_some_and(|failure| failure.message.contains("deleted"))
     })

@@ -10,12 +10,9 @@ use testkit::cluster::until;
 use testkit::env;
 use testkit::world::{Tenant, World, holds};
 
-/// Waits until a tenant has so many copies.
-async fn copies(world: &World, tenant: &Tenant, number: usize) {
-    until(&format!("{number} recovery points"), async || {
-        world.schedule_status(tenant).await.recovery_points.len() == number
-    })
-    .await;
+/// Waits until a tenant has so many backups.
+async fn backups(world: &World, tenant: &Tenant, number: usize) {
+    until(&format!("{number} backups"), async || world.schedule_status(tenant).await.backups.len() == number).await;
 }
 
 /// Waits until Ready or Fresh has this status and reason.
@@ -27,7 +24,7 @@ async fn says(world: &World, tenant: &Tenant, type_: &str, status: sennight_api:
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_manual_trigger_makes_one_copy_and_is_answered() {
+async fn a_manual_trigger_makes_one_backup_and_is_answered() {
     let world = World::on_servers("manual").await;
     let tenant = world.tenant("acme").await;
     let _operator = world.operator(&[]);
@@ -37,14 +34,14 @@ async fn a_manual_trigger_makes_one_copy_and_is_answered() {
         world.schedule_status(&tenant).await.manual_trigger.as_deref() == Some("before-migration")
     })
     .await;
-    assert_eq!(world.schedule_status(&tenant).await.recovery_points, [], "I4: not before its manifest");
+    assert_eq!(world.schedule_status(&tenant).await.backups, [], "I4: not before its manifest");
     assert_eq!(world.run(&job).await, 0);
-    copies(&world, &tenant, 1).await;
+    backups(&world, &tenant, 1).await;
     let status = world.schedule_status(&tenant).await;
     let found = world.bucket().store().await.catalogue(&world.namespace, &tenant.name).await.unwrap();
-    let (point, copy) = (&status.recovery_points[0], &found.copies[0].summary);
-    assert_eq!((&point.id, &point.manifest_sha256), (&copy.id.to_string(), &copy.manifest_sha256));
-    assert_eq!((point.rows, point.day), (100, copy.day));
+    let (point, backup) = (&status.backups[0], &found.backups[0].summary);
+    assert_eq!((&point.id, &point.manifest_sha256), (&backup.id.to_string(), &backup.manifest_sha256));
+    assert_eq!((point.rows, point.day), (100, backup.day));
     assert!(point.expires_at.unwrap() > Utc::now() + TimeDelta::days(7), "never less than a week");
     assert_eq!(status.active_job, None);
 
@@ -65,7 +62,7 @@ async fn i4_a_dump_that_fails_leaves_no_recovery_point_says_why_and_the_next_one
     let status = world.schedule_status(&tenant).await;
     let failure = status.last_failure.unwrap();
     assert!(holds(&status.conditions, "Ready", False, &failure.reason), "{:?}", status.conditions);
-    assert_eq!((status.recovery_points.len(), status.consecutive_failures), (0, Some(1)));
+    assert_eq!((status.backups.len(), status.consecutive_failures), (0, Some(1)));
     assert!(failure.message.contains("password"), "{failure:?}");
     assert!(!failure.message.contains("not-the-password") && !operator.log().contains("not-the-password"), "I9");
     world.tells(&tenant.name, &failure.reason).await;
@@ -81,13 +78,13 @@ async fn i4_a_dump_that_fails_leaves_no_recovery_point_says_why_and_the_next_one
     world.kill(container).await;
     says(&world, &tenant, "Ready", False, "JobFailed").await;
     world.tells(&tenant.name, "JobFailed").await;
-    assert_eq!(world.schedule_status(&tenant).await.recovery_points, []);
+    assert_eq!(world.schedule_status(&tenant).await.backups, []);
     assert_eq!(world.bucket().manifests().await, 0);
 
     blocker.batch_execute("ROLLBACK").await.unwrap();
     world.schedule(&tenant, json!({"suspend": true, "trigger": {"manual": "three"}}));
     assert_eq!(world.run(&world.dump(&tenant).await).await, 0);
-    copies(&world, &tenant, 1).await;
+    backups(&world, &tenant, 1).await;
     let status = world.schedule_status(&tenant).await;
     assert_eq!((status.last_failure, status.consecutive_failures), (None, Some(0)));
     assert!(status.conditions.iter().any(|c| c.type_ == "Ready" && c.is_true()), "{:?}", status.conditions);
@@ -128,9 +125,9 @@ async fn i8_a_slot_that_passed_while_no_operator_ran_is_caught_up_once() {
     operator.kill();
     assert_eq!(world.run(&job).await, 0, "it ends while nobody looks");
     world.restart(&mut operator).await;
-    copies(&world, &tenant, 1).await;
+    backups(&world, &tenant, 1).await;
     world.restart(&mut operator).await;
-    says(&world, &tenant, "Fresh", True, "CopyIsFresh").await;
+    says(&world, &tenant, "Fresh", True, "BackupIsFresh").await;
     tokio::time::sleep(Duration::from_secs(3)).await;
     assert_eq!(world.dumps(&tenant).await, [(job, false)], "one local day, one dump");
     let status = world.schedule_status(&tenant).await;
@@ -185,7 +182,7 @@ async fn of_three_tenants_due_on_one_server_that_takes_one_dump_one_runs_at_a_ti
         assert_eq!(world.run(&running[0].0).await, 0);
     }
     for tenant in &tenants {
-        copies(&world, tenant, 1).await;
+        backups(&world, tenant, 1).await;
     }
 }
 
@@ -207,6 +204,6 @@ async fn a_suspended_schedule_runs_nothing_and_says_so_and_catches_up_once_when_
     world.schedule(&tenant, json!({"suspend": false}));
     let job = world.dump(&tenant).await;
     assert_eq!(world.run(&job).await, 0);
-    copies(&world, &tenant, 1).await;
+    backups(&world, &tenant, 1).await;
     assert_eq!(world.dumps(&tenant).await, [(job, false)]);
 }

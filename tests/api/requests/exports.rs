@@ -55,13 +55,13 @@ fn text(zip: &[u8], name: &str) -> String {
 async fn a_profile_says_what_is_wrong_with_it_and_nobody_is_asked_to_pay_for_it() {
     let world = World::on_servers("profile").await;
     let tenant = world.tenant("acme").await;
-    let copy = world.copy(&tenant).await;
+    let backup = world.backup(&tenant).await;
     let _operator = world.operator(&[]);
     apply_profile(&world, |spec| spec["entities"][0]["table"]["name"] = json!("b_crm_timeline"));
     let (status, message) = profile_says(&world, "ExcludedTable").await;
     assert_eq!(status, False);
     assert!(message.starts_with("spec.entities[contacts].table names \"b_crm_timeline\""), "{message}");
-    world.request(&tenant, "r", copy.day, json!({})).await;
+    world.request(&tenant, "r", backup.day, json!({})).await;
     world.says("r", "Eligible", Unknown, "ExcludedTable").await;
     // The API server knows the presets, too.
     let bad = cluster::object(
@@ -73,7 +73,7 @@ async fn a_profile_says_what_is_wrong_with_it_and_nobody_is_asked_to_pay_for_it(
     let refused = cluster::kubectl(&["apply", "--server-side", "-f", "-"], &bad).stderr;
     let refused = String::from_utf8_lossy(&refused);
     assert!(refused.contains("spec.format.preset") && refused.contains("excel-eu"), "{refused}");
-    // By itself it makes sense; the copy says that it does not fit.
+    // By itself it makes sense; the backup says that it does not fit.
     apply_profile(&world, |spec| spec["entities"][0]["columns"][1]["column"] = json!("FULL_NAME"));
     assert_eq!(profile_says(&world, "ProfileAccepted").await.0, True);
     world.says("r", "Eligible", Unknown, "ColumnMissing").await;
@@ -86,10 +86,10 @@ async fn i1_the_live_database_is_asked_only_after_both_keys_and_the_export_sees_
     let world = World::on_servers("missing").await;
     apply_profile(&world, |_| ());
     let tenant = world.tenant("acme").await;
-    let copy = world.copy(&tenant).await;
+    let backup = world.backup(&tenant).await;
     tenant.database.run("DELETE FROM contacts WHERE id IN (3, 50); INSERT INTO contacts VALUES (1000, 'Later')").await;
     let _operator = world.operator(&[]);
-    world.request(&tenant, "r", copy.day, json!({})).await;
+    world.request(&tenant, "r", backup.day, json!({})).await;
     world.refused("r", "Progressing", False, "AwaitingApproval").await;
     world.decide("r", "Approved").await;
     world.refused("r", "Progressing", False, "AwaitingPayment").await;
@@ -124,11 +124,11 @@ async fn a_live_database_that_cannot_be_asked_does_not_keep_the_tenant_from_the_
     let world = World::on_servers("unreachable").await;
     apply_profile(&world, |_| ());
     let tenant = world.tenant("acme").await;
-    let copy = world.copy(&tenant).await;
+    let backup = world.backup(&tenant).await;
     // Its ids have another name now: nobody can say what is missing.
     tenant.database.run("ALTER TABLE contacts RENAME COLUMN id TO number").await;
     let _operator = world.operator(&[]);
-    world.request(&tenant, "r", copy.day, json!({})).await;
+    world.request(&tenant, "r", backup.day, json!({})).await;
     world.sign("r").await;
     assert_eq!(world.run(&world.step("live-ids").await).await, 3, "refused for good");
     assert_eq!(world.run(&world.step("export").await).await, 0);

@@ -12,7 +12,7 @@ use std::process::Command;
 use tempfile::TempDir;
 use testkit::cluster;
 use testkit::world::{Tenant, World};
-use testkit::{context, copy_ref, credential_files, dump_with, env, path, unique};
+use testkit::{backup_ref, context, credential_files, dump_with, env, path, unique};
 
 /// The database on the run's MariaDB 10.11, which goes with the value.
 struct Maria {
@@ -108,21 +108,21 @@ async fn tenant(world: &World) -> (Tenant, Maria, BackupSummary) {
     task.identity.schedule_uid = String::new();
     "Etc/UTC".clone_into(&mut task.time_zone);
     let store = world.bucket().store().await;
-    let copy = dump_with(&task, &context(&store)).await.unwrap();
-    assert!(store.open(&copy_ref(&copy), None).await.is_ok());
+    let backup = dump_with(&task, &context(&store)).await.unwrap();
+    assert!(store.open(&backup_ref(&backup), None).await.is_ok());
     maria.run(&database, "DELETE FROM contacts WHERE id > 7");
-    (tenant, maria, copy)
+    (tenant, maria, backup)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn i1_i2_a_mariadb_tenant_is_restored_and_a_lost_cut_over_is_settled() {
     let world = World::on_servers("family").await;
-    let (tenant, maria, copy) = tenant(&world).await;
+    let (tenant, maria, backup) = tenant(&world).await;
     let live = maria.target.database.clone();
     let _operator = world.operator(&[]);
     let full = json!({"mode": "FullRestore", "acknowledgeDataLoss": true});
 
-    world.request(&tenant, "lost", copy.day, full.clone()).await;
+    world.request(&tenant, "lost", backup.day, full.clone()).await;
     assert_eq!(world.run(&world.step("preflight").await).await, 0);
     world.says("lost", "Eligible", True, "Possible").await;
     world.sign("lost").await;
@@ -135,7 +135,7 @@ async fn i1_i2_a_mariadb_tenant_is_restored_and_a_lost_cut_over_is_settled() {
     assert_eq!(world.run(&world.step("drop-database").await).await, 0, "what was prepared is dropped");
     world.says("lost", "Progressing", False, "CutoverTakenBack").await;
 
-    world.request(&tenant, "r", copy.day, full).await;
+    world.request(&tenant, "r", backup.day, full).await;
     assert_eq!(world.run(&world.step("preflight").await).await, 0);
     world.sign("r").await;
     assert_eq!(world.run(&world.step("prepare").await).await, 0);
@@ -143,7 +143,7 @@ async fn i1_i2_a_mariadb_tenant_is_restored_and_a_lost_cut_over_is_settled() {
     assert_eq!(world.run(&world.step("cutover").await).await, 0);
     world.says("r", "Complete", True, "Restored").await;
     assert_eq!((maria.contacts(&live), maria.run(&live, "SELECT COUNT(*) FROM names")), ("100".into(), "100".into()));
-    let kept = world.get("r").await.status.unwrap().result.unwrap().kept_database.unwrap();
+    let kept = world.get("r").await.status.unwrap().result.unwrap().previous_database.unwrap();
     assert_eq!(maria.contacts(&kept), "7", "what was replaced is kept");
     assert_eq!(world.run(&world.step("safety-backup").await).await, 0);
 
@@ -151,7 +151,7 @@ async fn i1_i2_a_mariadb_tenant_is_restored_and_a_lost_cut_over_is_settled() {
         .request(
             &tenant,
             "u",
-            copy.day,
+            backup.day,
             json!({"mode": "Undo", "acknowledgeDataLoss": true, "date": null, "undoOf": {"name": "r"}}),
         )
         .await;

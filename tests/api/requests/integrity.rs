@@ -1,4 +1,4 @@
-//! What a status says of its copies: rebuilt from the bucket, alarmed when one shrank, kept when nothing better came.
+//! What a status says of its backups: rebuilt from the bucket, alarmed when one shrank, kept when nothing better came.
 
 use chrono::{TimeDelta, Utc};
 use kube::api::DeleteParams;
@@ -11,23 +11,23 @@ use testkit::world::{Tenant, World, holds};
 
 /// The ids that a status lists, newest first.
 async fn ids(world: &World, tenant: &Tenant) -> Vec<String> {
-    world.schedule_status(tenant).await.recovery_points.into_iter().map(|point| point.id).collect()
+    world.schedule_status(tenant).await.backups.into_iter().map(|point| point.id).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn i4_an_empty_cluster_finds_all_copies_again_also_when_a_schedule_came_before_its_storage() {
+async fn i4_an_empty_cluster_finds_all_backups_again_also_when_a_schedule_came_before_its_storage() {
     let world = World::on_servers("rebuilt").await;
     let (acme, beta) = (world.tenant("acme").await, world.tenant("beta").await);
     let mut wanted = Vec::new();
     for tenant in [&acme, &beta] {
-        world.copy(tenant).await;
-        world.copy(tenant).await;
+        world.backup(tenant).await;
+        world.backup(tenant).await;
         let found = world.bucket().store().await.catalogue(&world.namespace, &tenant.name).await.unwrap();
-        wanted.push(found.copies.iter().map(|entry| entry.summary.id.to_string()).collect::<Vec<_>>());
+        wanted.push(found.backups.iter().map(|entry| entry.summary.id.to_string()).collect::<Vec<_>>());
         assert_eq!(wanted.last().map(Vec::len), Some(2));
     }
     let mut operator = world.operator(&[]);
-    until("both list their copies", async || {
+    until("both list their backups", async || {
         ids(&world, &acme).await == wanted[0] && ids(&world, &beta).await == wanted[1]
     })
     .await;
@@ -48,22 +48,22 @@ async fn i4_an_empty_cluster_finds_all_copies_again_also_when_a_schedule_came_be
     .await;
     cluster::apply(&cluster::object(&world.namespace, "BackupStorage", "main", &json!(storage)));
     world.schedule(&beta, json!({"suspend": true}));
-    until("both list their copies again", async || {
+    until("both list their backups again", async || {
         ids(&world, &acme).await == wanted[0] && ids(&world, &beta).await == wanted[1]
     })
     .await;
-    assert!(world.jobs().await.is_empty(), "the copies were found, not made");
-    let point = &world.schedule_status(&acme).await.recovery_points[0];
+    assert!(world.jobs().await.is_empty(), "the backups were found, not made");
+    let point = &world.schedule_status(&acme).await.backups[0];
     assert_eq!((point.rows, point.tables, point.suspicious), (100, Some(1), false));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_copy_that_shrank_is_told_is_no_failure_and_can_be_accepted() {
+async fn a_backup_that_shrank_is_told_is_no_failure_and_can_be_accepted() {
     let world = World::on_servers("shrunk").await;
     let tenant = world.tenant("acme").await;
-    world.copy(&tenant).await;
+    world.backup(&tenant).await;
     let _operator = world.operator(&[]);
-    until("the first copy is listed", async || ids(&world, &tenant).await.len() == 1).await;
+    until("the first backup is listed", async || ids(&world, &tenant).await.len() == 1).await;
     tenant.database.run("DELETE FROM contacts WHERE id > 40").await;
     world.schedule(&tenant, json!({"suspend": true, "trigger": {"manual": "two"}}));
     assert_eq!(world.run(&world.dump(&tenant).await).await, 0);
@@ -73,11 +73,11 @@ async fn a_copy_that_shrank_is_told_is_no_failure_and_can_be_accepted() {
     .await;
     world.tells(&tenant.name, "RowsFell").await;
     let status = world.schedule_status(&tenant).await;
-    let marks: Vec<bool> = status.recovery_points.iter().map(|point| point.suspicious).collect();
+    let marks: Vec<bool> = status.backups.iter().map(|point| point.suspicious).collect();
     assert_eq!((marks, status.consecutive_failures), (vec![true, false], Some(0)), "an alarm is no failure");
     assert!(status.last_failure.is_none());
 
-    let accepted = status.recovery_points[0].id.clone();
+    let accepted = status.backups[0].id.clone();
     world.schedule(&tenant, json!({"suspend": true, "trigger": {"manual": "two"}, "alarm": {"accept": accepted}}));
     until("it is accepted", async || {
         holds(&world.schedule_status(&tenant).await.conditions, "Suspicious", False, "NothingUnusual")
@@ -86,7 +86,7 @@ async fn a_copy_that_shrank_is_told_is_no_failure_and_can_be_accepted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn i5_the_last_good_copy_is_held_when_its_end_is_near_and_a_storage_that_sweeps_says_so() {
+async fn i5_the_last_good_backup_is_held_when_its_end_is_near_and_a_storage_that_sweeps_says_so() {
     let world = World::on_servers("lastgood").await;
     let tenant = world.tenant("acme").await;
     let storages = world.api::<BackupStorage>();
@@ -94,29 +94,31 @@ async fn i5_the_last_good_copy_is_held_when_its_end_is_near_and_a_storage_that_s
     spec["retention"] = json!({"days": 1, "keepLastGood": true});
     spec["lifecycle"] = json!({"mode": "Sweep"});
     cluster::apply(&cluster::object(&world.namespace, "BackupStorage", "main", &spec));
-    let copy = world.copy(&tenant).await;
+    let backup = world.backup(&tenant).await;
     let _operator = world.operator(&["--storage-interval=2s", "--patrol-interval=2s"]);
     until("it sweeps and has patrolled", async || {
         let status = storages.get("main").await.unwrap().status.unwrap_or_default();
         holds(&status.conditions, "RetentionEnforced", True, "SweptByOperator")
             && holds(&status.conditions, "NothingOverdue", True, "PatrolClean")
-            && status.patrol.is_some_and(|patrol| (patrol.copies, patrol.swept_objects) == (1, 0))
+            && status.patrol.is_some_and(|patrol| (patrol.backups, patrol.swept_objects) == (1, 0))
     })
     .await;
-    until("the copy is listed", async || ids(&world, &tenant).await.len() == 1).await;
-    let point = world.schedule_status(&tenant).await.recovery_points.remove(0);
-    // A copy of one day ends between 24 and 48 hours from now, by the time of day; held it is from 36 hours before.
+    until("the backup is listed", async || ids(&world, &tenant).await.len() == 1).await;
+    let point = world.schedule_status(&tenant).await.backups.remove(0);
+    // A backup of one day ends between 24 and 48 hours from now, by the time of day; held it is from 36 hours before.
     let near = point.expires_at.unwrap() - TimeDelta::hours(36) < Utc::now();
     let store = world.bucket().store().await;
-    let held = store.held_until(&testkit::copy_ref(&copy)).await.unwrap();
+    let held = store.held_until(&testkit::backup_ref(&backup)).await.unwrap();
     assert_eq!((point.kept_until.is_some(), held.is_some()), (near, near), "{point:?}");
     if near {
-        assert_eq!(point.kept_until, Some(copy.snapshot_time + TimeDelta::days(30)));
-        // A newer good copy takes its place, and this one is let go.
+        assert_eq!(point.kept_until, Some(backup.snapshot_time + TimeDelta::days(30)));
+        // A newer good backup takes its place, and this one is let go.
         tokio::time::sleep(std::time::Duration::from_secs(1)).await;
         world.schedule(&tenant, json!({"suspend": true, "trigger": {"manual": "two"}}));
         assert_eq!(world.run(&world.dump(&tenant).await).await, 0);
-        until("the older one is let go", async || store.held_until(&testkit::copy_ref(&copy)).await.unwrap().is_none())
-            .await;
+        until("the older one is let go", async || {
+            store.held_until(&testkit::backup_ref(&backup)).await.unwrap().is_none()
+        })
+        .await;
     }
 }

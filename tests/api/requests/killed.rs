@@ -58,7 +58,7 @@ async fn an_operator_killed_before_and_after_entries_leaves_one_chain_that_tells
     let kills = std::env::var("SENNIGHT_AUDIT_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(KILLS);
     let world = World::on_servers("entries").await;
     let tenant = world.tenant("acme").await;
-    let copy = world.copy(&tenant).await;
+    let backup = world.backup(&tenant).await;
     let (due, puts) = (Arc::new(AtomicUsize::new(0)), AtomicUsize::new(0));
     let deaths = due.clone();
     let fault = Fault::start(move |request| {
@@ -72,7 +72,7 @@ async fn an_operator_killed_before_and_after_entries_leaves_one_chain_that_tells
     .await;
     let endpoint = json!({"spec": {"endpoint": fault.endpoint}}).to_string();
     cluster::kubectl_ok(&["-n", &world.namespace, "patch", "bstore", "main", "--type=merge", "-p", &endpoint], "");
-    world.request(&tenant, "r", copy.day, json!({})).await;
+    world.request(&tenant, "r", backup.day, json!({})).await;
     let operator = world.operator(&[]);
     let mut mortal = Mortal { world: &world, operator, due, died: 0 };
 
@@ -95,7 +95,7 @@ async fn an_operator_killed_before_and_after_entries_leaves_one_chain_that_tells
     let told = events(&chain);
     for once in [
         Event::Created,
-        Event::CopyChosen,
+        Event::BackupChosen,
         Event::Held,
         Event::Approved,
         Event::Paid,

@@ -14,10 +14,10 @@ use testkit::world::World;
 async fn i1_both_keys_claim_an_export_and_its_job_delivers_that_days_contacts() {
     let world = World::on_servers("export").await;
     let tenant = world.tenant("acme").await;
-    let copy = world.copy(&tenant).await;
+    let backup = world.backup(&tenant).await;
     tenant.database.run("DELETE FROM contacts WHERE id > 7").await;
     let _operator = world.operator(&[]);
-    world.request(&tenant, "r", copy.day, json!({})).await;
+    world.request(&tenant, "r", backup.day, json!({})).await;
     world.says("r", "Held", True, "HoldPlaced").await;
     world.decide("r", "Approved").await;
     world.refused("r", "Progressing", False, "AwaitingPayment").await;
@@ -40,13 +40,13 @@ async fn i1_both_keys_claim_an_export_and_its_job_delivers_that_days_contacts() 
 async fn i1_i2_a_full_restore_runs_once_when_both_keys_are_turned_and_nothing_starts_it_again() {
     let world = World::on_servers("full").await;
     let tenant = world.tenant("acme").await;
-    let copy = world.copy(&tenant).await;
+    let backup = world.backup(&tenant).await;
     let that_day = tenant.database.rows("contacts").await;
     tenant.database.run("DELETE FROM contacts WHERE id > 7; INSERT INTO contacts VALUES (1000, 'Later')").await;
     world.hooks(&json!({"10-mark.sql": "CREATE TABLE hooked AS SELECT current_setting('sennight.tenant') AS tenant"}));
     let mut operator = world.operator(&[]);
     let full = json!({"mode": "FullRestore", "acknowledgeDataLoss": true});
-    let object = world.request(&tenant, "r", copy.day, full).await;
+    let object = world.request(&tenant, "r", backup.day, full).await;
     let preflight = world.step("preflight").await;
     world.says("r", "Eligible", Unknown, "Checking").await;
     assert_eq!(world.run(&preflight).await, 0);
@@ -67,13 +67,13 @@ async fn i1_i2_a_full_restore_runs_once_when_both_keys_are_turned_and_nothing_st
     assert_eq!(tenant.database.count("SELECT count(*) FROM hooked WHERE tenant = 'id-acme'").await, 1);
     let status = world.get("r").await.status.unwrap();
     assert_eq!(status.prepared.unwrap().hooks, ["10-mark.sql"]);
-    let kept = status.result.unwrap().kept_database.unwrap();
+    let kept = status.result.unwrap().previous_database.unwrap();
     let kept = testkit::Database::existing(&kept);
     assert_eq!(kept.count("SELECT count(*) FROM contacts").await, 8, "what was replaced is kept");
 
     // What was replaced is dumped; beyond that nothing happens any more.
     assert_eq!(world.run(&world.step("safety-backup").await).await, 0);
-    until("the safety dump is written down", async || {
+    until("the safety backup is written down", async || {
         world.get("r").await.status.unwrap().kept.is_some_and(|kept| kept.safety.is_some())
     })
     .await;
@@ -101,14 +101,14 @@ async fn i1_i2_a_full_restore_runs_once_when_both_keys_are_turned_and_nothing_st
 async fn i2_an_operator_killed_between_the_claim_and_its_job_makes_one_job_when_it_comes_back() {
     let world = World::on_servers("killed").await;
     let tenant = world.tenant("acme").await;
-    let copy = world.copy(&tenant).await;
+    let backup = world.backup(&tenant).await;
     // A full quota stands for the instant between the two writes.
     let quota = json!({
         "apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "full", "namespace": world.namespace},
         "spec": {"hard": {"count/jobs.batch": "0"}}
     });
     cluster::apply(&quota.to_string());
-    world.request(&tenant, "r", copy.day, json!({})).await;
+    world.request(&tenant, "r", backup.day, json!({})).await;
     world.sign("r").await;
     let mut operator = world.operator(&[]);
     until("the claim", async || world.get("r").await.status.is_some_and(|s| s.claim.is_some())).await;
@@ -133,9 +133,9 @@ async fn i2_an_operator_killed_between_the_claim_and_its_job_makes_one_job_when_
 async fn i2_a_cutover_whose_job_vanished_is_ended_by_the_servers_word_and_not_tried_again() {
     let world = World::on_servers("vanished").await;
     let tenant = world.tenant("acme").await;
-    let copy = world.copy(&tenant).await;
+    let backup = world.backup(&tenant).await;
     let _operator = world.operator(&[]);
-    world.request(&tenant, "r", copy.day, json!({"mode": "FullRestore", "acknowledgeDataLoss": true})).await;
+    world.request(&tenant, "r", backup.day, json!({"mode": "FullRestore", "acknowledgeDataLoss": true})).await;
     world.sign("r").await;
     for step in ["preflight", "prepare"] {
         assert_eq!(world.run(&world.step(step).await).await, 0);
@@ -165,9 +165,9 @@ async fn i2_a_cutover_whose_job_vanished_is_ended_by_the_servers_word_and_not_tr
 async fn a_preflight_that_died_without_a_word_is_not_tried_again_at_once() {
     let world = World::on_servers("preflight").await;
     let tenant = world.tenant("acme").await;
-    let copy = world.copy(&tenant).await;
+    let backup = world.backup(&tenant).await;
     let _operator = world.operator(&[]);
-    world.request(&tenant, "r", copy.day, json!({"mode": "FullRestore", "acknowledgeDataLoss": true})).await;
+    world.request(&tenant, "r", backup.day, json!({"mode": "FullRestore", "acknowledgeDataLoss": true})).await;
     world.evict(&world.step("preflight").await).await;
     until("its end is written down", async || {
         world.get("r").await.status.unwrap().jobs.iter().any(|job| job.outcome.is_some())

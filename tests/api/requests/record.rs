@@ -65,9 +65,9 @@ fn expect(world: &World, line: &str, code: i32) -> String {
 async fn every_transition_of_an_export_is_recorded_with_who_and_is_verified_by_the_plugin() {
     let world = World::on_servers("record").await;
     let tenant = world.tenant("acme").await;
-    let copy = world.copy(&tenant).await;
+    let backup = world.backup(&tenant).await;
     let _operator = world.operator(&[]);
-    let object = world.request(&tenant, "r", copy.day, json!({})).await;
+    let object = world.request(&tenant, "r", backup.day, json!({})).await;
     world.says("r", "Progressing", False, "AwaitingApproval").await;
     world.decide("r", "Approved").await;
     world.says("r", "Progressing", False, "AwaitingPayment").await;
@@ -85,9 +85,9 @@ async fn every_transition_of_an_export_is_recorded_with_who_and_is_verified_by_t
     assert_eq!(by(Event::Approved).0.as_deref(), Some(HELPDESK));
     let (payer, state) = by(Event::Paid);
     assert_eq!((payer.as_deref(), state.payment.unwrap().reference.as_deref()), (Some(BILLING), Some("INV-r")));
-    assert_eq!(by(Event::CopyChosen).1.copy.unwrap().id, copy.id.to_string());
+    assert_eq!(by(Event::BackupChosen).1.backup.unwrap().id, backup.id.to_string());
     assert_eq!(by(Event::Ended).1.end.unwrap().outcome, "Complete");
-    assert_eq!(events(&chain)[..2], [Event::Created, Event::CopyChosen]);
+    assert_eq!(events(&chain)[..2], [Event::Created, Event::BackupChosen]);
     assert_eq!(chain.beyond, 0);
     let order = [Event::Approved, Event::Paid, Event::Claimed, Event::Ended, Event::Released];
     let places: Vec<usize> = order.iter().map(|e| events(&chain).iter().position(|f| f == e).unwrap()).collect();
@@ -122,9 +122,9 @@ async fn every_transition_of_an_export_is_recorded_with_who_and_is_verified_by_t
 async fn an_operator_that_died_after_an_entry_and_before_its_status_neither_forks_nor_repeats_it() {
     let world = World::on_servers("died").await;
     let tenant = world.tenant("acme").await;
-    let copy = world.copy(&tenant).await;
+    let backup = world.backup(&tenant).await;
     let mut operator = world.operator(&[]);
-    world.request(&tenant, "r", copy.day, json!({})).await;
+    world.request(&tenant, "r", backup.day, json!({})).await;
     world.says("r", "Progressing", False, "AwaitingApproval").await;
     let before = settled(&world, "r").await;
     operator.kill();
@@ -153,9 +153,9 @@ async fn an_operator_that_died_after_an_entry_and_before_its_status_neither_fork
 async fn a_record_that_was_cut_off_stops_its_request_until_it_is_put_back() {
     let world = World::on_servers("cut").await;
     let tenant = world.tenant("acme").await;
-    let copy = world.copy(&tenant).await;
+    let backup = world.backup(&tenant).await;
     let _operator = world.operator(&[]);
-    world.request(&tenant, "r", copy.day, json!({})).await;
+    world.request(&tenant, "r", backup.day, json!({})).await;
     world.says("r", "Progressing", False, "AwaitingApproval").await;
     let whole = settled(&world, "r").await;
     let last = whole.entries.last().unwrap();
@@ -177,9 +177,9 @@ async fn a_record_that_was_cut_off_stops_its_request_until_it_is_put_back() {
 async fn a_paid_request_that_is_deleted_leaves_its_record_and_a_warning() {
     let world = World::on_servers("deleted").await;
     let tenant = world.tenant("acme").await;
-    let copy = world.copy(&tenant).await;
+    let backup = world.backup(&tenant).await;
     let _operator = world.operator(&[]);
-    let object = world.request(&tenant, "r", copy.day, json!({})).await;
+    let object = world.request(&tenant, "r", backup.day, json!({})).await;
     world.says("r", "Progressing", False, "AwaitingApproval").await;
     world.pay("r").await;
     settled(&world, "r").await;

@@ -15,13 +15,13 @@ use testkit::world::{Tenant, World};
 async fn i1_a_paid_request_that_nobody_approved_waits_for_the_helpdesk() {
     let world = World::on_servers("unapproved").await;
     let tenant = world.tenant("acme").await;
-    let copy = world.copy(&tenant).await;
-    world.request(&tenant, "r", copy.day, json!({})).await;
+    let backup = world.backup(&tenant).await;
+    world.request(&tenant, "r", backup.day, json!({})).await;
     world.pay("r").await;
     let _operator = world.operator(&[]);
     world.refused("r", "Progressing", False, "AwaitingApproval").await;
     let status = world.get("r").await.status.unwrap();
-    assert_eq!(status.recovery_point.unwrap().id, copy.id.to_string());
+    assert_eq!(status.backup.unwrap().id, backup.id.to_string());
     assert_eq!(status.phase.unwrap().to_string(), "AwaitingApproval");
     assert!(status.deadline.unwrap() > Utc::now(), "I10");
 }
@@ -30,8 +30,8 @@ async fn i1_a_paid_request_that_nobody_approved_waits_for_the_helpdesk() {
 async fn i1_an_approved_request_that_nobody_paid_waits_for_billing() {
     let world = World::on_servers("unpaid").await;
     let tenant = world.tenant("acme").await;
-    let copy = world.copy(&tenant).await;
-    world.request(&tenant, "r", copy.day, json!({})).await;
+    let backup = world.backup(&tenant).await;
+    world.request(&tenant, "r", backup.day, json!({})).await;
     world.decide("r", "Approved").await;
     let _operator = world.operator(&[]);
     world.refused("r", "Progressing", False, "AwaitingPayment").await;
@@ -44,8 +44,8 @@ async fn i1_an_approved_request_that_nobody_paid_waits_for_billing() {
 async fn i6_a_denied_request_ends_even_when_it_is_paid_and_the_refund_is_due() {
     let world = World::on_servers("denied").await;
     let tenant = world.tenant("acme").await;
-    let copy = world.copy(&tenant).await;
-    world.request(&tenant, "r", copy.day, json!({})).await;
+    let backup = world.backup(&tenant).await;
+    world.request(&tenant, "r", backup.day, json!({})).await;
     world.pay("r").await;
     world.decide("r", "Denied").await;
     let _operator = world.operator(&[]);
@@ -61,11 +61,11 @@ async fn i6_a_denied_request_ends_even_when_it_is_paid_and_the_refund_is_due() {
 async fn i10_a_request_that_people_left_lying_expires() {
     let world = World::on_servers("expired").await;
     let (one, two) = (world.tenant("one").await, world.tenant("two").await);
-    let copy = world.copy(&one).await;
-    world.copy(&two).await;
-    world.request(&one, "unapproved", copy.day, json!({})).await;
+    let backup = world.backup(&one).await;
+    world.backup(&two).await;
+    world.request(&one, "unapproved", backup.day, json!({})).await;
     world.pay("unapproved").await;
-    world.request(&two, "unpaid", copy.day, json!({})).await;
+    world.request(&two, "unpaid", backup.day, json!({})).await;
     world.decide("unpaid", "Approved").await;
     let _operator = world.operator(&["--approval-deadline=12s", "--payment-deadline=2s"]);
     world.refused("unpaid", "Failed", True, "PaymentExpired").await;
@@ -74,27 +74,27 @@ async fn i10_a_request_that_people_left_lying_expires() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn i7_a_copy_that_somebody_without_the_key_has_changed_is_no_copy() {
+async fn i7_a_backup_that_somebody_without_the_key_has_changed_is_no_backup() {
     let world = World::on_servers("forged").await;
     let tenant = world.tenant("acme").await;
-    let copy = world.copy(&tenant).await;
-    let (store, key) = (world.bucket().store().await, format!("{}manifest.json", copy.prefix));
+    let backup = world.backup(&tenant).await;
+    let (store, key) = (world.bucket().store().await, format!("{}manifest.json", backup.prefix));
     let mut manifest = Manifest::parse(&store.get(&key).await.unwrap()).unwrap();
     manifest.warnings.push("every digest is made anew, and nobody has the key".to_owned());
     world.bucket().overwrite(&key, Keyring::default().seal(&manifest).unwrap()).await;
-    world.request(&tenant, "r", copy.day, json!({})).await;
+    world.request(&tenant, "r", backup.day, json!({})).await;
     world.decide("r", "Approved").await;
     world.pay("r").await;
     let _operator = world.operator(&[]);
-    world.refused("r", "Eligible", False, "NoCopyOfThatDay").await;
+    world.refused("r", "Eligible", False, "NoBackupOfThatDay").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_ticket_that_is_not_the_account_owners_is_refused() {
     let world = World::on_servers("owner").await;
     let tenant = world.tenant("acme").await;
-    let copy = world.copy(&tenant).await;
-    world.request(&tenant, "r", copy.day, json!({"requester": {"userId": "2"}})).await;
+    let backup = world.backup(&tenant).await;
+    world.request(&tenant, "r", backup.day, json!({"requester": {"userId": "2"}})).await;
     world.sign("r").await;
     let _operator = world.operator(&[]);
     world.refused("r", "Eligible", False, "NotAccountOwner").await;
@@ -102,31 +102,31 @@ async fn a_ticket_that_is_not_the_account_owners_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_day_without_a_copy_is_refused_and_so_is_one_older_than_a_week() {
+async fn a_day_without_a_backup_is_refused_and_so_is_one_older_than_a_week() {
     let world = World::on_servers("day").await;
     let tenant = world.tenant("acme").await;
-    let copy = world.copy(&tenant).await;
-    world.request(&tenant, "yesterday", copy.day - Days::new(1), json!({})).await;
+    let backup = world.backup(&tenant).await;
+    world.request(&tenant, "yesterday", backup.day - Days::new(1), json!({})).await;
     world.sign("yesterday").await;
     let _operator = world.operator(&[]);
-    world.refused("yesterday", "Eligible", False, "NoCopyOfThatDay").await;
+    world.refused("yesterday", "Eligible", False, "NoBackupOfThatDay").await;
     let status = world.get("yesterday").await.status.unwrap();
-    assert_eq!(status.recovery_point, None, "never the nearest");
+    assert_eq!(status.backup, None, "never the nearest");
 
-    world.request(&tenant, "long-ago", copy.day - Days::new(9), json!({})).await;
+    world.request(&tenant, "long-ago", backup.day - Days::new(9), json!({})).await;
     world.refused("long-ago", "Eligible", False, "OlderThanRetention").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn i7_another_tenants_copy_among_this_schedules_is_refused() {
+async fn i7_another_tenants_backup_among_this_schedules_is_refused() {
     let world = World::on_servers("foreign").await;
     let tenant = world.tenant("acme").await;
-    let copy = world.copy_as(&tenant, "id-somebody-else").await;
-    world.request(&tenant, "r", copy.day, json!({})).await;
+    let backup = world.copy_as(&tenant, "id-somebody-else").await;
+    world.request(&tenant, "r", backup.day, json!({})).await;
     world.sign("r").await;
     let _operator = world.operator(&[]);
-    world.refused("r", "Eligible", False, "AnotherTenantsCopy").await;
-    assert_eq!(world.get("r").await.status.unwrap().recovery_point, None);
+    world.refused("r", "Eligible", False, "AnotherTenantsBackup").await;
+    assert_eq!(world.get("r").await.status.unwrap().backup, None);
 }
 
 /// Puts a policy's binding back, whatever becomes of the test.
@@ -142,8 +142,8 @@ impl Drop for PutBack {
 async fn i6_while_a_policy_is_missing_no_restore_runs_and_once_it_is_back_it_goes_on() {
     let world = World::on_servers("policies").alone().await;
     let tenant = world.tenant("acme").await;
-    let copy = world.copy(&tenant).await;
-    world.request(&tenant, "r", copy.day, json!({})).await;
+    let backup = world.backup(&tenant).await;
+    world.request(&tenant, "r", backup.day, json!({})).await;
     let kind = "ValidatingAdmissionPolicyBinding";
     let guard = admission::validating().into_iter().find(|guard| guard.kind == kind).unwrap();
     world.sign("r").await;
@@ -162,11 +162,11 @@ async fn i6_while_a_policy_is_missing_no_restore_runs_and_once_it_is_back_it_goe
 async fn a_server_that_is_not_fit_is_told_before_anybody_pays_and_nothing_of_it_stays() {
     let world = World::on_servers("unfit").await;
     let tenant = world.tenant("acme").await;
-    let copy = world.copy(&tenant).await;
-    let slot = format!("slot_{}", copy.id.to_string().rsplit('-').next().unwrap());
+    let backup = world.backup(&tenant).await;
+    let slot = format!("slot_{}", backup.id.to_string().rsplit('-').next().unwrap());
     tenant.database.run(&format!("SELECT pg_create_logical_replication_slot('{slot}', 'test_decoding')")).await;
     let _operator = world.operator(&[]);
-    world.request(&tenant, "r", copy.day, json!({"mode": "FullRestore", "acknowledgeDataLoss": true})).await;
+    world.request(&tenant, "r", backup.day, json!({"mode": "FullRestore", "acknowledgeDataLoss": true})).await;
     world.sign("r").await;
     assert_eq!(world.run(&world.step("preflight").await).await, 0, "it did what it was told");
     world.refused("r", "Eligible", False, "LogicalSlots").await;

@@ -69,7 +69,7 @@ async fn a_renamed_schedule_is_followed_and_dumps() {
     let job = world.dump(&tenant).await;
     assert!(began.elapsed() < AT_ONCE, "{:?}", began.elapsed());
     assert_eq!(world.run(&job).await, 0);
-    until("a copy", async || world.schedule_status(&tenant).await.recovery_points.len() == 1).await;
+    until("a backup", async || world.schedule_status(&tenant).await.backups.len() == 1).await;
     let status = world.schedule_status(&tenant).await;
     assert!(holds(&status.conditions, "Ready", True, "Scheduled"), "{:?}", status.conditions);
     assert!(status.next_run_time.is_some());

@@ -13,9 +13,9 @@ use testkit::world::{Tenant, World};
 
 /// A full restore from both keys to its end; the replaced database's name.
 async fn restore(world: &World, tenant: &Tenant, name: &str) -> String {
-    let copy = world.copy(tenant).await;
+    let backup = world.backup(tenant).await;
     tenant.database.run("INSERT INTO contacts VALUES (1000, 'Later')").await;
-    world.request(tenant, name, copy.day, json!({"mode": "FullRestore", "acknowledgeDataLoss": true})).await;
+    world.request(tenant, name, backup.day, json!({"mode": "FullRestore", "acknowledgeDataLoss": true})).await;
     world.sign(name).await;
     for step in ["preflight", "prepare", "cutover"] {
         assert_eq!(world.run(&world.step(step).await).await, 0);
@@ -90,7 +90,7 @@ async fn i3_what_was_replaced_goes_after_its_safety_dump_and_its_window_and_stat
     let status = world.get("r").await.status.unwrap().kept.unwrap();
     let safety = status.safety.unwrap();
     assert_eq!(safety.rows, 101);
-    assert!(status.clearing_since.is_some() && status.dropped_at.is_none());
+    assert!(status.dropping_since.is_some() && status.dropped_at.is_none());
     ask_to_undo(&world, &tenant, "late", "r").await;
     world.says("late", "Eligible", False, "KeptDatabaseGone").await;
     assert_eq!(world.run(&clear).await, 0);
@@ -105,11 +105,11 @@ async fn i3_what_was_replaced_goes_after_its_safety_dump_and_its_window_and_stat
 async fn what_a_denied_restore_had_prepared_is_dropped() {
     let world = World::on_servers("leftover").await;
     let tenant = world.tenant("acme").await;
-    let copy = world.copy(&tenant).await;
+    let backup = world.backup(&tenant).await;
     let _operator = world.operator(&[]);
     let tomorrow = chrono::Utc::now() + chrono::TimeDelta::days(1);
     let fields = json!({"mode": "FullRestore", "acknowledgeDataLoss": true, "window": {"notBefore": tomorrow}});
-    world.request(&tenant, "r", copy.day, fields).await;
+    world.request(&tenant, "r", backup.day, fields).await;
     world.sign("r").await;
     for step in ["preflight", "prepare"] {
         assert_eq!(world.run(&world.step(step).await).await, 0);
@@ -128,11 +128,11 @@ async fn what_a_denied_restore_had_prepared_is_dropped() {
 async fn what_a_deleted_restore_had_prepared_goes_before_the_request_does() {
     let world = World::on_servers("deleted").await;
     let tenant = world.tenant("acme").await;
-    let copy = world.copy(&tenant).await;
+    let backup = world.backup(&tenant).await;
     let _operator = world.operator(&[]);
     let tomorrow = chrono::Utc::now() + chrono::TimeDelta::days(1);
     let fields = json!({"mode": "FullRestore", "acknowledgeDataLoss": true, "window": {"notBefore": tomorrow}});
-    world.request(&tenant, "r", copy.day, fields).await;
+    world.request(&tenant, "r", backup.day, fields).await;
     world.sign("r").await;
     for step in ["preflight", "prepare"] {
         assert_eq!(world.run(&world.step(step).await).await, 0);

@@ -41,10 +41,10 @@ async fn reminders(world: &World, name: &str) -> usize {
 async fn i10_people_are_reminded_half_way_once_also_when_the_operator_is_restarted() {
     let world = World::on_servers("reminder").await;
     let tenant = world.tenant("acme").await;
-    let copy = world.copy(&tenant).await;
+    let backup = world.backup(&tenant).await;
     let patient = ["--approval-deadline=90s"];
     let mut operator = world.operator(&patient);
-    world.request(&tenant, "r", copy.day, json!({})).await;
+    world.request(&tenant, "r", backup.day, json!({})).await;
     world.tells("r", "DeadlineNear").await;
     let status = world.get("r").await.status.unwrap();
     let created = status.deadline.unwrap() - TimeDelta::seconds(90);
@@ -62,12 +62,12 @@ async fn i10_people_are_reminded_half_way_once_also_when_the_operator_is_restart
 async fn i2_a_payment_reference_pays_for_one_request_and_the_other_says_which() {
     let world = World::on_servers("reference").await;
     let (one, two) = (world.tenant("one").await, world.tenant("two").await);
-    let copy = world.copy(&one).await;
-    world.copy(&two).await;
-    world.request(&one, "first", copy.day, json!({})).await;
+    let backup = world.backup(&one).await;
+    world.backup(&two).await;
+    world.request(&one, "first", backup.day, json!({})).await;
     // Creation times are whole seconds; the order must not hang on the names.
     tokio::time::sleep(Duration::from_millis(1100)).await;
-    world.request(&two, "again", copy.day, json!({})).await;
+    world.request(&two, "again", backup.day, json!({})).await;
     world.pay_with("first", "INV-7").await;
     world.pay_with("again", "INV-7").await;
     world.decide("again", "Approved").await;
@@ -96,8 +96,8 @@ async fn i2_a_payment_reference_pays_for_one_request_and_the_other_says_which() 
 async fn what_was_paid_and_denied_waits_for_billings_refund_and_then_for_nobody() {
     let world = World::on_servers("refund").await;
     let tenant = world.tenant("acme").await;
-    let copy = world.copy(&tenant).await;
-    world.request(&tenant, "r", copy.day, json!({})).await;
+    let backup = world.backup(&tenant).await;
+    world.request(&tenant, "r", backup.day, json!({})).await;
     world.pay("r").await;
     world.decide("r", "Denied").await;
     let _operator = world.operator(&["--request-retention=1s"]);
@@ -129,10 +129,10 @@ async fn what_was_paid_and_denied_waits_for_billings_refund_and_then_for_nobody(
 async fn a_tenants_second_request_is_refused_and_names_the_first() {
     let world = World::on_servers("rival").await;
     let tenant = world.tenant("acme").await;
-    let copy = world.copy(&tenant).await;
-    world.request(&tenant, "first", copy.day, json!({})).await;
+    let backup = world.backup(&tenant).await;
+    world.request(&tenant, "first", backup.day, json!({})).await;
     tokio::time::sleep(Duration::from_millis(1100)).await;
-    world.request(&tenant, "another", copy.day, json!({})).await;
+    world.request(&tenant, "another", backup.day, json!({})).await;
     world.sign("another").await;
     let _operator = world.operator(&[]);
     world.refused("another", "Eligible", False, "ActiveRequestExists").await;
@@ -150,9 +150,9 @@ async fn a_plan_without_restores_asks_for_an_upgrade_until_it_is_paid() {
     let tenant = world.tenant("acme").await;
     let free = json!({"id": "id-acme", "owner": "1", "plan": {"name": "free", "includesRestore": false}});
     world.schedule(&tenant, json!({"suspend": true, "tenant": free}));
-    let copy = world.copy(&tenant).await;
+    let backup = world.backup(&tenant).await;
     let _operator = world.operator(&[]);
-    world.request(&tenant, "r", copy.day, json!({})).await;
+    world.request(&tenant, "r", backup.day, json!({})).await;
     world.decide("r", "Approved").await;
     world.refused("r", "Eligible", False, "PlanUpgradeRequired").await;
     world.says("r", "Progressing", False, "AwaitingPayment").await;
@@ -166,9 +166,9 @@ async fn a_plan_without_restores_asks_for_an_upgrade_until_it_is_paid() {
 async fn i1_an_approval_withdrawn_while_preparing_ends_it_and_its_job() {
     let world = World::on_servers("withdrawn").await;
     let tenant = world.tenant("acme").await;
-    let copy = world.copy(&tenant).await;
+    let backup = world.backup(&tenant).await;
     let _operator = world.operator(&[]);
-    world.request(&tenant, "r", copy.day, full()).await;
+    world.request(&tenant, "r", backup.day, full()).await;
     assert_eq!(world.run(&world.step("preflight").await).await, 0);
     let estimate = world.get("r").await.status.unwrap().estimate.unwrap();
     assert!(estimate.duration_seconds.is_some_and(|s| s >= 60) && estimate.downtime_millis.is_some(), "{estimate:?}");
@@ -193,8 +193,8 @@ async fn i1_an_approval_withdrawn_while_preparing_ends_it_and_its_job() {
 async fn a_cut_over_waits_for_its_window_and_is_not_begun_after_it() {
     let world = World::on_servers("window").await;
     let (early, late) = (world.tenant("early").await, world.tenant("late").await);
-    let copy = world.copy(&early).await;
-    world.copy(&late).await;
+    let backup = world.backup(&early).await;
+    world.backup(&late).await;
     let _operator = world.operator(&[]);
     let window = |window: serde_json::Value| {
         let mut fields = full();
@@ -202,7 +202,7 @@ async fn a_cut_over_waits_for_its_window_and_is_not_begun_after_it() {
         fields
     };
     let begin = Utc::now() + TimeDelta::hours(1);
-    world.request(&early, "early", copy.day, window(json!({"notBefore": begin}))).await;
+    world.request(&early, "early", backup.day, window(json!({"notBefore": begin}))).await;
     assert_eq!(world.run(&world.step("preflight").await).await, 0);
     world.sign("early").await;
     assert_eq!(world.run(&world.step("prepare").await).await, 0);
@@ -213,7 +213,7 @@ async fn a_cut_over_waits_for_its_window_and_is_not_begun_after_it() {
 
     // One that ends while it is prepared ends the request, and its Job.
     let end = Utc::now() + TimeDelta::seconds(45);
-    world.request(&late, "late", copy.day, window(json!({"notAfter": end}))).await;
+    world.request(&late, "late", backup.day, window(json!({"notAfter": end}))).await;
     assert_eq!(world.run(&world.step("preflight").await).await, 0);
     world.sign("late").await;
     let prepare = world.step("prepare").await;
@@ -228,14 +228,14 @@ async fn a_cut_over_waits_for_its_window_and_is_not_begun_after_it() {
 async fn a_window_in_which_nothing_can_be_done_is_refused_before_anybody_decides() {
     let world = World::on_servers("windows").await;
     let (over, far) = (world.tenant("over").await, world.tenant("far").await);
-    let copy = world.copy(&over).await;
-    world.copy(&far).await;
+    let backup = world.backup(&over).await;
+    world.backup(&far).await;
     let _operator = world.operator(&[]);
     let mut fields = full();
     fields["window"] = json!({"notAfter": Utc::now() - TimeDelta::seconds(1)});
-    world.request(&over, "over", copy.day, fields.clone()).await;
+    world.request(&over, "over", backup.day, fields.clone()).await;
     fields["window"] = json!({"notBefore": Utc::now() + TimeDelta::days(60)});
-    world.request(&far, "far", copy.day, fields).await;
+    world.request(&far, "far", backup.day, fields).await;
     world.says("over", "Failed", True, "WindowMissed").await;
     world.says("far", "Failed", True, "WindowBeyondHold").await;
     for name in ["over", "far"] {
@@ -249,9 +249,9 @@ async fn a_window_in_which_nothing_can_be_done_is_refused_before_anybody_decides
 async fn pods_that_die_while_preparing_cost_time_and_not_the_request() {
     let world = World::on_servers("drained").await;
     let tenant = world.tenant("acme").await;
-    let copy = world.copy(&tenant).await;
+    let backup = world.backup(&tenant).await;
     let mut operator = world.operator(&[]);
-    world.request(&tenant, "r", copy.day, full()).await;
+    world.request(&tenant, "r", backup.day, full()).await;
     assert_eq!(world.run(&world.step("preflight").await).await, 0);
     world.sign("r").await;
     // As many as end a request where each counts against it.
@@ -278,11 +278,11 @@ async fn a_prepare_that_is_held_up_says_how_far_it_is() {
     let world = World::on_servers("progress").await;
     let tenant = world.tenant("acme").await;
     tenant.database.run("CREATE TABLE nothing (id int PRIMARY KEY)").await;
-    let copy = world.copy(&tenant).await;
+    let backup = world.backup(&tenant).await;
     // Longer than the worker keeps silent.
     world.hooks(&json!({"10-slow.sql": "SELECT pg_sleep(600)"}));
     let _operator = world.operator(&[]);
-    world.request(&tenant, "r", copy.day, full()).await;
+    world.request(&tenant, "r", backup.day, full()).await;
     assert_eq!(world.run(&world.step("preflight").await).await, 0);
     world.sign("r").await;
     let container = world.start(&world.step("prepare").await).await;
@@ -325,9 +325,9 @@ impl Drop for FourEyes {
 async fn i6_with_four_eyes_whoever_asked_cannot_approve() {
     let world = World::on_servers("eyes").alone().await;
     let (one, two) = (world.tenant("one").await, world.tenant("two").await);
-    let copy = world.copy(&one).await;
-    world.copy(&two).await;
-    world.request(&one, "own", copy.day, json!({})).await;
+    let backup = world.backup(&one).await;
+    world.backup(&two).await;
+    world.request(&one, "own", backup.day, json!({})).await;
     // Admission would refuse this approval: it comes before the policy, and the operator refuses it by itself.
     world.sign("own").await;
     let _policy = FourEyes::installed();

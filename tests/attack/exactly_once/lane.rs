@@ -49,7 +49,7 @@ pub enum Mode {
 pub struct Lane {
     pub world: Arc<World>,
     pub tenant: Arc<Tenant>,
-    pub copy: BackupSummary,
+    pub backup: BackupSummary,
     pub gateway: Gateway,
     pub operator: Option<Operator>,
     _node: tokio_util::sync::DropGuard,
@@ -90,7 +90,7 @@ impl Lane {
     /// A lane in a corner that is there, its operators with these flags.
     pub async fn within(world: World, flags: &[&'static str]) -> Self {
         let tenant = world.tenant("acme").await;
-        let copy = world.copy(&tenant).await;
+        let backup = world.backup(&tenant).await;
         tenant.database.run("INSERT INTO contacts VALUES (5000, 'Before')").await;
         let (world, tenant) = (Arc::new(world), Arc::new(tenant));
         let ran = Arc::default();
@@ -102,7 +102,7 @@ impl Lane {
         let mut lane = Self {
             world,
             tenant,
-            copy,
+            backup,
             gateway: Gateway::start().await,
             operator: None,
             _node: node,
@@ -147,7 +147,7 @@ impl Lane {
             Mode::CrmExport => json!({}),
             Mode::FullRestore => json!({"mode": "FullRestore", "acknowledgeDataLoss": true}),
         };
-        self.world.request(&self.tenant, name, self.copy.day, fields).await;
+        self.world.request(&self.tenant, name, self.backup.day, fields).await;
     }
 
     /// People, and a Deployment, do what is theirs; the request as it is now.

@@ -1,5 +1,5 @@
 //! Dumps of tenants that share a Job: the operator killed and lied to at every write between "due" and "done". What counts is
-//! what is there afterwards: one copy of each tenant, and one Job that was ever told to make it (I8).
+//! what is there afterwards: one backup of each tenant, and one Job that was ever told to make it (I8).
 
 use super::gateway::{Fault, soon};
 use super::lane::Lane;
@@ -11,13 +11,13 @@ use serde_json::json;
 use std::time::Duration;
 use testkit::world::Tenant;
 
-/// From the token to the last tenant's copy, with one harm on the way.
+/// From the token to the last tenant's backup, with one harm on the way.
 const LONGEST: Duration = Duration::from_secs(150);
 const FAULTS: [Fault; 5] =
     [Fault::KilledBefore, Fault::KilledAfter, Fault::Lost504, Fault::Conflict409, Fault::TooMany429];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn i8_a_batch_whose_operator_is_killed_or_lied_to_at_any_write_makes_one_copy_of_each_tenant() {
+async fn i8_a_batch_whose_operator_is_killed_or_lied_to_at_any_write_makes_one_backup_of_each_tenant() {
     let mut lane = Lane::new("slots").await;
     let mates = [lane.world.tenant("bolt").await, lane.world.tenant("cove").await];
     let writes = round(&mut lane, &mates, 0, None).await;
@@ -32,7 +32,7 @@ async fn i8_a_batch_whose_operator_is_killed_or_lied_to_at_any_write_makes_one_c
 async fn round(lane: &mut Lane, mates: &[Tenant; 2], number: usize, fault: Option<(usize, Fault)>) -> Vec<String> {
     let token = format!("round-{number}");
     let names = [lane.tenant.name.clone(), mates[0].name.clone(), mates[1].name.clone()];
-    let before = copies(lane, &names).await;
+    let before = backups(lane, &names).await;
     lane.gateway.expect(&names[0], fault);
     let schedules = lane.world.api::<BackupSchedule>();
     for name in &names {
@@ -53,8 +53,8 @@ async fn round(lane: &mut Lane, mates: &[Tenant; 2], number: usize, fault: Optio
     .await;
     let writes = lane.gateway.writes();
     assert!(done, "{fault:?}: not in time: {writes:#?}\n{}", lane.operator.as_ref().unwrap().log());
-    let after: Vec<usize> = before.iter().map(|copies| copies + 1).collect();
-    assert_eq!(copies(lane, &names).await, after, "{fault:?}: {writes:#?}");
+    let after: Vec<usize> = before.iter().map(|backups| backups + 1).collect();
+    assert_eq!(backups(lane, &names).await, after, "{fault:?}: {writes:#?}");
     for name in &names {
         let jobs = lane.world.jobs().await;
         let told = jobs.iter().flat_map(runs).filter(|run| run.schedule == *name && run.run == key).count();
@@ -63,7 +63,7 @@ async fn round(lane: &mut Lane, mates: &[Tenant; 2], number: usize, fault: Optio
     writes
 }
 
-async fn copies(lane: &Lane, names: &[String; 3]) -> Vec<usize> {
+async fn backups(lane: &Lane, names: &[String; 3]) -> Vec<usize> {
     let keys = lane.world.bucket().keys().await;
     let of = |name: &String| {
         let place = format!("/{name}/");

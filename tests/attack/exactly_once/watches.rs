@@ -78,7 +78,7 @@ async fn i2_an_operator_that_is_told_of_an_earlier_time_begins_nothing_twice() {
         }
         let before = lane.ran.lock().unwrap().len();
         spell(&mut lane, &name).await;
-        // A safety dump may just have been asked for when time was set back; it harms nobody and is counted by the end.
+        // A safety backup may just have been asked for when time was set back; it harms nobody and is counted by the end.
         let begun: Vec<_> = lane.ran.lock().unwrap()[before..].to_vec();
         let harmless = begun.iter().all(|(job, _)| job.contains("-safety-backup-a1-"));
         assert!(harmless && begun.len() <= 1, "{case}: begun {begun:?}: {:#?}", lane.gateway.writes());

@@ -28,8 +28,8 @@ pub fn rest() -> Vec<Case> {
         case(ALICE, "says that nobody is waited for", Open, merge(json!({"waitingOn": "Nobody"})), OPERATORS),
         case(ALICE, "says which generation was seen", Open, merge(json!({"observedGeneration": 1})), OPERATORS),
         case(ALICE, "names another tenant", Open, merge(json!({"tenant": "somebody-else"})), OPERATORS),
-        case(ALICE, "pins a copy", Fresh, merge(json!({"recoveryPoint": point()})), OPERATORS),
-        case(ALICE, "moves the pinned copy's place", Open, merge(json!({"recoveryPoint": {"prefix": "daily/t/other/"}})), OPERATORS),
+        case(ALICE, "pins a backup", Fresh, merge(json!({"backup": point()})), OPERATORS),
+        case(ALICE, "moves the pinned backup's place", Open, merge(json!({"backup": {"prefix": "daily/t/other/"}})), OPERATORS),
         case(BILLING, "writes an estimate", Open, merge(json!({"estimate": {"rows": 1}})), OPERATORS),
         case(ALICE, "says that a database is prepared", Open, merge(json!({"prepared": prepared})), OPERATORS),
         case(ALICE, "invents a Job", Open, merge(json!({"jobs": [{"name": "j", "step": "export", "attempt": 1}]})), OPERATORS),
@@ -42,7 +42,7 @@ pub fn rest() -> Vec<Case> {
         case(BILLING, "sets Complete", Signed, json_patch("add", "/status/conditions/-", condition("Complete")["conditions"][0].clone()), OPERATORS),
         case(BILLING, "turns Eligible to False", Open, json_patch("replace", "/status/conditions/0/status", json!("False")), OPERATORS),
         case(BILLING, "turns the conditions round", Signed, How::Put("status", |o| o["status"]["conditions"].as_array_mut().unwrap().reverse()), OPERATORS),
-        case(OPERATOR, "writes its own part", Signed, apply("sennight", json!({"phase": "Queued", "recoveryPoint": point(), "conditions": [{"type": "Eligible", "status": "True", "reason": "Possible"}, {"type": "Held", "status": "True", "reason": "HoldPlaced"}]})), Allowed(json!({"phase": "Queued", "approval": {"by": ALICE}, "payment": {"by": BILLING}}))),
+        case(OPERATOR, "writes its own part", Signed, apply("sennight", json!({"phase": "Queued", "backup": point(), "conditions": [{"type": "Eligible", "status": "True", "reason": "Possible"}, {"type": "Held", "status": "True", "reason": "HoldPlaced"}]})), Allowed(json!({"phase": "Queued", "approval": {"by": ALICE}, "payment": {"by": BILLING}}))),
     ]
 }
 
@@ -60,7 +60,7 @@ pub fn smuggled() -> Vec<Case> {
             o["status"]["payment"]["refund"] = json!({"reference": "R-1"});
             o["status"]["phase"] = json!("Queued");
         }), OPERATORS),
-        case(OPERATOR, "writes its own part, and approves beside it", Open, apply("sennight", json!({"phase": "Queued", "recoveryPoint": point(), "approval": {"decision": "Approved"}, "conditions": [{"type": "Eligible", "status": "True", "reason": "P"}, {"type": "Held", "status": "True", "reason": "H"}]})), HELPDESK),
+        case(OPERATOR, "writes its own part, and approves beside it", Open, apply("sennight", json!({"phase": "Queued", "backup": point(), "approval": {"decision": "Approved"}, "conditions": [{"type": "Eligible", "status": "True", "reason": "P"}, {"type": "Held", "status": "True", "reason": "H"}]})), HELPDESK),
         case(OPERATOR, "writes its own part, and Paid beside it", Open, How::Put("status", |o| {
             o["status"]["phase"] = json!("Queued");
             o["status"]["conditions"].as_array_mut().unwrap().push(paid("True")[0].clone());
@@ -84,7 +84,7 @@ pub fn removed() -> Vec<Case> {
         case(ALICE, "removes her approval", Approved, remove("/status/approval"), Barred("a decision is final and never vanishes")),
         case(ALICE, "merges null over her denial", Denied, merge(json!({"approval": null})), Barred("a decision is final and never vanishes")),
         case(BILLING, "removes the approval", Approved, remove("/status/approval"), Barred("a decision is final and never vanishes")),
-        case(OPERATOR, "removes the pinned copy", Open, remove("/status/recoveryPoint"), Barred("pinned once and never taken back")),
+        case(OPERATOR, "removes the pinned backup", Open, remove("/status/backup"), Barred("pinned once and never taken back")),
         case(OPERATOR, "removes the claim", Claimed, remove("/status/claim"), Barred("never vanishes")),
         case(OPERATOR, "removes the end", Ended, remove("/status/finishedAt"), Barred("never runs again")),
     ]
@@ -112,8 +112,8 @@ pub fn late() -> Vec<Case> {
         case(OPERATOR, "claims a second time", Claimed, merge(again()), Barred("claimed once")),
         case(OPERATOR, "claims what has ended", Expired, merge(again()), Barred("cannot be claimed any more")),
         case(OPERATOR, "moves the end", Ended, merge(json!({"finishedAt": "2026-11-23T00:00:00Z"})), Barred("never runs again")),
-        case(OPERATOR, "pins another copy", Open, merge(json!({"recoveryPoint": {"id": "20261121T000000Z-0123abcd"}})), Barred("never re-chosen")),
-        case(OPERATOR, "says that the copy is another manifest's", Open, merge(json!({"recoveryPoint": {"manifestSha256": "11"}})), Barred("never re-chosen")),
+        case(OPERATOR, "pins another backup", Open, merge(json!({"backup": {"id": "20261121T000000Z-0123abcd"}})), Barred("never re-chosen")),
+        case(OPERATOR, "says that the backup is another manifest's", Open, merge(json!({"backup": {"manifestSha256": "11"}})), Barred("never re-chosen")),
         case(ALICE, "approves what is being deleted", Deleting, merge(approve()), Refused("is being deleted")),
         case(BILLING, "is paid for what is being deleted", Deleting, json_patch("add", "/status/conditions/-", paid("True")[0].clone()), Refused("is being deleted")),
     ]

@@ -45,7 +45,7 @@ async fn owners(world: &MysqlRestore) -> Vec<String> {
     all
 }
 
-/// `events`: those of a kept database are off.
+/// `events`: those of a previous database are off.
 fn same(before: &Picture, now: &Picture, events: bool, what: &str) {
     let mut differences = before.differences(now);
     differences.retain(|d| events || !(d.starts_with("events:") || d.starts_with("definition of EVENT")));
@@ -86,11 +86,11 @@ async fn i2_i3_the_fixture_database_comes_back_whole_and_an_undo_takes_it_away_a
              CREATE DEFINER = '{app}'@'127.0.0.1' EVENT of_the_app ON SCHEDULE EVERY 1 DAY STARTS '2031-01-01 00:00:00' DO SET @x = 1;"
         ));
         let (then, then_owners) = (Picture::of(&world.live).await, owners(&world).await);
-        let copy = world.dump().await;
+        let backup = world.dump().await;
         world.live.run(DAMAGE);
         world.live.run(&format!("GRANT EXECUTE ON FUNCTION plus_one TO '{app}'@'127.0.0.1'"));
         let (damaged, damaged_owners) = (Picture::of(&world.live).await, owners(&world).await);
-        let task = world.restore_task(&copy);
+        let task = world.restore_task(&backup);
         let found = world.preflight(&task).await;
         // An XA transaction of another test is any tenant's obstacle.
         let own = |r: &&Refusal| r.reason != "PreparedTransactions";

@@ -34,10 +34,10 @@ async fn i3_an_event_whose_time_is_past_locks_nobody_out() {
              CREATE EVENT once ON SCHEDULE AT CURRENT_TIMESTAMP + INTERVAL {SOON} SECOND DO SET @x = 2;
              CREATE EVENT until ON SCHEDULE EVERY 1 DAY STARTS CURRENT_TIMESTAMP - INTERVAL 36 HOUR ENDS CURRENT_TIMESTAMP + INTERVAL {SOON} SECOND DO SET @x = 3;"
         ));
-        let copy = world.dump().await;
+        let backup = world.dump().await;
         let live = world.live.name();
         let restore =
-            world.prepare(&world.restore_task(&copy)).await.unwrap_or_else(|e| panic!("{}: {e}", server.name));
+            world.prepare(&world.restore_task(&backup)).await.unwrap_or_else(|e| panic!("{}: {e}", server.name));
         swapped(&world, &restore, &format!("{}: the restore", server.name)).await;
         for schema in [&live, &restore.previous_database] {
             assert_eq!(events(&world, schema).await, ["later", "once", "until"], "{}: {schema}", server.name);
@@ -48,9 +48,10 @@ async fn i3_an_event_whose_time_is_past_locks_nobody_out() {
         assert_eq!(events(&world, &live).await, ["later"], "{}", server.name);
         let on = format!("SELECT STATUS FROM information_schema.EVENTS WHERE EVENT_SCHEMA = '{live}'");
         assert_eq!(world.list(&on).await, ["ENABLED"], "{}", server.name);
-        // And a copy of that day, restored now.
+        // And a backup of that day, restored now.
         world.next();
-        let again = world.prepare(&world.restore_task(&copy)).await.unwrap_or_else(|e| panic!("{}: {e}", server.name));
+        let again =
+            world.prepare(&world.restore_task(&backup)).await.unwrap_or_else(|e| panic!("{}: {e}", server.name));
         swapped(&world, &again, &format!("{}: a later restore", server.name)).await;
         assert_eq!(events(&world, &live).await, ["later"], "{}", server.name);
     }
@@ -74,15 +75,15 @@ async fn i3_views_whose_table_is_gone_keep_no_restore_from_its_end() {
              {own} VIEW base AS SELECT id FROM t; {own} VIEW a_top AS SELECT COUNT(*) AS n FROM base;
              CREATE VIEW stuck AS SELECT id FROM old; {own} VIEW on_stuck AS SELECT id FROM stuck; DROP TABLE old"
         ));
-        let copy = world.dump().await;
-        let told = manifest(&copy, &world.store).await.warnings.join("\n");
+        let backup = world.dump().await;
+        let told = manifest(&backup, &world.store).await.warnings.join("\n");
         assert!(told.contains("some views cannot be read") && told.contains(": on_stuck, stuck"), "{told}");
         world.live.run(&format!(
             "CREATE TABLE u (id int); INSERT INTO u VALUES (7); {own} VIEW ub AS SELECT id FROM u; {own} VIEW ua AS SELECT id FROM ub; DROP TABLE t"
         ));
-        let task = world.restore_task(&copy);
+        let task = world.restore_task(&backup);
         let found = world.preflight(&task).await;
-        for words in [": a_top, base, on_stuck, stuck", "in the copy some views cannot be read"] {
+        for words in [": a_top, base, on_stuck, stuck", "in the backup some views cannot be read"] {
             assert!(found.warnings.iter().any(|w| w.contains(words)), "{}: {words}: {:?}", server.name, found.warnings);
         }
         let task = world.prepare(&task).await.unwrap_or_else(|e| panic!("{}: {e}", server.name));

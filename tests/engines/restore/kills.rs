@@ -35,7 +35,7 @@ fn objects(state: &str, app: &str) -> String {
 
 pub struct Tenant {
     pub world: MysqlRestore,
-    pub copy: BackupSummary,
+    pub backup: BackupSummary,
     pub clients: Clients,
 }
 
@@ -48,14 +48,14 @@ impl Tenant {
              {}",
             objects("copied", &world.app)
         ));
-        let copy = world.dump().await;
-        let tenant = Self { clients: Clients::start(&world.live, &world.app, &world.admin), world, copy };
+        let backup = world.dump().await;
+        let tenant = Self { clients: Clients::start(&world.live, &world.app, &world.admin), world, backup };
         tenant.live().await;
         tenant.clients.answered().await;
         tenant
     }
 
-    /// The live data become such as the copy does not have. While that happens a client may see half of it: it is told so.
+    /// The live data become such as the backup does not have. While that happens a client may see half of it: it is told so.
     async fn live(&self) {
         // In one go for the tenant: locked out, as long as it takes.
         let app = &self.world.app;
@@ -73,7 +73,7 @@ impl Tenant {
     }
 
     pub async fn prepared(&self) -> CutoverTask {
-        let task = self.world.restore_task(&self.copy);
+        let task = self.world.restore_task(&self.backup);
         self.world.prepare(&task).await.unwrap_or_else(|e| panic!("{}: {e}", self.world.live.server.name))
     }
 

@@ -7,7 +7,7 @@ use sennight_protocol::restore::{DrillTask, RestoreTask};
 use sennight_worker::drill;
 use testkit::mysql::Server;
 use testkit::mysql::restore::{MysqlRestore, PASSWORD};
-use testkit::{copy_ref, path};
+use testkit::{backup_ref, path};
 
 async fn tenant(server: &Server) -> MysqlRestore {
     let world = MysqlRestore::on(server).await;
@@ -27,8 +27,8 @@ async fn tenant(server: &Server) -> MysqlRestore {
 async fn an_attempt_drops_what_the_one_before_left_and_nothing_that_is_not_marked() {
     for server in Server::all() {
         let world = tenant(&server).await;
-        let copy = world.dump().await;
-        let task = world.restore_task(&copy);
+        let backup = world.dump().await;
+        let task = world.restore_task(&backup);
         let first = world.prepare(&task).await.unwrap();
         let second = world.prepare(&task).await.unwrap();
         assert_eq!((&first.new_database, first.live_oid), (&second.new_database, second.live_oid));
@@ -50,11 +50,11 @@ async fn an_attempt_drops_what_the_one_before_left_and_nothing_that_is_not_marke
 async fn hooks_run_before_anybody_sees_the_new_database_and_a_failing_one_ends_the_restore() {
     for server in Server::all() {
         let world = tenant(&server).await;
-        let copy = world.dump().await;
+        let backup = world.dump().await;
         let dir = tempfile::tempdir().unwrap();
         let hook = |name: &str, sql: &str| std::fs::write(dir.path().join(name), sql).unwrap();
         hook("10-erased.sql", "DELETE FROM t WHERE id = 2; INSERT INTO t VALUES (3, @sennight_snapshot_time);");
-        let task = RestoreTask { hooks_dir: Some(path(dir.path())), ..world.restore_task(&copy) };
+        let task = RestoreTask { hooks_dir: Some(path(dir.path())), ..world.restore_task(&backup) };
         hook("20-broken.sql", "INSERT INTO t VALUES (9, NULL); SELECT nonsense FROM nowhere;");
         let failed = world.prepare(&task).await.unwrap_err();
         assert!(failed.reason == "HookFailed" && failed.message.contains("20-broken.sql"), "{}: {failed}", server.name);
@@ -69,13 +69,14 @@ async fn hooks_run_before_anybody_sees_the_new_database_and_a_failing_one_ends_t
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_drill_proves_a_copy_and_leaves_nothing() {
+async fn a_drill_proves_a_backup_and_leaves_nothing() {
     for server in Server::all() {
         let world = tenant(&server).await;
-        let copy = world.dump().await;
+        let backup = world.dump().await;
         let identity = world.live.dump_task().identity;
         let scratch = drill_database(&identity.namespace, &identity.schedule);
-        let task = DrillTask { name: "drill".to_owned(), identity, backup: copy_ref(&copy), server: world.target() };
+        let task =
+            DrillTask { name: "drill".to_owned(), identity, backup: backup_ref(&backup), server: world.target() };
         match drill::run(&task, &world.context("drill")).await.unwrap_or_else(|e| panic!("{}: {e}", server.name)) {
             Done::Drilled(drilled) => assert_eq!((drilled.rows, drilled.tables), (2, 1)),
             other => panic!("{other:?}"),
@@ -89,8 +90,8 @@ async fn a_drill_proves_a_copy_and_leaves_nothing() {
 async fn i2_a_swap_that_was_settled_before_it_began_never_begins() {
     for server in Server::all() {
         let world = tenant(&server).await;
-        let copy = world.dump().await;
-        let task = world.prepare(&world.restore_task(&copy)).await.unwrap();
+        let backup = world.dump().await;
+        let task = world.prepare(&world.restore_task(&backup)).await.unwrap();
         assert_eq!(world.settle(&task, "recover-cutover").await.unwrap_err().reason, "CutoverTakenBack");
         let holder = world.store.claim_of(&world.uid).await.unwrap().unwrap();
         assert_eq!(holder.job_uid, "recover-cutover", "a cut-over that starts now finds the claim taken");
@@ -121,9 +122,9 @@ async fn i3_views_on_views_of_the_tenants_own_account_are_swapped_and_swapped_ba
             )
         };
         world.live.run(&views("copied"));
-        let copy = world.dump().await;
+        let backup = world.dump().await;
         world.live.run(&format!("{} INSERT INTO t VALUES (3, NULL)", views("live")));
-        let task = world.prepare(&world.restore_task(&copy)).await.unwrap_or_else(|e| panic!("{}: {e}", server.name));
+        let task = world.prepare(&world.restore_task(&backup)).await.unwrap_or_else(|e| panic!("{}: {e}", server.name));
         world.cutover(&task, "pod").await.unwrap_or_else(|e| panic!("{}: {e}", server.name));
         assert_eq!(seen(&world).await, "copied2it's `t`.`id`", "{}", server.name);
         world.safety(&task).await.unwrap_or_else(|e| panic!("{}: {e}", server.name));

@@ -64,9 +64,9 @@ fn obstacles(world: &MysqlRestore, other: &str) -> Vec<(&'static str, String, St
 async fn each_obstacle_has_its_own_word_and_leaves_nothing_behind() {
     for server in Server::all() {
         let world = tenant(&server).await;
-        let copy = world.dump().await;
+        let backup = world.dump().await;
         let others_aside = async || -> Vec<String> {
-            let found = world.refusals(&copy).await;
+            let found = world.refusals(&backup).await;
             found.into_iter().filter(|reason| reason != "PreparedTransactions").collect()
         };
         assert_eq!(others_aside().await, Vec::<String>::new(), "{}", server.name);
@@ -75,10 +75,10 @@ async fn each_obstacle_has_its_own_word_and_leaves_nothing_behind() {
         for (reason, make, mend) in obstacles(&world, &other) {
             world.live.run(&make);
             if reason == "PreparedTransactions" {
-                assert_eq!(world.refusals(&copy).await, [reason], "{}", server.name);
+                assert_eq!(world.refusals(&backup).await, [reason], "{}", server.name);
             } else {
                 assert_eq!(others_aside().await, [reason], "{}: {make}", server.name);
-                let refused = world.prepare(&world.restore_task(&copy)).await.unwrap_err();
+                let refused = world.prepare(&world.restore_task(&backup)).await.unwrap_err();
                 assert_eq!(refused.reason, reason, "{}", server.name);
             }
             world.live.run(&mend);
@@ -90,20 +90,20 @@ async fn each_obstacle_has_its_own_word_and_leaves_nothing_behind() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_does_not_fit_the_request_or_the_copy_is_refused() {
+async fn what_does_not_fit_the_request_or_the_backup_is_refused() {
     for server in Server::all() {
         let world = tenant(&server).await;
-        let copy = world.dump().await;
-        let small = RestoreTask { headroom_bytes: Some(1), ..world.restore_task(&copy) };
+        let backup = world.dump().await;
+        let small = RestoreTask { headroom_bytes: Some(1), ..world.restore_task(&backup) };
         let reasons: Vec<String> = world.preflight(&small).await.refusals.into_iter().map(|r| r.reason).collect();
         assert!(reasons.contains(&"HeadroomTooSmall".to_owned()), "{}: {reasons:?}", server.name);
-        let task = world.restore_task(&copy);
+        let task = world.restore_task(&backup);
         let mut foreign = task.clone();
         foreign.identity.tenant = "another".to_owned();
-        assert_eq!(world.prepare(&foreign).await.unwrap_err().reason, "ForeignCopy");
+        assert_eq!(world.prepare(&foreign).await.unwrap_err().reason, "ForeignBackup");
         let done = world.prepare(&task).await.unwrap();
         world.cutover(&done, "pod").await.unwrap();
-        assert!(world.refusals(&copy).await.contains(&"AlreadyCutOver".to_owned()), "{}", server.name);
+        assert!(world.refusals(&backup).await.contains(&"AlreadyCutOver".to_owned()), "{}", server.name);
     }
 }
 
@@ -112,9 +112,9 @@ async fn i3_a_swap_that_cannot_have_the_tables_is_taken_back() {
     for server in Server::all() {
         let world = tenant(&server).await;
         world.live.run("CREATE TRIGGER g BEFORE INSERT ON t FOR EACH ROW SET NEW.id = NEW.id + 0");
-        let copy = world.dump().await;
+        let backup = world.dump().await;
         world.live.run("INSERT INTO t VALUES (2)");
-        let task = world.prepare(&world.restore_task(&copy)).await.unwrap();
+        let task = world.prepare(&world.restore_task(&backup)).await.unwrap();
         // The administrator is outside the fence, and holds a table.
         let holder = world.live.seen_by(&world.admin, testkit::mysql::restore::PASSWORD);
         let mut session = holder.session().await;

@@ -36,7 +36,7 @@ impl BucketModel {
         let at = self.now;
         match write {
             Write::Put(key, tags) => {
-                seen.copies += u64::from(key.ends_with(MANIFEST));
+                seen.backups += u64::from(key.ends_with(MANIFEST));
                 self.objects.insert(key, Stored { at, tags });
             }
             // A release passes over what is gone, a hold does not.
@@ -138,10 +138,10 @@ impl BucketModel {
                 assert!(self.objects.contains_key(key), "seed {seed}: I5: held {key} is gone at {}", self.now);
             }
         }
-        // Rules delete in any order; what the operator and the workers do never leaves a copy that only seems whole.
+        // Rules delete in any order; what the operator and the workers do never leaves a backup that only seems whole.
         if !self.kind.rules {
-            for copy in &self.copies {
-                for keys in &copy.keys {
+            for backup in &self.backups {
+                for keys in &backup.keys {
                     let there = |key: &String| self.objects.contains_key(key);
                     let exists = keys.last().is_some_and(there);
                     assert!(!exists || keys.iter().all(there), "seed {seed}: I4: {keys:?} has a manifest and gaps");
@@ -151,7 +151,7 @@ impl BucketModel {
     }
 
     /// Never younger than the retention, whatever the operator's clock says within reason.
-    pub(super) fn check_age(&self, dir: &CopyDir) {
+    pub(super) fn check_age(&self, dir: &BackupDir) {
         let newest = dir.objects.iter().filter_map(|object| object.stored).max().unwrap();
         let age = self.now - newest;
         assert!(

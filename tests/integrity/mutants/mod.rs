@@ -1,11 +1,11 @@
-//! Mutants of real copies: whatever somebody, or a disk, does to a copy's objects, `verify` finds it, and restore and
+//! Mutants of real backups: whatever somebody, or a disk, does to a backup's objects, `verify` finds it, and restore and
 //! export refuse it before they have any effect. What nobody can find without a key, the MAC or the pinned SHA-256 finds.
 
-mod copies;
+mod backups;
 mod mutate;
 mod mutate_frames;
 
-use copies::{Base, Lane};
+use backups::{Base, Lane};
 use mutate::{Class, Mutant};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -45,9 +45,9 @@ struct Tally {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn i4_no_mutant_of_a_copy_passes_verify_restore_or_export() {
+async fn i4_no_mutant_of_a_backup_passes_verify_restore_or_export() {
     let (cases, seed) = (crate::cases("mutants", WHOLE), crate::seed("mutants"));
-    let bases = Arc::new(copies::bases().await);
+    let bases = Arc::new(backups::bases().await);
     let started = Instant::now();
     let next = Arc::new(AtomicUsize::new(0));
     let lanes = (0..LANES).map(|_| tokio::spawn(lane(cases, seed, bases.clone(), next.clone())));
@@ -77,7 +77,7 @@ async fn lane(cases: usize, seed: u64, bases: Arc<Vec<Base>>, next: Arc<AtomicUs
     }
 }
 
-/// Makes the mutant, holds it against everybody who reads copies, and puts the copy back.
+/// Makes the mutant, holds it against everybody who reads backups, and puts the backup back.
 async fn one(case: usize, seed: u64, bases: &[Base], lane: &Lane, tallies: &mut BTreeMap<Class, Tally>) {
     let mut rng = StdRng::seed_from_u64(seed ^ (case as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
     let classes: Vec<Class> = Class::iter().collect();
@@ -103,36 +103,36 @@ async fn one(case: usize, seed: u64, bases: &[Base], lane: &Lane, tallies: &mut 
 /// Who was deceived.
 async fn judge(class: Class, base: &Base, lane: &Lane, tally: &mut Tally) -> Vec<String> {
     let mut escaped = Vec::new();
-    let anybody = BackupRef { manifest_sha256: None, ..base.copy.clone() };
-    // Everybody finds damage. A forger who makes all digests anew is found by the key, and by whoever pinned the copy.
+    let anybody = BackupRef { manifest_sha256: None, ..base.backup.clone() };
+    // Everybody finds damage. A forger who makes all digests anew is found by the key, and by whoever pinned the backup.
     let readers: &[(&str, &Store, &BackupRef)] = if class.is_forgery() {
         if refusal(verified(&lane.plain, &anybody).await).is_err() {
             tally.unseen_without_key_or_pin += 1;
         }
-        &[("with the key", &lane.keyed, &anybody), ("pinned", &lane.plain, &base.copy)]
+        &[("with the key", &lane.keyed, &anybody), ("pinned", &lane.plain, &base.backup)]
     } else {
         &[("anybody", &lane.plain, &anybody), ("with the key", &lane.keyed, &anybody)]
     };
     let mut found = (true, true);
-    for (who, store, copy) in readers {
-        match refusal(verified(store, copy).await) {
+    for (who, store, backup) in readers {
+        match refusal(verified(store, backup).await) {
             Ok(reason) => drop(tally.reasons.insert(reason)),
             Err(how) => {
                 found.0 = false;
                 escaped.push(format!("verify, {who}: {how}"));
             }
         }
-        match refusal(prepared(base, store, copy, NOWHERE).await) {
+        match refusal(prepared(base, store, backup, NOWHERE).await) {
             Ok(reason) => drop(tally.reasons.insert(reason)),
             Err(how) => {
                 found.1 = false;
                 escaped.push(format!("prepare, {who}: {how}"));
             }
         }
-        // An export is never made but for a request, which has pinned its copy.
-        match lane.exported(&export_task(base, &base.copy), store).await {
+        // An export is never made but for a request, which has pinned its backup.
+        match lane.exported(&export_task(base, &base.backup), store).await {
             Ok(sha256) if sha256 == base.export => tally.export_same += 1,
-            Ok(_) => escaped.push(format!("export, {who}: other bytes than the copy's")),
+            Ok(_) => escaped.push(format!("export, {who}: other bytes than the backup's")),
             Err(error) => match refusal::<()>(Err(error)) {
                 Ok(_) if lane.exports().await == 0 => tally.export_refused += 1,
                 Ok(_) => escaped.push(format!("export, {who}: refused, and something is left in the bucket")),
@@ -154,18 +154,18 @@ fn refusal<T>(result: Result<T, TaskError>) -> Result<String, String> {
     }
 }
 
-async fn verified(store: &Store, copy: &BackupRef) -> Result<(), TaskError> {
-    let task = VerifyTask { name: "verify".to_owned(), backup: copy.clone() };
+async fn verified(store: &Store, backup: &BackupRef) -> Result<(), TaskError> {
+    let task = VerifyTask { name: "verify".to_owned(), backup: backup.clone() };
     verify::run(&task, &context(store)).await.map(|_| ())
 }
 
 /// With the server at `port`.
-async fn prepared(base: &Base, store: &Store, copy: &BackupRef, port: u16) -> Result<(), TaskError> {
+async fn prepared(base: &Base, store: &Store, backup: &BackupRef, port: u16) -> Result<(), TaskError> {
     let task = RestoreTask {
         name: "prepare".to_owned(),
-        request_uid: copies::UID.to_owned(),
+        request_uid: backups::UID.to_owned(),
         identity: base.identity.clone(),
-        backup: copy.clone(),
+        backup: backup.clone(),
         database: DatabaseTarget { port, ..base.database.target.clone() },
         parallelism: 1,
         headroom_bytes: None,
@@ -174,14 +174,14 @@ async fn prepared(base: &Base, store: &Store, copy: &BackupRef, port: u16) -> Re
     prepare::run(&task, &context(store)).await.map(|_| ())
 }
 
-fn export_task(base: &Base, copy: &BackupRef) -> ExportTask {
+fn export_task(base: &Base, backup: &BackupRef) -> ExportTask {
     ExportTask {
         name: "export".to_owned(),
-        request_uid: copies::UID.to_owned(),
+        request_uid: backups::UID.to_owned(),
         request: "mutant".to_owned(),
         identity: base.identity.clone(),
-        backup: copy.clone(),
-        profile: copies::profile(),
+        backup: backup.clone(),
+        profile: backups::profile(),
         live: None,
     }
 }
@@ -234,14 +234,14 @@ fn peak_memory_kib() -> usize {
 }
 
 #[tokio::test]
-async fn a_copy_that_nobody_touched_passes() {
-    let bases = copies::small_base(&unique("clean_")).await;
+async fn a_backup_that_nobody_touched_passes() {
+    let bases = backups::small_base(&unique("clean_")).await;
     let lane = Lane::new(std::slice::from_ref(&bases)).await;
     for store in [&lane.plain, &lane.keyed] {
-        verified(store, &bases.copy).await.unwrap();
-        assert_eq!(lane.exported(&export_task(&bases, &bases.copy), store).await.unwrap(), bases.export);
+        verified(store, &bases.backup).await.unwrap();
+        assert_eq!(lane.exported(&export_task(&bases, &bases.backup), store).await.unwrap(), bases.export);
     }
-    let unreachable = prepared(&bases, &lane.keyed, &bases.copy, NOWHERE).await.unwrap_err();
+    let unreachable = prepared(&bases, &lane.keyed, &bases.backup, NOWHERE).await.unwrap_err();
     assert_eq!(unreachable.verdict, Verdict::Retry, "{unreachable}: a restore that gets as far as the server shows it");
-    prepared(&bases, &lane.keyed, &bases.copy, bases.database.target.port).await.unwrap();
+    prepared(&bases, &lane.keyed, &bases.backup, bases.database.target.port).await.unwrap();
 }

@@ -1,6 +1,6 @@
-//! What can happen to a copy: by chance, by mistake, and by somebody who can write to the bucket.
+//! What can happen to a backup: by chance, by mistake, and by somebody who can write to the bucket.
 
-use super::copies::Base;
+use super::backups::Base;
 use super::mutate_frames::{bomb, compress, decompress, pieces, rebuild};
 use rand::RngExt;
 use rand::rngs::StdRng;
@@ -25,9 +25,9 @@ pub enum Class {
     BitsInManifest,
     ForeignObject,
     ForeignManifest,
-    ForeignCopy,
+    ForeignBackup,
     OlderManifest,
-    OlderCopy,
+    OlderBackup,
     ObjectMissing,
     BytesAppended,
     FramesSwapped,
@@ -40,19 +40,19 @@ pub enum Class {
     ForgedRows,
     ForgedPlaces,
     ForgedBomb,
-    ForgedOlderCopy,
+    ForgedOlderBackup,
     MacTakenOff,
 }
 
 impl Class {
-    /// All digests are made anew, and the copy is what its manifest says: only a key, or having seen it before, helps.
+    /// All digests are made anew, and the backup is what its manifest says: only a key, or having seen it before, helps.
     pub fn is_forgery(self) -> bool {
-        use Class::{ForgedBomb, ForgedFacts, ForgedOlderCopy, ForgedPlaces, ForgedRows, MacTakenOff};
-        matches!(self, ForgedFacts | ForgedRows | ForgedPlaces | ForgedBomb | ForgedOlderCopy | MacTakenOff)
+        use Class::{ForgedBomb, ForgedFacts, ForgedOlderBackup, ForgedPlaces, ForgedRows, MacTakenOff};
+        matches!(self, ForgedFacts | ForgedRows | ForgedPlaces | ForgedBomb | ForgedOlderBackup | MacTakenOff)
     }
 }
 
-/// Objects to put (or to remove, without bytes) over the copy's own.
+/// Objects to put (or to remove, without bytes) over the backup's own.
 pub struct Mutant {
     pub what: String,
     pub changes: Vec<(String, Option<Vec<u8>>)>,
@@ -79,9 +79,9 @@ pub fn mutate(class: Class, base: &Base, other: &Base, rng: &mut StdRng) -> Muta
         Class::BitsInData => flip(base, &data(base, rng), rng.random_range(2..64), rng),
         Class::BitsInArchive => flip(base, &base.manifest.schema.object.clone(), rng.random_range(1..9), rng),
         Class::BitsInManifest => flip(base, MANIFEST, rng.random_range(1..9), rng),
-        Class::ForeignObject | Class::ForeignManifest | Class::ForeignCopy => foreign(class, base, other, rng),
-        Class::OlderManifest => one("the older copy's manifest", MANIFEST, Some(base.older[MANIFEST].clone())),
-        Class::OlderCopy => over("all of the older copy", base, &base.older),
+        Class::ForeignObject | Class::ForeignManifest | Class::ForeignBackup => foreign(class, base, other, rng),
+        Class::OlderManifest => one("the older backup's manifest", MANIFEST, Some(base.older[MANIFEST].clone())),
+        Class::OlderBackup => over("all of the older backup", base, &base.older),
         Class::ObjectMissing => {
             let names: Vec<&String> = base.objects.keys().collect();
             let name = names[rng.random_range(0..names.len())];
@@ -94,7 +94,7 @@ pub fn mutate(class: Class, base: &Base, other: &Base, rng: &mut StdRng) -> Muta
         Class::ForgedFacts => facts(base, rng),
         Class::ForgedRows => rows(base, rng),
         Class::ForgedPlaces => places(base, rng),
-        Class::ForgedOlderCopy => older(base, rng),
+        Class::ForgedOlderBackup => older(base, rng),
         Class::MacTakenOff => {
             let bytes = Keyring::default().seal(&base.manifest).unwrap();
             one("the MAC taken off", MANIFEST, Some(bytes))
@@ -106,7 +106,7 @@ fn one(what: &str, name: &str, bytes: Option<Vec<u8>>) -> Mutant {
     Mutant { what: what.to_owned(), changes: vec![(name.to_owned(), bytes)] }
 }
 
-/// A whole set of objects instead of the copy's own.
+/// A whole set of objects instead of the backup's own.
 fn over(what: &str, base: &Base, objects: &BTreeMap<String, Vec<u8>>) -> Mutant {
     let gone = base.objects.keys().filter(|name| !objects.contains_key(*name)).map(|name| (name.clone(), None));
     let put = objects.iter().map(|(name, bytes)| (name.clone(), Some(bytes.clone())));
@@ -142,8 +142,8 @@ fn foreign(class: Class, base: &Base, other: &Base, rng: &mut StdRng) -> Mutant 
     let what = format!("of {}", other.name);
     match class {
         Class::ForeignManifest => one(&what, MANIFEST, Some(other.objects[MANIFEST].clone())),
-        Class::ForeignCopy => {
-            // Even with a manifest that calls itself by this copy's id.
+        Class::ForeignBackup => {
+            // Even with a manifest that calls itself by this backup's id.
             let mut objects = other.objects.clone();
             if rng.random_bool(0.5) {
                 let manifest = Manifest { id: base.manifest.id.clone(), ..other.manifest.clone() };
@@ -317,7 +317,7 @@ fn older(base: &Base, rng: &mut StdRng) -> Mutant {
     manifest.id = base.manifest.id.clone();
     let mut objects = base.older.clone();
     objects.insert(MANIFEST.to_owned(), forge(base, &manifest, rng));
-    over("the older copy under this id", base, &objects)
+    over("the older backup under this id", base, &objects)
 }
 
 /// A manifest sealed by somebody without the key: unsigned, with the old MAC, or with a key of his own.

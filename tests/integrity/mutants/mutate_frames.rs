@@ -1,6 +1,6 @@
-//! A copy's frames taken apart and put together again, and frames that are not what they seem.
+//! A backup's frames taken apart and put together again, and frames that are not what they seem.
 
-use super::copies::Base;
+use super::backups::Base;
 use sennight_core::manifest::Manifest;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;

@@ -1,4 +1,4 @@
-//! A tenant's DDL while a dump runs: it waits no longer than agreed, and what it changes is never half in a copy.
+//! A tenant's DDL while a dump runs: it waits no longer than agreed, and what it changes is never half in a backup.
 
 use sennight_engine::postgres::{drift, snapshot};
 use sennight_storage::Store;
@@ -38,8 +38,8 @@ async fn ddl_waits_for_a_running_dump_no_longer_than_its_limit() {
     assert!(error.message.contains("AccessExclusiveLock on relation public.big"), "{error}");
     assert!((Duration::from_millis(2500)..Duration::from_secs(10)).contains(&waited), "it waited {waited:?}");
     assert_eq!(bucket.manifests().await, 0);
-    let copy = dump(&database, &bucket.store().await).await.unwrap();
-    assert_eq!(copy.rows, 200_000);
+    let backup = dump(&database, &bucket.store().await).await.unwrap();
+    assert_eq!(backup.rows, 200_000);
 }
 
 #[tokio::test]
@@ -66,7 +66,7 @@ async fn a_dump_that_ends_within_the_limit_is_not_given_up_for_ddl() {
     let (dumped, (), ()) = tokio::join!(dump_with(&task, &context), altering, healing);
 
     let columns = manifest(&dumped.unwrap(), &store).await.tables[0].columns.len();
-    assert_eq!(columns, 2, "the copy is of before");
+    assert_eq!(columns, 2, "the backup is of before");
 }
 
 /// What the dump would find at its end if `meanwhile` happened after its snapshot.

@@ -1,4 +1,4 @@
-//! Dumps that are cut off: whatever ends them, no copy exists that is not whole (I4), the reason is told, and the next
+//! Dumps that are cut off: whatever ends them, no backup exists that is not whole (I4), the reason is told, and the next
 //! run works.
 
 use sennight_engine::postgres::read::{PageRange, Rows};
@@ -39,9 +39,9 @@ async fn i4_a_dump_whose_connection_the_server_ends_leaves_no_recovery_point() {
     let error = dumped.unwrap_err();
     assert_eq!((error.reason.as_str(), error.verdict), ("ConnectionLost", Verdict::Retry), "{error}");
     assert_eq!(bucket.manifests().await, 0);
-    let copy = dump(&database, &bucket.store().await).await.unwrap();
-    assert_eq!(copy.rows, 400_000);
-    verify(&copy, &bucket.store().await).await.unwrap();
+    let backup = dump(&database, &bucket.store().await).await.unwrap();
+    assert_eq!(backup.rows, 400_000);
+    verify(&backup, &bucket.store().await).await.unwrap();
 }
 
 #[tokio::test]
@@ -66,9 +66,9 @@ async fn i4_a_killed_dump_leaves_no_recovery_point() {
 
     assert_eq!(bucket.manifests().await, 0);
     let catalogue = bucket.store().await.catalogue("tenants", "acme").await.unwrap();
-    assert!(catalogue.copies.is_empty() && catalogue.damaged.is_empty());
-    let copy = dump(&database, &bucket.store().await).await.unwrap();
-    assert_eq!((copy.rows, bucket.manifests().await), (400_000, 1));
+    assert!(catalogue.backups.is_empty() && catalogue.damaged.is_empty());
+    let backup = dump(&database, &bucket.store().await).await.unwrap();
+    assert_eq!((backup.rows, bucket.manifests().await), (400_000, 1));
 }
 
 #[tokio::test]
@@ -135,8 +135,8 @@ async fn i4_a_full_bucket_is_told_as_such_and_leaves_no_recovery_point() {
 
     assert_eq!((error.reason.as_str(), error.verdict), ("OutOfSpace", Verdict::Retry), "{error}");
     assert_eq!(bucket.manifests().await, 0);
-    let copy = dump(&database, &bucket.store().await).await.unwrap();
-    verify(&copy, &bucket.store().await).await.unwrap();
+    let backup = dump(&database, &bucket.store().await).await.unwrap();
+    verify(&backup, &bucket.store().await).await.unwrap();
 }
 
 fn failure(report: &TaskReport) -> (&str, bool) {
@@ -171,24 +171,24 @@ async fn i4_verify_finds_a_changed_byte_and_a_missing_object() {
     let (database, bucket) = (Database::create().await, Bucket::create().await);
     let store = bucket.store().await;
     database.run("CREATE TABLE t AS SELECT i FROM generate_series(1, 1000) i").await;
-    let copy = dump(&database, &store).await.unwrap();
+    let backup = dump(&database, &store).await.unwrap();
     for object in ["data/pack-0001.zst", "schema.pgdump", "manifest.json"] {
-        let key = format!("{}{object}", copy.prefix);
+        let key = format!("{}{object}", backup.prefix);
         let whole = store.get(&key).await.unwrap().to_vec();
         let mut bad = whole.clone();
         let middle = bad.len() / 2;
         bad[middle] ^= 0x20;
         bucket.overwrite(&key, bad).await;
-        let error = verify(&copy, &store).await.unwrap_err();
+        let error = verify(&backup, &store).await.unwrap_err();
         assert_eq!(error.verdict, Verdict::Refused, "{object}: {error}");
         bucket.overwrite(&key, whole[..whole.len() - 1].to_vec()).await;
-        assert_eq!(verify(&copy, &store).await.unwrap_err().verdict, Verdict::Refused, "{object}");
+        assert_eq!(verify(&backup, &store).await.unwrap_err().verdict, Verdict::Refused, "{object}");
         bucket.overwrite(&key, whole).await;
-        verify(&copy, &store).await.unwrap();
+        verify(&backup, &store).await.unwrap();
     }
-    store.delete(&[format!("{}data/pack-0001.zst", copy.prefix)]).await.unwrap();
-    assert_eq!(verify(&copy, &store).await.unwrap_err().reason, "NotFound");
-    let task = VerifyTask { name: "v".to_owned(), backup: copy_ref(&copy) };
+    store.delete(&[format!("{}data/pack-0001.zst", backup.prefix)]).await.unwrap();
+    assert_eq!(verify(&backup, &store).await.unwrap_err().reason, "NotFound");
+    let task = VerifyTask { name: "v".to_owned(), backup: backup_ref(&backup) };
     let code = run_until(
         Task::Verify(vec![task]),
         bucket.target.clone(),
@@ -230,12 +230,12 @@ async fn a_row_larger_than_a_frame_is_a_frame_by_itself() {
         .run("CREATE TABLE t AS SELECT i, repeat(md5(i::text), CASE WHEN i = 2 THEN 400000 ELSE 1 END) AS v FROM generate_series(1, 3) i")
         .await;
 
-    let copy = dump(&database, &store).await.unwrap();
-    let manifest = manifest(&copy, &store).await;
+    let backup = dump(&database, &store).await.unwrap();
+    let manifest = manifest(&backup, &store).await;
 
     let rows: Vec<i64> = table(&manifest, "t").frames.iter().map(|f| f.rows).collect();
     assert_eq!(rows, [1, 1, 1]);
-    assert_eq!(sorted_lines(&copied(&copy, &store, table(&manifest, "t")).await), database.rows("t").await);
+    assert_eq!(sorted_lines(&copied(&backup, &store, table(&manifest, "t")).await), database.rows("t").await);
 }
 
 #[tokio::test]

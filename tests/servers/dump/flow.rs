@@ -22,10 +22,10 @@ async fn a_dump_reads_no_faster_than_max_bytes_per_second() {
     task.max_bytes_per_second = Some(2_000_000);
 
     let start = Instant::now();
-    let copy = dump_with(&task, &context(&store)).await.unwrap();
+    let backup = dump_with(&task, &context(&store)).await.unwrap();
 
     assert!(start.elapsed() >= Duration::from_secs(3), "6 MB at 2 MB/s in {:?}", start.elapsed());
-    verify(&copy, &store).await.unwrap();
+    verify(&backup, &store).await.unwrap();
 }
 
 #[tokio::test]
@@ -57,9 +57,9 @@ async fn a_store_that_stands_still_holds_the_database_within_the_workers_memory(
 
     // 16 MiB of upload are about 32 of rows; 5 frames of 4 MiB; what the kernel holds.
     assert!(sent < 70 << 20, "the server had sent {sent} bytes when it came to stand still");
-    let copy = dumped.unwrap();
-    assert_eq!(copy.rows, 900_000);
-    verify(&copy, &bucket.store().await).await.unwrap();
+    let backup = dumped.unwrap();
+    assert_eq!(backup.rows, 900_000);
+    verify(&backup, &bucket.store().await).await.unwrap();
 }
 
 #[tokio::test]
@@ -125,10 +125,10 @@ async fn a_tenant_of_many_tables_is_dumped() {
         database.run(&sql).await;
     }
 
-    let copy = dump(&database, &store).await.unwrap();
+    let backup = dump(&database, &store).await.unwrap();
 
-    assert_eq!((copy.tables, copy.rows), (count, count));
-    verify(&copy, &store).await.unwrap();
+    assert_eq!((backup.tables, backup.rows), (count, count));
+    verify(&backup, &store).await.unwrap();
 }
 
 #[tokio::test]

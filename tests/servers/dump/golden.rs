@@ -1,4 +1,4 @@
-//! The golden copies (tests/golden/v1): this version reads, exports and restores what the first one wrote (docs/format.md).
+//! The golden backups (tests/golden/v1): this version reads, exports and restores what the first one wrote (docs/format.md).
 
 use super::recovery::whole;
 use sennight_core::engine::Engine;
@@ -33,7 +33,7 @@ fn identity(schedule: &str) -> TenantIdentity {
     }
 }
 
-/// Puts a golden copy into a bucket, byte by byte.
+/// Puts a golden backup into a bucket, byte by byte.
 async fn put(bucket: &Bucket, schedule: &str) -> BackupRef {
     let dir = std::fs::read_dir(golden().join(schedule)).unwrap().next().unwrap().unwrap().path();
     let id = dir.file_name().unwrap().to_str().unwrap().to_owned();
@@ -54,8 +54,8 @@ async fn with_keys(bucket: &Bucket, required: bool) -> Store {
     Store::connect(&StorageTarget { manifest_keys: Some(keys), ..bucket.target.clone() }).await.unwrap()
 }
 
-async fn verified(copy: &BackupRef, store: &Store) -> Result<i64, TaskError> {
-    let task = VerifyTask { name: "verify".to_owned(), backup: copy.clone() };
+async fn verified(backup: &BackupRef, store: &Store) -> Result<i64, TaskError> {
+    let task = VerifyTask { name: "verify".to_owned(), backup: backup.clone() };
     match verify::run(&task, &context(store)).await? {
         Done::Verified(summary) => Ok(summary.rows),
         other => panic!("a verify answered {other:?}"),
@@ -63,15 +63,15 @@ async fn verified(copy: &BackupRef, store: &Store) -> Result<i64, TaskError> {
 }
 
 #[tokio::test]
-async fn the_golden_copies_are_whole_signed_and_unsigned() {
+async fn the_golden_backups_are_whole_signed_and_unsigned() {
     let bucket = Bucket::create().await;
     let (signed, unsigned) = (put(&bucket, "signed").await, put(&bucket, "unsigned").await);
     let (plain, keyed, lenient) =
         (bucket.store().await, with_keys(&bucket, true).await, with_keys(&bucket, false).await);
-    for (copy, store) in
+    for (backup, store) in
         [(&signed, &plain), (&unsigned, &plain), (&signed, &keyed), (&signed, &lenient), (&unsigned, &lenient)]
     {
-        assert_eq!(verified(copy, store).await.unwrap(), 1_048, "{}", copy.prefix);
+        assert_eq!(verified(backup, store).await.unwrap(), 1_048, "{}", backup.prefix);
     }
     assert_eq!(verified(&unsigned, &keyed).await.unwrap_err().reason, "ManifestUnsigned");
     let manifest = Manifest::parse(&plain.get(&format!("{}manifest.json", signed.prefix)).await.unwrap()).unwrap();
@@ -93,9 +93,9 @@ async fn the_golden_copies_are_whole_signed_and_unsigned() {
 }
 
 #[tokio::test]
-async fn a_golden_copy_gives_its_export() {
+async fn a_golden_backup_gives_its_export() {
     let bucket = Bucket::create().await;
-    let (copy, store) = (put(&bucket, "signed").await, with_keys(&bucket, true).await);
+    let (backup, store) = (put(&bucket, "signed").await, with_keys(&bucket, true).await);
     let profile = serde_json::json!({"entities": [{"name": "contacts", "file": "contacts.csv", "table": {"schema": "museum",
         "name": "contacts"}, "key": "id", "columns": [{"column": "id"}, {"column": "name"}, {"column": "mail"}]}]});
     let task = ExportTask {
@@ -103,7 +103,7 @@ async fn a_golden_copy_gives_its_export() {
         request_uid: UID.to_owned(),
         request: "golden".to_owned(),
         identity: identity("signed"),
-        backup: copy,
+        backup: backup,
         profile,
         live: None,
     };
@@ -118,7 +118,7 @@ async fn a_golden_copy_gives_its_export() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_golden_copy_is_restored_to_what_its_database_was() {
+async fn a_golden_backup_is_restored_to_what_its_database_was() {
     let postgres = Database::existing("postgres");
     for role in ["golden_owner", "golden_reader"] {
         let made = format!("DO $$ BEGIN CREATE ROLE {role}; EXCEPTION WHEN duplicate_object THEN NULL; END $$");
@@ -128,12 +128,12 @@ async fn a_golden_copy_is_restored_to_what_its_database_was() {
     live.run(&testkit::file("tests/golden/v1/database.sql")).await;
     let bucket = Bucket::create().await;
     for schedule in ["signed", "unsigned"] {
-        let copy = put(&bucket, schedule).await;
+        let backup = put(&bucket, schedule).await;
         let task = RestoreTask {
             name: "prepare".to_owned(),
             request_uid: UID.to_owned(),
             identity: identity(schedule),
-            backup: copy,
+            backup: backup,
             database: live.target.clone(),
             parallelism: 2,
             headroom_bytes: None,

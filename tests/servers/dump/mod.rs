@@ -30,19 +30,19 @@ INSERT INTO kinds (t, f4, f8, n, m, d, ts, iv, b, j, a) VALUES
 "#;
 
 #[tokio::test]
-async fn a_copy_holds_every_row_as_the_server_prints_it() {
+async fn a_backup_holds_every_row_as_the_server_prints_it() {
     let (database, bucket) = (Database::create().await, Bucket::create().await);
     let store = bucket.store().await;
     database.run(MANY_KINDS).await;
     database.run("CREATE TABLE many AS SELECT i, md5(i::text) AS h FROM generate_series(1, 300000) i").await;
 
-    let copy = dump(&database, &store).await.unwrap();
-    let manifest = manifest(&copy, &store).await;
+    let backup = dump(&database, &store).await.unwrap();
+    let manifest = manifest(&backup, &store).await;
 
     for (name, columns) in [("kinds", "id, t, f4, f8, n, m, d, ts, iv, b, j, a"), ("many", "i, h")] {
         let table = table(&manifest, name);
         assert_eq!(
-            sorted_lines(&copied(&copy, &store, table).await),
+            sorted_lines(&copied(&backup, &store, table).await),
             database.rows(&format!("public.{name} ({columns})")).await
         );
         let names: Vec<&str> = table.columns.iter().map(|c| c.name.as_str()).collect();
@@ -50,11 +50,11 @@ async fn a_copy_holds_every_row_as_the_server_prints_it() {
     }
     assert!(table(&manifest, "many").frames.len() > 1, "frames are cut");
     assert_eq!(table(&manifest, "kinds").columns[2].kind, "real");
-    assert_eq!((copy.rows, copy.tables), (300_003, 2));
+    assert_eq!((backup.rows, backup.tables), (300_003, 2));
     assert_eq!(manifest.day, manifest.snapshot_time.with_timezone(&chrono_tz::Europe::Berlin).date_naive());
     let age = manifest.finished_at - manifest.snapshot_time;
     assert!((0..120).contains(&age.num_seconds()), "{age}");
-    assert_eq!(verify(&copy, &store).await.unwrap(), copy);
+    assert_eq!(verify(&backup, &store).await.unwrap(), backup);
 }
 
 #[tokio::test]
@@ -71,9 +71,9 @@ async fn i4_a_table_truncated_while_the_dump_waits_for_its_lock_is_not_empty() {
         database.wait_for_a_waiting_dump().await;
         other.batch_execute("COMMIT").await.unwrap();
     };
-    let (copy, ()) = tokio::join!(dumping, committing);
+    let (backup, ()) = tokio::join!(dumping, committing);
 
-    assert_eq!(copy.rows, 777);
+    assert_eq!(backup.rows, 777);
 }
 
 #[tokio::test]
@@ -89,9 +89,9 @@ async fn a_table_dropped_while_the_dump_waits_for_its_lock_is_no_failure() {
         database.wait_for_a_waiting_dump().await;
         other.batch_execute("COMMIT").await.unwrap();
     };
-    let (copy, ()) = tokio::join!(dumping, committing);
+    let (backup, ()) = tokio::join!(dumping, committing);
 
-    let names: Vec<String> = manifest(&copy, &store).await.tables.into_iter().map(|t| t.name).collect();
+    let names: Vec<String> = manifest(&backup, &store).await.tables.into_iter().map(|t| t.name).collect();
     assert_eq!(names, ["come", "stays"]);
 }
 
@@ -188,8 +188,8 @@ CREATE SEQUENCE counted START 5; SELECT nextval('public.counted'); CREATE SEQUEN
         )
         .await;
 
-    let copy = dump(&database, &store).await.unwrap();
-    let manifest = manifest(&copy, &store).await;
+    let backup = dump(&database, &store).await.unwrap();
+    let manifest = manifest(&backup, &store).await;
 
     let rows: Vec<(&str, i64)> = manifest.tables.iter().map(|t| (t.name.as_str(), t.rows)).collect();
     let expected = [
@@ -204,16 +204,16 @@ CREATE SEQUENCE counted START 5; SELECT nextval('public.counted'); CREATE SEQUEN
         ("unlogged", 1),
     ];
     assert_eq!(rows, expected);
-    assert_eq!(copied(&copy, &store, table(&manifest, "nothing")).await, b"\n\n");
-    assert_eq!(copied(&copy, &store, table(&manifest, "parent")).await, b"1\n", "children are read by themselves");
+    assert_eq!(copied(&backup, &store, table(&manifest, "nothing")).await, b"\n\n");
+    assert_eq!(copied(&backup, &store, table(&manifest, "parent")).await, b"1\n", "children are read by themselves");
     let states: Vec<_> = manifest.sequences.iter().map(|s| (s.name.as_str(), s.last_value, s.is_called)).collect();
     assert_eq!(states, [("counted", 5, true), ("fresh", 1, false)]);
-    let archive = store.get(&format!("{}{}", copy.prefix, manifest.schema.object)).await.unwrap();
+    let archive = store.get(&format!("{}{}", backup.prefix, manifest.schema.object)).await.unwrap();
     let script = pg_restore(&archive, &["-f", "-"]);
     assert!(script.contains("REFRESH MATERIALIZED VIEW public.mat"));
     assert!(!script.contains("\nCOPY "), "the archive holds no table's rows:\n{script}");
     assert!(!script.contains("setval"), "where sequences stand is in the manifest, which is read after the rows");
-    verify(&copy, &store).await.unwrap();
+    verify(&backup, &store).await.unwrap();
 }
 
 /// Runs pg_restore on an archive and gives what it prints.
@@ -233,10 +233,10 @@ async fn a_database_name_that_looks_like_a_connection_string_leads_nowhere_else(
     let database = Database::named(&format!("host=127.0.0.1 port=1 'x\" {} ", unique("")), "").await;
     database.run("CREATE TABLE here AS SELECT 42 AS i").await;
 
-    let copy = dump(&database, &store).await.unwrap();
+    let backup = dump(&database, &store).await.unwrap();
 
-    assert_eq!(copy.rows, 1);
-    let archive = store.get(&format!("{}schema.pgdump", copy.prefix)).await.unwrap();
+    assert_eq!(backup.rows, 1);
+    let archive = store.get(&format!("{}schema.pgdump", backup.prefix)).await.unwrap();
     assert!(pg_restore(&archive, &["-l"]).contains("TABLE public here"));
 }
 
@@ -247,26 +247,26 @@ async fn rows_keep_the_encoding_of_their_database() {
     let database = Database::named(&unique("latin_"), "TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C'").await;
     database.run("CREATE TABLE \"Käse\" (\"größe\" text); INSERT INTO \"Käse\" VALUES ('zähe')").await;
 
-    let copy = dump(&database, &store).await.unwrap();
-    let manifest = manifest(&copy, &store).await;
+    let backup = dump(&database, &store).await.unwrap();
+    let manifest = manifest(&backup, &store).await;
 
     assert_eq!(manifest.server.encoding, "LATIN1");
-    assert_eq!(copied(&copy, &store, table(&manifest, "Käse")).await, b"z\xe4he\n");
-    let archive = store.get(&format!("{}schema.pgdump", copy.prefix)).await.unwrap();
+    assert_eq!(copied(&backup, &store, table(&manifest, "Käse")).await, b"z\xe4he\n");
+    let archive = store.get(&format!("{}schema.pgdump", backup.prefix)).await.unwrap();
     let script = pg_restore(&archive, &["-f", "-"]);
     assert!(script.contains("Käse") && !script.contains("\nCOPY "), "excluded by name in any encoding");
 }
 
 #[tokio::test]
-async fn an_empty_database_is_a_copy_with_a_warning() {
+async fn an_empty_database_is_a_backup_with_a_warning() {
     let (database, bucket) = (Database::create().await, Bucket::create().await);
     let store = bucket.store().await;
 
-    let copy = dump(&database, &store).await.unwrap();
+    let backup = dump(&database, &store).await.unwrap();
 
-    assert_eq!((copy.rows, copy.tables), (0, 0));
-    assert!(manifest(&copy, &store).await.warnings.iter().any(|w| w.contains("no tables")));
-    verify(&copy, &store).await.unwrap();
+    assert_eq!((backup.rows, backup.tables), (0, 0));
+    assert!(manifest(&backup, &store).await.warnings.iter().any(|w| w.contains("no tables")));
+    verify(&backup, &store).await.unwrap();
 }
 
 #[tokio::test]
@@ -281,8 +281,8 @@ async fn rows_of_extensions_and_foreign_tables_are_accounted_for() {
         )
         .await;
 
-    let copy = dump(&database, &store).await.unwrap();
-    let manifest = manifest(&copy, &store).await;
+    let backup = dump(&database, &store).await.unwrap();
+    let manifest = manifest(&backup, &store).await;
 
     assert_eq!(manifest.tables.len(), 0);
     let said = |what: &str| manifest.warnings.iter().any(|w| w.contains(what));
@@ -310,9 +310,9 @@ async fn rows_that_row_level_security_hides_are_an_error_and_not_left_out() {
     assert!(error.message.contains("BYPASSRLS"));
     assert_eq!(bucket.manifests().await, 0);
     database.run(&format!("ALTER ROLE {role} BYPASSRLS")).await;
-    let copy = dump(&database.seen_by(&role, "geh:eim\\x"), &store).await.unwrap();
-    assert_eq!(copy.rows, 1000);
-    assert!(manifest(&copy, &store).await.roles.iter().any(|r| *r == env("SENNIGHT_TEST_PG_USER")));
+    let backup = dump(&database.seen_by(&role, "geh:eim\\x"), &store).await.unwrap();
+    assert_eq!(backup.rows, 1000);
+    assert!(manifest(&backup, &store).await.roles.iter().any(|r| *r == env("SENNIGHT_TEST_PG_USER")));
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! The recipe of docs/format.md, run as it stands there: a copy can be had back without Sennight.
+//! The recipe of docs/format.md, run as it stands there: a backup can be had back without Sennight.
 
 use sennight_protocol::target::{ManifestKeys, StorageTarget};
 use sennight_storage::Store;
@@ -30,17 +30,17 @@ GRANT SELECT ON company TO PUBLIC; COMMENT ON TABLE day IS 'days';
 "#;
 
 #[tokio::test]
-async fn a_person_with_stock_tools_restores_a_copy_by_the_recipe_in_the_docs() {
+async fn a_person_with_stock_tools_restores_a_backup_by_the_recipe_in_the_docs() {
     let (database, bucket) = (Database::create().await, Bucket::create().await);
     let keys = credential_files(&[("2026-11", &"k".repeat(32))]);
     let signing = ManifestKeys { dir: Some(path(keys.path())), current: "2026-11".to_owned(), required: true };
     let signing = StorageTarget { manifest_keys: Some(signing), ..bucket.target.clone() };
     let store = Store::connect(&signing).await.unwrap();
     database.run(TENANT).await;
-    let copy = dump(&database, &store).await.unwrap();
+    let backup = dump(&database, &store).await.unwrap();
     let dir = tempfile::tempdir().unwrap();
-    for object in store.list(&copy.prefix).await.unwrap() {
-        let file = dir.path().join(object.key.strip_prefix(&copy.prefix).unwrap());
+    for object in store.list(&backup.prefix).await.unwrap() {
+        let file = dir.path().join(object.key.strip_prefix(&backup.prefix).unwrap());
         std::fs::create_dir_all(file.parent().unwrap()).unwrap();
         std::fs::write(file, store.get(&object.key).await.unwrap()).unwrap();
     }

@@ -140,11 +140,11 @@ async fn i11_settings_of_a_tenants_neither_change_who_reads_nor_what_is_read() {
         )
         .await;
     let rows = async || {
-        let copy = dump(&tenant.dump, &store).await.unwrap_or_else(|e| panic!("{}: {}", e.reason, e.message));
-        let manifest = manifest(&copy, &store).await;
+        let backup = dump(&tenant.dump, &store).await.unwrap_or_else(|e| panic!("{}: {}", e.reason, e.message));
+        let manifest = manifest(&backup, &store).await;
         let mut all = Vec::new();
         for name in ["contacts", "texts"] {
-            all.extend(sorted_lines(&copied(&copy, &store, table(&manifest, name)).await));
+            all.extend(sorted_lines(&copied(&backup, &store, table(&manifest, name)).await));
         }
         all
     };

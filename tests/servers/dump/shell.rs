@@ -26,7 +26,7 @@ fn text(bytes: &[u8]) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_copy_written_to_a_directory_is_loaded_by_its_own_script() {
+async fn a_backup_written_to_a_directory_is_loaded_by_its_own_script() {
     let (database, bucket) = (Database::create().await, Bucket::create().await);
     database.run(TENANT).await;
     database
@@ -68,13 +68,13 @@ fn files(dir: &Path) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn i4_a_directory_of_a_damaged_copy_has_no_script_and_no_damaged_file() {
+async fn i4_a_directory_of_a_damaged_backup_has_no_script_and_no_damaged_file() {
     let (database, bucket) = (Database::create().await, Bucket::create().await);
     database.run("CREATE TABLE a AS SELECT 1 AS i; CREATE TABLE b AS SELECT i FROM generate_series(1, 1000) i").await;
     let store = bucket.store().await;
-    let copy = dump(&database, &store).await.unwrap();
-    let place = table(&manifest(&copy, &store).await, "b").frames[0].clone();
-    let key = format!("{}{}", copy.prefix, place.object);
+    let backup = dump(&database, &store).await.unwrap();
+    let place = table(&manifest(&backup, &store).await, "b").frames[0].clone();
+    let key = format!("{}{}", backup.prefix, place.object);
     let mut bytes = store.get(&key).await.unwrap().to_vec();
     bytes[usize::try_from(place.offset).unwrap() + 20] ^= 1;
     bucket.overwrite(&key, bytes).await;
@@ -94,7 +94,7 @@ async fn i4_a_directory_of_a_damaged_copy_has_no_script_and_no_damaged_file() {
 }
 
 #[tokio::test]
-async fn the_catalogue_tells_whole_damaged_and_unfinished_copies_of_all_tenants_apart() {
+async fn the_catalogue_tells_whole_damaged_and_unfinished_backups_of_all_tenants_apart() {
     let (database, bucket) = (Database::create().await, Bucket::create().await);
     database.run("CREATE TABLE t AS SELECT i FROM generate_series(1, 10) i").await;
     let keys = credential_files(&[("k1", KEY)]);
@@ -112,8 +112,8 @@ async fn the_catalogue_tells_whole_damaged_and_unfinished_copies_of_all_tenants_
 
     assert_eq!(listed.status.code(), Some(1), "one is damaged: {}", text(&listed.stderr));
     let found: Vec<Value> = serde_json::from_slice(&listed.stdout).unwrap();
-    let told = |copy: &sennight_core::result::BackupSummary| {
-        found.iter().find(|found| found["id"] == copy.id.to_string()).unwrap().clone()
+    let told = |backup: &sennight_core::result::BackupSummary| {
+        found.iter().find(|found| found["id"] == backup.id.to_string()).unwrap().clone()
     };
     assert_eq!(found.len(), 3);
     assert_eq!(told(&cut)["state"], "damaged");
@@ -139,8 +139,8 @@ async fn a_shell_verifies_by_day_and_holds_signatures_against_the_keys_it_has() 
     let others = credential_files(&[("k2", KEY)]);
     let signing = ManifestKeys { dir: Some(path(keys.path())), current: "k1".to_owned(), required: true };
     let signing = StorageTarget { manifest_keys: Some(signing), ..bucket.target.clone() };
-    let copy = dump(&database, &Store::connect(&signing).await.unwrap()).await.unwrap();
-    let day = copy.day.to_string();
+    let backup = dump(&database, &Store::connect(&signing).await.unwrap()).await.unwrap();
+    let day = backup.day.to_string();
     let verify = |more: &[&str]| {
         let told = sennight(&bucket, &[&["verify", "-n", "tenants", "--schedule", "acme"][..], more].concat());
         (told.status.code(), text(&told.stdout), text(&told.stderr))
@@ -153,7 +153,7 @@ async fn a_shell_verifies_by_day_and_holds_signatures_against_the_keys_it_has() 
     let (code, _, error) = verify(&["--manifest-keys", others.path().to_str().unwrap()]);
     assert!(code == Some(3) && error.contains("UnknownManifestKey"), "{error}");
     let (code, _, error) = verify(&["--date", "2001-01-01"]);
-    assert!(code == Some(3) && error.contains("no usable copy of 2001-01-01"), "{error}");
-    let (code, _, error) = verify(&["--id", &copy.id.to_string(), "--sha256", &"0".repeat(64)]);
+    assert!(code == Some(3) && error.contains("no usable backup of 2001-01-01"), "{error}");
+    let (code, _, error) = verify(&["--id", &backup.id.to_string(), "--sha256", &"0".repeat(64)]);
     assert!(code == Some(3) && error.contains("pinned"), "{error}");
 }

@@ -16,10 +16,10 @@ async fn prepared(world: &PostgresRestore, task: &RestoreTask) -> Result<(String
 async fn hooks_run_in_the_restored_database_and_a_failing_one_leaves_the_old_one_serving() {
     let world = PostgresRestore::new("hooks").await;
     fill(&world).await;
-    let copy = world.dump().await;
+    let backup = world.dump().await;
     let dir = tempfile::tempdir().unwrap();
     let write = |name: &str, sql: &str| std::fs::write(dir.path().join(name), sql).unwrap();
-    let task = RestoreTask { hooks_dir: Some(dir.path().to_str().unwrap().to_owned()), ..world.restore_task(&copy) };
+    let task = RestoreTask { hooks_dir: Some(dir.path().to_str().unwrap().to_owned()), ..world.restore_task(&backup) };
     let databases = world.databases().await;
 
     let none = prepared(&world, &task).await.unwrap_err();

@@ -5,7 +5,7 @@ mod drill;
 mod hooks;
 mod prepares;
 mod refusals;
-mod refused_copies;
+mod refused_backups;
 mod settles;
 mod severed;
 mod swaps;
@@ -30,10 +30,10 @@ async fn i3_a_restored_tenant_equals_the_dumped_one_and_the_old_one_is_kept() {
     let world = PostgresRestore::new("equal").await;
     fill(&world).await;
     let dumped = picture(&world, &world.database).await;
-    let copy = world.dump().await;
+    let backup = world.dump().await;
     ruin(&world).await;
     let ruined = picture(&world, &world.database).await;
-    let task = world.restore_task(&copy);
+    let task = world.restore_task(&backup);
 
     let looked = world.preflight(&task).await;
     assert_eq!(looked.refusals, [], "{looked:?}");
@@ -57,7 +57,7 @@ async fn i3_a_restored_tenant_equals_the_dumped_one_and_the_old_one_is_kept() {
     // Rows and definitions of the kept one are the ruined ones'; the tenant's app no longer gets in.
     world.session("app", &world.database).await;
     let app = sennight_engine::postgres::connect(&world.target("app"), &previous_database, "test").await;
-    assert!(app.is_err(), "the kept database is closed to the app");
+    assert!(app.is_err(), "the previous database is closed to the app");
     let kept = picture(&world, &previous_database).await;
     let rows = |text: &str| text.lines().filter(|l| l.starts_with("crm.")).map(str::to_owned).collect::<Vec<_>>();
     assert_eq!(rows(&kept), rows(&ruined));

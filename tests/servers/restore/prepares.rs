@@ -9,12 +9,12 @@ use testkit::postgres::restore::{PostgresRestore, first_data, tamper};
 const TABLE: &str = "CREATE TABLE public.t (id int PRIMARY KEY, v text); INSERT INTO public.t SELECT n, md5(n::text) FROM generate_series(1, 20000) n";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn i3_a_damaged_copy_fails_and_leaves_no_trace() {
+async fn i3_a_damaged_backup_fails_and_leaves_no_trace() {
     let world = PostgresRestore::new("damaged").await;
     world.sql_as("owner", &world.database, TABLE).await;
-    let copy = world.dump().await;
-    let task = world.restore_task(&copy);
-    let key = first_data(&world.store, &copy).await;
+    let backup = world.dump().await;
+    let task = world.restore_task(&backup);
+    let key = first_data(&world.store, &backup).await;
     tamper(&world.store, &key, |bytes| {
         let middle = bytes.len() / 2;
         bytes[middle] ^= 1;
@@ -22,7 +22,7 @@ async fn i3_a_damaged_copy_fails_and_leaves_no_trace() {
     .await;
     let before = world.databases().await;
     let failed = world.prepare(&task).await.unwrap_err();
-    assert_eq!((failed.reason.as_str(), failed.verdict), ("CopyDamaged", Verdict::Refused), "{failed}");
+    assert_eq!((failed.reason.as_str(), failed.verdict), ("BackupDamaged", Verdict::Refused), "{failed}");
     assert_eq!(world.databases().await, before);
     // A second failure of the same kind: the schema archive.
     tamper(&world.store, &key, |bytes| {
@@ -30,28 +30,28 @@ async fn i3_a_damaged_copy_fails_and_leaves_no_trace() {
         bytes[middle] ^= 1;
     })
     .await;
-    tamper(&world.store, &format!("{}schema.pgdump", copy.prefix), |bytes| bytes[100] ^= 1).await;
+    tamper(&world.store, &format!("{}schema.pgdump", backup.prefix), |bytes| bytes[100] ^= 1).await;
     let failed = world.prepare(&task).await.unwrap_err();
-    assert_eq!(failed.reason, "CopyDamaged", "{failed}");
+    assert_eq!(failed.reason, "BackupDamaged", "{failed}");
     assert_eq!(world.databases().await, before);
 }
 
 /// More than what is read whole before the server is touched.
 #[tokio::test(flavor = "multi_thread")]
-async fn i3_damage_at_the_end_of_a_large_copy_is_met_while_it_is_loaded_and_leaves_no_trace() {
+async fn i3_damage_at_the_end_of_a_large_backup_is_met_while_it_is_loaded_and_leaves_no_trace() {
     let world = PostgresRestore::new("large").await;
     let noise = "CREATE TABLE public.t AS SELECT n AS id, \
          (SELECT string_agg(sha512((n::text || ' ' || k)::bytea), '') FROM generate_series(1, 32) k) AS v FROM generate_series(1, 20000) n";
     world.sql_as("owner", &world.database, noise).await;
-    let copy = world.dump().await;
-    assert!(copy.bytes > 32 << 20, "{} bytes are a small copy", copy.bytes);
-    let task = world.restore_task(&copy);
-    let key = first_data(&world.store, &copy).await;
+    let backup = world.dump().await;
+    assert!(backup.bytes > 32 << 20, "{} bytes are a small backup", backup.bytes);
+    let task = world.restore_task(&backup);
+    let key = first_data(&world.store, &backup).await;
     let flip = |bytes: &mut Vec<u8>| *bytes.last_mut().unwrap() ^= 1;
     tamper(&world.store, &key, flip).await;
     let before = world.databases().await;
     let failed = world.prepare(&task).await.unwrap_err();
-    assert_eq!((failed.reason.as_str(), failed.verdict), ("CopyDamaged", Verdict::Refused), "{failed}");
+    assert_eq!((failed.reason.as_str(), failed.verdict), ("BackupDamaged", Verdict::Refused), "{failed}");
     assert_eq!(world.databases().await, before);
     tamper(&world.store, &key, flip).await;
     world.prepare(&task).await.unwrap();
@@ -61,8 +61,8 @@ async fn i3_damage_at_the_end_of_a_large_copy_is_met_while_it_is_loaded_and_leav
 async fn an_attempt_after_a_crash_drops_its_own_and_only_its_own() {
     let world = PostgresRestore::new("again").await;
     world.sql_as("owner", &world.database, TABLE).await;
-    let copy = world.dump().await;
-    let task = world.restore_task(&copy);
+    let backup = world.dump().await;
+    let task = world.restore_task(&backup);
     let new = ident(&world.new_database());
 
     // Killed while it was filling: marked, half full, a session still on it.
@@ -98,8 +98,8 @@ async fn a_cancelled_attempt_cleans_up_after_itself() {
     let world = PostgresRestore::new("cancel").await;
     let sql = "CREATE TABLE public.t (v text); INSERT INTO public.t SELECT repeat(md5(n::text), 30) FROM generate_series(1, 60000) n";
     world.sql_as("owner", &world.database, sql).await;
-    let copy = world.dump().await;
-    let (task, context) = (world.restore_task(&copy), world.context("prepare", "pod"));
+    let backup = world.dump().await;
+    let (task, context) = (world.restore_task(&backup), world.context("prepare", "pod"));
     let before = world.databases().await;
     let cancel = context.cancel.clone();
     let (database, worker) =
@@ -117,8 +117,8 @@ async fn a_cancelled_attempt_cleans_up_after_itself() {
 async fn a_second_worker_waits_for_the_first_ones_lock() {
     let world = PostgresRestore::new("lock").await;
     world.sql_as("owner", &world.database, TABLE).await;
-    let copy = world.dump().await;
-    let (task, world) = (world.restore_task(&copy), std::sync::Arc::new(world));
+    let backup = world.dump().await;
+    let (task, world) = (world.restore_task(&backup), std::sync::Arc::new(world));
     let both: Vec<_> = (0..2)
         .map(|_| {
             let (world, task) = (world.clone(), task.clone());
@@ -139,9 +139,9 @@ async fn a_name_that_looks_like_a_connection_string_is_only_a_name() {
     world.sql_as("owner", &world.database, TABLE).await;
     let comment = format!("COMMENT ON DATABASE {} IS {}", ident(&database), literal("it's \\ odd"));
     world.sql("postgres", &comment).await;
-    let copy = world.dump().await;
+    let backup = world.dump().await;
     world.sql_as("owner", &world.database, "TRUNCATE public.t").await;
-    let cutover = world.prepare(&world.restore_task(&copy)).await.unwrap();
+    let cutover = world.prepare(&world.restore_task(&backup)).await.unwrap();
     world.cutover(&cutover, "pod").await.unwrap();
     assert_eq!(world.value(&database, "SELECT count(*)::text FROM public.t").await.unwrap(), "20000");
     let kept = format!("SELECT shobj_description({}, 'pg_database')", cutover.live_oid);
@@ -163,8 +163,8 @@ async fn what_a_role_made_in_a_schema_that_is_not_its_own_comes_back_to_it() {
     let made = "CREATE TABLE crm.guests (id int PRIMARY KEY); CREATE TABLE public.guests (v text); CREATE VIEW crm.seen AS SELECT * FROM crm.guests;
         CREATE FUNCTION crm.f() RETURNS int LANGUAGE sql AS 'SELECT 1'; CREATE TYPE crm.kind AS ENUM ('a')";
     world.sql_as("app", &world.database, made).await;
-    let copy = world.dump().await;
-    let task = world.restore_task(&copy);
+    let backup = world.dump().await;
+    let task = world.restore_task(&backup);
     assert_eq!(world.preflight(&task).await.refusals, []);
     let new = world.prepare(&task).await.unwrap().new_database;
     for query in [

@@ -1,4 +1,4 @@
-//! What stops a full restore before anything is created: preflight's refusals and foreign copies.
+//! What stops a full restore before anything is created: preflight's refusals and foreign backups.
 
 use sennight_core::names::stable_hash;
 use sennight_core::result::Preflight;
@@ -93,8 +93,8 @@ async fn refused_while(
 async fn each_thing_in_the_way_is_refused_by_its_own_name() {
     let world = PostgresRestore::new("refused").await;
     fill(&world).await;
-    let copy = world.dump().await;
-    let task = world.restore_task(&copy);
+    let backup = world.dump().await;
+    let task = world.restore_task(&backup);
     assert_eq!(reasons(&world.preflight(&task).await), Vec::<&str>::new());
     let databases = world.databases().await;
 
@@ -205,8 +205,8 @@ async fn held_by_others(world: &PostgresRestore, task: &RestoreTask) {
 async fn a_database_that_is_gone_is_refused() {
     let world = PostgresRestore::new("gone").await;
     world.sql_as("owner", &world.database, "CREATE TABLE public.t ()").await;
-    let copy = world.dump().await;
-    let task = world.restore_task(&copy);
+    let backup = world.dump().await;
+    let task = world.restore_task(&backup);
     world.sql("postgres", &format!("DROP DATABASE {}", ident(&world.database))).await;
     refused(&world, &task, &["LiveDatabaseMissing"], "create it").await;
     assert_eq!(world.databases().await, "");
@@ -226,8 +226,8 @@ async fn a_superusers_objects_are_refused_to_everybody_else() {
          CREATE EXTENSION pg_stat_statements SCHEMA public; CREATE TABLE public.t (); GRANT SELECT ON public.t TO {role}"
     );
     world.sql(&world.database, &sql).await;
-    let copy = world.dump().await;
-    let task = world.restore_task(&copy);
+    let backup = world.dump().await;
+    let task = world.restore_task(&backup);
     let sql = format!("REVOKE SELECT ON public.t FROM {role}; DROP ROLE {role}");
     world.sql(&world.database, &sql).await;
     let expected = ["RolesMissing", "OwnersNotGranted", "ObjectsNeedSuperuser", "ExtensionsNeedSuperuser"];
@@ -255,16 +255,16 @@ async fn prepared(task: &RestoreTask, world: &PostgresRestore) -> TaskError {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn i7_another_tenants_copy_is_refused_before_anything_is_created() {
+async fn i7_another_tenants_backup_is_refused_before_anything_is_created() {
     let (world, other) = (PostgresRestore::new("mine").await, PostgresRestore::new("theirs").await);
     for tenant in [&world, &other] {
         tenant.sql_as("owner", &tenant.database, "CREATE TABLE public.t (v text)").await;
     }
     let (mine, theirs) = (world.dump().await, other.dump().await);
     let before = world.databases().await;
-    // Their copy under my name, by its place; my copy under a request that stands for somebody else.
+    // Their backup under my name, by its place; my backup under a request that stands for somebody else.
     let stolen = world.restore_task(&theirs);
-    assert_eq!(prepared(&stolen, &world).await.reason, "CopyMisplaced");
+    assert_eq!(prepared(&stolen, &world).await.reason, "BackupMisplaced");
     let good = world.restore_task(&mine);
     let field = |change: fn(&mut RestoreTask)| {
         let mut task = good.clone();
@@ -272,11 +272,11 @@ async fn i7_another_tenants_copy_is_refused_before_anything_is_created() {
         task
     };
     for (task, reason) in [
-        (field(|t| t.identity.tenant.push('x')), "ForeignCopy"),
-        (field(|t| t.identity.namespace.push('x')), "CopyMisplaced"),
-        (field(|t| t.identity.schedule.push('x')), "CopyMisplaced"),
-        (field(|t| t.identity.database.push('x')), "ForeignCopy"),
-        (field(|t| t.database.database.push('x')), "ForeignCopy"),
+        (field(|t| t.identity.tenant.push('x')), "ForeignBackup"),
+        (field(|t| t.identity.namespace.push('x')), "BackupMisplaced"),
+        (field(|t| t.identity.schedule.push('x')), "BackupMisplaced"),
+        (field(|t| t.identity.database.push('x')), "ForeignBackup"),
+        (field(|t| t.database.database.push('x')), "ForeignBackup"),
         (field(|t| t.backup.manifest_sha256 = Some("0".repeat(64))), "ManifestChanged"),
     ] {
         let refused = prepared(&task, &world).await;

@@ -13,16 +13,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use testkit::postgres::restore::PostgresRestore;
 
-/// Two tables that say the same: `copied` in the copy and the prepared database, `live` in the live one.
+/// Two tables that say the same: `copied` in the backup and the prepared database, `live` in the live one.
 pub async fn prepared(world: &PostgresRestore) -> CutoverTask {
     let sql =
         "CREATE TABLE public.a (v text); CREATE TABLE public.b (v text); GRANT SELECT ON public.a, public.b TO PUBLIC;
         INSERT INTO public.a VALUES ('copied'); INSERT INTO public.b VALUES ('copied')";
     world.sql_as("owner", &world.database, sql).await;
-    let copy = world.dump().await;
+    let backup = world.dump().await;
     let sql = "UPDATE public.a SET v = 'live'; UPDATE public.b SET v = 'live'";
     world.sql_as("owner", &world.database, sql).await;
-    world.prepare(&world.restore_task(&copy)).await.unwrap()
+    world.prepare(&world.restore_task(&backup)).await.unwrap()
 }
 
 pub async fn serves(world: &PostgresRestore) -> String {

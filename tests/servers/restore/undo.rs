@@ -22,10 +22,10 @@ fn another_uid() -> String {
 
 /// A restore that took effect, and the task that takes it back.
 async fn restored(world: &PostgresRestore) -> (CutoverTask, CutoverTask) {
-    let copy = world.dump().await;
+    let backup = world.dump().await;
     let sql = "INSERT INTO crm.companies (id, title) OVERRIDING SYSTEM VALUE VALUES (900001, 'written after the dump')";
     world.sql(&world.database, sql).await;
-    let done = world.prepare(&world.restore_task(&copy)).await.unwrap();
+    let done = world.prepare(&world.restore_task(&backup)).await.unwrap();
     let sql = "INSERT INTO crm.companies (id, title) OVERRIDING SYSTEM VALUE VALUES (900002, 'while preparing')";
     world.sql(&world.database, sql).await;
     world.cutover(&done, "pod").await.unwrap();
@@ -91,9 +91,9 @@ async fn dumped_safely(world: &PostgresRestore, done: &CutoverTask) -> BackupSum
     }
 }
 
-fn copy_ref(copy: &BackupSummary) -> BackupRef {
-    let (prefix, id) = (copy.prefix.clone(), copy.id.clone());
-    BackupRef { prefix, id, manifest_sha256: Some(copy.manifest_sha256.clone()) }
+fn backup_ref(backup: &BackupSummary) -> BackupRef {
+    let (prefix, id) = (backup.prefix.clone(), backup.id.clone());
+    BackupRef { prefix, id, manifest_sha256: Some(backup.manifest_sha256.clone()) }
 }
 
 fn clear_task(world: &PostgresRestore, done: &CutoverTask, safety: Option<BackupRef>) -> DropDatabaseTask {
@@ -189,7 +189,7 @@ async fn i2_a_swap_by_hand_is_not_taken_for_an_undo_and_what_stands_in_its_way_i
         world.sql("postgres", &mend).await;
         assert_eq!(found, [reason]);
     }
-    // Prepared transactions in the kept database would keep it from being renamed.
+    // Prepared transactions in the previous database would keep it from being renamed.
     let gid = format!("{}-2pc", world.name);
     world.sql(&done.previous_database, &format!("BEGIN; CREATE TABLE public.x (); PREPARE TRANSACTION '{gid}'")).await;
     world.is_left(&done.previous_database).await;
@@ -219,33 +219,34 @@ async fn i3_a_replaced_database_is_dropped_only_over_its_safety_dump_its_mark_an
 
     // The app goes on in the live database; the dump is of the other one.
     let app = world.session("app", &world.database).await;
-    let copy = dumped_safely(&world, &done).await;
+    let backup = dumped_safely(&world, &done).await;
     app.query("SELECT 1", &[]).await.unwrap();
-    assert!(copy.prefix.starts_with("backups/safety/"), "{copy:?}");
+    assert!(backup.prefix.starts_with("backups/safety/"), "{backup:?}");
     assert!(
-        world.store.catalogue("tenants", &world.name).await.unwrap().copies.iter().all(|c| c.summary.id != copy.id)
+        world.store.catalogue("tenants", &world.name).await.unwrap().backups.iter().all(|c| c.summary.id != backup.id)
     );
 
     // Somebody's own words, another OID behind the name: nothing is dropped.
     let kept = ident(&done.previous_database);
-    let task = clear_task(&world, &done, Some(copy_ref(&copy)));
+    let task = clear_task(&world, &done, Some(backup_ref(&backup)));
     world.sql("postgres", &format!("COMMENT ON DATABASE {kept} IS 'do not touch'")).await;
     let foreign = cleared(&world, &task).await.unwrap_err();
     assert_eq!((foreign.reason.as_str(), foreign.verdict), ("NameTaken", Verdict::Refused));
     let marked = literal(&format!("sennight.dev/kept={}", world.uid));
     world.sql("postgres", &format!("COMMENT ON DATABASE {kept} IS {marked}")).await;
-    let live = clear_task(&world, &CutoverTask { live_oid: done.new_oid, ..done.clone() }, Some(copy_ref(&copy)));
+    let live = clear_task(&world, &CutoverTask { live_oid: done.new_oid, ..done.clone() }, Some(backup_ref(&backup)));
     assert_eq!(cleared(&world, &live).await.unwrap_err().reason, "DatabasesChanged", "the live one is never dropped");
-    let unknown = clear_task(&world, &CutoverTask { live_oid: 1_999_999_999, ..done.clone() }, Some(copy_ref(&copy)));
+    let unknown =
+        clear_task(&world, &CutoverTask { live_oid: 1_999_999_999, ..done.clone() }, Some(backup_ref(&backup)));
     assert_eq!(cleared(&world, &unknown).await.unwrap(), DatabaseDropped::default());
-    let forged = BackupRef { manifest_sha256: Some("0".repeat(64)), ..copy_ref(&copy) };
+    let forged = BackupRef { manifest_sha256: Some("0".repeat(64)), ..backup_ref(&backup) };
     let without = cleared(&world, &clear_task(&world, &done, Some(forged))).await.unwrap_err();
     assert_eq!(without.reason, "ManifestChanged");
     let theirs = TenantIdentity { tenant: "somebody-else".to_owned(), ..world.identity() };
     let foreign = cleared(&world, &DropDatabaseTask { identity: Some(theirs), ..task.clone() }).await.unwrap_err();
-    assert_eq!(foreign.reason, "ForeignCopy");
+    assert_eq!(foreign.reason, "ForeignBackup");
     // The manifest is there, and what it lists is not.
-    let data = first_data(&world.store, &copy).await;
+    let data = first_data(&world.store, &backup).await;
     let bytes = world.store.get(&data).await.unwrap();
     world.store.delete(std::slice::from_ref(&data)).await.unwrap();
     assert!(cleared(&world, &task).await.is_err());
@@ -261,10 +262,10 @@ async fn i3_a_replaced_database_is_dropped_only_over_its_safety_dump_its_mark_an
     assert_eq!(cleared(&world, &task).await.unwrap(), DatabaseDropped::default());
     assert_eq!(world.oid(&world.database).await, Some(done.new_oid));
 
-    // The safety dump is the database: restored as a copy it is the same again.
+    // The safety backup is the database: restored as a backup it is the same again.
     let mut again = world;
     again.uid = another_uid();
-    let prepared = again.prepare(&again.restore_task(&copy)).await.unwrap();
+    let prepared = again.prepare(&again.restore_task(&backup)).await.unwrap();
     let rows = |text: &str| text.lines().filter(|l| l.starts_with("crm.")).map(str::to_owned).collect::<Vec<_>>();
     assert_eq!(rows(&picture(&again, &prepared.new_database).await), rows(&replaced));
 }
@@ -274,7 +275,7 @@ async fn a_drop_that_was_killed_half_way_is_ended_by_the_next() {
     let world = PostgresRestore::new("halfway").await;
     fill(&world).await;
     let (done, _) = restored(&world).await;
-    let copy = dumped_safely(&world, &done).await;
+    let backup = dumped_safely(&world, &done).await;
     let grave = sennight_core::names::database_to_drop(&world.database, &world.uid);
     let (kept, id) = (ident(&done.previous_database), ident(&grave));
     for statement in [
@@ -284,7 +285,7 @@ async fn a_drop_that_was_killed_half_way_is_ended_by_the_next() {
     ] {
         world.sql("postgres", &statement).await;
     }
-    let gone = cleared(&world, &clear_task(&world, &done, Some(copy_ref(&copy)))).await.unwrap();
+    let gone = cleared(&world, &clear_task(&world, &done, Some(backup_ref(&backup)))).await.unwrap();
     assert_eq!(gone.oid, Some(done.live_oid));
     assert_eq!(world.oid(&grave).await, None);
 }
@@ -293,8 +294,8 @@ async fn a_drop_that_was_killed_half_way_is_ended_by_the_next() {
 async fn what_a_failed_restore_prepared_is_dropped_by_its_mark_and_a_namesake_stays() {
     let world = PostgresRestore::new("leftover").await;
     fill(&world).await;
-    let copy = world.dump().await;
-    let prepared = world.prepare(&world.restore_task(&copy)).await.unwrap();
+    let backup = world.dump().await;
+    let prepared = world.prepare(&world.restore_task(&backup)).await.unwrap();
     let task = DropDatabaseTask {
         name: "drop-database".to_owned(),
         request_uid: world.uid.clone(),
@@ -326,9 +327,9 @@ async fn a_safety_dump_is_made_of_the_marked_database_only() {
     let gone =
         safety_backup::run(&safety_task(&world, &done), &world.context("safety-backup", "pod")).await.unwrap_err();
     assert_eq!((gone.reason.as_str(), gone.verdict), ("DatabasesChanged", Verdict::Refused));
-    // A safety dump that a store damaged is no reason to drop anything: it is read back before it is told of.
-    let copy = world.dump().await;
-    tamper(&world.store, &format!("{}manifest.json", copy.prefix), |bytes| bytes[40] ^= 1).await;
+    // A safety backup that a store damaged is no reason to drop anything: it is read back before it is told of.
+    let backup = world.dump().await;
+    tamper(&world.store, &format!("{}manifest.json", backup.prefix), |bytes| bytes[40] ^= 1).await;
     let task = DropDatabaseTask {
         database_to_drop: DatabaseToDrop {
             name: undo_task.previous_database.clone(),
@@ -336,7 +337,7 @@ async fn a_safety_dump_is_made_of_the_marked_database_only() {
             mark: Mark::Previous,
         },
         request_uid: undo_task.request_uid.clone(),
-        ..clear_task(&world, &done, Some(copy_ref(&copy)))
+        ..clear_task(&world, &done, Some(backup_ref(&backup)))
     };
     assert!(cleared(&world, &task).await.is_err());
     assert_eq!(world.oid(&undo_task.previous_database).await, Some(undo_task.live_oid));

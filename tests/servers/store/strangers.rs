@@ -16,7 +16,7 @@ use sennight_storage::{Claim, PutOptions, Store, Tags, Walk, ensure};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
-use testkit::store::{Bucket, copy, credentials, target};
+use testkit::store::{Bucket, backup, credentials, target};
 
 const UID: &str = "0f8fad5b-d9cb-469f-a165-70867728950e";
 
@@ -106,9 +106,9 @@ async fn ours(store: &Store, now: DateTime<Utc>) -> Vec<(Area, String)> {
         upload.finish().await.unwrap();
         found.push((Area::Exports, key));
     }
-    let open = copy(store, "acme", 1, now).await;
+    let open = backup(store, "acme", 1, now).await;
     found.extend(open.keys().into_iter().map(|key| (Area::Daily, key)));
-    let safety = keys.copy(Area::Safety, "ns", "acme", &open.copy.id).unwrap();
+    let safety = keys.backup(Area::Safety, "ns", "acme", &open.backup.id).unwrap();
     for name in ["data/pack-0001.zst", "manifest.json"] {
         let key = format!("{safety}{name}");
         let options = PutOptions::default().tags(area_tags(Area::Safety));

@@ -166,10 +166,10 @@ impl Database {
         crate::dump_with(&self.dump_task(), &crate::context(store)).await
     }
 
-    /// Fills this empty database from a copy; events stay off.
+    /// Fills this empty database from a backup; events stay off.
     pub async fn fill(
         &self,
-        copy: &BackupSummary,
+        backup: &BackupSummary,
         manifest: &Manifest,
         store: &Store,
         how: How,
@@ -177,7 +177,7 @@ impl Database {
         let (database, progress) = (self.name(), ProgressWriter::silent());
         let fill = Fill {
             store,
-            prefix: &copy.prefix,
+            prefix: &backup.prefix,
             manifest,
             target: &self.target,
             database: &database,

@@ -1,7 +1,7 @@
 //! A tenant's database with its accounts, a restore account with the rights that docs/mysql.md names, and a request.
 
 use crate::mysql::{Database, Seen, Server};
-use crate::{Bucket, context, copy_ref, dump_task, unique};
+use crate::{Bucket, backup_ref, context, dump_task, unique};
 use sennight_core::engine::Engine;
 use sennight_core::names::{new_database, previous_database};
 use sennight_core::result::{BackupSummary, Done, Preflight};
@@ -99,12 +99,12 @@ impl MysqlRestore {
         self.restorer.target.clone()
     }
 
-    pub fn restore_task(&self, copy: &BackupSummary) -> RestoreTask {
+    pub fn restore_task(&self, backup: &BackupSummary) -> RestoreTask {
         RestoreTask {
             name: "restore".to_owned(),
             request_uid: self.uid.clone(),
             identity: self.live.dump_task().identity,
-            backup: copy_ref(copy),
+            backup: backup_ref(backup),
             database: self.target(),
             parallelism: 2,
             headroom_bytes: None,
@@ -124,8 +124,8 @@ impl MysqlRestore {
     }
 
     /// Reasons why a restore would not work.
-    pub async fn refusals(&self, copy: &BackupSummary) -> Vec<String> {
-        self.preflight(&self.restore_task(copy)).await.refusals.into_iter().map(|r| r.reason).collect()
+    pub async fn refusals(&self, backup: &BackupSummary) -> Vec<String> {
+        self.preflight(&self.restore_task(backup)).await.refusals.into_iter().map(|r| r.reason).collect()
     }
 
     pub async fn prepare(&self, task: &RestoreTask) -> Result<CutoverTask, TaskError> {
@@ -197,7 +197,7 @@ impl MysqlRestore {
             restore_credentials_dir: self.target().credentials_dir,
         };
         match safety_backup::run(&safety, &self.context("safety-backup")).await? {
-            Done::Dumped(copy) => Ok(copy),
+            Done::Dumped(backup) => Ok(backup),
             other => panic!("{other:?}"),
         }
     }
@@ -227,7 +227,7 @@ impl MysqlRestore {
             database: self.target(),
             database_to_drop: doomed,
             identity: None,
-            safety_backup: safety.map(copy_ref),
+            safety_backup: safety.map(backup_ref),
         }
     }
 

@@ -198,16 +198,16 @@ impl PostgresRestore {
         }
     }
 
-    /// The task that restores `copy`.
-    pub fn restore_task(&self, copy: &BackupSummary) -> RestoreTask {
+    /// The task that restores `backup`.
+    pub fn restore_task(&self, backup: &BackupSummary) -> RestoreTask {
         RestoreTask {
             name: "restore".to_owned(),
             request_uid: self.uid.clone(),
             identity: self.identity(),
             backup: BackupRef {
-                prefix: copy.prefix.clone(),
-                id: copy.id.clone(),
-                manifest_sha256: Some(copy.manifest_sha256.clone()),
+                prefix: backup.prefix.clone(),
+                id: backup.id.clone(),
+                manifest_sha256: Some(backup.manifest_sha256.clone()),
             },
             database: self.target("restore"),
             parallelism: 2,
@@ -399,15 +399,15 @@ pub async fn fill(world: &PostgresRestore) {
     }
 }
 
-/// A file of the copy in the bucket, changed by `change`.
+/// A file of the backup in the bucket, changed by `change`.
 pub async fn tamper(store: &Store, key: &str, change: impl FnOnce(&mut Vec<u8>)) {
     let mut bytes = store.get(key).await.unwrap().to_vec();
     change(&mut bytes);
     store.put(key, bytes.into(), &sennight_storage::PutOptions::default()).await.unwrap();
 }
 
-/// The copy's first data object.
-pub async fn first_data(store: &Store, copy: &BackupSummary) -> String {
-    let listed = store.list(&format!("{}data/", copy.prefix)).await.unwrap();
+/// The backup's first data object.
+pub async fn first_data(store: &Store, backup: &BackupSummary) -> String {
+    let listed = store.list(&format!("{}data/", backup.prefix)).await.unwrap();
     listed.into_iter().next().unwrap().key
 }

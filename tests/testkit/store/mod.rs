@@ -15,7 +15,7 @@ use sennight_core::names::{Area, BackupId};
 use sennight_core::retention::{Policy, daily_tags};
 use sennight_protocol::backup::BackupRef;
 use sennight_protocol::target::StorageTarget;
-use sennight_storage::{Credentials, OpenCopy, PutOptions, Store};
+use sennight_storage::{Credentials, OpenBackup, PutOptions, Store};
 
 pub fn credentials() -> Credentials {
     Credentials::new(&env("SENNIGHT_TEST_S3_ACCESS_KEY"), &env("SENNIGHT_TEST_S3_SECRET_KEY"), None)
@@ -135,11 +135,11 @@ pub fn manifest(id: &BackupId, identity: &TenantIdentity, started: DateTime<Utc>
     Manifest::parse(value.to_string().as_bytes()).expect("a manifest that holds")
 }
 
-/// Puts a whole copy into `daily/`, tagged as a dump tags it, and opens it.
-pub async fn copy(store: &Store, schedule: &str, number: u32, started: DateTime<Utc>) -> OpenCopy {
+/// Puts a whole backup into `daily/`, tagged as a dump tags it, and opens it.
+pub async fn backup(store: &Store, schedule: &str, number: u32, started: DateTime<Utc>) -> OpenBackup {
     let identity = identity(schedule);
     let id = BackupId::new(started, number);
-    let prefix = store.keys().copy(Area::Daily, "ns", schedule, &id).unwrap();
+    let prefix = store.keys().backup(Area::Daily, "ns", schedule, &id).unwrap();
     let tagged = PutOptions::default().tags(daily_tags());
     let manifest = store.keyring().seal(&manifest(&id, &identity, started)).unwrap();
     for (name, bytes) in [

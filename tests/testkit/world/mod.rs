@@ -236,11 +236,11 @@ impl World {
         let output = command.args(argv).stdin(Stdio::null()).output().await.unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let found = self.bucket().store().await.catalogue(&self.namespace, &tenant.name).await.unwrap();
-        found.copies[0].summary.clone()
+        found.backups[0].summary.clone()
     }
 
     /// Dumps the tenant's database.
-    pub async fn copy(&self, tenant: &Tenant) -> BackupSummary {
+    pub async fn backup(&self, tenant: &Tenant) -> BackupSummary {
         self.copy_as(tenant, &format!("id-{}", tenant.name)).await
     }
 

@@ -19,13 +19,13 @@ fn life() -> Vec<State> {
         change(&mut state);
         all.push(state.clone());
     };
-    let copy = Copy {
+    let backup = Copy {
         id: "20261120T021000Z-1a2b3c4d".into(),
         day: "2026-11-20".parse().unwrap(),
         snapshot_time: at("2026-11-20T02:10:00Z"),
         manifest_sha256: "ab".repeat(32),
     };
-    step(&|s| s.copy = Some(copy.clone()));
+    step(&|s| s.backup = Some(backup.clone()));
     step(&|s| s.held = true);
     step(&|s| s.approval = Some(Decided { decision: "Approved".into(), by: Some("hanna".into()) }));
     step(&|s| s.payment = Some(Settled { paid: true, by: Some("bill".into()), ..Settled::default() }));
@@ -34,7 +34,7 @@ fn life() -> Vec<State> {
         outcome: "Failed".into(),
         reason: reason.into(),
         at: at("2026-11-22T13:00:00Z"),
-        kept_database: None,
+        previous_database: None,
         export_sha256: None,
     };
     step(&|s| (s.end, s.refund_due) = (Some(ended("DiskFull")), true));
@@ -75,7 +75,7 @@ fn a_life_is_told_in_order_with_who_did_what() {
         told,
         [
             ("Created", Some("hanna")),
-            ("CopyChosen", None),
+            ("BackupChosen", None),
             ("Held", None),
             ("Approved", Some("hanna")),
             ("Paid", Some("bill")),

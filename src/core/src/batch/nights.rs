@@ -110,7 +110,7 @@ fn i8_ten_thousand_resumed_schedules_trickle_out_once_each_and_todays_go_first()
 fn what_is_never_empty_starves_nobody() {
     // Fresh ones, each alone, faster than the only server can take them.
     let mut night = Night::new(limits(1, 1, 1), 600, 10);
-    let alone = |lane, name: &str, second| Due { lane, company: Company::Alone, ..due(name, second, second) };
+    let alone = |lane, name: &str, second| Due { lane, company: BatchSharing::Alone, ..due(name, second, second) };
     night.queue.add(&group("a"), alone(Lane::CatchUp, "missed", 0));
     for second in 0..60 {
         night.queue.add(&group("a"), alone(Lane::Manual, &format!("m{second}"), second));
@@ -124,12 +124,12 @@ fn what_is_never_empty_starves_nobody() {
 
 /// A window of six hours of a tenth of 100,000 tenants on a tenth of 200 servers, by a tenth of the default bucket: each dump takes
 /// 20 seconds, two at once on a server. Jobs a tenant, and the lag in seconds that one in a hundred exceeds.
-fn six_hours(linger: i64) -> (f64, i64) {
+fn six_hours(batch_window: i64) -> (f64, i64) {
     const TENANTS: usize = 10_000;
     let servers: Vec<String> = (0..20).map(|n| format!("server-{n}")).collect();
     let places = servers.iter().map(|server| (("n".to_owned(), server.clone()), 2)).collect();
     let mut night = Night::new(Room { servers: places, ..limits(40, 2, 40) }, 6, 1);
-    night.shape.linger = TimeDelta::seconds(linger);
+    night.shape.batch_window = TimeDelta::seconds(batch_window);
     let second = |n: usize| i64::from_str_radix(&stable_hash(&["night", &n.to_string()], 8), 16).unwrap() % 21_600;
     let mut slots = BTreeMap::<i64, Vec<usize>>::new();
     (0..TENANTS).for_each(|n| slots.entry(second(n)).or_default().push(n));
@@ -152,7 +152,7 @@ fn six_hours(linger: i64) -> (f64, i64) {
 
 #[test]
 fn i8_a_hundred_thousand_in_six_hours_start_within_five_minutes_and_leave_the_bucket_some_tokens() {
-    // The default of --batch-linger. With two minutes there are as many Jobs as the bucket has tokens (0.216 a tenant).
+    // The default of --batch-window. With two minutes there are as many Jobs as the bucket has tokens (0.216 a tenant).
     let (jobs, lag) = six_hours(180);
     assert!(jobs < 0.2 && lag < 240, "{jobs} Jobs a tenant, p99 {lag} s");
 }
@@ -171,7 +171,7 @@ proptest! {
             for (n, (_, at_server, bytes, attempt)) in tenants.iter().enumerate().filter(|(_, t)| t.0 == second) {
                 let run = slot(second, *attempt);
                 let failed = (*attempt > 1).then_some(if n % 2 == 0 { JOB_FAILED } else { "LockTimeout" });
-                let company = Company::of(*bytes, &run, failed);
+                let company = BatchSharing::of(*bytes, &run, failed);
                 let lane = Lane::of(&run, at(second), at(second));
                 let due = Due { run, company, lane, bytes: *bytes, ..due(&n.to_string(), second, second) };
                 // Asked twice, as every round of a schedule asks again.

@@ -2,11 +2,11 @@
 //! many in one Job as fit.
 
 use super::turns::Turns;
-use super::{BATCH_BYTES, Batch, Company, Due, Group, Lane, MOST_AT_ONCE, MOST_TENANTS, Room, Shape};
+use super::{BATCH_BYTES, Batch, BatchSharing, Due, Group, Lane, MOST_AT_ONCE, MOST_TENANTS, Room, Shape};
 use chrono::{DateTime, Utc};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
-/// Arrivals in twice the linger, that have a Job already, from which on more are expected.
+/// Arrivals in twice the batch_window, that have a Job already, from which on more are expected.
 const COMPANY: usize = 2;
 
 type Place = (DateTime<Utc>, String);
@@ -55,25 +55,26 @@ impl Waiting {
     fn ready(&self, lane: Lane, shape: &Shape, now: DateTime<Utc>) -> bool {
         let Some(head) = self.head(lane) else { return false };
         let waited = now - head.queued;
-        if head.company == Company::Alone || shape.tenants <= 1 {
+        if head.company == BatchSharing::Alone || shape.tenants <= 1 {
             return true;
         }
         if self.passengers(lane, shape).1 {
             return true;
         }
-        waited >= shape.settle && (lane == Lane::Manual || !self.more_to_come(shape, now) || waited >= shape.linger)
+        waited >= shape.settle
+            && (lane == Lane::Manual || !self.more_to_come(shape, now) || waited >= shape.batch_window)
     }
 
     /// Until when a lane's first one waits for company, if that is what it waits for.
     fn lingers(&self, lane: Lane, shape: &Shape, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let head = self.head(lane)?;
-        let until = head.queued + shape.linger;
-        let alone = head.company == Company::Alone || shape.tenants <= 1 || lane == Lane::Manual;
+        let until = head.queued + shape.batch_window;
+        let alone = head.company == BatchSharing::Alone || shape.tenants <= 1 || lane == Lane::Manual;
         (!alone && now < until && self.more_to_come(shape, now) && !self.passengers(lane, shape).1).then_some(until)
     }
 
     fn more_to_come(&self, shape: &Shape, now: DateTime<Utc>) -> bool {
-        let lately = self.arrivals.iter().filter(|at| now - **at <= shape.linger * 2).count();
+        let lately = self.arrivals.iter().filter(|at| now - **at <= shape.batch_window * 2).count();
         lately >= self.len() + COMPANY
     }
 
@@ -104,7 +105,7 @@ impl Queue {
         }
         self.remove(&due.uid);
         let queued = due.queued;
-        if due.company != Company::Alone {
+        if due.company != BatchSharing::Alone {
             self.groups.entry(group.clone()).or_default().came(queued);
         }
         self.put_back(group, due);
@@ -173,7 +174,8 @@ impl Queue {
 
     /// Forgets the groups that nobody waits in and nobody came to lately.
     pub fn tidy(&mut self, shape: &Shape, now: DateTime<Utc>) {
-        self.groups.retain(|_, w| w.len() > 0 || w.arrivals.back().is_some_and(|at| now - *at <= shape.linger * 2));
+        self.groups
+            .retain(|_, w| w.len() > 0 || w.arrivals.back().is_some_and(|at| now - *at <= shape.batch_window * 2));
     }
 
     /// Takes out what gets a Job now. `room` is used up as far as it is used.

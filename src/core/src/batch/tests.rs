@@ -28,12 +28,12 @@ pub(super) fn due(name: &str, since: i64, queued: i64) -> Due {
         since,
         queued,
         bytes: Some(1 << 20),
-        company: Company::Any,
+        company: BatchSharing::Any,
     }
 }
 
 pub(super) fn shape() -> Shape {
-    Shape { tenants: 50, linger: TimeDelta::seconds(120), settle: TimeDelta::seconds(1) }
+    Shape { tenants: 50, batch_window: TimeDelta::seconds(120), settle: TimeDelta::seconds(1) }
 }
 
 pub(super) fn room(places: i64) -> Room {
@@ -97,21 +97,21 @@ fn a_job_has_twenty_to_fifty_tenants_by_their_size() {
 fn who_is_big_or_failed_by_itself_rides_alone_and_who_went_down_with_others_with_few() {
     let big = Some(BIG_BYTES);
     let cases = [
-        (None, slot(0, 1), None, Company::Any),
-        (Some(5), slot(0, 1), Some("JobFailed"), Company::Any),
-        (big, slot(0, 1), None, Company::Alone),
-        (big, RunKey::Manual("x".into()), None, Company::Alone),
-        (None, slot(0, 2), Some("JobFailed"), Company::Few),
-        (None, slot(0, 2), Some("LockTimeout"), Company::Alone),
-        (None, slot(0, 3), Some("JobFailed"), Company::Alone),
-        (None, RunKey::Manual("x".into()), Some("LockTimeout"), Company::Any),
+        (None, slot(0, 1), None, BatchSharing::Any),
+        (Some(5), slot(0, 1), Some("JobFailed"), BatchSharing::Any),
+        (big, slot(0, 1), None, BatchSharing::Alone),
+        (big, RunKey::Manual("x".into()), None, BatchSharing::Alone),
+        (None, slot(0, 2), Some("JobFailed"), BatchSharing::Few),
+        (None, slot(0, 2), Some("LockTimeout"), BatchSharing::Alone),
+        (None, slot(0, 3), Some("JobFailed"), BatchSharing::Alone),
+        (None, RunKey::Manual("x".into()), Some("LockTimeout"), BatchSharing::Any),
     ];
     for (bytes, run, failed, wanted) in cases {
-        assert_eq!(Company::of(bytes, &run, failed), wanted, "{bytes:?} {run} {failed:?}");
+        assert_eq!(BatchSharing::of(bytes, &run, failed), wanted, "{bytes:?} {run} {failed:?}");
     }
     let mut queue = Queue::default();
     for n in 0..12 {
-        let company = if n < 2 { Company::Alone } else { Company::Few };
+        let company = if n < 2 { BatchSharing::Alone } else { BatchSharing::Few };
         queue.add(&group("a"), Due { company, ..due(&format!("{n:02}"), 0, 0) });
     }
     let sizes: Vec<usize> = queue.plan(&mut room(100), &shape(), at(5)).iter().map(|b| b.runs.len()).collect();
@@ -127,7 +127,7 @@ fn lanes_go_manual_fresh_catch_up() {
         assert_eq!(Lane::of(&slot(0, attempt), at(0), at(late)), wanted);
     }
     let mut queue = Queue::default();
-    let alone = |lane, name: &str| Due { lane, company: Company::Alone, ..due(name, 0, 0) };
+    let alone = |lane, name: &str| Due { lane, company: BatchSharing::Alone, ..due(name, 0, 0) };
     for (lane, name) in [(Lane::CatchUp, "c"), (Lane::Fresh, "f"), (Lane::Manual, "m")] {
         queue.add(&group("a"), alone(lane, name));
     }

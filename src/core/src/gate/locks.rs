@@ -72,7 +72,7 @@ pub struct Keys {
     pub mode: Mode,
     /// Whether the request can be served.
     pub eligible: bool,
-    /// Whether its copy is held.
+    /// Whether its backup is held.
     pub held: bool,
     /// Helpdesk.
     pub approval: Approval,
@@ -94,8 +94,8 @@ pub enum Closed {
     /// The request cannot be served.
     #[error("the request is not eligible")]
     NotEligible,
-    /// The copy is not held.
-    #[error("the copy is not held yet")]
+    /// The backup is not held.
+    #[error("the backup is not held yet")]
     NotHeld,
     /// Helpdesk said no.
     #[error("denied by {by}: {why}")]

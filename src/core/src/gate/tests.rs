@@ -17,7 +17,7 @@ fn identity(tenant: &str) -> TenantIdentity {
     }
 }
 
-fn copy(day: &str, tenant: &str) -> Candidate {
+fn backup(day: &str, tenant: &str) -> Candidate {
     let time = format!("{day}T02:00:00Z").parse().unwrap();
     Candidate { id: BackupId::new(time, 7), day: day.parse().unwrap(), identity: identity(tenant) }
 }
@@ -29,7 +29,7 @@ fn account() -> Account {
 /// Refusal of the valid request after `mutate`.
 fn refusal(mutate: impl Fn(&mut Evidence<'_>)) -> Option<&'static str> {
     let (account, wanted) = (account(), Wanted::Day("2026-11-20".parse().unwrap()));
-    let copies = [copy("2026-11-21", "acme"), copy("2026-11-20", "acme")];
+    let backups = [backup("2026-11-21", "acme"), backup("2026-11-20", "acme")];
     let mut evidence = Evidence {
         mode: Mode::FullRestore,
         wanted: &wanted,
@@ -39,7 +39,7 @@ fn refusal(mutate: impl Fn(&mut Evidence<'_>)) -> Option<&'static str> {
         away: None,
         rival: None,
         retention_days: 7,
-        copies: Ok(&copies),
+        backups: Ok(&backups),
         pinned: None,
     };
     mutate(&mut evidence);
@@ -47,7 +47,7 @@ fn refusal(mutate: impl Fn(&mut Evidence<'_>)) -> Option<&'static str> {
 }
 
 #[test]
-fn a_valid_request_gets_the_copy_of_its_day() {
+fn a_valid_request_gets_the_backup_of_its_day() {
     assert_eq!(refusal(|_| ()), None);
 }
 
@@ -61,18 +61,18 @@ fn each_obstacle_has_its_own_reason() {
     assert_eq!(refusal(|e| e.account = Some(poor)), Some("NoRestoreCredentials"));
     assert_eq!(refusal(|e| e.wanted = day("2026-11-23")), Some("DateInFuture"));
     assert_eq!(refusal(|e| e.wanted = day("2026-11-14")), Some("OlderThanRetention"));
-    assert_eq!(refusal(|e| e.wanted = day("2026-11-19")), Some("NoCopyOfThatDay"));
-    assert_eq!(refusal(|e| e.copies = Ok(&[])), Some("NoCopyOfThatDay"));
-    assert_eq!(refusal(|e| e.copies = Err("timeout")), Some("CatalogueUnknown"));
+    assert_eq!(refusal(|e| e.wanted = day("2026-11-19")), Some("NoBackupOfThatDay"));
+    assert_eq!(refusal(|e| e.backups = Ok(&[])), Some("NoBackupOfThatDay"));
+    assert_eq!(refusal(|e| e.backups = Err("timeout")), Some("CatalogueUnknown"));
 }
 
 #[test]
 fn both_ways_are_open_to_every_engine() {
     let mariadb = TenantIdentity { engine: Engine::MariaDB, ..identity("acme") };
     let account: &'static Account = Box::leak(Box::new(Account { identity: mariadb.clone(), ..account() }));
-    let copies: &'static [Candidate] =
-        Box::leak(vec![Candidate { identity: mariadb, ..copy("2026-11-20", "acme") }].into_boxed_slice());
-    let asked = |mode| refusal(|e| (e.account, e.mode, e.copies) = (Some(account), mode, Ok(copies)));
+    let backups: &'static [Candidate] =
+        Box::leak(vec![Candidate { identity: mariadb, ..backup("2026-11-20", "acme") }].into_boxed_slice());
+    let asked = |mode| refusal(|e| (e.account, e.mode, e.backups) = (Some(account), mode, Ok(backups)));
     assert_eq!(asked(Mode::CrmExport), None);
     assert_eq!(asked(Mode::FullRestore), None);
 }
@@ -84,7 +84,7 @@ fn a_crm_export_needs_no_restore_credentials() {
 }
 
 #[test]
-fn i7_another_tenants_copy_is_refused_by_each_identity_field() {
+fn i7_another_tenants_backup_is_refused_by_each_identity_field() {
     let good = identity("acme");
     let foreign = [
         TenantIdentity { namespace: "x".into(), ..good.clone() },
@@ -94,22 +94,22 @@ fn i7_another_tenants_copy_is_refused_by_each_identity_field() {
         TenantIdentity { engine: Engine::MariaDB, ..good.clone() },
     ];
     for identity in foreign {
-        let copies: &'static [Candidate] =
-            Box::leak(vec![Candidate { identity, ..copy("2026-11-20", "acme") }].into_boxed_slice());
-        assert_eq!(refusal(|e| e.copies = Ok(copies)), Some("AnotherTenantsCopy"));
-        assert_eq!(refusal(|e| e.pinned = Some(&copies[0])), Some("AnotherTenantsCopy"), "also when pinned");
+        let backups: &'static [Candidate] =
+            Box::leak(vec![Candidate { identity, ..backup("2026-11-20", "acme") }].into_boxed_slice());
+        assert_eq!(refusal(|e| e.backups = Ok(backups)), Some("AnotherTenantsBackup"));
+        assert_eq!(refusal(|e| e.pinned = Some(&backups[0])), Some("AnotherTenantsBackup"), "also when pinned");
     }
     let adopted: &'static [Candidate] = Box::leak(Box::new([Candidate {
         identity: TenantIdentity { schedule_uid: "of an earlier life".into(), ..good },
-        ..copy("2026-11-20", "acme")
+        ..backup("2026-11-20", "acme")
     }]));
-    assert_eq!(refusal(|e| e.copies = Ok(adopted)), None, "a re-created schedule adopts its copies");
+    assert_eq!(refusal(|e| e.backups = Ok(adopted)), None, "a re-created schedule adopts its backups");
 }
 
 #[test]
-fn a_pinned_copy_does_not_age_while_people_decide() {
-    let pinned: &'static Candidate = Box::leak(Box::new(copy("2026-11-10", "acme")));
-    assert_eq!(refusal(|e| (e.pinned, e.copies) = (Some(pinned), Ok(&[][..]))), None);
+fn a_pinned_backup_does_not_age_while_people_decide() {
+    let pinned: &'static Candidate = Box::leak(Box::new(backup("2026-11-10", "acme")));
+    assert_eq!(refusal(|e| (e.pinned, e.backups) = (Some(pinned), Ok(&[][..]))), None);
 }
 
 fn keys() -> Keys {
@@ -189,7 +189,7 @@ fn undo_refusal(mutate: impl Fn(&mut undo::Undone<'_>)) -> Option<&'static str> 
         away: None,
         rival: None,
         retention_days: 7,
-        copies: Ok(&[]),
+        backups: Ok(&[]),
         pinned: None,
     };
     let mut undone = undo::Undone {
@@ -262,7 +262,7 @@ fn what_the_schedule_names_and_is_away_ends_nothing() {
             away,
             rival: None,
             retention_days: 7,
-            copies: Ok(&[]),
+            backups: Ok(&[]),
             pinned: None,
         };
         resolve(&evidence).unwrap_err()

@@ -17,7 +17,7 @@ pub struct Undone<'a> {
     pub swapped: bool,
     /// Until when an Undo may be asked for.
     pub until: Option<DateTime<Utc>>,
-    /// The kept database is being dropped, or is gone.
+    /// The previous database is being dropped, or is gone.
     pub gone: bool,
     /// A request that took effect later: what it brought is the live database.
     pub replaced_by: Option<&'a str>,
@@ -49,7 +49,7 @@ pub enum UndoRefusal {
     },
     /// It is dropped, or about to be.
     #[error(
-        "the database that RestoreRequest {0:?} had replaced is being dropped or is gone: its safety dump is named in that request's status"
+        "the database that RestoreRequest {0:?} had replaced is being dropped or is gone: its safety backup is named in that request's status"
     )]
     KeptDatabaseGone(String),
     /// Something else is live by now.

@@ -44,14 +44,14 @@ fn over(f: &mut Facts) {
 fn a_kept_database_is_dumped_then_waits_for_the_window_then_goes() {
     assert_eq!(with(|f| f.safe = false).action, Action::Start(RestoreStep::SafetyBackup, 1));
     let waits = with(|_| ());
-    assert_eq!((waits.action, waits.way_back, waits.wake), (Action::Nothing, WayBack::There, kept().undo_until));
-    assert_eq!(with(over).action, Action::BeginClearing);
+    assert_eq!((waits.action, waits.undo, waits.wake), (Action::Nothing, UndoAvailability::There, kept().undo_until));
+    assert_eq!(with(over).action, Action::BeginDropping);
     let cleared = with(|f| (over(f), f.clearing = true).1);
-    assert_eq!((cleared.action, cleared.way_back), (Action::Start(RestoreStep::DropDatabase, 1), WayBack::Gone));
+    assert_eq!((cleared.action, cleared.undo), (Action::Start(RestoreStep::DropDatabase, 1), UndoAvailability::Gone));
     assert_eq!(with(|f| (f.clearing, f.cleared) = (true, true)).reason, "Dropped");
     // The dump expired while something kept the drop from being done: made anew, and no Undo begins meanwhile.
     let anew = with(|f| (over(f), f.clearing = true, f.safe = false).2);
-    assert_eq!((anew.action, anew.way_back), (Action::Start(RestoreStep::SafetyBackup, 1), WayBack::Gone));
+    assert_eq!((anew.action, anew.undo), (Action::Start(RestoreStep::SafetyBackup, 1), UndoAvailability::Gone));
 }
 
 #[test]
@@ -59,7 +59,7 @@ fn nothing_is_dropped_without_a_safety_dump_however_long_it_takes() {
     for safety in [Step::None, Step::Running { attempt: 1 }, failed(9, 1), failed(9, 100_000)] {
         let plan = with(|f| (over(f), f.safe = false, f.safety = safety.clone()).2);
         assert!(matches!(plan.action, Action::Nothing | Action::Start(RestoreStep::SafetyBackup, _)), "{plan:?}");
-        assert_eq!(plan.way_back, WayBack::There);
+        assert_eq!(plan.undo, UndoAvailability::There);
     }
 }
 
@@ -70,7 +70,7 @@ fn a_safety_dump_that_expires_is_made_anew_before_anything_is_dropped() {
     assert_eq!(with(|f| (over(f), f.safe = false).0).action, Action::Start(RestoreStep::SafetyBackup, 1));
     let clearing = |f: &mut Facts| (f.undo_until, f.clearing, f.safe) = (Some(now()), true, false);
     let anew = with(|f| (clearing(f), f.clear = failed(3, 9000)).0);
-    assert_eq!((anew.action, anew.way_back), (Action::Start(RestoreStep::SafetyBackup, 1), WayBack::Gone));
+    assert_eq!((anew.action, anew.undo), (Action::Start(RestoreStep::SafetyBackup, 1), UndoAvailability::Gone));
     assert_eq!(with(|f| (clearing(f), f.clear = Step::Running { attempt: 2 }).0).action, Action::Nothing);
 }
 
@@ -94,11 +94,11 @@ fn an_undo_holds_it_from_its_creation_to_its_end() {
     let held = with(|f| (open(f), over(f), f.held_by = Some("u".into())).2);
     assert_eq!((held.action, held.reason), (Action::Nothing, "HeldForUndo"));
     let over_now = with(|f| (over(f), f.held_by = Some("u".into())).1);
-    assert_eq!((over_now.action, over_now.way_back), (Action::LetGo, WayBack::There), "the next round drops it");
+    assert_eq!((over_now.action, over_now.undo), (Action::LetGo, UndoAvailability::There), "the next round drops it");
     let undone = with(|f| (over(f), f.undoing = Undoing::Done("u".into())).1);
     assert_eq!((undone.action, undone.reason), (Action::Nothing, "Undone"), "it is the live one");
     let unknown = with(|f| (over(f), f.undoing = Undoing::Unsettled("u".into())).1);
-    assert_eq!((unknown.action, unknown.way_back), (Action::Nothing, WayBack::Unknown));
+    assert_eq!((unknown.action, unknown.undo), (Action::Nothing, UndoAvailability::Unknown));
 }
 
 #[test]
@@ -107,7 +107,7 @@ fn what_a_failed_restore_prepared_goes_at_once_and_what_nobody_prepared_is_not_l
     assert_eq!(ended(true, false).action, Action::Start(RestoreStep::DropDatabase, 1));
     assert_eq!(ended(true, true).action, Action::Nothing);
     assert_eq!(ended(false, false).action, Action::Nothing);
-    assert_eq!(ended(true, false).way_back, WayBack::Never);
+    assert_eq!(ended(true, false).undo, UndoAvailability::Never);
 }
 
 #[test]
@@ -146,7 +146,7 @@ proptest! {
         (f.safe, f.clearing, f.cleared, f.reachable, f.lane_free) = (safe, clearing, cleared, reachable, lane_free);
         (f.safety, f.clear) = (safety, clear);
         let plan = decide(&f, now());
-        if plan.action == Action::BeginClearing {
+        if plan.action == Action::BeginDropping {
             prop_assert!(safe && hours <= 0 && f.undoing == Undoing::Nobody && !held);
         }
         if matches!(plan.action, Action::Start(RestoreStep::DropDatabase, _)) {

@@ -38,7 +38,7 @@ pub(super) fn check(manifest: &Manifest) -> Result<(), String> {
     Err(format!("totals are {:?}, the parts sum up to {sum:?}", manifest.totals))
 }
 
-/// The data objects: each has a name of its own that stays below the copy's prefix.
+/// The data objects: each has a name of its own that stays below the backup's prefix.
 fn objects(manifest: &Manifest) -> Result<Places<'_>, String> {
     let mut places = Places::new();
     for object in &manifest.objects {
@@ -55,7 +55,7 @@ fn objects(manifest: &Manifest) -> Result<Places<'_>, String> {
     Ok(places)
 }
 
-/// Names become keys, and files where a copy is restored to a directory.
+/// Names become keys, and files where a backup is restored to a directory.
 fn legal(name: &str) -> Result<(), String> {
     if name == MANIFEST {
         return Err(format!("{name} cannot be one of its own objects"));
@@ -148,7 +148,7 @@ mod tests {
             ("a table twice", |m| m.tables[1].name = "a".into()),
             ("an object left out", |m| drop(m.objects.pop())),
             ("a longer object", |m| m.objects[0].length += 1),
-            ("an object above the copy", |m| m.objects[0].name = "../x".into()),
+            ("an object above the backup", |m| m.objects[0].name = "../x".into()),
             ("the manifest as its own object", |m| m.schema.object = MANIFEST.into()),
             ("a data object as the archive", |m| m.schema.object.clone_from(&m.objects[0].name)),
             ("an archive without bytes", |m| m.schema.length = 0),

@@ -117,7 +117,7 @@ impl fmt::Debug for Keyring {
 }
 
 impl Keyring {
-    /// Keys by id, of which `current` signs. With `required` a copy that nobody signed is refused. Line ends after a key
+    /// Keys by id, of which `current` signs. With `required` a backup that nobody signed is refused. Line ends after a key
     /// do not belong to it.
     pub fn new(keys: BTreeMap<String, Vec<u8>>, current: &str, required: bool) -> Result<Self, KeyringError> {
         let mut checked = BTreeMap::new();

@@ -157,7 +157,7 @@ impl ExportProfile {
         Ok(())
     }
 
-    /// A header may stand twice where a column is optional: an old and a new name of one field. A copy that has both is
+    /// A header may stand twice where a column is optional: an old and a new name of one field. A backup that has both is
     /// refused when it is exported.
     fn column(
         &self,

@@ -1,17 +1,17 @@
-//! What of a profile only a copy can tell: whether its tables and columns are there. Asked twice: before anybody approves
+//! What of a profile only a backup can tell: whether its tables and columns are there. Asked twice: before anybody approves
 //! or pays, and when the export is compiled.
 
 use super::{ColumnSpec, Condition, Custom, Entity, ExportProfile, Lookup, ProfileFault, TableName};
 use crate::manifest::{Manifest, Table};
 
-/// A profile that does not fit a copy, or is wrong in itself. Another attempt fails the same way.
+/// A profile that does not fit a backup, or is wrong in itself. Another attempt fails the same way.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, strum::IntoStaticStr)]
 pub enum Misfit {
     /// It is wrong in itself.
     #[error(transparent)]
     Profile(#[from] ProfileFault),
-    /// A table that the copy lacks.
-    #[error("{field} names table {table:?}, which the copy does not have: correct the profile")]
+    /// A table that the backup lacks.
+    #[error("{field} names table {table:?}, which the backup does not have: correct the profile")]
     TableMissing {
         /// Field of the profile.
         field: String,
@@ -37,7 +37,9 @@ pub enum Misfit {
         table: String,
     },
     /// Row text in an encoding that is not read here.
-    #[error("the copy's encoding is {0:?}; exports read UTF8 only: use a FullRestore, or convert the database to UTF8")]
+    #[error(
+        "the backup's encoding is {0:?}; exports read UTF8 only: use a FullRestore, or convert the database to UTF8"
+    )]
     EncodingUnsupported(String),
 }
 
@@ -51,17 +53,17 @@ impl Misfit {
     }
 }
 
-/// The tables of a copy as a profile may name them.
+/// The tables of a backup as a profile may name them.
 #[derive(Debug, Clone, Copy)]
 pub struct Tables<'a> {
-    /// The copy's tables.
+    /// The backup's tables.
     pub tables: &'a [Table],
     /// Whose exclusions are asserted on every name.
     pub profile: &'a ExportProfile,
 }
 
 impl Tables<'_> {
-    /// The table's place in the manifest; `None` if the copy lacks it. An exact name wins, and `public` before other
+    /// The table's place in the manifest; `None` if the backup lacks it. An exact name wins, and `public` before other
     /// schemas.
     pub fn find(&self, field: &str, name: &TableName) -> Result<Option<usize>, Misfit> {
         self.profile.assert_table(field, &name.name)?;
@@ -145,7 +147,7 @@ pub(super) fn template_columns(text: &str) -> impl Iterator<Item = &str> {
 }
 
 impl ExportProfile {
-    /// Whether the copy that `manifest` describes can be exported by this profile.
+    /// Whether the backup that `manifest` describes can be exported by this profile.
     pub fn fits(&self, manifest: &Manifest) -> Result<(), Misfit> {
         let encoding = &manifest.server.encoding;
         if !["UTF8", "SQL_ASCII", "UTF8MB4", "UTF8MB3"].contains(&encoding.to_ascii_uppercase().as_str()) {

@@ -162,7 +162,7 @@ pub struct Facts {
     pub owes_drop: bool,
     /// It ended earlier.
     pub ended: bool,
-    /// The copy is pinned in status.
+    /// The backup is pinned in status.
     pub pinned: bool,
     /// Why it can or cannot be served.
     pub eligibility: Eligibility,
@@ -215,9 +215,9 @@ pub struct Facts {
 pub enum Action {
     /// Nothing: wait.
     Nothing,
-    /// Write the resolved copy into status.
+    /// Write the resolved backup into status.
     Pin,
-    /// Hold the copy.
+    /// Hold the backup.
     Hold,
     /// Create the step's Job.
     Start(RestoreStep, i32),

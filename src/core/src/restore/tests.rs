@@ -176,9 +176,9 @@ fn deadlines_end_a_request_with_their_own_reason() {
 fn a_denial_and_an_impossible_request_end_it() {
     let denied = with(|f| f.keys.approval = Approval::Denied { by: "anna".into(), why: "not the owner".into() });
     assert!(matches!(denied.action, Action::Finish(Terminal::Denied(why)) if why.contains("not the owner")));
-    let never = Eligibility::Never { reason: "NoCopyOfThatDay".into(), message: "none".into() };
+    let never = Eligibility::Never { reason: "NoBackupOfThatDay".into(), message: "none".into() };
     let failed = with(|f| f.eligibility = never.clone());
-    assert!(matches!(failed.action, Action::Finish(Terminal::Failed { reason, .. }) if reason == "NoCopyOfThatDay"));
+    assert!(matches!(failed.action, Action::Finish(Terminal::Failed { reason, .. }) if reason == "NoBackupOfThatDay"));
 }
 
 #[test]
@@ -249,7 +249,7 @@ fn i10_people_are_reminded_before_their_time_is_over_and_once() {
 }
 
 #[test]
-fn i5_nobody_is_waited_for_longer_than_the_copy_is_held() {
+fn i5_nobody_is_waited_for_longer_than_the_backup_is_held() {
     let end = now() + TimeDelta::hours(5);
     for change in [
         (|f| f.keys.approval = Approval::Undecided) as fn(&mut Facts),

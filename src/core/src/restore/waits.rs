@@ -12,8 +12,8 @@ const LONGEST_PAUSE: TimeDelta = TimeDelta::minutes(30);
 /// How long the deletion of a request waits for what it prepared to be dropped: nobody may be kept from deleting a namespace.
 const LONGEST_LEAVING: TimeDelta = TimeDelta::minutes(15);
 
-/// Failures that say something about the hour and nothing about the copy: a server or a store that is away, a node that is
-/// drained, a lock that somebody holds. What is not listed here is met again by whoever loads the same copy again.
+/// Failures that say something about the hour and nothing about the backup: a server or a store that is away, a node that is
+/// drained, a lock that somebody holds. What is not listed here is met again by whoever loads the same backup again.
 const PASSING: [&str; 8] = [
     "AnotherAttempt",
     "Cancelled",
@@ -41,7 +41,7 @@ pub(super) fn approval_end(facts: &Facts) -> DateTime<Utc> {
     not_after(facts).map_or(patience, |end| patience.min(end))
 }
 
-/// Until when the work may begin its last step: the copy must be held, and the window open.
+/// Until when the work may begin its last step: the backup must be held, and the window open.
 pub(super) fn work_end(facts: &Facts, now: DateTime<Utc>) -> DateTime<Utc> {
     let held = facts.held_until.unwrap_or(now + LOOK_AGAIN);
     not_after(facts).map_or(held, |end| held.min(end))
@@ -64,7 +64,7 @@ pub(super) fn impossible_window(facts: &Facts, now: DateTime<Utc>) -> Option<Pla
     let held = facts.held_until.filter(|end| now < *end)?;
     let begin = facts.not_before.filter(|begin| *begin >= held)?;
     let message = format!(
-        "the maintenance window begins at {}, and the copy can be held until {} only: create another request with an earlier window",
+        "the maintenance window begins at {}, and the backup can be held until {} only: create another request with an earlier window",
         time(begin),
         time(held)
     );

@@ -69,7 +69,7 @@ pub enum Conflict {
         days: i32,
     },
     /// Another storage of Sennight's lies above or below this one.
-    #[error("another BackupStorage keeps its copies under {prefix:?}, which overlaps: give each its own prefix")]
+    #[error("another BackupStorage keeps its backups under {prefix:?}, which overlaps: give each its own prefix")]
     Overlap {
         /// The other's prefix.
         prefix: String,

@@ -23,7 +23,7 @@ pub fn owned(keys: &Keys, area: Area, key: &str) -> Owned {
     let uid = match (area, &parts[..]) {
         (Area::Daily | Area::Held | Area::Safety, [namespace, schedule, id, object @ ..]) => {
             let place = legal(namespace) && legal(schedule) && id.parse::<BackupId>().is_ok();
-            return if place && is_part_of_copy(&object.join("/")) { Owned::Ours } else { Owned::Foreign };
+            return if place && is_part_of_backup(&object.join("/")) { Owned::Ours } else { Owned::Foreign };
         }
         (Area::Exports, [namespace, uid, file]) if legal(namespace) && is_export(file) => uid,
         (Area::Results | Area::Progress, [uid, file]) if stem(file, ".json").is_some_and(legal) => uid,
@@ -45,8 +45,8 @@ pub fn owned_upload(keys: &Keys, key: &str) -> bool {
         || AREAS.iter().any(|area| owned(keys, *area, key) == Owned::Ours)
 }
 
-/// Whether this is what a key below a copy's directory looks like.
-pub fn is_part_of_copy(below: &str) -> bool {
+/// Whether this is what a key below a backup's directory looks like.
+pub fn is_part_of_backup(below: &str) -> bool {
     match below.split_once('/') {
         None => below == MANIFEST || below.strip_prefix("schema.").is_some_and(legal),
         Some(("data", file)) => stem(file, ".zst").is_some_and(legal),
@@ -111,10 +111,10 @@ mod tests {
             ];
             let id = "20261122T021000Z-0000000a".parse().unwrap();
             for area in [Area::Daily, Area::Held, Area::Safety] {
-                let copy = keys.copy(area, "tenants", "acme", &id).unwrap();
+                let backup = keys.backup(area, "tenants", "acme", &id).unwrap();
                 let names =
                     ["manifest.json", "schema.pgdump", "schema.sql", "data/pack-0001.zst", "data/table-0012.zst"];
-                all.extend(names.map(|name| (area, format!("{copy}{name}"))));
+                all.extend(names.map(|name| (area, format!("{backup}{name}"))));
             }
             for (area, key) in all {
                 assert_eq!(owned(&keys, area, &key), Owned::Ours, "{key}");
@@ -126,7 +126,7 @@ mod tests {
     #[test]
     fn what_others_keep_in_folders_of_our_names_is_not_ours() {
         let keys = Keys::new("");
-        let copy = "tenants/acme/20261122T021000Z-0000000a";
+        let backup = "tenants/acme/20261122T021000Z-0000000a";
         let foreign = [
             (Area::Exports, "exports/q3-report.csv".to_owned()),
             (Area::Exports, format!("exports/tenants/{UID}/notes.txt")),
@@ -140,9 +140,9 @@ mod tests {
             (Area::Audit, format!("audit/{UID}/12.json")),
             (Area::Safety, "safety/instructions.pdf".to_owned()),
             (Area::Daily, "daily/notes.txt".to_owned()),
-            (Area::Daily, format!("daily/{copy}/notes.txt")),
-            (Area::Daily, format!("daily/{copy}/data/notes.txt")),
-            (Area::Daily, format!("daily/{copy}/data/deep/pack-0001.zst")),
+            (Area::Daily, format!("daily/{backup}/notes.txt")),
+            (Area::Daily, format!("daily/{backup}/data/notes.txt")),
+            (Area::Daily, format!("daily/{backup}/data/deep/pack-0001.zst")),
             (Area::Daily, "daily/tenants/acme/20261122/manifest.json".to_owned()),
             (Area::Held, "held/mail".to_owned()),
         ];

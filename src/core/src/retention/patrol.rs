@@ -1,7 +1,7 @@
 //! What a patrol makes of what it finds in a bucket: what the operator deletes where the bucket has no rules, what the
 //! rules should have deleted, and which holds nobody needs any more. Pure: the listing and `now` are arguments.
 
-use super::owned::{Owned, is_part_of_copy, owned};
+use super::owned::{Owned, is_part_of_backup, owned};
 use super::{
     ABORT_DAYS, AREAS, EXPORT_DAYS, HOLD_DAYS, RECORD_DAYS, RESULT_DAYS, RETAIN_DAILY, SAFETY_DAYS, TAG_RETAIN,
     expires_at, hold_of,
@@ -11,7 +11,7 @@ use crate::names::{Area, BackupId, Keys, segment};
 use chrono::{DateTime, TimeDelta, Utc};
 use std::collections::BTreeMap;
 
-/// Days past its expiry from which a copy counts as overdue: rules may lag by hours, not by days.
+/// Days past its expiry from which a backup counts as overdue: rules may lag by hours, not by days.
 pub const OVERDUE_DAYS: i64 = 2;
 /// Days without a new object after which a directory without a manifest is what a failed run left behind. No dump may
 /// take so long (`--dump-deadline`).
@@ -26,9 +26,9 @@ pub struct Object {
     pub stored: Option<DateTime<Utc>>,
 }
 
-/// A copy's directory as a listing shows it, with or without a manifest.
+/// A backup's directory as a listing shows it, with or without a manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CopyDir {
+pub struct BackupDir {
     /// `daily`, `held` or `safety`.
     pub area: Area,
     /// Namespace of its schedule.
@@ -43,12 +43,12 @@ pub struct CopyDir {
     pub objects: Vec<Object>,
 }
 
-/// What a listing shows: directories of copies, and objects that stand for themselves.
+/// What a listing shows: directories of backups, and objects that stand for themselves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Found {
     /// All objects of one directory.
-    Copy(CopyDir),
-    /// An object of an area without copies, and whether it is surely ours.
+    Backup(BackupDir),
+    /// An object of an area without backups, and whether it is surely ours.
     Single(Area, Owned, Object),
 }
 
@@ -59,7 +59,7 @@ pub struct Grouper {
     area: Area,
     keys: Keys,
     root: String,
-    open: Option<CopyDir>,
+    open: Option<BackupDir>,
 }
 
 impl Grouper {
@@ -77,18 +77,18 @@ impl Grouper {
         if let Some(open) = &mut self.open
             && let Some(below) = object.key.strip_prefix(&open.prefix)
         {
-            if is_part_of_copy(below) {
+            if is_part_of_backup(below) {
                 open.objects.push(object);
             }
             return None;
         }
         let next = self.directory(object);
-        std::mem::replace(&mut self.open, next).map(Found::Copy)
+        std::mem::replace(&mut self.open, next).map(Found::Backup)
     }
 
     /// The last directory, once the listing has ended.
     pub fn finish(&mut self) -> Option<Found> {
-        self.open.take().map(Found::Copy)
+        self.open.take().map(Found::Backup)
     }
 
     /// The first key of the directory that is still open: where a listing that breaks off here must begin again.
@@ -96,20 +96,20 @@ impl Grouper {
         self.open.as_ref().map(|open| open.prefix.as_str())
     }
 
-    fn directory(&self, object: Object) -> Option<CopyDir> {
+    fn directory(&self, object: Object) -> Option<BackupDir> {
         let mut parts = object.key.strip_prefix(&self.root)?.splitn(4, '/');
         let (namespace, schedule, id) = (parts.next()?, parts.next()?, parts.next()?);
         // A directory has something of ours below it.
-        parts.next().filter(|below| is_part_of_copy(below))?;
+        parts.next().filter(|below| is_part_of_backup(below))?;
         let id: BackupId = id.parse().ok()?;
         let namespace = segment("namespace", namespace).ok()?.to_owned();
         let schedule = segment("schedule", schedule).ok()?.to_owned();
         let prefix = format!("{}{namespace}/{schedule}/{id}/", self.root);
-        Some(CopyDir { area: self.area, namespace, schedule, id, prefix, objects: vec![object] })
+        Some(BackupDir { area: self.area, namespace, schedule, id, prefix, objects: vec![object] })
     }
 }
 
-impl CopyDir {
+impl BackupDir {
     /// The key of its manifest.
     pub fn manifest(&self) -> String {
         format!("{}{MANIFEST}", self.prefix)
@@ -134,8 +134,8 @@ impl CopyDir {
         from.map(|from| expires_at(from, days))
     }
 
-    /// What must be deleted first, and then the rest: without its manifest a copy does not exist, so that a deletion that
-    /// breaks off leaves no copy that only seems whole (I4).
+    /// What must be deleted first, and then the rest: without its manifest a backup does not exist, so that a deletion that
+    /// breaks off leaves no backup that only seems whole (I4).
     pub fn deletion(&self) -> (Option<String>, Vec<String>) {
         let manifest = self.manifest();
         let rest = self.objects.iter().map(|object| object.key.clone()).filter(|key| *key != manifest).collect();
@@ -143,7 +143,7 @@ impl CopyDir {
     }
 }
 
-/// Who lets copies expire.
+/// Who lets backups expire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Enforcer {
     /// The bucket's rules.
@@ -157,7 +157,7 @@ pub enum Enforcer {
 pub struct Orders {
     /// `retention.days`.
     pub days: i32,
-    /// Who lets copies expire.
+    /// Who lets backups expire.
     pub enforcer: Enforcer,
     /// Whether orphaned holds are released. Not in a cluster that was set up just now: its schedules and requests may
     /// still be on their way.
@@ -166,7 +166,7 @@ pub struct Orders {
     pub now: DateTime<Utc>,
 }
 
-/// Who needs a copy beyond its retention.
+/// Who needs a backup beyond its retention.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Need {
     /// A RestoreRequest that has not ended.
@@ -199,22 +199,22 @@ pub enum Verdict {
 
 impl Orders {
     /// Whether the tags of a directory's manifest must be read before [`Self::judge`] is asked: of most they need not.
-    pub fn needs_tags(&self, dir: &CopyDir) -> bool {
+    pub fn needs_tags(&self, dir: &BackupDir) -> bool {
         dir.area == Area::Daily && dir.is_whole() && self.expired(dir)
     }
 
-    fn expired(&self, dir: &CopyDir) -> bool {
+    fn expired(&self, dir: &BackupDir) -> bool {
         let days = if dir.area == Area::Safety { SAFETY_DAYS } else { self.days };
         dir.expiry(days).is_some_and(|end| end <= self.now)
     }
 
-    fn overdue(&self, dir: &CopyDir) -> bool {
+    fn overdue(&self, dir: &BackupDir) -> bool {
         let days = if dir.area == Area::Safety { SAFETY_DAYS } else { self.days };
         dir.expiry(days).is_some_and(|end| end + TimeDelta::days(OVERDUE_DAYS) <= self.now)
     }
 
     /// Judges a directory. `tags` are its manifest's, where [`Self::needs_tags`] asked for them and the store has any.
-    pub fn judge(&self, dir: &CopyDir, tags: Option<&BTreeMap<String, String>>, need: Need) -> Verdict {
+    pub fn judge(&self, dir: &BackupDir, tags: Option<&BTreeMap<String, String>>, need: Need) -> Verdict {
         if !dir.is_whole() {
             return self.judge_unfinished(dir, need);
         }
@@ -235,13 +235,13 @@ impl Orders {
     }
 
     /// A hold must end at most [`HOLD_DAYS`] past the expiry, whoever wants it longer (I5).
-    fn needed(&self, dir: &CopyDir, need: Need) -> bool {
+    fn needed(&self, dir: &BackupDir, need: Need) -> bool {
         let longest = || dir.expiry(self.days).map(|end| end + TimeDelta::days(i64::from(HOLD_DAYS)));
         let request = need.request && longest().is_none_or(|end| self.now < end);
         request || need.last_good.is_some_and(|until| self.now < until)
     }
 
-    fn judge_unfinished(&self, dir: &CopyDir, need: Need) -> Verdict {
+    fn judge_unfinished(&self, dir: &BackupDir, need: Need) -> Verdict {
         let old = dir.newest().is_some_and(|at| at + TimeDelta::days(UNFINISHED_DAYS) <= self.now);
         // A twin on its way to held/ has no manifest yet; rules do not reach there. Nor do they reach data that a hold had
         // tagged when it broke off, and whose manifest expired.
@@ -250,7 +250,7 @@ impl Orders {
         if old && ours && need == Need::NOBODY { Verdict::Clear } else { Verdict::Keep }
     }
 
-    /// Whether an object of an area without copies is deleted.
+    /// Whether an object of an area without backups is deleted.
     pub fn sweeps(&self, area: Area, object: &Object) -> bool {
         let days = match area {
             Area::Exports => EXPORT_DAYS,
@@ -268,8 +268,8 @@ impl Orders {
 
     /// The areas that a patrol walks: where rules delete, what stands alone is theirs.
     pub fn areas(&self) -> Vec<Area> {
-        let copies = |area: &Area| matches!(area, Area::Daily | Area::Held | Area::Safety);
-        AREAS.into_iter().filter(|area| self.enforcer == Enforcer::Operator || copies(area)).collect()
+        let backups = |area: &Area| matches!(area, Area::Daily | Area::Held | Area::Safety);
+        AREAS.into_iter().filter(|area| self.enforcer == Enforcer::Operator || backups(area)).collect()
     }
 }
 

@@ -1,4 +1,4 @@
-//! What a table holds, as one number: equal for the same rows in any order. By it what was loaded is held against the copy.
+//! What a table holds, as one number: equal for the same rows in any order. By it what was loaded is held against the backup.
 
 use super::connect::Session;
 use super::error::EngineError;

@@ -7,7 +7,7 @@ use super::text::Kind;
 use sennight_core::manifest::{Column, ServerFacts};
 use std::collections::BTreeMap;
 
-/// Names of tables that begin so are Sennight's own, and no part of a copy.
+/// Names of tables that begin so are Sennight's own, and no part of a backup.
 pub const OWN: &str = "__sennight_";
 /// Types whose values are bytes.
 const BYTES: &[&str] = &[
@@ -168,7 +168,7 @@ impl Inventory {
             kind => {
                 if kind == "SYSTEM VERSIONED" {
                     self.notes.push(format!(
-                        "{name} keeps its history (WITH SYSTEM VERSIONING): the copy holds the rows that were current, not the history"
+                        "{name} keeps its history (WITH SYSTEM VERSIONING): the backup holds the rows that were current, not the history"
                     ));
                 }
                 // A table that the server cannot open has no engine: reading it will say why.

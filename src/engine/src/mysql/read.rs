@@ -8,7 +8,7 @@ use bytes::Bytes;
 use mysql_async::prelude::Queryable;
 use mysql_async::{QueryResult, Row, TextProtocol, Value};
 
-/// Whole rows in the copy's text.
+/// Whole rows in the backup's text.
 #[derive(Debug, Clone)]
 pub struct RowBlock {
     /// The text.

@@ -1,5 +1,5 @@
 //! Whether the account sees everything that there is. A server of this family shows an account only what it has a right to,
-//! without a word: a dump by an account without TRIGGER would be a copy without triggers.
+//! without a word: a dump by an account without TRIGGER would be a backup without triggers.
 
 use super::connect::Session;
 use super::error::EngineError;

@@ -23,7 +23,7 @@ pub struct Snapshot {
     pub readers: Vec<Session>,
     /// The instant, by the server's clock: everything that had been committed by then is in it.
     pub taken_at: DateTime<Utc>,
-    /// What a reader of the copy should know.
+    /// What a reader of the backup should know.
     pub notes: Vec<String>,
 }
 

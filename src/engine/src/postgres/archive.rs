@@ -58,7 +58,7 @@ pub struct Archive<'a> {
 impl Archive<'_> {
     /// Loads [`Section::PreData`]. `lesser`: the loading role is no superuser, and can give an object to a role only if that may
     /// create in the object's schema. Grants on schemas of several owners come before everything else then; `roles` are all that
-    /// the copy names.
+    /// the backup names.
     pub async fn load_definitions(&self, lesser: bool, roles: &[String]) -> Result<(), EngineError> {
         let section = Section::PreData;
         let contents = if lesser && self.owners { self.contents().await? } else { String::new() };
@@ -202,7 +202,7 @@ impl Archive<'_> {
     }
 }
 
-/// Of two statements that wait for each other the server ends one: no fault of the copy's, and another attempt may meet none.
+/// Of two statements that wait for each other the server ends one: no fault of the backup's, and another attempt may meet none.
 fn deadlocked(error: EngineError) -> EngineError {
     match error {
         EngineError::ToolFailed { tool, stderr: why, .. } if why.contains("deadlock detected") => {

@@ -25,7 +25,7 @@ pub fn doomed_marker(request_uid: &str) -> String {
     format!("{GROUP}/dropping={request_uid}")
 }
 
-/// Lets `reader` into a kept database, which the swap has shut to everybody but its owner; nothing else is granted.
+/// Lets `reader` into a previous database, which the swap has shut to everybody but its owner; nothing else is granted.
 /// Anything but the database with this OID and this request's mark is an error.
 pub async fn let_in(
     admin: &Session,
@@ -95,7 +95,7 @@ fn may_go(found: &Database, task: &DropDatabaseTask) -> bool {
         return true;
     }
     match task.database_to_drop.mark {
-        // Without its OID a kept database is never dropped.
+        // Without its OID a previous database is never dropped.
         Mark::Previous => task.database_to_drop.oid.is_some() && is_kept(found, uid),
         Mark::Restore => found.name == task.database_to_drop.name && is_ours(found, uid),
     }

@@ -1,4 +1,4 @@
-//! Is the new database the copy? Tables and columns before the rows come, then rows, sequences and indexes.
+//! Is the new database the backup? Tables and columns before the rows come, then rows, sequences and indexes.
 
 use super::connect::Session;
 use super::error::EngineError;

@@ -2,9 +2,9 @@
 
 use super::error::{EngineError, words};
 use super::startup::{self, Purpose};
-use super::tap::TapConnect;
+use super::tap::BackupStreamConnect;
 use super::tls;
-use super::valve::Valve;
+use super::valve::RowBuffer;
 use crate::credentials::Credentials;
 use sennight_protocol::target::DatabaseTarget;
 use std::error::Error as _;
@@ -37,7 +37,7 @@ const TABLES_ONLY: &str = "SELECT pg_catalog.set_config(name, 'view, foreign-tab
 pub struct Session {
     client: Client,
     driver: Driver,
-    valve: Arc<Valve>,
+    valve: Arc<RowBuffer>,
     server_major: i32,
     encoding: String,
     backend_pid: i32,
@@ -68,7 +68,7 @@ impl Session {
     }
 
     /// Where the rows of COPYs flow to while it is open.
-    pub(super) fn valve(&self) -> &Arc<Valve> {
+    pub(super) fn valve(&self) -> &Arc<RowBuffer> {
         &self.valve
     }
 
@@ -134,14 +134,14 @@ async fn connect_to(
         // "Direct" makes the driver hand the bare connection over at once, to us, who make no TLS of it.
         config.ssl_negotiation(SslNegotiation::Direct);
     }
-    let valve = Arc::new(Valve::default());
-    let opened = open(&config, TapConnect { tls, valve: valve.clone() }, target, database).await?;
+    let valve = Arc::new(RowBuffer::default());
+    let opened = open(&config, BackupStreamConnect { tls, valve: valve.clone() }, target, database).await?;
     prepare(opened, valve, purpose, &credentials.username).await
 }
 
 async fn open(
     config: &Config,
-    tls: TapConnect,
+    tls: BackupStreamConnect,
     target: &DatabaseTarget,
     database: &str,
 ) -> Result<(Client, Driver), EngineError> {
@@ -164,7 +164,7 @@ async fn open(
 
 async fn prepare(
     (client, driver): (Client, Driver),
-    valve: Arc<Valve>,
+    valve: Arc<RowBuffer>,
     purpose: Purpose,
     user: &str,
 ) -> Result<Session, EngineError> {

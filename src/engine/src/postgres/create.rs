@@ -24,7 +24,7 @@ pub fn kept_marker(request_uid: &str) -> String {
     format!("{GROUP}/kept={request_uid}")
 }
 
-/// What stands behind a kept database's mark for each Undo that was ended before it swapped.
+/// What stands behind a previous database's mark for each Undo that was ended before it swapped.
 const NOT_BY: &str = " not-by=";
 
 /// Was this database replaced by the request's swap?
@@ -34,7 +34,7 @@ pub fn is_kept(database: &Database, request_uid: &str) -> bool {
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(NOT_BY))
 }
 
-/// The comment that keeps an Undo from ever swapping a kept database in, whose way back it else leaves as it is.
+/// The comment that keeps an Undo from ever swapping a previous database in, whose way back it else leaves as it is.
 pub fn refusing(comment: &str, undo_uid: &str) -> String {
     format!("{comment}{NOT_BY}{undo_uid}")
 }
@@ -69,7 +69,7 @@ pub struct Creation<'a> {
     pub owner: &'a str,
     /// The live database's tablespace.
     pub tablespace: &'a str,
-    /// Encoding and locale, from the copy.
+    /// Encoding and locale, from the backup.
     pub facts: &'a ServerFacts,
     /// Whom it is made for.
     pub request_uid: &'a str,
@@ -211,7 +211,10 @@ mod tests {
         assert!(!is_ours(&database(None, -1, false), UID));
         assert!(!is_ours(&database(Some("a tenant's own words"), birthmark(UID), false), UID));
         assert!(!is_ours(&database(Some(&restore_marker("another")), birthmark("another"), false), UID));
-        assert!(!is_ours(&database(Some(&kept_marker(UID)), -1, true), UID), "a kept database is never dropped here");
+        assert!(
+            !is_ours(&database(Some(&kept_marker(UID)), -1, true), UID),
+            "a previous database is never dropped here"
+        );
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What changed under a running dump without needing a lock that the dump holds. `pg_dump` reads catalogs in the snapshot,
 //! but asks the server to print definitions, and the server prints from its caches: names, and so views, triggers and
-//! defaults, as they are *now*. The same goes for the labels of enums in COPY's rows. A copy that mixes two moments may not
+//! defaults, as they are *now*. The same goes for the labels of enums in COPY's rows. A backup that mixes two moments may not
 //! load, so it is given up.
 
 use super::connect::{Session, connect_to_read};

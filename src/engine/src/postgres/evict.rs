@@ -11,12 +11,12 @@ use tokio_util::sync::CancellationToken;
 const PERIOD: Duration = Duration::from_millis(20);
 
 /// A running task that ends sessions on the live and the prepared database until it is stopped or dropped.
-pub struct Evictor {
+pub struct SessionTerminator {
     stop: CancellationToken,
     task: tokio::task::JoinHandle<BTreeSet<String>>,
 }
 
-impl Evictor {
+impl SessionTerminator {
     /// Connects and starts.
     pub async fn start(task: &CutoverTask, application_name: &str) -> Result<Self, EngineError> {
         let admin = connect(&task.database, &task.database.maintenance_database, application_name).await?;
@@ -52,7 +52,7 @@ impl Evictor {
     }
 }
 
-impl Drop for Evictor {
+impl Drop for SessionTerminator {
     fn drop(&mut self) {
         self.stop.cancel();
         self.task.abort();

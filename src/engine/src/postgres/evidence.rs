@@ -16,20 +16,20 @@ pub struct RestoreRole {
     pub signal: bool,
 }
 
-/// A role that the copy names.
+/// A role that the backup names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RoleState {
     /// Its name.
     pub name: String,
     /// It exists.
     pub exists: bool,
-    /// It owns something in the copy.
+    /// It owns something in the backup.
     pub owns: bool,
     /// The restore role has its rights.
     pub granted: bool,
 }
 
-/// A tablespace that single tables or indexes of the copy lie in.
+/// A tablespace that single tables or indexes of the backup lie in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SpaceState {
     /// Its name.
@@ -40,7 +40,7 @@ pub struct SpaceState {
     pub allowed: bool,
 }
 
-/// What the server offers for an extension of the copy.
+/// What the server offers for an extension of the backup.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExtensionOffer {
     /// The version that `CREATE EXTENSION` would install; `None` where it is not there.
@@ -59,10 +59,10 @@ pub struct Evidence {
     pub server_major: i32,
     /// It is a standby.
     pub in_recovery: bool,
-    /// The server that the copy was made from.
-    pub copy: ServerFacts,
-    /// Bytes of row text in the copy.
-    pub copy_raw_bytes: i64,
+    /// The server that the backup was made from.
+    pub backup: ServerFacts,
+    /// Bytes of row text in the backup.
+    pub backup_raw_bytes: i64,
     /// Major of the client tools that would be used, or why there are none.
     pub tools_major: Result<i32, String>,
     /// Major of the tool that wrote the schema archive, where its version was readable.
@@ -81,17 +81,17 @@ pub struct Evidence {
     pub is_owner: bool,
     /// The role may create in the live database's tablespace.
     pub tablespace_allowed: bool,
-    /// The roles that the copy names.
+    /// The roles that the backup names.
     pub roles: Vec<RoleState>,
-    /// Objects of the copy that only a superuser may create.
+    /// Objects of the backup that only a superuser may create.
     pub superuser_objects: Vec<String>,
-    /// Tablespaces of single tables and indexes of the copy.
+    /// Tablespaces of single tables and indexes of the backup.
     pub spaces: Vec<SpaceState>,
-    /// The server can make a database of the copy's encoding and locale.
+    /// The server can make a database of the backup's encoding and locale.
     pub locale_known: bool,
     /// Bytes that the server can spare, where somebody has said.
     pub headroom_bytes: Option<i64>,
-    /// What the server has for each of the copy's extensions, in their order.
+    /// What the server has for each of the backup's extensions, in their order.
     pub offers: Vec<ExtensionOffer>,
     /// Prepared transactions in the live database.
     pub prepared_transactions: Vec<String>,
@@ -105,7 +105,7 @@ pub struct Evidence {
     pub names_needed: Vec<String>,
     /// Those of them that are somebody else's.
     pub names_taken: Vec<String>,
-    /// The kept database of this very request.
+    /// The previous database of this very request.
     pub already_kept: Option<String>,
     /// Longest name that the server keeps whole, in bytes.
     pub name_limit: usize,
@@ -118,16 +118,16 @@ pub struct Evidence {
 }
 
 impl Evidence {
-    /// The copy's extensions, each with what the server offers.
+    /// The backup's extensions, each with what the server offers.
     pub fn extensions(&self) -> impl Iterator<Item = (&Extension, &ExtensionOffer)> {
-        self.copy.extensions.iter().zip(&self.offers)
+        self.backup.extensions.iter().zip(&self.offers)
     }
 
     /// What the new database will take on disk: what the old one took when it was copied, else a guess from rows and from
     /// what it takes now.
     pub fn needed_bytes(&self) -> i64 {
-        let guess = self.copy_raw_bytes.max(self.live_bytes);
-        self.copy.database_bytes.unwrap_or(guess).max(self.copy_raw_bytes)
+        let guess = self.backup_raw_bytes.max(self.live_bytes);
+        self.backup.database_bytes.unwrap_or(guess).max(self.backup_raw_bytes)
     }
 }
 
@@ -144,7 +144,7 @@ pub(super) fn fine() -> Evidence {
         connection_limit: -1,
         comment: None,
     };
-    let copy = ServerFacts {
+    let backup = ServerFacts {
         version: "PostgreSQL 16.4".to_owned(),
         major: 16,
         encoding: "UTF8".to_owned(),
@@ -160,8 +160,8 @@ pub(super) fn fine() -> Evidence {
         database: "acme".to_owned(),
         server_major: 16,
         in_recovery: false,
-        copy,
-        copy_raw_bytes: 500,
+        backup,
+        backup_raw_bytes: 500,
         tools_major: Ok(16),
         archive_major: Some(16),
         reserved: false,

@@ -36,9 +36,9 @@ pub enum RestoreError {
     /// Another process prepares the same request.
     #[error("another attempt of this request is still at work on the server: it must end first")]
     AnotherAttempt,
-    /// The new database outgrew the copy that it is made of.
+    /// The new database outgrew the backup that it is made of.
     #[error(
-        "the new database has grown to {bytes} bytes, past {limit}, 1.5 times what the copy should take: stopped before the server's disk is full"
+        "the new database has grown to {bytes} bytes, past {limit}, 1.5 times what the backup should take: stopped before the server's disk is full"
     )]
     TooLarge {
         /// Its size.
@@ -47,13 +47,15 @@ pub enum RestoreError {
         limit: i64,
     },
     /// The schema archive made other tables than the manifest lists.
-    #[error("the new database does not have the copy's tables: {difference}; the copy is damaged, choose another day")]
+    #[error(
+        "the new database does not have the backup's tables: {difference}; the backup is damaged, choose another day"
+    )]
     TablesDiffer {
         /// The first differences.
         difference: String,
     },
     /// Rows were lost or doubled.
-    #[error("{table} has {found} rows in the new database, {expected} in the copy")]
+    #[error("{table} has {found} rows in the new database, {expected} in the backup")]
     RowsDiffer {
         /// The table.
         table: String,
@@ -63,7 +65,7 @@ pub enum RestoreError {
         found: i64,
     },
     /// A sequence would hand out other numbers.
-    #[error("the sequence {sequence} stands at {found} in the new database, at {expected} in the copy")]
+    #[error("the sequence {sequence} stands at {found} in the new database, at {expected} in the backup")]
     SequencesDiffer {
         /// The sequence.
         sequence: String,

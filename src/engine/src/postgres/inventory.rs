@@ -80,7 +80,7 @@ impl Inventory {
             ));
         } else if kind == "f" {
             self.notes
-                .push(format!("{schema}.{name} is a foreign table: its rows live elsewhere and are not in the copy"));
+                .push(format!("{schema}.{name} is a foreign table: its rows live elsewhere and are not in the backup"));
         } else if kind == "p" {
             self.parents.push((schema, name));
         } else {

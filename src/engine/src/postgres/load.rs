@@ -103,7 +103,7 @@ fn copy_statement(table: &Table, into: Destination<'_>, encoding: &str) -> Strin
 }
 
 /// Sends rows where they belong and returns how many the server took. If the rows end in an error, none of them stays.
-pub async fn copy<E: std::error::Error + 'static>(
+pub async fn copy_rows<E: std::error::Error + 'static>(
     session: &Session,
     table: &Table,
     into: Destination<'_>,

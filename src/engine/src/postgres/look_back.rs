@@ -82,9 +82,9 @@ async fn evidence(
         database: name.clone(),
         server_major: major,
         in_recovery: preflight::one(admin, "SELECT pg_catalog.pg_is_in_recovery()").await?,
-        // There is no copy: what is about one holds.
-        copy: ServerFacts { major, ..nothing() },
-        copy_raw_bytes: 0,
+        // There is no backup: what is about one holds.
+        backup: ServerFacts { major, ..nothing() },
+        backup_raw_bytes: 0,
         tools_major: Ok(major),
         archive_major: None,
         roles: Vec::new(),

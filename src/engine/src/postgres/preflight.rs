@@ -45,8 +45,8 @@ pub async fn look(
         database: name.clone(),
         server_major: admin.server_major(),
         in_recovery: one(admin, "SELECT pg_catalog.pg_is_in_recovery()").await?,
-        copy: manifest.server.clone(),
-        copy_raw_bytes: manifest.totals.raw_bytes,
+        backup: manifest.server.clone(),
+        backup_raw_bytes: manifest.totals.raw_bytes,
         tools_major: Tools::find(admin.server_major()).map(|t| t.major()).map_err(|e| e.to_string()),
         archive_major: tool_major(&manifest.schema.tool),
         reserved: *name == task.database.maintenance_database
@@ -193,7 +193,7 @@ async fn tablespace_allowed(admin: &Session, oid: u32) -> Result<bool, EngineErr
 
 /// The tablespaces of single tables and indexes.
 async fn spaces(admin: &Session, needs: &Needs) -> Result<Vec<SpaceState>, EngineError> {
-    let failed = |e| EngineError::query("looking for the copy's tablespaces", e);
+    let failed = |e| EngineError::query("looking for the backup's tablespaces", e);
     let names: Vec<&str> = needs.tablespaces.iter().map(String::as_str).collect();
     let rows = admin
         .query(
@@ -215,13 +215,13 @@ pub(super) async fn name_limit(admin: &Session) -> Result<usize, EngineError> {
 }
 
 /// Some database has the very combination, or collations for both halves were found when the server was set up.
-async fn locale_known(admin: &Session, copy: &ServerFacts) -> Result<bool, EngineError> {
-    match copy.locale_provider.as_str() {
+async fn locale_known(admin: &Session, backup: &ServerFacts) -> Result<bool, EngineError> {
+    match backup.locale_provider.as_str() {
         "builtin" => return Ok(admin.server_major() >= 17),
         "icu" if admin.server_major() < 15 => return Ok(false),
         _ => {}
     }
-    let failed = |e| EngineError::query("looking for the copy's locale", e);
+    let failed = |e| EngineError::query("looking for the backup's locale", e);
     let row = admin
         .query_one(
             "WITH wanted AS (SELECT pg_catalog.pg_char_to_encoding($1::pg_catalog.text) AS encoding)
@@ -233,7 +233,7 @@ async fn locale_known(admin: &Session, copy: &ServerFacts) -> Result<bool, Engin
                           WHERE c.collprovider = 'c' AND c.collcollate = l.name
                             AND c.collencoding IN (-1, wanted.encoding))))
                FROM wanted",
-            &[&copy.encoding, &copy.collate, &copy.ctype],
+            &[&backup.encoding, &backup.collate, &backup.ctype],
         )
         .await
         .map_err(failed)?;
@@ -241,7 +241,7 @@ async fn locale_known(admin: &Session, copy: &ServerFacts) -> Result<bool, Engin
 }
 
 async fn offers(admin: &Session, wanted: &[Extension]) -> Result<Vec<ExtensionOffer>, EngineError> {
-    let failed = |e| EngineError::query("looking for the copy's extensions", e);
+    let failed = |e| EngineError::query("looking for the backup's extensions", e);
     let names: Vec<&str> = wanted.iter().map(|e| e.name.as_str()).collect();
     let rows = admin
         .query(

@@ -4,7 +4,7 @@
 use super::connect::Session;
 use super::error::EngineError;
 use super::inventory::TableInfo;
-use super::valve::{Piece, Valve};
+use super::valve::{Piece, RowBuffer};
 use super::{ident, literal};
 use bytes::Bytes;
 use futures::Stream;
@@ -92,7 +92,7 @@ pub struct Rows {
     statements: usize,
     answers: Pin<Box<SimpleQueryStream>>,
     answered: usize,
-    valve: Arc<Valve>,
+    valve: Arc<RowBuffer>,
     /// Rows that arrived, and of ended sources those that the server counted.
     arrived: Vec<i64>,
     counted: Vec<i64>,

@@ -8,7 +8,7 @@ use std::cmp::Ordering;
 
 /// Every rule, in the order in which a person would work through them.
 const RULES: [fn(&Evidence, &mut Vec<Refused>); 8] =
-    [server, client_tools, live_database, rights, copy_fits, extensions, swap_is_free, properties];
+    [server, client_tools, live_database, rights, backup_fits, extensions, swap_is_free, properties];
 
 /// All refusals at once: whoever reads them wants to mend everything in one go.
 pub fn refusals(evidence: &Evidence) -> Vec<Refused> {
@@ -32,7 +32,7 @@ pub fn warnings(evidence: &Evidence) -> Vec<String> {
         if offer.version.as_ref().is_some_and(|v| newer(v, &wanted.version)) {
             let has = offer.version.as_deref().unwrap_or_default();
             warnings.push(format!(
-                "extension {} comes back as version {has}, the copy had {}",
+                "extension {} comes back as version {has}, the backup had {}",
                 wanted.name, wanted.version
             ));
         }
@@ -51,8 +51,8 @@ fn server(e: &Evidence, refused: &mut Vec<Refused>) {
     if e.in_recovery {
         refused.push(Refused::ServerReadOnly);
     }
-    if e.copy.major > e.server_major {
-        refused.push(Refused::CopyNewerThanServer { copy: e.copy.major, server: e.server_major });
+    if e.backup.major > e.server_major {
+        refused.push(Refused::BackupNewerThanServer { backup: e.backup.major, server: e.server_major });
     }
 }
 
@@ -125,7 +125,7 @@ fn rights(e: &Evidence, refused: &mut Vec<Refused>) {
     }
 }
 
-fn copy_fits(e: &Evidence, refused: &mut Vec<Refused>) {
+fn backup_fits(e: &Evidence, refused: &mut Vec<Refused>) {
     if let Some(roles) = listed(e.roles.iter().filter(|r| !r.exists).map(|r| &r.name)) {
         refused.push(Refused::RolesMissing { roles });
     }
@@ -144,10 +144,10 @@ fn copy_fits(e: &Evidence, refused: &mut Vec<Refused>) {
         refused.push(Refused::TablespacesDenied { role: e.role.name.clone(), tablespaces });
     }
     if !e.locale_known {
-        let other = e.copy.locale.as_ref().map(|l| format!(", {} {l}", e.copy.locale_provider));
+        let other = e.backup.locale.as_ref().map(|l| format!(", {} {l}", e.backup.locale_provider));
         refused.push(Refused::LocaleMissing {
-            locale: format!("{}/{}{}", e.copy.collate, e.copy.ctype, other.unwrap_or_default()),
-            encoding: e.copy.encoding.clone(),
+            locale: format!("{}/{}{}", e.backup.collate, e.backup.ctype, other.unwrap_or_default()),
+            encoding: e.backup.encoding.clone(),
         });
     }
     if let Some(headroom) = e.headroom_bytes
@@ -268,7 +268,7 @@ mod tests {
     #[test]
     fn servers_and_tools_that_do_not_fit_are_refused() {
         assert_eq!(reasons(|e| e.in_recovery = true), ["ServerReadOnly"]);
-        assert_eq!(reasons(|e| e.copy.major = 17), ["CopyNewerThanServer"]);
+        assert_eq!(reasons(|e| e.backup.major = 17), ["BackupNewerThanServer"]);
         assert_eq!(reasons(|e| e.tools_major = Err("none".to_owned())), ["ClientToolsMissing"]);
         assert_eq!(reasons(|e| e.reserved = true), ["LiveDatabaseReserved"]);
         assert_eq!(reasons(|e| e.tablespace_allowed = false), ["TablespaceDenied"]);
@@ -303,7 +303,8 @@ mod tests {
             (17, 18, 17, None),
         ] {
             let found = reasons(|e| {
-                (e.server_major, e.copy.major, e.archive_major, e.tools_major) = (server, 13, Some(archive), Ok(tools));
+                (e.server_major, e.backup.major, e.archive_major, e.tools_major) =
+                    (server, 13, Some(archive), Ok(tools));
             });
             assert_eq!(found, Vec::from_iter(expected), "server {server}, archive {archive}, tools {tools}");
         }
@@ -314,12 +315,12 @@ mod tests {
         assert_eq!(reasons(|e| e.offers = vec![offer(None, false)]), ["ExtensionsMissing"]);
         assert_eq!(reasons(|e| e.offers = vec![offer(Some("1.5"), false)]), ["ExtensionsOlder"]);
         assert_eq!(reasons(|e| e.offers = vec![offer(Some("1.6"), true)]), ["ExtensionsNeedSuperuser"]);
-        let timescale = |e: &mut Evidence| e.copy.extensions = vec![extension("timescaledb", "1.6")];
+        let timescale = |e: &mut Evidence| e.backup.extensions = vec![extension("timescaledb", "1.6")];
         assert_eq!(reasons(timescale), ["ExtensionsUnsupported"]);
         let mut newer = fine();
         newer.offers = vec![offer(Some("1.10"), false)];
         assert_eq!(refusals(&newer), []);
-        assert_eq!(warnings(&newer), ["extension citext comes back as version 1.10, the copy had 1.6"]);
+        assert_eq!(warnings(&newer), ["extension citext comes back as version 1.10, the backup had 1.6"]);
     }
 
     #[test]

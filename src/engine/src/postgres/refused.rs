@@ -9,14 +9,14 @@ pub enum Refused {
     /// The server is a standby.
     #[error("the server is a standby and takes no changes: let the DatabaseServer point to the primary")]
     ServerReadOnly,
-    /// The copy comes from a newer major.
+    /// The backup comes from a newer major.
     #[error(
-        "the copy was made by PostgreSQL {copy}, the server is {server}: a dump does not load into an older server; restore into {copy} or newer"
+        "the backup was made by PostgreSQL {backup}, the server is {server}: a dump does not load into an older server; restore into {backup} or newer"
     )]
-    CopyNewerThanServer { copy: i32, server: i32 },
+    BackupNewerThanServer { backup: i32, server: i32 },
     /// `pg_restore` cannot read the archive.
     #[error(
-        "the copy's schema was written by pg_dump {archive}, pg_restore here is {tools}, which cannot read it: use a worker image with the tools of PostgreSQL {archive}"
+        "the backup's schema was written by pg_dump {archive}, pg_restore here is {tools}, which cannot read it: use a worker image with the tools of PostgreSQL {archive}"
     )]
     ClientToolsTooOld { archive: i32, tools: i32 },
     /// `pg_restore` sends a setting that the server does not know.
@@ -63,40 +63,42 @@ pub enum Refused {
     TablespaceDenied { role: String, tablespace: String, database: String },
     /// Single tables or indexes lie in a tablespace that is not there.
     #[error(
-        "tables or indexes of the copy lie in tablespaces that the server does not have: {tablespaces}; create them"
+        "tables or indexes of the backup lie in tablespaces that the server does not have: {tablespaces}; create them"
     )]
     TablespacesMissing { tablespaces: String },
     /// Single tables or indexes lie in a tablespace that is closed to the role.
     #[error(
-        "the restore role {role:?} may not create in tablespaces that tables or indexes of the copy lie in: {tablespaces}; GRANT CREATE ON TABLESPACE … TO it"
+        "the restore role {role:?} may not create in tablespaces that tables or indexes of the backup lie in: {tablespaces}; GRANT CREATE ON TABLESPACE … TO it"
     )]
     TablespacesDenied { role: String, tablespaces: String },
     /// A role is gone.
-    #[error("roles that the copy's owners and grants name do not exist: {roles}; create them (NOLOGIN is enough)")]
+    #[error("roles that the backup's owners and grants name do not exist: {roles}; create them (NOLOGIN is enough)")]
     RolesMissing { roles: String },
     /// Objects cannot be given to their owners.
     #[error(
-        "the restore role {role:?} is not a member of roles that own objects in the copy: {owners}; GRANT them to it"
+        "the restore role {role:?} is not a member of roles that own objects in the backup: {owners}; GRANT them to it"
     )]
     OwnersNotGranted { role: String, owners: String },
     /// The server does not have an extension.
-    #[error("extensions of the copy are not installed on the server: {extensions}; install their packages")]
+    #[error("extensions of the backup are not installed on the server: {extensions}; install their packages")]
     ExtensionsMissing { extensions: String },
-    /// The server has an older version than the copy.
-    #[error("extensions of the copy are older on the server: {extensions}; install the copy's version or a newer one")]
+    /// The server has an older version than the backup.
+    #[error(
+        "extensions of the backup are older on the server: {extensions}; install the backup's version or a newer one"
+    )]
     ExtensionsOlder { extensions: String },
     /// Only a superuser may create it.
     #[error(
-        "only a superuser may create extensions of the copy: {extensions}; use a superuser as restore role, or mark them trusted"
+        "only a superuser may create extensions of the backup: {extensions}; use a superuser as restore role, or mark them trusted"
     )]
     ExtensionsNeedSuperuser { extensions: String },
     /// Needs steps of its own around a restore.
     #[error(
-        "extensions of the copy need steps of their own around a restore, which Sennight does not take: {extensions}; restore by the stock tools (docs/format.md)"
+        "extensions of the backup need steps of their own around a restore, which Sennight does not take: {extensions}; restore by the stock tools (docs/format.md)"
     )]
     ExtensionsUnsupported { extensions: String },
     /// Only a superuser may create it.
-    #[error("the copy holds objects that only a superuser may create: {objects}; use a superuser as restore role")]
+    #[error("the backup holds objects that only a superuser may create: {objects}; use a superuser as restore role")]
     ObjectsNeedSuperuser { objects: String },
     /// The server cannot make a database of this encoding and locale.
     #[error(
@@ -148,7 +150,7 @@ pub enum Refused {
     RoleSettingsDenied { role: String, database: String, roles: String },
     /// There is nothing to go back to.
     #[error(
-        "the database {name:?} (OID {oid}) that the restore had kept is {found}: the restore cannot be undone; its safety dump is named in the undone request's status"
+        "the database {name:?} (OID {oid}) that the restore had kept is {found}: the restore cannot be undone; its safety backup is named in the undone request's status"
     )]
     KeptDatabaseGone { name: String, oid: u32, found: String },
     /// The live database is not the one that the undone request brought back.

@@ -7,7 +7,7 @@ use super::catalog;
 use super::connect::{Session, connect};
 use super::create::{is_kept, is_ours, is_refused, kept_marker};
 use super::error::EngineError;
-use super::evict::Evictor;
+use super::evict::SessionTerminator;
 use super::failure::RestoreError;
 use super::ident;
 use super::preflight::superuser_sessions;
@@ -107,7 +107,7 @@ pub async fn swap(task: &CutoverTask, application_name: &str, patience: Duration
             tokio::time::sleep(GRACE).await;
             continue;
         }
-        let evictor = Evictor::start(task, application_name).await?;
+        let evictor = SessionTerminator::start(task, application_name).await?;
         let tried = transaction(&mut admin, task).await;
         who = evictor.stop().await;
         match tried {

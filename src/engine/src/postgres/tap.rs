@@ -1,7 +1,7 @@
 //! The rows' short way: between TLS and the driver, the data of a COPY leaves the stream of messages and flows into the
 //! session's valve, so that a row is copied once and no message of its own is made of it. All else passes on as it came.
 
-use super::valve::{State, Valve};
+use super::valve::{RowBuffer, State};
 use bytes::{Buf, BytesMut};
 use std::io;
 use std::pin::Pin;
@@ -21,16 +21,16 @@ const INPUT: usize = 16 << 10;
 const HEADER: usize = 5;
 
 /// A connection with a tap.
-pub struct Tap {
+pub struct BackupStream {
     wire: Box<dyn TlsStream + Send + Unpin>,
-    valve: Arc<Valve>,
+    valve: Arc<RowBuffer>,
     parser: Parser,
     input: BytesMut,
     passed: BytesMut,
 }
 
-impl Tap {
-    fn new(wire: Box<dyn TlsStream + Send + Unpin>, valve: Arc<Valve>) -> Self {
+impl BackupStream {
+    fn new(wire: Box<dyn TlsStream + Send + Unpin>, valve: Arc<RowBuffer>) -> Self {
         let (parser, input) = (Parser::default(), BytesMut::with_capacity(INPUT));
         Self { wire, valve, parser, input, passed: BytesMut::new() }
     }
@@ -42,7 +42,7 @@ impl Tap {
     }
 }
 
-impl AsyncRead for Tap {
+impl AsyncRead for BackupStream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         while this.passed.is_empty() {
@@ -61,7 +61,7 @@ impl AsyncRead for Tap {
     }
 }
 
-impl AsyncWrite for Tap {
+impl AsyncWrite for BackupStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.wire).poll_write(cx, bytes)
     }
@@ -75,7 +75,7 @@ impl AsyncWrite for Tap {
     }
 }
 
-impl TlsStream for Tap {
+impl TlsStream for BackupStream {
     fn channel_binding(&self) -> ChannelBinding {
         self.wire.channel_binding()
     }
@@ -86,7 +86,7 @@ impl TlsStream for Tap {
 enum Way {
     #[default]
     Driver,
-    Valve,
+    RowBuffer,
     Nowhere,
 }
 
@@ -126,7 +126,7 @@ impl Parser {
             let bytes = &input[at..at + length];
             match self.way {
                 Way::Driver => passed.extend_from_slice(bytes),
-                Way::Valve => valve.fill(bytes),
+                Way::RowBuffer => valve.fill(bytes),
                 Way::Nowhere => {}
             }
             self.left -= length;
@@ -150,7 +150,7 @@ impl Parser {
                 if valve.begin(length, cx).is_pending() {
                     return Ok(Poll::Pending);
                 }
-                Way::Valve
+                Way::RowBuffer
             }
             // CopyOutResponse and CopyDone: the driver takes the statement for one that answers with its tag alone.
             b'H' if valve.is_open() => Way::Nowhere,
@@ -170,24 +170,24 @@ impl Parser {
 
 /// Makes connections with a tap, with TLS or (for `tls.mode: Disable`) without.
 #[derive(Clone)]
-pub struct TapConnect {
+pub struct BackupStreamConnect {
     /// How TLS is made, if it is.
     pub tls: Option<MakeRustlsConnect>,
     /// Where rows flow to.
-    pub valve: Arc<Valve>,
+    pub valve: Arc<RowBuffer>,
 }
 
-/// A [`TapConnect`] that knows the host's name.
+/// A [`BackupStreamConnect`] that knows the host's name.
 pub struct ToHost {
-    valve: Arc<Valve>,
+    valve: Arc<RowBuffer>,
     tls: Option<RustlsConnect>,
 }
 
 type Buffered = BufReader<Socket>;
 type RustlsConnect = <MakeRustlsConnect as MakeTlsConnect<Buffered>>::TlsConnect;
 
-impl MakeTlsConnect<Socket> for TapConnect {
-    type Stream = Tap;
+impl MakeTlsConnect<Socket> for BackupStreamConnect {
+    type Stream = BackupStream;
     type TlsConnect = ToHost;
     type Error = io::Error;
 
@@ -201,9 +201,9 @@ impl MakeTlsConnect<Socket> for TapConnect {
 }
 
 impl TlsConnect<Socket> for ToHost {
-    type Stream = Tap;
+    type Stream = BackupStream;
     type Error = io::Error;
-    type Future = Pin<Box<dyn Future<Output = io::Result<Tap>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = io::Result<BackupStream>> + Send>>;
 
     fn connect(self, socket: Socket) -> Self::Future {
         Box::pin(async move {
@@ -212,7 +212,7 @@ impl TlsConnect<Socket> for ToHost {
                 Some(tls) => Box::new(tls.connect(socket).await?),
                 None => Box::new(Clear(socket)),
             };
-            Ok(Tap::new(wire, self.valve))
+            Ok(BackupStream::new(wire, self.valve))
         })
     }
 }
@@ -259,7 +259,7 @@ mod tests {
     }
 
     /// Reads `stream` in pieces of `step` bytes, taking what the valve has whenever it is full.
-    fn through(stream: &[u8], step: usize, valve: &Valve) -> (Vec<u8>, Vec<Piece>) {
+    fn through(stream: &[u8], step: usize, valve: &RowBuffer) -> (Vec<u8>, Vec<Piece>) {
         let cx = Context::from_waker(Waker::noop());
         let (mut parser, mut input, mut passed) = (Parser::default(), BytesMut::new(), BytesMut::new());
         let mut pieces = Vec::new();
@@ -299,7 +299,7 @@ mod tests {
                 stream.extend(&tag);
                 others.extend(&tag);
             }
-            let valve = Valve::default();
+            let valve = RowBuffer::default();
             valve.open(cut);
             let (passed, pieces) = through(&stream, step, &valve);
             prop_assert_eq!(passed, others);
@@ -326,7 +326,7 @@ mod tests {
         #[test]
         fn a_closed_valve_changes_nothing(bodies in prop::collection::vec(any::<Vec<u8>>(), 0..9), step in 1_usize..50) {
             let stream: Vec<u8> = bodies.iter().flat_map(|body| message(b'd', body)).collect();
-            prop_assert_eq!(through(&stream, step, &Valve::default()), (stream, vec![]));
+            prop_assert_eq!(through(&stream, step, &RowBuffer::default()), (stream, vec![]));
         }
     }
 
@@ -334,14 +334,14 @@ mod tests {
     fn a_length_that_cannot_be_ends_the_connection() {
         let cx = Context::from_waker(Waker::noop());
         let mut input = BytesMut::from(&b"d\0\0\0\x03"[..]);
-        let read = Parser::default().read(&mut input, &mut Valve::default().lock(), &mut BytesMut::new(), &cx);
+        let read = Parser::default().read(&mut input, &mut RowBuffer::default().lock(), &mut BytesMut::new(), &cx);
         assert_eq!(read.unwrap_err().kind(), io::ErrorKind::InvalidData);
     }
 
     #[test]
     fn a_full_valve_holds_the_connection_until_somebody_takes() {
         let cx = Context::from_waker(Waker::noop());
-        let valve = Valve::default();
+        let valve = RowBuffer::default();
         valve.open(10);
         let (mut parser, mut passed) = (Parser::default(), BytesMut::new());
         let mut input = BytesMut::from(&(0..9).flat_map(|_| message(b'd', b"12345678\n")).collect::<Vec<_>>()[..]);

@@ -157,10 +157,10 @@ impl Access {
             let bytes =
                 std::fs::read(&key).map_err(|source| EngineError::CredentialsUnreadable { path: key, source })?;
             // libpq refuses a key that others may read, and a mounted Secret is group-readable.
-            let copy = dir.path().join("tls.key");
-            private_file(&copy, &bytes).map_err(broken)?;
+            let backup = dir.path().join("tls.key");
+            private_file(&backup, &bytes).map_err(broken)?;
             environment.push(("PGSSLCERT", certificate.into()));
-            environment.push(("PGSSLKEY", copy.into()));
+            environment.push(("PGSSLKEY", backup.into()));
         }
         Ok(Self { dir, purpose, environment })
     }

@@ -20,7 +20,7 @@ pub enum Piece {
 
 /// The pieces on their way.
 #[derive(Default)]
-pub struct Valve(Mutex<State>);
+pub struct RowBuffer(Mutex<State>);
 
 /// The valve while somebody holds it.
 #[derive(Default)]
@@ -39,7 +39,7 @@ pub struct State {
     taker: Option<Waker>,
 }
 
-impl Valve {
+impl RowBuffer {
     /// The state, for the length of one step.
     pub fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock()

@@ -6,7 +6,7 @@ pub(super) const TEXTS: Texts = Texts {
     code: "en",
     title: "CRM export of {tenant}",
     as_of: "As of {local} ({zone}), which is {utc} UTC. Nothing that happened later is in these files.\n",
-    request: "Restore request {request}, recovery point {point}.\n",
+    request: "Restore request {request}, backup {point}.\n",
     files: "\nFILES, in the order to import them:\n",
     file: "  {at}. {name} - {records} records\n",
     missing: "\nONLY WHAT IS MISSING: the folder {folder} has the same files with only the records that were not in your account \

@@ -2,9 +2,9 @@
 
 use super::{gather, validate};
 use crate::context::Context;
-use crate::dispatch::{Asked, NextJob, Order, Passenger};
+use crate::dispatch::{Asked, BatchMember, NextJob, Order};
 use crate::fleet::{Key, Row};
-use crate::jobs::{Card, Run};
+use crate::jobs::{JobEntry, Run};
 use crate::targets;
 use crate::worker_job::{WorkerJob, mark};
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
@@ -13,7 +13,7 @@ use kube::{Resource, ResourceExt};
 use sennight_api::backup_schedule::LastRun;
 use sennight_api::{BackupSchedule, BackupScheduleStatus};
 use sennight_core::backup::RunKey;
-use sennight_core::batch::{Company, Due, Group, Lane};
+use sennight_core::batch::{BatchSharing, Due, Group, Lane};
 use sennight_core::manifest::TenantIdentity;
 use sennight_protocol::backup::DumpTask;
 use sennight_protocol::target::DatabaseTarget;
@@ -70,7 +70,7 @@ pub fn ask(
     ctx: &Context,
 ) -> Option<Asked> {
     let now = ctx.now();
-    let bytes = status.recovery_points.first().map(|point| point.bytes);
+    let bytes = status.backups.first().map(|point| point.bytes);
     let failed = status.last_failure.as_ref().map(|failure| failure.reason.as_str());
     let due = Due {
         schedule: object.name_any(),
@@ -80,7 +80,7 @@ pub fn ask(
         since,
         queued: now,
         bytes,
-        company: Company::of(bytes, key, failed),
+        company: BatchSharing::of(bytes, key, failed),
     };
     let spec = &object.spec;
     let order = Order {
@@ -108,7 +108,7 @@ pub fn stands(order: &Order, group: &Group, due: &Due, ctx: &Context) -> bool {
 }
 
 /// The Job of a group's dumps; `None` while what they name is missing.
-pub fn worker(next: NextJob<'_>, passengers: &[Passenger], ctx: &Context) -> Option<WorkerJob> {
+pub fn worker(next: NextJob<'_>, passengers: &[BatchMember], ctx: &Context) -> Option<WorkerJob> {
     let (group, at_once) = (next.group, next.at_once);
     let there = |name: &str| (name.to_owned(), group.namespace.clone());
     let bucket = ctx.caches.storages.get(&reference(there(&group.storage)))?;
@@ -119,7 +119,7 @@ pub fn worker(next: NextJob<'_>, passengers: &[Passenger], ctx: &Context) -> Opt
     let longest = ctx.settings.timing.dump_deadline;
     let deadline =
         if passengers.len() > 1 { (longest / SHARE_OF_DEADLINE).max(LEAST_DEADLINE.min(longest)) } else { longest };
-    let task = |passenger: &Passenger| {
+    let task = |passenger: &BatchMember| {
         let (due, order) = (&passenger.due, &passenger.order);
         DumpTask {
             name: due.schedule.clone(),
@@ -167,9 +167,9 @@ fn seconds(duration: Duration) -> i32 {
 }
 
 /// What the operator finds its Job by, and reads back from it after a crash.
-fn annotations(next: NextJob<'_>, passengers: &[Passenger]) -> BTreeMap<String, String> {
+fn annotations(next: NextJob<'_>, passengers: &[BatchMember]) -> BTreeMap<String, String> {
     let NextJob { after, group, at_once, decided, .. } = next;
-    let run = |passenger: &Passenger| Run {
+    let run = |passenger: &BatchMember| Run {
         schedule: passenger.due.schedule.clone(),
         uid: passenger.due.uid.clone(),
         run: passenger.due.run.to_string(),
@@ -195,7 +195,7 @@ fn annotations(next: NextJob<'_>, passengers: &[Passenger]) -> BTreeMap<String, 
 }
 
 /// Writes a Job's run into status: it has begun, and how it ended is still to be told.
-pub fn record(object: &BackupSchedule, status: &mut BackupScheduleStatus, run: &Run, card: &Card) {
+pub fn record(object: &BackupSchedule, status: &mut BackupScheduleStatus, run: &Run, card: &JobEntry) {
     let Ok(key) = run.run.parse::<RunKey>() else { return };
     let (slot, attempt) = match &key {
         RunKey::Slot { slot, attempt } => (Some(*slot), *attempt),

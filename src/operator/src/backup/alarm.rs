@@ -1,4 +1,4 @@
-//! The shrink alarm and `retention.keepLastGood` of a schedule: what the domain says of its copies, in status and in the
+//! The shrink alarm and `retention.keepLastGood` of a schedule: what the domain says of its backups, in status and in the
 //! bucket. Neither ever keeps a dump from running.
 
 use crate::context::Context;
@@ -18,13 +18,13 @@ const MESSAGE_LIMIT: usize = 2000;
 /// When a hold or release that failed is tried again.
 const AGAIN: TimeDelta = TimeDelta::minutes(10);
 
-/// Why the last good copy could not be kept or let go.
+/// Why the last good backup could not be kept or let go.
 #[derive(Debug, thiserror::Error)]
 enum KeepError {
     #[error(transparent)]
     Open(#[from] crate::stores::OpenError),
     #[error(transparent)]
-    Copy(#[from] CatalogueError),
+    Backup(#[from] CatalogueError),
     #[error(transparent)]
     Hold(#[from] HoldError),
     #[error(transparent)]
@@ -35,7 +35,7 @@ impl KeepError {
     fn reason(&self) -> &'static str {
         match self {
             Self::Open(error) => error.reason(),
-            Self::Copy(error) => error.reason(),
+            Self::Backup(error) => error.reason(),
             Self::Hold(error) => error.reason(),
             Self::Name(_) => "BadName",
         }
@@ -43,7 +43,7 @@ impl KeepError {
 }
 
 fn points(status: &BackupScheduleStatus) -> Vec<Point> {
-    let point = |p: &sennight_api::backup_schedule::RecoveryPoint| Point {
+    let point = |p: &sennight_api::backup_schedule::Backup| Point {
         id: p.id.clone(),
         taken: p.snapshot_time,
         rows: p.rows,
@@ -51,29 +51,29 @@ fn points(status: &BackupScheduleStatus) -> Vec<Point> {
         expires: p.expires_at,
         kept: p.kept_until,
     };
-    status.recovery_points.iter().map(point).collect()
+    status.backups.iter().map(point).collect()
 }
 
 fn limits(spec: &Alarm) -> Limits {
     Limits { rows_percent: spec.rows_percent, tables_percent: spec.tables_percent, accepted: spec.accept.clone() }
 }
 
-/// Marks the suspicious copies and gives the verdicts.
+/// Marks the suspicious backups and gives the verdicts.
 pub fn mark(spec: &Alarm, status: &mut BackupScheduleStatus) -> Vec<Option<Shrunk>> {
     let verdicts = alarm::judge(&points(status), &limits(spec));
-    for (point, verdict) in status.recovery_points.iter_mut().zip(&verdicts) {
+    for (point, verdict) in status.backups.iter_mut().zip(&verdicts) {
         point.suspicious = verdict.is_some();
     }
     verdicts
 }
 
-/// Writes the condition Suspicious, once there is a copy.
+/// Writes the condition Suspicious, once there is a backup.
 pub fn condition(object: &BackupSchedule, status: &mut BackupScheduleStatus, now: DateTime<Utc>) {
     let verdicts = alarm::judge(&points(status), &limits(&object.spec.alarm));
     let condition = match verdicts.first() {
         None => return,
         Some(None) => {
-            let message = "the newest copy is not much smaller than the last good one before it";
+            let message = "the newest backup is not much smaller than the last good one before it";
             Condition::new(ScheduleCondition::Suspicious, false, "NothingUnusual", message)
         }
         Some(Some(shrunk)) => {
@@ -84,7 +84,7 @@ pub fn condition(object: &BackupSchedule, status: &mut BackupScheduleStatus, now
     set(&mut status.conditions, condition.observed(object.metadata.generation), now);
 }
 
-/// When the last good copy has to be held or let go though nothing happened.
+/// When the last good backup has to be held or let go though nothing happened.
 pub fn wake(spec: &Alarm, status: &BackupScheduleStatus, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
     let points = points(status);
     let wake = alarm::keep_wake(&points, &alarm::judge(&points, &limits(spec)))?;
@@ -92,7 +92,7 @@ pub fn wake(spec: &Alarm, status: &BackupScheduleStatus, now: DateTime<Utc>) -> 
     Some(if wake <= now { now + AGAIN } else { wake })
 }
 
-/// Holds the last good copy before it expires, and lets it go when it need not be kept. A failure is told and tried again.
+/// Holds the last good backup before it expires, and lets it go when it need not be kept. A failure is told and tried again.
 pub async fn keep_last_good(
     object: &BackupSchedule,
     storage: &BackupStorage,
@@ -104,7 +104,7 @@ pub async fn keep_last_good(
     let steps = alarm::keep(&points(status), verdicts, storage.spec.retention.keep_last_good, ctx.now());
     for step in steps {
         if let Err(error) = take(&step, storage, held, status, ctx).await {
-            let note = format!("the last good copy could not be kept or let go, it is tried again: {error}");
+            let note = format!("the last good backup could not be kept or let go, it is tried again: {error}");
             ctx.observer.event(object, EventType::Warning, error.reason(), "KeepLastGood", &note).await;
         }
     }
@@ -118,8 +118,8 @@ async fn take(
     ctx: &Context,
 ) -> Result<(), KeepError> {
     let (Keep::Hold { id, .. } | Keep::LetGo { id }) = step;
-    let Some(point) = status.recovery_points.iter_mut().find(|point| point.id == *id) else { return Ok(()) };
-    let copy = BackupRef {
+    let Some(point) = status.backups.iter_mut().find(|point| point.id == *id) else { return Ok(()) };
+    let backup = BackupRef {
         prefix: point.prefix.clone().unwrap_or_default(),
         id: point.id.parse()?,
         manifest_sha256: Some(point.manifest_sha256.clone()),
@@ -127,14 +127,14 @@ async fn take(
     let store = ctx.stores.open(storage).await?;
     match step {
         Keep::Hold { until, .. } => {
-            let held = hold(&store, &copy, storage.spec.retention.days, *until, ctx.now()).await?;
-            point.prefix = Some(held.copy.prefix);
+            let held = hold(&store, &backup, storage.spec.retention.days, *until, ctx.now()).await?;
+            point.prefix = Some(held.backup.prefix);
             point.kept_until = Some(*until);
         }
         Keep::LetGo { .. } => {
             // A request that holds it too lets it go at its own end.
             if !held.contains(id) {
-                release(&store, &copy).await?;
+                release(&store, &backup).await?;
             }
             point.kept_until = None;
         }
@@ -144,21 +144,21 @@ async fn take(
 
 async fn hold(
     store: &Store,
-    copy: &BackupRef,
+    backup: &BackupRef,
     days: i32,
     until: DateTime<Utc>,
     now: DateTime<Utc>,
 ) -> Result<Held, KeepError> {
-    let open = store.open(copy, None).await?;
+    let open = store.open(backup, None).await?;
     let expires = expires_at(open.manifest.started_at, days);
     Ok(store.hold(&open, expires, until, now).await?)
 }
 
-async fn release(store: &Store, copy: &BackupRef) -> Result<(), KeepError> {
-    match store.open(copy, None).await {
+async fn release(store: &Store, backup: &BackupRef) -> Result<(), KeepError> {
+    match store.open(backup, None).await {
         Ok(open) => Ok(store.release(&open).await?),
         // Gone already.
-        Err(CatalogueError::CopyGone { .. }) => Ok(()),
+        Err(CatalogueError::BackupGone { .. }) => Ok(()),
         Err(error) => Err(error.into()),
     }
 }
@@ -178,7 +178,7 @@ mod tests {
             })
         };
         let points: Vec<_> = rows.iter().enumerate().map(point).rev().collect();
-        serde_json::from_value(json!({"recoveryPoints": points})).unwrap()
+        serde_json::from_value(json!({"backups": points})).unwrap()
     }
 
     fn schedule(alarm: &serde_json::Value) -> BackupSchedule {
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shrunk_copy_is_marked_and_told_with_the_way_out_and_one_that_was_accepted_is_not() {
+    fn a_shrunk_backup_is_marked_and_told_with_the_way_out_and_one_that_was_accepted_is_not() {
         for (alarm, marked, reason) in [
             (json!({}), true, "RowsFell"),
             (json!({"rowsPercent": 95}), false, "NothingUnusual"),
@@ -203,7 +203,7 @@ mod tests {
             let mut status = status(&[1000, 100]);
             mark(&schedule.spec.alarm, &mut status);
             condition(&schedule, &mut status, Utc::now());
-            let marks: Vec<bool> = status.recovery_points.iter().map(|p| p.suspicious).collect();
+            let marks: Vec<bool> = status.backups.iter().map(|p| p.suspicious).collect();
             let said = find(&status.conditions, ScheduleCondition::Suspicious).unwrap();
             assert_eq!((marks, said.reason.as_str()), (vec![marked, false], reason), "{alarm}");
             let message = said.message.clone().unwrap();

@@ -4,7 +4,7 @@ use super::settle::{self, Ending};
 use crate::context::Context;
 use crate::error::ReconcileError;
 use crate::fleet::{Key, Rivals, Row};
-use crate::jobs::{self, Card, JobState, Run};
+use crate::jobs::{self, JobEntry, JobState, Run};
 use chrono::{DateTime, Utc};
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
@@ -24,9 +24,9 @@ pub struct Seen {
     pub ending: Option<Ending>,
     /// A run that has a Job and is not written down.
     pub riding: Option<Riding>,
-    /// The bucket's copies, only where it has not been asked for them yet.
+    /// The bucket's backups, only where it has not been asked for them yet.
     pub catalogue: Option<Vec<Entry>>,
-    /// Ids of copies that RestoreRequests hold.
+    /// Ids of backups that RestoreRequests hold.
     pub held: Vec<String>,
     /// A RestoreRequest has claimed the database, be it by another schedule's name.
     pub restoring: bool,
@@ -36,7 +36,7 @@ pub struct Seen {
 #[derive(Debug, Clone)]
 pub struct Riding {
     /// The Job.
-    pub card: Arc<Card>,
+    pub card: Arc<JobEntry>,
     /// What it does for this schedule.
     pub run: Run,
     /// How it stands.
@@ -52,14 +52,14 @@ pub async fn gather(object: &BackupSchedule, ctx: &Context) -> Result<Seen, Reco
     let open = ctx.caches.open.of(&namespace, &object.name_any());
     let open: Vec<_> = open.iter().filter_map(|r| r.status.as_ref()).collect();
     let rivals = rivals(object, ctx);
-    // A copy of a schedule that is refused by now can still be restored, into a database that this one dumps.
+    // A backup of a schedule that is refused by now can still be restored, into a database that this one dumps.
     let by_others = |key: &Key| ctx.caches.open.of(&key.namespace, &key.name);
     let claims = |request: &Arc<RestoreRequest>| request.status.as_ref().is_some_and(|s| s.claim.is_some());
     Ok(Seen {
         ending: ending(object, storage.as_deref(), ctx).await?,
         riding: riding(object, storage.as_deref(), ctx).await?,
         catalogue: catalogue(object, storage.as_deref(), ctx).await?,
-        held: open.iter().filter_map(|s| s.recovery_point.as_ref()).map(|p| p.id.clone()).collect(),
+        held: open.iter().filter_map(|s| s.backup.as_ref()).map(|p| p.id.clone()).collect(),
         restoring: open.iter().any(|s| s.claim.is_some())
             || rivals.of_database.iter().flat_map(by_others).any(|r| claims(&r)),
         rivals,
@@ -143,7 +143,7 @@ async fn ended(
     Ok(report.map_or(Ending::Silent(silent), |report| Ending::Reported(Box::new(report))))
 }
 
-/// A copy that was made of this schedule since then, by whomever.
+/// A backup that was made of this schedule since then, by whomever.
 pub async fn made_since(
     object: &BackupSchedule,
     storage: &BackupStorage,
@@ -164,5 +164,5 @@ async fn catalogue(
     let (false, Some(storage)) = (known, storage) else { return Ok(None) };
     let store = ctx.stores.open(storage).await?;
     let namespace = object.namespace().unwrap_or_default();
-    Ok(Some(store.catalogue(&namespace, &object.name_any()).await?.copies))
+    Ok(Some(store.catalogue(&namespace, &object.name_any()).await?.backups))
 }

@@ -9,7 +9,7 @@ pub mod validate;
 
 use super::context::Context;
 use super::fleet::{Key, Runner, spread};
-use super::observed::{Ailing, pause};
+use super::observed::{FailingSince, pause};
 use super::verbs::apply_status;
 use crate::error::ReconcileError;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -32,8 +32,8 @@ use validate::{Invalid, Valid};
 /// Of those that claim one thing, one at a time looks whether it is still kept from it, so much apart.
 const RIVALS_TURN: TimeDelta = TimeDelta::milliseconds(100);
 
-impl Ailing for BackupSchedule {
-    fn ailing_since(&self) -> Option<DateTime<Utc>> {
+impl FailingSince for BackupSchedule {
+    fn failing_since(&self) -> Option<DateTime<Utc>> {
         let ready = find(&self.status.as_ref()?.conditions, ScheduleCondition::Ready)?;
         ready.last_transition_time.filter(|_| !ready.is_true())
     }
@@ -60,7 +60,7 @@ async fn reconcile(object: Arc<BackupSchedule>, ctx: Arc<Context>) -> Result<Act
         Err(invalid) => {
             refuse(&object, invalid, &mut status, ctx.now());
             ctx.dispatch.forget(&object.uid().unwrap_or_default());
-            let again = TimeDelta::from_std(pause(object.ailing_since(), ctx.now())).unwrap_or(TimeDelta::minutes(1));
+            let again = TimeDelta::from_std(pause(object.failing_since(), ctx.now())).unwrap_or(TimeDelta::minutes(1));
             invalid.waits_for_what_it_names().then(|| ctx.now() + again)
         }
     };
@@ -94,11 +94,11 @@ fn rivalry(older: usize) -> Option<TimeDelta> {
     (older > 0).then(|| turns.max(TimeDelta::minutes(1)))
 }
 
-/// Takes note of how the last run ended, and of copies that came and went.
+/// Takes note of how the last run ended, and of backups that came and went.
 async fn settle_last_run(object: &BackupSchedule, seen: &Seen, status: &mut BackupScheduleStatus, ctx: &Context) {
     let days = seen.storage.as_ref().map_or(7, |s| s.spec.retention.days);
-    if let Some(copies) = &seen.catalogue {
-        settle::adopt(status, copies, days);
+    if let Some(backups) = &seen.catalogue {
+        settle::adopt(status, backups, days);
         status.catalogue_time = Some(ctx.now());
     }
     // One write for a run that nothing was written of before: that it began and how it ended.
@@ -125,7 +125,7 @@ async fn settle_last_run(object: &BackupSchedule, seen: &Seen, status: &mut Back
     settle::age(status, &seen.held, ctx.now());
 }
 
-/// When a copy must go from the list, or the last good one must be held: also of a schedule that cannot be followed.
+/// When a backup must go from the list, or the last good one must be held: also of a schedule that cannot be followed.
 fn upkeep(
     object: &BackupSchedule,
     seen: &Seen,
@@ -138,7 +138,7 @@ fn upkeep(
     [expiry, keep].into_iter().flatten().min()
 }
 
-/// The same of what is written: a copy that has just expired is not worth a write of its own.
+/// The same of what is written: a backup that has just expired is not worth a write of its own.
 fn stale(object: &BackupSchedule, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
     let expiry = settle::expiry(object.status.as_ref()?)? + TimeDelta::seconds(spread(object));
     Some(expiry).filter(|at| *at > now)

@@ -1,9 +1,9 @@
 //! What a dump's end means for its schedule's status. Pure.
 
-use crate::jobs::Card;
+use crate::jobs::JobEntry;
 use crate::server::proofs::answered;
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
-use sennight_api::backup_schedule::{Failure, LastRun, RecoveryPoint, RunOutcome};
+use sennight_api::backup_schedule::{Backup, Failure, LastRun, RunOutcome};
 use sennight_api::database_server::DrillStatus;
 use sennight_api::{BackupScheduleStatus, Condition, ConditionStatus};
 use sennight_core::batch::JOB_FAILED;
@@ -12,7 +12,7 @@ use sennight_core::retention::expires_at;
 use sennight_protocol::report::{Outcome, TaskReport};
 use sennight_storage::Entry;
 
-/// Most recovery points that a status lists.
+/// Most backups that a status lists.
 const MOST_POINTS: usize = 40;
 /// Longest message that the schema takes.
 const MESSAGE_LIMIT: usize = 2000;
@@ -38,33 +38,32 @@ impl Ending {
 }
 
 /// Whether a Job's run is not in status yet. The Jobs of one schedule are decided on one after the other.
-pub fn is_news(card: &Card, last: Option<&LastRun>) -> bool {
+pub fn is_news(card: &JobEntry, last: Option<&LastRun>) -> bool {
     let Some(decided) = card.decided else { return false };
     last.is_none_or(|last| {
         last.job_uid.as_deref() != Some(&card.uid) && last.started_at.is_none_or(|started| decided > started)
     })
 }
 
-/// How long a copy that has expired may stay in the list: the next run's write takes it out.
+/// How long a backup that has expired may stay in the list: the next run's write takes it out.
 const STALE: TimeDelta = TimeDelta::hours(26);
 
-/// Whether a status says something that a write is due for. That a slot has come, or a copy has expired, is in the next
+/// Whether a status says something that a write is due for. That a slot has come, or a backup has expired, is in the next
 /// run's write: one write a tenant a day.
 pub fn is_worth_a_write(old: &BackupScheduleStatus, new: &BackupScheduleStatus, now: DateTime<Utc>) -> bool {
     let mut same = old.clone();
     if old.next_run_time.is_some_and(|slot| slot <= now && now - slot < STALE) && new.next_run_time.is_some() {
         same.next_run_time = new.next_run_time;
     }
-    let gone = |point: &RecoveryPoint| !new.recovery_points.iter().any(|kept| kept.id == point.id);
-    same.recovery_points
-        .retain(|point| !(gone(point) && point.expires_at.is_some_and(|end| end <= now && now - end < STALE)));
+    let gone = |point: &Backup| !new.backups.iter().any(|kept| kept.id == point.id);
+    same.backups.retain(|point| !(gone(point) && point.expires_at.is_some_and(|end| end <= now && now - end < STALE)));
     same != *new
 }
 
-/// When a copy that has expired must go from the list, though no run's write takes it out.
+/// When a backup that has expired must go from the list, though no run's write takes it out.
 pub fn expiry(status: &BackupScheduleStatus) -> Option<DateTime<Utc>> {
-    let free = |p: &&RecoveryPoint| !p.held && p.kept_until.is_none();
-    Some(status.recovery_points.iter().filter(free).filter_map(|p| p.expires_at).min()? + STALE)
+    let free = |p: &&Backup| !p.held && p.kept_until.is_none();
+    Some(status.backups.iter().filter(free).filter_map(|p| p.expires_at).min()? + STALE)
 }
 
 /// Writes the end of a run into `status`; `None` while it runs, else the failure's reason or nothing.
@@ -78,8 +77,8 @@ pub fn settle(
         Ending::Running | Ending::Suspended => return None,
         Ending::Silent(message) => Some((JOB_FAILED.to_owned(), message, true)),
         Ending::Reported(report) => match report.outcome {
-            Outcome::Succeeded(Done::Dumped(copy)) => {
-                succeeded(status, &copy, report.finished_at, days);
+            Outcome::Succeeded(Done::Dumped(backup)) => {
+                succeeded(status, &backup, report.finished_at, days);
                 None
             }
             Outcome::Succeeded(_) => {
@@ -105,26 +104,26 @@ pub fn settle(
     Some(reason)
 }
 
-fn succeeded(status: &mut BackupScheduleStatus, copy: &BackupSummary, stored: DateTime<Utc>, days: i32) {
-    status.last_successful_time = Some(copy.snapshot_time);
+fn succeeded(status: &mut BackupScheduleStatus, backup: &BackupSummary, stored: DateTime<Utc>, days: i32) {
+    status.last_successful_time = Some(backup.snapshot_time);
     status.consecutive_failures = Some(0);
     status.last_failure = None;
-    status.recovery_points.retain(|point| point.id != copy.id.to_string());
-    status.recovery_points.insert(0, point(copy, expires_at(stored, days)));
-    status.recovery_points.truncate(MOST_POINTS);
+    status.backups.retain(|point| point.id != backup.id.to_string());
+    status.backups.insert(0, point(backup, expires_at(stored, days)));
+    status.backups.truncate(MOST_POINTS);
 }
 
-/// A copy as status lists it.
-fn point(copy: &BackupSummary, expires: DateTime<Utc>) -> RecoveryPoint {
-    RecoveryPoint {
-        id: copy.id.to_string(),
-        day: copy.day,
-        snapshot_time: copy.snapshot_time,
-        bytes: copy.bytes,
-        rows: copy.rows,
-        tables: Some(copy.tables),
-        manifest_sha256: copy.manifest_sha256.clone(),
-        prefix: Some(copy.prefix.clone()),
+/// A backup as status lists it.
+fn point(backup: &BackupSummary, expires: DateTime<Utc>) -> Backup {
+    Backup {
+        id: backup.id.to_string(),
+        day: backup.day,
+        snapshot_time: backup.snapshot_time,
+        bytes: backup.bytes,
+        rows: backup.rows,
+        tables: Some(backup.tables),
+        manifest_sha256: backup.manifest_sha256.clone(),
+        prefix: Some(backup.prefix.clone()),
         expires_at: Some(expires),
         held: false,
         suspicious: false,
@@ -133,7 +132,7 @@ fn point(copy: &BackupSummary, expires: DateTime<Utc>) -> RecoveryPoint {
     }
 }
 
-/// A slot's copy is in the bucket though no Job is known to have made it: the slot has run.
+/// A slot's backup is in the bucket though no Job is known to have made it: the slot has run.
 pub fn found(
     status: &mut BackupScheduleStatus,
     entry: &Entry,
@@ -157,11 +156,11 @@ pub fn found(
     });
 }
 
-/// Fills an empty status from the bucket's catalogue: a new cluster, or a re-created schedule, finds its copies. The
-/// newest copy's day counts as run.
-pub fn adopt(status: &mut BackupScheduleStatus, copies: &[Entry], days: i32) {
-    status.recovery_points = copies.iter().take(MOST_POINTS).map(|e| point(&e.summary, e.expires_at(days))).collect();
-    let Some(newest) = copies.first().map(|entry| &entry.summary) else { return };
+/// Fills an empty status from the bucket's catalogue: a new cluster, or a re-created schedule, finds its backups. The
+/// newest backup's day counts as run.
+pub fn adopt(status: &mut BackupScheduleStatus, backups: &[Entry], days: i32) {
+    status.backups = backups.iter().take(MOST_POINTS).map(|e| point(&e.summary, e.expires_at(days))).collect();
+    let Some(newest) = backups.first().map(|entry| &entry.summary) else { return };
     status.last_successful_time = Some(newest.snapshot_time);
     status.last_run = Some(LastRun {
         key: newest.id.to_string(),
@@ -177,14 +176,14 @@ pub fn adopt(status: &mut BackupScheduleStatus, copies: &[Entry], days: i32) {
     });
 }
 
-/// Writes down what the server's drills have proven of this schedule's copies, and which wish for one was answered last.
+/// Writes down what the server's drills have proven of this schedule's backups, and which wish for one was answered last.
 pub fn proven(status: &mut BackupScheduleStatus, schedule: &str, drills: &DrillStatus) {
     if let Some(answered) = answered(&drills.last, schedule) {
         status.drill_trigger = Some(answered.to_owned());
     }
     for run in drills.last.iter().filter(|run| run.schedule == schedule && run.proven == Some(true)) {
         status.last_proven_time = status.last_proven_time.max(run.finished_at);
-        if let Some(point) = status.recovery_points.iter_mut().find(|point| point.id == run.recovery_point) {
+        if let Some(point) = status.backups.iter_mut().find(|point| point.id == run.backup) {
             point.proven_time = point.proven_time.max(run.finished_at);
         }
     }
@@ -192,14 +191,14 @@ pub fn proven(status: &mut BackupScheduleStatus, schedule: &str, drills: &DrillS
 
 /// Drops the points that the bucket has let go of; marks the held ones. True when something changed.
 pub fn age(status: &mut BackupScheduleStatus, held: &[String], now: DateTime<Utc>) -> bool {
-    let before = status.recovery_points.clone();
-    for point in &mut status.recovery_points {
+    let before = status.backups.clone();
+    for point in &mut status.backups {
         point.held = held.contains(&point.id);
     }
     status
-        .recovery_points
+        .backups
         .retain(|point| point.held || point.kept_until.is_some() || point.expires_at.is_none_or(|end| now < end));
-    before != status.recovery_points
+    before != status.backups
 }
 
 /// The conditions that say something their predecessors did not: each becomes one Event. A condition that became
@@ -223,7 +222,7 @@ mod tests {
         BackupScheduleStatus { last_run: Some(run), active_job: Some("j".into()), ..BackupScheduleStatus::default() }
     }
 
-    fn copy(day: u32) -> BackupSummary {
+    fn backup(day: u32) -> BackupSummary {
         let time = format!("2026-11-{day:02}T02:00:00Z").parse().unwrap();
         BackupSummary {
             id: BackupId::new(time, day),
@@ -251,9 +250,9 @@ mod tests {
     }
 
     fn adopted(days: u32) -> BackupScheduleStatus {
-        let copies: Vec<_> = (1..=days).rev().map(|d| entry(copy(20 + d))).collect();
+        let backups: Vec<_> = (1..=days).rev().map(|d| entry(backup(20 + d))).collect();
         let mut status = BackupScheduleStatus::default();
-        adopt(&mut status, &copies, 7);
+        adopt(&mut status, &backups, 7);
         status
     }
 
@@ -262,17 +261,17 @@ mod tests {
     }
 
     #[test]
-    fn i4_only_a_reported_copy_becomes_a_recovery_point() {
+    fn i4_only_a_reported_backup_becomes_a_recovery_point() {
         let failed = Outcome::Failed { reason: "OutOfSpace".into(), message: "full".into(), retryable: true };
         for ending in [Ending::Silent("killed".into()), report(failed)] {
             let mut status = running();
             let reason = settle(&mut status, ending, 7, now()).unwrap().unwrap();
-            assert!(status.recovery_points.is_empty());
+            assert!(status.backups.is_empty());
             assert_eq!((status.consecutive_failures, status.last_failure.unwrap().reason), (Some(1), reason));
         }
         let mut status = running();
-        assert_eq!(settle(&mut status, report(Outcome::Succeeded(Done::Dumped(copy(22)))), 7, now()), Some(None));
-        assert_eq!(status.recovery_points[0].expires_at, Some("2026-11-30T00:00:00Z".parse().unwrap()));
+        assert_eq!(settle(&mut status, report(Outcome::Succeeded(Done::Dumped(backup(22)))), 7, now()), Some(None));
+        assert_eq!(status.backups[0].expires_at, Some("2026-11-30T00:00:00Z".parse().unwrap()));
         assert_eq!((status.active_job, status.consecutive_failures), (None, Some(0)));
     }
 
@@ -286,24 +285,24 @@ mod tests {
     #[test]
     fn an_empty_status_is_rebuilt_from_the_bucket_and_its_day_counts_as_run() {
         let status = adopted(2);
-        assert_eq!(status.recovery_points.len(), 2);
+        assert_eq!(status.backups.len(), 2);
         assert_eq!(status.last_run.unwrap().day, Some("2026-11-22".parse().unwrap()));
     }
 
     #[test]
-    fn that_a_copy_was_proven_outlives_the_copy() {
+    fn that_a_backup_was_proven_outlives_the_backup() {
         let mut status = adopted(1);
         let run = serde_json::json!({
-            "schedule": "s", "recoveryPoint": status.recovery_points[0].id, "job": "j", "trigger": "t",
+            "schedule": "s", "backup": status.backups[0].id, "job": "j", "trigger": "t",
             "startedAt": now(), "finishedAt": now(), "proven": true
         });
         let drills = DrillStatus { last: vec![serde_json::from_value(run).unwrap()], ..DrillStatus::default() };
         proven(&mut status, "s", &drills);
-        assert_eq!((status.recovery_points[0].proven_time, status.last_proven_time), (Some(now()), Some(now())));
+        assert_eq!((status.backups[0].proven_time, status.last_proven_time), (Some(now()), Some(now())));
         assert_eq!(status.drill_trigger.as_deref(), Some("t"));
         age(&mut status, &[], now() + TimeDelta::days(9));
         proven(&mut status, "s", &DrillStatus::default());
-        assert!(status.recovery_points.is_empty());
+        assert!(status.backups.is_empty());
         let object = serde_json::json!({
             "apiVersion": "sennight.dev/v1alpha1", "kind": "BackupSchedule", "metadata": {"name": "s", "namespace": "n"},
             "spec": {
@@ -320,10 +319,10 @@ mod tests {
     #[test]
     fn points_go_when_the_bucket_lets_them_go_unless_they_are_held() {
         let mut status = adopted(2);
-        let held = status.recovery_points[1].id.clone();
+        let held = status.backups[1].id.clone();
         let late = "2026-12-20T00:00:00Z".parse().unwrap();
         assert!(age(&mut status, std::slice::from_ref(&held), late));
-        assert_eq!(status.recovery_points.len(), 1);
-        assert!(status.recovery_points[0].held && status.recovery_points[0].id == held);
+        assert_eq!(status.backups.len(), 1);
+        assert!(status.backups[0].held && status.backups[0].id == held);
     }
 }

@@ -1,7 +1,7 @@
 //! What a schedule's conditions say of how it stands.
 
 use crate::dispatch::Trouble;
-use crate::jobs::{Card, Run};
+use crate::jobs::{JobEntry, Run};
 use crate::observed::cut;
 use chrono::{DateTime, Utc};
 use sennight_api::conditions::{ScheduleCondition, find, set};
@@ -17,7 +17,7 @@ pub enum Told {
     Plan(Waiting),
     /// Nothing new: a dump that comes and goes is told when it has ended.
     Nothing,
-    /// The same, and that the copy it replaces has grown old is not told either: it is due since a moment. After an outage
+    /// The same, and that the backup it replaces has grown old is not told either: it is due since a moment. After an outage
     /// every tenant of a fleet is late, and a write and an Event each would be most of the catch-up.
     Shortly,
     /// Why no Job can be created.
@@ -26,7 +26,7 @@ pub enum Told {
 
 /// Whether a run that its Job knows of is worth a write before it has ended: a person waits for it, or it takes long by itself.
 /// Fifty tenants of one Job would be fifty writes, and that Job says whom it carries; a suspended one waits for somebody.
-pub fn is_worth_a_write(run: &Run, card: &Card, long: bool) -> bool {
+pub fn is_worth_a_write(run: &Run, card: &JobEntry, long: bool) -> bool {
     run.run.starts_with("manual-") || long && (card.suspended || card.runs.len() == 1)
 }
 
@@ -44,11 +44,13 @@ pub fn write(
     }
     let reason: &'static str = freshness.into();
     let (holds, message) = match freshness {
-        Freshness::CopyIsFresh => (ConditionStatus::True, "the newest copy is younger than a slot interval and 2 h"),
-        Freshness::CopyIsStale => (ConditionStatus::False, "the newest copy is older than a slot interval and 2 h"),
-        Freshness::AwaitingFirstCopy => (ConditionStatus::Unknown, "the first dump is still to come"),
-        Freshness::NoCopy => (ConditionStatus::False, "there is no copy although one was due"),
-        Freshness::Suspended => (ConditionStatus::Unknown, "suspended: copies still expire"),
+        Freshness::BackupIsFresh => {
+            (ConditionStatus::True, "the newest backup is younger than a slot interval and 2 h")
+        }
+        Freshness::BackupIsStale => (ConditionStatus::False, "the newest backup is older than a slot interval and 2 h"),
+        Freshness::AwaitingFirstBackup => (ConditionStatus::Unknown, "the first dump is still to come"),
+        Freshness::NoBackup => (ConditionStatus::False, "there is no backup although one was due"),
+        Freshness::Suspended => (ConditionStatus::Unknown, "suspended: backups still expire"),
     };
     let told_fresh = find(&status.conditions, ScheduleCondition::Fresh).is_some_and(Condition::is_true);
     if matches!(told, Told::Shortly) && holds == ConditionStatus::False && told_fresh {
@@ -81,7 +83,7 @@ fn ready(status: &BackupScheduleStatus, told: &Told) -> Option<Condition> {
     let (reason, message) = match why {
         Waiting::NotDue => ("Scheduled", "the next dump is at status.nextRunTime"),
         Waiting::Running => ("Dumping", "a dump runs"),
-        Waiting::Suspended => (reason, "spec.suspend is true: no dumps, and the copies still expire"),
+        Waiting::Suspended => (reason, "spec.suspend is true: no dumps, and the backups still expire"),
         Waiting::RestoreInProgress => (reason, "a restore has claimed this database; dumps go on after it"),
         Waiting::BudgetReached => {
             (reason, "due; waiting for its turn (maxConcurrentDumps, --max-dumps, --jobs-per-minute)")
@@ -96,11 +98,11 @@ fn ready(status: &BackupScheduleStatus, told: &Told) -> Option<Condition> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::jobs::Cards;
+    use crate::jobs::JobIndex;
     use serde_json::{Value, json};
     use std::sync::Arc;
 
-    fn card(tenants: usize, suspended: bool) -> Arc<Card> {
+    fn card(tenants: usize, suspended: bool) -> Arc<JobEntry> {
         let runs: Vec<Value> =
             (0..tenants).map(|n| json!({"schedule": "s", "uid": format!("u{n}"), "run": "r"})).collect();
         let job = json!({
@@ -110,7 +112,7 @@ mod tests {
             },
             "spec": {"suspend": suspended, "template": {}}
         });
-        let mut cards = Cards::default();
+        let mut cards = JobIndex::default();
         cards.note(&serde_json::from_value(job).unwrap());
         cards.carrying("u0").remove(0)
     }
@@ -148,11 +150,11 @@ mod tests {
             write(&object, &mut status, told, now, Utc::now());
             find(&status.conditions, ScheduleCondition::Fresh).unwrap().reason.clone()
         };
-        let (good, bad) = (Freshness::CopyIsFresh, Freshness::CopyIsStale);
-        assert_eq!(fresh(good, &Told::Shortly, bad), "CopyIsFresh");
-        assert_eq!(fresh(good, &Told::Plan(Waiting::BudgetReached), bad), "CopyIsStale");
-        assert_eq!(fresh(good, &Told::Nothing, bad), "CopyIsStale", "its Job takes long");
-        assert_eq!(fresh(bad, &Told::Shortly, good), "CopyIsFresh");
-        assert_eq!(fresh(Freshness::AwaitingFirstCopy, &Told::Shortly, Freshness::NoCopy), "NoCopy");
+        let (good, bad) = (Freshness::BackupIsFresh, Freshness::BackupIsStale);
+        assert_eq!(fresh(good, &Told::Shortly, bad), "BackupIsFresh");
+        assert_eq!(fresh(good, &Told::Plan(Waiting::BudgetReached), bad), "BackupIsStale");
+        assert_eq!(fresh(good, &Told::Nothing, bad), "BackupIsStale", "its Job takes long");
+        assert_eq!(fresh(bad, &Told::Shortly, good), "BackupIsFresh");
+        assert_eq!(fresh(Freshness::AwaitingFirstBackup, &Told::Shortly, Freshness::NoBackup), "NoBackup");
     }
 }

@@ -30,7 +30,7 @@ pub enum Invalid {
         suspended: bool,
     },
     /// It is on its way out.
-    #[error("this BackupSchedule is being deleted: no dump starts any more; its copies expire in their time")]
+    #[error("this BackupSchedule is being deleted: no dump starts any more; its backups expire in their time")]
     BeingDeleted,
     /// The schedule itself.
     #[error(transparent)]

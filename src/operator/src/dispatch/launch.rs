@@ -29,7 +29,7 @@ const MOST_HOPS: usize = 8;
 const AT_ONCE: usize = 8;
 
 /// A dump that rides.
-pub struct Passenger {
+pub struct BatchMember {
     /// What was queued.
     pub due: Due,
     /// What it is to do.
@@ -91,7 +91,7 @@ async fn launch(ticketed: Ticketed, decided: DateTime<Utc>, ctx: &Context) {
 }
 
 /// Those who still should ride. The others look again for themselves.
-fn board(group: &Group, runs: Vec<Due>, ctx: &Context) -> Vec<Passenger> {
+fn board(group: &Group, runs: Vec<Due>, ctx: &Context) -> Vec<BatchMember> {
     let claimed = ctx.caches.open.claimed(&group.namespace);
     // A restore may go by the name of another schedule of the same database, one that is refused by now.
     let claims = claimed.iter().filter_map(|name| ctx.caches.schedules.get(&Key::new(&group.namespace, name)));
@@ -106,7 +106,7 @@ fn board(group: &Group, runs: Vec<Due>, ctx: &Context) -> Vec<Passenger> {
                 && !carried(order, &due, ctx)
         });
         match order {
-            Some(order) => passengers.push(Passenger { due, order }),
+            Some(order) => passengers.push(BatchMember { due, order }),
             None => ctx.timers.schedules.call(Key::new(&group.namespace, &due.schedule)),
         }
     }
@@ -123,7 +123,7 @@ async fn create(
     group: &Group,
     at_once: i64,
     decided: DateTime<Utc>,
-    passengers: &mut Vec<Passenger>,
+    passengers: &mut Vec<BatchMember>,
     ctx: &Context,
 ) -> Result<(), ReconcileError> {
     let chain = group.chain();
@@ -188,7 +188,7 @@ async fn create(
 }
 
 /// Has a schedule look at its Job: at once where a person waits, else when it takes long.
-fn tell(passenger: &Passenger, group: &Group, job: &Job, ctx: &Context) {
+fn tell(passenger: &BatchMember, group: &Group, job: &Job, ctx: &Context) {
     let me = Key::new(&group.namespace, &passenger.due.schedule);
     match passenger.due.run {
         RunKey::Manual(_) => ctx.timers.schedules.call(me),

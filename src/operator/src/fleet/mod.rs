@@ -11,7 +11,7 @@ mod view;
 pub use rivals::{Holder, Rivals};
 pub use row::{Id, Key, Row};
 pub use runner::Runner;
-pub use sighting::Sighting;
+pub use sighting::WatchedSchedule;
 pub use triage::spread;
 pub use view::Ages;
 
@@ -38,7 +38,7 @@ struct Table {
     /// Hash of a tenant or a database within its namespace, and the row's place: two rows may share either.
     claims: BTreeSet<(u64, u32)>,
     servers: HashMap<(Arc<str>, Arc<str>), i32>,
-    /// Copies that are kept as the last good ones; few rows have any.
+    /// Backups that are kept as the last good ones; few rows have any.
     kept: HashMap<Key, Vec<(String, DateTime<Utc>)>>,
     texts: Texts,
 }
@@ -71,11 +71,11 @@ pub struct Provable {
     pub schedule: String,
     /// Its UID.
     pub uid: String,
-    /// Its newest copy.
-    pub copy: String,
+    /// Its newest backup.
+    pub backup: String,
     /// When it was created.
     pub created: Option<DateTime<Utc>>,
-    /// When a copy of it was last proven.
+    /// When a backup of it was last proven.
     pub proven: Option<DateTime<Utc>>,
     /// Somebody asks for a drill, by this token.
     pub wish: Option<String>,
@@ -130,13 +130,13 @@ impl Fleet {
         table.servers.get(&(namespace.into(), server.into())).copied().unwrap_or_default()
     }
 
-    /// The tenants of a server that have a copy: all of them, or those for which somebody asks for a drill.
+    /// The tenants of a server that have a backup: all of them, or those for which somebody asks for a drill.
     pub fn provable(&self, namespace: &str, server: &str, all: bool) -> Vec<Provable> {
         let provable = |row: &Row| {
             Some(Provable {
                 schedule: row.key.name.to_string(),
                 uid: row.uid.to_string(),
-                copy: row.newest?.to_string(),
+                backup: row.newest?.to_string(),
                 created: row.created,
                 proven: row.proven,
                 wish: row.wish.as_deref().map(ToOwned::to_owned),
@@ -151,11 +151,11 @@ impl Fleet {
         found
     }
 
-    /// Copies of a namespace that are kept as the last good ones: schedule, id, until when.
+    /// Backups of a namespace that are kept as the last good ones: schedule, id, until when.
     pub fn kept(&self, namespace: &str) -> Vec<(String, String, DateTime<Utc>)> {
         let table = self.read();
         let here = table.kept.iter().filter(|(key, _)| *key.namespace == *namespace);
-        here.flat_map(|(key, copies)| copies.iter().map(|(id, until)| (key.name.to_string(), id.clone(), *until)))
+        here.flat_map(|(key, backups)| backups.iter().map(|(id, until)| (key.name.to_string(), id.clone(), *until)))
             .collect()
     }
 
@@ -164,7 +164,7 @@ impl Fleet {
         view::summary(&self.read(), namespace, storage, now)
     }
 
-    /// The ages of newest copies.
+    /// The ages of newest backups.
     pub fn ages(&self, now: DateTime<Utc>) -> Ages {
         let mut ages = Ages::default();
         self.each(|row| ages.add(row, now));
@@ -239,7 +239,7 @@ impl Table {
     }
 
     fn keep(&mut self, key: &Key, object: &BackupSchedule) {
-        let points = object.status.iter().flat_map(|status| &status.recovery_points);
+        let points = object.status.iter().flat_map(|status| &status.backups);
         let kept: Vec<_> = points.filter_map(|point| Some((point.id.clone(), point.kept_until?))).collect();
         if kept.is_empty() {
             self.kept.remove(key);
@@ -259,7 +259,7 @@ fn change(before: &Row, now: &Row) -> Change {
     if spec(before) != spec(now) || place(before) != place(now) {
         return Change::Spec;
     }
-    let counted = |row: &Row| (row.fresh, row.suspicious, row.failures > 0, row.copies.1);
+    let counted = |row: &Row| (row.fresh, row.suspicious, row.failures > 0, row.backups.1);
     if counted(before) == counted(now) { Change::Nothing } else { Change::Count }
 }
 

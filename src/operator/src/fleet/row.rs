@@ -86,7 +86,7 @@ pub struct Row {
     pub suspended: bool,
     /// The condition Fresh; Unknown also while nobody has looked.
     pub fresh: ConditionStatus,
-    /// The newest copy is suspiciously small.
+    /// The newest backup is suspiciously small.
     pub suspicious: bool,
     /// Due, and held back by a budget.
     pub waiting: bool,
@@ -94,23 +94,23 @@ pub struct Row {
     pub failures: i32,
     /// When the next dump is due.
     pub next: Option<DateTime<Utc>>,
-    /// Snapshot time of the newest copy.
-    pub last_copy: Option<DateTime<Utc>>,
-    /// Id of the newest copy.
+    /// Snapshot time of the newest backup.
+    pub last_backup: Option<DateTime<Utc>>,
+    /// Id of the newest backup.
     pub newest: Option<Id>,
-    /// When a copy was last proven.
+    /// When a backup was last proven.
     pub proven: Option<DateTime<Utc>>,
     /// `spec.trigger.drill`, if status does not say that it was answered.
     pub wish: Option<Box<str>>,
-    /// Copies, and those of them that are held.
-    pub copies: (u16, u16),
-    /// Bytes of all copies.
+    /// Backups, and those of them that are held.
+    pub backups: (u16, u16),
+    /// Bytes of all backups.
     pub bytes: i64,
     /// What is wrong, in CamelCase.
     pub why: Arc<str>,
 }
 
-/// A copy's id in twelve bytes.
+/// A backup's id in twelve bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Id(DateTime<Utc>, u32);
 
@@ -136,7 +136,7 @@ impl Row {
         let fresh = find(conditions, ScheduleCondition::Fresh);
         let ready = find(conditions, ScheduleCondition::Ready);
         let suspicious = is_true(conditions, ScheduleCondition::Suspicious);
-        let points = status.map(|s| s.recovery_points.as_slice()).unwrap_or_default();
+        let points = status.map(|s| s.backups.as_slice()).unwrap_or_default();
         let why = match (status.and_then(|s| s.last_failure.as_ref()), fresh, ready) {
             (Some(failure), ..) => failure.reason.as_str(),
             (None, _, Some(ready)) if !ready.is_true() => ready.reason.as_str(),
@@ -167,16 +167,16 @@ impl Row {
             waiting: ready.is_some_and(|condition| condition.reason == "BudgetReached"),
             failures: status.and_then(|s| s.consecutive_failures).unwrap_or_default(),
             next: status.and_then(|s| s.next_run_time),
-            last_copy: status.and_then(|s| s.last_successful_time),
+            last_backup: status.and_then(|s| s.last_successful_time),
             newest: points.first().and_then(|point| Id::of(&point.id)),
-            // Copies go after a week; that one was proven stays.
+            // Backups go after a week; that one was proven stays.
             proven: points
                 .iter()
                 .filter_map(|point| point.proven_time)
                 .max()
                 .max(status.and_then(|s| s.last_proven_time)),
             wish: wish(object).map(Into::into),
-            copies: (number(points.len()), number(points.iter().filter(|point| point.held).count())),
+            backups: (number(points.len()), number(points.iter().filter(|point| point.held).count())),
             bytes: points.iter().map(|point| point.bytes).sum(),
             why: texts.shared(why),
         }
@@ -208,7 +208,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_copys_id_is_kept_whole_in_twelve_bytes() {
+    fn a_backups_id_is_kept_whole_in_twelve_bytes() {
         for text in ["20261122T021000Z-1a2b3c4d", "20261122T021000Z-0000000a"] {
             assert_eq!(Id::of(text).unwrap().to_string(), text);
         }

@@ -3,12 +3,12 @@
 
 use super::sighting::{Seen, sightings};
 use super::triage::{Look, first, settled};
-use super::{Change, Fleet, Key, Row, Sighting};
+use super::{Change, Fleet, Key, Row, WatchedSchedule};
 use crate::context::Context;
 use crate::error::ReconcileError;
-use crate::observed::{Ailing, FIRST_RETRY, observed, retry_after};
+use crate::observed::{FIRST_RETRY, FailingSince, observed, retry_after};
 use crate::settings::Watch;
-use crate::wakeups::Wakeups;
+use crate::wakeups::DelayQueue;
 use chrono::TimeDelta;
 use futures::StreamExt;
 use futures::stream::{BoxStream, SelectAll, select_all};
@@ -115,9 +115,9 @@ impl Runner {
                     *list += 1;
                 }
             }
-            Ok(Event::InitApply(Sighting(object))) => self.saw(&object, scope, list, false, ctx),
-            Ok(Event::Apply(Sighting(object))) => self.saw(&object, scope, list, true, ctx),
-            Ok(Event::Delete(Sighting(object))) => {
+            Ok(Event::InitApply(WatchedSchedule(object))) => self.saw(&object, scope, list, false, ctx),
+            Ok(Event::Apply(WatchedSchedule(object))) => self.saw(&object, scope, list, true, ctx),
+            Ok(Event::Delete(WatchedSchedule(object))) => {
                 if let Some(row) = self.fleet.remove(&Key::of(&object)) {
                     forget(&self.fleet, &row, ctx);
                 }
@@ -147,7 +147,7 @@ impl Runner {
             // The operator's own word comes back this way. Whatever is open has its own causes to be looked at: a Job's end,
             // a time. Somebody else's word that leaves something open is looked at soon.
             Change::Count | Change::Nothing if live && !settled(object) => {
-                timer.hasten(key, ctx.now() + UNSETTLED);
+                timer.requeue_before(key, ctx.now() + UNSETTLED);
             }
             Change::Count | Change::Nothing => {}
         }
@@ -206,9 +206,9 @@ impl Place {
 /// Has the storage and the server of a schedule that changed count again, once for all changes of a moment.
 fn recount(place: &Place, change: Change, ctx: &Context) {
     let after = if change == Change::Count { RESTATE } else { RECOUNT };
-    ctx.timers.storages.hasten(place.storage.clone(), ctx.now() + after);
+    ctx.timers.storages.requeue_before(place.storage.clone(), ctx.now() + after);
     if change != Change::Count {
-        ctx.timers.servers.hasten(place.server.clone(), ctx.now() + after);
+        ctx.timers.servers.requeue_before(place.server.clone(), ctx.now() + after);
     }
 }
 
@@ -217,9 +217,9 @@ async fn turn<F>(key: Key, ctx: Arc<Context>, reconcile: fn(Arc<BackupSchedule>,
 where
     F: Future<Output = Result<Action, ReconcileError>> + Send + 'static,
 {
-    let api: Api<Sighting> = Api::namespaced(ctx.clients.write.clone(), &key.namespace);
+    let api: Api<WatchedSchedule> = Api::namespaced(ctx.clients.write.clone(), &key.namespace);
     let object = match api.get_opt(&key.name).await {
-        Ok(Some(Sighting(object))) => Arc::new(object),
+        Ok(Some(WatchedSchedule(object))) => Arc::new(object),
         // The watch takes its row away.
         Ok(None) => return (key, None),
         Err(error) => {
@@ -229,7 +229,7 @@ where
     };
     let retry = match observed(object.clone(), ctx.clone(), reconcile).await {
         Ok(_) => None,
-        Err(error) => retry_after(object.ailing_since(), &error, ctx.now()),
+        Err(error) => retry_after(object.failing_since(), &error, ctx.now()),
     };
     (key, retry)
 }
@@ -238,7 +238,7 @@ fn finish(
     done: Result<Done, tokio::task::JoinError>,
     busy: &mut HashSet<Key>,
     again: &mut HashSet<Key>,
-    timer: &Wakeups<Key>,
+    timer: &DelayQueue<Key>,
     ctx: &Context,
 ) {
     let (key, retry) = match done {

@@ -20,7 +20,7 @@ const PAGE: u32 = 500;
 /// A BackupSchedule, read with the metadata that the operator looks at.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(from = "Raw")]
-pub struct Sighting(pub BackupSchedule);
+pub struct WatchedSchedule(pub BackupSchedule);
 
 #[derive(Deserialize)]
 struct Raw {
@@ -42,7 +42,7 @@ struct Meta {
     deletion_timestamp: Option<Time>,
 }
 
-impl From<Raw> for Sighting {
+impl From<Raw> for WatchedSchedule {
     fn from(raw: Raw) -> Self {
         let Meta { name, namespace, uid, resource_version, generation, creation_timestamp, deletion_timestamp } =
             raw.metadata;
@@ -60,7 +60,7 @@ impl From<Raw> for Sighting {
     }
 }
 
-impl Resource for Sighting {
+impl Resource for WatchedSchedule {
     type DynamicType = ();
     type Scope = NamespaceResourceScope;
 
@@ -85,12 +85,12 @@ impl Resource for Sighting {
 }
 
 /// What a watch says, or why it stumbled.
-pub type Seen = Result<Event<Sighting>, watcher::Error>;
+pub type Seen = Result<Event<WatchedSchedule>, watcher::Error>;
 
 /// The watch of one namespace or of all, for ever: it asks for a streamed list, and for pages once a server has said that
 /// it has none (before 1.34, or switched off).
 pub fn sightings(client: &Client, scope: Option<&str>) -> BoxStream<'static, Seen> {
-    let api = scopes::api::<Sighting>(client, scope);
+    let api = scopes::api::<WatchedSchedule>(client, scope);
     let paged = {
         let api = api.clone();
         move || watch(api.clone(), watcher::Config::default().page_size(PAGE)).default_backoff().boxed()
@@ -140,7 +140,7 @@ mod tests {
             "status": {"nextRunTime": "2026-11-23T00:00:00Z"}
         });
         let whole: BackupSchedule = serde_json::from_value(object.clone()).unwrap();
-        let Sighting(seen) = serde_json::from_value(object).unwrap();
+        let WatchedSchedule(seen) = serde_json::from_value(object).unwrap();
         assert_eq!((seen.spec, seen.status), (whole.spec.clone(), whole.status.clone()));
         assert_eq!(seen.metadata.managed_fields, None);
         let meta =

@@ -52,15 +52,15 @@ fn a_change_says_whether_somebody_has_to_look_or_only_to_count() {
 }
 
 #[test]
-fn copies_that_are_kept_are_known_until_they_are_not() {
+fn backups_that_are_kept_are_known_until_they_are_not() {
     let fleet = Fleet::default();
-    let kept = json!({"recoveryPoints": [{
+    let kept = json!({"backups": [{
         "id": "20261122T021000Z-1a2b3c4d", "day": "2026-11-22", "snapshotTime": "2026-11-22T02:10:00Z", "bytes": 5, "rows": 1,
         "manifestSha256": "x", "keptUntil": "2026-12-01T00:00:00Z"
     }]});
     fleet.put(&schedule("a", "a", "s", "a", &kept), 0, 1);
     assert_eq!(fleet.kept("n")[0].1, "20261122T021000Z-1a2b3c4d");
-    assert_eq!(fleet.provable("n", "s", true)[0].copy, "20261122T021000Z-1a2b3c4d");
+    assert_eq!(fleet.provable("n", "s", true)[0].backup, "20261122T021000Z-1a2b3c4d");
     assert!(fleet.provable("n", "s", false).is_empty());
     let mut asked = schedule("a", "a", "s", "a", &kept);
     asked.spec.trigger = serde_json::from_value(json!({"drill": "t-1"})).unwrap();
@@ -76,7 +76,7 @@ fn the_summary_counts_all_and_names_the_worst_first() {
     for n in 0..50 {
         let last = (n > 0).then(|| format!("2026-11-{:02}T00:00:00Z", n % 25 + 1));
         let fresh = if n % 2 == 0 { "False" } else { "True" };
-        let status = json!({"lastSuccessfulTime": last, "conditions": [{"type": "Fresh", "status": fresh, "reason": "CopyIsStale"}]});
+        let status = json!({"lastSuccessfulTime": last, "conditions": [{"type": "Fresh", "status": fresh, "reason": "BackupIsStale"}]});
         let name = format!("t{n:02}");
         fleet.put(&schedule(&name, &name, "s", &name, &status), 0, 1);
     }
@@ -84,8 +84,8 @@ fn the_summary_counts_all_and_names_the_worst_first() {
     let summary = fleet.summary("n", "b", now);
     assert_eq!((summary.schedules, summary.fresh, summary.stale, summary.troubled), (50, 25, 25, 25));
     assert_eq!(summary.worst.len(), 20);
-    assert_eq!((summary.worst[0].name.as_str(), summary.worst[0].last_copy), ("t00", None));
-    assert!(summary.worst[1..].is_sorted_by_key(|worst| worst.last_copy));
+    assert_eq!((summary.worst[0].name.as_str(), summary.worst[0].last_backup), ("t00", None));
+    assert!(summary.worst[1..].is_sorted_by_key(|worst| worst.last_backup));
     assert_eq!(fleet.summary("n", "other", now).schedules, 0);
     let ages = fleet.ages(now);
     assert_eq!(ages.labelled().map(|(_, count)| count).sum::<i64>(), 50);

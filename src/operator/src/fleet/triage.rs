@@ -27,12 +27,12 @@ pub fn first(object: &BackupSchedule, now: DateTime<Utc>) -> Look {
     }
     let soon = now + TimeDelta::seconds(spread(object));
     let Some(status) = &object.status else { return Look::Now };
-    let points = &status.recovery_points;
+    let points = &status.backups;
     if object.spec.suspend || points.iter().any(|p| p.suspicious || p.kept_until.is_some()) {
-        // Its copies still expire, or one is kept: that has its own times, and none of them is a matter of minutes.
+        // Its backups still expire, or one is kept: that has its own times, and none of them is a matter of minutes.
         return Look::At(soon);
     }
-    // Copies that expire before then leave the list with the next run's status.
+    // Backups that expire before then leave the list with the next run's status.
     status.next_run_time.map_or(Look::Now, |next| if next <= now { Look::Now } else { Look::At(next) })
 }
 
@@ -77,7 +77,7 @@ mod tests {
                 "observedGeneration": 2, "nextRunTime": "2026-11-23T02:00:00Z",
                 "conditions": [
                     {"type": "Ready", "status": "True", "reason": "Scheduled"},
-                    {"type": "Fresh", "status": "True", "reason": "CopyIsFresh"}
+                    {"type": "Fresh", "status": "True", "reason": "BackupIsFresh"}
                 ]
             }
         });

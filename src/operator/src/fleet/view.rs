@@ -34,10 +34,10 @@ fn add(summary: &mut Summary, row: &Row) {
     summary.suspended += i32::from(row.suspended);
     summary.suspicious += i32::from(row.suspicious);
     summary.failing += i32::from(row.failures > 0);
-    summary.held += i32::from(row.copies.1);
-    summary.copies += i64::from(row.copies.0);
+    summary.held += i32::from(row.backups.1);
+    summary.backups += i64::from(row.backups.0);
     summary.bytes += row.bytes;
-    summary.newest = summary.newest.max(row.last_copy);
+    summary.newest = summary.newest.max(row.last_backup);
     let waits = row.fresh == ConditionStatus::Unknown && !row.suspended;
     summary.unknown += i32::from(waits);
     match row.fresh {
@@ -48,28 +48,28 @@ fn add(summary: &mut Summary, row: &Row) {
     summary.troubled += i32::from(row.troubled());
 }
 
-/// No copy at all first, then the oldest, then by name.
+/// No backup at all first, then the oldest, then by name.
 fn rank(row: &Row) -> (Option<DateTime<Utc>>, &str) {
-    (row.last_copy, &row.key.name)
+    (row.last_backup, &row.key.name)
 }
 
 fn trouble(row: &Row) -> Trouble {
     Trouble {
         name: row.key.name.to_string(),
         tenant: row.tenant.to_string(),
-        last_copy: row.last_copy,
+        last_backup: row.last_backup,
         failures: row.failures,
         why: row.why.to_string(),
     }
 }
 
-/// How old the newest copies are, how many slots have passed without a run, and since when the first of them.
+/// How old the newest backups are, how many slots have passed without a run, and since when the first of them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Ages {
     counts: [i64; HOURS.len()],
     older: i64,
     none: i64,
-    /// Age of the oldest newest copy of a tenant that is not suspended.
+    /// Age of the oldest newest backup of a tenant that is not suspended.
     pub oldest: Option<TimeDelta>,
     /// Tenants whose slot has come and whose run is not done.
     pub due: i64,
@@ -90,7 +90,7 @@ impl Ages {
             self.due += 1;
             self.lag = self.lag.max(Some(now - next));
         }
-        let Some(age) = row.last_copy.map(|at| now - at) else {
+        let Some(age) = row.last_backup.map(|at| now - at) else {
             self.none += 1;
             return;
         };
@@ -101,7 +101,7 @@ impl Ages {
         }
     }
 
-    /// Tenants that are not suspended, by the age of their newest copy: at most so much, and more than the label before.
+    /// Tenants that are not suspended, by the age of their newest backup: at most so much, and more than the label before.
     pub fn labelled(&self) -> impl Iterator<Item = (&'static str, i64)> + '_ {
         let counted = HOURS.iter().zip(self.counts).map(|((_, label), count)| (*label, count));
         counted.chain([("older", self.older), ("none", self.none)])

@@ -16,7 +16,7 @@ const REMEMBERED: Duration = Duration::from_mins(10);
 
 /// A Job.
 #[derive(Debug, Clone)]
-pub struct Card {
+pub struct JobEntry {
     /// Namespace.
     pub namespace: String,
     /// Name.
@@ -52,7 +52,7 @@ pub struct Card {
     seen: Instant,
 }
 
-impl Card {
+impl JobEntry {
     fn of(job: &Job) -> Self {
         let annotation = |key: &str| job.annotations().get(key).cloned();
         let label = |key: &str| job.labels().get(key).map(String::as_str);
@@ -106,15 +106,15 @@ impl Taken {
 
 /// All cards.
 #[derive(Debug, Default)]
-pub struct Cards {
-    by_uid: HashMap<String, Arc<Card>>,
+pub struct JobIndex {
+    by_uid: HashMap<String, Arc<JobEntry>>,
     carrying: HashMap<String, Vec<String>>,
 }
 
-impl Cards {
+impl JobIndex {
     /// Takes note of a Job as it is. True when it has ended since it was last seen.
     pub fn note(&mut self, job: &Job) -> bool {
-        let mut card = Card::of(job);
+        let mut card = JobEntry::of(job);
         let before = self.by_uid.get(&card.uid).map(|before| before.state);
         if let Some(ended @ (JobState::Complete | JobState::Failed)) = before {
             // Whoever answers late does not bring a Job back.
@@ -132,7 +132,7 @@ impl Cards {
     }
 
     /// A Job was deleted; its card, if that was news.
-    pub fn lost(&mut self, uid: &str) -> Option<Arc<Card>> {
+    pub fn lost(&mut self, uid: &str) -> Option<Arc<JobEntry>> {
         let card = self.by_uid.get_mut(uid).filter(|card| card.gone.is_none())?;
         let mut gone = (**card).clone();
         if gone.state == JobState::Running {
@@ -170,12 +170,12 @@ impl Cards {
                 }
             }
         }
-        let quiet = |card: &&Arc<Card>| card.gone.is_none() && card.seen.elapsed() > silent;
+        let quiet = |card: &&Arc<JobEntry>| card.gone.is_none() && card.seen.elapsed() > silent;
         self.by_uid.values().filter(quiet).map(|c| (c.namespace.clone(), c.name.clone(), c.uid.clone())).collect()
     }
 
     /// The Jobs that carry a schedule, the first decided first.
-    pub fn carrying(&self, schedule_uid: &str) -> Vec<Arc<Card>> {
+    pub fn carrying(&self, schedule_uid: &str) -> Vec<Arc<JobEntry>> {
         let jobs = self.carrying.get(schedule_uid).into_iter().flatten();
         let mut cards: Vec<_> = jobs.filter_map(|uid| self.by_uid.get(uid)).cloned().collect();
         cards.sort_by_key(|card| card.decided);
@@ -194,7 +194,8 @@ impl Cards {
     /// The UID of the last Job of a chain, if any is there. Of several ends (two operators that did not know of each other,
     /// or a Job in the middle is gone) the youngest: everybody sees the same one.
     pub fn head(&self, namespace: &str, chain: &str) -> Option<String> {
-        let mine = |c: &&Arc<Card>| c.gone.is_none() && c.namespace == namespace && c.chain.as_deref() == Some(chain);
+        let mine =
+            |c: &&Arc<JobEntry>| c.gone.is_none() && c.namespace == namespace && c.chain.as_deref() == Some(chain);
         let links: Vec<_> = self.by_uid.values().filter(mine).collect();
         let followed: HashSet<&str> = links.iter().filter_map(|card| card.after.as_deref()).collect();
         let ends = links.into_iter().filter(|card| !followed.contains(card.uid.as_str()));
@@ -236,7 +237,7 @@ mod tests {
 
     #[test]
     fn places_are_taken_while_a_job_runs_also_while_it_is_suspended() {
-        let mut cards = Cards::default();
+        let mut cards = JobIndex::default();
         let mut suspended = job("a", 0, None, None, &["x", "y"]);
         suspended.spec.as_mut().unwrap().suspend = Some(true);
         assert!(!cards.note(&suspended));
@@ -253,7 +254,7 @@ mod tests {
 
     #[test]
     fn a_job_that_somebody_deleted_has_failed_and_still_tells_whom_it_carried() {
-        let mut cards = Cards::default();
+        let mut cards = JobIndex::default();
         cards.note(&job("a", 0, None, None, &["x"]));
         assert_eq!(cards.sweep(Duration::ZERO).len(), 1);
         assert!(cards.lost("a").is_some() && cards.lost("a").is_none() && cards.lost("b").is_none());
@@ -266,7 +267,7 @@ mod tests {
 
     #[test]
     fn a_job_that_is_removed_in_its_time_wakes_nobody_a_second_time() {
-        let mut cards = Cards::default();
+        let mut cards = JobIndex::default();
         cards.note(&job("a", 0, None, None, &["x"]));
         assert!(cards.note(&job("a", 0, None, Some("Complete"), &["x"])), "its end wakes");
         assert!(!cards.cut_off("a"));
@@ -276,7 +277,7 @@ mod tests {
 
     #[test]
     fn i8_the_end_of_a_chain_is_the_job_that_none_comes_after() {
-        let mut cards = Cards::default();
+        let mut cards = JobIndex::default();
         assert_eq!(cards.head("n", "c"), None);
         // Created within one second.
         cards.note(&job("b", 5, Some("a"), None, &[]));

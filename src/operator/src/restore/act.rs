@@ -1,6 +1,6 @@
 //! Doing what was decided: hold, Jobs, the claim. Everything that needs both keys reads them afresh first (I1).
 
-use super::gather::{Seen, copy_ref};
+use super::gather::{Seen, backup_ref};
 use super::validate::{Assessed, signatures};
 use super::{payments, proof};
 use crate::authority::{self, AuthorityFault};
@@ -15,7 +15,7 @@ use kube::ResourceExt;
 use kube::api::Api;
 use sennight_api::conditions::{RequestCondition, is_true};
 use sennight_api::restore_report::JobRecord;
-use sennight_api::restore_status::PinnedCopy;
+use sennight_api::restore_status::PinnedBackup;
 use sennight_api::{BackupSchedule, RestoreRequest, RestoreRequestStatus};
 use sennight_core::estimate::expected;
 use sennight_core::gate::{self, Keys};
@@ -39,38 +39,38 @@ pub async fn keep(object: &RestoreRequest, ctx: &Context) -> Result<bool, Reconc
     Ok(missing)
 }
 
-/// Writes the chosen copy into status. It is never chosen again.
+/// Writes the chosen backup into status. It is never chosen again.
 pub fn pin(status: &mut RestoreRequestStatus, assessed: &Assessed, seen: &Seen) {
     status.undo.clone_from(&assessed.undone);
     let chosen = assessed.chosen.as_ref().map(|c| &c.id);
     let entries = seen.catalogue.as_deref().unwrap_or_default();
-    let copy = entries.iter().find(|e| Some(&e.summary.id) == chosen).map(|e| &e.summary);
-    if copy.is_none() && status.undo.is_none() {
+    let backup = entries.iter().find(|e| Some(&e.summary.id) == chosen).map(|e| &e.summary);
+    if backup.is_none() && status.undo.is_none() {
         return;
     }
-    let expected = expected(assessed.facts.keys.mode, copy.map_or(0, |copy| copy.bytes), &seen.samples);
+    let expected = expected(assessed.facts.keys.mode, backup.map_or(0, |backup| backup.bytes), &seen.samples);
     let estimate = status.estimate.get_or_insert_default();
-    estimate.copy_bytes = copy.map(|copy| copy.bytes);
-    estimate.rows = copy.map(|copy| copy.rows);
+    estimate.backup_bytes = backup.map(|backup| backup.bytes);
+    estimate.rows = backup.map(|backup| backup.rows);
     estimate.duration_seconds = Some(expected.duration_seconds);
     estimate.downtime_millis = Some(expected.downtime_millis);
     estimate.basis = Some(expected.basis);
     estimate.not_contained = expected.not_contained;
-    let Some(copy) = copy else { return };
-    let pinned = PinnedCopy {
-        id: copy.id.to_string(),
-        prefix: copy.prefix.clone(),
-        day: copy.day,
-        snapshot_time: copy.snapshot_time,
-        bytes: copy.bytes,
-        rows: copy.rows,
-        manifest_sha256: copy.manifest_sha256.clone(),
+    let Some(backup) = backup else { return };
+    let pinned = PinnedBackup {
+        id: backup.id.to_string(),
+        prefix: backup.prefix.clone(),
+        day: backup.day,
+        snapshot_time: backup.snapshot_time,
+        bytes: backup.bytes,
+        rows: backup.rows,
+        manifest_sha256: backup.manifest_sha256.clone(),
         held_until: None,
     };
-    status.recovery_point = Some(Box::new(pinned));
+    status.backup = Some(Box::new(pinned));
 }
 
-/// Holds the pinned copy; status says Held only once the store says so.
+/// Holds the pinned backup; status says Held only once the store says so.
 pub async fn hold(
     object: &RestoreRequest,
     status: &mut RestoreRequestStatus,
@@ -88,8 +88,8 @@ pub async fn hold(
         held_until(expires, super::validate::created(object).unwrap_or(now) + people + TimeDelta::days(WORK_DAYS));
     let until = until.max(expires);
     let held = ctx.stores.open(storage).await?.hold(open, expires, until, now).await?;
-    if let Some(point) = &mut status.recovery_point {
-        point.prefix = held.copy.prefix;
+    if let Some(point) = &mut status.backup {
+        point.prefix = held.backup.prefix;
         point.held_until = Some(held.until);
     }
     Ok(())
@@ -114,7 +114,7 @@ pub async fn halt(object: &RestoreRequest, status: &RestoreRequestStatus, ctx: &
     Ok(())
 }
 
-/// Lets the copy go, unless another open request holds it too. True when it did.
+/// Lets the backup go, unless another open request holds it too. True when it did.
 pub async fn release(
     object: &RestoreRequest,
     status: &RestoreRequestStatus,
@@ -284,8 +284,8 @@ pub async fn start(
         Begun::Yes => {}
         other => return Ok(other),
     }
-    let copy = copy_ref(object)?;
-    let worker = super::work::worker(object, status, step, attempt, copy.as_ref(), seen, ctx)?;
+    let backup = backup_ref(object)?;
+    let worker = super::work::worker(object, status, step, attempt, backup.as_ref(), seen, ctx)?;
     let (namespace, server) =
         (worker.namespace.clone(), seen.server.as_ref().map(|s| s.name_any()).unwrap_or_default());
     let limit = seen.server.as_ref().map_or(1, |s| i64::from(s.spec.max_concurrent_restores));

@@ -23,22 +23,22 @@ use sennight_core::names::{NameError, RestoreStep};
 use sennight_core::progress::Progress;
 use sennight_core::restore::Proof;
 use sennight_protocol::backup::BackupRef;
-use sennight_storage::{CatalogueError, Entry, OpenCopy};
+use sennight_storage::{CatalogueError, Entry, OpenBackup};
 use std::sync::Arc;
 
-/// What became of opening the pinned copy.
+/// What became of opening the pinned backup.
 pub enum Pinned {
     /// None is pinned, or its storage is missing.
     None,
     /// It is there and this tenant's.
-    Open(Box<OpenCopy>),
+    Open(Box<OpenBackup>),
     /// It cannot be restored.
     Unusable(CatalogueError),
 }
 
 impl Pinned {
-    /// The copy, if it was opened.
-    pub fn open(&self) -> Option<&OpenCopy> {
+    /// The backup, if it was opened.
+    pub fn open(&self) -> Option<&OpenBackup> {
         match self {
             Self::Open(open) => Some(open),
             Self::None | Self::Unusable(_) => None,
@@ -58,11 +58,11 @@ pub struct Seen {
     pub profile: Option<ExportProfile>,
     /// An earlier request of the same schedule that has not ended.
     pub rival: Option<String>,
-    /// Whether another open request holds the same copy.
+    /// Whether another open request holds the same backup.
     pub shared: bool,
-    /// The bucket's copies, while none is pinned; or why they could not be listed.
+    /// The bucket's backups, while none is pinned; or why they could not be listed.
     pub catalogue: Result<Vec<Entry>, String>,
-    /// The pinned copy.
+    /// The pinned backup.
     pub pinned: Pinned,
     /// How the open Jobs stand: name and ending.
     pub endings: Vec<(String, Ending)>,
@@ -139,13 +139,13 @@ fn beside(object: &RestoreRequest, ctx: &Context) -> Vec<Arc<RestoreRequest>> {
     all.into_iter().filter(|other| other.uid() != object.uid()).collect()
 }
 
-/// The first open request of the same schedule that came earlier, and whether any other open one holds our copy.
+/// The first open request of the same schedule that came earlier, and whether any other open one holds our backup.
 fn others(object: &RestoreRequest, ctx: &Context) -> (Option<String>, bool) {
     let age = |r: &RestoreRequest| (r.creation_timestamp(), r.name_any());
-    let id = |r: &RestoreRequest| r.status.as_ref().and_then(|s| s.recovery_point.as_ref()).map(|p| p.id.clone());
+    let id = |r: &RestoreRequest| r.status.as_ref().and_then(|s| s.backup.as_ref()).map(|p| p.id.clone());
     let ended = |r: &RestoreRequest| r.status.as_ref().is_some_and(|s| s.finished_at.is_some());
     let (leaving, open): (Vec<_>, Vec<_>) = beside(object, ctx).into_iter().partition(|r| ended(r));
-    // One that has ended and not yet let go of its copy still writes tags: nobody holds it meanwhile. An Undo holds no copy.
+    // One that has ended and not yet let go of its backup still writes tags: nobody holds it meanwhile. An Undo holds no backup.
     let holds = |r: &RestoreRequest| {
         let held = |s: &RestoreRequestStatus| sennight_api::conditions::is_true(&s.conditions, RequestCondition::Held);
         object.spec.mode != RestoreMode::Undo && r.status.as_ref().is_some_and(held)
@@ -157,10 +157,10 @@ fn others(object: &RestoreRequest, ctx: &Context) -> (Option<String>, bool) {
     (rival, shared)
 }
 
-/// Whether the schedule keeps our copy as its last good one: it is not let go with us.
+/// Whether the schedule keeps our backup as its last good one: it is not let go with us.
 fn kept(object: &RestoreRequest, schedule: Option<&BackupSchedule>) -> bool {
-    let pinned = object.status.as_ref().and_then(|s| s.recovery_point.as_ref());
-    let points = schedule.and_then(|s| s.status.as_ref()).map(|s| s.recovery_points.as_slice()).unwrap_or_default();
+    let pinned = object.status.as_ref().and_then(|s| s.backup.as_ref());
+    let points = schedule.and_then(|s| s.status.as_ref()).map(|s| s.backups.as_slice()).unwrap_or_default();
     pinned.is_some_and(|pinned| points.iter().any(|p| p.id == pinned.id && p.kept_until.is_some()))
 }
 
@@ -171,7 +171,7 @@ async fn catalogue(
 ) -> Result<Vec<Entry>, String> {
     let Some(storage) = storage else { return Err("the BackupStorage is missing".to_owned()) };
     let undo = object.spec.mode == RestoreMode::Undo;
-    if undo || object.status.as_ref().is_some_and(|s| s.recovery_point.is_some() || s.finished_at.is_some()) {
+    if undo || object.status.as_ref().is_some_and(|s| s.backup.is_some() || s.finished_at.is_some()) {
         return Ok(Vec::new());
     }
     let store = ctx.stores.open(storage).await.map_err(|e| e.to_string())?;
@@ -179,12 +179,12 @@ async fn catalogue(
     let found = store.catalogue(&namespace, &object.spec.schedule_ref.name).await;
     let catalogue = found.map_err(|e| e.to_string())?;
     for damaged in &catalogue.damaged {
-        tracing::warn!(reason = damaged.reason(), error = %damaged, "a copy that no request can be given");
+        tracing::warn!(reason = damaged.reason(), error = %damaged, "a backup that no request can be given");
     }
-    Ok(catalogue.copies)
+    Ok(catalogue.backups)
 }
 
-/// Opens the pinned copy: it is still there, still these bytes, still this tenant's (I7).
+/// Opens the pinned backup: it is still there, still these bytes, still this tenant's (I7).
 async fn pinned(
     object: &RestoreRequest,
     schedule: Option<&BackupSchedule>,
@@ -192,27 +192,27 @@ async fn pinned(
     storage: Option<&BackupStorage>,
     ctx: &Context,
 ) -> Result<Pinned, ReconcileError> {
-    let Some(copy) = copy_ref(object)? else { return Ok(Pinned::None) };
+    let Some(backup) = backup_ref(object)? else { return Ok(Pinned::None) };
     let Some(storage) = storage else { return Ok(Pinned::None) };
     let identity = schedule.zip(server).map(|(schedule, server)| targets::identity(schedule, server));
     let store = ctx.stores.open(storage).await?;
-    match store.open(&copy, identity.as_ref()).await {
-        // A store that is away says nothing about the copy.
+    match store.open(&backup, identity.as_ref()).await {
+        // A store that is away says nothing about the backup.
         Err(error) if error.retryable() => Err(error.into()),
         Err(error) => Ok(Pinned::Unusable(error)),
         Ok(open) => Ok(Pinned::Open(Box::new(open))),
     }
 }
 
-/// The copy that status names.
-pub fn copy_ref(object: &RestoreRequest) -> Result<Option<BackupRef>, NameError> {
-    let Some(point) = object.status.as_ref().and_then(|s| s.recovery_point.as_ref()) else { return Ok(None) };
-    let copy = BackupRef {
+/// The backup that status names.
+pub fn backup_ref(object: &RestoreRequest) -> Result<Option<BackupRef>, NameError> {
+    let Some(point) = object.status.as_ref().and_then(|s| s.backup.as_ref()) else { return Ok(None) };
+    let backup = BackupRef {
         prefix: point.prefix.clone(),
         id: point.id.parse()?,
         manifest_sha256: Some(point.manifest_sha256.clone()),
     };
-    Ok(Some(copy))
+    Ok(Some(backup))
 }
 
 async fn profile(
@@ -296,7 +296,7 @@ pub fn measured(other: &RestoreRequest) -> Option<Sample> {
     let worked = |job: &&JobRecord| job.is(RestoreStep::Prepare) || job.is(RestoreStep::Export);
     let job = status.jobs.iter().find(|job| worked(job) && job.outcome == Some(JobOutcome::Succeeded))?;
     Some(Sample {
-        bytes: status.recovery_point.as_ref()?.bytes,
+        bytes: status.backup.as_ref()?.bytes,
         seconds: (job.finished_at? - job.started_at?).num_seconds(),
         downtime_millis: status.result.as_ref().and_then(|result| result.downtime_millis),
     })

@@ -17,9 +17,9 @@ use kube::ResourceExt;
 use kube::runtime::events::EventType;
 use sennight_api::conditions::{RequestCondition, find, set};
 use sennight_api::restore_report::{HistoryEntry, JobRecord};
-use sennight_api::restore_status::KeptDatabase;
+use sennight_api::restore_status::PreviousDatabase;
 use sennight_api::{BackupSchedule, Condition, ConditionStatus, DatabaseServer, RestoreRequest, RestoreRequestStatus};
-use sennight_core::kept::{self, Action, Facts, Plan, WayBack};
+use sennight_core::kept::{self, Action, Facts, Plan, UndoAvailability};
 use sennight_core::names::{RestoreStep, new_database};
 use sennight_core::restore::{self, Step};
 use sennight_protocol::backup::{BackupRef, DumpTask, SafetyBackupTask};
@@ -42,9 +42,9 @@ pub async fn round(
         Action::Nothing => {}
         Action::Hold(by) => held(status, Some(by.clone())),
         Action::LetGo => held(status, None),
-        Action::BeginClearing => {
+        Action::BeginDropping => {
             if let Some(kept) = &mut status.kept {
-                kept.clearing_since = Some(now);
+                kept.dropping_since = Some(now);
             }
         }
         Action::Start(step, attempt) => {
@@ -64,8 +64,8 @@ pub async fn round(
 pub fn settled(status: &RestoreRequestStatus) -> bool {
     match &status.kept {
         Some(kept) => {
-            let way_back = find(&status.conditions, RequestCondition::UndoAvailable);
-            kept.dropped_at.is_some() || way_back.is_some_and(|c| c.reason == kept::UNDONE)
+            let undo = find(&status.conditions, RequestCondition::UndoAvailable);
+            kept.dropped_at.is_some() || undo.is_some_and(|c| c.reason == kept::UNDONE)
         }
         None => status.cleared.is_some() || !in_vain(status, &Vec::new()),
     }
@@ -84,7 +84,7 @@ fn facts(object: &RestoreRequest, status: &RestoreRequestStatus, fresh: &Fresh, 
         held_by: kept.and_then(|k| k.held_by.clone()),
         safe: kept.and_then(|k| k.safety.as_ref()).is_some_and(|s| kept::is_safe(s.expires_at, ctx.now())),
         safety: step(status, RestoreStep::SafetyBackup, fresh),
-        clearing: kept.is_some_and(|k| k.clearing_since.is_some()),
+        clearing: kept.is_some_and(|k| k.dropping_since.is_some()),
         clear: step(status, RestoreStep::DropDatabase, fresh),
         cleared: kept.is_some_and(|k| k.dropped_at.is_some()) || status.cleared.is_some(),
         leftover: leftover(status, fresh),
@@ -124,11 +124,11 @@ fn held(status: &mut RestoreRequestStatus, by: Option<String>) {
 /// The condition UndoAvailable, and a line in the history when it turns.
 fn tell(object: &RestoreRequest, status: &mut RestoreRequestStatus, plan: &Plan, now: DateTime<Utc>) {
     let Some(kept) = &status.kept else { return };
-    let holds = match plan.way_back {
-        WayBack::There => ConditionStatus::True,
-        WayBack::Gone => ConditionStatus::False,
-        WayBack::Unknown => ConditionStatus::Unknown,
-        WayBack::Never => return,
+    let holds = match plan.undo {
+        UndoAvailability::There => ConditionStatus::True,
+        UndoAvailability::Gone => ConditionStatus::False,
+        UndoAvailability::Unknown => ConditionStatus::Unknown,
+        UndoAvailability::Never => return,
     };
     let message = message(kept, plan);
     let before = find(&status.conditions, RequestCondition::UndoAvailable);
@@ -142,11 +142,11 @@ fn tell(object: &RestoreRequest, status: &mut RestoreRequestStatus, plan: &Plan,
     }
 }
 
-fn message(kept: &KeptDatabase, plan: &Plan) -> String {
+fn message(kept: &PreviousDatabase, plan: &Plan) -> String {
     let time = |t: DateTime<Utc>| t.format("%Y-%m-%d %H:%M UTC");
-    let what = match (plan.way_back, kept.dropped_at) {
+    let what = match (plan.undo, kept.dropped_at) {
         (_, Some(at)) => format!("the replaced database {} was dropped at {}", kept.name, time(at)),
-        (WayBack::There, None) => {
+        (UndoAvailability::There, None) => {
             format!("the replaced database is kept as {} at least until {}", kept.name, time(kept.undo_until))
         }
         (_, None) => format!("the replaced database {}", kept.name),
@@ -154,8 +154,8 @@ fn message(kept: &KeptDatabase, plan: &Plan) -> String {
     let safety = kept
         .safety
         .as_ref()
-        .filter(|_| plan.way_back == WayBack::Gone)
-        .map(|s| format!("; its safety dump {} is in the bucket until {}", s.prefix, time(s.expires_at)));
+        .filter(|_| plan.undo == UndoAvailability::Gone)
+        .map(|s| format!("; its safety backup {} is in the bucket until {}", s.prefix, time(s.expires_at)));
     let note = if plan.note.is_empty() { String::new() } else { format!("; {}", plan.note) };
     format!("{what}{note}{}", safety.unwrap_or_default())
 }
@@ -190,7 +190,7 @@ async fn start(
     }
 }
 
-/// The safety dump as a worker's task: by the dump role, as every dump, which the restore role lets in.
+/// The safety backup as a worker's task: by the dump role, as every dump, which the restore role lets in.
 pub fn safety_work(
     object: &RestoreRequest,
     status: &RestoreRequestStatus,
@@ -241,13 +241,13 @@ pub fn clear_work(
     let (database_to_drop, safety_backup) = match &status.kept {
         Some(kept) => {
             let safety = kept.safety.as_ref().ok_or(NoWork::NotPrepared)?;
-            let copy = BackupRef {
+            let backup = BackupRef {
                 prefix: safety.prefix.clone(),
                 id: safety.id.parse().map_err(|_| NoWork::NotPrepared)?,
                 manifest_sha256: Some(safety.manifest_sha256.clone()),
             };
             let oid = u32::try_from(kept.oid).map_err(|_| NoWork::NotPrepared)?;
-            (DatabaseToDrop { name: kept.name.clone(), oid: Some(oid), mark: Mark::Previous }, Some(copy))
+            (DatabaseToDrop { name: kept.name.clone(), oid: Some(oid), mark: Mark::Previous }, Some(backup))
         }
         // By its mark: each attempt had another OID.
         None => (DatabaseToDrop { name: new_database(live, &uid), oid: None, mark: Mark::Restore }, None),
@@ -278,7 +278,7 @@ mod tests {
         json!({"name": "d__old", "oid": 1, "undoUntil": "2026-11-25T03:00:00Z", "droppedAt": at})
     }
 
-    fn way_back(status: &str, reason: &str) -> Value {
+    fn undo(status: &str, reason: &str) -> Value {
         json!([{"type": "UndoAvailable", "status": status, "reason": reason}])
     }
 
@@ -295,15 +295,11 @@ mod tests {
             (json!({"jobs": []}), true, "nothing was prepared"),
             (json!({"jobs": [{"name": "p", "step": "prepare", "attempt": 1}]}), false, "still being prepared"),
             (json!({"claim": claimed, "jobs": swapped}), true, "nobody knows: nothing is dropped"),
-            (json!({"kept": kept(false), "conditions": way_back("True", "Kept")}), false, "the way back"),
-            (
-                json!({"kept": kept(false), "conditions": way_back("False", "Clearing")}),
-                false,
-                "its drop failed so far",
-            ),
-            (json!({"kept": kept(false), "conditions": way_back("Unknown", "UndoUnsettled")}), false, "a person looks"),
-            (json!({"kept": kept(false), "conditions": way_back("False", "Undone")}), true, "the live one again"),
-            (json!({"kept": kept(true), "conditions": way_back("False", "Dropped")}), true, "dropped"),
+            (json!({"kept": kept(false), "conditions": undo("True", "Kept")}), false, "the way back"),
+            (json!({"kept": kept(false), "conditions": undo("False", "Clearing")}), false, "its drop failed so far"),
+            (json!({"kept": kept(false), "conditions": undo("Unknown", "UndoUnsettled")}), false, "a person looks"),
+            (json!({"kept": kept(false), "conditions": undo("False", "Undone")}), true, "the live one again"),
+            (json!({"kept": kept(true), "conditions": undo("False", "Dropped")}), true, "dropped"),
         ] {
             assert_eq!(settled(&status(fields)), done, "{why}");
         }

@@ -16,8 +16,8 @@ pub mod work;
 
 use super::backup::settle::news;
 use super::context::Context;
-use super::feed::Feed;
-use super::observed::Ailing;
+use super::feed::Informer;
+use super::observed::FailingSince;
 use super::verbs::apply_status;
 use crate::error::ReconcileError;
 use act::Begun;
@@ -40,15 +40,15 @@ use validate::Assessed;
 /// The profile of an export when nobody names one.
 pub const DEFAULT_PROFILE: &str = "bitrix24-crm";
 
-impl Ailing for RestoreRequest {
-    fn ailing_since(&self) -> Option<DateTime<Utc>> {
+impl FailingSince for RestoreRequest {
+    fn failing_since(&self) -> Option<DateTime<Utc>> {
         // Reads of the world fail, not the request: always try again soon.
         None
     }
 }
 
 /// Runs the controller until `stop`.
-pub async fn run(feed: Feed<RestoreRequest>, ctx: Arc<Context>, stop: CancellationToken) {
+pub async fn run(feed: Informer<RestoreRequest>, ctx: Arc<Context>, stop: CancellationToken) {
     // A Job that is not in the cache yet would look deleted.
     tokio::select! {
         () = stop.cancelled() => {}
@@ -153,7 +153,7 @@ async fn act(
         }
         Action::Hold => {
             act::hold(object, status, seen, ctx).await?;
-            report::held(object, status, true, "HoldPlaced", "the copy outlives its retention until this ends", now);
+            report::held(object, status, true, "HoldPlaced", "the backup outlives its retention until this ends", now);
             Ok(Begun::Yes)
         }
         Action::Start(step, attempt) => act::start(object, status, *step, *attempt, assessed, seen, ctx).await,

@@ -30,7 +30,7 @@ pub async fn begun(
     unrecorded: Option<&Job>,
     ctx: &Context,
 ) -> Result<Option<Proof>, ReconcileError> {
-    let pinned = |s: &&RestoreRequestStatus| s.recovery_point.is_some() || s.undo.is_some();
+    let pinned = |s: &&RestoreRequestStatus| s.backup.is_some() || s.undo.is_some();
     let Some(status) = object.status.as_ref().filter(|s| s.finished_at.is_none()).filter(pinned) else {
         return Ok(None);
     };

@@ -48,8 +48,8 @@ pub async fn keep_up(
     };
     let leaving =
         object.metadata.deletion_timestamp.is_some() || object.status.as_ref().is_some_and(|s| s.finished_at.is_some());
-    // Before a copy is chosen nothing can run; a store that is away is told by the condition Eligible.
-    let early = object.status.as_ref().is_none_or(|s| s.recovery_point.is_none() && s.undo.is_none());
+    // Before a backup is chosen nothing can run; a store that is away is told by the condition Eligible.
+    let early = object.status.as_ref().is_none_or(|s| s.backup.is_none() && s.undo.is_none());
     match Box::pin(append(object, &state, known.as_ref(), &storage, ctx)).await {
         Ok(last) => {
             let (seq, sha256) = (last.entry.seq, last.sha256);
@@ -130,7 +130,7 @@ pub fn state(object: &RestoreRequest) -> State {
     let status = object.status.clone().unwrap_or_default();
     let paid = find(&status.conditions, RequestCondition::Paid);
     let payment = status.payment.clone();
-    let copy = status.recovery_point.as_ref().map(|point| Copy {
+    let backup = status.backup.as_ref().map(|point| Copy {
         id: point.id.clone(),
         day: point.day,
         snapshot_time: point.snapshot_time,
@@ -150,7 +150,7 @@ pub fn state(object: &RestoreRequest) -> State {
     let refund = payment.and_then(|payment| payment.refund);
     State {
         subject: subject(object, &status),
-        copy,
+        backup,
         held: is_true(&status.conditions, RequestCondition::Held),
         approval: status.approval.as_ref().map(|a| Decided { decision: a.decision.to_string(), by: a.by.clone() }),
         payment: settled,
@@ -189,7 +189,7 @@ fn ended(status: &RestoreRequestStatus) -> Option<Ended> {
         outcome: status.phase.map(|phase| phase.to_string()).unwrap_or_default(),
         reason: told.map(|condition| condition.reason.clone()).unwrap_or_default(),
         at,
-        kept_database: result.kept_database,
+        previous_database: result.previous_database,
         export_sha256: result.sha256,
     })
 }

@@ -7,7 +7,7 @@ use crate::settings::Settings;
 use chrono::{DateTime, TimeDelta, Utc};
 use sennight_api::conditions::{RequestCondition, find, is_true, reason, set};
 use sennight_api::restore_report::{HistoryEntry, RestoreProgress, RestoreResult, ResultFile};
-use sennight_api::restore_status::{Decision, KeptDatabase, RestorePhase};
+use sennight_api::restore_status::{Decision, PreviousDatabase, RestorePhase};
 use sennight_api::{Condition, ConditionStatus, RestoreRequest, RestoreRequestStatus};
 use sennight_core::estimate::expected_end;
 use sennight_core::gate::{Mode, Payment};
@@ -84,7 +84,7 @@ fn eligible(assessed: &Assessed, seen: &Seen) -> Condition {
                 reason::PLAN_UPGRADE_REQUIRED,
                 format!("plan {:?} has no restores: buying one that has is the payment", plan.name),
             ),
-            _ => Condition::new(kind, true, "Possible", "owner, day, copy and server are as they must be"),
+            _ => Condition::new(kind, true, "Possible", "owner, day, backup and server are as they must be"),
         },
     }
 }
@@ -182,7 +182,7 @@ fn finish(
         Terminal::Restored { previous_database, downtime_millis, committed_at } => {
             let until = now + TimeDelta::from_std(settings.timing.undo_window).unwrap_or(TimeDelta::hours(72));
             let result = RestoreResult {
-                kept_database: Some(previous_database.clone()),
+                previous_database: Some(previous_database.clone()),
                 undo_until: Some(until),
                 committed_at: Some(*committed_at),
                 // Whoever found the swap done later cannot know how long it took.
@@ -216,11 +216,19 @@ fn finish(
 }
 
 /// What is known of the replaced database from now on.
-fn kept(status: &RestoreRequestStatus, name: &str, undo_until: DateTime<Utc>) -> Option<KeptDatabase> {
+fn kept(status: &RestoreRequestStatus, name: &str, undo_until: DateTime<Utc>) -> Option<PreviousDatabase> {
     let undone = status.undo.as_ref().map(|undo| undo.live_oid);
     let oid = undone.or_else(|| status.prepared.as_ref().map(|p| p.live_oid))?;
     let name = name.to_owned();
-    Some(KeptDatabase { name, oid, undo_until, held_by: None, safety: None, clearing_since: None, dropped_at: None })
+    Some(PreviousDatabase {
+        name,
+        oid,
+        undo_until,
+        held_by: None,
+        safety: None,
+        dropping_since: None,
+        dropped_at: None,
+    })
 }
 
 /// Paid and nothing delivered: billing owes a refund until it records one.

@@ -1,4 +1,4 @@
-//! A request at rest: it has ended, and its record, its copy and its databases are seen to. The operator keeps of it what other
+//! A request at rest: it has ended, and its record, its backup and its databases are seen to. The operator keeps of it what other
 //! requests, the metrics and its own deletion ask for, and looks at it no more until its time as a record is over.
 
 use super::{kept, payments, record};
@@ -12,7 +12,7 @@ use kube::ResourceExt;
 use kube::api::Api;
 use sennight_api::conditions::{RequestCondition, is_true};
 use sennight_api::restore_request::{Requester, Ticket};
-use sennight_api::restore_status::{JobRecord, Payment, PinnedCopy, RestoreResult};
+use sennight_api::restore_status::{JobRecord, Payment, PinnedBackup, RestoreResult};
 use sennight_api::{Condition, RestoreRequest, RestoreRequestSpec, RestoreRequestStatus};
 
 /// Conditions of a request at rest that somebody asks for.
@@ -22,7 +22,7 @@ const ASKED: [RequestCondition; 4] =
 /// Deletes a request whose time as a record is over.
 pub async fn retired(object: &RestoreRequest, ctx: &Context) -> Result<bool, ReconcileError> {
     let due = retirement(object, ctx).is_some_and(|at| ctx.now() >= at);
-    // While its kept database is on the server, somebody must know of it.
+    // While its previous database is on the server, somebody must know of it.
     let settled = object.status.as_ref().is_none_or(kept::settled);
     if !due || !settled || object.metadata.deletion_timestamp.is_some() {
         return Ok(false);
@@ -48,7 +48,7 @@ fn nothing_owed(object: &RestoreRequest) -> bool {
 pub fn resting(object: &RestoreRequest) -> bool {
     let Some(status) = &object.status else { return false };
     let recorded = || status.audit.as_ref().is_some_and(|head| head.state == record::state(object).digest());
-    status.abridged
+    status.compacted
         || (status.finished_at.is_some()
             && status.observed_generation == object.metadata.generation
             && status.jobs.iter().all(|job| job.outcome.is_some())
@@ -60,18 +60,18 @@ pub fn resting(object: &RestoreRequest) -> bool {
 }
 
 /// What the cache keeps of a request as the watch brought it.
-pub fn lighten(request: &mut RestoreRequest) {
+pub fn compact(request: &mut RestoreRequest) {
     prune(request);
     if resting(request)
         && nothing_owed(request)
         && let Some(status) = &request.status
     {
-        *request = abridged(request, status);
+        *request = compacted(request, status);
     }
 }
 
 /// Built anew, not emptied: what a text leaves behind in a larger one is memory, too.
-fn abridged(whole: &RestoreRequest, status: &RestoreRequestStatus) -> RestoreRequest {
+fn compacted(whole: &RestoreRequest, status: &RestoreRequestStatus) -> RestoreRequest {
     let metadata = ObjectMeta {
         name: whole.metadata.name.clone(),
         namespace: whole.metadata.namespace.clone(),
@@ -90,7 +90,7 @@ fn spec(whole: &RestoreRequestSpec) -> RestoreRequestSpec {
         schedule_ref: whole.schedule_ref.clone(),
         mode: whole.mode,
         date: None,
-        recovery_point: None,
+        backup: None,
         undo_of: whole.undo_of.clone(),
         requester: Requester { user_id: String::new() },
         ticket: Ticket { id: String::new(), url: None },
@@ -115,10 +115,9 @@ fn status(whole: &RestoreRequestStatus) -> RestoreRequestStatus {
         observed_generation: whole.observed_generation,
         phase: whole.phase,
         waiting_on: whole.waiting_on,
-        recovery_point: whole
-            .recovery_point
-            .as_deref()
-            .map(|copy| Box::new(PinnedCopy { prefix: String::new(), manifest_sha256: String::new(), ..copy.clone() })),
+        backup: whole.backup.as_deref().map(|backup| {
+            Box::new(PinnedBackup { prefix: String::new(), manifest_sha256: String::new(), ..backup.clone() })
+        }),
         prepared: whole.prepared.clone(),
         undo: whole.undo.clone(),
         claim: whole.claim.clone(),
@@ -133,7 +132,7 @@ fn status(whole: &RestoreRequestStatus) -> RestoreRequestStatus {
         kept: whole.kept.clone(),
         cleared: whole.cleared.clone(),
         finished_at: whole.finished_at,
-        abridged: true,
+        compacted: true,
         ..RestoreRequestStatus::default()
     }
 }

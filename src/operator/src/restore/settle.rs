@@ -4,7 +4,7 @@ use crate::observed::cut;
 use chrono::{DateTime, TimeDelta, Utc};
 use sennight_api::RestoreRequestStatus;
 use sennight_api::restore_report::{JobOutcome, JobRecord, LiveRecords, PreflightReport, Refusal};
-use sennight_api::restore_status::{ClearedDatabase, Prepared, SafetyCopy};
+use sennight_api::restore_status::{DroppedDatabase, Prepared, SafetyBackup};
 use sennight_core::names::RestoreStep;
 use sennight_core::restore::{Step, is_fault};
 use sennight_core::result::{BackupSummary, Done, LiveList, Preflight, TAKEN_BACK};
@@ -102,11 +102,11 @@ fn remember(status: &mut RestoreRequestStatus, job: &str, done: &Done, now: Date
             };
             status.prepared = Some(Box::new(prepared));
         }
-        // Of a request's Jobs only the safety dump dumps, and only the last one clears.
-        Done::Dumped(copy) => safety(status, copy, now),
+        // Of a request's Jobs only the safety backup dumps, and only the last one clears.
+        Done::Dumped(backup) => safety(status, backup, now),
         Done::DatabaseDropped(cleared) => match &mut status.kept {
             Some(kept) => kept.dropped_at = Some(now),
-            None => status.cleared = Some(ClearedDatabase { at: now, database: cleared.database.clone() }),
+            None => status.cleared = Some(DroppedDatabase { at: now, database: cleared.database.clone() }),
         },
         Done::Listed(list) => {
             status.live = Some(LiveRecords {
@@ -121,16 +121,16 @@ fn remember(status: &mut RestoreRequestStatus, job: &str, done: &Done, now: Date
     }
 }
 
-fn safety(status: &mut RestoreRequestStatus, copy: &BackupSummary, now: DateTime<Utc>) {
+fn safety(status: &mut RestoreRequestStatus, backup: &BackupSummary, now: DateTime<Utc>) {
     let Some(kept) = &mut status.kept else { return };
-    kept.safety = Some(SafetyCopy {
-        id: copy.id.to_string(),
-        prefix: copy.prefix.clone(),
-        manifest_sha256: copy.manifest_sha256.clone(),
-        bytes: copy.bytes,
-        rows: copy.rows,
+    kept.safety = Some(SafetyBackup {
+        id: backup.id.to_string(),
+        prefix: backup.prefix.clone(),
+        manifest_sha256: backup.manifest_sha256.clone(),
+        bytes: backup.bytes,
+        rows: backup.rows,
         verified_at: now,
-        expires_at: expires_at(copy.id.time(), SAFETY_DAYS),
+        expires_at: expires_at(backup.id.time(), SAFETY_DAYS),
     });
 }
 

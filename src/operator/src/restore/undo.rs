@@ -1,4 +1,4 @@
-//! Undo: which request is taken back, whether it still can be, and who holds its kept database. The hold stands in the
+//! Undo: which request is taken back, whether it still can be, and who holds its previous database. The hold stands in the
 //! undone request's own status, written by its own reconcile: there the drop and the hold cannot both win.
 
 use super::gather::Seen;
@@ -29,7 +29,7 @@ pub fn brought(request: &RestoreRequest) -> Option<i64> {
     if !swapped(request) {
         return None;
     }
-    status.undo.as_ref().map(|u| u.kept_oid).or_else(|| status.prepared.as_ref().map(|p| p.new_oid))
+    status.undo.as_ref().map(|u| u.previous_oid).or_else(|| status.prepared.as_ref().map(|p| p.new_oid))
 }
 
 /// It completed, and not with an export.
@@ -69,7 +69,7 @@ pub fn assess(
         same_schedule: r.spec.schedule_ref == object.spec.schedule_ref,
         swapped: swapped(r) && brought(r).is_some(),
         until: kept.as_ref().map(|k| k.undo_until),
-        gone: kept.as_ref().is_some_and(|k| k.clearing_since.is_some() || k.dropped_at.is_some()),
+        gone: kept.as_ref().is_some_and(|k| k.dropping_since.is_some() || k.dropped_at.is_some()),
         replaced_by: replaced_by.as_deref(),
         held_for_us: kept.as_ref().is_some_and(|k| k.held_by.as_ref() == Some(&object.name_any())),
         asked,
@@ -82,27 +82,27 @@ pub fn assess(
     Ok(Undone {
         request_uid: request.uid().unwrap_or_default(),
         database: kept.name,
-        kept_oid: kept.oid,
+        previous_oid: kept.oid,
         live_oid,
         held_until: asked + people + TimeDelta::days(WORK_DAYS),
     })
 }
 
-/// Whether the undone request says that its kept database is held for `object`; if not, it is asked to say so.
+/// Whether the undone request says that its previous database is held for `object`; if not, it is asked to say so.
 pub async fn hold(object: &RestoreRequest, ctx: &Context) -> Result<bool, ReconcileError> {
     let namespace = object.namespace().unwrap_or_default();
     let Some(reference) = &object.spec.undo_of else { return Ok(false) };
     let api: Api<RestoreRequest> = Api::namespaced(ctx.clients.write.clone(), &namespace);
     let fresh = get_opt(&api, &reference.name).await?;
     let kept = fresh.and_then(|r| r.status).and_then(|s| s.kept);
-    let held = kept.is_some_and(|k| k.clearing_since.is_none() && k.held_by.as_ref() == Some(&object.name_any()));
+    let held = kept.is_some_and(|k| k.dropping_since.is_none() && k.held_by.as_ref() == Some(&object.name_any()));
     if !held {
         wake(object, ctx);
     }
     Ok(held)
 }
 
-/// Has the undone request look who holds its kept database.
+/// Has the undone request look who holds its previous database.
 pub fn wake(object: &RestoreRequest, ctx: &Context) {
     if let (Some(reference), Some(namespace)) = (&object.spec.undo_of, object.namespace()) {
         ctx.timers.requests.call(Key::new(&namespace, &reference.name));

@@ -21,11 +21,11 @@ use sennight_core::names::{RestoreStep, restore_job};
 use sennight_core::restore::{Claim, Eligibility, Facts, Patience, Step};
 use sennight_storage::CatalogueError;
 
-/// The facts, and the copy that the request resolves to.
+/// The facts, and the backup that the request resolves to.
 pub struct Assessed {
     /// What the decision rests on.
     pub facts: Facts,
-    /// The copy, while none is pinned.
+    /// The backup, while none is pinned.
     pub chosen: Option<Candidate>,
     /// For an Undo: what is undone, while that is not pinned.
     pub undone: Option<Undone>,
@@ -52,7 +52,7 @@ pub fn assess(
     let mode = Mode::from(object.spec.mode);
     let preflight = step(status, RestoreStep::Preflight, fresh);
     let (chosen, undone, eligibility) = match resolve(object, mode, seen, settings, now) {
-        Found::Copy(found) => {
+        Found::Backup(found) => {
             let eligibility = eligibility(&found, mode, seen);
             (found.ok(), None, eligibility)
         }
@@ -71,7 +71,7 @@ pub fn assess(
         deleting: object.metadata.deletion_timestamp.as_ref().map(|at| instant(at).unwrap_or(now)),
         owes_drop: super::kept::owes_drop(status, fresh, seen),
         ended: status.finished_at.is_some(),
-        pinned: status.recovery_point.is_some() || status.undo.is_some(),
+        pinned: status.backup.is_some() || status.undo.is_some(),
         keys: Keys {
             eligible,
             held: is_true(&status.conditions, RequestCondition::Held),
@@ -185,7 +185,7 @@ pub fn created(object: &RestoreRequest) -> Option<DateTime<Utc>> {
 
 fn account(seen: &Seen, now: DateTime<Utc>) -> Option<Account> {
     let (schedule, server) = (seen.schedule.as_ref()?, seen.server.as_ref()?);
-    // A schedule whose own fields are wrong still has copies; its days are then counted in UTC.
+    // A schedule whose own fields are wrong still has backups; its days are then counted in UTC.
     let today = timetable(schedule).map_or_else(|_| now.date_naive(), |t| t.day(now));
     Some(Account {
         owner: schedule.spec.tenant.owner.clone(),
@@ -204,26 +204,26 @@ fn away(seen: &Seen) -> Option<String> {
     seen.storage.is_none().then(|| format!("BackupStorage {:?}", spec.storage_ref.name))
 }
 
-/// Until when the copy is held, or the replaced database of what is undone.
+/// Until when the backup is held, or the replaced database of what is undone.
 fn held_until(status: &RestoreRequestStatus) -> Option<DateTime<Utc>> {
-    let copy = status.recovery_point.as_ref().and_then(|p| p.held_until);
-    copy.or_else(|| status.undo.as_ref().map(|u| u.held_until))
+    let backup = status.backup.as_ref().and_then(|p| p.held_until);
+    backup.or_else(|| status.undo.as_ref().map(|u| u.held_until))
 }
 
 /// What a request resolves to, or why to nothing.
 enum Found {
-    Copy(Result<Candidate, gate::Refusal>),
+    Backup(Result<Candidate, gate::Refusal>),
     Undone(Result<Undone, UndoRefusal>),
 }
 
 fn resolve(object: &RestoreRequest, mode: Mode, seen: &Seen, settings: &Settings, now: DateTime<Utc>) -> Found {
     let spec = &object.spec;
     let account = account(seen, now);
-    let wanted = match (&spec.date, spec.recovery_point.as_ref().and_then(|id| id.parse().ok())) {
+    let wanted = match (&spec.date, spec.backup.as_ref().and_then(|id| id.parse().ok())) {
         (_, Some(id)) => Wanted::Point(id),
         (date, None) => Wanted::Day(date.unwrap_or_default()),
     };
-    let copies: Result<Vec<Candidate>, &str> = match &seen.catalogue {
+    let backups: Result<Vec<Candidate>, &str> = match &seen.catalogue {
         Ok(entries) => Ok(entries.iter().map(candidate).collect()),
         Err(why) => Err(why),
     };
@@ -242,12 +242,12 @@ fn resolve(object: &RestoreRequest, mode: Mode, seen: &Seen, settings: &Settings
         away: away.as_deref(),
         rival: seen.rival.as_deref(),
         retention_days: seen.storage.as_ref().map_or(7, |s| s.spec.retention.days),
-        copies: copies.as_deref().map_err(|why| *why),
+        backups: backups.as_deref().map_err(|why| *why),
         pinned: pinned.as_ref(),
     };
     match mode {
         Mode::Undo => Found::Undone(undo::assess(object, &evidence, seen, settings, now)),
-        Mode::CrmExport | Mode::FullRestore => Found::Copy(gate::resolve(&evidence)),
+        Mode::CrmExport | Mode::FullRestore => Found::Backup(gate::resolve(&evidence)),
     }
 }
 
@@ -259,7 +259,7 @@ fn refused(refusal: &UndoRefusal) -> Eligibility {
 fn eligibility(resolved: &Result<Candidate, gate::Refusal>, mode: Mode, seen: &Seen) -> Eligibility {
     if let Pinned::Unusable(error) = &seen.pinned {
         let reason = match error {
-            CatalogueError::ForeignCopy(_) => "AnotherTenantsCopy",
+            CatalogueError::ForeignBackup(_) => "AnotherTenantsBackup",
             other => other.reason(),
         };
         return Eligibility::Never { reason: reason.to_owned(), message: error.to_string() };
@@ -280,7 +280,7 @@ fn eligibility(resolved: &Result<Candidate, gate::Refusal>, mode: Mode, seen: &S
     }
 }
 
-/// Before anybody approves or pays: an export by this profile, or of this copy by it, would fail.
+/// Before anybody approves or pays: an export by this profile, or of this backup by it, would fail.
 fn unfit(mode: Mode, seen: &Seen) -> Option<Eligibility> {
     let spec = &seen.profile.as_ref().filter(|_| mode == Mode::CrmExport)?.spec;
     let not_yet = |reason: &str, why: &dyn std::fmt::Display| Eligibility::NotYet {
@@ -290,8 +290,8 @@ fn unfit(mode: Mode, seen: &Seen) -> Option<Eligibility> {
     match profile::check(spec) {
         Err(unfit) => Some(not_yet(unfit.reason(), &unfit)),
         Ok(profile) => {
-            let copy = seen.pinned.open()?;
-            let misfit = profile.fits(&copy.manifest).err()?;
+            let backup = seen.pinned.open()?;
+            let misfit = profile.fits(&backup.manifest).err()?;
             Some(not_yet(misfit.reason(), &misfit))
         }
     }

@@ -195,7 +195,7 @@ fn cutover(
     let live = &schedule.spec.database.name;
     let (database, mounts) = targets::database(server, live, &secret.name);
     let (new_database, live_oid, new_oid) = match (&status.undo, &status.prepared) {
-        (Some(undo), _) => (&undo.database, undo.live_oid, undo.kept_oid),
+        (Some(undo), _) => (&undo.database, undo.live_oid, undo.previous_oid),
         (None, Some(prepared)) => (&prepared.database, prepared.live_oid, prepared.new_oid),
         (None, None) => return Err(NoWork::NotPrepared),
     };

@@ -33,8 +33,8 @@ use std::sync::Arc;
 enum Obstacle {
     #[error("the DatabaseServer that spec.drill.serverRef names, or its restoreCredentialsSecretRef, is missing")]
     NoScratchServer,
-    #[error("the BackupStorage of the BackupSchedule is missing, or the copy is gone")]
-    CopyGone,
+    #[error("the BackupStorage of the BackupSchedule is missing, or the backup is gone")]
+    BackupGone,
 }
 
 /// Goes on with the server's drills; when to look again.
@@ -49,7 +49,7 @@ pub async fn round(
     let mut drills = status.drill.clone().unwrap_or_default();
     if let Some(run) = drills.running.take() {
         let Some(ended) = ended(server, &run, ctx).await? else { return Ok(Some(look)) };
-        ctx.timers.schedules.hasten(Key::new(&namespace, &ended.schedule), now + TimeDelta::seconds(5));
+        ctx.timers.schedules.requeue_before(Key::new(&namespace, &ended.schedule), now + TimeDelta::seconds(5));
         tell(server, &ended, ctx).await;
         remember(&mut drills.last, ended);
         write_down(server, status, drills, ctx);
@@ -112,7 +112,7 @@ fn write_down(
 fn begun(candidate: Candidate, job: &Job, now: DateTime<Utc>) -> DrillRun {
     DrillRun {
         schedule: candidate.schedule,
-        recovery_point: candidate.copy,
+        backup: candidate.backup,
         job: job.name_any(),
         job_uid: job.uid(),
         trigger: candidate.asked,
@@ -129,7 +129,7 @@ fn impossible(candidate: Candidate, obstacle: &Obstacle, now: DateTime<Utc>) -> 
     let reason: &'static str = obstacle.into();
     DrillRun {
         schedule: candidate.schedule,
-        recovery_point: candidate.copy,
+        backup: candidate.backup,
         job: String::new(),
         job_uid: None,
         trigger: candidate.asked,
@@ -144,7 +144,7 @@ fn impossible(candidate: Candidate, obstacle: &Obstacle, now: DateTime<Utc>) -> 
 async fn tell(server: &DatabaseServer, ended: &DrillRun, ctx: &Context) {
     ctx.metrics.drill_ended(ended.proven, ended.reason.as_deref());
     if let (Some(reason), Some(message)) = (&ended.reason, &ended.message) {
-        let note = format!("{}, copy {}: {reason}: {message}", ended.schedule, ended.recovery_point);
+        let note = format!("{}, backup {}: {reason}: {message}", ended.schedule, ended.backup);
         // Of one that was interrupted nothing is known but that.
         let (type_, event) = match ended.proven {
             Some(_) => (EventType::Warning, "DrillFailed"),
@@ -168,7 +168,7 @@ async fn ended(server: &DatabaseServer, run: &DrillRun, ctx: &Context) -> Result
         (Some(uid), Some(storage)) => ctx.stores.open(storage).await?.report(uid, &run.schedule).await?,
         _ => None,
     };
-    let (proven, reason, message) = verdict(report.map(|report| report.outcome), &run.recovery_point, silent);
+    let (proven, reason, message) = verdict(report.map(|report| report.outcome), &run.backup, silent);
     Ok(Some(DrillRun {
         finished_at: Some(ctx.now()),
         proven,
@@ -200,9 +200,9 @@ fn worker(
 ) -> Result<WorkerJob, Obstacle> {
     let namespace = server.namespace().unwrap_or_default();
     let (scratch, secret) = scratch(server, ctx).ok_or(Obstacle::NoScratchServer)?;
-    let bucket = storage(schedule, ctx).ok_or(Obstacle::CopyGone)?;
-    let points = schedule.status.as_ref().map(|status| status.recovery_points.as_slice()).unwrap_or_default();
-    let point = points.iter().find(|p| p.id == candidate.copy).ok_or(Obstacle::CopyGone)?;
+    let bucket = storage(schedule, ctx).ok_or(Obstacle::BackupGone)?;
+    let points = schedule.status.as_ref().map(|status| status.backups.as_slice()).unwrap_or_default();
+    let point = points.iter().find(|p| p.id == candidate.backup).ok_or(Obstacle::BackupGone)?;
     let (target, mut mounts) = targets::database(&scratch, &scratch.spec.maintenance_database, &secret);
     let (storage, storage_mounts) = targets::storage(&bucket);
     mounts.extend(storage_mounts);
@@ -213,8 +213,8 @@ fn worker(
         name: schedule.name_any(),
         identity: targets::identity(schedule, server),
         backup: BackupRef {
-            prefix: point.prefix.clone().ok_or(Obstacle::CopyGone)?,
-            id: point.id.parse().map_err(|_| Obstacle::CopyGone)?,
+            prefix: point.prefix.clone().ok_or(Obstacle::BackupGone)?,
+            id: point.id.parse().map_err(|_| Obstacle::BackupGone)?,
             // A manifest that was put in its place since is another one.
             manifest_sha256: Some(point.manifest_sha256.clone()),
         },
@@ -222,9 +222,9 @@ fn worker(
     };
     let label = |k: &str, v: &str| (k.to_owned(), v.to_owned());
     Ok(WorkerJob {
-        name: drill_job(&candidate.uid, &candidate.copy, &why),
+        name: drill_job(&candidate.uid, &candidate.backup, &why),
         namespace,
-        owner: bucket.controller_owner_ref(&()).ok_or(Obstacle::CopyGone)?,
+        owner: bucket.controller_owner_ref(&()).ok_or(Obstacle::BackupGone)?,
         labels: BTreeMap::from([label(mark::SERVER, &scratch.name_any()), label(mark::STEP, "drill")]),
         annotations: BTreeMap::new(),
         task: Task::Drill(task),

@@ -6,9 +6,9 @@ pub mod proofs;
 pub mod validate;
 
 use super::context::Context;
-use super::feed::Feed;
+use super::feed::Informer;
 use super::jobs::Lane;
-use super::observed::Ailing;
+use super::observed::FailingSince;
 use super::verbs::apply_status;
 use crate::error::ReconcileError;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -23,15 +23,15 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
-impl Ailing for DatabaseServer {
-    fn ailing_since(&self) -> Option<DateTime<Utc>> {
+impl FailingSince for DatabaseServer {
+    fn failing_since(&self) -> Option<DateTime<Utc>> {
         let ready = find(&self.status.as_ref()?.conditions, ServerCondition::Ready)?;
         ready.last_transition_time.filter(|_| !ready.is_true())
     }
 }
 
 /// Runs the controller until `stop`.
-pub async fn run(feed: Feed<DatabaseServer>, ctx: Arc<Context>, stop: CancellationToken) {
+pub async fn run(feed: Informer<DatabaseServer>, ctx: Arc<Context>, stop: CancellationToken) {
     // Without the Jobs' list a restart would tell that nothing runs, and a drill would see room that is taken.
     tokio::select! {
         () = stop.cancelled() => {}
@@ -135,7 +135,7 @@ mod tests {
         assert_eq!(first.observed_generation, Some(3));
         server.status = Some(first.clone());
         assert_eq!(status(&server, &checked, &Counts::default(), Utc::now()), first);
-        assert_eq!(server.ailing_since(), None);
+        assert_eq!(server.failing_since(), None);
     }
 
     #[test]
@@ -156,6 +156,6 @@ mod tests {
         server.status = Some(status(&server, &checked, &Counts::default(), DateTime::UNIX_EPOCH));
         let ready = find(&server.status.as_ref().unwrap().conditions, ServerCondition::Ready).unwrap();
         assert_eq!((ready.status, ready.reason.as_str()), (ConditionStatus::False, "TlsDisabled"));
-        assert_eq!(server.ailing_since(), Some(DateTime::UNIX_EPOCH));
+        assert_eq!(server.failing_since(), Some(DateTime::UNIX_EPOCH));
     }
 }

@@ -1,4 +1,4 @@
-//! What the drills that ended say: of each tenant's copy, and of the server. Pure.
+//! What the drills that ended say: of each tenant's backup, and of the server. Pure.
 
 use crate::fleet::Provable;
 use crate::observed::cut;
@@ -18,10 +18,14 @@ pub const NO_PLACE: &str = "NoScratchServer";
 /// The reason of a server whose drills do not keep up.
 pub const OVERDUE: &str = "ProofOverdue";
 
-/// What a drill found out: proven or not, or nothing about the copy; and why not.
-pub fn verdict(outcome: Option<Outcome>, copy: &str, silent: String) -> (Option<bool>, Option<String>, Option<String>) {
+/// What a drill found out: proven or not, or nothing about the backup; and why not.
+pub fn verdict(
+    outcome: Option<Outcome>,
+    backup: &str,
+    silent: String,
+) -> (Option<bool>, Option<String>, Option<String>) {
     match outcome {
-        Some(Outcome::Succeeded(Done::Drilled(found))) if found.id.to_string() == copy => (Some(true), None, None),
+        Some(Outcome::Succeeded(Done::Drilled(found))) if found.id.to_string() == backup => (Some(true), None, None),
         Some(Outcome::Succeeded(_)) => {
             (Some(false), Some("UnexpectedReport".to_owned()), Some("the Job reported something else".to_owned()))
         }
@@ -47,7 +51,7 @@ pub fn candidate(tenant: Provable, last: &[DrillRun]) -> Candidate {
         interrupted,
         schedule: tenant.schedule,
         uid: tenant.uid,
-        copy: tenant.copy,
+        backup: tenant.backup,
         since: tenant.created,
         proven: tenant.proven,
     }
@@ -84,7 +88,7 @@ pub fn answered<'a>(last: &'a [DrillRun], schedule: &str) -> Option<&'a str> {
 }
 
 /// Keeps the newest; of those that are too many the oldest that says nothing any more goes first, so that no failure is
-/// forgotten before a later drill has proven the tenant's copy.
+/// forgotten before a later drill has proven the tenant's backup.
 pub fn remember(last: &mut Vec<DrillRun>, ended: DrillRun) {
     last.insert(0, ended);
     while last.len() > REMEMBERED {
@@ -118,22 +122,22 @@ pub fn keep_count(drills: &mut DrillStatus, per_day: i32, tenants: &[Candidate],
     drills.oldest_proof = oldest(tenants, drills.since.unwrap_or(now)).map(|(_, since)| since);
 }
 
-/// The condition `CopiesProven`; `None` where there are no drills and never were. `no_place`: they are wanted, and nobody can
+/// The condition `BackupsProven`; `None` where there are no drills and never were. `no_place`: they are wanted, and nobody can
 /// run one.
 pub fn judge(drills: &DrillStatus, tenants: &[Candidate], no_place: bool, now: DateTime<Utc>) -> Option<Condition> {
-    let kind = ServerCondition::CopiesProven;
+    let kind = ServerCondition::BackupsProven;
     if let Some(failed) = failed(&failing(&drills.last)) {
         return Some(Condition::new(kind, false, "DrillFailed", cut(&failed, 1000).to_owned()));
     }
     if no_place {
-        let message = "the DatabaseServer that spec.drill.serverRef names, or its restoreCredentialsSecretRef, is missing: no copy is proven";
+        let message = "the DatabaseServer that spec.drill.serverRef names, or its restoreCredentialsSecretRef, is missing: no backup is proven";
         return Some(Condition::new(kind, false, NO_PLACE, message));
     }
     if let Some(late) = overdue(drills, tenants, now) {
         return Some(Condition::new(kind, false, OVERDUE, cut(&late, 1000).to_owned()));
     }
     if drills.last.iter().any(|run| run.proven.is_some()) {
-        let message = "the last drill of every tenant that had one proved its copy";
+        let message = "the last drill of every tenant that had one proved its backup";
         return Some(Condition::new(kind, ConditionStatus::True, "DrillsPass", message));
     }
     let message = "no drill has found anything out yet";
@@ -156,7 +160,7 @@ fn overdue(drills: &DrillStatus, tenants: &[Candidate], now: DateTime<Utc>) -> O
     let patience = patience(per_day, tenants.len());
     (now - unproven > patience).then(|| {
         format!(
-            "no copy of {} was proven since {}, with {} tenants and {per_day} drills a day it should be one in {} days: are drills \
+            "no backup of {} was proven since {}, with {} tenants and {per_day} drills a day it should be one in {} days: are drills \
              interrupted (status.drill.last), or too few?",
             tenant.schedule,
             unproven.format("%Y-%m-%d %H:%M UTC"),
@@ -178,14 +182,14 @@ mod tests {
     fn run(schedule: &str, proven: Option<bool>) -> DrillRun {
         DrillRun {
             schedule: schedule.into(),
-            recovery_point: "c".into(),
+            backup: "c".into(),
             job: "j".into(),
             job_uid: None,
             trigger: None,
             started_at: now(),
             finished_at: Some(now()),
             proven,
-            reason: (proven != Some(true)).then(|| "CopyDamaged".into()),
+            reason: (proven != Some(true)).then(|| "BackupDamaged".into()),
             message: (proven != Some(true)).then(|| "a frame".into()),
         }
     }
@@ -195,8 +199,8 @@ mod tests {
     }
 
     fn tenant(name: &str) -> Provable {
-        let (copy, wish) = ("c".into(), Some("t".into()));
-        Provable { schedule: name.into(), uid: name.into(), copy, created: None, proven: None, wish }
+        let (backup, wish) = ("c".into(), Some("t".into()));
+        Provable { schedule: name.into(), uid: name.into(), backup, created: None, proven: None, wish }
     }
 
     #[test]
@@ -215,11 +219,11 @@ mod tests {
     }
 
     #[test]
-    fn what_interrupts_a_drill_says_nothing_about_the_copy() {
+    fn what_interrupts_a_drill_says_nothing_about_the_backup() {
         let failed =
             |reason: &str, retryable| Some(Outcome::Failed { reason: reason.into(), message: "m".into(), retryable });
         for (outcome, proven) in [
-            (failed("CopyDamaged", false), Some(false)),
+            (failed("BackupDamaged", false), Some(false)),
             (failed("ToolFailed", true), Some(false)),
             (failed("Cancelled", true), None),
             (failed("Unreachable", true), None),
@@ -286,7 +290,7 @@ mod tests {
         assert!(told(1).is_true(), "four tenants, two a day: two days, twice");
         let late = told(2);
         assert_eq!(late.reason, OVERDUE);
-        assert!(late.message.as_deref().is_some_and(|m| m.contains("no copy of t3")), "{late:?}");
+        assert!(late.message.as_deref().is_some_and(|m| m.contains("no backup of t3")), "{late:?}");
         let mut drills = DrillStatus::default();
         keep_count(&mut drills, 2, &tenants, now());
         keep_count(&mut drills, 9, &tenants, now() + TimeDelta::days(1));

@@ -17,7 +17,7 @@ pub struct Findings {
     pub capabilities: Result<Capabilities, Unusable>,
     /// The rules in force; absent when they were not looked at.
     pub rules: Option<Result<Enforcement, LifecycleError>>,
-    /// A walk through all copies that came to its end, or broke off; absent when none was due or it goes on later.
+    /// A walk through all backups that came to its end, or broke off; absent when none was due or it goes on later.
     pub patrol: Option<Result<Tally, StoreError>>,
 }
 

@@ -7,8 +7,8 @@ mod report;
 pub mod validate;
 
 use super::context::Context;
-use super::feed::Feed;
-use super::observed::{Ailing, pause};
+use super::feed::Informer;
+use super::observed::{FailingSince, pause};
 use super::verbs::{VerbError, apply_status};
 use crate::error::ReconcileError;
 use crate::telemetry::ReadyLabel;
@@ -30,14 +30,14 @@ pub use validate::{Overlap, overlap};
 /// A count that was held back waits at least this long: it is due by a clock that others may set.
 const LEAST_PAUSE: Duration = Duration::from_secs(1);
 
-impl Ailing for BackupStorage {
-    fn ailing_since(&self) -> Option<DateTime<Utc>> {
-        report::ailing_since(self)
+impl FailingSince for BackupStorage {
+    fn failing_since(&self) -> Option<DateTime<Utc>> {
+        report::failing_since(self)
     }
 }
 
 /// Runs the controller until `stop`.
-pub async fn run(feed: Feed<BackupStorage>, ctx: Arc<Context>, stop: CancellationToken) {
+pub async fn run(feed: Informer<BackupStorage>, ctx: Arc<Context>, stop: CancellationToken) {
     feed.run(ctx, stop, reconcile).await;
 }
 
@@ -73,7 +73,7 @@ fn next_look(storage: &BackupStorage, now: DateTime<Utc>, interval: Duration) ->
     if status.observed_generation != storage.metadata.generation {
         return Duration::ZERO;
     }
-    let period = match report::ailing_since(storage) {
+    let period = match report::failing_since(storage) {
         // The age at that look: one that grew with `now` would keep the next look ahead of it for ever.
         Some(since) => pause(Some(since), last).min(interval),
         None => interval,

@@ -1,4 +1,4 @@
-//! When a storage is patrolled, by what orders, and who needs a copy beyond its retention. The leader's alone, a bounded
+//! When a storage is patrolled, by what orders, and who needs a backup beyond its retention. The leader's alone, a bounded
 //! piece at each look.
 
 use crate::context::Context;
@@ -9,7 +9,7 @@ use sennight_api::backup_storage::LifecycleMode;
 use sennight_api::convert::instant;
 use sennight_api::{BackupStorage, RestoreRequest};
 use sennight_core::capabilities::Capabilities;
-use sennight_core::retention::patrol::{CopyDir, Enforcer, Need, Orders};
+use sennight_core::retention::patrol::{BackupDir, Enforcer, Need, Orders};
 use sennight_storage::{Store, StoreError, Tally, Walk};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -37,7 +37,7 @@ impl Patrols {
     }
 }
 
-/// Who lets copies expire in such a storage.
+/// Who lets backups expire in such a storage.
 pub fn enforcer(mode: LifecycleMode, capabilities: Capabilities) -> Enforcer {
     match mode {
         LifecycleMode::Sweep => Enforcer::Operator,
@@ -58,7 +58,7 @@ pub async fn go_on(storage: &BackupStorage, ctx: &Context, store: &Store) -> Opt
         None => return None,
     };
     let needs = needs(storage, ctx);
-    let need = |dir: &CopyDir| needs.of(dir);
+    let need = |dir: &BackupDir| needs.of(dir);
     let abort = storage.spec.lifecycle.mode != LifecycleMode::Observe;
     let piece = store.patrol(&orders, &need, abort, &mut walk, PAGES);
     let ended = tokio::time::timeout(PIECE, piece).await;
@@ -95,18 +95,18 @@ fn due(storage: &BackupStorage, now: DateTime<Utc>, interval: Duration) -> bool 
     last.is_none_or(|last| now - last >= interval || last > now)
 }
 
-/// Copies that are needed beyond their retention, by schedule and id, all of one namespace.
+/// Backups that are needed beyond their retention, by schedule and id, all of one namespace.
 struct Needs {
     namespace: String,
-    copies: HashMap<(String, String), Need>,
+    backups: HashMap<(String, String), Need>,
 }
 
 impl Needs {
-    fn of(&self, dir: &CopyDir) -> Need {
+    fn of(&self, dir: &BackupDir) -> Need {
         if dir.namespace != self.namespace {
             return Need::NOBODY;
         }
-        self.copies.get(&(dir.schedule.clone(), dir.id.to_string())).copied().unwrap_or_default()
+        self.backups.get(&(dir.schedule.clone(), dir.id.to_string())).copied().unwrap_or_default()
     }
 }
 
@@ -114,26 +114,26 @@ fn needs(storage: &BackupStorage, ctx: &Context) -> Needs {
     let namespace = storage.namespace().unwrap_or_default();
     let kept = ctx.caches.schedules.kept(&namespace);
     let requests = ctx.caches.requests.state_filter(|r| r.metadata.namespace.as_ref() == Some(&namespace));
-    Needs { copies: needed(kept, &requests), namespace }
+    Needs { backups: needed(kept, &requests), namespace }
 }
 
-/// `kept`: schedule, id and until when, of the copies that are kept as the last good ones.
+/// `kept`: schedule, id and until when, of the backups that are kept as the last good ones.
 fn needed(
     kept: Vec<(String, String, DateTime<Utc>)>,
     requests: &[Arc<RestoreRequest>],
 ) -> HashMap<(String, String), Need> {
-    let mut copies: HashMap<_, Need> = HashMap::new();
+    let mut backups: HashMap<_, Need> = HashMap::new();
     for (schedule, id, until) in kept {
-        copies.entry((schedule, id)).or_default().last_good = Some(until);
+        backups.entry((schedule, id)).or_default().last_good = Some(until);
     }
     for request in requests {
         let Some(status) = request.status.as_ref().filter(|status| status.finished_at.is_none()) else { continue };
-        if let Some(point) = &status.recovery_point {
+        if let Some(point) = &status.backup {
             let key = (request.spec.schedule_ref.name.clone(), point.id.clone());
-            copies.entry(key).or_default().request = true;
+            backups.entry(key).or_default().request = true;
         }
     }
-    copies
+    backups
 }
 
 #[cfg(test)]
@@ -143,7 +143,7 @@ mod tests {
 
     fn storage(mode: &str, patrolled: Option<i64>) -> BackupStorage {
         let at = |seconds| DateTime::from_timestamp(seconds, 0).unwrap().to_rfc3339();
-        let patrol = patrolled.map(|time| json!({"time": at(time), "copies": 0}));
+        let patrol = patrolled.map(|time| json!({"time": at(time), "backups": 0}));
         serde_json::from_value(json!({
             "apiVersion": "sennight.dev/v1alpha1", "kind": "BackupStorage",
             "metadata": {"name": "s", "namespace": "n", "creationTimestamp": at(1000)},
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn i5_open_requests_and_last_good_copies_are_needed_and_ended_ones_are_not() {
+    fn i5_open_requests_and_last_good_backups_are_needed_and_ended_ones_are_not() {
         let request = |name: &str, id: &str, ended: bool| -> Arc<RestoreRequest> {
             let point = json!({
                 "id": id, "prefix": "p/", "day": "2026-11-22", "snapshotTime": at(0).to_rfc3339(), "bytes": 1, "rows": 1,
@@ -208,14 +208,14 @@ mod tests {
                         "scheduleRef": {"name": "acme"}, "mode": "CrmExport", "date": "2026-11-22",
                         "requester": {"userId": "1"}, "ticket": {"id": "1"}, "reason": "r"
                     },
-                    "status": {"recoveryPoint": point, "finishedAt": ended}
+                    "status": {"backup": point, "finishedAt": ended}
                 }))
                 .unwrap(),
             )
         };
-        let copies = needed(vec![], &[request("a", "one", false), request("b", "two", true)]);
+        let backups = needed(vec![], &[request("a", "one", false), request("b", "two", true)]);
         let key = |id: &str| ("acme".to_owned(), id.to_owned());
-        assert_eq!(copies.get(&key("one")), Some(&Need { request: true, last_good: None }));
-        assert_eq!(copies.get(&key("two")), None);
+        assert_eq!(backups.get(&key("one")), Some(&Need { request: true, last_good: None }));
+        assert_eq!(backups.get(&key("two")), None);
     }
 }

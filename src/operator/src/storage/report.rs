@@ -19,7 +19,7 @@ use sennight_storage::{Enforcement, LifecycleError, Tally};
 const MESSAGE_LIMIT: usize = 2000;
 /// A count that changed nothing is written down again after this: whoever reads it knows that somebody counts.
 const COUNT_IS_NEWS: TimeDelta = TimeDelta::minutes(5);
-/// Counts are so far apart at least. A night changes them with every copy, and each write comes back as a reason to count
+/// Counts are so far apart at least. A night changes them with every backup, and each write comes back as a reason to count
 /// again: without a pause that is a write a round trip.
 const BETWEEN_COUNTS: TimeDelta = TimeDelta::seconds(30);
 /// What a storage lacks whose rules could not tell Sennight's objects from others'.
@@ -57,9 +57,9 @@ fn patrol(tally: &Tally, now: DateTime<Utc>) -> PatrolReport {
     let count = |number: usize| i32::try_from(number).unwrap_or(i32::MAX);
     PatrolReport {
         time: now,
-        copies: count(tally.copies),
+        backups: count(tally.backups),
         swept_objects: count(tally.swept),
-        overdue_copies: count(tally.overdue),
+        overdue_backups: count(tally.overdue),
         orphaned_holds: count(tally.orphaned_holds),
         orphaned_uploads: count(tally.orphaned_uploads),
     }
@@ -78,16 +78,16 @@ fn overdue(tally: &Tally) -> (ConditionStatus, &'static str, String) {
     let first = |text: &Option<String>| text.clone().unwrap_or_default();
     if tally.overdue > 0 {
         let message = format!(
-            "{} copies should have expired two days ago or earlier, the first is {}: look whether the bucket's rules are in \
+            "{} backups should have expired two days ago or earlier, the first is {}: look whether the bucket's rules are in \
              force, or whether object locks or tags of somebody else keep them",
             tally.overdue,
             first(&tally.first_overdue)
         );
-        return (ConditionStatus::False, "CopiesOverdue", message);
+        return (ConditionStatus::False, "BackupsOverdue", message);
     }
     if tally.orphaned_holds > 0 {
         let message = format!(
-            "{} copies were held past their retention and no RestoreRequest needs them, the first is {}; {} were released",
+            "{} backups were held past their retention and no RestoreRequest needs them, the first is {}; {} were released",
             tally.orphaned_holds,
             first(&tally.first_orphan),
             tally.released
@@ -104,7 +104,7 @@ fn overdue(tally: &Tally) -> (ConditionStatus, &'static str, String) {
     if let Some(why) = &tally.uploads_refused {
         return (ConditionStatus::Unknown, "UploadsNotListed", why.clone());
     }
-    (ConditionStatus::True, "PatrolClean", format!("{} copies, all within their time", tally.copies))
+    (ConditionStatus::True, "PatrolClean", format!("{} backups, all within their time", tally.backups))
 }
 
 /// The condition that newly says that something is overdue: one Event each time it turns, or turns worse.
@@ -145,7 +145,7 @@ pub fn authority(intact: &Result<(), AuthorityFault>) -> Condition {
 }
 
 /// Since when this storage has not been as it should be.
-pub fn ailing_since(storage: &BackupStorage) -> Option<DateTime<Utc>> {
+pub fn failing_since(storage: &BackupStorage) -> Option<DateTime<Utc>> {
     let conditions = &storage.status.as_ref()?.conditions;
     [StorageCondition::Ready, StorageCondition::RetentionEnforced]
         .into_iter()
@@ -192,7 +192,7 @@ fn unruled(
 ) -> (ConditionStatus, &'static str, String) {
     let days = storage.spec.retention.days;
     if enforcer(storage.spec.lifecycle.mode, capabilities) == Enforcer::Rules {
-        let message = "spec.lifecycle.mode is Observe and the store keeps no lifecycle rules: copies stay until somebody \
+        let message = "spec.lifecycle.mode is Observe and the store keeps no lifecycle rules: backups stay until somebody \
                        deletes them; set mode Merge or Sweep, and the operator deletes what is over";
         return (ConditionStatus::False, "NothingExpires", message.to_owned());
     }
@@ -200,13 +200,13 @@ fn unruled(
         return (ConditionStatus::False, error.reason(), format!("the operator could not sweep: {error}"));
     }
     if capabilities.versioning {
-        let message = "the operator deletes copies, but the bucket is versioned and keeps what was deleted: without \
+        let message = "the operator deletes backups, but the bucket is versioned and keeps what was deleted: without \
                        lifecycle rules nothing removes old versions; suspend versioning and empty them";
         return (ConditionStatus::False, "OldVersionsStay", message.to_owned());
     }
     let why =
         if capabilities.lifecycle { "spec.lifecycle.mode is Sweep" } else { "the store keeps no lifecycle rules" };
-    let message = format!("{why}: the operator deletes copies {days} days after they were stored, while it runs");
+    let message = format!("{why}: the operator deletes backups {days} days after they were stored, while it runs");
     (ConditionStatus::True, "SweptByOperator", message)
 }
 
@@ -229,7 +229,7 @@ fn enforced(
     if policy(&storage.spec, capabilities).rules().is_empty() {
         return (ConditionStatus::False, "PrefixNeeded", PREFIX_NEEDED.to_owned());
     }
-    let mut message = format!("copies expire after {} days by the bucket's own rules", storage.spec.retention.days);
+    let mut message = format!("backups expire after {} days by the bucket's own rules", storage.spec.retention.days);
     if !enforcement.unsupported.is_empty() {
         message.push_str("; the store refuses the rules that clean up unfinished uploads or old versions");
     }

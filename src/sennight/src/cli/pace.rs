@@ -14,7 +14,7 @@ pub struct JobArgs {
     pub batch_tenants: u16,
     /// How long a due dump waits for others to share its Job, where others have come lately.
     #[arg(long, default_value = "3m", value_parser = duration)]
-    pub batch_linger: Duration,
+    pub batch_window: Duration,
     /// Jobs created in a minute; a default kube-controller-manager completes some 200.
     #[arg(long, default_value_t = 60)]
     pub jobs_per_minute: i32,
@@ -36,7 +36,7 @@ pub struct TimingArgs {
     /// Pause between two looks at a BackupStorage.
     #[arg(long, default_value = "10m", value_parser = duration)]
     pub storage_interval: Duration,
-    /// Pause between two walks through all copies of a BackupStorage: what is overdue is reported, and deleted where the
+    /// Pause between two walks through all backups of a BackupStorage: what is overdue is reported, and deleted where the
     /// bucket has no rules. One listing request for a thousand objects.
     #[arg(long, default_value = "1h", value_parser = duration)]
     pub patrol_interval: Duration,
@@ -64,15 +64,15 @@ pub struct TimingArgs {
     /// How long a finished RestoreRequest is kept.
     #[arg(long, default_value = "2160h", value_parser = duration)]
     pub request_retention: Duration,
-    /// How late a copy may be, beyond the slot's interval, before its schedule is not Fresh.
+    /// How late a backup may be, beyond the slot's interval, before its schedule is not Fresh.
     #[arg(long, default_value = "2h", value_parser = duration)]
     pub freshness_slack: Duration,
 }
 
 impl JobArgs {
     pub(super) fn resolve(self) -> JobSettings {
-        let Self { batch_tenants, batch_linger, jobs_per_minute, job_burst } = self;
-        JobSettings { batch_tenants: batch_tenants.into(), batch_linger, per_minute: jobs_per_minute, burst: job_burst }
+        let Self { batch_tenants, batch_window, jobs_per_minute, job_burst } = self;
+        JobSettings { batch_tenants: batch_tenants.into(), batch_window, per_minute: jobs_per_minute, burst: job_burst }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Flags by which a person names a bucket and a copy in it. What `--storage` takes as JSON, these say in words.
+//! Flags by which a person names a bucket and a backup in it. What `--storage` takes as JSON, these say in words.
 
 use super::{TaskArgsError, text_or_file};
 use chrono::NaiveDate;
@@ -8,11 +8,11 @@ use sennight_core::names::BackupId;
 use sennight_protocol::backup::BackupRef;
 use sennight_protocol::target::{ManifestKeys, StorageTarget};
 use sennight_protocol::task::Task;
-use sennight_storage::{CatalogueError, Entry, OpenCopy, Store};
+use sennight_storage::{CatalogueError, Entry, OpenBackup, Store};
 
-/// Where copies are.
+/// Where backups are.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Where copies are")]
+#[command(next_help_heading = "Where backups are")]
 pub struct StorageArgs {
     /// The bucket, as JSON (docs/worker.md), or @file; instead of the flags below.
     #[arg(long, value_name = "JSON|@FILE", conflicts_with_all = ["bucket", "prefix", "endpoint", "ca_file", "credentials_dir", "manifest_keys"])]
@@ -39,10 +39,10 @@ pub struct StorageArgs {
     /// ambient chain (environment, profile, IRSA, Pod Identity, IMDS).
     #[arg(long, value_name = "DIR")]
     pub credentials_dir: Option<String>,
-    /// Directory with the keys of manifests, one file a key, named by its id: copies that none of them signed are refused.
+    /// Directory with the keys of manifests, one file a key, named by its id: backups that none of them signed are refused.
     #[arg(long, value_name = "DIR")]
     pub manifest_keys: Option<String>,
-    /// With --manifest-keys: take copies that nobody signed too.
+    /// With --manifest-keys: take backups that nobody signed too.
     #[arg(long, requires = "manifest_keys")]
     pub allow_unsigned: bool,
 }
@@ -96,38 +96,38 @@ fn keys(dir: String, required: bool) -> Result<ManifestKeys, TaskArgsError> {
     }
 }
 
-/// Which copy of which schedule. The newest, where neither day nor id is said.
+/// Which backup of which schedule. The newest, where neither day nor id is said.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Which copy")]
-pub struct CopyArgs {
+#[command(next_help_heading = "Which backup")]
+pub struct BackupArgs {
     /// Namespace of the BackupSchedule.
     #[arg(long, short, requires = "schedule")]
     pub namespace: Option<String>,
     /// Name of the BackupSchedule.
     #[arg(long, requires = "namespace")]
     pub schedule: Option<String>,
-    /// The copy's day, as a RestoreRequest says it: the newest copy of that day.
+    /// The backup's day, as a RestoreRequest says it: the newest backup of that day.
     #[arg(long, value_name = "YYYY-MM-DD", conflicts_with = "id", requires = "schedule")]
     pub date: Option<NaiveDate>,
-    /// The copy's id.
+    /// The backup's id.
     #[arg(long, requires = "schedule")]
     pub id: Option<BackupId>,
-    /// The manifest's SHA-256: only this very copy.
+    /// The manifest's SHA-256: only this very backup.
     #[arg(long, value_name = "HEX", requires = "id")]
     pub sha256: Option<String>,
 }
 
-/// Why there is no such copy.
+/// Why there is no such backup.
 #[derive(Debug, thiserror::Error)]
 pub enum PickError {
-    /// The bucket, or the copy in it.
+    /// The bucket, or the backup in it.
     #[error(transparent)]
     Catalogue(#[from] CatalogueError),
     /// Not said.
-    #[error("say whose copy: --namespace and --schedule")]
+    #[error("say whose backup: --namespace and --schedule")]
     Whose,
     /// None.
-    #[error("{namespace}/{schedule} has no usable copy{of}; `sennight catalogue` lists what there is")]
+    #[error("{namespace}/{schedule} has no usable backup{of}; `sennight catalogue` lists what there is")]
     None {
         /// Namespace.
         namespace: String,
@@ -138,24 +138,25 @@ pub enum PickError {
     },
 }
 
-impl CopyArgs {
-    /// Finds the copy and opens it.
-    pub async fn open(self, store: &Store) -> Result<OpenCopy, PickError> {
+impl BackupArgs {
+    /// Finds the backup and opens it.
+    pub async fn open(self, store: &Store) -> Result<OpenBackup, PickError> {
         let Self { namespace, schedule, date, id, sha256 } = self;
         let (Some(namespace), Some(schedule)) = (namespace, schedule) else { return Err(PickError::Whose) };
         let catalogue = store.catalogue(&namespace, &schedule).await?;
         let wanted = |entry: &&Entry| {
-            let copy = &entry.summary;
-            date.is_none_or(|date| copy.day == date) && id.as_ref().is_none_or(|id| copy.id == *id)
+            let backup = &entry.summary;
+            date.is_none_or(|date| backup.day == date) && id.as_ref().is_none_or(|id| backup.id == *id)
         };
-        if let Some(entry) = catalogue.copies.iter().find(wanted) {
-            let copy = &entry.summary;
-            let pinned = sha256.unwrap_or_else(|| copy.manifest_sha256.clone());
-            let copy = BackupRef { prefix: copy.prefix.clone(), id: copy.id.clone(), manifest_sha256: Some(pinned) };
-            return Ok(store.open(&copy, None).await?);
+        if let Some(entry) = catalogue.backups.iter().find(wanted) {
+            let backup = &entry.summary;
+            let pinned = sha256.unwrap_or_else(|| backup.manifest_sha256.clone());
+            let backup =
+                BackupRef { prefix: backup.prefix.clone(), id: backup.id.clone(), manifest_sha256: Some(pinned) };
+            return Ok(store.open(&backup, None).await?);
         }
         for damaged in &catalogue.damaged {
-            tracing::error!(reason = damaged.reason(), error = %damaged, "a copy that cannot be used");
+            tracing::error!(reason = damaged.reason(), error = %damaged, "a backup that cannot be used");
         }
         let of = date.map(|date| format!(" of {date}")).or(id.map(|id| format!(" {id}"))).unwrap_or_default();
         Err(PickError::None { namespace, schedule, of })

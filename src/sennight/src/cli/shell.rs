@@ -1,12 +1,12 @@
-//! The verbs that need no cluster: look into a bucket, check a copy, get it back as files. They write nothing into the
+//! The verbs that need no cluster: look into a bucket, check a backup, get it back as files. They write nothing into the
 //! bucket, so that the right to read is enough.
 
-use super::place::{CopyArgs, StorageArgs};
+use super::place::{BackupArgs, StorageArgs};
 use super::{TaskArgs, TaskArgsError};
 use clap::{Args, ValueEnum};
 use sennight_core::result::BackupSummary;
 use sennight_protocol::report::{EXIT_OK, EXIT_REFUSED, EXIT_RETRY};
-use sennight_storage::{Found, OpenCopy, State, Store, StoreError};
+use sennight_storage::{Found, OpenBackup, State, Store, StoreError};
 use sennight_worker::{ProgressWriter, directory, verify};
 use serde::Serialize;
 use std::error::Error;
@@ -26,12 +26,12 @@ pub enum Output {
 /// Arguments of `verify`.
 #[derive(Debug, Args)]
 pub struct VerifyArgs {
-    /// Where copies are.
+    /// Where backups are.
     #[command(flatten)]
     pub storage: StorageArgs,
-    /// Which copy.
+    /// Which backup.
     #[command(flatten)]
-    pub copy: CopyArgs,
+    pub backup: BackupArgs,
     /// How the result is printed.
     #[arg(long, short, value_enum, default_value_t)]
     pub output: Output,
@@ -58,12 +58,12 @@ pub enum Asked {
 impl VerifyArgs {
     /// Tells a Job's arguments from a person's.
     pub fn asked(self) -> Asked {
-        let Self { storage, copy, output, tasks, job_uid, pod } = self;
+        let Self { storage, backup, output, tasks, job_uid, pod } = self;
         match (tasks.is_empty(), storage) {
             (false, StorageArgs { storage: Some(storage), .. }) => {
                 Asked::ByJob(TaskArgs { storage, tasks, job_uid, pod, at_once: None })
             }
-            (_, storage) => Asked::ByPerson(Box::new(Shell::Verify { storage, copy, output })),
+            (_, storage) => Asked::ByPerson(Box::new(Shell::Verify { storage, backup, output })),
         }
     }
 }
@@ -71,12 +71,12 @@ impl VerifyArgs {
 /// Arguments of `restore`.
 #[derive(Debug, Args)]
 pub struct RestoreArgs {
-    /// Where copies are.
+    /// Where backups are.
     #[command(flatten)]
     pub storage: StorageArgs,
-    /// Which copy.
+    /// Which backup.
     #[command(flatten)]
-    pub copy: CopyArgs,
+    pub backup: BackupArgs,
     /// Directory to write to: the schema archive, a text file a table, and a script that loads them. It must be empty, or
     /// not there.
     #[arg(long, value_name = "DIR")]
@@ -89,7 +89,7 @@ pub struct RestoreArgs {
 /// Arguments of `catalogue`.
 #[derive(Debug, Args)]
 pub struct CatalogueArgs {
-    /// Where copies are.
+    /// Where backups are.
     #[command(flatten)]
     pub storage: StorageArgs,
     /// Only this namespace.
@@ -106,33 +106,33 @@ pub struct CatalogueArgs {
 /// What a person asked for.
 #[derive(Debug)]
 pub enum Shell {
-    /// Check a copy.
+    /// Check a backup.
     Verify {
-        /// Where copies are.
+        /// Where backups are.
         storage: StorageArgs,
         /// Which one.
-        copy: CopyArgs,
+        backup: BackupArgs,
         /// How the result is printed.
         output: Output,
     },
-    /// Write a copy to files.
+    /// Write a backup to files.
     Restore(RestoreArgs),
-    /// List copies.
+    /// List backups.
     Catalogue(CatalogueArgs),
 }
 
-/// A copy that was read back whole.
+/// A backup that was read back whole.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Verified {
     #[serde(flatten)]
-    copy: BackupSummary,
+    backup: BackupSummary,
     /// Id of the key that signed it and that was at hand.
     signed_with: Option<String>,
 }
 
 impl Shell {
-    /// Does it, prints the result, and gives the exit code: 0, or 1 for a damaged copy, or 3 where nothing could be done.
+    /// Does it, prints the result, and gives the exit code: 0, or 1 for a damaged backup, or 3 where nothing could be done.
     pub async fn run(self) -> i32 {
         match self.answer().await {
             Ok(code) => code,
@@ -145,25 +145,25 @@ impl Shell {
 
     async fn answer(self) -> Result<i32, Box<dyn Error>> {
         match self {
-            Self::Verify { storage, copy, output } => {
+            Self::Verify { storage, backup, output } => {
                 let store = connect(storage).await?;
-                let open = copy.open(&store).await?;
-                info!(copy = %open.manifest.id, bytes = open.manifest.totals.stored_bytes, "reading all of it");
+                let open = backup.open(&store).await?;
+                info!(backup = %open.manifest.id, bytes = open.manifest.totals.stored_bytes, "reading all of it");
                 let unseen = ProgressWriter::silent();
-                if let Err(error) = verify::whole(&store, &open.copy.prefix, &open.manifest, &unseen).await {
-                    error!(copy = %open.manifest.id, %error, "the copy is not whole");
+                if let Err(error) = verify::whole(&store, &open.backup.prefix, &open.manifest, &unseen).await {
+                    error!(backup = %open.manifest.id, %error, "the backup is not whole");
                     return Ok(EXIT_RETRY);
                 }
                 print_verified(&store, &open, output)?;
                 Ok(EXIT_OK)
             }
-            Self::Restore(RestoreArgs { storage, copy, to_directory, output }) => {
+            Self::Restore(RestoreArgs { storage, backup, to_directory, output }) => {
                 let store = connect(storage).await?;
-                let open = copy.open(&store).await?;
+                let open = backup.open(&store).await?;
                 let written = directory::write(&store, &open, &to_directory, &ProgressWriter::silent()).await?;
                 let directory = written.directory.display();
                 let words = format!(
-                    "copy {} is in {directory}: {} tables, {} rows, {} bytes of row text; {directory}/README.md says how to load it",
+                    "backup {} is in {directory}: {} tables, {} rows, {} bytes of row text; {directory}/README.md says how to load it",
                     open.manifest.id, written.tables, written.rows, written.bytes
                 );
                 print(output, &written, &words)?;
@@ -188,18 +188,18 @@ async fn connect(storage: StorageArgs) -> Result<Store, Box<dyn Error>> {
     Ok(Store::connect(&target).await.map_err(|error: StoreError| Box::new(error))?)
 }
 
-fn print_verified(store: &Store, open: &OpenCopy, output: Output) -> Result<(), serde_json::Error> {
+fn print_verified(store: &Store, open: &OpenBackup, output: Output) -> Result<(), serde_json::Error> {
     let mac = open.manifest.mac.as_ref().filter(|_| store.target().manifest_keys.is_some());
-    let verified = Verified { copy: open.summary(), signed_with: mac.map(|mac| mac.key_id.clone()) };
-    let copy = &verified.copy;
+    let verified = Verified { backup: open.summary(), signed_with: mac.map(|mac| mac.key_id.clone()) };
+    let backup = &verified.backup;
     let signed = match (&verified.signed_with, &open.manifest.mac) {
         (Some(key), _) => format!("signed with key {key:?}"),
         (None, Some(mac)) => format!("signature not checked (key {:?}: name it by --manifest-keys)", mac.key_id),
         (None, None) => "not signed".to_owned(),
     };
     let words = format!(
-        "copy {} of {} is whole: {} tables, {} rows, {} bytes; {signed}; manifest SHA-256 {}",
-        copy.id, copy.day, copy.tables, copy.rows, copy.bytes, copy.manifest_sha256
+        "backup {} of {} is whole: {} tables, {} rows, {} bytes; {signed}; manifest SHA-256 {}",
+        backup.id, backup.day, backup.tables, backup.rows, backup.bytes, backup.manifest_sha256
     );
     print(output, &verified, &words)
 }

@@ -1,4 +1,4 @@
-//! A copy of the MySQL family as files: the schema in two scripts, the rows as LOAD DATA takes them, and a script that runs the
+//! A backup of the MySQL family as files: the schema in two scripts, the rows as LOAD DATA takes them, and a script that runs the
 //! stock client over all of it.
 
 use super::{TABLES, file_name};
@@ -6,7 +6,7 @@ use sennight_core::manifest::{Manifest, Table};
 use sennight_engine::mysql::ident;
 use sennight_engine::mysql::load::statement;
 use sennight_engine::mysql::schema::{SESSION, WRITES};
-use sennight_storage::OpenCopy;
+use sennight_storage::OpenBackup;
 use std::fmt::Write as _;
 
 pub const BEFORE: &str = "schema-before-rows.sql";
@@ -17,7 +17,7 @@ pub const ROWS: &str = "rows.sql";
 /// Runs the parts one after the other. Binary mode keeps the client from changing line ends, `--comments` from
 /// leaving them out of bodies.
 pub const SCRIPT: &str = r#"#!/usr/bin/env bash
-# Loads this copy into an empty database: load.sh DATABASE. MYSQL is the client with its options, for example
+# Loads this backup into an empty database: load.sh DATABASE. MYSQL is the client with its options, for example
 # MYSQL="mysql --defaults-extra-file=my.cnf" (mariadb for MariaDB). The server must allow LOAD DATA LOCAL (local_infile=ON).
 set -euo pipefail
 cd "$(dirname "$0")"
@@ -42,7 +42,7 @@ pub fn parts(schema: &str) -> (&str, &str, String) {
         return (before, after, String::new());
     };
     let at = at + delimiter.len() + 1;
-    // What the session is told; copies of earlier versions say less.
+    // What the session is told; backups of earlier versions say less.
     let own = |line: &&str| ["DELIMITER ", "SET NAMES ", WRITES].iter().any(|word| line.starts_with(word));
     let settings: String = after.split_inclusive('\n').take_while(own).collect();
     (before, &after[..at], settings + &after[at..])
@@ -66,7 +66,7 @@ fn load(number: usize, table: &Table) -> String {
     statement(table, &file_name(number, table))
 }
 
-pub fn readme(open: &OpenCopy) -> String {
+pub fn readme(open: &OpenBackup) -> String {
     let (identity, server) = (&open.manifest.identity, &open.manifest.server);
     let files = format!(
         "- `{BEFORE}`: database, sequences, tables; `{AFTER}`: routines, views, triggers, events (off); `{EVENTS}` switches\n  \

@@ -1,4 +1,4 @@
-//! From what was read to a copy that exists: every row and every object accounted for, the manifest put last (I4).
+//! From what was read to a backup that exists: every row and every object accounted for, the manifest put last (I4).
 
 use super::DumpError;
 use super::rows::{Shared, Written};
@@ -14,7 +14,7 @@ use sennight_core::names::BackupId;
 use sennight_core::result::BackupSummary;
 use sennight_engine::postgres::inventory::TableInfo;
 use sennight_protocol::backup::{BackupRef, DumpTask};
-use sennight_storage::{OpenCopy, PutOptions, Store};
+use sennight_storage::{OpenBackup, PutOptions, Store};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -134,7 +134,7 @@ async fn look(store: &Store, object: String, written: i64) -> Result<(), DumpErr
     if found == written { Ok(()) } else { Err(DumpError::ObjectDiffers { object, found, written }) }
 }
 
-/// Looks at every object once more, then makes the copy exist. From here on nothing is cancelled: whether the manifest
+/// Looks at every object once more, then makes the backup exist. From here on nothing is cancelled: whether the manifest
 /// is there must not be a guess.
 pub async fn commit(manifest: Manifest, shared: &Shared, context: &WorkerContext) -> Result<BackupSummary, DumpError> {
     let prefix = &shared.objects.prefix;
@@ -143,7 +143,7 @@ pub async fn commit(manifest: Manifest, shared: &Shared, context: &WorkerContext
     let looks = written.into_iter().map(|(name, length)| look(&context.store, format!("{prefix}{name}"), length));
     futures::stream::iter(looks).buffer_unordered(LOOKS).try_collect::<()>().await?;
     let bytes = context.store.keyring().seal(&manifest).map_err(|e| DumpError::Inconsistent(e.to_string()))?;
-    let copy = BackupRef {
+    let backup = BackupRef {
         prefix: prefix.clone(),
         id: manifest.id.clone(),
         manifest_sha256: Some(hex::encode(Sha256::digest(&bytes))),
@@ -152,11 +152,11 @@ pub async fn commit(manifest: Manifest, shared: &Shared, context: &WorkerContext
     let options = PutOptions::json().exclusive().tags(shared.objects.tags.clone());
     let (object, bytes) = (format!("{prefix}{MANIFEST}"), Bytes::from(bytes));
     context.store.put(&object, bytes.clone(), &options).await?;
-    // A store that says yes and keeps something else must not make a recovery point (I4).
+    // A store that says yes and keeps something else must not make a backup (I4).
     let kept = context.store.get(&object).await?;
     if kept != bytes {
         let found = i64::try_from(kept.len()).unwrap_or(i64::MAX);
         return Err(DumpError::ObjectDiffers { object, found, written: length });
     }
-    Ok(OpenCopy { copy, manifest, length }.summary())
+    Ok(OpenBackup { backup, manifest, length }.summary())
 }

@@ -1,4 +1,4 @@
-//! `dump`: one database into one copy. Reads everything at one instant, by several connections and `pg_dump`, and puts
+//! `dump`: one database into one backup. Reads everything at one instant, by several connections and `pg_dump`, and puts
 //! the manifest when all of them have ended well and every object is in the bucket as long as it should be (I4).
 
 mod commit;
@@ -79,7 +79,7 @@ pub enum DumpError {
         why: String,
     },
     /// An object in the bucket is not what was written.
-    #[error("{object} has {found} bytes in the bucket, {written} were written; nothing is kept of this copy")]
+    #[error("{object} has {found} bytes in the bucket, {written} were written; nothing is kept of this backup")]
     ObjectDiffers {
         /// Key of the object.
         object: String,
@@ -89,13 +89,13 @@ pub enum DumpError {
         written: i64,
     },
     /// The manifest does not hold.
-    #[error("the copy does not add up: {0}; nothing is kept of it")]
+    #[error("the backup does not add up: {0}; nothing is kept of it")]
     Inconsistent(String),
     /// The deadline passed.
     #[error("the dump took longer than its {0} s; raise the deadline, or the parallelism if the server allows it")]
     DeadlineExceeded(i32),
     /// The worker was told to end.
-    #[error("the worker was told to end before the copy was whole; nothing is kept of it")]
+    #[error("the worker was told to end before the backup was whole; nothing is kept of it")]
     Cancelled,
     /// Another producer failed first; its error is the one to tell.
     #[error("another reader failed")]
@@ -231,7 +231,7 @@ fn gathering(
     let prefix = context
         .store
         .keys()
-        .copy(area, &identity.namespace, &identity.schedule, id)
+        .backup(area, &identity.namespace, &identity.schedule, id)
         .map_err(|e| DumpError::InvalidTask { field: "identity", why: e.to_string() })?;
     Ok(Arc::new(Shared {
         tables,

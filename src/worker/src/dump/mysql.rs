@@ -1,4 +1,4 @@
-//! The dump of a database of the MySQL family: the same copy by other means. Whatever is not the server's affair (objects,
+//! The dump of a database of the MySQL family: the same backup by other means. Whatever is not the server's affair (objects,
 //! frames, pace, manifest) is that of every engine.
 
 use super::rows::{Shared, Written};
@@ -19,7 +19,7 @@ use sha2::{Digest, Sha256};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
-/// Name of the schema below the copy's prefix.
+/// Name of the schema below the backup's prefix.
 const OBJECT: &str = "schema.sql";
 
 /// Reads everything at one instant.

@@ -18,7 +18,7 @@ const AT_ONCE: usize = 32 << 10;
 pub struct Objects {
     /// The bucket.
     pub store: Store,
-    /// The copy's key prefix, ending in `/`.
+    /// The backup's key prefix, ending in `/`.
     pub prefix: String,
     /// Tags of each object.
     pub tags: Tags,
@@ -37,7 +37,7 @@ impl Objects {
         OpenObject { name, upload, pending: None, frames: Vec::new() }
     }
 
-    /// An upload below the copy's prefix.
+    /// An upload below the backup's prefix.
     pub fn upload(&self, name: &str) -> Upload {
         self.store.upload(&format!("{}{name}", self.prefix), self.tags.clone()).memory(self.memory)
     }

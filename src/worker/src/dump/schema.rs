@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
 
-/// Name of the archive below the copy's prefix.
+/// Name of the archive below the backup's prefix.
 const OBJECT: &str = "schema.pgdump";
 /// The first bytes of every custom-format archive.
 const MAGIC: &[u8] = b"PGDMP";
@@ -63,7 +63,7 @@ pub async fn dump(
     })
 }
 
-/// Copies the archive and gives its SHA-256 and the tool's last words, after the tool's exit status was seen.
+/// Backups the archive and gives its SHA-256 and the tool's last words, after the tool's exit status was seen.
 async fn stream(mut running: Running, upload: &mut Upload) -> Result<(String, String), DumpError> {
     let broken = |source| EngineError::ToolBroken { tool: "pg_dump".to_owned(), source };
     let mut stdout = running.stdout().ok_or_else(|| broken(std::io::ErrorKind::BrokenPipe.into()))?;

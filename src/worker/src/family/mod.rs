@@ -1,5 +1,5 @@
 //! The steps of a full restore on MySQL and MariaDB: what `preflight.rs`, `prepare.rs` and the others beside this folder do on
-//! PostgreSQL. The copy, the claim and the words of the reports are the same.
+//! PostgreSQL. The backup, the claim and the words of the reports are the same.
 
 pub mod clear;
 pub mod drill;

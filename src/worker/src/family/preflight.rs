@@ -1,6 +1,6 @@
 //! `preflight` and `preflight-undo`: would it work? Nothing is changed.
 
-use crate::copy::{self, archive};
+use crate::backup::{self, archive};
 use crate::{TaskError, WorkerContext};
 use sennight_core::manifest::Manifest;
 use sennight_core::result::{Done, Preflight, Refusal};
@@ -19,7 +19,7 @@ const SCRIPT_LIMIT: i64 = 64 << 20;
 
 /// Looks whether a full restore would work.
 pub async fn run(task: &RestoreTask, context: &WorkerContext) -> Result<Done, TaskError> {
-    let manifest = copy::open(task, context).await?;
+    let manifest = backup::open(task, context).await?;
     let application = format!("sennight preflight {}", task.request_uid);
     let mut session = connect(&task.database, "", &application).await?;
     let evidence = gather(task, context, &manifest, &mut session).await;
@@ -44,7 +44,7 @@ fn told(evidence: &Evidence) -> Done {
     })
 }
 
-/// Everything that the rules need to know, the copy's script included.
+/// Everything that the rules need to know, the backup's script included.
 pub async fn gather(
     task: &RestoreTask,
     context: &WorkerContext,
@@ -65,6 +65,6 @@ async fn script(task: &RestoreTask, context: &WorkerContext, manifest: &Manifest
     archive(&context.store, &task.backup.prefix, &manifest.schema, file.path()).await.map_err(TaskError::from)?;
     let text = tokio::fs::read_to_string(file.path()).await.map_err(unwritable)?;
     parse(&text).ok_or_else(|| {
-        TaskError::refused("CopyDamaged", format!("{} is no script of this version's", manifest.schema.object))
+        TaskError::refused("BackupDamaged", format!("{} is no script of this version's", manifest.schema.object))
     })
 }

@@ -1,10 +1,10 @@
-//! `prepare`: fills a new schema beside the live one from a copy, and proves that it is the copy. May be repeated: each attempt
+//! `prepare`: fills a new schema beside the live one from a backup, and proves that it is the backup. May be repeated: each attempt
 //! drops what the one before left. The live schema is read, never written.
 
 use super::{hooks, preflight};
 use crate::fill::Fill;
 use crate::prepare::size_limit;
-use crate::{TaskError, WorkerContext, copy, verify};
+use crate::{TaskError, WorkerContext, backup, verify};
 use sennight_core::manifest::Manifest;
 use sennight_core::names::new_database;
 use sennight_core::progress::Stage;
@@ -25,7 +25,7 @@ const WATCH: Duration = Duration::from_secs(2);
 
 /// Prepares. On any failure, that of a damaged frame included, the new schema is dropped again.
 pub async fn run(task: &RestoreTask, context: &WorkerContext) -> Result<Done, TaskError> {
-    let manifest = copy::open(task, context).await?;
+    let manifest = backup::open(task, context).await?;
     verify::before_loading(&context.store, &task.backup.prefix, &manifest).await?;
     let application = format!("sennight prepare {}", task.request_uid);
     let mut admin = connect(&task.database, "", &application).await?;
@@ -158,7 +158,7 @@ async fn fill(
     Ok((hooks, fill.code(script).await?))
 }
 
-/// Ends when the new schema has outgrown the copy, and not before.
+/// Ends when the new schema has outgrown the backup, and not before.
 async fn watch(task: &RestoreTask, manifest: &Manifest, name: &str, application: &str) -> Result<TaskError, TaskError> {
     let limit = size_limit(manifest);
     let mut session = connect(&task.database, "", application).await?;

@@ -133,7 +133,7 @@ fn a_window_in_which_nothing_can_be_done_ends_the_request_before_anybody_pays() 
     }
     assert_eq!(ended(missed, Mode::CrmExport), None, "an export swaps nothing");
     assert_eq!(ended(beyond, Mode::CrmExport), None);
-    // Nobody has to hold a copy, or look at a server, to see it.
+    // Nobody has to hold a backup, or look at a server, to see it.
     assert_eq!(
         ended(|f| (f.not_after, f.pinned) = (Some(now()), false), Mode::FullRestore).as_deref(),
         Some("WindowMissed")

@@ -7,13 +7,13 @@ fn at(text: &str) -> DateTime<Utc> {
     text.parse().unwrap()
 }
 
-/// A copy of 22 November: its seven days are over at midnight before the 30th.
-fn dir(area: Area, objects: &[&str]) -> CopyDir {
+/// A backup of 22 November: its seven days are over at midnight before the 30th.
+fn dir(area: Area, objects: &[&str]) -> BackupDir {
     let id: BackupId = "20261122T021000Z-0000000a".parse().unwrap();
     let prefix = format!("p/{area}/ns/acme/{id}/");
     let stored = Some(at("2026-11-22T02:11:00Z"));
     let objects = objects.iter().map(|name| Object { key: format!("{prefix}{name}"), stored }).collect();
-    CopyDir { area, namespace: "ns".into(), schedule: "acme".into(), id, prefix, objects }
+    BackupDir { area, namespace: "ns".into(), schedule: "acme".into(), id, prefix, objects }
 }
 
 fn orders(enforcer: Enforcer, now: &str) -> Orders {
@@ -24,7 +24,7 @@ const REQUEST: Need = Need { request: true, last_good: None };
 const WHOLE: [&str; 3] = ["data/pack-0001.zst", "manifest.json", "schema.pgdump"];
 
 #[test]
-fn i5_each_copy_gets_its_verdict() {
+fn i5_each_backup_gets_its_verdict() {
     use Enforcer::{Operator, Rules};
     let daily = daily_tags();
     let held = held_tags(at("2026-12-05T00:00:00Z"));
@@ -147,7 +147,7 @@ fn directories_are_put_together_across_pages_and_strangers_are_passed_over() {
     let sizes: Vec<_> = found
         .iter()
         .map(|f| match f {
-            Found::Copy(dir) => (dir.id.to_string(), dir.objects.len()),
+            Found::Backup(dir) => (dir.id.to_string(), dir.objects.len()),
             Found::Single(..) => panic!("{f:?}"),
         })
         .collect();

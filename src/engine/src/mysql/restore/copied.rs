@@ -1,4 +1,4 @@
-//! What a copy's script says that a restore must know before it begins: who its objects run as, what they need of the server.
+//! What a backup's script says that a restore must know before it begins: who its objects run as, what they need of the server.
 //! Pure.
 
 use super::accounts::Account;

@@ -1,4 +1,4 @@
-//! What a full restore's rules look at: the server, the schema, the account, the copy. Plain values.
+//! What a full restore's rules look at: the server, the schema, the account, the backup. Plain values.
 
 use super::copied::Copied;
 use sennight_core::manifest::ServerFacts;
@@ -13,11 +13,11 @@ pub struct Evidence {
     pub account: String,
     /// The server's version: major and minor.
     pub server: (i32, i32),
-    /// The copy's; `None` where there is none.
-    pub copy: Option<(i32, i32)>,
-    /// What the copy's script needs; `None` where it was too large to look into.
+    /// The backup's; `None` where there is none.
+    pub backup: Option<(i32, i32)>,
+    /// What the backup's script needs; `None` where it was too large to look into.
     pub copied: Option<Copied>,
-    /// Definers that the server does not have: of the copy and of the live schema.
+    /// Definers that the server does not have: of the backup and of the live schema.
     pub definers_missing: Vec<String>,
     /// The server takes no changes.
     pub read_only: bool,
@@ -75,7 +75,7 @@ pub struct Evidence {
     pub notes: Vec<String>,
 }
 
-/// What the copy took on its server, or four times its rows where it does not say.
+/// What the backup took on its server, or four times its rows where it does not say.
 pub fn needed_bytes(facts: &ServerFacts, raw_bytes: i64) -> i64 {
     let guess = raw_bytes.saturating_mul(4);
     let bytes = facts.database_bytes.unwrap_or(guess).max(raw_bytes);

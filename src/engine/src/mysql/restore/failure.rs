@@ -26,9 +26,9 @@ pub enum RestoreError {
         /// The server-wide lock that it holds.
         lock: String,
     },
-    /// The new database outgrew the copy that it is made of.
+    /// The new database outgrew the backup that it is made of.
     #[error(
-        "the new database has grown to {bytes} bytes, past {limit}, 1.5 times what the copy should take: stopped before the server's disk is full"
+        "the new database has grown to {bytes} bytes, past {limit}, 1.5 times what the backup should take: stopped before the server's disk is full"
     )]
     TooLarge {
         /// Its size.

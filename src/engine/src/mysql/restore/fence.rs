@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Whose sessions are ended.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Evicted {
+pub struct SessionsTerminated {
     /// By login name.
     pub logins: BTreeSet<String>,
     /// By what they work on, whoever they are, but those in `spared`.
@@ -26,7 +26,7 @@ pub struct Evicted {
     pub spared: BTreeSet<String>,
 }
 
-impl Evicted {
+impl SessionsTerminated {
     /// Of a reach, and of everybody who has one of these schemas open.
     pub fn of(reach: &Reach, own: &Account, schemas: &[&str]) -> Self {
         let spared = reach.spared.iter().map(|a| a.user.clone()).chain([own.user.clone()]).collect();
@@ -94,7 +94,7 @@ pub async fn count(session: &mut Session, schema: &str) -> Result<i64, EngineErr
 }
 
 /// Ends sessions until none is left.
-pub async fn evict(session: &mut Session, whom: &Evicted) -> Result<(), RestoreError> {
+pub async fn evict(session: &mut Session, whom: &SessionsTerminated) -> Result<(), RestoreError> {
     let deadline = Instant::now() + PATIENCE;
     let mut clean = 0;
     loop {
@@ -112,7 +112,7 @@ pub async fn evict(session: &mut Session, whom: &Evicted) -> Result<(), RestoreE
 }
 
 /// Ends each once, and tells who was there.
-async fn round(session: &mut Session, whom: &Evicted) -> Result<Vec<Somebody>, EngineError> {
+async fn round(session: &mut Session, whom: &SessionsTerminated) -> Result<Vec<Somebody>, EngineError> {
     let mut found = sessions(session).await?;
     found.retain(|s| whom.concerns(&s.user, s.schema.as_deref()));
     for somebody in &found {
@@ -134,7 +134,7 @@ mod tests {
         let account = |user: &str| Account { user: user.into(), host: "%".into() };
         let reach =
             Reach { fenced: vec![account("app"), account("root")], locked: vec![], spared: vec![account("root")] };
-        let whom = Evicted::of(&reach, &account("me"), &["live"]);
+        let whom = SessionsTerminated::of(&reach, &account("me"), &["live"]);
         for (user, schema, ended) in [
             ("app", None, true),
             ("app", Some("other"), true),

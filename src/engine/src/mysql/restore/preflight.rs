@@ -37,7 +37,7 @@ const RIGHTS: [&str; 18] = [
     "PROCESS",
 ];
 
-/// Looks for a full restore. `copied` is what the copy's script says, where it was read.
+/// Looks for a full restore. `copied` is what the backup's script says, where it was read.
 pub async fn look(
     session: &mut Session,
     task: &RestoreTask,
@@ -50,15 +50,15 @@ pub async fn look(
     let mut evidence = server_side(session, database).await?;
     definers.extend(definers_of(session, database).await?);
     missing_definers(session, &definers, &mut evidence).await?;
-    evidence.copy = minor_too(&manifest.server.version).or(Some((manifest.server.major, 0)));
+    evidence.backup = minor_too(&manifest.server.version).or(Some((manifest.server.major, 0)));
     evidence.needed_bytes = needed_bytes(&manifest.server, manifest.totals.raw_bytes);
     evidence.headroom_bytes = task.headroom_bytes;
     evidence.names_needed = [&new, &kept].map(|name| (name.clone(), directory(name))).into();
     if copied.is_none() {
-        evidence.notes.push("the copy's schema is too large to be looked into here: prepare will".to_owned());
+        evidence.notes.push("the backup's schema is too large to be looked into here: prepare will".to_owned());
     }
     let unreadable = manifest.warnings.iter().filter(|warning| warning.starts_with(UNREADABLE));
-    evidence.notes.extend(unreadable.map(|warning| format!("in the copy {warning}")));
+    evidence.notes.extend(unreadable.map(|warning| format!("in the backup {warning}")));
     evidence.functions_guarded &= copied.as_ref().is_none_or(|c| c.functions);
     evidence.copied = copied;
     if let Some(found) = Schema::find(session, &new).await? {

@@ -9,7 +9,7 @@ use super::schemas::NAME_LIMIT;
 const DIRECTORY_LIMIT: usize = 255;
 
 /// Every rule, in the order in which a person would work through them.
-const RULES: [fn(&Evidence, &mut Vec<Refused>); 6] = [server, live_database, rights, copy_fits, names, swap_is_free];
+const RULES: [fn(&Evidence, &mut Vec<Refused>); 6] = [server, live_database, rights, backup_fits, names, swap_is_free];
 
 /// All refusals at once: whoever reads them wants to mend everything in one go.
 pub fn refusals(evidence: &Evidence) -> Vec<Refused> {
@@ -60,9 +60,9 @@ fn server(e: &Evidence, refused: &mut Vec<Refused>) {
     if let Some(filter) = &e.log_filter {
         refused.push(Refused::BinaryLogFiltered { filter: filter.clone() });
     }
-    if let Some(copy) = e.copy.filter(|copy| *copy > e.server) {
+    if let Some(backup) = e.backup.filter(|backup| *backup > e.server) {
         let words = |(major, minor): (i32, i32)| format!("{major}.{minor}");
-        refused.push(Refused::CopyNewerThanServer { copy: words(copy), server: words(e.server) });
+        refused.push(Refused::BackupNewerThanServer { backup: words(backup), server: words(e.server) });
     }
 }
 
@@ -88,12 +88,12 @@ fn rights(e: &Evidence, refused: &mut Vec<Refused>) {
     }
 }
 
-fn copy_fits(e: &Evidence, refused: &mut Vec<Refused>) {
+fn backup_fits(e: &Evidence, refused: &mut Vec<Refused>) {
     if let Some(accounts) = listed(&e.definers_missing) {
         refused.push(Refused::DefinersMissing { accounts });
     }
     let copied = e.copied.clone().unwrap_or_default();
-    let told = |all: &[String]| all.iter().map(|table| format!("{table} of the copy")).collect::<Vec<_>>();
+    let told = |all: &[String]| all.iter().map(|table| format!("{table} of the backup")).collect::<Vec<_>>();
     let engines = [e.other_engines.clone(), told(&copied.other_engines)].concat();
     if let Some(tables) = listed(&engines) {
         refused.push(Refused::NonTransactional { tables });
@@ -165,7 +165,7 @@ mod tests {
             database: "acme".into(),
             account: "r@%".into(),
             server: (10, 11),
-            copy: Some((10, 11)),
+            backup: Some((10, 11)),
             live: true,
             headroom_bytes: Some(1000),
             needed_bytes: 1000,
@@ -196,7 +196,7 @@ mod tests {
             (|e| e.replica = true, "ServerIsReplica"),
             (|e| e.clustered = true, "ServerClustered"),
             (|e| e.log_filter = Some("x".into()), "BinaryLogFiltered"),
-            (|e| e.copy = Some((11, 4)), "CopyNewerThanServer"),
+            (|e| e.backup = Some((11, 4)), "BackupNewerThanServer"),
             (|e| e.live = false, "LiveDatabaseMissing"),
             (|e| e.reserved = true, "LiveDatabaseReserved"),
             (|e| e.rights_missing = one(), "RightsMissing"),
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_copy_needs_counts_as_what_the_live_database_has() {
+    fn what_the_backup_needs_counts_as_what_the_live_database_has() {
         let copied = Copied { other_engines: one(), foreign: one(), capitals: true, ..Copied::default() };
         let found = reasons(|e| (e.copied, e.folds_names) = (Some(copied), true));
         assert_eq!(found, ["NonTransactional", "ForeignKeysAcross", "NamesFolded"]);

@@ -24,9 +24,9 @@ pub enum Refused {
         "the server's binary log is filtered ({filter}): its replicas would get a part of the restore; remove the filter from the primary"
     )]
     BinaryLogFiltered { filter: String },
-    /// The copy comes from a newer version.
-    #[error("the copy was made by version {copy}, the server is {server}: restore into {copy} or newer")]
-    CopyNewerThanServer { copy: String, server: String },
+    /// The backup comes from a newer version.
+    #[error("the backup was made by version {backup}, the server is {server}: restore into {backup} or newer")]
+    BackupNewerThanServer { backup: String, server: String },
     /// There is no schema to replace.
     #[error(
         "there is no database {database:?} on the server: create it (empty) or check database.name of the BackupSchedule"
@@ -65,7 +65,7 @@ pub enum Refused {
     ForeignKeysAcross { database: String, keys: String },
     /// Names would come back otherwise.
     #[error(
-        "the server keeps names in small letters (lower_case_table_names) and the copy has capitals: restore on a server that keeps them"
+        "the server keeps names in small letters (lower_case_table_names) and the backup has capitals: restore on a server that keeps them"
     )]
     NamesFolded,
     /// A two-phase transaction is open.
@@ -91,7 +91,7 @@ pub enum Refused {
     AlreadyCutOver { kept: String },
     /// There is nothing to go back to.
     #[error(
-        "the database {name:?} that the restore had kept is gone or carries another mark: the restore cannot be undone; its safety dump is named in the undone request's status"
+        "the database {name:?} that the restore had kept is gone or carries another mark: the restore cannot be undone; its safety backup is named in the undone request's status"
     )]
     KeptDatabaseGone { name: String },
     /// The live schema is not the one that the undone request brought back.

@@ -4,7 +4,7 @@
 use super::accounts::{self, Reach};
 use super::code::{self, Events};
 use super::failure::RestoreError;
-use super::fence::{self, Evicted};
+use super::fence::{self, SessionsTerminated};
 use super::journal::Journal;
 use super::marks::{Mark, Role};
 use super::rename::{Places, statement};
@@ -156,9 +156,9 @@ async fn aside(
     Ok(session.run(&create, "making room for the old database").await?)
 }
 
-async fn evicted(session: &mut Session, task: &CutoverTask) -> Result<Evicted, EngineError> {
+async fn evicted(session: &mut Session, task: &CutoverTask) -> Result<SessionsTerminated, EngineError> {
     let known = accounts::known(session, &task.database.database).await?;
-    Ok(Evicted::of(&known.reach(), &known.own, &[&task.database.database, &task.new_database]))
+    Ok(SessionsTerminated::of(&known.reach(), &known.own, &[&task.database.database, &task.new_database]))
 }
 
 /// One try. Dropping a trigger waits for its table as the RENAME does.

@@ -127,7 +127,7 @@ pub fn without_auto_increment(text: &str) -> String {
 }
 
 /// A table's or view's definition (MariaDB) whose sequences are those of the database that it is made in: the server prints them
-/// with the database's name, and a copy that is loaded under another one would draw its numbers from the first.
+/// with the database's name, and a backup that is loaded under another one would draw its numbers from the first.
 pub fn own_sequences(text: &str, database: &str) -> String {
     let (mut out, mut rest) = (String::with_capacity(text.len()), text);
     let calls = ["nextval", "lastval"].map(|call| (format!("{call}({}.", ident(database)), format!("{call}(")));

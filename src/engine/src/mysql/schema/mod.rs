@@ -1,5 +1,5 @@
 //! Everything that is not a table's rows, as statements: what SHOW CREATE says, without DEFINER (which is kept beside each
-//! statement), in an order in which it can be made again. `render` writes the copy's `schema.sql`, `parse` reads it.
+//! statement), in an order in which it can be made again. `render` writes the backup's `schema.sql`, `parse` reads it.
 
 mod definition;
 mod objects;

@@ -14,7 +14,7 @@ fn ended(name: &str, mode: &str, fields: &Value) -> RestoreRequest {
     let mut status = json!({
         "observedGeneration": 1, "tenant": "t", "waitingOn": "Nobody", "finishedAt": "2026-11-22T03:00:00Z",
         "approval": {"decision": "Approved", "by": "ann", "reason": "a long story of what the tenant lost and when"},
-        "estimate": {"copyBytes": 5, "notContained": ["activities", "comments", "history"]},
+        "estimate": {"backupBytes": 5, "notContained": ["activities", "comments", "history"]},
         "history": [{"time": "2026-11-22T02:00:00Z", "event": "Pinned", "message": "a sentence about it"}]
     });
     status.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
@@ -63,7 +63,7 @@ fn paid() -> Value {
     json!({"reference": "INV-1", "amount": "49.00", "currency": "EUR", "by": "bill"})
 }
 
-fn copy() -> Value {
+fn backup() -> Value {
     json!({
         "id": "c", "prefix": "backups/daily/n/s/c/", "day": "2026-11-21", "snapshotTime": "2026-11-21T00:00:00Z",
         "bytes": 77, "rows": 8, "manifestSha256": "x"
@@ -71,17 +71,17 @@ fn copy() -> Value {
 }
 
 /// A full restore that took effect, and what became of the replaced database.
-fn swapped(way_back: &str) -> Value {
+fn swapped(undo: &str) -> Value {
     let mut all = COMPLETE.to_vec();
-    all.push(("UndoAvailable", "False", way_back));
+    all.push(("UndoAvailable", "False", undo));
     json!({
-        "phase": "Complete", "payment": paid(), "recoveryPoint": copy(), "conditions": conditions(&all),
+        "phase": "Complete", "payment": paid(), "backup": backup(), "conditions": conditions(&all),
         "prepared": {"at": "2026-11-22T02:10:00Z", "job": "p", "database": "d__new", "liveOid": 3, "newOid": 4, "rows": 8, "tables": 1},
         "claim": {"attempt": 1, "job": "c", "at": "2026-11-22T02:20:00Z"},
         "jobs": [job("prepare", "Succeeded", None), job("cutover", "Succeeded", None)],
-        "result": {"committedAt": "2026-11-22T02:30:00Z", "downtimeMillis": 40, "keptDatabase": "d__old"},
+        "result": {"committedAt": "2026-11-22T02:30:00Z", "downtimeMillis": 40, "previousDatabase": "d__old"},
         "kept": {"name": "d__old", "oid": 3, "undoUntil": "2026-11-25T03:00:00Z",
-            "droppedAt": (way_back == "Dropped").then_some("2026-11-25T03:10:00Z")}
+            "droppedAt": (undo == "Dropped").then_some("2026-11-25T03:10:00Z")}
     })
 }
 
@@ -89,7 +89,7 @@ fn swapped(way_back: &str) -> Value {
 fn all() -> Vec<RestoreRequest> {
     let refunded = json!({"reference": "INV-1", "amount": "49.00", "refund": {"reference": "R-1", "by": "bill"}});
     let mut undo = swapped("Dropped");
-    let of = |uid: &str| json!({"requestUid": uid, "database": "d__old", "keptOid": 3, "liveOid": 4, "heldUntil": "2026-12-01T00:00:00Z"});
+    let of = |uid: &str| json!({"requestUid": uid, "database": "d__old", "previousOid": 3, "liveOid": 4, "heldUntil": "2026-12-01T00:00:00Z"});
     undo["undo"] = of("uid-full");
     undo["prepared"] = Value::Null;
     let failed = [("Complete", "False", "Failed"), ("Failed", "True", "Failed"), ("RefundDue", "False", "Refunded")];
@@ -114,7 +114,7 @@ fn all() -> Vec<RestoreRequest> {
             "export",
             "CrmExport",
             &json!({
-                "phase": "Complete", "payment": paid(), "recoveryPoint": copy(), "conditions": conditions(&COMPLETE),
+                "phase": "Complete", "payment": paid(), "backup": backup(), "conditions": conditions(&COMPLETE),
                 "jobs": [job("export", "Succeeded", None)],
                 "result": {"key": "exports/n/export.zip", "sha256": "y", "files": [{"name": "deals.csv", "rows": 4}]}
             }),
@@ -155,7 +155,7 @@ fn answers(other: &RestoreRequest) -> Vec<String> {
         format!("{:?}", undo::undoing(&full, &[Arc::new(other.clone())])),
         format!("{} {:?} {:?}", kept::settled(status), status.kept, status.claim),
         format!("{:?} {}", status.waiting_on, is_true(&status.conditions, RequestCondition::RefundDue)),
-        format!("{:?}", status.recovery_point.as_ref().map(|copy| &copy.id)),
+        format!("{:?}", status.backup.as_ref().map(|backup| &backup.id)),
     ]
 }
 
@@ -164,9 +164,9 @@ fn what_is_kept_of_a_request_at_rest_answers_all_that_others_ask() {
     let mut told = Vec::new();
     for whole in all() {
         let mut kept = whole.clone();
-        lighten(&mut kept);
+        compact(&mut kept);
         let (name, size) = (whole.name_any(), |r: &RestoreRequest| serde_json::to_vec(r).unwrap().len());
-        assert!(kept.status.as_ref().unwrap().abridged, "{name}");
+        assert!(kept.status.as_ref().unwrap().compacted, "{name}");
         assert!(size(&kept) < size(&whole), "{name}");
         assert!(resting(&kept), "{name}: it is not looked at");
         assert_eq!(answers(&kept), answers(&whole), "{name}");
@@ -180,7 +180,7 @@ fn what_is_kept_of_a_request_at_rest_answers_all_that_others_ask() {
         "Done(\"undo\")",
         "Unsettled(\"unknown\")",
         "false false true",
-        "Some(KeptDatabase",
+        "Some(PreviousDatabase",
     ] {
         assert!(told.iter().any(|line| line.contains(answer)), "{answer}: {told:#?}");
     }
@@ -206,7 +206,7 @@ fn a_request_for_which_something_is_to_be_done_is_kept_whole() {
         ("what it prepared is there", "cleared", |r| of(r).cleared = None),
         ("a Job runs", "full", |r| of(r).jobs[0].outcome = None),
         ("the way back is open", "full", |r| of(r).kept.as_mut().unwrap().dropped_at = None),
-        ("holds its copy", "export", |r| of(r).conditions.push(Condition::new("Held", true, "HoldPlaced", ""))),
+        ("holds its backup", "export", |r| of(r).conditions.push(Condition::new("Held", true, "HoldPlaced", ""))),
         ("its refund is not told yet", "refunded", refund),
         ("owed a refund", "refunded", owed),
     ];
@@ -221,7 +221,7 @@ fn a_request_for_which_something_is_to_be_done_is_kept_whole() {
             whole = recorded(whole);
         }
         let mut kept = whole.clone();
-        lighten(&mut kept);
+        compact(&mut kept);
         assert_eq!(kept, whole, "{why}");
     }
 }
@@ -233,10 +233,10 @@ fn of(request: &mut RestoreRequest) -> &mut RestoreRequestStatus {
 #[test]
 fn nobody_can_write_that_a_request_is_abridged() {
     let mut object = serde_json::to_value(&all()[0]).unwrap();
-    object["status"]["abridged"] = json!(true);
+    object["status"]["compacted"] = json!(true);
     let read: RestoreRequest = serde_json::from_value(object).unwrap();
-    assert!(!read.status.as_ref().unwrap().abridged);
+    assert!(!read.status.as_ref().unwrap().compacted);
     let mut kept = all().remove(0);
-    lighten(&mut kept);
-    assert_eq!(serde_json::to_value(&kept).unwrap()["status"].get("abridged"), None);
+    compact(&mut kept);
+    assert_eq!(serde_json::to_value(&kept).unwrap()["status"].get("compacted"), None);
 }

@@ -1,4 +1,4 @@
-//! The copy that a restore is made from: opened by its pinned manifest, and only if it is this tenant's (I7).
+//! The backup that a restore is made from: opened by its pinned manifest, and only if it is this tenant's (I7).
 
 use super::frames::{FrameError, fetch};
 use super::{TaskError, WorkerContext};
@@ -12,10 +12,10 @@ use tokio::io::AsyncWriteExt;
 /// The schema archive is fetched by ranges of this size.
 const RANGE: i64 = 8 << 20;
 
-/// Opens the task's copy. Nothing is connected to or created before this has agreed.
+/// Opens the task's backup. Nothing is connected to or created before this has agreed.
 pub async fn open(task: &RestoreTask, context: &WorkerContext) -> Result<Manifest, TaskError> {
     if task.database.engine != task.identity.engine {
-        let message = format!("a copy of {} cannot be restored on {}", task.identity.engine, task.database.engine);
+        let message = format!("a backup of {} cannot be restored on {}", task.identity.engine, task.database.engine);
         return Err(TaskError::refused("EngineUnsupported", message));
     }
     if task.identity.database != task.database.database {
@@ -24,12 +24,12 @@ pub async fn open(task: &RestoreTask, context: &WorkerContext) -> Result<Manifes
             expected: task.database.database.clone(),
             found: task.identity.database.clone(),
         };
-        return Err(TaskError::refused("ForeignCopy", mismatch.to_string()));
+        return Err(TaskError::refused("ForeignBackup", mismatch.to_string()));
     }
     let opened = context.store.open(&task.backup, Some(&task.identity)).await?;
     if opened.manifest.encryption.is_some() {
-        let message = "the copy is encrypted by a later version of Sennight: restore it with that one";
-        return Err(TaskError::refused("CopyEncrypted", message));
+        let message = "the backup is encrypted by a later version of Sennight: restore it with that one";
+        return Err(TaskError::refused("BackupEncrypted", message));
     }
     Ok(opened.manifest)
 }

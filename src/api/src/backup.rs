@@ -1,14 +1,14 @@
-//! A copy as a BackupSchedule's status lists it.
+//! A backup as a BackupSchedule's status lists it.
 
 use chrono::{DateTime, NaiveDate, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// A copy.
+/// A backup.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct RecoveryPoint {
-    /// Id; a RestoreRequest may name it in `recoveryPoint`.
+pub struct Backup {
+    /// Id; a RestoreRequest may name it in `backup`.
     #[schemars(length(max = 64))]
     pub id: String,
     /// Local day of the snapshot in the schedule's zone: what a RestoreRequest's date is matched with.
@@ -27,7 +27,7 @@ pub struct RecoveryPoint {
     /// SHA-256 of the manifest, hex.
     #[schemars(length(max = 64))]
     pub manifest_sha256: String,
-    /// Key prefix of the copy in the bucket.
+    /// Key prefix of the backup in the bucket.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub prefix: Option<String>,
@@ -38,7 +38,7 @@ pub struct RecoveryPoint {
     /// A RestoreRequest holds it: it outlives `expiresAt` until that request ends.
     #[serde(default)]
     pub held: bool,
-    /// It has far fewer rows or tables than the last good copy before it: look at the database, and at condition Suspicious.
+    /// It has far fewer rows or tables than the last good backup before it: look at the database, and at condition Suspicious.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub suspicious: bool,
     /// `retention.keepLastGood`: nothing better came after it, so it outlives `expiresAt` until then at most.

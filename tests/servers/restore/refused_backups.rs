@@ -1,4 +1,4 @@
-//! Refusals that take another copy, another server or other tools than a test has at hand: by a manifest that was changed and sealed
+//! Refusals that take another backup, another server or other tools than a test has at hand: by a manifest that was changed and sealed
 //! anew, a tablespace of its own, and client tools under another root.
 
 use super::refusals::{everything, refused, unchanged};
@@ -16,46 +16,46 @@ use testkit::postgres::restore::PostgresRestore;
 
 type Change = Box<dyn FnOnce(&mut Manifest)>;
 
-/// The task over a copy whose manifest says something else.
-async fn resealed(world: &PostgresRestore, copy: &BackupSummary, change: impl FnOnce(&mut Manifest)) -> RestoreTask {
-    let any = BackupRef { manifest_sha256: None, ..world.restore_task(copy).backup };
-    let key = format!("{}manifest.json", copy.prefix);
+/// The task over a backup whose manifest says something else.
+async fn resealed(world: &PostgresRestore, backup: &BackupSummary, change: impl FnOnce(&mut Manifest)) -> RestoreTask {
+    let any = BackupRef { manifest_sha256: None, ..world.restore_task(backup).backup };
+    let key = format!("{}manifest.json", backup.prefix);
     let original = world.store.get(&key).await.unwrap();
     let mut manifest = world.store.open(&any, None).await.unwrap().manifest;
     change(&mut manifest);
     let sealed = world.store.keyring().seal(&manifest).unwrap();
     world.store.put(&key, sealed.into(), &PutOptions::default()).await.unwrap();
-    world.store.put(&format!("{}original", copy.prefix), original, &PutOptions::default()).await.unwrap();
-    RestoreTask { backup: any, ..world.restore_task(copy) }
+    world.store.put(&format!("{}original", backup.prefix), original, &PutOptions::default()).await.unwrap();
+    RestoreTask { backup: any, ..world.restore_task(backup) }
 }
 
 /// The manifest as it was.
-async fn mended(world: &PostgresRestore, copy: &BackupSummary) {
-    let original = world.store.get(&format!("{}original", copy.prefix)).await.unwrap();
-    world.store.put(&format!("{}manifest.json", copy.prefix), original, &PutOptions::default()).await.unwrap();
+async fn mended(world: &PostgresRestore, backup: &BackupSummary) {
+    let original = world.store.get(&format!("{}original", backup.prefix)).await.unwrap();
+    world.store.put(&format!("{}manifest.json", backup.prefix), original, &PutOptions::default()).await.unwrap();
 }
 
 async fn tenant(name: &str) -> (PostgresRestore, BackupSummary) {
     let world = PostgresRestore::new(name).await;
     world.sql_as("owner", &world.database, "CREATE TABLE public.t (v text)").await;
-    let copy = world.dump().await;
-    (world, copy)
+    let backup = world.dump().await;
+    (world, backup)
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_copy_that_does_not_fit_the_server_is_refused_by_what_does_not_fit() {
-    let (world, copy) = tenant("misfit").await;
+async fn a_backup_that_does_not_fit_the_server_is_refused_by_what_does_not_fit() {
+    let (world, backup) = tenant("misfit").await;
     let extension = |name: &'static str, version: &'static str| {
         move |m: &mut Manifest| {
             m.server.extensions.push(Extension { name: name.to_owned(), version: version.to_owned() });
         }
     };
     let cases: Vec<(Change, Vec<&str>, &str)> = vec![
-        (Box::new(|m| m.server.major = 99), vec!["CopyNewerThanServer"], "restore into 99 or newer"),
+        (Box::new(|m| m.server.major = 99), vec!["BackupNewerThanServer"], "restore into 99 or newer"),
         (Box::new(|m| m.server.collate = "xx_XX".to_owned()), vec!["LocaleMissing"], "pg_import_system_collations"),
         (Box::new(|m| m.roles.push("nobody_at_all".to_owned())), vec!["RolesMissing"], "nobody_at_all"),
         (Box::new(extension("nope", "1.0")), vec!["ExtensionsMissing"], "install their packages"),
-        (Box::new(extension("plpgsql", "999")), vec!["ExtensionsOlder"], "install the copy's version"),
+        (Box::new(extension("plpgsql", "999")), vec!["ExtensionsOlder"], "install the backup's version"),
         (
             Box::new(extension("timescaledb", "2.0")),
             vec!["ExtensionsMissing", "ExtensionsUnsupported"],
@@ -63,28 +63,28 @@ async fn a_copy_that_does_not_fit_the_server_is_refused_by_what_does_not_fit() {
         ),
     ];
     for (change, expected, way_out) in cases {
-        let task = resealed(&world, &copy, change).await;
+        let task = resealed(&world, &backup, change).await;
         refused(&world, &task, &expected, way_out).await;
-        mended(&world, &copy).await;
+        mended(&world, &backup).await;
     }
-    let good = world.preflight(&world.restore_task(&copy)).await;
+    let good = world.preflight(&world.restore_task(&backup)).await;
     assert_eq!(good.refusals, [], "the manifest is as it was");
     // The maintenance database is no tenant's.
-    let mut own = world.restore_task(&copy);
+    let mut own = world.restore_task(&backup);
     own.database.maintenance_database.clone_from(&world.database);
     refused(&world, &own, &["LiveDatabaseReserved"], "a database of its own").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tablespace_that_the_restore_role_may_not_use_is_refused_before_anything_is_made() {
-    let (world, copy) = tenant("space").await;
+    let (world, backup) = tenant("space").await;
     let (space, database) = (ident(&format!("{}_space", world.name)), ident(&world.database));
     let session = world.session("super", "postgres").await;
     // Below the data directory: the test has none of its own on the server's machine.
     session.batch_execute("SET allow_in_place_tablespaces = on").await.unwrap();
     session.batch_execute(&format!("CREATE TABLESPACE {space} LOCATION ''")).await.unwrap();
     world.sql("postgres", &format!("ALTER DATABASE {database} SET TABLESPACE {space}")).await;
-    let task = world.restore_task(&copy);
+    let task = world.restore_task(&backup);
     refused(&world, &task, &["TablespaceDenied"], "GRANT CREATE ON TABLESPACE").await;
     let restore = ident(&world.role("restore"));
     world.sql("postgres", &format!("GRANT CREATE ON TABLESPACE {space} TO {restore}")).await;
@@ -102,8 +102,8 @@ async fn a_tablespace_of_a_single_index_must_be_there_and_open_to_the_restore_ro
     session.batch_execute("SET allow_in_place_tablespaces = on").await.unwrap();
     session.batch_execute(&format!("CREATE TABLESPACE {space} LOCATION ''")).await.unwrap();
     world.sql(&world.database, &format!("CREATE INDEX far ON public.t (v) TABLESPACE {space}")).await;
-    let copy = world.dump().await;
-    let task = world.restore_task(&copy);
+    let backup = world.dump().await;
+    let task = world.restore_task(&backup);
     refused(&world, &task, &["TablespacesDenied"], &name).await;
     world.sql("postgres", &format!("GRANT CREATE ON TABLESPACE {space} TO {restore}")).await;
     assert_eq!(world.preflight(&task).await.refusals, []);
@@ -135,8 +135,8 @@ async fn with_tools(world: &PostgresRestore, work: &Task, root: &Path, job: &str
 
 #[tokio::test(flavor = "multi_thread")]
 async fn client_tools_that_are_missing_too_old_or_too_new_are_refused() {
-    let (world, copy) = tenant("tools").await;
-    let task = world.restore_task(&copy);
+    let (world, backup) = tenant("tools").await;
+    let task = world.restore_task(&backup);
     let server = world.session("super", "postgres").await.server_major();
     let (none, newer) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     std::fs::create_dir(newer.path().join("17")).unwrap();
@@ -155,7 +155,7 @@ async fn client_tools_that_are_missing_too_old_or_too_new_are_refused() {
         unchanged(&world, &before, expected).await;
     }
     if server < 17 {
-        let task = resealed(&world, &copy, |m| m.schema.tool = "pg_dump (PostgreSQL) 99.0".to_owned()).await;
+        let task = resealed(&world, &backup, |m| m.schema.tool = "pg_dump (PostgreSQL) 99.0".to_owned()).await;
         refused(&world, &task, &["ClientToolsTooOld"], "the tools of PostgreSQL 99").await;
     }
 }

@@ -1,4 +1,4 @@
-//! The copies that mutants are made of: dumps of real databases in several shapes, signed, and a bucket to change them in.
+//! The backups that mutants are made of: dumps of real databases in several shapes, signed, and a bucket to change them in.
 
 use sennight_core::manifest::{Manifest, TenantIdentity};
 use sennight_core::result::Done;
@@ -9,23 +9,23 @@ use sennight_storage::Store;
 use sennight_worker::{TaskError, export};
 use std::collections::{BTreeMap, BTreeSet};
 use tempfile::TempDir;
-use testkit::{Bucket, Database, context, copy_ref, credential_files, dump_task, dump_with, path};
+use testkit::{Bucket, Database, backup_ref, context, credential_files, dump_task, dump_with, path};
 
 /// UID of the request that restores and exports mutants.
 pub const UID: &str = "0f3b2c1d-aaaa-4bbb-8ccc-1234567890ab";
 /// A key that nobody else has.
 const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
 
-/// A copy, whole.
+/// A backup, whole.
 pub struct Base {
     pub name: String,
     pub database: Database,
     pub identity: TenantIdentity,
-    pub copy: BackupRef,
+    pub backup: BackupRef,
     pub manifest: Manifest,
-    /// Every object by its name below the copy's prefix, the manifest too.
+    /// Every object by its name below the backup's prefix, the manifest too.
     pub objects: BTreeMap<String, Vec<u8>>,
-    /// The same of an older copy of the same tenant.
+    /// The same of an older backup of the same tenant.
     pub older: BTreeMap<String, Vec<u8>>,
     /// SHA-256 of its export.
     pub export: String,
@@ -79,22 +79,22 @@ async fn base(name: &str, sql: &[&str]) -> Base {
     let keys = keys();
     let store = Store::connect(&keyed(&bucket.target, &keys)).await.unwrap();
     let task = dump_task(name, &database.target);
-    let older = copy_ref(&dump_with(&task, &context(&store)).await.unwrap());
-    let copy = copy_ref(&dump_with(&task, &context(&store)).await.unwrap());
-    let (older, objects) = (objects(&store, &older.prefix).await, objects(&store, &copy.prefix).await);
+    let older = backup_ref(&dump_with(&task, &context(&store)).await.unwrap());
+    let backup = backup_ref(&dump_with(&task, &context(&store)).await.unwrap());
+    let (older, objects) = (objects(&store, &older.prefix).await, objects(&store, &backup.prefix).await);
     let manifest = Manifest::parse(&objects["manifest.json"]).unwrap();
     assert_eq!(manifest.mac.as_ref().unwrap().key_id, "test");
     let mut base = Base {
         name: name.to_owned(),
         database,
         identity: task.identity,
-        copy,
+        backup,
         manifest,
         objects,
         older,
         export: String::new(),
     };
-    base.export = exported(&super::export_task(&base, &base.copy), &store).await.unwrap().1;
+    base.export = exported(&super::export_task(&base, &base.backup), &store).await.unwrap().1;
     base
 }
 
@@ -129,7 +129,7 @@ async fn exported(task: &ExportTask, store: &Store) -> Result<(String, String), 
     }
 }
 
-/// A bucket with all copies, in which one mutant lives at a time.
+/// A bucket with all backups, in which one mutant lives at a time.
 pub struct Lane {
     bucket: Bucket,
     /// Knows no key.
@@ -152,9 +152,9 @@ impl Lane {
         lane
     }
 
-    /// Replaces or removes an object of a copy.
+    /// Replaces or removes an object of a backup.
     pub async fn put(&self, base: &Base, name: &str, bytes: Option<Vec<u8>>) {
-        let key = format!("{}{name}", base.copy.prefix);
+        let key = format!("{}{name}", base.backup.prefix);
         match bytes {
             Some(bytes) => self.bucket.overwrite(&key, bytes).await,
             None => self.plain.delete(&[key]).await.unwrap(),

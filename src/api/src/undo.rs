@@ -1,4 +1,4 @@
-//! RestoreRequest, what is told of the way back: the replaced database, its safety dump, and what was dropped.
+//! RestoreRequest, what is told of the way back: the replaced database, its safety backup, and what was dropped.
 
 use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
@@ -7,13 +7,13 @@ use serde::{Deserialize, Serialize};
 /// The database that a swap replaced.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct KeptDatabase {
+pub struct PreviousDatabase {
     /// Its name on the server.
     #[schemars(length(max = 64))]
     pub name: String,
     /// The server's number of it. It is dropped only by this number and its mark, never by name alone.
     pub oid: i64,
-    /// Until when the restore can be undone. Afterwards the database is dropped, but never before its safety dump has
+    /// Until when the restore can be undone. Afterwards the database is dropped, but never before its safety backup has
     /// been read back.
     #[schemars(schema_with = "super::common::time")]
     pub undo_until: DateTime<Utc>,
@@ -21,13 +21,13 @@ pub struct KeptDatabase {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub held_by: Option<String>,
-    /// Its safety dump, once made and read back.
+    /// Its safety backup, once made and read back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub safety: Option<SafetyCopy>,
+    pub safety: Option<SafetyBackup>,
     /// Since when it is being dropped: from here on the restore cannot be undone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "super::common::time")]
-    pub clearing_since: Option<DateTime<Utc>>,
+    pub dropping_since: Option<DateTime<Utc>>,
     /// When it was found dropped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "super::common::time")]
@@ -37,7 +37,7 @@ pub struct KeptDatabase {
 /// A dump of a replaced database.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct SafetyCopy {
+pub struct SafetyBackup {
     /// Its id.
     #[schemars(length(max = 64))]
     pub id: String,
@@ -62,7 +62,7 @@ pub struct SafetyCopy {
 /// A database that was dropped.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct ClearedDatabase {
+pub struct DroppedDatabase {
     /// When that was known.
     #[schemars(schema_with = "super::common::time")]
     pub at: DateTime<Utc>,
@@ -87,7 +87,7 @@ pub struct Undone {
     #[schemars(length(max = 64))]
     pub database: String,
     /// The server's number of it.
-    pub kept_oid: i64,
+    pub previous_oid: i64,
     /// The server's number of the live database: the swap happens only if it is still this one.
     pub live_oid: i64,
     /// Until when the database is held for this request, at the latest.
