@@ -3,7 +3,7 @@
 
 use crate::measure::{Cost, median, run};
 use crate::servers::{BUCKET, Servers};
-use sennight_worker::dump::seal::LEVEL;
+use sennight_worker::dump::frame_writer::LEVEL;
 
 /// Cores that the ceiling is for.
 pub const CORES: f64 = 2.0;

@@ -126,7 +126,7 @@ pub fn run_and_judge(servers: &Servers, scope: &Scope, page: &mut Page) {
             ceiling.raw, scope.rounds, lines.join("\n"), ceiling.rate(),
             [
                 part("`COPY … TO STDOUT` over TLS, the server's side", ceiling.backup),
-                part(&format!("`zstd -{} --check`", sennight_worker::dump::seal::LEVEL), ceiling.zstd),
+                part(&format!("`zstd -{} --check`", sennight_worker::dump::frame_writer::LEVEL), ceiling.zstd),
                 part("SHA-256 of the compressed bytes", ceiling.hash),
                 part("PUT of the compressed bytes, curl and MinIO", ceiling.put),
             ].join("\n"),

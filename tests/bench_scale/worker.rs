@@ -14,7 +14,7 @@ use kube::{Api, Client, ResourceExt};
 use sennight_core::names::BackupId;
 use sennight_core::result::{BackupSummary, Done};
 use sennight_operator::jobs::{JobState, runs, state};
-use sennight_operator::worker_job::mark;
+use sennight_operator::worker_job::labels;
 use sennight_protocol::backup::DumpTask;
 use sennight_protocol::report::{Outcome, TaskReport};
 use sennight_protocol::task::Task;
@@ -54,8 +54,8 @@ struct Load {
 
 impl Load {
     fn of(job: &Job) -> Self {
-        let places = job.annotations().get(mark::PLACES).and_then(|text| text.parse().ok());
-        Self { server: job.labels().get(mark::SERVER).cloned().unwrap_or_default(), places: places.unwrap_or(1) }
+        let places = job.annotations().get(labels::CONCURRENCY).and_then(|text| text.parse().ok());
+        Self { server: job.labels().get(labels::SERVER).cloned().unwrap_or_default(), places: places.unwrap_or(1) }
     }
 }
 
@@ -136,7 +136,7 @@ async fn patiently<T, E: Display, F: Future<Output = Result<T, E>>>(what: impl F
 
 /// When the operator decided on a Job, by its own clock.
 fn decided(job: &Job) -> DateTime<Utc> {
-    job.annotations()[mark::DECIDED].parse().unwrap()
+    job.annotations()[labels::DECIDED_AT].parse().unwrap()
 }
 
 fn backup(task: &DumpTask, at: DateTime<Utc>) -> BackupSummary {

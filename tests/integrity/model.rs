@@ -276,7 +276,7 @@ impl BucketModel {
         let orders = self.orders();
         let (mut first, mut then, mut writes) = (Vec::new(), Vec::new(), VecDeque::new());
         for found in found {
-            let Found::Copy(dir) = found else { continue };
+            let Found::Backup(dir) = found else { continue };
             let tags = self.objects.get(&dir.manifest()).map(|object| object.tags.clone());
             let reads = self.kind.tags && orders.needs_tags(&dir);
             if reads && tags.is_none() {

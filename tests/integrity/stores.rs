@@ -9,7 +9,7 @@ use sennight_core::names::{Area, BackupId};
 use sennight_core::result::BackupSummary;
 use sennight_core::retention::patrol::{BackupDir, Enforcer, Need, Orders};
 use sennight_core::retention::{HoldMethod, expires_at};
-use sennight_storage::{Claim, Claimed, OpenBackup, PutOptions, Store, Tally, Walk, ensure};
+use sennight_storage::{ClaimRecord, Claimed, OpenBackup, PutOptions, Store, Tally, Walk, ensure};
 use std::collections::BTreeSet;
 use testkit::store::{Bucket, Server, backup, identity};
 use testkit::{Database, backup_ref, dump, verify};
@@ -112,7 +112,7 @@ async fn what_must_be_written_once_is_written_once_or_refused_where_the_store_ca
     for server in servers() {
         let bucket = Bucket::probed(&server).await;
         let store = &bucket.store;
-        let claim = |pod: &str| Claim { job_uid: "job".to_owned(), pod: pod.to_owned(), at: now() };
+        let claim = |pod: &str| ClaimRecord { job_uid: "job".to_owned(), pod: pod.to_owned(), at: now() };
         let first = store.claim("uid", &claim("one")).await;
         if !store.capabilities().conditional_put {
             assert_eq!(first.unwrap_err().reason(), "Unsupported", "{}", server.name);

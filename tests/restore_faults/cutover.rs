@@ -5,7 +5,7 @@ use crate::operator::{self, Word};
 use crate::process::{Victim, Worker, crash_server, gone, upstream};
 use crate::tenant::{Tenant, new_uid};
 use crate::{ALONE, chosen, progress};
-use sennight_core::restore::Facts;
+use sennight_core::restore::RestoreInputs;
 use sennight_protocol::cutover::CutoverTask;
 use sennight_protocol::report::{Outcome, TaskReport};
 use sennight_protocol::task::Task;
@@ -67,7 +67,7 @@ async fn statements(tenant: &mut Tenant, way: Way) -> usize {
 
 /// What the operator makes of it: the report, and where there is none or it does not say, the server's word by `settle`.
 async fn ended(tenant: &Tenant, task: &CutoverTask, report: Option<&TaskReport>) -> Word {
-    let mut facts = Facts { cutover: operator::step(report, 1), ..operator::claimed() };
+    let mut facts = RestoreInputs { cutover: operator::step(report, 1), ..operator::claimed() };
     loop {
         let attempt = match operator::word(&facts) {
             Word::Settle(attempt) => attempt,
@@ -77,7 +77,7 @@ async fn ended(tenant: &Tenant, task: &CutoverTask, report: Option<&TaskReport>)
         let mut settler = Worker::start(&tenant.world, &Task::RecoverCutover(task.clone()), &job, "cutover");
         settler.ended().await;
         let report = settler.report(&tenant.world).await;
-        facts.settle = operator::step(report.as_ref(), attempt);
+        facts.recover = operator::step(report.as_ref(), attempt);
     }
 }
 

@@ -3,14 +3,16 @@
 use chrono::TimeDelta;
 use sennight_core::gate::{Approval, FourEyes, Keys, Mode, Payment};
 use sennight_core::names::RestoreStep;
-use sennight_core::restore::{Action, Claim, Eligibility, Facts, Patience, Step, Terminal, decide};
-use sennight_operator::restore::settle::reported;
+use sennight_core::restore::{
+    ClaimState, Deadlines, Eligibility, RestoreAction, RestoreInputs, StepState, Terminal, decide,
+};
+use sennight_operator::restore::job_results::reported;
 use sennight_protocol::report::TaskReport;
 
 /// A request that was claimed a moment ago, and of which nothing else is known yet.
-pub fn claimed() -> Facts {
+pub fn claimed() -> RestoreInputs {
     let now = chrono::Utc::now();
-    Facts {
+    RestoreInputs {
         created: now,
         approved_since: Some(now),
         deleting: None,
@@ -30,23 +32,23 @@ pub fn claimed() -> Facts {
             authority: Ok(()),
         },
         held_until: Some(now + TimeDelta::days(7)),
-        claim: Some(Claim { at: now, job_seen: true, job_there: false, impossible: None }),
+        claim: Some(ClaimState { at: now, job_seen: true, job_there: false, impossible: None }),
         proof: None,
         broken: None,
         job_limit: TimeDelta::minutes(10),
         faults: 0,
-        preflight: Step::None,
-        prepare: Step::None,
-        cutover: Step::None,
-        settles: true,
-        settle: Step::None,
-        export: Step::None,
+        preflight: StepState::None,
+        prepare: StepState::None,
+        cutover: StepState::None,
+        recovers: true,
+        recover: StepState::None,
+        export: StepState::None,
         live_ids: None,
-        lane_free: true,
+        slot_free: true,
         dumping: false,
         not_before: None,
         not_after: None,
-        patience: Patience {
+        patience: Deadlines {
             approval: TimeDelta::hours(72),
             payment: TimeDelta::hours(120),
             retry: TimeDelta::minutes(1),
@@ -57,9 +59,9 @@ pub fn claimed() -> Facts {
 }
 
 /// A Job that ended with this report; without one it is lost.
-pub fn step(report: Option<&TaskReport>, attempt: i32) -> Step {
+pub fn step(report: Option<&TaskReport>, attempt: i32) -> StepState {
     report.map_or_else(
-        || Step::Lost { attempt, message: "it left no report".to_owned(), at: chrono::Utc::now() },
+        || StepState::Lost { attempt, message: "it left no report".to_owned(), at: chrono::Utc::now() },
         |report| reported(&report.outcome, attempt, report.finished_at),
     )
 }
@@ -78,12 +80,12 @@ pub enum Word {
 }
 
 /// Its decision.
-pub fn word(facts: &Facts) -> Word {
+pub fn word(facts: &RestoreInputs) -> Word {
     match decide(facts, chrono::Utc::now()).action {
-        Action::Start(RestoreStep::RecoverCutover, attempt) => Word::Settle(attempt),
-        Action::Finish(Terminal::Restored { .. }) => Word::Complete,
-        Action::Finish(Terminal::Failed { .. }) => Word::Failed,
-        Action::Finish(Terminal::NeedsAttention { message, .. }) => Word::NeedsAttention(message),
+        RestoreAction::Start(RestoreStep::RecoverCutover, attempt) => Word::Settle(attempt),
+        RestoreAction::Finish(Terminal::Restored { .. }) => Word::Complete,
+        RestoreAction::Finish(Terminal::Failed { .. }) => Word::Failed,
+        RestoreAction::Finish(Terminal::NeedsAttention { message, .. }) => Word::NeedsAttention(message),
         other => panic!("the operator wants {other:?}"),
     }
 }

@@ -6,7 +6,7 @@ use crate::samples::{
     Sample, bitrix, context, entries, export, export_beside, manifest, profile, records, sample, text,
 };
 use sennight_core::profile::ExportProfile;
-use sennight_export::{Exporter, Plan};
+use sennight_export::{ExportPlan, Exporter};
 use serde_json::{Value, json};
 use testkit::importer::{KINDS, cells};
 
@@ -248,7 +248,7 @@ fn a_column_under_its_old_or_its_new_name_is_one_column() {
         assert_eq!(told(&zip)["skipped"].as_array().unwrap().len(), 1);
     }
     let both = of(&[("ID", "int"), ("STAGE", "text"), ("STAGE_ID", "text")]);
-    let error = Plan::compile(&profile, &manifest(&[both])).unwrap_err();
+    let error = ExportPlan::compile(&profile, &manifest(&[both])).unwrap_err();
     assert!(error.to_string().contains("header \"S\" is there twice"), "{error}");
 }
 
@@ -283,7 +283,7 @@ fn a_profile_that_no_account_fits_says_so_by_its_own_reason() {
     for (change, reason, said) in cases {
         let mut profile = shipped();
         change(&mut profile);
-        let error = Plan::compile(&profile, &manifest(&tables)).unwrap_err();
+        let error = ExportPlan::compile(&profile, &manifest(&tables)).unwrap_err();
         assert_eq!(error.reason(), reason, "{error}");
         assert!(error.to_string().starts_with(said), "{error}");
     }
@@ -309,7 +309,7 @@ fn the_postgresql_twin_differs_from_the_mysql_profile_in_the_case_of_names_only(
 /// Tables in the order in which an export reads them.
 fn read(profile: &ExportProfile, samples: &[Sample]) -> Vec<String> {
     let manifest = manifest(samples);
-    let plan = Plan::compile(profile, &manifest).unwrap();
+    let plan = ExportPlan::compile(profile, &manifest).unwrap();
     let (exporter, _) = Exporter::new(plan, &manifest, context(&manifest), None).unwrap();
     exporter.steps().iter().map(|step| samples[step.table()].table.name.clone()).collect()
 }

@@ -4,7 +4,7 @@ use crate::samples::{Sample, bitrix, context, entries, export, manifest, profile
 use chrono::{DateTime, Utc};
 use proptest::prelude::*;
 use sennight_core::profile::ExportProfile;
-use sennight_export::Plan;
+use sennight_export::ExportPlan;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::io::Cursor;
@@ -197,12 +197,12 @@ fn activities_comments_and_indexes_never_get_in() {
             "lookup" => bad.lookups.get_mut("user").unwrap().table.name = table.into(),
             _ => bad.entities[0].multi.as_mut().unwrap().table.name = table.into(),
         }
-        let error = Plan::compile(&bad, &manifest(&samples)).unwrap_err();
+        let error = ExportPlan::compile(&bad, &manifest(&samples)).unwrap_err();
         assert_eq!(error.reason(), "ExcludedTable", "{table}: {error}");
     }
     let mut bad = profile.clone();
     bad.entities[0].columns[0].column = "SEARCH_CONTENT".into();
-    let error = Plan::compile(&bad, &manifest(&samples)).unwrap_err();
+    let error = ExportPlan::compile(&bad, &manifest(&samples)).unwrap_err();
     assert!(error.to_string().starts_with("entities[companies].columns[SEARCH_CONTENT] names"), "{error}");
 }
 
@@ -229,17 +229,17 @@ fn a_profile_that_does_not_fit_is_refused_by_field() {
     ] {
         let mut entity = good.clone();
         entity[change] = value;
-        let error = Plan::compile(&profile(json!({"entities": [entity]})), &things).unwrap_err();
+        let error = ExportPlan::compile(&profile(json!({"entities": [entity]})), &things).unwrap_err();
         assert!(error.to_string().contains(said), "{error}");
     }
     for (field, value) in [("delimiter", "\""), ("dateFormat", "%Q"), ("dateFormat", "%H"), ("multiValueSeparator", "")]
     {
-        let error = Plan::compile(&one_column(&json!({field: value})), &things).unwrap_err();
+        let error = ExportPlan::compile(&one_column(&json!({field: value})), &things).unwrap_err();
         assert!(error.to_string().starts_with(&format!("format.{field}")), "{error}");
     }
     let mut latin = things;
     latin.server.encoding = "LATIN1".into();
-    assert_eq!(Plan::compile(&one_column(&json!({})), &latin).unwrap_err().reason(), "EncodingUnsupported");
+    assert_eq!(ExportPlan::compile(&one_column(&json!({})), &latin).unwrap_err().reason(), "EncodingUnsupported");
 }
 
 #[test]
@@ -249,13 +249,13 @@ fn a_table_that_two_schemas_have_needs_its_schema_said() {
     samples[0].table.schema = "one".into();
     samples[1].table.schema = "two".into();
     let mut profile = one_column(&json!({}));
-    let error = Plan::compile(&profile, &manifest(&samples)).unwrap_err();
+    let error = ExportPlan::compile(&profile, &manifest(&samples)).unwrap_err();
     assert_eq!(error.reason(), "TableAmbiguous");
     profile.entities[0].table.schema = Some("two".into());
-    assert!(Plan::compile(&profile, &manifest(&samples)).is_ok());
+    assert!(ExportPlan::compile(&profile, &manifest(&samples)).is_ok());
     samples[1].table.schema = "public".into();
     profile.entities[0].table.schema = None;
-    assert!(Plan::compile(&profile, &manifest(&samples)).is_ok(), "public wins");
+    assert!(ExportPlan::compile(&profile, &manifest(&samples)).is_ok(), "public wins");
 }
 
 #[test]

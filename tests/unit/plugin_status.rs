@@ -2,10 +2,10 @@
 
 use chrono::{DateTime, Utc};
 use kubectl_sennight::complete::{Wanted, wanted};
-use kubectl_sennight::status::{Fleet, text};
+use kubectl_sennight::status::{Overview, text};
 use kubectl_sennight::{audit, settle};
 use sennight_api::{BackupSchedule, BackupStorage, RestoreRequest};
-use sennight_core::audit::{Claimed, Ended, Entry, Settled, State, Subject, follow};
+use sennight_core::audit::{AuditEntry, AuditState, AuditedClaim, AuditedEnd, AuditedPayment, Subject, follow};
 use serde_json::{Value, json};
 
 fn at(text: &str) -> DateTime<Utc> {
@@ -34,7 +34,7 @@ fn schedule(name: &str, fresh: &str, last: Option<&str>, failures: i32) -> Backu
 
 #[test]
 fn the_worst_are_named_and_the_rest_is_counted() {
-    let mut fleet = Fleet::default();
+    let mut fleet = Overview::default();
     for n in 0..1000 {
         fleet.add(&schedule(&format!("t{n}"), "True", Some("2026-11-22T02:00:00Z"), 0), 3);
     }
@@ -68,7 +68,7 @@ fn what_the_operator_counted_is_an_answer_while_it_is_young_and_names_as_many_as
         serde_json::from_value(json!({
             "apiVersion": "sennight.dev/v1alpha1", "kind": "BackupStorage", "metadata": {"name": "s", "namespace": "n"},
             "spec": {"bucket": "b"},
-            "status": {"fleet": {
+            "status": {"summary": {
                 "schedules": 100_000, "fresh": 99_000, "suspended": 900, "stale": troubled, "troubled": troubled, "worst": worst,
                 "countedAt": counted
             }}
@@ -76,20 +76,20 @@ fn what_the_operator_counted_is_an_answer_while_it_is_young_and_names_as_many_as
         .unwrap()
     };
     let young = "2026-11-22T11:50:00Z";
-    let fleet = Fleet::counted(&[storage(young, 1), storage(young, 2)], 5, now()).unwrap();
+    let fleet = Overview::counted(&[storage(young, 1), storage(young, 2)], 5, now()).unwrap();
     assert_eq!((fleet.tenants, fleet.backed_up, fleet.not_backed_up, fleet.unknown), (200_000, 198_000, 3, 1997));
     assert_eq!(fleet.look_at.len(), 3);
     assert!(text(&fleet, now()).contains("by the operator (--exact"));
-    assert_eq!(Fleet::counted(&[storage(young, 50)], 5, now()), None, "it names two of the five");
-    assert!(Fleet::counted(&[storage(young, 50)], 2, now()).is_some());
-    assert_eq!(Fleet::counted(&[storage("2026-11-22T11:30:00Z", 1)], 5, now()), None, "nobody counts any more");
-    assert_eq!(Fleet::counted(&[], 5, now()), None);
+    assert_eq!(Overview::counted(&[storage(young, 50)], 5, now()), None, "it names two of the five");
+    assert!(Overview::counted(&[storage(young, 50)], 2, now()).is_some());
+    assert_eq!(Overview::counted(&[storage("2026-11-22T11:30:00Z", 1)], 5, now()), None, "nobody counts any more");
+    assert_eq!(Overview::counted(&[], 5, now()), None);
 }
 
 #[test]
 fn nobody_is_not_everybody() {
-    assert!(text(&Fleet::default(), now()).contains("nobody is backed up"));
-    let mut fleet = Fleet::default();
+    assert!(text(&Overview::default(), now()).contains("nobody is backed up"));
+    let mut fleet = Overview::default();
     let mut asleep = schedule("asleep", "Unknown", None, 0);
     asleep.spec.suspend = true;
     fleet.add(&asleep, 3);
@@ -136,7 +136,7 @@ fn a_record_reads_as_a_table() {
         requested_by: Some("hanna".into()),
         ..Subject::default()
     };
-    let paid = Settled {
+    let paid = AuditedPayment {
         paid: true,
         reason: "PaymentRecorded".into(),
         reference: Some("INV-9".into()),
@@ -144,16 +144,17 @@ fn a_record_reads_as_a_table() {
         currency: Some("EUR".into()),
         by: Some("bill".into()),
     };
-    let end = Ended {
+    let end = AuditedEnd {
         outcome: "Complete".into(),
         reason: "Restored".into(),
         at: now(),
         previous_database: None,
         export_sha256: None,
     };
-    let claim = Claimed { job: "r0-cutover-sennight-restore".into(), at: now() };
-    let state = State { subject, payment: Some(paid), claim: Some(claim), end: Some(end), ..State::default() };
-    let entries: Vec<Entry> = follow("u", None, &state, now()).into_iter().map(|r| r.entry).collect();
+    let claim = AuditedClaim { job: "r0-cutover-sennight-restore".into(), at: now() };
+    let state =
+        AuditState { subject, payment: Some(paid), claim: Some(claim), end: Some(end), ..AuditState::default() };
+    let entries: Vec<AuditEntry> = follow("u", None, &state, now()).into_iter().map(|r| r.entry).collect();
     assert_eq!(
         audit::rows(&entries),
         "SEQ   RECORDED               EVENT     BY         WHAT\n\

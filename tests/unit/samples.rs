@@ -2,7 +2,7 @@
 
 use sennight_core::manifest::{Column, Frame, Manifest, Table};
 use sennight_core::profile::ExportProfile;
-use sennight_export::{Comparison, ExportContext, ExportError, Exporter, Live, Plan};
+use sennight_export::{Comparison, ExportContext, ExportError, ExportPlan, Exporter, Live};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::{Cursor, Read};
@@ -81,7 +81,7 @@ pub fn export(profile: &ExportProfile, samples: &[Sample]) -> Result<Vec<u8>, Ex
 /// The same, compared with what the live database has.
 pub fn export_beside(profile: &ExportProfile, samples: &[Sample], live: Option<Live>) -> Result<Vec<u8>, ExportError> {
     let manifest = manifest(samples);
-    let plan = Plan::compile(profile, &manifest).unwrap();
+    let plan = ExportPlan::compile(profile, &manifest).unwrap();
     let mut context = context(&manifest);
     if live.is_some() {
         context.missing_only = Comparison::Compared { at: manifest.snapshot_time };

@@ -44,7 +44,7 @@ pub struct Backup {
     /// `retention.keepLastGood`: nothing better came after it, so it outlives `expiresAt` until then at most.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "super::common::time")]
-    pub kept_until: Option<DateTime<Utc>>,
+    pub held_until: Option<DateTime<Utc>>,
     /// When it was last read back whole and found good.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "super::common::time")]

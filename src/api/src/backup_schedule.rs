@@ -208,7 +208,7 @@ pub struct BackupScheduleStatus {
     pub last_run: Option<LastRun>,
     /// The last failure. Stays until a run succeeds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last_failure: Option<Failure>,
+    pub last_failure: Option<LastFailure>,
     /// Failed runs since the last good one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub consecutive_failures: Option<i32>,
@@ -294,7 +294,7 @@ pub enum RunOutcome {
 /// A failed run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct Failure {
+pub struct LastFailure {
     /// When.
     #[schemars(schema_with = "super::common::time")]
     pub time: DateTime<Utc>,

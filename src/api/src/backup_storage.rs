@@ -36,7 +36,7 @@ use serde::{Deserialize, Serialize};
         description = "Whether the bucket's own rules let backups expire.",
         json_path = ".status.conditions[?(@.type==\"RetentionEnforced\")].status"
     ),
-    printcolumn(name = "Schedules", type_ = "integer", json_path = ".status.fleet.schedules"),
+    printcolumn(name = "Schedules", type_ = "integer", json_path = ".status.summary.schedules"),
     printcolumn(
         name = "Reason",
         type_ = "string",
@@ -226,7 +226,7 @@ pub struct BackupStorageStatus {
     pub foreign_rules: Option<i32>,
     /// The schedules that write here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub fleet: Option<Fleet>,
+    pub summary: Option<ScheduleSummary>,
     /// What the last walk through all backups found.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub patrol: Option<PatrolReport>,
@@ -299,7 +299,7 @@ pub struct PatrolReport {
 /// The schedules that write to a storage, counted: whether everybody is backed up, in one place.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct Fleet {
+pub struct ScheduleSummary {
     /// BackupSchedules that write here.
     #[serde(default)]
     pub schedules: i32,
@@ -344,13 +344,13 @@ pub struct Fleet {
     /// Who needs a look first, the worst first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 20), extend("x-kubernetes-list-type" = "atomic"))]
-    pub worst: Vec<Trouble>,
+    pub worst: Vec<TroubledSchedule>,
 }
 
 /// A tenant that needs a look.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct Trouble {
+pub struct TroubledSchedule {
     /// Name of the BackupSchedule.
     #[schemars(length(max = 253))]
     pub name: String,

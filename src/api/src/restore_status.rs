@@ -109,10 +109,10 @@ pub struct RestoreRequestStatus {
     pub result: Option<Box<RestoreResult>>,
     /// The replaced database: the way back, its safety backup, and when it was dropped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub kept: Option<Box<PreviousDatabase>>,
+    pub previous_database: Option<Box<PreviousDatabase>>,
     /// A prepared database that never became the live one, and was dropped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cleared: Option<DroppedDatabase>,
+    pub dropped_database: Option<DroppedDatabase>,
     /// What happened, oldest first; the oldest entries go when it is full.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 50), extend("x-kubernetes-list-type" = "atomic"))]

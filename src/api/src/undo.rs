@@ -23,7 +23,7 @@ pub struct PreviousDatabase {
     pub held_by: Option<String>,
     /// Its safety backup, once made and read back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub safety: Option<SafetyBackup>,
+    pub safety_backup: Option<SafetyBackup>,
     /// Since when it is being dropped: from here on the restore cannot be undone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "super::common::time")]

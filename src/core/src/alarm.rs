@@ -24,7 +24,7 @@ pub struct Limits {
 
 /// A backup, as far as its size matters.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Point {
+pub struct BackupSize {
     /// Its id.
     pub id: String,
     /// Its snapshot's time.
@@ -84,9 +84,9 @@ impl Shrunk {
 /// Judges every backup of a tenant, the newest first as given: each is compared with the newest good one before it, so that
 /// a second small backup does not make the first one normal. The oldest that is left counts as good: there is nothing to
 /// compare it with.
-pub fn judge(newest_first: &[Point], limits: &Limits) -> Vec<Option<Shrunk>> {
+pub fn judge(newest_first: &[BackupSize], limits: &Limits) -> Vec<Option<Shrunk>> {
     let mut verdicts = vec![None; newest_first.len()];
-    let mut good: Option<&Point> = None;
+    let mut good: Option<&BackupSize> = None;
     for (place, point) in newest_first.iter().enumerate().rev() {
         verdicts[place] = good.and_then(|good| compare(good, point, limits));
         if verdicts[place].is_none() {
@@ -96,7 +96,7 @@ pub fn judge(newest_first: &[Point], limits: &Limits) -> Vec<Option<Shrunk>> {
     verdicts
 }
 
-fn compare(good: &Point, new: &Point, limits: &Limits) -> Option<Shrunk> {
+fn compare(good: &BackupSize, new: &BackupSize, limits: &Limits) -> Option<Shrunk> {
     if limits.accepted.as_ref() == Some(&new.id) {
         return None;
     }
@@ -136,7 +136,7 @@ pub enum Keep {
 
 /// Decides which backup is kept as the last good one. `newest_first` are all backups, `verdicts` what [`judge`] said of
 /// each; `wanted` is `retention.keepLastGood`.
-pub fn keep(newest_first: &[Point], verdicts: &[Option<Shrunk>], wanted: bool, now: DateTime<Utc>) -> Vec<Keep> {
+pub fn keep(newest_first: &[BackupSize], verdicts: &[Option<Shrunk>], wanted: bool, now: DateTime<Utc>) -> Vec<Keep> {
     let last = last_good(newest_first, verdicts).filter(|_| wanted);
     let mut steps = Vec::new();
     for point in newest_first {
@@ -155,7 +155,7 @@ pub fn keep(newest_first: &[Point], verdicts: &[Option<Shrunk>], wanted: bool, n
 }
 
 /// When [`keep`] must be asked again though nothing happened.
-pub fn keep_wake(newest_first: &[Point], verdicts: &[Option<Shrunk>]) -> Option<DateTime<Utc>> {
+pub fn keep_wake(newest_first: &[BackupSize], verdicts: &[Option<Shrunk>]) -> Option<DateTime<Utc>> {
     let last = last_good(newest_first, verdicts)?;
     match last.kept {
         Some(until) => Some(until),
@@ -163,7 +163,7 @@ pub fn keep_wake(newest_first: &[Point], verdicts: &[Option<Shrunk>]) -> Option<
     }
 }
 
-fn last_good<'a>(newest_first: &'a [Point], verdicts: &[Option<Shrunk>]) -> Option<&'a Point> {
+fn last_good<'a>(newest_first: &'a [BackupSize], verdicts: &[Option<Shrunk>]) -> Option<&'a BackupSize> {
     newest_first.iter().zip(verdicts).find(|(_, verdict)| verdict.is_none()).map(|(point, _)| point)
 }
 
@@ -176,9 +176,9 @@ mod tests {
         DateTime::from_timestamp(1_764_000_000 + day * 86_400, 0).unwrap()
     }
 
-    fn point(day: i64, rows: i64, tables: i64) -> Point {
+    fn point(day: i64, rows: i64, tables: i64) -> BackupSize {
         let expires = Some(at(day + 8));
-        Point { id: format!("d{day}"), taken: at(day), rows, tables: Some(tables), expires, kept: None }
+        BackupSize { id: format!("d{day}"), taken: at(day), rows, tables: Some(tables), expires, kept: None }
     }
 
     fn limits() -> Limits {
@@ -186,8 +186,9 @@ mod tests {
     }
 
     fn reasons(sizes: &[(i64, i64)], limits: &Limits) -> Vec<&'static str> {
-        let points: Vec<Point> = (0..).zip(sizes).map(|(day, (rows, tables))| point(day, *rows, *tables)).collect();
-        let points: Vec<Point> = points.into_iter().rev().collect();
+        let points: Vec<BackupSize> =
+            (0..).zip(sizes).map(|(day, (rows, tables))| point(day, *rows, *tables)).collect();
+        let points: Vec<BackupSize> = points.into_iter().rev().collect();
         let mut said: Vec<_> = judge(&points, limits).iter().map(|v| v.as_ref().map_or("", Shrunk::reason)).collect();
         said.reverse();
         said
@@ -220,7 +221,7 @@ mod tests {
         assert_eq!(reasons(&[(1000, 10), (1, 1), (0, 1)], &never), ["", "", "RowsFell"]);
     }
 
-    fn steps(points: &[Point], wanted: bool, now: DateTime<Utc>) -> Vec<Keep> {
+    fn steps(points: &[BackupSize], wanted: bool, now: DateTime<Utc>) -> Vec<Keep> {
         keep(points, &judge(points, &limits()), wanted, now)
     }
 
@@ -236,7 +237,7 @@ mod tests {
         // A suspicious backup does not take its place.
         let small = point(7, 3, 10);
         assert_eq!(steps(&[small.clone(), old.clone()], true, near), [hold]);
-        let kept = Point { kept: Some(at(30)), ..old.clone() };
+        let kept = BackupSize { kept: Some(at(30)), ..old.clone() };
         assert_eq!(steps(&[small, kept.clone()], true, near), []);
         let let_go = [Keep::LetGo { id: "d0".into() }];
         assert_eq!(steps(&[point(9, 999, 10), kept.clone()], true, at(9)), let_go);
@@ -250,12 +251,12 @@ mod tests {
             sizes in proptest::collection::vec((0i64..2000, 0i64..20, any::<bool>()), 1..20),
             now in 0i64..60,
         ) {
-            let mut points: Vec<Point> = sizes
+            let mut points: Vec<BackupSize> = sizes
                 .iter()
                 .zip(0..)
                 .map(|((rows, tables, kept), day)| {
                     let point = point(day, *rows, *tables);
-                    Point { kept: kept.then(|| point.taken + TimeDelta::days(30)), ..point }
+                    BackupSize { kept: kept.then(|| point.taken + TimeDelta::days(30)), ..point }
                 })
                 .collect();
             points.reverse();

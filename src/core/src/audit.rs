@@ -3,7 +3,7 @@
 
 mod chain;
 
-pub use chain::{Broken, Chain, Filed, Head, Recorded, verify};
+pub use chain::{Chain, ChainFault, ChainHead, Recorded, StoredEntry, verify};
 
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
@@ -42,7 +42,7 @@ pub struct Subject {
 /// The chosen backup.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Copy {
+pub struct AuditedBackup {
     /// Its id.
     pub id: String,
     /// Its local day.
@@ -56,7 +56,7 @@ pub struct Copy {
 /// The helpdesk's decision.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Decided {
+pub struct AuditedDecision {
     /// `Approved` or `Denied`.
     pub decision: String,
     /// Who, as admission stamped it.
@@ -67,7 +67,7 @@ pub struct Decided {
 /// Billing's word.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub struct Settled {
+pub struct AuditedPayment {
     /// Whether the condition Paid is True.
     pub paid: bool,
     /// Its reason: `PaymentRecorded`, `Waived`, `IncludedInPlan`, `ChargedBack`.
@@ -89,7 +89,7 @@ pub struct Settled {
 /// The point of no return.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Claimed {
+pub struct AuditedClaim {
     /// The one Job.
     pub job: String,
     /// When.
@@ -99,7 +99,7 @@ pub struct Claimed {
 /// The end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Ended {
+pub struct AuditedEnd {
     /// `Complete`, `Denied`, `Expired`, `Failed` or `NeedsAttention`.
     pub outcome: String,
     /// Why, in CamelCase.
@@ -117,29 +117,29 @@ pub struct Ended {
 /// All that is recorded of a request, as it stands at one instant.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub struct State {
+pub struct AuditState {
     /// What it is.
     pub subject: Subject,
     /// The backup.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub backup: Option<Copy>,
+    pub backup: Option<AuditedBackup>,
     /// Whether the backup is held.
     pub held: bool,
     /// The helpdesk's decision.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub approval: Option<Decided>,
+    pub approval: Option<AuditedDecision>,
     /// Billing's word.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub payment: Option<Settled>,
+    pub payment: Option<AuditedPayment>,
     /// The point of no return.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub claim: Option<Claimed>,
+    pub claim: Option<AuditedClaim>,
     /// How far it is, in one word.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub phase: Option<String>,
     /// The end.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub end: Option<Ended>,
+    pub end: Option<AuditedEnd>,
     /// Billing owes a refund.
     pub refund_due: bool,
     /// Billing's reference of the refund.
@@ -154,7 +154,7 @@ pub struct State {
 
 /// What happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, strum::Display, strum::IntoStaticStr)]
-pub enum Event {
+pub enum AuditEvent {
     /// Somebody created the request.
     Created,
     /// The backup was chosen.
@@ -192,7 +192,7 @@ pub enum Event {
 /// One entry, an object of its own. The SHA-256 of an entry is that of the object's bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Entry {
+pub struct AuditEntry {
     /// [`VERSION`].
     pub version: i32,
     /// UID of the RestoreRequest.
@@ -205,12 +205,12 @@ pub struct Entry {
     /// When the operator recorded it.
     pub at: DateTime<Utc>,
     /// What happened.
-    pub event: Event,
+    pub event: AuditEvent,
     /// Who did it, where a person or another system did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
     /// How the request stood after it.
-    pub state: State,
+    pub state: AuditState,
 }
 
 /// SHA-256, hex.
@@ -218,7 +218,7 @@ pub fn sha256(bytes: &[u8]) -> String {
     hex::encode(Sha256::digest(bytes))
 }
 
-impl State {
+impl AuditState {
     /// A digest that changes with anything recorded.
     pub fn digest(&self) -> String {
         // A state has no map and no number that JSON could not hold.
@@ -228,7 +228,7 @@ impl State {
 
 /// A part of the state that changes at once, and what its change is called. The order is that of a request's life: what
 /// changed between two looks is told in this order.
-type Part = fn(&State, &mut State) -> Option<(Event, Option<String>)>;
+type Part = fn(&AuditState, &mut AuditState) -> Option<(AuditEvent, Option<String>)>;
 
 const PARTS: &[Part] = &[backup, held, approval, payment, claim, phase, end, refund_due, refund, deleted];
 
@@ -240,67 +240,67 @@ fn changed<T: PartialEq + Clone>(from: &T, to: &mut T) -> bool {
     changed
 }
 
-fn backup(now: &State, told: &mut State) -> Option<(Event, Option<String>)> {
-    changed(&now.backup, &mut told.backup).then_some((Event::BackupChosen, None))
+fn backup(now: &AuditState, told: &mut AuditState) -> Option<(AuditEvent, Option<String>)> {
+    changed(&now.backup, &mut told.backup).then_some((AuditEvent::BackupChosen, None))
 }
 
-fn held(now: &State, told: &mut State) -> Option<(Event, Option<String>)> {
-    let event = if now.held { Event::Held } else { Event::Released };
+fn held(now: &AuditState, told: &mut AuditState) -> Option<(AuditEvent, Option<String>)> {
+    let event = if now.held { AuditEvent::Held } else { AuditEvent::Released };
     changed(&now.held, &mut told.held).then_some((event, None))
 }
 
-fn approval(now: &State, told: &mut State) -> Option<(Event, Option<String>)> {
+fn approval(now: &AuditState, told: &mut AuditState) -> Option<(AuditEvent, Option<String>)> {
     let approved = now.approval.as_ref().is_some_and(|a| a.decision == "Approved");
-    let event = if approved { Event::Approved } else { Event::Denied };
+    let event = if approved { AuditEvent::Approved } else { AuditEvent::Denied };
     let by = now.approval.as_ref().and_then(|a| a.by.clone());
     changed(&now.approval, &mut told.approval).then_some((event, by))
 }
 
-fn payment(now: &State, told: &mut State) -> Option<(Event, Option<String>)> {
+fn payment(now: &AuditState, told: &mut AuditState) -> Option<(AuditEvent, Option<String>)> {
     let before = told.payment.as_ref().is_some_and(|p| p.paid);
     let paid = now.payment.as_ref().is_some_and(|p| p.paid);
-    let event = if paid && !before { Event::Paid } else { Event::PaymentChanged };
+    let event = if paid && !before { AuditEvent::Paid } else { AuditEvent::PaymentChanged };
     let by = now.payment.as_ref().and_then(|p| p.by.clone());
     changed(&now.payment, &mut told.payment).then_some((event, by))
 }
 
-fn claim(now: &State, told: &mut State) -> Option<(Event, Option<String>)> {
-    let event = if now.claim.is_some() { Event::Claimed } else { Event::ClaimVanished };
+fn claim(now: &AuditState, told: &mut AuditState) -> Option<(AuditEvent, Option<String>)> {
+    let event = if now.claim.is_some() { AuditEvent::Claimed } else { AuditEvent::ClaimVanished };
     changed(&now.claim, &mut told.claim).then_some((event, None))
 }
 
-fn phase(now: &State, told: &mut State) -> Option<(Event, Option<String>)> {
+fn phase(now: &AuditState, told: &mut AuditState) -> Option<(AuditEvent, Option<String>)> {
     // A last phase is told by the end.
     let silent = now.end.is_some() || now.phase.is_none();
-    (changed(&now.phase, &mut told.phase) && !silent).then_some((Event::Phase, None))
+    (changed(&now.phase, &mut told.phase) && !silent).then_some((AuditEvent::Phase, None))
 }
 
-fn end(now: &State, told: &mut State) -> Option<(Event, Option<String>)> {
-    let event = if now.end.is_some() { Event::Ended } else { Event::EndVanished };
+fn end(now: &AuditState, told: &mut AuditState) -> Option<(AuditEvent, Option<String>)> {
+    let event = if now.end.is_some() { AuditEvent::Ended } else { AuditEvent::EndVanished };
     changed(&now.end, &mut told.end).then_some((event, None))
 }
 
-fn refund_due(now: &State, told: &mut State) -> Option<(Event, Option<String>)> {
+fn refund_due(now: &AuditState, told: &mut AuditState) -> Option<(AuditEvent, Option<String>)> {
     let due = now.refund_due;
-    (changed(&now.refund_due, &mut told.refund_due) && due).then_some((Event::RefundDue, None))
+    (changed(&now.refund_due, &mut told.refund_due) && due).then_some((AuditEvent::RefundDue, None))
 }
 
-fn refund(now: &State, told: &mut State) -> Option<(Event, Option<String>)> {
+fn refund(now: &AuditState, told: &mut AuditState) -> Option<(AuditEvent, Option<String>)> {
     told.refund_by.clone_from(&now.refund_by);
-    changed(&now.refund, &mut told.refund).then_some((Event::Refunded, now.refund_by.clone()))
+    changed(&now.refund, &mut told.refund).then_some((AuditEvent::Refunded, now.refund_by.clone()))
 }
 
-fn deleted(now: &State, told: &mut State) -> Option<(Event, Option<String>)> {
-    changed(&now.deleted, &mut told.deleted).then_some((Event::Deleted, None))
+fn deleted(now: &AuditState, told: &mut AuditState) -> Option<(AuditEvent, Option<String>)> {
+    changed(&now.deleted, &mut told.deleted).then_some((AuditEvent::Deleted, None))
 }
 
 /// What happened between the state that was recorded last and now, each with the state after it: one step a change, so
 /// that a crash between two entries loses neither.
-pub fn transitions(told: Option<&State>, now: &State) -> Vec<(Event, Option<String>, State)> {
+pub fn transitions(told: Option<&AuditState>, now: &AuditState) -> Vec<(AuditEvent, Option<String>, AuditState)> {
     let mut steps = Vec::new();
-    let mut state = State { subject: now.subject.clone(), ..told.cloned().unwrap_or_default() };
+    let mut state = AuditState { subject: now.subject.clone(), ..told.cloned().unwrap_or_default() };
     if told.is_none() {
-        steps.push((Event::Created, now.subject.requested_by.clone(), state.clone()));
+        steps.push((AuditEvent::Created, now.subject.requested_by.clone(), state.clone()));
     }
     for part in PARTS {
         if let Some((event, by)) = part(now, &mut state) {
@@ -311,13 +311,13 @@ pub fn transitions(told: Option<&State>, now: &State) -> Vec<(Event, Option<Stri
 }
 
 /// The entries that follow `last` so that the record says `now`; each with its bytes.
-pub fn follow(uid: &str, last: Option<&Recorded>, state: &State, at: DateTime<Utc>) -> Vec<Recorded> {
+pub fn follow(uid: &str, last: Option<&Recorded>, state: &AuditState, at: DateTime<Utc>) -> Vec<Recorded> {
     let mut previous = last.map(|last| last.sha256.clone());
     let first = last.map_or(1, |last| last.entry.seq + 1);
     let steps = transitions(last.map(|last| &last.entry.state), state);
     let mut made = Vec::new();
     for ((event, by, state), seq) in steps.into_iter().zip(first..) {
-        let entry = Entry { version: VERSION, uid: uid.to_owned(), seq, previous, at, event, by, state };
+        let entry = AuditEntry { version: VERSION, uid: uid.to_owned(), seq, previous, at, event, by, state };
         let recorded = Recorded::of(entry);
         previous = Some(recorded.sha256.clone());
         made.push(recorded);

@@ -80,7 +80,7 @@ pub enum Ended {
 
 /// Everything that the decision rests on.
 #[derive(Debug, Clone)]
-pub struct Facts<'a> {
+pub struct BackupInputs<'a> {
     /// When to run.
     pub schedule: &'a Schedule,
     /// When the BackupSchedule was created: earlier slots are not missed, they never were.
@@ -126,7 +126,7 @@ pub enum Waiting {
 
 /// The decision.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Plan {
+pub enum BackupPlan {
     /// This run is due: it gets a Job as soon as there is room for one.
     Run(RunKey),
     /// Start nothing.
@@ -137,7 +137,7 @@ pub enum Plan {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decision {
     /// What to do now.
-    pub plan: Plan,
+    pub plan: BackupPlan,
     /// The next slot, for status; `None` while suspended.
     pub next_run: Option<DateTime<Utc>>,
     /// When to decide again.
@@ -145,9 +145,9 @@ pub struct Decision {
 }
 
 /// Decides. Order: a running Job, suspension, a restore's claim, the manual token, the latest due slot, its retries.
-pub fn decide(facts: &Facts<'_>, now: DateTime<Utc>) -> Decision {
+pub fn decide(facts: &BackupInputs<'_>, now: DateTime<Utc>) -> Decision {
     let next = facts.schedule.next_after(now);
-    let wait = |why, wake: Option<DateTime<Utc>>| Decision { plan: Plan::Wait(why), next_run: next, wake };
+    let wait = |why, wake: Option<DateTime<Utc>>| Decision { plan: BackupPlan::Wait(why), next_run: next, wake };
     if facts.running {
         return wait(Waiting::Running, next);
     }
@@ -165,11 +165,11 @@ pub fn decide(facts: &Facts<'_>, now: DateTime<Utc>) -> Decision {
             Err((why, at)) => return wait(why, [next, at].into_iter().flatten().min()),
         },
     };
-    Decision { plan: Plan::Run(run), next_run: next, wake: next }
+    Decision { plan: BackupPlan::Run(run), next_run: next, wake: next }
 }
 
 /// The slot that should run now, or why none and when to look again.
-fn due(facts: &Facts<'_>, now: DateTime<Utc>) -> Result<RunKey, (Waiting, Option<DateTime<Utc>>)> {
+fn due(facts: &BackupInputs<'_>, now: DateTime<Utc>) -> Result<RunKey, (Waiting, Option<DateTime<Utc>>)> {
     let slot = facts.schedule.latest_due(now).filter(|slot| *slot >= facts.created).ok_or((Waiting::NotDue, None))?;
     if let Some(last) = facts.last
         && facts.schedule.day(last.slot) >= facts.schedule.day(slot)
@@ -191,7 +191,7 @@ fn due(facts: &Facts<'_>, now: DateTime<Utc>) -> Result<RunKey, (Waiting, Option
 }
 
 /// Since when a run is due.
-pub fn due_since(facts: &Facts<'_>, run: &RunKey, now: DateTime<Utc>) -> DateTime<Utc> {
+pub fn due_since(facts: &BackupInputs<'_>, run: &RunKey, now: DateTime<Utc>) -> DateTime<Utc> {
     match (run, facts.last.map(|last| (last.ended, last.attempt))) {
         (RunKey::Slot { attempt: 2.., .. }, Some((Ended::Failed { at }, attempt))) => {
             at + backoff(facts.retry_base, attempt)
@@ -224,7 +224,7 @@ pub enum Freshness {
 
 /// Decides on freshness; the instant is when the answer may change by itself.
 pub fn freshness(
-    facts: &Facts<'_>,
+    facts: &BackupInputs<'_>,
     newest: Option<DateTime<Utc>>,
     now: DateTime<Utc>,
 ) -> (Freshness, Option<DateTime<Utc>>) {
@@ -255,8 +255,8 @@ mod tests {
         Schedule::parse("0 2 * * *", "Etc/UTC", Window::default(), &["a"]).unwrap()
     }
 
-    fn facts(schedule: &Schedule) -> Facts<'_> {
-        Facts {
+    fn facts(schedule: &Schedule) -> BackupInputs<'_> {
+        BackupInputs {
             schedule,
             created: at("2026-11-01T00:00:00Z"),
             suspended: false,
@@ -270,8 +270,8 @@ mod tests {
         }
     }
 
-    fn slot(text: &str, attempt: i32) -> Plan {
-        Plan::Run(RunKey::Slot { slot: at(text), attempt })
+    fn slot(text: &str, attempt: i32) -> BackupPlan {
+        BackupPlan::Run(RunKey::Slot { slot: at(text), attempt })
     }
 
     #[test]
@@ -297,24 +297,27 @@ mod tests {
         let s = schedule();
         let last = LastRun { slot: at("2026-11-15T02:00:00Z"), attempt: 1, ended: Ended::Succeeded };
         let now = at("2026-11-22T20:00:00Z");
-        assert_eq!(decide(&Facts { last: Some(&last), ..facts(&s) }, now).plan, slot("2026-11-22T02:00:00Z", 1));
+        assert_eq!(decide(&BackupInputs { last: Some(&last), ..facts(&s) }, now).plan, slot("2026-11-22T02:00:00Z", 1));
         let done = LastRun { slot: at("2026-11-22T02:00:00Z"), ..last };
-        assert_eq!(decide(&Facts { last: Some(&done), ..facts(&s) }, now).plan, Plan::Wait(Waiting::NotDue));
+        assert_eq!(
+            decide(&BackupInputs { last: Some(&done), ..facts(&s) }, now).plan,
+            BackupPlan::Wait(Waiting::NotDue)
+        );
     }
 
     #[test]
     fn i8_a_moved_slot_does_not_run_the_same_local_day_twice() {
         let s = Schedule::parse("0 9 * * *", "Etc/UTC", Window::default(), &["a"]).unwrap();
         let last = LastRun { slot: at("2026-11-22T02:00:00Z"), attempt: 1, ended: Ended::Succeeded };
-        let decision = decide(&Facts { last: Some(&last), ..facts(&s) }, at("2026-11-22T10:00:00Z"));
-        assert_eq!(decision.plan, Plan::Wait(Waiting::NotDue));
+        let decision = decide(&BackupInputs { last: Some(&last), ..facts(&s) }, at("2026-11-22T10:00:00Z"));
+        assert_eq!(decision.plan, BackupPlan::Wait(Waiting::NotDue));
     }
 
     #[test]
     fn slots_before_the_schedule_existed_are_not_missed() {
         let s = schedule();
-        let f = Facts { created: at("2026-11-22T10:00:00Z"), ..facts(&s) };
-        assert_eq!(decide(&f, at("2026-11-22T10:00:05Z")).plan, Plan::Wait(Waiting::NotDue));
+        let f = BackupInputs { created: at("2026-11-22T10:00:00Z"), ..facts(&s) };
+        assert_eq!(decide(&f, at("2026-11-22T10:00:05Z")).plan, BackupPlan::Wait(Waiting::NotDue));
     }
 
     #[test]
@@ -322,15 +325,15 @@ mod tests {
         let s = schedule();
         let failed = Ended::Failed { at: at("2026-11-22T02:05:00Z") };
         let last = LastRun { slot: at("2026-11-22T02:00:00Z"), attempt: 2, ended: failed };
-        let f = Facts { last: Some(&last), ..facts(&s) };
+        let f = BackupInputs { last: Some(&last), ..facts(&s) };
         let early = decide(&f, at("2026-11-22T02:10:00Z"));
-        assert_eq!((early.plan, early.wake), (Plan::Wait(Waiting::Retrying), Some(at("2026-11-22T02:25:00Z"))));
+        assert_eq!((early.plan, early.wake), (BackupPlan::Wait(Waiting::Retrying), Some(at("2026-11-22T02:25:00Z"))));
         assert_eq!(decide(&f, at("2026-11-22T02:25:00Z")).plan, slot("2026-11-22T02:00:00Z", 3));
         let run = RunKey::Slot { slot: last.slot, attempt: 3 };
         assert_eq!(due_since(&f, &run, at("2026-11-22T20:00:00Z")), at("2026-11-22T02:25:00Z"));
         let refused = LastRun { ended: Ended::Refused, ..last };
-        let f = Facts { last: Some(&refused), ..facts(&s) };
-        assert_eq!(decide(&f, at("2026-11-22T20:00:00Z")).plan, Plan::Wait(Waiting::NotDue));
+        let f = BackupInputs { last: Some(&refused), ..facts(&s) };
+        assert_eq!(decide(&f, at("2026-11-22T20:00:00Z")).plan, BackupPlan::Wait(Waiting::NotDue));
     }
 
     #[test]
@@ -339,24 +342,24 @@ mod tests {
         let now = at("2026-11-22T02:00:30Z");
         let base = facts(&s);
         let cases = [
-            (Facts { running: true, ..base.clone() }, Waiting::Running),
-            (Facts { suspended: true, ..base.clone() }, Waiting::Suspended),
-            (Facts { restoring: true, ..base.clone() }, Waiting::RestoreInProgress),
-            (Facts { starting_deadline: Some(TimeDelta::seconds(10)), ..base }, Waiting::DeadlineMissed),
+            (BackupInputs { running: true, ..base.clone() }, Waiting::Running),
+            (BackupInputs { suspended: true, ..base.clone() }, Waiting::Suspended),
+            (BackupInputs { restoring: true, ..base.clone() }, Waiting::RestoreInProgress),
+            (BackupInputs { starting_deadline: Some(TimeDelta::seconds(10)), ..base }, Waiting::DeadlineMissed),
         ];
         for (facts, why) in cases {
-            assert_eq!(decide(&facts, now).plan, Plan::Wait(why));
+            assert_eq!(decide(&facts, now).plan, BackupPlan::Wait(why));
         }
     }
 
     #[test]
     fn a_manual_token_runs_once_also_while_suspended() {
         let s = schedule();
-        let f = Facts { manual: Some("now"), suspended: true, ..facts(&s) };
+        let f = BackupInputs { manual: Some("now"), suspended: true, ..facts(&s) };
         let now = at("2026-11-22T15:00:00Z");
-        assert_eq!(decide(&f, now).plan, Plan::Run(RunKey::Manual("now".into())));
-        let answered = Facts { answered: Some("now"), ..f };
-        assert_eq!(decide(&answered, now).plan, Plan::Wait(Waiting::Suspended));
+        assert_eq!(decide(&f, now).plan, BackupPlan::Run(RunKey::Manual("now".into())));
+        let answered = BackupInputs { answered: Some("now"), ..f };
+        assert_eq!(decide(&answered, now).plan, BackupPlan::Wait(Waiting::Suspended));
     }
 
     #[test]
@@ -369,7 +372,7 @@ mod tests {
         assert_eq!(freshness(&f, None, at("2026-11-01T10:00:00Z")).0, Freshness::AwaitingFirstBackup);
         assert_eq!(freshness(&f, None, at("2026-11-03T10:00:00Z")).0, Freshness::NoBackup);
         assert_eq!(
-            freshness(&Facts { suspended: true, ..f }, backup, at("2026-11-22T03:00:00Z")).0,
+            freshness(&BackupInputs { suspended: true, ..f }, backup, at("2026-11-22T03:00:00Z")).0,
             Freshness::Suspended
         );
     }

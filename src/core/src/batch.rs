@@ -1,12 +1,12 @@
 //! Which due dumps ride in one Job, and when it is created: what is due, what may ride together, how large a Job may be.
 //! Pure: the queue's order and the token bucket are functions of what they are told.
 
-pub mod bucket;
 pub mod queue;
-mod turns;
+mod round_robin;
+pub mod token_bucket;
 
-pub use bucket::Bucket;
 pub use queue::Queue;
+pub use token_bucket::Bucket;
 
 use super::backup::RunKey;
 use super::names::stable_hash;
@@ -32,7 +32,7 @@ pub const JOB_FAILED: &str = "JobFailed";
 
 /// In which order due dumps get a Job. Restores come before all of these: they only take from the bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Lane {
+pub enum Priority {
     /// A person waits for it.
     Manual,
     /// Its slot has just come.
@@ -41,7 +41,7 @@ pub enum Lane {
     CatchUp,
 }
 
-impl Lane {
+impl Priority {
     /// All, first come first.
     pub const ALL: [Self; 3] = [Self::Manual, Self::Fresh, Self::CatchUp];
 
@@ -126,7 +126,7 @@ pub struct Due {
     /// What it answers.
     pub run: RunKey,
     /// Its lane.
-    pub lane: Lane,
+    pub lane: Priority,
     /// Since when it is due.
     pub since: DateTime<Utc>,
     /// Since when it is queued.
@@ -134,7 +134,7 @@ pub struct Due {
     /// Stored bytes of the last backup.
     pub bytes: Option<i64>,
     /// With how many others.
-    pub company: BatchSharing,
+    pub sharing: BatchSharing,
 }
 
 impl Due {
@@ -152,12 +152,12 @@ pub struct Shape {
     /// How long a due dump waits for company where some is to be expected.
     pub batch_window: TimeDelta,
     /// How long every dump that may share a Job waits, for those that come due in the same second.
-    pub settle: TimeDelta,
+    pub gather_delay: TimeDelta,
 }
 
 /// What may be started now.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Room {
+pub struct Capacity {
     /// Jobs that may be created.
     pub tokens: i64,
     /// Dumps that may start in total.
@@ -167,13 +167,13 @@ pub struct Room {
     /// And into each storage, by namespace and name; one that is not listed has no limit of its own.
     pub storages: HashMap<(String, String), i64>,
     /// Groups whose Jobs cannot be created at the moment.
-    pub barred: HashSet<Group>,
+    pub backing_off: HashSet<Group>,
 }
 
-impl Room {
+impl Capacity {
     /// Places for dumps of a group.
     pub fn free(&self, group: &Group) -> i64 {
-        if self.barred.contains(group) {
+        if self.backing_off.contains(group) {
             return 0;
         }
         let key = |name: &str| (group.namespace.clone(), name.to_owned());

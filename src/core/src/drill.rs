@@ -15,7 +15,7 @@ const LONGEST_PAUSE: TimeDelta = TimeDelta::hours(1);
 
 /// A tenant whose newest backup could be proven.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Candidate {
+pub struct DrillCandidate {
     /// The BackupSchedule's name.
     pub schedule: String,
     /// Its UID.
@@ -34,7 +34,7 @@ pub struct Candidate {
     pub asked: Option<String>,
 }
 
-impl Candidate {
+impl DrillCandidate {
     /// When its turn was: an interrupted drill was none, unless there were too many.
     fn turn(&self) -> Option<DateTime<Utc>> {
         self.tried.filter(|_| !(1..INTERRUPTIONS).contains(&self.interrupted))
@@ -66,12 +66,12 @@ pub enum Due {
     /// Nothing before this time; `None` where there are no drills.
     Later(Option<DateTime<Utc>>),
     /// This one, now.
-    Now(Candidate),
+    Now(DrillCandidate),
 }
 
 /// Decides; at most one drill of a server runs at a time. One that somebody asks for comes first, also where there are none by
 /// themselves.
-pub fn next(per_day: i32, past: Past, candidates: &[Candidate], now: DateTime<Utc>) -> Due {
+pub fn next(per_day: i32, past: Past, candidates: &[DrillCandidate], now: DateTime<Utc>) -> Due {
     // A clock that was set back must not stop the drills.
     let rest = past.rest().filter(|until| now < *until && past.tried.is_some_and(|tried| tried <= now));
     let asked = candidates.iter().filter(|c| c.asked.is_some()).min_by_key(|c| (c.tried, &c.schedule));
@@ -88,9 +88,9 @@ pub fn next(per_day: i32, past: Past, candidates: &[Candidate], now: DateTime<Ut
         return Due::Later(Some(due));
     }
     // One that failed an hour ago is not tried again before all others had their turn, nor a second time a day.
-    let fresh = |c: &&Candidate| c.turn().is_none_or(|turn| now - turn >= TimeDelta::seconds(DAY));
+    let fresh = |c: &&DrillCandidate| c.turn().is_none_or(|turn| now - turn >= TimeDelta::seconds(DAY));
     let salt = now.date_naive().to_string();
-    let order = |c: &&Candidate| (c.proven.max(c.turn()), stable_hash(&[&salt, &c.uid], 16));
+    let order = |c: &&DrillCandidate| (c.proven.max(c.turn()), stable_hash(&[&salt, &c.uid], 16));
     match candidates.iter().filter(fresh).min_by_key(order) {
         Some(candidate) => Due::Now(candidate.clone()),
         None => Due::Later(Some(now + pause.min(TimeDelta::hours(1)))),
@@ -98,8 +98,12 @@ pub fn next(per_day: i32, past: Past, candidates: &[Candidate], now: DateTime<Ut
 }
 
 /// The tenant that has gone unproven for the longest, and since when: its last proof, or since there are drills at all.
-pub fn oldest(candidates: &[Candidate], drilling_since: DateTime<Utc>) -> Option<(&Candidate, DateTime<Utc>)> {
-    let since = |c: &Candidate| c.proven.unwrap_or_else(|| c.since.map_or(drilling_since, |at| at.max(drilling_since)));
+pub fn oldest(
+    candidates: &[DrillCandidate],
+    drilling_since: DateTime<Utc>,
+) -> Option<(&DrillCandidate, DateTime<Utc>)> {
+    let since =
+        |c: &DrillCandidate| c.proven.unwrap_or_else(|| c.since.map_or(drilling_since, |at| at.max(drilling_since)));
     candidates.iter().map(|c| (c, since(c))).min_by_key(|(_, since)| *since)
 }
 
@@ -119,9 +123,9 @@ mod tests {
         "2026-11-22T12:00:00Z".parse().unwrap()
     }
 
-    fn tenant(name: &str, proven_hours_ago: Option<i64>) -> Candidate {
+    fn tenant(name: &str, proven_hours_ago: Option<i64>) -> DrillCandidate {
         let proven = proven_hours_ago.map(|hours| now() - TimeDelta::hours(hours));
-        Candidate {
+        DrillCandidate {
             schedule: name.into(),
             uid: name.into(),
             backup: "c".into(),
@@ -165,7 +169,7 @@ mod tests {
 
     #[test]
     fn a_failed_one_waits_a_day_and_lets_the_others_have_their_turn() {
-        let failed = Candidate { tried: Some(now() - TimeDelta::hours(2)), ..tenant("bad", None) };
+        let failed = DrillCandidate { tried: Some(now() - TimeDelta::hours(2)), ..tenant("bad", None) };
         let all = [failed.clone(), tenant("good", Some(40))];
         assert_eq!(whose(next(24, past(None), &all, now())).as_deref(), Some("good"));
         assert_eq!(whose(next(24, past(None), &[failed], now())), None);
@@ -173,7 +177,7 @@ mod tests {
 
     #[test]
     fn who_asks_comes_first_whatever_the_day_allows() {
-        let asks = Candidate { asked: Some("t-1".into()), tried: Some(now()), ..tenant("asks", Some(1)) };
+        let asks = DrillCandidate { asked: Some("t-1".into()), tried: Some(now()), ..tenant("asks", Some(1)) };
         let all = [tenant("never", None), asks];
         let whose = |per_day, last| whose(next(per_day, past(last), &all, now()));
         assert_eq!(whose(0, None).as_deref(), Some("asks"));
@@ -184,7 +188,7 @@ mod tests {
     fn every_tenant_is_proven_within_tenants_through_per_day_days() {
         // Sixty tenants, two a day: thirty days, four times as long as a backup lives.
         for (tenants, per_day, days) in [(30, 10, 3), (60, 2, 30)] {
-            let mut tenants: Vec<Candidate> = (0..tenants).map(|n| tenant(&format!("t{n}"), None)).collect();
+            let mut tenants: Vec<DrillCandidate> = (0..tenants).map(|n| tenant(&format!("t{n}"), None)).collect();
             let (mut clock, mut last, begin) = (now(), None, now());
             let mut worst = TimeDelta::zero();
             while clock < begin + TimeDelta::days(3 * days) {
@@ -204,7 +208,8 @@ mod tests {
     #[test]
     fn an_interrupted_drill_is_tried_again_soon_and_not_for_ever() {
         let minutes = |n| now() - TimeDelta::minutes(n);
-        let cut = |interrupted, ago| Candidate { tried: Some(minutes(ago)), interrupted, ..tenant("cut", Some(90)) };
+        let cut =
+            |interrupted, ago| DrillCandidate { tried: Some(minutes(ago)), interrupted, ..tenant("cut", Some(90)) };
         let others = [tenant("other", Some(40))];
         let decided = |per_day, interrupted, ago| {
             let all = [&[cut(interrupted, ago)], others.as_slice()].concat();
@@ -217,7 +222,7 @@ mod tests {
         assert_eq!(whose(decided(2, INTERRUPTIONS, 8)).as_deref(), Some("other"), "its day is over");
         // Whatever interrupts every drill does not turn the days' few into one after the other.
         assert_eq!(decided(1000, 9, 59), Due::Later(Some(now() + TimeDelta::minutes(1))));
-        let asks = Candidate { asked: Some("t".into()), ..cut(1, 1) };
+        let asks = DrillCandidate { asked: Some("t".into()), ..cut(1, 1) };
         let past = Past { last: None, tried: Some(minutes(1)), interrupted: 1 };
         assert_eq!(next(0, past, &[asks], now()), Due::Later(Some(now() + TimeDelta::minutes(1))));
     }
@@ -225,10 +230,10 @@ mod tests {
     #[test]
     fn the_oldest_proof_counts_from_when_there_were_drills_and_something_to_prove() {
         let ago = |hours| now() - TimeDelta::hours(hours);
-        let new = Candidate { since: Some(ago(5)), ..tenant("new", None) };
-        let old = Candidate { since: Some(ago(9000)), ..tenant("old", None) };
+        let new = DrillCandidate { since: Some(ago(5)), ..tenant("new", None) };
+        let old = DrillCandidate { since: Some(ago(9000)), ..tenant("old", None) };
         let all = [tenant("proven", Some(30)), new.clone(), old];
-        let whose = |all: &[Candidate], since| oldest(all, since).map(|(c, at)| (c.schedule.clone(), at));
+        let whose = |all: &[DrillCandidate], since| oldest(all, since).map(|(c, at)| (c.schedule.clone(), at));
         assert_eq!(whose(&all, ago(20)), Some(("proven".into(), ago(30))));
         assert_eq!(whose(&all, ago(40)), Some(("old".into(), ago(40))), "not since its creation");
         assert_eq!(whose(&[new], ago(40)), Some(("new".into(), ago(5))));

@@ -1,10 +1,10 @@
 //! The gate: may this RestoreRequest be served, and may its Job run? Ordered lists of named pure functions; the first
 //! refusal is the condition's reason and message. Unknown evidence refuses.
 
-mod locks;
+mod rules;
 pub mod undo;
 
-pub use locks::{Approval, Closed, FourEyes, Keys, Payment, SameReference, open, reference_holder};
+pub use rules::{Approval, Closed, FourEyes, Keys, Payment, SameReference, open, reference_holder};
 
 use super::manifest::TenantIdentity;
 use super::names::BackupId;
@@ -33,7 +33,7 @@ pub enum Wanted {
 
 /// A backup as the catalogue has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Candidate {
+pub struct BackupCandidate {
     /// Its id.
     pub id: BackupId,
     /// Its local day.
@@ -57,7 +57,7 @@ pub struct Account {
 
 /// Everything that decides whether a request can be served at all.
 #[derive(Debug, Clone)]
-pub struct Evidence<'a> {
+pub struct GateInputs<'a> {
     /// What is asked for.
     pub mode: Mode,
     /// Which backup.
@@ -75,14 +75,14 @@ pub struct Evidence<'a> {
     /// `retention.days`.
     pub retention_days: i32,
     /// The backups, newest first; an error is why they could not be listed.
-    pub backups: Result<&'a [Candidate], &'a str>,
+    pub backups: Result<&'a [BackupCandidate], &'a str>,
     /// The backup pinned earlier: never chosen again.
-    pub pinned: Option<&'a Candidate>,
+    pub pinned: Option<&'a BackupCandidate>,
 }
 
 /// Why a request cannot be served. The variant's name is the reason of Eligible, the Event's and the metric's label.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, strum::IntoStaticStr)]
-pub enum Refusal {
+pub enum GateRefusal {
     /// No such schedule (any more).
     #[error("BackupSchedule {0:?} does not exist in this namespace: correct spec.scheduleRef.name in a new request")]
     ScheduleGone(String),
@@ -140,7 +140,7 @@ pub enum Refusal {
     CatalogueUnknown(String),
 }
 
-impl Refusal {
+impl GateRefusal {
     /// CamelCase reason.
     pub fn reason(&self) -> &'static str {
         self.into()
@@ -152,59 +152,60 @@ impl Refusal {
     }
 }
 
-type Check = fn(&Evidence<'_>) -> Option<Refusal>;
+type Check = fn(&GateInputs<'_>) -> Option<GateRefusal>;
 
 /// The order is the order in which people should hear of it: who asks, what is asked, which backup.
 const CHECKS: &[Check] = &[schedule_exists, references_exist, owner_asks, no_rival, may_restore, in_time, not_foreign];
 
-fn schedule_exists(e: &Evidence<'_>) -> Option<Refusal> {
-    (e.account.is_none() && e.away.is_none()).then(|| Refusal::ScheduleGone(e.schedule.to_owned()))
+fn schedule_exists(e: &GateInputs<'_>) -> Option<GateRefusal> {
+    (e.account.is_none() && e.away.is_none()).then(|| GateRefusal::ScheduleGone(e.schedule.to_owned()))
 }
 
-fn references_exist(e: &Evidence<'_>) -> Option<Refusal> {
-    e.away.map(|what| Refusal::ReferenceGone(what.to_owned()))
+fn references_exist(e: &GateInputs<'_>) -> Option<GateRefusal> {
+    e.away.map(|what| GateRefusal::ReferenceGone(what.to_owned()))
 }
 
-fn owner_asks(e: &Evidence<'_>) -> Option<Refusal> {
+fn owner_asks(e: &GateInputs<'_>) -> Option<GateRefusal> {
     let owner = &e.account?.owner;
-    (owner != e.requester).then(|| Refusal::NotAccountOwner { requester: e.requester.to_owned(), owner: owner.clone() })
+    (owner != e.requester)
+        .then(|| GateRefusal::NotAccountOwner { requester: e.requester.to_owned(), owner: owner.clone() })
 }
 
-fn no_rival(e: &Evidence<'_>) -> Option<Refusal> {
-    e.rival.map(|name| Refusal::ActiveRequestExists(name.to_owned()))
+fn no_rival(e: &GateInputs<'_>) -> Option<GateRefusal> {
+    e.rival.map(|name| GateRefusal::ActiveRequestExists(name.to_owned()))
 }
 
-fn may_restore(e: &Evidence<'_>) -> Option<Refusal> {
-    (e.mode != Mode::CrmExport && !e.account?.can_restore).then_some(Refusal::NoRestoreCredentials)
+fn may_restore(e: &GateInputs<'_>) -> Option<GateRefusal> {
+    (e.mode != Mode::CrmExport && !e.account?.can_restore).then_some(GateRefusal::NoRestoreCredentials)
 }
 
-fn in_time(e: &Evidence<'_>) -> Option<Refusal> {
+fn in_time(e: &GateInputs<'_>) -> Option<GateRefusal> {
     let (Wanted::Day(date), None) = (e.wanted, e.pinned) else {
         return None;
     };
     let today = e.account?.today;
     if *date > today {
-        return Some(Refusal::DateInFuture { date: *date, today });
+        return Some(GateRefusal::DateInFuture { date: *date, today });
     }
     (!within_retention(*date, today, e.retention_days))
-        .then_some(Refusal::OlderThanRetention { date: *date, days: e.retention_days })
+        .then_some(GateRefusal::OlderThanRetention { date: *date, days: e.retention_days })
 }
 
-fn not_foreign(e: &Evidence<'_>) -> Option<Refusal> {
+fn not_foreign(e: &GateInputs<'_>) -> Option<GateRefusal> {
     let found = &e.pinned?.identity;
     let difference = e.account?.identity.first_difference(found)?;
-    Some(Refusal::AnotherTenantsBackup(difference.to_string()))
+    Some(GateRefusal::AnotherTenantsBackup(difference.to_string()))
 }
 
 /// The backup that serves the request, or the first reason why none does.
-pub fn resolve(evidence: &Evidence<'_>) -> Result<Candidate, Refusal> {
+pub fn resolve(evidence: &GateInputs<'_>) -> Result<BackupCandidate, GateRefusal> {
     if let Some(refusal) = CHECKS.iter().find_map(|check| check(evidence)) {
         return Err(refusal);
     }
     if let Some(pinned) = evidence.pinned {
         return Ok(pinned.clone());
     }
-    let backups = evidence.backups.map_err(|why| Refusal::CatalogueUnknown(why.to_owned()))?;
+    let backups = evidence.backups.map_err(|why| GateRefusal::CatalogueUnknown(why.to_owned()))?;
     let (wanted, hit) = match evidence.wanted {
         Wanted::Day(day) => (day.to_string(), backups.iter().find(|c| c.day == *day)),
         Wanted::Point(id) => (id.to_string(), backups.iter().find(|c| c.id == *id)),
@@ -212,9 +213,9 @@ pub fn resolve(evidence: &Evidence<'_>) -> Result<Candidate, Refusal> {
     let Some(backup) = hit else {
         let days: Vec<String> = backups.iter().map(|c| c.day.to_string()).collect();
         let have = if days.is_empty() { "none".to_owned() } else { days.join(", ") };
-        return Err(Refusal::NoBackupOfThatDay { wanted, have });
+        return Err(GateRefusal::NoBackupOfThatDay { wanted, have });
     };
-    not_foreign(&Evidence { pinned: Some(backup), ..evidence.clone() }).map_or_else(|| Ok(backup.clone()), Err)
+    not_foreign(&GateInputs { pinned: Some(backup), ..evidence.clone() }).map_or_else(|| Ok(backup.clone()), Err)
 }
 
 #[cfg(test)]

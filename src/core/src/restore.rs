@@ -2,12 +2,15 @@
 //! crash between any two API calls resumes where it was. `phase` is an output for eyes and never read.
 
 pub use claimed::unsigned;
-pub use facts::{Action, Claim, Eligibility, Facts, Owed, Patience, Phase, Plan, Proof, Step, Terminal, WaitingOn};
+pub use inputs::{
+    ClaimState, Deadlines, Eligibility, Phase, RefundOwed, RestoreAction, RestoreInputs, RestorePlan, StepState,
+    Terminal, WaitingOn, WorkerClaim,
+};
 pub use proven::stranger;
 pub use waits::{is_fault, start_by};
 
 mod claimed;
-mod facts;
+mod inputs;
 mod proven;
 pub mod reminders;
 mod waits;
@@ -29,7 +32,7 @@ pub const PREFLIGHT_PAUSE: TimeDelta = TimeDelta::minutes(10);
 
 /// Decides. Order: the end, what the bucket proves to have begun, what was claimed, the helpdesk's no, whether it can be served, the backup and its hold, the
 /// preflight, people's decisions, the work.
-pub fn decide(facts: &Facts, now: DateTime<Utc>) -> Plan {
+pub fn decide(facts: &RestoreInputs, now: DateTime<Utc>) -> RestorePlan {
     if facts.ended {
         return ended(facts, now);
     }
@@ -43,7 +46,7 @@ pub fn decide(facts: &Facts, now: DateTime<Utc>) -> Plan {
         return waits::leaving(facts, since, now);
     }
     if let Approval::Denied { by, why } = &facts.keys.approval {
-        return Plan::finish(Terminal::Denied(Closed::Denied { by: by.clone(), why: why.clone() }.to_string()));
+        return RestorePlan::finish(Terminal::Denied(Closed::Denied { by: by.clone(), why: why.clone() }.to_string()));
     }
     if let Some(why) = &facts.broken {
         return untold(facts, why, now);
@@ -52,8 +55,8 @@ pub fn decide(facts: &Facts, now: DateTime<Utc>) -> Plan {
 }
 
 /// Nothing runs any more; but money may have to go back, and somebody has to do that by a certain day.
-fn ended(facts: &Facts, now: DateTime<Utc>) -> Plan {
-    let plan = |reason: &str, message: String| Plan::new(Action::Release, None, reason, message);
+fn ended(facts: &RestoreInputs, now: DateTime<Utc>) -> RestorePlan {
+    let plan = |reason: &str, message: String| RestorePlan::new(RestoreAction::Release, None, reason, message);
     let Some(owed) = facts.owed else {
         return plan("Ended", "the request has ended".to_owned()).on(WaitingOn::Nobody);
     };
@@ -61,7 +64,7 @@ fn ended(facts: &Facts, now: DateTime<Utc>) -> Plan {
     let until = deadline.format("%Y-%m-%d %H:%M UTC");
     if now >= deadline {
         let message = format!("paid, and nothing was delivered; the refund is late: it was due until {until}");
-        return Plan { deadline: Some(deadline), ..plan("RefundOverdue", message).on(WaitingOn::Billing) };
+        return RestorePlan { deadline: Some(deadline), ..plan("RefundOverdue", message).on(WaitingOn::Billing) };
     }
     let message = format!("paid, and nothing was delivered: billing records the refund until {until}");
     plan("PaidAndNotDelivered", message).on(WaitingOn::Billing).until(deadline).reminding(
@@ -73,13 +76,13 @@ fn ended(facts: &Facts, now: DateTime<Utc>) -> Plan {
 
 /// Nothing is done on top of a record that is not what was written: it is the proof of who approved and who paid. The helpdesk
 /// can still deny it, and its time still runs out.
-fn untold(facts: &Facts, why: &str, now: DateTime<Utc>) -> Plan {
+fn untold(facts: &RestoreInputs, why: &str, now: DateTime<Utc>) -> RestorePlan {
     let (deadline, _) = looks_until(facts, now);
     if now >= deadline {
         let message = format!("its record was not put right until {}: {why}", deadline.format("%Y-%m-%d %H:%M UTC"));
-        return Plan::finish(Terminal::Expired { reason: "RecordBroken", message });
+        return RestorePlan::finish(Terminal::Expired { reason: "RecordBroken", message });
     }
-    Plan::new(Action::Nothing, Phase::Checking, "RecordBroken", why)
+    RestorePlan::new(RestoreAction::Nothing, Phase::Checking, "RecordBroken", why)
         .on(WaitingOn::PlatformTeam)
         .until(deadline)
         .again((now + LOOK_AGAIN).min(deadline))
@@ -87,7 +90,7 @@ fn untold(facts: &Facts, why: &str, now: DateTime<Utc>) -> Plan {
 
 /// How long what stands in the way of a request may stand there, and what has run out then: as long as the helpdesk has; once that
 /// has approved, as long as billing has; once it is paid, as long as the hold lasts.
-fn looks_until(facts: &Facts, now: DateTime<Utc>) -> (DateTime<Utc>, &'static str) {
+fn looks_until(facts: &RestoreInputs, now: DateTime<Utc>) -> (DateTime<Utc>, &'static str) {
     let asked = waits::approval_end(facts);
     let Some(approved) = facts.approved_since else { return (asked, "ApprovalExpired") };
     let held = facts.held_until.filter(|_| facts.keys.held).map(|_| waits::work_end(facts, now));
@@ -100,69 +103,74 @@ fn looks_until(facts: &Facts, now: DateTime<Utc>) -> (DateTime<Utc>, &'static st
 }
 
 /// Until the request can be put before people. Whatever it waits for here, it does not wait beyond [`looks_until`].
-fn check(facts: &Facts, now: DateTime<Utc>) -> Option<Plan> {
+fn check(facts: &RestoreInputs, now: DateTime<Utc>) -> Option<RestorePlan> {
     let plan = checking(facts, now)?;
     let (deadline, reason) = looks_until(facts, now);
-    if now < deadline || matches!(plan.action, Action::Finish(_)) {
+    if now < deadline || matches!(plan.action, RestoreAction::Finish(_)) {
         return Some(plan);
     }
     let message = format!("{}, until {}", plan.message, deadline.format("%Y-%m-%d %H:%M UTC"));
-    Some(Plan::finish(Terminal::Expired { reason, message }))
+    Some(RestorePlan::finish(Terminal::Expired { reason, message }))
 }
 
-fn checking(facts: &Facts, now: DateTime<Utc>) -> Option<Plan> {
+fn checking(facts: &RestoreInputs, now: DateTime<Utc>) -> Option<RestorePlan> {
     let (deadline, _) = looks_until(facts, now);
     let checking = |action, reason: &str, message: &str| {
         Some(
-            Plan::new(action, Phase::Checking, reason, message).until(deadline).again((now + LOOK_AGAIN).min(deadline)),
+            RestorePlan::new(action, Phase::Checking, reason, message)
+                .until(deadline)
+                .again((now + LOOK_AGAIN).min(deadline)),
         )
     };
     let impossible = waits::impossible_window(facts, now);
     match &facts.eligibility {
-        Eligibility::Never { reason, message } => return Some(Plan::fail(reason, message)),
+        Eligibility::Never { reason, message } => return Some(RestorePlan::fail(reason, message)),
         _ if impossible.is_some() => return impossible,
         Eligibility::NotYet { reason, message } if facts.pinned && facts.keys.held => {
-            return preflight(facts, now).or_else(|| checking(Action::Nothing, reason, message));
+            return preflight(facts, now).or_else(|| checking(RestoreAction::Nothing, reason, message));
         }
         Eligibility::NotYet { .. } | Eligibility::Yes => {}
     }
     if !facts.pinned {
         return match &facts.eligibility {
-            Eligibility::NotYet { reason, message } => checking(Action::Nothing, reason, message),
-            _ => checking(Action::Pin, "Pinning", "choosing the backup"),
+            Eligibility::NotYet { reason, message } => checking(RestoreAction::Nothing, reason, message),
+            _ => checking(RestoreAction::Pin, "Pinning", "choosing the backup"),
         };
     }
     if !facts.keys.held {
-        return checking(Action::Hold, "Holding", "holding the backup");
+        return checking(RestoreAction::Hold, "Holding", "holding the backup");
     }
     preflight(facts, now)
 }
 
 /// Looks at the server, as long as that has not said yes.
-fn preflight(facts: &Facts, now: DateTime<Utc>) -> Option<Plan> {
+fn preflight(facts: &RestoreInputs, now: DateTime<Utc>) -> Option<RestorePlan> {
     if facts.keys.mode == Mode::CrmExport {
         return None;
     }
     let (deadline, _) = looks_until(facts, now);
     let plan = |action, reason: &str, message: &str| {
-        Plan::new(action, Phase::Checking, reason, message).until(deadline).again((now + LOOK_AGAIN).min(deadline))
+        RestorePlan::new(action, Phase::Checking, reason, message)
+            .until(deadline)
+            .again((now + LOOK_AGAIN).min(deadline))
     };
-    let start = |attempt| plan(Action::Start(RestoreStep::Preflight, attempt), "Preflight", "looking at the server");
+    let start =
+        |attempt| plan(RestoreAction::Start(RestoreStep::Preflight, attempt), "Preflight", "looking at the server");
     match &facts.preflight {
-        Step::Succeeded(_) => None,
-        Step::None => Some(start(1)),
-        Step::Running { .. } => Some(plan(Action::Nothing, "Preflight", "looking at the server")),
-        Step::Lost { attempt, at, .. } | Step::Failed { attempt, at, .. } if now >= *at + PREFLIGHT_PAUSE => {
+        StepState::Succeeded(_) => None,
+        StepState::None => Some(start(1)),
+        StepState::Running { .. } => Some(plan(RestoreAction::Nothing, "Preflight", "looking at the server")),
+        StepState::Lost { attempt, at, .. } | StepState::Failed { attempt, at, .. } if now >= *at + PREFLIGHT_PAUSE => {
             Some(start(attempt + 1))
         }
-        Step::Failed { reason, message, at, .. } => Some(
-            plan(Action::Nothing, reason, message)
+        StepState::Failed { reason, message, at, .. } => Some(
+            plan(RestoreAction::Nothing, reason, message)
                 .on(WaitingOn::PlatformTeam)
                 .again((*at + PREFLIGHT_PAUSE).min(deadline)),
         ),
         // A pod that died at once would die at once again, and each try is a Job.
-        Step::Lost { message, at, .. } => Some(
-            plan(Action::Nothing, "PreflightLost", message)
+        StepState::Lost { message, at, .. } => Some(
+            plan(RestoreAction::Nothing, "PreflightLost", message)
                 .on(WaitingOn::PlatformTeam)
                 .again((*at + PREFLIGHT_PAUSE).min(deadline)),
         ),
@@ -170,9 +178,9 @@ fn preflight(facts: &Facts, now: DateTime<Utc>) -> Option<Plan> {
 }
 
 /// Until both keys are turned.
-fn people(facts: &Facts, now: DateTime<Utc>) -> Option<Plan> {
+fn people(facts: &RestoreInputs, now: DateTime<Utc>) -> Option<RestorePlan> {
     let closed = gate::open(&facts.keys).err()?;
-    let expired = |reason, message: String| Some(Plan::finish(Terminal::Expired { reason, message }));
+    let expired = |reason, message: String| Some(RestorePlan::finish(Terminal::Expired { reason, message }));
     let approval_deadline = waits::approval_end(facts);
     let payment_deadline = facts.approved_since.unwrap_or(now) + facts.patience.payment;
     let (phase, on, deadline, late) = match &closed {
@@ -197,7 +205,7 @@ fn people(facts: &Facts, now: DateTime<Utc>) -> Option<Plan> {
     let paid_early = matches!((&closed, &facts.keys.payment), (Closed::AwaitingApproval, Payment::Paid { .. }));
     let since = if on == WaitingOn::Billing { facts.approved_since.unwrap_or(now) } else { facts.created };
     let message = if paid_early { format!("{closed}; the payment is kept") } else { closed.to_string() };
-    let plan = Plan::new(Action::Nothing, phase, closed.reason(), message).on(on).until(deadline);
+    let plan = RestorePlan::new(RestoreAction::Nothing, phase, closed.reason(), message).on(on).until(deadline);
     let people = matches!(on, WaitingOn::Helpdesk | WaitingOn::Billing);
     let plan = if people { plan.reminding(since, facts.reminded, now) } else { plan };
     // Policies come back, and others' payments change, without an event that would wake us.
@@ -207,20 +215,20 @@ fn people(facts: &Facts, now: DateTime<Utc>) -> Option<Plan> {
 }
 
 /// Approved and paid: the work up to the claim.
-fn work(facts: &Facts, now: DateTime<Utc>) -> Plan {
+fn work(facts: &RestoreInputs, now: DateTime<Utc>) -> RestorePlan {
     let deadline = waits::work_end(facts, now);
     if now >= deadline {
         let last = match &facts.prepare {
-            Step::Failed { message, .. } | Step::Lost { message, .. } => {
+            StepState::Failed { message, .. } | StepState::Lost { message, .. } => {
                 format!("; the last attempt failed: {message}")
             }
-            Step::None | Step::Running { .. } | Step::Succeeded(_) => String::new(),
+            StepState::None | StepState::Running { .. } | StepState::Succeeded(_) => String::new(),
         };
         let message = format!("the backup cannot be held any longer and nothing was swapped{last}");
-        return Plan::finish(Terminal::Expired { reason: "HoldExpired", message });
+        return RestorePlan::finish(Terminal::Expired { reason: "HoldExpired", message });
     }
     let queued = |reason: &str, message: &str| {
-        Plan::new(Action::Nothing, Phase::Queued, reason, message)
+        RestorePlan::new(RestoreAction::Nothing, Phase::Queued, reason, message)
             .on(WaitingOn::Queue)
             .until(deadline)
             .again((now + LOOK_AGAIN).min(deadline))
@@ -229,47 +237,57 @@ fn work(facts: &Facts, now: DateTime<Utc>) -> Plan {
         return before_export(facts, deadline);
     }
     let preparing = |action| {
-        Plan::new(action, Phase::Preparing, "Preparing", "filling the new database beside the live one").until(deadline)
+        RestorePlan::new(action, Phase::Preparing, "Preparing", "filling the new database beside the live one")
+            .until(deadline)
     };
     if facts.keys.mode == Mode::Undo {
         return ready(facts, deadline, now);
     }
     match &facts.prepare {
-        Step::None if facts.lane_free => preparing(Action::Start(RestoreStep::Prepare, 1)),
-        Step::Running { .. } => preparing(Action::Nothing),
-        Step::Succeeded(_) => ready(facts, deadline, now),
-        Step::None | Step::Failed { .. } | Step::Lost { .. } => {
+        StepState::None if facts.slot_free => preparing(RestoreAction::Start(RestoreStep::Prepare, 1)),
+        StepState::Running { .. } => preparing(RestoreAction::Nothing),
+        StepState::Succeeded(_) => ready(facts, deadline, now),
+        StepState::None | StepState::Failed { .. } | StepState::Lost { .. } => {
             let full = || queued("RestoreLaneFull", "waiting for another restore on this server");
             let next = waits::again(facts, RestoreStep::Prepare, preparing, deadline, now);
             // A place in the lane is given up with the Job that failed.
-            next.filter(|next| facts.lane_free || !matches!(next.action, Action::Start(..))).unwrap_or_else(full)
+            next.filter(|next| facts.slot_free || !matches!(next.action, RestoreAction::Start(..))).unwrap_or_else(full)
         }
     }
 }
 
 /// An export may want to know what the live database still has. If that cannot be had, the full set is delivered without.
-fn before_export(facts: &Facts, deadline: DateTime<Utc>) -> Plan {
+fn before_export(facts: &RestoreInputs, deadline: DateTime<Utc>) -> RestorePlan {
     let ask = |attempt| {
-        let start = Action::Start(RestoreStep::LiveIds, attempt);
-        Plan::new(start, Phase::Preparing, "AskingLiveDatabase", "listing which records the live database still has")
-            .until(deadline)
+        let start = RestoreAction::Start(RestoreStep::LiveIds, attempt);
+        RestorePlan::new(
+            start,
+            Phase::Preparing,
+            "AskingLiveDatabase",
+            "listing which records the live database still has",
+        )
+        .until(deadline)
     };
-    let claim = || Plan::new(Action::Claim(RestoreStep::Export), Phase::Queued, "Claiming", "both keys are turned");
+    let claim = || {
+        RestorePlan::new(RestoreAction::Claim(RestoreStep::Export), Phase::Queued, "Claiming", "both keys are turned")
+    };
     let Some(asked) = &facts.live_ids else { return claim() };
     match asked {
-        Step::None => ask(1),
-        Step::Running { .. } => Plan { action: Action::Nothing, ..ask(0) },
-        Step::Failed { attempt, retryable: true, .. } | Step::Lost { attempt, .. } if *attempt < MAX_ATTEMPTS => {
+        StepState::None => ask(1),
+        StepState::Running { .. } => RestorePlan { action: RestoreAction::Nothing, ..ask(0) },
+        StepState::Failed { attempt, retryable: true, .. } | StepState::Lost { attempt, .. }
+            if *attempt < MAX_ATTEMPTS =>
+        {
             ask(attempt + 1)
         }
-        Step::Succeeded(_) | Step::Failed { .. } | Step::Lost { .. } => claim(),
+        StepState::Succeeded(_) | StepState::Failed { .. } | StepState::Lost { .. } => claim(),
     }
 }
 
 /// The database that is to become the live one is there: only the window and a running dump are waited for.
-fn ready(facts: &Facts, deadline: DateTime<Utc>, now: DateTime<Utc>) -> Plan {
+fn ready(facts: &RestoreInputs, deadline: DateTime<Utc>, now: DateTime<Utc>) -> RestorePlan {
     let queued = |reason: &str, message: &str| {
-        Plan::new(Action::Nothing, Phase::Queued, reason, message)
+        RestorePlan::new(RestoreAction::Nothing, Phase::Queued, reason, message)
             .on(WaitingOn::Queue)
             .until(deadline)
             .again((now + LOOK_AGAIN).min(deadline))
@@ -277,7 +295,12 @@ fn ready(facts: &Facts, deadline: DateTime<Utc>, now: DateTime<Utc>) -> Plan {
     match facts.not_before.filter(|begin| now < *begin) {
         Some(begin) => queued("AwaitingWindow", "ready; waiting for the maintenance window").again(begin.min(deadline)),
         None if facts.dumping => queued("DumpInProgress", "ready; waiting for a running dump of this database to end"),
-        None => Plan::new(Action::Claim(RestoreStep::Cutover), Phase::CuttingOver, "Claiming", "both keys are turned"),
+        None => RestorePlan::new(
+            RestoreAction::Claim(RestoreStep::Cutover),
+            Phase::CuttingOver,
+            "Claiming",
+            "both keys are turned",
+        ),
     }
 }
 

@@ -5,7 +5,7 @@ mod merge;
 pub mod owned;
 pub mod patrol;
 
-pub use merge::{Conflict, Existing, Merge, Plan, merge};
+pub use merge::{Conflict, Existing, LifecyclePlan, Merge, merge};
 
 use super::names::{Area, Keys, stable_hash};
 use crate::capabilities::Capabilities;

@@ -2,15 +2,17 @@
 
 use super::cell::Shape;
 use super::error::CompileError;
-use super::once;
-use super::plan::{EntityPlan, HeldTable, KEY_SEPARATOR, Keep, LookupPlan, OutColumn, Plan, Skipped, Source, Use};
+use super::plan::{
+    EntityPlan, ExportPlan, HeldTable, KEY_SEPARATOR, Keep, LookupPlan, OutColumn, Skipped, Source, Use,
+};
 use super::resolve::{Resolve, invalid};
+use super::single_pass;
 use sennight_core::manifest::Manifest;
 use sennight_core::profile::{ColumnSpec, Entity, ExportProfile, Lookup, LookupOutput, LookupRef, Tables};
 use std::collections::BTreeSet;
 
 /// The plan of a profile for a backup.
-pub(super) fn compile(profile: &ExportProfile, manifest: &Manifest) -> Result<Plan, CompileError> {
+pub(super) fn compile(profile: &ExportProfile, manifest: &Manifest) -> Result<ExportPlan, CompileError> {
     profile.fits(manifest)?;
     let zone = manifest
         .time_zone
@@ -26,11 +28,11 @@ pub(super) fn compile(profile: &ExportProfile, manifest: &Manifest) -> Result<Pl
         skipped: Vec::new(),
     };
     let mut entities = compiler.entities()?;
-    let read_twice = once::share(&mut compiler.held, &mut entities);
+    let read_twice = single_pass::share(&mut compiler.held, &mut entities);
     // What the custom fields are must be known before their values are read.
     let fields = |use_: &Use| matches!(use_.keep, Keep::Field { .. });
     compiler.held.sort_by_key(|held| !held.uses.iter().any(fields));
-    Ok(Plan {
+    Ok(ExportPlan {
         style: profile.format.style()?,
         zone,
         language: profile.language.clone(),

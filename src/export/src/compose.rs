@@ -2,8 +2,8 @@
 
 use super::cell::{self, Shape};
 use super::guard::guarded;
-use super::kept::{Customs, Kept, Kind, Multis, Parts, unpack};
-use super::plan::{CustomPlan, EntityPlan, Plan, Source};
+use super::lookup_cache::{Customs, Kind, LookupCache, Multis, Parts, unpack};
+use super::plan::{CustomPlan, EntityPlan, ExportPlan, Source};
 use super::rows::Cell;
 use std::borrow::Cow;
 
@@ -50,8 +50,8 @@ pub(super) type Further<'a> = (Vec<Cow<'a, str>>, Vec<(Note, usize)>);
 /// Composes the records of one entity.
 pub(super) struct Composer<'a> {
     pub(super) entity: &'a EntityPlan,
-    pub(super) plan: &'a Plan,
-    pub(super) kept: &'a Kept,
+    pub(super) plan: &'a ExportPlan,
+    pub(super) kept: &'a LookupCache,
     pub(super) parts: Option<&'a Parts>,
 }
 

@@ -2,11 +2,11 @@
 
 use super::compose::Composer;
 use super::error::ExportError;
-use super::kept::Kept;
 use super::links::Links;
 use super::live::LiveIds;
+use super::lookup_cache::LookupCache;
 use super::output::{Aside, Beside, Main, Outlet};
-use super::plan::Plan;
+use super::plan::ExportPlan;
 use super::records::Records;
 use super::rows;
 use super::summary::{self, EXPORT_MANIFEST, ExportContext, Facts, FileFacts, MISSING_ONLY, NotUtf8};
@@ -20,7 +20,7 @@ const LARGE: i64 = 512 * 1024 * 1024;
 
 /// One pass over one table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Step {
+pub struct ExportStep {
     pass: Pass,
     table: usize,
 }
@@ -31,7 +31,7 @@ enum Pass {
     Entity(usize),
 }
 
-impl Step {
+impl ExportStep {
     /// The table whose frames are to be pushed, by its place in the manifest.
     pub fn table(&self) -> usize {
         self.table
@@ -48,12 +48,12 @@ pub struct Live {
 
 /// An export under way.
 pub struct Exporter {
-    plan: Plan,
+    plan: ExportPlan,
     context: ExportContext,
     tables: HashMap<usize, Table>,
     output: Main,
     missing: Option<Missing>,
-    kept: Kept,
+    kept: LookupCache,
     links: Links,
     current: Option<Current>,
     facts: Facts,
@@ -68,7 +68,7 @@ struct Missing {
 }
 
 struct Current {
-    step: Step,
+    step: ExportStep,
     rows: i64,
     records: Option<(Records, Option<Records>)>,
     headers: Vec<String>,
@@ -78,7 +78,7 @@ struct Current {
 impl Exporter {
     /// An export of the backup that `manifest` describes. The zip's bytes are taken from the outlet.
     pub fn new(
-        plan: Plan,
+        plan: ExportPlan,
         manifest: &Manifest,
         context: ExportContext,
         live: Option<Live>,
@@ -90,7 +90,7 @@ impl Exporter {
             tables: used.map(|at| (at, manifest.tables[at].clone())).collect(),
             output: Main::new(outlet.clone(), time),
             missing: live.map(|live| Missing { ids: live.ids, output: Beside::new(live.aside, time) }),
-            kept: Kept::new(&plan),
+            kept: LookupCache::new(&plan),
             links: Links::new(&plan.style)?,
             current: None,
             facts: Facts {
@@ -105,19 +105,20 @@ impl Exporter {
     }
 
     /// The passes to make, in order: `begin`, `push` each frame of the table in order, `end`.
-    pub fn steps(&self) -> Vec<Step> {
-        let held = self.plan.held.iter().enumerate().map(|(at, held)| Step { pass: Pass::Hold(at), table: held.table });
+    pub fn steps(&self) -> Vec<ExportStep> {
+        let held =
+            self.plan.held.iter().enumerate().map(|(at, held)| ExportStep { pass: Pass::Hold(at), table: held.table });
         let entities = self
             .plan
             .entities
             .iter()
             .enumerate()
-            .map(|(at, entity)| Step { pass: Pass::Entity(at), table: entity.table });
+            .map(|(at, entity)| ExportStep { pass: Pass::Entity(at), table: entity.table });
         held.chain(entities).collect()
     }
 
     /// Starts a pass.
-    pub fn begin(&mut self, step: Step) -> Result<(), ExportError> {
+    pub fn begin(&mut self, step: ExportStep) -> Result<(), ExportError> {
         if self.current.is_some() {
             return Err(ExportError::OutOfOrder("begin() before end()"));
         }

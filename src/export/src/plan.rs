@@ -12,7 +12,7 @@ use serde::Serialize;
 
 /// A profile that fits a backup.
 #[derive(Debug, Clone)]
-pub struct Plan {
+pub struct ExportPlan {
     pub(super) style: Style,
     pub(super) zone: Tz,
     pub(super) language: String,
@@ -121,7 +121,7 @@ pub(super) struct LineColumn {
 /// Between the parts of a lookup's key. PostgreSQL's text cannot hold it, and no code of a code list does.
 pub(super) const KEY_SEPARATOR: &str = "\0";
 
-impl Plan {
+impl ExportPlan {
     /// Compiles `profile` for the backup that `manifest` describes.
     pub fn compile(profile: &ExportProfile, manifest: &Manifest) -> Result<Self, CompileError> {
         compile::compile(profile, manifest)

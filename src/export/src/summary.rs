@@ -1,7 +1,7 @@
 //! What the zip says of itself to machines: manifest.json, and what it is made of.
 
 use super::compose::Note;
-use super::plan::{Plan, Skipped};
+use super::plan::{ExportPlan, Skipped};
 use chrono::{DateTime, NaiveDate, Utc};
 use sennight_core::manifest::TenantIdentity;
 use sennight_core::names::BackupId;
@@ -223,7 +223,11 @@ struct ExportManifest<'a> {
 }
 
 /// manifest.json, or what kept it from being written.
-pub(super) fn manifest(plan: &Plan, context: &ExportContext, facts: &Facts) -> Result<Vec<u8>, serde_json::Error> {
+pub(super) fn manifest(
+    plan: &ExportPlan,
+    context: &ExportContext,
+    facts: &Facts,
+) -> Result<Vec<u8>, serde_json::Error> {
     let own = plan.exclude.iter().map(String::as_str);
     let mut excluded: Vec<&str> = NEVER_EXPORTED.into_iter().chain(own).collect();
     excluded.sort_unstable();

@@ -2,7 +2,7 @@
 //! If not, no restore runs (I6).
 
 use super::context::Context;
-use super::verbs::FIELD_MANAGER;
+use super::writes::FIELD_MANAGER;
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams, PostParams};

@@ -2,7 +2,7 @@
 //! late, three Leases after leadership was gone): the client that writes never does, gives up after [`WRITE_TIMEOUT`],
 //! and refuses every write once this process does not lead any more.
 
-use super::leading::Leading;
+use super::write_fence::Leading;
 use http::{Method, Request};
 use kube::client::{Body, ClientBuilder};
 use kube::{Client, Config};

@@ -3,16 +3,16 @@
 use super::authority::Authority;
 use super::clients::Clients;
 use super::clock::Clock;
+use super::delay_queue::DelayQueue;
 use super::dispatch::Dispatch;
-use super::fleet::{Fleet, Key, WatchedSchedule};
+use super::instrumented::ReconcileMetrics;
 use super::jobs::Jobs;
-use super::observed::ReconcileMetrics;
 use super::open_requests::OpenRequests;
+use super::schedule_index::{Key, ScheduleIndex, WatchedSchedule};
 use super::server::Paces;
 use super::storage::Patrols;
-use super::stores::Stores;
-use super::verbs::{VerbError, get_opt};
-use super::wakeups::DelayQueue;
+use super::storage_clients::Stores;
+use super::writes::{VerbError, get_opt};
 use crate::settings::Settings;
 use crate::telemetry::Metrics;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -33,7 +33,7 @@ pub struct Caches {
     /// DatabaseServers.
     pub servers: Store<DatabaseServer>,
     /// BackupSchedules, as rows.
-    pub schedules: Fleet,
+    pub schedules: ScheduleIndex,
     /// RestoreRequests.
     pub requests: Store<RestoreRequest>,
     /// Those of them that are open, by schedule.

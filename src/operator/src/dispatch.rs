@@ -6,12 +6,12 @@ mod launch;
 pub use launch::{BatchMember, NextJob};
 
 use super::context::Context;
-use super::jobs::{Taken, Ticketed};
+use super::jobs::{Ticketed, Usage};
 use crate::settings::JobSettings;
 use chrono::{DateTime, TimeDelta, Utc};
 use kube::runtime::reflector::ObjectRef;
 use parking_lot::{Mutex, MutexGuard};
-use sennight_core::batch::{Bucket, Due, Group, Queue, Room, Shape};
+use sennight_core::batch::{Bucket, Capacity, Due, Group, Queue, Shape};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -84,7 +84,7 @@ impl Asked {
 }
 
 #[derive(Default)]
-struct State {
+struct DispatchState {
     queue: Queue,
     bucket: Option<Bucket>,
     /// What those are to do that are queued or flying, by UID.
@@ -98,7 +98,7 @@ struct State {
 /// The dumps that wait for a Job. Cheap to clone.
 #[derive(Clone)]
 pub struct Dispatch {
-    state: Arc<Mutex<State>>,
+    state: Arc<Mutex<DispatchState>>,
     shape: Shape,
     per_minute: i32,
     burst: i32,
@@ -109,11 +109,11 @@ impl Dispatch {
     /// Nothing is queued yet. `now` is since when somebody watches what comes due.
     pub fn new(settings: &JobSettings, now: DateTime<Utc>) -> Self {
         let batch_window = TimeDelta::from_std(settings.batch_window).unwrap_or(TimeDelta::minutes(3));
-        let shape = Shape { tenants: settings.batch_tenants, batch_window, settle: SETTLE };
+        let shape = Shape { tenants: settings.batch_tenants, batch_window, gather_delay: SETTLE };
         Self { state: Arc::default(), shape, per_minute: settings.per_minute, burst: settings.burst, since: now }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, DispatchState> {
         self.state.lock()
     }
 
@@ -189,7 +189,7 @@ impl Dispatch {
                 state.trouble.iter().filter(|(_, trouble)| trouble.until > now).map(|(group, _)| group.clone());
             let mut room = room(&state.queue, taken, ctx);
             room.tokens = bucket.tokens(now);
-            room.barred = barred.collect();
+            room.backing_off = barred.collect();
             let batches = state.queue.plan(&mut room, &self.shape, now);
             state.queue.tidy(&self.shape, now);
             let mut ticketed = Vec::with_capacity(batches.len());
@@ -229,8 +229,8 @@ impl Dispatch {
 }
 
 /// What the budgets leave, for those who wait.
-fn room(queue: &Queue, taken: &Taken, ctx: &Context) -> Room {
-    let mut room = Room { total: i64::from(ctx.settings.max_dumps) - taken.total, ..Room::default() };
+fn room(queue: &Queue, taken: &Usage, ctx: &Context) -> Capacity {
+    let mut room = Capacity { total: i64::from(ctx.settings.max_dumps) - taken.total, ..Capacity::default() };
     for group in queue.groups() {
         let key = |name: &str| (group.namespace.clone(), name.to_owned());
         let here = ObjectRef::new(&group.server).within(&group.namespace);
@@ -278,7 +278,7 @@ pub async fn run(ctx: Arc<Context>, stop: CancellationToken) {
 mod tests {
     use super::*;
     use sennight_core::backup::RunKey;
-    use sennight_core::batch::{BatchSharing, Lane};
+    use sennight_core::batch::{BatchSharing, Priority};
 
     fn at(seconds: i64) -> DateTime<Utc> {
         DateTime::from_timestamp(seconds, 0).unwrap()
@@ -300,11 +300,11 @@ mod tests {
             schedule: uid.into(),
             uid: uid.into(),
             run: RunKey::Manual("t".into()),
-            lane: Lane::Manual,
+            lane: Priority::Manual,
             since: at(5),
             queued: at(5),
             bytes: None,
-            company: BatchSharing::Any,
+            sharing: BatchSharing::Any,
         }
     }
 
@@ -323,7 +323,7 @@ mod tests {
     fn i8_a_dump_whose_job_is_being_created_is_not_queued_a_second_time() {
         let dispatch = dispatch();
         assert_eq!(dispatch.ask(&group(), due("a"), order()).since, at(5));
-        let mut room = Room { tokens: 1, total: 9, ..Room::default() };
+        let mut room = Capacity { tokens: 1, total: 9, ..Capacity::default() };
         room.servers.insert(("n".into(), "s".into()), 9);
         let batch = dispatch.state().queue.plan(&mut room, &dispatch.shape, at(6)).remove(0);
         dispatch.state().flying.insert("a".into(), at(5));

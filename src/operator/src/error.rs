@@ -2,9 +2,9 @@
 
 use super::server::validate::ServerFault;
 use super::storage::validate::Overlap;
-use super::stores::OpenError;
-use super::verbs::VerbError;
-use sennight_core::audit::Broken;
+use super::storage_clients::OpenError;
+use super::writes::VerbError;
+use sennight_core::audit::ChainFault;
 use sennight_core::names::NameError;
 use sennight_protocol::task::TaskParseError;
 use sennight_storage::{CatalogueError, HoldError, LifecycleError, StoreError};
@@ -179,7 +179,7 @@ pub enum RecordError {
     #[error(
         "the record of this request is not what Sennight wrote: {0}; nothing more is done for it until a person has looked (kubectl sennight audit)"
     )]
-    Broken(#[from] Broken),
+    Broken(#[from] ChainFault),
     /// This round's view is older than the cluster's, or another process appended first.
     #[error("the request or its record has just changed")]
     Behind,

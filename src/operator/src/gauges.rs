@@ -2,9 +2,9 @@
 //! leave wrong.
 
 use super::context::Context;
-use super::fleet::Fleet;
-use super::jobs::Lane;
-use super::server::proofs::{NO_PLACE, OVERDUE, failing};
+use super::jobs::JobKind;
+use super::schedule_index::ScheduleIndex;
+use super::server::drill_status::{NO_PLACE, OVERDUE, failing};
 use crate::telemetry::{AgeLabel, FreshLabel, Metrics, OverdueLabel};
 use chrono::{DateTime, Utc};
 use sennight_api::conditions::{RequestCondition, ServerCondition, find, is_true};
@@ -26,8 +26,8 @@ pub async fn run(ctx: Arc<Context>, stop: CancellationToken) {
         queue(&ctx.caches.requests.state(), &ctx.metrics);
         ctx.metrics.dumps_waiting.set(count(ctx.dispatch.depth().0.iter().sum()));
         drills(&ctx.caches.servers.state(), &ctx.metrics, ctx.now());
-        ctx.metrics.dumps_running.set(ctx.jobs.running(Lane::Dump, "", "").total);
-        ctx.metrics.restores_running.set(ctx.jobs.running(Lane::Restore, "", "").total);
+        ctx.metrics.dumps_running.set(ctx.jobs.running(JobKind::Dump, "", "").total);
+        ctx.metrics.restores_running.set(ctx.jobs.running(JobKind::Restore, "", "").total);
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(PERIOD) => {}
@@ -35,7 +35,7 @@ pub async fn run(ctx: Arc<Context>, stop: CancellationToken) {
     }
 }
 
-fn fleet(schedules: &Fleet, metrics: &Metrics, now: DateTime<Utc>) {
+fn fleet(schedules: &ScheduleIndex, metrics: &Metrics, now: DateTime<Utc>) {
     let (mut fresh, mut suspicious, mut bytes) = ([0; 3], 0, 0);
     schedules.each(|row| {
         fresh[row.fresh as usize] += 1;
@@ -161,7 +161,7 @@ mod tests {
             serde_json::from_value(object).unwrap()
         };
         let (metrics, registry) = Metrics::new();
-        let all = Fleet::default();
+        let all = ScheduleIndex::default();
         for object in [
             schedule("a", "True", "Scheduled", 5),
             schedule("b", "True", "BudgetReached", 7),

@@ -1,15 +1,15 @@
 //! The operator's own Jobs: a cache of them, the budgets counted from it, and whom a change wakes. The Jobs in the cluster
 //! are the truth: after a restart the budgets are rebuilt from what runs.
 
-mod cards;
+mod index;
 
-pub use cards::{JobEntry, JobIndex, Taken};
+pub use index::{JobEntry, JobIndex, Usage};
 
 use super::context::Context;
-use super::fleet::Key;
-use super::scopes::{cached_events, prune};
-use super::verbs::{VerbError, get_opt};
-use super::worker_job::mark;
+use super::namespaced_watch::{cached_events, prune};
+use super::schedule_index::Key;
+use super::worker_job::labels;
+use super::writes::{VerbError, get_opt};
 use crate::settings::Watch;
 use futures::StreamExt;
 use futures::stream::BoxStream;
@@ -69,24 +69,24 @@ pub fn failure(job: &Job) -> String {
 
 /// Which lane a Job runs in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Lane {
+pub enum JobKind {
     /// Dumps.
     Dump,
     /// Preflights, preparations, cut-overs and exports.
     Restore,
 }
 
-impl Lane {
+impl JobKind {
     fn label(self) -> &'static str {
         match self {
-            Self::Dump => mark::DUMP,
-            Self::Restore => mark::RESTORE,
+            Self::Dump => labels::DUMP,
+            Self::Restore => labels::RESTORE,
         }
     }
 }
 
 struct Reserved {
-    lane: Lane,
+    lane: JobKind,
     namespace: String,
     server: String,
     storage: String,
@@ -162,7 +162,7 @@ impl Jobs {
     }
 
     /// Running dumps or restores: in total and on one server.
-    pub fn running(&self, lane: Lane, namespace: &str, server: &str) -> Places {
+    pub fn running(&self, lane: JobKind, namespace: &str, server: &str) -> Places {
         let taken = self.taken(lane);
         let here = taken.servers.get(&(namespace.to_owned(), server.to_owned())).copied();
         Places { total: taken.total, here: here.unwrap_or_default() }
@@ -174,11 +174,11 @@ impl Jobs {
     }
 
     /// The places that are taken, those of Jobs about to be created among them.
-    pub fn taken(&self, lane: Lane) -> Taken {
+    pub fn taken(&self, lane: JobKind) -> Usage {
         self.count(&self.reservations(), lane)
     }
 
-    fn count(&self, reserved: &Reservations, lane: Lane) -> Taken {
+    fn count(&self, reserved: &Reservations, lane: JobKind) -> Usage {
         let mut taken = self.cards().taken(lane);
         for ((ns, name), r) in reserved {
             let seen = self.get(ns, name).is_some();
@@ -191,7 +191,7 @@ impl Jobs {
 
     /// Takes a place for a Job that is about to be created, if there is one: the cache lags behind creations, and two
     /// reconciles must not both see the last free place.
-    pub fn reserve(&self, lane: Lane, namespace: &str, server: &str, name: &str, limits: Places) -> bool {
+    pub fn reserve(&self, lane: JobKind, namespace: &str, server: &str, name: &str, limits: Places) -> bool {
         let mut reserved = self.reservations();
         reserved.retain(|(ns, job), r| r.since.elapsed() < RESERVED && self.get(ns, job).is_none());
         let key = (namespace.to_owned(), name.to_owned());
@@ -210,13 +210,13 @@ impl Jobs {
     }
 
     /// Takes places for the batches that `choose` decides on, knowing what is taken. Nobody else decides meanwhile.
-    pub fn reserve_dumps(&self, choose: impl FnOnce(&Taken) -> Vec<Ticketed>) -> Vec<Ticketed> {
+    pub fn reserve_dumps(&self, choose: impl FnOnce(&Usage) -> Vec<Ticketed>) -> Vec<Ticketed> {
         let mut reserved = self.reservations();
-        let chosen = choose(&self.count(&reserved, Lane::Dump));
+        let chosen = choose(&self.count(&reserved, JobKind::Dump));
         for Ticketed { ticket, batch } in &chosen {
             let Group { namespace, storage, server, .. } = batch.group.clone();
             let key = (namespace.clone(), ticket.clone());
-            let (lane, places, since) = (Lane::Dump, batch.at_once, Instant::now());
+            let (lane, places, since) = (JobKind::Dump, batch.at_once, Instant::now());
             reserved.insert(key, Reserved { lane, namespace, server, storage, places, since });
         }
         chosen
@@ -247,7 +247,7 @@ pub async fn run(mut changes: Changes, ctx: Arc<Context>, stop: CancellationToke
 /// Tasks are most of a dump Job's size, and nobody reads them in the cache.
 fn shrink(job: &mut Job) {
     prune(job);
-    let dump = job.labels().get(mark::LANE).is_some_and(|lane| lane == mark::DUMP);
+    let dump = job.labels().get(labels::JOB_KIND).is_some_and(|lane| lane == labels::DUMP);
     if let Some(spec) = job.spec.as_mut().filter(|_| dump) {
         spec.template = PodTemplateSpec::default();
     }
@@ -264,7 +264,7 @@ fn changed(event: &Event<Job>, ctx: &Context) {
     if over {
         wake(&namespace, &runs(job), ctx);
     }
-    if let Some(request) = job.annotations().get(mark::REQUEST_NAME) {
+    if let Some(request) = job.annotations().get(labels::REQUEST_NAME) {
         ctx.timers.requests.call(Key::new(&namespace, request));
     }
 }
@@ -300,6 +300,6 @@ pub struct Run {
 
 /// The dump tasks of a Job; none if the annotation is missing or not ours.
 pub fn runs(job: &Job) -> Vec<Run> {
-    let text = job.annotations().get(mark::RUNS);
+    let text = job.annotations().get(labels::RUNS);
     text.and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default()
 }

@@ -5,29 +5,29 @@ pub mod backup;
 pub mod clients;
 pub mod clock;
 pub mod context;
+pub mod delay_queue;
 pub mod dispatch;
 pub mod error;
-pub mod feed;
-pub mod fleet;
 pub mod gauges;
 pub mod http;
+pub mod informer;
+pub mod instrumented;
 pub mod jobs;
-pub mod leading;
-pub mod lease;
-pub mod observed;
+pub mod leader_election;
+pub mod namespaced_watch;
 pub mod open_requests;
 pub mod profile;
 pub mod restore;
-pub mod scopes;
+pub mod schedule_index;
 pub mod server;
 pub mod settings;
 pub mod storage;
-pub mod stores;
+pub mod storage_clients;
 pub mod targets;
 pub mod telemetry;
-pub mod verbs;
-pub mod wakeups;
 pub mod worker_job;
+pub mod write_fence;
+pub mod writes;
 
 use crate::http::Readiness;
 use crate::settings::Settings;
@@ -35,9 +35,8 @@ use crate::telemetry::Metrics;
 use clients::Clients;
 pub use clock::Clock;
 use context::Context;
-use feed::Informers;
-use leading::Leading;
-use lease::{Candidate, LeaseError};
+use informer::Informers;
+use leader_election::{LeaseCandidate, LeaseError};
 use sennight_api::{BackupSchedule, BackupStorage, DatabaseServer, ExportProfile, RestoreRequest};
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -45,6 +44,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
+use write_fence::Leading;
 
 /// Longest time that running reconciles get after SIGTERM; below a pod's usual 30 s.
 const DRAIN: Duration = Duration::from_secs(20);
@@ -126,8 +126,14 @@ async fn lead(process: Process, leading: Leading, stop: CancellationToken) -> Re
     }
     process.readiness.done(CRDS);
     let (namespace, name) = (&settings.namespace, &settings.lease_name);
-    let mut candidate =
-        Candidate::new(clients.lease.clone(), namespace, name, &settings.identity, settings.lease, leading.clone());
+    let mut candidate = LeaseCandidate::new(
+        clients.lease.clone(),
+        namespace,
+        name,
+        &settings.identity,
+        settings.lease,
+        leading.clone(),
+    );
     if !candidate.acquire(&stop).await {
         return Ok(());
     }
@@ -147,7 +153,7 @@ async fn lead(process: Process, leading: Leading, stop: CancellationToken) -> Re
 /// Works until `stop`. The Lease is renewed until the last reconcile is done: nobody else begins while this process still
 /// writes.
 async fn work_while_leading(
-    candidate: &mut Candidate,
+    candidate: &mut LeaseCandidate,
     process: Process,
     stop: CancellationToken,
 ) -> Result<(), OperatorError> {
@@ -221,8 +227,8 @@ async fn crds_served(clients: &Clients, settings: &Settings, stop: &Cancellation
     }
 }
 
-async fn missing<K: scopes::Watched>(clients: &Clients, scope: Option<&str>) -> Option<String> {
+async fn missing<K: namespaced_watch::Watched>(clients: &Clients, scope: Option<&str>) -> Option<String> {
     let one = kube::api::ListParams::default().limit(1);
-    let listed = scopes::api::<K>(&clients.lease, scope).list_metadata(&one).await;
+    let listed = namespaced_watch::api::<K>(&clients.lease, scope).list_metadata(&one).await;
     listed.err().map(|error| format!("{}: {error}", K::kind(&())))
 }

@@ -1,7 +1,7 @@
 //! Which RestoreRequests a schedule has, and which of them may be open: every look at either asks, and a walk over ten thousand
 //! that ended long ago would be most of its cost. The cache has the last word.
 
-use super::fleet::Key;
+use super::schedule_index::Key;
 use kube::ResourceExt;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::watcher::Event;

@@ -2,9 +2,9 @@
 //! a tenant has, only a backup can tell.
 
 use super::context::Context;
-use super::feed::Informer;
-use super::observed::{FailingSince, cut};
-use super::verbs::apply_status;
+use super::informer::Informer;
+use super::instrumented::{FailingSince, cut};
+use super::writes::apply_status;
 use crate::error::ReconcileError;
 use chrono::{DateTime, Utc};
 use kube::ResourceExt;

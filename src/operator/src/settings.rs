@@ -1,7 +1,7 @@
 //! The operator's settings: raw arguments checked and resolved once. Nothing after this parses a string or reads the
 //! environment.
 
-use crate::lease::Terms;
+use crate::leader_election::Terms;
 use crate::worker_job::PodDefaults;
 use k8s_openapi::api::core::v1::ResourceRequirements;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;

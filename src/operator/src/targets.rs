@@ -1,7 +1,7 @@
 //! From custom resources to what a worker is told: targets with mount paths, and the Secrets behind them. The operator
 //! names Secrets here and never reads a database's.
 
-use super::stores;
+use super::storage_clients;
 use super::worker_job::{Mount, Source};
 use kube::ResourceExt;
 use sennight_api as api;
@@ -20,7 +20,7 @@ const CA_FILE: &str = "ca.crt";
 
 /// A bucket for a pod.
 pub fn storage(storage: &api::BackupStorage) -> (StorageTarget, Vec<Mount>) {
-    let mut target = stores::target(&storage.spec, stores::capabilities(storage));
+    let mut target = storage_clients::target(&storage.spec, storage_clients::capabilities(storage));
     let mut mounts = Vec::new();
     let credentials = storage.spec.worker_credentials_secret_ref.as_ref().or_else(|| {
         // Without an identity of their own pods share the operator's Secret, unless a service account stands for them.

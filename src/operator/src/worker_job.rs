@@ -23,9 +23,9 @@ const SCRATCH: &str = "/tmp";
 const GRACE_SECONDS: i64 = 30;
 
 /// Labels and annotations that Jobs are found by.
-pub mod mark {
+pub mod labels {
     /// Label: `dump` or `restore`.
-    pub const LANE: &str = "sennight.dev/lane";
+    pub const JOB_KIND: &str = "sennight.dev/job-kind";
     /// Label: the DatabaseServer.
     pub const SERVER: &str = "sennight.dev/server";
     /// Label: the RestoreRequest's UID.
@@ -37,13 +37,13 @@ pub mod mark {
     /// Annotation: the BackupStorage.
     pub const STORAGE: &str = "sennight.dev/storage";
     /// Annotation: dumps that run at once; absent is one.
-    pub const PLACES: &str = "sennight.dev/places";
+    pub const CONCURRENCY: &str = "sennight.dev/concurrency";
     /// Annotation: which dump Jobs follow each other under names that lock (`domain::batch`).
-    pub const CHAIN: &str = "sennight.dev/chain";
+    pub const BATCH_KEY: &str = "sennight.dev/batch-key";
     /// Annotation: UID of the Job before this one in its chain.
-    pub const AFTER: &str = "sennight.dev/after";
+    pub const PREVIOUS_JOB: &str = "sennight.dev/previous-job";
     /// Annotation: when the operator decided on this Job; later than anything that its schedules have recorded.
-    pub const DECIDED: &str = "sennight.dev/decided";
+    pub const DECIDED_AT: &str = "sennight.dev/decided-at";
     /// Annotation: JSON list of the dump tasks' schedules, each with the run it answers.
     pub const RUNS: &str = "sennight.dev/runs";
     /// Value of [`LANE`] for dumps.

@@ -6,7 +6,7 @@ use super::error::PluginError;
 use super::link;
 use super::output::{Io, table};
 use sennight_api::BackupStorage;
-use sennight_core::audit::{Broken, Chain, Entry, Event, Filed, Head, verify};
+use sennight_core::audit::{AuditEntry, AuditEvent, Chain, ChainFault, ChainHead, StoredEntry, verify};
 use sennight_present::words::instant;
 use sennight_storage::{Access, Store};
 use serde::Serialize;
@@ -16,14 +16,14 @@ struct Subject {
     /// For a title.
     what: String,
     uid: String,
-    head: Option<Head>,
+    head: Option<ChainHead>,
     storage: BackupStorage,
 }
 
 /// What `-o json` and `-o yaml` give.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Told<'a> {
+struct AuditOutput<'a> {
     uid: &'a str,
     /// Whether the chain is whole.
     whole: bool,
@@ -32,7 +32,7 @@ struct Told<'a> {
     broken: Option<String>,
     /// Whether its end was compared with status.
     compared_with_status: bool,
-    entries: Vec<&'a Entry>,
+    entries: Vec<&'a AuditEntry>,
 }
 
 /// Verifies and prints.
@@ -65,7 +65,7 @@ async fn subject(cluster: &Cluster, audit: &AuditArgs) -> Result<Subject, Plugin
                 what: format!("{}/{name}", cluster.namespace()),
                 uid: request.metadata.uid.unwrap_or_default(),
                 storage: cluster.named_storage(Some(audit.storage.as_ref().unwrap_or(&head.storage))).await?,
-                head: Some(Head { seq: head.seq, sha256: head.sha256 }),
+                head: Some(ChainHead { seq: head.seq, sha256: head.sha256 }),
             })
         }
         (None, uid) => {
@@ -78,14 +78,15 @@ async fn subject(cluster: &Cluster, audit: &AuditArgs) -> Result<Subject, Plugin
 
 fn show(
     subject: &Subject,
-    found: &[Filed],
-    verdict: &Result<Chain, Broken>,
+    found: &[StoredEntry],
+    verdict: &Result<Chain, ChainFault>,
     form: Form,
     io: &mut Io<'_>,
 ) -> Result<(), PluginError> {
     // Of a broken record whatever can be read is shown, too: somebody has to find out what happened.
-    let readable: Vec<Entry> = found.iter().filter_map(|filed| serde_json::from_slice(&filed.bytes).ok()).collect();
-    let told = Told {
+    let readable: Vec<AuditEntry> =
+        found.iter().filter_map(|filed| serde_json::from_slice(&filed.bytes).ok()).collect();
+    let told = AuditOutput {
         uid: &subject.uid,
         whole: verdict.is_ok(),
         broken: verdict.as_ref().err().map(ToString::to_string),
@@ -110,41 +111,45 @@ fn show(
 }
 
 /// The table.
-pub fn rows(entries: &[Entry]) -> String {
-    let row = |entry: &Entry| {
+pub fn rows(entries: &[AuditEntry]) -> String {
+    let row = |entry: &AuditEntry| {
         let by = entry.by.clone().unwrap_or_else(|| "sennight".to_owned());
         vec![entry.seq.to_string(), instant(entry.at, None), entry.event.to_string(), by, detail(entry)]
     };
     table(&["SEQ", "RECORDED", "EVENT", "BY", "WHAT"], &entries.iter().map(row).collect::<Vec<_>>())
 }
 
-fn detail(entry: &Entry) -> String {
+fn detail(entry: &AuditEntry) -> String {
     let state = &entry.state;
     let words = |parts: &[Option<&str>]| {
         let parts: Vec<&str> = parts.iter().flatten().copied().filter(|part| !part.is_empty()).collect();
         parts.join(" ")
     };
     match entry.event {
-        Event::Created => {
+        AuditEvent::Created => {
             let subject = &state.subject;
             format!("{} for user {}, ticket {}", subject.mode, subject.requester, subject.ticket)
         }
-        Event::BackupChosen => state.backup.as_ref().map_or_else(String::new, |backup| format!("backup {}", backup.id)),
-        Event::Paid | Event::PaymentChanged => state.payment.as_ref().map_or_else(String::new, |p| {
+        AuditEvent::BackupChosen => {
+            state.backup.as_ref().map_or_else(String::new, |backup| format!("backup {}", backup.id))
+        }
+        AuditEvent::Paid | AuditEvent::PaymentChanged => state.payment.as_ref().map_or_else(String::new, |p| {
             words(&[p.reference.as_deref(), p.amount.as_deref(), p.currency.as_deref(), Some(&p.reason)])
         }),
-        Event::Claimed => state.claim.as_ref().map_or_else(String::new, |claim| format!("Job {}", claim.job)),
-        Event::Phase => state.phase.clone().unwrap_or_default(),
-        Event::Ended => state.end.as_ref().map_or_else(String::new, |end| format!("{}: {}", end.outcome, end.reason)),
-        Event::Refunded => state.refund.clone().unwrap_or_default(),
-        Event::Held
-        | Event::Released
-        | Event::Approved
-        | Event::Denied
-        | Event::ClaimVanished
-        | Event::EndVanished
-        | Event::RefundDue
-        | Event::Deleted => String::new(),
+        AuditEvent::Claimed => state.claim.as_ref().map_or_else(String::new, |claim| format!("Job {}", claim.job)),
+        AuditEvent::Phase => state.phase.clone().unwrap_or_default(),
+        AuditEvent::Ended => {
+            state.end.as_ref().map_or_else(String::new, |end| format!("{}: {}", end.outcome, end.reason))
+        }
+        AuditEvent::Refunded => state.refund.clone().unwrap_or_default(),
+        AuditEvent::Held
+        | AuditEvent::Released
+        | AuditEvent::Approved
+        | AuditEvent::Denied
+        | AuditEvent::ClaimVanished
+        | AuditEvent::EndVanished
+        | AuditEvent::RefundDue
+        | AuditEvent::Deleted => String::new(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! What can go wrong, and which exit code scripts see.
 
-use sennight_core::audit::Broken;
+use sennight_core::audit::ChainFault;
 #[cfg(feature = "s3")]
 use sennight_storage::StoreError;
 use std::path::PathBuf;
@@ -41,7 +41,7 @@ pub enum PluginError {
     },
     /// The record's chain is broken.
     #[error("the record is not what Sennight wrote: {0}; docs/audit.md says what to do")]
-    Record(#[source] Broken),
+    Record(#[source] ChainFault),
     /// A drill failed.
     #[error("{schedule}: backup {backup} is not proven: {reason}: {message}")]
     NotProven {

@@ -15,7 +15,7 @@ use serde::Serialize;
 /// The fleet in numbers, and who needs a look first.
 #[derive(Debug, Default, Serialize, PartialEq)]
 #[serde(rename_all = "camelCase")]
-pub struct Fleet {
+pub struct Overview {
     /// All BackupSchedules.
     pub tenants: i64,
     /// Of these, suspended.
@@ -41,7 +41,7 @@ pub struct Fleet {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub counted_at: Option<DateTime<Utc>>,
     /// Who needs a look first, the worst first; at most `--limit`.
-    pub look_at: Vec<Trouble>,
+    pub look_at: Vec<TroubledTenant>,
 }
 
 /// The operator counts every ten minutes at least: a count that is older is no answer.
@@ -50,7 +50,7 @@ const LATELY: TimeDelta = TimeDelta::minutes(15);
 /// A tenant that needs a look.
 #[derive(Debug, Clone, Serialize, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
-pub struct Trouble {
+pub struct TroubledTenant {
     /// Namespace of the BackupSchedule.
     pub namespace: String,
     /// Its name.
@@ -65,14 +65,14 @@ pub struct Trouble {
     pub why: String,
 }
 
-impl Trouble {
+impl TroubledTenant {
     /// No backup at all first, then the oldest, then by name.
     fn rank(&self) -> (Option<DateTime<Utc>>, &str, &str) {
         (self.last_backup, &self.namespace, &self.name)
     }
 }
 
-impl Fleet {
+impl Overview {
     /// Counts one schedule; keeps the `limit` worst.
     pub fn add(&mut self, schedule: &BackupSchedule, limit: usize) {
         let status = schedule.status.clone().unwrap_or_default();
@@ -105,7 +105,7 @@ impl Fleet {
         }
     }
 
-    fn keep(&mut self, trouble: Trouble, limit: usize) {
+    fn keep(&mut self, trouble: TroubledTenant, limit: usize) {
         let place = self.look_at.partition_point(|kept| kept.rank() < trouble.rank());
         if place < limit {
             self.look_at.insert(place, trouble);
@@ -117,7 +117,7 @@ impl Fleet {
     pub fn counted(storages: &[BackupStorage], limit: usize, now: DateTime<Utc>) -> Option<Self> {
         let mut sum = Self::default();
         for storage in storages {
-            let fleet = storage.status.as_ref()?.fleet.as_ref()?;
+            let fleet = storage.status.as_ref()?.summary.as_ref()?;
             let counted = fleet.counted_at.filter(|at| (now - *at).abs() < LATELY)?;
             let named = fleet.worst.len();
             if named < usize::try_from(fleet.troubled).unwrap_or(usize::MAX).min(limit) {
@@ -135,7 +135,7 @@ impl Fleet {
             sum.bytes += fleet.bytes;
             sum.newest = sum.newest.max(fleet.newest);
             for worst in &fleet.worst {
-                let trouble = Trouble {
+                let trouble = TroubledTenant {
                     namespace: storage.namespace().unwrap_or_default(),
                     name: worst.name.clone(),
                     tenant: worst.tenant.clone(),
@@ -155,7 +155,7 @@ impl Fleet {
     }
 }
 
-fn trouble(schedule: &BackupSchedule, status: &BackupScheduleStatus, suspicious: bool) -> Trouble {
+fn trouble(schedule: &BackupSchedule, status: &BackupScheduleStatus, suspicious: bool) -> TroubledTenant {
     let fresh = find(&status.conditions, ScheduleCondition::Fresh);
     // A schedule that is refused (Duplicate, ServerMissing) has been looked at, and says why in Ready only.
     let refused = find(&status.conditions, ScheduleCondition::Ready).filter(|ready| !ready.is_true());
@@ -166,7 +166,7 @@ fn trouble(schedule: &BackupSchedule, status: &BackupScheduleStatus, suspicious:
         (None, None, Some(fresh)) => fresh.reason.clone(),
         (None, None, None) => "NotLookedAtYet".to_owned(),
     };
-    Trouble {
+    TroubledTenant {
         namespace: schedule.namespace().unwrap_or_default(),
         name: schedule.name_any(),
         tenant: schedule.spec.tenant.id.clone(),
@@ -198,24 +198,24 @@ pub async fn run(args: &ClusterArgs, status: &StatusArgs, io: &mut Io<'_>) -> Re
 
 /// What the operator has counted, if that is about as many BackupSchedules as there are: one whose BackupStorage is missing is
 /// in nobody's count.
-async fn counted(cluster: &Cluster, status: &StatusArgs) -> Result<Option<Fleet>, PluginError> {
+async fn counted(cluster: &Cluster, status: &StatusArgs) -> Result<Option<Overview>, PluginError> {
     if status.exact || !status.selector.is_empty() {
         return Ok(None);
     }
     let Some(storages) = cluster.storages(status.all_namespaces).await else { return Ok(None) };
-    let Some(fleet) = Fleet::counted(&storages, status.limit, Utc::now()) else { return Ok(None) };
+    let Some(fleet) = Overview::counted(&storages, status.limit, Utc::now()) else { return Ok(None) };
     Ok((cluster.schedules_number(status.all_namespaces).await? == fleet.tenants).then_some(fleet))
 }
 
 /// Every BackupSchedule.
-async fn read(cluster: &Cluster, status: &StatusArgs) -> Result<Fleet, PluginError> {
-    let mut fleet = Fleet::default();
+async fn read(cluster: &Cluster, status: &StatusArgs) -> Result<Overview, PluginError> {
+    let mut fleet = Overview::default();
     cluster.schedules(status.all_namespaces, &status.selector, |schedule| fleet.add(schedule, status.limit)).await?;
     Ok(fleet)
 }
 
 /// One screen.
-pub fn text(fleet: &Fleet, now: DateTime<Utc>) -> String {
+pub fn text(fleet: &Overview, now: DateTime<Utc>) -> String {
     let newest = fleet.newest.map_or_else(|| "none yet".to_owned(), |at| format!("{} ago", span(now - at)));
     let lines = [
         ("Tenants", format!("{} ({} suspended)", count(fleet.tenants), count(fleet.suspended))),
@@ -238,7 +238,7 @@ pub fn text(fleet: &Fleet, now: DateTime<Utc>) -> String {
     if fleet.look_at.is_empty() {
         return text + "\nEverybody is backed up.\n";
     }
-    let row = |t: &Trouble| {
+    let row = |t: &TroubledTenant| {
         let last = t.last_backup.map_or_else(|| "never".to_owned(), |at| format!("{} ago", span(now - at)));
         let (namespace, name) = (t.namespace.clone(), t.name.clone());
         vec![namespace, name, t.tenant.clone(), last, t.failures.to_string(), t.why.clone()]

@@ -12,7 +12,7 @@ pub use shell::{Asked, CatalogueArgs, Output, RestoreArgs, Shell, VerifyArgs};
 pub use task::{Order, TaskArgs, TaskArgsError, TaskCommand, text_or_file};
 
 use clap::{Args, Parser, Subcommand};
-use sennight_operator::lease::Terms;
+use sennight_operator::leader_election::Terms;
 use sennight_operator::settings::{
     FourEyes, Settings, SettingsError, Watch, WorkerSettings, duration, listen_address, pair,
 };

@@ -2,14 +2,14 @@
 
 use super::{PutOptions, Store, StoreError};
 use bytes::Bytes;
-use sennight_core::audit::Filed;
+use sennight_core::audit::StoredEntry;
 
 /// Entries are some hundreds of bytes: what is larger is none, and is not read.
 const LARGEST: i64 = 1 << 20;
 
 impl Store {
     /// The objects of a request's record from number `from` on, and whatever else lies among them.
-    pub async fn audit_entries(&self, request_uid: &str, from: i64) -> Result<Vec<Filed>, StoreError> {
+    pub async fn audit_entries(&self, request_uid: &str, from: i64) -> Result<Vec<StoredEntry>, StoreError> {
         let prefix = self.named(self.keys.audit(request_uid))?;
         let mut found = Vec::new();
         for object in self.list(&prefix).await? {
@@ -19,7 +19,7 @@ impl Store {
             }
             // Too large an entry comes without its bytes: it cannot be read, which is what verifying says.
             let bytes = if object.length > LARGEST { Bytes::new() } else { self.get(&object.key).await? };
-            found.push(Filed { seq, bytes: bytes.into(), key: object.key });
+            found.push(StoredEntry { seq, bytes: bytes.into(), key: object.key });
         }
         Ok(found)
     }

@@ -179,7 +179,7 @@ impl OpenBackup {
 
 /// A line of the catalogue.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
+pub struct CatalogueEntry {
     /// What is told of the backup.
     pub summary: BackupSummary,
     /// Whose data it is.
@@ -190,7 +190,7 @@ pub struct Entry {
     pub area: Area,
 }
 
-impl Entry {
+impl CatalogueEntry {
     /// When the bucket's rules begin to delete it, if nobody holds it.
     pub fn expires_at(&self, days: i32) -> DateTime<Utc> {
         expires_at(self.started_at, days)
@@ -201,7 +201,7 @@ impl Entry {
 #[derive(Debug, Default)]
 pub struct Catalogue {
     /// Usable backups, the newest first.
-    pub backups: Vec<Entry>,
+    pub backups: Vec<CatalogueEntry>,
     /// Backups with a manifest that cannot be used: listed, never silently left out.
     pub damaged: Vec<CatalogueError>,
 }
@@ -247,7 +247,7 @@ impl Store {
         namespace: &str,
         schedule: &str,
         since: DateTime<Utc>,
-    ) -> Result<Option<Entry>, CatalogueError> {
+    ) -> Result<Option<CatalogueEntry>, CatalogueError> {
         let dirs = self.list_dirs(&self.keys.schedule(Area::Daily, namespace, schedule)?).await?;
         let mut young: Vec<_> = dirs.into_iter().filter_map(|dir| Some((id_of(&dir)?, dir))).collect();
         young.retain(|(id, _)| id.time() >= since);
@@ -329,7 +329,7 @@ impl Catalogue {
         if self.backups.last().is_some_and(|last| last.summary.id == open.manifest.id) {
             return;
         }
-        self.backups.push(Entry {
+        self.backups.push(CatalogueEntry {
             summary: open.summary(),
             identity: open.manifest.identity.clone(),
             started_at: open.manifest.started_at,

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 /// Who claimed a RestoreRequest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Claim {
+pub struct ClaimRecord {
     /// UID of the Job.
     pub job_uid: String,
     /// Name of the pod.
@@ -24,15 +24,15 @@ pub enum Claimed {
     Won,
     /// It was ours already (same Job and same pod): this process started again, and what the first start did must be
     /// found out before anything else.
-    Mine(Claim),
+    Mine(ClaimRecord),
     /// Somebody else has it.
-    Held(Claim),
+    Held(ClaimRecord),
 }
 
 impl Store {
     /// Claims a RestoreRequest. A store without conditional puts is refused: there is no claim that two processes
     /// could not both win.
-    pub async fn claim(&self, request_uid: &str, claim: &Claim) -> Result<Claimed, StoreError> {
+    pub async fn claim(&self, request_uid: &str, claim: &ClaimRecord) -> Result<Claimed, StoreError> {
         if !self.capabilities().conditional_put {
             return Err(StoreError::Unsupported {
                 bucket: self.bucket().to_owned(),
@@ -64,7 +64,7 @@ impl Store {
     }
 
     /// Who claimed a RestoreRequest, if anybody did.
-    pub async fn claim_of(&self, request_uid: &str) -> Result<Option<Claim>, StoreError> {
+    pub async fn claim_of(&self, request_uid: &str) -> Result<Option<ClaimRecord>, StoreError> {
         self.get_json(&self.named(self.keys.claim(request_uid))?).await
     }
 }

@@ -74,7 +74,7 @@ impl PutOptions {
 
 /// What HEAD says of an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Head {
+pub struct ObjectHead {
     /// Length in bytes.
     pub length: i64,
     /// Entity tag, as the store gives it.
@@ -207,7 +207,7 @@ impl Store {
     }
 
     /// What HEAD says.
-    pub async fn head(&self, key: &str) -> Result<Head, StoreError> {
+    pub async fn head(&self, key: &str) -> Result<ObjectHead, StoreError> {
         let answer = self
             .control
             .head_object()
@@ -216,7 +216,7 @@ impl Store {
             .send()
             .await
             .map_err(|error| StoreError::from_sdk(self.place(READ, key), error))?;
-        Ok(Head {
+        Ok(ObjectHead {
             length: answer.content_length().unwrap_or_default(),
             etag: answer.e_tag().unwrap_or_default().to_owned(),
             last_modified: answer.last_modified().and_then(time),
@@ -226,7 +226,7 @@ impl Store {
     }
 
     /// What HEAD says, or `None` if the object does not exist.
-    pub async fn head_opt(&self, key: &str) -> Result<Option<Head>, StoreError> {
+    pub async fn head_opt(&self, key: &str) -> Result<Option<ObjectHead>, StoreError> {
         absent(self.head(key).await)
     }
 

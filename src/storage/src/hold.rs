@@ -72,7 +72,7 @@ impl HoldError {
 
 /// A hold in force.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Held {
+pub struct HeldBackup {
     /// The backup to read from now on: the same one, or its twin in `held/`.
     pub backup: BackupRef,
     /// How it is held.
@@ -90,10 +90,10 @@ impl Store {
         expires_at: DateTime<Utc>,
         until: DateTime<Utc>,
         now: DateTime<Utc>,
-    ) -> Result<Held, HoldError> {
+    ) -> Result<HeldBackup, HoldError> {
         let prefix = &open.backup.prefix;
         if prefix.starts_with(&self.keys.area(Area::Held)) {
-            return Ok(Held { backup: open.backup.clone(), method: HoldMethod::Copy, until });
+            return Ok(HeldBackup { backup: open.backup.clone(), method: HoldMethod::Copy, until });
         }
         let Some(below) = prefix.strip_prefix(&self.keys.area(Area::Daily)) else {
             return Err(HoldError::NotABackup { prefix: prefix.clone() });
@@ -117,7 +117,7 @@ impl Store {
         Ok(tags.as_ref().and_then(hold_of))
     }
 
-    async fn hold_by_tag(&self, open: &OpenBackup, until: DateTime<Utc>) -> Result<Held, HoldError> {
+    async fn hold_by_tag(&self, open: &OpenBackup, until: DateTime<Utc>) -> Result<HeldBackup, HoldError> {
         let tags = held_tags(until);
         let (manifest, data) = split(open);
         self.retag(&open.backup.prefix, &data, &tags).await?;
@@ -128,7 +128,7 @@ impl Store {
             .buffer_unordered(AT_ONCE)
             .try_collect::<()>()
             .await?;
-        Ok(Held { backup: open.backup.clone(), method: HoldMethod::Tag, until })
+        Ok(HeldBackup { backup: open.backup.clone(), method: HoldMethod::Tag, until })
     }
 
     async fn retag(&self, prefix: &str, keys: &[String], tags: &Tags) -> Result<(), HoldError> {
@@ -155,7 +155,12 @@ impl Store {
         head.expiration.map_or(Ok(()), |expiration| Err(HoldError::StillExpires { key, expiration }))
     }
 
-    async fn hold_by_copy(&self, open: &OpenBackup, below: &str, until: DateTime<Utc>) -> Result<Held, HoldError> {
+    async fn hold_by_copy(
+        &self,
+        open: &OpenBackup,
+        below: &str,
+        until: DateTime<Utc>,
+    ) -> Result<HeldBackup, HoldError> {
         let from = &open.backup.prefix;
         let to = format!("{}{below}", self.keys.area(Area::Held));
         let tags = held_tags(until);
@@ -175,7 +180,7 @@ impl Store {
             super::CatalogueError::Store(error) => HoldError::Store(error),
             _ => HoldError::BackupVanished { prefix: from.clone(), missing: format!("{}{MANIFEST}", backup.prefix) },
         })?;
-        Ok(Held { backup, method: HoldMethod::Copy, until })
+        Ok(HeldBackup { backup, method: HoldMethod::Copy, until })
     }
 
     async fn copy_held(&self, from: &str, to: &str, object: (String, i64), tags: &Tags) -> Result<(), HoldError> {

@@ -22,13 +22,13 @@ mod reports;
 mod survey;
 mod upload;
 
-pub use catalogue::{Catalogue, CatalogueError, Entry, NEWEST, OpenBackup};
-pub use claims::{Claim, Claimed};
-pub use client::{Head, Listed, PutOptions, Store, Tags};
+pub use catalogue::{Catalogue, CatalogueEntry, CatalogueError, NEWEST, OpenBackup};
+pub use claims::{ClaimRecord, Claimed};
+pub use client::{Listed, ObjectHead, PutOptions, Store, Tags};
 pub use connect::Access;
 pub use credentials::Credentials;
 pub use error::{Answer, Cause, Place, StoreError};
-pub use hold::{Held, HoldError};
+pub use hold::{HeldBackup, HoldError};
 pub use lifecycle::{Enforcement, LifecycleError, ensure, observe};
 pub use listing::{Page, Unfinished};
 pub use patrol::{Needs, Tally, Walk};

@@ -8,7 +8,7 @@ use aws_sdk_s3::types::{
     BucketLifecycleConfiguration, ExpirationStatus, LifecycleRule, TransitionDefaultMinimumObjectSize,
 };
 use bytes::Bytes;
-use sennight_core::retention::{Conflict, Merge, Plan, Policy, Rule, merge};
+use sennight_core::retention::{Conflict, LifecyclePlan, Merge, Policy, Rule, merge};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -152,7 +152,7 @@ async fn attempt(
     unsupported: BTreeSet<String>,
 ) -> Result<Enforcement, LifecycleError> {
     let merged = merge(policy, &current.parsed.rules, &unsupported);
-    let Plan::Put { foreign, own, .. } = &merged.plan else {
+    let LifecyclePlan::Put { foreign, own, .. } = &merged.plan else {
         return Ok(enforcement(policy, &current.parsed, merged, unsupported));
     };
     let count = foreign.len() + own.len();
@@ -178,8 +178,8 @@ fn enforcement(policy: &Policy, parsed: &Parsed, merged: Merge, unsupported: BTr
     let prefix = policy.id_prefix();
     let (own, foreign): (Vec<_>, Vec<_>) = parsed.rules.iter().partition(|e| e.rule.id.starts_with(&prefix));
     let drift = match merged.plan {
-        Plan::Unchanged => Vec::new(),
-        Plan::Put { drift, .. } => drift,
+        LifecyclePlan::Unchanged => Vec::new(),
+        LifecyclePlan::Put { drift, .. } => drift,
     };
     Enforcement {
         rules: own.into_iter().map(|existing| existing.rule.clone()).collect(),

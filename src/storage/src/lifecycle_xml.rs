@@ -224,7 +224,7 @@ fn escape(text: &str) -> String {
 mod tests {
     use super::*;
     use sennight_core::capabilities::Capabilities;
-    use sennight_core::retention::{Plan, Policy, merge};
+    use sennight_core::retention::{LifecyclePlan, Policy, merge};
     use std::collections::BTreeSet;
 
     const FOREIGN: &str = "<Rule>\n <ID>theirs</ID><Filter><And><Prefix>a&amp;b/</Prefix><Tag><Key>k</Key><Value>v</Value></Tag></And></Filter><Status>Enabled</Status>\n<x:Odd xmlns:x='u'>1</x:Odd><Expiration><Days>3</Days><ExpiredObjectAllVersions>true</ExpiredObjectAllVersions></Expiration></Rule>";
@@ -240,7 +240,7 @@ mod tests {
         let parsed = Parsed::read(&text).unwrap();
         let rules: Vec<Rule> = parsed.rules.iter().map(|e| e.rule.clone()).collect();
         assert_eq!(rules, policy().rules());
-        assert_eq!(merge(&policy(), &parsed.rules, &BTreeSet::new()).plan, Plan::Unchanged);
+        assert_eq!(merge(&policy(), &parsed.rules, &BTreeSet::new()).plan, LifecyclePlan::Unchanged);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! `cutover`: the claim, then the swap. Of all processes that are ever started for a RestoreRequest one may swap, and the
 //! server commits its swap only over the databases that were prepared (I2).
 
-use super::family::swap as my;
+use super::mysql::swap as my;
 use super::{TaskError, Verdict, WorkerContext};
 use chrono::{DateTime, TimeDelta, Utc};
 use sennight_core::engine::Engine;
@@ -9,11 +9,11 @@ use sennight_core::result::Done;
 use sennight_engine::mysql::restore::schemas;
 use sennight_engine::postgres::connect;
 use sennight_engine::postgres::failure::RestoreError;
-use sennight_engine::postgres::look_back::before_swap;
-use sennight_engine::postgres::refused::Refused;
-use sennight_engine::postgres::swap::{Standing, Swapped, standing, swap};
+use sennight_engine::postgres::preflight_refusal::PreflightRefusal;
+use sennight_engine::postgres::preflight_undo::before_swap;
+use sennight_engine::postgres::swap::{SwapState, Swapped, standing, swap};
 use sennight_protocol::cutover::CutoverTask;
-use sennight_storage::{Claim, Claimed};
+use sennight_storage::{ClaimRecord, Claimed};
 use std::time::{Duration, Instant};
 
 /// How long after its claim a winner is watched: a swap with all its tries takes less.
@@ -34,9 +34,9 @@ const SETTLE: Duration = Duration::from_mins(2);
 pub async fn run(task: &CutoverTask, context: &WorkerContext) -> Result<Done, TaskError> {
     let application = application(task);
     match look(task, &application).await {
-        Ok(Standing::After) => return after(task, context, &application).await,
-        Ok(Standing::Neither(found)) => return strange(task, context, found).await,
-        Ok(Standing::Before) => {}
+        Ok(SwapState::After) => return after(task, context, &application).await,
+        Ok(SwapState::Neither(found)) => return strange(task, context, found).await,
+        Ok(SwapState::Before) => {}
         Err(error) => return Err(unasked(task, context, error).await),
     }
     if let Some(by) = task.start_by.filter(|by| Utc::now() > *by) {
@@ -78,7 +78,7 @@ async fn obstacles(task: &CutoverTask, application: &str) -> Result<(), TaskErro
         admin.close().await;
         let Some(first) = refused.first() else { return Ok(()) };
         // Somebody's two-phase commit may end in the next instant; the tenant works on meanwhile.
-        let passing = refused.iter().all(|r| matches!(r, Refused::PreparedTransactions { .. }));
+        let passing = refused.iter().all(|r| matches!(r, PreflightRefusal::PreparedTransactions { .. }));
         if !passing || looks == LOOKS {
             let all: Vec<String> = refused.iter().map(ToString::to_string).collect();
             return Err(TaskError::refused(first.reason(), all.join("; ")));
@@ -90,7 +90,7 @@ async fn obstacles(task: &CutoverTask, application: &str) -> Result<(), TaskErro
 
 /// Claims the request, or learns who has. An answer that never came is no "nothing was changed": the claim may be there.
 async fn claim(task: &CutoverTask, context: &WorkerContext) -> Result<Claimed, TaskError> {
-    let claim = Claim { job_uid: context.job_uid.clone(), pod: context.pod.clone(), at: Utc::now() };
+    let claim = ClaimRecord { job_uid: context.job_uid.clone(), pod: context.pod.clone(), at: Utc::now() };
     context.store.claim(&task.request_uid, &claim).await.map_err(|error| {
         let error = TaskError::from(error);
         if error.verdict != Verdict::Retry {
@@ -161,12 +161,12 @@ async fn too_late(
     Err(TaskError::refused("StartedTooLate", message))
 }
 
-async fn look(task: &CutoverTask, application: &str) -> Result<Standing, TaskError> {
+async fn look(task: &CutoverTask, application: &str) -> Result<SwapState, TaskError> {
     if task.database.engine != Engine::PostgreSQL {
         return Ok(match my::look(task, application).await? {
-            schemas::Standing::Before => Standing::Before,
-            schemas::Standing::After => Standing::After,
-            schemas::Standing::Neither(found) => Standing::Neither(found),
+            schemas::SwapState::Before => SwapState::Before,
+            schemas::SwapState::After => SwapState::After,
+            schemas::SwapState::Neither(found) => SwapState::Neither(found),
         });
     }
     let admin = connect(&task.database, &task.database.maintenance_database, application).await?;
@@ -179,22 +179,22 @@ async fn look(task: &CutoverTask, application: &str) -> Result<Standing, TaskErr
 async fn witness(
     task: &CutoverTask,
     context: &WorkerContext,
-    holder: &Claim,
+    holder: &ClaimRecord,
     application: &str,
 ) -> Result<Done, TaskError> {
     let left = (holder.at + WITNESS - Utc::now()).min(WITNESS).to_std().unwrap_or_default();
     let deadline = Instant::now() + left.max(GLANCE);
     loop {
         let seen = look(task, application).await;
-        if matches!(seen, Ok(Standing::After)) {
+        if matches!(seen, Ok(SwapState::After)) {
             return after(task, context, application).await;
         }
         // What `recover-cutover` has ended, or somebody else has changed, the holder cannot swap any more.
-        if matches!(seen, Ok(Standing::Neither(_))) || Instant::now() >= deadline {
+        if matches!(seen, Ok(SwapState::Neither(_))) || Instant::now() >= deadline {
             let seen = match seen {
-                Ok(Standing::Before) => "the live name still serves the old database".to_owned(),
-                Ok(Standing::After) => "the swap took effect".to_owned(),
-                Ok(Standing::Neither(found)) => found,
+                Ok(SwapState::Before) => "the live name still serves the old database".to_owned(),
+                Ok(SwapState::After) => "the swap took effect".to_owned(),
+                Ok(SwapState::Neither(found)) => found,
                 Err(error) => error.to_string(),
             };
             let message = format!(

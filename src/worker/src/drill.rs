@@ -1,14 +1,14 @@
 //! `drill`: restores a backup into a scratch database, proves that it is the backup, and drops it. The tenant's own server is
 //! neither read nor written; the scratch database belongs to the drill's role, nobody else may come in.
 
-use super::filling::Filling;
-use super::{TaskError, WorkerContext, backup, family, prepare, verify};
+use super::postgres_load::Filling;
+use super::{TaskError, WorkerContext, backup, mysql, prepare, verify};
 use sennight_core::engine::Engine;
 use sennight_core::manifest::Manifest;
 use sennight_core::names::{drill_database, stable_hash};
 use sennight_core::result::{Done, Drilled};
 use sennight_engine::postgres::create::{self, Creation};
-use sennight_engine::postgres::refused::Refused;
+use sennight_engine::postgres::preflight_refusal::PreflightRefusal;
 use sennight_engine::postgres::{EngineError, Session, connect, drills};
 use sennight_protocol::restore::{DrillTask, RestoreTask};
 use sennight_protocol::target::DatabaseTarget;
@@ -49,7 +49,7 @@ pub async fn run(task: &DrillTask, context: &WorkerContext) -> Result<Done, Task
         admin.close().await;
         proven?;
     } else {
-        let filled = family::drill::proven(&restore, &task.server, context, &manifest, &scratch, &application);
+        let filled = mysql::drill::proven(&restore, &task.server, context, &manifest, &scratch, &application);
         Box::pin(filled).await?;
     }
     Ok(Done::Drilled(Drilled {
@@ -70,7 +70,7 @@ async fn proven(
 ) -> Result<(), TaskError> {
     let (backup, server) = (manifest.server.major, admin.server_major());
     if backup > server {
-        let refused = Refused::BackupNewerThanServer { backup, server };
+        let refused = PreflightRefusal::BackupNewerThanServer { backup, server };
         return Err(TaskError::refused(refused.reason(), refused.to_string()));
     }
     create::lock(admin, &task.request_uid).await?;

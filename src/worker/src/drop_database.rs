@@ -1,11 +1,11 @@
 //! `drop-database`: drops what a RestoreRequest left on the server. A replaced database only while its safety backup is in the
 //! bucket, and everything only by its mark and OID.
 
-use super::{TaskError, WorkerContext, family, verify};
+use super::{TaskError, WorkerContext, mysql, verify};
 use sennight_core::engine::Engine;
 use sennight_core::result::Done;
-use sennight_engine::postgres::clear::clear;
 use sennight_engine::postgres::connect;
+use sennight_engine::postgres::drop_database::clear;
 use sennight_protocol::drop_database::{DropDatabaseTask, Mark};
 
 /// Drops it; what is gone already is reported as such.
@@ -19,14 +19,14 @@ pub async fn run(task: &DropDatabaseTask, context: &WorkerContext) -> Result<Don
         (None, Mark::Restore) => {}
         (None, Mark::Previous) => {
             let message = "a replaced database is dropped only after a safety backup: the task names none";
-            return Err(TaskError::refused("NoSafetyDump", message));
+            return Err(TaskError::refused("NoSafetyBackup", message));
         }
     }
     if context.cancel.is_cancelled() {
         return Err(TaskError::cancelled());
     }
     if task.database.engine != Engine::PostgreSQL {
-        return family::clear::run(task).await;
+        return mysql::clear::run(task).await;
     }
     let application = format!("sennight drop-database {}", task.request_uid);
     let admin = connect(&task.database, &task.database.maintenance_database, &application).await?;

@@ -14,9 +14,9 @@ use sennight_core::manifest::Manifest;
 use sennight_core::names::NameError;
 use sennight_core::profile::ExportProfile;
 use sennight_core::result::{Done, ExportFile, ExportSummary};
-use sennight_export::{Comparison, CompileError, ExportContext, ExportError, Exporter, Live, Outlet, Plan};
+use sennight_export::{Comparison, CompileError, ExportContext, ExportError, ExportPlan, Exporter, Live, Outlet};
 use sennight_protocol::export::{ExportTask, LiveAnswer};
-use sennight_storage::{CatalogueError, Claim, Claimed, OpenBackup, Store, StoreError, Tags, Upload};
+use sennight_storage::{CatalogueError, ClaimRecord, Claimed, OpenBackup, Store, StoreError, Tags, Upload};
 use sha2::{Digest, Sha256};
 
 /// One request reads at most this much of an object that is compared.
@@ -91,7 +91,7 @@ async fn export(task: &ExportTask, context: &WorkerContext) -> Result<ExportSumm
     let store = &context.store;
     let open = store.open(&task.backup, Some(&task.identity)).await?;
     let profile: ExportProfile = serde_json::from_value(task.profile.clone())?;
-    let plan = Plan::compile(&profile, &open.manifest)?;
+    let plan = ExportPlan::compile(&profile, &open.manifest)?;
     let twice: Vec<&str> = plan.read_twice().iter().map(|at| open.manifest.tables[*at].name.as_str()).collect();
     if !twice.is_empty() {
         tracing::warn!(?twice, "tables are read twice: lookups need them before their entity's turn in the profile");
@@ -121,7 +121,7 @@ async fn claim(task: &ExportTask, context: &WorkerContext) -> Result<(), StoreEr
         tracing::warn!("the store knows no conditional puts: nothing outside the cluster says that this export began");
         return Ok(());
     }
-    let claim = Claim { job_uid: context.job_uid.clone(), pod: context.pod.clone(), at: Utc::now() };
+    let claim = ClaimRecord { job_uid: context.job_uid.clone(), pod: context.pod.clone(), at: Utc::now() };
     match context.store.claim(&task.request_uid, &claim).await? {
         Claimed::Won | Claimed::Mine(_) => {}
         Claimed::Held(holder) => {
@@ -131,7 +131,7 @@ async fn claim(task: &ExportTask, context: &WorkerContext) -> Result<(), StoreEr
     Ok(())
 }
 
-fn about(task: &ExportTask, open: &OpenBackup, plan: &Plan) -> ExportContext {
+fn about(task: &ExportTask, open: &OpenBackup, plan: &ExportPlan) -> ExportContext {
     let manifest = &open.manifest;
     let missing_only = match &task.live {
         _ if !plan.missing_only() => Comparison::NotAsked,
@@ -155,7 +155,7 @@ fn about(task: &ExportTask, open: &OpenBackup, plan: &Plan) -> ExportContext {
 /// What an attempt is made of; a second one, beside another's object, is made of the same.
 struct Work<'a> {
     open: &'a OpenBackup,
-    plan: Plan,
+    plan: ExportPlan,
     about: ExportContext,
     live: Option<&'a LiveAnswer>,
     context: &'a WorkerContext,

@@ -155,7 +155,7 @@ fn one_frame(stored: &[u8], raw_length: i64) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dump::seal::seal;
+    use crate::dump::frame_writer::seal;
 
     fn frame(raw: &'static [u8]) -> (Vec<u8>, Frame) {
         let sealed = seal(&Bytes::from_static(raw)).unwrap();

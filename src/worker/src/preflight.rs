@@ -1,13 +1,13 @@
 //! `preflight`: says whether a full restore would work, and changes nothing.
 
-use super::{TaskError, WorkerContext, backup, family, hooks};
+use super::{TaskError, WorkerContext, backup, hooks, mysql};
 use sennight_core::engine::Engine;
 use sennight_core::manifest::Manifest;
 use sennight_core::result::{Done, Preflight, Refusal};
 use sennight_engine::postgres::archive::Archive;
-use sennight_engine::postgres::evidence::Evidence;
 use sennight_engine::postgres::preflight::{Contents, look};
-use sennight_engine::postgres::refuse::{refusals, warnings};
+use sennight_engine::postgres::preflight_facts::PreflightFacts;
+use sennight_engine::postgres::preflight_rules::{refusals, warnings};
 use sennight_engine::postgres::tools::{Access, Tools};
 use sennight_engine::postgres::{EngineError, Purpose, Session, connect_to_read};
 use sennight_protocol::restore::RestoreTask;
@@ -26,7 +26,7 @@ pub async fn run(task: &RestoreTask, context: &WorkerContext) -> Result<Done, Ta
 
 async fn look_at(task: &RestoreTask, context: &WorkerContext) -> Result<Done, TaskError> {
     if task.database.engine != Engine::PostgreSQL {
-        let looked = family::preflight::run(task, context);
+        let looked = mysql::preflight::run(task, context);
         return tokio::select! {
             biased;
             () = context.cancel.cancelled() => Err(TaskError::cancelled()),
@@ -59,7 +59,7 @@ pub async fn gather(
     context: &WorkerContext,
     manifest: &Manifest,
     admin: &Session,
-) -> Result<Evidence, TaskError> {
+) -> Result<PreflightFacts, TaskError> {
     let contents = contents(task, context, manifest, admin.server_major()).await?;
     Ok(look(admin, task, manifest, contents.as_ref()).await?)
 }

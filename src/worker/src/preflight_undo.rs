@@ -1,10 +1,10 @@
 //! `preflight-undo`: says whether a full restore could be undone, and changes nothing.
 
-use super::{TaskError, WorkerContext, family};
+use super::{TaskError, WorkerContext, mysql};
 use sennight_core::engine::Engine;
 use sennight_core::result::Done;
 use sennight_engine::postgres::connect_to_read;
-use sennight_engine::postgres::look_back::look_back;
+use sennight_engine::postgres::preflight_undo::look_back;
 use sennight_protocol::cutover::CutoverTask;
 
 /// Looks. Refusals are a result, not an error: the task succeeds when it could look.
@@ -12,7 +12,7 @@ pub async fn run(task: &CutoverTask, context: &WorkerContext) -> Result<Done, Ta
     let application = format!("sennight preflight-undo {}", task.request_uid);
     let looked = async {
         if task.database.engine != Engine::PostgreSQL {
-            return family::preflight::undo(task).await;
+            return mysql::preflight::undo(task).await;
         }
         let admin = connect_to_read(&task.database, &task.database.maintenance_database, &application).await?;
         let found = look_back(&admin, task).await;

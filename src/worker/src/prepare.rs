@@ -1,17 +1,17 @@
 //! `prepare`: fills a new database beside the live one from a backup, and proves that it is the backup. May be repeated: each
 //! attempt drops what the one before left. The live database is read, never written.
 
-use super::filling::Filling;
-use super::{TaskError, WorkerContext, backup, family, hooks, preflight, verify};
+use super::postgres_load::Filling;
+use super::{TaskError, WorkerContext, backup, hooks, mysql, preflight, verify};
 use sennight_core::engine::Engine;
 use sennight_core::manifest::Manifest;
 use sennight_core::names::new_database;
 use sennight_core::result::Done;
-use sennight_engine::postgres::carry::{self, Opening};
 use sennight_engine::postgres::catalog::{self, Database};
 use sennight_engine::postgres::create::{self, Creation};
+use sennight_engine::postgres::database_properties::{self, Opening};
 use sennight_engine::postgres::failure::RestoreError;
-use sennight_engine::postgres::{EngineError, Session, connect, refuse, swap};
+use sennight_engine::postgres::{EngineError, Session, connect, preflight_rules, swap};
 use sennight_protocol::restore::RestoreTask;
 use std::time::Duration;
 
@@ -37,7 +37,7 @@ pub async fn run(task: &RestoreTask, context: &WorkerContext) -> Result<Done, Ta
     // Before anything is loaded for them.
     hooks::check(task)?;
     if task.database.engine != Engine::PostgreSQL {
-        return Box::pin(family::prepare::run(task, context)).await;
+        return Box::pin(mysql::prepare::run(task, context)).await;
     }
     let manifest = backup::open(task, context).await?;
     tokio::select! {
@@ -68,7 +68,7 @@ impl Attempt<'_> {
     /// The preflight's rules once more: what it saw may be days old. What matters at the swap only may still be mended.
     async fn admit(&self) -> Result<(), TaskError> {
         let evidence = preflight::gather(self.task, self.context, &self.manifest, &self.admin).await?;
-        let refused = refuse::refusals(&evidence);
+        let refused = preflight_rules::refusals(&evidence);
         let now: Vec<_> = refused.iter().filter(|r| !r.matters_at_the_swap_only()).collect();
         match now.first() {
             None => Ok(()),
@@ -135,8 +135,8 @@ impl Attempt<'_> {
     /// Gives the new database what belongs to the live one's OID, but lets nobody in: what may not be set is found out
     /// now, and not in the moment of the swap, which does it once more.
     async fn rehearse(&self, live_oid: u32, new_oid: u32) -> Result<(), TaskError> {
-        let had = carry::read(&self.admin, live_oid).await?;
-        let has = carry::read(&self.admin, new_oid).await?;
+        let had = database_properties::read(&self.admin, live_oid).await?;
+        let has = database_properties::read(&self.admin, new_oid).await?;
         let superuser = swap::is_superuser(&self.admin).await?;
         let mut statements = vec!["BEGIN".to_owned()];
         statements.extend(had.onto(&self.name, &has, Opening::Closed, superuser));

@@ -2,15 +2,15 @@
 //! twice, or beside the process that it takes for dead, it does no harm.
 
 use super::cutover::{application, done, found};
-use super::{TaskError, WorkerContext, family};
+use super::{TaskError, WorkerContext, mysql};
 use chrono::Utc;
 use sennight_core::engine::Engine;
 use sennight_core::result::{Done, TAKEN_BACK};
 use sennight_engine::postgres::connect;
 use sennight_engine::postgres::failure::RestoreError;
-use sennight_engine::postgres::settle::{Settled, settle};
+use sennight_engine::postgres::recover_cutover::{SwapOutcome, settle};
 use sennight_protocol::cutover::CutoverTask;
-use sennight_storage::{Claim, Claimed};
+use sennight_storage::{ClaimRecord, Claimed};
 use std::time::{Duration, Instant};
 
 /// How long the server is asked.
@@ -22,7 +22,7 @@ const PAUSE: Duration = Duration::from_millis(500);
 pub async fn run(task: &CutoverTask, context: &WorkerContext) -> Result<Done, TaskError> {
     match task.database.engine {
         Engine::PostgreSQL => postgres(task, context).await,
-        Engine::MySQL | Engine::MariaDB => family::swap::recover(task, context).await,
+        Engine::MySQL | Engine::MariaDB => mysql::swap::recover(task, context).await,
     }
 }
 
@@ -33,14 +33,14 @@ pub(super) fn taken_back() -> TaskError {
 }
 
 async fn postgres(task: &CutoverTask, context: &WorkerContext) -> Result<Done, TaskError> {
-    let claim = Claim { job_uid: context.job_uid.clone(), pod: context.pod.clone(), at: Utc::now() };
+    let claim = ClaimRecord { job_uid: context.job_uid.clone(), pod: context.pod.clone(), at: Utc::now() };
     // If nobody ever claimed, nobody will: a pod that starts late finds it taken.
     let nobody_claimed =
         matches!(context.store.claim(&task.request_uid, &claim).await?, Claimed::Won | Claimed::Mine(_));
     match end(task).await {
-        Ok(Settled::Forward) => Ok(done(task, &found())),
-        Ok(Settled::Back) => Err(taken_back()),
-        Ok(Settled::Neither(found)) => {
+        Ok(SwapOutcome::Forward) => Ok(done(task, &found())),
+        Ok(SwapOutcome::Back) => Err(taken_back()),
+        Ok(SwapOutcome::Neither(found)) => {
             let message = format!("the databases are neither as before nor as after the swap of this request: {found}");
             Err(TaskError::unknown("DatabasesChanged", message))
         }
@@ -53,7 +53,7 @@ async fn postgres(task: &CutoverTask, context: &WorkerContext) -> Result<Done, T
 }
 
 /// Asks again and again while the server cannot be asked.
-async fn end(task: &CutoverTask) -> Result<Settled, RestoreError> {
+async fn end(task: &CutoverTask) -> Result<SwapOutcome, RestoreError> {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let error = match attempt(task).await {
@@ -68,7 +68,7 @@ async fn end(task: &CutoverTask) -> Result<Settled, RestoreError> {
     }
 }
 
-async fn attempt(task: &CutoverTask) -> Result<Settled, RestoreError> {
+async fn attempt(task: &CutoverTask) -> Result<SwapOutcome, RestoreError> {
     let name = format!("sennight recover-cutover {}", task.request_uid);
     let admin = connect(&task.database, &task.database.maintenance_database, &name).await?;
     let settled = settle(&admin, task, &application(task)).await;

@@ -1,12 +1,12 @@
 //! `safety-backup`: dumps the database that a swap replaced into `safety/`, and reads the dump back whole. Only then may the
 //! database be dropped, and not by this.
 
-use super::{ProgressWriter, TaskError, WorkerContext, dump, family, verify};
+use super::{ProgressWriter, TaskError, WorkerContext, dump, mysql, verify};
 use sennight_core::engine::Engine;
 use sennight_core::names::Area;
 use sennight_core::result::Done;
 use sennight_engine::credentials::Credentials;
-use sennight_engine::postgres::clear::let_in;
+use sennight_engine::postgres::drop_database::let_in;
 use sennight_engine::postgres::{EngineError, connect};
 use sennight_protocol::backup::{BackupRef, DumpTask, SafetyBackupTask};
 use sennight_protocol::target::DatabaseTarget;
@@ -17,7 +17,7 @@ pub async fn run(task: &SafetyBackupTask, context: &WorkerContext) -> Result<Don
     let dump = match task.dump.database.engine {
         Engine::PostgreSQL => task.dump.clone(),
         Engine::MySQL | Engine::MariaDB => {
-            DumpTask { database: family::clear::restore_target(task), ..task.dump.clone() }
+            DumpTask { database: mysql::clear::restore_target(task), ..task.dump.clone() }
         }
     };
     let done = dump::into(&dump, Area::Safety, context).await?;
@@ -45,7 +45,7 @@ pub async fn run(task: &SafetyBackupTask, context: &WorkerContext) -> Result<Don
 /// The name must stand for the very database that the swap replaced; the dump role may then come in.
 async fn still_kept(task: &SafetyBackupTask) -> Result<(), TaskError> {
     if task.dump.database.engine != Engine::PostgreSQL {
-        return family::clear::still_kept(task).await;
+        return mysql::clear::still_kept(task).await;
     }
     let credentials_dir = task.restore_credentials_dir.clone();
     let database = DatabaseTarget { credentials_dir, ..task.dump.database.clone() };

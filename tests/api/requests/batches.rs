@@ -93,7 +93,7 @@ async fn i8_six_tenants_due_in_one_second_ride_one_job_the_poisoned_one_fails_an
     let jobs = world.jobs().await;
     assert_eq!(jobs.len(), 1, "{:?}", given(&world).await);
     assert_eq!(runs(&jobs[0]).len(), 6);
-    assert_eq!(jobs[0].annotations()["sennight.dev/places"], "4", "no more at once than the server takes");
+    assert_eq!(jobs[0].annotations()["sennight.dev/concurrency"], "4", "no more at once than the server takes");
     // Later than four looks at a Job one that rides alone would be written down.
     tokio::time::sleep(Duration::from_secs(10)).await;
     for tenant in &six {

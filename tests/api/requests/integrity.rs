@@ -109,9 +109,9 @@ async fn i5_the_last_good_backup_is_held_when_its_end_is_near_and_a_storage_that
     let near = point.expires_at.unwrap() - TimeDelta::hours(36) < Utc::now();
     let store = world.bucket().store().await;
     let held = store.held_until(&testkit::backup_ref(&backup)).await.unwrap();
-    assert_eq!((point.kept_until.is_some(), held.is_some()), (near, near), "{point:?}");
+    assert_eq!((point.held_until.is_some(), held.is_some()), (near, near), "{point:?}");
     if near {
-        assert_eq!(point.kept_until, Some(backup.snapshot_time + TimeDelta::days(30)));
+        assert_eq!(point.held_until, Some(backup.snapshot_time + TimeDelta::days(30)));
         // A newer good backup takes its place, and this one is let go.
         tokio::time::sleep(std::time::Duration::from_secs(1)).await;
         world.schedule(&tenant, json!({"suspend": true, "trigger": {"manual": "two"}}));

@@ -4,7 +4,7 @@
 use super::record::{events, settled};
 use sennight_api::ConditionStatus;
 use sennight_api::ConditionStatus::False;
-use sennight_core::audit::Event;
+use sennight_core::audit::AuditEvent;
 use serde_json::json;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -87,25 +87,25 @@ async fn an_operator_killed_before_and_after_entries_leaves_one_chain_that_tells
     mortal
         .until("its record is settled", async || {
             let request = world.get("r").await;
-            let digest = sennight_operator::restore::record::state(&request).digest();
+            let digest = sennight_operator::restore::audit_record::state(&request).digest();
             request.status.unwrap_or_default().audit.is_some_and(|head| head.state == digest)
         })
         .await;
     let chain = settled(&world, "r").await;
     let told = events(&chain);
     for once in [
-        Event::Created,
-        Event::BackupChosen,
-        Event::Held,
-        Event::Approved,
-        Event::Paid,
-        Event::Claimed,
-        Event::Ended,
-        Event::Released,
+        AuditEvent::Created,
+        AuditEvent::BackupChosen,
+        AuditEvent::Held,
+        AuditEvent::Approved,
+        AuditEvent::Paid,
+        AuditEvent::Claimed,
+        AuditEvent::Ended,
+        AuditEvent::Released,
     ] {
         assert_eq!(told.iter().filter(|event| **event == once).count(), 1, "{once}: {told:?}");
     }
-    assert!(!told.iter().any(|event| matches!(event, Event::ClaimVanished | Event::EndVanished)), "{told:?}");
+    assert!(!told.iter().any(|event| matches!(event, AuditEvent::ClaimVanished | AuditEvent::EndVanished)), "{told:?}");
     assert!(mortal.died >= kills.min(10), "{} kills of {kills}", mortal.died);
     eprintln!("{} kills at {} entries: one chain", mortal.died, chain.entries.len());
 }

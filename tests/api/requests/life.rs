@@ -74,7 +74,7 @@ async fn i1_i2_a_full_restore_runs_once_when_both_keys_are_turned_and_nothing_st
     // What was replaced is dumped; beyond that nothing happens any more.
     assert_eq!(world.run(&world.step("safety-backup").await).await, 0);
     until("the safety backup is written down", async || {
-        world.get("r").await.status.unwrap().kept.is_some_and(|kept| kept.safety.is_some())
+        world.get("r").await.status.unwrap().previous_database.is_some_and(|kept| kept.safety_backup.is_some())
     })
     .await;
     tenant.database.run("INSERT INTO contacts VALUES (2000, 'After the restore')").await;

@@ -6,8 +6,8 @@ use kube::ResourceExt;
 use kube::api::DeleteParams;
 use sennight_api::ConditionStatus::{False, True};
 use sennight_api::RestoreRequest;
-use sennight_core::audit::{Chain, Event, Head, follow, verify};
-use sennight_operator::restore::record;
+use sennight_core::audit::{AuditEvent, Chain, ChainHead, follow, verify};
+use sennight_operator::restore::audit_record;
 use serde_json::{Value, json};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
@@ -20,7 +20,7 @@ async fn chain(world: &World, request: &RestoreRequest) -> Chain {
     let uid = request.uid().unwrap();
     let found = world.bucket().store().await.audit_entries(&uid, 1).await.unwrap();
     let head = request.status.as_ref().and_then(|s| s.audit.clone());
-    let head = head.map(|head| Head { seq: head.seq, sha256: head.sha256 });
+    let head = head.map(|head| ChainHead { seq: head.seq, sha256: head.sha256 });
     verify(&uid, &found, head.as_ref(), 1).unwrap()
 }
 
@@ -28,7 +28,7 @@ async fn chain(world: &World, request: &RestoreRequest) -> Chain {
 pub async fn settled(world: &World, name: &str) -> Chain {
     until("all that stands is recorded", async || {
         let request = world.get(name).await;
-        let digest = record::state(&request).digest();
+        let digest = audit_record::state(&request).digest();
         request.status.unwrap_or_default().audit.is_some_and(|head| head.state == digest)
     })
     .await;
@@ -36,7 +36,7 @@ pub async fn settled(world: &World, name: &str) -> Chain {
 }
 
 /// What the entries tell.
-pub fn events(chain: &Chain) -> Vec<Event> {
+pub fn events(chain: &Chain) -> Vec<AuditEvent> {
     chain.entries.iter().map(|recorded| recorded.entry.event).collect()
 }
 
@@ -75,21 +75,21 @@ async fn every_transition_of_an_export_is_recorded_with_who_and_is_verified_by_t
     assert_eq!(world.run(&world.step("export").await).await, 0);
     world.says("r", "Held", False, "Released").await;
     let chain = settled(&world, "r").await;
-    let by = |event: Event| {
+    let by = |event: AuditEvent| {
         let mut found = chain.entries.iter().filter(|r| r.entry.event == event);
         let entry = found.next().unwrap_or_else(|| panic!("{event} is not there: {:?}", events(&chain)));
-        assert!(found.next().is_none() || event == Event::Phase, "{event} twice: {:?}", events(&chain));
+        assert!(found.next().is_none() || event == AuditEvent::Phase, "{event} twice: {:?}", events(&chain));
         (entry.entry.by.clone(), entry.entry.state.clone())
     };
-    assert_eq!(by(Event::Created).0.as_deref(), Some(HELPDESK));
-    assert_eq!(by(Event::Approved).0.as_deref(), Some(HELPDESK));
-    let (payer, state) = by(Event::Paid);
+    assert_eq!(by(AuditEvent::Created).0.as_deref(), Some(HELPDESK));
+    assert_eq!(by(AuditEvent::Approved).0.as_deref(), Some(HELPDESK));
+    let (payer, state) = by(AuditEvent::Paid);
     assert_eq!((payer.as_deref(), state.payment.unwrap().reference.as_deref()), (Some(BILLING), Some("INV-r")));
-    assert_eq!(by(Event::BackupChosen).1.backup.unwrap().id, backup.id.to_string());
-    assert_eq!(by(Event::Ended).1.end.unwrap().outcome, "Complete");
-    assert_eq!(events(&chain)[..2], [Event::Created, Event::BackupChosen]);
+    assert_eq!(by(AuditEvent::BackupChosen).1.backup.unwrap().id, backup.id.to_string());
+    assert_eq!(by(AuditEvent::Ended).1.end.unwrap().outcome, "Complete");
+    assert_eq!(events(&chain)[..2], [AuditEvent::Created, AuditEvent::BackupChosen]);
     assert_eq!(chain.beyond, 0);
-    let order = [Event::Approved, Event::Paid, Event::Claimed, Event::Ended, Event::Released];
+    let order = [AuditEvent::Approved, AuditEvent::Paid, AuditEvent::Claimed, AuditEvent::Ended, AuditEvent::Released];
     let places: Vec<usize> = order.iter().map(|e| events(&chain).iter().position(|f| f == e).unwrap()).collect();
     assert!(places.is_sorted(), "{:?}", events(&chain));
     // Free text stays out: only ids.
@@ -131,7 +131,7 @@ async fn an_operator_that_died_after_an_entry_and_before_its_status_neither_fork
     world.decide("r", "Approved").await;
     // What the operator that died had put: the approval, and no status.
     let request = world.get("r").await;
-    let entries = follow(&request.uid().unwrap(), before.entries.last(), &record::state(&request), Utc::now());
+    let entries = follow(&request.uid().unwrap(), before.entries.last(), &audit_record::state(&request), Utc::now());
     assert_eq!(entries.len(), 1);
     let store = world.bucket().store().await;
     let put = &entries[0];
@@ -146,7 +146,7 @@ async fn an_operator_that_died_after_an_entry_and_before_its_status_neither_fork
     let after = settled(&world, "r").await;
     assert_eq!(after.entries[..before.entries.len()], before.entries[..]);
     assert_eq!(after.entries[before.entries.len()], *put, "adopted as it was");
-    assert_eq!(events(&after).iter().filter(|event| **event == Event::Approved).count(), 1);
+    assert_eq!(events(&after).iter().filter(|event| **event == AuditEvent::Approved).count(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -190,6 +190,6 @@ async fn a_paid_request_that_is_deleted_leaves_its_record_and_a_warning() {
     let found = world.bucket().store().await.audit_entries(&uid, 1).await.unwrap();
     let chain = verify(&uid, &found, None, 1).unwrap();
     let last = &chain.entries.last().unwrap().entry;
-    assert_eq!((last.event, last.state.deleted), (Event::Deleted, true));
+    assert_eq!((last.event, last.state.deleted), (AuditEvent::Deleted, true));
     assert!(last.state.payment.as_ref().is_some_and(|payment| payment.paid));
 }

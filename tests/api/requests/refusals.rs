@@ -185,7 +185,7 @@ async fn a_server_that_is_not_fit_is_told_before_anybody_pays_and_nothing_of_it_
     until("its finalizer is gone", async || world.get("r").await.metadata.finalizers.unwrap_or_default().is_empty())
         .await;
     let status = world.get("r").await.status.unwrap();
-    assert_eq!((status.claim, status.prepared, status.kept), (None, None, None));
+    assert_eq!((status.claim, status.prepared, status.previous_database), (None, None, None));
     assert_eq!(databases(&tenant).await, 1, "no database but the live one");
     let keys = world.bucket().keys().await;
     let left = |area: &str| keys.iter().any(|key| key.contains(area));

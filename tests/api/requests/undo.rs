@@ -21,7 +21,7 @@ async fn restore(world: &World, tenant: &Tenant, name: &str) -> String {
         assert_eq!(world.run(&world.step(step).await).await, 0);
     }
     world.says(name, "Complete", True, "Restored").await;
-    world.get(name).await.status.unwrap().kept.unwrap().name
+    world.get(name).await.status.unwrap().previous_database.unwrap().name
 }
 
 async fn ask_to_undo(world: &World, tenant: &Tenant, name: &str, of: &str) {
@@ -52,7 +52,7 @@ async fn i1_i3_an_undo_holds_what_was_replaced_takes_both_keys_and_brings_back_e
     assert_eq!(world.run(&world.step("preflight").await).await, 0);
     world.says("u", "Eligible", True, "Possible").await;
     world.says("r", "UndoAvailable", True, "HeldForUndo").await;
-    let until_ = world.get("r").await.status.unwrap().kept.unwrap().undo_until;
+    let until_ = world.get("r").await.status.unwrap().previous_database.unwrap().undo_until;
     until("the window is over", async || chrono::Utc::now() > until_).await;
     world.restart(&mut operator).await;
     tokio::time::sleep(Duration::from_secs(3)).await;
@@ -87,16 +87,16 @@ async fn i3_what_was_replaced_goes_after_its_safety_dump_and_its_window_and_stat
     assert!(is_there(&kept).await, "past its window, and not dumped yet");
     assert_eq!(world.run(&safety).await, 0);
     let clear = world.step("drop-database").await;
-    let status = world.get("r").await.status.unwrap().kept.unwrap();
-    let safety = status.safety.unwrap();
+    let status = world.get("r").await.status.unwrap().previous_database.unwrap();
+    let safety = status.safety_backup.unwrap();
     assert_eq!(safety.rows, 101);
     assert!(status.dropping_since.is_some() && status.dropped_at.is_none());
     ask_to_undo(&world, &tenant, "late", "r").await;
-    world.says("late", "Eligible", False, "KeptDatabaseGone").await;
+    world.says("late", "Eligible", False, "PreviousDatabaseGone").await;
     assert_eq!(world.run(&clear).await, 0);
     world.says("r", "UndoAvailable", False, "Dropped").await;
     assert!(!is_there(&kept).await);
-    assert!(world.get("r").await.status.unwrap().kept.unwrap().dropped_at.is_some());
+    assert!(world.get("r").await.status.unwrap().previous_database.unwrap().dropped_at.is_some());
     assert!(world.bucket().keys().await.contains(&format!("{}manifest.json", safety.prefix)));
     assert_eq!(tenant.database.count("SELECT count(*) FROM contacts").await, 100);
 }
@@ -119,7 +119,7 @@ async fn what_a_denied_restore_had_prepared_is_dropped() {
     assert!(is_there(&prepared).await);
     world.decide("r", "Denied").await;
     assert_eq!(world.run(&world.step("drop-database").await).await, 0);
-    until("it is written down", async || world.get("r").await.status.unwrap().cleared.is_some()).await;
+    until("it is written down", async || world.get("r").await.status.unwrap().dropped_database.is_some()).await;
     assert!(!is_there(&prepared).await);
     assert_eq!(tenant.database.count("SELECT count(*) FROM contacts").await, 100);
 }

@@ -9,7 +9,7 @@ use kube::api::{ListParams, Patch, PatchParams, PostParams};
 use sennight_api::ConditionStatus::{False, True};
 use sennight_api::RestoreRequest;
 use sennight_api::admission;
-use sennight_operator::worker_job::mark;
+use sennight_operator::worker_job::labels;
 use serde_json::json;
 use std::time::Duration;
 use testkit::cluster::{self, BILLING, HELPDESK, until};
@@ -220,7 +220,7 @@ async fn a_cut_over_waits_for_its_window_and_is_not_begun_after_it() {
     world.says("late", "Failed", True, "WindowMissed").await;
     until("nobody prepares for nobody", async || world.api::<Job>().get_opt(&prepare).await.unwrap().is_none()).await;
     let cutover =
-        |job: &Job| job.metadata.labels.as_ref().is_some_and(|l| l.get(mark::STEP).is_some_and(|s| s == "cutover"));
+        |job: &Job| job.metadata.labels.as_ref().is_some_and(|l| l.get(labels::STEP).is_some_and(|s| s == "cutover"));
     assert!(!world.jobs().await.iter().any(cutover), "no cut-over outside of its window");
 }
 

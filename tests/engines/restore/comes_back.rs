@@ -112,13 +112,13 @@ async fn i2_i3_the_fixture_database_comes_back_whole_and_an_undo_takes_it_away_a
         swapped(&world, &undo, &damaged, &then, &format!("{}: the undo", server.name)).await;
         assert_eq!(owners(&world).await, damaged_owners, "{}: objects run as they did", server.name);
         let gone = world.undoable(&undo).await.refusals;
-        assert!(gone.iter().any(|r| r.reason == "KeptDatabaseGone"), "{gone:?}");
+        assert!(gone.iter().any(|r| r.reason == "PreviousDatabaseGone"), "{gone:?}");
 
         let again = world.undo(&undo);
         swapped(&world, &again, &then, &damaged, &format!("{}: the undo of the undo", server.name)).await;
         let safety = world.safety(&again).await.unwrap_or_else(|e| panic!("{}: {e}", server.name));
         let refused = world.clear(&world.clear_kept(&again, None)).await.unwrap_err();
-        assert_eq!(refused.reason, "NoSafetyDump");
+        assert_eq!(refused.reason, "NoSafetyBackup");
         let cleared = world.clear(&world.clear_kept(&again, Some(&safety))).await.unwrap();
         assert_eq!(cleared.as_deref(), Some(again.previous_database.as_str()));
         assert_eq!(world.beside().await, Vec::<String>::new());

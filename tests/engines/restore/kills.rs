@@ -4,7 +4,7 @@
 
 use super::clients::Clients;
 use sennight_core::result::{BackupSummary, Done, TAKEN_BACK};
-use sennight_engine::mysql::restore::schemas::Standing;
+use sennight_engine::mysql::restore::schemas::SwapState;
 use sennight_protocol::cutover::CutoverTask;
 use sennight_protocol::report::Outcome;
 use sennight_protocol::task::Task;
@@ -164,7 +164,7 @@ async fn statements(tenant: &mut Tenant) -> usize {
         let wire = Wire::start(upstream(&tenant.world), None).await;
         let mut worker = Worker::start(&tenant.world, &through(&task, &wire), &format!("{}-{n}", tenant.world.uid));
         worker.ended().await;
-        assert_eq!(tenant.world.standing(&task).await, Standing::After);
+        assert_eq!(tenant.world.standing(&task).await, SwapState::After);
         least = least.min(wire.statements());
         after(tenant, &task).await;
     }
@@ -172,30 +172,30 @@ async fn statements(tenant: &mut Tenant) -> usize {
 }
 
 /// What must be true after every case: `standing` decides which.
-async fn after(tenant: &Tenant, task: &CutoverTask) -> Standing {
+async fn after(tenant: &Tenant, task: &CutoverTask) -> SwapState {
     let world = &tenant.world;
     let standing = world.standing(task).await;
     let live = world.live.name();
     tenant.clients.answered().await;
     let beside = world.beside().await;
     match &standing {
-        Standing::After => {
+        SwapState::After => {
             tenant.whole(&live, "copied", "ENABLED").await;
             tenant.whole(&task.previous_database, "live", "DISABLED").await;
             assert_eq!(beside, [task.previous_database.as_str()]);
             tenant.nothing_lost(Some(&task.previous_database)).await;
         }
-        Standing::Before => {
+        SwapState::Before => {
             tenant.whole(&live, "live", "ENABLED").await;
             tenant.whole(&task.new_database, "copied", "DISABLED").await;
             assert_eq!(beside, [task.new_database.as_str()]);
             tenant.nothing_lost(None).await;
         }
-        Standing::Neither(found) => panic!("{found}"),
+        SwapState::Neither(found) => panic!("{found}"),
     }
     assert!(!world.locked(&world.app).await, "the tenant is locked out");
     let states = tenant.clients.states();
-    assert_eq!(states.contains("copied"), standing == Standing::After, "{states:?}");
+    assert_eq!(states.contains("copied"), standing == SwapState::After, "{states:?}");
     world.drop_beside().await;
     standing
 }
@@ -229,21 +229,21 @@ async fn case(tenant: &mut Tenant, point: Point, number: usize) -> &'static str 
     let settled = if died { Some(tenant.world.settle(&task, "recover-cutover").await) } else { None };
     let standing = tenant.world.standing(&task).await;
     let told = match (&report, &settled, &standing) {
-        (Some(Outcome::Succeeded(Done::CutOver { .. })), None, Standing::After) => "ended by itself",
-        (None, Some(Ok(Done::CutOver { .. })), Standing::After) => "finished forward",
-        (None, Some(Err(TaskError { reason, .. })), Standing::Before) if reason == TAKEN_BACK => "taken back",
+        (Some(Outcome::Succeeded(Done::CutOver { .. })), None, SwapState::After) => "ended by itself",
+        (None, Some(Ok(Done::CutOver { .. })), SwapState::After) => "finished forward",
+        (None, Some(Err(TaskError { reason, .. })), SwapState::Before) if reason == TAKEN_BACK => "taken back",
         told => panic!("at {point:?}: {told:?}"),
     };
     if number == 1 && std::env::var_os("SENNIGHT_CASES").is_none() {
         // The dead one's twin starts late, and watches for a minute and a half: it swaps nothing.
         let late = tenant.world.cutover(&task, "late").await;
-        assert!(matches!(late, Ok(Done::CutOver { .. })) == (standing == Standing::After), "{late:?}");
+        assert!(matches!(late, Ok(Done::CutOver { .. })) == (standing == SwapState::After), "{late:?}");
         assert_eq!(tenant.world.standing(&task).await, standing);
     }
     // Settled twice is settled once.
     if died {
         let again = tenant.world.settle(&task, "settle again").await;
-        assert_eq!(again.is_ok(), standing == Standing::After, "at {point:?}: {again:?}");
+        assert_eq!(again.is_ok(), standing == SwapState::After, "at {point:?}: {again:?}");
     }
     assert_eq!(after(tenant, &task).await, standing);
     told

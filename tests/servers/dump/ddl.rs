@@ -1,6 +1,6 @@
 //! A tenant's DDL while a dump runs: it waits no longer than agreed, and what it changes is never half in a backup.
 
-use sennight_engine::postgres::{drift, snapshot};
+use sennight_engine::postgres::{schema_drift, snapshot};
 use sennight_storage::Store;
 use sennight_worker::Verdict;
 use std::time::{Duration, Instant};
@@ -79,7 +79,7 @@ async fn drifted(before: &str, meanwhile: &str) -> Option<String> {
     for statement in meanwhile.split(";;") {
         tenant.batch_execute(statement).await.unwrap_or_else(|e| panic!("{statement}: {e:?}"));
     }
-    let checked = drift::check(&leader.session, &database.target, "sennight-dump").await;
+    let checked = schema_drift::check(&leader.session, &database.target, "sennight-dump").await;
     checked.err().map(|error| {
         assert_eq!((error.reason(), error.retryable()), ("SchemaChanged", true));
         error.to_string()

@@ -8,7 +8,7 @@ use sennight_engine::postgres::swap::{Swapped, swap};
 use sennight_engine::postgres::{Session, ident};
 use sennight_protocol::cutover::CutoverTask;
 use sennight_protocol::drop_database::{DatabaseToDrop, DropDatabaseTask, Mark};
-use sennight_storage::Claim;
+use sennight_storage::ClaimRecord;
 use sennight_worker::{TaskError, Verdict, cutover, drop_database, recover_cutover};
 use std::time::{Duration, Instant};
 use testkit::postgres::restore::PostgresRestore;
@@ -26,7 +26,7 @@ async fn taken_back(world: &PostgresRestore, task: &CutoverTask, attempt: i32) {
 }
 
 async fn claimed(world: &PostgresRestore, task: &CutoverTask) {
-    let claim = Claim { job_uid: format!("{}-cutover", world.uid), pod: "pod".into(), at: chrono::Utc::now() };
+    let claim = ClaimRecord { job_uid: format!("{}-cutover", world.uid), pod: "pod".into(), at: chrono::Utc::now() };
     world.store.claim(&task.request_uid, &claim).await.unwrap();
 }
 

@@ -2,7 +2,7 @@
 
 use super::severed::{Break, severed};
 use sennight_core::result::Done;
-use sennight_engine::postgres::swap::{Standing, standing, swap};
+use sennight_engine::postgres::swap::{SwapState, standing, swap};
 use sennight_engine::postgres::{EngineError, connect, ident};
 use sennight_protocol::cutover::CutoverTask;
 use sennight_protocol::task::Task;
@@ -29,7 +29,7 @@ pub async fn serves(world: &PostgresRestore) -> String {
     world.value(&world.database, "SELECT a.v || '/' || b.v FROM public.a, public.b").await.unwrap()
 }
 
-async fn stands(world: &PostgresRestore, task: &CutoverTask) -> Standing {
+async fn stands(world: &PostgresRestore, task: &CutoverTask) -> SwapState {
     standing(&world.session("super", "postgres").await, task).await.unwrap()
 }
 
@@ -118,7 +118,7 @@ async fn i2_sixteen_cutovers_at_once_and_one_more_have_one_effect() {
     }
     assert_eq!(measured, 1, "one swapped, the others found it so");
     let after = world.databases().await;
-    assert_eq!(stands(&world, &task).await, Standing::After);
+    assert_eq!(stands(&world, &task).await, SwapState::After);
     let again = world.cutover(&task, "pod-later").await.unwrap();
     assert!(matches!(again, Done::CutOver { downtime_millis: -1, .. }), "{again:?}");
     assert_eq!(world.databases().await, after);
@@ -147,12 +147,12 @@ async fn i2_a_claim_that_another_pod_holds_is_never_acted_on() {
     let world = PostgresRestore::new("held").await;
     let task = prepared(&world).await;
     let long_ago = chrono::Utc::now() - chrono::TimeDelta::hours(1);
-    let claim = sennight_storage::Claim { job_uid: "job".into(), pod: "other".into(), at: long_ago };
+    let claim = sennight_storage::ClaimRecord { job_uid: "job".into(), pod: "other".into(), at: long_ago };
     world.store.claim(&world.uid, &claim).await.unwrap();
     let unknown = world.cutover(&task, "pod").await.unwrap_err();
     assert_eq!((unknown.reason.as_str(), unknown.verdict), ("ClaimHeld", Verdict::Unknown));
     assert!(unknown.message.contains("other") && unknown.message.contains("still serves the old"), "{unknown}");
-    assert_eq!(stands(&world, &task).await, Standing::Before);
+    assert_eq!(stands(&world, &task).await, SwapState::Before);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -172,18 +172,18 @@ async fn i2_a_pod_that_starts_after_its_time_swaps_nothing() {
     let late = CutoverTask { start_by: Some(chrono::Utc::now() - chrono::TimeDelta::seconds(1)), ..task.clone() };
     let refused = world.cutover(&late, "pod").await.unwrap_err();
     assert_eq!((refused.reason.as_str(), refused.verdict), ("StartedTooLate", Verdict::Refused));
-    assert_eq!(stands(&world, &task).await, Standing::Before);
+    assert_eq!(stands(&world, &task).await, SwapState::Before);
     // Nor does a twin that began in time and comes to its claim only now.
     let holder = world.store.claim_of(&world.uid).await.unwrap().unwrap();
     assert_eq!(holder.pod, "pod");
     let soon = CutoverTask { start_by: Some(chrono::Utc::now() + chrono::TimeDelta::minutes(5)), ..task.clone() };
-    let long_ago = sennight_storage::Claim { at: holder.at - chrono::TimeDelta::hours(1), ..holder };
+    let long_ago = sennight_storage::ClaimRecord { at: holder.at - chrono::TimeDelta::hours(1), ..holder };
     let key = format!("backups/claims/{}", world.uid);
     world.store.delete(std::slice::from_ref(&key)).await.unwrap();
     world.store.claim(&world.uid, &long_ago).await.unwrap();
     let twin = world.cutover(&soon, "twin").await.unwrap_err();
     assert_eq!((twin.reason.as_str(), twin.verdict), ("ClaimHeld", Verdict::Unknown));
-    assert_eq!(stands(&world, &task).await, Standing::Before);
+    assert_eq!(stands(&world, &task).await, SwapState::Before);
     world.store.delete(&[key]).await.unwrap();
     world.cutover(&soon, "pod").await.unwrap();
     let told = world.cutover(&late, "pod-later").await.unwrap();
@@ -221,7 +221,7 @@ async fn i3_a_killed_worker_in_the_open_swap_leaves_the_old_database() {
     worker.kill().unwrap();
     worker.wait().unwrap();
     wait_until_gone(&world, &application).await;
-    assert_eq!(stands(&world, &task).await, Standing::Before);
+    assert_eq!(stands(&world, &task).await, SwapState::Before);
     assert_eq!(serves(&world).await, "live/live");
     holder.batch_execute("ROLLBACK").await.unwrap();
     // The same pod's next start has the claim already, and may end what it began: it took no effect before.
@@ -284,7 +284,7 @@ async fn i3_a_property_that_cannot_be_carried_undoes_the_whole_swap() {
     world.sql("postgres", &format!("ALTER DATABASE {} SET log_statement = 'all'", ident(&world.database))).await;
     let denied = swap(&task, "test swap", Duration::from_secs(5)).await.unwrap_err();
     assert_eq!(denied.reason(), "PermissionDenied");
-    assert_eq!(stands(&world, &task).await, Standing::Before);
+    assert_eq!(stands(&world, &task).await, SwapState::Before);
     assert_eq!(serves(&world).await, "live/live");
     // A cut-over does not come so far.
     let refused = world.cutover(&task, "pod").await.unwrap_err();

@@ -5,7 +5,7 @@ use sennight_core::manifest::TenantIdentity;
 use sennight_core::names::{new_database, previous_database};
 use sennight_core::result::Preflight;
 use sennight_core::result::{BackupSummary, DatabaseDropped, Done};
-use sennight_engine::postgres::swap::{Standing, standing};
+use sennight_engine::postgres::swap::{SwapState, standing};
 use sennight_engine::postgres::{ident, literal};
 use sennight_protocol::backup::SafetyBackupTask;
 use sennight_protocol::backup::{BackupRef, DumpTask};
@@ -153,7 +153,7 @@ async fn i3_an_undo_brings_back_every_row_written_until_the_swap_and_can_be_undo
         previous_database: self::previous_database(&world.database, &uid),
         ..task
     };
-    assert_eq!(look(&world, &other).await, ["KeptDatabaseGone", "LiveDatabaseReplaced"]);
+    assert_eq!(look(&world, &other).await, ["PreviousDatabaseGone", "LiveDatabaseReplaced"]);
     let refused = undo(&world, &other).await.unwrap_err();
     assert_eq!((refused.reason.as_str(), refused.verdict), ("DatabasesChanged", Verdict::Refused));
     assert_eq!(world.databases().await, databases);
@@ -169,7 +169,7 @@ async fn i2_a_swap_by_hand_is_not_taken_for_an_undo_and_what_stands_in_its_way_i
     for (reason, mischief, mend) in [
         ("CreateDbMissing", format!("ALTER ROLE {restore} NOCREATEDB"), format!("ALTER ROLE {restore} CREATEDB")),
         (
-            "KeptDatabaseGone",
+            "PreviousDatabaseGone",
             format!("COMMENT ON DATABASE {kept} IS 'mine'"),
             format!("COMMENT ON DATABASE {kept} IS 'sennight.dev/kept={}'", world.uid),
         ),
@@ -202,7 +202,7 @@ async fn i2_a_swap_by_hand_is_not_taken_for_an_undo_and_what_stands_in_its_way_i
         .sql("postgres", &format!("ALTER DATABASE {live} RENAME TO byhand; ALTER DATABASE {kept} RENAME TO {live}"))
         .await;
     let admin = world.session("super", "postgres").await;
-    assert!(matches!(standing(&admin, &task).await.unwrap(), Standing::Neither(_)));
+    assert!(matches!(standing(&admin, &task).await.unwrap(), SwapState::Neither(_)));
     let refused = undo(&world, &task).await.unwrap_err();
     assert_eq!(refused.reason, "DatabasesChanged");
     world.sql("postgres", "DROP DATABASE byhand").await;
@@ -215,7 +215,7 @@ async fn i3_a_replaced_database_is_dropped_only_over_its_safety_dump_its_mark_an
     let (done, _) = restored(&world).await;
     let replaced = picture(&world, &done.previous_database).await;
     let none = cleared(&world, &clear_task(&world, &done, None)).await.unwrap_err();
-    assert_eq!((none.reason.as_str(), none.verdict), ("NoSafetyDump", Verdict::Refused));
+    assert_eq!((none.reason.as_str(), none.verdict), ("NoSafetyBackup", Verdict::Refused));
 
     // The app goes on in the live database; the dump is of the other one.
     let app = world.session("app", &world.database).await;

@@ -1,6 +1,6 @@
 //! The record on a real bucket: a number is put once, whoever races for it and whatever answers are lost.
 
-use sennight_core::audit::{Filed, Recorded, State, Subject, follow, verify};
+use sennight_core::audit::{AuditState, Recorded, StoredEntry, Subject, follow, verify};
 use sennight_storage::PutOptions;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use testkit::store::Bucket;
@@ -9,7 +9,7 @@ use testkit::store::fault::{Action, Fault, s3_error};
 /// The first entries of request `u`, as writer `n` would put them.
 fn entries(n: usize) -> Vec<Recorded> {
     let subject = Subject { request: "r".into(), requested_by: Some(format!("writer-{n}")), ..Subject::default() };
-    let state = State { subject, held: true, ..State::default() };
+    let state = AuditState { subject, held: true, ..AuditState::default() };
     follow("u", None, &state, "2026-11-22T12:00:00Z".parse().unwrap())
 }
 
@@ -62,7 +62,7 @@ async fn what_lies_among_the_entries_and_is_none_is_found() {
     for entry in entries(1) {
         store.audit_append("u", entry.entry.seq, entry.bytes).await.unwrap();
     }
-    let reason = |found: &[Filed]| verify("u", found, None, 1).unwrap_err().reason();
+    let reason = |found: &[StoredEntry]| verify("u", found, None, 1).unwrap_err().reason();
     store.put("p/audit/u/000002.json.bak", "x".into(), &PutOptions::default()).await.unwrap();
     assert_eq!(reason(&store.audit_entries("u", 1).await.unwrap()), "EntryAlien");
     store.delete(&["p/audit/u/000002.json.bak".to_owned()]).await.unwrap();

@@ -2,13 +2,13 @@
 
 use chrono::Utc;
 use sennight_core::capabilities::Capabilities;
-use sennight_storage::{Claim, Claimed};
+use sennight_storage::{ClaimRecord, Claimed};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use testkit::store::Bucket;
 use testkit::store::fault::{Action, Fault, s3_error};
 
-fn claim(pod: usize) -> Claim {
-    Claim { job_uid: "job".into(), pod: format!("pod-{pod}"), at: Utc::now() }
+fn claim(pod: usize) -> ClaimRecord {
+    ClaimRecord { job_uid: "job".into(), pod: format!("pod-{pod}"), at: Utc::now() }
 }
 
 #[tokio::test]
@@ -16,7 +16,7 @@ async fn i2_one_of_sixteen_claims_wins_and_the_others_learn_who() {
     let bucket = Bucket::new().await;
     for round in 0..5 {
         let uid = format!("request-{round}");
-        let claims: Vec<Claim> = (0..16).map(claim).collect();
+        let claims: Vec<ClaimRecord> = (0..16).map(claim).collect();
         let outcomes = futures::future::join_all(claims.iter().map(|claim| bucket.store.claim(&uid, claim))).await;
         let outcomes: Vec<Claimed> = outcomes.into_iter().map(Result::unwrap).collect();
         let winners: Vec<usize> = (0..16).filter(|n| outcomes[*n] == Claimed::Won).collect();
@@ -24,9 +24,9 @@ async fn i2_one_of_sixteen_claims_wins_and_the_others_learn_who() {
         let winner = &claims[winners[0]];
         assert!(outcomes.iter().filter(|o| **o != Claimed::Won).all(|o| *o == Claimed::Held(winner.clone())));
         assert_eq!(bucket.store.claim_of(&uid).await.unwrap().as_ref(), Some(winner));
-        let again = Claim { at: Utc::now(), ..winner.clone() };
+        let again = ClaimRecord { at: Utc::now(), ..winner.clone() };
         assert_eq!(bucket.store.claim(&uid, &again).await.unwrap(), Claimed::Mine(winner.clone()));
-        let other_job = Claim { job_uid: "second".into(), ..winner.clone() };
+        let other_job = ClaimRecord { job_uid: "second".into(), ..winner.clone() };
         assert_eq!(bucket.store.claim(&uid, &other_job).await.unwrap(), Claimed::Held(winner.clone()));
     }
 }

@@ -12,7 +12,7 @@ use sennight_core::retention::patrol::{Enforcer, Need, Orders};
 use sennight_core::retention::{Policy, area_tags};
 use sennight_protocol::report::TaskReport;
 use sennight_protocol::target::StorageTarget;
-use sennight_storage::{Claim, PutOptions, Store, Tags, Walk, ensure};
+use sennight_storage::{ClaimRecord, PutOptions, Store, Tags, Walk, ensure};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -86,7 +86,7 @@ async fn ours(store: &Store, now: DateTime<Utc>) -> Vec<(Area, String)> {
     store.put_report(UID, &report).await.unwrap();
     let progress: Progress = serde_json::from_value(json!({"at": now, "bytes": 1, "rows": 1, "tables": 1})).unwrap();
     store.put_progress(UID, "acme", &progress).await.unwrap();
-    let claim = Claim { job_uid: UID.to_owned(), pod: "pod".to_owned(), at: now };
+    let claim = ClaimRecord { job_uid: UID.to_owned(), pod: "pod".to_owned(), at: now };
     store.claim(UID, &claim).await.unwrap();
     store.put_journal(UID, &json!({"swap": 1})).await.unwrap();
     assert!(store.audit_append(UID, 1, b"{}".to_vec()).await.unwrap());

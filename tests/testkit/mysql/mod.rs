@@ -13,7 +13,7 @@ use sennight_engine::mysql::{Session, connect, ident};
 use sennight_protocol::backup::DumpTask;
 use sennight_protocol::target::{DatabaseTarget, TlsTarget};
 use sennight_storage::Store;
-use sennight_worker::fill::Fill;
+use sennight_worker::mysql_load::Fill;
 use sennight_worker::{ProgressWriter, TaskError};
 use std::io::Write as _;
 use std::path::PathBuf;

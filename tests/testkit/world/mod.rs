@@ -27,7 +27,7 @@ use sennight_core::engine::Engine;
 use sennight_core::manifest::TenantIdentity;
 use sennight_core::result::BackupSummary;
 use sennight_operator::jobs::{JobState, runs, state};
-use sennight_operator::worker_job::mark;
+use sennight_operator::worker_job::labels;
 use sennight_protocol::backup::DumpTask;
 use sennight_protocol::task::Task;
 use serde_json::{Value, json};
@@ -340,7 +340,7 @@ impl World {
     pub async fn locked_jobs(&self) -> Vec<String> {
         let all = self.jobs().await;
         let locked = |job: &&Job| {
-            let step = job.labels().get(mark::STEP).map(String::as_str);
+            let step = job.labels().get(labels::STEP).map(String::as_str);
             job.name_any().contains("-sennight-restore") && step != Some("preflight")
         };
         all.iter().filter(locked).map(ResourceExt::name_any).collect()
@@ -355,8 +355,9 @@ impl World {
     pub async fn step(&self, step: &str) -> String {
         let find = async || {
             let all = self.jobs().await;
-            let mine =
-                |job: &&Job| job.labels().get(mark::STEP).is_some_and(|s| s == step) && state(job) == JobState::Running;
+            let mine = |job: &&Job| {
+                job.labels().get(labels::STEP).is_some_and(|s| s == step) && state(job) == JobState::Running
+            };
             all.iter().find(mine).map(ResourceExt::name_any)
         };
         until(&format!("a Job for {step}"), async || find().await.is_some()).await;

@@ -1,11 +1,11 @@
 //! Whether a chain of entries is whole: every number once, each with the hash of the one before, up to the head that
 //! status names.
 
-use super::{Entry, VERSION, sha256};
+use super::{AuditEntry, VERSION, sha256};
 
 /// An object of the record as it was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Filed {
+pub struct StoredEntry {
     /// Its key.
     pub key: String,
     /// The number that the key says; `None` if the key is none of ours.
@@ -16,7 +16,7 @@ pub struct Filed {
 
 /// The entry that status names as the last one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Head {
+pub struct ChainHead {
     /// Its number.
     pub seq: i64,
     /// Its SHA-256.
@@ -27,7 +27,7 @@ pub struct Head {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recorded {
     /// What it says.
-    pub entry: Entry,
+    pub entry: AuditEntry,
     /// How it is stored.
     pub bytes: Vec<u8>,
     /// SHA-256 of these bytes.
@@ -36,7 +36,7 @@ pub struct Recorded {
 
 impl Recorded {
     /// An entry and its bytes.
-    pub fn of(entry: Entry) -> Self {
+    pub fn of(entry: AuditEntry) -> Self {
         // An entry has no map and no number that JSON could not hold.
         let bytes = serde_json::to_vec(&entry).unwrap_or_default();
         Self { sha256: sha256(&bytes), entry, bytes }
@@ -54,7 +54,7 @@ pub struct Chain {
 
 /// What is wrong with a record. The variant's name is the Event's reason and the metric's label.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, strum::IntoStaticStr)]
-pub enum Broken {
+pub enum ChainFault {
     /// An object that nobody of ours put there.
     #[error("{key} is no entry of the record: somebody else put it there")]
     EntryAlien {
@@ -107,7 +107,7 @@ pub enum Broken {
     },
 }
 
-impl Broken {
+impl ChainFault {
     /// CamelCase reason.
     pub fn reason(&self) -> &'static str {
         self.into()
@@ -116,30 +116,30 @@ impl Broken {
 
 /// Whether the objects `from` a number on (1 is all) are the chain of request `uid`, and reach the head. Without a head
 /// (the request is gone) an end that was cut off cannot be told.
-pub fn verify(uid: &str, found: &[Filed], head: Option<&Head>, from: i64) -> Result<Chain, Broken> {
+pub fn verify(uid: &str, found: &[StoredEntry], head: Option<&ChainHead>, from: i64) -> Result<Chain, ChainFault> {
     let mut entries: Vec<Recorded> = Vec::new();
     let mut expected = from;
-    let mut sorted: Vec<&Filed> = found.iter().collect();
+    let mut sorted: Vec<&StoredEntry> = found.iter().collect();
     sorted.sort_by_key(|filed| filed.seq);
     for filed in sorted {
-        let seq = filed.seq.ok_or_else(|| Broken::EntryAlien { key: filed.key.clone() })?;
+        let seq = filed.seq.ok_or_else(|| ChainFault::EntryAlien { key: filed.key.clone() })?;
         if seq < from {
             continue;
         }
         if seq != expected {
-            return Err(Broken::EntryMissing { seq: expected });
+            return Err(ChainFault::EntryMissing { seq: expected });
         }
         let recorded = read(uid, seq, filed)?;
         linked(&recorded, entries.last())?;
         if head.is_some_and(|head| head.seq == seq && head.sha256 != recorded.sha256) {
-            return Err(Broken::HeadDiffers { seq });
+            return Err(ChainFault::HeadDiffers { seq });
         }
         entries.push(recorded);
         expected += 1;
     }
     let have = expected - 1;
     match head {
-        Some(head) if head.seq > have => Err(Broken::RecordTruncated { have, head: head.seq }),
+        Some(head) if head.seq > have => Err(ChainFault::RecordTruncated { have, head: head.seq }),
         _ => {
             let beyond = head.map_or(0, |head| usize::try_from(have - head.seq).unwrap_or_default());
             Ok(Chain { entries, beyond })
@@ -147,24 +147,24 @@ pub fn verify(uid: &str, found: &[Filed], head: Option<&Head>, from: i64) -> Res
     }
 }
 
-fn read(uid: &str, seq: i64, filed: &Filed) -> Result<Recorded, Broken> {
-    let unreadable = |why: String| Broken::EntryUnreadable { seq, why };
-    let entry: Entry = serde_json::from_slice(&filed.bytes).map_err(|error| unreadable(error.to_string()))?;
+fn read(uid: &str, seq: i64, filed: &StoredEntry) -> Result<Recorded, ChainFault> {
+    let unreadable = |why: String| ChainFault::EntryUnreadable { seq, why };
+    let entry: AuditEntry = serde_json::from_slice(&filed.bytes).map_err(|error| unreadable(error.to_string()))?;
     if entry.version != VERSION {
         return Err(unreadable(format!("its version is {}, this program reads {VERSION}", entry.version)));
     }
     if entry.seq != seq || entry.uid != uid {
-        return Err(Broken::EntryMisplaced { seq, says: entry.seq, uid: entry.uid });
+        return Err(ChainFault::EntryMisplaced { seq, says: entry.seq, uid: entry.uid });
     }
     Ok(Recorded { entry, sha256: sha256(&filed.bytes), bytes: filed.bytes.clone() })
 }
 
-fn linked(recorded: &Recorded, before: Option<&Recorded>) -> Result<(), Broken> {
+fn linked(recorded: &Recorded, before: Option<&Recorded>) -> Result<(), ChainFault> {
     let seq = recorded.entry.seq;
     let fits = match before {
         Some(before) => recorded.entry.previous.as_ref() == Some(&before.sha256),
         // The first that is looked at: only entry 1 has none before it.
         None => recorded.entry.previous.is_some() == (seq > 1),
     };
-    if fits { Ok(()) } else { Err(Broken::EntryUnlinked { seq }) }
+    if fits { Ok(()) } else { Err(ChainFault::EntryUnlinked { seq }) }
 }

@@ -12,14 +12,14 @@ fn subject() -> Subject {
 }
 
 /// A request from its creation to its end.
-fn life() -> Vec<State> {
-    let mut state = State { subject: subject(), ..State::default() };
+fn life() -> Vec<AuditState> {
+    let mut state = AuditState { subject: subject(), ..AuditState::default() };
     let mut all = vec![state.clone()];
-    let mut step = |change: &dyn Fn(&mut State)| {
+    let mut step = |change: &dyn Fn(&mut AuditState)| {
         change(&mut state);
         all.push(state.clone());
     };
-    let backup = Copy {
+    let backup = AuditedBackup {
         id: "20261120T021000Z-1a2b3c4d".into(),
         day: "2026-11-20".parse().unwrap(),
         snapshot_time: at("2026-11-20T02:10:00Z"),
@@ -27,10 +27,10 @@ fn life() -> Vec<State> {
     };
     step(&|s| s.backup = Some(backup.clone()));
     step(&|s| s.held = true);
-    step(&|s| s.approval = Some(Decided { decision: "Approved".into(), by: Some("hanna".into()) }));
-    step(&|s| s.payment = Some(Settled { paid: true, by: Some("bill".into()), ..Settled::default() }));
-    step(&|s| s.claim = Some(Claimed { job: "j".into(), at: at("2026-11-22T12:00:00Z") }));
-    let ended = |reason: &str| Ended {
+    step(&|s| s.approval = Some(AuditedDecision { decision: "Approved".into(), by: Some("hanna".into()) }));
+    step(&|s| s.payment = Some(AuditedPayment { paid: true, by: Some("bill".into()), ..AuditedPayment::default() }));
+    step(&|s| s.claim = Some(AuditedClaim { job: "j".into(), at: at("2026-11-22T12:00:00Z") }));
+    let ended = |reason: &str| AuditedEnd {
         outcome: "Failed".into(),
         reason: reason.into(),
         at: at("2026-11-22T13:00:00Z"),
@@ -55,14 +55,15 @@ fn chain() -> Vec<Recorded> {
     all
 }
 
-fn filed(chain: &[Recorded]) -> Vec<Filed> {
-    let file = |r: &Recorded| Filed { key: format!("{}", r.entry.seq), seq: Some(r.entry.seq), bytes: r.bytes.clone() };
+fn filed(chain: &[Recorded]) -> Vec<StoredEntry> {
+    let file =
+        |r: &Recorded| StoredEntry { key: format!("{}", r.entry.seq), seq: Some(r.entry.seq), bytes: r.bytes.clone() };
     chain.iter().map(file).collect()
 }
 
-fn head(chain: &[Recorded]) -> Head {
+fn head(chain: &[Recorded]) -> ChainHead {
     let last = chain.last().unwrap();
-    Head { seq: last.entry.seq, sha256: last.sha256.clone() }
+    ChainHead { seq: last.entry.seq, sha256: last.sha256.clone() }
 }
 
 #[test]
@@ -94,20 +95,23 @@ fn a_life_is_told_in_order_with_who_did_what() {
 fn each_change_has_its_own_name() {
     let all = life();
     let full = all.last().unwrap().clone();
-    let told = |change: &dyn Fn(&mut State)| -> Vec<Event> {
+    let told = |change: &dyn Fn(&mut AuditState)| -> Vec<AuditEvent> {
         let mut now = full.clone();
         change(&mut now);
         transitions(Some(&full), &now).into_iter().map(|(event, ..)| event).collect()
     };
     assert_eq!(told(&|_| ()), []);
     assert_eq!(told(&|s| s.subject.tenant = Some("acme".into())), [], "what it is is learned, not changed");
-    assert_eq!(told(&|s| s.approval.as_mut().unwrap().decision = "Denied".into()), [Event::Denied]);
-    assert_eq!(told(&|s| s.payment.as_mut().unwrap().paid = false), [Event::PaymentChanged]);
-    assert_eq!(told(&|s| s.payment.as_mut().unwrap().reference = Some("INV-2".into())), [Event::PaymentChanged]);
-    assert_eq!(told(&|s| s.claim = None), [Event::ClaimVanished]);
-    assert_eq!(told(&|s| s.end = None), [Event::EndVanished]);
-    assert_eq!(told(&|s| s.deleted = true), [Event::Deleted]);
-    assert_eq!(told(&|s| (s.end, s.phase) = (None, Some("Queued".into()))), [Event::Phase, Event::EndVanished]);
+    assert_eq!(told(&|s| s.approval.as_mut().unwrap().decision = "Denied".into()), [AuditEvent::Denied]);
+    assert_eq!(told(&|s| s.payment.as_mut().unwrap().paid = false), [AuditEvent::PaymentChanged]);
+    assert_eq!(told(&|s| s.payment.as_mut().unwrap().reference = Some("INV-2".into())), [AuditEvent::PaymentChanged]);
+    assert_eq!(told(&|s| s.claim = None), [AuditEvent::ClaimVanished]);
+    assert_eq!(told(&|s| s.end = None), [AuditEvent::EndVanished]);
+    assert_eq!(told(&|s| s.deleted = true), [AuditEvent::Deleted]);
+    assert_eq!(
+        told(&|s| (s.end, s.phase) = (None, Some("Queued".into()))),
+        [AuditEvent::Phase, AuditEvent::EndVanished]
+    );
 }
 
 #[test]
@@ -129,12 +133,12 @@ fn a_crash_between_two_entries_loses_neither_and_forks_nothing() {
 #[test]
 fn every_way_to_tamper_is_found() {
     let (whole, end) = (chain(), head(&chain()));
-    let found = |tamper: &dyn Fn(&mut Vec<Filed>)| {
+    let found = |tamper: &dyn Fn(&mut Vec<StoredEntry>)| {
         let mut all = filed(&whole);
         tamper(&mut all);
         verify("u", &all, Some(&end), 1).unwrap_err().reason()
     };
-    let text = |filed: &Filed| String::from_utf8(filed.bytes.clone()).unwrap();
+    let text = |filed: &StoredEntry| String::from_utf8(filed.bytes.clone()).unwrap();
     assert_eq!(found(&|f| f[3].bytes = text(&f[3]).replace("hanna", "karla").into()), "EntryUnlinked");
     assert_eq!(found(&|f| f[9].bytes = text(&f[9]).replace("R-1", "R-2").into()), "HeadDiffers");
     assert_eq!(found(&|f| f[2].bytes.push(b' ')), "EntryUnlinked");
@@ -155,13 +159,14 @@ fn every_way_to_tamper_is_found() {
         "EntryMisplaced"
     );
     assert_eq!(found(&|f| f[5].bytes = text(&f[5]).replace("\"uid\":\"u\"", "\"uid\":\"v\"").into()), "EntryMisplaced");
-    assert_eq!(found(&|f| f.push(Filed { key: "x.txt".into(), seq: None, bytes: vec![] })), "EntryAlien");
+    assert_eq!(found(&|f| f.push(StoredEntry { key: "x.txt".into(), seq: None, bytes: vec![] })), "EntryAlien");
     // A second writer's branch: its entry carries the hash of another one.
-    let fork = follow("u", Some(&whole[4]), &State { deleted: true, ..life()[4].clone() }, at("2026-11-22T12:00:01Z"));
+    let fork =
+        follow("u", Some(&whole[4]), &AuditState { deleted: true, ..life()[4].clone() }, at("2026-11-22T12:00:01Z"));
     assert_eq!(found(&|f| f[5].bytes.clone_from(&fork[0].bytes)), "EntryUnlinked");
     // All of it written anew from one entry on: only the head tells.
     let mut forged = whole[..5].to_vec();
-    let state = State { deleted: true, ..life().last().unwrap().clone() };
+    let state = AuditState { deleted: true, ..life().last().unwrap().clone() };
     forged.extend(follow("u", whole.get(4), &state, at("2026-11-22T12:00:00Z")));
     let forged = filed(&forged);
     assert_eq!(verify("u", &forged, Some(&end), 1).unwrap_err().reason(), "HeadDiffers");

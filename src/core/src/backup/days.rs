@@ -41,7 +41,7 @@ fn live(schedule: &Schedule, start: DateTime<Utc>, looks: &[(i64, Look)]) -> (Ve
         if matches!(look, Look::Down) {
             continue;
         }
-        let facts = Facts {
+        let facts = BackupInputs {
             schedule,
             created: start,
             suspended: matches!(look, Look::Suspended),
@@ -53,7 +53,7 @@ fn live(schedule: &Schedule, start: DateTime<Utc>, looks: &[(i64, Look)]) -> (Ve
             last: last.as_ref(),
             retry_base: RETRY_BASE,
         };
-        if let Plan::Run(key) = decide(&facts, now).plan {
+        if let BackupPlan::Run(key) = decide(&facts, now).plan {
             let RunKey::Slot { slot, attempt } = key else { panic!("nobody asked by hand") };
             let ended = if matches!(look, Look::Failing) { Ended::Failed { at: now } } else { Ended::Succeeded };
             assert!(due_since(&facts, &key, now) <= now, "nothing runs before it is due");
@@ -113,11 +113,11 @@ proptest! {
         let Some(slot) = old.latest_due(now) else { return Ok(()) };
         let last = LastRun { slot, attempt: 1, ended: Ended::Succeeded };
         let at = slot + TimeDelta::minutes(later);
-        let facts = Facts {
+        let facts = BackupInputs {
             schedule: &new, created: slot - TimeDelta::days(9), suspended: false, starting_deadline: None, manual: None,
             answered: None, running: false, restoring: false, last: Some(&last), retry_base: RETRY_BASE,
         };
-        if let Plan::Run(RunKey::Slot { slot: second, .. }) = decide(&facts, at).plan {
+        if let BackupPlan::Run(RunKey::Slot { slot: second, .. }) = decide(&facts, at).plan {
             prop_assert!(new.day(second) > new.day(slot), "{} again at {}", new.day(slot), second);
         }
     }
@@ -133,7 +133,7 @@ fn i8_after_six_hours_down_ten_thousand_tenants_are_caught_up_once_each() {
         let slot = schedule.latest_due(start + TimeDelta::days(1) - TimeDelta::seconds(1)).unwrap();
         let last = LastRun { slot: slot - TimeDelta::days(1), attempt: 1, ended: Ended::Succeeded };
         let ran = LastRun { slot, ..last.clone() };
-        let facts = Facts {
+        let facts = BackupInputs {
             schedule: &schedule,
             created: start - TimeDelta::days(30),
             suspended: false,
@@ -145,12 +145,12 @@ fn i8_after_six_hours_down_ten_thousand_tenants_are_caught_up_once_each() {
             last: Some(if slot < down { &ran } else { &last }),
             retry_base: RETRY_BASE,
         };
-        let due = decide(&facts, up).plan == Plan::Run(RunKey::Slot { slot, attempt: 1 });
+        let due = decide(&facts, up).plan == BackupPlan::Run(RunKey::Slot { slot, attempt: 1 });
         assert_eq!(due, (down..=up).contains(&slot), "{slot}");
         missed += usize::from(due);
         if due {
-            let caught_up = Facts { last: Some(&ran), ..facts };
-            assert_eq!(decide(&caught_up, up).plan, Plan::Wait(Waiting::NotDue));
+            let caught_up = BackupInputs { last: Some(&ran), ..facts };
+            assert_eq!(decide(&caught_up, up).plan, BackupPlan::Wait(Waiting::NotDue));
         }
     }
     assert!((2300..2700).contains(&missed), "a quarter of the day: {missed}");

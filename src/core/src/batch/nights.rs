@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 struct Night {
     queue: Queue,
     bucket: Bucket,
-    limits: Room,
+    limits: Capacity,
     /// Running Jobs: end, server, places.
     running: Vec<(i64, String, i64)>,
     /// Who started when.
@@ -19,7 +19,7 @@ struct Night {
 }
 
 impl Night {
-    fn new(limits: Room, per_minute: i32, burst: i32) -> Self {
+    fn new(limits: Capacity, per_minute: i32, burst: i32) -> Self {
         let (running, started, created) = Default::default();
         Self {
             queue: Queue::default(),
@@ -76,16 +76,16 @@ impl Night {
     }
 }
 
-fn limits(total: i64, server: i64, storage: i64) -> Room {
+fn limits(total: i64, server: i64, storage: i64) -> Capacity {
     let storages = HashMap::from([(("n".to_owned(), "main".to_owned()), storage)]);
-    Room { tokens: 0, total, storages, ..room(server) }
+    Capacity { tokens: 0, total, storages, ..room(server) }
 }
 
 #[test]
 fn i8_ten_thousand_resumed_schedules_trickle_out_once_each_and_todays_go_first() {
     let mut night = Night::new(limits(40, 8, 40), 60, 10);
     for n in 0..10_000 {
-        let lane = Lane::CatchUp;
+        let lane = Priority::CatchUp;
         let due = Due { lane, ..due(&n.to_string(), -50_000 + n, 0) };
         night.queue.add(&group(["a", "b", "c"][usize::try_from(n % 3).unwrap()]), due);
     }
@@ -110,11 +110,11 @@ fn i8_ten_thousand_resumed_schedules_trickle_out_once_each_and_todays_go_first()
 fn what_is_never_empty_starves_nobody() {
     // Fresh ones, each alone, faster than the only server can take them.
     let mut night = Night::new(limits(1, 1, 1), 600, 10);
-    let alone = |lane, name: &str, second| Due { lane, company: BatchSharing::Alone, ..due(name, second, second) };
-    night.queue.add(&group("a"), alone(Lane::CatchUp, "missed", 0));
+    let alone = |lane, name: &str, second| Due { lane, sharing: BatchSharing::Alone, ..due(name, second, second) };
+    night.queue.add(&group("a"), alone(Priority::CatchUp, "missed", 0));
     for second in 0..60 {
-        night.queue.add(&group("a"), alone(Lane::Manual, &format!("m{second}"), second));
-        night.queue.add(&group("a"), alone(Lane::Fresh, &format!("f{second}"), second));
+        night.queue.add(&group("a"), alone(Priority::Manual, &format!("m{second}"), second));
+        night.queue.add(&group("a"), alone(Priority::Fresh, &format!("f{second}"), second));
         night.second(second, 2);
     }
     assert!(night.started["uid-missed"][0] <= 10, "{:?}", night.started);
@@ -128,7 +128,7 @@ fn six_hours(batch_window: i64) -> (f64, i64) {
     const TENANTS: usize = 10_000;
     let servers: Vec<String> = (0..20).map(|n| format!("server-{n}")).collect();
     let places = servers.iter().map(|server| (("n".to_owned(), server.clone()), 2)).collect();
-    let mut night = Night::new(Room { servers: places, ..limits(40, 2, 40) }, 6, 1);
+    let mut night = Night::new(Capacity { servers: places, ..limits(40, 2, 40) }, 6, 1);
     night.shape.batch_window = TimeDelta::seconds(batch_window);
     let second = |n: usize| i64::from_str_radix(&stable_hash(&["night", &n.to_string()], 8), 16).unwrap() % 21_600;
     let mut slots = BTreeMap::<i64, Vec<usize>>::new();
@@ -171,9 +171,9 @@ proptest! {
             for (n, (_, at_server, bytes, attempt)) in tenants.iter().enumerate().filter(|(_, t)| t.0 == second) {
                 let run = slot(second, *attempt);
                 let failed = (*attempt > 1).then_some(if n % 2 == 0 { JOB_FAILED } else { "LockTimeout" });
-                let company = BatchSharing::of(*bytes, &run, failed);
-                let lane = Lane::of(&run, at(second), at(second));
-                let due = Due { run, company, lane, bytes: *bytes, ..due(&n.to_string(), second, second) };
+                let sharing = BatchSharing::of(*bytes, &run, failed);
+                let lane = Priority::of(&run, at(second), at(second));
+                let due = Due { run, sharing, lane, bytes: *bytes, ..due(&n.to_string(), second, second) };
                 // Asked twice, as every round of a schedule asks again.
                 night.queue.add(&group(["a", "b", "c"][*at_server]), due.clone());
                 night.queue.add(&group(["a", "b", "c"][*at_server]), due);

@@ -1,8 +1,8 @@
 //! The dumps that are due and have no Job yet, and which of them get one now: by lane and age, within every budget, as
 //! many in one Job as fit.
 
-use super::turns::Turns;
-use super::{BATCH_BYTES, Batch, BatchSharing, Due, Group, Lane, MOST_AT_ONCE, MOST_TENANTS, Room, Shape};
+use super::round_robin::Turns;
+use super::{BATCH_BYTES, Batch, BatchSharing, Capacity, Due, Group, MOST_AT_ONCE, MOST_TENANTS, Priority, Shape};
 use chrono::{DateTime, Utc};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
@@ -26,18 +26,18 @@ impl Waiting {
         self.lanes.iter().map(BTreeMap::len).sum()
     }
 
-    fn head(&self, lane: Lane) -> Option<&Due> {
+    fn head(&self, lane: Priority) -> Option<&Due> {
         self.lanes[lane as usize].values().next()
     }
 
     /// Who would ride with the first one of a lane: its own lane's first, then others'.
-    fn passengers(&self, lane: Lane, shape: &Shape) -> (Vec<(Lane, Place)>, bool) {
+    fn passengers(&self, lane: Priority, shape: &Shape) -> (Vec<(Priority, Place)>, bool) {
         let Some(head) = self.head(lane) else { return (Vec::new(), false) };
-        let most = head.company.most(shape);
-        let others = Lane::ALL.into_iter().filter(|other| *other != lane);
+        let most = head.sharing.most(shape);
+        let others = Priority::ALL.into_iter().filter(|other| *other != lane);
         let all = std::iter::once(lane).chain(others).flat_map(|l| self.lanes[l as usize].iter().map(move |r| (l, r)));
         let (mut chosen, mut bytes) = (Vec::new(), 0);
-        for (lane, (place, due)) in all.filter(|(_, (_, due))| due.company == head.company) {
+        for (lane, (place, due)) in all.filter(|(_, (_, due))| due.sharing == head.sharing) {
             // The first one always fits.
             if !chosen.is_empty() && bytes + due.weight() > BATCH_BYTES {
                 return (chosen, true);
@@ -52,24 +52,24 @@ impl Waiting {
     }
 
     /// Whether a lane's first one should get its Job now, as far as company goes.
-    fn ready(&self, lane: Lane, shape: &Shape, now: DateTime<Utc>) -> bool {
+    fn ready(&self, lane: Priority, shape: &Shape, now: DateTime<Utc>) -> bool {
         let Some(head) = self.head(lane) else { return false };
         let waited = now - head.queued;
-        if head.company == BatchSharing::Alone || shape.tenants <= 1 {
+        if head.sharing == BatchSharing::Alone || shape.tenants <= 1 {
             return true;
         }
         if self.passengers(lane, shape).1 {
             return true;
         }
-        waited >= shape.settle
-            && (lane == Lane::Manual || !self.more_to_come(shape, now) || waited >= shape.batch_window)
+        waited >= shape.gather_delay
+            && (lane == Priority::Manual || !self.more_to_come(shape, now) || waited >= shape.batch_window)
     }
 
     /// Until when a lane's first one waits for company, if that is what it waits for.
-    fn lingers(&self, lane: Lane, shape: &Shape, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    fn lingers(&self, lane: Priority, shape: &Shape, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let head = self.head(lane)?;
         let until = head.queued + shape.batch_window;
-        let alone = head.company == BatchSharing::Alone || shape.tenants <= 1 || lane == Lane::Manual;
+        let alone = head.sharing == BatchSharing::Alone || shape.tenants <= 1 || lane == Priority::Manual;
         (!alone && now < until && self.more_to_come(shape, now) && !self.passengers(lane, shape).1).then_some(until)
     }
 
@@ -90,7 +90,7 @@ impl Waiting {
 #[derive(Debug, Default)]
 pub struct Queue {
     groups: BTreeMap<Group, Waiting>,
-    places: HashMap<String, (Group, Lane, Place)>,
+    places: HashMap<String, (Group, Priority, Place)>,
     turns: Turns,
 }
 
@@ -105,7 +105,7 @@ impl Queue {
         }
         self.remove(&due.uid);
         let queued = due.queued;
-        if due.company != BatchSharing::Alone {
+        if due.sharing != BatchSharing::Alone {
             self.groups.entry(group.clone()).or_default().came(queued);
         }
         self.put_back(group, due);
@@ -179,18 +179,18 @@ impl Queue {
     }
 
     /// Takes out what gets a Job now. `room` is used up as far as it is used.
-    pub fn plan(&mut self, room: &mut Room, shape: &Shape, now: DateTime<Utc>) -> Vec<Batch> {
+    pub fn plan(&mut self, room: &mut Capacity, shape: &Shape, now: DateTime<Utc>) -> Vec<Batch> {
         // Twice a second, and most of the time there is no room.
         if room.tokens <= 0 || room.total <= 0 {
             return Vec::new();
         }
-        let ready = |waiting: &Waiting| Lane::ALL.map(|lane| waiting.ready(lane, shape, now));
+        let ready = |waiting: &Waiting| Priority::ALL.map(|lane| waiting.ready(lane, shape, now));
         let could = self.groups.iter().filter(|(group, waiting)| waiting.len() > 0 && room.free(group) > 0);
         let mut offers: BTreeMap<Group, [bool; 3]> = could.map(|(group, w)| (group.clone(), ready(w))).collect();
         let mut batches = Vec::new();
         while room.tokens > 0 && room.total > 0 {
-            let best = Lane::ALL.map(|lane| self.best(lane, &offers, room));
-            let could = |lane: Lane| best[lane as usize].is_some();
+            let best = Priority::ALL.map(|lane| self.best(lane, &offers, room));
+            let could = |lane: Priority| best[lane as usize].is_some();
             let Some(lane) = self.turns.next(could) else { break };
             let Some(group) = best[lane as usize].clone() else { break };
             self.turns.took(lane, could);
@@ -205,18 +205,18 @@ impl Queue {
     }
 
     /// The group that may start something and whose first one of this lane is due the longest.
-    fn best(&self, lane: Lane, offers: &BTreeMap<Group, [bool; 3]>, room: &Room) -> Option<Group> {
+    fn best(&self, lane: Priority, offers: &BTreeMap<Group, [bool; 3]>, room: &Capacity) -> Option<Group> {
         let could = offers.iter().filter(|(group, ready)| ready[lane as usize] && room.free(group) > 0);
         could
             .min_by_key(|(group, _)| self.groups[*group].head(lane).map(|due| due.since))
             .map(|(group, _)| group.clone())
     }
 
-    fn take(&mut self, group: &Group, rank: Lane, ready: [bool; 3], free: i64, shape: &Shape) -> Option<Batch> {
+    fn take(&mut self, group: &Group, rank: Priority, ready: [bool; 3], free: i64, shape: &Shape) -> Option<Batch> {
         let waiting = self.groups.get_mut(group)?;
-        let could = |lane: Lane| ready[lane as usize];
+        let could = |lane: Priority| ready[lane as usize];
         // A group whose higher lane is never empty lets its lower ones go in that one's name now and then.
-        let highest = Lane::ALL.into_iter().find(|lane| could(*lane));
+        let highest = Priority::ALL.into_iter().find(|lane| could(*lane));
         let lane = if highest == Some(rank) { waiting.turns.next(could)? } else { rank };
         waiting.turns.took(lane, could);
         let (places, _) = waiting.passengers(lane, shape);

@@ -18,7 +18,7 @@ pub(super) fn slot(seconds: i64, attempt: i32) -> RunKey {
 
 pub(super) fn due(name: &str, since: i64, queued: i64) -> Due {
     let run = slot(since, 1);
-    let lane = Lane::of(&run, at(since), at(queued));
+    let lane = Priority::of(&run, at(since), at(queued));
     let (since, queued) = (at(since), at(queued));
     Due {
         schedule: name.into(),
@@ -28,17 +28,17 @@ pub(super) fn due(name: &str, since: i64, queued: i64) -> Due {
         since,
         queued,
         bytes: Some(1 << 20),
-        company: BatchSharing::Any,
+        sharing: BatchSharing::Any,
     }
 }
 
 pub(super) fn shape() -> Shape {
-    Shape { tenants: 50, batch_window: TimeDelta::seconds(120), settle: TimeDelta::seconds(1) }
+    Shape { tenants: 50, batch_window: TimeDelta::seconds(120), gather_delay: TimeDelta::seconds(1) }
 }
 
-pub(super) fn room(places: i64) -> Room {
+pub(super) fn room(places: i64) -> Capacity {
     let servers = ["a", "b", "c"].map(|server| (("n".to_owned(), server.to_owned()), places));
-    Room { tokens: 100, total: 100, servers: servers.into(), ..Room::default() }
+    Capacity { tokens: 100, total: 100, servers: servers.into(), ..Capacity::default() }
 }
 
 fn names(batch: &Batch) -> Vec<&str> {
@@ -112,7 +112,7 @@ fn who_is_big_or_failed_by_itself_rides_alone_and_who_went_down_with_others_with
     let mut queue = Queue::default();
     for n in 0..12 {
         let company = if n < 2 { BatchSharing::Alone } else { BatchSharing::Few };
-        queue.add(&group("a"), Due { company, ..due(&format!("{n:02}"), 0, 0) });
+        queue.add(&group("a"), Due { sharing: company, ..due(&format!("{n:02}"), 0, 0) });
     }
     let sizes: Vec<usize> = queue.plan(&mut room(100), &shape(), at(5)).iter().map(|b| b.runs.len()).collect();
     assert_eq!(sizes, [1, 1, 5, 5]);
@@ -120,15 +120,15 @@ fn who_is_big_or_failed_by_itself_rides_alone_and_who_went_down_with_others_with
 
 #[test]
 fn lanes_go_manual_fresh_catch_up() {
-    assert_eq!(Lane::of(&RunKey::Manual("x".into()), at(0), at(9999)), Lane::Manual);
+    assert_eq!(Priority::of(&RunKey::Manual("x".into()), at(0), at(9999)), Priority::Manual);
     for (attempt, late, wanted) in
-        [(1, 0, Lane::Fresh), (1, 600, Lane::Fresh), (1, 601, Lane::CatchUp), (2, 0, Lane::CatchUp)]
+        [(1, 0, Priority::Fresh), (1, 600, Priority::Fresh), (1, 601, Priority::CatchUp), (2, 0, Priority::CatchUp)]
     {
-        assert_eq!(Lane::of(&slot(0, attempt), at(0), at(late)), wanted);
+        assert_eq!(Priority::of(&slot(0, attempt), at(0), at(late)), wanted);
     }
     let mut queue = Queue::default();
-    let alone = |lane, name: &str| Due { lane, company: BatchSharing::Alone, ..due(name, 0, 0) };
-    for (lane, name) in [(Lane::CatchUp, "c"), (Lane::Fresh, "f"), (Lane::Manual, "m")] {
+    let alone = |lane, name: &str| Due { lane, sharing: BatchSharing::Alone, ..due(name, 0, 0) };
+    for (lane, name) in [(Priority::CatchUp, "c"), (Priority::Fresh, "f"), (Priority::Manual, "m")] {
         queue.add(&group("a"), alone(lane, name));
     }
     let order: Vec<_> = queue.plan(&mut room(9), &shape(), at(0)).iter().map(|b| names(b).join("")).collect();
@@ -162,7 +162,7 @@ fn a_queued_dump_is_queued_once_and_another_run_or_group_replaces_it() {
     assert_eq!(queue.add(&group("a"), due("x", 0, 0)), at(0));
     assert_eq!(queue.add(&group("a"), due("x", 0, 50)), at(0), "it keeps its place");
     assert_eq!(queue.add(&group("b"), due("x", 0, 60)), at(60));
-    let manual = Due { run: RunKey::Manual("t".into()), lane: Lane::Manual, ..due("x", 70, 70) };
+    let manual = Due { run: RunKey::Manual("t".into()), lane: Priority::Manual, ..due("x", 70, 70) };
     queue.add(&group("b"), manual.clone());
     assert_eq!((queue.len(), queue.get("uid-x"), queue.depth()), (1, Some(&manual), [1, 0, 0]));
     assert_eq!(queue.groups().collect::<Vec<_>>(), [&group("b")]);

@@ -17,9 +17,9 @@ fn identity(tenant: &str) -> TenantIdentity {
     }
 }
 
-fn backup(day: &str, tenant: &str) -> Candidate {
+fn backup(day: &str, tenant: &str) -> BackupCandidate {
     let time = format!("{day}T02:00:00Z").parse().unwrap();
-    Candidate { id: BackupId::new(time, 7), day: day.parse().unwrap(), identity: identity(tenant) }
+    BackupCandidate { id: BackupId::new(time, 7), day: day.parse().unwrap(), identity: identity(tenant) }
 }
 
 fn account() -> Account {
@@ -27,10 +27,10 @@ fn account() -> Account {
 }
 
 /// Refusal of the valid request after `mutate`.
-fn refusal(mutate: impl Fn(&mut Evidence<'_>)) -> Option<&'static str> {
+fn refusal(mutate: impl Fn(&mut GateInputs<'_>)) -> Option<&'static str> {
     let (account, wanted) = (account(), Wanted::Day("2026-11-20".parse().unwrap()));
     let backups = [backup("2026-11-21", "acme"), backup("2026-11-20", "acme")];
-    let mut evidence = Evidence {
+    let mut evidence = GateInputs {
         mode: Mode::FullRestore,
         wanted: &wanted,
         requester: "17",
@@ -70,8 +70,8 @@ fn each_obstacle_has_its_own_reason() {
 fn both_ways_are_open_to_every_engine() {
     let mariadb = TenantIdentity { engine: Engine::MariaDB, ..identity("acme") };
     let account: &'static Account = Box::leak(Box::new(Account { identity: mariadb.clone(), ..account() }));
-    let backups: &'static [Candidate] =
-        Box::leak(vec![Candidate { identity: mariadb, ..backup("2026-11-20", "acme") }].into_boxed_slice());
+    let backups: &'static [BackupCandidate] =
+        Box::leak(vec![BackupCandidate { identity: mariadb, ..backup("2026-11-20", "acme") }].into_boxed_slice());
     let asked = |mode| refusal(|e| (e.account, e.mode, e.backups) = (Some(account), mode, Ok(backups)));
     assert_eq!(asked(Mode::CrmExport), None);
     assert_eq!(asked(Mode::FullRestore), None);
@@ -94,12 +94,12 @@ fn i7_another_tenants_backup_is_refused_by_each_identity_field() {
         TenantIdentity { engine: Engine::MariaDB, ..good.clone() },
     ];
     for identity in foreign {
-        let backups: &'static [Candidate] =
-            Box::leak(vec![Candidate { identity, ..backup("2026-11-20", "acme") }].into_boxed_slice());
+        let backups: &'static [BackupCandidate] =
+            Box::leak(vec![BackupCandidate { identity, ..backup("2026-11-20", "acme") }].into_boxed_slice());
         assert_eq!(refusal(|e| e.backups = Ok(backups)), Some("AnotherTenantsBackup"));
         assert_eq!(refusal(|e| e.pinned = Some(&backups[0])), Some("AnotherTenantsBackup"), "also when pinned");
     }
-    let adopted: &'static [Candidate] = Box::leak(Box::new([Candidate {
+    let adopted: &'static [BackupCandidate] = Box::leak(Box::new([BackupCandidate {
         identity: TenantIdentity { schedule_uid: "of an earlier life".into(), ..good },
         ..backup("2026-11-20", "acme")
     }]));
@@ -108,7 +108,7 @@ fn i7_another_tenants_backup_is_refused_by_each_identity_field() {
 
 #[test]
 fn a_pinned_backup_does_not_age_while_people_decide() {
-    let pinned: &'static Candidate = Box::leak(Box::new(backup("2026-11-10", "acme")));
+    let pinned: &'static BackupCandidate = Box::leak(Box::new(backup("2026-11-10", "acme")));
     assert_eq!(refusal(|e| (e.pinned, e.backups) = (Some(pinned), Ok(&[][..]))), None);
 }
 
@@ -180,7 +180,7 @@ proptest! {
 
 fn undo_refusal(mutate: impl Fn(&mut undo::Undone<'_>)) -> Option<&'static str> {
     let (account, wanted) = (account(), Wanted::Day("2026-11-20".parse().unwrap()));
-    let evidence = Evidence {
+    let evidence = GateInputs {
         mode: Mode::Undo,
         wanted: &wanted,
         requester: "17",
@@ -211,7 +211,7 @@ fn a_restore_can_be_undone_while_what_it_replaced_is_there_and_nothing_came_afte
     assert_eq!(undo_refusal(|_| ()), None);
     assert_eq!(undo_refusal(|u| u.same_schedule = false), Some("NotUndoable"));
     assert_eq!(undo_refusal(|u| u.swapped = false), Some("NotUndoable"));
-    assert_eq!(undo_refusal(|u| u.gone = true), Some("KeptDatabaseGone"));
+    assert_eq!(undo_refusal(|u| u.gone = true), Some("PreviousDatabaseGone"));
     assert_eq!(undo_refusal(|u| u.replaced_by = Some("later")), Some("ReplacedSince"));
     let late = |u: &mut undo::Undone<'_>| u.asked = u.until.unwrap();
     assert_eq!(undo_refusal(late), Some("UndoWindowClosed"));
@@ -253,7 +253,7 @@ proptest! {
 fn what_the_schedule_names_and_is_away_ends_nothing() {
     let refused = |away: Option<&'static str>, there: bool| {
         let (account, wanted) = (account(), Wanted::Day("2026-11-20".parse().unwrap()));
-        let evidence = Evidence {
+        let evidence = GateInputs {
             mode: Mode::CrmExport,
             wanted: &wanted,
             requester: "17",

@@ -1,6 +1,6 @@
 //! May a full restore be taken back? The same rules of who asks and where, then those of the undone request itself.
 
-use super::{Check, Evidence, Refusal, may_restore, no_rival, owner_asks, references_exist, schedule_exists};
+use super::{Check, GateInputs, GateRefusal, may_restore, no_rival, owner_asks, references_exist, schedule_exists};
 use chrono::{DateTime, Utc};
 
 const CHECKS: &[Check] = &[schedule_exists, references_exist, owner_asks, no_rival, may_restore];
@@ -32,7 +32,7 @@ pub struct Undone<'a> {
 pub enum UndoRefusal {
     /// As for every request.
     #[error(transparent)]
-    Gate(Refusal),
+    Gate(GateRefusal),
     /// No such request (any more).
     #[error("RestoreRequest {0:?} does not exist in this namespace: correct spec.undoOf.name in a new request")]
     UndoneMissing(String),
@@ -51,7 +51,7 @@ pub enum UndoRefusal {
     #[error(
         "the database that RestoreRequest {0:?} had replaced is being dropped or is gone: its safety backup is named in that request's status"
     )]
-    KeptDatabaseGone(String),
+    PreviousDatabaseGone(String),
     /// Something else is live by now.
     #[error("RestoreRequest {later:?} took effect after {name:?}: undo that one first")]
     ReplacedSince {
@@ -78,7 +78,7 @@ impl UndoRefusal {
 }
 
 /// The first reason why not. `wanted` is `spec.undoOf.name`.
-pub fn undoable(evidence: &Evidence<'_>, wanted: &str, undone: Option<&Undone<'_>>) -> Result<(), UndoRefusal> {
+pub fn undoable(evidence: &GateInputs<'_>, wanted: &str, undone: Option<&Undone<'_>>) -> Result<(), UndoRefusal> {
     if let Some(refusal) = CHECKS.iter().find_map(|check| check(evidence)) {
         return Err(UndoRefusal::Gate(refusal));
     }
@@ -91,7 +91,7 @@ pub fn undoable(evidence: &Evidence<'_>, wanted: &str, undone: Option<&Undone<'_
         return Err(UndoRefusal::NotUndoable(name, "it did not complete with a full restore, so nothing was replaced"));
     };
     if undone.gone {
-        return Err(UndoRefusal::KeptDatabaseGone(name));
+        return Err(UndoRefusal::PreviousDatabaseGone(name));
     }
     if let Some(later) = undone.replaced_by {
         return Err(UndoRefusal::ReplacedSince { name, later: later.to_owned() });

@@ -3,7 +3,7 @@
 
 use super::super::gate::Mode;
 use super::super::names::RestoreStep;
-use super::{Action, Facts, Phase, Plan, Proof, Step, Terminal};
+use super::{Phase, RestoreAction, RestoreInputs, RestorePlan, StepState, Terminal, WorkerClaim};
 use crate::result::Done;
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -15,7 +15,7 @@ const SKEW: TimeDelta = TimeDelta::seconds(15);
 const LOOK_AGAIN: TimeDelta = TimeDelta::seconds(5);
 
 /// The bucket has a claim of this request by a Job that status does not know.
-pub(super) fn proven(facts: &Facts, proof: &Proof, now: DateTime<Utc>) -> Plan {
+pub(super) fn proven(facts: &RestoreInputs, proof: &WorkerClaim, now: DateTime<Utc>) -> RestorePlan {
     let who = format!(
         "claims/ in the bucket: pod {} of Job {} began this restore at {}, and status does not know that Job: the cluster was \
          set back to an earlier state",
@@ -24,27 +24,27 @@ pub(super) fn proven(facts: &Facts, proof: &Proof, now: DateTime<Utc>) -> Plan {
         proof.at.format("%Y-%m-%d %H:%M:%S UTC")
     );
     let ended = |terminal| {
-        let plan = Plan::finish(terminal);
-        Plan {
+        let plan = RestorePlan::finish(terminal);
+        RestorePlan {
             message: format!("{}; {who}, and this is what its report says. It was not begun again", plan.message),
             ..plan
         }
     };
     match (&proof.step, facts.keys.mode) {
         (
-            Step::Succeeded(Done::CutOver { previous_database, downtime_millis, committed_at }),
+            StepState::Succeeded(Done::CutOver { previous_database, downtime_millis, committed_at }),
             Mode::FullRestore | Mode::Undo,
         ) => ended(Terminal::Restored {
             previous_database: previous_database.clone(),
             downtime_millis: *downtime_millis,
             committed_at: *committed_at,
         }),
-        (Step::Succeeded(Done::Exported(summary)), Mode::CrmExport) => ended(Terminal::Exported(summary.clone())),
-        (Step::Failed { reason, message, .. }, _) => {
+        (StepState::Succeeded(Done::Exported(summary)), Mode::CrmExport) => ended(Terminal::Exported(summary.clone())),
+        (StepState::Failed { reason, message, .. }, _) => {
             ended(Terminal::Failed { reason: reason.clone(), message: message.clone() })
         }
-        (Step::None, _) if proof.at <= now + SKEW && now < proof.at + REPORT_PATIENCE => Plan::new(
-            Action::Nothing,
+        (StepState::None, _) if proof.at <= now + SKEW && now < proof.at + REPORT_PATIENCE => RestorePlan::new(
+            RestoreAction::Nothing,
             working(facts.keys.mode),
             "ClaimedBefore",
             format!("{who}; waiting for its report"),
@@ -53,23 +53,23 @@ pub(super) fn proven(facts: &Facts, proof: &Proof, now: DateTime<Utc>) -> Plan {
         .again(now + LOOK_AGAIN),
         (step, mode) => {
             let said = match step {
-                Step::Lost { message, .. } => message.as_str(),
+                StepState::Lost { message, .. } => message.as_str(),
                 _ => "it left no report that says how it ended",
             };
-            Plan::attention("ClaimedBefore", format!("{who}; {said}. It was not begun again; {}", look(mode)))
+            RestorePlan::attention("ClaimedBefore", format!("{who}; {said}. It was not begun again; {}", look(mode)))
         }
     }
 }
 
 /// A Job has the name of ours and is not ours. Nothing of it is used, and none is created beside it.
-pub fn stranger(step: RestoreStep, job: &str, difference: &str) -> Plan {
+pub fn stranger(step: RestoreStep, job: &str, difference: &str) -> RestorePlan {
     let mode = if step == RestoreStep::Export { Mode::CrmExport } else { Mode::FullRestore };
     let message = format!(
         "Job {job} is there and is not the {step} of this request: {difference}. It was left alone and none was created. \
          Find out who made it and what it did; {}; then delete it and create a new request",
         look(mode)
     );
-    Plan::attention("JobNameTaken", message)
+    RestorePlan::attention("JobNameTaken", message)
 }
 
 /// What a person must look at before anything else is done.

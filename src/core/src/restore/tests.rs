@@ -20,8 +20,8 @@ pub(super) fn now() -> DateTime<Utc> {
 }
 
 /// A FullRestore with both keys turned, ready to prepare.
-pub(super) fn ready() -> Facts {
-    Facts {
+pub(super) fn ready() -> RestoreInputs {
+    RestoreInputs {
         created: at("2026-11-22T10:00:00Z"),
         approved_since: Some(at("2026-11-22T11:00:00Z")),
         deleting: None,
@@ -45,19 +45,19 @@ pub(super) fn ready() -> Facts {
         proof: None,
         broken: None,
         job_limit: TimeDelta::hours(1),
-        preflight: Step::Succeeded(Done::Preflighted(Preflight::default())),
-        prepare: Step::None,
-        cutover: Step::None,
-        settles: false,
-        settle: Step::None,
-        export: Step::None,
+        preflight: StepState::Succeeded(Done::Preflighted(Preflight::default())),
+        prepare: StepState::None,
+        cutover: StepState::None,
+        recovers: false,
+        recover: StepState::None,
+        export: StepState::None,
         faults: 0,
         live_ids: None,
-        lane_free: true,
+        slot_free: true,
         dumping: false,
         not_before: None,
         not_after: None,
-        patience: Patience {
+        patience: Deadlines {
             approval: TimeDelta::hours(72),
             payment: TimeDelta::hours(120),
             retry: TimeDelta::minutes(1),
@@ -67,18 +67,18 @@ pub(super) fn ready() -> Facts {
     }
 }
 
-fn with(mutate: impl Fn(&mut Facts)) -> Plan {
+fn with(mutate: impl Fn(&mut RestoreInputs)) -> RestorePlan {
     let mut facts = ready();
     mutate(&mut facts);
     decide(&facts, now())
 }
 
-fn failed(attempt: i32, retryable: bool) -> Step {
-    Step::Failed { attempt, retryable, reason: "DiskFull".into(), message: "no room".into(), at: now() }
+fn failed(attempt: i32, retryable: bool) -> StepState {
+    StepState::Failed { attempt, retryable, reason: "DiskFull".into(), message: "no room".into(), at: now() }
 }
 
-fn prepared() -> Step {
-    Step::Succeeded(Done::Prepared {
+fn prepared() -> StepState {
+    StepState::Succeeded(Done::Prepared {
         live_oid: 1,
         new_oid: 2,
         new_database: "n".into(),
@@ -88,40 +88,40 @@ fn prepared() -> Step {
     })
 }
 
-fn lost_long_ago() -> Step {
-    Step::Lost { attempt: 1, message: "gone".into(), at: now() - TimeDelta::hours(1) }
+fn lost_long_ago() -> StepState {
+    StepState::Lost { attempt: 1, message: "gone".into(), at: now() - TimeDelta::hours(1) }
 }
 
-fn lost() -> Step {
-    Step::Lost { attempt: 1, message: "gone".into(), at: now() }
+fn lost() -> StepState {
+    StepState::Lost { attempt: 1, message: "gone".into(), at: now() }
 }
 
-fn claim(minutes_ago: i64, job_seen: bool) -> Claim {
-    Claim { at: now() - TimeDelta::minutes(minutes_ago), job_seen, job_there: false, impossible: None }
+fn claim(minutes_ago: i64, job_seen: bool) -> ClaimState {
+    ClaimState { at: now() - TimeDelta::minutes(minutes_ago), job_seen, job_there: false, impossible: None }
 }
 
 #[test]
 fn both_keys_lead_to_prepare_then_to_the_claim() {
-    assert_eq!(with(|_| ()).action, Action::Start(RestoreStep::Prepare, 1));
-    assert_eq!(with(|f| f.prepare = prepared()).action, Action::Claim(RestoreStep::Cutover));
-    assert_eq!(with(|f| f.keys.mode = Mode::CrmExport).action, Action::Claim(RestoreStep::Export));
+    assert_eq!(with(|_| ()).action, RestoreAction::Start(RestoreStep::Prepare, 1));
+    assert_eq!(with(|f| f.prepare = prepared()).action, RestoreAction::Claim(RestoreStep::Cutover));
+    assert_eq!(with(|f| f.keys.mode = Mode::CrmExport).action, RestoreAction::Claim(RestoreStep::Export));
 }
 
 #[test]
 fn checking_pins_holds_and_looks_in_this_order() {
-    assert_eq!(with(|f| (f.pinned, f.keys.held) = (false, false)).action, Action::Pin);
-    assert_eq!(with(|f| f.keys.held = false).action, Action::Hold);
-    assert_eq!(with(|f| f.preflight = Step::None).action, Action::Start(RestoreStep::Preflight, 1));
-    assert_eq!(with(|f| f.preflight = failed(1, true)).action, Action::Nothing, "at most one in ten minutes");
-    let lost = with(|f| f.preflight = Step::Lost { attempt: 1, message: "killed".into(), at: now() });
-    assert_eq!((lost.action, lost.reason.as_str()), (Action::Nothing, "PreflightLost"), "nor one that died");
-    assert_eq!(with(|f| f.preflight = lost_long_ago()).action, Action::Start(RestoreStep::Preflight, 2));
+    assert_eq!(with(|f| (f.pinned, f.keys.held) = (false, false)).action, RestoreAction::Pin);
+    assert_eq!(with(|f| f.keys.held = false).action, RestoreAction::Hold);
+    assert_eq!(with(|f| f.preflight = StepState::None).action, RestoreAction::Start(RestoreStep::Preflight, 1));
+    assert_eq!(with(|f| f.preflight = failed(1, true)).action, RestoreAction::Nothing, "at most one in ten minutes");
+    let lost = with(|f| f.preflight = StepState::Lost { attempt: 1, message: "killed".into(), at: now() });
+    assert_eq!((lost.action, lost.reason.as_str()), (RestoreAction::Nothing, "PreflightLost"), "nor one that died");
+    assert_eq!(with(|f| f.preflight = lost_long_ago()).action, RestoreAction::Start(RestoreStep::Preflight, 2));
 }
 
 #[test]
 fn i10_a_server_that_is_never_fit_ends_the_request_at_the_deadline() {
-    for preflight in [Step::None, Step::Running { attempt: 7 }, failed(7, true), lost_long_ago()] {
-        let unfit = |mutate: &dyn Fn(&mut Facts)| {
+    for preflight in [StepState::None, StepState::Running { attempt: 7 }, failed(7, true), lost_long_ago()] {
+        let unfit = |mutate: &dyn Fn(&mut RestoreInputs)| {
             with(|f| {
                 (f.preflight, f.created, f.approved_since) = (preflight.clone(), now() - TimeDelta::hours(72), None);
                 mutate(f);
@@ -129,7 +129,7 @@ fn i10_a_server_that_is_never_fit_ends_the_request_at_the_deadline() {
         };
         let plan = unfit(&|_| ());
         assert_eq!((plan.phase, plan.reason.as_str()), (Some(Phase::Expired), "ApprovalExpired"), "{preflight:?}");
-        let approved = |f: &mut Facts| {
+        let approved = |f: &mut RestoreInputs| {
             (f.approved_since, f.keys.payment) = (Some(now() - TimeDelta::hours(119)), Payment::Open);
         };
         assert_eq!(unfit(&approved).deadline, Some(now() + TimeDelta::hours(1)), "{preflight:?}");
@@ -156,14 +156,14 @@ fn i10_every_wait_says_for_whom_and_until_when() {
 #[test]
 fn payment_before_approval_is_kept_and_runs_nothing() {
     let plan = with(|f| f.keys.approval = Approval::Undecided);
-    assert_eq!(plan.action, Action::Nothing);
+    assert_eq!(plan.action, RestoreAction::Nothing);
     assert!(plan.message.contains("payment is kept"));
 }
 
 #[test]
 fn deadlines_end_a_request_with_their_own_reason() {
-    let late = |mutate: &dyn Fn(&mut Facts)| match with(mutate).action {
-        Action::Finish(Terminal::Expired { reason, .. }) => reason,
+    let late = |mutate: &dyn Fn(&mut RestoreInputs)| match with(mutate).action {
+        RestoreAction::Finish(Terminal::Expired { reason, .. }) => reason,
         other => panic!("{other:?}"),
     };
     let long_ago = at("2026-11-10T00:00:00Z");
@@ -175,22 +175,24 @@ fn deadlines_end_a_request_with_their_own_reason() {
 #[test]
 fn a_denial_and_an_impossible_request_end_it() {
     let denied = with(|f| f.keys.approval = Approval::Denied { by: "anna".into(), why: "not the owner".into() });
-    assert!(matches!(denied.action, Action::Finish(Terminal::Denied(why)) if why.contains("not the owner")));
+    assert!(matches!(denied.action, RestoreAction::Finish(Terminal::Denied(why)) if why.contains("not the owner")));
     let never = Eligibility::Never { reason: "NoBackupOfThatDay".into(), message: "none".into() };
     let failed = with(|f| f.eligibility = never.clone());
-    assert!(matches!(failed.action, Action::Finish(Terminal::Failed { reason, .. }) if reason == "NoBackupOfThatDay"));
+    assert!(
+        matches!(failed.action, RestoreAction::Finish(Terminal::Failed { reason, .. }) if reason == "NoBackupOfThatDay")
+    );
 }
 
 #[test]
 fn i2_an_unknown_cut_over_is_never_tried_again() {
-    let attention = |mutate: &dyn Fn(&mut Facts)| match with(mutate).action {
-        Action::Finish(Terminal::NeedsAttention { reason, .. }) => reason,
+    let attention = |mutate: &dyn Fn(&mut RestoreInputs)| match with(mutate).action {
+        RestoreAction::Finish(Terminal::NeedsAttention { reason, .. }) => reason,
         other => panic!("{other:?}"),
     };
     assert_eq!(attention(&|f| (f.claim, f.cutover) = (Some(claim(1, true)), lost())), "CutoverOutcomeUnknown");
     assert_eq!(attention(&|f| f.claim = Some(claim(1, true))), "CutoverJobGone");
     assert_eq!(attention(&|f| f.claim = Some(claim(6, false))), "CutoverNeverStarted");
-    assert_eq!(with(|f| f.claim = Some(claim(1, false))).action, Action::Start(RestoreStep::Cutover, 1));
+    assert_eq!(with(|f| f.claim = Some(claim(1, false))).action, RestoreAction::Start(RestoreStep::Cutover, 1));
 }
 
 #[test]
@@ -199,11 +201,11 @@ fn i2_a_job_that_is_there_is_taken_up_however_late_and_a_new_one_is_made_only_so
         let decided = |minutes, there| {
             with(|f| {
                 f.keys.mode = mode;
-                f.claim = Some(Claim { job_there: there, ..claim(minutes, false) });
+                f.claim = Some(ClaimState { job_there: there, ..claim(minutes, false) });
             })
         };
-        assert_eq!(decided(4, false).action, Action::Start(step, 1));
-        assert_eq!(decided(600, true).action, Action::Start(step, 1), "a crash before it was written down");
+        assert_eq!(decided(4, false).action, RestoreAction::Start(step, 1));
+        assert_eq!(decided(600, true).action, RestoreAction::Start(step, 1), "a crash before it was written down");
         assert_eq!(decided(5, false).phase, Some(Phase::NeedsAttention));
     }
 }
@@ -212,18 +214,18 @@ fn i2_a_job_that_is_there_is_taken_up_however_late_and_a_new_one_is_made_only_so
 fn a_claim_outlives_revocation_and_deletion() {
     let plan = with(|f| {
         f.claim = Some(claim(1, true));
-        f.cutover = Step::Running { attempt: 1 };
+        f.cutover = StepState::Running { attempt: 1 };
         (f.deleting, f.owes_drop) = (Some(now()), true);
         f.keys.approval = Approval::Denied { by: "anna".into(), why: "too late".into() };
     });
-    assert_eq!((plan.action, plan.phase), (Action::Nothing, Some(Phase::CuttingOver)));
-    assert_eq!(with(|f| f.deleting = Some(now())).action, Action::Release, "before the claim it just goes");
+    assert_eq!((plan.action, plan.phase), (RestoreAction::Nothing, Some(Phase::CuttingOver)));
+    assert_eq!(with(|f| f.deleting = Some(now())).action, RestoreAction::Release, "before the claim it just goes");
 }
 
 #[test]
 fn a_running_dump_and_a_full_lane_are_waited_for() {
     assert_eq!(with(|f| (f.prepare, f.dumping) = (prepared(), true)).reason, "DumpInProgress");
-    assert_eq!(with(|f| f.lane_free = false).reason, "RestoreLaneFull");
+    assert_eq!(with(|f| f.slot_free = false).reason, "RestoreLaneFull");
 }
 
 #[test]
@@ -252,11 +254,11 @@ fn i10_people_are_reminded_before_their_time_is_over_and_once() {
 fn i5_nobody_is_waited_for_longer_than_the_backup_is_held() {
     let end = now() + TimeDelta::hours(5);
     for change in [
-        (|f| f.keys.approval = Approval::Undecided) as fn(&mut Facts),
+        (|f| f.keys.approval = Approval::Undecided) as fn(&mut RestoreInputs),
         |f| f.keys.payment = Payment::Open,
         |f| f.keys.payment = Payment::Reused { reference: "INV-1".into(), other: "first".into() },
         |f| f.keys.authority = Err("gone".into()),
-        |f| f.lane_free = false,
+        |f| f.slot_free = false,
         |f| (f.prepare, f.not_before) = (prepared(), Some(now() + TimeDelta::hours(4))),
         |f| f.prepare = lost(),
     ] {
@@ -264,7 +266,7 @@ fn i5_nobody_is_waited_for_longer_than_the_backup_is_held() {
         assert!(plan.deadline.is_some_and(|deadline| deadline <= end), "{plan:?}");
         assert!(plan.wake.is_some_and(|wake| wake <= end), "{plan:?}");
         let over = with(|f| (change(f), f.held_until = Some(now())).1);
-        assert!(matches!(over.action, Action::Finish(Terminal::Expired { .. })), "{over:?}");
+        assert!(matches!(over.action, RestoreAction::Finish(Terminal::Expired { .. })), "{over:?}");
     }
 }
 
@@ -272,7 +274,7 @@ fn i5_nobody_is_waited_for_longer_than_the_backup_is_held() {
 fn a_used_payment_reference_runs_nothing_and_waits_for_billing() {
     let reused = Payment::Reused { reference: "INV-1".into(), other: "first".into() };
     let plan = with(|f| f.keys.payment = reused.clone());
-    assert_eq!((plan.action, plan.reason.as_str()), (Action::Nothing, "PaymentReferenceUsed"));
+    assert_eq!((plan.action, plan.reason.as_str()), (RestoreAction::Nothing, "PaymentReferenceUsed"));
     assert_eq!((plan.phase, plan.waiting_on), (Some(Phase::AwaitingPayment), WaitingOn::Billing));
     assert_eq!((plan.deadline, plan.wake), (Some(at("2026-11-27T11:00:00Z")), Some(now() + LOOK_AGAIN)));
     assert!(plan.message.contains("\"first\""), "{}", plan.message);
@@ -284,12 +286,12 @@ fn a_used_payment_reference_runs_nothing_and_waits_for_billing() {
 fn i10_a_refund_is_waited_for_with_a_deadline_and_reminders() {
     let owed = |days: i64, reminded| {
         with(|f| {
-            (f.ended, f.owed) = (true, Some(Owed { since: now() - TimeDelta::days(days) }));
+            (f.ended, f.owed) = (true, Some(RefundOwed { since: now() - TimeDelta::days(days) }));
             f.reminded = reminded;
         })
     };
     let fresh = owed(0, None);
-    assert_eq!((fresh.action, fresh.waiting_on, fresh.remind), (Action::Release, WaitingOn::Billing, None));
+    assert_eq!((fresh.action, fresh.waiting_on, fresh.remind), (RestoreAction::Release, WaitingOn::Billing, None));
     assert_eq!((fresh.deadline, fresh.wake), (Some(now() + TimeDelta::days(14)), Some(now() + TimeDelta::days(7))));
     assert_eq!(owed(7, None).remind, Some(now()));
     assert_eq!(owed(7, Some(now())).remind, None);
@@ -301,18 +303,18 @@ fn i10_a_refund_is_waited_for_with_a_deadline_and_reminders() {
 #[test]
 fn an_approval_withdrawn_while_preparing_ends_it_and_the_claim_is_never_written() {
     let denied = Approval::Denied { by: "anna".into(), why: "the owner changed their mind".into() };
-    for prepare in [Step::Running { attempt: 1 }, prepared(), failed(1, true)] {
+    for prepare in [StepState::Running { attempt: 1 }, prepared(), failed(1, true)] {
         let plan = with(|f| (f.keys.approval, f.prepare) = (denied.clone(), prepare.clone()));
-        assert!(matches!(plan.action, Action::Finish(Terminal::Denied(_))), "{prepare:?}: {plan:?}");
+        assert!(matches!(plan.action, RestoreAction::Finish(Terminal::Denied(_))), "{prepare:?}: {plan:?}");
     }
     let charged_back = with(|f| (f.keys.payment, f.prepare) = (Payment::Open, prepared()));
-    assert_eq!((charged_back.action, charged_back.phase), (Action::Nothing, Some(Phase::AwaitingPayment)));
+    assert_eq!((charged_back.action, charged_back.phase), (RestoreAction::Nothing, Some(Phase::AwaitingPayment)));
 }
 
-fn step() -> impl Strategy<Value = Step> {
+fn step() -> impl Strategy<Value = StepState> {
     prop_oneof![
-        Just(Step::None),
-        Just(Step::Running { attempt: 1 }),
+        Just(StepState::None),
+        Just(StepState::Running { attempt: 1 }),
         Just(prepared()),
         Just(failed(1, true)),
         Just(failed(3, false)),
@@ -327,7 +329,7 @@ proptest! {
         approved: bool, paid: bool, intact: bool, ended: bool, deleting: bool, begun: bool,
     ) {
         let mut f = ready();
-        f.proof = begun.then(|| proof(600, Step::None));
+        f.proof = begun.then(|| proof(600, StepState::None));
         if export_mode { f.keys.mode = Mode::CrmExport }
         if !approved { f.keys.approval = Approval::Undecided }
         if !paid { f.keys.payment = Payment::Open }
@@ -339,7 +341,7 @@ proptest! {
         (f.ended, f.deleting) = (ended, deleting.then(now));
         let acts = matches!(
             decide(&f, now()).action,
-            Action::Claim(_) | Action::Start(RestoreStep::Prepare | RestoreStep::Cutover | RestoreStep::Export, _)
+            RestoreAction::Claim(_) | RestoreAction::Start(RestoreStep::Prepare | RestoreStep::Cutover | RestoreStep::Export, _)
         );
         let open = pinned && held && eligible && approved && paid && intact && !ended && !deleting && !begun;
         prop_assert!(!acts || open, "{:?}", decide(&f, now()));
@@ -350,6 +352,6 @@ proptest! {
         let mut f = ready();
         (f.prepare, f.cutover, f.export, f.ended) = (prepare, cutover, export, true);
         f.claim = claimed.then(|| claim(1, true));
-        prop_assert_eq!(decide(&f, now()).action, Action::Release);
+        prop_assert_eq!(decide(&f, now()).action, RestoreAction::Release);
     }
 }

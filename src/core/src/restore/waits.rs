@@ -1,7 +1,9 @@
 //! What a request waits for besides people: its maintenance window, and the pause after an attempt that failed. Each wait has
 //! an end that is known when it begins (I10).
 
-use super::{Action, CLAIM_START_DEADLINE, Facts, LOOK_AGAIN, MAX_ATTEMPTS, Plan, Step, WaitingOn};
+use super::{
+    CLAIM_START_DEADLINE, LOOK_AGAIN, MAX_ATTEMPTS, RestoreAction, RestoreInputs, RestorePlan, StepState, WaitingOn,
+};
 use crate::gate::Mode;
 use crate::names::RestoreStep;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -31,24 +33,24 @@ pub fn is_fault(reason: &str) -> bool {
 }
 
 /// The window's end, where the request swaps something.
-fn not_after(facts: &Facts) -> Option<DateTime<Utc>> {
+fn not_after(facts: &RestoreInputs) -> Option<DateTime<Utc>> {
     facts.not_after.filter(|_| facts.keys.mode != Mode::CrmExport)
 }
 
 /// Until when the helpdesk may take: its patience, or the window's end, if that comes first.
-pub(super) fn approval_end(facts: &Facts) -> DateTime<Utc> {
+pub(super) fn approval_end(facts: &RestoreInputs) -> DateTime<Utc> {
     let patience = facts.created + facts.patience.approval;
     not_after(facts).map_or(patience, |end| patience.min(end))
 }
 
 /// Until when the work may begin its last step: the backup must be held, and the window open.
-pub(super) fn work_end(facts: &Facts, now: DateTime<Utc>) -> DateTime<Utc> {
+pub(super) fn work_end(facts: &RestoreInputs, now: DateTime<Utc>) -> DateTime<Utc> {
     let held = facts.held_until.unwrap_or(now + LOOK_AGAIN);
     not_after(facts).map_or(held, |end| held.min(end))
 }
 
 /// A window in which nothing can be done any more ends the request, before people decide or pay for it.
-pub(super) fn impossible_window(facts: &Facts, now: DateTime<Utc>) -> Option<Plan> {
+pub(super) fn impossible_window(facts: &RestoreInputs, now: DateTime<Utc>) -> Option<RestorePlan> {
     if facts.keys.mode == Mode::CrmExport {
         return None;
     }
@@ -58,7 +60,7 @@ pub(super) fn impossible_window(facts: &Facts, now: DateTime<Utc>) -> Option<Pla
             "the maintenance window ended at {} and nothing was swapped: create another request with a later window",
             time(end)
         );
-        return Some(Plan::fail("WindowMissed", &message));
+        return Some(RestorePlan::fail("WindowMissed", &message));
     }
     // A hold that is over has a reason of its own.
     let held = facts.held_until.filter(|end| now < *end)?;
@@ -68,18 +70,18 @@ pub(super) fn impossible_window(facts: &Facts, now: DateTime<Utc>) -> Option<Pla
         time(begin),
         time(held)
     );
-    Some(Plan::fail("WindowBeyondHold", &message))
+    Some(RestorePlan::fail("WindowBeyondHold", &message))
 }
 
 /// Deleted before its claim: what it prepared goes first, as long as that may take.
-pub(super) fn leaving(facts: &Facts, since: DateTime<Utc>, now: DateTime<Utc>) -> Plan {
-    let plan = |action, message| Plan::new(action, None, "Deleting", message);
+pub(super) fn leaving(facts: &RestoreInputs, since: DateTime<Utc>, now: DateTime<Utc>) -> RestorePlan {
+    let plan = |action, message| RestorePlan::new(action, None, "Deleting", message);
     let deadline = since + LONGEST_LEAVING;
     if facts.owes_drop && now < deadline {
-        let plan = plan(Action::Drop, "deleted before its claim: what it prepared is dropped first");
+        let plan = plan(RestoreAction::Drop, "deleted before its claim: what it prepared is dropped first");
         return plan.until(deadline).again((now + LOOK_AGAIN).min(deadline));
     }
-    plan(Action::Release, "deleted before its claim: nothing was changed")
+    plan(RestoreAction::Release, "deleted before its claim: nothing was changed")
 }
 
 /// The swap is not begun after this instant: as long as its Job may be created and may then run, and never after the window.
@@ -91,39 +93,39 @@ pub fn start_by(claimed: DateTime<Utc>, longest: TimeDelta, not_after: Option<Da
 /// A repeatable step whose attempt ended without success: it fails for good, waits for its next attempt, or begins it.
 /// `working` is the plan of that attempt.
 pub(super) fn again(
-    facts: &Facts,
+    facts: &RestoreInputs,
     step: RestoreStep,
-    working: impl Fn(Action) -> Plan,
+    working: impl Fn(RestoreAction) -> RestorePlan,
     deadline: DateTime<Utc>,
     now: DateTime<Utc>,
-) -> Option<Plan> {
+) -> Option<RestorePlan> {
     let (reached, lost) = match step {
         RestoreStep::Prepare => (&facts.prepare, "PrepareLost"),
         RestoreStep::Export => (&facts.export, "ExportLost"),
         _ => return None,
     };
     let (attempt, at, reason, message, retryable) = match reached {
-        Step::Failed { attempt, at, reason, message, retryable } => {
+        StepState::Failed { attempt, at, reason, message, retryable } => {
             (*attempt, *at, reason.as_str(), message, *retryable)
         }
-        Step::Lost { attempt, at, message } => (*attempt, *at, lost, message, true),
-        Step::None | Step::Running { .. } | Step::Succeeded(_) => return None,
+        StepState::Lost { attempt, at, message } => (*attempt, *at, lost, message, true),
+        StepState::None | StepState::Running { .. } | StepState::Succeeded(_) => return None,
     };
     if !retryable || facts.faults >= MAX_ATTEMPTS {
-        return Some(Plan::fail(reason, message));
+        return Some(RestorePlan::fail(reason, message));
     }
     if now >= deadline {
-        return Some(Plan::fail(reason, &format!("{message}; there was no time for another attempt")));
+        return Some(RestorePlan::fail(reason, &format!("{message}; there was no time for another attempt")));
     }
     let due = at + pause(attempt, facts.patience.retry);
     if now >= due {
-        return Some(working(Action::Start(step, attempt + 1)));
+        return Some(working(RestoreAction::Start(step, attempt + 1)));
     }
     let told =
         format!("attempt {attempt} failed: {message}; the next one begins at {}", due.format("%Y-%m-%d %H:%M:%S UTC"));
     // Who is to mend it: of a pod that went, nobody.
     let on = if reason == lost || reason == "Cancelled" { WaitingOn::Operator } else { WaitingOn::PlatformTeam };
-    let plan = Plan { reason: reason.to_owned(), message: told, ..working(Action::Nothing) };
+    let plan = RestorePlan { reason: reason.to_owned(), message: told, ..working(RestoreAction::Nothing) };
     Some(plan.on(on).until(deadline).again(due.min(deadline)))
 }
 

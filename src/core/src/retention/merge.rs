@@ -16,7 +16,7 @@ pub struct Existing {
 
 /// What to do with a bucket's rules.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Plan {
+pub enum LifecyclePlan {
     /// They are as they should be.
     Unchanged,
     /// Replace them by these.
@@ -34,7 +34,7 @@ pub enum Plan {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Merge {
     /// What to write.
-    pub plan: Plan,
+    pub plan: LifecyclePlan,
     /// What others' rules do against us; nothing that may be repaired by us.
     pub conflicts: Vec<Conflict>,
 }
@@ -99,9 +99,9 @@ pub fn merge(policy: &Policy, current: &[Existing], unsupported: &BTreeSet<Strin
     let unwanted = own.iter().filter(|existing| !wanted.iter().any(|rule| rule.id == existing.rule.id));
     drift.extend(unwanted.map(|existing| existing.rule.id.clone()));
     let plan = if drift.is_empty() {
-        Plan::Unchanged
+        LifecyclePlan::Unchanged
     } else {
-        Plan::Put {
+        LifecyclePlan::Put {
             foreign: foreign.iter().map(|existing| existing.source.clone()).collect(),
             own: wanted,
             drift: drift.into_iter().collect(),
@@ -251,10 +251,10 @@ mod tests {
     fn drift_is_repaired_and_what_fits_is_left_alone() {
         let none = BTreeSet::new();
         let mut current: Vec<Existing> = policy().rules().into_iter().map(existing).collect();
-        assert_eq!(merge(&policy(), &current, &none).plan, Plan::Unchanged);
+        assert_eq!(merge(&policy(), &current, &none).plan, LifecyclePlan::Unchanged);
         current[0].rule.expire = Some(Expire::Days(1));
         let id = current[0].rule.id.clone();
-        assert!(matches!(merge(&policy(), &current, &none).plan, Plan::Put { drift, .. } if drift == [id]));
+        assert!(matches!(merge(&policy(), &current, &none).plan, LifecyclePlan::Put { drift, .. } if drift == [id]));
     }
 
     #[test]
@@ -269,7 +269,7 @@ mod tests {
         for (tagging, own) in [(true, wanted), (false, Vec::new())] {
             let capabilities = Capabilities { tagging, ..whole.capabilities };
             let plan = merge(&Policy { capabilities, ..whole.clone() }, &current, &BTreeSet::new()).plan;
-            let Plan::Put { own: put, drift, foreign } = plan else { panic!("{plan:?}") };
+            let LifecyclePlan::Put { own: put, drift, foreign } = plan else { panic!("{plan:?}") };
             assert_eq!((put, foreign), (own, Vec::new()), "tags: {tagging}");
             assert!(drift.contains(&abort) && drift.len() == current.len(), "{drift:?}");
         }
@@ -281,8 +281,8 @@ mod tests {
         let known = BTreeSet::from([abort.clone()]);
         let current: Vec<Existing> =
             policy().rules().into_iter().filter(|rule| rule.id != abort).map(existing).collect();
-        assert_eq!(merge(&policy(), &current, &known).plan, Plan::Unchanged);
-        assert!(matches!(merge(&policy(), &current, &BTreeSet::new()).plan, Plan::Put { .. }));
+        assert_eq!(merge(&policy(), &current, &known).plan, LifecyclePlan::Unchanged);
+        assert!(matches!(merge(&policy(), &current, &BTreeSet::new()).plan, LifecyclePlan::Put { .. }));
     }
 
     proptest! {
@@ -303,8 +303,8 @@ mod tests {
             let own = policy().rules().into_iter().zip(ours).filter(|(_, keep)| *keep);
             current.extend(own.map(|(rule, _)| existing(rule)));
             match merge(&policy(), &current, &BTreeSet::new()).plan {
-                Plan::Unchanged => prop_assert_eq!(current.len(), ids.len() + policy().rules().len()),
-                Plan::Put { foreign, own, .. } => {
+                LifecyclePlan::Unchanged => prop_assert_eq!(current.len(), ids.len() + policy().rules().len()),
+                LifecyclePlan::Put { foreign, own, .. } => {
                     prop_assert_eq!(foreign, sources);
                     prop_assert_eq!(own, policy().rules());
                 }

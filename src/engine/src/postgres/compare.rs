@@ -6,7 +6,7 @@ use super::failure::RestoreError;
 use super::inventory::Inventory;
 use super::load::TableName;
 use super::sequences;
-use super::share::share;
+use super::work_queue::share;
 use super::{literal, qualified};
 use sennight_core::manifest::{Column, Manifest, Sequence, Table};
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,10 +1,10 @@
 //! Connections: credentials from mounted files, TLS by mode, and sessions that begin with the settings of [`super::startup`].
 
+use super::copy_stream::BackupStreamConnect;
 use super::error::{EngineError, words};
+use super::row_buffer::RowBuffer;
 use super::startup::{self, Purpose};
-use super::tap::BackupStreamConnect;
 use super::tls;
-use super::valve::RowBuffer;
 use crate::credentials::Credentials;
 use sennight_protocol::target::DatabaseTarget;
 use std::error::Error as _;

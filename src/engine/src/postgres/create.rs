@@ -173,7 +173,7 @@ pub async fn create(admin: &Session, creation: &Creation<'_>) -> Result<u32, Res
     admin
         .batch_execute(&format!(
             "BEGIN; {}; REVOKE CONNECT ON DATABASE {id} FROM PUBLIC; ALTER DATABASE {id} ALLOW_CONNECTIONS true; COMMIT",
-            super::carry::comment(name, Some(&marker)),
+            super::database_properties::comment(name, Some(&marker)),
             id = ident(name)
         ))
         .await

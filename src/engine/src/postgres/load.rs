@@ -2,7 +2,7 @@
 
 use super::connect::Session;
 use super::error::EngineError;
-use super::share::share;
+use super::work_queue::share;
 use super::{ident, literal, qualified};
 use bytes::Bytes;
 use futures::{Sink, SinkExt, Stream, StreamExt, pin_mut};

@@ -2,12 +2,12 @@
 //! [`super::refuse`] judges.
 
 use super::archive::entries;
-use super::carry::{self, Properties};
 use super::catalog;
 use super::connect::Session;
 use super::create::{is_kept, is_ours};
+use super::database_properties::{self, Properties};
 use super::error::EngineError;
-use super::evidence::{Evidence, ExtensionOffer, RestoreRole, RoleState, SpaceState};
+use super::preflight_facts::{ExtensionOffer, PreflightFacts, RestoreRole, RoleState, SpaceState};
 use super::script::Needs;
 use super::tools::Tools;
 use sennight_core::manifest::{Extension, Manifest, ServerFacts};
@@ -29,19 +29,19 @@ pub async fn look(
     task: &RestoreTask,
     manifest: &Manifest,
     contents: Option<&Contents>,
-) -> Result<Evidence, EngineError> {
+) -> Result<PreflightFacts, EngineError> {
     let name = &task.database.database;
     let live = catalog::by_name(admin, name).await?;
     let oid = live.as_ref().map_or(0, |d| d.oid);
     let had = match &live {
-        Some(live) => Some(carry::read(admin, live.oid).await?),
+        Some(live) => Some(database_properties::read(admin, live.oid).await?),
         None => None,
     };
     let names = [new_database(name, &task.request_uid), previous_database(name, &task.request_uid)];
     let (names_taken, already_kept) = taken(admin, &names, &task.request_uid).await?;
     let role = role(admin).await?;
     let owner = live.as_ref().map(|d| vec![d.owner.clone()]).unwrap_or_default();
-    let mut evidence = Evidence {
+    let mut evidence = PreflightFacts {
         database: name.clone(),
         server_major: admin.server_major(),
         in_recovery: one(admin, "SELECT pg_catalog.pg_is_in_recovery()").await?,
@@ -88,7 +88,11 @@ pub async fn look(
 }
 
 /// What the role may not carry over.
-pub(super) async fn properties(admin: &Session, had: &Properties, evidence: &mut Evidence) -> Result<(), EngineError> {
+pub(super) async fn properties(
+    admin: &Session,
+    had: &Properties,
+    evidence: &mut PreflightFacts,
+) -> Result<(), EngineError> {
     let set: Vec<String> = had.settings.iter().filter_map(|s| s.role.clone()).collect();
     let states = may_act_as(admin, &set).await?;
     evidence.role_settings_denied = states.into_iter().filter(|r| !r.granted).map(|r| r.name).collect();
@@ -311,7 +315,7 @@ const SUPERUSERS_KINDS: [&str; 9] = [
     "TEXT SEARCH TEMPLATE",
 ];
 
-async fn read_contents(admin: &Session, evidence: &mut Evidence, contents: &Contents) -> Result<(), EngineError> {
+async fn read_contents(admin: &Session, evidence: &mut PreflightFacts, contents: &Contents) -> Result<(), EngineError> {
     for entry in entries(&contents.list) {
         let text = entry.text;
         let owner = evidence

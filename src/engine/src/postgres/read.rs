@@ -4,7 +4,7 @@
 use super::connect::Session;
 use super::error::EngineError;
 use super::inventory::TableInfo;
-use super::valve::{Piece, RowBuffer};
+use super::row_buffer::{Piece, RowBuffer};
 use super::{ident, literal};
 use bytes::Bytes;
 use futures::Stream;

@@ -2,15 +2,15 @@
 //! sessions that stand in its way. Whatever happens to this process or the server, the live name serves the old database
 //! whole or the restored one whole (I3), and the transaction commits only over the very databases that were prepared (I2).
 
-use super::carry::{self, Opening};
 use super::catalog;
 use super::connect::{Session, connect};
 use super::create::{is_kept, is_ours, is_refused, kept_marker};
+use super::database_properties::{self, Opening};
 use super::error::EngineError;
-use super::evict::SessionTerminator;
 use super::failure::RestoreError;
 use super::ident;
 use super::preflight::superuser_sessions;
+use super::terminate_sessions::SessionTerminator;
 use chrono::{DateTime, Utc};
 use sennight_protocol::cutover::CutoverTask;
 use std::time::{Duration, Instant};
@@ -25,7 +25,7 @@ const GRACE: Duration = Duration::from_secs(5);
 
 /// Which database the live name stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Standing {
+pub enum SwapState {
     /// The old one; the prepared one waits beside it.
     Before,
     /// The restored one: the swap has taken effect.
@@ -44,7 +44,7 @@ pub struct Swapped {
 }
 
 /// Looks which database the live name stands for. Only OIDs count.
-pub async fn standing(admin: &Session, task: &CutoverTask) -> Result<Standing, EngineError> {
+pub async fn standing(admin: &Session, task: &CutoverTask) -> Result<SwapState, EngineError> {
     let live = catalog::by_name(admin, &task.database.database).await?;
     let old = catalog::by_oid(admin, task.live_oid).await?;
     let new = catalog::by_oid(admin, task.new_oid).await?;
@@ -52,13 +52,13 @@ pub async fn standing(admin: &Session, task: &CutoverTask) -> Result<Standing, E
     // A swap by hand has no mark: it is not this request's.
     let marked = old.as_ref().is_none_or(|d| is_kept(d, &task.request_uid));
     if live.as_ref().is_some_and(|d| d.oid == task.new_oid) && marked {
-        return Ok(Standing::After);
+        return Ok(SwapState::After);
     }
     let prepared = new.as_ref().is_some_and(|d| d.name == task.new_database && is_ready(d, task));
     if live.as_ref().is_some_and(|d| d.oid == task.live_oid) && prepared {
-        return Ok(Standing::Before);
+        return Ok(SwapState::Before);
     }
-    Ok(Standing::Neither(format!(
+    Ok(SwapState::Neither(format!(
         "{:?} has OID {:?}, not {}; the database with that OID is called {:?}, the one with {} {:?}",
         task.database.database,
         live.map(|d| d.oid),
@@ -94,9 +94,9 @@ pub async fn swap(task: &CutoverTask, application_name: &str, patience: Duration
     for attempt in 1..=ATTEMPTS {
         let mut admin = connect(&task.database, &task.database.maintenance_database, application_name).await?;
         match standing(&admin, task).await? {
-            Standing::Before => {}
-            Standing::After => return Ok(found_swapped()),
-            Standing::Neither(found) => return Err(RestoreError::DatabasesChanged { found }),
+            SwapState::Before => {}
+            SwapState::After => return Ok(found_swapped()),
+            SwapState::Neither(found) => return Err(RestoreError::DatabasesChanged { found }),
         }
         // Trying would make the tenant's logins wait five seconds, and fail.
         let endless = unendable(&admin, task).await?;
@@ -216,10 +216,10 @@ async fn compare(admin: &Session, task: &CutoverTask) -> Result<(), RestoreError
 
 /// What the live database had, the restored one gets; the kept one is marked and shut.
 async fn properties(admin: &Session, task: &CutoverTask) -> Result<Vec<String>, EngineError> {
-    let had = carry::read(admin, task.live_oid).await?;
-    let has = carry::read(admin, task.new_oid).await?;
+    let had = database_properties::read(admin, task.live_oid).await?;
+    let has = database_properties::read(admin, task.new_oid).await?;
     let mut statements = had.onto(&task.database.database, &has, Opening::Open, is_superuser(admin).await?);
-    statements.push(carry::comment(&task.previous_database, Some(&kept_marker(&task.request_uid))));
+    statements.push(database_properties::comment(&task.previous_database, Some(&kept_marker(&task.request_uid))));
     statements.extend(had.shut(&task.previous_database));
     Ok(statements)
 }
@@ -246,17 +246,17 @@ async fn settle(
     let deadline = Instant::now() + patience;
     while Instant::now() < deadline {
         match look_again(task, broken.backend_pid(), application_name).await {
-            Ok(Some(Standing::After)) => {
+            Ok(Some(SwapState::After)) => {
                 return Ok(Swapped { downtime: Some(since.elapsed()), committed_at: Utc::now() });
             }
-            Ok(Some(Standing::Before)) => {
+            Ok(Some(SwapState::Before)) => {
                 return Err(EngineError::ConnectionLost {
                     doing: "committing the swap, which was not carried out".to_owned(),
                     why,
                 }
                 .into());
             }
-            Ok(Some(Standing::Neither(found))) => return Err(RestoreError::DatabasesChanged { found }),
+            Ok(Some(SwapState::Neither(found))) => return Err(RestoreError::DatabasesChanged { found }),
             Ok(None) => "the swap's own session is still there".clone_into(&mut why),
             Err(error) => why = error.to_string(),
         }
@@ -270,7 +270,7 @@ async fn look_again(
     task: &CutoverTask,
     backend_pid: i32,
     application_name: &str,
-) -> Result<Option<Standing>, EngineError> {
+) -> Result<Option<SwapState>, EngineError> {
     let admin = connect(&task.database, &task.database.maintenance_database, application_name).await?;
     let alive = admin
         .query(

@@ -3,17 +3,17 @@
 use super::{gather, validate};
 use crate::context::Context;
 use crate::dispatch::{Asked, BatchMember, NextJob, Order};
-use crate::fleet::{Key, Row};
 use crate::jobs::{JobEntry, Run};
+use crate::schedule_index::{Key, ScheduleEntry};
 use crate::targets;
-use crate::worker_job::{WorkerJob, mark};
+use crate::worker_job::{WorkerJob, labels};
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt};
 use sennight_api::backup_schedule::LastRun;
 use sennight_api::{BackupSchedule, BackupScheduleStatus};
 use sennight_core::backup::RunKey;
-use sennight_core::batch::{BatchSharing, Due, Group, Lane};
+use sennight_core::batch::{BatchSharing, Due, Group, Priority};
 use sennight_core::manifest::TenantIdentity;
 use sennight_protocol::backup::DumpTask;
 use sennight_protocol::target::DatabaseTarget;
@@ -76,11 +76,11 @@ pub fn ask(
         schedule: object.name_any(),
         uid: object.uid().unwrap_or_default(),
         run: key.clone(),
-        lane: Lane::of(key, since, now),
+        lane: Priority::of(key, since, now),
         since,
         queued: now,
         bytes,
-        company: BatchSharing::of(bytes, key, failed),
+        sharing: BatchSharing::of(bytes, key, failed),
     };
     let spec = &object.spec;
     let order = Order {
@@ -97,7 +97,7 @@ pub fn ask(
 /// Whether an order is still what its schedule says, and nobody else keeps its tenant and database since. An edited one asks
 /// again for itself.
 pub fn stands(order: &Order, group: &Group, due: &Due, ctx: &Context) -> bool {
-    let there = |row: &Row| gather::names_what_is_there(row, ctx);
+    let there = |row: &ScheduleEntry| gather::names_what_is_there(row, ctx);
     let row = ctx.caches.schedules.get(&Key::new(&group.namespace, &due.schedule));
     row.is_some_and(|row| {
         *row.uid == *due.uid
@@ -147,7 +147,7 @@ pub fn worker(next: NextJob<'_>, passengers: &[BatchMember], ctx: &Context) -> O
         namespace: group.namespace.clone(),
         // The storage owns it, not the schedule: one Job carries several schedules' dumps.
         owner: bucket.controller_owner_ref(&())?,
-        labels: BTreeMap::from([label(mark::LANE, mark::DUMP), label(mark::SERVER, &group.server)]),
+        labels: BTreeMap::from([label(labels::JOB_KIND, labels::DUMP), label(labels::SERVER, &group.server)]),
         annotations: annotations(next, passengers),
         task: Task::Dump(passengers.iter().map(task).collect()),
         at_once: (passengers.len() > 1).then_some(at_once),
@@ -184,13 +184,13 @@ fn annotations(next: NextJob<'_>, passengers: &[BatchMember]) -> BTreeMap<String
     let decided =
         recorded.map_or(decided, |recorded| recorded.max(decided)).to_rfc3339_opts(SecondsFormat::Micros, true);
     let mut annotations = BTreeMap::from([
-        (mark::RUNS.to_owned(), serde_json::to_string(&runs).unwrap_or_default()),
-        (mark::STORAGE.to_owned(), group.storage.clone()),
-        (mark::PLACES.to_owned(), at_once.to_string()),
-        (mark::CHAIN.to_owned(), group.chain()),
-        (mark::DECIDED.to_owned(), decided),
+        (labels::RUNS.to_owned(), serde_json::to_string(&runs).unwrap_or_default()),
+        (labels::STORAGE.to_owned(), group.storage.clone()),
+        (labels::CONCURRENCY.to_owned(), at_once.to_string()),
+        (labels::BATCH_KEY.to_owned(), group.chain()),
+        (labels::DECIDED_AT.to_owned(), decided),
     ]);
-    annotations.extend(after.map(|after| (mark::AFTER.to_owned(), after)));
+    annotations.extend(after.map(|after| (labels::PREVIOUS_JOB.to_owned(), after)));
     annotations
 }
 

@@ -2,16 +2,16 @@
 //! bucket. Neither ever keeps a dump from running.
 
 use crate::context::Context;
-use crate::observed::cut;
+use crate::instrumented::cut;
 use chrono::{DateTime, TimeDelta, Utc};
 use kube::runtime::events::EventType;
 use sennight_api::alarm::Alarm;
 use sennight_api::conditions::{ScheduleCondition, set};
 use sennight_api::{BackupSchedule, BackupScheduleStatus, BackupStorage, Condition};
-use sennight_core::alarm::{self, Keep, Limits, Point, Shrunk};
+use sennight_core::alarm::{self, BackupSize, Keep, Limits, Shrunk};
 use sennight_core::retention::expires_at;
 use sennight_protocol::backup::BackupRef;
-use sennight_storage::{CatalogueError, Held, HoldError, Store};
+use sennight_storage::{CatalogueError, HeldBackup, HoldError, Store};
 
 /// Longest message that the schema takes.
 const MESSAGE_LIMIT: usize = 2000;
@@ -22,7 +22,7 @@ const AGAIN: TimeDelta = TimeDelta::minutes(10);
 #[derive(Debug, thiserror::Error)]
 enum KeepError {
     #[error(transparent)]
-    Open(#[from] crate::stores::OpenError),
+    Open(#[from] crate::storage_clients::OpenError),
     #[error(transparent)]
     Backup(#[from] CatalogueError),
     #[error(transparent)]
@@ -42,14 +42,14 @@ impl KeepError {
     }
 }
 
-fn points(status: &BackupScheduleStatus) -> Vec<Point> {
-    let point = |p: &sennight_api::backup_schedule::Backup| Point {
+fn points(status: &BackupScheduleStatus) -> Vec<BackupSize> {
+    let point = |p: &sennight_api::backup_schedule::Backup| BackupSize {
         id: p.id.clone(),
         taken: p.snapshot_time,
         rows: p.rows,
         tables: p.tables,
         expires: p.expires_at,
-        kept: p.kept_until,
+        kept: p.held_until,
     };
     status.backups.iter().map(point).collect()
 }
@@ -129,14 +129,14 @@ async fn take(
         Keep::Hold { until, .. } => {
             let held = hold(&store, &backup, storage.spec.retention.days, *until, ctx.now()).await?;
             point.prefix = Some(held.backup.prefix);
-            point.kept_until = Some(*until);
+            point.held_until = Some(*until);
         }
         Keep::LetGo { .. } => {
             // A request that holds it too lets it go at its own end.
             if !held.contains(id) {
                 release(&store, &backup).await?;
             }
-            point.kept_until = None;
+            point.held_until = None;
         }
     }
     Ok(())
@@ -148,7 +148,7 @@ async fn hold(
     days: i32,
     until: DateTime<Utc>,
     now: DateTime<Utc>,
-) -> Result<Held, KeepError> {
+) -> Result<HeldBackup, KeepError> {
     let open = store.open(backup, None).await?;
     let expires = expires_at(open.manifest.started_at, days);
     Ok(store.hold(&open, expires, until, now).await?)

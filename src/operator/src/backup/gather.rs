@@ -1,19 +1,19 @@
 //! Everything a backup decision needs, read from caches, the cluster and the bucket. No decisions.
 
-use super::settle::{self, Ending};
+use super::job_results::{self, Ending};
 use crate::context::Context;
 use crate::error::ReconcileError;
-use crate::fleet::{Key, Rivals, Row};
 use crate::jobs::{self, JobEntry, JobState, Run};
+use crate::schedule_index::{Key, Rivals, ScheduleEntry};
 use chrono::{DateTime, Utc};
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
 use sennight_api::{BackupSchedule, BackupStorage, DatabaseServer, RestoreRequest};
-use sennight_storage::Entry;
+use sennight_storage::CatalogueEntry;
 use std::sync::Arc;
 
 /// What was found.
-pub struct Seen {
+pub struct ObservedSchedule {
     /// The BackupStorage.
     pub storage: Option<Arc<BackupStorage>>,
     /// The DatabaseServer.
@@ -25,7 +25,7 @@ pub struct Seen {
     /// A run that has a Job and is not written down.
     pub riding: Option<Riding>,
     /// The bucket's backups, only where it has not been asked for them yet.
-    pub catalogue: Option<Vec<Entry>>,
+    pub catalogue: Option<Vec<CatalogueEntry>>,
     /// Ids of backups that RestoreRequests hold.
     pub held: Vec<String>,
     /// A RestoreRequest has claimed the database, be it by another schedule's name.
@@ -44,7 +44,7 @@ pub struct Riding {
 }
 
 /// Looks.
-pub async fn gather(object: &BackupSchedule, ctx: &Context) -> Result<Seen, ReconcileError> {
+pub async fn gather(object: &BackupSchedule, ctx: &Context) -> Result<ObservedSchedule, ReconcileError> {
     let namespace = object.namespace().unwrap_or_default();
     let spec = &object.spec;
     let storage = ctx.caches.storages.get(&ObjectRef::new(&spec.storage_ref.name).within(&namespace));
@@ -55,7 +55,7 @@ pub async fn gather(object: &BackupSchedule, ctx: &Context) -> Result<Seen, Reco
     // A backup of a schedule that is refused by now can still be restored, into a database that this one dumps.
     let by_others = |key: &Key| ctx.caches.open.of(&key.namespace, &key.name);
     let claims = |request: &Arc<RestoreRequest>| request.status.as_ref().is_some_and(|s| s.claim.is_some());
-    Ok(Seen {
+    Ok(ObservedSchedule {
         ending: ending(object, storage.as_deref(), ctx).await?,
         riding: riding(object, storage.as_deref(), ctx).await?,
         catalogue: catalogue(object, storage.as_deref(), ctx).await?,
@@ -74,7 +74,7 @@ fn rivals(object: &BackupSchedule, ctx: &Context) -> Rivals {
 }
 
 /// Whether a schedule's storage and server are there. One that lacks either runs nothing and keeps nothing.
-pub fn names_what_is_there(row: &Row, ctx: &Context) -> bool {
+pub fn names_what_is_there(row: &ScheduleEntry, ctx: &Context) -> bool {
     let namespace = &*row.key.namespace;
     ctx.caches.storages.get(&ObjectRef::new(&row.storage).within(namespace)).is_some()
         && ctx.caches.servers.get(&ObjectRef::new(&row.server).within(namespace)).is_some()
@@ -115,7 +115,7 @@ async fn riding(
     }
     let me = object.uid().unwrap_or_default();
     let cards = ctx.jobs.cards().carrying(&me);
-    let Some(card) = cards.into_iter().find(|card| settle::is_news(card, last)) else { return Ok(None) };
+    let Some(card) = cards.into_iter().find(|card| job_results::is_news(card, last)) else { return Ok(None) };
     let Some(run) = card.runs.iter().find(|run| run.uid == me).cloned() else { return Ok(None) };
     let ending = match (card.state, card.suspended) {
         (JobState::Running, true) => Ending::Suspended,
@@ -149,7 +149,7 @@ pub async fn made_since(
     storage: &BackupStorage,
     since: DateTime<Utc>,
     ctx: &Context,
-) -> Result<Option<Entry>, ReconcileError> {
+) -> Result<Option<CatalogueEntry>, ReconcileError> {
     let store = ctx.stores.open(storage).await?;
     Ok(store.made_since(&object.namespace().unwrap_or_default(), &object.name_any(), since).await?)
 }
@@ -158,7 +158,7 @@ async fn catalogue(
     object: &BackupSchedule,
     storage: Option<&BackupStorage>,
     ctx: &Context,
-) -> Result<Option<Vec<Entry>>, ReconcileError> {
+) -> Result<Option<Vec<CatalogueEntry>>, ReconcileError> {
     // Not whether anything was written before: a schedule may have been there before its storage.
     let known = object.status.as_ref().is_some_and(|s| s.last_run.is_some() || s.catalogue_time.is_some());
     let (false, Some(storage)) = (known, storage) else { return Ok(None) };

@@ -2,18 +2,20 @@
 
 pub mod act;
 pub mod alarm;
+mod conditions;
 pub mod gather;
-pub mod settle;
-mod told;
+pub mod job_results;
 pub mod validate;
 
 use super::context::Context;
-use super::fleet::{Key, Runner, spread};
-use super::observed::{FailingSince, pause};
-use super::verbs::apply_status;
+use super::instrumented::{FailingSince, pause};
+use super::schedule_index::{Key, Runner, spread};
+use super::writes::apply_status;
 use crate::error::ReconcileError;
 use chrono::{DateTime, TimeDelta, Utc};
-use gather::Seen;
+use conditions::Reported;
+use gather::ObservedSchedule;
+use job_results::Ending;
 use kube::ResourceExt;
 use kube::api::Api;
 use kube::runtime::controller::Action;
@@ -22,11 +24,9 @@ use sennight_api::backup_schedule::RunOutcome;
 use sennight_api::conditions::{ScheduleCondition, find, set};
 use sennight_api::convert::instant;
 use sennight_api::{BackupSchedule, BackupScheduleStatus, Condition};
-use sennight_core::backup::{self, Decision, Ended, Facts, LastRun, Plan, RunKey, Waiting};
-use settle::Ending;
+use sennight_core::backup::{self, BackupInputs, BackupPlan, Decision, Ended, LastRun, RunKey, Waiting};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
-use told::Told;
 use validate::{Invalid, Valid};
 
 /// Of those that claim one thing, one at a time looks whether it is still kept from it, so much apart.
@@ -81,7 +81,7 @@ async fn reconcile(object: Arc<BackupSchedule>, ctx: Arc<Context>) -> Result<Act
 
 /// Whoever claims the same looks at once when this one is refused from now on, or is not any more: it then keeps what it
 /// claims, or leaves it. Edits and deletions wake them, too; this passes it on to those who are no rivals of the edited one.
-fn wake_rivals(object: &BackupSchedule, refused: bool, seen: &Seen, ctx: &Context) {
+fn wake_rivals(object: &BackupSchedule, refused: bool, seen: &ObservedSchedule, ctx: &Context) {
     if object.status.is_some() && validate::was_refused(object) != refused {
         seen.rivals.all.iter().for_each(|rival| ctx.timers.schedules.call(rival.clone()));
     }
@@ -95,10 +95,15 @@ fn rivalry(older: usize) -> Option<TimeDelta> {
 }
 
 /// Takes note of how the last run ended, and of backups that came and went.
-async fn settle_last_run(object: &BackupSchedule, seen: &Seen, status: &mut BackupScheduleStatus, ctx: &Context) {
+async fn settle_last_run(
+    object: &BackupSchedule,
+    seen: &ObservedSchedule,
+    status: &mut BackupScheduleStatus,
+    ctx: &Context,
+) {
     let days = seen.storage.as_ref().map_or(7, |s| s.spec.retention.days);
     if let Some(backups) = &seen.catalogue {
-        settle::adopt(status, backups, days);
+        job_results::adopt(status, backups, days);
         status.catalogue_time = Some(ctx.now());
     }
     // One write for a run that nothing was written of before: that it began and how it ended.
@@ -108,7 +113,7 @@ async fn settle_last_run(object: &BackupSchedule, seen: &Seen, status: &mut Back
     }
     let ending = seen.ending.as_ref().or(unwritten.map(|riding| &riding.ending)).cloned();
     if let Some(ending) = ending
-        && let Some(failure) = settle::settle(status, ending, days, ctx.now())
+        && let Some(failure) = job_results::settle(status, ending, days, ctx.now())
     {
         ctx.metrics.backup_ended(failure.as_deref());
         if let (Some(reason), Some(last)) = (failure, &status.last_failure) {
@@ -120,61 +125,61 @@ async fn settle_last_run(object: &BackupSchedule, seen: &Seen, status: &mut Back
         alarm::keep_last_good(object, storage, &seen.held, &verdicts, status, ctx).await;
     }
     if let Some(drills) = seen.server.as_ref().and_then(|server| server.status.as_ref()?.drill.as_ref()) {
-        settle::proven(status, &object.name_any(), drills);
+        job_results::proven(status, &object.name_any(), drills);
     }
-    settle::age(status, &seen.held, ctx.now());
+    job_results::age(status, &seen.held, ctx.now());
 }
 
 /// When a backup must go from the list, or the last good one must be held: also of a schedule that cannot be followed.
 fn upkeep(
     object: &BackupSchedule,
-    seen: &Seen,
+    seen: &ObservedSchedule,
     status: &BackupScheduleStatus,
     now: DateTime<Utc>,
 ) -> Option<DateTime<Utc>> {
     let keeps = seen.storage.as_ref().is_some_and(|storage| storage.spec.retention.keep_last_good);
     let keep = keeps.then(|| alarm::wake(&object.spec.alarm, status, now)).flatten();
-    let expiry = settle::expiry(status).map(|expiry| expiry + TimeDelta::seconds(spread(object)));
+    let expiry = job_results::expiry(status).map(|expiry| expiry + TimeDelta::seconds(spread(object)));
     [expiry, keep].into_iter().flatten().min()
 }
 
 /// The same of what is written: a backup that has just expired is not worth a write of its own.
 fn stale(object: &BackupSchedule, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-    let expiry = settle::expiry(object.status.as_ref()?)? + TimeDelta::seconds(spread(object));
+    let expiry = job_results::expiry(object.status.as_ref()?)? + TimeDelta::seconds(spread(object));
     Some(expiry).filter(|at| *at > now)
 }
 
 /// A schedule that can be followed: queue what is due, say how it stands; returns when to look again.
 async fn follow(
     object: &BackupSchedule,
-    seen: &Seen,
+    seen: &ObservedSchedule,
     valid: &Valid,
     status: &mut BackupScheduleStatus,
     ctx: &Context,
 ) -> Result<Option<DateTime<Utc>>, ReconcileError> {
     let now = ctx.now();
     let (mut decision, mut since) = decided(object, seen, valid, status, ctx);
-    if let Plan::Run(RunKey::Slot { slot, attempt }) = decision.plan
+    if let BackupPlan::Run(RunKey::Slot { slot, attempt }) = decision.plan
         && act::unattended(object, since, ctx)
         && let Some(entry) = gather::made_since(object, &valid.storage, slot, ctx).await?
     {
         let days = valid.storage.spec.retention.days;
-        settle::found(status, &entry, slot, valid.schedule.day(slot), attempt, days);
+        job_results::found(status, &entry, slot, valid.schedule.day(slot), attempt, days);
         (decision, since) = decided(object, seen, valid, status, ctx);
     }
     let mut wake = decision.wake;
     let told = match &decision.plan {
-        Plan::Run(key) => {
+        BackupPlan::Run(key) => {
             let (told, again) = queue(object, key, since, status, ctx);
             wake = Some(wake.map_or(again, |at| at.min(again)));
             told
         }
-        Plan::Wait(why) => {
+        BackupPlan::Wait(why) => {
             ctx.dispatch.forget(&object.uid().unwrap_or_default());
-            if *why == Waiting::Running { underway(object, seen, status, ctx) } else { Told::Plan(*why) }
+            if *why == Waiting::Running { underway(object, seen, status, ctx) } else { Reported::Plan(*why) }
         }
     };
-    if decision.plan == Plan::Wait(Waiting::Running) {
+    if decision.plan == BackupPlan::Wait(Waiting::Running) {
         // A Job's end wakes us; this is for the case that its event was lost, and for a Job that takes long.
         let safety = now + patience(seen, ctx);
         wake = Some(wake.map_or(safety, |at| at.min(safety)));
@@ -184,14 +189,14 @@ async fn follow(
     let last = last_run(&facts_status);
     let facts = facts(object, seen, valid, &facts_status, last.as_ref(), ctx);
     let (freshness, changes) = backup::freshness(&facts, status.last_successful_time, now);
-    told::write(object, status, &told, freshness, now);
+    conditions::write(object, status, &told, freshness, now);
     Ok([wake, changes].into_iter().flatten().min())
 }
 
 /// The decision, and since when what it wants is due.
 fn decided(
     object: &BackupSchedule,
-    seen: &Seen,
+    seen: &ObservedSchedule,
     valid: &Valid,
     status: &BackupScheduleStatus,
     ctx: &Context,
@@ -201,8 +206,8 @@ fn decided(
     let facts = facts(object, seen, valid, status, last.as_ref(), ctx);
     let decision = backup::decide(&facts, now);
     let since = match &decision.plan {
-        Plan::Run(key) => backup::due_since(&facts, key, now),
-        Plan::Wait(_) => now,
+        BackupPlan::Run(key) => backup::due_since(&facts, key, now),
+        BackupPlan::Wait(_) => now,
     };
     (decision, since)
 }
@@ -214,50 +219,57 @@ fn queue(
     since: DateTime<Utc>,
     status: &BackupScheduleStatus,
     ctx: &Context,
-) -> (Told, DateTime<Utc>) {
+) -> (Reported, DateTime<Utc>) {
     let now = ctx.now();
     let notice = act::notice(ctx);
-    let Some(asked) = act::ask(object, key, since, status, ctx) else { return (Told::Nothing, now + notice) };
+    let Some(asked) = act::ask(object, key, since, status, ctx) else { return (Reported::Nothing, now + notice) };
     let again = asked.look(notice, now);
     match asked.trouble {
-        _ if now < asked.since + notice => (Told::Shortly, again),
-        Some(trouble) => (Told::Trouble(trouble), again),
-        None if asked.lingers.is_some() => (Told::Shortly, again),
-        None => (Told::Plan(Waiting::BudgetReached), again),
+        _ if now < asked.since + notice => (Reported::Shortly, again),
+        Some(trouble) => (Reported::Trouble(trouble), again),
+        None if asked.lingers.is_some() => (Reported::Shortly, again),
+        None => (Reported::Plan(Waiting::BudgetReached), again),
     }
 }
 
 /// How long a run that has a Job goes on before it is looked at again.
-fn patience(seen: &Seen, ctx: &Context) -> TimeDelta {
+fn patience(seen: &ObservedSchedule, ctx: &Context) -> TimeDelta {
     let card = seen.riding.as_ref().map(|riding| &riding.card);
     card.map_or(act::notice(ctx), |card| act::patience(card.runs.len(), card.suspended, ctx))
 }
 
 /// A run that has a Job, as far as it is told before it has ended.
-fn underway(object: &BackupSchedule, seen: &Seen, status: &mut BackupScheduleStatus, ctx: &Context) -> Told {
+fn underway(
+    object: &BackupSchedule,
+    seen: &ObservedSchedule,
+    status: &mut BackupScheduleStatus,
+    ctx: &Context,
+) -> Reported {
     let ending = seen.riding.as_ref().map(|riding| &riding.ending).or(seen.ending.as_ref());
     let told = if ending == Some(&Ending::Suspended) { Waiting::JobSuspended } else { Waiting::Running };
-    let Some(riding) = seen.riding.as_ref().filter(|riding| !riding.ending.is_over()) else { return Told::Plan(told) };
+    let Some(riding) = seen.riding.as_ref().filter(|riding| !riding.ending.is_over()) else {
+        return Reported::Plan(told);
+    };
     let long = riding.card.decided.is_none_or(|decided| ctx.now() - decided >= act::notice(ctx));
-    if told::is_worth_a_write(&riding.run, &riding.card, long) {
+    if conditions::is_worth_a_write(&riding.run, &riding.card, long) {
         act::record(object, status, &riding.run, &riding.card);
-        return Told::Plan(told);
+        return Reported::Plan(told);
     }
-    if long { Told::Nothing } else { Told::Shortly }
+    if long { Reported::Nothing } else { Reported::Shortly }
 }
 
 fn facts<'a>(
     object: &'a BackupSchedule,
-    seen: &Seen,
+    seen: &ObservedSchedule,
     valid: &'a Valid,
     status: &'a BackupScheduleStatus,
     last: Option<&'a LastRun>,
     ctx: &Context,
-) -> Facts<'a> {
+) -> BackupInputs<'a> {
     let spec = &object.spec;
     let created = object.creation_timestamp().as_ref().and_then(instant);
     let riding = seen.riding.as_ref().is_some_and(|riding| !riding.ending.is_over());
-    Facts {
+    BackupInputs {
         schedule: &valid.schedule,
         created: created.unwrap_or_else(|| ctx.now()),
         suspended: spec.suspend,
@@ -292,13 +304,13 @@ fn refuse(object: &BackupSchedule, invalid: &Invalid, status: &mut BackupSchedul
 /// Writes the status if it changed, and one Warning Event for each condition that newly turned False.
 async fn report(object: &BackupSchedule, status: &BackupScheduleStatus, ctx: &Context) -> Result<(), ReconcileError> {
     let api = Api::namespaced(ctx.clients.write.clone(), &object.namespace().unwrap_or_default());
-    if object.status.as_ref().is_some_and(|old| !settle::is_worth_a_write(old, status, ctx.now())) {
+    if object.status.as_ref().is_some_and(|old| !job_results::is_worth_a_write(old, status, ctx.now())) {
         return Ok(());
     }
     apply_status(&api, object, object.status.as_ref(), status).await?;
     let old = object.status.as_ref().map_or(&[][..], |s| &s.conditions);
     let failed = status.last_failure.as_ref().map(|f| f.reason.as_str());
-    for c in settle::news(old, &status.conditions) {
+    for c in job_results::news(old, &status.conditions) {
         let bad = c.is_true() == (c.type_ == ScheduleCondition::Suspicious.as_ref());
         // A failed run has had its Event when it was settled.
         if bad && Some(c.reason.as_str()) != failed {

@@ -1,6 +1,6 @@
 //! From the objects as people wrote them to a schedule that can be followed, or the first reason why it cannot. Pure.
 
-use crate::fleet::Holder;
+use crate::schedule_index::Holder;
 use kube::ResourceExt;
 use sennight_api::conditions::{ScheduleCondition, find};
 use sennight_api::{BackupSchedule, BackupStorage, DatabaseServer};
@@ -123,7 +123,7 @@ fn duplicate(object: &BackupSchedule, holder: &Holder) -> Invalid {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fleet::Fleet;
+    use crate::schedule_index::ScheduleIndex;
     use serde_json::json;
 
     fn schedule(name: &str, second: u32, change: &serde_json::Value) -> BackupSchedule {
@@ -151,7 +151,7 @@ mod tests {
     }
 
     fn reason(object: &BackupSchedule, others: &[&BackupSchedule]) -> Option<&'static str> {
-        let fleet = Fleet::default();
+        let fleet = ScheduleIndex::default();
         others.iter().chain([&object]).for_each(|other| drop(fleet.put(other, 0, 1)));
         let rivals = fleet.rivals(object, |_| true);
         validate(object, Some(storage()), Some(server("PostgreSQL")), rivals.holder.as_ref()).err().map(|e| e.reason())

@@ -6,10 +6,10 @@ use super::Order;
 use crate::backup::act;
 use crate::context::Context;
 use crate::error::ReconcileError;
-use crate::fleet::Key;
 use crate::jobs::{self, Ticketed};
-use crate::verbs::{Created, create_or_adopt};
-use crate::worker_job::mark;
+use crate::schedule_index::Key;
+use crate::worker_job::labels;
+use crate::writes::{Created, create_or_adopt};
 use chrono::{DateTime, Utc};
 use futures::StreamExt;
 use futures::stream;
@@ -146,7 +146,7 @@ async fn create(
         };
         let job = worker.build(&ctx.settings.worker.pod_defaults())?;
         let ours = |there: &Job| {
-            there.annotations().get(mark::CHAIN) == Some(&chain)
+            there.annotations().get(labels::BATCH_KEY) == Some(&chain)
                 && there.metadata.owner_references == job.metadata.owner_references
         };
         match create_or_adopt(&api, &job, ours).await? {

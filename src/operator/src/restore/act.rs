@@ -1,14 +1,14 @@
 //! Doing what was decided: hold, Jobs, the claim. Everything that needs both keys reads them afresh first (I1).
 
-use super::gather::{Seen, backup_ref};
+use super::gather::{ObservedRequest, backup_ref};
 use super::validate::{Assessed, signatures};
-use super::{payments, proof};
+use super::{adoption, payments};
 use crate::authority::{self, AuthorityFault};
 use crate::context::Context;
 use crate::error::ReconcileError;
-use crate::jobs::{Lane, Places};
-use crate::verbs::{Created, add_finalizer, create_or_adopt, delete, get_opt, patch_status_guarded, remove_finalizer};
+use crate::jobs::{JobKind, Places};
 use crate::worker_job::WorkerJob;
+use crate::writes::{Created, add_finalizer, create_or_adopt, delete, get_opt, patch_status_guarded, remove_finalizer};
 use chrono::{DateTime, TimeDelta, Utc};
 use k8s_openapi::api::batch::v1::Job;
 use kube::ResourceExt;
@@ -20,7 +20,7 @@ use sennight_api::{BackupSchedule, RestoreRequest, RestoreRequestStatus};
 use sennight_core::estimate::expected;
 use sennight_core::gate::{self, Keys};
 use sennight_core::names::{RestoreStep, restore_job};
-use sennight_core::restore::{self, Plan};
+use sennight_core::restore::{self, RestorePlan};
 use sennight_core::retention::held_until;
 
 /// Keeps a request until its hold is released.
@@ -40,7 +40,7 @@ pub async fn keep(object: &RestoreRequest, ctx: &Context) -> Result<bool, Reconc
 }
 
 /// Writes the chosen backup into status. It is never chosen again.
-pub fn pin(status: &mut RestoreRequestStatus, assessed: &Assessed, seen: &Seen) {
+pub fn pin(status: &mut RestoreRequestStatus, assessed: &Assessed, seen: &ObservedRequest) {
     status.undo.clone_from(&assessed.undone);
     let chosen = assessed.chosen.as_ref().map(|c| &c.id);
     let entries = seen.catalogue.as_deref().unwrap_or_default();
@@ -74,7 +74,7 @@ pub fn pin(status: &mut RestoreRequestStatus, assessed: &Assessed, seen: &Seen) 
 pub async fn hold(
     object: &RestoreRequest,
     status: &mut RestoreRequestStatus,
-    seen: &Seen,
+    seen: &ObservedRequest,
     ctx: &Context,
 ) -> Result<(), ReconcileError> {
     let (Some(open), Some(storage)) = (seen.pinned.open(), &seen.storage) else {
@@ -118,7 +118,7 @@ pub async fn halt(object: &RestoreRequest, status: &RestoreRequestStatus, ctx: &
 pub async fn release(
     object: &RestoreRequest,
     status: &RestoreRequestStatus,
-    seen: &Seen,
+    seen: &ObservedRequest,
     ctx: &Context,
 ) -> Result<bool, ReconcileError> {
     let held = is_true(&status.conditions, RequestCondition::Held);
@@ -164,7 +164,7 @@ async fn afresh(object: &RestoreRequest, ctx: &Context) -> Result<Reread, Reconc
 }
 
 /// Whether what is asked for still is as it was judged: the schedule says whose data it is and who may ask.
-async fn same_schedule(object: &RestoreRequest, seen: &Seen, ctx: &Context) -> Result<bool, ReconcileError> {
+async fn same_schedule(object: &RestoreRequest, seen: &ObservedRequest, ctx: &Context) -> Result<bool, ReconcileError> {
     let Some(judged) = &seen.schedule else { return Ok(false) };
     let schedules: Api<BackupSchedule> =
         Api::namespaced(ctx.clients.write.clone(), &object.namespace().unwrap_or_default());
@@ -173,7 +173,12 @@ async fn same_schedule(object: &RestoreRequest, seen: &Seen, ctx: &Context) -> R
 }
 
 /// Tries every lock on a fresh read.
-async fn unlocked(object: &RestoreRequest, known: &Keys, seen: &Seen, ctx: &Context) -> Result<Reread, ReconcileError> {
+async fn unlocked(
+    object: &RestoreRequest,
+    known: &Keys,
+    seen: &ObservedRequest,
+    ctx: &Context,
+) -> Result<Reread, ReconcileError> {
     let fresh = match afresh(object, ctx).await? {
         Reread::Usable(fresh) => fresh,
         behind @ Reread::Unusable(_) => return Ok(behind),
@@ -224,7 +229,7 @@ pub enum Begun {
     /// Not now: a lock is closed, no place is free, or this round is behind.
     No,
     /// Never: a person has to look first.
-    Never(Box<Plan>),
+    Never(Box<RestorePlan>),
 }
 
 /// Whether a step's Job may be created at all, from a fresh read: never one that was created before (I2), and none while a
@@ -234,7 +239,7 @@ async fn may_begin(
     step: RestoreStep,
     name: &str,
     assessed: &Assessed,
-    seen: &Seen,
+    seen: &ObservedRequest,
     ctx: &Context,
 ) -> Result<Begun, ReconcileError> {
     let not_now = |why: String| {
@@ -275,7 +280,7 @@ pub async fn start(
     step: RestoreStep,
     attempt: i32,
     assessed: &Assessed,
-    seen: &Seen,
+    seen: &ObservedRequest,
     ctx: &Context,
 ) -> Result<Begun, ReconcileError> {
     let uid = object.uid().unwrap_or_default();
@@ -290,7 +295,13 @@ pub async fn start(
         (worker.namespace.clone(), seen.server.as_ref().map(|s| s.name_any()).unwrap_or_default());
     let limit = seen.server.as_ref().map_or(1, |s| i64::from(s.spec.max_concurrent_restores));
     if step == RestoreStep::Prepare
-        && !ctx.jobs.reserve(Lane::Restore, &namespace, &server, &worker.name, Places { total: i64::MAX, here: limit })
+        && !ctx.jobs.reserve(
+            JobKind::Restore,
+            &namespace,
+            &server,
+            &worker.name,
+            Places { total: i64::MAX, here: limit },
+        )
     {
         return Ok(Begun::No);
     }
@@ -321,7 +332,7 @@ pub async fn place(object: &RestoreRequest, worker: &WorkerJob, ctx: &Context) -
     let (uid, namespace) = (object.uid().unwrap_or_default(), &worker.namespace);
     let job = worker.build(&ctx.settings.worker.pod_defaults())?;
     let jobs: Api<Job> = Api::namespaced(ctx.clients.write.clone(), namespace);
-    let created = create_or_adopt(&jobs, &job, |there| proof::difference(&uid, &job, there).is_none())
+    let created = create_or_adopt(&jobs, &job, |there| adoption::difference(&uid, &job, there).is_none())
         .await
         .inspect_err(|_| ctx.jobs.unreserve(namespace, &worker.name))?;
     match created {
@@ -331,7 +342,7 @@ pub async fn place(object: &RestoreRequest, worker: &WorkerJob, ctx: &Context) -
         }
         Created::Foreign(there) => {
             ctx.jobs.unreserve(namespace, &worker.name);
-            let difference = proof::difference(&uid, &job, &there).unwrap_or_default();
+            let difference = adoption::difference(&uid, &job, &there).unwrap_or_default();
             Ok(Placed::Foreign { difference })
         }
     }
@@ -343,7 +354,7 @@ pub fn record(status: &mut RestoreRequestStatus, job: &Job, step: RestoreStep, a
     if status.jobs.iter().any(|known| known.name == name) {
         return;
     }
-    super::settle::make_room(&mut status.jobs);
+    super::job_results::make_room(&mut status.jobs);
     status.jobs.push(JobRecord {
         name,
         uid: job.uid(),
@@ -364,7 +375,7 @@ pub async fn claim(
     object: &RestoreRequest,
     step: RestoreStep,
     assessed: &Assessed,
-    seen: &Seen,
+    seen: &ObservedRequest,
     ctx: &Context,
 ) -> Result<bool, ReconcileError> {
     let fresh = match unlocked(object, &assessed.facts.keys, seen, ctx).await? {

@@ -1,13 +1,13 @@
 //! Everything a restore decision needs, read from caches, the cluster and the bucket. No decisions.
 
-use super::settle::Ending;
-use super::{payments, proof};
+use super::job_results::Ending;
+use super::{adoption, payments};
 use crate::context::Context;
 use crate::error::ReconcileError;
-use crate::fleet::Key;
-use crate::jobs::{self, JobState, Lane};
+use crate::jobs::{self, JobKind, JobState};
+use crate::schedule_index::Key;
 use crate::targets;
-use crate::verbs::get_opt;
+use crate::writes::get_opt;
 use kube::ResourceExt;
 use kube::api::Api;
 use kube::runtime::reflector::ObjectRef;
@@ -18,12 +18,12 @@ use sennight_api::{
     BackupSchedule, BackupStorage, DatabaseServer, ExportProfile, RestoreRequest, RestoreRequestStatus,
 };
 use sennight_core::estimate::{SAMPLES, Sample};
-use sennight_core::gate::{Candidate, Payment};
+use sennight_core::gate::{BackupCandidate, Payment};
 use sennight_core::names::{NameError, RestoreStep};
 use sennight_core::progress::Progress;
-use sennight_core::restore::Proof;
+use sennight_core::restore::WorkerClaim;
 use sennight_protocol::backup::BackupRef;
-use sennight_storage::{CatalogueError, Entry, OpenBackup};
+use sennight_storage::{CatalogueEntry, CatalogueError, OpenBackup};
 use std::sync::Arc;
 
 /// What became of opening the pinned backup.
@@ -47,7 +47,7 @@ impl Pinned {
 }
 
 /// What was found.
-pub struct Seen {
+pub struct ObservedRequest {
     /// The BackupSchedule.
     pub schedule: Option<Arc<BackupSchedule>>,
     /// Its BackupStorage.
@@ -61,7 +61,7 @@ pub struct Seen {
     /// Whether another open request holds the same backup.
     pub shared: bool,
     /// The bucket's backups, while none is pinned; or why they could not be listed.
-    pub catalogue: Result<Vec<Entry>, String>,
+    pub catalogue: Result<Vec<CatalogueEntry>, String>,
     /// The pinned backup.
     pub pinned: Pinned,
     /// How the open Jobs stand: name and ending.
@@ -77,7 +77,7 @@ pub struct Seen {
     /// The claim's Job is in the cluster and not in status.
     pub job_there: bool,
     /// A claim in the bucket that status does not know the Job of.
-    pub proof: Option<Proof>,
+    pub proof: Option<WorkerClaim>,
     /// The payment, if its reference belongs to another request.
     pub reused: Option<Payment>,
     /// Earlier restores by the same way on the same server, newest first; only while there is no estimate.
@@ -85,25 +85,25 @@ pub struct Seen {
 }
 
 /// Looks.
-pub async fn gather(object: &RestoreRequest, ctx: &Context) -> Result<Seen, ReconcileError> {
+pub async fn gather(object: &RestoreRequest, ctx: &Context) -> Result<ObservedRequest, ReconcileError> {
     let namespace = object.namespace().unwrap_or_default();
     let schedule = ctx.schedule(&namespace, &object.spec.schedule_ref.name).await?;
     let refs = schedule.as_ref().map(|s| (s.spec.storage_ref.name.clone(), s.spec.database.server_ref.name.clone()));
     let storage = refs.as_ref().and_then(|(name, _)| ctx.caches.storages.get(&ObjectRef::new(name).within(&namespace)));
     let server = refs.as_ref().and_then(|(_, name)| ctx.caches.servers.get(&ObjectRef::new(name).within(&namespace)));
-    let here = server.as_ref().map_or(0, |s| ctx.jobs.running(Lane::Restore, &namespace, &s.name_any()).here);
+    let here = server.as_ref().map_or(0, |s| ctx.jobs.running(JobKind::Restore, &namespace, &s.name_any()).here);
     let (rival, shared) = others(object, ctx);
     let shared = shared || kept(object, schedule.as_deref());
     let (endings, progress) = endings(object, storage.as_deref(), ctx).await?;
-    let unrecorded = proof::unrecorded(object, ctx).await?;
-    Ok(Seen {
+    let unrecorded = adoption::unrecorded(object, ctx).await?;
+    Ok(ObservedRequest {
         catalogue: catalogue(object, storage.as_deref(), ctx).await,
         pinned: pinned(object, schedule.as_deref(), server.as_deref(), storage.as_deref(), ctx).await?,
         profile: profile(object, schedule.as_deref(), ctx).await?,
         dumping: schedule.as_deref().is_some_and(|schedule| dumping(schedule, ctx)),
         restores_here: here,
         job_there: unrecorded.is_some(),
-        proof: proof::begun(object, storage.as_deref(), unrecorded.as_ref(), ctx).await?,
+        proof: adoption::begun(object, storage.as_deref(), unrecorded.as_ref(), ctx).await?,
         reused: payments::reused(object, ctx),
         samples: samples(object, schedule.as_deref(), ctx),
         schedule,
@@ -161,14 +161,14 @@ fn others(object: &RestoreRequest, ctx: &Context) -> (Option<String>, bool) {
 fn kept(object: &RestoreRequest, schedule: Option<&BackupSchedule>) -> bool {
     let pinned = object.status.as_ref().and_then(|s| s.backup.as_ref());
     let points = schedule.and_then(|s| s.status.as_ref()).map(|s| s.backups.as_slice()).unwrap_or_default();
-    pinned.is_some_and(|pinned| points.iter().any(|p| p.id == pinned.id && p.kept_until.is_some()))
+    pinned.is_some_and(|pinned| points.iter().any(|p| p.id == pinned.id && p.held_until.is_some()))
 }
 
 async fn catalogue(
     object: &RestoreRequest,
     storage: Option<&BackupStorage>,
     ctx: &Context,
-) -> Result<Vec<Entry>, String> {
+) -> Result<Vec<CatalogueEntry>, String> {
     let Some(storage) = storage else { return Err("the BackupStorage is missing".to_owned()) };
     let undo = object.spec.mode == RestoreMode::Undo;
     if undo || object.status.as_ref().is_some_and(|s| s.backup.is_some() || s.finished_at.is_some()) {
@@ -303,6 +303,6 @@ pub fn measured(other: &RestoreRequest) -> Option<Sample> {
 }
 
 /// A catalogue line as the gate sees it.
-pub fn candidate(entry: &Entry) -> Candidate {
-    Candidate { id: entry.summary.id.clone(), day: entry.summary.day, identity: entry.identity.clone() }
+pub fn candidate(entry: &CatalogueEntry) -> BackupCandidate {
+    BackupCandidate { id: entry.summary.id.clone(), day: entry.summary.day, identity: entry.identity.clone() }
 }

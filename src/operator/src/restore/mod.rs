@@ -2,37 +2,37 @@
 //! crash between any two calls resumes where it was.
 
 pub mod act;
+pub mod adoption;
+pub mod audit_record;
+pub mod cleanup;
+pub mod finished;
 pub mod gather;
-pub mod kept;
+pub mod job_results;
 pub mod payments;
-pub mod proof;
-pub mod record;
 pub mod report;
-pub mod rest;
-pub mod settle;
 pub mod undo;
 pub mod validate;
 pub mod work;
 
-use super::backup::settle::news;
+use super::backup::job_results::news;
 use super::context::Context;
-use super::feed::Informer;
-use super::observed::FailingSince;
-use super::verbs::apply_status;
+use super::informer::Informer;
+use super::instrumented::FailingSince;
+use super::writes::apply_status;
 use crate::error::ReconcileError;
 use act::Begun;
+use audit_record::AuditRecordState;
 use chrono::{DateTime, TimeDelta, Utc};
-use gather::Seen;
+use gather::ObservedRequest;
 use kube::ResourceExt;
 use kube::api::Api;
 use kube::runtime::controller;
 use kube::runtime::events::EventType;
 use kube::runtime::reflector::ObjectRef;
-use record::Standing;
 use sennight_api::conditions::{RequestCondition, is_true};
 use sennight_api::{ConditionStatus, RestoreRequest, RestoreRequestStatus};
 use sennight_core::gate::Mode;
-use sennight_core::restore::{self, Action, Plan, Step};
+use sennight_core::restore::{self, RestoreAction, RestorePlan, StepState};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use validate::Assessed;
@@ -57,10 +57,10 @@ pub async fn run(feed: Informer<RestoreRequest>, ctx: Arc<Context>, stop: Cancel
 }
 
 async fn reconcile(object: Arc<RestoreRequest>, ctx: Arc<Context>) -> Result<controller::Action, ReconcileError> {
-    if rest::retired(&object, &ctx).await? {
+    if finished::retired(&object, &ctx).await? {
         return Ok(controller::Action::await_change());
     }
-    if let Some(at) = rest::retirement(&object, &ctx).filter(|_| rest::resting(&object)) {
+    if let Some(at) = finished::retirement(&object, &ctx).filter(|_| finished::resting(&object)) {
         ctx.timers.requests.schedule(ObjectRef::from_obj(&*object), at);
         return Ok(controller::Action::await_change());
     }
@@ -68,9 +68,9 @@ async fn reconcile(object: Arc<RestoreRequest>, ctx: Arc<Context>) -> Result<con
     let now = ctx.now();
     let mut status = own(&object);
     // What stands is recorded before anything new is done.
-    let recorded = record::keep_up(&object, &mut status, &seen, &ctx).await?;
+    let recorded = audit_record::keep_up(&object, &mut status, &seen, &ctx).await?;
     payments::farewell(&object, &ctx).await;
-    let fresh = settle::settle(&mut status, &seen.endings, now);
+    let fresh = job_results::settle(&mut status, &seen.endings, now);
     report::progress(&mut status, &seen);
     let authority = match ctx.authority.last() {
         Some(last) => last.map_err(|fault| fault.to_string()),
@@ -79,14 +79,14 @@ async fn reconcile(object: Arc<RestoreRequest>, ctx: Arc<Context>) -> Result<con
     let standing = ctx.authority.standing(&object, ctx.settings.four_eyes);
     let guarded = validate::Guarded { authority, standing };
     let mut assessed = validate::assess(&object, &status, &fresh, &seen, guarded, &ctx.settings, now);
-    if let Standing::Broken(why) = &recorded {
+    if let AuditRecordState::Broken(why) = &recorded {
         assessed.facts.broken = Some(why.clone());
     }
     report::facts(&object, &mut status, &assessed, &seen, now);
     // An approval that was mirrored just now counts from now.
     assessed.facts.approved_since = approved_since(&status);
     let plan = restore::decide(&assessed.facts, now);
-    if plan.action == Action::Pin && act::keep(&object, &ctx).await? {
+    if plan.action == RestoreAction::Pin && act::keep(&object, &ctx).await? {
         // That write changed the resourceVersion: the watch brings the next round.
         return Ok(controller::Action::await_change());
     }
@@ -96,16 +96,16 @@ async fn reconcile(object: Arc<RestoreRequest>, ctx: Arc<Context>) -> Result<con
         Begun::Never(instead) => (*instead, true),
     };
     report::plan(&object, &mut status, &plan, &ctx.settings, now);
-    let clears = assessed.facts.ended || plan.action == Action::Drop;
-    let after = if clears { kept::round(&object, &mut status, &fresh, &seen, &ctx).await? } else { None };
-    if matches!(plan.action, Action::Finish(_) | Action::Release) {
+    let clears = assessed.facts.ended || plan.action == RestoreAction::Drop;
+    let after = if clears { cleanup::round(&object, &mut status, &fresh, &seen, &ctx).await? } else { None };
+    if matches!(plan.action, RestoreAction::Finish(_) | RestoreAction::Release) {
         undo::wake(&object, &ctx);
     }
     status.observed_generation = object.metadata.generation;
-    if !(plan.action == Action::Release && object.metadata.deletion_timestamp.is_some()) {
+    if !(plan.action == RestoreAction::Release && object.metadata.deletion_timestamp.is_some()) {
         write(&object, &status, &plan, &assessed, &ctx).await?;
     }
-    let done = Round { acted, recorded: recorded == Standing::Kept, after };
+    let done = Round { acted, recorded: recorded == AuditRecordState::Kept, after };
     wake(&object, &plan, &assessed, &done, &ctx);
     Ok(controller::Action::await_change())
 }
@@ -128,41 +128,41 @@ fn approved_since(status: &RestoreRequestStatus) -> Option<DateTime<Utc>> {
 async fn act(
     object: &RestoreRequest,
     status: &mut RestoreRequestStatus,
-    plan: &Plan,
+    plan: &RestorePlan,
     assessed: &Assessed,
-    seen: &Seen,
+    seen: &ObservedRequest,
     ctx: &Context,
 ) -> Result<Begun, ReconcileError> {
     let now = ctx.now();
     match &plan.action {
-        Action::Nothing => Ok(Begun::No),
-        Action::Finish(_) | Action::Drop => {
+        RestoreAction::Nothing => Ok(Begun::No),
+        RestoreAction::Finish(_) | RestoreAction::Drop => {
             act::halt(object, status, ctx).await?;
             Ok(Begun::Yes)
         }
-        Action::Pin => {
+        RestoreAction::Pin => {
             act::pin(status, assessed, seen);
             Ok(Begun::Yes)
         }
-        Action::Hold if assessed.facts.keys.mode == Mode::Undo => {
+        RestoreAction::Hold if assessed.facts.keys.mode == Mode::Undo => {
             let holds = undo::hold(object, ctx).await?;
             if holds {
                 report::held(object, status, true, "HoldPlaced", "the replaced database is kept until this ends", now);
             }
             Ok(if holds { Begun::Yes } else { Begun::No })
         }
-        Action::Hold => {
+        RestoreAction::Hold => {
             act::hold(object, status, seen, ctx).await?;
             report::held(object, status, true, "HoldPlaced", "the backup outlives its retention until this ends", now);
             Ok(Begun::Yes)
         }
-        Action::Start(step, attempt) => act::start(object, status, *step, *attempt, assessed, seen, ctx).await,
-        Action::Claim(step) => {
+        RestoreAction::Start(step, attempt) => act::start(object, status, *step, *attempt, assessed, seen, ctx).await,
+        RestoreAction::Claim(step) => {
             // The claim is written by itself, guarded: this round's status must not contradict it.
             let won = act::claim(object, *step, assessed, seen, ctx).await?;
             Ok(if won { Begun::Yes } else { Begun::No })
         }
-        Action::Release => {
+        RestoreAction::Release => {
             if act::release(object, status, seen, ctx).await? && object.metadata.deletion_timestamp.is_none() {
                 report::held(object, status, false, "Released", "the request has ended", now);
             }
@@ -175,13 +175,13 @@ async fn act(
 async fn write(
     object: &RestoreRequest,
     status: &RestoreRequestStatus,
-    plan: &Plan,
+    plan: &RestorePlan,
     assessed: &Assessed,
     ctx: &Context,
 ) -> Result<(), ReconcileError> {
     let api = Api::namespaced(ctx.clients.write.clone(), &object.namespace().unwrap_or_default());
     let before = own(object);
-    if matches!(plan.action, Action::Claim(_)) {
+    if matches!(plan.action, RestoreAction::Claim(_)) {
         // Whatever else this round has to say is said in the next, on top of the claim.
         return Ok(());
     }
@@ -205,7 +205,7 @@ async fn write(
         let note = report::reminder(plan);
         ctx.observer.event(object, EventType::Warning, "DeadlineNear", "Remind", &note).await;
     }
-    if let Action::Finish(terminal) = &plan.action {
+    if let RestoreAction::Finish(terminal) = &plan.action {
         let (mode, outcome) = report::ended(assessed.facts.keys.mode, terminal);
         let failed = is_true(&status.conditions, RequestCondition::Failed);
         ctx.metrics.restore_ended(mode, outcome, failed.then_some(plan.reason.as_str()));
@@ -223,22 +223,22 @@ struct Round {
     after: Option<DateTime<Utc>>,
 }
 
-fn wake(object: &RestoreRequest, plan: &Plan, assessed: &Assessed, done: &Round, ctx: &Context) {
+fn wake(object: &RestoreRequest, plan: &RestorePlan, assessed: &Assessed, done: &Round, ctx: &Context) {
     let (me, now) = (ObjectRef::from_obj(object), ctx.now());
     let facts = &assessed.facts;
-    let running = [&facts.preflight, &facts.prepare, &facts.cutover, &facts.settle, &facts.export]
+    let running = [&facts.preflight, &facts.prepare, &facts.cutover, &facts.recover, &facts.export]
         .into_iter()
         .chain(&facts.live_ids)
-        .any(|step| matches!(step, Step::Running { .. }));
+        .any(|step| matches!(step, StepState::Running { .. }));
     // A Job's end wakes us; this is for its progress, and for the case that the event was lost.
     let look =
         running.then(|| now + TimeDelta::from_std(ctx.settings.timing.job_interval).unwrap_or(TimeDelta::minutes(1)));
     // What was acted on comes back by the watch; a closed lock is tried again soon.
-    let stuck = !done.acted && matches!(plan.action, Action::Claim(_) | Action::Start(..));
+    let stuck = !done.acted && matches!(plan.action, RestoreAction::Claim(_) | RestoreAction::Start(..));
     let retry = stuck.then(|| now + TimeDelta::seconds(10));
     // The other request writes the hold of an Undo, and nothing tells us when it has.
-    let hold = (!done.acted && plan.action == Action::Hold).then(|| now + TimeDelta::seconds(2));
-    let retire = rest::retirement(object, ctx).filter(|_| object.status.as_ref().is_none_or(kept::settled));
+    let hold = (!done.acted && plan.action == RestoreAction::Hold).then(|| now + TimeDelta::seconds(2));
+    let retire = finished::retirement(object, ctx).filter(|_| object.status.as_ref().is_none_or(cleanup::settled));
     let record = (!done.recorded).then(|| now + TimeDelta::seconds(30));
     match [plan.wake, look, retry, hold, retire, record, done.after].into_iter().flatten().min() {
         Some(at) => ctx.timers.requests.schedule(me, at),

@@ -3,7 +3,7 @@
 
 use crate::context::Context;
 use crate::error::ReconcileError;
-use crate::verbs::VerbError;
+use crate::writes::VerbError;
 use kube::ResourceExt;
 use kube::api::{Api, ListParams};
 use kube::runtime::events::EventType;
@@ -11,7 +11,7 @@ use sennight_api::RestoreRequest;
 use sennight_api::conditions::{RequestCondition, is_true};
 use sennight_api::restore_status::RestorePhase;
 use sennight_core::gate::{Payment, SameReference, reference_holder};
-use sennight_core::restore::Owed;
+use sennight_core::restore::RefundOwed;
 
 /// Requests of a list's page.
 const PAGE: u32 = 500;
@@ -83,12 +83,12 @@ pub async fn reused_now(object: &RestoreRequest, ctx: &Context) -> Result<Option
 
 /// The refund that billing owes: paid, ended, nothing delivered, none recorded. Whether something was delivered by what
 /// needs attention, nobody knows yet.
-pub fn owed(object: &RestoreRequest) -> Option<Owed> {
+pub fn owed(object: &RestoreRequest) -> Option<RefundOwed> {
     let status = object.status.as_ref()?;
     let since = status.finished_at?;
     let undelivered = matches!(status.phase, Some(RestorePhase::Denied | RestorePhase::Expired | RestorePhase::Failed));
     let refunded = status.payment.as_ref().is_some_and(|payment| payment.refund.is_some());
-    (paid(object) && undelivered && !refunded).then_some(Owed { since })
+    (paid(object) && undelivered && !refunded).then_some(RefundOwed { since })
 }
 
 /// A request that is deleted after its payment takes the debt with it: its record and this Event are what stays.

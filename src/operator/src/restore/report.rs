@@ -1,8 +1,8 @@
 //! What people are told of a request: conditions, phase, result, history. Pure.
 
-use super::gather::Seen;
+use super::gather::ObservedRequest;
 use super::validate::Assessed;
-use crate::observed::cut;
+use crate::instrumented::cut;
 use crate::settings::Settings;
 use chrono::{DateTime, TimeDelta, Utc};
 use sennight_api::conditions::{RequestCondition, find, is_true, reason, set};
@@ -11,7 +11,7 @@ use sennight_api::restore_status::{Decision, PreviousDatabase, RestorePhase};
 use sennight_api::{Condition, ConditionStatus, RestoreRequest, RestoreRequestStatus};
 use sennight_core::estimate::expected_end;
 use sennight_core::gate::{Mode, Payment};
-use sennight_core::restore::{Action, Eligibility, Phase, Plan, Step, Terminal};
+use sennight_core::restore::{Eligibility, Phase, RestoreAction, RestorePlan, StepState, Terminal};
 
 /// Entries that the history keeps.
 const HISTORY: usize = 50;
@@ -25,7 +25,7 @@ pub fn facts(
     object: &RestoreRequest,
     status: &mut RestoreRequestStatus,
     assessed: &Assessed,
-    seen: &Seen,
+    seen: &ObservedRequest,
     now: DateTime<Utc>,
 ) {
     let generation = object.metadata.generation;
@@ -61,7 +61,7 @@ fn approved(object: &RestoreRequest) -> Condition {
     }
 }
 
-fn eligible(assessed: &Assessed, seen: &Seen) -> Condition {
+fn eligible(assessed: &Assessed, seen: &ObservedRequest) -> Condition {
     let kind = RequestCondition::Eligible;
     let facts = &assessed.facts;
     let unpaid = !matches!(facts.keys.payment, Payment::Paid { .. });
@@ -71,7 +71,7 @@ fn eligible(assessed: &Assessed, seen: &Seen) -> Condition {
         (Eligibility::NotYet { reason, message }, _) => {
             Condition::new(kind, ConditionStatus::Unknown, reason.clone(), message.clone())
         }
-        (Eligibility::Yes, Step::Failed { reason, message, .. }) if !facts.keys.eligible => {
+        (Eligibility::Yes, StepState::Failed { reason, message, .. }) if !facts.keys.eligible => {
             Condition::new(kind, false, reason.clone(), message.clone())
         }
         (Eligibility::Yes, _) if !facts.keys.eligible => {
@@ -93,7 +93,7 @@ fn eligible(assessed: &Assessed, seen: &Seen) -> Condition {
 pub fn plan(
     object: &RestoreRequest,
     status: &mut RestoreRequestStatus,
-    plan: &Plan,
+    plan: &RestorePlan,
     settings: &Settings,
     now: DateTime<Utc>,
 ) {
@@ -117,14 +117,14 @@ pub fn plan(
         history(status, HistoryEntry { time: now, event: phase.to_string(), message: Some(message), by });
     }
     remind(status, plan, now);
-    if let Action::Finish(terminal) = &plan.action {
+    if let RestoreAction::Finish(terminal) = &plan.action {
         finish(object, status, terminal, settings, now);
         refund(object, status, plan, now);
     }
 }
 
 /// Writes down that people are reminded, so that no later round does it again.
-fn remind(status: &mut RestoreRequestStatus, plan: &Plan, now: DateTime<Utc>) {
+fn remind(status: &mut RestoreRequestStatus, plan: &RestorePlan, now: DateTime<Utc>) {
     let Some(mark) = plan.remind else { return };
     status.reminded_at = Some(mark);
     let message = cut(&reminder(plan), NOTE_LIMIT).to_owned();
@@ -132,7 +132,7 @@ fn remind(status: &mut RestoreRequestStatus, plan: &Plan, now: DateTime<Utc>) {
 }
 
 /// What a reminder says.
-pub fn reminder(plan: &Plan) -> String {
+pub fn reminder(plan: &RestorePlan) -> String {
     let until = plan.deadline.map_or_else(String::new, |at| format!(" until {}", at.format("%Y-%m-%d %H:%M UTC")));
     format!("waiting for {}{until}: {}", plan.waiting_on, plan.message)
 }
@@ -191,7 +191,7 @@ fn finish(
                 ..RestoreResult::default()
             };
             status.result = Some(Box::new(result));
-            status.kept = kept(status, previous_database, until).map(Box::new);
+            status.previous_database = kept(status, previous_database, until).map(Box::new);
             let message = format!("the replaced database is kept as {previous_database}");
             let undo = Condition::new(RequestCondition::UndoAvailable, true, "Kept", message);
             set(&mut status.conditions, undo.observed(generation), now);
@@ -225,14 +225,14 @@ fn kept(status: &RestoreRequestStatus, name: &str, undo_until: DateTime<Utc>) ->
         oid,
         undo_until,
         held_by: None,
-        safety: None,
+        safety_backup: None,
         dropping_since: None,
         dropped_at: None,
     })
 }
 
 /// Paid and nothing delivered: billing owes a refund until it records one.
-fn refund(object: &RestoreRequest, status: &mut RestoreRequestStatus, plan: &Plan, now: DateTime<Utc>) {
+fn refund(object: &RestoreRequest, status: &mut RestoreRequestStatus, plan: &RestorePlan, now: DateTime<Utc>) {
     let paid = object.status.as_ref().is_some_and(|s| is_true(&s.conditions, RequestCondition::Paid));
     if !paid || is_true(&status.conditions, RequestCondition::Complete) {
         return;
@@ -280,7 +280,7 @@ pub fn held(
 }
 
 /// How far the running Job is, and when it may be done.
-pub fn progress(status: &mut RestoreRequestStatus, seen: &Seen) {
+pub fn progress(status: &mut RestoreRequestStatus, seen: &ObservedRequest) {
     let estimated = status.estimate.as_ref().and_then(|e| e.duration_seconds).map(TimeDelta::seconds);
     let began = status.jobs.iter().rev().find(|job| job.outcome.is_none()).and_then(|job| job.started_at);
     let progress = seen.progress.as_ref().map(|p| RestoreProgress {

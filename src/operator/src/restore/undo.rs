@@ -1,13 +1,13 @@
 //! Undo: which request is taken back, whether it still can be, and who holds its previous database. The hold stands in the
 //! undone request's own status, written by its own reconcile: there the drop and the hold cannot both win.
 
-use super::gather::Seen;
+use super::gather::ObservedRequest;
 use super::validate::created;
 use crate::context::Context;
 use crate::error::ReconcileError;
-use crate::fleet::Key;
+use crate::schedule_index::Key;
 use crate::settings::Settings;
-use crate::verbs::get_opt;
+use crate::writes::get_opt;
 use chrono::{DateTime, TimeDelta, Utc};
 use kube::ResourceExt;
 use kube::api::Api;
@@ -15,9 +15,9 @@ use sennight_api::conditions::{RequestCondition, is_true};
 use sennight_api::restore_request::RestoreMode;
 use sennight_api::restore_status::Undone;
 use sennight_api::{RestoreRequest, RestoreRequestStatus};
-use sennight_core::gate::Evidence;
+use sennight_core::cleanup::Undoing;
+use sennight_core::gate::GateInputs;
 use sennight_core::gate::undo::{self, UndoRefusal};
-use sennight_core::kept::Undoing;
 use std::sync::Arc;
 
 /// Days that a hold covers beyond people's deadlines: queueing and the work itself.
@@ -36,7 +36,7 @@ pub fn brought(request: &RestoreRequest) -> Option<i64> {
 pub fn swapped(request: &RestoreRequest) -> bool {
     let status = request.status.as_ref();
     request.spec.mode != RestoreMode::CrmExport
-        && status.is_some_and(|s| is_true(&s.conditions, RequestCondition::Complete) && s.kept.is_some())
+        && status.is_some_and(|s| is_true(&s.conditions, RequestCondition::Complete) && s.previous_database.is_some())
 }
 
 /// When its swap took effect.
@@ -53,8 +53,8 @@ pub fn undone(object: &RestoreRequest, siblings: &[Arc<RestoreRequest>]) -> Opti
 /// Whether `object` can undo what it names, and what that means on the server.
 pub fn assess(
     object: &RestoreRequest,
-    evidence: &Evidence<'_>,
-    seen: &Seen,
+    evidence: &GateInputs<'_>,
+    seen: &ObservedRequest,
     settings: &Settings,
     now: DateTime<Utc>,
 ) -> Result<Undone, UndoRefusal> {
@@ -63,7 +63,7 @@ pub fn assess(
     let asked = created(object).unwrap_or(now);
     let newest = seen.siblings.iter().filter(|r| swapped(r)).max_by_key(|r| committed(r));
     let replaced_by = request.as_ref().zip(newest).filter(|(r, n)| brought(r) != brought(n)).map(|(_, n)| n.name_any());
-    let kept = request.as_ref().and_then(|r| r.status.as_ref()).and_then(|s| s.kept.clone());
+    let kept = request.as_ref().and_then(|r| r.status.as_ref()).and_then(|s| s.previous_database.clone());
     let facts = request.as_ref().map(|r| undo::Undone {
         name: &wanted,
         same_schedule: r.spec.schedule_ref == object.spec.schedule_ref,
@@ -94,7 +94,7 @@ pub async fn hold(object: &RestoreRequest, ctx: &Context) -> Result<bool, Reconc
     let Some(reference) = &object.spec.undo_of else { return Ok(false) };
     let api: Api<RestoreRequest> = Api::namespaced(ctx.clients.write.clone(), &namespace);
     let fresh = get_opt(&api, &reference.name).await?;
-    let kept = fresh.and_then(|r| r.status).and_then(|s| s.kept);
+    let kept = fresh.and_then(|r| r.status).and_then(|s| s.previous_database);
     let held = kept.is_some_and(|k| k.dropping_since.is_none() && k.held_by.as_ref() == Some(&object.name_any()));
     if !held {
         wake(object, ctx);
@@ -129,7 +129,7 @@ pub fn undoing(object: &RestoreRequest, siblings: &[Arc<RestoreRequest>]) -> Und
         }
     }
     if let Some(name) = unsettled.pop() {
-        return Undoing::Unsettled(name);
+        return Undoing::Unknown(name);
     }
     open.into_iter().min().map_or(Undoing::Nobody, |(_, name)| Undoing::Open(name))
 }
@@ -146,5 +146,5 @@ fn standing(status: Option<&RestoreRequestStatus>) -> Ended {
     if is_true(&status.conditions, RequestCondition::Complete) {
         return Ended::Effective;
     }
-    if super::settle::untouched(status, &Vec::new()) { Ended::WithoutEffect } else { Ended::Unknown }
+    if super::job_results::untouched(status, &Vec::new()) { Ended::WithoutEffect } else { Ended::Unknown }
 }

@@ -1,8 +1,8 @@
 //! From the objects to the facts that the decision rests on: eligibility, locks, steps. Pure.
 
-use super::gather::{Pinned, Seen, candidate};
+use super::gather::{ObservedRequest, Pinned, candidate};
+use super::job_results::{Fresh, faults, step};
 use super::payments;
-use super::settle::{Fresh, faults, step};
 use super::undo;
 use crate::backup::validate::timetable;
 use crate::settings::Settings;
@@ -16,17 +16,19 @@ use sennight_api::restore_status::{Decision, Undone};
 use sennight_api::{RestoreRequest, RestoreRequestStatus};
 use sennight_core::authority::Distrust;
 use sennight_core::gate::undo::UndoRefusal;
-use sennight_core::gate::{self, Account, Approval, Candidate, Evidence, FourEyes, Keys, Mode, Payment, Wanted};
+use sennight_core::gate::{
+    self, Account, Approval, BackupCandidate, FourEyes, GateInputs, Keys, Mode, Payment, Wanted,
+};
 use sennight_core::names::{RestoreStep, restore_job};
-use sennight_core::restore::{Claim, Eligibility, Facts, Patience, Step};
+use sennight_core::restore::{ClaimState, Deadlines, Eligibility, RestoreInputs, StepState};
 use sennight_storage::CatalogueError;
 
 /// The facts, and the backup that the request resolves to.
 pub struct Assessed {
     /// What the decision rests on.
-    pub facts: Facts,
+    pub facts: RestoreInputs,
     /// The backup, while none is pinned.
-    pub chosen: Option<Candidate>,
+    pub chosen: Option<BackupCandidate>,
     /// For an Undo: what is undone, while that is not pinned.
     pub undone: Option<Undone>,
 }
@@ -44,7 +46,7 @@ pub fn assess(
     object: &RestoreRequest,
     status: &RestoreRequestStatus,
     fresh: &Fresh,
-    seen: &Seen,
+    seen: &ObservedRequest,
     guarded: Guarded,
     settings: &Settings,
     now: DateTime<Utc>,
@@ -59,17 +61,17 @@ pub fn assess(
         Found::Undone(Ok(undone)) => (None, Some(undone), Eligibility::Yes),
         Found::Undone(Err(refusal)) => (None, None, refused(&refusal)),
     };
-    let looked = mode == Mode::CrmExport || matches!(preflight, Step::Succeeded(_));
+    let looked = mode == Mode::CrmExport || matches!(preflight, StepState::Succeeded(_));
     let eligible = eligibility == Eligibility::Yes && looked;
     let window = object.spec.window.as_ref();
     let approved = find(&status.conditions, RequestCondition::Approved).filter(|c| c.is_true());
     let limit = seen.server.as_ref().map_or(1, |s| i64::from(s.spec.max_concurrent_restores));
     let keys = signatures(object, mode);
-    let facts = Facts {
+    let facts = RestoreInputs {
         created: created(object).unwrap_or(now),
         approved_since: approved.and_then(|c| c.last_transition_time),
         deleting: object.metadata.deletion_timestamp.as_ref().map(|at| instant(at).unwrap_or(now)),
-        owes_drop: super::kept::owes_drop(status, fresh, seen),
+        owes_drop: super::cleanup::owes_drop(status, fresh, seen),
         ended: status.finished_at.is_some(),
         pinned: status.backup.is_some() || status.undo.is_some(),
         keys: Keys {
@@ -91,12 +93,12 @@ pub fn assess(
         preflight,
         prepare: step(status, RestoreStep::Prepare, fresh),
         cutover: step(status, RestoreStep::Cutover, fresh),
-        settles: seen.server.is_some(),
-        settle: step(status, RestoreStep::RecoverCutover, fresh),
+        recovers: seen.server.is_some(),
+        recover: step(status, RestoreStep::RecoverCutover, fresh),
         export: step(status, RestoreStep::Export, fresh),
         faults: faults(status, repeatable(mode), length(settings.timing.restore_deadline)),
         live_ids: wants_live_ids(seen).then(|| step(status, RestoreStep::LiveIds, fresh)),
-        lane_free: seen.restores_here < limit,
+        slot_free: seen.restores_here < limit,
         dumping: seen.dumping,
         not_before: window.and_then(|w| w.not_before),
         not_after: window.and_then(|w| w.not_after),
@@ -107,14 +109,19 @@ pub fn assess(
     Assessed { facts, chosen, undone }
 }
 
-fn wants_live_ids(seen: &Seen) -> bool {
+fn wants_live_ids(seen: &ObservedRequest) -> bool {
     seen.profile.as_ref().is_some_and(|profile| profile.spec.missing_only)
 }
 
 /// Two operators' clocks may be apart by so much.
 const SKEW: TimeDelta = TimeDelta::minutes(5);
 
-fn claim(object: &RestoreRequest, status: &RestoreRequestStatus, seen: &Seen, now: DateTime<Utc>) -> Option<Claim> {
+fn claim(
+    object: &RestoreRequest,
+    status: &RestoreRequestStatus,
+    seen: &ObservedRequest,
+    now: DateTime<Utc>,
+) -> Option<ClaimState> {
     let claim = status.claim.as_ref()?;
     let job_seen = status.jobs.iter().any(|job| job.name == claim.job);
     let step = if object.spec.mode == RestoreMode::CrmExport { RestoreStep::Export } else { RestoreStep::Cutover };
@@ -126,16 +133,16 @@ fn claim(object: &RestoreRequest, status: &RestoreRequestStatus, seen: &Seen, no
     } else {
         None
     };
-    Some(Claim { at: claim.at, job_seen, job_there: seen.job_there, impossible })
+    Some(ClaimState { at: claim.at, job_seen, job_there: seen.job_there, impossible })
 }
 
 fn length(of: std::time::Duration) -> TimeDelta {
     TimeDelta::from_std(of).unwrap_or(TimeDelta::days(365))
 }
 
-fn patience(settings: &Settings) -> Patience {
+fn patience(settings: &Settings) -> Deadlines {
     let timing = &settings.timing;
-    Patience {
+    Deadlines {
         approval: length(timing.approval_deadline),
         payment: length(timing.payment_deadline),
         retry: length(timing.restore_retry),
@@ -183,7 +190,7 @@ pub fn created(object: &RestoreRequest) -> Option<DateTime<Utc>> {
     object.creation_timestamp().as_ref().and_then(instant)
 }
 
-fn account(seen: &Seen, now: DateTime<Utc>) -> Option<Account> {
+fn account(seen: &ObservedRequest, now: DateTime<Utc>) -> Option<Account> {
     let (schedule, server) = (seen.schedule.as_ref()?, seen.server.as_ref()?);
     // A schedule whose own fields are wrong still has backups; its days are then counted in UTC.
     let today = timetable(schedule).map_or_else(|_| now.date_naive(), |t| t.day(now));
@@ -196,7 +203,7 @@ fn account(seen: &Seen, now: DateTime<Utc>) -> Option<Account> {
 }
 
 /// What the schedule names and is not there.
-fn away(seen: &Seen) -> Option<String> {
+fn away(seen: &ObservedRequest) -> Option<String> {
     let spec = &seen.schedule.as_ref()?.spec;
     if seen.server.is_none() {
         return Some(format!("DatabaseServer {:?}", spec.database.server_ref.name));
@@ -212,28 +219,34 @@ fn held_until(status: &RestoreRequestStatus) -> Option<DateTime<Utc>> {
 
 /// What a request resolves to, or why to nothing.
 enum Found {
-    Backup(Result<Candidate, gate::Refusal>),
+    Backup(Result<BackupCandidate, gate::GateRefusal>),
     Undone(Result<Undone, UndoRefusal>),
 }
 
-fn resolve(object: &RestoreRequest, mode: Mode, seen: &Seen, settings: &Settings, now: DateTime<Utc>) -> Found {
+fn resolve(
+    object: &RestoreRequest,
+    mode: Mode,
+    seen: &ObservedRequest,
+    settings: &Settings,
+    now: DateTime<Utc>,
+) -> Found {
     let spec = &object.spec;
     let account = account(seen, now);
     let wanted = match (&spec.date, spec.backup.as_ref().and_then(|id| id.parse().ok())) {
         (_, Some(id)) => Wanted::Point(id),
         (date, None) => Wanted::Day(date.unwrap_or_default()),
     };
-    let backups: Result<Vec<Candidate>, &str> = match &seen.catalogue {
+    let backups: Result<Vec<BackupCandidate>, &str> = match &seen.catalogue {
         Ok(entries) => Ok(entries.iter().map(candidate).collect()),
         Err(why) => Err(why),
     };
-    let pinned = seen.pinned.open().map(|open| Candidate {
+    let pinned = seen.pinned.open().map(|open| BackupCandidate {
         id: open.manifest.id.clone(),
         day: open.manifest.day,
         identity: open.manifest.identity.clone(),
     });
     let away = away(seen);
-    let evidence = Evidence {
+    let evidence = GateInputs {
         mode,
         wanted: &wanted,
         requester: &spec.requester.user_id,
@@ -256,7 +269,11 @@ fn refused(refusal: &UndoRefusal) -> Eligibility {
     if refusal.may_pass() { Eligibility::NotYet { reason, message } } else { Eligibility::Never { reason, message } }
 }
 
-fn eligibility(resolved: &Result<Candidate, gate::Refusal>, mode: Mode, seen: &Seen) -> Eligibility {
+fn eligibility(
+    resolved: &Result<BackupCandidate, gate::GateRefusal>,
+    mode: Mode,
+    seen: &ObservedRequest,
+) -> Eligibility {
     if let Pinned::Unusable(error) = &seen.pinned {
         let reason = match error {
             CatalogueError::ForeignBackup(_) => "AnotherTenantsBackup",
@@ -281,7 +298,7 @@ fn eligibility(resolved: &Result<Candidate, gate::Refusal>, mode: Mode, seen: &S
 }
 
 /// Before anybody approves or pays: an export by this profile, or of this backup by it, would fail.
-fn unfit(mode: Mode, seen: &Seen) -> Option<Eligibility> {
+fn unfit(mode: Mode, seen: &ObservedRequest) -> Option<Eligibility> {
     let spec = &seen.profile.as_ref().filter(|_| mode == Mode::CrmExport)?.spec;
     let not_yet = |reason: &str, why: &dyn std::fmt::Display| Eligibility::NotYet {
         reason: reason.to_owned(),

@@ -1,12 +1,12 @@
 //! A restore step as a worker's Job.
 
-use super::gather::Seen;
-use super::settle;
+use super::gather::ObservedRequest;
+use super::job_results;
 use crate::context::Context;
 use crate::error::NoWork;
 use crate::settings::Timing;
 use crate::targets;
-use crate::worker_job::{Mount, WorkerJob, mark};
+use crate::worker_job::{Mount, WorkerJob, labels};
 use chrono::TimeDelta;
 use kube::{Resource, ResourceExt};
 use sennight_api::{BackupSchedule, BackupStorage, DatabaseServer, RestoreRequest, RestoreRequestStatus};
@@ -35,7 +35,7 @@ pub fn worker(
     step: RestoreStep,
     attempt: i32,
     backup: Option<&BackupRef>,
-    seen: &Seen,
+    seen: &ObservedRequest,
     ctx: &Context,
 ) -> Result<WorkerJob, NoWork> {
     let world = seen.schedule.as_deref().zip(seen.server.as_deref()).zip(seen.storage.as_deref());
@@ -65,8 +65,8 @@ pub fn worker(
             let (task, mounts) = restore(object, schedule, server, backup()?)?;
             (Task::Prepare(task), mounts)
         }
-        RestoreStep::SafetyBackup => super::kept::safety_work(object, status, schedule, server, ctx)?,
-        RestoreStep::DropDatabase => super::kept::clear_work(object, status, schedule, server)?,
+        RestoreStep::SafetyBackup => super::cleanup::safety_work(object, status, schedule, server, ctx)?,
+        RestoreStep::DropDatabase => super::cleanup::clear_work(object, status, schedule, server)?,
     };
     let (target, mut mounts) = targets::storage(storage);
     mounts.extend(database_mounts);
@@ -75,7 +75,7 @@ pub fn worker(
         namespace: object.namespace().unwrap_or_default(),
         owner: object.controller_owner_ref(&()).unwrap_or_default(),
         labels: labels(&uid, step, server),
-        annotations: BTreeMap::from([(mark::REQUEST_NAME.to_owned(), object.name_any())]),
+        annotations: BTreeMap::from([(labels::REQUEST_NAME.to_owned(), object.name_any())]),
         task,
         at_once: None,
         storage: target,
@@ -93,15 +93,15 @@ fn service_account(storage: &BackupStorage) -> Option<String> {
 fn labels(uid: &str, step: RestoreStep, server: &DatabaseServer) -> BTreeMap<String, String> {
     let label = |k: &str, v: &str| (k.to_owned(), v.to_owned());
     let mut labels = BTreeMap::from([
-        label(mark::SERVER, &server.name_any()),
-        label(mark::REQUEST, uid),
-        label(mark::STEP, &step.to_string()),
+        label(labels::SERVER, &server.name_any()),
+        label(labels::REQUEST, uid),
+        label(labels::STEP, &step.to_string()),
     ]);
     if matches!(step, RestoreStep::Prepare | RestoreStep::Cutover | RestoreStep::RecoverCutover) {
-        labels.extend([label(mark::LANE, mark::RESTORE)]);
+        labels.extend([label(labels::JOB_KIND, labels::RESTORE)]);
     }
     if matches!(step, RestoreStep::SafetyBackup | RestoreStep::LiveIds) {
-        labels.extend([label(mark::LANE, mark::DUMP)]);
+        labels.extend([label(labels::JOB_KIND, labels::DUMP)]);
     }
     labels
 }
@@ -113,7 +113,7 @@ fn export(
     schedule: &BackupSchedule,
     server: &DatabaseServer,
     backup: BackupRef,
-    seen: &Seen,
+    seen: &ObservedRequest,
 ) -> Result<Task, NoWork> {
     let profile = seen.profile.as_ref().ok_or(NoWork::ReferenceGone)?;
     Ok(Task::Export(ExportTask {
@@ -130,7 +130,7 @@ fn export(
 /// What became of asking the live database.
 fn live(status: &RestoreRequestStatus) -> LiveAnswer {
     if let Some(live) = &status.live {
-        return LiveAnswer::Listed(settle::live_list(live));
+        return LiveAnswer::Listed(job_results::live_list(live));
     }
     let step = RestoreStep::LiveIds.to_string();
     let last = status.jobs.iter().filter(|job| job.step == step).max_by_key(|job| job.attempt);
@@ -144,7 +144,7 @@ fn live_ids(
     object: &RestoreRequest,
     schedule: &BackupSchedule,
     server: &DatabaseServer,
-    seen: &Seen,
+    seen: &ObservedRequest,
 ) -> Result<(Task, Vec<Mount>), NoWork> {
     let profile = seen.profile.as_ref().ok_or(NoWork::ReferenceGone)?;
     let profile = ExportProfile::from(profile.spec.clone());

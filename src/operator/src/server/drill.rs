@@ -1,15 +1,15 @@
 //! Restore drills of a server's tenants: one Job at a time, its end in the server's status; the schedules read it there and
 //! write `provenTime` into their own.
 
-use super::proofs::{candidate, judge, keep_count, past, remember, tries, verdict};
+use super::drill_status::{candidate, judge, keep_count, past, remember, tries, verdict};
 use crate::context::Context;
 use crate::error::ReconcileError;
-use crate::fleet::Key;
+use crate::instrumented::cut;
 use crate::jobs::{self, JobState};
-use crate::observed::cut;
+use crate::schedule_index::Key;
 use crate::targets;
-use crate::verbs::{Created, create_or_adopt};
-use crate::worker_job::{WorkerJob, mark};
+use crate::worker_job::{WorkerJob, labels};
+use crate::writes::{Created, create_or_adopt};
 use chrono::{DateTime, TimeDelta, Utc};
 use k8s_openapi::api::batch::v1::Job;
 use kube::api::Api;
@@ -20,7 +20,7 @@ use sennight_api::common::LocalRef;
 use sennight_api::conditions::set;
 use sennight_api::database_server::{DrillRun, DrillStatus};
 use sennight_api::{BackupSchedule, BackupStorage, DatabaseServer, DatabaseServerStatus};
-use sennight_core::drill::{Candidate, Due, next};
+use sennight_core::drill::{DrillCandidate, Due, next};
 use sennight_core::names::drill_job;
 use sennight_protocol::backup::BackupRef;
 use sennight_protocol::restore::DrillTask;
@@ -92,11 +92,11 @@ fn write_down(
     status: &mut DatabaseServerStatus,
     mut drills: DrillStatus,
     ctx: &Context,
-) -> (DrillStatus, Vec<Candidate>) {
+) -> (DrillStatus, Vec<DrillCandidate>) {
     let (per_day, now) = (per_day(server), ctx.now());
     let namespace = server.namespace().unwrap_or_default();
     let provable = ctx.caches.schedules.provable(&namespace, &server.name_any(), per_day > 0);
-    let tenants: Vec<Candidate> = provable.into_iter().map(|tenant| candidate(tenant, &drills.last)).collect();
+    let tenants: Vec<DrillCandidate> = provable.into_iter().map(|tenant| candidate(tenant, &drills.last)).collect();
     keep_count(&mut drills, per_day, &tenants, now);
     let wanted = per_day > 0 || server.spec.drill.as_ref().is_some_and(|drill| drill.server_ref.is_some());
     let no_place = wanted && scratch(server, ctx).is_none();
@@ -109,7 +109,7 @@ fn write_down(
     (drills, tenants)
 }
 
-fn begun(candidate: Candidate, job: &Job, now: DateTime<Utc>) -> DrillRun {
+fn begun(candidate: DrillCandidate, job: &Job, now: DateTime<Utc>) -> DrillRun {
     DrillRun {
         schedule: candidate.schedule,
         backup: candidate.backup,
@@ -125,7 +125,7 @@ fn begun(candidate: Candidate, job: &Job, now: DateTime<Utc>) -> DrillRun {
 }
 
 /// A drill that could not begin: somebody waits for that word, or others for their turn.
-fn impossible(candidate: Candidate, obstacle: &Obstacle, now: DateTime<Utc>) -> DrillRun {
+fn impossible(candidate: DrillCandidate, obstacle: &Obstacle, now: DateTime<Utc>) -> DrillRun {
     let reason: &'static str = obstacle.into();
     DrillRun {
         schedule: candidate.schedule,
@@ -194,7 +194,7 @@ fn storage(schedule: &BackupSchedule, ctx: &Context) -> Option<Arc<BackupStorage
 fn worker(
     server: &DatabaseServer,
     schedule: &BackupSchedule,
-    candidate: &Candidate,
+    candidate: &DrillCandidate,
     tries: usize,
     ctx: &Context,
 ) -> Result<WorkerJob, Obstacle> {
@@ -225,7 +225,7 @@ fn worker(
         name: drill_job(&candidate.uid, &candidate.backup, &why),
         namespace,
         owner: bucket.controller_owner_ref(&()).ok_or(Obstacle::BackupGone)?,
-        labels: BTreeMap::from([label(mark::SERVER, &scratch.name_any()), label(mark::STEP, "drill")]),
+        labels: BTreeMap::from([label(labels::SERVER, &scratch.name_any()), label(labels::STEP, "drill")]),
         annotations: BTreeMap::new(),
         task: Task::Drill(task),
         at_once: None,

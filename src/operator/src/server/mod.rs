@@ -2,14 +2,14 @@
 //! never reads its Secrets: only worker pods do.
 
 pub mod drill;
-pub mod proofs;
+pub mod drill_status;
 pub mod validate;
 
 use super::context::Context;
-use super::feed::Informer;
-use super::jobs::Lane;
-use super::observed::FailingSince;
-use super::verbs::apply_status;
+use super::informer::Informer;
+use super::instrumented::FailingSince;
+use super::jobs::JobKind;
+use super::writes::apply_status;
 use crate::error::ReconcileError;
 use chrono::{DateTime, TimeDelta, Utc};
 use kube::ResourceExt;
@@ -43,7 +43,7 @@ async fn reconcile(server: Arc<DatabaseServer>, ctx: Arc<Context>) -> Result<Act
     let checked = validate::check(&server.spec);
     let namespace = server.namespace().unwrap_or_default();
     let name = server.name_any();
-    let dumping = ctx.jobs.running(Lane::Dump, &namespace, &name).here;
+    let dumping = ctx.jobs.running(JobKind::Dump, &namespace, &name).here;
     let counts = Counts { schedules: ctx.caches.schedules.on_server(&namespace, &name), dumping };
     let mut status = status(&server, &checked, &counts, ctx.now());
     let told = server.status.as_ref().and_then(|status| status.active_dumps);

@@ -7,9 +7,9 @@ mod report;
 pub mod validate;
 
 use super::context::Context;
-use super::feed::Informer;
-use super::observed::{FailingSince, pause};
-use super::verbs::{VerbError, apply_status};
+use super::informer::Informer;
+use super::instrumented::{FailingSince, pause};
+use super::writes::{VerbError, apply_status};
 use crate::error::ReconcileError;
 use crate::telemetry::ReadyLabel;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -96,8 +96,8 @@ async fn write(
 ) -> Result<Option<DateTime<Utc>>, VerbError> {
     let namespace = storage.namespace().unwrap_or_default();
     let counted = ctx.caches.schedules.summary(&namespace, &storage.name_any(), ctx.now());
-    let (fleet, held) = report::fleet(status.fleet.take(), counted);
-    status.fleet = Some(fleet);
+    let (fleet, held) = report::fleet(status.summary.take(), counted);
+    status.summary = Some(fleet);
     if let Some(intact) = ctx.authority.last() {
         let condition = report::authority(&intact).observed(storage.metadata.generation);
         set(&mut status.conditions, condition, ctx.now());

@@ -5,9 +5,9 @@ use super::patrol::enforcer;
 use super::validate::policy;
 use crate::authority::AuthorityFault;
 use crate::error::ReconcileError;
-use crate::observed::cut;
+use crate::instrumented::cut;
 use chrono::{DateTime, TimeDelta, Utc};
-use sennight_api::backup_storage::{Fleet, LifecycleMode, PatrolReport, RuleInForce, StoreCapabilities};
+use sennight_api::backup_storage::{LifecycleMode, PatrolReport, RuleInForce, ScheduleSummary, StoreCapabilities};
 use sennight_api::conditions::{StorageCondition, find, set};
 use sennight_api::{BackupStorage, BackupStorageStatus, Condition, ConditionStatus};
 use sennight_core::capabilities::Capabilities;
@@ -117,11 +117,11 @@ pub fn alarm(storage: &BackupStorage, status: &BackupStorageStatus) -> Option<Co
 
 /// The fleet as it was counted now, or as it was told a moment ago: then also when it may be told anew. The time alone is no
 /// news, until it is some minutes old.
-pub fn fleet(before: Option<Fleet>, now: Fleet) -> (Fleet, Option<DateTime<Utc>>) {
+pub fn fleet(before: Option<ScheduleSummary>, now: ScheduleSummary) -> (ScheduleSummary, Option<DateTime<Utc>>) {
     let times = before.as_ref().and_then(|before| before.counted_at).zip(now.counted_at);
     // A count of the future is of a clock that was set back.
     let (Some(before), Some((then, at))) = (before, times.filter(|(then, at)| then <= at)) else { return (now, None) };
-    let same = Fleet { counted_at: now.counted_at, ..before.clone() } == now;
+    let same = ScheduleSummary { counted_at: now.counted_at, ..before.clone() } == now;
     if same && at - then < COUNT_IS_NEWS {
         return (before, None);
     }
@@ -280,8 +280,8 @@ fn rule(rule: &Rule) -> RuleInForce {
 mod tests {
     use super::*;
 
-    fn count(seconds: i64, fresh: i32) -> Fleet {
-        Fleet { counted_at: DateTime::from_timestamp(seconds, 0), fresh, ..Fleet::default() }
+    fn count(seconds: i64, fresh: i32) -> ScheduleSummary {
+        ScheduleSummary { counted_at: DateTime::from_timestamp(seconds, 0), fresh, ..ScheduleSummary::default() }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use sennight_core::names::BackupId;
 use sennight_protocol::backup::BackupRef;
 use sennight_protocol::target::{ManifestKeys, StorageTarget};
 use sennight_protocol::task::Task;
-use sennight_storage::{CatalogueError, Entry, OpenBackup, Store};
+use sennight_storage::{CatalogueEntry, CatalogueError, OpenBackup, Store};
 
 /// Where backups are.
 #[derive(Debug, Args)]
@@ -144,7 +144,7 @@ impl BackupArgs {
         let Self { namespace, schedule, date, id, sha256 } = self;
         let (Some(namespace), Some(schedule)) = (namespace, schedule) else { return Err(PickError::Whose) };
         let catalogue = store.catalogue(&namespace, &schedule).await?;
-        let wanted = |entry: &&Entry| {
+        let wanted = |entry: &&CatalogueEntry| {
             let backup = &entry.summary;
             date.is_none_or(|date| backup.day == date) && id.as_ref().is_none_or(|id| backup.id == *id)
         };

@@ -2,22 +2,23 @@
 //! the manifest when all of them have ended well and every object is in the bucket as long as it should be (I4).
 
 mod commit;
+pub mod frame_writer;
 mod mysql;
 pub mod objects;
-mod pace;
 pub mod plan;
+mod producers;
+mod rate_limiter;
 pub mod rows;
 mod schema;
-pub mod seal;
-mod together;
 
 use super::{TaskError, WorkerContext};
 use chrono::Utc;
 use chrono_tz::Tz;
 use commit::{Gathered, commit};
 use objects::Objects;
-use pace::Pace;
 use parking_lot::Mutex;
+use producers::{first_error, told_to_end, unless_in_the_way};
+use rate_limiter::Pace;
 use rows::{Shared, Written};
 use sennight_core::engine::Engine;
 use sennight_core::manifest::{Sequence, ServerFacts};
@@ -26,19 +27,18 @@ use sennight_core::result::Done;
 use sennight_core::retention::area_tags;
 use sennight_engine::mysql as my;
 use sennight_engine::postgres::inventory;
+use sennight_engine::postgres::lock_monitor;
 use sennight_engine::postgres::schema::has_data;
 use sennight_engine::postgres::sequences;
 use sennight_engine::postgres::snapshot::{self, Leader};
 use sennight_engine::postgres::tools::Tools;
-use sennight_engine::postgres::waiting;
-use sennight_engine::postgres::{EngineError, Session, drift, read};
+use sennight_engine::postgres::{EngineError, Session, read, schema_drift};
 use sennight_protocol::backup::DumpTask;
 use sennight_protocol::target::DatabaseTarget;
 use sennight_storage::StoreError;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::time::{Duration, Instant};
-use together::{first_error, told_to_end, unless_in_the_way};
 use tokio_util::sync::CancellationToken;
 
 /// Memory of all uploads of row data together, in bytes.
@@ -201,7 +201,7 @@ async fn gather(
     let archive = Box::pin(schema::dump(task, &tools, &snapshot, session.encoding(), lock_timeout, &shared, data));
     let reading = Box::pin(read_tables(task, context, &session, &snapshot, readers, &shared));
     let ddl_wait = Duration::from_secs(u64::try_from(task.ddl_wait_seconds).unwrap_or(0).max(1));
-    let watch = Box::pin(waiting::watch(&task.database, APPLICATION, session.backend_pid(), ddl_wait));
+    let watch = Box::pin(lock_monitor::watch(&task.database, APPLICATION, session.backend_pid(), ddl_wait));
     let (archive, written) = unless_in_the_way(first_error(archive, reading), watch, stop).await?;
     let (sequences, roles, server) = tokio::select! {
         biased;
@@ -225,7 +225,7 @@ fn gathering(
     id: &BackupId,
     stop: &CancellationToken,
     tables: Vec<inventory::TableInfo>,
-    plan: plan::Plan,
+    plan: plan::DumpPlan,
 ) -> Result<Arc<Shared>, DumpError> {
     let identity = &task.identity;
     let prefix = context
@@ -258,7 +258,7 @@ async fn facts(
     let sequences = sequences::sequences(&session).await?;
     let roles = inventory::roles(&session).await?;
     let server = inventory::server_facts(&session).await?;
-    drift::check(&session, target, APPLICATION).await?;
+    schema_drift::check(&session, target, APPLICATION).await?;
     snapshot::finish(session).await?;
     Ok((sequences, roles, server))
 }

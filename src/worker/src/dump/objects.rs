@@ -2,7 +2,7 @@
 //! the next one is being read.
 
 use super::DumpError;
-use super::seal::{Sealed, seal};
+use super::frame_writer::{Sealed, seal};
 use bytes::Bytes;
 use sennight_core::manifest::{DataObject, Frame};
 use sennight_storage::{Store, Tags, Upload};

@@ -39,7 +39,7 @@ pub struct Item {
 
 /// The whole work.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Plan {
+pub struct DumpPlan {
     /// Connections.
     pub readers: usize,
     /// COPYs, the biggest first.
@@ -49,7 +49,7 @@ pub struct Plan {
 }
 
 /// Plans the reading of `tables`, whose bytes and pages are `sizes`.
-pub fn plan(tables: &[TableInfo], sizes: &[(i64, i64)], parallelism: i32, server_major: i32) -> Plan {
+pub fn plan(tables: &[TableInfo], sizes: &[(i64, i64)], parallelism: i32, server_major: i32) -> DumpPlan {
     let total: i64 = sizes.iter().map(|(bytes, _)| bytes).sum();
     let readers =
         if total < SMALL_DATABASE { 1 } else { usize::try_from(parallelism).unwrap_or(1).clamp(1, MAX_READERS) };
@@ -74,7 +74,7 @@ pub fn plan(tables: &[TableInfo], sizes: &[(i64, i64)], parallelism: i32, server
     big.sort_by_key(|item| std::cmp::Reverse(item.bytes));
     big.append(&mut small);
     let frame = usize::try_from((total / FRAMES).clamp(FRAME.0, FRAME.1)).unwrap_or(usize::MAX);
-    Plan { readers, items: big, frame }
+    DumpPlan { readers, items: big, frame }
 }
 
 /// How many of the next items one request reads: one big one, or some small ones.

@@ -2,8 +2,8 @@
 
 use super::DumpError;
 use super::objects::{Objects, OpenObject, Placed};
-use super::pace::Pace;
 use super::plan::{Item, together};
+use super::rate_limiter::Pace;
 use crate::ProgressWriter;
 use parking_lot::Mutex;
 use sennight_core::manifest::DataObject;

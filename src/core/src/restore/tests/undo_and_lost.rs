@@ -4,34 +4,43 @@ use super::*;
 
 #[test]
 fn i2_a_lost_swap_is_settled_where_it_can_be_and_never_swapped_again() {
-    let lost_at = |settle: Step| {
+    let lost_at = |settle: StepState| {
         with(move |f| {
-            (f.claim, f.cutover, f.settles, f.settle) = (Some(claim(1, true)), lost(), true, settle.clone());
+            (f.claim, f.cutover, f.recovers, f.recover) = (Some(claim(1, true)), lost(), true, settle.clone());
         })
     };
-    assert_eq!(lost_at(Step::None).action, Action::Start(RestoreStep::RecoverCutover, 1));
-    assert_eq!(lost_at(Step::Running { attempt: 1 }).action, Action::Nothing);
-    assert_eq!(lost_at(failed(1, true)).action, Action::Start(RestoreStep::RecoverCutover, 2));
-    assert!(matches!(lost_at(failed(MAX_ATTEMPTS, true)).action, Action::Finish(Terminal::NeedsAttention { .. })));
-    let back = Step::Failed { attempt: 1, retryable: false, reason: TAKEN_BACK.into(), message: "m".into(), at: now() };
-    assert!(matches!(lost_at(back).action, Action::Finish(Terminal::Failed { reason, .. }) if reason == TAKEN_BACK));
+    assert_eq!(lost_at(StepState::None).action, RestoreAction::Start(RestoreStep::RecoverCutover, 1));
+    assert_eq!(lost_at(StepState::Running { attempt: 1 }).action, RestoreAction::Nothing);
+    assert_eq!(lost_at(failed(1, true)).action, RestoreAction::Start(RestoreStep::RecoverCutover, 2));
+    assert!(matches!(
+        lost_at(failed(MAX_ATTEMPTS, true)).action,
+        RestoreAction::Finish(Terminal::NeedsAttention { .. })
+    ));
+    let back =
+        StepState::Failed { attempt: 1, retryable: false, reason: TAKEN_BACK.into(), message: "m".into(), at: now() };
+    assert!(
+        matches!(lost_at(back).action, RestoreAction::Finish(Terminal::Failed { reason, .. }) if reason == TAKEN_BACK)
+    );
     let swapped = Done::CutOver { previous_database: "k".into(), downtime_millis: -1, committed_at: now() };
-    assert!(matches!(lost_at(Step::Succeeded(swapped)).action, Action::Finish(Terminal::Restored { .. })));
-    let vanished = with(|f| (f.claim, f.settles) = (Some(claim(9, true)), true));
-    assert_eq!(vanished.action, Action::Start(RestoreStep::RecoverCutover, 1));
+    assert!(matches!(lost_at(StepState::Succeeded(swapped)).action, RestoreAction::Finish(Terminal::Restored { .. })));
+    let vanished = with(|f| (f.claim, f.recovers) = (Some(claim(9, true)), true));
+    assert_eq!(vanished.action, RestoreAction::Start(RestoreStep::RecoverCutover, 1));
     let one_transaction = with(|f| (f.claim, f.cutover) = (Some(claim(1, true)), lost()));
-    assert!(matches!(one_transaction.action, Action::Finish(Terminal::NeedsAttention { .. })));
+    assert!(matches!(one_transaction.action, RestoreAction::Finish(Terminal::NeedsAttention { .. })));
 }
 
 #[test]
 fn an_undo_is_looked_at_and_claimed_without_preparing_anything() {
-    let undo = |f: &mut Facts| f.keys.mode = Mode::Undo;
-    assert_eq!(with(undo).action, Action::Claim(RestoreStep::Cutover));
-    assert_eq!(with(|f| (undo(f), f.preflight = Step::None).0).action, Action::Start(RestoreStep::Preflight, 1));
-    assert_eq!(with(|f| (undo(f), f.pinned = false).0).action, Action::Pin);
-    assert_eq!(with(|f| (undo(f), f.keys.held = false).0).action, Action::Hold);
+    let undo = |f: &mut RestoreInputs| f.keys.mode = Mode::Undo;
+    assert_eq!(with(undo).action, RestoreAction::Claim(RestoreStep::Cutover));
+    assert_eq!(
+        with(|f| (undo(f), f.preflight = StepState::None).0).action,
+        RestoreAction::Start(RestoreStep::Preflight, 1)
+    );
+    assert_eq!(with(|f| (undo(f), f.pinned = false).0).action, RestoreAction::Pin);
+    assert_eq!(with(|f| (undo(f), f.keys.held = false).0).action, RestoreAction::Hold);
     assert_eq!(with(|f| (undo(f), f.keys.payment = Payment::Open).0).phase, Some(Phase::AwaitingPayment));
     assert_eq!(with(|f| (undo(f), f.dumping = true).0).reason, "DumpInProgress");
     let swapping = with(|f| (undo(f), f.claim = Some(claim(1, false))).0);
-    assert_eq!(swapping.action, Action::Start(RestoreStep::Cutover, 1));
+    assert_eq!(swapping.action, RestoreAction::Start(RestoreStep::Cutover, 1));
 }

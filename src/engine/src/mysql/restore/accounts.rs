@@ -1,7 +1,7 @@
 //! Asks the server's own tables who has rights on a schema, by whatever way.
 
-use super::reach::Known;
-pub use super::reach::Reach;
+use super::account_access::Known;
+pub use super::account_access::Reach;
 use crate::mysql::{EngineError, Flavour, Session, literal};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;

@@ -1,21 +1,21 @@
 //! A full restore on a server of the MySQL family, which cannot rename a database: a schema filled beside the live one, and one
 //! RENAME TABLE that moves every table of both, with a table of ours in it by which the server itself tells what took effect.
 
+mod account_access;
 pub mod accounts;
-pub mod clear;
 pub mod code;
 pub mod copied;
-pub mod evidence;
+pub mod drop_database;
 pub mod failure;
-pub mod fence;
 pub mod hooks;
 pub mod journal;
-pub mod look_back;
+pub mod lockout;
 pub mod marks;
 pub mod preflight;
-mod reach;
-pub mod refuse;
-pub mod refused;
+pub mod preflight_facts;
+pub mod preflight_refusal;
+pub mod preflight_rules;
+pub mod preflight_undo;
 mod rename;
 pub mod schemas;
 pub mod swap;

@@ -2,9 +2,9 @@
 
 use super::accounts::{self, Account};
 use super::copied::Copied;
-use super::evidence::{Evidence, needed_bytes};
-use super::fence;
+use super::lockout;
 use super::marks::Role;
+use super::preflight_facts::{PreflightFacts, needed_bytes};
 use super::schemas::{Schema, size};
 use crate::mysql::inventory::{UNREADABLE, unreadable_views};
 use crate::mysql::{EngineError, Flavour, Session, literal, rights};
@@ -43,7 +43,7 @@ pub async fn look(
     task: &RestoreTask,
     manifest: &Manifest,
     copied: Option<Copied>,
-) -> Result<Evidence, EngineError> {
+) -> Result<PreflightFacts, EngineError> {
     let database = &task.database.database;
     let (new, kept) = (new_database(database, &task.request_uid), previous_database(database, &task.request_uid));
     let mut definers = copied.as_ref().map(|c| c.definers.clone()).unwrap_or_default();
@@ -76,7 +76,7 @@ pub async fn look(
 }
 
 /// What is about the server and the live schema only.
-pub async fn server_side(session: &mut Session, database: &str) -> Result<Evidence, EngineError> {
+pub async fn server_side(session: &mut Session, database: &str) -> Result<PreflightFacts, EngineError> {
     let known = accounts::known(session, database).await?;
     let reach = known.reach();
     let settings = settings(session).await?;
@@ -86,7 +86,7 @@ pub async fn server_side(session: &mut Session, database: &str) -> Result<Eviden
     let revoked = rights::revoked(session, &RIGHTS, database).await?;
     rights_missing.extend(revoked.iter().map(|right| format!("{right} on this database (revoked there)")));
     let names = |accounts: &[Account]| accounts.iter().map(ToString::to_string).collect::<Vec<_>>();
-    let mut evidence = Evidence {
+    let mut evidence = PreflightFacts {
         database: database.to_owned(),
         account: known.own.to_string(),
         server: (session.version().major, session.version().minor),
@@ -104,8 +104,8 @@ pub async fn server_side(session: &mut Session, database: &str) -> Result<Eviden
         fenced: names(&reach.fenced),
         spared: names(&reach.spared),
         live_bytes: size(session, database).await?,
-        live_sessions: fence::count(session, database).await?,
-        ..Evidence::default()
+        live_sessions: lockout::count(session, database).await?,
+        ..PreflightFacts::default()
     };
     if let Some(views) = unreadable_views(session, &literal(database)).await? {
         evidence.notes.push(format!("in the live database {UNREADABLE}; an Undo would not bring them back: {views}"));
@@ -172,7 +172,7 @@ pub async fn definers_of(session: &mut Session, database: &str) -> Result<BTreeS
 pub async fn missing_definers(
     session: &mut Session,
     definers: &BTreeSet<Account>,
-    evidence: &mut Evidence,
+    evidence: &mut PreflightFacts,
 ) -> Result<(), EngineError> {
     let missing = accounts::missing(session, definers).await?;
     evidence.definers_missing = missing.iter().map(ToString::to_string).collect();
@@ -186,7 +186,7 @@ pub async fn missing_definers(
 }
 
 /// Replication, its filters, backups, two-phase transactions. What the account may not see is said.
-async fn around(session: &mut Session, evidence: &mut Evidence) -> Result<(), EngineError> {
+async fn around(session: &mut Session, evidence: &mut PreflightFacts) -> Result<(), EngineError> {
     let mysql = session.version().flavour == Flavour::MySQL;
     let replicas = if mysql { "SHOW REPLICA STATUS" } else { "SHOW ALL REPLICAS STATUS" };
     if let Some(rows) = seen::<Row>(session, replicas, "whether it is a replica", evidence).await? {
@@ -219,7 +219,7 @@ async fn seen<T: mysql_async::prelude::FromRow + Send + 'static>(
     session: &mut Session,
     query: &str,
     what: &str,
-    evidence: &mut Evidence,
+    evidence: &mut PreflightFacts,
 ) -> Result<Option<Vec<T>>, EngineError> {
     match session.rows(query, &format!("looking for {what}")).await {
         Ok(rows) => Ok(Some(rows)),
@@ -236,7 +236,7 @@ async fn seen<T: mysql_async::prelude::FromRow + Send + 'static>(
 }
 
 /// Rights on patterns of names reach databases that nobody thought of.
-async fn by_pattern(session: &mut Session, new: &str, evidence: &mut Evidence) -> Result<(), EngineError> {
+async fn by_pattern(session: &mut Session, new: &str, evidence: &mut PreflightFacts) -> Result<(), EngineError> {
     let query =
         format!("SELECT DISTINCT CONCAT(User, '@', Host) FROM mysql.db WHERE {} LIKE Db ORDER BY 1", literal(new));
     let found: Vec<(String,)> = session.rows(&query, "reading rights by patterns").await?;

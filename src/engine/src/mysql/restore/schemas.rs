@@ -78,7 +78,7 @@ impl Schema {
 
 /// Which schema the live name stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Standing {
+pub enum SwapState {
     /// The old one; the prepared one waits beside it.
     Before,
     /// The restored one: the RENAME has taken effect.
@@ -88,24 +88,24 @@ pub enum Standing {
 }
 
 /// Looks. Only marks count.
-pub async fn standing(session: &mut Session, task: &CutoverTask) -> Result<Standing, EngineError> {
+pub async fn standing(session: &mut Session, task: &CutoverTask) -> Result<SwapState, EngineError> {
     let name = &task.database.database;
     let Some(live) = Schema::find(session, name).await? else {
-        return Ok(Standing::Neither(format!("there is no database {name:?}")));
+        return Ok(SwapState::Neither(format!("there is no database {name:?}")));
     };
     let number = number_of(name, &live.marks);
     let kept = Schema::find(session, &task.previous_database).await?;
     let kept = kept.as_ref().and_then(|s| s.mark(Role::Kept, &task.request_uid)).map(|m| m.number);
     if kept == Some(task.live_oid) && number == task.new_oid {
-        return Ok(Standing::After);
+        return Ok(SwapState::After);
     }
     let new = Schema::find(session, &task.new_database).await?;
     let ready = new.as_ref().and_then(|schema| waiting(schema, task));
     if kept.is_none() && ready == Some(task.new_oid) && number == task.live_oid {
-        return Ok(Standing::Before);
+        return Ok(SwapState::Before);
     }
     let hex = |number: Option<u32>| number.map_or_else(|| "no mark".to_owned(), |n| format!("{n}"));
-    Ok(Standing::Neither(format!(
+    Ok(SwapState::Neither(format!(
         "{name:?} has the number {number}, before the swap it was {}, after it {}; {:?} has {}, {:?} has {}",
         task.live_oid,
         task.new_oid,

@@ -4,11 +4,11 @@
 use super::accounts::{self, Reach};
 use super::code::{self, Events};
 use super::failure::RestoreError;
-use super::fence::{self, SessionsTerminated};
 use super::journal::Journal;
+use super::lockout::{self, SessionsTerminated};
 use super::marks::{Mark, Role};
 use super::rename::{Places, statement};
-use super::schemas::{Schema, Standing, mark_of_source, remove, standing};
+use super::schemas::{Schema, SwapState, mark_of_source, remove, standing};
 use crate::mysql::{EngineError, Session, ident, literal};
 use chrono::{DateTime, NaiveDateTime, Utc};
 use sennight_protocol::cutover::CutoverTask;
@@ -32,7 +32,7 @@ pub struct Renamed {
 
 /// How a swap ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Settled {
+pub enum SwapOutcome {
     /// The restored schema serves, whole.
     Forward,
     /// The old one serves, as if nothing had been.
@@ -117,10 +117,10 @@ pub async fn cut(session: &mut Session, task: &CutoverTask, journal: &Journal) -
     session.run(LOCK_WAIT, "preparing the session").await?;
     // Beside the live schema, so before anybody has to wait. With the ticket there, the way back is walked whole.
     aside(session, task, journal, &ticket).await?;
-    fence::lock(session, &journal.accounts).await?;
+    lockout::lock(session, &journal.accounts).await?;
     code::events_off(session, live, &journal.live).await?;
     let whom = evicted(session, task).await?;
-    fence::evict(session, &whom).await?;
+    lockout::evict(session, &whom).await?;
     let mut failure = None;
     for attempt in 1..=ATTEMPTS {
         match change_places(session, task, &ticket).await {
@@ -128,7 +128,7 @@ pub async fn cut(session: &mut Session, task: &CutoverTask, journal: &Journal) -
             Err(error @ EngineError::LockTimeout { .. }) => {
                 tracing::info!(attempt, %error, "somebody holds the tables");
                 failure = Some(error);
-                fence::evict(session, &whom).await?;
+                lockout::evict(session, &whom).await?;
             }
             Err(error) => return Err(error.into()),
         }
@@ -190,14 +190,14 @@ pub async fn settle(
     session: &mut Session,
     task: &CutoverTask,
     journal: Option<&Journal>,
-) -> Result<Settled, RestoreError> {
+) -> Result<SwapOutcome, RestoreError> {
     session.run(LOCK_WAIT, "preparing the session").await?;
     match (standing(session, task).await?, journal) {
-        (Standing::After, Some(journal)) => forward(session, task, journal).await.map(|()| Settled::Forward),
-        (Standing::After, None) => Ok(Settled::Forward),
-        (Standing::Before, Some(journal)) => back(session, task, journal).await.map(|()| Settled::Back),
-        (Standing::Before, None) => Ok(Settled::Back),
-        (Standing::Neither(found), _) => Err(RestoreError::DatabasesChanged { found }),
+        (SwapState::After, Some(journal)) => forward(session, task, journal).await.map(|()| SwapOutcome::Forward),
+        (SwapState::After, None) => Ok(SwapOutcome::Forward),
+        (SwapState::Before, Some(journal)) => back(session, task, journal).await.map(|()| SwapOutcome::Back),
+        (SwapState::Before, None) => Ok(SwapOutcome::Back),
+        (SwapState::Neither(found), _) => Err(RestoreError::DatabasesChanged { found }),
     }
 }
 
@@ -219,7 +219,7 @@ pub async fn forward(session: &mut Session, task: &CutoverTask, journal: &Journa
         let done = format!("INSERT INTO {}.{} (name, value) VALUES ('', '{DONE}')", ident(kept), ident(&mark.table()));
         session.run(&done, "writing that the live database is whole").await?;
     }
-    fence::unlock(session, &journal.accounts).await?;
+    lockout::unlock(session, &journal.accounts).await?;
     code::own_defaults(session, kept, live).await?;
     code::make_like(session, kept, &journal.live, Events::Off).await?;
     let old = Schema::find(session, kept).await?.unwrap_or_default();
@@ -257,5 +257,5 @@ async fn back(session: &mut Session, task: &CutoverTask, journal: &Journal) -> R
         let drop = format!("DROP TABLE IF EXISTS {}.{}", ident(&task.new_database), ident(&ticket.table()));
         session.run(&drop, "taking the ticket of the swap back").await?;
     }
-    Ok(fence::unlock(session, &journal.accounts).await?)
+    Ok(lockout::unlock(session, &journal.accounts).await?)
 }

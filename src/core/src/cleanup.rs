@@ -1,0 +1,236 @@
+//! What a restore leaves on the server and what becomes of it: the replaced database is the way back, is dumped, and is
+//! dropped when both its safety backup is verified and the undo window is over; what a failed restore prepared is dropped
+//! at once. Pure.
+
+use super::names::RestoreStep;
+use super::restore::StepState;
+use chrono::{DateTime, TimeDelta, Utc};
+
+/// Pause after a first failed attempt; each further one doubles it.
+const PAUSE: TimeDelta = TimeDelta::minutes(10);
+/// Longest pause between attempts. They never end: what is left on a server stays told until it is gone.
+const LONGEST: TimeDelta = TimeDelta::hours(24);
+/// The reason of a way back that was taken: what was kept is the live database again.
+pub const UNDONE: &str = "Undone";
+/// How soon a full lane is looked at again.
+const LOOK_AGAIN: TimeDelta = TimeDelta::minutes(1);
+
+/// A safety backup that is nearer to its end than this is no way back any more.
+const SAFETY_LEFT: TimeDelta = TimeDelta::days(1);
+
+/// Whether a safety backup that the bucket removes then still counts.
+pub fn is_safe(expires: DateTime<Utc>, now: DateTime<Utc>) -> bool {
+    expires - now > SAFETY_LEFT
+}
+
+/// The requests that undo this one, taken together.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Undoing {
+    /// None, or only such as ended without effect.
+    #[default]
+    Nobody,
+    /// One has not ended: it holds the database from its creation on.
+    Open(String),
+    /// One took effect: the database is the live one again.
+    Done(String),
+    /// Nobody knows whether one took effect. Nothing is dropped over that.
+    Unknown(String),
+}
+
+/// Everything that is known of a request that has ended.
+#[derive(Debug, Clone)]
+#[allow(clippy::struct_excessive_bools, reason = "independent facts, each with its own name")]
+pub struct CleanupInputs {
+    /// Until when its swap can be undone; `None` where it swapped nothing.
+    pub undo_until: Option<DateTime<Utc>>,
+    /// Who wants it undone.
+    pub undoing: Undoing,
+    /// For whom status says that it is held.
+    pub held_by: Option<String>,
+    /// The safety backup was made and read back, and will be in the bucket for a while.
+    pub safe: bool,
+    /// The safety backup's latest attempt.
+    pub safety_backup: StepState,
+    /// Since when it is being dropped: written before the first Job that drops, so that no Undo begins any more.
+    pub dropping: bool,
+    /// The drop's latest attempt.
+    pub drop_step: StepState,
+    /// It is gone.
+    pub dropped: bool,
+    /// A prepared database may be left on the server, and it is certain that it never became the live one.
+    pub leftover: bool,
+    /// Its schedule, server and storage are there.
+    pub reachable: bool,
+    /// The server has room for one more dump.
+    pub slot_free: bool,
+}
+
+/// The one thing to do next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CleanupAction {
+    /// Nothing.
+    Nothing,
+    /// Write for whom it is held.
+    Hold(String),
+    /// Write that nobody holds it any more.
+    LetGo,
+    /// Create the step's Job.
+    Start(RestoreStep, i32),
+    /// Write that it is being dropped. The Job comes in a later round, over what was written.
+    BeginDropping,
+}
+
+/// Whether there is a way back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UndoAvailability {
+    /// There is.
+    Available,
+    /// There is none any more.
+    Gone,
+    /// A person must look.
+    Unknown,
+    /// There never was one.
+    Never,
+}
+
+/// The decision, with what people are told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CleanupPlan {
+    /// What to do.
+    pub action: CleanupAction,
+    /// The condition UndoAvailable.
+    pub undo: UndoAvailability,
+    /// Its reason.
+    pub reason: &'static str,
+    /// What people should know besides the name and the time.
+    pub note: String,
+    /// When to decide again.
+    pub wake: Option<DateTime<Utc>>,
+}
+
+impl CleanupPlan {
+    fn new(action: CleanupAction, undo: UndoAvailability, reason: &'static str, note: impl Into<String>) -> Self {
+        Self { action, undo, reason, note: note.into(), wake: None }
+    }
+
+    fn at(self, wake: DateTime<Utc>) -> Self {
+        Self { wake: Some(wake), ..self }
+    }
+}
+
+/// Decides about a request that has ended.
+pub fn decide(facts: &CleanupInputs, now: DateTime<Utc>) -> CleanupPlan {
+    match facts.undo_until {
+        Some(until) => swapped(facts, until, now),
+        None if facts.dropped || !facts.leftover => {
+            CleanupPlan::new(CleanupAction::Nothing, UndoAvailability::Never, "NothingLeft", "")
+        }
+        None => clear(facts, UndoAvailability::Never, "LeftoverDatabase", now),
+    }
+}
+
+fn swapped(facts: &CleanupInputs, until: DateTime<Utc>, now: DateTime<Utc>) -> CleanupPlan {
+    use UndoAvailability::{Available, Gone, Unknown};
+    if let Undoing::Done(by) = &facts.undoing {
+        return CleanupPlan::new(
+            CleanupAction::Nothing,
+            Gone,
+            UNDONE,
+            format!("undone by RestoreRequest {by}: it is the live one again"),
+        );
+    }
+    if facts.dropped {
+        return CleanupPlan::new(CleanupAction::Nothing, Gone, "Dropped", "");
+    }
+    if facts.dropping {
+        // A drop that was held up for so long that the dump has expired waits for another one.
+        let dump_gone = !facts.safe && !matches!(facts.drop_step, StepState::Running { .. });
+        return if dump_gone { safety(facts, Gone, "Clearing", now) } else { clear(facts, Gone, "Clearing", now) };
+    }
+    match &facts.undoing {
+        Undoing::Unknown(by) => {
+            let note = format!("RestoreRequest {by} needs attention: nothing is dropped until a person has looked");
+            return CleanupPlan::new(CleanupAction::Nothing, Unknown, "UndoOutcomeUnknown", note);
+        }
+        Undoing::Open(by) => {
+            let held = facts.held_by.as_ref() == Some(by);
+            let action = if held { CleanupAction::Nothing } else { CleanupAction::Hold(by.clone()) };
+            // Its safety backup waits: the undo's swap would end it.
+            // One that is deleted ends without a word.
+            let plan = CleanupPlan::new(action, Available, "HeldForUndo", format!("held for RestoreRequest {by}"));
+            return plan.at(now + LOOK_AGAIN);
+        }
+        Undoing::Nobody | Undoing::Done(_) => {}
+    }
+    if facts.held_by.is_some() {
+        return CleanupPlan::new(CleanupAction::LetGo, Available, "Kept", "");
+    }
+    if !facts.safe {
+        return safety(facts, Available, "Kept", now);
+    }
+    if now < until {
+        return CleanupPlan::new(CleanupAction::Nothing, Available, "Kept", "its safety backup was read back")
+            .at(until);
+    }
+    CleanupPlan::new(CleanupAction::BeginDropping, Gone, "Clearing", "")
+}
+
+fn safety(facts: &CleanupInputs, undo: UndoAvailability, reason: &'static str, now: DateTime<Utc>) -> CleanupPlan {
+    let plan = |action, note: String| CleanupPlan::new(action, undo, reason, note);
+    if !facts.reachable {
+        let note = "its schedule, server or storage is gone: it is not dumped and not dropped, drop it by hand";
+        return plan(CleanupAction::Nothing, note.to_owned());
+    }
+    match attempt(&facts.safety_backup, now) {
+        Attempt::Running => plan(CleanupAction::Nothing, "its safety backup is under way".to_owned()),
+        Attempt::Now(_) if !facts.slot_free => {
+            plan(CleanupAction::Nothing, "its safety backup waits for other dumps".to_owned()).at(now + LOOK_AGAIN)
+        }
+        Attempt::Now(attempt) => {
+            plan(CleanupAction::Start(RestoreStep::SafetyBackup, attempt), "its safety backup is due".to_owned())
+        }
+        Attempt::Later(at, why) => {
+            plan(CleanupAction::Nothing, format!("its safety backup failed and nothing is dropped without: {why}"))
+                .at(at)
+        }
+    }
+}
+
+fn clear(facts: &CleanupInputs, undo: UndoAvailability, reason: &'static str, now: DateTime<Utc>) -> CleanupPlan {
+    let plan = |action, note: String| CleanupPlan::new(action, undo, reason, note);
+    if !facts.reachable {
+        let note = "its schedule, server or storage is gone: drop it by hand";
+        return plan(CleanupAction::Nothing, note.to_owned());
+    }
+    match attempt(&facts.drop_step, now) {
+        Attempt::Running => plan(CleanupAction::Nothing, "it is being dropped".to_owned()),
+        Attempt::Now(attempt) => {
+            plan(CleanupAction::Start(RestoreStep::DropDatabase, attempt), "it is being dropped".to_owned())
+        }
+        Attempt::Later(at, why) => plan(CleanupAction::Nothing, format!("it could not be dropped: {why}")).at(at),
+    }
+}
+
+enum Attempt {
+    Running,
+    Now(i32),
+    Later(DateTime<Utc>, String),
+}
+
+/// When the next attempt is due: 10 minutes after the first failure, then twice as long each time, at most a day.
+fn attempt(step: &StepState, now: DateTime<Utc>) -> Attempt {
+    match step {
+        StepState::None => Attempt::Now(1),
+        // A success is written into status when its report is read: without that it said something else.
+        StepState::Running { .. } => Attempt::Running,
+        StepState::Succeeded(_) => Attempt::Later(now + LONGEST, "its Job reported another step's result".to_owned()),
+        StepState::Failed { attempt, message, at, .. } | StepState::Lost { attempt, message, at } => {
+            let doublings = u32::try_from(attempt - 1).unwrap_or(0).min(10);
+            let due = *at + (PAUSE * (1 << doublings)).min(LONGEST);
+            if now >= due { Attempt::Now(attempt + 1) } else { Attempt::Later(due, message.clone()) }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

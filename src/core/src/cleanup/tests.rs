@@ -1,0 +1,172 @@
+//! What becomes of a replaced database, one mutation at a time.
+
+use super::*;
+use crate::result::{Done, Preflight};
+use proptest::prelude::*;
+
+fn now() -> DateTime<Utc> {
+    "2026-11-25T12:00:00Z".parse().unwrap()
+}
+
+/// Swapped a day ago, dumped, the window open.
+fn kept() -> CleanupInputs {
+    CleanupInputs {
+        undo_until: Some(now() + TimeDelta::hours(48)),
+        undoing: Undoing::Nobody,
+        held_by: None,
+        safe: true,
+        safety_backup: StepState::None,
+        dropping: false,
+        drop_step: StepState::None,
+        dropped: false,
+        leftover: false,
+        reachable: true,
+        slot_free: true,
+    }
+}
+
+fn with(mutate: impl Fn(&mut CleanupInputs)) -> CleanupPlan {
+    let mut facts = kept();
+    mutate(&mut facts);
+    decide(&facts, now())
+}
+
+fn failed(attempt: i32, minutes_ago: i64) -> StepState {
+    let at = now() - TimeDelta::minutes(minutes_ago);
+    StepState::Failed { attempt, retryable: false, reason: "X".into(), message: "no room".into(), at }
+}
+
+fn over(f: &mut CleanupInputs) {
+    f.undo_until = Some(now());
+}
+
+#[test]
+fn a_kept_database_is_dumped_then_waits_for_the_window_then_goes() {
+    assert_eq!(with(|f| f.safe = false).action, CleanupAction::Start(RestoreStep::SafetyBackup, 1));
+    let waits = with(|_| ());
+    assert_eq!(
+        (waits.action, waits.undo, waits.wake),
+        (CleanupAction::Nothing, UndoAvailability::Available, kept().undo_until)
+    );
+    assert_eq!(with(over).action, CleanupAction::BeginDropping);
+    let cleared = with(|f| (over(f), f.dropping = true).1);
+    assert_eq!(
+        (cleared.action, cleared.undo),
+        (CleanupAction::Start(RestoreStep::DropDatabase, 1), UndoAvailability::Gone)
+    );
+    assert_eq!(with(|f| (f.dropping, f.dropped) = (true, true)).reason, "Dropped");
+    // The dump expired while something kept the drop from being done: made anew, and no Undo begins meanwhile.
+    let anew = with(|f| (over(f), f.dropping = true, f.safe = false).2);
+    assert_eq!((anew.action, anew.undo), (CleanupAction::Start(RestoreStep::SafetyBackup, 1), UndoAvailability::Gone));
+}
+
+#[test]
+fn nothing_is_dropped_without_a_safety_dump_however_long_it_takes() {
+    for safety in [StepState::None, StepState::Running { attempt: 1 }, failed(9, 1), failed(9, 100_000)] {
+        let plan = with(|f| (over(f), f.safe = false, f.safety_backup = safety.clone()).2);
+        assert!(
+            matches!(plan.action, CleanupAction::Nothing | CleanupAction::Start(RestoreStep::SafetyBackup, _)),
+            "{plan:?}"
+        );
+        assert_eq!(plan.undo, UndoAvailability::Available);
+    }
+}
+
+#[test]
+fn a_safety_dump_that_expires_is_made_anew_before_anything_is_dropped() {
+    let expires = now() + TimeDelta::days(1);
+    assert!(is_safe(expires + TimeDelta::seconds(1), now()) && !is_safe(expires, now()));
+    assert_eq!(with(|f| (over(f), f.safe = false).0).action, CleanupAction::Start(RestoreStep::SafetyBackup, 1));
+    let clearing = |f: &mut CleanupInputs| (f.undo_until, f.dropping, f.safe) = (Some(now()), true, false);
+    let anew = with(|f| (clearing(f), f.drop_step = failed(3, 9000)).0);
+    assert_eq!((anew.action, anew.undo), (CleanupAction::Start(RestoreStep::SafetyBackup, 1), UndoAvailability::Gone));
+    assert_eq!(
+        with(|f| (clearing(f), f.drop_step = StepState::Running { attempt: 2 }).0).action,
+        CleanupAction::Nothing
+    );
+}
+
+#[test]
+fn attempts_are_spread_out_and_never_end() {
+    let next = |attempt, minutes| with(|f| (f.safe, f.safety_backup) = (false, failed(attempt, minutes))).action;
+    assert_eq!(next(1, 9), CleanupAction::Nothing);
+    assert_eq!(next(1, 10), CleanupAction::Start(RestoreStep::SafetyBackup, 2));
+    assert_eq!(next(2, 19), CleanupAction::Nothing);
+    assert_eq!(next(40, 24 * 60 - 1), CleanupAction::Nothing);
+    assert_eq!(next(40, 24 * 60), CleanupAction::Start(RestoreStep::SafetyBackup, 41));
+    let told = with(|f| (f.safe, f.safety_backup) = (false, failed(2, 1)));
+    assert!(told.note.contains("no room") && told.wake.is_some(), "{told:?}");
+    assert_eq!(with(|f| (f.safe, f.slot_free) = (false, false)).action, CleanupAction::Nothing);
+}
+
+#[test]
+fn an_undo_holds_it_from_its_creation_to_its_end() {
+    let open = |f: &mut CleanupInputs| f.undoing = Undoing::Open("u".into());
+    assert_eq!(with(|f| (open(f), over(f)).1).action, CleanupAction::Hold("u".into()));
+    let held = with(|f| (open(f), over(f), f.held_by = Some("u".into())).2);
+    assert_eq!((held.action, held.reason), (CleanupAction::Nothing, "HeldForUndo"));
+    let over_now = with(|f| (over(f), f.held_by = Some("u".into())).1);
+    assert_eq!(
+        (over_now.action, over_now.undo),
+        (CleanupAction::LetGo, UndoAvailability::Available),
+        "the next round drops it"
+    );
+    let undone = with(|f| (over(f), f.undoing = Undoing::Done("u".into())).1);
+    assert_eq!((undone.action, undone.reason), (CleanupAction::Nothing, "Undone"), "it is the live one");
+    let unknown = with(|f| (over(f), f.undoing = Undoing::Unknown("u".into())).1);
+    assert_eq!((unknown.action, unknown.undo), (CleanupAction::Nothing, UndoAvailability::Unknown));
+}
+
+#[test]
+fn what_a_failed_restore_prepared_goes_at_once_and_what_nobody_prepared_is_not_looked_for() {
+    let ended = |leftover, cleared| with(|f| (f.undo_until, f.leftover, f.dropped) = (None, leftover, cleared));
+    assert_eq!(ended(true, false).action, CleanupAction::Start(RestoreStep::DropDatabase, 1));
+    assert_eq!(ended(true, true).action, CleanupAction::Nothing);
+    assert_eq!(ended(false, false).action, CleanupAction::Nothing);
+    assert_eq!(ended(true, false).undo, UndoAvailability::Never);
+}
+
+#[test]
+fn a_schedule_that_is_gone_is_told_and_nothing_is_guessed() {
+    let gone = with(|f| (f.safe, f.reachable) = (false, false));
+    assert!(gone.action == CleanupAction::Nothing && gone.note.contains("by hand"), "{gone:?}");
+    let gone = with(|f| (f.dropping, f.reachable) = (true, false));
+    assert!(gone.action == CleanupAction::Nothing && gone.note.contains("by hand"), "{gone:?}");
+}
+
+fn step() -> impl Strategy<Value = StepState> {
+    prop_oneof![
+        Just(StepState::None),
+        Just(StepState::Running { attempt: 1 }),
+        Just(failed(1, 5)),
+        Just(failed(3, 9000)),
+        Just(StepState::Succeeded(Done::Preflighted(Preflight::default()))),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn i3_a_drop_begins_only_dumped_out_of_the_window_and_wanted_by_nobody(
+        hours in -100_i64..100, open: bool, done: bool, unsettled: bool, held: bool, safe: bool, clearing: bool,
+        cleared: bool, reachable: bool, lane_free: bool, safety in step(), clear in step(),
+    ) {
+        let mut f = kept();
+        f.undo_until = Some(now() + TimeDelta::hours(hours));
+        f.undoing = match (open, done, unsettled) {
+            (true, _, _) => Undoing::Open("u".into()),
+            (_, true, _) => Undoing::Done("u".into()),
+            (_, _, true) => Undoing::Unknown("u".into()),
+            _ => Undoing::Nobody,
+        };
+        f.held_by = held.then(|| "u".to_owned());
+        (f.safe, f.dropping, f.dropped, f.reachable, f.slot_free) = (safe, clearing, cleared, reachable, lane_free);
+        (f.safety_backup, f.drop_step) = (safety, clear);
+        let plan = decide(&f, now());
+        if plan.action == CleanupAction::BeginDropping {
+            prop_assert!(safe && hours <= 0 && f.undoing == Undoing::Nobody && !held);
+        }
+        if matches!(plan.action, CleanupAction::Start(RestoreStep::DropDatabase, _)) {
+            prop_assert!(safe && (clearing && !cleared && !done || clearing && open));
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! What a full restore's rules look at: the server, the schema, the account, the backup. Plain values.
+
+use super::copied::Copied;
+use sennight_core::manifest::ServerFacts;
+
+/// Everything that the rules need to know.
+#[derive(Debug, Clone, PartialEq, Default)]
+#[allow(clippy::struct_excessive_bools, reason = "independent facts, each with its own name")]
+pub struct PreflightFacts {
+    /// The live schema's name.
+    pub database: String,
+    /// `user@host` of the restore account.
+    pub account: String,
+    /// The server's version: major and minor.
+    pub server: (i32, i32),
+    /// The backup's; `None` where there is none.
+    pub backup: Option<(i32, i32)>,
+    /// What the backup's script needs; `None` where it was too large to look into.
+    pub copied: Option<Copied>,
+    /// Definers that the server does not have: of the backup and of the live schema.
+    pub definers_missing: Vec<String>,
+    /// The server takes no changes.
+    pub read_only: bool,
+    /// It follows another server.
+    pub replica: bool,
+    /// Galera, or group replication.
+    pub clustered: bool,
+    /// Which databases its binary log leaves out or keeps, where it does.
+    pub log_filter: Option<String>,
+    /// The binary log is on and functions are made by the trusted only.
+    pub functions_guarded: bool,
+    /// `lower_case_table_names`.
+    pub folds_names: bool,
+    /// The live schema is there.
+    pub live: bool,
+    /// It is the server's own.
+    pub reserved: bool,
+    /// Rights that the account lacks.
+    pub rights_missing: Vec<String>,
+    /// The account may give rights on.
+    pub may_grant: bool,
+    /// Rights on single routines of the live schema.
+    pub routine_grants: Vec<String>,
+    /// Tables of the live schema that are not InnoDB's.
+    pub other_engines: Vec<String>,
+    /// Foreign keys between the live schema and others.
+    pub foreign: Vec<String>,
+    /// Open two-phase transactions of the whole server: nobody can tell whose tables they hold.
+    pub xa: Vec<String>,
+    /// A backup that keeps everybody from renaming, by its session.
+    pub backups: Vec<String>,
+    /// Accounts that will be locked.
+    pub fenced: Vec<String>,
+    /// Administrators with rights on the schema: not locked.
+    pub spared: Vec<String>,
+    /// Names that the restore needs, those of schemas as directories have them in the second place.
+    pub names_needed: Vec<(String, usize)>,
+    /// Names that are somebody's.
+    pub names_taken: Vec<String>,
+    /// The request has had its effect.
+    pub already_kept: Option<String>,
+    /// The kept schema is gone or not the one (Undo).
+    pub kept_gone: Option<String>,
+    /// The live schema is not the one that the undone request brought: its number, and the expected one.
+    pub replaced: Option<(u32, u32)>,
+    /// What the platform team has said.
+    pub headroom_bytes: Option<i64>,
+    /// What the restore takes beside the live schema; 0 for an Undo.
+    pub needed_bytes: i64,
+    /// Size of the live schema.
+    pub live_bytes: i64,
+    /// Sessions on it.
+    pub live_sessions: i64,
+    /// What could not be looked at.
+    pub notes: Vec<String>,
+}
+
+/// What the backup took on its server, or four times its rows where it does not say.
+pub fn needed_bytes(facts: &ServerFacts, raw_bytes: i64) -> i64 {
+    let guess = raw_bytes.saturating_mul(4);
+    let bytes = facts.database_bytes.unwrap_or(guess).max(raw_bytes);
+    bytes.saturating_add(bytes / 5)
+}

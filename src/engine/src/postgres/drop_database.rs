@@ -1,0 +1,143 @@
+//! Dropping what a restore left. DROP DATABASE goes by name and cannot run in a transaction: so a database gets a name of
+//! its own and a mark that says "to be dropped" first, in one transaction that commits only over the very OID that was
+//! meant. What has that name and mark is nobody's but ours.
+
+use super::catalog::{self, Database};
+use super::connect::Session;
+use super::create::{is_kept, is_ours, kept_marker, lock, restore_marker};
+use super::database_properties::comment;
+use super::error::EngineError;
+use super::failure::RestoreError;
+use super::ident;
+use sennight_core::names::{GROUP, database_to_drop};
+use sennight_core::result::DatabaseDropped;
+use sennight_protocol::drop_database::{DropDatabaseTask, Mark};
+use std::time::Duration;
+use tokio_postgres::error::SqlState;
+
+/// Tries to get the sessions out.
+const ATTEMPTS: u32 = 5;
+/// Between two of them.
+const PAUSE: Duration = Duration::from_secs(2);
+
+/// The comment on a database in the instant before it is dropped.
+pub fn doomed_marker(request_uid: &str) -> String {
+    format!("{GROUP}/dropping={request_uid}")
+}
+
+/// Lets `reader` into a previous database, which the swap has shut to everybody but its owner; nothing else is granted.
+/// Anything but the database with this OID and this request's mark is an error.
+pub async fn let_in(
+    admin: &Session,
+    name: &str,
+    oid: u32,
+    request_uid: &str,
+    reader: &str,
+) -> Result<(), RestoreError> {
+    let failed = |e| EngineError::query(format!("letting {reader:?} into {name:?}"), e);
+    admin.batch_execute("BEGIN").await.map_err(failed)?;
+    let grant = format!("GRANT CONNECT ON DATABASE {} TO {}", ident(name), ident(reader));
+    let found = catalog::by_name(admin, name).await?;
+    let kept = found.as_ref().is_some_and(|d| d.oid == oid && is_kept(d, request_uid));
+    if !kept {
+        let found = format!("{name:?} is not the database with OID {oid} that carries {:?}", kept_marker(request_uid));
+        return Err(RestoreError::DatabasesChanged { found });
+    }
+    admin.batch_execute(&grant).await.map_err(failed)?;
+    // Of a name that changed hands in between, nothing is granted.
+    let same = catalog::by_name(admin, name).await?.is_some_and(|d| d.oid == oid);
+    admin.batch_execute(if same { "COMMIT" } else { "ROLLBACK" }).await.map_err(failed)?;
+    Ok(())
+}
+
+/// Drops it. Not there any more is success; anything without the right mark and OID is an error and stays.
+pub async fn clear(admin: &Session, task: &DropDatabaseTask) -> Result<DatabaseDropped, RestoreError> {
+    // A `prepare` that still works on it holds this.
+    lock(admin, &task.request_uid).await?;
+    let live = &task.database.database;
+    let grave = database_to_drop(live, &task.request_uid);
+    let Some(found) = find(admin, task, &grave).await? else { return Ok(DatabaseDropped::default()) };
+    if found.name == *live || found.name == task.database.maintenance_database {
+        let why = format!("the database with OID {} has the live name {:?} now", found.oid, found.name);
+        return Err(RestoreError::DatabasesChanged { found: why });
+    }
+    if !may_go(&found, task) {
+        let marker = match task.database_to_drop.mark {
+            Mark::Previous => kept_marker(&task.request_uid),
+            Mark::Restore => restore_marker(&task.request_uid),
+        };
+        return Err(RestoreError::NameTaken { name: found.name, marker });
+    }
+    if found.comment != Some(doomed_marker(&task.request_uid)) || found.name != grave {
+        bury(admin, &found, &grave, &task.request_uid).await?;
+    }
+    admin
+        .batch_execute(&format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", ident(&grave)))
+        .await
+        .map_err(|e| EngineError::query(format!("dropping the database {grave:?}"), e))?;
+    Ok(DatabaseDropped { database: Some(task.database_to_drop.name.clone()), oid: Some(found.oid) })
+}
+
+/// By OID where it is known, else by the names that it may have.
+async fn find(admin: &Session, task: &DropDatabaseTask, grave: &str) -> Result<Option<Database>, EngineError> {
+    if let Some(oid) = task.database_to_drop.oid {
+        return catalog::by_oid(admin, oid).await;
+    }
+    match catalog::by_name(admin, grave).await? {
+        Some(found) => Ok(Some(found)),
+        None => catalog::by_name(admin, &task.database_to_drop.name).await,
+    }
+}
+
+fn may_go(found: &Database, task: &DropDatabaseTask) -> bool {
+    let uid = &task.request_uid;
+    if found.comment == Some(doomed_marker(uid)) {
+        return true;
+    }
+    match task.database_to_drop.mark {
+        // Without its OID a previous database is never dropped.
+        Mark::Previous => task.database_to_drop.oid.is_some() && is_kept(found, uid),
+        Mark::Restore => found.name == task.database_to_drop.name && is_ours(found, uid),
+    }
+}
+
+/// Gives it the name and the mark of what is to be dropped, and shuts it.
+pub(super) async fn bury(admin: &Session, found: &Database, grave: &str, uid: &str) -> Result<(), RestoreError> {
+    let doing = |what: &str| format!("taking {:?} out of the way: {what}", found.name);
+    let mut failed = None;
+    for _ in 0..ATTEMPTS {
+        let sessions = "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity
+                         WHERE datid = $1 AND pid <> pg_catalog.pg_backend_pid()";
+        admin.query(sessions, &[&found.oid]).await.map_err(|e| EngineError::query(doing("ending its sessions"), e))?;
+        let id = ident(grave);
+        let renamed = admin
+            .batch_execute(&format!(
+                "BEGIN; SET LOCAL lock_timeout = '10s'; ALTER DATABASE {} RENAME TO {id}; {};
+                 ALTER DATABASE {id} ALLOW_CONNECTIONS false",
+                ident(&found.name),
+                comment(grave, Some(&doomed_marker(uid)))
+            ))
+            .await;
+        if let Err(error) = renamed {
+            let busy = error.code() == Some(&SqlState::OBJECT_IN_USE);
+            let error = EngineError::query(doing("renaming it"), error);
+            let _ = admin.batch_execute("ROLLBACK").await;
+            if !busy {
+                return Err(error.into());
+            }
+            failed = Some(error);
+            tokio::time::sleep(PAUSE).await;
+            continue;
+        }
+        // Nobody else can rename it now: what the name stands for is what will be committed.
+        let oid = catalog::by_name(admin, grave).await?.map(|d| d.oid);
+        let end = if oid == Some(found.oid) { "COMMIT" } else { "ROLLBACK" };
+        admin.batch_execute(end).await.map_err(|e| EngineError::query(doing(end), e))?;
+        if oid != Some(found.oid) {
+            let found = format!("{:?} has OID {oid:?}, not {}", found.name, found.oid);
+            return Err(RestoreError::DatabasesChanged { found });
+        }
+        return Ok(());
+    }
+    Err(failed.map_or_else(|| RestoreError::SessionsStay { who: found.name.clone() }, RestoreError::from))
+}

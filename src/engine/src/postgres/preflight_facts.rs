@@ -1,0 +1,192 @@
+//! What a preflight has seen, as plain values: the rules over them are pure.
+
+use super::catalog::Database;
+use sennight_core::manifest::{Extension, ServerFacts};
+
+/// The role that restores.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RestoreRole {
+    /// Its name.
+    pub name: String,
+    /// Superuser.
+    pub superuser: bool,
+    /// CREATEDB.
+    pub create_db: bool,
+    /// May end other roles' sessions.
+    pub signal: bool,
+}
+
+/// A role that the backup names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RoleState {
+    /// Its name.
+    pub name: String,
+    /// It exists.
+    pub exists: bool,
+    /// It owns something in the backup.
+    pub owns: bool,
+    /// The restore role has its rights.
+    pub granted: bool,
+}
+
+/// A tablespace that single tables or indexes of the backup lie in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpaceState {
+    /// Its name.
+    pub name: String,
+    /// It exists.
+    pub exists: bool,
+    /// The restore role may create in it.
+    pub allowed: bool,
+}
+
+/// What the server offers for an extension of the backup.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExtensionOffer {
+    /// The version that `CREATE EXTENSION` would install; `None` where it is not there.
+    pub version: Option<String>,
+    /// Only a superuser may create it.
+    pub superuser_only: bool,
+}
+
+/// Everything that was seen. Plain values: the rules over them are pure.
+#[derive(Debug, Clone)]
+#[allow(clippy::struct_excessive_bools, reason = "independent facts, each with its own name")]
+pub struct PreflightFacts {
+    /// The live database's name.
+    pub database: String,
+    /// The server's major version.
+    pub server_major: i32,
+    /// It is a standby.
+    pub in_recovery: bool,
+    /// The server that the backup was made from.
+    pub backup: ServerFacts,
+    /// Bytes of row text in the backup.
+    pub backup_raw_bytes: i64,
+    /// Major of the client tools that would be used, or why there are none.
+    pub tools_major: Result<i32, String>,
+    /// Major of the tool that wrote the schema archive, where its version was readable.
+    pub archive_major: Option<i32>,
+    /// The live database is the maintenance database or one that every server has.
+    pub reserved: bool,
+    /// The live database.
+    pub live: Option<Database>,
+    /// Its size.
+    pub live_bytes: i64,
+    /// Client sessions on it.
+    pub live_sessions: i64,
+    /// The role.
+    pub role: RestoreRole,
+    /// The role has the rights of the live database's owner.
+    pub is_owner: bool,
+    /// The role may create in the live database's tablespace.
+    pub tablespace_allowed: bool,
+    /// The roles that the backup names.
+    pub roles: Vec<RoleState>,
+    /// Objects of the backup that only a superuser may create.
+    pub superuser_objects: Vec<String>,
+    /// Tablespaces of single tables and indexes of the backup.
+    pub spaces: Vec<SpaceState>,
+    /// The server can make a database of the backup's encoding and locale.
+    pub locale_known: bool,
+    /// Bytes that the server can spare, where somebody has said.
+    pub headroom_bytes: Option<i64>,
+    /// What the server has for each of the backup's extensions, in their order.
+    pub offers: Vec<ExtensionOffer>,
+    /// Prepared transactions in the live database.
+    pub prepared_transactions: Vec<String>,
+    /// Logical replication slots on it.
+    pub logical_slots: Vec<String>,
+    /// Its subscriptions.
+    pub subscriptions: Vec<String>,
+    /// Superusers' sessions on it.
+    pub superuser_sessions: Vec<String>,
+    /// Names that the restore needs.
+    pub names_needed: Vec<String>,
+    /// Those of them that are somebody else's.
+    pub names_taken: Vec<String>,
+    /// The previous database of this very request.
+    pub already_kept: Option<String>,
+    /// Longest name that the server keeps whole, in bytes.
+    pub name_limit: usize,
+    /// Settings of the live database that the role may not set.
+    pub settings_denied: Vec<String>,
+    /// Roles with settings in the live database that the role cannot act as.
+    pub role_settings_denied: Vec<String>,
+    /// What else people should know.
+    pub notes: Vec<String>,
+}
+
+impl PreflightFacts {
+    /// The backup's extensions, each with what the server offers.
+    pub fn extensions(&self) -> impl Iterator<Item = (&Extension, &ExtensionOffer)> {
+        self.backup.extensions.iter().zip(&self.offers)
+    }
+
+    /// What the new database will take on disk: what the old one took when it was copied, else a guess from rows and from
+    /// what it takes now.
+    pub fn needed_bytes(&self) -> i64 {
+        let guess = self.backup_raw_bytes.max(self.live_bytes);
+        self.backup.database_bytes.unwrap_or(guess).max(self.backup_raw_bytes)
+    }
+}
+
+#[cfg(test)]
+/// A server on which a restore works.
+pub(super) fn fine() -> PreflightFacts {
+    let live = Database {
+        oid: 7,
+        name: "acme".to_owned(),
+        owner: "acme_owner".to_owned(),
+        tablespace: "pg_default".to_owned(),
+        allows_connections: true,
+        is_template: false,
+        connection_limit: -1,
+        comment: None,
+    };
+    let backup = ServerFacts {
+        version: "PostgreSQL 16.4".to_owned(),
+        major: 16,
+        encoding: "UTF8".to_owned(),
+        collate: "C".to_owned(),
+        ctype: "C".to_owned(),
+        locale_provider: "libc".to_owned(),
+        locale: None,
+        extensions: vec![Extension { name: "citext".to_owned(), version: "1.6".to_owned() }],
+        icu_rules: None,
+        database_bytes: Some(1000),
+    };
+    PreflightFacts {
+        database: "acme".to_owned(),
+        server_major: 16,
+        in_recovery: false,
+        backup,
+        backup_raw_bytes: 500,
+        tools_major: Ok(16),
+        archive_major: Some(16),
+        reserved: false,
+        live: Some(live),
+        live_bytes: 800,
+        live_sessions: 0,
+        role: RestoreRole { name: "r".to_owned(), superuser: false, create_db: true, signal: true },
+        is_owner: true,
+        tablespace_allowed: true,
+        roles: Vec::new(),
+        superuser_objects: Vec::new(),
+        spaces: Vec::new(),
+        locale_known: true,
+        headroom_bytes: Some(1000),
+        offers: vec![ExtensionOffer { version: Some("1.6".to_owned()), superuser_only: false }],
+        prepared_transactions: Vec::new(),
+        logical_slots: Vec::new(),
+        subscriptions: Vec::new(),
+        superuser_sessions: Vec::new(),
+        names_needed: vec!["acme__r0".to_owned()],
+        names_taken: Vec::new(),
+        already_kept: None,
+        name_limit: 63,
+        settings_denied: Vec::new(),
+        role_settings_denied: Vec::new(),
+        notes: Vec::new(),
+    }
+}

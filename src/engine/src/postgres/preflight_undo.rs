@@ -1,0 +1,151 @@
+//! Could a swap be undone, and may one begin now? A look from the maintenance database that changes nothing; the rules are
+//! those of a full restore as far as they are about the swap, and two of an Undo's own.
+
+use super::catalog::{self, Database};
+use super::connect::Session;
+use super::create::is_kept;
+use super::database_properties;
+use super::error::EngineError;
+use super::preflight::{self, PREPARED, SLOTS, SUBSCRIPTIONS};
+use super::preflight_facts::PreflightFacts;
+use super::preflight_refusal::PreflightRefusal;
+use super::preflight_rules::refusals;
+use super::swap::is_ready;
+use sennight_core::manifest::ServerFacts;
+use sennight_core::result::{Preflight, Refusal};
+use sennight_protocol::cutover::CutoverTask;
+
+/// Looks.
+pub async fn look_back(admin: &Session, task: &CutoverTask) -> Result<Preflight, EngineError> {
+    let live = catalog::by_name(admin, &task.database.database).await?;
+    let kept = catalog::by_oid(admin, task.new_oid).await?;
+    let mut refused = databases(task, live.as_ref(), kept.as_ref());
+    let evidence = evidence(admin, task, live, kept).await?;
+    refused.extend(refusals(&evidence));
+    let mut warnings = vec![format!(
+        "every change since the restore goes with the restored database, which is then kept as {:?}",
+        task.previous_database
+    )];
+    if evidence.live_sessions > 0 {
+        warnings.push(format!("{} sessions on the live database will be ended", evidence.live_sessions));
+    }
+    Ok(Preflight {
+        refusals: refused.iter().map(Refusal::from).collect(),
+        warnings,
+        live_bytes: evidence.live_bytes,
+        live_sessions: evidence.live_sessions,
+    })
+}
+
+/// What stands in the way of a swap in the moment before it begins: what was seen earlier may be days old. A superuser's
+/// sessions are left out: the swap waits for them by itself, before each of its tries.
+pub async fn before_swap(admin: &Session, task: &CutoverTask) -> Result<Vec<PreflightRefusal>, EngineError> {
+    let live = catalog::by_name(admin, &task.database.database).await?;
+    let new = catalog::by_oid(admin, task.new_oid).await?;
+    let mut refused = if task.undo_of.is_some() { databases(task, live.as_ref(), new.as_ref()) } else { Vec::new() };
+    refused.extend(refusals(&evidence(admin, task, live, new).await?));
+    refused.retain(|r| !matches!(r, PreflightRefusal::SuperuserSessions { .. }));
+    Ok(refused)
+}
+
+/// The two databases must be the very ones that the undone swap left.
+fn databases(task: &CutoverTask, live: Option<&Database>, kept: Option<&Database>) -> Vec<PreflightRefusal> {
+    let mut refused = Vec::new();
+    if !kept.is_some_and(|d| d.name == task.new_database && is_ready(d, task)) {
+        let found = kept.map_or_else(
+            || "gone".to_owned(),
+            |d| format!("called {:?}, with the comment {:?}", d.name, d.comment.as_deref().unwrap_or_default()),
+        );
+        refused.push(PreflightRefusal::PreviousDatabaseGone {
+            name: task.new_database.clone(),
+            oid: task.new_oid,
+            found,
+        });
+    }
+    if let Some(live) = live.filter(|d| d.oid != task.live_oid) {
+        refused.push(PreflightRefusal::LiveDatabaseReplaced {
+            database: live.name.clone(),
+            oid: live.oid,
+            expected: task.live_oid,
+        });
+    }
+    refused
+}
+
+async fn evidence(
+    admin: &Session,
+    task: &CutoverTask,
+    live: Option<Database>,
+    kept: Option<Database>,
+) -> Result<PreflightFacts, EngineError> {
+    let name = &task.database.database;
+    let oid = live.as_ref().map_or(0, |d| d.oid);
+    let owners: Vec<String> = live.iter().chain(&kept).map(|d| d.owner.clone()).collect();
+    let major = admin.server_major();
+    let mut evidence = PreflightFacts {
+        database: name.clone(),
+        server_major: major,
+        in_recovery: preflight::one(admin, "SELECT pg_catalog.pg_is_in_recovery()").await?,
+        // There is no backup: what is about one holds.
+        backup: ServerFacts { major, ..nothing() },
+        backup_raw_bytes: 0,
+        tools_major: Ok(major),
+        archive_major: None,
+        roles: Vec::new(),
+        superuser_objects: Vec::new(),
+        spaces: Vec::new(),
+        locale_known: true,
+        headroom_bytes: None,
+        offers: Vec::new(),
+        tablespace_allowed: true,
+        reserved: *name == task.database.maintenance_database,
+        live_bytes: preflight::size(admin, oid).await?,
+        live_sessions: preflight::sessions(admin, oid).await?,
+        is_owner: preflight::may_act_as(admin, &owners).await?.iter().all(|r| r.granted),
+        prepared_transactions: preflight::list(admin, PREPARED, name).await?,
+        logical_slots: preflight::list(admin, SLOTS, name).await?,
+        subscriptions: preflight::list(admin, SUBSCRIPTIONS, name).await?,
+        superuser_sessions: preflight::superuser_sessions(admin, name).await?,
+        names_needed: vec![task.previous_database.clone()],
+        names_taken: Vec::new(),
+        already_kept: None,
+        name_limit: preflight::name_limit(admin).await?,
+        settings_denied: Vec::new(),
+        role_settings_denied: Vec::new(),
+        notes: Vec::new(),
+        role: preflight::role(admin).await?,
+        live,
+    };
+    if let Some(kept) = &kept {
+        // They stand in the way of its renaming as well.
+        evidence.prepared_transactions.extend(preflight::list(admin, PREPARED, &kept.name).await?);
+        evidence.superuser_sessions.extend(preflight::superuser_sessions(admin, &kept.name).await?);
+    }
+    match catalog::by_name(admin, &task.previous_database).await? {
+        Some(found) if is_kept(&found, &task.request_uid) => {
+            evidence.already_kept = Some(found.name);
+        }
+        Some(found) => evidence.names_taken.push(found.name),
+        None => {}
+    }
+    if evidence.live.is_some() {
+        let had = database_properties::read(admin, oid).await?;
+        preflight::properties(admin, &had, &mut evidence).await?;
+    }
+    Ok(evidence)
+}
+
+fn nothing() -> ServerFacts {
+    ServerFacts {
+        version: String::new(),
+        major: 0,
+        encoding: String::new(),
+        collate: String::new(),
+        ctype: String::new(),
+        locale_provider: String::new(),
+        locale: None,
+        icu_rules: None,
+        extensions: Vec::new(),
+        database_bytes: None,
+    }
+}

@@ -1,0 +1,328 @@
+//! What a dump's end means for its schedule's status. Pure.
+
+use crate::jobs::JobEntry;
+use crate::server::drill_status::answered;
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use sennight_api::backup_schedule::{Backup, LastFailure, LastRun, RunOutcome};
+use sennight_api::database_server::DrillStatus;
+use sennight_api::{BackupScheduleStatus, Condition, ConditionStatus};
+use sennight_core::batch::JOB_FAILED;
+use sennight_core::result::{BackupSummary, Done};
+use sennight_core::retention::expires_at;
+use sennight_protocol::report::{Outcome, TaskReport};
+use sennight_storage::CatalogueEntry;
+
+/// Most backups that a status lists.
+const MOST_POINTS: usize = 40;
+/// Longest message that the schema takes.
+const MESSAGE_LIMIT: usize = 2000;
+
+/// How the Job of the last run stands.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Ending {
+    /// It runs.
+    Running,
+    /// Somebody has suspended it (Kueue, a person): it waits.
+    Suspended,
+    /// It ended and left a report.
+    Reported(Box<TaskReport>),
+    /// It ended without one: killed, evicted, or its pod never started.
+    Silent(String),
+}
+
+impl Ending {
+    /// Whether it has come.
+    pub fn is_over(&self) -> bool {
+        !matches!(self, Self::Running | Self::Suspended)
+    }
+}
+
+/// Whether a Job's run is not in status yet. The Jobs of one schedule are decided on one after the other.
+pub fn is_news(card: &JobEntry, last: Option<&LastRun>) -> bool {
+    let Some(decided) = card.decided else { return false };
+    last.is_none_or(|last| {
+        last.job_uid.as_deref() != Some(&card.uid) && last.started_at.is_none_or(|started| decided > started)
+    })
+}
+
+/// How long a backup that has expired may stay in the list: the next run's write takes it out.
+const STALE: TimeDelta = TimeDelta::hours(26);
+
+/// Whether a status says something that a write is due for. That a slot has come, or a backup has expired, is in the next
+/// run's write: one write a tenant a day.
+pub fn is_worth_a_write(old: &BackupScheduleStatus, new: &BackupScheduleStatus, now: DateTime<Utc>) -> bool {
+    let mut same = old.clone();
+    if old.next_run_time.is_some_and(|slot| slot <= now && now - slot < STALE) && new.next_run_time.is_some() {
+        same.next_run_time = new.next_run_time;
+    }
+    let gone = |point: &Backup| !new.backups.iter().any(|kept| kept.id == point.id);
+    same.backups.retain(|point| !(gone(point) && point.expires_at.is_some_and(|end| end <= now && now - end < STALE)));
+    same != *new
+}
+
+/// When a backup that has expired must go from the list, though no run's write takes it out.
+pub fn expiry(status: &BackupScheduleStatus) -> Option<DateTime<Utc>> {
+    let free = |p: &&Backup| !p.held && p.held_until.is_none();
+    Some(status.backups.iter().filter(free).filter_map(|p| p.expires_at).min()? + STALE)
+}
+
+/// Writes the end of a run into `status`; `None` while it runs, else the failure's reason or nothing.
+pub fn settle(
+    status: &mut BackupScheduleStatus,
+    ending: Ending,
+    days: i32,
+    now: DateTime<Utc>,
+) -> Option<Option<String>> {
+    let failure = match ending {
+        Ending::Running | Ending::Suspended => return None,
+        Ending::Silent(message) => Some((JOB_FAILED.to_owned(), message, true)),
+        Ending::Reported(report) => match report.outcome {
+            Outcome::Succeeded(Done::Dumped(backup)) => {
+                succeeded(status, &backup, report.finished_at, days);
+                None
+            }
+            Outcome::Succeeded(_) => {
+                Some(("UnexpectedReport".to_owned(), "the Job reported another verb's result".to_owned(), true))
+            }
+            Outcome::Failed { reason, message, retryable } => Some((reason, message, retryable)),
+            Outcome::Unknown { reason, message } => Some((reason, message, true)),
+        },
+    };
+    let reason = failure.as_ref().map(|(reason, ..)| reason.clone());
+    let outcome = if reason.is_none() { RunOutcome::Succeeded } else { RunOutcome::Failed };
+    if let Some(run) = &mut status.last_run {
+        run.finished_at = Some(now);
+        run.outcome = Some(outcome);
+        run.retryable = failure.as_ref().map(|(.., retryable)| *retryable);
+    }
+    if let Some((reason, message, _)) = failure {
+        let message = super::super::instrumented::cut(&message, MESSAGE_LIMIT).to_owned();
+        status.last_failure = Some(LastFailure { time: now, reason, message });
+        status.consecutive_failures = Some(status.consecutive_failures.unwrap_or_default() + 1);
+    }
+    status.active_job = None;
+    Some(reason)
+}
+
+fn succeeded(status: &mut BackupScheduleStatus, backup: &BackupSummary, stored: DateTime<Utc>, days: i32) {
+    status.last_successful_time = Some(backup.snapshot_time);
+    status.consecutive_failures = Some(0);
+    status.last_failure = None;
+    status.backups.retain(|point| point.id != backup.id.to_string());
+    status.backups.insert(0, point(backup, expires_at(stored, days)));
+    status.backups.truncate(MOST_POINTS);
+}
+
+/// A backup as status lists it.
+fn point(backup: &BackupSummary, expires: DateTime<Utc>) -> Backup {
+    Backup {
+        id: backup.id.to_string(),
+        day: backup.day,
+        snapshot_time: backup.snapshot_time,
+        bytes: backup.bytes,
+        rows: backup.rows,
+        tables: Some(backup.tables),
+        manifest_sha256: backup.manifest_sha256.clone(),
+        prefix: Some(backup.prefix.clone()),
+        expires_at: Some(expires),
+        held: false,
+        suspicious: false,
+        held_until: None,
+        proven_time: None,
+    }
+}
+
+/// A slot's backup is in the bucket though no Job is known to have made it: the slot has run.
+pub fn found(
+    status: &mut BackupScheduleStatus,
+    entry: &CatalogueEntry,
+    slot: DateTime<Utc>,
+    day: NaiveDate,
+    attempt: i32,
+    days: i32,
+) {
+    succeeded(status, &entry.summary, entry.started_at, days);
+    status.last_run = Some(LastRun {
+        key: entry.summary.id.to_string(),
+        slot: Some(slot),
+        day: Some(day),
+        job: String::new(),
+        job_uid: None,
+        attempt: Some(attempt),
+        started_at: Some(entry.summary.id.time()),
+        finished_at: Some(entry.summary.snapshot_time),
+        outcome: Some(RunOutcome::Succeeded),
+        retryable: None,
+    });
+}
+
+/// Fills an empty status from the bucket's catalogue: a new cluster, or a re-created schedule, finds its backups. The
+/// newest backup's day counts as run.
+pub fn adopt(status: &mut BackupScheduleStatus, backups: &[CatalogueEntry], days: i32) {
+    status.backups = backups.iter().take(MOST_POINTS).map(|e| point(&e.summary, e.expires_at(days))).collect();
+    let Some(newest) = backups.first().map(|entry| &entry.summary) else { return };
+    status.last_successful_time = Some(newest.snapshot_time);
+    status.last_run = Some(LastRun {
+        key: newest.id.to_string(),
+        slot: Some(newest.snapshot_time),
+        day: Some(newest.day),
+        job: String::new(),
+        job_uid: None,
+        attempt: Some(1),
+        started_at: Some(newest.id.time()),
+        finished_at: Some(newest.snapshot_time),
+        outcome: Some(RunOutcome::Succeeded),
+        retryable: None,
+    });
+}
+
+/// Writes down what the server's drills have proven of this schedule's backups, and which wish for one was answered last.
+pub fn proven(status: &mut BackupScheduleStatus, schedule: &str, drills: &DrillStatus) {
+    if let Some(answered) = answered(&drills.last, schedule) {
+        status.drill_trigger = Some(answered.to_owned());
+    }
+    for run in drills.last.iter().filter(|run| run.schedule == schedule && run.proven == Some(true)) {
+        status.last_proven_time = status.last_proven_time.max(run.finished_at);
+        if let Some(point) = status.backups.iter_mut().find(|point| point.id == run.backup) {
+            point.proven_time = point.proven_time.max(run.finished_at);
+        }
+    }
+}
+
+/// Drops the points that the bucket has let go of; marks the held ones. True when something changed.
+pub fn age(status: &mut BackupScheduleStatus, held: &[String], now: DateTime<Utc>) -> bool {
+    let before = status.backups.clone();
+    for point in &mut status.backups {
+        point.held = held.contains(&point.id);
+    }
+    status
+        .backups
+        .retain(|point| point.held || point.held_until.is_some() || point.expires_at.is_none_or(|end| now < end));
+    before != status.backups
+}
+
+/// The conditions that say something their predecessors did not: each becomes one Event. A condition that became
+/// Unknown or said so from the start is no news.
+pub fn news<'a>(old: &[Condition], new: &'a [Condition]) -> Vec<&'a Condition> {
+    let known = |c: &Condition| old.iter().any(|o| o.type_ == c.type_ && o.status == c.status && o.reason == c.reason);
+    new.iter().filter(|c| c.status != ConditionStatus::Unknown && !known(c)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sennight_core::names::BackupId;
+
+    fn now() -> DateTime<Utc> {
+        "2026-11-22T03:00:00Z".parse().unwrap()
+    }
+
+    fn running() -> BackupScheduleStatus {
+        let run = LastRun { outcome: None, finished_at: None, ..adopted(2).last_run.unwrap() };
+        BackupScheduleStatus { last_run: Some(run), active_job: Some("j".into()), ..BackupScheduleStatus::default() }
+    }
+
+    fn backup(day: u32) -> BackupSummary {
+        let time = format!("2026-11-{day:02}T02:00:00Z").parse().unwrap();
+        BackupSummary {
+            id: BackupId::new(time, day),
+            prefix: format!("daily/n/s/{day}/"),
+            day: time.date_naive(),
+            snapshot_time: time,
+            rows: 5,
+            tables: 1,
+            bytes: 9,
+            raw_bytes: 20,
+            manifest_sha256: "ab".into(),
+        }
+    }
+
+    fn entry(summary: BackupSummary) -> CatalogueEntry {
+        let identity = sennight_core::manifest::TenantIdentity {
+            namespace: "n".into(),
+            schedule: "s".into(),
+            schedule_uid: String::new(),
+            tenant: "t".into(),
+            engine: sennight_core::engine::Engine::PostgreSQL,
+            database: "d".into(),
+        };
+        CatalogueEntry { started_at: summary.id.time(), summary, identity, area: sennight_core::names::Area::Daily }
+    }
+
+    fn adopted(days: u32) -> BackupScheduleStatus {
+        let backups: Vec<_> = (1..=days).rev().map(|d| entry(backup(20 + d))).collect();
+        let mut status = BackupScheduleStatus::default();
+        adopt(&mut status, &backups, 7);
+        status
+    }
+
+    fn report(outcome: Outcome) -> Ending {
+        Ending::Reported(Box::new(TaskReport { task: "s".into(), started_at: now(), finished_at: now(), outcome }))
+    }
+
+    #[test]
+    fn i4_only_a_reported_backup_becomes_a_recovery_point() {
+        let failed = Outcome::Failed { reason: "OutOfSpace".into(), message: "full".into(), retryable: true };
+        for ending in [Ending::Silent("killed".into()), report(failed)] {
+            let mut status = running();
+            let reason = settle(&mut status, ending, 7, now()).unwrap().unwrap();
+            assert!(status.backups.is_empty());
+            assert_eq!((status.consecutive_failures, status.last_failure.unwrap().reason), (Some(1), reason));
+        }
+        let mut status = running();
+        assert_eq!(settle(&mut status, report(Outcome::Succeeded(Done::Dumped(backup(22)))), 7, now()), Some(None));
+        assert_eq!(status.backups[0].expires_at, Some("2026-11-30T00:00:00Z".parse().unwrap()));
+        assert_eq!((status.active_job, status.consecutive_failures), (None, Some(0)));
+    }
+
+    #[test]
+    fn a_running_job_changes_nothing() {
+        let mut status = running();
+        assert_eq!(settle(&mut status, Ending::Running, 7, now()), None);
+        assert_eq!(status, running());
+    }
+
+    #[test]
+    fn an_empty_status_is_rebuilt_from_the_bucket_and_its_day_counts_as_run() {
+        let status = adopted(2);
+        assert_eq!(status.backups.len(), 2);
+        assert_eq!(status.last_run.unwrap().day, Some("2026-11-22".parse().unwrap()));
+    }
+
+    #[test]
+    fn that_a_backup_was_proven_outlives_the_backup() {
+        let mut status = adopted(1);
+        let run = serde_json::json!({
+            "schedule": "s", "backup": status.backups[0].id, "job": "j", "trigger": "t",
+            "startedAt": now(), "finishedAt": now(), "proven": true
+        });
+        let drills = DrillStatus { last: vec![serde_json::from_value(run).unwrap()], ..DrillStatus::default() };
+        proven(&mut status, "s", &drills);
+        assert_eq!((status.backups[0].proven_time, status.last_proven_time), (Some(now()), Some(now())));
+        assert_eq!(status.drill_trigger.as_deref(), Some("t"));
+        age(&mut status, &[], now() + TimeDelta::days(9));
+        proven(&mut status, "s", &DrillStatus::default());
+        assert!(status.backups.is_empty());
+        let object = serde_json::json!({
+            "apiVersion": "sennight.dev/v1alpha1", "kind": "BackupSchedule", "metadata": {"name": "s", "namespace": "n"},
+            "spec": {
+                "tenant": {"id": "t", "owner": "1", "plan": {"name": "free"}},
+                "database": {"serverRef": {"name": "pg"}, "name": "d"}, "storageRef": {"name": "b"}
+            },
+            "status": status
+        });
+        let fleet = crate::schedule_index::ScheduleIndex::default();
+        let (key, _) = fleet.put(&serde_json::from_value(object).unwrap(), 0, 1);
+        assert_eq!(fleet.get(&key).unwrap().proven, Some(now()), "a week later the drills still know");
+    }
+
+    #[test]
+    fn points_go_when_the_bucket_lets_them_go_unless_they_are_held() {
+        let mut status = adopted(2);
+        let held = status.backups[1].id.clone();
+        let late = "2026-12-20T00:00:00Z".parse().unwrap();
+        assert!(age(&mut status, std::slice::from_ref(&held), late));
+        assert_eq!(status.backups.len(), 1);
+        assert!(status.backups[0].held && status.backups[0].id == held);
+    }
+}

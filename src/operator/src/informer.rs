@@ -1,0 +1,168 @@
+//! From a watch to a running controller: the same plumbing for each kind.
+
+use super::clock::Clock;
+use super::context::{Caches, Context, Timers};
+use super::delay_queue::DelayQueue;
+use super::error::ReconcileError;
+use super::instrumented::{FailingSince, error_policy, observed};
+use super::namespaced_watch::{Watched, cached, cached_events};
+use super::open_requests::OpenRequests;
+use super::restore::finished::compact;
+use super::schedule_index::{Key, Runner};
+use crate::http::Readiness;
+use crate::settings::Watch;
+use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
+use kube::Client;
+use kube::runtime::controller::{Action, Config, Error};
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::{Controller, WatchStreamExt, watcher};
+use sennight_api::{BackupStorage, DatabaseServer, ExportProfile, RestoreRequest};
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+/// Objects of a watch are listed in pages of this many,
+const PAGE: u32 = 500;
+/// and RestoreRequests of this many: what a page takes while it is read stays the process's, and little of them is kept.
+const REQUESTS_PAGE: u32 = 100;
+
+/// What drives one kind's controller: its cache, the stream that fills it, and its timer.
+pub struct Informer<K: Watched> {
+    cache: Store<K>,
+    changes: BoxStream<'static, Result<K, watcher::Error>>,
+    due: BoxStream<'static, ObjectRef<K>>,
+    filled: CancellationToken,
+}
+
+impl<K: Watched> Informer<K> {
+    fn start(client: &Client, watched: &Watch, clock: Clock) -> (Self, Store<K>, DelayQueue<Key>) {
+        let (cache, changes, filled) = cached::<K>(client, watched, &watcher::Config::default().page_size(PAGE));
+        let (feed, timer) = Self::over(cache.clone(), changes, filled, clock);
+        (feed, cache, timer)
+    }
+
+    fn over(
+        cache: Store<K>,
+        changes: BoxStream<'static, Result<K, watcher::Error>>,
+        filled: CancellationToken,
+        clock: Clock,
+    ) -> (Self, DelayQueue<Key>) {
+        let (timer, due) = DelayQueue::start(clock);
+        let due = due.map(|key: Key| ObjectRef::new(&key.name).within(&key.namespace));
+        (Self { cache, changes, due: due.boxed(), filled }, timer)
+    }
+
+    /// Runs the kind's controller until `stop` and until its last reconcile is done. What else wakes it goes through
+    /// its timer.
+    pub async fn run<F>(self, ctx: Arc<Context>, stop: CancellationToken, reconcile: fn(Arc<K>, Arc<Context>) -> F)
+    where
+        K: FailingSince,
+        F: Future<Output = Result<Action, ReconcileError>> + Send + 'static,
+    {
+        Controller::for_stream(self.changes, self.cache)
+            .with_config(Config::default().concurrency(ctx.settings.concurrency))
+            .reconcile_on(self.due)
+            .graceful_shutdown_on(stop.clone().cancelled_owned())
+            .run(
+                move |object, ctx| {
+                    let stop = stop.clone();
+                    async move {
+                        tokio::select! {
+                            () = ctx.caches.filled() => observed(object, ctx.clone(), reconcile).await,
+                            () = stop.cancelled() => Ok(Action::await_change()),
+                        }
+                    }
+                },
+                |object, error, ctx| error_policy(&*object, error, ctx.clock),
+                ctx,
+            )
+            .for_each(|step| async move {
+                match step {
+                    // A failed reconcile has been told by its observer.
+                    Ok(_) | Err(Error::ReconcilerFailed(..)) => {}
+                    // It was deleted while its turn came.
+                    Err(Error::ObjectNotFound(gone)) => debug!(object = %gone, "gone"),
+                    Err(error) => warn!(%error, kind = %K::kind(&()), "the watch stumbled; it goes on"),
+                }
+            })
+            .await;
+    }
+
+    fn gate(&self, readiness: &Readiness) {
+        gate(&K::kind(&()), &self.filled, readiness);
+    }
+}
+
+fn gate(kind: &str, filled: &CancellationToken, readiness: &Readiness) {
+    let what = format!("the list of {kind}s");
+    readiness.expect(what.clone());
+    let (filled, readiness) = (filled.clone(), readiness.clone());
+    tokio::spawn(async move {
+        filled.cancelled().await;
+        readiness.done(&what);
+    });
+}
+
+/// The feeds of our kinds.
+pub struct Informers {
+    /// BackupStorages.
+    pub storages: Informer<BackupStorage>,
+    /// DatabaseServers.
+    pub servers: Informer<DatabaseServer>,
+    /// BackupSchedules.
+    pub schedules: Runner,
+    schedules_filled: CancellationToken,
+    /// RestoreRequests.
+    pub requests: Informer<RestoreRequest>,
+    /// ExportProfiles.
+    pub profiles: Informer<ExportProfile>,
+}
+
+impl Informers {
+    /// Starts the watches; nothing is asked before somebody runs them.
+    pub fn start(client: &Client, watched: &Watch, clock: Clock) -> (Self, Caches, Timers) {
+        let (storages, storages_cache, storages_timer) = Informer::start(client, watched, clock);
+        let (servers, servers_cache, servers_timer) = Informer::start(client, watched, clock);
+        let paged = watcher::Config::default().page_size(REQUESTS_PAGE);
+        let (requests_cache, events, filled) = cached_events::<RestoreRequest>(client, watched, &paged, compact);
+        let open = OpenRequests::new(requests_cache.clone());
+        let sees = open.clone();
+        let changes = events.inspect_ok(move |event| sees.saw(event)).touched_objects().boxed();
+        let (requests, requests_timer) = Informer::over(requests_cache.clone(), changes, filled, clock);
+        let (schedules_timer, due) = DelayQueue::start(clock);
+        let (schedules, fleet, schedules_filled) = Runner::start(client, watched, due.boxed());
+        // Nobody reads them from a cache: a request reads its profile afresh.
+        let (profiles, _, profiles_timer) = Informer::start(client, watched, clock);
+        let caches = Caches {
+            storages: storages_cache,
+            servers: servers_cache,
+            schedules: fleet,
+            requests: requests_cache,
+            open,
+            filled: [
+                storages.filled.clone(),
+                servers.filled.clone(),
+                schedules_filled.clone(),
+                requests.filled.clone(),
+            ],
+        };
+        let timers = Timers {
+            storages: storages_timer,
+            servers: servers_timer,
+            schedules: schedules_timer,
+            requests: requests_timer,
+            profiles: profiles_timer,
+        };
+        let feeds = Self { storages, servers, schedules, schedules_filled, requests, profiles };
+        (feeds, caches, timers)
+    }
+
+    /// Ready only once every cache is filled.
+    pub fn gate(&self, readiness: &Readiness) {
+        self.storages.gate(readiness);
+        self.servers.gate(readiness);
+        gate("BackupSchedule", &self.schedules_filled, readiness);
+        self.requests.gate(readiness);
+    }
+}

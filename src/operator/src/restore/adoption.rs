@@ -1,0 +1,148 @@
+//! What the world knows of a claim and status does not: the Job that nobody has written down, and the worker's claim in the
+//! bucket by a Job that this cluster never had. Both are read afresh: caches remember what etcd has forgotten.
+
+use super::job_results;
+use crate::context::Context;
+use crate::error::ReconcileError;
+use crate::writes::get_opt;
+use k8s_openapi::api::batch::v1::{Job, JobSpec};
+use kube::ResourceExt;
+use kube::api::Api;
+use sennight_api::{BackupStorage, RestoreRequest, RestoreRequestStatus};
+use sennight_core::restore::{StepState, WorkerClaim};
+use sennight_protocol::task::{Task, TaskParseError};
+
+/// The claim's Job, where status does not know it.
+pub async fn unrecorded(object: &RestoreRequest, ctx: &Context) -> Result<Option<Job>, ReconcileError> {
+    let Some(status) = &object.status else { return Ok(None) };
+    let Some(claim) = status.claim.as_ref().filter(|_| status.finished_at.is_none()) else { return Ok(None) };
+    if status.jobs.iter().any(|known| known.name == claim.job) {
+        return Ok(None);
+    }
+    let jobs: Api<Job> = Api::namespaced(ctx.clients.write.clone(), &object.namespace().unwrap_or_default());
+    Ok(get_opt(&jobs, &claim.job).await?)
+}
+
+/// The claim in the bucket, if it is by a Job that neither status nor the cluster knows.
+pub async fn begun(
+    object: &RestoreRequest,
+    storage: Option<&BackupStorage>,
+    unrecorded: Option<&Job>,
+    ctx: &Context,
+) -> Result<Option<WorkerClaim>, ReconcileError> {
+    let pinned = |s: &&RestoreRequestStatus| s.backup.is_some() || s.undo.is_some();
+    let Some(status) = object.status.as_ref().filter(|s| s.finished_at.is_none()).filter(pinned) else {
+        return Ok(None);
+    };
+    let (Some(storage), Some(uid)) = (storage, object.uid()) else { return Ok(None) };
+    let store = ctx.stores.open(storage).await?;
+    let Some(claim) = store.claim_of(&uid).await? else { return Ok(None) };
+    let is_its = |uid: Option<&str>| uid == Some(claim.job_uid.as_str());
+    let known = status.jobs.iter().any(|job| is_its(job.uid.as_deref()));
+    if known || unrecorded.is_some_and(|job| is_its(job.metadata.uid.as_deref())) {
+        return Ok(None);
+    }
+    let report = store.report(&claim.job_uid, &object.name_any()).await?;
+    let step = report.map_or(StepState::None, |report| job_results::reported(&report.outcome, 1, report.finished_at));
+    Ok(Some(WorkerClaim { at: claim.at, job_uid: claim.job_uid, pod: claim.pod, step }))
+}
+
+/// Why a Job that has the name is not the one that `wanted` describes; `None`: it is.
+pub fn difference(owner_uid: &str, wanted: &Job, there: &Job) -> Option<String> {
+    let owned = there.owner_references().iter().any(|o| o.uid == owner_uid && o.controller == Some(true));
+    if !owned {
+        return Some("its owner is not this request".to_owned());
+    }
+    if there.metadata.deletion_timestamp.is_some() {
+        return Some("it is being deleted".to_owned());
+    }
+    let (Some(ours), Some(theirs)) = (&wanted.spec, &there.spec) else { return Some("it has no spec".to_owned()) };
+    let restart = theirs.template.spec.as_ref().and_then(|pod| pod.restart_policy.as_deref());
+    if theirs.backoff_limit != Some(0) || restart != Some("Never") {
+        return Some("it would start its pod again by itself".to_owned());
+    }
+    match (order(ours), order(theirs)) {
+        (Ok((work, storage)), Ok((other, place))) => {
+            if (&storage.bucket, &storage.prefix, &storage.endpoint) != (&place.bucket, &place.prefix, &place.endpoint)
+            {
+                return Some("it works in another bucket".to_owned());
+            }
+            work.difference(&other).map(str::to_owned)
+        }
+        (_, Err(error)) | (Err(error), _) => Some(format!("it cannot be told what it does: {error}")),
+    }
+}
+
+fn order(spec: &JobSpec) -> Result<(Task, sennight_protocol::target::StorageTarget), TaskParseError> {
+    let containers = spec.template.spec.as_ref().map(|pod| pod.containers.as_slice()).unwrap_or_default();
+    let args = match containers {
+        [only] => only.args.as_deref().unwrap_or_default(),
+        _ => &[],
+    };
+    Task::from_argv(args)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn job(change: impl Fn(&mut Value)) -> Job {
+        let task = json!({
+            "name": "r", "requestUid": "u", "namespace": "n", "newDatabase": "new", "previousDatabase": "old", "liveOid": 1, "newOid": 2,
+            "database": {"engine": "PostgreSQL", "host": "h", "port": 5432, "database": "d", "credentialsDir": "/c"}
+        });
+        let args =
+            json!(["cutover", "--storage", r#"{"bucket":"b","credentialsDir":"/s3"}"#, "--task", task.to_string()]);
+        let owner = json!({"apiVersion": "a", "kind": "RestoreRequest", "name": "r", "uid": "u", "controller": true});
+        let mut job = json!({
+            "metadata": {"name": "j", "ownerReferences": [owner]},
+            "spec": {"backoffLimit": 0, "template": {"spec": {
+                "restartPolicy": "Never", "containers": [{"name": "worker", "args": args}]
+            }}}
+        });
+        change(&mut job);
+        serde_json::from_value(job).unwrap()
+    }
+
+    #[test]
+    fn i2_a_job_under_our_name_is_adopted_only_with_our_owner_and_our_order() {
+        let ours = job(|_| ());
+        assert_eq!(difference("u", &ours, &job(|_| ())), None);
+        let pod = "/spec/template/spec";
+        let cases: Vec<(&str, Job)> = vec![
+            ("owner", job(|j| j["metadata"]["ownerReferences"][0]["uid"] = json!("v"))),
+            ("owner", job(|j| j["metadata"]["ownerReferences"][0]["controller"] = json!(false))),
+            ("deleted", job(|j| j["metadata"]["deletionTimestamp"] = json!("2026-11-22T00:00:00Z"))),
+            ("again by itself", job(|j| j["spec"]["backoffLimit"] = json!(6))),
+            ("again by itself", job(|j| j.pointer_mut(pod).unwrap()["restartPolicy"] = json!("OnFailure"))),
+            (
+                "another step",
+                job(|j| {
+                    let args = j.pointer_mut(&format!("{pod}/containers/0/args")).unwrap();
+                    args[0] = json!("verify");
+                    args[4] = json!(r#"{"name":"v","backup":{"prefix":"p/","id":"20261122T021000Z-1a2b3c4d"}}"#);
+                }),
+            ),
+            (
+                "another bucket",
+                job(|j| {
+                    let args = j.pointer_mut(&format!("{pod}/containers/0/args")).unwrap();
+                    args[2] = json!(r#"{"bucket":"c","credentialsDir":"/s3"}"#);
+                }),
+            ),
+            (
+                "cannot be told",
+                job(|j| {
+                    let containers = j.pointer_mut(&format!("{pod}/containers")).unwrap();
+                    let second = containers[0].clone();
+                    containers.as_array_mut().unwrap().push(second);
+                }),
+            ),
+        ];
+        for (words, there) in cases {
+            let told = difference("u", &ours, &there).unwrap_or_default();
+            assert!(told.contains(words), "{words}: {told:?}");
+        }
+    }
+}

@@ -1,0 +1,326 @@
+//! After the end: the replaced database is dumped, held for an Undo, and dropped in its time; what a failed restore
+//! prepared is dropped at once. One action a round, like everything else here; the decision is `domain::kept`.
+
+use super::act::{Placed, place, record};
+use super::gather::ObservedRequest;
+use super::job_results::{Fresh, step, untouched};
+use super::report::history;
+use super::undo::undoing;
+use crate::context::Context;
+use crate::error::NoWork;
+use crate::error::ReconcileError;
+use crate::jobs::{JobKind, Places};
+use crate::targets;
+use crate::worker_job::Mount;
+use chrono::{DateTime, TimeDelta, Utc};
+use kube::ResourceExt;
+use kube::runtime::events::EventType;
+use sennight_api::conditions::{RequestCondition, find, set};
+use sennight_api::restore_report::{HistoryEntry, JobRecord};
+use sennight_api::restore_status::PreviousDatabase;
+use sennight_api::{BackupSchedule, Condition, ConditionStatus, DatabaseServer, RestoreRequest, RestoreRequestStatus};
+use sennight_core::cleanup::{self, CleanupAction, CleanupInputs, CleanupPlan, UndoAvailability};
+use sennight_core::names::{RestoreStep, new_database};
+use sennight_core::restore::{self, StepState};
+use sennight_protocol::backup::{BackupRef, DumpTask, SafetyBackupTask};
+use sennight_protocol::drop_database::{DatabaseToDrop, DropDatabaseTask, Mark};
+use sennight_protocol::task::Task;
+
+/// Does the one thing that is due for a request that has ended; when to look again.
+pub async fn round(
+    object: &RestoreRequest,
+    status: &mut RestoreRequestStatus,
+    fresh: &Fresh,
+    seen: &ObservedRequest,
+    ctx: &Context,
+) -> Result<Option<DateTime<Utc>>, ReconcileError> {
+    let now = ctx.now();
+    let facts = facts(object, status, fresh, seen, ctx);
+    let plan = cleanup::decide(&facts, now);
+    let mut wake = plan.wake;
+    match &plan.action {
+        CleanupAction::Nothing => {}
+        CleanupAction::Hold(by) => held(status, Some(by.clone())),
+        CleanupAction::LetGo => held(status, None),
+        CleanupAction::BeginDropping => {
+            if let Some(kept) = &mut status.previous_database {
+                kept.dropping_since = Some(now);
+            }
+        }
+        CleanupAction::Start(step, attempt) => {
+            let started = start(object, status, *step, *attempt, seen, ctx).await?;
+            let pause = if started { ctx.settings.timing.job_interval } else { std::time::Duration::from_secs(10) };
+            wake = Some(now + TimeDelta::from_std(pause).unwrap_or(TimeDelta::minutes(1)));
+        }
+    }
+    tell(object, status, &plan, now);
+    let running = [&facts.safety_backup, &facts.drop_step].iter().any(|step| matches!(step, StepState::Running { .. }));
+    let look =
+        running.then(|| now + TimeDelta::from_std(ctx.settings.timing.job_interval).unwrap_or(TimeDelta::minutes(1)));
+    Ok([wake, look].into_iter().flatten().min())
+}
+
+/// Nothing of it is left on the server that Sennight would still have to drop.
+pub fn settled(status: &RestoreRequestStatus) -> bool {
+    match &status.previous_database {
+        Some(kept) => {
+            let undo = find(&status.conditions, RequestCondition::UndoAvailable);
+            kept.dropped_at.is_some() || undo.is_some_and(|c| c.reason == cleanup::UNDONE)
+        }
+        None => status.dropped_database.is_some() || !in_vain(status, &Vec::new()),
+    }
+}
+
+fn facts(
+    object: &RestoreRequest,
+    status: &RestoreRequestStatus,
+    fresh: &Fresh,
+    seen: &ObservedRequest,
+    ctx: &Context,
+) -> CleanupInputs {
+    let kept = status.previous_database.as_ref();
+    let world = seen.schedule.as_deref().zip(seen.server.as_deref()).zip(seen.storage.as_deref());
+    let lane_free = seen.server.as_ref().is_none_or(|server| {
+        let running = ctx.jobs.running(JobKind::Dump, &object.namespace().unwrap_or_default(), &server.name_any());
+        running.total < i64::from(ctx.settings.max_dumps) && running.here < i64::from(server.spec.max_concurrent_dumps)
+    });
+    CleanupInputs {
+        undo_until: kept.map(|k| k.undo_until),
+        undoing: undoing(object, &seen.siblings),
+        held_by: kept.and_then(|k| k.held_by.clone()),
+        safe: kept.and_then(|k| k.safety_backup.as_ref()).is_some_and(|s| cleanup::is_safe(s.expires_at, ctx.now())),
+        safety_backup: step(status, RestoreStep::SafetyBackup, fresh),
+        dropping: kept.is_some_and(|k| k.dropping_since.is_some()),
+        drop_step: step(status, RestoreStep::DropDatabase, fresh),
+        dropped: kept.is_some_and(|k| k.dropped_at.is_some()) || status.dropped_database.is_some(),
+        leftover: leftover(status, fresh),
+        reachable: world.is_some_and(|((_, server), _)| server.spec.restore_credentials_secret_ref.is_some()),
+        slot_free: lane_free,
+    }
+}
+
+/// Whether a request that is being deleted has prepared something that can still be dropped.
+pub fn owes_drop(status: &RestoreRequestStatus, fresh: &Fresh, seen: &ObservedRequest) -> bool {
+    let there = seen.schedule.is_some() && seen.storage.is_some();
+    let server = seen.server.as_ref().is_some_and(|server| server.spec.restore_credentials_secret_ref.is_some());
+    there && server && status.previous_database.is_none() && status.dropped_database.is_none() && in_vain(status, fresh)
+}
+
+/// A prepared database may be there, and no swap can have made it the live one.
+fn leftover(status: &RestoreRequestStatus, fresh: &Fresh) -> bool {
+    // One that still runs would make it anew; its end wakes us.
+    in_vain(status, fresh) && prepares(status).all(|job| job.outcome.is_some())
+}
+
+/// Something was prepared, or is being prepared, and it is certain that it never became the live one.
+fn in_vain(status: &RestoreRequestStatus, fresh: &Fresh) -> bool {
+    prepares(status).next().is_some() && untouched(status, fresh)
+}
+
+fn prepares(status: &RestoreRequestStatus) -> impl Iterator<Item = &JobRecord> {
+    status.jobs.iter().filter(|job| job.is(RestoreStep::Prepare))
+}
+
+fn held(status: &mut RestoreRequestStatus, by: Option<String>) {
+    if let Some(kept) = &mut status.previous_database {
+        kept.held_by = by;
+    }
+}
+
+/// The condition UndoAvailable, and a line in the history when it turns.
+fn tell(object: &RestoreRequest, status: &mut RestoreRequestStatus, plan: &CleanupPlan, now: DateTime<Utc>) {
+    let Some(kept) = &status.previous_database else { return };
+    let holds = match plan.undo {
+        UndoAvailability::Available => ConditionStatus::True,
+        UndoAvailability::Gone => ConditionStatus::False,
+        UndoAvailability::Unknown => ConditionStatus::Unknown,
+        UndoAvailability::Never => return,
+    };
+    let message = message(kept, plan);
+    let before = find(&status.conditions, RequestCondition::UndoAvailable);
+    let turned = before.is_none_or(|c| c.reason != plan.reason);
+    let condition = Condition::new(RequestCondition::UndoAvailable, holds, plan.reason, message.clone());
+    set(&mut status.conditions, condition.observed(object.metadata.generation), now);
+    if turned {
+        let event = format!("UndoAvailable{}", plan.reason);
+        let message = Some(crate::instrumented::cut(&message, 500).to_owned());
+        history(status, HistoryEntry { time: now, event, message, by: None });
+    }
+}
+
+fn message(kept: &PreviousDatabase, plan: &CleanupPlan) -> String {
+    let time = |t: DateTime<Utc>| t.format("%Y-%m-%d %H:%M UTC");
+    let what = match (plan.undo, kept.dropped_at) {
+        (_, Some(at)) => format!("the replaced database {} was dropped at {}", kept.name, time(at)),
+        (UndoAvailability::Available, None) => {
+            format!("the replaced database is kept as {} at least until {}", kept.name, time(kept.undo_until))
+        }
+        (_, None) => format!("the replaced database {}", kept.name),
+    };
+    let safety = kept
+        .safety_backup
+        .as_ref()
+        .filter(|_| plan.undo == UndoAvailability::Gone)
+        .map(|s| format!("; its safety backup {} is in the bucket until {}", s.prefix, time(s.expires_at)));
+    let note = if plan.note.is_empty() { String::new() } else { format!("; {}", plan.note) };
+    format!("{what}{note}{}", safety.unwrap_or_default())
+}
+
+/// Creates the step's Job and records it. False: no place was free.
+async fn start(
+    object: &RestoreRequest,
+    status: &mut RestoreRequestStatus,
+    step: RestoreStep,
+    attempt: i32,
+    seen: &ObservedRequest,
+    ctx: &Context,
+) -> Result<bool, ReconcileError> {
+    let worker = super::work::worker(object, status, step, attempt, None, seen, ctx)?;
+    let (namespace, server) =
+        (worker.namespace.clone(), seen.server.as_ref().map(|s| s.name_any()).unwrap_or_default());
+    let here = seen.server.as_ref().map_or(1, |s| i64::from(s.spec.max_concurrent_dumps));
+    let limits = Places { total: i64::from(ctx.settings.max_dumps), here };
+    if step == RestoreStep::SafetyBackup && !ctx.jobs.reserve(JobKind::Dump, &namespace, &server, &worker.name, limits)
+    {
+        return Ok(false);
+    }
+    match place(object, &worker, ctx).await? {
+        Placed::Ours(job) => {
+            record(status, &job, step, attempt, ctx.now());
+            Ok(true)
+        }
+        Placed::Foreign { difference } => {
+            let plan = restore::stranger(step, &format!("{namespace}/{}", worker.name), &difference);
+            ctx.observer.event(object, EventType::Warning, &plan.reason, "Start", &plan.message).await;
+            Ok(false)
+        }
+    }
+}
+
+/// The safety backup as a worker's task: by the dump role, as every dump, which the restore role lets in.
+pub fn safety_work(
+    object: &RestoreRequest,
+    status: &RestoreRequestStatus,
+    schedule: &BackupSchedule,
+    server: &DatabaseServer,
+    ctx: &Context,
+) -> Result<(Task, Vec<Mount>), NoWork> {
+    let restore = server.spec.restore_credentials_secret_ref.as_ref().ok_or(NoWork::ReferenceGone)?;
+    let kept = status.previous_database.as_ref().ok_or(NoWork::NotPrepared)?;
+    let own = schedule.spec.database.credentials_secret_ref.as_ref();
+    let dump = own.unwrap_or(&server.spec.dump_credentials_secret_ref);
+    let (database, mut mounts) = targets::database(server, &kept.name, &dump.name);
+    let (restore_credentials_dir, mount) = targets::restore_credentials(&restore.name);
+    mounts.push(mount);
+    let deadline = i32::try_from(ctx.settings.timing.dump_deadline.as_secs()).unwrap_or(i32::MAX);
+    let task = SafetyBackupTask {
+        name: object.name_any(),
+        request_uid: object.uid().unwrap_or_default(),
+        previous_oid: u32::try_from(kept.oid).map_err(|_| NoWork::NotPrepared)?,
+        restore_credentials_dir,
+        dump: DumpTask {
+            name: object.name_any(),
+            identity: targets::identity(schedule, server),
+            database,
+            time_zone: schedule.spec.time_zone.clone(),
+            parallelism: 1,
+            lock_timeout_seconds: 30,
+            ddl_wait_seconds: server.spec.ddl_wait_seconds,
+            deadline_seconds: deadline,
+            max_bytes_per_second: server.spec.bytes_per_second_of_a_dump(),
+            allow_non_transactional: schedule.spec.database.allow_non_transactional,
+        },
+    };
+    Ok((Task::SafetyBackup(task), mounts))
+}
+
+/// The drop as a worker's task.
+pub fn clear_work(
+    object: &RestoreRequest,
+    status: &RestoreRequestStatus,
+    schedule: &BackupSchedule,
+    server: &DatabaseServer,
+) -> Result<(Task, Vec<Mount>), NoWork> {
+    let secret = server.spec.restore_credentials_secret_ref.as_ref().ok_or(NoWork::ReferenceGone)?;
+    let live = &schedule.spec.database.name;
+    let (database, mounts) = targets::database(server, live, &secret.name);
+    let uid = object.uid().unwrap_or_default();
+    let (database_to_drop, safety_backup) = match &status.previous_database {
+        Some(kept) => {
+            let safety = kept.safety_backup.as_ref().ok_or(NoWork::NotPrepared)?;
+            let backup = BackupRef {
+                prefix: safety.prefix.clone(),
+                id: safety.id.parse().map_err(|_| NoWork::NotPrepared)?,
+                manifest_sha256: Some(safety.manifest_sha256.clone()),
+            };
+            let oid = u32::try_from(kept.oid).map_err(|_| NoWork::NotPrepared)?;
+            (DatabaseToDrop { name: kept.name.clone(), oid: Some(oid), mark: Mark::Previous }, Some(backup))
+        }
+        // By its mark: each attempt had another OID.
+        None => (DatabaseToDrop { name: new_database(live, &uid), oid: None, mark: Mark::Restore }, None),
+    };
+    let identity = Some(targets::identity(schedule, server));
+    let name = object.name_any();
+    let task = DropDatabaseTask { name, request_uid: uid, database, database_to_drop, identity, safety_backup };
+    Ok((Task::DropDatabase(task), mounts))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn status(fields: Value) -> RestoreRequestStatus {
+        let mut status = json!({
+            "phase": "Failed", "finishedAt": "2026-11-22T03:00:00Z",
+            "jobs": [{"name": "p", "step": "prepare", "attempt": 1, "outcome": "Failed"}]
+        });
+        let Value::Object(fields) = fields else { panic!("not fields") };
+        status.as_object_mut().unwrap().extend(fields);
+        serde_json::from_value(status).unwrap()
+    }
+
+    fn kept(dropped: bool) -> Value {
+        let at = dropped.then_some("2026-11-25T03:00:00Z");
+        json!({"name": "d__old", "oid": 1, "undoUntil": "2026-11-25T03:00:00Z", "droppedAt": at})
+    }
+
+    fn undo(status: &str, reason: &str) -> Value {
+        json!([{"type": "UndoAvailable", "status": status, "reason": reason}])
+    }
+
+    #[test]
+    fn a_request_rests_only_when_nothing_of_it_is_left_to_drop() {
+        let claimed = json!({"attempt": 1, "job": "c", "at": "2026-11-22T03:00:00Z"});
+        let swapped = json!([
+            {"name": "p", "step": "prepare", "attempt": 1, "outcome": "Succeeded"},
+            {"name": "c", "step": "cutover", "attempt": 1, "outcome": "Unknown"}
+        ]);
+        for (fields, done, why) in [
+            (json!({}), false, "prepared in vain and not cleared"),
+            (json!({"droppedDatabase": {"at": "2026-11-22T03:10:00Z"}}), true, "cleared"),
+            (json!({"jobs": []}), true, "nothing was prepared"),
+            (json!({"jobs": [{"name": "p", "step": "prepare", "attempt": 1}]}), false, "still being prepared"),
+            (json!({"claim": claimed, "jobs": swapped}), true, "nobody knows: nothing is dropped"),
+            (json!({"previousDatabase": kept(false), "conditions": undo("True", "Kept")}), false, "the way back"),
+            (
+                json!({"previousDatabase": kept(false), "conditions": undo("False", "Clearing")}),
+                false,
+                "its drop failed so far",
+            ),
+            (
+                json!({"previousDatabase": kept(false), "conditions": undo("Unknown", "UndoOutcomeUnknown")}),
+                false,
+                "a person looks",
+            ),
+            (
+                json!({"previousDatabase": kept(false), "conditions": undo("False", "Undone")}),
+                true,
+                "the live one again",
+            ),
+            (json!({"previousDatabase": kept(true), "conditions": undo("False", "Dropped")}), true, "dropped"),
+        ] {
+            assert_eq!(settled(&status(fields)), done, "{why}");
+        }
+    }
+}

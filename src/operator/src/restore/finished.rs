@@ -1,0 +1,141 @@
+//! A request at rest: it has ended, and its record, its backup and its databases are seen to. The operator keeps of it what other
+//! requests, the metrics and its own deletion ask for, and looks at it no more until its time as a record is over.
+
+use super::{audit_record, cleanup, payments};
+use crate::context::Context;
+use crate::error::ReconcileError;
+use crate::namespaced_watch::prune;
+use crate::writes::delete;
+use chrono::{DateTime, TimeDelta, Utc};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::ResourceExt;
+use kube::api::Api;
+use sennight_api::conditions::{RequestCondition, is_true};
+use sennight_api::restore_request::{Requester, Ticket};
+use sennight_api::restore_status::{JobRecord, Payment, PinnedBackup, RestoreResult};
+use sennight_api::{Condition, RestoreRequest, RestoreRequestSpec, RestoreRequestStatus};
+
+/// Conditions of a request at rest that somebody asks for.
+const ASKED: [RequestCondition; 4] =
+    [RequestCondition::Complete, RequestCondition::Paid, RequestCondition::RefundDue, RequestCondition::UndoAvailable];
+
+/// Deletes a request whose time as a record is over.
+pub async fn retired(object: &RestoreRequest, ctx: &Context) -> Result<bool, ReconcileError> {
+    let due = retirement(object, ctx).is_some_and(|at| ctx.now() >= at);
+    // While its previous database is on the server, somebody must know of it.
+    let settled = object.status.as_ref().is_none_or(cleanup::settled);
+    if !due || !settled || object.metadata.deletion_timestamp.is_some() {
+        return Ok(false);
+    }
+    let api: Api<RestoreRequest> = Api::namespaced(ctx.clients.write.clone(), &object.namespace().unwrap_or_default());
+    delete(&api, object).await?;
+    Ok(true)
+}
+
+/// When a request's time as a record is over; `None` while it has not ended or billing owes a refund for it.
+pub fn retirement(object: &RestoreRequest, ctx: &Context) -> Option<DateTime<Utc>> {
+    let keep = TimeDelta::from_std(ctx.settings.timing.request_retention).unwrap_or(TimeDelta::days(90));
+    Some(object.status.as_ref()?.finished_at.filter(|_| nothing_owed(object))? + keep)
+}
+
+/// The condition is the operator's own: while it stands, a refund that has come is not recorded yet.
+fn nothing_owed(object: &RestoreRequest) -> bool {
+    let due = object.status.as_ref().is_some_and(|status| is_true(&status.conditions, RequestCondition::RefundDue));
+    payments::owed(object).is_none() && !due
+}
+
+/// Whether it rests: told from the object alone, so that thousands of them cost a restart nothing.
+pub fn resting(object: &RestoreRequest) -> bool {
+    let Some(status) = &object.status else { return false };
+    let recorded = || status.audit.as_ref().is_some_and(|head| head.state == audit_record::state(object).digest());
+    status.compacted
+        || (status.finished_at.is_some()
+            && status.observed_generation == object.metadata.generation
+            && status.jobs.iter().all(|job| job.outcome.is_some())
+            && cleanup::settled(status)
+            && !is_true(&status.conditions, RequestCondition::Held)
+            && object.metadata.deletion_timestamp.is_none()
+            && object.finalizers().is_empty()
+            && recorded())
+}
+
+/// What the cache keeps of a request as the watch brought it.
+pub fn compact(request: &mut RestoreRequest) {
+    prune(request);
+    if resting(request)
+        && nothing_owed(request)
+        && let Some(status) = &request.status
+    {
+        *request = compacted(request, status);
+    }
+}
+
+/// Built anew, not emptied: what a text leaves behind in a larger one is memory, too.
+fn compacted(whole: &RestoreRequest, status: &RestoreRequestStatus) -> RestoreRequest {
+    let metadata = ObjectMeta {
+        name: whole.metadata.name.clone(),
+        namespace: whole.metadata.namespace.clone(),
+        uid: whole.metadata.uid.clone(),
+        resource_version: whole.metadata.resource_version.clone(),
+        generation: whole.metadata.generation,
+        creation_timestamp: whole.metadata.creation_timestamp.clone(),
+        ..ObjectMeta::default()
+    };
+    let (spec, status) = (spec(&whole.spec), self::status(status));
+    RestoreRequest { metadata, spec, status: Some(status) }
+}
+
+fn spec(whole: &RestoreRequestSpec) -> RestoreRequestSpec {
+    RestoreRequestSpec {
+        schedule_ref: whole.schedule_ref.clone(),
+        mode: whole.mode,
+        date: None,
+        backup: None,
+        undo_of: whole.undo_of.clone(),
+        requester: Requester { user_id: String::new() },
+        ticket: Ticket { id: String::new(), url: None },
+        reason: String::new(),
+        acknowledge_data_loss: None,
+        window: None,
+        export_profile_ref: None,
+        requested_by: None,
+    }
+}
+
+fn status(whole: &RestoreRequestStatus) -> RestoreRequestStatus {
+    let asked = |c: &&Condition| ASKED.iter().any(|type_| type_.as_ref() == c.type_);
+    let conditions = whole.conditions.iter().filter(asked);
+    RestoreRequestStatus {
+        payment: whole.payment.as_ref().map(|payment| Payment {
+            reference: payment.reference.clone(),
+            refund: payment.refund.clone(),
+            ..Payment::default()
+        }),
+        conditions: conditions.map(|c| Condition { message: None, ..c.clone() }).collect(),
+        observed_generation: whole.observed_generation,
+        phase: whole.phase,
+        waiting_on: whole.waiting_on,
+        backup: whole.backup.as_deref().map(|backup| {
+            Box::new(PinnedBackup { prefix: String::new(), manifest_sha256: String::new(), ..backup.clone() })
+        }),
+        prepared: whole.prepared.clone(),
+        undo: whole.undo.clone(),
+        claim: whole.claim.clone(),
+        jobs: whole.jobs.iter().map(|job| JobRecord { uid: None, message: None, ..job.clone() }).collect(),
+        result: whole.result.as_deref().map(|result| {
+            Box::new(RestoreResult {
+                committed_at: result.committed_at,
+                downtime_millis: result.downtime_millis,
+                ..RestoreResult::default()
+            })
+        }),
+        previous_database: whole.previous_database.clone(),
+        dropped_database: whole.dropped_database.clone(),
+        finished_at: whole.finished_at,
+        compacted: true,
+        ..RestoreRequestStatus::default()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,240 @@
+//! Open stores, one a BackupStorage: the Secret is read with the operator's own rights, kept no longer than a minute
+//! without looking whether it was rotated, and never printed.
+
+use super::writes::VerbError;
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::Api;
+use kube::{Client, ResourceExt};
+use parking_lot::Mutex;
+use sennight_api::{BackupStorage, BackupStorageSpec};
+use sennight_core::capabilities::Capabilities;
+use sennight_protocol::target::{ManifestKeys, ServerSideEncryption, StorageTarget};
+use sennight_storage::{Access, Credentials, Store, StoreError};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// A rotated Secret is noticed this soon.
+const SECRET_AGE: Duration = Duration::from_mins(1);
+
+/// Why a BackupStorage cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// A Secret that is not there.
+    #[error("spec.{field} names Secret {name:?}, which is not in namespace {namespace:?}: create it, or name another")]
+    SecretMissing {
+        /// The field that names it.
+        field: &'static str,
+        /// The Secret.
+        name: String,
+        /// Where it should be.
+        namespace: String,
+    },
+    /// A key that is not in a Secret, or is empty.
+    #[error("Secret {name:?}, named by spec.{field}, has no key {key:?}: add it")]
+    SecretKeyMissing {
+        /// The field that names the Secret.
+        field: &'static str,
+        /// The Secret.
+        name: String,
+        /// The key.
+        key: String,
+    },
+    /// The API server did not give the Secret.
+    #[error(transparent)]
+    Secret(Box<VerbError>),
+    /// The store's settings make no client.
+    #[error(transparent)]
+    Store(Box<StoreError>),
+}
+
+impl From<StoreError> for OpenError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(Box::new(error))
+    }
+}
+
+impl OpenError {
+    /// Reason for conditions, Events and metrics.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::SecretMissing { .. } => "SecretMissing",
+            Self::SecretKeyMissing { .. } => "SecretKeyMissing",
+            Self::Secret(error) => error.reason(),
+            Self::Store(error) => error.reason(),
+        }
+    }
+}
+
+/// A BackupStorage as the domain knows it, without credentials: the operator adds them in memory, a worker pod by mounts.
+pub fn target(spec: &BackupStorageSpec, capabilities: Capabilities) -> StorageTarget {
+    StorageTarget {
+        bucket: spec.bucket.clone(),
+        prefix: spec.prefix.clone(),
+        region: spec.region.clone(),
+        endpoint: spec.endpoint.clone(),
+        force_path_style: spec.force_path_style,
+        ca_file: None,
+        credentials_dir: None,
+        encryption: spec.encryption.as_ref().map(|encryption| ServerSideEncryption {
+            algorithm: encryption.algorithm.to_string(),
+            kms_key_id: encryption.kms_key_id.clone(),
+        }),
+        capabilities,
+        manifest_keys: spec.manifest_keys.as_ref().map(|keys| ManifestKeys {
+            dir: None,
+            current: keys.current.clone(),
+            required: keys.required,
+        }),
+    }
+}
+
+/// What the last probe found; what AWS can do before the first.
+pub fn capabilities(storage: &BackupStorage) -> Capabilities {
+    storage.status.as_ref().and_then(|status| status.capabilities).map_or_else(Capabilities::default, |found| {
+        Capabilities {
+            tagging: found.tagging,
+            lifecycle: found.lifecycle,
+            conditional_put: found.conditional_put,
+            checksums: found.checksums,
+            versioning: found.versioning,
+        }
+    })
+}
+
+struct Open {
+    target: StorageTarget,
+    secrets: Vec<(String, Option<String>)>,
+    checked: Instant,
+    store: Store,
+}
+
+type Slot = Arc<tokio::sync::Mutex<Option<Open>>>;
+
+/// What is known of a bucket's rules, behind the lock that makes one writer of all storages in it: by the beginning of a
+/// storage's rule ids, the rules that the store refuses.
+pub type Bucket = Arc<tokio::sync::Mutex<BTreeMap<String, BTreeSet<String>>>>;
+
+/// The cache.
+pub struct Stores {
+    client: Client,
+    slots: Mutex<HashMap<String, Slot>>,
+    buckets: Mutex<HashMap<(Option<String>, String), Bucket>>,
+}
+
+impl Stores {
+    /// An empty cache that reads Secrets through `client`.
+    pub fn new(client: Client) -> Self {
+        Self { client, slots: Mutex::default(), buckets: Mutex::default() }
+    }
+
+    /// The store of a BackupStorage, opened anew when its spec, its capabilities or its Secrets have changed. No request
+    /// is made to the store itself.
+    pub async fn open(&self, storage: &BackupStorage) -> Result<Store, OpenError> {
+        let slot = self.slot(&storage.uid().unwrap_or_default());
+        let mut open = slot.lock().await;
+        let target = target(&storage.spec, capabilities(storage));
+        if let Some(open) = &*open
+            && open.target == target
+            && open.checked.elapsed() < SECRET_AGE
+        {
+            return Ok(open.store.clone());
+        }
+        let (access, secrets) = self.access(storage).await?;
+        let checked = Instant::now();
+        let store = match open.take() {
+            Some(old) if old.target == target && old.secrets == secrets => old.store,
+            _ => Store::with_access(&target, access).await?,
+        };
+        *open = Some(Open { target, secrets, checked, store: store.clone() });
+        Ok(store)
+    }
+
+    /// Forgets what is known of a BackupStorage, so that the next use reads its Secrets again.
+    pub fn forget(&self, uid: &str) {
+        self.slots.lock().remove(uid);
+    }
+
+    /// The lock of a bucket, named by endpoint and bucket.
+    pub fn bucket(&self, place: (Option<String>, String)) -> Bucket {
+        let mut buckets = self.buckets.lock();
+        buckets.entry(place).or_default().clone()
+    }
+
+    fn slot(&self, uid: &str) -> Slot {
+        let mut slots = self.slots.lock();
+        slots.entry(uid.to_owned()).or_default().clone()
+    }
+
+    /// Credentials, CA and keys of manifests, and the versions of the Secrets that they came from.
+    async fn access(&self, storage: &BackupStorage) -> Result<(Access, Vec<(String, Option<String>)>), OpenError> {
+        let namespace = storage.namespace().unwrap_or_default();
+        let mut access = Access::default();
+        let mut secrets = Vec::new();
+        if let Some(reference) = &storage.spec.credentials_secret_ref {
+            let (secret, values) = self.secret(&namespace, "credentialsSecretRef", &reference.name).await?;
+            access.credentials = Some(Credentials::new(
+                &values.text("AWS_ACCESS_KEY_ID")?,
+                &values.text("AWS_SECRET_ACCESS_KEY")?,
+                values.text("AWS_SESSION_TOKEN").ok().as_deref(),
+            ));
+            secrets.push(secret);
+        }
+        if let Some(reference) = &storage.spec.ca_bundle {
+            let (secret, values) = self.secret(&namespace, "caBundle", &reference.name).await?;
+            access.ca_bundle = Some(values.text(&reference.key)?.into_bytes());
+            secrets.push(secret);
+        }
+        if let Some(keys) = &storage.spec.manifest_keys {
+            let (secret, values) = self.secret(&namespace, "manifestKeys.secretRef", &keys.secret_ref.name).await?;
+            access.manifest_keys = values.all();
+            secrets.push(secret);
+        }
+        Ok((access, secrets))
+    }
+
+    async fn secret(
+        &self,
+        namespace: &str,
+        field: &'static str,
+        name: &str,
+    ) -> Result<((String, Option<String>), Values), OpenError> {
+        let api: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
+        let read = api.get_opt(name).await.map_err(|source| {
+            OpenError::Secret(Box::new(VerbError::new::<Secret>("read", Some(namespace), name, source)))
+        })?;
+        let secret = read.ok_or_else(|| OpenError::SecretMissing {
+            field,
+            name: name.to_owned(),
+            namespace: namespace.to_owned(),
+        })?;
+        let version = secret.resource_version();
+        let values = Values { field, name: name.to_owned(), secret };
+        Ok(((name.to_owned(), version), values))
+    }
+}
+
+/// A Secret's values. Has no Debug on purpose.
+struct Values {
+    field: &'static str,
+    name: String,
+    secret: Secret,
+}
+
+impl Values {
+    fn all(self) -> BTreeMap<String, Vec<u8>> {
+        self.secret.data.unwrap_or_default().into_iter().map(|(key, value)| (key, value.0)).collect()
+    }
+
+    fn text(&self, key: &str) -> Result<String, OpenError> {
+        let value = self.secret.data.as_ref().and_then(|data| data.get(key));
+        value
+            .and_then(|bytes| String::from_utf8(bytes.0.clone()).ok())
+            .filter(|text| !text.trim().is_empty())
+            .ok_or_else(|| OpenError::SecretKeyMissing {
+                field: self.field,
+                name: self.name.clone(),
+                key: key.to_owned(),
+            })
+    }
+}
