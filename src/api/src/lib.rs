@@ -18,6 +18,7 @@ pub mod convert;
 pub mod crds;
 pub mod database_server;
 pub mod export_profile;
+pub mod generated;
 pub mod restore_report;
 pub mod restore_request;
 pub mod restore_status;

@@ -3,12 +3,14 @@
 //! here (`check`); what a backup must have for it, in `export`.
 
 mod check;
+mod fault;
 mod fits;
 mod format;
 
-pub use check::{AMBIGUOUS_LINKS, ProfileFault};
+pub use check::AMBIGUOUS_LINKS;
+pub use fault::ProfileFault;
 pub use fits::{Misfit, Tables};
-pub use format::{Format, FormulaGuard, Newline, PRESETS, Quote, Style};
+pub use format::{Format, FormulaGuard, Newline, Quote, Style};
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -17,6 +19,9 @@ use std::collections::BTreeMap;
 /// section 1). Compared without regard to case with the names of tables; `*` stands for any text.
 pub const NEVER_EXPORTED: [&str; 7] =
     ["b_crm_act", "b_crm_act_*", "b_crm_usr_act*", "b_crm_timeline*", "b_crm_event*", "*_history*", "*_stat"];
+
+/// The presets of [`Format`] by name.
+pub const PRESETS: [&str; 3] = ["bitrix24", "rfc4180", "excel-eu"];
 
 /// A CRM export as data.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

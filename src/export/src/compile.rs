@@ -11,8 +11,15 @@ use sennight_core::manifest::Manifest;
 use sennight_core::profile::{ColumnSpec, Entity, ExportProfile, Lookup, LookupOutput, LookupRef, Tables};
 use std::collections::BTreeSet;
 
+impl Plan {
+    /// Compiles `profile` for the backup that `manifest` describes.
+    pub fn compile(profile: &ExportProfile, manifest: &Manifest) -> Result<Self, CompileError> {
+        compile(profile, manifest)
+    }
+}
+
 /// The plan of a profile for a backup.
-pub(super) fn compile(profile: &ExportProfile, manifest: &Manifest) -> Result<ExportPlan, CompileError> {
+fn compile(profile: &ExportProfile, manifest: &Manifest) -> Result<ExportPlan, CompileError> {
     profile.fits(manifest)?;
     let zone = manifest
         .time_zone

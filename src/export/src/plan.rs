@@ -2,12 +2,9 @@
 //! but the data can go wrong afterwards.
 
 use super::cell::Shape;
-use super::compile;
-use super::error::CompileError;
 use super::resolve::{Filter, Template};
 use chrono_tz::Tz;
-use sennight_core::manifest::Manifest;
-use sennight_core::profile::{ExportProfile, Style};
+use sennight_core::profile::Style;
 use serde::Serialize;
 
 /// A profile that fits a backup.
@@ -122,11 +119,6 @@ pub(super) struct LineColumn {
 pub(super) const KEY_SEPARATOR: &str = "\0";
 
 impl ExportPlan {
-    /// Compiles `profile` for the backup that `manifest` describes.
-    pub fn compile(profile: &ExportProfile, manifest: &Manifest) -> Result<Self, CompileError> {
-        compile::compile(profile, manifest)
-    }
-
     /// Places in the manifest of the tables that are read twice: a lookup needs them before their entity's turn.
     pub fn read_twice(&self) -> &[usize] {
         &self.read_twice

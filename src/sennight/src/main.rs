@@ -3,7 +3,7 @@
 use clap::Parser;
 use sennight::cli::{Asked, Cli, Command, GenerateArgs, OperatorArgs, Shell, TaskArgs};
 use sennight::logging::{LogFormat, init_logging};
-use sennight_api::crds;
+use sennight_api::generated;
 use sennight_operator::operate;
 use sennight_protocol::report::{EXIT_OK, EXIT_REFUSED, EXIT_RETRY};
 use sennight_worker::{self as worker, WorkerEnv};
@@ -90,7 +90,7 @@ async fn shell(asked: Shell) -> i32 {
 /// Writes the generated files below a directory.
 fn generate(args: &GenerateArgs) -> i32 {
     init_logging(LogFormat::Plain);
-    let written = crds::files().map_err(std::io::Error::other).and_then(|files| {
+    let written = generated::files().map_err(std::io::Error::other).and_then(|files| {
         files.iter().try_for_each(|(path, text)| {
             let path = args.to.join(path);
             if let Some(directory) = path.parent() {

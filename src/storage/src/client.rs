@@ -296,29 +296,6 @@ impl Store {
         )
     }
 
-    /// Every object under `prefix`, in the order of keys.
-    pub async fn list(&self, prefix: &str) -> Result<Vec<Listed>, StoreError> {
-        let mut found = Vec::new();
-        let mut pages = self.control.list_objects_v2().bucket(self.bucket()).prefix(prefix).into_paginator().send();
-        while let Some(page) = pages.next().await {
-            let page = page.map_err(|error| StoreError::from_sdk(self.place("s3:ListBucket", prefix), error))?;
-            found.extend(page.contents.unwrap_or_default().into_iter().filter_map(super::listing::listed));
-        }
-        Ok(found)
-    }
-
-    /// The "directories" right below `prefix` (which ends in `/`), each ending in `/`, in the order of keys.
-    pub async fn list_dirs(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
-        let mut found = Vec::new();
-        let mut pages =
-            self.control.list_objects_v2().bucket(self.bucket()).prefix(prefix).delimiter("/").into_paginator().send();
-        while let Some(page) = pages.next().await {
-            let page = page.map_err(|error| StoreError::from_sdk(self.place("s3:ListBucket", prefix), error))?;
-            found.extend(page.common_prefixes.unwrap_or_default().into_iter().filter_map(|p| p.prefix));
-        }
-        Ok(found)
-    }
-
     /// Deletes objects, in the order given; those that are not there do not matter.
     pub async fn delete(&self, keys: &[String]) -> Result<(), StoreError> {
         for batch in keys.chunks(1000) {

@@ -11,6 +11,8 @@ use tokio::io::AsyncWriteExt;
 
 /// The schema archive is fetched by ranges of this size.
 const RANGE: i64 = 8 << 20;
+/// A database's own catalogs; below this, size says nothing.
+const FLOOR: i64 = 64 << 20;
 
 /// Opens the task's backup. Nothing is connected to or created before this has agreed.
 pub async fn open(task: &RestoreTask, context: &WorkerContext) -> Result<Manifest, TaskError> {
@@ -32,6 +34,13 @@ pub async fn open(task: &RestoreTask, context: &WorkerContext) -> Result<Manifes
         return Err(TaskError::refused("BackupEncrypted", message));
     }
     Ok(opened.manifest)
+}
+
+/// 1.5 times what the copied database took; where the copy does not say, four times its rows, which small rows may need.
+pub fn size_limit(manifest: &Manifest) -> i64 {
+    let guess = manifest.totals.raw_bytes.saturating_mul(4);
+    let expected = manifest.server.database_bytes.unwrap_or(guess).max(FLOOR);
+    expected.saturating_add(expected / 2)
 }
 
 /// Writes the schema archive into `file` and holds it against the manifest's checksum.

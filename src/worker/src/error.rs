@@ -1,5 +1,6 @@
 //! A task's failure in the words of its report, whatever stage it came from.
 
+use sennight_core::result::TAKEN_BACK;
 use sennight_engine::mysql;
 use sennight_engine::postgres::EngineError;
 use sennight_engine::postgres::failure::RestoreError;
@@ -55,6 +56,12 @@ impl TaskError {
     pub fn cancelled() -> Self {
         Self::retry("Cancelled", "the worker was told to end before the task was done; nothing was kept")
     }
+}
+
+/// The swap did not take effect, and will not any more.
+pub fn taken_back() -> TaskError {
+    let message = "the cut-over ended before it took effect, and what it had begun was taken back: the old database serves; create a new request";
+    TaskError::refused(TAKEN_BACK, message)
 }
 
 impl From<EngineError> for TaskError {

@@ -4,79 +4,25 @@
 //! The same backup, profile and version give the same bytes. So a repeated attempt that finds the object there compares: an
 //! equal object is adopted; another one stays, and this attempt's goes beside it under a name that ends in its SHA-256.
 
-use super::frames::{FrameError, table_frames};
+use super::export_error::ExportTaskError;
+use super::frames::table_frames;
 use super::live_ids::read as read_live_ids;
 use super::{TaskError, WorkerContext};
 use bytes::Bytes;
 use chrono::Utc;
 use futures::StreamExt;
 use sennight_core::manifest::Manifest;
-use sennight_core::names::NameError;
 use sennight_core::profile::ExportProfile;
 use sennight_core::result::{Done, ExportFile, ExportSummary};
-use sennight_export::{Comparison, CompileError, ExportContext, ExportError, ExportPlan, Exporter, Live, Outlet};
+use sennight_export::{Comparison, ExportContext, ExportError, ExportPlan, Exporter, Live, Outlet};
 use sennight_protocol::export::{ExportTask, LiveAnswer};
-use sennight_storage::{CatalogueError, ClaimRecord, Claimed, OpenBackup, Store, StoreError, Tags, Upload};
+use sennight_storage::{ClaimRecord, Claimed, OpenBackup, Store, StoreError, Tags, Upload};
 use sha2::{Digest, Sha256};
 
 /// One request reads at most this much of an object that is compared.
 const RANGE: i64 = 8 << 20;
 /// The compressed set of what is missing is in memory up to this size, then in a file in the pod's scratch.
 const ASIDE: usize = 16 << 20;
-
-/// Why an export failed.
-#[derive(Debug, thiserror::Error)]
-pub enum ExportTaskError {
-    /// The backup is gone, damaged or somebody else's.
-    #[error(transparent)]
-    Backup(#[from] CatalogueError),
-    /// Its rows are damaged.
-    #[error(transparent)]
-    Frames(#[from] FrameError),
-    /// The bucket.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The task's profile is not one.
-    #[error("the export profile is not readable: {0}; kubectl explain exportprofile.spec lists its fields")]
-    Profile(#[from] serde_json::Error),
-    /// The profile does not fit the backup.
-    #[error("the export profile does not fit this backup: {0}")]
-    Compile(#[from] CompileError),
-    /// The data.
-    #[error(transparent)]
-    Export(#[from] ExportError),
-    /// The list of the live database's ids is not the one that was written.
-    #[error("the list of the live database's ids is not what was written: {0}; ask for the export again")]
-    LiveIds(String),
-    /// A name that cannot be part of a key.
-    #[error(transparent)]
-    Name(#[from] NameError),
-    /// The CSV encoder died.
-    #[error("the export ended in the middle: {0}; report this as a bug")]
-    Encoder(#[from] tokio::task::JoinError),
-}
-
-impl From<ExportTaskError> for TaskError {
-    fn from(error: ExportTaskError) -> Self {
-        let (reason, retryable) = match &error {
-            ExportTaskError::Backup(backup) => (backup.reason(), backup.retryable()),
-            ExportTaskError::Store(store) => (store.reason(), store.retryable()),
-            ExportTaskError::Profile(_) => ("ProfileInvalid", false),
-            ExportTaskError::Compile(compile) => (compile.reason(), false),
-            ExportTaskError::Export(export) => (export.reason(), false),
-            ExportTaskError::LiveIds(_) => ("LiveIdsDamaged", false),
-            ExportTaskError::Name(_) => ("NameInvalid", false),
-            ExportTaskError::Encoder(_) => ("EncoderFailed", true),
-            ExportTaskError::Frames(_) => {
-                return match error {
-                    ExportTaskError::Frames(frames) => frames.into(),
-                    other => Self::retry("EncoderFailed", other.to_string()),
-                };
-            }
-        };
-        Self::of(reason, retryable, &error)
-    }
-}
 
 /// Exports one backup.
 pub async fn run(task: &ExportTask, context: &WorkerContext) -> Result<Done, TaskError> {

@@ -9,6 +9,7 @@ pub mod drop_database;
 pub mod dump;
 mod error;
 pub mod export;
+pub mod export_error;
 pub mod frames;
 mod hooks;
 pub mod live_ids;

@@ -1,7 +1,7 @@
 //! `live-ids`: which records the live database still has. Reads one column of each table at one instant, with the
 //! read-only credentials, and writes it into the bucket; the export, which sees no database, reads it there.
 
-use super::export::ExportTaskError;
+use super::export_error::ExportTaskError;
 use super::{TaskError, WorkerContext};
 use bytes::Bytes;
 use chrono::Utc;

@@ -17,8 +17,6 @@ use std::time::Duration;
 
 /// How often the new database's size is looked at.
 const WATCH: Duration = Duration::from_secs(2);
-/// A database's own catalogs; below this, size says nothing.
-const FLOOR: i64 = 64 << 20;
 
 /// One attempt.
 struct Attempt<'a> {
@@ -160,7 +158,7 @@ impl Attempt<'_> {
 
 /// Ends when the new database has outgrown the backup, and not before.
 pub async fn watch(admin: &Session, manifest: &Manifest, oid: u32) -> Result<TaskError, TaskError> {
-    let limit = size_limit(manifest);
+    let limit = backup::size_limit(manifest);
     loop {
         tokio::time::sleep(WATCH).await;
         let row = admin
@@ -172,11 +170,4 @@ pub async fn watch(admin: &Session, manifest: &Manifest, oid: u32) -> Result<Tas
             return Ok(RestoreError::TooLarge { bytes, limit }.into());
         }
     }
-}
-
-/// 1.5 times what the copied database took; where the backup does not say, four times its rows, which small rows may need.
-pub fn size_limit(manifest: &Manifest) -> i64 {
-    let guess = manifest.totals.raw_bytes.saturating_mul(4);
-    let expected = manifest.server.database_bytes.unwrap_or(guess).max(FLOOR);
-    expected.saturating_add(expected / 2)
 }

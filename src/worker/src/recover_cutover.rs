@@ -2,10 +2,11 @@
 //! twice, or beside the process that it takes for dead, it does no harm.
 
 use super::cutover::{application, done, found};
+use super::error::taken_back;
 use super::{TaskError, WorkerContext, mysql};
 use chrono::Utc;
 use sennight_core::engine::Engine;
-use sennight_core::result::{Done, TAKEN_BACK};
+use sennight_core::result::Done;
 use sennight_engine::postgres::connect;
 use sennight_engine::postgres::failure::RestoreError;
 use sennight_engine::postgres::recover_cutover::{SwapOutcome, settle};
@@ -24,12 +25,6 @@ pub async fn run(task: &CutoverTask, context: &WorkerContext) -> Result<Done, Ta
         Engine::PostgreSQL => postgres(task, context).await,
         Engine::MySQL | Engine::MariaDB => mysql::swap::recover(task, context).await,
     }
-}
-
-/// The swap did not take effect, and will not any more.
-pub(super) fn taken_back() -> TaskError {
-    let message = "the cut-over ended before it took effect, and what it had begun was taken back: the old database serves; create a new request";
-    TaskError::refused(TAKEN_BACK, message)
 }
 
 async fn postgres(task: &CutoverTask, context: &WorkerContext) -> Result<Done, TaskError> {

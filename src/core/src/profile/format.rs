@@ -1,6 +1,6 @@
 //! How the CSV files of an export are written: what a profile says, and the presets that fill in the rest.
 
-use super::check::ProfileFault;
+use super::{PRESETS, ProfileFault};
 use chrono::format::{Fixed, Item, StrftimeItems};
 use serde::{Deserialize, Serialize};
 
@@ -145,9 +145,6 @@ impl Default for Style {
         }
     }
 }
-
-/// The presets by name.
-pub const PRESETS: [&str; 3] = ["bitrix24", "rfc4180", "excel-eu"];
 
 fn preset(name: &str) -> Option<Style> {
     let bitrix = Style::default();

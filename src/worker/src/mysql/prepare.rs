@@ -3,7 +3,6 @@
 
 use super::{hooks, preflight};
 use crate::mysql_load::Fill;
-use crate::prepare::size_limit;
 use crate::{TaskError, WorkerContext, backup, verify};
 use sennight_core::manifest::Manifest;
 use sennight_core::names::new_database;
@@ -160,7 +159,7 @@ async fn fill(
 
 /// Ends when the new schema has outgrown the backup, and not before.
 async fn watch(task: &RestoreTask, manifest: &Manifest, name: &str, application: &str) -> Result<TaskError, TaskError> {
-    let limit = size_limit(manifest);
+    let limit = backup::size_limit(manifest);
     let mut session = connect(&task.database, "", application).await?;
     loop {
         tokio::time::sleep(WATCH).await;

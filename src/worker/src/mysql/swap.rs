@@ -1,7 +1,7 @@
 //! The swap under its claim, and `recover-cutover`, which ends one that somebody else began. Which way, the server's marks say; the journal
 //! in the bucket says what has to be mended.
 
-use crate::recover_cutover::taken_back;
+use crate::error::taken_back;
 use crate::{TaskError, WorkerContext};
 use chrono::{DateTime, Utc};
 use sennight_core::result::Done;

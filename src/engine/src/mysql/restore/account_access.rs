@@ -1,7 +1,37 @@
 //! Which accounts come near a schema, by their own rights or by a role's or another account's. Pure.
 
-use super::accounts::Account;
+use crate::mysql::literal;
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+/// An account: a user and the hosts that it comes from. A role has no host on MariaDB.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+pub struct Account {
+    /// The user.
+    pub user: String,
+    /// The host, or a pattern of hosts.
+    pub host: String,
+}
+
+impl Account {
+    /// As statements name it.
+    pub fn sql(&self) -> String {
+        format!("{}@{}", literal(&self.user), literal(&self.host))
+    }
+
+    /// Reads `user@host`, as SHOW CREATE's DEFINER is kept; without a host it is a role.
+    pub fn parse(text: &str) -> Self {
+        let (user, host) = text.rsplit_once('@').unwrap_or((text, ""));
+        Self { user: user.to_owned(), host: host.to_owned() }
+    }
+}
+
+impl fmt::Display for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.is_empty() { f.write_str(&self.user) } else { write!(f, "{}@{}", self.user, self.host) }
+    }
+}
 
 /// All that the server's own tables say of accounts and of one schema.
 #[derive(Debug, Clone, Default)]

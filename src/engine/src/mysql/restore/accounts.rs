@@ -1,39 +1,9 @@
 //! Asks the server's own tables who has rights on a schema, by whatever way.
 
 use super::account_access::Known;
-pub use super::account_access::Reach;
+pub use super::account_access::{Account, Reach};
 use crate::mysql::{EngineError, Flavour, Session, literal};
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
-use std::fmt;
-
-/// An account: a user and the hosts that it comes from. A role has no host on MariaDB.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
-pub struct Account {
-    /// The user.
-    pub user: String,
-    /// The host, or a pattern of hosts.
-    pub host: String,
-}
-
-impl Account {
-    /// As statements name it.
-    pub fn sql(&self) -> String {
-        format!("{}@{}", literal(&self.user), literal(&self.host))
-    }
-
-    /// Reads `user@host`, as SHOW CREATE's DEFINER is kept; without a host it is a role.
-    pub fn parse(text: &str) -> Self {
-        let (user, host) = text.rsplit_once('@').unwrap_or((text, ""));
-        Self { user: user.to_owned(), host: host.to_owned() }
-    }
-}
-
-impl fmt::Display for Account {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.host.is_empty() { f.write_str(&self.user) } else { write!(f, "{}@{}", self.user, self.host) }
-    }
-}
 
 const DOING: &str = "reading who has rights on the database";
 
