@@ -5,6 +5,8 @@
 //! Memory: main tables are streamed. Lookups, multi values, custom fields and lines are held, [`held::ENTRY_BYTES`] plus
 //! the text of the value for each row that matters; besides that one decoded frame, its CSV text and the deflate window.
 
+#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
+
 pub mod cell;
 mod compile;
 mod compile_parts;

@@ -36,7 +36,7 @@ pub async fn open(task: &RestoreTask, context: &WorkerContext) -> Result<Manifes
     Ok(opened.manifest)
 }
 
-/// 1.5 times what the copied database took; where the copy does not say, four times its rows, which small rows may need.
+/// 1.5 times what the copied database took; where the backup does not say, four times its rows, which small rows may need.
 pub fn size_limit(manifest: &Manifest) -> i64 {
     let guess = manifest.totals.raw_bytes.saturating_mul(4);
     let expected = manifest.server.database_bytes.unwrap_or(guess).max(FLOOR);
