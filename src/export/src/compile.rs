@@ -11,7 +11,7 @@ use sennight_core::manifest::Manifest;
 use sennight_core::profile::{ColumnSpec, Entity, ExportProfile, Lookup, LookupOutput, LookupRef, Tables};
 use std::collections::BTreeSet;
 
-impl Plan {
+impl ExportPlan {
     /// Compiles `profile` for the backup that `manifest` describes.
     pub fn compile(profile: &ExportProfile, manifest: &Manifest) -> Result<Self, CompileError> {
         compile(profile, manifest)
