@@ -103,7 +103,7 @@ async fn a_golden_backup_gives_its_export() {
         request_uid: UID.to_owned(),
         request: "golden".to_owned(),
         identity: identity("signed"),
-        backup: backup,
+        backup,
         profile,
         live: None,
     };
@@ -133,7 +133,7 @@ async fn a_golden_backup_is_restored_to_what_its_database_was() {
             name: "prepare".to_owned(),
             request_uid: UID.to_owned(),
             identity: identity(schedule),
-            backup: backup,
+            backup,
             database: live.target.clone(),
             parallelism: 2,
             headroom_bytes: None,
