@@ -3,7 +3,7 @@
 
 use crate::picture::Picture;
 use sennight_core::engine::Engine;
-use sennight_engine::mysql::load::How;
+use sennight_engine::mysql::load::LoadMethod;
 use sennight_storage::Store;
 use sennight_worker::{ProgressWriter, directory};
 use std::process::Command;
@@ -52,7 +52,7 @@ async fn comes_back(database: &Database, events: usize, what: &str) {
     let (told, other): (Vec<_>, Vec<_>) = manifest.warnings.iter().partition(|warning| warning.starts_with(owners));
     assert_eq!((told.len(), other.len()), (usize::from(events > 0), 0), "{}: {:?}", server.name, manifest.warnings);
     assert!(told.iter().all(|warning| warning[owners.len()..].starts_with("root@")), "{}: {told:?}", server.name);
-    for how in [How::LoadData, How::Insert] {
+    for how in [LoadMethod::LoadData, LoadMethod::Insert] {
         let restored = Database::create(server);
         let filled = restored.fill(&backup, &manifest, &store, how).await;
         let last = filled.unwrap_or_else(|e| panic!("{} by {how:?}: {e}", server.name));

@@ -2,7 +2,7 @@
 
 use sennight_core::engine::Engine;
 use sennight_core::engine::TlsMode;
-use sennight_engine::mysql::load::How;
+use sennight_engine::mysql::load::LoadMethod;
 use sennight_engine::mysql::{connect, ident};
 use sennight_worker::TaskError;
 use testkit::mysql::{Database, Server};
@@ -94,7 +94,7 @@ async fn i3_nothing_is_loaded_over_what_is_there_and_no_other_engines_backup() {
         let backup = database.dump(&store).await.unwrap();
         let mut manifest = manifest(&backup, &store).await;
         let fill = async |manifest: &_| -> TaskError {
-            database.fill(&backup, manifest, &store, How::Insert).await.map(|_| ()).unwrap_err()
+            database.fill(&backup, manifest, &store, LoadMethod::Insert).await.map(|_| ()).unwrap_err()
         };
         assert_eq!(fill(&manifest).await.reason, "DatabaseNotEmpty", "{}", server.name);
         manifest.identity.engine = Engine::PostgreSQL;
@@ -117,12 +117,14 @@ async fn a_row_that_no_insert_holds_is_refused_by_name_and_loaded_where_the_serv
         let backup = database.dump(&store).await.unwrap_or_else(|e| panic!("{}: {e}", server.name));
         let manifest = manifest(&backup, &store).await;
         let into = Database::create(&server);
-        let refused = into.fill(&backup, &manifest, &store, How::Insert).await.map(|_| ()).unwrap_err();
+        let refused = into.fill(&backup, &manifest, &store, LoadMethod::Insert).await.map(|_| ()).unwrap_err();
         assert_eq!(refused.reason, "RowTooLarge", "{}: {refused}", server.name);
         for word in ["row of large", "max_allowed_packet", "local_infile"] {
             assert!(refused.message.contains(word), "{refused}");
         }
         let into = Database::create(&server);
-        into.fill(&backup, &manifest, &store, How::LoadData).await.unwrap_or_else(|e| panic!("{}: {e}", server.name));
+        into.fill(&backup, &manifest, &store, LoadMethod::LoadData)
+            .await
+            .unwrap_or_else(|e| panic!("{}: {e}", server.name));
     }
 }

@@ -1,7 +1,7 @@
 //! Several connections: enough rows that a dump reads by several, and a load writes by several.
 
 use sennight_engine::mysql::ident;
-use sennight_engine::mysql::load::How;
+use sennight_engine::mysql::load::LoadMethod;
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -70,7 +70,8 @@ async fn i4_several_connections_read_and_write_a_large_database_whole() {
         let manifest = manifest(&backup, &store).await;
         assert_eq!((manifest.totals.rows, &manifest.warnings), (160_400, &Vec::new()), "{}", server.name);
         let restored = Database::create(&server);
-        let (filled, writers) = watched(&restored, restored.fill(&backup, &manifest, &store, How::LoadData)).await;
+        let (filled, writers) =
+            watched(&restored, restored.fill(&backup, &manifest, &store, LoadMethod::LoadData)).await;
         filled.unwrap_or_else(|e| panic!("{}: {e}", server.name));
         assert_eq!(sums(&large).await, sums(&restored).await, "{}", server.name);
         assert!(readers > 1 && writers > 1, "{}: {readers} sessions read, {writers} wrote", server.name);

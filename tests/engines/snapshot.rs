@@ -203,7 +203,7 @@ async fn a_session_that_is_prepared_again_waits_for_locks_as_long_as_it_was_told
     for server in Server::all() {
         let mut session = Database::create(&server).session().await;
         session.run("SET SESSION lock_wait_timeout = 5, SESSION sql_mode = 'ANSI'", "test").await.unwrap();
-        session.prepare_again().await.unwrap();
+        session.reset_settings().await.unwrap();
         let (wait, mode): (u64, String) = session.row("SELECT @@lock_wait_timeout, @@sql_mode", "test").await.unwrap();
         assert_eq!((wait, mode.as_str()), (5, "NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES"), "{}", server.name);
     }

@@ -4,7 +4,7 @@
 use crate::ALONE;
 use crate::picture::{Picture, backed_up, filled};
 use sennight_core::engine::Engine;
-use sennight_engine::mysql::restore::preflight::server_side;
+use sennight_engine::mysql::restore::preflight::gather_server_facts;
 use sennight_engine::mysql::{Flavour, connect, ident};
 use sennight_storage::Store;
 use sennight_worker::TaskError;
@@ -310,7 +310,7 @@ async fn a_preflight_names_what_a_partial_revoke_takes_from_the_live_database() 
         ]);
         let seen = world.database.seen_by(&user, "secret");
         let mut session = connect(&seen.target, "", "test").await.unwrap();
-        let found = server_side(&mut session, &name).await.unwrap().rights_missing;
+        let found = gather_server_facts(&mut session, &name).await.unwrap().rights_missing;
         world.run(&[format!("DROP USER {account}"), "SET GLOBAL partial_revokes = 0".to_owned()]);
         let wanted = ["TRIGGER on this database (revoked there)", "EVENT on this database (revoked there)"];
         assert_eq!(found, wanted, "{}", server.name);

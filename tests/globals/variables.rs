@@ -7,7 +7,7 @@ use crate::picture::{Picture, backed_up, filled};
 use sennight_core::engine::Engine;
 use sennight_core::manifest::Manifest;
 use sennight_core::result::BackupSummary;
-use sennight_engine::mysql::load::How;
+use sennight_engine::mysql::load::LoadMethod;
 use sennight_engine::mysql::{Session, ident};
 use sennight_storage::Store;
 use std::collections::BTreeMap;
@@ -102,7 +102,7 @@ impl Trial<'_> {
     async fn load(&self, into: &Database) -> Result<(), sennight_worker::TaskError> {
         let (backup, manifest, _) = &self.undisturbed;
         let seen = into.seen_by(&self.dumps_user(), "secret");
-        seen.fill(backup, manifest, self.store, How::Insert).await.map(|_| ())
+        seen.fill(backup, manifest, self.store, LoadMethod::Insert).await.map(|_| ())
     }
 
     fn dumps_user(&self) -> String {

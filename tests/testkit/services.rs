@@ -251,7 +251,7 @@ pub fn context(store: &Store) -> WorkerContext {
         pod: "pod".to_owned(),
         cancel: CancellationToken::new(),
         progress: ProgressWriter::silent(),
-        at_once: 1,
+        concurrency: 1,
     }
 }
 

@@ -57,7 +57,7 @@ pub fn live(account: &Account, has: impl Fn(&str, usize) -> bool) -> Live {
     let mut ids = LiveIds::default();
     ids.push(list.as_bytes()).unwrap();
     ids.seal().unwrap();
-    Live { ids, aside: Box::new(Cursor::new(Vec::new())) }
+    Live { ids, deferred: Box::new(Cursor::new(Vec::new())) }
 }
 
 proptest! {

@@ -3,7 +3,7 @@
 use super::cell::Shape;
 use super::error::CompileError;
 use super::plan::{
-    EntityPlan, ExportPlan, HeldTable, KEY_SEPARATOR, Keep, LookupPlan, OutColumn, Skipped, Source, Use,
+    CacheRule, CacheUse, CachedTable, EntityPlan, ExportPlan, KEY_SEPARATOR, LookupPlan, OutColumn, Skipped, Source,
 };
 use super::resolve::{Resolve, invalid};
 use super::single_pass;
@@ -28,23 +28,23 @@ fn compile(profile: &ExportProfile, manifest: &Manifest) -> Result<ExportPlan, C
     let mut compiler = Compiler {
         profile,
         tables: Tables { tables: &manifest.tables, profile },
-        held: Vec::new(),
+        cached: Vec::new(),
         lookups: Vec::new(),
         plans: Vec::new(),
         enums: Vec::new(),
         skipped: Vec::new(),
     };
     let mut entities = compiler.entities()?;
-    let read_twice = single_pass::share(&mut compiler.held, &mut entities);
+    let read_twice = single_pass::assign_lookups(&mut compiler.cached, &mut entities);
     // What the custom fields are must be known before their values are read.
-    let fields = |use_: &Use| matches!(use_.keep, Keep::Field { .. });
-    compiler.held.sort_by_key(|held| !held.uses.iter().any(fields));
+    let fields = |use_: &CacheUse| matches!(use_.keep, CacheRule::Field { .. });
+    compiler.cached.sort_by_key(|held| !held.uses.iter().any(fields));
     Ok(ExportPlan {
         style: profile.format.style()?,
         zone,
         language: profile.language.clone(),
         missing_only: profile.missing_only,
-        held: compiler.held,
+        cached: compiler.cached,
         lookups: compiler.plans,
         entities,
         skipped: compiler.skipped,
@@ -56,7 +56,7 @@ fn compile(profile: &ExportProfile, manifest: &Manifest) -> Result<ExportPlan, C
 pub(super) struct Compiler<'a> {
     profile: &'a ExportProfile,
     pub(super) tables: Tables<'a>,
-    held: Vec<HeldTable>,
+    cached: Vec<CachedTable>,
     /// Lookups in use, by name; `None` is one whose table the tenant lacks.
     lookups: Vec<(&'a str, Option<usize>)>,
     plans: Vec<LookupPlan>,
@@ -165,7 +165,7 @@ impl<'a> Compiler<'a> {
         let slot = match (known, self.profile.lookups.get(name)) {
             (Some((_, slot)), _) => *slot,
             (None, Some(lookup)) => {
-                let slot = self.hold_lookup(name, lookup)?;
+                let slot = self.cache_lookup(name, lookup)?;
                 self.lookups.push((name, slot));
                 slot
             }
@@ -177,7 +177,7 @@ impl<'a> Compiler<'a> {
         Ok(Some(Source::Label { lookup, prefix, link: reference.link }))
     }
 
-    fn hold_lookup(&mut self, name: &str, lookup: &Lookup) -> Result<Option<usize>, CompileError> {
+    fn cache_lookup(&mut self, name: &str, lookup: &Lookup) -> Result<Option<usize>, CompileError> {
         let field = format!("lookups[{name}]");
         let Some(table) = self.tables.find(&format!("{field}.table"), &lookup.table)? else {
             if lookup.optional {
@@ -193,7 +193,7 @@ impl<'a> Compiler<'a> {
         let value = self.tables.template(&format!("{field}.value"), table, &lookup.value)?;
         let filter = self.tables.filters(&field, table, &lookup.conditions)?;
         let slot = self.slot();
-        self.hold(table, Use { keep: Keep::Lookup { slot, key, value }, filter });
+        self.cache(table, CacheUse { keep: CacheRule::Lookup { slot, key, value }, filter });
         Ok(Some(slot))
     }
 
@@ -208,7 +208,7 @@ impl<'a> Compiler<'a> {
         let on = self.tables.need_column(&format!("{field}.on"), table, &multi.on)?;
         let value = self.tables.template(&format!("{field}.value"), table, &multi.value)?;
         let filter = self.tables.filters(&field, table, &multi.conditions)?;
-        self.hold(table, Use { keep: Keep::Multi { entity, on, pivot, value }, filter });
+        self.cache(table, CacheUse { keep: CacheRule::Multi { entity, on, pivot, value }, filter });
         Ok(())
     }
 
@@ -218,10 +218,10 @@ impl<'a> Compiler<'a> {
         self.plans.len() - 1
     }
 
-    pub(super) fn hold(&mut self, table: usize, use_: Use) {
-        match self.held.iter_mut().find(|held| held.table == table) {
+    pub(super) fn cache(&mut self, table: usize, use_: CacheUse) {
+        match self.cached.iter_mut().find(|held| held.table == table) {
             Some(held) => held.uses.push(use_),
-            None => self.held.push(HeldTable { table, uses: vec![use_] }),
+            None => self.cached.push(CachedTable { table, uses: vec![use_] }),
         }
     }
 

@@ -3,7 +3,7 @@
 use super::cell::Shape;
 use super::compile::Compiler;
 use super::error::CompileError;
-use super::plan::{CustomPlan, Keep, LineColumn, Use};
+use super::plan::{CacheRule, CacheUse, CustomPlan, LineColumn};
 use super::resolve::{Filter, Resolve, Template};
 use sennight_core::profile::{Custom, Lines, TableName};
 
@@ -34,7 +34,7 @@ impl Compiler<'_> {
                 places.push(place);
             }
         }
-        self.hold(table, Use { keep: Keep::Scalars { entity, on, columns: places }, filter: Vec::new() });
+        self.cache(table, CacheUse { keep: CacheRule::Scalars { entity, on, columns: places }, filter: Vec::new() });
         self.fields(entity, name, custom, &field)?;
         let enums = self.enums(name, &custom.enums, &field)?;
         Ok(Some(CustomPlan { columns, enums }))
@@ -49,7 +49,7 @@ impl Compiler<'_> {
         };
         let need = |column| self.tables.need_column(&of_fields, fields, column);
         let find = |column| self.tables.find_column(&of_fields, fields, column);
-        let keep = Keep::Field {
+        let keep = CacheRule::Field {
             entity,
             id: need("ID")?,
             name: need("FIELD_NAME")?,
@@ -57,7 +57,7 @@ impl Compiler<'_> {
             multiple: find("MULTIPLE")?,
         };
         let own = Filter::equals(need("ENTITY_ID")?, &custom.entity);
-        self.hold(fields, Use { keep, filter: vec![own] });
+        self.cache(fields, CacheUse { keep, filter: vec![own] });
         let of_values = format!("{field}.values");
         let Some(table) = self.tables.find(&of_values, &custom.values)? else {
             self.skip(name, &custom.values.name);
@@ -67,13 +67,13 @@ impl Compiler<'_> {
         for column in VALUE_COLUMNS {
             values.extend(self.tables.find_column(&of_values, table, column)?);
         }
-        let keep = Keep::Value {
+        let keep = CacheRule::Value {
             entity,
             on: self.tables.need_column(&of_values, table, &custom.key)?,
             field: self.tables.need_column(&of_values, table, "FIELD_ID")?,
             values,
         };
-        self.hold(table, Use { keep, filter: Vec::new() });
+        self.cache(table, CacheUse { keep, filter: Vec::new() });
         Ok(())
     }
 
@@ -90,7 +90,7 @@ impl Compiler<'_> {
         let key = vec![self.tables.need_column(&field, table, "ID")?];
         let value: Template = self.tables.template(&field, table, "VALUE")?;
         let slot = self.slot();
-        self.hold(table, Use { keep: Keep::Lookup { slot, key, value }, filter: Vec::new() });
+        self.cache(table, CacheUse { keep: CacheRule::Lookup { slot, key, value }, filter: Vec::new() });
         self.enums.push((table, slot));
         Ok(Some(slot))
     }
@@ -127,7 +127,7 @@ impl Compiler<'_> {
             places.push(place);
         }
         let filter = self.tables.filters(&field, table, &lines.conditions)?;
-        self.hold(table, Use { keep: Keep::Line { entity, on, columns: places }, filter });
+        self.cache(table, CacheUse { keep: CacheRule::Line { entity, on, columns: places }, filter });
         Ok(columns)
     }
 }

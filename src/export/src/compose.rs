@@ -2,7 +2,7 @@
 
 use super::cell::{self, Shape};
 use super::guard::guarded;
-use super::lookup_cache::{Customs, Kind, LookupCache, Multis, Parts, unpack};
+use super::lookup_cache::{CustomFields, Kind, LookupCache, MultiValues, Parts, unpack};
 use super::plan::{CustomPlan, EntityPlan, ExportPlan, Source};
 use super::rows::Cell;
 use std::borrow::Cow;
@@ -51,7 +51,7 @@ pub(super) type Further<'a> = (Vec<Cow<'a, str>>, Vec<(Note, usize)>);
 pub(super) struct Composer<'a> {
     pub(super) entity: &'a EntityPlan,
     pub(super) plan: &'a ExportPlan,
-    pub(super) kept: &'a LookupCache,
+    pub(super) cache: &'a LookupCache,
     pub(super) parts: Option<&'a Parts>,
 }
 
@@ -65,7 +65,7 @@ impl<'a> Composer<'a> {
                 (_, None) => self.add(&mut record, None, false),
                 (Source::Cell(shape), Some(cell)) => self.shaped(&mut record, Cow::Borrowed(cell), *shape),
                 (Source::Label { lookup, prefix, link }, Some(cell)) => {
-                    let found = self.kept.lookups[*lookup].first(&format!("{prefix}{cell}"));
+                    let found = self.cache.lookups[*lookup].first(&format!("{prefix}{cell}"));
                     if let (true, Some(text)) = (*link, found) {
                         self.link(&mut record, *lookup, cell, text);
                     }
@@ -86,7 +86,7 @@ impl<'a> Composer<'a> {
     }
 
     fn link(&self, record: &mut Record<'a>, lookup: usize, id: &'a str, text: &'a str) {
-        let shared = self.kept.shared[lookup].as_ref();
+        let shared = self.cache.shared[lookup].as_ref();
         let candidates = shared.and_then(|shared| shared.candidates(text));
         // A guarded name is not the name any more: it finds nobody.
         let guarded = || guarded(Cow::Borrowed(text), self.plan.style.formula_guard, false).1.then(|| id.to_owned());
@@ -95,7 +95,7 @@ impl<'a> Composer<'a> {
         }
     }
 
-    fn custom(&self, record: &mut Record<'a>, custom: &CustomPlan, customs: Option<&'a Customs>, id: &str) {
+    fn custom(&self, record: &mut Record<'a>, custom: &CustomPlan, customs: Option<&'a CustomFields>, id: &str) {
         let mut values: Vec<Vec<&'a str>> = vec![Vec::new(); custom.columns.len()];
         if let Some(customs) = customs {
             for (place, value) in customs.scalars.get(id).chain(customs.values.get(id)) {
@@ -113,7 +113,7 @@ impl<'a> Composer<'a> {
             };
             let mut texts = Vec::with_capacity(values.len());
             for value in values {
-                let text = custom.enums.filter(|_| list).and_then(|slot| self.kept.lookups[slot].first(value));
+                let text = custom.enums.filter(|_| list).and_then(|slot| self.cache.lookups[slot].first(value));
                 let (text, good) = match text {
                     Some(text) => (Cow::Borrowed(text), true),
                     None => cell::write(Cow::Borrowed(value), shape, &self.plan.style, self.plan.zone),
@@ -128,9 +128,9 @@ impl<'a> Composer<'a> {
         }
     }
 
-    fn multi(&self, record: &mut Record<'a>, multis: &'a Multis, id: &str) {
+    fn multi(&self, record: &mut Record<'a>, multis: &'a MultiValues, id: &str) {
         let mut values: Vec<Vec<Cow<'a, str>>> = vec![Vec::new(); multis.places.len()];
-        for (group, value) in multis.held.get(id) {
+        for (group, value) in multis.values.get(id) {
             values[multis.places[group as usize]].push(Cow::Borrowed(value));
         }
         let separator = &self.plan.style.multi_value_separator;

@@ -5,7 +5,7 @@ use super::error::ExportError;
 use super::links::Links;
 use super::live::LiveIds;
 use super::lookup_cache::LookupCache;
-use super::output::{Aside, Beside, Main, Outlet};
+use super::output::{DeferredFile, DeferredOutput, MainOutput, Outlet};
 use super::plan::ExportPlan;
 use super::records::Records;
 use super::rows;
@@ -27,7 +27,7 @@ pub struct ExportStep {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Pass {
-    Hold(usize),
+    Cache(usize),
     Entity(usize),
 }
 
@@ -43,7 +43,7 @@ pub struct Live {
     /// The ids.
     pub ids: LiveIds,
     /// The place.
-    pub aside: Box<dyn Aside>,
+    pub deferred: Box<dyn DeferredFile>,
 }
 
 /// An export under way.
@@ -51,9 +51,9 @@ pub struct Exporter {
     plan: ExportPlan,
     context: ExportContext,
     tables: HashMap<usize, Table>,
-    output: Main,
+    output: MainOutput,
     missing: Option<Missing>,
-    kept: LookupCache,
+    cache: LookupCache,
     links: Links,
     current: Option<Current>,
     facts: Facts,
@@ -64,7 +64,7 @@ pub struct Exporter {
 /// The second set.
 struct Missing {
     ids: LiveIds,
-    output: Beside,
+    output: DeferredOutput,
 }
 
 struct Current {
@@ -85,12 +85,12 @@ impl Exporter {
     ) -> Result<(Self, Outlet), ExportError> {
         let outlet = Outlet::default();
         let time = context.snapshot_time.with_timezone(&plan.zone).naive_local();
-        let used = plan.held.iter().map(|held| held.table).chain(plan.entities.iter().map(|entity| entity.table));
+        let used = plan.cached.iter().map(|held| held.table).chain(plan.entities.iter().map(|entity| entity.table));
         let exporter = Self {
             tables: used.map(|at| (at, manifest.tables[at].clone())).collect(),
-            output: Main::new(outlet.clone(), time),
-            missing: live.map(|live| Missing { ids: live.ids, output: Beside::new(live.aside, time) }),
-            kept: LookupCache::new(&plan),
+            output: MainOutput::new(outlet.clone(), time),
+            missing: live.map(|live| Missing { ids: live.ids, output: DeferredOutput::new(live.deferred, time) }),
+            cache: LookupCache::new(&plan),
             links: Links::new(&plan.style)?,
             current: None,
             facts: Facts {
@@ -106,8 +106,12 @@ impl Exporter {
 
     /// The passes to make, in order: `begin`, `push` each frame of the table in order, `end`.
     pub fn steps(&self) -> Vec<ExportStep> {
-        let held =
-            self.plan.held.iter().enumerate().map(|(at, held)| ExportStep { pass: Pass::Hold(at), table: held.table });
+        let held = self
+            .plan
+            .cached
+            .iter()
+            .enumerate()
+            .map(|(at, held)| ExportStep { pass: Pass::Cache(at), table: held.table });
         let entities = self
             .plan
             .entities
@@ -123,7 +127,7 @@ impl Exporter {
             return Err(ExportError::OutOfOrder("begin() before end()"));
         }
         let (records, headers) = match step.pass {
-            Pass::Hold(_) => (None, Vec::new()),
+            Pass::Cache(_) => (None, Vec::new()),
             Pass::Entity(at) => self.open(at).map(|(records, headers)| (Some(records), headers))?,
         };
         let table = &self.tables[&step.table];
@@ -166,11 +170,11 @@ impl Exporter {
             self.facts.not_utf8.push(current.not_utf8);
         }
         match current.step.pass {
-            Pass::Hold(at) => self.kept.seal(&self.plan.held[at].uses, &self.plan),
+            Pass::Cache(at) => self.cache.seal(&self.plan.cached[at].uses, &self.plan),
             Pass::Entity(at) => {
                 // What was kept for it is not needed any more; what it is called is, by those behind it.
-                drop(self.kept.parts.remove(&at));
-                self.kept.seal(&self.plan.entities[at].labels, &self.plan);
+                drop(self.cache.parts.remove(&at));
+                self.cache.seal(&self.plan.entities[at].labels, &self.plan);
             }
         }
         Ok(())
@@ -213,19 +217,19 @@ impl Exporter {
             current.not_utf8.note(current.rows, &table.columns[place].name);
         }
         match (current.step.pass, &mut current.records) {
-            (Pass::Hold(at), _) if self.kept.row(&self.plan.held[at].uses, &self.plan, &row.cells) => Ok(()),
-            (Pass::Hold(_), _) => Err(too_much()),
+            (Pass::Cache(at), _) if self.cache.add_row(&self.plan.cached[at].uses, &self.plan, &row.cells) => Ok(()),
+            (Pass::Cache(_), _) => Err(too_much()),
             (Pass::Entity(at), Some((full, missing))) => {
                 let entity = &self.plan.entities[at];
                 // Also of rows that are no record of this file: others may refer to them.
-                if !self.kept.row(&entity.labels, &self.plan, &row.cells) {
+                if !self.cache.add_row(&entity.labels, &self.plan, &row.cells) {
                     return Err(too_much());
                 }
                 if !entity.filter.iter().all(|filter| filter.passes(&row.cells)) {
                     return Ok(());
                 }
-                let parts = self.kept.parts.get(&at);
-                let composer = Composer { entity, plan: &self.plan, kept: &self.kept, parts };
+                let parts = self.cache.parts.get(&at);
+                let composer = Composer { entity, plan: &self.plan, cache: &self.cache, parts };
                 let record = composer.compose(&row.cells);
                 full.write(&mut self.output, &record)?;
                 let id = row.cells[entity.key].as_deref().unwrap_or_default();
@@ -247,7 +251,7 @@ impl Exporter {
         let table = &self.tables[&entity.table];
         let mut columns: Vec<String> = entity.columns.iter().map(|c| c.header.clone()).collect();
         columns.extend(entity.custom.iter().flat_map(|custom| &custom.columns).map(|c| c.header.clone()));
-        if let Some(parts) = self.kept.parts.get_mut(&at).filter(|_| entity.multi) {
+        if let Some(parts) = self.cache.parts.get_mut(&at).filter(|_| entity.multi) {
             parts.multis.check(&table.name, &entity.name)?;
             parts.multis.arrange(&mut columns, &entity.lines, &self.plan);
         }

@@ -30,6 +30,6 @@ pub mod text_table;
 pub use error::{CompileError, ExportError};
 pub use exporter::{ExportStep, Exporter, Live};
 pub use live::LiveIds;
-pub use output::{Aside, Outlet};
+pub use output::{DeferredFile, Outlet};
 pub use plan::ExportPlan;
 pub use summary::{Comparison, ExportContext};

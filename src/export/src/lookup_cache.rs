@@ -2,9 +2,9 @@
 
 use super::error::ExportError;
 use super::guard::guarded;
-use super::plan::{CustomPlan, ExportPlan, KEY_SEPARATOR, Keep, LineColumn, Use};
+use super::plan::{CacheRule, CacheUse, CustomPlan, ExportPlan, KEY_SEPARATOR, LineColumn};
 use super::rows::Cell;
-use super::text_table::{Shared, TextTable};
+use super::text_table::{SharedTexts, TextTable};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
@@ -17,7 +17,7 @@ pub(super) struct LookupCache {
     /// By slot.
     pub(super) lookups: Vec<TextTable>,
     /// Of lookups that importers find records by: texts that several records share.
-    pub(super) shared: Vec<Option<Shared>>,
+    pub(super) shared: Vec<Option<SharedTexts>>,
     /// By entity.
     pub(super) parts: BTreeMap<usize, Parts>,
 }
@@ -25,8 +25,8 @@ pub(super) struct LookupCache {
 /// What is kept for one entity.
 #[derive(Default)]
 pub(super) struct Parts {
-    pub(super) multis: Multis,
-    pub(super) customs: Customs,
+    pub(super) multis: MultiValues,
+    pub(super) customs: CustomFields,
     /// Cells packed by [`pack`], by record id.
     pub(super) lines: TextTable,
 }
@@ -40,26 +40,26 @@ impl LookupCache {
     }
 
     /// Keeps what a row says for all that read its table. False where it cannot be held.
-    pub(super) fn row(&mut self, uses: &[Use], plan: &ExportPlan, cells: &[Cell<'_>]) -> bool {
+    pub(super) fn add_row(&mut self, uses: &[CacheUse], plan: &ExportPlan, cells: &[Cell<'_>]) -> bool {
         uses.iter()
             .filter(|use_| use_.filter.iter().all(|filter| filter.passes(cells)))
-            .all(|use_| self.keep(&use_.keep, plan, cells))
+            .all(|use_| self.apply(&use_.keep, plan, cells))
     }
 
-    fn keep(&mut self, keep: &Keep, plan: &ExportPlan, cells: &[Cell<'_>]) -> bool {
+    fn apply(&mut self, keep: &CacheRule, plan: &ExportPlan, cells: &[Cell<'_>]) -> bool {
         let text = |index: usize| cells[index].as_deref();
         match keep {
-            Keep::Lookup { slot, key, value } => {
+            CacheRule::Lookup { slot, key, value } => {
                 let Some(key) = key.iter().map(|index| text(*index)).collect::<Option<Vec<_>>>() else { return true };
                 self.lookups[*slot].push(&key.join(KEY_SEPARATOR), 0, &value.render(cells))
             }
-            Keep::Multi { entity, on, pivot, value } => {
+            CacheRule::Multi { entity, on, pivot, value } => {
                 let value = value.render(cells);
                 let Some(id) = text(*on).filter(|_| !value.is_empty()) else { return true };
                 let kind: Vec<&str> = pivot.iter().filter_map(|index| text(*index)).collect();
                 self.parts.entry(*entity).or_default().multis.push(id, &kind.join("_"), &value)
             }
-            Keep::Field { entity, id, name, kind, multiple } => {
+            CacheRule::Field { entity, id, name, kind, multiple } => {
                 let (Some(id), Some(name), Some(custom)) = (text(*id), text(*name), &plan.entities[*entity].custom)
                 else {
                     return true;
@@ -75,18 +75,18 @@ impl LookupCache {
                 self.parts.entry(*entity).or_default().customs.define(custom, id, name, field);
                 true
             }
-            Keep::Scalars { entity, on, columns } => {
+            CacheRule::Scalars { entity, on, columns } => {
                 let Some(id) = text(*on) else { return true };
                 let customs = &mut self.parts.entry(*entity).or_default().customs;
                 let filled = columns.iter().enumerate().filter_map(|(place, index)| Some((place, text(*index)?)));
                 filled.filter(|(_, value)| !value.is_empty()).all(|(place, value)| customs.scalar(id, place, value))
             }
-            Keep::Value { entity, on, field, values } => {
+            CacheRule::Value { entity, on, field, values } => {
                 let value = values.iter().filter_map(|index| text(*index)).find(|value| !value.is_empty());
                 let (Some(id), Some(field), Some(value)) = (text(*on), text(*field), value) else { return true };
                 self.parts.entry(*entity).or_default().customs.value(id, field, value)
             }
-            Keep::Line { entity, on, columns } => {
+            CacheRule::Line { entity, on, columns } => {
                 let Some(id) = text(*on) else { return true };
                 let packed = pack(columns.iter().map(|index| text(*index)));
                 self.parts.entry(*entity).or_default().lines.push(id, 0, &packed)
@@ -95,18 +95,18 @@ impl LookupCache {
     }
 
     /// Ends the reading of a table.
-    pub(super) fn seal(&mut self, uses: &[Use], plan: &ExportPlan) {
+    pub(super) fn seal(&mut self, uses: &[CacheUse], plan: &ExportPlan) {
         for use_ in uses {
             match &use_.keep {
-                Keep::Lookup { slot, .. } => {
+                CacheRule::Lookup { slot, .. } => {
                     self.lookups[*slot].seal();
-                    self.shared[*slot] = plan.lookups[*slot].link.then(|| self.lookups[*slot].shared());
+                    self.shared[*slot] = plan.lookups[*slot].link.then(|| self.lookups[*slot].shared_texts());
                 }
-                Keep::Multi { entity, .. } => self.parts.entry(*entity).or_default().multis.held.seal(),
-                Keep::Scalars { entity, .. } => self.parts.entry(*entity).or_default().customs.scalars.seal(),
-                Keep::Value { entity, .. } => self.parts.entry(*entity).or_default().customs.values.seal(),
-                Keep::Line { entity, .. } => self.parts.entry(*entity).or_default().lines.seal(),
-                Keep::Field { .. } => {}
+                CacheRule::Multi { entity, .. } => self.parts.entry(*entity).or_default().multis.values.seal(),
+                CacheRule::Scalars { entity, .. } => self.parts.entry(*entity).or_default().customs.scalars.seal(),
+                CacheRule::Value { entity, .. } => self.parts.entry(*entity).or_default().customs.values.seal(),
+                CacheRule::Line { entity, .. } => self.parts.entry(*entity).or_default().lines.seal(),
+                CacheRule::Field { .. } => {}
             }
         }
     }
@@ -114,8 +114,8 @@ impl LookupCache {
 
 /// The multi values of one entity, by record id and kind.
 #[derive(Default)]
-pub(super) struct Multis {
-    pub(super) held: TextTable,
+pub(super) struct MultiValues {
+    pub(super) values: TextTable,
     groups: HashMap<String, u32>,
     /// Column (behind the entity's own) of each group.
     pub(super) places: Vec<usize>,
@@ -133,7 +133,7 @@ fn fallbacks(kind: &str) -> &'static [char] {
     }
 }
 
-impl Multis {
+impl MultiValues {
     fn push(&mut self, id: &str, kind: &str, value: &str) -> bool {
         let group = match self.groups.get(kind) {
             Some(group) => *group,
@@ -145,7 +145,7 @@ impl Multis {
                 next
             }
         };
-        self.held.push(id, group, value)
+        self.values.push(id, group, value)
     }
 
     /// Gives each kind of value its column behind the entity's own, in the order of their names.
@@ -204,7 +204,7 @@ pub(super) enum Kind {
 
 /// The custom fields of one entity's records.
 #[derive(Default)]
-pub(super) struct Customs {
+pub(super) struct CustomFields {
     /// By place among the plan's columns.
     pub(super) fields: Vec<Field>,
     /// Places by the id of the field.
@@ -215,7 +215,7 @@ pub(super) struct Customs {
     pub(super) values: TextTable,
 }
 
-impl Customs {
+impl CustomFields {
     fn define(&mut self, custom: &CustomPlan, id: &str, name: &str, field: Field) {
         self.fields.resize(custom.columns.len(), Field::default());
         if let Some(place) = custom.columns.iter().position(|column| column.header.eq_ignore_ascii_case(name)) {

@@ -32,9 +32,9 @@ impl Write for Outlet {
 }
 
 /// A place for what is written now and belongs behind everything else: memory, or a file of whoever drives the export.
-pub trait Aside: Read + Write + Seek + Send {}
+pub trait DeferredFile: Read + Write + Seek + Send {}
 
-impl<T: Read + Write + Seek + Send> Aside for T {}
+impl<T: Read + Write + Seek + Send> DeferredFile for T {}
 
 /// The zip's entries, one after the other.
 pub(super) struct Output<W: Write + Seek> {
@@ -44,19 +44,19 @@ pub(super) struct Output<W: Write + Seek> {
 }
 
 /// The zip that is delivered.
-pub(super) type Main = Output<StreamWriter<Outlet>>;
+pub(super) type MainOutput = Output<StreamWriter<Outlet>>;
 
 /// What is set aside for its end.
-pub(super) type Beside = Output<Box<dyn Aside>>;
+pub(super) type DeferredOutput = Output<Box<dyn DeferredFile>>;
 
-impl Main {
+impl MainOutput {
     /// `time` is what every entry says it was changed at: the backup's, so that the same backup gives the same bytes.
     pub(super) fn new(outlet: Outlet, time: NaiveDateTime) -> Self {
         Self { zip: ZipWriter::new_stream(outlet), time: stamp(time), file: String::new() }
     }
 
     /// Appends the entries of what was set aside, as they are.
-    pub(super) fn append(&mut self, beside: Beside) -> Result<(), ExportError> {
+    pub(super) fn append(&mut self, beside: DeferredOutput) -> Result<(), ExportError> {
         self.file.clone_from(&beside.file);
         let aside = beside.zip.finish().map_err(|source| self.failed(&source))?;
         let mut archive = ZipArchive::new(aside).map_err(|source| self.failed(&source))?;
@@ -68,9 +68,9 @@ impl Main {
     }
 }
 
-impl Beside {
+impl DeferredOutput {
     /// Entries that are written into `aside` until they are appended.
-    pub(super) fn new(aside: Box<dyn Aside>, time: NaiveDateTime) -> Self {
+    pub(super) fn new(aside: Box<dyn DeferredFile>, time: NaiveDateTime) -> Self {
         Self { zip: ZipWriter::new(aside), time: stamp(time), file: String::new() }
     }
 }

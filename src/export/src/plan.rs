@@ -14,7 +14,7 @@ pub struct ExportPlan {
     pub(super) zone: Tz,
     pub(super) language: String,
     pub(super) missing_only: bool,
-    pub(super) held: Vec<HeldTable>,
+    pub(super) cached: Vec<CachedTable>,
     pub(super) lookups: Vec<LookupPlan>,
     pub(super) entities: Vec<EntityPlan>,
     pub(super) skipped: Vec<Skipped>,
@@ -41,20 +41,20 @@ pub(super) struct LookupPlan {
 
 /// A table that is read into memory, once, for all that need it.
 #[derive(Debug, Clone)]
-pub(super) struct HeldTable {
+pub(super) struct CachedTable {
     pub(super) table: usize,
-    pub(super) uses: Vec<Use>,
+    pub(super) uses: Vec<CacheUse>,
 }
 
 #[derive(Debug, Clone)]
-pub(super) struct Use {
-    pub(super) keep: Keep,
+pub(super) struct CacheUse {
+    pub(super) keep: CacheRule,
     pub(super) filter: Vec<Filter>,
 }
 
 /// What of a held table's row is kept, and what for. Numbers of columns are places in the row.
 #[derive(Debug, Clone)]
-pub(super) enum Keep {
+pub(super) enum CacheRule {
     /// A text by its key.
     Lookup { slot: usize, key: Vec<usize>, value: Template },
     /// A value of one kind of a record.
@@ -82,7 +82,7 @@ pub(super) struct EntityPlan {
     pub(super) custom: Option<CustomPlan>,
     pub(super) lines: Vec<LineColumn>,
     /// Lookups of later entities that are filled while this one's table is read.
-    pub(super) labels: Vec<Use>,
+    pub(super) labels: Vec<CacheUse>,
 }
 
 #[derive(Debug, Clone)]

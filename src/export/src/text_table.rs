@@ -132,7 +132,7 @@ impl TextTable {
 
     /// The texts that several keys share, whatever their case and their accents: an importer that looks for one finds any of
     /// them, because most collations of the MySQL family take them for the same.
-    pub fn shared(&self) -> Shared {
+    pub fn shared_texts(&self) -> SharedTexts {
         let mut hashes: Vec<u64> = self.entries().filter_map(|(_, value)| folded(value)).collect();
         hashes.sort_unstable();
         let twice: HashSet<u64> = hashes.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]).collect();
@@ -147,15 +147,15 @@ impl TextTable {
                 }
             }
         }
-        Shared(keys)
+        SharedTexts(keys)
     }
 }
 
 /// Texts that several keys share.
 #[derive(Debug, Default)]
-pub struct Shared(HashMap<u64, Vec<String>>);
+pub struct SharedTexts(HashMap<u64, Vec<String>>);
 
-impl Shared {
+impl SharedTexts {
     /// The keys that share this text, ended by `…` where there are more; `None` where the text is one key's alone.
     pub fn candidates(&self, text: &str) -> Option<String> {
         let keys = self.0.get(&folded(text)?)?;
@@ -246,7 +246,7 @@ mod tests {
             held.push(key, 0, value);
         }
         held.seal();
-        let shared = held.shared();
+        let shared = held.shared_texts();
         assert_eq!(shared.candidates("Muller & Strasse").as_deref(), Some("6,7,8"));
         assert_eq!(shared.candidates("Möller"), None);
         assert_eq!(shared.candidates("acme").as_deref(), Some("1,2"));

@@ -120,8 +120,8 @@ impl Store {
     async fn hold_by_tag(&self, open: &OpenBackup, until: DateTime<Utc>) -> Result<HeldBackup, HoldError> {
         let tags = held_tags(until);
         let (manifest, data) = split(open);
-        self.retag(&open.backup.prefix, &data, &tags).await?;
-        self.retag(&open.backup.prefix, std::slice::from_ref(&manifest), &tags).await?;
+        self.replace_tags(&open.backup.prefix, &data, &tags).await?;
+        self.replace_tags(&open.backup.prefix, std::slice::from_ref(&manifest), &tags).await?;
         let lengths = lengths(open);
         stream::iter(lengths)
             .map(|(key, length)| self.check_held(open, key, length, &tags))
@@ -131,7 +131,7 @@ impl Store {
         Ok(HeldBackup { backup: open.backup.clone(), method: HoldMethod::Tag, until })
     }
 
-    async fn retag(&self, prefix: &str, keys: &[String], tags: &Tags) -> Result<(), HoldError> {
+    async fn replace_tags(&self, prefix: &str, keys: &[String], tags: &Tags) -> Result<(), HoldError> {
         // Owned keys: a borrowed one makes the future too narrow to be spawned by a controller.
         stream::iter(keys.to_vec())
             .map(|key| async move { self.put_tags(&key, tags).await.map_err(|error| vanished(prefix, &key, error)) })
@@ -216,7 +216,7 @@ impl Store {
             return Ok(());
         }
         for keys in [vec![manifest], data] {
-            match self.retag(prefix, &keys, &daily_tags()).await {
+            match self.replace_tags(prefix, &keys, &daily_tags()).await {
                 Err(HoldError::BackupVanished { .. }) => {}
                 other => other?,
             }

@@ -2,6 +2,7 @@
 //! domain; knows no Kubernetes and no database.
 
 mod audit;
+mod backup_list;
 mod catalogue;
 mod checksum;
 mod claims;
@@ -19,9 +20,9 @@ mod patrol;
 mod probe;
 mod raw;
 mod reports;
-mod survey;
 mod upload;
 
+pub use backup_list::{FoundBackup, FoundState};
 pub use catalogue::{Catalogue, CatalogueEntry, CatalogueError, NEWEST, OpenBackup};
 pub use claims::{ClaimRecord, Claimed};
 pub use client::{Listed, ObjectHead, PutOptions, Store, Tags};
@@ -32,5 +33,4 @@ pub use hold::{HeldBackup, HoldError};
 pub use lifecycle::{Enforcement, LifecycleError, ensure, observe};
 pub use listing::{Page, Unfinished};
 pub use patrol::{Needs, Tally, Walk};
-pub use survey::{Found, State};
 pub use upload::{Upload, Uploaded};

@@ -11,7 +11,7 @@ use sennight_engine::postgres::connect;
 use sennight_engine::postgres::failure::RestoreError;
 use sennight_engine::postgres::preflight_refusal::PreflightRefusal;
 use sennight_engine::postgres::preflight_undo::before_swap;
-use sennight_engine::postgres::swap::{SwapState, Swapped, standing, swap};
+use sennight_engine::postgres::swap::{SwapState, Swapped, swap, swap_state};
 use sennight_protocol::cutover::CutoverTask;
 use sennight_storage::{ClaimRecord, Claimed};
 use std::time::{Duration, Instant};
@@ -116,7 +116,7 @@ async fn unasked(task: &CutoverTask, context: &WorkerContext, error: TaskError) 
 async fn family(task: &CutoverTask, context: &WorkerContext, name: String, again: bool) -> Result<Done, TaskError> {
     let (task, store) = (task.clone(), context.store.clone());
     let swapped = tokio::spawn(async move {
-        if again { my::again(&task, &store, &name).await } else { my::swap(&task, &store, &name).await }
+        if again { my::resume(&task, &store, &name).await } else { my::swap(&task, &store, &name).await }
     });
     match swapped.await {
         Ok(done) => done,
@@ -163,14 +163,14 @@ async fn too_late(
 
 async fn look(task: &CutoverTask, application: &str) -> Result<SwapState, TaskError> {
     if task.database.engine != Engine::PostgreSQL {
-        return Ok(match my::look(task, application).await? {
+        return Ok(match my::swap_state(task, application).await? {
             schemas::SwapState::Before => SwapState::Before,
             schemas::SwapState::After => SwapState::After,
             schemas::SwapState::Neither(found) => SwapState::Neither(found),
         });
     }
     let admin = connect(&task.database, &task.database.maintenance_database, application).await?;
-    let found = standing(&admin, task).await;
+    let found = swap_state(&admin, task).await;
     admin.close().await;
     Ok(found?)
 }

@@ -1,7 +1,7 @@
 //! `drill`: restores a backup into a scratch database, proves that it is the backup, and drops it. The tenant's own server is
 //! neither read nor written; the scratch database belongs to the drill's role, nobody else may come in.
 
-use super::postgres_load::Filling;
+use super::postgres_load::PostgresLoad;
 use super::{TaskError, WorkerContext, backup, mysql, prepare, verify};
 use sennight_core::engine::Engine;
 use sennight_core::manifest::Manifest;
@@ -35,12 +35,12 @@ pub async fn run(task: &DrillTask, context: &WorkerContext) -> Result<Done, Task
     tokio::select! {
         biased;
         () = context.cancel.cancelled() => return Err(TaskError::cancelled()),
-        there = verify::present(&context.store, &task.backup.prefix, &manifest) => there?,
+        there = verify::check_objects(&context.store, &task.backup.prefix, &manifest) => there?,
     }
     let application = format!("sennight drill {}", task.name);
     if task.server.engine == Engine::PostgreSQL {
         let admin = connect(&task.server, &task.server.maintenance_database, &application).await?;
-        match drills::sweep(&admin, &restore.request_uid).await {
+        match drills::drop_leftovers(&admin, &restore.request_uid).await {
             Ok(gone) if gone.is_empty() => {}
             Ok(gone) => tracing::info!(databases = gone.join(", "), "dropped what killed drills had left"),
             Err(error) => tracing::warn!(%error, "what killed drills left was not looked for"),
@@ -105,7 +105,7 @@ async fn fill(
         request_uid: &task.request_uid,
     };
     let oid = create::create(admin, &creation).await?;
-    let filling = Filling {
+    let filling = PostgresLoad {
         task,
         context,
         manifest,
@@ -115,7 +115,7 @@ async fn fill(
         owners: false,
     };
     tokio::select! {
-        filled = filling.fill() => filled.map(drop),
-        grown = prepare::watch(admin, manifest, oid) => Err(grown?),
+        filled = filling.run() => filled.map(drop),
+        grown = prepare::watch_size(admin, manifest, oid) => Err(grown?),
     }
 }

@@ -5,7 +5,7 @@ use super::{TaskError, WorkerContext, mysql, verify};
 use sennight_core::engine::Engine;
 use sennight_core::result::Done;
 use sennight_engine::postgres::connect;
-use sennight_engine::postgres::drop_database::clear;
+use sennight_engine::postgres::drop_database::drop_marked;
 use sennight_protocol::drop_database::{DropDatabaseTask, Mark};
 
 /// Drops it; what is gone already is reported as such.
@@ -14,7 +14,7 @@ pub async fn run(task: &DropDatabaseTask, context: &WorkerContext) -> Result<Don
         (Some(backup), _) => {
             let open = context.store.open(backup, task.identity.as_ref()).await?;
             // Its manifest alone brings nobody's rows back.
-            verify::present(&context.store, &backup.prefix, &open.manifest).await?;
+            verify::check_objects(&context.store, &backup.prefix, &open.manifest).await?;
         }
         (None, Mark::Restore) => {}
         (None, Mark::Previous) => {
@@ -26,11 +26,11 @@ pub async fn run(task: &DropDatabaseTask, context: &WorkerContext) -> Result<Don
         return Err(TaskError::cancelled());
     }
     if task.database.engine != Engine::PostgreSQL {
-        return mysql::clear::run(task).await;
+        return mysql::drop_database::run(task).await;
     }
     let application = format!("sennight drop-database {}", task.request_uid);
     let admin = connect(&task.database, &task.database.maintenance_database, &application).await?;
-    let cleared = clear(&admin, task).await;
+    let cleared = drop_marked(&admin, task).await;
     admin.close().await;
     Ok(Done::DatabaseDropped(cleared?))
 }

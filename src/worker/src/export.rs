@@ -6,7 +6,7 @@
 
 use super::export_error::ExportTaskError;
 use super::frames::table_frames;
-use super::live_ids::read as read_live_ids;
+use super::live_ids::read_list as read_live_ids;
 use super::{TaskError, WorkerContext};
 use bytes::Bytes;
 use chrono::Utc;
@@ -161,7 +161,7 @@ async fn fill(work: &Work<'_>, sink: &mut Sink) -> Result<Vec<ExportFile>, Expor
     let live = match work.live {
         Some(LiveAnswer::Listed(list)) if work.plan.missing_only() => {
             let ids = read_live_ids(list, &context.store).await?;
-            Some(Live { ids, aside: Box::new(tempfile::spooled_tempfile(ASIDE)) })
+            Some(Live { ids, deferred: Box::new(tempfile::spooled_tempfile(ASIDE)) })
         }
         _ => None,
     };

@@ -155,10 +155,10 @@ fn one_frame(stored: &[u8], raw_length: i64) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dump::frame_writer::seal;
+    use crate::dump::frame_writer::compress_frame;
 
     fn frame(raw: &'static [u8]) -> (Vec<u8>, Frame) {
-        let sealed = seal(&Bytes::from_static(raw)).unwrap();
+        let sealed = compress_frame(&Bytes::from_static(raw)).unwrap();
         let frame = Frame {
             object: "data/pack-0001.zst".into(),
             offset: 0,

@@ -63,7 +63,7 @@ pub struct WorkerContext {
     /// Tells how far the task is.
     pub progress: ProgressWriter,
     /// Tasks that this process does at once: each has this share of its memory.
-    pub at_once: usize,
+    pub concurrency: usize,
 }
 
 /// Does the task and gives the process's exit code ([`sennight_protocol::report`]). A database that fails does not keep the
@@ -194,7 +194,7 @@ impl Worker {
             pod: self.env.pod.clone(),
             cancel: self.cancel.clone(),
             progress,
-            at_once: self.at_once,
+            concurrency: self.at_once,
         };
         let ended = if self.cancel.is_cancelled() {
             Err(TaskError::cancelled())

@@ -171,7 +171,7 @@ async fn postgres_ids(task: &LiveIdsTask, sink: &mut Sink, context: &WorkerConte
 async fn mysql_ids(task: &LiveIdsTask, sink: &mut Sink, context: &WorkerContext) -> Result<(), ListError> {
     let mut session = mysql::connect(&task.database, &task.database.database, APPLICATION).await?;
     // A table that the account is not shown would look like one that is gone, and all of its records like lost ones.
-    mysql::rights::sees_all(&mut session).await?;
+    mysql::rights::check_sees_all(&mut session).await?;
     let inventory = mysql::inventory::Inventory::read(&mut session).await?;
     session.run("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY", "beginning the snapshot").await?;
     for entity in &task.entities {
@@ -196,7 +196,7 @@ async fn mysql_ids(task: &LiveIdsTask, sink: &mut Sink, context: &WorkerContext)
 }
 
 /// Reads a list back: it must be the bytes that were written.
-pub async fn read(list: &LiveList, store: &Store) -> Result<LiveIds, ExportTaskError> {
+pub async fn read_list(list: &LiveList, store: &Store) -> Result<LiveIds, ExportTaskError> {
     let damaged = |why: String| ExportTaskError::LiveIds(why);
     let mut decoder = zstd::stream::write::Decoder::new(Text::default()).map_err(|error| damaged(error.to_string()))?;
     let (mut hash, mut done) = (Sha256::new(), 0);

@@ -12,7 +12,7 @@ use sennight_core::manifest::{Manifest, Table};
 use sennight_core::progress::Stage;
 use sennight_engine::mysql::digest::Digest;
 use sennight_engine::mysql::inventory::{Inventory, TableInfo};
-use sennight_engine::mysql::load::{Definers, How, LoadError, apply, rows};
+use sennight_engine::mysql::load::{Definers, LoadError, LoadMethod, apply, rows};
 use sennight_engine::mysql::schema::{Section, Statement, parse};
 use sennight_engine::mysql::{Session, connect};
 use sennight_protocol::target::DatabaseTarget;
@@ -26,7 +26,7 @@ const SMALL: i64 = 16 << 20;
 const MOST: i32 = 8;
 
 /// What is filled, and from what.
-pub struct Fill<'a> {
+pub struct MySQLLoad<'a> {
     /// The bucket.
     pub store: &'a Store,
     /// The backup's key prefix, ending in `/`.
@@ -42,23 +42,23 @@ pub struct Fill<'a> {
     /// Connections that write rows.
     pub parallelism: i32,
     /// How rows go in; `None` is the faster way that the server allows.
-    pub how: Option<How>,
+    pub method: Option<LoadMethod>,
     /// Whom objects run as.
     pub definers: Definers,
     /// Counts.
     pub progress: &'a ProgressWriter,
 }
 
-impl Fill<'_> {
+impl MySQLLoad<'_> {
     /// Fills, and gives the statements that are left for the moment when the database goes into service: they switch events
     /// on.
     pub async fn run(&self) -> Result<Vec<Statement>, TaskError> {
-        let statements = self.tables().await?;
-        self.code(statements).await
+        let statements = self.load_tables().await?;
+        self.create_code(statements).await
     }
 
     /// The first half: tables and their rows, compared. Gives the backup's script for [`Fill::code`].
-    pub async fn tables(&self) -> Result<Vec<Statement>, TaskError> {
+    pub async fn load_tables(&self) -> Result<Vec<Statement>, TaskError> {
         self.fits()?;
         let statements = self.statements().await?;
         let mut session = self.connect().await?;
@@ -79,7 +79,7 @@ impl Fill<'_> {
     }
 
     /// The second half: routines, views, triggers and events.
-    pub async fn code(&self, statements: Vec<Statement>) -> Result<Vec<Statement>, TaskError> {
+    pub async fn create_code(&self, statements: Vec<Statement>) -> Result<Vec<Statement>, TaskError> {
         let mut session = self.connect().await?;
         apply(&mut session, &statements, Section::After, self.definers).await?;
         session.close().await;
@@ -177,7 +177,7 @@ impl Fill<'_> {
         let frames = table_frames(self.store, self.prefix, table).inspect_ok(move |raw| {
             seen.lock().add(raw);
         });
-        let how = self.how.unwrap_or_else(|| How::of(session));
+        let how = self.method.unwrap_or_else(|| LoadMethod::of(session));
         let taken = rows(session, table, how, frames).await.map_err(|error| match error {
             LoadError::Source(error) => TaskError::from(error),
             LoadError::Engine(error) => TaskError::from(error),

@@ -11,7 +11,7 @@ use sennight_engine::postgres::{EngineError, Purpose, Session, compare, connect,
 use sennight_protocol::restore::RestoreTask;
 
 /// What is filled, and from what.
-pub struct Filling<'a> {
+pub struct PostgresLoad<'a> {
     /// The backup, and the server.
     pub task: &'a RestoreTask,
     /// The bucket, and who counts.
@@ -28,9 +28,9 @@ pub struct Filling<'a> {
     pub owners: bool,
 }
 
-impl Filling<'_> {
+impl PostgresLoad<'_> {
     /// Fills it, and runs the platform team's hooks; their names.
-    pub async fn fill(&self) -> Result<Vec<String>, TaskError> {
+    pub async fn run(&self) -> Result<Vec<String>, TaskError> {
         let (task, manifest) = (self.task, self.manifest);
         let tools = Tools::find(self.server_major)?;
         let access = Access::prepare(&task.database, self.name, self.application, Purpose::Write)?;

@@ -5,7 +5,7 @@ use sennight_core::engine::Engine;
 use sennight_core::manifest::Manifest;
 use sennight_core::result::{Done, Preflight, Refusal};
 use sennight_engine::postgres::archive::Archive;
-use sennight_engine::postgres::preflight::{Contents, look};
+use sennight_engine::postgres::preflight::{ArchiveContents, gather_facts};
 use sennight_engine::postgres::preflight_facts::PreflightFacts;
 use sennight_engine::postgres::preflight_rules::{refusals, warnings};
 use sennight_engine::postgres::tools::{Access, Tools};
@@ -36,7 +36,7 @@ async fn look_at(task: &RestoreTask, context: &WorkerContext) -> Result<Done, Ta
     let looked = async {
         let manifest = backup::open(task, context).await?;
         let admin = connect_to_read(&task.database, &task.database.maintenance_database, &application(task)).await?;
-        let evidence = gather(task, context, &manifest, &admin).await;
+        let evidence = facts(task, context, &manifest, &admin).await;
         admin.close().await;
         evidence
     };
@@ -54,14 +54,14 @@ async fn look_at(task: &RestoreTask, context: &WorkerContext) -> Result<Done, Ta
 }
 
 /// Everything that the rules need to know, the archive's table of contents included.
-pub async fn gather(
+pub async fn facts(
     task: &RestoreTask,
     context: &WorkerContext,
     manifest: &Manifest,
     admin: &Session,
 ) -> Result<PreflightFacts, TaskError> {
     let contents = contents(task, context, manifest, admin.server_major()).await?;
-    Ok(look(admin, task, manifest, contents.as_ref()).await?)
+    Ok(gather_facts(admin, task, manifest, contents.as_ref()).await?)
 }
 
 /// `None` where it is too large to fetch or the tools at hand cannot read it; the latter is a refusal by itself.
@@ -70,7 +70,7 @@ async fn contents(
     context: &WorkerContext,
     manifest: &Manifest,
     server_major: i32,
-) -> Result<Option<Contents>, TaskError> {
+) -> Result<Option<ArchiveContents>, TaskError> {
     let Ok(tools) = Tools::find(server_major) else { return Ok(None) };
     if manifest.schema.length > ARCHIVE_LIMIT {
         return Ok(None);
@@ -80,8 +80,9 @@ async fn contents(
     let file = access.dir().join("schema");
     backup::fetch_archive(task, context, manifest, &file).await?;
     let archive = Archive { tools: &tools, access: &access, file: &file, owners: true };
-    let listed =
-        async { Ok::<_, EngineError>(Contents { list: archive.contents().await?, needs: archive.needs().await? }) };
+    let listed = async {
+        Ok::<_, EngineError>(ArchiveContents { list: archive.contents().await?, needs: archive.needs().await? })
+    };
     let listed = listed.await;
     if let Err(error) = &listed {
         tracing::warn!(%error, "the schema archive cannot be listed");

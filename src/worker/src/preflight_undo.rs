@@ -4,7 +4,7 @@ use super::{TaskError, WorkerContext, mysql};
 use sennight_core::engine::Engine;
 use sennight_core::result::Done;
 use sennight_engine::postgres::connect_to_read;
-use sennight_engine::postgres::preflight_undo::look_back;
+use sennight_engine::postgres::preflight_undo::preflight_undo;
 use sennight_protocol::cutover::CutoverTask;
 
 /// Looks. Refusals are a result, not an error: the task succeeds when it could look.
@@ -15,7 +15,7 @@ pub async fn run(task: &CutoverTask, context: &WorkerContext) -> Result<Done, Ta
             return mysql::preflight::undo(task).await;
         }
         let admin = connect_to_read(&task.database, &task.database.maintenance_database, &application).await?;
-        let found = look_back(&admin, task).await;
+        let found = preflight_undo(&admin, task).await;
         admin.close().await;
         Ok::<_, TaskError>(Done::Preflighted(found?))
     };

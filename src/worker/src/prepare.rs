@@ -1,7 +1,7 @@
 //! `prepare`: fills a new database beside the live one from a backup, and proves that it is the backup. May be repeated: each
 //! attempt drops what the one before left. The live database is read, never written.
 
-use super::postgres_load::Filling;
+use super::postgres_load::PostgresLoad;
 use super::{TaskError, WorkerContext, backup, hooks, mysql, preflight, verify};
 use sennight_core::engine::Engine;
 use sennight_core::manifest::Manifest;
@@ -9,7 +9,7 @@ use sennight_core::names::new_database;
 use sennight_core::result::Done;
 use sennight_engine::postgres::catalog::{self, Database};
 use sennight_engine::postgres::create::{self, Creation};
-use sennight_engine::postgres::database_properties::{self, Opening};
+use sennight_engine::postgres::database_properties::{self, Access};
 use sennight_engine::postgres::failure::RestoreError;
 use sennight_engine::postgres::{EngineError, Session, connect, preflight_rules, swap};
 use sennight_protocol::restore::RestoreTask;
@@ -65,7 +65,7 @@ pub async fn run(task: &RestoreTask, context: &WorkerContext) -> Result<Done, Ta
 impl Attempt<'_> {
     /// The preflight's rules once more: what it saw may be days old. What matters at the swap only may still be mended.
     async fn admit(&self) -> Result<(), TaskError> {
-        let evidence = preflight::gather(self.task, self.context, &self.manifest, &self.admin).await?;
+        let evidence = preflight::facts(self.task, self.context, &self.manifest, &self.admin).await?;
         let refused = preflight_rules::refusals(&evidence);
         let now: Vec<_> = refused.iter().filter(|r| !r.matters_at_the_swap_only()).collect();
         match now.first() {
@@ -93,7 +93,7 @@ impl Attempt<'_> {
         tracing::info!(database = self.name, oid = new_oid, "created the new database");
         let hooks = tokio::select! {
             filled = self.fill() => filled?,
-            grown = watch(&self.admin, &self.manifest, new_oid) => return Err(grown?),
+            grown = watch_size(&self.admin, &self.manifest, new_oid) => return Err(grown?),
         };
         self.rehearse(live.oid, new_oid).await?;
         let now = self.live().await?;
@@ -118,7 +118,7 @@ impl Attempt<'_> {
     }
 
     async fn fill(&self) -> Result<Vec<String>, TaskError> {
-        let filling = Filling {
+        let filling = PostgresLoad {
             task: self.task,
             context: self.context,
             manifest: &self.manifest,
@@ -127,7 +127,7 @@ impl Attempt<'_> {
             application: &self.application,
             owners: true,
         };
-        filling.fill().await
+        filling.run().await
     }
 
     /// Gives the new database what belongs to the live one's OID, but lets nobody in: what may not be set is found out
@@ -137,7 +137,7 @@ impl Attempt<'_> {
         let has = database_properties::read(&self.admin, new_oid).await?;
         let superuser = swap::is_superuser(&self.admin).await?;
         let mut statements = vec!["BEGIN".to_owned()];
-        statements.extend(had.onto(&self.name, &has, Opening::Closed, superuser));
+        statements.extend(had.statements_for(&self.name, &has, Access::Closed, superuser));
         statements.push("COMMIT".to_owned());
         for statement in statements {
             let carried = self.admin.batch_execute(&statement).await;
@@ -157,7 +157,7 @@ impl Attempt<'_> {
 }
 
 /// Ends when the new database has outgrown the backup, and not before.
-pub async fn watch(admin: &Session, manifest: &Manifest, oid: u32) -> Result<TaskError, TaskError> {
+pub async fn watch_size(admin: &Session, manifest: &Manifest, oid: u32) -> Result<TaskError, TaskError> {
     let limit = backup::size_limit(manifest);
     loop {
         tokio::time::sleep(WATCH).await;

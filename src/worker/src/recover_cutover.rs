@@ -9,7 +9,7 @@ use sennight_core::engine::Engine;
 use sennight_core::result::Done;
 use sennight_engine::postgres::connect;
 use sennight_engine::postgres::failure::RestoreError;
-use sennight_engine::postgres::recover_cutover::{SwapOutcome, settle};
+use sennight_engine::postgres::recover_cutover::{SwapOutcome, recover};
 use sennight_protocol::cutover::CutoverTask;
 use sennight_storage::{ClaimRecord, Claimed};
 use std::time::{Duration, Instant};
@@ -66,7 +66,7 @@ async fn end(task: &CutoverTask) -> Result<SwapOutcome, RestoreError> {
 async fn attempt(task: &CutoverTask) -> Result<SwapOutcome, RestoreError> {
     let name = format!("sennight recover-cutover {}", task.request_uid);
     let admin = connect(&task.database, &task.database.maintenance_database, &name).await?;
-    let settled = settle(&admin, task, &application(task)).await;
+    let settled = recover(&admin, task, &application(task)).await;
     admin.close().await;
     settled
 }

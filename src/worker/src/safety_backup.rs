@@ -6,24 +6,24 @@ use sennight_core::engine::Engine;
 use sennight_core::names::Area;
 use sennight_core::result::Done;
 use sennight_engine::credentials::Credentials;
-use sennight_engine::postgres::drop_database::let_in;
+use sennight_engine::postgres::drop_database::grant_connect;
 use sennight_engine::postgres::{EngineError, connect};
 use sennight_protocol::backup::{BackupRef, DumpTask, SafetyBackupTask};
 use sennight_protocol::target::DatabaseTarget;
 
 /// Dumps and verifies. The tenant's live database is not touched, not even read.
 pub async fn run(task: &SafetyBackupTask, context: &WorkerContext) -> Result<Done, TaskError> {
-    still_kept(task).await?;
+    check_previous(task).await?;
     let dump = match task.dump.database.engine {
         Engine::PostgreSQL => task.dump.clone(),
         Engine::MySQL | Engine::MariaDB => {
-            DumpTask { database: mysql::clear::restore_target(task), ..task.dump.clone() }
+            DumpTask { database: mysql::drop_database::restore_target(task), ..task.dump.clone() }
         }
     };
     let done = dump::into(&dump, Area::Safety, context).await?;
     let Done::Dumped(summary) = &done else { return Ok(done) };
     // An undo may have swapped it meanwhile: the dump would then be of something else, or of half of it.
-    still_kept(task).await?;
+    check_previous(task).await?;
     let backup = BackupRef {
         prefix: summary.prefix.clone(),
         id: summary.id.clone(),
@@ -31,7 +31,7 @@ pub async fn run(task: &SafetyBackupTask, context: &WorkerContext) -> Result<Don
     };
     let read_back = async {
         let open = context.store.open(&backup, Some(&task.dump.identity)).await?;
-        verify::whole(&context.store, &backup.prefix, &open.manifest, &ProgressWriter::silent()).await?;
+        verify::check_all(&context.store, &backup.prefix, &open.manifest, &ProgressWriter::silent()).await?;
         Ok::<_, TaskError>(())
     };
     tokio::select! {
@@ -43,16 +43,16 @@ pub async fn run(task: &SafetyBackupTask, context: &WorkerContext) -> Result<Don
 }
 
 /// The name must stand for the very database that the swap replaced; the dump role may then come in.
-async fn still_kept(task: &SafetyBackupTask) -> Result<(), TaskError> {
+async fn check_previous(task: &SafetyBackupTask) -> Result<(), TaskError> {
     if task.dump.database.engine != Engine::PostgreSQL {
-        return mysql::clear::still_kept(task).await;
+        return mysql::drop_database::check_previous(task).await;
     }
     let credentials_dir = task.restore_credentials_dir.clone();
     let database = DatabaseTarget { credentials_dir, ..task.dump.database.clone() };
     let application = format!("sennight safety-backup {}", task.request_uid);
     let admin = connect(&database, &database.maintenance_database, &application).await?;
     let reader = Credentials::read(&task.dump.database.credentials_dir).map_err(EngineError::from)?.username;
-    let let_in = let_in(&admin, &database.database, task.previous_oid, &task.request_uid, &reader).await;
+    let let_in = grant_connect(&admin, &database.database, task.previous_oid, &task.request_uid, &reader).await;
     admin.close().await;
     Ok(let_in?)
 }

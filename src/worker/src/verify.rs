@@ -26,19 +26,19 @@ pub async fn run(task: &VerifyTask, context: &WorkerContext) -> Result<Done, Tas
 
 async fn verify(task: &VerifyTask, context: &WorkerContext) -> Result<BackupSummary, TaskError> {
     let open = context.store.open(&task.backup, None).await?;
-    whole(&context.store, &task.backup.prefix, &open.manifest, &context.progress).await?;
+    check_all(&context.store, &task.backup.prefix, &open.manifest, &context.progress).await?;
     Ok(open.summary())
 }
 
 /// Reads everything that the manifest lists, and finds it as the manifest says.
-pub async fn whole(
+pub async fn check_all(
     store: &Store,
     prefix: &str,
     manifest: &Manifest,
     progress: &ProgressWriter,
 ) -> Result<(), FrameError> {
     progress.expect(manifest.totals.raw_bytes);
-    present(store, prefix, manifest).await?;
+    check_objects(store, prefix, manifest).await?;
     for table in &manifest.tables {
         let mut frames = table_frames(store, prefix, table);
         for frame in &table.frames {
@@ -56,14 +56,14 @@ pub async fn whole(
 /// [`present`] tells. Damage in a large one's rows ends the restore when the frame is met, and takes what was made with it.
 pub async fn before_loading(store: &Store, prefix: &str, manifest: &Manifest) -> Result<(), FrameError> {
     if manifest.totals.stored_bytes > WHOLE_FIRST {
-        return present(store, prefix, manifest).await;
+        return check_objects(store, prefix, manifest).await;
     }
-    whole(store, prefix, manifest, &ProgressWriter::silent()).await
+    check_all(store, prefix, manifest, &ProgressWriter::silent()).await
 }
 
 /// Finds every object there and as long as the manifest says, and the schema whole. Whoever loads all rows afterwards checks
 /// each frame by that, before it sends what is in it: reading them here as well would take as long again.
-pub async fn present(store: &Store, prefix: &str, manifest: &Manifest) -> Result<(), FrameError> {
+pub async fn check_objects(store: &Store, prefix: &str, manifest: &Manifest) -> Result<(), FrameError> {
     lengths(store, prefix, manifest).await?;
     archive(store, prefix, manifest).await
 }

@@ -40,7 +40,7 @@ async fn a_store_that_stands_still_holds_the_database_within_the_workers_memory(
     let endpoint = bucket.target.endpoint.clone().unwrap();
     let proxy = Proxy::start("127.0.0.1", &endpoint, Fault::StallAfter(PASSED)).await;
     let slow = Store::connect(&bucket.through(proxy.endpoint())).await.unwrap();
-    let context = WorkerContext { at_once: 4, ..context(&slow) };
+    let context = WorkerContext { concurrency: 4, ..context(&slow) };
 
     let watching = async {
         proxy.wait_for(PASSED).await;

@@ -1,6 +1,6 @@
 //! `prepare` fails without a trace, can be repeated, and takes every name and every row.
 
-use sennight_engine::postgres::create::birthmark;
+use sennight_engine::postgres::create::marker_limit;
 use sennight_engine::postgres::{ident, literal};
 use sennight_worker::Verdict;
 use std::time::Duration;
@@ -81,7 +81,7 @@ async fn an_attempt_after_a_crash_drops_its_own_and_only_its_own() {
     let made = format!(
         "CREATE DATABASE {new} OWNER {} ALLOW_CONNECTIONS false CONNECTION LIMIT {}",
         world.role("owner"),
-        birthmark(&world.uid)
+        marker_limit(&world.uid)
     );
     world.sql("postgres", &made).await;
     let third = world.prepare(&task).await.unwrap();

@@ -2,7 +2,7 @@
 
 use super::severed::{Break, severed};
 use sennight_core::result::Done;
-use sennight_engine::postgres::swap::{SwapState, standing, swap};
+use sennight_engine::postgres::swap::{SwapState, swap, swap_state};
 use sennight_engine::postgres::{EngineError, connect, ident};
 use sennight_protocol::cutover::CutoverTask;
 use sennight_protocol::task::Task;
@@ -30,7 +30,7 @@ pub async fn serves(world: &PostgresRestore) -> String {
 }
 
 async fn stands(world: &PostgresRestore, task: &CutoverTask) -> SwapState {
-    standing(&world.session("super", "postgres").await, task).await.unwrap()
+    swap_state(&world.session("super", "postgres").await, task).await.unwrap()
 }
 
 /// Every pod's claim is put and no session may be left: the swap's own ones have gone.

@@ -5,7 +5,7 @@ use sennight_core::manifest::TenantIdentity;
 use sennight_core::names::{new_database, previous_database};
 use sennight_core::result::Preflight;
 use sennight_core::result::{BackupSummary, DatabaseDropped, Done};
-use sennight_engine::postgres::swap::{SwapState, standing};
+use sennight_engine::postgres::swap::{SwapState, swap_state};
 use sennight_engine::postgres::{ident, literal};
 use sennight_protocol::backup::SafetyBackupTask;
 use sennight_protocol::backup::{BackupRef, DumpTask};
@@ -202,7 +202,7 @@ async fn i2_a_swap_by_hand_is_not_taken_for_an_undo_and_what_stands_in_its_way_i
         .sql("postgres", &format!("ALTER DATABASE {live} RENAME TO byhand; ALTER DATABASE {kept} RENAME TO {live}"))
         .await;
     let admin = world.session("super", "postgres").await;
-    assert!(matches!(standing(&admin, &task).await.unwrap(), SwapState::Neither(_)));
+    assert!(matches!(swap_state(&admin, &task).await.unwrap(), SwapState::Neither(_)));
     let refused = undo(&world, &task).await.unwrap_err();
     assert_eq!(refused.reason, "DatabasesChanged");
     world.sql("postgres", "DROP DATABASE byhand").await;

@@ -7,13 +7,13 @@ use sennight_core::engine::Engine;
 use sennight_core::engine::TlsMode;
 use sennight_core::manifest::Manifest;
 use sennight_core::result::BackupSummary;
-use sennight_engine::mysql::load::{Definers, How};
+use sennight_engine::mysql::load::{Definers, LoadMethod};
 use sennight_engine::mysql::schema::Statement;
 use sennight_engine::mysql::{Session, connect, ident};
 use sennight_protocol::backup::DumpTask;
 use sennight_protocol::target::{DatabaseTarget, TlsTarget};
 use sennight_storage::Store;
-use sennight_worker::mysql_load::Fill;
+use sennight_worker::mysql_load::MySQLLoad;
 use sennight_worker::{ProgressWriter, TaskError};
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -172,10 +172,10 @@ impl Database {
         backup: &BackupSummary,
         manifest: &Manifest,
         store: &Store,
-        how: How,
+        how: LoadMethod,
     ) -> Result<Vec<Statement>, TaskError> {
         let (database, progress) = (self.name(), ProgressWriter::silent());
-        let fill = Fill {
+        let fill = MySQLLoad {
             store,
             prefix: &backup.prefix,
             manifest,
@@ -183,8 +183,8 @@ impl Database {
             database: &database,
             application: "test",
             parallelism: 2,
-            how: Some(how),
-            definers: Definers::Mine,
+            method: Some(how),
+            definers: Definers::Loader,
             progress: &progress,
         };
         fill.run().await

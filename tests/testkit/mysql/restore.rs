@@ -5,7 +5,7 @@ use crate::{Bucket, backup_ref, context, dump_task, unique};
 use sennight_core::engine::Engine;
 use sennight_core::names::{new_database, previous_database};
 use sennight_core::result::{BackupSummary, Done, Preflight};
-use sennight_engine::mysql::restore::schemas::{SwapState, standing};
+use sennight_engine::mysql::restore::schemas::{SwapState, swap_state};
 use sennight_engine::mysql::{connect, ident};
 use sennight_protocol::backup::SafetyBackupTask;
 use sennight_protocol::cutover::CutoverTask;
@@ -179,7 +179,7 @@ impl MysqlRestore {
 
     pub async fn standing(&self, task: &CutoverTask) -> SwapState {
         let mut session = connect(&self.target(), "", "test").await.unwrap();
-        let found = standing(&mut session, task).await.unwrap();
+        let found = swap_state(&mut session, task).await.unwrap();
         session.close().await;
         found
     }

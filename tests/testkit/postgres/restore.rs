@@ -174,7 +174,7 @@ impl PostgresRestore {
             pod: pod.to_owned(),
             cancel: CancellationToken::new(),
             progress: ProgressWriter::silent(),
-            at_once: 1,
+            concurrency: 1,
         }
     }
 

@@ -82,13 +82,13 @@ impl Session {
     }
 
     /// Sets anew what other statements may have set otherwise.
-    pub async fn prepare_again(&mut self) -> Result<(), EngineError> {
-        settings::pin(&mut self.conn, self.version.flavour).await
+    pub async fn reset_settings(&mut self) -> Result<(), EngineError> {
+        settings::apply(&mut self.conn, self.version.flavour).await
     }
 
     /// Refuses to go on where the session is not as it was told to be.
-    pub async fn holds_settings(&mut self) -> Result<(), EngineError> {
-        settings::holds(&mut self.conn, self.version.flavour).await
+    pub async fn check_settings(&mut self) -> Result<(), EngineError> {
+        settings::check(&mut self.conn, self.version.flavour).await
     }
 
     /// Says goodbye, so that the server's log shows no lost connection.
@@ -148,7 +148,7 @@ async fn prepare(mut conn: Conn, target: &DatabaseTarget) -> Result<Session, Eng
         row.map_err(|e| EngineError::query("preparing the session", &e))?.unwrap_or_default();
     let version = Version::parse(&text).ok_or(EngineError::UnsupportedServer { version: text })?;
     version.check(target.engine)?;
-    settings::pin(&mut conn, version.flavour).await?;
+    settings::apply(&mut conn, version.flavour).await?;
     let max_allowed_packet = usize::try_from(packet).unwrap_or(PACKET).min(PACKET);
     Ok(Session { conn, version, max_allowed_packet, local_infile })
 }

@@ -23,14 +23,14 @@ const PACKET: usize = 256 << 10;
 
 /// How rows go in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum How {
+pub enum LoadMethod {
     /// `LOAD DATA LOCAL INFILE`.
     LoadData,
     /// `INSERT` of many rows.
     Insert,
 }
 
-impl How {
+impl LoadMethod {
     /// The faster one that the server allows.
     pub fn of(session: &Session) -> Self {
         if session.local_infile() { Self::LoadData } else { Self::Insert }
@@ -69,21 +69,21 @@ pub async fn make_objects(session: &mut Session, objects: &[&Object]) -> Result<
             statements.push(Statement { section: Section::After, header: header.clone(), sql });
         }
     }
-    in_order(session, &statements, Definers::Kept).await
+    in_order(session, &statements, Definers::Original).await
 }
 
 /// Whom objects run as afterwards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Definers {
     /// Whom they ran as.
-    Kept,
+    Original,
     /// Whoever makes them.
-    Mine,
+    Loader,
 }
 
 impl Definers {
     fn of(self, statement: &Statement) -> String {
-        let definer = statement.header.definer.as_deref().filter(|_| self == Self::Kept);
+        let definer = statement.header.definer.as_deref().filter(|_| self == Self::Original);
         definer.map_or_else(|| statement.sql.clone(), |definer| with_definer(&statement.sql, definer))
     }
 }
@@ -98,16 +98,16 @@ async fn in_order(session: &mut Session, now: &[Statement], definers: Definers) 
         if !views.is_empty() {
             make_views(session, std::mem::take(&mut views), definers).await?;
         }
-        make(session, group, |statement| definers.of(statement)).await?;
+        run_statements(session, group, |statement| definers.of(statement)).await?;
     }
     make_views(session, views, definers).await?;
     let mut events: Vec<&str> =
         now.iter().filter(|s| s.header.kind == ObjectKind::Event).map(|s| s.header.name.as_str()).collect();
     events.dedup();
-    tell_of_events(session, &events).await
+    warn_of_missing_events(session, &events).await
 }
 
-async fn make(
+async fn run_statements(
     session: &mut Session,
     group: &[Statement],
     sql: impl Fn(&Statement) -> String,
@@ -128,7 +128,7 @@ async fn make(
 
 /// An event whose last time is past is no error to the server, and is not made, unless it is one that stays (ON COMPLETION
 /// PRESERVE): it would be gone by now on the server that it was copied from, too. Whoever looks for it is told.
-async fn tell_of_events(session: &mut Session, wanted: &[&str]) -> Result<(), EngineError> {
+async fn warn_of_missing_events(session: &mut Session, wanted: &[&str]) -> Result<(), EngineError> {
     if wanted.is_empty() {
         return Ok(());
     }
@@ -143,16 +143,17 @@ async fn tell_of_events(session: &mut Session, wanted: &[&str]) -> Result<(), En
 /// Whom a view runs as may have no rights on a database that waits or is put aside: such a view can be made, but none that reads
 /// it. There all are ours at first, and are then made whom they ran as, each before those that it reads.
 async fn make_views(session: &mut Session, views: Vec<&[Statement]>, definers: Definers) -> Result<(), EngineError> {
-    let alone = views.len() < 2 || definers == Definers::Mine;
-    let Turns { made, stuck } = in_turns(session, views.clone(), |statement| definers.of(statement)).await?;
+    let alone = views.len() < 2 || definers == Definers::Loader;
+    let Turns { made, stuck } = make_views_in_turns(session, views.clone(), |statement| definers.of(statement)).await?;
     if stuck.is_empty() || alone {
         return leave_out(stuck);
     }
     let names = stuck.iter().map(|(group, _)| group[0].header.name.as_str()).collect::<Vec<_>>().join(", ");
     tracing::info!(views = names, made = made.len(), "views cannot be made as whom they run as: in two steps");
-    let Turns { made, stuck } = in_turns(session, views, |statement| replacing(&Definers::Mine.of(statement))).await?;
+    let Turns { made, stuck } =
+        make_views_in_turns(session, views, |statement| replacing(&Definers::Loader.of(statement))).await?;
     for group in made.into_iter().rev() {
-        make(session, group, |statement| replacing(&definers.of(statement))).await?;
+        run_statements(session, group, |statement| replacing(&definers.of(statement))).await?;
     }
     leave_out(stuck)
 }
@@ -166,7 +167,7 @@ struct Turns<'a> {
 }
 
 /// Each view after those that it reads: tried again as long as another one gets made.
-async fn in_turns<'a>(
+async fn make_views_in_turns<'a>(
     session: &mut Session,
     mut left: Vec<&'a [Statement]>,
     sql: impl Fn(&Statement) -> String + Copy,
@@ -175,7 +176,7 @@ async fn in_turns<'a>(
     loop {
         let (count, mut stuck) = (left.len(), Vec::new());
         for group in left {
-            match make(session, group, sql).await {
+            match run_statements(session, group, sql).await {
                 Ok(()) => made.push(group),
                 Err(error @ EngineError::ConnectionLost { .. }) => return Err(error),
                 Err(error) => stuck.push((group, error)),
@@ -207,12 +208,12 @@ fn replacing(sql: &str) -> String {
 
 /// Sends rows into a table, and returns how many the server took. What went in before an error stays: the database is to be
 /// dropped then.
-pub async fn rows<E, S>(session: &mut Session, table: &Table, how: How, rows: S) -> Result<i64, LoadError<E>>
+pub async fn rows<E, S>(session: &mut Session, table: &Table, how: LoadMethod, rows: S) -> Result<i64, LoadError<E>>
 where
     E: std::error::Error + Send + 'static,
     S: Stream<Item = Result<Bytes, E>> + Send + 'static,
 {
-    if how == How::LoadData && !table.columns.is_empty() {
+    if how == LoadMethod::LoadData && !table.columns.is_empty() {
         return load_data(session, table, rows).await;
     }
     let mut rows = Box::pin(rows);

@@ -27,7 +27,7 @@ async fn grants(session: &mut Session) -> Result<Grants, EngineError> {
 }
 
 /// Refuses an account that may be shown less than there is.
-pub async fn sees_all(session: &mut Session) -> Result<(), EngineError> {
+pub async fn check_sees_all(session: &mut Session) -> Result<(), EngineError> {
     let (database,): (Option<String>,) = session.row("SELECT DATABASE()", DOING).await?;
     let database = database.unwrap_or_default();
     let grants = grants(session).await?;

@@ -126,7 +126,7 @@ pub async fn begin(conn: &mut Conn) -> Result<(), EngineError> {
 
 /// Sets what is not so yet, and asks back whether it was taken: a proxy that shares connections may forget it. Variables that
 /// this version does not have are left out.
-pub async fn pin(conn: &mut Conn, flavour: Flavour) -> Result<(), EngineError> {
+pub async fn apply(conn: &mut Conn, flavour: Flavour) -> Result<(), EngineError> {
     run(conn, FIRST).await?;
     run(conn, if flavour == Flavour::MariaDB { FIRST_MARIADB } else { FIRST_MYSQL }).await?;
     let shown = shown(conn).await?;
@@ -138,11 +138,11 @@ pub async fn pin(conn: &mut Conn, flavour: Flavour) -> Result<(), EngineError> {
     for setting in IF_ALLOWED.iter().filter(|setting| is_other(setting, &shown)) {
         let _ = run(conn, &format!("SET SESSION {}", assignment(setting))).await;
     }
-    if different.is_empty() { Ok(()) } else { holds(conn, flavour).await }
+    if different.is_empty() { Ok(()) } else { check(conn, flavour).await }
 }
 
 /// Refuses a session that is not as it was told to be.
-pub async fn holds(conn: &mut Conn, flavour: Flavour) -> Result<(), EngineError> {
+pub async fn check(conn: &mut Conn, flavour: Flavour) -> Result<(), EngineError> {
     let shown = shown(conn).await?;
     let mut lost: Vec<&str> = different(flavour, &shown).into_iter().map(|(name, _)| name).collect();
     if !shown.contains_key("sql_select_limit") {

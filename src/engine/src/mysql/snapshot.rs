@@ -39,7 +39,7 @@ pub async fn begin(
 ) -> Result<Snapshot, EngineError> {
     let mut notes = Vec::new();
     session.run(WIDEN, PREPARING).await?;
-    let guard = guard(target, application, tables, lock_timeout).await?;
+    let guard = guard_partitions(target, application, tables, lock_timeout).await?;
     if readers > 1 && !tables.is_empty() {
         let mut others = Vec::new();
         for _ in 1..readers {
@@ -79,7 +79,7 @@ pub async fn begin(
 /// dropped: rows would be missing without a word. So nobody may alter such a table from before the snapshot until the rows
 /// are read: whoever has named it in a transaction holds its definition, and nobody's rows. This session holds it until all
 /// readers do, each for itself: one that came back for it later would wait behind the DDL that waits for the others.
-async fn guard(
+async fn guard_partitions(
     target: &DatabaseTarget,
     application: &str,
     tables: &[TableInfo],
@@ -91,13 +91,13 @@ async fn guard(
     let mut session = connect(target, &target.database, application).await?;
     set_lock_wait(&mut session, lock_timeout).await?;
     session.run("START TRANSACTION READ ONLY", HOLDING).await?;
-    hold(&mut session, tables).await?;
+    lock_definitions(&mut session, tables).await?;
     Ok(Some(session))
 }
 
 const HOLDING: &str = "keeping partitioned tables as they are";
 
-async fn hold(session: &mut Session, tables: &[TableInfo]) -> Result<(), EngineError> {
+async fn lock_definitions(session: &mut Session, tables: &[TableInfo]) -> Result<(), EngineError> {
     for table in tables.iter().filter(|table| table.partitioned) {
         session.run(&format!("SELECT 1 FROM {} LIMIT 0", ident(&table.name)), HOLDING).await?;
     }
@@ -131,8 +131,8 @@ async fn start(
     let (now,): (String,) = session.row("SELECT CAST(UTC_TIMESTAMP(6) AS CHAR)", "reading the server's clock").await?;
     session.run(BEGIN, "beginning the snapshot").await?;
     // Inside of the transaction: a proxy that shares connections may have given this one another session than the first.
-    session.holds_settings().await?;
-    hold(session, tables).await?;
+    session.check_settings().await?;
+    lock_definitions(session, tables).await?;
     session.run("SAVEPOINT sennight", "beginning the snapshot").await?;
     let parsed = NaiveDateTime::parse_from_str(&now, "%Y-%m-%d %H:%M:%S%.f");
     let at =
@@ -141,7 +141,7 @@ async fn start(
 }
 
 /// Gives the metadata locks of the tables read so far back, and keeps the snapshot: DDL waits for one table, not for all.
-pub async fn let_go(session: &mut Session) -> Result<(), EngineError> {
+pub async fn release_metadata_locks(session: &mut Session) -> Result<(), EngineError> {
     session.run("ROLLBACK TO SAVEPOINT sennight", "giving a table back").await
 }
 

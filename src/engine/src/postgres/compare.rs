@@ -6,7 +6,7 @@ use super::failure::RestoreError;
 use super::inventory::Inventory;
 use super::load::TableName;
 use super::sequences;
-use super::work_queue::share;
+use super::work_queue::run_shared;
 use super::{literal, qualified};
 use sennight_core::manifest::{Column, Manifest, Sequence, Table};
 use std::collections::{BTreeMap, BTreeSet};
@@ -65,7 +65,7 @@ pub async fn rows(
 ) -> Result<(), RestoreError> {
     let mut sums: BTreeMap<&TableName, (i64, i64)> = BTreeMap::new();
     let asked: Vec<&Table> = tables.iter().filter(|t| !counted.contains(&(t.schema.clone(), t.name.clone()))).collect();
-    let found = share(sessions, &asked, count).await?;
+    let found = run_shared(sessions, &asked, count).await?;
     for (table, found) in asked.into_iter().zip(found) {
         match routes.get(&(table.schema.clone(), table.name.clone())) {
             None => same_rows(&table.schema, &table.name, table.rows, found)?,

@@ -1,6 +1,6 @@
 //! Connections: credentials from mounted files, TLS by mode, and sessions that begin with the settings of [`super::startup`].
 
-use super::copy_stream::BackupStreamConnect;
+use super::copy_stream::CopyStreamConnect;
 use super::error::{EngineError, words};
 use super::row_buffer::RowBuffer;
 use super::startup::{self, Purpose};
@@ -68,7 +68,7 @@ impl Session {
     }
 
     /// Where the rows of COPYs flow to while it is open.
-    pub(super) fn valve(&self) -> &Arc<RowBuffer> {
+    pub(super) fn row_buffer(&self) -> &Arc<RowBuffer> {
         &self.valve
     }
 
@@ -135,13 +135,13 @@ async fn connect_to(
         config.ssl_negotiation(SslNegotiation::Direct);
     }
     let valve = Arc::new(RowBuffer::default());
-    let opened = open(&config, BackupStreamConnect { tls, valve: valve.clone() }, target, database).await?;
+    let opened = open(&config, CopyStreamConnect { tls, row_buffer: valve.clone() }, target, database).await?;
     prepare(opened, valve, purpose, &credentials.username).await
 }
 
 async fn open(
     config: &Config,
-    tls: BackupStreamConnect,
+    tls: CopyStreamConnect,
     target: &DatabaseTarget,
     database: &str,
 ) -> Result<(Client, Driver), EngineError> {

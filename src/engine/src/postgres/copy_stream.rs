@@ -1,7 +1,7 @@
 //! The rows' short way: between TLS and the driver, the data of a COPY leaves the stream of messages and flows into the
 //! session's valve, so that a row is copied once and no message of its own is made of it. All else passes on as it came.
 
-use super::row_buffer::{RowBuffer, State};
+use super::row_buffer::{BufferState, RowBuffer};
 use bytes::{Buf, BytesMut};
 use std::io;
 use std::pin::Pin;
@@ -21,7 +21,7 @@ const INPUT: usize = 16 << 10;
 const HEADER: usize = 5;
 
 /// A connection with a tap.
-pub struct BackupStream {
+pub struct CopyStream {
     wire: Box<dyn TlsStream + Send + Unpin>,
     valve: Arc<RowBuffer>,
     parser: Parser,
@@ -29,7 +29,7 @@ pub struct BackupStream {
     passed: BytesMut,
 }
 
-impl BackupStream {
+impl CopyStream {
     fn new(wire: Box<dyn TlsStream + Send + Unpin>, valve: Arc<RowBuffer>) -> Self {
         let (parser, input) = (Parser::default(), BytesMut::with_capacity(INPUT));
         Self { wire, valve, parser, input, passed: BytesMut::new() }
@@ -42,7 +42,7 @@ impl BackupStream {
     }
 }
 
-impl AsyncRead for BackupStream {
+impl AsyncRead for CopyStream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         while this.passed.is_empty() {
@@ -61,7 +61,7 @@ impl AsyncRead for BackupStream {
     }
 }
 
-impl AsyncWrite for BackupStream {
+impl AsyncWrite for CopyStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.wire).poll_write(cx, bytes)
     }
@@ -75,7 +75,7 @@ impl AsyncWrite for BackupStream {
     }
 }
 
-impl TlsStream for BackupStream {
+impl TlsStream for CopyStream {
     fn channel_binding(&self) -> ChannelBinding {
         self.wire.channel_binding()
     }
@@ -107,7 +107,7 @@ impl Parser {
     fn read(
         &mut self,
         input: &mut BytesMut,
-        valve: &mut State,
+        valve: &mut BufferState,
         passed: &mut BytesMut,
         cx: &Context<'_>,
     ) -> io::Result<Poll<()>> {
@@ -139,7 +139,7 @@ impl Parser {
     fn begin(
         &mut self,
         header: &[u8],
-        valve: &mut State,
+        valve: &mut BufferState,
         passed: &mut BytesMut,
         cx: &Context<'_>,
     ) -> io::Result<Poll<()>> {
@@ -170,11 +170,11 @@ impl Parser {
 
 /// Makes connections with a tap, with TLS or (for `tls.mode: Disable`) without.
 #[derive(Clone)]
-pub struct BackupStreamConnect {
+pub struct CopyStreamConnect {
     /// How TLS is made, if it is.
     pub tls: Option<MakeRustlsConnect>,
     /// Where rows flow to.
-    pub valve: Arc<RowBuffer>,
+    pub row_buffer: Arc<RowBuffer>,
 }
 
 /// A [`BackupStreamConnect`] that knows the host's name.
@@ -186,8 +186,8 @@ pub struct ToHost {
 type Buffered = BufReader<Socket>;
 type RustlsConnect = <MakeRustlsConnect as MakeTlsConnect<Buffered>>::TlsConnect;
 
-impl MakeTlsConnect<Socket> for BackupStreamConnect {
-    type Stream = BackupStream;
+impl MakeTlsConnect<Socket> for CopyStreamConnect {
+    type Stream = CopyStream;
     type TlsConnect = ToHost;
     type Error = io::Error;
 
@@ -196,14 +196,14 @@ impl MakeTlsConnect<Socket> for BackupStreamConnect {
             Some(tls) => Some(MakeTlsConnect::<Buffered>::make_tls_connect(tls, host).map_err(io::Error::other)?),
             None => None,
         };
-        Ok(ToHost { valve: self.valve.clone(), tls })
+        Ok(ToHost { valve: self.row_buffer.clone(), tls })
     }
 }
 
 impl TlsConnect<Socket> for ToHost {
-    type Stream = BackupStream;
+    type Stream = CopyStream;
     type Error = io::Error;
-    type Future = Pin<Box<dyn Future<Output = io::Result<BackupStream>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = io::Result<CopyStream>> + Send>>;
 
     fn connect(self, socket: Socket) -> Self::Future {
         Box::pin(async move {
@@ -212,7 +212,7 @@ impl TlsConnect<Socket> for ToHost {
                 Some(tls) => Box::new(tls.connect(socket).await?),
                 None => Box::new(Clear(socket)),
             };
-            Ok(BackupStream::new(wire, self.valve))
+            Ok(CopyStream::new(wire, self.valve))
         })
     }
 }
@@ -248,7 +248,7 @@ impl TlsStream for Clear {
 
 #[cfg(test)]
 mod tests {
-    use super::super::row_buffer::Piece;
+    use super::super::row_buffer::BufferItem;
     use super::*;
     use proptest::prelude::*;
     use std::task::Waker;
@@ -259,11 +259,11 @@ mod tests {
     }
 
     /// Reads `stream` in pieces of `step` bytes, taking what the valve has whenever it is full.
-    fn through(stream: &[u8], step: usize, valve: &RowBuffer) -> (Vec<u8>, Vec<Piece>) {
+    fn through(stream: &[u8], step: usize, valve: &RowBuffer) -> (Vec<u8>, Vec<BufferItem>) {
         let cx = Context::from_waker(Waker::noop());
         let (mut parser, mut input, mut passed) = (Parser::default(), BytesMut::new(), BytesMut::new());
         let mut pieces = Vec::new();
-        let take = |pieces: &mut Vec<Piece>| {
+        let take = |pieces: &mut Vec<BufferItem>| {
             while let Poll::Ready(piece) = valve.take(&cx) {
                 pieces.push(piece);
             }
@@ -308,13 +308,13 @@ mod tests {
                 let (mut text, mut count) = (Vec::new(), 0);
                 loop {
                     match pieces.next() {
-                        Some(Piece::Rows(bytes, messages)) => {
+                        Some(BufferItem::Rows(bytes, messages)) => {
                             prop_assert!(bytes.ends_with(b"\n"));
                             prop_assert!(bytes.len() <= cut || messages == 1, "{} bytes, cut {cut}", bytes.len());
                             text.extend(bytes);
                             count += messages;
                         }
-                        Some(Piece::End) => break,
+                        Some(BufferItem::End) => break,
                         None => return Err(TestCaseError::fail("a table without an end")),
                     }
                 }

@@ -20,7 +20,7 @@ pub fn restore_marker(request_uid: &str) -> String {
 }
 
 /// The comment on a database that a RestoreRequest's swap replaced: the server's own proof that it took effect.
-pub fn kept_marker(request_uid: &str) -> String {
+pub fn previous_marker(request_uid: &str) -> String {
     format!("{GROUP}/kept={request_uid}")
 }
 
@@ -28,26 +28,26 @@ pub fn kept_marker(request_uid: &str) -> String {
 const NOT_BY: &str = " not-by=";
 
 /// Was this database replaced by the request's swap?
-pub fn is_kept(database: &Database, request_uid: &str) -> bool {
-    let marker = kept_marker(request_uid);
+pub fn is_previous(database: &Database, request_uid: &str) -> bool {
+    let marker = previous_marker(request_uid);
     let rest = database.comment.as_deref().and_then(|comment| comment.strip_prefix(&marker));
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(NOT_BY))
 }
 
 /// The comment that keeps an Undo from ever swapping a previous database in, whose way back it else leaves as it is.
-pub fn refusing(comment: &str, undo_uid: &str) -> String {
+pub fn barred_comment(comment: &str, undo_uid: &str) -> String {
     format!("{comment}{NOT_BY}{undo_uid}")
 }
 
 /// Was this Undo ended before it swapped? Then it never will.
-pub fn is_refused(database: &Database, undo_uid: &str) -> bool {
+pub fn undo_is_barred(database: &Database, undo_uid: &str) -> bool {
     let comment = database.comment.as_deref().unwrap_or_default();
     comment.split(NOT_BY).skip(1).any(|uid| uid == undo_uid)
 }
 
 /// A connection limit that never limits and that nobody else would choose. `CREATE DATABASE` cannot set a comment in the
 /// same statement: this marks the database for the moment in between.
-pub fn birthmark(request_uid: &str) -> i32 {
+pub fn marker_limit(request_uid: &str) -> i32 {
     let hash = stable_hash(&["birthmark", request_uid], 7);
     1_000_000_000 + i32::from_str_radix(&hash, 16).unwrap_or_default()
 }
@@ -56,7 +56,7 @@ pub fn birthmark(request_uid: &str) -> i32 {
 pub fn is_ours(database: &Database, request_uid: &str) -> bool {
     match &database.comment {
         Some(comment) => *comment == restore_marker(request_uid),
-        None => database.connection_limit == birthmark(request_uid) && !database.allows_connections,
+        None => database.connection_limit == marker_limit(request_uid) && !database.allows_connections,
     }
 }
 
@@ -102,7 +102,7 @@ impl Creation<'_> {
         if self.tablespace != "pg_default" {
             clauses.push(format!("TABLESPACE {}", ident(self.tablespace)));
         }
-        clauses.push(format!("ALLOW_CONNECTIONS false CONNECTION LIMIT {}", birthmark(self.request_uid)));
+        clauses.push(format!("ALLOW_CONNECTIONS false CONNECTION LIMIT {}", marker_limit(self.request_uid)));
         clauses.join(" ")
     }
 }
@@ -206,30 +206,30 @@ mod tests {
     #[test]
     fn only_a_marked_database_is_ours() {
         assert!(is_ours(&database(Some(&restore_marker(UID)), -1, true), UID));
-        assert!(is_ours(&database(None, birthmark(UID), false), UID), "crashed before the comment");
-        assert!(!is_ours(&database(None, birthmark(UID), true), UID));
+        assert!(is_ours(&database(None, marker_limit(UID), false), UID), "crashed before the comment");
+        assert!(!is_ours(&database(None, marker_limit(UID), true), UID));
         assert!(!is_ours(&database(None, -1, false), UID));
-        assert!(!is_ours(&database(Some("a tenant's own words"), birthmark(UID), false), UID));
-        assert!(!is_ours(&database(Some(&restore_marker("another")), birthmark("another"), false), UID));
+        assert!(!is_ours(&database(Some("a tenant's own words"), marker_limit(UID), false), UID));
+        assert!(!is_ours(&database(Some(&restore_marker("another")), marker_limit("another"), false), UID));
         assert!(
-            !is_ours(&database(Some(&kept_marker(UID)), -1, true), UID),
+            !is_ours(&database(Some(&previous_marker(UID)), -1, true), UID),
             "a previous database is never dropped here"
         );
     }
 
     #[test]
     fn i2_an_undo_that_was_ended_is_refused_and_the_way_back_stays_open_to_others() {
-        let kept = database(Some(&kept_marker(UID)), -1, true);
-        assert!(is_kept(&kept, UID) && !is_refused(&kept, "u1"));
-        let once = database(Some(&refusing(&kept_marker(UID), "u1")), -1, true);
-        assert!(is_kept(&once, UID) && is_refused(&once, "u1") && !is_refused(&once, "u2"), "{once:?}");
-        let twice = database(Some(&refusing(once.comment.as_deref().unwrap(), "u2")), -1, true);
-        assert!(is_kept(&twice, UID) && is_refused(&twice, "u1") && is_refused(&twice, "u2"), "{twice:?}");
+        let kept = database(Some(&previous_marker(UID)), -1, true);
+        assert!(is_previous(&kept, UID) && !undo_is_barred(&kept, "u1"));
+        let once = database(Some(&barred_comment(&previous_marker(UID), "u1")), -1, true);
+        assert!(is_previous(&once, UID) && undo_is_barred(&once, "u1") && !undo_is_barred(&once, "u2"), "{once:?}");
+        let twice = database(Some(&barred_comment(once.comment.as_deref().unwrap(), "u2")), -1, true);
+        assert!(is_previous(&twice, UID) && undo_is_barred(&twice, "u1") && undo_is_barred(&twice, "u2"), "{twice:?}");
         let longer = format!("{UID}0");
         for other in
-            [None, Some("a tenant's own words not-by=u1"), Some(&restore_marker(UID)), Some(&kept_marker(&longer))]
+            [None, Some("a tenant's own words not-by=u1"), Some(&restore_marker(UID)), Some(&previous_marker(&longer))]
         {
-            assert!(!is_kept(&database(other, -1, true), UID), "{other:?}");
+            assert!(!is_previous(&database(other, -1, true), UID), "{other:?}");
         }
     }
 
@@ -249,7 +249,7 @@ mod tests {
         };
         let creation = Creation { name: "a\"b", owner: "o", tablespace: "pg_default", facts: &facts, request_uid: UID };
         let common = "CREATE DATABASE \"a\"\"b\" OWNER \"o\" TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C.UTF-8'";
-        let end = format!(" ALLOW_CONNECTIONS false CONNECTION LIMIT {}", birthmark(UID));
+        let end = format!(" ALLOW_CONNECTIONS false CONNECTION LIMIT {}", marker_limit(UID));
         assert_eq!(creation.statement(14), format!("{common}{end}"));
         assert_eq!(creation.statement(15), format!("{common} LOCALE_PROVIDER icu ICU_LOCALE 'de-DE'{end}"));
         let ruled = ServerFacts { icu_rules: Some("&V << w".to_owned()), ..facts.clone() };

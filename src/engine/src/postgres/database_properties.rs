@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 /// Who may connect to the database that receives the properties.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Opening {
+pub enum Access {
     /// Only its owner: it is being filled. Comment and connection limit stay as they are (they mark it).
     Closed,
     /// Everyone who may connect to the source.
@@ -117,10 +117,10 @@ pub async fn read(admin: &Session, oid: u32) -> Result<Properties, EngineError> 
 impl Properties {
     /// The statements that give `target` these properties, in an order that works inside one transaction. `present` is
     /// what `target` has now; `superuser` says whether the session may set any role's settings without becoming it.
-    pub fn onto(&self, target: &str, present: &Self, opening: Opening, superuser: bool) -> Vec<String> {
+    pub fn statements_for(&self, target: &str, present: &Self, opening: Access, superuser: bool) -> Vec<String> {
         let mut statements = self.settings_onto(target, present, superuser);
         statements.extend(self.grants_onto(target, present, opening));
-        if opening == Opening::Open {
+        if opening == Access::Open {
             statements.push(format!("ALTER DATABASE {} CONNECTION LIMIT {}", ident(target), self.connection_limit));
             statements.push(comment(target, self.comment.as_deref()));
         }
@@ -163,7 +163,7 @@ impl Properties {
         statements
     }
 
-    fn grants_onto(&self, target: &str, present: &Self, opening: Opening) -> Vec<String> {
+    fn grants_onto(&self, target: &str, present: &Self, opening: Access) -> Vec<String> {
         let database = ident(target);
         let mut statements = vec![format!(
             "REVOKE ALL ON DATABASE {database} FROM {} CASCADE",
@@ -171,7 +171,7 @@ impl Properties {
         )];
         for grant in &self.grants {
             let owners = grant.grantee.as_deref() == Some(self.owner.as_str());
-            if opening == Opening::Closed && grant.privilege == "CONNECT" && !owners {
+            if opening == Access::Closed && grant.privilege == "CONNECT" && !owners {
                 continue;
             }
             statements.push(format!(
@@ -183,7 +183,7 @@ impl Properties {
         }
         let connects =
             self.grants.iter().any(|g| g.privilege == "CONNECT" && g.grantee.as_deref() == Some(self.owner.as_str()));
-        if opening == Opening::Closed && !connects {
+        if opening == Access::Closed && !connects {
             // The loading role comes in by its membership in the owner.
             statements.push(format!("GRANT CONNECT ON DATABASE {database} TO {}", ident(&self.owner)));
         }
@@ -191,7 +191,7 @@ impl Properties {
     }
 
     /// The statements that keep everyone but its owner out of `target`, which has these properties.
-    pub fn shut(&self, target: &str) -> Vec<String> {
+    pub fn close_statements(&self, target: &str) -> Vec<String> {
         let others: Vec<String> = self
             .grants
             .iter()
@@ -320,7 +320,7 @@ mod tests {
     #[test]
     fn a_closed_database_gets_settings_and_grants_but_nobody_new_may_connect() {
         assert_eq!(
-            live().onto("x", &fresh(), Opening::Closed, false),
+            live().statements_for("x", &fresh(), Access::Closed, false),
             [
                 "ALTER DATABASE \"x\" SET \"search_path\" TO '$user', 'public', 'odd, \"name'",
                 "ALTER DATABASE \"x\" SET \"app\".\"tenant\" TO 'it''s'",
@@ -339,7 +339,7 @@ mod tests {
     fn an_opened_database_gets_everything_and_loses_what_the_live_one_has_not() {
         let mut present = fresh();
         present.settings = vec![setting(None, "jit", "off"), setting(Some("gone"), "jit", "off")];
-        let statements = live().onto("x", &present, Opening::Open, true);
+        let statements = live().statements_for("x", &present, Access::Open, true);
         for wanted in [
             "ALTER DATABASE \"x\" RESET ALL",
             "ALTER ROLE \"gone\" IN DATABASE \"x\" RESET ALL",
@@ -354,7 +354,7 @@ mod tests {
 
     #[test]
     fn a_shut_database_lets_its_owner_in_and_nobody_else() {
-        assert_eq!(live().shut("k"), ["REVOKE CONNECT ON DATABASE \"k\" FROM \"app\" CASCADE"]);
-        assert_eq!(fresh().shut("k"), ["REVOKE CONNECT ON DATABASE \"k\" FROM PUBLIC CASCADE"]);
+        assert_eq!(live().close_statements("k"), ["REVOKE CONNECT ON DATABASE \"k\" FROM \"app\" CASCADE"]);
+        assert_eq!(fresh().close_statements("k"), ["REVOKE CONNECT ON DATABASE \"k\" FROM PUBLIC CASCADE"]);
     }
 }

@@ -16,7 +16,7 @@ pub fn uid(tenant: &str) -> String {
 
 /// Drops every scratch database but `own`'s whose drill is not at work any more; their names. One that cannot be dropped is left
 /// to the next drill.
-pub async fn sweep(admin: &Session, own: &str) -> Result<Vec<String>, EngineError> {
+pub async fn drop_leftovers(admin: &Session, own: &str) -> Result<Vec<String>, EngineError> {
     let failed = |e| EngineError::query("looking for what killed drills left", e);
     let found = admin
         .query(

@@ -4,7 +4,7 @@
 
 use super::catalog::{self, Database};
 use super::connect::Session;
-use super::create::{is_kept, is_ours, kept_marker, lock, restore_marker};
+use super::create::{is_ours, is_previous, lock, previous_marker, restore_marker};
 use super::database_properties::comment;
 use super::error::EngineError;
 use super::failure::RestoreError;
@@ -21,13 +21,13 @@ const ATTEMPTS: u32 = 5;
 const PAUSE: Duration = Duration::from_secs(2);
 
 /// The comment on a database in the instant before it is dropped.
-pub fn doomed_marker(request_uid: &str) -> String {
+pub fn drop_marker(request_uid: &str) -> String {
     format!("{GROUP}/dropping={request_uid}")
 }
 
 /// Lets `reader` into a previous database, which the swap has shut to everybody but its owner; nothing else is granted.
 /// Anything but the database with this OID and this request's mark is an error.
-pub async fn let_in(
+pub async fn grant_connect(
     admin: &Session,
     name: &str,
     oid: u32,
@@ -38,9 +38,10 @@ pub async fn let_in(
     admin.batch_execute("BEGIN").await.map_err(failed)?;
     let grant = format!("GRANT CONNECT ON DATABASE {} TO {}", ident(name), ident(reader));
     let found = catalog::by_name(admin, name).await?;
-    let kept = found.as_ref().is_some_and(|d| d.oid == oid && is_kept(d, request_uid));
+    let kept = found.as_ref().is_some_and(|d| d.oid == oid && is_previous(d, request_uid));
     if !kept {
-        let found = format!("{name:?} is not the database with OID {oid} that carries {:?}", kept_marker(request_uid));
+        let found =
+            format!("{name:?} is not the database with OID {oid} that carries {:?}", previous_marker(request_uid));
         return Err(RestoreError::DatabasesChanged { found });
     }
     admin.batch_execute(&grant).await.map_err(failed)?;
@@ -51,7 +52,7 @@ pub async fn let_in(
 }
 
 /// Drops it. Not there any more is success; anything without the right mark and OID is an error and stays.
-pub async fn clear(admin: &Session, task: &DropDatabaseTask) -> Result<DatabaseDropped, RestoreError> {
+pub async fn drop_marked(admin: &Session, task: &DropDatabaseTask) -> Result<DatabaseDropped, RestoreError> {
     // A `prepare` that still works on it holds this.
     lock(admin, &task.request_uid).await?;
     let live = &task.database.database;
@@ -63,13 +64,13 @@ pub async fn clear(admin: &Session, task: &DropDatabaseTask) -> Result<DatabaseD
     }
     if !may_go(&found, task) {
         let marker = match task.database_to_drop.mark {
-            Mark::Previous => kept_marker(&task.request_uid),
+            Mark::Previous => previous_marker(&task.request_uid),
             Mark::Restore => restore_marker(&task.request_uid),
         };
         return Err(RestoreError::NameTaken { name: found.name, marker });
     }
-    if found.comment != Some(doomed_marker(&task.request_uid)) || found.name != grave {
-        bury(admin, &found, &grave, &task.request_uid).await?;
+    if found.comment != Some(drop_marker(&task.request_uid)) || found.name != grave {
+        mark_for_drop(admin, &found, &grave, &task.request_uid).await?;
     }
     admin
         .batch_execute(&format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", ident(&grave)))
@@ -91,18 +92,23 @@ async fn find(admin: &Session, task: &DropDatabaseTask, grave: &str) -> Result<O
 
 fn may_go(found: &Database, task: &DropDatabaseTask) -> bool {
     let uid = &task.request_uid;
-    if found.comment == Some(doomed_marker(uid)) {
+    if found.comment == Some(drop_marker(uid)) {
         return true;
     }
     match task.database_to_drop.mark {
         // Without its OID a previous database is never dropped.
-        Mark::Previous => task.database_to_drop.oid.is_some() && is_kept(found, uid),
+        Mark::Previous => task.database_to_drop.oid.is_some() && is_previous(found, uid),
         Mark::Restore => found.name == task.database_to_drop.name && is_ours(found, uid),
     }
 }
 
 /// Gives it the name and the mark of what is to be dropped, and shuts it.
-pub(super) async fn bury(admin: &Session, found: &Database, grave: &str, uid: &str) -> Result<(), RestoreError> {
+pub(super) async fn mark_for_drop(
+    admin: &Session,
+    found: &Database,
+    grave: &str,
+    uid: &str,
+) -> Result<(), RestoreError> {
     let doing = |what: &str| format!("taking {:?} out of the way: {what}", found.name);
     let mut failed = None;
     for _ in 0..ATTEMPTS {
@@ -115,7 +121,7 @@ pub(super) async fn bury(admin: &Session, found: &Database, grave: &str, uid: &s
                 "BEGIN; SET LOCAL lock_timeout = '10s'; ALTER DATABASE {} RENAME TO {id}; {};
                  ALTER DATABASE {id} ALLOW_CONNECTIONS false",
                 ident(&found.name),
-                comment(grave, Some(&doomed_marker(uid)))
+                comment(grave, Some(&drop_marker(uid)))
             ))
             .await;
         if let Err(error) = renamed {

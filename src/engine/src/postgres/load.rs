@@ -2,7 +2,7 @@
 
 use super::connect::Session;
 use super::error::EngineError;
-use super::work_queue::share;
+use super::work_queue::run_shared;
 use super::{ident, literal, qualified};
 use bytes::Bytes;
 use futures::{Sink, SinkExt, Stream, StreamExt, pin_mut};
@@ -65,7 +65,7 @@ SELECT n.nspname::pg_catalog.text, c.relname::pg_catalog.text
     let names: Vec<String> = tables.iter().map(|row| qualified(row.get(0), row.get(1))).collect();
     let some: Vec<String> =
         names.chunks(if sessions.len() > 1 { 1 } else { 500 }).map(|some| some.join(", ")).collect();
-    share(sessions, &some, analyze_some).await.map(drop)
+    run_shared(sessions, &some, analyze_some).await.map(drop)
 }
 
 async fn analyze_some(session: &Session, names: &String) -> Result<(), EngineError> {

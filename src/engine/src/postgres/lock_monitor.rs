@@ -14,7 +14,7 @@ const CLOSEST: Duration = Duration::from_millis(100);
 const FARTHEST: Duration = Duration::from_secs(2);
 
 /// Somebody has waited as long as they may.
-pub struct Blocking {
+pub struct WaitingDdl {
     /// What to tell.
     pub error: EngineError,
     watcher: Session,
@@ -33,7 +33,7 @@ SELECT l.pid, l.locktype || coalesce(' ' || l.relation::pg_catalog.regclass::pg_
  ORDER BY 4 DESC NULLS LAST LIMIT 1";
 
 /// Ends when a session has waited nearly `limit` for a lock of the backend `holder`, and never otherwise.
-pub async fn watch(target: &DatabaseTarget, application_name: &str, holder: i32, limit: Duration) -> Blocking {
+pub async fn watch(target: &DatabaseTarget, application_name: &str, holder: i32, limit: Duration) -> WaitingDdl {
     let pause = (limit / 20).clamp(CLOSEST, FARTHEST);
     tokio::time::sleep((limit / 2).min(FIRST_LOOK)).await;
     let mut session = None;
@@ -53,7 +53,7 @@ pub async fn watch(target: &DatabaseTarget, application_name: &str, holder: i32,
                 if waited + pause >= limit {
                     let error =
                         EngineError::BlockingDdl { wanted, waited: waited.as_secs_f64(), limit: limit.as_secs() };
-                    return Blocking { error, watcher, waiter: pid, application_name: application_name.to_owned() };
+                    return WaitingDdl { error, watcher, waiter: pid, application_name: application_name.to_owned() };
                 }
                 session = Some(watcher);
             }
@@ -85,10 +85,10 @@ async fn look(session: Session, holder: i32) -> Result<(Session, Option<Waiter>)
     Ok((session, waiter))
 }
 
-impl Blocking {
+impl WaitingDdl {
     /// Ends every session of the dump that stands in the way. The client's side may be waiting for a bucket that does not
     /// answer: the tenant shall not wait for it too.
-    pub async fn give_way(self) -> EngineError {
+    pub async fn end_dump_sessions(self) -> EngineError {
         let ended = self
             .watcher
             .execute(

@@ -4,10 +4,10 @@
 use super::archive::entries;
 use super::catalog;
 use super::connect::Session;
-use super::create::{is_kept, is_ours};
+use super::create::{is_ours, is_previous};
 use super::database_properties::{self, Properties};
 use super::error::EngineError;
-use super::preflight_facts::{ExtensionOffer, PreflightFacts, RestoreRole, RoleState, SpaceState};
+use super::preflight_facts::{ExtensionOffer, PreflightFacts, RestoreRole, RoleState, TablespaceState};
 use super::script::Needs;
 use super::tools::Tools;
 use sennight_core::manifest::{Extension, Manifest, ServerFacts};
@@ -16,7 +16,7 @@ use sennight_protocol::restore::RestoreTask;
 
 /// What the schema archive says of itself.
 #[derive(Debug, Clone)]
-pub struct Contents {
+pub struct ArchiveContents {
     /// Its table of contents.
     pub list: String,
     /// What its SQL needs of the server.
@@ -24,11 +24,11 @@ pub struct Contents {
 }
 
 /// Looks. `contents` is what the schema archive says, where it could be read.
-pub async fn look(
+pub async fn gather_facts(
     admin: &Session,
     task: &RestoreTask,
     manifest: &Manifest,
-    contents: Option<&Contents>,
+    contents: Option<&ArchiveContents>,
 ) -> Result<PreflightFacts, EngineError> {
     let name = &task.database.database;
     let live = catalog::by_name(admin, name).await?;
@@ -57,7 +57,7 @@ pub async fn look(
         tablespace_allowed: tablespace_allowed(admin, oid).await?,
         roles: may_act_as(admin, &manifest.roles).await?,
         superuser_objects: Vec::new(),
-        spaces: Vec::new(),
+        tablespaces: Vec::new(),
         locale_known: locale_known(admin, &manifest.server).await?,
         headroom_bytes: task.headroom_bytes,
         offers: offers(admin, &manifest.server.extensions).await?,
@@ -66,8 +66,8 @@ pub async fn look(
         subscriptions: list(admin, SUBSCRIPTIONS, name).await?,
         superuser_sessions: superuser_sessions(admin, name).await?,
         names_needed: names.to_vec(),
-        names_taken,
-        already_kept,
+        names_in_use: names_taken,
+        already_swapped: already_kept,
         name_limit: name_limit(admin).await?,
         settings_denied: Vec::new(),
         role_settings_denied: Vec::new(),
@@ -196,7 +196,7 @@ async fn tablespace_allowed(admin: &Session, oid: u32) -> Result<bool, EngineErr
 }
 
 /// The tablespaces of single tables and indexes.
-async fn spaces(admin: &Session, needs: &Needs) -> Result<Vec<SpaceState>, EngineError> {
+async fn spaces(admin: &Session, needs: &Needs) -> Result<Vec<TablespaceState>, EngineError> {
     let failed = |e| EngineError::query("looking for the backup's tablespaces", e);
     let names: Vec<&str> = needs.tablespaces.iter().map(String::as_str).collect();
     let rows = admin
@@ -208,7 +208,7 @@ async fn spaces(admin: &Session, needs: &Needs) -> Result<Vec<SpaceState>, Engin
         .await
         .map_err(failed)?;
     rows.iter()
-        .map(|row| Ok(SpaceState { name: row.try_get(0)?, exists: row.try_get(1)?, allowed: row.try_get(2)? }))
+        .map(|row| Ok(TablespaceState { name: row.try_get(0)?, exists: row.try_get(1)?, allowed: row.try_get(2)? }))
         .collect::<Result<_, _>>()
         .map_err(failed)
 }
@@ -276,7 +276,7 @@ async fn taken(
     }
     let mut already = None;
     match catalog::by_name(admin, kept).await? {
-        Some(found) if is_kept(&found, request_uid) => already = Some(kept.clone()),
+        Some(found) if is_previous(&found, request_uid) => already = Some(kept.clone()),
         Some(_) => taken.push(kept.clone()),
         None => {}
     }
@@ -315,7 +315,11 @@ const SUPERUSERS_KINDS: [&str; 9] = [
     "TEXT SEARCH TEMPLATE",
 ];
 
-async fn read_contents(admin: &Session, evidence: &mut PreflightFacts, contents: &Contents) -> Result<(), EngineError> {
+async fn read_contents(
+    admin: &Session,
+    evidence: &mut PreflightFacts,
+    contents: &ArchiveContents,
+) -> Result<(), EngineError> {
     for entry in entries(&contents.list) {
         let text = entry.text;
         let owner = evidence
@@ -335,7 +339,7 @@ async fn read_contents(admin: &Session, evidence: &mut PreflightFacts, contents:
         }
     }
     evidence.superuser_objects.extend(contents.needs.superuser.iter().cloned());
-    evidence.spaces = spaces(admin, &contents.needs).await?;
+    evidence.tablespaces = spaces(admin, &contents.needs).await?;
     Ok(())
 }
 

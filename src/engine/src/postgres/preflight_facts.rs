@@ -31,7 +31,7 @@ pub struct RoleState {
 
 /// A tablespace that single tables or indexes of the backup lie in.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SpaceState {
+pub struct TablespaceState {
     /// Its name.
     pub name: String,
     /// It exists.
@@ -86,7 +86,7 @@ pub struct PreflightFacts {
     /// Objects of the backup that only a superuser may create.
     pub superuser_objects: Vec<String>,
     /// Tablespaces of single tables and indexes of the backup.
-    pub spaces: Vec<SpaceState>,
+    pub tablespaces: Vec<TablespaceState>,
     /// The server can make a database of the backup's encoding and locale.
     pub locale_known: bool,
     /// Bytes that the server can spare, where somebody has said.
@@ -104,9 +104,9 @@ pub struct PreflightFacts {
     /// Names that the restore needs.
     pub names_needed: Vec<String>,
     /// Those of them that are somebody else's.
-    pub names_taken: Vec<String>,
+    pub names_in_use: Vec<String>,
     /// The previous database of this very request.
-    pub already_kept: Option<String>,
+    pub already_swapped: Option<String>,
     /// Longest name that the server keeps whole, in bytes.
     pub name_limit: usize,
     /// Settings of the live database that the role may not set.
@@ -173,7 +173,7 @@ pub(super) fn fine() -> PreflightFacts {
         tablespace_allowed: true,
         roles: Vec::new(),
         superuser_objects: Vec::new(),
-        spaces: Vec::new(),
+        tablespaces: Vec::new(),
         locale_known: true,
         headroom_bytes: Some(1000),
         offers: vec![ExtensionOffer { version: Some("1.6".to_owned()), superuser_only: false }],
@@ -182,8 +182,8 @@ pub(super) fn fine() -> PreflightFacts {
         subscriptions: Vec::new(),
         superuser_sessions: Vec::new(),
         names_needed: vec!["acme__r0".to_owned()],
-        names_taken: Vec::new(),
-        already_kept: None,
+        names_in_use: Vec::new(),
+        already_swapped: None,
         name_limit: 63,
         settings_denied: Vec::new(),
         role_settings_denied: Vec::new(),

@@ -136,10 +136,10 @@ fn backup_fits(e: &PreflightFacts, refused: &mut Vec<PreflightRefusal>) {
     if let (Some(objects), false) = (listed(&e.superuser_objects), e.role.superuser) {
         refused.push(PreflightRefusal::ObjectsNeedSuperuser { objects });
     }
-    if let Some(tablespaces) = listed(e.spaces.iter().filter(|s| !s.exists).map(|s| &s.name)) {
+    if let Some(tablespaces) = listed(e.tablespaces.iter().filter(|s| !s.exists).map(|s| &s.name)) {
         refused.push(PreflightRefusal::TablespacesMissing { tablespaces });
     }
-    let denied = e.spaces.iter().filter(|s| s.exists && !s.allowed && !e.role.superuser);
+    let denied = e.tablespaces.iter().filter(|s| s.exists && !s.allowed && !e.role.superuser);
     if let Some(tablespaces) = listed(denied.map(|s| &s.name)) {
         refused.push(PreflightRefusal::TablespacesDenied { role: e.role.name.clone(), tablespaces });
     }
@@ -193,10 +193,10 @@ fn swap_is_free(e: &PreflightFacts, refused: &mut Vec<PreflightRefusal>) {
     if let (Some(sessions), false) = (listed(&e.superuser_sessions), e.role.superuser) {
         refused.push(PreflightRefusal::SuperuserSessions { database, role: e.role.name.clone(), sessions });
     }
-    for name in &e.names_taken {
+    for name in &e.names_in_use {
         refused.push(PreflightRefusal::NameTaken { name: name.clone() });
     }
-    if let Some(kept) = &e.already_kept {
+    if let Some(kept) = &e.already_swapped {
         refused.push(PreflightRefusal::AlreadyCutOver { kept: kept.clone() });
     }
     for name in e.names_needed.iter().filter(|n| n.len() > e.name_limit) {
@@ -251,7 +251,7 @@ fn newer(a: &str, b: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::postgres::preflight_facts::{RestoreRole, SpaceState, fine};
+    use crate::postgres::preflight_facts::{RestoreRole, TablespaceState, fine};
 
     fn extension(name: &str, version: &str) -> Extension {
         Extension { name: name.to_owned(), version: version.to_owned() }
@@ -286,12 +286,15 @@ mod tests {
 
     #[test]
     fn tablespaces_of_single_tables_must_be_there_and_open() {
-        let space = |exists, allowed| vec![SpaceState { name: "fast".to_owned(), exists, allowed }];
-        assert_eq!(reasons(|e| e.spaces = space(true, true)), Vec::<&str>::new());
-        assert_eq!(reasons(|e| e.spaces = space(false, false)), ["TablespacesMissing"]);
-        assert_eq!(reasons(|e| e.spaces = space(true, false)), ["TablespacesDenied"]);
-        assert_eq!(reasons(|e| (e.spaces, e.role.superuser) = (space(true, false), true)), Vec::<&str>::new());
-        assert_eq!(reasons(|e| (e.spaces, e.role.superuser) = (space(false, false), true)), ["TablespacesMissing"]);
+        let space = |exists, allowed| vec![TablespaceState { name: "fast".to_owned(), exists, allowed }];
+        assert_eq!(reasons(|e| e.tablespaces = space(true, true)), Vec::<&str>::new());
+        assert_eq!(reasons(|e| e.tablespaces = space(false, false)), ["TablespacesMissing"]);
+        assert_eq!(reasons(|e| e.tablespaces = space(true, false)), ["TablespacesDenied"]);
+        assert_eq!(reasons(|e| (e.tablespaces, e.role.superuser) = (space(true, false), true)), Vec::<&str>::new());
+        assert_eq!(
+            reasons(|e| (e.tablespaces, e.role.superuser) = (space(false, false), true)),
+            ["TablespacesMissing"]
+        );
     }
 
     #[test]

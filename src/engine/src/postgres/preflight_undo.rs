@@ -3,7 +3,7 @@
 
 use super::catalog::{self, Database};
 use super::connect::Session;
-use super::create::is_kept;
+use super::create::is_previous;
 use super::database_properties;
 use super::error::EngineError;
 use super::preflight::{self, PREPARED, SLOTS, SUBSCRIPTIONS};
@@ -16,7 +16,7 @@ use sennight_core::result::{Preflight, Refusal};
 use sennight_protocol::cutover::CutoverTask;
 
 /// Looks.
-pub async fn look_back(admin: &Session, task: &CutoverTask) -> Result<Preflight, EngineError> {
+pub async fn preflight_undo(admin: &Session, task: &CutoverTask) -> Result<Preflight, EngineError> {
     let live = catalog::by_name(admin, &task.database.database).await?;
     let kept = catalog::by_oid(admin, task.new_oid).await?;
     let mut refused = databases(task, live.as_ref(), kept.as_ref());
@@ -93,7 +93,7 @@ async fn evidence(
         archive_major: None,
         roles: Vec::new(),
         superuser_objects: Vec::new(),
-        spaces: Vec::new(),
+        tablespaces: Vec::new(),
         locale_known: true,
         headroom_bytes: None,
         offers: Vec::new(),
@@ -107,8 +107,8 @@ async fn evidence(
         subscriptions: preflight::list(admin, SUBSCRIPTIONS, name).await?,
         superuser_sessions: preflight::superuser_sessions(admin, name).await?,
         names_needed: vec![task.previous_database.clone()],
-        names_taken: Vec::new(),
-        already_kept: None,
+        names_in_use: Vec::new(),
+        already_swapped: None,
         name_limit: preflight::name_limit(admin).await?,
         settings_denied: Vec::new(),
         role_settings_denied: Vec::new(),
@@ -122,10 +122,10 @@ async fn evidence(
         evidence.superuser_sessions.extend(preflight::superuser_sessions(admin, &kept.name).await?);
     }
     match catalog::by_name(admin, &task.previous_database).await? {
-        Some(found) if is_kept(&found, &task.request_uid) => {
-            evidence.already_kept = Some(found.name);
+        Some(found) if is_previous(&found, &task.request_uid) => {
+            evidence.already_swapped = Some(found.name);
         }
-        Some(found) => evidence.names_taken.push(found.name),
+        Some(found) => evidence.names_in_use.push(found.name),
         None => {}
     }
     if evidence.live.is_some() {

@@ -4,7 +4,7 @@
 use super::connect::Session;
 use super::error::EngineError;
 use super::inventory::TableInfo;
-use super::row_buffer::{Piece, RowBuffer};
+use super::row_buffer::{BufferItem, RowBuffer};
 use super::{ident, literal};
 use bytes::Bytes;
 use futures::Stream;
@@ -128,7 +128,7 @@ impl Rows {
             }
             request.push(copy_statement(table, *range, session.encoding()));
         }
-        let valve = session.valve().clone();
+        let valve = session.row_buffer().clone();
         valve.open(cut);
         let answers = session.simple_query_raw(&request.join(";\n")).await.map_err(|e| {
             valve.close();
@@ -166,8 +166,8 @@ impl Rows {
         loop {
             // Blocks first: they came before the answers that stand behind them.
             match self.valve.take(cx) {
-                Poll::Ready(Piece::Rows(raw, rows)) => return Poll::Ready(self.block(raw, rows).map(Some)),
-                Poll::Ready(Piece::End) => self.ended += 1,
+                Poll::Ready(BufferItem::Rows(raw, rows)) => return Poll::Ready(self.block(raw, rows).map(Some)),
+                Poll::Ready(BufferItem::End) => self.ended += 1,
                 Poll::Pending => match self.answers.as_mut().poll_next(cx) {
                     Poll::Pending => return Poll::Pending,
                     Poll::Ready(None) => return Poll::Ready(self.end()),

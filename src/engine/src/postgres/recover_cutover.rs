@@ -4,12 +4,12 @@
 
 use super::catalog::{self, Database};
 use super::connect::Session;
-use super::create::{is_refused, refusing};
+use super::create::{barred_comment, undo_is_barred};
 use super::database_properties::comment;
-use super::drop_database::{bury, doomed_marker};
+use super::drop_database::{drop_marker, mark_for_drop};
 use super::error::EngineError;
 use super::failure::RestoreError;
-use super::swap::{SwapState, standing};
+use super::swap::{SwapState, swap_state};
 use sennight_core::names::database_to_drop;
 use sennight_protocol::cutover::CutoverTask;
 
@@ -25,7 +25,7 @@ pub enum SwapOutcome {
 }
 
 /// Asks, and makes the answer final. `application`: whose sessions are those of the swap's process. May be repeated.
-pub async fn settle(admin: &Session, task: &CutoverTask, application: &str) -> Result<SwapOutcome, RestoreError> {
+pub async fn recover(admin: &Session, task: &CutoverTask, application: &str) -> Result<SwapOutcome, RestoreError> {
     end_sessions(admin, application).await?;
     let new = match look(admin, task).await? {
         Seen::Settled(settled) => return Ok(settled),
@@ -36,7 +36,7 @@ pub async fn settle(admin: &Session, task: &CutoverTask, application: &str) -> R
         refuse(admin, task, &new).await?;
     } else {
         let grave = database_to_drop(&task.database.database, &task.request_uid);
-        bury(admin, &new, &grave, &task.request_uid).await?;
+        mark_for_drop(admin, &new, &grave, &task.request_uid).await?;
     }
     match look(admin, task).await? {
         Seen::Settled(settled) => Ok(settled),
@@ -78,7 +78,7 @@ enum Seen {
 async fn look(admin: &Session, task: &CutoverTask) -> Result<Seen, EngineError> {
     let failed = |e| EngineError::query("looking what became of the swap", e);
     admin.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await.map_err(failed)?;
-    let stands = standing(admin, task).await?;
+    let stands = swap_state(admin, task).await?;
     let live = catalog::by_name(admin, &task.database.database).await?;
     let new = catalog::by_oid(admin, task.new_oid).await?;
     admin.batch_execute("COMMIT").await.map_err(failed)?;
@@ -97,8 +97,8 @@ async fn look(admin: &Session, task: &CutoverTask) -> Result<Seen, EngineError> 
 /// An earlier `recover-cutover` of this request made it so.
 fn is_spent(database: &Database, task: &CutoverTask) -> bool {
     match task.undo_of {
-        None => database.comment == Some(doomed_marker(&task.request_uid)),
-        Some(_) => is_refused(database, &task.request_uid),
+        None => database.comment == Some(drop_marker(&task.request_uid)),
+        Some(_) => undo_is_barred(database, &task.request_uid),
     }
 }
 
@@ -106,14 +106,14 @@ fn is_spent(database: &Database, task: &CutoverTask) -> bool {
 /// Undo never swaps it in. COMMENT waits for the locks of a RENAME, and a RENAME for those of a COMMENT.
 async fn refuse(admin: &Session, task: &CutoverTask, kept: &Database) -> Result<(), RestoreError> {
     let failed = |e| EngineError::query(format!("ending the Undo that would swap {:?} in", kept.name), e);
-    let text = refusing(kept.comment.as_deref().unwrap_or_default(), &task.request_uid);
+    let text = barred_comment(kept.comment.as_deref().unwrap_or_default(), &task.request_uid);
     admin
         .batch_execute(&format!("BEGIN; SET LOCAL lock_timeout = '10s'; {}", comment(&kept.name, Some(&text))))
         .await
         .map_err(failed)?;
     // A swap that had the locks first has renamed it: then the word stands on nothing, or on another one.
     let now = catalog::by_oid(admin, kept.oid).await?;
-    let ours = now.is_some_and(|d| d.name == kept.name && is_refused(&d, &task.request_uid));
+    let ours = now.is_some_and(|d| d.name == kept.name && undo_is_barred(&d, &task.request_uid));
     admin.batch_execute(if ours { "COMMIT" } else { "ROLLBACK" }).await.map_err(failed)?;
     if ours {
         return Ok(());

@@ -11,7 +11,7 @@ const FIRST: usize = 32 << 10;
 
 /// What came out of a COPY.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Piece {
+pub enum BufferItem {
     /// Messages of one COPY after the other: their bytes and their number.
     Rows(Bytes, i64),
     /// The server's end of the rows of one COPY.
@@ -20,11 +20,11 @@ pub enum Piece {
 
 /// The pieces on their way.
 #[derive(Default)]
-pub struct RowBuffer(Mutex<State>);
+pub struct RowBuffer(Mutex<BufferState>);
 
 /// The valve while somebody holds it.
 #[derive(Default)]
-pub struct State {
+pub struct BufferState {
     open: bool,
     cut: usize,
     filling: BytesMut,
@@ -33,7 +33,7 @@ pub struct State {
     waiting: usize,
     /// Whether a block of the current COPY has reached the cut, so that the next one will too.
     long: bool,
-    queue: VecDeque<Piece>,
+    queue: VecDeque<BufferItem>,
     spare: Option<BytesMut>,
     filler: Option<Waker>,
     taker: Option<Waker>,
@@ -41,7 +41,7 @@ pub struct State {
 
 impl RowBuffer {
     /// The state, for the length of one step.
-    pub fn lock(&self) -> MutexGuard<'_, State> {
+    pub fn lock(&self) -> MutexGuard<'_, BufferState> {
         self.0.lock()
     }
 
@@ -49,26 +49,26 @@ impl RowBuffer {
     pub fn open(&self, cut: usize) {
         let mut state = self.lock();
         let spare = state.spare.take();
-        *state = State { open: true, cut, spare, ..State::default() };
+        *state = BufferState { open: true, cut, spare, ..BufferState::default() };
     }
 
     /// From now on nothing does; what is inside is given up.
     pub fn close(&self) {
         let mut state = self.lock();
         let filler = state.filler.take();
-        *state = State::default();
+        *state = BufferState::default();
         drop(state);
         filler.into_iter().for_each(Waker::wake);
     }
 
     /// The next piece, or the promise to wake.
-    pub fn take(&self, cx: &Context<'_>) -> Poll<Piece> {
+    pub fn take(&self, cx: &Context<'_>) -> Poll<BufferItem> {
         let mut state = self.lock();
         let Some(piece) = state.queue.pop_front() else {
             state.taker = Some(cx.waker().clone());
             return Poll::Pending;
         };
-        if let Piece::Rows(bytes, _) = &piece {
+        if let BufferItem::Rows(bytes, _) = &piece {
             state.waiting -= bytes.len();
         }
         let filler = state.filler.take();
@@ -89,7 +89,7 @@ impl RowBuffer {
     }
 }
 
-impl State {
+impl BufferState {
     /// Whether rows shall flow in.
     pub fn is_open(&self) -> bool {
         self.open
@@ -140,14 +140,14 @@ impl State {
             self.push();
         }
         self.long = false;
-        self.queue.push_back(Piece::End);
+        self.queue.push_back(BufferItem::End);
         self.wake();
     }
 
     fn push(&mut self) {
         let block = std::mem::take(&mut self.filling).freeze();
         self.waiting += block.len();
-        self.queue.push_back(Piece::Rows(block, std::mem::take(&mut self.messages)));
+        self.queue.push_back(BufferItem::Rows(block, std::mem::take(&mut self.messages)));
         self.wake();
     }
 

@@ -88,7 +88,7 @@ fn pattern(table: &TableInfo) -> String {
 
 /// A failure of `pg_dump` under the reason that the same failure has elsewhere. Its exit status has decided already that
 /// it failed; its words only say who must do something.
-pub fn sorted(error: EngineError) -> EngineError {
+pub fn classified(error: EngineError) -> EngineError {
     match error {
         // --lock-wait-timeout is a statement timeout around LOCK TABLE; everything else runs without one.
         EngineError::ToolFailed { tool, stderr: why, .. }
@@ -135,7 +135,7 @@ mod tests {
     fn a_failure_of_pg_dump_has_the_reason_that_it_has_elsewhere() {
         let failed = |stderr: &str| {
             let (tool, status) = ("pg_dump".to_owned(), "exit status: 1".to_owned());
-            sorted(EngineError::ToolFailed { tool, status, stderr: stderr.to_owned() }).reason()
+            classified(EngineError::ToolFailed { tool, status, stderr: stderr.to_owned() }).reason()
         };
         assert_eq!(
             failed("pg_dump: error: query failed: ERROR:  canceling statement due to lock timeout"),

@@ -4,8 +4,8 @@
 
 use super::catalog;
 use super::connect::{Session, connect};
-use super::create::{is_kept, is_ours, is_refused, kept_marker};
-use super::database_properties::{self, Opening};
+use super::create::{is_ours, is_previous, previous_marker, undo_is_barred};
+use super::database_properties::{self, Access};
 use super::error::EngineError;
 use super::failure::RestoreError;
 use super::ident;
@@ -44,13 +44,13 @@ pub struct Swapped {
 }
 
 /// Looks which database the live name stands for. Only OIDs count.
-pub async fn standing(admin: &Session, task: &CutoverTask) -> Result<SwapState, EngineError> {
+pub async fn swap_state(admin: &Session, task: &CutoverTask) -> Result<SwapState, EngineError> {
     let live = catalog::by_name(admin, &task.database.database).await?;
     let old = catalog::by_oid(admin, task.live_oid).await?;
     let new = catalog::by_oid(admin, task.new_oid).await?;
     let name = |found: &Option<catalog::Database>| found.as_ref().map(|d| d.name.clone());
     // A swap by hand has no mark: it is not this request's.
-    let marked = old.as_ref().is_none_or(|d| is_kept(d, &task.request_uid));
+    let marked = old.as_ref().is_none_or(|d| is_previous(d, &task.request_uid));
     if live.as_ref().is_some_and(|d| d.oid == task.new_oid) && marked {
         return Ok(SwapState::After);
     }
@@ -74,7 +74,7 @@ pub async fn standing(admin: &Session, task: &CutoverTask) -> Result<SwapState, 
 pub fn is_ready(database: &catalog::Database, task: &CutoverTask) -> bool {
     match &task.undo_of {
         None => is_ours(database, &task.request_uid),
-        Some(undone) => is_kept(database, undone) && !is_refused(database, &task.request_uid),
+        Some(undone) => is_previous(database, undone) && !undo_is_barred(database, &task.request_uid),
     }
 }
 
@@ -93,7 +93,7 @@ pub async fn swap(task: &CutoverTask, application_name: &str, patience: Duration
     let mut who = String::new();
     for attempt in 1..=ATTEMPTS {
         let mut admin = connect(&task.database, &task.database.maintenance_database, application_name).await?;
-        match standing(&admin, task).await? {
+        match swap_state(&admin, task).await? {
             SwapState::Before => {}
             SwapState::After => return Ok(found_swapped()),
             SwapState::Neither(found) => return Err(RestoreError::DatabasesChanged { found }),
@@ -116,7 +116,7 @@ pub async fn swap(task: &CutoverTask, application_name: &str, patience: Duration
                 return Ok(swapped);
             }
             Ok(Tried::Unanswered { since, why }) => {
-                return settle(task, &admin, since, why, application_name, patience).await;
+                return ask_after_lost_commit(task, &admin, since, why, application_name, patience).await;
             }
             Ok(Tried::Occupied) => {
                 tracing::info!(attempt, who, "sessions stay on the live database");
@@ -160,7 +160,10 @@ async fn transaction(admin: &mut Session, task: &CutoverTask) -> Result<Tried, R
             Ok(()) => {}
             Err(e) if stands_in_the_way(&e) => return Ok(Tried::Occupied),
             Err(e) if e.code() == Some(&SqlState::DUPLICATE_DATABASE) => {
-                return Err(RestoreError::NameTaken { name: to.to_owned(), marker: kept_marker(&task.request_uid) });
+                return Err(RestoreError::NameTaken {
+                    name: to.to_owned(),
+                    marker: previous_marker(&task.request_uid),
+                });
             }
             Err(e) => return Err(EngineError::query(doing("renaming"), e).into()),
         }
@@ -218,9 +221,9 @@ async fn compare(admin: &Session, task: &CutoverTask) -> Result<(), RestoreError
 async fn properties(admin: &Session, task: &CutoverTask) -> Result<Vec<String>, EngineError> {
     let had = database_properties::read(admin, task.live_oid).await?;
     let has = database_properties::read(admin, task.new_oid).await?;
-    let mut statements = had.onto(&task.database.database, &has, Opening::Open, is_superuser(admin).await?);
-    statements.push(database_properties::comment(&task.previous_database, Some(&kept_marker(&task.request_uid))));
-    statements.extend(had.shut(&task.previous_database));
+    let mut statements = had.statements_for(&task.database.database, &has, Access::Open, is_superuser(admin).await?);
+    statements.push(database_properties::comment(&task.previous_database, Some(&previous_marker(&task.request_uid))));
+    statements.extend(had.close_statements(&task.previous_database));
     Ok(statements)
 }
 
@@ -235,7 +238,7 @@ pub async fn is_superuser(session: &Session) -> Result<bool, EngineError> {
 }
 
 /// The connection broke at COMMIT. The answer is in the catalog as soon as the server's side of it has ended.
-async fn settle(
+async fn ask_after_lost_commit(
     task: &CutoverTask,
     broken: &Session,
     since: Instant,
@@ -283,5 +286,5 @@ async fn look_again(
     if !alive.is_empty() {
         return Ok(None);
     }
-    standing(&admin, task).await.map(Some)
+    swap_state(&admin, task).await.map(Some)
 }

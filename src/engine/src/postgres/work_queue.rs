@@ -5,7 +5,7 @@ use futures::future::try_join_all;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Does `work` for every item, the first one first; the answers in the items' order.
-pub async fn share<'a, T, R, E, F>(
+pub async fn run_shared<'a, T, R, E, F>(
     sessions: &[&'a Session],
     items: &'a [T],
     work: impl Fn(&'a Session, &'a T) -> F,

@@ -6,7 +6,7 @@ use super::{TaskArgs, TaskArgsError};
 use clap::{Args, ValueEnum};
 use sennight_core::result::BackupSummary;
 use sennight_protocol::report::{EXIT_OK, EXIT_REFUSED, EXIT_RETRY};
-use sennight_storage::{Found, OpenBackup, State, Store, StoreError};
+use sennight_storage::{FoundBackup, FoundState, OpenBackup, Store, StoreError};
 use sennight_worker::{ProgressWriter, directory, verify};
 use serde::Serialize;
 use std::error::Error;
@@ -150,7 +150,7 @@ impl Shell {
                 let open = backup.open(&store).await?;
                 info!(backup = %open.manifest.id, bytes = open.manifest.totals.stored_bytes, "reading all of it");
                 let unseen = ProgressWriter::silent();
-                if let Err(error) = verify::whole(&store, &open.backup.prefix, &open.manifest, &unseen).await {
+                if let Err(error) = verify::check_all(&store, &open.backup.prefix, &open.manifest, &unseen).await {
                     error!(backup = %open.manifest.id, %error, "the backup is not whole");
                     return Ok(EXIT_RETRY);
                 }
@@ -171,12 +171,12 @@ impl Shell {
             }
             Self::Catalogue(CatalogueArgs { storage, namespace, schedule, output }) => {
                 let store = connect(storage).await?;
-                let found = store.survey(namespace.as_deref(), schedule.as_deref()).await?;
+                let found = store.list_backups(namespace.as_deref(), schedule.as_deref()).await?;
                 print(output, &found, table(&found).trim_end())?;
-                for damaged in found.iter().filter(|found| found.state == State::Damaged) {
+                for damaged in found.iter().filter(|found| found.state == FoundState::Damaged) {
                     error!(prefix = damaged.prefix, "{}", damaged.reason.as_deref().unwrap_or_default());
                 }
-                let damaged = found.iter().any(|found| found.state == State::Damaged);
+                let damaged = found.iter().any(|found| found.state == FoundState::Damaged);
                 Ok(if damaged { EXIT_RETRY } else { EXIT_OK })
             }
         }
@@ -214,7 +214,7 @@ fn print(output: Output, value: &impl Serialize, words: &str) -> Result<(), serd
 }
 
 /// Columns as wide as their widest cell; the last one is not filled up.
-fn table(found: &[Found]) -> String {
+fn table(found: &[FoundBackup]) -> String {
     let head = ["SCHEDULE", "ID", "DAY", "TENANT", "ROWS", "BYTES", "HELD", "STATE"].map(str::to_owned);
     let rows: Vec<[String; 8]> = std::iter::once(head).chain(found.iter().map(row)).collect();
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
@@ -226,7 +226,7 @@ fn table(found: &[Found]) -> String {
     rows.iter().map(line).collect()
 }
 
-fn row(found: &Found) -> [String; 8] {
+fn row(found: &FoundBackup) -> [String; 8] {
     let says = found.says.as_ref();
     let held = match (found.held, found.held_until) {
         (_, Some(until)) => format!("until {}", until.format("%Y-%m-%dT%H:%MZ")),

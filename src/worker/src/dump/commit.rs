@@ -1,7 +1,7 @@
 //! From what was read to a backup that exists: every row and every object accounted for, the manifest put last (I4).
 
 use super::DumpError;
-use super::rows::{Shared, Written};
+use super::rows::{DumpState, ReaderOutput};
 use crate::WorkerContext;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -23,9 +23,9 @@ use std::sync::Arc;
 const LOOKS: usize = 8;
 
 /// All that was read and stored.
-pub struct Gathered {
+pub struct DumpedData {
     /// Tables, COPYs, and where their frames went.
-    pub objects: Arc<Shared>,
+    pub objects: Arc<DumpState>,
     /// The snapshot's instant, by the server's clock.
     pub taken_at: DateTime<Utc>,
     /// The server.
@@ -33,7 +33,7 @@ pub struct Gathered {
     /// The schema archive.
     pub schema: SchemaArchive,
     /// What the readers wrote.
-    pub written: Written,
+    pub written: ReaderOutput,
     /// Where sequences stand.
     pub sequences: Vec<Sequence>,
     /// Roles that the schema names.
@@ -41,7 +41,7 @@ pub struct Gathered {
     /// What nothing failed over.
     pub warnings: Vec<String>,
 }
-impl Gathered {
+impl DumpedData {
     /// Every planned COPY came to its end, and the frames hold as many rows as the server says that it sent.
     fn every_row_is_there(&self) -> Result<(), DumpError> {
         let (read, planned) = (self.written.items.len(), self.objects.items.len());
@@ -97,7 +97,7 @@ impl Gathered {
 }
 
 /// Puts each frame to its table, in the order of the table's parts and of the frames within one.
-fn tables(shared: &Shared, written: &Written) -> Vec<Table> {
+fn tables(shared: &DumpState, written: &ReaderOutput) -> Vec<Table> {
     let mut frames: BTreeMap<(usize, usize), Vec<Frame>> = BTreeMap::new();
     for (item, frame) in &written.frames {
         let item = &shared.items[*item];
@@ -136,7 +136,11 @@ async fn look(store: &Store, object: String, written: i64) -> Result<(), DumpErr
 
 /// Looks at every object once more, then makes the backup exist. From here on nothing is cancelled: whether the manifest
 /// is there must not be a guess.
-pub async fn commit(manifest: Manifest, shared: &Shared, context: &WorkerContext) -> Result<BackupSummary, DumpError> {
+pub async fn commit(
+    manifest: Manifest,
+    shared: &DumpState,
+    context: &WorkerContext,
+) -> Result<BackupSummary, DumpError> {
     let prefix = &shared.objects.prefix;
     let mut written: Vec<(String, i64)> = vec![(manifest.schema.object.clone(), manifest.schema.length)];
     written.extend(manifest.objects.iter().map(|o| (o.name.clone(), o.length)));

@@ -16,7 +16,7 @@ thread_local! {
 
 /// A compressed frame.
 #[derive(Debug, Clone)]
-pub struct Sealed {
+pub struct CompressedFrame {
     /// The zstd frame.
     pub stored: Bytes,
     /// Length of the row text in bytes.
@@ -28,7 +28,7 @@ pub struct Sealed {
 }
 
 /// Compresses and hashes; some ten milliseconds for a full frame, so not on a thread that drives connections.
-pub fn seal(raw: &Bytes) -> std::io::Result<Sealed> {
+pub fn compress_frame(raw: &Bytes) -> std::io::Result<CompressedFrame> {
     let stored = COMPRESSOR.with_borrow_mut(|slot| {
         let compressor = match slot {
             Some(compressor) => compressor,
@@ -37,7 +37,7 @@ pub fn seal(raw: &Bytes) -> std::io::Result<Sealed> {
         compressor.compress(raw)
     })?;
     let rows = memchr::memchr_iter(b'\n', raw).count();
-    Ok(Sealed {
+    Ok(CompressedFrame {
         raw_length: i64::try_from(raw.len()).unwrap_or(i64::MAX),
         rows: i64::try_from(rows).unwrap_or(i64::MAX),
         sha256: hex::encode(Sha256::digest(&stored)),
@@ -59,7 +59,7 @@ mod tests {
     fn frames_of_one_thread_owe_nothing_to_each_other() {
         let texts = [Bytes::from("1\ta\n".repeat(100_000)), Bytes::from("x\n"), Bytes::from("1\ta\n".repeat(10))];
         for raw in texts {
-            let sealed = seal(&raw).unwrap();
+            let sealed = compress_frame(&raw).unwrap();
             let checksum = sealed.stored[4] & 0b100;
             assert_ne!(checksum, 0, "the frame's header promises a content checksum");
             assert_eq!(zstd::bulk::decompress(&sealed.stored, raw.len()).unwrap(), raw);

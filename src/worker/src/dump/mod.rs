@@ -14,12 +14,12 @@ mod schema;
 use super::{TaskError, WorkerContext};
 use chrono::Utc;
 use chrono_tz::Tz;
-use commit::{Gathered, commit};
+use commit::{DumpedData, commit};
 use objects::Objects;
 use parking_lot::Mutex;
-use producers::{first_error, told_to_end, unless_in_the_way};
-use rate_limiter::Pace;
-use rows::{Shared, Written};
+use producers::{cancelled_if_signalled, first_error, unless_ddl_waits};
+use rate_limiter::RateLimiter;
+use rows::{DumpState, ReaderOutput};
 use sennight_core::engine::Engine;
 use sennight_core::manifest::{Sequence, ServerFacts};
 use sennight_core::names::{Area, BackupId};
@@ -132,12 +132,14 @@ pub async fn into(task: &DumpTask, area: Area, context: &WorkerContext) -> Resul
     let gathered = {
         let mut work = Box::pin(async {
             match task.database.engine {
-                Engine::PostgreSQL => Box::pin(gather(task, area, context, &id, &stop)).await,
-                Engine::MySQL | Engine::MariaDB => Box::pin(mysql::gather(task, area, context, &id, &stop)).await,
+                Engine::PostgreSQL => Box::pin(read_database(task, area, context, &id, &stop)).await,
+                Engine::MySQL | Engine::MariaDB => {
+                    Box::pin(mysql::read_database(task, area, context, &id, &stop)).await
+                }
             }
         });
         tokio::select! {
-            done = &mut work => done.map_err(|e| told_to_end(e, &context.cancel)),
+            done = &mut work => done.map_err(|e| cancelled_if_signalled(e, &context.cancel)),
             () = tokio::time::sleep(deadline) => {
                 // Not dropped but stopped: unfinished uploads are given up before the next task starts.
                 stop.cancel();
@@ -171,13 +173,13 @@ fn same_database(task: &DumpTask) -> Result<(), DumpError> {
     Err(DumpError::InvalidTask { field: "database", why })
 }
 
-async fn gather(
+async fn read_database(
     task: &DumpTask,
     area: Area,
     context: &WorkerContext,
     id: &BackupId,
     stop: &CancellationToken,
-) -> Result<Gathered, DumpError> {
+) -> Result<DumpedData, DumpError> {
     let lock_timeout = Duration::from_secs(u64::try_from(task.lock_timeout_seconds).unwrap_or(0).max(1));
     let opening = async {
         let leader = snapshot::open(&task.database, APPLICATION, lock_timeout).await?;
@@ -193,16 +195,16 @@ async fn gather(
     };
     let Leader { session, inventory, snapshot, taken_at } = leader;
     // Beside other tasks each has its share of the memory; the other tasks keep the cores busy.
-    let parallelism = if context.at_once > 1 { 1 } else { task.parallelism };
+    let parallelism = if context.concurrency > 1 { 1 } else { task.parallelism };
     let plan = plan::plan(&inventory.tables, &sizes, parallelism, session.server_major());
     context.progress.expect(sizes.iter().map(|(bytes, _)| bytes).sum());
     let readers = plan.readers;
-    let shared = gathering(task, area, context, id, stop, inventory.tables, plan)?;
+    let shared = dump_state(task, area, context, id, stop, inventory.tables, plan)?;
     let archive = Box::pin(schema::dump(task, &tools, &snapshot, session.encoding(), lock_timeout, &shared, data));
     let reading = Box::pin(read_tables(task, context, &session, &snapshot, readers, &shared));
     let ddl_wait = Duration::from_secs(u64::try_from(task.ddl_wait_seconds).unwrap_or(0).max(1));
     let watch = Box::pin(lock_monitor::watch(&task.database, APPLICATION, session.backend_pid(), ddl_wait));
-    let (archive, written) = unless_in_the_way(first_error(archive, reading), watch, stop).await?;
+    let (archive, written) = unless_ddl_waits(first_error(archive, reading), watch, stop).await?;
     let (sequences, roles, server) = tokio::select! {
         biased;
         () = stop.cancelled() => return Err(DumpError::Stopped),
@@ -214,11 +216,11 @@ async fn gather(
         warnings.push("the database has no tables".to_owned());
     }
     let schema = archive.schema;
-    Ok(Gathered { objects: shared, taken_at, server, schema, written, sequences, roles, warnings })
+    Ok(DumpedData { objects: shared, taken_at, server, schema, written, sequences, roles, warnings })
 }
 
 /// What the readers of a dump share, whatever the engine.
-fn gathering(
+fn dump_state(
     task: &DumpTask,
     area: Area,
     context: &WorkerContext,
@@ -226,24 +228,24 @@ fn gathering(
     stop: &CancellationToken,
     tables: Vec<inventory::TableInfo>,
     plan: plan::DumpPlan,
-) -> Result<Arc<Shared>, DumpError> {
+) -> Result<Arc<DumpState>, DumpError> {
     let identity = &task.identity;
     let prefix = context
         .store
         .keys()
         .backup(area, &identity.namespace, &identity.schedule, id)
         .map_err(|e| DumpError::InvalidTask { field: "identity", why: e.to_string() })?;
-    Ok(Arc::new(Shared {
+    Ok(Arc::new(DumpState {
         tables,
         queue: Mutex::new((0..plan.items.len()).collect()),
         items: plan.items,
-        frame: plan.frame,
-        pace: Pace::new(task.max_bytes_per_second, Instant::now()),
+        frame_bytes: plan.frame_bytes,
+        rate_limiter: RateLimiter::new(task.max_bytes_per_second, Instant::now()),
         objects: Objects {
             store: context.store.clone(),
             prefix,
             tags: area_tags(area),
-            memory: UPLOAD_MEMORY / context.at_once.max(1) / (plan.readers + 1),
+            memory: UPLOAD_MEMORY / context.concurrency.max(1) / (plan.readers + 1),
             numbers: AtomicU32::new(0),
         },
         stop: stop.clone(),
@@ -269,8 +271,8 @@ async fn read_tables(
     leader: &Session,
     snapshot: &str,
     readers: usize,
-    shared: &Shared,
-) -> Result<Written, DumpError> {
+    shared: &DumpState,
+) -> Result<ReaderOutput, DumpError> {
     let others = futures::future::join_all((1..readers).map(|_| async {
         let joined = tokio::select! {
             biased;
@@ -284,7 +286,7 @@ async fn read_tables(
     }));
     let first = Box::pin(rows::read_all(shared, leader, true, &context.progress));
     let (first, others) = tokio::join!(first, others);
-    let mut all = Written::default();
+    let mut all = ReaderOutput::default();
     let mut failure = None;
     for read in std::iter::once(first).chain(others) {
         match read {

@@ -1,10 +1,10 @@
 //! The dump of a database of the MySQL family: the same backup by other means. Whatever is not the server's affair (objects,
 //! frames, pace, manifest) is that of every engine.
 
-use super::rows::{Shared, Written};
-use super::{APPLICATION, DumpError, gathering, plan};
+use super::rows::{DumpState, ReaderOutput};
+use super::{APPLICATION, DumpError, dump_state, plan};
 use crate::WorkerContext;
-use crate::dump::commit::Gathered;
+use crate::dump::commit::DumpedData;
 use crate::dump::objects::OpenObject;
 use bytes::Bytes;
 use sennight_core::manifest::{SchemaArchive, Sequence, ServerFacts};
@@ -23,15 +23,15 @@ use tokio_util::sync::CancellationToken;
 const OBJECT: &str = "schema.sql";
 
 /// Reads everything at one instant.
-pub async fn gather(
+pub async fn read_database(
     task: &DumpTask,
     area: Area,
     context: &WorkerContext,
     id: &BackupId,
     stop: &CancellationToken,
-) -> Result<Gathered, DumpError> {
+) -> Result<DumpedData, DumpError> {
     let lock_timeout = Duration::from_secs(u64::try_from(task.lock_timeout_seconds).unwrap_or(0).max(1));
-    let parallelism = if context.at_once > 1 { 1 } else { task.parallelism };
+    let parallelism = if context.concurrency > 1 { 1 } else { task.parallelism };
     let opening = async {
         let survey = survey(task).await?;
         let sizes: Vec<(i64, i64)> = survey.inventory.tables.iter().map(|t| (t.bytes, 0)).collect();
@@ -49,7 +49,7 @@ pub async fn gather(
     };
     context.progress.expect(inventory.tables.iter().map(|t| t.bytes).sum());
     let tables = inventory.tables.iter().map(|table| listing(&task.database.database, table)).collect();
-    let shared = gathering(task, area, context, id, stop, tables, plan)?;
+    let shared = dump_state(task, area, context, id, stop, tables, plan)?;
     let reading = begun.readers.into_iter().map(|session| read_all(session, &shared, &inventory.tables, context));
     let (written, mut sessions) = together(futures::future::join_all(reading).await)?;
     let Some(mut session) = sessions.pop() else { return Err(DumpError::Stopped) };
@@ -71,7 +71,7 @@ pub async fn gather(
     let mut warnings = inventory.notes;
     warnings.extend(begun.notes);
     warnings.extend(words(&facts.schema, shared.tables.is_empty()));
-    Ok(Gathered {
+    Ok(DumpedData {
         objects: shared,
         taken_at: begun.taken_at,
         server: facts.server,
@@ -93,7 +93,7 @@ struct Survey {
 
 async fn survey(task: &DumpTask) -> Result<Survey, EngineError> {
     let mut session = connect(&task.database, &task.database.database, APPLICATION).await?;
-    rights::sees_all(&mut session).await?;
+    rights::check_sees_all(&mut session).await?;
     let mut inventory = Inventory::read(&mut session).await?;
     inventory.transactional(task.allow_non_transactional)?;
     let schema = schema::read(&mut session, &inventory).await?;
@@ -177,11 +177,11 @@ fn words(schema: &Schema, no_tables: bool) -> Vec<String> {
 /// One reader: table after table until none is left. Gives its session back, its transaction ended.
 async fn read_all(
     mut session: Session,
-    shared: &Shared,
+    shared: &DumpState,
     tables: &[TableInfo],
     context: &WorkerContext,
-) -> Result<(Written, Session), DumpError> {
-    let mut reader = Reader { shared, tables, context, written: Written::default(), pack: None, own: None };
+) -> Result<(ReaderOutput, Session), DumpError> {
+    let mut reader = Reader { shared, tables, context, written: ReaderOutput::default(), pack: None, own: None };
     let read = tokio::select! {
         biased;
         () = shared.stop.cancelled() => Err(DumpError::Stopped),
@@ -200,10 +200,10 @@ async fn read_all(
 }
 
 struct Reader<'a> {
-    shared: &'a Shared,
+    shared: &'a DumpState,
     tables: &'a [TableInfo],
     context: &'a WorkerContext,
-    written: Written,
+    written: ReaderOutput,
     pack: Option<OpenObject>,
     own: Option<OpenObject>,
 }
@@ -214,7 +214,7 @@ impl Reader<'_> {
             let next = self.shared.queue.lock().pop_front();
             let Some(item) = next else { break };
             self.read(session, item).await?;
-            snapshot::let_go(session).await?;
+            snapshot::release_metadata_locks(session).await?;
             self.context.progress.tables(1);
         }
         snapshot::finish(session).await?;
@@ -226,9 +226,9 @@ impl Reader<'_> {
 
     async fn read(&mut self, session: &mut Session, index: usize) -> Result<(), DumpError> {
         let item = &self.shared.items[index];
-        let mut rows = Rows::open(session, &self.tables[item.table], self.shared.frame).await?;
+        let mut rows = Rows::open(session, &self.tables[item.table], self.shared.frame_bytes).await?;
         while let Some(block) = rows.next().await? {
-            self.shared.pace.pay(block.raw.len()).await;
+            self.shared.rate_limiter.wait_for(block.raw.len()).await;
             self.context.progress.add(i64::try_from(block.raw.len()).unwrap_or(i64::MAX), block.rows);
             let slot = if item.own_object { &mut self.own } else { &mut self.pack };
             if let Some(full) = slot.take_if(|open| open.is_full()) {
@@ -247,8 +247,8 @@ impl Reader<'_> {
 }
 
 /// What all readers wrote, or the error that came first.
-fn together(read: Vec<Result<(Written, Session), DumpError>>) -> Result<(Written, Vec<Session>), DumpError> {
-    let (mut all, mut sessions, mut failure) = (Written::default(), Vec::new(), None);
+fn together(read: Vec<Result<(ReaderOutput, Session), DumpError>>) -> Result<(ReaderOutput, Vec<Session>), DumpError> {
+    let (mut all, mut sessions, mut failure) = (ReaderOutput::default(), Vec::new(), None);
     for read in read {
         match read {
             Ok((written, session)) => {
@@ -264,7 +264,7 @@ fn together(read: Vec<Result<(Written, Session), DumpError>>) -> Result<(Written
     failure.map_or(Ok((all, sessions)), Err)
 }
 
-async fn archive(shared: &Shared, text: &str) -> Result<SchemaArchive, DumpError> {
+async fn archive(shared: &DumpState, text: &str) -> Result<SchemaArchive, DumpError> {
     let mut upload = shared.objects.upload(OBJECT);
     let bytes = Bytes::copy_from_slice(text.as_bytes());
     if let Err(error) = upload.write(bytes).await {

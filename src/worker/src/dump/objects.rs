@@ -2,7 +2,7 @@
 //! the next one is being read.
 
 use super::DumpError;
-use super::frame_writer::{Sealed, seal};
+use super::frame_writer::{CompressedFrame, compress_frame};
 use bytes::Bytes;
 use sennight_core::manifest::{DataObject, Frame};
 use sennight_storage::{Store, Tags, Upload};
@@ -44,14 +44,14 @@ impl Objects {
 }
 
 /// A frame that is in its object, and the item that it belongs to.
-pub type Placed = (usize, Frame);
+pub type ItemFrame = (usize, Frame);
 
 /// An object that is being written. It exists only after [`OpenObject::finish`].
 pub struct OpenObject {
     name: String,
     upload: Upload,
-    pending: Option<(usize, JoinHandle<std::io::Result<Sealed>>)>,
-    frames: Vec<Placed>,
+    pending: Option<(usize, JoinHandle<std::io::Result<CompressedFrame>>)>,
+    frames: Vec<ItemFrame>,
 }
 
 impl OpenObject {
@@ -65,11 +65,11 @@ impl OpenObject {
     ) -> Result<(), DumpError> {
         self.settle().await?;
         if raw.len() <= AT_ONCE {
-            let sealed = seal(&raw).map_err(|source| self.broken(source))?;
+            let sealed = compress_frame(&raw).map_err(|source| self.broken(source))?;
             return self.place(item, sealed).await;
         }
         let sealing = move || {
-            let sealed = seal(&raw);
+            let sealed = compress_frame(&raw);
             recycle(raw);
             sealed
         };
@@ -88,7 +88,7 @@ impl OpenObject {
         self.place(item, sealed).await
     }
 
-    async fn place(&mut self, item: usize, sealed: Sealed) -> Result<(), DumpError> {
+    async fn place(&mut self, item: usize, sealed: CompressedFrame) -> Result<(), DumpError> {
         let frame = Frame {
             object: self.name.clone(),
             offset: self.upload.length(),
@@ -107,7 +107,7 @@ impl OpenObject {
     }
 
     /// Makes the object exist, unless nothing was written: then there is none.
-    pub async fn finish(mut self) -> Result<Option<(DataObject, Vec<Placed>)>, DumpError> {
+    pub async fn finish(mut self) -> Result<Option<(DataObject, Vec<ItemFrame>)>, DumpError> {
         if let Err(error) = self.settle().await {
             self.abort().await;
             return Err(error);

@@ -24,7 +24,7 @@ const RANGES_SINCE: i32 = 14;
 
 /// One COPY.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Item {
+pub struct ReadItem {
     /// Index of the table.
     pub table: usize,
     /// Its place among the table's items.
@@ -43,9 +43,9 @@ pub struct DumpPlan {
     /// Connections.
     pub readers: usize,
     /// COPYs, the biggest first.
-    pub items: Vec<Item>,
+    pub items: Vec<ReadItem>,
     /// Row text per frame.
-    pub frame: usize,
+    pub frame_bytes: usize,
 }
 
 /// Plans the reading of `tables`, whose bytes and pages are `sizes`.
@@ -58,7 +58,7 @@ pub fn plan(tables: &[TableInfo], sizes: &[(i64, i64)], parallelism: i32, server
     for (index, (table, (bytes, pages))) in tables.iter().zip(sizes).enumerate() {
         let splits = readers > 1 && table.heap && server_major >= RANGES_SINCE && *bytes >= 2 * RANGE;
         let own_object = *bytes >= OWN_OBJECT;
-        let item = |part, range, bytes| Item { table: index, part, range, own_object, bytes };
+        let item = |part, range, bytes| ReadItem { table: index, part, range, own_object, bytes };
         if splits {
             // The rows' own pages and what lies beside them (TOAST) are taken to be spread evenly.
             let ranges = page_ranges(*pages, pages / (bytes / RANGE).max(1));
@@ -74,11 +74,11 @@ pub fn plan(tables: &[TableInfo], sizes: &[(i64, i64)], parallelism: i32, server
     big.sort_by_key(|item| std::cmp::Reverse(item.bytes));
     big.append(&mut small);
     let frame = usize::try_from((total / FRAMES).clamp(FRAME.0, FRAME.1)).unwrap_or(usize::MAX);
-    DumpPlan { readers, items: big, frame }
+    DumpPlan { readers, items: big, frame_bytes: frame }
 }
 
 /// How many of the next items one request reads: one big one, or some small ones.
-pub fn together<'a>(next: impl IntoIterator<Item = &'a Item>) -> usize {
+pub fn items_per_request<'a>(next: impl IntoIterator<Item = &'a ReadItem>) -> usize {
     let (most, count) = REQUEST;
     let mut sum = 0;
     let small = next.into_iter().take(count).take_while(|item| {
@@ -107,13 +107,13 @@ mod tests {
 
     #[test]
     fn one_request_reads_a_big_item_or_some_small_ones() {
-        let item = |bytes, own_object| Item { table: 0, part: 0, range: None, own_object, bytes };
+        let item = |bytes, own_object| ReadItem { table: 0, part: 0, range: None, own_object, bytes };
         let (small, big) = (item(MIB, false), item(99 * MIB, true));
-        assert_eq!(together(&[big.clone(), small.clone()]), 1);
-        assert_eq!(together(&[small.clone(), small.clone(), big]), 2);
-        assert_eq!(together(&vec![small; 99]), 32);
-        assert_eq!(together(&vec![item(0, false); 999]), 200);
-        assert_eq!(together(&[item(63 * MIB, false)]), 1);
+        assert_eq!(items_per_request(&[big.clone(), small.clone()]), 1);
+        assert_eq!(items_per_request(&[small.clone(), small.clone(), big]), 2);
+        assert_eq!(items_per_request(&vec![small; 99]), 32);
+        assert_eq!(items_per_request(&vec![item(0, false); 999]), 200);
+        assert_eq!(items_per_request(&[item(63 * MIB, false)]), 1);
     }
 
     #[test]

@@ -5,12 +5,12 @@ use parking_lot::Mutex;
 use std::time::{Duration, Instant};
 
 /// When the next bytes may pass.
-pub struct Pace {
+pub struct RateLimiter {
     per_second: Option<f64>,
     free_at: Mutex<Instant>,
 }
 
-impl Pace {
+impl RateLimiter {
     /// `None` is without a limit.
     pub fn new(bytes_per_second: Option<i64>, now: Instant) -> Self {
         #[allow(clippy::cast_precision_loss, reason = "a rate")]
@@ -19,7 +19,7 @@ impl Pace {
     }
 
     /// Waits until these bytes, which have arrived, are paid for.
-    pub async fn pay(&self, bytes: usize) {
+    pub async fn wait_for(&self, bytes: usize) {
         let wait = self.reserve(bytes, Instant::now());
         if !wait.is_zero() {
             tokio::time::sleep(wait).await;
@@ -46,7 +46,7 @@ mod tests {
     fn without_a_limit_nobody_waits() {
         let now = Instant::now();
         for none in [None, Some(0), Some(-1)] {
-            assert_eq!(Pace::new(none, now).reserve(usize::MAX, now), Duration::ZERO);
+            assert_eq!(RateLimiter::new(none, now).reserve(usize::MAX, now), Duration::ZERO);
         }
     }
 
@@ -58,7 +58,7 @@ mod tests {
             blocks in prop::collection::vec((1_usize..16_000_000, 0_u64..5_000), 1..50),
         ) {
             let start = Instant::now();
-            let pace = Pace::new(Some(rate), start);
+            let pace = RateLimiter::new(Some(rate), start);
             let (mut now, mut sum, mut done) = (start, 0.0, start);
             for (bytes, idle) in blocks {
                 now += Duration::from_millis(idle);

@@ -1,9 +1,9 @@
 //! The readers: each takes the next COPY from the common list until none is left, and writes frames into objects.
 
 use super::DumpError;
-use super::objects::{Objects, OpenObject, Placed};
-use super::plan::{Item, together};
-use super::rate_limiter::Pace;
+use super::objects::{ItemFrame, Objects, OpenObject};
+use super::plan::{ReadItem, items_per_request};
+use super::rate_limiter::RateLimiter;
 use crate::ProgressWriter;
 use parking_lot::Mutex;
 use sennight_core::manifest::DataObject;
@@ -14,17 +14,17 @@ use std::collections::VecDeque;
 use tokio_util::sync::CancellationToken;
 
 /// What all readers share.
-pub struct Shared {
+pub struct DumpState {
     /// The tables.
     pub tables: Vec<TableInfo>,
     /// The COPYs; a reader names them by their index.
-    pub items: Vec<Item>,
+    pub items: Vec<ReadItem>,
     /// Indexes of those that nobody has taken.
     pub queue: Mutex<VecDeque<usize>>,
     /// Row text per frame.
-    pub frame: usize,
+    pub frame_bytes: usize,
     /// How fast rows may be read.
-    pub pace: Pace,
+    pub rate_limiter: RateLimiter,
     /// Where frames go.
     pub objects: Objects,
     /// Fires when any producer has failed.
@@ -33,18 +33,18 @@ pub struct Shared {
 
 /// What a reader has written.
 #[derive(Default)]
-pub struct Written {
+pub struct ReaderOutput {
     /// Finished objects.
     pub objects: Vec<DataObject>,
     /// Their frames.
-    pub frames: Vec<Placed>,
+    pub frames: Vec<ItemFrame>,
     /// COPYs read to their end, and how many rows the server says each had.
     pub items: Vec<(usize, i64)>,
 }
 
-impl Written {
+impl ReaderOutput {
     /// Adds an object that is finished.
-    pub fn add(&mut self, finished: Option<(DataObject, Vec<Placed>)>) {
+    pub fn add(&mut self, finished: Option<(DataObject, Vec<ItemFrame>)>) {
         if let Some((object, frames)) = finished {
             self.objects.push(object);
             self.frames.extend(frames);
@@ -55,12 +55,13 @@ impl Written {
 /// Reads until the list is empty. `leads` says that the session holds the leader's locks, so that it need not lock. On
 /// any error, and when the others stop, its unfinished objects are given up.
 pub async fn read_all(
-    shared: &Shared,
+    shared: &DumpState,
     session: &Session,
     leads: bool,
     progress: &ProgressWriter,
-) -> Result<Written, DumpError> {
-    let mut reader = Reader { shared, session, leads, progress, pack: None, own: None, written: Written::default() };
+) -> Result<ReaderOutput, DumpError> {
+    let mut reader =
+        Reader { shared, session, leads, progress, pack: None, own: None, written: ReaderOutput::default() };
     let read = tokio::select! {
         biased;
         () = shared.stop.cancelled() => Err(DumpError::Stopped),
@@ -79,13 +80,13 @@ pub async fn read_all(
 }
 
 struct Reader<'a> {
-    shared: &'a Shared,
+    shared: &'a DumpState,
     session: &'a Session,
     leads: bool,
     progress: &'a ProgressWriter,
     pack: Option<OpenObject>,
     own: Option<OpenObject>,
-    written: Written,
+    written: ReaderOutput,
 }
 
 impl Reader<'_> {
@@ -106,7 +107,7 @@ impl Reader<'_> {
 
     fn take(&self) -> Vec<usize> {
         let mut queue = self.shared.queue.lock();
-        let count = together(queue.iter().map(|index| &self.shared.items[*index])).min(queue.len());
+        let count = items_per_request(queue.iter().map(|index| &self.shared.items[*index])).min(queue.len());
         queue.drain(..count).collect()
     }
 
@@ -117,9 +118,9 @@ impl Reader<'_> {
             Source { table: &shared.tables[item.table], range: item.range }
         };
         let sources: Vec<Source<'_>> = items.iter().map(source).collect();
-        let mut rows = Rows::open_all(self.session, &sources, !self.leads, shared.frame).await?;
+        let mut rows = Rows::open_all(self.session, &sources, !self.leads, shared.frame_bytes).await?;
         while let Some(block) = rows.next().await? {
-            shared.pace.pay(block.raw.len()).await;
+            shared.rate_limiter.wait_for(block.raw.len()).await;
             self.progress.add(i64::try_from(block.raw.len()).unwrap_or(i64::MAX), block.rows);
             let index = items[block.source];
             let recycle = rows.recycle();

@@ -2,10 +2,10 @@
 //! `pg_dump` has ended well.
 
 use super::DumpError;
-use super::rows::Shared;
+use super::rows::DumpState;
 use bytes::BytesMut;
 use sennight_core::manifest::SchemaArchive;
-use sennight_engine::postgres::schema::{sorted, start, warnings};
+use sennight_engine::postgres::schema::{classified, start, warnings};
 use sennight_engine::postgres::tools::{Access, Running, Tools};
 use sennight_engine::postgres::{EngineError, Purpose};
 use sennight_protocol::backup::DumpTask;
@@ -35,7 +35,7 @@ pub async fn dump(
     snapshot: &str,
     encoding: &str,
     lock_timeout: Duration,
-    shared: &Shared,
+    shared: &DumpState,
     data: bool,
 ) -> Result<Archive, DumpError> {
     let mut upload = shared.objects.upload(OBJECT);
@@ -85,7 +85,7 @@ async fn stream(mut running: Running, upload: &mut Upload) -> Result<(String, St
         hash.update(&chunk);
         upload.write(chunk.freeze()).await?;
     }
-    let stderr = running.wait().await.map_err(sorted)?;
+    let stderr = running.wait().await.map_err(classified)?;
     if head != MAGIC {
         let why = "pg_dump ended well and wrote no archive".to_owned();
         return Err(EngineError::Incomplete { what: OBJECT.to_owned(), why }.into());

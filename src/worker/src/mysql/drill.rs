@@ -1,7 +1,7 @@
 //! `drill` on MySQL and MariaDB: a scratch schema, filled, compared row by row, dropped.
 
-use super::prepare::other_than;
-use crate::mysql_load::Fill;
+use super::prepare::new_number;
+use crate::mysql_load::MySQLLoad;
 use crate::{TaskError, WorkerContext};
 use sennight_core::manifest::Manifest;
 use sennight_engine::mysql::connect;
@@ -23,10 +23,10 @@ pub async fn proven(
     let mut admin = connect(server, "", application).await?;
     lock(&mut admin, &lock_of_request(&task.request_uid)).await?;
     drop_own(&mut admin, scratch, &task.request_uid).await?;
-    let mark = Mark::new(Role::Restored, &task.request_uid, other_than(0));
+    let mark = Mark::new(Role::Restored, &task.request_uid, new_number(0));
     let like = (manifest.server.ctype.as_str(), manifest.server.collate.as_str());
     create(&mut admin, scratch, like, &mark, &task.request_uid).await?;
-    let fill = Fill {
+    let fill = MySQLLoad {
         store: &context.store,
         prefix: &task.backup.prefix,
         manifest,
@@ -34,8 +34,8 @@ pub async fn proven(
         database: scratch,
         application,
         parallelism: task.parallelism,
-        how: None,
-        definers: Definers::Mine,
+        method: None,
+        definers: Definers::Loader,
         progress: &context.progress,
     };
     let filled = tokio::select! {

@@ -4,11 +4,11 @@ use crate::backup::{self, archive};
 use crate::{TaskError, WorkerContext};
 use sennight_core::manifest::Manifest;
 use sennight_core::result::{Done, Preflight, Refusal};
-use sennight_engine::mysql::restore::copied::Copied;
-use sennight_engine::mysql::restore::preflight::look;
+use sennight_engine::mysql::restore::preflight::gather_facts;
 use sennight_engine::mysql::restore::preflight_facts::PreflightFacts;
 use sennight_engine::mysql::restore::preflight_rules::{refusals, warnings};
-use sennight_engine::mysql::restore::preflight_undo::look_back;
+use sennight_engine::mysql::restore::preflight_undo::gather_undo_facts;
+use sennight_engine::mysql::restore::script_needs::ScriptNeeds;
 use sennight_engine::mysql::schema::{Statement, parse};
 use sennight_engine::mysql::{Session, connect};
 use sennight_protocol::cutover::CutoverTask;
@@ -22,7 +22,7 @@ pub async fn run(task: &RestoreTask, context: &WorkerContext) -> Result<Done, Ta
     let manifest = backup::open(task, context).await?;
     let application = format!("sennight preflight {}", task.request_uid);
     let mut session = connect(&task.database, "", &application).await?;
-    let evidence = gather(task, context, &manifest, &mut session).await;
+    let evidence = facts(task, context, &manifest, &mut session).await;
     session.close().await;
     Ok(told(&evidence?))
 }
@@ -30,7 +30,7 @@ pub async fn run(task: &RestoreTask, context: &WorkerContext) -> Result<Done, Ta
 /// Looks whether a swap could be undone.
 pub async fn undo(task: &CutoverTask) -> Result<Done, TaskError> {
     let mut session = connect(&task.database, "", &format!("sennight preflight-undo {}", task.request_uid)).await?;
-    let evidence = look_back(&mut session, task).await;
+    let evidence = gather_undo_facts(&mut session, task).await;
     session.close().await;
     Ok(told(&evidence?))
 }
@@ -45,7 +45,7 @@ fn told(evidence: &PreflightFacts) -> Done {
 }
 
 /// Everything that the rules need to know, the backup's script included.
-pub async fn gather(
+pub async fn facts(
     task: &RestoreTask,
     context: &WorkerContext,
     manifest: &Manifest,
@@ -54,9 +54,9 @@ pub async fn gather(
     let copied = if manifest.schema.length > SCRIPT_LIMIT {
         None
     } else {
-        Some(Copied::of(&script(task, context, manifest).await?))
+        Some(ScriptNeeds::of(&script(task, context, manifest).await?))
     };
-    Ok(look(session, task, manifest, copied).await?)
+    Ok(gather_facts(session, task, manifest, copied).await?)
 }
 
 async fn script(task: &RestoreTask, context: &WorkerContext, manifest: &Manifest) -> Result<Vec<Statement>, TaskError> {

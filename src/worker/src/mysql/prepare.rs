@@ -2,7 +2,7 @@
 //! drops what the one before left. The live schema is read, never written.
 
 use super::{hooks, preflight};
-use crate::mysql_load::Fill;
+use crate::mysql_load::MySQLLoad;
 use crate::{TaskError, WorkerContext, backup, verify};
 use sennight_core::manifest::Manifest;
 use sennight_core::names::new_database;
@@ -13,7 +13,7 @@ use sennight_engine::mysql::restore::failure::RestoreError;
 use sennight_engine::mysql::restore::marks::{Mark, Role, number_of};
 use sennight_engine::mysql::restore::preflight_rules::refusals;
 use sennight_engine::mysql::restore::schemas::{self, Schema, create, drop_own, lock_of_request};
-use sennight_engine::mysql::restore::{code, swap};
+use sennight_engine::mysql::restore::{stored_code, swap};
 use sennight_engine::mysql::schema::Statement;
 use sennight_engine::mysql::{Session, connect};
 use sennight_protocol::restore::RestoreTask;
@@ -68,7 +68,7 @@ async fn admit(
     manifest: &Manifest,
     admin: &mut Session,
 ) -> Result<(), TaskError> {
-    let evidence = preflight::gather(task, context, manifest, admin).await?;
+    let evidence = preflight::facts(task, context, manifest, admin).await?;
     let refused = refusals(&evidence);
     let now: Vec<_> = refused.iter().filter(|r| !r.matters_at_the_swap_only()).collect();
     match now.first() {
@@ -89,7 +89,7 @@ async fn make(
     application: &str,
 ) -> Result<Done, TaskError> {
     let live_oid = live_number(task, admin).await?;
-    let new_oid = other_than(live_oid);
+    let new_oid = new_number(live_oid);
     let mark = Mark::new(Role::Restored, &task.request_uid, new_oid);
     let like = (manifest.server.ctype.as_str(), manifest.server.collate.as_str());
     create(admin, name, like, &mark, &task.request_uid).await?;
@@ -100,9 +100,9 @@ async fn make(
     };
     // Until the swap its events are off; which were on stands in its mark.
     let states: Vec<(String, String)> = last.iter().map(state).collect();
-    let objects = code::read(admin, name, &[]).await?;
-    code::events_off(admin, name, &objects).await?;
-    swap::remember(admin, name, &mark, &states).await?;
+    let objects = stored_code::read(admin, name, &[]).await?;
+    stored_code::events_off(admin, name, &objects).await?;
+    swap::write_mark(admin, name, &mark, &states).await?;
     let now = live_number(task, admin).await?;
     if now != live_oid {
         let found = format!("{:?} had the number {live_oid} and has {now} now", task.database.database);
@@ -121,7 +121,7 @@ async fn live_number(task: &RestoreTask, admin: &mut Session) -> Result<u32, Tas
 }
 
 /// A number for a new schema.
-pub fn other_than(number: u32) -> u32 {
+pub fn new_number(number: u32) -> u32 {
     let drawn: u32 = rand::random();
     if drawn == number { drawn.wrapping_add(1) } else { drawn }
 }
@@ -138,7 +138,7 @@ async fn fill(
     name: &str,
     application: &str,
 ) -> Result<(Vec<String>, Vec<Statement>), TaskError> {
-    let fill = Fill {
+    let fill = MySQLLoad {
         store: &context.store,
         prefix: &task.backup.prefix,
         manifest,
@@ -146,15 +146,15 @@ async fn fill(
         database: name,
         application,
         parallelism: task.parallelism,
-        how: None,
-        definers: Definers::Kept,
+        method: None,
+        definers: Definers::Original,
         progress: &context.progress,
     };
-    let script = fill.tables().await?;
+    let script = fill.load_tables().await?;
     // Before triggers and views: those run as accounts that have no rights on this name.
     context.progress.stage(Stage::Hooks);
     let hooks = hooks::run_all(task, manifest, name, application).await?;
-    Ok((hooks, fill.code(script).await?))
+    Ok((hooks, fill.create_code(script).await?))
 }
 
 /// Ends when the new schema has outgrown the backup, and not before.

@@ -8,7 +8,7 @@ use sennight_core::result::Done;
 use sennight_engine::mysql::connect;
 use sennight_engine::mysql::restore::failure::RestoreError;
 use sennight_engine::mysql::restore::journal::Journal;
-use sennight_engine::mysql::restore::schemas::{SwapState, end_holder, lock, lock_of_database, standing};
+use sennight_engine::mysql::restore::schemas::{self, SwapState, kill_lock_holder, lock, lock_of_database};
 use sennight_engine::mysql::restore::swap::{self, Renamed, SwapOutcome};
 use sennight_protocol::cutover::CutoverTask;
 use sennight_storage::{ClaimRecord, Claimed, Store, StoreError};
@@ -20,9 +20,9 @@ const PATIENCE: Duration = Duration::from_mins(2);
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// Which schema the live name stands for.
-pub async fn look(task: &CutoverTask, application: &str) -> Result<SwapState, TaskError> {
+pub async fn swap_state(task: &CutoverTask, application: &str) -> Result<SwapState, TaskError> {
     let mut session = connect(&task.database, "", application).await?;
-    let found = standing(&mut session, task).await;
+    let found = schemas::swap_state(&mut session, task).await;
     session.close().await;
     Ok(found?)
 }
@@ -31,7 +31,7 @@ pub async fn look(task: &CutoverTask, application: &str) -> Result<SwapState, Ta
 pub async fn swap(task: &CutoverTask, store: &Store, application: &str) -> Result<Done, TaskError> {
     let mut session = connect(&task.database, "", application).await?;
     lock(&mut session, &lock_of_database(&task.database.database)).await?;
-    match standing(&mut session, task).await? {
+    match schemas::swap_state(&mut session, task).await? {
         SwapState::Before => {}
         SwapState::After => {
             session.close().await;
@@ -39,12 +39,12 @@ pub async fn swap(task: &CutoverTask, store: &Store, application: &str) -> Resul
         }
         SwapState::Neither(found) => return Err(RestoreError::DatabasesChanged { found }.into()),
     }
-    let journal = swap::survey(&mut session, task).await?;
+    let journal = swap::make_journal(&mut session, task).await?;
     store.put_journal(&task.request_uid, &journal).await?;
     let since = Instant::now();
-    let renamed = swap::cut(&mut session, task, &journal).await;
+    let renamed = swap::lock_out_and_rename(&mut session, task, &journal).await;
     let whole = match &renamed {
-        Ok(_) => swap::forward(&mut session, task, &journal).await,
+        Ok(_) => swap::finish_forward(&mut session, task, &journal).await,
         Err(_) => Ok(()),
     };
     // Its lock goes with it.
@@ -90,7 +90,7 @@ pub async fn finish(task: &CutoverTask, store: &Store, application: &str) -> Res
 }
 
 /// A pod that started again after its claim: what it had begun is ended; nothing begun, it may begin.
-pub async fn again(task: &CutoverTask, store: &Store, application: &str) -> Result<Done, TaskError> {
+pub async fn resume(task: &CutoverTask, store: &Store, application: &str) -> Result<Done, TaskError> {
     let Some(journal) = store.journal::<Journal>(&task.request_uid).await? else {
         return swap(task, store, application).await;
     };
@@ -154,11 +154,11 @@ async fn attempt(
     let mut session = connect(&task.database, "", application).await?;
     let name = lock_of_database(&task.database.database);
     if other {
-        end_holder(&mut session, &name).await?;
+        kill_lock_holder(&mut session, &name).await?;
     }
     // Whoever held it was renaming, or not: with the lock ours, the server has made up its mind.
     lock(&mut session, &name).await?;
-    let settled = swap::settle(&mut session, task, journal).await;
+    let settled = swap::recover(&mut session, task, journal).await;
     session.close().await;
     settled
 }

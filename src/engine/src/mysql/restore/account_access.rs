@@ -35,13 +35,13 @@ impl fmt::Display for Account {
 
 /// All that the server's own tables say of accounts and of one schema.
 #[derive(Debug, Clone, Default)]
-pub struct Known {
+pub struct SchemaAccess {
     /// Every account that can log in, and whether it is locked.
     pub accounts: BTreeMap<Account, bool>,
     /// Accounts and roles with rights on the schema, one of its tables or routines, or on everything.
     pub with_rights: BTreeSet<Account>,
     /// Who has the rights of whom: role or account, and the one that it is granted to.
-    pub passes: Vec<(Account, Account)>,
+    pub inherits: Vec<(Account, Account)>,
     /// Who administers the server.
     pub administrators: BTreeSet<Account>,
     /// Our own account.
@@ -50,33 +50,33 @@ pub struct Known {
 
 /// What a fence does with whom.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Reach {
+pub struct AffectedAccounts {
     /// To be locked.
-    pub fenced: Vec<Account>,
+    pub to_lock: Vec<Account>,
     /// Locked by somebody else already; they stay so.
-    pub locked: Vec<Account>,
+    pub already_locked: Vec<Account>,
     /// Administrators that have rights on the schema: never locked.
-    pub spared: Vec<Account>,
+    pub administrators: Vec<Account>,
 }
 
-impl Known {
+impl SchemaAccess {
     /// Everybody who comes near the schema.
-    pub fn reach(&self) -> Reach {
+    pub fn affected(&self) -> AffectedAccounts {
         let near = self.near();
         let everybody =
             near.iter().any(|account| account.host.is_empty() && account.user.eq_ignore_ascii_case("PUBLIC"));
-        let mut reach = Reach::default();
+        let mut reach = AffectedAccounts::default();
         for (account, locked) in &self.accounts {
             let reserved = ["mysql.", "mariadb."].iter().any(|prefix| account.user.starts_with(prefix));
             if reserved || *account == self.own || !(everybody || near.contains(account)) {
                 continue;
             }
             let list = if self.administrators.contains(account) {
-                &mut reach.spared
+                &mut reach.administrators
             } else if *locked {
-                &mut reach.locked
+                &mut reach.already_locked
             } else {
-                &mut reach.fenced
+                &mut reach.to_lock
             };
             list.push(account.clone());
         }
@@ -88,7 +88,7 @@ impl Known {
         loop {
             let before = near.len();
             let more: Vec<Account> =
-                self.passes.iter().filter(|(from, _)| near.contains(from)).map(|(_, to)| to.clone()).collect();
+                self.inherits.iter().filter(|(from, _)| near.contains(from)).map(|(_, to)| to.clone()).collect();
             near.extend(more);
             if near.len() == before {
                 return near;
@@ -97,12 +97,12 @@ impl Known {
     }
 }
 
-impl Reach {
+impl AffectedAccounts {
     /// Login names whose sessions are ended: of all that are fenced or locked, unless an administrator has the same one.
     pub fn logins(&self, own: &Account) -> BTreeSet<String> {
         let spared: BTreeSet<&str> =
-            self.spared.iter().map(|a| a.user.as_str()).chain(std::iter::once(own.user.as_str())).collect();
-        let all = self.fenced.iter().chain(&self.locked).map(|a| a.user.clone());
+            self.administrators.iter().map(|a| a.user.as_str()).chain(std::iter::once(own.user.as_str())).collect();
+        let all = self.to_lock.iter().chain(&self.already_locked).map(|a| a.user.clone());
         all.filter(|user| !spared.contains(user.as_str()) && !user.is_empty()).collect()
     }
 }
@@ -115,12 +115,12 @@ mod tests {
         Account { user: user.into(), host: if user.starts_with("r_") || user == "PUBLIC" { "" } else { "%" }.into() }
     }
 
-    fn known(with_rights: &[&str], passes: &[(&str, &str)]) -> Known {
+    fn known(with_rights: &[&str], passes: &[(&str, &str)]) -> SchemaAccess {
         let accounts = ["app", "other", "root", "me", "off"].map(|user| (account(user), user == "off"));
-        Known {
+        SchemaAccess {
             accounts: accounts.into(),
             with_rights: with_rights.iter().map(|user| account(user)).collect(),
-            passes: passes.iter().map(|(from, to)| (account(from), account(to))).collect(),
+            inherits: passes.iter().map(|(from, to)| (account(from), account(to))).collect(),
             administrators: [account("root")].into(),
             own: account("me"),
         }
@@ -132,17 +132,17 @@ mod tests {
 
     #[test]
     fn i3_whoever_has_rights_is_fenced_but_administrators_and_we() {
-        let reach = known(&["app", "root", "me", "off"], &[]).reach();
-        assert_eq!(users(&reach.fenced), ["app"]);
-        assert_eq!((users(&reach.locked), users(&reach.spared)), (vec!["off"], vec!["root"]));
+        let reach = known(&["app", "root", "me", "off"], &[]).affected();
+        assert_eq!(users(&reach.to_lock), ["app"]);
+        assert_eq!((users(&reach.already_locked), users(&reach.administrators)), (vec!["off"], vec!["root"]));
         assert_eq!(reach.logins(&account("me")), BTreeSet::from(["app".to_owned(), "off".to_owned()]));
     }
 
     #[test]
     fn i3_rights_by_roles_of_roles_count_and_so_does_everybodys() {
-        let reach = known(&["r_a"], &[("r_a", "r_b"), ("r_b", "app"), ("r_c", "other")]).reach();
-        assert_eq!(users(&reach.fenced), ["app"]);
-        assert_eq!(users(&known(&["PUBLIC"], &[]).reach().fenced), ["app", "other"]);
-        assert_eq!(users(&known(&[], &[("r_a", "app")]).reach().fenced), Vec::<&str>::new());
+        let reach = known(&["r_a"], &[("r_a", "r_b"), ("r_b", "app"), ("r_c", "other")]).affected();
+        assert_eq!(users(&reach.to_lock), ["app"]);
+        assert_eq!(users(&known(&["PUBLIC"], &[]).affected().to_lock), ["app", "other"]);
+        assert_eq!(users(&known(&[], &[("r_a", "app")]).affected().to_lock), Vec::<&str>::new());
     }
 }

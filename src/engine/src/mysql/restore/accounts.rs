@@ -1,7 +1,7 @@
 //! Asks the server's own tables who has rights on a schema, by whatever way.
 
-use super::account_access::Known;
-pub use super::account_access::{Account, Reach};
+pub use super::account_access::{Account, AffectedAccounts};
+use super::account_access::SchemaAccess;
 use crate::mysql::{EngineError, Flavour, Session, literal};
 use std::collections::BTreeSet;
 
@@ -26,14 +26,14 @@ fn account((user, host): (String, String)) -> Account {
 }
 
 /// Reads it.
-pub async fn known(session: &mut Session, schema: &str) -> Result<Known, EngineError> {
+pub async fn schema_access(session: &mut Session, schema: &str) -> Result<SchemaAccess, EngineError> {
     let mysql = session.version().flavour == Flavour::MySQL;
     let of = literal(schema);
     let named = format!(
         "SELECT User, Host FROM mysql.db WHERE {of} LIKE Db UNION SELECT User, Host FROM mysql.tables_priv WHERE Db = {of}
           UNION SELECT User, Host FROM mysql.columns_priv WHERE Db = {of} UNION SELECT User, Host FROM mysql.procs_priv WHERE Db = {of}"
     );
-    let mut known = Known { own: own(session).await?, ..Known::default() };
+    let mut known = SchemaAccess { own: own(session).await?, ..SchemaAccess::default() };
     let accounts: Vec<(String, String, i64)> =
         session.rows(if mysql { MYSQL_ACCOUNTS } else { MARIADB_ACCOUNTS }, DOING).await?;
     known.accounts = accounts.into_iter().map(|(user, host, locked)| (account((user, host)), locked != 0)).collect();
@@ -48,13 +48,13 @@ pub async fn known(session: &mut Session, schema: &str) -> Result<Known, EngineE
     known.administrators = administrators.into_iter().map(account).collect();
     for query in [if mysql { MYSQL_ROLES } else { MARIADB_ROLES }, PROXIES] {
         let found: Vec<(String, String, String, String)> = session.rows(query, DOING).await?;
-        known.passes.extend(found.into_iter().map(|(a, b, c, d)| (account((a, b)), account((c, d)))));
+        known.inherits.extend(found.into_iter().map(|(a, b, c, d)| (account((a, b)), account((c, d)))));
     }
     if mysql {
         // Everybody has them, though no edge says so.
         let mandatory = mandatory_roles(session).await?;
         let everybody = Account { user: "PUBLIC".to_owned(), host: String::new() };
-        known.passes.extend(mandatory.into_iter().map(|role| (role, everybody.clone())));
+        known.inherits.extend(mandatory.into_iter().map(|role| (role, everybody.clone())));
     }
     Ok(known)
 }

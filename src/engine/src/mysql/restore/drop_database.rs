@@ -3,13 +3,13 @@
 
 use super::failure::RestoreError;
 use super::marks::{Mark, Role};
-use super::schemas::{Schema, drop_own, lock, lock_of_database, lock_of_request, remove};
+use super::schemas::{Schema, drop_own, drop_schema, lock, lock_of_database, lock_of_request};
 use crate::mysql::{Session, ident};
 use sennight_core::result::DatabaseDropped;
 use sennight_protocol::drop_database::{self, DropDatabaseTask};
 
 /// Drops it. Not there any more is success; anything without the right mark and number is an error and stays.
-pub async fn clear(session: &mut Session, task: &DropDatabaseTask) -> Result<DatabaseDropped, RestoreError> {
+pub async fn drop_marked(session: &mut Session, task: &DropDatabaseTask) -> Result<DatabaseDropped, RestoreError> {
     // A `prepare` or a swap that is still at work holds one of these.
     lock(session, &lock_of_database(&task.database.database)).await?;
     lock(session, &lock_of_request(&task.request_uid)).await?;
@@ -27,24 +27,28 @@ pub async fn clear(session: &mut Session, task: &DropDatabaseTask) -> Result<Dat
         drop_database::Mark::Previous => {
             let Some(found) = Schema::find(session, name).await? else { return Ok(DatabaseDropped::default()) };
             let number = task.database_to_drop.oid;
-            let doomed = bury(session, task, &found).await?;
-            remove(session, name, &found, doomed.as_ref()).await?;
+            let doomed = mark_for_drop(session, task, &found).await?;
+            drop_schema(session, name, &found, doomed.as_ref()).await?;
             Ok(cleared(number))
         }
     }
 }
 
 /// The mark that it has then; an empty schema is left of an earlier attempt.
-async fn bury(session: &mut Session, task: &DropDatabaseTask, found: &Schema) -> Result<Option<Mark>, RestoreError> {
+async fn mark_for_drop(
+    session: &mut Session,
+    task: &DropDatabaseTask,
+    found: &Schema,
+) -> Result<Option<Mark>, RestoreError> {
     let (name, uid) = (&task.database_to_drop.name, &task.request_uid);
     let dropping = found.mark(Role::Dropping, uid).cloned();
     if dropping.is_some() || found.is_empty() {
         return Ok(dropping);
     }
     // Without its number a kept schema is never dropped.
-    let kept = found.mark(Role::Kept, uid).filter(|mark| Some(mark.number) == task.database_to_drop.oid);
+    let kept = found.mark(Role::Previous, uid).filter(|mark| Some(mark.number) == task.database_to_drop.oid);
     let Some(kept) = kept else {
-        let wanted = Mark::new(Role::Kept, uid, task.database_to_drop.oid.unwrap_or_default()).table();
+        let wanted = Mark::new(Role::Previous, uid, task.database_to_drop.oid.unwrap_or_default()).table();
         return Err(RestoreError::NameTaken { name: name.clone(), wanted });
     };
     let doomed = Mark { role: Role::Dropping, ..kept.clone() };
@@ -54,12 +58,17 @@ async fn bury(session: &mut Session, task: &DropDatabaseTask, found: &Schema) ->
 }
 
 /// The name must stand for the very schema that the swap replaced.
-pub async fn still_kept(session: &mut Session, name: &str, number: u32, request_uid: &str) -> Result<(), RestoreError> {
+pub async fn check_previous(
+    session: &mut Session,
+    name: &str,
+    number: u32,
+    request_uid: &str,
+) -> Result<(), RestoreError> {
     let found = Schema::find(session, name).await?;
-    let mark = found.as_ref().and_then(|schema| schema.mark(Role::Kept, request_uid));
+    let mark = found.as_ref().and_then(|schema| schema.mark(Role::Previous, request_uid));
     if mark.is_some_and(|mark| mark.number == number) {
         return Ok(());
     }
-    let wanted = Mark::new(Role::Kept, request_uid, number).table();
+    let wanted = Mark::new(Role::Previous, request_uid, number).table();
     Err(RestoreError::DatabasesChanged { found: format!("{name:?} does not carry the mark {wanted:?}") })
 }

@@ -26,5 +26,5 @@ pub async fn run(session: &mut Session, name: &str, sql: &str, facts: &[(&str, S
     // All results are read: an error of a later statement is an error.
     session.script(sql).await.map_err(|e| failed(words(&e)))?;
     session.run("COMMIT", "ending a hook").await.map_err(|e| failed(e.to_string()))?;
-    session.prepare_again().await.map_err(|e: EngineError| failed(e.to_string()))
+    session.reset_settings().await.map_err(|e: EngineError| failed(e.to_string()))
 }

@@ -1,7 +1,7 @@
 //! The fence around the moment in which a schema is neither old nor new in all its parts: accounts are locked, their sessions
 //! ended until none is left. A lock alone does not end an open session.
 
-use super::accounts::{Account, Reach};
+use super::accounts::{Account, AffectedAccounts};
 use super::failure::RestoreError;
 use crate::mysql::{EngineError, Session};
 use mysql_async::Row;
@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Whose sessions are ended.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct SessionsTerminated {
+pub struct SessionFilter {
     /// By login name.
     pub logins: BTreeSet<String>,
     /// By what they work on, whoever they are, but those in `spared`.
@@ -26,10 +26,10 @@ pub struct SessionsTerminated {
     pub spared: BTreeSet<String>,
 }
 
-impl SessionsTerminated {
+impl SessionFilter {
     /// Of a reach, and of everybody who has one of these schemas open.
-    pub fn of(reach: &Reach, own: &Account, schemas: &[&str]) -> Self {
-        let spared = reach.spared.iter().map(|a| a.user.clone()).chain([own.user.clone()]).collect();
+    pub fn of(reach: &AffectedAccounts, own: &Account, schemas: &[&str]) -> Self {
+        let spared = reach.administrators.iter().map(|a| a.user.clone()).chain([own.user.clone()]).collect();
         Self { logins: reach.logins(own), schemas: schemas.iter().map(|&s| s.to_owned()).collect(), spared }
     }
 
@@ -65,7 +65,7 @@ async fn set(session: &mut Session, account: &Account, word: &str) -> Result<(),
 
 /// A session of the process list.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Somebody {
+pub struct ProcessEntry {
     id: u64,
     user: String,
     host: String,
@@ -73,7 +73,7 @@ pub struct Somebody {
 }
 
 /// Everybody's sessions but ours.
-pub async fn sessions(session: &mut Session) -> Result<Vec<Somebody>, EngineError> {
+pub async fn sessions(session: &mut Session) -> Result<Vec<ProcessEntry>, EngineError> {
     let doing = "listing the sessions";
     let own = u64::from(session.id());
     let rows: Vec<Row> = session.rows("SHOW PROCESSLIST", doing).await?;
@@ -81,7 +81,7 @@ pub async fn sessions(session: &mut Session) -> Result<Vec<Somebody>, EngineErro
     let somebody = |row: &Row| {
         let id = row.get_opt::<u64, usize>(0).and_then(Result::ok)?;
         let user = text(row, 1).unwrap_or_default();
-        Some(Somebody { id, user, host: text(row, 2).unwrap_or_default(), schema: text(row, 3) })
+        Some(ProcessEntry { id, user, host: text(row, 2).unwrap_or_default(), schema: text(row, 3) })
     };
     Ok(rows.iter().filter_map(somebody).filter(|s| s.id != own).collect())
 }
@@ -94,7 +94,7 @@ pub async fn count(session: &mut Session, schema: &str) -> Result<i64, EngineErr
 }
 
 /// Ends sessions until none is left.
-pub async fn evict(session: &mut Session, whom: &SessionsTerminated) -> Result<(), RestoreError> {
+pub async fn terminate_sessions(session: &mut Session, whom: &SessionFilter) -> Result<(), RestoreError> {
     let deadline = Instant::now() + PATIENCE;
     let mut clean = 0;
     loop {
@@ -112,7 +112,7 @@ pub async fn evict(session: &mut Session, whom: &SessionsTerminated) -> Result<(
 }
 
 /// Ends each once, and tells who was there.
-async fn round(session: &mut Session, whom: &SessionsTerminated) -> Result<Vec<Somebody>, EngineError> {
+async fn round(session: &mut Session, whom: &SessionFilter) -> Result<Vec<ProcessEntry>, EngineError> {
     let mut found = sessions(session).await?;
     found.retain(|s| whom.concerns(&s.user, s.schema.as_deref()));
     for somebody in &found {
@@ -132,9 +132,12 @@ mod tests {
     #[test]
     fn i3_who_is_ended_and_who_is_not() {
         let account = |user: &str| Account { user: user.into(), host: "%".into() };
-        let reach =
-            Reach { fenced: vec![account("app"), account("root")], locked: vec![], spared: vec![account("root")] };
-        let whom = SessionsTerminated::of(&reach, &account("me"), &["live"]);
+        let reach = AffectedAccounts {
+            to_lock: vec![account("app"), account("root")],
+            already_locked: vec![],
+            administrators: vec![account("root")],
+        };
+        let whom = SessionFilter::of(&reach, &account("me"), &["live"]);
         for (user, schema, ended) in [
             ("app", None, true),
             ("app", Some("other"), true),

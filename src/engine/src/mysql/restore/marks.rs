@@ -11,15 +11,16 @@ use sennight_core::names::stable_hash;
 pub enum Role {
     /// Filled for a request, and since its swap the live one.
     Restored,
-    /// Beside the live one, in the moment of the swap: becomes [`Role::Kept`] by the RENAME itself.
+    /// Beside the live one, in the moment of the swap: becomes [`Role::Previous`] by the RENAME itself.
     Ticket,
-    /// Replaced by a request's swap.
-    Kept,
+    /// Replaced by a request's swap. On servers the word is `kept`: it is part of a table's name and stays.
+    #[strum(serialize = "kept")]
+    Previous,
     /// About to be dropped.
     Dropping,
 }
 
-/// One mark: a role, the request, and the number of the schema (the live one's before the swap for tickets and kept ones).
+/// One mark: a role, the request, and the number of the schema (the live one's before the swap for tickets and previous ones).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mark {
     /// What the schema is.
@@ -88,7 +89,7 @@ mod tests {
 
     #[test]
     fn a_mark_is_read_as_it_was_written_and_fits_a_tables_name() {
-        for role in [Role::Restored, Role::Ticket, Role::Kept, Role::Dropping] {
+        for role in [Role::Restored, Role::Ticket, Role::Previous, Role::Dropping] {
             let mark = Mark::new(role, UID, 0x00ab_cdef);
             assert!(mark.table().len() <= 64, "{}", mark.table());
             assert_eq!(Mark::parse(&mark.table()), Some(mark.clone()));
@@ -107,7 +108,7 @@ mod tests {
 
     #[test]
     fn a_schema_has_the_number_of_its_mark_or_one_of_its_name() {
-        let kept = Mark::new(Role::Kept, UID, 7);
+        let kept = Mark::new(Role::Previous, UID, 7);
         let unmarked = number_of("acme", &[]);
         assert_eq!(number_of("acme", std::slice::from_ref(&kept)), unmarked);
         assert_ne!(number_of("other", &[]), unmarked);

@@ -3,8 +3,6 @@
 
 mod account_access;
 pub mod accounts;
-pub mod code;
-pub mod copied;
 pub mod drop_database;
 pub mod failure;
 pub mod hooks;
@@ -18,4 +16,6 @@ pub mod preflight_rules;
 pub mod preflight_undo;
 mod rename;
 pub mod schemas;
+pub mod script_needs;
+pub mod stored_code;
 pub mod swap;

@@ -1,11 +1,11 @@
 //! Looks at everything that a full restore needs, by a session without a database, and changes nothing.
 
 use super::accounts::{self, Account};
-use super::copied::Copied;
 use super::lockout;
 use super::marks::Role;
 use super::preflight_facts::{PreflightFacts, needed_bytes};
 use super::schemas::{Schema, size};
+use super::script_needs::ScriptNeeds;
 use crate::mysql::inventory::{UNREADABLE, unreadable_views};
 use crate::mysql::{EngineError, Flavour, Session, literal, rights};
 use mysql_async::Row;
@@ -38,47 +38,47 @@ const RIGHTS: [&str; 18] = [
 ];
 
 /// Looks for a full restore. `copied` is what the backup's script says, where it was read.
-pub async fn look(
+pub async fn gather_facts(
     session: &mut Session,
     task: &RestoreTask,
     manifest: &Manifest,
-    copied: Option<Copied>,
+    copied: Option<ScriptNeeds>,
 ) -> Result<PreflightFacts, EngineError> {
     let database = &task.database.database;
     let (new, kept) = (new_database(database, &task.request_uid), previous_database(database, &task.request_uid));
     let mut definers = copied.as_ref().map(|c| c.definers.clone()).unwrap_or_default();
-    let mut evidence = server_side(session, database).await?;
+    let mut evidence = gather_server_facts(session, database).await?;
     definers.extend(definers_of(session, database).await?);
     missing_definers(session, &definers, &mut evidence).await?;
     evidence.backup = minor_too(&manifest.server.version).or(Some((manifest.server.major, 0)));
     evidence.needed_bytes = needed_bytes(&manifest.server, manifest.totals.raw_bytes);
     evidence.headroom_bytes = task.headroom_bytes;
-    evidence.names_needed = [&new, &kept].map(|name| (name.clone(), directory(name))).into();
+    evidence.names_needed = [&new, &kept].map(|name| (name.clone(), directory_length(name))).into();
     if copied.is_none() {
         evidence.notes.push("the backup's schema is too large to be looked into here: prepare will".to_owned());
     }
     let unreadable = manifest.warnings.iter().filter(|warning| warning.starts_with(UNREADABLE));
     evidence.notes.extend(unreadable.map(|warning| format!("in the backup {warning}")));
     evidence.functions_guarded &= copied.as_ref().is_none_or(|c| c.functions);
-    evidence.copied = copied;
+    evidence.script_needs = copied;
     if let Some(found) = Schema::find(session, &new).await? {
         let ours = found.is_empty() || found.mark(Role::Restored, &task.request_uid).is_some();
-        evidence.names_taken.extend((!ours).then_some(new.clone()));
+        evidence.names_in_use.extend((!ours).then_some(new.clone()));
     }
     if let Some(found) = Schema::find(session, &kept).await?.filter(|schema| !schema.is_empty()) {
-        match found.mark(Role::Kept, &task.request_uid) {
-            Some(_) => evidence.already_kept = Some(kept),
-            None => evidence.names_taken.push(kept),
+        match found.mark(Role::Previous, &task.request_uid) {
+            Some(_) => evidence.already_swapped = Some(kept),
+            None => evidence.names_in_use.push(kept),
         }
     }
-    by_pattern(session, &new, &mut evidence).await?;
+    note_pattern_grants(session, &new, &mut evidence).await?;
     Ok(evidence)
 }
 
 /// What is about the server and the live schema only.
-pub async fn server_side(session: &mut Session, database: &str) -> Result<PreflightFacts, EngineError> {
-    let known = accounts::known(session, database).await?;
-    let reach = known.reach();
+pub async fn gather_server_facts(session: &mut Session, database: &str) -> Result<PreflightFacts, EngineError> {
+    let known = accounts::schema_access(session, database).await?;
+    let reach = known.affected();
     let settings = settings(session).await?;
     let on = |name: &str| settings.get(name).is_some_and(|value| value != "OFF" && value != "0");
     let held = rights::global(session).await?;
@@ -101,8 +101,8 @@ pub async fn server_side(session: &mut Session, database: &str) -> Result<Prefli
         routine_grants: accounts::routine_grants(session, database).await?,
         other_engines: other_engines(session, database).await?,
         foreign: foreign_keys(session, database).await?,
-        fenced: names(&reach.fenced),
-        spared: names(&reach.spared),
+        accounts_to_lock: names(&reach.to_lock),
+        administrators: names(&reach.administrators),
         live_bytes: size(session, database).await?,
         live_sessions: lockout::count(session, database).await?,
         ..PreflightFacts::default()
@@ -110,7 +110,7 @@ pub async fn server_side(session: &mut Session, database: &str) -> Result<Prefli
     if let Some(views) = unreadable_views(session, &literal(database)).await? {
         evidence.notes.push(format!("in the live database {UNREADABLE}; an Undo would not bring them back: {views}"));
     }
-    around(session, &mut evidence).await?;
+    gather_replication_facts(session, &mut evidence).await?;
     Ok(evidence)
 }
 
@@ -186,20 +186,20 @@ pub async fn missing_definers(
 }
 
 /// Replication, its filters, backups, two-phase transactions. What the account may not see is said.
-async fn around(session: &mut Session, evidence: &mut PreflightFacts) -> Result<(), EngineError> {
+async fn gather_replication_facts(session: &mut Session, evidence: &mut PreflightFacts) -> Result<(), EngineError> {
     let mysql = session.version().flavour == Flavour::MySQL;
     let replicas = if mysql { "SHOW REPLICA STATUS" } else { "SHOW ALL REPLICAS STATUS" };
-    if let Some(rows) = seen::<Row>(session, replicas, "whether it is a replica", evidence).await? {
+    if let Some(rows) = query_or_note::<Row>(session, replicas, "whether it is a replica", evidence).await? {
         evidence.replica = !rows.is_empty();
     }
     let log = if mysql { "SHOW BINARY LOG STATUS" } else { "SHOW MASTER STATUS" };
-    if let Some(rows) = seen::<Row>(session, log, "whether its binary log is filtered", evidence).await? {
+    if let Some(rows) = query_or_note::<Row>(session, log, "whether its binary log is filtered", evidence).await? {
         let text = |row: &Row, at: usize| row.get_opt::<String, usize>(at).and_then(Result::ok).unwrap_or_default();
         let filters: Vec<String> = rows.iter().flat_map(|row| [text(row, 2), text(row, 3)]).collect();
         let filters: Vec<&String> = filters.iter().filter(|filter| !filter.is_empty()).collect();
         evidence.log_filter = filters.first().map(|filter| (*filter).clone());
     }
-    let xa = seen::<(i64, i64, i64, Vec<u8>)>(session, "XA RECOVER", "open XA transactions", evidence).await?;
+    let xa = query_or_note::<(i64, i64, i64, Vec<u8>)>(session, "XA RECOVER", "open XA transactions", evidence).await?;
     evidence.xa = xa.unwrap_or_default().iter().map(|x| String::from_utf8_lossy(&x.3).into_owned()).collect();
     let backups = if mysql {
         "SELECT CONCAT('thread ', COALESCE(OWNER_THREAD_ID, 0)) FROM performance_schema.metadata_locks
@@ -215,7 +215,7 @@ async fn around(session: &mut Session, evidence: &mut PreflightFacts) -> Result<
 }
 
 /// The answer, or a note where the account may not ask.
-async fn seen<T: mysql_async::prelude::FromRow + Send + 'static>(
+async fn query_or_note<T: mysql_async::prelude::FromRow + Send + 'static>(
     session: &mut Session,
     query: &str,
     what: &str,
@@ -236,7 +236,11 @@ async fn seen<T: mysql_async::prelude::FromRow + Send + 'static>(
 }
 
 /// Rights on patterns of names reach databases that nobody thought of.
-async fn by_pattern(session: &mut Session, new: &str, evidence: &mut PreflightFacts) -> Result<(), EngineError> {
+async fn note_pattern_grants(
+    session: &mut Session,
+    new: &str,
+    evidence: &mut PreflightFacts,
+) -> Result<(), EngineError> {
     let query =
         format!("SELECT DISTINCT CONCAT(User, '@', Host) FROM mysql.db WHERE {} LIKE Db ORDER BY 1", literal(new));
     let found: Vec<(String,)> = session.rows(&query, "reading rights by patterns").await?;
@@ -257,7 +261,7 @@ fn minor_too(text: &str) -> Option<(i32, i32)> {
 }
 
 /// How long a schema's name is as a directory: other characters than these take five bytes.
-pub fn directory(name: &str) -> usize {
+pub fn directory_length(name: &str) -> usize {
     name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { 1 } else { 5 }).sum()
 }
 
@@ -270,6 +274,6 @@ mod tests {
         assert_eq!(minor_too("10.11.19-MariaDB-0+deb12u1-log"), Some((10, 11)));
         assert_eq!(minor_too("9.7.4-2"), Some((9, 7)));
         assert_eq!(minor_too("what"), None);
-        assert_eq!((directory("acme_1"), directory("a-é")), (6, 11));
+        assert_eq!((directory_length("acme_1"), directory_length("a-é")), (6, 11));
     }
 }

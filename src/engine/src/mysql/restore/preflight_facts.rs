@@ -1,6 +1,6 @@
 //! What a full restore's rules look at: the server, the schema, the account, the backup. Plain values.
 
-use super::copied::Copied;
+use super::script_needs::ScriptNeeds;
 use sennight_core::manifest::ServerFacts;
 
 /// Everything that the rules need to know.
@@ -16,7 +16,7 @@ pub struct PreflightFacts {
     /// The backup's; `None` where there is none.
     pub backup: Option<(i32, i32)>,
     /// What the backup's script needs; `None` where it was too large to look into.
-    pub copied: Option<Copied>,
+    pub script_needs: Option<ScriptNeeds>,
     /// Definers that the server does not have: of the backup and of the live schema.
     pub definers_missing: Vec<String>,
     /// The server takes no changes.
@@ -50,17 +50,17 @@ pub struct PreflightFacts {
     /// A backup that keeps everybody from renaming, by its session.
     pub backups: Vec<String>,
     /// Accounts that will be locked.
-    pub fenced: Vec<String>,
+    pub accounts_to_lock: Vec<String>,
     /// Administrators with rights on the schema: not locked.
-    pub spared: Vec<String>,
+    pub administrators: Vec<String>,
     /// Names that the restore needs, those of schemas as directories have them in the second place.
     pub names_needed: Vec<(String, usize)>,
     /// Names that are somebody's.
-    pub names_taken: Vec<String>,
+    pub names_in_use: Vec<String>,
     /// The request has had its effect.
-    pub already_kept: Option<String>,
+    pub already_swapped: Option<String>,
     /// The kept schema is gone or not the one (Undo).
-    pub kept_gone: Option<String>,
+    pub previous_gone: Option<String>,
     /// The live schema is not the one that the undone request brought: its number, and the expected one.
     pub replaced: Option<(u32, u32)>,
     /// What the platform team has said.

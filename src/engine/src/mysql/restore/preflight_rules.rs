@@ -24,12 +24,12 @@ pub fn refusals(evidence: &PreflightFacts) -> Vec<PreflightRefusal> {
 /// What people should know before they approve, and nothing fails over.
 pub fn warnings(evidence: &PreflightFacts) -> Vec<String> {
     let mut warnings = Vec::new();
-    if let Some(accounts) = listed(&evidence.fenced) {
+    if let Some(accounts) = listed(&evidence.accounts_to_lock) {
         warnings.push(format!(
             "these accounts are locked and their sessions ended during the cut-over, also where they work on other databases: {accounts}"
         ));
     }
-    if let Some(accounts) = listed(&evidence.spared) {
+    if let Some(accounts) = listed(&evidence.administrators) {
         warnings.push(format!(
             "these accounts administer the server and are not locked: {accounts}; nothing of theirs should write into {:?} during the cut-over, while its triggers are not there",
             evidence.database
@@ -93,7 +93,7 @@ fn backup_fits(e: &PreflightFacts, refused: &mut Vec<PreflightRefusal>) {
     if let Some(accounts) = listed(&e.definers_missing) {
         refused.push(PreflightRefusal::DefinersMissing { accounts });
     }
-    let copied = e.copied.clone().unwrap_or_default();
+    let copied = e.script_needs.clone().unwrap_or_default();
     let told = |all: &[String]| all.iter().map(|table| format!("{table} of the backup")).collect::<Vec<_>>();
     let engines = [e.other_engines.clone(), told(&copied.other_engines)].concat();
     if let Some(tables) = listed(&engines) {
@@ -112,7 +112,7 @@ fn backup_fits(e: &PreflightFacts, refused: &mut Vec<PreflightRefusal>) {
 }
 
 fn names(e: &PreflightFacts, refused: &mut Vec<PreflightRefusal>) {
-    for name in &e.names_taken {
+    for name in &e.names_in_use {
         refused.push(PreflightRefusal::NameTaken { name: name.clone() });
     }
     for (name, directory) in &e.names_needed {
@@ -120,10 +120,10 @@ fn names(e: &PreflightFacts, refused: &mut Vec<PreflightRefusal>) {
             refused.push(PreflightRefusal::NameTooLong { name: name.clone() });
         }
     }
-    if let Some(kept) = &e.already_kept {
+    if let Some(kept) = &e.already_swapped {
         refused.push(PreflightRefusal::AlreadyCutOver { kept: kept.clone() });
     }
-    if let Some(name) = &e.kept_gone {
+    if let Some(name) = &e.previous_gone {
         refused.push(PreflightRefusal::PreviousDatabaseGone { name: name.clone() });
     }
     if let Some((number, expected)) = e.replaced {
@@ -155,7 +155,7 @@ fn listed<'a>(names: impl IntoIterator<Item = &'a String>) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::copied::Copied;
+    use super::super::script_needs::ScriptNeeds;
     use super::*;
 
     /// What makes a good server one that cannot be restored onto.
@@ -207,10 +207,10 @@ mod tests {
             (|e| e.other_engines = one(), "NonTransactional"),
             (|e| e.foreign = one(), "ForeignKeysAcross"),
             (|e| e.headroom_bytes = Some(999), "HeadroomTooSmall"),
-            (|e| e.names_taken = one(), "NameTaken"),
+            (|e| e.names_in_use = one(), "NameTaken"),
             (|e| e.names_needed = vec![("é".repeat(52), 260)], "NameTooLong"),
-            (|e| e.already_kept = Some("k".into()), "AlreadyCutOver"),
-            (|e| e.kept_gone = Some("k".into()), "PreviousDatabaseGone"),
+            (|e| e.already_swapped = Some("k".into()), "AlreadyCutOver"),
+            (|e| e.previous_gone = Some("k".into()), "PreviousDatabaseGone"),
             (|e| e.replaced = Some((1, 2)), "LiveDatabaseReplaced"),
             (|e| e.backups = one(), "BackupRunning"),
         ];
@@ -223,15 +223,15 @@ mod tests {
 
     #[test]
     fn what_the_backup_needs_counts_as_what_the_live_database_has() {
-        let copied = Copied { other_engines: one(), foreign: one(), capitals: true, ..Copied::default() };
-        let found = reasons(|e| (e.copied, e.folds_names) = (Some(copied), true));
+        let copied = ScriptNeeds { other_engines: one(), foreign: one(), capitals: true, ..ScriptNeeds::default() };
+        let found = reasons(|e| (e.script_needs, e.folds_names) = (Some(copied), true));
         assert_eq!(found, ["NonTransactional", "ForeignKeysAcross", "NamesFolded"]);
     }
 
     #[test]
     fn people_are_told_who_will_be_locked() {
         let mut e = fine();
-        (e.fenced, e.spared, e.live_sessions) = (vec!["app@%".into()], vec!["root@%".into()], 3);
+        (e.accounts_to_lock, e.administrators, e.live_sessions) = (vec!["app@%".into()], vec!["root@%".into()], 3);
         let words = warnings(&e);
         assert!(
             words[0].contains("app@%") && words[1].contains("root@%") && words[2].starts_with("3 sessions"),

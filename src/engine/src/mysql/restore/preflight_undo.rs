@@ -2,32 +2,32 @@
 //! two of its own.
 
 use super::marks::{Role, number_of};
-use super::preflight::{definers_of, directory, missing_definers, server_side};
+use super::preflight::{definers_of, directory_length, gather_server_facts, missing_definers};
 use super::preflight_facts::PreflightFacts;
-use super::schemas::{Schema, waiting};
+use super::schemas::{Schema, source_number};
 use crate::mysql::{EngineError, Session};
 use sennight_protocol::cutover::CutoverTask;
 
 /// Looks.
-pub async fn look_back(session: &mut Session, task: &CutoverTask) -> Result<PreflightFacts, EngineError> {
+pub async fn gather_undo_facts(session: &mut Session, task: &CutoverTask) -> Result<PreflightFacts, EngineError> {
     let live = &task.database.database;
-    let mut evidence = server_side(session, live).await?;
+    let mut evidence = gather_server_facts(session, live).await?;
     let mut definers = definers_of(session, live).await?;
     definers.extend(definers_of(session, &task.new_database).await?);
     missing_definers(session, &definers, &mut evidence).await?;
     let kept = Schema::find(session, &task.new_database).await?;
-    if kept.as_ref().and_then(|schema| waiting(schema, task)) != Some(task.new_oid) {
-        evidence.kept_gone = Some(task.new_database.clone());
+    if kept.as_ref().and_then(|schema| source_number(schema, task)) != Some(task.new_oid) {
+        evidence.previous_gone = Some(task.new_database.clone());
     }
     if let Some(schema) = Schema::find(session, live).await? {
         let number = number_of(live, &schema.marks);
         evidence.replaced = (number != task.live_oid).then_some((number, task.live_oid));
     }
-    evidence.names_needed = vec![(task.previous_database.clone(), directory(&task.previous_database))];
+    evidence.names_needed = vec![(task.previous_database.clone(), directory_length(&task.previous_database))];
     if let Some(found) = Schema::find(session, &task.previous_database).await?.filter(|schema| !schema.is_empty()) {
-        match found.mark(Role::Kept, &task.request_uid) {
-            Some(_) => evidence.already_kept = Some(task.previous_database.clone()),
-            None => evidence.names_taken.push(task.previous_database.clone()),
+        match found.mark(Role::Previous, &task.request_uid) {
+            Some(_) => evidence.already_swapped = Some(task.previous_database.clone()),
+            None => evidence.names_in_use.push(task.previous_database.clone()),
         }
     }
     evidence.notes.push(format!(

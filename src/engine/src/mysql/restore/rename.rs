@@ -6,28 +6,28 @@ use crate::mysql::ident;
 
 /// What changes places.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Places<'a> {
+pub struct RenamePlan<'a> {
     /// The live schema's name.
     pub live: &'a str,
     /// What becomes the live one.
     pub source: &'a str,
     /// Where the old one goes.
-    pub kept: &'a str,
+    pub previous: &'a str,
 }
 
 /// The statement. `ticket` is in `source`, and becomes the mark of the kept schema.
-pub fn statement(places: &Places<'_>, live: &[String], source: &[String], ticket: &Mark) -> String {
+pub fn statement(places: &RenamePlan<'_>, live: &[String], source: &[String], ticket: &Mark) -> String {
     let name = |schema: &str, table: &str| format!("{}.{}", ident(schema), ident(table));
     let mut moves: Vec<(String, String)> =
-        live.iter().map(|table| (name(places.live, table), name(places.kept, table))).collect();
+        live.iter().map(|table| (name(places.live, table), name(places.previous, table))).collect();
     for table in source.iter().filter(|table| **table != ticket.table()) {
         let mark = Mark::parse(table).map(|mark| mark.role);
         // An undone request's mark has no place in a live schema.
-        let to = if mark == Some(Role::Kept) { places.kept } else { places.live };
+        let to = if mark == Some(Role::Previous) { places.previous } else { places.live };
         moves.push((name(places.source, table), name(to, table)));
     }
-    let kept = Mark { role: Role::Kept, ..ticket.clone() };
-    moves.push((name(places.source, &ticket.table()), name(places.kept, &kept.table())));
+    let kept = Mark { role: Role::Previous, ..ticket.clone() };
+    moves.push((name(places.source, &ticket.table()), name(places.previous, &kept.table())));
     let moves: Vec<String> = moves.into_iter().map(|(from, to)| format!("{from} TO {to}")).collect();
     format!("RENAME TABLE {}", moves.join(", "))
 }
@@ -38,7 +38,7 @@ mod tests {
 
     #[test]
     fn i2_one_statement_moves_everything_and_the_marks_with_it() {
-        let places = Places { live: "a", source: "a`r", kept: "o" };
+        let places = RenamePlan { live: "a", source: "a`r", previous: "o" };
         let restored = Mark::new(Role::Restored, "01", 2);
         let ticket = Mark::new(Role::Ticket, "01", 1);
         let source = ["t".to_owned(), restored.table(), ticket.table()];
@@ -52,8 +52,8 @@ mod tests {
 
     #[test]
     fn i2_an_undo_takes_the_undone_requests_mark_out_of_the_way() {
-        let places = Places { live: "a", source: "k", kept: "o" };
-        let undone = Mark::new(Role::Kept, "01", 1);
+        let places = RenamePlan { live: "a", source: "k", previous: "o" };
+        let undone = Mark::new(Role::Previous, "01", 1);
         let ticket = Mark::new(Role::Ticket, "02", 2);
         let text = statement(&places, &[], &[undone.table(), ticket.table()], &ticket);
         let expected = "RENAME TABLE `k`.`__sennight_kept_01_00000001` TO `o`.`__sennight_kept_01_00000001`, \

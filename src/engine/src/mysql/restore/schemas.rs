@@ -88,19 +88,19 @@ pub enum SwapState {
 }
 
 /// Looks. Only marks count.
-pub async fn standing(session: &mut Session, task: &CutoverTask) -> Result<SwapState, EngineError> {
+pub async fn swap_state(session: &mut Session, task: &CutoverTask) -> Result<SwapState, EngineError> {
     let name = &task.database.database;
     let Some(live) = Schema::find(session, name).await? else {
         return Ok(SwapState::Neither(format!("there is no database {name:?}")));
     };
     let number = number_of(name, &live.marks);
     let kept = Schema::find(session, &task.previous_database).await?;
-    let kept = kept.as_ref().and_then(|s| s.mark(Role::Kept, &task.request_uid)).map(|m| m.number);
+    let kept = kept.as_ref().and_then(|s| s.mark(Role::Previous, &task.request_uid)).map(|m| m.number);
     if kept == Some(task.live_oid) && number == task.new_oid {
         return Ok(SwapState::After);
     }
     let new = Schema::find(session, &task.new_database).await?;
-    let ready = new.as_ref().and_then(|schema| waiting(schema, task));
+    let ready = new.as_ref().and_then(|schema| source_number(schema, task));
     if kept.is_none() && ready == Some(task.new_oid) && number == task.live_oid {
         return Ok(SwapState::Before);
     }
@@ -118,15 +118,15 @@ pub async fn standing(session: &mut Session, task: &CutoverTask) -> Result<SwapS
 
 /// The number of the schema that waits to become the live one: what `prepare` made for this request, or what the undone
 /// request's swap kept.
-pub fn waiting(schema: &Schema, task: &CutoverTask) -> Option<u32> {
-    mark_of_source(schema, task).map(|mark| mark.number)
+pub fn source_number(schema: &Schema, task: &CutoverTask) -> Option<u32> {
+    source_mark(schema, task).map(|mark| mark.number)
 }
 
 /// Its mark.
-pub fn mark_of_source<'a>(schema: &'a Schema, task: &CutoverTask) -> Option<&'a Mark> {
+pub fn source_mark<'a>(schema: &'a Schema, task: &CutoverTask) -> Option<&'a Mark> {
     match &task.undo_of {
         None => schema.mark(Role::Restored, &task.request_uid),
-        Some(undone) => schema.mark(Role::Kept, undone),
+        Some(undone) => schema.mark(Role::Previous, undone),
     }
 }
 
@@ -148,7 +148,7 @@ pub async fn lock(session: &mut Session, name: &str) -> Result<(), RestoreError>
 }
 
 /// Ends the session that holds a lock. What it had begun is carried out or not when the lock is free.
-pub async fn end_holder(session: &mut Session, name: &str) -> Result<(), EngineError> {
+pub async fn kill_lock_holder(session: &mut Session, name: &str) -> Result<(), EngineError> {
     let query = format!("SELECT IS_USED_LOCK({})", literal(name));
     let (holder,): (Option<u64>,) = session.row(&query, "looking who holds the lock of this restore").await?;
     if let Some(id) = holder.filter(|id| *id != u64::from(session.id())) {
@@ -182,13 +182,18 @@ pub async fn drop_own(session: &mut Session, name: &str, request_uid: &str) -> R
         let wanted = Mark::new(Role::Restored, request_uid, 0).table();
         return Err(RestoreError::NameTaken { name: name.to_owned(), wanted: format!("a table like {wanted}") });
     }
-    remove(session, name, &found, ours).await?;
+    drop_schema(session, name, &found, ours).await?;
     Ok(true)
 }
 
 /// Drops a schema whose mark was looked at. DROP DATABASE is no one step on this family: the mark goes last, so that
 /// a server that crashes leaves what the next attempt knows.
-pub async fn remove(session: &mut Session, name: &str, found: &Schema, mark: Option<&Mark>) -> Result<(), EngineError> {
+pub async fn drop_schema(
+    session: &mut Session,
+    name: &str,
+    found: &Schema,
+    mark: Option<&Mark>,
+) -> Result<(), EngineError> {
     let doing = format!("dropping the database {name:?}");
     let last = mark.map(Mark::table);
     let others: Vec<&String> = found.tables.iter().filter(|table| Some(*table) != last.as_ref()).collect();

@@ -203,7 +203,7 @@ fn string_end(text: &str) -> usize {
 }
 
 /// An event's definition switched off, and the words that put it back: `None` if it was off for good.
-pub fn disabled(text: &str) -> Option<(String, Option<&'static str>)> {
+pub fn disable_event(text: &str) -> Option<(String, Option<&'static str>)> {
     let rest = word(word(text, "CREATE")?, "EVENT")?;
     let schedule = qualified(rest)?;
     let from = text.len() - schedule.len();
@@ -313,7 +313,7 @@ mod tests {
         for (state, back) in
             [("ENABLE", Some("ENABLE")), ("DISABLE", None), ("DISABLE ON SLAVE", Some("DISABLE ON SLAVE"))]
         {
-            assert_eq!(disabled(&event(state)), Some((event("DISABLE"), back)));
+            assert_eq!(disable_event(&event(state)), Some((event("DISABLE"), back)));
         }
     }
 }

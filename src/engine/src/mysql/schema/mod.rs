@@ -7,7 +7,7 @@ mod order;
 mod script;
 
 pub use definition::{
-    body_of_trigger, disabled, own_columns, own_sequences, strip_definer, with_definer, without_auto_increment,
+    body_of_trigger, disable_event, own_columns, own_sequences, strip_definer, with_definer, without_auto_increment,
 };
 pub use objects::{read, read_code};
 pub use script::{Header, SESSION, Section, Statement, WRITES, event_state, parse, set};

@@ -3,7 +3,7 @@
 use super::order::sort_views;
 use super::script::event_state;
 use super::{
-    Object, ObjectKind, Schema, Settings, body_of_trigger, disabled, own_columns, own_sequences, strip_definer,
+    Object, ObjectKind, Schema, Settings, body_of_trigger, disable_event, own_columns, own_sequences, strip_definer,
 };
 use crate::mysql::connect::Session;
 use crate::mysql::error::EngineError;
@@ -168,7 +168,7 @@ async fn events(session: &mut Session) -> Result<Vec<Object>, EngineError> {
         let (_, sql_mode, time_zone, text, client, collation, _): EventText =
             session.row(&statement, &doing(&name)).await?;
         let (text, definer) = strip_definer(&text);
-        let (text, state) = disabled(&text).ok_or_else(|| EngineError::Incomplete {
+        let (text, state) = disable_event(&text).ok_or_else(|| EngineError::Incomplete {
             what: doing(&name),
             why: "its state is not understood; report this as a bug".to_owned(),
         })?;

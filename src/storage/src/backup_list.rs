@@ -17,7 +17,7 @@ const AT_ONCE: usize = 8;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, strum::Display)]
 #[serde(rename_all = "camelCase")]
 #[strum(serialize_all = "lowercase")]
-pub enum State {
+pub enum FoundState {
     /// The manifest is sound and every object is there in its length. Whether each byte is right, `verify` finds out.
     Whole,
     /// There is a manifest, and the backup cannot be used.
@@ -29,7 +29,7 @@ pub enum State {
 /// A directory of the bucket.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Found {
+pub struct FoundBackup {
     /// Namespace of the schedule, as the key says.
     pub namespace: String,
     /// Name of the schedule, as the key says.
@@ -39,7 +39,7 @@ pub struct Found {
     /// Where it lies.
     pub prefix: String,
     /// What it is.
-    pub state: State,
+    pub state: FoundState,
     /// What is wrong with a damaged one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -52,13 +52,13 @@ pub struct Found {
     pub held_until: Option<DateTime<Utc>>,
     /// What the manifest says, where there is a sound one.
     #[serde(flatten)]
-    pub says: Option<Says>,
+    pub says: Option<ManifestFacts>,
 }
 
 /// What a manifest says of its backup.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Says {
+pub struct ManifestFacts {
     /// Whose data it is.
     pub tenant: String,
     /// The database.
@@ -80,7 +80,11 @@ pub struct Says {
 
 impl Store {
     /// All backups of all schedules, or of one namespace's or one schedule's: by schedule, the newest first.
-    pub async fn survey(&self, namespace: Option<&str>, schedule: Option<&str>) -> Result<Vec<Found>, CatalogueError> {
+    pub async fn list_backups(
+        &self,
+        namespace: Option<&str>,
+        schedule: Option<&str>,
+    ) -> Result<Vec<FoundBackup>, CatalogueError> {
         let mut all = Vec::new();
         for area in [Area::Daily, Area::Held, Area::Safety] {
             for namespace in self.names(&self.keys.area(area), namespace).await? {
@@ -93,8 +97,9 @@ impl Store {
                 }
             }
         }
-        let order =
-            |found: &Found| (found.namespace.clone(), found.schedule.clone(), std::cmp::Reverse(found.id.clone()));
+        let order = |found: &FoundBackup| {
+            (found.namespace.clone(), found.schedule.clone(), std::cmp::Reverse(found.id.clone()))
+        };
         all.sort_by_cached_key(order);
         Ok(all)
     }
@@ -113,7 +118,7 @@ impl Store {
         namespace: &str,
         schedule: &str,
         place: &str,
-    ) -> Result<Vec<Found>, CatalogueError> {
+    ) -> Result<Vec<FoundBackup>, CatalogueError> {
         let mut dirs: BTreeMap<String, Vec<Listed>> = BTreeMap::new();
         for object in self.list(place).await? {
             if let Some((dir, _)) = object.key[place.len()..].split_once('/') {
@@ -123,12 +128,12 @@ impl Store {
         let ours = dirs.into_iter().filter_map(|(dir, objects)| Some((id_of(&dir)?, dir, objects)));
         stream::iter(ours)
             .map(|(id, prefix, objects)| async move {
-                let mut found = Found {
+                let mut found = FoundBackup {
                     namespace: namespace.to_owned(),
                     schedule: schedule.to_owned(),
                     id,
                     prefix,
-                    state: State::Unfinished,
+                    state: FoundState::Unfinished,
                     reason: None,
                     bytes: objects.iter().map(|object| object.length).sum(),
                     held: area != Area::Daily,
@@ -144,23 +149,23 @@ impl Store {
     }
 
     /// Opens the backup, if there is one, and looks for each of its objects among those that were listed.
-    async fn look(&self, found: &mut Found, objects: &[Listed]) -> Result<(), CatalogueError> {
+    async fn look(&self, found: &mut FoundBackup, objects: &[Listed]) -> Result<(), CatalogueError> {
         let backup = BackupRef { prefix: found.prefix.clone(), id: found.id.clone(), manifest_sha256: None };
         let open = match self.open(&backup, None).await {
             Ok(open) => open,
             Err(CatalogueError::BackupGone { .. }) => return Ok(()),
             Err(CatalogueError::Store(error)) => return Err(error.into()),
             Err(error) => {
-                (found.state, found.reason) = (State::Damaged, Some(format!("{}: {error}", error.reason())));
+                (found.state, found.reason) = (FoundState::Damaged, Some(format!("{}: {error}", error.reason())));
                 return Ok(());
             }
         };
         found.held_until = self.held_until(&backup).await?;
         found.held |= found.held_until.is_some();
         found.reason = missing(&found.prefix, &open.manifest, objects);
-        found.state = if found.reason.is_some() { State::Damaged } else { State::Whole };
+        found.state = if found.reason.is_some() { FoundState::Damaged } else { FoundState::Whole };
         let manifest = open.manifest;
-        found.says = Some(Says {
+        found.says = Some(ManifestFacts {
             tenant: manifest.identity.tenant,
             database: manifest.identity.database,
             day: manifest.day,

@@ -2,13 +2,13 @@
 //! Pure.
 
 use super::accounts::Account;
-use super::code::routine_kind;
+use super::stored_code::routine_kind;
 use crate::mysql::schema::{ObjectKind, Statement};
 use std::collections::BTreeSet;
 
 /// It.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Copied {
+pub struct ScriptNeeds {
     /// Accounts and roles that objects run as.
     pub definers: BTreeSet<Account>,
     /// Tables that are not InnoDB's, with their engine.
@@ -21,7 +21,7 @@ pub struct Copied {
     pub capitals: bool,
 }
 
-impl Copied {
+impl ScriptNeeds {
     /// Reads a script.
     pub fn of(statements: &[Statement]) -> Self {
         let mut copied = Self::default();
@@ -84,7 +84,7 @@ mod tests {
     fn a_script_tells_what_it_needs() {
         let table = "CREATE TABLE `t` (\n  `a` int COMMENT 'x) ENGINE=MyISAM',\n  CONSTRAINT `c` FOREIGN KEY (`a`) REFERENCES `o``.`.`p` (`id`)\n) ENGINE=Aria DEFAULT CHARSET=utf8mb4";
         let own = "CREATE TABLE `t` (\n  CONSTRAINT `c.d` FOREIGN KEY (`a`) REFERENCES `p.``q` (`id`)\n) ENGINE=InnoDB";
-        let found = Copied::of(&[
+        let found = ScriptNeeds::of(&[
             statement(ObjectKind::Table, None, table),
             statement(ObjectKind::View, Some("a@%"), "CREATE VIEW"),
             statement(ObjectKind::Routine, Some("a@%"), "CREATE PROCEDURE `p`()"),
@@ -92,7 +92,7 @@ mod tests {
         assert_eq!((found.other_engines, found.foreign), (vec!["Thing (Aria)".to_owned()], vec!["Thing".to_owned()]));
         assert_eq!(found.definers, BTreeSet::from([Account::parse("a@%")]));
         assert!(found.capitals && !found.functions);
-        let found = Copied::of(&[
+        let found = ScriptNeeds::of(&[
             statement(ObjectKind::Table, None, own),
             statement(ObjectKind::Routine, None, "CREATE FUNCTION `f`() RETURNS int RETURN 1"),
         ]);

@@ -11,16 +11,17 @@ use sennight_protocol::target::DatabaseTarget;
 /// Drops what a request left.
 pub async fn run(task: &DropDatabaseTask) -> Result<Done, TaskError> {
     let mut session = connect(&task.database, "", &format!("sennight drop-database {}", task.request_uid)).await?;
-    let cleared = drop_database::clear(&mut session, task).await;
+    let cleared = drop_database::drop_marked(&mut session, task).await;
     session.close().await;
     Ok(Done::DatabaseDropped(cleared?))
 }
 
 /// The name must stand for the very schema that the swap replaced.
-pub async fn still_kept(task: &SafetyBackupTask) -> Result<(), TaskError> {
+pub async fn check_previous(task: &SafetyBackupTask) -> Result<(), TaskError> {
     let database = restore_target(task);
     let mut session = connect(&database, "", &format!("sennight safety-backup {}", task.request_uid)).await?;
-    let kept = drop_database::still_kept(&mut session, &database.database, task.previous_oid, &task.request_uid).await;
+    let kept =
+        drop_database::check_previous(&mut session, &database.database, task.previous_oid, &task.request_uid).await;
     session.close().await;
     Ok(kept?)
 }

@@ -144,7 +144,7 @@ pub async fn make_like(
         }
     }
     make_objects(session, &missing).await?;
-    session.prepare_again().await
+    session.reset_settings().await
 }
 
 /// What must go, and what must be made, in that order.
