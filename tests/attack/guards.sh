@@ -66,11 +66,11 @@ guard lib "an API server that was set back" src/operator/src/lease.rs 'if is < w
 # At most once: the worker, S3 and PostgreSQL.
 guard servers "one claim in the bucket" src/storage/src/claims.rs 'claim, &PutOptions::json().exclusive()' 'claim, &PutOptions::json()' store::claims::i2_one_of_sixteen_claims_wins_and_the_others_learn_who
 guard servers "no claim without conditional puts" src/storage/src/claims.rs 'if !self.capabilities().conditional_put {' 'if !self.capabilities().conditional_put && request_uid.is_empty() {' store::claims::i2_without_conditional_puts_nobody_can_claim
-guard servers "another pod's claim" src/worker/src/cutover.rs 'Claimed::Held(holder) => return witness(task, context, &holder, &application).await,' 'Claimed::Held(_) => {}' restore::swaps::i2_a_claim_that_another_pod_holds_is_never_acted_on
+guard servers "another pod's claim" src/worker/src/cutover.rs 'Claimed::Held(holder) => return watch_holder(task, context, &holder, &application).await,' 'Claimed::Held(_) => {}' restore::swaps::i2_a_claim_that_another_pod_holds_is_never_acted_on
 guard servers "a pod that starts too late" src/worker/src/cutover.rs 'task.start_by.filter(|by| Utc::now() > *by)' 'task.start_by.filter(|by| Utc::now() > *by && false)' restore::swaps::i2_a_pod_that_starts_after_its_time_swaps_nothing
 guard servers "what recover-cutover told of as not swapped" src/engine/src/postgres/swap.rs 'let ready = live.as_ref().is_some_and(|d| is_ready(d, task));' 'let ready = live.is_some();' restore::settles::i2_an_undo_that_was_taken_back_never_swaps_and_leaves_the_way_back_open
 guard servers "what came between prepare and the swap" src/worker/src/cutover.rs 'Claimed::Won if task.database.engine == Engine::PostgreSQL => obstacles(task, &application).await?,' 'Claimed::Won if task.database.engine == Engine::PostgreSQL => {}' restore::swaps::what_came_between_prepare_and_the_swap_and_only_the_swap_minds_is_refused
-guard servers "a swap that was undone did take effect" src/worker/src/cutover.rs 'return strange(task, context, found).await,' 'return Err(RestoreError::DatabasesChanged { found }.into()),' restore::swaps::i2_an_undone_swap_is_not_done_again_by_a_replay
+guard servers "a swap that was undone did take effect" src/worker/src/cutover.rs 'return databases_changed(task, context, found).await,' 'return Err(RestoreError::DatabasesChanged { found }.into()),' restore::swaps::i2_an_undone_swap_is_not_done_again_by_a_replay
 
 # What others wrote is not compiled again: the dependencies' files are linked, nothing of this package is.
 take_dependencies() {

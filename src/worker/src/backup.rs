@@ -1,4 +1,5 @@
-//! The backup that a restore is made from: opened by its pinned manifest, and only if it is this tenant's (I7).
+//! Opens the backup that a restore is made from, by its pinned manifest and only for its own tenant (I7), and fetches its\
+//! schema archive.
 
 use super::frames::{FrameError, fetch};
 use super::{TaskError, WorkerContext};
@@ -9,12 +10,12 @@ use sha2::{Digest, Sha256};
 use std::path::Path;
 use tokio::io::AsyncWriteExt;
 
-/// The schema archive is fetched by ranges of this size.
+/// Bytes of the schema archive that one request fetches.
 const RANGE: i64 = 8 << 20;
-/// A database's own catalogs; below this, size says nothing.
+/// Bytes that an empty database takes for its catalogs; below this, a size says nothing.
 const FLOOR: i64 = 64 << 20;
 
-/// Opens the task's backup. Nothing is connected to or created before this has agreed.
+/// Opens and checks the task's backup. Called before a session is opened or a database created.
 pub async fn open(task: &RestoreTask, context: &WorkerContext) -> Result<Manifest, TaskError> {
     if task.database.engine != task.identity.engine {
         let message = format!("a backup of {} cannot be restored on {}", task.identity.engine, task.database.engine);
@@ -36,14 +37,15 @@ pub async fn open(task: &RestoreTask, context: &WorkerContext) -> Result<Manifes
     Ok(opened.manifest)
 }
 
-/// 1.5 times what the copied database took; where the backup does not say, four times its rows, which small rows may need.
+/// Bytes that the new database may take: 1.5 times what the backed-up one took. Where the backup does not say, four times
+/// its row text, because small rows may need that.
 pub fn size_limit(manifest: &Manifest) -> i64 {
     let guess = manifest.totals.raw_bytes.saturating_mul(4);
     let expected = manifest.server.database_bytes.unwrap_or(guess).max(FLOOR);
     expected.saturating_add(expected / 2)
 }
 
-/// Writes the schema archive into `file` and holds it against the manifest's checksum.
+/// Writes the schema archive into `file` and compares its SHA-256 with the manifest's.
 pub async fn fetch_archive(
     task: &RestoreTask,
     context: &WorkerContext,
@@ -60,18 +62,18 @@ pub async fn fetch_archive(
     })
 }
 
-/// Why an archive cannot be fetched.
+/// Why the schema archive cannot be fetched.
 #[derive(Debug, thiserror::Error)]
 pub enum ArchiveError {
-    /// The bucket, or the bytes.
+    /// The bucket failed, or the bytes are damaged.
     #[error(transparent)]
     Frame(#[from] FrameError),
-    /// The file.
+    /// The file cannot be written.
     #[error(transparent)]
     Unwritable(#[from] std::io::Error),
 }
 
-/// Writes a schema archive into `file`, in bounded memory. Without an error it is the one that the manifest describes.
+/// Writes a schema archive into `file`, range by range. Without an error it has the manifest's SHA-256.
 pub async fn archive(store: &Store, prefix: &str, schema: &SchemaArchive, file: &Path) -> Result<(), ArchiveError> {
     let key = format!("{prefix}{}", schema.object);
     let mut out = tokio::fs::File::create(file).await?;

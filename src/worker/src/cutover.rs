@@ -1,5 +1,5 @@
-//! `cutover`: the claim, then the swap. Of all processes that are ever started for a RestoreRequest one may swap, and the
-//! server commits its swap only over the databases that were prepared (I2).
+//! `cutover`: claims the request, then swaps the databases. Of all processes that are ever started for a RestoreRequest one
+//! may swap, and the server commits its swap only over the databases that were prepared (I2).
 
 use super::mysql::swap as my;
 use super::{TaskError, Verdict, WorkerContext};
@@ -16,79 +16,82 @@ use sennight_protocol::cutover::CutoverTask;
 use sennight_storage::{ClaimRecord, Claimed};
 use std::time::{Duration, Instant};
 
-/// How long after its claim a winner is watched: a swap with all its tries takes less.
-const WITNESS: TimeDelta = TimeDelta::seconds(90);
-/// At least this long, also after an old claim.
-const GLANCE: Duration = Duration::from_secs(5);
+/// How long after its claim the process that holds it is watched: a swap with all its attempts takes less.
+const WATCH_AFTER_CLAIM: TimeDelta = TimeDelta::seconds(90);
+/// It is watched at least this long, also if its claim is old.
+const MIN_WATCH: Duration = Duration::from_secs(5);
 
-/// How often a passing obstacle is looked at.
-const LOOKS: u32 = 5;
-/// Between two looks.
-const LOOK_AGAIN: Duration = Duration::from_secs(2);
+/// How often an obstacle that may go away by itself is checked.
+const OBSTACLE_CHECKS: u32 = 5;
+/// Pause between two of these checks.
+const OBSTACLE_PAUSE: Duration = Duration::from_secs(2);
 
 /// How long the server is asked for the outcome of a COMMIT whose answer never came.
-const SETTLE: Duration = Duration::from_mins(2);
+const COMMIT_PATIENCE: Duration = Duration::from_mins(2);
 
-/// Cuts over. From the claim on it does not listen to SIGTERM: half a swap is undone by the server, but half a report
-/// would leave a person to find out.
+/// Cuts over. From the claim on SIGTERM is ignored: the server would undo half a swap, but without a report a person
+/// would have to find out what happened.
 pub async fn run(task: &CutoverTask, context: &WorkerContext) -> Result<Done, TaskError> {
     let application = application(task);
-    match look(task, &application).await {
-        Ok(SwapState::After) => return after(task, context, &application).await,
-        Ok(SwapState::Neither(found)) => return strange(task, context, found).await,
+    match current_state(task, &application).await {
+        Ok(SwapState::After) => return already_swapped(task, context, &application).await,
+        Ok(SwapState::Neither(found)) => return databases_changed(task, context, found).await,
         Ok(SwapState::Before) => {}
-        Err(error) => return Err(unasked(task, context, error).await),
+        Err(error) => return Err(state_unknown(task, context, error).await),
     }
     if let Some(by) = task.start_by.filter(|by| Utc::now() > *by) {
-        return too_late(task, context, by, &application).await;
+        return started_too_late(task, context, by, &application).await;
     }
     match claim(task, context).await? {
         Claimed::Won if task.database.engine == Engine::PostgreSQL => obstacles(task, &application).await?,
-        // An earlier start of this very pod is dead; if its swap took effect, the new one finds it so. What stands in the way now
-        // says nothing of what that one did.
+        // This pod claimed before and started again. If that swap took effect, `swap` finds it so. An obstacle that is found
+        // now says nothing about what the first start did, so the outcome is unknown.
         Claimed::Mine(_) if task.database.engine == Engine::PostgreSQL => {
             obstacles(task, &application).await.map_err(|error| {
                 TaskError::unknown(&error.reason, format!("this pod had claimed before, and now: {error}"))
             })?;
         }
-        Claimed::Won => return family(task, context, application, false).await,
-        Claimed::Mine(_) => return family(task, context, application, true).await,
-        Claimed::Held(holder) => return witness(task, context, &holder, &application).await,
+        Claimed::Won => return swap_mysql(task, context, application, false).await,
+        Claimed::Mine(_) => return swap_mysql(task, context, application, true).await,
+        Claimed::Held(holder) => return watch_holder(task, context, &holder, &application).await,
     }
-    let (ours, name) = (task.clone(), application);
-    let swapped = tokio::spawn(async move { swap(&ours, &name, SETTLE).await.map_err(TaskError::from) }).await;
+    // In a Tokio task of its own: if the caller is dropped, the swap still runs to its end.
+    let (task_of_swap, name) = (task.clone(), application);
+    let swapped =
+        tokio::spawn(async move { swap(&task_of_swap, &name, COMMIT_PATIENCE).await.map_err(TaskError::from) }).await;
     match swapped {
         Ok(swapped) => Ok(done(task, &swapped?)),
         Err(ended) => Err(TaskError::unknown("SwapInterrupted", format!("the swap's own task ended: {ended}"))),
     }
 }
 
-/// As the server's administrators see the sessions of the one process that may swap.
+/// `application_name` of the sessions of the one process that may swap; `recover-cutover` ends sessions with this name.
 pub(super) fn application(task: &CutoverTask) -> String {
     format!("sennight cutover {}", task.request_uid)
 }
 
-/// What only the swap minds may have come since the preflight: a slot or a subscription would silently go on in the old database.
-/// Looked for under the claim: whoever says "nothing was changed" must be the only one who could have changed something.
+/// Checks the rules about the swap once more: since the preflight a replication slot or a subscription may have been
+/// created, and would silently go on in the old database. Checked under the claim: whoever reports "nothing was changed"
+/// must be the only one who could have changed something.
 async fn obstacles(task: &CutoverTask, application: &str) -> Result<(), TaskError> {
-    let mut looks = 1;
+    let mut checks = 1;
     loop {
         let admin = connect(&task.database, &task.database.maintenance_database, application).await?;
         let refused = before_swap(&admin, task).await?;
         admin.close().await;
         let Some(first) = refused.first() else { return Ok(()) };
-        // Somebody's two-phase commit may end in the next instant; the tenant works on meanwhile.
+        // A two-phase commit may end in the next instant, and the tenant can work meanwhile.
         let passing = refused.iter().all(|r| matches!(r, PreflightRefusal::PreparedTransactions { .. }));
-        if !passing || looks == LOOKS {
+        if !passing || checks == OBSTACLE_CHECKS {
             let all: Vec<String> = refused.iter().map(ToString::to_string).collect();
             return Err(TaskError::refused(first.reason(), all.join("; ")));
         }
-        looks += 1;
-        tokio::time::sleep(LOOK_AGAIN).await;
+        checks += 1;
+        tokio::time::sleep(OBSTACLE_PAUSE).await;
     }
 }
 
-/// Claims the request, or learns who has. An answer that never came is no "nothing was changed": the claim may be there.
+/// Claims the request, or finds out who has. If the store does not answer, the claim may have been written: unknown.
 async fn claim(task: &CutoverTask, context: &WorkerContext) -> Result<Claimed, TaskError> {
     let claim = ClaimRecord { job_uid: context.job_uid.clone(), pod: context.pod.clone(), at: Utc::now() };
     context.store.claim(&task.request_uid, &claim).await.map_err(|error| {
@@ -100,9 +103,9 @@ async fn claim(task: &CutoverTask, context: &WorkerContext) -> Result<Claimed, T
     })
 }
 
-/// The server did not say how things stand. Where somebody has claimed, a swap may have taken effect; else the claim is ours now, so
-/// that no twin of this pod swaps after it was told that nothing was changed.
-async fn unasked(task: &CutoverTask, context: &WorkerContext, error: TaskError) -> TaskError {
+/// The server could not be asked. If another process has claimed, its swap may have taken effect. Otherwise this claims, so
+/// that no other pod of the Job swaps after this one has reported that nothing was changed.
+async fn state_unknown(task: &CutoverTask, context: &WorkerContext, error: TaskError) -> TaskError {
     match claim(task, context).await {
         Ok(Claimed::Won) => error,
         Ok(Claimed::Mine(_) | Claimed::Held(_)) => {
@@ -112,11 +115,11 @@ async fn unasked(task: &CutoverTask, context: &WorkerContext, error: TaskError) 
     }
 }
 
-/// On MySQL and MariaDB, in a task of its own as well: nobody may drop it half-way.
-async fn family(task: &CutoverTask, context: &WorkerContext, name: String, again: bool) -> Result<Done, TaskError> {
+/// Swaps on MySQL or MariaDB, in a Tokio task of its own as well. `resumed`: this pod claimed in an earlier start.
+async fn swap_mysql(task: &CutoverTask, context: &WorkerContext, name: String, resumed: bool) -> Result<Done, TaskError> {
     let (task, store) = (task.clone(), context.store.clone());
     let swapped = tokio::spawn(async move {
-        if again { my::resume(&task, &store, &name).await } else { my::swap(&task, &store, &name).await }
+        if resumed { my::resume(&task, &store, &name).await } else { my::swap(&task, &store, &name).await }
     });
     match swapped.await {
         Ok(done) => done,
@@ -124,16 +127,16 @@ async fn family(task: &CutoverTask, context: &WorkerContext, name: String, again
     }
 }
 
-/// The swap has taken effect. On PostgreSQL that is all; on the others its process may have died before the end.
-async fn after(task: &CutoverTask, context: &WorkerContext, application: &str) -> Result<Done, TaskError> {
+/// The swap has taken effect. On PostgreSQL that is all; on MySQL and MariaDB its process may have died before the end.
+async fn already_swapped(task: &CutoverTask, context: &WorkerContext, application: &str) -> Result<Done, TaskError> {
     match task.database.engine {
         Engine::PostgreSQL => Ok(done(task, &found())),
         Engine::MySQL | Engine::MariaDB => my::finish(task, &context.store, application).await,
     }
 }
 
-/// The names stand for other databases than were prepared. If nobody ever claimed, nobody of ours did that.
-async fn strange(task: &CutoverTask, context: &WorkerContext, found: String) -> Result<Done, TaskError> {
+/// The names stand for other databases than those prepared. If nobody has claimed, no process of Sennight did that.
+async fn databases_changed(task: &CutoverTask, context: &WorkerContext, found: String) -> Result<Done, TaskError> {
     match context.store.claim_of(&task.request_uid).await? {
         None => Err(RestoreError::DatabasesChanged { found }.into()),
         Some(holder) => {
@@ -146,22 +149,23 @@ async fn strange(task: &CutoverTask, context: &WorkerContext, found: String) -> 
     }
 }
 
-/// A pod that a lost node starts hours later: the operator has ended the request meanwhile. It claims, so that no twin that
-/// began in time swaps after this was told.
-async fn too_late(
+/// The pod started after its deadline, as on a node that was lost for hours: the operator has ended the request meanwhile.
+/// This claims, so that no other pod that began in time swaps after "too late" was reported.
+async fn started_too_late(
     task: &CutoverTask,
     context: &WorkerContext,
     by: DateTime<Utc>,
     application: &str,
 ) -> Result<Done, TaskError> {
     if let Claimed::Held(holder) | Claimed::Mine(holder) = claim(task, context).await? {
-        return witness(task, context, &holder, application).await;
+        return watch_holder(task, context, &holder, application).await;
     }
     let message = format!("the cut-over had to begin by {by}: nothing was changed; create a new request");
     Err(TaskError::refused("StartedTooLate", message))
 }
 
-async fn look(task: &CutoverTask, application: &str) -> Result<SwapState, TaskError> {
+/// Which database the live name stands for, on either engine.
+async fn current_state(task: &CutoverTask, application: &str) -> Result<SwapState, TaskError> {
     if task.database.engine != Engine::PostgreSQL {
         return Ok(match my::swap_state(task, application).await? {
             schemas::SwapState::Before => SwapState::Before,
@@ -175,30 +179,30 @@ async fn look(task: &CutoverTask, application: &str) -> Result<SwapState, TaskEr
     Ok(found?)
 }
 
-/// Another process has the claim: it alone may swap. What it achieves is told; what it does not is for a person.
-async fn witness(
+/// Another process has the claim: it alone may swap. If its swap takes effect, this reports it; otherwise a person decides.
+async fn watch_holder(
     task: &CutoverTask,
     context: &WorkerContext,
     holder: &ClaimRecord,
     application: &str,
 ) -> Result<Done, TaskError> {
-    let left = (holder.at + WITNESS - Utc::now()).min(WITNESS).to_std().unwrap_or_default();
-    let deadline = Instant::now() + left.max(GLANCE);
+    let left = (holder.at + WATCH_AFTER_CLAIM - Utc::now()).min(WATCH_AFTER_CLAIM).to_std().unwrap_or_default();
+    let deadline = Instant::now() + left.max(MIN_WATCH);
     loop {
-        let seen = look(task, application).await;
-        if matches!(seen, Ok(SwapState::After)) {
-            return after(task, context, application).await;
+        let state = current_state(task, application).await;
+        if matches!(state, Ok(SwapState::After)) {
+            return already_swapped(task, context, application).await;
         }
-        // What `recover-cutover` has ended, or somebody else has changed, the holder cannot swap any more.
-        if matches!(seen, Ok(SwapState::Neither(_))) || Instant::now() >= deadline {
-            let seen = match seen {
+        // After a `recover-cutover`, or a change by somebody else, the holder cannot swap any more.
+        if matches!(state, Ok(SwapState::Neither(_))) || Instant::now() >= deadline {
+            let found = match state {
                 Ok(SwapState::Before) => "the live name still serves the old database".to_owned(),
                 Ok(SwapState::After) => "the swap took effect".to_owned(),
                 Ok(SwapState::Neither(found)) => found,
                 Err(error) => error.to_string(),
             };
             let message = format!(
-                "pod {} of Job {} claimed this request at {} and nobody knows whether it still works on it; {seen}. Make sure that the pod is gone, then look which OID (number) {:?} has: {} is the old one, {} the restored one",
+                "pod {} of Job {} claimed this request at {} and nobody knows whether it still works on it; {found}. Make sure that the pod is gone, then look which OID (number) {:?} has: {} is the old one, {} the restored one",
                 holder.pod, holder.job_uid, holder.at, task.database.database, task.live_oid, task.new_oid
             );
             return Err(TaskError::unknown("ClaimHeld", message));
@@ -207,10 +211,12 @@ async fn witness(
     }
 }
 
+/// A swap that another process made: how long the live name was away is not known.
 pub(super) fn found() -> Swapped {
     Swapped { downtime: None, committed_at: Utc::now() }
 }
 
+/// What the report of a swap says. A downtime of -1 ms is an unknown one.
 pub(super) fn done(task: &CutoverTask, swapped: &Swapped) -> Done {
     Done::CutOver {
         previous_database: task.previous_database.clone(),

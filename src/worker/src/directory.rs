@@ -1,5 +1,5 @@
-//! A backup as plain files: the schema archive, one text file a table, and a script that loads them with `pg_restore` and
-//! `psql`. Every byte is checked on its way; no file has its final name before it is whole.
+//! Writes a backup as plain files: the schema archive, one text file a table, and a script that loads them with `pg_restore`
+//! and `psql`. Every byte is checked; a file gets its final name when it is complete.
 
 mod mysql;
 
@@ -18,56 +18,56 @@ use std::io;
 use std::path::{Path, PathBuf};
 use tokio::io::AsyncWriteExt;
 
-/// What the archive is called in the directory.
+/// Name of the schema archive in the directory.
 const ARCHIVE: &str = "schema.pgdump";
 const SCRIPT: &str = "load.sh";
 const SEQUENCES: &str = "sequences.sql";
 const README: &str = "README.md";
-/// Where the rows are.
+/// Directory of the rows.
 const TABLES: &str = "tables";
-/// Longest part of a file's name that comes from the table's.
+/// Most characters of a file's name that come from the table's.
 const NAME_LIMIT: usize = 100;
 
 /// Why a backup was not written to a directory.
 #[derive(Debug, thiserror::Error, strum::IntoStaticStr)]
 pub enum DirectoryError {
-    /// Something is there.
+    /// The directory has files.
     #[error("{0} is not empty: name a new directory, nothing is written over")]
     DirectoryNotEmpty(PathBuf),
-    /// The disk.
+    /// A file or directory cannot be written.
     #[error("{path} cannot be written: {source}")]
     Unwritable {
         /// The file or directory.
         path: PathBuf,
-        /// Why.
+        /// What the file system says.
         source: io::Error,
     },
-    /// Rows or archive are damaged, or the bucket does not give them.
+    /// Rows or archive are damaged, or the bucket failed.
     #[error(transparent)]
     Frame(#[from] FrameError),
-    /// The bucket.
+    /// The bucket failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// A later version's backup.
+    /// The backup is encrypted, by a later version.
     #[error("the backup is encrypted by a later version of Sennight: restore it with that one")]
     BackupEncrypted,
 }
 
-/// What was written.
+/// What was written, for the command's output.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Written {
-    /// Where.
+    /// The directory.
     pub directory: PathBuf,
-    /// Tables.
+    /// Number of tables.
     pub tables: i64,
-    /// Rows.
+    /// Number of rows.
     pub rows: i64,
     /// Bytes of row text.
     pub bytes: i64,
 }
 
-/// Writes the backup into `dir`, which must be empty or not there. The script comes last: a directory without one is not
-/// the whole backup.
+/// Writes the backup into `dir`, which must be empty or missing. The script is written last: a directory without one is
+/// incomplete.
 pub async fn write(
     store: &Store,
     open: &OpenBackup,
@@ -86,8 +86,8 @@ pub async fn write(
         let path = dir.join(file_name(number, table));
         rows(store, &open.backup.prefix, table, &path, postgres, progress).await?;
     }
-    let kept = store.get(&format!("{}{MANIFEST}", open.backup.prefix)).await?;
-    let mut files = vec![(MANIFEST, kept.to_vec())];
+    let stored_manifest = store.get(&format!("{}{MANIFEST}", open.backup.prefix)).await?;
+    let mut files = vec![(MANIFEST, stored_manifest.to_vec())];
     if postgres {
         files.extend([
             (SEQUENCES, sequences(manifest).into_bytes()),
@@ -112,7 +112,7 @@ pub async fn write(
     Ok(Written { directory: dir.to_owned(), tables: totals.tables, rows: totals.rows, bytes: totals.raw_bytes })
 }
 
-/// For its owner only: these are a tenant's data.
+/// Creates the directory with mode 0700: these are a tenant's data.
 async fn begin(dir: &Path) -> Result<(), DirectoryError> {
     let unwritable = |source| DirectoryError::Unwritable { path: dir.to_owned(), source };
     let mut builder = tokio::fs::DirBuilder::new();
@@ -125,7 +125,7 @@ async fn begin(dir: &Path) -> Result<(), DirectoryError> {
     builder.create(dir.join(TABLES)).await.map_err(unwritable)
 }
 
-/// Fetches the schema: PostgreSQL's archive stays a file, a script is given back and goes into files of its own.
+/// Fetches the schema. PostgreSQL's archive stays a file (`keep`); a script is returned, and split into files of its own.
 async fn fetch_archive(store: &Store, open: &OpenBackup, dir: &Path, keep: bool) -> Result<String, DirectoryError> {
     let path = dir.join(ARCHIVE);
     let unwritable = |source| DirectoryError::Unwritable { path: path.clone(), source };
@@ -153,7 +153,7 @@ async fn rows(
     let mut file = tokio::fs::File::create(part(path)).await.map_err(unwritable)?;
     let mut frames = table_frames(store, prefix, table);
     for frame in &table.frames {
-        // Exactly as many as the manifest lists.
+        // The stream ends early only after an error, which was returned.
         let Some(raw) = frames.next().await else { break };
         let raw = raw?;
         let written = if verbatim { file.write_all(&raw).await } else { file.write_all(&for_load_data(&raw)).await };
@@ -175,7 +175,7 @@ fn part(path: &Path) -> PathBuf {
     path.with_added_extension("part")
 }
 
-/// On the disk, and only then under its name.
+/// Syncs the file to disk, then gives it its name.
 async fn finish(path: &Path) -> Result<(), DirectoryError> {
     let finished = async {
         tokio::fs::File::open(part(path)).await?.sync_all().await?;
@@ -184,7 +184,7 @@ async fn finish(path: &Path) -> Result<(), DirectoryError> {
     finished.await.map_err(|source| DirectoryError::Unwritable { path: path.to_owned(), source })
 }
 
-/// `tables/0001-public.contacts.tsv`: the number makes it unique, the name is for eyes.
+/// `tables/0001-public.contacts.tsv`: the number makes it unique, the name is for people.
 fn file_name(number: usize, table: &Table) -> String {
     let legal = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-') { c } else { '_' };
     let name: String = format!("{}.{}", table.schema, table.name).chars().map(legal).take(NAME_LIMIT).collect();
@@ -202,7 +202,7 @@ fn shell_word(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 
-/// The settings are those that the rows were printed under (docs/format.md).
+/// The settings are those that the rows were written with (docs/format.md).
 const SCRIPT_HEAD: &str = r#"#!/usr/bin/env bash
 # Loads this backup into an empty database: load.sh DATABASE. Set PGHOST, PGPORT, PGUSER, PGPASSWORD or PGPASSFILE before.
 set -euo pipefail
@@ -241,7 +241,7 @@ fn sequences(manifest: &Manifest) -> String {
     text
 }
 
-/// What the files are for people: whose data and of when, then what one engine has to say.
+/// README.md: whose data, of when, then the engine's own part.
 fn readme(open: &OpenBackup, server: &str, files: &str) -> String {
     let manifest = &open.manifest;
     let identity = &manifest.identity;

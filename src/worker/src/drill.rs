@@ -1,5 +1,5 @@
-//! `drill`: restores a backup into a scratch database, proves that it is the backup, and drops it. The tenant's own server is
-//! neither read nor written; the scratch database belongs to the drill's role, nobody else may come in.
+//! `drill`: restores a backup into a scratch database, compares it with the backup, and drops it. The tenant's own server is
+//! neither read nor written. Only the drill's role can connect to the scratch database.
 
 use super::postgres_load::PostgresLoad;
 use super::{TaskError, WorkerContext, backup, mysql, prepare, verify};
@@ -14,11 +14,11 @@ use sennight_protocol::restore::{DrillTask, RestoreTask};
 use sennight_protocol::target::DatabaseTarget;
 use std::time::Instant;
 
-/// Drills. Whatever happens, the scratch database is dropped again; what a killed drill left, the next
-/// one drops, whoever's it is.
+/// Drills one backup. The scratch database is dropped in any case. What a killed drill left is dropped by the next drill
+/// on that server, of whichever tenant.
 pub async fn run(task: &DrillTask, context: &WorkerContext) -> Result<Done, TaskError> {
     let began = Instant::now();
-    // Marks and lock go by tenant: of two drills of one tenant the second finds what the first left.
+    // Marks and the lock go by tenant, so that a tenant's next drill finds what a killed one left.
     let uid = drills::uid(&stable_hash(&[&task.identity.namespace, &task.identity.schedule], 24));
     let scratch = drill_database(&task.identity.namespace, &task.identity.schedule);
     let restore = RestoreTask {
@@ -35,22 +35,22 @@ pub async fn run(task: &DrillTask, context: &WorkerContext) -> Result<Done, Task
     tokio::select! {
         biased;
         () = context.cancel.cancelled() => return Err(TaskError::cancelled()),
-        there = verify::check_objects(&context.store, &task.backup.prefix, &manifest) => there?,
+        checked = verify::check_objects(&context.store, &task.backup.prefix, &manifest) => checked?,
     }
     let application = format!("sennight drill {}", task.name);
     if task.server.engine == Engine::PostgreSQL {
         let admin = connect(&task.server, &task.server.maintenance_database, &application).await?;
         match drills::drop_leftovers(&admin, &restore.request_uid).await {
             Ok(gone) if gone.is_empty() => {}
-            Ok(gone) => tracing::info!(databases = gone.join(", "), "dropped what killed drills had left"),
-            Err(error) => tracing::warn!(%error, "what killed drills left was not looked for"),
+            Ok(gone) => tracing::info!(databases = gone.join(", "), "leftovers of killed drills dropped"),
+            Err(error) => tracing::warn!(%error, "leftovers of killed drills not searched for"),
         }
-        let proven = proven(&restore, context, &manifest, &admin, &scratch, &application).await;
+        let proven = drill_postgres(&restore, context, &manifest, &admin, &scratch, &application).await;
         admin.close().await;
         proven?;
     } else {
-        let filled = mysql::drill::proven(&restore, &task.server, context, &manifest, &scratch, &application);
-        Box::pin(filled).await?;
+        let drilled = mysql::drill::run(&restore, &task.server, context, &manifest, &scratch, &application);
+        Box::pin(drilled).await?;
     }
     Ok(Done::Drilled(Drilled {
         id: manifest.id.clone(),
@@ -60,7 +60,7 @@ pub async fn run(task: &DrillTask, context: &WorkerContext) -> Result<Done, Task
     }))
 }
 
-async fn proven(
+async fn drill_postgres(
     task: &RestoreTask,
     context: &WorkerContext,
     manifest: &Manifest,
@@ -75,18 +75,18 @@ async fn proven(
     }
     create::lock(admin, &task.request_uid).await?;
     create::drop_own(admin, scratch, &task.request_uid).await?;
-    let filled = tokio::select! {
+    let loaded = tokio::select! {
         biased;
         () = context.cancel.cancelled() => Err(TaskError::cancelled()),
-        filled = fill(task, context, manifest, admin, scratch, application) => filled,
+        loaded = load(task, context, manifest, admin, scratch, application) => loaded,
     };
     let dropped = create::drop_own(admin, scratch, &task.request_uid).await;
-    filled?;
+    loaded?;
     dropped?;
     Ok(())
 }
 
-async fn fill(
+async fn load(
     task: &RestoreTask,
     context: &WorkerContext,
     manifest: &Manifest,
@@ -105,7 +105,7 @@ async fn fill(
         request_uid: &task.request_uid,
     };
     let oid = create::create(admin, &creation).await?;
-    let filling = PostgresLoad {
+    let load = PostgresLoad {
         task,
         context,
         manifest,
@@ -115,7 +115,7 @@ async fn fill(
         owners: false,
     };
     tokio::select! {
-        filled = filling.run() => filled.map(drop),
-        grown = prepare::watch_size(admin, manifest, oid) => Err(grown?),
+        loaded = load.run() => loaded.map(drop),
+        too_large = prepare::watch_size(admin, manifest, oid) => Err(too_large?),
     }
 }

@@ -1,5 +1,5 @@
-//! `drop-database`: drops what a RestoreRequest left on the server. A replaced database only while its safety backup is in the
-//! bucket, and everything only by its mark and OID.
+//! `drop-database`: drops what a RestoreRequest left on the server. A previous database is dropped only while its safety
+//! backup is in the bucket, and everything only by its mark and OID.
 
 use super::{TaskError, WorkerContext, mysql, verify};
 use sennight_core::engine::Engine;
@@ -8,12 +8,12 @@ use sennight_engine::postgres::connect;
 use sennight_engine::postgres::drop_database::drop_marked;
 use sennight_protocol::drop_database::{DropDatabaseTask, Mark};
 
-/// Drops it; what is gone already is reported as such.
+/// Drops the database of the task. One that is gone already is a success, and the report says so.
 pub async fn run(task: &DropDatabaseTask, context: &WorkerContext) -> Result<Done, TaskError> {
     match (&task.safety_backup, task.database_to_drop.mark) {
         (Some(backup), _) => {
             let open = context.store.open(backup, task.identity.as_ref()).await?;
-            // Its manifest alone brings nobody's rows back.
+            // The manifest alone restores nothing: its objects must be in the bucket too.
             verify::check_objects(&context.store, &backup.prefix, &open.manifest).await?;
         }
         (None, Mark::Restore) => {}
@@ -30,7 +30,7 @@ pub async fn run(task: &DropDatabaseTask, context: &WorkerContext) -> Result<Don
     }
     let application = format!("sennight drop-database {}", task.request_uid);
     let admin = connect(&task.database, &task.database.maintenance_database, &application).await?;
-    let cleared = drop_marked(&admin, task).await;
+    let dropped = drop_marked(&admin, task).await;
     admin.close().await;
-    Ok(Done::DatabaseDropped(cleared?))
+    Ok(Done::DatabaseDropped(dropped?))
 }

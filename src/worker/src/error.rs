@@ -1,4 +1,4 @@
-//! A task's failure in the words of its report, whatever stage it came from.
+//! `TaskError`: every stage's errors as the reason, message and verdict of a report.
 
 use sennight_core::result::TAKEN_BACK;
 use sennight_engine::mysql;
@@ -7,14 +7,14 @@ use sennight_engine::postgres::failure::RestoreError;
 use sennight_protocol::report::Outcome;
 use sennight_storage::{CatalogueError, StoreError};
 
-/// What follows from a failure.
+/// What a failure means for the next attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     /// Nothing was changed; another attempt may succeed.
     Retry,
     /// Nothing was changed; another attempt would fail the same way.
     Refused,
-    /// It cannot be told whether the step took effect: a person must look.
+    /// Nobody can tell whether the step took effect: a person must look.
     Unknown,
 }
 
@@ -26,7 +26,7 @@ pub struct TaskError {
     pub reason: String,
     /// One sentence for people, without secrets.
     pub message: String,
-    /// What follows.
+    /// Whether another attempt makes sense.
     pub verdict: Verdict,
 }
 
@@ -36,7 +36,7 @@ impl TaskError {
         Self { reason: reason.to_owned(), message: message.into(), verdict: Verdict::Retry }
     }
 
-    /// A failure for good.
+    /// A failure that every attempt would meet.
     pub fn refused(reason: &str, message: impl Into<String>) -> Self {
         Self { reason: reason.to_owned(), message: message.into(), verdict: Verdict::Refused }
     }
@@ -46,13 +46,13 @@ impl TaskError {
         Self { reason: reason.to_owned(), message: message.into(), verdict: Verdict::Unknown }
     }
 
-    /// By a stage's own reason and whether it may be tried again.
+    /// From another error: its reason, and whether it may be tried again.
     pub fn of(reason: &str, retryable: bool, error: &dyn std::error::Error) -> Self {
         let verdict = if retryable { Verdict::Retry } else { Verdict::Refused };
         Self { reason: reason.to_owned(), message: error.to_string(), verdict }
     }
 
-    /// The worker was told to end.
+    /// SIGTERM or SIGINT arrived before the task's point of no return.
     pub fn cancelled() -> Self {
         Self::retry("Cancelled", "the worker was told to end before the task was done; nothing was kept")
     }

@@ -1,8 +1,6 @@
-//! `export`: reads the few tables that a profile needs out of a backup, by ranges, and streams the zip of CSV files into the
-//! bucket. It never sees a database.
-//!
-//! The same backup, profile and version give the same bytes. So a repeated attempt that finds the object there compares: an
-//! equal object is adopted; another one stays, and this attempt's goes beside it under a name that ends in its SHA-256.
+//! `export`: reads the tables that a profile needs from a backup and uploads the zip of CSV files. It never sees a database.
+//! The same backup, profile and version give the same bytes: a repeated attempt adopts an equal object. If another object
+//! has the key, that one stays, and this export is written beside it under a name that ends in its SHA-256.
 
 use super::export_error::ExportTaskError;
 use super::frames::table_frames;
@@ -19,12 +17,12 @@ use sennight_protocol::export::{ExportTask, LiveAnswer};
 use sennight_storage::{ClaimRecord, Claimed, OpenBackup, Store, StoreError, Tags, Upload};
 use sha2::{Digest, Sha256};
 
-/// One request reads at most this much of an object that is compared.
+/// Most bytes of an existing object that one request reads for the comparison.
 const RANGE: i64 = 8 << 20;
-/// The compressed set of what is missing is in memory up to this size, then in a file in the pod's scratch.
-const ASIDE: usize = 16 << 20;
+/// The compressed missing-only set is in memory up to this many bytes, then in a temporary file.
+const DEFERRED_IN_MEMORY: usize = 16 << 20;
 
-/// Exports one backup.
+/// Exports one backup by one profile.
 pub async fn run(task: &ExportTask, context: &WorkerContext) -> Result<Done, TaskError> {
     tokio::select! {
         biased;
@@ -46,13 +44,13 @@ async fn export(task: &ExportTask, context: &WorkerContext) -> Result<ExportSumm
     let prefix = store.keys().export(&task.identity.namespace, &task.request_uid)?;
     let (key, stem) = (format!("{prefix}{}", about.file_name()), about.stem());
     claim(task, context).await?;
-    let work = Work { open: &open, plan, about, live: task.live.as_ref(), context };
+    let work = ExportJob { open: &open, plan, about, live: task.live.as_ref(), context };
     let written = write(&work, &key).await?;
     if written.stored || same_object(store, &key, &written).await? {
         return Ok(written.summary(key));
     }
     let other = format!("{prefix}{stem}-{}.zip", &written.sha256[..12]);
-    tracing::warn!(key, other, "an object with other bytes is there already; this export goes beside it");
+    tracing::warn!(key, other, "another object exists under the key; this export is written beside it");
     let again = write(&work, &other).await?;
     if again.stored || same_object(store, &other, &again).await? {
         return Ok(again.summary(other));
@@ -60,18 +58,19 @@ async fn export(task: &ExportTask, context: &WorkerContext) -> Result<ExportSumm
     Err(ExportTaskError::Export(ExportError::OutOfOrder("the same backup gave two different exports")))
 }
 
-/// Says in the bucket that this request's export has begun: a cluster that is set back later finds it there and does not
-/// begin again. Another attempt's claim is no obstacle: all write the same bytes, and the bucket takes them once.
+/// Records in the bucket that this request's export has begun. If the cluster is restored from an older state later, it finds
+/// the claim and does not begin again. Another attempt's claim is no obstacle: all write the same bytes, and only one object
+/// is created.
 async fn claim(task: &ExportTask, context: &WorkerContext) -> Result<(), StoreError> {
     if !context.store.capabilities().conditional_put {
-        tracing::warn!("the store knows no conditional puts: nothing outside the cluster says that this export began");
+        tracing::warn!("export not claimed: the store has no conditional puts");
         return Ok(());
     }
     let claim = ClaimRecord { job_uid: context.job_uid.clone(), pod: context.pod.clone(), at: Utc::now() };
     match context.store.claim(&task.request_uid, &claim).await? {
         Claimed::Won | Claimed::Mine(_) => {}
         Claimed::Held(holder) => {
-            tracing::info!(pod = holder.pod, job = holder.job_uid, "an earlier attempt began this export");
+            tracing::info!(pod = holder.pod, job = holder.job_uid, "export claimed by an earlier attempt");
         }
     }
     Ok(())
@@ -98,8 +97,8 @@ fn about(task: &ExportTask, open: &OpenBackup, plan: &ExportPlan) -> ExportConte
     }
 }
 
-/// What an attempt is made of; a second one, beside another's object, is made of the same.
-struct Work<'a> {
+/// Everything that one export needs. Used twice if the first object had to be written beside another one.
+struct ExportJob<'a> {
     open: &'a OpenBackup,
     plan: ExportPlan,
     about: ExportContext,
@@ -107,7 +106,7 @@ struct Work<'a> {
     context: &'a WorkerContext,
 }
 
-/// A zip that was made, and whether the bucket took it.
+/// A zip that was generated, and whether the bucket accepted it.
 struct Written {
     stored: bool,
     bytes: i64,
@@ -121,8 +120,8 @@ impl Written {
     }
 }
 
-/// Makes the zip and streams it to `key`, where nothing may be yet.
-async fn write(work: &Work<'_>, key: &str) -> Result<Written, ExportTaskError> {
+/// Generates the zip and uploads it to `key`. An object that exists there is not overwritten.
+async fn write(work: &ExportJob<'_>, key: &str) -> Result<Written, ExportTaskError> {
     let upload = work.context.store.upload(key, Tags::new()).content_type("application/zip");
     let mut sink = Sink { upload, hash: Sha256::new() };
     match Box::pin(fill(work, &mut sink)).await {
@@ -148,20 +147,20 @@ struct Sink {
 }
 
 impl Sink {
-    async fn drain(&mut self, outlet: &Outlet) -> Result<(), StoreError> {
+    async fn send(&mut self, outlet: &Outlet) -> Result<(), StoreError> {
         let bytes = Bytes::from(outlet.take());
         self.hash.update(&bytes);
         self.upload.write(bytes).await
     }
 }
 
-async fn fill(work: &Work<'_>, sink: &mut Sink) -> Result<Vec<ExportFile>, ExportTaskError> {
-    let Work { open, context, .. } = work;
+async fn fill(work: &ExportJob<'_>, sink: &mut Sink) -> Result<Vec<ExportFile>, ExportTaskError> {
+    let ExportJob { open, context, .. } = work;
     let manifest = &open.manifest;
     let live = match work.live {
         Some(LiveAnswer::Listed(list)) if work.plan.missing_only() => {
             let ids = read_live_ids(list, &context.store).await?;
-            Some(Live { ids, deferred: Box::new(tempfile::spooled_tempfile(ASIDE)) })
+            Some(Live { ids, deferred: Box::new(tempfile::spooled_tempfile(DEFERRED_IN_MEMORY)) })
         }
         _ => None,
     };
@@ -174,7 +173,7 @@ async fn fill(work: &Work<'_>, sink: &mut Sink) -> Result<Vec<ExportFile>, Expor
         while let Some(frame) = frames.next().await {
             let frame = frame?;
             let length = i64::try_from(frame.len()).unwrap_or(i64::MAX);
-            // Decoding and deflating are CPU's work: off the threads that talk to the bucket.
+            // Decoding and deflating take CPU time: not on the threads that serve connections.
             let (used, pushed) = tokio::task::spawn_blocking(move || {
                 let pushed = exporter.push(&frame);
                 (exporter, pushed)
@@ -183,14 +182,14 @@ async fn fill(work: &Work<'_>, sink: &mut Sink) -> Result<Vec<ExportFile>, Expor
             exporter = used;
             pushed?;
             context.progress.add(length, 0);
-            sink.drain(&outlet).await?;
+            sink.send(&outlet).await?;
         }
         exporter.end()?;
         context.progress.tables(1);
     }
-    // What was set aside is appended: as many bytes as the set has, so not on the threads that talk to the bucket either.
+    // Appends the missing-only set, which may be large: not on the threads that serve connections either.
     let files = tokio::task::spawn_blocking(move || exporter.finish()).await??;
-    sink.drain(&outlet).await?;
+    sink.send(&outlet).await?;
     Ok(files)
 }
 
@@ -198,7 +197,7 @@ fn raw_length(manifest: &Manifest, table: usize) -> i64 {
     manifest.tables[table].frames.iter().map(|frame| frame.raw_length).sum()
 }
 
-/// Whether the object that is there already has the bytes that were to be written.
+/// Whether the existing object has the bytes that were to be written.
 async fn same_object(store: &Store, key: &str, written: &Written) -> Result<bool, StoreError> {
     if store.head(key).await?.length != written.bytes {
         return Ok(false);

@@ -9,22 +9,22 @@ use sennight_storage::{CatalogueError, StoreError};
 /// Why an export failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ExportTaskError {
-    /// The backup is gone, damaged or somebody else's.
+    /// The backup is gone, damaged, or of another tenant.
     #[error(transparent)]
     Backup(#[from] CatalogueError),
-    /// Its rows are damaged.
+    /// The backup's rows are damaged.
     #[error(transparent)]
     Frames(#[from] FrameError),
-    /// The bucket.
+    /// The bucket failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The task's profile is not one.
+    /// The task's profile cannot be parsed.
     #[error("the export profile is not readable: {0}; kubectl explain exportprofile.spec lists its fields")]
     Profile(#[from] serde_json::Error),
     /// The profile does not fit the backup.
     #[error("the export profile does not fit this backup: {0}")]
     Compile(#[from] CompileError),
-    /// The data.
+    /// The data cannot be exported.
     #[error(transparent)]
     Export(#[from] ExportError),
     /// The list of the live database's ids is not the one that was written.
@@ -33,7 +33,7 @@ pub enum ExportTaskError {
     /// A name that cannot be part of a key.
     #[error(transparent)]
     Name(#[from] NameError),
-    /// The CSV encoder died.
+    /// The CSV encoder panicked.
     #[error("the export ended in the middle: {0}; report this as a bug")]
     Encoder(#[from] tokio::task::JoinError),
 }

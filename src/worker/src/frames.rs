@@ -1,5 +1,5 @@
-//! Rows of a backup, read back by ranges: each frame's SHA-256 is checked before it is decoded, its zstd checksum, length
-//! and row count before a byte of it is handed on.
+//! Reads rows of a backup, frame by frame, with range requests. A frame's SHA-256 is checked before it is decoded; its zstd
+//! checksum, length and row count before its bytes are returned.
 
 use super::{TaskError, Verdict};
 use bytes::{Bytes, BytesMut};
@@ -9,13 +9,13 @@ use sennight_storage::{Store, StoreError};
 use sha2::{Digest, Sha256};
 use zstd::zstd_safe;
 
-/// Frames that are fetched and decoded ahead of the reader.
+/// Frames that are fetched and decoded in advance.
 const AHEAD: usize = 2;
-/// More than PostgreSQL can put into one row's text: a length beyond it is damage, not data.
+/// Bytes; more than one row's text can have. A longer raw length in a manifest is damage.
 const RAW_LIMIT: i64 = 4 << 30;
-/// One request fetches at most this much.
+/// Most bytes that one request fetches.
 const RANGE: i64 = 64 << 20;
-/// How a zstd frame begins (a skippable one begins otherwise).
+/// First bytes of a zstd frame; a skippable frame has others.
 const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 /// The frame header's flag for a content checksum (RFC 8878, section 3.1.1.1.1).
 const CHECKSUM_FLAG: u8 = 1 << 2;
@@ -23,7 +23,7 @@ const CHECKSUM_FLAG: u8 = 1 << 2;
 /// Why rows cannot be read back.
 #[derive(Debug, thiserror::Error)]
 pub enum FrameError {
-    /// The bucket did not give the bytes.
+    /// The bucket failed.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The bytes are not those that the manifest describes.
@@ -31,9 +31,9 @@ pub enum FrameError {
     Damaged {
         /// Key of the object.
         object: String,
-        /// The frame's offset.
+        /// Offset of the frame in the object, in bytes.
         offset: i64,
-        /// What does not agree.
+        /// What differs from the manifest.
         why: String,
     },
 }
@@ -49,8 +49,8 @@ impl From<FrameError> for TaskError {
     }
 }
 
-/// The row text of `table`, frame by frame in row order. Nothing of a frame comes out before all of it was checked. Ends
-/// with the first error. `prefix` is the backup's, ending in `/`.
+/// The row text of `table`, frame by frame in row order. A frame is checked as a whole before it is returned. The stream
+/// ends with the first error. `prefix` is the backup's and ends in `/`.
 pub fn table_frames(
     store: &Store,
     prefix: &str,
@@ -75,7 +75,7 @@ pub async fn read_frame(store: &Store, key: &str, frame: Frame) -> Result<Bytes,
     let offset = frame.offset;
     let stored = match fetch(store, key, offset, frame.length).await {
         Ok(stored) => stored,
-        Err(error) => return Err(cut(store, key, &frame, error).await),
+        Err(error) => return Err(truncated_or(store, key, &frame, error).await),
     };
     let decoded = tokio::task::spawn_blocking(move || decode(&stored, &frame)).await;
     let why = match decoded {
@@ -86,8 +86,8 @@ pub async fn read_frame(store: &Store, key: &str, frame: Frame) -> Result<Bytes,
     Err(FrameError::Damaged { object: key.to_owned(), offset, why })
 }
 
-/// A range that could not be had because the object ends before it: no second attempt would get it.
-async fn cut(store: &Store, key: &str, frame: &Frame, error: StoreError) -> FrameError {
+/// If the object ends before the frame, it is damaged and another attempt is useless; otherwise `error` stands.
+async fn truncated_or(store: &Store, key: &str, frame: &Frame, error: StoreError) -> FrameError {
     match store.head(key).await {
         Ok(head) if head.length < frame.offset.saturating_add(frame.length) => {
             let why = format!("the object ends at {}, the frame is {} bytes long", head.length, frame.length);
@@ -97,7 +97,7 @@ async fn cut(store: &Store, key: &str, frame: &Frame, error: StoreError) -> Fram
     }
 }
 
-/// Bytes `offset..offset + length` of an object, by as many requests as it takes.
+/// Bytes `offset..offset + length` of an object, with as many requests as necessary.
 pub async fn fetch(store: &Store, key: &str, offset: i64, length: i64) -> Result<Bytes, StoreError> {
     if length <= RANGE {
         return store.get_range(key, offset, length).await;
@@ -112,7 +112,7 @@ pub async fn fetch(store: &Store, key: &str, offset: i64, length: i64) -> Result
     Ok(whole.freeze())
 }
 
-/// Decodes a frame and holds it against the manifest.
+/// Decodes a frame and compares it with the manifest.
 fn decode(stored: &[u8], frame: &Frame) -> Result<Bytes, String> {
     if hex::encode(Sha256::digest(stored)) != frame.sha256 {
         return Err("its SHA-256 is not the manifest's".to_owned());
@@ -120,7 +120,7 @@ fn decode(stored: &[u8], frame: &Frame) -> Result<Bytes, String> {
     if !(0..=RAW_LIMIT).contains(&frame.raw_length) {
         return Err(format!("a raw length of {} bytes cannot be", frame.raw_length));
     }
-    one_frame(stored, frame.raw_length)?;
+    check_header(stored, frame.raw_length)?;
     let capacity = usize::try_from(frame.raw_length).map_err(|e| e.to_string())?;
     let raw = zstd::bulk::decompress(stored, capacity).map_err(|e| e.to_string())?;
     if raw.len() != capacity {
@@ -133,8 +133,8 @@ fn decode(stored: &[u8], frame: &Frame) -> Result<Bytes, String> {
     Ok(Bytes::from(raw))
 }
 
-/// Exactly one zstd frame, with a checksum to compare, that does not announce more than the manifest says.
-fn one_frame(stored: &[u8], raw_length: i64) -> Result<(), String> {
+/// Fails unless this is exactly one zstd frame with a checksum, whose announced size is the manifest's.
+fn check_header(stored: &[u8], raw_length: i64) -> Result<(), String> {
     if !stored.starts_with(&MAGIC) || stored.get(4).is_none_or(|descriptor| descriptor & CHECKSUM_FLAG == 0) {
         return Err("it is no zstd frame with a content checksum".to_owned());
     }

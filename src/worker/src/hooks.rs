@@ -1,4 +1,4 @@
-//! The platform team's SQL as the pod has it: the files `*.sql` of a mounted ConfigMap or Secret, in the order of their names.
+//! Restore hooks: the platform team's SQL, as files `*.sql` of a mounted ConfigMap or Secret.
 
 use super::TaskError;
 use sennight_core::manifest::Manifest;
@@ -7,7 +7,7 @@ use sennight_engine::postgres::hooks::{Hook, run};
 use sennight_protocol::restore::RestoreTask;
 use std::path::Path;
 
-/// Runs all hooks of the task in the new database; their names.
+/// Runs all hooks of the task in the new database, in the order of their names. Returns the names.
 pub async fn run_all(task: &RestoreTask, manifest: &Manifest, session: &Session) -> Result<Vec<String>, TaskError> {
     let Some(dir) = &task.hooks_dir else { return Ok(Vec::new()) };
     let facts = [
@@ -19,18 +19,18 @@ pub async fn run_all(task: &RestoreTask, manifest: &Manifest, session: &Session)
     let mut names = Vec::new();
     for hook in read(Path::new(dir))? {
         run(session, &hook, &facts).await?;
-        tracing::info!(hook = hook.name, "ran");
+        tracing::info!(hook = hook.name, "restore hook finished");
         names.push(hook.name);
     }
     Ok(names)
 }
 
-/// Whether the task's hooks could be run at all: to be known before anybody pays.
+/// Fails if the hooks cannot be read. Called in the preflight, so that it is known before anybody pays.
 pub fn check(task: &RestoreTask) -> Result<(), TaskError> {
     task.hooks_dir.as_ref().map_or(Ok(()), |dir| read(Path::new(dir)).map(drop))
 }
 
-/// The hooks of a directory. None at all is an error: a restore without them would bring back what they are for.
+/// The hooks of a directory. None at all is an error: without them a restore would bring back what they are to remove.
 pub fn read(dir: &Path) -> Result<Vec<Hook>, TaskError> {
     let unreadable = |error: std::io::Error| {
         let message = format!("{} cannot be read ({error}): check restoreHooks of the DatabaseServer", dir.display());

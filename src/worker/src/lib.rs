@@ -1,5 +1,5 @@
-//! The pod's side: does the tasks it is told, several dumps at a time, and leaves a report of each in the bucket. Knows
-//! domain, protocol, store, engine and export; no Kubernetes: what the operator must learn stands in the reports.
+//! The worker: runs the tasks of its command line and writes a report of each into the bucket. One module for each verb.
+//! It has no Kubernetes client: the operator learns everything from the reports.
 
 pub mod backup;
 pub mod cutover;
@@ -41,47 +41,47 @@ use std::panic::AssertUnwindSafe;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-/// Who the worker is.
+/// Names under which the worker writes its reports and its claims.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WorkerEnv {
-    /// UID of the Job (or any name from a shell): the directory of the reports.
+    /// UID of the Job (or any name from a shell). The reports' directory is called so.
     pub job_uid: String,
     /// Name of the pod.
     pub pod: String,
 }
 
-/// What a task has at hand.
+/// What every task gets from the process that runs it.
 pub struct WorkerContext {
-    /// The bucket.
+    /// Bucket and prefix of the BackupStorage.
     pub store: Store,
     /// UID of the Job.
     pub job_uid: String,
     /// Name of the pod.
     pub pod: String,
-    /// Fires at SIGTERM or SIGINT. Before its point of no return a task ends at once, after it a task ends its work.
+    /// Fires at SIGTERM or SIGINT. A task then ends at once; after its point of no return it finishes its work instead.
     pub cancel: CancellationToken,
-    /// Tells how far the task is.
+    /// Counters that the operator shows as progress.
     pub progress: ProgressWriter,
-    /// Tasks that this process does at once: each has this share of its memory.
+    /// Tasks that run at the same time in this process. Each may use one part in so many of its memory.
     pub concurrency: usize,
 }
 
-/// Does the task and gives the process's exit code ([`sennight_protocol::report`]). A database that fails does not keep the
-/// others from being done. Of several dumps at most `at_once` run at a time: the operator's budgets rest on it.
-pub async fn run(task: Task, storage: StorageTarget, env: WorkerEnv, at_once: Option<usize>) -> i32 {
+/// Runs the task and returns the process's exit code ([`sennight_protocol::report`]). A database that fails does not keep
+/// the others from being dumped. At most `limit` dumps run at the same time: the operator's budgets rely on it.
+pub async fn run(task: Task, storage: StorageTarget, env: WorkerEnv, limit: Option<usize>) -> i32 {
     let cancel = CancellationToken::new();
     let signals = tokio::spawn(cancel_on_signal(cancel.clone()));
-    let code = run_some(task, storage, env, cancel, at_once).await;
+    let code = run_with(task, storage, env, cancel, limit).await;
     signals.abort();
     code
 }
 
-/// [`run`] with the caller's own way to cancel.
+/// [`run`] with the caller's own cancellation and no limit.
 pub async fn run_until(task: Task, storage: StorageTarget, env: WorkerEnv, cancel: CancellationToken) -> i32 {
-    run_some(task, storage, env, cancel, None).await
+    run_with(task, storage, env, cancel, None).await
 }
 
-async fn run_some(
+async fn run_with(
     task: Task,
     storage: StorageTarget,
     env: WorkerEnv,
@@ -91,24 +91,24 @@ async fn run_some(
     let store = match Store::connect(&storage).await {
         Ok(store) => store,
         Err(error) => {
-            tracing::error!(%error, "the storage cannot be used");
-            outcome::terminate(&format!("{}: {error}", error.reason()));
+            tracing::error!(%error, "storage not usable");
+            outcome::write_termination_message(&format!("{}: {error}", error.reason()));
             return if error.retryable() { EXIT_RETRY } else { EXIT_REFUSED };
         }
     };
     let worker = Worker { store, env, cancel, at_once: 1, limit };
-    let reports = Box::pin(worker.all(&task)).await;
-    outcome::terminate(&outcome::line(task.verb(), &reports));
+    let reports = Box::pin(worker.run_all(&task)).await;
+    outcome::write_termination_message(&outcome::summary_line(task.verb(), &reports));
     outcome::exit_code(&reports)
 }
 
-/// Dumps of one Job that run at once, for each core: while one waits for `pg_dump` or the store, another reads rows.
+/// Concurrent dumps for each core: while one waits for `pg_dump` or the store, another reads rows.
 const DUMPS_PER_CORE: usize = 2;
-/// And never more: what one needs at least, so many times, is what a worker has.
+/// Upper bound of concurrent dumps: a worker's memory is four times what one dump needs at least.
 const MAX_DUMPS: usize = 4;
 
-/// How many of so many dumps run at once.
-fn dumps_at_once(tasks: usize, cores: usize) -> usize {
+/// Concurrent dumps for a Job with `tasks` databases on `cores` cores.
+fn concurrent_dumps(tasks: usize, cores: usize) -> usize {
     tasks.min((cores * DUMPS_PER_CORE).clamp(1, MAX_DUMPS)).max(1)
 }
 
@@ -118,72 +118,72 @@ struct Worker {
     env: WorkerEnv,
     cancel: CancellationToken,
     at_once: usize,
-    /// Dumps at once, at most.
+    /// Upper bound of concurrent dumps, from the command line.
     limit: Option<usize>,
 }
 
 impl Worker {
-    /// One line for each verb. Its `Verdict` is what a panic means: `Unknown` where the task may have swapped by then.
-    async fn all(&self, task: &Task) -> Vec<TaskReport> {
+    /// Runs the task of each verb. The `Verdict` is what a panic means: `Unknown` where the task may have swapped by then.
+    async fn run_all(&self, task: &Task) -> Vec<TaskReport> {
         use Verdict::{Retry, Unknown};
         let report = match task {
-            Task::Dump(tasks) => return self.dumps(tasks).await,
-            Task::Verify(tasks) => return self.verifies(tasks).await,
-            Task::Preflight(t) => self.one(&t.name, Retry, t, preflight::run).await,
-            Task::Prepare(t) => self.one(&t.name, Retry, t, prepare::run).await,
-            Task::Cutover(t) => self.one(&t.name, Unknown, t, cutover::run).await,
-            Task::RecoverCutover(t) => self.one(&t.name, Unknown, t, recover_cutover::run).await,
-            Task::PreflightUndo(t) => self.one(&t.name, Retry, t, preflight_undo::run).await,
-            Task::Export(t) => self.one(&t.name, Retry, t, export::run).await,
-            Task::LiveIds(t) => self.one(&t.name, Retry, t, live_ids::run).await,
-            Task::SafetyBackup(t) => self.one(&t.name, Retry, t, safety_backup::run).await,
-            Task::DropDatabase(t) => self.one(&t.name, Retry, t, drop_database::run).await,
-            Task::Drill(t) => self.one(&t.name, Retry, t, drill::run).await,
+            Task::Dump(tasks) => return self.run_dumps(tasks).await,
+            Task::Verify(tasks) => return self.run_verifies(tasks).await,
+            Task::Preflight(t) => self.run_one(&t.name, Retry, t, preflight::run).await,
+            Task::Prepare(t) => self.run_one(&t.name, Retry, t, prepare::run).await,
+            Task::Cutover(t) => self.run_one(&t.name, Unknown, t, cutover::run).await,
+            Task::RecoverCutover(t) => self.run_one(&t.name, Unknown, t, recover_cutover::run).await,
+            Task::PreflightUndo(t) => self.run_one(&t.name, Retry, t, preflight_undo::run).await,
+            Task::Export(t) => self.run_one(&t.name, Retry, t, export::run).await,
+            Task::LiveIds(t) => self.run_one(&t.name, Retry, t, live_ids::run).await,
+            Task::SafetyBackup(t) => self.run_one(&t.name, Retry, t, safety_backup::run).await,
+            Task::DropDatabase(t) => self.run_one(&t.name, Retry, t, drop_database::run).await,
+            Task::Drill(t) => self.run_one(&t.name, Retry, t, drill::run).await,
         };
         vec![report]
     }
 
-    async fn verifies(&self, tasks: &[VerifyTask]) -> Vec<TaskReport> {
+    async fn run_verifies(&self, tasks: &[VerifyTask]) -> Vec<TaskReport> {
         let mut reports = Vec::new();
         for task in tasks {
-            reports.push(self.one(&task.name, Verdict::Retry, task, verify::run).await);
+            reports.push(self.run_one(&task.name, Verdict::Retry, task, verify::run).await);
         }
         reports
     }
 
-    /// Dumps several databases at a time, each by a task of its own, so that all cores have work; a slow one keeps no later
-    /// one from starting. The reports are in the order of the tasks.
-    async fn dumps(&self, tasks: &[DumpTask]) -> Vec<TaskReport> {
+    /// Dumps several databases at the same time, each in a Tokio task of its own, so that all cores have work. A slow one
+    /// does not keep a later one from starting. The reports are in the order of the tasks.
+    async fn run_dumps(&self, tasks: &[DumpTask]) -> Vec<TaskReport> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let at_once = dumps_at_once(tasks.len(), cores).min(self.limit.unwrap_or(MAX_DUMPS));
+        let concurrency = concurrent_dumps(tasks.len(), cores).min(self.limit.unwrap_or(MAX_DUMPS));
         let dumps = tasks.iter().cloned().enumerate().map(|(at, task)| {
-            let dump = Self { at_once, ..self.clone() }.dump(task);
+            let dump = Self { at_once, ..self.clone() }.run_dump(task);
             async move { (at, dump.await) }
         });
         let mut reports: Vec<_> =
-            futures::stream::iter(dumps.collect::<Vec<_>>()).buffer_unordered(at_once).collect().await;
+            futures::stream::iter(dumps.collect::<Vec<_>>()).buffer_unordered(concurrency).collect().await;
         reports.sort_by_key(|(at, _)| *at);
         reports.into_iter().map(|(_, report)| report).collect()
     }
 
-    async fn dump(self, task: DumpTask) -> TaskReport {
+    async fn run_dump(self, task: DumpTask) -> TaskReport {
         let (name, started_at) = (task.name.clone(), Utc::now());
-        let dump = async move { self.one(&task.name, Verdict::Retry, &task, dump::run).await };
+        let dump = async move { self.run_one(&task.name, Verdict::Retry, &task, dump::run).await };
         tokio::spawn(dump).await.unwrap_or_else(|_| {
             let outcome = panicked(&name, Verdict::Retry).into();
             TaskReport { task: name, started_at, finished_at: Utc::now(), outcome }
         })
     }
 
-    /// Does one task unless an earlier pod of this Job has; its report is in the bucket before the next one starts.
-    /// A task that panics has failed like any other; `after_panic` says what that means.
-    async fn one<T, F>(&self, name: &str, after_panic: Verdict, task: &T, run: F) -> TaskReport
+    /// Runs one task unless an earlier pod of this Job has. Its report is in the bucket before the next one starts.
+    /// A task that panics has failed like any other; `after_panic` is its verdict.
+    async fn run_one<T, F>(&self, name: &str, after_panic: Verdict, task: &T, run: F) -> TaskReport
     where
         F: AsyncFn(&T, &WorkerContext) -> Result<Done, TaskError>,
     {
-        let once = after_panic == Verdict::Unknown;
-        if let Some(earlier) = outcome::earlier(&self.store, &self.env.job_uid, name, once).await {
-            tracing::info!(task = name, "done by an earlier pod of this Job");
+        let runs_once = after_panic == Verdict::Unknown;
+        if let Some(earlier) = outcome::earlier_report(&self.store, &self.env.job_uid, name, runs_once).await {
+            tracing::info!(task = name, "task skipped: an earlier pod of this Job has reported it");
             return earlier;
         }
         let started_at = Utc::now();
@@ -196,19 +196,19 @@ impl Worker {
             progress,
             concurrency: self.at_once,
         };
-        let ended = if self.cancel.is_cancelled() {
+        let result = if self.cancel.is_cancelled() {
             Err(TaskError::cancelled())
         } else {
             // On the heap: a task's future is too large for a thread's stack.
             let caught = AssertUnwindSafe(Box::pin(async move { run(task, &context).await })).catch_unwind().await;
             caught.unwrap_or_else(|_| Err(panicked(name, after_panic)))
         };
-        let outcome = match ended {
+        let outcome = match result {
             Ok(done) => Outcome::Succeeded(done),
             Err(error) => error.into(),
         };
         let report = TaskReport { task: name.to_owned(), started_at, finished_at: Utc::now(), outcome };
-        outcome::put(&self.store, &self.env.job_uid, report).await
+        outcome::put_report(&self.store, &self.env.job_uid, report).await
     }
 }
 
@@ -219,13 +219,13 @@ fn panicked(task: &str, verdict: Verdict) -> TaskError {
 
 async fn cancel_on_signal(cancel: CancellationToken) {
     let (Ok(mut term), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
-        tracing::warn!("signals cannot be handled; SIGTERM will end this process without a report");
+        tracing::warn!("signal handler not installed; SIGTERM will end this process without a report");
         return;
     };
     tokio::select! {
         _ = term.recv() => {}
         _ = interrupt.recv() => {}
     }
-    tracing::info!("told to end: giving up what is not past its point of no return");
+    tracing::info!("signal received; cancelling tasks before their point of no return");
     cancel.cancel();
 }

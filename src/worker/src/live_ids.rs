@@ -1,5 +1,5 @@
-//! `live-ids`: which records the live database still has. Reads one column of each table at one instant, with the
-//! read-only credentials, and writes it into the bucket; the export, which sees no database, reads it there.
+//! `live-ids`: lists the ids of the records that the live database still has. Reads one column of each table at one
+//! snapshot, with the dump role, and writes it into the bucket. The export, which sees no database, reads the list there.
 
 use super::export_error::ExportTaskError;
 use super::{TaskError, WorkerContext};
@@ -18,12 +18,12 @@ use sha2::{Digest, Sha256};
 use std::io::Write;
 use std::time::Duration;
 
-/// What sessions call themselves.
+/// `application_name` of the sessions.
 const APPLICATION: &str = "sennight live-ids";
-/// Longest wait for the tables' locks: those who come behind wait no longer.
+/// Longest wait for the tables' locks: whoever queues behind this session waits no longer.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(30);
-/// Bytes of ids that are read at once.
-const CUT: usize = 1 << 20;
+/// Bytes of ids in one block from the server.
+const BLOCK: usize = 1 << 20;
 /// Compressed bytes that are collected before they go into the bucket, and the most that one request reads back.
 const PIECE: usize = 4 << 20;
 
@@ -59,7 +59,7 @@ impl From<ListError> for TaskError {
     }
 }
 
-/// Lists the ids.
+/// Lists the ids of every entity of the task.
 pub async fn run(task: &LiveIdsTask, context: &WorkerContext) -> Result<Done, TaskError> {
     tokio::select! {
         biased;
@@ -122,7 +122,7 @@ impl Sink {
     }
 }
 
-/// Where a profile's table is among the live ones: an exact name wins, PostgreSQL's `public` before other schemas.
+/// Finds a profile's table among the live ones: an exact name first, and the schema `public` before others.
 fn find<'t, T>(name: &TableName, tables: &'t [T], named: impl Fn(&T) -> (&str, &str)) -> Option<&'t T> {
     let fits = |table: &T, exact: bool| {
         let (schema, own) = named(table);
@@ -135,7 +135,7 @@ fn find<'t, T>(name: &TableName, tables: &'t [T], named: impl Fn(&T) -> (&str, &
     })
 }
 
-fn gone(entity: &LiveEntity, table: &str) -> ListError {
+fn key_gone(entity: &LiveEntity, table: &str) -> ListError {
     ListError::KeyGone { entity: entity.name.clone(), table: table.to_owned(), column: entity.key.clone() }
 }
 
@@ -145,19 +145,19 @@ fn position<'c>(mut columns: impl Iterator<Item = &'c str> + Clone, key: &str) -
 }
 
 async fn postgres_ids(task: &LiveIdsTask, sink: &mut Sink, context: &WorkerContext) -> Result<(), ListError> {
-    // As a dump reads: under locks, because to a snapshot without them a table that is truncated meanwhile looks empty.
+    // Under locks, like a dump: without them a table that is truncated meanwhile looks empty to the snapshot.
     let leader = postgres::snapshot::open(&task.database, APPLICATION, LOCK_TIMEOUT).await?;
     let (session, inventory) = (leader.session, leader.inventory);
     for entity in &task.entities {
         sink.write(format!("{ENTITY_MARK}{}\n", entity.name).as_bytes()).await?;
-        // A table that is not there any more has no records: all of the backup's are missing.
+        // A table that was dropped has no records: all of the backup's are missing.
         let live = find(&entity.table, &inventory.tables, |table| (&table.schema, &table.name));
         let Some(table) = live else { continue };
         let names = table.columns.iter().map(|column| column.name.as_str());
-        let key = position(names, &entity.key).ok_or_else(|| gone(entity, &table.name))?;
+        let key = position(names, &entity.key).ok_or_else(|| key_gone(entity, &table.name))?;
         let mut narrow = table.clone();
         narrow.columns = vec![table.columns[key].clone()];
-        let mut rows = postgres::read::Rows::open(&session, &narrow, None, false, CUT).await?;
+        let mut rows = postgres::read::Rows::open(&session, &narrow, None, false, BLOCK).await?;
         while let Some(block) = rows.next().await? {
             sink.ids += block.rows;
             context.progress.add(i64::try_from(block.raw.len()).unwrap_or(i64::MAX), block.rows);
@@ -170,7 +170,7 @@ async fn postgres_ids(task: &LiveIdsTask, sink: &mut Sink, context: &WorkerConte
 
 async fn mysql_ids(task: &LiveIdsTask, sink: &mut Sink, context: &WorkerContext) -> Result<(), ListError> {
     let mut session = mysql::connect(&task.database, &task.database.database, APPLICATION).await?;
-    // A table that the account is not shown would look like one that is gone, and all of its records like lost ones.
+    // A table that the server hides from the account would look dropped, and all of its records missing.
     mysql::rights::check_sees_all(&mut session).await?;
     let inventory = mysql::inventory::Inventory::read(&mut session).await?;
     session.run("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY", "beginning the snapshot").await?;
@@ -179,10 +179,10 @@ async fn mysql_ids(task: &LiveIdsTask, sink: &mut Sink, context: &WorkerContext)
         let live = find(&entity.table, &inventory.tables, |table| ("", &table.name));
         let Some(table) = live else { continue };
         let names = table.columns.iter().map(|column| column.column.name.as_str());
-        let key = position(names, &entity.key).ok_or_else(|| gone(entity, &table.name))?;
+        let key = position(names, &entity.key).ok_or_else(|| key_gone(entity, &table.name))?;
         let mut narrow = table.clone();
         narrow.columns = vec![table.columns[key].clone()];
-        let mut rows = mysql::read::Rows::open(&mut session, &narrow, CUT).await?;
+        let mut rows = mysql::read::Rows::open(&mut session, &narrow, BLOCK).await?;
         while let Some(block) = rows.next().await? {
             sink.ids += block.rows;
             context.progress.add(i64::try_from(block.raw.len()).unwrap_or(i64::MAX), block.rows);
@@ -195,7 +195,7 @@ async fn mysql_ids(task: &LiveIdsTask, sink: &mut Sink, context: &WorkerContext)
     Ok(())
 }
 
-/// Reads a list back: it must be the bytes that were written.
+/// Reads a list from the bucket; an error unless it has the bytes that were written.
 pub async fn read_list(list: &LiveList, store: &Store) -> Result<LiveIds, ExportTaskError> {
     let damaged = |why: String| ExportTaskError::LiveIds(why);
     let mut decoder = zstd::stream::write::Decoder::new(Text::default()).map_err(|error| damaged(error.to_string()))?;
@@ -216,7 +216,7 @@ pub async fn read_list(list: &LiveList, store: &Store) -> Result<LiveIds, Export
     Ok(ids)
 }
 
-/// Takes decoded text as it comes.
+/// Parses the decoded text while it is written.
 #[derive(Default)]
 struct Text {
     ids: LiveIds,

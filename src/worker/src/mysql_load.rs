@@ -1,5 +1,5 @@
-//! Fills an empty database of the MySQL family from a backup, and proves that it holds the backup: every table's rows are read
-//! back and compared. Events stay switched off.
+//! Loads a backup into an empty MySQL or MariaDB database, then reads every table's rows back and compares them. Events
+//! stay switched off.
 
 use super::backup::archive;
 use super::frames::{FrameError, table_frames};
@@ -23,35 +23,34 @@ use std::sync::Arc;
 /// Below this many bytes of rows, a second connection would cost more than it brings.
 const SMALL: i64 = 16 << 20;
 /// More connections than this only wait for the server's log.
-const MOST: i32 = 8;
+const MAX_CONNECTIONS: i32 = 8;
 
-/// What is filled, and from what.
+/// What to load, and where.
 pub struct MySQLLoad<'a> {
-    /// The bucket.
+    /// Bucket and prefix of the BackupStorage.
     pub store: &'a Store,
     /// The backup's key prefix, ending in `/`.
     pub prefix: &'a str,
-    /// Its manifest.
+    /// The backup's manifest.
     pub manifest: &'a Manifest,
-    /// The server; its database is not looked at.
+    /// The server; its database field is not used.
     pub target: &'a DatabaseTarget,
-    /// The empty database.
+    /// Name of the empty database.
     pub database: &'a str,
-    /// Name under which the server's administrators see the connections.
+    /// `program_name` of the sessions.
     pub application: &'a str,
     /// Connections that write rows.
     pub parallelism: i32,
-    /// How rows go in; `None` is the faster way that the server allows.
+    /// How rows are written; `None` is the fastest method that the server allows.
     pub method: Option<LoadMethod>,
-    /// Whom objects run as.
+    /// Account that views, routines, triggers and events run as.
     pub definers: Definers,
-    /// Counts.
+    /// Counts bytes, rows and tables.
     pub progress: &'a ProgressWriter,
 }
 
 impl MySQLLoad<'_> {
-    /// Fills, and gives the statements that are left for the moment when the database goes into service: they switch events
-    /// on.
+    /// Loads everything. Returns the statements that switch events on, for the moment when the database goes into service.
     pub async fn run(&self) -> Result<Vec<Statement>, TaskError> {
         let statements = self.load_tables().await?;
         self.create_code(statements).await
@@ -59,11 +58,11 @@ impl MySQLLoad<'_> {
 
     /// The first half: tables and their rows, compared. Gives the backup's script for [`Fill::code`].
     pub async fn load_tables(&self) -> Result<Vec<Statement>, TaskError> {
-        self.fits()?;
+        self.check_engine()?;
         let statements = self.statements().await?;
         let mut session = self.connect().await?;
-        let there = Inventory::read(&mut session).await?;
-        if !(there.tables.is_empty() && there.views.is_empty() && there.sequences.is_empty()) {
+        let existing = Inventory::read(&mut session).await?;
+        if !(existing.tables.is_empty() && existing.views.is_empty() && existing.sequences.is_empty()) {
             let message =
                 format!("the database {:?} is not empty: nothing is loaded over what is there", self.database);
             return Err(TaskError::refused("DatabaseNotEmpty", message));
@@ -86,7 +85,7 @@ impl MySQLLoad<'_> {
         Ok(statements.into_iter().filter(|s| s.section == Section::Last).collect())
     }
 
-    fn fits(&self) -> Result<(), TaskError> {
+    fn check_engine(&self) -> Result<(), TaskError> {
         let engine = self.manifest.identity.engine;
         if engine == Engine::PostgreSQL || engine != self.target.engine {
             let message = format!("a backup of {engine} cannot be loaded into {}", self.target.engine);
@@ -101,8 +100,8 @@ impl MySQLLoad<'_> {
 
     async fn connect(&self) -> Result<Session, TaskError> {
         let session = connect(self.target, self.database, self.application).await?;
-        let (copied, here) = (self.manifest.server.major, session.version().major);
-        if here < copied {
+        let (backup, server) = (self.manifest.server.major, session.version().major);
+        if server < backup {
             let message = format!(
                 "the backup is of {}, the server is older: {}",
                 self.manifest.server.version,
@@ -126,7 +125,7 @@ impl MySQLLoad<'_> {
         })
     }
 
-    /// The script made the tables that the manifest lists, with the columns that its rows have.
+    /// Fails unless the script created the tables that the manifest lists, with the same columns.
     fn same_tables(&self, inventory: &Inventory) -> Result<(), TaskError> {
         let columns = |t: &TableInfo| -> Vec<String> { t.columns.iter().map(|c| c.column.name.clone()).collect() };
         let here: BTreeMap<&str, Vec<String>> =
@@ -143,7 +142,7 @@ impl MySQLLoad<'_> {
         ))
     }
 
-    /// Sends every table's rows, and gives what was sent of each.
+    /// Sends every table's rows. Returns a digest of what was sent, by table.
     async fn rows(&self, inventory: &Inventory) -> Result<BTreeMap<String, Digest>, TaskError> {
         self.progress.expect_backup(&self.manifest.totals);
         let bytes = |t: &&Table| t.frames.iter().map(|f| f.raw_length).sum::<i64>();
@@ -168,17 +167,17 @@ impl MySQLLoad<'_> {
     }
 
     fn connections(&self) -> i32 {
-        if self.manifest.totals.raw_bytes < SMALL { 1 } else { self.parallelism.clamp(1, MOST) }
+        if self.manifest.totals.raw_bytes < SMALL { 1 } else { self.parallelism.clamp(1, MAX_CONNECTIONS) }
     }
 
     async fn table(&self, session: &mut Session, table: &Table) -> Result<Digest, TaskError> {
         let digest = Arc::new(Mutex::new(Digest::default()));
-        let seen = digest.clone();
+        let sent = digest.clone();
         let frames = table_frames(self.store, self.prefix, table).inspect_ok(move |raw| {
-            seen.lock().add(raw);
+            sent.lock().add(raw);
         });
-        let how = self.method.unwrap_or_else(|| LoadMethod::of(session));
-        let taken = rows(session, table, how, frames).await.map_err(|error| match error {
+        let method = self.method.unwrap_or_else(|| LoadMethod::of(session));
+        let taken = rows(session, table, method, frames).await.map_err(|error| match error {
             LoadError::Source(error) => TaskError::from(error),
             LoadError::Engine(error) => TaskError::from(error),
         })?;
@@ -190,7 +189,7 @@ impl MySQLLoad<'_> {
         Ok(digest)
     }
 
-    /// Reads every table back.
+    /// Reads every table back and compares its digest with what was sent.
     async fn compare(&self, inventory: &Inventory, sent: &BTreeMap<String, Digest>) -> Result<(), TaskError> {
         let queue = Mutex::new(inventory.tables.iter().collect::<Vec<_>>());
         let next = || queue.lock().pop();

@@ -1,4 +1,4 @@
-//! What is left when tasks end: reports in the bucket, one line for `kubectl describe pod`, an exit code.
+//! What a worker leaves when its tasks end: reports in the bucket, one line for `kubectl describe pod`, an exit code.
 
 use super::TaskError;
 use sennight_protocol::report::{EXIT_OK, EXIT_REFUSED, EXIT_RETRY, Outcome, TaskReport};
@@ -6,24 +6,24 @@ use sennight_storage::Store;
 use std::fs::OpenOptions;
 use std::io::Write;
 
-/// Where the kubelet reads a container's last words; it cuts them at 4,096 bytes.
+/// Where the kubelet reads a container's termination message; it cuts it at 4,096 bytes.
 const TERMINATION_LOG: &str = "/dev/termination-log";
 const TERMINATION_LIMIT: usize = 4096;
 
-/// The report of an earlier pod of the same Job, if nothing would be gained by another try. What is done `once` ends with its
-/// first report: the operator has acted on it (I2).
-pub async fn earlier(store: &Store, job_uid: &str, task: &str, once: bool) -> Option<TaskReport> {
+/// The report of an earlier pod of the same Job, if another attempt would gain nothing. A task that `runs_once` ends with
+/// its first report, whatever that says: the operator has acted on it (I2).
+pub async fn earlier_report(store: &Store, job_uid: &str, task: &str, runs_once: bool) -> Option<TaskReport> {
     let report = store.report(job_uid, task).await.ok()??;
-    (once || !retryable(&report)).then_some(report)
+    (runs_once || !retryable(&report)).then_some(report)
 }
 
-/// Puts the report. One that cannot be put is a failure of the task: the operator would never learn of it.
-pub async fn put(store: &Store, job_uid: &str, report: TaskReport) -> TaskReport {
-    log(&report);
+/// Writes the report. If that fails, the task has failed: the operator would never learn of it.
+pub async fn put_report(store: &Store, job_uid: &str, report: TaskReport) -> TaskReport {
+    log_report(&report);
     match store.put_report(job_uid, &report).await {
         Ok(()) => report,
         Err(error) => {
-            tracing::error!(task = report.task, %error, "the report cannot be put");
+            tracing::error!(task = report.task, %error, "report not written");
             let outcome = match report.outcome {
                 unknown @ Outcome::Unknown { .. } => unknown,
                 Outcome::Succeeded(_) | Outcome::Failed { .. } => TaskError::from(error).into(),
@@ -33,14 +33,14 @@ pub async fn put(store: &Store, job_uid: &str, report: TaskReport) -> TaskReport
     }
 }
 
-fn log(report: &TaskReport) {
+fn log_report(report: &TaskReport) {
     match &report.outcome {
-        Outcome::Succeeded(done) => tracing::info!(task = report.task, ?done, "done"),
+        Outcome::Succeeded(done) => tracing::info!(task = report.task, ?done, "task succeeded"),
         Outcome::Failed { reason, message, retryable } => {
-            tracing::error!(task = report.task, reason, message, retryable, "failed");
+            tracing::error!(task = report.task, reason, message, retryable, "task failed");
         }
         Outcome::Unknown { reason, message } => {
-            tracing::error!(task = report.task, reason, message, "outcome unknown");
+            tracing::error!(task = report.task, reason, message, "task outcome unknown");
         }
     }
 }
@@ -49,7 +49,7 @@ fn retryable(report: &TaskReport) -> bool {
     matches!(report.outcome, Outcome::Failed { retryable: true, .. })
 }
 
-/// All succeeded, one may yet succeed, or none of those that failed can.
+/// Exit code of the process: all tasks succeeded, one that failed may succeed in another pod, or none of them can.
 pub fn exit_code(reports: &[TaskReport]) -> i32 {
     if reports.iter().all(|r| matches!(r.outcome, Outcome::Succeeded(_))) {
         EXIT_OK
@@ -60,8 +60,8 @@ pub fn exit_code(reports: &[TaskReport]) -> i32 {
     }
 }
 
-/// One line about all tasks, failures first to be told.
-pub fn line(verb: &str, reports: &[TaskReport]) -> String {
+/// One line about all tasks: how many succeeded, then each failure. At most [`TERMINATION_LIMIT`] bytes.
+pub fn summary_line(verb: &str, reports: &[TaskReport]) -> String {
     let succeeded = reports.iter().filter(|r| matches!(r.outcome, Outcome::Succeeded(_))).count();
     let mut text = format!("{verb}: {succeeded} of {} succeeded", reports.len());
     for report in reports {
@@ -78,12 +78,12 @@ pub fn line(verb: &str, reports: &[TaskReport]) -> String {
     text
 }
 
-/// Leaves the line to the kubelet. From a shell there is no such file and none is made.
-pub fn terminate(line: &str) {
+/// Writes the line where the kubelet reads it. From a shell there is no such file, and none is created.
+pub fn write_termination_message(line: &str) {
     if let Ok(mut file) = OpenOptions::new().write(true).truncate(true).open(TERMINATION_LOG)
         && let Err(error) = file.write_all(line.as_bytes())
     {
-        tracing::warn!(%error, "the termination message cannot be written");
+        tracing::warn!(%error, "termination message not written");
     }
 }
 
@@ -115,8 +115,8 @@ mod tests {
     }
 
     #[test]
-    fn the_last_words_are_one_line_that_the_kubelet_does_not_cut() {
-        let text = line("dump", &[done(), failed(true)]);
+    fn the_termination_message_is_one_line_that_the_kubelet_does_not_cut() {
+        let text = summary_line("dump", &[done(), failed(true)]);
         assert!(text.starts_with("dump: 1 of 2 succeeded; acme: LockTimeout: a b"), "{}", &text[..60]);
         assert!(text.len() <= TERMINATION_LIMIT && !text.contains('\n'));
     }

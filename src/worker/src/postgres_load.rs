@@ -1,5 +1,5 @@
-//! From a backup to a database: schema, rows, indexes and constraints, each step checked before the next one builds on it.
-//! `prepare` and drills fill in the same way; a drill leaves owners and grants out.
+//! Loads a backup into an empty PostgreSQL database: schema, rows, indexes and constraints. Each step is checked before the
+//! next one. `prepare` and drills use it; a drill leaves owners and grants out.
 
 use super::{TaskError, WorkerContext, backup, hooks, postgres_rows};
 use futures::future::try_join_all;
@@ -10,26 +10,26 @@ use sennight_engine::postgres::tools::{Access, Tools};
 use sennight_engine::postgres::{EngineError, Purpose, Session, compare, connect, load, swap};
 use sennight_protocol::restore::RestoreTask;
 
-/// What is filled, and from what.
+/// What to load, and where.
 pub struct PostgresLoad<'a> {
-    /// The backup, and the server.
+    /// Names the backup and the server.
     pub task: &'a RestoreTask,
-    /// The bucket, and who counts.
+    /// Bucket and progress counters.
     pub context: &'a WorkerContext,
     /// The backup's manifest.
     pub manifest: &'a Manifest,
     /// The server's major version.
     pub server_major: i32,
-    /// The new database.
+    /// Name of the new database.
     pub name: &'a str,
-    /// As the server's administrators see the sessions.
+    /// `application_name` of the sessions.
     pub application: &'a str,
-    /// Whether objects are given to their owners and grants are made.
+    /// Whether to set owners and grants. Otherwise everything belongs to the loading role.
     pub owners: bool,
 }
 
 impl PostgresLoad<'_> {
-    /// Fills it, and runs the platform team's hooks; their names.
+    /// Loads everything and runs the restore hooks. Returns their names.
     pub async fn run(&self) -> Result<Vec<String>, TaskError> {
         let (task, manifest) = (self.task, self.manifest);
         let tools = Tools::find(self.server_major)?;
@@ -38,8 +38,8 @@ impl PostgresLoad<'_> {
         backup::fetch_archive(task, self.context, manifest, &file).await?;
         let archive = Archive { tools: &tools, access: &access, file: &file, owners: self.owners };
         let session = self.connect().await?;
-        let lesser = !swap::is_superuser(&session).await?;
-        archive.load_definitions(lesser, &manifest.roles).await?;
+        let superuser = swap::is_superuser(&session).await?;
+        archive.load_definitions(superuser, &manifest.roles).await?;
         compare::tables(&session, manifest).await?;
         archive.load(Section::Data).await?;
         compare::set_sequences(&session, &manifest.sequences).await?;
@@ -51,7 +51,7 @@ impl PostgresLoad<'_> {
         progress.stage(Stage::Comparing);
         compare::rows(&sessions, &manifest.tables, &routes, &counted).await?;
         compare::sequences(&session, &manifest.sequences).await?;
-        // From here on the owners' own grants and policies may keep even them from looking.
+        // From here on a tenant's grants and policies may hide rows from the loading role: everything was compared before.
         progress.stage(Stage::Indexes);
         archive.load_grants().await?;
         archive.build(&session, task.parallelism).await?;

@@ -1,4 +1,4 @@
-//! `preflight`: says whether a full restore would work, and changes nothing.
+//! `preflight`: reports whether a full restore would work, and changes nothing. The rules are the engine's.
 
 use super::{TaskError, WorkerContext, backup, hooks, mysql};
 use sennight_core::engine::Engine;
@@ -12,48 +12,48 @@ use sennight_engine::postgres::tools::{Access, Tools};
 use sennight_engine::postgres::{EngineError, Purpose, Session, connect_to_read};
 use sennight_protocol::restore::RestoreTask;
 
-/// A larger schema archive (large objects are in it) is not fetched for a mere look.
+/// A larger schema archive (large objects are in it) is not fetched for a preflight; in bytes.
 const ARCHIVE_LIMIT: i64 = 64 << 20;
 
-/// Looks. Refusals are a result, not an error: the task succeeds when it could look.
+/// Collects the facts and applies the rules. A refusal is a result, not an error: the task succeeds if it could ask.
 pub async fn run(task: &RestoreTask, context: &WorkerContext) -> Result<Done, TaskError> {
-    let mut done = look_at(task, context).await?;
+    let mut done = check(task, context).await?;
     if let (Done::Preflighted(found), Err(error)) = (&mut done, hooks::check(task)) {
         found.refusals.push(Refusal { reason: error.reason, message: error.message });
     }
     Ok(done)
 }
 
-async fn look_at(task: &RestoreTask, context: &WorkerContext) -> Result<Done, TaskError> {
+async fn check(task: &RestoreTask, context: &WorkerContext) -> Result<Done, TaskError> {
     if task.database.engine != Engine::PostgreSQL {
-        let looked = mysql::preflight::run(task, context);
+        let checked = mysql::preflight::run(task, context);
         return tokio::select! {
             biased;
             () = context.cancel.cancelled() => Err(TaskError::cancelled()),
-            found = looked => found,
+            done = checked => done,
         };
     }
-    let looked = async {
+    let collected = async {
         let manifest = backup::open(task, context).await?;
         let admin = connect_to_read(&task.database, &task.database.maintenance_database, &application(task)).await?;
-        let evidence = facts(task, context, &manifest, &admin).await;
+        let facts = facts(task, context, &manifest, &admin).await;
         admin.close().await;
-        evidence
+        facts
     };
-    let evidence = tokio::select! {
+    let facts = tokio::select! {
         biased;
         () = context.cancel.cancelled() => return Err(TaskError::cancelled()),
-        evidence = looked => evidence?,
+        facts = collected => facts?,
     };
     Ok(Done::Preflighted(Preflight {
-        refusals: refusals(&evidence).iter().map(Refusal::from).collect(),
-        warnings: warnings(&evidence),
-        live_bytes: evidence.live_bytes,
-        live_sessions: evidence.live_sessions,
+        refusals: refusals(&facts).iter().map(Refusal::from).collect(),
+        warnings: warnings(&facts),
+        live_bytes: facts.live_bytes,
+        live_sessions: facts.live_sessions,
     }))
 }
 
-/// Everything that the rules need to know, the archive's table of contents included.
+/// All that the rules need: facts from the server, and the table of contents of the backup's schema archive.
 pub async fn facts(
     task: &RestoreTask,
     context: &WorkerContext,
@@ -64,7 +64,7 @@ pub async fn facts(
     Ok(gather_facts(admin, task, manifest, contents.as_ref()).await?)
 }
 
-/// `None` where it is too large to fetch or the tools at hand cannot read it; the latter is a refusal by itself.
+/// `None` where the archive is too large to fetch, or the installed tools cannot read it; the latter is a refusal by itself.
 async fn contents(
     task: &RestoreTask,
     context: &WorkerContext,
@@ -85,7 +85,7 @@ async fn contents(
     };
     let listed = listed.await;
     if let Err(error) = &listed {
-        tracing::warn!(%error, "the schema archive cannot be listed");
+        tracing::warn!(%error, "schema archive not listed");
     }
     Ok(listed.ok())
 }

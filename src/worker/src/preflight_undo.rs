@@ -1,4 +1,4 @@
-//! `preflight-undo`: says whether a full restore could be undone, and changes nothing.
+//! `preflight-undo`: reports whether a full restore could be undone, and changes nothing.
 
 use super::{TaskError, WorkerContext, mysql};
 use sennight_core::engine::Engine;
@@ -7,10 +7,10 @@ use sennight_engine::postgres::connect_to_read;
 use sennight_engine::postgres::preflight_undo::preflight_undo;
 use sennight_protocol::cutover::CutoverTask;
 
-/// Looks. Refusals are a result, not an error: the task succeeds when it could look.
+/// Collects the facts and applies the rules. A refusal is a result, not an error: the task succeeds if it could ask.
 pub async fn run(task: &CutoverTask, context: &WorkerContext) -> Result<Done, TaskError> {
     let application = format!("sennight preflight-undo {}", task.request_uid);
-    let looked = async {
+    let checked = async {
         if task.database.engine != Engine::PostgreSQL {
             return mysql::preflight::undo(task).await;
         }
@@ -22,6 +22,6 @@ pub async fn run(task: &CutoverTask, context: &WorkerContext) -> Result<Done, Ta
     tokio::select! {
         biased;
         () = context.cancel.cancelled() => Err(TaskError::cancelled()),
-        found = looked => found,
+        done = checked => done,
     }
 }

@@ -1,5 +1,5 @@
-//! `prepare`: fills a new database beside the live one from a backup, and proves that it is the backup. May be repeated: each
-//! attempt drops what the one before left. The live database is read, never written.
+//! `prepare`: fills a new database beside the live one from a backup, and compares it with the backup. May be repeated: each
+//! attempt drops what the one before left. The live database is read, never written. PostgreSQL; `mysql/prepare.rs` is its like.
 
 use super::postgres_load::PostgresLoad;
 use super::{TaskError, WorkerContext, backup, hooks, mysql, preflight, verify};
@@ -15,10 +15,10 @@ use sennight_engine::postgres::{EngineError, Session, connect, preflight_rules, 
 use sennight_protocol::restore::RestoreTask;
 use std::time::Duration;
 
-/// How often the new database's size is looked at.
-const WATCH: Duration = Duration::from_secs(2);
+/// How often the new database's size is measured.
+const SIZE_CHECK: Duration = Duration::from_secs(2);
 
-/// One attempt.
+/// One attempt on one new database.
 struct Attempt<'a> {
     task: &'a RestoreTask,
     context: &'a WorkerContext,
@@ -30,9 +30,9 @@ struct Attempt<'a> {
     application: String,
 }
 
-/// Prepares. On any failure, that of a damaged frame included, the new database is dropped again.
+/// Prepares. On any failure, a damaged frame included, the new database is dropped again.
 pub async fn run(task: &RestoreTask, context: &WorkerContext) -> Result<Done, TaskError> {
-    // Before anything is loaded for them.
+    // Hooks that cannot be read fail here, before anything is loaded.
     hooks::check(task)?;
     if task.database.engine != Engine::PostgreSQL {
         return Box::pin(mysql::prepare::run(task, context)).await;
@@ -53,7 +53,7 @@ pub async fn run(task: &RestoreTask, context: &WorkerContext) -> Result<Done, Ta
     let done = tokio::select! {
         biased;
         () = context.cancel.cancelled() => Err(TaskError::cancelled()),
-        done = attempt.make() => done,
+        done = attempt.create_and_load() => done,
     };
     if done.is_err() {
         attempt.clean_up().await;
@@ -63,10 +63,10 @@ pub async fn run(task: &RestoreTask, context: &WorkerContext) -> Result<Done, Ta
 }
 
 impl Attempt<'_> {
-    /// The preflight's rules once more: what it saw may be days old. What matters at the swap only may still be mended.
+    /// Checks the preflight's rules once more: its facts may be days old. What matters at the swap only may still be mended.
     async fn admit(&self) -> Result<(), TaskError> {
-        let evidence = preflight::facts(self.task, self.context, &self.manifest, &self.admin).await?;
-        let refused = preflight_rules::refusals(&evidence);
+        let facts = preflight::facts(self.task, self.context, &self.manifest, &self.admin).await?;
+        let refused = preflight_rules::refusals(&facts);
         let now: Vec<_> = refused.iter().filter(|r| !r.matters_at_the_swap_only()).collect();
         match now.first() {
             None => Ok(()),
@@ -77,7 +77,7 @@ impl Attempt<'_> {
         }
     }
 
-    async fn make(&self) -> Result<Done, TaskError> {
+    async fn create_and_load(&self) -> Result<Done, TaskError> {
         let live = self.live().await?;
         let new_oid = create::create(
             &self.admin,
@@ -92,10 +92,10 @@ impl Attempt<'_> {
         .await?;
         tracing::info!(database = self.name, oid = new_oid, "created the new database");
         let hooks = tokio::select! {
-            filled = self.fill() => filled?,
-            grown = watch_size(&self.admin, &self.manifest, new_oid) => return Err(grown?),
+            loaded = self.load() => loaded?,
+            too_large = watch_size(&self.admin, &self.manifest, new_oid) => return Err(too_large?),
         };
-        self.rehearse(live.oid, new_oid).await?;
+        self.rehearse_properties(live.oid, new_oid).await?;
         let now = self.live().await?;
         if now.oid != live.oid {
             let found = format!("{:?} had OID {} and has {} now", live.name, live.oid, now.oid);
@@ -117,8 +117,8 @@ impl Attempt<'_> {
         live.ok_or_else(|| RestoreError::LiveDatabaseMissing { database: database.clone() }.into())
     }
 
-    async fn fill(&self) -> Result<Vec<String>, TaskError> {
-        let filling = PostgresLoad {
+    async fn load(&self) -> Result<Vec<String>, TaskError> {
+        let load = PostgresLoad {
             task: self.task,
             context: self.context,
             manifest: &self.manifest,
@@ -127,12 +127,12 @@ impl Attempt<'_> {
             application: &self.application,
             owners: true,
         };
-        filling.run().await
+        load.run().await
     }
 
-    /// Gives the new database what belongs to the live one's OID, but lets nobody in: what may not be set is found out
-    /// now, and not in the moment of the swap, which does it once more.
-    async fn rehearse(&self, live_oid: u32, new_oid: u32) -> Result<(), TaskError> {
+    /// Gives the new database the properties of the live one, but nobody may connect. The swap does it once more; a
+    /// property that the role may not set is found out now, and not in the moment of the swap.
+    async fn rehearse_properties(&self, live_oid: u32, new_oid: u32) -> Result<(), TaskError> {
         let had = database_properties::read(&self.admin, live_oid).await?;
         let has = database_properties::read(&self.admin, new_oid).await?;
         let superuser = swap::is_superuser(&self.admin).await?;
@@ -140,31 +140,32 @@ impl Attempt<'_> {
         statements.extend(had.statements_for(&self.name, &has, Access::Closed, superuser));
         statements.push("COMMIT".to_owned());
         for statement in statements {
-            let carried = self.admin.batch_execute(&statement).await;
-            carried.map_err(|e| EngineError::query("carrying grants and settings over", e))?;
+            let applied = self.admin.batch_execute(&statement).await;
+            applied.map_err(|e| EngineError::query("copying grants and settings", e))?;
         }
         Ok(())
     }
 
-    /// Leaves nothing behind. A session that is still in a transaction would refuse to drop, hence the ROLLBACK.
+    /// Drops the new database. DROP DATABASE is refused inside a transaction, hence the ROLLBACK.
     async fn clean_up(&self) {
         let _ = self.admin.batch_execute("ROLLBACK").await;
         match create::drop_own(&self.admin, &self.name, &self.task.request_uid).await {
-            Ok(dropped) => tracing::info!(database = self.name, dropped, "cleaned up after a failed attempt"),
-            Err(error) => tracing::warn!(%error, "the next attempt has to clean up after this one"),
+            Ok(dropped) => tracing::info!(database = self.name, dropped, "failed attempt cleaned up"),
+            Err(error) => tracing::warn!(%error, "failed attempt not cleaned up; the next attempt does it"),
         }
     }
 }
 
-/// Ends when the new database has outgrown the backup, and not before.
+/// Returns the error to fail with when the new database has outgrown the backup; never returns before that. The outer
+/// error is a size that cannot be measured.
 pub async fn watch_size(admin: &Session, manifest: &Manifest, oid: u32) -> Result<TaskError, TaskError> {
     let limit = backup::size_limit(manifest);
     loop {
-        tokio::time::sleep(WATCH).await;
+        tokio::time::sleep(SIZE_CHECK).await;
         let row = admin
             .query_one("SELECT pg_catalog.pg_database_size($1::pg_catalog.oid)", &[&oid])
             .await
-            .map_err(|e| EngineError::query("watching the new database's size", e))?;
+            .map_err(|e| EngineError::query("measuring the new database", e))?;
         let bytes: i64 = row.get(0);
         if bytes > limit {
             return Ok(RestoreError::TooLarge { bytes, limit }.into());

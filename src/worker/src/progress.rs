@@ -1,4 +1,4 @@
-//! How far a task is: counters that everybody adds to, and one object in the bucket that is rewritten at a bounded rate.
+//! Progress of a task: counters, and one object in the bucket that is rewritten every 20 seconds. The operator reads it.
 
 use chrono::Utc;
 use parking_lot::Mutex;
@@ -40,22 +40,22 @@ impl Counters {
     }
 }
 
-/// Tells at a bounded rate, for ever. A telling that takes long is waited for: two never overlap.
-async fn tell<F: Future<Output = ()>>(counters: Arc<Counters>, interval: Duration, put: impl Fn(Progress) -> F) {
+/// Calls `put` once per interval, without end. A slow `put` is waited for, so two never overlap.
+async fn write_periodically<F: Future<Output = ()>>(counters: Arc<Counters>, interval: Duration, put: impl Fn(Progress) -> F) {
     loop {
         tokio::time::sleep(interval).await;
         put(counters.now()).await;
     }
 }
 
-/// Counts what a task does and tells it. The telling ends with the value.
+/// Counts what a task does and writes the counters into the bucket. Dropped, it writes no more.
 pub struct ProgressWriter {
     counters: Arc<Counters>,
     ticker: Option<JoinHandle<()>>,
 }
 
 impl ProgressWriter {
-    /// Starts to tell how far `task` is. A write that fails is left out: progress is for eyes.
+    /// Starts to write the progress of `task`. A write that fails is skipped: progress is only shown to people.
     pub fn start(store: &Store, job_uid: &str, task: &str) -> Self {
         let counters = Arc::new(Counters::default());
         let place = Arc::new((store.clone(), job_uid.to_owned(), task.to_owned()));
@@ -64,25 +64,25 @@ impl ProgressWriter {
             async move {
                 let (store, job_uid, task) = &*place;
                 if let Err(error) = store.put_progress(job_uid, task, &progress).await {
-                    tracing::debug!(%error, "progress was not told");
+                    tracing::debug!(%error, "progress not written");
                 }
             }
         };
-        let ticker = tokio::spawn(tell(counters.clone(), INTERVAL, put));
+        let ticker = tokio::spawn(write_periodically(counters.clone(), INTERVAL, put));
         Self { counters, ticker: Some(ticker) }
     }
 
-    /// A writer that counts and tells nobody.
+    /// A writer that counts and writes nothing.
     pub fn silent() -> Self {
         Self { counters: Arc::default(), ticker: None }
     }
 
-    /// Says how many bytes there are in all.
+    /// Sets the total of bytes.
     pub fn expect(&self, total_bytes: i64) {
         self.counters.total_bytes.store(total_bytes, Ordering::Relaxed);
     }
 
-    /// Says what a backup has in all, of which the rows come now.
+    /// Sets all totals from a backup's manifest, and the stage to rows.
     pub fn expect_backup(&self, totals: &Totals) {
         self.expect(totals.raw_bytes);
         self.counters.total_rows.store(totals.rows, Ordering::Relaxed);
@@ -90,23 +90,23 @@ impl ProgressWriter {
         self.stage(Stage::Rows);
     }
 
-    /// Says what is being done from now on.
+    /// Sets the stage.
     pub fn stage(&self, stage: Stage) {
         *self.counters.stage.lock() = Some(stage);
     }
 
-    /// Adds bytes and rows that were done.
+    /// Adds bytes of row text, and rows.
     pub fn add(&self, bytes: i64, rows: i64) {
         self.counters.bytes.fetch_add(bytes, Ordering::Relaxed);
         self.counters.rows.fetch_add(rows, Ordering::Relaxed);
     }
 
-    /// Adds tables that were done.
+    /// Adds finished tables.
     pub fn tables(&self, tables: i64) {
         self.counters.tables.fetch_add(tables, Ordering::Relaxed);
     }
 
-    /// How far it is now.
+    /// The counters now.
     pub fn now(&self) -> Progress {
         self.counters.now()
     }

@@ -1,5 +1,5 @@
-//! `recover-cutover`: ends a cut-over whose process left no word, one way or the other, by what the server says of it. It never swaps: done
-//! twice, or beside the process that it takes for dead, it does no harm.
+//! `recover-cutover`: ends a cut-over whose process left no report: the server says whether it swapped. It never swaps
+//! itself, so it does no harm if it runs twice, or beside a process that it wrongly takes for dead.
 
 use super::cutover::{application, done, found};
 use super::error::taken_back;
@@ -14,12 +14,12 @@ use sennight_protocol::cutover::CutoverTask;
 use sennight_storage::{ClaimRecord, Claimed};
 use std::time::{Duration, Instant};
 
-/// How long the server is asked.
+/// How long the server is asked before the outcome is reported as unknown.
 const PATIENCE: Duration = Duration::from_mins(2);
-/// Between two tries.
+/// Pause between two attempts.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// Ends it. From the first change on it does not listen to SIGTERM.
+/// Ends the cut-over. SIGTERM is ignored: half a recovery would leave the outcome unknown.
 pub async fn run(task: &CutoverTask, context: &WorkerContext) -> Result<Done, TaskError> {
     match task.database.engine {
         Engine::PostgreSQL => postgres(task, context).await,
@@ -29,10 +29,10 @@ pub async fn run(task: &CutoverTask, context: &WorkerContext) -> Result<Done, Ta
 
 async fn postgres(task: &CutoverTask, context: &WorkerContext) -> Result<Done, TaskError> {
     let claim = ClaimRecord { job_uid: context.job_uid.clone(), pod: context.pod.clone(), at: Utc::now() };
-    // If nobody ever claimed, nobody will: a pod that starts late finds it taken.
+    // If nobody has claimed yet, nobody will: a pod that starts late finds this claim.
     let nobody_claimed =
         matches!(context.store.claim(&task.request_uid, &claim).await?, Claimed::Won | Claimed::Mine(_));
-    match end(task).await {
+    match recover_with_retries(task).await {
         Ok(SwapOutcome::Forward) => Ok(done(task, &found())),
         Ok(SwapOutcome::Back) => Err(taken_back()),
         Ok(SwapOutcome::Neither(found)) => {
@@ -40,22 +40,22 @@ async fn postgres(task: &CutoverTask, context: &WorkerContext) -> Result<Done, T
             Err(TaskError::unknown("DatabasesChanged", message))
         }
         Err(error) if nobody_claimed => {
-            tracing::warn!(%error, "the server cannot be asked; but nobody had claimed, so nobody has swapped");
+            tracing::warn!(%error, "server not reachable; nobody had claimed, so nobody has swapped");
             Err(taken_back())
         }
         Err(error) => Err(error.into()),
     }
 }
 
-/// Asks again and again while the server cannot be asked.
-async fn end(task: &CutoverTask) -> Result<SwapOutcome, RestoreError> {
+/// Retries for [`PATIENCE`] while the server cannot be asked.
+async fn recover_with_retries(task: &CutoverTask) -> Result<SwapOutcome, RestoreError> {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let error = match attempt(task).await {
-            Ok(settled) => return Ok(settled),
+            Ok(outcome) => return Ok(outcome),
             Err(error) => error,
         };
-        tracing::warn!(%error, "asking what became of the swap");
+        tracing::warn!(%error, "swap outcome not known yet; retrying");
         if Instant::now() >= deadline {
             return Err(RestoreError::Unsettled { why: error.to_string(), before: task.live_oid, after: task.new_oid });
         }
@@ -66,7 +66,7 @@ async fn end(task: &CutoverTask) -> Result<SwapOutcome, RestoreError> {
 async fn attempt(task: &CutoverTask) -> Result<SwapOutcome, RestoreError> {
     let name = format!("sennight recover-cutover {}", task.request_uid);
     let admin = connect(&task.database, &task.database.maintenance_database, &name).await?;
-    let settled = recover(&admin, task, &application(task)).await;
+    let outcome = recover(&admin, task, &application(task)).await;
     admin.close().await;
-    settled
+    outcome
 }

@@ -1,5 +1,5 @@
-//! `safety-backup`: dumps the database that a swap replaced into `safety/`, and reads the dump back whole. Only then may the
-//! database be dropped, and not by this.
+//! `safety-backup`: dumps the previous database into `safety/`, and verifies that backup. Only then may the database be
+//! dropped, by `drop-database`.
 
 use super::{ProgressWriter, TaskError, WorkerContext, dump, mysql, verify};
 use sennight_core::engine::Engine;
@@ -11,7 +11,7 @@ use sennight_engine::postgres::{EngineError, connect};
 use sennight_protocol::backup::{BackupRef, DumpTask, SafetyBackupTask};
 use sennight_protocol::target::DatabaseTarget;
 
-/// Dumps and verifies. The tenant's live database is not touched, not even read.
+/// Dumps and verifies the previous database. The tenant's live database is not touched, not even read.
 pub async fn run(task: &SafetyBackupTask, context: &WorkerContext) -> Result<Done, TaskError> {
     check_previous(task).await?;
     let dump = match task.dump.database.engine {
@@ -22,7 +22,7 @@ pub async fn run(task: &SafetyBackupTask, context: &WorkerContext) -> Result<Don
     };
     let done = dump::into(&dump, Area::Safety, context).await?;
     let Done::Dumped(summary) = &done else { return Ok(done) };
-    // An undo may have swapped it meanwhile: the dump would then be of something else, or of half of it.
+    // An undo may have swapped it meanwhile: the dump would then be of another database, or of parts of both.
     check_previous(task).await?;
     let backup = BackupRef {
         prefix: summary.prefix.clone(),
@@ -42,7 +42,7 @@ pub async fn run(task: &SafetyBackupTask, context: &WorkerContext) -> Result<Don
     Ok(done)
 }
 
-/// The name must stand for the very database that the swap replaced; the dump role may then come in.
+/// Refuses if the name no longer stands for the database that the swap replaced. Lets the dump role connect to it.
 async fn check_previous(task: &SafetyBackupTask) -> Result<(), TaskError> {
     if task.dump.database.engine != Engine::PostgreSQL {
         return mysql::drop_database::check_previous(task).await;
@@ -52,7 +52,7 @@ async fn check_previous(task: &SafetyBackupTask) -> Result<(), TaskError> {
     let application = format!("sennight safety-backup {}", task.request_uid);
     let admin = connect(&database, &database.maintenance_database, &application).await?;
     let reader = Credentials::read(&task.dump.database.credentials_dir).map_err(EngineError::from)?.username;
-    let let_in = grant_connect(&admin, &database.database, task.previous_oid, &task.request_uid, &reader).await;
+    let granted = grant_connect(&admin, &database.database, task.previous_oid, &task.request_uid, &reader).await;
     admin.close().await;
-    Ok(let_in?)
+    Ok(granted?)
 }

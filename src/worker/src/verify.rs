@@ -1,4 +1,4 @@
-//! `verify`: reads a backup back whole and holds every byte against its manifest.
+//! `verify`: reads every object of a backup and compares it with the manifest. Restores use the same checks.
 
 use super::frames::{FrameError, fetch, table_frames};
 use super::{ProgressWriter, TaskError, WorkerContext};
@@ -11,11 +11,11 @@ use sha2::{Digest, Sha256};
 
 /// The schema archive is read by ranges of this size.
 const RANGE: i64 = 8 << 20;
-/// Backups up to this many stored bytes are read whole before anything is made of them: it takes less time than making a
-/// database does. Of a larger one each frame is read once, and checked as it is loaded.
+/// Backups of up to this many stored bytes are verified before a restore begins: that takes less time than to create a
+/// database. A frame of a larger one is checked when it is loaded.
 const WHOLE_FIRST: i64 = 32 << 20;
 
-/// Reads everything once; takes memory for a few frames.
+/// Verifies the task's backup. Needs memory for a few frames.
 pub async fn run(task: &VerifyTask, context: &WorkerContext) -> Result<Done, TaskError> {
     tokio::select! {
         biased;
@@ -30,7 +30,7 @@ async fn verify(task: &VerifyTask, context: &WorkerContext) -> Result<BackupSumm
     Ok(open.summary())
 }
 
-/// Reads everything that the manifest lists, and finds it as the manifest says.
+/// Reads everything that the manifest lists, and fails at the first difference.
 pub async fn check_all(
     store: &Store,
     prefix: &str,
@@ -42,7 +42,7 @@ pub async fn check_all(
     for table in &manifest.tables {
         let mut frames = table_frames(store, prefix, table);
         for frame in &table.frames {
-            // Exactly as many as the manifest lists, each of them checked against it.
+            // The stream ends early only after an error, which was returned.
             let Some(checked) = frames.next().await else { break };
             checked?;
             progress.add(frame.raw_length, frame.rows);
@@ -61,8 +61,8 @@ pub async fn before_loading(store: &Store, prefix: &str, manifest: &Manifest) ->
     check_all(store, prefix, manifest, &ProgressWriter::silent()).await
 }
 
-/// Finds every object there and as long as the manifest says, and the schema whole. Whoever loads all rows afterwards checks
-/// each frame by that, before it sends what is in it: reading them here as well would take as long again.
+/// Fails unless every object has the manifest's length, and the schema its SHA-256. Frames are not read: a load checks each
+/// of them, and reading them here as well would double the time.
 pub async fn check_objects(store: &Store, prefix: &str, manifest: &Manifest) -> Result<(), FrameError> {
     lengths(store, prefix, manifest).await?;
     archive(store, prefix, manifest).await

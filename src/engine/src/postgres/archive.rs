@@ -56,12 +56,11 @@ pub struct Archive<'a> {
 }
 
 impl Archive<'_> {
-    /// Loads [`Section::PreData`]. `lesser`: the loading role is no superuser, and can give an object to a role only if that may
-    /// create in the object's schema. Grants on schemas of several owners come before everything else then; `roles` are all that
-    /// the backup names.
-    pub async fn load_definitions(&self, lesser: bool, roles: &[String]) -> Result<(), EngineError> {
+    /// Loads [`Section::PreData`]. A loading role that is no superuser can give an object to a role only if that may
+    /// create in the object's schema: grants on schemas of several owners then come first. `roles` are all that the backup names.
+    pub async fn load_definitions(&self, superuser: bool, roles: &[String]) -> Result<(), EngineError> {
         let section = Section::PreData;
-        let contents = if lesser && self.owners { self.contents().await? } else { String::new() };
+        let contents = if !superuser && self.owners { self.contents().await? } else { String::new() };
         let Some((first, rest)) = schemas_first(&contents, roles) else { return self.load(section).await };
         let (first, rest) = (self.list("schemas.list", first).await?, self.list("rest.list", rest).await?);
         let mut command = self.tools.command("pg_restore", self.access);

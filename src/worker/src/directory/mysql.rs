@@ -1,5 +1,5 @@
-//! A backup of the MySQL family as files: the schema in two scripts, the rows as LOAD DATA takes them, and a script that runs the
-//! stock client over all of it.
+//! A MySQL or MariaDB backup as plain files: the schema in two scripts, the rows as LOAD DATA reads them, and a script that
+//! runs the stock client over all of it.
 
 use super::{TABLES, file_name};
 use sennight_core::manifest::{Manifest, Table};
@@ -31,7 +31,7 @@ done
   echo "not every event of events.sql was switched on" >&2
 "#;
 
-/// What stands before the rows, what behind them, and what switches events on at the end of all.
+/// Splits the schema script: what comes before the rows, what comes after them, and what switches events on.
 pub fn parts(schema: &str) -> (&str, &str, String) {
     const CUT: &str = "\nDELIMITER ;\n-- sennight rows\n";
     let Some(at) = schema.find(CUT) else { return (schema, "", String::new()) };
@@ -42,7 +42,7 @@ pub fn parts(schema: &str) -> (&str, &str, String) {
         return (before, after, String::new());
     };
     let at = at + delimiter.len() + 1;
-    // What the session is told; backups of earlier versions say less.
+    // The session's settings; backups of earlier versions have fewer.
     let own = |line: &&str| ["DELIMITER ", "SET NAMES ", WRITES].iter().any(|word| line.starts_with(word));
     let settings: String = after.split_inclusive('\n').take_while(own).collect();
     (before, &after[..at], settings + &after[at..])

@@ -1,4 +1,4 @@
-//! From what was read to a backup that exists: every row and every object accounted for, the manifest put last (I4).
+//! The end of a dump: checks that no row or object is missing, builds the manifest and writes it last (I4).
 
 use super::DumpError;
 use super::rows::{DumpState, ReaderOutput};
@@ -19,31 +19,31 @@ use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Objects that are looked up at a time.
-const LOOKS: usize = 8;
+/// HEAD requests at the same time.
+const CONCURRENT_HEADS: usize = 8;
 
-/// All that was read and stored.
+/// Everything that a dump read and stored before its manifest.
 pub struct DumpedData {
-    /// Tables, COPYs, and where their frames went.
+    /// Tables, planned reads, and the prefix of the objects.
     pub objects: Arc<DumpState>,
-    /// The snapshot's instant, by the server's clock.
+    /// Instant of the snapshot, by the server's clock.
     pub taken_at: DateTime<Utc>,
-    /// The server.
+    /// Version, locale and extensions of the server.
     pub server: ServerFacts,
-    /// The schema archive.
+    /// Object, length and SHA-256 of the schema archive.
     pub schema: SchemaArchive,
-    /// What the readers wrote.
+    /// Objects and frames of all readers.
     pub written: ReaderOutput,
-    /// Where sequences stand.
+    /// State of each sequence, read after the rows.
     pub sequences: Vec<Sequence>,
-    /// Roles that the schema names.
+    /// Roles that own something or have a grant.
     pub roles: Vec<String>,
-    /// What nothing failed over.
+    /// Sentences for people; none of them failed the dump.
     pub warnings: Vec<String>,
 }
 impl DumpedData {
-    /// Every planned COPY came to its end, and the frames hold as many rows as the server says that it sent.
-    fn every_row_is_there(&self) -> Result<(), DumpError> {
+    /// Fails unless every planned read came to its end, and the frames hold as many rows as the server says it sent.
+    fn check_rows(&self) -> Result<(), DumpError> {
         let (read, planned) = (self.written.items.len(), self.objects.items.len());
         if read != planned {
             return Err(DumpError::Inconsistent(format!("{read} of {planned} reads came to their end")));
@@ -59,7 +59,7 @@ impl DumpedData {
         })
     }
 
-    /// The manifest of what was read; an error if a row that the server sent is in no frame.
+    /// Builds the manifest; an error if a row that the server sent is in no frame.
     pub fn manifest(
         &self,
         task: &DumpTask,
@@ -67,7 +67,7 @@ impl DumpedData {
         id: BackupId,
         started_at: DateTime<Utc>,
     ) -> Result<Manifest, DumpError> {
-        self.every_row_is_there()?;
+        self.check_rows()?;
         let tables = tables(&self.objects, &self.written);
         let mut objects = self.written.objects.clone();
         objects.sort_by(|a, b| a.name.cmp(&b.name));
@@ -96,7 +96,7 @@ impl DumpedData {
     }
 }
 
-/// Puts each frame to its table, in the order of the table's parts and of the frames within one.
+/// The tables with their frames, in the order of each table's parts and of the frames within a part.
 fn tables(shared: &DumpState, written: &ReaderOutput) -> Vec<Table> {
     let mut frames: BTreeMap<(usize, usize), Vec<Frame>> = BTreeMap::new();
     for (item, frame) in &written.frames {
@@ -128,14 +128,14 @@ fn totals(schema: &SchemaArchive, objects: &[DataObject], tables: &[Table]) -> T
     }
 }
 
-/// An object must be as long in the bucket as it was written.
-async fn look(store: &Store, object: String, written: i64) -> Result<(), DumpError> {
+/// Fails unless the object in the bucket has as many bytes as were written.
+async fn check_length(store: &Store, object: String, written: i64) -> Result<(), DumpError> {
     let found = store.head(&object).await?.length;
     if found == written { Ok(()) } else { Err(DumpError::ObjectDiffers { object, found, written }) }
 }
 
-/// Looks at every object once more, then makes the backup exist. From here on nothing is cancelled: whether the manifest
-/// is there must not be a guess.
+/// Checks every object once more, then writes the manifest: from then on the backup exists. Nothing is cancelled here, so
+/// that the report knows whether the manifest was written.
 pub async fn commit(
     manifest: Manifest,
     shared: &DumpState,
@@ -144,8 +144,8 @@ pub async fn commit(
     let prefix = &shared.objects.prefix;
     let mut written: Vec<(String, i64)> = vec![(manifest.schema.object.clone(), manifest.schema.length)];
     written.extend(manifest.objects.iter().map(|o| (o.name.clone(), o.length)));
-    let looks = written.into_iter().map(|(name, length)| look(&context.store, format!("{prefix}{name}"), length));
-    futures::stream::iter(looks).buffer_unordered(LOOKS).try_collect::<()>().await?;
+    let checks = written.into_iter().map(|(name, length)| check_length(&context.store, format!("{prefix}{name}"), length));
+    futures::stream::iter(checks).buffer_unordered(CONCURRENT_HEADS).try_collect::<()>().await?;
     let bytes = context.store.keyring().seal(&manifest).map_err(|e| DumpError::Inconsistent(e.to_string()))?;
     let backup = BackupRef {
         prefix: prefix.clone(),
@@ -156,10 +156,10 @@ pub async fn commit(
     let options = PutOptions::json().exclusive().tags(shared.objects.tags.clone());
     let (object, bytes) = (format!("{prefix}{MANIFEST}"), Bytes::from(bytes));
     context.store.put(&object, bytes.clone(), &options).await?;
-    // A store that says yes and keeps something else must not make a backup (I4).
-    let kept = context.store.get(&object).await?;
-    if kept != bytes {
-        let found = i64::try_from(kept.len()).unwrap_or(i64::MAX);
+    // Read back: a store that accepts the manifest and stores other bytes must not make a backup (I4).
+    let stored = context.store.get(&object).await?;
+    if stored != bytes {
+        let found = i64::try_from(stored.len()).unwrap_or(i64::MAX);
         return Err(DumpError::ObjectDiffers { object, found, written: length });
     }
     Ok(OpenBackup { backup, manifest, length }.summary())

@@ -1,4 +1,4 @@
-//! One frame: row text compressed with a content checksum, and what the manifest will say of it.
+//! Compresses row text into one frame, with a content checksum, and computes what the manifest says of it.
 
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
@@ -10,24 +10,24 @@ use zstd::zstd_safe::CParameter;
 pub const LEVEL: i32 = 2;
 
 thread_local! {
-    /// Tables and buffers of a compressor are worth more than a small frame costs.
+    /// One per thread: to create a compressor costs more than to compress a small frame.
     static COMPRESSOR: RefCell<Option<Compressor<'static>>> = const { RefCell::new(None) };
 }
 
 /// A compressed frame.
 #[derive(Debug, Clone)]
 pub struct CompressedFrame {
-    /// The zstd frame.
+    /// One zstd frame.
     pub stored: Bytes,
-    /// Length of the row text in bytes.
+    /// Bytes of row text before compression.
     pub raw_length: i64,
-    /// Rows in it.
+    /// Line feeds in the row text: each ends a row.
     pub rows: i64,
     /// SHA-256 of the zstd frame, hex.
     pub sha256: String,
 }
 
-/// Compresses and hashes; some ten milliseconds for a full frame, so not on a thread that drives connections.
+/// Compresses and hashes. Takes some ten milliseconds for a full frame: call it on a blocking thread.
 pub fn compress_frame(raw: &Bytes) -> std::io::Result<CompressedFrame> {
     let stored = COMPRESSOR.with_borrow_mut(|slot| {
         let compressor = match slot {

@@ -1,5 +1,5 @@
-//! `dump`: one database into one backup. Reads everything at one instant, by several connections and `pg_dump`, and puts
-//! the manifest when all of them have ended well and every object is in the bucket as long as it should be (I4).
+//! `dump`: makes one backup of one database. Reads at one snapshot, by several connections and `pg_dump`. The manifest is
+//! written last, after every object in the bucket was found to have its length (I4).
 
 mod commit;
 pub mod frame_writer;
@@ -43,37 +43,37 @@ use tokio_util::sync::CancellationToken;
 
 /// Memory of all uploads of row data together, in bytes.
 const UPLOAD_MEMORY: usize = 96 << 20;
-/// Time that a dump past its deadline gets to end its requests by itself.
+/// Time that a dump past its deadline gets to abort its uploads by itself.
 const GIVE_UP: Duration = Duration::from_secs(10);
-/// Time that uploads of dropped requests get to be aborted.
+/// Time that dropped uploads get to be aborted in the background.
 const ABORT_TIME: Duration = Duration::from_secs(2);
-/// Name under which the server's administrators see the connections.
+/// `application_name` of the dump's sessions.
 const APPLICATION: &str = "sennight-dump";
 
-/// Why a dump failed. No manifest was put.
+/// Why a dump failed. No manifest was written.
 #[derive(Debug, thiserror::Error, strum::IntoStaticStr)]
 pub enum DumpError {
-    /// The database or its tools.
+    /// PostgreSQL or its client tools failed.
     #[error(transparent)]
     Engine(#[from] EngineError),
-    /// A database of the MySQL family.
+    /// MySQL or MariaDB failed.
     #[error(transparent)]
     MySQL(#[from] my::EngineError),
-    /// The bucket.
+    /// The bucket failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// zstd.
+    /// zstd failed.
     #[error("{object} cannot be compressed: {source}")]
     Compression {
-        /// The object.
+        /// Key of the object.
         object: String,
-        /// Why.
+        /// What zstd says.
         source: std::io::Error,
     },
     /// The task contradicts itself.
     #[error("the task's {field} is not usable: {why}")]
     InvalidTask {
-        /// Which field.
+        /// Name of the field in the task's JSON.
         field: &'static str,
         /// What is wrong.
         why: String,
@@ -83,21 +83,21 @@ pub enum DumpError {
     ObjectDiffers {
         /// Key of the object.
         object: String,
-        /// What HEAD says.
+        /// Bytes by HEAD.
         found: i64,
-        /// What was written.
+        /// Bytes that were written.
         written: i64,
     },
-    /// The manifest does not hold.
+    /// The manifest contradicts itself, or the frames do not hold the rows that the server sent.
     #[error("the backup does not add up: {0}; nothing is kept of it")]
     Inconsistent(String),
-    /// The deadline passed.
+    /// The task's deadline passed; in seconds.
     #[error("the dump took longer than its {0} s; raise the deadline, or the parallelism if the server allows it")]
     DeadlineExceeded(i32),
-    /// The worker was told to end.
+    /// SIGTERM or SIGINT.
     #[error("the worker was told to end before the backup was whole; nothing is kept of it")]
     Cancelled,
-    /// Another producer failed first; its error is the one to tell.
+    /// Another reader failed first; its error is the one that is reported.
     #[error("another reader failed")]
     Stopped,
 }
@@ -116,13 +116,13 @@ impl From<DumpError> for TaskError {
     }
 }
 
-/// Dumps one database. The manifest is put after everything else; on any error there is none.
+/// Dumps one database. On any error there is no manifest, and so no backup.
 pub async fn run(task: &DumpTask, context: &WorkerContext) -> Result<Done, TaskError> {
     same_database(task)?;
     into(task, Area::Daily, context).await
 }
 
-/// [`run`] into another area; the database need not have the name that the identity says.
+/// [`run`] into another area. The database may have another name than the identity says: a previous database has.
 pub async fn into(task: &DumpTask, area: Area, context: &WorkerContext) -> Result<Done, TaskError> {
     let zone = check(task)?;
     let started_at = Utc::now();
@@ -141,10 +141,10 @@ pub async fn into(task: &DumpTask, area: Area, context: &WorkerContext) -> Resul
         tokio::select! {
             done = &mut work => done.map_err(|e| cancelled_if_signalled(e, &context.cancel)),
             () = tokio::time::sleep(deadline) => {
-                // Not dropped but stopped: unfinished uploads are given up before the next task starts.
+                // Stopped, not dropped: unfinished uploads are aborted before the next task starts.
                 stop.cancel();
                 if tokio::time::timeout(GIVE_UP, &mut work).await.is_err() {
-                    // A store that never answers: its requests are dropped, their uploads aborted in the background.
+                    // A store that never answers: drop the requests; their uploads are aborted in the background.
                     drop(work);
                     tokio::time::sleep(ABORT_TIME).await;
                 }
@@ -194,7 +194,7 @@ async fn read_database(
         opened = Box::pin(opening) => opened?,
     };
     let Leader { session, inventory, snapshot, taken_at } = leader;
-    // Beside other tasks each has its share of the memory; the other tasks keep the cores busy.
+    // With other dumps in this process, memory is shared, and the other dumps keep the cores busy.
     let parallelism = if context.concurrency > 1 { 1 } else { task.parallelism };
     let plan = plan::plan(&inventory.tables, &sizes, parallelism, session.server_major());
     context.progress.expect(sizes.iter().map(|(bytes, _)| bytes).sum());
@@ -219,7 +219,7 @@ async fn read_database(
     Ok(DumpedData { objects: shared, taken_at, server, schema, written, sequences, roles, warnings })
 }
 
-/// What the readers of a dump share, whatever the engine.
+/// The state that the readers of one dump share, on every engine.
 fn dump_state(
     task: &DumpTask,
     area: Area,
@@ -252,7 +252,7 @@ fn dump_state(
     }))
 }
 
-/// What is read last, and the proof that the leader's transaction, and with it every lock, held to the end.
+/// What is read last. `finish` proves that the leader's transaction, and with it every lock, held to the end.
 async fn facts(
     session: Session,
     target: &DatabaseTarget,

@@ -1,5 +1,5 @@
-//! The dump of a database of the MySQL family: the same backup by other means. Whatever is not the server's affair (objects,
-//! frames, pace, manifest) is that of every engine.
+//! The dump of a MySQL or MariaDB database: snapshot, readers and schema script. Objects, frames, rate limit and manifest
+//! are shared with PostgreSQL.
 
 use super::rows::{DumpState, ReaderOutput};
 use super::{APPLICATION, DumpError, dump_state, plan};
@@ -13,16 +13,16 @@ use sennight_engine::mysql::inventory::{self, Inventory, TableInfo};
 use sennight_engine::mysql::read::Rows;
 use sennight_engine::mysql::schema::{self, ObjectKind, Schema};
 use sennight_engine::mysql::{EngineError, Session, connect, rights, snapshot};
-use sennight_engine::postgres::inventory::TableInfo as Listed;
+use sennight_engine::postgres::inventory::TableInfo as PlannedTable;
 use sennight_protocol::backup::DumpTask;
 use sha2::{Digest, Sha256};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
-/// Name of the schema below the backup's prefix.
+/// Name of the schema script below the backup's prefix.
 const OBJECT: &str = "schema.sql";
 
-/// Reads everything at one instant.
+/// Reads rows, schema and facts at one snapshot, and writes everything but the manifest.
 pub async fn read_database(
     task: &DumpTask,
     area: Area,
@@ -33,10 +33,10 @@ pub async fn read_database(
     let lock_timeout = Duration::from_secs(u64::try_from(task.lock_timeout_seconds).unwrap_or(0).max(1));
     let parallelism = if context.concurrency > 1 { 1 } else { task.parallelism };
     let opening = async {
-        let survey = survey(task).await?;
-        let sizes: Vec<(i64, i64)> = survey.inventory.tables.iter().map(|t| (t.bytes, 0)).collect();
-        let plan = plan::plan(&listed(&survey), &sizes, parallelism, 0);
-        let Survey { session, inventory, schema } = survey;
+        let source = open_source(task).await?;
+        let sizes: Vec<(i64, i64)> = source.inventory.tables.iter().map(|t| (t.bytes, 0)).collect();
+        let plan = plan::plan(&table_infos(&source), &sizes, parallelism, 0);
+        let Source { session, inventory, schema } = source;
         let begun =
             snapshot::begin(session, &task.database, APPLICATION, &inventory.tables, plan.readers, lock_timeout)
                 .await?;
@@ -48,10 +48,10 @@ pub async fn read_database(
         opened = Box::pin(opening) => opened?,
     };
     context.progress.expect(inventory.tables.iter().map(|t| t.bytes).sum());
-    let tables = inventory.tables.iter().map(|table| listing(&task.database.database, table)).collect();
+    let tables = inventory.tables.iter().map(|table| table_info(&task.database.database, table)).collect();
     let shared = dump_state(task, area, context, id, stop, tables, plan)?;
     let reading = begun.readers.into_iter().map(|session| read_all(session, &shared, &inventory.tables, context));
-    let (written, mut sessions) = together(futures::future::join_all(reading).await)?;
+    let (written, mut sessions) = merge_outputs(futures::future::join_all(reading).await)?;
     let Some(mut session) = sessions.pop() else { return Err(DumpError::Stopped) };
     for session in sessions {
         session.close().await;
@@ -70,7 +70,7 @@ pub async fn read_database(
     };
     let mut warnings = inventory.notes;
     warnings.extend(begun.notes);
-    warnings.extend(words(&facts.schema, shared.tables.is_empty()));
+    warnings.extend(schema_warnings(&facts.schema, shared.tables.is_empty()));
     Ok(DumpedData {
         objects: shared,
         taken_at: begun.taken_at,
@@ -78,35 +78,35 @@ pub async fn read_database(
         schema: archive,
         written,
         sequences: facts.sequences,
-        // Accounts are not named in the script: none must exist before a load.
+        // The script names no accounts, so none must exist before a load.
         roles: Vec::new(),
         warnings,
     })
 }
 
-/// The database before the snapshot.
-struct Survey {
+/// The database as it was found before the snapshot.
+struct Source {
     session: Session,
     inventory: Inventory,
     schema: Schema,
 }
 
-async fn survey(task: &DumpTask) -> Result<Survey, EngineError> {
+async fn open_source(task: &DumpTask) -> Result<Source, EngineError> {
     let mut session = connect(&task.database, &task.database.database, APPLICATION).await?;
     rights::check_sees_all(&mut session).await?;
     let mut inventory = Inventory::read(&mut session).await?;
     inventory.transactional(task.allow_non_transactional)?;
     let schema = schema::read(&mut session, &inventory).await?;
-    Ok(Survey { session, inventory, schema })
+    Ok(Source { session, inventory, schema })
 }
 
-fn listed(survey: &Survey) -> Vec<Listed> {
-    survey.inventory.tables.iter().map(|table| listing("", table)).collect()
+fn table_infos(source: &Source) -> Vec<PlannedTable> {
+    source.inventory.tables.iter().map(|table| table_info("", table)).collect()
 }
 
-/// What the common part wants to know of a table. It has no number here, and no pages that ranges could be of.
-fn listing(database: &str, table: &TableInfo) -> Listed {
-    Listed {
+/// A table as the shared parts know it. It has no OID, and no pages to split it by.
+fn table_info(database: &str, table: &TableInfo) -> PlannedTable {
+    PlannedTable {
         oid: 0,
         schema: database.to_owned(),
         name: table.name.clone(),
@@ -115,21 +115,21 @@ fn listing(database: &str, table: &TableInfo) -> Listed {
     }
 }
 
-/// What is read last, after all transactions have ended well.
-struct Facts {
+/// What is read last, after all transactions have ended without an error.
+struct EndFacts {
     schema: Schema,
     server: ServerFacts,
     sequences: Vec<Sequence>,
 }
 
-/// Definitions are not part of a snapshot: they must be after it what they were before. Those that are kept were read last,
-/// so that no AUTO_INCREMENT is behind a row.
+/// Definitions are not part of a snapshot: fails unless they are the same after it as before. The backup gets the ones that
+/// were read last, so that no AUTO_INCREMENT is lower than a row's number.
 async fn facts(
     session: &mut Session,
     database: &str,
     before: &Inventory,
     schema_before: &Schema,
-) -> Result<Facts, EngineError> {
+) -> Result<EndFacts, EngineError> {
     let changed = |why| EngineError::SchemaChanged { doing: "dumping the database".to_owned(), why };
     let now = Inventory::read(session).await?;
     let columns = |i: &Inventory| {
@@ -144,10 +144,10 @@ async fn facts(
     }
     let server = inventory::server_facts(session).await?;
     let sequences = sequences(&schema, database);
-    Ok(Facts { schema, server, sequences })
+    Ok(EndFacts { schema, server, sequences })
 }
 
-/// Where sequences stand, for readers; the script sets them by itself. Numbers beyond those of a manifest are left to it.
+/// State of MariaDB's sequences, for people: the script sets them by itself. Values above an `i64` are left out here.
 fn sequences(schema: &Schema, database: &str) -> Vec<Sequence> {
     let state = |text: &str| text.rsplit_once("`, ")?.1.split(',').next()?.parse().ok();
     let set = |text: &&schema::Object| text.kind == ObjectKind::Sequence && text.text.starts_with("DO SETVAL(");
@@ -158,23 +158,23 @@ fn sequences(schema: &Schema, database: &str) -> Vec<Sequence> {
     schema.objects.iter().filter(set).filter_map(sequence).collect()
 }
 
-fn words(schema: &Schema, no_tables: bool) -> Vec<String> {
-    let mut words = Vec::new();
+fn schema_warnings(schema: &Schema, no_tables: bool) -> Vec<String> {
+    let mut warnings = Vec::new();
     let definers = schema.definers();
     if !definers.is_empty() {
         let each: Vec<String> = definers.iter().map(|(account, count)| format!("{account} ({count})")).collect();
-        words.push(format!(
+        warnings.push(format!(
             "DEFINER is left out of {OBJECT}, whose comments keep it; objects ran as: {}",
             each.join(", ")
         ));
     }
     if no_tables {
-        words.push("the database has no tables".to_owned());
+        warnings.push("the database has no tables".to_owned());
     }
     words
 }
 
-/// One reader: table after table until none is left. Gives its session back, its transaction ended.
+/// One reader: reads table after table until none is left. Returns its session, whose transaction has ended.
 async fn read_all(
     mut session: Session,
     shared: &DumpState,
@@ -246,8 +246,8 @@ impl Reader<'_> {
     }
 }
 
-/// What all readers wrote, or the error that came first.
-fn together(read: Vec<Result<(ReaderOutput, Session), DumpError>>) -> Result<(ReaderOutput, Vec<Session>), DumpError> {
+/// The outputs of all readers as one, or the error that came first.
+fn merge_outputs(read: Vec<Result<(ReaderOutput, Session), DumpError>>) -> Result<(ReaderOutput, Vec<Session>), DumpError> {
     let (mut all, mut sessions, mut failure) = (ReaderOutput::default(), Vec::new(), None);
     for read in read {
         match read {

@@ -1,5 +1,5 @@
-//! Data objects in the making: frames one after the other into an upload, each compressed on a blocking thread while
-//! the next one is being read.
+//! Writes data objects: frames one after the other into an upload. Each is compressed on a blocking thread while the next
+//! one is being read.
 
 use super::DumpError;
 use super::frame_writer::{CompressedFrame, compress_frame};
@@ -11,25 +11,25 @@ use tokio::task::JoinHandle;
 
 /// An object that has grown beyond this is finished at the next frame, so that none needs parts of more than 8 MiB.
 const OBJECT_LIMIT: i64 = 8 << 30;
-/// A frame up to this length is sealed sooner than another thread would have begun.
-const AT_ONCE: usize = 32 << 10;
+/// A frame of up to this many bytes is compressed sooner than another thread would start.
+const INLINE_BYTES: usize = 32 << 10;
 
-/// Where a dump's objects go, and how they are called.
+/// Where a dump's objects go, and how they are named.
 pub struct Objects {
-    /// The bucket.
+    /// Bucket and prefix of the BackupStorage.
     pub store: Store,
     /// The backup's key prefix, ending in `/`.
     pub prefix: String,
-    /// Tags of each object.
+    /// Tags of each object: lifecycle rules select by them.
     pub tags: Tags,
-    /// Memory of one upload, in bytes.
+    /// Memory that one upload may use, in bytes.
     pub memory: usize,
-    /// Numbers that were given out.
+    /// Number of data objects begun so far.
     pub numbers: AtomicU32,
 }
 
 impl Objects {
-    /// Begins the next object; `kind` (`pack`, `table`) is for the reader's eye only.
+    /// Begins the next object; `kind` (`pack`, `table`) only makes its name readable.
     pub fn begin(&self, kind: &str) -> OpenObject {
         let number = self.numbers.fetch_add(1, Ordering::Relaxed) + 1;
         let name = format!("data/{kind}-{number:04}.zst");
@@ -37,13 +37,13 @@ impl Objects {
         OpenObject { name, upload, pending: None, frames: Vec::new() }
     }
 
-    /// An upload below the backup's prefix.
+    /// Starts an upload below the backup's prefix.
     pub fn upload(&self, name: &str) -> Upload {
         self.store.upload(&format!("{}{name}", self.prefix), self.tags.clone()).memory(self.memory)
     }
 }
 
-/// A frame that is in its object, and the item that it belongs to.
+/// A frame that was written, and the index of the [`ReadItem`](super::plan::ReadItem) that its rows came from.
 pub type ItemFrame = (usize, Frame);
 
 /// An object that is being written. It exists only after [`OpenObject::finish`].
@@ -55,18 +55,18 @@ pub struct OpenObject {
 }
 
 impl OpenObject {
-    /// Adds a frame of item `item`. It is compressed behind the caller's back, unless it is small, and its memory then
-    /// given to `recycle`; errors show at the next call.
+    /// Adds a frame of item `item`. A large one is compressed in the background, its buffer is then given to `recycle`, and
+    /// its error shows at the next call.
     pub async fn add(
         &mut self,
         item: usize,
         raw: Bytes,
         recycle: impl FnOnce(Bytes) + Send + 'static,
     ) -> Result<(), DumpError> {
-        self.settle().await?;
-        if raw.len() <= AT_ONCE {
+        self.write_pending().await?;
+        if raw.len() <= INLINE_BYTES {
             let sealed = compress_frame(&raw).map_err(|source| self.broken(source))?;
-            return self.place(item, sealed).await;
+            return self.write_frame(item, sealed).await;
         }
         let sealing = move || {
             let sealed = compress_frame(&raw);
@@ -77,18 +77,18 @@ impl OpenObject {
         Ok(())
     }
 
-    /// Whether the object has its size.
+    /// Whether the object is so large that the next frame goes into another one.
     pub fn is_full(&self) -> bool {
         self.upload.length() > OBJECT_LIMIT
     }
 
-    async fn settle(&mut self) -> Result<(), DumpError> {
+    async fn write_pending(&mut self) -> Result<(), DumpError> {
         let Some((item, pending)) = self.pending.take() else { return Ok(()) };
         let sealed = pending.await.map_err(|e| self.broken(e.into()))?.map_err(|source| self.broken(source))?;
-        self.place(item, sealed).await
+        self.write_frame(item, sealed).await
     }
 
-    async fn place(&mut self, item: usize, sealed: CompressedFrame) -> Result<(), DumpError> {
+    async fn write_frame(&mut self, item: usize, sealed: CompressedFrame) -> Result<(), DumpError> {
         let frame = Frame {
             object: self.name.clone(),
             offset: self.upload.length(),
@@ -106,9 +106,9 @@ impl OpenObject {
         DumpError::Compression { object: self.name.clone(), source }
     }
 
-    /// Makes the object exist, unless nothing was written: then there is none.
+    /// Completes the upload, so that the object exists. If nothing was written there is no object.
     pub async fn finish(mut self) -> Result<Option<(DataObject, Vec<ItemFrame>)>, DumpError> {
-        if let Err(error) = self.settle().await {
+        if let Err(error) = self.write_pending().await {
             self.abort().await;
             return Err(error);
         }
@@ -120,7 +120,7 @@ impl OpenObject {
         Ok(Some((DataObject { name: self.name, length: uploaded.length }, self.frames)))
     }
 
-    /// Gives the object up.
+    /// Aborts the upload.
     pub async fn abort(self) {
         self.upload.abort().await;
     }

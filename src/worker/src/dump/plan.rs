@@ -1,50 +1,52 @@
-//! Who reads what: how many connections, which tables are split into ranges of pages, which share an object. Pure.
+//! Plans a dump: how many connections, which tables are split into ranges of pages, which share an object. Pure.
 
 use sennight_engine::postgres::inventory::TableInfo;
 use sennight_engine::postgres::read::{PageRange, page_ranges};
 
 const MIB: i64 = 1 << 20;
 
-/// Below this a second connection costs the server more than it saves.
+/// Bytes. Below this a second connection costs the server more than it saves.
 const SMALL_DATABASE: i64 = 64 * MIB;
-/// Small tables are read by one request while they are together no larger than this, and no more than so many.
+/// Small tables share one request up to this many bytes and this many tables.
 const REQUEST: (i64, usize) = (32 * MIB, 200);
-/// Row text per frame. DESIGN allows 64 MiB; small ones keep readers, compressors and uploads within the memory that a
-/// worker has, and compress as well. Of a huge database they are larger, so that its manifest is not.
+/// Row text per frame, least and most, in bytes. The format allows 64 MiB (docs/design.md, "Dumps: format v1"). Small frames
+/// keep readers, compressors and uploads within a worker's memory, and compress as well. Large databases get larger ones,
+/// so that the manifest stays small.
 const FRAME: (i64, i64) = (4 * MIB, 8 * MIB);
+/// About how many frames the manifest of a large database lists.
 const FRAMES: i64 = 16_384;
-/// Tables from this size on have objects of their own.
+/// Tables of at least this many bytes have objects of their own.
 const OWN_OBJECT: i64 = 64 * MIB;
-/// A range of a big table, as it lies on the server's disk.
+/// Bytes on the server's disk of one range of a big table.
 const RANGE: i64 = 256 * MIB;
 /// More readers than this do not fit into the worker's memory.
 const MAX_READERS: usize = 4;
 /// The oldest major that reads a range of `ctid` without reading the whole table.
 const RANGES_SINCE: i32 = 14;
 
-/// One COPY.
+/// One COPY statement to run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReadItem {
-    /// Index of the table.
+    /// Index of the table in the inventory.
     pub table: usize,
-    /// Its place among the table's items.
+    /// Its number among the items of the same table.
     pub part: usize,
-    /// The pages, or the whole table.
+    /// Pages to read; `None` is the whole table.
     pub range: Option<PageRange>,
     /// Whether its rows go into an object of their own.
     pub own_object: bool,
-    /// About how much there is on the server's disk.
+    /// Estimated bytes on the server's disk.
     pub bytes: i64,
 }
 
-/// The whole work.
+/// What a dump is to read, and with how many connections.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DumpPlan {
-    /// Connections.
+    /// Connections that read at the same time.
     pub readers: usize,
-    /// COPYs, the biggest first.
+    /// Reads, the largest first, so that the last ones are short.
     pub items: Vec<ReadItem>,
-    /// Row text per frame.
+    /// Bytes of row text per frame.
     pub frame_bytes: usize,
 }
 
@@ -60,7 +62,7 @@ pub fn plan(tables: &[TableInfo], sizes: &[(i64, i64)], parallelism: i32, server
         let own_object = *bytes >= OWN_OBJECT;
         let item = |part, range, bytes| ReadItem { table: index, part, range, own_object, bytes };
         if splits {
-            // The rows' own pages and what lies beside them (TOAST) are taken to be spread evenly.
+            // Assumes that rows and their TOAST data are spread evenly over the pages.
             let ranges = page_ranges(*pages, pages / (bytes / RANGE).max(1));
             let whole = i64::try_from(ranges.len()).unwrap_or(i64::MAX);
             let each = bytes / whole;
@@ -77,7 +79,7 @@ pub fn plan(tables: &[TableInfo], sizes: &[(i64, i64)], parallelism: i32, server
     DumpPlan { readers, items: big, frame_bytes: frame }
 }
 
-/// How many of the next items one request reads: one big one, or some small ones.
+/// How many of the next items one request reads: one large one, or several small ones.
 pub fn items_per_request<'a>(next: impl IntoIterator<Item = &'a ReadItem>) -> usize {
     let (most, count) = REQUEST;
     let mut sum = 0;

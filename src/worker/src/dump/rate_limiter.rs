@@ -1,24 +1,24 @@
-//! The pace of a dump: the readers of a task together take no more row text from the server in a second than its
-//! `maxBytesPerSecond`. A reader that waits takes nothing from its connection, so the server's side stops too.
+//! Rate limit of a dump: the readers of a task together read at most `maxBytesPerSecond` of row text. A reader that waits
+//! takes nothing from its connection, so the server pauses too.
 
 use parking_lot::Mutex;
 use std::time::{Duration, Instant};
 
-/// When the next bytes may pass.
+/// A limit that all readers of a dump share.
 pub struct RateLimiter {
     per_second: Option<f64>,
     free_at: Mutex<Instant>,
 }
 
 impl RateLimiter {
-    /// `None` is without a limit.
+    /// `None` means no limit.
     pub fn new(bytes_per_second: Option<i64>, now: Instant) -> Self {
         #[allow(clippy::cast_precision_loss, reason = "a rate")]
         let per_second = bytes_per_second.filter(|rate| *rate > 0).map(|rate| rate as f64);
         Self { per_second, free_at: Mutex::new(now) }
     }
 
-    /// Waits until these bytes, which have arrived, are paid for.
+    /// Called after `bytes` have arrived: waits until the rate is no longer above the limit.
     pub async fn wait_for(&self, bytes: usize) {
         let wait = self.reserve(bytes, Instant::now());
         if !wait.is_zero() {
@@ -31,7 +31,7 @@ impl RateLimiter {
         #[allow(clippy::cast_precision_loss, reason = "a rate")]
         let cost = Duration::try_from_secs_f64(bytes as f64 / rate).unwrap_or(Duration::MAX);
         let mut free_at = self.free_at.lock();
-        // Time that nobody used is lost: no burst makes up for a slow store.
+        // Unused time is not saved up: after a slow store there is no burst.
         *free_at = (*free_at).max(now).checked_add(cost).unwrap_or(now);
         free_at.saturating_duration_since(now)
     }

@@ -1,4 +1,4 @@
-//! The readers: each takes the next COPY from the common list until none is left, and writes frames into objects.
+//! The readers of a PostgreSQL dump: each takes the next items from the shared queue and writes their rows as frames.
 
 use super::DumpError;
 use super::objects::{ItemFrame, Objects, OpenObject};
@@ -13,37 +13,37 @@ use sennight_engine::postgres::read::{Rows, Source};
 use std::collections::VecDeque;
 use tokio_util::sync::CancellationToken;
 
-/// What all readers share.
+/// The state that all readers of a dump share.
 pub struct DumpState {
-    /// The tables.
+    /// Tables of the inventory.
     pub tables: Vec<TableInfo>,
-    /// The COPYs; a reader names them by their index.
+    /// Planned reads; the queue names them by index.
     pub items: Vec<ReadItem>,
-    /// Indexes of those that nobody has taken.
+    /// Indexes of the items that no reader has begun.
     pub queue: Mutex<VecDeque<usize>>,
-    /// Row text per frame.
+    /// Bytes of row text per frame.
     pub frame_bytes: usize,
-    /// How fast rows may be read.
+    /// Limit of all readers together.
     pub rate_limiter: RateLimiter,
-    /// Where frames go.
+    /// Creates the objects that frames go into.
     pub objects: Objects,
-    /// Fires when any producer has failed.
+    /// Fires when a reader or `pg_dump` has failed, or the dump was cancelled.
     pub stop: CancellationToken,
 }
 
-/// What a reader has written.
+/// What one reader wrote.
 #[derive(Default)]
 pub struct ReaderOutput {
-    /// Finished objects.
+    /// Objects that exist.
     pub objects: Vec<DataObject>,
-    /// Their frames.
+    /// Frames in these objects.
     pub frames: Vec<ItemFrame>,
-    /// COPYs read to their end, and how many rows the server says each had.
+    /// Items read to their end, and the rows that the server counted for each.
     pub items: Vec<(usize, i64)>,
 }
 
 impl ReaderOutput {
-    /// Adds an object that is finished.
+    /// Adds a finished object with its frames.
     pub fn add(&mut self, finished: Option<(DataObject, Vec<ItemFrame>)>) {
         if let Some((object, frames)) = finished {
             self.objects.push(object);
@@ -52,8 +52,8 @@ impl ReaderOutput {
     }
 }
 
-/// Reads until the list is empty. `leads` says that the session holds the leader's locks, so that it need not lock. On
-/// any error, and when the others stop, its unfinished objects are given up.
+/// Reads until the queue is empty. `leads`: the session holds the leader's locks, so that it need not lock tables itself.
+/// On any error, and when the others stop, unfinished objects are aborted.
 pub async fn read_all(
     shared: &DumpState,
     session: &Session,
@@ -92,7 +92,7 @@ struct Reader<'a> {
 impl Reader<'_> {
     async fn work(&mut self) -> Result<(), DumpError> {
         loop {
-            let items = self.take();
+            let items = self.next_items();
             if items.is_empty() {
                 break;
             }
@@ -105,7 +105,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn take(&self) -> Vec<usize> {
+    fn next_items(&self) -> Vec<usize> {
         let mut queue = self.shared.queue.lock();
         let count = items_per_request(queue.iter().map(|index| &self.shared.items[*index])).min(queue.len());
         queue.drain(..count).collect()

@@ -1,5 +1,5 @@
-//! The schema archive: `pg_dump`'s standard output into an object, hashed on the way; the object exists only after
-//! `pg_dump` has ended well.
+//! The schema archive: uploads `pg_dump`'s standard output and hashes it on the way. The object exists only after `pg_dump`
+//! has succeeded.
 
 use super::DumpError;
 use super::rows::DumpState;
@@ -18,17 +18,19 @@ use tokio::io::AsyncReadExt;
 const OBJECT: &str = "schema.pgdump";
 /// The first bytes of every custom-format archive.
 const MAGIC: &[u8] = b"PGDMP";
+/// Bytes that are read from the pipe before they are uploaded.
 const CHUNK: usize = 1 << 20;
 
 /// A stored archive.
 pub struct Archive {
-    /// What the manifest says of it.
+    /// Object, length and SHA-256, for the manifest.
     pub schema: SchemaArchive,
-    /// `pg_dump`'s warnings.
+    /// Warning lines of `pg_dump`.
     pub warnings: Vec<String>,
 }
 
-/// Runs `pg_dump` in the leader's snapshot. `data`: something beside rows is in the archive, see `schema::has_data`. When it fails the readers stop, and the other way round.
+/// Runs `pg_dump` in the leader's snapshot. `data`: the archive holds data beside rows, see `schema::has_data`. If it fails
+/// the readers stop, and if a reader fails it stops.
 pub async fn dump(
     task: &DumpTask,
     tools: &Tools,
@@ -63,7 +65,7 @@ pub async fn dump(
     })
 }
 
-/// Backups the archive and gives its SHA-256 and the tool's last words, after the tool's exit status was seen.
+/// Copies the archive into the upload. Returns its SHA-256 and the tool's stderr, after the exit status was checked.
 async fn stream(mut running: Running, upload: &mut Upload) -> Result<(String, String), DumpError> {
     let broken = |source| EngineError::ToolBroken { tool: "pg_dump".to_owned(), source };
     let mut stdout = running.stdout().ok_or_else(|| broken(std::io::ErrorKind::BrokenPipe.into()))?;

@@ -1,4 +1,4 @@
-//! `drill` on MySQL and MariaDB: a scratch schema, filled, compared row by row, dropped.
+//! `drill` on MySQL and MariaDB: loads the backup into a scratch schema, compares every row, drops the schema.
 
 use super::prepare::new_number;
 use crate::mysql_load::MySQLLoad;
@@ -11,8 +11,8 @@ use sennight_engine::mysql::restore::schemas::{create, drop_own, lock, lock_of_r
 use sennight_protocol::restore::RestoreTask;
 use sennight_protocol::target::DatabaseTarget;
 
-/// Restores into `scratch` and drops it, whatever happened.
-pub async fn proven(
+/// Restores into `scratch` and drops that schema, also after a failure.
+pub async fn run(
     task: &RestoreTask,
     server: &DatabaseTarget,
     context: &WorkerContext,
@@ -26,7 +26,7 @@ pub async fn proven(
     let mark = Mark::new(Role::Restored, &task.request_uid, new_number(0));
     let like = (manifest.server.ctype.as_str(), manifest.server.collate.as_str());
     create(&mut admin, scratch, like, &mark, &task.request_uid).await?;
-    let fill = MySQLLoad {
+    let load = MySQLLoad {
         store: &context.store,
         prefix: &task.backup.prefix,
         manifest,
@@ -38,14 +38,14 @@ pub async fn proven(
         definers: Definers::Loader,
         progress: &context.progress,
     };
-    let filled = tokio::select! {
+    let loaded = tokio::select! {
         biased;
         () = context.cancel.cancelled() => Err(TaskError::cancelled()),
-        filled = fill.run() => filled.map(|_| ()),
+        loaded = load.run() => loaded.map(|_| ()),
     };
     let dropped = drop_own(&mut admin, scratch, &task.request_uid).await;
     admin.close().await;
-    filled?;
+    loaded?;
     dropped?;
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The platform team's SQL in a filled schema: the files that `worker::hooks` finds, by a session of the family.
+//! Restore hooks on MySQL and MariaDB: runs the files that `worker::hooks` finds in a loaded schema.
 
 use crate::TaskError;
 use crate::hooks::read;
@@ -8,7 +8,7 @@ use sennight_engine::mysql::{Session, connect};
 use sennight_protocol::restore::RestoreTask;
 use std::path::Path;
 
-/// Runs all hooks of the task in the new schema; their names.
+/// Runs all hooks of the task in the new schema, in the order of their names. Returns the names.
 pub async fn run_all(
     task: &RestoreTask,
     manifest: &Manifest,
@@ -26,7 +26,7 @@ pub async fn run_all(
     let mut names = Vec::new();
     for hook in read(Path::new(dir))? {
         run(&mut session, &hook.name, &hook.sql, &facts).await?;
-        tracing::info!(hook = hook.name, "ran");
+        tracing::info!(hook = hook.name, "restore hook finished");
         names.push(hook.name);
     }
     session.close().await;

@@ -1,5 +1,5 @@
-//! The steps of a full restore on MySQL and MariaDB: what `preflight.rs`, `prepare.rs` and the others beside this folder do on
-//! PostgreSQL. The backup, the claim and the words of the reports are the same.
+//! The steps of a full restore on MySQL and MariaDB. The files beside this folder hold the PostgreSQL side and choose by
+//! engine. Backup, claim and reports are the same for both.
 
 pub mod drill;
 pub mod drop_database;

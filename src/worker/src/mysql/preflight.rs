@@ -1,4 +1,4 @@
-//! `preflight` and `preflight-undo`: would it work? Nothing is changed.
+//! `preflight` and `preflight-undo` on MySQL and MariaDB. They change nothing.
 
 use crate::backup::{self, archive};
 use crate::{TaskError, WorkerContext};
@@ -14,49 +14,49 @@ use sennight_engine::mysql::{Session, connect};
 use sennight_protocol::cutover::CutoverTask;
 use sennight_protocol::restore::RestoreTask;
 
-/// A larger script is not fetched for a mere look.
+/// A larger script is not fetched for a preflight; in bytes.
 const SCRIPT_LIMIT: i64 = 64 << 20;
 
-/// Looks whether a full restore would work.
+/// Reports whether a full restore would work.
 pub async fn run(task: &RestoreTask, context: &WorkerContext) -> Result<Done, TaskError> {
     let manifest = backup::open(task, context).await?;
     let application = format!("sennight preflight {}", task.request_uid);
     let mut session = connect(&task.database, "", &application).await?;
-    let evidence = facts(task, context, &manifest, &mut session).await;
+    let facts = facts(task, context, &manifest, &mut session).await;
     session.close().await;
-    Ok(told(&evidence?))
+    Ok(report(&facts?))
 }
 
-/// Looks whether a swap could be undone.
+/// Reports whether a swap could be undone.
 pub async fn undo(task: &CutoverTask) -> Result<Done, TaskError> {
     let mut session = connect(&task.database, "", &format!("sennight preflight-undo {}", task.request_uid)).await?;
-    let evidence = gather_undo_facts(&mut session, task).await;
+    let facts = gather_undo_facts(&mut session, task).await;
     session.close().await;
-    Ok(told(&evidence?))
+    Ok(report(&facts?))
 }
 
-fn told(evidence: &PreflightFacts) -> Done {
+fn report(facts: &PreflightFacts) -> Done {
     Done::Preflighted(Preflight {
-        refusals: refusals(evidence).iter().map(Refusal::from).collect(),
-        warnings: warnings(evidence),
-        live_bytes: evidence.live_bytes,
-        live_sessions: evidence.live_sessions,
+        refusals: refusals(facts).iter().map(Refusal::from).collect(),
+        warnings: warnings(facts),
+        live_bytes: facts.live_bytes,
+        live_sessions: facts.live_sessions,
     })
 }
 
-/// Everything that the rules need to know, the backup's script included.
+/// All that the rules need: facts from the server, and what the backup's script needs of it.
 pub async fn facts(
     task: &RestoreTask,
     context: &WorkerContext,
     manifest: &Manifest,
     session: &mut Session,
 ) -> Result<PreflightFacts, TaskError> {
-    let copied = if manifest.schema.length > SCRIPT_LIMIT {
+    let needs = if manifest.schema.length > SCRIPT_LIMIT {
         None
     } else {
         Some(ScriptNeeds::of(&script(task, context, manifest).await?))
     };
-    Ok(gather_facts(session, task, manifest, copied).await?)
+    Ok(gather_facts(session, task, manifest, needs).await?)
 }
 
 async fn script(task: &RestoreTask, context: &WorkerContext, manifest: &Manifest) -> Result<Vec<Statement>, TaskError> {

@@ -1,5 +1,5 @@
-//! `prepare`: fills a new schema beside the live one from a backup, and proves that it is the backup. May be repeated: each attempt
-//! drops what the one before left. The live schema is read, never written.
+//! `prepare` on MySQL and MariaDB: fills a new schema beside the live one from a backup, and compares it with the backup.
+//! May be repeated: each attempt drops what the one before left. The live schema is read, never written.
 
 use super::{hooks, preflight};
 use crate::mysql_load::MySQLLoad;
@@ -19,10 +19,10 @@ use sennight_engine::mysql::{Session, connect};
 use sennight_protocol::restore::RestoreTask;
 use std::time::Duration;
 
-/// How often the new schema's size is looked at.
-const WATCH: Duration = Duration::from_secs(2);
+/// How often the new schema's size is measured.
+const SIZE_CHECK: Duration = Duration::from_secs(2);
 
-/// Prepares. On any failure, that of a damaged frame included, the new schema is dropped again.
+/// Prepares. On any failure, a damaged frame included, the new schema is dropped again.
 pub async fn run(task: &RestoreTask, context: &WorkerContext) -> Result<Done, TaskError> {
     let manifest = backup::open(task, context).await?;
     verify::before_loading(&context.store, &task.backup.prefix, &manifest).await?;
@@ -35,7 +35,7 @@ pub async fn run(task: &RestoreTask, context: &WorkerContext) -> Result<Done, Ta
     let done = tokio::select! {
         biased;
         () = context.cancel.cancelled() => Err(TaskError::cancelled()),
-        done = make(task, context, &manifest, &mut admin, &name, &application) => done,
+        done = create_and_load(task, context, &manifest, &mut admin, &name, &application) => done,
     };
     if done.is_err() {
         clean_up(task, &name, admin, &application).await;
@@ -45,7 +45,7 @@ pub async fn run(task: &RestoreTask, context: &WorkerContext) -> Result<Done, Ta
     done
 }
 
-/// Leaves nothing behind. The session may be in the middle of something: another one does it.
+/// Drops the new schema, by another session: this one may be in the middle of a statement.
 async fn clean_up(task: &RestoreTask, name: &str, admin: Session, application: &str) {
     admin.close().await;
     let dropped = async {
@@ -56,20 +56,20 @@ async fn clean_up(task: &RestoreTask, name: &str, admin: Session, application: &
         dropped
     };
     match dropped.await {
-        Ok(dropped) => tracing::info!(database = name, dropped, "cleaned up after a failed attempt"),
-        Err(error) => tracing::warn!(%error, "the next attempt has to clean up after this one"),
+        Ok(dropped) => tracing::info!(database = name, dropped, "failed attempt cleaned up"),
+        Err(error) => tracing::warn!(%error, "failed attempt not cleaned up; the next attempt does it"),
     }
 }
 
-/// The preflight's rules once more: what it saw may be days old. What matters at the swap only may still be mended.
+/// Checks the preflight's rules once more: its facts may be days old. What matters at the swap only may still be mended.
 async fn admit(
     task: &RestoreTask,
     context: &WorkerContext,
     manifest: &Manifest,
     admin: &mut Session,
 ) -> Result<(), TaskError> {
-    let evidence = preflight::facts(task, context, manifest, admin).await?;
-    let refused = refusals(&evidence);
+    let facts = preflight::facts(task, context, manifest, admin).await?;
+    let refused = refusals(&facts);
     let now: Vec<_> = refused.iter().filter(|r| !r.matters_at_the_swap_only()).collect();
     match now.first() {
         None => Ok(()),
@@ -80,7 +80,7 @@ async fn admit(
     }
 }
 
-async fn make(
+async fn create_and_load(
     task: &RestoreTask,
     context: &WorkerContext,
     manifest: &Manifest,
@@ -95,10 +95,10 @@ async fn make(
     create(admin, name, like, &mark, &task.request_uid).await?;
     tracing::info!(database = name, number = new_oid, "created the new database");
     let (hooks, last) = tokio::select! {
-        filled = fill(task, context, manifest, name, application) => filled?,
-        grown = watch(task, manifest, name, application) => return Err(grown?),
+        loaded = load(task, context, manifest, name, application) => loaded?,
+        too_large = watch_size(task, manifest, name, application) => return Err(too_large?),
     };
-    // Until the swap its events are off; which were on stands in its mark.
+    // Until the swap its events are off. The mark remembers which of them were on.
     let states: Vec<(String, String)> = last.iter().map(state).collect();
     let objects = stored_code::read(admin, name, &[]).await?;
     stored_code::events_off(admin, name, &objects).await?;
@@ -120,7 +120,7 @@ async fn live_number(task: &RestoreTask, admin: &mut Session) -> Result<u32, Tas
     }
 }
 
-/// A number for a new schema.
+/// A random number for a new schema, other than `number`.
 pub fn new_number(number: u32) -> u32 {
     let drawn: u32 = rand::random();
     if drawn == number { drawn.wrapping_add(1) } else { drawn }
@@ -131,14 +131,14 @@ fn state(statement: &Statement) -> (String, String) {
     (statement.header.name.clone(), word.to_owned())
 }
 
-async fn fill(
+async fn load(
     task: &RestoreTask,
     context: &WorkerContext,
     manifest: &Manifest,
     name: &str,
     application: &str,
 ) -> Result<(Vec<String>, Vec<Statement>), TaskError> {
-    let fill = MySQLLoad {
+    let load = MySQLLoad {
         store: &context.store,
         prefix: &task.backup.prefix,
         manifest,
@@ -150,19 +150,19 @@ async fn fill(
         definers: Definers::Original,
         progress: &context.progress,
     };
-    let script = fill.load_tables().await?;
-    // Before triggers and views: those run as accounts that have no rights on this name.
+    let script = load.load_tables().await?;
+    // Hooks run before triggers and views exist: those run as accounts that have no rights on this schema.
     context.progress.stage(Stage::Hooks);
     let hooks = hooks::run_all(task, manifest, name, application).await?;
-    Ok((hooks, fill.create_code(script).await?))
+    Ok((hooks, load.create_code(script).await?))
 }
 
-/// Ends when the new schema has outgrown the backup, and not before.
-async fn watch(task: &RestoreTask, manifest: &Manifest, name: &str, application: &str) -> Result<TaskError, TaskError> {
+/// Returns the error to fail with when the new schema has outgrown the backup; never returns before that.
+async fn watch_size(task: &RestoreTask, manifest: &Manifest, name: &str, application: &str) -> Result<TaskError, TaskError> {
     let limit = backup::size_limit(manifest);
     let mut session = connect(&task.database, "", application).await?;
     loop {
-        tokio::time::sleep(WATCH).await;
+        tokio::time::sleep(SIZE_CHECK).await;
         let bytes = schemas::size(&mut session, name).await?;
         if bytes > limit {
             return Ok(RestoreError::TooLarge { bytes, limit }.into());

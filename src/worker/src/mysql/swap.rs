@@ -1,5 +1,5 @@
-//! The swap under its claim, and `recover-cutover`, which ends one that somebody else began. Which way, the server's marks say; the journal
-//! in the bucket says what has to be mended.
+//! `cutover` and `recover-cutover` on MySQL and MariaDB. The server's marks say whether the swap took effect; the journal in
+//! the bucket says what must be put in order afterwards.
 
 use crate::error::taken_back;
 use crate::{TaskError, WorkerContext};
@@ -14,9 +14,9 @@ use sennight_protocol::cutover::CutoverTask;
 use sennight_storage::{ClaimRecord, Claimed, Store, StoreError};
 use std::time::{Duration, Instant};
 
-/// How long a swap that was begun is tried to be ended, one way or the other.
+/// How long ending a swap is tried before its outcome is reported as unknown.
 const PATIENCE: Duration = Duration::from_mins(2);
-/// Between two tries.
+/// Pause between two attempts.
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// Which schema the live name stands for.
@@ -27,7 +27,7 @@ pub async fn swap_state(task: &CutoverTask, application: &str) -> Result<SwapSta
     Ok(found?)
 }
 
-/// Swaps, once, for the holder of the claim. From its first change on it ends what it began, or says that it could not.
+/// Swaps, once, for the holder of the claim. After its first change it ends the swap, or reports that it could not.
 pub async fn swap(task: &CutoverTask, store: &Store, application: &str) -> Result<Done, TaskError> {
     let mut session = connect(&task.database, "", application).await?;
     lock(&mut session, &lock_of_database(&task.database.database)).await?;
@@ -43,35 +43,35 @@ pub async fn swap(task: &CutoverTask, store: &Store, application: &str) -> Resul
     store.put_journal(&task.request_uid, &journal).await?;
     let since = Instant::now();
     let renamed = swap::lock_out_and_rename(&mut session, task, &journal).await;
-    let whole = match &renamed {
+    let finished = match &renamed {
         Ok(_) => swap::finish_forward(&mut session, task, &journal).await,
         Err(_) => Ok(()),
     };
-    // Its lock goes with it.
+    // The lock of the database ends with the session: `end_with_retries` can take it.
     session.close().await;
-    match (renamed, whole) {
+    match (renamed, finished) {
         (Ok(renamed), Ok(())) => Ok(done(task, Some(since.elapsed()), renamed.at)),
         (Ok(renamed), Err(error)) => {
-            tracing::warn!(%error, "the swap took effect and is not finished: once more");
-            ended(task, Some(renamed), since, end(task, Some(&journal), application, false).await)
+            tracing::warn!(%error, "swap took effect but is not finished; retrying");
+            report_end(task, Some(renamed), since, end_with_retries(task, Some(&journal), application, false).await)
         }
         (Err(error), _) => {
-            tracing::warn!(%error, "the swap met an obstacle: the server says what became of it");
-            match end(task, Some(&journal), application, false).await? {
+            tracing::warn!(%error, "swap failed; asking the server for its outcome");
+            match end_with_retries(task, Some(&journal), application, false).await? {
                 SwapOutcome::Back => Err(error.into()),
-                SwapOutcome::Forward => ended(task, None, since, Ok(SwapOutcome::Forward)),
+                SwapOutcome::Forward => report_end(task, None, since, Ok(SwapOutcome::Forward)),
             }
         }
     }
 }
 
-fn ended(
+fn report_end(
     task: &CutoverTask,
     renamed: Option<Renamed>,
     since: Instant,
-    settled: Result<SwapOutcome, TaskError>,
+    outcome: Result<SwapOutcome, TaskError>,
 ) -> Result<Done, TaskError> {
-    match settled? {
+    match outcome? {
         SwapOutcome::Forward => Ok(done(task, Some(since.elapsed()), renamed.map_or_else(Utc::now, |r| r.at))),
         SwapOutcome::Back => {
             let message = "the RENAME was carried out, and the server says now that it was not: a person must look";
@@ -80,36 +80,36 @@ fn ended(
     }
 }
 
-/// The swap has taken effect; whoever made it may not have come to the end.
+/// The swap has taken effect, but its process may have died before the end: finishes it.
 pub async fn finish(task: &CutoverTask, store: &Store, application: &str) -> Result<Done, TaskError> {
     let journal = store.journal(&task.request_uid).await?;
-    match end(task, journal.as_ref(), application, false).await? {
+    match end_with_retries(task, journal.as_ref(), application, false).await? {
         SwapOutcome::Forward => Ok(done(task, None, Utc::now())),
         SwapOutcome::Back => Err(taken_back()),
     }
 }
 
-/// A pod that started again after its claim: what it had begun is ended; nothing begun, it may begin.
+/// A pod that started again after its claim: ends the swap that it had begun, or begins it if there is no journal.
 pub async fn resume(task: &CutoverTask, store: &Store, application: &str) -> Result<Done, TaskError> {
     let Some(journal) = store.journal::<Journal>(&task.request_uid).await? else {
         return swap(task, store, application).await;
     };
-    match end(task, Some(&journal), application, true).await? {
+    match end_with_retries(task, Some(&journal), application, true).await? {
         SwapOutcome::Forward => Ok(done(task, None, Utc::now())),
         SwapOutcome::Back => Err(taken_back()),
     }
 }
 
-/// `recover-cutover`: ends a swap whose process is gone. It never renames a tenant's table: done twice, or beside the process that it
-/// takes for dead, it does no harm.
+/// `recover-cutover`: ends a swap whose process is gone. It never renames a tenant's table, so it does no harm if it runs
+/// twice, or beside a process that it wrongly takes for dead.
 pub async fn recover(task: &CutoverTask, context: &WorkerContext) -> Result<Done, TaskError> {
     let application = format!("sennight recover-cutover {}", task.request_uid);
     let claim = ClaimRecord { job_uid: context.job_uid.clone(), pod: context.pod.clone(), at: Utc::now() };
-    // If nobody ever claimed, nobody will: a pod that starts late finds it taken.
+    // If nobody has claimed yet, nobody will: a pod that starts late finds this claim.
     if matches!(context.store.claim(&task.request_uid, &claim).await?, Claimed::Won | Claimed::Mine(_)) {
         return Err(taken_back());
     }
-    // A process that claimed and has changed nothing yet finds the journal's place taken, and changes nothing.
+    // A process that has claimed and not changed anything yet finds this journal, and changes nothing.
     if context.store.journal::<Journal>(&task.request_uid).await?.is_none() {
         match context.store.put_journal(&task.request_uid, &Journal::nothing(&task.request_uid)).await {
             Ok(()) | Err(StoreError::AlreadyExists { .. }) => {}
@@ -117,27 +117,27 @@ pub async fn recover(task: &CutoverTask, context: &WorkerContext) -> Result<Done
         }
     }
     let journal = context.store.journal(&task.request_uid).await?;
-    match end(task, journal.as_ref(), &application, true).await? {
+    match end_with_retries(task, journal.as_ref(), &application, true).await? {
         SwapOutcome::Forward => Ok(done(task, None, Utc::now())),
         SwapOutcome::Back => Err(taken_back()),
     }
 }
 
-/// Asks the server and ends the swap by its answer, again and again while it cannot be asked. `other`: the session that holds the
-/// lock is another process's, and is ended first.
-async fn end(
+/// Ends the swap by what the server says, and retries for [`PATIENCE`] while it cannot be asked. `kill_holder`: the session
+/// that holds the database's lock is another process's, and is ended first.
+async fn end_with_retries(
     task: &CutoverTask,
     journal: Option<&Journal>,
     application: &str,
-    other: bool,
+    kill_holder: bool,
 ) -> Result<SwapOutcome, TaskError> {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let error = match attempt(task, journal, application, other).await {
-            Ok(settled) => return Ok(settled),
+        let error = match attempt(task, journal, application, kill_holder).await {
+            Ok(outcome) => return Ok(outcome),
             Err(error) => error,
         };
-        tracing::warn!(%error, "ending the swap");
+        tracing::warn!(%error, "swap not ended yet; retrying");
         if Instant::now() >= deadline {
             return Err(RestoreError::Unsettled { why: error.to_string() }.into());
         }
@@ -149,18 +149,18 @@ async fn attempt(
     task: &CutoverTask,
     journal: Option<&Journal>,
     application: &str,
-    other: bool,
+    kill_holder: bool,
 ) -> Result<SwapOutcome, RestoreError> {
     let mut session = connect(&task.database, "", application).await?;
     let name = lock_of_database(&task.database.database);
-    if other {
+    if kill_holder {
         kill_lock_holder(&mut session, &name).await?;
     }
-    // Whoever held it was renaming, or not: with the lock ours, the server has made up its mind.
+    // The holder may have been in its RENAME. Once this session has the lock, that has been carried out or not.
     lock(&mut session, &name).await?;
-    let settled = swap::recover(&mut session, task, journal).await;
+    let outcome = swap::recover(&mut session, task, journal).await;
     session.close().await;
-    settled
+    outcome
 }
 
 fn done(task: &CutoverTask, downtime: Option<Duration>, committed_at: DateTime<Utc>) -> Done {
