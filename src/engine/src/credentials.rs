@@ -1,26 +1,26 @@
-//! User name and password as the kubelet mounts them, for every engine.
+//! Reads the user name and password of a mounted Secret, for every engine.
 
 use std::path::{Path, PathBuf};
 
 /// User name and password. No `Debug`: they never reach a log.
 pub struct Credentials {
-    /// The role or account.
+    /// Name of the role or account.
     pub username: String,
-    /// Its password.
+    /// Password of the role or account.
     pub password: String,
 }
 
-/// A file that cannot be read.
+/// A file of the Secret that cannot be read.
 #[derive(Debug)]
 pub struct Unreadable {
-    /// The file.
+    /// Path of the file.
     pub path: PathBuf,
-    /// Why.
+    /// What the file system says.
     pub source: std::io::Error,
 }
 
 impl Credentials {
-    /// Reads the files `username` and `password`; one line end after the value is not part of it.
+    /// Reads the files `username` and `password`. One line end after a value is not part of it.
     pub fn read(dir: &str) -> Result<Self, Unreadable> {
         let file = |name: &str| {
             let path = Path::new(dir).join(name);

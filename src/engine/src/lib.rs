@@ -1,5 +1,5 @@
-//! Database engines: read rows, write rows, schema, swap. Knows no bucket, no Kubernetes: bytes come in and go out as
-//! streams, and what is worth keeping is told in the words of `domain`.
+//! The database engines, PostgreSQL and MySQL/MariaDB: read and write rows, read and create schemas, swap databases. No bucket
+//! and no Kubernetes: rows come in and go out as streams, facts as types of `sennight-core`.
 
 pub mod credentials;
 pub mod mysql;

@@ -96,7 +96,7 @@ async fn run_with(
             return if error.retryable() { EXIT_RETRY } else { EXIT_REFUSED };
         }
     };
-    let worker = Worker { store, env, cancel, at_once: 1, limit };
+    let worker = Worker { store, env, cancel, concurrency: 1, limit };
     let reports = Box::pin(worker.run_all(&task)).await;
     outcome::write_termination_message(&outcome::summary_line(task.verb(), &reports));
     outcome::exit_code(&reports)
@@ -117,7 +117,7 @@ struct Worker {
     store: Store,
     env: WorkerEnv,
     cancel: CancellationToken,
-    at_once: usize,
+    concurrency: usize,
     /// Upper bound of concurrent dumps, from the command line.
     limit: Option<usize>,
 }
@@ -157,7 +157,7 @@ impl Worker {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let concurrency = concurrent_dumps(tasks.len(), cores).min(self.limit.unwrap_or(MAX_DUMPS));
         let dumps = tasks.iter().cloned().enumerate().map(|(at, task)| {
-            let dump = Self { at_once, ..self.clone() }.run_dump(task);
+            let dump = Self { concurrency, ..self.clone() }.run_dump(task);
             async move { (at, dump.await) }
         });
         let mut reports: Vec<_> =
@@ -194,7 +194,7 @@ impl Worker {
             pod: self.env.pod.clone(),
             cancel: self.cancel.clone(),
             progress,
-            concurrency: self.at_once,
+            concurrency: self.concurrency,
         };
         let result = if self.cancel.is_cancelled() {
             Err(TaskError::cancelled())

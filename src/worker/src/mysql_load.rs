@@ -56,7 +56,7 @@ impl MySQLLoad<'_> {
         self.create_code(statements).await
     }
 
-    /// The first half: tables and their rows, compared. Gives the backup's script for [`Fill::code`].
+    /// The first half: tables and their rows, compared. Returns the backup's script for [`MySQLLoad::create_code`].
     pub async fn load_tables(&self) -> Result<Vec<Statement>, TaskError> {
         self.check_engine()?;
         let statements = self.statements().await?;

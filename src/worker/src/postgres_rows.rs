@@ -173,9 +173,9 @@ mod tests {
             table("big", vec![frame("a", 10), frame("a", 20), frame("b", 7)]),
         ];
         let items = load_items(&tables, 2);
-        let seen: Vec<_> = pieces.iter().rev().map(|p| (p.name.as_str(), p.frames.len(), p.rows)).collect();
-        assert_eq!(seen, [("big", 2, 4), ("big", 1, 2), ("small", 1, 2)]);
-        assert_eq!(pieces.iter().filter(|p| p.last).count(), 2, "each table with rows is done once");
+        let order: Vec<_> = items.iter().rev().map(|p| (p.name.as_str(), p.frames.len(), p.rows)).collect();
+        assert_eq!(order, [("big", 2, 4), ("big", 1, 2), ("small", 1, 2)]);
+        assert_eq!(items.iter().filter(|p| p.last).count(), 2, "each table with rows is done once");
     }
 
     #[test]

@@ -52,8 +52,8 @@ pub async fn check_all(
     Ok(())
 }
 
-/// What a restore finds out about a backup before it touches the server: everything, of a small one; of a large one, what
-/// [`present`] tells. Damage in a large one's rows ends the restore when the frame is met, and takes what was made with it.
+/// What a restore checks before it touches the server: all of a small backup; of a large one what [`check_objects`] does.
+/// Damage in a large one's rows ends the restore when that frame is loaded, and the new database is dropped.
 pub async fn before_loading(store: &Store, prefix: &str, manifest: &Manifest) -> Result<(), FrameError> {
     if manifest.totals.stored_bytes > WHOLE_FIRST {
         return check_objects(store, prefix, manifest).await;

@@ -1,4 +1,4 @@
-//! Connections: credentials from mounted files, TLS by mode, and a session whose settings are ours.
+//! Opens sessions on MySQL and MariaDB: credentials from mounted files, TLS by mode, fixed session settings.
 
 use super::error::EngineError;
 use super::version::Version;
@@ -13,12 +13,12 @@ use std::time::Duration;
 
 /// Address lookup, TCP, TLS and login together.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long a session may take to say goodbye.
+/// How long closing a session may take.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// The protocol's own limit of a value.
 const PACKET: usize = 1 << 30;
 
-/// A connection.
+/// One session on a server.
 pub struct Session {
     conn: Conn,
     version: Version,
@@ -81,24 +81,24 @@ impl Session {
         self.conn.query_drop(sql).await
     }
 
-    /// Sets anew what other statements may have set otherwise.
+    /// Sets the session's settings again, after statements that may have changed them.
     pub async fn reset_settings(&mut self) -> Result<(), EngineError> {
         settings::apply(&mut self.conn, self.version.flavour).await
     }
 
-    /// Refuses to go on where the session is not as it was told to be.
+    /// Fails unless the session has the settings that it was given.
     pub async fn check_settings(&mut self) -> Result<(), EngineError> {
         settings::check(&mut self.conn, self.version.flavour).await
     }
 
-    /// Says goodbye, so that the server's log shows no lost connection.
+    /// Closes the session properly, so that the server's log shows no lost connection.
     pub async fn close(self) {
         let _ = tokio::time::timeout(CLOSE_TIMEOUT, self.conn.disconnect()).await;
     }
 }
 
 fn converted<T: FromRow>(row: Row, doing: &str) -> Result<T, EngineError> {
-    // Not the row's own words: they would quote its values.
+    // Without the driver's message: it would quote the row's values.
     let wrong = |_| EngineError::Incomplete {
         what: doing.to_owned(),
         why: "the answer has another shape than asked for".to_owned(),
@@ -140,7 +140,7 @@ pub async fn connect(target: &DatabaseTarget, database: &str, application: &str)
 }
 
 async fn prepare(mut conn: Conn, target: &DatabaseTarget) -> Result<Session, EngineError> {
-    // Before anything is asked: a global sql_select_limit of 0 would hide the answer.
+    // Before the first query: a global sql_select_limit of 0 would hide its answer.
     settings::begin(&mut conn).await?;
     let facts = "SELECT VERSION(), @@global.max_allowed_packet, @@global.local_infile";
     let row: Result<Option<(String, u64, bool)>, _> = conn.query_first(facts).await;

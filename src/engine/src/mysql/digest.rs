@@ -1,4 +1,4 @@
-//! What a table holds, as one number: equal for the same rows in any order. By it what was loaded is held against the backup.
+//! Digest of a table's rows: equal for the same rows in any order. A load compares what it sent with what it reads back.
 
 use super::connect::Session;
 use super::error::EngineError;
@@ -9,10 +9,10 @@ use std::hash::{DefaultHasher, Hasher};
 /// Text that is read at a time.
 const BLOCK: usize = 1 << 20;
 
-/// Rows and the sum of their hashes.
+/// Number of rows, and the sum of their hashes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Digest {
-    /// Rows.
+    /// Number of rows.
     pub rows: i64,
     sum: u64,
 }

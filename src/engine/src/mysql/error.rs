@@ -1,12 +1,12 @@
-//! What can go wrong between Sennight and a server of the MySQL family, sorted by what a person would do about it.
+//! Errors of the MySQL and MariaDB engine, classified by what a person would do about them.
 
 use crate::credentials::Unreadable;
 use mysql_async::{DriverError, Error, IoError};
 use sennight_core::engine::Engine;
 use std::path::PathBuf;
 
-/// A failure of the engine. The discriminant's name is the Event's reason and the metric's label; where PostgreSQL has the
-/// same failure it has the same name.
+/// Why the engine failed. The variant's name is the Event's reason and the metric's label. Failures that PostgreSQL has too
+/// have the same name there.
 #[derive(Debug, thiserror::Error, strum::IntoStaticStr)]
 pub enum EngineError {
     /// A mounted file cannot be read.
@@ -55,7 +55,7 @@ pub enum EngineError {
         /// The server's words.
         why: String,
     },
-    /// The account logs in by a way that the driver does not go.
+    /// The account's authentication plugin is not supported by the driver.
     #[error(
         "{host}:{port}: {account} logs in by {plugin}, which Sennight does not speak: give it mysql_native_password, caching_sha2_password, ed25519 or parsec as its only plugin, or name another account in the credentials Secret"
     )]
@@ -69,7 +69,7 @@ pub enum EngineError {
         /// The plugin's name, as the server says it.
         plugin: String,
     },
-    /// The driver broke down over what the server sent.
+    /// The driver panicked over an answer of the server.
     #[error(
         "{host}:{port}: the login ended in the middle, over an answer that the driver does not understand: check that the password in the credentials Secret is not empty, and that the account's plugin is mysql_native_password, caching_sha2_password, ed25519 or parsec"
     )]
@@ -107,7 +107,7 @@ pub enum EngineError {
         /// The server's words.
         why: String,
     },
-    /// The server is of the other family.
+    /// The server is MySQL where MariaDB was expected, or the other way round.
     #[error("the server is {found}, the DatabaseServer says {expected}: correct its engine")]
     WrongEngine {
         /// What was said.
@@ -121,7 +121,7 @@ pub enum EngineError {
         /// Its version.
         version: String,
     },
-    /// Tables whose rows no snapshot holds still.
+    /// Tables that are not InnoDB's: a snapshot does not cover their rows.
     #[error(
         "these tables are not InnoDB's, so no snapshot holds them still: {tables}; convert them (ALTER TABLE … ENGINE=InnoDB), or say that their rows may be of another instant"
     )]
@@ -129,7 +129,7 @@ pub enum EngineError {
         /// Names and engines.
         tables: String,
     },
-    /// A type that nobody has told how to write as text.
+    /// A column type without a text form in the backup format.
     #[error("{column} has the type {kind}, which this version cannot copy faithfully; change the column's type")]
     UnknownType {
         /// Table and column.
@@ -228,7 +228,7 @@ impl From<Unreadable> for EngineError {
 }
 
 impl EngineError {
-    /// The discriminant's name: condition reason, Event reason, metric label.
+    /// The variant's name: condition reason, Event reason, metric label.
     pub fn reason(&self) -> &'static str {
         self.into()
     }
@@ -249,12 +249,12 @@ impl EngineError {
         )
     }
 
-    /// True where a definition was refused for what it names, not for what it says.
+    /// True if a definition was refused because of an object that it names, not because of its own text.
     pub fn is_about_what_is_named(&self) -> bool {
         matches!(self, Self::SchemaChanged { .. } | Self::ReadsMissing { .. })
     }
 
-    /// Sorts an answer of the server by its error number. `doing` reads as "… while `doing`".
+    /// Classifies an error of the server by its number. `doing` completes "… while …".
     pub fn query(doing: impl Into<String>, source: &Error) -> Self {
         let (doing, why) = (doing.into(), words(source));
         let Error::Server(server) = source else { return Self::ConnectionLost { doing, why } };
@@ -273,7 +273,7 @@ impl EngineError {
         }
     }
 
-    /// Sorts why there is no connection.
+    /// Classifies why no connection was opened.
     pub fn connect(host: &str, port: u16, database: &str, source: &Error) -> Self {
         let (host, why) = (host.to_owned(), words(source));
         match source {
@@ -325,8 +325,8 @@ fn plugin(error: &DriverError) -> Option<(&'static str, String)> {
     }
 }
 
-/// The server's number and message, or the client's own words. A server quotes values in some messages (a duplicate key's,
-/// for one); those are cut off.
+/// The server's number and message, or the client's error. Messages that quote values (of a duplicate key, for example) are
+/// left out.
 pub fn words(error: &Error) -> String {
     match error {
         Error::Server(server) if [1062, 1264, 1265, 1292, 1366, 1406, 1586].contains(&server.code) => {

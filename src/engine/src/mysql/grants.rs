@@ -1,4 +1,4 @@
-//! What `SHOW GRANTS` says, and which rights on a database follow from it. Pure.
+//! Parses `SHOW GRANTS` and finds out which rights on a database follow from it. Pure.
 
 /// One line of the answer.
 #[derive(Debug, Clone, PartialEq, Eq)]

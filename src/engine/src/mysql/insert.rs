@@ -15,7 +15,7 @@ pub struct Inserts<'a> {
     head: String,
     bytes: Vec<bool>,
     limit: usize,
-    rest: &'a [u8],
+    rows: &'a [u8],
 }
 
 impl<'a> Inserts<'a> {
@@ -23,7 +23,7 @@ impl<'a> Inserts<'a> {
     pub fn new(table: &Table, rows: &'a [u8], limit: usize) -> Self {
         let columns: Vec<String> = table.columns.iter().map(|c| ident(&c.name)).collect();
         let head = format!("INSERT INTO {} ({}) VALUES ", ident(&table.name), columns.join(", "));
-        Self { head, bytes: table.columns.iter().map(|c| is_bytes(&c.kind)).collect(), limit, rest: rows }
+        Self { head, bytes: table.columns.iter().map(|c| is_bytes(&c.kind)).collect(), limit, rows }
     }
 
     fn tuple(&self, line: &[u8], out: &mut Vec<u8>) {
@@ -68,16 +68,16 @@ impl Iterator for Inserts<'_> {
     fn next(&mut self) -> Option<Self::Item> {
         let mut statement = Vec::new();
         let mut rows = 0;
-        while let Some(end) = memchr::memchr(b'\n', self.rest) {
+        while let Some(end) = memchr::memchr(b'\n', self.rows) {
             let before = statement.len();
             statement.extend_from_slice(if rows == 0 { self.head.as_bytes() } else { b"," });
-            self.tuple(&self.rest[..end], &mut statement);
+            self.tuple(&self.rows[..end], &mut statement);
             if rows > 0 && statement.len() > self.limit {
                 statement.truncate(before);
                 break;
             }
             rows += 1;
-            self.rest = &self.rest[end + 1..];
+            self.rows = &self.rows[end + 1..];
         }
         (rows > 0).then_some((statement, rows))
     }

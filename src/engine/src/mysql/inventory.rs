@@ -1,4 +1,4 @@
-//! What is in a database: the tables whose rows are copied, how each of their columns is read, and what stands in the way.
+//! Lists a database: the tables whose rows are dumped, how each column is read, and what cannot be dumped.
 
 use super::connect::Session;
 use super::error::EngineError;
@@ -7,7 +7,7 @@ use super::text::Kind;
 use sennight_core::manifest::{Column, ServerFacts};
 use std::collections::BTreeMap;
 
-/// Names of tables that begin so are Sennight's own, and no part of a backup.
+/// Prefix of Sennight's own tables (marks). They are not part of a backup.
 pub const OWN: &str = "__sennight_";
 /// Types whose values are bytes.
 const BYTES: &[&str] = &[
@@ -29,7 +29,7 @@ const BYTES: &[&str] = &[
     "geomcollection",
     "vector",
 ];
-/// Types whose text the server reads back as the same value.
+/// Types whose text form the server reads back as the same value.
 const TEXTS: &[&str] = &[
     "char",
     "varchar",
@@ -55,39 +55,39 @@ const TEXTS: &[&str] = &[
     "inet6",
     "uuid",
 ];
-/// Character sets that Unicode has every character of, at one place each.
+/// Character sets that survive a conversion to utf8mb4 and back.
 const SAFE: &[&str] = &["utf8mb4", "utf8mb3", "utf8", "latin1"];
 
-/// A column that is stored.
+/// A column that is stored, not generated.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredColumn {
     /// Its name and type, as the manifest has them.
     pub column: Column,
     /// How its values are written.
     pub kind: Kind,
-    /// What is selected.
+    /// SQL expression that is selected.
     expression: String,
-    /// True for rows whose text survives the way to utf8mb4, where that is a question.
+    /// SQL condition that is true if the text survives the conversion to utf8mb4; `None` if it always does.
     survives: Option<String>,
 }
 
-/// A table whose rows are copied.
+/// A table whose rows are dumped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TableInfo {
     /// Its name.
     pub name: String,
     /// Stored columns in the order of the row text.
     pub columns: Vec<StoredColumn>,
-    /// About how much it takes on the server's disk.
+    /// Estimated bytes on the server's disk.
     pub bytes: i64,
     /// Whether its rows lie in partitions, which may be exchanged for another table under a snapshot.
     pub partitioned: bool,
-    /// When it was made or last renamed, as far as the server tells: a table that took another one's name has another one.
+    /// When it was created or renamed, if the server says so. By it a table that took another one's name is recognised.
     pub made_at: Option<String>,
 }
 
 impl TableInfo {
-    /// The query that reads every row. `checked` adds a last column, 0 where text would be lost, if that is a question.
+    /// The query that reads every row. `checked` adds a last column that is 0 where text would be lost, if it could be.
     pub fn select(&self, checked: bool) -> String {
         let mut columns: Vec<String> = self.columns.iter().map(|c| c.expression.clone()).collect();
         if columns.is_empty() {
@@ -106,7 +106,7 @@ impl TableInfo {
     }
 }
 
-/// All that a dump reads.
+/// Everything that a dump reads, except definitions.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Inventory {
     /// Tables, by name.
@@ -117,7 +117,7 @@ pub struct Inventory {
     pub sequences: Vec<String>,
     /// Tables that are not InnoDB's: name and engine.
     pub others: Vec<(String, String)>,
-    /// What a reader should know, one sentence each.
+    /// Warnings for people, one sentence each.
     pub notes: Vec<String>,
 }
 
@@ -185,7 +185,7 @@ impl Inventory {
         Ok(())
     }
 
-    /// Refuses tables that no snapshot holds still, or notes them where the tenant has said that this is well.
+    /// Refuses tables that a snapshot does not cover, or only notes them if `allow_others`.
     pub fn transactional(&mut self, allow_others: bool) -> Result<(), EngineError> {
         if self.others.is_empty() {
             return Ok(());
@@ -230,14 +230,14 @@ fn stored_column((table, name, column_type, data_type, charset, _): ColumnRow) -
     Ok(StoredColumn { column: Column { name, kind: column_type }, kind, expression, survives })
 }
 
-/// How a note on such views begins.
+/// How the note about unreadable views begins.
 pub const UNREADABLE: &str =
     "some views cannot be read, because what they name is gone or whom they run as may not read it";
-/// Views that a note names.
+/// Most views that the note names.
 const NAMED: usize = 20;
 
-/// Views that nobody can read: what they name is gone, or whom they run as may not read it. `schema` is an SQL expression. The
-/// server says it where other views have no comment; MariaDB looks only where it is asked for what needs the view open.
+/// Views that nobody can read: an object that they name is gone, or their definer may not read it. `schema` is an SQL
+/// expression. The server says so in TABLE_COMMENT; MariaDB only if a column is selected for which it must open the view.
 pub async fn unreadable_views(session: &mut Session, schema: &str) -> Result<Option<String>, EngineError> {
     let query = format!(
         "SELECT TABLE_NAME FROM information_schema.TABLES
@@ -254,7 +254,7 @@ pub async fn unreadable_views(session: &mut Session, schema: &str) -> Result<Opt
     })
 }
 
-/// What the manifest says of the server and the database.
+/// Version, character set and size, for the manifest.
 pub async fn server_facts(session: &mut Session) -> Result<ServerFacts, EngineError> {
     let doing = "reading the database's settings";
     let (charset, collation): (String, String) = session

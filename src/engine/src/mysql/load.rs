@@ -1,4 +1,4 @@
-//! The way into a database: definitions in their order, rows by LOAD DATA LOCAL or by INSERT, from the same text.
+//! Loads a backup's statements and rows: definitions in their order, rows by LOAD DATA LOCAL or by INSERT.
 
 use super::connect::Session;
 use super::error::EngineError;
@@ -14,14 +14,14 @@ use parking_lot::Mutex;
 use sennight_core::manifest::Table;
 use std::sync::Arc;
 
-/// Statements of INSERT are about this long; longer ones gain nothing.
+/// Length of an INSERT statement in bytes; longer ones are no faster.
 const STATEMENT: usize = 1 << 20;
-/// What the server asks our driver for; it means nothing to it.
+/// File name that the server asks the driver for; any name works.
 const FILE: &str = "rows";
-/// One packet of LOAD DATA.
+/// Bytes of one packet of LOAD DATA.
 const PACKET: usize = 256 << 10;
 
-/// How rows go in.
+/// How rows are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LoadMethod {
     /// `LOAD DATA LOCAL INFILE`.
@@ -40,15 +40,15 @@ impl LoadMethod {
 /// Why a table's rows did not go in: the source of the rows, or the server.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError<E: std::error::Error + 'static> {
-    /// The rows could not be had.
+    /// The rows could not be read.
     #[error(transparent)]
     Source(E),
-    /// The server did not take them.
+    /// The server did not accept them.
     #[error(transparent)]
     Engine(#[from] EngineError),
 }
 
-/// Makes the objects of one section. Views are tried again as long as another one gets made.
+/// Creates the objects of one section. Views are retried as long as another one can be created.
 pub async fn apply(
     session: &mut Session,
     statements: &[Statement],
@@ -59,7 +59,7 @@ pub async fn apply(
     in_order(session, &now, definers).await
 }
 
-/// Makes objects as they were read, in their order.
+/// Creates objects as they were read, in their order.
 pub async fn make_objects(session: &mut Session, objects: &[&Object]) -> Result<(), EngineError> {
     let mut statements = Vec::new();
     for object in objects {
@@ -72,12 +72,12 @@ pub async fn make_objects(session: &mut Session, objects: &[&Object]) -> Result<
     in_order(session, &statements, Definers::Original).await
 }
 
-/// Whom objects run as afterwards.
+/// The account that objects run as afterwards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Definers {
-    /// Whom they ran as.
+    /// The account that they ran as.
     Original,
-    /// Whoever makes them.
+    /// The account that creates them.
     Loader,
 }
 
@@ -116,9 +116,9 @@ async fn run_statements(
         let Header { kind, name, .. } = &statement.header;
         let doing = format!("making {kind:?} {name}");
         match session.run(&sql(statement), &doing).await {
-            // It was to run once more, and that time is past.
+            // A one-time event whose time is past: the server has no such event.
             Err(error @ EngineError::SchemaChanged { .. }) if *kind == ObjectKind::EventState => {
-                tracing::warn!(%error, event = name, "an event that is over cannot be switched on");
+                tracing::warn!(%error, event = name, "event not switched on: its last time is past");
             }
             made => made?,
         }
@@ -126,22 +126,23 @@ async fn run_statements(
     Ok(())
 }
 
-/// An event whose last time is past is no error to the server, and is not made, unless it is one that stays (ON COMPLETION
-/// PRESERVE): it would be gone by now on the server that it was copied from, too. Whoever looks for it is told.
+/// Logs the events that the server did not create. It silently skips an event whose last time is past, unless it is ON
+/// COMPLETION PRESERVE. On the server that was dumped it would be gone by now, too.
 async fn warn_of_missing_events(session: &mut Session, wanted: &[&str]) -> Result<(), EngineError> {
     if wanted.is_empty() {
         return Ok(());
     }
     let query = "SELECT EVENT_NAME FROM information_schema.EVENTS WHERE EVENT_SCHEMA = DATABASE()";
     let found: Vec<(String,)> = session.rows(query, "looking which events there are").await?;
-    for name in wanted.iter().filter(|name| !found.iter().any(|(there,)| there == *name)) {
-        tracing::warn!(event = name, "its last time is past: the event does not come back");
+    for name in wanted.iter().filter(|name| !found.iter().any(|(existing,)| existing == *name)) {
+        tracing::warn!(event = name, "event not created: its last time is past");
     }
     Ok(())
 }
 
-/// Whom a view runs as may have no rights on a database that waits or is put aside: such a view can be made, but none that reads
-/// it. There all are ours at first, and are then made whom they ran as, each before those that it reads.
+/// Creates views. The definer of a view may have no rights on a new or previous schema: such a view can be created, but no
+/// view that reads it. Then all are first created with this session's account, and afterwards replaced with their own
+/// definers, each before those that it reads.
 async fn make_views(session: &mut Session, views: Vec<&[Statement]>, definers: Definers) -> Result<(), EngineError> {
     let alone = views.len() < 2 || definers == Definers::Loader;
     let Turns { made, stuck } = make_views_in_turns(session, views.clone(), |statement| definers.of(statement)).await?;
@@ -149,7 +150,7 @@ async fn make_views(session: &mut Session, views: Vec<&[Statement]>, definers: D
         return leave_out(stuck);
     }
     let names = stuck.iter().map(|(group, _)| group[0].header.name.as_str()).collect::<Vec<_>>().join(", ");
-    tracing::info!(views = names, made = made.len(), "views cannot be made as whom they run as: in two steps");
+    tracing::info!(views = names, made = made.len(), "views not created with their definers; creating them in two steps");
     let Turns { made, stuck } =
         make_views_in_turns(session, views, |statement| replacing(&Definers::Loader.of(statement))).await?;
     for group in made.into_iter().rev() {
@@ -158,15 +159,15 @@ async fn make_views(session: &mut Session, views: Vec<&[Statement]>, definers: D
     leave_out(stuck)
 }
 
-/// What became of views.
+/// Result of creating views.
 struct Turns<'a> {
-    /// In the order that did it.
+    /// Created views, in the order that worked.
     made: Vec<&'a [Statement]>,
-    /// Those that can never be made here, and why.
+    /// Views that cannot be created here, and why.
     stuck: Vec<(&'a [Statement], EngineError)>,
 }
 
-/// Each view after those that it reads: tried again as long as another one gets made.
+/// Creates each view after those that it reads, by retrying as long as another one can be created.
 async fn make_views_in_turns<'a>(
     session: &mut Session,
     mut left: Vec<&'a [Statement]>,
@@ -189,25 +190,24 @@ async fn make_views_in_turns<'a>(
     }
 }
 
-/// A view that reads what is gone cannot be made anywhere, and nobody could read it where it was. A restore does without it:
-/// often the loss of that very table is what the restore is for. Any other reason is an error.
+/// A view that reads an object that is gone cannot be created anywhere, and could not be read where it was: a restore leaves
+/// it out. Any other reason is an error.
 fn leave_out(stuck: Vec<(&[Statement], EngineError)>) -> Result<(), EngineError> {
     for (group, error) in stuck {
         if !error.is_about_what_is_named() {
             return Err(error);
         }
-        tracing::warn!(view = group[0].header.name, %error, "a view reads what is not there: it is left out");
+        tracing::warn!(view = group[0].header.name, %error, "view left out: it reads an object that does not exist");
     }
     Ok(())
 }
 
-/// The same statement where its view is there already.
+/// The same statement for a view that exists already.
 fn replacing(sql: &str) -> String {
     sql.strip_prefix("CREATE ").map_or_else(|| sql.to_owned(), |rest| format!("CREATE OR REPLACE {rest}"))
 }
 
-/// Sends rows into a table, and returns how many the server took. What went in before an error stays: the database is to be
-/// dropped then.
+/// Sends rows into a table. Returns how many the server took. Rows sent before an error stay: the caller drops the database.
 pub async fn rows<E, S>(session: &mut Session, table: &Table, how: LoadMethod, rows: S) -> Result<i64, LoadError<E>>
 where
     E: std::error::Error + Send + 'static,
@@ -221,7 +221,7 @@ where
     let mut taken = 0;
     while let Some(raw) = rows.next().await {
         for (statement, count) in Inserts::new(table, &raw.map_err(LoadError::Source)?, limit) {
-            // The server would only close the connection. One byte of a packet says which command it is.
+            // The server would only close the connection. One byte of the packet is the command.
             if statement.len() >= session.max_allowed_packet() {
                 let (table, bytes, limit) = (table.name.clone(), statement.len(), session.max_allowed_packet());
                 return Err(EngineError::RowTooLarge { table, bytes, limit }.into());
@@ -240,17 +240,17 @@ where
     S: Stream<Item = Result<Bytes, E>> + Send + 'static,
 {
     let failure = Arc::new(Mutex::new(None));
-    let told = failure.clone();
+    let first_failure = failure.clone();
     let packets: BoxStream<'static, std::io::Result<Bytes>> = rows
         .flat_map(move |raw| {
             let raw = raw.map(|raw| Bytes::from(for_load_data(&raw))).map_err(|error| {
-                *told.lock() = Some(error);
+                **first_failure.lock() = Some(error);
                 std::io::Error::other("the rows could not be had")
             });
             futures::stream::iter(packets(raw))
         })
         .boxed();
-    // The driver wants something that threads can share; nobody shares it.
+    // The driver wants a value that is Sync; the stream is used by one thread only.
     let packets = Mutex::new(Some(packets));
     session.conn().set_infile_handler(async move {
         let packets = packets.lock().take();
@@ -276,7 +276,7 @@ fn packets(raw: std::io::Result<Bytes>) -> Vec<std::io::Result<Bytes>> {
     packets
 }
 
-/// The statement that loads `file`, a name without quotes in it. Bytes come as hex: into a variable first.
+/// The LOAD DATA statement for `file`, a name without quotes. Bytes come as hex: they go into a variable first.
 pub fn statement(table: &Table, file: &str) -> String {
     let mut columns = Vec::with_capacity(table.columns.len());
     let mut set = Vec::new();

@@ -1,5 +1,5 @@
-//! MySQL 9 and MariaDB 10.11 to 11.8: one consistent snapshot read by one or several connections, the schema by SHOW CREATE,
-//! rows in the same text as those of PostgreSQL (docs/format.md).
+//! MySQL 9 and MariaDB 10.11 to 11.8. Rows are read at one snapshot by one or several connections, in the same text as
+//! PostgreSQL's (docs/format.md); the schema by SHOW CREATE.
 
 pub mod connect;
 pub mod digest;

@@ -1,4 +1,4 @@
-//! Rows out of tables: the server's answers written as row text, in blocks of whole rows.
+//! Reads a table's rows: writes the server's answer as row text, in blocks of whole rows.
 
 use super::connect::Session;
 use super::error::EngineError;
@@ -8,24 +8,24 @@ use bytes::Bytes;
 use mysql_async::prelude::Queryable;
 use mysql_async::{QueryResult, Row, TextProtocol, Value};
 
-/// Whole rows in the backup's text.
+/// Whole rows of row text.
 #[derive(Debug, Clone)]
 pub struct RowBlock {
-    /// The text.
+    /// Their text.
     pub raw: Bytes,
-    /// Its rows.
+    /// Their number.
     pub rows: i64,
 }
 
-/// The rows of one table, on their way. The protocol ends them with a packet of its own: an answer that breaks off is an
-/// error, never an end.
+/// The rows of one table while they are read. The protocol ends them with a packet of its own, so an answer that breaks off is
+/// an error, never an end.
 pub struct Rows<'a> {
     table: &'a TableInfo,
     kinds: Vec<Kind>,
     checked: bool,
     answer: QueryResult<'a, 'static, TextProtocol>,
-    cut: usize,
-    /// Text that was read and not given out; its last row is complete.
+    block_size: usize,
+    /// Text that was read and not returned yet; its last row is complete.
     text: Vec<u8>,
     pending: i64,
     total: i64,
@@ -33,8 +33,8 @@ pub struct Rows<'a> {
 }
 
 impl<'a> Rows<'a> {
-    /// Starts to read `table` in blocks of at most `cut` bytes or one row.
-    pub async fn open(session: &'a mut Session, table: &'a TableInfo, cut: usize) -> Result<Self, EngineError> {
+    /// Starts to read `table` in blocks of at most `block_size` bytes or one row.
+    pub async fn open(session: &'a mut Session, table: &'a TableInfo, block_size: usize) -> Result<Self, EngineError> {
         let query = table.select(true);
         let answer = session.conn().query_iter(query).await.map_err(|e| EngineError::query(reading(table), &e))?;
         Ok(Self {
@@ -42,7 +42,7 @@ impl<'a> Rows<'a> {
             checked: table.is_checked(),
             table,
             answer,
-            cut,
+            block_size,
             text: Vec::new(),
             pending: 0,
             total: 0,
@@ -60,7 +60,7 @@ impl<'a> Rows<'a> {
             };
             let before = self.text.len();
             self.write(&row)?;
-            if self.text.len() > self.cut && before > 0 {
+            if self.text.len() > self.block_size && before > 0 {
                 let last = self.text.split_off(before);
                 let block = self.block();
                 self.text = last;
@@ -74,7 +74,7 @@ impl<'a> Rows<'a> {
         Ok((self.pending > 0).then(|| self.block()))
     }
 
-    /// Rows that came, after the last block.
+    /// Rows that arrived; final after the last block.
     pub fn counted(&self) -> i64 {
         self.total
     }
@@ -86,7 +86,7 @@ impl<'a> Rows<'a> {
 
     fn write(&mut self, row: &Row) -> Result<(), EngineError> {
         if self.text.capacity() == 0 {
-            self.text.reserve(self.cut.min(64 << 10));
+            self.text.reserve(self.block_size.min(64 << 10));
         }
         for (at, kind) in self.kinds.iter().enumerate() {
             if at > 0 {

@@ -1,5 +1,5 @@
-//! Whether the account sees everything that there is. A server of this family shows an account only what it has a right to,
-//! without a word: a dump by an account without TRIGGER would be a backup without triggers.
+//! Rights of the session's account. MySQL and MariaDB silently hide what an account has no right to see: a dump by an account
+//! without TRIGGER would be a backup without triggers.
 
 use super::connect::Session;
 use super::error::EngineError;
@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 const ME: &str = "SET @sennight_me = CONCAT('''', SUBSTRING_INDEX(CURRENT_USER(), '@', CHAR_LENGTH(CURRENT_USER())
    - CHAR_LENGTH(REPLACE(CURRENT_USER(), '@', ''))), '''@''', SUBSTRING_INDEX(CURRENT_USER(), '@', -1), '''')";
 const DOING: &str = "reading the account's rights";
-/// Without these on all of the database something of it is hidden.
+/// Without one of these rights on the whole database, a part of it is hidden.
 const NEEDED: [&str; 4] = ["SELECT", "SHOW VIEW", "TRIGGER", "EVENT"];
 
 /// The account's grants and those of the roles that are active. Only SHOW GRANTS says what partial revokes take away: neither
@@ -26,7 +26,7 @@ async fn grants(session: &mut Session) -> Result<Grants, EngineError> {
     Ok(Grants::parse(&lines, Names { patterns: !literal, folds: folds != 0 }))
 }
 
-/// Refuses an account that may be shown less than there is.
+/// Refuses an account to which the server may hide something of the database.
 pub async fn check_sees_all(session: &mut Session) -> Result<(), EngineError> {
     let (database,): (Option<String>,) = session.row("SELECT DATABASE()", DOING).await?;
     let database = database.unwrap_or_default();
@@ -45,7 +45,7 @@ pub async fn check_sees_all(session: &mut Session) -> Result<(), EngineError> {
     Err(EngineError::PermissionDenied { doing: "see all of the database".to_owned(), why })
 }
 
-/// What is missing to see functions and procedures of others.
+/// The right that is missing to see functions and procedures of other accounts.
 fn of_routines(grants: &Grants, flavour: Flavour, database: &str) -> Option<&'static str> {
     if grants.everywhere("SELECT", database) {
         return None;
@@ -61,7 +61,7 @@ fn of_routines(grants: &Grants, flavour: Flavour, database: &str) -> Option<&'st
     }
 }
 
-/// Rights of the session's account on everything.
+/// Rights of the session's account on `*.*`.
 pub async fn global(session: &mut Session) -> Result<BTreeSet<String>, EngineError> {
     session.run(ME, DOING).await?;
     let held: Vec<(String,)> = session
@@ -70,15 +70,15 @@ pub async fn global(session: &mut Session) -> Result<BTreeSet<String>, EngineErr
     Ok(held.into_iter().map(|(right,)| right).collect())
 }
 
-/// Of `rights` on everything those that a partial revoke takes from `database`: what they would show is hidden there.
+/// Those of the global `rights` that a partial revoke takes from `database`.
 pub async fn revoked(
     session: &mut Session,
     rights: &[&'static str],
     database: &str,
 ) -> Result<Vec<&'static str>, EngineError> {
     let grants = grants(session).await?;
-    let taken = |right: &&&str| grants.is_revoked(right, database) && !grants.on_database(right, database);
-    Ok(rights.iter().filter(taken).copied().collect())
+    let is_revoked = |right: &&&str| grants.is_revoked(right, database) && !grants.on_database(right, database);
+    Ok(rights.iter().filter(is_revoked).copied().collect())
 }
 
 /// Whether the account may give its rights to others.

@@ -1,5 +1,5 @@
-//! The settings of every session, each by its value. DEFAULT would be the server's GLOBAL value, which anybody who runs the
-//! server may have set to what cuts answers short, hides columns or changes text.
+//! The settings of every session, each by its value. DEFAULT would be the server's GLOBAL value, and that may truncate answers,
+//! hide columns or change text.
 
 use super::error::EngineError;
 use super::literal;
@@ -8,19 +8,19 @@ use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 use std::collections::BTreeMap;
 
-/// `sql_mode` is without NO_ZERO_DATE, NO_BACKSLASH_ESCAPES, ANSI_QUOTES and the strict modes: what was stored can be loaded
-/// again, and that it is the same is compared, not hoped.
+/// Without NO_ZERO_DATE, NO_BACKSLASH_ESCAPES, ANSI_QUOTES and the strict modes: every stored value can be loaded again. That
+/// it is the same value is compared afterwards.
 const SQL_MODE: &str = "NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES";
 
-/// What every server takes, first of all: without it the answers that follow might be cut. Shorter than the least
+/// The first statement, for every server: without it the next answers might be truncated. Shorter than the least
 /// `max_allowed_packet`.
 const FIRST: &str = "SET NAMES utf8mb4, SESSION sql_mode = 'NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES', \
  SESSION sql_select_limit = 18446744073709551615, SESSION max_join_size = 18446744073709551615, SESSION sql_big_selects = 1, \
  SESSION sql_safe_updates = 0, SESSION sort_buffer_size = 2097152, SESSION time_zone = '+00:00'";
-/// Once, and not asked back: who must not wait so long for a lock sets it anew, and means it until the end.
+/// Set once and never checked: code that must not wait so long for a lock sets another value.
 const LOCKS: &str = "SET SESSION lock_wait_timeout = 86400";
 
-/// The same of one family only: what would end or refuse the very question how the session is set.
+/// As [`FIRST`], for one engine only: limits that could end the query that reads the settings back.
 const FIRST_MARIADB: &str = "SET SESSION max_session_mem_used = 9223372036854775807, tmp_disk_table_size = 18446744073709551615, max_statement_time = 0";
 const FIRST_MYSQL: &str = "SET SESSION max_execution_time = 0";
 
@@ -28,7 +28,7 @@ const FIRST_MYSQL: &str = "SET SESSION max_execution_time = 0";
 type Setting = (&'static str, &'static str);
 
 const EVERYWHERE: &[Setting] = &[
-    // What cuts or refuses answers.
+    // Limits that truncate or refuse answers.
     ("sql_select_limit", "18446744073709551615"),
     ("max_join_size", "18446744073709551615"),
     ("sql_big_selects", "ON"),
@@ -41,7 +41,7 @@ const EVERYWHERE: &[Setting] = &[
     ("net_read_timeout", "3600"),
     ("wait_timeout", "28800"),
     ("innodb_lock_wait_timeout", "50"),
-    // What the text of values and definitions depends on. MySQL writes sql_buffer_result into the text of views.
+    // The text of values and definitions depends on these. MySQL writes sql_buffer_result into the text of views.
     ("character_set_client", "utf8mb4"),
     ("character_set_connection", "utf8mb4"),
     ("character_set_results", "utf8mb4"),
@@ -53,7 +53,7 @@ const EVERYWHERE: &[Setting] = &[
     ("sql_quote_show_create", "ON"),
     ("sql_buffer_result", "OFF"),
     ("sql_auto_is_null", "OFF"),
-    // What is written, and when it stays.
+    // How and when rows are written.
     ("autocommit", "ON"),
     ("completion_type", "NO_CHAIN"),
     ("foreign_key_checks", "OFF"),
@@ -74,18 +74,18 @@ const MARIADB: &[Setting] = &[
     ("max_session_mem_used", "9223372036854775807"),
     ("max_tmp_session_space_usage", "0"),
     ("tmp_disk_table_size", "18446744073709551615"),
-    // Of an earlier instant than the snapshot's.
+    // Otherwise rows of another instant than the snapshot's would be read.
     ("system_versioning_asof", AS_OF_NOW),
     ("query_cache_type", "OFF"),
     ("old_mode", "UTF8_IS_UTF8MB3"),
     ("default_regex_flags", ""),
-    // A DROP or ALTER of what is not there would be no error.
+    // If ON, a DROP or ALTER of a missing object would be no error.
     ("sql_if_exists", "OFF"),
     ("check_constraint_checks", "OFF"),
     ("alter_algorithm", "DEFAULT"),
     ("innodb_strict_mode", "OFF"),
     ("innodb_compression_default", "OFF"),
-    // Another one is written into every definition.
+    // Another value is written into every definition.
     ("innodb_default_encryption_key_id", "1"),
 ];
 
@@ -94,7 +94,7 @@ const MYSQL: &[Setting] = &[
     ("transaction_read_only", "OFF"),
     ("max_execution_time", "0"),
     ("information_schema_stats_expiry", "0"),
-    // Off, it hides generated invisible keys: from the list of columns, and so from the rows.
+    // If OFF, generated invisible keys are hidden from the list of columns, and so from the rows.
     ("show_gipk_in_create_table_and_information_schema", "ON"),
     ("show_create_table_verbosity", "OFF"),
     ("default_collation_for_utf8mb4", "utf8mb4_0900_ai_ci"),
@@ -102,7 +102,7 @@ const MYSQL: &[Setting] = &[
     ("terminology_use_previous", "NONE"),
 ];
 
-/// What a load does better with, where the account may set it (MySQL asks for `SESSION_VARIABLES_ADMIN`).
+/// Settings that help a load, if the account may set them (MySQL requires `SESSION_VARIABLES_ADMIN`).
 const IF_ALLOWED: &[Setting] = &[
     ("innodb_strict_mode", "OFF"),
     ("sql_generate_invisible_primary_key", "OFF"),
@@ -114,18 +114,18 @@ const IF_ALLOWED: &[Setting] = &[
 /// no other way to say it.
 const AS_OF_NOW: &str = "DEFAULT";
 
-/// As many variables of a SET as fit into the least `max_allowed_packet`, 1024 bytes.
+/// Variables in one SET: they fit into the least `max_allowed_packet`, 1024 bytes.
 const AT_ONCE: usize = 8;
 const PREPARING: &str = "preparing the session";
 
-/// What must come before anything is asked.
+/// Sets what must be set before the first query.
 pub async fn begin(conn: &mut Conn) -> Result<(), EngineError> {
     run(conn, FIRST).await?;
     run(conn, LOCKS).await
 }
 
-/// Sets what is not so yet, and asks back whether it was taken: a proxy that shares connections may forget it. Variables that
-/// this version does not have are left out.
+/// Sets the variables that have another value, then reads them back: a proxy that shares connections may lose them. Variables
+/// that this version does not have are skipped.
 pub async fn apply(conn: &mut Conn, flavour: Flavour) -> Result<(), EngineError> {
     run(conn, FIRST).await?;
     run(conn, if flavour == Flavour::MariaDB { FIRST_MARIADB } else { FIRST_MYSQL }).await?;
@@ -135,13 +135,13 @@ pub async fn apply(conn: &mut Conn, flavour: Flavour) -> Result<(), EngineError>
         let each: Vec<String> = some.iter().map(|setting| format!("SESSION {}", assignment(setting))).collect();
         run(conn, &format!("SET {}", each.join(", "))).await?;
     }
-    for setting in IF_ALLOWED.iter().filter(|setting| is_other(setting, &shown)) {
+    for setting in IF_ALLOWED.iter().filter(|setting| differs(setting, &shown)) {
         let _ = run(conn, &format!("SET SESSION {}", assignment(setting))).await;
     }
     if different.is_empty() { Ok(()) } else { check(conn, flavour).await }
 }
 
-/// Refuses a session that is not as it was told to be.
+/// Fails unless the session has the settings that it was given.
 pub async fn check(conn: &mut Conn, flavour: Flavour) -> Result<(), EngineError> {
     let shown = shown(conn).await?;
     let mut lost: Vec<&str> = different(flavour, &shown).into_iter().map(|(name, _)| name).collect();
@@ -162,10 +162,10 @@ async fn shown(conn: &mut Conn) -> Result<BTreeMap<String, String>, EngineError>
 
 fn different(flavour: Flavour, shown: &BTreeMap<String, String>) -> Vec<Setting> {
     let own = if flavour == Flavour::MariaDB { MARIADB } else { MYSQL };
-    EVERYWHERE.iter().chain(own).filter(|setting| is_other(setting, shown)).copied().collect()
+    EVERYWHERE.iter().chain(own).filter(|setting| differs(setting, shown)).copied().collect()
 }
 
-fn is_other((name, value): &Setting, shown: &BTreeMap<String, String>) -> bool {
+fn differs((name, value): &Setting, shown: &BTreeMap<String, String>) -> bool {
     shown.get(*name).is_some_and(|now| now != value)
 }
 

@@ -1,5 +1,5 @@
-//! One instant for all readers. One connection needs no lock; several begin their transactions under a short LOCK TABLES … READ
-//! of the tenant's own tables. Never FLUSH TABLES WITH READ LOCK: it would stop every tenant of the server.
+//! Opens one snapshot for all readers. One connection needs no lock. Several begin their transactions under a short LOCK TABLES
+//! … READ of the tenant's own tables; never FLUSH TABLES WITH READ LOCK, which would stop every tenant of the server.
 
 use super::connect::{Session, connect};
 use super::error::EngineError;
@@ -9,26 +9,26 @@ use chrono::{DateTime, NaiveDateTime, Utc};
 use sennight_protocol::target::DatabaseTarget;
 use std::time::Duration;
 
-/// Writers of the tenant wait no longer than this while the readers begin.
-const LOCK_AT_MOST: Duration = Duration::from_secs(5);
+/// Longest time that the tenant's writers wait while the readers begin.
+const MAX_LOCK_WAIT: Duration = Duration::from_secs(5);
 const PREPARING: &str = "preparing the session";
 const BEGIN: &str = "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY";
 
-/// The driver reads by 8 KiB at most until a packet was larger: one is asked for, and tables come in larger pieces.
-const WIDEN: &str = "SELECT REPEAT(' ', 262144)";
+/// The driver reads at most 8 KiB at a time until it has seen a larger packet: this query sends one.
+const ENLARGE_READS: &str = "SELECT REPEAT(' ', 262144)";
 
-/// Readers of one instant.
+/// The sessions that read one snapshot.
 pub struct Snapshot {
     /// The sessions, at least one; each in its transaction.
     pub readers: Vec<Session>,
-    /// The instant, by the server's clock: everything that had been committed by then is in it.
+    /// Instant of the snapshot, by the server's clock: everything that was committed by then is in it.
     pub taken_at: DateTime<Utc>,
-    /// What a reader of the backup should know.
+    /// Warnings for people.
     pub notes: Vec<String>,
 }
 
-/// Begins the transactions of `session` and of as many other readers as are wanted. Where the tables cannot be locked, by
-/// right or in time, the one session reads alone.
+/// Begins the transactions of `session` and of `readers` - 1 others. If the tables cannot be locked, for lack of a right or of
+/// time, `session` reads alone.
 pub async fn begin(
     mut session: Session,
     target: &DatabaseTarget,
@@ -38,17 +38,17 @@ pub async fn begin(
     lock_timeout: Duration,
 ) -> Result<Snapshot, EngineError> {
     let mut notes = Vec::new();
-    session.run(WIDEN, PREPARING).await?;
+    session.run(ENLARGE_READS, PREPARING).await?;
     let guard = guard_partitions(target, application, tables, lock_timeout).await?;
     if readers > 1 && !tables.is_empty() {
         let mut others = Vec::new();
         for _ in 1..readers {
             let mut other = connect(target, &target.database, application).await?;
-            other.run(WIDEN, PREPARING).await?;
+            other.run(ENLARGE_READS, PREPARING).await?;
             others.push(other);
         }
         let mut locker = connect(target, &target.database, application).await?;
-        match lock(&mut locker, tables, lock_timeout.min(LOCK_AT_MOST)).await {
+        match lock(&mut locker, tables, lock_timeout.min(MAX_LOCK_WAIT)).await {
             Ok(()) => {
                 let taken_at = start(&mut session, tables, lock_timeout).await?;
                 for other in &mut others {
@@ -61,7 +61,7 @@ pub async fn begin(
                 return Ok(Snapshot { readers, taken_at, notes });
             }
             Err(error @ (EngineError::LockTimeout { .. } | EngineError::PermissionDenied { .. })) => {
-                tracing::info!(%error, "one connection reads alone");
+                tracing::info!(%error, "tables not locked; one connection reads alone");
                 notes.push(format!(
                     "read by one connection, because the tables could not be locked for several: {error}"
                 ));
@@ -75,10 +75,10 @@ pub async fn begin(
     Ok(Snapshot { readers: vec![session], taken_at, notes })
 }
 
-/// The server notices when a table was altered or truncated since the snapshot, but not when a partition was exchanged or
-/// dropped: rows would be missing without a word. So nobody may alter such a table from before the snapshot until the rows
-/// are read: whoever has named it in a transaction holds its definition, and nobody's rows. This session holds it until all
-/// readers do, each for itself: one that came back for it later would wait behind the DDL that waits for the others.
+/// Locks the definitions of partitioned tables from before the snapshot. The server notices an ALTER or TRUNCATE since the
+/// snapshot, but not that a partition was exchanged or dropped: rows would be missing silently. A transaction that has named a
+/// table holds its metadata lock, which stops DDL and no reads or writes. This session holds it until every reader has its
+/// own: a reader that took it later would queue behind waiting DDL.
 async fn guard_partitions(
     target: &DatabaseTarget,
     application: &str,
@@ -121,7 +121,7 @@ async fn set_lock_wait(session: &mut Session, wait: Duration) -> Result<(), Engi
     session.run(&statement, PREPARING).await
 }
 
-/// The clock is read first: what was committed before it is seen by the snapshot.
+/// Begins one reader's transaction. The clock is read first, so that everything committed before it is in the snapshot.
 async fn start(
     session: &mut Session,
     tables: &[TableInfo],
@@ -130,7 +130,7 @@ async fn start(
     set_lock_wait(session, lock_timeout).await?;
     let (now,): (String,) = session.row("SELECT CAST(UTC_TIMESTAMP(6) AS CHAR)", "reading the server's clock").await?;
     session.run(BEGIN, "beginning the snapshot").await?;
-    // Inside of the transaction: a proxy that shares connections may have given this one another session than the first.
+    // Inside the transaction: a proxy that shares connections may have switched to another server session.
     session.check_settings().await?;
     lock_definitions(session, tables).await?;
     session.run("SAVEPOINT sennight", "beginning the snapshot").await?;
@@ -140,13 +140,13 @@ async fn start(
     Ok(at.and_utc())
 }
 
-/// Gives the metadata locks of the tables read so far back, and keeps the snapshot: DDL waits for one table, not for all.
+/// Releases the metadata locks of the tables read so far and keeps the snapshot: DDL waits for one table, not for all.
 pub async fn release_metadata_locks(session: &mut Session) -> Result<(), EngineError> {
     session.run("ROLLBACK TO SAVEPOINT sennight", "giving a table back").await
 }
 
-/// Ends the transaction. That it can is the proof that the session lived through all of it. MariaDB with `read_only` and a
-/// binary log refuses a COMMIT after a SAVEPOINT, though nothing was written.
+/// Ends the transaction; fails if the session was lost. By ROLLBACK: MariaDB with `read_only` and a binary log refuses a COMMIT
+/// after a SAVEPOINT, though nothing was written.
 pub async fn finish(session: &mut Session) -> Result<(), EngineError> {
     session.run("ROLLBACK", "ending the snapshot").await
 }

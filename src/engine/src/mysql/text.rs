@@ -1,4 +1,4 @@
-//! The row text: what a value of each kind looks like in a backup, and the way back into cells (docs/format.md).
+//! Writes and parses row text: the form that a value of each kind has in a backup (docs/format.md).
 
 /// How a column's values are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

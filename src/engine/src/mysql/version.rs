@@ -1,10 +1,10 @@
-//! Which server it is, by its own words, and whether Sennight knows it.
+//! Parses the server's version, and checks whether Sennight supports it.
 
 use super::error::EngineError;
 use sennight_core::engine::Engine;
 use std::fmt;
 
-/// The two families.
+/// MySQL or MariaDB.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Flavour {
     /// MySQL.
@@ -16,13 +16,13 @@ pub enum Flavour {
 /// A server's version.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Version {
-    /// The family.
+    /// MySQL or MariaDB.
     pub flavour: Flavour,
     /// Major version.
     pub major: i32,
     /// Minor version.
     pub minor: i32,
-    /// All of what the server says.
+    /// The whole text of `VERSION()`.
     pub text: String,
 }
 
@@ -35,7 +35,7 @@ impl Version {
         Some(Self { flavour, major, minor, text: text.to_owned() })
     }
 
-    /// Refuses servers that are not of `engine`, and versions that nothing was tried with.
+    /// Refuses servers of another engine, and versions that Sennight was not tested with.
     pub fn check(&self, engine: Engine) -> Result<(), EngineError> {
         let is = match self.flavour {
             Flavour::MySQL => Engine::MySQL,

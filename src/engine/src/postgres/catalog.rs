@@ -1,5 +1,4 @@
-//! What the cluster-wide catalogs say of databases, read from the maintenance database. Everything that a restore decides
-//! on goes by OID: names change hands in a swap, OIDs never do.
+//! Reads `pg_database` from the maintenance database. A restore identifies databases by OID: a swap changes names, never OIDs.
 
 use super::connect::Session;
 use super::error::EngineError;
@@ -8,13 +7,13 @@ use tokio_postgres::Row;
 /// One row of `pg_database`, with its owner and comment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Database {
-    /// Its identity.
+    /// OID: stays the same when the database is renamed.
     pub oid: u32,
-    /// Its name now.
+    /// Name at the moment of the query.
     pub name: String,
-    /// The owner's name.
+    /// Name of the owner.
     pub owner: String,
-    /// Its default tablespace.
+    /// Default tablespace.
     pub tablespace: String,
     /// False where `ALLOW_CONNECTIONS` is off.
     pub allows_connections: bool,
@@ -22,7 +21,7 @@ pub struct Database {
     pub is_template: bool,
     /// `CONNECTION LIMIT`; -1 is none.
     pub connection_limit: i32,
-    /// Its comment: where Sennight leaves its markers.
+    /// Comment; Sennight writes its marks there.
     pub comment: Option<String>,
 }
 

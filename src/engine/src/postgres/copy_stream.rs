@@ -1,5 +1,5 @@
-//! The rows' short way: between TLS and the driver, the data of a COPY leaves the stream of messages and flows into the
-//! session's valve, so that a row is copied once and no message of its own is made of it. All else passes on as it came.
+//! A stream between TLS and the driver: the data of a COPY goes into the session's `RowBuffer` instead of the driver, so that
+//! a row is copied once and no message is built for it. All other messages pass on unchanged.
 
 use super::row_buffer::{BufferState, RowBuffer};
 use bytes::{Buf, BytesMut};
@@ -13,29 +13,29 @@ use tokio_postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect, TlsStream}
 use tokio_postgres_rustls::MakeRustlsConnect;
 use tokio_util::io::poll_read_buf;
 
-/// rustls asks the socket for a few kilobytes at a time; one call into the kernel fetches this.
+/// rustls asks the socket for a few kilobytes at a time; one system call fetches this many bytes.
 const SOCKET_BUFFER: usize = 128 << 10;
-/// What is read from TLS at a time: one record of PostgreSQL is half of it.
+/// Bytes that are read from TLS at a time; PostgreSQL sends records of half that size.
 const INPUT: usize = 16 << 10;
-/// A message's kind and length.
+/// Bytes of a message's kind and length.
 const HEADER: usize = 5;
 
-/// A connection with a tap.
+/// A connection whose COPY data goes into a row buffer.
 pub struct CopyStream {
     wire: Box<dyn TlsStream + Send + Unpin>,
-    valve: Arc<RowBuffer>,
+    row_buffer: Arc<RowBuffer>,
     parser: Parser,
     input: BytesMut,
-    passed: BytesMut,
+    for_driver: BytesMut,
 }
 
 impl CopyStream {
-    fn new(wire: Box<dyn TlsStream + Send + Unpin>, valve: Arc<RowBuffer>) -> Self {
+    fn new(wire: Box<dyn TlsStream + Send + Unpin>, row_buffer: Arc<RowBuffer>) -> Self {
         let (parser, input) = (Parser::default(), BytesMut::with_capacity(INPUT));
-        Self { wire, valve, parser, input, passed: BytesMut::new() }
+        Self { wire, row_buffer, parser, input, for_driver: BytesMut::new() }
     }
 
-    /// Adds to what is left of the input, which may be the beginning of a header.
+    /// Reads more input behind what is left of it, which may be the beginning of a header.
     fn poll_input(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         self.input.reserve(INPUT);
         poll_read_buf(Pin::new(&mut self.wire), cx, &mut self.input)
@@ -45,18 +45,18 @@ impl CopyStream {
 impl AsyncRead for CopyStream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        while this.passed.is_empty() {
-            if this.parser.is_hungry(&this.input) && ready!(this.poll_input(cx))? == 0 {
+        while this.for_driver.is_empty() {
+            if this.parser.needs_input(&this.input) && ready!(this.poll_input(cx))? == 0 {
                 return Poll::Ready(Ok(()));
             }
-            let read = this.parser.read(&mut this.input, &mut this.valve.lock(), &mut this.passed, cx)?;
-            if this.passed.is_empty() {
+            let read = this.parser.read(&mut this.input, &mut this.row_buffer.lock(), &mut this.for_driver, cx)?;
+            if this.for_driver.is_empty() {
                 ready!(read);
             }
         }
-        let length = this.passed.len().min(out.remaining());
-        out.put_slice(&this.passed[..length]);
-        this.passed.advance(length);
+        let length = this.for_driver.len().min(out.remaining());
+        out.put_slice(&this.for_driver[..length]);
+        this.for_driver.advance(length);
         Poll::Ready(Ok(()))
     }
 }
@@ -83,32 +83,32 @@ impl TlsStream for CopyStream {
 
 /// Where the bytes of the current message go.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
-enum Way {
+enum Route {
     #[default]
     Driver,
     RowBuffer,
     Nowhere,
 }
 
-/// Finds the messages in the stream of bytes (every one has a kind and a length).
+/// Splits the byte stream into messages: each has a kind and a length.
 #[derive(Default)]
 struct Parser {
-    way: Way,
+    route: Route,
     left: usize,
 }
 
 impl Parser {
-    /// Whether nothing can be done with this input.
-    fn is_hungry(&self, input: &[u8]) -> bool {
+    /// Whether this input is too short to go on.
+    fn needs_input(&self, input: &[u8]) -> bool {
         input.len() < if self.left == 0 { HEADER } else { 1 }
     }
 
-    /// Reads all of `input`, unless the valve is full (`Pending`).
+    /// Routes all of `input`, unless the row buffer is full (`Pending`).
     fn read(
         &mut self,
         input: &mut BytesMut,
-        valve: &mut BufferState,
-        passed: &mut BytesMut,
+        row_buffer: &mut BufferState,
+        for_driver: &mut BytesMut,
         cx: &Context<'_>,
     ) -> io::Result<Poll<()>> {
         let mut at = 0;
@@ -116,7 +116,7 @@ impl Parser {
         while at < input.len() {
             if self.left == 0 {
                 let Some(header) = input.get(at..at + HEADER) else { break };
-                full = self.begin(header, valve, passed, cx)?;
+                full = self.begin(header, row_buffer, for_driver, cx)?;
                 if full.is_pending() {
                     break;
                 }
@@ -124,10 +124,10 @@ impl Parser {
             }
             let length = self.left.min(input.len() - at);
             let bytes = &input[at..at + length];
-            match self.way {
-                Way::Driver => passed.extend_from_slice(bytes),
-                Way::RowBuffer => valve.fill(bytes),
-                Way::Nowhere => {}
+            match self.route {
+                Route::Driver => for_driver.extend_from_slice(bytes),
+                Route::RowBuffer => row_buffer.fill(bytes),
+                Route::Nowhere => {}
             }
             self.left -= length;
             at += length;
@@ -139,47 +139,47 @@ impl Parser {
     fn begin(
         &mut self,
         header: &[u8],
-        valve: &mut BufferState,
-        passed: &mut BytesMut,
+        row_buffer: &mut BufferState,
+        for_driver: &mut BytesMut,
         cx: &Context<'_>,
     ) -> io::Result<Poll<()>> {
         let length = u32::from_be_bytes([header[1], header[2], header[3], header[4]]) as usize;
         let length = length.checked_sub(4).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))?;
-        let way = match header[0] {
-            b'd' if valve.is_open() => {
-                if valve.begin(length, cx).is_pending() {
+        let route = match header[0] {
+            b'd' if row_buffer.is_open() => {
+                if row_buffer.begin(length, cx).is_pending() {
                     return Ok(Poll::Pending);
                 }
-                Way::RowBuffer
+                Route::RowBuffer
             }
-            // CopyOutResponse and CopyDone: the driver takes the statement for one that answers with its tag alone.
-            b'H' if valve.is_open() => Way::Nowhere,
-            b'c' if valve.is_open() => {
-                valve.end();
-                Way::Nowhere
+            // CopyOutResponse and CopyDone are hidden from the driver: to it the COPY is a statement without an answer but its tag.
+            b'H' if row_buffer.is_open() => Route::Nowhere,
+            b'c' if row_buffer.is_open() => {
+                row_buffer.end();
+                Route::Nowhere
             }
             _ => {
-                passed.extend_from_slice(header);
-                Way::Driver
+                for_driver.extend_from_slice(header);
+                Route::Driver
             }
         };
-        (self.way, self.left) = (way, length);
+        (self.route, self.left) = (route, length);
         Ok(Poll::Ready(()))
     }
 }
 
-/// Makes connections with a tap, with TLS or (for `tls.mode: Disable`) without.
+/// Opens [`CopyStream`]s, with TLS or (for `tls.mode: Disable`) without.
 #[derive(Clone)]
 pub struct CopyStreamConnect {
-    /// How TLS is made, if it is.
+    /// TLS configuration; `None` connects without TLS.
     pub tls: Option<MakeRustlsConnect>,
-    /// Where rows flow to.
+    /// Where the rows of COPYs go.
     pub row_buffer: Arc<RowBuffer>,
 }
 
 /// A [`BackupStreamConnect`] that knows the host's name.
-pub struct ToHost {
-    valve: Arc<RowBuffer>,
+pub struct HostConnect {
+    row_buffer: Arc<RowBuffer>,
     tls: Option<RustlsConnect>,
 }
 
@@ -188,19 +188,19 @@ type RustlsConnect = <MakeRustlsConnect as MakeTlsConnect<Buffered>>::TlsConnect
 
 impl MakeTlsConnect<Socket> for CopyStreamConnect {
     type Stream = CopyStream;
-    type TlsConnect = ToHost;
+    type TlsConnect = HostConnect;
     type Error = io::Error;
 
-    fn make_tls_connect(&mut self, host: &str) -> io::Result<ToHost> {
+    fn make_tls_connect(&mut self, host: &str) -> io::Result<HostConnect> {
         let tls = match &mut self.tls {
             Some(tls) => Some(MakeTlsConnect::<Buffered>::make_tls_connect(tls, host).map_err(io::Error::other)?),
             None => None,
         };
-        Ok(ToHost { valve: self.row_buffer.clone(), tls })
+        Ok(HostConnect { row_buffer: self.row_buffer.clone(), tls })
     }
 }
 
-impl TlsConnect<Socket> for ToHost {
+impl TlsConnect<Socket> for HostConnect {
     type Stream = CopyStream;
     type Error = io::Error;
     type Future = Pin<Box<dyn Future<Output = io::Result<CopyStream>> + Send>>;
@@ -210,23 +210,23 @@ impl TlsConnect<Socket> for ToHost {
             let socket = BufReader::with_capacity(SOCKET_BUFFER, socket);
             let wire: Box<dyn TlsStream + Send + Unpin> = match self.tls {
                 Some(tls) => Box::new(tls.connect(socket).await?),
-                None => Box::new(Clear(socket)),
+                None => Box::new(WithoutTls(socket)),
             };
-            Ok(CopyStream::new(wire, self.valve))
+            Ok(CopyStream::new(wire, self.row_buffer))
         })
     }
 }
 
-/// A connection without TLS in the place of one with it.
-struct Clear(Buffered);
+/// A connection without TLS; the driver knows only connections with TLS.
+struct WithoutTls(Buffered);
 
-impl AsyncRead for Clear {
+impl AsyncRead for WithoutTls {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.0).poll_read(cx, out)
     }
 }
 
-impl AsyncWrite for Clear {
+impl AsyncWrite for WithoutTls {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.0).poll_write(cx, bytes)
     }
@@ -240,7 +240,7 @@ impl AsyncWrite for Clear {
     }
 }
 
-impl TlsStream for Clear {
+impl TlsStream for WithoutTls {
     fn channel_binding(&self) -> ChannelBinding {
         ChannelBinding::none()
     }
@@ -258,27 +258,27 @@ mod tests {
         [&[kind], &length[..], body].concat()
     }
 
-    /// Reads `stream` in pieces of `step` bytes, taking what the valve has whenever it is full.
-    fn through(stream: &[u8], step: usize, valve: &RowBuffer) -> (Vec<u8>, Vec<BufferItem>) {
+    /// Reads `stream` in pieces of `step` bytes, taking what the row_buffer has whenever it is full.
+    fn through(stream: &[u8], step: usize, row_buffer: &RowBuffer) -> (Vec<u8>, Vec<BufferItem>) {
         let cx = Context::from_waker(Waker::noop());
-        let (mut parser, mut input, mut passed) = (Parser::default(), BytesMut::new(), BytesMut::new());
+        let (mut parser, mut input, mut for_driver) = (Parser::default(), BytesMut::new(), BytesMut::new());
         let mut pieces = Vec::new();
         let take = |pieces: &mut Vec<BufferItem>| {
-            while let Poll::Ready(piece) = valve.take(&cx) {
+            while let Poll::Ready(piece) = row_buffer.take(&cx) {
                 pieces.push(piece);
             }
         };
         for some in stream.chunks(step) {
             input.extend_from_slice(some);
-            while !parser.is_hungry(&input) {
-                let full = parser.read(&mut input, &mut valve.lock(), &mut passed, &cx).unwrap().is_pending();
+            while !parser.needs_input(&input) {
+                let full = parser.read(&mut input, &mut row_buffer.lock(), &mut for_driver, &cx).unwrap().is_pending();
                 if full {
                     take(&mut pieces);
                 }
             }
         }
         take(&mut pieces);
-        (passed.to_vec(), pieces)
+        (for_driver.to_vec(), pieces)
     }
 
     proptest! {
@@ -299,10 +299,10 @@ mod tests {
                 stream.extend(&tag);
                 others.extend(&tag);
             }
-            let valve = RowBuffer::default();
-            valve.open(cut);
-            let (passed, pieces) = through(&stream, step, &valve);
-            prop_assert_eq!(passed, others);
+            let row_buffer = RowBuffer::default();
+            row_buffer.open(cut);
+            let (for_driver, pieces) = through(&stream, step, &row_buffer);
+            prop_assert_eq!(for_driver, others);
             let mut pieces = pieces.into_iter();
             for rows in tables {
                 let (mut text, mut count) = (Vec::new(), 0);
@@ -341,15 +341,15 @@ mod tests {
     #[test]
     fn a_full_valve_holds_the_connection_until_somebody_takes() {
         let cx = Context::from_waker(Waker::noop());
-        let valve = RowBuffer::default();
-        valve.open(10);
-        let (mut parser, mut passed) = (Parser::default(), BytesMut::new());
+        let row_buffer = RowBuffer::default();
+        row_buffer.open(10);
+        let (mut parser, mut for_driver) = (Parser::default(), BytesMut::new());
         let mut input = BytesMut::from(&(0..9).flat_map(|_| message(b'd', b"12345678\n")).collect::<Vec<_>>()[..]);
-        let mut read = |input: &mut BytesMut| parser.read(input, &mut valve.lock(), &mut passed, &cx).unwrap();
+        let mut read = |input: &mut BytesMut| parser.read(input, &mut row_buffer.lock(), &mut for_driver, &cx).unwrap();
         assert!(read(&mut input).is_pending());
         let left = input.len();
         assert!(read(&mut input).is_pending() && input.len() == left, "it stays where it is");
-        assert!(valve.take(&cx).is_ready());
+        assert!(row_buffer.take(&cx).is_ready());
         assert!(read(&mut input).is_pending() && input.len() < left, "and goes on");
     }
 }

@@ -1,5 +1,5 @@
-//! The database that is filled beside the live one: made so that a crash between any two statements leaves something that
-//! the next attempt recognises as its own, and nothing that anybody else could connect to.
+//! Creates the new database beside the live one, and the marks by which databases are recognised. After a crash between any
+//! two statements the next attempt recognises the database as its own, and nobody else can connect to it.
 
 use super::catalog::{self, Database};
 use super::connect::Session;
@@ -11,10 +11,10 @@ use sennight_core::names::{GROUP, stable_hash};
 use std::time::Duration;
 use tokio_postgres::error::SqlState;
 
-/// How long a predecessor's session may take to be noticed as gone.
+/// How long the server may take to notice that an earlier attempt's session is gone.
 const LOCK_PATIENCE: Duration = Duration::from_mins(1);
 
-/// The comment on a database that is being filled for a RestoreRequest.
+/// The comment on a database that is loaded for a RestoreRequest.
 pub fn restore_marker(request_uid: &str) -> String {
     format!("{GROUP}/restore={request_uid}")
 }
@@ -24,35 +24,35 @@ pub fn previous_marker(request_uid: &str) -> String {
     format!("{GROUP}/kept={request_uid}")
 }
 
-/// What stands behind a previous database's mark for each Undo that was ended before it swapped.
-const NOT_BY: &str = " not-by=";
+/// Follows a previous database's mark, once for each Undo that `recover-cutover` has ended before it swapped.
+const BARRED: &str = " not-by=";
 
-/// Was this database replaced by the request's swap?
+/// Whether this is the previous database of the request: the one that its swap replaced.
 pub fn is_previous(database: &Database, request_uid: &str) -> bool {
     let marker = previous_marker(request_uid);
     let rest = database.comment.as_deref().and_then(|comment| comment.strip_prefix(&marker));
-    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(NOT_BY))
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(BARRED))
 }
 
-/// The comment that keeps an Undo from ever swapping a previous database in, whose way back it else leaves as it is.
+/// The comment of a previous database with one more Undo that may never swap it in. Other Undos still may.
 pub fn barred_comment(comment: &str, undo_uid: &str) -> String {
-    format!("{comment}{NOT_BY}{undo_uid}")
+    format!("{comment}{BARRED}{undo_uid}")
 }
 
-/// Was this Undo ended before it swapped? Then it never will.
+/// Whether this Undo may never swap the database in, because `recover-cutover` has ended it.
 pub fn undo_is_barred(database: &Database, undo_uid: &str) -> bool {
     let comment = database.comment.as_deref().unwrap_or_default();
-    comment.split(NOT_BY).skip(1).any(|uid| uid == undo_uid)
+    comment.split(BARRED).skip(1).any(|uid| uid == undo_uid)
 }
 
-/// A connection limit that never limits and that nobody else would choose. `CREATE DATABASE` cannot set a comment in the
-/// same statement: this marks the database for the moment in between.
+/// A connection limit so high that it never limits, and that nobody else would choose. `CREATE DATABASE` cannot set a comment
+/// in the same statement: this number marks the database until the comment is there.
 pub fn marker_limit(request_uid: &str) -> i32 {
     let hash = stable_hash(&["birthmark", request_uid], 7);
     1_000_000_000 + i32::from_str_radix(&hash, 16).unwrap_or_default()
 }
 
-/// Was this database made by `prepare` for this request?
+/// Whether `prepare` made this database for this request.
 pub fn is_ours(database: &Database, request_uid: &str) -> bool {
     match &database.comment {
         Some(comment) => *comment == restore_marker(request_uid),
@@ -60,10 +60,10 @@ pub fn is_ours(database: &Database, request_uid: &str) -> bool {
     }
 }
 
-/// What the new database shall be.
+/// Properties of the new database.
 #[derive(Debug, Clone, Copy)]
 pub struct Creation<'a> {
-    /// Its name.
+    /// Name of the new database.
     pub name: &'a str,
     /// The live database's owner.
     pub owner: &'a str,
@@ -71,7 +71,7 @@ pub struct Creation<'a> {
     pub tablespace: &'a str,
     /// Encoding and locale, from the backup.
     pub facts: &'a ServerFacts,
-    /// Whom it is made for.
+    /// UID of the request that it is made for.
     pub request_uid: &'a str,
 }
 
@@ -98,7 +98,7 @@ impl Creation<'_> {
         if let (16.., Some(rules)) = (server_major, facts.icu_rules.as_deref()) {
             clauses.push(format!("ICU_RULES {}", literal(rules)));
         }
-        // Naming the default one would need a right that leaving it out does not.
+        // Naming `pg_default` would need a right that leaving the clause out does not.
         if self.tablespace != "pg_default" {
             clauses.push(format!("TABLESPACE {}", ident(self.tablespace)));
         }
@@ -107,8 +107,8 @@ impl Creation<'_> {
     }
 }
 
-/// Takes the server-wide right to prepare this request; it goes with the session. A predecessor whose node died holds it
-/// until the server notices.
+/// Takes the server-wide lock of this request; it ends with the session. An earlier attempt on a dead node holds it until the
+/// server notices.
 pub async fn lock(admin: &Session, request_uid: &str) -> Result<(), RestoreError> {
     let deadline = tokio::time::Instant::now() + LOCK_PATIENCE;
     loop {
@@ -126,7 +126,7 @@ fn lock_key(request_uid: &str) -> i64 {
     i64::from_str_radix(&stable_hash(&["prepare", request_uid], 15), 16).unwrap_or_default()
 }
 
-/// [`lock`], where nobody has it.
+/// Takes the lock if nobody has it; `false` otherwise.
 pub(super) async fn try_lock(admin: &Session, request_uid: &str) -> Result<bool, EngineError> {
     let row = admin
         .query_one("SELECT pg_catalog.pg_try_advisory_lock($1)", &[&lock_key(request_uid)])
@@ -135,7 +135,7 @@ pub(super) async fn try_lock(admin: &Session, request_uid: &str) -> Result<bool,
     Ok(row.get(0))
 }
 
-/// Gives a lock back before the session ends.
+/// Releases the lock before the session ends.
 pub(super) async fn unlock(admin: &Session, request_uid: &str) -> Result<(), EngineError> {
     admin
         .query_one("SELECT pg_catalog.pg_advisory_unlock($1)", &[&lock_key(request_uid)])
@@ -144,7 +144,7 @@ pub(super) async fn unlock(admin: &Session, request_uid: &str) -> Result<(), Eng
     Ok(())
 }
 
-/// Drops what an earlier attempt of this request left. Anything without its mark is an error and stays.
+/// Drops what an earlier attempt of this request left; `false` if there is none. A database without its mark is an error.
 pub async fn drop_own(admin: &Session, name: &str, request_uid: &str) -> Result<bool, RestoreError> {
     let Some(found) = catalog::by_name(admin, name).await? else {
         return Ok(false);
@@ -169,7 +169,7 @@ pub async fn create(admin: &Session, creation: &Creation<'_>) -> Result<u32, Res
         }
         _ => EngineError::query(format!("creating the database {name:?}"), e).into(),
     })?;
-    // One transaction: whoever may connect finds it marked and PUBLIC shut out.
+    // One transaction: as soon as connections are allowed, the mark is there and PUBLIC is revoked.
     admin
         .batch_execute(&format!(
             "BEGIN; {}; REVOKE CONNECT ON DATABASE {id} FROM PUBLIC; ALTER DATABASE {id} ALLOW_CONNECTIONS true; COMMIT",

@@ -1,5 +1,5 @@
-//! What belongs to a database's OID and not to its name, and so would stay behind in a swap: grants, per-database and
-//! per-role settings, comment, connection limit. Without it a restored tenant would be open to PUBLIC.
+//! Properties that belong to a database's OID and not to its name, so that a swap must copy them: grants, per-database and
+//! per-role settings, comment, connection limit. Without them a restored database would be open to PUBLIC.
 
 use super::connect::Session;
 use super::error::EngineError;
@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 /// Who may connect to the database that receives the properties.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    /// Only its owner: it is being filled. Comment and connection limit stay as they are (they mark it).
+    /// Only its owner, while it is loaded. Comment and connection limit stay: they are Sennight's mark.
     Closed,
     /// Everyone who may connect to the source.
     Open,
@@ -37,22 +37,22 @@ pub struct Setting {
     pub value: String,
 }
 
-/// Everything that a database's OID carries.
+/// All properties of one database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Properties {
-    /// The owner.
+    /// Name of the owner.
     pub owner: String,
-    /// Its grants, the default ones spelt out, in the catalog's order. Who granted them is not kept: the owner grants them anew.
+    /// Grants in the catalog's order, the default ones included. The grantor is not read: the owner grants them anew.
     pub grants: Vec<Grant>,
-    /// Its settings, a role's in the catalog's order.
+    /// Settings; those of one role in the catalog's order.
     pub settings: Vec<Setting>,
-    /// Its comment.
+    /// Comment of the database.
     pub comment: Option<String>,
     /// `CONNECTION LIMIT`; -1 is none.
     pub connection_limit: i32,
 }
 
-/// Parameters whose value is a list of quoted names: `pg_dump` knows the same ones by heart, the catalogs do not tell.
+/// Parameters whose value is a list of quoted names. The catalogs do not say so; `pg_dump` has the same list.
 const LISTS: [&str; 6] = [
     "local_preload_libraries",
     "search_path",
@@ -184,13 +184,13 @@ impl Properties {
         let connects =
             self.grants.iter().any(|g| g.privilege == "CONNECT" && g.grantee.as_deref() == Some(self.owner.as_str()));
         if opening == Access::Closed && !connects {
-            // The loading role comes in by its membership in the owner.
+            // The restore role can connect because it is a member of the owner.
             statements.push(format!("GRANT CONNECT ON DATABASE {database} TO {}", ident(&self.owner)));
         }
         statements
     }
 
-    /// The statements that keep everyone but its owner out of `target`, which has these properties.
+    /// The statements that revoke CONNECT on `target` from everyone but its owner. `target` has these properties now.
     pub fn close_statements(&self, target: &str) -> Vec<String> {
         let others: Vec<String> = self
             .grants
@@ -204,7 +204,7 @@ impl Properties {
         vec![format!("REVOKE CONNECT ON DATABASE {} FROM {} CASCADE", ident(target), others.join(", "))]
     }
 
-    /// Everyone named in the grants, PUBLIC and the owner in any case.
+    /// Everyone named in the grants, always with PUBLIC and the owner.
     fn grantees(&self) -> BTreeSet<String> {
         let mut all: BTreeSet<String> = self.grants.iter().map(|g| grantee(g.grantee.as_deref())).collect();
         all.insert(grantee(None));
@@ -227,7 +227,7 @@ fn parameter(name: &str) -> String {
     name.split('.').map(ident).collect::<Vec<_>>().join(".")
 }
 
-/// A value as SET takes it. A list's elements are quoted one by one: as one string it would be one strange name.
+/// A value as SET takes it. A list's elements are quoted one by one: as one string it would be a single name.
 fn value(name: &str, value: &str) -> String {
     if !LISTS.contains(&name.to_ascii_lowercase().as_str()) {
         return literal(value);
@@ -241,7 +241,7 @@ fn value(name: &str, value: &str) -> String {
 
 /// Splits `"$user", public` as the server does: commas outside quotes part, a doubled quote is one.
 fn elements(list: &str) -> Vec<String> {
-    let (mut all, mut current, mut quoted, mut seen) = (Vec::new(), String::new(), false, false);
+    let (mut all, mut current, mut quoted, mut non_empty) = (Vec::new(), String::new(), false, false);
     let mut chars = list.chars().peekable();
     while let Some(c) = chars.next() {
         match c {
@@ -249,19 +249,19 @@ fn elements(list: &str) -> Vec<String> {
                 chars.next();
                 current.push('"');
             }
-            '"' => (quoted, seen) = (!quoted, true),
+            '"' => (quoted, non_empty) = (!quoted, true),
             ',' if !quoted => {
                 all.push(std::mem::take(&mut current));
-                seen = false;
+                non_empty = false;
             }
             c if c.is_ascii_whitespace() && !quoted => {}
             c => {
                 current.push(c);
-                seen = true;
+                non_empty = true;
             }
         }
     }
-    if seen || !all.is_empty() {
+    if non_empty || !all.is_empty() {
         all.push(current);
     }
     all

@@ -1,21 +1,21 @@
-//! What killed drills left on a scratch server: a tenant's whole data, for which nobody comes if that tenant is not drilled again.
-//! Found by name and mark; a drill that still works on its own holds its lock.
+//! Drops scratch databases that killed drills left, which hold a tenant's data. They are found by name and mark; a drill that
+//! still runs holds its lock.
 
 use super::connect::Session;
 use super::create::{drop_own, restore_marker, try_lock, unlock};
 use super::error::EngineError;
 use super::failure::RestoreError;
 
-/// The request's UID in a drill's mark begins so, and no RestoreRequest's does.
+/// Prefix of the UID in a drill's mark; no RestoreRequest's UID begins so.
 const DRILL: &str = "drill-";
 
-/// The UID that a drill of this tenant marks and locks by.
+/// The UID that a tenant's drills use for mark and lock.
 pub fn uid(tenant: &str) -> String {
     format!("{DRILL}{tenant}")
 }
 
-/// Drops every scratch database but `own`'s whose drill is not at work any more; their names. One that cannot be dropped is left
-/// to the next drill.
+/// Drops every scratch database whose drill no longer runs, except `own`'s. Returns their names. One that cannot be dropped
+/// is left to the next drill.
 pub async fn drop_leftovers(admin: &Session, own: &str) -> Result<Vec<String>, EngineError> {
     let failed = |e| EngineError::query("looking for what killed drills left", e);
     let found = admin
@@ -26,18 +26,18 @@ pub async fn drop_leftovers(admin: &Session, own: &str) -> Result<Vec<String>, E
         )
         .await
         .map_err(failed)?;
-    let mut gone = Vec::new();
+    let mut dropped_names = Vec::new();
     for row in &found {
         let (name, comment): (String, Option<String>) =
             (row.try_get(0).map_err(failed)?, row.try_get(1).map_err(failed)?);
         let Some(uid) = drill_of(comment.as_deref()).filter(|uid| *uid != own) else { continue };
         match drop_left(admin, &name, uid).await {
-            Ok(true) => gone.push(name),
+            Ok(true) => dropped_names.push(name),
             Ok(false) => {}
-            Err(error) => tracing::warn!(%error, database = name, "what a killed drill left stays for now"),
+            Err(error) => tracing::warn!(%error, database = name, "leftover of a killed drill not dropped"),
         }
     }
-    Ok(gone)
+    Ok(dropped_names)
 }
 
 async fn drop_left(admin: &Session, name: &str, uid: &str) -> Result<bool, RestoreError> {
@@ -49,7 +49,7 @@ async fn drop_left(admin: &Session, name: &str, uid: &str) -> Result<bool, Resto
     dropped
 }
 
-/// Whose drill made it, by its comment.
+/// The drill's UID in a database's comment, if it is a drill's.
 fn drill_of(comment: Option<&str>) -> Option<&str> {
     let uid = comment?.strip_prefix(&restore_marker(""))?;
     uid.strip_prefix(DRILL).is_some_and(|tenant| !tenant.is_empty()).then_some(uid)

@@ -1,6 +1,5 @@
-//! Dropping what a restore left. DROP DATABASE goes by name and cannot run in a transaction: so a database gets a name of
-//! its own and a mark that says "to be dropped" first, in one transaction that commits only over the very OID that was
-//! meant. What has that name and mark is nobody's but ours.
+//! Drops databases that a restore left. DROP DATABASE goes by name and cannot run in a transaction. So the database is first
+//! given a name of its own and a mark that says "to be dropped", in a transaction that commits only for the right OID.
 
 use super::catalog::{self, Database};
 use super::connect::Session;
@@ -15,18 +14,18 @@ use sennight_protocol::drop_database::{DropDatabaseTask, Mark};
 use std::time::Duration;
 use tokio_postgres::error::SqlState;
 
-/// Tries to get the sessions out.
+/// Attempts to rename the database while sessions are on it.
 const ATTEMPTS: u32 = 5;
-/// Between two of them.
+/// Pause between two attempts.
 const PAUSE: Duration = Duration::from_secs(2);
 
-/// The comment on a database in the instant before it is dropped.
+/// The comment on a database that is about to be dropped.
 pub fn drop_marker(request_uid: &str) -> String {
     format!("{GROUP}/dropping={request_uid}")
 }
 
-/// Lets `reader` into a previous database, which the swap has shut to everybody but its owner; nothing else is granted.
-/// Anything but the database with this OID and this request's mark is an error.
+/// Grants `reader` CONNECT on a previous database, which the swap has closed to everybody but its owner. Any database without
+/// this OID and this request's mark is an error.
 pub async fn grant_connect(
     admin: &Session,
     name: &str,
@@ -38,59 +37,60 @@ pub async fn grant_connect(
     admin.batch_execute("BEGIN").await.map_err(failed)?;
     let grant = format!("GRANT CONNECT ON DATABASE {} TO {}", ident(name), ident(reader));
     let found = catalog::by_name(admin, name).await?;
-    let kept = found.as_ref().is_some_and(|d| d.oid == oid && is_previous(d, request_uid));
-    if !kept {
+    let is_expected = found.as_ref().is_some_and(|d| d.oid == oid && is_previous(d, request_uid));
+    if !is_expected {
         let found =
             format!("{name:?} is not the database with OID {oid} that carries {:?}", previous_marker(request_uid));
         return Err(RestoreError::DatabasesChanged { found });
     }
     admin.batch_execute(&grant).await.map_err(failed)?;
-    // Of a name that changed hands in between, nothing is granted.
+    // If another database has got the name in between, nothing is granted.
     let same = catalog::by_name(admin, name).await?.is_some_and(|d| d.oid == oid);
     admin.batch_execute(if same { "COMMIT" } else { "ROLLBACK" }).await.map_err(failed)?;
     Ok(())
 }
 
-/// Drops it. Not there any more is success; anything without the right mark and OID is an error and stays.
+/// Drops the task's database. One that is gone is a success; one without the right mark or OID is an error and stays.
 pub async fn drop_marked(admin: &Session, task: &DropDatabaseTask) -> Result<DatabaseDropped, RestoreError> {
-    // A `prepare` that still works on it holds this.
+    // A `prepare` that still works on the database holds this lock.
     lock(admin, &task.request_uid).await?;
     let live = &task.database.database;
-    let grave = database_to_drop(live, &task.request_uid);
-    let Some(found) = find(admin, task, &grave).await? else { return Ok(DatabaseDropped::default()) };
+    let drop_name = database_to_drop(live, &task.request_uid);
+    let Some(found) = find(admin, task, &drop_name).await? else { return Ok(DatabaseDropped::default()) };
     if found.name == *live || found.name == task.database.maintenance_database {
         let why = format!("the database with OID {} has the live name {:?} now", found.oid, found.name);
         return Err(RestoreError::DatabasesChanged { found: why });
     }
-    if !may_go(&found, task) {
+    if !may_drop(&found, task) {
         let marker = match task.database_to_drop.mark {
             Mark::Previous => previous_marker(&task.request_uid),
             Mark::Restore => restore_marker(&task.request_uid),
         };
         return Err(RestoreError::NameTaken { name: found.name, marker });
     }
-    if found.comment != Some(drop_marker(&task.request_uid)) || found.name != grave {
-        mark_for_drop(admin, &found, &grave, &task.request_uid).await?;
+    if found.comment != Some(drop_marker(&task.request_uid)) || found.name != drop_name {
+        mark_for_drop(admin, &found, &drop_name, &task.request_uid).await?;
     }
     admin
-        .batch_execute(&format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", ident(&grave)))
+        .batch_execute(&format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", ident(&drop_name)))
         .await
-        .map_err(|e| EngineError::query(format!("dropping the database {grave:?}"), e))?;
+        .map_err(|e| EngineError::query(format!("dropping the database {drop_name:?}"), e))?;
     Ok(DatabaseDropped { database: Some(task.database_to_drop.name.clone()), oid: Some(found.oid) })
 }
 
-/// By OID where it is known, else by the names that it may have.
-async fn find(admin: &Session, task: &DropDatabaseTask, grave: &str) -> Result<Option<Database>, EngineError> {
+/// Finds the database by OID where that is known, otherwise by the names that it may have.
+async fn find(admin: &Session, task: &DropDatabaseTask, drop_name: &str) -> Result<Option<Database>, EngineError> {
     if let Some(oid) = task.database_to_drop.oid {
         return catalog::by_oid(admin, oid).await;
     }
-    match catalog::by_name(admin, grave).await? {
+    match catalog::by_name(admin, drop_name).await? {
         Some(found) => Ok(Some(found)),
         None => catalog::by_name(admin, &task.database_to_drop.name).await,
     }
 }
 
-fn may_go(found: &Database, task: &DropDatabaseTask) -> bool {
+/// Whether its mark and OID allow to drop it.
+fn may_drop(found: &Database, task: &DropDatabaseTask) -> bool {
     let uid = &task.request_uid;
     if found.comment == Some(drop_marker(uid)) {
         return true;
@@ -102,11 +102,11 @@ fn may_go(found: &Database, task: &DropDatabaseTask) -> bool {
     }
 }
 
-/// Gives it the name and the mark of what is to be dropped, and shuts it.
+/// Renames the database, marks it as "to be dropped" and forbids connections, in one transaction.
 pub(super) async fn mark_for_drop(
     admin: &Session,
     found: &Database,
-    grave: &str,
+    drop_name: &str,
     uid: &str,
 ) -> Result<(), RestoreError> {
     let doing = |what: &str| format!("taking {:?} out of the way: {what}", found.name);
@@ -115,13 +115,13 @@ pub(super) async fn mark_for_drop(
         let sessions = "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity
                          WHERE datid = $1 AND pid <> pg_catalog.pg_backend_pid()";
         admin.query(sessions, &[&found.oid]).await.map_err(|e| EngineError::query(doing("ending its sessions"), e))?;
-        let id = ident(grave);
+        let id = ident(drop_name);
         let renamed = admin
             .batch_execute(&format!(
                 "BEGIN; SET LOCAL lock_timeout = '10s'; ALTER DATABASE {} RENAME TO {id}; {};
                  ALTER DATABASE {id} ALLOW_CONNECTIONS false",
                 ident(&found.name),
-                comment(grave, Some(&drop_marker(uid)))
+                comment(drop_name, Some(&drop_marker(uid)))
             ))
             .await;
         if let Err(error) = renamed {
@@ -135,8 +135,8 @@ pub(super) async fn mark_for_drop(
             tokio::time::sleep(PAUSE).await;
             continue;
         }
-        // Nobody else can rename it now: what the name stands for is what will be committed.
-        let oid = catalog::by_name(admin, grave).await?.map(|d| d.oid);
+        // The lock of the RENAME is held: nobody else can rename it before the COMMIT.
+        let oid = catalog::by_name(admin, drop_name).await?.map(|d| d.oid);
         let end = if oid == Some(found.oid) { "COMMIT" } else { "ROLLBACK" };
         admin.batch_execute(end).await.map_err(|e| EngineError::query(doing(end), e))?;
         if oid != Some(found.oid) {

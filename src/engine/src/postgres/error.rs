@@ -1,11 +1,11 @@
-//! What can go wrong between Sennight and a PostgreSQL server, sorted by what a person would do about it.
+//! Errors of the PostgreSQL engine, classified by what a person would do about them.
 
 use crate::credentials::Unreadable;
 use std::error::Error as _;
 use std::path::PathBuf;
 use tokio_postgres::error::SqlState;
 
-/// A failure of the PostgreSQL engine. The discriminant's name is the Event's reason and the metric's label.
+/// Why the PostgreSQL engine failed. The variant's name is the Event's reason and the metric's label.
 #[derive(Debug, thiserror::Error, strum::IntoStaticStr)]
 pub enum EngineError {
     /// A mounted file cannot be read.
@@ -216,7 +216,7 @@ pub enum EngineError {
 }
 
 impl EngineError {
-    /// The discriminant's name: condition reason, Event reason, metric label.
+    /// The variant's name: condition reason, Event reason, metric label.
     pub fn reason(&self) -> &'static str {
         self.into()
     }
@@ -239,7 +239,7 @@ impl EngineError {
         )
     }
 
-    /// Sorts an answer of the server by its SQLSTATE. `doing` reads as "… while `doing`".
+    /// Classifies an error of the server by its SQLSTATE. `doing` completes "… while …".
     pub fn query(doing: impl Into<String>, source: tokio_postgres::Error) -> Self {
         let (doing, why) = (doing.into(), words(&source));
         let Some(code) = source.code() else {
@@ -285,7 +285,7 @@ impl From<Unreadable> for EngineError {
     }
 }
 
-/// The server's message and SQLSTATE, or the client's own words down to the cause. Never the detail: it quotes rows.
+/// The server's message and SQLSTATE, or the client's error with its causes. Never the DETAIL: it quotes rows.
 pub fn words(error: &tokio_postgres::Error) -> String {
     if let Some(db) = error.as_db_error() {
         return format!("{} (SQLSTATE {})", db.message(), db.code().code());

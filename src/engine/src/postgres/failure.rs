@@ -1,21 +1,21 @@
-//! What can go wrong in a full restore beyond the server's own errors. Every variant but [`RestoreError::Unsettled`] means
-//! that the live database is untouched.
+//! Errors of a full restore beyond the server's own. Every variant but [`RestoreError::Unsettled`] means that the live
+//! database is untouched.
 
 use super::error::EngineError;
 
-/// A failure of a full restore. The discriminant's name is the Event's reason and the metric's label.
+/// Why a full restore failed. The variant's name is the Event's reason and the metric's label.
 #[derive(Debug, thiserror::Error, strum::IntoStaticStr)]
 pub enum RestoreError {
     /// The server or a client tool failed.
     #[error(transparent)]
     Engine(#[from] EngineError),
-    /// The live database is not there.
+    /// There is no database with the live name.
     #[error("there is no database {database:?} on the server: check database.name of the BackupSchedule")]
     LiveDatabaseMissing {
         /// Its name.
         database: String,
     },
-    /// A database of the name that we need is not marked as ours, so it is not touched.
+    /// A database has a name that the restore needs, and not Sennight's mark: it is not touched.
     #[error(
         "a database {name:?} exists and does not carry the mark {marker:?}: Sennight drops nothing that it did not make; drop or rename it"
     )]
@@ -27,23 +27,23 @@ pub enum RestoreError {
     },
     /// The request's swap has taken effect before.
     #[error(
-        "this request was cut over before: its old database is kept as {kept:?}; a new restore needs a new RestoreRequest"
+        "this request was cut over before: its old database is kept as {previous:?}; a new restore needs a new RestoreRequest"
     )]
     AlreadyCutOver {
-        /// Where the old database is.
-        kept: String,
+        /// Name of the previous database.
+        previous: String,
     },
     /// Another process prepares the same request.
     #[error("another attempt of this request is still at work on the server: it must end first")]
     AnotherAttempt,
-    /// The new database outgrew the backup that it is made of.
+    /// The new database became larger than its backup explains.
     #[error(
         "the new database has grown to {bytes} bytes, past {limit}, 1.5 times what the backup should take: stopped before the server's disk is full"
     )]
     TooLarge {
-        /// Its size.
+        /// Bytes that it takes.
         bytes: i64,
-        /// The bound.
+        /// Bytes that it may take.
         limit: i64,
     },
     /// The schema archive made other tables than the manifest lists.
@@ -74,7 +74,7 @@ pub enum RestoreError {
         /// State found.
         found: String,
     },
-    /// The platform team's SQL did not go through.
+    /// A restore hook failed.
     #[error(
         "the restore hook {hook} failed: {why}; mend it (restoreHooks of the DatabaseServer) and create a new RestoreRequest"
     )]
@@ -84,7 +84,7 @@ pub enum RestoreError {
         /// The server's words.
         why: String,
     },
-    /// An index that the planner would not use, or a unique one that does not hold.
+    /// Indexes that the planner would not use, or that are not unique although they should be.
     #[error("indexes of the new database are not valid: {indexes}")]
     IndexesInvalid {
         /// Their names.
@@ -96,7 +96,7 @@ pub enum RestoreError {
         /// What is there instead.
         found: String,
     },
-    /// Sessions did not leave the live database.
+    /// Sessions remained on the live database.
     #[error(
         "sessions did not leave the live database, so it was not swapped ({who}); end them (superusers' sessions only a superuser can) and create a new RestoreRequest"
     )]
@@ -104,7 +104,7 @@ pub enum RestoreError {
         /// Who they are.
         who: String,
     },
-    /// The swap's COMMIT was sent, and nobody can tell whether it was carried out.
+    /// The swap's COMMIT was sent, and it is not known whether it was carried out.
     #[error(
         "the connection was lost at COMMIT and the server could not be asked since ({why}): look which OID the database's name has now; {before} is the old one, {after} the restored one"
     )]
@@ -119,7 +119,7 @@ pub enum RestoreError {
 }
 
 impl RestoreError {
-    /// The discriminant's name, the engine's own for its errors: condition reason, Event reason, metric label.
+    /// The variant's name, or that of the engine's error: condition reason, Event reason, metric label.
     pub fn reason(&self) -> &'static str {
         match self {
             Self::Engine(error) => error.reason(),

@@ -1,5 +1,5 @@
-//! SQL of the platform team that runs in a restored database before anybody sees it: erased persons, dismissed users,
-//! licence rows, paused mail queues. Each hook in a transaction of its own; the first that fails ends the restore.
+//! Runs restore hooks in the new database before the cut-over: SQL of the platform team that removes erased persons, dismissed
+//! users and the like. Each hook has a transaction of its own; the first that fails ends the restore.
 
 use super::connect::Session;
 use super::error::{EngineError, words};
@@ -7,7 +7,7 @@ use super::failure::RestoreError;
 use super::literal;
 use std::fmt::Write as _;
 
-/// A hook that takes longer than this is stuck.
+/// A hook that takes longer is ended.
 const TIMEOUT: &str = "SET LOCAL statement_timeout = '30min'";
 
 /// One hook.
@@ -15,14 +15,14 @@ const TIMEOUT: &str = "SET LOCAL statement_timeout = '30min'";
 pub struct Hook {
     /// Its key in the ConfigMap or Secret.
     pub name: String,
-    /// What it does.
+    /// Its SQL, one or more statements.
     pub sql: String,
 }
 
 /// Runs one hook. `facts` are settings that it may read: `current_setting('sennight.snapshot_time')`.
 pub async fn run(session: &Session, hook: &Hook, facts: &[(&str, String)]) -> Result<(), RestoreError> {
     let failed = |why: String| RestoreError::HookFailed { hook: hook.name.clone(), why };
-    // The connection's own settings are for loading. `"$user"` is left out of the path: a tenant may have a schema of the
+    // The session's settings are for loading, not for hooks. `"$user"` is not in the path: a tenant may have a schema of the
     // restore role's name.
     let mut begin = format!("BEGIN; {TIMEOUT}; SET LOCAL search_path = public; SET LOCAL row_security = on;");
     for (name, value) in facts {
@@ -34,13 +34,13 @@ pub async fn run(session: &Session, hook: &Hook, facts: &[(&str, String)]) -> Re
         let _ = session.batch_execute("ROLLBACK").await;
         return Err(failed(words(&error)));
     }
-    // A COMMIT in it would have kept a half-done hook although its end failed.
+    // A hook with a COMMIT could fail later and still keep its first half.
     let after = transaction(session).await;
     if after.as_ref().ok() != Some(&before) {
         let _ = session.batch_execute("ROLLBACK").await;
         return Err(failed("it ends the transaction that it runs in: remove COMMIT, ROLLBACK and BEGIN".to_owned()));
     }
-    // Deferred constraints fail here.
+    // Deferred constraints are checked here.
     session.batch_execute("COMMIT").await.map_err(|e| failed(words(&e)))
 }
 

@@ -1,5 +1,5 @@
-//! Whom a running dump keeps waiting. Its locks stop nobody who reads or writes; they stop DDL, and with it everyone who
-//! comes behind the DDL. A watcher looks from a connection of its own, and gives way before the wait is too long.
+//! Watches for DDL that waits for a dump's locks. These locks stop no reads or writes, but they stop DDL, and everyone who
+//! queues behind it. If the wait becomes too long, the dump's sessions are ended.
 
 use super::connect::{Session, connect_to_read};
 use super::error::EngineError;
@@ -7,17 +7,17 @@ use sennight_protocol::target::DatabaseTarget;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// The watcher connects no earlier than this: a small dump is over by then and keeps its one connection.
-const FIRST_LOOK: Duration = Duration::from_secs(5);
-/// Looks are as far apart as a twentieth of the limit, within these.
-const CLOSEST: Duration = Duration::from_millis(100);
-const FARTHEST: Duration = Duration::from_secs(2);
+/// The monitor connects no earlier than this: a small dump is over by then and needs one connection only.
+const FIRST_CHECK: Duration = Duration::from_secs(5);
+/// Pause between two checks: a twentieth of the limit, but within these two bounds.
+const MIN_PAUSE: Duration = Duration::from_millis(100);
+const MAX_PAUSE: Duration = Duration::from_secs(2);
 
-/// Somebody has waited as long as they may.
+/// A session that has waited for the dump as long as it may.
 pub struct WaitingDdl {
-    /// What to tell.
+    /// The error that the dump ends with.
     pub error: EngineError,
-    watcher: Session,
+    monitor: Session,
     waiter: i32,
     application_name: String,
 }
@@ -32,33 +32,33 @@ SELECT l.pid, l.locktype || coalesce(' ' || l.relation::pg_catalog.regclass::pg_
    AND (l.database IS NULL OR l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database()))
  ORDER BY 4 DESC NULLS LAST LIMIT 1";
 
-/// Ends when a session has waited nearly `limit` for a lock of the backend `holder`, and never otherwise.
+/// Returns when a session has waited nearly `limit` for a lock of the backend `holder`; never before.
 pub async fn watch(target: &DatabaseTarget, application_name: &str, holder: i32, limit: Duration) -> WaitingDdl {
-    let pause = (limit / 20).clamp(CLOSEST, FARTHEST);
-    tokio::time::sleep((limit / 2).min(FIRST_LOOK)).await;
+    let pause = (limit / 20).clamp(MIN_PAUSE, MAX_PAUSE);
+    tokio::time::sleep((limit / 2).min(FIRST_CHECK)).await;
     let mut session = None;
     let mut since = None;
     loop {
-        let looked = match session.take() {
-            Some(session) => look(session, holder).await,
+        let checked = match session.take() {
+            Some(session) => longest_waiter(session, holder).await,
             None => match connect_to_read(target, &target.database, application_name).await {
-                Ok(session) => look(session, holder).await,
+                Ok(session) => longest_waiter(session, holder).await,
                 Err(error) => Err(error),
             },
         };
-        match looked {
-            Ok((watcher, Some(Waiter { pid, wanted, waited }))) => {
-                let seen: Instant = *since.get_or_insert_with(Instant::now);
-                let waited = waited.unwrap_or_else(|| seen.elapsed());
+        match checked {
+            Ok((monitor, Some(Waiter { pid, wanted, waited }))) => {
+                let first_seen: Instant = *since.get_or_insert_with(Instant::now);
+                let waited = waited.unwrap_or_else(|| first_seen.elapsed());
                 if waited + pause >= limit {
                     let error =
                         EngineError::BlockingDdl { wanted, waited: waited.as_secs_f64(), limit: limit.as_secs() };
-                    return WaitingDdl { error, watcher, waiter: pid, application_name: application_name.to_owned() };
+                    return WaitingDdl { error, monitor, waiter: pid, application_name: application_name.to_owned() };
                 }
-                session = Some(watcher);
+                session = Some(monitor);
             }
-            Ok((watcher, None)) => (session, since) = (Some(watcher), None),
-            Err(error) => tracing::warn!(%error, "nobody looks now whether the dump keeps DDL waiting; trying again"),
+            Ok((monitor, None)) => (session, since) = (Some(monitor), None),
+            Err(error) => tracing::warn!(%error, "waiting DDL not checked; retrying"),
         }
         tokio::time::sleep(pause).await;
     }
@@ -70,7 +70,7 @@ struct Waiter {
     waited: Option<Duration>,
 }
 
-async fn look(session: Session, holder: i32) -> Result<(Session, Option<Waiter>), EngineError> {
+async fn longest_waiter(session: Session, holder: i32) -> Result<(Session, Option<Waiter>), EngineError> {
     let failed = |e| EngineError::query("looking who waits for the dump", e);
     let row = session.query_opt(LONGEST, &[&holder]).await.map_err(failed)?;
     let waiter = row
@@ -86,11 +86,11 @@ async fn look(session: Session, holder: i32) -> Result<(Session, Option<Waiter>)
 }
 
 impl WaitingDdl {
-    /// Ends every session of the dump that stands in the way. The client's side may be waiting for a bucket that does not
-    /// answer: the tenant shall not wait for it too.
+    /// Ends every session of the dump that blocks the waiter, on the server: the worker itself may be waiting for a bucket
+    /// that does not answer.
     pub async fn end_dump_sessions(self) -> EngineError {
         let ended = self
-            .watcher
+            .monitor
             .execute(
                 "SELECT pg_catalog.pg_terminate_backend(a.pid) FROM pg_catalog.pg_stat_activity a
                   WHERE a.pid = ANY (pg_catalog.pg_blocking_pids($1)) AND a.application_name = $2
@@ -99,9 +99,9 @@ impl WaitingDdl {
             )
             .await;
         if let Err(error) = ended {
-            tracing::warn!(%error, "the dump's sessions could not be ended at once; they end with its connections");
+            tracing::warn!(%error, "dump sessions not ended; they end with their connections");
         }
-        self.watcher.close().await;
+        self.monitor.close().await;
         self.error
     }
 }

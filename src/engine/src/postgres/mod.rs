@@ -1,4 +1,4 @@
-//! PostgreSQL 13 and later: one snapshot read by many connections, `pg_dump` for everything that is not a table's rows.
+//! PostgreSQL 13 and later. Rows are read at one snapshot by many connections; `pg_dump` and `pg_restore` do everything else.
 
 pub mod archive;
 pub mod catalog;

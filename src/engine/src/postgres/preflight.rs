@@ -1,5 +1,5 @@
-//! A look at the server, from the maintenance database and without changing anything: the evidence that
-//! [`super::refuse`] judges.
+//! Collects the facts for a preflight, from the maintenance database and without changing anything. The rules over them are
+//! in [`super::preflight_rules`].
 
 use super::archive::entries;
 use super::catalog;
@@ -14,16 +14,16 @@ use sennight_core::manifest::{Extension, Manifest, ServerFacts};
 use sennight_core::names::{new_database, previous_database};
 use sennight_protocol::restore::RestoreTask;
 
-/// What the schema archive says of itself.
+/// What the schema archive of the backup contains.
 #[derive(Debug, Clone)]
 pub struct ArchiveContents {
-    /// Its table of contents.
+    /// Table of contents, as `pg_restore --list` prints it.
     pub list: String,
-    /// What its SQL needs of the server.
+    /// Tablespaces and superuser rights that its SQL needs.
     pub needs: Needs,
 }
 
-/// Looks. `contents` is what the schema archive says, where it could be read.
+/// Collects the facts. `contents` is absent where the schema archive could not be read.
 pub async fn gather_facts(
     admin: &Session,
     task: &RestoreTask,
@@ -33,15 +33,15 @@ pub async fn gather_facts(
     let name = &task.database.database;
     let live = catalog::by_name(admin, name).await?;
     let oid = live.as_ref().map_or(0, |d| d.oid);
-    let had = match &live {
+    let live_properties = match &live {
         Some(live) => Some(database_properties::read(admin, live.oid).await?),
         None => None,
     };
     let names = [new_database(name, &task.request_uid), previous_database(name, &task.request_uid)];
-    let (names_taken, already_kept) = taken(admin, &names, &task.request_uid).await?;
+    let (names_in_use, already_swapped) = name_conflicts(admin, &names, &task.request_uid).await?;
     let role = role(admin).await?;
     let owner = live.as_ref().map(|d| vec![d.owner.clone()]).unwrap_or_default();
-    let mut evidence = PreflightFacts {
+    let mut facts = PreflightFacts {
         database: name.clone(),
         server_major: admin.server_major(),
         in_recovery: one(admin, "SELECT pg_catalog.pg_is_in_recovery()").await?,
@@ -66,8 +66,8 @@ pub async fn gather_facts(
         subscriptions: list(admin, SUBSCRIPTIONS, name).await?,
         superuser_sessions: superuser_sessions(admin, name).await?,
         names_needed: names.to_vec(),
-        names_in_use: names_taken,
-        already_swapped: already_kept,
+        names_in_use,
+        already_swapped,
         name_limit: name_limit(admin).await?,
         settings_denied: Vec::new(),
         role_settings_denied: Vec::new(),
@@ -75,28 +75,28 @@ pub async fn gather_facts(
         live,
         role,
     };
-    if let Some(had) = &had {
-        properties(admin, had, &mut evidence).await?;
+    if let Some(live_properties) = &live_properties {
+        properties(admin, live_properties, &mut facts).await?;
     }
     match contents {
-        Some(contents) => read_contents(admin, &mut evidence, contents).await?,
-        None => evidence
+        Some(contents) => read_contents(admin, &mut facts, contents).await?,
+        None => facts
             .notes
             .push("the schema archive is too large to look into: owners and objects in it were not checked".to_owned()),
     }
-    Ok(evidence)
+    Ok(facts)
 }
 
-/// What the role may not carry over.
+/// Adds the settings of the live database that the role may not set on the new one.
 pub(super) async fn properties(
     admin: &Session,
     had: &Properties,
-    evidence: &mut PreflightFacts,
+    facts: &mut PreflightFacts,
 ) -> Result<(), EngineError> {
     let set: Vec<String> = had.settings.iter().filter_map(|s| s.role.clone()).collect();
     let states = may_act_as(admin, &set).await?;
-    evidence.role_settings_denied = states.into_iter().filter(|r| !r.granted).map(|r| r.name).collect();
-    evidence.settings_denied = settings_denied(admin, had).await?;
+    facts.role_settings_denied = states.into_iter().filter(|r| !r.granted).map(|r| r.name).collect();
+    facts.settings_denied = settings_denied(admin, had).await?;
     Ok(())
 }
 
@@ -105,13 +105,13 @@ pub(super) const PREPARED: &str =
 pub(super) const SLOTS: &str = "SELECT slot_name::pg_catalog.text FROM pg_catalog.pg_replication_slots WHERE database = $1::pg_catalog.text ORDER BY 1";
 pub(super) const SUBSCRIPTIONS: &str = "SELECT s.subname::pg_catalog.text FROM pg_catalog.pg_subscription s
    JOIN pg_catalog.pg_database d ON d.oid = s.subdbid WHERE d.datname = $1::pg_catalog.text ORDER BY 1";
-/// Background workers of extensions count: they run as a superuser and hold the database like a session does.
+/// Background workers of extensions count: they run as a superuser, and keep the database in use like a session does.
 const SUPERUSERS: &str = "SELECT coalesce(a.usename::pg_catalog.text, '?') || ' (' ||
         coalesce(nullif(a.application_name, ''), a.backend_type, '?') || ')'
    FROM pg_catalog.pg_stat_activity a JOIN pg_catalog.pg_roles r ON r.oid = a.usesysid
   WHERE a.datname = $1::pg_catalog.text AND r.rolsuper AND a.backend_type IS DISTINCT FROM 'autovacuum worker' ORDER BY 1";
 
-/// Superusers' sessions on a database, in words: nobody but a superuser may end them.
+/// Sessions of superusers on a database, as `role (application)`: only a superuser may end them.
 pub async fn superuser_sessions(admin: &Session, database: &str) -> Result<Vec<String>, EngineError> {
     list(admin, SUPERUSERS, database).await
 }
@@ -169,7 +169,7 @@ pub(super) async fn may_act_as(admin: &Session, names: &[String]) -> Result<Vec<
 }
 
 pub(super) async fn size(admin: &Session, oid: u32) -> Result<i64, EngineError> {
-    // Without CONNECT on it the size is a secret; the missing right is told by its own refusal.
+    // Without the right CONNECT the size cannot be read; a rule of its own reports the missing right.
     let query = format!(
         "SELECT coalesce((SELECT pg_catalog.pg_database_size(oid) FROM pg_catalog.pg_database
           WHERE oid = {oid} AND pg_catalog.has_database_privilege(oid, 'CONNECT')), 0)"
@@ -186,7 +186,7 @@ pub(super) async fn sessions(admin: &Session, oid: u32) -> Result<i64, EngineErr
 }
 
 async fn tablespace_allowed(admin: &Session, oid: u32) -> Result<bool, EngineError> {
-    // The server's own default one needs no right.
+    // `pg_default` needs no right.
     let query = format!(
         "SELECT coalesce((SELECT t.spcname = 'pg_default' OR pg_catalog.has_tablespace_privilege(t.oid, 'CREATE')
            FROM pg_catalog.pg_database d JOIN pg_catalog.pg_tablespace t ON t.oid = d.dattablespace
@@ -195,7 +195,7 @@ async fn tablespace_allowed(admin: &Session, oid: u32) -> Result<bool, EngineErr
     one(admin, &query).await
 }
 
-/// The tablespaces of single tables and indexes.
+/// State of each tablespace that single tables and indexes of the backup lie in.
 async fn spaces(admin: &Session, needs: &Needs) -> Result<Vec<TablespaceState>, EngineError> {
     let failed = |e| EngineError::query("looking for the backup's tablespaces", e);
     let names: Vec<&str> = needs.tablespaces.iter().map(String::as_str).collect();
@@ -218,7 +218,7 @@ pub(super) async fn name_limit(admin: &Session) -> Result<usize, EngineError> {
     Ok(usize::try_from(limit).unwrap_or(63))
 }
 
-/// Some database has the very combination, or collations for both halves were found when the server was set up.
+/// True if a database of the server has this locale and encoding, or `pg_collation` lists both halves.
 async fn locale_known(admin: &Session, backup: &ServerFacts) -> Result<bool, EngineError> {
     match backup.locale_provider.as_str() {
         "builtin" => return Ok(admin.server_major() >= 17),
@@ -264,26 +264,27 @@ async fn offers(admin: &Session, wanted: &[Extension]) -> Result<Vec<ExtensionOf
         .map_err(failed)
 }
 
-/// Whose are the names that the restore needs? Its own earlier attempt does not count.
-async fn taken(
+/// Names that the restore needs and that other databases have, and the previous database of this request if there is one.
+/// A database of an earlier attempt of this request is no conflict.
+async fn name_conflicts(
     admin: &Session,
-    [new, kept]: &[String; 2],
+    [new, previous]: &[String; 2],
     request_uid: &str,
 ) -> Result<(Vec<String>, Option<String>), EngineError> {
-    let mut taken = Vec::new();
+    let mut in_use = Vec::new();
     if catalog::by_name(admin, new).await?.is_some_and(|found| !is_ours(&found, request_uid)) {
-        taken.push(new.clone());
+        in_use.push(new.clone());
     }
-    let mut already = None;
-    match catalog::by_name(admin, kept).await? {
-        Some(found) if is_previous(&found, request_uid) => already = Some(kept.clone()),
-        Some(_) => taken.push(kept.clone()),
+    let mut already_swapped = None;
+    match catalog::by_name(admin, previous).await? {
+        Some(found) if is_previous(&found, request_uid) => already_swapped = Some(previous.clone()),
+        Some(_) => in_use.push(previous.clone()),
         None => {}
     }
-    Ok((taken, already))
+    Ok((in_use, already_swapped))
 }
 
-/// Settings that need more than the role has: parameters for superusers, and names that no library has declared.
+/// Settings that the role may not set: parameters for superusers, and names that no loaded library has declared.
 async fn settings_denied(admin: &Session, had: &Properties) -> Result<Vec<String>, EngineError> {
     let failed = |e| EngineError::query("asking for the rights to set parameters", e);
     let granted = if admin.server_major() >= 15 {
@@ -317,12 +318,12 @@ const SUPERUSERS_KINDS: [&str; 9] = [
 
 async fn read_contents(
     admin: &Session,
-    evidence: &mut PreflightFacts,
+    facts: &mut PreflightFacts,
     contents: &ArchiveContents,
 ) -> Result<(), EngineError> {
     for entry in entries(&contents.list) {
         let text = entry.text;
-        let owner = evidence
+        let owner = facts
             .roles
             .iter_mut()
             .filter(|r| text.strip_suffix(r.name.as_str()).is_some_and(|rest| rest.ends_with(' ')))
@@ -331,15 +332,15 @@ async fn read_contents(
             owner.owns = true;
         }
         if SUPERUSERS_KINDS.iter().any(|kind| text.starts_with(kind)) {
-            evidence.superuser_objects.push(text.to_owned());
+            facts.superuser_objects.push(text.to_owned());
         }
-        // Before 15 the schema is the bootstrap superuser's, and a grant by anybody else is a mere warning.
-        if evidence.server_major < 15 && text.starts_with("ACL - SCHEMA public ") {
-            evidence.superuser_objects.push("grants on schema public".to_owned());
+        // Before 15 the bootstrap superuser owns the schema: a grant by another role has no effect, only a warning.
+        if facts.server_major < 15 && text.starts_with("ACL - SCHEMA public ") {
+            facts.superuser_objects.push("grants on schema public".to_owned());
         }
     }
-    evidence.superuser_objects.extend(contents.needs.superuser.iter().cloned());
-    evidence.tablespaces = spaces(admin, &contents.needs).await?;
+    facts.superuser_objects.extend(contents.needs.superuser.iter().cloned());
+    facts.tablespaces = spaces(admin, &contents.needs).await?;
     Ok(())
 }
 

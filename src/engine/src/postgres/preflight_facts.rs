@@ -1,27 +1,27 @@
-//! What a preflight has seen, as plain values: the rules over them are pure.
+//! The facts that a preflight collects, as plain values. The rules over them are in [`super::preflight_rules`].
 
 use super::catalog::Database;
 use sennight_core::manifest::{Extension, ServerFacts};
 
-/// The role that restores.
+/// The restore role and its rights.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RestoreRole {
-    /// Its name.
+    /// Name by which statements refer to it.
     pub name: String,
-    /// Superuser.
+    /// It is a superuser.
     pub superuser: bool,
-    /// CREATEDB.
+    /// It has CREATEDB.
     pub create_db: bool,
-    /// May end other roles' sessions.
+    /// It may end other roles' sessions (`pg_signal_backend`).
     pub signal: bool,
 }
 
 /// A role that the backup names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RoleState {
-    /// Its name.
+    /// Name by which statements refer to it.
     pub name: String,
-    /// It exists.
+    /// It exists on the server.
     pub exists: bool,
     /// It owns something in the backup.
     pub owns: bool,
@@ -32,9 +32,9 @@ pub struct RoleState {
 /// A tablespace that single tables or indexes of the backup lie in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TablespaceState {
-    /// Its name.
+    /// Name by which statements refer to it.
     pub name: String,
-    /// It exists.
+    /// It exists on the server.
     pub exists: bool,
     /// The restore role may create in it.
     pub allowed: bool,
@@ -49,7 +49,7 @@ pub struct ExtensionOffer {
     pub superuser_only: bool,
 }
 
-/// Everything that was seen. Plain values: the rules over them are pure.
+/// All facts of one preflight.
 #[derive(Debug, Clone)]
 #[allow(clippy::struct_excessive_bools, reason = "independent facts, each with its own name")]
 pub struct PreflightFacts {
@@ -69,13 +69,13 @@ pub struct PreflightFacts {
     pub archive_major: Option<i32>,
     /// The live database is the maintenance database or one that every server has.
     pub reserved: bool,
-    /// The live database.
+    /// The live database, if it exists.
     pub live: Option<Database>,
-    /// Its size.
+    /// Bytes that the live database takes; 0 where the role may not ask.
     pub live_bytes: i64,
     /// Client sessions on it.
     pub live_sessions: i64,
-    /// The role.
+    /// The restore role.
     pub role: RestoreRole,
     /// The role has the rights of the live database's owner.
     pub is_owner: bool,
@@ -97,15 +97,15 @@ pub struct PreflightFacts {
     pub prepared_transactions: Vec<String>,
     /// Logical replication slots on it.
     pub logical_slots: Vec<String>,
-    /// Its subscriptions.
+    /// Names of the live database's subscriptions.
     pub subscriptions: Vec<String>,
-    /// Superusers' sessions on it.
+    /// Superusers' sessions on it, as `role (application)`.
     pub superuser_sessions: Vec<String>,
-    /// Names that the restore needs.
+    /// Database names that the restore needs.
     pub names_needed: Vec<String>,
-    /// Those of them that are somebody else's.
+    /// Those of them that databases without this request's mark have.
     pub names_in_use: Vec<String>,
-    /// The previous database of this very request.
+    /// Name of this request's previous database, if its swap took effect before.
     pub already_swapped: Option<String>,
     /// Longest name that the server keeps whole, in bytes.
     pub name_limit: usize,
@@ -113,7 +113,7 @@ pub struct PreflightFacts {
     pub settings_denied: Vec<String>,
     /// Roles with settings in the live database that the role cannot act as.
     pub role_settings_denied: Vec<String>,
-    /// What else people should know.
+    /// Sentences for people, no refusals.
     pub notes: Vec<String>,
 }
 
@@ -123,8 +123,8 @@ impl PreflightFacts {
         self.backup.extensions.iter().zip(&self.offers)
     }
 
-    /// What the new database will take on disk: what the old one took when it was copied, else a guess from rows and from
-    /// what it takes now.
+    /// Bytes that the new database will take on disk: what the database took when it was dumped, or a guess from its rows and
+    /// from what the live one takes now.
     pub fn needed_bytes(&self) -> i64 {
         let guess = self.backup_raw_bytes.max(self.live_bytes);
         self.backup.database_bytes.unwrap_or(guess).max(self.backup_raw_bytes)

@@ -1,4 +1,4 @@
-//! The reasons why a full restore would fail, each with the object, what is wrong and the way out.
+//! Refusals of a preflight: why a full restore would fail. Each text names the object, what is wrong and the way out.
 
 use sennight_core::result::Refusal;
 
@@ -131,8 +131,8 @@ pub enum PreflightRefusal {
     )]
     NameTaken { name: String },
     /// The request has had its effect.
-    #[error("this request was cut over before, its old database is {kept:?}: a new restore needs a new RestoreRequest")]
-    AlreadyCutOver { kept: String },
+    #[error("this request was cut over before, its old database is {previous:?}: a new restore needs a new RestoreRequest")]
+    AlreadyCutOver { previous: String },
     /// The server's names are shorter than PostgreSQL's usual 63 bytes.
     #[error(
         "the name {name:?} has {length} bytes, the server allows {limit}: rename the tenant's database to a shorter one"
@@ -166,7 +166,7 @@ pub enum PreflightRefusal {
 }
 
 impl PreflightRefusal {
-    /// The discriminant's name.
+    /// The variant's name, as conditions and Events show it.
     pub fn reason(&self) -> &'static str {
         self.into()
     }

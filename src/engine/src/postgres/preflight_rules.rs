@@ -1,5 +1,5 @@
-//! Would a full restore work? Pure rules over what [`super::preflight`] saw, so that every refusal can be tried without a
-//! server. What a refusal says is in [`super::refused`].
+//! The rules of a preflight: which facts refuse a full restore. Pure, so that each can be tested without a server. The
+//! refusals' texts are in [`super::preflight_refusal`].
 
 use super::preflight_facts::{ExtensionOffer, PreflightFacts, RoleState};
 use super::preflight_refusal::PreflightRefusal;
@@ -11,24 +11,24 @@ const RULES: [fn(&PreflightFacts, &mut Vec<PreflightRefusal>); 8] =
     [server, client_tools, live_database, rights, backup_fits, extensions, swap_is_free, properties];
 
 /// All refusals at once: whoever reads them wants to mend everything in one go.
-pub fn refusals(evidence: &PreflightFacts) -> Vec<PreflightRefusal> {
+pub fn refusals(facts: &PreflightFacts) -> Vec<PreflightRefusal> {
     let mut refused = Vec::new();
     for rule in RULES {
-        rule(evidence, &mut refused);
+        rule(facts, &mut refused);
     }
     refused
 }
 
 /// What people should know before they approve, and nothing fails over.
-pub fn warnings(evidence: &PreflightFacts) -> Vec<String> {
+pub fn warnings(facts: &PreflightFacts) -> Vec<String> {
     let mut warnings = Vec::new();
-    if evidence.headroom_bytes.is_none() {
+    if facts.headroom_bytes.is_none() {
         warnings.push(format!(
             "nobody said how much disk the server can spare (restoreHeadroomBytes): the restore takes about {} bytes beside the live database until the old one is dropped",
-            evidence.needed_bytes()
+            facts.needed_bytes()
         ));
     }
-    for (wanted, offer) in evidence.extensions() {
+    for (wanted, offer) in facts.extensions() {
         if offer.version.as_ref().is_some_and(|v| newer(v, &wanted.version)) {
             let has = offer.version.as_deref().unwrap_or_default();
             warnings.push(format!(
@@ -37,13 +37,13 @@ pub fn warnings(evidence: &PreflightFacts) -> Vec<String> {
             ));
         }
     }
-    if evidence.live_sessions > 0 {
+    if facts.live_sessions > 0 {
         warnings.push(format!(
             "{} sessions on the live database will be ended; clients must connect again",
-            evidence.live_sessions
+            facts.live_sessions
         ));
     }
-    warnings.extend(evidence.notes.iter().cloned());
+    warnings.extend(facts.notes.iter().cloned());
     warnings
 }
 
@@ -157,7 +157,7 @@ fn backup_fits(e: &PreflightFacts, refused: &mut Vec<PreflightRefusal>) {
     }
 }
 
-/// Extensions whose tables must not be loaded like others.
+/// Extensions that need steps of their own around a restore.
 const NEED_STEPS: [&str; 2] = ["timescaledb", "citus"];
 
 fn extensions(e: &PreflightFacts, refused: &mut Vec<PreflightRefusal>) {
@@ -196,8 +196,8 @@ fn swap_is_free(e: &PreflightFacts, refused: &mut Vec<PreflightRefusal>) {
     for name in &e.names_in_use {
         refused.push(PreflightRefusal::NameTaken { name: name.clone() });
     }
-    if let Some(kept) = &e.already_swapped {
-        refused.push(PreflightRefusal::AlreadyCutOver { kept: kept.clone() });
+    if let Some(previous) = &e.already_swapped {
+        refused.push(PreflightRefusal::AlreadyCutOver { previous: previous.clone() });
     }
     for name in e.names_needed.iter().filter(|n| n.len() > e.name_limit) {
         refused.push(PreflightRefusal::NameTooLong { name: name.clone(), length: name.len(), limit: e.name_limit });
@@ -224,7 +224,7 @@ fn properties(e: &PreflightFacts, refused: &mut Vec<PreflightRefusal>) {
     }
 }
 
-/// At most ten names, or `None` of none.
+/// At most ten names as a list, then how many more; `None` if there are none.
 fn listed<'a>(names: impl IntoIterator<Item = &'a String>) -> Option<String> {
     let mut names: Vec<&str> = names.into_iter().map(String::as_str).collect();
     names.dedup();
@@ -262,9 +262,9 @@ mod tests {
     }
 
     fn reasons(change: impl FnOnce(&mut PreflightFacts)) -> Vec<&'static str> {
-        let mut evidence = fine();
-        change(&mut evidence);
-        refusals(&evidence).iter().map(PreflightRefusal::reason).collect()
+        let mut facts = fine();
+        change(&mut facts);
+        refusals(&facts).iter().map(PreflightRefusal::reason).collect()
     }
 
     #[test]
@@ -363,9 +363,9 @@ mod tests {
     #[test]
     fn every_refusal_says_the_way_out_in_one_line_and_a_long_list_is_cut() {
         let many: Vec<String> = (0..12).map(|n| format!("slot{n}")).collect();
-        let mut evidence = fine();
-        evidence.logical_slots = many;
-        let refused = refusals(&evidence);
+        let mut facts = fine();
+        facts.logical_slots = many;
+        let refused = refusals(&facts);
         assert!(refused[0].to_string().contains("slot9 and 2 more; drop them"), "{}", refused[0]);
         assert!(refused[0].matters_at_the_swap_only());
     }

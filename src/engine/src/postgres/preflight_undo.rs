@@ -1,5 +1,5 @@
-//! Could a swap be undone, and may one begin now? A look from the maintenance database that changes nothing; the rules are
-//! those of a full restore as far as they are about the swap, and two of an Undo's own.
+//! Preflight of an Undo, and the last check before a swap. Changes nothing. The rules are those of a full restore as far as
+//! they are about the swap, and two of an Undo's own.
 
 use super::catalog::{self, Database};
 use super::connect::Session;
@@ -15,44 +15,44 @@ use sennight_core::manifest::ServerFacts;
 use sennight_core::result::{Preflight, Refusal};
 use sennight_protocol::cutover::CutoverTask;
 
-/// Looks.
+/// Collects the facts of an Undo and applies the rules.
 pub async fn preflight_undo(admin: &Session, task: &CutoverTask) -> Result<Preflight, EngineError> {
     let live = catalog::by_name(admin, &task.database.database).await?;
-    let kept = catalog::by_oid(admin, task.new_oid).await?;
-    let mut refused = databases(task, live.as_ref(), kept.as_ref());
-    let evidence = evidence(admin, task, live, kept).await?;
-    refused.extend(refusals(&evidence));
+    let previous = catalog::by_oid(admin, task.new_oid).await?;
+    let mut refused = undo_refusals(task, live.as_ref(), previous.as_ref());
+    let facts = facts(admin, task, live, previous).await?;
+    refused.extend(refusals(&facts));
     let mut warnings = vec![format!(
         "every change since the restore goes with the restored database, which is then kept as {:?}",
         task.previous_database
     )];
-    if evidence.live_sessions > 0 {
-        warnings.push(format!("{} sessions on the live database will be ended", evidence.live_sessions));
+    if facts.live_sessions > 0 {
+        warnings.push(format!("{} sessions on the live database will be ended", facts.live_sessions));
     }
     Ok(Preflight {
         refusals: refused.iter().map(Refusal::from).collect(),
         warnings,
-        live_bytes: evidence.live_bytes,
-        live_sessions: evidence.live_sessions,
+        live_bytes: facts.live_bytes,
+        live_sessions: facts.live_sessions,
     })
 }
 
-/// What stands in the way of a swap in the moment before it begins: what was seen earlier may be days old. A superuser's
-/// sessions are left out: the swap waits for them by itself, before each of its tries.
+/// Refusals in the moment before the swap: the preflight's facts may be days old. Superusers' sessions are left out: the
+/// swap waits for them by itself, before each of its attempts.
 pub async fn before_swap(admin: &Session, task: &CutoverTask) -> Result<Vec<PreflightRefusal>, EngineError> {
     let live = catalog::by_name(admin, &task.database.database).await?;
     let new = catalog::by_oid(admin, task.new_oid).await?;
-    let mut refused = if task.undo_of.is_some() { databases(task, live.as_ref(), new.as_ref()) } else { Vec::new() };
-    refused.extend(refusals(&evidence(admin, task, live, new).await?));
+    let mut refused = if task.undo_of.is_some() { undo_refusals(task, live.as_ref(), new.as_ref()) } else { Vec::new() };
+    refused.extend(refusals(&facts(admin, task, live, new).await?));
     refused.retain(|r| !matches!(r, PreflightRefusal::SuperuserSessions { .. }));
     Ok(refused)
 }
 
-/// The two databases must be the very ones that the undone swap left.
-fn databases(task: &CutoverTask, live: Option<&Database>, kept: Option<&Database>) -> Vec<PreflightRefusal> {
+/// Refuses unless the two databases are those that the undone swap left, by OID and mark.
+fn undo_refusals(task: &CutoverTask, live: Option<&Database>, previous: Option<&Database>) -> Vec<PreflightRefusal> {
     let mut refused = Vec::new();
-    if !kept.is_some_and(|d| d.name == task.new_database && is_ready(d, task)) {
-        let found = kept.map_or_else(
+    if !previous.is_some_and(|d| d.name == task.new_database && is_ready(d, task)) {
+        let found = previous.map_or_else(
             || "gone".to_owned(),
             |d| format!("called {:?}, with the comment {:?}", d.name, d.comment.as_deref().unwrap_or_default()),
         );
@@ -72,22 +72,22 @@ fn databases(task: &CutoverTask, live: Option<&Database>, kept: Option<&Database
     refused
 }
 
-async fn evidence(
+async fn facts(
     admin: &Session,
     task: &CutoverTask,
     live: Option<Database>,
-    kept: Option<Database>,
+    previous: Option<Database>,
 ) -> Result<PreflightFacts, EngineError> {
     let name = &task.database.database;
     let oid = live.as_ref().map_or(0, |d| d.oid);
-    let owners: Vec<String> = live.iter().chain(&kept).map(|d| d.owner.clone()).collect();
+    let owners: Vec<String> = live.iter().chain(&previous).map(|d| d.owner.clone()).collect();
     let major = admin.server_major();
-    let mut evidence = PreflightFacts {
+    let mut facts = PreflightFacts {
         database: name.clone(),
         server_major: major,
         in_recovery: preflight::one(admin, "SELECT pg_catalog.pg_is_in_recovery()").await?,
-        // There is no backup: what is about one holds.
-        backup: ServerFacts { major, ..nothing() },
+        // An Undo has no backup: these values pass the rules about one.
+        backup: ServerFacts { major, ..no_facts() },
         backup_raw_bytes: 0,
         tools_major: Ok(major),
         archive_major: None,
@@ -116,26 +116,26 @@ async fn evidence(
         role: preflight::role(admin).await?,
         live,
     };
-    if let Some(kept) = &kept {
-        // They stand in the way of its renaming as well.
-        evidence.prepared_transactions.extend(preflight::list(admin, PREPARED, &kept.name).await?);
-        evidence.superuser_sessions.extend(preflight::superuser_sessions(admin, &kept.name).await?);
+    if let Some(previous) = &previous {
+        // The previous database is renamed too, so its sessions are in the way as well.
+        facts.prepared_transactions.extend(preflight::list(admin, PREPARED, &previous.name).await?);
+        facts.superuser_sessions.extend(preflight::superuser_sessions(admin, &previous.name).await?);
     }
     match catalog::by_name(admin, &task.previous_database).await? {
         Some(found) if is_previous(&found, &task.request_uid) => {
-            evidence.already_swapped = Some(found.name);
+            facts.already_swapped = Some(found.name);
         }
-        Some(found) => evidence.names_in_use.push(found.name),
+        Some(found) => facts.names_in_use.push(found.name),
         None => {}
     }
-    if evidence.live.is_some() {
+    if facts.live.is_some() {
         let had = database_properties::read(admin, oid).await?;
-        preflight::properties(admin, &had, &mut evidence).await?;
+        preflight::properties(admin, &had, &mut facts).await?;
     }
-    Ok(evidence)
+    Ok(facts)
 }
 
-fn nothing() -> ServerFacts {
+fn no_facts() -> ServerFacts {
     ServerFacts {
         version: String::new(),
         major: 0,

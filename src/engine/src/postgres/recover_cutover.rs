@@ -1,6 +1,6 @@
-//! The end of a swap whose process is gone. PostgreSQL has ended its transaction one way or the other, and the catalog says
-//! which. Where it says "not swapped", what was to be swapped in is made unusable first, by mark and OID: nobody, however late,
-//! swaps after that word was given (I2).
+//! Ends a swap whose process is gone. Its transaction has committed or not, and the catalog says which. Where it has not, the
+//! database that was to be swapped in is made unusable first, by mark and OID. So nobody swaps after "not swapped" was
+//! reported (I2).
 
 use super::catalog::{self, Database};
 use super::connect::Session;
@@ -13,41 +13,42 @@ use super::swap::{SwapState, swap_state};
 use sennight_core::names::database_to_drop;
 use sennight_protocol::cutover::CutoverTask;
 
-/// What the server says of a swap.
+/// How a swap ended, by the server's catalog.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SwapOutcome {
     /// It took effect.
     Forward,
-    /// It did not, and never will.
+    /// It did not take effect, and never will.
     Back,
-    /// Somebody else did something to the databases, in words.
+    /// Somebody else changed the databases; what was found, as a sentence.
     Neither(String),
 }
 
-/// Asks, and makes the answer final. `application`: whose sessions are those of the swap's process. May be repeated.
+/// Ends the swap and returns its outcome, which is final. `application`: name of the sessions of the swap's process, which are
+/// ended first. May be repeated.
 pub async fn recover(admin: &Session, task: &CutoverTask, application: &str) -> Result<SwapOutcome, RestoreError> {
     end_sessions(admin, application).await?;
-    let new = match look(admin, task).await? {
-        Seen::Settled(settled) => return Ok(settled),
-        Seen::Before(new) => new,
+    let new = match read_state(admin, task).await? {
+        State::Ended(outcome) => return Ok(outcome),
+        State::StillPossible(new) => new,
     };
-    // A swap that is still open holds locks on both databases: this waits for them, and the swap for these.
+    // An open swap holds locks on both databases. Both paths below take one of these locks, so only one of the two succeeds.
     if task.undo_of.is_some() {
-        refuse(admin, task, &new).await?;
+        bar_undo(admin, task, &new).await?;
     } else {
-        let grave = database_to_drop(&task.database.database, &task.request_uid);
-        mark_for_drop(admin, &new, &grave, &task.request_uid).await?;
+        let drop_name = database_to_drop(&task.database.database, &task.request_uid);
+        mark_for_drop(admin, &new, &drop_name, &task.request_uid).await?;
     }
-    match look(admin, task).await? {
-        Seen::Settled(settled) => Ok(settled),
-        Seen::Before(new) => {
+    match read_state(admin, task).await? {
+        State::Ended(outcome) => Ok(outcome),
+        State::StillPossible(new) => {
             let found = format!("{:?} can still be swapped in", new.name);
             Err(RestoreError::DatabasesChanged { found })
         }
     }
 }
 
-/// The process may not be dead: a session of its that is left may commit.
+/// Ends the sessions of the swap's process, which may not be dead: a session that remains could still commit.
 async fn end_sessions(admin: &Session, application: &str) -> Result<(), EngineError> {
     let failed = |e| EngineError::query("looking for the swap's sessions", e);
     let sessions = admin
@@ -60,63 +61,65 @@ async fn end_sessions(admin: &Session, application: &str) -> Result<(), EngineEr
         .map_err(failed)?;
     for row in &sessions {
         let pid: i32 = row.try_get(0).map_err(failed)?;
-        // Anybody may call themselves so; one that may not be ended is none of ours.
+        // Any session may have this name. One that may not be ended is not Sennight's.
         if let Err(error) = admin.execute("SELECT pg_catalog.pg_terminate_backend($1)", &[&pid]).await {
-            tracing::debug!(%error, pid, "a session of the swap's name stays");
+            tracing::debug!(%error, pid, "session with the swap's name not ended");
         }
     }
     Ok(())
 }
 
-enum Seen {
-    Settled(SwapOutcome),
-    /// The old one serves, and this one could still be swapped in.
-    Before(Database),
+/// What one look at the catalog found.
+enum State {
+    /// The swap has ended.
+    Ended(SwapOutcome),
+    /// The old database serves, and this one could still be swapped in.
+    StillPossible(Database),
 }
 
-/// In one snapshot: between two a swap could commit.
-async fn look(admin: &Session, task: &CutoverTask) -> Result<Seen, EngineError> {
+/// Reads the state in one snapshot: between two a swap could commit.
+async fn read_state(admin: &Session, task: &CutoverTask) -> Result<State, EngineError> {
     let failed = |e| EngineError::query("looking what became of the swap", e);
     admin.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await.map_err(failed)?;
-    let stands = swap_state(admin, task).await?;
+    let state = swap_state(admin, task).await?;
     let live = catalog::by_name(admin, &task.database.database).await?;
     let new = catalog::by_oid(admin, task.new_oid).await?;
     admin.batch_execute("COMMIT").await.map_err(failed)?;
     let serves = live.is_some_and(|d| d.oid == task.live_oid);
-    Ok(match (stands, new) {
-        (SwapState::After, _) => Seen::Settled(SwapOutcome::Forward),
-        (SwapState::Before, Some(new)) => Seen::Before(new),
-        (SwapState::Neither(_), new) if serves && new.as_ref().is_none_or(|d| is_spent(d, task)) => {
-            Seen::Settled(SwapOutcome::Back)
+    Ok(match (state, new) {
+        (SwapState::After, _) => State::Ended(SwapOutcome::Forward),
+        (SwapState::Before, Some(new)) => State::StillPossible(new),
+        (SwapState::Neither(_), new) if serves && new.as_ref().is_none_or(|d| is_unusable(d, task)) => {
+            State::Ended(SwapOutcome::Back)
         }
-        (SwapState::Before, None) => Seen::Settled(SwapOutcome::Neither("the prepared database vanished".to_owned())),
-        (SwapState::Neither(found), _) => Seen::Settled(SwapOutcome::Neither(found)),
+        (SwapState::Before, None) => State::Ended(SwapOutcome::Neither("the prepared database vanished".to_owned())),
+        (SwapState::Neither(found), _) => State::Ended(SwapOutcome::Neither(found)),
     })
 }
 
-/// An earlier `recover-cutover` of this request made it so.
-fn is_spent(database: &Database, task: &CutoverTask) -> bool {
+/// Whether an earlier `recover-cutover` of this request has made the new database unusable for it.
+fn is_unusable(database: &Database, task: &CutoverTask) -> bool {
     match task.undo_of {
         None => database.comment == Some(drop_marker(&task.request_uid)),
         Some(_) => undo_is_barred(database, &task.request_uid),
     }
 }
 
-/// The database that an Undo would have swapped in is the way back: it keeps name, rows and mark, and gets a word that this one
-/// Undo never swaps it in. COMMENT waits for the locks of a RENAME, and a RENAME for those of a COMMENT.
-async fn refuse(admin: &Session, task: &CutoverTask, kept: &Database) -> Result<(), RestoreError> {
-    let failed = |e| EngineError::query(format!("ending the Undo that would swap {:?} in", kept.name), e);
-    let text = barred_comment(kept.comment.as_deref().unwrap_or_default(), &task.request_uid);
+/// Bars this Undo from swapping the previous database in. Another Undo may still use it, so it keeps name, rows and mark, and
+/// only its comment names this Undo. COMMENT and RENAME wait for each other's locks.
+async fn bar_undo(admin: &Session, task: &CutoverTask, previous: &Database) -> Result<(), RestoreError> {
+    let failed = |e| EngineError::query(format!("ending the Undo that would swap {:?} in", previous.name), e);
+    let text = barred_comment(previous.comment.as_deref().unwrap_or_default(), &task.request_uid);
     admin
-        .batch_execute(&format!("BEGIN; SET LOCAL lock_timeout = '10s'; {}", comment(&kept.name, Some(&text))))
+        .batch_execute(&format!("BEGIN; SET LOCAL lock_timeout = '10s'; {}", comment(&previous.name, Some(&text))))
         .await
         .map_err(failed)?;
-    // A swap that had the locks first has renamed it: then the word stands on nothing, or on another one.
-    let now = catalog::by_oid(admin, kept.oid).await?;
-    let ours = now.is_some_and(|d| d.name == kept.name && undo_is_barred(&d, &task.request_uid));
+    // A swap that had the locks first has renamed it: then the comment stands on no database, or on another one.
+    let now = catalog::by_oid(admin, previous.oid).await?;
+    let ours = now.is_some_and(|d| d.name == previous.name && undo_is_barred(&d, &task.request_uid));
     admin.batch_execute(if ours { "COMMIT" } else { "ROLLBACK" }).await.map_err(failed)?;
     if ours {
         return Ok(());
     }
-    Err(RestoreError::DatabasesChanged { found: format!("{:?} is not the database with OID {}", kept.name, kept.oid) })
+    Err(RestoreError::DatabasesChanged { found: format!("{:?} is not the database with OID {}", previous.name, previous.oid) })
 }

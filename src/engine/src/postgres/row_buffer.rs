@@ -1,42 +1,42 @@
-//! What the rows of a COPY flow into: blocks of whole rows, at most two blocks ahead of whoever takes them. Between the
-//! connection, which fills, and the reader, which takes, and each waits for the other.
+//! Buffer between the connection, which writes the rows of a COPY, and the reader, which takes them as blocks of whole rows.
+//! It holds at most two blocks; each side waits for the other.
 
 use bytes::{Bytes, BytesMut};
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::VecDeque;
 use std::task::{Context, Poll, Waker};
 
-/// A new block begins with this; it grows if there are more rows.
-const FIRST: usize = 32 << 10;
+/// Capacity of a new block in bytes; it grows with its rows.
+const FIRST_CAPACITY: usize = 32 << 10;
 
-/// What came out of a COPY.
+/// What the reader takes from the buffer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BufferItem {
-    /// Messages of one COPY after the other: their bytes and their number.
+    /// Rows of the current COPY: their text and their number.
     Rows(Bytes, i64),
-    /// The server's end of the rows of one COPY.
+    /// The end of one COPY's rows.
     End,
 }
 
-/// The pieces on their way.
+/// The buffer that connection and reader share.
 #[derive(Default)]
 pub struct RowBuffer(Mutex<BufferState>);
 
-/// The valve while somebody holds it.
+/// The buffer's content, under its lock.
 #[derive(Default)]
 pub struct BufferState {
     open: bool,
-    cut: usize,
-    filling: BytesMut,
+    block_size: usize,
+    block: BytesMut,
     messages: i64,
     /// Bytes of row text in the queue.
     waiting: usize,
-    /// Whether a block of the current COPY has reached the cut, so that the next one will too.
+    /// Whether a block of the current COPY has reached the block size, so that the next one will too.
     long: bool,
     queue: VecDeque<BufferItem>,
     spare: Option<BytesMut>,
-    filler: Option<Waker>,
-    taker: Option<Waker>,
+    writer: Option<Waker>,
+    reader: Option<Waker>,
 }
 
 impl RowBuffer {
@@ -45,44 +45,44 @@ impl RowBuffer {
         self.0.lock()
     }
 
-    /// From now on rows flow in here, in blocks of at most `cut` bytes or one row.
-    pub fn open(&self, cut: usize) {
+    /// From now on rows go into this buffer, in blocks of at most `block_size` bytes, or one row.
+    pub fn open(&self, block_size: usize) {
         let mut state = self.lock();
         let spare = state.spare.take();
-        *state = BufferState { open: true, cut, spare, ..BufferState::default() };
+        *state = BufferState { open: true, block_size, spare, ..BufferState::default() };
     }
 
-    /// From now on nothing does; what is inside is given up.
+    /// From now on no rows go into it; its content is dropped.
     pub fn close(&self) {
         let mut state = self.lock();
-        let filler = state.filler.take();
+        let writer = state.writer.take();
         *state = BufferState::default();
         drop(state);
-        filler.into_iter().for_each(Waker::wake);
+        writer.into_iter().for_each(Waker::wake);
     }
 
-    /// The next piece, or the promise to wake.
+    /// The next item; `Pending` wakes the task when there is one.
     pub fn take(&self, cx: &Context<'_>) -> Poll<BufferItem> {
         let mut state = self.lock();
         let Some(piece) = state.queue.pop_front() else {
-            state.taker = Some(cx.waker().clone());
+            state.reader = Some(cx.waker().clone());
             return Poll::Pending;
         };
         if let BufferItem::Rows(bytes, _) = &piece {
             state.waiting -= bytes.len();
         }
-        let filler = state.filler.take();
+        let writer = state.writer.take();
         drop(state);
-        filler.into_iter().for_each(Waker::wake);
+        writer.into_iter().for_each(Waker::wake);
         Poll::Ready(piece)
     }
 
-    /// Gives the memory of a block back that nobody needs any more.
+    /// Takes the memory of a used block back, for the next one.
     pub fn recycle(&self, block: Bytes) {
         if let Ok(mut block) = block.try_into_mut() {
             block.clear();
             let mut state = self.lock();
-            if block.capacity() >= state.cut && state.cut > 0 && block.capacity() < 2 * state.cut {
+            if block.capacity() >= state.block_size && state.block_size > 0 && block.capacity() < 2 * state.block_size {
                 state.spare = Some(block);
             }
         }
@@ -90,53 +90,53 @@ impl RowBuffer {
 }
 
 impl BufferState {
-    /// Whether rows shall flow in.
+    /// Whether rows go into the buffer.
     pub fn is_open(&self) -> bool {
         self.open
     }
 
-    /// Makes room for a message of `length` bytes, or promises to wake when there may be.
+    /// Reserves space for a message of `length` bytes; `Pending` wakes the task when there may be space.
     pub fn begin(&mut self, length: usize, cx: &Context<'_>) -> Poll<()> {
-        let inside = self.waiting + self.filling.len();
-        if !self.queue.is_empty() && inside + length > 2 * self.cut {
-            self.filler = Some(cx.waker().clone());
+        let inside = self.waiting + self.block.len();
+        if !self.queue.is_empty() && inside + length > 2 * self.block_size {
+            self.writer = Some(cx.waker().clone());
             return Poll::Pending;
         }
         // A message need not be a whole row, although every server so far sends it so.
-        let whole = self.filling.last() == Some(&b'\n');
-        if whole && self.filling.len() + length > self.cut {
+        let whole = self.block.last() == Some(&b'\n');
+        if whole && self.block.len() + length > self.block_size {
             self.long = true;
             self.push();
         }
-        self.room(length);
+        self.reserve(length);
         self.messages += 1;
         Poll::Ready(())
     }
 
-    fn room(&mut self, length: usize) {
-        if self.filling.capacity() - self.filling.len() >= length {
+    fn reserve(&mut self, length: usize) {
+        if self.block.capacity() - self.block.len() >= length {
             return;
         }
-        if self.filling.is_empty() && length <= self.cut && self.long {
-            self.filling = self.spare.take().unwrap_or_else(|| BytesMut::with_capacity(self.cut));
-        } else if self.filling.is_empty() {
-            self.filling = BytesMut::with_capacity(length.max(FIRST));
+        if self.block.is_empty() && length <= self.block_size && self.long {
+            self.block = self.spare.take().unwrap_or_else(|| BytesMut::with_capacity(self.block_size));
+        } else if self.block.is_empty() {
+            self.block = BytesMut::with_capacity(length.max(FIRST_CAPACITY));
         } else {
-            // Doubled, but not beyond the cut, and a large row not at all: memory is 3 × the largest row.
-            let needed = self.filling.len() + length;
-            let doubled = (2 * self.filling.capacity()).min(self.cut);
-            self.filling.reserve(doubled.max(needed) - self.filling.len());
+            // Doubled up to the block size, and not at all for a large row: at most three times the largest row is in memory.
+            let needed = self.block.len() + length;
+            let doubled = (2 * self.block.capacity()).min(self.block_size);
+            self.block.reserve(doubled.max(needed) - self.block.len());
         }
     }
 
-    /// Adds bytes of a message that was begun.
+    /// Appends bytes of the message that [`begin`](Self::begin) made space for.
     pub fn fill(&mut self, bytes: &[u8]) {
-        self.filling.extend_from_slice(bytes);
+        self.block.extend_from_slice(bytes);
     }
 
-    /// The server has sent the last row of a COPY.
+    /// Called when the server has sent the last row of a COPY.
     pub fn end(&mut self) {
-        if !self.filling.is_empty() {
+        if !self.block.is_empty() {
             self.push();
         }
         self.long = false;
@@ -145,13 +145,13 @@ impl BufferState {
     }
 
     fn push(&mut self) {
-        let block = std::mem::take(&mut self.filling).freeze();
+        let block = std::mem::take(&mut self.block).freeze();
         self.waiting += block.len();
         self.queue.push_back(BufferItem::Rows(block, std::mem::take(&mut self.messages)));
         self.wake();
     }
 
     fn wake(&mut self) {
-        self.taker.take().into_iter().for_each(Waker::wake);
+        self.reader.take().into_iter().for_each(Waker::wake);
     }
 }

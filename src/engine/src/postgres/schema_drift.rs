@@ -1,7 +1,6 @@
-//! What changed under a running dump without needing a lock that the dump holds. `pg_dump` reads catalogs in the snapshot,
-//! but asks the server to print definitions, and the server prints from its caches: names, and so views, triggers and
-//! defaults, as they are *now*. The same goes for the labels of enums in COPY's rows. A backup that mixes two moments may not
-//! load, so it is given up.
+//! Detects schema changes during a dump that no lock prevents. `pg_dump` reads catalogs in the snapshot, but the server prints
+//! definitions from its caches: views, triggers, defaults and enum labels as they are *now*. A backup that mixes two moments
+//! may not load, so the dump fails.
 
 use super::connect::{Session, connect_to_read};
 use super::error::EngineError;

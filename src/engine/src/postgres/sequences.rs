@@ -1,6 +1,6 @@
-//! The state of every sequence. No LOCK takes a sequence, so its owner can drop it while a dump runs and put a view in its
-//! place, whose functions would run with the rights of whoever reads it. A sequence is therefore read by its OID, or by a
-//! statement that is proven to mean that OID before it runs.
+//! Reads the state of every sequence. LOCK does not work on sequences: an owner could replace one with a view during a dump,
+//! and the view's functions would run with the reader's rights. So a sequence is read by its OID, or by a statement that is
+//! checked to mean that OID before it runs.
 
 use super::connect::Session;
 use super::error::EngineError;
@@ -11,7 +11,7 @@ use tokio_postgres::Row;
 
 /// Since this major a function reads a sequence's state by its OID.
 const BY_OID_SINCE: i32 = 18;
-/// Statements on their way at once.
+/// Statements sent without waiting for the one before.
 const AT_ONCE: usize = 100;
 const DOING: &str = "reading the sequences";
 
@@ -29,7 +29,7 @@ SELECT d.last_value, d.is_called, pg_catalog.has_sequence_privilege(u.o, 'SELECT
  ORDER BY u.i";
 
 /// A sequence that the transaction's snapshot sees.
-struct Named {
+struct SequenceName {
     oid: u32,
     schema: String,
     name: String,
@@ -41,9 +41,9 @@ struct Named {
 pub async fn sequences(session: &Session) -> Result<Vec<Sequence>, EngineError> {
     let failed = |e| EngineError::query(DOING, e);
     let rows = session.query(SEQUENCES, &[]).await.map_err(failed)?;
-    let named: Vec<Named> = rows
+    let named: Vec<SequenceName> = rows
         .iter()
-        .map(|row| Ok(Named { oid: row.try_get(0)?, schema: row.try_get(1)?, name: row.try_get(2)? }))
+        .map(|row| Ok(SequenceName { oid: row.try_get(0)?, schema: row.try_get(1)?, name: row.try_get(2)? }))
         .collect::<Result<_, _>>()
         .map_err(failed)?;
     let mut states = Vec::with_capacity(named.len());
@@ -51,13 +51,13 @@ pub async fn sequences(session: &Session) -> Result<Vec<Sequence>, EngineError> 
         if session.server_major() >= BY_OID_SINCE {
             states.extend(by_oid(session, some).await?);
         } else {
-            states.extend(try_join_all(some.iter().map(|one| proven(session, one))).await?);
+            states.extend(try_join_all(some.iter().map(|one| by_checked_name(session, one))).await?);
         }
     }
     Ok(states)
 }
 
-async fn by_oid(session: &Session, named: &[Named]) -> Result<Vec<Sequence>, EngineError> {
+async fn by_oid(session: &Session, named: &[SequenceName]) -> Result<Vec<Sequence>, EngineError> {
     let oids: Vec<u32> = named.iter().map(|one| one.oid).collect();
     let failed = |e| EngineError::query(DOING, e);
     let rows = session.query(STATES, &[&oids]).await.map_err(failed)?;
@@ -67,7 +67,7 @@ async fn by_oid(session: &Session, named: &[Named]) -> Result<Vec<Sequence>, Eng
         .map(|(one, row)| {
             let last_value: Option<i64> = row.try_get(0).map_err(failed)?;
             let Some(last_value) = last_value else {
-                return Err(one.unread(row.try_get(2).map_err(failed)?));
+                return Err(one.why_no_state(row.try_get(2).map_err(failed)?));
             };
             Ok(one.state(last_value, row.try_get(1).map_err(failed)?))
         })
@@ -76,7 +76,7 @@ async fn by_oid(session: &Session, named: &[Named]) -> Result<Vec<Sequence>, Eng
 
 /// Parsing a statement locks what it names until the transaction ends, and runs nothing of it. The server then tells which
 /// relation the columns are of; only if that is the sequence is the statement executed.
-async fn proven(session: &Session, one: &Named) -> Result<Sequence, EngineError> {
+async fn by_checked_name(session: &Session, one: &SequenceName) -> Result<Sequence, EngineError> {
     let failed = |e| EngineError::query(DOING, e);
     let query = format!("SELECT last_value, is_called FROM {}", qualified(&one.schema, &one.name));
     let statement = session.prepare(&query).await.map_err(failed)?;
@@ -87,7 +87,7 @@ async fn proven(session: &Session, one: &Named) -> Result<Sequence, EngineError>
     Ok(one.state(row.try_get(0).map_err(failed)?, row.try_get(1).map_err(failed)?))
 }
 
-impl Named {
+impl SequenceName {
     fn state(&self, last_value: i64, is_called: bool) -> Sequence {
         Sequence { schema: self.schema.clone(), name: self.name.clone(), last_value, is_called }
     }
@@ -98,7 +98,7 @@ impl Named {
     }
 
     /// Why the server answers with nulls. Of what is gone it does not know whether one may read it.
-    fn unread(&self, allowed: Option<bool>) -> EngineError {
+    fn why_no_state(&self, allowed: Option<bool>) -> EngineError {
         let (schema, name, doing) = (&self.schema, &self.name, DOING.to_owned());
         match allowed {
             None => self.replaced(),

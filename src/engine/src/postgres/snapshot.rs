@@ -1,6 +1,5 @@
-//! One instant of a database, shared by many connections. The order of the statements is the point: the locks come
-//! first, the snapshot second, and only then is the list of tables believed. Any other order lets a TRUNCATE that
-//! commits in between make a table look empty to a snapshot that is older.
+//! Opens a snapshot that many connections share. The order must not change: first the locks, then the snapshot, and only then
+//! the final list of tables. In any other order a TRUNCATE that commits in between makes a table look empty to the snapshot.
 
 use super::connect::{Session, connect_to_read};
 use super::error::{EngineError, words};
@@ -11,23 +10,23 @@ use sennight_protocol::target::DatabaseTarget;
 use std::time::Duration;
 use tokio_postgres::error::SqlState;
 
-/// How often a list of tables that changed under the locks is made anew before the dump is given up.
+/// How often the tables are listed anew, if the list changed while they were being locked.
 const ATTEMPTS: u32 = 3;
 
-/// The connection that holds the locks and the snapshot. All others must be done before it ends.
+/// The connection that holds the locks and the snapshot. All others must end before it.
 pub struct Leader {
     /// The connection, inside the transaction.
     pub session: Session,
-    /// What the snapshot sees.
+    /// Tables that the snapshot sees.
     pub inventory: Inventory,
     /// The snapshot's name for `SET TRANSACTION SNAPSHOT` and `pg_dump --snapshot`.
     pub snapshot: String,
-    /// When it was taken, by the server's clock.
+    /// Instant of the snapshot, by the server's clock.
     pub taken_at: DateTime<Utc>,
 }
 
-/// Takes locks and snapshot. `lock_timeout` bounds the wait for all tables together: a dump that waits stands in front of
-/// everybody who comes after it, and those whom the locks it already has keep waiting wait as long.
+/// Takes locks and snapshot. `lock_timeout` bounds the wait for all tables together: while a dump waits for one lock, others
+/// queue behind it, and behind the locks that it already has.
 pub async fn open(
     target: &DatabaseTarget,
     application_name: &str,
@@ -43,7 +42,7 @@ pub async fn open(
                 return Ok(Leader { session, inventory, snapshot, taken_at });
             }
             Err(error @ EngineError::SchemaChanged { .. }) if attempt < ATTEMPTS => {
-                tracing::info!(%error, attempt, "listing the tables again");
+                tracing::info!(%error, attempt, "tables changed while being locked; retrying");
                 attempt += 1;
                 session.batch_execute("ROLLBACK").await.map_err(|e| EngineError::query("starting again", e))?;
             }
@@ -64,13 +63,13 @@ async fn take(session: &Session, patience: Duration) -> Result<(Inventory, Strin
         .query_one("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint, pg_export_snapshot()", &[])
         .await
         .map_err(failed)?;
-    let seen = Inventory::read(session).await?;
-    if let Some(why) = listed.first_difference(&seen) {
+    let inventory = Inventory::read(session).await?;
+    if let Some(why) = listed.first_difference(&inventory) {
         return Err(EngineError::SchemaChanged { doing: "the tables were being locked".to_owned(), why });
     }
     let micros: i64 = row.try_get(0).map_err(failed)?;
     let taken_at = DateTime::from_timestamp_micros(micros).unwrap_or_default();
-    Ok((seen, row.try_get(1).map_err(failed)?, taken_at))
+    Ok((inventory, row.try_get(1).map_err(failed)?, taken_at))
 }
 
 /// The server counts `lock_timeout` anew for each table of one LOCK; a time limit of the statement counts once. None of
@@ -95,7 +94,7 @@ fn lock_statement(inventory: &Inventory) -> Option<String> {
     (!names.is_empty()).then(|| format!("LOCK TABLE {} IN ACCESS SHARE MODE", names.join(", ")))
 }
 
-/// A further connection that sees what the leader sees.
+/// Opens another connection with the leader's snapshot.
 pub async fn join(target: &DatabaseTarget, application_name: &str, snapshot: &str) -> Result<Session, EngineError> {
     let session = connect_to_read(target, &target.database, application_name).await?;
     let begin =
@@ -104,9 +103,8 @@ pub async fn join(target: &DatabaseTarget, application_name: &str, snapshot: &st
     Ok(session)
 }
 
-/// Proves that every statement of the session's transaction succeeded, and ends it. A connection or a statement that
-/// failed after its last row was read would be found here: COMMIT alone answers a failed transaction with a silent
-/// ROLLBACK.
+/// Ends the session's transaction, and fails unless every statement of it succeeded. COMMIT alone would not fail: it ends a
+/// failed transaction with a silent ROLLBACK, hence the SELECT before it.
 pub async fn finish(session: Session) -> Result<(), EngineError> {
     session.batch_execute("SELECT 1; COMMIT").await.map_err(|e| EngineError::query("ending the snapshot", e))?;
     session.close().await;

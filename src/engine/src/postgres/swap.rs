@@ -1,6 +1,6 @@
-//! The swap: both names change hands in one transaction of the maintenance database, while a second connection ends the
-//! sessions that stand in its way. Whatever happens to this process or the server, the live name serves the old database
-//! whole or the restored one whole (I3), and the transaction commits only over the very databases that were prepared (I2).
+//! The swap: one transaction renames both databases, while a second connection ends the sessions on them. If this process or
+//! the server crashes, the live name serves either the old database or the restored one (I3). The transaction commits only
+//! for the databases that were prepared, by OID and mark (I2).
 
 use super::catalog;
 use super::connect::{Session, connect};
@@ -16,11 +16,11 @@ use sennight_protocol::cutover::CutoverTask;
 use std::time::{Duration, Instant};
 use tokio_postgres::error::SqlState;
 
-/// Tries before the sessions are said to stay. Each holds up logins for at most the server's own five seconds.
+/// Attempts before the swap fails. Each delays logins by at most five seconds, which is the server's own limit.
 const ATTEMPTS: u32 = 5;
-/// Between tries the tenant can work.
+/// Pause between attempts, in which the tenant can work.
 const PAUSE: Duration = Duration::from_secs(2);
-/// For sessions that only their owners or a superuser can end.
+/// Pause for sessions that only their owners or a superuser can end.
 const GRACE: Duration = Duration::from_secs(5);
 
 /// Which database the live name stands for.
@@ -30,26 +30,26 @@ pub enum SwapState {
     Before,
     /// The restored one: the swap has taken effect.
     After,
-    /// Something else, in words.
+    /// Anything else; what was found, as a sentence.
     Neither(String),
 }
 
 /// A swap that took effect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Swapped {
-    /// How long the live name was not to be had; `None` where another process swapped.
+    /// How long the live name had no database; `None` where another process swapped.
     pub downtime: Option<Duration>,
-    /// When, by the server's clock where it was asked in time.
+    /// Time of the COMMIT, by the server's clock if it could be asked.
     pub committed_at: DateTime<Utc>,
 }
 
-/// Looks which database the live name stands for. Only OIDs count.
+/// Finds out which database the live name stands for, by OID and mark.
 pub async fn swap_state(admin: &Session, task: &CutoverTask) -> Result<SwapState, EngineError> {
     let live = catalog::by_name(admin, &task.database.database).await?;
     let old = catalog::by_oid(admin, task.live_oid).await?;
     let new = catalog::by_oid(admin, task.new_oid).await?;
     let name = |found: &Option<catalog::Database>| found.as_ref().map(|d| d.name.clone());
-    // A swap by hand has no mark: it is not this request's.
+    // A swap that somebody made by hand has no mark: it is not this request's.
     let marked = old.as_ref().is_none_or(|d| is_previous(d, &task.request_uid));
     if live.as_ref().is_some_and(|d| d.oid == task.new_oid) && marked {
         return Ok(SwapState::After);
@@ -69,8 +69,8 @@ pub async fn swap_state(admin: &Session, task: &CutoverTask) -> Result<SwapState
     )))
 }
 
-/// Is it the database that `prepare` made for this request, or the one that the undone request's swap kept? One that `settle`
-/// has told of as not swapped is neither any more.
+/// Whether this is the database that `prepare` made for the request, or (for an Undo) the previous database of the undone
+/// request. After a `recover-cutover` that reported "not swapped" it is neither.
 pub fn is_ready(database: &catalog::Database, task: &CutoverTask) -> bool {
     match &task.undo_of {
         None => is_ours(database, &task.request_uid),
@@ -78,17 +78,17 @@ pub fn is_ready(database: &catalog::Database, task: &CutoverTask) -> bool {
     }
 }
 
-/// Sessions on the live database that this role may not end.
-async fn unendable(admin: &Session, task: &CutoverTask) -> Result<Vec<String>, EngineError> {
+/// Sessions on the live database that this role may not end; none if it is a superuser.
+async fn protected_sessions(admin: &Session, task: &CutoverTask) -> Result<Vec<String>, EngineError> {
     if is_superuser(admin).await? {
         return Ok(Vec::new());
     }
     superuser_sessions(admin, &task.database.database).await
 }
 
-/// Swaps, once. Found already swapped, it says so and does nothing. If the answer to COMMIT never comes, the server is
-/// asked for up to `patience` what became of it. Not to be cancelled: dropped before COMMIT it leaves the old state,
-/// dropped during COMMIT nobody is told which.
+/// Swaps, once. If the swap has taken effect before, it only reports that. If the answer to COMMIT never comes, the server is
+/// asked for up to `patience` for its outcome. Not to be cancelled: dropped before COMMIT it leaves the old state, dropped
+/// during COMMIT nobody learns the outcome.
 pub async fn swap(task: &CutoverTask, application_name: &str, patience: Duration) -> Result<Swapped, RestoreError> {
     let mut who = String::new();
     for attempt in 1..=ATTEMPTS {
@@ -98,28 +98,28 @@ pub async fn swap(task: &CutoverTask, application_name: &str, patience: Duration
             SwapState::After => return Ok(found_swapped()),
             SwapState::Neither(found) => return Err(RestoreError::DatabasesChanged { found }),
         }
-        // Trying would make the tenant's logins wait five seconds, and fail.
-        let endless = unendable(&admin, task).await?;
-        if !endless.is_empty() {
-            tracing::info!(attempt, sessions = endless.join("; "), "sessions that may not be ended");
-            who = endless.join("; ");
+        // An attempt would delay the tenant's logins by five seconds, and fail.
+        let protected = protected_sessions(&admin, task).await?;
+        if !protected.is_empty() {
+            tracing::info!(attempt, sessions = protected.join("; "), "swap waits for sessions that may not be ended");
+            who = protected.join("; ");
             admin.close().await;
             tokio::time::sleep(GRACE).await;
             continue;
         }
-        let evictor = SessionTerminator::start(task, application_name).await?;
-        let tried = transaction(&mut admin, task).await;
-        who = evictor.stop().await;
-        match tried {
-            Ok(Tried::Committed(swapped)) => {
+        let terminator = SessionTerminator::start(task, application_name).await?;
+        let attempted = transaction(&mut admin, task).await;
+        who = terminator.stop().await;
+        match attempted {
+            Ok(Attempt::Committed(swapped)) => {
                 admin.close().await;
                 return Ok(swapped);
             }
-            Ok(Tried::Unanswered { since, why }) => {
+            Ok(Attempt::Unanswered { since, why }) => {
                 return ask_after_lost_commit(task, &admin, since, why, application_name, patience).await;
             }
-            Ok(Tried::Occupied) => {
-                tracing::info!(attempt, who, "sessions stay on the live database");
+            Ok(Attempt::Occupied) => {
+                tracing::info!(attempt, who, "swap attempt failed: sessions remain");
                 admin.close().await;
                 tokio::time::sleep(PAUSE).await;
             }
@@ -134,18 +134,18 @@ fn found_swapped() -> Swapped {
 }
 
 /// What one transaction came to.
-enum Tried {
+enum Attempt {
     Committed(Swapped),
     /// COMMIT was sent, no answer came.
     Unanswered {
         since: Instant,
         why: String,
     },
-    /// Somebody would not leave; nothing has changed.
+    /// Sessions remained; nothing was changed.
     Occupied,
 }
 
-async fn transaction(admin: &mut Session, task: &CutoverTask) -> Result<Tried, RestoreError> {
+async fn transaction(admin: &mut Session, task: &CutoverTask) -> Result<Attempt, RestoreError> {
     let doing = |what: &str| format!("swapping {:?}: {what}", task.database.database);
     let live = &task.database.database;
     admin
@@ -158,7 +158,7 @@ async fn transaction(admin: &mut Session, task: &CutoverTask) -> Result<Tried, R
         let rename = format!("ALTER DATABASE {} RENAME TO {}", ident(from), ident(to));
         match admin.batch_execute(&rename).await {
             Ok(()) => {}
-            Err(e) if stands_in_the_way(&e) => return Ok(Tried::Occupied),
+            Err(e) if is_busy(&e) => return Ok(Attempt::Occupied),
             Err(e) if e.code() == Some(&SqlState::DUPLICATE_DATABASE) => {
                 return Err(RestoreError::NameTaken {
                     name: to.to_owned(),
@@ -168,9 +168,9 @@ async fn transaction(admin: &mut Session, task: &CutoverTask) -> Result<Tried, R
             Err(e) => return Err(EngineError::query(doing("renaming"), e).into()),
         }
     }
-    // Only now nobody else can rename either of them: what the names stand for is what will be committed.
-    compare(admin, task).await?;
-    // In one message: the tenant waits meanwhile.
+    // Both locks are held: nobody else can rename either database before the COMMIT.
+    check_renamed(admin, task).await?;
+    // All statements in one message, because the tenant waits meanwhile.
     let statements = properties(admin, task).await?.join(";\n");
     admin.batch_execute(&statements).await.map_err(|e| EngineError::query(doing("carrying the properties over"), e))?;
     let row = admin
@@ -178,46 +178,47 @@ async fn transaction(admin: &mut Session, task: &CutoverTask) -> Result<Tried, R
         .await
         .map_err(|e| EngineError::query(doing("asking the time"), e))?;
     match admin.batch_execute("COMMIT").await {
-        Ok(()) => Ok(Tried::Committed(Swapped {
+        Ok(()) => Ok(Attempt::Committed(Swapped {
             downtime: Some(since.elapsed()),
             committed_at: DateTime::from_timestamp_micros(row.get(0)).unwrap_or_else(Utc::now),
         })),
-        Err(e) if e.code().is_some() && !e.is_closed() && !severed(&e) => {
+        Err(e) if e.code().is_some() && !e.is_closed() && !ended_by_server(&e) => {
             Err(EngineError::query(doing("COMMIT"), e).into())
         }
-        Err(e) => Ok(Tried::Unanswered { since, why: super::error::words(&e) }),
+        Err(e) => Ok(Attempt::Unanswered { since, why: super::error::words(&e) }),
     }
 }
 
-/// Sessions or a lock: another try may find them gone.
-fn stands_in_the_way(error: &tokio_postgres::Error) -> bool {
+/// The error is about sessions or a lock: another attempt may succeed.
+fn is_busy(error: &tokio_postgres::Error) -> bool {
     error.code().is_some_and(|code| *code == SqlState::OBJECT_IN_USE || *code == SqlState::LOCK_NOT_AVAILABLE)
 }
 
-/// The server ended the session itself, so it has not answered the statement.
-fn severed(error: &tokio_postgres::Error) -> bool {
+/// The server ended the session, so this error is no answer to the statement.
+fn ended_by_server(error: &tokio_postgres::Error) -> bool {
     error.code().is_some_and(|code| code.code().starts_with("57P") || code.code().starts_with("08"))
 }
 
-async fn compare(admin: &Session, task: &CutoverTask) -> Result<(), RestoreError> {
+/// Fails unless the names stand for the prepared databases, and the new one still carries this request's mark.
+async fn check_renamed(admin: &Session, task: &CutoverTask) -> Result<(), RestoreError> {
     let live = catalog::by_name(admin, &task.database.database).await?;
-    let kept = catalog::by_name(admin, &task.previous_database).await?;
-    // `settle`, which takes this process for dead, marks what must not be swapped any more: under the locks that are held here.
+    let previous = catalog::by_name(admin, &task.previous_database).await?;
+    // `recover-cutover`, which takes this process for dead, changes the mark under the locks that are held here.
     let ready = live.as_ref().is_some_and(|d| is_ready(d, task));
-    let (live, kept) = (live.map(|d| d.oid), kept.map(|d| d.oid));
-    if live == Some(task.new_oid) && kept == Some(task.live_oid) {
+    let (live, previous) = (live.map(|d| d.oid), previous.map(|d| d.oid));
+    if live == Some(task.new_oid) && previous == Some(task.live_oid) {
         let found = format!("the database with OID {} does not carry the mark of this request any more", task.new_oid);
         return if ready { Ok(()) } else { Err(RestoreError::DatabasesChanged { found }) };
     }
     Err(RestoreError::DatabasesChanged {
         found: format!(
-            "after the renames the live name would have OID {live:?} and the kept one {kept:?}, not {} and {}",
+            "after the renames the live name would have OID {live:?} and the previous one {previous:?}, not {} and {}",
             task.new_oid, task.live_oid
         ),
     })
 }
 
-/// What the live database had, the restored one gets; the kept one is marked and shut.
+/// Statements that copy the live database's properties to the restored one, and mark and close the previous one.
 async fn properties(admin: &Session, task: &CutoverTask) -> Result<Vec<String>, EngineError> {
     let had = database_properties::read(admin, task.live_oid).await?;
     let has = database_properties::read(admin, task.new_oid).await?;
@@ -237,7 +238,7 @@ pub async fn is_superuser(session: &Session) -> Result<bool, EngineError> {
     row.try_get(0).map_err(failed)
 }
 
-/// The connection broke at COMMIT. The answer is in the catalog as soon as the server's side of it has ended.
+/// The connection broke at COMMIT. The catalog has the outcome as soon as the server's side of the session has ended.
 async fn ask_after_lost_commit(
     task: &CutoverTask,
     broken: &Session,
@@ -248,7 +249,7 @@ async fn ask_after_lost_commit(
 ) -> Result<Swapped, RestoreError> {
     let deadline = Instant::now() + patience;
     while Instant::now() < deadline {
-        match look_again(task, broken.backend_pid(), application_name).await {
+        match state_once_ended(task, broken.backend_pid(), application_name).await {
             Ok(Some(SwapState::After)) => {
                 return Ok(Swapped { downtime: Some(since.elapsed()), committed_at: Utc::now() });
             }
@@ -268,8 +269,8 @@ async fn ask_after_lost_commit(
     Err(RestoreError::Unsettled { why, before: task.live_oid, after: task.new_oid })
 }
 
-/// `None` while the broken connection's backend lives: it may still commit, so it is ended first.
-async fn look_again(
+/// `None` while the backend of the broken connection lives: it may still commit, so it is ended first.
+async fn state_once_ended(
     task: &CutoverTask,
     backend_pid: i32,
     application_name: &str,

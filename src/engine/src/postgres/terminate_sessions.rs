@@ -1,4 +1,4 @@
-//! Ends the sessions on a database, again and again, from a connection of its own. A rename waits for them five seconds.
+//! Ends the sessions on the databases of a swap, every 20 ms, from a connection of its own. A RENAME waits five seconds for them.
 
 use super::connect::{Session, connect};
 use super::error::{EngineError, words};
@@ -7,17 +7,17 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
-/// Between two rounds.
+/// Pause between two rounds.
 const PERIOD: Duration = Duration::from_millis(20);
 
-/// A running task that ends sessions on the live and the prepared database until it is stopped or dropped.
+/// A Tokio task that ends sessions on the live and the new database until it is stopped or dropped.
 pub struct SessionTerminator {
     stop: CancellationToken,
     task: tokio::task::JoinHandle<BTreeSet<String>>,
 }
 
 impl SessionTerminator {
-    /// Connects and starts.
+    /// Opens the connection and starts the task.
     pub async fn start(task: &CutoverTask, application_name: &str) -> Result<Self, EngineError> {
         let admin = connect(&task.database, &task.database.maintenance_database, application_name).await?;
         let (stop, databases) = (CancellationToken::new(), vec![task.live_oid, task.new_oid]);
@@ -25,29 +25,29 @@ impl SessionTerminator {
         Ok(Self {
             stop,
             task: tokio::spawn(async move {
-                let mut stayed = BTreeSet::new();
+                let mut remaining = BTreeSet::new();
                 while !stopped.is_cancelled() {
                     match round(&admin, &databases).await {
-                        Ok(stay) => stayed = stay,
-                        // The swap fails by itself if sessions stay; its error is the one to tell.
-                        Err(error) => tracing::debug!(%error, "ending sessions"),
+                        Ok(left) => remaining = left,
+                        // If sessions remain, the swap fails by itself, and reports that.
+                        Err(error) => tracing::debug!(%error, "sessions not ended; retrying"),
                     }
                     tokio::time::sleep(PERIOD).await;
                 }
                 admin.close().await;
-                stayed
+                remaining
             }),
         })
     }
 
-    /// Stops, and tells who stayed in the last round, in words.
+    /// Stops. Returns who remained in the last round, as a sentence.
     pub async fn stop(mut self) -> String {
         self.stop.cancel();
-        let stayed = (&mut self.task).await.unwrap_or_default();
-        if stayed.is_empty() {
+        let remaining = (&mut self.task).await.unwrap_or_default();
+        if remaining.is_empty() {
             "they came faster than they could be ended, or a prepared transaction stands".to_owned()
         } else {
-            Vec::from_iter(stayed).join("; ")
+            Vec::from_iter(remaining).join("; ")
         }
     }
 }
@@ -71,14 +71,14 @@ async fn round(admin: &Session, databases: &[u32]) -> Result<BTreeSet<String>, E
         )
         .await
         .map_err(|e| EngineError::query("listing the sessions", e))?;
-    let mut stay = BTreeSet::new();
+    let mut left = BTreeSet::new();
     for row in &sessions {
         let pid: i32 = row.get(0);
-        // One statement each: a session that may not be ended must not save the others.
+        // One statement each: an error about one session must not keep the others.
         if let Err(error) = admin.execute("SELECT pg_catalog.pg_terminate_backend($1)", &[&pid]).await {
             let (role, application, kind): (&str, &str, &str) = (row.get(1), row.get(2), row.get(3));
-            stay.insert(format!("role {role}, {kind} {application:?}: {}", words(&error)));
+            left.insert(format!("role {role}, {kind} {application:?}: {}", words(&error)));
         }
     }
-    Ok(stay)
+    Ok(left)
 }

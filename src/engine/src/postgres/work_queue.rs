@@ -1,10 +1,10 @@
-//! Work that several connections share: each takes the next item when it is done with one.
+//! Distributes work over several connections: each takes the next item when it has finished one.
 
 use super::connect::Session;
 use futures::future::try_join_all;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Does `work` for every item, the first one first; the answers in the items' order.
+/// Runs `work` for every item, in order. Returns the results in the items' order.
 pub async fn run_shared<'a, T, R, E, F>(
     sessions: &[&'a Session],
     items: &'a [T],
@@ -15,16 +15,16 @@ where
 {
     let next = AtomicUsize::new(0);
     let each = sessions.iter().map(|session| async {
-        let mut answers = Vec::new();
+        let mut results = Vec::new();
         while let Some((at, item)) = {
             let at = next.fetch_add(1, Ordering::Relaxed);
             items.get(at).map(|item| (at, item))
         } {
-            answers.push((at, work(session, item).await?));
+            results.push((at, work(session, item).await?));
         }
-        Ok(answers)
+        Ok(results)
     });
-    let mut answers: Vec<(usize, R)> = try_join_all(each).await?.into_iter().flatten().collect();
-    answers.sort_unstable_by_key(|(at, _)| *at);
-    Ok(answers.into_iter().map(|(_, answer)| answer).collect())
+    let mut results: Vec<(usize, R)> = try_join_all(each).await?.into_iter().flatten().collect();
+    results.sort_unstable_by_key(|(at, _)| *at);
+    Ok(results.into_iter().map(|(_, result)| result).collect())
 }

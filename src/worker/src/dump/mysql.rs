@@ -171,7 +171,7 @@ fn schema_warnings(schema: &Schema, no_tables: bool) -> Vec<String> {
     if no_tables {
         warnings.push("the database has no tables".to_owned());
     }
-    words
+    warnings
 }
 
 /// One reader: reads table after table until none is left. Returns its session, whose transaction has ended.

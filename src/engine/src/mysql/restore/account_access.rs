@@ -1,4 +1,4 @@
-//! Which accounts come near a schema, by their own rights or by a role's or another account's. Pure.
+//! Finds the accounts that can access a schema, by their own rights or by those of a role or another account. Pure.
 
 use crate::mysql::literal;
 use serde::{Deserialize, Serialize};
@@ -33,42 +33,42 @@ impl fmt::Display for Account {
     }
 }
 
-/// All that the server's own tables say of accounts and of one schema.
+/// What the server's own tables say about accounts and one schema.
 #[derive(Debug, Clone, Default)]
 pub struct SchemaAccess {
     /// Every account that can log in, and whether it is locked.
     pub accounts: BTreeMap<Account, bool>,
     /// Accounts and roles with rights on the schema, one of its tables or routines, or on everything.
     pub with_rights: BTreeSet<Account>,
-    /// Who has the rights of whom: role or account, and the one that it is granted to.
+    /// Roles and proxied accounts, each with the account that has their rights.
     pub inherits: Vec<(Account, Account)>,
-    /// Who administers the server.
+    /// Accounts that administer the server.
     pub administrators: BTreeSet<Account>,
-    /// Our own account.
+    /// The session's own account.
     pub own: Account,
 }
 
-/// What a fence does with whom.
+/// The accounts that a lockout concerns.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct AffectedAccounts {
-    /// To be locked.
+    /// Accounts to lock.
     pub to_lock: Vec<Account>,
-    /// Locked by somebody else already; they stay so.
+    /// Accounts that somebody else has locked; they stay locked.
     pub already_locked: Vec<Account>,
-    /// Administrators that have rights on the schema: never locked.
+    /// Administrators with rights on the schema: never locked.
     pub administrators: Vec<Account>,
 }
 
 impl SchemaAccess {
-    /// Everybody who comes near the schema.
+    /// Sorts the accounts that can access the schema.
     pub fn affected(&self) -> AffectedAccounts {
-        let near = self.near();
+        let accessing = self.with_access();
         let everybody =
-            near.iter().any(|account| account.host.is_empty() && account.user.eq_ignore_ascii_case("PUBLIC"));
+            accessing.iter().any(|account| account.host.is_empty() && account.user.eq_ignore_ascii_case("PUBLIC"));
         let mut reach = AffectedAccounts::default();
         for (account, locked) in &self.accounts {
             let reserved = ["mysql.", "mariadb."].iter().any(|prefix| account.user.starts_with(prefix));
-            if reserved || *account == self.own || !(everybody || near.contains(account)) {
+            if reserved || *account == self.own || !(everybody || accessing.contains(account)) {
                 continue;
             }
             let list = if self.administrators.contains(account) {
@@ -83,22 +83,22 @@ impl SchemaAccess {
         reach
     }
 
-    fn near(&self) -> BTreeSet<Account> {
-        let mut near = self.with_rights.clone();
+    fn with_access(&self) -> BTreeSet<Account> {
+        let mut accessing = self.with_rights.clone();
         loop {
-            let before = near.len();
+            let before = accessing.len();
             let more: Vec<Account> =
-                self.inherits.iter().filter(|(from, _)| near.contains(from)).map(|(_, to)| to.clone()).collect();
-            near.extend(more);
-            if near.len() == before {
-                return near;
+                self.inherits.iter().filter(|(from, _)| accessing.contains(from)).map(|(_, to)| to.clone()).collect();
+            accessing.extend(more);
+            if accessing.len() == before {
+                return accessing;
             }
         }
     }
 }
 
 impl AffectedAccounts {
-    /// Login names whose sessions are ended: of all that are fenced or locked, unless an administrator has the same one.
+    /// User names whose sessions are ended: of all locked accounts, unless an administrator has the same user name.
     pub fn logins(&self, own: &Account) -> BTreeSet<String> {
         let spared: BTreeSet<&str> =
             self.administrators.iter().map(|a| a.user.as_str()).chain(std::iter::once(own.user.as_str())).collect();

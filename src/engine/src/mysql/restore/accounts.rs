@@ -1,4 +1,4 @@
-//! Asks the server's own tables who has rights on a schema, by whatever way.
+//! Reads accounts, roles and rights on a schema from the server's own tables.
 
 pub use super::account_access::{Account, AffectedAccounts};
 use super::account_access::SchemaAccess;
@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 const DOING: &str = "reading who has rights on the database";
 
-/// Rights on everything that are rights on the schema.
+/// Accounts with a global right that also applies to the schema.
 const GLOBAL: &str = "SELECT User, Host FROM mysql.user WHERE 'Y' IN (Select_priv, Insert_priv, Update_priv, Delete_priv,
    Create_priv, Drop_priv, References_priv, Index_priv, Alter_priv, Lock_tables_priv, Execute_priv, Create_view_priv, Show_view_priv,
    Create_routine_priv, Alter_routine_priv, Event_priv, Trigger_priv)";
@@ -25,7 +25,7 @@ fn account((user, host): (String, String)) -> Account {
     Account { user, host }
 }
 
-/// Reads it.
+/// Reads the accounts, and their rights on `schema`.
 pub async fn schema_access(session: &mut Session, schema: &str) -> Result<SchemaAccess, EngineError> {
     let mysql = session.version().flavour == Flavour::MySQL;
     let of = literal(schema);
@@ -51,7 +51,7 @@ pub async fn schema_access(session: &mut Session, schema: &str) -> Result<Schema
         known.inherits.extend(found.into_iter().map(|(a, b, c, d)| (account((a, b)), account((c, d)))));
     }
     if mysql {
-        // Everybody has them, though no edge says so.
+        // Every account has the mandatory roles, although `role_edges` does not list them.
         let mandatory = mandatory_roles(session).await?;
         let everybody = Account { user: "PUBLIC".to_owned(), host: String::new() };
         known.inherits.extend(mandatory.into_iter().map(|role| (role, everybody.clone())));
@@ -81,11 +81,11 @@ pub async fn missing(session: &mut Session, wanted: &BTreeSet<Account>) -> Resul
         return Ok(Vec::new());
     }
     let found: Vec<(String, String)> = session.rows("SELECT User, Host FROM mysql.user", DOING).await?;
-    let there: BTreeSet<Account> = found.into_iter().map(account).collect();
-    Ok(wanted.difference(&there).cloned().collect())
+    let existing: BTreeSet<Account> = found.into_iter().map(account).collect();
+    Ok(wanted.difference(&existing).cloned().collect())
 }
 
-/// Accounts with SYSTEM_USER (MySQL), which only their like may act for.
+/// Accounts with SYSTEM_USER (MySQL): only another such account may create objects that run as one.
 pub async fn protected(session: &mut Session) -> Result<Vec<Account>, EngineError> {
     if session.version().flavour != Flavour::MySQL {
         return Ok(Vec::new());
@@ -94,7 +94,7 @@ pub async fn protected(session: &mut Session) -> Result<Vec<Account>, EngineErro
     Ok(session.rows::<(String, String)>(query, DOING).await?.into_iter().map(account).collect())
 }
 
-/// A right on a single routine, which goes when the routine is dropped.
+/// GRANT statements for the rights on single routines, which are lost when a routine is dropped.
 pub async fn routine_grants(session: &mut Session, schema: &str) -> Result<Vec<String>, EngineError> {
     let query = format!(
         "SELECT User, Host, Routine_name, CAST(Routine_type AS CHAR), CAST(Proc_priv AS CHAR) FROM mysql.procs_priv

@@ -1,5 +1,5 @@
-//! Dropping what a restore left. A schema gets the mark of what is to be dropped in place of its own first, in one RENAME that only
-//! one of two can carry out: who would undo the swap finds the mark gone, who would drop it finds it swapped.
+//! Drops schemas that a restore left. First the schema's mark is renamed to "to be dropped". An Undo renames the same mark, so
+//! only one of the two can succeed: the Undo finds the mark gone, or the drop finds the schema swapped.
 
 use super::failure::RestoreError;
 use super::marks::{Mark, Role};
@@ -8,9 +8,9 @@ use crate::mysql::{Session, ident};
 use sennight_core::result::DatabaseDropped;
 use sennight_protocol::drop_database::{self, DropDatabaseTask};
 
-/// Drops it. Not there any more is success; anything without the right mark and number is an error and stays.
+/// Drops the task's schema. One that is gone is a success; one without the right mark or number is an error and stays.
 pub async fn drop_marked(session: &mut Session, task: &DropDatabaseTask) -> Result<DatabaseDropped, RestoreError> {
-    // A `prepare` or a swap that is still at work holds one of these.
+    // A `prepare` or a swap that still works holds one of these locks.
     lock(session, &lock_of_database(&task.database.database)).await?;
     lock(session, &lock_of_request(&task.request_uid)).await?;
     let name = &task.database_to_drop.name;
@@ -18,23 +18,23 @@ pub async fn drop_marked(session: &mut Session, task: &DropDatabaseTask) -> Resu
         let found = format!("{name:?} is the live database");
         return Err(RestoreError::DatabasesChanged { found });
     }
-    let cleared = |number| DatabaseDropped { database: Some(name.clone()), oid: number };
+    let dropped = |number| DatabaseDropped { database: Some(name.clone()), oid: number };
     match task.database_to_drop.mark {
         drop_database::Mark::Restore => {
             let gone = drop_own(session, name, &task.request_uid).await?;
-            Ok(if gone { cleared(None) } else { DatabaseDropped::default() })
+            Ok(if gone { dropped(None) } else { DatabaseDropped::default() })
         }
         drop_database::Mark::Previous => {
             let Some(found) = Schema::find(session, name).await? else { return Ok(DatabaseDropped::default()) };
             let number = task.database_to_drop.oid;
-            let doomed = mark_for_drop(session, task, &found).await?;
-            drop_schema(session, name, &found, doomed.as_ref()).await?;
-            Ok(cleared(number))
+            let drop_mark = mark_for_drop(session, task, &found).await?;
+            drop_schema(session, name, &found, drop_mark.as_ref()).await?;
+            Ok(dropped(number))
         }
     }
 }
 
-/// The mark that it has then; an empty schema is left of an earlier attempt.
+/// Renames the schema's mark to "to be dropped" and returns it. An empty schema was left by an earlier attempt and has none.
 async fn mark_for_drop(
     session: &mut Session,
     task: &DropDatabaseTask,
@@ -45,19 +45,19 @@ async fn mark_for_drop(
     if dropping.is_some() || found.is_empty() {
         return Ok(dropping);
     }
-    // Without its number a kept schema is never dropped.
-    let kept = found.mark(Role::Previous, uid).filter(|mark| Some(mark.number) == task.database_to_drop.oid);
-    let Some(kept) = kept else {
+    // Without its number a previous schema is never dropped.
+    let previous = found.mark(Role::Previous, uid).filter(|mark| Some(mark.number) == task.database_to_drop.oid);
+    let Some(previous) = previous else {
         let wanted = Mark::new(Role::Previous, uid, task.database_to_drop.oid.unwrap_or_default()).table();
         return Err(RestoreError::NameTaken { name: name.clone(), wanted });
     };
-    let doomed = Mark { role: Role::Dropping, ..kept.clone() };
-    let [from, to] = [kept, &doomed].map(|mark| format!("{}.{}", ident(name), ident(&mark.table())));
+    let drop_mark = Mark { role: Role::Dropping, ..previous.clone() };
+    let [from, to] = [previous, &drop_mark].map(|mark| format!("{}.{}", ident(name), ident(&mark.table())));
     session.run(&format!("RENAME TABLE {from} TO {to}"), &format!("marking {name:?} as to be dropped")).await?;
-    Ok(Some(doomed))
+    Ok(Some(drop_mark))
 }
 
-/// The name must stand for the very schema that the swap replaced.
+/// Fails unless the name stands for the schema that the swap replaced.
 pub async fn check_previous(
     session: &mut Session,
     name: &str,

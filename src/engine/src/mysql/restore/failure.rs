@@ -1,16 +1,16 @@
-//! What can go wrong in a full restore beyond the server's own errors. Every variant but [`RestoreError::Unsettled`] means that
-//! the live schema is as it was.
+//! Errors of a full restore beyond the server's own. Every variant but [`RestoreError::Unsettled`] means that the live schema
+//! is as it was.
 
 use crate::mysql::EngineError;
 
-/// A failure of a full restore. The discriminant's name is the Event's reason and the metric's label; where PostgreSQL has the
-/// same failure it has the same name.
+/// Why a full restore failed. The variant's name is the Event's reason and the metric's label. Failures that PostgreSQL has
+/// too have the same name there.
 #[derive(Debug, thiserror::Error, strum::IntoStaticStr)]
 pub enum RestoreError {
     /// The server failed.
     #[error(transparent)]
     Engine(#[from] EngineError),
-    /// A database of the name that we need is not marked as ours, so it is not touched.
+    /// A database has a name that the restore needs, and not Sennight's mark: it is not touched.
     #[error(
         "a database {name:?} exists and does not carry {wanted}: Sennight drops nothing that it did not make; drop or rename it"
     )]
@@ -26,17 +26,17 @@ pub enum RestoreError {
         /// The server-wide lock that it holds.
         lock: String,
     },
-    /// The new database outgrew the backup that it is made of.
+    /// The new database became larger than its backup explains.
     #[error(
         "the new database has grown to {bytes} bytes, past {limit}, 1.5 times what the backup should take: stopped before the server's disk is full"
     )]
     TooLarge {
-        /// Its size.
+        /// Bytes that it takes.
         bytes: i64,
-        /// The bound.
+        /// Bytes that it may take.
         limit: i64,
     },
-    /// The platform team's SQL did not go through.
+    /// A restore hook failed.
     #[error(
         "the restore hook {hook} failed: {why}; mend it (restoreHooks of the DatabaseServer) and create a new RestoreRequest"
     )]
@@ -52,17 +52,17 @@ pub enum RestoreError {
         /// What is there instead.
         found: String,
     },
-    /// A definition names the database that waits: after the swap nobody could make it.
+    /// A view names the new schema: after the swap it could not be created.
     #[error(
         "the view {view} names the database {database:?}, which is called otherwise after a swap, so none was begun; report this as a bug"
     )]
     ViewNamesDatabase {
         /// The view.
         view: String,
-        /// The name that goes.
+        /// The new schema's name, which a swap changes.
         database: String,
     },
-    /// Sessions did not leave the live database.
+    /// Sessions remained on the live database.
     #[error(
         "sessions did not leave the live database, so it was not swapped ({who}); end them and create a new RestoreRequest"
     )]
@@ -70,7 +70,7 @@ pub enum RestoreError {
         /// Who they are.
         who: String,
     },
-    /// The swap was begun, and the server could not be asked to the end what became of it.
+    /// The swap was begun, and its outcome is not known.
     #[error(
         "the swap was begun and the server could not be brought to its end since ({why}): accounts of the tenant may be locked; `sennight recover-cutover` with the cut-over's task ends it one way or the other"
     )]
@@ -81,7 +81,7 @@ pub enum RestoreError {
 }
 
 impl RestoreError {
-    /// The discriminant's name, the engine's own for its errors: condition reason, Event reason, metric label.
+    /// The variant's name, or that of the engine's error: condition reason, Event reason, metric label.
     pub fn reason(&self) -> &'static str {
         match self {
             Self::Engine(error) => error.reason(),

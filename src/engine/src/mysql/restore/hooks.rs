@@ -1,13 +1,12 @@
-//! SQL of the platform team that runs in a restored schema before anybody sees it. A hook is several statements in a transaction
-//! of its own; DDL commits by itself on this family, so that a hook with DDL that fails is not taken back: the schema is
-//! dropped then.
+//! Runs restore hooks in the new schema before the cut-over. Each hook has a transaction of its own. DDL commits by itself on
+//! MySQL and MariaDB, so a hook with DDL that fails is not rolled back; the new schema is dropped then.
 
 use super::failure::RestoreError;
 use crate::mysql::error::words;
 use crate::mysql::{EngineError, Session, literal};
 
-/// A hook means the same on every server: by its value, because DEFAULT would be the server's own. Without NO_ZERO_DATE: such dates
-/// may be in the rows that a hook touches.
+/// The `sql_mode` of hooks, by value, so that they work the same on every server. Without NO_ZERO_DATE: a tenant's rows may
+/// have such dates.
 const SQL_MODE: &str = "STRICT_TRANS_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION";
 
 /// Runs one hook. `facts` are user variables that it may read: `@sennight_snapshot_time`.
@@ -23,7 +22,7 @@ pub async fn run(session: &mut Session, name: &str, sql: &str, facts: &[(&str, S
     for statement in begin {
         session.run(&statement, "preparing a hook").await.map_err(|e| failed(e.to_string()))?;
     }
-    // All results are read: an error of a later statement is an error.
+    // Reads all results, so that an error of a later statement is found.
     session.script(sql).await.map_err(|e| failed(words(&e)))?;
     session.run("COMMIT", "ending a hook").await.map_err(|e| failed(e.to_string()))?;
     session.reset_settings().await.map_err(|e: EngineError| failed(e.to_string()))

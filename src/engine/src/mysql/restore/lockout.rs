@@ -1,5 +1,5 @@
-//! The fence around the moment in which a schema is neither old nor new in all its parts: accounts are locked, their sessions
-//! ended until none is left. A lock alone does not end an open session.
+//! Lockout during a swap, while a schema has parts of old and new: accounts are locked, and their sessions ended until none is
+//! left. Locking an account does not end its open sessions.
 
 use super::accounts::{Account, AffectedAccounts};
 use super::failure::RestoreError;
@@ -8,32 +8,32 @@ use mysql_async::Row;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-/// Between two rounds.
+/// Pause between two rounds.
 const PERIOD: Duration = Duration::from_millis(20);
-/// Rounds that must find nobody: a login that was under way when its account was locked shows up late.
-const CLEAN: u32 = 3;
-/// How long sessions may take to end: one that takes back a large transaction is not gone at once.
+/// Rounds in a row that must find no session: a login that had begun when its account was locked shows up late.
+const EMPTY_ROUNDS: u32 = 3;
+/// How long sessions may take to end: one that rolls back a large transaction takes a while.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// Whose sessions are ended.
+/// Which sessions are ended.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SessionFilter {
-    /// By login name.
+    /// User names whose sessions are ended.
     pub logins: BTreeSet<String>,
-    /// By what they work on, whoever they are, but those in `spared`.
+    /// Schemas whose sessions are ended, of every user but those in `spared`.
     pub schemas: BTreeSet<String>,
-    /// Login names that are left alone.
+    /// User names whose sessions are never ended.
     pub spared: BTreeSet<String>,
 }
 
 impl SessionFilter {
-    /// Of a reach, and of everybody who has one of these schemas open.
+    /// Sessions of the affected accounts, and all sessions on one of these schemas.
     pub fn of(reach: &AffectedAccounts, own: &Account, schemas: &[&str]) -> Self {
         let spared = reach.administrators.iter().map(|a| a.user.clone()).chain([own.user.clone()]).collect();
         Self { logins: reach.logins(own), schemas: schemas.iter().map(|&s| s.to_owned()).collect(), spared }
     }
 
-    fn concerns(&self, user: &str, schema: Option<&str>) -> bool {
+    fn matches(&self, user: &str, schema: Option<&str>) -> bool {
         let system = matches!(user, "system user" | "event_scheduler" | "unauthenticated user");
         if system || self.spared.contains(user) {
             return false;
@@ -42,7 +42,7 @@ impl SessionFilter {
     }
 }
 
-/// Locks accounts.
+/// Locks accounts. One that was dropped meanwhile is no error.
 pub async fn lock(session: &mut Session, accounts: &[Account]) -> Result<(), EngineError> {
     for account in accounts {
         set(session, account, "LOCK").await?;
@@ -50,7 +50,7 @@ pub async fn lock(session: &mut Session, accounts: &[Account]) -> Result<(), Eng
     Ok(())
 }
 
-/// Unlocks them. One that was dropped meanwhile needs no unlocking.
+/// Unlocks accounts. One that was dropped meanwhile is no error.
 pub async fn unlock(session: &mut Session, accounts: &[Account]) -> Result<(), EngineError> {
     for account in accounts {
         set(session, account, "UNLOCK").await?;
@@ -63,7 +63,7 @@ async fn set(session: &mut Session, account: &Account, word: &str) -> Result<(),
     session.run(&statement, &format!("{}ing the account {account}", word.to_ascii_lowercase())).await
 }
 
-/// A session of the process list.
+/// A session in SHOW PROCESSLIST.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProcessEntry {
     id: u64,
@@ -72,35 +72,35 @@ pub struct ProcessEntry {
     schema: Option<String>,
 }
 
-/// Everybody's sessions but ours.
+/// All sessions but this one.
 pub async fn sessions(session: &mut Session) -> Result<Vec<ProcessEntry>, EngineError> {
     let doing = "listing the sessions";
     let own = u64::from(session.id());
     let rows: Vec<Row> = session.rows("SHOW PROCESSLIST", doing).await?;
     let text = |row: &Row, at: usize| row.get_opt::<Option<String>, usize>(at).and_then(Result::ok).flatten();
-    let somebody = |row: &Row| {
+    let entry = |row: &Row| {
         let id = row.get_opt::<u64, usize>(0).and_then(Result::ok)?;
         let user = text(row, 1).unwrap_or_default();
         Some(ProcessEntry { id, user, host: text(row, 2).unwrap_or_default(), schema: text(row, 3) })
     };
-    Ok(rows.iter().filter_map(somebody).filter(|s| s.id != own).collect())
+    Ok(rows.iter().filter_map(entry).filter(|s| s.id != own).collect())
 }
 
-/// How many of them work on a schema.
+/// Number of sessions on a schema.
 pub async fn count(session: &mut Session, schema: &str) -> Result<i64, EngineError> {
     let found = sessions(session).await?;
     let here = found.iter().filter(|s| s.schema.as_deref() == Some(schema)).count();
     Ok(i64::try_from(here).unwrap_or(i64::MAX))
 }
 
-/// Ends sessions until none is left.
+/// Ends the matching sessions until none is left.
 pub async fn terminate_sessions(session: &mut Session, whom: &SessionFilter) -> Result<(), RestoreError> {
     let deadline = Instant::now() + PATIENCE;
-    let mut clean = 0;
+    let mut empty_rounds = 0;
     loop {
         let left = round(session, whom).await?;
-        clean = if left.is_empty() { clean + 1 } else { 0 };
-        if clean >= CLEAN {
+        empty_rounds = if left.is_empty() { empty_rounds + 1 } else { 0 };
+        if empty_rounds >= EMPTY_ROUNDS {
             return Ok(());
         }
         if Instant::now() >= deadline {
@@ -111,13 +111,13 @@ pub async fn terminate_sessions(session: &mut Session, whom: &SessionFilter) -> 
     }
 }
 
-/// Ends each once, and tells who was there.
+/// Ends each matching session once. Returns those that were found.
 async fn round(session: &mut Session, whom: &SessionFilter) -> Result<Vec<ProcessEntry>, EngineError> {
     let mut found = sessions(session).await?;
     found.retain(|s| whom.concerns(&s.user, s.schema.as_deref()));
-    for somebody in &found {
-        let killed = session.run(&format!("KILL {}", somebody.id), "ending a session").await;
-        // Gone by itself, or not to be ended: the next round tells.
+    for entry in &found {
+        let killed = session.run(&format!("KILL {}", entry.id), "ending a session").await;
+        // It may have ended by itself, or may not be ended: the next round shows which.
         if let Err(error @ EngineError::ConnectionLost { .. }) = killed {
             return Err(error);
         }
@@ -141,8 +141,8 @@ mod tests {
         for (user, schema, ended) in [
             ("app", None, true),
             ("app", Some("other"), true),
-            ("somebody", Some("live"), true),
-            ("somebody", Some("other"), false),
+            ("entry", Some("live"), true),
+            ("entry", Some("other"), false),
             ("root", Some("live"), false),
             ("me", Some("live"), false),
             ("event_scheduler", None, false),

@@ -1,5 +1,5 @@
-//! How a schema says what it is. The family has neither a number nor (on MySQL) a comment for a schema, so an empty-handed table
-//! in it says both: its name is the mark, and being a table it moves with the others in one RENAME.
+//! Marks: tables whose name says what a schema is. MySQL and MariaDB have no OID for a schema and (on MySQL) no comment. A mark
+//! is a table, so it moves with the other tables in one RENAME.
 
 use crate::mysql::inventory::OWN;
 use crate::mysql::{ident, literal};
@@ -9,9 +9,9 @@ use sennight_core::names::stable_hash;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, strum::Display, strum::EnumString)]
 #[strum(serialize_all = "lowercase")]
 pub enum Role {
-    /// Filled for a request, and since its swap the live one.
+    /// Loaded for a request; after its swap this is the live schema.
     Restored,
-    /// Beside the live one, in the moment of the swap: becomes [`Role::Previous`] by the RENAME itself.
+    /// In the new schema during the swap. The RENAME itself turns it into [`Role::Previous`], in the previous schema.
     Ticket,
     /// Replaced by a request's swap. On servers the word is `kept`: it is part of a table's name and stays.
     #[strum(serialize = "kept")]
@@ -48,7 +48,7 @@ impl Mark {
         format!("{OWN}{}_{}_{:08x}", self.role, self.request, self.number)
     }
 
-    /// Reads a table's name.
+    /// Parses a table's name; `None` if it is no mark.
     pub fn parse(table: &str) -> Option<Self> {
         let mut parts = table.strip_prefix(OWN)?.splitn(3, '_');
         let (role, request, number) = (parts.next()?, parts.next()?, parts.next()?);
@@ -63,7 +63,7 @@ impl Mark {
         self.role == role && self.request == key(request_uid)
     }
 
-    /// The statement that makes it in `schema`. Its rows keep what a schema must remember besides: which events were on.
+    /// The statement that creates it in `schema`. Its rows store which events were on.
     pub fn create(&self, schema: &str, request_uid: &str) -> String {
         format!(
             "CREATE TABLE IF NOT EXISTS {}.{} (id INT NOT NULL AUTO_INCREMENT PRIMARY KEY, name VARCHAR(64) NOT NULL, value TEXT NOT NULL) \

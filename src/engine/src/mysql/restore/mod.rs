@@ -1,5 +1,5 @@
-//! A full restore on a server of the MySQL family, which cannot rename a database: a schema filled beside the live one, and one
-//! RENAME TABLE that moves every table of both, with a table of ours in it by which the server itself tells what took effect.
+//! A full restore on MySQL or MariaDB, which cannot rename a database. A new schema is filled beside the live one; then one
+//! RENAME TABLE moves every table of both. It also renames a table of ours (a mark), which proves that the swap took effect.
 
 mod account_access;
 pub mod accounts;

@@ -1,9 +1,9 @@
-//! What a full restore's rules look at: the server, the schema, the account, the backup. Plain values.
+//! The facts that a preflight collects about server, schema, account and backup, as plain values.
 
 use super::script_needs::ScriptNeeds;
 use sennight_core::manifest::ServerFacts;
 
-/// Everything that the rules need to know.
+/// All facts of one preflight.
 #[derive(Debug, Clone, PartialEq, Default)]
 #[allow(clippy::struct_excessive_bools, reason = "independent facts, each with its own name")]
 pub struct PreflightFacts {
@@ -13,7 +13,7 @@ pub struct PreflightFacts {
     pub account: String,
     /// The server's version: major and minor.
     pub server: (i32, i32),
-    /// The backup's; `None` where there is none.
+    /// The backup's version; `None` for an Undo.
     pub backup: Option<(i32, i32)>,
     /// What the backup's script needs; `None` where it was too large to look into.
     pub script_needs: Option<ScriptNeeds>,
@@ -21,7 +21,7 @@ pub struct PreflightFacts {
     pub definers_missing: Vec<String>,
     /// The server takes no changes.
     pub read_only: bool,
-    /// It follows another server.
+    /// The server is a replica.
     pub replica: bool,
     /// Galera, or group replication.
     pub clustered: bool,
@@ -29,15 +29,15 @@ pub struct PreflightFacts {
     pub log_filter: Option<String>,
     /// The binary log is on and functions are made by the trusted only.
     pub functions_guarded: bool,
-    /// `lower_case_table_names`.
+    /// `lower_case_table_names` is not 0.
     pub folds_names: bool,
-    /// The live schema is there.
+    /// The live schema exists.
     pub live: bool,
-    /// It is the server's own.
+    /// The live schema is one of the server's own.
     pub reserved: bool,
     /// Rights that the account lacks.
     pub rights_missing: Vec<String>,
-    /// The account may give rights on.
+    /// The account has GRANT OPTION for EXECUTE.
     pub may_grant: bool,
     /// Rights on single routines of the live schema.
     pub routine_grants: Vec<String>,
@@ -55,27 +55,27 @@ pub struct PreflightFacts {
     pub administrators: Vec<String>,
     /// Names that the restore needs, those of schemas as directories have them in the second place.
     pub names_needed: Vec<(String, usize)>,
-    /// Names that are somebody's.
+    /// Those of them that schemas without this request's mark have.
     pub names_in_use: Vec<String>,
-    /// The request has had its effect.
+    /// Name of this request's previous schema, if its swap took effect before.
     pub already_swapped: Option<String>,
-    /// The kept schema is gone or not the one (Undo).
+    /// Name of the undone request's previous schema, if that is gone or has another mark (Undo).
     pub previous_gone: Option<String>,
     /// The live schema is not the one that the undone request brought: its number, and the expected one.
     pub replaced: Option<(u32, u32)>,
-    /// What the platform team has said.
+    /// Bytes that the server can spare, if the DatabaseServer says so.
     pub headroom_bytes: Option<i64>,
-    /// What the restore takes beside the live schema; 0 for an Undo.
+    /// Bytes that the restore takes beside the live schema; 0 for an Undo.
     pub needed_bytes: i64,
-    /// Size of the live schema.
+    /// Bytes of the live schema.
     pub live_bytes: i64,
-    /// Sessions on it.
+    /// Number of sessions on the live schema.
     pub live_sessions: i64,
-    /// What could not be looked at.
+    /// Sentences for people, no refusals.
     pub notes: Vec<String>,
 }
 
-/// What the backup took on its server, or four times its rows where it does not say.
+/// Bytes that the database took when it was dumped, or four times its row text if the backup does not say, plus a fifth.
 pub fn needed_bytes(facts: &ServerFacts, raw_bytes: i64) -> i64 {
     let guess = raw_bytes.saturating_mul(4);
     let bytes = facts.database_bytes.unwrap_or(guess).max(raw_bytes);

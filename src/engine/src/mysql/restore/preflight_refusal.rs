@@ -1,4 +1,4 @@
-//! The reasons why a full restore would fail, each with the object, what is wrong and the way out.
+//! Refusals of a preflight: why a full restore would fail. Each text names the object, what is wrong and the way out.
 
 use sennight_core::result::Refusal;
 
@@ -87,8 +87,8 @@ pub enum PreflightRefusal {
     )]
     NameTooLong { name: String },
     /// The request has had its effect.
-    #[error("this request was cut over before, its old database is {kept:?}: a new restore needs a new RestoreRequest")]
-    AlreadyCutOver { kept: String },
+    #[error("this request was cut over before, its old database is {previous:?}: a new restore needs a new RestoreRequest")]
+    AlreadyCutOver { previous: String },
     /// There is nothing to go back to.
     #[error(
         "the database {name:?} that the restore had kept is gone or carries another mark: the restore cannot be undone; its safety backup is named in the undone request's status"
@@ -107,7 +107,7 @@ pub enum PreflightRefusal {
 }
 
 impl PreflightRefusal {
-    /// The discriminant's name.
+    /// The variant's name, as conditions and Events show it.
     pub fn reason(&self) -> &'static str {
         self.into()
     }

@@ -1,5 +1,5 @@
-//! Would a full restore work? Pure rules over what [`super::preflight`] saw, so that every refusal can be tried without a server.
-//! What a refusal says is in [`super::refused`].
+//! The rules of a preflight: which facts refuse a full restore. Pure, so that each can be tested without a server. The
+//! refusals' texts are in [`super::preflight_refusal`].
 
 use super::preflight_facts::PreflightFacts;
 use super::preflight_refusal::PreflightRefusal;
@@ -13,38 +13,38 @@ const RULES: [fn(&PreflightFacts, &mut Vec<PreflightRefusal>); 6] =
     [server, live_database, rights, backup_fits, names, swap_is_free];
 
 /// All refusals at once: whoever reads them wants to mend everything in one go.
-pub fn refusals(evidence: &PreflightFacts) -> Vec<PreflightRefusal> {
+pub fn refusals(facts: &PreflightFacts) -> Vec<PreflightRefusal> {
     let mut refused = Vec::new();
     for rule in RULES {
-        rule(evidence, &mut refused);
+        rule(facts, &mut refused);
     }
     refused
 }
 
 /// What people should know before they approve, and nothing fails over.
-pub fn warnings(evidence: &PreflightFacts) -> Vec<String> {
+pub fn warnings(facts: &PreflightFacts) -> Vec<String> {
     let mut warnings = Vec::new();
-    if let Some(accounts) = listed(&evidence.accounts_to_lock) {
+    if let Some(accounts) = listed(&facts.accounts_to_lock) {
         warnings.push(format!(
             "these accounts are locked and their sessions ended during the cut-over, also where they work on other databases: {accounts}"
         ));
     }
-    if let Some(accounts) = listed(&evidence.administrators) {
+    if let Some(accounts) = listed(&facts.administrators) {
         warnings.push(format!(
             "these accounts administer the server and are not locked: {accounts}; nothing of theirs should write into {:?} during the cut-over, while its triggers are not there",
-            evidence.database
+            facts.database
         ));
     }
-    if evidence.live_sessions > 0 {
-        warnings.push(format!("{} sessions on the live database will be ended", evidence.live_sessions));
+    if facts.live_sessions > 0 {
+        warnings.push(format!("{} sessions on the live database will be ended", facts.live_sessions));
     }
-    if evidence.headroom_bytes.is_none() && evidence.needed_bytes > 0 {
+    if facts.headroom_bytes.is_none() && facts.needed_bytes > 0 {
         warnings.push(format!(
             "nobody said how much disk the server can spare (restoreHeadroomBytes): the restore takes about {} bytes beside the live database until the old one is dropped",
-            evidence.needed_bytes
+            facts.needed_bytes
         ));
     }
-    warnings.extend(evidence.notes.iter().cloned());
+    warnings.extend(facts.notes.iter().cloned());
     warnings
 }
 
@@ -93,17 +93,17 @@ fn backup_fits(e: &PreflightFacts, refused: &mut Vec<PreflightRefusal>) {
     if let Some(accounts) = listed(&e.definers_missing) {
         refused.push(PreflightRefusal::DefinersMissing { accounts });
     }
-    let copied = e.script_needs.clone().unwrap_or_default();
-    let told = |all: &[String]| all.iter().map(|table| format!("{table} of the backup")).collect::<Vec<_>>();
-    let engines = [e.other_engines.clone(), told(&copied.other_engines)].concat();
+    let script = e.script_needs.clone().unwrap_or_default();
+    let of_backup = |all: &[String]| all.iter().map(|table| format!("{table} of the backup")).collect::<Vec<_>>();
+    let engines = [e.other_engines.clone(), of_backup(&script.other_engines)].concat();
     if let Some(tables) = listed(&engines) {
         refused.push(PreflightRefusal::NonTransactional { tables });
     }
-    let foreign = [e.foreign.clone(), told(&copied.foreign)].concat();
+    let foreign = [e.foreign.clone(), of_backup(&script.foreign)].concat();
     if let Some(keys) = listed(&foreign) {
         refused.push(PreflightRefusal::ForeignKeysAcross { database: e.database.clone(), keys });
     }
-    if e.folds_names && copied.capitals {
+    if e.folds_names && script.capitals {
         refused.push(PreflightRefusal::NamesFolded);
     }
     if let Some(headroom) = e.headroom_bytes.filter(|headroom| *headroom < e.needed_bytes) {
@@ -120,8 +120,8 @@ fn names(e: &PreflightFacts, refused: &mut Vec<PreflightRefusal>) {
             refused.push(PreflightRefusal::NameTooLong { name: name.clone() });
         }
     }
-    if let Some(kept) = &e.already_swapped {
-        refused.push(PreflightRefusal::AlreadyCutOver { kept: kept.clone() });
+    if let Some(previous) = &e.already_swapped {
+        refused.push(PreflightRefusal::AlreadyCutOver { previous: previous.clone() });
     }
     if let Some(name) = &e.previous_gone {
         refused.push(PreflightRefusal::PreviousDatabaseGone { name: name.clone() });
@@ -140,7 +140,7 @@ fn swap_is_free(e: &PreflightFacts, refused: &mut Vec<PreflightRefusal>) {
     }
 }
 
-/// At most ten names, or `None` of none.
+/// At most ten names as a list, then how many more; `None` if there are none.
 fn listed<'a>(names: impl IntoIterator<Item = &'a String>) -> Option<String> {
     let mut names: Vec<&str> = names.into_iter().map(String::as_str).collect();
     names.dedup();
@@ -175,9 +175,9 @@ mod tests {
     }
 
     fn reasons(change: impl FnOnce(&mut PreflightFacts)) -> Vec<&'static str> {
-        let mut evidence = fine();
-        change(&mut evidence);
-        refusals(&evidence).iter().map(PreflightRefusal::reason).collect()
+        let mut facts = fine();
+        change(&mut facts);
+        refusals(&facts).iter().map(PreflightRefusal::reason).collect()
     }
 
     fn one() -> Vec<String> {

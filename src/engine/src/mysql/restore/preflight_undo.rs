@@ -1,5 +1,5 @@
-//! Could a swap be undone? A look that changes nothing; the rules are those of a full restore as far as they are about the swap, and
-//! two of its own.
+//! Collects the facts for the preflight of an Undo. Changes nothing. The rules are those of a full restore, as far as they are
+//! about the swap, and two of an Undo's own.
 
 use super::marks::{Role, number_of};
 use super::preflight::{definers_of, directory_length, gather_server_facts, missing_definers};
@@ -8,31 +8,31 @@ use super::schemas::{Schema, source_number};
 use crate::mysql::{EngineError, Session};
 use sennight_protocol::cutover::CutoverTask;
 
-/// Looks.
+/// Collects the facts of an Undo.
 pub async fn gather_undo_facts(session: &mut Session, task: &CutoverTask) -> Result<PreflightFacts, EngineError> {
     let live = &task.database.database;
-    let mut evidence = gather_server_facts(session, live).await?;
+    let mut facts = gather_server_facts(session, live).await?;
     let mut definers = definers_of(session, live).await?;
     definers.extend(definers_of(session, &task.new_database).await?);
-    missing_definers(session, &definers, &mut evidence).await?;
+    missing_definers(session, &definers, &mut facts).await?;
     let kept = Schema::find(session, &task.new_database).await?;
     if kept.as_ref().and_then(|schema| source_number(schema, task)) != Some(task.new_oid) {
-        evidence.previous_gone = Some(task.new_database.clone());
+        facts.previous_gone = Some(task.new_database.clone());
     }
     if let Some(schema) = Schema::find(session, live).await? {
         let number = number_of(live, &schema.marks);
-        evidence.replaced = (number != task.live_oid).then_some((number, task.live_oid));
+        facts.replaced = (number != task.live_oid).then_some((number, task.live_oid));
     }
-    evidence.names_needed = vec![(task.previous_database.clone(), directory_length(&task.previous_database))];
+    facts.names_needed = vec![(task.previous_database.clone(), directory_length(&task.previous_database))];
     if let Some(found) = Schema::find(session, &task.previous_database).await?.filter(|schema| !schema.is_empty()) {
         match found.mark(Role::Previous, &task.request_uid) {
-            Some(_) => evidence.already_swapped = Some(task.previous_database.clone()),
-            None => evidence.names_in_use.push(task.previous_database.clone()),
+            Some(_) => facts.already_swapped = Some(task.previous_database.clone()),
+            None => facts.names_in_use.push(task.previous_database.clone()),
         }
     }
-    evidence.notes.push(format!(
+    facts.notes.push(format!(
         "every change since the restore goes with the restored database, which is then kept as {:?}",
         task.previous_database
     ));
-    Ok(evidence)
+    Ok(facts)
 }

@@ -1,4 +1,4 @@
-//! Schemas by their marks: looked at, made, dropped; and the server-wide locks that keep two processes apart.
+//! Finds, creates and drops schemas by their marks, and takes the server-wide locks of restores.
 
 use super::failure::RestoreError;
 use super::marks::{Mark, Role, number_of};
@@ -7,7 +7,7 @@ use sennight_core::names::stable_hash;
 use sennight_protocol::cutover::CutoverTask;
 use std::time::Duration;
 
-/// How long a predecessor's session may take to be noticed as gone.
+/// How long the server may take to notice that an earlier attempt's session is gone.
 const LOCK_PATIENCE: Duration = Duration::from_mins(1);
 /// Tables that one statement drops.
 const CHUNK: usize = 100;
@@ -17,20 +17,20 @@ pub const NAME_LIMIT: usize = 64;
 /// A schema as it is now.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Schema {
-    /// Tables and sequences, ours too, by name.
+    /// Tables and sequences by name, marks included.
     pub tables: Vec<String>,
-    /// Our marks.
+    /// Marks in it.
     pub marks: Vec<Mark>,
-    /// Its character set.
+    /// Default character set.
     pub charset: String,
-    /// Its collation.
+    /// Default collation.
     pub collation: String,
-    /// Views and routines.
+    /// Number of views, routines and events.
     pub code: i64,
 }
 
 impl Schema {
-    /// Looks; `None` if there is no such schema.
+    /// Reads the schema; `None` if there is none of this name.
     pub async fn find(session: &mut Session, name: &str) -> Result<Option<Self>, EngineError> {
         let doing = format!("looking at the database {name:?}");
         let of = literal(name);
@@ -65,12 +65,12 @@ impl Schema {
         Ok(Some(Self { tables, marks, charset, collation, code }))
     }
 
-    /// Its mark in this role for this request.
+    /// The schema's mark in this role for this request.
     pub fn mark(&self, role: Role, request_uid: &str) -> Option<&Mark> {
         self.marks.iter().find(|mark| mark.is(role, request_uid))
     }
 
-    /// Nothing is in it. One that a crash left between its making and its marking has nothing to lose.
+    /// Whether it has no objects. A crash between creating and marking a schema leaves an empty one.
     pub fn is_empty(&self) -> bool {
         self.tables.is_empty() && self.code == 0
     }
@@ -83,25 +83,25 @@ pub enum SwapState {
     Before,
     /// The restored one: the RENAME has taken effect.
     After,
-    /// Something else, in words.
+    /// Anything else; what was found, as a sentence.
     Neither(String),
 }
 
-/// Looks. Only marks count.
+/// Finds out which schema the live name stands for, by marks only.
 pub async fn swap_state(session: &mut Session, task: &CutoverTask) -> Result<SwapState, EngineError> {
     let name = &task.database.database;
     let Some(live) = Schema::find(session, name).await? else {
         return Ok(SwapState::Neither(format!("there is no database {name:?}")));
     };
     let number = number_of(name, &live.marks);
-    let kept = Schema::find(session, &task.previous_database).await?;
-    let kept = kept.as_ref().and_then(|s| s.mark(Role::Previous, &task.request_uid)).map(|m| m.number);
-    if kept == Some(task.live_oid) && number == task.new_oid {
+    let previous = Schema::find(session, &task.previous_database).await?;
+    let previous = previous.as_ref().and_then(|s| s.mark(Role::Previous, &task.request_uid)).map(|m| m.number);
+    if previous == Some(task.live_oid) && number == task.new_oid {
         return Ok(SwapState::After);
     }
     let new = Schema::find(session, &task.new_database).await?;
     let ready = new.as_ref().and_then(|schema| source_number(schema, task));
-    if kept.is_none() && ready == Some(task.new_oid) && number == task.live_oid {
+    if previous.is_none() && ready == Some(task.new_oid) && number == task.live_oid {
         return Ok(SwapState::Before);
     }
     let hex = |number: Option<u32>| number.map_or_else(|| "no mark".to_owned(), |n| format!("{n}"));
@@ -112,17 +112,17 @@ pub async fn swap_state(session: &mut Session, task: &CutoverTask) -> Result<Swa
         task.new_database,
         hex(ready),
         task.previous_database,
-        hex(kept)
+        hex(previous)
     )))
 }
 
-/// The number of the schema that waits to become the live one: what `prepare` made for this request, or what the undone
-/// request's swap kept.
+/// Number of the schema that is to become the live one: the new schema of this request, or the previous schema of the undone
+/// request.
 pub fn source_number(schema: &Schema, task: &CutoverTask) -> Option<u32> {
     source_mark(schema, task).map(|mark| mark.number)
 }
 
-/// Its mark.
+/// Mark of the schema that is to become the live one.
 pub fn source_mark<'a>(schema: &'a Schema, task: &CutoverTask) -> Option<&'a Mark> {
     match &task.undo_of {
         None => schema.mark(Role::Restored, &task.request_uid),
@@ -130,35 +130,35 @@ pub fn source_mark<'a>(schema: &'a Schema, task: &CutoverTask) -> Option<&'a Mar
     }
 }
 
-/// The lock of a request that is being prepared, drilled or cleared away.
+/// Name of the lock of a request: for `prepare`, drills and `drop-database`.
 pub fn lock_of_request(request_uid: &str) -> String {
     format!("sennight.{}", stable_hash(&["prepare", request_uid], 32))
 }
 
-/// The lock of whoever swaps, settles or drops schemas of a live database.
+/// Name of the lock of a live database: for `cutover`, `recover-cutover` and `drop-database`.
 pub fn lock_of_database(database: &str) -> String {
     format!("sennight.{}", stable_hash(&["swap", database], 32))
 }
 
-/// Takes a server-wide lock; it goes with the session. A predecessor whose node died holds it until the server notices.
+/// Takes a server-wide lock; it ends with the session. An earlier attempt on a dead node holds it until the server notices.
 pub async fn lock(session: &mut Session, name: &str) -> Result<(), RestoreError> {
     let query = format!("SELECT GET_LOCK({}, {})", literal(name), LOCK_PATIENCE.as_secs());
     let (got,): (Option<i64>,) = session.row(&query, "taking the lock of this restore").await?;
     if got == Some(1) { Ok(()) } else { Err(RestoreError::AnotherAttempt { lock: name.to_owned() }) }
 }
 
-/// Ends the session that holds a lock. What it had begun is carried out or not when the lock is free.
+/// Ends the session that holds a lock. Its statement has been carried out or not when the lock is free.
 pub async fn kill_lock_holder(session: &mut Session, name: &str) -> Result<(), EngineError> {
     let query = format!("SELECT IS_USED_LOCK({})", literal(name));
     let (holder,): (Option<u64>,) = session.row(&query, "looking who holds the lock of this restore").await?;
     if let Some(id) = holder.filter(|id| *id != u64::from(session.id())) {
-        // Gone by itself in between, or the right is missing: the lock tells.
+        // It may have ended by itself, or the right is missing: taking the lock shows which.
         let _ = session.run(&format!("KILL {id}"), "ending the session that holds the lock").await;
     }
     Ok(())
 }
 
-/// Makes a schema with its mark. In between it is empty, which is as good as marked: its name is of our making.
+/// Creates a schema with its mark. An empty schema of this name counts as marked, if this crashes in between.
 pub async fn create(
     session: &mut Session,
     name: &str,
@@ -174,7 +174,7 @@ pub async fn create(
     session.run(&mark.create(name, uid), &doing).await
 }
 
-/// Drops what an earlier attempt of this request left. Anything without its mark is an error and stays.
+/// Drops what an earlier attempt of this request left; `false` if there is none. A schema without its mark is an error.
 pub async fn drop_own(session: &mut Session, name: &str, request_uid: &str) -> Result<bool, RestoreError> {
     let Some(found) = Schema::find(session, name).await? else { return Ok(false) };
     let ours = found.mark(Role::Restored, request_uid).or_else(|| found.mark(Role::Dropping, request_uid));
@@ -186,8 +186,8 @@ pub async fn drop_own(session: &mut Session, name: &str, request_uid: &str) -> R
     Ok(true)
 }
 
-/// Drops a schema whose mark was looked at. DROP DATABASE is no one step on this family: the mark goes last, so that
-/// a server that crashes leaves what the next attempt knows.
+/// Drops a schema whose mark was checked. DROP DATABASE is not atomic on MySQL and MariaDB: the mark is dropped last, so that
+/// after a crash the next attempt recognises the schema.
 pub async fn drop_schema(
     session: &mut Session,
     name: &str,
@@ -199,13 +199,13 @@ pub async fn drop_schema(
     let others: Vec<&String> = found.tables.iter().filter(|table| Some(*table) != last.as_ref()).collect();
     for chunk in others.chunks(CHUNK) {
         let tables: Vec<String> = chunk.iter().map(|t| format!("{}.{}", ident(name), ident(t))).collect();
-        // A default of one of them may name a sequence: all go in one statement, which does not look.
+        // One statement for many tables: it does not check whether a default of one of them names a sequence.
         session.run(&format!("DROP TABLE IF EXISTS {}", tables.join(", ")), &doing).await?;
     }
     session.run(&format!("DROP DATABASE IF EXISTS {}", ident(name)), &doing).await
 }
 
-/// Bytes that a schema takes on the server's disk, as far as it tells.
+/// Bytes that a schema takes on the server's disk, by information_schema.
 pub async fn size(session: &mut Session, name: &str) -> Result<i64, EngineError> {
     let query = format!(
         "SELECT CAST(COALESCE(SUM(COALESCE(DATA_LENGTH, 0) + COALESCE(INDEX_LENGTH, 0)), 0) AS SIGNED)

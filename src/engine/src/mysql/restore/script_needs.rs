@@ -1,12 +1,11 @@
-//! What a backup's script says that a restore must know before it begins: who its objects run as, what they need of the server.
-//! Pure.
+//! What a backup's script needs of the server: definers, engines, rights to create functions. Pure.
 
 use super::accounts::Account;
 use super::stored_code::routine_kind;
 use crate::mysql::schema::{ObjectKind, Statement};
 use std::collections::BTreeSet;
 
-/// It.
+/// Needs of one script, for the preflight.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ScriptNeeds {
     /// Accounts and roles that objects run as.
@@ -15,37 +14,37 @@ pub struct ScriptNeeds {
     pub other_engines: Vec<String>,
     /// Tables with a foreign key into another database.
     pub foreign: Vec<String>,
-    /// It has functions or triggers, which a server with a binary log makes only for some.
+    /// It has functions or triggers: a server with a binary log lets only trusted accounts create them.
     pub functions: bool,
     /// Names of tables with capital letters.
     pub capitals: bool,
 }
 
 impl ScriptNeeds {
-    /// Reads a script.
+    /// Collects the needs of a script.
     pub fn of(statements: &[Statement]) -> Self {
-        let mut copied = Self::default();
+        let mut needs = Self::default();
         for statement in statements {
             let (name, text) = (&statement.header.name, statement.sql.as_str());
             if let Some(definer) = statement.header.definer.as_deref().filter(|d| !d.is_empty()) {
-                copied.definers.insert(Account::parse(definer));
+                needs.definers.insert(Account::parse(definer));
             }
             match statement.header.kind {
                 ObjectKind::Table => {
-                    copied.capitals |= name.chars().any(char::is_uppercase);
+                    needs.capitals |= name.chars().any(char::is_uppercase);
                     if let Some(engine) = engine(text).filter(|e| *e != "InnoDB") {
-                        copied.other_engines.push(format!("{name} ({engine})"));
+                        needs.other_engines.push(format!("{name} ({engine})"));
                     }
                     if text.lines().any(refers_elsewhere) {
-                        copied.foreign.push(name.clone());
+                        needs.foreign.push(name.clone());
                     }
                 }
-                ObjectKind::Trigger => copied.functions = true,
-                ObjectKind::Routine => copied.functions |= routine_kind(text) != Some("PROCEDURE"),
+                ObjectKind::Trigger => needs.functions = true,
+                ObjectKind::Routine => needs.functions |= routine_kind(text) != Some("PROCEDURE"),
                 _ => {}
             }
         }
-        copied
+        needs
     }
 }
 

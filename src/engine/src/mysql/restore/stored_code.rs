@@ -1,5 +1,5 @@
-//! What moves with no table: views, routines, triggers, events, and the schema's own character set. RENAME TABLE takes none of
-//! them along, and refuses tables with triggers; so they are read, dropped and made again, until a schema has exactly what it should.
+//! Views, routines, triggers, events, and the schema's own character set. RENAME TABLE does not move them, and refuses tables
+//! with triggers: so they are read before the swap, dropped, and created again after it.
 
 use crate::mysql::load::make_objects;
 use crate::mysql::schema::{Object, ObjectKind, event_state, own_sequences, read_code, with_definer};
@@ -9,13 +9,13 @@ use std::collections::HashSet;
 /// Whether events may fire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Events {
-    /// As they were: the schema serves.
+    /// As they were: the schema is live.
     AsTheyWere,
-    /// None: the schema is put aside.
+    /// All off: the schema is not live.
     Off,
 }
 
-/// Reads it. `states` are the events that are on, where the schema itself has them off.
+/// Reads a schema's code. `states` are the events to switch on, where the schema itself has them off.
 pub async fn read(
     session: &mut Session,
     schema: &str,
@@ -23,8 +23,8 @@ pub async fn read(
 ) -> Result<Vec<Object>, EngineError> {
     enter(session, schema).await?;
     let mut objects = read_code(session).await?;
-    let said: HashSet<String> = of(&objects, ObjectKind::EventState).map(|o| o.name.clone()).collect();
-    for (name, state) in states.iter().filter(|(name, _)| !said.contains(name)) {
+    let known: HashSet<String> = of(&objects, ObjectKind::EventState).map(|o| o.name.clone()).collect();
+    for (name, state) in states.iter().filter(|(name, _)| !known.contains(name)) {
         let Some(event) = of(&objects, ObjectKind::Event).find(|o| o.name == *name) else { continue };
         let (kind, definer, text) = (ObjectKind::EventState, event.definer.clone(), event_state(name, state));
         objects.push(Object { kind, name: name.clone(), definer, settings: None, text });
@@ -40,7 +40,7 @@ fn of(objects: &[Object], kind: ObjectKind) -> impl Iterator<Item = &Object> {
     objects.iter().filter(move |o| o.kind == kind)
 }
 
-/// A view that names the schema which it waits in. After the RENAME it could not be made, and everybody would be locked out.
+/// A view that names its own schema. After the RENAME it could not be created, and the accounts would stay locked.
 pub fn names_schema<'a>(objects: &'a [Object], schema: &str) -> Option<&'a str> {
     let qualifier = format!("{}.", ident(schema));
     of(objects, ObjectKind::View).find(|view| view.text.contains(&qualifier)).map(|view| view.name.as_str())
@@ -68,13 +68,13 @@ async fn switch_off(session: &mut Session, event: &Object) -> Result<(), EngineE
     let off = event_state(&event.name, "DISABLE");
     let off = event.definer.as_deref().map_or_else(|| off.clone(), |definer| with_definer(&off, definer));
     match session.run(&off, &format!("switching off the event {}", event.name)).await {
-        // It ran for the last time meanwhile, and is gone.
+        // The event has run for the last time meanwhile, and no longer exists.
         Err(EngineError::SchemaChanged { .. }) => Ok(()),
         done => done,
     }
 }
 
-/// Drops those that the fence switched off: an event that is altered remembers the schema's collation of that moment.
+/// Drops the events that the lockout switched off: an altered event stores the schema's collation of that moment.
 pub async fn drop_events(session: &mut Session, schema: &str, objects: &[Object]) -> Result<(), EngineError> {
     for event in of(objects, ObjectKind::EventState) {
         let statement = format!("DROP EVENT IF EXISTS {}.{}", ident(schema), ident(&event.name));
@@ -121,8 +121,8 @@ pub async fn own_defaults(session: &mut Session, schema: &str, former: &str) -> 
     Ok(())
 }
 
-/// Makes `schema` have `wanted` and nothing else. What is there already and the same stays: rights on single routines hang on
-/// it. May be done again after a crash.
+/// Gives `schema` exactly the objects `wanted`. An equal object stays, because rights on single routines are lost with it. May
+/// be repeated after a crash.
 pub async fn make_like(
     session: &mut Session,
     schema: &str,
@@ -132,7 +132,7 @@ pub async fn make_like(
     enter(session, schema).await?;
     let have = read_code(session).await?;
     let Difference { surplus, missing } = difference(&have, wanted, events);
-    // First, because whatever is made or altered afterwards remembers it.
+    // First the schema's collation: whatever is created or altered afterwards stores it.
     let (database, missing): (Vec<&Object>, Vec<&Object>) =
         missing.into_iter().partition(|object| object.kind == ObjectKind::Database);
     make_objects(session, &database).await?;
@@ -147,7 +147,7 @@ pub async fn make_like(
     session.reset_settings().await
 }
 
-/// What must go, and what must be made, in that order.
+/// Objects to drop, and objects to create, in that order.
 #[derive(Debug, PartialEq, Eq)]
 struct Difference<'a> {
     surplus: Vec<&'a Object>,
@@ -158,22 +158,22 @@ fn difference<'a>(have: &'a [Object], wanted: &'a [Object], events: Events) -> D
     let wanted: Vec<&Object> =
         wanted.iter().filter(|o| events == Events::AsTheyWere || o.kind != ObjectKind::EventState).collect();
     let have_all: Vec<&Object> = have.iter().collect();
-    // If one differs, all are made anew: several triggers of a table fire in the order in which they were made, and a view that
-    // reads another can be made only while the other one can be read.
+    // If one differs, all are created anew: triggers of a table fire in the order of their creation, and a view that
+    // reads another can be created only while that one can be read.
     let differs = |kind: ObjectKind| {
         let of = |all: &[&Object]| all.iter().filter(|o| o.kind == kind).map(|o| (*o).clone()).collect::<Vec<_>>();
         of(&have_all) != of(&wanted)
     };
     let anew: Vec<ObjectKind> = [ObjectKind::Trigger, ObjectKind::View].into_iter().filter(|k| differs(*k)).collect();
-    let same = |o: &Object, others: &[&Object]| !anew.contains(&o.kind) && others.iter().any(|other| alike(o, other));
-    // Triggers and events first, views after what reads them: dropping asks for no order, making does.
+    let same = |o: &Object, others: &[&Object]| !anew.contains(&o.kind) && others.iter().any(|other| same_object(o, other));
+    // Dropping needs no order, creating does.
     let surplus = have.iter().filter(|o| o.kind != ObjectKind::Database && !same(o, &wanted)).collect();
     let missing = wanted.iter().copied().filter(|o| !same(o, &have_all)).collect();
     Difference { surplus, missing }
 }
 
-/// The name of a database is not its affair.
-fn alike(a: &Object, b: &Object) -> bool {
+/// Whether two objects are equal; of the database object the name does not count.
+fn same_object(a: &Object, b: &Object) -> bool {
     if a.kind == ObjectKind::Database { a.kind == b.kind && a.text == b.text } else { a == b }
 }
 

@@ -1,5 +1,5 @@
-//! The swap and its two ends. Before the RENAME nothing of the tenant's has changed place; after it the rest is made to fit. Which
-//! of the two it is, the server's marks say, to whoever asks: so a swap that was begun by one process can be ended by another.
+//! The swap, and how it is ended. Before the RENAME no tenant's table has moved: the swap can be taken back. After it the swap is
+//! finished. The marks on the server say which, so another process can end a swap.
 
 use super::accounts::{self, AffectedAccounts};
 use super::failure::RestoreError;
@@ -14,40 +14,40 @@ use chrono::{DateTime, NaiveDateTime, Utc};
 use sennight_protocol::cutover::CutoverTask;
 use std::time::{Duration, Instant};
 
-/// Tries before the sessions are said to stay.
+/// Attempts to rename before the swap fails.
 const ATTEMPTS: u32 = 5;
-/// Longest wait of one try for the tables' locks: whoever is outside the fence waits behind it.
+/// Longest wait of one attempt for the tables' locks: accounts that are not locked out wait behind it.
 const LOCK_WAIT: &str = "SET SESSION lock_wait_timeout = 5";
-/// Says that the live schema has all that it should.
+/// Value of the row in the previous schema's mark that says: the live schema is complete.
 const DONE: &str = "live is done";
 
 /// A RENAME that took effect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Renamed {
-    /// How long the statement took: whoever is outside the fence waited so long.
+    /// How long the statement took: accounts that are not locked out waited so long.
     pub locked: Duration,
-    /// When, by the server's clock.
+    /// Time of the RENAME, by the server's clock.
     pub at: DateTime<Utc>,
 }
 
 /// How a swap ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SwapOutcome {
-    /// The restored schema serves, whole.
+    /// The restored schema is live and complete.
     Forward,
-    /// The old one serves, as if nothing had been.
+    /// The old schema is live, as before the swap.
     Back,
 }
 
-/// Reads all that the swap and both of its ends need. Changes nothing.
+/// Reads all that the swap needs to be finished or taken back. Changes nothing.
 pub async fn make_journal(session: &mut Session, task: &CutoverTask) -> Result<Journal, RestoreError> {
     let live = &task.database.database;
     if let Some(kept) = Schema::find(session, &task.previous_database).await?.filter(|s| !s.is_empty()) {
         let wanted = Mark::new(Role::Previous, &task.request_uid, task.live_oid).table();
-        tracing::warn!(tables = kept.tables.len(), "the name for the old database is taken");
+        tracing::warn!(tables = kept.tables.len(), "name of the previous database in use");
         return Err(RestoreError::NameTaken { name: task.previous_database.clone(), wanted });
     }
-    let reach: AffectedAccounts = accounts::schema_access(session, live).await?.affected();
+    let affected: AffectedAccounts = accounts::schema_access(session, live).await?.affected();
     let states = events_to_enable(session, task).await?;
     let source = stored_code::read(session, &task.new_database, &states).await?;
     if let Some(view) = stored_code::names_schema(&source, &task.new_database) {
@@ -57,14 +57,14 @@ pub async fn make_journal(session: &mut Session, task: &CutoverTask) -> Result<J
     let objects = stored_code::read(session, live, &[]).await?;
     Ok(Journal {
         request_uid: task.request_uid.clone(),
-        accounts: reach.to_lock,
+        accounts: affected.to_lock,
         live: objects,
         source,
         routine_grants: accounts::routine_grants(session, live).await?,
     })
 }
 
-/// Which events of the waiting schema are to be switched on.
+/// Events of the new schema that are to be switched on.
 async fn events_to_enable(session: &mut Session, task: &CutoverTask) -> Result<Vec<(String, String)>, RestoreError> {
     let schema = Schema::find(session, &task.new_database).await?.unwrap_or_default();
     let Some(mark) = source_mark(&schema, task) else {
@@ -74,14 +74,14 @@ async fn events_to_enable(session: &mut Session, task: &CutoverTask) -> Result<V
     Ok(read_mark(session, &task.new_database, mark).await?)
 }
 
-/// What a schema's mark remembers: events that were on.
+/// Reads the rows of a schema's mark: events that were on, with their state.
 pub async fn read_mark(session: &mut Session, schema: &str, mark: &Mark) -> Result<Vec<(String, String)>, EngineError> {
     let query =
         format!("SELECT name, value FROM {}.{} WHERE name <> '' ORDER BY id", ident(schema), ident(&mark.table()));
     session.rows(&query, "reading what the mark remembers").await
 }
 
-/// Writes it.
+/// Writes rows into a schema's mark.
 pub async fn write_mark(
     session: &mut Session,
     schema: &str,
@@ -115,7 +115,7 @@ pub async fn lock_out_and_rename(
     let live = task.database.database.as_str();
     let ticket = ticket(task);
     session.run(LOCK_WAIT, "preparing the session").await?;
-    // Beside the live schema, so before anybody has to wait. With the ticket there, the way back is walked whole.
+    // Does not touch the live schema, so it comes before the lockout. The ticket makes `take_back` undo everything.
     prepare_previous(session, task, journal, &ticket).await?;
     lockout::lock(session, &journal.accounts).await?;
     stored_code::events_off(session, live, &journal.live).await?;
@@ -126,7 +126,7 @@ pub async fn lock_out_and_rename(
         match rename_tables(session, task, &ticket).await {
             Ok(renamed) => return Ok(renamed),
             Err(error @ EngineError::LockTimeout { .. }) => {
-                tracing::info!(attempt, %error, "somebody holds the tables");
+                tracing::info!(attempt, %error, "rename attempt failed: tables are locked");
                 failure = Some(error);
                 lockout::terminate_sessions(session, &whom).await?;
             }
@@ -161,24 +161,24 @@ async fn session_filter(session: &mut Session, task: &CutoverTask) -> Result<Ses
     Ok(SessionFilter::of(&known.affected(), &known.own, &[&task.database.database, &task.new_database]))
 }
 
-/// One try. Dropping a trigger waits for its table as the RENAME does.
+/// One attempt. Dropping a trigger waits for its table like the RENAME does.
 async fn rename_tables(session: &mut Session, task: &CutoverTask, ticket: &Mark) -> Result<Renamed, EngineError> {
-    let places =
+    let plan =
         RenamePlan { live: &task.database.database, source: &task.new_database, previous: &task.previous_database };
-    for schema in [places.live, places.source] {
+    for schema in [plan.live, plan.source] {
         stored_code::drop_triggers(session, schema).await?;
     }
-    let live = Schema::find(session, places.live).await?.unwrap_or_default();
-    let source = Schema::find(session, places.source).await?.unwrap_or_default();
-    let statement = statement(&places, &live.tables, &source.tables, ticket);
+    let live = Schema::find(session, plan.live).await?.unwrap_or_default();
+    let source = Schema::find(session, plan.source).await?.unwrap_or_default();
+    let statement = statement(&plan, &live.tables, &source.tables, ticket);
     let since = Instant::now();
     session.run(&statement, "renaming the tables of both databases").await?;
     let locked = since.elapsed();
-    tracing::info!(tables = live.tables.len() + source.tables.len(), ?locked, "renamed");
+    tracing::info!(tables = live.tables.len() + source.tables.len(), ?locked, "tables of both databases renamed");
     Ok(Renamed { locked, at: clock(session).await })
 }
 
-/// The server's clock, or ours where it does not answer any more.
+/// The server's clock, or this process's if the server does not answer any more.
 async fn clock(session: &mut Session) -> DateTime<Utc> {
     let now = session.row::<(String,)>("SELECT CAST(UTC_TIMESTAMP(6) AS CHAR)", "reading the server's clock").await;
     let parsed = now.ok().and_then(|(text,)| NaiveDateTime::parse_from_str(&text, "%Y-%m-%d %H:%M:%S%.f").ok());
@@ -204,7 +204,7 @@ pub async fn recover(
     }
 }
 
-/// From the RENAME on.
+/// Finishes a swap after its RENAME: creates the code, unlocks the accounts, removes what is left. May be repeated.
 pub async fn finish_forward(session: &mut Session, task: &CutoverTask, journal: &Journal) -> Result<(), RestoreError> {
     let (live, kept) = (&task.database.database, &task.previous_database);
     let mark = Mark::new(Role::Previous, &task.request_uid, task.live_oid);
@@ -213,12 +213,12 @@ pub async fn finish_forward(session: &mut Session, task: &CutoverTask, journal: 
         stored_code::drop_events(session, live, &journal.live).await?;
         stored_code::make_like(session, live, &journal.source, Events::AsTheyWere).await?;
         for grant in &journal.routine_grants {
-            // Of a routine that day did not have, or to an account that is gone.
+            // The backup may not have the routine, or the account is gone.
             if let Err(error) = session.run(grant, "giving rights on routines again").await {
-                tracing::warn!(%error, "a right on a routine does not come back");
+                tracing::warn!(%error, "right on a routine not granted again");
             }
         }
-        // From here on the tenant may change it: nobody makes it like that day's again.
+        // From here on the tenant may change the code: a repeated attempt must not overwrite it.
         let done = format!("INSERT INTO {}.{} (name, value) VALUES ('', '{DONE}')", ident(kept), ident(&mark.table()));
         session.run(&done, "writing that the live database is whole").await?;
     }
@@ -234,7 +234,7 @@ pub async fn finish_forward(session: &mut Session, task: &CutoverTask, journal: 
         if empty.tables.is_empty() {
             drop_schema(session, &task.new_database, &empty, None).await?;
         } else {
-            tracing::warn!(database = task.new_database, tables = empty.tables.len(), "not empty: it stays");
+            tracing::warn!(database = task.new_database, tables = empty.tables.len(), "new schema not dropped: it is not empty");
         }
     }
     Ok(())
@@ -247,7 +247,7 @@ async fn is_done(session: &mut Session, kept: &str, mark: &Mark) -> Result<bool,
     Ok(count > 0)
 }
 
-/// Up to the RENAME. Without the ticket nothing was touched, or all of it was mended.
+/// Takes a swap back before its RENAME. Without the ticket nothing was changed, or everything was taken back already.
 async fn take_back(session: &mut Session, task: &CutoverTask, journal: &Journal) -> Result<(), RestoreError> {
     let source = Schema::find(session, &task.new_database).await?.unwrap_or_default();
     let ticket = ticket(task);

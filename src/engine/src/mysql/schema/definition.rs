@@ -1,4 +1,4 @@
-//! Reading what SHOW CREATE says: who an object runs as, where a trigger's body begins, whether an event is on. Pure.
+//! Parses and edits SHOW CREATE's text: definers, trigger bodies, event states, names of the own database. Pure.
 
 use crate::mysql::ident;
 
@@ -19,7 +19,7 @@ pub fn strip_definer(text: &str) -> (String, Option<String>) {
     (format!("{}{}", &text[..at], rest.trim_start()), Some(account))
 }
 
-/// A definition that says who its object runs as: the way back from [`strip_definer`]. Without a host it is a role's name. Who
+/// A definition with DEFINER: the inverse of [`strip_definer`]. Without a host it is a role's name. Who
 /// alters an event becomes its definer, if he does not say otherwise.
 pub fn with_definer(text: &str, definer: &str) -> String {
     let (user, host) = definer.rsplit_once('@').map_or((definer, None), |(user, host)| (user, Some(host)));
@@ -108,7 +108,7 @@ pub fn body_of_trigger(text: &str) -> Option<&str> {
     rest = ["INSERT", "UPDATE", "DELETE"].iter().find_map(|event| word(rest, event))?;
     rest = qualified(word(rest, "ON")?)?;
     rest = words(rest, &["FOR", "EACH", "ROW"])?;
-    // The order among triggers is that in which they are made.
+    // Left out: triggers are created in the order in which they fire.
     if let Some(other) = word(rest, "FOLLOWS").or_else(|| word(rest, "PRECEDES")) {
         rest = qualified(other)?;
     }
@@ -202,7 +202,7 @@ fn string_end(text: &str) -> usize {
     text.len()
 }
 
-/// An event's definition switched off, and the words that put it back: `None` if it was off for good.
+/// An event's definition switched off, and the word that switches it on again: `None` if it was off.
 pub fn disable_event(text: &str) -> Option<(String, Option<&'static str>)> {
     let rest = word(word(text, "CREATE")?, "EVENT")?;
     let schedule = qualified(rest)?;

@@ -1,5 +1,5 @@
-//! Everything that is not a table's rows, as statements: what SHOW CREATE says, without DEFINER (which is kept beside each
-//! statement), in an order in which it can be made again. `render` writes the backup's `schema.sql`, `parse` reads it.
+//! The schema of a MySQL or MariaDB database as statements: SHOW CREATE's text without DEFINER (which is stored beside each
+//! statement), in an order in which it can be created again. `render` writes `schema.sql`, `parse` reads it.
 
 mod definition;
 mod objects;
@@ -15,7 +15,7 @@ pub use script::{Header, SESSION, Section, Statement, WRITES, event_state, parse
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 
-/// Kinds of objects, in the order in which they are made.
+/// Kinds of objects, in the order in which they are created.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum ObjectKind {
@@ -33,11 +33,11 @@ pub enum ObjectKind {
     Trigger,
     /// An event, switched off.
     Event,
-    /// What switches an event on again.
+    /// The statement that switches an event on again.
     EventState,
 }
 
-/// What the session must say before an object is made, so that it is made as it was.
+/// Session settings that an object must be created with, because the server stores them with it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Settings {
@@ -51,19 +51,19 @@ pub struct Settings {
     pub time_zone: String,
 }
 
-/// One object.
+/// One object of a schema.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Object {
-    /// What it is.
+    /// Kind of object.
     pub kind: ObjectKind,
     /// Its name.
     pub name: String,
-    /// Who it runs as, `user@host`.
+    /// The account that it runs as, `user@host`.
     pub definer: Option<String>,
-    /// What must be set before.
+    /// Settings to set before.
     pub settings: Option<Settings>,
-    /// The statement.
+    /// The statement that creates it.
     pub text: String,
 }
 
@@ -75,7 +75,7 @@ pub struct Schema {
 }
 
 impl Schema {
-    /// The first object that is not in `now` what it was, in words. How far AUTO_INCREMENT and sequences have counted is no
+    /// The first object that differs in `now`, as a sentence. How far AUTO_INCREMENT and sequences have counted is no
     /// difference.
     pub fn first_difference(&self, now: &Self) -> Option<String> {
         let essence = |object: &Object| {

@@ -1,4 +1,4 @@
-//! Asks the server for every object's definition.
+//! Reads every object's definition by SHOW CREATE.
 
 use super::order::sort_views;
 use super::script::event_state;
@@ -12,7 +12,7 @@ use crate::mysql::inventory::Inventory;
 
 const READING: &str = "reading the schema";
 
-/// Reads everything that is not rows, as it is now.
+/// Reads all definitions as they are now.
 pub async fn read(session: &mut Session, inventory: &Inventory) -> Result<Schema, EngineError> {
     let mut objects = vec![database(session).await?];
     let own = objects[0].name.clone();
@@ -36,7 +36,7 @@ pub async fn read(session: &mut Session, inventory: &Inventory) -> Result<Schema
     Ok(Schema { objects })
 }
 
-/// What is neither table nor sequence, as it is now.
+/// Reads the definitions of everything but tables and sequences.
 pub async fn read_code(session: &mut Session) -> Result<Vec<Object>, EngineError> {
     let mut objects = vec![database(session).await?];
     let own = objects[0].name.clone();
@@ -65,7 +65,7 @@ async fn database(session: &mut Session) -> Result<Object, EngineError> {
     Ok(Object { kind: ObjectKind::Database, name, definer: None, settings: None, text })
 }
 
-/// Its definition, and where it stands. What it has handed out to the server's cache is used up.
+/// A sequence's definition and state. Numbers in the server's cache count as used.
 async fn sequence(session: &mut Session, name: &str) -> Result<[Object; 2], EngineError> {
     let quoted = ident(name);
     let (_, text): (String, String) = session.row(&format!("SHOW CREATE SEQUENCE {quoted}"), &doing(name)).await?;
@@ -116,7 +116,7 @@ async fn view(session: &mut Session, name: &str, own: &str) -> Result<Object, En
 type TriggerRow = (String, String, String, String);
 type TriggerText = [String; 5];
 
-/// In the order in which they fire, so that made in that order they fire so again.
+/// Triggers in the order in which they fire: created in that order, they fire so again.
 async fn triggers(session: &mut Session) -> Result<Vec<Object>, EngineError> {
     let found: Vec<TriggerRow> = session
         .rows(
@@ -157,7 +157,7 @@ fn first_of(row: &mysql_async::Row, name: &str) -> Result<TriggerText, EngineErr
 
 type EventText = (String, String, String, String, String, String, String);
 
-/// Switched off; what was on is switched on by a statement of its own at the end.
+/// Events, switched off. Those that were on are switched on by statements of their own at the end.
 async fn events(session: &mut Session) -> Result<Vec<Object>, EngineError> {
     let names: Vec<(String,)> = session
         .rows("SELECT EVENT_NAME FROM information_schema.EVENTS WHERE EVENT_SCHEMA = DATABASE() ORDER BY 1", READING)

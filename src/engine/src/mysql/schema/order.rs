@@ -1,10 +1,10 @@
-//! In which order views can be made: each after those that it reads. Pure.
+//! Sorts views so that each comes after those that it reads. Pure.
 
 use super::Object;
 use crate::mysql::ident;
 
-/// Sorts views so that each comes after those that its text names. A name may be a column's as well, so that a circle is
-/// possible where there is none: the rest then keeps its order, and whoever loads it tries again.
+/// Sorts views so that each comes after those that its text names. A name may also be a column's, so there may seem to be a
+/// cycle: the remaining views then keep their order, and a load retries them.
 pub fn sort_views(mut left: Vec<Object>) -> Vec<Object> {
     let mut sorted: Vec<Object> = Vec::with_capacity(left.len());
     while !left.is_empty() {

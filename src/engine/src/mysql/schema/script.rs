@@ -1,4 +1,4 @@
-//! `schema.sql`: a script that the stock clients run, and that a program can take apart again without knowing SQL. Pure.
+//! Writes and parses `schema.sql`: a script for the stock clients, which can be split again without parsing SQL. Pure.
 
 use super::{Object, ObjectKind, Schema, Settings};
 use crate::mysql::{ident, literal};
@@ -7,36 +7,36 @@ use std::fmt::Write as _;
 
 /// Begins the line before each object.
 const MARK: &str = "-- sennight ";
-/// The line between what rows need and what must not see them come: they are loaded there.
+/// The line at which rows are loaded: tables come before it, triggers and other code after it.
 const ROWS: &str = "-- sennight rows";
 
-/// What a stock client's session must say, by values: its own would be the server's, where nobody may have thought of a restore
-/// (`autocommit = 0`: all is gone when the client goes). One statement, which `parse` leaves out.
+/// Session settings for a stock client, by values: the server's own may not suit a restore (with `autocommit = 0` all is lost
+/// when the client ends). One statement, which `parse` leaves out.
 pub const SESSION: &str = "SET NAMES utf8mb4, sql_mode = 'NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES', time_zone = '+00:00', foreign_key_checks = 0, unique_checks = 0, \
 autocommit = 1, completion_type = 0, sql_safe_updates = 0, explicit_defaults_for_timestamp = 1";
 
-/// A statement of its own: the variable has another name on each family.
+/// A statement of its own, because the variable has different names on MySQL and MariaDB.
 pub const WRITES: &str = "SET SESSION TRANSACTION READ WRITE";
 
-/// When a statement's turn is.
+/// When a statement runs, relative to the rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Section {
     /// Before the rows: database, sequences, tables.
     Before,
     /// After them: routines, views, triggers, events (switched off).
     After,
-    /// At the end of all: events are switched on.
+    /// At the very end: events are switched on.
     Last,
 }
 
-/// What stands before each object, as JSON.
+/// The JSON line before each object.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Header {
-    /// What it is.
+    /// Kind of object.
     pub kind: ObjectKind,
     /// Its name.
     pub name: String,
-    /// Who it ran as.
+    /// The account that it ran as.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub definer: Option<String>,
 }
@@ -44,7 +44,7 @@ pub struct Header {
 /// A statement of the script.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Statement {
-    /// When its turn is.
+    /// When it runs.
     pub section: Section,
     /// The object that it belongs to.
     pub header: Header,
@@ -113,7 +113,7 @@ pub fn set(settings: &Settings, object: &Object) -> String {
     )
 }
 
-/// Takes the script apart. `None` if it is not one of ours.
+/// Splits the script into statements. `None` if Sennight did not write it.
 pub fn parse(text: &str) -> Option<Vec<Statement>> {
     let delimiter = text.lines().find_map(|line| line.strip_prefix("DELIMITER "))?.to_owned();
     let (end, mut header) = (format!("{delimiter}\n"), None::<Header>);
@@ -129,7 +129,7 @@ pub fn parse(text: &str) -> Option<Vec<Statement>> {
             }
             sql = rest;
         }
-        // Not an object's: what a client is told, and settings that a session of ours has already.
+        // Belongs to no object: lines for the client, and settings that Sennight's sessions have anyway.
         let own = sql.trim().is_empty() || sql == "DELIMITER " || sql.starts_with("SET NAMES ") || sql == WRITES;
         let Some(header) = header.clone().filter(|_| !own) else { continue };
         statements.push(Statement { section: section(header.kind), header, sql: sql.to_owned() });
@@ -137,7 +137,7 @@ pub fn parse(text: &str) -> Option<Vec<Statement>> {
     Some(statements)
 }
 
-/// The statement that puts an event back to what it was.
+/// The statement that gives an event this state.
 pub fn event_state(name: &str, state: &str) -> String {
     format!("ALTER EVENT {} {state}", ident(name))
 }
