@@ -1,4 +1,4 @@
-//! Compiles a profile against the tables of one backup. Messages name the field of the profile.
+//! Compiles a profile against the tables of one backup. Errors name the field of the profile.
 
 use super::cell::Shape;
 use super::error::CompileError;
@@ -38,7 +38,7 @@ fn compile(profile: &ExportProfile, manifest: &Manifest) -> Result<ExportPlan, C
     let read_twice = single_pass::assign_lookups(&mut compiler.cached, &mut entities);
     // What the custom fields are must be known before their values are read.
     let fields = |use_: &CacheUse| matches!(use_.keep, CacheRule::Field { .. });
-    compiler.cached.sort_by_key(|held| !held.uses.iter().any(fields));
+    compiler.cached.sort_by_key(|cached| !cached.uses.iter().any(fields));
     Ok(ExportPlan {
         style: profile.format.style()?,
         zone,
@@ -219,8 +219,8 @@ impl<'a> Compiler<'a> {
     }
 
     pub(super) fn cache(&mut self, table: usize, use_: CacheUse) {
-        match self.cached.iter_mut().find(|held| held.table == table) {
-            Some(held) => held.uses.push(use_),
+        match self.cached.iter_mut().find(|cached| cached.table == table) {
+            Some(cached) => cached.uses.push(use_),
             None => self.cached.push(CachedTable { table, uses: vec![use_] }),
         }
     }

@@ -1,4 +1,4 @@
-//! Compiles the parts of an entity that come out of other tables: custom fields and further lines.
+//! Compiles the parts of an entity that come from other tables: custom fields and further lines.
 
 use super::cell::Shape;
 use super::compile::Compiler;

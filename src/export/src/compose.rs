@@ -1,4 +1,4 @@
-//! One row of an entity in, the lines of its record out: its cells, their labels, custom fields, multi values, lines.
+//! Turns one row of an entity into the CSV lines of its record: cells, labels, custom fields, multi values, further lines.
 
 use super::cell::{self, Shape};
 use super::guard::guarded;
@@ -159,8 +159,8 @@ impl<'a> Composer<'a> {
         if self.entity.lines.is_empty() {
             return;
         }
-        let held = self.parts.map(|parts| &parts.lines);
-        let mut packed = held.into_iter().flat_map(|held| held.get(id)).map(|(_, packed)| packed);
+        let packed_lines = self.parts.map(|parts| &parts.lines);
+        let mut packed = packed_lines.into_iter().flat_map(|packed_lines| packed_lines.get(id)).map(|(_, packed)| packed);
         let first = packed.next();
         self.line(record, first);
         for more in packed {

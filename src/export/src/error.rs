@@ -1,4 +1,4 @@
-//! Why an export is refused or fails: one enum for the profile, one for the data.
+//! Errors of an export: one enum for the profile, one for the data.
 
 pub use sennight_core::profile::Misfit as CompileError;
 

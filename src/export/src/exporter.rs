@@ -1,4 +1,4 @@
-//! Drives one export: held tables first, then one entity after the other, row text in and zip bytes out.
+//! Runs one export: cached tables first, then one entity after the other. Row text in, zip bytes out.
 
 use super::compose::Composer;
 use super::error::ExportError;
@@ -38,11 +38,11 @@ impl ExportStep {
     }
 }
 
-/// What the live database has, and a place for the set of what it lacks until the full set is written.
+/// The ids that the live database has, and storage for the missing-only set until the full set is written.
 pub struct Live {
-    /// The ids.
+    /// Ids of the live records, by entity.
     pub ids: LiveIds,
-    /// The place.
+    /// Storage for the missing-only set's entries.
     pub deferred: Box<dyn DeferredFile>,
 }
 
@@ -165,14 +165,14 @@ impl Exporter {
             }
         }
         // A table may be read twice, as lookup and as entity.
-        let told = self.facts.not_utf8.iter().any(|known| known.table == current.not_utf8.table);
-        if current.not_utf8.cells > 0 && !told {
+        let listed = self.facts.not_utf8.iter().any(|known| known.table == current.not_utf8.table);
+        if current.not_utf8.cells > 0 && !listed {
             self.facts.not_utf8.push(current.not_utf8);
         }
         match current.step.pass {
             Pass::Cache(at) => self.cache.seal(&self.plan.cached[at].uses, &self.plan),
             Pass::Entity(at) => {
-                // What was kept for it is not needed any more; what it is called is, by those behind it.
+                // Its own values are not needed any more; its names are, by later entities.
                 drop(self.cache.parts.remove(&at));
                 self.cache.seal(&self.plan.entities[at].labels, &self.plan);
             }
@@ -181,7 +181,7 @@ impl Exporter {
     }
 
     /// Writes what stands behind the CSV files: the other set, the links, READMEs, the manifest, the zip's directory.
-    /// Tells of the CSV files.
+    /// Returns the CSV files with their rows.
     pub fn finish(mut self) -> Result<Vec<ExportFile>, ExportError> {
         if self.current.is_some() {
             return Err(ExportError::OutOfOrder("finish() before end()"));
@@ -204,8 +204,8 @@ impl Exporter {
         self.output.start(EXPORT_MANIFEST, false)?;
         self.output.write(&manifest)?;
         self.output.finish()?;
-        let told = |file: FileFacts| ExportFile { name: file.name, rows: file.rows };
-        Ok(self.facts.files.into_iter().map(told).collect())
+        let summary = |file: FileFacts| ExportFile { name: file.name, rows: file.rows };
+        Ok(self.facts.files.into_iter().map(summary).collect())
     }
 
     fn row(&mut self, current: &mut Current, line: Result<&[u8], rows::RowError>) -> Result<(), ExportError> {

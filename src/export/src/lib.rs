@@ -1,9 +1,8 @@
-//! From the row text of a backup to a zip of CSV files, by a profile: pure and streaming. Bytes come in frame by frame and
-//! go out through an [`Outlet`]; no network, no database, no clock (the backup's own times are used, so that the same backup
-//! and profile give the same bytes).
+//! Turns the row text of a backup into a zip of CSV files, by an ExportProfile. Pure and streaming: frames come in, bytes go out
+//! through an [`Outlet`]. No network, no database, no clock: the same backup and profile give the same bytes.
 //!
-//! Memory: main tables are streamed. Lookups, multi values, custom fields and lines are held, [`held::ENTRY_BYTES`] plus
-//! the text of the value for each row that matters; besides that one decoded frame, its CSV text and the deflate window.
+//! Memory: main tables are streamed. Lookups, multi values, custom fields and lines are cached: [`text_table::ENTRY_BYTES`]
+//! plus the value's text for each row in use. Besides that one decoded frame, its CSV text and the deflate window.
 
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 

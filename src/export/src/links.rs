@@ -1,5 +1,5 @@
-//! `ambiguous-links.csv`: links by a name that several records share. An importer takes the first it finds; a person has
-//! to set these right, and for that needs to know which was meant.
+//! `ambiguous-links.csv`: links by a name that several records share. An importer takes the first record that it finds; the file
+//! tells a person which one was meant.
 
 use super::compose::Record;
 use super::error::ExportError;

@@ -1,4 +1,4 @@
-//! The ids that the live database has, entity by entity: what is not among them is missing there.
+//! The ids of the live database's records, by entity. A record of the backup that is not among them is missing there.
 //!
 //! As text: a line that begins with a tab names an entity, each line below it is an id of it, in the backup's cell text. An
 //! entity that is named has been asked for, also where no id follows.

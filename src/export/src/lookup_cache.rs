@@ -1,4 +1,4 @@
-//! What is kept of the tables that an export holds: lookups, and of each entity its multi values, custom fields and lines.
+//! In-memory cache of the tables that an export reads first: lookups, and each entity's multi values, custom fields and lines.
 
 use super::error::ExportError;
 use super::guard::guarded;
@@ -8,21 +8,21 @@ use super::text_table::{SharedTexts, TextTable};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
-/// Kinds of multi values of one entity: more would be data that nobody meant as columns.
+/// Most kinds of multi values of one entity: more would be data that is not meant as columns.
 pub(super) const MOST_PIVOTS: usize = 200;
 
-/// Everything that is kept.
+/// All cached values of one export.
 #[derive(Default)]
 pub(super) struct LookupCache {
-    /// By slot.
+    /// Lookups by slot.
     pub(super) lookups: Vec<TextTable>,
-    /// Of lookups that importers find records by: texts that several records share.
+    /// Texts that several records share, of lookups by which importers find records.
     pub(super) shared: Vec<Option<SharedTexts>>,
-    /// By entity.
+    /// Parts by the entity's place in the plan.
     pub(super) parts: BTreeMap<usize, Parts>,
 }
 
-/// What is kept for one entity.
+/// Cached values of one entity's records.
 #[derive(Default)]
 pub(super) struct Parts {
     pub(super) multis: MultiValues,
@@ -32,14 +32,14 @@ pub(super) struct Parts {
 }
 
 impl LookupCache {
-    /// Nothing yet.
+    /// An empty cache for a plan.
     pub(super) fn new(plan: &ExportPlan) -> Self {
         let lookups: Vec<TextTable> = std::iter::repeat_with(TextTable::default).take(plan.lookups.len()).collect();
         let shared = plan.lookups.iter().map(|_| None).collect();
         Self { lookups, shared, parts: BTreeMap::new() }
     }
 
-    /// Keeps what a row says for all that read its table. False where it cannot be held.
+    /// Adds a row's values for every use of its table. False if the cache is full.
     pub(super) fn add_row(&mut self, uses: &[CacheUse], plan: &ExportPlan, cells: &[Cell<'_>]) -> bool {
         uses.iter()
             .filter(|use_| use_.filter.iter().all(|filter| filter.passes(cells)))

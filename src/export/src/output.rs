@@ -1,5 +1,5 @@
-//! The zip as it is written: a stream without seeking, whose bytes whoever drives the export takes away in between; and
-//! another one beside it, whose entries follow when the first set is complete.
+//! Writes the zip: a stream without seeking, whose bytes the caller takes away. The entries of the missing-only set go into a
+//! second zip, and are appended when the full set is complete.
 
 use super::error::ExportError;
 use chrono::{Datelike, NaiveDateTime, Timelike};
@@ -31,7 +31,7 @@ impl Write for Outlet {
     }
 }
 
-/// A place for what is written now and belongs behind everything else: memory, or a file of whoever drives the export.
+/// Storage for entries that are written now and appended at the end: memory, or the caller's file.
 pub trait DeferredFile: Read + Write + Seek + Send {}
 
 impl<T: Read + Write + Seek + Send> DeferredFile for T {}
@@ -43,10 +43,10 @@ pub(super) struct Output<W: Write + Seek> {
     file: String,
 }
 
-/// The zip that is delivered.
+/// The zip that is uploaded.
 pub(super) type MainOutput = Output<StreamWriter<Outlet>>;
 
-/// What is set aside for its end.
+/// The zip whose entries are appended to it at the end.
 pub(super) type DeferredOutput = Output<Box<dyn DeferredFile>>;
 
 impl MainOutput {
@@ -55,11 +55,11 @@ impl MainOutput {
         Self { zip: ZipWriter::new_stream(outlet), time: stamp(time), file: String::new() }
     }
 
-    /// Appends the entries of what was set aside, as they are.
-    pub(super) fn append(&mut self, beside: DeferredOutput) -> Result<(), ExportError> {
-        self.file.clone_from(&beside.file);
-        let aside = beside.zip.finish().map_err(|source| self.failed(&source))?;
-        let mut archive = ZipArchive::new(aside).map_err(|source| self.failed(&source))?;
+    /// Appends the entries of what was set file, as they are.
+    pub(super) fn append(&mut self, deferred: DeferredOutput) -> Result<(), ExportError> {
+        self.file.clone_from(&deferred.file);
+        let file = deferred.zip.finish().map_err(|source| self.failed(&source))?;
+        let mut archive = ZipArchive::new(file).map_err(|source| self.failed(&source))?;
         for at in 0..archive.len() {
             let entry = archive.by_index_raw(at).map_err(|source| self.failed(&source))?;
             self.zip.raw_copy_file(entry).map_err(|source| self.failed(&source))?;
@@ -69,9 +69,9 @@ impl MainOutput {
 }
 
 impl DeferredOutput {
-    /// Entries that are written into `aside` until they are appended.
-    pub(super) fn new(aside: Box<dyn DeferredFile>, time: NaiveDateTime) -> Self {
-        Self { zip: ZipWriter::new(aside), time: stamp(time), file: String::new() }
+    /// Entries that are written into `file` until they are appended.
+    pub(super) fn new(file: Box<dyn DeferredFile>, time: NaiveDateTime) -> Self {
+        Self { zip: ZipWriter::new(file), time: stamp(time), file: String::new() }
     }
 }
 

@@ -1,5 +1,5 @@
-//! A profile compiled against the tables of one backup: every name is resolved, every exclusion asserted, so that nothing
-//! but the data can go wrong afterwards.
+//! The compiled form of a profile for one backup: every name is resolved and every exclusion checked. After this only the data
+//! can be wrong.
 
 use super::cell::Shape;
 use super::resolve::{Filter, Template};
@@ -35,7 +35,7 @@ pub struct Skipped {
 /// A lookup in use.
 #[derive(Debug, Clone, Default)]
 pub(super) struct LookupPlan {
-    /// Importers find records by its texts: those that several records share are told.
+    /// Importers find records by its texts: those that several records share are listed.
     pub(super) link: bool,
 }
 
@@ -52,7 +52,7 @@ pub(super) struct CacheUse {
     pub(super) filter: Vec<Filter>,
 }
 
-/// What of a held table's row is kept, and what for. Numbers of columns are places in the row.
+/// What to cache of a row, and what for. Numbers of columns are places in the row.
 #[derive(Debug, Clone)]
 pub(super) enum CacheRule {
     /// A text by its key.
@@ -108,7 +108,7 @@ pub(super) struct CustomPlan {
     pub(super) enums: Option<usize>,
 }
 
-/// A column whose cells come out of a held table.
+/// A column whose cells come from a cached table.
 #[derive(Debug, Clone)]
 pub(super) struct LineColumn {
     pub(super) header: String,

@@ -1,5 +1,5 @@
-//! README.txt for the people who get the zip: what is in it, how to import it, what is not in it, what was changed. In
-//! English, Vietnamese and Russian; the profile says which of them is README.txt, the others stand beside it.
+//! The zip's README.txt for people: what is in it, how to import it, what is not in it, what was changed. In English, Vietnamese
+//! and Russian; the profile chooses which one is README.txt.
 
 use super::plan::ExportPlan;
 use super::summary::{Comparison, EXPORT_MANIFEST, ExportContext, Facts, MISSING_ONLY};

@@ -1,4 +1,4 @@
-//! One entity's CSV files: records in, quoted and hashed bytes out, the next file when one is full.
+//! Writes one entity's CSV files: quotes and hashes the records, and starts the next file when one is full.
 
 use super::compose::{Note, Record};
 use super::error::ExportError;

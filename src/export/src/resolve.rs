@@ -1,4 +1,4 @@
-//! Conditions and values of a profile compiled to places in a row.
+//! Compiles a profile's conditions and values: column names become places in a row.
 
 use super::error::CompileError;
 use sennight_core::profile::{Condition, ProfileFault, Tables};

@@ -1,13 +1,12 @@
-//! Which lookups are filled while an entity's own table is read, so that the table costs its bytes once: those whose table
-//! is that of an entity, if nobody asks them before the entity has been read. In import order what others refer to comes first,
-//! so that this is the rule; a reference backwards, or to the same table, needs a pass of its own before all entities.
+//! Finds the lookups that can be filled while an entity's own table is read, so that the table is downloaded only once. That
+//! works if no earlier entity uses the lookup, which is the rule in import order. Otherwise the table is read twice.
 
 use super::plan::{CacheRule, CacheUse, CachedTable, EntityPlan, Source};
 
-/// Moves the uses of held tables to the entities that read the same table. Gives the tables that are read twice.
-pub(super) fn assign_lookups(held: &mut Vec<CachedTable>, entities: &mut [EntityPlan]) -> Vec<usize> {
+/// Moves the uses of cached tables to the entities that read the same table. Returns the tables that are read twice.
+pub(super) fn assign_lookups(cached: &mut Vec<CachedTable>, entities: &mut [EntityPlan]) -> Vec<usize> {
     let mut twice = Vec::new();
-    let all = std::mem::take(held);
+    let all = std::mem::take(cached);
     for table in all {
         let reader = entities.iter().position(|entity| entity.table == table.table);
         match reader {
@@ -16,14 +15,14 @@ pub(super) fn assign_lookups(held: &mut Vec<CachedTable>, entities: &mut [Entity
             }
             found => {
                 twice.extend(found.map(|_| table.table));
-                held.push(table);
+                cached.push(table);
             }
         }
     }
     twice
 }
 
-/// Whether nobody needs what is kept until entity `reader` has been read.
+/// Whether no entity needs the cached values before entity `reader` has been read.
 fn needed_only_after(use_: &CacheUse, reader: usize, entities: &[EntityPlan]) -> bool {
     let first = match &use_.keep {
         CacheRule::Lookup { slot, .. } => entities.iter().position(|entity| uses_lookup(entity, *slot)),

@@ -1,4 +1,4 @@
-//! What the zip says of itself to machines: manifest.json, and what it is made of.
+//! The zip's manifest.json: which files, columns and records are in the export, and what was changed.
 
 use super::compose::Note;
 use super::plan::{ExportPlan, Skipped};

@@ -1,5 +1,5 @@
-//! Texts held in memory by key, as compactly as is simple: blocks of text, and sorted indexes into them. A key that is a
-//! plain number, as almost every id is, costs four bytes.
+//! A compact map from keys to texts: blocks of text, and sorted indexes into them. A key that is a plain number, as almost every
+//! id is, costs four bytes.
 
 use std::collections::hash_map::DefaultHasher;
 use std::collections::{HashMap, HashSet};
@@ -14,7 +14,7 @@ pub const ENTRY_BYTES: usize = std::mem::size_of::<Numbered>();
 const BLOCK: usize = 1 << 20;
 /// Bits of a place that say where in its block an entry begins.
 const OFFSET_BITS: u32 = 20;
-/// Candidates that are told of one text.
+/// Most candidates that are listed for one text.
 const CANDIDATES: usize = 20;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -130,8 +130,8 @@ impl TextTable {
         numbered.chain(self.named.iter().map(|at| (self.name(*at).to_owned(), self.entry(*at, true).1)))
     }
 
-    /// The texts that several keys share, whatever their case and their accents: an importer that looks for one finds any of
-    /// them, because most collations of the MySQL family take them for the same.
+    /// The texts that several keys share, ignoring case and accents: an importer that searches one finds any of
+    /// them, because most collations of MySQL and MariaDB treat them as equal.
     pub fn shared_texts(&self) -> SharedTexts {
         let mut hashes: Vec<u64> = self.entries().filter_map(|(_, value)| folded(value)).collect();
         hashes.sort_unstable();
@@ -159,11 +159,11 @@ impl SharedTexts {
     /// The keys that share this text, ended by `…` where there are more; `None` where the text is one key's alone.
     pub fn candidates(&self, text: &str) -> Option<String> {
         let keys = self.0.get(&folded(text)?)?;
-        let mut told = keys[..keys.len().min(CANDIDATES)].join(",");
+        let mut candidates = keys[..keys.len().min(CANDIDATES)].join(",");
         if keys.len() > CANDIDATES {
-            told.push_str(",…");
+            candidates.push_str(",…");
         }
-        Some(told)
+        Some(candidates)
     }
 }
 

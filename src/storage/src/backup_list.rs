@@ -1,4 +1,4 @@
-//! Everything below a storage prefix that is a backup, was one or might have become one: for people who look into a bucket.
+//! Lists every backup below a storage prefix, damaged and unfinished ones included, for the command line.
 
 use super::catalogue::id_of;
 use super::{CatalogueError, Listed, Store};
@@ -10,15 +10,15 @@ use sennight_protocol::backup::BackupRef;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// Backups looked at side by side.
+/// Backups that are opened at the same time.
 const AT_ONCE: usize = 8;
 
-/// What a directory of the bucket is.
+/// State of a backup's directory in the bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, strum::Display)]
 #[serde(rename_all = "camelCase")]
 #[strum(serialize_all = "lowercase")]
 pub enum FoundState {
-    /// The manifest is sound and every object is there in its length. Whether each byte is right, `verify` finds out.
+    /// The manifest is valid and every object has its length. Only `verify` checks every byte.
     Whole,
     /// There is a manifest, and the backup cannot be used.
     Damaged,
@@ -26,7 +26,7 @@ pub enum FoundState {
     Unfinished,
 }
 
-/// A directory of the bucket.
+/// One backup's directory.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FoundBackup {
@@ -34,28 +34,28 @@ pub struct FoundBackup {
     pub namespace: String,
     /// Name of the schedule, as the key says.
     pub schedule: String,
-    /// The backup's id.
+    /// Id of the backup, from its key.
     pub id: BackupId,
-    /// Where it lies.
+    /// Key prefix, ending in `/`.
     pub prefix: String,
-    /// What it is.
+    /// Whether it can be used.
     pub state: FoundState,
     /// What is wrong with a damaged one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// Bytes of all objects that are there.
+    /// Bytes of all objects below the prefix.
     pub bytes: i64,
-    /// Whether the bucket's rules leave it alone.
+    /// Whether the lifecycle rules do not delete it.
     pub held: bool,
-    /// Until when it is held, where its tags say so.
+    /// End of the hold, if its tags say so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub held_until: Option<DateTime<Utc>>,
-    /// What the manifest says, where there is a sound one.
+    /// Facts of the manifest, if that is valid.
     #[serde(flatten)]
     pub says: Option<ManifestFacts>,
 }
 
-/// What a manifest says of its backup.
+/// The facts of a manifest that are shown.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ManifestFacts {
@@ -90,7 +90,7 @@ impl Store {
             for namespace in self.names(&self.keys.area(area), namespace).await? {
                 let above = format!("{}{namespace}/", self.keys.area(area));
                 for schedule in self.names(&above, schedule).await? {
-                    // Other names under the prefix are not ours.
+                    // Names that cannot be a schedule's are not Sennight's.
                     if let Ok(place) = self.keys.schedule(area, &namespace, &schedule) {
                         all.extend(self.survey_schedule(area, &namespace, &schedule, &place).await?);
                     }
@@ -140,7 +140,7 @@ impl Store {
                     held_until: None,
                     says: None,
                 };
-                self.look(&mut found, &objects).await?;
+                self.inspect(&mut found, &objects).await?;
                 Ok(found)
             })
             .buffered(AT_ONCE)
@@ -148,8 +148,8 @@ impl Store {
             .await
     }
 
-    /// Opens the backup, if there is one, and looks for each of its objects among those that were listed.
-    async fn look(&self, found: &mut FoundBackup, objects: &[Listed]) -> Result<(), CatalogueError> {
+    /// Opens the backup, if there is one, and compares its objects with those that were listed.
+    async fn inspect(&self, found: &mut FoundBackup, objects: &[Listed]) -> Result<(), CatalogueError> {
         let backup = BackupRef { prefix: found.prefix.clone(), id: found.id.clone(), manifest_sha256: None };
         let open = match self.open(&backup, None).await {
             Ok(open) => open,
@@ -179,7 +179,7 @@ impl Store {
     }
 }
 
-/// The first object that is not there as the manifest has it.
+/// The first object that is missing, or has another length than the manifest says; as a sentence.
 fn missing(prefix: &str, manifest: &Manifest, objects: &[Listed]) -> Option<String> {
     let lengths: BTreeMap<&str, i64> = objects.iter().map(|object| (object.key.as_str(), object.length)).collect();
     let schema = (&manifest.schema.object, manifest.schema.length);

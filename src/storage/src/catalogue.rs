@@ -1,4 +1,4 @@
-//! Which backups there are. The manifests in the bucket are the truth (I4); nothing else is asked.
+//! Lists and opens backups. Only manifests in the bucket count (I4).
 
 use super::{Store, StoreError};
 use chrono::{DateTime, Utc};
@@ -11,16 +11,16 @@ use sennight_protocol::backup::BackupRef;
 use sha2::{Digest, Sha256};
 use std::pin::pin;
 
-/// Backups of one schedule that are looked at, the newest first: a week of daily ones and many manual ones.
+/// Backups of one schedule that are listed, the newest first: a week of daily ones and many manual ones.
 pub const NEWEST: usize = 40;
 
-/// Directories of one schedule that are looked into at most, those of failed runs included.
+/// Directories of one schedule that are opened at most, those of failed dumps included.
 const DIRS: usize = 1000;
 
 /// Manifests read at the same time.
 const AT_ONCE: usize = 8;
 
-/// Why a backup cannot be used.
+/// Why a backup cannot be used. The variant's name is the reason.
 #[derive(Debug, thiserror::Error, strum::IntoStaticStr)]
 pub enum CatalogueError {
     /// The bucket.
@@ -43,7 +43,7 @@ pub enum CatalogueError {
         /// Why.
         source: ManifestError,
     },
-    /// A manifest that is not as its writer wrote it.
+    /// A manifest that is not complete.
     #[error("the backup under {prefix} cannot be used: {source}; take another day's")]
     ManifestDamaged {
         /// The backup's prefix.
@@ -114,7 +114,7 @@ impl CatalogueError {
     fn of_seal(prefix: &str, bytes: &[u8], source: SealError) -> Self {
         let prefix = prefix.to_owned();
         match source {
-            // A later format may end otherwise.
+            // A later format may have another end: report the format then.
             SealError::Damaged(_) => match Manifest::foreign_format(bytes) {
                 Some(source) => Self::ManifestUnusable { prefix, source },
                 None => Self::ManifestDamaged { prefix, source },
@@ -125,7 +125,7 @@ impl CatalogueError {
         }
     }
 
-    /// Reason in CamelCase.
+    /// Reason in CamelCase, for conditions and Events.
     pub fn reason(&self) -> &'static str {
         match self {
             Self::Store(error) => error.reason(),
@@ -142,16 +142,16 @@ impl CatalogueError {
 /// A backup that was read and checked.
 #[derive(Debug, Clone, PartialEq)]
 pub struct OpenBackup {
-    /// Where it lies, pinned to the bytes that were read.
+    /// Prefix and id, pinned to the SHA-256 of the manifest that was read.
     pub backup: BackupRef,
-    /// What it holds.
+    /// Parsed and checked manifest.
     pub manifest: Manifest,
-    /// Length of the manifest's own bytes.
+    /// Bytes of the manifest object.
     pub length: i64,
 }
 
 impl OpenBackup {
-    /// What is told of it.
+    /// The facts that reports and statuses show.
     pub fn summary(&self) -> BackupSummary {
         let manifest = &self.manifest;
         BackupSummary {
@@ -177,10 +177,10 @@ impl OpenBackup {
     }
 }
 
-/// A line of the catalogue.
+/// One usable backup of a schedule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CatalogueEntry {
-    /// What is told of the backup.
+    /// The facts that reports and statuses show.
     pub summary: BackupSummary,
     /// Whose data it is.
     pub identity: TenantIdentity,
@@ -207,13 +207,13 @@ pub struct Catalogue {
 }
 
 impl Store {
-    /// The newest [`NEWEST`] backups of a schedule. What has no manifest does not exist.
+    /// The newest [`NEWEST`] backups of a schedule. A directory without a manifest is no backup.
     pub async fn catalogue(&self, namespace: &str, schedule: &str) -> Result<Catalogue, CatalogueError> {
         let mut found: Vec<(BackupId, Area, String)> = Vec::new();
         for area in [Area::Daily, Area::Held] {
             let prefix = self.keys.schedule(area, namespace, schedule)?;
             let dirs = self.list_dirs(&prefix).await?;
-            // Other names under the prefix are not ours.
+            // Names that are no backup id are not Sennight's.
             found.extend(dirs.into_iter().filter_map(|dir| Some((id_of(&dir)?, area, dir))));
         }
         found.sort_by(|one, other| (&other.0, rank(one.1)).cmp(&(&one.0, rank(other.1))));
@@ -226,7 +226,7 @@ impl Store {
             .buffered(AT_ONCE);
         let mut read = pin!(read);
         let mut catalogue = Catalogue::default();
-        // The bound is on backups: runs that failed leave directories, and must not push the good backups out.
+        // The limit counts backups, not directories: failed dumps leave directories too.
         while catalogue.backups.len() < NEWEST
             && let Some((area, opened)) = read.next().await
         {
@@ -260,7 +260,7 @@ impl Store {
                     return Ok(found.backups.pop());
                 }
                 Err(CatalogueError::Store(error)) => return Err(error.into()),
-                // No backup, or none that could be used.
+                // No manifest, or a backup that cannot be used.
                 Err(_) => {}
             }
         }
@@ -276,7 +276,7 @@ impl Store {
     ) -> Result<OpenBackup, CatalogueError> {
         let prefix = &backup.prefix;
         if let Some(identity) = identity {
-            self.belongs(backup, identity)?;
+            self.check_place(backup, identity)?;
         }
         let bytes = self
             .get_opt(&format!("{prefix}{MANIFEST}"))
@@ -300,14 +300,14 @@ impl Store {
         if let Some(difference) = identity.and_then(|identity| identity.first_difference(&manifest.identity)) {
             return Err(difference.into());
         }
-        self.belongs(backup, &manifest.identity)?;
+        self.check_place(backup, &manifest.identity)?;
         let backup = BackupRef { manifest_sha256: Some(found), ..backup.clone() };
         let length = i64::try_from(bytes.len()).unwrap_or(i64::MAX);
         Ok(OpenBackup { backup, manifest, length })
     }
 
-    /// Refuses a prefix outside of the tenant's own places, whatever its manifest says.
-    fn belongs(&self, backup: &BackupRef, identity: &TenantIdentity) -> Result<(), CatalogueError> {
+    /// Refuses a prefix that is not one of this tenant's, whatever the manifest says.
+    fn check_place(&self, backup: &BackupRef, identity: &TenantIdentity) -> Result<(), CatalogueError> {
         let mut places = Vec::new();
         for area in [Area::Daily, Area::Held, Area::Safety] {
             places.push(self.keys.backup(area, &identity.namespace, &identity.schedule, &backup.id)?);
@@ -324,7 +324,7 @@ impl Store {
 }
 
 impl Catalogue {
-    /// Of a backup and its held twin, the first one (daily) counts.
+    /// Adds a backup. Of a daily backup and its copy in `held/` only the first (daily) counts.
     fn add(&mut self, area: Area, open: &OpenBackup) {
         if self.backups.last().is_some_and(|last| last.summary.id == open.manifest.id) {
             return;

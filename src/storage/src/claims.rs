@@ -1,4 +1,5 @@
-//! The worker's half of the claim (I2): one object a RestoreRequest UID, put by exactly one process for ever.
+//! The claim in the bucket (I2): one object for each RestoreRequest UID, which exactly one process can create. And the journal of
+//! a swap.
 
 use super::{PutOptions, Store, StoreError};
 use chrono::{DateTime, Utc};
@@ -13,25 +14,24 @@ pub struct ClaimRecord {
     pub job_uid: String,
     /// Name of the pod.
     pub pod: String,
-    /// When, by the worker's clock.
+    /// Time of the claim, by the worker's clock.
     pub at: DateTime<Utc>,
 }
 
-/// How a claim ended.
+/// Result of an attempt to claim.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Claimed {
-    /// It is ours, and nobody had it before: the only answer that allows a first effect.
+    /// This process created the claim: the only result that allows to change anything.
     Won,
-    /// It was ours already (same Job and same pod): this process started again, and what the first start did must be
-    /// found out before anything else.
+    /// The same pod had claimed before, so it was started again. What its first start did must be found out before anything
+    /// is changed.
     Mine(ClaimRecord),
-    /// Somebody else has it.
+    /// Another process has the claim.
     Held(ClaimRecord),
 }
 
 impl Store {
-    /// Claims a RestoreRequest. A store without conditional puts is refused: there is no claim that two processes
-    /// could not both win.
+    /// Claims a RestoreRequest. A store without conditional puts is refused: two processes could both win there.
     pub async fn claim(&self, request_uid: &str, claim: &ClaimRecord) -> Result<Claimed, StoreError> {
         if !self.capabilities().conditional_put {
             return Err(StoreError::Unsupported {
@@ -52,18 +52,18 @@ impl Store {
         }
     }
 
-    /// Puts what the swap of a RestoreRequest must know to be ended by somebody else. The first one stays.
+    /// Writes the journal of a swap, which lets another process end it. An error if there is one already.
     pub async fn put_journal<T: Serialize>(&self, request_uid: &str, journal: &T) -> Result<(), StoreError> {
         let key = self.named(self.keys.journal(request_uid))?;
         self.put_json(&key, journal, &PutOptions::json().exclusive()).await
     }
 
-    /// It, if there is one.
+    /// The journal of a swap, if there is one.
     pub async fn journal<T: DeserializeOwned>(&self, request_uid: &str) -> Result<Option<T>, StoreError> {
         self.get_json(&self.named(self.keys.journal(request_uid))?).await
     }
 
-    /// Who claimed a RestoreRequest, if anybody did.
+    /// The claim of a RestoreRequest, if there is one.
     pub async fn claim_of(&self, request_uid: &str) -> Result<Option<ClaimRecord>, StoreError> {
         self.get_json(&self.named(self.keys.claim(request_uid))?).await
     }

@@ -1,5 +1,5 @@
-//! The bucket's verbs: get, head, put, list, delete. Each request names the permission that it needs, so that a refusal
-//! can say what to allow.
+//! Requests to one bucket: get, head, put, list, delete. Each names the permission that it needs, so that an error can say what
+//! to allow.
 
 use super::checksum::Crc;
 use super::{Place, StoreError};
@@ -21,10 +21,10 @@ pub type Tags = BTreeMap<String, String>;
 /// What [`Store::get`] reads into memory at most: manifests and reports are far smaller.
 pub const GET_LIMIT: u64 = 128 << 20;
 
-/// User metadata that a conditional put leaves: tells our own object, whose answer was lost, from somebody else's.
+/// User metadata of a conditional put. By it a retry recognises its own object, if the first answer was lost.
 const WRITE_MARK: &str = "sennight-write";
 
-/// What reading needs: without the second right a missing object looks like a forbidden one.
+/// Permissions for reading. Without the second one S3 answers "access denied" for a missing object.
 pub(super) const READ: &str = "s3:GetObject and s3:ListBucket";
 
 /// How often a body that broke off, or a conditional put that met another one, is tried again.
@@ -99,12 +99,12 @@ pub struct Listed {
 }
 
 impl Store {
-    /// Builds the keys of this storage.
+    /// Key names of this storage.
     pub fn keys(&self) -> &Keys {
         &self.keys
     }
 
-    /// What manifests are signed and examined with.
+    /// Keys that manifests are signed and checked with.
     pub fn keyring(&self) -> &Keyring {
         &self.keyring
     }
@@ -119,7 +119,7 @@ impl Store {
         &self.target
     }
 
-    /// What the store is known to be able to.
+    /// Optional S3 features that the store supports.
     pub fn capabilities(&self) -> Capabilities {
         self.target.capabilities
     }
@@ -155,7 +155,7 @@ impl Store {
         self.read(key, Some((offset, length))).await
     }
 
-    /// The SDK retries requests, not bodies that break off half-way: that is done here.
+    /// The SDK retries requests, but not bodies that break off: those are retried here.
     async fn read(&self, key: &str, range: Option<(i64, i64)>) -> Result<Bytes, StoreError> {
         let mut tries = 1;
         loop {
@@ -206,7 +206,7 @@ impl Store {
         Err(StoreError::Damaged { place: place(), what })
     }
 
-    /// What HEAD says.
+    /// Length, tags' expiry and metadata of an object, by HEAD.
     pub async fn head(&self, key: &str) -> Result<ObjectHead, StoreError> {
         let answer = self
             .control
@@ -238,7 +238,7 @@ impl Store {
         loop {
             match self.put_once(key, body.clone(), options, &mark).await {
                 Err(StoreError::AlreadyExists { .. }) if self.wrote(key, &mark).await? => return Ok(()),
-                // Two conditional puts at once: AWS tells both to try again.
+                // Two conditional puts at the same time: AWS asks both to retry.
                 Err(error) if error.code() == Some("ConditionalRequestConflict") && tries < TRIES => {
                     tokio::time::sleep(Duration::from_millis(100 << tries)).await;
                     tries += 1;
@@ -274,7 +274,7 @@ impl Store {
         Ok(self.head_opt(key).await?.is_some_and(|head| head.metadata.contains_key(WRITE_MARK)))
     }
 
-    /// Whether the object under `key` carries our mark.
+    /// Whether the object under `key` was written with this mark.
     pub(super) async fn wrote(&self, key: &str, mark: &str) -> Result<bool, StoreError> {
         let head = self.head_opt(key).await?;
         Ok(head.is_some_and(|head| head.metadata.get(WRITE_MARK).is_some_and(|m| m == mark)))
@@ -304,7 +304,7 @@ impl Store {
                 many => self.delete_batch(many).await,
             };
             match result {
-                // No batches on this store (GCS): one by one.
+                // Stores without batch deletion (GCS): one by one.
                 Err(StoreError::NotImplemented { .. }) => {
                     for key in batch {
                         self.delete_one(key).await?;

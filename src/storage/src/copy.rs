@@ -1,4 +1,4 @@
-//! Copies inside the bucket, and tags.
+//! Server-side copies of objects, and object tags.
 
 use super::client::{READ, Tags, absent};
 use super::{Store, StoreError};

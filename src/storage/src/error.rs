@@ -1,4 +1,4 @@
-//! What can go wrong with a bucket, sorted by what people or the operator must do about it.
+//! Errors of requests to a bucket, classified by what people or the operator must do about them.
 
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::operation::RequestId;
@@ -25,7 +25,7 @@ impl fmt::Display for Place {
     }
 }
 
-/// The store's own words about a request that it refused.
+/// The store's answer to a request that it refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{code}: {message} (HTTP {status}, request {request_id})")]
 pub struct Answer {

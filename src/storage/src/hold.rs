@@ -1,4 +1,4 @@
-//! Holding a backup past its retention, and letting it go (I5). Both may be repeated at any point.
+//! Holds: keep a backup longer than its retention, and release it (I5). Both may be interrupted and repeated at any point.
 
 use super::catalogue::OpenBackup;
 use super::client::{READ, Tags};
@@ -10,10 +10,10 @@ use sennight_core::names::Area;
 use sennight_core::retention::{HoldMethod, daily_tags, held_tags, hold_method, hold_of};
 use sennight_protocol::backup::BackupRef;
 
-/// Objects tagged or copied at the same time.
+/// Objects that are tagged or copied at the same time.
 const AT_ONCE: usize = 8;
 
-/// Why a backup could not be held or released.
+/// Why a backup could not be held or released. The variant's name is the reason.
 #[derive(Debug, thiserror::Error, strum::IntoStaticStr)]
 pub enum HoldError {
     /// The bucket.
@@ -27,7 +27,7 @@ pub enum HoldError {
         /// The first object that is missing.
         missing: String,
     },
-    /// The store took the tags and does not have them.
+    /// The store accepted the tags but does not return them.
     #[error("{key} does not carry the tags of a hold after they were put: {found:?}")]
     HoldNotKept {
         /// The object.
@@ -35,7 +35,7 @@ pub enum HoldError {
         /// Its tags.
         found: Tags,
     },
-    /// A rule still matches.
+    /// A lifecycle rule still matches the object.
     #[error("{key} is held, but a lifecycle rule would delete it all the same ({expiration}): remove that rule")]
     StillExpires {
         /// The object.
@@ -52,7 +52,7 @@ pub enum HoldError {
 }
 
 impl HoldError {
-    /// Reason in CamelCase.
+    /// Reason in CamelCase, for conditions and Events.
     pub fn reason(&self) -> &'static str {
         match self {
             Self::Store(error) => error.reason(),
@@ -73,17 +73,17 @@ impl HoldError {
 /// A hold in force.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeldBackup {
-    /// The backup to read from now on: the same one, or its twin in `held/`.
+    /// The backup to read from now on: the same one, or its copy in `held/`.
     pub backup: BackupRef,
-    /// How it is held.
+    /// By tags, or by a copy in `held/`.
     pub method: HoldMethod,
-    /// Until when it is meant: the later one of what was there and what was asked for.
+    /// End of the hold: the later of an earlier hold's end and the one that was asked for.
     pub until: DateTime<Utc>,
 }
 
 impl Store {
-    /// Holds a backup until `until`; `expires_at` is when the rules begin to delete it. Data first, manifest last, all of
-    /// it read back: when this answers, the whole backup outlives the rules.
+    /// Holds a backup until `until`; `expires_at` is when the lifecycle rules begin to delete it. Data first, manifest last,
+    /// everything read back: afterwards no rule deletes any of its objects.
     pub async fn hold(
         &self,
         open: &OpenBackup,
@@ -100,7 +100,7 @@ impl Store {
         };
         let known = self.held_until(&open.backup).await?;
         let until = known.map_or(until, |known| known.max(until));
-        // What is held already does not expire, however old it is.
+        // A held backup does not expire, however old it is.
         let expires_at = if known.is_some() { DateTime::<Utc>::MAX_UTC } else { expires_at };
         match hold_method(self.capabilities(), expires_at, now) {
             HoldMethod::Tag => self.hold_by_tag(open, until).await,
@@ -132,7 +132,7 @@ impl Store {
     }
 
     async fn replace_tags(&self, prefix: &str, keys: &[String], tags: &Tags) -> Result<(), HoldError> {
-        // Owned keys: a borrowed one makes the future too narrow to be spawned by a controller.
+        // Owned keys: with borrowed ones the future could not be spawned (its lifetimes are not general enough).
         stream::iter(keys.to_vec())
             .map(|key| async move { self.put_tags(&key, tags).await.map_err(|error| vanished(prefix, &key, error)) })
             .buffer_unordered(AT_ONCE)
@@ -140,7 +140,7 @@ impl Store {
             .await
     }
 
-    /// Reads back: the object is whole, has the tags, and the store names no rule that would delete it.
+    /// Checks that the object has its length and the tags, and that the store names no rule that would delete it.
     async fn check_held(&self, open: &OpenBackup, key: String, length: i64, tags: &Tags) -> Result<(), HoldError> {
         let gone = |error| vanished(&open.backup.prefix, &key, error);
         let found = self.tags(&key).await.map_err(gone)?;
@@ -175,7 +175,7 @@ impl Store {
             self.copy_held(from, &to, manifest, &tags).await?;
         }
         let backup = BackupRef { prefix: to, ..open.backup.clone() };
-        // Whole, and the same bytes that were pinned.
+        // Checks the copy: a usable backup with the pinned manifest.
         self.open(&backup, None).await.map_err(|error| match error {
             super::CatalogueError::Store(error) => HoldError::Store(error),
             _ => HoldError::BackupVanished { prefix: from.clone(), missing: format!("{}{MANIFEST}", backup.prefix) },
@@ -186,7 +186,7 @@ impl Store {
     async fn copy_held(&self, from: &str, to: &str, object: (String, i64), tags: &Tags) -> Result<(), HoldError> {
         let (key, length) = object;
         let target = format!("{to}{}", key.strip_prefix(from).unwrap_or(&key));
-        // An earlier attempt may have brought it over.
+        // An earlier attempt may have copied it.
         if self.head_opt(&target).await?.is_none_or(|head| head.length != length) {
             self.copy(&key, &target, tags).await.map_err(|error| vanished(from, &key, error))?;
         }
@@ -200,8 +200,8 @@ impl Store {
         Err(StoreError::Damaged { place: self.place(READ, &target), what }.into())
     }
 
-    /// Lets a backup go, manifest first: a held twin is deleted, a tagged backup expires by the rules again. The caller
-    /// makes sure that no other request holds it. What is gone already does not matter.
+    /// Ends a hold, manifest first: a copy in `held/` is deleted, a tagged backup expires by the rules again. The caller makes
+    /// sure that no other request holds it. Objects that are gone are no error.
     pub async fn release(&self, open: &OpenBackup) -> Result<(), HoldError> {
         let prefix = &open.backup.prefix;
         let (manifest, data) = split(open);

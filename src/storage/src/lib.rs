@@ -1,5 +1,5 @@
-//! S3: how backups get into a bucket, how long they stay there, and how they are found again. Speaks in terms of the
-//! domain; knows no Kubernetes and no database.
+//! The S3 client: uploads, listing and opening of backups, holds, lifecycle rules, claims and the patrol. No Kubernetes and no
+//! database.
 
 mod audit;
 mod backup_list;

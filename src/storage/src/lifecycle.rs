@@ -1,5 +1,5 @@
-//! The bucket's lifecycle rules: read, merge, write only on drift, read again. S3 has no compare-and-swap for them, so
-//! there must be one writer a bucket at a time: the caller serializes all storages of a bucket.
+//! Reads the bucket's lifecycle rules, merges Sennight's into them, and writes them only if they differ. S3 has no
+//! compare-and-swap for rules, so there may be one writer a bucket at a time: the caller serializes a bucket's storages.
 
 use super::lifecycle_xml::{Parsed, canonical};
 use super::raw::{AnswerBody, RequestBody};

@@ -1,5 +1,5 @@
-//! A lifecycle configuration as bytes: foreign rules are cut out and put back exactly as they came, whatever extension
-//! elements their store knows.
+//! Parses and writes lifecycle configurations as XML text. Foreign rules are copied byte for byte, so that extension elements
+//! of a store survive.
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use roxmltree::{Document, Node};

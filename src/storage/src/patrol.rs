@@ -1,5 +1,5 @@
-//! The patrol's I/O: walks the areas page by page, does what [`Orders`] judges, and counts. Everything in it may be done
-//! twice, by two processes, and broken off at any point.
+//! The patrol's requests to the bucket: lists the areas page by page, does what [`Orders`] decides, and counts. It may be
+//! interrupted at any point, and run twice at the same time.
 
 use super::client::absent;
 use super::listing::Page;
@@ -13,32 +13,32 @@ use sennight_core::retention::patrol::{BackupDir, Found, Grouper, Need, Object, 
 /// Manifests whose tags are read at the same time.
 const AT_ONCE: usize = 8;
 
-/// What a patrol has seen and done so far.
+/// Counts of one patrol so far.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// Backups that were looked at.
+    /// Backups that were found.
     pub backups: usize,
     /// Objects that were deleted because their time was over.
     pub swept: usize,
     /// Backups that should be gone and are not.
     pub overdue: usize,
-    /// The first of them.
+    /// Prefix of the first overdue backup.
     pub first_overdue: Option<String>,
     /// Holds that nobody needs.
     pub orphaned_holds: usize,
     /// How many of them were released.
     pub released: usize,
-    /// The first of them.
+    /// Prefix of the first backup with such a hold.
     pub first_orphan: Option<String>,
     /// Uploads that nobody finished and no rule aborted in time.
     pub orphaned_uploads: usize,
     /// How many of them were aborted.
     pub aborted: usize,
-    /// Why the uploads could not be looked at, if the store or its policy refused that and nothing else.
+    /// Why uploads could not be listed, if the store refused only that.
     pub uploads_refused: Option<String>,
 }
 
-/// Where a patrol is: it goes on from here, in this process or (from the start) in the next one.
+/// Position of a patrol. This process continues from here; another one begins again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Walk {
     areas: Vec<Area>,
@@ -47,26 +47,26 @@ pub struct Walk {
 }
 
 impl Walk {
-    /// At the beginning.
+    /// The position before the first page.
     pub fn new(orders: &Orders) -> Self {
-        // The last one is walked first: taken from the end.
+        // Areas are taken from the end of this list.
         let mut areas = orders.areas();
         areas.reverse();
         Self { areas, after: None, tally: Tally::default() }
     }
 
-    /// What was seen and done so far.
+    /// The counts so far.
     pub fn tally(&self) -> &Tally {
         &self.tally
     }
 }
 
-/// Who needs a backup beyond its retention.
+/// Tells for a backup whether somebody needs it longer than its retention.
 pub type Needs<'a> = &'a (dyn Fn(&BackupDir) -> Need + Send + Sync);
 
 impl Store {
-    /// Goes on with a patrol for at most so many pages of the listing. True when it has come to its end; uploads are
-    /// looked at last, and aborted only if `abort`.
+    /// Continues a patrol for at most `pages` pages of the listing. True when it is finished. Unfinished uploads come last, and
+    /// are aborted only if `abort`.
     pub async fn patrol(
         &self,
         orders: &Orders,
@@ -99,7 +99,7 @@ impl Store {
         let begin = walk.after.clone();
         let mut after = begin.clone();
         loop {
-            // A directory that is longer than a piece is walked to its end all the same.
+            // A directory with more objects than fit into these pages is still walked to its end.
             if *left == 0 && walk.after != begin {
                 return Ok(false);
             }
@@ -117,7 +117,7 @@ impl Store {
             if !more {
                 return Ok(true);
             }
-            // A directory that the page's end cut is seen whole next time.
+            // If the page ends inside a directory, the next call begins with that directory.
             walk.after = grouper.pending().map(str::to_owned).or_else(|| after.clone());
         }
     }
@@ -165,7 +165,7 @@ impl Store {
             }
         }
         tally.swept += first.len() + then.len();
-        // No data is touched before every manifest of this page is gone (I4).
+        // Manifests first: no backup may exist whose data is partly deleted (I4).
         self.delete(&first).await?;
         self.delete(&then).await
     }
@@ -186,21 +186,21 @@ impl Store {
         let tags = if self.capabilities().tagging && orders.needs_tags(dir) {
             match self.tags_opt(&dir.manifest()).await? {
                 Some(tags) => Some(tags),
-                // Gone since it was listed.
+                // Deleted since it was listed.
                 None => return Ok(Verdict::Keep),
             }
         } else {
             None
         };
         let verdict = orders.judge(dir, tags.as_ref(), need);
-        // A listing may be behind the bucket; a manifest that is there makes a backup of what it left out.
+        // The listing may be out of date: if there is a manifest after all, this is a backup.
         if verdict == Verdict::Clear && self.head_opt(&dir.manifest()).await?.is_some() {
             return Ok(Verdict::Keep);
         }
         Ok(verdict)
     }
 
-    /// Lets go of a directory whose manifest need not be readable, manifest first.
+    /// Ends the hold on a directory, manifest first. The manifest need not be readable.
     async fn release_dir(&self, dir: &BackupDir) -> Result<(), StoreError> {
         let (manifest, rest) = dir.deletion();
         if dir.area == Area::Held {
@@ -217,7 +217,7 @@ impl Store {
 
     async fn patrol_uploads(&self, orders: &Orders, abort: bool, tally: &mut Tally) -> Result<(), StoreError> {
         let uploads = match self.unfinished_uploads().await {
-            // The backups matter more than a right that older policies lack.
+            // Older bucket policies lack this right: the patrol of the backups must not fail because of it.
             Err(error @ (StoreError::AccessDenied { .. } | StoreError::Refused { .. })) => {
                 tally.uploads_refused = Some(error.to_string());
                 return Ok(());

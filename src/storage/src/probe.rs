@@ -1,4 +1,4 @@
-//! Finds out by trying what a store can do. What its makers or its name say does not count.
+//! Tests which optional S3 features a store supports, by using them.
 
 use super::client::{PutOptions, READ, write_mark};
 use super::{Store, StoreError, lifecycle};
@@ -8,10 +8,10 @@ use sennight_core::capabilities::Capabilities;
 use sennight_core::retention::owned::is_probe;
 use sennight_core::retention::{daily_tags, held_tags};
 
-/// What a canary holds.
+/// Content of a test object.
 const CANARY: &[u8] = b"sennight probe: may be deleted";
 
-/// Canaries that a killed probe left behind are removed after this.
+/// Test objects of a killed probe are removed when they are older than this.
 const LEFTOVER: TimeDelta = TimeDelta::hours(1);
 
 impl Store {

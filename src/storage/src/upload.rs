@@ -1,5 +1,5 @@
-//! Streaming uploads: one put for what is small, parts for the rest, memory bounded whatever the length, and an object
-//! that exists only after [`Upload::finish`].
+//! Streaming uploads: one put for a small object, multipart for a larger one, in bounded memory. The object exists only after
+//! [`Upload::finish`].
 
 use super::checksum::Crc;
 use super::client::{Tags, write_mark};
@@ -15,7 +15,7 @@ const MIB: usize = 1 << 20;
 /// Parts that S3 takes in one upload.
 const MAX_PARTS: i32 = 10_000;
 
-/// The memory that an upload may hold where the caller does not say.
+/// Memory in bytes that an upload may use, unless the caller sets another limit.
 pub const DEFAULT_BUDGET: usize = 48 * MIB;
 
 /// A finished upload.
@@ -27,7 +27,7 @@ pub struct Uploaded {
     pub length: i64,
 }
 
-/// An object on its way. Nothing exists under its key before [`Upload::finish`] has answered; dropped or aborted, its
+/// An object that is being uploaded. It does not exist before [`Upload::finish`] has returned; dropped or aborted, its
 /// parts are removed (and the bucket's abort rule removes what a killed process left).
 pub struct Upload {
     store: Store,
@@ -112,7 +112,7 @@ impl Store {
         mark: Option<&str>,
     ) -> Result<String, StoreError> {
         let (sse, kms) = self.encryption();
-        // Only what we hash part by part gets a checksum over the whole: a backup has none to send.
+        // Only an upload that is hashed part by part has a checksum of the whole; a server-side copy has none to send.
         let checksum = mark.filter(|_| self.capabilities().checksums).map(|_| ChecksumAlgorithm::Crc64Nvme);
         let mut request = self
             .data
@@ -151,7 +151,7 @@ impl Store {
             && !error.is_not_found()
             && error.code() != Some("NoSuchUpload")
         {
-            tracing::warn!(%error, key, "an unfinished upload could not be aborted");
+            tracing::warn!(%error, key, "unfinished upload not aborted");
         }
     }
 
@@ -179,7 +179,7 @@ impl Store {
     }
 }
 
-/// A part on its way.
+/// One part to upload.
 struct Part {
     number: i32,
     checksum: Option<String>,

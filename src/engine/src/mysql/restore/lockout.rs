@@ -114,7 +114,7 @@ pub async fn terminate_sessions(session: &mut Session, whom: &SessionFilter) -> 
 /// Ends each matching session once. Returns those that were found.
 async fn round(session: &mut Session, whom: &SessionFilter) -> Result<Vec<ProcessEntry>, EngineError> {
     let mut found = sessions(session).await?;
-    found.retain(|s| whom.concerns(&s.user, s.schema.as_deref()));
+    found.retain(|s| whom.matches(&s.user, s.schema.as_deref()));
     for entry in &found {
         let killed = session.run(&format!("KILL {}", entry.id), "ending a session").await;
         // It may have ended by itself, or may not be ended: the next round shows which.
@@ -147,7 +147,7 @@ mod tests {
             ("me", Some("live"), false),
             ("event_scheduler", None, false),
         ] {
-            assert_eq!(whom.concerns(user, schema), ended, "{user} on {schema:?}");
+            assert_eq!(whom.matches(user, schema), ended, "{user} on {schema:?}");
         }
     }
 }

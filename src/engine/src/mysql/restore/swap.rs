@@ -105,8 +105,8 @@ fn ticket(task: &CutoverTask) -> Mark {
     Mark::new(Role::Ticket, &task.request_uid, task.live_oid)
 }
 
-/// Fences and renames, once. The journal is in the bucket before this is called. An error says nothing of what the server did:
-/// [`settle`] asks it.
+/// Locks accounts out and renames, once. The journal is in the bucket before this is called. After an error, only [`recover`]
+/// can tell what the server did.
 pub async fn lock_out_and_rename(
     session: &mut Session,
     task: &CutoverTask,
