@@ -160,7 +160,8 @@ impl<'a> Composer<'a> {
             return;
         }
         let packed_lines = self.parts.map(|parts| &parts.lines);
-        let mut packed = packed_lines.into_iter().flat_map(|packed_lines| packed_lines.get(id)).map(|(_, packed)| packed);
+        let mut packed =
+            packed_lines.into_iter().flat_map(|packed_lines| packed_lines.get(id)).map(|(_, packed)| packed);
         let first = packed.next();
         self.line(record, first);
         for more in packed {

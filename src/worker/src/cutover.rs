@@ -116,7 +116,12 @@ async fn state_unknown(task: &CutoverTask, context: &WorkerContext, error: TaskE
 }
 
 /// Swaps on MySQL or MariaDB, in a Tokio task of its own as well. `resumed`: this pod claimed in an earlier start.
-async fn swap_mysql(task: &CutoverTask, context: &WorkerContext, name: String, resumed: bool) -> Result<Done, TaskError> {
+async fn swap_mysql(
+    task: &CutoverTask,
+    context: &WorkerContext,
+    name: String,
+    resumed: bool,
+) -> Result<Done, TaskError> {
     let (task, store) = (task.clone(), context.store.clone());
     let swapped = tokio::spawn(async move {
         if resumed { my::resume(&task, &store, &name).await } else { my::swap(&task, &store, &name).await }

@@ -41,7 +41,11 @@ impl Counters {
 }
 
 /// Calls `put` once per interval, without end. A slow `put` is waited for, so two never overlap.
-async fn write_periodically<F: Future<Output = ()>>(counters: Arc<Counters>, interval: Duration, put: impl Fn(Progress) -> F) {
+async fn write_periodically<F: Future<Output = ()>>(
+    counters: Arc<Counters>,
+    interval: Duration,
+    put: impl Fn(Progress) -> F,
+) {
     loop {
         tokio::time::sleep(interval).await;
         put(counters.now()).await;

@@ -150,7 +150,11 @@ async fn make_views(session: &mut Session, views: Vec<&[Statement]>, definers: D
         return leave_out(stuck);
     }
     let names = stuck.iter().map(|(group, _)| group[0].header.name.as_str()).collect::<Vec<_>>().join(", ");
-    tracing::info!(views = names, made = made.len(), "views not created with their definers; creating them in two steps");
+    tracing::info!(
+        views = names,
+        made = made.len(),
+        "views not created with their definers; creating them in two steps"
+    );
     let Turns { made, stuck } =
         make_views_in_turns(session, views, |statement| replacing(&Definers::Loader.of(statement))).await?;
     for group in made.into_iter().rev() {

@@ -1,4 +1,4 @@
-//! TLS towards a server, as far as the DatabaseServer's `tls.mode` asks for it, in the driver's own options.
+//! TLS options of the driver for MySQL and MariaDB, by the DatabaseServer's `tls.mode`.
 
 use super::error::EngineError;
 use crate::credentials::Unreadable;

@@ -1,4 +1,4 @@
-//! The schema archive: its table of contents, and its sections' way into a database by `pg_restore`.
+//! The schema archive: lists its contents, and loads its sections into a database by `pg_restore`.
 
 use super::connect::Session;
 use super::error::EngineError;
@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 
-/// Memory for each connection that builds indexes, where the server gives less: twice the default spares most tenants' indexes
-/// a sort on disk, and is no burden to a server that others use.
+/// Memory in KiB for each connection that builds indexes, if the server gives less: twice the default saves most indexes
+/// from a sort on disk, and does not burden a shared server.
 const SORT_KIB: i64 = 128 << 10;
 
 /// The parts of a schema archive, in the order in which they are loaded.
@@ -45,13 +45,13 @@ impl Section {
 
 /// A schema archive in a file, and the tools and database that it goes to.
 pub struct Archive<'a> {
-    /// The client tools.
+    /// The client tools to run.
     pub tools: &'a Tools,
-    /// The new database.
+    /// How the tools connect to the new database.
     pub access: &'a Access,
-    /// The file.
+    /// The archive's file.
     pub file: &'a Path,
-    /// Objects go to their owners, and grants are made; else all is the loading role's.
+    /// Whether to set owners and grants. Otherwise everything belongs to the loading role.
     pub owners: bool,
 }
 
@@ -79,14 +79,14 @@ impl Archive<'_> {
         Ok(file)
     }
 
-    /// Loads one section. The first error ends it: a restore with gaps is none.
+    /// Loads one section. The first error ends it.
     pub async fn load(&self, section: Section) -> Result<(), EngineError> {
         let mut command = self.command(section);
         command.arg(self.file);
         self.run(section.doing(), &mut command).await
     }
 
-    /// Loads [`Section::PostData`], with room to sort: by `jobs` connections what one may build beside the other.
+    /// Loads [`Section::PostData`], with memory to sort. Up to `jobs` connections build what can be built in parallel.
     pub async fn build(&self, session: &Session, jobs: i32) -> Result<(), EngineError> {
         let jobs = format!("--jobs={}", jobs.max(1));
         let relatives = post_data::relatives(session).await?;
@@ -97,7 +97,7 @@ impl Archive<'_> {
             post_data::divide(&self.listed(&["--verbose"]).await?, &section, &relatives)
         };
         let Some(Parts { parents, together, in_order, rest }) = parts else {
-            return self.build_some(session, None, Some(&jobs)).await;
+            return self.build_list(session, None, Some(&jobs)).await;
         };
         for (name, entries, jobs) in [
             ("parents.list", parents, None),
@@ -107,18 +107,18 @@ impl Archive<'_> {
         ] {
             if !entries.is_empty() {
                 let list = self.list(name, entries).await?;
-                self.build_some(session, Some(&list), jobs.map(String::as_str)).await?;
+                self.build_list(session, Some(&list), jobs.map(String::as_str)).await?;
             }
         }
         Ok(())
     }
 
-    async fn build_some(&self, session: &Session, list: Option<&Path>, jobs: Option<&str>) -> Result<(), EngineError> {
+    async fn build_list(&self, session: &Session, list: Option<&Path>, jobs: Option<&str>) -> Result<(), EngineError> {
         let section = Section::PostData;
         let sort = format!("{SORT_KIB}kB");
-        let room: &[(&str, &str)] =
+        let settings: &[(&str, &str)] =
             if sorts_in(session).await? < SORT_KIB { &[("maintenance_work_mem", &sort)] } else { &[] };
-        let mut command = self.command_with(section, room);
+        let mut command = self.command_with(section, settings);
         if let Some(list) = list {
             command.arg("--use-list").arg(list);
         }
@@ -153,7 +153,7 @@ impl Archive<'_> {
         self.run("pg_restore of the grants", &mut command).await
     }
 
-    /// What only its SQL tells, as `pg_restore` would send it.
+    /// Needs that only the SQL shows, which `pg_restore` would send.
     pub async fn needs(&self) -> Result<Needs, EngineError> {
         let mut command = self.tools.command("pg_restore", self.access);
         command.args(["--schema-only", "--file=-"]).arg(self.file).stdout(Stdio::piped());
@@ -201,7 +201,7 @@ impl Archive<'_> {
     }
 }
 
-/// Of two statements that wait for each other the server ends one: no fault of the backup's, and another attempt may meet none.
+/// A deadlock is no fault of the backup: another attempt may succeed.
 fn deadlocked(error: EngineError) -> EngineError {
     match error {
         EngineError::ToolFailed { tool, stderr: why, .. } if why.contains("deadlock detected") => {
@@ -211,7 +211,7 @@ fn deadlocked(error: EngineError) -> EngineError {
     }
 }
 
-/// What the server lets a connection sort in, in KiB.
+/// The server's `maintenance_work_mem`, in KiB.
 async fn sorts_in(session: &Session) -> Result<i64, EngineError> {
     const ASK: &str = "SELECT setting::bigint FROM pg_catalog.pg_settings WHERE name = 'maintenance_work_mem'";
     let row =
@@ -241,8 +241,8 @@ fn grants(contents: &str) -> String {
     entries(contents).filter(|entry| entry.text.starts_with("ACL ")).flat_map(|entry| [entry.line, "\n"]).collect()
 }
 
-/// Lists for two runs: the schemas with the grants that later entries rest on, and all the rest. `None` where no schema has objects
-/// of other owners than its own: one that revoked rights of itself could not be filled after that.
+/// Lists for two runs of `pg_restore`: the schemas with the grants that later entries need, and everything else. `None` if no
+/// schema has objects of other owners than its own.
 fn schemas_first(contents: &str, roles: &[String]) -> Option<(String, String)> {
     let owner = |text: &str| {
         let of = |role: &&String| text.strip_suffix(role.as_str()).is_some_and(|rest| rest.ends_with(' '));

@@ -1,4 +1,4 @@
-//! Is the new database the backup? Tables and columns before the rows come, then rows, sequences and indexes.
+//! Compares a loaded database with its backup: tables and columns before the rows are loaded, then rows, sequences and indexes.
 
 use super::connect::Session;
 use super::error::EngineError;
@@ -11,7 +11,7 @@ use super::{literal, qualified};
 use sennight_core::manifest::{Column, Manifest, Sequence, Table};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Differences named in a message; more would not help anybody.
+/// Most differences that a message names.
 const NAMED: usize = 5;
 
 /// The schema archive must have made the tables of the manifest, with the same columns, and no others.
@@ -55,8 +55,8 @@ fn same_columns(found: &[Column], expected: &[Column]) -> bool {
     found.len() == expected.len() && found.iter().all(|column| expected.contains(column))
 }
 
-/// Every table must have the rows that the manifest says; those below a root that routed them, all together. Those that were
-/// `counted` as they came are not asked for. To be asked before row level security is on.
+/// Fails unless every table has as many rows as the manifest says; tables below a partition root are summed. Tables in `counted`
+/// are skipped. To be called before row level security is on.
 pub async fn rows(
     sessions: &[&Session],
     tables: &[Table],
@@ -116,7 +116,7 @@ pub async fn set_sequences(session: &Session, expected: &[Sequence]) -> Result<(
 
 /// Every sequence must stand where the manifest says, and there may be no other.
 pub async fn sequences(session: &Session, expected: &[Sequence]) -> Result<(), RestoreError> {
-    // In a transaction, so that what is proven to be a sequence still is one when it is read.
+    // In a transaction, so that a checked sequence cannot be replaced before it is read.
     let failed = |e| EngineError::query("comparing the sequences", e);
     session.batch_execute("BEGIN READ ONLY").await.map_err(failed)?;
     let found = sequences::sequences(session).await?;

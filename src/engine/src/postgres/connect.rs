@@ -1,4 +1,4 @@
-//! Connections: credentials from mounted files, TLS by mode, and sessions that begin with the settings of [`super::startup`].
+//! Opens sessions on PostgreSQL: credentials from mounted files, TLS by mode, and the settings of [`super::startup`].
 
 use super::copy_stream::CopyStreamConnect;
 use super::error::{EngineError, words};
@@ -19,25 +19,24 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 /// Address lookup, TCP, TLS and login together.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long a session may take to say goodbye.
+/// How long closing a session may take.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// The oldest major that has what the engine relies on.
 const OLDEST_MAJOR: i32 = 13;
 
-/// Settings that only a statement can set, or that not every version has. A server that acknowledges commits before they are
-/// on its disk would forget a swap that was told as done, or the end of a load that was counted: here it waits.
-/// `restrict_nonsystem_relation_kind` came with minor versions (13.16, 14.13, 15.8, 16.4): where it is, a statement that means
+/// Settings that only a statement can set, or that not every version has. With `synchronous_commit` off, a crash of the server
+/// could undo a swap, or rows, that were reported as committed.
+/// `restrict_nonsystem_relation_kind` came with minor versions (13.16, 14.13, 15.8, 16.4). With it a statement that means
 /// a table or a sequence cannot be made to run a view that somebody put in its place.
 const SETTINGS: &str = "SELECT pg_catalog.set_config('synchronous_commit', 'on', false) WHERE pg_catalog.current_setting('synchronous_commit') = 'off';";
 const TABLES_ONLY: &str = "SELECT pg_catalog.set_config(name, 'view, foreign-table', false)
    FROM pg_catalog.pg_settings WHERE name = 'restrict_nonsystem_relation_kind';";
 
-/// A connection that ends with the value: dropped in the middle of a COPY it closes the socket at once instead of
-/// reading the rest of the table.
+/// One session on a server. Dropped in the middle of a COPY it closes the socket at once, without reading the rest.
 pub struct Session {
     client: Client,
     driver: Driver,
-    valve: Arc<RowBuffer>,
+    row_buffer: Arc<RowBuffer>,
     server_major: i32,
     encoding: String,
     backend_pid: i32,
@@ -67,12 +66,12 @@ impl Session {
         self.backend_pid
     }
 
-    /// Where the rows of COPYs flow to while it is open.
+    /// Where the rows of COPYs go while it is open.
     pub(super) fn row_buffer(&self) -> &Arc<RowBuffer> {
-        &self.valve
+        &self.row_buffer
     }
 
-    /// Says goodbye, so that the server's log shows no lost connection.
+    /// Closes the session properly, so that the server's log shows no lost connection.
     pub async fn close(self) {
         let Self { client, mut driver, .. } = self;
         drop(client);
@@ -131,12 +130,12 @@ async fn connect_to(
         .ssl_mode(SslMode::Require);
     let tls = tls::client_config(target)?.map(MakeRustlsConnect::new);
     if tls.is_none() {
-        // "Direct" makes the driver hand the bare connection over at once, to us, who make no TLS of it.
+        // "Direct" makes the driver pass the plain connection to `CopyStreamConnect` at once, which adds no TLS here.
         config.ssl_negotiation(SslNegotiation::Direct);
     }
-    let valve = Arc::new(RowBuffer::default());
-    let opened = open(&config, CopyStreamConnect { tls, row_buffer: valve.clone() }, target, database).await?;
-    prepare(opened, valve, purpose, &credentials.username).await
+    let row_buffer = Arc::new(RowBuffer::default());
+    let opened = open(&config, CopyStreamConnect { tls, row_buffer: row_buffer.clone() }, target, database).await?;
+    prepare(opened, row_buffer, purpose, &credentials.username).await
 }
 
 async fn open(
@@ -154,9 +153,9 @@ async fn open(
         })?
         .map_err(|error| refused(target, database, &error))?;
     let driver = tokio::spawn(async move {
-        // Whoever waits for an answer gets the error; here it would be told twice.
+        // Only debug: whoever waits for an answer gets the error.
         if let Err(error) = connection.await {
-            tracing::debug!(error = words(&error), "a database connection ended");
+            tracing::debug!(error = words(&error), "database connection ended");
         }
     });
     Ok((client, Driver(driver)))
@@ -164,7 +163,7 @@ async fn open(
 
 async fn prepare(
     (client, driver): (Client, Driver),
-    valve: Arc<RowBuffer>,
+    row_buffer: Arc<RowBuffer>,
     purpose: Purpose,
     user: &str,
 ) -> Result<Session, EngineError> {
@@ -178,7 +177,7 @@ async fn prepare(
     }
     let mut settings = SETTINGS.to_owned();
     if server_major >= 14 {
-        // The second one makes a server notice within seconds that a killed worker's query has no reader any more.
+        // With the second one the server notices within seconds that a killed worker's query has no client any more.
         settings.push_str("SET idle_session_timeout = 0; SET client_connection_check_interval = '10s';");
     }
     if server_major >= 17 {
@@ -194,7 +193,7 @@ async fn prepare(
         backend_pid: row.try_get(2).map_err(failed)?,
         client,
         driver,
-        valve,
+        row_buffer,
     })
 }
 
@@ -208,7 +207,7 @@ fn refused(target: &DatabaseTarget, database: &str, error: &tokio_postgres::Erro
         };
     };
     match code {
-        // PgBouncer's own words, and those of other poolers: they know a few parameters of the packet and refuse the rest.
+        // The message of PgBouncer and other poolers: they accept a few startup parameters and refuse the rest.
         c if *c == SqlState::PROTOCOL_VIOLATION && why.contains("startup parameter") => {
             EngineError::SettingsIgnored { setting: "options".to_owned(), wanted: "taken".to_owned(), found: why }
         }
@@ -223,10 +222,10 @@ fn refused(target: &DatabaseTarget, database: &str, error: &tokio_postgres::Erro
     }
 }
 
-/// A handshake that rustls refused, or a server that answered "no TLS here". One that a crash or a restart cut off is neither:
+/// Whether rustls refused the handshake, or the server has no TLS. A handshake that a crash or a restart interrupted is neither:
 /// the next attempt may succeed.
 fn tls_is_to_blame(error: &tokio_postgres::Error) -> bool {
-    if cut_off(error) {
+    if interrupted(error) {
         return false;
     }
     if error.to_string().contains("TLS") {
@@ -246,8 +245,8 @@ fn tls_is_to_blame(error: &tokio_postgres::Error) -> bool {
     false
 }
 
-/// The other end went away in the middle.
-fn cut_off(error: &tokio_postgres::Error) -> bool {
+/// Whether the other side closed the connection.
+fn interrupted(error: &tokio_postgres::Error) -> bool {
     use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
     let mut cause = error.source();
     while let Some(next) = cause {

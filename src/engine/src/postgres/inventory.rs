@@ -1,5 +1,4 @@
-//! What is in a database: the tables whose rows are copied, what is left to `pg_dump` and why, and the facts that a
-//! restore must find again.
+//! Lists a database: the tables whose rows are dumped, what is left to `pg_dump` and why, and the facts that a restore needs.
 
 use super::connect::Session;
 use super::error::EngineError;
@@ -7,14 +6,14 @@ use super::qualified;
 use sennight_core::manifest::{Column, Extension, ServerFacts};
 use tokio_postgres::Row;
 
-/// A table whose rows are copied.
+/// A table whose rows are dumped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TableInfo {
-    /// OID: a table dropped and made anew under its old name is another one.
+    /// OID: by it a table that was dropped and created again is recognised as another one.
     pub oid: u32,
-    /// Schema.
+    /// Name of its schema.
     pub schema: String,
-    /// Name.
+    /// Name of the table.
     pub name: String,
     /// Stored columns in the order of the row text.
     pub columns: Vec<Column>,
@@ -29,7 +28,7 @@ impl TableInfo {
     }
 }
 
-/// All that a dump reads, and what it leaves to others.
+/// The tables of a database, as one session sees them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Inventory {
     /// Tables with rows of their own, by schema and name.
@@ -91,7 +90,7 @@ impl Inventory {
         Ok(())
     }
 
-    /// The first thing in which `now` is not what `self` was, in words.
+    /// The first difference between `self` and `now`, as a sentence.
     pub fn first_difference(&self, now: &Self) -> Option<String> {
         let old = |t: &&TableInfo| !now.tables.contains(t);
         let new = |t: &&TableInfo| !self.tables.contains(t);

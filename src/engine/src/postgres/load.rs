@@ -1,4 +1,4 @@
-//! The way of rows into a database, by COPY; and the statistics of what was loaded.
+//! Loads rows by COPY, and collects the statistics of what was loaded.
 
 use super::connect::Session;
 use super::error::EngineError;
@@ -12,10 +12,10 @@ use std::collections::BTreeMap;
 /// Why a table's rows did not go in: the source of the rows, or the server.
 #[derive(Debug, thiserror::Error)]
 pub enum CopyError<E: std::error::Error + 'static> {
-    /// The rows could not be had.
+    /// The rows could not be read.
     #[error(transparent)]
     Source(E),
-    /// The server did not take them.
+    /// The server did not accept them.
     #[error(transparent)]
     Engine(#[from] EngineError),
 }
@@ -23,8 +23,8 @@ pub enum CopyError<E: std::error::Error + 'static> {
 /// Schema and name of a table.
 pub type TableName = (String, String);
 
-/// Partitions that cannot take back the very rows that they held, and the root that finds each row its partition anew: an
-/// enum's hash is its OID's, and a restored enum has other OIDs. Arrays, composites and ranges may hold enums.
+/// Partitions that may not accept the rows that they had, each with the root through which its rows are loaded instead. An enum
+/// is hashed by OID, and a restored enum has other OIDs. Arrays, composites and ranges may contain enums.
 pub async fn routes(session: &Session) -> Result<BTreeMap<TableName, TableName>, EngineError> {
     const ROUTES: &str = "
 SELECT n.nspname::pg_catalog.text, c.relname::pg_catalog.text, rn.nspname::pg_catalog.text, r.relname::pg_catalog.text
@@ -46,7 +46,7 @@ SELECT n.nspname::pg_catalog.text, c.relname::pg_catalog.text, rn.nspname::pg_ca
 }
 
 /// Statistics of everything that was loaded. A parent with a foreign child would be sampled over the network: such parents
-/// are left to autovacuum's wisdom, their other children are not.
+/// are left to autovacuum, their other children are not.
 pub async fn analyze(sessions: &[&Session]) -> Result<(), EngineError> {
     // The largest first; of the system's catalogs those that the role owns: a named one that it does not would only warn.
     const TABLES: &str = "
@@ -73,7 +73,7 @@ async fn analyze_some(session: &Session, names: &String) -> Result<(), EngineErr
     analyzed.map_err(|e| EngineError::query("ANALYZE of the new database", e))
 }
 
-/// Where rows go.
+/// Where rows are loaded.
 #[derive(Debug, Clone, Copy)]
 pub enum Destination<'a> {
     /// The table.
@@ -119,8 +119,8 @@ pub async fn copy_rows<E: std::error::Error + 'static>(
     let sink = session.copy_in(&copy_statement(table, into, encoding)).await.map_err(failed)?;
     pin_mut!(sink, rows);
     while let Some(some) = rows.next().await {
-        // Dropping the sink in an error makes the server forget what it got.
-        feed(&mut sink, some.map_err(CopyError::Source)?).await.map_err(failed)?;
+        // On an error the sink is dropped: the server then discards the rows.
+        send_chunks(&mut sink, some.map_err(CopyError::Source)?).await.map_err(failed)?;
     }
     let taken = sink.finish().await.map_err(failed)?;
     if fresh {
@@ -129,14 +129,14 @@ pub async fn copy_rows<E: std::error::Error + 'static>(
     Ok(i64::try_from(taken).unwrap_or(i64::MAX))
 }
 
-/// In pieces: the protocol's buffer holds a whole message, and a frame may be 64 MiB.
-async fn feed<S>(sink: &mut S, mut rows: Bytes) -> Result<(), S::Error>
+/// Sends rows in chunks: the protocol buffers a whole message, and a frame may have 64 MiB.
+async fn send_chunks<S>(sink: &mut S, mut rows: Bytes) -> Result<(), S::Error>
 where
     S: Sink<Bytes> + Unpin,
 {
     while !rows.is_empty() {
-        let piece = rows.split_to(rows.len().min(256 << 10));
-        sink.send(piece).await?;
+        let chunk = rows.split_to(rows.len().min(256 << 10));
+        sink.send(chunk).await?;
     }
     Ok(())
 }

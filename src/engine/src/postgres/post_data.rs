@@ -1,7 +1,6 @@
-//! Which entries of an archive's last section may be built by several connections at once. `pg_restore --jobs` knows what
-//! depends on what and which two statements lock the same table. It does not know that a statement on a table also locks the
-//! tables that it inherits from or that inherit from it, nor that one index attached to another may make a third one valid:
-//! now and then two of these statements wait for each other, or a foreign key does not find the key that it refers to.
+//! Decides which entries of an archive's last section several connections may build in parallel. `pg_restore --jobs` knows
+//! dependencies, but not that a statement on a table also locks its parents and children. Nor that attaching one index may make
+//! another valid. Run in parallel, such statements sometimes deadlock, or a foreign key does not find its key.
 
 use super::connect::Session;
 use super::error::EngineError;
@@ -120,12 +119,12 @@ pub fn divide(contents: &str, section: &str, relatives: &[Relative]) -> Option<P
         };
         entries.iter().filter(|(_, entry)| wanted(entry)).map(|(number, _)| *number).collect()
     };
-    let (parents, family) = (tables(true), tables(false));
+    let (parents, related) = (tables(true), tables(false));
     let of_any = |entry: &Entry<'_>, some: &BTreeSet<u32>| entry.depends_on.iter().any(|on| some.contains(on));
-    let delicate =
-        |entry: &Entry<'_>| entry.text.starts_with("INDEX ATTACH ") || (!entry.is_built() && of_any(entry, &family));
+    let must_be_serial =
+        |entry: &Entry<'_>| entry.text.starts_with("INDEX ATTACH ") || (!entry.is_built() && of_any(entry, &related));
     let last = with_dependents(&entries, &section, comes_last);
-    let mut in_order = with_dependents(&entries, &section, delicate);
+    let mut in_order = with_dependents(&entries, &section, must_be_serial);
     in_order.retain(|number| !last.contains(number));
     let built = |number: &u32| entries.get(number).is_some_and(|entry| entry.is_built() && of_any(entry, &parents));
     let of_parents: BTreeSet<u32> =

@@ -131,7 +131,9 @@ pub enum PreflightRefusal {
     )]
     NameTaken { name: String },
     /// The request has had its effect.
-    #[error("this request was cut over before, its old database is {previous:?}: a new restore needs a new RestoreRequest")]
+    #[error(
+        "this request was cut over before, its old database is {previous:?}: a new restore needs a new RestoreRequest"
+    )]
     AlreadyCutOver { previous: String },
     /// The server's names are shorter than PostgreSQL's usual 63 bytes.
     #[error(

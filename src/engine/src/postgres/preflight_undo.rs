@@ -42,7 +42,8 @@ pub async fn preflight_undo(admin: &Session, task: &CutoverTask) -> Result<Prefl
 pub async fn before_swap(admin: &Session, task: &CutoverTask) -> Result<Vec<PreflightRefusal>, EngineError> {
     let live = catalog::by_name(admin, &task.database.database).await?;
     let new = catalog::by_oid(admin, task.new_oid).await?;
-    let mut refused = if task.undo_of.is_some() { undo_refusals(task, live.as_ref(), new.as_ref()) } else { Vec::new() };
+    let mut refused =
+        if task.undo_of.is_some() { undo_refusals(task, live.as_ref(), new.as_ref()) } else { Vec::new() };
     refused.extend(refusals(&facts(admin, task, live, new).await?));
     refused.retain(|r| !matches!(r, PreflightRefusal::SuperuserSessions { .. }));
     Ok(refused)

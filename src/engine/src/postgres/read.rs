@@ -1,5 +1,4 @@
-//! Rows out of tables: COPY text in blocks of whole rows, by ranges of pages where a table is big, several small tables
-//! by one request.
+//! Reads rows by COPY, in blocks of whole rows: ranges of pages of a big table, several small tables in one request.
 
 use super::connect::Session;
 use super::error::EngineError;
@@ -35,15 +34,15 @@ pub struct Source<'a> {
 /// Whole rows of one source in COPY's text format.
 #[derive(Debug, Clone)]
 pub struct RowBlock {
-    /// Which of the sources.
+    /// Index of the source.
     pub source: usize,
-    /// The text.
+    /// Their text.
     pub raw: Bytes,
-    /// Its rows.
+    /// Their number.
     pub rows: i64,
 }
 
-/// How big the tables are now, in bytes and in pages of the main fork, in the order of `tables`.
+/// Size of each table, in bytes and in pages of the main fork, in the order of `tables`.
 pub async fn sizes(session: &Session, tables: &[TableInfo]) -> Result<Vec<(i64, i64)>, EngineError> {
     let failed = |e| EngineError::query("measuring the tables", e);
     let oids: Vec<u32> = tables.iter().map(|t| t.oid).collect();
@@ -92,7 +91,7 @@ pub struct Rows {
     statements: usize,
     answers: Pin<Box<SimpleQueryStream>>,
     answered: usize,
-    valve: Arc<RowBuffer>,
+    row_buffer: Arc<RowBuffer>,
     /// Rows that arrived, and of ended sources those that the server counted.
     arrived: Vec<i64>,
     counted: Vec<i64>,
@@ -106,19 +105,19 @@ impl Rows {
         table: &TableInfo,
         range: Option<PageRange>,
         lock: bool,
-        cut: usize,
+        block_size: usize,
     ) -> Result<Self, EngineError> {
-        Self::open_all(session, &[Source { table, range }], lock, cut).await
+        Self::open_all(session, &[Source { table, range }], lock, block_size).await
     }
 
-    /// Starts to read all sources in their order, in blocks of whole rows: at most `cut` bytes or one row. A reader beside
+    /// Starts to read all sources in their order, in blocks of whole rows: at most `block_size` bytes or one row. A reader beside
     /// the leader locks each table first (`lock`), without waiting: a lock that somebody else queues for would make the
     /// reader wait for the leader, and the leader for the reader.
     pub async fn open_all(
         session: &Session,
         sources: &[Source<'_>],
         lock: bool,
-        cut: usize,
+        block_size: usize,
     ) -> Result<Self, EngineError> {
         let names: Vec<String> = sources.iter().map(|s| format!("{}.{}", s.table.schema, s.table.name)).collect();
         let mut request = Vec::with_capacity(2 * sources.len());
@@ -128,17 +127,17 @@ impl Rows {
             }
             request.push(copy_statement(table, *range, session.encoding()));
         }
-        let valve = session.row_buffer().clone();
-        valve.open(cut);
+        let row_buffer = session.row_buffer().clone();
+        row_buffer.open(block_size);
         let answers = session.simple_query_raw(&request.join(";\n")).await.map_err(|e| {
-            valve.close();
+            row_buffer.close();
             EngineError::query(reading(&names, 0), e)
         })?;
         Ok(Self {
             statements: if lock { 2 } else { 1 },
             answers: Box::pin(answers),
             answered: 0,
-            valve,
+            row_buffer,
             arrived: vec![0; names.len()],
             counted: Vec::with_capacity(names.len()),
             ended: 0,
@@ -158,14 +157,14 @@ impl Rows {
 
     /// Gives the memory of a block back, for the next one.
     pub fn recycle(&self) -> impl FnOnce(Bytes) + Send + use<> {
-        let valve = self.valve.clone();
-        move |block| valve.recycle(block)
+        let row_buffer = self.row_buffer.clone();
+        move |block| row_buffer.recycle(block)
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<RowBlock>, EngineError>> {
         loop {
-            // Blocks first: they came before the answers that stand behind them.
-            match self.valve.take(cx) {
+            // Blocks first: they arrived before the answers that follow them.
+            match self.row_buffer.take(cx) {
                 Poll::Ready(BufferItem::Rows(raw, rows)) => return Poll::Ready(self.block(raw, rows).map(Some)),
                 Poll::Ready(BufferItem::End) => self.ended += 1,
                 Poll::Pending => match self.answers.as_mut().poll_next(cx) {
@@ -200,7 +199,7 @@ impl Rows {
     }
 
     fn end(&mut self) -> Result<Option<RowBlock>, EngineError> {
-        // The last pieces are in the valve before the answer that ends them is.
+        // The last blocks are in the buffer before the answer that ends them.
         let sources = self.names.len();
         if self.ended != sources || self.counted.len() != sources {
             return Err(self.incomplete(self.ended, "the server's end of the rows is missing".to_owned()));
@@ -219,7 +218,7 @@ impl Rows {
 
 impl Drop for Rows {
     fn drop(&mut self) {
-        self.valve.close();
+        self.row_buffer.close();
     }
 }
 

@@ -121,5 +121,7 @@ async fn bar_undo(admin: &Session, task: &CutoverTask, previous: &Database) -> R
     if ours {
         return Ok(());
     }
-    Err(RestoreError::DatabasesChanged { found: format!("{:?} is not the database with OID {}", previous.name, previous.oid) })
+    Err(RestoreError::DatabasesChanged {
+        found: format!("{:?} is not the database with OID {}", previous.name, previous.oid),
+    })
 }

@@ -1,5 +1,5 @@
-//! Everything that is not a table's rows, by `pg_dump` in the leader's snapshot: definitions, owners, grants, sequences,
-//! large objects, extensions and their configuration, the refresh of materialized views.
+//! Runs `pg_dump` in the leader's snapshot, for everything that is not a table's rows: definitions, owners, grants, sequences,
+//! large objects, extensions and their configuration.
 
 use super::connect::Session;
 use super::error::EngineError;
@@ -10,7 +10,7 @@ use std::process::Stdio;
 use std::time::Duration;
 use tokio::process::Command;
 
-/// Linux takes 2 MiB of arguments and environment together; names beyond this go by a file.
+/// Bytes of arguments. Linux accepts 2 MiB of arguments and environment together; more names go through a file.
 const ARGUMENTS: usize = 1 << 20;
 /// The oldest major whose pg_dump reads such a file.
 const FILTER_SINCE: i32 = 17;
@@ -54,7 +54,7 @@ pub fn start(
     Running::start("pg_dump", &mut command)
 }
 
-/// By name: a pattern like * would drop the sequences' state too.
+/// Excludes each table's rows by name: a pattern like * would exclude the sequences' state too.
 fn leave_rows_out(
     command: &mut Command,
     tools: &Tools,
@@ -86,8 +86,8 @@ fn pattern(table: &TableInfo) -> String {
     table.qualified()
 }
 
-/// A failure of `pg_dump` under the reason that the same failure has elsewhere. Its exit status has decided already that
-/// it failed; its words only say who must do something.
+/// Classifies a failure of `pg_dump`, so that it has the same reason as elsewhere. That it failed is known from the exit status;
+/// its text only tells the kind.
 pub fn classified(error: EngineError) -> EngineError {
     match error {
         // --lock-wait-timeout is a statement timeout around LOCK TABLE; everything else runs without one.
@@ -112,7 +112,7 @@ pub fn classified(error: EngineError) -> EngineError {
     }
 }
 
-/// What libpq says when a server that was there a moment ago is not, or its name is not told.
+/// libpq's messages for a server that cannot be reached any more, or whose name cannot be resolved.
 const UNREACHED: [&str; 6] = [
     "could not translate host name",
     "Connection refused",
@@ -122,7 +122,7 @@ const UNREACHED: [&str; 6] = [
     "server closed the connection unexpectedly",
 ];
 
-/// The warnings among a tool's words, bounded.
+/// The first 20 warning lines of a tool's stderr.
 pub fn warnings(stderr: &str) -> Vec<String> {
     stderr.lines().filter(|line| line.contains("warning:")).take(20).map(ToOwned::to_owned).collect()
 }

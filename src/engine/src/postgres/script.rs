@@ -1,9 +1,9 @@
-//! What the schema archive's table of contents does not say: tablespaces of single tables and indexes, and objects that only a
-//! superuser may create by how they are made. Read line by line from the SQL that `pg_restore` would send.
+//! Scans the SQL of a schema archive for what its table of contents does not show: tablespaces of single tables and indexes, and
+//! objects that only a superuser may create.
 
 use std::collections::BTreeSet;
 
-/// What the SQL needs of the server.
+/// Needs of the SQL that the preflight checks.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Needs {
     /// Tablespaces that tables, indexes or materialised views lie in, where that is not the database's own.
@@ -12,10 +12,10 @@ pub struct Needs {
     pub superuser: Vec<String>,
 }
 
-/// A reader of such SQL.
+/// Line-by-line scanner of the SQL.
 #[derive(Default)]
 pub struct Script {
-    /// What was found so far.
+    /// Needs found so far.
     pub needs: Needs,
     /// Kind and name of the entry whose statement comes next.
     entry: Option<(String, String)>,
@@ -43,7 +43,7 @@ impl Script {
                 }),
                 _ => Some(None),
             };
-            // One look an entry: what follows is a body, where anything may stand.
+            // Only the first match of an entry counts: a body follows, which may contain anything.
             if let Some(found) = found {
                 self.needs.superuser.extend(found);
                 self.entry = None;

@@ -1,7 +1,6 @@
-//! The settings that a session begins with. They travel in the startup packet: a setting of the client beats those of the
-//! database, of the role and of the role in the database, and is in force before the first statement. A tenant owns its
-//! database and may set most of them there (`ALTER DATABASE … SET search_path = …`): what came later, in a statement of our
-//! own, would already be read by the tenant's rules.
+//! The settings that a session begins with, sent in the startup packet. There they override settings of database and role, and
+//! are in force before the first statement. A tenant may set most of them on its database (`ALTER DATABASE … SET search_path`),
+//! and a SET statement of ours would already be parsed with the tenant's settings.
 
 use super::error::EngineError;
 use tokio_postgres::Row;
@@ -40,7 +39,7 @@ const TEXT: &[(&str, &str)] = &[
     ("synchronize_seqscans", "off"),
 ];
 
-/// For our own sessions, which set what they need for each statement.
+/// Settings of Sennight's own sessions, not of the client tools.
 const SESSION: &[(&str, &str)] = &[
     // Rows of `money` are written and read by it; an archive's constants are not, see [`tool_options`].
     ("lc_monetary", "C"),

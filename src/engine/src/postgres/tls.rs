@@ -1,4 +1,4 @@
-//! TLS towards a server, as far as the DatabaseServer's `tls.mode` asks for it.
+//! TLS configuration for PostgreSQL, by the DatabaseServer's `tls.mode`.
 
 use super::error::EngineError;
 use rustls::client::WebPkiServerVerifier;
@@ -49,13 +49,13 @@ fn verifier(
     provider: Arc<CryptoProvider>,
 ) -> Result<Arc<dyn ServerCertVerifier>, EngineError> {
     if target.tls.mode == TlsMode::Require {
-        return Ok(Arc::new(Lenient { provider, chain: None }));
+        return Ok(Arc::new(PartialVerifier { provider, chain: None }));
     }
     let chain = WebPkiServerVerifier::builder_with_provider(Arc::new(roots(target)?), provider.clone())
         .build()
         .map_err(|e| EngineError::TlsSetup { host: target.host.clone(), why: e.to_string() })?;
     Ok(match target.tls.mode {
-        TlsMode::VerifyCA => Arc::new(Lenient { provider, chain: Some(chain) }),
+        TlsMode::VerifyCA => Arc::new(PartialVerifier { provider, chain: Some(chain) }),
         _ => chain,
     })
 }
@@ -89,12 +89,12 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, EngineError
 
 /// `Require` checks nothing but the handshake's signatures (`chain` is `None`), `VerifyCA` the chain but not the name.
 #[derive(Debug)]
-struct Lenient {
+struct PartialVerifier {
     provider: Arc<CryptoProvider>,
     chain: Option<Arc<WebPkiServerVerifier>>,
 }
 
-impl ServerCertVerifier for Lenient {
+impl ServerCertVerifier for PartialVerifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,

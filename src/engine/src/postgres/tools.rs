@@ -1,5 +1,4 @@
-//! pg_dump and pg_restore: which one, and how it is run without a name, a password or a library default getting in the
-//! way.
+//! Finds and runs pg_dump and pg_restore. Names and passwords go through the environment and private files, never arguments.
 
 use super::error::EngineError;
 use super::startup::{Purpose, tool_options};
@@ -24,7 +23,7 @@ const DEFAULT_ROOT: &str = "/usr/lib/postgresql";
 pub const ROOT_VARIABLE: &str = "SENNIGHT_PG_BIN_ROOT";
 /// libpq's variable of the settings that a session begins with.
 const OPTIONS_VARIABLE: &str = "PGOPTIONS";
-/// How much of a tool's stderr is kept of its beginning, and of its end: a failed query is quoted in between, and may name
+/// Bytes of a tool's stderr that are kept, of its beginning and of its end: between them a failed query is quoted, which may name
 /// thousands of tables.
 const STDERR_KEPT: usize = 2048;
 
@@ -64,7 +63,7 @@ impl Tools {
         self.major
     }
 
-    /// Name and version of a tool as it prints them, for the manifest. It is asked once: a worker's tools do not change, and
+    /// Name and version of a tool as it prints them, for the manifest. Cached: a worker's tools do not change, and
     /// a process costs as much as the rows of a small table.
     pub async fn version(&self, tool: &str) -> Result<String, EngineError> {
         static KNOWN: Mutex<BTreeMap<PathBuf, String>> = Mutex::new(BTreeMap::new());
@@ -157,10 +156,10 @@ impl Access {
             let bytes =
                 std::fs::read(&key).map_err(|source| EngineError::CredentialsUnreadable { path: key, source })?;
             // libpq refuses a key that others may read, and a mounted Secret is group-readable.
-            let backup = dir.path().join("tls.key");
-            private_file(&backup, &bytes).map_err(broken)?;
+            let private_key = dir.path().join("tls.key");
+            private_file(&private_key, &bytes).map_err(broken)?;
             environment.push(("PGSSLCERT", certificate.into()));
-            environment.push(("PGSSLKEY", backup.into()));
+            environment.push(("PGSSLKEY", private_key.into()));
         }
         Ok(Self { dir, purpose, environment })
     }
@@ -211,7 +210,7 @@ impl Running {
             child,
             stderr: tokio::spawn(async move {
                 match stderr {
-                    Some(pipe) => ends(pipe).await,
+                    Some(pipe) => head_and_tail(pipe).await,
                     None => String::new(),
                 }
             }),
@@ -235,7 +234,8 @@ impl Running {
     }
 }
 
-async fn ends(mut pipe: impl AsyncRead + Unpin) -> String {
+/// The beginning and the end of a tool's stderr.
+async fn head_and_tail(mut pipe: impl AsyncRead + Unpin) -> String {
     let (mut head, mut tail, mut cut) = (Vec::new(), Vec::new(), false);
     let mut buffer = [0_u8; 4096];
     while let Ok(read @ 1..) = pipe.read(&mut buffer).await {

@@ -144,7 +144,8 @@ pub async fn commit(
     let prefix = &shared.objects.prefix;
     let mut written: Vec<(String, i64)> = vec![(manifest.schema.object.clone(), manifest.schema.length)];
     written.extend(manifest.objects.iter().map(|o| (o.name.clone(), o.length)));
-    let checks = written.into_iter().map(|(name, length)| check_length(&context.store, format!("{prefix}{name}"), length));
+    let checks =
+        written.into_iter().map(|(name, length)| check_length(&context.store, format!("{prefix}{name}"), length));
     futures::stream::iter(checks).buffer_unordered(CONCURRENT_HEADS).try_collect::<()>().await?;
     let bytes = context.store.keyring().seal(&manifest).map_err(|e| DumpError::Inconsistent(e.to_string()))?;
     let backup = BackupRef {

@@ -247,7 +247,9 @@ impl Reader<'_> {
 }
 
 /// The outputs of all readers as one, or the error that came first.
-fn merge_outputs(read: Vec<Result<(ReaderOutput, Session), DumpError>>) -> Result<(ReaderOutput, Vec<Session>), DumpError> {
+fn merge_outputs(
+    read: Vec<Result<(ReaderOutput, Session), DumpError>>,
+) -> Result<(ReaderOutput, Vec<Session>), DumpError> {
     let (mut all, mut sessions, mut failure) = (ReaderOutput::default(), Vec::new(), None);
     for read in read {
         match read {

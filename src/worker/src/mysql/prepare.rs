@@ -158,7 +158,12 @@ async fn load(
 }
 
 /// Returns the error to fail with when the new schema has outgrown the backup; never returns before that.
-async fn watch_size(task: &RestoreTask, manifest: &Manifest, name: &str, application: &str) -> Result<TaskError, TaskError> {
+async fn watch_size(
+    task: &RestoreTask,
+    manifest: &Manifest,
+    name: &str,
+    application: &str,
+) -> Result<TaskError, TaskError> {
     let limit = backup::size_limit(manifest);
     let mut session = connect(&task.database, "", application).await?;
     loop {

@@ -237,11 +237,7 @@ async fn query_or_note<T: mysql_async::prelude::FromRow + Send + 'static>(
 }
 
 /// Notes accounts whose rights on a pattern of names also apply to the new schema.
-async fn note_pattern_grants(
-    session: &mut Session,
-    new: &str,
-    facts: &mut PreflightFacts,
-) -> Result<(), EngineError> {
+async fn note_pattern_grants(session: &mut Session, new: &str, facts: &mut PreflightFacts) -> Result<(), EngineError> {
     let query =
         format!("SELECT DISTINCT CONCAT(User, '@', Host) FROM mysql.db WHERE {} LIKE Db ORDER BY 1", literal(new));
     let found: Vec<(String,)> = session.rows(&query, "reading rights by patterns").await?;

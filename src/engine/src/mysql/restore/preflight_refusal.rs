@@ -87,7 +87,9 @@ pub enum PreflightRefusal {
     )]
     NameTooLong { name: String },
     /// The request has had its effect.
-    #[error("this request was cut over before, its old database is {previous:?}: a new restore needs a new RestoreRequest")]
+    #[error(
+        "this request was cut over before, its old database is {previous:?}: a new restore needs a new RestoreRequest"
+    )]
     AlreadyCutOver { previous: String },
     /// There is nothing to go back to.
     #[error(

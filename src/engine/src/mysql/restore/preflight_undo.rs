@@ -15,8 +15,8 @@ pub async fn gather_undo_facts(session: &mut Session, task: &CutoverTask) -> Res
     let mut definers = definers_of(session, live).await?;
     definers.extend(definers_of(session, &task.new_database).await?);
     missing_definers(session, &definers, &mut facts).await?;
-    let kept = Schema::find(session, &task.new_database).await?;
-    if kept.as_ref().and_then(|schema| source_number(schema, task)) != Some(task.new_oid) {
+    let source = Schema::find(session, &task.new_database).await?;
+    if source.as_ref().and_then(|schema| source_number(schema, task)) != Some(task.new_oid) {
         facts.previous_gone = Some(task.new_database.clone());
     }
     if let Some(schema) = Schema::find(session, live).await? {

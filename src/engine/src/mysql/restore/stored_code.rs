@@ -165,7 +165,8 @@ fn difference<'a>(have: &'a [Object], wanted: &'a [Object], events: Events) -> D
         of(&have_all) != of(&wanted)
     };
     let anew: Vec<ObjectKind> = [ObjectKind::Trigger, ObjectKind::View].into_iter().filter(|k| differs(*k)).collect();
-    let same = |o: &Object, others: &[&Object]| !anew.contains(&o.kind) && others.iter().any(|other| same_object(o, other));
+    let same =
+        |o: &Object, others: &[&Object]| !anew.contains(&o.kind) && others.iter().any(|other| same_object(o, other));
     // Dropping needs no order, creating does.
     let surplus = have.iter().filter(|o| o.kind != ObjectKind::Database && !same(o, &wanted)).collect();
     let missing = wanted.iter().copied().filter(|o| !same(o, &have_all)).collect();

@@ -42,9 +42,9 @@ pub enum SwapOutcome {
 /// Reads all that the swap needs to be finished or taken back. Changes nothing.
 pub async fn make_journal(session: &mut Session, task: &CutoverTask) -> Result<Journal, RestoreError> {
     let live = &task.database.database;
-    if let Some(kept) = Schema::find(session, &task.previous_database).await?.filter(|s| !s.is_empty()) {
+    if let Some(previous) = Schema::find(session, &task.previous_database).await?.filter(|s| !s.is_empty()) {
         let wanted = Mark::new(Role::Previous, &task.request_uid, task.live_oid).table();
-        tracing::warn!(tables = kept.tables.len(), "name of the previous database in use");
+        tracing::warn!(tables = previous.tables.len(), "name of the previous database in use");
         return Err(RestoreError::NameTaken { name: task.previous_database.clone(), wanted });
     }
     let affected: AffectedAccounts = accounts::schema_access(session, live).await?.affected();
@@ -206,9 +206,9 @@ pub async fn recover(
 
 /// Finishes a swap after its RENAME: creates the code, unlocks the accounts, removes what is left. May be repeated.
 pub async fn finish_forward(session: &mut Session, task: &CutoverTask, journal: &Journal) -> Result<(), RestoreError> {
-    let (live, kept) = (&task.database.database, &task.previous_database);
+    let (live, previous) = (&task.database.database, &task.previous_database);
     let mark = Mark::new(Role::Previous, &task.request_uid, task.live_oid);
-    if !is_done(session, kept, &mark).await? {
+    if !is_done(session, previous, &mark).await? {
         stored_code::own_defaults(session, live, &task.new_database).await?;
         stored_code::drop_events(session, live, &journal.live).await?;
         stored_code::make_like(session, live, &journal.source, Events::AsTheyWere).await?;
@@ -219,30 +219,38 @@ pub async fn finish_forward(session: &mut Session, task: &CutoverTask, journal: 
             }
         }
         // From here on the tenant may change the code: a repeated attempt must not overwrite it.
-        let done = format!("INSERT INTO {}.{} (name, value) VALUES ('', '{DONE}')", ident(kept), ident(&mark.table()));
+        let done =
+            format!("INSERT INTO {}.{} (name, value) VALUES ('', '{DONE}')", ident(previous), ident(&mark.table()));
         session.run(&done, "writing that the live database is whole").await?;
     }
     lockout::unlock(session, &journal.accounts).await?;
-    stored_code::own_defaults(session, kept, live).await?;
-    stored_code::make_like(session, kept, &journal.live, Events::Off).await?;
-    let old = Schema::find(session, kept).await?.unwrap_or_default();
+    stored_code::own_defaults(session, previous, live).await?;
+    stored_code::make_like(session, previous, &journal.live, Events::Off).await?;
+    let old = Schema::find(session, previous).await?.unwrap_or_default();
     for stale in old.marks.iter().filter(|m| m.role == Role::Previous && **m != mark) {
-        let drop = format!("DROP TABLE IF EXISTS {}.{}", ident(kept), ident(&stale.table()));
+        let drop = format!("DROP TABLE IF EXISTS {}.{}", ident(previous), ident(&stale.table()));
         session.run(&drop, "removing the mark of the request that was undone").await?;
     }
     if let Some(empty) = Schema::find(session, &task.new_database).await? {
         if empty.tables.is_empty() {
             drop_schema(session, &task.new_database, &empty, None).await?;
         } else {
-            tracing::warn!(database = task.new_database, tables = empty.tables.len(), "new schema not dropped: it is not empty");
+            tracing::warn!(
+                database = task.new_database,
+                tables = empty.tables.len(),
+                "new schema not dropped: it is not empty"
+            );
         }
     }
     Ok(())
 }
 
-async fn is_done(session: &mut Session, kept: &str, mark: &Mark) -> Result<bool, EngineError> {
-    let query =
-        format!("SELECT COUNT(*) FROM {}.{} WHERE name = '' AND value = '{DONE}'", ident(kept), ident(&mark.table()));
+async fn is_done(session: &mut Session, previous: &str, mark: &Mark) -> Result<bool, EngineError> {
+    let query = format!(
+        "SELECT COUNT(*) FROM {}.{} WHERE name = '' AND value = '{DONE}'",
+        ident(previous),
+        ident(&mark.table())
+    );
     let (count,): (i64,) = session.row(&query, "looking how far the swap came").await?;
     Ok(count > 0)
 }
@@ -254,8 +262,8 @@ async fn take_back(session: &mut Session, task: &CutoverTask, journal: &Journal)
     if source.marks.contains(&ticket) {
         stored_code::make_like(session, &task.database.database, &journal.live, Events::AsTheyWere).await?;
         stored_code::make_like(session, &task.new_database, &journal.source, Events::Off).await?;
-        if let Some(kept) = Schema::find(session, &task.previous_database).await?.filter(Schema::is_empty) {
-            drop_schema(session, &task.previous_database, &kept, None).await?;
+        if let Some(previous) = Schema::find(session, &task.previous_database).await?.filter(Schema::is_empty) {
+            drop_schema(session, &task.previous_database, &previous, None).await?;
         }
         let drop = format!("DROP TABLE IF EXISTS {}.{}", ident(&task.new_database), ident(&ticket.table()));
         session.run(&drop, "taking the ticket of the swap back").await?;
