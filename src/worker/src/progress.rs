@@ -146,7 +146,7 @@ mod tests {
             tokio::time::sleep(interval * 5).await;
         };
         tokio::select! {
-            () = tell(writer.counters.clone(), interval, put) => {}
+            () = write_periodically(writer.counters.clone(), interval, put) => {}
             () = work => {}
         }
         let told = told.into_inner();

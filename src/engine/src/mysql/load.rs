@@ -248,7 +248,7 @@ where
     let packets: BoxStream<'static, std::io::Result<Bytes>> = rows
         .flat_map(move |raw| {
             let raw = raw.map(|raw| Bytes::from(for_load_data(&raw))).map_err(|error| {
-                **first_failure.lock() = Some(error);
+                *first_failure.lock() = Some(error);
                 std::io::Error::other("the rows could not be had")
             });
             futures::stream::iter(packets(raw))

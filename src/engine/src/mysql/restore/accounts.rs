@@ -1,7 +1,7 @@
 //! Reads accounts, roles and rights on a schema from the server's own tables.
 
-pub use super::account_access::{Account, AffectedAccounts};
 use super::account_access::SchemaAccess;
+pub use super::account_access::{Account, AffectedAccounts};
 use crate::mysql::{EngineError, Flavour, Session, literal};
 use std::collections::BTreeSet;
 
