@@ -290,7 +290,7 @@ impl BucketModel {
                     first.extend(manifest);
                     then.extend(rest);
                 }
-                Verdict::Clear if !self.objects.contains_key(&dir.manifest()) => then.extend(rest),
+                Verdict::DeleteUnfinished if !self.objects.contains_key(&dir.manifest()) => then.extend(rest),
                 Verdict::Release => {
                     seen.orphans += 1;
                     if dir.area == Area::Held {
@@ -300,7 +300,7 @@ impl BucketModel {
                         writes.extend(all.map(|key| Write::Retag(key, daily_tags())));
                     }
                 }
-                Verdict::Keep | Verdict::Clear | Verdict::Orphan | Verdict::Overdue => {}
+                Verdict::Keep | Verdict::DeleteUnfinished | Verdict::Orphan | Verdict::Overdue => {}
             }
         }
         writes.extend([Write::Delete(first), Write::Delete(then)]);

@@ -1,7 +1,7 @@
 //! The operator's word: what `domain::restore` makes of the reports that a cut-over left, or did not leave, in the bucket.
 
 use chrono::TimeDelta;
-use sennight_core::gate::{Approval, FourEyes, Keys, Mode, Payment};
+use sennight_core::gate::{Approval, FourEyes, RunInputs, Mode, Payment};
 use sennight_core::names::RestoreStep;
 use sennight_core::restore::{
     ClaimState, Deadlines, Eligibility, RestoreAction, RestoreInputs, StepState, Terminal, decide,
@@ -16,11 +16,11 @@ pub fn claimed() -> RestoreInputs {
         created: now,
         approved_since: Some(now),
         deleting: None,
-        owes_drop: false,
+        prepared_left: false,
         ended: false,
         pinned: true,
         eligibility: Eligibility::Yes,
-        keys: Keys {
+        gate: RunInputs {
             mode: Mode::FullRestore,
             eligible: true,
             held: true,
@@ -28,19 +28,19 @@ pub fn claimed() -> RestoreInputs {
             payment: Payment::Paid { by: "billing".into() },
             requested_by: None,
             four_eyes: FourEyes::None,
-            standing: Ok(()),
-            authority: Ok(()),
+            signatures: Ok(()),
+            policies: Ok(()),
         },
         held_until: Some(now + TimeDelta::days(7)),
-        claim: Some(ClaimState { at: now, job_seen: true, job_there: false, impossible: None }),
-        proof: None,
-        broken: None,
+        claim: Some(ClaimState { at: now, job_seen: true, job_exists: false, impossible: None }),
+        unknown_claim: None,
+        record_error: None,
         job_limit: TimeDelta::minutes(10),
         faults: 0,
         preflight: StepState::None,
         prepare: StepState::None,
         cutover: StepState::None,
-        recovers: true,
+        can_recover: true,
         recover: StepState::None,
         export: StepState::None,
         live_ids: None,
@@ -48,7 +48,7 @@ pub fn claimed() -> RestoreInputs {
         dumping: false,
         not_before: None,
         not_after: None,
-        patience: Deadlines {
+        deadlines: Deadlines {
             approval: TimeDelta::hours(72),
             payment: TimeDelta::hours(120),
             retry: TimeDelta::minutes(1),

@@ -1,7 +1,7 @@
 //! What `kubectl sennight` says of a fleet and of a record, and what it proposes to a shell, without a cluster.
 
 use chrono::{DateTime, Utc};
-use kubectl_sennight::complete::{Wanted, wanted};
+use kubectl_sennight::complete::{Completion, completion};
 use kubectl_sennight::status::{Overview, text};
 use kubectl_sennight::{audit, settle};
 use sennight_api::{BackupSchedule, BackupStorage, RestoreRequest};
@@ -98,14 +98,14 @@ fn nobody_is_not_everybody() {
     assert!(!fleet.is_well());
 }
 
-fn words(line: &str) -> Wanted {
-    wanted(&line.split(' ').map(ToOwned::to_owned).collect::<Vec<_>>())
+fn words(line: &str) -> Completion {
+    completion(&line.split(' ').map(ToOwned::to_owned).collect::<Vec<_>>())
 }
 
 fn proposed(line: &str) -> Vec<String> {
     match words(line) {
-        Wanted::Words(all) => all.into_iter().map(|(word, _)| word).collect(),
-        Wanted::Request(verb) => panic!("{line}: a request for {verb}"),
+        Completion::Words(all) => all.into_iter().map(|(word, _)| word).collect(),
+        Completion::Request(verb) => panic!("{line}: a request for {verb}"),
     }
 }
 
@@ -116,10 +116,10 @@ fn the_shell_is_proposed_verbs_flags_values_and_names() {
         assert!(verbs.iter().any(|v| v == verb), "{verb}: {verbs:?}");
     }
     assert!(!verbs.iter().any(|v| v.starts_with("__")), "{verbs:?}");
-    assert_eq!(words("approve "), Wanted::Request("approve".into()));
-    assert_eq!(words("-n acme approve --reason ok "), Wanted::Request("approve".into()));
-    assert_eq!(words("approve --yes "), Wanted::Request("approve".into()));
-    assert_eq!(words("approve --dry-run=server "), Wanted::Request("approve".into()));
+    assert_eq!(words("approve "), Completion::Request("approve".into()));
+    assert_eq!(words("-n acme approve --reason ok "), Completion::Request("approve".into()));
+    assert_eq!(words("approve --yes "), Completion::Request("approve".into()));
+    assert_eq!(words("approve --dry-run=server "), Completion::Request("approve".into()));
     assert_eq!(proposed("approve t-1 "), Vec::<String>::new());
     assert_eq!(proposed("list --awaiting "), ["approval", "payment", "refund"]);
     assert_eq!(proposed("list -o "), ["table", "json", "yaml", "name"]);

@@ -28,7 +28,7 @@ pub struct BackupSize {
     /// Its id.
     pub id: String,
     /// Its snapshot's time.
-    pub taken: DateTime<Utc>,
+    pub snapshot_time: DateTime<Utc>,
     /// Rows.
     pub rows: i64,
     /// Tables; backups that were listed by an older version do not say.
@@ -36,7 +36,7 @@ pub struct BackupSize {
     /// When its retention is over.
     pub expires: Option<DateTime<Utc>>,
     /// Until when it is kept as the last good one, if it is.
-    pub kept: Option<DateTime<Utc>>,
+    pub held_until: Option<DateTime<Utc>>,
 }
 
 /// What is suspicious about a backup. The variant's name is the reason.
@@ -128,7 +128,7 @@ pub enum Keep {
         until: DateTime<Utc>,
     },
     /// It need not be kept any more.
-    LetGo {
+    Release {
         /// The backup.
         id: String,
     },
@@ -140,24 +140,24 @@ pub fn keep(newest_first: &[BackupSize], verdicts: &[Option<Shrunk>], wanted: bo
     let last = last_good(newest_first, verdicts).filter(|_| wanted);
     let mut steps = Vec::new();
     for point in newest_first {
-        let until = point.taken + TimeDelta::days(LAST_GOOD_DAYS);
+        let until = point.snapshot_time + TimeDelta::days(LAST_GOOD_DAYS);
         let is_last = last.is_some_and(|last| last.id == point.id) && now < until;
         let near = point.expires.is_some_and(|end| end - KEEP_AHEAD <= now && end < until);
-        match point.kept {
+        match point.held_until {
             None if is_last && near => steps.push(Keep::Hold { id: point.id.clone(), until }),
-            Some(_) if !is_last => steps.push(Keep::LetGo { id: point.id.clone() }),
+            Some(_) if !is_last => steps.push(Keep::Release { id: point.id.clone() }),
             None | Some(_) => {}
         }
     }
     // The new one is safe before the old one goes.
-    steps.sort_by_key(|step| matches!(step, Keep::LetGo { .. }));
+    steps.sort_by_key(|step| matches!(step, Keep::Release { .. }));
     steps
 }
 
 /// When [`keep`] must be asked again though nothing happened.
 pub fn keep_wake(newest_first: &[BackupSize], verdicts: &[Option<Shrunk>]) -> Option<DateTime<Utc>> {
     let last = last_good(newest_first, verdicts)?;
-    match last.kept {
+    match last.held_until {
         Some(until) => Some(until),
         None => last.expires.map(|end| end - KEEP_AHEAD),
     }
@@ -178,7 +178,7 @@ mod tests {
 
     fn point(day: i64, rows: i64, tables: i64) -> BackupSize {
         let expires = Some(at(day + 8));
-        BackupSize { id: format!("d{day}"), taken: at(day), rows, tables: Some(tables), expires, kept: None }
+        BackupSize { id: format!("d{day}"), snapshot_time: at(day), rows, tables: Some(tables), expires, held_until: None }
     }
 
     fn limits() -> Limits {
@@ -237,9 +237,9 @@ mod tests {
         // A suspicious backup does not take its place.
         let small = point(7, 3, 10);
         assert_eq!(steps(&[small.clone(), old.clone()], true, near), [hold]);
-        let kept = BackupSize { kept: Some(at(30)), ..old.clone() };
+        let kept = BackupSize { held_until: Some(at(30)), ..old.clone() };
         assert_eq!(steps(&[small, kept.clone()], true, near), []);
-        let let_go = [Keep::LetGo { id: "d0".into() }];
+        let let_go = [Keep::Release { id: "d0".into() }];
         assert_eq!(steps(&[point(9, 999, 10), kept.clone()], true, at(9)), let_go);
         assert_eq!(steps(std::slice::from_ref(&kept), true, at(30)), let_go, "thirty days and no longer");
         assert_eq!(steps(std::slice::from_ref(&kept), false, at(9)), let_go, "switched off");
@@ -256,15 +256,15 @@ mod tests {
                 .zip(0..)
                 .map(|((rows, tables, kept), day)| {
                     let point = point(day, *rows, *tables);
-                    BackupSize { kept: kept.then(|| point.taken + TimeDelta::days(30)), ..point }
+                    BackupSize { held_until: kept.then(|| point.snapshot_time + TimeDelta::days(30)), ..point }
                 })
                 .collect();
             points.reverse();
             let verdicts = judge(&points, &limits());
             let newest_good = points.iter().zip(&verdicts).find(|(_, v)| v.is_none()).map(|(p, _)| p.clone()).unwrap();
             let steps = keep(&points, &verdicts, true, at(now));
-            if at(now) < newest_good.taken + TimeDelta::days(30) {
-                let gone = Keep::LetGo { id: newest_good.id.clone() };
+            if at(now) < newest_good.snapshot_time + TimeDelta::days(30) {
+                let gone = Keep::Release { id: newest_good.id.clone() };
                 prop_assert!(!steps.contains(&gone));
             }
             let holds = steps.iter().filter(|step| matches!(step, Keep::Hold { .. })).count();

@@ -74,10 +74,10 @@ pub enum Breach {
     FourEyes(FourEyes),
 }
 
-static NOTHING: LazyLock<Map<String, Value>> = LazyLock::new(Map::new);
+static EMPTY: LazyLock<Map<String, Value>> = LazyLock::new(Map::new);
 
 fn fields(value: &Value) -> &Map<String, Value> {
-    value.as_object().unwrap_or(&NOTHING)
+    value.as_object().unwrap_or(&EMPTY)
 }
 
 fn conditions(status: &Value, paid: bool) -> Vec<&Value> {
@@ -86,55 +86,55 @@ fn conditions(status: &Value, paid: bool) -> Vec<&Value> {
 }
 
 impl Write<'_> {
-    fn was(&self) -> &Value {
+    fn old_status(&self) -> &Value {
         &self.before["status"]
     }
 
-    fn will_be(&self) -> &Value {
+    fn new_status(&self) -> &Value {
         &self.after["status"]
     }
 
     fn approval_changed(&self) -> bool {
-        self.was().get("approval") != self.will_be().get("approval")
+        self.old_status().get("approval") != self.new_status().get("approval")
     }
 
     /// Anything of billing's, the refund too.
     fn settlement_changed(&self) -> bool {
-        self.was().get("payment") != self.will_be().get("payment")
-            || conditions(self.was(), true) != conditions(self.will_be(), true)
+        self.old_status().get("payment") != self.new_status().get("payment")
+            || conditions(self.old_status(), true) != conditions(self.new_status(), true)
     }
 
     /// A refund that comes bears the name of who records it.
     fn refund_is_named(&self) -> bool {
-        let (old, new) = (self.was()["payment"].get("refund"), self.will_be()["payment"].get("refund"));
+        let (old, new) = (self.old_status()["payment"].get("refund"), self.new_status()["payment"].get("refund"));
         new.is_none_or(|new| new["by"] == self.actor.name || old == Some(new))
     }
 
     /// Recording a refund is not recording a payment.
     fn payment_changed(&self) -> bool {
-        let (old, new) = (fields(&self.was()["payment"]), fields(&self.will_be()["payment"]));
+        let (old, new) = (fields(&self.old_status()["payment"]), fields(&self.new_status()["payment"]));
         let differs = |key: &&String| *key != "refund" && old.get(*key) != new.get(*key);
-        conditions(self.was(), true) != conditions(self.will_be(), true)
+        conditions(self.old_status(), true) != conditions(self.new_status(), true)
             || old.keys().any(|key| differs(&key))
             || new.keys().any(|key| differs(&key))
     }
 
     /// Closed by default: every key that is not somebody else's.
-    fn rest_changed(&self) -> bool {
-        let (old, new) = (fields(self.was()), fields(self.will_be()));
+    fn operator_part_changed(&self) -> bool {
+        let (old, new) = (fields(self.old_status()), fields(self.new_status()));
         let differs = |key: &&String| {
             !matches!(key.as_str(), "approval" | "payment" | "conditions") && old.get(*key) != new.get(*key)
         };
-        conditions(self.was(), false) != conditions(self.will_be(), false)
+        conditions(self.old_status(), false) != conditions(self.new_status(), false)
             || old.keys().any(|key| differs(&key))
             || new.keys().any(|key| differs(&key))
     }
 
-    fn closed(&self) -> bool {
-        self.was().get("finishedAt").is_some() || self.was().get("claim").is_some()
+    fn is_closed(&self) -> bool {
+        self.old_status().get("finishedAt").is_some() || self.old_status().get("claim").is_some()
     }
 
-    fn signs(&self) -> bool {
+    fn changes_signature(&self) -> bool {
         self.approval_changed() || self.payment_changed()
     }
 }
@@ -142,31 +142,31 @@ impl Write<'_> {
 type Rule = fn(&Write<'_>) -> Option<Breach>;
 
 /// In the order of the policies' validations, the four-eyes policy last.
-const RULES: &[Rule] = &[helpdesk_decides, billing_settles, operator_operates, two_hands, in_time, four_eyes];
+const RULES: &[Rule] = &[helpdesk_decides, billing_settles, operator_operates, approver_is_not_payer, not_too_late, four_eyes];
 
 fn helpdesk_decides(w: &Write<'_>) -> Option<Breach> {
-    let theirs = w.actor.approve && w.will_be()["approval"]["by"] == w.actor.name;
+    let theirs = w.actor.approve && w.new_status()["approval"]["by"] == w.actor.name;
     (w.approval_changed() && !theirs).then_some(Breach::NotHelpdesk)
 }
 
 fn billing_settles(w: &Write<'_>) -> Option<Breach> {
-    let signed = w.will_be()["payment"]["by"] == w.actor.name || !w.payment_changed();
+    let signed = w.new_status()["payment"]["by"] == w.actor.name || !w.payment_changed();
     let theirs = w.actor.settle && signed && w.refund_is_named();
     (w.settlement_changed() && !theirs).then_some(Breach::NotBilling)
 }
 
 fn operator_operates(w: &Write<'_>) -> Option<Breach> {
-    (w.rest_changed() && !w.actor.operate).then_some(Breach::NotOperator)
+    (w.operator_part_changed() && !w.actor.operate).then_some(Breach::NotOperator)
 }
 
-fn two_hands(w: &Write<'_>) -> Option<Breach> {
-    let (approver, payer) = (w.will_be()["approval"].get("by"), w.will_be()["payment"].get("by"));
-    (w.signs() && approver.is_some() && approver == payer).then_some(Breach::OneHand)
+fn approver_is_not_payer(w: &Write<'_>) -> Option<Breach> {
+    let (approver, payer) = (w.new_status()["approval"].get("by"), w.new_status()["payment"].get("by"));
+    (w.changes_signature() && approver.is_some() && approver == payer).then_some(Breach::OneHand)
 }
 
-fn in_time(w: &Write<'_>) -> Option<Breach> {
+fn not_too_late(w: &Write<'_>) -> Option<Breach> {
     let deleting = w.after["metadata"].get("deletionTimestamp").is_some();
-    (w.signs() && (w.closed() || deleting)).then_some(Breach::TooLate)
+    (w.changes_signature() && (w.is_closed() || deleting)).then_some(Breach::TooLate)
 }
 
 fn four_eyes(w: &Write<'_>) -> Option<Breach> {
@@ -175,7 +175,7 @@ fn four_eyes(w: &Write<'_>) -> Option<Breach> {
         FourEyes::FullRestore => w.after["spec"]["mode"] != "CrmExport",
         FourEyes::All => true,
     };
-    let approves = w.approval_changed() && w.will_be()["approval"]["decision"] == "Approved";
+    let approves = w.approval_changed() && w.new_status()["approval"]["decision"] == "Approved";
     let creator = w.after["spec"].get("requestedBy");
     // An unknown creator might be the approver.
     let same = creator.is_none_or(|creator| creator == w.actor.name);
@@ -237,7 +237,7 @@ impl Distrust {
 
 /// Whom the operator itself is known as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Own<'a> {
+pub struct OperatorIdentity<'a> {
     /// User name; unknown until the API server has been asked.
     pub user: Option<&'a str>,
     /// Its field manager.
@@ -249,7 +249,7 @@ pub struct Own<'a> {
 ///
 /// This is a second look, not the lock: whoever may write anything can write anything that looks right. It tells the
 /// clumsy ones, and what was signed while nobody guarded the gate.
-pub fn standing(object: &Value, setting: FourEyes, own: Own<'_>) -> Result<(), Distrust> {
+pub fn check_signatures(object: &Value, setting: FourEyes, own: OperatorIdentity<'_>) -> Result<(), Distrust> {
     for (what, field) in [("status.approval", "approval"), ("status.payment", "payment")] {
         let Some(by) = object["status"][field].get("by").and_then(Value::as_str) else { continue };
         // Any name might be the operator's own.
@@ -257,13 +257,13 @@ pub fn standing(object: &Value, setting: FourEyes, own: Own<'_>) -> Result<(), D
         if user == by {
             return Err(Distrust::SignedByOperator { what });
         }
-        let before = without(object, field);
+        let before = before_signature(object, field);
         let actor = Actor { name: by, approve: field == "approval", settle: field == "payment", operate: false };
         let write = Write { before: &before, after: object, actor, four_eyes: setting };
         if let Some(breach) = breaches(&write).into_iter().find(|breach| *breach != Breach::TooLate) {
             return Err(Distrust::ForgedSignature { what, by: by.to_owned(), breach });
         }
-        history_of(object, field, what, own)?;
+        check_managed_fields(object, field, what, own)?;
     }
     let mirror = conditions(&object["status"], false).into_iter().find(|c| c["type"] == "Approved");
     let denied = mirror.is_some_and(|c| c["status"] == "False" && c["reason"] == "Denied");
@@ -272,7 +272,7 @@ pub fn standing(object: &Value, setting: FourEyes, own: Own<'_>) -> Result<(), D
 }
 
 /// The object as it was before this part was signed.
-fn without(object: &Value, field: &str) -> Value {
+fn before_signature(object: &Value, field: &str) -> Value {
     let mut before = object.clone();
     if let Some(status) = before.get_mut("status").and_then(Value::as_object_mut) {
         let signed = status.remove(field);
@@ -292,7 +292,7 @@ fn without(object: &Value, field: &str) -> Value {
 }
 
 /// What managedFields say against a signature. They say nothing for it: a client chooses its manager's name.
-fn history_of(object: &Value, field: &str, what: &'static str, own: Own<'_>) -> Result<(), Distrust> {
+fn check_managed_fields(object: &Value, field: &str, what: &'static str, own: OperatorIdentity<'_>) -> Result<(), Distrust> {
     let entries = object["metadata"]["managedFields"].as_array().map(Vec::as_slice).unwrap_or_default();
     let key = format!("f:{field}");
     for entry in entries.iter().filter(|e| e["fieldsV1"]["f:status"].get(&key).is_some()) {

@@ -105,7 +105,7 @@ pub struct BackupInputs<'a> {
 
 /// Why nothing starts although something is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, strum::IntoStaticStr)]
-pub enum Waiting {
+pub enum WaitReason {
     /// Nothing is due.
     NotDue,
     /// `spec.suspend` is true.
@@ -130,7 +130,7 @@ pub enum BackupPlan {
     /// This run is due: it gets a Job as soon as there is room for one.
     Run(RunKey),
     /// Start nothing.
-    Wait(Waiting),
+    Wait(WaitReason),
 }
 
 /// The decision and when to ask again (besides changes of the objects).
@@ -149,14 +149,14 @@ pub fn decide(facts: &BackupInputs<'_>, now: DateTime<Utc>) -> Decision {
     let next = facts.schedule.next_after(now);
     let wait = |why, wake: Option<DateTime<Utc>>| Decision { plan: BackupPlan::Wait(why), next_run: next, wake };
     if facts.running {
-        return wait(Waiting::Running, next);
+        return wait(WaitReason::Running, next);
     }
     let manual = facts.manual.filter(|token| Some(*token) != facts.answered);
     if facts.suspended && manual.is_none() {
-        return Decision { next_run: None, ..wait(Waiting::Suspended, None) };
+        return Decision { next_run: None, ..wait(WaitReason::Suspended, None) };
     }
     if facts.restoring {
-        return wait(Waiting::RestoreInProgress, Some(now + TimeDelta::minutes(1)));
+        return wait(WaitReason::RestoreInProgress, Some(now + TimeDelta::minutes(1)));
     }
     let run = match manual {
         Some(token) => RunKey::Manual(token.to_owned()),
@@ -169,23 +169,23 @@ pub fn decide(facts: &BackupInputs<'_>, now: DateTime<Utc>) -> Decision {
 }
 
 /// The slot that should run now, or why none and when to look again.
-fn due(facts: &BackupInputs<'_>, now: DateTime<Utc>) -> Result<RunKey, (Waiting, Option<DateTime<Utc>>)> {
-    let slot = facts.schedule.latest_due(now).filter(|slot| *slot >= facts.created).ok_or((Waiting::NotDue, None))?;
+fn due(facts: &BackupInputs<'_>, now: DateTime<Utc>) -> Result<RunKey, (WaitReason, Option<DateTime<Utc>>)> {
+    let slot = facts.schedule.latest_due(now).filter(|slot| *slot >= facts.created).ok_or((WaitReason::NotDue, None))?;
     if let Some(last) = facts.last
         && facts.schedule.day(last.slot) >= facts.schedule.day(slot)
     {
         // The day has run (also when an edited schedule moved its slot): only a failed one runs again.
         let Ended::Failed { at } = last.ended else {
-            return Err((Waiting::NotDue, None));
+            return Err((WaitReason::NotDue, None));
         };
         let retry = at + backoff(facts.retry_base, last.attempt);
         if now < retry {
-            return Err((Waiting::Retrying, Some(retry)));
+            return Err((WaitReason::Retrying, Some(retry)));
         }
         return Ok(RunKey::Slot { slot: last.slot, attempt: last.attempt + 1 });
     }
     if facts.starting_deadline.is_some_and(|deadline| now - slot > deadline) {
-        return Err((Waiting::DeadlineMissed, None));
+        return Err((WaitReason::DeadlineMissed, None));
     }
     Ok(RunKey::Slot { slot, attempt: 1 })
 }
@@ -301,7 +301,7 @@ mod tests {
         let done = LastRun { slot: at("2026-11-22T02:00:00Z"), ..last };
         assert_eq!(
             decide(&BackupInputs { last: Some(&done), ..facts(&s) }, now).plan,
-            BackupPlan::Wait(Waiting::NotDue)
+            BackupPlan::Wait(WaitReason::NotDue)
         );
     }
 
@@ -310,14 +310,14 @@ mod tests {
         let s = Schedule::parse("0 9 * * *", "Etc/UTC", Window::default(), &["a"]).unwrap();
         let last = LastRun { slot: at("2026-11-22T02:00:00Z"), attempt: 1, ended: Ended::Succeeded };
         let decision = decide(&BackupInputs { last: Some(&last), ..facts(&s) }, at("2026-11-22T10:00:00Z"));
-        assert_eq!(decision.plan, BackupPlan::Wait(Waiting::NotDue));
+        assert_eq!(decision.plan, BackupPlan::Wait(WaitReason::NotDue));
     }
 
     #[test]
     fn slots_before_the_schedule_existed_are_not_missed() {
         let s = schedule();
         let f = BackupInputs { created: at("2026-11-22T10:00:00Z"), ..facts(&s) };
-        assert_eq!(decide(&f, at("2026-11-22T10:00:05Z")).plan, BackupPlan::Wait(Waiting::NotDue));
+        assert_eq!(decide(&f, at("2026-11-22T10:00:05Z")).plan, BackupPlan::Wait(WaitReason::NotDue));
     }
 
     #[test]
@@ -327,13 +327,13 @@ mod tests {
         let last = LastRun { slot: at("2026-11-22T02:00:00Z"), attempt: 2, ended: failed };
         let f = BackupInputs { last: Some(&last), ..facts(&s) };
         let early = decide(&f, at("2026-11-22T02:10:00Z"));
-        assert_eq!((early.plan, early.wake), (BackupPlan::Wait(Waiting::Retrying), Some(at("2026-11-22T02:25:00Z"))));
+        assert_eq!((early.plan, early.wake), (BackupPlan::Wait(WaitReason::Retrying), Some(at("2026-11-22T02:25:00Z"))));
         assert_eq!(decide(&f, at("2026-11-22T02:25:00Z")).plan, slot("2026-11-22T02:00:00Z", 3));
         let run = RunKey::Slot { slot: last.slot, attempt: 3 };
         assert_eq!(due_since(&f, &run, at("2026-11-22T20:00:00Z")), at("2026-11-22T02:25:00Z"));
         let refused = LastRun { ended: Ended::Refused, ..last };
         let f = BackupInputs { last: Some(&refused), ..facts(&s) };
-        assert_eq!(decide(&f, at("2026-11-22T20:00:00Z")).plan, BackupPlan::Wait(Waiting::NotDue));
+        assert_eq!(decide(&f, at("2026-11-22T20:00:00Z")).plan, BackupPlan::Wait(WaitReason::NotDue));
     }
 
     #[test]
@@ -342,10 +342,10 @@ mod tests {
         let now = at("2026-11-22T02:00:30Z");
         let base = facts(&s);
         let cases = [
-            (BackupInputs { running: true, ..base.clone() }, Waiting::Running),
-            (BackupInputs { suspended: true, ..base.clone() }, Waiting::Suspended),
-            (BackupInputs { restoring: true, ..base.clone() }, Waiting::RestoreInProgress),
-            (BackupInputs { starting_deadline: Some(TimeDelta::seconds(10)), ..base }, Waiting::DeadlineMissed),
+            (BackupInputs { running: true, ..base.clone() }, WaitReason::Running),
+            (BackupInputs { suspended: true, ..base.clone() }, WaitReason::Suspended),
+            (BackupInputs { restoring: true, ..base.clone() }, WaitReason::RestoreInProgress),
+            (BackupInputs { starting_deadline: Some(TimeDelta::seconds(10)), ..base }, WaitReason::DeadlineMissed),
         ];
         for (facts, why) in cases {
             assert_eq!(decide(&facts, now).plan, BackupPlan::Wait(why));
@@ -359,7 +359,7 @@ mod tests {
         let now = at("2026-11-22T15:00:00Z");
         assert_eq!(decide(&f, now).plan, BackupPlan::Run(RunKey::Manual("now".into())));
         let answered = BackupInputs { answered: Some("now"), ..f };
-        assert_eq!(decide(&answered, now).plan, BackupPlan::Wait(Waiting::Suspended));
+        assert_eq!(decide(&answered, now).plan, BackupPlan::Wait(WaitReason::Suspended));
     }
 
     #[test]

@@ -6,7 +6,7 @@ mod round_robin;
 pub mod token_bucket;
 
 pub use queue::Queue;
-pub use token_bucket::Bucket;
+pub use token_bucket::TokenBucket;
 
 use super::backup::RunKey;
 use super::names::stable_hash;
@@ -14,7 +14,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use std::collections::{HashMap, HashSet};
 
 /// Tenants in one Job at most.
-pub const MOST_TENANTS: usize = 50;
+pub const MAX_TENANTS: usize = 50;
 /// A tenant whose last backup took this many stored bytes has a Job of its own.
 pub const BIG_BYTES: i64 = 256 << 20;
 /// Stored bytes of one Job's tenants together, at most: twenty that just miss being big ones.
@@ -22,9 +22,9 @@ pub const BATCH_BYTES: i64 = 20 * BIG_BYTES;
 /// What a tenant without a backup is taken for.
 const UNKNOWN_BYTES: i64 = 32 << 20;
 /// Dumps of one Job that run at once, at most: a worker's memory is shared out among them.
-pub const MOST_AT_ONCE: i64 = 4;
+pub const MAX_AT_ONCE: i64 = 4;
 /// Tenants that share a Job on their second attempt, when what failed was a Job and not one of them.
-const FEW: usize = 5;
+const FEW_TENANTS: usize = 5;
 /// What is queued this long after it was due has missed its turn.
 const LATE: TimeDelta = TimeDelta::minutes(10);
 /// The reason of a run whose Job ended without a word: any of its passengers may be to blame.
@@ -81,10 +81,10 @@ impl BatchSharing {
         }
     }
 
-    fn most(self, shape: &Shape) -> usize {
+    fn max_tenants(self, shape: &BatchSettings) -> usize {
         match self {
-            Self::Any => shape.tenants.clamp(1, MOST_TENANTS),
-            Self::Few => shape.tenants.clamp(1, FEW),
+            Self::Any => shape.tenants.clamp(1, MAX_TENANTS),
+            Self::Few => shape.tenants.clamp(1, FEW_TENANTS),
             Self::Alone => 1,
         }
     }
@@ -118,7 +118,7 @@ pub fn job_name(chain: &str, after: Option<&str>) -> String {
 
 /// A dump that is due.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Due {
+pub struct DueDump {
     /// The BackupSchedule.
     pub schedule: String,
     /// Its UID.
@@ -126,7 +126,7 @@ pub struct Due {
     /// What it answers.
     pub run: RunKey,
     /// Its lane.
-    pub lane: Priority,
+    pub priority: Priority,
     /// Since when it is due.
     pub since: DateTime<Utc>,
     /// Since when it is queued.
@@ -137,7 +137,7 @@ pub struct Due {
     pub sharing: BatchSharing,
 }
 
-impl Due {
+impl DueDump {
     /// What it is taken for when Jobs are filled.
     pub fn weight(&self) -> i64 {
         self.bytes.unwrap_or(UNKNOWN_BYTES).max(1)
@@ -146,7 +146,7 @@ impl Due {
 
 /// How Jobs are shaped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Shape {
+pub struct BatchSettings {
     /// Tenants in one Job at most; 1 is a Job a tenant.
     pub tenants: usize,
     /// How long a due dump waits for company where some is to be expected.
@@ -200,7 +200,7 @@ pub struct Batch {
     /// Whose tenants they are.
     pub group: Group,
     /// The dumps, the longest first.
-    pub runs: Vec<Due>,
+    pub runs: Vec<DueDump>,
     /// How many of them run at once: its places in every budget.
     pub at_once: i64,
 }

@@ -13,22 +13,22 @@ const LONGEST: TimeDelta = TimeDelta::hours(24);
 /// The reason of a way back that was taken: what was kept is the live database again.
 pub const UNDONE: &str = "Undone";
 /// How soon a full lane is looked at again.
-const LOOK_AGAIN: TimeDelta = TimeDelta::minutes(1);
+const RECHECK: TimeDelta = TimeDelta::minutes(1);
 
 /// A safety backup that is nearer to its end than this is no way back any more.
-const SAFETY_LEFT: TimeDelta = TimeDelta::days(1);
+const MIN_SAFETY_BACKUP_LIFE: TimeDelta = TimeDelta::days(1);
 
 /// Whether a safety backup that the bucket removes then still counts.
-pub fn is_safe(expires: DateTime<Utc>, now: DateTime<Utc>) -> bool {
-    expires - now > SAFETY_LEFT
+pub fn safety_backup_counts(expires: DateTime<Utc>, now: DateTime<Utc>) -> bool {
+    expires - now > MIN_SAFETY_BACKUP_LIFE
 }
 
 /// The requests that undo this one, taken together.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum Undoing {
+pub enum UndoRequests {
     /// None, or only such as ended without effect.
     #[default]
-    Nobody,
+    None,
     /// One has not ended: it holds the database from its creation on.
     Open(String),
     /// One took effect: the database is the live one again.
@@ -44,11 +44,11 @@ pub struct CleanupInputs {
     /// Until when its swap can be undone; `None` where it swapped nothing.
     pub undo_until: Option<DateTime<Utc>>,
     /// Who wants it undone.
-    pub undoing: Undoing,
+    pub undoing: UndoRequests,
     /// For whom status says that it is held.
     pub held_by: Option<String>,
     /// The safety backup was made and read back, and will be in the bucket for a while.
-    pub safe: bool,
+    pub safety_backup_ready: bool,
     /// The safety backup's latest attempt.
     pub safety_backup: StepState,
     /// Since when it is being dropped: written before the first Job that drops, so that no Undo begins any more.
@@ -73,7 +73,7 @@ pub enum CleanupAction {
     /// Write for whom it is held.
     Hold(String),
     /// Write that nobody holds it any more.
-    LetGo,
+    Release,
     /// Create the step's Job.
     Start(RestoreStep, i32),
     /// Write that it is being dropped. The Job comes in a later round, over what was written.
@@ -121,17 +121,17 @@ impl CleanupPlan {
 /// Decides about a request that has ended.
 pub fn decide(facts: &CleanupInputs, now: DateTime<Utc>) -> CleanupPlan {
     match facts.undo_until {
-        Some(until) => swapped(facts, until, now),
+        Some(until) => after_swap(facts, until, now),
         None if facts.dropped || !facts.leftover => {
             CleanupPlan::new(CleanupAction::Nothing, UndoAvailability::Never, "NothingLeft", "")
         }
-        None => clear(facts, UndoAvailability::Never, "LeftoverDatabase", now),
+        None => drop_database(facts, UndoAvailability::Never, "LeftoverDatabase", now),
     }
 }
 
-fn swapped(facts: &CleanupInputs, until: DateTime<Utc>, now: DateTime<Utc>) -> CleanupPlan {
+fn after_swap(facts: &CleanupInputs, until: DateTime<Utc>, now: DateTime<Utc>) -> CleanupPlan {
     use UndoAvailability::{Available, Gone, Unknown};
-    if let Undoing::Done(by) = &facts.undoing {
+    if let UndoRequests::Done(by) = &facts.undoing {
         return CleanupPlan::new(
             CleanupAction::Nothing,
             Gone,
@@ -144,29 +144,29 @@ fn swapped(facts: &CleanupInputs, until: DateTime<Utc>, now: DateTime<Utc>) -> C
     }
     if facts.dropping {
         // A drop that was held up for so long that the dump has expired waits for another one.
-        let dump_gone = !facts.safe && !matches!(facts.drop_step, StepState::Running { .. });
-        return if dump_gone { safety(facts, Gone, "Clearing", now) } else { clear(facts, Gone, "Clearing", now) };
+        let dump_gone = !facts.safety_backup_ready && !matches!(facts.drop_step, StepState::Running { .. });
+        return if dump_gone { make_safety_backup(facts, Gone, "Clearing", now) } else { drop_database(facts, Gone, "Clearing", now) };
     }
     match &facts.undoing {
-        Undoing::Unknown(by) => {
+        UndoRequests::Unknown(by) => {
             let note = format!("RestoreRequest {by} needs attention: nothing is dropped until a person has looked");
             return CleanupPlan::new(CleanupAction::Nothing, Unknown, "UndoOutcomeUnknown", note);
         }
-        Undoing::Open(by) => {
+        UndoRequests::Open(by) => {
             let held = facts.held_by.as_ref() == Some(by);
             let action = if held { CleanupAction::Nothing } else { CleanupAction::Hold(by.clone()) };
             // Its safety backup waits: the undo's swap would end it.
             // One that is deleted ends without a word.
             let plan = CleanupPlan::new(action, Available, "HeldForUndo", format!("held for RestoreRequest {by}"));
-            return plan.at(now + LOOK_AGAIN);
+            return plan.at(now + RECHECK);
         }
-        Undoing::Nobody | Undoing::Done(_) => {}
+        UndoRequests::None | UndoRequests::Done(_) => {}
     }
     if facts.held_by.is_some() {
-        return CleanupPlan::new(CleanupAction::LetGo, Available, "Kept", "");
+        return CleanupPlan::new(CleanupAction::Release, Available, "Kept", "");
     }
-    if !facts.safe {
-        return safety(facts, Available, "Kept", now);
+    if !facts.safety_backup_ready {
+        return make_safety_backup(facts, Available, "Kept", now);
     }
     if now < until {
         return CleanupPlan::new(CleanupAction::Nothing, Available, "Kept", "its safety backup was read back")
@@ -175,59 +175,59 @@ fn swapped(facts: &CleanupInputs, until: DateTime<Utc>, now: DateTime<Utc>) -> C
     CleanupPlan::new(CleanupAction::BeginDropping, Gone, "Clearing", "")
 }
 
-fn safety(facts: &CleanupInputs, undo: UndoAvailability, reason: &'static str, now: DateTime<Utc>) -> CleanupPlan {
+fn make_safety_backup(facts: &CleanupInputs, undo: UndoAvailability, reason: &'static str, now: DateTime<Utc>) -> CleanupPlan {
     let plan = |action, note: String| CleanupPlan::new(action, undo, reason, note);
     if !facts.reachable {
         let note = "its schedule, server or storage is gone: it is not dumped and not dropped, drop it by hand";
         return plan(CleanupAction::Nothing, note.to_owned());
     }
-    match attempt(&facts.safety_backup, now) {
-        Attempt::Running => plan(CleanupAction::Nothing, "its safety backup is under way".to_owned()),
-        Attempt::Now(_) if !facts.slot_free => {
-            plan(CleanupAction::Nothing, "its safety backup waits for other dumps".to_owned()).at(now + LOOK_AGAIN)
+    match next_attempt(&facts.safety_backup, now) {
+        NextAttempt::Running => plan(CleanupAction::Nothing, "its safety backup is under way".to_owned()),
+        NextAttempt::Now(_) if !facts.slot_free => {
+            plan(CleanupAction::Nothing, "its safety backup waits for other dumps".to_owned()).at(now + RECHECK)
         }
-        Attempt::Now(attempt) => {
+        NextAttempt::Now(attempt) => {
             plan(CleanupAction::Start(RestoreStep::SafetyBackup, attempt), "its safety backup is due".to_owned())
         }
-        Attempt::Later(at, why) => {
+        NextAttempt::Later(at, why) => {
             plan(CleanupAction::Nothing, format!("its safety backup failed and nothing is dropped without: {why}"))
                 .at(at)
         }
     }
 }
 
-fn clear(facts: &CleanupInputs, undo: UndoAvailability, reason: &'static str, now: DateTime<Utc>) -> CleanupPlan {
+fn drop_database(facts: &CleanupInputs, undo: UndoAvailability, reason: &'static str, now: DateTime<Utc>) -> CleanupPlan {
     let plan = |action, note: String| CleanupPlan::new(action, undo, reason, note);
     if !facts.reachable {
         let note = "its schedule, server or storage is gone: drop it by hand";
         return plan(CleanupAction::Nothing, note.to_owned());
     }
-    match attempt(&facts.drop_step, now) {
-        Attempt::Running => plan(CleanupAction::Nothing, "it is being dropped".to_owned()),
-        Attempt::Now(attempt) => {
+    match next_attempt(&facts.drop_step, now) {
+        NextAttempt::Running => plan(CleanupAction::Nothing, "it is being dropped".to_owned()),
+        NextAttempt::Now(attempt) => {
             plan(CleanupAction::Start(RestoreStep::DropDatabase, attempt), "it is being dropped".to_owned())
         }
-        Attempt::Later(at, why) => plan(CleanupAction::Nothing, format!("it could not be dropped: {why}")).at(at),
+        NextAttempt::Later(at, why) => plan(CleanupAction::Nothing, format!("it could not be dropped: {why}")).at(at),
     }
 }
 
-enum Attempt {
+enum NextAttempt {
     Running,
     Now(i32),
     Later(DateTime<Utc>, String),
 }
 
 /// When the next attempt is due: 10 minutes after the first failure, then twice as long each time, at most a day.
-fn attempt(step: &StepState, now: DateTime<Utc>) -> Attempt {
+fn next_attempt(step: &StepState, now: DateTime<Utc>) -> NextAttempt {
     match step {
-        StepState::None => Attempt::Now(1),
+        StepState::None => NextAttempt::Now(1),
         // A success is written into status when its report is read: without that it said something else.
-        StepState::Running { .. } => Attempt::Running,
-        StepState::Succeeded(_) => Attempt::Later(now + LONGEST, "its Job reported another step's result".to_owned()),
+        StepState::Running { .. } => NextAttempt::Running,
+        StepState::Succeeded(_) => NextAttempt::Later(now + LONGEST, "its Job reported another step's result".to_owned()),
         StepState::Failed { attempt, message, at, .. } | StepState::Lost { attempt, message, at } => {
             let doublings = u32::try_from(attempt - 1).unwrap_or(0).min(10);
             let due = *at + (PAUSE * (1 << doublings)).min(LONGEST);
-            if now >= due { Attempt::Now(attempt + 1) } else { Attempt::Later(due, message.clone()) }
+            if now >= due { NextAttempt::Now(attempt + 1) } else { NextAttempt::Later(due, message.clone()) }
         }
     }
 }

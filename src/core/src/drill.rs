@@ -36,14 +36,14 @@ pub struct DrillCandidate {
 
 impl DrillCandidate {
     /// When its turn was: an interrupted drill was none, unless there were too many.
-    fn turn(&self) -> Option<DateTime<Utc>> {
+    fn last_counted(&self) -> Option<DateTime<Utc>> {
         self.tried.filter(|_| !(1..INTERRUPTIONS).contains(&self.interrupted))
     }
 }
 
 /// The drills of a server so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Past {
+pub struct DrillHistory {
     /// When the last one began that found something out.
     pub last: Option<DateTime<Utc>>,
     /// When the last one began at all.
@@ -52,9 +52,9 @@ pub struct Past {
     pub interrupted: usize,
 }
 
-impl Past {
+impl DrillHistory {
     /// Until when nothing is tried after an interruption: what interrupted one drill would interrupt the next.
-    fn rest(&self) -> Option<DateTime<Utc>> {
+    fn pause_until(&self) -> Option<DateTime<Utc>> {
         let doublings = u32::try_from(self.interrupted.checked_sub(1)?).unwrap_or(0).min(10);
         Some(self.tried? + (PAUSE * (1 << doublings)).min(LONGEST_PAUSE))
     }
@@ -62,7 +62,7 @@ impl Past {
 
 /// What is due.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Due {
+pub enum NextDrill {
     /// Nothing before this time; `None` where there are no drills.
     Later(Option<DateTime<Utc>>),
     /// This one, now.
@@ -71,29 +71,29 @@ pub enum Due {
 
 /// Decides; at most one drill of a server runs at a time. One that somebody asks for comes first, also where there are none by
 /// themselves.
-pub fn next(per_day: i32, past: Past, candidates: &[DrillCandidate], now: DateTime<Utc>) -> Due {
+pub fn next(per_day: i32, past: DrillHistory, candidates: &[DrillCandidate], now: DateTime<Utc>) -> NextDrill {
     // A clock that was set back must not stop the drills.
-    let rest = past.rest().filter(|until| now < *until && past.tried.is_some_and(|tried| tried <= now));
+    let rest = past.pause_until().filter(|until| now < *until && past.tried.is_some_and(|tried| tried <= now));
     let asked = candidates.iter().filter(|c| c.asked.is_some()).min_by_key(|c| (c.tried, &c.schedule));
     if let Some(asked) = asked {
-        return rest.map_or_else(|| Due::Now(asked.clone()), |until| Due::Later(Some(until)));
+        return rest.map_or_else(|| NextDrill::Now(asked.clone()), |until| NextDrill::Later(Some(until)));
     }
     if per_day <= 0 {
-        return Due::Later(None);
+        return NextDrill::Later(None);
     }
     let pause = TimeDelta::seconds(DAY / i64::from(per_day));
     let due = past.last.filter(|last| *last <= now).map_or(now, |last| last + pause);
     let due = rest.map_or(due, |until| due.max(until));
     if now < due {
-        return Due::Later(Some(due));
+        return NextDrill::Later(Some(due));
     }
     // One that failed an hour ago is not tried again before all others had their turn, nor a second time a day.
-    let fresh = |c: &&DrillCandidate| c.turn().is_none_or(|turn| now - turn >= TimeDelta::seconds(DAY));
+    let fresh = |c: &&DrillCandidate| c.last_counted().is_none_or(|turn| now - turn >= TimeDelta::seconds(DAY));
     let salt = now.date_naive().to_string();
-    let order = |c: &&DrillCandidate| (c.proven.max(c.turn()), stable_hash(&[&salt, &c.uid], 16));
+    let order = |c: &&DrillCandidate| (c.proven.max(c.last_counted()), stable_hash(&[&salt, &c.uid], 16));
     match candidates.iter().filter(fresh).min_by_key(order) {
-        Some(candidate) => Due::Now(candidate.clone()),
-        None => Due::Later(Some(now + pause.min(TimeDelta::hours(1)))),
+        Some(candidate) => NextDrill::Now(candidate.clone()),
+        None => NextDrill::Later(Some(now + pause.min(TimeDelta::hours(1)))),
     }
 }
 
@@ -108,7 +108,7 @@ pub fn oldest(
 }
 
 /// How long a proof may be the last one before somebody should look: twice the days in which every tenant has its turn.
-pub fn patience(per_day: i32, tenants: usize) -> TimeDelta {
+pub fn longest_without_proof(per_day: i32, tenants: usize) -> TimeDelta {
     let tenants = i64::try_from(tenants).unwrap_or(i64::MAX);
     let days = tenants.saturating_mul(DAY) / i64::from(per_day.max(1));
     // A tenant is not proven twice a day, however few there are.
@@ -137,14 +137,14 @@ mod tests {
         }
     }
 
-    fn past(last: Option<DateTime<Utc>>) -> Past {
-        Past { last, tried: last, interrupted: 0 }
+    fn past(last: Option<DateTime<Utc>>) -> DrillHistory {
+        DrillHistory { last, tried: last, interrupted: 0 }
     }
 
-    fn whose(due: Due) -> Option<String> {
+    fn whose(due: NextDrill) -> Option<String> {
         match due {
-            Due::Now(candidate) => Some(candidate.schedule),
-            Due::Later(_) => None,
+            NextDrill::Now(candidate) => Some(candidate.schedule),
+            NextDrill::Later(_) => None,
         }
     }
 
@@ -154,15 +154,15 @@ mod tests {
         assert_eq!(whose(next(4, past(None), &all, now())).as_deref(), Some("b"));
         let all = [tenant("a", Some(50)), tenant("new", None)];
         assert_eq!(whose(next(4, past(None), &all, now())).as_deref(), Some("new"));
-        assert_eq!(next(4, past(None), &[], now()), Due::Later(Some(now() + TimeDelta::hours(1))));
+        assert_eq!(next(4, past(None), &[], now()), NextDrill::Later(Some(now() + TimeDelta::hours(1))));
     }
 
     #[test]
     fn so_many_a_day_and_none_without_being_asked() {
         let all = [tenant("a", None)];
-        assert_eq!(next(0, past(None), &all, now()), Due::Later(None));
+        assert_eq!(next(0, past(None), &all, now()), NextDrill::Later(None));
         let ago = |hours| Some(now() - TimeDelta::hours(hours));
-        assert_eq!(next(4, past(ago(5)), &all, now()), Due::Later(Some(now() + TimeDelta::hours(1))));
+        assert_eq!(next(4, past(ago(5)), &all, now()), NextDrill::Later(Some(now() + TimeDelta::hours(1))));
         assert_eq!(whose(next(4, past(ago(6)), &all, now())).as_deref(), Some("a"));
         assert!(whose(next(4, past(Some(now() + TimeDelta::days(9))), &all, now())).is_some(), "a clock set back");
     }
@@ -192,7 +192,7 @@ mod tests {
             let (mut clock, mut last, begin) = (now(), None, now());
             let mut worst = TimeDelta::zero();
             while clock < begin + TimeDelta::days(3 * days) {
-                if let Due::Now(candidate) = next(per_day, past(last), &tenants, clock) {
+                if let NextDrill::Now(candidate) = next(per_day, past(last), &tenants, clock) {
                     let one = tenants.iter_mut().find(|t| t.uid == candidate.uid).unwrap();
                     worst = worst.max(clock - one.proven.unwrap_or(begin));
                     (one.proven, one.tried, last) = (Some(clock), Some(clock), Some(clock));
@@ -213,18 +213,18 @@ mod tests {
         let others = [tenant("other", Some(40))];
         let decided = |per_day, interrupted, ago| {
             let all = [&[cut(interrupted, ago)], others.as_slice()].concat();
-            let past = Past { last: Some(minutes(24 * 60)), tried: Some(minutes(ago)), interrupted };
+            let past = DrillHistory { last: Some(minutes(24 * 60)), tried: Some(minutes(ago)), interrupted };
             next(per_day, past, &all, now())
         };
-        assert_eq!(decided(2, 1, 1), Due::Later(Some(now() + TimeDelta::minutes(1))), "not at once");
+        assert_eq!(decided(2, 1, 1), NextDrill::Later(Some(now() + TimeDelta::minutes(1))), "not at once");
         assert_eq!(whose(decided(2, 1, 2)).as_deref(), Some("cut"), "soon, and before all others");
-        assert_eq!(decided(2, 2, 2), Due::Later(Some(now() + TimeDelta::minutes(2))), "later and later");
+        assert_eq!(decided(2, 2, 2), NextDrill::Later(Some(now() + TimeDelta::minutes(2))), "later and later");
         assert_eq!(whose(decided(2, INTERRUPTIONS, 8)).as_deref(), Some("other"), "its day is over");
         // Whatever interrupts every drill does not turn the days' few into one after the other.
-        assert_eq!(decided(1000, 9, 59), Due::Later(Some(now() + TimeDelta::minutes(1))));
+        assert_eq!(decided(1000, 9, 59), NextDrill::Later(Some(now() + TimeDelta::minutes(1))));
         let asks = DrillCandidate { asked: Some("t".into()), ..cut(1, 1) };
-        let past = Past { last: None, tried: Some(minutes(1)), interrupted: 1 };
-        assert_eq!(next(0, past, &[asks], now()), Due::Later(Some(now() + TimeDelta::minutes(1))));
+        let past = DrillHistory { last: None, tried: Some(minutes(1)), interrupted: 1 };
+        assert_eq!(next(0, past, &[asks], now()), NextDrill::Later(Some(now() + TimeDelta::minutes(1))));
     }
 
     #[test]
@@ -238,7 +238,7 @@ mod tests {
         assert_eq!(whose(&all, ago(40)), Some(("old".into(), ago(40))), "not since its creation");
         assert_eq!(whose(&[new], ago(40)), Some(("new".into(), ago(5))));
         assert_eq!(oldest(&[], ago(40)), None);
-        let days = |per_day, tenants| patience(per_day, tenants).num_days();
+        let days = |per_day, tenants| longest_without_proof(per_day, tenants).num_days();
         assert_eq!([days(2, 60), days(10, 30), days(1000, 3)], [60, 6, 2]);
     }
 }

@@ -17,11 +17,11 @@ pub const SAMPLES: usize = 20;
 const SHORTEST_SECONDS: i64 = 5;
 
 /// A pace that is measured over less says nothing yet.
-const TELLING: TimeDelta = TimeDelta::seconds(20);
+const MIN_PACE_TIME: TimeDelta = TimeDelta::seconds(20);
 /// Nor does one that is measured over less than this part of the bytes.
-const TELLING_PART: i64 = 50;
+const MIN_PACE_PART: i64 = 50;
 /// Nobody plans further ahead.
-const FURTHEST: i64 = 30 * 86_400;
+const LONGEST_SECONDS: i64 = 30 * 86_400;
 
 /// A step that was measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,7 +36,7 @@ pub struct Sample {
 
 /// The estimate.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Expected {
+pub struct RestoreEstimate {
     /// From the last key turned to the end.
     pub duration_seconds: i64,
     /// How long the live database is away.
@@ -48,7 +48,7 @@ pub struct Expected {
 }
 
 /// What to expect of restoring a backup of so many stored bytes, given earlier restores by the same way on the same server.
-pub fn expected(mode: Mode, bytes: i64, samples: &[Sample]) -> Expected {
+pub fn estimate(mode: Mode, bytes: i64, samples: &[Sample]) -> RestoreEstimate {
     let telling: Vec<&Sample> =
         samples.iter().filter(|s| s.seconds >= SHORTEST_SECONDS && s.bytes > 0).take(SAMPLES).collect();
     let rates = telling.iter().map(|s| (s.bytes / s.seconds).max(1));
@@ -68,7 +68,7 @@ pub fn expected(mode: Mode, bytes: i64, samples: &[Sample]) -> Expected {
         Some(_) => format!("an estimate, from the median of {} restores measured on this server", telling.len()),
         None => "an estimate, from an assumed 8 MiB/s: no restore was measured on this server yet".to_owned(),
     };
-    Expected { duration_seconds: OVERHEAD_SECONDS + work, downtime_millis, basis, not_contained: not_contained(mode) }
+    RestoreEstimate { duration_seconds: OVERHEAD_SECONDS + work, downtime_millis, basis, not_contained: not_contained(mode) }
 }
 
 /// When a task that began then may be done: by its own pace while it brings rows over, else by what was estimated for it.
@@ -78,14 +78,14 @@ pub fn expected_end(began: DateTime<Utc>, progress: &Progress, estimated: Option
     let by_estimate = estimated.map(|all| began + all).filter(|end| *end > progress.at);
     let (done, all) = (progress.bytes, progress.total_bytes.unwrap_or(0));
     let paced = progress.stage.is_none_or(|stage| stage == Stage::Rows)
-        && took >= TELLING
+        && took >= MIN_PACE_TIME
         && done < all
-        && done.saturating_mul(TELLING_PART) >= all;
+        && done.saturating_mul(MIN_PACE_PART) >= all;
     if !paced {
         return by_estimate;
     }
     let left = i128::from(took.num_seconds()) * i128::from(all - done) / i128::from(done.max(1));
-    Some(progress.at + TimeDelta::seconds(i64::try_from(left).unwrap_or(FURTHEST).min(FURTHEST)))
+    Some(progress.at + TimeDelta::seconds(i64::try_from(left).unwrap_or(LONGEST_SECONDS).min(LONGEST_SECONDS)))
 }
 
 fn median(mut values: Vec<i64>) -> Option<i64> {
@@ -123,7 +123,7 @@ mod tests {
 
     #[test]
     fn without_measurements_it_says_that_it_assumes() {
-        let found = expected(Mode::FullRestore, 800 << 20, &[]);
+        let found = estimate(Mode::FullRestore, 800 << 20, &[]);
         assert_eq!((found.duration_seconds, found.downtime_millis), (160, 2000));
         assert!(found.basis.contains("assumed") && found.basis.starts_with("an estimate"), "{}", found.basis);
         assert!(found.not_contained[0].contains("lost"));
@@ -137,10 +137,10 @@ mod tests {
             sample(2000, 10, Some(-1)),
             sample(1 << 40, 1, None),
         ];
-        let found = expected(Mode::FullRestore, 20_000, &samples);
+        let found = estimate(Mode::FullRestore, 20_000, &samples);
         assert_eq!((found.duration_seconds, found.downtime_millis), (60 + 100, 450));
         assert!(found.basis.contains("3 restores"), "what took a second measures nothing: {}", found.basis);
-        let export = expected(Mode::CrmExport, 20_000, &samples[..1]);
+        let export = estimate(Mode::CrmExport, 20_000, &samples[..1]);
         assert_eq!((export.duration_seconds, export.downtime_millis), (60 + 200, 0));
         assert!(export.not_contained.iter().any(|line| line.contains("timeline")));
     }
@@ -192,7 +192,7 @@ mod tests {
         fn no_measurement_makes_it_panic_or_negative(bytes: i64, sizes: Vec<(i64, i64)>) {
             let samples: Vec<Sample> = sizes.into_iter().map(|(b, s)| sample(b, s, Some(b))).collect();
             for mode in [Mode::CrmExport, Mode::FullRestore, Mode::Undo] {
-                let found = expected(mode, bytes, &samples);
+                let found = estimate(mode, bytes, &samples);
                 prop_assert!(found.duration_seconds >= OVERHEAD_SECONDS && found.downtime_millis >= 0);
             }
         }

@@ -4,7 +4,7 @@
 mod rules;
 pub mod undo;
 
-pub use rules::{Approval, Closed, FourEyes, Keys, Payment, SameReference, open, reference_holder};
+pub use rules::{Approval, RunRefusal, FourEyes, RunInputs, Payment, SameReference, may_run, reference_holder};
 
 use super::manifest::TenantIdentity;
 use super::names::BackupId;
@@ -24,11 +24,11 @@ pub enum Mode {
 
 /// Which backup a RestoreRequest asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Wanted {
+pub enum RequestedBackup {
     /// The newest backup of a local day.
     Day(NaiveDate),
     /// Exactly this one.
-    Point(BackupId),
+    Id(BackupId),
 }
 
 /// A backup as the catalogue has it.
@@ -44,7 +44,7 @@ pub struct BackupCandidate {
 
 /// The BackupSchedule that a request names.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Account {
+pub struct ScheduleFacts {
     /// User id of the account owner.
     pub owner: String,
     /// What a backup's manifest must say.
@@ -61,17 +61,17 @@ pub struct GateInputs<'a> {
     /// What is asked for.
     pub mode: Mode,
     /// Which backup.
-    pub wanted: &'a Wanted,
+    pub wanted: &'a RequestedBackup,
     /// `spec.requester.userId`.
     pub requester: &'a str,
     /// Name of the schedule in the request.
-    pub schedule: &'a str,
+    pub schedule_name: &'a str,
     /// The schedule, if it exists.
-    pub account: Option<&'a Account>,
+    pub schedule: Option<&'a ScheduleFacts>,
     /// A DatabaseServer or BackupStorage that the schedule names and that is not there.
-    pub away: Option<&'a str>,
+    pub missing_reference: Option<&'a str>,
     /// Another request of the same schedule that has not ended and came first.
-    pub rival: Option<&'a str>,
+    pub active_request: Option<&'a str>,
     /// `retention.days`.
     pub retention_days: i32,
     /// The backups, newest first; an error is why they could not be listed.
@@ -147,7 +147,7 @@ impl GateRefusal {
     }
 
     /// Whether waiting could change it. Everything else ends the request.
-    pub fn may_pass(&self) -> bool {
+    pub fn is_temporary(&self) -> bool {
         matches!(self, Self::CatalogueUnknown(_) | Self::ReferenceGone(_))
     }
 }
@@ -155,35 +155,35 @@ impl GateRefusal {
 type Check = fn(&GateInputs<'_>) -> Option<GateRefusal>;
 
 /// The order is the order in which people should hear of it: who asks, what is asked, which backup.
-const CHECKS: &[Check] = &[schedule_exists, references_exist, owner_asks, no_rival, may_restore, in_time, not_foreign];
+const CHECKS: &[Check] = &[schedule_exists, references_exist, requester_is_owner, no_active_request, has_restore_credentials, day_is_kept, same_tenant];
 
 fn schedule_exists(e: &GateInputs<'_>) -> Option<GateRefusal> {
-    (e.account.is_none() && e.away.is_none()).then(|| GateRefusal::ScheduleGone(e.schedule.to_owned()))
+    (e.schedule.is_none() && e.missing_reference.is_none()).then(|| GateRefusal::ScheduleGone(e.schedule_name.to_owned()))
 }
 
 fn references_exist(e: &GateInputs<'_>) -> Option<GateRefusal> {
-    e.away.map(|what| GateRefusal::ReferenceGone(what.to_owned()))
+    e.missing_reference.map(|what| GateRefusal::ReferenceGone(what.to_owned()))
 }
 
-fn owner_asks(e: &GateInputs<'_>) -> Option<GateRefusal> {
-    let owner = &e.account?.owner;
+fn requester_is_owner(e: &GateInputs<'_>) -> Option<GateRefusal> {
+    let owner = &e.schedule?.owner;
     (owner != e.requester)
         .then(|| GateRefusal::NotAccountOwner { requester: e.requester.to_owned(), owner: owner.clone() })
 }
 
-fn no_rival(e: &GateInputs<'_>) -> Option<GateRefusal> {
-    e.rival.map(|name| GateRefusal::ActiveRequestExists(name.to_owned()))
+fn no_active_request(e: &GateInputs<'_>) -> Option<GateRefusal> {
+    e.active_request.map(|name| GateRefusal::ActiveRequestExists(name.to_owned()))
 }
 
-fn may_restore(e: &GateInputs<'_>) -> Option<GateRefusal> {
-    (e.mode != Mode::CrmExport && !e.account?.can_restore).then_some(GateRefusal::NoRestoreCredentials)
+fn has_restore_credentials(e: &GateInputs<'_>) -> Option<GateRefusal> {
+    (e.mode != Mode::CrmExport && !e.schedule?.can_restore).then_some(GateRefusal::NoRestoreCredentials)
 }
 
-fn in_time(e: &GateInputs<'_>) -> Option<GateRefusal> {
-    let (Wanted::Day(date), None) = (e.wanted, e.pinned) else {
+fn day_is_kept(e: &GateInputs<'_>) -> Option<GateRefusal> {
+    let (RequestedBackup::Day(date), None) = (e.wanted, e.pinned) else {
         return None;
     };
-    let today = e.account?.today;
+    let today = e.schedule?.today;
     if *date > today {
         return Some(GateRefusal::DateInFuture { date: *date, today });
     }
@@ -191,31 +191,31 @@ fn in_time(e: &GateInputs<'_>) -> Option<GateRefusal> {
         .then_some(GateRefusal::OlderThanRetention { date: *date, days: e.retention_days })
 }
 
-fn not_foreign(e: &GateInputs<'_>) -> Option<GateRefusal> {
+fn same_tenant(e: &GateInputs<'_>) -> Option<GateRefusal> {
     let found = &e.pinned?.identity;
-    let difference = e.account?.identity.first_difference(found)?;
+    let difference = e.schedule?.identity.first_difference(found)?;
     Some(GateRefusal::AnotherTenantsBackup(difference.to_string()))
 }
 
 /// The backup that serves the request, or the first reason why none does.
-pub fn resolve(evidence: &GateInputs<'_>) -> Result<BackupCandidate, GateRefusal> {
-    if let Some(refusal) = CHECKS.iter().find_map(|check| check(evidence)) {
+pub fn resolve(inputs: &GateInputs<'_>) -> Result<BackupCandidate, GateRefusal> {
+    if let Some(refusal) = CHECKS.iter().find_map(|check| check(inputs)) {
         return Err(refusal);
     }
-    if let Some(pinned) = evidence.pinned {
+    if let Some(pinned) = inputs.pinned {
         return Ok(pinned.clone());
     }
-    let backups = evidence.backups.map_err(|why| GateRefusal::CatalogueUnknown(why.to_owned()))?;
-    let (wanted, hit) = match evidence.wanted {
-        Wanted::Day(day) => (day.to_string(), backups.iter().find(|c| c.day == *day)),
-        Wanted::Point(id) => (id.to_string(), backups.iter().find(|c| c.id == *id)),
+    let backups = inputs.backups.map_err(|why| GateRefusal::CatalogueUnknown(why.to_owned()))?;
+    let (wanted, hit) = match inputs.wanted {
+        RequestedBackup::Day(day) => (day.to_string(), backups.iter().find(|c| c.day == *day)),
+        RequestedBackup::Id(id) => (id.to_string(), backups.iter().find(|c| c.id == *id)),
     };
     let Some(backup) = hit else {
         let days: Vec<String> = backups.iter().map(|c| c.day.to_string()).collect();
         let have = if days.is_empty() { "none".to_owned() } else { days.join(", ") };
         return Err(GateRefusal::NoBackupOfThatDay { wanted, have });
     };
-    not_foreign(&GateInputs { pinned: Some(backup), ..evidence.clone() }).map_or_else(|| Ok(backup.clone()), Err)
+    same_tenant(&GateInputs { pinned: Some(backup), ..inputs.clone() }).map_or_else(|| Ok(backup.clone()), Err)
 }
 
 #[cfg(test)]

@@ -1,21 +1,21 @@
 //! The life of a RestoreRequest: what to do next, given everything that is known. Pure. One action a decision, so that a
 //! crash between any two API calls resumes where it was. `phase` is an output for eyes and never read.
 
-pub use claimed::unsigned;
+pub use claimed::claim_without_approval;
 pub use inputs::{
     ClaimState, Deadlines, Eligibility, Phase, RefundOwed, RestoreAction, RestoreInputs, RestorePlan, StepState,
     Terminal, WaitingOn, WorkerClaim,
 };
-pub use proven::stranger;
+pub use unknown_claim::job_name_taken;
 pub use waits::{is_fault, start_by};
 
 mod claimed;
 mod inputs;
-mod proven;
+mod unknown_claim;
 pub mod reminders;
 mod waits;
 
-use super::gate::{self, Approval, Closed, Mode, Payment};
+use super::gate::{self, Approval, RunRefusal, Mode, Payment};
 use super::names::RestoreStep;
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -24,7 +24,7 @@ pub const MAX_ATTEMPTS: i32 = 3;
 /// How long after the claim its Job may still be created.
 pub const CLAIM_START_DEADLINE: TimeDelta = TimeDelta::minutes(5);
 /// How soon a passing obstacle is looked at again.
-const LOOK_AGAIN: TimeDelta = TimeDelta::seconds(30);
+const RECHECK: TimeDelta = TimeDelta::seconds(30);
 /// How long billing has to record a refund: as long as the law of many countries gives.
 pub const REFUND_DEADLINE: TimeDelta = TimeDelta::days(14);
 /// At most one preflight in this time.
@@ -36,38 +36,38 @@ pub fn decide(facts: &RestoreInputs, now: DateTime<Utc>) -> RestorePlan {
     if facts.ended {
         return ended(facts, now);
     }
-    if let Some(proof) = &facts.proof {
-        return proven::proven(facts, proof, now);
+    if let Some(proof) = &facts.unknown_claim {
+        return unknown_claim::decide_unknown_claim(facts, proof, now);
     }
     if let Some(claim) = &facts.claim {
         return claimed::claimed(facts, claim, now);
     }
     if let Some(since) = facts.deleting {
-        return waits::leaving(facts, since, now);
+        return waits::deleting(facts, since, now);
     }
-    if let Approval::Denied { by, why } = &facts.keys.approval {
-        return RestorePlan::finish(Terminal::Denied(Closed::Denied { by: by.clone(), why: why.clone() }.to_string()));
+    if let Approval::Denied { by, why } = &facts.gate.approval {
+        return RestorePlan::finish(Terminal::Denied(RunRefusal::Denied { by: by.clone(), why: why.clone() }.to_string()));
     }
-    if let Some(why) = &facts.broken {
-        return untold(facts, why, now);
+    if let Some(why) = &facts.record_error {
+        return record_broken(facts, why, now);
     }
-    check(facts, now).or_else(|| people(facts, now)).unwrap_or_else(|| work(facts, now))
+    check_within_limit(facts, now).or_else(|| await_people(facts, now)).unwrap_or_else(|| run_steps(facts, now))
 }
 
 /// Nothing runs any more; but money may have to go back, and somebody has to do that by a certain day.
 fn ended(facts: &RestoreInputs, now: DateTime<Utc>) -> RestorePlan {
     let plan = |reason: &str, message: String| RestorePlan::new(RestoreAction::Release, None, reason, message);
     let Some(owed) = facts.owed else {
-        return plan("Ended", "the request has ended".to_owned()).on(WaitingOn::Nobody);
+        return plan("Ended", "the request has ended".to_owned()).waiting_for(WaitingOn::Nobody);
     };
     let deadline = owed.since + REFUND_DEADLINE;
     let until = deadline.format("%Y-%m-%d %H:%M UTC");
     if now >= deadline {
         let message = format!("paid, and nothing was delivered; the refund is late: it was due until {until}");
-        return RestorePlan { deadline: Some(deadline), ..plan("RefundOverdue", message).on(WaitingOn::Billing) };
+        return RestorePlan { deadline: Some(deadline), ..plan("RefundOverdue", message).waiting_for(WaitingOn::Billing) };
     }
     let message = format!("paid, and nothing was delivered: billing records the refund until {until}");
-    plan("PaidAndNotDelivered", message).on(WaitingOn::Billing).until(deadline).reminding(
+    plan("PaidAndNotDelivered", message).waiting_for(WaitingOn::Billing).with_deadline(deadline).reminding(
         owed.since,
         facts.reminded,
         now,
@@ -76,26 +76,26 @@ fn ended(facts: &RestoreInputs, now: DateTime<Utc>) -> RestorePlan {
 
 /// Nothing is done on top of a record that is not what was written: it is the proof of who approved and who paid. The helpdesk
 /// can still deny it, and its time still runs out.
-fn untold(facts: &RestoreInputs, why: &str, now: DateTime<Utc>) -> RestorePlan {
-    let (deadline, _) = looks_until(facts, now);
+fn record_broken(facts: &RestoreInputs, why: &str, now: DateTime<Utc>) -> RestorePlan {
+    let (deadline, _) = wait_limit(facts, now);
     if now >= deadline {
         let message = format!("its record was not put right until {}: {why}", deadline.format("%Y-%m-%d %H:%M UTC"));
         return RestorePlan::finish(Terminal::Expired { reason: "RecordBroken", message });
     }
     RestorePlan::new(RestoreAction::Nothing, Phase::Checking, "RecordBroken", why)
-        .on(WaitingOn::PlatformTeam)
-        .until(deadline)
-        .again((now + LOOK_AGAIN).min(deadline))
+        .waiting_for(WaitingOn::PlatformTeam)
+        .with_deadline(deadline)
+        .wake_at((now + RECHECK).min(deadline))
 }
 
 /// How long what stands in the way of a request may stand there, and what has run out then: as long as the helpdesk has; once that
 /// has approved, as long as billing has; once it is paid, as long as the hold lasts.
-fn looks_until(facts: &RestoreInputs, now: DateTime<Utc>) -> (DateTime<Utc>, &'static str) {
+fn wait_limit(facts: &RestoreInputs, now: DateTime<Utc>) -> (DateTime<Utc>, &'static str) {
     let asked = waits::approval_end(facts);
     let Some(approved) = facts.approved_since else { return (asked, "ApprovalExpired") };
-    let held = facts.held_until.filter(|_| facts.keys.held).map(|_| waits::work_end(facts, now));
-    let billing = approved + facts.patience.payment;
-    match (&facts.keys.payment, held) {
+    let held = facts.held_until.filter(|_| facts.gate.held).map(|_| waits::work_end(facts, now));
+    let billing = approved + facts.deadlines.payment;
+    match (&facts.gate.payment, held) {
         (Payment::Paid { .. }, Some(held)) => (held.max(asked), "HoldExpired"),
         (_, Some(held)) => (held.min(billing).max(asked), "PaymentExpired"),
         (_, None) => (billing.max(asked), "PaymentExpired"),
@@ -103,9 +103,9 @@ fn looks_until(facts: &RestoreInputs, now: DateTime<Utc>) -> (DateTime<Utc>, &'s
 }
 
 /// Until the request can be put before people. Whatever it waits for here, it does not wait beyond [`looks_until`].
-fn check(facts: &RestoreInputs, now: DateTime<Utc>) -> Option<RestorePlan> {
-    let plan = checking(facts, now)?;
-    let (deadline, reason) = looks_until(facts, now);
+fn check_within_limit(facts: &RestoreInputs, now: DateTime<Utc>) -> Option<RestorePlan> {
+    let plan = next_check(facts, now)?;
+    let (deadline, reason) = wait_limit(facts, now);
     if now < deadline || matches!(plan.action, RestoreAction::Finish(_)) {
         return Some(plan);
     }
@@ -113,20 +113,20 @@ fn check(facts: &RestoreInputs, now: DateTime<Utc>) -> Option<RestorePlan> {
     Some(RestorePlan::finish(Terminal::Expired { reason, message }))
 }
 
-fn checking(facts: &RestoreInputs, now: DateTime<Utc>) -> Option<RestorePlan> {
-    let (deadline, _) = looks_until(facts, now);
+fn next_check(facts: &RestoreInputs, now: DateTime<Utc>) -> Option<RestorePlan> {
+    let (deadline, _) = wait_limit(facts, now);
     let checking = |action, reason: &str, message: &str| {
         Some(
             RestorePlan::new(action, Phase::Checking, reason, message)
-                .until(deadline)
-                .again((now + LOOK_AGAIN).min(deadline)),
+                .with_deadline(deadline)
+                .wake_at((now + RECHECK).min(deadline)),
         )
     };
     let impossible = waits::impossible_window(facts, now);
     match &facts.eligibility {
         Eligibility::Never { reason, message } => return Some(RestorePlan::fail(reason, message)),
         _ if impossible.is_some() => return impossible,
-        Eligibility::NotYet { reason, message } if facts.pinned && facts.keys.held => {
+        Eligibility::NotYet { reason, message } if facts.pinned && facts.gate.held => {
             return preflight(facts, now).or_else(|| checking(RestoreAction::Nothing, reason, message));
         }
         Eligibility::NotYet { .. } | Eligibility::Yes => {}
@@ -137,7 +137,7 @@ fn checking(facts: &RestoreInputs, now: DateTime<Utc>) -> Option<RestorePlan> {
             _ => checking(RestoreAction::Pin, "Pinning", "choosing the backup"),
         };
     }
-    if !facts.keys.held {
+    if !facts.gate.held {
         return checking(RestoreAction::Hold, "Holding", "holding the backup");
     }
     preflight(facts, now)
@@ -145,14 +145,14 @@ fn checking(facts: &RestoreInputs, now: DateTime<Utc>) -> Option<RestorePlan> {
 
 /// Looks at the server, as long as that has not said yes.
 fn preflight(facts: &RestoreInputs, now: DateTime<Utc>) -> Option<RestorePlan> {
-    if facts.keys.mode == Mode::CrmExport {
+    if facts.gate.mode == Mode::CrmExport {
         return None;
     }
-    let (deadline, _) = looks_until(facts, now);
+    let (deadline, _) = wait_limit(facts, now);
     let plan = |action, reason: &str, message: &str| {
         RestorePlan::new(action, Phase::Checking, reason, message)
-            .until(deadline)
-            .again((now + LOOK_AGAIN).min(deadline))
+            .with_deadline(deadline)
+            .wake_at((now + RECHECK).min(deadline))
     };
     let start =
         |attempt| plan(RestoreAction::Start(RestoreStep::Preflight, attempt), "Preflight", "looking at the server");
@@ -165,35 +165,35 @@ fn preflight(facts: &RestoreInputs, now: DateTime<Utc>) -> Option<RestorePlan> {
         }
         StepState::Failed { reason, message, at, .. } => Some(
             plan(RestoreAction::Nothing, reason, message)
-                .on(WaitingOn::PlatformTeam)
-                .again((*at + PREFLIGHT_PAUSE).min(deadline)),
+                .waiting_for(WaitingOn::PlatformTeam)
+                .wake_at((*at + PREFLIGHT_PAUSE).min(deadline)),
         ),
         // A pod that died at once would die at once again, and each try is a Job.
         StepState::Lost { message, at, .. } => Some(
             plan(RestoreAction::Nothing, "PreflightLost", message)
-                .on(WaitingOn::PlatformTeam)
-                .again((*at + PREFLIGHT_PAUSE).min(deadline)),
+                .waiting_for(WaitingOn::PlatformTeam)
+                .wake_at((*at + PREFLIGHT_PAUSE).min(deadline)),
         ),
     }
 }
 
 /// Until both keys are turned.
-fn people(facts: &RestoreInputs, now: DateTime<Utc>) -> Option<RestorePlan> {
-    let closed = gate::open(&facts.keys).err()?;
+fn await_people(facts: &RestoreInputs, now: DateTime<Utc>) -> Option<RestorePlan> {
+    let closed = gate::may_run(&facts.gate).err()?;
     let expired = |reason, message: String| Some(RestorePlan::finish(Terminal::Expired { reason, message }));
     let approval_deadline = waits::approval_end(facts);
-    let payment_deadline = facts.approved_since.unwrap_or(now) + facts.patience.payment;
+    let payment_deadline = facts.approved_since.unwrap_or(now) + facts.deadlines.payment;
     let (phase, on, deadline, late) = match &closed {
-        Closed::AwaitingApproval | Closed::ApproverIsRequester(_) => {
+        RunRefusal::AwaitingApproval | RunRefusal::ApproverIsRequester(_) => {
             (Phase::AwaitingApproval, WaitingOn::Helpdesk, approval_deadline, "ApprovalExpired")
         }
-        Closed::AwaitingPayment | Closed::ApproverIsPayer(_) | Closed::PaymentReferenceUsed { .. } => {
+        RunRefusal::AwaitingPayment | RunRefusal::ApproverIsPayer(_) | RunRefusal::PaymentReferenceUsed { .. } => {
             (Phase::AwaitingPayment, WaitingOn::Billing, payment_deadline, "PaymentExpired")
         }
-        Closed::PoliciesMissing(_) | Closed::Distrusted(_) => {
+        RunRefusal::PoliciesMissing(_) | RunRefusal::Distrusted(_) => {
             (Phase::Queued, WaitingOn::PlatformTeam, waits::work_end(facts, now), "HoldExpired")
         }
-        Closed::NotEligible | Closed::NotHeld | Closed::Denied { .. } => {
+        RunRefusal::NotEligible | RunRefusal::NotHeld | RunRefusal::Denied { .. } => {
             (Phase::Checking, WaitingOn::Operator, approval_deadline, "ApprovalExpired")
         }
     };
@@ -202,20 +202,20 @@ fn people(facts: &RestoreInputs, now: DateTime<Utc>) -> Option<RestorePlan> {
     if now >= deadline {
         return expired(late, format!("{closed}, until {}", deadline.format("%Y-%m-%d %H:%M UTC")));
     }
-    let paid_early = matches!((&closed, &facts.keys.payment), (Closed::AwaitingApproval, Payment::Paid { .. }));
+    let paid_early = matches!((&closed, &facts.gate.payment), (RunRefusal::AwaitingApproval, Payment::Paid { .. }));
     let since = if on == WaitingOn::Billing { facts.approved_since.unwrap_or(now) } else { facts.created };
     let message = if paid_early { format!("{closed}; the payment is kept") } else { closed.to_string() };
-    let plan = RestorePlan::new(RestoreAction::Nothing, phase, closed.reason(), message).on(on).until(deadline);
+    let plan = RestorePlan::new(RestoreAction::Nothing, phase, closed.reason(), message).waiting_for(on).with_deadline(deadline);
     let people = matches!(on, WaitingOn::Helpdesk | WaitingOn::Billing);
     let plan = if people { plan.reminding(since, facts.reminded, now) } else { plan };
     // Policies come back, and others' payments change, without an event that would wake us.
-    let quiet = matches!(closed, Closed::PoliciesMissing(_) | Closed::PaymentReferenceUsed { .. });
-    let soon = plan.wake.into_iter().chain([now + LOOK_AGAIN, deadline]).min().unwrap_or(deadline);
-    Some(if quiet { plan.again(soon) } else { plan })
+    let quiet = matches!(closed, RunRefusal::PoliciesMissing(_) | RunRefusal::PaymentReferenceUsed { .. });
+    let soon = plan.wake.into_iter().chain([now + RECHECK, deadline]).min().unwrap_or(deadline);
+    Some(if quiet { plan.wake_at(soon) } else { plan })
 }
 
 /// Approved and paid: the work up to the claim.
-fn work(facts: &RestoreInputs, now: DateTime<Utc>) -> RestorePlan {
+fn run_steps(facts: &RestoreInputs, now: DateTime<Utc>) -> RestorePlan {
     let deadline = waits::work_end(facts, now);
     if now >= deadline {
         let last = match &facts.prepare {
@@ -229,27 +229,27 @@ fn work(facts: &RestoreInputs, now: DateTime<Utc>) -> RestorePlan {
     }
     let queued = |reason: &str, message: &str| {
         RestorePlan::new(RestoreAction::Nothing, Phase::Queued, reason, message)
-            .on(WaitingOn::Queue)
-            .until(deadline)
-            .again((now + LOOK_AGAIN).min(deadline))
+            .waiting_for(WaitingOn::Queue)
+            .with_deadline(deadline)
+            .wake_at((now + RECHECK).min(deadline))
     };
-    if facts.keys.mode == Mode::CrmExport {
+    if facts.gate.mode == Mode::CrmExport {
         return before_export(facts, deadline);
     }
     let preparing = |action| {
         RestorePlan::new(action, Phase::Preparing, "Preparing", "filling the new database beside the live one")
-            .until(deadline)
+            .with_deadline(deadline)
     };
-    if facts.keys.mode == Mode::Undo {
-        return ready(facts, deadline, now);
+    if facts.gate.mode == Mode::Undo {
+        return await_cutover(facts, deadline, now);
     }
     match &facts.prepare {
         StepState::None if facts.slot_free => preparing(RestoreAction::Start(RestoreStep::Prepare, 1)),
         StepState::Running { .. } => preparing(RestoreAction::Nothing),
-        StepState::Succeeded(_) => ready(facts, deadline, now),
+        StepState::Succeeded(_) => await_cutover(facts, deadline, now),
         StepState::None | StepState::Failed { .. } | StepState::Lost { .. } => {
             let full = || queued("RestoreLaneFull", "waiting for another restore on this server");
-            let next = waits::again(facts, RestoreStep::Prepare, preparing, deadline, now);
+            let next = waits::next_attempt(facts, RestoreStep::Prepare, preparing, deadline, now);
             // A place in the lane is given up with the Job that failed.
             next.filter(|next| facts.slot_free || !matches!(next.action, RestoreAction::Start(..))).unwrap_or_else(full)
         }
@@ -266,7 +266,7 @@ fn before_export(facts: &RestoreInputs, deadline: DateTime<Utc>) -> RestorePlan 
             "AskingLiveDatabase",
             "listing which records the live database still has",
         )
-        .until(deadline)
+        .with_deadline(deadline)
     };
     let claim = || {
         RestorePlan::new(RestoreAction::Claim(RestoreStep::Export), Phase::Queued, "Claiming", "both keys are turned")
@@ -285,15 +285,15 @@ fn before_export(facts: &RestoreInputs, deadline: DateTime<Utc>) -> RestorePlan 
 }
 
 /// The database that is to become the live one is there: only the window and a running dump are waited for.
-fn ready(facts: &RestoreInputs, deadline: DateTime<Utc>, now: DateTime<Utc>) -> RestorePlan {
+fn await_cutover(facts: &RestoreInputs, deadline: DateTime<Utc>, now: DateTime<Utc>) -> RestorePlan {
     let queued = |reason: &str, message: &str| {
         RestorePlan::new(RestoreAction::Nothing, Phase::Queued, reason, message)
-            .on(WaitingOn::Queue)
-            .until(deadline)
-            .again((now + LOOK_AGAIN).min(deadline))
+            .waiting_for(WaitingOn::Queue)
+            .with_deadline(deadline)
+            .wake_at((now + RECHECK).min(deadline))
     };
     match facts.not_before.filter(|begin| now < *begin) {
-        Some(begin) => queued("AwaitingWindow", "ready; waiting for the maintenance window").again(begin.min(deadline)),
+        Some(begin) => queued("AwaitingWindow", "ready; waiting for the maintenance window").wake_at(begin.min(deadline)),
         None if facts.dumping => queued("DumpInProgress", "ready; waiting for a running dump of this database to end"),
         None => RestorePlan::new(
             RestoreAction::Claim(RestoreStep::Cutover),

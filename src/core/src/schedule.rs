@@ -121,7 +121,7 @@ impl Schedule {
         };
         let parsed = Self { zone, time, days };
         let epoch = NaiveDate::from_ymd_opt(2024, 1, 1).unwrap_or_default();
-        if epoch.iter_days().take(usize::try_from(HORIZON_DAYS).unwrap_or(usize::MAX)).any(|d| parsed.on(d)) {
+        if epoch.iter_days().take(usize::try_from(HORIZON_DAYS).unwrap_or(usize::MAX)).any(|d| parsed.fires_on(d)) {
             Ok(parsed)
         } else {
             Err(ScheduleError::NeverFires(schedule.to_owned()))
@@ -138,7 +138,7 @@ impl Schedule {
         at.with_timezone(&self.zone).date_naive()
     }
 
-    fn on(&self, date: NaiveDate) -> bool {
+    fn fires_on(&self, date: NaiveDate) -> bool {
         let Some(cron) = &self.days else { return true };
         let noon = Utc.from_utc_datetime(&date.and_time(NaiveTime::from_hms_opt(12, 0, 0).unwrap_or_default()));
         cron.is_time_matching(&noon).unwrap_or(false)
@@ -147,7 +147,7 @@ impl Schedule {
     /// The slot of a local day. Where clocks jump over it: the first instant after the gap. Where it comes twice: the
     /// first time. A day that the zone skipped altogether has none.
     pub fn slot(&self, date: NaiveDate) -> Option<DateTime<Utc>> {
-        if !self.on(date) {
+        if !self.fires_on(date) {
             return None;
         }
         let local = date.and_time(self.time);

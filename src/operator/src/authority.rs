@@ -13,7 +13,7 @@ use sennight_api::RestoreRequest;
 use sennight_api::admission::{self, Forgery, Guard, Weakness};
 use sennight_api::conditions::{RequestCondition, is_true};
 use sennight_api::restore_status::Decision;
-use sennight_core::authority::{self as rules, Distrust, Own};
+use sennight_core::authority::{self as rules, Distrust, OperatorIdentity};
 use std::sync::{Arc, OnceLock};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
@@ -87,8 +87,8 @@ impl Authority {
     /// Whether the signatures on a request could have come about by the rules, the operator's own name being known.
     pub fn standing(&self, request: &RestoreRequest, setting: rules::FourEyes) -> Result<(), Distrust> {
         let object = serde_json::to_value(request).map_err(|_| Distrust::SignaturesUnknown)?;
-        let own = Own { user: self.user.get().map(String::as_str), manager: FIELD_MANAGER };
-        rules::standing(&object, setting, own)
+        let own = OperatorIdentity { user: self.user.get().map(String::as_str), manager: FIELD_MANAGER };
+        rules::check_signatures(&object, setting, own)
     }
 }
 

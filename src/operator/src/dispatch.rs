@@ -11,7 +11,7 @@ use crate::settings::JobSettings;
 use chrono::{DateTime, TimeDelta, Utc};
 use kube::runtime::reflector::ObjectRef;
 use parking_lot::{Mutex, MutexGuard};
-use sennight_core::batch::{Bucket, Capacity, Due, Group, Queue, Shape};
+use sennight_core::batch::{TokenBucket, Capacity, DueDump, Group, Queue, BatchSettings};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -86,7 +86,7 @@ impl Asked {
 #[derive(Default)]
 struct DispatchState {
     queue: Queue,
-    bucket: Option<Bucket>,
+    bucket: Option<TokenBucket>,
     /// What those are to do that are queued or flying, by UID.
     orders: HashMap<String, Order>,
     /// Schedules whose Job is being created, and since when they waited.
@@ -99,7 +99,7 @@ struct DispatchState {
 #[derive(Clone)]
 pub struct Dispatch {
     state: Arc<Mutex<DispatchState>>,
-    shape: Shape,
+    shape: BatchSettings,
     per_minute: i32,
     burst: i32,
     since: DateTime<Utc>,
@@ -109,7 +109,7 @@ impl Dispatch {
     /// Nothing is queued yet. `now` is since when somebody watches what comes due.
     pub fn new(settings: &JobSettings, now: DateTime<Utc>) -> Self {
         let batch_window = TimeDelta::from_std(settings.batch_window).unwrap_or(TimeDelta::minutes(3));
-        let shape = Shape { tenants: settings.batch_tenants, batch_window, gather_delay: SETTLE };
+        let shape = BatchSettings { tenants: settings.batch_tenants, batch_window, gather_delay: SETTLE };
         Self { state: Arc::default(), shape, per_minute: settings.per_minute, burst: settings.burst, since: now }
     }
 
@@ -123,7 +123,7 @@ impl Dispatch {
     }
 
     /// Queues a dump, if it is not queued or on its way.
-    pub fn ask(&self, group: &Group, due: Due, order: Order) -> Asked {
+    pub fn ask(&self, group: &Group, due: DueDump, order: Order) -> Asked {
         let mut state = self.state();
         let (uid, queued) = (due.uid.clone(), due.queued);
         state.orders.insert(uid.clone(), order);
@@ -132,7 +132,7 @@ impl Dispatch {
             Some(since) => *since,
             None => state.queue.add(group, due),
         };
-        let lingers = state.queue.lingers(&uid, &self.shape, queued);
+        let lingers = state.queue.waits_for_others_until(&uid, &self.shape, queued);
         Asked { since, trouble, lingers, queued: state.queue.len() }
     }
 
@@ -184,14 +184,14 @@ impl Dispatch {
             state.trouble.retain(|_, trouble| trouble.until + LAST_PAUSE > now);
             let bucket = state
                 .bucket
-                .get_or_insert_with(|| Bucket::after(self.per_minute, self.burst, ctx.jobs.cards().created(), now));
+                .get_or_insert_with(|| TokenBucket::after(self.per_minute, self.burst, ctx.jobs.cards().created(), now));
             let barred =
                 state.trouble.iter().filter(|(_, trouble)| trouble.until > now).map(|(group, _)| group.clone());
             let mut room = room(&state.queue, taken, ctx);
             room.tokens = bucket.tokens(now);
             room.backing_off = barred.collect();
             let batches = state.queue.plan(&mut room, &self.shape, now);
-            state.queue.tidy(&self.shape, now);
+            state.queue.remove_idle_groups(&self.shape, now);
             let mut ticketed = Vec::with_capacity(batches.len());
             for batch in batches {
                 // A creation that fails costs the API server no less.
@@ -213,7 +213,7 @@ impl Dispatch {
         }
         for BatchMember { due, order } in again {
             state.orders.insert(due.uid.clone(), order);
-            state.queue.put_back(group, due);
+            state.queue.requeue(group, due);
         }
     }
 
@@ -295,12 +295,12 @@ mod tests {
         Group { namespace: text("n"), storage: text("b"), server: text("s"), secret: text("x") }
     }
 
-    fn due(uid: &str) -> Due {
-        Due {
+    fn due(uid: &str) -> DueDump {
+        DueDump {
             schedule: uid.into(),
             uid: uid.into(),
             run: RunKey::Manual("t".into()),
-            lane: Priority::Manual,
+            priority: Priority::Manual,
             since: at(5),
             queued: at(5),
             bytes: None,
@@ -328,7 +328,7 @@ mod tests {
         let batch = dispatch.state().queue.plan(&mut room, &dispatch.shape, at(6)).remove(0);
         dispatch.state().flying.insert("a".into(), at(5));
         assert!(dispatch.creating("a") && dispatch.knows("a"));
-        assert_eq!(dispatch.ask(&group(), Due { queued: at(99), ..due("a") }, order()).since, at(5));
+        assert_eq!(dispatch.ask(&group(), DueDump { queued: at(99), ..due("a") }, order()).since, at(5));
         assert_eq!(dispatch.depth(), ([0; 3], None));
         let again = batch.runs.into_iter().map(|due| BatchMember { due, order: order() }).collect();
         dispatch.landed(&group(), &["a".to_owned()], again);

@@ -6,7 +6,7 @@ use crate::worker_job::PodDefaults;
 use k8s_openapi::api::core::v1::ResourceRequirements;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use sennight_core::authority;
-use sennight_core::batch::MOST_TENANTS;
+use sennight_core::batch::MAX_TENANTS;
 use sennight_core::duration::{self, DurationError};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -234,11 +234,11 @@ impl Settings {
             });
         }
         let JobSettings { batch_tenants, per_minute, burst, .. } = self.jobs;
-        if !(1..=MOST_TENANTS).contains(&batch_tenants) {
+        if !(1..=MAX_TENANTS).contains(&batch_tenants) {
             return Err(SettingsError::Refused {
                 flag: "--batch-tenants",
                 value: batch_tenants.to_string(),
-                why: format!("1 to {MOST_TENANTS}"),
+                why: format!("1 to {MAX_TENANTS}"),
             });
         }
         if per_minute < 1 || burst < 1 {

@@ -14,14 +14,14 @@ use std::time::Duration;
 /// No file names: cobra's ShellCompDirectiveNoFileComp.
 const NO_FILES: &str = ":4";
 /// A shell that waits longer feels broken.
-const PATIENCE: Duration = Duration::from_secs(3);
+const TIMEOUT: Duration = Duration::from_secs(3);
 
 /// A proposal and what it is.
 type Candidate = (String, String);
 
 /// What the words so far ask for.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Wanted {
+pub enum Completion {
     /// These.
     Words(Vec<Candidate>),
     /// The name of a request that fits this verb.
@@ -31,10 +31,10 @@ pub enum Wanted {
 /// The answer for the words after `kubectl sennight`; the last one is being typed.
 pub async fn answer(words: &[String]) -> String {
     let prefix = words.last().map(String::as_str).unwrap_or_default();
-    let candidates = match wanted(words) {
-        Wanted::Words(candidates) => candidates,
-        Wanted::Request(verb) => {
-            let names = tokio::time::timeout(PATIENCE, requests(&verb, &cluster(words))).await;
+    let candidates = match completion(words) {
+        Completion::Words(candidates) => candidates,
+        Completion::Request(verb) => {
+            let names = tokio::time::timeout(TIMEOUT, requests(&verb, &cluster(words))).await;
             names.unwrap_or_default()
         }
     };
@@ -45,7 +45,7 @@ pub async fn answer(words: &[String]) -> String {
 }
 
 /// What could come next.
-pub fn wanted(words: &[String]) -> Wanted {
+pub fn completion(words: &[String]) -> Completion {
     let mut root = Args::command();
     root.build();
     let (typed, before) = words.split_last().map_or(("", &[][..]), |(last, before)| (last.as_str(), before));
@@ -56,7 +56,7 @@ pub fn wanted(words: &[String]) -> Wanted {
         if let Some(flag) = option(command, word) {
             // The flag's own value is what is being typed, or has been.
             if takes_value(flag) && !word.contains('=') && words.next().is_none() {
-                return Wanted::Words(values(flag));
+                return Completion::Words(values(flag));
             }
         } else if let Some(below) = command.find_subcommand(word) {
             command = below;
@@ -65,7 +65,7 @@ pub fn wanted(words: &[String]) -> Wanted {
         }
     }
     if typed.starts_with('-') {
-        return Wanted::Words(flags(command));
+        return Completion::Words(flags(command));
     }
     let verbs: Vec<Candidate> = command
         .get_subcommands()
@@ -73,13 +73,13 @@ pub fn wanted(words: &[String]) -> Wanted {
         .map(|verb| described(verb.get_name(), verb.get_about()))
         .collect();
     if !verbs.is_empty() {
-        return Wanted::Words(verbs);
+        return Completion::Words(verbs);
     }
     let mut places = command.get_positionals();
     match places.next() {
-        Some(place) if names == 0 && place.get_id() == "name" => Wanted::Request(command.get_name().to_owned()),
-        Some(place) if names == 0 => Wanted::Words(values(place)),
-        Some(_) | None => Wanted::Words(Vec::new()),
+        Some(place) if names == 0 && place.get_id() == "name" => Completion::Request(command.get_name().to_owned()),
+        Some(place) if names == 0 => Completion::Words(values(place)),
+        Some(_) | None => Completion::Words(Vec::new()),
     }
 }
 

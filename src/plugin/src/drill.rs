@@ -13,7 +13,7 @@ use sennight_present::words::instant;
 use std::time::Duration;
 
 /// Pause between two looks at the server's status.
-const LOOK: Duration = Duration::from_secs(2);
+const POLL_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Asks, and unless told otherwise waits for the end.
 pub async fn run(args: &ClusterArgs, drill: &DrillArgs, io: &mut Io<'_>) -> Result<(), PluginError> {
@@ -38,7 +38,7 @@ pub async fn run(args: &ClusterArgs, drill: &DrillArgs, io: &mut Io<'_>) -> Resu
         );
         return Err(PluginError::NotNow(message));
     };
-    tell(&run?, drill.output, io)
+    print_result(&run?, drill.output, io)
 }
 
 /// What would keep the operator from ever answering.
@@ -79,7 +79,7 @@ async fn ended(
             }
             Answer::Waiting => {}
         }
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
 }
 
@@ -107,7 +107,7 @@ fn interruption(run: &DrillRun) -> String {
     format!("the drill of {} was interrupted: {reason}: {message}", run.schedule)
 }
 
-fn tell(run: &DrillRun, form: Form, io: &mut Io<'_>) -> Result<(), PluginError> {
+fn print_result(run: &DrillRun, form: Form, io: &mut Io<'_>) -> Result<(), PluginError> {
     let proven = run.proven == Some(true);
     match form {
         Form::Table if proven => {

@@ -45,7 +45,7 @@ pub struct Overview {
 }
 
 /// The operator counts every ten minutes at least: a count that is older is no answer.
-const LATELY: TimeDelta = TimeDelta::minutes(15);
+const MAX_COUNT_AGE: TimeDelta = TimeDelta::minutes(15);
 
 /// A tenant that needs a look.
 #[derive(Debug, Clone, Serialize, PartialEq, Eq)]
@@ -118,7 +118,7 @@ impl Overview {
         let mut sum = Self::default();
         for storage in storages {
             let fleet = storage.status.as_ref()?.summary.as_ref()?;
-            let counted = fleet.counted_at.filter(|at| (now - *at).abs() < LATELY)?;
+            let counted = fleet.counted_at.filter(|at| (now - *at).abs() < MAX_COUNT_AGE)?;
             let named = fleet.worst.len();
             if named < usize::try_from(fleet.troubled).unwrap_or(usize::MAX).min(limit) {
                 return None;

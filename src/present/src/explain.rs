@@ -12,7 +12,7 @@ use sennight_api::{BackupSchedule, Condition, RestoreRequest, RestoreRequestStat
 /// What a request waits for, whom, until when, and what comes next, as one paragraph in English.
 pub fn paragraph(request: &RestoreRequest, schedule: Option<&BackupSchedule>, now: DateTime<Utc>) -> String {
     let status = request.status.clone().unwrap_or_default();
-    let mut sentences = vec![wish(request, schedule)];
+    let mut sentences = vec![request_sentence(request, schedule)];
     sentences.extend(backup(&status, schedule));
     if is_terminal(&status) {
         sentences.push(end(&status));
@@ -30,7 +30,7 @@ pub fn paragraph(request: &RestoreRequest, schedule: Option<&BackupSchedule>, no
     sentences.join(" ")
 }
 
-fn wish(request: &RestoreRequest, schedule: Option<&BackupSchedule>) -> String {
+fn request_sentence(request: &RestoreRequest, schedule: Option<&BackupSchedule>) -> String {
     let spec = &request.spec;
     let whose = tenant(request, schedule).map_or_else(String::new, |tenant| format!(" of tenant {tenant}"));
     let day = match (spec.date, &spec.backup) {

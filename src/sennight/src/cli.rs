@@ -1,15 +1,15 @@
 //! The command line of `sennight`: raw arguments only. What they mean together is decided in `settings` and
 //! `protocol::task`.
 
-mod pace;
-mod place;
+mod job_timing;
+mod backup_args;
 mod shell;
 mod task;
 
-pub use pace::{JobArgs, TimingArgs};
-pub use place::{BackupArgs, PickError, StorageArgs};
-pub use shell::{Asked, CatalogueArgs, Output, RestoreArgs, Shell, VerifyArgs};
-pub use task::{Order, TaskArgs, TaskArgsError, TaskCommand, text_or_file};
+pub use job_timing::{JobArgs, TimingArgs};
+pub use backup_args::{BackupArgs, PickError, StorageArgs};
+pub use shell::{VerifyMode, CatalogueArgs, Output, RestoreArgs, Shell, VerifyArgs};
+pub use task::{ResolvedTask, TaskArgs, TaskArgsError, TaskCommand, text_or_file};
 
 use clap::{Args, Parser, Subcommand};
 use sennight_operator::leader_election::Terms;
@@ -242,7 +242,7 @@ mod tests {
         let task = format!("@{}", file.path().display());
         let line = ["sennight", "verify", "--storage", r#"{"bucket":"b"}"#, "--task", &task];
         let Command::Verify(args) = Cli::parse_from(line).command else { panic!("not verify") };
-        let Asked::ByJob(args) = args.asked() else { panic!("not a Job's") };
+        let VerifyMode::ByJob(args) = args.mode() else { panic!("not a Job's") };
         let order = args.resolve("verify", 0xab).unwrap();
         assert!(matches!(&order.task, Task::Verify(tasks) if tasks[0].name == "v"));
         assert_eq!((order.storage.bucket.as_str(), order.pod.as_str()), ("b", "shell-000000ab"));

@@ -1,7 +1,7 @@
 //! `sennight`: reads the command line, starts one thing, turns its end into an exit code.
 
 use clap::Parser;
-use sennight::cli::{Asked, Cli, Command, GenerateArgs, OperatorArgs, Shell, TaskArgs};
+use sennight::cli::{VerifyMode, Cli, Command, GenerateArgs, OperatorArgs, Shell, TaskArgs};
 use sennight::logging::{LogFormat, init_logging};
 use sennight_api::generated;
 use sennight_operator::operate;
@@ -17,9 +17,9 @@ async fn main() -> ExitCode {
     let code = match Cli::parse().command {
         Command::Operator(args) => operator(*args).await,
         Command::Task(command) => work(command.verb, command.args).await,
-        Command::Verify(args) => match args.asked() {
-            Asked::ByJob(args) => work("verify", args).await,
-            Asked::ByPerson(asked) => shell(*asked).await,
+        Command::Verify(args) => match args.mode() {
+            VerifyMode::ByJob(args) => work("verify", args).await,
+            VerifyMode::ByPerson(asked) => shell(*asked).await,
         },
         Command::Restore(args) => shell(Shell::Restore(*args)).await,
         Command::Catalogue(args) => shell(Shell::Catalogue(*args)).await,

@@ -145,7 +145,7 @@ impl Store {
             tally.backups += usize::from(dir.is_whole());
             match verdict {
                 Verdict::Keep => {}
-                Verdict::Delete | Verdict::Clear => {
+                Verdict::Delete | Verdict::DeleteUnfinished => {
                     let (manifest, rest) = dir.deletion();
                     first.extend(manifest);
                     then.extend(rest);
@@ -194,7 +194,7 @@ impl Store {
         };
         let verdict = orders.judge(dir, tags.as_ref(), need);
         // The listing may be out of date: if there is a manifest after all, this is a backup.
-        if verdict == Verdict::Clear && self.head_opt(&dir.manifest()).await?.is_some() {
+        if verdict == Verdict::DeleteUnfinished && self.head_opt(&dir.manifest()).await?.is_some() {
             return Ok(Verdict::Keep);
         }
         Ok(verdict)

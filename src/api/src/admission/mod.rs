@@ -1,7 +1,7 @@
 //! The gate in admission: the policies that Sennight ships, how to tell that the live ones are still those, and the
 //! forgeries that they must refuse.
 
-mod division;
+mod status_policy;
 mod policies;
 mod reserved;
 mod schema;
@@ -72,7 +72,7 @@ fn guards(kind: &'static str, plural: &'static str, name: &'static str, spec: Va
 /// The policies that refuse, with their bindings. Without these, intact, no restore may run.
 pub fn validating() -> Vec<Guard> {
     [
-        (division::STATUS, division::status()),
+        (status_policy::STATUS, status_policy::status()),
         (policies::CREATE, policies::create()),
         (reserved::JOBS, reserved::jobs()),
         (reserved::PODS, reserved::pods()),

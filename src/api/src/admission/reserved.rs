@@ -24,7 +24,7 @@ const RESERVED: &str = "(has(object.metadata.name) && (object.metadata.name.cont
 
 /// What merely changes an annotation or a finalizer is nobody's business here. `subResource` is not there when it is empty.
 /// Of a dump's or drill's Job only the template counts: Kueue, or a person, suspends and resumes it and resets its status.
-const MATTERS: &str = "request.operation == 'CREATE' \
+const RELEVANT_CHANGE: &str = "request.operation == 'CREATE' \
 || (request.resource.resource == 'jobs' && (object.metadata.name.startsWith('sennight-dump-') || object.metadata.name.startsWith('sennight-drill-')) \
 ? object.spec.template != oldObject.spec.template \
 : ((has(request.subResource) && request.subResource == 'status') || object.spec != oldObject.spec)) \
@@ -53,7 +53,7 @@ pub fn jobs() -> Value {
         ]),
         "matchConditions": [
             {"name": "acts-for-a-restore-request", "expression": RESERVED},
-            {"name": "is-new-or-does-something-else", "expression": MATTERS}
+            {"name": "is-new-or-does-something-else", "expression": RELEVANT_CHANGE}
         ],
         "validations": [refuse_unless(
             &format!("{MAY_OPERATE} || request.userInfo.username in {CONTROLLERS}"),

@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 pub const RESTORE_REQUESTS: &str = "restorerequests.sennight.dev";
 
 /// What guards of the definition as shipped. Made once: every claim asks.
-static SHIPPED: LazyLock<Option<Value>> = LazyLock::new(|| shipped().map(|whole| guarding(&whole)));
+static SHIPPED: LazyLock<Option<Value>> = LazyLock::new(|| shipped().map(|whole| guarding_part(&whole)));
 
 /// The first place where the live definition lets through what the shipped one refuses, or may; `None` is intact.
 /// Descriptions and printer columns guard nothing and are not compared.
@@ -26,7 +26,7 @@ pub fn schema_difference(live: &Value) -> Option<String> {
             return Some("spec/versions/subresources".to_owned());
         }
     }
-    super::difference(shipped, &guarding(live)).map(|path| format!("spec/versions{path}"))
+    super::difference(shipped, &guarding_part(live)).map(|path| format!("spec/versions{path}"))
 }
 
 /// The definition as shipped. That it can be written down is tested with all the others.
@@ -34,24 +34,24 @@ fn shipped() -> Option<Value> {
     serde_json::to_value(crds::restore_requests().ok()?).ok()
 }
 
-fn guarding(definition: &Value) -> Value {
+fn guarding_part(definition: &Value) -> Value {
     let versions = definition["spec"]["versions"].as_array().cloned().unwrap_or_default();
     let versions = versions.into_iter().map(|version| {
         let mut schema = version["schema"].clone();
-        silence(&mut schema);
+        remove_descriptions(&mut schema);
         json!({"name": version["name"], "served": version["served"], "storage": version["storage"], "schema": schema})
     });
     versions.collect()
 }
 
 /// Takes the descriptions of schemas out; a property that is called `description` stays.
-fn silence(schema: &mut Value) {
+fn remove_descriptions(schema: &mut Value) {
     match schema {
         Value::Object(fields) => {
             fields.retain(|key, value| !(key == "description" && value.is_string()));
-            fields.values_mut().for_each(silence);
+            fields.values_mut().for_each(remove_descriptions);
         }
-        Value::Array(items) => items.iter_mut().for_each(silence),
+        Value::Array(items) => items.iter_mut().for_each(remove_descriptions),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }

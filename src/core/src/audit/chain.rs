@@ -130,7 +130,7 @@ pub fn verify(uid: &str, found: &[StoredEntry], head: Option<&ChainHead>, from: 
             return Err(ChainFault::EntryMissing { seq: expected });
         }
         let recorded = read(uid, seq, filed)?;
-        linked(&recorded, entries.last())?;
+        check_link(&recorded, entries.last())?;
         if head.is_some_and(|head| head.seq == seq && head.sha256 != recorded.sha256) {
             return Err(ChainFault::HeadDiffers { seq });
         }
@@ -159,7 +159,7 @@ fn read(uid: &str, seq: i64, filed: &StoredEntry) -> Result<Recorded, ChainFault
     Ok(Recorded { entry, sha256: sha256(&filed.bytes), bytes: filed.bytes.clone() })
 }
 
-fn linked(recorded: &Recorded, before: Option<&Recorded>) -> Result<(), ChainFault> {
+fn check_link(recorded: &Recorded, before: Option<&Recorded>) -> Result<(), ChainFault> {
     let seq = recorded.entry.seq;
     let fits = match before {
         Some(before) => recorded.entry.previous.as_ref() == Some(&before.sha256),

@@ -4,7 +4,7 @@
 use super::*;
 use serde_json::json;
 
-const OWN: Own<'_> = Own { user: Some("operator"), manager: "sennight" };
+const OWN: OperatorIdentity<'_> = OperatorIdentity { user: Some("operator"), manager: "sennight" };
 
 fn signed() -> Value {
     json!({
@@ -29,7 +29,7 @@ fn signed() -> Value {
 fn distrust(setting: FourEyes, mutate: impl Fn(&mut Value)) -> Option<&'static str> {
     let mut object = signed();
     mutate(&mut object);
-    standing(&object, setting, OWN).err().map(|d| d.reason())
+    check_signatures(&object, setting, OWN).err().map(|d| d.reason())
 }
 
 #[test]
@@ -124,8 +124,8 @@ fn i6_every_rule_refuses_by_itself() {
 #[test]
 fn i6_while_its_own_name_is_unknown_the_operator_trusts_no_signature() {
     let signed = serde_json::json!({"status": {"approval": {"decision": "Approved", "by": "anna"}}});
-    let unknown = Own { user: None, manager: "sennight" };
-    assert_eq!(standing(&signed, FourEyes::None, unknown), Err(Distrust::SignaturesUnknown));
-    assert_eq!(standing(&signed, FourEyes::None, OWN), Ok(()));
-    assert_eq!(standing(&serde_json::json!({"status": {}}), FourEyes::None, unknown), Ok(()), "nothing is signed");
+    let unknown = OperatorIdentity { user: None, manager: "sennight" };
+    assert_eq!(check_signatures(&signed, FourEyes::None, unknown), Err(Distrust::SignaturesUnknown));
+    assert_eq!(check_signatures(&signed, FourEyes::None, OWN), Ok(()));
+    assert_eq!(check_signatures(&serde_json::json!({"status": {}}), FourEyes::None, unknown), Ok(()), "nothing is signed");
 }

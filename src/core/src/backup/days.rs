@@ -150,7 +150,7 @@ fn i8_after_six_hours_down_ten_thousand_tenants_are_caught_up_once_each() {
         missed += usize::from(due);
         if due {
             let caught_up = BackupInputs { last: Some(&ran), ..facts };
-            assert_eq!(decide(&caught_up, up).plan, BackupPlan::Wait(Waiting::NotDue));
+            assert_eq!(decide(&caught_up, up).plan, BackupPlan::Wait(WaitReason::NotDue));
         }
     }
     assert!((2300..2700).contains(&missed), "a quarter of the day: {missed}");

@@ -8,14 +8,14 @@ use std::collections::BTreeMap;
 /// A night on servers that take so many dumps at once: who is due when, how long a dump takes; a step a second.
 struct Night {
     queue: Queue,
-    bucket: Bucket,
+    bucket: TokenBucket,
     limits: Capacity,
     /// Running Jobs: end, server, places.
     running: Vec<(i64, String, i64)>,
     /// Who started when.
     started: BTreeMap<String, Vec<i64>>,
     created: Vec<i64>,
-    shape: Shape,
+    shape: BatchSettings,
 }
 
 impl Night {
@@ -23,7 +23,7 @@ impl Night {
         let (running, started, created) = Default::default();
         Self {
             queue: Queue::default(),
-            bucket: Bucket::new(per_minute, burst, at(0)),
+            bucket: TokenBucket::new(per_minute, burst, at(0)),
             limits,
             running,
             started,
@@ -46,7 +46,7 @@ impl Night {
             self.bucket.spend(at(second));
             self.created.push(second);
             let tenants = i64::try_from(batch.runs.len()).unwrap();
-            assert!(batch.runs.len() <= MOST_TENANTS && batch.at_once <= tenants && batch.at_once <= MOST_AT_ONCE);
+            assert!(batch.runs.len() <= MAX_TENANTS && batch.at_once <= tenants && batch.at_once <= MAX_AT_ONCE);
             self.running.push((
                 second + (length * tenants / batch.at_once).max(1),
                 batch.group.server.clone(),
@@ -86,7 +86,7 @@ fn i8_ten_thousand_resumed_schedules_trickle_out_once_each_and_todays_go_first()
     let mut night = Night::new(limits(40, 8, 40), 60, 10);
     for n in 0..10_000 {
         let lane = Priority::CatchUp;
-        let due = Due { lane, ..due(&n.to_string(), -50_000 + n, 0) };
+        let due = DueDump { priority: lane, ..due(&n.to_string(), -50_000 + n, 0) };
         night.queue.add(&group(["a", "b", "c"][usize::try_from(n % 3).unwrap()]), due);
     }
     for second in 0..1500 {
@@ -110,7 +110,7 @@ fn i8_ten_thousand_resumed_schedules_trickle_out_once_each_and_todays_go_first()
 fn what_is_never_empty_starves_nobody() {
     // Fresh ones, each alone, faster than the only server can take them.
     let mut night = Night::new(limits(1, 1, 1), 600, 10);
-    let alone = |lane, name: &str, second| Due { lane, sharing: BatchSharing::Alone, ..due(name, second, second) };
+    let alone = |lane, name: &str, second| DueDump { priority: lane, sharing: BatchSharing::Alone, ..due(name, second, second) };
     night.queue.add(&group("a"), alone(Priority::CatchUp, "missed", 0));
     for second in 0..60 {
         night.queue.add(&group("a"), alone(Priority::Manual, &format!("m{second}"), second));
@@ -138,7 +138,7 @@ fn six_hours(batch_window: i64) -> (f64, i64) {
             night.queue.add(&group(&servers[n % servers.len()]), due(&n.to_string(), now, now));
         }
         night.second(now, 20);
-        night.queue.tidy(&night.shape, at(now));
+        night.queue.remove_idle_groups(&night.shape, at(now));
     }
     let start = |n: usize| match night.started[&format!("uid-{n}")][..] {
         [start] => start,
@@ -173,7 +173,7 @@ proptest! {
                 let failed = (*attempt > 1).then_some(if n % 2 == 0 { JOB_FAILED } else { "LockTimeout" });
                 let sharing = BatchSharing::of(*bytes, &run, failed);
                 let lane = Priority::of(&run, at(second), at(second));
-                let due = Due { run, sharing, lane, bytes: *bytes, ..due(&n.to_string(), second, second) };
+                let due = DueDump { run, sharing, priority, bytes: *bytes, ..due(&n.to_string(), second, second) };
                 // Asked twice, as every round of a schedule asks again.
                 night.queue.add(&group(["a", "b", "c"][*at_server]), due.clone());
                 night.queue.add(&group(["a", "b", "c"][*at_server]), due);

@@ -16,15 +16,15 @@ pub(super) fn slot(seconds: i64, attempt: i32) -> RunKey {
     RunKey::Slot { slot: at(seconds), attempt }
 }
 
-pub(super) fn due(name: &str, since: i64, queued: i64) -> Due {
+pub(super) fn due(name: &str, since: i64, queued: i64) -> DueDump {
     let run = slot(since, 1);
     let lane = Priority::of(&run, at(since), at(queued));
     let (since, queued) = (at(since), at(queued));
-    Due {
+    DueDump {
         schedule: name.into(),
         uid: format!("uid-{name}"),
         run,
-        lane,
+        priority: lane,
         since,
         queued,
         bytes: Some(1 << 20),
@@ -32,8 +32,8 @@ pub(super) fn due(name: &str, since: i64, queued: i64) -> Due {
     }
 }
 
-pub(super) fn shape() -> Shape {
-    Shape { tenants: 50, batch_window: TimeDelta::seconds(120), gather_delay: TimeDelta::seconds(1) }
+pub(super) fn shape() -> BatchSettings {
+    BatchSettings { tenants: 50, batch_window: TimeDelta::seconds(120), gather_delay: TimeDelta::seconds(1) }
 }
 
 pub(super) fn room(places: i64) -> Capacity {
@@ -50,7 +50,7 @@ fn tenants_due_together_share_a_job_the_longest_first_and_those_of_another_secre
     let mut queue = Queue::default();
     let other = Group { secret: "own".into(), ..group("a") };
     for (name, bytes) in [("small", Some(1)), ("large", Some(BIG_BYTES - 1)), ("new", None)] {
-        queue.add(&group("a"), Due { bytes, ..due(name, 0, 0) });
+        queue.add(&group("a"), DueDump { bytes, ..due(name, 0, 0) });
     }
     queue.add(&other, due("alone", 0, 0));
     assert!(queue.plan(&mut room(8), &shape(), at(0)).is_empty(), "those of the same second come together");
@@ -64,20 +64,20 @@ fn tenants_due_together_share_a_job_the_longest_first_and_those_of_another_secre
 fn a_dump_waits_for_company_only_where_others_got_their_job_lately() {
     let mut queue = Queue::default();
     queue.add(&group("a"), due("first", 0, 0));
-    assert_eq!(queue.lingers("uid-first", &shape(), at(0)), None);
+    assert_eq!(queue.waits_for_others_until("uid-first", &shape(), at(0)), None);
     for (n, name) in ["b", "c", "d"].into_iter().enumerate() {
         let since = 10 + i64::try_from(n).unwrap();
         queue.add(&group("a"), due(name, since, since));
     }
     assert_eq!(queue.plan(&mut room(8), &shape(), at(14)).iter().map(|b| b.runs.len()).sum::<usize>(), 4);
     queue.add(&group("a"), due("late", 30, 30));
-    assert_eq!(queue.lingers("uid-late", &shape(), at(30)), Some(at(150)));
+    assert_eq!(queue.waits_for_others_until("uid-late", &shape(), at(30)), Some(at(150)));
     assert_eq!(
-        queue.lingers("uid-late", &shape(), at(150)),
+        queue.waits_for_others_until("uid-late", &shape(), at(150)),
         None,
         "it has waited long enough: now it is a budget that it waits for"
     );
-    assert_eq!(queue.lingers("uid-b", &shape(), at(30)), None, "it has its Job");
+    assert_eq!(queue.waits_for_others_until("uid-b", &shape(), at(30)), None, "it has its Job");
 }
 
 #[test]
@@ -85,11 +85,11 @@ fn a_job_has_twenty_to_fifty_tenants_by_their_size() {
     for (bytes, wanted) in [(1, 50), (BIG_BYTES / 4, 50), (BIG_BYTES / 2, 40), (BIG_BYTES - 1, 20)] {
         let mut queue = Queue::default();
         for n in 0..120 {
-            queue.add(&group("a"), Due { bytes: Some(bytes), ..due(&n.to_string(), 0, 0) });
+            queue.add(&group("a"), DueDump { bytes: Some(bytes), ..due(&n.to_string(), 0, 0) });
         }
         let batches = queue.plan(&mut room(8), &shape(), at(1));
         assert_eq!(batches[0].runs.len(), wanted, "{bytes}");
-        assert_eq!(batches[0].at_once, MOST_AT_ONCE);
+        assert_eq!(batches[0].at_once, MAX_AT_ONCE);
     }
 }
 
@@ -112,7 +112,7 @@ fn who_is_big_or_failed_by_itself_rides_alone_and_who_went_down_with_others_with
     let mut queue = Queue::default();
     for n in 0..12 {
         let company = if n < 2 { BatchSharing::Alone } else { BatchSharing::Few };
-        queue.add(&group("a"), Due { sharing: company, ..due(&format!("{n:02}"), 0, 0) });
+        queue.add(&group("a"), DueDump { sharing: company, ..due(&format!("{n:02}"), 0, 0) });
     }
     let sizes: Vec<usize> = queue.plan(&mut room(100), &shape(), at(5)).iter().map(|b| b.runs.len()).collect();
     assert_eq!(sizes, [1, 1, 5, 5]);
@@ -127,7 +127,7 @@ fn lanes_go_manual_fresh_catch_up() {
         assert_eq!(Priority::of(&slot(0, attempt), at(0), at(late)), wanted);
     }
     let mut queue = Queue::default();
-    let alone = |lane, name: &str| Due { lane, sharing: BatchSharing::Alone, ..due(name, 0, 0) };
+    let alone = |lane, name: &str| DueDump { priority: lane, sharing: BatchSharing::Alone, ..due(name, 0, 0) };
     for (lane, name) in [(Priority::CatchUp, "c"), (Priority::Fresh, "f"), (Priority::Manual, "m")] {
         queue.add(&group("a"), alone(lane, name));
     }
@@ -162,12 +162,12 @@ fn a_queued_dump_is_queued_once_and_another_run_or_group_replaces_it() {
     assert_eq!(queue.add(&group("a"), due("x", 0, 0)), at(0));
     assert_eq!(queue.add(&group("a"), due("x", 0, 50)), at(0), "it keeps its place");
     assert_eq!(queue.add(&group("b"), due("x", 0, 60)), at(60));
-    let manual = Due { run: RunKey::Manual("t".into()), lane: Priority::Manual, ..due("x", 70, 70) };
+    let manual = DueDump { run: RunKey::Manual("t".into()), priority: Priority::Manual, ..due("x", 70, 70) };
     queue.add(&group("b"), manual.clone());
     assert_eq!((queue.len(), queue.get("uid-x"), queue.depth()), (1, Some(&manual), [1, 0, 0]));
     assert_eq!(queue.groups().collect::<Vec<_>>(), [&group("b")]);
     assert_eq!(queue.remove("uid-x"), Some(manual));
-    queue.tidy(&shape(), at(1000));
+    queue.remove_idle_groups(&shape(), at(1000));
     assert_eq!((queue.is_empty(), queue.groups().count()), (true, 0));
 }
 
@@ -184,7 +184,7 @@ fn i8_the_name_is_the_lock_whatever_rides_in_the_job() {
 
 #[test]
 fn a_restore_never_waits_for_a_token_and_takes_one() {
-    let mut bucket = Bucket::new(60, 3, at(0));
+    let mut bucket = TokenBucket::new(60, 3, at(0));
     for _ in 0..9 {
         bucket.spend(at(0));
     }
@@ -197,13 +197,13 @@ fn a_restore_never_waits_for_a_token_and_takes_one() {
 #[test]
 fn a_bucket_after_a_restart_is_as_full_as_one_that_was_never_away() {
     let created: Vec<_> = (0..10).map(|_| at(100)).collect();
-    let mut lived = Bucket::new(30, 10, at(0));
+    let mut lived = TokenBucket::new(30, 10, at(0));
     for at in &created {
         lived.spend(*at);
     }
     for now in [100, 101, 104, 130, 4000] {
-        let mut again = Bucket::after(30, 10, created.clone(), at(now));
+        let mut again = TokenBucket::after(30, 10, created.clone(), at(now));
         assert_eq!(again.tokens(at(now)), lived.tokens(at(now)), "{now}");
     }
-    assert_eq!(Bucket::after(30, 10, Vec::new(), at(0)).tokens(at(0)), 10);
+    assert_eq!(TokenBucket::after(30, 10, Vec::new(), at(0)).tokens(at(0)), 10);
 }

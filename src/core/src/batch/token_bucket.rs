@@ -4,26 +4,26 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 /// A token in thousandths: a slow rate adds less than a whole one a tick.
-const WHOLE: i64 = 1000;
+const TOKEN: i64 = 1000;
 const MINUTE: i64 = 60_000;
 
 /// The bucket.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Bucket {
+pub struct TokenBucket {
     per_minute: i64,
     burst: i64,
     /// Thousandths of a token; below zero after Jobs that did not wait.
     level: i64,
     /// Thousandths of a token times milliseconds of a minute that did not make a thousandth yet.
-    rest: i64,
+    remainder: i64,
     at: DateTime<Utc>,
 }
 
-impl Bucket {
+impl TokenBucket {
     /// A full bucket.
     pub fn new(per_minute: i32, burst: i32, now: DateTime<Utc>) -> Self {
-        let burst = i64::from(burst.max(1)) * WHOLE;
-        Self { per_minute: i64::from(per_minute.max(1)) * WHOLE, burst, level: burst, rest: 0, at: now }
+        let burst = i64::from(burst.max(1)) * TOKEN;
+        Self { per_minute: i64::from(per_minute.max(1)) * TOKEN, burst, level: burst, remainder: 0, at: now }
     }
 
     /// The bucket as it must be after these creations: what a restarted process goes on with, so that one that ends again
@@ -42,25 +42,25 @@ impl Bucket {
     /// Whole tokens.
     pub fn tokens(&mut self, now: DateTime<Utc>) -> i64 {
         self.refill(now);
-        self.level.div_euclid(WHOLE).max(0)
+        self.level.div_euclid(TOKEN).max(0)
     }
 
     /// A Job was created; it may be one that did not wait. No debt is deeper than a burst.
     pub fn spend(&mut self, now: DateTime<Utc>) {
         self.refill(now);
-        self.level = (self.level - WHOLE).max(-self.burst);
+        self.level = (self.level - TOKEN).max(-self.burst);
     }
 
     fn refill(&mut self, now: DateTime<Utc>) {
         let full = TimeDelta::days(2);
         // A clock that was set back adds nothing.
         let passed = (now - self.at).clamp(TimeDelta::zero(), full).num_milliseconds();
-        let gained = self.rest + passed * self.per_minute;
+        let gained = self.remainder + passed * self.per_minute;
         self.level += gained / MINUTE;
-        self.rest = gained % MINUTE;
+        self.remainder = gained % MINUTE;
         if self.level >= self.burst {
             self.level = self.burst;
-            self.rest = 0;
+            self.remainder = 0;
         }
         self.at = now;
     }

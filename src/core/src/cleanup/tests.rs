@@ -12,9 +12,9 @@ fn now() -> DateTime<Utc> {
 fn kept() -> CleanupInputs {
     CleanupInputs {
         undo_until: Some(now() + TimeDelta::hours(48)),
-        undoing: Undoing::Nobody,
+        undoing: UndoRequests::None,
         held_by: None,
-        safe: true,
+        safety_backup_ready: true,
         safety_backup: StepState::None,
         dropping: false,
         drop_step: StepState::None,
@@ -42,7 +42,7 @@ fn over(f: &mut CleanupInputs) {
 
 #[test]
 fn a_kept_database_is_dumped_then_waits_for_the_window_then_goes() {
-    assert_eq!(with(|f| f.safe = false).action, CleanupAction::Start(RestoreStep::SafetyBackup, 1));
+    assert_eq!(with(|f| f.safety_backup_ready = false).action, CleanupAction::Start(RestoreStep::SafetyBackup, 1));
     let waits = with(|_| ());
     assert_eq!(
         (waits.action, waits.undo, waits.wake),
@@ -56,14 +56,14 @@ fn a_kept_database_is_dumped_then_waits_for_the_window_then_goes() {
     );
     assert_eq!(with(|f| (f.dropping, f.dropped) = (true, true)).reason, "Dropped");
     // The dump expired while something kept the drop from being done: made anew, and no Undo begins meanwhile.
-    let anew = with(|f| (over(f), f.dropping = true, f.safe = false).2);
+    let anew = with(|f| (over(f), f.dropping = true, f.safety_backup_ready = false).2);
     assert_eq!((anew.action, anew.undo), (CleanupAction::Start(RestoreStep::SafetyBackup, 1), UndoAvailability::Gone));
 }
 
 #[test]
 fn nothing_is_dropped_without_a_safety_dump_however_long_it_takes() {
     for safety in [StepState::None, StepState::Running { attempt: 1 }, failed(9, 1), failed(9, 100_000)] {
-        let plan = with(|f| (over(f), f.safe = false, f.safety_backup = safety.clone()).2);
+        let plan = with(|f| (over(f), f.safety_backup_ready = false, f.safety_backup = safety.clone()).2);
         assert!(
             matches!(plan.action, CleanupAction::Nothing | CleanupAction::Start(RestoreStep::SafetyBackup, _)),
             "{plan:?}"
@@ -75,9 +75,9 @@ fn nothing_is_dropped_without_a_safety_dump_however_long_it_takes() {
 #[test]
 fn a_safety_dump_that_expires_is_made_anew_before_anything_is_dropped() {
     let expires = now() + TimeDelta::days(1);
-    assert!(is_safe(expires + TimeDelta::seconds(1), now()) && !is_safe(expires, now()));
-    assert_eq!(with(|f| (over(f), f.safe = false).0).action, CleanupAction::Start(RestoreStep::SafetyBackup, 1));
-    let clearing = |f: &mut CleanupInputs| (f.undo_until, f.dropping, f.safe) = (Some(now()), true, false);
+    assert!(safety_backup_counts(expires + TimeDelta::seconds(1), now()) && !safety_backup_counts(expires, now()));
+    assert_eq!(with(|f| (over(f), f.safety_backup_ready = false).0).action, CleanupAction::Start(RestoreStep::SafetyBackup, 1));
+    let clearing = |f: &mut CleanupInputs| (f.undo_until, f.dropping, f.safety_backup_ready) = (Some(now()), true, false);
     let anew = with(|f| (clearing(f), f.drop_step = failed(3, 9000)).0);
     assert_eq!((anew.action, anew.undo), (CleanupAction::Start(RestoreStep::SafetyBackup, 1), UndoAvailability::Gone));
     assert_eq!(
@@ -88,32 +88,32 @@ fn a_safety_dump_that_expires_is_made_anew_before_anything_is_dropped() {
 
 #[test]
 fn attempts_are_spread_out_and_never_end() {
-    let next = |attempt, minutes| with(|f| (f.safe, f.safety_backup) = (false, failed(attempt, minutes))).action;
+    let next = |attempt, minutes| with(|f| (f.safety_backup_ready, f.safety_backup) = (false, failed(attempt, minutes))).action;
     assert_eq!(next(1, 9), CleanupAction::Nothing);
     assert_eq!(next(1, 10), CleanupAction::Start(RestoreStep::SafetyBackup, 2));
     assert_eq!(next(2, 19), CleanupAction::Nothing);
     assert_eq!(next(40, 24 * 60 - 1), CleanupAction::Nothing);
     assert_eq!(next(40, 24 * 60), CleanupAction::Start(RestoreStep::SafetyBackup, 41));
-    let told = with(|f| (f.safe, f.safety_backup) = (false, failed(2, 1)));
+    let told = with(|f| (f.safety_backup_ready, f.safety_backup) = (false, failed(2, 1)));
     assert!(told.note.contains("no room") && told.wake.is_some(), "{told:?}");
-    assert_eq!(with(|f| (f.safe, f.slot_free) = (false, false)).action, CleanupAction::Nothing);
+    assert_eq!(with(|f| (f.safety_backup_ready, f.slot_free) = (false, false)).action, CleanupAction::Nothing);
 }
 
 #[test]
 fn an_undo_holds_it_from_its_creation_to_its_end() {
-    let open = |f: &mut CleanupInputs| f.undoing = Undoing::Open("u".into());
+    let open = |f: &mut CleanupInputs| f.undoing = UndoRequests::Open("u".into());
     assert_eq!(with(|f| (open(f), over(f)).1).action, CleanupAction::Hold("u".into()));
     let held = with(|f| (open(f), over(f), f.held_by = Some("u".into())).2);
     assert_eq!((held.action, held.reason), (CleanupAction::Nothing, "HeldForUndo"));
     let over_now = with(|f| (over(f), f.held_by = Some("u".into())).1);
     assert_eq!(
         (over_now.action, over_now.undo),
-        (CleanupAction::LetGo, UndoAvailability::Available),
+        (CleanupAction::Release, UndoAvailability::Available),
         "the next round drops it"
     );
-    let undone = with(|f| (over(f), f.undoing = Undoing::Done("u".into())).1);
+    let undone = with(|f| (over(f), f.undoing = UndoRequests::Done("u".into())).1);
     assert_eq!((undone.action, undone.reason), (CleanupAction::Nothing, "Undone"), "it is the live one");
-    let unknown = with(|f| (over(f), f.undoing = Undoing::Unknown("u".into())).1);
+    let unknown = with(|f| (over(f), f.undoing = UndoRequests::Unknown("u".into())).1);
     assert_eq!((unknown.action, unknown.undo), (CleanupAction::Nothing, UndoAvailability::Unknown));
 }
 
@@ -128,7 +128,7 @@ fn what_a_failed_restore_prepared_goes_at_once_and_what_nobody_prepared_is_not_l
 
 #[test]
 fn a_schedule_that_is_gone_is_told_and_nothing_is_guessed() {
-    let gone = with(|f| (f.safe, f.reachable) = (false, false));
+    let gone = with(|f| (f.safety_backup_ready, f.reachable) = (false, false));
     assert!(gone.action == CleanupAction::Nothing && gone.note.contains("by hand"), "{gone:?}");
     let gone = with(|f| (f.dropping, f.reachable) = (true, false));
     assert!(gone.action == CleanupAction::Nothing && gone.note.contains("by hand"), "{gone:?}");
@@ -153,17 +153,17 @@ proptest! {
         let mut f = kept();
         f.undo_until = Some(now() + TimeDelta::hours(hours));
         f.undoing = match (open, done, unsettled) {
-            (true, _, _) => Undoing::Open("u".into()),
-            (_, true, _) => Undoing::Done("u".into()),
-            (_, _, true) => Undoing::Unknown("u".into()),
-            _ => Undoing::Nobody,
+            (true, _, _) => UndoRequests::Open("u".into()),
+            (_, true, _) => UndoRequests::Done("u".into()),
+            (_, _, true) => UndoRequests::Unknown("u".into()),
+            _ => UndoRequests::None,
         };
         f.held_by = held.then(|| "u".to_owned());
-        (f.safe, f.dropping, f.dropped, f.reachable, f.slot_free) = (safe, clearing, cleared, reachable, lane_free);
+        (f.safety_backup_ready, f.dropping, f.dropped, f.reachable, f.slot_free) = (safe, clearing, cleared, reachable, lane_free);
         (f.safety_backup, f.drop_step) = (safety, clear);
         let plan = decide(&f, now());
         if plan.action == CleanupAction::BeginDropping {
-            prop_assert!(safe && hours <= 0 && f.undoing == Undoing::Nobody && !held);
+            prop_assert!(safe && hours <= 0 && f.undoing == UndoRequests::None && !held);
         }
         if matches!(plan.action, CleanupAction::Start(RestoreStep::DropDatabase, _)) {
             prop_assert!(safe && (clearing && !cleared && !done || clearing && open));

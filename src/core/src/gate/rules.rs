@@ -67,7 +67,7 @@ pub fn reference_holder<'a>(
 
 /// The state of every lock at one instant, from a fresh read (I1).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Keys {
+pub struct RunInputs {
     /// Mode, for the four-eyes rule.
     pub mode: Mode,
     /// Whether the request can be served.
@@ -83,14 +83,14 @@ pub struct Keys {
     /// The four-eyes setting.
     pub four_eyes: FourEyes,
     /// Whether the signatures could have come about by the rules.
-    pub standing: Result<(), Distrust>,
+    pub signatures: Result<(), Distrust>,
     /// Whether the admission policies were found whole; the text says what is missing.
-    pub authority: Result<(), String>,
+    pub policies: Result<(), String>,
 }
 
 /// Which lock is closed. The variant's name is the reason of Progressing, the Event's and the metric's label.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, strum::IntoStaticStr)]
-pub enum Closed {
+pub enum RunRefusal {
     /// The request cannot be served.
     #[error("the request is not eligible")]
     NotEligible,
@@ -139,7 +139,7 @@ pub enum Closed {
     PoliciesMissing(String),
 }
 
-impl Closed {
+impl RunRefusal {
     /// CamelCase reason.
     pub fn reason(&self) -> &'static str {
         match self {
@@ -150,7 +150,7 @@ impl Closed {
 
     /// Whether the next look may find it open without anybody's signature. After the claim no signature comes any more: a
     /// request that was claimed without one was not claimed by us.
-    pub fn may_pass(&self) -> bool {
+    pub fn is_temporary(&self) -> bool {
         matches!(
             self,
             Self::NotEligible
@@ -161,36 +161,36 @@ impl Closed {
     }
 }
 
-type Lock = fn(&Keys) -> Option<Closed>;
+type RunCheck = fn(&RunInputs) -> Option<RunRefusal>;
 
 /// In the order of a request's life.
-const LOCKS: &[Lock] =
-    &[eligible, held, not_denied, approved, four_eyes, paid, paid_once, two_hands, standing, authority];
+const RUN_CHECKS: &[RunCheck] =
+    &[eligible, held, not_denied, approved, four_eyes, paid, paid_once, approver_is_not_payer, signatures_trusted, policies_intact];
 
-fn eligible(k: &Keys) -> Option<Closed> {
-    (!k.eligible).then_some(Closed::NotEligible)
+fn eligible(k: &RunInputs) -> Option<RunRefusal> {
+    (!k.eligible).then_some(RunRefusal::NotEligible)
 }
 
-fn held(k: &Keys) -> Option<Closed> {
-    (!k.held).then_some(Closed::NotHeld)
+fn held(k: &RunInputs) -> Option<RunRefusal> {
+    (!k.held).then_some(RunRefusal::NotHeld)
 }
 
-fn not_denied(k: &Keys) -> Option<Closed> {
+fn not_denied(k: &RunInputs) -> Option<RunRefusal> {
     match &k.approval {
-        Approval::Denied { by, why } => Some(Closed::Denied { by: by.clone(), why: why.clone() }),
+        Approval::Denied { by, why } => Some(RunRefusal::Denied { by: by.clone(), why: why.clone() }),
         Approval::Undecided | Approval::Approved { .. } => None,
     }
 }
 
-fn approved(k: &Keys) -> Option<Closed> {
+fn approved(k: &RunInputs) -> Option<RunRefusal> {
     match &k.approval {
         // An approval that admission did not stamp is nobody's.
         Approval::Approved { by } if !by.is_empty() => None,
-        Approval::Approved { .. } | Approval::Undecided | Approval::Denied { .. } => Some(Closed::AwaitingApproval),
+        Approval::Approved { .. } | Approval::Undecided | Approval::Denied { .. } => Some(RunRefusal::AwaitingApproval),
     }
 }
 
-fn four_eyes(k: &Keys) -> Option<Closed> {
+fn four_eyes(k: &RunInputs) -> Option<RunRefusal> {
     let applies = match k.four_eyes {
         FourEyes::None => false,
         FourEyes::FullRestore => k.mode != Mode::CrmExport,
@@ -201,42 +201,42 @@ fn four_eyes(k: &Keys) -> Option<Closed> {
     };
     // An unknown creator might be the approver: refuse.
     let same = k.requested_by.as_ref().is_none_or(|creator| creator == by);
-    (applies && same).then(|| Closed::ApproverIsRequester(by.clone()))
+    (applies && same).then(|| RunRefusal::ApproverIsRequester(by.clone()))
 }
 
-fn paid(k: &Keys) -> Option<Closed> {
+fn paid(k: &RunInputs) -> Option<RunRefusal> {
     match &k.payment {
         Payment::Paid { by } if !by.is_empty() => None,
         Payment::Reused { .. } => None,
-        Payment::Paid { .. } | Payment::Open => Some(Closed::AwaitingPayment),
+        Payment::Paid { .. } | Payment::Open => Some(RunRefusal::AwaitingPayment),
     }
 }
 
-fn paid_once(k: &Keys) -> Option<Closed> {
+fn paid_once(k: &RunInputs) -> Option<RunRefusal> {
     match &k.payment {
         Payment::Reused { reference, other } => {
-            Some(Closed::PaymentReferenceUsed { reference: reference.clone(), other: other.clone() })
+            Some(RunRefusal::PaymentReferenceUsed { reference: reference.clone(), other: other.clone() })
         }
         Payment::Paid { .. } | Payment::Open => None,
     }
 }
 
-fn two_hands(k: &Keys) -> Option<Closed> {
+fn approver_is_not_payer(k: &RunInputs) -> Option<RunRefusal> {
     match (&k.approval, &k.payment) {
-        (Approval::Approved { by: a }, Payment::Paid { by: p }) if a == p => Some(Closed::ApproverIsPayer(a.clone())),
+        (Approval::Approved { by: a }, Payment::Paid { by: p }) if a == p => Some(RunRefusal::ApproverIsPayer(a.clone())),
         _ => None,
     }
 }
 
-fn standing(k: &Keys) -> Option<Closed> {
-    k.standing.as_ref().err().map(|why| Closed::Distrusted(why.clone()))
+fn signatures_trusted(k: &RunInputs) -> Option<RunRefusal> {
+    k.signatures.as_ref().err().map(|why| RunRefusal::Distrusted(why.clone()))
 }
 
-fn authority(k: &Keys) -> Option<Closed> {
-    k.authority.as_ref().err().map(|why| Closed::PoliciesMissing(why.clone()))
+fn policies_intact(k: &RunInputs) -> Option<RunRefusal> {
+    k.policies.as_ref().err().map(|why| RunRefusal::PoliciesMissing(why.clone()))
 }
 
 /// Whether all locks are open (I1, I6); the first closed one otherwise.
-pub fn open(keys: &Keys) -> Result<(), Closed> {
-    LOCKS.iter().find_map(|lock| lock(keys)).map_or(Ok(()), Err)
+pub fn may_run(keys: &RunInputs) -> Result<(), RunRefusal> {
+    RUN_CHECKS.iter().find_map(|lock| lock(keys)).map_or(Ok(()), Err)
 }

@@ -22,22 +22,22 @@ fn backup(day: &str, tenant: &str) -> BackupCandidate {
     BackupCandidate { id: BackupId::new(time, 7), day: day.parse().unwrap(), identity: identity(tenant) }
 }
 
-fn account() -> Account {
-    Account { owner: "17".into(), identity: identity("acme"), today: "2026-11-22".parse().unwrap(), can_restore: true }
+fn account() -> ScheduleFacts {
+    ScheduleFacts { owner: "17".into(), identity: identity("acme"), today: "2026-11-22".parse().unwrap(), can_restore: true }
 }
 
 /// Refusal of the valid request after `mutate`.
 fn refusal(mutate: impl Fn(&mut GateInputs<'_>)) -> Option<&'static str> {
-    let (account, wanted) = (account(), Wanted::Day("2026-11-20".parse().unwrap()));
+    let (account, wanted) = (account(), RequestedBackup::Day("2026-11-20".parse().unwrap()));
     let backups = [backup("2026-11-21", "acme"), backup("2026-11-20", "acme")];
     let mut evidence = GateInputs {
         mode: Mode::FullRestore,
         wanted: &wanted,
         requester: "17",
-        schedule: "acme",
-        account: Some(&account),
-        away: None,
-        rival: None,
+        schedule_name: "acme",
+        schedule: Some(&account),
+        missing_reference: None,
+        active_request: None,
         retention_days: 7,
         backups: Ok(&backups),
         pinned: None,
@@ -53,12 +53,12 @@ fn a_valid_request_gets_the_backup_of_its_day() {
 
 #[test]
 fn each_obstacle_has_its_own_reason() {
-    let day = |text: &str| -> &'static Wanted { Box::leak(Box::new(Wanted::Day(text.parse().unwrap()))) };
-    let poor: &'static Account = Box::leak(Box::new(Account { can_restore: false, ..account() }));
-    assert_eq!(refusal(|e| e.account = None), Some("ScheduleGone"));
+    let day = |text: &str| -> &'static RequestedBackup { Box::leak(Box::new(RequestedBackup::Day(text.parse().unwrap()))) };
+    let poor: &'static ScheduleFacts = Box::leak(Box::new(ScheduleFacts { can_restore: false, ..account() }));
+    assert_eq!(refusal(|e| e.schedule = None), Some("ScheduleGone"));
     assert_eq!(refusal(|e| e.requester = "18"), Some("NotAccountOwner"));
-    assert_eq!(refusal(|e| e.rival = Some("first")), Some("ActiveRequestExists"));
-    assert_eq!(refusal(|e| e.account = Some(poor)), Some("NoRestoreCredentials"));
+    assert_eq!(refusal(|e| e.active_request = Some("first")), Some("ActiveRequestExists"));
+    assert_eq!(refusal(|e| e.schedule = Some(poor)), Some("NoRestoreCredentials"));
     assert_eq!(refusal(|e| e.wanted = day("2026-11-23")), Some("DateInFuture"));
     assert_eq!(refusal(|e| e.wanted = day("2026-11-14")), Some("OlderThanRetention"));
     assert_eq!(refusal(|e| e.wanted = day("2026-11-19")), Some("NoBackupOfThatDay"));
@@ -69,18 +69,18 @@ fn each_obstacle_has_its_own_reason() {
 #[test]
 fn both_ways_are_open_to_every_engine() {
     let mariadb = TenantIdentity { engine: Engine::MariaDB, ..identity("acme") };
-    let account: &'static Account = Box::leak(Box::new(Account { identity: mariadb.clone(), ..account() }));
+    let account: &'static ScheduleFacts = Box::leak(Box::new(ScheduleFacts { identity: mariadb.clone(), ..account() }));
     let backups: &'static [BackupCandidate] =
         Box::leak(vec![BackupCandidate { identity: mariadb, ..backup("2026-11-20", "acme") }].into_boxed_slice());
-    let asked = |mode| refusal(|e| (e.account, e.mode, e.backups) = (Some(account), mode, Ok(backups)));
+    let asked = |mode| refusal(|e| (e.schedule, e.mode, e.backups) = (Some(account), mode, Ok(backups)));
     assert_eq!(asked(Mode::CrmExport), None);
     assert_eq!(asked(Mode::FullRestore), None);
 }
 
 #[test]
 fn a_crm_export_needs_no_restore_credentials() {
-    let poor: &'static Account = Box::leak(Box::new(Account { can_restore: false, ..account() }));
-    assert_eq!(refusal(|e| (e.account, e.mode) = (Some(poor), Mode::CrmExport)), None);
+    let poor: &'static ScheduleFacts = Box::leak(Box::new(ScheduleFacts { can_restore: false, ..account() }));
+    assert_eq!(refusal(|e| (e.schedule, e.mode) = (Some(poor), Mode::CrmExport)), None);
 }
 
 #[test]
@@ -112,8 +112,8 @@ fn a_pinned_backup_does_not_age_while_people_decide() {
     assert_eq!(refusal(|e| (e.pinned, e.backups) = (Some(pinned), Ok(&[][..]))), None);
 }
 
-fn keys() -> Keys {
-    Keys {
+fn keys() -> RunInputs {
+    RunInputs {
         mode: Mode::FullRestore,
         eligible: true,
         held: true,
@@ -121,18 +121,18 @@ fn keys() -> Keys {
         payment: Payment::Paid { by: "billing".into() },
         requested_by: Some("anna".into()),
         four_eyes: FourEyes::None,
-        standing: Ok(()),
-        authority: Ok(()),
+        signatures: Ok(()),
+        policies: Ok(()),
     }
 }
 
 #[test]
 fn i1_each_closed_lock_refuses_by_itself() {
-    assert_eq!(open(&keys()), Ok(()));
-    let reason = |mutate: &dyn Fn(&mut Keys)| {
+    assert_eq!(may_run(&keys()), Ok(()));
+    let reason = |mutate: &dyn Fn(&mut RunInputs)| {
         let mut k = keys();
         mutate(&mut k);
-        open(&k).unwrap_err().reason()
+        may_run(&k).unwrap_err().reason()
     };
     assert_eq!(reason(&|k| k.eligible = false), "NotEligible");
     assert_eq!(reason(&|k| k.held = false), "NotHeld");
@@ -144,10 +144,10 @@ fn i1_each_closed_lock_refuses_by_itself() {
     assert_eq!(reason(&|k| k.payment = Payment::Paid { by: "anna".into() }), "ApproverIsPayer");
     let reused = Payment::Reused { reference: "INV-1".into(), other: "first".into() };
     assert_eq!(reason(&|k| k.payment = reused.clone()), "PaymentReferenceUsed");
-    let said = open(&Keys { payment: reused.clone(), ..keys() }).unwrap_err().to_string();
+    let said = may_run(&RunInputs { payment: reused.clone(), ..keys() }).unwrap_err().to_string();
     assert!(said.contains("INV-1") && said.contains("first") && said.contains("settle"), "{said}");
-    assert_eq!(reason(&|k| k.authority = Err("gone".into())), "PoliciesMissing");
-    assert_eq!(reason(&|k| k.standing = Err(Distrust::DenialReversed)), "DenialReversed");
+    assert_eq!(reason(&|k| k.policies = Err("gone".into())), "PoliciesMissing");
+    assert_eq!(reason(&|k| k.signatures = Err(Distrust::DenialReversed)), "DenialReversed");
     assert_eq!(reason(&|k| (k.mode, k.four_eyes) = (Mode::Undo, FourEyes::FullRestore)), "ApproverIsRequester");
     assert_eq!(reason(&|k| k.four_eyes = FourEyes::All), "ApproverIsRequester");
     assert_eq!(reason(&|k| (k.four_eyes, k.requested_by) = (FourEyes::FullRestore, None)), "ApproverIsRequester");
@@ -158,7 +158,7 @@ proptest! {
     fn i1_i6_nothing_opens_without_both_keys_from_two_hands(
         eligible: bool, held: bool, approval in 0..3, paid: bool, same_hand: bool, intact: bool,
     ) {
-        let k = Keys {
+        let k = RunInputs {
             eligible, held,
             approval: match approval {
                 0 => Approval::Undecided,
@@ -170,40 +170,40 @@ proptest! {
                 (true, true) => Payment::Paid { by: "anna".into() },
                 (true, false) => Payment::Paid { by: "billing".into() },
             },
-            authority: if intact { Ok(()) } else { Err("weakened".into()) },
+            policies: if intact { Ok(()) } else { Err("weakened".into()) },
             ..keys()
         };
         let expected = eligible && held && approval == 2 && paid && !same_hand && intact;
-        prop_assert_eq!(open(&k).is_ok(), expected);
+        prop_assert_eq!(may_run(&k).is_ok(), expected);
     }
 }
 
-fn undo_refusal(mutate: impl Fn(&mut undo::Undone<'_>)) -> Option<&'static str> {
-    let (account, wanted) = (account(), Wanted::Day("2026-11-20".parse().unwrap()));
+fn undo_refusal(mutate: impl Fn(&mut undo::UndoTarget<'_>)) -> Option<&'static str> {
+    let (account, wanted) = (account(), RequestedBackup::Day("2026-11-20".parse().unwrap()));
     let evidence = GateInputs {
         mode: Mode::Undo,
         wanted: &wanted,
         requester: "17",
-        schedule: "acme",
-        account: Some(&account),
-        away: None,
-        rival: None,
+        schedule_name: "acme",
+        schedule: Some(&account),
+        missing_reference: None,
+        active_request: None,
         retention_days: 7,
         backups: Ok(&[]),
         pinned: None,
     };
-    let mut undone = undo::Undone {
+    let mut undone = undo::UndoTarget {
         name: "r",
         same_schedule: true,
         swapped: true,
-        until: Some("2026-11-24T00:00:00Z".parse().unwrap()),
-        gone: false,
+        undo_until: Some("2026-11-24T00:00:00Z".parse().unwrap()),
+        database_gone: false,
         replaced_by: None,
-        held_for_us: false,
-        asked: "2026-11-23T00:00:00Z".parse().unwrap(),
+        held_for_this_request: false,
+        requested_at: "2026-11-23T00:00:00Z".parse().unwrap(),
     };
     mutate(&mut undone);
-    undo::undoable(&evidence, "r", Some(&undone)).err().map(|r| r.reason())
+    undo::check_undo(&evidence, "r", Some(&undone)).err().map(|r| r.reason())
 }
 
 #[test]
@@ -211,11 +211,11 @@ fn a_restore_can_be_undone_while_what_it_replaced_is_there_and_nothing_came_afte
     assert_eq!(undo_refusal(|_| ()), None);
     assert_eq!(undo_refusal(|u| u.same_schedule = false), Some("NotUndoable"));
     assert_eq!(undo_refusal(|u| u.swapped = false), Some("NotUndoable"));
-    assert_eq!(undo_refusal(|u| u.gone = true), Some("PreviousDatabaseGone"));
+    assert_eq!(undo_refusal(|u| u.database_gone = true), Some("PreviousDatabaseGone"));
     assert_eq!(undo_refusal(|u| u.replaced_by = Some("later")), Some("ReplacedSince"));
-    let late = |u: &mut undo::Undone<'_>| u.asked = u.until.unwrap();
+    let late = |u: &mut undo::UndoTarget<'_>| u.requested_at = u.undo_until.unwrap();
     assert_eq!(undo_refusal(late), Some("UndoWindowClosed"));
-    assert_eq!(undo_refusal(|u| (late(u), u.held_for_us = true).0), None, "held from creation to its end");
+    assert_eq!(undo_refusal(|u| (late(u), u.held_for_this_request = true).0), None, "held from creation to its end");
 }
 
 #[test]
@@ -252,15 +252,15 @@ proptest! {
 #[test]
 fn what_the_schedule_names_and_is_away_ends_nothing() {
     let refused = |away: Option<&'static str>, there: bool| {
-        let (account, wanted) = (account(), Wanted::Day("2026-11-20".parse().unwrap()));
+        let (account, wanted) = (account(), RequestedBackup::Day("2026-11-20".parse().unwrap()));
         let evidence = GateInputs {
             mode: Mode::CrmExport,
             wanted: &wanted,
             requester: "17",
-            schedule: "acme",
-            account: there.then_some(&account),
-            away,
-            rival: None,
+            schedule_name: "acme",
+            schedule: there.then_some(&account),
+            missing_reference: away,
+            active_request: None,
             retention_days: 7,
             backups: Ok(&[]),
             pinned: None,
@@ -268,25 +268,25 @@ fn what_the_schedule_names_and_is_away_ends_nothing() {
         resolve(&evidence).unwrap_err()
     };
     let server = refused(Some("DatabaseServer \"pg-1\""), false);
-    assert!(server.may_pass() && server.to_string().contains("pg-1"), "{server}");
+    assert!(server.is_temporary() && server.to_string().contains("pg-1"), "{server}");
     assert_eq!(server.reason(), "ReferenceGone");
-    assert!(refused(Some("BackupStorage \"main\""), true).may_pass());
-    assert!(!refused(None, false).may_pass(), "the schedule itself does not come back");
+    assert!(refused(Some("BackupStorage \"main\""), true).is_temporary());
+    assert!(!refused(None, false).is_temporary(), "the schedule itself does not come back");
 }
 
 #[test]
 fn i1_only_what_can_open_without_a_signature_may_pass() {
-    let passing = [Closed::NotEligible, Closed::NotHeld, Closed::PoliciesMissing(String::new())];
-    assert!(passing.iter().all(Closed::may_pass));
+    let passing = [RunRefusal::NotEligible, RunRefusal::NotHeld, RunRefusal::PoliciesMissing(String::new())];
+    assert!(passing.iter().all(RunRefusal::is_temporary));
     let final_ = [
-        Closed::AwaitingApproval,
-        Closed::AwaitingPayment,
-        Closed::ApproverIsPayer(String::new()),
-        Closed::ApproverIsRequester(String::new()),
-        Closed::Denied { by: String::new(), why: String::new() },
-        Closed::PaymentReferenceUsed { reference: String::new(), other: String::new() },
-        Closed::Distrusted(Distrust::DenialReversed),
+        RunRefusal::AwaitingApproval,
+        RunRefusal::AwaitingPayment,
+        RunRefusal::ApproverIsPayer(String::new()),
+        RunRefusal::ApproverIsRequester(String::new()),
+        RunRefusal::Denied { by: String::new(), why: String::new() },
+        RunRefusal::PaymentReferenceUsed { reference: String::new(), other: String::new() },
+        RunRefusal::Distrusted(Distrust::DenialReversed),
     ];
-    assert!(!final_.iter().any(Closed::may_pass));
-    assert!(Closed::Distrusted(Distrust::SignaturesUnknown).may_pass());
+    assert!(!final_.iter().any(RunRefusal::is_temporary));
+    assert!(RunRefusal::Distrusted(Distrust::SignaturesUnknown).is_temporary());
 }

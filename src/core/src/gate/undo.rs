@@ -1,14 +1,14 @@
 //! May a full restore be taken back? The same rules of who asks and where, then those of the undone request itself.
 
-use super::{Check, GateInputs, GateRefusal, may_restore, no_rival, owner_asks, references_exist, schedule_exists};
+use super::{Check, GateInputs, GateRefusal, has_restore_credentials, no_active_request, requester_is_owner, references_exist, schedule_exists};
 use chrono::{DateTime, Utc};
 
-const CHECKS: &[Check] = &[schedule_exists, references_exist, owner_asks, no_rival, may_restore];
+const CHECKS: &[Check] = &[schedule_exists, references_exist, requester_is_owner, no_active_request, has_restore_credentials];
 
 /// What is known of the request that is to be undone.
 #[derive(Debug, Clone)]
 #[allow(clippy::struct_excessive_bools, reason = "independent facts, each with its own name")]
-pub struct Undone<'a> {
+pub struct UndoTarget<'a> {
     /// Its name.
     pub name: &'a str,
     /// It is of the same schedule.
@@ -16,15 +16,15 @@ pub struct Undone<'a> {
     /// It took effect and kept what it replaced.
     pub swapped: bool,
     /// Until when an Undo may be asked for.
-    pub until: Option<DateTime<Utc>>,
+    pub undo_until: Option<DateTime<Utc>>,
     /// The previous database is being dropped, or is gone.
-    pub gone: bool,
+    pub database_gone: bool,
     /// A request that took effect later: what it brought is the live database.
     pub replaced_by: Option<&'a str>,
     /// It is held for the very request that asks.
-    pub held_for_us: bool,
+    pub held_for_this_request: bool,
     /// When the request that asks was created.
-    pub asked: DateTime<Utc>,
+    pub requested_at: DateTime<Utc>,
 }
 
 /// Why a restore cannot be undone. The variant's name is the reason of Eligible.
@@ -72,14 +72,14 @@ impl UndoRefusal {
     }
 
     /// Whether waiting could change it.
-    pub fn may_pass(&self) -> bool {
-        matches!(self, Self::Gate(refusal) if refusal.may_pass())
+    pub fn is_temporary(&self) -> bool {
+        matches!(self, Self::Gate(refusal) if refusal.is_temporary())
     }
 }
 
 /// The first reason why not. `wanted` is `spec.undoOf.name`.
-pub fn undoable(evidence: &GateInputs<'_>, wanted: &str, undone: Option<&Undone<'_>>) -> Result<(), UndoRefusal> {
-    if let Some(refusal) = CHECKS.iter().find_map(|check| check(evidence)) {
+pub fn check_undo(inputs: &GateInputs<'_>, wanted: &str, undone: Option<&UndoTarget<'_>>) -> Result<(), UndoRefusal> {
+    if let Some(refusal) = CHECKS.iter().find_map(|check| check(inputs)) {
         return Err(UndoRefusal::Gate(refusal));
     }
     let Some(undone) = undone else { return Err(UndoRefusal::UndoneMissing(wanted.to_owned())) };
@@ -87,16 +87,16 @@ pub fn undoable(evidence: &GateInputs<'_>, wanted: &str, undone: Option<&Undone<
     if !undone.same_schedule {
         return Err(UndoRefusal::NotUndoable(name, "it is of another BackupSchedule"));
     }
-    let Some(until) = undone.until.filter(|_| undone.swapped) else {
+    let Some(until) = undone.undo_until.filter(|_| undone.swapped) else {
         return Err(UndoRefusal::NotUndoable(name, "it did not complete with a full restore, so nothing was replaced"));
     };
-    if undone.gone {
+    if undone.database_gone {
         return Err(UndoRefusal::PreviousDatabaseGone(name));
     }
     if let Some(later) = undone.replaced_by {
         return Err(UndoRefusal::ReplacedSince { name, later: later.to_owned() });
     }
-    if undone.asked >= until && !undone.held_for_us {
+    if undone.requested_at >= until && !undone.held_for_this_request {
         return Err(UndoRefusal::UndoWindowClosed { name, until });
     }
     Ok(())

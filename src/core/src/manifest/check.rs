@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub const FRAME_LIMIT: i64 = 64 << 20;
 
 /// By object: its length, and the frames' places in it.
-type Places<'a> = BTreeMap<&'a str, (i64, Vec<(i64, i64)>)>;
+type FramesByObject<'a> = BTreeMap<&'a str, (i64, Vec<(i64, i64)>)>;
 
 pub(super) fn check(manifest: &Manifest) -> Result<(), String> {
     let mut places = objects(manifest)?;
@@ -28,7 +28,7 @@ pub(super) fn check(manifest: &Manifest) -> Result<(), String> {
         sum.raw_bytes = plus(sum.raw_bytes, raw_bytes)?;
     }
     for (object, (length, frames)) in places {
-        tiled(object, length, frames)?;
+        covers_object(object, length, frames)?;
         sum.stored_bytes = plus(sum.stored_bytes, length)?;
         sum.objects += 1;
     }
@@ -39,8 +39,8 @@ pub(super) fn check(manifest: &Manifest) -> Result<(), String> {
 }
 
 /// The data objects: each has a name of its own that stays below the backup's prefix.
-fn objects(manifest: &Manifest) -> Result<Places<'_>, String> {
-    let mut places = Places::new();
+fn objects(manifest: &Manifest) -> Result<FramesByObject<'_>, String> {
+    let mut places = FramesByObject::new();
     for object in &manifest.objects {
         legal(&object.name)?;
         if object.length <= 0 || places.insert(&object.name, (object.length, Vec::new())).is_some() {
@@ -64,7 +64,7 @@ fn legal(name: &str) -> Result<(), String> {
 }
 
 /// Rows and row text of a table's frames, whose places are noted.
-fn frames<'a>(table: &'a Table, name: &str, places: &mut Places<'a>) -> Result<(i64, i64), String> {
+fn frames<'a>(table: &'a Table, name: &str, places: &mut FramesByObject<'a>) -> Result<(i64, i64), String> {
     let (mut rows, mut raw_bytes) = (0, 0);
     for frame in &table.frames {
         let Some((length, taken)) = places.get_mut(frame.object.as_str()) else {
@@ -92,7 +92,7 @@ fn bounded(frame: &Frame, object: i64) -> bool {
 }
 
 /// Every byte of a data object belongs to one frame: else bytes could change and nobody would look at them.
-fn tiled(object: &str, length: i64, mut frames: Vec<(i64, i64)>) -> Result<(), String> {
+fn covers_object(object: &str, length: i64, mut frames: Vec<(i64, i64)>) -> Result<(), String> {
     frames.sort_unstable();
     let mut end = 0;
     for (offset, length) in frames {

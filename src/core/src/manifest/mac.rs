@@ -15,7 +15,7 @@ const DIGEST: &str = ",\"sha256\":\"";
 /// `,"sha256":"<64 hex digits>"}`
 const DIGEST_LENGTH: usize = DIGEST.len() + 64 + 2;
 /// The MAC with the longest key id is shorter.
-const LOOK_BACK: usize = 1024;
+const MAC_SEARCH: usize = 1024;
 /// Shorter keys can be guessed.
 const SHORTEST: usize = 32;
 
@@ -189,7 +189,7 @@ impl Keyring {
 
 /// What the MAC covers, and the MAC. Written exactly as [`Keyring::seal`] writes it, or not at all.
 fn split(signed: &[u8]) -> Option<(&[u8], Option<Mac>)> {
-    let from = signed.len().saturating_sub(LOOK_BACK);
+    let from = signed.len().saturating_sub(MAC_SEARCH);
     let at = from + signed[from..].windows(MAC.len()).rposition(|window| window == MAC.as_bytes())?;
     let (body, rest) = signed.split_at(at);
     let text = &rest[MAC.len()..];

@@ -2,8 +2,8 @@
 //! is not acted upon.
 
 use super::inputs::{ClaimState, Phase, RestoreAction, RestoreInputs, RestorePlan, StepState, Terminal};
-use super::{CLAIM_START_DEADLINE, MAX_ATTEMPTS, proven, waits};
-use crate::gate::{Closed, Mode};
+use super::{CLAIM_START_DEADLINE, MAX_ATTEMPTS, unknown_claim, waits};
+use crate::gate::{RunRefusal, Mode};
 use crate::names::RestoreStep;
 use crate::result::{Done, TAKEN_BACK};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -11,50 +11,50 @@ use chrono::{DateTime, TimeDelta, Utc};
 /// What a Job's end may take to be noticed.
 const GRACE: TimeDelta = TimeDelta::minutes(10);
 /// What a person does about a claim that nobody should have been able to write.
-const LOOK_WHO: &str =
+const FIND_WRITER: &str =
     "find out in the API server's audit log who wrote it and what else they wrote, then create another request";
 
 /// Decides for a request that status says is claimed. `now` is the operator's clock.
 pub(super) fn claimed(facts: &RestoreInputs, claim: &ClaimState, now: DateTime<Utc>) -> RestorePlan {
     if let Some(why) = &claim.impossible {
         let message =
-            format!("status.claim was not written by this operator: {why}. Nothing was begun by it; {LOOK_WHO}");
+            format!("status.claim was not written by this operator: {why}. Nothing was begun by it; {FIND_WRITER}");
         return RestorePlan::attention("ClaimNotOurs", message);
     }
-    let (plan, last) = match facts.keys.mode {
+    let (plan, last) = match facts.gate.mode {
         Mode::CrmExport => (exporting(facts, claim, now), waits::work_end(facts, now)),
         // The swap, and whoever ends one that was lost.
         Mode::FullRestore | Mode::Undo => {
             (cutting_over(facts, claim, now), claim.at + CLAIM_START_DEADLINE + facts.job_limit * MAX_ATTEMPTS)
         }
     };
-    match (&plan.action, &facts.broken) {
+    match (&plan.action, &facts.record_error) {
         (RestoreAction::Start(RestoreStep::Export | RestoreStep::Cutover, _), Some(why)) => RestorePlan::attention(
             "RecordBroken",
-            format!("claimed, and not begun: {why}; {}", proven::look(facts.keys.mode)),
+            format!("claimed, and not begun: {why}; {}", unknown_claim::what_to_inspect(facts.gate.mode)),
         ),
-        (RestoreAction::Nothing, _) if plan.deadline.is_none() => in_time(plan, facts, last, now),
+        (RestoreAction::Nothing, _) if plan.deadline.is_none() => with_job_deadline(plan, facts, last, now),
         _ => plan,
     }
 }
 
 /// A Job that is suspended, or that nobody runs, would be waited for without end. `last`: when the last one may begin.
-fn in_time(plan: RestorePlan, facts: &RestoreInputs, last: DateTime<Utc>, now: DateTime<Utc>) -> RestorePlan {
+fn with_job_deadline(plan: RestorePlan, facts: &RestoreInputs, last: DateTime<Utc>, now: DateTime<Utc>) -> RestorePlan {
     let deadline = last + facts.job_limit + GRACE;
     if now < deadline {
-        return plan.until(deadline);
+        return plan.with_deadline(deadline);
     }
     let message = format!(
         "no word of its Job until {}, though none may run so long: it was never started, or nobody tells how it ended; {}",
         deadline.format("%Y-%m-%d %H:%M UTC"),
-        proven::look(facts.keys.mode)
+        unknown_claim::what_to_inspect(facts.gate.mode)
     );
     RestorePlan::attention("JobOverdue", message)
 }
 
 /// The claim stands in status, and a fresh read finds a key missing that nobody can turn any more: no operator wrote that claim.
-pub fn unsigned(closed: &Closed) -> RestorePlan {
-    let message = format!("status.claim stands, and both keys do not: {closed}. Nothing was begun by it; {LOOK_WHO}");
+pub fn claim_without_approval(closed: &RunRefusal) -> RestorePlan {
+    let message = format!("status.claim stands, and both keys do not: {closed}. Nothing was begun by it; {FIND_WRITER}");
     RestorePlan::attention("ClaimWithoutKeys", message)
 }
 
@@ -62,10 +62,10 @@ fn exporting(facts: &RestoreInputs, claim: &ClaimState, now: DateTime<Utc>) -> R
     let exporting = |action| RestorePlan::new(action, Phase::Exporting, "Exporting", "writing the CSV files");
     match &facts.export {
         // A Job of ours that is there is taken up whenever it is found; a new one is made only soon after the claim.
-        StepState::None if claim.job_there || (!claim.job_seen && now < claim.at + CLAIM_START_DEADLINE) => {
+        StepState::None if claim.job_exists || (!claim.job_seen && now < claim.at + CLAIM_START_DEADLINE) => {
             exporting(RestoreAction::Start(RestoreStep::Export, 1))
         }
-        StepState::None => RestorePlan::attention("ExportNeverStarted", never_started("export", facts.keys.mode)),
+        StepState::None => RestorePlan::attention("ExportNeverStarted", never_started("export", facts.gate.mode)),
         StepState::Running { .. } => exporting(RestoreAction::Nothing),
         StepState::Succeeded(Done::Exported(summary)) => RestorePlan::finish(Terminal::Exported(summary.clone())),
         StepState::Succeeded(_) => {
@@ -73,7 +73,7 @@ fn exporting(facts: &RestoreInputs, claim: &ClaimState, now: DateTime<Utc>) -> R
         }
         StepState::Failed { .. } | StepState::Lost { .. } => {
             let deadline = waits::work_end(facts, now);
-            waits::again(facts, RestoreStep::Export, exporting, deadline, now)
+            waits::next_attempt(facts, RestoreStep::Export, exporting, deadline, now)
                 .unwrap_or_else(|| exporting(RestoreAction::Nothing))
         }
     }
@@ -81,17 +81,17 @@ fn exporting(facts: &RestoreInputs, claim: &ClaimState, now: DateTime<Utc>) -> R
 
 fn cutting_over(facts: &RestoreInputs, claim: &ClaimState, now: DateTime<Utc>) -> RestorePlan {
     let plan = |action| RestorePlan::new(action, Phase::CuttingOver, "CuttingOver", "swapping the databases");
-    let look = proven::look(facts.keys.mode);
+    let look = unknown_claim::what_to_inspect(facts.gate.mode);
     match &facts.cutover {
         // The Job was there and is gone: whether it ran cannot be told from here (I2).
         StepState::None if claim.job_seen => {
             let message = format!("the cut-over Job vanished without a report; {look}");
-            unsettled(facts, "CutoverJobGone", &message)
+            recover_or_escalate(facts, "CutoverJobGone", &message)
         }
-        StepState::None if claim.job_there || now < claim.at + CLAIM_START_DEADLINE => {
+        StepState::None if claim.job_exists || now < claim.at + CLAIM_START_DEADLINE => {
             plan(RestoreAction::Start(RestoreStep::Cutover, 1))
         }
-        StepState::None => RestorePlan::attention("CutoverNeverStarted", never_started("cut-over", facts.keys.mode)),
+        StepState::None => RestorePlan::attention("CutoverNeverStarted", never_started("cut-over", facts.gate.mode)),
         StepState::Running { .. } => plan(RestoreAction::Nothing),
         StepState::Succeeded(Done::CutOver { previous_database, downtime_millis, committed_at }) => {
             RestorePlan::finish(Terminal::Restored {
@@ -104,13 +104,13 @@ fn cutting_over(facts: &RestoreInputs, claim: &ClaimState, now: DateTime<Utc>) -
             RestorePlan::attention("UnexpectedReport", format!("the cut-over Job's report is another step's; {look}"))
         }
         StepState::Failed { reason, message, .. } => RestorePlan::fail(reason, message),
-        StepState::Lost { message, .. } => unsettled(facts, "CutoverOutcomeUnknown", &format!("{message}; {look}")),
+        StepState::Lost { message, .. } => recover_or_escalate(facts, "CutoverOutcomeUnknown", &format!("{message}; {look}")),
     }
 }
 
 /// The cut-over left no word. A Job of another kind asks the server and ends it, one way or the other; it swaps nothing. If that
 /// cannot be had either, a person must look.
-fn unsettled(facts: &RestoreInputs, reason: &str, message: &str) -> RestorePlan {
+fn recover_or_escalate(facts: &RestoreInputs, reason: &str, message: &str) -> RestorePlan {
     let start = |attempt| {
         let message = "the cut-over was lost in the middle: it is ended by what the server says of it";
         RestorePlan::new(
@@ -121,7 +121,7 @@ fn unsettled(facts: &RestoreInputs, reason: &str, message: &str) -> RestorePlan 
         )
     };
     match &facts.recover {
-        _ if !facts.recovers => RestorePlan::attention(reason, message.to_owned()),
+        _ if !facts.can_recover => RestorePlan::attention(reason, message.to_owned()),
         StepState::None => start(1),
         StepState::Running { .. } => RestorePlan { action: RestoreAction::Nothing, ..start(0) },
         StepState::Succeeded(Done::CutOver { previous_database, downtime_millis, committed_at }) => {
@@ -146,6 +146,6 @@ fn never_started(step: &str, mode: Mode) -> String {
     format!(
         "no {step} Job within {} min of the claim: none is created so late, because nobody would be there who expects it; {}",
         CLAIM_START_DEADLINE.num_minutes(),
-        proven::look(mode)
+        unknown_claim::what_to_inspect(mode)
     )
 }

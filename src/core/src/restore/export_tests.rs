@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 fn wanting(step: StepState) -> RestoreInputs {
     let mut facts = ready();
-    facts.keys.mode = Mode::CrmExport;
+    facts.gate.mode = Mode::CrmExport;
     facts.live_ids = Some(step);
     facts
 }
@@ -49,10 +49,10 @@ proptest! {
     #[test]
     fn i1_the_live_database_is_not_asked_while_a_lock_is_closed(approved: bool, paid: bool, held: bool, eligible: bool, intact: bool) {
         let mut facts = wanting(StepState::None);
-        if !approved { facts.keys.approval = Approval::Undecided }
-        if !paid { facts.keys.payment = Payment::Open }
-        if !intact { facts.keys.authority = Err("x".into()) }
-        (facts.keys.held, facts.keys.eligible) = (held, eligible);
+        if !approved { facts.gate.approval = Approval::Undecided }
+        if !paid { facts.gate.payment = Payment::Open }
+        if !intact { facts.gate.policies = Err("x".into()) }
+        (facts.gate.held, facts.gate.eligible) = (held, eligible);
         let asks = matches!(decide(&facts, now()).action, RestoreAction::Start(RestoreStep::LiveIds, _));
         prop_assert_eq!(asks, approved && paid && held && eligible && intact);
     }

@@ -1,7 +1,7 @@
 //! What a restore decision rests on and what it says.
 
 use super::reminders;
-use crate::gate::Keys;
+use crate::gate::RunInputs;
 use crate::names::RestoreStep;
 use crate::result::{Done, ExportSummary};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -129,7 +129,7 @@ pub struct ClaimState {
     /// The Job it is for was seen in the cluster at least once.
     pub job_seen: bool,
     /// That Job is in the cluster now, though status does not say so: whoever created it ended before writing it down.
-    pub job_there: bool,
+    pub job_exists: bool,
     /// What no operator would have written: the name of another Job, or a time that has not come.
     pub impossible: Option<String>,
 }
@@ -159,7 +159,7 @@ pub struct RestoreInputs {
     /// Since when it is being deleted.
     pub deleting: Option<DateTime<Utc>>,
     /// It has prepared something that never became the live database and was not dropped.
-    pub owes_drop: bool,
+    pub prepared_left: bool,
     /// It ended earlier.
     pub ended: bool,
     /// The backup is pinned in status.
@@ -167,15 +167,15 @@ pub struct RestoreInputs {
     /// Why it can or cannot be served.
     pub eligibility: Eligibility,
     /// The locks, `eligible` as in `eligibility`.
-    pub keys: Keys,
+    pub gate: RunInputs,
     /// End of the hold, while there is one.
     pub held_until: Option<DateTime<Utc>>,
     /// The claim.
     pub claim: Option<ClaimState>,
     /// What the bucket knows of a claim and status does not.
-    pub proof: Option<WorkerClaim>,
+    pub unknown_claim: Option<WorkerClaim>,
     /// Why this request's record in the bucket is not what was written there: nothing new is begun on top of it.
-    pub broken: Option<String>,
+    pub record_error: Option<String>,
     /// How long the claimed step's Job may run.
     pub job_limit: TimeDelta,
     /// Steps.
@@ -185,7 +185,7 @@ pub struct RestoreInputs {
     /// Steps.
     pub cutover: StepState,
     /// Whether a swap that was lost in the middle can be ended by another Job: its server is known.
-    pub recovers: bool,
+    pub can_recover: bool,
     /// Steps.
     pub recover: StepState,
     /// Steps.
@@ -203,7 +203,7 @@ pub struct RestoreInputs {
     /// The maintenance window's end.
     pub not_after: Option<DateTime<Utc>>,
     /// How long people have.
-    pub patience: Deadlines,
+    pub deadlines: Deadlines,
     /// The mark that people were reminded of last.
     pub reminded: Option<DateTime<Utc>>,
     /// It has ended, was paid, brought nothing, and no refund is recorded.
@@ -317,15 +317,15 @@ impl RestorePlan {
         }
     }
 
-    pub(super) fn on(self, waiting_on: WaitingOn) -> Self {
+    pub(super) fn waiting_for(self, waiting_on: WaitingOn) -> Self {
         Self { waiting_on, ..self }
     }
 
-    pub(super) fn until(self, deadline: DateTime<Utc>) -> Self {
+    pub(super) fn with_deadline(self, deadline: DateTime<Utc>) -> Self {
         Self { deadline: Some(deadline), wake: Some(self.wake.map_or(deadline, |w| w.min(deadline))), ..self }
     }
 
-    pub(super) fn again(self, at: DateTime<Utc>) -> Self {
+    pub(super) fn wake_at(self, at: DateTime<Utc>) -> Self {
         Self { wake: Some(at), ..self }
     }
 
@@ -350,7 +350,7 @@ impl RestorePlan {
             Terminal::Failed { reason, message } => (Phase::Failed, reason.clone(), message.clone()),
             Terminal::NeedsAttention { reason, message } => (Phase::NeedsAttention, reason.clone(), message.clone()),
         };
-        Self::new(RestoreAction::Finish(terminal), phase, reason, message).on(WaitingOn::Nobody)
+        Self::new(RestoreAction::Finish(terminal), phase, reason, message).waiting_for(WaitingOn::Nobody)
     }
 
     pub(super) fn fail(reason: &str, message: &str) -> Self {

@@ -1,7 +1,7 @@
 //! The life of a request, one mutation at a time.
 
 use super::*;
-use crate::gate::{FourEyes, Keys};
+use crate::gate::{FourEyes, RunInputs};
 use crate::result::{Done, Preflight, TAKEN_BACK};
 use proptest::prelude::*;
 
@@ -25,11 +25,11 @@ pub(super) fn ready() -> RestoreInputs {
         created: at("2026-11-22T10:00:00Z"),
         approved_since: Some(at("2026-11-22T11:00:00Z")),
         deleting: None,
-        owes_drop: false,
+        prepared_left: false,
         ended: false,
         pinned: true,
         eligibility: Eligibility::Yes,
-        keys: Keys {
+        gate: RunInputs {
             mode: Mode::FullRestore,
             eligible: true,
             held: true,
@@ -37,18 +37,18 @@ pub(super) fn ready() -> RestoreInputs {
             payment: Payment::Paid { by: "billing".into() },
             requested_by: None,
             four_eyes: FourEyes::None,
-            standing: Ok(()),
-            authority: Ok(()),
+            signatures: Ok(()),
+            policies: Ok(()),
         },
         held_until: Some(at("2026-12-10T00:00:00Z")),
         claim: None,
-        proof: None,
-        broken: None,
+        unknown_claim: None,
+        record_error: None,
         job_limit: TimeDelta::hours(1),
         preflight: StepState::Succeeded(Done::Preflighted(Preflight::default())),
         prepare: StepState::None,
         cutover: StepState::None,
-        recovers: false,
+        can_recover: false,
         recover: StepState::None,
         export: StepState::None,
         faults: 0,
@@ -57,7 +57,7 @@ pub(super) fn ready() -> RestoreInputs {
         dumping: false,
         not_before: None,
         not_after: None,
-        patience: Deadlines {
+        deadlines: Deadlines {
             approval: TimeDelta::hours(72),
             payment: TimeDelta::hours(120),
             retry: TimeDelta::minutes(1),
@@ -97,20 +97,20 @@ fn lost() -> StepState {
 }
 
 fn claim(minutes_ago: i64, job_seen: bool) -> ClaimState {
-    ClaimState { at: now() - TimeDelta::minutes(minutes_ago), job_seen, job_there: false, impossible: None }
+    ClaimState { at: now() - TimeDelta::minutes(minutes_ago), job_seen, job_exists: false, impossible: None }
 }
 
 #[test]
 fn both_keys_lead_to_prepare_then_to_the_claim() {
     assert_eq!(with(|_| ()).action, RestoreAction::Start(RestoreStep::Prepare, 1));
     assert_eq!(with(|f| f.prepare = prepared()).action, RestoreAction::Claim(RestoreStep::Cutover));
-    assert_eq!(with(|f| f.keys.mode = Mode::CrmExport).action, RestoreAction::Claim(RestoreStep::Export));
+    assert_eq!(with(|f| f.gate.mode = Mode::CrmExport).action, RestoreAction::Claim(RestoreStep::Export));
 }
 
 #[test]
 fn checking_pins_holds_and_looks_in_this_order() {
-    assert_eq!(with(|f| (f.pinned, f.keys.held) = (false, false)).action, RestoreAction::Pin);
-    assert_eq!(with(|f| f.keys.held = false).action, RestoreAction::Hold);
+    assert_eq!(with(|f| (f.pinned, f.gate.held) = (false, false)).action, RestoreAction::Pin);
+    assert_eq!(with(|f| f.gate.held = false).action, RestoreAction::Hold);
     assert_eq!(with(|f| f.preflight = StepState::None).action, RestoreAction::Start(RestoreStep::Preflight, 1));
     assert_eq!(with(|f| f.preflight = failed(1, true)).action, RestoreAction::Nothing, "at most one in ten minutes");
     let lost = with(|f| f.preflight = StepState::Lost { attempt: 1, message: "killed".into(), at: now() });
@@ -130,7 +130,7 @@ fn i10_a_server_that_is_never_fit_ends_the_request_at_the_deadline() {
         let plan = unfit(&|_| ());
         assert_eq!((plan.phase, plan.reason.as_str()), (Some(Phase::Expired), "ApprovalExpired"), "{preflight:?}");
         let approved = |f: &mut RestoreInputs| {
-            (f.approved_since, f.keys.payment) = (Some(now() - TimeDelta::hours(119)), Payment::Open);
+            (f.approved_since, f.gate.payment) = (Some(now() - TimeDelta::hours(119)), Payment::Open);
         };
         assert_eq!(unfit(&approved).deadline, Some(now() + TimeDelta::hours(1)), "{preflight:?}");
         let paid = unfit(&|f| f.approved_since = Some(now() - TimeDelta::hours(119)));
@@ -140,13 +140,13 @@ fn i10_a_server_that_is_never_fit_ends_the_request_at_the_deadline() {
 
 #[test]
 fn i10_every_wait_says_for_whom_and_until_when() {
-    let approval = with(|f| f.keys.approval = Approval::Undecided);
+    let approval = with(|f| f.gate.approval = Approval::Undecided);
     assert_eq!((approval.phase, approval.waiting_on), (Some(Phase::AwaitingApproval), WaitingOn::Helpdesk));
     assert_eq!(approval.deadline, Some(at("2026-11-25T10:00:00Z")));
-    let payment = with(|f| f.keys.payment = Payment::Open);
+    let payment = with(|f| f.gate.payment = Payment::Open);
     assert_eq!((payment.phase, payment.waiting_on), (Some(Phase::AwaitingPayment), WaitingOn::Billing));
     assert_eq!(payment.deadline, Some(at("2026-11-27T11:00:00Z")));
-    let policies = with(|f| f.keys.authority = Err("binding gone".into()));
+    let policies = with(|f| f.gate.policies = Err("binding gone".into()));
     assert_eq!((policies.waiting_on, policies.reason.as_str()), (WaitingOn::PlatformTeam, "PoliciesMissing"));
     for plan in [approval, payment, policies] {
         assert!(plan.deadline.is_some() && plan.wake.is_some_and(|w| Some(w) <= plan.deadline), "{plan:?}");
@@ -155,7 +155,7 @@ fn i10_every_wait_says_for_whom_and_until_when() {
 
 #[test]
 fn payment_before_approval_is_kept_and_runs_nothing() {
-    let plan = with(|f| f.keys.approval = Approval::Undecided);
+    let plan = with(|f| f.gate.approval = Approval::Undecided);
     assert_eq!(plan.action, RestoreAction::Nothing);
     assert!(plan.message.contains("payment is kept"));
 }
@@ -167,14 +167,14 @@ fn deadlines_end_a_request_with_their_own_reason() {
         other => panic!("{other:?}"),
     };
     let long_ago = at("2026-11-10T00:00:00Z");
-    assert_eq!(late(&|f| (f.created, f.keys.approval) = (long_ago, Approval::Undecided)), "ApprovalExpired");
-    assert_eq!(late(&|f| (f.approved_since, f.keys.payment) = (Some(long_ago), Payment::Open)), "PaymentExpired");
+    assert_eq!(late(&|f| (f.created, f.gate.approval) = (long_ago, Approval::Undecided)), "ApprovalExpired");
+    assert_eq!(late(&|f| (f.approved_since, f.gate.payment) = (Some(long_ago), Payment::Open)), "PaymentExpired");
     assert_eq!(late(&|f| f.held_until = Some(long_ago)), "HoldExpired");
 }
 
 #[test]
 fn a_denial_and_an_impossible_request_end_it() {
-    let denied = with(|f| f.keys.approval = Approval::Denied { by: "anna".into(), why: "not the owner".into() });
+    let denied = with(|f| f.gate.approval = Approval::Denied { by: "anna".into(), why: "not the owner".into() });
     assert!(matches!(denied.action, RestoreAction::Finish(Terminal::Denied(why)) if why.contains("not the owner")));
     let never = Eligibility::Never { reason: "NoBackupOfThatDay".into(), message: "none".into() };
     let failed = with(|f| f.eligibility = never.clone());
@@ -200,8 +200,8 @@ fn i2_a_job_that_is_there_is_taken_up_however_late_and_a_new_one_is_made_only_so
     for (mode, step) in [(Mode::FullRestore, RestoreStep::Cutover), (Mode::CrmExport, RestoreStep::Export)] {
         let decided = |minutes, there| {
             with(|f| {
-                f.keys.mode = mode;
-                f.claim = Some(ClaimState { job_there: there, ..claim(minutes, false) });
+                f.gate.mode = mode;
+                f.claim = Some(ClaimState { job_exists: there, ..claim(minutes, false) });
             })
         };
         assert_eq!(decided(4, false).action, RestoreAction::Start(step, 1));
@@ -215,8 +215,8 @@ fn a_claim_outlives_revocation_and_deletion() {
     let plan = with(|f| {
         f.claim = Some(claim(1, true));
         f.cutover = StepState::Running { attempt: 1 };
-        (f.deleting, f.owes_drop) = (Some(now()), true);
-        f.keys.approval = Approval::Denied { by: "anna".into(), why: "too late".into() };
+        (f.deleting, f.prepared_left) = (Some(now()), true);
+        f.gate.approval = Approval::Denied { by: "anna".into(), why: "too late".into() };
     });
     assert_eq!((plan.action, plan.phase), (RestoreAction::Nothing, Some(Phase::CuttingOver)));
     assert_eq!(with(|f| f.deleting = Some(now())).action, RestoreAction::Release, "before the claim it just goes");
@@ -232,7 +232,7 @@ fn a_running_dump_and_a_full_lane_are_waited_for() {
 fn i10_people_are_reminded_before_their_time_is_over_and_once() {
     let waiting = |hours: i64, reminded: Option<DateTime<Utc>>| {
         with(|f| {
-            (f.created, f.keys.approval) = (now() - TimeDelta::hours(hours), Approval::Undecided);
+            (f.created, f.gate.approval) = (now() - TimeDelta::hours(hours), Approval::Undecided);
             f.reminded = reminded;
         })
     };
@@ -243,21 +243,21 @@ fn i10_people_are_reminded_before_their_time_is_over_and_once() {
     assert_eq!(waiting(37, Some(now() - TimeDelta::hours(1))).remind, None);
     assert_eq!(waiting(69, Some(now() - TimeDelta::hours(33))).remind, Some(now() - TimeDelta::hours(1)));
     let billing = with(|f| {
-        (f.approved_since, f.keys.payment) = (Some(now() - TimeDelta::hours(60)), Payment::Open);
+        (f.approved_since, f.gate.payment) = (Some(now() - TimeDelta::hours(60)), Payment::Open);
         f.reminded = Some(now() - TimeDelta::hours(70));
     });
     assert_eq!((billing.remind, billing.waiting_on), (Some(now()), WaitingOn::Billing));
-    assert_eq!(with(|f| f.keys.authority = Err("gone".into())).remind, None, "policies have an alert of their own");
+    assert_eq!(with(|f| f.gate.policies = Err("gone".into())).remind, None, "policies have an alert of their own");
 }
 
 #[test]
 fn i5_nobody_is_waited_for_longer_than_the_backup_is_held() {
     let end = now() + TimeDelta::hours(5);
     for change in [
-        (|f| f.keys.approval = Approval::Undecided) as fn(&mut RestoreInputs),
-        |f| f.keys.payment = Payment::Open,
-        |f| f.keys.payment = Payment::Reused { reference: "INV-1".into(), other: "first".into() },
-        |f| f.keys.authority = Err("gone".into()),
+        (|f| f.gate.approval = Approval::Undecided) as fn(&mut RestoreInputs),
+        |f| f.gate.payment = Payment::Open,
+        |f| f.gate.payment = Payment::Reused { reference: "INV-1".into(), other: "first".into() },
+        |f| f.gate.policies = Err("gone".into()),
         |f| f.slot_free = false,
         |f| (f.prepare, f.not_before) = (prepared(), Some(now() + TimeDelta::hours(4))),
         |f| f.prepare = lost(),
@@ -273,12 +273,12 @@ fn i5_nobody_is_waited_for_longer_than_the_backup_is_held() {
 #[test]
 fn a_used_payment_reference_runs_nothing_and_waits_for_billing() {
     let reused = Payment::Reused { reference: "INV-1".into(), other: "first".into() };
-    let plan = with(|f| f.keys.payment = reused.clone());
+    let plan = with(|f| f.gate.payment = reused.clone());
     assert_eq!((plan.action, plan.reason.as_str()), (RestoreAction::Nothing, "PaymentReferenceUsed"));
     assert_eq!((plan.phase, plan.waiting_on), (Some(Phase::AwaitingPayment), WaitingOn::Billing));
-    assert_eq!((plan.deadline, plan.wake), (Some(at("2026-11-27T11:00:00Z")), Some(now() + LOOK_AGAIN)));
+    assert_eq!((plan.deadline, plan.wake), (Some(at("2026-11-27T11:00:00Z")), Some(now() + RECHECK)));
     assert!(plan.message.contains("\"first\""), "{}", plan.message);
-    let late = with(|f| (f.keys.payment, f.approved_since) = (reused.clone(), Some(at("2026-11-10T00:00:00Z"))));
+    let late = with(|f| (f.gate.payment, f.approved_since) = (reused.clone(), Some(at("2026-11-10T00:00:00Z"))));
     assert_eq!(late.reason, "PaymentExpired");
 }
 
@@ -304,10 +304,10 @@ fn i10_a_refund_is_waited_for_with_a_deadline_and_reminders() {
 fn an_approval_withdrawn_while_preparing_ends_it_and_the_claim_is_never_written() {
     let denied = Approval::Denied { by: "anna".into(), why: "the owner changed their mind".into() };
     for prepare in [StepState::Running { attempt: 1 }, prepared(), failed(1, true)] {
-        let plan = with(|f| (f.keys.approval, f.prepare) = (denied.clone(), prepare.clone()));
+        let plan = with(|f| (f.gate.approval, f.prepare) = (denied.clone(), prepare.clone()));
         assert!(matches!(plan.action, RestoreAction::Finish(Terminal::Denied(_))), "{prepare:?}: {plan:?}");
     }
-    let charged_back = with(|f| (f.keys.payment, f.prepare) = (Payment::Open, prepared()));
+    let charged_back = with(|f| (f.gate.payment, f.prepare) = (Payment::Open, prepared()));
     assert_eq!((charged_back.action, charged_back.phase), (RestoreAction::Nothing, Some(Phase::AwaitingPayment)));
 }
 
@@ -329,15 +329,15 @@ proptest! {
         approved: bool, paid: bool, intact: bool, ended: bool, deleting: bool, begun: bool,
     ) {
         let mut f = ready();
-        f.proof = begun.then(|| proof(600, StepState::None));
-        if export_mode { f.keys.mode = Mode::CrmExport }
-        if !approved { f.keys.approval = Approval::Undecided }
-        if !paid { f.keys.payment = Payment::Open }
-        if !intact { f.keys.authority = Err("x".into()) }
+        f.unknown_claim = begun.then(|| proof(600, StepState::None));
+        if export_mode { f.gate.mode = Mode::CrmExport }
+        if !approved { f.gate.approval = Approval::Undecided }
+        if !paid { f.gate.payment = Payment::Open }
+        if !intact { f.gate.policies = Err("x".into()) }
         if !eligible {
             f.eligibility = Eligibility::NotYet { reason: "X".into(), message: String::new() };
         }
-        (f.prepare, f.preflight, f.pinned, f.keys.held, f.keys.eligible) = (prepare, preflight, pinned, held, eligible);
+        (f.prepare, f.preflight, f.pinned, f.gate.held, f.gate.eligible) = (prepare, preflight, pinned, held, eligible);
         (f.ended, f.deleting) = (ended, deleting.then(now));
         let acts = matches!(
             decide(&f, now()).action,

@@ -2,7 +2,7 @@
 //! an end that is known when it begins (I10).
 
 use super::{
-    CLAIM_START_DEADLINE, LOOK_AGAIN, MAX_ATTEMPTS, RestoreAction, RestoreInputs, RestorePlan, StepState, WaitingOn,
+    CLAIM_START_DEADLINE, RECHECK, MAX_ATTEMPTS, RestoreAction, RestoreInputs, RestorePlan, StepState, WaitingOn,
 };
 use crate::gate::Mode;
 use crate::names::RestoreStep;
@@ -12,11 +12,11 @@ use chrono::{DateTime, TimeDelta, Utc};
 const LONGEST_PAUSE: TimeDelta = TimeDelta::minutes(30);
 
 /// How long the deletion of a request waits for what it prepared to be dropped: nobody may be kept from deleting a namespace.
-const LONGEST_LEAVING: TimeDelta = TimeDelta::minutes(15);
+const LONGEST_DELETION: TimeDelta = TimeDelta::minutes(15);
 
 /// Failures that say something about the hour and nothing about the backup: a server or a store that is away, a node that is
 /// drained, a lock that somebody holds. What is not listed here is met again by whoever loads the same backup again.
-const PASSING: [&str; 8] = [
+const TEMPORARY: [&str; 8] = [
     "AnotherAttempt",
     "Cancelled",
     "ConnectionLost",
@@ -29,29 +29,29 @@ const PASSING: [&str; 8] = [
 
 /// Whether an attempt that failed for this reason counts against the request: the next one would fail in the same way.
 pub fn is_fault(reason: &str) -> bool {
-    !PASSING.contains(&reason)
+    !TEMPORARY.contains(&reason)
 }
 
 /// The window's end, where the request swaps something.
 fn not_after(facts: &RestoreInputs) -> Option<DateTime<Utc>> {
-    facts.not_after.filter(|_| facts.keys.mode != Mode::CrmExport)
+    facts.not_after.filter(|_| facts.gate.mode != Mode::CrmExport)
 }
 
 /// Until when the helpdesk may take: its patience, or the window's end, if that comes first.
 pub(super) fn approval_end(facts: &RestoreInputs) -> DateTime<Utc> {
-    let patience = facts.created + facts.patience.approval;
+    let patience = facts.created + facts.deadlines.approval;
     not_after(facts).map_or(patience, |end| patience.min(end))
 }
 
 /// Until when the work may begin its last step: the backup must be held, and the window open.
 pub(super) fn work_end(facts: &RestoreInputs, now: DateTime<Utc>) -> DateTime<Utc> {
-    let held = facts.held_until.unwrap_or(now + LOOK_AGAIN);
+    let held = facts.held_until.unwrap_or(now + RECHECK);
     not_after(facts).map_or(held, |end| held.min(end))
 }
 
 /// A window in which nothing can be done any more ends the request, before people decide or pay for it.
 pub(super) fn impossible_window(facts: &RestoreInputs, now: DateTime<Utc>) -> Option<RestorePlan> {
-    if facts.keys.mode == Mode::CrmExport {
+    if facts.gate.mode == Mode::CrmExport {
         return None;
     }
     let time = |at: DateTime<Utc>| at.format("%Y-%m-%d %H:%M UTC");
@@ -74,12 +74,12 @@ pub(super) fn impossible_window(facts: &RestoreInputs, now: DateTime<Utc>) -> Op
 }
 
 /// Deleted before its claim: what it prepared goes first, as long as that may take.
-pub(super) fn leaving(facts: &RestoreInputs, since: DateTime<Utc>, now: DateTime<Utc>) -> RestorePlan {
+pub(super) fn deleting(facts: &RestoreInputs, since: DateTime<Utc>, now: DateTime<Utc>) -> RestorePlan {
     let plan = |action, message| RestorePlan::new(action, None, "Deleting", message);
-    let deadline = since + LONGEST_LEAVING;
-    if facts.owes_drop && now < deadline {
+    let deadline = since + LONGEST_DELETION;
+    if facts.prepared_left && now < deadline {
         let plan = plan(RestoreAction::Drop, "deleted before its claim: what it prepared is dropped first");
-        return plan.until(deadline).again((now + LOOK_AGAIN).min(deadline));
+        return plan.with_deadline(deadline).wake_at((now + RECHECK).min(deadline));
     }
     plan(RestoreAction::Release, "deleted before its claim: nothing was changed")
 }
@@ -92,7 +92,7 @@ pub fn start_by(claimed: DateTime<Utc>, longest: TimeDelta, not_after: Option<Da
 
 /// A repeatable step whose attempt ended without success: it fails for good, waits for its next attempt, or begins it.
 /// `working` is the plan of that attempt.
-pub(super) fn again(
+pub(super) fn next_attempt(
     facts: &RestoreInputs,
     step: RestoreStep,
     working: impl Fn(RestoreAction) -> RestorePlan,
@@ -117,7 +117,7 @@ pub(super) fn again(
     if now >= deadline {
         return Some(RestorePlan::fail(reason, &format!("{message}; there was no time for another attempt")));
     }
-    let due = at + pause(attempt, facts.patience.retry);
+    let due = at + pause(attempt, facts.deadlines.retry);
     if now >= due {
         return Some(working(RestoreAction::Start(step, attempt + 1)));
     }
@@ -126,7 +126,7 @@ pub(super) fn again(
     // Who is to mend it: of a pod that went, nobody.
     let on = if reason == lost || reason == "Cancelled" { WaitingOn::Operator } else { WaitingOn::PlatformTeam };
     let plan = RestorePlan { reason: reason.to_owned(), message: told, ..working(RestoreAction::Nothing) };
-    Some(plan.on(on).until(deadline).again(due.min(deadline)))
+    Some(plan.waiting_for(on).with_deadline(deadline).wake_at(due.min(deadline)))
 }
 
 /// The pause after so many attempts: each is twice as long as the one before.

@@ -188,7 +188,7 @@ pub enum Verdict {
     /// It is deleted: its time is over and the operator is who deletes.
     Delete,
     /// It is what a failed run left and is deleted, if there is still no manifest.
-    Clear,
+    DeleteUnfinished,
     /// Its hold is given up: nobody needs it, and its retention is over.
     Release,
     /// A hold that nobody needs any more, but not yet released.
@@ -247,7 +247,7 @@ impl Orders {
         // tagged when it broke off, and whose manifest expired.
         let stuck = self.release && self.overdue(dir);
         let ours = dir.area == Area::Held || self.enforcer == Enforcer::Operator || stuck;
-        if old && ours && need == Need::NOBODY { Verdict::Clear } else { Verdict::Keep }
+        if old && ours && need == Need::NOBODY { Verdict::DeleteUnfinished } else { Verdict::Keep }
     }
 
     /// Whether an object of an area without backups is deleted.

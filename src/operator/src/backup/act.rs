@@ -13,7 +13,7 @@ use kube::{Resource, ResourceExt};
 use sennight_api::backup_schedule::LastRun;
 use sennight_api::{BackupSchedule, BackupScheduleStatus};
 use sennight_core::backup::RunKey;
-use sennight_core::batch::{BatchSharing, Due, Group, Priority};
+use sennight_core::batch::{BatchSharing, DueDump, Group, Priority};
 use sennight_core::manifest::TenantIdentity;
 use sennight_protocol::backup::DumpTask;
 use sennight_protocol::target::DatabaseTarget;
@@ -72,11 +72,11 @@ pub fn ask(
     let now = ctx.now();
     let bytes = status.backups.first().map(|point| point.bytes);
     let failed = status.last_failure.as_ref().map(|failure| failure.reason.as_str());
-    let due = Due {
+    let due = DueDump {
         schedule: object.name_any(),
         uid: object.uid().unwrap_or_default(),
         run: key.clone(),
-        lane: Priority::of(key, since, now),
+        priority: Priority::of(key, since, now),
         since,
         queued: now,
         bytes,
@@ -96,7 +96,7 @@ pub fn ask(
 
 /// Whether an order is still what its schedule says, and nobody else keeps its tenant and database since. An edited one asks
 /// again for itself.
-pub fn stands(order: &Order, group: &Group, due: &Due, ctx: &Context) -> bool {
+pub fn stands(order: &Order, group: &Group, due: &DueDump, ctx: &Context) -> bool {
     let there = |row: &ScheduleEntry| gather::names_what_is_there(row, ctx);
     let row = ctx.caches.schedules.get(&Key::new(&group.namespace, &due.schedule));
     row.is_some_and(|row| {

@@ -45,11 +45,11 @@ impl KeepError {
 fn points(status: &BackupScheduleStatus) -> Vec<BackupSize> {
     let point = |p: &sennight_api::backup_schedule::Backup| BackupSize {
         id: p.id.clone(),
-        taken: p.snapshot_time,
+        snapshot_time: p.snapshot_time,
         rows: p.rows,
         tables: p.tables,
         expires: p.expires_at,
-        kept: p.held_until,
+        held_until: p.held_until,
     };
     status.backups.iter().map(point).collect()
 }
@@ -117,7 +117,7 @@ async fn take(
     status: &mut BackupScheduleStatus,
     ctx: &Context,
 ) -> Result<(), KeepError> {
-    let (Keep::Hold { id, .. } | Keep::LetGo { id }) = step;
+    let (Keep::Hold { id, .. } | Keep::Release { id }) = step;
     let Some(point) = status.backups.iter_mut().find(|point| point.id == *id) else { return Ok(()) };
     let backup = BackupRef {
         prefix: point.prefix.clone().unwrap_or_default(),
@@ -131,7 +131,7 @@ async fn take(
             point.prefix = Some(held.backup.prefix);
             point.held_until = Some(*until);
         }
-        Keep::LetGo { .. } => {
+        Keep::Release { .. } => {
             // A request that holds it too lets it go at its own end.
             if !held.contains(id) {
                 release(&store, &backup).await?;

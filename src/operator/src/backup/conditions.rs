@@ -6,7 +6,7 @@ use crate::jobs::{JobEntry, Run};
 use chrono::{DateTime, Utc};
 use sennight_api::conditions::{ScheduleCondition, find, set};
 use sennight_api::{BackupSchedule, BackupScheduleStatus, Condition, ConditionStatus};
-use sennight_core::backup::{Freshness, Waiting};
+use sennight_core::backup::{Freshness, WaitReason};
 
 /// Longest message that the schema takes.
 const MESSAGE_LIMIT: usize = 2000;
@@ -14,7 +14,7 @@ const MESSAGE_LIMIT: usize = 2000;
 /// What Ready says.
 pub enum Reported {
     /// As it stands.
-    Plan(Waiting),
+    Plan(WaitReason),
     /// Nothing new: a dump that comes and goes is told when it has ended.
     Nothing,
     /// The same, and that the backup it replaces has grown old is not told either: it is due since a moment. After an outage
@@ -76,21 +76,21 @@ fn ready(status: &BackupScheduleStatus, told: &Reported) -> Option<Condition> {
         // Until now it could not run, or nobody has looked at it yet.
         Reported::Nothing | Reported::Shortly => match find(&status.conditions, ScheduleCondition::Ready) {
             Some(ready) if ready.is_true() && ready.reason != "Suspended" => return None,
-            _ => Waiting::NotDue,
+            _ => WaitReason::NotDue,
         },
     };
     let reason: &'static str = why.into();
     let (reason, message) = match why {
-        Waiting::NotDue => ("Scheduled", "the next dump is at status.nextRunTime"),
-        Waiting::Running => ("Dumping", "a dump runs"),
-        Waiting::Suspended => (reason, "spec.suspend is true: no dumps, and the backups still expire"),
-        Waiting::RestoreInProgress => (reason, "a restore has claimed this database; dumps go on after it"),
-        Waiting::BudgetReached => {
+        WaitReason::NotDue => ("Scheduled", "the next dump is at status.nextRunTime"),
+        WaitReason::Running => ("Dumping", "a dump runs"),
+        WaitReason::Suspended => (reason, "spec.suspend is true: no dumps, and the backups still expire"),
+        WaitReason::RestoreInProgress => (reason, "a restore has claimed this database; dumps go on after it"),
+        WaitReason::BudgetReached => {
             (reason, "due; waiting for its turn (maxConcurrentDumps, --max-dumps, --jobs-per-minute)")
         }
-        Waiting::JobSuspended => (reason, "its Job is suspended, by Kueue or a person; it waits until it is resumed"),
-        Waiting::Retrying => (reason, "the last dump failed; it is tried again soon"),
-        Waiting::DeadlineMissed => (reason, "the slot passed startingDeadlineSeconds ago; the next one runs"),
+        WaitReason::JobSuspended => (reason, "its Job is suspended, by Kueue or a person; it waits until it is resumed"),
+        WaitReason::Retrying => (reason, "the last dump failed; it is tried again soon"),
+        WaitReason::DeadlineMissed => (reason, "the slot passed startingDeadlineSeconds ago; the next one runs"),
     };
     Some(Condition::new(ScheduleCondition::Ready, true, reason, message))
 }
@@ -146,13 +146,13 @@ mod tests {
         .unwrap();
         let fresh = |before: Freshness, told: &Reported, now: Freshness| {
             let mut status = BackupScheduleStatus::default();
-            write(&object, &mut status, &Reported::Plan(Waiting::NotDue), before, Utc::now());
+            write(&object, &mut status, &Reported::Plan(WaitReason::NotDue), before, Utc::now());
             write(&object, &mut status, told, now, Utc::now());
             find(&status.conditions, ScheduleCondition::Fresh).unwrap().reason.clone()
         };
         let (good, bad) = (Freshness::BackupIsFresh, Freshness::BackupIsStale);
         assert_eq!(fresh(good, &Reported::Shortly, bad), "BackupIsFresh");
-        assert_eq!(fresh(good, &Reported::Plan(Waiting::BudgetReached), bad), "BackupIsStale");
+        assert_eq!(fresh(good, &Reported::Plan(WaitReason::BudgetReached), bad), "BackupIsStale");
         assert_eq!(fresh(good, &Reported::Nothing, bad), "BackupIsStale", "its Job takes long");
         assert_eq!(fresh(bad, &Reported::Shortly, good), "BackupIsFresh");
         assert_eq!(fresh(Freshness::AwaitingFirstBackup, &Reported::Shortly, Freshness::NoBackup), "NoBackup");

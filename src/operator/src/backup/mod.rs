@@ -24,7 +24,7 @@ use sennight_api::backup_schedule::RunOutcome;
 use sennight_api::conditions::{ScheduleCondition, find, set};
 use sennight_api::convert::instant;
 use sennight_api::{BackupSchedule, BackupScheduleStatus, Condition};
-use sennight_core::backup::{self, BackupInputs, BackupPlan, Decision, Ended, LastRun, RunKey, Waiting};
+use sennight_core::backup::{self, BackupInputs, BackupPlan, Decision, Ended, LastRun, RunKey, WaitReason};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use validate::{Invalid, Valid};
@@ -176,10 +176,10 @@ async fn follow(
         }
         BackupPlan::Wait(why) => {
             ctx.dispatch.forget(&object.uid().unwrap_or_default());
-            if *why == Waiting::Running { underway(object, seen, status, ctx) } else { Reported::Plan(*why) }
+            if *why == WaitReason::Running { underway(object, seen, status, ctx) } else { Reported::Plan(*why) }
         }
     };
-    if decision.plan == BackupPlan::Wait(Waiting::Running) {
+    if decision.plan == BackupPlan::Wait(WaitReason::Running) {
         // A Job's end wakes us; this is for the case that its event was lost, and for a Job that takes long.
         let safety = now + patience(seen, ctx);
         wake = Some(wake.map_or(safety, |at| at.min(safety)));
@@ -228,7 +228,7 @@ fn queue(
         _ if now < asked.since + notice => (Reported::Shortly, again),
         Some(trouble) => (Reported::Trouble(trouble), again),
         None if asked.lingers.is_some() => (Reported::Shortly, again),
-        None => (Reported::Plan(Waiting::BudgetReached), again),
+        None => (Reported::Plan(WaitReason::BudgetReached), again),
     }
 }
 
@@ -246,7 +246,7 @@ fn underway(
     ctx: &Context,
 ) -> Reported {
     let ending = seen.riding.as_ref().map(|riding| &riding.ending).or(seen.ending.as_ref());
-    let told = if ending == Some(&Ending::Suspended) { Waiting::JobSuspended } else { Waiting::Running };
+    let told = if ending == Some(&Ending::Suspended) { WaitReason::JobSuspended } else { WaitReason::Running };
     let Some(riding) = seen.riding.as_ref().filter(|riding| !riding.ending.is_over()) else {
         return Reported::Plan(told);
     };

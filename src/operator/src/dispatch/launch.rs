@@ -17,7 +17,7 @@ use k8s_openapi::api::batch::v1::Job;
 use kube::ResourceExt;
 use kube::api::Api;
 use sennight_core::backup::RunKey;
-use sennight_core::batch::{Due, Group, job_name};
+use sennight_core::batch::{DueDump, Group, job_name};
 use std::collections::HashSet;
 use tracing::{info, warn};
 
@@ -31,7 +31,7 @@ const AT_ONCE: usize = 8;
 /// A dump that rides.
 pub struct BatchMember {
     /// What was queued.
-    pub due: Due,
+    pub due: DueDump,
     /// What it is to do.
     pub order: Order,
 }
@@ -91,7 +91,7 @@ async fn launch(ticketed: Ticketed, decided: DateTime<Utc>, ctx: &Context) {
 }
 
 /// Those who still should ride. The others look again for themselves.
-fn board(group: &Group, runs: Vec<Due>, ctx: &Context) -> Vec<BatchMember> {
+fn board(group: &Group, runs: Vec<DueDump>, ctx: &Context) -> Vec<BatchMember> {
     let claimed = ctx.caches.open.claimed(&group.namespace);
     // A restore may go by the name of another schedule of the same database, one that is refused by now.
     let claims = claimed.iter().filter_map(|name| ctx.caches.schedules.get(&Key::new(&group.namespace, name)));
@@ -114,7 +114,7 @@ fn board(group: &Group, runs: Vec<Due>, ctx: &Context) -> Vec<BatchMember> {
 }
 
 /// Whether a Job has this run already, or has just ended with it and nobody has written that down yet.
-fn carried(order: &Order, due: &Due, ctx: &Context) -> bool {
+fn carried(order: &Order, due: &DueDump, ctx: &Context) -> bool {
     ctx.jobs.cards().carrying(&due.uid).iter().any(|card| card.runs() || card.decided > order.recorded)
 }
 

@@ -17,8 +17,8 @@ use sennight_api::conditions::{RequestCondition, is_true};
 use sennight_api::restore_report::JobRecord;
 use sennight_api::restore_status::PinnedBackup;
 use sennight_api::{BackupSchedule, RestoreRequest, RestoreRequestStatus};
-use sennight_core::estimate::expected;
-use sennight_core::gate::{self, Keys};
+use sennight_core::estimate::estimate;
+use sennight_core::gate::{self, RunInputs};
 use sennight_core::names::{RestoreStep, restore_job};
 use sennight_core::restore::{self, RestorePlan};
 use sennight_core::retention::held_until;
@@ -48,7 +48,7 @@ pub fn pin(status: &mut RestoreRequestStatus, assessed: &Assessed, seen: &Observ
     if backup.is_none() && status.undo.is_none() {
         return;
     }
-    let expected = expected(assessed.facts.keys.mode, backup.map_or(0, |backup| backup.bytes), &seen.samples);
+    let expected = estimate(assessed.facts.gate.mode, backup.map_or(0, |backup| backup.bytes), &seen.samples);
     let estimate = status.estimate.get_or_insert_default();
     estimate.backup_bytes = backup.map(|backup| backup.bytes);
     estimate.rows = backup.map(|backup| backup.rows);
@@ -175,7 +175,7 @@ async fn same_schedule(object: &RestoreRequest, seen: &ObservedRequest, ctx: &Co
 /// Tries every lock on a fresh read.
 async fn unlocked(
     object: &RestoreRequest,
-    known: &Keys,
+    known: &RunInputs,
     seen: &ObservedRequest,
     ctx: &Context,
 ) -> Result<Reread, ReconcileError> {
@@ -193,7 +193,7 @@ async fn unlocked(
         return Ok(Reread::unusable("its BackupSchedule has just been changed"));
     }
     let authority = authority::verify(ctx, &fresh).await;
-    Ok(match gate::open(&keys(&fresh, known, authority, ctx).await?) {
+    Ok(match gate::may_run(&keys(&fresh, known, authority, ctx).await?) {
         Ok(()) => Reread::Usable(fresh),
         Err(closed) => Reread::Unusable(closed.to_string()),
     })
@@ -202,21 +202,21 @@ async fn unlocked(
 /// The keys of a request that was read just now.
 async fn keys(
     fresh: &RestoreRequest,
-    known: &Keys,
+    known: &RunInputs,
     authority: Result<(), AuthorityFault>,
     ctx: &Context,
-) -> Result<Keys, ReconcileError> {
-    let keys = Keys {
+) -> Result<RunInputs, ReconcileError> {
+    let keys = RunInputs {
         eligible: known.eligible,
         held: fresh.status.as_ref().is_some_and(|s| is_true(&s.conditions, RequestCondition::Held)),
         four_eyes: ctx.settings.four_eyes,
-        standing: ctx.authority.standing(fresh, ctx.settings.four_eyes),
-        authority: authority.map_err(|fault| fault.to_string()),
+        signatures: ctx.authority.standing(fresh, ctx.settings.four_eyes),
+        policies: authority.map_err(|fault| fault.to_string()),
         ..signatures(fresh, fresh.spec.mode.into())
     };
     // Another one may have been paid by the same reference since.
     Ok(match payments::reused_now(fresh, ctx).await? {
-        Some(payment) => Keys { payment, ..keys },
+        Some(payment) => RunInputs { payment, ..keys },
         None => keys,
     })
 }
@@ -246,7 +246,7 @@ async fn may_begin(
         tracing::info!(%step, why, "the Job is not created");
         Begun::No
     };
-    let (claimed, known) = (assessed.facts.claim.is_some(), &assessed.facts.keys);
+    let (claimed, known) = (assessed.facts.claim.is_some(), &assessed.facts.gate);
     // A preflight reads only, and what ends a lost swap begins nothing.
     let free = matches!(step, RestoreStep::Preflight | RestoreStep::RecoverCutover);
     let fresh = if claimed || free { afresh(object, ctx).await? } else { unlocked(object, known, seen, ctx).await? };
@@ -264,10 +264,10 @@ async fn may_begin(
     if claimed && !free {
         // Without forgeries: of a claimed request the definition's own rules refuse them first.
         let authority = authority::intact(&ctx.clients.write, ctx.settings.four_eyes).await;
-        match gate::open(&keys(&fresh, known, authority, ctx).await?) {
+        match gate::may_run(&keys(&fresh, known, authority, ctx).await?) {
             Ok(()) => {}
-            Err(closed) if closed.may_pass() => return Ok(not_now(closed.to_string())),
-            Err(closed) => return Ok(Begun::Never(Box::new(restore::unsigned(&closed)))),
+            Err(closed) if closed.is_temporary() => return Ok(not_now(closed.to_string())),
+            Err(closed) => return Ok(Begun::Never(Box::new(restore::claim_without_approval(&closed)))),
         }
     }
     Ok(Begun::Yes)
@@ -308,7 +308,7 @@ pub async fn start(
     match place(object, &worker, ctx).await? {
         Placed::Ours(job) => record(status, &job, step, attempt, ctx.now()),
         Placed::Foreign { difference } => {
-            let plan = restore::stranger(step, &format!("{namespace}/{name}"), &difference);
+            let plan = restore::job_name_taken(step, &format!("{namespace}/{name}"), &difference);
             return Ok(Begun::Never(Box::new(plan)));
         }
     }
@@ -378,7 +378,7 @@ pub async fn claim(
     seen: &ObservedRequest,
     ctx: &Context,
 ) -> Result<bool, ReconcileError> {
-    let fresh = match unlocked(object, &assessed.facts.keys, seen, ctx).await? {
+    let fresh = match unlocked(object, &assessed.facts.gate, seen, ctx).await? {
         Reread::Usable(fresh) => fresh,
         Reread::Unusable(why) => {
             tracing::info!(%step, why, "a lock closed just before the claim");

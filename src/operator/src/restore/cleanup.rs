@@ -41,7 +41,7 @@ pub async fn round(
     match &plan.action {
         CleanupAction::Nothing => {}
         CleanupAction::Hold(by) => held(status, Some(by.clone())),
-        CleanupAction::LetGo => held(status, None),
+        CleanupAction::Release => held(status, None),
         CleanupAction::BeginDropping => {
             if let Some(kept) = &mut status.previous_database {
                 kept.dropping_since = Some(now);
@@ -88,7 +88,7 @@ fn facts(
         undo_until: kept.map(|k| k.undo_until),
         undoing: undoing(object, &seen.siblings),
         held_by: kept.and_then(|k| k.held_by.clone()),
-        safe: kept.and_then(|k| k.safety_backup.as_ref()).is_some_and(|s| cleanup::is_safe(s.expires_at, ctx.now())),
+        safety_backup_ready: kept.and_then(|k| k.safety_backup.as_ref()).is_some_and(|s| cleanup::safety_backup_counts(s.expires_at, ctx.now())),
         safety_backup: step(status, RestoreStep::SafetyBackup, fresh),
         dropping: kept.is_some_and(|k| k.dropping_since.is_some()),
         drop_step: step(status, RestoreStep::DropDatabase, fresh),
@@ -190,7 +190,7 @@ async fn start(
             Ok(true)
         }
         Placed::Foreign { difference } => {
-            let plan = restore::stranger(step, &format!("{namespace}/{}", worker.name), &difference);
+            let plan = restore::job_name_taken(step, &format!("{namespace}/{}", worker.name), &difference);
             ctx.observer.event(object, EventType::Warning, &plan.reason, "Start", &plan.message).await;
             Ok(false)
         }

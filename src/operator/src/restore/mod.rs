@@ -80,7 +80,7 @@ async fn reconcile(object: Arc<RestoreRequest>, ctx: Arc<Context>) -> Result<con
     let guarded = validate::Guarded { authority, standing };
     let mut assessed = validate::assess(&object, &status, &fresh, &seen, guarded, &ctx.settings, now);
     if let AuditRecordState::Broken(why) = &recorded {
-        assessed.facts.broken = Some(why.clone());
+        assessed.facts.record_error = Some(why.clone());
     }
     report::facts(&object, &mut status, &assessed, &seen, now);
     // An approval that was mirrored just now counts from now.
@@ -144,7 +144,7 @@ async fn act(
             act::pin(status, assessed, seen);
             Ok(Begun::Yes)
         }
-        RestoreAction::Hold if assessed.facts.keys.mode == Mode::Undo => {
+        RestoreAction::Hold if assessed.facts.gate.mode == Mode::Undo => {
             let holds = undo::hold(object, ctx).await?;
             if holds {
                 report::held(object, status, true, "HoldPlaced", "the replaced database is kept until this ends", now);
@@ -206,7 +206,7 @@ async fn write(
         ctx.observer.event(object, EventType::Warning, "DeadlineNear", "Remind", &note).await;
     }
     if let RestoreAction::Finish(terminal) = &plan.action {
-        let (mode, outcome) = report::ended(assessed.facts.keys.mode, terminal);
+        let (mode, outcome) = report::ended(assessed.facts.gate.mode, terminal);
         let failed = is_true(&status.conditions, RequestCondition::Failed);
         ctx.metrics.restore_ended(mode, outcome, failed.then_some(plan.reason.as_str()));
     }

@@ -64,17 +64,17 @@ fn approved(object: &RestoreRequest) -> Condition {
 fn eligible(assessed: &Assessed, seen: &ObservedRequest) -> Condition {
     let kind = RequestCondition::Eligible;
     let facts = &assessed.facts;
-    let unpaid = !matches!(facts.keys.payment, Payment::Paid { .. });
+    let unpaid = !matches!(facts.gate.payment, Payment::Paid { .. });
     let plan = seen.schedule.as_ref().map(|s| &s.spec.tenant.plan);
     match (&facts.eligibility, &facts.preflight) {
         (Eligibility::Never { reason, message }, _) => Condition::new(kind, false, reason.clone(), message.clone()),
         (Eligibility::NotYet { reason, message }, _) => {
             Condition::new(kind, ConditionStatus::Unknown, reason.clone(), message.clone())
         }
-        (Eligibility::Yes, StepState::Failed { reason, message, .. }) if !facts.keys.eligible => {
+        (Eligibility::Yes, StepState::Failed { reason, message, .. }) if !facts.gate.eligible => {
             Condition::new(kind, false, reason.clone(), message.clone())
         }
-        (Eligibility::Yes, _) if !facts.keys.eligible => {
+        (Eligibility::Yes, _) if !facts.gate.eligible => {
             Condition::new(kind, ConditionStatus::Unknown, "Checking", "looking at the server")
         }
         (Eligibility::Yes, _) => match plan {

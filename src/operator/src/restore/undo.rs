@@ -15,7 +15,7 @@ use sennight_api::conditions::{RequestCondition, is_true};
 use sennight_api::restore_request::RestoreMode;
 use sennight_api::restore_status::Undone;
 use sennight_api::{RestoreRequest, RestoreRequestStatus};
-use sennight_core::cleanup::Undoing;
+use sennight_core::cleanup::UndoRequests;
 use sennight_core::gate::GateInputs;
 use sennight_core::gate::undo::{self, UndoRefusal};
 use std::sync::Arc;
@@ -64,17 +64,17 @@ pub fn assess(
     let newest = seen.siblings.iter().filter(|r| swapped(r)).max_by_key(|r| committed(r));
     let replaced_by = request.as_ref().zip(newest).filter(|(r, n)| brought(r) != brought(n)).map(|(_, n)| n.name_any());
     let kept = request.as_ref().and_then(|r| r.status.as_ref()).and_then(|s| s.previous_database.clone());
-    let facts = request.as_ref().map(|r| undo::Undone {
+    let facts = request.as_ref().map(|r| undo::UndoTarget {
         name: &wanted,
         same_schedule: r.spec.schedule_ref == object.spec.schedule_ref,
         swapped: swapped(r) && brought(r).is_some(),
-        until: kept.as_ref().map(|k| k.undo_until),
-        gone: kept.as_ref().is_some_and(|k| k.dropping_since.is_some() || k.dropped_at.is_some()),
+        undo_until: kept.as_ref().map(|k| k.undo_until),
+        database_gone: kept.as_ref().is_some_and(|k| k.dropping_since.is_some() || k.dropped_at.is_some()),
         replaced_by: replaced_by.as_deref(),
-        held_for_us: kept.as_ref().is_some_and(|k| k.held_by.as_ref() == Some(&object.name_any())),
-        asked,
+        held_for_this_request: kept.as_ref().is_some_and(|k| k.held_by.as_ref() == Some(&object.name_any())),
+        requested_at: asked,
     });
-    undo::undoable(evidence, &wanted, facts.as_ref())?;
+    undo::check_undo(evidence, &wanted, facts.as_ref())?;
     let target = request.as_ref().zip(kept).zip(request.as_ref().and_then(|r| brought(r)));
     let ((request, kept), live_oid) = target.ok_or_else(|| UndoRefusal::UndoneMissing(wanted.clone()))?;
     let timing = &settings.timing;
@@ -110,7 +110,7 @@ pub fn wake(object: &RestoreRequest, ctx: &Context) {
 }
 
 /// Who wants `object` undone, by the requests of its schedule.
-pub fn undoing(object: &RestoreRequest, siblings: &[Arc<RestoreRequest>]) -> Undoing {
+pub fn undoing(object: &RestoreRequest, siblings: &[Arc<RestoreRequest>]) -> UndoRequests {
     let name = object.name_any();
     let mine = |r: &&Arc<RestoreRequest>| {
         r.spec.mode == RestoreMode::Undo
@@ -123,15 +123,15 @@ pub fn undoing(object: &RestoreRequest, siblings: &[Arc<RestoreRequest>]) -> Und
     for request in siblings.iter().filter(mine) {
         match standing(request.status.as_ref()) {
             Ended::Open => open.push((created(request), request.name_any())),
-            Ended::Effective => return Undoing::Done(request.name_any()),
+            Ended::Effective => return UndoRequests::Done(request.name_any()),
             Ended::Unknown => unsettled.push(request.name_any()),
             Ended::WithoutEffect => {}
         }
     }
     if let Some(name) = unsettled.pop() {
-        return Undoing::Unknown(name);
+        return UndoRequests::Unknown(name);
     }
-    open.into_iter().min().map_or(Undoing::Nobody, |(_, name)| Undoing::Open(name))
+    open.into_iter().min().map_or(UndoRequests::None, |(_, name)| UndoRequests::Open(name))
 }
 
 enum Ended {

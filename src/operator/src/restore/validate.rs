@@ -17,7 +17,7 @@ use sennight_api::{RestoreRequest, RestoreRequestStatus};
 use sennight_core::authority::Distrust;
 use sennight_core::gate::undo::UndoRefusal;
 use sennight_core::gate::{
-    self, Account, Approval, BackupCandidate, FourEyes, GateInputs, Keys, Mode, Payment, Wanted,
+    self, ScheduleFacts, Approval, BackupCandidate, FourEyes, GateInputs, RunInputs, Mode, Payment, RequestedBackup,
 };
 use sennight_core::names::{RestoreStep, restore_job};
 use sennight_core::restore::{ClaimState, Deadlines, Eligibility, RestoreInputs, StepState};
@@ -71,29 +71,29 @@ pub fn assess(
         created: created(object).unwrap_or(now),
         approved_since: approved.and_then(|c| c.last_transition_time),
         deleting: object.metadata.deletion_timestamp.as_ref().map(|at| instant(at).unwrap_or(now)),
-        owes_drop: super::cleanup::owes_drop(status, fresh, seen),
+        prepared_left: super::cleanup::owes_drop(status, fresh, seen),
         ended: status.finished_at.is_some(),
         pinned: status.backup.is_some() || status.undo.is_some(),
-        keys: Keys {
+        gate: RunInputs {
             eligible,
             held: is_true(&status.conditions, RequestCondition::Held),
             requested_by: object.spec.requested_by.clone(),
             four_eyes: settings.four_eyes,
-            standing: guarded.standing,
-            authority: guarded.authority,
+            signatures: guarded.standing,
+            policies: guarded.authority,
             payment: seen.reused.clone().unwrap_or_else(|| keys.payment.clone()),
             ..keys
         },
         eligibility,
         held_until: held_until(status),
         claim: claim(object, status, seen, now),
-        proof: seen.proof.clone(),
-        broken: None,
+        unknown_claim: seen.proof.clone(),
+        record_error: None,
         job_limit: super::work::claimed_limit(mode, &settings.timing),
         preflight,
         prepare: step(status, RestoreStep::Prepare, fresh),
         cutover: step(status, RestoreStep::Cutover, fresh),
-        recovers: seen.server.is_some(),
+        can_recover: seen.server.is_some(),
         recover: step(status, RestoreStep::RecoverCutover, fresh),
         export: step(status, RestoreStep::Export, fresh),
         faults: faults(status, repeatable(mode), length(settings.timing.restore_deadline)),
@@ -102,7 +102,7 @@ pub fn assess(
         dumping: seen.dumping,
         not_before: window.and_then(|w| w.not_before),
         not_after: window.and_then(|w| w.not_after),
-        patience: patience(settings),
+        deadlines: patience(settings),
         reminded: status.reminded_at,
         owed: payments::owed(object),
     };
@@ -133,7 +133,7 @@ fn claim(
     } else {
         None
     };
-    Some(ClaimState { at: claim.at, job_seen, job_there: seen.job_there, impossible })
+    Some(ClaimState { at: claim.at, job_seen, job_exists: seen.job_there, impossible })
 }
 
 fn length(of: std::time::Duration) -> TimeDelta {
@@ -158,7 +158,7 @@ fn repeatable(mode: Mode) -> RestoreStep {
 }
 
 /// Only what helpdesk and billing wrote into this very object; everything else as if closed.
-pub fn signatures(object: &RestoreRequest, mode: Mode) -> Keys {
+pub fn signatures(object: &RestoreRequest, mode: Mode) -> RunInputs {
     let status = object.status.as_ref();
     let approval = status.and_then(|s| s.approval.as_ref()).map_or(Approval::Undecided, |a| {
         let by = a.by.clone().unwrap_or_default();
@@ -172,7 +172,7 @@ pub fn signatures(object: &RestoreRequest, mode: Mode) -> Keys {
     // Money that went back pays for nothing.
     let paid = paid && payment.is_none_or(|p| p.refund.is_none());
     let by = payment.and_then(|p| p.by.clone()).unwrap_or_default();
-    Keys {
+    RunInputs {
         mode,
         eligible: false,
         held: false,
@@ -180,8 +180,8 @@ pub fn signatures(object: &RestoreRequest, mode: Mode) -> Keys {
         payment: if paid { Payment::Paid { by } } else { Payment::Open },
         requested_by: object.spec.requested_by.clone(),
         four_eyes: FourEyes::None,
-        standing: Err(Distrust::SignaturesUnknown),
-        authority: Err("not looked at".to_owned()),
+        signatures: Err(Distrust::SignaturesUnknown),
+        policies: Err("not looked at".to_owned()),
     }
 }
 
@@ -190,11 +190,11 @@ pub fn created(object: &RestoreRequest) -> Option<DateTime<Utc>> {
     object.creation_timestamp().as_ref().and_then(instant)
 }
 
-fn account(seen: &ObservedRequest, now: DateTime<Utc>) -> Option<Account> {
+fn account(seen: &ObservedRequest, now: DateTime<Utc>) -> Option<ScheduleFacts> {
     let (schedule, server) = (seen.schedule.as_ref()?, seen.server.as_ref()?);
     // A schedule whose own fields are wrong still has backups; its days are then counted in UTC.
     let today = timetable(schedule).map_or_else(|_| now.date_naive(), |t| t.day(now));
-    Some(Account {
+    Some(ScheduleFacts {
         owner: schedule.spec.tenant.owner.clone(),
         identity: targets::identity(schedule, server),
         today,
@@ -233,8 +233,8 @@ fn resolve(
     let spec = &object.spec;
     let account = account(seen, now);
     let wanted = match (&spec.date, spec.backup.as_ref().and_then(|id| id.parse().ok())) {
-        (_, Some(id)) => Wanted::Point(id),
-        (date, None) => Wanted::Day(date.unwrap_or_default()),
+        (_, Some(id)) => RequestedBackup::Id(id),
+        (date, None) => RequestedBackup::Day(date.unwrap_or_default()),
     };
     let backups: Result<Vec<BackupCandidate>, &str> = match &seen.catalogue {
         Ok(entries) => Ok(entries.iter().map(candidate).collect()),
@@ -250,10 +250,10 @@ fn resolve(
         mode,
         wanted: &wanted,
         requester: &spec.requester.user_id,
-        schedule: &spec.schedule_ref.name,
-        account: account.as_ref(),
-        away: away.as_deref(),
-        rival: seen.rival.as_deref(),
+        schedule_name: &spec.schedule_ref.name,
+        schedule: account.as_ref(),
+        missing_reference: away.as_deref(),
+        active_request: seen.rival.as_deref(),
         retention_days: seen.storage.as_ref().map_or(7, |s| s.spec.retention.days),
         backups: backups.as_deref().map_err(|why| *why),
         pinned: pinned.as_ref(),
@@ -266,7 +266,7 @@ fn resolve(
 
 fn refused(refusal: &UndoRefusal) -> Eligibility {
     let (reason, message) = (refusal.reason().to_owned(), refusal.to_string());
-    if refusal.may_pass() { Eligibility::NotYet { reason, message } } else { Eligibility::Never { reason, message } }
+    if refusal.is_temporary() { Eligibility::NotYet { reason, message } } else { Eligibility::Never { reason, message } }
 }
 
 fn eligibility(
@@ -282,7 +282,7 @@ fn eligibility(
         return Eligibility::Never { reason: reason.to_owned(), message: error.to_string() };
     }
     match resolved {
-        Err(refusal) if refusal.may_pass() => {
+        Err(refusal) if refusal.is_temporary() => {
             Eligibility::NotYet { reason: refusal.reason().to_owned(), message: refusal.to_string() }
         }
         Err(refusal) => Eligibility::Never { reason: refusal.reason().to_owned(), message: refusal.to_string() },

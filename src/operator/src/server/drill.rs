@@ -20,7 +20,7 @@ use sennight_api::common::LocalRef;
 use sennight_api::conditions::set;
 use sennight_api::database_server::{DrillRun, DrillStatus};
 use sennight_api::{BackupSchedule, BackupStorage, DatabaseServer, DatabaseServerStatus};
-use sennight_core::drill::{DrillCandidate, Due, next};
+use sennight_core::drill::{DrillCandidate, NextDrill, next};
 use sennight_core::names::drill_job;
 use sennight_protocol::backup::BackupRef;
 use sennight_protocol::restore::DrillTask;
@@ -57,8 +57,8 @@ pub async fn round(
     }
     let (drills, candidates) = write_down(server, status, drills, ctx);
     let candidate = match next(per_day(server), past(&drills.last), &candidates, now) {
-        Due::Later(wake) => return Ok(wake),
-        Due::Now(candidate) => candidate,
+        NextDrill::Later(wake) => return Ok(wake),
+        NextDrill::Now(candidate) => candidate,
     };
     let Some(schedule) = ctx.schedule(&namespace, &candidate.schedule).await? else { return Ok(Some(look)) };
     let tries = tries(&drills.last, &candidate, now);

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use sennight_api::conditions::ServerCondition;
 use sennight_api::database_server::{DrillRun, DrillStatus};
 use sennight_api::{Condition, ConditionStatus};
-use sennight_core::drill::{DrillCandidate, INTERRUPTIONS, Past, oldest, patience};
+use sennight_core::drill::{DrillCandidate, INTERRUPTIONS, DrillHistory, oldest, longest_without_proof};
 use sennight_core::restore::is_fault;
 use sennight_core::result::Done;
 use sennight_protocol::report::Outcome;
@@ -58,9 +58,9 @@ pub fn candidate(tenant: Provable, last: &[DrillRun]) -> DrillCandidate {
 }
 
 /// The drills of a server so far.
-pub fn past(last: &[DrillRun]) -> Past {
+pub fn past(last: &[DrillRun]) -> DrillHistory {
     let told = |run: &&DrillRun| run.proven.is_some();
-    Past {
+    DrillHistory {
         last: last.iter().filter(told).map(|run| run.started_at).max(),
         tried: last.iter().map(|run| run.started_at).max(),
         interrupted: last.iter().take_while(|run| run.proven.is_none()).count(),
@@ -162,7 +162,7 @@ fn failed(failing: &[&DrillRun]) -> Option<String> {
 fn overdue(drills: &DrillStatus, tenants: &[DrillCandidate], now: DateTime<Utc>) -> Option<String> {
     let (per_day, since) = drills.per_day.zip(drills.since)?;
     let (tenant, unproven) = oldest(tenants, since)?;
-    let patience = patience(per_day, tenants.len());
+    let patience = longest_without_proof(per_day, tenants.len());
     (now - unproven > patience).then(|| {
         format!(
             "no backup of {} was proven since {}, with {} tenants and {per_day} drills a day it should be one in {} days: are drills \
@@ -255,7 +255,7 @@ mod tests {
         assert_eq!((of(&thrice), answered(&thrice, "a")), (None, Some("t")));
         let no_place = [DrillRun { reason: Some(NO_PLACE.into()), ..asked("a", "t", None) }];
         assert_eq!(of(&no_place), None);
-        assert_eq!(past(&once), Past { last: Some(now()), tried: Some(now()), interrupted: 1 });
+        assert_eq!(past(&once), DrillHistory { last: Some(now()), tried: Some(now()), interrupted: 1 });
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The verbs that need no cluster: look into a bucket, check a backup, get it back as files. They write nothing into the
 //! bucket, so that the right to read is enough.
 
-use super::place::{BackupArgs, StorageArgs};
+use super::backup_args::{BackupArgs, StorageArgs};
 use super::{TaskArgs, TaskArgsError};
 use clap::{Args, ValueEnum};
 use sennight_core::result::BackupSummary;
@@ -48,7 +48,7 @@ pub struct VerifyArgs {
 
 /// Who asks for a `verify`.
 #[derive(Debug)]
-pub enum Asked {
+pub enum VerifyMode {
     /// A Job, by tasks: the result is filed in the bucket.
     ByJob(TaskArgs),
     /// A person, by flags: the result is printed.
@@ -57,13 +57,13 @@ pub enum Asked {
 
 impl VerifyArgs {
     /// Tells a Job's arguments from a person's.
-    pub fn asked(self) -> Asked {
+    pub fn mode(self) -> VerifyMode {
         let Self { storage, backup, output, tasks, job_uid, pod } = self;
         match (tasks.is_empty(), storage) {
             (false, StorageArgs { storage: Some(storage), .. }) => {
-                Asked::ByJob(TaskArgs { storage, tasks, job_uid, pod, at_once: None })
+                VerifyMode::ByJob(TaskArgs { storage, tasks, job_uid, pod, at_once: None })
             }
-            (_, storage) => Asked::ByPerson(Box::new(Shell::Verify { storage, backup, output })),
+            (_, storage) => VerifyMode::ByPerson(Box::new(Shell::Verify { storage, backup, output })),
         }
     }
 }

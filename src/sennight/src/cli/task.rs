@@ -95,7 +95,7 @@ pub fn text_or_file(flag: &'static str, value: &str) -> Result<String, TaskArgsE
 
 /// A worker's arguments, parsed.
 #[derive(Debug)]
-pub struct Order {
+pub struct ResolvedTask {
     /// What to do.
     pub task: Task,
     /// Where backups are.
@@ -110,11 +110,11 @@ pub struct Order {
 
 impl TaskArgs {
     /// The order of a verb; `random` names a run from a shell.
-    pub fn resolve(self, verb: &str, random: u32) -> Result<Order, TaskArgsError> {
+    pub fn resolve(self, verb: &str, random: u32) -> Result<ResolvedTask, TaskArgsError> {
         let Self { storage, tasks, job_uid, pod, at_once } = self;
         let tasks = tasks.iter().map(|task| text_or_file("--task", task)).collect::<Result<Vec<_>, _>>()?;
         let shell = || format!("shell-{random:08x}");
-        Ok(Order {
+        Ok(ResolvedTask {
             task: Task::parse(verb, &tasks)?,
             storage: Task::parse_storage(&text_or_file("--storage", &storage)?)?,
             job_uid: job_uid.unwrap_or_else(shell),

@@ -17,7 +17,7 @@ fn i2_what_the_bucket_proves_to_have_begun_is_told_and_never_begun_again() {
     let told = |claimed: bool, proof: WorkerClaim| {
         with(|f| {
             f.claim = claimed.then(|| claim(1, false));
-            (f.prepare, f.proof) = (prepared(), Some(proof.clone()));
+            (f.prepare, f.unknown_claim) = (prepared(), Some(proof.clone()));
         })
     };
     for claimed in [false, true] {
@@ -40,7 +40,7 @@ fn i2_what_the_bucket_proves_to_have_begun_is_told_and_never_begun_again() {
         assert_eq!(soon.action, RestoreAction::Nothing, "it may still be at work");
         assert!(soon.wake.is_some_and(|wake| wake <= now() + TimeDelta::seconds(5)));
     }
-    let other = with(|f| (f.keys.mode, f.proof) = (Mode::CrmExport, Some(proof(600, cut_over()))));
+    let other = with(|f| (f.gate.mode, f.unknown_claim) = (Mode::CrmExport, Some(proof(600, cut_over()))));
     assert_eq!(other.reason, "ClaimedBefore", "another mode's report proves nothing");
 }
 
@@ -48,7 +48,7 @@ fn i2_what_the_bucket_proves_to_have_begun_is_told_and_never_begun_again() {
 fn i1_a_claim_that_no_operator_would_have_written_begins_nothing() {
     for mode in [Mode::CrmExport, Mode::FullRestore, Mode::Undo] {
         let plan = with(|f| {
-            f.keys.mode = mode;
+            f.gate.mode = mode;
             f.claim = Some(ClaimState { impossible: Some("it names Job x".into()), ..claim(0, false) });
         });
         assert_eq!((plan.phase, plan.reason.as_str()), (Some(Phase::NeedsAttention), "ClaimNotOurs"), "{mode}");
@@ -60,20 +60,20 @@ fn i1_a_claim_that_no_operator_would_have_written_begins_nothing() {
 fn nothing_is_begun_on_a_broken_record_and_the_request_still_ends() {
     let broken = |mutate: &dyn Fn(&mut RestoreInputs)| {
         with(|f| {
-            f.broken = Some("entry 2 is missing".into());
+            f.record_error = Some("entry 2 is missing".into());
             mutate(f);
         })
     };
     let waits = broken(&|_| ());
     assert_eq!((waits.action, waits.reason.as_str()), (RestoreAction::Nothing, "RecordBroken"));
     assert_eq!((waits.waiting_on, waits.deadline.is_some()), (WaitingOn::PlatformTeam, true));
-    let denied = broken(&|f| f.keys.approval = Approval::Denied { by: "anna".into(), why: "no".into() });
+    let denied = broken(&|f| f.gate.approval = Approval::Denied { by: "anna".into(), why: "no".into() });
     assert_eq!(denied.phase, Some(Phase::Denied));
     assert_eq!(broken(&|f| f.deleting = Some(now())).action, RestoreAction::Release);
     let late = broken(&|f| (f.held_until, f.created) = (Some(now()), at("2026-11-10T00:00:00Z")));
     assert_eq!((late.phase, late.reason.as_str()), (Some(Phase::Expired), "RecordBroken"));
     for mode in [Mode::CrmExport, Mode::FullRestore] {
-        let claimed = broken(&|f| (f.keys.mode, f.claim) = (mode, Some(claim(1, false))));
+        let claimed = broken(&|f| (f.gate.mode, f.claim) = (mode, Some(claim(1, false))));
         assert_eq!((claimed.phase, claimed.reason.as_str()), (Some(Phase::NeedsAttention), "RecordBroken"), "{mode}");
     }
     let running = broken(&|f| (f.claim, f.cutover) = (Some(claim(1, true)), StepState::Running { attempt: 1 }));
@@ -83,7 +83,7 @@ fn nothing_is_begun_on_a_broken_record_and_the_request_still_ends() {
 #[test]
 fn i10_what_stands_in_the_way_ends_with_the_helpdesks_time_and_after_the_approval_with_the_hold() {
     let long_ago = at("2026-11-01T00:00:00Z");
-    let unheld = with(|f| (f.created, f.approved_since, f.keys.held) = (long_ago, None, false));
+    let unheld = with(|f| (f.created, f.approved_since, f.gate.held) = (long_ago, None, false));
     assert_eq!(
         (unheld.phase, unheld.reason.as_str()),
         (Some(Phase::Expired), "ApprovalExpired"),
@@ -101,7 +101,7 @@ fn i10_what_stands_in_the_way_ends_with_the_helpdesks_time_and_after_the_approva
     let over = with(|f| (f.created, f.eligibility, f.held_until) = (long_ago, gone.clone(), Some(now())));
     assert_eq!((over.phase, over.reason.as_str()), (Some(Phase::Expired), "HoldExpired"));
     let away = with(|f| {
-        (f.created, f.approved_since, f.keys.held, f.pinned) = (long_ago, Some(now()), false, false);
+        (f.created, f.approved_since, f.gate.held, f.pinned) = (long_ago, Some(now()), false, false);
     });
     assert_eq!(away.action, RestoreAction::Pin, "signed while the operator was away");
 }
@@ -111,7 +111,7 @@ fn i10_after_the_claim_too_nothing_is_waited_for_without_end() {
     for (mode, step) in [(Mode::CrmExport, RestoreStep::Export), (Mode::FullRestore, RestoreStep::Cutover)] {
         let running = |minutes| {
             with(|f| {
-                (f.keys.mode, f.claim) = (mode, Some(claim(minutes, true)));
+                (f.gate.mode, f.claim) = (mode, Some(claim(minutes, true)));
                 f.held_until = Some(now() - TimeDelta::minutes(minutes - 60));
                 let running = StepState::Running { attempt: 1 };
                 if step == RestoreStep::Export { f.export = running } else { f.cutover = running }
@@ -125,9 +125,9 @@ fn i10_after_the_claim_too_nothing_is_waited_for_without_end() {
 
 #[test]
 fn a_pods_clock_that_is_ahead_does_not_make_us_wait_by_it() {
-    let plan = with(|f| f.proof = Some(proof(-3600, StepState::None)));
+    let plan = with(|f| f.unknown_claim = Some(proof(-3600, StepState::None)));
     assert_eq!(plan.reason, "ClaimedBefore");
     assert_eq!(plan.phase, Some(Phase::NeedsAttention));
-    let undone = with(|f| (f.keys.mode, f.proof) = (Mode::Undo, Some(proof(60, cut_over()))));
+    let undone = with(|f| (f.gate.mode, f.unknown_claim) = (Mode::Undo, Some(proof(60, cut_over()))));
     assert!(matches!(undone.action, RestoreAction::Finish(Terminal::Restored { .. })));
 }

@@ -6,7 +6,7 @@ use super::*;
 fn i2_a_lost_swap_is_settled_where_it_can_be_and_never_swapped_again() {
     let lost_at = |settle: StepState| {
         with(move |f| {
-            (f.claim, f.cutover, f.recovers, f.recover) = (Some(claim(1, true)), lost(), true, settle.clone());
+            (f.claim, f.cutover, f.can_recover, f.recover) = (Some(claim(1, true)), lost(), true, settle.clone());
         })
     };
     assert_eq!(lost_at(StepState::None).action, RestoreAction::Start(RestoreStep::RecoverCutover, 1));
@@ -23,7 +23,7 @@ fn i2_a_lost_swap_is_settled_where_it_can_be_and_never_swapped_again() {
     );
     let swapped = Done::CutOver { previous_database: "k".into(), downtime_millis: -1, committed_at: now() };
     assert!(matches!(lost_at(StepState::Succeeded(swapped)).action, RestoreAction::Finish(Terminal::Restored { .. })));
-    let vanished = with(|f| (f.claim, f.recovers) = (Some(claim(9, true)), true));
+    let vanished = with(|f| (f.claim, f.can_recover) = (Some(claim(9, true)), true));
     assert_eq!(vanished.action, RestoreAction::Start(RestoreStep::RecoverCutover, 1));
     let one_transaction = with(|f| (f.claim, f.cutover) = (Some(claim(1, true)), lost()));
     assert!(matches!(one_transaction.action, RestoreAction::Finish(Terminal::NeedsAttention { .. })));
@@ -31,15 +31,15 @@ fn i2_a_lost_swap_is_settled_where_it_can_be_and_never_swapped_again() {
 
 #[test]
 fn an_undo_is_looked_at_and_claimed_without_preparing_anything() {
-    let undo = |f: &mut RestoreInputs| f.keys.mode = Mode::Undo;
+    let undo = |f: &mut RestoreInputs| f.gate.mode = Mode::Undo;
     assert_eq!(with(undo).action, RestoreAction::Claim(RestoreStep::Cutover));
     assert_eq!(
         with(|f| (undo(f), f.preflight = StepState::None).0).action,
         RestoreAction::Start(RestoreStep::Preflight, 1)
     );
     assert_eq!(with(|f| (undo(f), f.pinned = false).0).action, RestoreAction::Pin);
-    assert_eq!(with(|f| (undo(f), f.keys.held = false).0).action, RestoreAction::Hold);
-    assert_eq!(with(|f| (undo(f), f.keys.payment = Payment::Open).0).phase, Some(Phase::AwaitingPayment));
+    assert_eq!(with(|f| (undo(f), f.gate.held = false).0).action, RestoreAction::Hold);
+    assert_eq!(with(|f| (undo(f), f.gate.payment = Payment::Open).0).phase, Some(Phase::AwaitingPayment));
     assert_eq!(with(|f| (undo(f), f.dumping = true).0).reason, "DumpInProgress");
     let swapping = with(|f| (undo(f), f.claim = Some(claim(1, false))).0);
     assert_eq!(swapping.action, RestoreAction::Start(RestoreStep::Cutover, 1));

@@ -12,7 +12,7 @@ fn away(attempt: i32, minutes_ago: i64) -> StepState {
 }
 
 fn exporting(f: &mut RestoreInputs) {
-    (f.keys.mode, f.claim) = (Mode::CrmExport, Some(claim(60, true)));
+    (f.gate.mode, f.claim) = (Mode::CrmExport, Some(claim(60, true)));
 }
 
 #[test]
@@ -73,10 +73,10 @@ fn what_the_next_attempt_would_meet_again_ends_the_request_after_three() {
 fn i1_another_attempt_takes_both_keys_and_a_place_again() {
     let due = |change: fn(&mut RestoreInputs)| with(move |f| (f.prepare = gone(1, 9), change(f)).0);
     assert_eq!(due(|f| f.slot_free = false).reason, "RestoreLaneFull");
-    assert_eq!(due(|f| f.keys.payment = Payment::Open).phase, Some(Phase::AwaitingPayment));
-    let denied = due(|f| f.keys.approval = Approval::Denied { by: "anna".into(), why: "no".into() });
+    assert_eq!(due(|f| f.gate.payment = Payment::Open).phase, Some(Phase::AwaitingPayment));
+    let denied = due(|f| f.gate.approval = Approval::Denied { by: "anna".into(), why: "no".into() });
     assert_eq!(denied.phase, Some(Phase::Denied));
-    assert_eq!(due(|f| f.keys.authority = Err("gone".into())).action, RestoreAction::Nothing);
+    assert_eq!(due(|f| f.gate.policies = Err("gone".into())).action, RestoreAction::Nothing);
 }
 
 #[test]
@@ -98,9 +98,9 @@ fn a_maintenance_window_is_waited_for_and_not_overrun() {
     assert_eq!((plan.reason.as_str(), plan.wake), ("AwaitingWindow", Some(begin)));
     let end = now() + TimeDelta::hours(1);
     for change in [
-        (|f| f.keys.approval = Approval::Undecided) as fn(&mut RestoreInputs),
+        (|f| f.gate.approval = Approval::Undecided) as fn(&mut RestoreInputs),
         |f| f.preflight = StepState::Running { attempt: 1 },
-        |f| f.keys.payment = Payment::Open,
+        |f| f.gate.payment = Payment::Open,
         |f| f.prepare = StepState::Running { attempt: 1 },
         |f| f.prepare = gone(7, 0),
         |f| (f.prepare, f.dumping) = (prepared(), true),
@@ -115,7 +115,7 @@ fn a_maintenance_window_is_waited_for_and_not_overrun() {
 fn a_window_in_which_nothing_can_be_done_ends_the_request_before_anybody_pays() {
     let ended = |change: fn(&mut RestoreInputs), mode| {
         let plan = with(|f| {
-            (f.keys.payment, f.keys.mode) = (Payment::Open, mode);
+            (f.gate.payment, f.gate.mode) = (Payment::Open, mode);
             change(f);
         });
         match plan.action {
@@ -162,12 +162,12 @@ fn a_swap_is_not_begun_after_its_window() {
 #[test]
 fn a_request_that_is_deleted_before_its_claim_takes_what_it_prepared_with_it() {
     let deleted = |minutes: i64, owes: bool| {
-        with(|f| (f.deleting, f.owes_drop) = (Some(now() - TimeDelta::minutes(minutes)), owes))
+        with(|f| (f.deleting, f.prepared_left) = (Some(now() - TimeDelta::minutes(minutes)), owes))
     };
     let drops = deleted(0, true);
     assert_eq!((drops.action, drops.deadline), (RestoreAction::Drop, Some(now() + TimeDelta::minutes(15))), "I10");
-    assert!(drops.wake.is_some_and(|wake| wake <= now() + LOOK_AGAIN));
+    assert!(drops.wake.is_some_and(|wake| wake <= now() + RECHECK));
     assert_eq!(deleted(15, true).action, RestoreAction::Release, "a server that is away keeps nobody from deleting");
     assert_eq!(deleted(0, false).action, RestoreAction::Release);
-    assert_eq!(with(|f| (f.ended, f.deleting, f.owes_drop) = (true, Some(now()), true)).action, RestoreAction::Release);
+    assert_eq!(with(|f| (f.ended, f.deleting, f.prepared_left) = (true, Some(now()), true)).action, RestoreAction::Release);
 }

@@ -67,7 +67,7 @@ fn i5_a_held_twin_stays_while_somebody_needs_it_and_not_longer() {
         assert_eq!(late.judge(&twin, None, Need::NOBODY), Verdict::Release);
         assert_eq!(orders(enforcer, "2026-11-25T00:00:00Z").judge(&twin, None, Need::NOBODY), Verdict::Keep);
         let broken_off = dir(Area::Held, &WHOLE[..1]);
-        assert_eq!(late.judge(&broken_off, None, Need::NOBODY), Verdict::Clear);
+        assert_eq!(late.judge(&broken_off, None, Need::NOBODY), Verdict::DeleteUnfinished);
         assert_eq!(late.judge(&broken_off, None, REQUEST), Verdict::Keep);
     }
 }
@@ -77,9 +77,9 @@ fn what_a_failed_run_left_is_cleared_after_two_days_and_not_before() {
     let left = dir(Area::Daily, &WHOLE[..1]);
     for (enforcer, now, wanted) in [
         (Enforcer::Operator, "2026-11-24T02:10:59Z", Verdict::Keep),
-        (Enforcer::Operator, "2026-11-24T02:11:00Z", Verdict::Clear),
+        (Enforcer::Operator, "2026-11-24T02:11:00Z", Verdict::DeleteUnfinished),
         (Enforcer::Rules, "2026-12-01T23:59:59Z", Verdict::Keep),
-        (Enforcer::Rules, "2026-12-02T00:00:00Z", Verdict::Clear),
+        (Enforcer::Rules, "2026-12-02T00:00:00Z", Verdict::DeleteUnfinished),
     ] {
         assert_eq!(orders(enforcer, now).judge(&left, None, Need::NOBODY), wanted, "{enforcer:?} {now}");
     }

@@ -12,10 +12,10 @@ const REPORT_PATIENCE: TimeDelta = TimeDelta::seconds(40);
 /// How far a pod's clock may be ahead of ours. Beyond it, waiting by that clock might never end.
 const SKEW: TimeDelta = TimeDelta::seconds(15);
 /// How soon it is looked for again.
-const LOOK_AGAIN: TimeDelta = TimeDelta::seconds(5);
+const RECHECK: TimeDelta = TimeDelta::seconds(5);
 
 /// The bucket has a claim of this request by a Job that status does not know.
-pub(super) fn proven(facts: &RestoreInputs, proof: &WorkerClaim, now: DateTime<Utc>) -> RestorePlan {
+pub(super) fn decide_unknown_claim(facts: &RestoreInputs, proof: &WorkerClaim, now: DateTime<Utc>) -> RestorePlan {
     let who = format!(
         "claims/ in the bucket: pod {} of Job {} began this restore at {}, and status does not know that Job: the cluster was \
          set back to an earlier state",
@@ -30,7 +30,7 @@ pub(super) fn proven(facts: &RestoreInputs, proof: &WorkerClaim, now: DateTime<U
             ..plan
         }
     };
-    match (&proof.step, facts.keys.mode) {
+    match (&proof.step, facts.gate.mode) {
         (
             StepState::Succeeded(Done::CutOver { previous_database, downtime_millis, committed_at }),
             Mode::FullRestore | Mode::Undo,
@@ -45,35 +45,35 @@ pub(super) fn proven(facts: &RestoreInputs, proof: &WorkerClaim, now: DateTime<U
         }
         (StepState::None, _) if proof.at <= now + SKEW && now < proof.at + REPORT_PATIENCE => RestorePlan::new(
             RestoreAction::Nothing,
-            working(facts.keys.mode),
+            working_phase(facts.gate.mode),
             "ClaimedBefore",
             format!("{who}; waiting for its report"),
         )
-        .until(proof.at + REPORT_PATIENCE)
-        .again(now + LOOK_AGAIN),
+        .with_deadline(proof.at + REPORT_PATIENCE)
+        .wake_at(now + RECHECK),
         (step, mode) => {
             let said = match step {
                 StepState::Lost { message, .. } => message.as_str(),
                 _ => "it left no report that says how it ended",
             };
-            RestorePlan::attention("ClaimedBefore", format!("{who}; {said}. It was not begun again; {}", look(mode)))
+            RestorePlan::attention("ClaimedBefore", format!("{who}; {said}. It was not begun again; {}", what_to_inspect(mode)))
         }
     }
 }
 
 /// A Job has the name of ours and is not ours. Nothing of it is used, and none is created beside it.
-pub fn stranger(step: RestoreStep, job: &str, difference: &str) -> RestorePlan {
+pub fn job_name_taken(step: RestoreStep, job: &str, difference: &str) -> RestorePlan {
     let mode = if step == RestoreStep::Export { Mode::CrmExport } else { Mode::FullRestore };
     let message = format!(
         "Job {job} is there and is not the {step} of this request: {difference}. It was left alone and none was created. \
          Find out who made it and what it did; {}; then delete it and create a new request",
-        look(mode)
+        what_to_inspect(mode)
     );
     RestorePlan::attention("JobNameTaken", message)
 }
 
 /// What a person must look at before anything else is done.
-pub(super) fn look(mode: Mode) -> &'static str {
+pub(super) fn what_to_inspect(mode: Mode) -> &'static str {
     match mode {
         Mode::CrmExport => "look into exports/ of the bucket: is there a zip of this request's uid?",
         Mode::FullRestore | Mode::Undo => {
@@ -82,7 +82,7 @@ pub(super) fn look(mode: Mode) -> &'static str {
     }
 }
 
-fn working(mode: Mode) -> Phase {
+fn working_phase(mode: Mode) -> Phase {
     match mode {
         Mode::CrmExport => Phase::Exporting,
         Mode::FullRestore | Mode::Undo => Phase::CuttingOver,

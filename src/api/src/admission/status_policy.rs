@@ -13,7 +13,7 @@ pub const STATUS: &str = "sennight-restorerequest-status";
 const NOT_HELPDESK: &str = "status.approval is the helpdesk's: it takes the verb approve on restorerequests.sennight.dev (ClusterRole sennight-helpdesk), and status.approval.by must be your own user name: leave it out where a MutatingAdmissionPolicy stamps it, else write it yourself";
 const NOT_BILLING: &str = "status.payment and the condition Paid are billing's: they take the verb settle on restorerequests.sennight.dev (ClusterRole sennight-billing), and status.payment.by must be your own user name (for a refund payment.refund.by): leave it out where a MutatingAdmissionPolicy stamps it, else write it yourself";
 const NOT_OPERATOR: &str = "this part of status is the operator's; the helpdesk writes status.approval, billing status.payment and the condition Paid. A merge patch replaces all conditions: use kubectl apply --server-side --subresource=status";
-const ONE_HAND: &str = "whoever approved may not record the payment, nor the other way round: another account must";
+const SAME_ACCOUNT: &str = "whoever approved may not record the payment, nor the other way round: another account must";
 const TOO_LATE: &str = "too late: the restore has been claimed or has ended, or this request is being deleted (create another one): its approval no longer changes, and only payment.refund may still be recorded";
 
 /// For the API server's audit log: what was decided, and by whom.
@@ -28,15 +28,15 @@ const REFUND_NAMED: &str = "!(has(object.status) && has(object.status.payment) &
 || (has(object.status.payment.refund.by) && object.status.payment.refund.by == request.userInfo.username) \
 || (has(oldObject.status) && has(oldObject.status.payment) && has(oldObject.status.payment.refund) \
 && oldObject.status.payment.refund == object.status.payment.refund)";
-const OVER: &str = "has(object.metadata.deletionTimestamp) \
+const CLOSED: &str = "has(object.metadata.deletionTimestamp) \
 || (has(oldObject.status) && (has(oldObject.status.claim) || has(oldObject.status.finishedAt)))";
-const ONE_NAME: &str = "has(object.status) && has(object.status.approval) && has(object.status.payment) \
+const SAME_NAME: &str = "has(object.status) && has(object.status.approval) && has(object.status.payment) \
 && has(object.status.approval.by) && has(object.status.payment.by) \
 && object.status.approval.by == object.status.payment.by";
 
 /// Spec of [`STATUS`].
 pub fn status() -> Value {
-    let (approval, payment, refund) = (is_as_it_was("approval"), payment_is_as_it_was(), but_for_the_refund());
+    let (approval, payment, refund) = (unchanged("approval"), payment_unchanged(), payment_unchanged_but_refund());
     let (approver, payer) = (is_named("approval"), is_named("payment"));
     let (approve, settle, operate) = (may("approve"), may("settle"), may("operate"));
     json!({
@@ -45,9 +45,9 @@ pub fn status() -> Value {
         "validations": [
             refuse_unless(&format!("({approval}) || ({approve} && {approver})"), NOT_HELPDESK),
             refuse_unless(&format!("({payment}) || ({settle} && (({payer}) || ({refund})) && ({REFUND_NAMED}))"), NOT_BILLING),
-            refuse_unless(&format!("({}) || {operate}", rest_is_as_it_was()), NOT_OPERATOR),
-            refuse_unless(&format!("!({ONE_NAME}) || (({approval}) && ({refund}))"), ONE_HAND),
-            refuse_unless(&format!("!({OVER}) || (({approval}) && ({refund}))"), TOO_LATE),
+            refuse_unless(&format!("({}) || {operate}", operator_part_unchanged()), NOT_OPERATOR),
+            refuse_unless(&format!("!({SAME_NAME}) || (({approval}) && ({refund}))"), SAME_ACCOUNT),
+            refuse_unless(&format!("!({CLOSED}) || (({approval}) && ({refund}))"), TOO_LATE),
         ],
         "auditAnnotations": [{"key": "decision", "valueExpression": DECISION}]
     })
@@ -67,7 +67,7 @@ fn is_named(part: &str) -> String {
 }
 
 /// One key of status: there and equal, or not there, before and after.
-fn is_as_it_was(key: &str) -> String {
+fn unchanged(key: &str) -> String {
     let before = format!("has(oldObject.status) && has(oldObject.status.{key})");
     format!(
         "has(object.status) && has(object.status.{key}) ? {before} && object.status.{key} == oldObject.status.{key} : !({before})"
@@ -81,16 +81,16 @@ fn conditions(of: &str, operator: &str) -> String {
     )
 }
 
-fn conditions_are_as_they_were(operator: &str) -> String {
+fn conditions_unchanged(operator: &str) -> String {
     format!("{} == {}", conditions("oldObject", operator), conditions("object", operator))
 }
 
-fn payment_is_as_it_was() -> String {
-    format!("({}) && {}", is_as_it_was("payment"), conditions_are_as_they_were("=="))
+fn payment_unchanged() -> String {
+    format!("({}) && {}", unchanged("payment"), conditions_unchanged("=="))
 }
 
 /// All of payment and the condition Paid is as it was, but for the refund: recording one is not recording a payment.
-fn but_for_the_refund() -> String {
+fn payment_unchanged_but_refund() -> String {
     let same = |one: &str, other: &str, with: &str| {
         format!(
             "(!(has({one}.status) && has({one}.status.payment)) || {one}.status.payment.all(k, k == 'refund' || \
@@ -99,11 +99,11 @@ fn but_for_the_refund() -> String {
     };
     let equal = " && oldObject.status.payment[k] == object.status.payment[k]";
     let (came, went) = (same("object", "oldObject", equal), same("oldObject", "object", ""));
-    format!("{came} && {went} && {}", conditions_are_as_they_were("=="))
+    format!("{came} && {went} && {}", conditions_unchanged("=="))
 }
 
 /// Every key of status that is not somebody else's, and every condition but Paid. New keys are closed by default.
-fn rest_is_as_it_was() -> String {
+fn operator_part_unchanged() -> String {
     let same = |one: &str, other: &str, with: &str| {
         format!(
             "(!has({one}.status) || {one}.status.all(k, k in ['approval', 'payment', 'conditions'] || \
@@ -112,5 +112,5 @@ fn rest_is_as_it_was() -> String {
     };
     let equal = " && oldObject.status[k] == object.status[k]";
     let (came, went) = (same("object", "oldObject", equal), same("oldObject", "object", ""));
-    format!("{came} && {went} && {}", conditions_are_as_they_were("!="))
+    format!("{came} && {went} && {}", conditions_unchanged("!="))
 }
