@@ -1,7 +1,7 @@
 //! The operator's word: what `domain::restore` makes of the reports that a cut-over left, or did not leave, in the bucket.
 
 use chrono::TimeDelta;
-use sennight_core::gate::{Approval, FourEyes, RunInputs, Mode, Payment};
+use sennight_core::gate::{Approval, FourEyes, Mode, Payment, RunInputs};
 use sennight_core::names::RestoreStep;
 use sennight_core::restore::{
     ClaimState, Deadlines, Eligibility, RestoreAction, RestoreInputs, StepState, Terminal, decide,

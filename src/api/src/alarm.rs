@@ -7,16 +7,16 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Alarm {
-    /// Percent of the rows that may be missing. Fewer than 100 rows before are only told when none is left; 100 tells
-    /// nothing but that.
+    /// Percent of the rows that must be missing. With fewer than 100 rows before, and with the value 100, only the loss of all
+    /// rows counts.
     #[serde(default = "default_rows")]
     #[schemars(range(min = 1, max = 100))]
     pub rows_percent: i32,
-    /// Percent of the tables that may be missing.
+    /// Percent of the tables that must be missing.
     #[serde(default = "default_tables")]
     #[schemars(range(min = 1, max = 100))]
     pub tables_percent: i32,
-    /// Id of a suspicious backup that somebody has looked at and found right: it is the measure of the next ones.
+    /// Id of a suspicious backup that somebody has checked and found right: the next ones are compared with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64), regex(pattern = r"^[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}$"))]
     pub accept: Option<String>,

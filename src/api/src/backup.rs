@@ -4,7 +4,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// A backup.
+/// A backup in the bucket.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Backup {
@@ -19,9 +19,9 @@ pub struct Backup {
     pub snapshot_time: DateTime<Utc>,
     /// Bytes in the bucket.
     pub bytes: i64,
-    /// Rows.
+    /// Number of rows.
     pub rows: i64,
-    /// Tables.
+    /// Number of tables.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tables: Option<i64>,
     /// SHA-256 of the manifest, hex.
@@ -38,14 +38,14 @@ pub struct Backup {
     /// A RestoreRequest holds it: it outlives `expiresAt` until that request ends.
     #[serde(default)]
     pub held: bool,
-    /// It has far fewer rows or tables than the last good backup before it: look at the database, and at condition Suspicious.
+    /// It has far fewer rows or tables than the last good backup before it: check the database, and see condition Suspicious.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub suspicious: bool,
     /// `retention.keepLastGood`: nothing better came after it, so it outlives `expiresAt` until then at most.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "super::common::time")]
     pub held_until: Option<DateTime<Utc>>,
-    /// When it was last read back whole and found good.
+    /// When a drill last restored it and found it good.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "super::common::time")]
     pub proven_time: Option<DateTime<Utc>>,

@@ -96,7 +96,7 @@ pub struct BackupScheduleSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 60, max = 604_800))]
     pub starting_deadline_seconds: Option<i32>,
-    /// How much smaller than its predecessor a backup may be before somebody should look.
+    /// How much smaller than its predecessor a backup may be before condition Suspicious says so.
     #[serde(default)]
     pub alarm: Alarm,
     /// Runs besides the daily one.
@@ -224,7 +224,7 @@ pub struct BackupScheduleStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "super::common::time")]
     pub last_proven_time: Option<DateTime<Utc>>,
-    /// The Job that dumps this database now.
+    /// Name of the Job that dumps this database now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 63))]
     pub active_job: Option<String>,
@@ -295,13 +295,13 @@ pub enum RunOutcome {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LastFailure {
-    /// When.
+    /// When the run failed.
     #[schemars(schema_with = "super::common::time")]
     pub time: DateTime<Utc>,
-    /// Why, in CamelCase.
+    /// Reason in CamelCase.
     #[schemars(length(max = 128))]
     pub reason: String,
-    /// Why, in a sentence that says the way out.
+    /// A sentence: what happened and what to do.
     #[schemars(length(max = 2048))]
     pub message: String,
 }

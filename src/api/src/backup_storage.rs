@@ -227,10 +227,10 @@ pub struct BackupStorageStatus {
     /// The schedules that write here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub summary: Option<ScheduleSummary>,
-    /// What the last walk through all backups found.
+    /// What the last patrol, a listing of all backups, found.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub patrol: Option<PatrolReport>,
-    /// When the store was last tried.
+    /// When the store was last probed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "super::common::time")]
     pub last_probe_time: Option<DateTime<Utc>>,
@@ -273,16 +273,16 @@ pub struct RuleInForce {
     pub action: String,
 }
 
-/// What a walk through all backups found and did.
+/// What a patrol, a listing of all backups, found and did.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PatrolReport {
-    /// When it ended.
+    /// When the patrol ended.
     #[schemars(schema_with = "super::common::time")]
     pub time: DateTime<Utc>,
-    /// Backups that were there.
+    /// Backups that it found.
     pub backups: i32,
-    /// Objects that the operator deleted because their time was over; only where the bucket has no rules.
+    /// Objects that the operator deleted because their retention was over; only where the bucket has no rules.
     #[serde(default)]
     pub swept_objects: i32,
     /// Backups that should have expired two days ago or earlier.
@@ -291,7 +291,7 @@ pub struct PatrolReport {
     /// Holds past their backups' retention that no RestoreRequest needs.
     #[serde(default)]
     pub orphaned_holds: i32,
-    /// Uploads that nobody finished and no rule aborted within two days.
+    /// Unfinished uploads that no rule aborted within two days.
     #[serde(default)]
     pub orphaned_uploads: i32,
 }
@@ -315,7 +315,7 @@ pub struct ScheduleSummary {
     /// Those of them whose newest backup is too old, or missing.
     #[serde(default)]
     pub stale: i32,
-    /// Those of them that are not suspended and of which it cannot be told yet.
+    /// Those of them that are not suspended and whose freshness is not known yet.
     #[serde(default)]
     pub unknown: i32,
     /// Those of them whose newest backup is suspiciously small.
@@ -324,13 +324,13 @@ pub struct ScheduleSummary {
     /// Those of them whose last run failed.
     #[serde(default)]
     pub failing: i32,
-    /// Those of them that need a look, for any of these reasons.
+    /// Those of them that need attention, for any of these reasons.
     #[serde(default)]
     pub troubled: i32,
-    /// Their backups.
+    /// Number of their backups.
     #[serde(default)]
     pub backups: i64,
-    /// Bytes of these.
+    /// Bytes of these backups in the bucket.
     #[serde(default)]
     pub bytes: i64,
     /// Snapshot time of the newest backup of all.
@@ -341,27 +341,27 @@ pub struct ScheduleSummary {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "super::common::time")]
     pub counted_at: Option<DateTime<Utc>>,
-    /// Who needs a look first, the worst first.
+    /// Schedules that need attention, the worst first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 20), extend("x-kubernetes-list-type" = "atomic"))]
     pub worst: Vec<TroubledSchedule>,
 }
 
-/// A tenant that needs a look.
+/// A tenant that needs attention.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TroubledSchedule {
     /// Name of the BackupSchedule.
     #[schemars(length(max = 253))]
     pub name: String,
-    /// The tenant.
+    /// Id of the tenant.
     #[schemars(length(max = 128))]
     pub tenant: String,
     /// Snapshot time of the newest backup.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "super::common::time")]
     pub last_backup: Option<DateTime<Utc>>,
-    /// Failed runs since.
+    /// Failed runs since that backup.
     #[serde(default)]
     pub failures: i32,
     /// What is wrong, in CamelCase.

@@ -1,4 +1,4 @@
-//! Small wire types that several kinds share, and the schemas of times and days.
+//! Small API types that several kinds share, and the schemas of times and days.
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
@@ -36,14 +36,14 @@ fn ca_key() -> String {
 pub enum Engine {
     /// PostgreSQL.
     PostgreSQL,
-    /// MySQL.
+    /// Oracle MySQL; MariaDB is an engine of its own.
     MySQL,
     /// MariaDB.
     MariaDB,
 }
 
 impl Engine {
-    /// The TCP port that the engine listens on unless somebody says otherwise.
+    /// The engine's default TCP port.
     pub fn default_port(self) -> u16 {
         match self {
             Self::PostgreSQL => 5432,

@@ -1,4 +1,4 @@
-//! Conditions: the one shape that all kinds share, their types, and the reasons that other parties may rely on.
+//! Conditions: the structure that all kinds share, the types of each kind, and the reasons that other parties rely on.
 
 use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
@@ -13,7 +13,7 @@ pub enum ConditionStatus {
     True,
     /// It does not.
     False,
-    /// It cannot be told.
+    /// Not known.
     Unknown,
 }
 
@@ -52,7 +52,7 @@ pub struct Condition {
 }
 
 impl Condition {
-    /// A condition that has not been placed in time yet: [`set`] does that.
+    /// A condition without a transition time: [`set`] fills that in.
     pub fn new(
         type_: impl AsRef<str>,
         status: impl Into<ConditionStatus>,
@@ -70,7 +70,7 @@ impl Condition {
         }
     }
 
-    /// The same, for an object of this generation.
+    /// Sets `observedGeneration`.
     #[must_use]
     pub fn observed(mut self, generation: Option<i64>) -> Self {
         self.observed_generation = generation;
@@ -147,17 +147,17 @@ pub enum RequestCondition {
     Held,
     /// Mirrors `status.approval`.
     Approved,
-    /// The billing system's word.
+    /// Billing has recorded the payment, or that none is needed.
     Paid,
     /// A Job runs or is due.
     Progressing,
     /// The end: the tenant has what was asked for.
     Complete,
-    /// The end: the tenant does not.
+    /// The end: the tenant does not have it.
     Failed,
     /// Paid, and nothing was delivered: billing owes a refund.
     RefundDue,
-    /// The replaced database is still there.
+    /// The replaced database still exists, so that the restore can be undone.
     UndoAvailable,
 }
 

@@ -1,4 +1,4 @@
-//! From the API's types to the domain's, and back for what the domain decides. Each pair is translated here and nowhere else.
+//! Conversions from the API's types to those of `core`, and back for what `core` decides. Every pair is converted here only.
 
 use super::common::{Engine, TlsMode};
 use super::export_profile as profile;

@@ -35,7 +35,7 @@ pub fn all() -> Result<Vec<CustomResourceDefinition>, CrdError> {
         .collect()
 }
 
-/// One of them: RestoreRequest's.
+/// The CustomResourceDefinition of RestoreRequest.
 pub fn restore_requests() -> Result<CustomResourceDefinition, CrdError> {
     finish(&RestoreRequest::crd())
 }

@@ -1,4 +1,4 @@
-//! DatabaseServer: a server that tenants' databases live on. Budgets, host moves and onboarding live here.
+//! DatabaseServer: a server with tenants' databases, its connection, credentials, budgets, hooks and drills.
 
 use super::common::{Engine, LocalRef, SecretKeyRef, TlsMode};
 use super::conditions::Condition;
@@ -187,7 +187,7 @@ pub struct Drill {
     pub server_ref: Option<LocalRef>,
 }
 
-/// What drills did.
+/// The running drill and the last ones.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DrillStatus {
@@ -215,13 +215,13 @@ pub struct DrillStatus {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DrillRun {
-    /// The BackupSchedule.
+    /// Name of the BackupSchedule.
     #[schemars(length(max = 253))]
     pub schedule: String,
-    /// The backup.
+    /// Id of the backup.
     #[schemars(length(max = 64))]
     pub backup: String,
-    /// The Job.
+    /// Name of the Job.
     #[schemars(length(max = 63))]
     pub job: String,
     /// UID of the Job.

@@ -1,4 +1,4 @@
-//! ExportProfile: a CRM export as data. `domain::profile` reads the same JSON and compiles it.
+//! ExportProfile: a CRM export as data. `core::profile` has the same structure and checks it; the crate `export` compiles it.
 
 use super::conditions::Condition;
 use kube::CustomResource;

@@ -4,8 +4,8 @@ use super::admission;
 use super::crds::{CrdError, all};
 use serde_json::Value;
 
-/// What is generated from the types: `(path from the project's root, text)`, always the same bytes. The chart carries a
-/// copy of everything, because a chart cannot reach outside its own directory.
+/// The generated files as `(path from the project's root, text)`, always the same bytes. The CRDs are written twice, because
+/// a Helm chart cannot include files from outside its own directory.
 pub fn files() -> Result<Vec<(String, String)>, CrdError> {
     let mut files = Vec::new();
     for crd in all()? {

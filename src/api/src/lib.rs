@@ -1,5 +1,5 @@
-//! The wire: what users write and read, `sennight.dev/v1alpha1`. Types, their schema and their admission rules; no I/O, no
-//! business. One file a kind. The rooms that decide have their own types; `convert.rs` translates.
+//! The Kubernetes API `sennight.dev/v1alpha1`: types, schemas and admission policies. No I/O and no decisions. One file for
+//! each kind. `core` decides with types of its own; `convert.rs` translates.
 
 #![allow(
     clippy::doc_markdown,

@@ -1,4 +1,4 @@
-//! RestoreRequest, what the operator tells about the work: estimate, preflight, Jobs, progress, result, history.
+//! The parts of a RestoreRequest's status that report on the work: estimate, preflight, Jobs, progress, result, history.
 
 use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
@@ -40,17 +40,17 @@ pub struct Estimate {
     pub warnings: Vec<String>,
 }
 
-/// What a look at the server found.
+/// What the last preflight, a check of the server, found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PreflightReport {
-    /// When it looked.
+    /// When the server was checked.
     #[schemars(schema_with = "super::common::time")]
     pub at: DateTime<Utc>,
-    /// Job that looked.
+    /// Name of the Job that checked it.
     #[schemars(length(max = 63))]
     pub job: String,
-    /// Why a restore would fail; empty is go.
+    /// Why a restore would fail; empty if nothing stands in its way.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 20), extend("x-kubernetes-list-type" = "atomic"))]
     pub refusals: Vec<Refusal>,
@@ -60,10 +60,10 @@ pub struct PreflightReport {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Refusal {
-    /// In CamelCase.
+    /// Reason in CamelCase.
     #[schemars(length(max = 128))]
     pub reason: String,
-    /// The object, what is wrong, the way out.
+    /// A sentence: the object, what is wrong, what to do.
     #[schemars(length(max = 1024))]
     pub message: String,
 }
@@ -116,7 +116,7 @@ pub enum JobOutcome {
     Succeeded,
     /// It did not, and changed nothing that matters.
     Failed,
-    /// It cannot be told.
+    /// Not known.
     Unknown,
 }
 
@@ -127,8 +127,8 @@ pub struct RestoreProgress {
     /// When this was written.
     #[schemars(schema_with = "super::common::time")]
     pub at: DateTime<Utc>,
-    /// What is being done: Rows, Comparing, Indexes, Hooks or Statistics. Bytes, rows and tables count while rows are brought
-    /// over; what comes after them takes its time, too.
+    /// What is being done: Rows, Comparing, Indexes, Hooks or Statistics. Bytes, rows and tables count only while rows are
+    /// loaded; the later stages take time, too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub stage: Option<String>,
@@ -147,7 +147,7 @@ pub struct RestoreProgress {
     /// Tables in all, where known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub total_tables: Option<i64>,
-    /// When it may be done: by its own pace while rows are brought over, else by the estimate. Absent when neither tells.
+    /// When it may be done: by its own pace while rows are loaded, else by the estimate. Absent if neither says anything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "super::common::time")]
     pub expected_end: Option<DateTime<Utc>>,
@@ -157,13 +157,13 @@ pub struct RestoreProgress {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LiveRecords {
-    /// Key of the list.
+    /// Key of the list in the bucket.
     #[schemars(length(max = 1024))]
     pub key: String,
     /// SHA-256 of its bytes, hex.
     #[schemars(length(max = 64))]
     pub sha256: String,
-    /// Its length.
+    /// Length of the list, in bytes.
     pub bytes: i64,
     /// How many records there are.
     pub ids: i64,
@@ -195,7 +195,7 @@ pub struct RestoreResult {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "super::common::time")]
     pub expires_at: Option<DateTime<Utc>>,
-    /// FullRestore: name under which the replaced database is kept on the server.
+    /// FullRestore: name of the replaced database, which stays on the server until it is dropped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub previous_database: Option<String>,
@@ -207,7 +207,7 @@ pub struct RestoreResult {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "super::common::time")]
     pub committed_at: Option<DateTime<Utc>>,
-    /// FullRestore: how long the database was not to be had, in milliseconds.
+    /// FullRestore: how long the database was unavailable, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub downtime_millis: Option<i64>,
     /// Rows brought back.
@@ -219,7 +219,7 @@ pub struct RestoreResult {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ResultFile {
-    /// Its name inside the zip.
+    /// Name inside the zip.
     #[schemars(length(max = 255))]
     pub name: String,
     /// Records, the header not counted.
@@ -230,17 +230,17 @@ pub struct ResultFile {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct HistoryEntry {
-    /// When.
+    /// When it happened.
     #[schemars(schema_with = "super::common::time")]
     pub time: DateTime<Utc>,
-    /// What, in CamelCase.
+    /// What happened, in CamelCase.
     #[schemars(length(max = 128))]
     pub event: String,
-    /// What, in a sentence.
+    /// What happened, in a sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 512))]
     pub message: Option<String>,
-    /// Who, where somebody did.
+    /// User name of whoever did it; absent where the operator did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 512))]
     pub by: Option<String>,

@@ -1,4 +1,4 @@
-//! RestoreRequest, the part that the helpdesk writes: what to bring back, for whom, and why. The status, which three
+//! RestoreRequest and its spec, which the helpdesk writes: what to restore, for whom, and why. The status, which three
 //! parties write, is in `restore_status`.
 
 use super::common::LocalRef;
@@ -154,10 +154,10 @@ pub struct Requester {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Ticket {
-    /// Its id.
+    /// Id of the ticket.
     #[schemars(length(min = 1, max = 128))]
     pub id: String,
-    /// Where to read it.
+    /// Web address of the ticket.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024), regex(pattern = r"^https?://"))]
     pub url: Option<String>,

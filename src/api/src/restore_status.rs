@@ -1,5 +1,5 @@
-//! RestoreRequest, the status: `approval` is the helpdesk's, `payment` and the condition `Paid` are billing's, all the rest
-//! is the operator's. The rules here hold even where the admission policies are missing.
+//! The status of a RestoreRequest: `approval` is the helpdesk's, `payment` and the condition `Paid` are billing's, everything
+//! else is the operator's. The validation rules here hold even where the admission policies are missing.
 
 use super::conditions::Condition;
 pub use super::restore_report::{
@@ -66,13 +66,13 @@ pub struct RestoreRequestStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 128))]
     pub tenant: Option<String>,
-    /// How far it is, in one word. For eyes: programs read the conditions.
+    /// How far it is, in one word. For people: programs read the conditions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phase: Option<RestorePhase>,
     /// Who has to act next.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting_on: Option<WaitingOn>,
-    /// Until when. Afterwards the request expires or fails; it never waits for ever.
+    /// Until when it waits. After that the request expires or fails.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "super::common::time")]
     pub deadline: Option<DateTime<Utc>>,
@@ -82,7 +82,7 @@ pub struct RestoreRequestStatus {
     /// What to expect, for those who decide.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub estimate: Option<Box<Estimate>>,
-    /// What the last look at the server found.
+    /// What the last preflight found.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preflight: Option<PreflightReport>,
     /// The filled and verified new database that waits for its cut-over.
@@ -104,10 +104,10 @@ pub struct RestoreRequestStatus {
     /// How far the running Job is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub progress: Option<Box<RestoreProgress>>,
-    /// What came of it.
+    /// What the restore delivered, once it is complete.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<Box<RestoreResult>>,
-    /// The replaced database: the way back, its safety backup, and when it was dropped.
+    /// The replaced database: until when the restore can be undone, its safety backup, and when it was dropped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous_database: Option<Box<PreviousDatabase>>,
     /// A prepared database that never became the live one, and was dropped.
@@ -128,7 +128,7 @@ pub struct RestoreRequestStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "super::common::time")]
     pub finished_at: Option<DateTime<Utc>>,
-    /// Only in the operator's memory: of a request that rests, what others ask of it is kept and the rest is not here.
+    /// Only in the operator's memory: this object is a shortened one of an ended request, with the fields that others need.
     #[serde(skip)]
     pub compacted: bool,
 }
@@ -158,9 +158,9 @@ pub struct Approval {
     Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema, strum::Display, strum::EnumString,
 )]
 pub enum Decision {
-    /// Yes.
+    /// The restore may run once it is paid.
     Approved,
-    /// No, for good.
+    /// The restore never runs.
     Denied,
 }
 
@@ -218,17 +218,17 @@ pub struct Refund {
     strum::EnumIter,
 )]
 pub enum RestorePhase {
-    /// Is it possible?
+    /// Whether it is possible is being checked.
     Checking,
-    /// The helpdesk's turn.
+    /// The helpdesk has to decide.
     AwaitingApproval,
-    /// Billing's turn.
+    /// Billing has to record the payment.
     AwaitingPayment,
     /// Waits for a place on the server, or for its window.
     Queued,
     /// The new database is being filled.
     Preparing,
-    /// The swap.
+    /// The databases are being swapped.
     CuttingOver,
     /// The CSV files are being written.
     Exporting,
@@ -236,11 +236,11 @@ pub enum RestorePhase {
     Complete,
     /// The end: the helpdesk said no.
     Denied,
-    /// The end: somebody took too long.
+    /// The end: a deadline passed.
     Expired,
     /// The end: it did not work; live data is untouched.
     Failed,
-    /// The end: it cannot be told whether the swap took effect; a human must look.
+    /// The end: whether the swap took effect is not known; a person must check.
     NeedsAttention,
 }
 
@@ -271,7 +271,7 @@ pub enum WaitingOn {
     "message": "backup is pinned once, never re-chosen: only its place and its hold may change"
 }]))]
 pub struct PinnedBackup {
-    /// Its id.
+    /// Id of the backup.
     #[schemars(length(max = 64))]
     pub id: String,
     /// Its key prefix in the bucket.
@@ -285,7 +285,7 @@ pub struct PinnedBackup {
     pub snapshot_time: DateTime<Utc>,
     /// Bytes in the bucket.
     pub bytes: i64,
-    /// Rows.
+    /// Number of rows.
     pub rows: i64,
     /// SHA-256 of its manifest, hex.
     #[schemars(length(max = 64))]
@@ -306,12 +306,12 @@ pub struct Prepared {
     /// Job that filled it.
     #[schemars(length(max = 63))]
     pub job: String,
-    /// Its name on the server.
+    /// Name of the new database on the server.
     #[schemars(length(max = 64))]
     pub database: String,
-    /// The server's number of the live database: the swap happens only if it is still this one.
+    /// OID of the live database: the swap happens only if it is still this one.
     pub live_oid: i64,
-    /// The server's number of the new database.
+    /// OID of the new database.
     pub new_oid: i64,
     /// Rows loaded.
     pub rows: i64,
@@ -334,10 +334,10 @@ pub struct Claim {
     /// Attempt that was claimed, from 1.
     #[schemars(range(min = 1))]
     pub attempt: i32,
-    /// The one Job that may act for it.
+    /// Name of the one Job that may act for it.
     #[schemars(length(max = 63))]
     pub job: String,
-    /// When.
+    /// When it was claimed.
     #[schemars(schema_with = "super::common::time")]
     pub at: DateTime<Utc>,
 }

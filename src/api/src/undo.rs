@@ -1,4 +1,4 @@
-//! RestoreRequest, what is told of the way back: the replaced database, its safety backup, and what was dropped.
+//! The parts of a RestoreRequest's status about undo: the replaced database, its safety backup, and what was dropped.
 
 use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PreviousDatabase {
-    /// Its name on the server.
+    /// Name on the server.
     #[schemars(length(max = 64))]
     pub name: String,
-    /// The server's number of it. It is dropped only by this number and its mark, never by name alone.
+    /// OID on the server. It is dropped only by this OID and its mark, never by name alone.
     pub oid: i64,
     /// Until when the restore can be undone. Afterwards the database is dropped, but never before its safety backup has
     /// been read back.
@@ -38,7 +38,7 @@ pub struct PreviousDatabase {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SafetyBackup {
-    /// Its id.
+    /// Id of the safety backup.
     #[schemars(length(max = 64))]
     pub id: String,
     /// Its key prefix in the bucket.
@@ -49,9 +49,9 @@ pub struct SafetyBackup {
     pub manifest_sha256: String,
     /// Bytes in the bucket.
     pub bytes: i64,
-    /// Rows.
+    /// Number of rows.
     pub rows: i64,
-    /// When it had been read back whole.
+    /// When it had been read back completely and found good.
     #[schemars(schema_with = "super::common::time")]
     pub verified_at: DateTime<Utc>,
     /// When the bucket removes it.
@@ -63,7 +63,7 @@ pub struct SafetyBackup {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DroppedDatabase {
-    /// When that was known.
+    /// When the operator read the report.
     #[schemars(schema_with = "super::common::time")]
     pub at: DateTime<Utc>,
     /// The name that it had; absent where nothing had been left.
@@ -86,9 +86,9 @@ pub struct Undone {
     /// The database that comes back.
     #[schemars(length(max = 64))]
     pub database: String,
-    /// The server's number of it.
+    /// OID of that database.
     pub previous_oid: i64,
-    /// The server's number of the live database: the swap happens only if it is still this one.
+    /// OID of the live database: the swap happens only if it is still this one.
     pub live_oid: i64,
     /// Until when the database is held for this request, at the latest.
     #[schemars(schema_with = "super::common::time")]

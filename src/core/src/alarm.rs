@@ -1,10 +1,9 @@
 //! The shrink alarm and `retention.keepLastGood`: which backups are suspiciously small beside their predecessors, and which
-//! one is kept because nothing better came after it. Never a failure: the dump did its work, somebody should look at the
-//! database. Pure.
+//! one is kept because nothing better came after it. A small backup is no failed dump: somebody should check the database.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-/// Below so many rows before, only the fall to none is told: a handful of rows comes and goes every day.
+/// With fewer rows than this before, only the loss of all rows raises the alarm: a few rows come and go every day.
 pub const FEW_ROWS: i64 = 100;
 /// Days that the last good backup is kept at most, from its snapshot on.
 pub const LAST_GOOD_DAYS: i64 = 30;
@@ -14,32 +13,32 @@ pub const KEEP_AHEAD: TimeDelta = TimeDelta::hours(36);
 /// How much smaller a backup may be than its predecessor, in percent of that one's size.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// Fall of the number of rows that is told; 100 never is, but for the fall to none.
+    /// Percent of the rows that must be missing to raise the alarm; with 100 only the loss of all rows does.
     pub rows_percent: i32,
-    /// Fall of the number of tables that is told.
+    /// Percent of the tables that must be missing to raise the alarm.
     pub tables_percent: i32,
-    /// A backup that somebody has looked at and found right, by its id.
+    /// `spec.alarm.accept`: id of a small backup that a person has checked and found right.
     pub accepted: Option<String>,
 }
 
 /// A backup, as far as its size matters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BackupSize {
-    /// Its id.
+    /// Id of the backup.
     pub id: String,
-    /// Its snapshot's time.
+    /// The instant that its data is consistent at.
     pub snapshot_time: DateTime<Utc>,
-    /// Rows.
+    /// Number of rows.
     pub rows: i64,
-    /// Tables; backups that were listed by an older version do not say.
+    /// Number of tables; absent where an older version listed the backup.
     pub tables: Option<i64>,
     /// When its retention is over.
     pub expires: Option<DateTime<Utc>>,
-    /// Until when it is kept as the last good one, if it is.
+    /// Until when it is held as the last good one, if it is.
     pub held_until: Option<DateTime<Utc>>,
 }
 
-/// What is suspicious about a backup. The variant's name is the reason.
+/// What is suspicious about a backup. The variant's name is the reason of the condition Suspicious.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, strum::IntoStaticStr)]
 pub enum Shrunk {
     /// Rows are missing.
@@ -48,13 +47,13 @@ pub enum Shrunk {
          so, set spec.alarm.accept to {id}"
     )]
     RowsFell {
-        /// The backup.
+        /// Id of the small backup.
         id: String,
-        /// The good one.
+        /// Id of the last good one.
         before: String,
-        /// Its rows.
+        /// Rows of the last good one.
         from: i64,
-        /// This one's.
+        /// Rows of the small one.
         to: i64,
     },
     /// Tables are missing.
@@ -63,34 +62,35 @@ pub enum Shrunk {
          so, set spec.alarm.accept to {id}"
     )]
     TablesFell {
-        /// The backup.
+        /// Id of the small backup.
         id: String,
-        /// The good one.
+        /// Id of the last good one.
         before: String,
-        /// Its tables.
+        /// Tables of the last good one.
         from: i64,
-        /// This one's.
+        /// Tables of the small one.
         to: i64,
     },
 }
 
 impl Shrunk {
-    /// Reason in CamelCase.
+    /// Reason of the condition Suspicious, in CamelCase.
     pub fn reason(&self) -> &'static str {
         self.into()
     }
 }
 
-/// Judges every backup of a tenant, the newest first as given: each is compared with the newest good one before it, so that
-/// a second small backup does not make the first one normal. The oldest that is left counts as good: there is nothing to
-/// compare it with.
+/// A verdict for each backup of a tenant, in the given order; `None` is good.
+///
+/// Each is compared with the newest good one before it, so that a second small backup does not make the first one normal.
+/// The oldest counts as good: there is nothing to compare it with.
 pub fn judge(newest_first: &[BackupSize], limits: &Limits) -> Vec<Option<Shrunk>> {
     let mut verdicts = vec![None; newest_first.len()];
     let mut good: Option<&BackupSize> = None;
-    for (place, point) in newest_first.iter().enumerate().rev() {
-        verdicts[place] = good.and_then(|good| compare(good, point, limits));
+    for (place, backup) in newest_first.iter().enumerate().rev() {
+        verdicts[place] = good.and_then(|good| compare(good, backup, limits));
         if verdicts[place].is_none() {
-            good = Some(point);
+            good = Some(backup);
         }
     }
     verdicts
@@ -107,11 +107,11 @@ fn compare(good: &BackupSize, new: &BackupSize, limits: &Limits) -> Option<Shrun
         return Some(Shrunk::TablesFell { id, before, from, to });
     }
     let (from, to) = (good.rows, new.rows);
-    let told = fell(from, to, limits.rows_percent) && (from >= FEW_ROWS || to == 0);
-    told.then_some(Shrunk::RowsFell { id, before, from, to })
+    let shrunk = fell(from, to, limits.rows_percent) && (from >= FEW_ROWS || to == 0);
+    shrunk.then_some(Shrunk::RowsFell { id, before, from, to })
 }
 
-/// Whether `to` is so many percent less than `from`; nothing left of something always is.
+/// Whether `to` is at least `percent` less than `from`; a fall to 0 always counts.
 fn fell(from: i64, to: i64, percent: i32) -> bool {
     let lost = i128::from(from) - i128::from(to);
     from > 0 && (to <= 0 || lost > 0 && percent < 100 && lost * 100 >= i128::from(from) * i128::from(percent))
@@ -120,41 +120,41 @@ fn fell(from: i64, to: i64, percent: i32) -> bool {
 /// What is to be done about a backup so that the last good one is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Keep {
-    /// Hold it until then.
+    /// Hold the backup beyond its retention.
     Hold {
-        /// The backup.
+        /// Id of the backup.
         id: String,
-        /// The end, whatever comes.
+        /// End of the hold, even if nothing better comes.
         until: DateTime<Utc>,
     },
-    /// It need not be kept any more.
+    /// Release its hold.
     Release {
-        /// The backup.
+        /// Id of the backup.
         id: String,
     },
 }
 
-/// Decides which backup is kept as the last good one. `newest_first` are all backups, `verdicts` what [`judge`] said of
-/// each; `wanted` is `retention.keepLastGood`.
+/// Which backup to hold as the last good one, and which to release. `verdicts` are those of [`judge`]; `wanted` is
+/// `retention.keepLastGood`.
 pub fn keep(newest_first: &[BackupSize], verdicts: &[Option<Shrunk>], wanted: bool, now: DateTime<Utc>) -> Vec<Keep> {
     let last = last_good(newest_first, verdicts).filter(|_| wanted);
     let mut steps = Vec::new();
-    for point in newest_first {
-        let until = point.snapshot_time + TimeDelta::days(LAST_GOOD_DAYS);
-        let is_last = last.is_some_and(|last| last.id == point.id) && now < until;
-        let near = point.expires.is_some_and(|end| end - KEEP_AHEAD <= now && end < until);
-        match point.held_until {
-            None if is_last && near => steps.push(Keep::Hold { id: point.id.clone(), until }),
-            Some(_) if !is_last => steps.push(Keep::Release { id: point.id.clone() }),
+    for backup in newest_first {
+        let until = backup.snapshot_time + TimeDelta::days(LAST_GOOD_DAYS);
+        let is_last = last.is_some_and(|last| last.id == backup.id) && now < until;
+        let near = backup.expires.is_some_and(|end| end - KEEP_AHEAD <= now && end < until);
+        match backup.held_until {
+            None if is_last && near => steps.push(Keep::Hold { id: backup.id.clone(), until }),
+            Some(_) if !is_last => steps.push(Keep::Release { id: backup.id.clone() }),
             None | Some(_) => {}
         }
     }
-    // The new one is safe before the old one goes.
+    // Hold the new one before the old one is released: a crash in between must leave at least one.
     steps.sort_by_key(|step| matches!(step, Keep::Release { .. }));
     steps
 }
 
-/// When [`keep`] must be asked again though nothing happened.
+/// When [`keep`] may change its answer by itself.
 pub fn keep_wake(newest_first: &[BackupSize], verdicts: &[Option<Shrunk>]) -> Option<DateTime<Utc>> {
     let last = last_good(newest_first, verdicts)?;
     match last.held_until {
@@ -164,7 +164,7 @@ pub fn keep_wake(newest_first: &[BackupSize], verdicts: &[Option<Shrunk>]) -> Op
 }
 
 fn last_good<'a>(newest_first: &'a [BackupSize], verdicts: &[Option<Shrunk>]) -> Option<&'a BackupSize> {
-    newest_first.iter().zip(verdicts).find(|(_, verdict)| verdict.is_none()).map(|(point, _)| point)
+    newest_first.iter().zip(verdicts).find(|(_, verdict)| verdict.is_none()).map(|(backup, _)| backup)
 }
 
 #[cfg(test)]
@@ -178,7 +178,14 @@ mod tests {
 
     fn point(day: i64, rows: i64, tables: i64) -> BackupSize {
         let expires = Some(at(day + 8));
-        BackupSize { id: format!("d{day}"), snapshot_time: at(day), rows, tables: Some(tables), expires, held_until: None }
+        BackupSize {
+            id: format!("d{day}"),
+            snapshot_time: at(day),
+            rows,
+            tables: Some(tables),
+            expires,
+            held_until: None,
+        }
     }
 
     fn limits() -> Limits {

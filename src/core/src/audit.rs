@@ -1,5 +1,5 @@
-//! The append-only record of a RestoreRequest: what is recorded of it, which changes make an entry, and how entries are
-//! chained (docs/audit.md). Ids, times and reasons in one word only: no text that a person wrote.
+//! The append-only audit record of a RestoreRequest: what is recorded, which changes make an entry, how entries are chained
+//! (docs/audit.md). It holds ids, times and one-word reasons, and no text that a person wrote.
 
 mod chain;
 
@@ -9,18 +9,18 @@ use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-/// The format of entries.
+/// Format version of entries.
 pub const VERSION: i32 = 1;
 
-/// What a request is: none of it changes.
+/// What a request is. None of it changes after its creation, except that the tenant becomes known.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Subject {
     /// Namespace of the RestoreRequest.
     pub namespace: String,
-    /// Its name.
+    /// Name of the RestoreRequest.
     pub request: String,
-    /// The BackupSchedule.
+    /// Name of the BackupSchedule.
     pub schedule: String,
     /// The tenant's id, once it is known.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -31,7 +31,7 @@ pub struct Subject {
     pub ticket: String,
     /// Id of the user who asked.
     pub requester: String,
-    /// Account that created the request.
+    /// User name that created the request, as admission stamped it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub requested_by: Option<String>,
     /// When it was created.
@@ -43,9 +43,9 @@ pub struct Subject {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AuditedBackup {
-    /// Its id.
+    /// Id of the backup.
     pub id: String,
-    /// Its local day.
+    /// Local day of its snapshot.
     pub day: NaiveDate,
     /// The instant that its data is from.
     pub snapshot_time: DateTime<Utc>,
@@ -59,54 +59,54 @@ pub struct AuditedBackup {
 pub struct AuditedDecision {
     /// `Approved` or `Denied`.
     pub decision: String,
-    /// Who, as admission stamped it.
+    /// User name that admission stamped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
 }
 
-/// Billing's word.
+/// What billing recorded.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct AuditedPayment {
     /// Whether the condition Paid is True.
     pub paid: bool,
-    /// Its reason: `PaymentRecorded`, `Waived`, `IncludedInPlan`, `ChargedBack`.
+    /// Reason of that condition: `PaymentRecorded`, `Waived`, `IncludedInPlan`, `ChargedBack`.
     pub reason: String,
     /// Billing's reference.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reference: Option<String>,
-    /// Amount, decimal.
+    /// Amount as a decimal number.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub amount: Option<String>,
-    /// Currency.
+    /// Currency, three letters.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub currency: Option<String>,
-    /// Who, as admission stamped it.
+    /// User name that admission stamped.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
 }
 
-/// The point of no return.
+/// The claim: from here on nothing can be revoked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AuditedClaim {
-    /// The one Job.
+    /// Name of the one Job that may act on it.
     pub job: String,
-    /// When.
+    /// When it was claimed.
     pub at: DateTime<Utc>,
 }
 
-/// The end.
+/// How the request ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AuditedEnd {
     /// `Complete`, `Denied`, `Expired`, `Failed` or `NeedsAttention`.
     pub outcome: String,
-    /// Why, in CamelCase.
+    /// Reason in CamelCase.
     pub reason: String,
-    /// When.
+    /// When it ended.
     pub at: DateTime<Utc>,
-    /// Of a full restore: the name that the replaced database is kept under.
+    /// Of a full restore: name of the replaced database, which is kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous_database: Option<String>,
     /// Of an export: SHA-256 of the zip.
@@ -114,30 +114,30 @@ pub struct AuditedEnd {
     pub export_sha256: Option<String>,
 }
 
-/// All that is recorded of a request, as it stands at one instant.
+/// All that is recorded of a request, at one instant.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct AuditState {
-    /// What it is.
+    /// What the request is.
     pub subject: Subject,
-    /// The backup.
+    /// The backup, once it is chosen.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub backup: Option<AuditedBackup>,
     /// Whether the backup is held.
     pub held: bool,
-    /// The helpdesk's decision.
+    /// The helpdesk's decision, once there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub approval: Option<AuditedDecision>,
-    /// Billing's word.
+    /// What billing recorded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub payment: Option<AuditedPayment>,
-    /// The point of no return.
+    /// The claim, once it is written.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub claim: Option<AuditedClaim>,
-    /// How far it is, in one word.
+    /// `status.phase`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub phase: Option<String>,
-    /// The end.
+    /// How it ended, once it has.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub end: Option<AuditedEnd>,
     /// Billing owes a refund.
@@ -145,14 +145,14 @@ pub struct AuditState {
     /// Billing's reference of the refund.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refund: Option<String>,
-    /// Who recorded the refund.
+    /// User name that recorded the refund.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refund_by: Option<String>,
     /// Deleted before its claim.
     pub deleted: bool,
 }
 
-/// What happened.
+/// What an entry records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, strum::Display, strum::IntoStaticStr)]
 pub enum AuditEvent {
     /// Somebody created the request.
@@ -161,7 +161,7 @@ pub enum AuditEvent {
     BackupChosen,
     /// The backup is held.
     Held,
-    /// The backup is let go.
+    /// The hold of the backup was released.
     Released,
     /// The helpdesk approved.
     Approved,
@@ -169,17 +169,17 @@ pub enum AuditEvent {
     Denied,
     /// Billing recorded a payment, a waiver or a plan.
     Paid,
-    /// Billing took it back, or changed what it says.
+    /// Billing took the payment back, or changed what is recorded of it.
     PaymentChanged,
-    /// The point of no return.
+    /// The restore was claimed: from here on nothing can be revoked.
     Claimed,
-    /// The claim is not there any more: the cluster was put back to an earlier state.
+    /// The claim is not in status any more: the cluster was set back to an earlier state.
     ClaimVanished,
-    /// It came into another phase.
+    /// The phase changed.
     Phase,
     /// It ended.
     Ended,
-    /// The end is not there any more: the cluster was put back to an earlier state.
+    /// The end is not in status any more: the cluster was set back to an earlier state.
     EndVanished,
     /// Billing owes a refund.
     RefundDue,
@@ -197,37 +197,37 @@ pub struct AuditEntry {
     pub version: i32,
     /// UID of the RestoreRequest.
     pub uid: String,
-    /// Its number, from 1, without gaps.
+    /// Number of the entry, from 1, without gaps.
     pub seq: i64,
     /// SHA-256 of the entry before; absent in the first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<String>,
     /// When the operator recorded it.
     pub at: DateTime<Utc>,
-    /// What happened.
+    /// What the entry records.
     pub event: AuditEvent,
-    /// Who did it, where a person or another system did.
+    /// User name of the person or system that did it; absent where the operator did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
     /// How the request stood after it.
     pub state: AuditState,
 }
 
-/// SHA-256, hex.
+/// SHA-256 of the bytes, hex.
 pub fn sha256(bytes: &[u8]) -> String {
     hex::encode(Sha256::digest(bytes))
 }
 
 impl AuditState {
-    /// A digest that changes with anything recorded.
+    /// SHA-256, hex, that changes with anything recorded: while it is the same there is nothing to record.
     pub fn digest(&self) -> String {
         // A state has no map and no number that JSON could not hold.
         sha256(&serde_json::to_vec(self).unwrap_or_default())
     }
 }
 
-/// A part of the state that changes at once, and what its change is called. The order is that of a request's life: what
-/// changed between two looks is told in this order.
+/// Compares one part of the state and copies it over if it differs; the event and who caused it. In the order of a
+/// request's life: several changes since the last entry are recorded in this order.
 type Part = fn(&AuditState, &mut AuditState) -> Option<(AuditEvent, Option<String>)>;
 
 const PARTS: &[Part] = &[backup, held, approval, payment, claim, phase, end, refund_due, refund, deleted];
@@ -240,66 +240,67 @@ fn changed<T: PartialEq + Clone>(from: &T, to: &mut T) -> bool {
     changed
 }
 
-fn backup(now: &AuditState, told: &mut AuditState) -> Option<(AuditEvent, Option<String>)> {
-    changed(&now.backup, &mut told.backup).then_some((AuditEvent::BackupChosen, None))
+fn backup(now: &AuditState, recorded: &mut AuditState) -> Option<(AuditEvent, Option<String>)> {
+    changed(&now.backup, &mut recorded.backup).then_some((AuditEvent::BackupChosen, None))
 }
 
-fn held(now: &AuditState, told: &mut AuditState) -> Option<(AuditEvent, Option<String>)> {
+fn held(now: &AuditState, recorded: &mut AuditState) -> Option<(AuditEvent, Option<String>)> {
     let event = if now.held { AuditEvent::Held } else { AuditEvent::Released };
-    changed(&now.held, &mut told.held).then_some((event, None))
+    changed(&now.held, &mut recorded.held).then_some((event, None))
 }
 
-fn approval(now: &AuditState, told: &mut AuditState) -> Option<(AuditEvent, Option<String>)> {
+fn approval(now: &AuditState, recorded: &mut AuditState) -> Option<(AuditEvent, Option<String>)> {
     let approved = now.approval.as_ref().is_some_and(|a| a.decision == "Approved");
     let event = if approved { AuditEvent::Approved } else { AuditEvent::Denied };
     let by = now.approval.as_ref().and_then(|a| a.by.clone());
-    changed(&now.approval, &mut told.approval).then_some((event, by))
+    changed(&now.approval, &mut recorded.approval).then_some((event, by))
 }
 
-fn payment(now: &AuditState, told: &mut AuditState) -> Option<(AuditEvent, Option<String>)> {
-    let before = told.payment.as_ref().is_some_and(|p| p.paid);
+fn payment(now: &AuditState, recorded: &mut AuditState) -> Option<(AuditEvent, Option<String>)> {
+    let before = recorded.payment.as_ref().is_some_and(|p| p.paid);
     let paid = now.payment.as_ref().is_some_and(|p| p.paid);
     let event = if paid && !before { AuditEvent::Paid } else { AuditEvent::PaymentChanged };
     let by = now.payment.as_ref().and_then(|p| p.by.clone());
-    changed(&now.payment, &mut told.payment).then_some((event, by))
+    changed(&now.payment, &mut recorded.payment).then_some((event, by))
 }
 
-fn claim(now: &AuditState, told: &mut AuditState) -> Option<(AuditEvent, Option<String>)> {
+fn claim(now: &AuditState, recorded: &mut AuditState) -> Option<(AuditEvent, Option<String>)> {
     let event = if now.claim.is_some() { AuditEvent::Claimed } else { AuditEvent::ClaimVanished };
-    changed(&now.claim, &mut told.claim).then_some((event, None))
+    changed(&now.claim, &mut recorded.claim).then_some((event, None))
 }
 
-fn phase(now: &AuditState, told: &mut AuditState) -> Option<(AuditEvent, Option<String>)> {
-    // A last phase is told by the end.
+fn phase(now: &AuditState, recorded: &mut AuditState) -> Option<(AuditEvent, Option<String>)> {
+    // The last phase is part of the end's entry.
     let silent = now.end.is_some() || now.phase.is_none();
-    (changed(&now.phase, &mut told.phase) && !silent).then_some((AuditEvent::Phase, None))
+    (changed(&now.phase, &mut recorded.phase) && !silent).then_some((AuditEvent::Phase, None))
 }
 
-fn end(now: &AuditState, told: &mut AuditState) -> Option<(AuditEvent, Option<String>)> {
+fn end(now: &AuditState, recorded: &mut AuditState) -> Option<(AuditEvent, Option<String>)> {
     let event = if now.end.is_some() { AuditEvent::Ended } else { AuditEvent::EndVanished };
-    changed(&now.end, &mut told.end).then_some((event, None))
+    changed(&now.end, &mut recorded.end).then_some((event, None))
 }
 
-fn refund_due(now: &AuditState, told: &mut AuditState) -> Option<(AuditEvent, Option<String>)> {
+fn refund_due(now: &AuditState, recorded: &mut AuditState) -> Option<(AuditEvent, Option<String>)> {
     let due = now.refund_due;
-    (changed(&now.refund_due, &mut told.refund_due) && due).then_some((AuditEvent::RefundDue, None))
+    (changed(&now.refund_due, &mut recorded.refund_due) && due).then_some((AuditEvent::RefundDue, None))
 }
 
-fn refund(now: &AuditState, told: &mut AuditState) -> Option<(AuditEvent, Option<String>)> {
-    told.refund_by.clone_from(&now.refund_by);
-    changed(&now.refund, &mut told.refund).then_some((AuditEvent::Refunded, now.refund_by.clone()))
+fn refund(now: &AuditState, recorded: &mut AuditState) -> Option<(AuditEvent, Option<String>)> {
+    recorded.refund_by.clone_from(&now.refund_by);
+    changed(&now.refund, &mut recorded.refund).then_some((AuditEvent::Refunded, now.refund_by.clone()))
 }
 
-fn deleted(now: &AuditState, told: &mut AuditState) -> Option<(AuditEvent, Option<String>)> {
-    changed(&now.deleted, &mut told.deleted).then_some((AuditEvent::Deleted, None))
+fn deleted(now: &AuditState, recorded: &mut AuditState) -> Option<(AuditEvent, Option<String>)> {
+    changed(&now.deleted, &mut recorded.deleted).then_some((AuditEvent::Deleted, None))
 }
 
-/// What happened between the state that was recorded last and now, each with the state after it: one step a change, so
-/// that a crash between two entries loses neither.
-pub fn transitions(told: Option<&AuditState>, now: &AuditState) -> Vec<(AuditEvent, Option<String>, AuditState)> {
+/// The events between the state that was recorded last and `now`, each with who caused it and the state after it.
+///
+/// One event for each change, so that a crash between two entries loses neither.
+pub fn transitions(recorded: Option<&AuditState>, now: &AuditState) -> Vec<(AuditEvent, Option<String>, AuditState)> {
     let mut steps = Vec::new();
-    let mut state = AuditState { subject: now.subject.clone(), ..told.cloned().unwrap_or_default() };
-    if told.is_none() {
+    let mut state = AuditState { subject: now.subject.clone(), ..recorded.cloned().unwrap_or_default() };
+    if recorded.is_none() {
         steps.push((AuditEvent::Created, now.subject.requested_by.clone(), state.clone()));
     }
     for part in PARTS {
@@ -310,7 +311,7 @@ pub fn transitions(told: Option<&AuditState>, now: &AuditState) -> Vec<(AuditEve
     steps
 }
 
-/// The entries that follow `last` so that the record says `now`; each with its bytes.
+/// The entries to append after `last` so that the record says `state`, each with its bytes.
 pub fn follow(uid: &str, last: Option<&Recorded>, state: &AuditState, at: DateTime<Utc>) -> Vec<Recorded> {
     let mut previous = last.map(|last| last.sha256.clone());
     let first = last.map_or(1, |last| last.entry.seq + 1);

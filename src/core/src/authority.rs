@@ -1,6 +1,6 @@
-//! Who may write what into a request's status: the rules of the admission policies once more, as pure functions over two
-//! versions of an object. tests/unit/authority.rs holds both to the same answer; the operator trusts no signature
-//! that could not have come about by these rules.
+//! Who may write what into a request's status: the rules of the admission policies as functions over two versions of an
+//! object. tests/unit/authority.rs holds both to the same answer. The operator trusts no approval or payment that these
+//! rules would have refused.
 
 use serde_json::{Map, Value};
 use std::sync::LazyLock;
@@ -8,12 +8,12 @@ use std::sync::LazyLock;
 /// `gate.fourEyes`: when the person who created a request may not approve it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, strum::Display, strum::EnumString)]
 pub enum FourEyes {
-    /// May always.
+    /// May approve every request.
     #[default]
     None,
-    /// Not where a database is replaced: FullRestore and Undo.
+    /// May not approve where a database is replaced: FullRestore and Undo.
     FullRestore,
-    /// Never.
+    /// May approve none.
     All,
 }
 
@@ -22,11 +22,11 @@ pub enum FourEyes {
 pub struct Actor<'a> {
     /// User name, as the API server knows it.
     pub name: &'a str,
-    /// Holds `approve`.
+    /// Has the verb `approve`.
     pub approve: bool,
-    /// Holds `settle`.
+    /// Has the verb `settle`.
     pub settle: bool,
-    /// Holds `operate`.
+    /// Has the verb `operate`.
     pub operate: bool,
 }
 
@@ -37,39 +37,39 @@ pub struct Write<'a> {
     pub before: &'a Value,
     /// The object as it would be.
     pub after: &'a Value,
-    /// Who.
+    /// Who writes.
     pub actor: Actor<'a>,
-    /// The four-eyes setting.
+    /// Setting `gate.fourEyes`.
     pub four_eyes: FourEyes,
 }
 
 /// Why a write is refused. The texts are those of the policies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error, strum::IntoStaticStr, strum::EnumIter)]
 pub enum Breach {
-    /// The approval is not theirs, or bears another name.
+    /// They may not approve, or the approval bears another name.
     #[error(
         "status.approval is the helpdesk's: it takes the verb approve on restorerequests.sennight.dev (ClusterRole sennight-helpdesk), and status.approval.by must be your own user name: leave it out where a MutatingAdmissionPolicy stamps it, else write it yourself"
     )]
     NotHelpdesk,
-    /// The payment is not theirs, or bears another name.
+    /// They may not settle, or the payment bears another name.
     #[error(
         "status.payment and the condition Paid are billing's: they take the verb settle on restorerequests.sennight.dev (ClusterRole sennight-billing), and status.payment.by must be your own user name (for a refund payment.refund.by): leave it out where a MutatingAdmissionPolicy stamps it, else write it yourself"
     )]
     NotBilling,
-    /// The rest is not theirs.
+    /// They may not write the operator's part.
     #[error(
         "this part of status is the operator's; the helpdesk writes status.approval, billing status.payment and the condition Paid. A merge patch replaces all conditions: use kubectl apply --server-side --subresource=status"
     )]
     NotOperator,
-    /// One hand would turn both keys.
+    /// One account would both approve and settle.
     #[error("whoever approved may not record the payment, nor the other way round: another account must")]
     OneHand,
-    /// Approval and payment are closed.
+    /// Approval and payment no longer change.
     #[error(
         "too late: the restore has been claimed or has ended, or this request is being deleted (create another one): its approval no longer changes, and only payment.refund may still be recorded"
     )]
     TooLate,
-    /// The creator would approve.
+    /// The creator would approve their own request.
     #[error("whoever created a request may not approve it (gate.fourEyes: {0}): another person must")]
     FourEyes(FourEyes),
 }
@@ -98,19 +98,19 @@ impl Write<'_> {
         self.old_status().get("approval") != self.new_status().get("approval")
     }
 
-    /// Anything of billing's, the refund too.
+    /// Whether anything of billing's changes, the refund included.
     fn settlement_changed(&self) -> bool {
         self.old_status().get("payment") != self.new_status().get("payment")
             || conditions(self.old_status(), true) != conditions(self.new_status(), true)
     }
 
-    /// A refund that comes bears the name of who records it.
+    /// Whether a new refund bears the name of who records it.
     fn refund_is_named(&self) -> bool {
         let (old, new) = (self.old_status()["payment"].get("refund"), self.new_status()["payment"].get("refund"));
         new.is_none_or(|new| new["by"] == self.actor.name || old == Some(new))
     }
 
-    /// Recording a refund is not recording a payment.
+    /// Whether anything of billing's but the refund changes: recording a refund is not recording a payment.
     fn payment_changed(&self) -> bool {
         let (old, new) = (fields(&self.old_status()["payment"]), fields(&self.new_status()["payment"]));
         let differs = |key: &&String| *key != "refund" && old.get(*key) != new.get(*key);
@@ -119,7 +119,7 @@ impl Write<'_> {
             || new.keys().any(|key| differs(&key))
     }
 
-    /// Closed by default: every key that is not somebody else's.
+    /// Whether any other part changes. New fields are the operator's until they are named here.
     fn operator_part_changed(&self) -> bool {
         let (old, new) = (fields(self.old_status()), fields(self.new_status()));
         let differs = |key: &&String| {
@@ -142,7 +142,8 @@ impl Write<'_> {
 type Rule = fn(&Write<'_>) -> Option<Breach>;
 
 /// In the order of the policies' validations, the four-eyes policy last.
-const RULES: &[Rule] = &[helpdesk_decides, billing_settles, operator_operates, approver_is_not_payer, not_too_late, four_eyes];
+const RULES: &[Rule] =
+    &[helpdesk_decides, billing_settles, operator_operates, approver_is_not_payer, not_too_late, four_eyes];
 
 fn helpdesk_decides(w: &Write<'_>) -> Option<Breach> {
     let theirs = w.actor.approve && w.new_status()["approval"]["by"] == w.actor.name;
@@ -190,22 +191,22 @@ pub fn breaches(write: &Write<'_>) -> Vec<Breach> {
 /// Why the signatures on an object are not trusted. The variant's name is the reason of Progressing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, strum::IntoStaticStr)]
 pub enum Distrust {
-    /// Nobody has looked: what is not known is not trusted.
+    /// They were not checked: what is not known is not trusted.
     #[error("the signatures have not been looked at")]
     SignaturesUnknown,
-    /// Admission would have refused it.
+    /// The admission policies would have refused such a write.
     #[error(
         "{what} is signed by {by:?}, and no such write gets past the admission policies: {breach}. It was written while they were not in force: deny this request and create another one"
     )]
     ForgedSignature {
         /// `status.approval` or `status.payment`.
         what: &'static str,
-        /// Whose name it bears.
+        /// User name that it bears.
         by: String,
         /// The rule that it breaks.
         breach: Breach,
     },
-    /// The operator signs nothing.
+    /// It bears the operator's own name, and the operator neither approves nor settles.
     #[error(
         "{what} bears the operator's own name, which signs nothing: it is a forgery; deny this request and create another one"
     )]
@@ -213,12 +214,12 @@ pub enum Distrust {
         /// `status.approval` or `status.payment`.
         what: &'static str,
     },
-    /// A denial is final.
+    /// An approval replaced a denial, which is final.
     #[error(
         "this request was denied, as condition Approved says, and status.approval says Approved now: a denial is final; create another one"
     )]
     DenialReversed,
-    /// Not by the status subresource.
+    /// It was written past the status subresource.
     #[error(
         "{what} was not written by the subresource status, so the admission policies never saw it: create another request"
     )]
@@ -229,30 +230,30 @@ pub enum Distrust {
 }
 
 impl Distrust {
-    /// CamelCase reason.
+    /// Reason of the condition Progressing, in CamelCase.
     pub fn reason(&self) -> &'static str {
         self.into()
     }
 }
 
-/// Whom the operator itself is known as.
+/// How the API server knows the operator itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct OperatorIdentity<'a> {
-    /// User name; unknown until the API server has been asked.
+    /// User name; `None` until the API server was asked.
     pub user: Option<&'a str>,
-    /// Its field manager.
+    /// Field manager of the operator's writes.
     pub manager: &'a str,
 }
 
-/// Whether the signatures on an object could have come about by the rules: each is taken off and written again by whoever
-/// it names. What a write's answer cannot show, because the moment is over (claimed, being deleted), is not asked.
+/// Whether approval and payment of an object could have been written under the rules: each is removed and written again by
+/// the user that it names. [`Breach::TooLate`] is not asked: it depends on when the write came.
 ///
-/// This is a second look, not the lock: whoever may write anything can write anything that looks right. It tells the
-/// clumsy ones, and what was signed while nobody guarded the gate.
+/// This is a second check, not the protection itself: whoever may write anything can write something that looks right. It
+/// finds clumsy forgeries, and what was written while the policies were not in force.
 pub fn check_signatures(object: &Value, setting: FourEyes, own: OperatorIdentity<'_>) -> Result<(), Distrust> {
     for (what, field) in [("status.approval", "approval"), ("status.payment", "payment")] {
         let Some(by) = object["status"][field].get("by").and_then(Value::as_str) else { continue };
-        // Any name might be the operator's own.
+        // Until its own name is known, any name might be the operator's.
         let Some(user) = own.user else { return Err(Distrust::SignaturesUnknown) };
         if user == by {
             return Err(Distrust::SignedByOperator { what });
@@ -271,12 +272,12 @@ pub fn check_signatures(object: &Value, setting: FourEyes, own: OperatorIdentity
     if denied && approved { Err(Distrust::DenialReversed) } else { Ok(()) }
 }
 
-/// The object as it was before this part was signed.
+/// The object as it was before this approval or payment was written.
 fn before_signature(object: &Value, field: &str) -> Value {
     let mut before = object.clone();
     if let Some(status) = before.get_mut("status").and_then(Value::as_object_mut) {
         let signed = status.remove(field);
-        // A refund is signed for itself.
+        // A refund bears its own name and is written later.
         if field == "payment"
             && let Some(refund) = signed.and_then(|payment| payment.get("refund").cloned())
         {
@@ -291,8 +292,13 @@ fn before_signature(object: &Value, field: &str) -> Value {
     before
 }
 
-/// What managedFields say against a signature. They say nothing for it: a client chooses its manager's name.
-fn check_managed_fields(object: &Value, field: &str, what: &'static str, own: OperatorIdentity<'_>) -> Result<(), Distrust> {
+/// What managedFields say against an approval or payment. They prove nothing for it: a client chooses its manager's name.
+fn check_managed_fields(
+    object: &Value,
+    field: &str,
+    what: &'static str,
+    own: OperatorIdentity<'_>,
+) -> Result<(), Distrust> {
     let entries = object["metadata"]["managedFields"].as_array().map(Vec::as_slice).unwrap_or_default();
     let key = format!("f:{field}");
     for entry in entries.iter().filter(|e| e["fieldsV1"]["f:status"].get(&key).is_some()) {

@@ -1,5 +1,4 @@
-//! What to do about one schedule, now: run, wait, or say why not. Pure; the Job's name is the lock, so deciding twice
-//! runs once.
+//! What to do about one BackupSchedule now: dump, wait, or say why not. Deciding twice is safe: the Job's name is a lock.
 
 use super::schedule::Schedule;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -16,9 +15,9 @@ pub const FRESH_GRACE: TimeDelta = TimeDelta::hours(2);
 pub enum RunKey {
     /// The slot of a local day, at its n-th attempt (from 1).
     Slot {
-        /// The slot.
+        /// When the day's dump is due.
         slot: DateTime<Utc>,
-        /// The attempt.
+        /// Number of the attempt, from 1.
         attempt: i32,
     },
     /// A `trigger.manual` token.
@@ -56,7 +55,7 @@ pub struct NoRunKey(String);
 /// The last slot that a Job was created for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LastRun {
-    /// The slot.
+    /// When the day's dump was due.
     pub slot: DateTime<Utc>,
     /// Attempts so far, at least 1.
     pub attempt: i32,
@@ -69,9 +68,9 @@ pub struct LastRun {
 pub enum Ended {
     /// A backup exists.
     Succeeded,
-    /// No backup; another attempt may have more luck.
+    /// No backup; another attempt may succeed.
     Failed {
-        /// When.
+        /// When it failed: the pause before the next attempt counts from it.
         at: DateTime<Utc>,
     },
     /// No backup; another attempt before the next slot is pointless.
@@ -103,7 +102,7 @@ pub struct BackupInputs<'a> {
     pub retry_base: TimeDelta,
 }
 
-/// Why nothing starts although something is due.
+/// Why nothing is started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, strum::IntoStaticStr)]
 pub enum WaitReason {
     /// Nothing is due.
@@ -144,7 +143,8 @@ pub struct Decision {
     pub wake: Option<DateTime<Utc>>,
 }
 
-/// Decides. Order: a running Job, suspension, a restore's claim, the manual token, the latest due slot, its retries.
+/// What to do now. Checked in this order: a running Job, suspension, a restore's claim, the manual token, the latest due
+/// slot, its retries.
 pub fn decide(facts: &BackupInputs<'_>, now: DateTime<Utc>) -> Decision {
     let next = facts.schedule.next_after(now);
     let wait = |why, wake: Option<DateTime<Utc>>| Decision { plan: BackupPlan::Wait(why), next_run: next, wake };
@@ -170,7 +170,8 @@ pub fn decide(facts: &BackupInputs<'_>, now: DateTime<Utc>) -> Decision {
 
 /// The slot that should run now, or why none and when to look again.
 fn due(facts: &BackupInputs<'_>, now: DateTime<Utc>) -> Result<RunKey, (WaitReason, Option<DateTime<Utc>>)> {
-    let slot = facts.schedule.latest_due(now).filter(|slot| *slot >= facts.created).ok_or((WaitReason::NotDue, None))?;
+    let slot =
+        facts.schedule.latest_due(now).filter(|slot| *slot >= facts.created).ok_or((WaitReason::NotDue, None))?;
     if let Some(last) = facts.last
         && facts.schedule.day(last.slot) >= facts.schedule.day(slot)
     {
@@ -190,7 +191,7 @@ fn due(facts: &BackupInputs<'_>, now: DateTime<Utc>) -> Result<RunKey, (WaitReas
     Ok(RunKey::Slot { slot, attempt: 1 })
 }
 
-/// Since when a run is due.
+/// Since when a run is due: its slot, the end of the pause before its attempt, or now if a person asks.
 pub fn due_since(facts: &BackupInputs<'_>, run: &RunKey, now: DateTime<Utc>) -> DateTime<Utc> {
     match (run, facts.last.map(|last| (last.ended, last.attempt))) {
         (RunKey::Slot { attempt: 2.., .. }, Some((Ended::Failed { at }, attempt))) => {
@@ -222,7 +223,7 @@ pub enum Freshness {
     Suspended,
 }
 
-/// Decides on freshness; the instant is when the answer may change by itself.
+/// Whether the newest backup is recent enough. The instant is when that may change by itself.
 pub fn freshness(
     facts: &BackupInputs<'_>,
     newest: Option<DateTime<Utc>>,
@@ -327,7 +328,10 @@ mod tests {
         let last = LastRun { slot: at("2026-11-22T02:00:00Z"), attempt: 2, ended: failed };
         let f = BackupInputs { last: Some(&last), ..facts(&s) };
         let early = decide(&f, at("2026-11-22T02:10:00Z"));
-        assert_eq!((early.plan, early.wake), (BackupPlan::Wait(WaitReason::Retrying), Some(at("2026-11-22T02:25:00Z"))));
+        assert_eq!(
+            (early.plan, early.wake),
+            (BackupPlan::Wait(WaitReason::Retrying), Some(at("2026-11-22T02:25:00Z")))
+        );
         assert_eq!(decide(&f, at("2026-11-22T02:25:00Z")).plan, slot("2026-11-22T02:00:00Z", 3));
         let run = RunKey::Slot { slot: last.slot, attempt: 3 };
         assert_eq!(due_since(&f, &run, at("2026-11-22T20:00:00Z")), at("2026-11-22T02:25:00Z"));

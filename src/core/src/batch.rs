@@ -1,5 +1,5 @@
-//! Which due dumps ride in one Job, and when it is created: what is due, what may ride together, how large a Job may be.
-//! Pure: the queue's order and the token bucket are functions of what they are told.
+//! Due dumps and the Jobs that they share: which may share one, how large it may be, and when it is created within the
+//! budgets. Pure: the queue and the token bucket know only their arguments.
 
 pub mod queue;
 mod round_robin;
@@ -17,20 +17,20 @@ use std::collections::{HashMap, HashSet};
 pub const MAX_TENANTS: usize = 50;
 /// A tenant whose last backup took this many stored bytes has a Job of its own.
 pub const BIG_BYTES: i64 = 256 << 20;
-/// Stored bytes of one Job's tenants together, at most: twenty that just miss being big ones.
+/// Stored bytes of one Job's tenants together, at most: room for twenty that are just below [`BIG_BYTES`].
 pub const BATCH_BYTES: i64 = 20 * BIG_BYTES;
-/// What a tenant without a backup is taken for.
+/// Assumed size of a tenant without a backup, in stored bytes.
 const UNKNOWN_BYTES: i64 = 32 << 20;
 /// Dumps of one Job that run at once, at most: a worker's memory is shared out among them.
 pub const MAX_AT_ONCE: i64 = 4;
-/// Tenants that share a Job on their second attempt, when what failed was a Job and not one of them.
+/// Tenants in one Job at most on the second attempt, when the whole Job failed and not one of its tasks.
 const FEW_TENANTS: usize = 5;
-/// What is queued this long after it was due has missed its turn.
+/// A dump that is queued this long after it was due counts as missed.
 const LATE: TimeDelta = TimeDelta::minutes(10);
-/// The reason of a run whose Job ended without a word: any of its passengers may be to blame.
+/// Reason of a run whose Job ended without a report: any of the tenants in it may be the cause.
 pub const JOB_FAILED: &str = "JobFailed";
 
-/// In which order due dumps get a Job. Restores come before all of these: they only take from the bucket.
+/// In which order due dumps get a Job. Restores are not queued: they never wait for a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Priority {
     /// A person waits for it.
@@ -42,10 +42,10 @@ pub enum Priority {
 }
 
 impl Priority {
-    /// All, first come first.
+    /// All of them, the most urgent first.
     pub const ALL: [Self; 3] = [Self::Manual, Self::Fresh, Self::CatchUp];
 
-    /// The lane of a run that was due at `since` and is queued at `now`.
+    /// The priority of a run that was due at `since` and is queued at `now`.
     pub fn of(run: &RunKey, since: DateTime<Utc>, now: DateTime<Utc>) -> Self {
         match run {
             RunKey::Manual(_) => Self::Manual,
@@ -55,19 +55,19 @@ impl Priority {
     }
 }
 
-/// With how many others a dump may share a Job.
+/// How many others a dump may share a Job with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum BatchSharing {
-    /// With as many as fit.
+    /// As many as fit.
     Any,
-    /// With a few that failed as it did: the one that is to blame is found among fewer each time.
+    /// A few that failed with the same Job: so the one that made it fail is found.
     Few,
-    /// With nobody: it is big, or it failed by itself.
+    /// None: it is big, or it failed by itself.
     Alone,
 }
 
 impl BatchSharing {
-    /// For a tenant of this size, at this run, whose last run failed for this reason (if it did).
+    /// For a tenant of `bytes` stored bytes; `failed` is the reason if its last run failed.
     pub fn of(bytes: Option<i64>, run: &RunKey, failed: Option<&str>) -> Self {
         let attempt = match run {
             RunKey::Slot { attempt, .. } => *attempt,
@@ -81,37 +81,40 @@ impl BatchSharing {
         }
     }
 
-    fn max_tenants(self, shape: &BatchSettings) -> usize {
+    fn max_tenants(self, settings: &BatchSettings) -> usize {
         match self {
-            Self::Any => shape.tenants.clamp(1, MAX_TENANTS),
-            Self::Few => shape.tenants.clamp(1, FEW_TENANTS),
+            Self::Any => settings.tenants.clamp(1, MAX_TENANTS),
+            Self::Few => settings.tenants.clamp(1, FEW_TENANTS),
             Self::Alone => 1,
         }
     }
 }
 
-/// What dumps must have in common to share a Job: one pod, one set of mounted credentials, one bucket, one budget.
+/// What dumps must have in common to share a Job. It is one pod: one namespace, one set of credentials, one bucket, one
+/// server's budget.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Group {
-    /// The namespace.
+    /// Namespace of the BackupSchedules.
     pub namespace: String,
-    /// The BackupStorage.
+    /// Name of the BackupStorage.
     pub storage: String,
-    /// The DatabaseServer.
+    /// Name of the DatabaseServer.
     pub server: String,
-    /// The Secret with the credentials for dumping.
+    /// Name of the Secret with the credentials for dumping.
     pub secret: String,
 }
 
 impl Group {
-    /// Names the chain of this group's Jobs.
+    /// Name of the chain of this group's Jobs: 16 hex digits, the same in every process.
     pub fn chain(&self) -> String {
         stable_hash(&["batch", &self.namespace, &self.storage, &self.server, &self.secret], 16)
     }
 }
 
-/// The name of the Job that comes after the one with the UID `after` (or first) in a chain. Whoever has the same view of
-/// the chain's end wants the same name, and one of them gets it: the name is the lock, whatever rides in the Job.
+/// The name of the Job that follows the one with the UID `after` in a chain; `None` is the first.
+///
+/// Two processes that see the same last Job choose the same name, and the API server lets one of them create it: the name
+/// is the lock, whatever tenants the Job has.
 pub fn job_name(chain: &str, after: Option<&str>) -> String {
     format!("sennight-dump-{}", stable_hash(&[chain, after.unwrap_or("first")], 20))
 }
@@ -119,59 +122,59 @@ pub fn job_name(chain: &str, after: Option<&str>) -> String {
 /// A dump that is due.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DueDump {
-    /// The BackupSchedule.
+    /// Name of the BackupSchedule.
     pub schedule: String,
-    /// Its UID.
+    /// UID of the BackupSchedule.
     pub uid: String,
-    /// What it answers.
+    /// The slot or manual token that the dump answers.
     pub run: RunKey,
-    /// Its lane.
+    /// How urgent it is.
     pub priority: Priority,
     /// Since when it is due.
     pub since: DateTime<Utc>,
     /// Since when it is queued.
     pub queued: DateTime<Utc>,
-    /// Stored bytes of the last backup.
+    /// Stored bytes of the last backup; `None` if there is none.
     pub bytes: Option<i64>,
-    /// With how many others.
+    /// How many others it may share a Job with.
     pub sharing: BatchSharing,
 }
 
 impl DueDump {
-    /// What it is taken for when Jobs are filled.
+    /// Stored bytes that it counts for when Jobs are filled.
     pub fn weight(&self) -> i64 {
         self.bytes.unwrap_or(UNKNOWN_BYTES).max(1)
     }
 }
 
-/// How Jobs are shaped.
+/// How due dumps are put together to Jobs: settings of the operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BatchSettings {
-    /// Tenants in one Job at most; 1 is a Job a tenant.
+    /// Tenants in one Job at most; with 1 each tenant has its own Job.
     pub tenants: usize,
-    /// How long a due dump waits for company where some is to be expected.
+    /// How long a due dump waits for others to share its Job, where others came lately.
     pub batch_window: TimeDelta,
-    /// How long every dump that may share a Job waits, for those that come due in the same second.
+    /// How long every dump that may share a Job waits for those that are due in the same second.
     pub gather_delay: TimeDelta,
 }
 
-/// What may be started now.
+/// The budgets: what may be started now.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Capacity {
     /// Jobs that may be created.
     pub tokens: i64,
     /// Dumps that may start in total.
     pub total: i64,
-    /// And on each server, by namespace and name.
+    /// Dumps that may start on each server, by namespace and name.
     pub servers: HashMap<(String, String), i64>,
-    /// And into each storage, by namespace and name; one that is not listed has no limit of its own.
+    /// Dumps that may start into each storage, by namespace and name; one that is not listed has no limit of its own.
     pub storages: HashMap<(String, String), i64>,
     /// Groups whose Jobs cannot be created at the moment.
     pub backing_off: HashSet<Group>,
 }
 
 impl Capacity {
-    /// Places for dumps of a group.
+    /// How many dumps of a group may start now.
     pub fn free(&self, group: &Group) -> i64 {
         if self.backing_off.contains(group) {
             return 0;
@@ -182,14 +185,14 @@ impl Capacity {
         self.total.min(server).min(storage)
     }
 
-    fn take(&mut self, group: &Group, places: i64) {
+    fn take(&mut self, group: &Group, dumps: i64) {
         self.tokens -= 1;
-        self.total -= places;
+        self.total -= dumps;
         if let Some(server) = self.servers.get_mut(&(group.namespace.clone(), group.server.clone())) {
-            *server -= places;
+            *server -= dumps;
         }
         if let Some(storage) = self.storages.get_mut(&(group.namespace.clone(), group.storage.clone())) {
-            *storage -= places;
+            *storage -= dumps;
         }
     }
 }
@@ -197,11 +200,11 @@ impl Capacity {
 /// A Job to create.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Batch {
-    /// Whose tenants they are.
+    /// What its dumps have in common.
     pub group: Group,
-    /// The dumps, the longest first.
+    /// The dumps, the largest first.
     pub runs: Vec<DueDump>,
-    /// How many of them run at once: its places in every budget.
+    /// How many of them run at once: so many dumps it takes from every budget.
     pub at_once: i64,
 }
 

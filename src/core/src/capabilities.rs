@@ -1,8 +1,8 @@
-//! What an object store can do: some rules of retention rest on it.
+//! What an object store can do. Retention and claims depend on it.
 
 use serde::{Deserialize, Serialize};
 
-/// What a store can do, found by trying (never assumed from its name).
+/// What a store can do, as the probe found by trying it. Never assumed from the store's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[allow(clippy::struct_excessive_bools, reason = "five independent facts, each with its own name")]
@@ -20,7 +20,7 @@ pub struct Capabilities {
 }
 
 impl Default for Capabilities {
-    /// What AWS can do, for a shell that names no capabilities.
+    /// What AWS S3 can do, for a person's command line that names no capabilities.
     fn default() -> Self {
         Self { tagging: true, lifecycle: true, conditional_put: true, checksums: true, versioning: false }
     }

@@ -1,6 +1,5 @@
-//! What a restore leaves on the server and what becomes of it: the replaced database is the way back, is dumped, and is
-//! dropped when both its safety backup is verified and the undo window is over; what a failed restore prepared is dropped
-//! at once. Pure.
+//! What becomes of the databases that a restore leaves on the server. The previous database is kept for an undo and dropped
+//! once its safety backup is verified and the undo window is over. What a failed restore prepared is dropped at once.
 
 use super::names::RestoreStep;
 use super::restore::StepState;
@@ -8,32 +7,32 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 /// Pause after a first failed attempt; each further one doubles it.
 const PAUSE: TimeDelta = TimeDelta::minutes(10);
-/// Longest pause between attempts. They never end: what is left on a server stays told until it is gone.
+/// Longest pause between attempts. They never end: status shows what is left on a server until it is gone.
 const LONGEST: TimeDelta = TimeDelta::hours(24);
-/// The reason of a way back that was taken: what was kept is the live database again.
+/// Reason of the condition UndoAvailable after an Undo: the previous database is the live one again.
 pub const UNDONE: &str = "Undone";
-/// How soon a full lane is looked at again.
+/// How soon a dump slot is asked for again.
 const RECHECK: TimeDelta = TimeDelta::minutes(1);
 
-/// A safety backup that is nearer to its end than this is no way back any more.
+/// A safety backup that expires sooner than this does not allow the drop.
 const MIN_SAFETY_BACKUP_LIFE: TimeDelta = TimeDelta::days(1);
 
-/// Whether a safety backup that the bucket removes then still counts.
+/// Whether a safety backup that the bucket removes at `expires` still allows the drop.
 pub fn safety_backup_counts(expires: DateTime<Utc>, now: DateTime<Utc>) -> bool {
     expires - now > MIN_SAFETY_BACKUP_LIFE
 }
 
-/// The requests that undo this one, taken together.
+/// The Undo requests for this restore, taken together.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum UndoRequests {
-    /// None, or only such as ended without effect.
+    /// None, or only ones that ended without effect.
     #[default]
     None,
-    /// One has not ended: it holds the database from its creation on.
+    /// The one of this name has not ended: it holds the previous database from its creation on.
     Open(String),
-    /// One took effect: the database is the live one again.
+    /// The one of this name took effect: the previous database is the live one again.
     Done(String),
-    /// Nobody knows whether one took effect. Nothing is dropped over that.
+    /// Whether the one of this name took effect is not known: nothing is dropped.
     Unknown(String),
 }
 
@@ -43,23 +42,23 @@ pub enum UndoRequests {
 pub struct CleanupInputs {
     /// Until when its swap can be undone; `None` where it swapped nothing.
     pub undo_until: Option<DateTime<Utc>>,
-    /// Who wants it undone.
+    /// Whether an Undo is asked for or took effect.
     pub undoing: UndoRequests,
-    /// For whom status says that it is held.
+    /// Name of the Undo that the previous database is held for, from status.
     pub held_by: Option<String>,
-    /// The safety backup was made and read back, and will be in the bucket for a while.
+    /// The safety backup was made, read back, and lives long enough ([`safety_backup_counts`]).
     pub safety_backup_ready: bool,
-    /// The safety backup's latest attempt.
+    /// Latest attempt at the safety backup.
     pub safety_backup: StepState,
-    /// Since when it is being dropped: written before the first Job that drops, so that no Undo begins any more.
+    /// Status says that it is being dropped. Written before the first Job that drops, so that no Undo begins any more.
     pub dropping: bool,
-    /// The drop's latest attempt.
+    /// Latest attempt to drop it.
     pub drop_step: StepState,
-    /// It is gone.
+    /// It is dropped.
     pub dropped: bool,
     /// A prepared database may be left on the server, and it is certain that it never became the live one.
     pub leftover: bool,
-    /// Its schedule, server and storage are there.
+    /// Its schedule, server and storage exist.
     pub reachable: bool,
     /// The server has room for one more dump.
     pub slot_free: bool,
@@ -70,39 +69,39 @@ pub struct CleanupInputs {
 pub enum CleanupAction {
     /// Nothing.
     Nothing,
-    /// Write for whom it is held.
+    /// Write into status which Undo it is held for.
     Hold(String),
-    /// Write that nobody holds it any more.
+    /// Write into status that no Undo holds it any more.
     Release,
     /// Create the step's Job.
     Start(RestoreStep, i32),
-    /// Write that it is being dropped. The Job comes in a later round, over what was written.
+    /// Write into status that it is being dropped. The Job comes in a later round, once that is stored.
     BeginDropping,
 }
 
-/// Whether there is a way back.
+/// Whether the restore can be undone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UndoAvailability {
-    /// There is.
+    /// It can.
     Available,
-    /// There is none any more.
+    /// It could be, and no longer can.
     Gone,
     /// A person must look.
     Unknown,
-    /// There never was one.
+    /// It replaced no database.
     Never,
 }
 
-/// The decision, with what people are told.
+/// The decision, and what status shows of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CleanupPlan {
     /// What to do.
     pub action: CleanupAction,
-    /// The condition UndoAvailable.
+    /// What the condition UndoAvailable says.
     pub undo: UndoAvailability,
-    /// Its reason.
+    /// Reason of that condition, in CamelCase.
     pub reason: &'static str,
-    /// What people should know besides the name and the time.
+    /// Note for people, besides name and time.
     pub note: String,
     /// When to decide again.
     pub wake: Option<DateTime<Utc>>,
@@ -118,7 +117,7 @@ impl CleanupPlan {
     }
 }
 
-/// Decides about a request that has ended.
+/// The next action for a request that has ended.
 pub fn decide(facts: &CleanupInputs, now: DateTime<Utc>) -> CleanupPlan {
     match facts.undo_until {
         Some(until) => after_swap(facts, until, now),
@@ -143,9 +142,13 @@ fn after_swap(facts: &CleanupInputs, until: DateTime<Utc>, now: DateTime<Utc>) -
         return CleanupPlan::new(CleanupAction::Nothing, Gone, "Dropped", "");
     }
     if facts.dropping {
-        // A drop that was held up for so long that the dump has expired waits for another one.
+        // The drop was delayed until the safety backup expired: another one is made first.
         let dump_gone = !facts.safety_backup_ready && !matches!(facts.drop_step, StepState::Running { .. });
-        return if dump_gone { make_safety_backup(facts, Gone, "Clearing", now) } else { drop_database(facts, Gone, "Clearing", now) };
+        return if dump_gone {
+            make_safety_backup(facts, Gone, "Dropping", now)
+        } else {
+            drop_database(facts, Gone, "Dropping", now)
+        };
     }
     match &facts.undoing {
         UndoRequests::Unknown(by) => {
@@ -155,8 +158,8 @@ fn after_swap(facts: &CleanupInputs, until: DateTime<Utc>, now: DateTime<Utc>) -
         UndoRequests::Open(by) => {
             let held = facts.held_by.as_ref() == Some(by);
             let action = if held { CleanupAction::Nothing } else { CleanupAction::Hold(by.clone()) };
-            // Its safety backup waits: the undo's swap would end it.
-            // One that is deleted ends without a word.
+            // No safety backup meanwhile: the undo's swap would end its session. An Undo that is deleted wakes nobody, so
+            // this is decided again soon.
             let plan = CleanupPlan::new(action, Available, "HeldForUndo", format!("held for RestoreRequest {by}"));
             return plan.at(now + RECHECK);
         }
@@ -172,10 +175,15 @@ fn after_swap(facts: &CleanupInputs, until: DateTime<Utc>, now: DateTime<Utc>) -
         return CleanupPlan::new(CleanupAction::Nothing, Available, "Kept", "its safety backup was read back")
             .at(until);
     }
-    CleanupPlan::new(CleanupAction::BeginDropping, Gone, "Clearing", "")
+    CleanupPlan::new(CleanupAction::BeginDropping, Gone, "Dropping", "")
 }
 
-fn make_safety_backup(facts: &CleanupInputs, undo: UndoAvailability, reason: &'static str, now: DateTime<Utc>) -> CleanupPlan {
+fn make_safety_backup(
+    facts: &CleanupInputs,
+    undo: UndoAvailability,
+    reason: &'static str,
+    now: DateTime<Utc>,
+) -> CleanupPlan {
     let plan = |action, note: String| CleanupPlan::new(action, undo, reason, note);
     if !facts.reachable {
         let note = "its schedule, server or storage is gone: it is not dumped and not dropped, drop it by hand";
@@ -196,7 +204,12 @@ fn make_safety_backup(facts: &CleanupInputs, undo: UndoAvailability, reason: &'s
     }
 }
 
-fn drop_database(facts: &CleanupInputs, undo: UndoAvailability, reason: &'static str, now: DateTime<Utc>) -> CleanupPlan {
+fn drop_database(
+    facts: &CleanupInputs,
+    undo: UndoAvailability,
+    reason: &'static str,
+    now: DateTime<Utc>,
+) -> CleanupPlan {
     let plan = |action, note: String| CleanupPlan::new(action, undo, reason, note);
     if !facts.reachable {
         let note = "its schedule, server or storage is gone: drop it by hand";
@@ -223,7 +236,9 @@ fn next_attempt(step: &StepState, now: DateTime<Utc>) -> NextAttempt {
         StepState::None => NextAttempt::Now(1),
         // A success is written into status when its report is read: without that it said something else.
         StepState::Running { .. } => NextAttempt::Running,
-        StepState::Succeeded(_) => NextAttempt::Later(now + LONGEST, "its Job reported another step's result".to_owned()),
+        StepState::Succeeded(_) => {
+            NextAttempt::Later(now + LONGEST, "its Job reported another step's result".to_owned())
+        }
         StepState::Failed { attempt, message, at, .. } | StepState::Lost { attempt, message, at } => {
             let doublings = u32::try_from(attempt - 1).unwrap_or(0).min(10);
             let due = *at + (PAUSE * (1 << doublings)).min(LONGEST);

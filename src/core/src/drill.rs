@@ -1,41 +1,41 @@
-//! Restore drills: whose backup is proven next, and when. So many a day, spread evenly, the tenant whose last proof is the
-//! longest ago first: every tenant is proven within tenants / perDay days, at a fixed cost. Pure.
+//! Restore drills: whose backup is proven next, and when. So many a day, spread evenly, first the tenant whose last proof is
+//! the longest ago: every tenant is proven within tenants / perDay days, at a fixed cost.
 
 use super::names::stable_hash;
 use chrono::{DateTime, TimeDelta, Utc};
 
 /// Seconds of a day.
 const DAY: i64 = 86_400;
-/// Drills in a row that may be interrupted before a tenant waits its day, and a wish is answered with that.
+/// After so many interrupted drills in a row a tenant waits a day, and a drill that was asked for is given up.
 pub const INTERRUPTIONS: usize = 3;
 /// Pause after an interrupted drill; each further one in a row doubles it.
 const PAUSE: TimeDelta = TimeDelta::minutes(2);
-/// Longest pause of these.
+/// Longest pause after an interrupted drill.
 const LONGEST_PAUSE: TimeDelta = TimeDelta::hours(1);
 
 /// A tenant whose newest backup could be proven.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DrillCandidate {
-    /// The BackupSchedule's name.
+    /// Name of the BackupSchedule.
     pub schedule: String,
-    /// Its UID.
+    /// UID of the BackupSchedule.
     pub uid: String,
-    /// The newest backup.
+    /// Id of the newest backup.
     pub backup: String,
     /// Since when there is something to prove: the BackupSchedule's creation.
     pub since: Option<DateTime<Utc>>,
     /// When one of its backups was last proven.
     pub proven: Option<DateTime<Utc>>,
-    /// When one was last tried, with whatever result.
+    /// When the last drill began, whatever its result.
     pub tried: Option<DateTime<Utc>>,
     /// How many of its last drills in a row were interrupted: nothing was found out about the backup.
     pub interrupted: usize,
-    /// Somebody asks for one now, by this token.
+    /// Token of `spec.trigger.drill` that asks for a drill now.
     pub asked: Option<String>,
 }
 
 impl DrillCandidate {
-    /// When its turn was: an interrupted drill was none, unless there were too many.
+    /// When its last drill began that counts: an interrupted one does not, unless there were too many.
     fn last_counted(&self) -> Option<DateTime<Utc>> {
         self.tried.filter(|_| !(1..INTERRUPTIONS).contains(&self.interrupted))
     }
@@ -44,9 +44,9 @@ impl DrillCandidate {
 /// The drills of a server so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct DrillHistory {
-    /// When the last one began that found something out.
+    /// When the last drill began that was not interrupted.
     pub last: Option<DateTime<Utc>>,
-    /// When the last one began at all.
+    /// When the last drill began.
     pub tried: Option<DateTime<Utc>>,
     /// How many of the last in a row were interrupted.
     pub interrupted: usize,
@@ -60,34 +60,34 @@ impl DrillHistory {
     }
 }
 
-/// What is due.
+/// The next drill of a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NextDrill {
-    /// Nothing before this time; `None` where there are no drills.
+    /// None before this time; `None` where drills are off.
     Later(Option<DateTime<Utc>>),
     /// This one, now.
     Now(DrillCandidate),
 }
 
-/// Decides; at most one drill of a server runs at a time. One that somebody asks for comes first, also where there are none by
-/// themselves.
+/// The next drill; the caller runs at most one of a server at a time. A drill that is asked for comes first, also where
+/// `per_day` is 0.
 pub fn next(per_day: i32, past: DrillHistory, candidates: &[DrillCandidate], now: DateTime<Utc>) -> NextDrill {
     // A clock that was set back must not stop the drills.
-    let rest = past.pause_until().filter(|until| now < *until && past.tried.is_some_and(|tried| tried <= now));
+    let paused = past.pause_until().filter(|until| now < *until && past.tried.is_some_and(|tried| tried <= now));
     let asked = candidates.iter().filter(|c| c.asked.is_some()).min_by_key(|c| (c.tried, &c.schedule));
     if let Some(asked) = asked {
-        return rest.map_or_else(|| NextDrill::Now(asked.clone()), |until| NextDrill::Later(Some(until)));
+        return paused.map_or_else(|| NextDrill::Now(asked.clone()), |until| NextDrill::Later(Some(until)));
     }
     if per_day <= 0 {
         return NextDrill::Later(None);
     }
     let pause = TimeDelta::seconds(DAY / i64::from(per_day));
     let due = past.last.filter(|last| *last <= now).map_or(now, |last| last + pause);
-    let due = rest.map_or(due, |until| due.max(until));
+    let due = paused.map_or(due, |until| due.max(until));
     if now < due {
         return NextDrill::Later(Some(due));
     }
-    // One that failed an hour ago is not tried again before all others had their turn, nor a second time a day.
+    // A tenant has at most one drill a day, and a failed one waits for all others.
     let fresh = |c: &&DrillCandidate| c.last_counted().is_none_or(|turn| now - turn >= TimeDelta::seconds(DAY));
     let salt = now.date_naive().to_string();
     let order = |c: &&DrillCandidate| (c.proven.max(c.last_counted()), stable_hash(&[&salt, &c.uid], 16));
@@ -107,7 +107,7 @@ pub fn oldest(
     candidates.iter().map(|c| (c, since(c))).min_by_key(|(_, since)| *since)
 }
 
-/// How long a proof may be the last one before somebody should look: twice the days in which every tenant has its turn.
+/// How old the oldest proof may be before somebody should check: twice the days in which every tenant is proven once.
 pub fn longest_without_proof(per_day: i32, tenants: usize) -> TimeDelta {
     let tenants = i64::try_from(tenants).unwrap_or(i64::MAX);
     let days = tenants.saturating_mul(DAY) / i64::from(per_day.max(1));

@@ -1,4 +1,4 @@
-//! Durations as people write them: `90s`, `1h30m`, `2d`. The one parser of flags, of `spec.window` and of the plugin.
+//! Durations as people write them: `90s`, `1h30m`, `2d`. Flags, `spec.window` and the plugin share this parser.
 
 use std::time::Duration;
 
@@ -37,7 +37,7 @@ pub fn parse(text: &str) -> Result<Duration, DurationError> {
     read(text, &UNITS[1..])
 }
 
-/// The same, and days as well: `2d`, `1d12h`.
+/// Like [`parse`], and with days: `2d`, `1d12h`.
 pub fn parse_with_days(text: &str) -> Result<Duration, DurationError> {
     read(text, &UNITS)
 }

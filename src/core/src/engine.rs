@@ -1,4 +1,4 @@
-//! The database engines that can be backed up, and how far TLS towards them is checked.
+//! The database engines that can be backed up, and the TLS modes of connections to them.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 pub enum Engine {
     /// PostgreSQL.
     PostgreSQL,
-    /// MySQL.
+    /// Oracle MySQL; MariaDB is an engine of its own.
     MySQL,
     /// MariaDB.
     MariaDB,

@@ -1,26 +1,26 @@
-//! What to tell people of a restore before anybody pays: how long it may take, how long the database is away, and what
-//! the way that was chosen does not bring back. An estimate, and it says what it rests on.
+//! The estimate that people see before anybody pays: how long a restore may take, how long the database is unavailable, and
+//! what the chosen mode does not bring back. It says what it is based on.
 
 use super::gate::Mode;
 use crate::progress::{Progress, Stage};
 use chrono::{DateTime, TimeDelta, Utc};
 
-/// Stored bytes a second that are reckoned with where nothing was measured: less than half of what a laptop does.
+/// Stored bytes a second that are assumed where nothing was measured: less than half of what a laptop does.
 const ASSUMED: i64 = 8 << 20;
-/// Waiting for a pod, pulling its image, looking at the server.
+/// Seconds for scheduling a pod, pulling its image and checking the server.
 const OVERHEAD_SECONDS: i64 = 60;
-/// A swap takes a tenth of a second where nobody is connected; sessions that must be ended take longer.
+/// Assumed downtime of a swap. It takes a tenth of a second where nobody is connected; ending sessions takes longer.
 const ASSUMED_DOWNTIME_MILLIS: i64 = 2000;
-/// Of measured steps, so many of the newest count.
+/// How many of the newest measured steps count.
 pub const SAMPLES: usize = 20;
-/// Shorter steps measure the pod's start, not the work.
+/// Shorter steps say more about starting a pod than about restoring.
 const SHORTEST_SECONDS: i64 = 5;
 
-/// A pace that is measured over less says nothing yet.
+/// A pace that was measured over less time is not used.
 const MIN_PACE_TIME: TimeDelta = TimeDelta::seconds(20);
-/// Nor does one that is measured over less than this part of the bytes.
+/// Nor is one that was measured over less than one part in so many of the bytes.
 const MIN_PACE_PART: i64 = 50;
-/// Nobody plans further ahead.
+/// Longest time to a predicted end, in seconds.
 const LONGEST_SECONDS: i64 = 30 * 86_400;
 
 /// A step that was measured.
@@ -30,34 +30,35 @@ pub struct Sample {
     pub bytes: i64,
     /// How long it took.
     pub seconds: i64,
-    /// Of a full restore: how long the live name was not to be had, if that is known.
+    /// Of a full restore: milliseconds without a database of the live name; negative or absent if nobody measured it.
     pub downtime_millis: Option<i64>,
 }
 
-/// The estimate.
+/// What to expect of a restore.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RestoreEstimate {
-    /// From the last key turned to the end.
+    /// Seconds from approval and payment to the end.
     pub duration_seconds: i64,
-    /// How long the live database is away.
+    /// Milliseconds without a live database.
     pub downtime_millis: i64,
-    /// What it rests on.
+    /// What the estimate is based on, in words.
     pub basis: String,
-    /// What the way that was chosen does not bring back, or costs.
+    /// What the chosen mode does not bring back, or costs; one line each.
     pub not_contained: Vec<String>,
 }
 
-/// What to expect of restoring a backup of so many stored bytes, given earlier restores by the same way on the same server.
+/// What to expect of restoring a backup of `bytes` stored bytes. `samples` are earlier restores of the same mode on the same
+/// server, the newest first.
 pub fn estimate(mode: Mode, bytes: i64, samples: &[Sample]) -> RestoreEstimate {
-    let telling: Vec<&Sample> =
+    let usable: Vec<&Sample> =
         samples.iter().filter(|s| s.seconds >= SHORTEST_SECONDS && s.bytes > 0).take(SAMPLES).collect();
-    let rates = telling.iter().map(|s| (s.bytes / s.seconds).max(1));
+    let rates = usable.iter().map(|s| (s.bytes / s.seconds).max(1));
     let measured = median(rates.collect());
     let rate = measured.unwrap_or(ASSUMED);
     let downtimes = samples.iter().filter_map(|s| s.downtime_millis).filter(|millis| *millis >= 0);
     let downtime_millis = match mode {
         Mode::CrmExport => 0,
-        // The worst that was seen: nobody is cross when it is shorter.
+        // The longest one measured: nobody complains when it is shorter.
         Mode::FullRestore | Mode::Undo => downtimes.max().unwrap_or(ASSUMED_DOWNTIME_MILLIS),
     };
     let work = match mode {
@@ -65,14 +66,19 @@ pub fn estimate(mode: Mode, bytes: i64, samples: &[Sample]) -> RestoreEstimate {
         Mode::Undo => 0,
     };
     let basis = match measured {
-        Some(_) => format!("an estimate, from the median of {} restores measured on this server", telling.len()),
+        Some(_) => format!("an estimate, from the median of {} restores measured on this server", usable.len()),
         None => "an estimate, from an assumed 8 MiB/s: no restore was measured on this server yet".to_owned(),
     };
-    RestoreEstimate { duration_seconds: OVERHEAD_SECONDS + work, downtime_millis, basis, not_contained: not_contained(mode) }
+    RestoreEstimate {
+        duration_seconds: OVERHEAD_SECONDS + work,
+        downtime_millis,
+        basis,
+        not_contained: not_contained(mode),
+    }
 }
 
-/// When a task that began then may be done: by its own pace while it brings rows over, else by what was estimated for it.
-/// `None` when neither tells.
+/// When a task that began at `began` may be done: by its own pace while it transfers rows, else by the estimate. `None` if
+/// neither says anything.
 pub fn expected_end(began: DateTime<Utc>, progress: &Progress, estimated: Option<TimeDelta>) -> Option<DateTime<Utc>> {
     let took = progress.at - began;
     let by_estimate = estimated.map(|all| began + all).filter(|end| *end > progress.at);
@@ -148,7 +154,7 @@ mod tests {
     #[test]
     fn an_end_is_told_by_the_pace_of_the_rows_and_else_by_the_estimate() {
         let began: DateTime<Utc> = "2026-11-22T12:00:00Z".parse().unwrap();
-        let told = |seconds: i64, stage: Option<Stage>, bytes: i64, all: Option<i64>, estimated: Option<i64>| {
+        let end_after = |seconds: i64, stage: Option<Stage>, bytes: i64, all: Option<i64>, estimated: Option<i64>| {
             let at = began + TimeDelta::seconds(seconds);
             let progress = Progress {
                 at,
@@ -164,15 +170,15 @@ mod tests {
         };
         let rows = Some(Stage::Rows);
         for (found, wanted, why) in [
-            (told(100, rows, 25, Some(100), Some(9)), Some(400), "a quarter took a hundred seconds"),
-            (told(100, None, 25, Some(100), None), Some(400), "a task that names no stage"),
-            (told(10, rows, 25, Some(100), Some(900)), Some(900), "too early to tell"),
-            (told(100, rows, 1, Some(100), Some(900)), Some(900), "too little to tell"),
-            (told(100, rows, 1, Some(100), None), None, "neither tells"),
-            (told(100, rows, 25, None, Some(900)), Some(900), "nobody knows how much there is"),
-            (told(500, Some(Stage::Indexes), 100, Some(100), Some(900)), Some(900), "after the rows"),
-            (told(950, Some(Stage::Indexes), 100, Some(100), Some(900)), None, "the estimate was wrong"),
-            (told(100, rows, 0, Some(0), None), None, "an empty backup"),
+            (end_after(100, rows, 25, Some(100), Some(9)), Some(400), "a quarter took a hundred seconds"),
+            (end_after(100, None, 25, Some(100), None), Some(400), "a task that names no stage"),
+            (end_after(10, rows, 25, Some(100), Some(900)), Some(900), "too early to tell"),
+            (end_after(100, rows, 1, Some(100), Some(900)), Some(900), "too little to tell"),
+            (end_after(100, rows, 1, Some(100), None), None, "neither tells"),
+            (end_after(100, rows, 25, None, Some(900)), Some(900), "nobody knows how much there is"),
+            (end_after(500, Some(Stage::Indexes), 100, Some(100), Some(900)), Some(900), "after the rows"),
+            (end_after(950, Some(Stage::Indexes), 100, Some(100), Some(900)), None, "the estimate was wrong"),
+            (end_after(100, rows, 0, Some(0), None), None, "an empty backup"),
         ] {
             assert_eq!(found, wanted, "{why}");
         }

@@ -1,10 +1,10 @@
-//! The gate: may this RestoreRequest be served, and may its Job run? Ordered lists of named pure functions; the first
-//! refusal is the condition's reason and message. Unknown evidence refuses.
+//! May a RestoreRequest be served? An ordered list of checks: the first refusal is the condition's reason and message.
+//! What is not known refuses. Whether its Job may run is decided in `rules`, whether it can be undone in `undo`.
 
 mod rules;
 pub mod undo;
 
-pub use rules::{Approval, RunRefusal, FourEyes, RunInputs, Payment, SameReference, may_run, reference_holder};
+pub use rules::{Approval, FourEyes, Payment, RunInputs, RunRefusal, SameReference, may_run, reference_holder};
 
 use super::manifest::TenantIdentity;
 use super::names::BackupId;
@@ -27,27 +27,27 @@ pub enum Mode {
 pub enum RequestedBackup {
     /// The newest backup of a local day.
     Day(NaiveDate),
-    /// Exactly this one.
+    /// The backup with this id.
     Id(BackupId),
 }
 
-/// A backup as the catalogue has it.
+/// A backup of the schedule, as the bucket lists it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BackupCandidate {
-    /// Its id.
+    /// Id of the backup.
     pub id: BackupId,
-    /// Its local day.
+    /// Local day of its snapshot in the schedule's zone.
     pub day: NaiveDate,
-    /// Whose it is, as its manifest says.
+    /// Whose data it is, from its manifest.
     pub identity: TenantIdentity,
 }
 
-/// The BackupSchedule that a request names.
+/// What the checks need of the BackupSchedule that the request names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ScheduleFacts {
     /// User id of the account owner.
     pub owner: String,
-    /// What a backup's manifest must say.
+    /// Identity that a backup's manifest must have.
     pub identity: TenantIdentity,
     /// Today in the schedule's zone.
     pub today: NaiveDate,
@@ -58,9 +58,9 @@ pub struct ScheduleFacts {
 /// Everything that decides whether a request can be served at all.
 #[derive(Debug, Clone)]
 pub struct GateInputs<'a> {
-    /// What is asked for.
+    /// `spec.mode`.
     pub mode: Mode,
-    /// Which backup.
+    /// Day or id of the backup that is asked for.
     pub wanted: &'a RequestedBackup,
     /// `spec.requester.userId`.
     pub requester: &'a str,
@@ -68,15 +68,15 @@ pub struct GateInputs<'a> {
     pub schedule_name: &'a str,
     /// The schedule, if it exists.
     pub schedule: Option<&'a ScheduleFacts>,
-    /// A DatabaseServer or BackupStorage that the schedule names and that is not there.
+    /// A DatabaseServer or BackupStorage that the schedule names and that does not exist.
     pub missing_reference: Option<&'a str>,
-    /// Another request of the same schedule that has not ended and came first.
+    /// Name of another request of the same schedule that came first and has not ended.
     pub active_request: Option<&'a str>,
-    /// `retention.days`.
+    /// `retention.days` of the BackupStorage.
     pub retention_days: i32,
     /// The backups, newest first; an error is why they could not be listed.
     pub backups: Result<&'a [BackupCandidate], &'a str>,
-    /// The backup pinned earlier: never chosen again.
+    /// The backup that was pinned earlier: another one is never chosen.
     pub pinned: Option<&'a BackupCandidate>,
 }
 
@@ -95,12 +95,12 @@ pub enum GateRefusal {
          create a new request with the owner's user id"
     )]
     NotAccountOwner {
-        /// Who asked.
+        /// User id in the request.
         requester: String,
-        /// Who may.
+        /// User id of the account owner.
         owner: String,
     },
-    /// One request a tenant.
+    /// Another request of this tenant is open.
     #[error("RestoreRequest {0:?} of the same tenant has not ended: wait for it, deny it or delete it")]
     ActiveRequestExists(String),
     /// FullRestore needs rights that dumps do not.
@@ -108,7 +108,7 @@ pub enum GateRefusal {
         "the DatabaseServer has no restoreCredentialsSecretRef: a FullRestore is refused; add it, or ask for a CrmExport"
     )]
     NoRestoreCredentials,
-    /// Tomorrow has no backup.
+    /// The day has not come yet.
     #[error("{date} is later than today ({today} in the schedule's time zone): ask for a day that has passed")]
     DateInFuture {
         /// The day asked for.
@@ -116,7 +116,7 @@ pub enum GateRefusal {
         /// Today.
         today: NaiveDate,
     },
-    /// Backups live a week.
+    /// Backups of that day have expired.
     #[error("{date} is more than {days} days back: backups are kept {days} days and are gone after that")]
     OlderThanRetention {
         /// The day asked for.
@@ -124,24 +124,24 @@ pub enum GateRefusal {
         /// Days that backups are kept.
         days: i32,
     },
-    /// Never the nearest.
+    /// That day has no backup; another day's is never taken instead.
     #[error("there is no backup of {wanted}; days with a backup: {have}")]
     NoBackupOfThatDay {
         /// What was asked for.
         wanted: String,
-        /// Which days could be asked for.
+        /// Days that have a backup.
         have: String,
     },
-    /// I7.
+    /// The backup is another tenant's (I7).
     #[error("{0}")]
     AnotherTenantsBackup(String),
-    /// Nothing is known: look again.
+    /// The bucket could not be listed; the check is repeated.
     #[error("the catalogue cannot be read: {0}")]
     CatalogueUnknown(String),
 }
 
 impl GateRefusal {
-    /// CamelCase reason.
+    /// Reason of the condition Eligible, in CamelCase.
     pub fn reason(&self) -> &'static str {
         self.into()
     }
@@ -154,11 +154,21 @@ impl GateRefusal {
 
 type Check = fn(&GateInputs<'_>) -> Option<GateRefusal>;
 
-/// The order is the order in which people should hear of it: who asks, what is asked, which backup.
-const CHECKS: &[Check] = &[schedule_exists, references_exist, requester_is_owner, no_active_request, has_restore_credentials, day_is_kept, same_tenant];
+/// In the order in which people should hear of it: who asks, what is asked, which backup.
+const CHECKS: &[Check] = &[
+    schedule_exists,
+    references_exist,
+    requester_is_owner,
+    no_active_request,
+    has_restore_credentials,
+    day_is_kept,
+    same_tenant,
+];
 
+// A schedule whose server or storage is missing counts as absent, too: `references_exist` has the better message for that.
 fn schedule_exists(e: &GateInputs<'_>) -> Option<GateRefusal> {
-    (e.schedule.is_none() && e.missing_reference.is_none()).then(|| GateRefusal::ScheduleGone(e.schedule_name.to_owned()))
+    (e.schedule.is_none() && e.missing_reference.is_none())
+        .then(|| GateRefusal::ScheduleGone(e.schedule_name.to_owned()))
 }
 
 fn references_exist(e: &GateInputs<'_>) -> Option<GateRefusal> {
@@ -180,6 +190,7 @@ fn has_restore_credentials(e: &GateInputs<'_>) -> Option<GateRefusal> {
 }
 
 fn day_is_kept(e: &GateInputs<'_>) -> Option<GateRefusal> {
+    // A pinned backup is held: it may be older than the retention.
     let (RequestedBackup::Day(date), None) = (e.wanted, e.pinned) else {
         return None;
     };

@@ -1,5 +1,6 @@
-//! The business rules: pure values and functions. No I/O, no clock (`now` is an argument), no environment, no Kubernetes,
-//! S3 or database types. Clippy holds the crate to that: `.clippy.toml` lists what it must not call.
+//! The business rules as pure functions over plain values: when a dump is due, whether a restore may run, what comes next.
+//! No I/O, no clock (`now` is an argument), no environment, no Kubernetes, S3 or database types.
+//! Clippy holds the crate to that: `.clippy.toml` lists what it must not call.
 
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 

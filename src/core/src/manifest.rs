@@ -78,7 +78,7 @@ pub struct IdentityMismatch {
 pub struct Manifest {
     /// Always [`FORMAT`].
     pub format: String,
-    /// The backup's id; equals the last segment of its prefix.
+    /// Id of the backup; equals the last segment of its key prefix.
     pub id: BackupId,
     /// Whose data it is.
     pub identity: TenantIdentity,
@@ -108,10 +108,10 @@ pub struct Manifest {
     pub roles: Vec<String>,
     /// Sums over the backup.
     pub totals: Totals,
-    /// What a reader should know and nothing failed over.
+    /// Findings that did not fail the dump, for whoever restores it.
     #[serde(default)]
     pub warnings: Vec<String>,
-    /// Reserved: client-side encryption.
+    /// Reserved for client-side encryption; always absent.
     #[serde(default)]
     pub encryption: Option<serde_json::Value>,
     /// Keyed MAC over all that stands before it; only [`Keyring::seal`] writes it.
@@ -154,9 +154,9 @@ pub struct ServerFacts {
 /// An extension that the database had.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Extension {
-    /// Its name.
+    /// Name of the extension.
     pub name: String,
-    /// Its version.
+    /// Installed version.
     pub version: String,
 }
 
@@ -166,11 +166,11 @@ pub struct Extension {
 pub struct SchemaArchive {
     /// Object name below the backup's prefix.
     pub object: String,
-    /// Its length in bytes.
+    /// Length in bytes.
     pub length: i64,
-    /// SHA-256 of its bytes, hex.
+    /// SHA-256 of the object's bytes, hex.
     pub sha256: String,
-    /// The tool that wrote it, with its version; a restore takes the same major.
+    /// The tool that wrote it, with its version; a restore needs the same major version.
     pub tool: String,
 }
 
@@ -190,9 +190,9 @@ pub struct DataObject {
 pub struct Table {
     /// Schema (PostgreSQL) or database (MySQL).
     pub schema: String,
-    /// Table.
+    /// Name of the table.
     pub name: String,
-    /// The columns in the order of the row text: all that are stored, not the generated ones.
+    /// The columns in the order of the row text: all stored ones, not generated ones.
     pub columns: Vec<Column>,
     /// Rows in all frames.
     pub rows: i64,
@@ -204,7 +204,7 @@ pub struct Table {
 /// A column of the row text.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Column {
-    /// Name.
+    /// Name of the column.
     pub name: String,
     /// Type as the engine prints it (`format_type`).
     #[serde(rename = "type")]
@@ -223,9 +223,9 @@ pub struct Frame {
     pub length: i64,
     /// Length of the row text in bytes.
     pub raw_length: i64,
-    /// Rows.
+    /// Number of rows.
     pub rows: i64,
-    /// SHA-256 of the stored bytes, hex: known to be right before a byte of them is decoded.
+    /// SHA-256 of the stored bytes, hex: checked before any of them is decoded.
     pub sha256: String,
 }
 
@@ -233,9 +233,9 @@ pub struct Frame {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Sequence {
-    /// Schema.
+    /// Schema of the sequence.
     pub schema: String,
-    /// Name.
+    /// Name of the sequence.
     pub name: String,
     /// `last_value`.
     pub last_value: i64,
@@ -247,15 +247,15 @@ pub struct Sequence {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Totals {
-    /// Tables.
+    /// Number of tables.
     pub tables: i64,
-    /// Rows.
+    /// Number of rows.
     pub rows: i64,
     /// Bytes of row text.
     pub raw_bytes: i64,
     /// Stored bytes: schema and data objects.
     pub stored_bytes: i64,
-    /// Objects, the manifest not counted.
+    /// Number of objects, without the manifest.
     pub objects: i64,
 }
 
@@ -273,7 +273,7 @@ pub enum ManifestError {
     Inconsistent(String),
 }
 
-/// All that is read of a manifest before its format is known.
+/// The part that is read before the format is known to be ours.
 #[derive(Deserialize)]
 struct Header {
     #[serde(default)]

@@ -1,5 +1,5 @@
-//! Names and places: backup ids, the layout of a bucket, Job names. Every key or name that two processes must
-//! agree on is built here and nowhere else.
+//! Backup ids, object keys in the bucket, and names of Jobs and databases. Every key or name that two processes must agree
+//! on is built here and nowhere else.
 
 use chrono::{DateTime, NaiveDateTime, SubsecRound, Utc};
 use serde::{Deserialize, Serialize};
@@ -10,7 +10,8 @@ use std::str::FromStr;
 /// The API group of all kinds, and the prefix of all labels and annotations.
 pub const GROUP: &str = "sennight.dev";
 
-/// The suffix that marks Jobs (and their pods) which act for a RestoreRequest. Admission reserves it (DESIGN section 7).
+/// The suffix of Jobs (and their pods) that act for a RestoreRequest. Admission reserves it for the operator
+/// (docs/authority.md).
 pub const RESTORE_SUFFIX: &str = "-sennight-restore";
 
 /// Time format of backup ids: sortable, free of characters that need quoting in keys or shells.
@@ -27,7 +28,7 @@ pub enum NameError {
     Segment {
         /// Which field it came from.
         what: &'static str,
-        /// The value that was refused.
+        /// The refused text.
         value: String,
     },
 }
@@ -95,7 +96,7 @@ pub fn segment<'a>(what: &'static str, value: &'a str) -> Result<&'a str, NameEr
     Ok(value)
 }
 
-/// Where backups live inside a bucket, each a sibling under the storage's prefix (DESIGN section 4).
+/// The directories of a bucket, side by side under the storage's prefix (docs/format.md).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, strum::EnumIter, strum::Display, strum::IntoStaticStr)]
 #[strum(serialize_all = "lowercase")]
 pub enum Area {
@@ -107,13 +108,13 @@ pub enum Area {
     Safety,
     /// Finished CRM exports.
     Exports,
-    /// What each task of a Job came to.
+    /// The report of each task of a Job.
     Results,
     /// How far a running task is.
     Progress,
-    /// One object a RestoreRequest UID: the worker's half of the claim.
+    /// One object for each claimed RestoreRequest, by UID: written by the worker before it acts.
     Claims,
-    /// The append-only record.
+    /// The append-only audit record of each RestoreRequest.
     Audit,
 }
 
@@ -215,21 +216,21 @@ pub fn stable_hash(parts: &[&str], digits: usize) -> String {
 )]
 #[strum(serialize_all = "kebab-case")]
 pub enum RestoreStep {
-    /// Read-only look at the server; repeatable.
+    /// Checks the server, read-only; repeatable.
     Preflight,
-    /// New database beside the live one; repeatable.
+    /// Fills a new database beside the live one; repeatable.
     Prepare,
-    /// The swap; at most once per RestoreRequest UID.
+    /// Swaps the databases; at most once per RestoreRequest UID.
     Cutover,
-    /// Which ids the live database still has; repeatable, before the claim.
+    /// Lists the ids that the live database still has; repeatable, before the claim.
     LiveIds,
-    /// CSV files out of the backup; repeatable after the claim.
+    /// Writes CSV files out of the backup; repeatable, after the claim.
     Export,
-    /// Ends a swap whose Job was lost, where it is more than one transaction; repeatable.
+    /// Completes or reverts a swap whose Job was lost; repeatable.
     RecoverCutover,
-    /// A dump of the replaced database, after the swap; repeatable.
+    /// Dumps the replaced database after the swap; repeatable.
     SafetyBackup,
-    /// Drops what the request left on the server; repeatable.
+    /// Drops the database that the request left on the server; repeatable.
     DropDatabase,
 }
 
@@ -247,7 +248,7 @@ pub fn new_database(live: &str, request_uid: &str) -> String {
     side_database(live, "__r", request_uid)
 }
 
-/// The name under which the replaced database is kept: `<live>__old<12 hex of the request UID>`.
+/// The name that the swap gives the replaced database: `<live>__old<12 hex of the request UID>`.
 pub fn previous_database(live: &str, request_uid: &str) -> String {
     side_database(live, "__old", request_uid)
 }
@@ -257,20 +258,20 @@ pub fn database_to_drop(live: &str, request_uid: &str) -> String {
     side_database(live, "__del", request_uid)
 }
 
-/// The scratch database of a tenant's drills: one a tenant, on whatever server.
+/// The scratch database of a tenant's drills: one for each tenant, whatever the server.
 pub fn drill_database(namespace: &str, schedule: &str) -> String {
     format!("sennight_drill_{}", stable_hash(&["drill", namespace, schedule], 16))
 }
 
-/// The name of a drill's Job: a function of the backup and of the day.
+/// The name of a drill's Job. `why` is the day or the token that asks for it: the same drill has the same name.
 pub fn drill_job(schedule_uid: &str, backup: &str, why: &str) -> String {
     format!("sennight-drill-{}", stable_hash(&["drill", schedule_uid, backup, why], 20))
 }
 
 fn side_database(live: &str, infix: &str, request_uid: &str) -> String {
     let uid: String = request_uid.chars().filter(char::is_ascii_hexdigit).take(12).collect();
-    let room = 63 - infix.len() - 12;
-    let mut end = live.len().min(room);
+    let longest = 63 - infix.len() - 12;
+    let mut end = live.len().min(longest);
     while !live.is_char_boundary(end) {
         end -= 1;
     }

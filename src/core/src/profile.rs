@@ -15,8 +15,8 @@ pub use format::{Format, FormulaGuard, Newline, Quote, Style};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// What no export ever contains, whatever a profile lists: activities, comments (timeline) and history (DESIGN
-/// section 1). Compared without regard to case with the names of tables; `*` stands for any text.
+/// What no export ever contains, whatever a profile lists: activities, comments (timeline) and history
+/// (docs/csv.md). Compared without regard to case with the names of tables; `*` stands for any text.
 pub const NEVER_EXPORTED: [&str; 7] =
     ["b_crm_act", "b_crm_act_*", "b_crm_usr_act*", "b_crm_timeline*", "b_crm_event*", "*_history*", "*_stat"];
 
@@ -57,7 +57,7 @@ pub struct TableName {
     /// Schema; absent is `public`, or the only schema that has the table.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schema: Option<String>,
-    /// Table.
+    /// Name of the table.
     pub name: String,
 }
 
@@ -65,7 +65,7 @@ pub struct TableName {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Lookup {
-    /// The table.
+    /// The table that has the texts.
     pub table: TableName,
     /// The columns that make the key; the last one is compared with the cell.
     pub key: Vec<String>,
@@ -83,9 +83,9 @@ pub struct Lookup {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Entity {
-    /// Its name in messages and in the export's manifest.
+    /// Name of the entity in messages and in the export's manifest.
     pub name: String,
-    /// File inside the zip.
+    /// Name of the CSV file inside the zip.
     pub file: String,
     /// The table that has one row a record.
     pub table: TableName,

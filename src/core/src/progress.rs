@@ -1,4 +1,4 @@
-//! How far a running task is. The worker writes it into the bucket; estimates are made of it.
+//! How far a running task is. The worker writes it into the bucket, the operator reads it into status.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Progress {
-    /// When this was written.
+    /// When this was written, by the worker's clock.
     pub at: DateTime<Utc>,
-    /// What is being done, where a task says so.
+    /// What is being done; absent where a task does not say so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stage: Option<Stage>,
     /// Bytes done.
@@ -28,12 +28,12 @@ pub struct Progress {
     pub total_tables: Option<i64>,
 }
 
-/// What a task is doing. Bytes, rows and tables are counted in the first of these only.
+/// What a task is doing. Bytes, rows and tables are counted in [`Stage::Rows`] only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, strum::Display)]
 pub enum Stage {
-    /// Rows are brought over.
+    /// Rows are loaded.
     Rows,
-    /// What arrived is counted or read again.
+    /// The loaded rows are compared with the backup.
     Comparing,
     /// Indexes, constraints, and the rest of the schema.
     Indexes,

@@ -1,5 +1,5 @@
-//! The life of a RestoreRequest: what to do next, given everything that is known. Pure. One action a decision, so that a
-//! crash between any two API calls resumes where it was. `phase` is an output for eyes and never read.
+//! What to do next for a RestoreRequest, given all that is known. One action a decision, so that a crash between any two
+//! API calls resumes where it was. `phase` is an output for people and is never read.
 
 pub use claimed::claim_without_approval;
 pub use inputs::{
@@ -11,31 +11,34 @@ pub use waits::{is_fault, start_by};
 
 mod claimed;
 mod inputs;
-mod unknown_claim;
 pub mod reminders;
+mod unknown_claim;
 mod waits;
 
-use super::gate::{self, Approval, RunRefusal, Mode, Payment};
+use super::gate::{self, Approval, Mode, Payment, RunRefusal};
 use super::names::RestoreStep;
 use chrono::{DateTime, TimeDelta, Utc};
 
-/// Attempts at a repeatable step that may fail in a way that the next one meets again, before the request fails.
+/// After so many failed attempts at a repeatable step the request fails. Temporary failures do not count ([`is_fault`]).
 pub const MAX_ATTEMPTS: i32 = 3;
 /// How long after the claim its Job may still be created.
 pub const CLAIM_START_DEADLINE: TimeDelta = TimeDelta::minutes(5);
-/// How soon a passing obstacle is looked at again.
+/// How soon a temporary obstacle is checked again.
 const RECHECK: TimeDelta = TimeDelta::seconds(30);
 /// How long billing has to record a refund: as long as the law of many countries gives.
 pub const REFUND_DEADLINE: TimeDelta = TimeDelta::days(14);
-/// At most one preflight in this time.
+/// Shortest time between two preflight Jobs.
 pub const PREFLIGHT_PAUSE: TimeDelta = TimeDelta::minutes(10);
 
-/// Decides. Order: the end, what the bucket proves to have begun, what was claimed, the helpdesk's no, whether it can be served, the backup and its hold, the
-/// preflight, people's decisions, the work.
+/// The next action, and what status shows of it.
+///
+/// Checked in this order: the end, a claim in the bucket that status does not know, the claim, deletion, a denial, a broken
+/// audit record; then whether it can be served, backup and hold, preflight, approval and payment, the steps.
 pub fn decide(facts: &RestoreInputs, now: DateTime<Utc>) -> RestorePlan {
     if facts.ended {
         return ended(facts, now);
     }
+    // What was claimed comes before deletion and denial: from the claim on nothing can be revoked (I2).
     if let Some(proof) = &facts.unknown_claim {
         return unknown_claim::decide_unknown_claim(facts, proof, now);
     }
@@ -46,7 +49,9 @@ pub fn decide(facts: &RestoreInputs, now: DateTime<Utc>) -> RestorePlan {
         return waits::deleting(facts, since, now);
     }
     if let Approval::Denied { by, why } = &facts.gate.approval {
-        return RestorePlan::finish(Terminal::Denied(RunRefusal::Denied { by: by.clone(), why: why.clone() }.to_string()));
+        return RestorePlan::finish(Terminal::Denied(
+            RunRefusal::Denied { by: by.clone(), why: why.clone() }.to_string(),
+        ));
     }
     if let Some(why) = &facts.record_error {
         return record_broken(facts, why, now);
@@ -54,7 +59,7 @@ pub fn decide(facts: &RestoreInputs, now: DateTime<Utc>) -> RestorePlan {
     check_within_limit(facts, now).or_else(|| await_people(facts, now)).unwrap_or_else(|| run_steps(facts, now))
 }
 
-/// Nothing runs any more; but money may have to go back, and somebody has to do that by a certain day.
+/// Nothing runs any more. If it was paid and brought nothing, billing owes a refund by a deadline.
 fn ended(facts: &RestoreInputs, now: DateTime<Utc>) -> RestorePlan {
     let plan = |reason: &str, message: String| RestorePlan::new(RestoreAction::Release, None, reason, message);
     let Some(owed) = facts.owed else {
@@ -64,7 +69,10 @@ fn ended(facts: &RestoreInputs, now: DateTime<Utc>) -> RestorePlan {
     let until = deadline.format("%Y-%m-%d %H:%M UTC");
     if now >= deadline {
         let message = format!("paid, and nothing was delivered; the refund is late: it was due until {until}");
-        return RestorePlan { deadline: Some(deadline), ..plan("RefundOverdue", message).waiting_for(WaitingOn::Billing) };
+        return RestorePlan {
+            deadline: Some(deadline),
+            ..plan("RefundOverdue", message).waiting_for(WaitingOn::Billing)
+        };
     }
     let message = format!("paid, and nothing was delivered: billing records the refund until {until}");
     plan("PaidAndNotDelivered", message).waiting_for(WaitingOn::Billing).with_deadline(deadline).reminding(
@@ -74,8 +82,8 @@ fn ended(facts: &RestoreInputs, now: DateTime<Utc>) -> RestorePlan {
     )
 }
 
-/// Nothing is done on top of a record that is not what was written: it is the proof of who approved and who paid. The helpdesk
-/// can still deny it, and its time still runs out.
+/// The audit record in the bucket is not what was written. It proves who approved and who paid, so nothing begins on top of
+/// it. The helpdesk can still deny the request, and its deadline still ends it.
 fn record_broken(facts: &RestoreInputs, why: &str, now: DateTime<Utc>) -> RestorePlan {
     let (deadline, _) = wait_limit(facts, now);
     if now >= deadline {
@@ -88,8 +96,8 @@ fn record_broken(facts: &RestoreInputs, why: &str, now: DateTime<Utc>) -> Restor
         .wake_at((now + RECHECK).min(deadline))
 }
 
-/// How long what stands in the way of a request may stand there, and what has run out then: as long as the helpdesk has; once that
-/// has approved, as long as billing has; once it is paid, as long as the hold lasts.
+/// Until when an obstacle may block a request, and the reason of its expiry. Without approval that is the helpdesk's
+/// deadline, then billing's, and once it is paid the end of the hold.
 fn wait_limit(facts: &RestoreInputs, now: DateTime<Utc>) -> (DateTime<Utc>, &'static str) {
     let asked = waits::approval_end(facts);
     let Some(approved) = facts.approved_since else { return (asked, "ApprovalExpired") };
@@ -102,7 +110,7 @@ fn wait_limit(facts: &RestoreInputs, now: DateTime<Utc>) -> (DateTime<Utc>, &'st
     }
 }
 
-/// Until the request can be put before people. Whatever it waits for here, it does not wait beyond [`looks_until`].
+/// The checks before people are asked. No obstacle is waited for beyond [`wait_limit`].
 fn check_within_limit(facts: &RestoreInputs, now: DateTime<Utc>) -> Option<RestorePlan> {
     let plan = next_check(facts, now)?;
     let (deadline, reason) = wait_limit(facts, now);
@@ -113,6 +121,7 @@ fn check_within_limit(facts: &RestoreInputs, now: DateTime<Utc>) -> Option<Resto
     Some(RestorePlan::finish(Terminal::Expired { reason, message }))
 }
 
+/// The first of these that is not done: eligibility, pin, hold, preflight.
 fn next_check(facts: &RestoreInputs, now: DateTime<Utc>) -> Option<RestorePlan> {
     let (deadline, _) = wait_limit(facts, now);
     let checking = |action, reason: &str, message: &str| {
@@ -143,7 +152,7 @@ fn next_check(facts: &RestoreInputs, now: DateTime<Utc>) -> Option<RestorePlan> 
     preflight(facts, now)
 }
 
-/// Looks at the server, as long as that has not said yes.
+/// Repeats the preflight Job until one succeeds. An export needs none.
 fn preflight(facts: &RestoreInputs, now: DateTime<Utc>) -> Option<RestorePlan> {
     if facts.gate.mode == Mode::CrmExport {
         return None;
@@ -177,7 +186,7 @@ fn preflight(facts: &RestoreInputs, now: DateTime<Utc>) -> Option<RestorePlan> {
     }
 }
 
-/// Until both keys are turned.
+/// Waits for approval and payment.
 fn await_people(facts: &RestoreInputs, now: DateTime<Utc>) -> Option<RestorePlan> {
     let closed = gate::may_run(&facts.gate).err()?;
     let expired = |reason, message: String| Some(RestorePlan::finish(Terminal::Expired { reason, message }));
@@ -197,7 +206,7 @@ fn await_people(facts: &RestoreInputs, now: DateTime<Utc>) -> Option<RestorePlan
             (Phase::Checking, WaitingOn::Operator, approval_deadline, "ApprovalExpired")
         }
     };
-    // The hold has a cap, and the window an end: nobody may sell what cannot be delivered any more.
+    // Hold and window end some day: billing must not take money for what can no longer be delivered.
     let deadline = deadline.min(waits::work_end(facts, now));
     if now >= deadline {
         return expired(late, format!("{closed}, until {}", deadline.format("%Y-%m-%d %H:%M UTC")));
@@ -205,7 +214,9 @@ fn await_people(facts: &RestoreInputs, now: DateTime<Utc>) -> Option<RestorePlan
     let paid_early = matches!((&closed, &facts.gate.payment), (RunRefusal::AwaitingApproval, Payment::Paid { .. }));
     let since = if on == WaitingOn::Billing { facts.approved_since.unwrap_or(now) } else { facts.created };
     let message = if paid_early { format!("{closed}; the payment is kept") } else { closed.to_string() };
-    let plan = RestorePlan::new(RestoreAction::Nothing, phase, closed.reason(), message).waiting_for(on).with_deadline(deadline);
+    let plan = RestorePlan::new(RestoreAction::Nothing, phase, closed.reason(), message)
+        .waiting_for(on)
+        .with_deadline(deadline);
     let people = matches!(on, WaitingOn::Helpdesk | WaitingOn::Billing);
     let plan = if people { plan.reminding(since, facts.reminded, now) } else { plan };
     // Policies come back, and others' payments change, without an event that would wake us.
@@ -214,7 +225,7 @@ fn await_people(facts: &RestoreInputs, now: DateTime<Utc>) -> Option<RestorePlan
     Some(if quiet { plan.wake_at(soon) } else { plan })
 }
 
-/// Approved and paid: the work up to the claim.
+/// Approved and paid: the steps up to the claim.
 fn run_steps(facts: &RestoreInputs, now: DateTime<Utc>) -> RestorePlan {
     let deadline = waits::work_end(facts, now);
     if now >= deadline {
@@ -250,13 +261,13 @@ fn run_steps(facts: &RestoreInputs, now: DateTime<Utc>) -> RestorePlan {
         StepState::None | StepState::Failed { .. } | StepState::Lost { .. } => {
             let full = || queued("RestoreLaneFull", "waiting for another restore on this server");
             let next = waits::next_attempt(facts, RestoreStep::Prepare, preparing, deadline, now);
-            // A place in the lane is given up with the Job that failed.
+            // The failed Job gave up its restore slot: the next attempt waits for a free one.
             next.filter(|next| facts.slot_free || !matches!(next.action, RestoreAction::Start(..))).unwrap_or_else(full)
         }
     }
 }
 
-/// An export may want to know what the live database still has. If that cannot be had, the full set is delivered without.
+/// An export with missingOnly lists the ids of the live database first. If that fails, only the full set is delivered.
 fn before_export(facts: &RestoreInputs, deadline: DateTime<Utc>) -> RestorePlan {
     let ask = |attempt| {
         let start = RestoreAction::Start(RestoreStep::LiveIds, attempt);
@@ -284,7 +295,7 @@ fn before_export(facts: &RestoreInputs, deadline: DateTime<Utc>) -> RestorePlan 
     }
 }
 
-/// The database that is to become the live one is there: only the window and a running dump are waited for.
+/// The database to swap in is ready: only the maintenance window and a running dump are waited for.
 fn await_cutover(facts: &RestoreInputs, deadline: DateTime<Utc>, now: DateTime<Utc>) -> RestorePlan {
     let queued = |reason: &str, message: &str| {
         RestorePlan::new(RestoreAction::Nothing, Phase::Queued, reason, message)
@@ -293,7 +304,9 @@ fn await_cutover(facts: &RestoreInputs, deadline: DateTime<Utc>, now: DateTime<U
             .wake_at((now + RECHECK).min(deadline))
     };
     match facts.not_before.filter(|begin| now < *begin) {
-        Some(begin) => queued("AwaitingWindow", "ready; waiting for the maintenance window").wake_at(begin.min(deadline)),
+        Some(begin) => {
+            queued("AwaitingWindow", "ready; waiting for the maintenance window").wake_at(begin.min(deadline))
+        }
         None if facts.dumping => queued("DumpInProgress", "ready; waiting for a running dump of this database to end"),
         None => RestorePlan::new(
             RestoreAction::Claim(RestoreStep::Cutover),

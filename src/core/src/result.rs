@@ -1,10 +1,11 @@
-//! What a worker's task came to, as decisions need it. The protocol's report carries it; the operator's rules read it.
+//! What a worker's task reports when it succeeded. Part of the protocol's report; the operator's decisions read it.
 
 use super::names::BackupId;
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
 
-/// Reason of a failed `recover-cutover`, and of a cut-over that started again: what was begun did not take effect and was taken back.
+/// Reason of a failed `recover-cutover`, and of a cut-over that was started twice: the swap did not take effect and was
+/// reverted.
 pub const TAKEN_BACK: &str = "CutoverTakenBack";
 
 /// What a successful task reports.
@@ -13,32 +14,32 @@ pub const TAKEN_BACK: &str = "CutoverTakenBack";
 pub enum Done {
     /// A backup exists.
     Dumped(BackupSummary),
-    /// A backup was read back whole.
+    /// A backup was read back completely and found good.
     Verified(BackupSummary),
-    /// The server was looked at.
+    /// The server was checked.
     Preflighted(Preflight),
     /// The new database is filled and verified.
     Prepared {
         /// OID of the live database.
         live_oid: u32,
-        /// OID of the new one.
+        /// OID of the new database.
         new_oid: u32,
-        /// The new one's name.
+        /// Name of the new database.
         new_database: String,
         /// Rows loaded.
         rows: i64,
         /// Tables loaded.
         tables: i64,
-        /// The platform team's hooks that ran in it.
+        /// Names of the platform team's hooks that ran in it.
         #[serde(default)]
         hooks: Vec<String>,
     },
     /// The live name now serves the backup's data.
     CutOver {
-        /// The name that the old database is kept under.
+        /// Name of the replaced database, which is kept.
         previous_database: String,
-        /// How long the live name was not to be had, in milliseconds; -1 where the swap's own process did not live to
-        /// tell and another found it committed.
+        /// Milliseconds without a database of the live name; -1 where the process that swapped died and another one found
+        /// the swap committed.
         downtime_millis: i64,
         /// When the swap committed.
         committed_at: DateTime<Utc>,
@@ -47,9 +48,9 @@ pub enum Done {
     Exported(ExportSummary),
     /// The ids that the live database has are in the bucket.
     Listed(LiveList),
-    /// What a request left on the server is gone.
+    /// The database that a request left on the server is dropped.
     DatabaseDropped(DatabaseDropped),
-    /// A backup was restored into a scratch database and found whole.
+    /// A backup was restored into a scratch database and found good.
     Drilled(Drilled),
 }
 
@@ -57,13 +58,13 @@ pub enum Done {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Drilled {
-    /// Its id.
+    /// Id of the backup.
     pub id: BackupId,
     /// Rows that were restored and counted.
     pub rows: i64,
-    /// Tables.
+    /// Tables that were restored.
     pub tables: i64,
-    /// How long it took, in seconds.
+    /// Duration in seconds.
     pub seconds: i64,
 }
 
@@ -71,29 +72,29 @@ pub struct Drilled {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DatabaseDropped {
-    /// Name that the database had; absent where it was not there any more.
+    /// Name that the database had; absent if it did not exist any more.
     pub database: Option<String>,
-    /// Its OID.
+    /// OID that the database had.
     pub oid: Option<u32>,
 }
 
-/// What is told of a backup: enough for status and for pinning it.
+/// A backup in short: enough for status and for pinning it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BackupSummary {
-    /// Id.
+    /// Id of the backup.
     pub id: BackupId,
-    /// Key prefix, ending in `/`.
+    /// Key prefix in the bucket, ending in `/`.
     pub prefix: String,
-    /// The backup's day.
+    /// Local day of the snapshot in the schedule's zone.
     pub day: NaiveDate,
     /// The instant that the data is consistent at.
     pub snapshot_time: DateTime<Utc>,
-    /// Rows.
+    /// Number of rows.
     pub rows: i64,
-    /// Tables.
+    /// Number of tables.
     pub tables: i64,
-    /// Stored bytes.
+    /// Stored bytes, without the manifest.
     pub bytes: i64,
     /// Bytes of row text.
     pub raw_bytes: i64,
@@ -101,11 +102,11 @@ pub struct BackupSummary {
     pub manifest_sha256: String,
 }
 
-/// What a look at the server found.
+/// What the check of a server found.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Preflight {
-    /// Why a full restore would fail; empty is go.
+    /// Why a full restore would fail; empty if nothing stands in its way.
     pub refusals: Vec<Refusal>,
     /// What people should know before they approve.
     pub warnings: Vec<String>,
@@ -118,9 +119,9 @@ pub struct Preflight {
 /// A reason why a full restore would fail.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refusal {
-    /// CamelCase.
+    /// Reason in CamelCase.
     pub reason: String,
-    /// The object, what is wrong, the way out.
+    /// A sentence: the object, what is wrong, what to do.
     pub message: String,
 }
 
@@ -130,11 +131,11 @@ pub struct Refusal {
 pub struct ExportSummary {
     /// Key of the zip in the bucket.
     pub key: String,
-    /// Its length in bytes.
+    /// Length of the zip in bytes.
     pub bytes: i64,
-    /// SHA-256, hex.
+    /// SHA-256 of the zip, hex.
     pub sha256: String,
-    /// The CSV files in it with their rows, in import order.
+    /// The CSV files in it, in the order to import them.
     pub files: Vec<ExportFile>,
 }
 
@@ -151,11 +152,11 @@ pub struct ExportFile {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct LiveList {
-    /// Key of the object.
+    /// Key of the list in the bucket.
     pub key: String,
     /// SHA-256 of its bytes, hex.
     pub sha256: String,
-    /// Its length in bytes.
+    /// Length in bytes.
     pub bytes: i64,
     /// How many ids there are.
     pub ids: i64,

@@ -1,5 +1,5 @@
-//! How long things stay in a bucket: the lifecycle rules that a storage wants, when they delete what, and how a hold
-//! escapes them. Whether the bucket has these rules is the store's to find out.
+//! How long objects stay in a bucket: the lifecycle rules that a BackupStorage wants, when they delete what, and how a hold
+//! escapes them. Reading and writing the bucket's rules is in `storage`.
 
 mod merge;
 pub mod owned;
@@ -12,16 +12,16 @@ use crate::capabilities::Capabilities;
 use chrono::{DateTime, Days, NaiveTime, SecondsFormat, TimeDelta, Utc};
 use std::collections::BTreeMap;
 
-/// The tag that every object of Sennight's carries, where the store has tags: rules look for it, so that they never touch what
-/// others keep beside.
+/// The tag of every object that Sennight writes, where the store has tags. Lifecycle rules select by it, so that they never
+/// touch what others keep in the bucket.
 pub const TAG_WRITER: &str = "written-by";
-/// Its value.
+/// Value of [`TAG_WRITER`].
 pub const WRITTEN_BY_US: &str = "sennight";
-/// The tag that the daily rule looks for.
+/// The tag that the rule for daily backups selects by.
 pub const TAG_RETAIN: &str = "retain";
-/// Its value on a backup that expires.
+/// Value of [`TAG_RETAIN`] on a backup that expires.
 pub const RETAIN_DAILY: &str = "daily";
-/// Its value on a backup that a request holds: no rule matches it.
+/// Value of [`TAG_RETAIN`] on a backup that a request holds: no rule matches it.
 pub const RETAIN_HELD: &str = "held";
 /// The tag that says until when a hold is meant, so that an orphaned one can be released.
 pub const TAG_HELD_UNTIL: &str = "held-until";
@@ -41,15 +41,15 @@ pub const ABORT_DAYS: i32 = 2;
 /// Days that an overwritten or deleted version stays on a versioned bucket.
 pub const NONCURRENT_DAYS: i32 = 1;
 
-/// A backup with less life than this is not retagged but copied: the sweep that deletes it may already be under way.
+/// A backup that expires sooner than this is copied, not retagged: the store may already be deleting it.
 const LAST_HOURS: TimeDelta = TimeDelta::hours(24);
 
-/// What a storage wants of its bucket.
+/// The retention that a BackupStorage wants.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
-    /// The bucket.
+    /// Name of the bucket.
     pub bucket: String,
-    /// The storage's prefix.
+    /// Key prefix of the storage; may be empty.
     pub prefix: String,
     /// Days that a backup stays.
     pub days: i32,
@@ -69,25 +69,25 @@ pub enum Expire {
 /// A lifecycle rule, as far as Sennight has to understand it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Rule {
-    /// Its id; empty when the owner gave none.
+    /// Id of the rule; empty where its owner gave none.
     pub id: String,
-    /// Whether it is in force.
+    /// Whether the rule is enabled.
     pub enabled: bool,
     /// Keys that it applies to begin with this.
     pub prefix: String,
     /// Objects that it applies to have all of these tags.
     pub tags: BTreeMap<String, String>,
-    /// When it deletes.
+    /// When it deletes objects.
     pub expire: Option<Expire>,
     /// Deletes noncurrent versions after so many days.
     pub noncurrent_days: Option<i32>,
-    /// Removes delete markers without versions.
+    /// Removes delete markers that have no versions left.
     pub expired_markers: bool,
-    /// Aborts uploads after so many days.
+    /// Aborts unfinished uploads after so many days.
     pub abort_days: Option<i32>,
-    /// Moves objects to another storage class, the soonest after so many days.
+    /// Moves objects to another storage class after so many days; the earliest of several.
     pub transition_days: Option<i32>,
-    /// Names of the elements that none of the fields above stands for, in order.
+    /// Names of the XML elements that no field above stands for, in order.
     pub other: Vec<String>,
 }
 
@@ -98,10 +98,10 @@ impl Policy {
         format!("sennight-{}-", stable_hash(&[&self.bucket, prefix.root()], 12))
     }
 
-    /// The rules that this storage wants: constant in number, whatever the number of tenants (DESIGN section 5). None
+    /// The rules that this storage wants: constant in number, whatever the number of tenants (docs/storage.md). None
     /// touches an object that Sennight did not write: they go by tags, and where the store has none (or S3 takes none, for
     /// uploads and delete markers) only below a prefix that is not empty, which is Sennight's own. Without tags and
-    /// without a prefix there is no rule. The `held/` area has none: what nobody releases stays, and a watchdog reports it.
+    /// without a prefix there is no rule. The `held/` area has none: what nobody releases stays, and the patrol reports it.
     pub fn rules(&self) -> Vec<Rule> {
         let keys = Keys::new(&self.prefix);
         let (tagging, root) = (self.capabilities.tagging, keys.root().to_owned());
@@ -133,8 +133,8 @@ impl Policy {
         rules
     }
 
-    /// Old versions have the tags that they had; delete markers have none, and S3 takes no tags where it is about them. So
-    /// markers, and what canaries leave, go below a prefix only; a storage that has the whole bucket keeps them.
+    /// Rules for a versioned bucket. Old versions keep their tags; delete markers have none, and S3 allows no tags in a rule
+    /// for them. So markers go below a prefix only; a storage that has the whole bucket keeps them.
     fn version_rules(&self, keys: &Keys) -> Vec<Rule> {
         let old = |name: &str, prefix: &str| Rule { noncurrent_days: Some(NONCURRENT_DAYS), ..self.rule(name, prefix) };
         let root = keys.root();
@@ -149,13 +149,13 @@ impl Policy {
         Rule { id: format!("{}{name}", self.id_prefix()), enabled: true, prefix: prefix.to_owned(), ..Rule::default() }
     }
 
-    /// A store without tags has no tag filter either.
+    /// Tags that rules select by. A store without tags has no tag filter either.
     fn filter(&self) -> BTreeMap<String, String> {
         if self.capabilities.tagging { our_tags() } else { BTreeMap::new() }
     }
 
-    /// There a hold is a backup outside of `daily/`. Others, too, call a tag `retain`: in a bucket that is theirs it must be on
-    /// an object of ours.
+    /// Tags that the rule for daily backups selects by. Without tags a hold is a copy outside of `daily/`. Others use a tag
+    /// named `retain`, too: where the bucket may be shared, the writer's tag is asked for as well.
     fn daily_filter(&self, root: &str) -> BTreeMap<String, String> {
         match (self.capabilities.tagging, root.is_empty()) {
             (false, _) => BTreeMap::new(),
@@ -184,16 +184,16 @@ pub fn expires_at(stored: DateTime<Utc>, days: i32) -> DateTime<Utc> {
 pub enum HoldMethod {
     /// Its tags are changed where it lies.
     Tag,
-    /// It is copied to `held/`.
+    /// Its objects are copied to `held/`.
     Copy,
 }
 
-/// Chooses the method: tags where the store has them and the backup has at least 24 hours left.
+/// The method for a backup: tags where the store has them and it has at least 24 hours left.
 pub fn hold_method(capabilities: Capabilities, expires_at: DateTime<Utc>, now: DateTime<Utc>) -> HoldMethod {
     if capabilities.tagging && expires_at - now >= LAST_HOURS { HoldMethod::Tag } else { HoldMethod::Copy }
 }
 
-/// Until when a hold is meant that is wanted until `wanted`: at most [`HOLD_DAYS`] past the backup's expiry.
+/// The end of a hold that is wanted until `wanted`: at most [`HOLD_DAYS`] past the backup's expiry (I5).
 pub fn held_until(expires_at: DateTime<Utc>, wanted: DateTime<Utc>) -> DateTime<Utc> {
     wanted.min(expires_at + TimeDelta::days(i64::from(HOLD_DAYS)))
 }
@@ -223,8 +223,8 @@ pub fn area_tags(area: Area) -> BTreeMap<String, String> {
     if area == Area::Daily { daily_tags() } else { our_tags() }
 }
 
-/// Until when these tags hold a backup; `None` if they do not. A hold whose date cannot be read is one without an end:
-/// a human must look.
+/// Until when these tags hold a backup; `None` if they do not. A date that cannot be read counts as never: nothing is
+/// deleted before a person has checked.
 pub fn hold_of(tags: &BTreeMap<String, String>) -> Option<DateTime<Utc>> {
     if tags.get(TAG_RETAIN).map(String::as_str) != Some(RETAIN_HELD) {
         return None;

@@ -1,44 +1,46 @@
-//! Which of several schedules that claim one tenant or one database keeps it. Pure: from the same schedules everybody comes to
-//! the same answer, whoever asks first.
+//! Several BackupSchedules may name one tenant or one database; exactly one of them is served. The answer depends on the
+//! schedules only, not on which of them is asked first.
 
 use chrono::{DateTime, Utc};
 use std::collections::HashSet;
 
-/// A schedule and what it claims, within one namespace.
+/// A BackupSchedule with the tenant and the database that it names, within one namespace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claimant<'a> {
     /// When it was created.
     pub created: Option<DateTime<Utc>>,
-    /// Its name.
+    /// Name of the BackupSchedule.
     pub name: &'a str,
-    /// Its tenant.
+    /// `spec.tenant.id`.
     pub tenant: &'a str,
-    /// Its database's server.
+    /// Name of the DatabaseServer.
     pub server: &'a str,
-    /// Its database.
+    /// Name of the database.
     pub database: &'a str,
 }
 
 impl Claimant<'_> {
-    /// Whether it comes before the other one: the older does, and of two of one second the first by name.
+    /// Whether it comes before the other one: the older one does; of two created in one second, the first by name.
     pub fn before(&self, other: &Claimant<'_>) -> bool {
         (self.created, self.name) < (other.created, other.name)
     }
 
-    /// Whether both claim the same database.
+    /// Whether both name the same database.
     pub fn same_database(&self, other: &Claimant<'_>) -> bool {
         (self.server, self.database) == (other.server, other.database)
     }
 
-    /// Whether both claim the same tenant or the same database.
+    /// Whether both name the same tenant or the same database.
     pub fn meets(&self, other: &Claimant<'_>) -> bool {
         self.tenant == other.tenant || self.same_database(other)
     }
 }
 
-/// Who keeps what `mine` claims, if not `mine`. Schedules are asked in order of age, and each keeps its tenant and database
-/// unless it is not `able` (refused for a reason of its own) or another one keeps either already: one that is refused takes
-/// nothing from those after it. `others` are the rivals of `mine`, their rivals, and so on; younger ones change nothing.
+/// The schedule that keeps the tenant or database of `mine`; `None` if `mine` keeps both.
+///
+/// Schedules are served by age. Each keeps its tenant and database unless it is not `able` (refused for another reason) or
+/// an older one keeps one of them; one that is refused takes nothing from younger ones. `others` are the rivals of `mine`,
+/// their rivals, and so on; younger ones change nothing.
 pub fn holder<'a>(
     mine: &Claimant<'_>,
     mut others: Vec<Claimant<'a>>,

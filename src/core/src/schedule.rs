@@ -1,4 +1,4 @@
-//! When a schedule is due: exactly one slot a local day, whatever the zone's clocks do. Pure: `now` is an argument.
+//! When a BackupSchedule is due: exactly one slot a local day, whatever the zone's clocks do.
 
 use super::duration;
 use super::names::stable_hash;
@@ -6,11 +6,11 @@ use chrono::{DateTime, Datelike, Days, LocalResult, NaiveDate, NaiveTime, TimeDe
 use chrono_tz::Tz;
 use croner::Cron;
 
-/// How far ahead a slot is looked for: 29 February falls at most eight years apart.
+/// How far ahead the next slot is searched: two 29 Februaries are at most eight years apart.
 const HORIZON_DAYS: u64 = 366 * 8 + 2;
-/// How far back a missed slot is looked for: a monthly cron and its neighbours.
+/// How far back a missed slot is searched: far enough for a monthly cron.
 const LOOK_BACK_DAYS: u64 = 40;
-/// Longest gap in local time that a slot is pushed over. Larger ones are whole days that a zone skipped.
+/// Longest gap in local time that a slot is moved over. Longer gaps are whole days that a zone skipped.
 const LONGEST_GAP_MINUTES: i64 = 180;
 
 /// A schedule that cannot be followed. Shown as `Ready=False`; nothing is retried before the spec changes.
@@ -128,7 +128,7 @@ impl Schedule {
         }
     }
 
-    /// The time of day, local, for people.
+    /// Local time of day of the slots.
     pub fn time(&self) -> NaiveTime {
         self.time
     }

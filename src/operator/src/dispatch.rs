@@ -11,7 +11,7 @@ use crate::settings::JobSettings;
 use chrono::{DateTime, TimeDelta, Utc};
 use kube::runtime::reflector::ObjectRef;
 use parking_lot::{Mutex, MutexGuard};
-use sennight_core::batch::{TokenBucket, Capacity, DueDump, Group, Queue, BatchSettings};
+use sennight_core::batch::{BatchSettings, Capacity, DueDump, Group, Queue, TokenBucket};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -182,9 +182,9 @@ impl Dispatch {
             let mut state = self.state();
             let state = &mut *state;
             state.trouble.retain(|_, trouble| trouble.until + LAST_PAUSE > now);
-            let bucket = state
-                .bucket
-                .get_or_insert_with(|| TokenBucket::after(self.per_minute, self.burst, ctx.jobs.cards().created(), now));
+            let bucket = state.bucket.get_or_insert_with(|| {
+                TokenBucket::after(self.per_minute, self.burst, ctx.jobs.cards().created(), now)
+            });
             let barred =
                 state.trouble.iter().filter(|(_, trouble)| trouble.until > now).map(|(group, _)| group.clone());
             let mut room = room(&state.queue, taken, ctx);

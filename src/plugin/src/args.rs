@@ -1,4 +1,4 @@
-//! The command line, by kubectl's conventions.
+//! The command line of `kubectl sennight`, by kubectl's conventions.
 
 #![allow(clippy::doc_markdown, reason = "the comments become --help, where backticks are noise")]
 
@@ -54,7 +54,7 @@ pub enum Verb {
     /// List RestoreRequests and whom they wait for.
     #[command(visible_alias = "ls")]
     List(ListArgs),
-    /// Tell in a paragraph, fit for the ticket, what a request waits for, whom, until when, and what comes next.
+    /// Explain a request in one paragraph for the ticket: what it waits for, whom, until when, and what comes next.
     Explain(ExplainArgs),
     /// Approve a request, as the helpdesk. Shows first what it is and what will be lost.
     Approve(ApproveArgs),
@@ -119,7 +119,7 @@ pub enum Awaiting {
 /// Form of the output.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub enum Form {
-    /// For eyes.
+    /// A table for people.
     #[default]
     Table,
     /// JSON.
@@ -272,7 +272,7 @@ pub struct StatusArgs {
     /// Label selector.
     #[arg(short = 'l', long, default_value = "")]
     pub selector: String,
-    /// So many tenants that need a look are named, the worst first.
+    /// How many tenants that need attention are listed, the worst first.
     #[arg(long, default_value_t = 15)]
     pub limit: usize,
     /// Read every BackupSchedule instead of what the operator has counted; with a selector always.

@@ -1,4 +1,4 @@
-//! `audit`: reads a request's record out of the bucket with the caller's own AWS credentials, verifies its chain, prints it.
+//! `audit`: reads a request's audit record from the bucket with the caller's own AWS credentials, verifies and prints it.
 
 use super::args::{AuditArgs, ClusterArgs, Form};
 use super::cluster::{Cluster, RESOURCE};
@@ -11,16 +11,16 @@ use sennight_present::words::instant;
 use sennight_storage::{Access, Store};
 use serde::Serialize;
 
-/// What is looked at.
+/// The audit record to read.
 struct Subject {
-    /// For a title.
+    /// How the request is named in messages.
     what: String,
     uid: String,
     head: Option<ChainHead>,
     storage: BackupStorage,
 }
 
-/// What `-o json` and `-o yaml` give.
+/// The output of `-o json` and `-o yaml`.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct AuditOutput<'a> {
@@ -35,7 +35,7 @@ struct AuditOutput<'a> {
     entries: Vec<&'a AuditEntry>,
 }
 
-/// Verifies and prints.
+/// Runs `audit`.
 pub async fn run(args: &ClusterArgs, audit: &AuditArgs, io: &mut Io<'_>) -> Result<(), PluginError> {
     let cluster = Cluster::connect(args).await?;
     let subject = subject(&cluster, audit).await?;
@@ -83,10 +83,10 @@ fn show(
     form: Form,
     io: &mut Io<'_>,
 ) -> Result<(), PluginError> {
-    // Of a broken record whatever can be read is shown, too: somebody has to find out what happened.
+    // Show what can be read of a broken record, too: somebody has to find out what happened.
     let readable: Vec<AuditEntry> =
-        found.iter().filter_map(|filed| serde_json::from_slice(&filed.bytes).ok()).collect();
-    let told = AuditOutput {
+        found.iter().filter_map(|stored| serde_json::from_slice(&stored.bytes).ok()).collect();
+    let output = AuditOutput {
         uid: &subject.uid,
         whole: verdict.is_ok(),
         broken: verdict.as_ref().err().map(ToString::to_string),
@@ -106,11 +106,11 @@ fn show(
             Ok(())
         }
         Form::Name => io.say(&format!("{RESOURCE}/{}", subject.what.rsplit('/').next().unwrap_or_default())),
-        form => io.object(&told, form),
+        form => io.object(&output, form),
     }
 }
 
-/// The table.
+/// The entries as a table.
 pub fn rows(entries: &[AuditEntry]) -> String {
     let row = |entry: &AuditEntry| {
         let by = entry.by.clone().unwrap_or_else(|| "sennight".to_owned());

@@ -1,4 +1,4 @@
-//! The cluster: kubeconfig, namespace, restore requests and what belongs to them.
+//! Access to the cluster: the kubeconfig, reading Sennight's objects, and writing a request's status.
 
 use super::args::{ClusterArgs, DryRun, Form, WriteArgs};
 use super::error::PluginError;
@@ -12,10 +12,10 @@ use serde_json::{Value, json};
 
 /// What kubectl calls a RestoreRequest.
 pub const RESOURCE: &str = "restorerequest.sennight.dev";
-/// How often a write is tried that met another one.
+/// How often a write is tried that conflicts with another one.
 const TRIES: u32 = 5;
 
-/// A cluster, seen by one user.
+/// A client for one cluster and one user.
 pub struct Cluster {
     client: Client,
     namespace: String,
@@ -33,7 +33,7 @@ impl Cluster {
             config.auth_info.impersonate = Some(user.clone());
             config.auth_info.impersonate_groups = (!args.as_groups.is_empty()).then(|| args.as_groups.clone());
         }
-        // kube sends a write again after a lost answer; a person's decision is sent once.
+        // kube would send a write again after a lost answer; a person's decision must be sent once.
         config.default_retry = false;
         let namespace = args.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
         let client = Client::try_from(config).map_err(|error| PluginError::cluster("no connection", error))?;
@@ -110,7 +110,7 @@ impl Cluster {
             .ok_or_else(|| self.not_found("DatabaseServer", name))
     }
 
-    /// Writes the wish for a drill into a schedule.
+    /// Asks for a drill by writing `spec.trigger.drill` of a schedule.
     pub async fn ask_drill(&self, schedule: &BackupSchedule, token: &str) -> Result<(), PluginError> {
         let api: Api<BackupSchedule> = Api::namespaced(self.client.clone(), &self.namespace);
         let patch = Patch::Merge(json!({"metadata": {"uid": schedule.uid()}, "spec": {"trigger": {"drill": token}}}));
@@ -182,15 +182,15 @@ impl Cluster {
         self.named_storage(Some(&found.spec.storage_ref.name)).await
     }
 
-    /// The caller's own name, for clusters before 1.36, where nothing stamps it. `None` if it cannot be told.
+    /// The caller's own user name, for clusters before 1.36, where nothing stamps it. `None` if the API server does not say.
     pub async fn whoami(&self) -> Option<String> {
         let api: Api<SelfSubjectReview> = Api::all(self.client.clone());
         let review = api.create(&PostParams::default(), &SelfSubjectReview::default()).await.ok()?;
         review.status?.user_info?.username
     }
 
-    /// Merges `status` into a request's status, or applies it as `manager`, and tells what was done. Only to the object
-    /// that was shown, not to a namesake created since.
+    /// Merges `status` into a request's status, or applies it as `manager`, and prints what was done. Only the object that was
+    /// shown is changed, not one of the same name created since.
     pub async fn write(
         &self,
         request: &RestoreRequest,
@@ -228,9 +228,8 @@ impl Cluster {
         }
     }
 
-    /// Sends a status. The UID is compared here, and the resourceVersion goes along: on the status subresource the API
-    /// server takes no notice of a UID. A conflict was not carried out, so that it may be sent again; the operator writes
-    /// to the same status.
+    /// Sends a status. The UID is compared here and the resourceVersion sent along, because the API server ignores a UID on
+    /// the status subresource. A conflict changed nothing and is tried again: the operator writes to the same status.
     async fn send(
         &self,
         request: &RestoreRequest,

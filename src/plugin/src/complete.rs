@@ -1,5 +1,5 @@
-//! What the shell may propose next. kubectl asks an executable `kubectl_complete-sennight`, which asks this; the answer has
-//! the form that kubectl's own completion has: a candidate a line, a description after a tab, a directive at the end.
+//! Shell completion. kubectl runs the executable `kubectl_complete-sennight`, which runs this; the answer has the form of
+//! kubectl's own completion: one candidate a line, a description after a tab, a directive at the end.
 
 use super::args::{Args, ClusterArgs};
 use super::cluster::Cluster;
@@ -11,18 +11,18 @@ use sennight_api::restore_status::WaitingOn;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// No file names: cobra's ShellCompDirectiveNoFileComp.
+/// Directive against file names: cobra's ShellCompDirectiveNoFileComp.
 const NO_FILES: &str = ":4";
-/// A shell that waits longer feels broken.
+/// How long names are fetched from the cluster: a shell that waits longer feels broken.
 const TIMEOUT: Duration = Duration::from_secs(3);
 
-/// A proposal and what it is.
+/// A proposed word and its description.
 type Candidate = (String, String);
 
 /// What the words so far ask for.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Completion {
-    /// These.
+    /// One of these words.
     Words(Vec<Candidate>),
     /// The name of a request that fits this verb.
     Request(String),

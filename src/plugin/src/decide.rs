@@ -1,4 +1,4 @@
-//! `approve` and `deny`: the helpdesk's half of the gate, by a merge patch of `status.approval`.
+//! `approve` and `deny`: write the helpdesk's decision, by a merge patch of `status.approval`.
 
 use super::args::{ApproveArgs, ClusterArgs, DenyArgs, DryRun};
 use super::cluster::Cluster;
@@ -13,7 +13,7 @@ use sennight_api::{BackupSchedule, RestoreRequest};
 use sennight_present::facts;
 use serde_json::{Value, json};
 
-/// Approves, after it was shown what it is. What replaces a database asks for the tenant's id, typed by hand.
+/// Shows the request, then approves it. Where a database is replaced, the tenant's id must be typed first.
 pub async fn approve(args: &ClusterArgs, approve: &ApproveArgs, io: &mut Io<'_>) -> Result<(), PluginError> {
     let cluster = Cluster::connect(args).await?;
     let request = cluster.request(&approve.name).await?;

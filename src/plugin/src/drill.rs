@@ -12,10 +12,10 @@ use sennight_core::drill::INTERRUPTIONS;
 use sennight_present::words::instant;
 use std::time::Duration;
 
-/// Pause between two looks at the server's status.
+/// Pause between two reads of the server's status.
 const POLL_INTERVAL: Duration = Duration::from_secs(2);
 
-/// Asks, and unless told otherwise waits for the end.
+/// Asks for a drill, and waits for its result unless `--no-wait` is given.
 pub async fn run(args: &ClusterArgs, drill: &DrillArgs, io: &mut Io<'_>) -> Result<(), PluginError> {
     let cluster = Cluster::connect(args).await?;
     let schedule = cluster.tenant(&drill.name).await?;
@@ -41,7 +41,7 @@ pub async fn run(args: &ClusterArgs, drill: &DrillArgs, io: &mut Io<'_>) -> Resu
     print_result(&run?, drill.output, io)
 }
 
-/// What would keep the operator from ever answering.
+/// Refuses a drill that the operator would never run.
 fn possible(schedule: &BackupSchedule, server: &DatabaseServer) -> Result<(), PluginError> {
     let newest = schedule.status.as_ref().and_then(|status| status.backups.first());
     if newest.is_none() {
@@ -64,7 +64,7 @@ async fn ended(
     token: &str,
     io: &mut Io<'_>,
 ) -> Result<DrillRun, PluginError> {
-    let mut told = 0;
+    let mut reported = 0;
     loop {
         let status = cluster.server(server).await?.status.unwrap_or_default();
         let last = status.drill.unwrap_or_default().last;
@@ -73,8 +73,8 @@ async fn ended(
         match answer(&runs) {
             Answer::Run(run) => return Ok(run.clone()),
             Answer::GivenUp(why) => return Err(PluginError::NotNow(why)),
-            Answer::Waiting if runs.len() > told => {
-                told = runs.len();
+            Answer::Waiting if runs.len() > reported => {
+                reported = runs.len();
                 io.complain(&format!("{}; it is tried again", interruption(runs[0])));
             }
             Answer::Waiting => {}
@@ -83,13 +83,14 @@ async fn ended(
     }
 }
 
-/// What the drills of one wish say, the newest first.
+/// What the drills of one token came to.
 enum Answer<'a> {
     Run(&'a DrillRun),
     GivenUp(String),
     Waiting,
 }
 
+/// Judges the drills of one token, the newest first.
 fn answer<'a>(runs: &[&'a DrillRun]) -> Answer<'a> {
     if let Some(run) = runs.iter().find(|run| run.proven.is_some()) {
         return Answer::Run(run);
@@ -169,17 +170,17 @@ mod tests {
             });
             serde_json::from_value(run).unwrap()
         };
-        let told = |runs: &[DrillRun]| match answer(&runs.iter().collect::<Vec<_>>()) {
+        let answered = |runs: &[DrillRun]| match answer(&runs.iter().collect::<Vec<_>>()) {
             Answer::Run(run) => format!("{:?}", run.proven),
             Answer::GivenUp(why) => why,
             Answer::Waiting => "waiting".to_owned(),
         };
         let cut = run(None, "Cancelled");
-        assert_eq!(told(&[]), "waiting");
-        assert_eq!(told(std::slice::from_ref(&cut)), "waiting");
-        assert_eq!(told(&[run(Some(false), "BackupDamaged"), cut.clone()]), "Some(false)");
-        assert!(told(&vec![cut; INTERRUPTIONS]).contains("Cancelled: m; nothing is known of the backup"));
-        assert!(told(&[run(None, "NoScratchServer")]).contains("NoScratchServer"));
+        assert_eq!(answered(&[]), "waiting");
+        assert_eq!(answered(std::slice::from_ref(&cut)), "waiting");
+        assert_eq!(answered(&[run(Some(false), "BackupDamaged"), cut.clone()]), "Some(false)");
+        assert!(answered(&vec![cut; INTERRUPTIONS]).contains("Cancelled: m; nothing is known of the backup"));
+        assert!(answered(&[run(None, "NoScratchServer")]).contains("NoScratchServer"));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What can go wrong, and which exit code scripts see.
+//! The plugin's errors and their exit codes.
 
 use sennight_core::audit::ChainFault;
 #[cfg(feature = "s3")]
@@ -14,23 +14,23 @@ pub enum PluginError {
     /// The cluster refused or does not have it.
     #[error("{what}: {source}")]
     Cluster {
-        /// What was asked of it.
+        /// What was not done, in words.
         what: String,
-        /// What it said.
+        /// The API server's answer.
         #[source]
         source: Box<kube::Error>,
     },
     /// No such object.
     #[error("{kind} {namespace}/{name} does not exist; {} shows the ones that do", shows(kind, namespace))]
     NotFound {
-        /// Kind.
+        /// Kind of the object.
         kind: &'static str,
-        /// Namespace.
+        /// Namespace that was searched.
         namespace: String,
-        /// Name.
+        /// Name that was asked for.
         name: String,
     },
-    /// A request that is gone may have a record.
+    /// The request does not exist; a deleted one may still have an audit record.
     #[error(
         "RestoreRequest {name} does not exist; the record of one that is gone is found by its UID: kubectl sennight audit \
          --uid UID (approve showed it, and the API server's audit log has it)"
@@ -54,16 +54,16 @@ pub enum PluginError {
         /// Why, in a sentence.
         message: String,
     },
-    /// Asked for by --exit-code.
+    /// Some tenant is not backed up; only with --exit-code.
     #[error("not everybody is backed up")]
     NotBackedUp,
-    /// Asking makes no sense at this point of the request's life.
+    /// The command makes no sense in the present state of the object.
     #[error("{0}")]
     NotNow(String),
     /// A person said no, or nobody was there to ask.
     #[error("{0}")]
     NotConfirmed(String),
-    /// The bucket.
+    /// The bucket cannot be read.
     #[cfg(feature = "s3")]
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -92,7 +92,7 @@ fn shows(kind: &str, namespace: &str) -> String {
 }
 
 impl PluginError {
-    /// What the cluster said about something that was asked of it.
+    /// An error of the API server; `what` says what was not done.
     pub fn cluster(what: impl Into<String>, source: kube::Error) -> Self {
         Self::Cluster { what: what.into(), source: Box::new(source) }
     }

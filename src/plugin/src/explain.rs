@@ -1,4 +1,4 @@
-//! `explain`: one paragraph that can go into the ticket: what a request waits for, whom, until when, what comes next.
+//! `explain`: prints the paragraph of `present::explain` about a request, for the ticket.
 
 use super::args::{ClusterArgs, ExplainArgs, Form};
 use super::cluster::{Cluster, RESOURCE};
@@ -10,7 +10,7 @@ use sennight_api::restore_status::{RestorePhase, WaitingOn};
 use sennight_present::facts::tenant;
 use serde::Serialize;
 
-/// What `-o json` and `-o yaml` give.
+/// The output of `-o json` and `-o yaml`.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Explanation {

@@ -1,5 +1,5 @@
-//! `kubectl sennight`: what helpdesk and billing do with restore requests, with the rights of whoever calls it. Knows the
-//! API, the bucket and kubectl's conventions; no rule of the business is decided here.
+//! `kubectl sennight`: the commands of helpdesk, billing and platform team, with the rights of whoever calls them. It reads
+//! and writes objects and prints them; whether a restore may run is decided by the operator.
 
 pub mod args;
 #[cfg(feature = "s3")]
@@ -45,7 +45,7 @@ pub async fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-/// Does what the arguments say.
+/// Runs the verb of the arguments.
 pub async fn run(args: Args, io: &mut Io<'_>) -> Result<(), PluginError> {
     let Args { cluster, verb } = args;
     match verb {

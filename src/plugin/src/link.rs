@@ -15,7 +15,7 @@ use sennight_protocol::target::StorageTarget;
 use sennight_storage::{Access, Store};
 use std::path::Path;
 
-/// Prints the link; what a person should know besides goes to the other stream.
+/// Prints the link to standard output, and warnings for people to standard error.
 pub async fn run(args: &ClusterArgs, link: &LinkArgs, io: &mut Io<'_>) -> Result<(), PluginError> {
     let cluster = Cluster::connect(args).await?;
     let request = cluster.request(&link.name).await?;
@@ -40,11 +40,11 @@ pub async fn run(args: &ClusterArgs, link: &LinkArgs, io: &mut Io<'_>) -> Result
     io.say(&url)
 }
 
-/// Whose data the link hands out, and for which ticket.
+/// Whose data the link gives access to, and for which ticket.
 fn whose(request: &RestoreRequest) -> String {
     let status = request.status.as_ref();
     let tenant = status.and_then(|status| status.tenant.as_deref()).unwrap_or("not known");
-    let day = status.and_then(|status| status.backup.as_ref()).map(|point| format!(", data of {}", point.day));
+    let day = status.and_then(|status| status.backup.as_ref()).map(|backup| format!(", data of {}", backup.day));
     let spec = &request.spec;
     format!(
         "{}: tenant {tenant}{}; asked for by user {}, ticket {}",

@@ -1,4 +1,4 @@
-//! `list`: requests and whom they wait for.
+//! `list`: prints RestoreRequests and whom they wait for, the most urgent first.
 
 use super::args::{Awaiting, ClusterArgs, Form, ListArgs};
 use super::cluster::{Cluster, RESOURCE};
@@ -12,7 +12,7 @@ use sennight_api::restore_status::WaitingOn;
 use sennight_present::words::span;
 use serde_json::json;
 
-/// Lists.
+/// Runs `list`.
 pub async fn run(args: &ClusterArgs, list: &ListArgs, io: &mut Io<'_>) -> Result<(), PluginError> {
     let cluster = Cluster::connect(args).await?;
     let mut found = cluster.requests(list.all_namespaces, &list.selector).await?;
@@ -51,7 +51,7 @@ fn urgency(request: &RestoreRequest) -> (bool, DateTime<Utc>, Option<String>, St
     (ended, deadline, request.namespace(), request.name_any())
 }
 
-/// The table.
+/// The requests as a table.
 pub fn rows(requests: &[RestoreRequest], namespaces: bool, now: DateTime<Utc>) -> String {
     let mut header = vec!["NAME", "TENANT", "MODE", "DATE", "PHASE", "WAITING-ON", "DEADLINE", "TICKET", "AGE"];
     if namespaces {

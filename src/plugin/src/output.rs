@@ -1,19 +1,19 @@
-//! The streams, and the forms that kubectl's users expect: tables, JSON, YAML, names.
+//! Input and output: the streams, and the forms that kubectl's users expect: tables, JSON, YAML, names.
 
 use super::args::Form;
 use super::error::PluginError;
 use serde::Serialize;
 use std::io::{BufRead, IsTerminal, Write};
 
-/// Where output goes and where answers come from.
+/// The streams of a command. Tests replace them.
 pub struct Io<'a> {
-    /// What was asked for.
+    /// Standard output: the result.
     pub out: Box<dyn Write + 'a>,
-    /// What a person should know besides.
+    /// Standard error: notes, questions and errors for people.
     pub err: Box<dyn Write + 'a>,
-    /// Answers to questions.
+    /// Standard input: answers to questions.
     pub input: Box<dyn BufRead + 'a>,
-    /// Whether a person is there to answer.
+    /// Whether a person can answer: input and standard error are terminals.
     pub interactive: bool,
 }
 
@@ -30,7 +30,7 @@ impl Io<'static> {
 }
 
 impl Io<'_> {
-    /// Writes what was asked for.
+    /// Writes a result to standard output, with a line end.
     pub fn say(&mut self, text: &str) -> Result<(), PluginError> {
         self.out.write_all(text.as_bytes())?;
         if !text.ends_with('\n') {
@@ -39,7 +39,7 @@ impl Io<'_> {
         Ok(self.out.flush()?)
     }
 
-    /// Writes what a person should know besides. A closed stream is no failure.
+    /// Writes a note to standard error. A closed stream is no failure.
     pub fn complain(&mut self, text: &str) {
         let _ = writeln!(self.err, "{text}");
     }

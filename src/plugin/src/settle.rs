@@ -1,5 +1,5 @@
-//! `settle`: billing's half of the gate. Paid and the payment by server-side apply under a field manager of its own, so
-//! that nobody else's conditions are touched; a refund, which comes after the end, by a merge patch of its one field.
+//! `settle` and `refund`: record billing's part. The condition Paid and the payment are written by server-side apply with an
+//! own field manager, so that other conditions stay; a refund, which comes after the end, by a merge patch of one field.
 
 use super::args::{ClusterArgs, RefundArgs, SettleArgs, WriteArgs};
 use super::cluster::Cluster;
@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 /// The field manager of Paid and the payment.
 pub const MANAGER: &str = "kubectl-sennight-settle";
 
-/// Records.
+/// Runs `settle`.
 pub async fn run(args: &ClusterArgs, settle: &SettleArgs, io: &mut Io<'_>) -> Result<(), PluginError> {
     let cluster = Cluster::connect(args).await?;
     let request = cluster.request(&settle.name).await?;
@@ -117,8 +117,8 @@ pub fn may_settle(request: &RestoreRequest, settle: &SettleArgs) -> Result<(), P
     }
 }
 
-/// Refuses a reference that paid for another request of the namespace: that one payment is one restore is the operator's
-/// rule, and here it costs nobody a wait.
+/// Refuses a reference that paid for another request of the namespace. The operator checks that too (one payment is one
+/// restore); here the person learns it at once.
 pub fn unused(reference: &str, request: &RestoreRequest, all: &[RestoreRequest]) -> Result<(), PluginError> {
     let uses = |other: &&RestoreRequest| {
         let status = other.status.clone().unwrap_or_default();
@@ -135,7 +135,7 @@ pub fn unused(reference: &str, request: &RestoreRequest, all: &[RestoreRequest])
     )))
 }
 
-/// The status to apply.
+/// The status to apply: condition Paid and `status.payment`.
 pub fn payment(settle: &SettleArgs, by: Option<String>, status: &RestoreRequestStatus) -> Value {
     let (holds, reason) = match settle {
         SettleArgs { charged_back: true, .. } => (ConditionStatus::False, CHARGED_BACK),
@@ -148,7 +148,7 @@ pub fn payment(settle: &SettleArgs, by: Option<String>, status: &RestoreRequestS
         condition["message"] = message.as_str().into();
     }
     let mut payment = json!({});
-    // What was recorded before stays, unless it is named anew: an apply drops what it leaves out.
+    // An apply removes fields that it leaves out, so fields that were recorded before are repeated.
     let before = status.payment.clone().unwrap_or_default();
     let fields = [
         ("reference", settle.reference.clone().or(before.reference)),

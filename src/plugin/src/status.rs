@@ -1,5 +1,5 @@
-//! `status`: is everybody backed up? On one screen: from what the operator has counted into the BackupStorages' status, at
-//! once; where nobody has counted lately or the number is another one, from every BackupSchedule, page by page.
+//! `status`: is everybody backed up? From the counts in the BackupStorages' status where they are recent and complete, else
+//! from every BackupSchedule, page by page.
 
 use super::args::{ClusterArgs, Form, StatusArgs};
 use super::cluster::Cluster;
@@ -12,7 +12,7 @@ use sennight_api::{BackupSchedule, BackupScheduleStatus, BackupStorage};
 use sennight_present::words::{bytes, count, span};
 use serde::Serialize;
 
-/// The fleet in numbers, and who needs a look first.
+/// All BackupSchedules in numbers, and those that need attention.
 #[derive(Debug, Default, Serialize, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct Overview {
@@ -24,7 +24,7 @@ pub struct Overview {
     pub backed_up: i64,
     /// It is not, or there is none.
     pub not_backed_up: i64,
-    /// It cannot be told: suspended, or not looked at yet.
+    /// Not known: suspended, or not processed by the operator yet.
     pub unknown: i64,
     /// The newest backup is suspiciously small.
     pub suspicious: i64,
@@ -40,26 +40,26 @@ pub struct Overview {
     /// When the operator counted this; absent where every BackupSchedule was read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub counted_at: Option<DateTime<Utc>>,
-    /// Who needs a look first, the worst first; at most `--limit`.
+    /// Tenants that need attention, the worst first; at most `--limit`.
     pub look_at: Vec<TroubledTenant>,
 }
 
-/// The operator counts every ten minutes at least: a count that is older is no answer.
+/// The operator counts at least every ten minutes; an older count is not used.
 const MAX_COUNT_AGE: TimeDelta = TimeDelta::minutes(15);
 
-/// A tenant that needs a look.
+/// A tenant that needs attention.
 #[derive(Debug, Clone, Serialize, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct TroubledTenant {
     /// Namespace of the BackupSchedule.
     pub namespace: String,
-    /// Its name.
+    /// Name of the BackupSchedule.
     pub name: String,
-    /// The tenant.
+    /// Id of the tenant.
     pub tenant: String,
     /// Snapshot time of the newest backup.
     pub last_backup: Option<DateTime<Utc>>,
-    /// Failed runs since.
+    /// Failed runs since that backup.
     pub failures: i32,
     /// What is wrong, in CamelCase.
     pub why: String,
@@ -84,7 +84,7 @@ impl Overview {
         self.suspicious += i64::from(suspicious);
         self.failing += i64::from(failures > 0);
         self.backups += i64::try_from(status.backups.len()).unwrap_or(i64::MAX);
-        self.bytes += status.backups.iter().map(|point| point.bytes).sum::<i64>();
+        self.bytes += status.backups.iter().map(|backup| backup.bytes).sum::<i64>();
         self.newest = self.newest.max(status.last_successful_time);
         let bad = match fresh.map(|condition| condition.status) {
             Some(ConditionStatus::True) => {
@@ -106,35 +106,35 @@ impl Overview {
     }
 
     fn keep(&mut self, trouble: TroubledTenant, limit: usize) {
-        let place = self.look_at.partition_point(|kept| kept.rank() < trouble.rank());
+        let place = self.look_at.partition_point(|other| other.rank() < trouble.rank());
         if place < limit {
             self.look_at.insert(place, trouble);
             self.look_at.truncate(limit);
         }
     }
 
-    /// Adds up what the operator counted; `None` when it has not counted lately, or named fewer than are asked for.
+    /// Adds up the operator's counts. `None` if one is too old, or lists fewer troubled schedules than `limit` asks for.
     pub fn counted(storages: &[BackupStorage], limit: usize, now: DateTime<Utc>) -> Option<Self> {
         let mut sum = Self::default();
         for storage in storages {
-            let fleet = storage.status.as_ref()?.summary.as_ref()?;
-            let counted = fleet.counted_at.filter(|at| (now - *at).abs() < MAX_COUNT_AGE)?;
-            let named = fleet.worst.len();
-            if named < usize::try_from(fleet.troubled).unwrap_or(usize::MAX).min(limit) {
+            let summary = storage.status.as_ref()?.summary.as_ref()?;
+            let counted = summary.counted_at.filter(|at| (now - *at).abs() < MAX_COUNT_AGE)?;
+            let named = summary.worst.len();
+            if named < usize::try_from(summary.troubled).unwrap_or(usize::MAX).min(limit) {
                 return None;
             }
             sum.counted_at = Some(sum.counted_at.map_or(counted, |at| at.min(counted)));
-            sum.tenants += i64::from(fleet.schedules);
-            sum.suspended += i64::from(fleet.suspended);
-            sum.backed_up += i64::from(fleet.fresh);
-            sum.not_backed_up += i64::from(fleet.stale);
-            sum.unknown += i64::from(fleet.schedules - fleet.fresh - fleet.stale);
-            sum.suspicious += i64::from(fleet.suspicious);
-            sum.failing += i64::from(fleet.failing);
-            sum.backups += fleet.backups;
-            sum.bytes += fleet.bytes;
-            sum.newest = sum.newest.max(fleet.newest);
-            for worst in &fleet.worst {
+            sum.tenants += i64::from(summary.schedules);
+            sum.suspended += i64::from(summary.suspended);
+            sum.backed_up += i64::from(summary.fresh);
+            sum.not_backed_up += i64::from(summary.stale);
+            sum.unknown += i64::from(summary.schedules - summary.fresh - summary.stale);
+            sum.suspicious += i64::from(summary.suspicious);
+            sum.failing += i64::from(summary.failing);
+            sum.backups += summary.backups;
+            sum.bytes += summary.bytes;
+            sum.newest = sum.newest.max(summary.newest);
+            for worst in &summary.worst {
                 let trouble = TroubledTenant {
                     namespace: storage.namespace().unwrap_or_default(),
                     name: worst.name.clone(),
@@ -149,7 +149,7 @@ impl Overview {
         (!storages.is_empty()).then_some(sum)
     }
 
-    /// Whether every tenant that is not suspended has a young backup that nobody suspects.
+    /// Whether every tenant that is not suspended has a fresh backup that is not suspicious.
     pub fn is_well(&self) -> bool {
         self.not_backed_up == 0 && self.suspicious == 0 && self.unknown <= self.suspended
     }
@@ -157,7 +157,7 @@ impl Overview {
 
 fn trouble(schedule: &BackupSchedule, status: &BackupScheduleStatus, suspicious: bool) -> TroubledTenant {
     let fresh = find(&status.conditions, ScheduleCondition::Fresh);
-    // A schedule that is refused (Duplicate, ServerMissing) has been looked at, and says why in Ready only.
+    // A schedule that is refused (Duplicate, ServerMissing) says why in Ready only.
     let refused = find(&status.conditions, ScheduleCondition::Ready).filter(|ready| !ready.is_true());
     let why = match (&status.last_failure, refused, fresh) {
         (Some(failure), ..) => failure.reason.clone(),
@@ -176,66 +176,65 @@ fn trouble(schedule: &BackupSchedule, status: &BackupScheduleStatus, suspicious:
     }
 }
 
-/// Counts and prints.
+/// Runs `status`.
 pub async fn run(args: &ClusterArgs, status: &StatusArgs, io: &mut Io<'_>) -> Result<(), PluginError> {
     let cluster = Cluster::connect(args).await?;
-    let fleet = match counted(&cluster, status).await? {
-        Some(fleet) => fleet,
+    let overview = match counted(&cluster, status).await? {
+        Some(overview) => overview,
         None => read(&cluster, status).await?,
     };
     match status.output {
-        Form::Table => io.say(&text(&fleet, Utc::now()))?,
+        Form::Table => io.say(&text(&overview, Utc::now()))?,
         Form::Name => {
-            fleet.look_at.iter().try_for_each(|t| io.say(&format!("backupschedule.sennight.dev/{}", t.name)))?;
+            overview.look_at.iter().try_for_each(|t| io.say(&format!("backupschedule.sennight.dev/{}", t.name)))?;
         }
-        form => io.object(&fleet, form)?,
+        form => io.object(&overview, form)?,
     }
-    if status.exit_code && !fleet.is_well() {
+    if status.exit_code && !overview.is_well() {
         return Err(PluginError::NotBackedUp);
     }
     Ok(())
 }
 
-/// What the operator has counted, if that is about as many BackupSchedules as there are: one whose BackupStorage is missing is
-/// in nobody's count.
+/// The operator's counts, if they cover all BackupSchedules: one whose BackupStorage is missing is in no count.
 async fn counted(cluster: &Cluster, status: &StatusArgs) -> Result<Option<Overview>, PluginError> {
     if status.exact || !status.selector.is_empty() {
         return Ok(None);
     }
     let Some(storages) = cluster.storages(status.all_namespaces).await else { return Ok(None) };
-    let Some(fleet) = Overview::counted(&storages, status.limit, Utc::now()) else { return Ok(None) };
-    Ok((cluster.schedules_number(status.all_namespaces).await? == fleet.tenants).then_some(fleet))
+    let Some(overview) = Overview::counted(&storages, status.limit, Utc::now()) else { return Ok(None) };
+    Ok((cluster.schedules_number(status.all_namespaces).await? == overview.tenants).then_some(overview))
 }
 
-/// Every BackupSchedule.
+/// Counts by reading every BackupSchedule.
 async fn read(cluster: &Cluster, status: &StatusArgs) -> Result<Overview, PluginError> {
-    let mut fleet = Overview::default();
-    cluster.schedules(status.all_namespaces, &status.selector, |schedule| fleet.add(schedule, status.limit)).await?;
-    Ok(fleet)
+    let mut overview = Overview::default();
+    cluster.schedules(status.all_namespaces, &status.selector, |schedule| overview.add(schedule, status.limit)).await?;
+    Ok(overview)
 }
 
-/// One screen.
-pub fn text(fleet: &Overview, now: DateTime<Utc>) -> String {
-    let newest = fleet.newest.map_or_else(|| "none yet".to_owned(), |at| format!("{} ago", span(now - at)));
+/// The overview as text.
+pub fn text(overview: &Overview, now: DateTime<Utc>) -> String {
+    let newest = overview.newest.map_or_else(|| "none yet".to_owned(), |at| format!("{} ago", span(now - at)));
     let lines = [
-        ("Tenants", format!("{} ({} suspended)", count(fleet.tenants), count(fleet.suspended))),
-        ("Backed up", count(fleet.backed_up)),
-        ("Not backed up", count(fleet.not_backed_up)),
-        ("Not known", count(fleet.unknown)),
-        ("Suspicious", format!("{} (far fewer rows or tables than before)", count(fleet.suspicious))),
-        ("Failing", format!("{} (failed since their last backup)", count(fleet.failing))),
-        ("Backups", format!("{}, {}; the newest was taken {newest}", count(fleet.backups), bytes(fleet.bytes))),
+        ("Tenants", format!("{} ({} suspended)", count(overview.tenants), count(overview.suspended))),
+        ("Backed up", count(overview.backed_up)),
+        ("Not backed up", count(overview.not_backed_up)),
+        ("Not known", count(overview.unknown)),
+        ("Suspicious", format!("{} (far fewer rows or tables than before)", count(overview.suspicious))),
+        ("Failing", format!("{} (failed since their last backup)", count(overview.failing))),
+        ("Backups", format!("{}, {}; the newest was taken {newest}", count(overview.backups), bytes(overview.bytes))),
     ];
     let line = |(label, value): (&str, String)| format!("{:<15}{value}\n", format!("{label}:"));
     let mut text: String = lines.into_iter().map(line).collect();
-    if let Some(at) = fleet.counted_at {
+    if let Some(at) = overview.counted_at {
         text +=
             &line(("Counted", format!("{} ago by the operator (--exact reads every BackupSchedule)", span(now - at))));
     }
-    if fleet.tenants == 0 {
+    if overview.tenants == 0 {
         return text + "\nThere is no BackupSchedule here: nobody is backed up.\n";
     }
-    if fleet.look_at.is_empty() {
+    if overview.look_at.is_empty() {
         return text + "\nEverybody is backed up.\n";
     }
     let row = |t: &TroubledTenant| {
@@ -243,8 +242,8 @@ pub fn text(fleet: &Overview, now: DateTime<Utc>) -> String {
         let (namespace, name) = (t.namespace.clone(), t.name.clone());
         vec![namespace, name, t.tenant.clone(), last, t.failures.to_string(), t.why.clone()]
     };
-    let rows: Vec<Vec<String>> = fleet.look_at.iter().map(row).collect();
-    text + "\n" + &table(&["NAMESPACE", "NAME", "TENANT", "LAST-COPY", "FAILURES", "WHY"], &rows)
+    let rows: Vec<Vec<String>> = overview.look_at.iter().map(row).collect();
+    text + "\n" + &table(&["NAMESPACE", "NAME", "TENANT", "LAST-BACKUP", "FAILURES", "WHY"], &rows)
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! One paragraph that can go into the ticket: what a request waits for, whom, until when, and what comes next.
+//! A RestoreRequest explained in one paragraph for the ticket: what it waits for, whom, until when, and what comes next.
 
 use crate::facts::{tenant, zone};
 use crate::words::{bytes, count, instant, millis, span};
@@ -9,7 +9,7 @@ use sennight_api::restore_request::RestoreMode;
 use sennight_api::restore_status::{Decision, RestorePhase, WaitingOn};
 use sennight_api::{BackupSchedule, Condition, RestoreRequest, RestoreRequestStatus};
 
-/// What a request waits for, whom, until when, and what comes next, as one paragraph in English.
+/// The paragraph, in English. `schedule` adds the tenant's time zone; `now` is the present time.
 pub fn paragraph(request: &RestoreRequest, schedule: Option<&BackupSchedule>, now: DateTime<Utc>) -> String {
     let status = request.status.clone().unwrap_or_default();
     let mut sentences = vec![request_sentence(request, schedule)];
@@ -101,7 +101,7 @@ fn working(status: &RestoreRequestStatus) -> &'static str {
     }
 }
 
-/// The operator's own reason, where something stands in the way.
+/// The operator's own reason and message, where something stands in the way.
 fn why(status: &RestoreRequestStatus) -> Option<String> {
     // While people decide, Progressing mostly repeats whom it waits for.
     let waits = find(&status.conditions, RequestCondition::Progressing);
@@ -112,13 +112,13 @@ fn why(status: &RestoreRequestStatus) -> Option<String> {
         let at_work = ["Preparing", "AskingLiveDatabase", "Exporting"].contains(&condition.reason.as_str());
         matches!(status.phase, Some(RestorePhase::Preparing | RestorePhase::Exporting)) && !at_work
     };
-    let standing = |kind| {
+    let blocking = |kind| {
         let progressing = kind == RequestCondition::Progressing;
         let silent = people && progressing;
         let stands = |condition: &&Condition| !silent && (!condition.is_true() || (progressing && pauses(condition)));
         find(&status.conditions, kind).filter(stands)
     };
-    let condition = conditions.into_iter().find_map(standing)?;
+    let condition = conditions.into_iter().find_map(blocking)?;
     let message = condition.message.as_deref().filter(|message| !message.is_empty())?;
     Some(format!("{}: {}.", condition.reason, message.trim_end_matches('.')))
 }
@@ -249,12 +249,12 @@ fn result(
             files.join(", ")
         ));
     }
-    let kept = result.previous_database.as_ref()?;
+    let previous = result.previous_database.as_ref()?;
     let until = result.undo_until.map_or_else(String::new, |at| format!(" until {}", instant(at, zone(schedule))));
     let measured = result.downtime_millis.filter(|ms| *ms >= 0);
     let down = measured.map_or_else(String::new, |ms| format!("The database was not to be had for {ms} ms. "));
     Some(format!(
-        "{down}The replaced database is kept as {kept}{until}; until then a RestoreRequest of mode Undo brings it back."
+        "{down}The replaced database is kept as {previous}{until}; until then a RestoreRequest of mode Undo brings it back."
     ))
 }
 

@@ -1,4 +1,4 @@
-//! What a request is, for the person who decides: tenant, plan, size, date, what will be lost.
+//! The facts of a RestoreRequest for the person who decides: tenant, plan, size, date, and what will be lost.
 
 use crate::words::{self, bytes, count, instant, span};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -8,15 +8,15 @@ use sennight_api::conditions::{RequestCondition, find, reason};
 use sennight_api::restore_request::RestoreMode;
 use sennight_api::{BackupSchedule, ConditionStatus, RestoreRequest};
 
-/// The zone of a schedule, if it is one.
+/// The time zone of a schedule, if it is a valid one.
 pub fn zone(schedule: Option<&BackupSchedule>) -> Option<Tz> {
     schedule.and_then(|schedule| schedule.spec.time_zone.parse().ok())
 }
 
-/// The tenant's id: the operator's word, or the schedule's before the operator has spoken.
+/// The tenant's id: from the request's status, or from the schedule while status is still empty.
 pub fn tenant<'a>(request: &'a RestoreRequest, schedule: Option<&'a BackupSchedule>) -> Option<&'a str> {
-    let told = request.status.as_ref().and_then(|status| status.tenant.as_deref());
-    told.or_else(|| schedule.map(|schedule| schedule.spec.tenant.id.as_str()))
+    let recorded = request.status.as_ref().and_then(|status| status.tenant.as_deref());
+    recorded.or_else(|| schedule.map(|schedule| schedule.spec.tenant.id.as_str()))
 }
 
 /// The mode in words.
@@ -28,7 +28,7 @@ pub fn mode(mode: RestoreMode) -> &'static str {
     }
 }
 
-/// One line for each fact, labels aligned.
+/// The facts as pairs of label and text, in the order to show them.
 pub fn lines(request: &RestoreRequest, schedule: Option<&BackupSchedule>, now: DateTime<Utc>) -> Vec<(String, String)> {
     let (spec, status) = (&request.spec, request.status.clone().unwrap_or_default());
     let mut lines: Vec<(String, String)> = Vec::new();
@@ -92,15 +92,15 @@ fn expected(seconds: i64, downtime_millis: Option<i64>, basis: Option<&str>) -> 
     format!("about {} once both keys are turned{downtime}{basis}", span(TimeDelta::seconds(seconds)))
 }
 
-/// Why the restore cannot be done as things stand, if the operator has found so. A plan without restores is no such reason:
-/// buying one that has is the payment.
+/// Why the restore cannot be done, if the operator has found a reason. A plan without restores is none: buying one that has
+/// them is the payment.
 pub fn impossible(request: &RestoreRequest) -> Option<String> {
     let eligible = find(&request.status.as_ref()?.conditions, RequestCondition::Eligible)?;
     let no = eligible.status == ConditionStatus::False && eligible.reason != reason::PLAN_UPGRADE_REQUIRED;
     no.then(|| format!("{}: {}", eligible.reason, eligible.message.as_deref().unwrap_or("no more is known")))
 }
 
-/// What an approval costs the tenant.
+/// The data that the tenant loses by the restore.
 pub fn loss(request: &RestoreRequest, schedule: Option<&BackupSchedule>, now: DateTime<Utc>) -> String {
     let backup = request.status.as_ref().and_then(|status| status.backup.as_ref());
     match request.spec.mode {
@@ -123,7 +123,7 @@ fn uid(request: &RestoreRequest) -> &str {
     request.metadata.uid.as_deref().unwrap_or("-")
 }
 
-/// The facts as text.
+/// The facts as text, one line each, labels aligned.
 pub fn text(request: &RestoreRequest, schedule: Option<&BackupSchedule>, now: DateTime<Utc>) -> String {
     let line = |(label, text): (String, String)| format!("{:<14} {text}\n", format!("{label}:"));
     lines(request, schedule, now).into_iter().map(line).collect()

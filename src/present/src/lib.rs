@@ -1,4 +1,4 @@
-//! Status of Sennight's objects as sentences and short tables, for whoever shows them: plugin, console, tickets. Pure.
+//! The status of Sennight's objects in sentences and short tables, for plugin, console and tickets. Reads nothing itself.
 
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 

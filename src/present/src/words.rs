@@ -1,4 +1,4 @@
-//! Times, spans and sizes in words that fit into a ticket.
+//! Formats times, spans and sizes for people.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
@@ -14,7 +14,7 @@ pub fn instant(at: DateTime<Utc>, zone: Option<Tz>) -> String {
     format!("{utc} ({} {zone})", local.format(form))
 }
 
-/// A span as kubectl has it: the two largest units, `3d4h`, `5h10m`, `42s`.
+/// A span as kubectl shows it, in its two largest units: `3d4h`, `5h10m`, `42s`.
 pub fn span(length: TimeDelta) -> String {
     let seconds = length.num_seconds().max(0);
     let (days, hours, minutes) = (seconds / 86400, seconds % 86400 / 3600, seconds % 3600 / 60);
@@ -52,7 +52,7 @@ pub fn bytes(number: i64) -> String {
     if unit == "B" { format!("{number} B") } else { format!("{value:.1} {unit}") }
 }
 
-/// A number with its thousands apart: `1,234,567`.
+/// A number with thousands separators: `1,234,567`.
 pub fn count(number: i64) -> String {
     let digits = number.unsigned_abs().to_string();
     let mut text = String::new();

@@ -9,11 +9,11 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct BackupRef {
-    /// Key prefix of the backup inside the bucket, ending in `/` (daily or held).
+    /// Key prefix of the backup in the bucket, ending in `/`; in `daily/` or `held/`.
     pub prefix: String,
-    /// Its id.
+    /// Id of the backup.
     pub id: BackupId,
-    /// SHA-256 of the manifest's bytes, hex: pins the backup that was approved. Absent: from a shell, any.
+    /// SHA-256 of the manifest's bytes, hex: pins the backup that was approved. Absent where a person at a shell wants any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub manifest_sha256: Option<String>,
 }
@@ -33,7 +33,7 @@ pub struct DumpTask {
     pub name: String,
     /// Whose data it is; goes into the manifest.
     pub identity: TenantIdentity,
-    /// Where to read.
+    /// The database to read.
     pub database: DatabaseTarget,
     /// IANA zone that decides the backup's day.
     pub time_zone: String,
@@ -52,7 +52,7 @@ pub struct DumpTask {
     /// Row text that all connections together read from the server in a second; absent is without a limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_bytes_per_second: Option<i64>,
-    /// MySQL, MariaDB: tables that are not InnoDB's are copied too, though no snapshot holds them still.
+    /// MySQL and MariaDB: dump tables of other storage engines than InnoDB too, although the snapshot does not cover them.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub allow_non_transactional: bool,
 }
@@ -76,7 +76,7 @@ fn default_deadline() -> i32 {
 pub struct VerifyTask {
     /// Name of the task.
     pub name: String,
-    /// Which backup.
+    /// The backup to check.
     pub backup: BackupRef,
 }
 
@@ -86,12 +86,13 @@ pub struct VerifyTask {
 pub struct SafetyBackupTask {
     /// Name of the task.
     pub name: String,
-    /// UID of the RestoreRequest whose swap replaced it: it must carry its mark.
+    /// UID of the RestoreRequest whose swap replaced the database: it must carry its mark.
     pub request_uid: String,
-    /// Its OID.
+    /// OID of the replaced database.
     pub previous_oid: u32,
-    /// The dump: `identity` says whose data it is, `database` where it lies now; credentials are the dump ones.
+    /// The dump: `identity` says whose data it is, `database` has its present name; credentials are those for dumping.
     pub dump: DumpTask,
-    /// Directory with the restore role's credentials: it lets the dump role into the previous database, which the swap shut.
+    /// Directory with the restore role's credentials. That role lets the dump role into the previous database, which the swap
+    /// closed to connections.
     pub restore_credentials_dir: String,
 }

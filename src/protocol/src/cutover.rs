@@ -1,16 +1,16 @@
-//! The swap, and what looks at it before and after: `cutover`, `recover-cutover` and `preflight-undo` have the same task.
+//! The task of the swap. `cutover`, `recover-cutover` and `preflight-undo` share it.
 
 use super::target::DatabaseTarget;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-/// The swap.
+/// Swap a prepared database for the live one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct CutoverTask {
     /// Name of the task.
     pub name: String,
-    /// UID of the RestoreRequest: one cut-over for ever (I2).
+    /// UID of the RestoreRequest, which has at most one cut-over (I2).
     pub request_uid: String,
     /// Namespace of the RestoreRequest, for the claim's record.
     pub namespace: String,
@@ -18,16 +18,17 @@ pub struct CutoverTask {
     pub database: DatabaseTarget,
     /// The prepared database's name.
     pub new_database: String,
-    /// The name that the old one is kept under.
+    /// The name that the replaced database gets.
     pub previous_database: String,
     /// OID of the live database as `prepare` saw it: the swap commits only if it is still this one.
     pub live_oid: u32,
     /// OID of the prepared database.
     pub new_oid: u32,
-    /// Of an Undo: UID of the request that is undone. The "prepared" database is then the one that its swap kept.
+    /// Of an Undo: UID of the request that is undone. The prepared database is then the one that its swap replaced.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undo_of: Option<String>,
-    /// The swap is not begun after this instant: a pod that a lost node starts late finds its request ended.
+    /// The swap must not begin after this instant: a pod that starts late, after its node was lost, may find its request
+    /// ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start_by: Option<DateTime<Utc>>,
 }

@@ -14,13 +14,13 @@ pub enum Mark {
     Restore,
 }
 
-/// A database that is to be dropped. Its name is where to look; mark and OID decide.
+/// A database to drop. It is found by its name; whether it is the right one is decided by mark and OID.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct DatabaseToDrop {
-    /// Its name.
+    /// Name of the database.
     pub name: String,
-    /// Its OID, where it is known.
+    /// OID of the database, where it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub oid: Option<u32>,
     /// The mark that it must carry.
@@ -35,9 +35,9 @@ pub struct DropDatabaseTask {
     pub name: String,
     /// UID of the RestoreRequest.
     pub request_uid: String,
-    /// The live database, which is never dropped; credentials are the restore ones.
+    /// The live database, which is never dropped; credentials are those for restoring.
     pub database: DatabaseTarget,
-    /// What is to go.
+    /// The database to drop.
     pub database_to_drop: DatabaseToDrop,
     /// Whose data the safety backup must be (I7).
     #[serde(default, skip_serializing_if = "Option::is_none")]

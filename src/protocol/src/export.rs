@@ -1,5 +1,5 @@
-//! The CRM export, and the question before it which records the live database still has. That question is a task of its own,
-//! because it needs credentials that the export must not see.
+//! Tasks of a CRM export: the export itself, and the list of records that the live database still has. Listing is a task of
+//! its own, because it needs database credentials that the export must not see.
 
 use super::backup::BackupRef;
 use super::target::DatabaseTarget;
@@ -24,7 +24,7 @@ pub struct ExportTask {
     pub backup: BackupRef,
     /// The compiled-from ExportProfile, as its spec's JSON.
     pub profile: serde_json::Value,
-    /// What the live database still has; absent where nobody asked.
+    /// What the live database still has; absent where the profile does not ask.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub live: Option<LiveAnswer>,
 }
@@ -35,7 +35,7 @@ pub struct ExportTask {
 pub enum LiveAnswer {
     /// The ids are in the bucket.
     Listed(LiveList),
-    /// It could not be asked: the full set is delivered, and says so.
+    /// The live database could not be asked: only the full set is delivered, and its manifest says why.
     Unreachable {
         /// Why, in words for the tenant's manifest.
         why: String,
@@ -54,7 +54,7 @@ pub struct LiveIdsTask {
     pub identity: TenantIdentity,
     /// The live database; credentials are the read-only ones.
     pub database: DatabaseTarget,
-    /// What is asked for.
+    /// The tables whose ids are listed.
     pub entities: Vec<LiveEntity>,
 }
 
@@ -62,16 +62,16 @@ pub struct LiveIdsTask {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct LiveEntity {
-    /// The profile's entity.
+    /// Name of the profile's entity.
     pub name: String,
-    /// Its table.
+    /// Table with one row for each record.
     pub table: TableName,
     /// The column that identifies a record.
     pub key: String,
 }
 
 impl LiveEntity {
-    /// What the live database is asked for, by a profile.
+    /// The tables to list for a profile: one for each of its entities.
     pub fn of(profile: &ExportProfile) -> Vec<Self> {
         let entity =
             |entity: &Entity| Self { name: entity.name.clone(), table: entity.table.clone(), key: entity.key.clone() };

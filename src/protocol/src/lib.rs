@@ -1,4 +1,4 @@
-//! What the operator tells a worker, and what the worker answers. Both sides build on this one definition.
+//! The protocol between operator and worker: tasks and reports, as both sides compile them in. No I/O.
 //!
 //! The operator writes a [`task::Task`] into a Job's arguments; the worker leaves a [`report::TaskReport`] in the bucket.
 //! A new verb is one line of the table in [`task`], a function in `worker` and its line of dispatch there.

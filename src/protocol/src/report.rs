@@ -1,4 +1,4 @@
-//! What a worker answers: a report of each task as a JSON object in the bucket, and the process's exit code.
+//! The worker's answer: a report of each task as a JSON object in the bucket, and the process's exit code.
 
 use chrono::{DateTime, Utc};
 use sennight_core::result::Done;
@@ -11,11 +11,11 @@ pub const EXIT_RETRY: i32 = 1;
 /// Exit code: a task was refused for good; the Job's podFailurePolicy ends it without another attempt.
 pub const EXIT_REFUSED: i32 = 3;
 
-/// What one task came to: the object `results/<job uid>/<task>.json`.
+/// How one task ended: the object `results/<job uid>/<task>.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TaskReport {
-    /// The task's name.
+    /// Name of the task.
     pub task: String,
     /// When it started.
     pub started_at: DateTime<Utc>,
@@ -35,16 +35,16 @@ pub enum Outcome {
     Failed {
         /// Reason in CamelCase: becomes the condition's reason, the Event's and the metric's label.
         reason: String,
-        /// One sentence for people: the object, what happened, the way out. No secrets.
+        /// One sentence for people: the object, what happened, what to do. No secrets.
         message: String,
         /// False when another attempt would fail the same way.
         retryable: bool,
     },
-    /// It cannot be told whether the step took effect: a human must look (NeedsAttention).
+    /// Whether the step took effect is not known: a person must check (NeedsAttention).
     Unknown {
         /// Reason in CamelCase.
         reason: String,
-        /// What to look at.
+        /// What to check.
         message: String,
     },
 }

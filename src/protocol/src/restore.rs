@@ -1,4 +1,4 @@
-//! Tasks that fill a new database from a backup: a full restore beside the live one, and a drill on a scratch server.
+//! Tasks that load a backup into a new database: a full restore beside the live one, and a drill on a scratch server.
 
 use super::backup::{BackupRef, default_parallelism};
 use super::target::DatabaseTarget;
@@ -22,7 +22,7 @@ pub struct RestoreTask {
     /// Connections that write rows.
     #[serde(default = "default_parallelism")]
     pub parallelism: i32,
-    /// Bytes that the server can spare, where the platform team has said; absent is unknown, shown and not refused.
+    /// Bytes of disk that the restore may take; absent where the platform team has not said: then nothing is refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub headroom_bytes: Option<i64>,
     /// Directory with the platform team's hooks, `*.sql`; they run in the new database before anybody sees it.
@@ -30,7 +30,7 @@ pub struct RestoreTask {
     pub hooks_dir: Option<String>,
 }
 
-/// A restore into a scratch database, to prove that a backup is one.
+/// A restore into a scratch database, to prove that a backup can be restored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct DrillTask {
@@ -40,7 +40,7 @@ pub struct DrillTask {
     pub identity: TenantIdentity,
     /// The backup.
     pub backup: BackupRef,
-    /// The scratch server; its `database` is not looked at. Credentials are of a role that may create databases there.
+    /// The scratch server; its `database` is ignored. Credentials are of a role that may create databases there.
     pub server: DatabaseTarget,
 }
 

@@ -1,5 +1,5 @@
-//! Where a worker reads and writes: a bucket and a database server, as plain values that fit into a Job's argv. Secrets
-//! are never in them, only the directories that the kubelet mounts them at.
+//! Addresses of a bucket and a database server in a worker's arguments. Secrets are never in them, only the directories that
+//! the kubelet mounts them at.
 
 use sennight_core::capabilities::Capabilities;
 use sennight_core::engine::{Engine, TlsMode};
@@ -33,10 +33,10 @@ pub struct StorageTarget {
     /// Server-side encryption asked for on each object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encryption: Option<ServerSideEncryption>,
-    /// What the probe found the store to be able to.
+    /// What the store can do, as the probe found.
     #[serde(default)]
     pub capabilities: Capabilities,
-    /// Keys that manifests are signed with; absent: they are not, and no signature is looked at.
+    /// Keys that manifests are signed with; absent: they are not signed, and no signature is checked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub manifest_keys: Option<ManifestKeys>,
 }
@@ -45,7 +45,7 @@ pub struct StorageTarget {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ManifestKeys {
-    /// Directory with one file a key, named by its id. Absent where the keys are brought along in memory.
+    /// Directory with one file for each key, named by its id. Absent where the caller has the keys in memory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dir: Option<String>,
     /// Id of the key that signs.
@@ -93,7 +93,7 @@ pub struct TlsTarget {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct DatabaseTarget {
-    /// The engine.
+    /// Database engine.
     pub engine: Engine,
     /// Host name or address.
     pub host: String,
@@ -104,7 +104,7 @@ pub struct DatabaseTarget {
     /// The database from which others are created and renamed (PostgreSQL: `postgres`).
     #[serde(default = "default_maintenance")]
     pub maintenance_database: String,
-    /// TLS.
+    /// TLS towards the server.
     #[serde(default)]
     pub tls: TlsTarget,
     /// Directory with the files `username` and `password`.

@@ -1,4 +1,4 @@
-//! The worker's verbs: one table, from which the enum, its command line in both directions and the command's help are made.
+//! The worker's verbs in one table. From it the enum [`Task`], its command line in both directions and the help are made.
 
 use super::backup::{DumpTask, SafetyBackupTask, VerifyTask};
 use super::cutover::CutoverTask;
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 /// Arguments that do not make a worker's task.
 #[derive(Debug, thiserror::Error)]
 pub enum TaskParseError {
-    /// The JSON of `--storage` or `--task`.
+    /// The JSON of `--storage` or `--task` is wrong.
     #[error("{flag} is not valid: {source}; docs/worker.md describes its fields")]
     Json {
         /// The flag.
@@ -23,11 +23,11 @@ pub enum TaskParseError {
     /// More or fewer tasks than the verb takes.
     #[error("{verb} takes {takes} --task, got {got}")]
     Count {
-        /// The verb.
+        /// Name of the verb.
         verb: &'static str,
-        /// How many it takes.
+        /// How many `--task` it takes, in words.
         takes: &'static str,
-        /// How many there were.
+        /// How many were given.
         got: usize,
     },
     /// Not a verb.
@@ -38,9 +38,9 @@ pub enum TaskParseError {
 /// A worker's verb as the command line shows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Verb {
-    /// The subcommand.
+    /// Name of the subcommand.
     pub name: &'static str,
-    /// Its help.
+    /// Help text of the subcommand.
     pub about: &'static str,
 }
 
@@ -95,15 +95,15 @@ tasks! {
     Dump(Vec<DumpTask>) = "dump", some;
     /// Read a backup back and check every byte
     Verify(Vec<VerifyTask>) = "verify", some;
-    /// Look whether a full restore would work; changes nothing
+    /// Check whether a full restore would work; changes nothing
     Preflight(RestoreTask) = "preflight", one, step Preflight;
     /// Fill a new database from a backup, beside the live one
     Prepare(RestoreTask) = "prepare", one, step Prepare;
     /// Swap the prepared database for the live one, once
     Cutover(CutoverTask) = "cutover", one, step Cutover;
-    /// End a cut-over that died in the middle, by what the server says: finished or taken back
+    /// End a cut-over whose Job was lost: complete it or revert it, by what the server says
     RecoverCutover(CutoverTask) = "recover-cutover", one, step RecoverCutover;
-    /// Look whether a full restore could be undone; changes nothing
+    /// Check whether a full restore could be undone; changes nothing
     PreflightUndo(CutoverTask) = "preflight-undo", one, step Preflight;
     /// Make the CRM export of a backup
     Export(ExportTask) = "export", one, step Export;
@@ -111,7 +111,7 @@ tasks! {
     LiveIds(LiveIdsTask) = "live-ids", one, step LiveIds;
     /// Dump the database that a full restore replaced, before it may be dropped
     SafetyBackup(SafetyBackupTask) = "safety-backup", one, step SafetyBackup;
-    /// Drop what a RestoreRequest left on the server: by its mark and OID, never by name alone
+    /// Drop the database that a RestoreRequest left on the server: by its mark and OID, never by name alone
     DropDatabase(DropDatabaseTask) = "drop-database", one, step DropDatabase;
     /// Restore a backup into a scratch database, prove it, and drop it
     Drill(DrillTask) = "drill", one;
@@ -142,8 +142,10 @@ impl Task {
         parse_json("--storage", text)
     }
 
-    /// What would make `other` another restore than this one, in words. How fast a step works, with which wording of a
-    /// profile and until when it may begin does not; for the swap, everything else does.
+    /// Why `other` is another task than this one, in words; `None` if both have the same effect. A Job of our name is
+    /// adopted only then.
+    ///
+    /// Parallelism, the text of a profile and the latest start do not matter; for the swap, everything else does.
     pub fn difference(&self, other: &Self) -> Option<&'static str> {
         match (self, other) {
             (Self::Preflight(a), Self::Preflight(b)) | (Self::Prepare(a), Self::Prepare(b)) => a.difference(b),
@@ -274,7 +276,7 @@ mod tests {
         assert_eq!(
             step("preflight-undo"),
             Some(RestoreStep::Preflight),
-            "the look before an undo is a request's preflight"
+            "the check before an undo is a request's preflight"
         );
         for step in RestoreStep::iter() {
             assert!(Task::VERBS.iter().any(|verb| verb.name == step.to_string()), "{step}");

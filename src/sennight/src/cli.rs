@@ -1,14 +1,14 @@
-//! The command line of `sennight`: raw arguments only. What they mean together is decided in `settings` and
-//! `protocol::task`.
+//! The command line of `sennight`. What the operator's settings mean together is checked in `operator::settings`, what a
+//! worker's task means in `protocol::task`.
 
-mod job_timing;
 mod backup_args;
+mod job_timing;
 mod shell;
 mod task;
 
-pub use job_timing::{JobArgs, TimingArgs};
 pub use backup_args::{BackupArgs, PickError, StorageArgs};
-pub use shell::{VerifyMode, CatalogueArgs, Output, RestoreArgs, Shell, VerifyArgs};
+pub use job_timing::{JobArgs, TimingArgs};
+pub use shell::{CatalogueArgs, Output, RestoreArgs, Shell, VerifyArgs, VerifyMode};
 pub use task::{ResolvedTask, TaskArgs, TaskArgsError, TaskCommand, text_or_file};
 
 use clap::{Args, Parser, Subcommand};
@@ -41,7 +41,7 @@ pub enum Command {
     Verify(Box<VerifyArgs>),
     /// Write a backup to files that psql and pg_restore load; needs no cluster.
     Restore(Box<RestoreArgs>),
-    /// List all backups, as the bucket has them; needs no cluster.
+    /// List all backups in the bucket; needs no cluster.
     Catalogue(Box<CatalogueArgs>),
     /// Write the CustomResourceDefinitions and admission policies as YAML files.
     Generate(GenerateArgs),

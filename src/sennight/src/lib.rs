@@ -1,4 +1,4 @@
-//! The program `sennight`: its command line and its log. What it starts lies in the other crates.
+//! The program `sennight`: its command line and its logging. Operator and worker are in crates of their own.
 
 pub mod cli;
 pub mod logging;

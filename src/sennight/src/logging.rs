@@ -1,4 +1,4 @@
-//! How a process logs: JSON lines for pods, plain lines for people. Both go to standard error.
+//! Logging: JSON lines for pods, plain lines for people. Both go to standard error.
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::FmtSpan;

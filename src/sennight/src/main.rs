@@ -1,7 +1,7 @@
-//! `sennight`: reads the command line, starts one thing, turns its end into an exit code.
+//! `sennight`: reads the command line, runs one subcommand, and exits with its code.
 
 use clap::Parser;
-use sennight::cli::{VerifyMode, Cli, Command, GenerateArgs, OperatorArgs, Shell, TaskArgs};
+use sennight::cli::{Cli, Command, GenerateArgs, OperatorArgs, Shell, TaskArgs, VerifyMode};
 use sennight::logging::{LogFormat, init_logging};
 use sennight_api::generated;
 use sennight_operator::operate;
@@ -29,7 +29,7 @@ async fn main() -> ExitCode {
     ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX))
 }
 
-/// Exit 0 after SIGTERM; 1 to be started anew; 3 for settings that no restart mends.
+/// Exit code 0 after SIGTERM, 1 after a failure that a restart may cure, 3 for wrong settings.
 async fn operator(args: OperatorArgs) -> i32 {
     init_logging(LogFormat::Json);
     let settings = match args.resolve(rand::random()) {
@@ -43,7 +43,7 @@ async fn operator(args: OperatorArgs) -> i32 {
     match operate(settings, stop).await {
         Ok(()) => EXIT_OK,
         Err(error) => {
-            error!(%error, "the operator ends");
+            error!(%error, "operator failed");
             EXIT_RETRY
         }
     }
@@ -58,14 +58,14 @@ fn stop_on_signal(stop: &CancellationToken) -> std::io::Result<()> {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
-        info!("asked to stop");
+        info!("stop signal received");
         stop.cancel();
     });
     Ok(())
 }
 
 fn refuse(error: &dyn std::error::Error) -> i32 {
-    error!(%error, "refused");
+    error!(%error, "command refused");
     EXIT_REFUSED
 }
 
@@ -81,7 +81,7 @@ async fn work(verb: &str, args: TaskArgs) -> i32 {
     }
 }
 
-/// What a person asked for, with a log for eyes.
+/// A command of a person, with plain log lines.
 async fn shell(asked: Shell) -> i32 {
     init_logging(LogFormat::Plain);
     Box::pin(asked.run()).await
@@ -105,7 +105,7 @@ fn generate(args: &GenerateArgs) -> i32 {
     }
 }
 
-/// On standard output, for scripts.
+/// Prints the version to standard output, for scripts.
 #[allow(clippy::print_stdout, reason = "this is what was asked for")]
 fn version() -> i32 {
     println!("sennight {}", env!("CARGO_PKG_VERSION"));

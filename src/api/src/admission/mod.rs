@@ -1,10 +1,10 @@
-//! The gate in admission: the policies that Sennight ships, how to tell that the live ones are still those, and the
-//! forgeries that they must refuse.
+//! The admission policies that Sennight ships, the comparison of the installed ones with them, and forged writes that they
+//! must refuse.
 
-mod status_policy;
 mod policies;
 mod reserved;
 mod schema;
+mod status_policy;
 mod weakness;
 
 pub use schema::{RESTORE_REQUESTS, schema_difference};
@@ -21,16 +21,16 @@ pub const DENIAL_PREFIX: &str = "sennight:";
 /// API version of all policies and bindings.
 pub const API_VERSION: &str = "admissionregistration.k8s.io/v1";
 
-/// One object of the gate.
+/// A policy or a binding as it must be installed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Guard {
-    /// Its kind.
+    /// Kind of the object.
     pub kind: &'static str,
-    /// The kind's plural, as in a URL.
+    /// Plural of the kind, as in a URL.
     pub plural: &'static str,
-    /// Its name. Policy and binding share one.
+    /// Name of the object. A policy and its binding share one.
     pub name: &'static str,
-    /// What its `spec` must be.
+    /// The `spec` that it must have.
     pub spec: Value,
 }
 
@@ -97,8 +97,8 @@ pub fn mutating() -> Vec<Guard> {
         .collect()
 }
 
-/// The first place, as a JSON pointer, where `live` is not what is expected. Live fields that nobody asked for are a
-/// difference too (an added `matchConditions` or selector would open the gate), unless they are empty.
+/// The first place, as a JSON pointer, where `live` differs from `expected`. An additional field is a difference too, unless
+/// it is empty: a `matchConditions` or selector that somebody added would let writes through.
 pub fn difference(expected: &Value, live: &Value) -> Option<String> {
     match (expected, live) {
         (Value::Object(want), Value::Object(have)) => {
@@ -141,7 +141,7 @@ fn is_empty(value: &Value) -> bool {
 }
 
 /// Whether an API server's refusal came from one of our policies. Any other refusal (RBAC, schema, a missing object)
-/// proves nothing about the gate.
+/// proves nothing about them.
 pub fn is_own_refusal(message: &str) -> bool {
     message.contains("ValidatingAdmissionPolicy 'sennight-")
         && message.contains(&format!("denied request: {DENIAL_PREFIX}"))
@@ -156,8 +156,8 @@ pub struct Forgery {
     pub patch: Value,
 }
 
-/// What the operator tries to find out whether the gate is shut: each must be refused with [`is_own_refusal`]. Meant for
-/// requests that are neither claimed nor ended nor denied: on those, rules of the schema refuse first.
+/// Dry-run writes that test whether the policies work: each must be refused, with [`is_own_refusal`]. For requests that are
+/// neither claimed nor ended nor denied: on those, rules of the schema refuse first.
 pub fn forgeries(request: &RestoreRequest) -> Vec<Forgery> {
     let status = request.status.clone().unwrap_or_default();
     let decision = match status.approval.map(|approval| approval.decision) {
@@ -174,8 +174,7 @@ pub fn forgeries(request: &RestoreRequest) -> Vec<Forgery> {
     ]
 }
 
-/// What only billing may write once a request has ended: where no request is open, whether the policies are asked at all is told
-/// by this one.
+/// A dry-run write that only billing may do once a request has ended. It tests the policies where no request is open.
 pub fn late_forgery() -> Forgery {
     let refund = json!({"status": {"payment": {"refund": {"reference": "sennight-probe"}}}});
     Forgery { what: "status.payment.refund", patch: refund }

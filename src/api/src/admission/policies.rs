@@ -1,14 +1,15 @@
-//! The policies as data: constant text, no parameters, server defaults written out so that a comparison can be exact.
+//! The admission policies as data: constant text, no parameters, server defaults written out so that they can be compared
+//! exactly. The policy of status is in `status_policy`, that of names of Jobs in `reserved`.
 //!
-//! Nothing in a policy reads a clock (CEL has none) or another object. A part of `status` that no line here names belongs
-//! to the operator: new fields are closed by default. The expressions use no optional syntax, so that the very same text
-//! can be run without an API server and compared with `domain::authority` (tests/unit/authority.rs).
+//! No policy reads a clock (CEL has none) or another object. A part of `status` that no line here names belongs to the
+//! operator: new fields are closed by default. The expressions use no optional syntax, so that the same text can be run
+//! without an API server and compared with `core::authority` (tests/unit/authority.rs).
 
 use serde_json::{Value, json};
 
-/// Name of the policy that a request's creator is who they say.
+/// Name of the policy that checks the creator's name in a new request.
 pub const CREATE: &str = "sennight-restorerequest-create";
-/// Name of the policy that whoever asks does not approve (setting `gate.fourEyes`).
+/// Name of the policy that the creator of a request may not approve it (setting `gate.fourEyes`).
 pub const FOUR_EYES: &str = "sennight-four-eyes";
 /// Name of the policy that writes the creator's name into a request.
 pub const STAMP_REQUESTER: &str = "sennight-stamp-requester";
@@ -18,12 +19,12 @@ pub const STAMP_DECIDER: &str = "sennight-stamp-decider";
 const APPROVAL_CHANGED: &str = "('approval' in variables.before) != ('approval' in variables.after) \
 || ('approval' in variables.before && variables.before.approval != variables.after.approval)";
 
-/// The conditions whose type compares so with Paid.
+/// Expression: the conditions whose type is (`==`) or is not (`!=`) Paid.
 fn conditions(of: &str, operator: &str) -> String {
     format!("('conditions' in variables.{of} ? variables.{of}.conditions.filter(c, c.type {operator} 'Paid') : [])")
 }
 
-/// Payment and the condition Paid, without the refund: recording a refund is not recording a payment.
+/// Expression: payment or the condition Paid changed, the refund aside. Recording a refund is not recording a payment.
 fn payment_changed() -> String {
     let (before, after) = (conditions("before", "=="), conditions("after", "=="));
     format!(
@@ -48,24 +49,24 @@ fn status_variables() -> Vec<Value> {
     ]
 }
 
-/// One rule of what a policy looks at.
+/// One rule of `matchConstraints`: which requests a policy checks.
 pub fn rule(group: &str, resources: &[&str], operations: &[&str]) -> Value {
     json!({
         "apiGroups": [group], "apiVersions": ["*"], "operations": operations, "resources": resources, "scope": "*"
     })
 }
 
-/// What a policy looks at: these, everywhere.
+/// `matchConstraints` with these rules, in all namespaces.
 pub fn constraints(rules: &[Value]) -> Value {
     json!({"matchPolicy": "Equivalent", "namespaceSelector": {}, "objectSelector": {}, "resourceRules": rules})
 }
 
-/// An expression that must be true, and what is said if it is not.
+/// A validation: an expression that must be true, and the message if it is not.
 pub fn refuse_unless(expression: &str, message: &str) -> Value {
     json!({"expression": expression, "message": format!("{} {message}", super::DENIAL_PREFIX), "reason": "Forbidden"})
 }
 
-/// What is written beside `spec`.
+/// `matchConstraints` for writes to a request's status.
 pub fn status_writes() -> Value {
     constraints(&[rule("sennight.dev", &["restorerequests/status"], &["UPDATE"])])
 }
@@ -116,8 +117,9 @@ pub fn stamp_requester() -> Value {
     })
 }
 
-/// A signature may lack its writer's name: all other writes are spared the making and reading of a patch, which costs far
-/// more than this look. It need not be exact, because the mutation is; it must miss none.
+/// Match condition of [`STAMP_DECIDER`]: an approval, payment or refund may lack its writer's name. Making and applying a
+/// patch costs far more than this test, and most writes need none. It may match too much, because the mutation is exact; it
+/// must miss nothing.
 const MAY_NEED_A_NAME: &str = "has(object.status) && (\
 (has(object.status.approval) \
 && !(has(object.status.approval.by) && object.status.approval.by == request.userInfo.username) \

@@ -1,19 +1,20 @@
-//! Names of worker Jobs: who may make, change, finish or enter the Jobs and pods that bear them. Restores have
-//! `-sennight-restore` in theirs; dumps and drills begin with `sennight-dump-` and `sennight-drill-`.
+//! The policies that reserve the names of worker Jobs and their pods for the operator. Restores have `-sennight-restore` in
+//! their names; those of dumps and drills begin with `sennight-dump-` and `sennight-drill-`.
 //!
-//! This guards against passing something off as a restore, and against reaching into a pod that holds credentials. Whoever
-//! enters a pod is known to the policy by the pod's name alone: no label that could be taken off counts. Whoever may create
-//! pods in a tenants' namespace can mount that namespace's Secrets in a pod of any name; no policy on names changes that.
+//! They prevent that somebody passes a Job off as a restore, or enters a pod that holds credentials. Entering is judged by
+//! the pod's name alone, because labels can be removed. Whoever may create pods in a tenants' namespace can still mount its
+//! Secrets in a pod of another name; no policy on names changes that.
 
 use super::policies::{constraints, refuse_unless, rule};
 use serde_json::{Value, json};
 
 /// Name of the policy that reserves the names of worker Jobs and their pods.
 pub const JOBS: &str = "sennight-restore-jobs";
-/// Name of the policy that nobody enters a worker's pod.
+/// Name of the policy against exec, attach and the like in worker pods.
 pub const PODS: &str = "sennight-restore-pods";
 
-/// Bears the name in one of the places that Jobs and pods are told by. A generated name is there when policies are asked.
+/// Match condition: a reserved name in the object's name, its Job labels or its owners. A generated name is already filled in
+/// when policies run.
 const RESERVED: &str = "(has(object.metadata.name) && (object.metadata.name.contains('-sennight-restore') \
 || object.metadata.name.startsWith('sennight-dump-') || object.metadata.name.startsWith('sennight-drill-'))) \
 || (has(object.metadata.labels) && ['batch.kubernetes.io/job-name', 'job-name'].exists(k, k in object.metadata.labels \
@@ -22,8 +23,9 @@ const RESERVED: &str = "(has(object.metadata.name) && (object.metadata.name.cont
 || (has(object.metadata.ownerReferences) && object.metadata.ownerReferences.exists(o, o.kind == 'Job' \
 && (o.name.contains('-sennight-restore') || o.name.startsWith('sennight-dump-') || o.name.startsWith('sennight-drill-'))))";
 
-/// What merely changes an annotation or a finalizer is nobody's business here. `subResource` is not there when it is empty.
-/// Of a dump's or drill's Job only the template counts: Kueue, or a person, suspends and resumes it and resets its status.
+/// Match condition: the write creates the object or changes more than annotations and finalizers. `subResource` is absent
+/// when it is empty. Of a dump's or drill's Job only the template counts: Kueue, or a person, suspends and resumes it and
+/// resets its status.
 const RELEVANT_CHANGE: &str = "request.operation == 'CREATE' \
 || (request.resource.resource == 'jobs' && (object.metadata.name.startsWith('sennight-dump-') || object.metadata.name.startsWith('sennight-drill-')) \
 ? object.spec.template != oldObject.spec.template \
@@ -33,13 +35,13 @@ const RELEVANT_CHANGE: &str = "request.operation == 'CREATE' \
 || has(object.metadata.ownerReferences) != has(oldObject.metadata.ownerReferences) \
 || (has(object.metadata.ownerReferences) && object.metadata.ownerReferences != oldObject.metadata.ownerReferences)";
 
-/// A pod is entered by its name.
+/// Match condition: the pod that is entered has a reserved name.
 const ENTERED: &str = "request.name.contains('-sennight-restore') \
 || request.name.startsWith('sennight-dump-') || request.name.startsWith('sennight-drill-')";
 
 const MAY_OPERATE: &str = "authorizer.group('sennight.dev').resource('restorerequests').namespace(request.namespace).check('operate').allowed()";
 
-/// The controllers that make pods of Jobs, and take the traces of deleted owners away.
+/// The controllers that create the pods of Jobs, and that remove references to deleted owners.
 const CONTROLLERS: &str = "['system:serviceaccount:kube-system:job-controller', 'system:serviceaccount:kube-system:generic-garbage-collector', 'system:kube-controller-manager']";
 
 /// Spec of [`JOBS`]. A pod of a Job has the Job's name in its own name, its labels and its owner.

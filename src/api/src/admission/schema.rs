@@ -1,5 +1,5 @@
-//! The rules that the CustomResourceDefinition of RestoreRequest itself enforces: conditions never vanish, a denial is
-//! final, a claim is for ever. They are half of the gate, so they are compared with what is shipped, too.
+//! Compares the installed CustomResourceDefinition of RestoreRequest with the shipped one. Its validation rules (a denial is
+//! final, a claim never vanishes) protect a request as much as the admission policies do.
 
 use crate::crds;
 use serde_json::{Value, json};
@@ -8,11 +8,11 @@ use std::sync::LazyLock;
 /// Name of the definition.
 pub const RESTORE_REQUESTS: &str = "restorerequests.sennight.dev";
 
-/// What guards of the definition as shipped. Made once: every claim asks.
+/// The guarding part of the shipped definition. Computed once: every claim compares it.
 static SHIPPED: LazyLock<Option<Value>> = LazyLock::new(|| shipped().map(|whole| guarding_part(&whole)));
 
-/// The first place where the live definition lets through what the shipped one refuses, or may; `None` is intact.
-/// Descriptions and printer columns guard nothing and are not compared.
+/// The first place where the installed definition differs from the shipped one, or a conversion could change objects;
+/// `None` is intact. Descriptions and printer columns protect nothing and are not compared.
 pub fn schema_difference(live: &Value) -> Option<String> {
     let Some(shipped) = &*SHIPPED else { return Some("the definition as shipped cannot be written down".to_owned()) };
     let spec = &live["spec"];
@@ -20,7 +20,7 @@ pub fn schema_difference(live: &Value) -> Option<String> {
     if !matches!(spec["conversion"]["strategy"].as_str(), None | Some("None")) {
         return Some("spec/conversion/strategy".to_owned());
     }
-    // Empty objects are no difference elsewhere; here one is the whole rule: without it any write reaches status.
+    // `difference` ignores empty objects; here the empty object matters: without it any write reaches status.
     for version in spec["versions"].as_array().into_iter().flatten() {
         if !version["subresources"]["status"].is_object() || version["subresources"]["scale"].is_object() {
             return Some("spec/versions/subresources".to_owned());
@@ -29,11 +29,12 @@ pub fn schema_difference(live: &Value) -> Option<String> {
     super::difference(shipped, &guarding_part(live)).map(|path| format!("spec/versions{path}"))
 }
 
-/// The definition as shipped. That it can be written down is tested with all the others.
+/// The shipped definition. A test makes sure that it can be serialized.
 fn shipped() -> Option<Value> {
     serde_json::to_value(crds::restore_requests().ok()?).ok()
 }
 
+/// Names, flags and schemas of the versions, without descriptions.
 fn guarding_part(definition: &Value) -> Value {
     let versions = definition["spec"]["versions"].as_array().cloned().unwrap_or_default();
     let versions = versions.into_iter().map(|version| {
@@ -44,7 +45,7 @@ fn guarding_part(definition: &Value) -> Value {
     versions.collect()
 }
 
-/// Takes the descriptions of schemas out; a property that is called `description` stays.
+/// Removes the descriptions of schemas; a property with the name `description` stays.
 fn remove_descriptions(schema: &mut Value) {
     match schema {
         Value::Object(fields) => {
@@ -85,9 +86,9 @@ mod tests {
         weak["spec"]["conversion"] = json!({"strategy": "Webhook"});
         assert_eq!(schema_difference(&weak).as_deref(), Some("spec/conversion/strategy"));
         assert!(schema_difference(&json!({})).is_some());
-        let mut told = live;
-        *told.pointer_mut(&format!("{status}/description")).unwrap() = json!("other words");
-        told["spec"]["versions"][0]["additionalPrinterColumns"] = json!([]);
-        assert_eq!(schema_difference(&told), None, "words guard nothing");
+        let mut described = live;
+        *described.pointer_mut(&format!("{status}/description")).unwrap() = json!("other words");
+        described["spec"]["versions"][0]["additionalPrinterColumns"] = json!([]);
+        assert_eq!(schema_difference(&described), None, "words guard nothing");
     }
 }

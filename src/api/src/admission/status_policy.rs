@@ -1,8 +1,8 @@
-//! How `status` is divided: the policy [`STATUS`], a rule for each of helpdesk, billing and operator, and two for signatures.
+//! The policy [`STATUS`], which divides a request's status: one rule each for the helpdesk's, billing's and the operator's
+//! part, one against approving and settling by one account, one against late changes.
 //!
-//! An expression costs the API server some 20 µs a write before it has looked at anything, and so does each variable and each
-//! message that is computed; a `has` costs 3. Therefore five rules, no variables, constant messages, and whatever is mostly
-//! enough to say yes is asked first.
+//! Each expression, each variable and each computed message costs the API server some 20 µs a write; a `has` costs 3. So
+//! there are five rules, no variables and constant messages, and the cheap test that mostly suffices comes first.
 
 use super::policies::{refuse_unless, status_writes};
 use serde_json::{Value, json};
@@ -16,7 +16,7 @@ const NOT_OPERATOR: &str = "this part of status is the operator's; the helpdesk 
 const SAME_ACCOUNT: &str = "whoever approved may not record the payment, nor the other way round: another account must";
 const TOO_LATE: &str = "too late: the restore has been claimed or has ended, or this request is being deleted (create another one): its approval no longer changes, and only payment.refund may still be recorded";
 
-/// For the API server's audit log: what was decided, and by whom.
+/// Annotation in the API server's audit log: what was decided, and by whom.
 const DECISION: &str = "has(object.status) && has(object.status.approval) \
 && !(has(oldObject.status) && has(oldObject.status.approval) && oldObject.status.approval == object.status.approval) \
 ? 'approval ' + string(object.status.approval.decision) + ' by ' + request.userInfo.username \
@@ -53,20 +53,21 @@ pub fn status() -> Value {
     })
 }
 
-/// The caller may do this to this request.
+/// Expression: the caller has this verb on this request.
 fn may(verb: &str) -> String {
     format!(
         "authorizer.group('sennight.dev').resource('restorerequests').namespace(request.namespace).name(request.name).check('{verb}').allowed()"
     )
 }
 
+/// Expression: this part of status bears the caller's name.
 fn is_named(part: &str) -> String {
     format!(
         "has(object.status) && has(object.status.{part}) && has(object.status.{part}.by) && object.status.{part}.by == request.userInfo.username"
     )
 }
 
-/// One key of status: there and equal, or not there, before and after.
+/// Expression: this key of status is present and equal, or absent, before and after.
 fn unchanged(key: &str) -> String {
     let before = format!("has(oldObject.status) && has(oldObject.status.{key})");
     format!(
@@ -74,7 +75,7 @@ fn unchanged(key: &str) -> String {
     )
 }
 
-/// The conditions whose type compares so with Paid.
+/// Expression: the conditions whose type is (`==`) or is not (`!=`) Paid.
 fn conditions(of: &str, operator: &str) -> String {
     format!(
         "(has({of}.status) && has({of}.status.conditions) ? {of}.status.conditions.filter(c, c.type {operator} 'Paid') : [])"
@@ -89,7 +90,8 @@ fn payment_unchanged() -> String {
     format!("({}) && {}", unchanged("payment"), conditions_unchanged("=="))
 }
 
-/// All of payment and the condition Paid is as it was, but for the refund: recording one is not recording a payment.
+/// Expression: payment and the condition Paid are unchanged except for the refund. Recording a refund is not recording a
+/// payment.
 fn payment_unchanged_but_refund() -> String {
     let same = |one: &str, other: &str, with: &str| {
         format!(
@@ -102,7 +104,8 @@ fn payment_unchanged_but_refund() -> String {
     format!("{came} && {went} && {}", conditions_unchanged("=="))
 }
 
-/// Every key of status that is not somebody else's, and every condition but Paid. New keys are closed by default.
+/// Expression: every key of status that is not somebody else's, and every condition but Paid, is unchanged. New keys are
+/// the operator's by default.
 fn operator_part_unchanged() -> String {
     let same = |one: &str, other: &str, with: &str| {
         format!(

@@ -1,17 +1,17 @@
-//! In which way the gate is weakened: the word of the condition AuthorityIntact, told from where an object differs.
+//! How the admission policies are weakened: the reason of the condition AuthorityIntact, from the place of a difference.
 
-/// A way to weaken the gate. The variant's name is the reason of AuthorityIntact.
+/// A way in which the policies are weakened. The variant's name is the reason of AuthorityIntact.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, strum::IntoStaticStr, strum::EnumIter)]
 pub enum Weakness {
-    /// A policy is not there.
+    /// A policy does not exist.
     PolicyMissing,
-    /// A policy is there and bound to nothing.
+    /// A policy exists and has no binding.
     BindingMissing,
     /// The binding warns or records, and lets the write through.
     BindingDoesNotDeny,
-    /// What cannot be evaluated is let through.
+    /// A write that cannot be evaluated is let through.
     PolicyFailsOpen,
-    /// Some writes are not looked at: another selector, condition, parameter or target.
+    /// Some writes are not checked: another selector, condition, parameter or target.
     PolicyMatchesLess,
     /// An expression is not the shipped one.
     RuleChanged,
@@ -20,12 +20,12 @@ pub enum Weakness {
 }
 
 impl Weakness {
-    /// CamelCase reason.
+    /// Reason of the condition AuthorityIntact, in CamelCase.
     pub fn reason(self) -> &'static str {
         self.into()
     }
 
-    /// What it means, for people.
+    /// What it means, as part of a sentence for people.
     pub fn meaning(self) -> &'static str {
         match self {
             Self::PolicyMissing => "it is missing, so nothing divides approval from payment",
@@ -38,7 +38,7 @@ impl Weakness {
         }
     }
 
-    /// The way, from where the live object differs: a path as [`super::Guard::difference`] gives it.
+    /// The weakness of an object that differs at this path, as [`super::Guard::difference`] gives it.
     pub fn of(difference: &str) -> Self {
         let field = difference.trim_start_matches("spec/").split('/').next().unwrap_or_default();
         match field {
@@ -51,7 +51,7 @@ impl Weakness {
         }
     }
 
-    /// The way, from an object that is not there.
+    /// The weakness of a missing object of this kind.
     pub fn missing(kind: &str) -> Self {
         if kind.ends_with("Binding") { Self::BindingMissing } else { Self::PolicyMissing }
     }

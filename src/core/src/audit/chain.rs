@@ -1,41 +1,41 @@
-//! Whether a chain of entries is whole: every number once, each with the hash of the one before, up to the head that
-//! status names.
+//! Verifies an audit record: every number once, each entry with the hash of the one before, up to the head that status
+//! names.
 
 use super::{AuditEntry, VERSION, sha256};
 
-/// An object of the record as it was found.
+/// An object of the record as the bucket has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredEntry {
-    /// Its key.
+    /// Key of the object.
     pub key: String,
-    /// The number that the key says; `None` if the key is none of ours.
+    /// Number of the entry, from the key; `None` if the key does not have our form.
     pub seq: Option<i64>,
-    /// Its bytes.
+    /// Content of the object.
     pub bytes: Vec<u8>,
 }
 
 /// The entry that status names as the last one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChainHead {
-    /// Its number.
+    /// Number of the entry.
     pub seq: i64,
-    /// Its SHA-256.
+    /// SHA-256 of its object, hex.
     pub sha256: String,
 }
 
 /// An entry with the bytes that it is stored as.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recorded {
-    /// What it says.
+    /// The entry.
     pub entry: AuditEntry,
-    /// How it is stored.
+    /// Its JSON, as it is stored.
     pub bytes: Vec<u8>,
-    /// SHA-256 of these bytes.
+    /// SHA-256 of these bytes, hex.
     pub sha256: String,
 }
 
 impl Recorded {
-    /// An entry and its bytes.
+    /// Serializes an entry.
     pub fn of(entry: AuditEntry) -> Self {
         // An entry has no map and no number that JSON could not hold.
         let bytes = serde_json::to_vec(&entry).unwrap_or_default();
@@ -43,36 +43,36 @@ impl Recorded {
     }
 }
 
-/// A whole chain.
+/// A chain that was verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Chain {
-    /// Its entries.
+    /// The entries in order.
     pub entries: Vec<Recorded>,
-    /// How many came after the head: a status write was on its way when somebody looked, or was lost in a crash.
+    /// How many entries follow the head: a status write was under way during the read, or was lost in a crash.
     pub beyond: usize,
 }
 
 /// What is wrong with a record. The variant's name is the Event's reason and the metric's label.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, strum::IntoStaticStr)]
 pub enum ChainFault {
-    /// An object that nobody of ours put there.
+    /// An object whose key is not one of an entry.
     #[error("{key} is no entry of the record: somebody else put it there")]
     EntryAlien {
-        /// Its key.
+        /// Key of the object.
         key: String,
     },
-    /// A number is not there.
+    /// A number is missing.
     #[error("entry {seq} is missing: it was removed")]
     EntryMissing {
-        /// Its number.
+        /// The missing number.
         seq: i64,
     },
     /// An entry that cannot be read.
     #[error("entry {seq} cannot be read: {why}")]
     EntryUnreadable {
-        /// Its number.
+        /// Number of the entry.
         seq: i64,
-        /// Why.
+        /// What the parser says.
         why: String,
     },
     /// An entry under another number's key, or of another request.
@@ -85,13 +85,13 @@ pub enum ChainFault {
         /// The request that it says.
         uid: String,
     },
-    /// The hash does not fit.
+    /// The entry does not carry the hash of the one before.
     #[error("entry {seq} does not carry the hash of the one before it: one of the two was changed or replaced")]
     EntryUnlinked {
-        /// Its number.
+        /// Number of the entry.
         seq: i64,
     },
-    /// The end is gone.
+    /// The last entries are missing.
     #[error("the record ends with entry {have}, and status.audit names entry {head}: the last ones were removed")]
     RecordTruncated {
         /// The last entry that is there.
@@ -99,37 +99,37 @@ pub enum ChainFault {
         /// The one that status names.
         head: i64,
     },
-    /// The head is another.
+    /// The head's hash is another.
     #[error("entry {seq} is not the one that status.audit names: it was changed or replaced")]
     HeadDiffers {
-        /// Its number.
+        /// Number of the entry.
         seq: i64,
     },
 }
 
 impl ChainFault {
-    /// CamelCase reason.
+    /// Reason of the Event and label of the metric, in CamelCase.
     pub fn reason(&self) -> &'static str {
         self.into()
     }
 }
 
-/// Whether the objects `from` a number on (1 is all) are the chain of request `uid`, and reach the head. Without a head
-/// (the request is gone) an end that was cut off cannot be told.
+/// Verifies that the objects from number `from` on (1 is all) are the chain of request `uid` and reach the head. Without a
+/// head, because the request is gone, missing last entries cannot be noticed.
 pub fn verify(uid: &str, found: &[StoredEntry], head: Option<&ChainHead>, from: i64) -> Result<Chain, ChainFault> {
     let mut entries: Vec<Recorded> = Vec::new();
     let mut expected = from;
     let mut sorted: Vec<&StoredEntry> = found.iter().collect();
-    sorted.sort_by_key(|filed| filed.seq);
-    for filed in sorted {
-        let seq = filed.seq.ok_or_else(|| ChainFault::EntryAlien { key: filed.key.clone() })?;
+    sorted.sort_by_key(|stored| stored.seq);
+    for stored in sorted {
+        let seq = stored.seq.ok_or_else(|| ChainFault::EntryAlien { key: stored.key.clone() })?;
         if seq < from {
             continue;
         }
         if seq != expected {
             return Err(ChainFault::EntryMissing { seq: expected });
         }
-        let recorded = read(uid, seq, filed)?;
+        let recorded = read(uid, seq, stored)?;
         check_link(&recorded, entries.last())?;
         if head.is_some_and(|head| head.seq == seq && head.sha256 != recorded.sha256) {
             return Err(ChainFault::HeadDiffers { seq });
@@ -147,23 +147,23 @@ pub fn verify(uid: &str, found: &[StoredEntry], head: Option<&ChainHead>, from: 
     }
 }
 
-fn read(uid: &str, seq: i64, filed: &StoredEntry) -> Result<Recorded, ChainFault> {
+fn read(uid: &str, seq: i64, stored: &StoredEntry) -> Result<Recorded, ChainFault> {
     let unreadable = |why: String| ChainFault::EntryUnreadable { seq, why };
-    let entry: AuditEntry = serde_json::from_slice(&filed.bytes).map_err(|error| unreadable(error.to_string()))?;
+    let entry: AuditEntry = serde_json::from_slice(&stored.bytes).map_err(|error| unreadable(error.to_string()))?;
     if entry.version != VERSION {
         return Err(unreadable(format!("its version is {}, this program reads {VERSION}", entry.version)));
     }
     if entry.seq != seq || entry.uid != uid {
         return Err(ChainFault::EntryMisplaced { seq, says: entry.seq, uid: entry.uid });
     }
-    Ok(Recorded { entry, sha256: sha256(&filed.bytes), bytes: filed.bytes.clone() })
+    Ok(Recorded { entry, sha256: sha256(&stored.bytes), bytes: stored.bytes.clone() })
 }
 
 fn check_link(recorded: &Recorded, before: Option<&Recorded>) -> Result<(), ChainFault> {
     let seq = recorded.entry.seq;
     let fits = match before {
         Some(before) => recorded.entry.previous.as_ref() == Some(&before.sha256),
-        // The first that is looked at: only entry 1 has none before it.
+        // The first entry that was read: only entry 1 has none before it.
         None => recorded.entry.previous.is_some() == (seq > 1),
     };
     if fits { Ok(()) } else { Err(ChainFault::EntryUnlinked { seq }) }

@@ -127,5 +127,9 @@ fn i6_while_its_own_name_is_unknown_the_operator_trusts_no_signature() {
     let unknown = OperatorIdentity { user: None, manager: "sennight" };
     assert_eq!(check_signatures(&signed, FourEyes::None, unknown), Err(Distrust::SignaturesUnknown));
     assert_eq!(check_signatures(&signed, FourEyes::None, OWN), Ok(()));
-    assert_eq!(check_signatures(&serde_json::json!({"status": {}}), FourEyes::None, unknown), Ok(()), "nothing is signed");
+    assert_eq!(
+        check_signatures(&serde_json::json!({"status": {}}), FourEyes::None, unknown),
+        Ok(()),
+        "nothing is signed"
+    );
 }

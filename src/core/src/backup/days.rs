@@ -1,5 +1,5 @@
-//! Months of decisions in zones whose clocks jump, with outages, suspensions and failures: a local day is dumped once, a
-//! missed one is caught up once, and nothing else runs (I8).
+//! Property tests over months of decisions, in zones with clock changes, with outages, suspensions and failures: a local
+//! day is dumped once, a missed one is caught up once, and nothing else runs (I8).
 
 use super::*;
 use crate::schedule::Window;
@@ -18,33 +18,37 @@ const ZONES: [&str; 8] = [
     "Pacific/Apia",
 ];
 
-/// What the operator does at one of its looks.
+/// What happens in one round of decisions.
 #[derive(Debug, Clone, Copy)]
-enum Look {
-    /// It looks.
+enum Round {
+    /// The operator decides, and what it starts succeeds.
     Awake,
-    /// It is down.
+    /// The operator is down.
     Down,
     /// The schedule is suspended.
     Suspended,
-    /// It looks, and what it starts fails.
+    /// The operator decides, and what it starts fails.
     Failing,
 }
 
-/// A schedule's life: looks that are so many minutes apart.
-fn live(schedule: &Schedule, start: DateTime<Utc>, looks: &[(i64, Look)]) -> (Vec<RunKey>, Vec<(DateTime<Utc>, Look)>) {
+/// The runs of a schedule over rounds that are so many minutes apart, and the rounds with their times.
+fn live(
+    schedule: &Schedule,
+    start: DateTime<Utc>,
+    rounds: &[(i64, Round)],
+) -> (Vec<RunKey>, Vec<(DateTime<Utc>, Round)>) {
     let (mut last, mut now) = (None::<LastRun>, start);
     let (mut runs, mut path) = (Vec::new(), Vec::new());
-    for (minutes, look) in looks {
+    for (minutes, round) in rounds {
         now += TimeDelta::minutes(*minutes);
-        path.push((now, *look));
-        if matches!(look, Look::Down) {
+        path.push((now, *round));
+        if matches!(round, Round::Down) {
             continue;
         }
         let facts = BackupInputs {
             schedule,
             created: start,
-            suspended: matches!(look, Look::Suspended),
+            suspended: matches!(round, Round::Suspended),
             starting_deadline: None,
             manual: None,
             answered: None,
@@ -55,7 +59,7 @@ fn live(schedule: &Schedule, start: DateTime<Utc>, looks: &[(i64, Look)]) -> (Ve
         };
         if let BackupPlan::Run(key) = decide(&facts, now).plan {
             let RunKey::Slot { slot, attempt } = key else { panic!("nobody asked by hand") };
-            let ended = if matches!(look, Look::Failing) { Ended::Failed { at: now } } else { Ended::Succeeded };
+            let ended = if matches!(round, Round::Failing) { Ended::Failed { at: now } } else { Ended::Succeeded };
             assert!(due_since(&facts, &key, now) <= now, "nothing runs before it is due");
             last = Some(LastRun { slot, attempt, ended });
             runs.push(key);
@@ -64,23 +68,23 @@ fn live(schedule: &Schedule, start: DateTime<Utc>, looks: &[(i64, Look)]) -> (Ve
     (runs, path)
 }
 
-fn looks() -> impl Strategy<Value = Vec<(i64, Look)>> {
-    let look = prop_oneof![
-        8 => Just(Look::Awake), 2 => Just(Look::Down), 1 => Just(Look::Suspended), 1 => Just(Look::Failing)
+fn rounds() -> impl Strategy<Value = Vec<(i64, Round)>> {
+    let round = prop_oneof![
+        8 => Just(Round::Awake), 2 => Just(Round::Down), 1 => Just(Round::Suspended), 1 => Just(Round::Failing)
     ];
-    prop::collection::vec((1i64..700, look), 50..250)
+    prop::collection::vec((1i64..700, round), 50..250)
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
     #[test]
     fn i8_a_local_day_is_dumped_once_through_dst_outages_and_resumes(
-        zone in prop::sample::select(ZONES.to_vec()), who in "[a-z]{1,8}", window in 0i64..24, day in 0i64..4000, looks in looks(),
+        zone in prop::sample::select(ZONES.to_vec()), who in "[a-z]{1,8}", window in 0i64..24, day in 0i64..4000, rounds in rounds(),
     ) {
         let window = Window::parse(Some(&format!("{window:02}:30")), Some("6h")).unwrap();
         let schedule = Schedule::parse("@daily", zone, window, &[&who]).unwrap();
         let start = DateTime::from_timestamp(1_262_304_000 + day * 86_400, 0).unwrap();
-        let (runs, path) = live(&schedule, start, &looks);
+        let (runs, path) = live(&schedule, start, &rounds);
 
         let mut attempts: BTreeMap<NaiveDate, Vec<i32>> = BTreeMap::new();
         let mut slots = Vec::new();
@@ -95,9 +99,9 @@ proptest! {
             let counted: Vec<i32> = (1..).take(attempts.len()).collect();
             prop_assert_eq!(attempts, &counted, "{}: an attempt at a time, none twice", day);
         }
-        // Whoever was looked at between its slot and the next one has run.
-        for (now, look) in path {
-            if let (Look::Awake | Look::Failing, Some(slot)) = (look, schedule.latest_due(now).filter(|slot| *slot >= start)) {
+        // Whoever was rounded at between its slot and the next one has run.
+        for (now, round) in path {
+            if let (Round::Awake | Round::Failing, Some(slot)) = (round, schedule.latest_due(now).filter(|slot| *slot >= start)) {
                 prop_assert!(slots.contains(&slot), "{} was due at {} and did not run", slot, now);
             }
         }

@@ -1,21 +1,21 @@
-//! Batches: whole nights in which nothing may be lost, doubled, starved or overdone.
+//! Simulations of whole nights: every dump starts exactly once, no budget is exceeded, and none is starved.
 
-use super::tests::{at, due, group, room, shape, slot};
+use super::tests::{at, capacity, due, group, settings, slot};
 use super::*;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
-/// A night on servers that take so many dumps at once: who is due when, how long a dump takes; a step a second.
+/// A simulated night, second by second, on servers that take so many dumps at once.
 struct Night {
     queue: Queue,
     bucket: TokenBucket,
     limits: Capacity,
     /// Running Jobs: end, server, places.
     running: Vec<(i64, String, i64)>,
-    /// Who started when.
+    /// Seconds at which each schedule's dump started, by UID.
     started: BTreeMap<String, Vec<i64>>,
     created: Vec<i64>,
-    shape: BatchSettings,
+    settings: BatchSettings,
 }
 
 impl Night {
@@ -28,21 +28,21 @@ impl Night {
             running,
             started,
             created,
-            shape: shape(),
+            settings: settings(),
         }
     }
 
     /// One second; a Job takes `length` seconds for each tenant.
     fn second(&mut self, second: i64, length: i64) {
         self.running.retain(|(end, ..)| *end > second);
-        let mut room = self.limits.clone();
-        room.tokens = self.bucket.tokens(at(second));
+        let mut capacity = self.limits.clone();
+        capacity.tokens = self.bucket.tokens(at(second));
         for (_, server, places) in &self.running {
-            room.total -= places;
-            *room.servers.get_mut(&("n".to_owned(), server.clone())).unwrap() -= places;
-            *room.storages.get_mut(&("n".to_owned(), "main".to_owned())).unwrap() -= places;
+            capacity.total -= places;
+            *capacity.servers.get_mut(&("n".to_owned(), server.clone())).unwrap() -= places;
+            *capacity.storages.get_mut(&("n".to_owned(), "main".to_owned())).unwrap() -= places;
         }
-        for batch in self.queue.plan(&mut room, &self.shape, at(second)) {
+        for batch in self.queue.plan(&mut capacity, &self.settings, at(second)) {
             self.bucket.spend(at(second));
             self.created.push(second);
             let tenants = i64::try_from(batch.runs.len()).unwrap();
@@ -65,7 +65,7 @@ impl Night {
         }
     }
 
-    /// Creations in any stretch of time are what the bucket allows.
+    /// Checks that in no stretch of time more Jobs were created than the bucket allows.
     fn rate_held(&self, per_minute: i64, burst: i64) {
         for (n, from) in self.created.iter().enumerate() {
             for (m, to) in self.created.iter().enumerate().skip(n) {
@@ -78,15 +78,15 @@ impl Night {
 
 fn limits(total: i64, server: i64, storage: i64) -> Capacity {
     let storages = HashMap::from([(("n".to_owned(), "main".to_owned()), storage)]);
-    Capacity { tokens: 0, total, storages, ..room(server) }
+    Capacity { tokens: 0, total, storages, ..capacity(server) }
 }
 
 #[test]
 fn i8_ten_thousand_resumed_schedules_trickle_out_once_each_and_todays_go_first() {
     let mut night = Night::new(limits(40, 8, 40), 60, 10);
     for n in 0..10_000 {
-        let lane = Priority::CatchUp;
-        let due = DueDump { priority: lane, ..due(&n.to_string(), -50_000 + n, 0) };
+        let priority = Priority::CatchUp;
+        let due = DueDump { priority, ..due(&n.to_string(), -50_000 + n, 0) };
         night.queue.add(&group(["a", "b", "c"][usize::try_from(n % 3).unwrap()]), due);
     }
     for second in 0..1500 {
@@ -110,7 +110,8 @@ fn i8_ten_thousand_resumed_schedules_trickle_out_once_each_and_todays_go_first()
 fn what_is_never_empty_starves_nobody() {
     // Fresh ones, each alone, faster than the only server can take them.
     let mut night = Night::new(limits(1, 1, 1), 600, 10);
-    let alone = |lane, name: &str, second| DueDump { priority: lane, sharing: BatchSharing::Alone, ..due(name, second, second) };
+    let alone =
+        |priority, name: &str, second| DueDump { priority, sharing: BatchSharing::Alone, ..due(name, second, second) };
     night.queue.add(&group("a"), alone(Priority::CatchUp, "missed", 0));
     for second in 0..60 {
         night.queue.add(&group("a"), alone(Priority::Manual, &format!("m{second}"), second));
@@ -129,7 +130,7 @@ fn six_hours(batch_window: i64) -> (f64, i64) {
     let servers: Vec<String> = (0..20).map(|n| format!("server-{n}")).collect();
     let places = servers.iter().map(|server| (("n".to_owned(), server.clone()), 2)).collect();
     let mut night = Night::new(Capacity { servers: places, ..limits(40, 2, 40) }, 6, 1);
-    night.shape.batch_window = TimeDelta::seconds(batch_window);
+    night.settings.batch_window = TimeDelta::seconds(batch_window);
     let second = |n: usize| i64::from_str_radix(&stable_hash(&["night", &n.to_string()], 8), 16).unwrap() % 21_600;
     let mut slots = BTreeMap::<i64, Vec<usize>>::new();
     (0..TENANTS).for_each(|n| slots.entry(second(n)).or_default().push(n));
@@ -138,7 +139,7 @@ fn six_hours(batch_window: i64) -> (f64, i64) {
             night.queue.add(&group(&servers[n % servers.len()]), due(&n.to_string(), now, now));
         }
         night.second(now, 20);
-        night.queue.remove_idle_groups(&night.shape, at(now));
+        night.queue.remove_idle_groups(&night.settings, at(now));
     }
     let start = |n: usize| match night.started[&format!("uid-{n}")][..] {
         [start] => start,
@@ -172,7 +173,7 @@ proptest! {
                 let run = slot(second, *attempt);
                 let failed = (*attempt > 1).then_some(if n % 2 == 0 { JOB_FAILED } else { "LockTimeout" });
                 let sharing = BatchSharing::of(*bytes, &run, failed);
-                let lane = Priority::of(&run, at(second), at(second));
+                let priority = Priority::of(&run, at(second), at(second));
                 let due = DueDump { run, sharing, priority, bytes: *bytes, ..due(&n.to_string(), second, second) };
                 // Asked twice, as every round of a schedule asks again.
                 night.queue.add(&group(["a", "b", "c"][*at_server]), due.clone());

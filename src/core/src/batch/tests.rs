@@ -1,4 +1,4 @@
-//! Batches: tables of what rides with whom.
+//! Which dumps share a Job, and in which order Jobs are created.
 
 use super::*;
 use std::collections::BTreeSet;
@@ -18,13 +18,13 @@ pub(super) fn slot(seconds: i64, attempt: i32) -> RunKey {
 
 pub(super) fn due(name: &str, since: i64, queued: i64) -> DueDump {
     let run = slot(since, 1);
-    let lane = Priority::of(&run, at(since), at(queued));
+    let priority = Priority::of(&run, at(since), at(queued));
     let (since, queued) = (at(since), at(queued));
     DueDump {
         schedule: name.into(),
         uid: format!("uid-{name}"),
         run,
-        priority: lane,
+        priority,
         since,
         queued,
         bytes: Some(1 << 20),
@@ -32,11 +32,11 @@ pub(super) fn due(name: &str, since: i64, queued: i64) -> DueDump {
     }
 }
 
-pub(super) fn shape() -> BatchSettings {
+pub(super) fn settings() -> BatchSettings {
     BatchSettings { tenants: 50, batch_window: TimeDelta::seconds(120), gather_delay: TimeDelta::seconds(1) }
 }
 
-pub(super) fn room(places: i64) -> Capacity {
+pub(super) fn capacity(places: i64) -> Capacity {
     let servers = ["a", "b", "c"].map(|server| (("n".to_owned(), server.to_owned()), places));
     Capacity { tokens: 100, total: 100, servers: servers.into(), ..Capacity::default() }
 }
@@ -53,31 +53,31 @@ fn tenants_due_together_share_a_job_the_longest_first_and_those_of_another_secre
         queue.add(&group("a"), DueDump { bytes, ..due(name, 0, 0) });
     }
     queue.add(&other, due("alone", 0, 0));
-    assert!(queue.plan(&mut room(8), &shape(), at(0)).is_empty(), "those of the same second come together");
-    let batches = queue.plan(&mut room(8), &shape(), at(1));
+    assert!(queue.plan(&mut capacity(8), &settings(), at(0)).is_empty(), "those of the same second come together");
+    let batches = queue.plan(&mut capacity(8), &settings(), at(1));
     let found: Vec<_> = batches.iter().map(|b| (names(b), b.at_once)).collect();
     assert_eq!(found, [(vec!["large", "new", "small"], 3), (vec!["alone"], 1)]);
     assert!(queue.is_empty());
 }
 
 #[test]
-fn a_dump_waits_for_company_only_where_others_got_their_job_lately() {
+fn a_dump_waits_for_others_only_where_some_got_their_job_lately() {
     let mut queue = Queue::default();
     queue.add(&group("a"), due("first", 0, 0));
-    assert_eq!(queue.waits_for_others_until("uid-first", &shape(), at(0)), None);
+    assert_eq!(queue.waits_for_others_until("uid-first", &settings(), at(0)), None);
     for (n, name) in ["b", "c", "d"].into_iter().enumerate() {
         let since = 10 + i64::try_from(n).unwrap();
         queue.add(&group("a"), due(name, since, since));
     }
-    assert_eq!(queue.plan(&mut room(8), &shape(), at(14)).iter().map(|b| b.runs.len()).sum::<usize>(), 4);
+    assert_eq!(queue.plan(&mut capacity(8), &settings(), at(14)).iter().map(|b| b.runs.len()).sum::<usize>(), 4);
     queue.add(&group("a"), due("late", 30, 30));
-    assert_eq!(queue.waits_for_others_until("uid-late", &shape(), at(30)), Some(at(150)));
+    assert_eq!(queue.waits_for_others_until("uid-late", &settings(), at(30)), Some(at(150)));
     assert_eq!(
-        queue.waits_for_others_until("uid-late", &shape(), at(150)),
+        queue.waits_for_others_until("uid-late", &settings(), at(150)),
         None,
         "it has waited long enough: now it is a budget that it waits for"
     );
-    assert_eq!(queue.waits_for_others_until("uid-b", &shape(), at(30)), None, "it has its Job");
+    assert_eq!(queue.waits_for_others_until("uid-b", &settings(), at(30)), None, "it has its Job");
 }
 
 #[test]
@@ -87,14 +87,14 @@ fn a_job_has_twenty_to_fifty_tenants_by_their_size() {
         for n in 0..120 {
             queue.add(&group("a"), DueDump { bytes: Some(bytes), ..due(&n.to_string(), 0, 0) });
         }
-        let batches = queue.plan(&mut room(8), &shape(), at(1));
+        let batches = queue.plan(&mut capacity(8), &settings(), at(1));
         assert_eq!(batches[0].runs.len(), wanted, "{bytes}");
         assert_eq!(batches[0].at_once, MAX_AT_ONCE);
     }
 }
 
 #[test]
-fn who_is_big_or_failed_by_itself_rides_alone_and_who_went_down_with_others_with_few() {
+fn a_big_dump_or_one_that_failed_by_itself_is_alone_and_one_of_a_failed_job_is_among_few() {
     let big = Some(BIG_BYTES);
     let cases = [
         (None, slot(0, 1), None, BatchSharing::Any),
@@ -111,15 +111,15 @@ fn who_is_big_or_failed_by_itself_rides_alone_and_who_went_down_with_others_with
     }
     let mut queue = Queue::default();
     for n in 0..12 {
-        let company = if n < 2 { BatchSharing::Alone } else { BatchSharing::Few };
-        queue.add(&group("a"), DueDump { sharing: company, ..due(&format!("{n:02}"), 0, 0) });
+        let sharing = if n < 2 { BatchSharing::Alone } else { BatchSharing::Few };
+        queue.add(&group("a"), DueDump { sharing, ..due(&format!("{n:02}"), 0, 0) });
     }
-    let sizes: Vec<usize> = queue.plan(&mut room(100), &shape(), at(5)).iter().map(|b| b.runs.len()).collect();
+    let sizes: Vec<usize> = queue.plan(&mut capacity(100), &settings(), at(5)).iter().map(|b| b.runs.len()).collect();
     assert_eq!(sizes, [1, 1, 5, 5]);
 }
 
 #[test]
-fn lanes_go_manual_fresh_catch_up() {
+fn priorities_go_manual_fresh_catch_up() {
     assert_eq!(Priority::of(&RunKey::Manual("x".into()), at(0), at(9999)), Priority::Manual);
     for (attempt, late, wanted) in
         [(1, 0, Priority::Fresh), (1, 600, Priority::Fresh), (1, 601, Priority::CatchUp), (2, 0, Priority::CatchUp)]
@@ -127,16 +127,16 @@ fn lanes_go_manual_fresh_catch_up() {
         assert_eq!(Priority::of(&slot(0, attempt), at(0), at(late)), wanted);
     }
     let mut queue = Queue::default();
-    let alone = |lane, name: &str| DueDump { priority: lane, sharing: BatchSharing::Alone, ..due(name, 0, 0) };
-    for (lane, name) in [(Priority::CatchUp, "c"), (Priority::Fresh, "f"), (Priority::Manual, "m")] {
-        queue.add(&group("a"), alone(lane, name));
+    let alone = |priority, name: &str| DueDump { priority, sharing: BatchSharing::Alone, ..due(name, 0, 0) };
+    for (priority, name) in [(Priority::CatchUp, "c"), (Priority::Fresh, "f"), (Priority::Manual, "m")] {
+        queue.add(&group("a"), alone(priority, name));
     }
-    let order: Vec<_> = queue.plan(&mut room(9), &shape(), at(0)).iter().map(|b| names(b).join("")).collect();
+    let order: Vec<_> = queue.plan(&mut capacity(9), &settings(), at(0)).iter().map(|b| names(b).join("")).collect();
     assert_eq!(order, ["m", "f", "c"]);
 }
 
 #[test]
-fn a_dump_waits_for_company_only_where_some_is_to_be_expected() {
+fn a_dump_waits_for_others_only_where_some_are_to_be_expected() {
     let mut queue = Queue::default();
     let mut started = Vec::new();
     for second in 0..2000 {
@@ -144,7 +144,7 @@ fn a_dump_waits_for_company_only_where_some_is_to_be_expected() {
         if second >= 900 && second % 20 == 0 {
             queue.add(&group("a"), due(&second.to_string(), second, second));
         }
-        for batch in queue.plan(&mut room(4), &shape(), at(second)) {
+        for batch in queue.plan(&mut capacity(4), &settings(), at(second)) {
             started.push((
                 second,
                 batch.runs.len(),
@@ -167,12 +167,12 @@ fn a_queued_dump_is_queued_once_and_another_run_or_group_replaces_it() {
     assert_eq!((queue.len(), queue.get("uid-x"), queue.depth()), (1, Some(&manual), [1, 0, 0]));
     assert_eq!(queue.groups().collect::<Vec<_>>(), [&group("b")]);
     assert_eq!(queue.remove("uid-x"), Some(manual));
-    queue.remove_idle_groups(&shape(), at(1000));
+    queue.remove_idle_groups(&settings(), at(1000));
     assert_eq!((queue.is_empty(), queue.groups().count()), (true, 0));
 }
 
 #[test]
-fn i8_the_name_is_the_lock_whatever_rides_in_the_job() {
+fn i8_the_name_is_the_lock_whatever_tenants_the_job_has() {
     let chain = group("a").chain();
     assert_eq!(job_name(&chain, Some("u")), job_name(&chain, Some("u")));
     let other = Group { secret: "own".into(), ..group("a") }.chain();

@@ -1,20 +1,21 @@
-//! The token bucket that Jobs are created from: a burst at once, then so many a minute. A restore's Job never waits for a
-//! token, but takes one.
+//! The token bucket that limits how fast Jobs are created: a burst at once, then so many a minute. A restore's Job never
+//! waits for a token, but takes one.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-/// A token in thousandths: a slow rate adds less than a whole one a tick.
+/// Tokens are counted in thousandths: a slow rate adds less than a whole one between two calls.
 const TOKEN: i64 = 1000;
+/// Milliseconds.
 const MINUTE: i64 = 60_000;
 
-/// The bucket.
+/// A limit on Jobs created per minute.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenBucket {
     per_minute: i64,
     burst: i64,
     /// Thousandths of a token; below zero after Jobs that did not wait.
     level: i64,
-    /// Thousandths of a token times milliseconds of a minute that did not make a thousandth yet.
+    /// What the last refill left over, in thousandths of a token times milliseconds: less than [`MINUTE`].
     remainder: i64,
     at: DateTime<Utc>,
 }
@@ -26,11 +27,11 @@ impl TokenBucket {
         Self { per_minute: i64::from(per_minute.max(1)) * TOKEN, burst, level: burst, remainder: 0, at: now }
     }
 
-    /// The bucket as it must be after these creations: what a restarted process goes on with, so that one that ends again
-    /// and again creates no more than one that lives.
+    /// The bucket as it is after Jobs were created at these times. A process that restarts again and again must not create
+    /// more Jobs than one that keeps running.
     pub fn after(per_minute: i32, burst: i32, mut created: Vec<DateTime<Utc>>, now: DateTime<Utc>) -> Self {
         created.sort_unstable();
-        // What is older than the time that fills a bucket has been forgotten anyway.
+        // Older Jobs do not matter: the bucket has been full since.
         let mut bucket = Self::new(per_minute, burst, created.first().map_or(now, |first| (*first).min(now)));
         for at in created {
             bucket.spend(at.min(now));
@@ -39,13 +40,13 @@ impl TokenBucket {
         bucket
     }
 
-    /// Whole tokens.
+    /// Whole tokens that are there now; 0 while in debt.
     pub fn tokens(&mut self, now: DateTime<Utc>) -> i64 {
         self.refill(now);
         self.level.div_euclid(TOKEN).max(0)
     }
 
-    /// A Job was created; it may be one that did not wait. No debt is deeper than a burst.
+    /// Takes a token for a Job that was created, even if none is left. The debt is at most a burst.
     pub fn spend(&mut self, now: DateTime<Utc>) {
         self.refill(now);
         self.level = (self.level - TOKEN).max(-self.burst);

@@ -1,4 +1,4 @@
-//! What becomes of a replaced database, one mutation at a time.
+//! Decisions about a replaced database, with one input changed at a time.
 
 use super::*;
 use crate::result::{Done, Preflight};
@@ -9,7 +9,7 @@ fn now() -> DateTime<Utc> {
 }
 
 /// Swapped a day ago, dumped, the window open.
-fn kept() -> CleanupInputs {
+fn replaced() -> CleanupInputs {
     CleanupInputs {
         undo_until: Some(now() + TimeDelta::hours(48)),
         undoing: UndoRequests::None,
@@ -26,7 +26,7 @@ fn kept() -> CleanupInputs {
 }
 
 fn with(mutate: impl Fn(&mut CleanupInputs)) -> CleanupPlan {
-    let mut facts = kept();
+    let mut facts = replaced();
     mutate(&mut facts);
     decide(&facts, now())
 }
@@ -41,17 +41,17 @@ fn over(f: &mut CleanupInputs) {
 }
 
 #[test]
-fn a_kept_database_is_dumped_then_waits_for_the_window_then_goes() {
+fn a_previous_database_is_dumped_then_waits_for_the_window_then_goes() {
     assert_eq!(with(|f| f.safety_backup_ready = false).action, CleanupAction::Start(RestoreStep::SafetyBackup, 1));
     let waits = with(|_| ());
     assert_eq!(
         (waits.action, waits.undo, waits.wake),
-        (CleanupAction::Nothing, UndoAvailability::Available, kept().undo_until)
+        (CleanupAction::Nothing, UndoAvailability::Available, replaced().undo_until)
     );
     assert_eq!(with(over).action, CleanupAction::BeginDropping);
-    let cleared = with(|f| (over(f), f.dropping = true).1);
+    let dropped = with(|f| (over(f), f.dropping = true).1);
     assert_eq!(
-        (cleared.action, cleared.undo),
+        (dropped.action, dropped.undo),
         (CleanupAction::Start(RestoreStep::DropDatabase, 1), UndoAvailability::Gone)
     );
     assert_eq!(with(|f| (f.dropping, f.dropped) = (true, true)).reason, "Dropped");
@@ -76,26 +76,32 @@ fn nothing_is_dropped_without_a_safety_dump_however_long_it_takes() {
 fn a_safety_dump_that_expires_is_made_anew_before_anything_is_dropped() {
     let expires = now() + TimeDelta::days(1);
     assert!(safety_backup_counts(expires + TimeDelta::seconds(1), now()) && !safety_backup_counts(expires, now()));
-    assert_eq!(with(|f| (over(f), f.safety_backup_ready = false).0).action, CleanupAction::Start(RestoreStep::SafetyBackup, 1));
-    let clearing = |f: &mut CleanupInputs| (f.undo_until, f.dropping, f.safety_backup_ready) = (Some(now()), true, false);
-    let anew = with(|f| (clearing(f), f.drop_step = failed(3, 9000)).0);
+    assert_eq!(
+        with(|f| (over(f), f.safety_backup_ready = false).0).action,
+        CleanupAction::Start(RestoreStep::SafetyBackup, 1)
+    );
+    let dropping =
+        |f: &mut CleanupInputs| (f.undo_until, f.dropping, f.safety_backup_ready) = (Some(now()), true, false);
+    let anew = with(|f| (dropping(f), f.drop_step = failed(3, 9000)).0);
     assert_eq!((anew.action, anew.undo), (CleanupAction::Start(RestoreStep::SafetyBackup, 1), UndoAvailability::Gone));
     assert_eq!(
-        with(|f| (clearing(f), f.drop_step = StepState::Running { attempt: 2 }).0).action,
+        with(|f| (dropping(f), f.drop_step = StepState::Running { attempt: 2 }).0).action,
         CleanupAction::Nothing
     );
 }
 
 #[test]
 fn attempts_are_spread_out_and_never_end() {
-    let next = |attempt, minutes| with(|f| (f.safety_backup_ready, f.safety_backup) = (false, failed(attempt, minutes))).action;
+    let next = |attempt, minutes| {
+        with(|f| (f.safety_backup_ready, f.safety_backup) = (false, failed(attempt, minutes))).action
+    };
     assert_eq!(next(1, 9), CleanupAction::Nothing);
     assert_eq!(next(1, 10), CleanupAction::Start(RestoreStep::SafetyBackup, 2));
     assert_eq!(next(2, 19), CleanupAction::Nothing);
     assert_eq!(next(40, 24 * 60 - 1), CleanupAction::Nothing);
     assert_eq!(next(40, 24 * 60), CleanupAction::Start(RestoreStep::SafetyBackup, 41));
-    let told = with(|f| (f.safety_backup_ready, f.safety_backup) = (false, failed(2, 1)));
-    assert!(told.note.contains("no room") && told.wake.is_some(), "{told:?}");
+    let plan = with(|f| (f.safety_backup_ready, f.safety_backup) = (false, failed(2, 1)));
+    assert!(plan.note.contains("no room") && plan.wake.is_some(), "{plan:?}");
     assert_eq!(with(|f| (f.safety_backup_ready, f.slot_free) = (false, false)).action, CleanupAction::Nothing);
 }
 
@@ -119,7 +125,7 @@ fn an_undo_holds_it_from_its_creation_to_its_end() {
 
 #[test]
 fn what_a_failed_restore_prepared_goes_at_once_and_what_nobody_prepared_is_not_looked_for() {
-    let ended = |leftover, cleared| with(|f| (f.undo_until, f.leftover, f.dropped) = (None, leftover, cleared));
+    let ended = |leftover, dropped| with(|f| (f.undo_until, f.leftover, f.dropped) = (None, leftover, dropped));
     assert_eq!(ended(true, false).action, CleanupAction::Start(RestoreStep::DropDatabase, 1));
     assert_eq!(ended(true, true).action, CleanupAction::Nothing);
     assert_eq!(ended(false, false).action, CleanupAction::Nothing);
@@ -147,10 +153,10 @@ fn step() -> impl Strategy<Value = StepState> {
 proptest! {
     #[test]
     fn i3_a_drop_begins_only_dumped_out_of_the_window_and_wanted_by_nobody(
-        hours in -100_i64..100, open: bool, done: bool, unsettled: bool, held: bool, safe: bool, clearing: bool,
-        cleared: bool, reachable: bool, lane_free: bool, safety in step(), clear in step(),
+        hours in -100_i64..100, open: bool, done: bool, unsettled: bool, held: bool, safe: bool, dropping: bool,
+        dropped: bool, reachable: bool, lane_free: bool, safety in step(), clear in step(),
     ) {
-        let mut f = kept();
+        let mut f = replaced();
         f.undo_until = Some(now() + TimeDelta::hours(hours));
         f.undoing = match (open, done, unsettled) {
             (true, _, _) => UndoRequests::Open("u".into()),
@@ -159,14 +165,14 @@ proptest! {
             _ => UndoRequests::None,
         };
         f.held_by = held.then(|| "u".to_owned());
-        (f.safety_backup_ready, f.dropping, f.dropped, f.reachable, f.slot_free) = (safe, clearing, cleared, reachable, lane_free);
+        (f.safety_backup_ready, f.dropping, f.dropped, f.reachable, f.slot_free) = (safe, dropping, dropped, reachable, lane_free);
         (f.safety_backup, f.drop_step) = (safety, clear);
         let plan = decide(&f, now());
         if plan.action == CleanupAction::BeginDropping {
             prop_assert!(safe && hours <= 0 && f.undoing == UndoRequests::None && !held);
         }
         if matches!(plan.action, CleanupAction::Start(RestoreStep::DropDatabase, _)) {
-            prop_assert!(safe && (clearing && !cleared && !done || clearing && open));
+            prop_assert!(safe && (dropping && !dropped && !done || dropping && open));
         }
     }
 }

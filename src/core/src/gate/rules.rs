@@ -1,44 +1,44 @@
-//! The locks between a request and its Job: helpdesk's key, billing's key, and what makes them good.
+//! May the Job of a request run? Approval by the helpdesk, payment by billing, and nothing that suggests a forgery of either.
 
 use super::Mode;
 use crate::authority::Distrust;
 pub use crate::authority::FourEyes;
 use chrono::{DateTime, Utc};
 
-/// Helpdesk's decision.
+/// The helpdesk's decision.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Approval {
-    /// None yet.
+    /// No decision yet.
     Undecided,
-    /// Yes.
+    /// Approved; can still be withdrawn until the claim.
     Approved {
-        /// Who, as admission stamped it.
+        /// User name that admission stamped; empty if it did not.
         by: String,
     },
-    /// No; final.
+    /// Denied; final.
     Denied {
-        /// Who.
+        /// User name that admission stamped.
         by: String,
-        /// Why.
+        /// Reason that was given.
         why: String,
     },
 }
 
-/// Billing's word.
+/// What billing recorded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Payment {
     /// Not paid, or not known to be.
     Open,
     /// Paid.
     Paid {
-        /// Who recorded it, as admission stamped it.
+        /// User name that admission stamped; empty if it did not.
         by: String,
     },
     /// Paid, by a reference that another request of the namespace has: one payment is one restore.
     Reused {
-        /// The reference.
+        /// Billing's reference.
         reference: String,
-        /// The request that has it.
+        /// Name of the request that it belongs to.
         other: String,
     },
 }
@@ -46,16 +46,17 @@ pub enum Payment {
 /// Another request that was paid by the same reference.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SameReference {
-    /// Its name.
+    /// Name of that RestoreRequest.
     pub name: String,
     /// Its restore has begun, or it has ended: the reference is spent.
     pub spent: bool,
-    /// When it was created.
+    /// When that request was created.
     pub created: DateTime<Utc>,
 }
 
-/// Which of the others with the same reference it belongs to, if not to the request `name` that was created then: the one
-/// that has spent it, else the one that was there first. Of two that are paid at once exactly one may go on.
+/// The other request that a payment reference belongs to; `None` if it belongs to the request `name`.
+///
+/// It belongs to the request that has spent it, else to the oldest. Of two that are paid at once exactly one may go on.
 pub fn reference_holder<'a>(
     name: &str,
     created: DateTime<Utc>,
@@ -65,30 +66,30 @@ pub fn reference_holder<'a>(
     others.iter().filter(before).min_by_key(|other| (!other.spent, other.created, other.name.clone()))
 }
 
-/// The state of every lock at one instant, from a fresh read (I1).
+/// What decides whether the Job may run, from one fresh read of the API server (I1).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunInputs {
-    /// Mode, for the four-eyes rule.
+    /// `spec.mode`, for the four-eyes rule.
     pub mode: Mode,
-    /// Whether the request can be served.
+    /// Whether the request can be served (condition Eligible).
     pub eligible: bool,
-    /// Whether its backup is held.
+    /// Whether its backup is held beyond the retention.
     pub held: bool,
-    /// Helpdesk.
+    /// The helpdesk's decision.
     pub approval: Approval,
-    /// Billing.
+    /// What billing recorded.
     pub payment: Payment,
     /// Who created the request, as admission stamped it.
     pub requested_by: Option<String>,
-    /// The four-eyes setting.
+    /// Setting `gate.fourEyes`.
     pub four_eyes: FourEyes,
-    /// Whether the signatures could have come about by the rules.
+    /// Whether approval and payment could have been written under the admission policies.
     pub signatures: Result<(), Distrust>,
-    /// Whether the admission policies were found whole; the text says what is missing.
+    /// Whether the admission policies are intact; the text says what is missing.
     pub policies: Result<(), String>,
 }
 
-/// Which lock is closed. The variant's name is the reason of Progressing, the Event's and the metric's label.
+/// Why the Job may not run. The variant's name is the reason of Progressing, the Event's and the metric's label.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, strum::IntoStaticStr)]
 pub enum RunRefusal {
     /// The request cannot be served.
@@ -97,15 +98,15 @@ pub enum RunRefusal {
     /// The backup is not held.
     #[error("the backup is not held yet")]
     NotHeld,
-    /// Helpdesk said no.
+    /// The helpdesk denied it.
     #[error("denied by {by}: {why}")]
     Denied {
-        /// Who.
+        /// User name that admission stamped.
         by: String,
-        /// Why.
+        /// Reason that was given.
         why: String,
     },
-    /// Helpdesk has not decided.
+    /// The helpdesk has not decided.
     #[error("waiting for the helpdesk to approve or deny")]
     AwaitingApproval,
     /// The creator approved their own request.
@@ -117,30 +118,30 @@ pub enum RunRefusal {
     /// Billing has not settled.
     #[error("waiting for billing to set the Paid condition")]
     AwaitingPayment,
-    /// One payment, two requests.
+    /// The payment reference belongs to another request.
     #[error(
         "payment reference {reference:?} was used for RestoreRequest {other:?}: one payment is one restore; record this \
          request's own reference (kubectl sennight settle)"
     )]
     PaymentReferenceUsed {
-        /// The reference.
+        /// Billing's reference.
         reference: String,
-        /// The request that has it.
+        /// Name of the request that it belongs to.
         other: String,
     },
-    /// One hand turned both keys.
+    /// One account both approved and recorded the payment.
     #[error("{0} both approved and settled: approval and payment must come from different accounts")]
     ApproverIsPayer(String),
-    /// A key was forged.
+    /// Approval or payment cannot have been written under the admission policies.
     #[error(transparent)]
     Distrusted(Distrust),
-    /// Nobody guards the keys.
+    /// The policies that guard approval and payment are not intact.
     #[error("no restore runs while the admission policies are not intact: {0}")]
     PoliciesMissing(String),
 }
 
 impl RunRefusal {
-    /// CamelCase reason.
+    /// Reason of the condition Progressing, in CamelCase.
     pub fn reason(&self) -> &'static str {
         match self {
             Self::Distrusted(why) => why.reason(),
@@ -148,8 +149,8 @@ impl RunRefusal {
         }
     }
 
-    /// Whether the next look may find it open without anybody's signature. After the claim no signature comes any more: a
-    /// request that was claimed without one was not claimed by us.
+    /// Whether it may resolve without a new approval or payment. After the claim neither can be added: a claimed request
+    /// that lacks one was not claimed by this operator.
     pub fn is_temporary(&self) -> bool {
         matches!(
             self,
@@ -163,9 +164,19 @@ impl RunRefusal {
 
 type RunCheck = fn(&RunInputs) -> Option<RunRefusal>;
 
-/// In the order of a request's life.
-const RUN_CHECKS: &[RunCheck] =
-    &[eligible, held, not_denied, approved, four_eyes, paid, paid_once, approver_is_not_payer, signatures_trusted, policies_intact];
+/// In the order of a request's life: the first refusal is what has to be done next.
+const RUN_CHECKS: &[RunCheck] = &[
+    eligible,
+    held,
+    not_denied,
+    approved,
+    four_eyes,
+    paid,
+    paid_once,
+    approver_is_not_payer,
+    signatures_trusted,
+    policies_intact,
+];
 
 fn eligible(k: &RunInputs) -> Option<RunRefusal> {
     (!k.eligible).then_some(RunRefusal::NotEligible)
@@ -223,7 +234,9 @@ fn paid_once(k: &RunInputs) -> Option<RunRefusal> {
 
 fn approver_is_not_payer(k: &RunInputs) -> Option<RunRefusal> {
     match (&k.approval, &k.payment) {
-        (Approval::Approved { by: a }, Payment::Paid { by: p }) if a == p => Some(RunRefusal::ApproverIsPayer(a.clone())),
+        (Approval::Approved { by: a }, Payment::Paid { by: p }) if a == p => {
+            Some(RunRefusal::ApproverIsPayer(a.clone()))
+        }
         _ => None,
     }
 }
@@ -236,7 +249,7 @@ fn policies_intact(k: &RunInputs) -> Option<RunRefusal> {
     k.policies.as_ref().err().map(|why| RunRefusal::PoliciesMissing(why.clone()))
 }
 
-/// Whether all locks are open (I1, I6); the first closed one otherwise.
+/// Whether the Job may run (I1, I6); otherwise the first reason why not.
 pub fn may_run(keys: &RunInputs) -> Result<(), RunRefusal> {
     RUN_CHECKS.iter().find_map(|lock| lock(keys)).map_or(Ok(()), Err)
 }

@@ -23,7 +23,12 @@ fn backup(day: &str, tenant: &str) -> BackupCandidate {
 }
 
 fn account() -> ScheduleFacts {
-    ScheduleFacts { owner: "17".into(), identity: identity("acme"), today: "2026-11-22".parse().unwrap(), can_restore: true }
+    ScheduleFacts {
+        owner: "17".into(),
+        identity: identity("acme"),
+        today: "2026-11-22".parse().unwrap(),
+        can_restore: true,
+    }
 }
 
 /// Refusal of the valid request after `mutate`.
@@ -53,7 +58,8 @@ fn a_valid_request_gets_the_backup_of_its_day() {
 
 #[test]
 fn each_obstacle_has_its_own_reason() {
-    let day = |text: &str| -> &'static RequestedBackup { Box::leak(Box::new(RequestedBackup::Day(text.parse().unwrap()))) };
+    let day =
+        |text: &str| -> &'static RequestedBackup { Box::leak(Box::new(RequestedBackup::Day(text.parse().unwrap()))) };
     let poor: &'static ScheduleFacts = Box::leak(Box::new(ScheduleFacts { can_restore: false, ..account() }));
     assert_eq!(refusal(|e| e.schedule = None), Some("ScheduleGone"));
     assert_eq!(refusal(|e| e.requester = "18"), Some("NotAccountOwner"));

@@ -1,69 +1,73 @@
-//! May a full restore be taken back? The same rules of who asks and where, then those of the undone request itself.
+//! May a full restore be undone? First the checks of every request, then those of the request that is to be undone.
 
-use super::{Check, GateInputs, GateRefusal, has_restore_credentials, no_active_request, requester_is_owner, references_exist, schedule_exists};
+use super::{
+    Check, GateInputs, GateRefusal, has_restore_credentials, no_active_request, references_exist, requester_is_owner,
+    schedule_exists,
+};
 use chrono::{DateTime, Utc};
 
-const CHECKS: &[Check] = &[schedule_exists, references_exist, requester_is_owner, no_active_request, has_restore_credentials];
+const CHECKS: &[Check] =
+    &[schedule_exists, references_exist, requester_is_owner, no_active_request, has_restore_credentials];
 
 /// What is known of the request that is to be undone.
 #[derive(Debug, Clone)]
 #[allow(clippy::struct_excessive_bools, reason = "independent facts, each with its own name")]
 pub struct UndoTarget<'a> {
-    /// Its name.
+    /// Name of the RestoreRequest.
     pub name: &'a str,
-    /// It is of the same schedule.
+    /// It names the same BackupSchedule as the Undo.
     pub same_schedule: bool,
-    /// It took effect and kept what it replaced.
+    /// It was a full restore that took effect: the replaced database was kept.
     pub swapped: bool,
     /// Until when an Undo may be asked for.
     pub undo_until: Option<DateTime<Utc>>,
     /// The previous database is being dropped, or is gone.
     pub database_gone: bool,
-    /// A request that took effect later: what it brought is the live database.
+    /// Name of a request that took effect later: its data is the live database.
     pub replaced_by: Option<&'a str>,
-    /// It is held for the very request that asks.
+    /// Its previous database is already held for the Undo that asks.
     pub held_for_this_request: bool,
-    /// When the request that asks was created.
+    /// When the Undo was created.
     pub requested_at: DateTime<Utc>,
 }
 
 /// Why a restore cannot be undone. The variant's name is the reason of Eligible.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, strum::IntoStaticStr)]
 pub enum UndoRefusal {
-    /// As for every request.
+    /// A check of every request refused.
     #[error(transparent)]
     Gate(GateRefusal),
     /// No such request (any more).
     #[error("RestoreRequest {0:?} does not exist in this namespace: correct spec.undoOf.name in a new request")]
     UndoneMissing(String),
-    /// Nothing to undo.
+    /// It replaced nothing, or belongs to another schedule.
     #[error("RestoreRequest {0:?} cannot be undone: {1}")]
     NotUndoable(String, &'static str),
-    /// Too late.
+    /// The undo window is over.
     #[error("RestoreRequest {name:?} could be undone until {}: the replaced database is dropped after that", until.format("%Y-%m-%d %H:%M UTC"))]
     UndoWindowClosed {
-        /// The request.
+        /// Name of the request to undo.
         name: String,
-        /// Until when.
+        /// End of the window.
         until: DateTime<Utc>,
     },
-    /// It is dropped, or about to be.
+    /// The previous database is dropped, or about to be.
     #[error(
         "the database that RestoreRequest {0:?} had replaced is being dropped or is gone: its safety backup is named in that request's status"
     )]
     PreviousDatabaseGone(String),
-    /// Something else is live by now.
+    /// A later request replaced the database again.
     #[error("RestoreRequest {later:?} took effect after {name:?}: undo that one first")]
     ReplacedSince {
-        /// The request.
+        /// Name of the request to undo.
         name: String,
-        /// What came later.
+        /// Name of the later request.
         later: String,
     },
 }
 
 impl UndoRefusal {
-    /// CamelCase reason.
+    /// Reason of the condition Eligible, in CamelCase.
     pub fn reason(&self) -> &'static str {
         match self {
             Self::Gate(refusal) => refusal.reason(),
@@ -77,7 +81,7 @@ impl UndoRefusal {
     }
 }
 
-/// The first reason why not. `wanted` is `spec.undoOf.name`.
+/// Whether the restore can be undone; otherwise the first reason why not. `wanted` is `spec.undoOf.name`.
 pub fn check_undo(inputs: &GateInputs<'_>, wanted: &str, undone: Option<&UndoTarget<'_>>) -> Result<(), UndoRefusal> {
     if let Some(refusal) = CHECKS.iter().find_map(|check| check(inputs)) {
         return Err(UndoRefusal::Gate(refusal));

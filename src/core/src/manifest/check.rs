@@ -1,4 +1,4 @@
-//! What must agree inside a manifest before anything is done by it. Its numbers may be anybody's, so none is trusted.
+//! Whether the parts of a manifest agree with each other. Anybody may have written it, so no number in it is trusted.
 
 use super::{Frame, MANIFEST, Manifest, Table, Totals};
 use crate::names::segment;
@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// A frame never has more row text than this, unless it is a single row.
 pub const FRAME_LIMIT: i64 = 64 << 20;
 
-/// By object: its length, and the frames' places in it.
+/// By object name: its length, and offset and length of each frame in it.
 type FramesByObject<'a> = BTreeMap<&'a str, (i64, Vec<(i64, i64)>)>;
 
 pub(super) fn check(manifest: &Manifest) -> Result<(), String> {
@@ -55,7 +55,7 @@ fn objects(manifest: &Manifest) -> Result<FramesByObject<'_>, String> {
     Ok(places)
 }
 
-/// Names become keys, and files where a backup is restored to a directory.
+/// An object's name becomes part of a key, and of a file name when a backup is restored to a directory.
 fn legal(name: &str) -> Result<(), String> {
     if name == MANIFEST {
         return Err(format!("{name} cannot be one of its own objects"));
@@ -63,11 +63,11 @@ fn legal(name: &str) -> Result<(), String> {
     name.split('/').try_for_each(|part| segment("object", part).map(|_| ())).map_err(|error| error.to_string())
 }
 
-/// Rows and row text of a table's frames, whose places are noted.
+/// Rows and bytes of row text in a table's frames; adds each frame to its object in `places`.
 fn frames<'a>(table: &'a Table, name: &str, places: &mut FramesByObject<'a>) -> Result<(i64, i64), String> {
     let (mut rows, mut raw_bytes) = (0, 0);
     for frame in &table.frames {
-        let Some((length, taken)) = places.get_mut(frame.object.as_str()) else {
+        let Some((length, frames)) = places.get_mut(frame.object.as_str()) else {
             return Err(format!("a frame of {name} lies in {}, which is not listed", frame.object));
         };
         if !bounded(frame, *length) {
@@ -76,14 +76,15 @@ fn frames<'a>(table: &'a Table, name: &str, places: &mut FramesByObject<'a>) -> 
                 "a frame of {name} cannot be: {length} bytes at {offset} of {object} for {rows} rows in {raw_length} bytes"
             ));
         }
-        taken.push((frame.offset, frame.length));
+        frames.push((frame.offset, frame.length));
         rows = plus(rows, frame.rows)?;
         raw_bytes = plus(raw_bytes, frame.raw_length)?;
     }
     Ok((rows, raw_bytes))
 }
 
-/// Inside its object, and with a line end at least for every row. Many rows in one huge frame are a bomb, not data.
+/// Whether a frame lies inside its object and has at least one byte for every row. A huge frame of many rows is refused: it
+/// would not fit into memory.
 fn bounded(frame: &Frame, object: i64) -> bool {
     let end = frame.offset.checked_add(frame.length);
     let inside = frame.offset >= 0 && frame.length > 0 && end.is_some_and(|end| end <= object);
@@ -91,7 +92,7 @@ fn bounded(frame: &Frame, object: i64) -> bool {
     inside && rows && (frame.raw_length <= FRAME_LIMIT || frame.rows == 1)
 }
 
-/// Every byte of a data object belongs to one frame: else bytes could change and nobody would look at them.
+/// Every byte of a data object must belong to one frame: a byte outside of all frames could change unnoticed.
 fn covers_object(object: &str, length: i64, mut frames: Vec<(i64, i64)>) -> Result<(), String> {
     frames.sort_unstable();
     let mut end = 0;

@@ -14,12 +14,12 @@ const MAC: &str = ",\"mac\":";
 const DIGEST: &str = ",\"sha256\":\"";
 /// `,"sha256":"<64 hex digits>"}`
 const DIGEST_LENGTH: usize = DIGEST.len() + 64 + 2;
-/// The MAC with the longest key id is shorter.
+/// How many bytes before the digest the MAC is searched in: more than the MAC with the longest key id has.
 const MAC_SEARCH: usize = 1024;
-/// Shorter keys can be guessed.
+/// Shortest key in bytes; shorter ones could be guessed.
 const SHORTEST: usize = 32;
 
-/// How the MAC is made.
+/// How a MAC is computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Algorithm {
     /// RFC 2104 with SHA-256.
@@ -31,9 +31,9 @@ pub enum Algorithm {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Mac {
-    /// How it is made.
+    /// How the MAC is computed.
     pub algorithm: Algorithm,
-    /// Which key it is made with: an entry of the Secret.
+    /// Id of the key: the name of an entry of the Secret.
     pub key_id: String,
     /// The MAC, hex.
     pub value: String,
@@ -42,18 +42,18 @@ pub struct Mac {
 /// What a manifest's end proves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Seal {
-    /// Whole; nobody signed it.
+    /// The digest is right; there is no MAC.
     Unsigned,
-    /// Whole and signed with this key, which is not at hand.
+    /// The digest is right; the MAC is by the key of this id and was not checked, because the keyring is empty.
     Unchecked(String),
-    /// Written by somebody who has this key.
+    /// Digest and MAC are right: written by a holder of the key of this id.
     Signed(String),
 }
 
 /// Why a manifest is not what its writer wrote.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SealError {
-    /// The digest.
+    /// The digest does not match the bytes.
     #[error("the manifest is damaged: {0}")]
     Damaged(&'static str),
     /// No MAC, and one is required.
@@ -64,10 +64,10 @@ pub enum SealError {
     UnknownKey {
         /// The MAC's key id.
         key: String,
-        /// What there is.
+        /// Ids of the keyring.
         known: String,
     },
-    /// The MAC is not that of these bytes.
+    /// The MAC does not match the bytes.
     #[error("the manifest is not what the holder of key {key:?} signed")]
     Forged {
         /// The MAC's key id.
@@ -78,23 +78,23 @@ pub enum SealError {
 /// Keys that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum KeyringError {
-    /// An entry's name.
+    /// The name of an entry is not a key id.
     #[error("{0:?} is no key id: use a-z, A-Z, 0-9, '-', '_', '.'")]
     Id(String),
-    /// An entry's value.
+    /// The value of an entry is too short.
     #[error("key {id:?} has {length} bytes, at least {SHORTEST} are needed: openssl rand -hex 32")]
     TooShort {
-        /// The key.
+        /// Id of the key.
         id: String,
-        /// Its length.
+        /// Its length in bytes.
         length: usize,
     },
-    /// The key to write with.
+    /// The key that should sign is not in the Secret.
     #[error("the current key {current:?} is not among {known}: add it, or name another one")]
     CurrentMissing {
-        /// The name.
+        /// Id of the key that should sign.
         current: String,
-        /// What there is.
+        /// Ids of the keyring.
         known: String,
     },
 }
@@ -108,7 +108,7 @@ pub struct Keyring {
 }
 
 impl fmt::Debug for Keyring {
-    /// Ids only.
+    /// Shows ids only, never a key.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { keys, current, required } = self;
         let ids: Vec<&String> = keys.keys().collect();
@@ -161,7 +161,7 @@ impl Keyring {
         Ok(bytes)
     }
 
-    /// Looks whether `bytes` are what a writer sealed. Nothing else of them is parsed before.
+    /// Checks digest and MAC of `bytes`. Nothing else of them is parsed before that.
     pub fn examine(&self, bytes: &[u8]) -> Result<Seal, SealError> {
         let cut = bytes.len().checked_sub(DIGEST_LENGTH).ok_or(SealError::Damaged("it is cut"))?;
         let (signed, end) = bytes.split_at(cut);
@@ -187,7 +187,7 @@ impl Keyring {
     }
 }
 
-/// What the MAC covers, and the MAC. Written exactly as [`Keyring::seal`] writes it, or not at all.
+/// The bytes that the MAC covers, and the MAC; `None` unless it is written exactly as [`Keyring::seal`] writes it.
 fn split(signed: &[u8]) -> Option<(&[u8], Option<Mac>)> {
     let from = signed.len().saturating_sub(MAC_SEARCH);
     let at = from + signed[from..].windows(MAC.len()).rposition(|window| window == MAC.as_bytes())?;

@@ -1,5 +1,5 @@
-//! What of a profile can be judged without a tenant: exclusions, references inside it, names of files, formats. The first
-//! fault is told, with its field.
+//! Checks a profile by itself: exclusions, references inside it, names of files, formats. The first fault is reported, with
+//! its field. Whether a backup fits it is checked in `fits`.
 
 use super::fits::template_columns;
 use super::{ColumnSpec, Condition, Entity, ExportProfile, Lookup, NEVER_EXPORTED, ProfileFault, TableName, matches};

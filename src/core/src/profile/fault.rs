@@ -23,7 +23,7 @@ pub enum ProfileFault {
         /// The lookup.
         lookup: String,
     },
-    /// A preset that there is not.
+    /// A preset that does not exist.
     #[error("format.preset: {preset:?} is no preset: use {}, {} or {}", PRESETS[0], PRESETS[1], PRESETS[2])]
     UnknownPreset {
         /// What the profile says.
@@ -40,7 +40,7 @@ pub enum ProfileFault {
 }
 
 impl ProfileFault {
-    /// The reason, in CamelCase.
+    /// Reason of the condition Ready, in CamelCase.
     pub fn reason(&self) -> &'static str {
         self.into()
     }

@@ -1,5 +1,5 @@
-//! What of a profile only a backup can tell: whether its tables and columns are there. Asked twice: before anybody approves
-//! or pays, and when the export is compiled.
+//! Checks a profile against a backup: whether it has the tables and columns. Done twice: before anybody approves or pays,
+//! and when the export is compiled.
 
 use super::{ColumnSpec, Condition, Custom, Entity, ExportProfile, Lookup, ProfileFault, TableName};
 use crate::manifest::{Manifest, Table};
@@ -7,7 +7,7 @@ use crate::manifest::{Manifest, Table};
 /// A profile that does not fit a backup, or is wrong in itself. Another attempt fails the same way.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, strum::IntoStaticStr)]
 pub enum Misfit {
-    /// It is wrong in itself.
+    /// The profile is wrong by itself.
     #[error(transparent)]
     Profile(#[from] ProfileFault),
     /// A table that the backup lacks.
@@ -36,7 +36,7 @@ pub enum Misfit {
         /// Its table.
         table: String,
     },
-    /// Row text in an encoding that is not read here.
+    /// Row text in an encoding that exports do not read.
     #[error(
         "the backup's encoding is {0:?}; exports read UTF8 only: use a FullRestore, or convert the database to UTF8"
     )]
@@ -44,7 +44,7 @@ pub enum Misfit {
 }
 
 impl Misfit {
-    /// The reason, in CamelCase.
+    /// Reason of the refusal, in CamelCase.
     pub fn reason(&self) -> &'static str {
         match self {
             Self::Profile(fault) => fault.reason(),
@@ -58,12 +58,12 @@ impl Misfit {
 pub struct Tables<'a> {
     /// The backup's tables.
     pub tables: &'a [Table],
-    /// Whose exclusions are asserted on every name.
+    /// The profile; every name is checked against its exclusions.
     pub profile: &'a ExportProfile,
 }
 
 impl Tables<'_> {
-    /// The table's place in the manifest; `None` if the backup lacks it. An exact name wins, and `public` before other
+    /// Index of the table in the manifest; `None` if the backup lacks it. An exact name wins, and `public` before other
     /// schemas.
     pub fn find(&self, field: &str, name: &TableName) -> Result<Option<usize>, Misfit> {
         self.profile.assert_table(field, &name.name)?;
@@ -88,12 +88,12 @@ impl Tables<'_> {
         Ok(None)
     }
 
-    /// The table's place in the manifest.
+    /// Index of the table in the manifest; an error if the backup lacks it.
     pub fn need(&self, field: &str, name: &TableName) -> Result<usize, Misfit> {
         self.find(field, name)?.ok_or(Misfit::TableMissing { field: field.to_owned(), table: name.name.clone() })
     }
 
-    /// The column's place in its table; `None` if the table lacks it.
+    /// Index of the column in its table; `None` if the table lacks it.
     pub fn find_column(&self, field: &str, table: usize, column: &str) -> Result<Option<usize>, Misfit> {
         self.profile.assert_column(field, column)?;
         let columns = &self.tables[table].columns;
@@ -101,7 +101,7 @@ impl Tables<'_> {
         Ok(exact.or_else(|| columns.iter().position(|c| c.name.eq_ignore_ascii_case(column))))
     }
 
-    /// The column's place in its table.
+    /// Index of the column in its table; an error if the table lacks it.
     pub fn need_column(&self, field: &str, table: usize, column: &str) -> Result<usize, Misfit> {
         self.find_column(field, table, column)?.ok_or(Misfit::ColumnMissing {
             field: field.to_owned(),
@@ -124,18 +124,18 @@ impl Tables<'_> {
         template_columns(text).try_for_each(|column| self.need_column(field, table, column).map(drop))
     }
 
-    /// How many of the columns are there; one that is not must be optional.
+    /// How many of the columns the table has; one that it lacks must be optional.
     fn columns(&self, field: &str, table: usize, columns: &[ColumnSpec]) -> Result<usize, Misfit> {
-        let mut there = 0;
+        let mut found = 0;
         for column in columns {
             let field = format!("{field}.columns[{}]", column.column);
             match self.find_column(&field, table, &column.column)? {
-                Some(_) => there += 1,
+                Some(_) => found += 1,
                 None if column.optional => {}
                 None => drop(self.need_column(&field, table, &column.column)?),
             }
         }
-        Ok(there)
+        Ok(found)
     }
 }
 
@@ -209,7 +209,7 @@ fn lookup_fits(lookup: &Lookup, field: &str, tables: Tables<'_>) -> Result<(), M
     tables.conditions_fit(field, table, &lookup.conditions)
 }
 
-/// The tables of custom fields may lack; one that is there must have the columns that make it what it is.
+/// The tables of custom fields may be missing; one that exists must have the columns that are read.
 fn custom_fits(custom: &Custom, field: &str, tables: Tables<'_>) -> Result<(), Misfit> {
     let key = [custom.key.as_str()];
     let values = [custom.key.as_str(), "FIELD_ID"];

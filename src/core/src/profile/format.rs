@@ -9,7 +9,7 @@ const SHEET_ROWS: i32 = 1_048_575;
 /// Most characters of a spreadsheet's cell.
 const SHEET_CELL: i32 = 32_767;
 
-/// What a profile says of the format. What it leaves out is the preset's.
+/// The format in a profile. What it leaves out is taken from the preset.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Format {
@@ -91,7 +91,7 @@ pub enum FormulaGuard {
     Never,
 }
 
-/// A format with nothing left open.
+/// A complete format: a profile's own settings over its preset.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Style {
     /// One ASCII character between cells.
@@ -177,7 +177,7 @@ fn preset(name: &str) -> Option<Style> {
 }
 
 impl Format {
-    /// The format with nothing left open, or the field that makes no sense.
+    /// The complete format, or the field that is wrong.
     pub fn style(&self) -> Result<Style, ProfileFault> {
         let name = self.preset.as_deref().unwrap_or(PRESETS[0]);
         let base = preset(name).ok_or_else(|| ProfileFault::UnknownPreset { preset: name.to_owned() })?;

@@ -1,20 +1,20 @@
-//! From the claim on: nobody can revoke, and nothing destructive is begun twice. What the operator itself would not have claimed
-//! is not acted upon.
+//! Decisions after the claim: nobody can revoke, and nothing destructive begins twice (I2). A claim that this operator
+//! would not have written is not acted on.
 
 use super::inputs::{ClaimState, Phase, RestoreAction, RestoreInputs, RestorePlan, StepState, Terminal};
 use super::{CLAIM_START_DEADLINE, MAX_ATTEMPTS, unknown_claim, waits};
-use crate::gate::{RunRefusal, Mode};
+use crate::gate::{Mode, RunRefusal};
 use crate::names::RestoreStep;
 use crate::result::{Done, TAKEN_BACK};
 use chrono::{DateTime, TimeDelta, Utc};
 
-/// What a Job's end may take to be noticed.
+/// How long it may take until the end of a Job is noticed.
 const GRACE: TimeDelta = TimeDelta::minutes(10);
 /// What a person does about a claim that nobody should have been able to write.
 const FIND_WRITER: &str =
     "find out in the API server's audit log who wrote it and what else they wrote, then create another request";
 
-/// Decides for a request that status says is claimed. `now` is the operator's clock.
+/// The next action for a request that has a claim in status. `now` is the operator's clock.
 pub(super) fn claimed(facts: &RestoreInputs, claim: &ClaimState, now: DateTime<Utc>) -> RestorePlan {
     if let Some(why) = &claim.impossible {
         let message =
@@ -23,7 +23,7 @@ pub(super) fn claimed(facts: &RestoreInputs, claim: &ClaimState, now: DateTime<U
     }
     let (plan, last) = match facts.gate.mode {
         Mode::CrmExport => (exporting(facts, claim, now), waits::work_end(facts, now)),
-        // The swap, and whoever ends one that was lost.
+        // The swap's Job, and the recover-cutover Jobs after a lost one.
         Mode::FullRestore | Mode::Undo => {
             (cutting_over(facts, claim, now), claim.at + CLAIM_START_DEADLINE + facts.job_limit * MAX_ATTEMPTS)
         }
@@ -38,7 +38,7 @@ pub(super) fn claimed(facts: &RestoreInputs, claim: &ClaimState, now: DateTime<U
     }
 }
 
-/// A Job that is suspended, or that nobody runs, would be waited for without end. `last`: when the last one may begin.
+/// A Job that is suspended or never scheduled is not waited for without end. `last`: when the last Job may begin.
 fn with_job_deadline(plan: RestorePlan, facts: &RestoreInputs, last: DateTime<Utc>, now: DateTime<Utc>) -> RestorePlan {
     let deadline = last + facts.job_limit + GRACE;
     if now < deadline {
@@ -52,16 +52,17 @@ fn with_job_deadline(plan: RestorePlan, facts: &RestoreInputs, last: DateTime<Ut
     RestorePlan::attention("JobOverdue", message)
 }
 
-/// The claim stands in status, and a fresh read finds a key missing that nobody can turn any more: no operator wrote that claim.
+/// Status has a claim, and a fresh read lacks an approval or payment that can no longer be added: no operator wrote it.
 pub fn claim_without_approval(closed: &RunRefusal) -> RestorePlan {
-    let message = format!("status.claim stands, and both keys do not: {closed}. Nothing was begun by it; {FIND_WRITER}");
+    let message =
+        format!("status.claim stands, and both keys do not: {closed}. Nothing was begun by it; {FIND_WRITER}");
     RestorePlan::attention("ClaimWithoutKeys", message)
 }
 
 fn exporting(facts: &RestoreInputs, claim: &ClaimState, now: DateTime<Utc>) -> RestorePlan {
     let exporting = |action| RestorePlan::new(action, Phase::Exporting, "Exporting", "writing the CSV files");
     match &facts.export {
-        // A Job of ours that is there is taken up whenever it is found; a new one is made only soon after the claim.
+        // An existing Job of ours is adopted whenever it is found; a new one is created only soon after the claim.
         StepState::None if claim.job_exists || (!claim.job_seen && now < claim.at + CLAIM_START_DEADLINE) => {
             exporting(RestoreAction::Start(RestoreStep::Export, 1))
         }
@@ -83,7 +84,7 @@ fn cutting_over(facts: &RestoreInputs, claim: &ClaimState, now: DateTime<Utc>) -
     let plan = |action| RestorePlan::new(action, Phase::CuttingOver, "CuttingOver", "swapping the databases");
     let look = unknown_claim::what_to_inspect(facts.gate.mode);
     match &facts.cutover {
-        // The Job was there and is gone: whether it ran cannot be told from here (I2).
+        // The Job existed and is gone: whether it ran cannot be told from here (I2).
         StepState::None if claim.job_seen => {
             let message = format!("the cut-over Job vanished without a report; {look}");
             recover_or_escalate(facts, "CutoverJobGone", &message)
@@ -104,12 +105,14 @@ fn cutting_over(facts: &RestoreInputs, claim: &ClaimState, now: DateTime<Utc>) -
             RestorePlan::attention("UnexpectedReport", format!("the cut-over Job's report is another step's; {look}"))
         }
         StepState::Failed { reason, message, .. } => RestorePlan::fail(reason, message),
-        StepState::Lost { message, .. } => recover_or_escalate(facts, "CutoverOutcomeUnknown", &format!("{message}; {look}")),
+        StepState::Lost { message, .. } => {
+            recover_or_escalate(facts, "CutoverOutcomeUnknown", &format!("{message}; {look}"))
+        }
     }
 }
 
-/// The cut-over left no word. A Job of another kind asks the server and ends it, one way or the other; it swaps nothing. If that
-/// cannot be had either, a person must look.
+/// The cut-over left no report. A recover-cutover Job asks the server and ends it, one way or the other; it begins no swap.
+/// If no such Job succeeds, a person must look.
 fn recover_or_escalate(facts: &RestoreInputs, reason: &str, message: &str) -> RestorePlan {
     let start = |attempt| {
         let message = "the cut-over was lost in the middle: it is ended by what the server says of it";

@@ -1,4 +1,4 @@
-//! What a restore decision rests on and what it says.
+//! The inputs of a restore decision ([`RestoreInputs`]) and its result ([`RestorePlan`]).
 
 use super::reminders;
 use crate::gate::RunInputs;
@@ -6,7 +6,7 @@ use crate::names::RestoreStep;
 use crate::result::{Done, ExportSummary};
 use chrono::{DateTime, TimeDelta, Utc};
 
-/// How long people have.
+/// Deadlines of people, and the pause before a retry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Deadlines {
     /// From creation to the helpdesk's decision.
@@ -20,7 +20,7 @@ pub struct Deadlines {
 /// A refund that billing owes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RefundOwed {
-    /// Since when: the end of the request.
+    /// End of the request: the refund's deadline counts from it.
     pub since: DateTime<Utc>,
 }
 
@@ -31,16 +31,16 @@ pub enum Eligibility {
     Yes,
     /// Not known, or an obstacle that may pass.
     NotYet {
-        /// CamelCase.
+        /// Reason in CamelCase.
         reason: String,
-        /// For people.
+        /// Sentence for people.
         message: String,
     },
     /// It cannot; the request ends.
     Never {
-        /// CamelCase.
+        /// Reason in CamelCase.
         reason: String,
-        /// For people.
+        /// Sentence for people.
         message: String,
     },
 }
@@ -53,31 +53,31 @@ pub enum StepState {
     None,
     /// Its Job runs.
     Running {
-        /// Which attempt, from 1.
+        /// Number of the attempt, from 1.
         attempt: i32,
     },
     /// Its Job succeeded and said so.
     Succeeded(Done),
     /// Its Job failed and said why.
     Failed {
-        /// Which attempt.
+        /// Number of the attempt, from 1.
         attempt: i32,
         /// Whether another attempt may succeed.
         retryable: bool,
-        /// CamelCase.
+        /// Reason in CamelCase.
         reason: String,
-        /// For people.
+        /// Sentence for people.
         message: String,
-        /// When.
+        /// When it ended: the pause before the next attempt counts from it.
         at: DateTime<Utc>,
     },
     /// Its Job ended or vanished without saying what it did.
     Lost {
-        /// Which attempt.
+        /// Number of the attempt, from 1.
         attempt: i32,
         /// What is known.
         message: String,
-        /// When.
+        /// When it ended: the pause before the next attempt counts from it.
         at: DateTime<Utc>,
     },
 }
@@ -87,34 +87,34 @@ pub enum StepState {
 pub enum Terminal {
     /// A full restore was done.
     Restored {
-        /// The name that the old database is kept under.
+        /// Name of the replaced database, which is kept.
         previous_database: String,
-        /// How long the live name was not to be had.
+        /// Milliseconds without a database of the live name; -1 if nobody measured it.
         downtime_millis: i64,
         /// When the swap committed.
         committed_at: DateTime<Utc>,
     },
     /// The CSV files are in the bucket.
     Exported(ExportSummary),
-    /// Helpdesk said no.
+    /// The helpdesk denied it; the text says who and why.
     Denied(String),
     /// A deadline passed.
     Expired {
         /// `ApprovalExpired`, `PaymentExpired` or `HoldExpired`.
         reason: &'static str,
-        /// For people.
+        /// Sentence for people.
         message: String,
     },
     /// It could not be done; the live database is as it was.
     Failed {
-        /// CamelCase.
+        /// Reason in CamelCase.
         reason: String,
-        /// For people.
+        /// Sentence for people.
         message: String,
     },
     /// It cannot be told whether the destructive step took effect.
     NeedsAttention {
-        /// CamelCase.
+        /// Reason in CamelCase.
         reason: String,
         /// What a human must look at.
         message: String,
@@ -126,9 +126,9 @@ pub enum Terminal {
 pub struct ClaimState {
     /// When it was written.
     pub at: DateTime<Utc>,
-    /// The Job it is for was seen in the cluster at least once.
+    /// The claimed Job was seen in the cluster at least once.
     pub job_seen: bool,
-    /// That Job is in the cluster now, though status does not say so: whoever created it ended before writing it down.
+    /// That Job exists although status does not say so: the operator crashed between creating it and writing that down.
     pub job_exists: bool,
     /// What no operator would have written: the name of another Job, or a time that has not come.
     pub impossible: Option<String>,
@@ -140,11 +140,11 @@ pub struct ClaimState {
 pub struct WorkerClaim {
     /// When the worker claimed, by its clock.
     pub at: DateTime<Utc>,
-    /// UID of its Job.
+    /// UID of the Job that claimed.
     pub job_uid: String,
-    /// Its pod.
+    /// Name of the pod that claimed.
     pub pod: String,
-    /// What that Job reported; [`Step::None`] is nothing, so far.
+    /// What that Job reported; [`StepState::None`] if nothing so far.
     pub step: StepState,
 }
 
@@ -158,7 +158,7 @@ pub struct RestoreInputs {
     pub approved_since: Option<DateTime<Utc>>,
     /// Since when it is being deleted.
     pub deleting: Option<DateTime<Utc>>,
-    /// It has prepared something that never became the live database and was not dropped.
+    /// A prepared database may be left on the server: it never became the live one and was not dropped.
     pub prepared_left: bool,
     /// It ended earlier.
     pub ended: bool,
@@ -166,35 +166,35 @@ pub struct RestoreInputs {
     pub pinned: bool,
     /// Why it can or cannot be served.
     pub eligibility: Eligibility,
-    /// The locks, `eligible` as in `eligibility`.
+    /// Approval, payment and what else must hold before a Job runs; its `eligible` agrees with `eligibility`.
     pub gate: RunInputs,
     /// End of the hold, while there is one.
     pub held_until: Option<DateTime<Utc>>,
-    /// The claim.
+    /// The claim in status.
     pub claim: Option<ClaimState>,
-    /// What the bucket knows of a claim and status does not.
+    /// A claim in the bucket that status does not know.
     pub unknown_claim: Option<WorkerClaim>,
-    /// Why this request's record in the bucket is not what was written there: nothing new is begun on top of it.
+    /// Why the audit record in the bucket is not what was written there: nothing new begins on top of it.
     pub record_error: Option<String>,
     /// How long the claimed step's Job may run.
     pub job_limit: TimeDelta,
-    /// Steps.
+    /// Latest preflight.
     pub preflight: StepState,
-    /// Steps.
+    /// Latest attempt to fill the new database.
     pub prepare: StepState,
-    /// Steps.
+    /// The one cut-over.
     pub cutover: StepState,
     /// Whether a swap that was lost in the middle can be ended by another Job: its server is known.
     pub can_recover: bool,
-    /// Steps.
+    /// Latest attempt to recover a lost cut-over.
     pub recover: StepState,
-    /// Steps.
+    /// Latest attempt to write the export.
     pub export: StepState,
-    /// Attempts at the mode's repeatable step, filling or exporting, that failed in a way that the next one meets again.
+    /// Failed attempts at prepare or export that count against the request ([`super::is_fault`]).
     pub faults: i32,
-    /// Of an export that wants to know what the live database still has: how far asking it is.
+    /// Latest attempt to list the live database's ids; `None` where the export does not need them.
     pub live_ids: Option<StepState>,
-    /// Whether the server's restore lane has room.
+    /// Whether the server has a free restore slot.
     pub slot_free: bool,
     /// Whether a dump of this database runs: it ends before the claim.
     pub dumping: bool,
@@ -202,11 +202,11 @@ pub struct RestoreInputs {
     pub not_before: Option<DateTime<Utc>>,
     /// The maintenance window's end.
     pub not_after: Option<DateTime<Utc>>,
-    /// How long people have.
+    /// Deadlines of people, and the pause before a retry.
     pub deadlines: Deadlines,
-    /// The mark that people were reminded of last.
+    /// The reminder instant that was used last ([`reminders`]).
     pub reminded: Option<DateTime<Utc>>,
-    /// It has ended, was paid, brought nothing, and no refund is recorded.
+    /// The request has ended, was paid, brought nothing, and no refund is recorded.
     pub owed: Option<RefundOwed>,
 }
 
@@ -219,19 +219,19 @@ pub enum RestoreAction {
     Pin,
     /// Hold the backup.
     Hold,
-    /// Create the step's Job.
+    /// Create the step's Job, as this attempt.
     Start(RestoreStep, i32),
     /// Write the claim, then create its Job.
     Claim(RestoreStep),
-    /// End its Jobs, and drop what they prepared.
+    /// Stop its Jobs, and drop the database that they prepared.
     Drop,
     /// Write the end.
     Finish(Terminal),
-    /// Release the hold and let the object go.
+    /// Release the hold, and let the object be deleted.
     Release,
 }
 
-/// How far a request is. For eyes only: nothing is decided by it.
+/// How far a request is. For people only: nothing is decided by it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
     /// Whether it is possible is being found out.
@@ -273,11 +273,11 @@ pub enum WaitingOn {
     PlatformTeam,
     /// The maintenance window or a free place.
     Queue,
-    /// Nobody.
+    /// Nobody: it has ended.
     Nobody,
 }
 
-/// The decision, with what people are told.
+/// The decision, and what status shows of it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RestorePlan {
     /// What to do.
@@ -294,7 +294,7 @@ pub struct RestorePlan {
     pub message: String,
     /// When to decide again, besides changes of the objects.
     pub wake: Option<DateTime<Utc>>,
-    /// The mark of the wait that people are to be reminded of now.
+    /// The reminder instant that is due now.
     pub remind: Option<DateTime<Utc>>,
 }
 
@@ -329,12 +329,12 @@ impl RestorePlan {
         Self { wake: Some(at), ..self }
     }
 
-    /// Reminds whoever it waits for, now and later, until the deadline.
-    pub(super) fn reminding(self, since: DateTime<Utc>, told: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Self {
+    /// Reminds whoever it waits for until the deadline; `last` is the reminder that was sent last.
+    pub(super) fn reminding(self, since: DateTime<Utc>, last: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Self {
         let Some(deadline) = self.deadline else { return self };
         let next = reminders::next(since, deadline, now);
         let wake = self.wake.into_iter().chain(next).min();
-        Self { remind: reminders::due(since, deadline, told, now), wake, ..self }
+        Self { remind: reminders::due(since, deadline, last, now), wake, ..self }
     }
 
     pub(super) fn finish(terminal: Terminal) -> Self {

@@ -1,8 +1,9 @@
-//! When people who are waited for are reminded: half-way, a day before and four hours before a wait ends, each once.
+//! When people are reminded of a request that waits for them: half-way, a day before and four hours before the deadline.
+//! Each reminder is sent once.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-/// So long before the end, in waits that are at least twice as long.
+/// Reminders so long before the deadline, in waits that are at least twice as long.
 const BEFORE: [TimeDelta; 2] = [TimeDelta::hours(24), TimeDelta::hours(4)];
 
 /// The instants at which a wait is worth a reminder, in order.
@@ -18,19 +19,19 @@ pub fn marks(since: DateTime<Utc>, deadline: DateTime<Utc>) -> Vec<DateTime<Utc>
     marks
 }
 
-/// The mark that is to be told of now: the newest that has passed, if none as late was `told`. An operator that was away
-/// for two of them tells one.
+/// The reminder that is due now: the newest instant that has passed, unless one as late was sent (`last`). An operator
+/// that was down for two of them sends one.
 pub fn due(
     since: DateTime<Utc>,
     deadline: DateTime<Utc>,
-    told: Option<DateTime<Utc>>,
+    last: Option<DateTime<Utc>>,
     now: DateTime<Utc>,
 ) -> Option<DateTime<Utc>> {
     let passed = marks(since, deadline).into_iter().rfind(|mark| *mark <= now && now < deadline)?;
-    told.is_none_or(|told| told < passed).then_some(passed)
+    last.is_none_or(|last| last < passed).then_some(passed)
 }
 
-/// The next mark.
+/// The next reminder instant after `now`.
 pub fn next(since: DateTime<Utc>, deadline: DateTime<Utc>, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
     marks(since, deadline).into_iter().find(|mark| *mark > now)
 }
@@ -61,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mark_is_told_once_and_two_missed_ones_as_one() {
+    fn a_reminder_is_sent_once_and_two_missed_ones_as_one() {
         let (since, deadline) = (at("2026-11-22T10:00:00Z"), at("2026-11-25T10:00:00Z"));
         let hour = |h| since + TimeDelta::hours(h);
         assert_eq!(due(since, deadline, None, hour(35)), None);
@@ -80,12 +81,12 @@ mod tests {
         fn whoever_looks_every_so_often_reminds_each_mark_at_most_once(length in 1i64..400_000, pauses in prop::collection::vec(1i64..90_000, 0..60)) {
             let since = at("2026-11-22T10:00:00Z");
             let deadline = since + TimeDelta::seconds(length);
-            let (mut now, mut told, mut count) = (since, None, 0);
+            let (mut now, mut last, mut count) = (since, None, 0);
             for pause in pauses {
                 now += TimeDelta::seconds(pause);
-                if let Some(mark) = due(since, deadline, told, now) {
-                    prop_assert!(mark <= now && now < deadline && told.is_none_or(|t| t < mark));
-                    (told, count) = (Some(mark), count + 1);
+                if let Some(mark) = due(since, deadline, last, now) {
+                    prop_assert!(mark <= now && now < deadline && last.is_none_or(|last| last < mark));
+                    (last, count) = (Some(mark), count + 1);
                 }
             }
             prop_assert!(count <= 3);

@@ -1,4 +1,4 @@
-//! The life of a request, one mutation at a time.
+//! Decisions about a request that is ready to restore, with one input changed at a time.
 
 use super::*;
 use crate::gate::{FourEyes, RunInputs};
@@ -19,7 +19,7 @@ pub(super) fn now() -> DateTime<Utc> {
     at("2026-11-22T12:00:00Z")
 }
 
-/// A FullRestore with both keys turned, ready to prepare.
+/// A FullRestore that is approved and paid, ready to prepare.
 pub(super) fn ready() -> RestoreInputs {
     RestoreInputs {
         created: at("2026-11-22T10:00:00Z"),

@@ -1,5 +1,5 @@
-//! When the cluster remembers less than the world: an etcd restored from a snapshot, or somebody else's Job under our name.
-//! What was claimed in the bucket is never begun a second time (I2); what is known of it is told, the rest is for a person.
+//! Claims and Jobs that status does not know: after an etcd restore, or when a foreign Job has our name. What was claimed
+//! in the bucket is never begun again (I2): its report is taken over, or a person is asked.
 
 use super::super::gate::Mode;
 use super::super::names::RestoreStep;
@@ -11,7 +11,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 const REPORT_PATIENCE: TimeDelta = TimeDelta::seconds(40);
 /// How far a pod's clock may be ahead of ours. Beyond it, waiting by that clock might never end.
 const SKEW: TimeDelta = TimeDelta::seconds(15);
-/// How soon it is looked for again.
+/// How soon the report is looked for again.
 const RECHECK: TimeDelta = TimeDelta::seconds(5);
 
 /// The bucket has a claim of this request by a Job that status does not know.
@@ -56,12 +56,15 @@ pub(super) fn decide_unknown_claim(facts: &RestoreInputs, proof: &WorkerClaim, n
                 StepState::Lost { message, .. } => message.as_str(),
                 _ => "it left no report that says how it ended",
             };
-            RestorePlan::attention("ClaimedBefore", format!("{who}; {said}. It was not begun again; {}", what_to_inspect(mode)))
+            RestorePlan::attention(
+                "ClaimedBefore",
+                format!("{who}; {said}. It was not begun again; {}", what_to_inspect(mode)),
+            )
         }
     }
 }
 
-/// A Job has the name of ours and is not ours. Nothing of it is used, and none is created beside it.
+/// A Job has our name and was not created for this request. Nothing of it is used, and none is created beside it.
 pub fn job_name_taken(step: RestoreStep, job: &str, difference: &str) -> RestorePlan {
     let mode = if step == RestoreStep::Export { Mode::CrmExport } else { Mode::FullRestore };
     let message = format!(
@@ -72,12 +75,12 @@ pub fn job_name_taken(step: RestoreStep, job: &str, difference: &str) -> Restore
     RestorePlan::attention("JobNameTaken", message)
 }
 
-/// What a person must look at before anything else is done.
+/// What a person must check before anything else is done.
 pub(super) fn what_to_inspect(mode: Mode) -> &'static str {
     match mode {
         Mode::CrmExport => "look into exports/ of the bucket: is there a zip of this request's uid?",
         Mode::FullRestore | Mode::Undo => {
-            "look at the server: which database has the live name, and is there a kept one with this request's marker?"
+            "look at the server: which database has the live name, and is there a previous one with this request's marker?"
         }
     }
 }

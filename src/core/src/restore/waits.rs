@@ -1,8 +1,8 @@
-//! What a request waits for besides people: its maintenance window, and the pause after an attempt that failed. Each wait has
-//! an end that is known when it begins (I10).
+//! What a request waits for besides people: its maintenance window, and the pause after a failed attempt. Each wait has an
+//! end that is known when it begins (I10).
 
 use super::{
-    CLAIM_START_DEADLINE, RECHECK, MAX_ATTEMPTS, RestoreAction, RestoreInputs, RestorePlan, StepState, WaitingOn,
+    CLAIM_START_DEADLINE, MAX_ATTEMPTS, RECHECK, RestoreAction, RestoreInputs, RestorePlan, StepState, WaitingOn,
 };
 use crate::gate::Mode;
 use crate::names::RestoreStep;
@@ -11,11 +11,11 @@ use chrono::{DateTime, TimeDelta, Utc};
 /// Longest pause before a repeatable step is tried again.
 const LONGEST_PAUSE: TimeDelta = TimeDelta::minutes(30);
 
-/// How long the deletion of a request waits for what it prepared to be dropped: nobody may be kept from deleting a namespace.
+/// How long deleting a request waits until its prepared database is dropped: it must not block deleting a namespace.
 const LONGEST_DELETION: TimeDelta = TimeDelta::minutes(15);
 
-/// Failures that say something about the hour and nothing about the backup: a server or a store that is away, a node that is
-/// drained, a lock that somebody holds. What is not listed here is met again by whoever loads the same backup again.
+/// Failures of the moment, which say nothing about the backup: an unreachable server or store, a drained node, a held lock.
+/// Any other failure would meet the next attempt at the same backup, too.
 const TEMPORARY: [&str; 8] = [
     "AnotherAttempt",
     "Cancelled",
@@ -32,24 +32,24 @@ pub fn is_fault(reason: &str) -> bool {
     !TEMPORARY.contains(&reason)
 }
 
-/// The window's end, where the request swaps something.
+/// End of the maintenance window; an export has none.
 fn not_after(facts: &RestoreInputs) -> Option<DateTime<Utc>> {
     facts.not_after.filter(|_| facts.gate.mode != Mode::CrmExport)
 }
 
-/// Until when the helpdesk may take: its patience, or the window's end, if that comes first.
+/// Until when the helpdesk may decide: its deadline, or the end of the window if that is earlier.
 pub(super) fn approval_end(facts: &RestoreInputs) -> DateTime<Utc> {
     let patience = facts.created + facts.deadlines.approval;
     not_after(facts).map_or(patience, |end| patience.min(end))
 }
 
-/// Until when the work may begin its last step: the backup must be held, and the window open.
+/// Until when the last step may begin: while the backup is held and the window open.
 pub(super) fn work_end(facts: &RestoreInputs, now: DateTime<Utc>) -> DateTime<Utc> {
     let held = facts.held_until.unwrap_or(now + RECHECK);
     not_after(facts).map_or(held, |end| held.min(end))
 }
 
-/// A window in which nothing can be done any more ends the request, before people decide or pay for it.
+/// A window that can no longer be met ends the request, before people decide or pay.
 pub(super) fn impossible_window(facts: &RestoreInputs, now: DateTime<Utc>) -> Option<RestorePlan> {
     if facts.gate.mode == Mode::CrmExport {
         return None;
@@ -62,7 +62,7 @@ pub(super) fn impossible_window(facts: &RestoreInputs, now: DateTime<Utc>) -> Op
         );
         return Some(RestorePlan::fail("WindowMissed", &message));
     }
-    // A hold that is over has a reason of its own.
+    // An expired hold has its own reason, HoldExpired.
     let held = facts.held_until.filter(|end| now < *end)?;
     let begin = facts.not_before.filter(|begin| *begin >= held)?;
     let message = format!(
@@ -73,7 +73,7 @@ pub(super) fn impossible_window(facts: &RestoreInputs, now: DateTime<Utc>) -> Op
     Some(RestorePlan::fail("WindowBeyondHold", &message))
 }
 
-/// Deleted before its claim: what it prepared goes first, as long as that may take.
+/// Deleted before its claim: the prepared database is dropped first, for at most [`LONGEST_DELETION`].
 pub(super) fn deleting(facts: &RestoreInputs, since: DateTime<Utc>, now: DateTime<Utc>) -> RestorePlan {
     let plan = |action, message| RestorePlan::new(action, None, "Deleting", message);
     let deadline = since + LONGEST_DELETION;
@@ -84,14 +84,15 @@ pub(super) fn deleting(facts: &RestoreInputs, since: DateTime<Utc>, now: DateTim
     plan(RestoreAction::Release, "deleted before its claim: nothing was changed")
 }
 
-/// The swap is not begun after this instant: as long as its Job may be created and may then run, and never after the window.
+/// The swap must not begin after this instant: its Job may be created until [`CLAIM_START_DEADLINE`] after the claim and
+/// then run for `longest`, but never beyond the window.
 pub fn start_by(claimed: DateTime<Utc>, longest: TimeDelta, not_after: Option<DateTime<Utc>>) -> DateTime<Utc> {
     let by = claimed + CLAIM_START_DEADLINE + longest;
     not_after.map_or(by, |end| by.min(end))
 }
 
-/// A repeatable step whose attempt ended without success: it fails for good, waits for its next attempt, or begins it.
-/// `working` is the plan of that attempt.
+/// After a failed attempt at a repeatable step: fail the request, wait for the next attempt, or begin it. `None` if the
+/// step did not fail. `working` makes the plan of an attempt.
 pub(super) fn next_attempt(
     facts: &RestoreInputs,
     step: RestoreStep,
@@ -121,15 +122,15 @@ pub(super) fn next_attempt(
     if now >= due {
         return Some(working(RestoreAction::Start(step, attempt + 1)));
     }
-    let told =
+    let waiting =
         format!("attempt {attempt} failed: {message}; the next one begins at {}", due.format("%Y-%m-%d %H:%M:%S UTC"));
-    // Who is to mend it: of a pod that went, nobody.
+    // A pod that was lost needs nobody's help; any other failure is for the platform team.
     let on = if reason == lost || reason == "Cancelled" { WaitingOn::Operator } else { WaitingOn::PlatformTeam };
-    let plan = RestorePlan { reason: reason.to_owned(), message: told, ..working(RestoreAction::Nothing) };
+    let plan = RestorePlan { reason: reason.to_owned(), message: waiting, ..working(RestoreAction::Nothing) };
     Some(plan.waiting_for(on).with_deadline(deadline).wake_at(due.min(deadline)))
 }
 
-/// The pause after so many attempts: each is twice as long as the one before.
+/// The pause after attempt number `attempt`: twice as long each time, at most [`LONGEST_PAUSE`].
 fn pause(attempt: i32, first: TimeDelta) -> TimeDelta {
     let doublings = u32::try_from(attempt - 1).unwrap_or(0).min(10);
     (first * (1 << doublings)).min(LONGEST_PAUSE.max(first))

@@ -1,4 +1,5 @@
-//! A bucket's rules belong to many: what a storage may change in them, and which rules of others work against it.
+//! Merges Sennight's lifecycle rules into those of a bucket that others use too: what to write, and which foreign rules
+//! would delete or move backups too early.
 
 use super::{AREAS, Expire, HOLD_DAYS, Policy, Rule, area_tags, held_tags};
 use crate::names::{Area, Keys};
@@ -8,13 +9,13 @@ use std::collections::{BTreeMap, BTreeSet};
 /// A rule that the bucket has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Existing {
-    /// What it means.
+    /// The rule, parsed.
     pub rule: Rule,
-    /// The bytes that the store gave for it: what is written back for a foreign rule.
+    /// Its XML as the store gave it: a foreign rule is written back byte by byte.
     pub source: String,
 }
 
-/// What to do with a bucket's rules.
+/// What to write into a bucket's lifecycle configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LifecyclePlan {
     /// They are as they should be.
@@ -23,23 +24,23 @@ pub enum LifecyclePlan {
     Put {
         /// Foreign rules, byte by byte and in their order.
         foreign: Vec<String>,
-        /// Our own.
+        /// Our rules.
         own: Vec<Rule>,
-        /// Ids of our own that were missing, changed or no longer wanted: what the drift was.
+        /// Ids of our rules that were missing, changed or no longer wanted.
         drift: Vec<String>,
     },
 }
 
-/// What a look at a bucket's rules comes to.
+/// The result of comparing a bucket's rules with the wanted ones.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Merge {
     /// What to write.
     pub plan: LifecyclePlan,
-    /// What others' rules do against us; nothing that may be repaired by us.
+    /// Foreign rules that work against us. Only their owners may repair them.
     pub conflicts: Vec<Conflict>,
 }
 
-/// A rule of somebody else that works against a storage. The variant's name is its reason.
+/// A foreign rule that works against a storage. The variant's name is the condition's reason.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, strum::IntoStaticStr)]
 pub enum Conflict {
     /// It deletes our objects before their time.
@@ -47,13 +48,13 @@ pub enum Conflict {
         "lifecycle rule {id:?} deletes objects under {prefix:?} {when}, which must stay {needed} days: narrow its prefix or remove it"
     )]
     ExpiresEarly {
-        /// The foreign rule.
+        /// Id of the foreign rule.
         id: String,
-        /// Our area.
+        /// Key prefix of the affected area.
         prefix: String,
-        /// After how long it deletes.
+        /// When it deletes, in words.
         when: String,
-        /// How long the objects must stay.
+        /// Days that the objects must stay.
         needed: i32,
     },
     /// It moves our objects to a class that cannot be read at once.
@@ -61,11 +62,11 @@ pub enum Conflict {
         "lifecycle rule {id:?} moves objects under {prefix:?} to another storage class after {days} days, while they may still be needed: narrow its prefix or remove it"
     )]
     MovesAway {
-        /// The foreign rule.
+        /// Id of the foreign rule.
         id: String,
-        /// Our area.
+        /// Key prefix of the affected area.
         prefix: String,
-        /// After how many days.
+        /// After how many days it moves them.
         days: i32,
     },
     /// Another storage of Sennight's lies above or below this one.
@@ -115,7 +116,7 @@ fn conflicts<'a>(policy: &Policy, foreign: impl Iterator<Item = &'a Rule>) -> Ve
     let mut found = Vec::new();
     for rule in foreign.filter(|rule| rule.enabled) {
         if let Some(name) = sennight_rule(rule) {
-            // One conflict a storage is enough, and its daily rule is the one that tells its prefix.
+            // One conflict for each other storage is enough; its daily rule shows its prefix.
             let base = rule.prefix.strip_suffix("daily/").filter(|_| name == "daily");
             if let Some(base) = base.filter(|base| touches(base, keys.root())) {
                 found.push(Conflict::Overlap { prefix: base.to_owned() });

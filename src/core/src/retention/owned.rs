@@ -1,5 +1,5 @@
-//! Which objects of a bucket are Sennight's own, told by their keys alone: what the operator deletes or aborts itself must
-//! be. A bucket may have folders of our areas' names that are somebody else's.
+//! Which objects of a bucket are Sennight's, judged by their keys alone. The operator deletes and aborts only these: a bucket
+//! may have foreign folders with the names of our areas.
 
 use super::AREAS;
 use crate::manifest::MANIFEST;
@@ -8,15 +8,15 @@ use crate::names::{Area, BackupId, Keys, segment};
 /// Whose an object is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Owned {
-    /// Nobody else gives such names.
+    /// Ours: nobody else gives such names.
     Ours,
-    /// Its name has the form of ours, and others might choose one like it: the object itself must tell.
+    /// The key has our form, and others might choose one like it: the object itself has to be checked.
     Perhaps,
     /// Somebody else's.
     Foreign,
 }
 
-/// Whose the object of a key in an area is.
+/// Whose object a key in an area names.
 pub fn owned(keys: &Keys, area: Area, key: &str) -> Owned {
     let Some(below) = key.strip_prefix(&keys.area(area)) else { return Owned::Foreign };
     let parts: Vec<&str> = below.split('/').collect();
@@ -38,14 +38,14 @@ pub fn owned(keys: &Keys, area: Area, key: &str) -> Owned {
     }
 }
 
-/// Whose the object is that an unfinished upload would become. It cannot be asked: it does not exist yet.
+/// Whether an unfinished upload is ours. Only its key can tell: the object does not exist yet and has no tags.
 pub fn owned_upload(keys: &Keys, key: &str) -> bool {
-    // A prefix that is not empty is Sennight's, with all that lies below it; the bucket's own rule goes by it, too.
+    // Everything below a prefix that is not empty is Sennight's; the lifecycle rule for uploads assumes the same.
     !keys.root().is_empty() && key.starts_with(keys.root())
         || AREAS.iter().any(|area| owned(keys, *area, key) == Owned::Ours)
 }
 
-/// Whether this is what a key below a backup's directory looks like.
+/// Whether a key below a backup's directory has the form of one of its objects.
 pub fn is_part_of_backup(below: &str) -> bool {
     match below.split_once('/') {
         None => below == MANIFEST || below.strip_prefix("schema.").is_some_and(legal),
@@ -54,7 +54,7 @@ pub fn is_part_of_backup(below: &str) -> bool {
     }
 }
 
-/// The name of a probe's directory below `<prefix>/probe/`: 32 hex digits of chance.
+/// Whether this is the name of a probe's directory below `<prefix>/probe/`: 32 random hex digits.
 pub fn is_probe(name: &str) -> bool {
     name.len() == 32 && name.bytes().all(is_hex)
 }
@@ -76,7 +76,7 @@ fn is_number(text: &str) -> bool {
     text.len() == 6 && text.bytes().all(|b| b.is_ascii_digit())
 }
 
-/// A UID as Kubernetes gives one, or what stands for a Job's in a shell.
+/// A UID of Kubernetes, or the `shell-<8 hex>` that replaces a Job's UID when a person runs a task.
 fn is_uid(text: &str) -> bool {
     let lengths = text.split('-').map(str::len).eq([8, 4, 4, 4, 12]);
     let hex = |text: &str| text.bytes().all(|b| b == b'-' || is_hex(b));

@@ -1,5 +1,5 @@
-//! What a patrol makes of what it finds in a bucket: what the operator deletes where the bucket has no rules, what the
-//! rules should have deleted, and which holds nobody needs any more. Pure: the listing and `now` are arguments.
+//! The patrol's decisions about a bucket's listing: what the operator deletes where the bucket has no rules, what the rules
+//! should have deleted, and which holds nobody needs. Listing and deleting are in `storage`.
 
 use super::owned::{Owned, is_part_of_backup, owned};
 use super::{
@@ -20,9 +20,9 @@ pub const UNFINISHED_DAYS: i64 = 2;
 /// An object as a listing shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Object {
-    /// Its key.
+    /// Key of the object.
     pub key: String,
-    /// When it was stored, by the store's clock.
+    /// When it was stored, by the store's clock; `None` if the store does not say.
     pub stored: Option<DateTime<Utc>>,
 }
 
@@ -31,29 +31,29 @@ pub struct Object {
 pub struct BackupDir {
     /// `daily`, `held` or `safety`.
     pub area: Area,
-    /// Namespace of its schedule.
+    /// Namespace of the BackupSchedule.
     pub namespace: String,
-    /// Name of its schedule.
+    /// Name of the BackupSchedule.
     pub schedule: String,
-    /// Its id.
+    /// Id of the backup.
     pub id: BackupId,
-    /// Its key prefix.
+    /// Key prefix of the directory, ending in `/`.
     pub prefix: String,
     /// Every object below the prefix.
     pub objects: Vec<Object>,
 }
 
-/// What a listing shows: directories of backups, and objects that stand for themselves.
+/// A part of a listing: the directory of a backup, or a single object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Found {
     /// All objects of one directory.
     Backup(BackupDir),
-    /// An object of an area without backups, and whether it is surely ours.
+    /// An object of an area without backups, and whether it is ours.
     Single(Area, Owned, Object),
 }
 
-/// Puts the objects of an area's listing, in the order of keys, together to directories. A directory is given away only
-/// when the listing has gone past it: what is missing at a page's end is not missing in the bucket.
+/// Groups the objects of an area's listing, which come in the order of keys, into directories. A directory is complete only
+/// when the listing has gone past it: its other objects may be on the next page.
 #[derive(Debug)]
 pub struct Grouper {
     area: Area,
@@ -63,12 +63,12 @@ pub struct Grouper {
 }
 
 impl Grouper {
-    /// For one area.
+    /// A grouper of one area's listing.
     pub fn new(keys: &Keys, area: Area) -> Self {
         Self { area, keys: keys.clone(), root: keys.area(area), open: None }
     }
 
-    /// Takes the next object; gives what it completes. Names that are not Sennight's are passed over.
+    /// Takes the next object; returns what is complete by that. Objects that are not Sennight's are skipped.
     pub fn push(&mut self, object: Object) -> Option<Found> {
         if !matches!(self.area, Area::Daily | Area::Held | Area::Safety) {
             let whose = owned(&self.keys, self.area, &object.key);
@@ -110,32 +110,32 @@ impl Grouper {
 }
 
 impl BackupDir {
-    /// The key of its manifest.
+    /// Key of the manifest, whether it exists or not.
     pub fn manifest(&self) -> String {
         format!("{}{MANIFEST}", self.prefix)
     }
 
-    /// Whether the listing had a manifest.
+    /// Whether the listing had the manifest: without one it is no backup (I4).
     pub fn is_whole(&self) -> bool {
         self.objects.iter().any(|object| object.key == self.manifest())
     }
 
-    /// The last sign of life, by the store's clock and the worker's; `None` if the store does not say when it stored an
-    /// object, and then nothing is ever too old.
+    /// When the last object was stored or the run began, whichever is later. `None` if the store does not say when it stored
+    /// an object; then the directory is never too old.
     fn newest(&self) -> Option<DateTime<Utc>> {
         let stored = self.objects.iter().map(|object| object.stored).collect::<Option<Vec<_>>>()?;
         stored.into_iter().max().map(|stored| stored.max(self.id.time()))
     }
 
-    /// When its retention is over, as rules would count: from its last object on. A held twin lies there longer than its
-    /// original and counts from the run's own time.
+    /// When its retention is over, counted like lifecycle rules from its last object on. A copy in `held/` is younger than
+    /// its original and counts from the run's own time.
     fn expiry(&self, days: i32) -> Option<DateTime<Utc>> {
         let from = if self.area == Area::Held { Some(self.id.time()) } else { self.newest() };
         from.map(|from| expires_at(from, days))
     }
 
-    /// What must be deleted first, and then the rest: without its manifest a backup does not exist, so that a deletion that
-    /// breaks off leaves no backup that only seems whole (I4).
+    /// The manifest, which must be deleted first, and the other objects. A deletion that breaks off must not leave a
+    /// manifest whose objects are gone (I4).
     pub fn deletion(&self) -> (Option<String>, Vec<String>) {
         let manifest = self.manifest();
         let rest = self.objects.iter().map(|object| object.key.clone()).filter(|key| *key != manifest).collect();
@@ -152,17 +152,17 @@ pub enum Enforcer {
     Operator,
 }
 
-/// What a patrol goes by.
+/// What a patrol's decisions depend on, besides the listing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Orders {
     /// `retention.days`.
     pub days: i32,
     /// Who lets backups expire.
     pub enforcer: Enforcer,
-    /// Whether orphaned holds are released. Not in a cluster that was set up just now: its schedules and requests may
-    /// still be on their way.
+    /// Whether orphaned holds are released. Not in a cluster that was just set up: its schedules and requests may not
+    /// exist yet.
     pub release: bool,
-    /// The time.
+    /// The current time.
     pub now: DateTime<Utc>,
 }
 
@@ -171,7 +171,7 @@ pub struct Orders {
 pub struct Need {
     /// A RestoreRequest that has not ended.
     pub request: bool,
-    /// A schedule's `retention.keepLastGood`, until then.
+    /// The end of a hold by `retention.keepLastGood`.
     pub last_good: Option<DateTime<Utc>>,
 }
 
@@ -185,20 +185,20 @@ impl Need {
 pub enum Verdict {
     /// Nothing.
     Keep,
-    /// It is deleted: its time is over and the operator is who deletes.
+    /// Delete it: its retention is over, and the operator lets backups expire.
     Delete,
-    /// It is what a failed run left and is deleted, if there is still no manifest.
+    /// Delete what a failed run left, if there is still no manifest.
     DeleteUnfinished,
-    /// Its hold is given up: nobody needs it, and its retention is over.
+    /// Release its hold: nobody needs it, and its retention is over.
     Release,
-    /// A hold that nobody needs any more, but not yet released.
+    /// Report its hold: nobody needs it, but this patrol does not release holds.
     Orphan,
-    /// The bucket's rules should have deleted it, days ago.
+    /// Report it: the bucket's rules should have deleted it days ago.
     Overdue,
 }
 
 impl Orders {
-    /// Whether the tags of a directory's manifest must be read before [`Self::judge`] is asked: of most they need not.
+    /// Whether [`Self::judge`] needs the tags of the directory's manifest. For most it does not, which saves a request each.
     pub fn needs_tags(&self, dir: &BackupDir) -> bool {
         dir.area == Area::Daily && dir.is_whole() && self.expired(dir)
     }
@@ -213,7 +213,7 @@ impl Orders {
         dir.expiry(days).is_some_and(|end| end + TimeDelta::days(OVERDUE_DAYS) <= self.now)
     }
 
-    /// Judges a directory. `tags` are its manifest's, where [`Self::needs_tags`] asked for them and the store has any.
+    /// What to do about a directory. `tags` are those of its manifest, where [`Self::needs_tags`] and the store has tags.
     pub fn judge(&self, dir: &BackupDir, tags: Option<&BTreeMap<String, String>>, need: Need) -> Verdict {
         if !dir.is_whole() {
             return self.judge_unfinished(dir, need);
@@ -225,7 +225,7 @@ impl Orders {
         if held {
             return if self.release { Verdict::Release } else { Verdict::Orphan };
         }
-        // Somebody else's mark on it: rules do not match it, and neither does the sweep.
+        // A person gave the tag another value: no rule matches it, so the operator does not delete it either.
         let marked = tags.and_then(|tags| tags.get(TAG_RETAIN)).is_some_and(|retain| retain != RETAIN_DAILY);
         match self.enforcer {
             Enforcer::Operator if !marked => Verdict::Delete,
@@ -234,7 +234,7 @@ impl Orders {
         }
     }
 
-    /// A hold must end at most [`HOLD_DAYS`] past the expiry, whoever wants it longer (I5).
+    /// Whether somebody needs the backup. A hold ends at most [`HOLD_DAYS`] past the expiry, whoever wants it longer (I5).
     fn needed(&self, dir: &BackupDir, need: Need) -> bool {
         let longest = || dir.expiry(self.days).map(|end| end + TimeDelta::days(i64::from(HOLD_DAYS)));
         let request = need.request && longest().is_none_or(|end| self.now < end);
@@ -243,8 +243,8 @@ impl Orders {
 
     fn judge_unfinished(&self, dir: &BackupDir, need: Need) -> Verdict {
         let old = dir.newest().is_some_and(|at| at + TimeDelta::days(UNFINISHED_DAYS) <= self.now);
-        // A twin on its way to held/ has no manifest yet; rules do not reach there. Nor do they reach data that a hold had
-        // tagged when it broke off, and whose manifest expired.
+        // Rules do not reach two cases: a copy to held/ that broke off before its manifest, and data that an interrupted
+        // hold had tagged and whose manifest expired.
         let stuck = self.release && self.overdue(dir);
         let ours = dir.area == Area::Held || self.enforcer == Enforcer::Operator || stuck;
         if old && ours && need == Need::NOBODY { Verdict::DeleteUnfinished } else { Verdict::Keep }
@@ -261,12 +261,12 @@ impl Orders {
         self.enforcer == Enforcer::Operator && object.stored.is_some_and(|at| expires_at(at, days) <= self.now)
     }
 
-    /// Whether an upload that nobody finished should have been aborted.
+    /// Whether an unfinished upload should have been aborted by now.
     pub fn upload_orphaned(&self, begun: Option<DateTime<Utc>>) -> bool {
         begun.is_some_and(|at| expires_at(at, ABORT_DAYS) <= self.now)
     }
 
-    /// The areas that a patrol walks: where rules delete, what stands alone is theirs.
+    /// The areas that a patrol lists: where rules delete, those without backups are left to them.
     pub fn areas(&self) -> Vec<Area> {
         let backups = |area: &Area| matches!(area, Area::Daily | Area::Held | Area::Safety);
         AREAS.into_iter().filter(|area| self.enforcer == Enforcer::Operator || backups(area)).collect()

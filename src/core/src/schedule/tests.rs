@@ -1,4 +1,4 @@
-//! Slots across zones, DST and odd crons.
+//! Slots in zones with clock changes, and of unusual crons.
 
 use super::*;
 use proptest::prelude::*;

@@ -88,7 +88,9 @@ fn ready(status: &BackupScheduleStatus, told: &Reported) -> Option<Condition> {
         WaitReason::BudgetReached => {
             (reason, "due; waiting for its turn (maxConcurrentDumps, --max-dumps, --jobs-per-minute)")
         }
-        WaitReason::JobSuspended => (reason, "its Job is suspended, by Kueue or a person; it waits until it is resumed"),
+        WaitReason::JobSuspended => {
+            (reason, "its Job is suspended, by Kueue or a person; it waits until it is resumed")
+        }
         WaitReason::Retrying => (reason, "the last dump failed; it is tried again soon"),
         WaitReason::DeadlineMissed => (reason, "the slot passed startingDeadlineSeconds ago; the next one runs"),
     };

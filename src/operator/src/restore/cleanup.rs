@@ -88,7 +88,9 @@ fn facts(
         undo_until: kept.map(|k| k.undo_until),
         undoing: undoing(object, &seen.siblings),
         held_by: kept.and_then(|k| k.held_by.clone()),
-        safety_backup_ready: kept.and_then(|k| k.safety_backup.as_ref()).is_some_and(|s| cleanup::safety_backup_counts(s.expires_at, ctx.now())),
+        safety_backup_ready: kept
+            .and_then(|k| k.safety_backup.as_ref())
+            .is_some_and(|s| cleanup::safety_backup_counts(s.expires_at, ctx.now())),
         safety_backup: step(status, RestoreStep::SafetyBackup, fresh),
         dropping: kept.is_some_and(|k| k.dropping_since.is_some()),
         drop_step: step(status, RestoreStep::DropDatabase, fresh),
@@ -304,7 +306,7 @@ mod tests {
             (json!({"claim": claimed, "jobs": swapped}), true, "nobody knows: nothing is dropped"),
             (json!({"previousDatabase": kept(false), "conditions": undo("True", "Kept")}), false, "the way back"),
             (
-                json!({"previousDatabase": kept(false), "conditions": undo("False", "Clearing")}),
+                json!({"previousDatabase": kept(false), "conditions": undo("False", "Dropping")}),
                 false,
                 "its drop failed so far",
             ),

@@ -17,7 +17,7 @@ use sennight_api::{RestoreRequest, RestoreRequestStatus};
 use sennight_core::authority::Distrust;
 use sennight_core::gate::undo::UndoRefusal;
 use sennight_core::gate::{
-    self, ScheduleFacts, Approval, BackupCandidate, FourEyes, GateInputs, RunInputs, Mode, Payment, RequestedBackup,
+    self, Approval, BackupCandidate, FourEyes, GateInputs, Mode, Payment, RequestedBackup, RunInputs, ScheduleFacts,
 };
 use sennight_core::names::{RestoreStep, restore_job};
 use sennight_core::restore::{ClaimState, Deadlines, Eligibility, RestoreInputs, StepState};
@@ -266,7 +266,11 @@ fn resolve(
 
 fn refused(refusal: &UndoRefusal) -> Eligibility {
     let (reason, message) = (refusal.reason().to_owned(), refusal.to_string());
-    if refusal.is_temporary() { Eligibility::NotYet { reason, message } } else { Eligibility::Never { reason, message } }
+    if refusal.is_temporary() {
+        Eligibility::NotYet { reason, message }
+    } else {
+        Eligibility::Never { reason, message }
+    }
 }
 
 fn eligibility(

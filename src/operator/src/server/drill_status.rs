@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use sennight_api::conditions::ServerCondition;
 use sennight_api::database_server::{DrillRun, DrillStatus};
 use sennight_api::{Condition, ConditionStatus};
-use sennight_core::drill::{DrillCandidate, INTERRUPTIONS, DrillHistory, oldest, longest_without_proof};
+use sennight_core::drill::{DrillCandidate, DrillHistory, INTERRUPTIONS, longest_without_proof, oldest};
 use sennight_core::restore::is_fault;
 use sennight_core::result::Done;
 use sennight_protocol::report::Outcome;

@@ -1,4 +1,4 @@
-//! Flags by which a person names a bucket and a backup in it. What `--storage` takes as JSON, these say in words.
+//! Flags by which a person names a bucket and a backup in it, instead of the JSON of `--storage` and `--task`.
 
 use super::{TaskArgsError, text_or_file};
 use chrono::NaiveDate;
@@ -48,7 +48,7 @@ pub struct StorageArgs {
 }
 
 impl StorageArgs {
-    /// The bucket.
+    /// The storage target; reads files that the flags name.
     pub fn resolve(self) -> Result<StorageTarget, TaskArgsError> {
         let Self {
             storage,
@@ -81,7 +81,7 @@ impl StorageArgs {
     }
 }
 
-/// A shell reads and signs nothing, so that any of the keys may be the current one.
+/// The manifest keys of a directory. Nothing is signed at a shell, so any of the keys may be the current one.
 fn keys(dir: String, required: bool) -> Result<ManifestKeys, TaskArgsError> {
     let read = || {
         let names = std::fs::read_dir(&dir)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
@@ -117,29 +117,29 @@ pub struct BackupArgs {
     pub sha256: Option<String>,
 }
 
-/// Why there is no such backup.
+/// Why no backup was opened.
 #[derive(Debug, thiserror::Error)]
 pub enum PickError {
-    /// The bucket, or the backup in it.
+    /// The bucket, or the backup in it, cannot be read.
     #[error(transparent)]
     Catalogue(#[from] CatalogueError),
-    /// Not said.
+    /// Namespace and schedule are missing.
     #[error("say whose backup: --namespace and --schedule")]
     Whose,
-    /// None.
+    /// The schedule has no such backup.
     #[error("{namespace}/{schedule} has no usable backup{of}; `sennight catalogue` lists what there is")]
     None {
-        /// Namespace.
+        /// Namespace of the BackupSchedule.
         namespace: String,
-        /// Schedule.
+        /// Name of the BackupSchedule.
         schedule: String,
-        /// Which one was asked for.
+        /// Day or id that was asked for, in words.
         of: String,
     },
 }
 
 impl BackupArgs {
-    /// Finds the backup and opens it.
+    /// Finds the backup in the bucket and reads its manifest.
     pub async fn open(self, store: &Store) -> Result<OpenBackup, PickError> {
         let Self { namespace, schedule, date, id, sha256 } = self;
         let (Some(namespace), Some(schedule)) = (namespace, schedule) else { return Err(PickError::Whose) };
@@ -156,7 +156,7 @@ impl BackupArgs {
             return Ok(store.open(&backup, None).await?);
         }
         for damaged in &catalogue.damaged {
-            tracing::error!(reason = damaged.reason(), error = %damaged, "a backup that cannot be used");
+            tracing::error!(reason = damaged.reason(), error = %damaged, "damaged backup skipped");
         }
         let of = date.map(|date| format!(" of {date}")).or(id.map(|id| format!(" {id}"))).unwrap_or_default();
         Err(PickError::None { namespace, schedule, of })

@@ -1,4 +1,4 @@
-//! Flags of `operator` about pace: how many Jobs and how large, and how long things may take.
+//! Flags of `operator` about Jobs and time: how many Jobs and how large, deadlines, intervals and pauses.
 
 use clap::Args;
 use sennight_operator::settings::{JobSettings, Timing, duration};
@@ -33,17 +33,17 @@ pub struct TimingArgs {
     /// An approved request that nobody paid for this long expires.
     #[arg(long, default_value = "120h", value_parser = duration)]
     pub payment_deadline: Duration,
-    /// Pause between two looks at a BackupStorage.
+    /// Pause between two checks of a BackupStorage.
     #[arg(long, default_value = "10m", value_parser = duration)]
     pub storage_interval: Duration,
-    /// Pause between two walks through all backups of a BackupStorage: what is overdue is reported, and deleted where the
-    /// bucket has no rules. One listing request for a thousand objects.
+    /// Pause between two patrols of a BackupStorage, which list all backups: what is overdue is reported, and deleted where
+    /// the bucket has no rules. One listing request for a thousand objects.
     #[arg(long, default_value = "1h", value_parser = duration)]
     pub patrol_interval: Duration,
-    /// Pause between two looks at the admission policies.
+    /// Pause between two checks of the admission policies.
     #[arg(long, default_value = "1m", value_parser = duration)]
     pub authority_interval: Duration,
-    /// Pause between two looks at a running Job.
+    /// Pause between two checks of a running Job.
     #[arg(long, default_value = "30s", value_parser = duration)]
     pub job_interval: Duration,
     /// First pause before a failed dump is tried again; doubles with each attempt, at most 3h.

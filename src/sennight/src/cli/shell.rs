@@ -1,5 +1,5 @@
-//! The verbs that need no cluster: look into a bucket, check a backup, get it back as files. They write nothing into the
-//! bucket, so that the right to read is enough.
+//! The commands for people that need no cluster: list a bucket, check a backup, restore it to files. They write nothing into
+//! the bucket, so that the right to read is enough.
 
 use super::backup_args::{BackupArgs, StorageArgs};
 use super::{TaskArgs, TaskArgsError};
@@ -16,10 +16,10 @@ use tracing::{error, info};
 /// How results are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum Output {
-    /// For eyes.
+    /// Text for people.
     #[default]
     Table,
-    /// For programs.
+    /// JSON for programs.
     Json,
 }
 
@@ -46,12 +46,12 @@ pub struct VerifyArgs {
     pub pod: Option<String>,
 }
 
-/// Who asks for a `verify`.
+/// Whether `verify` runs in a Job or for a person.
 #[derive(Debug)]
 pub enum VerifyMode {
-    /// A Job, by tasks: the result is filed in the bucket.
+    /// In a Job, by tasks: the report is stored in the bucket.
     ByJob(TaskArgs),
-    /// A person, by flags: the result is printed.
+    /// For a person, by flags: the result is printed.
     ByPerson(Box<Shell>),
 }
 
@@ -103,7 +103,7 @@ pub struct CatalogueArgs {
     pub output: Output,
 }
 
-/// What a person asked for.
+/// A command of a person.
 #[derive(Debug)]
 pub enum Shell {
     /// Check a backup.
@@ -121,18 +121,18 @@ pub enum Shell {
     Catalogue(CatalogueArgs),
 }
 
-/// A backup that was read back whole.
+/// Output of `verify` for a backup that is good.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Verified {
     #[serde(flatten)]
     backup: BackupSummary,
-    /// Id of the key that signed it and that was at hand.
+    /// Id of the key that signed it; absent if it was not signed or not checked.
     signed_with: Option<String>,
 }
 
 impl Shell {
-    /// Does it, prints the result, and gives the exit code: 0, or 1 for a damaged backup, or 3 where nothing could be done.
+    /// Runs it, prints the result, and returns the exit code: 0, or 1 for a damaged backup, or 3 where nothing could be done.
     pub async fn run(self) -> i32 {
         match self.answer().await {
             Ok(code) => code,
@@ -148,10 +148,10 @@ impl Shell {
             Self::Verify { storage, backup, output } => {
                 let store = connect(storage).await?;
                 let open = backup.open(&store).await?;
-                info!(backup = %open.manifest.id, bytes = open.manifest.totals.stored_bytes, "reading all of it");
-                let unseen = ProgressWriter::silent();
-                if let Err(error) = verify::check_all(&store, &open.backup.prefix, &open.manifest, &unseen).await {
-                    error!(backup = %open.manifest.id, %error, "the backup is not whole");
+                info!(backup = %open.manifest.id, bytes = open.manifest.totals.stored_bytes, "verify started");
+                let progress = ProgressWriter::silent();
+                if let Err(error) = verify::check_all(&store, &open.backup.prefix, &open.manifest, &progress).await {
+                    error!(backup = %open.manifest.id, %error, "backup damaged");
                     return Ok(EXIT_RETRY);
                 }
                 print_verified(&store, &open, output)?;
@@ -213,7 +213,7 @@ fn print(output: Output, value: &impl Serialize, words: &str) -> Result<(), serd
     Ok(())
 }
 
-/// Columns as wide as their widest cell; the last one is not filled up.
+/// A table with columns as wide as their widest cell; the last column is not padded.
 fn table(found: &[FoundBackup]) -> String {
     let head = ["SCHEDULE", "ID", "DAY", "TENANT", "ROWS", "BYTES", "HELD", "STATE"].map(str::to_owned);
     let rows: Vec<[String; 8]> = std::iter::once(head).chain(found.iter().map(row)).collect();

@@ -1,4 +1,4 @@
-//! The worker's verbs on the command line: one subcommand a verb of the protocol, all with the same arguments.
+//! The worker's verbs on the command line: one subcommand for each verb of the protocol, all with the same arguments.
 
 use clap::{ArgMatches, Args, Command, FromArgMatches, Subcommand};
 use sennight_protocol::target::StorageTarget;
@@ -29,7 +29,7 @@ pub struct TaskArgs {
 pub struct TaskCommand {
     /// The verb, as [`Task::parse`] takes it.
     pub verb: &'static str,
-    /// Its arguments.
+    /// Arguments of the verb.
     pub args: TaskArgs,
 }
 
@@ -38,7 +38,7 @@ fn verbs() -> impl Iterator<Item = &'static Verb> {
     Task::VERBS.iter().filter(|verb| verb.name != "verify")
 }
 
-/// By hand what `derive(Subcommand)` makes of an enum: here the variants are the protocol's table.
+/// Written by hand, because the subcommands are the protocol's table and not the variants of an enum.
 impl Subcommand for TaskCommand {
     fn augment_subcommands(command: Command) -> Command {
         command.subcommands(verbs().map(|verb| TaskArgs::augment_args(Command::new(verb.name)).about(verb.about)))
@@ -70,17 +70,17 @@ impl FromArgMatches for TaskCommand {
 /// Why worker arguments were not accepted.
 #[derive(Debug, thiserror::Error)]
 pub enum TaskArgsError {
-    /// A file named by `@file`.
+    /// A file named by `@file` cannot be read.
     #[error("{flag} @{path}: {source}")]
     File {
-        /// The flag.
+        /// Name of the flag.
         flag: &'static str,
-        /// The file.
+        /// Path of the file.
         path: String,
         /// Why it cannot be read.
         source: std::io::Error,
     },
-    /// The JSON or the number of tasks.
+    /// The JSON or the number of tasks is wrong.
     #[error(transparent)]
     Task(#[from] TaskParseError),
 }
@@ -93,7 +93,7 @@ pub fn text_or_file(flag: &'static str, value: &str) -> Result<String, TaskArgsE
     std::fs::read_to_string(path).map_err(|source| TaskArgsError::File { flag, path: path.to_owned(), source })
 }
 
-/// A worker's arguments, parsed.
+/// A task with all that the worker needs to run it.
 #[derive(Debug)]
 pub struct ResolvedTask {
     /// What to do.
@@ -109,7 +109,7 @@ pub struct ResolvedTask {
 }
 
 impl TaskArgs {
-    /// The order of a verb; `random` names a run from a shell.
+    /// Parses the arguments of a verb; `random` names the run where no Job does.
     pub fn resolve(self, verb: &str, random: u32) -> Result<ResolvedTask, TaskArgsError> {
         let Self { storage, tasks, job_uid, pod, at_once } = self;
         let tasks = tasks.iter().map(|task| text_or_file("--task", task)).collect::<Result<Vec<_>, _>>()?;

@@ -169,5 +169,8 @@ fn a_request_that_is_deleted_before_its_claim_takes_what_it_prepared_with_it() {
     assert!(drops.wake.is_some_and(|wake| wake <= now() + RECHECK));
     assert_eq!(deleted(15, true).action, RestoreAction::Release, "a server that is away keeps nobody from deleting");
     assert_eq!(deleted(0, false).action, RestoreAction::Release);
-    assert_eq!(with(|f| (f.ended, f.deleting, f.prepared_left) = (true, Some(now()), true)).action, RestoreAction::Release);
+    assert_eq!(
+        with(|f| (f.ended, f.deleting, f.prepared_left) = (true, Some(now()), true)).action,
+        RestoreAction::Release
+    );
 }
