@@ -20,34 +20,34 @@ guard() {
 
 # What may run at all: the locks.
 locks=i1_each_closed_lock_refuses_by_itself
-gate=src/core/src/gate/locks.rs
-guard lib "eligible" $gate '(!k.eligible).then_some(Closed::NotEligible)' '{ let _ = k; None }' $locks
-guard lib "the backup is held" $gate '(!k.held).then_some(Closed::NotHeld)' '{ let _ = k; None }' $locks
-guard lib "a denial is final" $gate 'Approval::Denied { by, why } => Some(Closed::Denied { by: by.clone(), why: why.clone() }),' 'Approval::Denied { .. } => None,' $locks
+gate=src/core/src/gate/rules.rs
+guard lib "eligible" $gate '(!k.eligible).then_some(RunRefusal::NotEligible)' '{ let _ = k; None }' $locks
+guard lib "the backup is held" $gate '(!k.held).then_some(RunRefusal::NotHeld)' '{ let _ = k; None }' $locks
+guard lib "a denial is final" $gate 'Approval::Denied { by, why } => Some(RunRefusal::Denied { by: by.clone(), why: why.clone() }),' 'Approval::Denied { .. } => None,' $locks
 guard lib "an approval that nobody stamped" $gate 'Approval::Approved { by } if !by.is_empty() => None,' 'Approval::Approved { .. } => None,' $locks
 guard lib "a payment that nobody stamped" $gate 'Payment::Paid { by } if !by.is_empty() => None,' 'Payment::Paid { .. } => None,' $locks
-guard lib "the approver is not the payer" $gate 'if a == p => Some' 'if a == p && a.is_empty() => Some' $locks
+guard lib "the approver is not the payer" $gate 'if a == p => {' 'if a == p && a.is_empty() => {' $locks
 guard lib "four eyes" $gate '(applies && same).then' '(applies && same && by.is_empty()).then' $locks
-guard lib "the policies are whole" $gate 'k.authority.as_ref().err().map' 'k.authority.as_ref().err().filter(|_| false).map' $locks
-guard lib "another tenant's backup" src/core/src/gate.rs 'let difference = e.account?.identity.first_difference(found)?;' 'let difference = e.account?.identity.first_difference(found).filter(|_| false)?;' i7_another_tenants_backup_is_refused_by_each_identity_field
+guard lib "the policies are whole" $gate 'k.policies.as_ref().err().map' 'k.policies.as_ref().err().filter(|_| false).map' $locks
+guard lib "another tenant's backup" src/core/src/gate.rs 'let difference = e.schedule?.identity.first_difference(found)?;' 'let difference = e.schedule?.identity.first_difference(found).filter(|_| false)?;' i7_another_tenants_backup_is_refused_by_each_identity_field
 
-guard lib "one payment is one request" $gate 'paid, paid_once, two_hands' 'paid, two_hands' $locks
+guard lib "one payment is one request" $gate '    paid_once,' '' $locks
 guard lib "a reference that was spent" $gate 'other.spent || (other.created, other.name.as_str())' '(other.created, other.name.as_str())' i2_a_payment_reference_belongs_to_whoever_spent_it_else_to_the_first
-guard lib "people are reminded once" src/core/src/restore/reminders.rs 'told.is_none_or(|told| told < passed).then_some(passed)' 'told.is_none_or(|told| told <= passed).then_some(passed)' a_mark_is_told_once_and_two_missed_ones_as_one
+guard lib "people are reminded once" src/core/src/restore/reminders.rs 'last.is_none_or(|last| last < passed).then_some(passed)' 'last.is_none_or(|last| last <= passed).then_some(passed)' a_reminder_is_sent_once_and_two_missed_ones_as_one
 guard lib "the links of the record" src/core/src/audit/chain.rs 'if fits { Ok(()) } else' 'if fits || seq > 0 { Ok(()) } else' every_way_to_tamper_is_found
 
 # At most once: the decision.
 life=src/core/src/restore.rs
 claimed=src/core/src/restore/claimed.rs
 guard lib "an ended request only lets go" $life 'if facts.ended {' 'if facts.ended && facts.deleting.is_some() {' i2_an_ended_request_only_lets_go
-guard lib "what the bucket proves to have begun" $life 'if let Some(proof) = &facts.proof {' 'if let Some(proof) = facts.proof.as_ref().filter(|_| false) {' i2_what_the_bucket_proves_to_have_begun_is_told_and_never_begun_again
-guard lib "a cut-over whose Job vanished" $claimed 'Step::None if claim.job_seen => {' 'Step::None if claim.job_seen && facts.ended => {' i2_an_unknown_cut_over_is_never_tried_again
-guard lib "a cut-over whose outcome is unknown" $claimed 'Step::Lost { message, .. } => unsettled(facts, "CutoverOutcomeUnknown", &format!("{message}; {look}")),' 'Step::Lost { .. } => plan(Action::Start(RestoreStep::Cutover, 1)),' i2_an_unknown_cut_over_is_never_tried_again
-guard lib "no cut-over Job long after its claim" $claimed 'Step::None if claim.job_there || now < claim.at + CLAIM_START_DEADLINE => {' 'Step::None => {' i2_a_job_that_is_there_is_taken_up_however_late_and_a_new_one_is_made_only_soon_after_the_claim
+guard lib "what the bucket proves to have begun" $life 'if let Some(proof) = &facts.unknown_claim {' 'if let Some(proof) = facts.unknown_claim.as_ref().filter(|_| false) {' i2_what_the_bucket_proves_to_have_begun_is_told_and_never_begun_again
+guard lib "a cut-over whose Job vanished" $claimed 'StepState::None if claim.job_seen => {' 'StepState::None if claim.job_seen && facts.ended => {' i2_an_unknown_cut_over_is_never_tried_again
+guard lib "a cut-over whose outcome is unknown" $claimed 'recover_or_escalate(facts, "CutoverOutcomeUnknown", &format!("{message}; {inspect}"))' '{ let _ = message; plan(RestoreAction::Start(RestoreStep::Cutover, 1)) }' i2_an_unknown_cut_over_is_never_tried_again
+guard lib "no cut-over Job long after its claim" $claimed 'StepState::None if claim.job_exists || now < claim.at + CLAIM_START_DEADLINE => {' 'StepState::None => {' i2_a_job_that_is_there_is_taken_up_however_late_and_a_new_one_is_made_only_soon_after_the_claim
 guard lib "a claim that is not ours" $claimed 'if let Some(why) = &claim.impossible {' 'if let Some(why) = claim.impossible.as_ref().filter(|_| false) {' i1_a_claim_that_no_operator_would_have_written_begins_nothing
-guard lib "nothing on a broken record" $life 'if let Some(why) = &facts.broken {' 'if let Some(why) = facts.broken.as_ref().filter(|_| false) {' nothing_is_begun_on_a_broken_record_and_the_request_still_ends
-guard lib "no claimed Job on a broken record" $claimed '(Action::Start(RestoreStep::Export | RestoreStep::Cutover, _), Some(why)) =>' '(Action::Start(RestoreStep::Export | RestoreStep::Cutover, _), Some(why)) if facts.ended =>' nothing_is_begun_on_a_broken_record_and_the_request_still_ends
-guard lib "a key that is missing after the claim" src/core/src/gate/locks.rs '| Self::PoliciesMissing(_)' '| Self::PoliciesMissing(_) | Self::AwaitingPayment' i1_only_what_can_open_without_a_signature_may_pass
+guard lib "nothing on a broken record" $life 'if let Some(why) = &facts.record_error {' 'if let Some(why) = facts.record_error.as_ref().filter(|_| false) {' nothing_is_begun_on_a_broken_record_and_the_request_still_ends
+guard lib "no claimed Job on a broken record" $claimed '(RestoreAction::Start(RestoreStep::Export | RestoreStep::Cutover, _), Some(why)) =>' '(RestoreAction::Start(RestoreStep::Export | RestoreStep::Cutover, _), Some(why)) if facts.ended =>' nothing_is_begun_on_a_broken_record_and_the_request_still_ends
+guard lib "a key that is missing after the claim" src/core/src/gate/rules.rs '| Self::PoliciesMissing(_)' '| Self::PoliciesMissing(_) | Self::AwaitingPayment' i1_only_what_can_open_without_a_signature_may_pass
 guard lib "the operator's own name is unknown" src/core/src/authority.rs 'let Some(user) = own.user else { return Err(Distrust::SignaturesUnknown) };' 'let user = own.user.unwrap_or_default();' i6_while_its_own_name_is_unknown_the_operator_trusts_no_signature
 guard lib "an unknown report is no failure" src/operator/src/restore/settle.rs 'Outcome::Unknown { message, .. } => Step::Lost { attempt, message: message.clone(), at },' 'Outcome::Unknown { message, .. } => Step::Failed { attempt, retryable: true, reason: String::new(), message: message.clone(), at },' i2_a_silent_or_unknown_end_is_lost_not_failed
 

@@ -244,12 +244,12 @@ mod tests {
         // A suspicious backup does not take its place.
         let small = point(7, 3, 10);
         assert_eq!(steps(&[small.clone(), old.clone()], true, near), [hold]);
-        let kept = BackupSize { held_until: Some(at(30)), ..old.clone() };
-        assert_eq!(steps(&[small, kept.clone()], true, near), []);
-        let let_go = [Keep::Release { id: "d0".into() }];
-        assert_eq!(steps(&[point(9, 999, 10), kept.clone()], true, at(9)), let_go);
-        assert_eq!(steps(std::slice::from_ref(&kept), true, at(30)), let_go, "thirty days and no longer");
-        assert_eq!(steps(std::slice::from_ref(&kept), false, at(9)), let_go, "switched off");
+        let held = BackupSize { held_until: Some(at(30)), ..old.clone() };
+        assert_eq!(steps(&[small, held.clone()], true, near), []);
+        let release = [Keep::Release { id: "d0".into() }];
+        assert_eq!(steps(&[point(9, 999, 10), held.clone()], true, at(9)), release);
+        assert_eq!(steps(std::slice::from_ref(&held), true, at(30)), release, "thirty days and no longer");
+        assert_eq!(steps(std::slice::from_ref(&held), false, at(9)), release, "switched off");
     }
 
     proptest! {
@@ -261,9 +261,9 @@ mod tests {
             let mut points: Vec<BackupSize> = sizes
                 .iter()
                 .zip(0..)
-                .map(|((rows, tables, kept), day)| {
+                .map(|((rows, tables, held), day)| {
                     let point = point(day, *rows, *tables);
-                    BackupSize { held_until: kept.then(|| point.snapshot_time + TimeDelta::days(30)), ..point }
+                    BackupSize { held_until: held.then(|| point.snapshot_time + TimeDelta::days(30)), ..point }
                 })
                 .collect();
             points.reverse();

@@ -168,7 +168,7 @@ pub fn decide(facts: &BackupInputs<'_>, now: DateTime<Utc>) -> Decision {
     Decision { plan: BackupPlan::Run(run), next_run: next, wake: next }
 }
 
-/// The slot that should run now, or why none and when to look again.
+/// The slot that should run now, or why none and when to decide again.
 fn due(facts: &BackupInputs<'_>, now: DateTime<Utc>) -> Result<RunKey, (WaitReason, Option<DateTime<Utc>>)> {
     let slot =
         facts.schedule.latest_due(now).filter(|slot| *slot >= facts.created).ok_or((WaitReason::NotDue, None))?;

@@ -1,4 +1,4 @@
-//! Each change is told once and in order; every way to tamper with a chain is found.
+//! Each change makes one entry, in order; every way to tamper with a chain is found.
 
 use super::*;
 use proptest::prelude::*;
@@ -55,7 +55,7 @@ fn chain() -> Vec<Recorded> {
     all
 }
 
-fn filed(chain: &[Recorded]) -> Vec<StoredEntry> {
+fn stored(chain: &[Recorded]) -> Vec<StoredEntry> {
     let file =
         |r: &Recorded| StoredEntry { key: format!("{}", r.entry.seq), seq: Some(r.entry.seq), bytes: r.bytes.clone() };
     chain.iter().map(file).collect()
@@ -69,11 +69,11 @@ fn head(chain: &[Recorded]) -> ChainHead {
 #[test]
 fn a_life_is_told_in_order_with_who_did_what() {
     let chain = chain();
-    let told: Vec<(String, Option<&str>)> =
+    let events: Vec<(String, Option<&str>)> =
         chain.iter().map(|r| (r.entry.event.to_string(), r.entry.by.as_deref())).collect();
-    let told: Vec<(&str, Option<&str>)> = told.iter().map(|(event, by)| (event.as_str(), *by)).collect();
+    let events: Vec<(&str, Option<&str>)> = events.iter().map(|(event, by)| (event.as_str(), *by)).collect();
     assert_eq!(
-        told,
+        events,
         [
             ("Created", Some("hanna")),
             ("BackupChosen", None),
@@ -87,29 +87,29 @@ fn a_life_is_told_in_order_with_who_did_what() {
             ("Refunded", Some("bill")),
         ]
     );
-    assert_eq!(verify("u", &filed(&chain), Some(&head(&chain)), 1).unwrap().entries, chain);
-    assert_eq!(follow("u", chain.last(), life().last().unwrap(), at("2026-11-23T00:00:00Z")), [], "told once");
+    assert_eq!(verify("u", &stored(&chain), Some(&head(&chain)), 1).unwrap().entries, chain);
+    assert_eq!(follow("u", chain.last(), life().last().unwrap(), at("2026-11-23T00:00:00Z")), [], "recorded once");
 }
 
 #[test]
 fn each_change_has_its_own_name() {
     let all = life();
     let full = all.last().unwrap().clone();
-    let told = |change: &dyn Fn(&mut AuditState)| -> Vec<AuditEvent> {
+    let events = |change: &dyn Fn(&mut AuditState)| -> Vec<AuditEvent> {
         let mut now = full.clone();
         change(&mut now);
         transitions(Some(&full), &now).into_iter().map(|(event, ..)| event).collect()
     };
-    assert_eq!(told(&|_| ()), []);
-    assert_eq!(told(&|s| s.subject.tenant = Some("acme".into())), [], "what it is is learned, not changed");
-    assert_eq!(told(&|s| s.approval.as_mut().unwrap().decision = "Denied".into()), [AuditEvent::Denied]);
-    assert_eq!(told(&|s| s.payment.as_mut().unwrap().paid = false), [AuditEvent::PaymentChanged]);
-    assert_eq!(told(&|s| s.payment.as_mut().unwrap().reference = Some("INV-2".into())), [AuditEvent::PaymentChanged]);
-    assert_eq!(told(&|s| s.claim = None), [AuditEvent::ClaimVanished]);
-    assert_eq!(told(&|s| s.end = None), [AuditEvent::EndVanished]);
-    assert_eq!(told(&|s| s.deleted = true), [AuditEvent::Deleted]);
+    assert_eq!(events(&|_| ()), []);
+    assert_eq!(events(&|s| s.subject.tenant = Some("acme".into())), [], "what it is is learned, not changed");
+    assert_eq!(events(&|s| s.approval.as_mut().unwrap().decision = "Denied".into()), [AuditEvent::Denied]);
+    assert_eq!(events(&|s| s.payment.as_mut().unwrap().paid = false), [AuditEvent::PaymentChanged]);
+    assert_eq!(events(&|s| s.payment.as_mut().unwrap().reference = Some("INV-2".into())), [AuditEvent::PaymentChanged]);
+    assert_eq!(events(&|s| s.claim = None), [AuditEvent::ClaimVanished]);
+    assert_eq!(events(&|s| s.end = None), [AuditEvent::EndVanished]);
+    assert_eq!(events(&|s| s.deleted = true), [AuditEvent::Deleted]);
     assert_eq!(
-        told(&|s| (s.end, s.phase) = (None, Some("Queued".into()))),
+        events(&|s| (s.end, s.phase) = (None, Some("Queued".into()))),
         [AuditEvent::Phase, AuditEvent::EndVanished]
     );
 }
@@ -126,19 +126,19 @@ fn a_crash_between_two_entries_loses_neither_and_forks_nothing() {
     }
     // A status that lags behind the bucket: what is there already is adopted.
     let stale = head(&whole[..4]);
-    let seen = verify("u", &filed(&whole), Some(&stale), 4).unwrap();
-    assert_eq!((seen.beyond, seen.entries.last()), (whole.len() - 4, whole.last()));
+    let tail = verify("u", &stored(&whole), Some(&stale), 4).unwrap();
+    assert_eq!((tail.beyond, tail.entries.last()), (whole.len() - 4, whole.last()));
 }
 
 #[test]
 fn every_way_to_tamper_is_found() {
     let (whole, end) = (chain(), head(&chain()));
     let found = |tamper: &dyn Fn(&mut Vec<StoredEntry>)| {
-        let mut all = filed(&whole);
+        let mut all = stored(&whole);
         tamper(&mut all);
         verify("u", &all, Some(&end), 1).unwrap_err().reason()
     };
-    let text = |filed: &StoredEntry| String::from_utf8(filed.bytes.clone()).unwrap();
+    let text = |stored: &StoredEntry| String::from_utf8(stored.bytes.clone()).unwrap();
     assert_eq!(found(&|f| f[3].bytes = text(&f[3]).replace("hanna", "karla").into()), "EntryUnlinked");
     assert_eq!(found(&|f| f[9].bytes = text(&f[9]).replace("R-1", "R-2").into()), "HeadDiffers");
     assert_eq!(found(&|f| f[2].bytes.push(b' ')), "EntryUnlinked");
@@ -168,7 +168,7 @@ fn every_way_to_tamper_is_found() {
     let mut forged = whole[..5].to_vec();
     let state = AuditState { deleted: true, ..life().last().unwrap().clone() };
     forged.extend(follow("u", whole.get(4), &state, at("2026-11-22T12:00:00Z")));
-    let forged = filed(&forged);
+    let forged = stored(&forged);
     assert_eq!(verify("u", &forged, Some(&end), 1).unwrap_err().reason(), "HeadDiffers");
     assert!(verify("u", &forged, None, 1).is_ok(), "what docs/audit.md says of a request that is gone");
 }
@@ -177,7 +177,7 @@ proptest! {
     #[test]
     fn no_single_byte_changes_unseen(which in 0usize..10, place in 0usize..4000, to: u8) {
         let (whole, end) = (chain(), head(&chain()));
-        let mut all = filed(&whole);
+        let mut all = stored(&whole);
         let bytes = &mut all[which].bytes;
         let place = place % bytes.len();
         prop_assume!(bytes[place] != to);

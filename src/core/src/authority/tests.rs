@@ -1,5 +1,5 @@
-//! One lawful object, one mutation a distrust; and the rules one by one. That they are the policies' own is tested by
-//! tests/unit/authority.rs.
+//! A valid object; each test changes one thing and expects one refusal. That the rules agree with the admission policies is
+//! tested in tests/unit/authority.rs.
 
 use super::*;
 use serde_json::json;

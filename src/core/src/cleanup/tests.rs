@@ -153,20 +153,20 @@ fn step() -> impl Strategy<Value = StepState> {
 proptest! {
     #[test]
     fn i3_a_drop_begins_only_dumped_out_of_the_window_and_wanted_by_nobody(
-        hours in -100_i64..100, open: bool, done: bool, unsettled: bool, held: bool, safe: bool, dropping: bool,
-        dropped: bool, reachable: bool, lane_free: bool, safety in step(), clear in step(),
+        hours in -100_i64..100, open: bool, done: bool, unknown: bool, held: bool, safe: bool, dropping: bool,
+        dropped: bool, reachable: bool, slot_free: bool, safety in step(), drop_step in step(),
     ) {
         let mut f = replaced();
         f.undo_until = Some(now() + TimeDelta::hours(hours));
-        f.undoing = match (open, done, unsettled) {
+        f.undoing = match (open, done, unknown) {
             (true, _, _) => UndoRequests::Open("u".into()),
             (_, true, _) => UndoRequests::Done("u".into()),
             (_, _, true) => UndoRequests::Unknown("u".into()),
             _ => UndoRequests::None,
         };
         f.held_by = held.then(|| "u".to_owned());
-        (f.safety_backup_ready, f.dropping, f.dropped, f.reachable, f.slot_free) = (safe, dropping, dropped, reachable, lane_free);
-        (f.safety_backup, f.drop_step) = (safety, clear);
+        (f.safety_backup_ready, f.dropping, f.dropped, f.reachable, f.slot_free) = (safe, dropping, dropped, reachable, slot_free);
+        (f.safety_backup, f.drop_step) = (safety, drop_step);
         let plan = decide(&f, now());
         if plan.action == CleanupAction::BeginDropping {
             prop_assert!(safe && hours <= 0 && f.undoing == UndoRequests::None && !held);

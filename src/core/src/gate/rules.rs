@@ -250,6 +250,6 @@ fn policies_intact(k: &RunInputs) -> Option<RunRefusal> {
 }
 
 /// Whether the Job may run (I1, I6); otherwise the first reason why not.
-pub fn may_run(keys: &RunInputs) -> Result<(), RunRefusal> {
-    RUN_CHECKS.iter().find_map(|lock| lock(keys)).map_or(Ok(()), Err)
+pub fn may_run(inputs: &RunInputs) -> Result<(), RunRefusal> {
+    RUN_CHECKS.iter().find_map(|check| check(inputs)).map_or(Ok(()), Err)
 }

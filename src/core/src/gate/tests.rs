@@ -1,4 +1,4 @@
-//! One valid fixture, one mutation a refusal.
+//! A request that passes every check; each test changes one input and expects one refusal.
 
 use super::*;
 use crate::authority::Distrust;

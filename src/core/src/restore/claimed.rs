@@ -82,11 +82,11 @@ fn exporting(facts: &RestoreInputs, claim: &ClaimState, now: DateTime<Utc>) -> R
 
 fn cutting_over(facts: &RestoreInputs, claim: &ClaimState, now: DateTime<Utc>) -> RestorePlan {
     let plan = |action| RestorePlan::new(action, Phase::CuttingOver, "CuttingOver", "swapping the databases");
-    let look = unknown_claim::what_to_inspect(facts.gate.mode);
+    let inspect = unknown_claim::what_to_inspect(facts.gate.mode);
     match &facts.cutover {
         // The Job existed and is gone: whether it ran cannot be told from here (I2).
         StepState::None if claim.job_seen => {
-            let message = format!("the cut-over Job vanished without a report; {look}");
+            let message = format!("the cut-over Job vanished without a report; {inspect}");
             recover_or_escalate(facts, "CutoverJobGone", &message)
         }
         StepState::None if claim.job_exists || now < claim.at + CLAIM_START_DEADLINE => {
@@ -101,12 +101,13 @@ fn cutting_over(facts: &RestoreInputs, claim: &ClaimState, now: DateTime<Utc>) -
                 committed_at: *committed_at,
             })
         }
-        StepState::Succeeded(_) => {
-            RestorePlan::attention("UnexpectedReport", format!("the cut-over Job's report is another step's; {look}"))
-        }
+        StepState::Succeeded(_) => RestorePlan::attention(
+            "UnexpectedReport",
+            format!("the cut-over Job's report is another step's; {inspect}"),
+        ),
         StepState::Failed { reason, message, .. } => RestorePlan::fail(reason, message),
         StepState::Lost { message, .. } => {
-            recover_or_escalate(facts, "CutoverOutcomeUnknown", &format!("{message}; {look}"))
+            recover_or_escalate(facts, "CutoverOutcomeUnknown", &format!("{message}; {inspect}"))
         }
     }
 }

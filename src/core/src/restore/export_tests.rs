@@ -1,4 +1,4 @@
-//! Tests of an export's way to its claim: the live database is asked first, where the profile wants that.
+//! Decisions about an export up to its claim: the live database's ids are listed first, where the profile asks for that.
 
 use super::tests::{now, ready};
 use super::*;

@@ -112,11 +112,11 @@ pub enum Terminal {
         /// Sentence for people.
         message: String,
     },
-    /// It cannot be told whether the destructive step took effect.
+    /// Whether the destructive step took effect is not known.
     NeedsAttention {
         /// Reason in CamelCase.
         reason: String,
-        /// What a human must look at.
+        /// What a person must check.
         message: String,
     },
 }

@@ -1,4 +1,4 @@
-//! Claims: what the bucket proves, what nobody lawful wrote, what stands on a broken record; and the deadlines of what waits.
+//! Claims: those that only the bucket knows, forged ones, those on a broken record; and the deadlines of claimed requests.
 
 use super::*;
 
@@ -14,29 +14,29 @@ fn cut_over() -> StepState {
 
 #[test]
 fn i2_what_the_bucket_proves_to_have_begun_is_told_and_never_begun_again() {
-    let told = |claimed: bool, proof: WorkerClaim| {
+    let decided = |claimed: bool, proof: WorkerClaim| {
         with(|f| {
             f.claim = claimed.then(|| claim(1, false));
             (f.prepare, f.unknown_claim) = (prepared(), Some(proof.clone()));
         })
     };
     for claimed in [false, true] {
-        let done = told(claimed, proof(600, cut_over()));
+        let done = decided(claimed, proof(600, cut_over()));
         assert!(
             matches!(&done.action, RestoreAction::Finish(Terminal::Restored { previous_database, .. }) if previous_database == "acme__old")
         );
         assert!(done.message.contains("set back"), "{}", done.message);
         assert_eq!(
-            told(claimed, proof(600, failed(1, true))).phase,
+            decided(claimed, proof(600, failed(1, true))).phase,
             Some(Phase::Failed),
             "also when it might be tried again"
         );
         for silent in [StepState::None, lost()] {
-            let plan = told(claimed, proof(600, silent));
+            let plan = decided(claimed, proof(600, silent));
             assert_eq!((plan.phase, plan.reason.as_str()), (Some(Phase::NeedsAttention), "ClaimedBefore"));
             assert!(plan.message.contains("pod p of Job j") && plan.message.contains("live name"), "{}", plan.message);
         }
-        let soon = told(claimed, proof(5, StepState::None));
+        let soon = decided(claimed, proof(5, StepState::None));
         assert_eq!(soon.action, RestoreAction::Nothing, "it may still be at work");
         assert!(soon.wake.is_some_and(|wake| wake <= now() + TimeDelta::seconds(5)));
     }

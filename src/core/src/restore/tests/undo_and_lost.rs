@@ -1,4 +1,4 @@
-//! An Undo's way, and a cut-over that left no word on engines whose swap is more than one transaction.
+//! The steps of an Undo, and a lost cut-over on engines whose swap is more than one transaction.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Windows, and the pauses after attempts that failed.
+//! Maintenance windows, and the pauses after failed attempts.
 
 use super::*;
 
@@ -41,8 +41,8 @@ fn i10_a_pause_says_what_failed_whom_it_waits_for_until_when_and_what_comes_next
     assert_eq!((pod.reason.as_str(), pod.waiting_on), ("PrepareLost", WaitingOn::Operator));
     let server = with(|f| f.prepare = away(2, 0));
     assert_eq!((server.reason.as_str(), server.waiting_on), ("Unreachable", WaitingOn::PlatformTeam));
-    let told = "attempt 2 failed: db: refused; the next one begins at 2026-11-22 12:02:00 UTC";
-    assert_eq!(server.message, told);
+    let message = "attempt 2 failed: db: refused; the next one begins at 2026-11-22 12:02:00 UTC";
+    assert_eq!(server.message, message);
     for plan in [pod, server] {
         assert_eq!((plan.deadline, plan.wake), (ready().held_until, Some(now() + TimeDelta::minutes(2))));
     }

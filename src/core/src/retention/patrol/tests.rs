@@ -1,4 +1,4 @@
-//! Table tests of the patrol's verdicts; tests/integrity runs them through histories.
+//! Verdicts of the patrol on single directories; tests/integrity runs them through whole histories.
 
 use super::super::{daily_tags, held_tags};
 use super::*;
@@ -60,12 +60,12 @@ fn i5_each_backup_gets_its_verdict() {
 
 #[test]
 fn i5_a_held_twin_stays_while_somebody_needs_it_and_not_longer() {
-    let twin = dir(Area::Held, &WHOLE);
+    let copy = dir(Area::Held, &WHOLE);
     for enforcer in [Enforcer::Rules, Enforcer::Operator] {
         let late = orders(enforcer, "2026-12-02T00:00:00Z");
-        assert_eq!(late.judge(&twin, None, REQUEST), Verdict::Keep);
-        assert_eq!(late.judge(&twin, None, Need::NOBODY), Verdict::Release);
-        assert_eq!(orders(enforcer, "2026-11-25T00:00:00Z").judge(&twin, None, Need::NOBODY), Verdict::Keep);
+        assert_eq!(late.judge(&copy, None, REQUEST), Verdict::Keep);
+        assert_eq!(late.judge(&copy, None, Need::NOBODY), Verdict::Release);
+        assert_eq!(orders(enforcer, "2026-11-25T00:00:00Z").judge(&copy, None, Need::NOBODY), Verdict::Keep);
         let broken_off = dir(Area::Held, &WHOLE[..1]);
         assert_eq!(late.judge(&broken_off, None, Need::NOBODY), Verdict::DeleteUnfinished);
         assert_eq!(late.judge(&broken_off, None, REQUEST), Verdict::Keep);
