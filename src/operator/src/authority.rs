@@ -77,7 +77,7 @@ impl Authority {
     }
 
     /// Remembers a look's result; true when it is not what it was.
-    pub fn saw(&self, now: Result<(), AuthorityFault>) -> bool {
+    pub fn record(&self, now: Result<(), AuthorityFault>) -> bool {
         let mut last = self.last.lock();
         let changed = last.as_ref() != Some(&now);
         *last = Some(now);
@@ -85,7 +85,7 @@ impl Authority {
     }
 
     /// Whether the signatures on a request could have come about by the rules, the operator's own name being known.
-    pub fn standing(&self, request: &RestoreRequest, setting: rules::FourEyes) -> Result<(), Distrust> {
+    pub fn check_signatures(&self, request: &RestoreRequest, setting: rules::FourEyes) -> Result<(), Distrust> {
         let object = serde_json::to_value(request).map_err(|_| Distrust::SignaturesUnknown)?;
         let own = OperatorIdentity { user: self.user.get().map(String::as_str), manager: FIELD_MANAGER };
         rules::check_signatures(&object, setting, own)
@@ -146,15 +146,15 @@ async fn live(client: &Client, guard: &Guard) -> Result<Option<DynamicObject>, A
 
 /// Whether the API server refuses, by one of our policies, what only the helpdesk and billing may write: tried on this
 /// request by dry run, with the operator's own account. For a request that is neither claimed nor ended nor denied.
-pub async fn refuses(client: &Client, request: &RestoreRequest) -> Result<(), AuthorityFault> {
+pub async fn refuses_forgeries(client: &Client, request: &RestoreRequest) -> Result<(), AuthorityFault> {
     let api: Api<RestoreRequest> = Api::namespaced(client.clone(), &request.namespace().unwrap_or_default());
     for forgery in admission::forgeries(request) {
-        refused(&api, &request.name_any(), &forgery).await?;
+        refuses_forgery(&api, &request.name_any(), &forgery).await?;
     }
     Ok(())
 }
 
-async fn refused(api: &Api<RestoreRequest>, name: &str, forgery: &Forgery) -> Result<(), AuthorityFault> {
+async fn refuses_forgery(api: &Api<RestoreRequest>, name: &str, forgery: &Forgery) -> Result<(), AuthorityFault> {
     let dry = PatchParams { dry_run: true, ..PatchParams::default() };
     match api.patch_status(name, &dry, &Patch::Merge(&forgery.patch)).await {
         Ok(_) => Err(AuthorityFault::ForgeryAccepted { what: forgery.what.to_owned() }),
@@ -170,24 +170,24 @@ fn unverifiable(error: &dyn std::error::Error) -> AuthorityFault {
 /// All of it, now, for the request that is about to be claimed.
 pub async fn verify(ctx: &Context, request: &RestoreRequest) -> Result<(), AuthorityFault> {
     intact(&ctx.clients.write, ctx.settings.four_eyes).await?;
-    refuses(&ctx.clients.write, request).await
+    refuses_forgeries(&ctx.clients.write, request).await
 }
 
 /// Looks at the gate now and then until `stop`, for the conditions and the metric. Claims do not rely on this.
 pub async fn watch(ctx: Arc<Context>, stop: CancellationToken) {
     loop {
-        let found = look(&ctx).await;
+        let found = check(&ctx).await;
         ctx.metrics.authority_intact.set(found.is_ok().into());
-        if ctx.authority.saw(found.clone()) {
+        if ctx.authority.record(found.clone()) {
             match found {
                 Ok(()) => info!("the admission policies are intact"),
                 Err(fault) => error!(reason = fault.reason(), %fault, "no restore runs"),
             }
             for storage in ctx.caches.storages.state() {
-                ctx.timers.storages.call(ObjectRef::from_obj(&*storage));
+                ctx.timers.storages.requeue_now(ObjectRef::from_obj(&*storage));
             }
-            for request in ctx.caches.requests.state_filter(triable) {
-                ctx.timers.requests.call(ObjectRef::from_obj(&*request));
+            for request in ctx.caches.requests.state_filter(accepts_forgery_test) {
+                ctx.timers.requests.requeue_now(ObjectRef::from_obj(&*request));
             }
         }
         tokio::select! {
@@ -197,19 +197,19 @@ pub async fn watch(ctx: Arc<Context>, stop: CancellationToken) {
     }
 }
 
-async fn look(ctx: &Context) -> Result<(), AuthorityFault> {
-    introduce(ctx).await;
+async fn check(ctx: &Context) -> Result<(), AuthorityFault> {
+    learn_own_user(ctx).await;
     intact(&ctx.clients.write, ctx.settings.four_eyes).await?;
     // A request that has ended tells as much of the policies; without any, their text is all there is to look at.
-    let Some(cached) = ctx.caches.requests.find(triable).or_else(|| ctx.caches.requests.find(refundable)) else {
+    let Some(cached) = ctx.caches.requests.find(accepts_forgery_test).or_else(|| ctx.caches.requests.find(accepts_refund_test)) else {
         return Ok(());
     };
     // The cache may be behind: a request that was denied a moment ago would be refused by the schema, which proves nothing.
     let api: Api<RestoreRequest> = Api::namespaced(ctx.clients.write.clone(), &cached.namespace().unwrap_or_default());
     match api.get_opt(&cached.name_any()).await {
-        Ok(Some(request)) if triable(&request) => refuses(&ctx.clients.write, &request).await,
-        Ok(Some(request)) if refundable(&request) => {
-            refused(&api, &request.name_any(), &admission::late_forgery()).await
+        Ok(Some(request)) if accepts_forgery_test(&request) => refuses_forgeries(&ctx.clients.write, &request).await,
+        Ok(Some(request)) if accepts_refund_test(&request) => {
+            refuses_forgery(&api, &request.name_any(), &admission::late_forgery()).await
         }
         Ok(_) => Ok(()),
         Err(error) => Err(unverifiable(&error)),
@@ -217,7 +217,7 @@ async fn look(ctx: &Context) -> Result<(), AuthorityFault> {
 }
 
 /// Whether a forged refund on this request would reach the policies.
-pub fn refundable(request: &RestoreRequest) -> bool {
+pub fn accepts_refund_test(request: &RestoreRequest) -> bool {
     let Some(status) = &request.status else { return false };
     request.metadata.deletion_timestamp.is_none()
         && status.finished_at.is_some()
@@ -225,7 +225,7 @@ pub fn refundable(request: &RestoreRequest) -> bool {
 }
 
 /// Asks the API server once who this operator is: a signature in that name is a forgery.
-async fn introduce(ctx: &Context) {
+async fn learn_own_user(ctx: &Context) {
     if ctx.authority.user.get().is_some() {
         return;
     }
@@ -238,7 +238,7 @@ async fn introduce(ctx: &Context) {
 }
 
 /// Whether a forgery on this request would reach the policies: on others the schema's rules refuse first.
-pub fn triable(request: &RestoreRequest) -> bool {
+pub fn accepts_forgery_test(request: &RestoreRequest) -> bool {
     let Some(status) = &request.status else {
         return request.metadata.deletion_timestamp.is_none();
     };

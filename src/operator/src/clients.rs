@@ -2,7 +2,7 @@
 //! late, three Leases after leadership was gone): the client that writes never does, gives up after [`WRITE_TIMEOUT`],
 //! and refuses every write once this process does not lead any more.
 
-use super::write_fence::Leading;
+use super::write_fence::WriteFence;
 use http::{Method, Request};
 use kube::client::{Body, ClientBuilder};
 use kube::{Client, Config};
@@ -38,16 +38,16 @@ pub struct Clients {
 
 impl Clients {
     /// Builds the clients; nothing is sent yet. `write` writes only while `leading` says so.
-    pub fn new(config: &Config, leading: &Leading) -> Result<Self, kube::Error> {
+    pub fn new(config: &Config, leading: &WriteFence) -> Result<Self, kube::Error> {
         Ok(Self {
             watch: Client::try_from(config.clone())?,
             write: impatient(config, leading.clone())?,
-            lease: impatient(config, Leading::always())?,
+            lease: impatient(config, WriteFence::always())?,
         })
     }
 }
 
-fn impatient(config: &Config, leading: Leading) -> Result<Client, kube::Error> {
+fn impatient(config: &Config, leading: WriteFence) -> Result<Client, kube::Error> {
     let mut config = config.clone();
     config.default_retry = false;
     let fence = FilterLayer::new(move |request: Request<Body>| {
@@ -118,7 +118,7 @@ mod tests {
     async fn i2_a_write_is_sent_once_whatever_the_answer() {
         for answer in ["503 Service Unavailable", "504 Gateway Timeout", "429 Too Many Requests\r\nRetry-After: 0"] {
             let (config, count) = server(Some(answer)).await;
-            let clients = Clients::new(&config, &Leading::always()).unwrap();
+            let clients = Clients::new(&config, &WriteFence::always()).unwrap();
             let error = create(&clients.write).await;
             let code = answer[..3].parse::<u16>().unwrap();
             assert!(matches!(&error, kube::Error::Api(status) if status.code == code), "{error}");
@@ -131,7 +131,7 @@ mod tests {
     #[tokio::test]
     async fn i2_a_process_that_does_not_lead_any_more_writes_nothing() {
         let (config, count) = server(Some("200 OK")).await;
-        let leading = Leading::always();
+        let leading = WriteFence::always();
         let clients = Clients::new(&config, &leading).unwrap();
         leading.end();
         let error = create(&clients.write).await;
@@ -145,7 +145,7 @@ mod tests {
     #[tokio::test]
     async fn a_silent_api_server_is_given_up_on() {
         let (config, _) = server(None).await;
-        let clients = Clients::new(&config, &Leading::always()).unwrap();
+        let clients = Clients::new(&config, &WriteFence::always()).unwrap();
         let started = std::time::Instant::now();
         let error = create(&clients.write).await;
         assert!(error.to_string().contains("did not answer within 5s"), "{error}");

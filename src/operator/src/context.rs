@@ -1,4 +1,4 @@
-//! What every reconcile may use: clients, settings, the clock, caches, timers, stores. Nothing here decides anything.
+//! What every reconcile gets: clients, settings, clock, caches, timers and open stores. Nothing here decides anything.
 
 use super::authority::Authority;
 use super::clients::Clients;
@@ -9,7 +9,7 @@ use super::instrumented::ReconcileMetrics;
 use super::jobs::Jobs;
 use super::open_requests::OpenRequests;
 use super::schedule_index::{Key, ScheduleIndex, WatchedSchedule};
-use super::server::Paces;
+use super::server::CountWrites;
 use super::storage::Patrols;
 use super::storage_clients::Stores;
 use super::writes::{VerbError, get_opt};
@@ -25,26 +25,26 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
-/// The caches of our kinds, over all watched namespaces. Never enough for a gate: gates read afresh.
+/// The caches of our kinds, over all watched namespaces. They may lag: what guards a restore reads the API server instead.
 #[derive(Clone)]
 pub struct Caches {
     /// BackupStorages.
     pub storages: Store<BackupStorage>,
     /// DatabaseServers.
     pub servers: Store<DatabaseServer>,
-    /// BackupSchedules, as rows.
+    /// BackupSchedules, as a few hundred bytes each.
     pub schedules: ScheduleIndex,
     /// RestoreRequests.
     pub requests: Store<RestoreRequest>,
-    /// Those of them that are open, by schedule.
+    /// Names of RestoreRequests by schedule, and which of them are open.
     pub open: OpenRequests,
-    /// Cancelled one by one as the caches are filled.
+    /// One token for each cache, cancelled once that cache has been listed.
     pub(super) filled: [CancellationToken; 4],
 }
 
 impl Caches {
-    /// Waits until every cache has been filled once. No reconcile begins before: a budget counted over half the
-    /// objects would be no budget.
+    /// Waits until every cache has been listed once. No reconcile begins before: a budget counted over half the objects
+    /// would let too many Jobs start.
     pub async fn filled(&self) {
         for filled in &self.filled {
             filled.cancelled().await;
@@ -52,7 +52,7 @@ impl Caches {
     }
 }
 
-/// Timers by kind: `timers.schedules.schedule(reference, at)` has that object reconciled at that time.
+/// One delay queue for each kind: `timers.schedules.schedule(key, at)` has that object reconciled at `at`.
 #[derive(Clone)]
 pub struct Timers {
     /// BackupStorages.
@@ -67,38 +67,38 @@ pub struct Timers {
     pub profiles: DelayQueue<Key>,
 }
 
-/// What every reconcile gets.
+/// Shared by all controllers of one operator process.
 pub struct Context {
-    /// Clients; everything that a reconcile asks goes through `clients.write`.
+    /// Clients. Reconciles read and write through `clients.write` only.
     pub clients: Clients,
-    /// The operator's settings.
+    /// The command line, checked.
     pub settings: Arc<Settings>,
-    /// What time it is.
+    /// The wall clock, or a faster one in `make bench-scale`.
     pub clock: Clock,
-    /// Events, and metrics of reconciles.
-    pub observer: ReconcileMetrics,
-    /// Metrics of the business.
+    /// Publishes Events and measures reconciles.
+    pub reconcile_metrics: ReconcileMetrics,
+    /// All other metrics.
     pub metrics: Metrics,
-    /// Caches.
+    /// What the watches brought.
     pub caches: Caches,
-    /// Timers.
+    /// When objects are reconciled though nothing changed.
     pub timers: Timers,
-    /// The operator's own Jobs.
+    /// The operator's own Jobs, and the budgets counted from them.
     pub jobs: Jobs,
     /// Dumps that wait for a Job.
     pub dispatch: Dispatch,
-    /// Open stores, one a BackupStorage.
+    /// Open S3 clients, one for each BackupStorage.
     pub stores: Stores,
-    /// Walks through BackupStorages that are under way.
+    /// Walks through all backups of a storage that are under way.
     pub patrols: Patrols,
-    /// How often servers' counts are written.
-    pub paces: Paces,
-    /// Whether the gate stands, as last seen. Restores ask afresh.
+    /// When each server's count of running dumps was last written.
+    pub count_writes: CountWrites,
+    /// Result of the last check of the admission policies. Restores check afresh.
     pub authority: Authority,
 }
 
 impl Context {
-    /// Puts a context together; nothing is sent.
+    /// Builds the context; sends no request.
     pub fn new(
         clients: Clients,
         settings: Arc<Settings>,
@@ -112,10 +112,10 @@ impl Context {
             Reporter { controller: "sennight.dev/operator".to_owned(), instance: Some(settings.identity.clone()) };
         let recorder = Recorder::new(clients.write.clone(), reporter);
         Self {
-            observer: ReconcileMetrics::new(metrics.clone(), recorder),
+            reconcile_metrics: ReconcileMetrics::new(metrics.clone(), recorder),
             stores: Stores::new(clients.write.clone()),
             patrols: Patrols::default(),
-            paces: Paces::default(),
+            count_writes: CountWrites::default(),
             authority: Authority::default(),
             dispatch: Dispatch::new(&settings.jobs, clock.now()),
             clock,
@@ -128,17 +128,17 @@ impl Context {
         }
     }
 
-    /// The time now.
+    /// The time now, by the operator's clock.
     pub fn now(&self) -> DateTime<Utc> {
         self.clock.now()
     }
 
-    /// Another look after so much of the clock's time: kube's own queue sleeps by the wall's.
+    /// Requeues after a span of the operator's clock. kube's own queue sleeps by the wall clock, so the span is converted.
     pub fn requeue(&self, after: Duration) -> Action {
         Action::requeue(self.clock.real(TimeDelta::from_std(after).unwrap_or(TimeDelta::MAX)))
     }
 
-    /// A BackupSchedule as it is now: the operator keeps rows, no objects.
+    /// Reads a BackupSchedule from the API server: the cache keeps only part of each.
     pub async fn schedule(&self, namespace: &str, name: &str) -> Result<Option<Arc<BackupSchedule>>, VerbError> {
         let api: Api<WatchedSchedule> = Api::namespaced(self.clients.write.clone(), namespace);
         Ok(get_opt(&api, name).await?.map(|WatchedSchedule(object)| Arc::new(object)))

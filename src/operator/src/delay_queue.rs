@@ -1,5 +1,5 @@
-//! When each object wants to be looked at again: one min-heap of due times for a whole kind, so that 100,000 schedules
-//! cost one timer. The heap is pure; a small task beside it sleeps.
+//! When each object of a kind is reconciled next: one min-heap of due times, so that 100,000 schedules cost one timer.
+//! [`Heap`] is pure; [`Timer`] sleeps until its first entry is due.
 
 use super::clock::Clock;
 use chrono::{DateTime, Utc};
@@ -9,28 +9,28 @@ use std::hash::Hash;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
-/// The longest sleep: a wall clock that was set forward is noticed this soon.
+/// The longest sleep. A wall clock that was set forward is noticed within this time.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
 
-/// Due times, at most one a key, and keys that somebody calls for.
+/// At most one due time for each key, and keys that are due immediately.
 #[derive(Debug)]
 pub struct Heap<K> {
     by_time: BTreeMap<(DateTime<Utc>, u64), K>,
     by_key: HashMap<K, (DateTime<Utc>, u64)>,
     counter: u64,
-    calls: VecDeque<K>,
-    called: HashSet<K>,
+    immediate: VecDeque<K>,
+    immediate_keys: HashSet<K>,
 }
 
 impl<K> Default for Heap<K> {
     fn default() -> Self {
         let (by_time, by_key, calls, called) = Default::default();
-        Self { by_time, by_key, counter: 0, calls, called }
+        Self { by_time, by_key, counter: 0, immediate: calls, immediate_keys: called }
     }
 }
 
 impl<K: Hash + Eq + Clone> Heap<K> {
-    /// Wants `key` at `due`; an earlier wish of the same key is replaced, whether it was sooner or later.
+    /// Makes `key` due at `due`. Replaces the key's earlier time, whether that was sooner or later.
     pub fn schedule(&mut self, key: K, due: DateTime<Utc>) {
         self.forget(&key);
         self.counter += 1;
@@ -39,23 +39,23 @@ impl<K: Hash + Eq + Clone> Heap<K> {
         self.by_time.insert(slot, key);
     }
 
-    /// Wants `key` no later than `due`; an earlier wish stays as it is, so that a steady stream of causes cannot push it
-    /// away for ever.
+    /// Makes `key` due no later than `due`. An earlier time stays, so that a steady stream of causes cannot postpone the
+    /// key for ever.
     pub fn requeue_before(&mut self, key: K, due: DateTime<Utc>) {
         if self.by_key.get(&key).is_none_or(|(wanted, _)| *wanted > due) {
             self.schedule(key, due);
         }
     }
 
-    /// Wants `key` at once, whatever it wishes itself: a round that ends now and asks for a later time has not seen what
-    /// the call is about.
+    /// Makes `key` due immediately, besides its own time. [`Heap::schedule`] does not undo this: a reconcile that ends now
+    /// and asks for a later time has not seen the cause of this call.
     pub fn requeue_now(&mut self, key: K) {
-        if self.called.insert(key.clone()) {
-            self.calls.push_back(key);
+        if self.immediate_keys.insert(key.clone()) {
+            self.immediate.push_back(key);
         }
     }
 
-    /// Drops the wish of a key. A call stays.
+    /// Drops the due time of a key. An immediate request stays.
     pub fn forget(&mut self, key: &K) {
         if let Some(slot) = self.by_key.remove(key) {
             self.by_time.remove(&slot);
@@ -67,10 +67,10 @@ impl<K: Hash + Eq + Clone> Heap<K> {
         self.by_time.keys().next().map(|(due, _)| *due)
     }
 
-    /// Takes one key that is called for or due, earliest first; equal times in the order that they were asked for.
+    /// Takes one key that is due: immediate ones first, then by time; equal times in the order of the calls.
     pub fn pop(&mut self, now: DateTime<Utc>) -> Option<K> {
-        if let Some(key) = self.calls.pop_front() {
-            self.called.remove(&key);
+        if let Some(key) = self.immediate.pop_front() {
+            self.immediate_keys.remove(&key);
             return Some(key);
         }
         let first = self.by_time.first_entry()?;
@@ -82,83 +82,83 @@ impl<K: Hash + Eq + Clone> Heap<K> {
         Some(key)
     }
 
-    /// How many keys wait for their time.
+    /// Number of keys with a due time.
     pub fn len(&self) -> usize {
         self.by_key.len()
     }
 
-    /// Whether none waits and none is called for.
+    /// Whether no key has a due time and none is due immediately.
     pub fn is_empty(&self) -> bool {
-        self.by_key.is_empty() && self.calls.is_empty()
+        self.by_key.is_empty() && self.immediate.is_empty()
     }
 }
 
-enum Ask<K> {
+enum Request<K> {
     Schedule(K, DateTime<Utc>),
-    Hasten(K, DateTime<Utc>),
-    Call(K),
+    RequeueBefore(K, DateTime<Utc>),
+    RequeueNow(K),
     Forget(K),
 }
 
-/// The handle by which reconciles ask to be woken. Cheap to clone; never blocks.
+/// The sending half: asks for a later reconcile of an object. Cheap to clone; never blocks.
 #[derive(Debug)]
 pub struct DelayQueue<K> {
-    asks: mpsc::UnboundedSender<Ask<K>>,
+    requests: mpsc::UnboundedSender<Request<K>>,
 }
 
 impl<K> Clone for DelayQueue<K> {
     fn clone(&self) -> Self {
-        Self { asks: self.asks.clone() }
+        Self { requests: self.requests.clone() }
     }
 }
 
 impl<K: Hash + Eq + Clone + Send + 'static> DelayQueue<K> {
-    /// A handle, and the stream of keys as they fall due (for `kube::runtime::Controller::reconcile_on`). The stream
-    /// ends when the last handle is gone.
+    /// A handle, and the stream of keys as they become due (for `kube::runtime::Controller::reconcile_on`). The stream
+    /// ends when the last handle is dropped.
     pub fn start(clock: Clock) -> (Self, impl Stream<Item = K> + Send + 'static) {
         let (asks, inbox) = mpsc::unbounded_channel();
-        let sleeper = Sleeper { heap: Heap::default(), inbox, clock };
+        let sleeper = Timer { heap: Heap::default(), inbox, clock };
         let stream = futures::stream::unfold(sleeper, |mut sleeper| async move {
             let key = sleeper.due().await?;
             Some((key, sleeper))
         });
-        (Self { asks }, stream)
+        (Self { requests: asks }, stream)
     }
 
-    /// Wakes `key` at `due`; replaces its earlier wish.
+    /// Reconciles `key` at `due`; replaces its earlier time.
     pub fn schedule(&self, key: impl Into<K>, due: DateTime<Utc>) {
-        // The receiver is gone only when the process is on its way out: then nobody needs waking.
-        let _ = self.asks.send(Ask::Schedule(key.into(), due));
+        // The receiver is gone only while the process ends: then the error does not matter.
+        let _ = self.requests.send(Request::Schedule(key.into(), due));
     }
 
-    /// Wakes `key` at `due`, or earlier if it wished so before.
+    /// Reconciles `key` at `due`, or earlier if it was due earlier.
     pub fn requeue_before(&self, key: impl Into<K>, due: DateTime<Utc>) {
-        let _ = self.asks.send(Ask::Hasten(key.into(), due));
+        let _ = self.requests.send(Request::RequeueBefore(key.into(), due));
     }
 
-    /// Wakes `key` at once. No wish replaces this.
-    pub fn call(&self, key: impl Into<K>) {
-        let _ = self.asks.send(Ask::Call(key.into()));
+    /// Reconciles `key` as soon as possible. No later [`DelayQueue::schedule`] replaces this.
+    pub fn requeue_now(&self, key: impl Into<K>) {
+        let _ = self.requests.send(Request::RequeueNow(key.into()));
     }
 
-    /// Takes back the wish of `key`.
+    /// Drops the due time of `key`.
     pub fn forget(&self, key: impl Into<K>) {
-        let _ = self.asks.send(Ask::Forget(key.into()));
+        let _ = self.requests.send(Request::Forget(key.into()));
     }
 }
 
-struct Sleeper<K> {
+struct Timer<K> {
     heap: Heap<K>,
-    inbox: mpsc::UnboundedReceiver<Ask<K>>,
+    inbox: mpsc::UnboundedReceiver<Request<K>>,
     clock: Clock,
 }
 
-impl<K: Hash + Eq + Clone> Sleeper<K> {
-    /// The next key that is due, or `None` once nobody can ask any more.
+impl<K: Hash + Eq + Clone> Timer<K> {
+    /// Waits for the next key that is due; `None` once every handle is dropped.
     async fn due(&mut self) -> Option<K> {
         loop {
-            while let Ok(ask) = self.inbox.try_recv() {
-                self.take(ask);
+            while let Ok(request) = self.inbox.try_recv() {
+                self.apply(request);
             }
             let now = self.clock.now();
             if let Some(key) = self.heap.pop(now) {
@@ -166,23 +166,23 @@ impl<K: Hash + Eq + Clone> Sleeper<K> {
             }
             let pause = self.heap.next().map_or(LONGEST_SLEEP, |due| pause(self.clock.real(due - now)));
             tokio::select! {
-                ask = self.inbox.recv() => self.take(ask?),
+                request = self.inbox.recv() => self.apply(request?),
                 () = tokio::time::sleep(pause) => {}
             }
         }
     }
 
-    fn take(&mut self, ask: Ask<K>) {
-        match ask {
-            Ask::Schedule(key, due) => self.heap.schedule(key, due),
-            Ask::Hasten(key, due) => self.heap.requeue_before(key, due),
-            Ask::Call(key) => self.heap.requeue_now(key),
-            Ask::Forget(key) => self.heap.forget(&key),
+    fn apply(&mut self, request: Request<K>) {
+        match request {
+            Request::Schedule(key, due) => self.heap.schedule(key, due),
+            Request::RequeueBefore(key, due) => self.heap.requeue_before(key, due),
+            Request::RequeueNow(key) => self.heap.requeue_now(key),
+            Request::Forget(key) => self.heap.forget(&key),
         }
     }
 }
 
-/// Tokio's timer counts whole milliseconds: one more, so that the key is due when it rings.
+/// How long to sleep. Tokio's timer counts whole milliseconds: one more, so that the key is due when it fires.
 fn pause(left: Duration) -> Duration {
     (left + Duration::from_millis(1)).min(LONGEST_SLEEP)
 }
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn a_later_wish_replaces_the_earlier_one() {
+    fn a_later_time_replaces_the_earlier_one() {
         let mut heap = Heap::default();
         heap.schedule("a", at(10));
         heap.schedule("b", at(20));
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn causes_that_keep_coming_cannot_push_a_wish_away() {
+    fn causes_that_keep_coming_cannot_postpone_a_key() {
         let mut heap = Heap::default();
         for second in 0..100 {
             heap.requeue_before("a", at(10 + second));
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_rings_once_whatever_the_round_that_ends_meanwhile_asks_for() {
+    fn an_immediate_request_fires_once_whatever_the_reconcile_that_ends_meanwhile_asks_for() {
         let mut heap = Heap::default();
         heap.schedule("a", at(10));
         heap.requeue_now("a");
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn a_forgotten_key_never_rings() {
+    fn a_forgotten_key_never_fires() {
         let mut heap = Heap::default();
         heap.schedule("a", at(10));
         heap.forget(&"a");
@@ -248,34 +248,34 @@ mod tests {
 
     proptest! {
         #[test]
-        fn keys_ring_once_in_order_of_their_last_wish(wishes in prop::collection::vec((0u8..20, 0i64..100), 0..200)) {
+        fn keys_fire_once_in_order_of_their_last_time(times in prop::collection::vec((0u8..20, 0i64..100), 0..200)) {
             let mut heap = Heap::default();
             let mut last = HashMap::new();
-            for (key, due) in wishes {
+            for (key, due) in times {
                 heap.schedule(key, at(due));
                 last.insert(key, due);
             }
-            let mut rung = Vec::new();
+            let mut fired = Vec::new();
             while let Some(key) = heap.pop(at(1000)) {
-                rung.push(last.remove(&key));
+                fired.push(last.remove(&key));
             }
             prop_assert!(last.is_empty());
-            prop_assert!(rung.iter().all(Option::is_some));
-            prop_assert!(rung.is_sorted());
+            prop_assert!(fired.iter().all(Option::is_some));
+            prop_assert!(fired.is_sorted());
         }
     }
 
     #[tokio::test]
     async fn the_stream_sleeps_until_the_first_is_due_and_hears_of_a_sooner_one() {
-        let (wakeups, stream) = DelayQueue::<&str>::start(Clock::default());
+        let (queue, stream) = DelayQueue::<&str>::start(Clock::default());
         let mut stream = Box::pin(stream);
         let start = Utc::now();
         let after = move |millis| start + TimeDelta::milliseconds(millis);
-        wakeups.schedule("late", after(400));
-        let asks = wakeups.clone();
+        queue.schedule("late", after(400));
+        let other = queue.clone();
         tokio::spawn(async move {
             tokio::time::sleep(Duration::from_millis(50)).await;
-            asks.schedule("soon", after(150));
+            other.schedule("soon", after(150));
         });
         assert_eq!(stream.next().await, Some("soon"));
         assert!(Utc::now() >= after(150));
@@ -284,12 +284,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_was_due_long_ago_rings_at_once_and_the_stream_ends_with_its_last_handle() {
-        let (wakeups, stream) = DelayQueue::<&str>::start(Clock::default());
+    async fn what_was_due_long_ago_fires_at_once_and_the_stream_ends_with_its_last_handle() {
+        let (queue, stream) = DelayQueue::<&str>::start(Clock::default());
         let mut stream = Box::pin(stream);
-        wakeups.schedule("missed", at(1));
+        queue.schedule("missed", at(1));
         assert_eq!(stream.next().await, Some("missed"));
-        drop(wakeups);
+        drop(queue);
         assert_eq!(stream.next().await, None);
     }
 

@@ -1,12 +1,12 @@
-//! From what is due to Jobs: one task asks the queue twice a second what may start, looks once more at everybody who would
-//! ride, and creates the Jobs under names that lock. It writes nothing else: the Jobs are the record of what runs.
+//! Turns due dumps into Jobs: a queue in memory, and one task that asks it twice a second what the budgets allow.
+//! It writes nothing but Jobs; they are the record of what runs. Creating them is in `launch`.
 
 mod launch;
 
 pub use launch::{BatchMember, NextJob};
 
 use super::context::Context;
-use super::jobs::{Ticketed, Usage};
+use super::jobs::{ReservedBatch, Usage};
 use crate::settings::JobSettings;
 use chrono::{DateTime, TimeDelta, Utc};
 use kube::runtime::reflector::ObjectRef;
@@ -17,67 +17,67 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
-/// Pause between two looks at the queue.
+/// Pause between two passes over the queue.
 const TICK: Duration = Duration::from_millis(500);
-/// By a clock that runs fast, at least this.
+/// The shortest [`TICK`] in real time, when the operator's clock runs fast.
 const SHORTEST_TICK: Duration = Duration::from_millis(50);
-/// How long dumps that come due in the same moment wait for each other.
-const SETTLE: TimeDelta = TimeDelta::milliseconds(800);
-/// The first pause after a Job could not be created; doubles.
+/// How long a due dump waits for others that come due in the same moment.
+const GATHER_DELAY: TimeDelta = TimeDelta::milliseconds(800);
+/// Pause after the first Job of a group that could not be created; doubles each time.
 const FIRST_PAUSE: TimeDelta = TimeDelta::seconds(5);
-/// The longest.
+/// The longest such pause.
 const LAST_PAUSE: TimeDelta = TimeDelta::minutes(5);
-/// Of those who wait, one at a time looks how it stands, so much apart: a hundred thousand that are caught up ask ten times
-/// a second, not all of them each two minutes.
-const TURN: TimeDelta = TimeDelta::milliseconds(100);
+/// Waiting schedules are reconciled one after the other, this far apart. A hundred thousand of them cost ten reconciles a
+/// second, instead of all of them every two minutes.
+const RECHECK_SPACING: TimeDelta = TimeDelta::milliseconds(100);
 
-/// Why a group's Jobs cannot be created at the moment.
+/// The last failed try to create a group's Job.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Trouble {
-    /// CamelCase.
+pub struct CreationFailure {
+    /// Reason in CamelCase, for the condition Ready.
     pub reason: &'static str,
-    /// A sentence.
+    /// The API server's answer, for the condition Ready.
     pub message: String,
     until: DateTime<Utc>,
     pause: TimeDelta,
 }
 
-/// What a queued dump is to do, as its schedule said when it asked.
+/// What a queued dump is to do, as its schedule said when it was queued.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Order {
-    /// Generation of the BackupSchedule: one that was edited since asks again.
+pub struct DumpOrder {
+    /// Generation of the BackupSchedule: one that was edited since is queued again.
     pub generation: Option<i64>,
-    /// The tenant.
+    /// `spec.tenant.id`.
     pub tenant: String,
-    /// The database.
+    /// `spec.database.name`.
     pub database: String,
-    /// Zone of the backup's day.
+    /// `spec.timeZone`: decides the backup's day.
     pub time_zone: String,
     /// `spec.database.allowNonTransactional`.
     pub allow_non_transactional: bool,
-    /// When the last run that is written down was decided on.
+    /// `status.lastRun.startedAt`: when the last recorded run was decided on.
     pub recorded: Option<DateTime<Utc>>,
 }
 
-/// How a dump that was asked for stands.
+/// State of a dump in the queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Asked {
-    /// Since when it is queued.
+pub struct QueuedDump {
+    /// When it was queued.
     pub since: DateTime<Utc>,
-    /// Why it gets no Job, besides budgets.
-    pub trouble: Option<Trouble>,
-    /// It waits for company, until then at most.
-    pub lingers: Option<DateTime<Utc>>,
-    /// How many wait, itself among them.
+    /// Why its group's last Job could not be created.
+    pub failure: Option<CreationFailure>,
+    /// Until when it waits for others to share its Job; `None`: it does not.
+    pub batching_until: Option<DateTime<Utc>>,
+    /// Dumps in the queue, itself among them.
     pub queued: usize,
 }
 
-impl Asked {
-    /// When to look how it stands, if nothing happens before: `notice` after it could have had a Job, and later where
-    /// thousands wait.
-    pub fn look(&self, notice: TimeDelta, now: DateTime<Utc>) -> DateTime<Utc> {
-        let first = self.lingers.unwrap_or(self.since) + notice;
-        let turns = TURN * i32::try_from(self.queued).unwrap_or(i32::MAX);
+impl QueuedDump {
+    /// When to reconcile its schedule if nothing happens before: `notice` after it could have had a Job, and later where
+    /// thousands wait ([`RECHECK_SPACING`]).
+    pub fn next_check(&self, notice: TimeDelta, now: DateTime<Utc>) -> DateTime<Utc> {
+        let first = self.batching_until.unwrap_or(self.since) + notice;
+        let turns = RECHECK_SPACING * i32::try_from(self.queued).unwrap_or(i32::MAX);
         let again = if first > now { self.since } else { now };
         first.max(again + notice.max(turns))
     }
@@ -87,15 +87,15 @@ impl Asked {
 struct DispatchState {
     queue: Queue,
     bucket: Option<TokenBucket>,
-    /// What those are to do that are queued or flying, by UID.
-    orders: HashMap<String, Order>,
-    /// Schedules whose Job is being created, and since when they waited.
-    flying: HashMap<String, DateTime<Utc>>,
-    trouble: HashMap<Group, Trouble>,
-    tickets: u64,
+    /// Orders of the dumps that are queued or whose Job is being created, by the schedule's UID.
+    orders: HashMap<String, DumpOrder>,
+    /// UIDs of schedules whose Job is being created, and when each was queued.
+    creating: HashMap<String, DateTime<Utc>>,
+    failures: HashMap<Group, CreationFailure>,
+    reservations: u64,
 }
 
-/// The dumps that wait for a Job. Cheap to clone.
+/// The queue of due dumps; clones share it.
 #[derive(Clone)]
 pub struct Dispatch {
     state: Arc<Mutex<DispatchState>>,
@@ -106,10 +106,10 @@ pub struct Dispatch {
 }
 
 impl Dispatch {
-    /// Nothing is queued yet. `now` is since when somebody watches what comes due.
+    /// An empty queue. `now` is when this process began to watch what comes due.
     pub fn new(settings: &JobSettings, now: DateTime<Utc>) -> Self {
         let batch_window = TimeDelta::from_std(settings.batch_window).unwrap_or(TimeDelta::minutes(3));
-        let shape = BatchSettings { tenants: settings.batch_tenants, batch_window, gather_delay: SETTLE };
+        let shape = BatchSettings { tenants: settings.batch_tenants, batch_window, gather_delay: GATHER_DELAY };
         Self { state: Arc::default(), shape, per_minute: settings.per_minute, burst: settings.burst, since: now }
     }
 
@@ -117,98 +117,98 @@ impl Dispatch {
         self.state.lock()
     }
 
-    /// Since when this process has watched: what was due before may have run without it.
+    /// When this process began to watch: what was due before may have been run by another one.
     pub fn watching_since(&self) -> DateTime<Utc> {
         self.since
     }
 
-    /// Queues a dump, if it is not queued or on its way.
-    pub fn ask(&self, group: &Group, due: DueDump, order: Order) -> Asked {
+    /// Queues a dump, unless it is queued or its Job is being created; says how it stands.
+    pub fn enqueue(&self, group: &Group, due: DueDump, order: DumpOrder) -> QueuedDump {
         let mut state = self.state();
         let (uid, queued) = (due.uid.clone(), due.queued);
         state.orders.insert(uid.clone(), order);
-        let trouble = state.trouble.get(group).cloned();
-        let since = match state.flying.get(&uid) {
+        let trouble = state.failures.get(group).cloned();
+        let since = match state.creating.get(&uid) {
             Some(since) => *since,
             None => state.queue.add(group, due),
         };
         let lingers = state.queue.waits_for_others_until(&uid, &self.shape, queued);
-        Asked { since, trouble, lingers, queued: state.queue.len() }
+        QueuedDump { since, failure: trouble, batching_until: lingers, queued: state.queue.len() }
     }
 
-    /// A schedule's dump is not due any more.
+    /// Takes a schedule's dump out of the queue. A Job that is being created is not stopped.
     pub fn forget(&self, schedule_uid: &str) {
         let mut state = self.state();
         state.queue.remove(schedule_uid);
-        if !state.flying.contains_key(schedule_uid) {
+        if !state.creating.contains_key(schedule_uid) {
             state.orders.remove(schedule_uid);
         }
     }
 
-    fn order(&self, schedule_uid: &str) -> Option<Order> {
+    fn order(&self, schedule_uid: &str) -> Option<DumpOrder> {
         self.state().orders.get(schedule_uid).cloned()
     }
 
-    /// Whether a schedule's dump is queued or on its way.
-    pub fn knows(&self, schedule_uid: &str) -> bool {
+    /// Whether a schedule's dump is queued or its Job is being created.
+    pub fn is_pending(&self, schedule_uid: &str) -> bool {
         let state = self.state();
-        state.flying.contains_key(schedule_uid) || state.queue.get(schedule_uid).is_some()
+        state.creating.contains_key(schedule_uid) || state.queue.get(schedule_uid).is_some()
     }
 
-    /// Whether a Job with a schedule's dump is being created this very moment.
-    pub fn creating(&self, schedule_uid: &str) -> bool {
-        self.state().flying.contains_key(schedule_uid)
+    /// Whether a Job with a schedule's dump is being created now.
+    pub fn is_creating(&self, schedule_uid: &str) -> bool {
+        self.state().creating.contains_key(schedule_uid)
     }
 
-    /// A restore's Job was created: it did not wait for a token, dumps do.
+    /// Takes a token for a restore's Job. Restores do not wait for tokens; dumps then wait longer.
     pub fn restore_started(&self, now: DateTime<Utc>) {
         if let Some(bucket) = &mut self.state().bucket {
             bucket.spend(now);
         }
     }
 
-    /// How many dumps wait in each lane (manual, fresh, catch-up), and since when the first of them is due.
+    /// How many dumps wait by priority (manual, fresh, catch-up), and since when the oldest of them is due.
     pub fn depth(&self) -> ([usize; 3], Option<DateTime<Utc>>) {
         let state = self.state();
         (state.queue.depth(), state.queue.oldest())
     }
 
-    /// Takes out what gets its Job now, with a ticket for its places.
-    fn choose(&self, ctx: &Context, now: DateTime<Utc>) -> Vec<Ticketed> {
+    /// Takes the batches out of the queue that may start now, and reserves their places in the budgets.
+    fn take_batches(&self, ctx: &Context, now: DateTime<Utc>) -> Vec<ReservedBatch> {
         if self.state().queue.is_empty() {
             return Vec::new();
         }
         ctx.jobs.reserve_dumps(|taken| {
             let mut state = self.state();
             let state = &mut *state;
-            state.trouble.retain(|_, trouble| trouble.until + LAST_PAUSE > now);
+            state.failures.retain(|_, trouble| trouble.until + LAST_PAUSE > now);
             let bucket = state.bucket.get_or_insert_with(|| {
-                TokenBucket::after(self.per_minute, self.burst, ctx.jobs.cards().created(), now)
+                TokenBucket::after(self.per_minute, self.burst, ctx.jobs.index().creation_times(), now)
             });
             let barred =
-                state.trouble.iter().filter(|(_, trouble)| trouble.until > now).map(|(group, _)| group.clone());
-            let mut room = room(&state.queue, taken, ctx);
+                state.failures.iter().filter(|(_, trouble)| trouble.until > now).map(|(group, _)| group.clone());
+            let mut room = capacity(&state.queue, taken, ctx);
             room.tokens = bucket.tokens(now);
             room.backing_off = barred.collect();
             let batches = state.queue.plan(&mut room, &self.shape, now);
             state.queue.remove_idle_groups(&self.shape, now);
             let mut ticketed = Vec::with_capacity(batches.len());
             for batch in batches {
-                // A creation that fails costs the API server no less.
+                // Spent before the Job is created: a creation that fails costs the API server no less.
                 bucket.spend(now);
-                state.flying.extend(batch.runs.iter().map(|due| (due.uid.clone(), due.queued)));
-                state.tickets += 1;
-                ticketed.push(Ticketed { ticket: format!("ticket-{}", state.tickets), batch });
+                state.creating.extend(batch.runs.iter().map(|due| (due.uid.clone(), due.queued)));
+                state.reservations += 1;
+                ticketed.push(ReservedBatch { reservation: format!("reservation-{}", state.reservations), batch });
             }
             ticketed
         })
     }
 
-    /// Everybody of a batch has a Job, or must ask again, or (`again`) waits on.
-    fn landed(&self, group: &Group, all: &[String], again: Vec<BatchMember>) {
+    /// Ends the creation of a batch's Job. `again` are the members that got none and go back into the queue.
+    fn finish_batch(&self, group: &Group, all: &[String], again: Vec<BatchMember>) {
         let mut state = self.state();
         for uid in all {
-            state.flying.remove(uid);
+            state.creating.remove(uid);
             state.orders.remove(uid);
         }
         for BatchMember { due, order } in again {
@@ -217,19 +217,19 @@ impl Dispatch {
         }
     }
 
-    fn trouble(&self, group: &Group, reason: &'static str, message: String, now: DateTime<Utc>) {
+    fn record_failure(&self, group: &Group, reason: &'static str, message: String, now: DateTime<Utc>) {
         let mut state = self.state();
-        let pause = state.trouble.get(group).map_or(FIRST_PAUSE, |before| (before.pause * 2).min(LAST_PAUSE));
-        state.trouble.insert(group.clone(), Trouble { reason, message, until: now + pause, pause });
+        let pause = state.failures.get(group).map_or(FIRST_PAUSE, |before| (before.pause * 2).min(LAST_PAUSE));
+        state.failures.insert(group.clone(), CreationFailure { reason, message, until: now + pause, pause });
     }
 
-    fn no_trouble(&self, group: &Group) {
-        self.state().trouble.remove(group);
+    fn clear_failure(&self, group: &Group) {
+        self.state().failures.remove(group);
     }
 }
 
-/// What the budgets leave, for those who wait.
-fn room(queue: &Queue, taken: &Usage, ctx: &Context) -> Capacity {
+/// What `--max-dumps` and the limits of servers and storages leave free, for the groups in the queue.
+fn capacity(queue: &Queue, taken: &Usage, ctx: &Context) -> Capacity {
     let mut room = Capacity { total: i64::from(ctx.settings.max_dumps) - taken.total, ..Capacity::default() };
     for group in queue.groups() {
         let key = |name: &str| (group.namespace.clone(), name.to_owned());
@@ -260,7 +260,7 @@ pub async fn run(ctx: Arc<Context>, stop: CancellationToken) {
         () = stop.cancelled() => return,
         () = ready => {}
     }
-    // In a rehearsal the clock runs faster, and this with it.
+    // Under a fast clock (`make bench-scale`) the pass is more frequent, too.
     let tick = ctx.clock.real(TimeDelta::from_std(TICK).unwrap_or_default()).max(SHORTEST_TICK);
     let mut tick = tokio::time::interval(tick);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -270,7 +270,7 @@ pub async fn run(ctx: Arc<Context>, stop: CancellationToken) {
             _ = tick.tick() => {}
         }
         let now = ctx.now();
-        launch::all(ctx.dispatch.choose(&ctx, now), now, &ctx).await;
+        launch::create_all(ctx.dispatch.take_batches(&ctx, now), now, &ctx).await;
     }
 }
 
@@ -308,8 +308,8 @@ mod tests {
         }
     }
 
-    fn order() -> Order {
-        Order {
+    fn order() -> DumpOrder {
+        DumpOrder {
             generation: Some(1),
             tenant: "t".into(),
             database: "d".into(),
@@ -322,30 +322,30 @@ mod tests {
     #[test]
     fn i8_a_dump_whose_job_is_being_created_is_not_queued_a_second_time() {
         let dispatch = dispatch();
-        assert_eq!(dispatch.ask(&group(), due("a"), order()).since, at(5));
+        assert_eq!(dispatch.enqueue(&group(), due("a"), order()).since, at(5));
         let mut room = Capacity { tokens: 1, total: 9, ..Capacity::default() };
         room.servers.insert(("n".into(), "s".into()), 9);
         let batch = dispatch.state().queue.plan(&mut room, &dispatch.shape, at(6)).remove(0);
-        dispatch.state().flying.insert("a".into(), at(5));
-        assert!(dispatch.creating("a") && dispatch.knows("a"));
-        assert_eq!(dispatch.ask(&group(), DueDump { queued: at(99), ..due("a") }, order()).since, at(5));
+        dispatch.state().creating.insert("a".into(), at(5));
+        assert!(dispatch.is_creating("a") && dispatch.is_pending("a"));
+        assert_eq!(dispatch.enqueue(&group(), DueDump { queued: at(99), ..due("a") }, order()).since, at(5));
         assert_eq!(dispatch.depth(), ([0; 3], None));
         let again = batch.runs.into_iter().map(|due| BatchMember { due, order: order() }).collect();
-        dispatch.landed(&group(), &["a".to_owned()], again);
+        dispatch.finish_batch(&group(), &["a".to_owned()], again);
         assert_eq!(dispatch.depth(), ([1, 0, 0], Some(at(5))));
         dispatch.forget("a");
-        assert!(!dispatch.knows("a") && !dispatch.creating("a") && dispatch.state().orders.is_empty());
+        assert!(!dispatch.is_pending("a") && !dispatch.is_creating("a") && dispatch.state().orders.is_empty());
     }
 
     #[test]
     fn i8_a_hundred_thousand_that_wait_look_ten_times_a_second_and_a_few_as_soon_as_a_word_is_due() {
         let notice = TimeDelta::minutes(2);
         let asked =
-            |queued, lingers: Option<i64>| Asked { since: at(0), trouble: None, lingers: lingers.map(at), queued };
-        assert_eq!(asked(3, None).look(notice, at(0)), at(120));
-        assert_eq!(asked(3, Some(120)).look(notice, at(0)), at(240), "first it waits for company");
-        assert_eq!(asked(3, None).look(notice, at(500)), at(620));
-        let looks = (1..=100_000).map(|n| asked(n, None).look(notice, at(0)));
+            |queued, lingers: Option<i64>| QueuedDump { since: at(0), failure: None, batching_until: lingers.map(at), queued };
+        assert_eq!(asked(3, None).next_check(notice, at(0)), at(120));
+        assert_eq!(asked(3, Some(120)).next_check(notice, at(0)), at(240), "first it waits for company");
+        assert_eq!(asked(3, None).next_check(notice, at(500)), at(620));
+        let looks = (1..=100_000).map(|n| asked(n, None).next_check(notice, at(0)));
         let mut seconds = HashMap::<i64, usize>::new();
         looks.filter(|at| *at > self::at(120)).for_each(|at| *seconds.entry(at.timestamp()).or_default() += 1);
         assert_eq!(seconds.values().max(), Some(&10));
@@ -356,12 +356,12 @@ mod tests {
         let dispatch = dispatch();
         let mut pauses = Vec::new();
         for _ in 0..8 {
-            dispatch.trouble(&group(), "Forbidden", "exceeded quota".into(), at(0));
-            pauses.push((dispatch.state().trouble[&group()].until - at(0)).num_seconds());
+            dispatch.record_failure(&group(), "Forbidden", "exceeded quota".into(), at(0));
+            pauses.push((dispatch.state().failures[&group()].until - at(0)).num_seconds());
         }
         assert_eq!(pauses, [5, 10, 20, 40, 80, 160, 300, 300]);
-        assert_eq!(dispatch.ask(&group(), due("a"), order()).trouble.map(|t| t.reason), Some("Forbidden"));
-        dispatch.no_trouble(&group());
-        assert_eq!(dispatch.ask(&group(), due("a"), order()).trouble, None);
+        assert_eq!(dispatch.enqueue(&group(), due("a"), order()).failure.map(|t| t.reason), Some("Forbidden"));
+        dispatch.clear_failure(&group());
+        assert_eq!(dispatch.enqueue(&group(), due("a"), order()).failure, None);
     }
 }

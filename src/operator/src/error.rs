@@ -46,7 +46,7 @@ pub enum ReconcileError {
     Task(#[from] TaskParseError),
     /// A step of a restore makes no Job.
     #[error(transparent)]
-    NoWork(#[from] NoWork),
+    TaskUnavailable(#[from] TaskUnavailable),
     /// The audit record in the bucket.
     #[error(transparent)]
     Record(Box<RecordError>),
@@ -90,7 +90,7 @@ impl ReconcileError {
             Self::Hold(error) => error.reason(),
             Self::Name(_) => "NameRefused",
             Self::Task(_) => "TaskNotWritable",
-            Self::NoWork(error) => error.reason(),
+            Self::TaskUnavailable(error) => error.reason(),
             Self::Record(error) => error.reason(),
             Self::NothingToHold => "CopyNotRead",
             Self::ServerFault(fault) => fault.reason(),
@@ -144,7 +144,7 @@ impl Unusable {
 
 /// Why a step makes no Job.
 #[derive(Debug, thiserror::Error, strum::IntoStaticStr)]
-pub enum NoWork {
+pub enum TaskUnavailable {
     /// A schedule, server, storage or profile went away in between.
     #[error("an object that the request rests on is gone: its schedule, server, storage, profile or credentials")]
     ReferenceGone,
@@ -156,7 +156,7 @@ pub enum NoWork {
     ProfileNotWritable(#[from] serde_json::Error),
 }
 
-impl NoWork {
+impl TaskUnavailable {
     /// CamelCase reason.
     pub fn reason(&self) -> &'static str {
         self.into()

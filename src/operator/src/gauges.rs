@@ -20,7 +20,7 @@ const PERIOD: Duration = Duration::from_secs(15);
 /// Counts until `stop`.
 pub async fn run(ctx: Arc<Context>, stop: CancellationToken) {
     loop {
-        fleet(&ctx.caches.schedules, &ctx.metrics, ctx.now());
+        schedules(&ctx.caches.schedules, &ctx.metrics, ctx.now());
         ctx.metrics.dumps_limit.set(ctx.settings.max_dumps.into());
         overdue(&ctx.caches.storages.state(), &ctx.metrics);
         queue(&ctx.caches.requests.state(), &ctx.metrics);
@@ -35,7 +35,7 @@ pub async fn run(ctx: Arc<Context>, stop: CancellationToken) {
     }
 }
 
-fn fleet(schedules: &ScheduleIndex, metrics: &Metrics, now: DateTime<Utc>) {
+fn schedules(schedules: &ScheduleIndex, metrics: &Metrics, now: DateTime<Utc>) {
     let (mut fresh, mut suspicious, mut bytes) = ([0; 3], 0, 0);
     schedules.each(|row| {
         fresh[row.fresh as usize] += 1;
@@ -169,7 +169,7 @@ mod tests {
         ] {
             all.put(&object, 0, 1);
         }
-        fleet(&all, &metrics, "2026-11-23T00:00:00Z".parse().unwrap());
+        schedules(&all, &metrics, "2026-11-23T00:00:00Z".parse().unwrap());
         let mut text = String::new();
         encode(&mut text, &registry).unwrap();
         for line in [

@@ -1,10 +1,11 @@
-//! From a watch to a running controller: the same plumbing for each kind.
+//! From a watch to a running controller: cache, change stream and delay queue of each kind. BackupSchedules have their own
+//! runner (`schedule_index`).
 
 use super::clock::Clock;
 use super::context::{Caches, Context, Timers};
 use super::delay_queue::DelayQueue;
 use super::error::ReconcileError;
-use super::instrumented::{FailingSince, error_policy, observed};
+use super::instrumented::{FailingSince, error_policy, instrumented};
 use super::namespaced_watch::{Watched, cached, cached_events};
 use super::open_requests::OpenRequests;
 use super::restore::finished::compact;
@@ -22,12 +23,13 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-/// Objects of a watch are listed in pages of this many,
+/// Objects in one page of a list.
 const PAGE: u32 = 500;
-/// and RestoreRequests of this many: what a page takes while it is read stays the process's, and little of them is kept.
+/// RestoreRequests in one page. Smaller, because the memory that a page takes while it is read is not given back to the
+/// system, and little of each request is kept.
 const REQUESTS_PAGE: u32 = 100;
 
-/// What drives one kind's controller: its cache, the stream that fills it, and its timer.
+/// What drives one kind's controller: its cache, the stream that fills it, and the keys that are due.
 pub struct Informer<K: Watched> {
     cache: Store<K>,
     changes: BoxStream<'static, Result<K, watcher::Error>>,
@@ -38,11 +40,11 @@ pub struct Informer<K: Watched> {
 impl<K: Watched> Informer<K> {
     fn start(client: &Client, watched: &Watch, clock: Clock) -> (Self, Store<K>, DelayQueue<Key>) {
         let (cache, changes, filled) = cached::<K>(client, watched, &watcher::Config::default().page_size(PAGE));
-        let (feed, timer) = Self::over(cache.clone(), changes, filled, clock);
-        (feed, cache, timer)
+        let (informer, timer) = Self::from_changes(cache.clone(), changes, filled, clock);
+        (informer, cache, timer)
     }
 
-    fn over(
+    fn from_changes(
         cache: Store<K>,
         changes: BoxStream<'static, Result<K, watcher::Error>>,
         filled: CancellationToken,
@@ -53,8 +55,8 @@ impl<K: Watched> Informer<K> {
         (Self { cache, changes, due: due.boxed(), filled }, timer)
     }
 
-    /// Runs the kind's controller until `stop` and until its last reconcile is done. What else wakes it goes through
-    /// its timer.
+    /// Runs the kind's controller until `stop` and until its last reconcile is done. Causes other than the object itself
+    /// go through the kind's [`DelayQueue`].
     pub async fn run<F>(self, ctx: Arc<Context>, stop: CancellationToken, reconcile: fn(Arc<K>, Arc<Context>) -> F)
     where
         K: FailingSince,
@@ -69,7 +71,7 @@ impl<K: Watched> Informer<K> {
                     let stop = stop.clone();
                     async move {
                         tokio::select! {
-                            () = ctx.caches.filled() => observed(object, ctx.clone(), reconcile).await,
+                            () = ctx.caches.filled() => instrumented(object, ctx.clone(), reconcile).await,
                             () = stop.cancelled() => Ok(Action::await_change()),
                         }
                     }
@@ -79,22 +81,23 @@ impl<K: Watched> Informer<K> {
             )
             .for_each(|step| async move {
                 match step {
-                    // A failed reconcile has been told by its observer.
+                    // `instrumented` has logged it.
                     Ok(_) | Err(Error::ReconcilerFailed(..)) => {}
-                    // It was deleted while its turn came.
-                    Err(Error::ObjectNotFound(gone)) => debug!(object = %gone, "gone"),
-                    Err(error) => warn!(%error, kind = %K::kind(&()), "the watch stumbled; it goes on"),
+                    // It was deleted while it was in the queue.
+                    Err(Error::ObjectNotFound(gone)) => debug!(object = %gone, "object deleted before its reconcile"),
+                    Err(error) => warn!(%error, kind = %K::kind(&()), "watch failed; retrying"),
                 }
             })
             .await;
     }
 
-    fn gate(&self, readiness: &Readiness) {
-        gate(&K::kind(&()), &self.filled, readiness);
+    fn expect_filled(&self, readiness: &Readiness) {
+        expect_filled(&K::kind(&()), &self.filled, readiness);
     }
 }
 
-fn gate(kind: &str, filled: &CancellationToken, readiness: &Readiness) {
+/// Makes `/readyz` wait for one cache.
+fn expect_filled(kind: &str, filled: &CancellationToken, readiness: &Readiness) {
     let what = format!("the list of {kind}s");
     readiness.expect(what.clone());
     let (filled, readiness) = (filled.clone(), readiness.clone());
@@ -104,7 +107,7 @@ fn gate(kind: &str, filled: &CancellationToken, readiness: &Readiness) {
     });
 }
 
-/// The feeds of our kinds.
+/// The informers of our kinds.
 pub struct Informers {
     /// BackupStorages.
     pub storages: Informer<BackupStorage>,
@@ -120,24 +123,24 @@ pub struct Informers {
 }
 
 impl Informers {
-    /// Starts the watches; nothing is asked before somebody runs them.
+    /// Builds the watches. No request is sent before they are run.
     pub fn start(client: &Client, watched: &Watch, clock: Clock) -> (Self, Caches, Timers) {
         let (storages, storages_cache, storages_timer) = Informer::start(client, watched, clock);
         let (servers, servers_cache, servers_timer) = Informer::start(client, watched, clock);
         let paged = watcher::Config::default().page_size(REQUESTS_PAGE);
         let (requests_cache, events, filled) = cached_events::<RestoreRequest>(client, watched, &paged, compact);
         let open = OpenRequests::new(requests_cache.clone());
-        let sees = open.clone();
-        let changes = events.inspect_ok(move |event| sees.saw(event)).touched_objects().boxed();
-        let (requests, requests_timer) = Informer::over(requests_cache.clone(), changes, filled, clock);
+        let observer = open.clone();
+        let changes = events.inspect_ok(move |event| observer.observe(event)).touched_objects().boxed();
+        let (requests, requests_timer) = Informer::from_changes(requests_cache.clone(), changes, filled, clock);
         let (schedules_timer, due) = DelayQueue::start(clock);
-        let (schedules, fleet, schedules_filled) = Runner::start(client, watched, due.boxed());
-        // Nobody reads them from a cache: a request reads its profile afresh.
+        let (schedules, index, schedules_filled) = Runner::start(client, watched, due.boxed());
+        // Its cache is dropped: a RestoreRequest reads its profile from the API server.
         let (profiles, _, profiles_timer) = Informer::start(client, watched, clock);
         let caches = Caches {
             storages: storages_cache,
             servers: servers_cache,
-            schedules: fleet,
+            schedules: index,
             requests: requests_cache,
             open,
             filled: [
@@ -154,15 +157,15 @@ impl Informers {
             requests: requests_timer,
             profiles: profiles_timer,
         };
-        let feeds = Self { storages, servers, schedules, schedules_filled, requests, profiles };
-        (feeds, caches, timers)
+        let informers = Self { storages, servers, schedules, schedules_filled, requests, profiles };
+        (informers, caches, timers)
     }
 
-    /// Ready only once every cache is filled.
-    pub fn gate(&self, readiness: &Readiness) {
-        self.storages.gate(readiness);
-        self.servers.gate(readiness);
-        gate("BackupSchedule", &self.schedules_filled, readiness);
-        self.requests.gate(readiness);
+    /// Makes `/readyz` wait until every cache is filled.
+    pub fn expect_filled(&self, readiness: &Readiness) {
+        self.storages.expect_filled(readiness);
+        self.servers.expect_filled(readiness);
+        expect_filled("BackupSchedule", &self.schedules_filled, readiness);
+        self.requests.expect_filled(readiness);
     }
 }

@@ -1,5 +1,5 @@
-//! What surrounds every reconcile, so that none of them need think of it: a span, time and outcome as metrics, an Event
-//! for a failure, and when to try again.
+//! What surrounds every reconcile: a tracing span, duration and outcome as metrics, an Event for a failure, and the pause
+//! before the next try.
 
 use super::clock::Clock;
 use super::context::Context;
@@ -15,14 +15,14 @@ use tracing::{Instrument, info_span, warn};
 
 /// The shortest pause after a failure.
 pub const FIRST_RETRY: Duration = Duration::from_secs(5);
-/// The longest.
+/// The longest pause after a failure.
 pub const LAST_RETRY: Duration = Duration::from_mins(5);
-/// The API server refuses longer notes.
+/// Longest `note` of an Event that the API server accepts.
 const NOTE_LIMIT: usize = 1000;
 
-/// An object that knows since when something has been wrong with it.
+/// An object whose status says since when something has been wrong with it.
 pub trait FailingSince {
-    /// Since when; `None` when nothing is wrong or nobody has written it down.
+    /// Since when; `None` when nothing is wrong, or status does not say.
     fn failing_since(&self) -> Option<DateTime<Utc>>;
 }
 
@@ -33,7 +33,7 @@ pub fn pause(since: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Duration {
     age.to_std().unwrap_or_default().clamp(FIRST_RETRY, LAST_RETRY)
 }
 
-/// The pause before a failed reconcile is tried again; `None` waits for a change. `since`: since when the object ails.
+/// The pause before a failed reconcile is tried again; `None` waits for a change. `since` is [`FailingSince::failing_since`].
 pub fn retry_after(since: Option<DateTime<Utc>>, error: &ReconcileError, now: DateTime<Utc>) -> Option<Duration> {
     match error.retry() {
         Retry::AtOnce => Some(Duration::from_millis(200)),
@@ -42,14 +42,14 @@ pub fn retry_after(since: Option<DateTime<Utc>>, error: &ReconcileError, now: Da
     }
 }
 
-/// kube's error policy for all kinds. Its queue sleeps by the wall's clock.
+/// kube's error policy for all kinds. kube's queue sleeps by the wall clock, so the pause is converted.
 pub fn error_policy<K: FailingSince>(object: &K, error: &ReconcileError, clock: Clock) -> Action {
     let pause = retry_after(object.failing_since(), error, clock.now());
     let pause = pause.map(|pause| clock.real(TimeDelta::from_std(pause).unwrap_or(TimeDelta::MAX)));
     pause.map_or_else(Action::await_change, Action::requeue)
 }
 
-/// Metrics and Events of reconciles.
+/// Measures reconciles and publishes Events.
 #[derive(Clone)]
 pub struct ReconcileMetrics {
     metrics: Metrics,
@@ -57,12 +57,12 @@ pub struct ReconcileMetrics {
 }
 
 impl ReconcileMetrics {
-    /// An observer that counts into `metrics` and publishes through `recorder`.
+    /// Counts into `metrics` and publishes through `recorder`.
     pub fn new(metrics: Metrics, recorder: Recorder) -> Self {
         Self { metrics, recorder }
     }
 
-    /// Runs one reconcile.
+    /// Runs one reconcile in a span; counts, logs and publishes its outcome.
     pub async fn reconcile<K: Resource<DynamicType = ()>>(
         &self,
         object: &K,
@@ -94,14 +94,14 @@ impl ReconcileMetrics {
 
     async fn failed<K: Resource<DynamicType = ()>>(&self, object: &K, error: &ReconcileError) {
         warn!(reason = error.reason(), %error, "reconcile failed");
-        // A conflict is everyday life, and an API server that is away takes no Events either.
+        // Conflicts are frequent and repaired by the next try: no Event.
         if error.retry() != Retry::AtOnce {
-            self.event(object, EventType::Warning, error.reason(), "Reconcile", &error.to_string()).await;
+            self.publish_event(object, EventType::Warning, error.reason(), "Reconcile", &error.to_string()).await;
         }
     }
 
     /// Publishes an Event; repeats are counted in a series. A failure to publish is logged and changes nothing.
-    pub async fn event<K: Resource<DynamicType = ()>>(
+    pub async fn publish_event<K: Resource<DynamicType = ()>>(
         &self,
         object: &K,
         type_: EventType,
@@ -117,7 +117,7 @@ impl ReconcileMetrics {
             secondary: None,
         };
         if let Err(error) = self.recorder.publish(&event, &object.object_ref(&())).await {
-            warn!(%error, reason, "cannot publish an Event");
+            warn!(%error, reason, "Event not published");
         }
     }
 }
@@ -138,8 +138,8 @@ fn kind<K: Resource<DynamicType = ()>>() -> &'static str {
     }
 }
 
-/// Everything kube needs to run `work` as a reconciler, observed.
-pub async fn observed<K, F>(
+/// Runs `work` for an object through [`ReconcileMetrics::reconcile`].
+pub async fn instrumented<K, F>(
     object: Arc<K>,
     ctx: Arc<Context>,
     work: fn(Arc<K>, Arc<Context>) -> F,
@@ -148,7 +148,7 @@ where
     K: Resource<DynamicType = ()>,
     F: Future<Output = Result<Action, ReconcileError>>,
 {
-    ctx.observer.reconcile(&*object, work(object.clone(), ctx.clone())).await
+    ctx.reconcile_metrics.reconcile(&*object, work(object.clone(), ctx.clone())).await
 }
 
 #[cfg(test)]
@@ -160,8 +160,8 @@ mod tests {
         ReconcileError::NothingToHold
     }
 
-    struct Ill(Option<i64>);
-    impl FailingSince for Ill {
+    struct Failing(Option<i64>);
+    impl FailingSince for Failing {
         fn failing_since(&self) -> Option<DateTime<Utc>> {
             self.0.map(at)
         }
@@ -179,7 +179,7 @@ mod tests {
             assert_eq!(pause, Some(Duration::from_secs(wanted)), "{since:?}");
         }
         assert_eq!(
-            error_policy(&Ill(None), &ServerFault::TlsDisabled("caSecretRef").into(), Clock::default()),
+            error_policy(&Failing(None), &ServerFault::TlsDisabled("caSecretRef").into(), Clock::default()),
             Action::await_change()
         );
     }
@@ -187,7 +187,7 @@ mod tests {
     #[test]
     fn by_a_clock_that_runs_faster_the_next_try_comes_sooner() {
         let clock = Clock::running(Utc::now(), at(0), 8.0);
-        let pause = |clock| error_policy(&Ill(None), &later(), clock);
+        let pause = |clock| error_policy(&Failing(None), &later(), clock);
         assert_eq!(pause(Clock::default()), Action::requeue(FIRST_RETRY));
         assert_eq!(pause(clock), Action::requeue(FIRST_RETRY / 8));
     }

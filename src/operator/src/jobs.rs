@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 /// How long a reservation counts without its Job in the cache: longer than any watch lags.
-const RESERVED: Duration = Duration::from_mins(1);
+const RESERVATION_AGE: Duration = Duration::from_mins(1);
 /// Pause between two looks for Jobs whose deletion nobody told.
 const SWEEP: Duration = Duration::from_secs(30);
 
@@ -85,8 +85,8 @@ impl JobKind {
     }
 }
 
-struct Reserved {
-    lane: JobKind,
+struct Reservation {
+    kind: JobKind,
     namespace: String,
     server: String,
     storage: String,
@@ -100,25 +100,25 @@ pub struct Places {
     /// Over all servers.
     pub total: i64,
     /// On one server.
-    pub here: i64,
+    pub on_server: i64,
 }
 
 /// A batch that was decided on, and the ticket that holds its places until its Job is there.
-pub struct Ticketed {
+pub struct ReservedBatch {
     /// Name of the reservation.
-    pub ticket: String,
+    pub reservation: String,
     /// Who rides.
     pub batch: Batch,
 }
 
-type Reservations = HashMap<(String, String), Reserved>;
+type Reservations = HashMap<(String, String), Reservation>;
 
 /// The Jobs.
 #[derive(Clone)]
 pub struct Jobs {
     cache: Store<Job>,
     filled: CancellationToken,
-    cards: Arc<Mutex<JobIndex>>,
+    index: Arc<Mutex<JobIndex>>,
     reserved: Arc<Mutex<Reservations>>,
 }
 
@@ -130,7 +130,7 @@ impl Jobs {
     pub fn start(client: &Client, watched: &Watch) -> (Self, Changes) {
         let config = watcher::Config::default().labels("app.kubernetes.io/managed-by=sennight");
         let (cache, changes, filled) = cached_events::<Job>(client, watched, &config, shrink);
-        (Self { cache, filled, cards: Arc::default(), reserved: Arc::default() }, changes)
+        (Self { cache, filled, index: Arc::default(), reserved: Arc::default() }, changes)
     }
 
     /// Waits until the cache has been filled once.
@@ -153,8 +153,8 @@ impl Jobs {
     }
 
     /// The cards of all Jobs.
-    pub fn cards(&self) -> MutexGuard<'_, JobIndex> {
-        self.cards.lock()
+    pub fn index(&self) -> MutexGuard<'_, JobIndex> {
+        self.index.lock()
     }
 
     fn reservations(&self) -> MutexGuard<'_, Reservations> {
@@ -163,26 +163,26 @@ impl Jobs {
 
     /// Running dumps or restores: in total and on one server.
     pub fn running(&self, lane: JobKind, namespace: &str, server: &str) -> Places {
-        let taken = self.taken(lane);
+        let taken = self.usage(lane);
         let here = taken.servers.get(&(namespace.to_owned(), server.to_owned())).copied();
-        Places { total: taken.total, here: here.unwrap_or_default() }
+        Places { total: taken.total, on_server: here.unwrap_or_default() }
     }
 
     /// Whether a Job that has not ended dumps this schedule.
     pub fn dumping(&self, schedule_uid: &str) -> bool {
-        self.cards().carrying(schedule_uid).iter().any(|card| card.runs())
+        self.index().of_schedule(schedule_uid).iter().any(|card| card.is_running())
     }
 
     /// The places that are taken, those of Jobs about to be created among them.
-    pub fn taken(&self, lane: JobKind) -> Usage {
-        self.count(&self.reservations(), lane)
+    pub fn usage(&self, lane: JobKind) -> Usage {
+        self.usage_with(&self.reservations(), lane)
     }
 
-    fn count(&self, reserved: &Reservations, lane: JobKind) -> Usage {
-        let mut taken = self.cards().taken(lane);
+    fn usage_with(&self, reserved: &Reservations, lane: JobKind) -> Usage {
+        let mut taken = self.index().usage(lane);
         for ((ns, name), r) in reserved {
             let seen = self.get(ns, name).is_some();
-            if r.lane == lane && !seen && r.since.elapsed() < RESERVED {
+            if r.kind == lane && !seen && r.since.elapsed() < RESERVATION_AGE {
                 taken.add(&r.namespace, &r.server, &r.storage, r.places);
             }
         }
@@ -193,31 +193,31 @@ impl Jobs {
     /// reconciles must not both see the last free place.
     pub fn reserve(&self, lane: JobKind, namespace: &str, server: &str, name: &str, limits: Places) -> bool {
         let mut reserved = self.reservations();
-        reserved.retain(|(ns, job), r| r.since.elapsed() < RESERVED && self.get(ns, job).is_none());
+        reserved.retain(|(ns, job), r| r.since.elapsed() < RESERVATION_AGE && self.get(ns, job).is_none());
         let key = (namespace.to_owned(), name.to_owned());
         if reserved.contains_key(&key) || self.get(namespace, name).is_some() {
             return true;
         }
-        let taken = self.count(&reserved, lane);
+        let taken = self.usage_with(&reserved, lane);
         let here = taken.servers.get(&(namespace.to_owned(), server.to_owned())).copied().unwrap_or_default();
-        if taken.total >= limits.total || here >= limits.here {
+        if taken.total >= limits.total || here >= limits.on_server {
             return false;
         }
         let (namespace, server) = (namespace.to_owned(), server.to_owned());
         let since = Instant::now();
-        reserved.insert(key, Reserved { lane, namespace, server, storage: String::new(), places: 1, since });
+        reserved.insert(key, Reservation { kind: lane, namespace, server, storage: String::new(), places: 1, since });
         true
     }
 
     /// Takes places for the batches that `choose` decides on, knowing what is taken. Nobody else decides meanwhile.
-    pub fn reserve_dumps(&self, choose: impl FnOnce(&Usage) -> Vec<Ticketed>) -> Vec<Ticketed> {
+    pub fn reserve_dumps(&self, choose: impl FnOnce(&Usage) -> Vec<ReservedBatch>) -> Vec<ReservedBatch> {
         let mut reserved = self.reservations();
-        let chosen = choose(&self.count(&reserved, JobKind::Dump));
-        for Ticketed { ticket, batch } in &chosen {
+        let chosen = choose(&self.usage_with(&reserved, JobKind::Dump));
+        for ReservedBatch { reservation: ticket, batch } in &chosen {
             let Group { namespace, storage, server, .. } = batch.group.clone();
             let key = (namespace.clone(), ticket.clone());
             let (lane, places, since) = (JobKind::Dump, batch.at_once, Instant::now());
-            reserved.insert(key, Reserved { lane, namespace, server, storage, places, since });
+            reserved.insert(key, Reservation { kind: lane, namespace, server, storage, places, since });
         }
         chosen
     }
@@ -234,9 +234,9 @@ pub async fn run(mut changes: Changes, ctx: Arc<Context>, stop: CancellationToke
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
-            _ = sweep.tick() => swept(&ctx),
+            _ = sweep.tick() => sweep_deleted(&ctx),
             change = changes.next() => match change {
-                Some(Ok(event)) => changed(&event, &ctx),
+                Some(Ok(event)) => handle_event(&event, &ctx),
                 Some(Err(error)) => warn!(%error, kind = "Job", "the watch stumbled; it goes on"),
                 None => return,
             }
@@ -253,36 +253,36 @@ fn shrink(job: &mut Job) {
     }
 }
 
-fn changed(event: &Event<Job>, ctx: &Context) {
+fn handle_event(event: &Event<Job>, ctx: &Context) {
     // A Job has many events; its schedules have something to do at its end only.
     let (job, over) = match event {
-        Event::Apply(job) | Event::InitApply(job) => (job, ctx.jobs.cards().note(job)),
-        Event::Delete(job) => (job, ctx.jobs.cards().cut_off(&job.uid().unwrap_or_default())),
+        Event::Apply(job) | Event::InitApply(job) => (job, ctx.jobs.index().record(job)),
+        Event::Delete(job) => (job, ctx.jobs.index().deleted_while_running(&job.uid().unwrap_or_default())),
         Event::Init | Event::InitDone => return,
     };
     let namespace = job.namespace().unwrap_or_default();
     if over {
-        wake(&namespace, &runs(job), ctx);
+        requeue_schedules(&namespace, &runs(job), ctx);
     }
     if let Some(request) = job.annotations().get(labels::REQUEST_NAME) {
-        ctx.timers.requests.call(Key::new(&namespace, request));
+        ctx.timers.requests.requeue_now(Key::new(&namespace, request));
     }
 }
 
-fn wake(namespace: &str, runs: &[Run], ctx: &Context) {
+fn requeue_schedules(namespace: &str, runs: &[Run], ctx: &Context) {
     for run in runs {
-        ctx.timers.schedules.call(Key::new(namespace, &run.schedule));
+        ctx.timers.schedules.requeue_now(Key::new(namespace, &run.schedule));
     }
 }
 
 /// A list that was made anew does not say what is gone.
-fn swept(ctx: &Context) {
-    let quiet = ctx.jobs.cards().sweep(RESERVED);
+fn sweep_deleted(ctx: &Context) {
+    let quiet = ctx.jobs.index().sweep(RESERVATION_AGE);
     for (namespace, name, uid) in quiet {
         let there = ctx.jobs.get(&namespace, &name).is_some_and(|cached| cached.uid().as_ref() == Some(&uid));
-        let lost = if there { None } else { ctx.jobs.cards().lost(&uid) };
+        let lost = if there { None } else { ctx.jobs.index().mark_deleted(&uid) };
         if let Some(card) = lost {
-            wake(&namespace, &card.runs, ctx);
+            requeue_schedules(&namespace, &card.runs, ctx);
         }
     }
 }

@@ -4,7 +4,7 @@
 //! Own code because the one crate for this (kube-leader-election 0.44) needs kube 4 and trusts the holder's clock. Here,
 //! as in client-go, a Lease is dead when *we* have seen it unchanged for its whole duration: no two clocks are compared.
 
-use super::write_fence::Leading;
+use super::write_fence::WriteFence;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use k8s_openapi::jiff::Timestamp;
@@ -108,7 +108,7 @@ pub enum LeaseError {
 
 /// Why a look at the Lease came to nothing.
 #[derive(Debug, thiserror::Error)]
-enum Look {
+enum AttemptError {
     #[error(transparent)]
     Api(#[from] kube::Error),
     #[error("it went back from resourceVersion {was} to {is}")]
@@ -128,21 +128,21 @@ pub struct LeaseCandidate {
     name: String,
     me: String,
     terms: Terms,
-    seen: Option<ObservedLease>,
-    leading: Leading,
+    observed: Option<ObservedLease>,
+    leading: WriteFence,
 }
 
 impl LeaseCandidate {
     /// A candidate named `me` (unique for each process) for the Lease `namespace/name`. Each renewal opens `leading` until
     /// the renew deadline.
-    pub fn new(client: Client, namespace: &str, name: &str, me: &str, terms: Terms, leading: Leading) -> Self {
+    pub fn new(client: Client, namespace: &str, name: &str, me: &str, terms: Terms, leading: WriteFence) -> Self {
         Self {
             api: Api::namespaced(client, namespace),
             namespace: namespace.to_owned(),
             name: name.to_owned(),
             me: me.to_owned(),
             terms,
-            seen: None,
+            observed: None,
             leading,
         }
     }
@@ -155,7 +155,7 @@ impl LeaseCandidate {
                 Ok(true) => return true,
                 Ok(false) => {}
                 // Nothing is cached yet.
-                Err(Look::SetBack { .. }) => self.seen = None,
+                Err(AttemptError::SetBack { .. }) => self.observed = None,
                 Err(error) => warn!(%error, lease = %self.name, "cannot read or write the Lease"),
             }
             tokio::select! {
@@ -179,7 +179,7 @@ impl LeaseCandidate {
                 Ok(Ok(true)) => renewed = sent,
                 Ok(Ok(false)) if self.held_by_other() => return Err(self.lost()),
                 Ok(Ok(false)) => {}
-                Ok(Err(Look::SetBack { was, is })) => {
+                Ok(Err(AttemptError::SetBack { was, is })) => {
                     let (namespace, name) = (self.namespace.clone(), self.name.clone());
                     return Err(LeaseError::SetBack { namespace, name, was, is });
                 }
@@ -194,7 +194,7 @@ impl LeaseCandidate {
 
     /// Gives the Lease back, so that the next candidate need not wait it out. Only after all work has stopped.
     pub async fn release(&mut self) {
-        let Some(ObservedLease { mut lease, .. }) = self.seen.take() else {
+        let Some(ObservedLease { mut lease, .. }) = self.observed.take() else {
             return;
         };
         let spec = lease.spec.get_or_insert_default();
@@ -221,28 +221,28 @@ impl LeaseCandidate {
     }
 
     fn held_by_other(&self) -> bool {
-        self.seen
+        self.observed
             .as_ref()
             .and_then(|seen| seen.lease.spec.as_ref()?.holder_identity.as_deref())
             .is_some_and(|holder| holder != self.me && !holder.is_empty())
     }
 
     /// One look and at most one write. True: this candidate holds the Lease now.
-    async fn attempt(&mut self) -> Result<bool, Look> {
+    async fn attempt(&mut self) -> Result<bool, AttemptError> {
         let began = Instant::now();
         let read = self.api.get_opt(&self.name).await?;
         let now = Instant::now();
-        let known = self.seen.as_ref().and_then(|seen| seen.lease.resource_version());
+        let known = self.observed.as_ref().and_then(|seen| seen.lease.resource_version());
         let is = read.as_ref().and_then(ResourceExt::resource_version);
         if set_back(known.as_deref(), is.as_deref()) {
-            return Err(Look::SetBack { was: known.unwrap_or_default(), is: is.unwrap_or_default() });
+            return Err(AttemptError::SetBack { was: known.unwrap_or_default(), is: is.unwrap_or_default() });
         }
-        self.seen = read.map(|lease| match self.seen.take() {
+        self.observed = read.map(|lease| match self.observed.take() {
             Some(old) if old.lease.resource_version() == lease.resource_version() => old,
             _ => ObservedLease { lease, since: now },
         });
-        let step = decide(now, self.seen.as_ref(), &self.me);
-        let written = match (step, &self.seen) {
+        let step = decide(now, self.observed.as_ref(), &self.me);
+        let written = match (step, &self.observed) {
             (LeaseStep::Wait, _) => return Ok(false),
             (LeaseStep::Create, _) | (_, None) => self.api.create(&PostParams::default(), &self.claim(None)).await,
             (LeaseStep::Renew | LeaseStep::Take, Some(seen)) => {
@@ -253,9 +253,9 @@ impl LeaseCandidate {
         match written {
             Ok(lease) => {
                 let is = lease.resource_version();
-                self.seen = Some(ObservedLease { lease, since: now });
+                self.observed = Some(ObservedLease { lease, since: now });
                 if set_back(known.as_deref(), is.as_deref()) {
-                    return Err(Look::SetBack { was: known.unwrap_or_default(), is: is.unwrap_or_default() });
+                    return Err(AttemptError::SetBack { was: known.unwrap_or_default(), is: is.unwrap_or_default() });
                 }
                 // Counted from before it was sent, as in `hold`.
                 self.leading.renewed_until(began + self.terms.renew_deadline);

@@ -1,4 +1,5 @@
-//! The operator: leads, watches, reconciles. One room a kind; this page starts them and ends them in order.
+//! The operator process: takes the Lease, starts one controller for each kind, and stops them in order.
+//! What a controller does is in the module of its kind: `backup`, `restore`, `storage`, `server`, `profile`.
 
 pub mod authority;
 pub mod backup;
@@ -44,50 +45,51 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
-use write_fence::Leading;
+use write_fence::WriteFence;
 
 /// Longest time that running reconciles get after SIGTERM; below a pod's usual 30 s.
-const DRAIN: Duration = Duration::from_secs(20);
-/// Longest time that the HTTP server gets to end its connections.
-const HTTP_END: Duration = Duration::from_secs(1);
-/// Pause between two looks for CRDs.
+const DRAIN_LIMIT: Duration = Duration::from_secs(20);
+/// Longest time that the HTTP server gets to end its connections at exit.
+const HTTP_DRAIN_LIMIT: Duration = Duration::from_secs(1);
+/// Pause between two checks whether the CRDs are served.
 const CRD_RETRY: Duration = Duration::from_secs(2);
 const CRDS: &str = "CustomResourceDefinitions";
 
 /// Why the operator ended.
 #[derive(Debug, thiserror::Error)]
 pub enum OperatorError {
-    /// No client could be made of the kubeconfig or the pod's service account.
+    /// Neither a kubeconfig nor a pod's service account gave a client configuration.
     #[error("cannot reach Kubernetes: {0}; run in a pod with a service account, or set KUBECONFIG")]
     Config(#[from] kube::config::InferConfigError),
-    /// The client's TLS or proxy settings.
+    /// The client's TLS or proxy settings make no client.
     #[error("cannot make a Kubernetes client: {0}")]
     Client(#[source] kube::Error),
     /// The port is taken, or forbidden.
     #[error("cannot listen on {address}: {source}; choose another --metrics-addr")]
     Listen {
-        /// The address.
+        /// Address of `--metrics-addr`.
         address: std::net::SocketAddr,
-        /// Why.
+        /// What the operating system answered.
         source: std::io::Error,
     },
-    /// Another process leads now.
+    /// The Lease was lost, or etcd was restored from a snapshot.
     #[error(transparent)]
     Lease(#[from] LeaseError),
-    /// A controller's stream came to an end that nobody asked for.
+    /// A controller's task ended before `stop`.
     #[error("a controller ended by itself; the process ends and starts over")]
     ControllerEnded,
 }
 
-/// Runs the operator until `stop` (then `Ok`) or until it must not go on (then the process has to end at once).
+/// Runs the operator until `stop` (then `Ok`). On `Err` the caller has to end the process at once: it may not write any
+/// more.
 pub async fn operate(settings: Settings, stop: CancellationToken) -> Result<(), OperatorError> {
     operate_by(settings, stop, Clock::default()).await
 }
 
-/// The same by another clock: a rehearsal of a whole day in minutes.
+/// [`operate`] with another clock. `make bench-scale` runs a whole day in minutes by it.
 pub async fn operate_by(settings: Settings, stop: CancellationToken, clock: Clock) -> Result<(), OperatorError> {
     let config = kube::Config::infer().await?;
-    let leading = Leading::default();
+    let leading = WriteFence::default();
     let clients = Clients::new(&config, &leading).map_err(OperatorError::Client)?;
     let (metrics, registry) = Metrics::new();
     let readiness = Readiness::default();
@@ -104,13 +106,13 @@ pub async fn operate_by(settings: Settings, stop: CancellationToken, clock: Cloc
     let ended = lead(process, leading, stop).await;
     drop(guard);
     // A scraper that keeps its connection open must not keep a process alive that has lost its Lease.
-    if let Ok(Ok(Err(error))) = tokio::time::timeout(HTTP_END, server).await {
-        warn!(%error, "the HTTP server ended");
+    if let Ok(Ok(Err(error))) = tokio::time::timeout(HTTP_DRAIN_LIMIT, server).await {
+        warn!(%error, "HTTP server failed");
     }
     ended
 }
 
-/// What a process has from its start to its end, leading or not.
+/// What a process has from start to end, whether it leads or stands by.
 struct Process {
     settings: Arc<Settings>,
     clock: Clock,
@@ -119,7 +121,8 @@ struct Process {
     readiness: Readiness,
 }
 
-async fn lead(process: Process, leading: Leading, stop: CancellationToken) -> Result<(), OperatorError> {
+/// Waits for the CRDs and the Lease, then runs the controllers. `Ok` also when `stop` came before this process led.
+async fn lead(process: Process, leading: WriteFence, stop: CancellationToken) -> Result<(), OperatorError> {
     let Process { settings, clients, metrics, .. } = &process;
     if !crds_served(clients, settings, &stop).await {
         return Ok(());
@@ -137,11 +140,11 @@ async fn lead(process: Process, leading: Leading, stop: CancellationToken) -> Re
     if !candidate.acquire(&stop).await {
         return Ok(());
     }
-    info!(identity = %settings.identity, "leading");
+    info!(identity = %settings.identity, "leadership acquired");
     let metrics = metrics.clone();
     metrics.leader.set(1);
 
-    let ended = work_while_leading(&mut candidate, process, stop).await;
+    let ended = run_while_leading(&mut candidate, process, stop).await;
     leading.end();
     metrics.leader.set(0);
     if ended.is_ok() {
@@ -150,58 +153,58 @@ async fn lead(process: Process, leading: Leading, stop: CancellationToken) -> Re
     ended
 }
 
-/// Works until `stop`. The Lease is renewed until the last reconcile is done: nobody else begins while this process still
-/// writes.
-async fn work_while_leading(
+/// Runs the controllers until `stop`. The Lease is renewed until the last reconcile is done: no other process begins
+/// while this one still writes.
+async fn run_while_leading(
     candidate: &mut LeaseCandidate,
     process: Process,
     stop: CancellationToken,
 ) -> Result<(), OperatorError> {
     let drained = CancellationToken::new();
-    let work = work(process, stop);
-    let held = candidate.hold(&drained);
-    tokio::pin!(work, held);
+    let controllers = run_controllers(process, stop);
+    let renewal = candidate.hold(&drained);
+    tokio::pin!(controllers, renewal);
     tokio::select! {
-        ended = &mut work => {
+        ended = &mut controllers => {
             drained.cancel();
-            ended.and(held.await.map_err(OperatorError::from))
+            ended.and(renewal.await.map_err(OperatorError::from))
         }
-        lost = &mut held => lost.map_err(OperatorError::from),
+        lost = &mut renewal => lost.map_err(OperatorError::from),
     }
 }
 
-/// Runs every controller until `stop`, then until each has finished what it was doing, at most [`DRAIN`].
-async fn work(process: Process, stop: CancellationToken) -> Result<(), OperatorError> {
+/// Runs every controller until `stop`, then waits for those under way, at most [`DRAIN_LIMIT`].
+async fn run_controllers(process: Process, stop: CancellationToken) -> Result<(), OperatorError> {
     let Process { settings, clock, clients, metrics, readiness } = process;
-    let (feeds, caches, timers) = Informers::start(&clients.watch, &settings.watch, clock);
-    feeds.gate(&readiness);
+    let (informers, caches, timers) = Informers::start(&clients.watch, &settings.watch, clock);
+    informers.expect_filled(&readiness);
     let (jobs, job_changes) = jobs::Jobs::start(&clients.watch, &settings.watch);
     let ctx = Arc::new(Context::new(clients, settings, metrics, caches, timers, jobs, clock));
-    let mut rooms = JoinSet::new();
-    rooms.spawn(jobs::run(job_changes, ctx.clone(), stop.clone()));
-    rooms.spawn(dispatch::run(ctx.clone(), stop.clone()));
-    rooms.spawn(storage::run(feeds.storages, ctx.clone(), stop.clone()));
-    rooms.spawn(authority::watch(ctx.clone(), stop.clone()));
-    rooms.spawn(gauges::run(ctx.clone(), stop.clone()));
-    rooms.spawn(server::run(feeds.servers, ctx.clone(), stop.clone()));
-    rooms.spawn(backup::run(feeds.schedules, ctx.clone(), stop.clone()));
-    rooms.spawn(restore::run(feeds.requests, ctx.clone(), stop.clone()));
-    rooms.spawn(profile::run(feeds.profiles, ctx.clone(), stop.clone()));
+    let mut tasks = JoinSet::new();
+    tasks.spawn(jobs::run(job_changes, ctx.clone(), stop.clone()));
+    tasks.spawn(dispatch::run(ctx.clone(), stop.clone()));
+    tasks.spawn(storage::run(informers.storages, ctx.clone(), stop.clone()));
+    tasks.spawn(authority::watch(ctx.clone(), stop.clone()));
+    tasks.spawn(gauges::run(ctx.clone(), stop.clone()));
+    tasks.spawn(server::run(informers.servers, ctx.clone(), stop.clone()));
+    tasks.spawn(backup::run(informers.schedules, ctx.clone(), stop.clone()));
+    tasks.spawn(restore::run(informers.requests, ctx.clone(), stop.clone()));
+    tasks.spawn(profile::run(informers.profiles, ctx.clone(), stop.clone()));
     tokio::select! {
         () = stop.cancelled() => {}
-        _ = rooms.join_next() => if !stop.is_cancelled() {
+        _ = tasks.join_next() => if !stop.is_cancelled() {
             return Err(OperatorError::ControllerEnded);
         }
     }
-    info!("stopping: no new reconcile starts");
-    let drain = async { while rooms.join_next().await.is_some() {} };
-    if tokio::time::timeout(DRAIN, drain).await.is_err() {
-        warn!("reconciles were still running after {DRAIN:?}; they are cut off");
+    info!("stop requested; waiting for running reconciles");
+    let drain = async { while tasks.join_next().await.is_some() {} };
+    if tokio::time::timeout(DRAIN_LIMIT, drain).await.is_err() {
+        warn!("reconciles still ran after {DRAIN_LIMIT:?}; aborted");
     }
     Ok(())
 }
 
-/// Waits until the API server serves every kind of ours; `false` when `stop` came first.
+/// Waits until the API server serves all five kinds; `false` when `stop` came first.
 async fn crds_served(clients: &Clients, settings: &Settings, stop: &CancellationToken) -> bool {
     let scope = settings.watch.scopes().into_iter().next().flatten();
     loop {
@@ -218,7 +221,7 @@ async fn crds_served(clients: &Clients, settings: &Settings, stop: &Cancellation
         }
         warn!(
             missing = missing.join("; "),
-            "waiting for CustomResourceDefinitions: install them with crds/ or the chart"
+            "CustomResourceDefinitions missing; retrying (install them with crds/ or the chart)"
         );
         tokio::select! {
             () = stop.cancelled() => return false,
@@ -227,6 +230,7 @@ async fn crds_served(clients: &Clients, settings: &Settings, stop: &Cancellation
     }
 }
 
+/// Why the API server does not list a kind; `None`: it does.
 async fn missing<K: namespaced_watch::Watched>(clients: &Clients, scope: Option<&str>) -> Option<String> {
     let one = kube::api::ListParams::default().limit(1);
     let listed = namespaced_watch::api::<K>(&clients.lease, scope).list_metadata(&one).await;

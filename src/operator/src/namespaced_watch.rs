@@ -1,5 +1,5 @@
-//! Watches of one kind over all watched namespaces as one stream, so that each kind has one cache, one queue and one
-//! timer whether the operator serves the whole cluster or three namespaces.
+//! Merges the watches of one kind over all watched namespaces into one stream. So each kind has one cache and one delay
+//! queue, whether the operator serves the whole cluster or three namespaces.
 
 use crate::settings::Watch;
 use futures::stream::{self, BoxStream, select_all};
@@ -32,16 +32,16 @@ impl<K> Watched for K where
 {
 }
 
-/// The API of a kind in one namespace, or in all.
+/// The API of a kind in one namespace; `None` is all of them.
 pub fn api<K: Watched>(client: &Client, namespace: Option<&str>) -> Api<K> {
     namespace.map_or_else(|| Api::all(client.clone()), |namespace| Api::namespaced(client.clone(), namespace))
 }
 
-/// A cache, the stream that fills it and names what changed, and a token that is cancelled once the cache is filled.
-/// Fields that nobody reads are dropped before they are kept: at 100,000 objects they are three quarters of the memory.
+/// A cache, the stream that fills_cache it and names what changed, and a token that is cancelled once the cache is filled.
+/// Fields that nobody reads are dropped before they are stored: at 100,000 objects they are three quarters of the memory.
 ///
-/// The token, because `Store::wait_until_ready` of kube 5.0 wakes only the task that asked last: a second waiter beside
-/// the Controller's own sleeps for ever, or the Controller does.
+/// The token is needed because `Store::wait_until_ready` of kube 5.0 wakes only the task that polled last. With a second
+/// waiter beside the Controller's own, one of the two sleeps for ever.
 pub fn cached<K: Watched>(
     client: &Client,
     watched: &Watch,
@@ -54,7 +54,7 @@ pub fn cached<K: Watched>(
 /// The events of a watch.
 pub type Events<K> = BoxStream<'static, Result<Event<K>, watcher::Error>>;
 
-/// [`cached`] with the events as they are, and with the caller's word about what need not be kept.
+/// As [`cached`], but gives the raw events; `shrink` drops what need not be stored.
 pub fn cached_events<K: Watched>(
     client: &Client,
     watched: &Watch,
@@ -70,16 +70,16 @@ pub fn cached_events<K: Watched>(
     };
     let pruned = one.map(move |event| event.map(|event| event.modify(shrink)));
     let filled = CancellationToken::new();
-    let fills = filled.clone();
-    let kept = pruned.reflect(writer).inspect_ok(move |event| {
+    let fills_cache = filled.clone();
+    let reflected = pruned.reflect(writer).inspect_ok(move |event| {
         if matches!(event, Event::InitDone) {
-            fills.cancel();
+            fills_cache.cancel();
         }
     });
-    (reader, kept.boxed(), filled)
+    (reader, reflected.boxed(), filled)
 }
 
-/// Drops what nobody reads of any object.
+/// Drops `managedFields` and kubectl's last-applied annotation: nobody reads them.
 pub fn prune<K: Resource>(object: &mut K) {
     let meta = object.meta_mut();
     meta.managed_fields = None;
@@ -111,21 +111,22 @@ fn merged<K: Watched>(
         stream::iter(match event {
             Ok(event) => {
                 let known = || cache.state().into_iter().map(|object| (*object).clone()).collect();
-                merge.take(scope, event, known).into_iter().map(Ok).collect::<Vec<_>>()
+                merge.handle_event(scope, event, known).into_iter().map(Ok).collect::<Vec<_>>()
             }
             Err(error) => vec![Err(error)],
         })
     })
 }
 
-/// Several namespaces' events as those of one watch. Nothing goes out before every namespace has been listed once
-/// (a half-filled cache would look as if the rest were deleted); a later re-list becomes applies and deletes.
+/// Presents the events of several namespaces as those of one watch. Nothing is passed on before every namespace has been
+/// listed once: kube's reflector would take a partial list as the whole and drop the rest. A later re-list becomes applies
+/// and deletes.
 struct Merge<K> {
-    /// First lists that are not complete; `None` once all are.
+    /// The first list of each scope; `None` once all are complete.
     first: Option<Vec<FirstList<K>>>,
-    /// Objects seen by a re-list that is under way.
+    /// Names that a re-list under way has brought so far, for each scope.
     relist: Vec<HashSet<String>>,
-    /// A namespace of each scope, learnt from its objects.
+    /// The namespace of each scope, learnt from its first object.
     namespace: Vec<Option<String>>,
 }
 
@@ -144,7 +145,7 @@ impl<K: Watched> Merge<K> {
         }
     }
 
-    fn take(&mut self, scope: usize, event: Event<K>, known: impl FnOnce() -> Vec<K>) -> Vec<Event<K>> {
+    fn handle_event(&mut self, scope: usize, event: Event<K>, known: impl FnOnce() -> Vec<K>) -> Vec<Event<K>> {
         if let Event::Apply(object) | Event::InitApply(object) = &event {
             self.namespace[scope] = object.namespace();
         }
@@ -159,11 +160,11 @@ impl<K: Watched> Merge<K> {
                 self.first = None;
                 all
             }
-            None => self.later(scope, event, known),
+            None => self.after_first_lists(scope, event, known),
         }
     }
 
-    fn later(&mut self, scope: usize, event: Event<K>, known: impl FnOnce() -> Vec<K>) -> Vec<Event<K>> {
+    fn after_first_lists(&mut self, scope: usize, event: Event<K>, known: impl FnOnce() -> Vec<K>) -> Vec<Event<K>> {
         match event {
             Event::Init => {
                 self.relist[scope].clear();
@@ -174,12 +175,12 @@ impl<K: Watched> Merge<K> {
                 vec![Event::Apply(object)]
             }
             Event::InitDone => {
-                let seen = std::mem::take(&mut self.relist[scope]);
+                let listed = std::mem::take(&mut self.relist[scope]);
                 let Some(namespace) = self.namespace[scope].clone() else {
                     return Vec::new();
                 };
                 let gone = |object: &K| {
-                    object.namespace().as_deref() == Some(namespace.as_str()) && !seen.contains(&object.name_any())
+                    object.namespace().as_deref() == Some(namespace.as_str()) && !listed.contains(&object.name_any())
                 };
                 known().into_iter().filter(gone).map(Event::Delete).collect()
             }
@@ -231,15 +232,15 @@ mod tests {
     fn nothing_goes_out_before_every_namespace_was_listed_once() {
         let mut merge = Merge::new(2);
         let none = || Vec::new();
-        assert!(merge.take(0, Event::Init, none).is_empty());
-        assert!(merge.take(0, Event::InitApply(object("a", "stale")), none).is_empty());
-        assert!(merge.take(0, Event::Init, none).is_empty(), "a list that broke off starts over");
-        assert!(merge.take(0, Event::InitApply(object("a", "one")), none).is_empty());
-        assert!(merge.take(0, Event::InitDone, none).is_empty());
-        assert!(merge.take(0, Event::Apply(object("a", "two")), none).is_empty());
-        assert!(merge.take(0, Event::Delete(object("a", "one")), none).is_empty());
-        assert!(merge.take(1, Event::Init, none).is_empty());
-        let all = merge.take(1, Event::InitDone, none);
+        assert!(merge.handle_event(0, Event::Init, none).is_empty());
+        assert!(merge.handle_event(0, Event::InitApply(object("a", "stale")), none).is_empty());
+        assert!(merge.handle_event(0, Event::Init, none).is_empty(), "a list that broke off starts over");
+        assert!(merge.handle_event(0, Event::InitApply(object("a", "one")), none).is_empty());
+        assert!(merge.handle_event(0, Event::InitDone, none).is_empty());
+        assert!(merge.handle_event(0, Event::Apply(object("a", "two")), none).is_empty());
+        assert!(merge.handle_event(0, Event::Delete(object("a", "one")), none).is_empty());
+        assert!(merge.handle_event(1, Event::Init, none).is_empty());
+        let all = merge.handle_event(1, Event::InitDone, none);
         assert_eq!(names(&all), ["Init", "InitApply(two)", "InitDone"]);
     }
 
@@ -248,16 +249,16 @@ mod tests {
         let mut merge = Merge::new(2);
         let none = || Vec::new();
         for scope in [0, 1] {
-            merge.take(scope, Event::Init, none);
-            merge.take(scope, Event::InitApply(object(["a", "b"][scope], "x")), none);
-            merge.take(scope, Event::InitDone, none);
+            merge.handle_event(scope, Event::Init, none);
+            merge.handle_event(scope, Event::InitApply(object(["a", "b"][scope], "x")), none);
+            merge.handle_event(scope, Event::InitDone, none);
         }
         let cache = || vec![object("a", "x"), object("a", "y"), object("b", "x"), object("b", "z")];
-        assert!(merge.take(0, Event::Init, cache).is_empty());
-        let kept = merge.take(0, Event::InitApply(object("a", "x")), cache);
+        assert!(merge.handle_event(0, Event::Init, cache).is_empty());
+        let kept = merge.handle_event(0, Event::InitApply(object("a", "x")), cache);
         assert_eq!(names(&kept), ["Apply(x)"]);
-        let gone = merge.take(0, Event::InitDone, cache);
+        let gone = merge.handle_event(0, Event::InitDone, cache);
         assert_eq!(names(&gone), ["Delete(y)"]);
-        assert_eq!(names(&merge.take(1, Event::Apply(object("b", "n")), cache)), ["Apply(n)"]);
+        assert_eq!(names(&merge.handle_event(1, Event::Apply(object("b", "n")), cache)), ["Apply(n)"]);
     }
 }

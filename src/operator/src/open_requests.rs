@@ -40,12 +40,12 @@ impl OpenRequests {
     }
 
     /// Takes note of what the watch brings, after the cache has.
-    pub fn saw(&self, event: &Event<RestoreRequest>) {
+    pub fn observe(&self, event: &Event<RestoreRequest>) {
         match event {
-            Event::Apply(request) | Event::InitApply(request) => self.there(request),
-            Event::Delete(request) => self.gone(request),
+            Event::Apply(request) | Event::InitApply(request) => self.insert(request),
+            Event::Delete(request) => self.remove(request),
             // What went while nobody watched is in no event: the new list does not have it.
-            Event::InitDone => self.tidy(),
+            Event::InitDone => self.drop_missing(),
             Event::Init => {}
         }
     }
@@ -54,7 +54,7 @@ impl OpenRequests {
         self.names.write()
     }
 
-    fn gone(&self, request: &RestoreRequest) {
+    fn remove(&self, request: &RestoreRequest) {
         let (key, name) = (key(request), request.name_any());
         let mut names = self.write();
         let Names { all, open } = &mut *names;
@@ -68,7 +68,7 @@ impl OpenRequests {
         }
     }
 
-    fn tidy(&self) {
+    fn drop_missing(&self) {
         let mut names = self.write();
         let Names { all, open } = &mut *names;
         for index in [all, open] {
@@ -82,7 +82,7 @@ impl OpenRequests {
         }
     }
 
-    fn there(&self, request: &RestoreRequest) {
+    fn insert(&self, request: &RestoreRequest) {
         let key = key(request);
         let mut names = self.write();
         let name = request.name_any();
@@ -108,22 +108,22 @@ impl OpenRequests {
     }
 
     /// The open ones of a schedule.
-    pub fn of(&self, namespace: &str, schedule: &str) -> Vec<Arc<RestoreRequest>> {
+    pub fn open_of(&self, namespace: &str, schedule: &str) -> Vec<Arc<RestoreRequest>> {
         let key = Key::new(namespace, schedule);
-        self.read().open.get(&key).map(|names| self.still(&key, names)).unwrap_or_default()
+        self.read().open.get(&key).map(|names| self.still_open(&key, names)).unwrap_or_default()
     }
 
     /// The schedules of a namespace whose databases open requests have claimed.
-    pub fn claimed(&self, namespace: &str) -> HashSet<String> {
+    pub fn claimed_schedules(&self, namespace: &str) -> HashSet<String> {
         let names = self.read();
         let here = names.open.iter().filter(|(key, _)| *key.namespace == *namespace);
         let claims = |request: &Arc<RestoreRequest>| request.status.as_ref().is_some_and(|s| s.claim.is_some());
-        here.filter(|(key, names)| self.still(key, names).iter().any(claims))
+        here.filter(|(key, names)| self.still_open(key, names).iter().any(claims))
             .map(|(key, _)| key.name.to_string())
             .collect()
     }
 
-    fn still(&self, key: &Key, names: &BTreeSet<String>) -> Vec<Arc<RestoreRequest>> {
+    fn still_open(&self, key: &Key, names: &BTreeSet<String>) -> Vec<Arc<RestoreRequest>> {
         self.cached(key, names).into_iter().filter(|request| is_open(request)).collect()
     }
 
@@ -159,7 +159,7 @@ mod tests {
         let sees = open.clone();
         (open, move |event| {
             writer.apply_watcher_event(&event);
-            sees.saw(&event);
+            sees.observe(&event);
         })
     }
 
@@ -171,13 +171,13 @@ mod tests {
         see(&request("a", "s", &json!(null)));
         see(&request("b", "s", &claim));
         see(&request("c", "t", &json!({"finishedAt": "2026-11-22T00:00:00Z"})));
-        let names = |schedule: &str| open.of("n", schedule).iter().map(|r| r.name_any()).collect::<Vec<_>>();
+        let names = |schedule: &str| open.open_of("n", schedule).iter().map(|r| r.name_any()).collect::<Vec<_>>();
         assert_eq!((names("s"), names("t")), (vec!["a".to_owned(), "b".to_owned()], vec![]));
-        assert_eq!(open.claimed("n"), HashSet::from(["s".to_owned()]));
-        assert!(open.claimed("other").is_empty() && open.of("other", "s").is_empty());
+        assert_eq!(open.claimed_schedules("n"), HashSet::from(["s".to_owned()]));
+        assert!(open.claimed_schedules("other").is_empty() && open.open_of("other", "s").is_empty());
         assert_eq!((open.all_of("n", "s").len(), open.all_of("n", "t").len()), (2, 1));
         see(&request("b", "s", &json!({"finishedAt": "2026-11-22T00:00:00Z"})));
-        assert_eq!((names("s"), open.claimed("n").len()), (vec!["a".to_owned()], 0));
+        assert_eq!((names("s"), open.claimed_schedules("n").len()), (vec!["a".to_owned()], 0));
         happens(Event::Delete(request("a", "s", &json!(null))));
         assert_eq!(open.all_of("n", "s").len(), 1);
         assert!(names("s").is_empty() && open.read().open.is_empty());
@@ -201,6 +201,6 @@ mod tests {
         assert_eq!(kept(), [2, 2], "the cache does not have it before the list is complete");
         happens(Event::InitDone);
         assert_eq!(kept(), [1, 1]);
-        assert_eq!(open.of("n", "s").iter().map(|r| r.name_any()).collect::<Vec<_>>(), ["c"]);
+        assert_eq!(open.open_of("n", "s").iter().map(|r| r.name_any()).collect::<Vec<_>>(), ["c"]);
     }
 }

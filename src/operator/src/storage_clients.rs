@@ -109,7 +109,7 @@ struct Open {
     store: Store,
 }
 
-type Slot = Arc<tokio::sync::Mutex<Option<Open>>>;
+type SharedOpen = Arc<tokio::sync::Mutex<Option<Open>>>;
 
 /// What is known of a bucket's rules, behind the lock that makes one writer of all storages in it: by the beginning of a
 /// storage's rule ids, the rules that the store refuses.
@@ -118,14 +118,14 @@ pub type Bucket = Arc<tokio::sync::Mutex<BTreeMap<String, BTreeSet<String>>>>;
 /// The cache.
 pub struct Stores {
     client: Client,
-    slots: Mutex<HashMap<String, Slot>>,
+    open: Mutex<HashMap<String, SharedOpen>>,
     buckets: Mutex<HashMap<(Option<String>, String), Bucket>>,
 }
 
 impl Stores {
     /// An empty cache that reads Secrets through `client`.
     pub fn new(client: Client) -> Self {
-        Self { client, slots: Mutex::default(), buckets: Mutex::default() }
+        Self { client, open: Mutex::default(), buckets: Mutex::default() }
     }
 
     /// The store of a BackupStorage, opened anew when its spec, its capabilities or its Secrets have changed. No request
@@ -152,7 +152,7 @@ impl Stores {
 
     /// Forgets what is known of a BackupStorage, so that the next use reads its Secrets again.
     pub fn forget(&self, uid: &str) {
-        self.slots.lock().remove(uid);
+        self.open.lock().remove(uid);
     }
 
     /// The lock of a bucket, named by endpoint and bucket.
@@ -161,8 +161,8 @@ impl Stores {
         buckets.entry(place).or_default().clone()
     }
 
-    fn slot(&self, uid: &str) -> Slot {
-        let mut slots = self.slots.lock();
+    fn slot(&self, uid: &str) -> SharedOpen {
+        let mut slots = self.open.lock();
         slots.entry(uid.to_owned()).or_default().clone()
     }
 

@@ -9,12 +9,12 @@ use tokio_util::sync::CancellationToken;
 /// The right to write, shared by the election that renews it and the client that asks for it. Closed until the first
 /// renewal, and for good after [`Leading::end`].
 #[derive(Debug, Clone, Default)]
-pub struct Leading {
+pub struct WriteFence {
     ended: CancellationToken,
     until: Arc<Mutex<Option<Instant>>>,
 }
 
-impl Leading {
+impl WriteFence {
     /// Without a Lease: for the client that takes one.
     pub fn always() -> Self {
         let leading = Self::default();
@@ -50,7 +50,7 @@ mod tests {
 
     #[test]
     fn i2_a_process_that_slept_longer_than_its_lease_may_not_write_any_more() {
-        let (leading, start) = (Leading::default(), Instant::now());
+        let (leading, start) = (WriteFence::default(), Instant::now());
         let after = |seconds| start + Duration::from_secs(seconds);
         assert!(!leading.may_write_at(start), "not before the first renewal");
         leading.renewed_until(after(10));

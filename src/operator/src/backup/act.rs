@@ -2,7 +2,7 @@
 
 use super::{gather, validate};
 use crate::context::Context;
-use crate::dispatch::{Asked, BatchMember, NextJob, Order};
+use crate::dispatch::{QueuedDump, BatchMember, NextJob, DumpOrder};
 use crate::jobs::{JobEntry, Run};
 use crate::schedule_index::{Key, ScheduleEntry};
 use crate::targets;
@@ -27,24 +27,24 @@ const POD_OVERHEAD: Duration = Duration::from_mins(5);
 const LOCK_TIMEOUT_SECONDS: i32 = 30;
 /// A tenant in company has this part of a dump's longest time: whoever hangs does not keep the others for hours, and has
 /// all of it when it is tried again alone.
-const SHARE_OF_DEADLINE: u32 = 4;
+const BATCH_DEADLINE_DIVISOR: u32 = 4;
 /// And not less than this.
-const LEAST_DEADLINE: Duration = Duration::from_mins(5);
+const MIN_BATCH_DEADLINE: Duration = Duration::from_mins(5);
 /// A run that waits or works longer than so many looks at a Job is written down.
-const LOOKS: u32 = 4;
+const REPORT_AFTER_INTERVALS: u32 = 4;
 /// A Job of many tenants takes longer, and none of them has a word to say meanwhile: they are looked at so much later.
-const IN_COMPANY: i32 = 5;
+const BATCH_RECHECK_FACTOR: i32 = 5;
 
 /// How long a run may wait for its Job, and then work, before that is worth a write of its schedule's status: most are
 /// over by then, and are written once, when they have ended.
-pub fn notice(ctx: &Context) -> TimeDelta {
-    TimeDelta::from_std(ctx.settings.timing.job_interval * LOOKS).unwrap_or(TimeDelta::minutes(2))
+pub fn report_after(ctx: &Context) -> TimeDelta {
+    TimeDelta::from_std(ctx.settings.timing.job_interval * REPORT_AFTER_INTERVALS).unwrap_or(TimeDelta::minutes(2))
 }
 
 /// When a run that has a Job is looked at, though nothing wakes its schedule: its end does, and a suspended Job or one of a
 /// single tenant has something to say before.
-pub fn patience(runs: usize, suspended: bool, ctx: &Context) -> TimeDelta {
-    if runs > 1 && !suspended { notice(ctx) * IN_COMPANY } else { notice(ctx) }
+pub fn recheck_after(runs: usize, suspended: bool, ctx: &Context) -> TimeDelta {
+    if runs > 1 && !suspended { report_after(ctx) * BATCH_RECHECK_FACTOR } else { report_after(ctx) }
 }
 
 /// Who a schedule can share a Job with; `None` while its server is missing.
@@ -62,13 +62,13 @@ pub fn group(object: &BackupSchedule, ctx: &Context) -> Option<Group> {
 }
 
 /// Queues a run that is due since then. `None` if its server has just gone.
-pub fn ask(
+pub fn enqueue(
     object: &BackupSchedule,
     key: &RunKey,
     since: DateTime<Utc>,
     status: &BackupScheduleStatus,
     ctx: &Context,
-) -> Option<Asked> {
+) -> Option<QueuedDump> {
     let now = ctx.now();
     let bytes = status.backups.first().map(|point| point.bytes);
     let failed = status.last_failure.as_ref().map(|failure| failure.reason.as_str());
@@ -83,7 +83,7 @@ pub fn ask(
         sharing: BatchSharing::of(bytes, key, failed),
     };
     let spec = &object.spec;
-    let order = Order {
+    let order = DumpOrder {
         generation: object.metadata.generation,
         tenant: spec.tenant.id.clone(),
         database: spec.database.name.clone(),
@@ -91,24 +91,24 @@ pub fn ask(
         allow_non_transactional: spec.database.allow_non_transactional,
         recorded: status.last_run.as_ref().and_then(|run| run.started_at),
     };
-    Some(ctx.dispatch.ask(&group(object, ctx)?, due, order))
+    Some(ctx.dispatch.enqueue(&group(object, ctx)?, due, order))
 }
 
 /// Whether an order is still what its schedule says, and nobody else keeps its tenant and database since. An edited one asks
 /// again for itself.
-pub fn stands(order: &Order, group: &Group, due: &DueDump, ctx: &Context) -> bool {
-    let there = |row: &ScheduleEntry| gather::names_what_is_there(row, ctx);
+pub fn still_valid(order: &DumpOrder, group: &Group, due: &DueDump, ctx: &Context) -> bool {
+    let there = |row: &ScheduleEntry| gather::references_exist(row, ctx);
     let row = ctx.caches.schedules.get(&Key::new(&group.namespace, &due.schedule));
     row.is_some_and(|row| {
         *row.uid == *due.uid
             && Some(row.generation) == order.generation
-            && !row.leaving
-            && !ctx.caches.schedules.is_kept(&row, there)
+            && !row.deleting
+            && !ctx.caches.schedules.has_holder(&row, there)
     })
 }
 
 /// The Job of a group's dumps; `None` while what they name is missing.
-pub fn worker(next: NextJob<'_>, passengers: &[BatchMember], ctx: &Context) -> Option<WorkerJob> {
+pub fn batch_job(next: NextJob<'_>, passengers: &[BatchMember], ctx: &Context) -> Option<WorkerJob> {
     let (group, at_once) = (next.group, next.at_once);
     let there = |name: &str| (name.to_owned(), group.namespace.clone());
     let bucket = ctx.caches.storages.get(&reference(there(&group.storage)))?;
@@ -118,7 +118,7 @@ pub fn worker(next: NextJob<'_>, passengers: &[BatchMember], ctx: &Context) -> O
     mounts.extend(storage_mounts);
     let longest = ctx.settings.timing.dump_deadline;
     let deadline =
-        if passengers.len() > 1 { (longest / SHARE_OF_DEADLINE).max(LEAST_DEADLINE.min(longest)) } else { longest };
+        if passengers.len() > 1 { (longest / BATCH_DEADLINE_DIVISOR).max(MIN_BATCH_DEADLINE.min(longest)) } else { longest };
     let task = |passenger: &BatchMember| {
         let (due, order) = (&passenger.due, &passenger.order);
         DumpTask {
@@ -222,8 +222,8 @@ pub fn record(object: &BackupSchedule, status: &mut BackupScheduleStatus, run: &
 }
 
 /// Whether what was due then may have run while nobody watched: the bucket is asked before it runs (again).
-pub fn unattended(object: &BackupSchedule, since: DateTime<Utc>, ctx: &Context) -> bool {
+pub fn may_have_run_unseen(object: &BackupSchedule, since: DateTime<Utc>, ctx: &Context) -> bool {
     let forgotten = TimeDelta::from_std(ctx.settings.worker.ttl / 2).unwrap_or(TimeDelta::minutes(30));
-    let known = ctx.dispatch.knows(&object.uid().unwrap_or_default());
+    let known = ctx.dispatch.is_pending(&object.uid().unwrap_or_default());
     !known && (since < ctx.dispatch.watching_since() || ctx.now() - since > forgotten)
 }

@@ -16,7 +16,7 @@ use sennight_storage::{CatalogueError, HeldBackup, HoldError, Store};
 /// Longest message that the schema takes.
 const MESSAGE_LIMIT: usize = 2000;
 /// When a hold or release that failed is tried again.
-const AGAIN: TimeDelta = TimeDelta::minutes(10);
+const RETRY_AFTER: TimeDelta = TimeDelta::minutes(10);
 
 /// Why the last good backup could not be kept or let go.
 #[derive(Debug, thiserror::Error)]
@@ -42,7 +42,7 @@ impl KeepError {
     }
 }
 
-fn points(status: &BackupScheduleStatus) -> Vec<BackupSize> {
+fn sizes(status: &BackupScheduleStatus) -> Vec<BackupSize> {
     let point = |p: &sennight_api::backup_schedule::Backup| BackupSize {
         id: p.id.clone(),
         snapshot_time: p.snapshot_time,
@@ -59,8 +59,8 @@ fn limits(spec: &Alarm) -> Limits {
 }
 
 /// Marks the suspicious backups and gives the verdicts.
-pub fn mark(spec: &Alarm, status: &mut BackupScheduleStatus) -> Vec<Option<Shrunk>> {
-    let verdicts = alarm::judge(&points(status), &limits(spec));
+pub fn mark_suspicious(spec: &Alarm, status: &mut BackupScheduleStatus) -> Vec<Option<Shrunk>> {
+    let verdicts = alarm::judge(&sizes(status), &limits(spec));
     for (point, verdict) in status.backups.iter_mut().zip(&verdicts) {
         point.suspicious = verdict.is_some();
     }
@@ -69,7 +69,7 @@ pub fn mark(spec: &Alarm, status: &mut BackupScheduleStatus) -> Vec<Option<Shrun
 
 /// Writes the condition Suspicious, once there is a backup.
 pub fn condition(object: &BackupSchedule, status: &mut BackupScheduleStatus, now: DateTime<Utc>) {
-    let verdicts = alarm::judge(&points(status), &limits(&object.spec.alarm));
+    let verdicts = alarm::judge(&sizes(status), &limits(&object.spec.alarm));
     let condition = match verdicts.first() {
         None => return,
         Some(None) => {
@@ -86,10 +86,10 @@ pub fn condition(object: &BackupSchedule, status: &mut BackupScheduleStatus, now
 
 /// When the last good backup has to be held or let go though nothing happened.
 pub fn wake(spec: &Alarm, status: &BackupScheduleStatus, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-    let points = points(status);
+    let points = sizes(status);
     let wake = alarm::keep_wake(&points, &alarm::judge(&points, &limits(spec)))?;
     // What is over already was tried in this very round.
-    Some(if wake <= now { now + AGAIN } else { wake })
+    Some(if wake <= now { now + RETRY_AFTER } else { wake })
 }
 
 /// Holds the last good backup before it expires, and lets it go when it need not be kept. A failure is told and tried again.
@@ -101,16 +101,16 @@ pub async fn keep_last_good(
     status: &mut BackupScheduleStatus,
     ctx: &Context,
 ) {
-    let steps = alarm::keep(&points(status), verdicts, storage.spec.retention.keep_last_good, ctx.now());
+    let steps = alarm::keep(&sizes(status), verdicts, storage.spec.retention.keep_last_good, ctx.now());
     for step in steps {
-        if let Err(error) = take(&step, storage, held, status, ctx).await {
+        if let Err(error) = apply(&step, storage, held, status, ctx).await {
             let note = format!("the last good backup could not be kept or let go, it is tried again: {error}");
-            ctx.observer.event(object, EventType::Warning, error.reason(), "KeepLastGood", &note).await;
+            ctx.reconcile_metrics.publish_event(object, EventType::Warning, error.reason(), "KeepLastGood", &note).await;
         }
     }
 }
 
-async fn take(
+async fn apply(
     step: &Keep,
     storage: &BackupStorage,
     held: &[String],
@@ -201,7 +201,7 @@ mod tests {
         ] {
             let schedule = schedule(&alarm);
             let mut status = status(&[1000, 100]);
-            mark(&schedule.spec.alarm, &mut status);
+            mark_suspicious(&schedule.spec.alarm, &mut status);
             condition(&schedule, &mut status, Utc::now());
             let marks: Vec<bool> = status.backups.iter().map(|p| p.suspicious).collect();
             let said = find(&status.conditions, ScheduleCondition::Suspicious).unwrap();

@@ -1,6 +1,6 @@
 //! What a schedule's conditions say of how it stands.
 
-use crate::dispatch::Trouble;
+use crate::dispatch::CreationFailure;
 use crate::instrumented::cut;
 use crate::jobs::{JobEntry, Run};
 use chrono::{DateTime, Utc};
@@ -21,7 +21,7 @@ pub enum Reported {
     /// every tenant of a fleet is late, and a write and an Event each would be most of the catch-up.
     Shortly,
     /// Why no Job can be created.
-    Trouble(Trouble),
+    CreationFailed(CreationFailure),
 }
 
 /// Whether a run that its Job knows of is worth a write before it has ended: a person waits for it, or it takes long by itself.
@@ -69,7 +69,7 @@ fn ready(status: &BackupScheduleStatus, told: &Reported) -> Option<Condition> {
     }
     let why = match told {
         Reported::Plan(why) => *why,
-        Reported::Trouble(trouble) => {
+        Reported::CreationFailed(trouble) => {
             let message = cut(&trouble.message, MESSAGE_LIMIT).to_owned();
             return Some(Condition::new(ScheduleCondition::Ready, false, trouble.reason, message));
         }
@@ -115,8 +115,8 @@ mod tests {
             "spec": {"suspend": suspended, "template": {}}
         });
         let mut cards = JobIndex::default();
-        cards.note(&serde_json::from_value(job).unwrap());
-        cards.carrying("u0").remove(0)
+        cards.record(&serde_json::from_value(job).unwrap());
+        cards.of_schedule("u0").remove(0)
     }
 
     #[test]

@@ -23,7 +23,7 @@ pub struct ObservedSchedule {
     /// How the last run's Job stands, if a run is written down as open.
     pub ending: Option<Ending>,
     /// A run that has a Job and is not written down.
-    pub riding: Option<Riding>,
+    pub unrecorded: Option<UnrecordedRun>,
     /// The bucket's backups, only where it has not been asked for them yet.
     pub catalogue: Option<Vec<CatalogueEntry>>,
     /// Ids of backups that RestoreRequests hold.
@@ -34,9 +34,9 @@ pub struct ObservedSchedule {
 
 /// A run that only its Job knows of.
 #[derive(Debug, Clone)]
-pub struct Riding {
+pub struct UnrecordedRun {
     /// The Job.
-    pub card: Arc<JobEntry>,
+    pub job: Arc<JobEntry>,
     /// What it does for this schedule.
     pub run: Run,
     /// How it stands.
@@ -49,15 +49,15 @@ pub async fn gather(object: &BackupSchedule, ctx: &Context) -> Result<ObservedSc
     let spec = &object.spec;
     let storage = ctx.caches.storages.get(&ObjectRef::new(&spec.storage_ref.name).within(&namespace));
     let server = ctx.caches.servers.get(&ObjectRef::new(&spec.database.server_ref.name).within(&namespace));
-    let open = ctx.caches.open.of(&namespace, &object.name_any());
+    let open = ctx.caches.open.open_of(&namespace, &object.name_any());
     let open: Vec<_> = open.iter().filter_map(|r| r.status.as_ref()).collect();
     let rivals = rivals(object, ctx);
     // A backup of a schedule that is refused by now can still be restored, into a database that this one dumps.
-    let by_others = |key: &Key| ctx.caches.open.of(&key.namespace, &key.name);
+    let by_others = |key: &Key| ctx.caches.open.open_of(&key.namespace, &key.name);
     let claims = |request: &Arc<RestoreRequest>| request.status.as_ref().is_some_and(|s| s.claim.is_some());
     Ok(ObservedSchedule {
         ending: ending(object, storage.as_deref(), ctx).await?,
-        riding: riding(object, storage.as_deref(), ctx).await?,
+        unrecorded: unrecorded_run(object, storage.as_deref(), ctx).await?,
         catalogue: catalogue(object, storage.as_deref(), ctx).await?,
         held: open.iter().filter_map(|s| s.backup.as_ref()).map(|p| p.id.clone()).collect(),
         restoring: open.iter().any(|s| s.claim.is_some())
@@ -70,11 +70,11 @@ pub async fn gather(object: &BackupSchedule, ctx: &Context) -> Result<ObservedSc
 
 /// The other schedules that claim what this one claims.
 fn rivals(object: &BackupSchedule, ctx: &Context) -> Rivals {
-    ctx.caches.schedules.rivals(object, |row| names_what_is_there(row, ctx))
+    ctx.caches.schedules.rivals(object, |row| references_exist(row, ctx))
 }
 
 /// Whether a schedule's storage and server are there. One that lacks either runs nothing and keeps nothing.
-pub fn names_what_is_there(row: &ScheduleEntry, ctx: &Context) -> bool {
+pub fn references_exist(row: &ScheduleEntry, ctx: &Context) -> bool {
     let namespace = &*row.key.namespace;
     ctx.caches.storages.get(&ObjectRef::new(&row.storage).within(namespace)).is_some()
         && ctx.caches.servers.get(&ObjectRef::new(&row.server).within(namespace)).is_some()
@@ -104,18 +104,18 @@ async fn ending(
 
 /// A Job that carries this schedule and that its status knows nothing of: what runs and has not run for long, or what has
 /// just ended. The first one, if there should be several.
-async fn riding(
+async fn unrecorded_run(
     object: &BackupSchedule,
     storage: Option<&BackupStorage>,
     ctx: &Context,
-) -> Result<Option<Riding>, ReconcileError> {
+) -> Result<Option<UnrecordedRun>, ReconcileError> {
     let last = object.status.as_ref().and_then(|status| status.last_run.as_ref());
     if last.is_some_and(|run| run.outcome.is_none()) {
         return Ok(None);
     }
     let me = object.uid().unwrap_or_default();
-    let cards = ctx.jobs.cards().carrying(&me);
-    let Some(card) = cards.into_iter().find(|card| job_results::is_news(card, last)) else { return Ok(None) };
+    let cards = ctx.jobs.index().of_schedule(&me);
+    let Some(card) = cards.into_iter().find(|card| job_results::is_unrecorded(card, last)) else { return Ok(None) };
     let Some(run) = card.runs.iter().find(|run| run.uid == me).cloned() else { return Ok(None) };
     let ending = match (card.state, card.suspended) {
         (JobState::Running, true) => Ending::Suspended,
@@ -126,7 +126,7 @@ async fn riding(
         }
         (JobState::Failed, _) => ended(object, Some(card.uid.clone()), card.failure.clone(), storage, ctx).await?,
     };
-    Ok(Some(Riding { card, run, ending }))
+    Ok(Some(UnrecordedRun { job: card, run, ending }))
 }
 
 /// What the report says of a run whose Job has ended, or `silent`.
@@ -144,7 +144,7 @@ async fn ended(
 }
 
 /// A backup that was made of this schedule since then, by whomever.
-pub async fn made_since(
+pub async fn backup_since(
     object: &BackupSchedule,
     storage: &BackupStorage,
     since: DateTime<Utc>,

@@ -13,7 +13,7 @@ use sennight_protocol::report::{Outcome, TaskReport};
 use sennight_storage::CatalogueEntry;
 
 /// Most backups that a status lists.
-const MOST_POINTS: usize = 40;
+const MAX_LISTED: usize = 40;
 /// Longest message that the schema takes.
 const MESSAGE_LIMIT: usize = 2000;
 
@@ -38,7 +38,7 @@ impl Ending {
 }
 
 /// Whether a Job's run is not in status yet. The Jobs of one schedule are decided on one after the other.
-pub fn is_news(card: &JobEntry, last: Option<&LastRun>) -> bool {
+pub fn is_unrecorded(card: &JobEntry, last: Option<&LastRun>) -> bool {
     let Some(decided) = card.decided else { return false };
     last.is_none_or(|last| {
         last.job_uid.as_deref() != Some(&card.uid) && last.started_at.is_none_or(|started| decided > started)
@@ -46,28 +46,28 @@ pub fn is_news(card: &JobEntry, last: Option<&LastRun>) -> bool {
 }
 
 /// How long a backup that has expired may stay in the list: the next run's write takes it out.
-const STALE: TimeDelta = TimeDelta::hours(26);
+const EXPIRED_MAY_STAY: TimeDelta = TimeDelta::hours(26);
 
 /// Whether a status says something that a write is due for. That a slot has come, or a backup has expired, is in the next
 /// run's write: one write a tenant a day.
 pub fn is_worth_a_write(old: &BackupScheduleStatus, new: &BackupScheduleStatus, now: DateTime<Utc>) -> bool {
     let mut same = old.clone();
-    if old.next_run_time.is_some_and(|slot| slot <= now && now - slot < STALE) && new.next_run_time.is_some() {
+    if old.next_run_time.is_some_and(|slot| slot <= now && now - slot < EXPIRED_MAY_STAY) && new.next_run_time.is_some() {
         same.next_run_time = new.next_run_time;
     }
     let gone = |point: &Backup| !new.backups.iter().any(|kept| kept.id == point.id);
-    same.backups.retain(|point| !(gone(point) && point.expires_at.is_some_and(|end| end <= now && now - end < STALE)));
+    same.backups.retain(|point| !(gone(point) && point.expires_at.is_some_and(|end| end <= now && now - end < EXPIRED_MAY_STAY)));
     same != *new
 }
 
 /// When a backup that has expired must go from the list, though no run's write takes it out.
 pub fn expiry(status: &BackupScheduleStatus) -> Option<DateTime<Utc>> {
     let free = |p: &&Backup| !p.held && p.held_until.is_none();
-    Some(status.backups.iter().filter(free).filter_map(|p| p.expires_at).min()? + STALE)
+    Some(status.backups.iter().filter(free).filter_map(|p| p.expires_at).min()? + EXPIRED_MAY_STAY)
 }
 
 /// Writes the end of a run into `status`; `None` while it runs, else the failure's reason or nothing.
-pub fn settle(
+pub fn record_ending(
     status: &mut BackupScheduleStatus,
     ending: Ending,
     days: i32,
@@ -78,7 +78,7 @@ pub fn settle(
         Ending::Silent(message) => Some((JOB_FAILED.to_owned(), message, true)),
         Ending::Reported(report) => match report.outcome {
             Outcome::Succeeded(Done::Dumped(backup)) => {
-                succeeded(status, &backup, report.finished_at, days);
+                record_success(status, &backup, report.finished_at, days);
                 None
             }
             Outcome::Succeeded(_) => {
@@ -104,17 +104,17 @@ pub fn settle(
     Some(reason)
 }
 
-fn succeeded(status: &mut BackupScheduleStatus, backup: &BackupSummary, stored: DateTime<Utc>, days: i32) {
+fn record_success(status: &mut BackupScheduleStatus, backup: &BackupSummary, stored: DateTime<Utc>, days: i32) {
     status.last_successful_time = Some(backup.snapshot_time);
     status.consecutive_failures = Some(0);
     status.last_failure = None;
     status.backups.retain(|point| point.id != backup.id.to_string());
-    status.backups.insert(0, point(backup, expires_at(stored, days)));
-    status.backups.truncate(MOST_POINTS);
+    status.backups.insert(0, listed_backup(backup, expires_at(stored, days)));
+    status.backups.truncate(MAX_LISTED);
 }
 
 /// A backup as status lists it.
-fn point(backup: &BackupSummary, expires: DateTime<Utc>) -> Backup {
+fn listed_backup(backup: &BackupSummary, expires: DateTime<Utc>) -> Backup {
     Backup {
         id: backup.id.to_string(),
         day: backup.day,
@@ -133,7 +133,7 @@ fn point(backup: &BackupSummary, expires: DateTime<Utc>) -> Backup {
 }
 
 /// A slot's backup is in the bucket though no Job is known to have made it: the slot has run.
-pub fn found(
+pub fn record_found_backup(
     status: &mut BackupScheduleStatus,
     entry: &CatalogueEntry,
     slot: DateTime<Utc>,
@@ -141,7 +141,7 @@ pub fn found(
     attempt: i32,
     days: i32,
 ) {
-    succeeded(status, &entry.summary, entry.started_at, days);
+    record_success(status, &entry.summary, entry.started_at, days);
     status.last_run = Some(LastRun {
         key: entry.summary.id.to_string(),
         slot: Some(slot),
@@ -158,8 +158,8 @@ pub fn found(
 
 /// Fills an empty status from the bucket's catalogue: a new cluster, or a re-created schedule, finds its backups. The
 /// newest backup's day counts as run.
-pub fn adopt(status: &mut BackupScheduleStatus, backups: &[CatalogueEntry], days: i32) {
-    status.backups = backups.iter().take(MOST_POINTS).map(|e| point(&e.summary, e.expires_at(days))).collect();
+pub fn adopt_catalogue(status: &mut BackupScheduleStatus, backups: &[CatalogueEntry], days: i32) {
+    status.backups = backups.iter().take(MAX_LISTED).map(|e| listed_backup(&e.summary, e.expires_at(days))).collect();
     let Some(newest) = backups.first().map(|entry| &entry.summary) else { return };
     status.last_successful_time = Some(newest.snapshot_time);
     status.last_run = Some(LastRun {
@@ -177,7 +177,7 @@ pub fn adopt(status: &mut BackupScheduleStatus, backups: &[CatalogueEntry], days
 }
 
 /// Writes down what the server's drills have proven of this schedule's backups, and which wish for one was answered last.
-pub fn proven(status: &mut BackupScheduleStatus, schedule: &str, drills: &DrillStatus) {
+pub fn record_proofs(status: &mut BackupScheduleStatus, schedule: &str, drills: &DrillStatus) {
     if let Some(answered) = answered(&drills.last, schedule) {
         status.drill_trigger = Some(answered.to_owned());
     }
@@ -190,7 +190,7 @@ pub fn proven(status: &mut BackupScheduleStatus, schedule: &str, drills: &DrillS
 }
 
 /// Drops the points that the bucket has let go of; marks the held ones. True when something changed.
-pub fn age(status: &mut BackupScheduleStatus, held: &[String], now: DateTime<Utc>) -> bool {
+pub fn drop_expired(status: &mut BackupScheduleStatus, held: &[String], now: DateTime<Utc>) -> bool {
     let before = status.backups.clone();
     for point in &mut status.backups {
         point.held = held.contains(&point.id);
@@ -203,7 +203,7 @@ pub fn age(status: &mut BackupScheduleStatus, held: &[String], now: DateTime<Utc
 
 /// The conditions that say something their predecessors did not: each becomes one Event. A condition that became
 /// Unknown or said so from the start is no news.
-pub fn news<'a>(old: &[Condition], new: &'a [Condition]) -> Vec<&'a Condition> {
+pub fn changed_conditions<'a>(old: &[Condition], new: &'a [Condition]) -> Vec<&'a Condition> {
     let known = |c: &Condition| old.iter().any(|o| o.type_ == c.type_ && o.status == c.status && o.reason == c.reason);
     new.iter().filter(|c| c.status != ConditionStatus::Unknown && !known(c)).collect()
 }
@@ -252,7 +252,7 @@ mod tests {
     fn adopted(days: u32) -> BackupScheduleStatus {
         let backups: Vec<_> = (1..=days).rev().map(|d| entry(backup(20 + d))).collect();
         let mut status = BackupScheduleStatus::default();
-        adopt(&mut status, &backups, 7);
+        adopt_catalogue(&mut status, &backups, 7);
         status
     }
 
@@ -265,12 +265,12 @@ mod tests {
         let failed = Outcome::Failed { reason: "OutOfSpace".into(), message: "full".into(), retryable: true };
         for ending in [Ending::Silent("killed".into()), report(failed)] {
             let mut status = running();
-            let reason = settle(&mut status, ending, 7, now()).unwrap().unwrap();
+            let reason = record_ending(&mut status, ending, 7, now()).unwrap().unwrap();
             assert!(status.backups.is_empty());
             assert_eq!((status.consecutive_failures, status.last_failure.unwrap().reason), (Some(1), reason));
         }
         let mut status = running();
-        assert_eq!(settle(&mut status, report(Outcome::Succeeded(Done::Dumped(backup(22)))), 7, now()), Some(None));
+        assert_eq!(record_ending(&mut status, report(Outcome::Succeeded(Done::Dumped(backup(22)))), 7, now()), Some(None));
         assert_eq!(status.backups[0].expires_at, Some("2026-11-30T00:00:00Z".parse().unwrap()));
         assert_eq!((status.active_job, status.consecutive_failures), (None, Some(0)));
     }
@@ -278,7 +278,7 @@ mod tests {
     #[test]
     fn a_running_job_changes_nothing() {
         let mut status = running();
-        assert_eq!(settle(&mut status, Ending::Running, 7, now()), None);
+        assert_eq!(record_ending(&mut status, Ending::Running, 7, now()), None);
         assert_eq!(status, running());
     }
 
@@ -297,11 +297,11 @@ mod tests {
             "startedAt": now(), "finishedAt": now(), "proven": true
         });
         let drills = DrillStatus { last: vec![serde_json::from_value(run).unwrap()], ..DrillStatus::default() };
-        proven(&mut status, "s", &drills);
+        record_proofs(&mut status, "s", &drills);
         assert_eq!((status.backups[0].proven_time, status.last_proven_time), (Some(now()), Some(now())));
         assert_eq!(status.drill_trigger.as_deref(), Some("t"));
-        age(&mut status, &[], now() + TimeDelta::days(9));
-        proven(&mut status, "s", &DrillStatus::default());
+        drop_expired(&mut status, &[], now() + TimeDelta::days(9));
+        record_proofs(&mut status, "s", &DrillStatus::default());
         assert!(status.backups.is_empty());
         let object = serde_json::json!({
             "apiVersion": "sennight.dev/v1alpha1", "kind": "BackupSchedule", "metadata": {"name": "s", "namespace": "n"},
@@ -321,7 +321,7 @@ mod tests {
         let mut status = adopted(2);
         let held = status.backups[1].id.clone();
         let late = "2026-12-20T00:00:00Z".parse().unwrap();
-        assert!(age(&mut status, std::slice::from_ref(&held), late));
+        assert!(drop_expired(&mut status, std::slice::from_ref(&held), late));
         assert_eq!(status.backups.len(), 1);
         assert!(status.backups[0].held && status.backups[0].id == held);
     }

@@ -9,7 +9,7 @@ pub mod validate;
 
 use super::context::Context;
 use super::instrumented::{FailingSince, pause};
-use super::schedule_index::{Key, Runner, spread};
+use super::schedule_index::{Key, Runner, spread_seconds};
 use super::writes::apply_status;
 use crate::error::ReconcileError;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -30,7 +30,7 @@ use tokio_util::sync::CancellationToken;
 use validate::{Invalid, Valid};
 
 /// Of those that claim one thing, one at a time looks whether it is still kept from it, so much apart.
-const RIVALS_TURN: TimeDelta = TimeDelta::milliseconds(100);
+const RIVALS_SPACING: TimeDelta = TimeDelta::milliseconds(100);
 
 impl FailingSince for BackupSchedule {
     fn failing_since(&self) -> Option<DateTime<Utc>> {
@@ -51,22 +51,22 @@ pub async fn run(feed: Runner, ctx: Arc<Context>, stop: CancellationToken) {
 async fn reconcile(object: Arc<BackupSchedule>, ctx: Arc<Context>) -> Result<Action, ReconcileError> {
     let seen = gather::gather(&object, &ctx).await?;
     let mut status = object.status.clone().unwrap_or_default();
-    settle_last_run(&object, &seen, &mut status, &ctx).await;
+    record_last_run(&object, &seen, &mut status, &ctx).await;
     let holder = seen.rivals.holder.as_ref();
     let valid = validate::validate(&object, seen.storage.clone(), seen.server.clone(), holder);
     wake_rivals(&object, valid.is_err(), &seen, &ctx);
     let wake = match &valid {
-        Ok(valid) => follow(&object, &seen, valid, &mut status, &ctx).await?,
+        Ok(valid) => reconcile_valid(&object, &seen, valid, &mut status, &ctx).await?,
         Err(invalid) => {
-            refuse(&object, invalid, &mut status, ctx.now());
+            report_invalid(&object, invalid, &mut status, ctx.now());
             ctx.dispatch.forget(&object.uid().unwrap_or_default());
             let again = TimeDelta::from_std(pause(object.failing_since(), ctx.now())).unwrap_or(TimeDelta::minutes(1));
             invalid.waits_for_what_it_names().then(|| ctx.now() + again)
         }
     };
     alarm::condition(&object, &mut status, ctx.now());
-    let others = rivalry(seen.rivals.older).map(|pause| ctx.now() + pause);
-    let wake = [wake, others, upkeep(&object, &seen, &status, ctx.now()), stale(&object, ctx.now())];
+    let others = rivals_recheck(seen.rivals.older).map(|pause| ctx.now() + pause);
+    let wake = [wake, others, next_upkeep(&object, &seen, &status, ctx.now()), next_expiry(&object, ctx.now())];
     let wake = wake.into_iter().flatten().min();
     status.observed_generation = object.metadata.generation;
     report(&object, &status, &ctx).await?;
@@ -83,19 +83,19 @@ async fn reconcile(object: Arc<BackupSchedule>, ctx: Arc<Context>) -> Result<Act
 /// claims, or leaves it. Edits and deletions wake them, too; this passes it on to those who are no rivals of the edited one.
 fn wake_rivals(object: &BackupSchedule, refused: bool, seen: &ObservedSchedule, ctx: &Context) {
     if object.status.is_some() && validate::was_refused(object) != refused {
-        seen.rivals.all.iter().for_each(|rival| ctx.timers.schedules.call(rival.clone()));
+        seen.rivals.all.iter().for_each(|rival| ctx.timers.schedules.requeue_now(rival.clone()));
     }
 }
 
 /// How long after a schedule with older rivals is looked at again, whatever wakes it: each minute, and where hundreds claim
 /// one thing (a template that names one database for all of them) ten a second of these.
-fn rivalry(older: usize) -> Option<TimeDelta> {
-    let turns = RIVALS_TURN * i32::try_from(older).unwrap_or(i32::MAX);
+fn rivals_recheck(older: usize) -> Option<TimeDelta> {
+    let turns = RIVALS_SPACING * i32::try_from(older).unwrap_or(i32::MAX);
     (older > 0).then(|| turns.max(TimeDelta::minutes(1)))
 }
 
 /// Takes note of how the last run ended, and of backups that came and went.
-async fn settle_last_run(
+async fn record_last_run(
     object: &BackupSchedule,
     seen: &ObservedSchedule,
     status: &mut BackupScheduleStatus,
@@ -103,35 +103,35 @@ async fn settle_last_run(
 ) {
     let days = seen.storage.as_ref().map_or(7, |s| s.spec.retention.days);
     if let Some(backups) = &seen.catalogue {
-        job_results::adopt(status, backups, days);
+        job_results::adopt_catalogue(status, backups, days);
         status.catalogue_time = Some(ctx.now());
     }
     // One write for a run that nothing was written of before: that it began and how it ended.
-    let unwritten = seen.riding.as_ref().filter(|riding| riding.ending.is_over());
+    let unwritten = seen.unrecorded.as_ref().filter(|riding| riding.ending.is_over());
     if let Some(riding) = unwritten {
-        act::record(object, status, &riding.run, &riding.card);
+        act::record(object, status, &riding.run, &riding.job);
     }
     let ending = seen.ending.as_ref().or(unwritten.map(|riding| &riding.ending)).cloned();
     if let Some(ending) = ending
-        && let Some(failure) = job_results::settle(status, ending, days, ctx.now())
+        && let Some(failure) = job_results::record_ending(status, ending, days, ctx.now())
     {
         ctx.metrics.backup_ended(failure.as_deref());
         if let (Some(reason), Some(last)) = (failure, &status.last_failure) {
-            ctx.observer.event(object, EventType::Warning, &reason, "Dump", &last.message).await;
+            ctx.reconcile_metrics.publish_event(object, EventType::Warning, &reason, "Dump", &last.message).await;
         }
     }
-    let verdicts = alarm::mark(&object.spec.alarm, status);
+    let verdicts = alarm::mark_suspicious(&object.spec.alarm, status);
     if let Some(storage) = &seen.storage {
         alarm::keep_last_good(object, storage, &seen.held, &verdicts, status, ctx).await;
     }
     if let Some(drills) = seen.server.as_ref().and_then(|server| server.status.as_ref()?.drill.as_ref()) {
-        job_results::proven(status, &object.name_any(), drills);
+        job_results::record_proofs(status, &object.name_any(), drills);
     }
-    job_results::age(status, &seen.held, ctx.now());
+    job_results::drop_expired(status, &seen.held, ctx.now());
 }
 
 /// When a backup must go from the list, or the last good one must be held: also of a schedule that cannot be followed.
-fn upkeep(
+fn next_upkeep(
     object: &BackupSchedule,
     seen: &ObservedSchedule,
     status: &BackupScheduleStatus,
@@ -139,18 +139,18 @@ fn upkeep(
 ) -> Option<DateTime<Utc>> {
     let keeps = seen.storage.as_ref().is_some_and(|storage| storage.spec.retention.keep_last_good);
     let keep = keeps.then(|| alarm::wake(&object.spec.alarm, status, now)).flatten();
-    let expiry = job_results::expiry(status).map(|expiry| expiry + TimeDelta::seconds(spread(object)));
+    let expiry = job_results::expiry(status).map(|expiry| expiry + TimeDelta::seconds(spread_seconds(object)));
     [expiry, keep].into_iter().flatten().min()
 }
 
 /// The same of what is written: a backup that has just expired is not worth a write of its own.
-fn stale(object: &BackupSchedule, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-    let expiry = job_results::expiry(object.status.as_ref()?)? + TimeDelta::seconds(spread(object));
+fn next_expiry(object: &BackupSchedule, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    let expiry = job_results::expiry(object.status.as_ref()?)? + TimeDelta::seconds(spread_seconds(object));
     Some(expiry).filter(|at| *at > now)
 }
 
 /// A schedule that can be followed: queue what is due, say how it stands; returns when to look again.
-async fn follow(
+async fn reconcile_valid(
     object: &BackupSchedule,
     seen: &ObservedSchedule,
     valid: &Valid,
@@ -160,11 +160,11 @@ async fn follow(
     let now = ctx.now();
     let (mut decision, mut since) = decided(object, seen, valid, status, ctx);
     if let BackupPlan::Run(RunKey::Slot { slot, attempt }) = decision.plan
-        && act::unattended(object, since, ctx)
-        && let Some(entry) = gather::made_since(object, &valid.storage, slot, ctx).await?
+        && act::may_have_run_unseen(object, since, ctx)
+        && let Some(entry) = gather::backup_since(object, &valid.storage, slot, ctx).await?
     {
         let days = valid.storage.spec.retention.days;
-        job_results::found(status, &entry, slot, valid.schedule.day(slot), attempt, days);
+        job_results::record_found_backup(status, &entry, slot, valid.schedule.day(slot), attempt, days);
         (decision, since) = decided(object, seen, valid, status, ctx);
     }
     let mut wake = decision.wake;
@@ -176,12 +176,12 @@ async fn follow(
         }
         BackupPlan::Wait(why) => {
             ctx.dispatch.forget(&object.uid().unwrap_or_default());
-            if *why == WaitReason::Running { underway(object, seen, status, ctx) } else { Reported::Plan(*why) }
+            if *why == WaitReason::Running { report_running(object, seen, status, ctx) } else { Reported::Plan(*why) }
         }
     };
     if decision.plan == BackupPlan::Wait(WaitReason::Running) {
         // A Job's end wakes us; this is for the case that its event was lost, and for a Job that takes long.
-        let safety = now + patience(seen, ctx);
+        let safety = now + recheck_after(seen, ctx);
         wake = Some(wake.map_or(safety, |at| at.min(safety)));
     }
     status.next_run_time = decision.next_run;
@@ -221,38 +221,38 @@ fn queue(
     ctx: &Context,
 ) -> (Reported, DateTime<Utc>) {
     let now = ctx.now();
-    let notice = act::notice(ctx);
-    let Some(asked) = act::ask(object, key, since, status, ctx) else { return (Reported::Nothing, now + notice) };
-    let again = asked.look(notice, now);
-    match asked.trouble {
+    let notice = act::report_after(ctx);
+    let Some(asked) = act::enqueue(object, key, since, status, ctx) else { return (Reported::Nothing, now + notice) };
+    let again = asked.next_check(notice, now);
+    match asked.failure {
         _ if now < asked.since + notice => (Reported::Shortly, again),
-        Some(trouble) => (Reported::Trouble(trouble), again),
-        None if asked.lingers.is_some() => (Reported::Shortly, again),
+        Some(trouble) => (Reported::CreationFailed(trouble), again),
+        None if asked.batching_until.is_some() => (Reported::Shortly, again),
         None => (Reported::Plan(WaitReason::BudgetReached), again),
     }
 }
 
 /// How long a run that has a Job goes on before it is looked at again.
-fn patience(seen: &ObservedSchedule, ctx: &Context) -> TimeDelta {
-    let card = seen.riding.as_ref().map(|riding| &riding.card);
-    card.map_or(act::notice(ctx), |card| act::patience(card.runs.len(), card.suspended, ctx))
+fn recheck_after(seen: &ObservedSchedule, ctx: &Context) -> TimeDelta {
+    let card = seen.unrecorded.as_ref().map(|riding| &riding.job);
+    card.map_or(act::report_after(ctx), |card| act::recheck_after(card.runs.len(), card.suspended, ctx))
 }
 
 /// A run that has a Job, as far as it is told before it has ended.
-fn underway(
+fn report_running(
     object: &BackupSchedule,
     seen: &ObservedSchedule,
     status: &mut BackupScheduleStatus,
     ctx: &Context,
 ) -> Reported {
-    let ending = seen.riding.as_ref().map(|riding| &riding.ending).or(seen.ending.as_ref());
+    let ending = seen.unrecorded.as_ref().map(|riding| &riding.ending).or(seen.ending.as_ref());
     let told = if ending == Some(&Ending::Suspended) { WaitReason::JobSuspended } else { WaitReason::Running };
-    let Some(riding) = seen.riding.as_ref().filter(|riding| !riding.ending.is_over()) else {
+    let Some(riding) = seen.unrecorded.as_ref().filter(|riding| !riding.ending.is_over()) else {
         return Reported::Plan(told);
     };
-    let long = riding.card.decided.is_none_or(|decided| ctx.now() - decided >= act::notice(ctx));
-    if conditions::is_worth_a_write(&riding.run, &riding.card, long) {
-        act::record(object, status, &riding.run, &riding.card);
+    let long = riding.job.decided.is_none_or(|decided| ctx.now() - decided >= act::report_after(ctx));
+    if conditions::is_worth_a_write(&riding.run, &riding.job, long) {
+        act::record(object, status, &riding.run, &riding.job);
         return Reported::Plan(told);
     }
     if long { Reported::Nothing } else { Reported::Shortly }
@@ -268,7 +268,7 @@ fn facts<'a>(
 ) -> BackupInputs<'a> {
     let spec = &object.spec;
     let created = object.creation_timestamp().as_ref().and_then(instant);
-    let riding = seen.riding.as_ref().is_some_and(|riding| !riding.ending.is_over());
+    let riding = seen.unrecorded.as_ref().is_some_and(|riding| !riding.ending.is_over());
     BackupInputs {
         schedule: &valid.schedule,
         created: created.unwrap_or_else(|| ctx.now()),
@@ -295,7 +295,7 @@ fn last_run(status: &BackupScheduleStatus) -> Option<LastRun> {
     Some(LastRun { slot: run.slot?, attempt: run.attempt.unwrap_or(1), ended })
 }
 
-fn refuse(object: &BackupSchedule, invalid: &Invalid, status: &mut BackupScheduleStatus, now: DateTime<Utc>) {
+fn report_invalid(object: &BackupSchedule, invalid: &Invalid, status: &mut BackupScheduleStatus, now: DateTime<Utc>) {
     status.next_run_time = None;
     let ready = Condition::new(ScheduleCondition::Ready, false, invalid.reason(), invalid.to_string());
     set(&mut status.conditions, ready.observed(object.metadata.generation), now);
@@ -310,12 +310,12 @@ async fn report(object: &BackupSchedule, status: &BackupScheduleStatus, ctx: &Co
     apply_status(&api, object, object.status.as_ref(), status).await?;
     let old = object.status.as_ref().map_or(&[][..], |s| &s.conditions);
     let failed = status.last_failure.as_ref().map(|f| f.reason.as_str());
-    for c in job_results::news(old, &status.conditions) {
+    for c in job_results::changed_conditions(old, &status.conditions) {
         let bad = c.is_true() == (c.type_ == ScheduleCondition::Suspicious.as_ref());
         // A failed run has had its Event when it was settled.
         if bad && Some(c.reason.as_str()) != failed {
             let note = c.message.as_deref().unwrap_or_default();
-            ctx.observer.event(object, EventType::Warning, &c.reason, "Reconcile", note).await;
+            ctx.reconcile_metrics.publish_event(object, EventType::Warning, &c.reason, "Reconcile", note).await;
         }
     }
     Ok(())

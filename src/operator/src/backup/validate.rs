@@ -20,7 +20,7 @@ pub enum Invalid {
     )]
     ServerMissing(String),
     /// The same tenant or database is somebody else's already.
-    #[error("{what} {}", said(by, *suspended))]
+    #[error("{what} {}", duplicate_message(by, *suspended))]
     Duplicate {
         /// Tenant or database.
         what: String,
@@ -54,7 +54,7 @@ impl Invalid {
     }
 }
 
-fn said(by: &str, suspended: bool) -> String {
+fn duplicate_message(by: &str, suspended: bool) -> String {
     if suspended {
         format!(
             "belongs to BackupSchedule {by:?}, which is suspended, so that nobody backs it up: set spec.suspend of {by:?} to \

@@ -1,12 +1,12 @@
-//! A batch becomes a Job: whoever should not ride after all is left out, and the Job is created as the next one of its
-//! group's chain. A link that is there already tells what somebody else, or this process before an answer was lost, has
-//! started; the rest rides in the one after it.
+//! Creates the Job of a batch: drops members that should not run any more, then takes the next free name of the group's
+//! chain. A Job that has this name already (another process made it, or an answer was lost) is adopted; members that it
+//! does not dump go into the Job after it.
 
-use super::Order;
+use super::DumpOrder;
 use crate::backup::act;
 use crate::context::Context;
 use crate::error::ReconcileError;
-use crate::jobs::{self, Ticketed};
+use crate::jobs::{self, ReservedBatch};
 use crate::schedule_index::Key;
 use crate::worker_job::labels;
 use crate::writes::{Created, create_or_adopt};
@@ -21,38 +21,38 @@ use sennight_core::batch::{DueDump, Group, job_name};
 use std::collections::HashSet;
 use tracing::{info, warn};
 
-/// Links that are followed in one go: others' Jobs that the cache does not have yet.
-const MOST_HOPS: usize = 8;
+/// Names of a chain that are tried in one go: Jobs of other processes that the cache does not have yet.
+const MAX_LINKS: usize = 8;
 
-/// Jobs of different groups that are created at once: one after the other, an API server that takes a second for each would
-/// set the pace, not the bucket.
-const AT_ONCE: usize = 8;
+/// Jobs of different groups that are created at the same time. One by one, a slow API server would set the pace instead of
+/// `--jobs-per-minute`.
+const CONCURRENT_CREATIONS: usize = 8;
 
-/// A dump that rides.
+/// One schedule's dump in a batch.
 pub struct BatchMember {
-    /// What was queued.
+    /// The queue's entry.
     pub due: DueDump,
-    /// What it is to do.
-    pub order: Order,
+    /// What the dump is to do.
+    pub order: DumpOrder,
 }
 
 /// A dump Job that is about to be created.
 pub struct NextJob<'a> {
-    /// Its name.
+    /// Name of the Job: follows from the chain and `after`.
     pub name: &'a str,
     /// UID of the Job before it in its group's chain.
     pub after: Option<String>,
-    /// What its dumps share.
+    /// Storage, server and credentials that its dumps share.
     pub group: &'a Group,
     /// Dumps that run at once.
     pub at_once: i64,
-    /// When it was decided on.
+    /// When the queue gave it out.
     pub decided: DateTime<Utc>,
 }
 
-/// Creates the Jobs of batches that were decided on then.
-pub async fn all(batches: Vec<Ticketed>, decided: DateTime<Utc>, ctx: &Context) {
-    let launched = stream::iter(chains(batches)).for_each_concurrent(AT_ONCE, |chain| async move {
+/// Creates the Jobs of batches that the queue gave out at `decided`.
+pub async fn create_all(batches: Vec<ReservedBatch>, decided: DateTime<Utc>, ctx: &Context) {
+    let launched = stream::iter(chains(batches)).for_each_concurrent(CONCURRENT_CREATIONS, |chain| async move {
         for ticketed in chain {
             launch(ticketed, decided, ctx).await;
         }
@@ -60,9 +60,9 @@ pub async fn all(batches: Vec<Ticketed>, decided: DateTime<Utc>, ctx: &Context) 
     launched.await;
 }
 
-/// Batches of one group in a row of their own: each one's name comes from the Job before it.
-fn chains(batches: Vec<Ticketed>) -> Vec<Vec<Ticketed>> {
-    let mut chains: Vec<Vec<Ticketed>> = Vec::new();
+/// Batches by group, in order: each Job's name comes from the Job before it, so a group's Jobs cannot be made in parallel.
+fn chains(batches: Vec<ReservedBatch>) -> Vec<Vec<ReservedBatch>> {
+    let mut chains: Vec<Vec<ReservedBatch>> = Vec::new();
     for next in batches {
         match chains.iter_mut().find(|chain| chain.first().is_some_and(|first| first.batch.group == next.batch.group)) {
             Some(chain) => chain.push(next),
@@ -72,75 +72,75 @@ fn chains(batches: Vec<Ticketed>) -> Vec<Vec<Ticketed>> {
     chains
 }
 
-/// Creates the Job of a batch that was decided on then. Nobody is lost: each passenger is in a Job, back in the queue, or
-/// told to look again.
-async fn launch(ticketed: Ticketed, decided: DateTime<Utc>, ctx: &Context) {
-    let Ticketed { ticket, batch } = ticketed;
+/// Creates the Job of one batch. No member is lost: afterwards it is in a Job, back in the queue, or its schedule is
+/// reconciled again.
+async fn launch(ticketed: ReservedBatch, decided: DateTime<Utc>, ctx: &Context) {
+    let ReservedBatch { reservation: ticket, batch } = ticketed;
     let group = batch.group.clone();
     let all: Vec<String> = batch.runs.iter().map(|due| due.uid.clone()).collect();
-    let mut passengers = board(&group, batch.runs, ctx);
-    match create(&group, batch.at_once, decided, &mut passengers, ctx).await {
-        Ok(()) => ctx.dispatch.no_trouble(&group),
+    let mut members = still_wanted(&group, batch.runs, ctx);
+    match create(&group, batch.at_once, decided, &mut members, ctx).await {
+        Ok(()) => ctx.dispatch.clear_failure(&group),
         Err(error) => {
-            warn!(reason = error.reason(), %error, namespace = group.namespace, "a dump Job cannot be created; it is tried again");
-            ctx.dispatch.trouble(&group, error.reason(), error.to_string(), ctx.now());
+            warn!(reason = error.reason(), %error, namespace = group.namespace, "dump Job creation failed; retrying");
+            ctx.dispatch.record_failure(&group, error.reason(), error.to_string(), ctx.now());
         }
     }
-    ctx.dispatch.landed(&group, &all, passengers);
+    ctx.dispatch.finish_batch(&group, &all, members);
     ctx.jobs.unreserve(&group.namespace, &ticket);
 }
 
-/// Those who still should ride. The others look again for themselves.
-fn board(group: &Group, runs: Vec<DueDump>, ctx: &Context) -> Vec<BatchMember> {
-    let claimed = ctx.caches.open.claimed(&group.namespace);
-    // A restore may go by the name of another schedule of the same database, one that is refused by now.
+/// The members whose dump should still run. The schedules of the others are reconciled again.
+fn still_wanted(group: &Group, runs: Vec<DueDump>, ctx: &Context) -> Vec<BatchMember> {
+    let claimed = ctx.caches.open.claimed_schedules(&group.namespace);
+    // A restore may name another schedule of the same database, one that is refused as a duplicate by now.
     let claims = claimed.iter().filter_map(|name| ctx.caches.schedules.get(&Key::new(&group.namespace, name)));
     let databases: HashSet<Box<str>> =
         claims.filter(|row| *row.server == *group.server).map(|row| row.database).collect();
-    let mut passengers = Vec::with_capacity(runs.len());
+    let mut members = Vec::with_capacity(runs.len());
     for due in runs {
         let order = ctx.dispatch.order(&due.uid).filter(|order| {
             !claimed.contains(&due.schedule)
                 && !databases.contains(&*order.database)
-                && act::stands(order, group, &due, ctx)
-                && !carried(order, &due, ctx)
+                && act::still_valid(order, group, &due, ctx)
+                && !has_job(order, &due, ctx)
         });
         match order {
-            Some(order) => passengers.push(BatchMember { due, order }),
-            None => ctx.timers.schedules.call(Key::new(&group.namespace, &due.schedule)),
+            Some(order) => members.push(BatchMember { due, order }),
+            None => ctx.timers.schedules.requeue_now(Key::new(&group.namespace, &due.schedule)),
         }
     }
-    passengers
+    members
 }
 
-/// Whether a Job has this run already, or has just ended with it and nobody has written that down yet.
-fn carried(order: &Order, due: &DueDump, ctx: &Context) -> bool {
-    ctx.jobs.cards().carrying(&due.uid).iter().any(|card| card.runs() || card.decided > order.recorded)
+/// Whether a Job runs this dump already, or ended with it and the schedule's status does not say so yet.
+fn has_job(order: &DumpOrder, due: &DueDump, ctx: &Context) -> bool {
+    ctx.jobs.index().of_schedule(&due.uid).iter().any(|entry| entry.is_running() || entry.decided > order.recorded)
 }
 
-/// Creates the Job. Whoever got none is left in `passengers`.
+/// Creates the Job. Members that got none are left in `members`.
 async fn create(
     group: &Group,
     at_once: i64,
     decided: DateTime<Utc>,
-    passengers: &mut Vec<BatchMember>,
+    members: &mut Vec<BatchMember>,
     ctx: &Context,
 ) -> Result<(), ReconcileError> {
     let chain = group.chain();
     let api: Api<Job> = Api::namespaced(ctx.clients.write.clone(), &group.namespace);
-    // A stranger under our next name is stepped over: its UID is a link like any other.
-    let mut stranger = None;
-    for _ in 0..MOST_HOPS {
-        if passengers.is_empty() {
+    // A foreign Job under our next name is stepped over: its UID continues the chain like any other.
+    let mut foreign_uid = None;
+    for _ in 0..MAX_LINKS {
+        if members.is_empty() {
             return Ok(());
         }
-        let after = stranger.take().or_else(|| ctx.jobs.cards().head(&group.namespace, &chain));
+        let after = foreign_uid.take().or_else(|| ctx.jobs.index().chain_end(&group.namespace, &chain));
         let name = job_name(&chain, after.as_deref());
         let next = NextJob { name: &name, after, group, at_once, decided };
-        let Some(worker) = act::worker(next, passengers, ctx) else {
-            // What they name is gone: their own rounds say so.
-            for passenger in passengers.drain(..) {
-                ctx.timers.schedules.call(Key::new(&group.namespace, &passenger.due.schedule));
+        let Some(worker) = act::batch_job(next, members, ctx) else {
+            // Their storage or server is gone: their own reconciles report it.
+            for member in members.drain(..) {
+                ctx.timers.schedules.requeue_now(Key::new(&group.namespace, &member.due.schedule));
             }
             return Ok(());
         };
@@ -151,51 +151,51 @@ async fn create(
         };
         match create_or_adopt(&api, &job, ours).await? {
             Created::New(job) => {
-                ctx.jobs.cards().note(&job);
+                ctx.jobs.index().record(&job);
                 info!(
                     job = name,
                     namespace = group.namespace,
-                    tenants = passengers.len(),
+                    tenants = members.len(),
                     at_once,
-                    "a dump Job was created"
+                    "dump Job created"
                 );
-                passengers.drain(..).for_each(|passenger| tell(&passenger, group, &job, ctx));
+                members.drain(..).for_each(|member| requeue_member(&member, group, &job, ctx));
                 return Ok(());
             }
             Created::Adopted(job) => {
-                ctx.jobs.cards().note(&job);
+                ctx.jobs.index().record(&job);
                 let there = jobs::runs(&job);
-                let (riding, rest): (Vec<_>, Vec<_>) = passengers
+                let (adopted, remaining): (Vec<_>, Vec<_>) = members
                     .drain(..)
                     .partition(|p| there.iter().any(|run| run.uid == p.due.uid && run.run == p.due.run.to_string()));
-                info!(job = name, namespace = group.namespace, tenants = riding.len(), "a dump Job was there already");
-                for passenger in &riding {
-                    tell(passenger, group, &job, ctx);
+                info!(job = name, namespace = group.namespace, tenants = adopted.len(), "dump Job existed already; adopted");
+                for member in &adopted {
+                    requeue_member(member, group, &job, ctx);
                 }
-                *passengers = rest;
+                *members = remaining;
             }
             Created::Foreign(job) => {
                 warn!(
                     job = name,
                     namespace = group.namespace,
-                    "a Job under the next dump Job's name is not Sennight's"
+                    "foreign Job has the name of the next dump Job; skipped"
                 );
-                stranger = job.uid();
+                foreign_uid = job.uid();
             }
         }
     }
     Ok(())
 }
 
-/// Has a schedule look at its Job: at once where a person waits, else when it takes long.
-fn tell(passenger: &BatchMember, group: &Group, job: &Job, ctx: &Context) {
-    let me = Key::new(&group.namespace, &passenger.due.schedule);
-    match passenger.due.run {
-        RunKey::Manual(_) => ctx.timers.schedules.call(me),
+/// Reconciles a member's schedule: at once where a person waits for a manual run, else once the Job takes long.
+fn requeue_member(member: &BatchMember, group: &Group, job: &Job, ctx: &Context) {
+    let me = Key::new(&group.namespace, &member.due.schedule);
+    match member.due.run {
+        RunKey::Manual(_) => ctx.timers.schedules.requeue_now(me),
         RunKey::Slot { .. } => {
             let suspended = job.spec.as_ref().and_then(|spec| spec.suspend) == Some(true);
-            // In place of the look that it wished for while it waited.
-            ctx.timers.schedules.schedule(me, ctx.now() + act::patience(jobs::runs(job).len(), suspended, ctx));
+            // Replaces the time that it was given while it waited in the queue.
+            ctx.timers.schedules.schedule(me, ctx.now() + act::recheck_after(jobs::runs(job).len(), suspended, ctx));
         }
     }
 }
@@ -213,10 +213,10 @@ mod tests {
             Batch { group, runs: vec![], at_once: 1 }
         };
         let batches = ["a", "b", "a", "c", "b"].iter().enumerate();
-        let ticketed = |(n, server): (usize, &&str)| Ticketed { ticket: n.to_string(), batch: batch(server) };
+        let ticketed = |(n, server): (usize, &&str)| ReservedBatch { reservation: n.to_string(), batch: batch(server) };
         let chains = chains(batches.map(ticketed).collect());
         let tickets: Vec<Vec<&str>> =
-            chains.iter().map(|chain| chain.iter().map(|next| next.ticket.as_str()).collect()).collect();
+            chains.iter().map(|chain| chain.iter().map(|next| next.reservation.as_str()).collect()).collect();
         assert_eq!(tickets, [vec!["0", "2"], vec!["1", "4"], vec!["3"]]);
     }
 }

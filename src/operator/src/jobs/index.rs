@@ -24,7 +24,7 @@ pub struct JobEntry {
     /// UID.
     pub uid: String,
     /// Whose budget it is in.
-    pub lane: Option<JobKind>,
+    pub kind: Option<JobKind>,
     /// The DatabaseServer.
     pub server: String,
     /// The BackupStorage.
@@ -48,8 +48,8 @@ pub struct JobEntry {
     /// Why it failed, if it did.
     pub failure: String,
     /// Since when it is gone.
-    gone: Option<Instant>,
-    seen: Instant,
+    deleted: Option<Instant>,
+    last_event: Instant,
 }
 
 impl JobEntry {
@@ -61,7 +61,7 @@ impl JobEntry {
             namespace: job.namespace().unwrap_or_default(),
             name: job.name_any(),
             uid: job.uid().unwrap_or_default(),
-            lane: [JobKind::Dump, JobKind::Restore]
+            kind: [JobKind::Dump, JobKind::Restore]
                 .into_iter()
                 .find(|lane| label(labels::JOB_KIND) == Some(lane.label())),
             server: label(labels::SERVER).unwrap_or_default().to_owned(),
@@ -75,14 +75,14 @@ impl JobEntry {
             after: annotation(labels::PREVIOUS_JOB),
             runs: runs(job),
             failure: if state == JobState::Failed { failure(job) } else { String::new() },
-            gone: None,
-            seen: Instant::now(),
+            deleted: None,
+            last_event: Instant::now(),
         }
     }
 
     /// Whether it takes places.
-    pub fn runs(&self) -> bool {
-        self.state == JobState::Running && self.gone.is_none()
+    pub fn is_running(&self) -> bool {
+        self.state == JobState::Running && self.deleted.is_none()
     }
 }
 
@@ -110,12 +110,12 @@ impl Usage {
 #[derive(Debug, Default)]
 pub struct JobIndex {
     by_uid: HashMap<String, Arc<JobEntry>>,
-    carrying: HashMap<String, Vec<String>>,
+    by_schedule: HashMap<String, Vec<String>>,
 }
 
 impl JobIndex {
     /// Takes note of a Job as it is. True when it has ended since it was last seen.
-    pub fn note(&mut self, job: &Job) -> bool {
+    pub fn record(&mut self, job: &Job) -> bool {
         let mut card = JobEntry::of(job);
         let before = self.by_uid.get(&card.uid).map(|before| before.state);
         if let Some(ended @ (JobState::Complete | JobState::Failed)) = before {
@@ -123,7 +123,7 @@ impl JobIndex {
             card.state = ended;
         }
         for run in &card.runs {
-            let jobs = self.carrying.entry(run.uid.clone()).or_default();
+            let jobs = self.by_schedule.entry(run.uid.clone()).or_default();
             if !jobs.contains(&card.uid) {
                 jobs.push(card.uid.clone());
             }
@@ -134,23 +134,23 @@ impl JobIndex {
     }
 
     /// A Job was deleted; its card, if that was news.
-    pub fn lost(&mut self, uid: &str) -> Option<Arc<JobEntry>> {
-        let card = self.by_uid.get_mut(uid).filter(|card| card.gone.is_none())?;
+    pub fn mark_deleted(&mut self, uid: &str) -> Option<Arc<JobEntry>> {
+        let card = self.by_uid.get_mut(uid).filter(|card| card.deleted.is_none())?;
         let mut gone = (**card).clone();
         if gone.state == JobState::Running {
             gone.state = JobState::Failed;
             "its Job was deleted before it ended".clone_into(&mut gone.failure);
         }
-        gone.gone = Some(Instant::now());
+        gone.deleted = Some(Instant::now());
         *card = Arc::new(gone);
         Some(card.clone())
     }
 
     /// A Job was deleted. True when it had not ended before: then nobody has been told of its end yet. A finished one that is
     /// removed in its time is no reason to look at fifty schedules once more.
-    pub fn cut_off(&mut self, uid: &str) -> bool {
-        let ran = self.by_uid.get(uid).is_some_and(|card| card.runs());
-        self.lost(uid).is_some() && ran
+    pub fn deleted_while_running(&mut self, uid: &str) -> bool {
+        let ran = self.by_uid.get(uid).is_some_and(|card| card.is_running());
+        self.mark_deleted(uid).is_some() && ran
     }
 
     /// Drops what is gone for long; the UIDs of those that nobody has named for `silent` and that are not known to be gone.
@@ -158,36 +158,36 @@ impl JobIndex {
         let old: HashSet<String> = self
             .by_uid
             .values()
-            .filter(|c| c.gone.is_some_and(|at| at.elapsed() > REMEMBERED))
+            .filter(|c| c.deleted.is_some_and(|at| at.elapsed() > REMEMBERED))
             .map(|c| c.uid.clone())
             .collect();
         for uid in &old {
             let card = self.by_uid.remove(uid);
             for run in card.iter().flat_map(|card| &card.runs) {
-                if let Some(jobs) = self.carrying.get_mut(&run.uid) {
+                if let Some(jobs) = self.by_schedule.get_mut(&run.uid) {
                     jobs.retain(|job| job != uid);
                     if jobs.is_empty() {
-                        self.carrying.remove(&run.uid);
+                        self.by_schedule.remove(&run.uid);
                     }
                 }
             }
         }
-        let quiet = |card: &&Arc<JobEntry>| card.gone.is_none() && card.seen.elapsed() > silent;
+        let quiet = |card: &&Arc<JobEntry>| card.deleted.is_none() && card.last_event.elapsed() > silent;
         self.by_uid.values().filter(quiet).map(|c| (c.namespace.clone(), c.name.clone(), c.uid.clone())).collect()
     }
 
     /// The Jobs that carry a schedule, the first decided first.
-    pub fn carrying(&self, schedule_uid: &str) -> Vec<Arc<JobEntry>> {
-        let jobs = self.carrying.get(schedule_uid).into_iter().flatten();
+    pub fn of_schedule(&self, schedule_uid: &str) -> Vec<Arc<JobEntry>> {
+        let jobs = self.by_schedule.get(schedule_uid).into_iter().flatten();
         let mut cards: Vec<_> = jobs.filter_map(|uid| self.by_uid.get(uid)).cloned().collect();
         cards.sort_by_key(|card| card.decided);
         cards
     }
 
     /// The places that a lane's running Jobs take.
-    pub fn taken(&self, lane: JobKind) -> Usage {
+    pub fn usage(&self, lane: JobKind) -> Usage {
         let mut taken = Usage::default();
-        for card in self.by_uid.values().filter(|card| card.lane == Some(lane) && card.runs()) {
+        for card in self.by_uid.values().filter(|card| card.kind == Some(lane) && card.is_running()) {
             taken.add(&card.namespace, &card.server, &card.storage, card.places);
         }
         taken
@@ -195,9 +195,9 @@ impl JobIndex {
 
     /// The UID of the last Job of a chain, if any is there. Of several ends (two operators that did not know of each other,
     /// or a Job in the middle is gone) the youngest: everybody sees the same one.
-    pub fn head(&self, namespace: &str, chain: &str) -> Option<String> {
+    pub fn chain_end(&self, namespace: &str, chain: &str) -> Option<String> {
         let mine =
-            |c: &&Arc<JobEntry>| c.gone.is_none() && c.namespace == namespace && c.chain.as_deref() == Some(chain);
+            |c: &&Arc<JobEntry>| c.deleted.is_none() && c.namespace == namespace && c.chain.as_deref() == Some(chain);
         let links: Vec<_> = self.by_uid.values().filter(mine).collect();
         let followed: HashSet<&str> = links.iter().filter_map(|card| card.after.as_deref()).collect();
         let ends = links.into_iter().filter(|card| !followed.contains(card.uid.as_str()));
@@ -205,7 +205,7 @@ impl JobIndex {
     }
 
     /// When the Jobs were created.
-    pub fn created(&self) -> Vec<DateTime<Utc>> {
+    pub fn creation_times(&self) -> Vec<DateTime<Utc>> {
         self.by_uid.values().filter_map(|card| card.created).collect()
     }
 }
@@ -242,55 +242,55 @@ mod tests {
         let mut cards = JobIndex::default();
         let mut suspended = job("a", 0, None, None, &["x", "y"]);
         suspended.spec.as_mut().unwrap().suspend = Some(true);
-        assert!(!cards.note(&suspended));
-        assert!(!cards.note(&job("b", 1, Some("a"), None, &["z"])));
-        let taken = cards.taken(JobKind::Dump);
+        assert!(!cards.record(&suspended));
+        assert!(!cards.record(&job("b", 1, Some("a"), None, &["z"])));
+        let taken = cards.usage(JobKind::Dump);
         let pg = ("n".to_owned(), "pg".to_owned());
         assert_eq!((taken.total, taken.servers[&pg], taken.storages.values().sum::<i64>()), (4, 4, 4));
-        assert!(cards.carrying("x")[0].suspended);
-        assert!(cards.note(&job("b", 1, Some("a"), Some("Complete"), &["z"])), "it has ended");
-        assert!(!cards.note(&job("b", 1, Some("a"), Some("Complete"), &["z"])), "that is known");
-        assert!(!cards.note(&job("b", 1, Some("a"), None, &["z"])), "a late answer does not bring it back");
-        assert_eq!((cards.taken(JobKind::Dump).total, cards.taken(JobKind::Restore).total), (2, 0));
+        assert!(cards.of_schedule("x")[0].suspended);
+        assert!(cards.record(&job("b", 1, Some("a"), Some("Complete"), &["z"])), "it has ended");
+        assert!(!cards.record(&job("b", 1, Some("a"), Some("Complete"), &["z"])), "that is known");
+        assert!(!cards.record(&job("b", 1, Some("a"), None, &["z"])), "a late answer does not bring it back");
+        assert_eq!((cards.usage(JobKind::Dump).total, cards.usage(JobKind::Restore).total), (2, 0));
     }
 
     #[test]
     fn a_job_that_somebody_deleted_has_failed_and_still_tells_whom_it_carried() {
         let mut cards = JobIndex::default();
-        cards.note(&job("a", 0, None, None, &["x"]));
+        cards.record(&job("a", 0, None, None, &["x"]));
         assert_eq!(cards.sweep(Duration::ZERO).len(), 1);
-        assert!(cards.lost("a").is_some() && cards.lost("a").is_none() && cards.lost("b").is_none());
-        let card = &cards.carrying("x")[0];
+        assert!(cards.mark_deleted("a").is_some() && cards.mark_deleted("a").is_none() && cards.mark_deleted("b").is_none());
+        let card = &cards.of_schedule("x")[0];
         assert_eq!((card.state, card.uid.as_str()), (JobState::Failed, "a"));
         assert!(card.failure.contains("deleted"), "{}", card.failure);
-        assert_eq!((cards.taken(JobKind::Dump).total, cards.head("n", "c")), (0, None));
-        assert!(cards.sweep(Duration::ZERO).is_empty() && cards.carrying("x").len() == 1);
+        assert_eq!((cards.usage(JobKind::Dump).total, cards.chain_end("n", "c")), (0, None));
+        assert!(cards.sweep(Duration::ZERO).is_empty() && cards.of_schedule("x").len() == 1);
     }
 
     #[test]
     fn a_job_that_is_removed_in_its_time_wakes_nobody_a_second_time() {
         let mut cards = JobIndex::default();
-        cards.note(&job("a", 0, None, None, &["x"]));
-        assert!(cards.note(&job("a", 0, None, Some("Complete"), &["x"])), "its end wakes");
-        assert!(!cards.cut_off("a"));
-        cards.note(&job("b", 0, None, None, &["x"]));
-        assert!(cards.cut_off("b") && !cards.cut_off("b") && !cards.cut_off("unknown"));
+        cards.record(&job("a", 0, None, None, &["x"]));
+        assert!(cards.record(&job("a", 0, None, Some("Complete"), &["x"])), "its end wakes");
+        assert!(!cards.deleted_while_running("a"));
+        cards.record(&job("b", 0, None, None, &["x"]));
+        assert!(cards.deleted_while_running("b") && !cards.deleted_while_running("b") && !cards.deleted_while_running("unknown"));
     }
 
     #[test]
     fn i8_the_end_of_a_chain_is_the_job_that_none_comes_after() {
         let mut cards = JobIndex::default();
-        assert_eq!(cards.head("n", "c"), None);
+        assert_eq!(cards.chain_end("n", "c"), None);
         // Created within one second.
-        cards.note(&job("b", 5, Some("a"), None, &[]));
-        cards.note(&job("a", 5, None, None, &[]));
-        assert_eq!(cards.head("n", "c").as_deref(), Some("b"));
-        assert_eq!((cards.head("other", "c"), cards.head("n", "d")), (None, None));
-        cards.note(&job("f", 9, None, None, &[]));
-        assert_eq!(cards.head("n", "c").as_deref(), Some("f"), "of two ends the younger one");
-        cards.lost("f");
-        assert_eq!(cards.head("n", "c").as_deref(), Some("b"));
-        let decided: Vec<_> = cards.carrying("none").iter().map(|c| c.decided).collect();
+        cards.record(&job("b", 5, Some("a"), None, &[]));
+        cards.record(&job("a", 5, None, None, &[]));
+        assert_eq!(cards.chain_end("n", "c").as_deref(), Some("b"));
+        assert_eq!((cards.chain_end("other", "c"), cards.chain_end("n", "d")), (None, None));
+        cards.record(&job("f", 9, None, None, &[]));
+        assert_eq!(cards.chain_end("n", "c").as_deref(), Some("f"), "of two ends the younger one");
+        cards.mark_deleted("f");
+        assert_eq!(cards.chain_end("n", "c").as_deref(), Some("b"));
+        let decided: Vec<_> = cards.of_schedule("none").iter().map(|c| c.decided).collect();
         assert!(decided.is_empty());
     }
 }

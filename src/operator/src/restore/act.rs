@@ -33,7 +33,7 @@ fn api(object: &RestoreRequest, ctx: &Context) -> Api<RestoreRequest> {
 }
 
 /// Keeps the request until its hold is released. True when that had to be written.
-pub async fn keep(object: &RestoreRequest, ctx: &Context) -> Result<bool, ReconcileError> {
+pub async fn add_hold_finalizer(object: &RestoreRequest, ctx: &Context) -> Result<bool, ReconcileError> {
     let missing = !object.finalizers().iter().any(|f| f == FINALIZER);
     add_finalizer(&api(object, ctx), object, FINALIZER).await?;
     Ok(missing)
@@ -97,7 +97,7 @@ pub async fn hold(
 
 /// Ends the Jobs of a request that was denied, expired or failed before its claim: they would work for nobody. The worker
 /// takes back what it began.
-pub async fn halt(object: &RestoreRequest, status: &RestoreRequestStatus, ctx: &Context) -> Result<(), ReconcileError> {
+pub async fn delete_jobs(object: &RestoreRequest, status: &RestoreRequestStatus, ctx: &Context) -> Result<(), ReconcileError> {
     if status.claim.is_some() {
         return Ok(());
     }
@@ -152,7 +152,7 @@ impl Reread {
 
 /// Reads the request afresh: what this round looked at may be minutes old (a watch that stands still) or of another
 /// time (an API server that was set back).
-async fn afresh(object: &RestoreRequest, ctx: &Context) -> Result<Reread, ReconcileError> {
+async fn reread(object: &RestoreRequest, ctx: &Context) -> Result<Reread, ReconcileError> {
     let fresh = get_opt(&api(object, ctx), &object.name_any()).await?;
     let Some(fresh) = fresh.filter(|f| f.uid() == object.uid()) else {
         return Ok(Reread::unusable("the request is gone"));
@@ -179,7 +179,7 @@ async fn unlocked(
     seen: &ObservedRequest,
     ctx: &Context,
 ) -> Result<Reread, ReconcileError> {
-    let fresh = match afresh(object, ctx).await? {
+    let fresh = match reread(object, ctx).await? {
         Reread::Usable(fresh) => fresh,
         behind @ Reread::Unusable(_) => return Ok(behind),
     };
@@ -210,7 +210,7 @@ async fn keys(
         eligible: known.eligible,
         held: fresh.status.as_ref().is_some_and(|s| is_true(&s.conditions, RequestCondition::Held)),
         four_eyes: ctx.settings.four_eyes,
-        signatures: ctx.authority.standing(fresh, ctx.settings.four_eyes),
+        signatures: ctx.authority.check_signatures(fresh, ctx.settings.four_eyes),
         policies: authority.map_err(|fault| fault.to_string()),
         ..signatures(fresh, fresh.spec.mode.into())
     };
@@ -223,7 +223,7 @@ async fn keys(
 
 /// What became of the wish to begin a step.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Begun {
+pub enum StepStart {
     /// Its Job is there.
     Yes,
     /// Not now: a lock is closed, no place is free, or this round is behind.
@@ -241,15 +241,15 @@ async fn may_begin(
     assessed: &Assessed,
     seen: &ObservedRequest,
     ctx: &Context,
-) -> Result<Begun, ReconcileError> {
+) -> Result<StepStart, ReconcileError> {
     let not_now = |why: String| {
         tracing::info!(%step, why, "the Job is not created");
-        Begun::No
+        StepStart::No
     };
     let (claimed, known) = (assessed.facts.claim.is_some(), &assessed.facts.gate);
     // A preflight reads only, and what ends a lost swap begins nothing.
     let free = matches!(step, RestoreStep::Preflight | RestoreStep::RecoverCutover);
-    let fresh = if claimed || free { afresh(object, ctx).await? } else { unlocked(object, known, seen, ctx).await? };
+    let fresh = if claimed || free { reread(object, ctx).await? } else { unlocked(object, known, seen, ctx).await? };
     let fresh = match fresh {
         Reread::Usable(fresh) => fresh,
         Reread::Unusable(why) => return Ok(not_now(why)),
@@ -267,10 +267,10 @@ async fn may_begin(
         match gate::may_run(&keys(&fresh, known, authority, ctx).await?) {
             Ok(()) => {}
             Err(closed) if closed.is_temporary() => return Ok(not_now(closed.to_string())),
-            Err(closed) => return Ok(Begun::Never(Box::new(restore::claim_without_approval(&closed)))),
+            Err(closed) => return Ok(StepStart::Never(Box::new(restore::claim_without_approval(&closed)))),
         }
     }
-    Ok(Begun::Yes)
+    Ok(StepStart::Yes)
 }
 
 /// Creates a step's Job, unless a lock is closed; records it.
@@ -282,15 +282,15 @@ pub async fn start(
     assessed: &Assessed,
     seen: &ObservedRequest,
     ctx: &Context,
-) -> Result<Begun, ReconcileError> {
+) -> Result<StepStart, ReconcileError> {
     let uid = object.uid().unwrap_or_default();
     let name = restore_job(&uid, step, attempt);
     match may_begin(object, step, &name, assessed, seen, ctx).await? {
-        Begun::Yes => {}
+        StepStart::Yes => {}
         other => return Ok(other),
     }
     let backup = backup_ref(object)?;
-    let worker = super::work::worker(object, status, step, attempt, backup.as_ref(), seen, ctx)?;
+    let worker = super::step_job::worker(object, status, step, attempt, backup.as_ref(), seen, ctx)?;
     let (namespace, server) =
         (worker.namespace.clone(), seen.server.as_ref().map(|s| s.name_any()).unwrap_or_default());
     let limit = seen.server.as_ref().map_or(1, |s| i64::from(s.spec.max_concurrent_restores));
@@ -300,23 +300,23 @@ pub async fn start(
             &namespace,
             &server,
             &worker.name,
-            Places { total: i64::MAX, here: limit },
+            Places { total: i64::MAX, on_server: limit },
         )
     {
-        return Ok(Begun::No);
+        return Ok(StepStart::No);
     }
-    match place(object, &worker, ctx).await? {
-        Placed::Ours(job) => record(status, &job, step, attempt, ctx.now()),
-        Placed::Foreign { difference } => {
+    match create_job(object, &worker, ctx).await? {
+        JobCreation::Ours(job) => record(status, &job, step, attempt, ctx.now()),
+        JobCreation::Foreign { difference } => {
             let plan = restore::job_name_taken(step, &format!("{namespace}/{name}"), &difference);
-            return Ok(Begun::Never(Box::new(plan)));
+            return Ok(StepStart::Never(Box::new(plan)));
         }
     }
-    Ok(Begun::Yes)
+    Ok(StepStart::Yes)
 }
 
 /// What has a step's name in the cluster now.
-pub enum Placed {
+pub enum JobCreation {
     /// This request's Job, created now or by a call whose answer was lost.
     Ours(Box<Job>),
     /// Somebody else's Job, and in what it differs.
@@ -328,7 +328,7 @@ pub enum Placed {
 
 /// Creates a step's Job or adopts the one of an answer that was lost. Where the name is taken, the place that was reserved
 /// for it is free again.
-pub async fn place(object: &RestoreRequest, worker: &WorkerJob, ctx: &Context) -> Result<Placed, ReconcileError> {
+pub async fn create_job(object: &RestoreRequest, worker: &WorkerJob, ctx: &Context) -> Result<JobCreation, ReconcileError> {
     let (uid, namespace) = (object.uid().unwrap_or_default(), &worker.namespace);
     let job = worker.build(&ctx.settings.worker.pod_defaults())?;
     let jobs: Api<Job> = Api::namespaced(ctx.clients.write.clone(), namespace);
@@ -338,12 +338,12 @@ pub async fn place(object: &RestoreRequest, worker: &WorkerJob, ctx: &Context) -
     match created {
         Created::New(job) | Created::Adopted(job) => {
             ctx.dispatch.restore_started(ctx.now());
-            Ok(Placed::Ours(Box::new(job)))
+            Ok(JobCreation::Ours(Box::new(job)))
         }
         Created::Foreign(there) => {
             ctx.jobs.unreserve(namespace, &worker.name);
             let difference = adoption::difference(&uid, &job, &there).unwrap_or_default();
-            Ok(Placed::Foreign { difference })
+            Ok(JobCreation::Foreign { difference })
         }
     }
 }

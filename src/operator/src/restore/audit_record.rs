@@ -24,7 +24,7 @@ use std::sync::Arc;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AuditRecordState {
     /// It says what the cluster says.
-    Kept,
+    UpToDate,
     /// Something is left to record, which nothing has to wait for.
     Behind,
     /// Somebody changed it; in which way.
@@ -33,7 +33,7 @@ pub enum AuditRecordState {
 
 /// Records what `object` says and the record does not yet, and puts the new head into `status`. A store that is away stops a
 /// request that could still do something; what has ended or goes is let go.
-pub async fn keep_up(
+pub async fn bring_up_to_date(
     object: &RestoreRequest,
     status: &mut RestoreRequestStatus,
     seen: &ObservedRequest,
@@ -43,11 +43,11 @@ pub async fn keep_up(
     let digest = state.digest();
     let known = status.audit.clone();
     if known.as_ref().is_some_and(|head| head.state == digest) {
-        return Ok(AuditRecordState::Kept);
+        return Ok(AuditRecordState::UpToDate);
     }
     let Some(storage) = storage(object, known.as_ref(), seen, ctx) else {
         // No schedule, no storage: there was never anything to restore, and there is nowhere to write.
-        return Ok(AuditRecordState::Kept);
+        return Ok(AuditRecordState::UpToDate);
     };
     let leaving =
         object.metadata.deletion_timestamp.is_some() || object.status.as_ref().is_some_and(|s| s.finished_at.is_some());
@@ -57,7 +57,7 @@ pub async fn keep_up(
         Ok(last) => {
             let (seq, sha256) = (last.entry.seq, last.sha256);
             status.audit = Some(AuditHead { storage: storage.name_any(), seq, sha256, state: digest });
-            Ok(AuditRecordState::Kept)
+            Ok(AuditRecordState::UpToDate)
         }
         Err(error) if !error.is_behind() && leaving => {
             tracing::warn!(reason = error.reason(), %error, "this request's record was not kept up");

@@ -1,13 +1,13 @@
 //! After the end: the replaced database is dumped, held for an Undo, and dropped in its time; what a failed restore
 //! prepared is dropped at once. One action a round, like everything else here; the decision is `domain::kept`.
 
-use super::act::{Placed, place, record};
+use super::act::{JobCreation, create_job, record};
 use super::gather::ObservedRequest;
-use super::job_results::{Fresh, step, untouched};
+use super::job_results::{NewResults, step, surely_not_swapped};
 use super::report::history;
 use super::undo::undoing;
 use crate::context::Context;
-use crate::error::NoWork;
+use crate::error::TaskUnavailable;
 use crate::error::ReconcileError;
 use crate::jobs::{JobKind, Places};
 use crate::targets;
@@ -30,7 +30,7 @@ use sennight_protocol::task::Task;
 pub async fn round(
     object: &RestoreRequest,
     status: &mut RestoreRequestStatus,
-    fresh: &Fresh,
+    fresh: &NewResults,
     seen: &ObservedRequest,
     ctx: &Context,
 ) -> Result<Option<DateTime<Utc>>, ReconcileError> {
@@ -40,8 +40,8 @@ pub async fn round(
     let mut wake = plan.wake;
     match &plan.action {
         CleanupAction::Nothing => {}
-        CleanupAction::Hold(by) => held(status, Some(by.clone())),
-        CleanupAction::Release => held(status, None),
+        CleanupAction::Hold(by) => set_held_by(status, Some(by.clone())),
+        CleanupAction::Release => set_held_by(status, None),
         CleanupAction::BeginDropping => {
             if let Some(kept) = &mut status.previous_database {
                 kept.dropping_since = Some(now);
@@ -53,7 +53,7 @@ pub async fn round(
             wake = Some(now + TimeDelta::from_std(pause).unwrap_or(TimeDelta::minutes(1)));
         }
     }
-    tell(object, status, &plan, now);
+    report_undo(object, status, &plan, now);
     let running = [&facts.safety_backup, &facts.drop_step].iter().any(|step| matches!(step, StepState::Running { .. }));
     let look =
         running.then(|| now + TimeDelta::from_std(ctx.settings.timing.job_interval).unwrap_or(TimeDelta::minutes(1)));
@@ -61,20 +61,20 @@ pub async fn round(
 }
 
 /// Nothing of it is left on the server that Sennight would still have to drop.
-pub fn settled(status: &RestoreRequestStatus) -> bool {
+pub fn nothing_left(status: &RestoreRequestStatus) -> bool {
     match &status.previous_database {
         Some(kept) => {
             let undo = find(&status.conditions, RequestCondition::UndoAvailable);
             kept.dropped_at.is_some() || undo.is_some_and(|c| c.reason == cleanup::UNDONE)
         }
-        None => status.dropped_database.is_some() || !in_vain(status, &Vec::new()),
+        None => status.dropped_database.is_some() || !prepared_in_vain(status, &Vec::new()),
     }
 }
 
 fn facts(
     object: &RestoreRequest,
     status: &RestoreRequestStatus,
-    fresh: &Fresh,
+    fresh: &NewResults,
     seen: &ObservedRequest,
     ctx: &Context,
 ) -> CleanupInputs {
@@ -82,7 +82,7 @@ fn facts(
     let world = seen.schedule.as_deref().zip(seen.server.as_deref()).zip(seen.storage.as_deref());
     let lane_free = seen.server.as_ref().is_none_or(|server| {
         let running = ctx.jobs.running(JobKind::Dump, &object.namespace().unwrap_or_default(), &server.name_any());
-        running.total < i64::from(ctx.settings.max_dumps) && running.here < i64::from(server.spec.max_concurrent_dumps)
+        running.total < i64::from(ctx.settings.max_dumps) && running.on_server < i64::from(server.spec.max_concurrent_dumps)
     });
     CleanupInputs {
         undo_until: kept.map(|k| k.undo_until),
@@ -102,35 +102,35 @@ fn facts(
 }
 
 /// Whether a request that is being deleted has prepared something that can still be dropped.
-pub fn owes_drop(status: &RestoreRequestStatus, fresh: &Fresh, seen: &ObservedRequest) -> bool {
+pub fn owes_drop(status: &RestoreRequestStatus, fresh: &NewResults, seen: &ObservedRequest) -> bool {
     let there = seen.schedule.is_some() && seen.storage.is_some();
     let server = seen.server.as_ref().is_some_and(|server| server.spec.restore_credentials_secret_ref.is_some());
-    there && server && status.previous_database.is_none() && status.dropped_database.is_none() && in_vain(status, fresh)
+    there && server && status.previous_database.is_none() && status.dropped_database.is_none() && prepared_in_vain(status, fresh)
 }
 
 /// A prepared database may be there, and no swap can have made it the live one.
-fn leftover(status: &RestoreRequestStatus, fresh: &Fresh) -> bool {
+fn leftover(status: &RestoreRequestStatus, fresh: &NewResults) -> bool {
     // One that still runs would make it anew; its end wakes us.
-    in_vain(status, fresh) && prepares(status).all(|job| job.outcome.is_some())
+    prepared_in_vain(status, fresh) && prepare_jobs(status).all(|job| job.outcome.is_some())
 }
 
 /// Something was prepared, or is being prepared, and it is certain that it never became the live one.
-fn in_vain(status: &RestoreRequestStatus, fresh: &Fresh) -> bool {
-    prepares(status).next().is_some() && untouched(status, fresh)
+fn prepared_in_vain(status: &RestoreRequestStatus, fresh: &NewResults) -> bool {
+    prepare_jobs(status).next().is_some() && surely_not_swapped(status, fresh)
 }
 
-fn prepares(status: &RestoreRequestStatus) -> impl Iterator<Item = &JobRecord> {
+fn prepare_jobs(status: &RestoreRequestStatus) -> impl Iterator<Item = &JobRecord> {
     status.jobs.iter().filter(|job| job.is(RestoreStep::Prepare))
 }
 
-fn held(status: &mut RestoreRequestStatus, by: Option<String>) {
+fn set_held_by(status: &mut RestoreRequestStatus, by: Option<String>) {
     if let Some(kept) = &mut status.previous_database {
         kept.held_by = by;
     }
 }
 
 /// The condition UndoAvailable, and a line in the history when it turns.
-fn tell(object: &RestoreRequest, status: &mut RestoreRequestStatus, plan: &CleanupPlan, now: DateTime<Utc>) {
+fn report_undo(object: &RestoreRequest, status: &mut RestoreRequestStatus, plan: &CleanupPlan, now: DateTime<Utc>) {
     let Some(kept) = &status.previous_database else { return };
     let holds = match plan.undo {
         UndoAvailability::Available => ConditionStatus::True,
@@ -177,38 +177,38 @@ async fn start(
     seen: &ObservedRequest,
     ctx: &Context,
 ) -> Result<bool, ReconcileError> {
-    let worker = super::work::worker(object, status, step, attempt, None, seen, ctx)?;
+    let worker = super::step_job::worker(object, status, step, attempt, None, seen, ctx)?;
     let (namespace, server) =
         (worker.namespace.clone(), seen.server.as_ref().map(|s| s.name_any()).unwrap_or_default());
     let here = seen.server.as_ref().map_or(1, |s| i64::from(s.spec.max_concurrent_dumps));
-    let limits = Places { total: i64::from(ctx.settings.max_dumps), here };
+    let limits = Places { total: i64::from(ctx.settings.max_dumps), on_server: here };
     if step == RestoreStep::SafetyBackup && !ctx.jobs.reserve(JobKind::Dump, &namespace, &server, &worker.name, limits)
     {
         return Ok(false);
     }
-    match place(object, &worker, ctx).await? {
-        Placed::Ours(job) => {
+    match create_job(object, &worker, ctx).await? {
+        JobCreation::Ours(job) => {
             record(status, &job, step, attempt, ctx.now());
             Ok(true)
         }
-        Placed::Foreign { difference } => {
+        JobCreation::Foreign { difference } => {
             let plan = restore::job_name_taken(step, &format!("{namespace}/{}", worker.name), &difference);
-            ctx.observer.event(object, EventType::Warning, &plan.reason, "Start", &plan.message).await;
+            ctx.reconcile_metrics.publish_event(object, EventType::Warning, &plan.reason, "Start", &plan.message).await;
             Ok(false)
         }
     }
 }
 
 /// The safety backup as a worker's task: by the dump role, as every dump, which the restore role lets in.
-pub fn safety_work(
+pub fn safety_backup_task(
     object: &RestoreRequest,
     status: &RestoreRequestStatus,
     schedule: &BackupSchedule,
     server: &DatabaseServer,
     ctx: &Context,
-) -> Result<(Task, Vec<Mount>), NoWork> {
-    let restore = server.spec.restore_credentials_secret_ref.as_ref().ok_or(NoWork::ReferenceGone)?;
-    let kept = status.previous_database.as_ref().ok_or(NoWork::NotPrepared)?;
+) -> Result<(Task, Vec<Mount>), TaskUnavailable> {
+    let restore = server.spec.restore_credentials_secret_ref.as_ref().ok_or(TaskUnavailable::ReferenceGone)?;
+    let kept = status.previous_database.as_ref().ok_or(TaskUnavailable::NotPrepared)?;
     let own = schedule.spec.database.credentials_secret_ref.as_ref();
     let dump = own.unwrap_or(&server.spec.dump_credentials_secret_ref);
     let (database, mut mounts) = targets::database(server, &kept.name, &dump.name);
@@ -218,7 +218,7 @@ pub fn safety_work(
     let task = SafetyBackupTask {
         name: object.name_any(),
         request_uid: object.uid().unwrap_or_default(),
-        previous_oid: u32::try_from(kept.oid).map_err(|_| NoWork::NotPrepared)?,
+        previous_oid: u32::try_from(kept.oid).map_err(|_| TaskUnavailable::NotPrepared)?,
         restore_credentials_dir,
         dump: DumpTask {
             name: object.name_any(),
@@ -237,25 +237,25 @@ pub fn safety_work(
 }
 
 /// The drop as a worker's task.
-pub fn clear_work(
+pub fn drop_database_task(
     object: &RestoreRequest,
     status: &RestoreRequestStatus,
     schedule: &BackupSchedule,
     server: &DatabaseServer,
-) -> Result<(Task, Vec<Mount>), NoWork> {
-    let secret = server.spec.restore_credentials_secret_ref.as_ref().ok_or(NoWork::ReferenceGone)?;
+) -> Result<(Task, Vec<Mount>), TaskUnavailable> {
+    let secret = server.spec.restore_credentials_secret_ref.as_ref().ok_or(TaskUnavailable::ReferenceGone)?;
     let live = &schedule.spec.database.name;
     let (database, mounts) = targets::database(server, live, &secret.name);
     let uid = object.uid().unwrap_or_default();
     let (database_to_drop, safety_backup) = match &status.previous_database {
         Some(kept) => {
-            let safety = kept.safety_backup.as_ref().ok_or(NoWork::NotPrepared)?;
+            let safety = kept.safety_backup.as_ref().ok_or(TaskUnavailable::NotPrepared)?;
             let backup = BackupRef {
                 prefix: safety.prefix.clone(),
-                id: safety.id.parse().map_err(|_| NoWork::NotPrepared)?,
+                id: safety.id.parse().map_err(|_| TaskUnavailable::NotPrepared)?,
                 manifest_sha256: Some(safety.manifest_sha256.clone()),
             };
-            let oid = u32::try_from(kept.oid).map_err(|_| NoWork::NotPrepared)?;
+            let oid = u32::try_from(kept.oid).map_err(|_| TaskUnavailable::NotPrepared)?;
             (DatabaseToDrop { name: kept.name.clone(), oid: Some(oid), mark: Mark::Previous }, Some(backup))
         }
         // By its mark: each attempt had another OID.
@@ -322,7 +322,7 @@ mod tests {
             ),
             (json!({"previousDatabase": kept(true), "conditions": undo("False", "Dropped")}), true, "dropped"),
         ] {
-            assert_eq!(settled(&status(fields)), done, "{why}");
+            assert_eq!(nothing_left(&status(fields)), done, "{why}");
         }
     }
 }

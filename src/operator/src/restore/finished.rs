@@ -16,14 +16,14 @@ use sennight_api::restore_status::{JobRecord, Payment, PinnedBackup, RestoreResu
 use sennight_api::{Condition, RestoreRequest, RestoreRequestSpec, RestoreRequestStatus};
 
 /// Conditions of a request at rest that somebody asks for.
-const ASKED: [RequestCondition; 4] =
+const KEPT_CONDITIONS: [RequestCondition; 4] =
     [RequestCondition::Complete, RequestCondition::Paid, RequestCondition::RefundDue, RequestCondition::UndoAvailable];
 
 /// Deletes a request whose time as a record is over.
-pub async fn retired(object: &RestoreRequest, ctx: &Context) -> Result<bool, ReconcileError> {
-    let due = retirement(object, ctx).is_some_and(|at| ctx.now() >= at);
+pub async fn delete_expired(object: &RestoreRequest, ctx: &Context) -> Result<bool, ReconcileError> {
+    let due = deletion_time(object, ctx).is_some_and(|at| ctx.now() >= at);
     // While its previous database is on the server, somebody must know of it.
-    let settled = object.status.as_ref().is_none_or(cleanup::settled);
+    let settled = object.status.as_ref().is_none_or(cleanup::nothing_left);
     if !due || !settled || object.metadata.deletion_timestamp.is_some() {
         return Ok(false);
     }
@@ -33,7 +33,7 @@ pub async fn retired(object: &RestoreRequest, ctx: &Context) -> Result<bool, Rec
 }
 
 /// When a request's time as a record is over; `None` while it has not ended or billing owes a refund for it.
-pub fn retirement(object: &RestoreRequest, ctx: &Context) -> Option<DateTime<Utc>> {
+pub fn deletion_time(object: &RestoreRequest, ctx: &Context) -> Option<DateTime<Utc>> {
     let keep = TimeDelta::from_std(ctx.settings.timing.request_retention).unwrap_or(TimeDelta::days(90));
     Some(object.status.as_ref()?.finished_at.filter(|_| nothing_owed(object))? + keep)
 }
@@ -45,14 +45,14 @@ fn nothing_owed(object: &RestoreRequest) -> bool {
 }
 
 /// Whether it rests: told from the object alone, so that thousands of them cost a restart nothing.
-pub fn resting(object: &RestoreRequest) -> bool {
+pub fn is_closed(object: &RestoreRequest) -> bool {
     let Some(status) = &object.status else { return false };
     let recorded = || status.audit.as_ref().is_some_and(|head| head.state == audit_record::state(object).digest());
     status.compacted
         || (status.finished_at.is_some()
             && status.observed_generation == object.metadata.generation
             && status.jobs.iter().all(|job| job.outcome.is_some())
-            && cleanup::settled(status)
+            && cleanup::nothing_left(status)
             && !is_true(&status.conditions, RequestCondition::Held)
             && object.metadata.deletion_timestamp.is_none()
             && object.finalizers().is_empty()
@@ -62,7 +62,7 @@ pub fn resting(object: &RestoreRequest) -> bool {
 /// What the cache keeps of a request as the watch brought it.
 pub fn compact(request: &mut RestoreRequest) {
     prune(request);
-    if resting(request)
+    if is_closed(request)
         && nothing_owed(request)
         && let Some(status) = &request.status
     {
@@ -103,7 +103,7 @@ fn spec(whole: &RestoreRequestSpec) -> RestoreRequestSpec {
 }
 
 fn status(whole: &RestoreRequestStatus) -> RestoreRequestStatus {
-    let asked = |c: &&Condition| ASKED.iter().any(|type_| type_.as_ref() == c.type_);
+    let asked = |c: &&Condition| KEPT_CONDITIONS.iter().any(|type_| type_.as_ref() == c.type_);
     let conditions = whole.conditions.iter().filter(asked);
     RestoreRequestStatus {
         payment: whole.payment.as_ref().map(|payment| Payment {

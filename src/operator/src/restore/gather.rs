@@ -75,11 +75,11 @@ pub struct ObservedRequest {
     /// For an Undo, and for a request that has ended: the other requests of the same schedule.
     pub siblings: Vec<Arc<RestoreRequest>>,
     /// The claim's Job is in the cluster and not in status.
-    pub job_there: bool,
+    pub job_unrecorded: bool,
     /// A claim in the bucket that status does not know the Job of.
     pub proof: Option<WorkerClaim>,
     /// The payment, if its reference belongs to another request.
-    pub reused: Option<Payment>,
+    pub reused_payment: Option<Payment>,
     /// Earlier restores by the same way on the same server, newest first; only while there is no estimate.
     pub samples: Vec<Sample>,
 }
@@ -91,9 +91,9 @@ pub async fn gather(object: &RestoreRequest, ctx: &Context) -> Result<ObservedRe
     let refs = schedule.as_ref().map(|s| (s.spec.storage_ref.name.clone(), s.spec.database.server_ref.name.clone()));
     let storage = refs.as_ref().and_then(|(name, _)| ctx.caches.storages.get(&ObjectRef::new(name).within(&namespace)));
     let server = refs.as_ref().and_then(|(_, name)| ctx.caches.servers.get(&ObjectRef::new(name).within(&namespace)));
-    let here = server.as_ref().map_or(0, |s| ctx.jobs.running(JobKind::Restore, &namespace, &s.name_any()).here);
-    let (rival, shared) = others(object, ctx);
-    let shared = shared || kept(object, schedule.as_deref());
+    let here = server.as_ref().map_or(0, |s| ctx.jobs.running(JobKind::Restore, &namespace, &s.name_any()).on_server);
+    let (rival, shared) = rival_and_shared(object, ctx);
+    let shared = shared || held_as_last_good(object, schedule.as_deref());
     let (endings, progress) = endings(object, storage.as_deref(), ctx).await?;
     let unrecorded = adoption::unrecorded(object, ctx).await?;
     Ok(ObservedRequest {
@@ -102,9 +102,9 @@ pub async fn gather(object: &RestoreRequest, ctx: &Context) -> Result<ObservedRe
         profile: profile(object, schedule.as_deref(), ctx).await?,
         dumping: schedule.as_deref().is_some_and(|schedule| dumping(schedule, ctx)),
         restores_here: here,
-        job_there: unrecorded.is_some(),
+        job_unrecorded: unrecorded.is_some(),
         proof: adoption::begun(object, storage.as_deref(), unrecorded.as_ref(), ctx).await?,
-        reused: payments::reused(object, ctx),
+        reused_payment: payments::reused(object, ctx),
         samples: samples(object, schedule.as_deref(), ctx),
         schedule,
         storage,
@@ -122,7 +122,7 @@ fn dumping(schedule: &BackupSchedule, ctx: &Context) -> bool {
     let uid = schedule.uid().unwrap_or_default();
     schedule.status.as_ref().is_some_and(|status| status.active_job.is_some())
         || ctx.jobs.dumping(&uid)
-        || ctx.dispatch.creating(&uid)
+        || ctx.dispatch.is_creating(&uid)
 }
 
 fn siblings(object: &RestoreRequest, ctx: &Context) -> Vec<Arc<RestoreRequest>> {
@@ -130,21 +130,21 @@ fn siblings(object: &RestoreRequest, ctx: &Context) -> Vec<Arc<RestoreRequest>> 
     if object.spec.mode != RestoreMode::Undo && !ended {
         return Vec::new();
     }
-    beside(object, ctx)
+    other_requests(object, ctx)
 }
 
 /// The other requests of the same schedule.
-fn beside(object: &RestoreRequest, ctx: &Context) -> Vec<Arc<RestoreRequest>> {
+fn other_requests(object: &RestoreRequest, ctx: &Context) -> Vec<Arc<RestoreRequest>> {
     let all = ctx.caches.open.all_of(&object.namespace().unwrap_or_default(), &object.spec.schedule_ref.name);
     all.into_iter().filter(|other| other.uid() != object.uid()).collect()
 }
 
 /// The first open request of the same schedule that came earlier, and whether any other open one holds our backup.
-fn others(object: &RestoreRequest, ctx: &Context) -> (Option<String>, bool) {
+fn rival_and_shared(object: &RestoreRequest, ctx: &Context) -> (Option<String>, bool) {
     let age = |r: &RestoreRequest| (r.creation_timestamp(), r.name_any());
     let id = |r: &RestoreRequest| r.status.as_ref().and_then(|s| s.backup.as_ref()).map(|p| p.id.clone());
     let ended = |r: &RestoreRequest| r.status.as_ref().is_some_and(|s| s.finished_at.is_some());
-    let (leaving, open): (Vec<_>, Vec<_>) = beside(object, ctx).into_iter().partition(|r| ended(r));
+    let (leaving, open): (Vec<_>, Vec<_>) = other_requests(object, ctx).into_iter().partition(|r| ended(r));
     // One that has ended and not yet let go of its backup still writes tags: nobody holds it meanwhile. An Undo holds no backup.
     let holds = |r: &RestoreRequest| {
         let held = |s: &RestoreRequestStatus| sennight_api::conditions::is_true(&s.conditions, RequestCondition::Held);
@@ -158,7 +158,7 @@ fn others(object: &RestoreRequest, ctx: &Context) -> (Option<String>, bool) {
 }
 
 /// Whether the schedule keeps our backup as its last good one: it is not let go with us.
-fn kept(object: &RestoreRequest, schedule: Option<&BackupSchedule>) -> bool {
+fn held_as_last_good(object: &RestoreRequest, schedule: Option<&BackupSchedule>) -> bool {
     let pinned = object.status.as_ref().and_then(|s| s.backup.as_ref());
     let points = schedule.and_then(|s| s.status.as_ref()).map(|s| s.backups.as_slice()).unwrap_or_default();
     pinned.is_some_and(|pinned| points.iter().any(|p| p.id == pinned.id && p.held_until.is_some()))

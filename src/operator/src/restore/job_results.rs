@@ -14,7 +14,7 @@ use sennight_protocol::report::{Outcome, TaskReport};
 /// Longest message that the schema takes.
 const MESSAGE_LIMIT: usize = 1000;
 /// From so many Jobs on, old attempts make room: the schema takes 40.
-const MOST_JOBS: usize = 30;
+const MAX_JOBS: usize = 30;
 
 /// How a Job stands.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,14 +28,14 @@ pub enum Ending {
 }
 
 /// What the Jobs that ended just now did, by step; [`step`] tells older ones from status.
-pub type Fresh = Vec<(RestoreStep, StepState)>;
+pub type NewResults = Vec<(RestoreStep, StepState)>;
 
 /// Writes the ends of Jobs into `status`.
-pub fn settle(status: &mut RestoreRequestStatus, endings: &[(String, Ending)], now: DateTime<Utc>) -> Fresh {
+pub fn record_endings(status: &mut RestoreRequestStatus, endings: &[(String, Ending)], now: DateTime<Utc>) -> NewResults {
     let mut fresh = Vec::new();
     for (name, ending) in endings {
         let Some(position) = status.jobs.iter().position(|job| job.name == *name) else { continue };
-        let Some(kind) = kind(&status.jobs[position]) else { continue };
+        let Some(kind) = step_of(&status.jobs[position]) else { continue };
         let attempt = status.jobs[position].attempt;
         let step = match ending {
             Ending::Running => continue,
@@ -45,7 +45,7 @@ pub fn settle(status: &mut RestoreRequestStatus, endings: &[(String, Ending)], n
         if let Ending::Reported(report) = ending
             && let Outcome::Succeeded(done) = &report.outcome
         {
-            remember(status, name, done, now);
+            keep_result(status, name, done, now);
         }
         close(&mut status.jobs[position], &step, now);
         fresh.push((kind, step));
@@ -88,7 +88,7 @@ fn close(record: &mut JobRecord, step: &StepState, now: DateTime<Utc>) {
 }
 
 /// Keeps what later steps need: reports in the bucket live a week, requests may wait longer.
-fn remember(status: &mut RestoreRequestStatus, job: &str, done: &Done, now: DateTime<Utc>) {
+fn keep_result(status: &mut RestoreRequestStatus, job: &str, done: &Done, now: DateTime<Utc>) {
     match done {
         Done::Preflighted(found) => preflighted(status, job, found, now),
         Done::Prepared { live_oid, new_oid, new_database, rows, tables, hooks } => {
@@ -105,7 +105,7 @@ fn remember(status: &mut RestoreRequestStatus, job: &str, done: &Done, now: Date
             status.prepared = Some(Box::new(prepared));
         }
         // Of a request's Jobs only the safety backup dumps, and only the last one clears.
-        Done::Dumped(backup) => safety(status, backup, now),
+        Done::Dumped(backup) => safety_backup_done(status, backup, now),
         Done::DatabaseDropped(cleared) => match &mut status.previous_database {
             Some(kept) => kept.dropped_at = Some(now),
             None => status.dropped_database = Some(DroppedDatabase { at: now, database: cleared.database.clone() }),
@@ -123,7 +123,7 @@ fn remember(status: &mut RestoreRequestStatus, job: &str, done: &Done, now: Date
     }
 }
 
-fn safety(status: &mut RestoreRequestStatus, backup: &BackupSummary, now: DateTime<Utc>) {
+fn safety_backup_done(status: &mut RestoreRequestStatus, backup: &BackupSummary, now: DateTime<Utc>) {
     let Some(kept) = &mut status.previous_database else { return };
     kept.safety_backup = Some(SafetyBackup {
         id: backup.id.to_string(),
@@ -153,8 +153,8 @@ fn preflighted(status: &mut RestoreRequestStatus, job: &str, found: &Preflight, 
 }
 
 /// How a step stands: from the report that was read just now, else from what status remembers.
-pub fn step(status: &RestoreRequestStatus, wanted: RestoreStep, fresh: &Fresh) -> StepState {
-    let Some(last) = status.jobs.iter().filter(|j| kind(j) == Some(wanted)).max_by_key(|j| j.attempt) else {
+pub fn step(status: &RestoreRequestStatus, wanted: RestoreStep, fresh: &NewResults) -> StepState {
+    let Some(last) = status.jobs.iter().filter(|j| step_of(j) == Some(wanted)).max_by_key(|j| j.attempt) else {
         return StepState::None;
     };
     if let Some((_, step)) = fresh.iter().rev().find(|(kind, _)| *kind == wanted) {
@@ -199,7 +199,7 @@ fn remembered(status: &RestoreRequestStatus, wanted: RestoreStep, attempt: i32, 
 }
 
 /// Attempts at a step that ended as the next one would: by a failure of that kind, or after all the time that a step may take.
-pub fn faults(status: &RestoreRequestStatus, wanted: RestoreStep, longest: TimeDelta) -> i32 {
+pub fn repeatable_failures(status: &RestoreRequestStatus, wanted: RestoreStep, longest: TimeDelta) -> i32 {
     let fault = |job: &&JobRecord| {
         let took_all = job.started_at.zip(job.finished_at).is_some_and(|(began, ended)| ended - began >= longest);
         match job.outcome {
@@ -208,13 +208,13 @@ pub fn faults(status: &RestoreRequestStatus, wanted: RestoreStep, longest: TimeD
             Some(JobOutcome::Succeeded) | None => false,
         }
     };
-    let count = status.jobs.iter().filter(|job| kind(job) == Some(wanted)).filter(fault).count();
+    let count = status.jobs.iter().filter(|job| step_of(job) == Some(wanted)).filter(fault).count();
     i32::try_from(count).unwrap_or(i32::MAX)
 }
 
 /// Makes room for one more Job in a list that the schema bounds: the oldest attempt at a step that was repeated since goes.
 pub fn make_room(jobs: &mut Vec<JobRecord>) {
-    if jobs.len() < MOST_JOBS {
+    if jobs.len() < MAX_JOBS {
         return;
     }
     let repeated = |at: &usize| {
@@ -232,14 +232,14 @@ pub fn live_list(live: &LiveRecords) -> LiveList {
 }
 
 /// Whether it is certain that no swap of the request took effect.
-pub fn untouched(status: &RestoreRequestStatus, fresh: &Fresh) -> bool {
+pub fn surely_not_swapped(status: &RestoreRequestStatus, fresh: &NewResults) -> bool {
     let taken_back = |step: StepState| matches!(step, StepState::Failed { reason, .. } if reason == TAKEN_BACK);
     status.claim.is_none()
         || matches!(step(status, RestoreStep::Cutover, fresh), StepState::Failed { .. })
         || taken_back(step(status, RestoreStep::RecoverCutover, fresh))
 }
 
-fn kind(record: &JobRecord) -> Option<RestoreStep> {
+fn step_of(record: &JobRecord) -> Option<RestoreStep> {
     record.step.parse().ok()
 }
 
@@ -257,9 +257,9 @@ mod tests {
         RestoreRequestStatus { jobs: vec![serde_json::from_value(job).unwrap()], ..RestoreRequestStatus::default() }
     }
 
-    fn end(status: &mut RestoreRequestStatus, outcome: Outcome) -> Fresh {
+    fn end(status: &mut RestoreRequestStatus, outcome: Outcome) -> NewResults {
         let report = TaskReport { task: "r".into(), started_at: now(), finished_at: now(), outcome };
-        settle(status, &[("j".into(), Ending::Reported(Box::new(report)))], now())
+        record_endings(status, &[("j".into(), Ending::Reported(Box::new(report)))], now())
     }
 
     #[test]
@@ -320,7 +320,7 @@ mod tests {
         };
         let jobs = jobs.as_array().unwrap().iter().enumerate().map(record).collect();
         let s = RestoreRequestStatus { jobs, ..RestoreRequestStatus::default() };
-        assert_eq!(faults(&s, RestoreStep::Prepare, TimeDelta::hours(2)), 3);
+        assert_eq!(repeatable_failures(&s, RestoreStep::Prepare, TimeDelta::hours(2)), 3);
     }
 
     #[test]
@@ -335,7 +335,7 @@ mod tests {
             make_room(&mut jobs);
             jobs.push(job("prepare", attempt));
         }
-        assert!(jobs.len() <= MOST_JOBS, "{}", jobs.len());
+        assert!(jobs.len() <= MAX_JOBS, "{}", jobs.len());
         assert_eq!((jobs[0].name.as_str(), jobs.last().unwrap().attempt), ("preflight-1", 200));
     }
 
@@ -351,7 +351,7 @@ mod tests {
             })),
         ] {
             let mut s = status("cutover");
-            settle(&mut s, &[("j".into(), ending)], now());
+            record_endings(&mut s, &[("j".into(), ending)], now());
             assert!(matches!(step(&s, RestoreStep::Cutover, &vec![]), StepState::Lost { .. }));
         }
     }
@@ -367,7 +367,7 @@ mod tests {
     #[test]
     fn a_running_job_stays_open() {
         let mut s = status("export");
-        assert!(settle(&mut s, &[("j".into(), Ending::Running)], now()).is_empty());
+        assert!(record_endings(&mut s, &[("j".into(), Ending::Running)], now()).is_empty());
         assert_eq!(step(&s, RestoreStep::Export, &vec![]), StepState::Running { attempt: 2 });
         assert_eq!(step(&s, RestoreStep::Prepare, &vec![]), StepState::None);
     }

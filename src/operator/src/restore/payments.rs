@@ -25,7 +25,7 @@ fn paid(object: &RestoreRequest) -> bool {
 }
 
 /// Another request as far as its payment goes; `None` if that is not ours.
-pub fn same(object: &RestoreRequest, other: &RestoreRequest) -> Option<SameReference> {
+pub fn same_reference(object: &RestoreRequest, other: &RestoreRequest) -> Option<SameReference> {
     let ours = reference(object)?;
     let status = other.status.as_ref()?;
     let spent = status.claim.is_some() || status.finished_at.is_some();
@@ -41,7 +41,7 @@ pub fn same(object: &RestoreRequest, other: &RestoreRequest) -> Option<SameRefer
 }
 
 /// The payment as it counts, if the request is paid with a reference that belongs to another.
-fn judged(object: &RestoreRequest, others: &[SameReference]) -> Option<Payment> {
+fn reused_reference(object: &RestoreRequest, others: &[SameReference]) -> Option<Payment> {
     let reference = reference(object).filter(|_| paid(object))?;
     // What is claimed has spent the reference itself: whoever comes with it now comes too late.
     let claimed = object.status.as_ref().is_some_and(|status| status.claim.is_some());
@@ -54,9 +54,9 @@ fn judged(object: &RestoreRequest, others: &[SameReference]) -> Option<Payment> 
 /// From the cache: for what people are told.
 pub fn reused(object: &RestoreRequest, ctx: &Context) -> Option<Payment> {
     reference(object).filter(|_| paid(object))?;
-    let others = ctx.caches.requests.state_filter(|other| same(object, other).is_some());
-    let others: Vec<SameReference> = others.iter().filter_map(|other| same(object, other)).collect();
-    judged(object, &others)
+    let others = ctx.caches.requests.state_filter(|other| same_reference(object, other).is_some());
+    let others: Vec<SameReference> = others.iter().filter_map(|other| same_reference(object, other)).collect();
+    reused_reference(object, &others)
 }
 
 /// From the API server, page by page: for what runs. A restore is rare enough for a list.
@@ -73,10 +73,10 @@ pub async fn reused_now(object: &RestoreRequest, ctx: &Context) -> Result<Option
         let list = list.map_err(|source| {
             VerbError::new::<RestoreRequest>("list beside", Some(&namespace), &object.name_any(), source)
         })?;
-        others.extend(list.items.iter().filter_map(|other| same(object, other)));
+        others.extend(list.items.iter().filter_map(|other| same_reference(object, other)));
         match list.metadata.continue_.filter(|token| !token.is_empty()) {
             Some(token) => page.continue_token = Some(token),
-            None => return Ok(judged(object, &others)),
+            None => return Ok(reused_reference(object, &others)),
         }
     }
 }
@@ -92,7 +92,7 @@ pub fn owed(object: &RestoreRequest) -> Option<RefundOwed> {
 }
 
 /// A request that is deleted after its payment takes the debt with it: its record and this Event are what stays.
-pub async fn farewell(object: &RestoreRequest, ctx: &Context) {
+pub async fn warn_about_deleted_payment(object: &RestoreRequest, ctx: &Context) {
     let status = object.status.clone().unwrap_or_default();
     let runs = status.claim.is_some() && status.finished_at.is_none();
     let (open, owed) = (status.finished_at.is_none(), owed(object).is_some());
@@ -107,5 +107,5 @@ pub async fn farewell(object: &RestoreRequest, ctx: &Context) {
     } else {
         format!("deleted after it was paid ({reference}) and before it ran: billing owes a refund")
     };
-    ctx.observer.event(object, EventType::Warning, "PaidRequestDeleted", "RefundDue", &note).await;
+    ctx.reconcile_metrics.publish_event(object, EventType::Warning, "PaidRequestDeleted", "RefundDue", &note).await;
 }

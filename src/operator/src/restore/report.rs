@@ -112,7 +112,7 @@ pub fn plan(
     let progressing = Condition::new(RequestCondition::Progressing, working, plan.reason.clone(), message.clone());
     set(&mut status.conditions, progressing.observed(object.metadata.generation), now);
     if let Some(phase) = status.phase.filter(|phase| Some(*phase) != old) {
-        let by = signer(object, phase);
+        let by = decided_by(object, phase);
         let message = cut(&message, NOTE_LIMIT).to_owned();
         history(status, HistoryEntry { time: now, event: phase.to_string(), message: Some(message), by });
     }
@@ -138,7 +138,7 @@ pub fn reminder(plan: &RestorePlan) -> String {
 }
 
 /// Who turned the key that led to this phase.
-fn signer(object: &RestoreRequest, phase: RestorePhase) -> Option<String> {
+fn decided_by(object: &RestoreRequest, phase: RestorePhase) -> Option<String> {
     let status = object.status.as_ref()?;
     match phase {
         RestorePhase::AwaitingPayment | RestorePhase::Denied => status.approval.as_ref()?.by.clone(),
@@ -191,7 +191,7 @@ fn finish(
                 ..RestoreResult::default()
             };
             status.result = Some(Box::new(result));
-            status.previous_database = kept(status, previous_database, until).map(Box::new);
+            status.previous_database = replaced_database(status, previous_database, until).map(Box::new);
             let message = format!("the replaced database is kept as {previous_database}");
             let undo = Condition::new(RequestCondition::UndoAvailable, true, "Kept", message);
             set(&mut status.conditions, undo.observed(generation), now);
@@ -216,7 +216,7 @@ fn finish(
 }
 
 /// What is known of the replaced database from now on.
-fn kept(status: &RestoreRequestStatus, name: &str, undo_until: DateTime<Utc>) -> Option<PreviousDatabase> {
+fn replaced_database(status: &RestoreRequestStatus, name: &str, undo_until: DateTime<Utc>) -> Option<PreviousDatabase> {
     let undone = status.undo.as_ref().map(|undo| undo.live_oid);
     let oid = undone.or_else(|| status.prepared.as_ref().map(|p| p.live_oid))?;
     let name = name.to_owned();

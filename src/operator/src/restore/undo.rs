@@ -24,7 +24,7 @@ use std::sync::Arc;
 const WORK_DAYS: i64 = 3;
 
 /// The OID of the database that a request made the live one.
-pub fn brought(request: &RestoreRequest) -> Option<i64> {
+pub fn live_oid_after(request: &RestoreRequest) -> Option<i64> {
     let status = request.status.as_ref()?;
     if !swapped(request) {
         return None;
@@ -40,7 +40,7 @@ pub fn swapped(request: &RestoreRequest) -> bool {
 }
 
 /// When its swap took effect.
-pub fn committed(request: &RestoreRequest) -> Option<DateTime<Utc>> {
+pub fn committed_at(request: &RestoreRequest) -> Option<DateTime<Utc>> {
     request.status.as_ref()?.result.as_ref()?.committed_at
 }
 
@@ -61,13 +61,13 @@ pub fn assess(
     let wanted = object.spec.undo_of.as_ref().map(|r| r.name.clone()).unwrap_or_default();
     let request = undone(object, &seen.siblings);
     let asked = created(object).unwrap_or(now);
-    let newest = seen.siblings.iter().filter(|r| swapped(r)).max_by_key(|r| committed(r));
-    let replaced_by = request.as_ref().zip(newest).filter(|(r, n)| brought(r) != brought(n)).map(|(_, n)| n.name_any());
+    let newest = seen.siblings.iter().filter(|r| swapped(r)).max_by_key(|r| committed_at(r));
+    let replaced_by = request.as_ref().zip(newest).filter(|(r, n)| live_oid_after(r) != live_oid_after(n)).map(|(_, n)| n.name_any());
     let kept = request.as_ref().and_then(|r| r.status.as_ref()).and_then(|s| s.previous_database.clone());
     let facts = request.as_ref().map(|r| undo::UndoTarget {
         name: &wanted,
         same_schedule: r.spec.schedule_ref == object.spec.schedule_ref,
-        swapped: swapped(r) && brought(r).is_some(),
+        swapped: swapped(r) && live_oid_after(r).is_some(),
         undo_until: kept.as_ref().map(|k| k.undo_until),
         database_gone: kept.as_ref().is_some_and(|k| k.dropping_since.is_some() || k.dropped_at.is_some()),
         replaced_by: replaced_by.as_deref(),
@@ -75,7 +75,7 @@ pub fn assess(
         requested_at: asked,
     });
     undo::check_undo(evidence, &wanted, facts.as_ref())?;
-    let target = request.as_ref().zip(kept).zip(request.as_ref().and_then(|r| brought(r)));
+    let target = request.as_ref().zip(kept).zip(request.as_ref().and_then(|r| live_oid_after(r)));
     let ((request, kept), live_oid) = target.ok_or_else(|| UndoRefusal::UndoneMissing(wanted.clone()))?;
     let timing = &settings.timing;
     let people = TimeDelta::from_std(timing.approval_deadline + timing.payment_deadline).unwrap_or(TimeDelta::days(8));
@@ -97,15 +97,15 @@ pub async fn hold(object: &RestoreRequest, ctx: &Context) -> Result<bool, Reconc
     let kept = fresh.and_then(|r| r.status).and_then(|s| s.previous_database);
     let held = kept.is_some_and(|k| k.dropping_since.is_none() && k.held_by.as_ref() == Some(&object.name_any()));
     if !held {
-        wake(object, ctx);
+        requeue_undone(object, ctx);
     }
     Ok(held)
 }
 
 /// Has the undone request look who holds its previous database.
-pub fn wake(object: &RestoreRequest, ctx: &Context) {
+pub fn requeue_undone(object: &RestoreRequest, ctx: &Context) {
     if let (Some(reference), Some(namespace)) = (&object.spec.undo_of, object.namespace()) {
-        ctx.timers.requests.call(Key::new(&namespace, &reference.name));
+        ctx.timers.requests.requeue_now(Key::new(&namespace, &reference.name));
     }
 }
 
@@ -121,11 +121,11 @@ pub fn undoing(object: &RestoreRequest, siblings: &[Arc<RestoreRequest>]) -> Und
     };
     let (mut open, mut unsettled) = (Vec::new(), Vec::new());
     for request in siblings.iter().filter(mine) {
-        match standing(request.status.as_ref()) {
-            Ended::Open => open.push((created(request), request.name_any())),
-            Ended::Effective => return UndoRequests::Done(request.name_any()),
-            Ended::Unknown => unsettled.push(request.name_any()),
-            Ended::WithoutEffect => {}
+        match undo_effect(request.status.as_ref()) {
+            UndoEffect::Open => open.push((created(request), request.name_any())),
+            UndoEffect::Effective => return UndoRequests::Done(request.name_any()),
+            UndoEffect::Unknown => unsettled.push(request.name_any()),
+            UndoEffect::WithoutEffect => {}
         }
     }
     if let Some(name) = unsettled.pop() {
@@ -134,17 +134,17 @@ pub fn undoing(object: &RestoreRequest, siblings: &[Arc<RestoreRequest>]) -> Und
     open.into_iter().min().map_or(UndoRequests::None, |(_, name)| UndoRequests::Open(name))
 }
 
-enum Ended {
+enum UndoEffect {
     Open,
     Effective,
     WithoutEffect,
     Unknown,
 }
 
-fn standing(status: Option<&RestoreRequestStatus>) -> Ended {
-    let Some(status) = status.filter(|s| s.finished_at.is_some()) else { return Ended::Open };
+fn undo_effect(status: Option<&RestoreRequestStatus>) -> UndoEffect {
+    let Some(status) = status.filter(|s| s.finished_at.is_some()) else { return UndoEffect::Open };
     if is_true(&status.conditions, RequestCondition::Complete) {
-        return Ended::Effective;
+        return UndoEffect::Effective;
     }
-    if super::job_results::untouched(status, &Vec::new()) { Ended::WithoutEffect } else { Ended::Unknown }
+    if super::job_results::surely_not_swapped(status, &Vec::new()) { UndoEffect::WithoutEffect } else { UndoEffect::Unknown }
 }

@@ -1,7 +1,7 @@
 //! From the objects to the facts that the decision rests on: eligibility, locks, steps. Pure.
 
 use super::gather::{ObservedRequest, Pinned, candidate};
-use super::job_results::{Fresh, faults, step};
+use super::job_results::{NewResults, repeatable_failures, step};
 use super::payments;
 use super::undo;
 use crate::backup::validate::timetable;
@@ -34,7 +34,7 @@ pub struct Assessed {
 }
 
 /// What was last found out about the gate itself.
-pub struct Guarded {
+pub struct GateFindings {
     /// Whether the admission policies were found whole.
     pub authority: Result<(), String>,
     /// Whether the signatures could have come about by the rules.
@@ -45,21 +45,21 @@ pub struct Guarded {
 pub fn assess(
     object: &RestoreRequest,
     status: &RestoreRequestStatus,
-    fresh: &Fresh,
+    fresh: &NewResults,
     seen: &ObservedRequest,
-    guarded: Guarded,
+    guarded: GateFindings,
     settings: &Settings,
     now: DateTime<Utc>,
 ) -> Assessed {
     let mode = Mode::from(object.spec.mode);
     let preflight = step(status, RestoreStep::Preflight, fresh);
     let (chosen, undone, eligibility) = match resolve(object, mode, seen, settings, now) {
-        Found::Backup(found) => {
+        Resolved::Backup(found) => {
             let eligibility = eligibility(&found, mode, seen);
             (found.ok(), None, eligibility)
         }
-        Found::Undone(Ok(undone)) => (None, Some(undone), Eligibility::Yes),
-        Found::Undone(Err(refusal)) => (None, None, refused(&refusal)),
+        Resolved::Undone(Ok(undone)) => (None, Some(undone), Eligibility::Yes),
+        Resolved::Undone(Err(refusal)) => (None, None, refused(&refusal)),
     };
     let looked = mode == Mode::CrmExport || matches!(preflight, StepState::Succeeded(_));
     let eligible = eligibility == Eligibility::Yes && looked;
@@ -81,7 +81,7 @@ pub fn assess(
             four_eyes: settings.four_eyes,
             signatures: guarded.standing,
             policies: guarded.authority,
-            payment: seen.reused.clone().unwrap_or_else(|| keys.payment.clone()),
+            payment: seen.reused_payment.clone().unwrap_or_else(|| keys.payment.clone()),
             ..keys
         },
         eligibility,
@@ -89,14 +89,14 @@ pub fn assess(
         claim: claim(object, status, seen, now),
         unknown_claim: seen.proof.clone(),
         record_error: None,
-        job_limit: super::work::claimed_limit(mode, &settings.timing),
+        job_limit: super::step_job::claimed_limit(mode, &settings.timing),
         preflight,
         prepare: step(status, RestoreStep::Prepare, fresh),
         cutover: step(status, RestoreStep::Cutover, fresh),
         can_recover: seen.server.is_some(),
         recover: step(status, RestoreStep::RecoverCutover, fresh),
         export: step(status, RestoreStep::Export, fresh),
-        faults: faults(status, repeatable(mode), length(settings.timing.restore_deadline)),
+        faults: repeatable_failures(status, retried_step(mode), length(settings.timing.restore_deadline)),
         live_ids: wants_live_ids(seen).then(|| step(status, RestoreStep::LiveIds, fresh)),
         slot_free: seen.restores_here < limit,
         dumping: seen.dumping,
@@ -133,7 +133,7 @@ fn claim(
     } else {
         None
     };
-    Some(ClaimState { at: claim.at, job_seen, job_exists: seen.job_there, impossible })
+    Some(ClaimState { at: claim.at, job_seen, job_exists: seen.job_unrecorded, impossible })
 }
 
 fn length(of: std::time::Duration) -> TimeDelta {
@@ -150,7 +150,7 @@ fn patience(settings: &Settings) -> Deadlines {
 }
 
 /// The step of a mode that is tried again.
-fn repeatable(mode: Mode) -> RestoreStep {
+fn retried_step(mode: Mode) -> RestoreStep {
     match mode {
         Mode::CrmExport => RestoreStep::Export,
         Mode::FullRestore | Mode::Undo => RestoreStep::Prepare,
@@ -203,7 +203,7 @@ fn account(seen: &ObservedRequest, now: DateTime<Utc>) -> Option<ScheduleFacts> 
 }
 
 /// What the schedule names and is not there.
-fn away(seen: &ObservedRequest) -> Option<String> {
+fn missing_reference(seen: &ObservedRequest) -> Option<String> {
     let spec = &seen.schedule.as_ref()?.spec;
     if seen.server.is_none() {
         return Some(format!("DatabaseServer {:?}", spec.database.server_ref.name));
@@ -218,7 +218,7 @@ fn held_until(status: &RestoreRequestStatus) -> Option<DateTime<Utc>> {
 }
 
 /// What a request resolves to, or why to nothing.
-enum Found {
+enum Resolved {
     Backup(Result<BackupCandidate, gate::GateRefusal>),
     Undone(Result<Undone, UndoRefusal>),
 }
@@ -229,7 +229,7 @@ fn resolve(
     seen: &ObservedRequest,
     settings: &Settings,
     now: DateTime<Utc>,
-) -> Found {
+) -> Resolved {
     let spec = &object.spec;
     let account = account(seen, now);
     let wanted = match (&spec.date, spec.backup.as_ref().and_then(|id| id.parse().ok())) {
@@ -245,7 +245,7 @@ fn resolve(
         day: open.manifest.day,
         identity: open.manifest.identity.clone(),
     });
-    let away = away(seen);
+    let away = missing_reference(seen);
     let evidence = GateInputs {
         mode,
         wanted: &wanted,
@@ -259,8 +259,8 @@ fn resolve(
         pinned: pinned.as_ref(),
     };
     match mode {
-        Mode::Undo => Found::Undone(undo::assess(object, &evidence, seen, settings, now)),
-        Mode::CrmExport | Mode::FullRestore => Found::Backup(gate::resolve(&evidence)),
+        Mode::Undo => Resolved::Undone(undo::assess(object, &evidence, seen, settings, now)),
+        Mode::CrmExport | Mode::FullRestore => Resolved::Backup(gate::resolve(&evidence)),
     }
 }
 
@@ -297,12 +297,12 @@ fn eligibility(
                       name another in the BackupSchedule"
                     .to_owned(),
         },
-        Ok(_) => unfit(mode, seen).unwrap_or(Eligibility::Yes),
+        Ok(_) => profile_fault(mode, seen).unwrap_or(Eligibility::Yes),
     }
 }
 
 /// Before anybody approves or pays: an export by this profile, or of this backup by it, would fail.
-fn unfit(mode: Mode, seen: &ObservedRequest) -> Option<Eligibility> {
+fn profile_fault(mode: Mode, seen: &ObservedRequest) -> Option<Eligibility> {
     let spec = &seen.profile.as_ref().filter(|_| mode == Mode::CrmExport)?.spec;
     let not_yet = |reason: &str, why: &dyn std::fmt::Display| Eligibility::NotYet {
         reason: reason.to_owned(),

@@ -1,5 +1,5 @@
-//! What the operator keeps of a BackupSchedule between two looks at it: a few hundred bytes instead of the object's many
-//! thousand. Whoever decides reads the object afresh.
+//! What the index stores of a BackupSchedule: a few hundred bytes instead of the object's many thousand.
+//! Reconciles do not decide by it; they read the object from the API server.
 
 use crate::backup::validate;
 use chrono::{DateTime, Utc};
@@ -10,22 +10,22 @@ use sennight_core::names::BackupId;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-/// The name of an object whose kind is known; clones share their text.
+/// Namespace and name of an object; clones share their text.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Key {
-    /// Its namespace.
+    /// `metadata.namespace`.
     pub namespace: Arc<str>,
-    /// Its name.
+    /// `metadata.name`.
     pub name: Arc<str>,
 }
 
 impl Key {
-    /// A name.
+    /// A key with strings of its own.
     pub fn new(namespace: &str, name: &str) -> Self {
         Self { namespace: namespace.into(), name: name.into() }
     }
 
-    /// The name of an object.
+    /// The key of a BackupSchedule.
     pub fn of(object: &BackupSchedule) -> Self {
         Self::new(
             object.metadata.namespace.as_deref().unwrap_or_default(),
@@ -40,13 +40,13 @@ impl<K: Lookup<DynamicType = ()>> From<ObjectRef<K>> for Key {
     }
 }
 
-/// Texts that many rows share, kept once.
+/// Texts that many entries share, stored once: namespaces, servers, storages, reasons.
 #[derive(Debug, Default)]
-pub struct Texts(HashSet<Arc<str>>);
+pub struct StringPool(HashSet<Arc<str>>);
 
-impl Texts {
-    /// The shared text.
-    pub fn shared(&mut self, text: &str) -> Arc<str> {
+impl StringPool {
+    /// The stored text that equals `text`; stores it if it is new.
+    pub fn intern(&mut self, text: &str) -> Arc<str> {
         if let Some(known) = self.0.get(text) {
             return known.clone();
         }
@@ -56,25 +56,25 @@ impl Texts {
     }
 }
 
-/// What is kept.
+/// One BackupSchedule in the index.
 #[derive(Debug, Clone, PartialEq)]
-#[allow(clippy::struct_excessive_bools, reason = "flags of a row, each counted by itself")]
+#[allow(clippy::struct_excessive_bools, reason = "flags of an entry, each counted by itself")]
 pub struct ScheduleEntry {
-    /// Its name.
+    /// Namespace and name.
     pub key: Key,
-    /// Its UID.
+    /// `metadata.uid`.
     pub uid: Box<str>,
-    /// When it was created.
+    /// Creation time.
     pub created: Option<DateTime<Utc>>,
-    /// Generation of its spec.
+    /// `metadata.generation`; 0 where it is absent.
     pub generation: i64,
-    /// It is being deleted.
-    pub leaving: bool,
-    /// Its own fields say when to run.
+    /// Whether it is being deleted.
+    pub deleting: bool,
+    /// Whether its schedule, time zone and window make sense.
     pub readable: bool,
-    /// Its status says that it cannot be followed.
+    /// Whether its condition Ready says that it was refused.
     pub refused: bool,
-    /// The tenant.
+    /// `spec.tenant.id`.
     pub tenant: Box<str>,
     /// Name of the database.
     pub database: Box<str>,
@@ -84,33 +84,33 @@ pub struct ScheduleEntry {
     pub storage: Arc<str>,
     /// `spec.suspend`.
     pub suspended: bool,
-    /// The condition Fresh; Unknown also while nobody has looked.
+    /// Status of the condition Fresh; Unknown also while it is absent.
     pub fresh: ConditionStatus,
     /// The newest backup is suspiciously small.
     pub suspicious: bool,
-    /// Due, and held back by a budget.
+    /// Whether a dump is due and waits for a budget.
     pub waiting: bool,
     /// Failed runs since the last good one.
     pub failures: i32,
-    /// When the next dump is due.
+    /// `status.nextRunTime`.
     pub next: Option<DateTime<Utc>>,
     /// Snapshot time of the newest backup.
     pub last_backup: Option<DateTime<Utc>>,
     /// Id of the newest backup.
     pub newest: Option<PackedBackupId>,
-    /// When a backup was last proven.
+    /// When a drill last proved one of its backups.
     pub proven: Option<DateTime<Utc>>,
-    /// `spec.trigger.drill`, if status does not say that it was answered.
-    pub wish: Option<Box<str>>,
-    /// Backups, and those of them that are held.
+    /// `spec.trigger.drill`, while `status.drillTrigger` is another one.
+    pub requested_drill: Option<Box<str>>,
+    /// Number of backups, and of those that are held.
     pub backups: (u16, u16),
-    /// Bytes of all backups.
+    /// Bytes of all listed backups.
     pub bytes: i64,
-    /// What is wrong, in CamelCase.
-    pub why: Arc<str>,
+    /// Reason of the last failure, or of the condition that says most, in CamelCase.
+    pub reason: Arc<str>,
 }
 
-/// A backup's id in twelve bytes.
+/// A [`BackupId`] in twelve bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PackedBackupId(DateTime<Utc>, u32);
 
@@ -129,15 +129,15 @@ impl std::fmt::Display for PackedBackupId {
 }
 
 impl ScheduleEntry {
-    /// What is kept of an object.
-    pub fn of(object: &BackupSchedule, texts: &mut Texts) -> Self {
+    /// The entry of an object.
+    pub fn of(object: &BackupSchedule, strings: &mut StringPool) -> Self {
         let (spec, status) = (&object.spec, object.status.as_ref());
         let conditions = status.map(|s| s.conditions.as_slice()).unwrap_or_default();
         let fresh = find(conditions, ScheduleCondition::Fresh);
         let ready = find(conditions, ScheduleCondition::Ready);
         let suspicious = is_true(conditions, ScheduleCondition::Suspicious);
-        let points = status.map(|s| s.backups.as_slice()).unwrap_or_default();
-        let why = match (status.and_then(|s| s.last_failure.as_ref()), fresh, ready) {
+        let backups = status.map(|s| s.backups.as_slice()).unwrap_or_default();
+        let reason = match (status.and_then(|s| s.last_failure.as_ref()), fresh, ready) {
             (Some(failure), ..) => failure.reason.as_str(),
             (None, _, Some(ready)) if !ready.is_true() => ready.reason.as_str(),
             _ if suspicious => "Suspicious",
@@ -145,7 +145,7 @@ impl ScheduleEntry {
             (None, None, _) => "NotLookedAtYet",
         };
         let key = Key {
-            namespace: texts.shared(object.metadata.namespace.as_deref().unwrap_or_default()),
+            namespace: strings.intern(object.metadata.namespace.as_deref().unwrap_or_default()),
             name: object.metadata.name.as_deref().unwrap_or_default().into(),
         };
         let number = |n: usize| u16::try_from(n).unwrap_or(u16::MAX);
@@ -154,13 +154,13 @@ impl ScheduleEntry {
             uid: object.metadata.uid.as_deref().unwrap_or_default().into(),
             created: super::rivals::created(object),
             generation: object.metadata.generation.unwrap_or_default(),
-            leaving: object.metadata.deletion_timestamp.is_some(),
+            deleting: object.metadata.deletion_timestamp.is_some(),
             readable: validate::timetable(object).is_ok(),
             refused: validate::was_refused(object),
             tenant: spec.tenant.id.as_str().into(),
             database: spec.database.name.as_str().into(),
-            server: texts.shared(&spec.database.server_ref.name),
-            storage: texts.shared(&spec.storage_ref.name),
+            server: strings.intern(&spec.database.server_ref.name),
+            storage: strings.intern(&spec.storage_ref.name),
             suspended: spec.suspend,
             fresh: fresh.map_or(ConditionStatus::Unknown, |condition| condition.status),
             suspicious,
@@ -168,26 +168,26 @@ impl ScheduleEntry {
             failures: status.and_then(|s| s.consecutive_failures).unwrap_or_default(),
             next: status.and_then(|s| s.next_run_time),
             last_backup: status.and_then(|s| s.last_successful_time),
-            newest: points.first().and_then(|point| PackedBackupId::of(&point.id)),
-            // Backups go after a week; that one was proven stays.
-            proven: points
+            newest: backups.first().and_then(|backup| PackedBackupId::of(&backup.id)),
+            // The list loses a backup after its retention; `lastProvenTime` remembers that one was proven.
+            proven: backups
                 .iter()
-                .filter_map(|point| point.proven_time)
+                .filter_map(|backup| backup.proven_time)
                 .max()
                 .max(status.and_then(|s| s.last_proven_time)),
-            wish: wish(object).map(Into::into),
-            backups: (number(points.len()), number(points.iter().filter(|point| point.held).count())),
-            bytes: points.iter().map(|point| point.bytes).sum(),
-            why: texts.shared(why),
+            requested_drill: requested_drill(object).map(Into::into),
+            backups: (number(backups.len()), number(backups.iter().filter(|backup| backup.held).count())),
+            bytes: backups.iter().map(|backup| backup.bytes).sum(),
+            reason: strings.intern(reason),
         }
     }
 
-    /// Whether nothing in the schedule itself keeps it from running.
+    /// Whether nothing in the schedule's own spec prevents its dumps.
     pub fn may_run(&self) -> bool {
-        self.readable && !self.leaving
+        self.readable && !self.deleting
     }
 
-    /// Whether somebody should look at it.
+    /// Whether a person should look at it.
     pub fn troubled(&self) -> bool {
         match self.fresh {
             ConditionStatus::True => self.suspicious || self.failures > 0,
@@ -197,10 +197,10 @@ impl ScheduleEntry {
     }
 }
 
-fn wish(object: &BackupSchedule) -> Option<&str> {
-    let wish = object.spec.trigger.as_ref()?.drill.as_ref()?;
+fn requested_drill(object: &BackupSchedule) -> Option<&str> {
+    let token = object.spec.trigger.as_ref()?.drill.as_ref()?;
     let answered = object.status.as_ref().and_then(|status| status.drill_trigger.as_ref());
-    (answered != Some(wish)).then_some(wish)
+    (answered != Some(token)).then_some(token)
 }
 
 #[cfg(test)]
@@ -208,7 +208,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_backups_id_is_kept_whole_in_twelve_bytes() {
+    fn a_backup_id_fits_in_twelve_bytes() {
         for text in ["20261122T021000Z-1a2b3c4d", "20261122T021000Z-0000000a"] {
             assert_eq!(PackedBackupId::of(text).unwrap().to_string(), text);
         }
@@ -216,9 +216,9 @@ mod tests {
     }
 
     #[test]
-    fn a_text_is_kept_once() {
-        let mut texts = Texts::default();
-        let (a, b) = (texts.shared("pg-1"), texts.shared("pg-1"));
+    fn a_text_is_stored_once() {
+        let mut strings = StringPool::default();
+        let (a, b) = (strings.intern("pg-1"), strings.intern("pg-1"));
         assert!(Arc::ptr_eq(&a, &b));
     }
 }

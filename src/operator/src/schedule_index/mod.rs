@@ -1,21 +1,21 @@
-//! All BackupSchedules that are served, as rows: one table, its indexes, and what is counted from it. The table follows the
-//! watch; whoever decides about a schedule reads the object itself, afresh.
+//! A table of all watched BackupSchedules, a few hundred bytes each, with indexes by claim and by server. The table follows
+//! the watch and may lag: a reconcile reads the object itself from the API server.
 
 mod entry;
-mod next_look;
+mod first_reconcile;
 mod rivals;
 mod runner;
-mod view;
+mod summary;
 mod watched;
 
 pub use entry::{Key, PackedBackupId, ScheduleEntry};
-pub use next_look::spread;
+pub use first_reconcile::spread_seconds;
 pub use rivals::{Holder, Rivals};
 pub use runner::Runner;
-pub use view::Ages;
+pub use summary::BackupAges;
 pub use watched::WatchedSchedule;
 
-use entry::Texts;
+use entry::StringPool;
 
 use chrono::{DateTime, Utc};
 use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -26,59 +26,59 @@ use std::collections::{BTreeSet, HashMap};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-/// The table; clones share it.
+/// The index; clones share one table.
 #[derive(Debug, Clone, Default)]
 pub struct ScheduleIndex(Arc<RwLock<Table>>);
 
 #[derive(Debug, Default)]
 struct Table {
-    rows: Vec<Option<Held>>,
+    entries: Vec<Option<IndexedEntry>>,
     free: Vec<u32>,
-    places: HashMap<Key, u32>,
-    /// Hash of a tenant or a database within its namespace, and the row's place: two rows may share either.
+    positions: HashMap<Key, u32>,
+    /// Hash of a tenant or a database within its namespace, and the entry's position. Two schedules may share either.
     claims: BTreeSet<(u64, u32)>,
     servers: HashMap<(Arc<str>, Arc<str>), i32>,
-    /// Backups that are kept as the last good ones; few rows have any.
-    kept: HashMap<Key, Vec<(String, DateTime<Utc>)>>,
-    texts: Texts,
+    /// Backups indexed by `retention.keepLastGood`, each with the end of its hold. Few schedules have any.
+    last_good: HashMap<Key, Vec<(String, DateTime<Utc>)>>,
+    strings: StringPool,
 }
 
 #[derive(Debug)]
-struct Held {
-    row: ScheduleEntry,
-    /// The watch that brought it, and in which of its lists.
+struct IndexedEntry {
+    entry: ScheduleEntry,
+    /// Number of the watch that brought it, and of that watch's list: what a newer list does not bring is gone.
     scope: u16,
     list: u32,
 }
 
-/// What a sighting changed.
+/// What an event of the watch changed in the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
-    /// It was not known, or another one had its name.
+    /// The schedule was unknown, or its name belonged to another UID.
     New,
     /// Its spec changed, or it is being deleted.
     Spec,
-    /// Something that is counted.
+    /// Something that status summaries count: Fresh, Suspicious, failures or holds.
     Count,
-    /// Nothing that the table knows of.
+    /// Nothing that the table compares.
     Nothing,
 }
 
-/// A tenant of a server, as its drills see it.
+/// A tenant of a server that has a backup to run a restore drill on.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Provable {
-    /// The BackupSchedule.
+pub struct DrillTenant {
+    /// Name of the BackupSchedule.
     pub schedule: String,
-    /// Its UID.
+    /// UID of the BackupSchedule.
     pub uid: String,
-    /// Its newest backup.
+    /// Id of its newest backup.
     pub backup: String,
-    /// When it was created.
+    /// Creation time of the BackupSchedule.
     pub created: Option<DateTime<Utc>>,
-    /// When a backup of it was last proven.
+    /// When a drill last proved one of its backups.
     pub proven: Option<DateTime<Utc>>,
-    /// Somebody asks for a drill, by this token.
-    pub wish: Option<String>,
+    /// Token of `spec.trigger.drill` that has no answer yet.
+    pub requested: Option<String>,
 }
 
 impl ScheduleIndex {
@@ -90,183 +90,185 @@ impl ScheduleIndex {
         self.0.write()
     }
 
-    /// Takes note of an object that the watch `scope` brought in its list number `list`.
+    /// Stores an object that the watch `scope` brought in its list number `list`.
     pub fn put(&self, object: &BackupSchedule, scope: u16, list: u32) -> (Key, Change) {
         self.write().put(object, scope, list)
     }
 
-    /// Forgets an object; its row, if it was known.
+    /// Removes an object and returns its entry, if it was known.
     pub fn remove(&self, key: &Key) -> Option<ScheduleEntry> {
         self.write().remove(key)
     }
 
-    /// Forgets what the watch `scope` did not bring again in its list number `list`.
+    /// Removes what the watch `scope` did not bring again in its list number `list`.
     pub fn sweep(&self, scope: u16, list: u32) -> Vec<ScheduleEntry> {
         let mut table = self.write();
-        let gone = |held: &&Held| held.scope == scope && held.list != list;
-        let keys: Vec<Key> = table.rows.iter().flatten().filter(gone).map(|held| held.row.key.clone()).collect();
+        let gone = |indexed: &&IndexedEntry| indexed.scope == scope && indexed.list != list;
+        let keys: Vec<Key> = table.entries.iter().flatten().filter(gone).map(|indexed| indexed.entry.key.clone()).collect();
         keys.iter().filter_map(|key| table.remove(key)).collect()
     }
 
-    /// The row of a schedule.
+    /// The entry of a schedule.
     pub fn get(&self, key: &Key) -> Option<ScheduleEntry> {
         let table = self.read();
-        table.row(*table.places.get(key)?).cloned()
+        table.entry(*table.positions.get(key)?).cloned()
     }
 
-    /// How many there are.
+    /// Number of schedules.
     pub fn len(&self) -> usize {
-        self.read().places.len()
+        self.read().positions.len()
     }
 
-    /// Whether there is none.
+    /// Whether there is no schedule.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// How many rest on a server.
+    /// Number of schedules that name a server.
     pub fn on_server(&self, namespace: &str, server: &str) -> i32 {
         let table = self.read();
         table.servers.get(&(namespace.into(), server.into())).copied().unwrap_or_default()
     }
 
-    /// The tenants of a server that have a backup: all of them, or those for which somebody asks for a drill.
-    pub fn provable(&self, namespace: &str, server: &str, all: bool) -> Vec<Provable> {
-        let provable = |row: &ScheduleEntry| {
-            Some(Provable {
-                schedule: row.key.name.to_string(),
-                uid: row.uid.to_string(),
-                backup: row.newest?.to_string(),
-                created: row.created,
-                proven: row.proven,
-                wish: row.wish.as_deref().map(ToOwned::to_owned),
+    /// The tenants of a server that have a backup: `all` of them, or only those with an unanswered `spec.trigger.drill`.
+    pub fn drill_tenants(&self, namespace: &str, server: &str, all: bool) -> Vec<DrillTenant> {
+        let tenant = |entry: &ScheduleEntry| {
+            Some(DrillTenant {
+                schedule: entry.key.name.to_string(),
+                uid: entry.uid.to_string(),
+                backup: entry.newest?.to_string(),
+                created: entry.created,
+                proven: entry.proven,
+                requested: entry.requested_drill.as_deref().map(ToOwned::to_owned),
             })
         };
         let mut found = Vec::new();
-        self.each(|row| {
-            if (all || row.wish.is_some()) && *row.server == *server && *row.key.namespace == *namespace {
-                found.extend(provable(row));
+        self.each(|entry| {
+            if (all || entry.requested_drill.is_some()) && *entry.server == *server && *entry.key.namespace == *namespace {
+                found.extend(tenant(entry));
             }
         });
         found
     }
 
-    /// Backups of a namespace that are kept as the last good ones: schedule, id, until when.
-    pub fn kept(&self, namespace: &str) -> Vec<(String, String, DateTime<Utc>)> {
+    /// Backups of a namespace that `retention.keepLastGood` holds: schedule, id, end of the hold.
+    pub fn last_good_holds(&self, namespace: &str) -> Vec<(String, String, DateTime<Utc>)> {
         let table = self.read();
-        let here = table.kept.iter().filter(|(key, _)| *key.namespace == *namespace);
-        here.flat_map(|(key, backups)| backups.iter().map(|(id, until)| (key.name.to_string(), id.clone(), *until)))
+        let in_namespace = table.last_good.iter().filter(|(key, _)| *key.namespace == *namespace);
+        in_namespace.flat_map(|(key, backups)| backups.iter().map(|(id, until)| (key.name.to_string(), id.clone(), *until)))
             .collect()
     }
 
-    /// The schedules that write to a storage, counted.
+    /// Counts the schedules that write to a storage and names the worst.
     pub fn summary(&self, namespace: &str, storage: &str, now: DateTime<Utc>) -> Summary {
-        view::summary(&self.read(), namespace, storage, now)
+        summary::summary(&self.read(), namespace, storage, now)
     }
 
-    /// The ages of newest backups.
-    pub fn ages(&self, now: DateTime<Utc>) -> Ages {
-        let mut ages = Ages::default();
-        self.each(|row| ages.add(row, now));
+    /// The ages of the newest backups, over all schedules.
+    pub fn ages(&self, now: DateTime<Utc>) -> BackupAges {
+        let mut ages = BackupAges::default();
+        self.each(|entry| ages.add(entry, now));
         ages
     }
 
-    /// Calls `each` with every row. The table waits meanwhile.
+    /// Calls `each` with every entry, under the table's read lock.
     pub fn each(&self, mut each: impl FnMut(&ScheduleEntry)) {
         let table = self.read();
-        table.rows.iter().flatten().for_each(|held| each(&held.row));
+        table.entries.iter().flatten().for_each(|indexed| each(&indexed.entry));
     }
 }
 
 impl Table {
-    fn row(&self, place: u32) -> Option<&ScheduleEntry> {
-        self.rows.get(place as usize)?.as_ref().map(|held| &held.row)
+    fn entry(&self, place: u32) -> Option<&ScheduleEntry> {
+        self.entries.get(place as usize)?.as_ref().map(|indexed| &indexed.entry)
     }
 
     fn put(&mut self, object: &BackupSchedule, scope: u16, list: u32) -> (Key, Change) {
-        let mut row = ScheduleEntry::of(object, &mut self.texts);
-        let known = self.places.get_key_value(&row.key).map(|(key, place)| (key.clone(), *place));
+        let mut entry = ScheduleEntry::of(object, &mut self.strings);
+        let known = self.positions.get_key_value(&entry.key).map(|(key, place)| (key.clone(), *place));
         let place = known.map(|(key, place)| {
-            row.key = key;
+            entry.key = key;
             place
         });
-        let key = row.key.clone();
-        let change = place.and_then(|place| self.row(place)).map_or(Change::New, |before| change(before, &row));
-        match place.and_then(|place| self.rows.get_mut(place as usize)) {
-            // Neither its claims nor its server have changed.
-            Some(slot) if matches!(change, Change::Nothing | Change::Count) => *slot = Some(Held { row, scope, list }),
+        let key = entry.key.clone();
+        let change = place.and_then(|place| self.entry(place)).map_or(Change::New, |before| change(before, &entry));
+        match place.and_then(|place| self.entries.get_mut(place as usize)) {
+            // Neither its claims nor its server have changed: the indexes stay.
+            Some(slot) if matches!(change, Change::Nothing | Change::Count) => *slot = Some(IndexedEntry { entry: entry, scope, list }),
             _ => {
                 self.remove(&key);
-                self.insert(Held { row, scope, list });
+                self.insert(IndexedEntry { entry: entry, scope, list });
             }
         }
-        self.keep(&key, object);
+        self.note_last_good(&key, object);
         (key, change)
     }
 
-    fn insert(&mut self, held: Held) {
-        let row = &held.row;
+    fn insert(&mut self, indexed: IndexedEntry) {
+        let entry = &indexed.entry;
         let place = self.free.pop().unwrap_or_else(|| {
-            self.rows.push(None);
-            u32::try_from(self.rows.len() - 1).unwrap_or(u32::MAX)
+            self.entries.push(None);
+            u32::try_from(self.entries.len() - 1).unwrap_or(u32::MAX)
         });
-        for claim in claims(row) {
+        for claim in claims(entry) {
             self.claims.insert((claim, place));
         }
-        *self.servers.entry((row.key.namespace.clone(), row.server.clone())).or_default() += 1;
-        self.places.insert(row.key.clone(), place);
-        if let Some(slot) = self.rows.get_mut(place as usize) {
-            *slot = Some(held);
+        *self.servers.entry((entry.key.namespace.clone(), entry.server.clone())).or_default() += 1;
+        self.positions.insert(entry.key.clone(), place);
+        if let Some(slot) = self.entries.get_mut(place as usize) {
+            *slot = Some(indexed);
         }
     }
 
     fn remove(&mut self, key: &Key) -> Option<ScheduleEntry> {
-        let place = self.places.remove(key)?;
-        let row = self.rows.get_mut(place as usize)?.take()?.row;
+        let place = self.positions.remove(key)?;
+        let entry = self.entries.get_mut(place as usize)?.take()?.entry;
         self.free.push(place);
-        for claim in claims(&row) {
+        for claim in claims(&entry) {
             self.claims.remove(&(claim, place));
         }
-        self.kept.remove(key);
-        let server = (row.key.namespace.clone(), row.server.clone());
+        self.last_good.remove(key);
+        let server = (entry.key.namespace.clone(), entry.server.clone());
         if let Some(number) = self.servers.get_mut(&server) {
             *number -= 1;
             if *number == 0 {
                 self.servers.remove(&server);
             }
         }
-        Some(row)
+        Some(entry)
     }
 
-    fn keep(&mut self, key: &Key, object: &BackupSchedule) {
-        let points = object.status.iter().flat_map(|status| &status.backups);
-        let kept: Vec<_> = points.filter_map(|point| Some((point.id.clone(), point.held_until?))).collect();
-        if kept.is_empty() {
-            self.kept.remove(key);
+    fn note_last_good(&mut self, key: &Key, object: &BackupSchedule) {
+        let backups = object.status.iter().flat_map(|status| &status.backups);
+        let holds: Vec<_> = backups.filter_map(|backup| Some((backup.id.clone(), backup.held_until?))).collect();
+        if holds.is_empty() {
+            self.last_good.remove(key);
         } else {
-            self.kept.insert(key.clone(), kept);
+            self.last_good.insert(key.clone(), holds);
         }
     }
 }
 
+/// Compares two entries of one name.
 fn change(before: &ScheduleEntry, now: &ScheduleEntry) -> Change {
     if before.uid != now.uid {
         return Change::New;
     }
-    let spec = |row: &ScheduleEntry| (row.generation, row.leaving);
-    // Where generations are not counted, what the table knows of the spec is compared.
-    let place =
-        |row: &ScheduleEntry| (row.tenant.clone(), row.server.clone(), row.database.clone(), row.storage.clone());
-    if spec(before) != spec(now) || place(before) != place(now) {
+    let spec = |entry: &ScheduleEntry| (entry.generation, entry.deleting);
+    // Generations may not be counted (0): the fields of the spec that the table has are compared, too.
+    let references =
+        |entry: &ScheduleEntry| (entry.tenant.clone(), entry.server.clone(), entry.database.clone(), entry.storage.clone());
+    if spec(before) != spec(now) || references(before) != references(now) {
         return Change::Spec;
     }
-    let counted = |row: &ScheduleEntry| (row.fresh, row.suspicious, row.failures > 0, row.backups.1);
+    let counted = |entry: &ScheduleEntry| (entry.fresh, entry.suspicious, entry.failures > 0, entry.backups.1);
     if counted(before) == counted(now) { Change::Nothing } else { Change::Count }
 }
 
-fn claims(row: &ScheduleEntry) -> [u64; 2] {
-    let namespace = &row.key.namespace;
-    [claim(namespace, &["tenant", &row.tenant]), claim(namespace, &["database", &row.server, &row.database])]
+/// Hashes of what a schedule claims: its tenant and its database.
+fn claims(entry: &ScheduleEntry) -> [u64; 2] {
+    let namespace = &entry.key.namespace;
+    [claim(namespace, &["tenant", &entry.tenant]), claim(namespace, &["database", &entry.server, &entry.database])]
 }
 
 fn claim(namespace: &str, words: &[&str]) -> u64 {

@@ -1,5 +1,5 @@
-//! Which schedules claim the same tenant or database as another one, and which of them keeps it. Found by the table's index:
-//! a schedule that has no rival costs two look-ups, however many schedules there are.
+//! Which schedules claim the same tenant or database, and which of them may back it up (its holder). Found by the table's
+//! index: a schedule without rivals costs two look-ups, however many schedules there are.
 
 use super::{Key, ScheduleEntry, ScheduleIndex, Table, claim, claims};
 use chrono::{DateTime, Utc};
@@ -11,75 +11,76 @@ use std::collections::{HashMap, HashSet};
 /// The schedules that claim what one schedule claims.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Rivals {
-    /// All of them.
+    /// All of them, older and younger.
     pub all: Vec<Key>,
-    /// How many of them are older: only these can keep anything from it.
+    /// How many of them are older: only an older one can be the holder.
     pub older: usize,
     /// Those that name the same database.
     pub of_database: Vec<Key>,
-    /// The one that keeps it.
+    /// The older rival that may back up what both claim.
     pub holder: Option<Holder>,
 }
 
-/// A schedule that keeps what another one claims, too.
+/// The schedule that may back up what several claim.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Holder {
-    /// Its name.
+    /// Name of the BackupSchedule.
     pub name: String,
-    /// Its tenant.
+    /// `spec.tenant.id`.
     pub tenant: String,
-    /// Its database's server.
+    /// Name of the DatabaseServer.
     pub server: String,
-    /// Its database.
+    /// Name of the database.
     pub database: String,
-    /// Nobody dumps it: its `spec.suspend` is true.
+    /// `spec.suspend`: then nobody dumps what it holds.
     pub suspended: bool,
 }
 
 impl ScheduleIndex {
-    /// The rivals of a schedule. `able` tells whether what a schedule names is there; that its own spec makes sense and that
-    /// it is not being deleted is known here.
+    /// The rivals of a schedule. `able` says whether the storage and server that a schedule names exist. Whether its spec
+    /// makes sense and whether it is being deleted is checked here.
     pub fn rivals(&self, object: &BackupSchedule, able: impl Fn(&ScheduleEntry) -> bool) -> Rivals {
         let table = self.read();
         let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
         let mine = claimant_of(object);
-        let rivals = table.meeting(namespace, &mine);
+        let rivals = table.rivals_of(namespace, &mine);
         if rivals.is_empty() {
             return Rivals::default();
         }
-        let same = rivals.iter().filter(|row| row.claimant().same_database(&mine));
+        let same = rivals.iter().filter(|entry| entry.claimant().same_database(&mine));
         Rivals {
-            older: rivals.iter().filter(|row| row.claimant().before(&mine)).count(),
-            all: rivals.iter().map(|row| row.key.clone()).collect(),
-            of_database: same.map(|row| row.key.clone()).collect(),
+            older: rivals.iter().filter(|entry| entry.claimant().before(&mine)).count(),
+            all: rivals.iter().map(|entry| entry.key.clone()).collect(),
+            of_database: same.map(|entry| entry.key.clone()).collect(),
             holder: table.holder(namespace, &mine, able).map(Holder::of),
         }
     }
 
-    /// Whether another one keeps what this one claims.
-    pub fn is_kept(&self, row: &ScheduleEntry, able: impl Fn(&ScheduleEntry) -> bool) -> bool {
-        self.read().holder(&row.key.namespace, &row.claimant(), able).is_some()
+    /// Whether another schedule is the holder of what this one claims.
+    pub fn has_holder(&self, entry: &ScheduleEntry, able: impl Fn(&ScheduleEntry) -> bool) -> bool {
+        self.read().holder(&entry.key.namespace, &entry.claimant(), able).is_some()
     }
 
-    /// Those that may keep what this one does not any more: its younger rivals. None, if it kept nothing.
-    pub fn heirs(&self, row: &ScheduleEntry) -> Vec<Key> {
-        if row.refused {
+    /// The younger rivals, one of which may become the holder when this schedule goes. Empty if this one was refused: then it
+    /// held nothing.
+    pub fn younger_rivals(&self, entry: &ScheduleEntry) -> Vec<Key> {
+        if entry.refused {
             return Vec::new();
         }
-        let (table, gone) = (self.read(), row.claimant());
-        let rivals = table.meeting(&row.key.namespace, &gone);
+        let (table, gone) = (self.read(), entry.claimant());
+        let rivals = table.rivals_of(&entry.key.namespace, &gone);
         rivals.into_iter().filter(|other| gone.before(&other.claimant())).map(|other| other.key.clone()).collect()
     }
 }
 
 impl Holder {
-    fn of(row: &ScheduleEntry) -> Self {
+    fn of(entry: &ScheduleEntry) -> Self {
         Self {
-            name: row.key.name.to_string(),
-            tenant: row.tenant.to_string(),
-            server: row.server.to_string(),
-            database: row.database.to_string(),
-            suspended: row.suspended,
+            name: entry.key.name.to_string(),
+            tenant: entry.tenant.to_string(),
+            server: entry.server.to_string(),
+            database: entry.database.to_string(),
+            suspended: entry.suspended,
         }
     }
 }
@@ -91,39 +92,39 @@ impl Table {
         mine: &Claimant<'_>,
         able: impl Fn(&ScheduleEntry) -> bool,
     ) -> Option<&ScheduleEntry> {
-        let rows = self.company(namespace, mine);
-        let able = |other: &Claimant<'_>| rows.get(other.name).is_some_and(|row| row.may_run() && able(row));
-        let kept = holder(mine, rows.values().map(|row| row.claimant()).collect(), able)?;
-        rows.get(kept.name).copied()
+        let entries = self.older_rivals(namespace, mine);
+        let able = |other: &Claimant<'_>| entries.get(other.name).is_some_and(|entry| entry.may_run() && able(entry));
+        let found = holder(mine, entries.values().map(|entry| entry.claimant()).collect(), able)?;
+        entries.get(found.name).copied()
     }
 
     /// The other schedules that claim the same tenant or database.
-    fn meeting(&self, namespace: &str, mine: &Claimant<'_>) -> Vec<&ScheduleEntry> {
+    fn rivals_of(&self, namespace: &str, mine: &Claimant<'_>) -> Vec<&ScheduleEntry> {
         let mut found: Vec<&ScheduleEntry> = Vec::new();
-        let [tenant, database] = both(namespace, mine);
+        let [tenant, database] = claims_of(namespace, mine);
         for hash in [tenant, database] {
-            // Hashes may meet, and one that claims both is found by the tenant.
-            let here = self.by_claim(hash).filter(|row| {
-                let claims = row.claimant();
-                *row.key.namespace == *namespace
+            // Hashes may collide, and a schedule that claims both is found by its tenant only.
+            let matching = self.by_claim(hash).filter(|entry| {
+                let claims = entry.claimant();
+                *entry.key.namespace == *namespace
                     && claims.name != mine.name
                     && if hash == tenant { claims.tenant == mine.tenant } else { claims.same_database(mine) }
             });
-            found.extend(here.filter(|row| hash == tenant || row.claimant().tenant != mine.tenant));
+            found.extend(matching.filter(|entry| hash == tenant || entry.claimant().tenant != mine.tenant));
         }
         found
     }
 
     /// The older rivals of a schedule, their older rivals, and so on, by name. Each claim is walked once: a thousand schedules
     /// of one database are a thousand steps, not a million.
-    fn company(&self, namespace: &str, mine: &Claimant<'_>) -> HashMap<&str, &ScheduleEntry> {
+    fn older_rivals(&self, namespace: &str, mine: &Claimant<'_>) -> HashMap<&str, &ScheduleEntry> {
         let mut found = HashMap::new();
-        let mut open = Vec::from(both(namespace, mine));
+        let mut open = Vec::from(claims_of(namespace, mine));
         let mut walked: HashSet<u64> = open.iter().copied().collect();
         while let Some(hash) = open.pop() {
-            for row in self.by_claim(hash).filter(|row| *row.key.namespace == *namespace) {
-                if row.claimant().before(mine) && found.insert(&*row.key.name, row).is_none() {
-                    open.extend(claims(row).into_iter().filter(|hash| walked.insert(*hash)));
+            for entry in self.by_claim(hash).filter(|entry| *entry.key.namespace == *namespace) {
+                if entry.claimant().before(mine) && found.insert(&*entry.key.name, entry).is_none() {
+                    open.extend(claims(entry).into_iter().filter(|hash| walked.insert(*hash)));
                 }
             }
         }
@@ -131,12 +132,12 @@ impl Table {
     }
 
     fn by_claim(&self, hash: u64) -> impl Iterator<Item = &ScheduleEntry> {
-        self.claims.range((hash, 0)..=(hash, u32::MAX)).filter_map(|(_, place)| self.row(*place))
+        self.claims.range((hash, 0)..=(hash, u32::MAX)).filter_map(|(_, place)| self.entry(*place))
     }
 }
 
 impl ScheduleEntry {
-    /// What it claims, and since when.
+    /// What it claims, and since when: the input of the rule in `core::rivals`.
     fn claimant(&self) -> Claimant<'_> {
         Claimant {
             created: self.created,
@@ -158,11 +159,12 @@ fn claimant_of(object: &BackupSchedule) -> Claimant<'_> {
     }
 }
 
-/// When an object was created.
+/// Creation time of a BackupSchedule.
 pub fn created(object: &BackupSchedule) -> Option<DateTime<Utc>> {
     object.metadata.creation_timestamp.as_ref().and_then(instant)
 }
 
-fn both(namespace: &str, mine: &Claimant<'_>) -> [u64; 2] {
+/// The claims of a schedule, as the index stores them.
+fn claims_of(namespace: &str, mine: &Claimant<'_>) -> [u64; 2] {
     [claim(namespace, &["tenant", mine.tenant]), claim(namespace, &["database", mine.server, mine.database])]
 }

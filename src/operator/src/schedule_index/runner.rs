@@ -1,13 +1,13 @@
-//! From the watch of BackupSchedules to their reconciles: at most so many at once, never two of one schedule, each on the
-//! object as it is now. kube's Controller would keep whole objects, and look at all of them after every restart.
+//! Runs the reconciles of BackupSchedules: a bounded number at once, never two of one schedule, each on a fresh read.
+//! Not kube's Controller: that would store whole objects, and reconcile all of them after every restart.
 
-use super::next_look::{NextLook, first, settled};
-use super::watched::{Seen, sightings};
+use super::first_reconcile::{FirstReconcile, first_reconcile, is_idle};
+use super::watched::{WatchResult, watch_schedules};
 use super::{Change, Key, ScheduleEntry, ScheduleIndex, WatchedSchedule};
 use crate::context::Context;
 use crate::delay_queue::DelayQueue;
 use crate::error::ReconcileError;
-use crate::instrumented::{FIRST_RETRY, FailingSince, observed, retry_after};
+use crate::instrumented::{FIRST_RETRY, FailingSince, instrumented, retry_after};
 use crate::settings::Watch;
 use chrono::TimeDelta;
 use futures::StreamExt;
@@ -25,33 +25,33 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-/// A storage and a server count again so long after the first of several new or moved schedules,
+/// A storage and a server count their schedules again this long after the first of several changed specs.
 const RECOUNT: TimeDelta = TimeDelta::seconds(2);
-/// and so long after only their state changed.
-const RESTATE: TimeDelta = TimeDelta::seconds(30);
+/// A storage counts again this long after the first of several changes of state.
+const RECOUNT_STATE: TimeDelta = TimeDelta::seconds(30);
 
-/// Somebody else's word that leaves something open is looked at so long after.
-const UNSETTLED: TimeDelta = TimeDelta::seconds(10);
+/// Delay of a reconcile after a write of somebody else to a schedule that has something open.
+const RECHECK_OPEN: TimeDelta = TimeDelta::seconds(10);
 
-type Scoped = BoxStream<'static, (u16, Seen)>;
+type Scoped = BoxStream<'static, (u16, WatchResult)>;
 
-/// The watch, the table that it fills, and whose turn it is.
+/// The watch, the index that it fills, and the keys that are due.
 pub struct Runner {
-    fleet: ScheduleIndex,
+    index: ScheduleIndex,
     events: SelectAll<Scoped>,
-    /// Lists that each watch has begun.
+    /// Number of lists that each watch has caches_filled.
     lists: Vec<u32>,
-    /// Watches that have not listed everything once.
+    /// Watches that have not completed their first list.
     missing: HashSet<u16>,
     due: BoxStream<'static, Key>,
     filled: CancellationToken,
 }
 
-/// What became of a turn: whose it was, and how soon it wants another one.
-type Done = (Key, Option<Duration>);
+/// A finished reconcile: of which schedule, and the pause before the next try if it failed.
+type ReconcileEnd = (Key, Option<Duration>);
 
 impl Runner {
-    /// Starts the watch; nothing is asked before somebody runs it.
+    /// Builds the watch. No request is sent before it is run.
     pub fn start(
         client: &Client,
         watched: &Watch,
@@ -59,17 +59,17 @@ impl Runner {
     ) -> (Self, ScheduleIndex, CancellationToken) {
         let scopes = (0u16..).zip(watched.scopes());
         let events: Vec<Scoped> =
-            scopes.map(|(number, scope)| sightings(client, scope).map(move |event| (number, event)).boxed()).collect();
-        let (fleet, filled) = (ScheduleIndex::default(), CancellationToken::new());
+            scopes.map(|(number, scope)| watch_schedules(client, scope).map(move |event| (number, event)).boxed()).collect();
+        let (index, filled) = (ScheduleIndex::default(), CancellationToken::new());
         let runner = Self {
-            fleet: fleet.clone(),
+            index: index.clone(),
             lists: vec![0; events.len()],
             missing: (0u16..).take(events.len()).collect(),
             events: select_all(events),
             due,
             filled: filled.clone(),
         };
-        (runner, fleet, filled)
+        (runner, index, filled)
     }
 
     /// Runs reconciles until `stop` and until the last of them is done.
@@ -82,36 +82,36 @@ impl Runner {
         F: Future<Output = Result<Action, ReconcileError>> + Send + 'static,
     {
         let limit = usize::from(ctx.settings.concurrency.max(1));
-        let (mut turns, mut busy, mut again) = (JoinSet::<Done>::new(), HashSet::new(), HashSet::new());
-        let mut begun = false;
+        let (mut running, mut busy, mut again) = (JoinSet::<ReconcileEnd>::new(), HashSet::new(), HashSet::new());
+        let mut caches_filled = false;
         loop {
-            let free = begun && turns.len() < limit;
+            let free = caches_filled && running.len() < limit;
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
                 event = self.events.next() => match event {
-                    Some((scope, event)) => self.take(scope, event, &ctx),
+                    Some((scope, event)) => self.handle_event(scope, event, &ctx),
                     None => break,
                 },
-                Some(done) = turns.join_next() => finish(done, &mut busy, &mut again, &ctx.timers.schedules, &ctx),
-                // A budget that was counted over half the objects would be no budget.
-                () = ctx.caches.filled(), if !begun => begun = true,
+                Some(done) = running.join_next() => finish(done, &mut busy, &mut again, &ctx.timers.schedules, &ctx),
+                // A budget counted over half the objects would let too many Jobs start.
+                () = ctx.caches.filled(), if !caches_filled => caches_filled = true,
                 key = self.due.next(), if free => match key {
                     Some(key) if busy.contains(&key) => {
                         again.insert(key);
                     }
                     Some(key) => {
                         busy.insert(key.clone());
-                        turns.spawn(turn(key, ctx.clone(), reconcile));
+                        running.spawn(reconcile_current(key, ctx.clone(), reconcile));
                     }
                     None => break,
                 },
             }
         }
-        while turns.join_next().await.is_some() {}
+        while running.join_next().await.is_some() {}
     }
 
-    fn take(&mut self, scope: u16, event: Seen, ctx: &Context) {
+    fn handle_event(&mut self, scope: u16, event: WatchResult, ctx: &Context) {
         let list = self.lists.get(usize::from(scope)).copied().unwrap_or_default();
         match event {
             Ok(Event::Init) => {
@@ -119,78 +119,78 @@ impl Runner {
                     *list += 1;
                 }
             }
-            Ok(Event::InitApply(WatchedSchedule(object))) => self.saw(&object, scope, list, false, ctx),
-            Ok(Event::Apply(WatchedSchedule(object))) => self.saw(&object, scope, list, true, ctx),
+            Ok(Event::InitApply(WatchedSchedule(object))) => self.update(&object, scope, list, false, ctx),
+            Ok(Event::Apply(WatchedSchedule(object))) => self.update(&object, scope, list, true, ctx),
             Ok(Event::Delete(WatchedSchedule(object))) => {
-                if let Some(row) = self.fleet.remove(&Key::of(&object)) {
-                    forget(&self.fleet, &row, ctx);
+                if let Some(entry) = self.index.remove(&Key::of(&object)) {
+                    forget(&self.index, &entry, ctx);
                 }
             }
             Ok(Event::InitDone) => {
-                for row in self.fleet.sweep(scope, list) {
-                    forget(&self.fleet, &row, ctx);
+                for entry in self.index.sweep(scope, list) {
+                    forget(&self.index, &entry, ctx);
                 }
                 if self.missing.remove(&scope) && self.missing.is_empty() {
                     self.filled.cancel();
                 }
             }
-            Err(error) => warn!(%error, kind = "BackupSchedule", "the watch stumbled; it goes on"),
+            Err(error) => warn!(%error, kind = "BackupSchedule", "watch failed; retrying"),
         }
     }
 
-    fn saw(&self, object: &BackupSchedule, scope: u16, list: u32, live: bool, ctx: &Context) {
-        let before = self.missing.is_empty().then(|| self.fleet.get(&Key::of(object))).flatten();
-        let (key, change) = self.fleet.put(object, scope, list);
+    fn update(&self, object: &BackupSchedule, scope: u16, list: u32, live: bool, ctx: &Context) {
+        let before = self.missing.is_empty().then(|| self.index.get(&Key::of(object))).flatten();
+        let (key, change) = self.index.put(object, scope, list);
         let timer = &ctx.timers.schedules;
         match change {
-            Change::New => match first(object, ctx.now()) {
-                NextLook::Now => timer.call(key),
-                NextLook::At(at) => timer.schedule(key, at),
+            Change::New => match first_reconcile(object, ctx.now()) {
+                FirstReconcile::Now => timer.requeue_now(key),
+                FirstReconcile::At(at) => timer.schedule(key, at),
             },
-            Change::Spec => timer.call(key),
-            // The operator's own word comes back this way. Whatever is open has its own causes to be looked at: a Job's end,
-            // a time. Somebody else's word that leaves something open is looked at soon.
-            Change::Count | Change::Nothing if live && !settled(object) => {
-                timer.requeue_before(key, ctx.now() + UNSETTLED);
+            Change::Spec => timer.requeue_now(key),
+            // The operator's own status writes come back here, and need no reconcile: a Job's end or a time brings the next
+            // one. A write of somebody else that leaves something open is looked at soon.
+            Change::Count | Change::Nothing if live && !is_idle(object) => {
+                timer.requeue_before(key, ctx.now() + RECHECK_OPEN);
             }
             Change::Count | Change::Nothing => {}
         }
-        // While a list is read for the first time nobody counts: all do once it is complete.
+        // Nothing is counted during the first list: everything is once it is complete.
         if !self.missing.is_empty() || change == Change::Nothing {
             return;
         }
-        recount(&Place::of(object), change, ctx);
+        recount(&CountedIn::of(object), change, ctx);
         if change == Change::Count {
             return;
         }
-        // What it claimed until now somebody else may keep, and what it claims now nobody younger.
-        for row in before.iter().chain(self.fleet.get(&Key::of(object)).as_ref()) {
-            wake_heirs(&self.fleet, row, ctx);
+        // A younger rival may now get what this one claimed before, and loses what it claims now.
+        for entry in before.iter().chain(self.index.get(&Key::of(object)).as_ref()) {
+            wake_younger_rivals(&self.index, entry, ctx);
         }
         if let Some(old) = before {
-            recount(&Place::was(&old), change, ctx);
+            recount(&CountedIn::of_entry(&old), change, ctx);
         }
     }
 }
 
-/// It is gone.
-fn forget(fleet: &ScheduleIndex, row: &ScheduleEntry, ctx: &Context) {
-    ctx.timers.schedules.forget(row.key.clone());
-    recount(&Place::was(row), Change::Spec, ctx);
-    wake_heirs(fleet, row, ctx);
+/// Handles the deletion of a schedule: its counts, its delay-queue entry and its rivals.
+fn forget(index: &ScheduleIndex, entry: &ScheduleEntry, ctx: &Context) {
+    ctx.timers.schedules.forget(entry.key.clone());
+    recount(&CountedIn::of_entry(entry), Change::Spec, ctx);
+    wake_younger_rivals(index, entry, ctx);
 }
 
-fn wake_heirs(fleet: &ScheduleIndex, row: &ScheduleEntry, ctx: &Context) {
-    fleet.heirs(row).into_iter().for_each(|heir| ctx.timers.schedules.call(heir));
+fn wake_younger_rivals(index: &ScheduleIndex, entry: &ScheduleEntry, ctx: &Context) {
+    index.younger_rivals(entry).into_iter().for_each(|rival| ctx.timers.schedules.requeue_now(rival));
 }
 
-/// What counts a schedule.
-struct Place {
+/// The objects whose status counts a schedule.
+struct CountedIn {
     storage: ObjectRef<BackupStorage>,
     server: ObjectRef<DatabaseServer>,
 }
 
-impl Place {
+impl CountedIn {
     fn of(object: &BackupSchedule) -> Self {
         let namespace = object.namespace().unwrap_or_default();
         Self {
@@ -199,47 +199,48 @@ impl Place {
         }
     }
 
-    fn was(row: &ScheduleEntry) -> Self {
+    fn of_entry(entry: &ScheduleEntry) -> Self {
         Self {
-            storage: ObjectRef::new(&row.storage).within(&row.key.namespace),
-            server: ObjectRef::new(&row.server).within(&row.key.namespace),
+            storage: ObjectRef::new(&entry.storage).within(&entry.key.namespace),
+            server: ObjectRef::new(&entry.server).within(&entry.key.namespace),
         }
     }
 }
 
-/// Has the storage and the server of a schedule that changed count again, once for all changes of a moment.
-fn recount(place: &Place, change: Change, ctx: &Context) {
-    let after = if change == Change::Count { RESTATE } else { RECOUNT };
-    ctx.timers.storages.requeue_before(place.storage.clone(), ctx.now() + after);
+/// Reconciles the storage and the server of a changed schedule, once for all changes of a moment.
+fn recount(counted: &CountedIn, change: Change, ctx: &Context) {
+    let after = if change == Change::Count { RECOUNT_STATE } else { RECOUNT };
+    ctx.timers.storages.requeue_before(counted.storage.clone(), ctx.now() + after);
     if change != Change::Count {
-        ctx.timers.servers.requeue_before(place.server.clone(), ctx.now() + after);
+        ctx.timers.servers.requeue_before(counted.server.clone(), ctx.now() + after);
     }
 }
 
-/// One reconcile of the object as it is now.
-async fn turn<F>(key: Key, ctx: Arc<Context>, reconcile: fn(Arc<BackupSchedule>, Arc<Context>) -> F) -> Done
+/// Reads the object from the API server and reconciles it.
+async fn reconcile_current<F>(key: Key, ctx: Arc<Context>, reconcile: fn(Arc<BackupSchedule>, Arc<Context>) -> F) -> ReconcileEnd
 where
     F: Future<Output = Result<Action, ReconcileError>> + Send + 'static,
 {
     let api: Api<WatchedSchedule> = Api::namespaced(ctx.clients.write.clone(), &key.namespace);
     let object = match api.get_opt(&key.name).await {
         Ok(Some(WatchedSchedule(object))) => Arc::new(object),
-        // The watch takes its row away.
+        // The watch brings the deletion and removes the entry.
         Ok(None) => return (key, None),
         Err(error) => {
-            warn!(%error, namespace = %key.namespace, name = %key.name, "a BackupSchedule cannot be read; it is tried again");
+            warn!(%error, namespace = %key.namespace, name = %key.name, "BackupSchedule read failed; retrying");
             return (key, Some(FIRST_RETRY));
         }
     };
-    let retry = match observed(object.clone(), ctx.clone(), reconcile).await {
+    let retry = match instrumented(object.clone(), ctx.clone(), reconcile).await {
         Ok(_) => None,
         Err(error) => retry_after(object.failing_since(), &error, ctx.now()),
     };
     (key, retry)
 }
 
+/// Ends a reconcile: the schedule is free again, and queued if it became due meanwhile or failed.
 fn finish(
-    done: Result<Done, tokio::task::JoinError>,
+    done: Result<ReconcileEnd, tokio::task::JoinError>,
     busy: &mut HashSet<Key>,
     again: &mut HashSet<Key>,
     timer: &DelayQueue<Key>,
@@ -247,7 +248,7 @@ fn finish(
 ) {
     let (key, retry) = match done {
         Ok(done) => done,
-        // Nothing is known of whose turn it was: as with a panic anywhere else, the process starts over.
+        // A panicked task does not say which schedule it reconciled. As with any other panic, the process ends.
         Err(error) => match error.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),
             Err(_) => return,
@@ -255,7 +256,7 @@ fn finish(
     };
     busy.remove(&key);
     if again.remove(&key) {
-        timer.call(key);
+        timer.requeue_now(key);
     } else if let Some(retry) = retry {
         timer.schedule(key, ctx.now() + TimeDelta::from_std(retry).unwrap_or(TimeDelta::minutes(5)));
     }

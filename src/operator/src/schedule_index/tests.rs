@@ -1,4 +1,4 @@
-//! The table against a list that is walked: whatever is put, moved and taken, both say the same.
+//! Unit tests of the index. A property test compares its look-ups with a walk over all schedules.
 
 use super::*;
 use proptest::prelude::*;
@@ -23,90 +23,90 @@ fn key(name: &str) -> Key {
 
 #[test]
 fn a_list_that_is_read_again_takes_away_what_it_did_not_bring() {
-    let fleet = ScheduleIndex::default();
+    let index = ScheduleIndex::default();
     for name in ["a", "b", "c"] {
-        fleet.put(&schedule(name, name, "s", name, &json!(null)), 0, 1);
+        index.put(&schedule(name, name, "s", name, &json!(null)), 0, 1);
     }
-    fleet.put(&schedule("elsewhere", "x", "s", "x", &json!(null)), 1, 1);
-    assert_eq!(fleet.put(&schedule("a", "a", "s", "a", &json!(null)), 0, 2).1, Change::Nothing);
-    fleet.put(&schedule("c", "c", "t", "c", &json!(null)), 0, 2);
-    let gone: Vec<String> = fleet.sweep(0, 2).iter().map(|row| row.key.name.to_string()).collect();
-    assert_eq!((gone, fleet.len()), (vec!["b".to_owned()], 3));
-    assert_eq!((fleet.on_server("n", "s"), fleet.on_server("n", "t")), (2, 1));
+    index.put(&schedule("elsewhere", "x", "s", "x", &json!(null)), 1, 1);
+    assert_eq!(index.put(&schedule("a", "a", "s", "a", &json!(null)), 0, 2).1, Change::Nothing);
+    index.put(&schedule("c", "c", "t", "c", &json!(null)), 0, 2);
+    let gone: Vec<String> = index.sweep(0, 2).iter().map(|entry| entry.key.name.to_string()).collect();
+    assert_eq!((gone, index.len()), (vec!["b".to_owned()], 3));
+    assert_eq!((index.on_server("n", "s"), index.on_server("n", "t")), (2, 1));
 }
 
 #[test]
-fn a_change_says_whether_somebody_has_to_look_or_only_to_count() {
-    let fleet = ScheduleIndex::default();
+fn a_change_says_whether_to_reconcile_or_only_to_count() {
+    let index = ScheduleIndex::default();
     let fresh = |status: &str| json!({"conditions": [{"type": "Fresh", "status": status, "reason": "R"}]});
     let first = schedule("a", "a", "s", "a", &fresh("True"));
-    assert_eq!(fleet.put(&first, 0, 1).1, Change::New);
-    assert_eq!(fleet.put(&first, 0, 1).1, Change::Nothing);
-    assert_eq!(fleet.put(&schedule("a", "a", "s", "a", &fresh("False")), 0, 1).1, Change::Count);
+    assert_eq!(index.put(&first, 0, 1).1, Change::New);
+    assert_eq!(index.put(&first, 0, 1).1, Change::Nothing);
+    assert_eq!(index.put(&schedule("a", "a", "s", "a", &fresh("False")), 0, 1).1, Change::Count);
     let mut edited = first.clone();
     edited.metadata.generation = Some(2);
-    assert_eq!(fleet.put(&edited, 0, 1).1, Change::Spec);
+    assert_eq!(index.put(&edited, 0, 1).1, Change::Spec);
     edited.metadata.uid = Some("another".to_owned());
-    assert_eq!(fleet.put(&edited, 0, 1).1, Change::New);
-    assert_eq!(fleet.len(), 1);
+    assert_eq!(index.put(&edited, 0, 1).1, Change::New);
+    assert_eq!(index.len(), 1);
 }
 
 #[test]
-fn backups_that_are_kept_are_known_until_they_are_not() {
-    let fleet = ScheduleIndex::default();
+fn holds_of_last_good_backups_are_known_until_they_end() {
+    let index = ScheduleIndex::default();
     let kept = json!({"backups": [{
         "id": "20261122T021000Z-1a2b3c4d", "day": "2026-11-22", "snapshotTime": "2026-11-22T02:10:00Z", "bytes": 5, "rows": 1,
         "manifestSha256": "x", "heldUntil": "2026-12-01T00:00:00Z"
     }]});
-    fleet.put(&schedule("a", "a", "s", "a", &kept), 0, 1);
-    assert_eq!(fleet.kept("n")[0].1, "20261122T021000Z-1a2b3c4d");
-    assert_eq!(fleet.provable("n", "s", true)[0].backup, "20261122T021000Z-1a2b3c4d");
-    assert!(fleet.provable("n", "s", false).is_empty());
+    index.put(&schedule("a", "a", "s", "a", &kept), 0, 1);
+    assert_eq!(index.last_good_holds("n")[0].1, "20261122T021000Z-1a2b3c4d");
+    assert_eq!(index.drill_tenants("n", "s", true)[0].backup, "20261122T021000Z-1a2b3c4d");
+    assert!(index.drill_tenants("n", "s", false).is_empty());
     let mut asked = schedule("a", "a", "s", "a", &kept);
     asked.spec.trigger = serde_json::from_value(json!({"drill": "t-1"})).unwrap();
-    fleet.put(&asked, 0, 1);
-    assert_eq!(fleet.provable("n", "s", false)[0].wish.as_deref(), Some("t-1"));
-    fleet.put(&schedule("a", "a", "s", "a", &json!(null)), 0, 1);
-    assert!(fleet.kept("n").is_empty() && fleet.provable("n", "s", true).is_empty());
+    index.put(&asked, 0, 1);
+    assert_eq!(index.drill_tenants("n", "s", false)[0].requested.as_deref(), Some("t-1"));
+    index.put(&schedule("a", "a", "s", "a", &json!(null)), 0, 1);
+    assert!(index.last_good_holds("n").is_empty() && index.drill_tenants("n", "s", true).is_empty());
 }
 
 #[test]
 fn the_summary_counts_all_and_names_the_worst_first() {
-    let fleet = ScheduleIndex::default();
+    let index = ScheduleIndex::default();
     for n in 0..50 {
         let last = (n > 0).then(|| format!("2026-11-{:02}T00:00:00Z", n % 25 + 1));
         let fresh = if n % 2 == 0 { "False" } else { "True" };
         let status = json!({"lastSuccessfulTime": last, "conditions": [{"type": "Fresh", "status": fresh, "reason": "BackupIsStale"}]});
         let name = format!("t{n:02}");
-        fleet.put(&schedule(&name, &name, "s", &name, &status), 0, 1);
+        index.put(&schedule(&name, &name, "s", &name, &status), 0, 1);
     }
     let now = "2026-11-26T00:00:00Z".parse().unwrap();
-    let summary = fleet.summary("n", "b", now);
+    let summary = index.summary("n", "b", now);
     assert_eq!((summary.schedules, summary.fresh, summary.stale, summary.troubled), (50, 25, 25, 25));
     assert_eq!(summary.worst.len(), 20);
     assert_eq!((summary.worst[0].name.as_str(), summary.worst[0].last_backup), ("t00", None));
     assert!(summary.worst[1..].is_sorted_by_key(|worst| worst.last_backup));
-    assert_eq!(fleet.summary("n", "other", now).schedules, 0);
-    let ages = fleet.ages(now);
+    assert_eq!(index.summary("n", "other", now).schedules, 0);
+    let ages = index.ages(now);
     assert_eq!(ages.labelled().map(|(_, count)| count).sum::<i64>(), 50);
     assert_eq!(ages.labelled().find(|(label, _)| *label == "none"), Some(("none", 1)));
 }
 
 #[test]
-fn a_rival_keeps_nothing_that_is_refused_or_on_its_way_out_or_names_what_is_not_there() {
+fn a_rival_that_is_refused_or_deleted_or_names_missing_objects_holds_nothing() {
     let aged = |name: &str, second: u32, server: &str, status: &Value| {
         let mut object = schedule(name, "t", server, "d", status);
         object.metadata.creation_timestamp =
             serde_json::from_value(json!(format!("2026-11-22T00:00:{second:02}Z"))).unwrap();
         object
     };
-    let fleet = ScheduleIndex::default();
+    let index = ScheduleIndex::default();
     let (first, second) = (aged("b", 1, "s", &json!(null)), aged("a", 2, "s", &json!(null)));
     let older = |object: &BackupSchedule| {
-        fleet.put(object, 0, 1);
-        fleet.rivals(&second, |row| &*row.server == "s").holder.map(|holder| (holder.name, holder.suspended))
+        index.put(object, 0, 1);
+        index.rivals(&second, |entry| &*entry.server == "s").holder.map(|holder| (holder.name, holder.suspended))
     };
-    fleet.put(&second, 0, 1);
+    index.put(&second, 0, 1);
     let mut suspended = first.clone();
     suspended.spec.suspend = true;
     let mut unreadable = first.clone();
@@ -114,17 +114,17 @@ fn a_rival_keeps_nothing_that_is_refused_or_on_its_way_out_or_names_what_is_not_
     let mut leaving = first.clone();
     leaving.metadata.deletion_timestamp = first.metadata.creation_timestamp.clone();
     assert_eq!(older(&first), Some(("b".to_owned(), false)));
-    assert_eq!(older(&suspended), Some(("b".to_owned(), true)), "it keeps what it claims");
+    assert_eq!(older(&suspended), Some(("b".to_owned(), true)), "a suspended schedule stays the holder");
     for other in [unreadable, leaving, aged("b", 1, "gone", &json!(null)), aged("b", 3, "s", &json!(null))] {
         assert_eq!(older(&other), None, "{other:?}");
     }
-    fleet.put(&first, 0, 1);
-    assert_eq!(fleet.rivals(&first, |_| true).holder, None, "the first is not disturbed");
+    index.put(&first, 0, 1);
+    assert_eq!(index.rivals(&first, |_| true).holder, None, "the first is not disturbed");
     let refused = json!({"conditions": [{"type": "Ready", "status": "False", "reason": "Duplicate"}]});
-    let row = |object: &BackupSchedule| ScheduleEntry::of(object, &mut Texts::default());
-    assert_eq!(fleet.heirs(&row(&first)), [key("a")]);
-    assert_eq!(fleet.heirs(&row(&second)), [], "the older one lost nothing to it");
-    assert_eq!(fleet.heirs(&row(&aged("b", 1, "s", &refused))), [], "it kept nothing");
+    let entry = |object: &BackupSchedule| ScheduleEntry::of(object, &mut StringPool::default());
+    assert_eq!(index.younger_rivals(&entry(&first)), [key("a")]);
+    assert_eq!(index.younger_rivals(&entry(&second)), [], "the older one loses nothing to it");
+    assert_eq!(index.younger_rivals(&entry(&aged("b", 1, "s", &refused))), [], "it held nothing");
 }
 
 proptest! {
@@ -132,17 +132,17 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
     #[test]
     fn rivals_are_found_as_by_walking_all(steps in prop::collection::vec((0u8..12, 0u8..5, 0u8..3, 0u8..5, any::<bool>()), 1..120)) {
-        let fleet = ScheduleIndex::default();
+        let index = ScheduleIndex::default();
         let mut all: std::collections::HashMap<u8, BackupSchedule> = std::collections::HashMap::new();
         for (name, tenant, server, database, gone) in steps {
             let object = schedule(
                 &format!("a{name}"), &format!("t{tenant}"), &format!("s{server}"), &format!("d{database}"), &json!(null),
             );
             if gone {
-                fleet.remove(&key(&format!("a{name}")));
+                index.remove(&key(&format!("a{name}")));
                 all.remove(&name);
             } else {
-                fleet.put(&object, 0, 1);
+                index.put(&object, 0, 1);
                 all.insert(name, object.clone());
             }
             let spec = |o: &BackupSchedule| (o.spec.tenant.id.clone(), o.spec.database.server_ref.name.clone(), o.spec.database.name.clone());
@@ -152,10 +152,10 @@ proptest! {
                 .filter(|other| { let s = spec(other); s.0 == mine.0 || (s.1 == mine.1 && s.2 == mine.2) })
                 .filter_map(|other| other.metadata.name.clone())
                 .collect();
-            let found: BTreeSet<String> = fleet.rivals(&object, |_| true).all.into_iter().map(|rival| rival.name.to_string()).collect();
+            let found: BTreeSet<String> = index.rivals(&object, |_| true).all.into_iter().map(|rival| rival.name.to_string()).collect();
             prop_assert_eq!(found, walked);
-            prop_assert_eq!(fleet.len(), all.len());
-            let on: i32 = (0..3).map(|n| fleet.on_server("n", &format!("s{n}"))).sum();
+            prop_assert_eq!(index.len(), all.len());
+            let on: i32 = (0..3).map(|n| index.on_server("n", &format!("s{n}"))).sum();
             prop_assert_eq!(usize::try_from(on).unwrap(), all.len());
         }
     }

@@ -1,5 +1,5 @@
-//! BackupSchedules as the watch brings them: without the fields that nobody reads (managedFields are half of an object's
-//! bytes), one at a time where the server streams its lists, page by page where it does not.
+//! The watch of BackupSchedules. Objects are read without the metadata that nobody uses (managedFields are half of their
+//! bytes). Lists are streamed where the API server can, else paged.
 
 use crate::namespaced_watch;
 use futures::StreamExt;
@@ -14,16 +14,16 @@ use serde::Deserialize;
 use std::borrow::Cow;
 use tracing::info;
 
-/// Objects of a list that is not streamed come in pages of this many.
+/// Objects in one page of a list that is not streamed.
 const PAGE: u32 = 500;
 
-/// A BackupSchedule, read with the metadata that the operator looks at.
+/// A BackupSchedule with only the metadata that the operator reads.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(from = "Raw")]
+#[serde(from = "RawSchedule")]
 pub struct WatchedSchedule(pub BackupSchedule);
 
 #[derive(Deserialize)]
-struct Raw {
+struct RawSchedule {
     metadata: Meta,
     spec: BackupScheduleSpec,
     #[serde(default)]
@@ -42,8 +42,8 @@ struct Meta {
     deletion_timestamp: Option<Time>,
 }
 
-impl From<Raw> for WatchedSchedule {
-    fn from(raw: Raw) -> Self {
+impl From<RawSchedule> for WatchedSchedule {
+    fn from(raw: RawSchedule) -> Self {
         let Meta { name, namespace, uid, resource_version, generation, creation_timestamp, deletion_timestamp } =
             raw.metadata;
         let metadata = ObjectMeta {
@@ -84,12 +84,12 @@ impl Resource for WatchedSchedule {
     }
 }
 
-/// What a watch says, or why it stumbled.
-pub type Seen = Result<Event<WatchedSchedule>, watcher::Error>;
+/// An event of the watch, or why the watch failed.
+pub type WatchResult = Result<Event<WatchedSchedule>, watcher::Error>;
 
-/// The watch of one namespace or of all, for ever: it asks for a streamed list, and for pages once a server has said that
-/// it has none (before 1.34, or switched off).
-pub fn sightings(client: &Client, scope: Option<&str>) -> BoxStream<'static, Seen> {
+/// The endless watch of one namespace, or of all. It asks for a streamed list. Once the server has refused that (before
+/// Kubernetes 1.34, or switched off), it lists page by page.
+pub fn watch_schedules(client: &Client, scope: Option<&str>) -> BoxStream<'static, WatchResult> {
     let api = namespaced_watch::api::<WatchedSchedule>(client, scope);
     let paged = {
         let api = api.clone();
@@ -103,7 +103,7 @@ pub fn sightings(client: &Client, scope: Option<&str>) -> BoxStream<'static, See
             && refuses_streams(error)
             && let Some(paged) = paged.take()
         {
-            info!("this API server streams no lists: BackupSchedules are listed page by page");
+            info!("streaming list refused by the API server; listing BackupSchedules page by page");
             events = paged();
         }
         Some((event, (events, paged)))
@@ -111,6 +111,7 @@ pub fn sightings(client: &Client, scope: Option<&str>) -> BoxStream<'static, See
     .boxed()
 }
 
+/// Whether the API server said that it has no streaming lists.
 fn refuses_streams(error: &watcher::Error) -> bool {
     match error {
         watcher::Error::WatchStartFailed(kube::Error::Api(status)) => matches!(status.code, 400 | 422),
@@ -125,7 +126,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn what_is_kept_of_an_object_is_what_the_operator_reads() {
+    fn an_object_is_read_with_all_that_the_operator_uses() {
         let object = json!({
             "apiVersion": "sennight.dev/v1alpha1", "kind": "BackupSchedule",
             "metadata": {

@@ -30,7 +30,7 @@ use std::sync::Arc;
 
 /// Why a drill that is due cannot be run.
 #[derive(Debug, thiserror::Error, strum::IntoStaticStr)]
-enum Obstacle {
+enum DrillObstacle {
     #[error("the DatabaseServer that spec.drill.serverRef names, or its restoreCredentialsSecretRef, is missing")]
     NoScratchServer,
     #[error("the BackupStorage of the BackupSchedule is missing, or the backup is gone")]
@@ -50,7 +50,7 @@ pub async fn round(
     if let Some(run) = drills.running.take() {
         let Some(ended) = ended(server, &run, ctx).await? else { return Ok(Some(look)) };
         ctx.timers.schedules.requeue_before(Key::new(&namespace, &ended.schedule), now + TimeDelta::seconds(5));
-        tell(server, &ended, ctx).await;
+        report_end(server, &ended, ctx).await;
         remember(&mut drills.last, ended);
         write_down(server, status, drills, ctx);
         return Ok(Some(now));
@@ -65,10 +65,10 @@ pub async fn round(
     let worker = match worker(server, &schedule, &candidate, tries, ctx) {
         Ok(worker) => worker,
         // The condition says so; nobody waits for an answer.
-        Err(Obstacle::NoScratchServer) if candidate.asked.is_none() => return Ok(Some(look)),
+        Err(DrillObstacle::NoScratchServer) if candidate.asked.is_none() => return Ok(Some(look)),
         Err(obstacle) => {
             let mut drills = drills;
-            remember(&mut drills.last, impossible(candidate, &obstacle, now));
+            remember(&mut drills.last, drill_not_started(candidate, &obstacle, now));
             write_down(server, status, drills, ctx);
             return Ok(Some(look));
         }
@@ -78,7 +78,7 @@ pub async fn round(
     let owner = worker.owner.uid.clone();
     let made = create_or_adopt(&api, &job, |there| there.owner_references().iter().any(|o| o.uid == owner)).await?;
     let (Created::New(job) | Created::Adopted(job)) = made else { return Ok(Some(look)) };
-    status.drill = Some(DrillStatus { running: Some(begun(candidate, &job, now)), ..drills });
+    status.drill = Some(DrillStatus { running: Some(running_drill(candidate, &job, now)), ..drills });
     Ok(Some(look))
 }
 
@@ -95,7 +95,7 @@ fn write_down(
 ) -> (DrillStatus, Vec<DrillCandidate>) {
     let (per_day, now) = (per_day(server), ctx.now());
     let namespace = server.namespace().unwrap_or_default();
-    let provable = ctx.caches.schedules.provable(&namespace, &server.name_any(), per_day > 0);
+    let provable = ctx.caches.schedules.drill_tenants(&namespace, &server.name_any(), per_day > 0);
     let tenants: Vec<DrillCandidate> = provable.into_iter().map(|tenant| candidate(tenant, &drills.last)).collect();
     keep_count(&mut drills, per_day, &tenants, now);
     let wanted = per_day > 0 || server.spec.drill.as_ref().is_some_and(|drill| drill.server_ref.is_some());
@@ -109,7 +109,7 @@ fn write_down(
     (drills, tenants)
 }
 
-fn begun(candidate: DrillCandidate, job: &Job, now: DateTime<Utc>) -> DrillRun {
+fn running_drill(candidate: DrillCandidate, job: &Job, now: DateTime<Utc>) -> DrillRun {
     DrillRun {
         schedule: candidate.schedule,
         backup: candidate.backup,
@@ -125,7 +125,7 @@ fn begun(candidate: DrillCandidate, job: &Job, now: DateTime<Utc>) -> DrillRun {
 }
 
 /// A drill that could not begin: somebody waits for that word, or others for their turn.
-fn impossible(candidate: DrillCandidate, obstacle: &Obstacle, now: DateTime<Utc>) -> DrillRun {
+fn drill_not_started(candidate: DrillCandidate, obstacle: &DrillObstacle, now: DateTime<Utc>) -> DrillRun {
     let reason: &'static str = obstacle.into();
     DrillRun {
         schedule: candidate.schedule,
@@ -141,7 +141,7 @@ fn impossible(candidate: DrillCandidate, obstacle: &Obstacle, now: DateTime<Utc>
     }
 }
 
-async fn tell(server: &DatabaseServer, ended: &DrillRun, ctx: &Context) {
+async fn report_end(server: &DatabaseServer, ended: &DrillRun, ctx: &Context) {
     ctx.metrics.drill_ended(ended.proven, ended.reason.as_deref());
     if let (Some(reason), Some(message)) = (&ended.reason, &ended.message) {
         let note = format!("{}, backup {}: {reason}: {message}", ended.schedule, ended.backup);
@@ -150,7 +150,7 @@ async fn tell(server: &DatabaseServer, ended: &DrillRun, ctx: &Context) {
             Some(_) => (EventType::Warning, "DrillFailed"),
             None => (EventType::Normal, "DrillInterrupted"),
         };
-        ctx.observer.event(server, type_, event, "Drill", &note).await;
+        ctx.reconcile_metrics.publish_event(server, type_, event, "Drill", &note).await;
     }
 }
 
@@ -197,12 +197,12 @@ fn worker(
     candidate: &DrillCandidate,
     tries: usize,
     ctx: &Context,
-) -> Result<WorkerJob, Obstacle> {
+) -> Result<WorkerJob, DrillObstacle> {
     let namespace = server.namespace().unwrap_or_default();
-    let (scratch, secret) = scratch(server, ctx).ok_or(Obstacle::NoScratchServer)?;
-    let bucket = storage(schedule, ctx).ok_or(Obstacle::BackupGone)?;
+    let (scratch, secret) = scratch(server, ctx).ok_or(DrillObstacle::NoScratchServer)?;
+    let bucket = storage(schedule, ctx).ok_or(DrillObstacle::BackupGone)?;
     let points = schedule.status.as_ref().map(|status| status.backups.as_slice()).unwrap_or_default();
-    let point = points.iter().find(|p| p.id == candidate.backup).ok_or(Obstacle::BackupGone)?;
+    let point = points.iter().find(|p| p.id == candidate.backup).ok_or(DrillObstacle::BackupGone)?;
     let (target, mut mounts) = targets::database(&scratch, &scratch.spec.maintenance_database, &secret);
     let (storage, storage_mounts) = targets::storage(&bucket);
     mounts.extend(storage_mounts);
@@ -213,8 +213,8 @@ fn worker(
         name: schedule.name_any(),
         identity: targets::identity(schedule, server),
         backup: BackupRef {
-            prefix: point.prefix.clone().ok_or(Obstacle::BackupGone)?,
-            id: point.id.parse().map_err(|_| Obstacle::BackupGone)?,
+            prefix: point.prefix.clone().ok_or(DrillObstacle::BackupGone)?,
+            id: point.id.parse().map_err(|_| DrillObstacle::BackupGone)?,
             // A manifest that was put in its place since is another one.
             manifest_sha256: Some(point.manifest_sha256.clone()),
         },
@@ -224,7 +224,7 @@ fn worker(
     Ok(WorkerJob {
         name: drill_job(&candidate.uid, &candidate.backup, &why),
         namespace,
-        owner: bucket.controller_owner_ref(&()).ok_or(Obstacle::BackupGone)?,
+        owner: bucket.controller_owner_ref(&()).ok_or(DrillObstacle::BackupGone)?,
         labels: BTreeMap::from([label(labels::SERVER, &scratch.name_any()), label(labels::STEP, "drill")]),
         annotations: BTreeMap::new(),
         task: Task::Drill(task),

@@ -1,7 +1,7 @@
 //! What the drills that ended say: of each tenant's backup, and of the server. Pure.
 
 use crate::instrumented::cut;
-use crate::schedule_index::Provable;
+use crate::schedule_index::DrillTenant;
 use chrono::{DateTime, Utc};
 use sennight_api::conditions::ServerCondition;
 use sennight_api::database_server::{DrillRun, DrillStatus};
@@ -39,12 +39,12 @@ pub fn verdict(
 }
 
 /// A tenant as the decision sees it.
-pub fn candidate(tenant: Provable, last: &[DrillRun]) -> DrillCandidate {
+pub fn candidate(tenant: DrillTenant, last: &[DrillRun]) -> DrillCandidate {
     let mine = || last.iter().filter(|run| run.schedule == tenant.schedule);
     let tried = mine().map(|run| run.started_at).max();
     let interrupted = mine().take_while(|run| run.proven.is_none()).count();
     // The server's own list is the first to know of an answer.
-    let asked = tenant.wish.filter(|wish| !is_answered(last, &tenant.schedule, wish));
+    let asked = tenant.requested.filter(|wish| !is_answered(last, &tenant.schedule, wish));
     DrillCandidate {
         asked,
         tried,
@@ -203,9 +203,9 @@ mod tests {
         DrillRun { trigger: Some(token.into()), ..run(schedule, proven) }
     }
 
-    fn tenant(name: &str) -> Provable {
+    fn tenant(name: &str) -> DrillTenant {
         let (backup, wish) = ("c".into(), Some("t".into()));
-        Provable { schedule: name.into(), uid: name.into(), backup, created: None, proven: None, wish }
+        DrillTenant { schedule: name.into(), uid: name.into(), backup, created: None, proven: None, requested: wish }
     }
 
     #[test]

@@ -43,13 +43,13 @@ async fn reconcile(server: Arc<DatabaseServer>, ctx: Arc<Context>) -> Result<Act
     let checked = validate::check(&server.spec);
     let namespace = server.namespace().unwrap_or_default();
     let name = server.name_any();
-    let dumping = ctx.jobs.running(JobKind::Dump, &namespace, &name).here;
+    let dumping = ctx.jobs.running(JobKind::Dump, &namespace, &name).on_server;
     let counts = Counts { schedules: ctx.caches.schedules.on_server(&namespace, &name), dumping };
     let mut status = status(&server, &checked, &counts, ctx.now());
     let told = server.status.as_ref().and_then(|status| status.active_dumps);
     let interval = ctx.settings.timing.storage_interval;
     let changed = told.is_some() && told != status.active_dumps;
-    if changed && !ctx.paces.may(&server.uid().unwrap_or_default(), interval, ctx.now()) {
+    if changed && !ctx.count_writes.allow(&server.uid().unwrap_or_default(), interval, ctx.now()) {
         status.active_dumps = told;
     }
     let drill = drill::round(&server, &mut status, &ctx).await?;
@@ -64,12 +64,12 @@ async fn reconcile(server: Arc<DatabaseServer>, ctx: Arc<Context>) -> Result<Act
 /// as a reason to look again: in a busy night that would be a write a Job and server, for a figure that people look at now
 /// and then.
 #[derive(Debug, Default)]
-pub struct Paces(Mutex<HashMap<String, DateTime<Utc>>>);
+pub struct CountWrites(Mutex<HashMap<String, DateTime<Utc>>>);
 
-impl Paces {
+impl CountWrites {
     /// Whether the count may be written now: once in a quarter of an hour by default. Each five minutes, those of 200 servers
     /// were one write to seven backups in a window of six hours for 100,000 tenants.
-    fn may(&self, uid: &str, interval: Duration, now: DateTime<Utc>) -> bool {
+    fn allow(&self, uid: &str, interval: Duration, now: DateTime<Utc>) -> bool {
         let pause = TimeDelta::from_std(interval * 3 / 2).unwrap_or_default();
         let mut last = self.0.lock();
         // Servers that are gone leave nothing behind.
@@ -140,11 +140,11 @@ mod tests {
 
     #[test]
     fn i8_a_servers_count_of_running_dumps_is_written_once_in_a_quarter_of_an_hour_and_one_that_is_gone_is_forgotten() {
-        let (paces, interval) = (Paces::default(), Duration::from_mins(10));
+        let (paces, interval) = (CountWrites::default(), Duration::from_mins(10));
         let at = |minute: i64| DateTime::UNIX_EPOCH + TimeDelta::minutes(minute);
-        let night: Vec<i64> = (0..60).filter(|minute| paces.may("a", interval, at(*minute))).collect();
+        let night: Vec<i64> = (0..60).filter(|minute| paces.allow("a", interval, at(*minute))).collect();
         assert_eq!(night, [0, 15, 30, 45]);
-        assert!(paces.may("b", interval, at(80)));
+        assert!(paces.allow("b", interval, at(80)));
         assert_eq!(paces.0.lock().len(), 1);
     }
 

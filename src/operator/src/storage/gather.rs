@@ -28,7 +28,7 @@ pub async fn gather(storage: &BackupStorage, ctx: &Context) -> Findings {
             let store = store.with_capabilities(capabilities);
             Findings {
                 rules: rules(storage, ctx, &store).await,
-                patrol: patrol::go_on(storage, ctx, &store).await,
+                patrol: patrol::continue_walk(storage, ctx, &store).await,
                 capabilities: Ok(capabilities),
             }
         }

@@ -43,7 +43,7 @@ pub async fn run(feed: Informer<BackupStorage>, ctx: Arc<Context>, stop: Cancell
 
 async fn reconcile(storage: Arc<BackupStorage>, ctx: Arc<Context>) -> Result<Action, ReconcileError> {
     let interval = ctx.settings.timing.storage_interval;
-    let wait = next_look(&storage, ctx.now(), interval);
+    let wait = until_next_probe(&storage, ctx.now(), interval);
     if !wait.is_zero() {
         let status = storage.status.clone().unwrap_or_default();
         let held = write(&storage, status, &ctx).await?;
@@ -55,7 +55,7 @@ async fn reconcile(storage: Arc<BackupStorage>, ctx: Arc<Context>) -> Result<Act
     let held = write(&storage, status, &ctx).await?;
     if let Some(alarm) = news {
         let note = alarm.message.unwrap_or_default();
-        ctx.observer.event(&*storage, EventType::Warning, &alarm.reason, "Patrol", &note).await;
+        ctx.reconcile_metrics.publish_event(&*storage, EventType::Warning, &alarm.reason, "Patrol", &note).await;
     }
     report::failure(found)?;
     Ok(ctx.requeue(soonest(interval, held, ctx.now())))
@@ -63,7 +63,7 @@ async fn reconcile(storage: Arc<BackupStorage>, ctx: Arc<Context>) -> Result<Act
 
 /// How long until the bucket is to be looked at again; zero is now. A wake-up in between only counts the fleet: the
 /// status that a look writes would otherwise be the next look's cause.
-fn next_look(storage: &BackupStorage, now: DateTime<Utc>, interval: Duration) -> Duration {
+fn until_next_probe(storage: &BackupStorage, now: DateTime<Utc>, interval: Duration) -> Duration {
     let Some(status) = &storage.status else {
         return Duration::ZERO;
     };
@@ -96,7 +96,7 @@ async fn write(
 ) -> Result<Option<DateTime<Utc>>, VerbError> {
     let namespace = storage.namespace().unwrap_or_default();
     let counted = ctx.caches.schedules.summary(&namespace, &storage.name_any(), ctx.now());
-    let (fleet, held) = report::fleet(status.summary.take(), counted);
+    let (fleet, held) = report::paced_summary(status.summary.take(), counted);
     status.summary = Some(fleet);
     if let Some(intact) = ctx.authority.last() {
         let condition = report::authority(&intact).observed(storage.metadata.generation);
@@ -156,12 +156,12 @@ mod tests {
         ];
         for (case, storage, now, wanted) in cases {
             let now = DateTime::from_timestamp(now, 0).unwrap();
-            let wait = next_look(&storage, now, Duration::from_mins(10));
+            let wait = until_next_probe(&storage, now, Duration::from_mins(10));
             assert_eq!(wait, Duration::from_secs(wanted), "{case}");
         }
         let mut new = storage(true, 0, 0, 2);
         new.status = None;
-        assert_eq!(next_look(&new, Utc::now(), Duration::from_mins(10)), Duration::ZERO);
+        assert_eq!(until_next_probe(&new, Utc::now(), Duration::from_mins(10)), Duration::ZERO);
     }
 
     #[test]

@@ -32,7 +32,7 @@ impl Patrols {
         self.0.lock().remove(uid)
     }
 
-    fn keep(&self, uid: String, generation: Option<i64>, walk: Walk) {
+    fn put_back(&self, uid: String, generation: Option<i64>, walk: Walk) {
         self.0.lock().insert(uid, (generation, walk));
     }
 }
@@ -47,7 +47,7 @@ pub fn enforcer(mode: LifecycleMode, capabilities: Capabilities) -> Enforcer {
 }
 
 /// Goes on with the walk under way, or begins one if it is time.
-pub async fn go_on(storage: &BackupStorage, ctx: &Context, store: &Store) -> Option<Result<Tally, StoreError>> {
+pub async fn continue_walk(storage: &BackupStorage, ctx: &Context, store: &Store) -> Option<Result<Tally, StoreError>> {
     let (uid, generation, now) = (storage.uid().unwrap_or_default(), storage.metadata.generation, ctx.now());
     let orders = orders(storage, store.capabilities(), now);
     // Another spec, other orders.
@@ -65,11 +65,11 @@ pub async fn go_on(storage: &BackupStorage, ctx: &Context, store: &Store) -> Opt
     match ended {
         Ok(Ok(true)) => Some(Ok(walk.tally().clone())),
         Ok(Ok(false)) | Err(_) => {
-            ctx.patrols.keep(uid, generation, walk);
+            ctx.patrols.put_back(uid, generation, walk);
             None
         }
         Ok(Err(error)) => {
-            ctx.patrols.keep(uid, generation, walk);
+            ctx.patrols.put_back(uid, generation, walk);
             Some(Err(error))
         }
     }
@@ -112,7 +112,7 @@ impl Needs {
 
 fn needs(storage: &BackupStorage, ctx: &Context) -> Needs {
     let namespace = storage.namespace().unwrap_or_default();
-    let kept = ctx.caches.schedules.kept(&namespace);
+    let kept = ctx.caches.schedules.last_good_holds(&namespace);
     let requests = ctx.caches.requests.state_filter(|r| r.metadata.namespace.as_ref() == Some(&namespace));
     Needs { backups: needed(kept, &requests), namespace }
 }

@@ -117,7 +117,7 @@ pub fn alarm(storage: &BackupStorage, status: &BackupStorageStatus) -> Option<Co
 
 /// The fleet as it was counted now, or as it was told a moment ago: then also when it may be told anew. The time alone is no
 /// news, until it is some minutes old.
-pub fn fleet(before: Option<ScheduleSummary>, now: ScheduleSummary) -> (ScheduleSummary, Option<DateTime<Utc>>) {
+pub fn paced_summary(before: Option<ScheduleSummary>, now: ScheduleSummary) -> (ScheduleSummary, Option<DateTime<Utc>>) {
     let times = before.as_ref().and_then(|before| before.counted_at).zip(now.counted_at);
     // A count of the future is of a clock that was set back.
     let (Some(before), Some((then, at))) = (before, times.filter(|(then, at)| then <= at)) else { return (now, None) };
@@ -288,7 +288,7 @@ mod tests {
     fn i8_a_busy_night_writes_a_count_each_half_minute_however_often_it_is_made() {
         let (mut told, mut writes, mut due) = (count(0, 0), 0, None);
         for second in 1..=600 {
-            let (next, held) = fleet(Some(told.clone()), count(second, i32::try_from(second).unwrap()));
+            let (next, held) = paced_summary(Some(told.clone()), count(second, i32::try_from(second).unwrap()));
             writes += i32::from(next != told);
             assert_eq!(held.is_some(), next == told, "what is held back has its time");
             (told, due) = (next, held);
@@ -298,11 +298,11 @@ mod tests {
 
     #[test]
     fn a_count_that_changed_nothing_is_told_again_after_minutes_and_one_of_the_future_at_once() {
-        assert_eq!(fleet(Some(count(0, 1)), count(200, 1)), (count(0, 1), None));
-        assert_eq!(fleet(Some(count(0, 1)), count(300, 1)), (count(300, 1), None));
-        assert_eq!(fleet(Some(count(10, 1)), count(20, 2)), (count(10, 1), DateTime::from_timestamp(40, 0)));
-        assert_eq!(fleet(Some(count(900, 1)), count(20, 1)), (count(20, 1), None));
-        assert_eq!(fleet(None, count(20, 1)), (count(20, 1), None));
+        assert_eq!(paced_summary(Some(count(0, 1)), count(200, 1)), (count(0, 1), None));
+        assert_eq!(paced_summary(Some(count(0, 1)), count(300, 1)), (count(300, 1), None));
+        assert_eq!(paced_summary(Some(count(10, 1)), count(20, 2)), (count(10, 1), DateTime::from_timestamp(40, 0)));
+        assert_eq!(paced_summary(Some(count(900, 1)), count(20, 1)), (count(20, 1), None));
+        assert_eq!(paced_summary(None, count(20, 1)), (count(20, 1), None));
     }
 
     #[test]

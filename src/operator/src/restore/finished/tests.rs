@@ -147,13 +147,13 @@ fn answers(other: &RestoreRequest) -> Vec<String> {
     let own = (other.name_any(), other.namespace(), other.uid(), other.resource_version(), other.creation_timestamp());
     vec![
         format!("{own:?} {:?} {:?} {:?}", other.spec.schedule_ref, other.spec.mode, other.spec.undo_of),
-        format!("{} {} {}", open_requests::is_open(other), authority::triable(other), authority::refundable(other)),
+        format!("{} {} {}", open_requests::is_open(other), authority::accepts_forgery_test(other), authority::accepts_refund_test(other)),
         format!("{:?} {}", payments::owed(other), nothing_owed(other)),
-        format!("{:?}", payments::same(&asker, other)),
+        format!("{:?}", payments::same_reference(&asker, other)),
         format!("{:?}", gather::measured(other)),
-        format!("{} {:?} {:?}", undo::swapped(other), undo::brought(other), undo::committed(other)),
+        format!("{} {:?} {:?}", undo::swapped(other), undo::live_oid_after(other), undo::committed_at(other)),
         format!("{:?}", undo::undoing(&full, &[Arc::new(other.clone())])),
-        format!("{} {:?} {:?}", cleanup::settled(status), status.previous_database, status.claim),
+        format!("{} {:?} {:?}", cleanup::nothing_left(status), status.previous_database, status.claim),
         format!("{:?} {}", status.waiting_on, is_true(&status.conditions, RequestCondition::RefundDue)),
         format!("{:?}", status.backup.as_ref().map(|backup| &backup.id)),
     ]
@@ -168,7 +168,7 @@ fn what_is_kept_of_a_request_at_rest_answers_all_that_others_ask() {
         let (name, size) = (whole.name_any(), |r: &RestoreRequest| serde_json::to_vec(r).unwrap().len());
         assert!(kept.status.as_ref().unwrap().compacted, "{name}");
         assert!(size(&kept) < size(&whole), "{name}");
-        assert!(resting(&kept), "{name}: it is not looked at");
+        assert!(is_closed(&kept), "{name}: it is not looked at");
         assert_eq!(answers(&kept), answers(&whole), "{name}");
         told.extend(answers(&whole));
     }

@@ -3,7 +3,7 @@
 use super::gather::ObservedRequest;
 use super::job_results;
 use crate::context::Context;
-use crate::error::NoWork;
+use crate::error::TaskUnavailable;
 use crate::settings::Timing;
 use crate::targets;
 use crate::worker_job::{Mount, WorkerJob, labels};
@@ -37,11 +37,11 @@ pub fn worker(
     backup: Option<&BackupRef>,
     seen: &ObservedRequest,
     ctx: &Context,
-) -> Result<WorkerJob, NoWork> {
+) -> Result<WorkerJob, TaskUnavailable> {
     let world = seen.schedule.as_deref().zip(seen.server.as_deref()).zip(seen.storage.as_deref());
-    let ((schedule, server), storage) = world.ok_or(NoWork::ReferenceGone)?;
+    let ((schedule, server), storage) = world.ok_or(TaskUnavailable::ReferenceGone)?;
     let uid = object.uid().unwrap_or_default();
-    let backup = || backup.cloned().ok_or(NoWork::ReferenceGone);
+    let backup = || backup.cloned().ok_or(TaskUnavailable::ReferenceGone);
     let (task, database_mounts) = match step {
         RestoreStep::Export => (export(object, status, schedule, server, backup()?, seen)?, Vec::new()),
         RestoreStep::LiveIds => live_ids(object, schedule, server, seen)?,
@@ -65,8 +65,8 @@ pub fn worker(
             let (task, mounts) = restore(object, schedule, server, backup()?)?;
             (Task::Prepare(task), mounts)
         }
-        RestoreStep::SafetyBackup => super::cleanup::safety_work(object, status, schedule, server, ctx)?,
-        RestoreStep::DropDatabase => super::cleanup::clear_work(object, status, schedule, server)?,
+        RestoreStep::SafetyBackup => super::cleanup::safety_backup_task(object, status, schedule, server, ctx)?,
+        RestoreStep::DropDatabase => super::cleanup::drop_database_task(object, status, schedule, server)?,
     };
     let (target, mut mounts) = targets::storage(storage);
     mounts.extend(database_mounts);
@@ -114,8 +114,8 @@ fn export(
     server: &DatabaseServer,
     backup: BackupRef,
     seen: &ObservedRequest,
-) -> Result<Task, NoWork> {
-    let profile = seen.profile.as_ref().ok_or(NoWork::ReferenceGone)?;
+) -> Result<Task, TaskUnavailable> {
+    let profile = seen.profile.as_ref().ok_or(TaskUnavailable::ReferenceGone)?;
     Ok(Task::Export(ExportTask {
         name: object.name_any(),
         request_uid: object.uid().unwrap_or_default(),
@@ -145,8 +145,8 @@ fn live_ids(
     schedule: &BackupSchedule,
     server: &DatabaseServer,
     seen: &ObservedRequest,
-) -> Result<(Task, Vec<Mount>), NoWork> {
-    let profile = seen.profile.as_ref().ok_or(NoWork::ReferenceGone)?;
+) -> Result<(Task, Vec<Mount>), TaskUnavailable> {
+    let profile = seen.profile.as_ref().ok_or(TaskUnavailable::ReferenceGone)?;
     let profile = ExportProfile::from(profile.spec.clone());
     let own = schedule.spec.database.credentials_secret_ref.as_ref();
     let secret = own.unwrap_or(&server.spec.dump_credentials_secret_ref);
@@ -166,8 +166,8 @@ fn restore(
     schedule: &BackupSchedule,
     server: &DatabaseServer,
     backup: BackupRef,
-) -> Result<(RestoreTask, Vec<Mount>), NoWork> {
-    let secret = server.spec.restore_credentials_secret_ref.as_ref().ok_or(NoWork::ReferenceGone)?;
+) -> Result<(RestoreTask, Vec<Mount>), TaskUnavailable> {
+    let secret = server.spec.restore_credentials_secret_ref.as_ref().ok_or(TaskUnavailable::ReferenceGone)?;
     let (database, mut mounts) = targets::database(server, &schedule.spec.database.name, &secret.name);
     let hooks = targets::hooks(server);
     let hooks_dir = hooks.as_ref().map(|mount| mount.path.clone());
@@ -190,16 +190,16 @@ fn cutover(
     status: &RestoreRequestStatus,
     schedule: &BackupSchedule,
     server: &DatabaseServer,
-) -> Result<(CutoverTask, Vec<Mount>), NoWork> {
-    let secret = server.spec.restore_credentials_secret_ref.as_ref().ok_or(NoWork::ReferenceGone)?;
+) -> Result<(CutoverTask, Vec<Mount>), TaskUnavailable> {
+    let secret = server.spec.restore_credentials_secret_ref.as_ref().ok_or(TaskUnavailable::ReferenceGone)?;
     let live = &schedule.spec.database.name;
     let (database, mounts) = targets::database(server, live, &secret.name);
     let (new_database, live_oid, new_oid) = match (&status.undo, &status.prepared) {
         (Some(undo), _) => (&undo.database, undo.live_oid, undo.previous_oid),
         (None, Some(prepared)) => (&prepared.database, prepared.live_oid, prepared.new_oid),
-        (None, None) => return Err(NoWork::NotPrepared),
+        (None, None) => return Err(TaskUnavailable::NotPrepared),
     };
-    let oid = |n: i64| u32::try_from(n).map_err(|_| NoWork::NotPrepared);
+    let oid = |n: i64| u32::try_from(n).map_err(|_| TaskUnavailable::NotPrepared);
     let uid = object.uid().unwrap_or_default();
     let task = CutoverTask {
         name: object.name_any(),
