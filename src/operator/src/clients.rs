@@ -1,6 +1,6 @@
-//! The Kubernetes clients. kube 5 sends a write again by default, for minutes, whatever the verb (a create landed 44.8 s
-//! late, three Leases after leadership was gone): the client that writes never does, gives up after [`WRITE_TIMEOUT`],
-//! and refuses every write once this process does not lead any more.
+//! The Kubernetes clients. By default kube 5 repeats writes for minutes, whatever the verb: a create landed 44.8 s late,
+//! three Leases after leadership was lost. So the client for writes never repeats, gives up after [`WRITE_TIMEOUT`], and
+//! refuses every write once this process does not lead.
 
 use super::write_fence::WriteFence;
 use http::{Method, Request};
@@ -20,7 +20,7 @@ pub enum Unsent {
     /// This process does not lead (any more).
     #[error("this process does not lead (any more): nothing is written")]
     NotLeading,
-    /// No answer in time. A write may have happened.
+    /// No answer in time. The write may have happened.
     #[error("the API server did not answer within {WRITE_TIMEOUT:?}")]
     TimedOut,
 }
@@ -28,26 +28,27 @@ pub enum Unsent {
 /// The clients of one operator process.
 #[derive(Clone)]
 pub struct Clients {
-    /// For watches: retries by itself, waits as long as a watch lasts.
+    /// For watches: repeats requests, and has no time limit.
     pub watch: Client,
-    /// For everything that a reconcile reads or writes: no retries, [`WRITE_TIMEOUT`], writes only while leading.
+    /// For reconciles: repeats nothing, gives up after [`WRITE_TIMEOUT`], writes only while leading.
     pub write: Client,
     /// For the Lease: as `write`, but usable by a standby.
     pub lease: Client,
 }
 
 impl Clients {
-    /// Builds the clients; nothing is sent yet. `write` writes only while `leading` says so.
+    /// Builds the clients; sends no request. `write` writes only while `leading` is open.
     pub fn new(config: &Config, leading: &WriteFence) -> Result<Self, kube::Error> {
         Ok(Self {
             watch: Client::try_from(config.clone())?,
-            write: impatient(config, leading.clone())?,
-            lease: impatient(config, WriteFence::always())?,
+            write: bounded_client(config, leading.clone())?,
+            lease: bounded_client(config, WriteFence::always())?,
         })
     }
 }
 
-fn impatient(config: &Config, leading: WriteFence) -> Result<Client, kube::Error> {
+/// A client that repeats nothing, gives up after [`WRITE_TIMEOUT`] and writes only while `leading` is open.
+fn bounded_client(config: &Config, leading: WriteFence) -> Result<Client, kube::Error> {
     let mut config = config.clone();
     config.default_retry = false;
     let fence = FilterLayer::new(move |request: Request<Body>| {

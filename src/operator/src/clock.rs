@@ -1,10 +1,10 @@
-//! What time it is for the operator: the wall clock; in a rehearsal (`make bench-scale`) one that shows another day and runs
-//! faster. Leases and time-outs keep to real time.
+//! The operator's clock: the wall clock, or in `make bench-scale` one that shows another day and runs faster. Leases and
+//! request time-outs keep to real time.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use std::time::Duration;
 
-/// A clock; the default one is the wall's.
+/// A clock. The default is the wall clock.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Clock(Option<Running>);
 
@@ -16,12 +16,12 @@ struct Running {
 }
 
 impl Clock {
-    /// One that showed `shown` at the real instant `began`, and runs `rate` times as fast as the wall's.
+    /// A clock that showed `shown` at the real time `began`, and runs `rate` times as fast as the wall clock.
     pub fn running(began: DateTime<Utc>, shown: DateTime<Utc>, rate: f64) -> Self {
         Self(Some(Running { began, shown, rate }))
     }
 
-    /// What it shows.
+    /// The time that it shows now.
     pub fn now(self) -> DateTime<Utc> {
         match self.0 {
             None => Utc::now(),
@@ -32,7 +32,7 @@ impl Clock {
         }
     }
 
-    /// How long it really takes until so much has passed on it; nothing when that is over already.
+    /// The real duration of a span of this clock; zero for a negative span.
     pub fn real(self, span: TimeDelta) -> Duration {
         let span = span.to_std().unwrap_or_default();
         self.0.map_or(span, |running| span.div_f64(running.rate))

@@ -1,4 +1,5 @@
-//! Why a reconcile failed, whatever its kind. None of these is a refusal: refusals are conditions.
+//! The error of every reconcile, whatever its kind, and when it is tried again. Refusals are not errors: they are written
+//! as conditions.
 
 use super::server::validate::ServerFault;
 use super::storage::validate::Overlap;
@@ -23,13 +24,13 @@ pub enum Retry {
 /// An error that ends a reconcile.
 #[derive(Debug, thiserror::Error)]
 pub enum ReconcileError {
-    /// A call to the API server.
+    /// A call to the API server failed.
     #[error(transparent)]
     Verb(Box<VerbError>),
     /// A storage cannot be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
-    /// A storage does not answer.
+    /// A request to a bucket failed.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The bucket's backups cannot be listed or read.
@@ -44,25 +45,25 @@ pub enum ReconcileError {
     /// A task cannot be written as arguments of a worker.
     #[error(transparent)]
     Task(#[from] TaskParseError),
-    /// A step of a restore makes no Job.
+    /// The task of a restore's step cannot be built.
     #[error(transparent)]
     TaskUnavailable(#[from] TaskUnavailable),
-    /// The audit record in the bucket.
+    /// The audit record in the bucket cannot be brought up to date.
     #[error(transparent)]
     Record(Box<RecordError>),
-    /// A restore's pinned backup has not been read in this round.
+    /// A restore's pinned backup was not read in this reconcile.
     #[error("the pinned backup has not been read yet")]
     NothingToHold,
-    /// The spec of a DatabaseServer.
+    /// The spec of a DatabaseServer makes no sense.
     #[error(transparent)]
     ServerFault(#[from] ServerFault),
-    /// The bucket of a BackupStorage.
+    /// A BackupStorage cannot be used.
     #[error(transparent)]
     Unusable(Box<Unusable>),
     /// The bucket's lifecycle rules could not be brought into force.
     #[error(transparent)]
     Lifecycle(Box<LifecycleError>),
-    /// The walk through a storage's backups.
+    /// The walk through all backups of a storage failed.
     #[error("the walk through all backups broke off, it goes on soon: {0}")]
     Patrol(#[source] Box<StoreError>),
 }
@@ -92,7 +93,7 @@ impl ReconcileError {
             Self::Task(_) => "TaskNotWritable",
             Self::TaskUnavailable(error) => error.reason(),
             Self::Record(error) => error.reason(),
-            Self::NothingToHold => "CopyNotRead",
+            Self::NothingToHold => "BackupNotRead",
             Self::ServerFault(fault) => fault.reason(),
             Self::Unusable(unusable) => unusable.reason(),
             Self::Lifecycle(error) => error.reason(),
@@ -100,7 +101,8 @@ impl ReconcileError {
         }
     }
 
-    /// Whether and when to try again. Buckets, Secrets and other objects change without this one changing.
+    /// Whether and when to try again. Most causes (buckets, Secrets, other objects) can go away without a change of this
+    /// object, so almost all errors are retried.
     pub fn retry(&self) -> Retry {
         match self {
             Self::Verb(error) if error.is_conflict() => Retry::AtOnce,
@@ -114,13 +116,13 @@ impl ReconcileError {
 /// Why a storage cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Unusable {
-    /// Another one was there first.
+    /// An older BackupStorage has a part of its prefix.
     #[error(transparent)]
     Overlap(#[from] Overlap),
-    /// It cannot be opened.
+    /// Its Secrets or settings make no client.
     #[error(transparent)]
     Open(#[from] OpenError),
-    /// The bucket refused the probe.
+    /// A request of the probe failed.
     #[error(transparent)]
     Probe(Box<StoreError>),
 }
@@ -132,7 +134,7 @@ impl From<StoreError> for Unusable {
 }
 
 impl Unusable {
-    /// Reason in CamelCase.
+    /// CamelCase reason of the condition Ready.
     pub fn reason(&self) -> &'static str {
         match self {
             Self::Overlap(_) => "OverlappingPrefix",
@@ -142,16 +144,16 @@ impl Unusable {
     }
 }
 
-/// Why a step makes no Job.
+/// Why the task of a restore's step cannot be built.
 #[derive(Debug, thiserror::Error, strum::IntoStaticStr)]
 pub enum TaskUnavailable {
-    /// A schedule, server, storage or profile went away in between.
+    /// A schedule, server, storage, profile or Secret reference was removed in between.
     #[error("an object that the request rests on is gone: its schedule, server, storage, profile or credentials")]
     ReferenceGone,
-    /// The cut-over without its preparation.
+    /// Status does not name the databases that the step works on.
     #[error("status.prepared does not name the prepared database")]
     NotPrepared,
-    /// A profile that makes no JSON.
+    /// The ExportProfile's spec cannot be written as JSON.
     #[error("the ExportProfile cannot be passed on: {0}")]
     ProfileNotWritable(#[from] serde_json::Error),
 }
@@ -163,24 +165,24 @@ impl TaskUnavailable {
     }
 }
 
-/// Why the record could not be kept up.
+/// Why the audit record could not be brought up to date.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordError {
-    /// The API server.
+    /// The request could not be read from the API server.
     #[error(transparent)]
     Verb(#[from] VerbError),
-    /// The storage cannot be opened.
+    /// The storage's Secrets or settings make no client.
     #[error("the record cannot be written: {0}")]
     Open(#[from] OpenError),
-    /// The storage does not answer.
+    /// A request to the bucket failed.
     #[error("the record cannot be written: {0}")]
     Store(#[from] StoreError),
-    /// Somebody changed it.
+    /// The record in the bucket is not what Sennight wrote.
     #[error(
         "the record of this request is not what Sennight wrote: {0}; nothing more is done for it until a person has looked (kubectl sennight audit)"
     )]
     Broken(#[from] ChainFault),
-    /// This round's view is older than the cluster's, or another process appended first.
+    /// This reconcile read an older request, or another process appended first.
     #[error("the request or its record has just changed")]
     Behind,
 }
@@ -197,7 +199,7 @@ impl RecordError {
         }
     }
 
-    /// Whether looking again at once is what to do.
+    /// Whether the next try may follow at once.
     pub fn is_behind(&self) -> bool {
         matches!(self, Self::Behind)
     }

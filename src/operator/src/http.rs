@@ -1,5 +1,5 @@
-//! `/livez`, `/readyz`, `/metrics`. Alive means that this process still turns its loop, whatever the API server does;
-//! ready means that it could lead: the CRDs are served and, once it leads, its caches are filled.
+//! Serves `/livez`, `/readyz` and `/metrics`. Alive: this process answers, whatever the API server does. Ready: it could
+//! lead; the CRDs are served and, once it leads, its caches are filled.
 
 use axum::Router;
 use axum::extract::State;
@@ -22,17 +22,17 @@ pub struct Readiness {
 }
 
 impl Readiness {
-    /// Ready only once `what` has come.
+    /// Makes `/readyz` fail until [`Readiness::done`] is called with the same text.
     pub fn expect(&self, what: impl Into<String>) {
         self.lock().insert(what.into());
     }
 
-    /// `what` has come.
+    /// Ends the wait for `what`.
     pub fn done(&self, what: &str) {
         self.lock().remove(what);
     }
 
-    /// What has not come yet.
+    /// What is still waited for.
     pub fn missing(&self) -> Vec<String> {
         self.lock().iter().cloned().collect()
     }
@@ -58,7 +58,7 @@ pub async fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
     }
 }
 
-/// Serves until `stop`.
+/// Serves the three paths until `stop`; then lets open requests end.
 pub async fn serve(
     listener: TcpListener,
     readiness: Readiness,

@@ -1,5 +1,5 @@
-//! The operator's own Jobs: a cache of them, the budgets counted from it, and whom a change wakes. The Jobs in the cluster
-//! are the truth: after a restart the budgets are rebuilt from what runs.
+//! The operator's own Jobs: their cache, the budgets counted from it, and which schedules and requests a Job's end
+//! reconciles. Nothing is stored elsewhere: after a restart the budgets are counted again from the Jobs in the cluster.
 
 mod index;
 
@@ -27,19 +27,19 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-/// How long a reservation counts without its Job in the cache: longer than any watch lags.
+/// How long a reservation counts while its Job is not in the cache. Longer than any watch lags.
 const RESERVATION_AGE: Duration = Duration::from_mins(1);
-/// Pause between two looks for Jobs whose deletion nobody told.
+/// Pause between two searches for Jobs whose deletion no event told.
 const SWEEP: Duration = Duration::from_secs(30);
 
-/// How a Job stands.
+/// State of a Job, by its conditions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum JobState {
-    /// It has not ended.
+    /// It has not ended; it may wait for its pod, or be suspended.
     Running,
     /// Its pod succeeded.
     Complete,
-    /// It failed.
+    /// It has the condition Failed.
     Failed,
 }
 
@@ -56,7 +56,7 @@ pub fn state(job: &Job) -> JobState {
     }
 }
 
-/// Why a failed Job failed, as Kubernetes tells it.
+/// Reason and message of a Job's condition Failed, for a Job whose worker left no report.
 pub fn failure(job: &Job) -> String {
     let conditions = job.status.as_ref().and_then(|s| s.conditions.as_deref()).unwrap_or_default();
     let failed = conditions.iter().find(|c| c.type_ == "Failed" && c.status == "True");
@@ -67,12 +67,12 @@ pub fn failure(job: &Job) -> String {
     )
 }
 
-/// Which lane a Job runs in.
+/// Which budget a Job counts in: value of the label [`labels::JOB_KIND`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum JobKind {
-    /// Dumps.
+    /// Dumps, safety backups and the reading of live ids.
     Dump,
-    /// Preflights, preparations, cut-overs and exports.
+    /// Preparations and cut-overs.
     Restore,
 }
 
@@ -94,26 +94,26 @@ struct Reservation {
     since: Instant,
 }
 
-/// Places of Jobs: how many are taken, or may be.
+/// Places in a budget, taken or allowed. A Job takes as many as it runs dumps at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Places {
-    /// Over all servers.
+    /// Over all servers and namespaces.
     pub total: i64,
     /// On one server.
     pub on_server: i64,
 }
 
-/// A batch that was decided on, and the ticket that holds its places until its Job is there.
+/// A batch whose places are reserved until its Job is in the cache.
 pub struct ReservedBatch {
-    /// Name of the reservation.
+    /// Name of the reservation; no Job has it.
     pub reservation: String,
-    /// Who rides.
+    /// The dumps, and what they share.
     pub batch: Batch,
 }
 
 type Reservations = HashMap<(String, String), Reservation>;
 
-/// The Jobs.
+/// The Jobs of the operator; clones share their state.
 #[derive(Clone)]
 pub struct Jobs {
     cache: Store<Job>,
@@ -122,28 +122,28 @@ pub struct Jobs {
     reserved: Arc<Mutex<Reservations>>,
 }
 
-/// What changes, for [`run`].
+/// The events of the Job watch, for [`run`].
 pub type Changes = BoxStream<'static, Result<Event<Job>, watcher::Error>>;
 
 impl Jobs {
-    /// Starts the watch; nothing is asked before the stream is polled.
+    /// Builds the watch. No request is sent before the stream is polled.
     pub fn start(client: &Client, watched: &Watch) -> (Self, Changes) {
         let config = watcher::Config::default().labels("app.kubernetes.io/managed-by=sennight");
         let (cache, changes, filled) = cached_events::<Job>(client, watched, &config, shrink);
         (Self { cache, filled, index: Arc::default(), reserved: Arc::default() }, changes)
     }
 
-    /// Waits until the cache has been filled once.
+    /// Waits until the Jobs have been listed once.
     pub async fn filled(&self) {
         self.filled.cancelled().await;
     }
 
-    /// A Job by name.
+    /// A Job from the cache, by name.
     pub fn get(&self, namespace: &str, name: &str) -> Option<Arc<Job>> {
         self.cache.get(&ObjectRef::new(name).within(namespace))
     }
 
-    /// A Job by name, read afresh if the cache does not have it: the cache may lag behind a creation.
+    /// A Job by name; from the API server if the cache does not have it, which may lag behind a creation.
     pub async fn find(&self, client: &Client, namespace: &str, name: &str) -> Result<Option<Arc<Job>>, VerbError> {
         if let Some(job) = self.get(namespace, name) {
             return Ok(Some(job));
@@ -152,7 +152,7 @@ impl Jobs {
         Ok(get_opt(&api, name).await?.map(Arc::new))
     }
 
-    /// The cards of all Jobs.
+    /// The index of all Jobs, locked.
     pub fn index(&self) -> MutexGuard<'_, JobIndex> {
         self.index.lock()
     }
@@ -161,74 +161,75 @@ impl Jobs {
         self.reserved.lock()
     }
 
-    /// Running dumps or restores: in total and on one server.
-    pub fn running(&self, lane: JobKind, namespace: &str, server: &str) -> Places {
-        let taken = self.usage(lane);
-        let here = taken.servers.get(&(namespace.to_owned(), server.to_owned())).copied();
-        Places { total: taken.total, on_server: here.unwrap_or_default() }
+    /// Places that are taken in a budget: in total and on one server.
+    pub fn running(&self, kind: JobKind, namespace: &str, server: &str) -> Places {
+        let usage = self.usage(kind);
+        let on_server = usage.servers.get(&(namespace.to_owned(), server.to_owned())).copied();
+        Places { total: usage.total, on_server: on_server.unwrap_or_default() }
     }
 
     /// Whether a Job that has not ended dumps this schedule.
     pub fn dumping(&self, schedule_uid: &str) -> bool {
-        self.index().of_schedule(schedule_uid).iter().any(|card| card.is_running())
+        self.index().of_schedule(schedule_uid).iter().any(|entry| entry.is_running())
     }
 
-    /// The places that are taken, those of Jobs about to be created among them.
-    pub fn usage(&self, lane: JobKind) -> Usage {
-        self.usage_with(&self.reservations(), lane)
+    /// The places that are taken in a budget, including reservations for Jobs about to be created.
+    pub fn usage(&self, kind: JobKind) -> Usage {
+        self.usage_with(&self.reservations(), kind)
     }
 
-    fn usage_with(&self, reserved: &Reservations, lane: JobKind) -> Usage {
-        let mut taken = self.index().usage(lane);
+    fn usage_with(&self, reserved: &Reservations, kind: JobKind) -> Usage {
+        let mut usage = self.index().usage(kind);
         for ((ns, name), r) in reserved {
-            let seen = self.get(ns, name).is_some();
-            if r.kind == lane && !seen && r.since.elapsed() < RESERVATION_AGE {
-                taken.add(&r.namespace, &r.server, &r.storage, r.places);
+            let cached = self.get(ns, name).is_some();
+            if r.kind == kind && !cached && r.since.elapsed() < RESERVATION_AGE {
+                usage.add(&r.namespace, &r.server, &r.storage, r.places);
             }
         }
-        taken
+        usage
     }
 
-    /// Takes a place for a Job that is about to be created, if there is one: the cache lags behind creations, and two
-    /// reconciles must not both see the last free place.
-    pub fn reserve(&self, lane: JobKind, namespace: &str, server: &str, name: &str, limits: Places) -> bool {
+    /// Reserves a place for a Job that is about to be created; false if none is free. The cache lags behind creations, and
+    /// two reconciles must not both see the last free place.
+    pub fn reserve(&self, kind: JobKind, namespace: &str, server: &str, name: &str, limits: Places) -> bool {
         let mut reserved = self.reservations();
         reserved.retain(|(ns, job), r| r.since.elapsed() < RESERVATION_AGE && self.get(ns, job).is_none());
         let key = (namespace.to_owned(), name.to_owned());
         if reserved.contains_key(&key) || self.get(namespace, name).is_some() {
             return true;
         }
-        let taken = self.usage_with(&reserved, lane);
-        let here = taken.servers.get(&(namespace.to_owned(), server.to_owned())).copied().unwrap_or_default();
-        if taken.total >= limits.total || here >= limits.on_server {
+        let usage = self.usage_with(&reserved, kind);
+        let on_server = usage.servers.get(&(namespace.to_owned(), server.to_owned())).copied().unwrap_or_default();
+        if usage.total >= limits.total || on_server >= limits.on_server {
             return false;
         }
         let (namespace, server) = (namespace.to_owned(), server.to_owned());
         let since = Instant::now();
-        reserved.insert(key, Reservation { kind: lane, namespace, server, storage: String::new(), places: 1, since });
+        reserved.insert(key, Reservation { kind, namespace, server, storage: String::new(), places: 1, since });
         true
     }
 
-    /// Takes places for the batches that `choose` decides on, knowing what is taken. Nobody else decides meanwhile.
+    /// Reserves places for the batches that `choose` returns. It gets what is taken; the lock keeps other reservations out
+    /// meanwhile.
     pub fn reserve_dumps(&self, choose: impl FnOnce(&Usage) -> Vec<ReservedBatch>) -> Vec<ReservedBatch> {
         let mut reserved = self.reservations();
         let chosen = choose(&self.usage_with(&reserved, JobKind::Dump));
-        for ReservedBatch { reservation: ticket, batch } in &chosen {
+        for ReservedBatch { reservation, batch } in &chosen {
             let Group { namespace, storage, server, .. } = batch.group.clone();
-            let key = (namespace.clone(), ticket.clone());
-            let (lane, places, since) = (JobKind::Dump, batch.at_once, Instant::now());
-            reserved.insert(key, Reservation { kind: lane, namespace, server, storage, places, since });
+            let key = (namespace.clone(), reservation.clone());
+            let (kind, places, since) = (JobKind::Dump, batch.at_once, Instant::now());
+            reserved.insert(key, Reservation { kind, namespace, server, storage, places, since });
         }
         chosen
     }
 
-    /// Gives a place back: its Job was not created.
+    /// Drops a reservation: its Job was not created, or is in the cache.
     pub fn unreserve(&self, namespace: &str, name: &str) {
         self.reservations().remove(&(namespace.to_owned(), name.to_owned()));
     }
 }
 
-/// Keeps the cards, and wakes the schedules and requests that a Job worked for, until `stop`.
+/// Keeps the index until `stop`, and reconciles the schedules and requests that a changed Job works for.
 pub async fn run(mut changes: Changes, ctx: Arc<Context>, stop: CancellationToken) {
     let mut sweep = tokio::time::interval(SWEEP);
     loop {
@@ -237,31 +238,31 @@ pub async fn run(mut changes: Changes, ctx: Arc<Context>, stop: CancellationToke
             _ = sweep.tick() => sweep_deleted(&ctx),
             change = changes.next() => match change {
                 Some(Ok(event)) => handle_event(&event, &ctx),
-                Some(Err(error)) => warn!(%error, kind = "Job", "the watch stumbled; it goes on"),
+                Some(Err(error)) => warn!(%error, kind = "Job", "watch failed; retrying"),
                 None => return,
             }
         }
     }
 }
 
-/// Tasks are most of a dump Job's size, and nobody reads them in the cache.
+/// Drops what nobody reads in the cache. The tasks in its pod template are most of a dump Job's size.
 fn shrink(job: &mut Job) {
     prune(job);
-    let dump = job.labels().get(labels::JOB_KIND).is_some_and(|lane| lane == labels::DUMP);
+    let dump = job.labels().get(labels::JOB_KIND).is_some_and(|kind| kind == labels::DUMP);
     if let Some(spec) = job.spec.as_mut().filter(|_| dump) {
         spec.template = PodTemplateSpec::default();
     }
 }
 
 fn handle_event(event: &Event<Job>, ctx: &Context) {
-    // A Job has many events; its schedules have something to do at its end only.
-    let (job, over) = match event {
+    // A Job has many events, and its schedules have something to do at its end only.
+    let (job, ended) = match event {
         Event::Apply(job) | Event::InitApply(job) => (job, ctx.jobs.index().record(job)),
         Event::Delete(job) => (job, ctx.jobs.index().deleted_while_running(&job.uid().unwrap_or_default())),
         Event::Init | Event::InitDone => return,
     };
     let namespace = job.namespace().unwrap_or_default();
-    if over {
+    if ended {
         requeue_schedules(&namespace, &runs(job), ctx);
     }
     if let Some(request) = job.annotations().get(labels::REQUEST_NAME) {
@@ -275,30 +276,30 @@ fn requeue_schedules(namespace: &str, runs: &[Run], ctx: &Context) {
     }
 }
 
-/// A list that was made anew does not say what is gone.
+/// Finds Jobs that are gone without an event: a re-list after a broken watch does not name what was deleted.
 fn sweep_deleted(ctx: &Context) {
-    let quiet = ctx.jobs.index().sweep(RESERVATION_AGE);
-    for (namespace, name, uid) in quiet {
-        let there = ctx.jobs.get(&namespace, &name).is_some_and(|cached| cached.uid().as_ref() == Some(&uid));
-        let lost = if there { None } else { ctx.jobs.index().mark_deleted(&uid) };
-        if let Some(card) = lost {
-            requeue_schedules(&namespace, &card.runs, ctx);
+    let silent = ctx.jobs.index().sweep(RESERVATION_AGE);
+    for (namespace, name, uid) in silent {
+        let cached = ctx.jobs.get(&namespace, &name).is_some_and(|job| job.uid().as_ref() == Some(&uid));
+        let deleted = if cached { None } else { ctx.jobs.index().mark_deleted(&uid) };
+        if let Some(entry) = deleted {
+            requeue_schedules(&namespace, &entry.runs, ctx);
         }
     }
 }
 
-/// One dump task of a Job, as its annotation tells it.
+/// One dump task of a Job, as the annotation [`labels::RUNS`] lists it.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Run {
-    /// The BackupSchedule.
+    /// Name of the BackupSchedule.
     pub schedule: String,
-    /// Its UID.
+    /// UID of the BackupSchedule.
     pub uid: String,
-    /// What it answers: a slot or a manual token.
+    /// The `RunKey` that it answers: a slot and attempt, or a manual token.
     pub run: String,
 }
 
-/// The dump tasks of a Job; none if the annotation is missing or not ours.
+/// The dump tasks of a Job; empty if the annotation is missing or cannot be parsed.
 pub fn runs(job: &Job) -> Vec<Run> {
     let text = job.annotations().get(labels::RUNS);
     text.and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default()

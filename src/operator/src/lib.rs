@@ -140,7 +140,7 @@ async fn lead(process: Process, leading: WriteFence, stop: CancellationToken) ->
     if !candidate.acquire(&stop).await {
         return Ok(());
     }
-    info!(identity = %settings.identity, "leadership acquired");
+    info!(identity = %settings.identity, "leading");
     let metrics = metrics.clone();
     metrics.leader.set(1);
 

@@ -1,5 +1,5 @@
-//! Which RestoreRequests a schedule has, and which of them may be open: every look at either asks, and a walk over ten thousand
-//! that ended long ago would be most of its cost. The cache has the last word.
+//! An index over the cache of RestoreRequests: by schedule, and which of them are open. Every reconcile of a schedule or a
+//! request asks it, and walking ten thousand ended requests each time would be most of the cost.
 
 use super::schedule_index::Key;
 use kube::ResourceExt;
@@ -10,14 +10,14 @@ use sennight_api::RestoreRequest;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-/// The index; clones share it.
+/// The index; clones share it. It may name too many requests: each look-up checks the cache.
 #[derive(Clone)]
 pub struct OpenRequests {
     cache: Store<RestoreRequest>,
     names: Arc<RwLock<Names>>,
 }
 
-/// Names of requests by schedule, as they were last seen.
+/// Names of requests by schedule, as the watch last brought them.
 #[derive(Default)]
 struct Names {
     all: HashMap<Key, BTreeSet<String>>,
@@ -34,17 +34,17 @@ fn key(request: &RestoreRequest) -> Key {
 }
 
 impl OpenRequests {
-    /// An empty one beside a cache.
+    /// An empty index over a cache.
     pub fn new(cache: Store<RestoreRequest>) -> Self {
         Self { cache, names: Arc::default() }
     }
 
-    /// Takes note of what the watch brings, after the cache has.
+    /// Updates the index by an event of the watch. The cache must have applied the event before.
     pub fn observe(&self, event: &Event<RestoreRequest>) {
         match event {
             Event::Apply(request) | Event::InitApply(request) => self.insert(request),
             Event::Delete(request) => self.remove(request),
-            // What went while nobody watched is in no event: the new list does not have it.
+            // A deletion while the watch was broken has no event: the new list just lacks the object.
             Event::InitDone => self.drop_missing(),
             Event::Init => {}
         }
@@ -59,9 +59,9 @@ impl OpenRequests {
         let mut names = self.write();
         let Names { all, open } = &mut *names;
         for index in [all, open] {
-            if let Some(here) = index.get_mut(&key) {
-                here.remove(&name);
-                if here.is_empty() {
+            if let Some(names) = index.get_mut(&key) {
+                names.remove(&name);
+                if names.is_empty() {
                     index.remove(&key);
                 }
             }
@@ -72,12 +72,12 @@ impl OpenRequests {
         let mut names = self.write();
         let Names { all, open } = &mut *names;
         for index in [all, open] {
-            index.retain(|key, here| {
-                here.retain(|name| {
+            index.retain(|key, names| {
+                names.retain(|name| {
                     let cached = self.cache.get(&ObjectRef::new(name).within(&key.namespace));
                     cached.is_some_and(|request| *request.spec.schedule_ref.name == *key.name)
                 });
-                !here.is_empty()
+                !names.is_empty()
             });
         }
     }
@@ -101,24 +101,24 @@ impl OpenRequests {
         self.names.read()
     }
 
-    /// The requests of a schedule, as the cache has them.
+    /// All requests of a schedule, from the cache.
     pub fn all_of(&self, namespace: &str, schedule: &str) -> Vec<Arc<RestoreRequest>> {
         let key = Key::new(namespace, schedule);
         self.read().all.get(&key).map(|names| self.cached(&key, names)).unwrap_or_default()
     }
 
-    /// The open ones of a schedule.
+    /// The requests of a schedule that have not ended.
     pub fn open_of(&self, namespace: &str, schedule: &str) -> Vec<Arc<RestoreRequest>> {
         let key = Key::new(namespace, schedule);
         self.read().open.get(&key).map(|names| self.still_open(&key, names)).unwrap_or_default()
     }
 
-    /// The schedules of a namespace whose databases open requests have claimed.
+    /// Names of the schedules of a namespace whose database an open request has claimed.
     pub fn claimed_schedules(&self, namespace: &str) -> HashSet<String> {
         let names = self.read();
-        let here = names.open.iter().filter(|(key, _)| *key.namespace == *namespace);
+        let names = names.open.iter().filter(|(key, _)| *key.namespace == *namespace);
         let claims = |request: &Arc<RestoreRequest>| request.status.as_ref().is_some_and(|s| s.claim.is_some());
-        here.filter(|(key, names)| self.still_open(key, names).iter().any(claims))
+        names.filter(|(key, names)| self.still_open(key, names).iter().any(claims))
             .map(|(key, _)| key.name.to_string())
             .collect()
     }
@@ -129,7 +129,7 @@ impl OpenRequests {
 
     fn cached(&self, key: &Key, names: &BTreeSet<String>) -> Vec<Arc<RestoreRequest>> {
         let cached = names.iter().filter_map(|name| self.cache.get(&ObjectRef::new(name).within(&key.namespace)));
-        // Another one may have its name by now.
+        // A request with the same name may have been created for another schedule since.
         cached.filter(|request| *request.spec.schedule_ref.name == *key.name).collect()
     }
 }
@@ -156,10 +156,10 @@ mod tests {
     fn watched() -> (OpenRequests, impl FnMut(Event<RestoreRequest>)) {
         let (reader, mut writer) = store::<RestoreRequest>();
         let open = OpenRequests::new(reader);
-        let sees = open.clone();
+        let observer = open.clone();
         (open, move |event| {
             writer.apply_watcher_event(&event);
-            sees.observe(&event);
+            observer.observe(&event);
         })
     }
 
@@ -184,9 +184,9 @@ mod tests {
     }
 
     #[test]
-    fn of_requests_that_are_gone_no_name_is_kept_however_they_went() {
+    fn of_requests_that_are_gone_no_name_stays_however_they_went() {
         let (open, mut happens) = watched();
-        let kept = || {
+        let counts = || {
             let names = open.read();
             [&names.all, &names.open].map(|index| index.values().map(BTreeSet::len).sum::<usize>())
         };
@@ -194,13 +194,13 @@ mod tests {
         happens(Event::Apply(new("a")));
         happens(Event::Apply(new("b")));
         happens(Event::Delete(new("a")));
-        assert_eq!(kept(), [1, 1]);
+        assert_eq!(counts(), [1, 1]);
         // The watch broke; meanwhile b went and c came.
         happens(Event::Init);
         happens(Event::InitApply(new("c")));
-        assert_eq!(kept(), [2, 2], "the cache does not have it before the list is complete");
+        assert_eq!(counts(), [2, 2], "the cache does not have it before the list is complete");
         happens(Event::InitDone);
-        assert_eq!(kept(), [1, 1]);
+        assert_eq!(counts(), [1, 1]);
         assert_eq!(open.open_of("n", "s").iter().map(|r| r.name_any()).collect::<Vec<_>>(), ["c"]);
     }
 }

@@ -1,5 +1,5 @@
-//! ExportProfile: says whether the profile makes sense by itself, as soon as it is applied. Which of its tables and columns
-//! a tenant has, only a backup can tell.
+//! Controller of ExportProfile: checks the profile by itself and writes the condition Ready. Whether a tenant has its
+//! tables and columns is checked later, against each backup.
 
 use super::context::Context;
 use super::informer::Informer;
@@ -19,19 +19,19 @@ use tokio_util::sync::CancellationToken;
 /// Longest message that the schema takes.
 const MESSAGE_LIMIT: usize = 2000;
 
-/// A field of a profile whose value makes no sense by itself.
+/// A field of a profile whose value makes no sense.
 #[derive(Debug, thiserror::Error)]
 #[error("spec.{0}")]
 pub struct Unfit(#[from] profile::ProfileFault);
 
 impl Unfit {
-    /// CamelCase reason.
+    /// CamelCase reason of the condition Ready.
     pub fn reason(&self) -> &'static str {
         self.0.reason()
     }
 }
 
-/// The profile as the domain has it, if it makes sense by itself.
+/// Converts a profile to the type of `core`, if it makes sense by itself.
 pub fn check(spec: &ExportProfileSpec) -> Result<profile::ExportProfile, Unfit> {
     let profile = profile::ExportProfile::from(spec.clone());
     profile.check()?;

@@ -1,5 +1,5 @@
-//! Open stores, one a BackupStorage: the Secret is read with the operator's own rights, kept no longer than a minute
-//! without looking whether it was rotated, and never printed.
+//! Open S3 clients, one for each BackupStorage. Secrets are read with the operator's own rights, checked for rotation after
+//! a minute, and never printed.
 
 use super::writes::VerbError;
 use k8s_openapi::api::core::v1::Secret;
@@ -14,36 +14,36 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// A rotated Secret is noticed this soon.
+/// How long a client is used before its Secrets are read again.
 const SECRET_AGE: Duration = Duration::from_mins(1);
 
 /// Why a BackupStorage cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// A Secret that is not there.
+    /// The Secret does not exist.
     #[error("spec.{field} names Secret {name:?}, which is not in namespace {namespace:?}: create it, or name another")]
     SecretMissing {
-        /// The field that names it.
+        /// Field of the spec that names the Secret.
         field: &'static str,
-        /// The Secret.
+        /// Name of the Secret.
         name: String,
-        /// Where it should be.
+        /// Namespace of the BackupStorage.
         namespace: String,
     },
-    /// A key that is not in a Secret, or is empty.
+    /// The Secret lacks a key, or the key is empty.
     #[error("Secret {name:?}, named by spec.{field}, has no key {key:?}: add it")]
     SecretKeyMissing {
-        /// The field that names the Secret.
+        /// Field of the spec that names the Secret.
         field: &'static str,
-        /// The Secret.
+        /// Name of the Secret.
         name: String,
-        /// The key.
+        /// Key in the Secret.
         key: String,
     },
-    /// The API server did not give the Secret.
+    /// The Secret could not be read.
     #[error(transparent)]
     Secret(Box<VerbError>),
-    /// The store's settings make no client.
+    /// The settings make no S3 client.
     #[error(transparent)]
     Store(Box<StoreError>),
 }
@@ -55,7 +55,7 @@ impl From<StoreError> for OpenError {
 }
 
 impl OpenError {
-    /// Reason for conditions, Events and metrics.
+    /// CamelCase reason for conditions, Events and metrics.
     pub fn reason(&self) -> &'static str {
         match self {
             Self::SecretMissing { .. } => "SecretMissing",
@@ -66,7 +66,7 @@ impl OpenError {
     }
 }
 
-/// A BackupStorage as the domain knows it, without credentials: the operator adds them in memory, a worker pod by mounts.
+/// A BackupStorage as a target without credentials. The operator adds them in memory, a worker reads them from mounts.
 pub fn target(spec: &BackupStorageSpec, capabilities: Capabilities) -> StorageTarget {
     StorageTarget {
         bucket: spec.bucket.clone(),
@@ -89,7 +89,7 @@ pub fn target(spec: &BackupStorageSpec, capabilities: Capabilities) -> StorageTa
     }
 }
 
-/// What the last probe found; what AWS can do before the first.
+/// What the last probe found; before the first one, what AWS S3 can do.
 pub fn capabilities(storage: &BackupStorage) -> Capabilities {
     storage.status.as_ref().and_then(|status| status.capabilities).map_or_else(Capabilities::default, |found| {
         Capabilities {
@@ -111,11 +111,11 @@ struct Open {
 
 type SharedOpen = Arc<tokio::sync::Mutex<Option<Open>>>;
 
-/// What is known of a bucket's rules, behind the lock that makes one writer of all storages in it: by the beginning of a
-/// storage's rule ids, the rules that the store refuses.
+/// The lifecycle rules that the store refuses, by the prefix of a storage's rule ids. The lock lets only one storage of a
+/// bucket change its rules at a time.
 pub type Bucket = Arc<tokio::sync::Mutex<BTreeMap<String, BTreeSet<String>>>>;
 
-/// The cache.
+/// The cache of open clients.
 pub struct Stores {
     client: Client,
     open: Mutex<HashMap<String, SharedOpen>>,
@@ -128,11 +128,11 @@ impl Stores {
         Self { client, open: Mutex::default(), buckets: Mutex::default() }
     }
 
-    /// The store of a BackupStorage, opened anew when its spec, its capabilities or its Secrets have changed. No request
-    /// is made to the store itself.
+    /// The client of a BackupStorage; a new one when its spec, its capabilities or its Secrets have changed. Sends no request
+    /// to the bucket.
     pub async fn open(&self, storage: &BackupStorage) -> Result<Store, OpenError> {
-        let slot = self.slot(&storage.uid().unwrap_or_default());
-        let mut open = slot.lock().await;
+        let shared = self.shared_open(&storage.uid().unwrap_or_default());
+        let mut open = shared.lock().await;
         let target = target(&storage.spec, capabilities(storage));
         if let Some(open) = &*open
             && open.target == target
@@ -150,23 +150,23 @@ impl Stores {
         Ok(store)
     }
 
-    /// Forgets what is known of a BackupStorage, so that the next use reads its Secrets again.
+    /// Drops the client of a BackupStorage, so that the next use reads its Secrets again.
     pub fn forget(&self, uid: &str) {
         self.open.lock().remove(uid);
     }
 
-    /// The lock of a bucket, named by endpoint and bucket.
+    /// The lock of a bucket, by endpoint and name.
     pub fn bucket(&self, place: (Option<String>, String)) -> Bucket {
         let mut buckets = self.buckets.lock();
         buckets.entry(place).or_default().clone()
     }
 
-    fn slot(&self, uid: &str) -> SharedOpen {
-        let mut slots = self.open.lock();
-        slots.entry(uid.to_owned()).or_default().clone()
+    fn shared_open(&self, uid: &str) -> SharedOpen {
+        let mut clients = self.open.lock();
+        clients.entry(uid.to_owned()).or_default().clone()
     }
 
-    /// Credentials, CA and keys of manifests, and the versions of the Secrets that they came from.
+    /// Credentials, CA bundle and manifest keys, and the resourceVersions of the Secrets that they came from.
     async fn access(&self, storage: &BackupStorage) -> Result<(Access, Vec<(String, Option<String>)>), OpenError> {
         let namespace = storage.namespace().unwrap_or_default();
         let mut access = Access::default();

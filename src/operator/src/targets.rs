@@ -1,5 +1,5 @@
-//! From custom resources to what a worker is told: targets with mount paths, and the Secrets behind them. The operator
-//! names Secrets here and never reads a database's.
+//! From custom resources to a worker's targets: addresses, paths in the pod, and the Secrets mounted there. The operator
+//! only names a database's Secrets and never reads them.
 
 use super::storage_clients;
 use super::worker_job::{Mount, Source};
@@ -18,7 +18,7 @@ const DATABASE_CA_DIR: &str = "/secrets/database-ca";
 const CLIENT_CERT_DIR: &str = "/secrets/database-cert";
 const CA_FILE: &str = "ca.crt";
 
-/// A bucket for a pod.
+/// The bucket of a BackupStorage as a worker's target, and its mounts.
 pub fn storage(storage: &api::BackupStorage) -> (StorageTarget, Vec<Mount>) {
     let mut target = storage_clients::target(&storage.spec, storage_clients::capabilities(storage));
     let mut mounts = Vec::new();
@@ -43,7 +43,7 @@ pub fn storage(storage: &api::BackupStorage) -> (StorageTarget, Vec<Mount>) {
     (target, mounts)
 }
 
-/// A database for a pod, with the credentials of `secret`.
+/// A database of a server as a worker's target with the credentials of `secret`, and its mounts.
 pub fn database(server: &api::DatabaseServer, name: &str, secret: &str) -> (DatabaseTarget, Vec<Mount>) {
     let spec = &server.spec;
     let mut mounts = vec![Mount { source: Source::Secret(secret.to_owned()), path: DATABASE_DIR.to_owned() }];

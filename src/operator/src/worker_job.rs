@@ -1,4 +1,5 @@
-//! The only builder of Jobs and pods: from a task to a restricted pod that mounts its secrets and has no Kubernetes token.
+//! The only builder of Jobs and pods: turns a task into a restricted pod that mounts its Secrets and has no Kubernetes
+//! token. What the task is, is built elsewhere (`backup::act`, `restore::step_job`, `server::drill`).
 
 use k8s_openapi::api::batch::v1::{
     Job, JobSpec, PodFailurePolicy, PodFailurePolicyOnExitCodesRequirement, PodFailurePolicyOnPodConditionsPattern,
@@ -15,9 +16,9 @@ use sennight_protocol::target::StorageTarget;
 use sennight_protocol::task::{Task, TaskParseError};
 use std::collections::BTreeMap;
 
-/// The user that the image runs as.
+/// User and group id that the worker runs as.
 const UID: i64 = 65532;
-/// Where a pod's scratch is: client tools keep their private files there, nothing tenant-sized.
+/// Directory of the pod's scratch volume, for private files of client tools. Dumps are streamed and never stored there.
 const SCRATCH: &str = "/tmp";
 /// Seconds between SIGTERM and SIGKILL: time to abort an upload.
 const GRACE_SECONDS: i64 = 30;
@@ -38,7 +39,7 @@ pub mod labels {
     pub const STORAGE: &str = "sennight.dev/storage";
     /// Annotation: dumps that run at once; absent is one.
     pub const CONCURRENCY: &str = "sennight.dev/concurrency";
-    /// Annotation: which dump Jobs follow each other under names that lock (`domain::batch`).
+    /// Annotation: the chain of dump Jobs that it belongs to; each name follows from the Job before (`core::batch`).
     pub const BATCH_KEY: &str = "sennight.dev/batch-key";
     /// Annotation: UID of the Job before this one in its chain.
     pub const PREVIOUS_JOB: &str = "sennight.dev/previous-job";
@@ -46,33 +47,33 @@ pub mod labels {
     pub const DECIDED_AT: &str = "sennight.dev/decided-at";
     /// Annotation: JSON list of the dump tasks' schedules, each with the run it answers.
     pub const RUNS: &str = "sennight.dev/runs";
-    /// Value of [`LANE`] for dumps.
+    /// Value of [`JOB_KIND`] for dumps.
     pub const DUMP: &str = "dump";
-    /// Value of [`LANE`] for restores.
+    /// Value of [`JOB_KIND`] for restores.
     pub const RESTORE: &str = "restore";
 }
 
 /// A Secret or ConfigMap and where its keys appear as files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mount {
-    /// Name of the object.
+    /// The object, and which of its keys.
     pub source: Source,
     /// Directory in the pod.
     pub path: String,
 }
 
-/// What is mounted.
+/// The object behind a mount.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
     /// All keys of a Secret.
     Secret(String),
     /// One key of a Secret, under a file name.
     SecretKey {
-        /// The Secret.
+        /// Name of the Secret.
         name: String,
-        /// Its key.
+        /// Key in the Secret.
         key: String,
-        /// The file.
+        /// Name of the file in the pod.
         file: String,
     },
     /// All keys of a ConfigMap.
@@ -82,47 +83,47 @@ pub enum Source {
 /// What every worker pod of an installation shares.
 #[derive(Debug, Clone)]
 pub struct PodDefaults {
-    /// Image.
+    /// Image of the worker: the operator's own.
     pub image: String,
     /// `IfNotPresent`, `Always` or `Never`.
     pub pull_policy: String,
-    /// Secrets for pulling it.
+    /// Names of the Secrets for pulling it.
     pub pull_secrets: Vec<String>,
-    /// Requests and limits.
+    /// Resource requests and limits of the container.
     pub resources: ResourceRequirements,
-    /// Seconds that a finished Job is kept for people to look at.
+    /// Seconds after which Kubernetes deletes a finished Job.
     pub ttl_seconds: i32,
 }
 
-/// One Job.
+/// The parts of a Job that differ from task to task.
 #[derive(Debug, Clone)]
 pub struct WorkerJob {
-    /// Fixed name: the lock against a second creation.
+    /// Name that follows from the task, so that the same task gets no second Job.
     pub name: String,
     /// Namespace of the custom resource that it works for.
     pub namespace: String,
-    /// Its owner.
+    /// Controlling owner: Kubernetes deletes the Job with it.
     pub owner: OwnerReference,
     /// Labels besides the standard ones.
     pub labels: BTreeMap<String, String>,
-    /// Annotations.
+    /// Annotations: what the operator reads back ([`labels`]).
     pub annotations: BTreeMap<String, String>,
-    /// What it does.
+    /// The worker's verb and its arguments.
     pub task: Task,
-    /// Of several dumps, how many at once.
+    /// How many of several dumps run at once; `None` for any other task.
     pub at_once: Option<i64>,
-    /// The bucket.
+    /// The bucket that the worker reads or writes.
     pub storage: StorageTarget,
-    /// Secrets and CAs.
+    /// Secrets and CA bundles.
     pub mounts: Vec<Mount>,
-    /// Service account of the pod; its token is not mounted unless a cloud identity rides on it.
+    /// Service account of the pod; its Kubernetes token is not mounted, a cloud identity mounts its own.
     pub service_account: Option<String>,
     /// Longest run in seconds.
     pub deadline_seconds: i64,
 }
 
 impl WorkerJob {
-    /// The Job. Fails only if a task cannot be written as JSON.
+    /// Builds the Job. Fails only if a task cannot be written as JSON.
     pub fn build(&self, defaults: &PodDefaults) -> Result<Job, TaskParseError> {
         let mut labels = self.labels.clone();
         labels.insert("app.kubernetes.io/name".to_owned(), "sennight-worker".to_owned());
@@ -210,7 +211,7 @@ impl WorkerJob {
     }
 }
 
-/// A drained node costs time, not the task; a refusal (exit code 3) is final.
+/// Both a refusal (exit code 3) and a lost node end the Job at once; the operator decides whether to try again.
 fn failure_policy() -> PodFailurePolicy {
     PodFailurePolicy {
         rules: vec![

@@ -1,5 +1,5 @@
-//! Whether this process may write: it holds the Lease, and its last renewal is young enough. A process that slept (SIGSTOP,
-//! a frozen machine) finds its time run out by itself, before anybody can tell it.
+//! Whether this process may write: it holds the Lease, and the last renewal is recent enough. A process that slept
+//! (SIGSTOP, a frozen machine) finds the fence closed by the clock alone, before it learns that another one leads.
 
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -15,19 +15,19 @@ pub struct WriteFence {
 }
 
 impl WriteFence {
-    /// Without a Lease: for the client that takes one.
+    /// Always open: for the client that acquires the Lease.
     pub fn always() -> Self {
         let leading = Self::default();
         leading.renewed_until(Instant::now() + std::time::Duration::from_hours(24 * 365 * 30));
         leading
     }
 
-    /// The Lease was renewed: nobody else begins before this instant.
+    /// The Lease was renewed: no other process takes it before this instant.
     pub fn renewed_until(&self, until: Instant) {
         *self.until.lock() = Some(until);
     }
 
-    /// No write from here on.
+    /// Closes the fence for good.
     pub fn end(&self) {
         self.ended.cancel();
     }

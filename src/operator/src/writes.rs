@@ -1,5 +1,5 @@
-//! The verbs by which reconciles change the cluster. Each is safe to repeat after a lost answer: fixed names,
-//! `AlreadyExists` compares the owner, guarded writes carry a resourceVersion.
+//! All calls by which reconciles change the cluster. Each is safe to repeat after a lost answer: names are fixed, an
+//! existing object is compared with ours, and guarded writes carry a resourceVersion.
 
 use super::clients::Unsent;
 use k8s_openapi::api::batch::v1::Job;
@@ -10,25 +10,25 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 use std::fmt::Debug;
 
-/// Field manager of all that the operator applies.
+/// Field manager of everything that the operator writes.
 pub const FIELD_MANAGER: &str = "sennight";
 
 /// A call to the API server that failed.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {verb} {kind} {name}: {source}")]
 pub struct VerbError {
-    /// What was tried.
+    /// The call, as a word for the message.
     pub verb: &'static str,
-    /// The object's kind.
+    /// Kind of the object.
     pub kind: String,
-    /// Its namespace and name.
+    /// `namespace/name`, or the name alone.
     pub name: String,
-    /// Why it failed.
+    /// kube's error.
     pub source: kube::Error,
 }
 
 impl VerbError {
-    /// Names the call that `source` came from.
+    /// Adds the call and the object to an error of kube.
     pub fn new<K>(verb: &'static str, api_namespace: Option<&str>, name: &str, source: kube::Error) -> Self
     where
         K: Resource<DynamicType = ()>,
@@ -41,7 +41,7 @@ impl VerbError {
         }
     }
 
-    /// Reason for conditions, Events and metrics.
+    /// CamelCase reason for conditions, Events and metrics.
     pub fn reason(&self) -> &'static str {
         match &self.source {
             kube::Error::Api(status) => match status.code {
@@ -61,13 +61,13 @@ impl VerbError {
         }
     }
 
-    /// Whether somebody else changed the object in between: look again at once.
+    /// Whether somebody else changed the object in between (409): then the next try may follow at once.
     pub fn is_conflict(&self) -> bool {
         matches!(&self.source, kube::Error::Api(status) if status.code == 409)
     }
 }
 
-/// A fresh read; `None` when the object is not there.
+/// Reads an object from the API server; `None` when it does not exist.
 pub async fn get_opt<K>(api: &Api<K>, name: &str) -> Result<Option<K>, VerbError>
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
@@ -78,8 +78,8 @@ where
 /// Applies the operator's part of a status (server-side apply: entries of others stay). `status` holds every field that
 /// the operator owns: one that is left out is taken away. Nothing is sent when `current` is equal already.
 ///
-/// Only if the object is still as `object`: a round that began before the last one's write reached the cache (a Job's own
-/// event wakes one at once) would take away what that write has just recorded. It gets a conflict instead.
+/// The write succeeds only if the object is still as `object`. A reconcile that began before the last one's write reached
+/// the cache (a Job's event can start one at once) would undo that write. It gets a conflict instead.
 pub async fn apply_status<K, S>(api: &Api<K>, object: &K, current: Option<&S>, status: &S) -> Result<bool, VerbError>
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
@@ -107,38 +107,38 @@ where
     Ok(true)
 }
 
-/// Merges into a status only if the object is still as `seen` (its resourceVersion goes along): of several writers one
-/// wins, the others get a conflict. This is how claims are made.
-pub async fn patch_status_guarded<K>(api: &Api<K>, seen: &K, status: serde_json::Value) -> Result<K, VerbError>
+/// Merges into a status only if the object is still as `read` (its resourceVersion goes along). Of several writers one
+/// wins, the others get a conflict. Claims are written this way.
+pub async fn patch_status_guarded<K>(api: &Api<K>, read: &K, status: serde_json::Value) -> Result<K, VerbError>
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
 {
-    let name = seen.name_any();
+    let name = read.name_any();
     let patch = json!({
         "apiVersion": K::api_version(&()),
         "kind": K::kind(&()),
         // An empty resourceVersion would be no guard at all; the API server refuses this one.
-        "metadata": {"resourceVersion": seen.resource_version().unwrap_or_else(|| "none".to_owned())},
+        "metadata": {"resourceVersion": read.resource_version().unwrap_or_else(|| "none".to_owned())},
         "status": status,
     });
     let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
     api.patch_status(&name, &params, &Patch::Merge(&patch))
         .await
-        .map_err(|source| VerbError::new::<K>("claim", seen.namespace().as_deref(), &name, source))
+        .map_err(|source| VerbError::new::<K>("claim", read.namespace().as_deref(), &name, source))
 }
 
-/// What became of a create.
+/// Result of [`create_or_adopt`].
 #[derive(Debug, Clone, PartialEq)]
 pub enum Created<K> {
-    /// It was made now.
+    /// This call created it.
     New(K),
-    /// It was there and is ours: an earlier answer was lost, or another pass made it.
+    /// It existed and is ours: an earlier answer was lost, or another reconcile created it.
     Adopted(K),
-    /// Something else has the name.
+    /// Another object has the name.
     Foreign(K),
 }
 
-/// Creates a Job with a fixed name. One that is there is adopted if `ours` knows it, else left alone.
+/// Creates a Job with a fixed name. One that exists is adopted if `ours` says so, else left alone.
 pub async fn create_or_adopt(
     api: &Api<Job>,
     job: &Job,
@@ -148,19 +148,19 @@ pub async fn create_or_adopt(
     let namespace = job.namespace();
     let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
     match api.create(&params, job).await {
-        Ok(made) => Ok(Created::New(made)),
+        Ok(created) => Ok(Created::New(created)),
         Err(kube::Error::Api(status)) if status.code == 409 => {
-            let there = api
+            let existing = api
                 .get(&name)
                 .await
                 .map_err(|source| VerbError::new::<Job>("get", namespace.as_deref(), &name, source))?;
-            Ok(if ours(&there) { Created::Adopted(there) } else { Created::Foreign(there) })
+            Ok(if ours(&existing) { Created::Adopted(existing) } else { Created::Foreign(existing) })
         }
         Err(source) => Err(VerbError::new::<Job>("create", namespace.as_deref(), &name, source)),
     }
 }
 
-/// Deletes exactly this object (its uid goes along), its dependents in the background. Gone already is success.
+/// Deletes exactly this object (its uid goes along), its dependents in the background. An object that is gone already counts as success.
 pub async fn delete<K>(api: &Api<K>, object: &K) -> Result<(), VerbError>
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
@@ -179,7 +179,7 @@ where
     }
 }
 
-/// Adds a finalizer; nothing is sent when it is there.
+/// Adds a finalizer; sends nothing if the object has it.
 pub async fn add_finalizer<K>(api: &Api<K>, object: &K, finalizer: &str) -> Result<(), VerbError>
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
@@ -192,7 +192,7 @@ where
     write_finalizers(api, object, &all).await
 }
 
-/// Takes a finalizer off; nothing is sent when it is not there. Gone already is success.
+/// Removes a finalizer; sends nothing if the object does not have it. An object that is gone already counts as success.
 pub async fn remove_finalizer<K>(api: &Api<K>, object: &K, finalizer: &str) -> Result<(), VerbError>
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
@@ -200,8 +200,8 @@ where
     if !object.finalizers().iter().any(|f| f == finalizer) {
         return Ok(());
     }
-    let rest: Vec<String> = object.finalizers().iter().filter(|f| *f != finalizer).cloned().collect();
-    match write_finalizers(api, object, &rest).await {
+    let remaining: Vec<String> = object.finalizers().iter().filter(|f| *f != finalizer).cloned().collect();
+    match write_finalizers(api, object, &remaining).await {
         Err(VerbError { source: kube::Error::Api(status), .. }) if status.code == 404 => Ok(()),
         other => other,
     }

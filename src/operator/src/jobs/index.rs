@@ -1,5 +1,5 @@
-//! What the operator keeps of each of its Jobs: enough for budgets, for the runs it carries, for the chain that its name
-//! belongs to. A Job that is gone leaves its card for a while: its reports may still have to be read.
+//! An index of the operator's Jobs: by the schedule that a Job dumps, by budget, and by chain (dump Jobs whose names follow
+//! from each other). A deleted Job stays for a while, because its reports may still have to be read.
 
 use super::{JobKind, JobState, Run, failure, runs, state};
 use crate::worker_job::labels;
@@ -11,43 +11,43 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How long a deleted Job is remembered.
+/// How long a deleted Job stays in the index.
 const REMEMBERED: Duration = Duration::from_mins(10);
 
-/// A Job.
+/// What the index stores of one Job.
 #[derive(Debug, Clone)]
 pub struct JobEntry {
-    /// Namespace.
+    /// `metadata.namespace`.
     pub namespace: String,
-    /// Name.
+    /// `metadata.name`.
     pub name: String,
-    /// UID.
+    /// `metadata.uid`.
     pub uid: String,
-    /// Whose budget it is in.
+    /// Which budget it counts in; `None`: in none.
     pub kind: Option<JobKind>,
-    /// The DatabaseServer.
+    /// Name of the DatabaseServer.
     pub server: String,
-    /// The BackupStorage.
+    /// Name of the BackupStorage; empty for a restore.
     pub storage: String,
-    /// Its places in the budgets: dumps that run at once.
+    /// Places that it takes in the budgets: dumps that it runs at once.
     pub places: i64,
-    /// How it stands.
+    /// State by its conditions. A state that has ended is never usage back.
     pub state: JobState,
-    /// Somebody suspended it: it waits, and that is no failure.
+    /// `spec.suspend`: Kueue or a person makes it wait, and that is no failure.
     pub suspended: bool,
-    /// When it was created.
+    /// Creation time.
     pub created: Option<DateTime<Utc>>,
-    /// When the operator decided on it.
+    /// When the operator decided on it: annotation [`labels::DECIDED_AT`].
     pub decided: Option<DateTime<Utc>>,
     /// The chain of Jobs that it belongs to.
     pub chain: Option<String>,
-    /// The Job before it there.
+    /// UID of the Job before it in its chain.
     pub after: Option<String>,
-    /// The schedules that it dumps.
+    /// The dumps that it runs.
     pub runs: Vec<Run>,
-    /// Why it failed, if it did.
+    /// Why it failed; empty while it has not.
     pub failure: String,
-    /// Since when it is gone.
+    /// When its deletion was noticed.
     deleted: Option<Instant>,
     last_event: Instant,
 }
@@ -63,7 +63,7 @@ impl JobEntry {
             uid: job.uid().unwrap_or_default(),
             kind: [JobKind::Dump, JobKind::Restore]
                 .into_iter()
-                .find(|lane| label(labels::JOB_KIND) == Some(lane.label())),
+                .find(|kind| label(labels::JOB_KIND) == Some(kind.label())),
             server: label(labels::SERVER).unwrap_or_default().to_owned(),
             storage: annotation(labels::STORAGE).unwrap_or_default(),
             places: annotation(labels::CONCURRENCY).and_then(|text| text.parse().ok()).unwrap_or(1).max(1),
@@ -80,25 +80,25 @@ impl JobEntry {
         }
     }
 
-    /// Whether it takes places.
+    /// Whether it takes places: it exists and has not ended.
     pub fn is_running(&self) -> bool {
         self.state == JobState::Running && self.deleted.is_none()
     }
 }
 
-/// Places that are taken by a lane's Jobs.
+/// Places that are usage in one budget.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// In total.
+    /// Over all servers.
     pub total: i64,
     /// On each server, by namespace and name.
     pub servers: HashMap<(String, String), i64>,
-    /// In each storage.
+    /// In each storage, by namespace and name.
     pub storages: HashMap<(String, String), i64>,
 }
 
 impl Usage {
-    /// Counts some more.
+    /// Adds places.
     pub fn add(&mut self, namespace: &str, server: &str, storage: &str, places: i64) {
         self.total += places;
         *self.servers.entry((namespace.to_owned(), server.to_owned())).or_default() += places;
@@ -106,7 +106,7 @@ impl Usage {
     }
 }
 
-/// All cards.
+/// All Jobs, by UID and by schedule.
 #[derive(Debug, Default)]
 pub struct JobIndex {
     by_uid: HashMap<String, Arc<JobEntry>>,
@@ -114,46 +114,47 @@ pub struct JobIndex {
 }
 
 impl JobIndex {
-    /// Takes note of a Job as it is. True when it has ended since it was last seen.
+    /// Stores a Job as it is. True when it has ended since the last call.
     pub fn record(&mut self, job: &Job) -> bool {
-        let mut card = JobEntry::of(job);
-        let before = self.by_uid.get(&card.uid).map(|before| before.state);
+        let mut entry = JobEntry::of(job);
+        let before = self.by_uid.get(&entry.uid).map(|before| before.state);
         if let Some(ended @ (JobState::Complete | JobState::Failed)) = before {
-            // Whoever answers late does not bring a Job back.
-            card.state = ended;
+            // A late answer of the API server must not bring an ended Job back.
+            entry.state = ended;
         }
-        for run in &card.runs {
+        for run in &entry.runs {
             let jobs = self.by_schedule.entry(run.uid.clone()).or_default();
-            if !jobs.contains(&card.uid) {
-                jobs.push(card.uid.clone());
+            if !jobs.contains(&entry.uid) {
+                jobs.push(entry.uid.clone());
             }
         }
-        let ended = card.state != JobState::Running && before.is_none_or(|before| before == JobState::Running);
-        self.by_uid.insert(card.uid.clone(), Arc::new(card));
+        let ended = entry.state != JobState::Running && before.is_none_or(|before| before == JobState::Running);
+        self.by_uid.insert(entry.uid.clone(), Arc::new(entry));
         ended
     }
 
-    /// A Job was deleted; its card, if that was news.
+    /// Marks a Job as deleted. Gives its entry unless that was known.
     pub fn mark_deleted(&mut self, uid: &str) -> Option<Arc<JobEntry>> {
-        let card = self.by_uid.get_mut(uid).filter(|card| card.deleted.is_none())?;
-        let mut gone = (**card).clone();
+        let entry = self.by_uid.get_mut(uid).filter(|entry| entry.deleted.is_none())?;
+        let mut gone = (**entry).clone();
         if gone.state == JobState::Running {
             gone.state = JobState::Failed;
             "its Job was deleted before it ended".clone_into(&mut gone.failure);
         }
         gone.deleted = Some(Instant::now());
-        *card = Arc::new(gone);
-        Some(card.clone())
+        *entry = Arc::new(gone);
+        Some(entry.clone())
     }
 
-    /// A Job was deleted. True when it had not ended before: then nobody has been told of its end yet. A finished one that is
-    /// removed in its time is no reason to look at fifty schedules once more.
+    /// Marks a Job as deleted. True when it had not ended: then its schedules do not know of its end yet. The removal of a
+    /// finished Job after its TTL reconciles nobody: that would be up to fifty schedules for nothing.
     pub fn deleted_while_running(&mut self, uid: &str) -> bool {
-        let ran = self.by_uid.get(uid).is_some_and(|card| card.is_running());
+        let ran = self.by_uid.get(uid).is_some_and(|entry| entry.is_running());
         self.mark_deleted(uid).is_some() && ran
     }
 
-    /// Drops what is gone for long; the UIDs of those that nobody has named for `silent` and that are not known to be gone.
+    /// Drops Jobs that were deleted long ago. Gives namespace, name and UID of those without an event for `silent` whose
+    /// deletion is not known.
     pub fn sweep(&mut self, silent: Duration) -> Vec<(String, String, String)> {
         let old: HashSet<String> = self
             .by_uid
@@ -162,8 +163,8 @@ impl JobIndex {
             .map(|c| c.uid.clone())
             .collect();
         for uid in &old {
-            let card = self.by_uid.remove(uid);
-            for run in card.iter().flat_map(|card| &card.runs) {
+            let entry = self.by_uid.remove(uid);
+            for run in entry.iter().flat_map(|entry| &entry.runs) {
                 if let Some(jobs) = self.by_schedule.get_mut(&run.uid) {
                     jobs.retain(|job| job != uid);
                     if jobs.is_empty() {
@@ -172,41 +173,41 @@ impl JobIndex {
                 }
             }
         }
-        let quiet = |card: &&Arc<JobEntry>| card.deleted.is_none() && card.last_event.elapsed() > silent;
-        self.by_uid.values().filter(quiet).map(|c| (c.namespace.clone(), c.name.clone(), c.uid.clone())).collect()
+        let silent_jobs = |entry: &&Arc<JobEntry>| entry.deleted.is_none() && entry.last_event.elapsed() > silent;
+        self.by_uid.values().filter(silent_jobs).map(|c| (c.namespace.clone(), c.name.clone(), c.uid.clone())).collect()
     }
 
-    /// The Jobs that carry a schedule, the first decided first.
+    /// The Jobs that dump a schedule, in the order in which they were decided on.
     pub fn of_schedule(&self, schedule_uid: &str) -> Vec<Arc<JobEntry>> {
         let jobs = self.by_schedule.get(schedule_uid).into_iter().flatten();
-        let mut cards: Vec<_> = jobs.filter_map(|uid| self.by_uid.get(uid)).cloned().collect();
-        cards.sort_by_key(|card| card.decided);
-        cards
+        let mut entries: Vec<_> = jobs.filter_map(|uid| self.by_uid.get(uid)).cloned().collect();
+        entries.sort_by_key(|entry| entry.decided);
+        entries
     }
 
-    /// The places that a lane's running Jobs take.
-    pub fn usage(&self, lane: JobKind) -> Usage {
-        let mut taken = Usage::default();
-        for card in self.by_uid.values().filter(|card| card.kind == Some(lane) && card.is_running()) {
-            taken.add(&card.namespace, &card.server, &card.storage, card.places);
+    /// The places that running Jobs take in a budget.
+    pub fn usage(&self, kind: JobKind) -> Usage {
+        let mut usage = Usage::default();
+        for entry in self.by_uid.values().filter(|entry| entry.kind == Some(kind) && entry.is_running()) {
+            usage.add(&entry.namespace, &entry.server, &entry.storage, entry.places);
         }
-        taken
+        usage
     }
 
-    /// The UID of the last Job of a chain, if any is there. Of several ends (two operators that did not know of each other,
-    /// or a Job in the middle is gone) the youngest: everybody sees the same one.
+    /// The UID of the last Job of a chain. Several ends are possible: two operators did not know of each other, or a Job in
+    /// the middle is gone. Then it is the youngest, so that every process sees the same one.
     pub fn chain_end(&self, namespace: &str, chain: &str) -> Option<String> {
         let mine =
             |c: &&Arc<JobEntry>| c.deleted.is_none() && c.namespace == namespace && c.chain.as_deref() == Some(chain);
         let links: Vec<_> = self.by_uid.values().filter(mine).collect();
-        let followed: HashSet<&str> = links.iter().filter_map(|card| card.after.as_deref()).collect();
-        let ends = links.into_iter().filter(|card| !followed.contains(card.uid.as_str()));
-        ends.max_by(|a, b| (a.created, &a.name).cmp(&(b.created, &b.name))).map(|card| card.uid.clone())
+        let followed: HashSet<&str> = links.iter().filter_map(|entry| entry.after.as_deref()).collect();
+        let ends = links.into_iter().filter(|entry| !followed.contains(entry.uid.as_str()));
+        ends.max_by(|a, b| (a.created, &a.name).cmp(&(b.created, &b.name))).map(|entry| entry.uid.clone())
     }
 
-    /// When the Jobs were created.
+    /// Creation times of all Jobs, for the token bucket after a restart.
     pub fn creation_times(&self) -> Vec<DateTime<Utc>> {
-        self.by_uid.values().filter_map(|card| card.created).collect()
+        self.by_uid.values().filter_map(|entry| entry.created).collect()
     }
 }
 
@@ -239,58 +240,58 @@ mod tests {
 
     #[test]
     fn places_are_taken_while_a_job_runs_also_while_it_is_suspended() {
-        let mut cards = JobIndex::default();
+        let mut index = JobIndex::default();
         let mut suspended = job("a", 0, None, None, &["x", "y"]);
         suspended.spec.as_mut().unwrap().suspend = Some(true);
-        assert!(!cards.record(&suspended));
-        assert!(!cards.record(&job("b", 1, Some("a"), None, &["z"])));
-        let taken = cards.usage(JobKind::Dump);
+        assert!(!index.record(&suspended));
+        assert!(!index.record(&job("b", 1, Some("a"), None, &["z"])));
+        let usage = index.usage(JobKind::Dump);
         let pg = ("n".to_owned(), "pg".to_owned());
-        assert_eq!((taken.total, taken.servers[&pg], taken.storages.values().sum::<i64>()), (4, 4, 4));
-        assert!(cards.of_schedule("x")[0].suspended);
-        assert!(cards.record(&job("b", 1, Some("a"), Some("Complete"), &["z"])), "it has ended");
-        assert!(!cards.record(&job("b", 1, Some("a"), Some("Complete"), &["z"])), "that is known");
-        assert!(!cards.record(&job("b", 1, Some("a"), None, &["z"])), "a late answer does not bring it back");
-        assert_eq!((cards.usage(JobKind::Dump).total, cards.usage(JobKind::Restore).total), (2, 0));
+        assert_eq!((usage.total, usage.servers[&pg], usage.storages.values().sum::<i64>()), (4, 4, 4));
+        assert!(index.of_schedule("x")[0].suspended);
+        assert!(index.record(&job("b", 1, Some("a"), Some("Complete"), &["z"])), "it has ended");
+        assert!(!index.record(&job("b", 1, Some("a"), Some("Complete"), &["z"])), "that is known");
+        assert!(!index.record(&job("b", 1, Some("a"), None, &["z"])), "a late answer does not bring it back");
+        assert_eq!((index.usage(JobKind::Dump).total, index.usage(JobKind::Restore).total), (2, 0));
     }
 
     #[test]
-    fn a_job_that_somebody_deleted_has_failed_and_still_tells_whom_it_carried() {
-        let mut cards = JobIndex::default();
-        cards.record(&job("a", 0, None, None, &["x"]));
-        assert_eq!(cards.sweep(Duration::ZERO).len(), 1);
-        assert!(cards.mark_deleted("a").is_some() && cards.mark_deleted("a").is_none() && cards.mark_deleted("b").is_none());
-        let card = &cards.of_schedule("x")[0];
-        assert_eq!((card.state, card.uid.as_str()), (JobState::Failed, "a"));
-        assert!(card.failure.contains("deleted"), "{}", card.failure);
-        assert_eq!((cards.usage(JobKind::Dump).total, cards.chain_end("n", "c")), (0, None));
-        assert!(cards.sweep(Duration::ZERO).is_empty() && cards.of_schedule("x").len() == 1);
+    fn a_job_that_somebody_deleted_has_failed_and_still_says_whom_it_dumped() {
+        let mut index = JobIndex::default();
+        index.record(&job("a", 0, None, None, &["x"]));
+        assert_eq!(index.sweep(Duration::ZERO).len(), 1);
+        assert!(index.mark_deleted("a").is_some() && index.mark_deleted("a").is_none() && index.mark_deleted("b").is_none());
+        let entry = &index.of_schedule("x")[0];
+        assert_eq!((entry.state, entry.uid.as_str()), (JobState::Failed, "a"));
+        assert!(entry.failure.contains("deleted"), "{}", entry.failure);
+        assert_eq!((index.usage(JobKind::Dump).total, index.chain_end("n", "c")), (0, None));
+        assert!(index.sweep(Duration::ZERO).is_empty() && index.of_schedule("x").len() == 1);
     }
 
     #[test]
-    fn a_job_that_is_removed_in_its_time_wakes_nobody_a_second_time() {
-        let mut cards = JobIndex::default();
-        cards.record(&job("a", 0, None, None, &["x"]));
-        assert!(cards.record(&job("a", 0, None, Some("Complete"), &["x"])), "its end wakes");
-        assert!(!cards.deleted_while_running("a"));
-        cards.record(&job("b", 0, None, None, &["x"]));
-        assert!(cards.deleted_while_running("b") && !cards.deleted_while_running("b") && !cards.deleted_while_running("unknown"));
+    fn a_job_that_is_removed_in_its_time_reconciles_nobody_a_second_time() {
+        let mut index = JobIndex::default();
+        index.record(&job("a", 0, None, None, &["x"]));
+        assert!(index.record(&job("a", 0, None, Some("Complete"), &["x"])), "its end wakes");
+        assert!(!index.deleted_while_running("a"));
+        index.record(&job("b", 0, None, None, &["x"]));
+        assert!(index.deleted_while_running("b") && !index.deleted_while_running("b") && !index.deleted_while_running("unknown"));
     }
 
     #[test]
     fn i8_the_end_of_a_chain_is_the_job_that_none_comes_after() {
-        let mut cards = JobIndex::default();
-        assert_eq!(cards.chain_end("n", "c"), None);
+        let mut index = JobIndex::default();
+        assert_eq!(index.chain_end("n", "c"), None);
         // Created within one second.
-        cards.record(&job("b", 5, Some("a"), None, &[]));
-        cards.record(&job("a", 5, None, None, &[]));
-        assert_eq!(cards.chain_end("n", "c").as_deref(), Some("b"));
-        assert_eq!((cards.chain_end("other", "c"), cards.chain_end("n", "d")), (None, None));
-        cards.record(&job("f", 9, None, None, &[]));
-        assert_eq!(cards.chain_end("n", "c").as_deref(), Some("f"), "of two ends the younger one");
-        cards.mark_deleted("f");
-        assert_eq!(cards.chain_end("n", "c").as_deref(), Some("b"));
-        let decided: Vec<_> = cards.of_schedule("none").iter().map(|c| c.decided).collect();
+        index.record(&job("b", 5, Some("a"), None, &[]));
+        index.record(&job("a", 5, None, None, &[]));
+        assert_eq!(index.chain_end("n", "c").as_deref(), Some("b"));
+        assert_eq!((index.chain_end("other", "c"), index.chain_end("n", "d")), (None, None));
+        index.record(&job("f", 9, None, None, &[]));
+        assert_eq!(index.chain_end("n", "c").as_deref(), Some("f"), "of two ends the younger one");
+        index.mark_deleted("f");
+        assert_eq!(index.chain_end("n", "c").as_deref(), Some("b"));
+        let decided: Vec<_> = index.of_schedule("none").iter().map(|c| c.decided).collect();
         assert!(decided.is_empty());
     }
 }
