@@ -201,7 +201,9 @@ async fn check(ctx: &Context) -> Result<(), AuthorityFault> {
     learn_own_user(ctx).await;
     intact(&ctx.clients.write, ctx.settings.four_eyes).await?;
     // A request that has ended tells as much of the policies; without any, their text is all there is to look at.
-    let Some(cached) = ctx.caches.requests.find(accepts_forgery_test).or_else(|| ctx.caches.requests.find(accepts_refund_test)) else {
+    let Some(cached) =
+        ctx.caches.requests.find(accepts_forgery_test).or_else(|| ctx.caches.requests.find(accepts_refund_test))
+    else {
         return Ok(());
     };
     // The cache may be behind: a request that was denied a moment ago would be refused by the schema, which proves nothing.

@@ -340,8 +340,12 @@ mod tests {
     #[test]
     fn i8_a_hundred_thousand_that_wait_look_ten_times_a_second_and_a_few_as_soon_as_a_word_is_due() {
         let notice = TimeDelta::minutes(2);
-        let asked =
-            |queued, lingers: Option<i64>| QueuedDump { since: at(0), failure: None, batching_until: lingers.map(at), queued };
+        let asked = |queued, lingers: Option<i64>| QueuedDump {
+            since: at(0),
+            failure: None,
+            batching_until: lingers.map(at),
+            queued,
+        };
         assert_eq!(asked(3, None).next_check(notice, at(0)), at(120));
         assert_eq!(asked(3, Some(120)).next_check(notice, at(0)), at(240), "first it waits for company");
         assert_eq!(asked(3, None).next_check(notice, at(500)), at(620));

@@ -223,7 +223,7 @@ impl Jobs {
         chosen
     }
 
-    /// Drops a reservation: its Job was not created, or is in the cache.
+    /// Drops a reservation: its Job was not created, or counts by itself now.
     pub fn unreserve(&self, namespace: &str, name: &str) {
         self.reservations().remove(&(namespace.to_owned(), name.to_owned()));
     }

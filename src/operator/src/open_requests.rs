@@ -118,7 +118,8 @@ impl OpenRequests {
         let names = self.read();
         let names = names.open.iter().filter(|(key, _)| *key.namespace == *namespace);
         let claims = |request: &Arc<RestoreRequest>| request.status.as_ref().is_some_and(|s| s.claim.is_some());
-        names.filter(|(key, names)| self.still_open(key, names).iter().any(claims))
+        names
+            .filter(|(key, names)| self.still_open(key, names).iter().any(claims))
             .map(|(key, _)| key.name.to_string())
             .collect()
     }

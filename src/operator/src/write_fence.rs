@@ -6,8 +6,8 @@ use std::sync::Arc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// The right to write, shared by the election that renews it and the client that asks for it. Closed until the first
-/// renewal, and for good after [`Leading::end`].
+/// Shared by the election, which opens it with each renewal, and the client, which checks it before each write. Closed
+/// until the first renewal, and for good after [`WriteFence::end`].
 #[derive(Debug, Clone, Default)]
 pub struct WriteFence {
     ended: CancellationToken,

@@ -1,8 +1,9 @@
-//! Asking for a dump, and the Job that many of them ride in: one list of tasks, one set of mounts.
+//! Queues a schedule's dump, builds the Job that several dumps share, and records a Job's run in status.
+//! When a Job is created is in `dispatch`.
 
 use super::{gather, validate};
 use crate::context::Context;
-use crate::dispatch::{QueuedDump, BatchMember, NextJob, DumpOrder};
+use crate::dispatch::{BatchMember, DumpOrder, NextJob, QueuedDump};
 use crate::jobs::{JobEntry, Run};
 use crate::schedule_index::{Key, ScheduleEntry};
 use crate::targets;
@@ -21,33 +22,33 @@ use sennight_protocol::task::Task;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Time that a pod gets beyond its task's own deadline, to start and to clean up.
+/// Time that a pod gets beyond its task's deadline, to start and to clean up.
 const POD_OVERHEAD: Duration = Duration::from_mins(5);
-/// Longest wait for a table lock.
+/// Longest wait for a table lock, in seconds.
 const LOCK_TIMEOUT_SECONDS: i32 = 30;
-/// A tenant in company has this part of a dump's longest time: whoever hangs does not keep the others for hours, and has
-/// all of it when it is tried again alone.
+/// A dump in a batch gets the longest dump time divided by this: one that hangs must not delay the others for hours. When it
+/// is tried again, it is alone and gets all of it.
 const BATCH_DEADLINE_DIVISOR: u32 = 4;
-/// And not less than this.
+/// The shortest deadline of a dump in a batch.
 const MIN_BATCH_DEADLINE: Duration = Duration::from_mins(5);
-/// A run that waits or works longer than so many looks at a Job is written down.
+/// A run that waits or works for more than this many `timing.job_interval` is written to status.
 const REPORT_AFTER_INTERVALS: u32 = 4;
-/// A Job of many tenants takes longer, and none of them has a word to say meanwhile: they are looked at so much later.
+/// Schedules in a batch are reconciled this many times later: the Job takes longer, and none of them has news meanwhile.
 const BATCH_RECHECK_FACTOR: i32 = 5;
 
-/// How long a run may wait for its Job, and then work, before that is worth a write of its schedule's status: most are
-/// over by then, and are written once, when they have ended.
+/// How long a run may wait or work before status says so. Most runs have ended by then, and cost one write of status
+/// instead of two.
 pub fn report_after(ctx: &Context) -> TimeDelta {
     TimeDelta::from_std(ctx.settings.timing.job_interval * REPORT_AFTER_INTERVALS).unwrap_or(TimeDelta::minutes(2))
 }
 
-/// When a run that has a Job is looked at, though nothing wakes its schedule: its end does, and a suspended Job or one of a
-/// single tenant has something to say before.
+/// Time until a schedule whose run has a Job is reconciled if no event comes. The Job's end brings one. A suspended Job or
+/// one of a single tenant has news before its end.
 pub fn recheck_after(runs: usize, suspended: bool, ctx: &Context) -> TimeDelta {
     if runs > 1 && !suspended { report_after(ctx) * BATCH_RECHECK_FACTOR } else { report_after(ctx) }
 }
 
-/// Who a schedule can share a Job with; `None` while its server is missing.
+/// The group whose dumps a schedule can share a Job with; `None` while its server is missing.
 pub fn group(object: &BackupSchedule, ctx: &Context) -> Option<Group> {
     let namespace = object.namespace().unwrap_or_default();
     let spec = &object.spec;
@@ -61,7 +62,7 @@ pub fn group(object: &BackupSchedule, ctx: &Context) -> Option<Group> {
     })
 }
 
-/// Queues a run that is due since then. `None` if its server has just gone.
+/// Queues a run that is due since `since`. `None` if its server has just been deleted.
 pub fn enqueue(
     object: &BackupSchedule,
     key: &RunKey,
@@ -70,7 +71,7 @@ pub fn enqueue(
     ctx: &Context,
 ) -> Option<QueuedDump> {
     let now = ctx.now();
-    let bytes = status.backups.first().map(|point| point.bytes);
+    let bytes = status.backups.first().map(|backup| backup.bytes);
     let failed = status.last_failure.as_ref().map(|failure| failure.reason.as_str());
     let due = DueDump {
         schedule: object.name_any(),
@@ -94,33 +95,36 @@ pub fn enqueue(
     Some(ctx.dispatch.enqueue(&group(object, ctx)?, due, order))
 }
 
-/// Whether an order is still what its schedule says, and nobody else keeps its tenant and database since. An edited one asks
-/// again for itself.
+/// Whether an order is still what its schedule says, and no rival holds its tenant or database. An edited schedule is
+/// reconciled anyway, and queues its dump again.
 pub fn still_valid(order: &DumpOrder, group: &Group, due: &DueDump, ctx: &Context) -> bool {
-    let there = |row: &ScheduleEntry| gather::references_exist(row, ctx);
-    let row = ctx.caches.schedules.get(&Key::new(&group.namespace, &due.schedule));
-    row.is_some_and(|row| {
-        *row.uid == *due.uid
-            && Some(row.generation) == order.generation
-            && !row.deleting
-            && !ctx.caches.schedules.has_holder(&row, there)
+    let references_exist = |entry: &ScheduleEntry| gather::references_exist(entry, ctx);
+    let entry = ctx.caches.schedules.get(&Key::new(&group.namespace, &due.schedule));
+    entry.is_some_and(|entry| {
+        *entry.uid == *due.uid
+            && Some(entry.generation) == order.generation
+            && !entry.deleting
+            && !ctx.caches.schedules.has_holder(&entry, references_exist)
     })
 }
 
 /// The Job of a group's dumps; `None` while what they name is missing.
-pub fn batch_job(next: NextJob<'_>, passengers: &[BatchMember], ctx: &Context) -> Option<WorkerJob> {
+pub fn batch_job(next: NextJob<'_>, members: &[BatchMember], ctx: &Context) -> Option<WorkerJob> {
     let (group, at_once) = (next.group, next.at_once);
-    let there = |name: &str| (name.to_owned(), group.namespace.clone());
-    let bucket = ctx.caches.storages.get(&reference(there(&group.storage)))?;
-    let server = ctx.caches.servers.get(&reference(there(&group.server)))?;
+    let key = |name: &str| (name.to_owned(), group.namespace.clone());
+    let bucket = ctx.caches.storages.get(&reference(key(&group.storage)))?;
+    let server = ctx.caches.servers.get(&reference(key(&group.server)))?;
     let (database, mut mounts) = targets::database(&server, "", &group.secret);
     let (storage, storage_mounts) = targets::storage(&bucket);
     mounts.extend(storage_mounts);
     let longest = ctx.settings.timing.dump_deadline;
-    let deadline =
-        if passengers.len() > 1 { (longest / BATCH_DEADLINE_DIVISOR).max(MIN_BATCH_DEADLINE.min(longest)) } else { longest };
-    let task = |passenger: &BatchMember| {
-        let (due, order) = (&passenger.due, &passenger.order);
+    let deadline = if members.len() > 1 {
+        (longest / BATCH_DEADLINE_DIVISOR).max(MIN_BATCH_DEADLINE.min(longest))
+    } else {
+        longest
+    };
+    let task = |member: &BatchMember| {
+        let (due, order) = (&member.due, &member.order);
         DumpTask {
             name: due.schedule.clone(),
             identity: TenantIdentity {
@@ -145,12 +149,12 @@ pub fn batch_job(next: NextJob<'_>, passengers: &[BatchMember], ctx: &Context) -
     Some(WorkerJob {
         name: next.name.to_owned(),
         namespace: group.namespace.clone(),
-        // The storage owns it, not the schedule: one Job carries several schedules' dumps.
+        // The storage owns it, not a schedule: one Job has several schedules' dumps.
         owner: bucket.controller_owner_ref(&())?,
         labels: BTreeMap::from([label(labels::JOB_KIND, labels::DUMP), label(labels::SERVER, &group.server)]),
-        annotations: annotations(next, passengers),
-        task: Task::Dump(passengers.iter().map(task).collect()),
-        at_once: (passengers.len() > 1).then_some(at_once),
+        annotations: annotations(next, members),
+        task: Task::Dump(members.iter().map(task).collect()),
+        at_once: (members.len() > 1).then_some(at_once),
         storage,
         mounts,
         service_account: bucket.spec.worker_service_account_name.clone(),
@@ -166,21 +170,19 @@ fn seconds(duration: Duration) -> i32 {
     i32::try_from(duration.as_secs()).unwrap_or(i32::MAX)
 }
 
-/// What the operator finds its Job by, and reads back from it after a crash.
-fn annotations(next: NextJob<'_>, passengers: &[BatchMember]) -> BTreeMap<String, String> {
+/// Annotations by which the operator finds its Job, and reads back what it runs after a crash.
+fn annotations(next: NextJob<'_>, members: &[BatchMember]) -> BTreeMap<String, String> {
     let NextJob { after, group, at_once, decided, .. } = next;
-    let run = |passenger: &BatchMember| Run {
-        schedule: passenger.due.schedule.clone(),
-        uid: passenger.due.uid.clone(),
-        run: passenger.due.run.to_string(),
+    let run = |member: &BatchMember| Run {
+        schedule: member.due.schedule.clone(),
+        uid: member.due.uid.clone(),
+        run: member.due.run.to_string(),
     };
-    let runs: Vec<Run> = passengers.iter().map(run).collect();
-    // Later than everything that is recorded, also by a clock that was set back since: so a Job is news or is not.
-    let recorded = passengers
-        .iter()
-        .filter_map(|passenger| passenger.order.recorded)
-        .max()
-        .map(|last| last + TimeDelta::milliseconds(1));
+    let runs: Vec<Run> = members.iter().map(run).collect();
+    // Always later than every recorded run, also if the clock was set back since. `job_results::is_unrecorded` compares the
+    // two times to tell whether status has this Job's run.
+    let recorded =
+        members.iter().filter_map(|member| member.order.recorded).max().map(|last| last + TimeDelta::milliseconds(1));
     let decided =
         recorded.map_or(decided, |recorded| recorded.max(decided)).to_rfc3339_opts(SecondsFormat::Micros, true);
     let mut annotations = BTreeMap::from([
@@ -194,36 +196,37 @@ fn annotations(next: NextJob<'_>, passengers: &[BatchMember]) -> BTreeMap<String
     annotations
 }
 
-/// Writes a Job's run into status: it has begun, and how it ended is still to be told.
-pub fn record(object: &BackupSchedule, status: &mut BackupScheduleStatus, run: &Run, card: &JobEntry) {
+/// Writes a Job's run into status as begun, without an outcome.
+pub fn record(object: &BackupSchedule, status: &mut BackupScheduleStatus, run: &Run, job: &JobEntry) {
     let Ok(key) = run.run.parse::<RunKey>() else { return };
     let (slot, attempt) = match &key {
         RunKey::Slot { slot, attempt } => (Some(*slot), *attempt),
         RunKey::Manual(token) => {
             status.manual_trigger = Some(token.clone());
-            // A manual run does not stand for a day: what the schedule has run stays known.
+            // A manual run does not count for a day: the slot that ran last stays known.
             (status.last_run.as_ref().and_then(|run| run.slot), 1)
         }
     };
     let schedule = validate::timetable(object).ok();
-    status.active_job = Some(card.name.clone());
+    status.active_job = Some(job.name.clone());
     status.last_run = Some(LastRun {
         key: key.to_string(),
         day: slot.zip(schedule).map(|(slot, schedule)| schedule.day(slot)),
         slot,
-        job: card.name.clone(),
-        job_uid: Some(card.uid.clone()),
+        job: job.name.clone(),
+        job_uid: Some(job.uid.clone()),
         attempt: Some(attempt),
-        started_at: card.decided.or(card.created),
+        started_at: job.decided.or(job.created),
         finished_at: None,
         outcome: None,
         retryable: None,
     });
 }
 
-/// Whether what was due then may have run while nobody watched: the bucket is asked before it runs (again).
+/// Whether what was due at `since` may have run while this process did not watch. Then the bucket is asked before it runs
+/// again.
 pub fn may_have_run_unseen(object: &BackupSchedule, since: DateTime<Utc>, ctx: &Context) -> bool {
-    let forgotten = TimeDelta::from_std(ctx.settings.worker.ttl / 2).unwrap_or(TimeDelta::minutes(30));
+    let job_lifetime = TimeDelta::from_std(ctx.settings.worker.ttl / 2).unwrap_or(TimeDelta::minutes(30));
     let known = ctx.dispatch.is_pending(&object.uid().unwrap_or_default());
-    !known && (since < ctx.dispatch.watching_since() || ctx.now() - since > forgotten)
+    !known && (since < ctx.dispatch.watching_since() || ctx.now() - since > job_lifetime)
 }

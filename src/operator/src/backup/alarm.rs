@@ -1,5 +1,5 @@
-//! The shrink alarm and `retention.keepLastGood` of a schedule: what the domain says of its backups, in status and in the
-//! bucket. Neither ever keeps a dump from running.
+//! The shrink alarm and `retention.keepLastGood` of a schedule: applies the rules of `core::alarm` to its backups, in status
+//! and in the bucket. Neither ever prevents a dump.
 
 use crate::context::Context;
 use crate::instrumented::cut;
@@ -18,7 +18,7 @@ const MESSAGE_LIMIT: usize = 2000;
 /// When a hold or release that failed is tried again.
 const RETRY_AFTER: TimeDelta = TimeDelta::minutes(10);
 
-/// Why the last good backup could not be kept or let go.
+/// Why the last good backup could not be held or released.
 #[derive(Debug, thiserror::Error)]
 enum KeepError {
     #[error(transparent)]
@@ -43,7 +43,7 @@ impl KeepError {
 }
 
 fn sizes(status: &BackupScheduleStatus) -> Vec<BackupSize> {
-    let point = |p: &sennight_api::backup_schedule::Backup| BackupSize {
+    let backup = |p: &sennight_api::backup_schedule::Backup| BackupSize {
         id: p.id.clone(),
         snapshot_time: p.snapshot_time,
         rows: p.rows,
@@ -51,18 +51,18 @@ fn sizes(status: &BackupScheduleStatus) -> Vec<BackupSize> {
         expires: p.expires_at,
         held_until: p.held_until,
     };
-    status.backups.iter().map(point).collect()
+    status.backups.iter().map(backup).collect()
 }
 
 fn limits(spec: &Alarm) -> Limits {
     Limits { rows_percent: spec.rows_percent, tables_percent: spec.tables_percent, accepted: spec.accept.clone() }
 }
 
-/// Marks the suspicious backups and gives the verdicts.
+/// Marks the suspicious backups in status. Gives a verdict for each backup, in the order of the list.
 pub fn mark_suspicious(spec: &Alarm, status: &mut BackupScheduleStatus) -> Vec<Option<Shrunk>> {
     let verdicts = alarm::judge(&sizes(status), &limits(spec));
-    for (point, verdict) in status.backups.iter_mut().zip(&verdicts) {
-        point.suspicious = verdict.is_some();
+    for (backup, verdict) in status.backups.iter_mut().zip(&verdicts) {
+        backup.suspicious = verdict.is_some();
     }
     verdicts
 }
@@ -84,15 +84,16 @@ pub fn condition(object: &BackupSchedule, status: &mut BackupScheduleStatus, now
     set(&mut status.conditions, condition.observed(object.metadata.generation), now);
 }
 
-/// When the last good backup has to be held or let go though nothing happened.
+/// When the last good backup has to be held or released next; `None` if never.
 pub fn wake(spec: &Alarm, status: &BackupScheduleStatus, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-    let points = sizes(status);
-    let wake = alarm::keep_wake(&points, &alarm::judge(&points, &limits(spec)))?;
-    // What is over already was tried in this very round.
+    let backups = sizes(status);
+    let wake = alarm::keep_wake(&backups, &alarm::judge(&backups, &limits(spec)))?;
+    // A time that has passed was tried in this reconcile.
     Some(if wake <= now { now + RETRY_AFTER } else { wake })
 }
 
-/// Holds the last good backup before it expires, and lets it go when it need not be kept. A failure is told and tried again.
+/// Holds the last good backup before it expires, and releases it when it is not needed. A failure becomes an Event and is
+/// tried again.
 pub async fn keep_last_good(
     object: &BackupSchedule,
     storage: &BackupStorage,
@@ -105,7 +106,9 @@ pub async fn keep_last_good(
     for step in steps {
         if let Err(error) = apply(&step, storage, held, status, ctx).await {
             let note = format!("the last good backup could not be kept or let go, it is tried again: {error}");
-            ctx.reconcile_metrics.publish_event(object, EventType::Warning, error.reason(), "KeepLastGood", &note).await;
+            ctx.reconcile_metrics
+                .publish_event(object, EventType::Warning, error.reason(), "KeepLastGood", &note)
+                .await;
         }
     }
 }
@@ -118,25 +121,25 @@ async fn apply(
     ctx: &Context,
 ) -> Result<(), KeepError> {
     let (Keep::Hold { id, .. } | Keep::Release { id }) = step;
-    let Some(point) = status.backups.iter_mut().find(|point| point.id == *id) else { return Ok(()) };
+    let Some(listed) = status.backups.iter_mut().find(|listed| listed.id == *id) else { return Ok(()) };
     let backup = BackupRef {
-        prefix: point.prefix.clone().unwrap_or_default(),
-        id: point.id.parse()?,
-        manifest_sha256: Some(point.manifest_sha256.clone()),
+        prefix: listed.prefix.clone().unwrap_or_default(),
+        id: listed.id.parse()?,
+        manifest_sha256: Some(listed.manifest_sha256.clone()),
     };
     let store = ctx.stores.open(storage).await?;
     match step {
         Keep::Hold { until, .. } => {
             let held = hold(&store, &backup, storage.spec.retention.days, *until, ctx.now()).await?;
-            point.prefix = Some(held.backup.prefix);
-            point.held_until = Some(*until);
+            listed.prefix = Some(held.backup.prefix);
+            listed.held_until = Some(*until);
         }
         Keep::Release { .. } => {
-            // A request that holds it too lets it go at its own end.
+            // A RestoreRequest that holds it too releases it at its own end.
             if !held.contains(id) {
                 release(&store, &backup).await?;
             }
-            point.held_until = None;
+            listed.held_until = None;
         }
     }
     Ok(())
@@ -170,15 +173,15 @@ mod tests {
     use serde_json::json;
 
     fn status(rows: &[i64]) -> BackupScheduleStatus {
-        let point = |(day, rows): (usize, &i64)| {
+        let backup = |(day, rows): (usize, &i64)| {
             let day = day + 1;
             json!({
                 "id": format!("202611{day:02}T020000Z-0000000a"), "day": format!("2026-11-{day:02}"), "bytes": 1,
                 "snapshotTime": format!("2026-11-{day:02}T02:00:00Z"), "rows": rows, "tables": 3, "manifestSha256": "x"
             })
         };
-        let points: Vec<_> = rows.iter().enumerate().map(point).rev().collect();
-        serde_json::from_value(json!({"backups": points})).unwrap()
+        let backups: Vec<_> = rows.iter().enumerate().map(backup).rev().collect();
+        serde_json::from_value(json!({"backups": backups})).unwrap()
     }
 
     fn schedule(alarm: &serde_json::Value) -> BackupSchedule {
@@ -193,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shrunk_backup_is_marked_and_told_with_the_way_out_and_one_that_was_accepted_is_not() {
+    fn a_shrunk_backup_is_marked_and_reported_with_the_way_out_and_one_that_was_accepted_is_not() {
         for (alarm, marked, reason) in [
             (json!({}), true, "RowsFell"),
             (json!({"rowsPercent": 95}), false, "NothingUnusual"),

@@ -1,4 +1,5 @@
-//! What a schedule's conditions say of how it stands.
+//! The conditions Ready and Fresh of a BackupSchedule: texts, and when a running dump is worth a write. Suspicious is in
+//! `alarm`.
 
 use crate::dispatch::CreationFailure;
 use crate::instrumented::cut;
@@ -13,33 +14,33 @@ const MESSAGE_LIMIT: usize = 2000;
 
 /// What Ready says.
 pub enum Reported {
-    /// As it stands.
+    /// What the decision waits for.
     Plan(WaitReason),
-    /// Nothing new: a dump that comes and goes is told when it has ended.
+    /// Nothing new: most dumps are written once, when they have ended.
     Nothing,
-    /// The same, and that the backup it replaces has grown old is not told either: it is due since a moment. After an outage
-    /// every tenant of a fleet is late, and a write and an Event each would be most of the catch-up.
+    /// Nothing new, and Fresh does not turn False either, because the dump has only just become due. After an outage every
+    /// tenant is late, and a write and an Event for each would be most of the catch-up.
     Shortly,
-    /// Why no Job can be created.
+    /// The Job could not be created.
     CreationFailed(CreationFailure),
 }
 
-/// Whether a run that its Job knows of is worth a write before it has ended: a person waits for it, or it takes long by itself.
-/// Fifty tenants of one Job would be fifty writes, and that Job says whom it carries; a suspended one waits for somebody.
-pub fn is_worth_a_write(run: &Run, card: &JobEntry, long: bool) -> bool {
-    run.run.starts_with("manual-") || long && (card.suspended || card.runs.len() == 1)
+/// Whether a run with a Job is worth a write before its end. Yes for a manual run, for one that is alone in its Job and takes
+/// long, and for a Job that somebody suspended for long. Fifty tenants in one Job would be fifty writes.
+pub fn is_worth_a_write(run: &Run, job: &JobEntry, long: bool) -> bool {
+    run.run.starts_with("manual-") || long && (job.suspended || job.runs.len() == 1)
 }
 
-/// Writes Ready and Fresh.
+/// Writes Ready and Fresh into `status`.
 pub fn write(
     object: &BackupSchedule,
     status: &mut BackupScheduleStatus,
-    told: &Reported,
+    reported: &Reported,
     freshness: Freshness,
     now: DateTime<Utc>,
 ) {
     let generation = object.metadata.generation;
-    if let Some(ready) = ready(status, told) {
+    if let Some(ready) = ready(status, reported) {
         set(&mut status.conditions, ready.observed(generation), now);
     }
     let reason: &'static str = freshness.into();
@@ -52,8 +53,8 @@ pub fn write(
         Freshness::NoBackup => (ConditionStatus::False, "there is no backup although one was due"),
         Freshness::Suspended => (ConditionStatus::Unknown, "suspended: backups still expire"),
     };
-    let told_fresh = find(&status.conditions, ScheduleCondition::Fresh).is_some_and(Condition::is_true);
-    if matches!(told, Reported::Shortly) && holds == ConditionStatus::False && told_fresh {
+    let was_fresh = find(&status.conditions, ScheduleCondition::Fresh).is_some_and(Condition::is_true);
+    if matches!(reported, Reported::Shortly) && holds == ConditionStatus::False && was_fresh {
         return;
     }
     let fresh = Condition::new(ScheduleCondition::Fresh, holds, reason, message);
@@ -61,19 +62,19 @@ pub fn write(
 }
 
 /// The condition Ready; `None` leaves it as it is.
-fn ready(status: &BackupScheduleStatus, told: &Reported) -> Option<Condition> {
+fn ready(status: &BackupScheduleStatus, reported: &Reported) -> Option<Condition> {
     if let Some(failure) = &status.last_failure
         && status.consecutive_failures.unwrap_or_default() > 0
     {
         return Some(Condition::new(ScheduleCondition::Ready, false, failure.reason.clone(), failure.message.clone()));
     }
-    let why = match told {
+    let why = match reported {
         Reported::Plan(why) => *why,
         Reported::CreationFailed(trouble) => {
             let message = cut(&trouble.message, MESSAGE_LIMIT).to_owned();
             return Some(Condition::new(ScheduleCondition::Ready, false, trouble.reason, message));
         }
-        // Until now it could not run, or nobody has looked at it yet.
+        // It was refused, failed or suspended until now, or has no Ready yet.
         Reported::Nothing | Reported::Shortly => match find(&status.conditions, ScheduleCondition::Ready) {
             Some(ready) if ready.is_true() && ready.reason != "Suspended" => return None,
             _ => WaitReason::NotDue,
@@ -104,19 +105,19 @@ mod tests {
     use serde_json::{Value, json};
     use std::sync::Arc;
 
-    fn card(tenants: usize, suspended: bool) -> Arc<JobEntry> {
+    fn job(tenants: usize, suspended: bool) -> Arc<JobEntry> {
         let runs: Vec<Value> =
             (0..tenants).map(|n| json!({"schedule": "s", "uid": format!("u{n}"), "run": "r"})).collect();
-        let job = json!({
+        let object = json!({
             "metadata": {
                 "name": "j", "namespace": "n", "uid": "j",
                 "annotations": {"sennight.dev/runs": serde_json::to_string(&runs).unwrap()}
             },
             "spec": {"suspend": suspended, "template": {}}
         });
-        let mut cards = JobIndex::default();
-        cards.record(&serde_json::from_value(job).unwrap());
-        cards.of_schedule("u0").remove(0)
+        let mut index = JobIndex::default();
+        index.record(&serde_json::from_value(object).unwrap());
+        index.of_schedule("u0").remove(0)
     }
 
     #[test]
@@ -126,14 +127,14 @@ mod tests {
         let cases = [
             ("alone, just begun", 1, false, false, false),
             ("alone, for long", 1, false, true, true),
-            ("in company, for long", 50, false, true, false),
-            ("in company, suspended just now", 50, true, false, false),
-            ("in company, suspended for long", 50, true, true, true),
+            ("in a batch, for long", 50, false, true, false),
+            ("in a batch, suspended just now", 50, true, false, false),
+            ("in a batch, suspended for long", 50, true, true, true),
         ];
         for (case, tenants, suspended, long, wanted) in cases {
-            assert_eq!(is_worth_a_write(&slot, &card(tenants, suspended), long), wanted, "{case}");
+            assert_eq!(is_worth_a_write(&slot, &job(tenants, suspended), long), wanted, "{case}");
         }
-        assert!(is_worth_a_write(&run("manual-now"), &card(50, false), false), "a person waits");
+        assert!(is_worth_a_write(&run("manual-now"), &job(50, false), false), "a person waits");
     }
 
     #[test]
@@ -146,10 +147,10 @@ mod tests {
             }
         }))
         .unwrap();
-        let fresh = |before: Freshness, told: &Reported, now: Freshness| {
+        let fresh = |before: Freshness, reported: &Reported, now: Freshness| {
             let mut status = BackupScheduleStatus::default();
             write(&object, &mut status, &Reported::Plan(WaitReason::NotDue), before, Utc::now());
-            write(&object, &mut status, told, now, Utc::now());
+            write(&object, &mut status, reported, now, Utc::now());
             find(&status.conditions, ScheduleCondition::Fresh).unwrap().reason.clone()
         };
         let (good, bad) = (Freshness::BackupIsFresh, Freshness::BackupIsStale);

@@ -1,4 +1,4 @@
-//! Everything a backup decision needs, read from caches, the cluster and the bucket. No decisions.
+//! Reads all that one reconcile of a BackupSchedule needs, from caches, API server and bucket. Decides nothing.
 
 use super::job_results::{self, Ending};
 use crate::context::Context;
@@ -12,38 +12,38 @@ use sennight_api::{BackupSchedule, BackupStorage, DatabaseServer, RestoreRequest
 use sennight_storage::CatalogueEntry;
 use std::sync::Arc;
 
-/// What was found.
+/// Input of one reconcile.
 pub struct ObservedSchedule {
-    /// The BackupStorage.
+    /// The BackupStorage; `None` while it does not exist.
     pub storage: Option<Arc<BackupStorage>>,
-    /// The DatabaseServer.
+    /// The DatabaseServer; `None` while it does not exist.
     pub server: Option<Arc<DatabaseServer>>,
     /// The other schedules of the namespace with the same tenant or database.
     pub rivals: Rivals,
-    /// How the last run's Job stands, if a run is written down as open.
+    /// State of the last run's Job, if status has that run without an outcome.
     pub ending: Option<Ending>,
-    /// A run that has a Job and is not written down.
+    /// A run that has a Job and is not in status.
     pub unrecorded: Option<UnrecordedRun>,
-    /// The bucket's backups, only where it has not been asked for them yet.
+    /// The bucket's backups; only while status has never been filled from the bucket.
     pub catalogue: Option<Vec<CatalogueEntry>>,
-    /// Ids of backups that RestoreRequests hold.
+    /// Ids of backups that open RestoreRequests hold.
     pub held: Vec<String>,
-    /// A RestoreRequest has claimed the database, be it by another schedule's name.
+    /// Whether a RestoreRequest has claimed the database, of this schedule or of a rival with the same database.
     pub restoring: bool,
 }
 
-/// A run that only its Job knows of.
+/// A run that is known by its Job only.
 #[derive(Debug, Clone)]
 pub struct UnrecordedRun {
     /// The Job.
     pub job: Arc<JobEntry>,
-    /// What it does for this schedule.
+    /// The Job's task for this schedule.
     pub run: Run,
-    /// How it stands.
+    /// State of the Job.
     pub ending: Ending,
 }
 
-/// Looks.
+/// Reads everything.
 pub async fn gather(object: &BackupSchedule, ctx: &Context) -> Result<ObservedSchedule, ReconcileError> {
     let namespace = object.namespace().unwrap_or_default();
     let spec = &object.spec;
@@ -52,7 +52,7 @@ pub async fn gather(object: &BackupSchedule, ctx: &Context) -> Result<ObservedSc
     let open = ctx.caches.open.open_of(&namespace, &object.name_any());
     let open: Vec<_> = open.iter().filter_map(|r| r.status.as_ref()).collect();
     let rivals = rivals(object, ctx);
-    // A backup of a schedule that is refused by now can still be restored, into a database that this one dumps.
+    // A backup of a rival that is refused by now can still be restored, into the database that this one dumps.
     let by_others = |key: &Key| ctx.caches.open.open_of(&key.namespace, &key.name);
     let claims = |request: &Arc<RestoreRequest>| request.status.as_ref().is_some_and(|s| s.claim.is_some());
     Ok(ObservedSchedule {
@@ -70,17 +70,17 @@ pub async fn gather(object: &BackupSchedule, ctx: &Context) -> Result<ObservedSc
 
 /// The other schedules that claim what this one claims.
 fn rivals(object: &BackupSchedule, ctx: &Context) -> Rivals {
-    ctx.caches.schedules.rivals(object, |row| references_exist(row, ctx))
+    ctx.caches.schedules.rivals(object, |entry| references_exist(entry, ctx))
 }
 
-/// Whether a schedule's storage and server are there. One that lacks either runs nothing and keeps nothing.
-pub fn references_exist(row: &ScheduleEntry, ctx: &Context) -> bool {
-    let namespace = &*row.key.namespace;
-    ctx.caches.storages.get(&ObjectRef::new(&row.storage).within(namespace)).is_some()
-        && ctx.caches.servers.get(&ObjectRef::new(&row.server).within(namespace)).is_some()
+/// Whether a schedule's storage and server exist. A schedule without either runs nothing and holds nothing.
+pub fn references_exist(entry: &ScheduleEntry, ctx: &Context) -> bool {
+    let namespace = &*entry.key.namespace;
+    ctx.caches.storages.get(&ObjectRef::new(&entry.storage).within(namespace)).is_some()
+        && ctx.caches.servers.get(&ObjectRef::new(&entry.server).within(namespace)).is_some()
 }
 
-/// How the open run's Job stands. The report in the bucket decides: it is there also when the Job is gone.
+/// State of the open run's Job. An ended run is judged by its report in the bucket, which outlives the Job.
 async fn ending(
     object: &BackupSchedule,
     storage: Option<&BackupStorage>,
@@ -91,7 +91,7 @@ async fn ending(
     };
     let namespace = object.namespace().unwrap_or_default();
     let job = ctx.jobs.find(&ctx.clients.write, &namespace, &run.job).await?;
-    // A name in a chain may belong to another Job by now.
+    // The name is reused if a chain starts over: the UID says whether it is still the same Job.
     let job = job.filter(|job| run.job_uid.is_none() || job.uid() == run.job_uid);
     if let Some(job) = job.as_deref().filter(|job| jobs::state(job) == JobState::Running) {
         let suspended = job.spec.as_ref().and_then(|spec| spec.suspend) == Some(true);
@@ -102,8 +102,7 @@ async fn ending(
     ended(object, uid, silent, storage, ctx).await.map(Some)
 }
 
-/// A Job that carries this schedule and that its status knows nothing of: what runs and has not run for long, or what has
-/// just ended. The first one, if there should be several.
+/// The first Job that dumps this schedule and is not in its status: it runs, or has ended since the last write.
 async fn unrecorded_run(
     object: &BackupSchedule,
     storage: Option<&BackupStorage>,
@@ -114,22 +113,22 @@ async fn unrecorded_run(
         return Ok(None);
     }
     let me = object.uid().unwrap_or_default();
-    let cards = ctx.jobs.index().of_schedule(&me);
-    let Some(card) = cards.into_iter().find(|card| job_results::is_unrecorded(card, last)) else { return Ok(None) };
-    let Some(run) = card.runs.iter().find(|run| run.uid == me).cloned() else { return Ok(None) };
-    let ending = match (card.state, card.suspended) {
+    let jobs = ctx.jobs.index().of_schedule(&me);
+    let Some(job) = jobs.into_iter().find(|job| job_results::is_unrecorded(job, last)) else { return Ok(None) };
+    let Some(run) = job.runs.iter().find(|run| run.uid == me).cloned() else { return Ok(None) };
+    let ending = match (job.state, job.suspended) {
         (JobState::Running, true) => Ending::Suspended,
         (JobState::Running, false) => Ending::Running,
         (JobState::Complete, _) => {
             let silent = "the Job ended without a report".to_owned();
-            ended(object, Some(card.uid.clone()), silent, storage, ctx).await?
+            ended(object, Some(job.uid.clone()), silent, storage, ctx).await?
         }
-        (JobState::Failed, _) => ended(object, Some(card.uid.clone()), card.failure.clone(), storage, ctx).await?,
+        (JobState::Failed, _) => ended(object, Some(job.uid.clone()), job.failure.clone(), storage, ctx).await?,
     };
-    Ok(Some(UnrecordedRun { job: card, run, ending }))
+    Ok(Some(UnrecordedRun { job, run, ending }))
 }
 
-/// What the report says of a run whose Job has ended, or `silent`.
+/// The report of a run whose Job has ended; `silent` is the message where there is none.
 async fn ended(
     object: &BackupSchedule,
     job_uid: Option<String>,
@@ -143,7 +142,7 @@ async fn ended(
     Ok(report.map_or(Ending::Silent(silent), |report| Ending::Reported(Box::new(report))))
 }
 
-/// A backup that was made of this schedule since then, by whomever.
+/// A backup of this schedule in the bucket that was made since `since`, by any process.
 pub async fn backup_since(
     object: &BackupSchedule,
     storage: &BackupStorage,
@@ -154,12 +153,13 @@ pub async fn backup_since(
     Ok(store.made_since(&object.namespace().unwrap_or_default(), &object.name_any(), since).await?)
 }
 
+/// The bucket's backups, for a status that has neither a run nor a catalogue time.
 async fn catalogue(
     object: &BackupSchedule,
     storage: Option<&BackupStorage>,
     ctx: &Context,
 ) -> Result<Option<Vec<CatalogueEntry>>, ReconcileError> {
-    // Not whether anything was written before: a schedule may have been there before its storage.
+    // That status exists is no sign: a schedule may have been there before its storage.
     let known = object.status.as_ref().is_some_and(|s| s.last_run.is_some() || s.catalogue_time.is_some());
     let (false, Some(storage)) = (known, storage) else { return Ok(None) };
     let store = ctx.stores.open(storage).await?;

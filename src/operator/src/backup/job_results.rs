@@ -1,4 +1,4 @@
-//! What a dump's end means for its schedule's status. Pure.
+//! Writes the end of a dump, and what the bucket and drills say of backups, into a BackupSchedule's status. Pure.
 
 use crate::jobs::JobEntry;
 use crate::server::drill_status::answered;
@@ -12,17 +12,17 @@ use sennight_core::retention::expires_at;
 use sennight_protocol::report::{Outcome, TaskReport};
 use sennight_storage::CatalogueEntry;
 
-/// Most backups that a status lists.
+/// Longest list of backups in status.
 const MAX_LISTED: usize = 40;
 /// Longest message that the schema takes.
 const MESSAGE_LIMIT: usize = 2000;
 
-/// How the Job of the last run stands.
+/// State of the Job of the last run.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Ending {
-    /// It runs.
+    /// It has not ended.
     Running,
-    /// Somebody has suspended it (Kueue, a person): it waits.
+    /// Kueue or a person has suspended it: it waits.
     Suspended,
     /// It ended and left a report.
     Reported(Box<TaskReport>),
@@ -31,42 +31,46 @@ pub enum Ending {
 }
 
 impl Ending {
-    /// Whether it has come.
+    /// Whether the Job has ended.
     pub fn is_over(&self) -> bool {
         !matches!(self, Self::Running | Self::Suspended)
     }
 }
 
-/// Whether a Job's run is not in status yet. The Jobs of one schedule are decided on one after the other.
-pub fn is_unrecorded(card: &JobEntry, last: Option<&LastRun>) -> bool {
-    let Some(decided) = card.decided else { return false };
+/// Whether a Job's run is not in status yet. The Jobs of one schedule are decided on one after the other, so their times
+/// can be compared with that of the last recorded run.
+pub fn is_unrecorded(job: &JobEntry, last: Option<&LastRun>) -> bool {
+    let Some(decided) = job.decided else { return false };
     last.is_none_or(|last| {
-        last.job_uid.as_deref() != Some(&card.uid) && last.started_at.is_none_or(|started| decided > started)
+        last.job_uid.as_deref() != Some(&job.uid) && last.started_at.is_none_or(|started| decided > started)
     })
 }
 
-/// How long a backup that has expired may stay in the list: the next run's write takes it out.
+/// How long an expired backup may stay in the list: the next run's write usually takes it out.
 const EXPIRED_MAY_STAY: TimeDelta = TimeDelta::hours(26);
 
-/// Whether a status says something that a write is due for. That a slot has come, or a backup has expired, is in the next
-/// run's write: one write a tenant a day.
+/// Whether `new` differs from `old` enough for a write. That a slot has passed or a backup has expired can wait for the
+/// next run's write: so there is one write for each tenant and day.
 pub fn is_worth_a_write(old: &BackupScheduleStatus, new: &BackupScheduleStatus, now: DateTime<Utc>) -> bool {
     let mut same = old.clone();
-    if old.next_run_time.is_some_and(|slot| slot <= now && now - slot < EXPIRED_MAY_STAY) && new.next_run_time.is_some() {
+    if old.next_run_time.is_some_and(|slot| slot <= now && now - slot < EXPIRED_MAY_STAY) && new.next_run_time.is_some()
+    {
         same.next_run_time = new.next_run_time;
     }
-    let gone = |point: &Backup| !new.backups.iter().any(|kept| kept.id == point.id);
-    same.backups.retain(|point| !(gone(point) && point.expires_at.is_some_and(|end| end <= now && now - end < EXPIRED_MAY_STAY)));
+    let dropped = |listed: &Backup| !new.backups.iter().any(|other| other.id == listed.id);
+    same.backups.retain(|listed| {
+        !(dropped(listed) && listed.expires_at.is_some_and(|end| end <= now && now - end < EXPIRED_MAY_STAY))
+    });
     same != *new
 }
 
-/// When a backup that has expired must go from the list, though no run's write takes it out.
+/// When the first expired backup has to leave the list although no run was written.
 pub fn expiry(status: &BackupScheduleStatus) -> Option<DateTime<Utc>> {
     let free = |p: &&Backup| !p.held && p.held_until.is_none();
     Some(status.backups.iter().filter(free).filter_map(|p| p.expires_at).min()? + EXPIRED_MAY_STAY)
 }
 
-/// Writes the end of a run into `status`; `None` while it runs, else the failure's reason or nothing.
+/// Writes the end of a run into `status`. `None` while it runs; `Some(None)` after success; `Some(reason)` after a failure.
 pub fn record_ending(
     status: &mut BackupScheduleStatus,
     ending: Ending,
@@ -108,7 +112,7 @@ fn record_success(status: &mut BackupScheduleStatus, backup: &BackupSummary, sto
     status.last_successful_time = Some(backup.snapshot_time);
     status.consecutive_failures = Some(0);
     status.last_failure = None;
-    status.backups.retain(|point| point.id != backup.id.to_string());
+    status.backups.retain(|listed| listed.id != backup.id.to_string());
     status.backups.insert(0, listed_backup(backup, expires_at(stored, days)));
     status.backups.truncate(MAX_LISTED);
 }
@@ -132,7 +136,7 @@ fn listed_backup(backup: &BackupSummary, expires: DateTime<Utc>) -> Backup {
     }
 }
 
-/// A slot's backup is in the bucket though no Job is known to have made it: the slot has run.
+/// Records a slot's backup that is in the bucket although no Job is known to have made it: the slot has run.
 pub fn record_found_backup(
     status: &mut BackupScheduleStatus,
     entry: &CatalogueEntry,
@@ -156,8 +160,8 @@ pub fn record_found_backup(
     });
 }
 
-/// Fills an empty status from the bucket's catalogue: a new cluster, or a re-created schedule, finds its backups. The
-/// newest backup's day counts as run.
+/// Fills an empty status from the bucket's catalogue, in a new cluster or for a re-created schedule. The newest backup's day
+/// counts as run.
 pub fn adopt_catalogue(status: &mut BackupScheduleStatus, backups: &[CatalogueEntry], days: i32) {
     status.backups = backups.iter().take(MAX_LISTED).map(|e| listed_backup(&e.summary, e.expires_at(days))).collect();
     let Some(newest) = backups.first().map(|entry| &entry.summary) else { return };
@@ -176,33 +180,32 @@ pub fn adopt_catalogue(status: &mut BackupScheduleStatus, backups: &[CatalogueEn
     });
 }
 
-/// Writes down what the server's drills have proven of this schedule's backups, and which wish for one was answered last.
+/// Records which backups the server's drills have proven, and the token of the last drill that was asked for and answered.
 pub fn record_proofs(status: &mut BackupScheduleStatus, schedule: &str, drills: &DrillStatus) {
     if let Some(answered) = answered(&drills.last, schedule) {
         status.drill_trigger = Some(answered.to_owned());
     }
     for run in drills.last.iter().filter(|run| run.schedule == schedule && run.proven == Some(true)) {
         status.last_proven_time = status.last_proven_time.max(run.finished_at);
-        if let Some(point) = status.backups.iter_mut().find(|point| point.id == run.backup) {
-            point.proven_time = point.proven_time.max(run.finished_at);
+        if let Some(listed) = status.backups.iter_mut().find(|listed| listed.id == run.backup) {
+            listed.proven_time = listed.proven_time.max(run.finished_at);
         }
     }
 }
 
-/// Drops the points that the bucket has let go of; marks the held ones. True when something changed.
+/// Drops expired backups from the list and marks those that requests hold. True when something changed.
 pub fn drop_expired(status: &mut BackupScheduleStatus, held: &[String], now: DateTime<Utc>) -> bool {
     let before = status.backups.clone();
-    for point in &mut status.backups {
-        point.held = held.contains(&point.id);
+    for listed in &mut status.backups {
+        listed.held = held.contains(&listed.id);
     }
     status
         .backups
-        .retain(|point| point.held || point.held_until.is_some() || point.expires_at.is_none_or(|end| now < end));
+        .retain(|listed| listed.held || listed.held_until.is_some() || listed.expires_at.is_none_or(|end| now < end));
     before != status.backups
 }
 
-/// The conditions that say something their predecessors did not: each becomes one Event. A condition that became
-/// Unknown or said so from the start is no news.
+/// The conditions whose status or reason changed: each becomes one Event. A condition that is Unknown is left out.
 pub fn changed_conditions<'a>(old: &[Condition], new: &'a [Condition]) -> Vec<&'a Condition> {
     let known = |c: &Condition| old.iter().any(|o| o.type_ == c.type_ && o.status == c.status && o.reason == c.reason);
     new.iter().filter(|c| c.status != ConditionStatus::Unknown && !known(c)).collect()
@@ -261,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn i4_only_a_reported_backup_becomes_a_recovery_point() {
+    fn i4_only_a_reported_backup_is_listed() {
         let failed = Outcome::Failed { reason: "OutOfSpace".into(), message: "full".into(), retryable: true };
         for ending in [Ending::Silent("killed".into()), report(failed)] {
             let mut status = running();
@@ -270,7 +273,10 @@ mod tests {
             assert_eq!((status.consecutive_failures, status.last_failure.unwrap().reason), (Some(1), reason));
         }
         let mut status = running();
-        assert_eq!(record_ending(&mut status, report(Outcome::Succeeded(Done::Dumped(backup(22)))), 7, now()), Some(None));
+        assert_eq!(
+            record_ending(&mut status, report(Outcome::Succeeded(Done::Dumped(backup(22)))), 7, now()),
+            Some(None)
+        );
         assert_eq!(status.backups[0].expires_at, Some("2026-11-30T00:00:00Z".parse().unwrap()));
         assert_eq!((status.active_job, status.consecutive_failures), (None, Some(0)));
     }
@@ -311,13 +317,13 @@ mod tests {
             },
             "status": status
         });
-        let fleet = crate::schedule_index::ScheduleIndex::default();
-        let (key, _) = fleet.put(&serde_json::from_value(object).unwrap(), 0, 1);
-        assert_eq!(fleet.get(&key).unwrap().proven, Some(now()), "a week later the drills still know");
+        let index = crate::schedule_index::ScheduleIndex::default();
+        let (key, _) = index.put(&serde_json::from_value(object).unwrap(), 0, 1);
+        assert_eq!(index.get(&key).unwrap().proven, Some(now()), "a week later the drills still know");
     }
 
     #[test]
-    fn points_go_when_the_bucket_lets_them_go_unless_they_are_held() {
+    fn backups_go_when_the_bucket_lets_them_go_unless_they_are_held() {
         let mut status = adopted(2);
         let held = status.backups[1].id.clone();
         let late = "2026-12-20T00:00:00Z".parse().unwrap();

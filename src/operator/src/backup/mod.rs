@@ -1,4 +1,5 @@
-//! BackupSchedule: gather → settle the last run → validate → decide → act → report.
+//! Controller of BackupSchedule. One reconcile: gather → record the last run's end → validate → decide (`core::backup`) →
+//! queue a dump → write status.
 
 pub mod act;
 pub mod alarm;
@@ -29,7 +30,7 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use validate::{Invalid, Valid};
 
-/// Of those that claim one thing, one at a time looks whether it is still kept from it, so much apart.
+/// Schedules that claim the same thing are reconciled one after the other, this far apart.
 const RIVALS_SPACING: TimeDelta = TimeDelta::milliseconds(100);
 
 impl FailingSince for BackupSchedule {
@@ -40,23 +41,23 @@ impl FailingSince for BackupSchedule {
 }
 
 /// Runs the controller until `stop`.
-pub async fn run(feed: Runner, ctx: Arc<Context>, stop: CancellationToken) {
-    // What runs and what has ended is read from the Jobs: without their list every day would look as if it had not run.
+pub async fn run(runner: Runner, ctx: Arc<Context>, stop: CancellationToken) {
+    // Which runs go on or have ended is read from the Jobs: without their list every slot would look as if it had not run.
     tokio::select! {
         () = stop.cancelled() => {}
-        () = ctx.jobs.filled() => feed.run(ctx.clone(), stop.clone(), reconcile).await,
+        () = ctx.jobs.filled() => runner.run(ctx.clone(), stop.clone(), reconcile).await,
     }
 }
 
 async fn reconcile(object: Arc<BackupSchedule>, ctx: Arc<Context>) -> Result<Action, ReconcileError> {
-    let seen = gather::gather(&object, &ctx).await?;
+    let observed = gather::gather(&object, &ctx).await?;
     let mut status = object.status.clone().unwrap_or_default();
-    record_last_run(&object, &seen, &mut status, &ctx).await;
-    let holder = seen.rivals.holder.as_ref();
-    let valid = validate::validate(&object, seen.storage.clone(), seen.server.clone(), holder);
-    wake_rivals(&object, valid.is_err(), &seen, &ctx);
+    record_last_run(&object, &observed, &mut status, &ctx).await;
+    let holder = observed.rivals.holder.as_ref();
+    let valid = validate::validate(&object, observed.storage.clone(), observed.server.clone(), holder);
+    wake_rivals(&object, valid.is_err(), &observed, &ctx);
     let wake = match &valid {
-        Ok(valid) => reconcile_valid(&object, &seen, valid, &mut status, &ctx).await?,
+        Ok(valid) => reconcile_valid(&object, &observed, valid, &mut status, &ctx).await?,
         Err(invalid) => {
             report_invalid(&object, invalid, &mut status, ctx.now());
             ctx.dispatch.forget(&object.uid().unwrap_or_default());
@@ -65,8 +66,8 @@ async fn reconcile(object: Arc<BackupSchedule>, ctx: Arc<Context>) -> Result<Act
         }
     };
     alarm::condition(&object, &mut status, ctx.now());
-    let others = rivals_recheck(seen.rivals.older).map(|pause| ctx.now() + pause);
-    let wake = [wake, others, next_upkeep(&object, &seen, &status, ctx.now()), next_expiry(&object, ctx.now())];
+    let others = rivals_recheck(observed.rivals.older).map(|pause| ctx.now() + pause);
+    let wake = [wake, others, next_upkeep(&object, &observed, &status, ctx.now()), next_expiry(&object, ctx.now())];
     let wake = wake.into_iter().flatten().min();
     status.observed_generation = object.metadata.generation;
     report(&object, &status, &ctx).await?;
@@ -75,43 +76,43 @@ async fn reconcile(object: Arc<BackupSchedule>, ctx: Arc<Context>) -> Result<Act
         Some(at) => ctx.timers.schedules.schedule(me, at),
         None => ctx.timers.schedules.forget(me),
     }
-    // The timers' heap wakes it; nothing is left to kube's own scheduler.
+    // The delay queue brings the next reconcile, not kube's own scheduler.
     Ok(Action::await_change())
 }
 
-/// Whoever claims the same looks at once when this one is refused from now on, or is not any more: it then keeps what it
-/// claims, or leaves it. Edits and deletions wake them, too; this passes it on to those who are no rivals of the edited one.
-fn wake_rivals(object: &BackupSchedule, refused: bool, seen: &ObservedSchedule, ctx: &Context) {
+/// Reconciles the rivals when this schedule becomes refused or is no longer refused: then another one may be the holder.
+/// The runner does this for edits and deletions; this passes a change on to schedules that are no rivals of the edited one.
+fn wake_rivals(object: &BackupSchedule, refused: bool, observed: &ObservedSchedule, ctx: &Context) {
     if object.status.is_some() && validate::was_refused(object) != refused {
-        seen.rivals.all.iter().for_each(|rival| ctx.timers.schedules.requeue_now(rival.clone()));
+        observed.rivals.all.iter().for_each(|rival| ctx.timers.schedules.requeue_now(rival.clone()));
     }
 }
 
-/// How long after a schedule with older rivals is looked at again, whatever wakes it: each minute, and where hundreds claim
-/// one thing (a template that names one database for all of them) ten a second of these.
+/// When a schedule with older rivals is reconciled again: after a minute, or later where hundreds claim one thing (a
+/// template that names one database for all), so that at most ten a second are.
 fn rivals_recheck(older: usize) -> Option<TimeDelta> {
     let turns = RIVALS_SPACING * i32::try_from(older).unwrap_or(i32::MAX);
     (older > 0).then(|| turns.max(TimeDelta::minutes(1)))
 }
 
-/// Takes note of how the last run ended, and of backups that came and went.
+/// Writes into `status` how the last run ended and which backups came, expired, are held or were proven.
 async fn record_last_run(
     object: &BackupSchedule,
-    seen: &ObservedSchedule,
+    observed: &ObservedSchedule,
     status: &mut BackupScheduleStatus,
     ctx: &Context,
 ) {
-    let days = seen.storage.as_ref().map_or(7, |s| s.spec.retention.days);
-    if let Some(backups) = &seen.catalogue {
+    let days = observed.storage.as_ref().map_or(7, |s| s.spec.retention.days);
+    if let Some(backups) = &observed.catalogue {
         job_results::adopt_catalogue(status, backups, days);
         status.catalogue_time = Some(ctx.now());
     }
-    // One write for a run that nothing was written of before: that it began and how it ended.
-    let unwritten = seen.unrecorded.as_ref().filter(|riding| riding.ending.is_over());
-    if let Some(riding) = unwritten {
-        act::record(object, status, &riding.run, &riding.job);
+    // A run that status does not know yet gets one write for both: that it began and how it ended.
+    let unrecorded = observed.unrecorded.as_ref().filter(|run| run.ending.is_over());
+    if let Some(run) = unrecorded {
+        act::record(object, status, &run.run, &run.job);
     }
-    let ending = seen.ending.as_ref().or(unwritten.map(|riding| &riding.ending)).cloned();
+    let ending = observed.ending.as_ref().or(unrecorded.map(|run| &run.ending)).cloned();
     if let Some(ending) = ending
         && let Some(failure) = job_results::record_ending(status, ending, days, ctx.now())
     {
@@ -121,89 +122,90 @@ async fn record_last_run(
         }
     }
     let verdicts = alarm::mark_suspicious(&object.spec.alarm, status);
-    if let Some(storage) = &seen.storage {
-        alarm::keep_last_good(object, storage, &seen.held, &verdicts, status, ctx).await;
+    if let Some(storage) = &observed.storage {
+        alarm::keep_last_good(object, storage, &observed.held, &verdicts, status, ctx).await;
     }
-    if let Some(drills) = seen.server.as_ref().and_then(|server| server.status.as_ref()?.drill.as_ref()) {
+    if let Some(drills) = observed.server.as_ref().and_then(|server| server.status.as_ref()?.drill.as_ref()) {
         job_results::record_proofs(status, &object.name_any(), drills);
     }
-    job_results::drop_expired(status, &seen.held, ctx.now());
+    job_results::drop_expired(status, &observed.held, ctx.now());
 }
 
-/// When a backup must go from the list, or the last good one must be held: also of a schedule that cannot be followed.
+/// When a backup leaves the list, or the last good one has to be held. Needed for refused schedules, too.
 fn next_upkeep(
     object: &BackupSchedule,
-    seen: &ObservedSchedule,
+    observed: &ObservedSchedule,
     status: &BackupScheduleStatus,
     now: DateTime<Utc>,
 ) -> Option<DateTime<Utc>> {
-    let keeps = seen.storage.as_ref().is_some_and(|storage| storage.spec.retention.keep_last_good);
+    let keeps = observed.storage.as_ref().is_some_and(|storage| storage.spec.retention.keep_last_good);
     let keep = keeps.then(|| alarm::wake(&object.spec.alarm, status, now)).flatten();
     let expiry = job_results::expiry(status).map(|expiry| expiry + TimeDelta::seconds(spread_seconds(object)));
     [expiry, keep].into_iter().flatten().min()
 }
 
-/// The same of what is written: a backup that has just expired is not worth a write of its own.
+/// When a backup leaves the list that is written in the cluster; `None` if that time has passed.
 fn next_expiry(object: &BackupSchedule, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
     let expiry = job_results::expiry(object.status.as_ref()?)? + TimeDelta::seconds(spread_seconds(object));
     Some(expiry).filter(|at| *at > now)
 }
 
-/// A schedule that can be followed: queue what is due, say how it stands; returns when to look again.
+/// The part for a schedule that is not refused: queues a dump that is due, writes the conditions. Gives the time of the next
+/// reconcile.
 async fn reconcile_valid(
     object: &BackupSchedule,
-    seen: &ObservedSchedule,
+    observed: &ObservedSchedule,
     valid: &Valid,
     status: &mut BackupScheduleStatus,
     ctx: &Context,
 ) -> Result<Option<DateTime<Utc>>, ReconcileError> {
     let now = ctx.now();
-    let (mut decision, mut since) = decided(object, seen, valid, status, ctx);
+    let (mut decision, mut since) = decided(object, observed, valid, status, ctx);
     if let BackupPlan::Run(RunKey::Slot { slot, attempt }) = decision.plan
         && act::may_have_run_unseen(object, since, ctx)
         && let Some(entry) = gather::backup_since(object, &valid.storage, slot, ctx).await?
     {
         let days = valid.storage.spec.retention.days;
         job_results::record_found_backup(status, &entry, slot, valid.schedule.day(slot), attempt, days);
-        (decision, since) = decided(object, seen, valid, status, ctx);
+        (decision, since) = decided(object, observed, valid, status, ctx);
     }
     let mut wake = decision.wake;
-    let told = match &decision.plan {
+    let reported = match &decision.plan {
         BackupPlan::Run(key) => {
-            let (told, again) = queue(object, key, since, status, ctx);
+            let (reported, again) = queue(object, key, since, status, ctx);
             wake = Some(wake.map_or(again, |at| at.min(again)));
-            told
+            reported
         }
         BackupPlan::Wait(why) => {
             ctx.dispatch.forget(&object.uid().unwrap_or_default());
-            if *why == WaitReason::Running { report_running(object, seen, status, ctx) } else { Reported::Plan(*why) }
+            if *why == WaitReason::Running { report_running(object, observed, status, ctx) } else { Reported::Plan(*why) }
         }
     };
     if decision.plan == BackupPlan::Wait(WaitReason::Running) {
-        // A Job's end wakes us; this is for the case that its event was lost, and for a Job that takes long.
-        let safety = now + recheck_after(seen, ctx);
-        wake = Some(wake.map_or(safety, |at| at.min(safety)));
+        // A Job's end brings the next reconcile. This is for an event that was lost, and for a Job that takes long.
+        let recheck = now + recheck_after(observed, ctx);
+        wake = Some(wake.map_or(recheck, |at| at.min(recheck)));
     }
     status.next_run_time = decision.next_run;
     let facts_status = status.clone();
     let last = last_run(&facts_status);
-    let facts = facts(object, seen, valid, &facts_status, last.as_ref(), ctx);
+    let facts = facts(object, observed, valid, &facts_status, last.as_ref(), ctx);
     let (freshness, changes) = backup::freshness(&facts, status.last_successful_time, now);
-    conditions::write(object, status, &told, freshness, now);
+    conditions::write(object, status, &reported, freshness, now);
     Ok([wake, changes].into_iter().flatten().min())
 }
 
-/// The decision, and since when what it wants is due.
+/// The decision, and since when the run that it wants is due.
 fn decided(
     object: &BackupSchedule,
-    seen: &ObservedSchedule,
+    observed: &ObservedSchedule,
     valid: &Valid,
     status: &BackupScheduleStatus,
     ctx: &Context,
 ) -> (Decision, DateTime<Utc>) {
     let now = ctx.now();
     let last = last_run(status);
-    let facts = facts(object, seen, valid, status, last.as_ref(), ctx);
+    let facts = facts(object, observed, valid, status, last.as_ref(), ctx);
     let decision = backup::decide(&facts, now);
     let since = match &decision.plan {
         BackupPlan::Run(key) => backup::due_since(&facts, key, now),
@@ -212,7 +214,7 @@ fn decided(
     (decision, since)
 }
 
-/// Queues a run; what is told of it, and when to look again.
+/// Queues a run. Gives what Ready says, and the time of the next reconcile.
 fn queue(
     object: &BackupSchedule,
     key: &RunKey,
@@ -232,35 +234,35 @@ fn queue(
     }
 }
 
-/// How long a run that has a Job goes on before it is looked at again.
-fn recheck_after(seen: &ObservedSchedule, ctx: &Context) -> TimeDelta {
-    let card = seen.unrecorded.as_ref().map(|riding| &riding.job);
-    card.map_or(act::report_after(ctx), |card| act::recheck_after(card.runs.len(), card.suspended, ctx))
+/// Time until the next reconcile of a schedule whose run has a Job.
+fn recheck_after(observed: &ObservedSchedule, ctx: &Context) -> TimeDelta {
+    let job = observed.unrecorded.as_ref().map(|run| &run.job);
+    job.map_or(act::report_after(ctx), |job| act::recheck_after(job.runs.len(), job.suspended, ctx))
 }
 
-/// A run that has a Job, as far as it is told before it has ended.
+/// Writes a run that has a Job into `status` if it is worth a write before its end; gives what Ready says.
 fn report_running(
     object: &BackupSchedule,
-    seen: &ObservedSchedule,
+    observed: &ObservedSchedule,
     status: &mut BackupScheduleStatus,
     ctx: &Context,
 ) -> Reported {
-    let ending = seen.unrecorded.as_ref().map(|riding| &riding.ending).or(seen.ending.as_ref());
-    let told = if ending == Some(&Ending::Suspended) { WaitReason::JobSuspended } else { WaitReason::Running };
-    let Some(riding) = seen.unrecorded.as_ref().filter(|riding| !riding.ending.is_over()) else {
-        return Reported::Plan(told);
+    let ending = observed.unrecorded.as_ref().map(|run| &run.ending).or(observed.ending.as_ref());
+    let reported = if ending == Some(&Ending::Suspended) { WaitReason::JobSuspended } else { WaitReason::Running };
+    let Some(run) = observed.unrecorded.as_ref().filter(|run| !run.ending.is_over()) else {
+        return Reported::Plan(reported);
     };
-    let long = riding.job.decided.is_none_or(|decided| ctx.now() - decided >= act::report_after(ctx));
-    if conditions::is_worth_a_write(&riding.run, &riding.job, long) {
-        act::record(object, status, &riding.run, &riding.job);
-        return Reported::Plan(told);
+    let long = run.job.decided.is_none_or(|decided| ctx.now() - decided >= act::report_after(ctx));
+    if conditions::is_worth_a_write(&run.run, &run.job, long) {
+        act::record(object, status, &run.run, &run.job);
+        return Reported::Plan(reported);
     }
     if long { Reported::Nothing } else { Reported::Shortly }
 }
 
 fn facts<'a>(
     object: &'a BackupSchedule,
-    seen: &ObservedSchedule,
+    observed: &ObservedSchedule,
     valid: &'a Valid,
     status: &'a BackupScheduleStatus,
     last: Option<&'a LastRun>,
@@ -268,7 +270,7 @@ fn facts<'a>(
 ) -> BackupInputs<'a> {
     let spec = &object.spec;
     let created = object.creation_timestamp().as_ref().and_then(instant);
-    let riding = seen.unrecorded.as_ref().is_some_and(|riding| !riding.ending.is_over());
+    let run = observed.unrecorded.as_ref().is_some_and(|run| !run.ending.is_over());
     BackupInputs {
         schedule: &valid.schedule,
         created: created.unwrap_or_else(|| ctx.now()),
@@ -276,14 +278,15 @@ fn facts<'a>(
         starting_deadline: spec.starting_deadline_seconds.map(|s| TimeDelta::seconds(s.into())),
         manual: spec.trigger.as_ref().and_then(|t| t.manual.as_deref()),
         answered: status.manual_trigger.as_deref(),
-        running: riding || status.active_job.is_some(),
-        restoring: seen.restoring,
+        running: run || status.active_job.is_some(),
+        restoring: observed.restoring,
         last,
         retry_base: TimeDelta::from_std(ctx.settings.timing.dump_retry).unwrap_or(backup::RETRY_BASE),
     }
 }
 
-/// The last slot that ran, as the decision needs it. A manual run leaves the day's slot as done as it was.
+/// The last slot that ran, as input of the decision. A failed manual run counts as success: it must not make the day's slot
+/// run again.
 fn last_run(status: &BackupScheduleStatus) -> Option<LastRun> {
     let run = status.last_run.as_ref()?;
     let ended = match run.outcome {
@@ -295,6 +298,7 @@ fn last_run(status: &BackupScheduleStatus) -> Option<LastRun> {
     Some(LastRun { slot: run.slot?, attempt: run.attempt.unwrap_or(1), ended })
 }
 
+/// Writes why the schedule is refused; no dump is scheduled.
 fn report_invalid(object: &BackupSchedule, invalid: &Invalid, status: &mut BackupScheduleStatus, now: DateTime<Utc>) {
     status.next_run_time = None;
     let ready = Condition::new(ScheduleCondition::Ready, false, invalid.reason(), invalid.to_string());
@@ -312,7 +316,7 @@ async fn report(object: &BackupSchedule, status: &BackupScheduleStatus, ctx: &Co
     let failed = status.last_failure.as_ref().map(|f| f.reason.as_str());
     for c in job_results::changed_conditions(old, &status.conditions) {
         let bad = c.is_true() == (c.type_ == ScheduleCondition::Suspicious.as_ref());
-        // A failed run has had its Event when it was settled.
+        // A failed run had its Event when its end was recorded.
         if bad && Some(c.reason.as_str()) != failed {
             let note = c.message.as_deref().unwrap_or_default();
             ctx.reconcile_metrics.publish_event(object, EventType::Warning, &c.reason, "Reconcile", note).await;

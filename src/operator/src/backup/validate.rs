@@ -1,4 +1,5 @@
-//! From the objects as people wrote them to a schedule that can be followed, or the first reason why it cannot. Pure.
+//! Checks a BackupSchedule against the objects that it names and against its rivals. Gives a parsed schedule, or the first
+//! reason why it is refused. Pure.
 
 use crate::schedule_index::Holder;
 use kube::ResourceExt;
@@ -8,37 +9,37 @@ use sennight_core::schedule::{Schedule, ScheduleError, Window};
 use std::sync::Arc;
 use strum::VariantNames;
 
-/// Why a schedule cannot be followed. The variant's name is the reason of Ready.
+/// Why a schedule is refused. The variant's name is the reason of Ready.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, strum::IntoStaticStr, strum::VariantNames)]
 pub enum Invalid {
-    /// No such BackupStorage.
+    /// The BackupStorage does not exist; its name.
     #[error("spec.storageRef: BackupStorage {0:?} does not exist in this namespace: create it or name another")]
     StorageMissing(String),
-    /// No such DatabaseServer.
+    /// The DatabaseServer does not exist; its name.
     #[error(
         "spec.database.serverRef: DatabaseServer {0:?} does not exist in this namespace: create it or name another"
     )]
     ServerMissing(String),
-    /// The same tenant or database is somebody else's already.
+    /// Another schedule holds the same tenant or database.
     #[error("{what} {}", duplicate_message(by, *suspended))]
     Duplicate {
-        /// Tenant or database.
+        /// The tenant or database, as the message names it.
         what: String,
-        /// The schedule that keeps it.
+        /// Name of the schedule that holds it.
         by: String,
-        /// That one is suspended: it keeps what it claims, and nobody dumps it.
+        /// Whether that one is suspended: it stays the holder, and nobody dumps.
         suspended: bool,
     },
-    /// It is on its way out.
+    /// The schedule is being deleted.
     #[error("this BackupSchedule is being deleted: no dump starts any more; its backups expire in their time")]
     BeingDeleted,
-    /// The schedule itself.
+    /// `spec.schedule`, the time zone or the window is wrong.
     #[error(transparent)]
     Schedule(#[from] ScheduleError),
 }
 
 impl Invalid {
-    /// CamelCase reason.
+    /// CamelCase reason of the condition Ready.
     pub fn reason(&self) -> &'static str {
         match self {
             Self::Schedule(error) => error.into(),
@@ -48,7 +49,7 @@ impl Invalid {
         }
     }
 
-    /// What it names may come later, and wakes nobody here when it does.
+    /// Whether it is refused for a missing object. Its creation does not reconcile the schedule, so that is done by time.
     pub fn waits_for_what_it_names(&self) -> bool {
         matches!(self, Self::StorageMissing(_) | Self::ServerMissing(_))
     }
@@ -65,7 +66,7 @@ fn duplicate_message(by: &str, suspended: bool) -> String {
     }
 }
 
-/// Whether the last word about a schedule was that it cannot be followed.
+/// Whether status says that the schedule was refused.
 pub fn was_refused(object: &BackupSchedule) -> bool {
     let ready = object.status.as_ref().and_then(|status| find(&status.conditions, ScheduleCondition::Ready));
     ready.is_some_and(|ready| {
@@ -74,18 +75,18 @@ pub fn was_refused(object: &BackupSchedule) -> bool {
     })
 }
 
-/// A schedule that can be followed.
+/// A schedule that is not refused.
 #[derive(Debug, Clone)]
 pub struct Valid {
-    /// When.
+    /// When it runs.
     pub schedule: Schedule,
-    /// Where to.
+    /// Where its backups go.
     pub storage: Arc<BackupStorage>,
-    /// Where from.
+    /// Where its database is.
     pub server: Arc<DatabaseServer>,
 }
 
-/// Checks a schedule against what it names. `holder` keeps the same tenant or database in its namespace.
+/// Checks a schedule. `holder` is the older schedule that claims the same tenant or database, if any.
 pub fn validate(
     object: &BackupSchedule,
     storage: Option<Arc<BackupStorage>>,
@@ -102,7 +103,7 @@ pub fn validate(
     holder.map_or(Ok(Valid { schedule, storage, server }), |by| Err(duplicate(object, by)))
 }
 
-/// The schedule's own fields.
+/// Parses schedule, time zone and window.
 pub fn timetable(object: &BackupSchedule) -> Result<Schedule, ScheduleError> {
     let spec = &object.spec;
     let window = Window::parse(Some(&spec.window_start), Some(&spec.window))?;
@@ -151,9 +152,9 @@ mod tests {
     }
 
     fn reason(object: &BackupSchedule, others: &[&BackupSchedule]) -> Option<&'static str> {
-        let fleet = ScheduleIndex::default();
-        others.iter().chain([&object]).for_each(|other| drop(fleet.put(other, 0, 1)));
-        let rivals = fleet.rivals(object, |_| true);
+        let index = ScheduleIndex::default();
+        others.iter().chain([&object]).for_each(|other| drop(index.put(other, 0, 1)));
+        let rivals = index.rivals(object, |_| true);
         validate(object, Some(storage()), Some(server("PostgreSQL")), rivals.holder.as_ref()).err().map(|e| e.reason())
     }
 
@@ -194,15 +195,15 @@ mod tests {
             suspended,
         };
         let object = schedule("a", 0, &json!({}));
-        let told = |suspended| {
+        let message = |suspended| {
             validate(&object, Some(storage()), Some(server("MySQL")), Some(&keeps(suspended))).unwrap_err().to_string()
         };
         assert!(
-            told(false).starts_with("tenant \"a\" is already backed up by BackupSchedule \"old\""),
+            message(false).starts_with("tenant \"a\" is already backed up by BackupSchedule \"old\""),
             "{}",
-            told(false)
+            message(false)
         );
-        assert!(told(true).contains("\"old\", which is suspended, so that nobody backs it up"), "{}", told(true));
+        assert!(message(true).contains("\"old\", which is suspended, so that nobody backs it up"), "{}", message(true));
     }
 
     #[test]

@@ -152,13 +152,7 @@ async fn create(
         match create_or_adopt(&api, &job, ours).await? {
             Created::New(job) => {
                 ctx.jobs.index().record(&job);
-                info!(
-                    job = name,
-                    namespace = group.namespace,
-                    tenants = members.len(),
-                    at_once,
-                    "dump Job created"
-                );
+                info!(job = name, namespace = group.namespace, tenants = members.len(), at_once, "dump Job created");
                 members.drain(..).for_each(|member| requeue_member(&member, group, &job, ctx));
                 return Ok(());
             }
@@ -168,7 +162,12 @@ async fn create(
                 let (adopted, remaining): (Vec<_>, Vec<_>) = members
                     .drain(..)
                     .partition(|p| there.iter().any(|run| run.uid == p.due.uid && run.run == p.due.run.to_string()));
-                info!(job = name, namespace = group.namespace, tenants = adopted.len(), "dump Job existed already; adopted");
+                info!(
+                    job = name,
+                    namespace = group.namespace,
+                    tenants = adopted.len(),
+                    "dump Job existed already; adopted"
+                );
                 for member in &adopted {
                     requeue_member(member, group, &job, ctx);
                 }

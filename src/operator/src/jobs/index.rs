@@ -260,7 +260,9 @@ mod tests {
         let mut index = JobIndex::default();
         index.record(&job("a", 0, None, None, &["x"]));
         assert_eq!(index.sweep(Duration::ZERO).len(), 1);
-        assert!(index.mark_deleted("a").is_some() && index.mark_deleted("a").is_none() && index.mark_deleted("b").is_none());
+        assert!(
+            index.mark_deleted("a").is_some() && index.mark_deleted("a").is_none() && index.mark_deleted("b").is_none()
+        );
         let entry = &index.of_schedule("x")[0];
         assert_eq!((entry.state, entry.uid.as_str()), (JobState::Failed, "a"));
         assert!(entry.failure.contains("deleted"), "{}", entry.failure);
@@ -275,7 +277,11 @@ mod tests {
         assert!(index.record(&job("a", 0, None, Some("Complete"), &["x"])), "its end wakes");
         assert!(!index.deleted_while_running("a"));
         index.record(&job("b", 0, None, None, &["x"]));
-        assert!(index.deleted_while_running("b") && !index.deleted_while_running("b") && !index.deleted_while_running("unknown"));
+        assert!(
+            index.deleted_while_running("b")
+                && !index.deleted_while_running("b")
+                && !index.deleted_while_running("unknown")
+        );
     }
 
     #[test]

@@ -97,7 +97,11 @@ pub async fn hold(
 
 /// Ends the Jobs of a request that was denied, expired or failed before its claim: they would work for nobody. The worker
 /// takes back what it began.
-pub async fn delete_jobs(object: &RestoreRequest, status: &RestoreRequestStatus, ctx: &Context) -> Result<(), ReconcileError> {
+pub async fn delete_jobs(
+    object: &RestoreRequest,
+    status: &RestoreRequestStatus,
+    ctx: &Context,
+) -> Result<(), ReconcileError> {
     if status.claim.is_some() {
         return Ok(());
     }
@@ -328,7 +332,11 @@ pub enum JobCreation {
 
 /// Creates a step's Job or adopts the one of an answer that was lost. Where the name is taken, the place that was reserved
 /// for it is free again.
-pub async fn create_job(object: &RestoreRequest, worker: &WorkerJob, ctx: &Context) -> Result<JobCreation, ReconcileError> {
+pub async fn create_job(
+    object: &RestoreRequest,
+    worker: &WorkerJob,
+    ctx: &Context,
+) -> Result<JobCreation, ReconcileError> {
     let (uid, namespace) = (object.uid().unwrap_or_default(), &worker.namespace);
     let job = worker.build(&ctx.settings.worker.pod_defaults())?;
     let jobs: Api<Job> = Api::namespaced(ctx.clients.write.clone(), namespace);

@@ -7,8 +7,8 @@ use super::job_results::{NewResults, step, surely_not_swapped};
 use super::report::history;
 use super::undo::undoing;
 use crate::context::Context;
-use crate::error::TaskUnavailable;
 use crate::error::ReconcileError;
+use crate::error::TaskUnavailable;
 use crate::jobs::{JobKind, Places};
 use crate::targets;
 use crate::worker_job::Mount;
@@ -82,7 +82,8 @@ fn facts(
     let world = seen.schedule.as_deref().zip(seen.server.as_deref()).zip(seen.storage.as_deref());
     let lane_free = seen.server.as_ref().is_none_or(|server| {
         let running = ctx.jobs.running(JobKind::Dump, &object.namespace().unwrap_or_default(), &server.name_any());
-        running.total < i64::from(ctx.settings.max_dumps) && running.on_server < i64::from(server.spec.max_concurrent_dumps)
+        running.total < i64::from(ctx.settings.max_dumps)
+            && running.on_server < i64::from(server.spec.max_concurrent_dumps)
     });
     CleanupInputs {
         undo_until: kept.map(|k| k.undo_until),
@@ -105,7 +106,11 @@ fn facts(
 pub fn owes_drop(status: &RestoreRequestStatus, fresh: &NewResults, seen: &ObservedRequest) -> bool {
     let there = seen.schedule.is_some() && seen.storage.is_some();
     let server = seen.server.as_ref().is_some_and(|server| server.spec.restore_credentials_secret_ref.is_some());
-    there && server && status.previous_database.is_none() && status.dropped_database.is_none() && prepared_in_vain(status, fresh)
+    there
+        && server
+        && status.previous_database.is_none()
+        && status.dropped_database.is_none()
+        && prepared_in_vain(status, fresh)
 }
 
 /// A prepared database may be there, and no swap can have made it the live one.

@@ -31,7 +31,11 @@ pub enum Ending {
 pub type NewResults = Vec<(RestoreStep, StepState)>;
 
 /// Writes the ends of Jobs into `status`.
-pub fn record_endings(status: &mut RestoreRequestStatus, endings: &[(String, Ending)], now: DateTime<Utc>) -> NewResults {
+pub fn record_endings(
+    status: &mut RestoreRequestStatus,
+    endings: &[(String, Ending)],
+    now: DateTime<Utc>,
+) -> NewResults {
     let mut fresh = Vec::new();
     for (name, ending) in endings {
         let Some(position) = status.jobs.iter().position(|job| job.name == *name) else { continue };

@@ -10,9 +10,9 @@ pub mod gather;
 pub mod job_results;
 pub mod payments;
 pub mod report;
+pub mod step_job;
 pub mod undo;
 pub mod validate;
-pub mod step_job;
 
 use super::backup::job_results::changed_conditions;
 use super::context::Context;
@@ -196,7 +196,9 @@ async fn write(
             && [RequestCondition::Failed, RequestCondition::Complete].iter().any(|k| k.as_ref() == c.type_);
         if !silent {
             let type_ = if warning { EventType::Warning } else { EventType::Normal };
-            ctx.reconcile_metrics.publish_event(object, type_, &c.reason, &c.type_, c.message.as_deref().unwrap_or_default()).await;
+            ctx.reconcile_metrics
+                .publish_event(object, type_, &c.reason, &c.type_, c.message.as_deref().unwrap_or_default())
+                .await;
         }
     }
     if plan.remind.is_some() {
@@ -238,7 +240,8 @@ fn schedule_next(object: &RestoreRequest, plan: &RestorePlan, assessed: &Assesse
     let retry = stuck.then(|| now + TimeDelta::seconds(10));
     // The other request writes the hold of an Undo, and nothing tells us when it has.
     let hold = (!done.acted && plan.action == RestoreAction::Hold).then(|| now + TimeDelta::seconds(2));
-    let retire = finished::deletion_time(object, ctx).filter(|_| object.status.as_ref().is_none_or(cleanup::nothing_left));
+    let retire =
+        finished::deletion_time(object, ctx).filter(|_| object.status.as_ref().is_none_or(cleanup::nothing_left));
     let record = (!done.recorded).then(|| now + TimeDelta::seconds(30));
     match [plan.wake, look, retry, hold, retire, record, done.after].into_iter().flatten().min() {
         Some(at) => ctx.timers.requests.schedule(me, at),

@@ -62,7 +62,8 @@ pub fn assess(
     let request = undone(object, &seen.siblings);
     let asked = created(object).unwrap_or(now);
     let newest = seen.siblings.iter().filter(|r| swapped(r)).max_by_key(|r| committed_at(r));
-    let replaced_by = request.as_ref().zip(newest).filter(|(r, n)| live_oid_after(r) != live_oid_after(n)).map(|(_, n)| n.name_any());
+    let replaced_by =
+        request.as_ref().zip(newest).filter(|(r, n)| live_oid_after(r) != live_oid_after(n)).map(|(_, n)| n.name_any());
     let kept = request.as_ref().and_then(|r| r.status.as_ref()).and_then(|s| s.previous_database.clone());
     let facts = request.as_ref().map(|r| undo::UndoTarget {
         name: &wanted,
@@ -146,5 +147,9 @@ fn undo_effect(status: Option<&RestoreRequestStatus>) -> UndoEffect {
     if is_true(&status.conditions, RequestCondition::Complete) {
         return UndoEffect::Effective;
     }
-    if super::job_results::surely_not_swapped(status, &Vec::new()) { UndoEffect::WithoutEffect } else { UndoEffect::Unknown }
+    if super::job_results::surely_not_swapped(status, &Vec::new()) {
+        UndoEffect::WithoutEffect
+    } else {
+        UndoEffect::Unknown
+    }
 }

@@ -33,7 +33,9 @@ pub fn first_reconcile(object: &BackupSchedule, now: DateTime<Utc>) -> FirstReco
         return FirstReconcile::At(soon);
     }
     // Backups that expire before then leave the list with the next run's status.
-    status.next_run_time.map_or(FirstReconcile::Now, |next| if next <= now { FirstReconcile::Now } else { FirstReconcile::At(next) })
+    status
+        .next_run_time
+        .map_or(FirstReconcile::Now, |next| if next <= now { FirstReconcile::Now } else { FirstReconcile::At(next) })
 }
 
 /// Whether status says that nothing is open: no run, no unanswered trigger, no unseen edit, no failure.

@@ -104,7 +104,8 @@ impl ScheduleIndex {
     pub fn sweep(&self, scope: u16, list: u32) -> Vec<ScheduleEntry> {
         let mut table = self.write();
         let gone = |indexed: &&IndexedEntry| indexed.scope == scope && indexed.list != list;
-        let keys: Vec<Key> = table.entries.iter().flatten().filter(gone).map(|indexed| indexed.entry.key.clone()).collect();
+        let keys: Vec<Key> =
+            table.entries.iter().flatten().filter(gone).map(|indexed| indexed.entry.key.clone()).collect();
         keys.iter().filter_map(|key| table.remove(key)).collect()
     }
 
@@ -144,7 +145,10 @@ impl ScheduleIndex {
         };
         let mut found = Vec::new();
         self.each(|entry| {
-            if (all || entry.requested_drill.is_some()) && *entry.server == *server && *entry.key.namespace == *namespace {
+            if (all || entry.requested_drill.is_some())
+                && *entry.server == *server
+                && *entry.key.namespace == *namespace
+            {
                 found.extend(tenant(entry));
             }
         });
@@ -155,7 +159,8 @@ impl ScheduleIndex {
     pub fn last_good_holds(&self, namespace: &str) -> Vec<(String, String, DateTime<Utc>)> {
         let table = self.read();
         let in_namespace = table.last_good.iter().filter(|(key, _)| *key.namespace == *namespace);
-        in_namespace.flat_map(|(key, backups)| backups.iter().map(|(id, until)| (key.name.to_string(), id.clone(), *until)))
+        in_namespace
+            .flat_map(|(key, backups)| backups.iter().map(|(id, until)| (key.name.to_string(), id.clone(), *until)))
             .collect()
     }
 
@@ -194,7 +199,9 @@ impl Table {
         let change = place.and_then(|place| self.entry(place)).map_or(Change::New, |before| change(before, &entry));
         match place.and_then(|place| self.entries.get_mut(place as usize)) {
             // Neither its claims nor its server have changed: the indexes stay.
-            Some(slot) if matches!(change, Change::Nothing | Change::Count) => *slot = Some(IndexedEntry { entry: entry, scope, list }),
+            Some(slot) if matches!(change, Change::Nothing | Change::Count) => {
+                *slot = Some(IndexedEntry { entry: entry, scope, list })
+            }
             _ => {
                 self.remove(&key);
                 self.insert(IndexedEntry { entry: entry, scope, list });
@@ -256,8 +263,9 @@ fn change(before: &ScheduleEntry, now: &ScheduleEntry) -> Change {
     }
     let spec = |entry: &ScheduleEntry| (entry.generation, entry.deleting);
     // Generations may not be counted (0): the fields of the spec that the table has are compared, too.
-    let references =
-        |entry: &ScheduleEntry| (entry.tenant.clone(), entry.server.clone(), entry.database.clone(), entry.storage.clone());
+    let references = |entry: &ScheduleEntry| {
+        (entry.tenant.clone(), entry.server.clone(), entry.database.clone(), entry.storage.clone())
+    };
     if spec(before) != spec(now) || references(before) != references(now) {
         return Change::Spec;
     }

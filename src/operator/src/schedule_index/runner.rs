@@ -58,8 +58,9 @@ impl Runner {
         due: BoxStream<'static, Key>,
     ) -> (Self, ScheduleIndex, CancellationToken) {
         let scopes = (0u16..).zip(watched.scopes());
-        let events: Vec<Scoped> =
-            scopes.map(|(number, scope)| watch_schedules(client, scope).map(move |event| (number, event)).boxed()).collect();
+        let events: Vec<Scoped> = scopes
+            .map(|(number, scope)| watch_schedules(client, scope).map(move |event| (number, event)).boxed())
+            .collect();
         let (index, filled) = (ScheduleIndex::default(), CancellationToken::new());
         let runner = Self {
             index: index.clone(),
@@ -217,7 +218,11 @@ fn recount(counted: &CountedIn, change: Change, ctx: &Context) {
 }
 
 /// Reads the object from the API server and reconciles it.
-async fn reconcile_current<F>(key: Key, ctx: Arc<Context>, reconcile: fn(Arc<BackupSchedule>, Arc<Context>) -> F) -> ReconcileEnd
+async fn reconcile_current<F>(
+    key: Key,
+    ctx: Arc<Context>,
+    reconcile: fn(Arc<BackupSchedule>, Arc<Context>) -> F,
+) -> ReconcileEnd
 where
     F: Future<Output = Result<Action, ReconcileError>> + Send + 'static,
 {

@@ -117,7 +117,10 @@ pub fn alarm(storage: &BackupStorage, status: &BackupStorageStatus) -> Option<Co
 
 /// The fleet as it was counted now, or as it was told a moment ago: then also when it may be told anew. The time alone is no
 /// news, until it is some minutes old.
-pub fn paced_summary(before: Option<ScheduleSummary>, now: ScheduleSummary) -> (ScheduleSummary, Option<DateTime<Utc>>) {
+pub fn paced_summary(
+    before: Option<ScheduleSummary>,
+    now: ScheduleSummary,
+) -> (ScheduleSummary, Option<DateTime<Utc>>) {
     let times = before.as_ref().and_then(|before| before.counted_at).zip(now.counted_at);
     // A count of the future is of a clock that was set back.
     let (Some(before), Some((then, at))) = (before, times.filter(|(then, at)| then <= at)) else { return (now, None) };

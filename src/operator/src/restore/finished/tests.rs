@@ -147,7 +147,12 @@ fn answers(other: &RestoreRequest) -> Vec<String> {
     let own = (other.name_any(), other.namespace(), other.uid(), other.resource_version(), other.creation_timestamp());
     vec![
         format!("{own:?} {:?} {:?} {:?}", other.spec.schedule_ref, other.spec.mode, other.spec.undo_of),
-        format!("{} {} {}", open_requests::is_open(other), authority::accepts_forgery_test(other), authority::accepts_refund_test(other)),
+        format!(
+            "{} {} {}",
+            open_requests::is_open(other),
+            authority::accepts_forgery_test(other),
+            authority::accepts_refund_test(other)
+        ),
         format!("{:?} {}", payments::owed(other), nothing_owed(other)),
         format!("{:?}", payments::same_reference(&asker, other)),
         format!("{:?}", gather::measured(other)),
