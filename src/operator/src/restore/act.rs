@@ -1,4 +1,5 @@
-//! Doing what was decided: hold, Jobs, the claim. Everything that needs both keys reads them afresh first (I1).
+//! Does what was decided: finalizer, pin, hold, Jobs, claim. Whatever needs approval and payment reads the request from the
+//! API server first (I1).
 
 use super::gather::{ObservedRequest, backup_ref};
 use super::validate::{Assessed, signatures};
@@ -23,32 +24,32 @@ use sennight_core::names::{RestoreStep, restore_job};
 use sennight_core::restore::{self, RestorePlan};
 use sennight_core::retention::held_until;
 
-/// Keeps a request until its hold is released.
+/// Finalizer that keeps a request until its hold is released.
 pub const FINALIZER: &str = "sennight.dev/hold";
-/// What a hold is meant to cover beyond people's deadlines: queueing and the work itself.
+/// Days that a hold covers beyond people's deadlines: queueing and the work itself.
 const WORK_DAYS: i64 = 3;
 
 fn api(object: &RestoreRequest, ctx: &Context) -> Api<RestoreRequest> {
     Api::namespaced(ctx.clients.write.clone(), &object.namespace().unwrap_or_default())
 }
 
-/// Keeps the request until its hold is released. True when that had to be written.
+/// Adds the finalizer. True when it was missing and had to be written.
 pub async fn add_hold_finalizer(object: &RestoreRequest, ctx: &Context) -> Result<bool, ReconcileError> {
     let missing = !object.finalizers().iter().any(|f| f == FINALIZER);
     add_finalizer(&api(object, ctx), object, FINALIZER).await?;
     Ok(missing)
 }
 
-/// Writes the chosen backup into status. It is never chosen again.
-pub fn pin(status: &mut RestoreRequestStatus, assessed: &Assessed, seen: &ObservedRequest) {
+/// Writes the chosen backup (or the undone request) and the estimate into status. It is never chosen again.
+pub fn pin(status: &mut RestoreRequestStatus, assessed: &Assessed, observed: &ObservedRequest) {
     status.undo.clone_from(&assessed.undone);
     let chosen = assessed.chosen.as_ref().map(|c| &c.id);
-    let entries = seen.catalogue.as_deref().unwrap_or_default();
+    let entries = observed.catalogue.as_deref().unwrap_or_default();
     let backup = entries.iter().find(|e| Some(&e.summary.id) == chosen).map(|e| &e.summary);
     if backup.is_none() && status.undo.is_none() {
         return;
     }
-    let expected = estimate(assessed.facts.gate.mode, backup.map_or(0, |backup| backup.bytes), &seen.samples);
+    let expected = estimate(assessed.facts.gate.mode, backup.map_or(0, |backup| backup.bytes), &observed.samples);
     let estimate = status.estimate.get_or_insert_default();
     estimate.backup_bytes = backup.map(|backup| backup.bytes);
     estimate.rows = backup.map(|backup| backup.rows);
@@ -70,14 +71,14 @@ pub fn pin(status: &mut RestoreRequestStatus, assessed: &Assessed, seen: &Observ
     status.backup = Some(Box::new(pinned));
 }
 
-/// Holds the pinned backup; status says Held only once the store says so.
+/// Holds the pinned backup in the bucket. The caller writes Held only after this succeeded.
 pub async fn hold(
     object: &RestoreRequest,
     status: &mut RestoreRequestStatus,
-    seen: &ObservedRequest,
+    observed: &ObservedRequest,
     ctx: &Context,
 ) -> Result<(), ReconcileError> {
-    let (Some(open), Some(storage)) = (seen.pinned.open(), &seen.storage) else {
+    let (Some(open), Some(storage)) = (observed.pinned.open(), &observed.storage) else {
         return Err(ReconcileError::NothingToHold);
     };
     let expires = sennight_core::retention::expires_at(open.manifest.started_at, storage.spec.retention.days);
@@ -95,8 +96,7 @@ pub async fn hold(
     Ok(())
 }
 
-/// Ends the Jobs of a request that was denied, expired or failed before its claim: they would work for nobody. The worker
-/// takes back what it began.
+/// Deletes the Jobs of a request that was denied, expired or failed before its claim. The worker takes back what it began.
 pub async fn delete_jobs(
     object: &RestoreRequest,
     status: &RestoreRequestStatus,
@@ -107,9 +107,9 @@ pub async fn delete_jobs(
     }
     let namespace = object.namespace().unwrap_or_default();
     let jobs: Api<Job> = Api::namespaced(ctx.clients.write.clone(), &namespace);
-    // What drops is not for the request but for the server.
-    let works = |job: &&JobRecord| job.outcome.is_none() && !job.is(RestoreStep::DropDatabase);
-    for record in status.jobs.iter().filter(works) {
+    // A drop goes on: it cleans the server up.
+    let deletable = |job: &&JobRecord| job.outcome.is_none() && !job.is(RestoreStep::DropDatabase);
+    for record in status.jobs.iter().filter(deletable) {
         let job = get_opt(&jobs, &record.name).await?;
         if let Some(job) = job.filter(|job| job.uid() == record.uid) {
             delete(&jobs, &job).await?;
@@ -118,33 +118,33 @@ pub async fn delete_jobs(
     Ok(())
 }
 
-/// Lets the backup go, unless another open request holds it too. True when it did.
+/// Releases the backup, unless another open request or the schedule holds it too. True when the condition Held was set.
 pub async fn release(
     object: &RestoreRequest,
     status: &RestoreRequestStatus,
-    seen: &ObservedRequest,
+    observed: &ObservedRequest,
     ctx: &Context,
 ) -> Result<bool, ReconcileError> {
     let held = is_true(&status.conditions, RequestCondition::Held);
     if held
-        && !seen.shared
-        && let (Some(open), Some(storage)) = (seen.pinned.open(), &seen.storage)
+        && !observed.shared
+        && let (Some(open), Some(storage)) = (observed.pinned.open(), &observed.storage)
     {
         ctx.stores.open(storage).await?.release(open).await?;
     }
-    // One write a round: what was held says in status that it no longer is, and goes in the next. What billing owes is not
-    // forgotten by deleting it.
+    // One write for each reconcile: first status says that the backup is released, and the next one removes the finalizer.
+    // While billing owes a refund the finalizer stays, so that deleting the request does not hide it.
     if (!held || object.metadata.deletion_timestamp.is_some()) && payments::owed(object).is_none() {
         remove_finalizer(&api(object, ctx), object, FINALIZER).await?;
     }
     Ok(held)
 }
 
-/// A request as it was read just now.
+/// A request as it was just read from the API server.
 enum Reread {
-    /// It still may be acted for.
+    /// The step may go on.
     Usable(Box<RestoreRequest>),
-    /// It may not, and why: a lock is closed, or it has gone on and this round is behind.
+    /// It may not, and why: a lock is closed, or this reconcile works on an old version.
     Unusable(String),
 }
 
@@ -154,8 +154,8 @@ impl Reread {
     }
 }
 
-/// Reads the request afresh: what this round looked at may be minutes old (a watch that stands still) or of another
-/// time (an API server that was set back).
+/// Reads the request from the API server. The cached one may be minutes old (a stalled watch), or from before a restore of
+/// etcd.
 async fn reread(object: &RestoreRequest, ctx: &Context) -> Result<Reread, ReconcileError> {
     let fresh = get_opt(&api(object, ctx), &object.name_any()).await?;
     let Some(fresh) = fresh.filter(|f| f.uid() == object.uid()) else {
@@ -167,20 +167,24 @@ async fn reread(object: &RestoreRequest, ctx: &Context) -> Result<Reread, Reconc
     Ok(Reread::Usable(Box::new(fresh)))
 }
 
-/// Whether what is asked for still is as it was judged: the schedule says whose data it is and who may ask.
-async fn same_schedule(object: &RestoreRequest, seen: &ObservedRequest, ctx: &Context) -> Result<bool, ReconcileError> {
-    let Some(judged) = &seen.schedule else { return Ok(false) };
+/// Whether the BackupSchedule is unchanged since it was assessed: it says whose data this is and who may ask.
+async fn same_schedule(
+    object: &RestoreRequest,
+    observed: &ObservedRequest,
+    ctx: &Context,
+) -> Result<bool, ReconcileError> {
+    let Some(judged) = &observed.schedule else { return Ok(false) };
     let schedules: Api<BackupSchedule> =
         Api::namespaced(ctx.clients.write.clone(), &object.namespace().unwrap_or_default());
     let now = get_opt(&schedules, &judged.name_any()).await?;
     Ok(now.is_some_and(|now| (now.uid(), now.metadata.generation) == (judged.uid(), judged.metadata.generation)))
 }
 
-/// Tries every lock on a fresh read.
+/// Reads the request again and checks every lock on it: deletion, claim, schedule, policies, approval, payment.
 async fn unlocked(
     object: &RestoreRequest,
     known: &RunInputs,
-    seen: &ObservedRequest,
+    observed: &ObservedRequest,
     ctx: &Context,
 ) -> Result<Reread, ReconcileError> {
     let fresh = match reread(object, ctx).await? {
@@ -193,7 +197,7 @@ async fn unlocked(
     if fresh.status.as_ref().is_some_and(|s| s.claim.is_some()) {
         return Ok(Reread::unusable("it is claimed already"));
     }
-    if !same_schedule(object, seen, ctx).await? {
+    if !same_schedule(object, observed, ctx).await? {
         return Ok(Reread::unusable("its BackupSchedule has just been changed"));
     }
     let authority = authority::verify(ctx, &fresh).await;
@@ -203,7 +207,7 @@ async fn unlocked(
     })
 }
 
-/// The keys of a request that was read just now.
+/// The keys (eligibility, hold, approval, payment, policies) of a request that was just read.
 async fn keys(
     fresh: &RestoreRequest,
     known: &RunInputs,
@@ -218,42 +222,43 @@ async fn keys(
         policies: authority.map_err(|fault| fault.to_string()),
         ..signatures(fresh, fresh.spec.mode.into())
     };
-    // Another one may have been paid by the same reference since.
+    // Another request may have been paid by the same reference since.
     Ok(match payments::reused_now(fresh, ctx).await? {
         Some(payment) => RunInputs { payment, ..keys },
         None => keys,
     })
 }
 
-/// What became of the wish to begin a step.
+/// Result of starting a step.
 #[derive(Debug, Clone, PartialEq)]
 pub enum StepStart {
-    /// Its Job is there.
+    /// Its Job exists.
     Yes,
-    /// Not now: a lock is closed, no place is free, or this round is behind.
+    /// Not now: a lock is closed, no place is free, or this reconcile works on an old version.
     No,
-    /// Never: a person has to look first.
+    /// Never without a person: the plan to write instead.
     Never(Box<RestorePlan>),
 }
 
-/// Whether a step's Job may be created at all, from a fresh read: never one that was created before (I2), and none while a
-/// lock is closed (I1), after the claim either: whoever could write status while nobody guarded it could write a claim.
+/// Whether a step's Job may be created, by a fresh read. Never one that was created before (I2), and none while a lock is
+/// closed (I1). The locks are checked after the claim, too: a claim in status could be forged while the policies were off.
 async fn may_begin(
     object: &RestoreRequest,
     step: RestoreStep,
     name: &str,
     assessed: &Assessed,
-    seen: &ObservedRequest,
+    observed: &ObservedRequest,
     ctx: &Context,
 ) -> Result<StepStart, ReconcileError> {
     let not_now = |why: String| {
-        tracing::info!(%step, why, "the Job is not created");
+        tracing::info!(%step, why, "Job not created");
         StepStart::No
     };
     let (claimed, known) = (assessed.facts.claim.is_some(), &assessed.facts.gate);
-    // A preflight reads only, and what ends a lost swap begins nothing.
+    // A preflight only reads, and recover-cutover starts nothing new.
     let free = matches!(step, RestoreStep::Preflight | RestoreStep::RecoverCutover);
-    let fresh = if claimed || free { reread(object, ctx).await? } else { unlocked(object, known, seen, ctx).await? };
+    let fresh =
+        if claimed || free { reread(object, ctx).await? } else { unlocked(object, known, observed, ctx).await? };
     let fresh = match fresh {
         Reread::Usable(fresh) => fresh,
         Reread::Unusable(why) => return Ok(not_now(why)),
@@ -266,7 +271,7 @@ async fn may_begin(
         return Ok(not_now(format!("Job {name} was created before and is never created again")));
     }
     if claimed && !free {
-        // Without forgeries: of a claimed request the definition's own rules refuse them first.
+        // Without the forgery test: on a claimed request the schema's own rules refuse a forgery before the policies do.
         let authority = authority::intact(&ctx.clients.write, ctx.settings.four_eyes).await;
         match gate::may_run(&keys(&fresh, known, authority, ctx).await?) {
             Ok(()) => {}
@@ -277,27 +282,27 @@ async fn may_begin(
     Ok(StepStart::Yes)
 }
 
-/// Creates a step's Job, unless a lock is closed; records it.
+/// Creates a step's Job, unless a lock is closed, and records it in status.
 pub async fn start(
     object: &RestoreRequest,
     status: &mut RestoreRequestStatus,
     step: RestoreStep,
     attempt: i32,
     assessed: &Assessed,
-    seen: &ObservedRequest,
+    observed: &ObservedRequest,
     ctx: &Context,
 ) -> Result<StepStart, ReconcileError> {
     let uid = object.uid().unwrap_or_default();
     let name = restore_job(&uid, step, attempt);
-    match may_begin(object, step, &name, assessed, seen, ctx).await? {
+    match may_begin(object, step, &name, assessed, observed, ctx).await? {
         StepStart::Yes => {}
         other => return Ok(other),
     }
     let backup = backup_ref(object)?;
-    let worker = super::step_job::worker(object, status, step, attempt, backup.as_ref(), seen, ctx)?;
+    let worker = super::step_job::worker(object, status, step, attempt, backup.as_ref(), observed, ctx)?;
     let (namespace, server) =
-        (worker.namespace.clone(), seen.server.as_ref().map(|s| s.name_any()).unwrap_or_default());
-    let limit = seen.server.as_ref().map_or(1, |s| i64::from(s.spec.max_concurrent_restores));
+        (worker.namespace.clone(), observed.server.as_ref().map(|s| s.name_any()).unwrap_or_default());
+    let limit = observed.server.as_ref().map_or(1, |s| i64::from(s.spec.max_concurrent_restores));
     if step == RestoreStep::Prepare
         && !ctx.jobs.reserve(
             JobKind::Restore,
@@ -319,19 +324,19 @@ pub async fn start(
     Ok(StepStart::Yes)
 }
 
-/// What has a step's name in the cluster now.
+/// The Job that has a step's name after [`create_job`].
 pub enum JobCreation {
-    /// This request's Job, created now or by a call whose answer was lost.
+    /// This request's Job, created now or by an earlier call whose answer was lost.
     Ours(Box<Job>),
-    /// Somebody else's Job, and in what it differs.
+    /// Somebody else's Job.
     Foreign {
-        /// For people.
+        /// In what it differs, for a message.
         difference: String,
     },
 }
 
-/// Creates a step's Job or adopts the one of an answer that was lost. Where the name is taken, the place that was reserved
-/// for it is free again.
+/// Creates a step's Job, or adopts it if an earlier answer was lost. If a foreign Job has the name, the reservation is
+/// dropped.
 pub async fn create_job(
     object: &RestoreRequest,
     worker: &WorkerJob,
@@ -340,7 +345,7 @@ pub async fn create_job(
     let (uid, namespace) = (object.uid().unwrap_or_default(), &worker.namespace);
     let job = worker.build(&ctx.settings.worker.pod_defaults())?;
     let jobs: Api<Job> = Api::namespaced(ctx.clients.write.clone(), namespace);
-    let created = create_or_adopt(&jobs, &job, |there| adoption::difference(&uid, &job, there).is_none())
+    let created = create_or_adopt(&jobs, &job, |existing| adoption::difference(&uid, &job, existing).is_none())
         .await
         .inspect_err(|_| ctx.jobs.unreserve(namespace, &worker.name))?;
     match created {
@@ -348,15 +353,15 @@ pub async fn create_job(
             ctx.dispatch.restore_started(ctx.now());
             Ok(JobCreation::Ours(Box::new(job)))
         }
-        Created::Foreign(there) => {
+        Created::Foreign(existing) => {
             ctx.jobs.unreserve(namespace, &worker.name);
-            let difference = adoption::difference(&uid, &job, &there).unwrap_or_default();
+            let difference = adoption::difference(&uid, &job, &existing).unwrap_or_default();
             Ok(JobCreation::Foreign { difference })
         }
     }
 }
 
-/// Writes a Job that was created into status.
+/// Adds a created Job to `status.jobs`, if it is not there.
 pub fn record(status: &mut RestoreRequestStatus, job: &Job, step: RestoreStep, attempt: i32, now: DateTime<Utc>) {
     let name = job.name_any();
     if status.jobs.iter().any(|known| known.name == name) {
@@ -378,18 +383,18 @@ pub fn record(status: &mut RestoreRequestStatus, job: &Job, step: RestoreStep, a
 }
 
 /// Writes the claim with the resourceVersion of the fresh read: of several writers one wins, and a signature that
-/// changed since makes it fail. True when it is ours.
+/// changed since makes it fail. True when this call wrote it.
 pub async fn claim(
     object: &RestoreRequest,
     step: RestoreStep,
     assessed: &Assessed,
-    seen: &ObservedRequest,
+    observed: &ObservedRequest,
     ctx: &Context,
 ) -> Result<bool, ReconcileError> {
-    let fresh = match unlocked(object, &assessed.facts.gate, seen, ctx).await? {
+    let fresh = match unlocked(object, &assessed.facts.gate, observed, ctx).await? {
         Reread::Usable(fresh) => fresh,
         Reread::Unusable(why) => {
-            tracing::info!(%step, why, "a lock closed just before the claim");
+            tracing::info!(%step, why, "claim not written");
             return Ok(false);
         }
     };

@@ -1,5 +1,5 @@
-//! What the world knows of a claim and status does not: the Job that nobody has written down, and the worker's claim in the
-//! bucket by a Job that this cluster never had. Both are read afresh: caches remember what etcd has forgotten.
+//! Traces of a claim that status lacks, after a crash or a restore of etcd: the claim's Job in the cluster, and the worker's
+//! claim in the bucket. Both are read from API server and bucket: a cache may be older or newer than etcd.
 
 use super::job_results;
 use crate::context::Context;
@@ -12,7 +12,7 @@ use sennight_api::{BackupStorage, RestoreRequest, RestoreRequestStatus};
 use sennight_core::restore::{StepState, WorkerClaim};
 use sennight_protocol::task::{Task, TaskParseError};
 
-/// The claim's Job, where status does not know it.
+/// The claim's Job, if it exists and is not in `status.jobs`.
 pub async fn unrecorded(object: &RestoreRequest, ctx: &Context) -> Result<Option<Job>, ReconcileError> {
     let Some(status) = &object.status else { return Ok(None) };
     let Some(claim) = status.claim.as_ref().filter(|_| status.finished_at.is_none()) else { return Ok(None) };
@@ -23,7 +23,7 @@ pub async fn unrecorded(object: &RestoreRequest, ctx: &Context) -> Result<Option
     Ok(get_opt(&jobs, &claim.job).await?)
 }
 
-/// The claim in the bucket, if it is by a Job that neither status nor the cluster knows.
+/// The worker's claim in the bucket, if its Job is neither in status nor in the cluster.
 pub async fn begun(
     object: &RestoreRequest,
     storage: Option<&BackupStorage>,
@@ -47,7 +47,7 @@ pub async fn begun(
     Ok(Some(WorkerClaim { at: claim.at, job_uid: claim.job_uid, pod: claim.pod, step }))
 }
 
-/// Why a Job that has the name is not the one that `wanted` describes; `None`: it is.
+/// In what a Job with the right name differs from `wanted`; `None`: it is the same task.
 pub fn difference(owner_uid: &str, wanted: &Job, there: &Job) -> Option<String> {
     let owned = there.owner_references().iter().any(|o| o.uid == owner_uid && o.controller == Some(true));
     if !owned {
@@ -61,7 +61,7 @@ pub fn difference(owner_uid: &str, wanted: &Job, there: &Job) -> Option<String> 
     if theirs.backoff_limit != Some(0) || restart != Some("Never") {
         return Some("it would start its pod again by itself".to_owned());
     }
-    match (order(ours), order(theirs)) {
+    match (task_of(ours), task_of(theirs)) {
         (Ok((work, storage)), Ok((other, place))) => {
             if (&storage.bucket, &storage.prefix, &storage.endpoint) != (&place.bucket, &place.prefix, &place.endpoint)
             {
@@ -73,7 +73,8 @@ pub fn difference(owner_uid: &str, wanted: &Job, there: &Job) -> Option<String> 
     }
 }
 
-fn order(spec: &JobSpec) -> Result<(Task, sennight_protocol::target::StorageTarget), TaskParseError> {
+/// The task and bucket in the arguments of a Job's only container.
+fn task_of(spec: &JobSpec) -> Result<(Task, sennight_protocol::target::StorageTarget), TaskParseError> {
     let containers = spec.template.spec.as_ref().map(|pod| pod.containers.as_slice()).unwrap_or_default();
     let args = match containers {
         [only] => only.args.as_deref().unwrap_or_default(),
@@ -106,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn i2_a_job_under_our_name_is_adopted_only_with_our_owner_and_our_order() {
+    fn i2_a_job_under_our_name_is_adopted_only_with_our_owner_and_our_task() {
         let ours = job(|_| ());
         assert_eq!(difference("u", &ours, &job(|_| ())), None);
         let pod = "/spec/template/spec";
@@ -141,8 +142,8 @@ mod tests {
             ),
         ];
         for (words, there) in cases {
-            let told = difference("u", &ours, &there).unwrap_or_default();
-            assert!(told.contains(words), "{words}: {told:?}");
+            let found = difference("u", &ours, &there).unwrap_or_default();
+            assert!(found.contains(words), "{words}: {found:?}");
         }
     }
 }

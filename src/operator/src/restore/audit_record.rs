@@ -1,7 +1,4 @@
-//! Keeping the record up (`domain::audit`, docs/audit.md): what stands in the cluster is written into the bucket before
-//! anything new is done for a request. The order is what keeps the chain single: the bucket's end is read first, then
-//! the request afresh, then the next number is put, which only one writer can. Whoever read an older request than the
-//! end was made of is beaten to that number, and looks again.
+//! Writes the state of a request into its audit record (`core::audit`, docs/audit.md) before anything new is done for it.
 
 use super::gather::ObservedRequest;
 use crate::context::Context;
@@ -20,23 +17,23 @@ use sennight_core::audit::{
 use sennight_storage::Store;
 use std::sync::Arc;
 
-/// How the record of a request stands.
+/// State of a request's audit record after [`bring_up_to_date`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AuditRecordState {
-    /// It says what the cluster says.
+    /// It says what the cluster says, or there is nowhere to write it.
     UpToDate,
-    /// Something is left to record, which nothing has to wait for.
+    /// Something could not be recorded, and the request may go on nevertheless.
     Behind,
-    /// Somebody changed it; in which way.
+    /// Somebody changed it; in which way. Nothing new may be done for the request.
     Broken(String),
 }
 
-/// Records what `object` says and the record does not yet, and puts the new head into `status`. A store that is away stops a
-/// request that could still do something; what has ended or goes is let go.
+/// Appends what `object` says and the record does not, and puts the new head into `status`. An unreachable bucket is an
+/// error for a request that could still do something; one that has ended or is being deleted goes on.
 pub async fn bring_up_to_date(
     object: &RestoreRequest,
     status: &mut RestoreRequestStatus,
-    seen: &ObservedRequest,
+    observed: &ObservedRequest,
     ctx: &Context,
 ) -> Result<AuditRecordState, RecordError> {
     let state = state(object);
@@ -45,13 +42,13 @@ pub async fn bring_up_to_date(
     if known.as_ref().is_some_and(|head| head.state == digest) {
         return Ok(AuditRecordState::UpToDate);
     }
-    let Some(storage) = storage(object, known.as_ref(), seen, ctx) else {
-        // No schedule, no storage: there was never anything to restore, and there is nowhere to write.
+    let Some(storage) = storage(object, known.as_ref(), observed, ctx) else {
+        // No schedule and no storage: nothing can run, and there is nowhere to write.
         return Ok(AuditRecordState::UpToDate);
     };
     let leaving =
         object.metadata.deletion_timestamp.is_some() || object.status.as_ref().is_some_and(|s| s.finished_at.is_some());
-    // Before a backup is chosen nothing can run; a store that is away is told by the condition Eligible.
+    // Before a backup is chosen nothing can run. The condition Eligible tells that the bucket is unreachable.
     let early = object.status.as_ref().is_none_or(|s| s.backup.is_none() && s.undo.is_none());
     match Box::pin(append(object, &state, known.as_ref(), &storage, ctx)).await {
         Ok(last) => {
@@ -60,38 +57,44 @@ pub async fn bring_up_to_date(
             Ok(AuditRecordState::UpToDate)
         }
         Err(error) if !error.is_behind() && leaving => {
-            tracing::warn!(reason = error.reason(), %error, "this request's record was not kept up");
+            tracing::warn!(reason = error.reason(), %error, "audit record not updated");
             Ok(AuditRecordState::Behind)
         }
         Err(error @ RecordError::Broken(_)) => {
-            tracing::error!(reason = error.reason(), %error, "nothing new is begun for this request");
+            tracing::error!(reason = error.reason(), %error, "audit record broken; request stopped");
             Ok(AuditRecordState::Broken(error.to_string()))
         }
         Err(error) if !error.is_behind() && early => {
-            tracing::warn!(reason = error.reason(), %error, "this request's record was not kept up");
+            tracing::warn!(reason = error.reason(), %error, "audit record not updated");
             Ok(AuditRecordState::Behind)
         }
         Err(error) => Err(error),
     }
 }
 
-/// The storage of the schedule; once that is gone, the one that the record was begun in.
+/// The storage that the record is in: where it was begun, else the schedule's.
 fn storage(
     object: &RestoreRequest,
     known: Option<&AuditHead>,
-    seen: &ObservedRequest,
+    observed: &ObservedRequest,
     ctx: &Context,
 ) -> Option<Arc<BackupStorage>> {
-    let begun = known.filter(|head| seen.storage.as_ref().is_none_or(|storage| storage.name_any() != head.storage));
-    match begun {
+    let recorded_in =
+        known.filter(|head| observed.storage.as_ref().is_none_or(|storage| storage.name_any() != head.storage));
+    match recorded_in {
         Some(head) => {
             let namespace = object.namespace().unwrap_or_default();
             ctx.caches.storages.get(&ObjectRef::new(&head.storage).within(&namespace))
         }
-        None => seen.storage.clone(),
+        None => observed.storage.clone(),
     }
 }
 
+/// Appends the missing entries; gives the last entry of the record.
+///
+/// The order must not change, because it keeps the chain single. The end of the record is read first, then the request, then
+/// the next number is written, which only one writer can (the bucket refuses an existing key). A writer that read an older
+/// request than the end was made of loses that number, and starts again.
 async fn append(
     object: &RestoreRequest,
     state: &AuditState,
@@ -116,11 +119,11 @@ async fn append(
             return Err(RecordError::Behind);
         }
     }
-    // Without a change the last entry stands; the first round of a request always has one, its creation.
+    // Without a change the last entry is the result. The first reconcile of a request always has one, its creation.
     entries.into_iter().next_back().or(last).ok_or(RecordError::Behind)
 }
 
-/// The last entry, the chain from the head that status names up to it checked.
+/// The last entry, after checking the chain from the head in status up to it.
 async fn end(store: &Store, uid: &str, known: Option<&AuditHead>) -> Result<Option<Recorded>, RecordError> {
     let from = known.map_or(1, |head| head.seq);
     let head = known.map(|head| ChainHead { seq: head.seq, sha256: head.sha256.clone() });
@@ -128,18 +131,18 @@ async fn end(store: &Store, uid: &str, known: Option<&AuditHead>) -> Result<Opti
     Ok(verify(uid, &found, head.as_ref(), from)?.entries.pop())
 }
 
-/// What is recorded of a request, as it stands.
+/// The part of a request that is recorded.
 pub fn state(object: &RestoreRequest) -> AuditState {
     let status = object.status.clone().unwrap_or_default();
     let paid = find(&status.conditions, RequestCondition::Paid);
     let payment = status.payment.clone();
-    let backup = status.backup.as_ref().map(|point| AuditedBackup {
-        id: point.id.clone(),
-        day: point.day,
-        snapshot_time: point.snapshot_time,
-        manifest_sha256: point.manifest_sha256.clone(),
+    let backup = status.backup.as_ref().map(|pinned| AuditedBackup {
+        id: pinned.id.clone(),
+        day: pinned.day,
+        snapshot_time: pinned.snapshot_time,
+        manifest_sha256: pinned.manifest_sha256.clone(),
     });
-    let settled = (paid.is_some() || payment.is_some()).then(|| {
+    let audited = (paid.is_some() || payment.is_some()).then(|| {
         let payment = payment.clone().unwrap_or_default();
         AuditedPayment {
             paid: paid.is_some_and(sennight_api::Condition::is_true),
@@ -159,7 +162,7 @@ pub fn state(object: &RestoreRequest) -> AuditState {
             .approval
             .as_ref()
             .map(|a| AuditedDecision { decision: a.decision.to_string(), by: a.by.clone() }),
-        payment: settled,
+        payment: audited,
         claim: status.claim.as_ref().map(|claim| AuditedClaim { job: claim.job.clone(), at: claim.at }),
         phase: status.phase.map(|phase| phase.to_string()),
         end: ended(&status),
@@ -188,12 +191,12 @@ fn subject(object: &RestoreRequest, status: &RestoreRequestStatus) -> Subject {
 fn ended(status: &RestoreRequestStatus) -> Option<AuditedEnd> {
     let at = status.finished_at?;
     let conditions = [RequestCondition::Complete, RequestCondition::Failed];
-    let told =
+    let outcome =
         conditions.iter().filter_map(|kind| find(&status.conditions, kind)).find(|condition| condition.is_true());
     let result = status.result.clone().unwrap_or_default();
     Some(AuditedEnd {
         outcome: status.phase.map(|phase| phase.to_string()).unwrap_or_default(),
-        reason: told.map(|condition| condition.reason.clone()).unwrap_or_default(),
+        reason: outcome.map(|condition| condition.reason.clone()).unwrap_or_default(),
         at,
         previous_database: result.previous_database,
         export_sha256: result.sha256,

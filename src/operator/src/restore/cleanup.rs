@@ -1,5 +1,5 @@
-//! After the end: the replaced database is dumped, held for an Undo, and dropped in its time; what a failed restore
-//! prepared is dropped at once. One action a round, like everything else here; the decision is `domain::kept`.
+//! After a request's end: the previous database gets a safety backup, is held for an Undo, and is dropped when its time is
+//! over; what a failed restore prepared is dropped at once. Decided by `core::cleanup`; one action in each reconcile.
 
 use super::act::{JobCreation, create_job, record};
 use super::gather::ObservedRequest;
@@ -26,16 +26,16 @@ use sennight_protocol::backup::{BackupRef, DumpTask, SafetyBackupTask};
 use sennight_protocol::drop_database::{DatabaseToDrop, DropDatabaseTask, Mark};
 use sennight_protocol::task::Task;
 
-/// Does the one thing that is due for a request that has ended; when to look again.
+/// Does the one cleanup action that is due; gives the time of the next reconcile.
 pub async fn round(
     object: &RestoreRequest,
     status: &mut RestoreRequestStatus,
-    fresh: &NewResults,
-    seen: &ObservedRequest,
+    results: &NewResults,
+    observed: &ObservedRequest,
     ctx: &Context,
 ) -> Result<Option<DateTime<Utc>>, ReconcileError> {
     let now = ctx.now();
-    let facts = facts(object, status, fresh, seen, ctx);
+    let facts = facts(object, status, results, observed, ctx);
     let plan = cleanup::decide(&facts, now);
     let mut wake = plan.wake;
     match &plan.action {
@@ -43,29 +43,29 @@ pub async fn round(
         CleanupAction::Hold(by) => set_held_by(status, Some(by.clone())),
         CleanupAction::Release => set_held_by(status, None),
         CleanupAction::BeginDropping => {
-            if let Some(kept) = &mut status.previous_database {
-                kept.dropping_since = Some(now);
+            if let Some(previous) = &mut status.previous_database {
+                previous.dropping_since = Some(now);
             }
         }
         CleanupAction::Start(step, attempt) => {
-            let started = start(object, status, *step, *attempt, seen, ctx).await?;
+            let started = start(object, status, *step, *attempt, observed, ctx).await?;
             let pause = if started { ctx.settings.timing.job_interval } else { std::time::Duration::from_secs(10) };
             wake = Some(now + TimeDelta::from_std(pause).unwrap_or(TimeDelta::minutes(1)));
         }
     }
     report_undo(object, status, &plan, now);
     let running = [&facts.safety_backup, &facts.drop_step].iter().any(|step| matches!(step, StepState::Running { .. }));
-    let look =
+    let recheck =
         running.then(|| now + TimeDelta::from_std(ctx.settings.timing.job_interval).unwrap_or(TimeDelta::minutes(1)));
-    Ok([wake, look].into_iter().flatten().min())
+    Ok([wake, recheck].into_iter().flatten().min())
 }
 
-/// Nothing of it is left on the server that Sennight would still have to drop.
+/// Whether nothing is left on the server that Sennight has to drop for this request.
 pub fn nothing_left(status: &RestoreRequestStatus) -> bool {
     match &status.previous_database {
-        Some(kept) => {
+        Some(previous) => {
             let undo = find(&status.conditions, RequestCondition::UndoAvailable);
-            kept.dropped_at.is_some() || undo.is_some_and(|c| c.reason == cleanup::UNDONE)
+            previous.dropped_at.is_some() || undo.is_some_and(|c| c.reason == cleanup::UNDONE)
         }
         None => status.dropped_database.is_some() || !prepared_in_vain(status, &Vec::new()),
     }
@@ -74,54 +74,55 @@ pub fn nothing_left(status: &RestoreRequestStatus) -> bool {
 fn facts(
     object: &RestoreRequest,
     status: &RestoreRequestStatus,
-    fresh: &NewResults,
-    seen: &ObservedRequest,
+    results: &NewResults,
+    observed: &ObservedRequest,
     ctx: &Context,
 ) -> CleanupInputs {
-    let kept = status.previous_database.as_ref();
-    let world = seen.schedule.as_deref().zip(seen.server.as_deref()).zip(seen.storage.as_deref());
-    let lane_free = seen.server.as_ref().is_none_or(|server| {
+    let previous = status.previous_database.as_ref();
+    let references = observed.schedule.as_deref().zip(observed.server.as_deref()).zip(observed.storage.as_deref());
+    let place_free = observed.server.as_ref().is_none_or(|server| {
         let running = ctx.jobs.running(JobKind::Dump, &object.namespace().unwrap_or_default(), &server.name_any());
         running.total < i64::from(ctx.settings.max_dumps)
             && running.on_server < i64::from(server.spec.max_concurrent_dumps)
     });
     CleanupInputs {
-        undo_until: kept.map(|k| k.undo_until),
-        undoing: undoing(object, &seen.siblings),
-        held_by: kept.and_then(|k| k.held_by.clone()),
-        safety_backup_ready: kept
+        undo_until: previous.map(|k| k.undo_until),
+        undoing: undoing(object, &observed.siblings),
+        held_by: previous.and_then(|k| k.held_by.clone()),
+        safety_backup_ready: previous
+            
             .and_then(|k| k.safety_backup.as_ref())
             .is_some_and(|s| cleanup::safety_backup_counts(s.expires_at, ctx.now())),
-        safety_backup: step(status, RestoreStep::SafetyBackup, fresh),
-        dropping: kept.is_some_and(|k| k.dropping_since.is_some()),
-        drop_step: step(status, RestoreStep::DropDatabase, fresh),
-        dropped: kept.is_some_and(|k| k.dropped_at.is_some()) || status.dropped_database.is_some(),
-        leftover: leftover(status, fresh),
-        reachable: world.is_some_and(|((_, server), _)| server.spec.restore_credentials_secret_ref.is_some()),
-        slot_free: lane_free,
+        safety_backup: step(status, RestoreStep::SafetyBackup, results),
+        dropping: previous.is_some_and(|k| k.dropping_since.is_some()),
+        drop_step: step(status, RestoreStep::DropDatabase, results),
+        dropped: previous.is_some_and(|k| k.dropped_at.is_some()) || status.dropped_database.is_some(),
+        leftover: leftover(status, results),
+        reachable: references.is_some_and(|((_, server), _)| server.spec.restore_credentials_secret_ref.is_some()),
+        slot_free: place_free,
     }
 }
 
 /// Whether a request that is being deleted has prepared something that can still be dropped.
-pub fn owes_drop(status: &RestoreRequestStatus, fresh: &NewResults, seen: &ObservedRequest) -> bool {
-    let there = seen.schedule.is_some() && seen.storage.is_some();
-    let server = seen.server.as_ref().is_some_and(|server| server.spec.restore_credentials_secret_ref.is_some());
-    there
+pub fn owes_drop(status: &RestoreRequestStatus, results: &NewResults, observed: &ObservedRequest) -> bool {
+    let references = observed.schedule.is_some() && observed.storage.is_some();
+    let server = observed.server.as_ref().is_some_and(|server| server.spec.restore_credentials_secret_ref.is_some());
+    references
         && server
         && status.previous_database.is_none()
         && status.dropped_database.is_none()
-        && prepared_in_vain(status, fresh)
+        && prepared_in_vain(status, results)
 }
 
-/// A prepared database may be there, and no swap can have made it the live one.
-fn leftover(status: &RestoreRequestStatus, fresh: &NewResults) -> bool {
-    // One that still runs would make it anew; its end wakes us.
-    prepared_in_vain(status, fresh) && prepare_jobs(status).all(|job| job.outcome.is_some())
+/// Whether a prepared database may exist, and no swap can have made it the live one.
+fn leftover(status: &RestoreRequestStatus, results: &NewResults) -> bool {
+    // A `prepare` that still runs would create it again; its end brings the next reconcile.
+    prepared_in_vain(status, results) && prepare_jobs(status).all(|job| job.outcome.is_some())
 }
 
-/// Something was prepared, or is being prepared, and it is certain that it never became the live one.
-fn prepared_in_vain(status: &RestoreRequestStatus, fresh: &NewResults) -> bool {
-    prepare_jobs(status).next().is_some() && surely_not_swapped(status, fresh)
+/// Whether something was or is being prepared, and it is certain that it never became the live database.
+fn prepared_in_vain(status: &RestoreRequestStatus, results: &NewResults) -> bool {
+    prepare_jobs(status).next().is_some() && surely_not_swapped(status, results)
 }
 
 fn prepare_jobs(status: &RestoreRequestStatus) -> impl Iterator<Item = &JobRecord> {
@@ -129,21 +130,21 @@ fn prepare_jobs(status: &RestoreRequestStatus) -> impl Iterator<Item = &JobRecor
 }
 
 fn set_held_by(status: &mut RestoreRequestStatus, by: Option<String>) {
-    if let Some(kept) = &mut status.previous_database {
-        kept.held_by = by;
+    if let Some(previous) = &mut status.previous_database {
+        previous.held_by = by;
     }
 }
 
-/// The condition UndoAvailable, and a line in the history when it turns.
+/// Writes the condition UndoAvailable, and a history entry when its reason changes.
 fn report_undo(object: &RestoreRequest, status: &mut RestoreRequestStatus, plan: &CleanupPlan, now: DateTime<Utc>) {
-    let Some(kept) = &status.previous_database else { return };
+    let Some(previous) = &status.previous_database else { return };
     let holds = match plan.undo {
         UndoAvailability::Available => ConditionStatus::True,
         UndoAvailability::Gone => ConditionStatus::False,
         UndoAvailability::Unknown => ConditionStatus::Unknown,
         UndoAvailability::Never => return,
     };
-    let message = message(kept, plan);
+    let message = message(previous, plan);
     let before = find(&status.conditions, RequestCondition::UndoAvailable);
     let turned = before.is_none_or(|c| c.reason != plan.reason);
     let condition = Condition::new(RequestCondition::UndoAvailable, holds, plan.reason, message.clone());
@@ -155,16 +156,16 @@ fn report_undo(object: &RestoreRequest, status: &mut RestoreRequestStatus, plan:
     }
 }
 
-fn message(kept: &PreviousDatabase, plan: &CleanupPlan) -> String {
+fn message(previous: &PreviousDatabase, plan: &CleanupPlan) -> String {
     let time = |t: DateTime<Utc>| t.format("%Y-%m-%d %H:%M UTC");
-    let what = match (plan.undo, kept.dropped_at) {
-        (_, Some(at)) => format!("the replaced database {} was dropped at {}", kept.name, time(at)),
+    let what = match (plan.undo, previous.dropped_at) {
+        (_, Some(at)) => format!("the replaced database {} was dropped at {}", previous.name, time(at)),
         (UndoAvailability::Available, None) => {
-            format!("the replaced database is kept as {} at least until {}", kept.name, time(kept.undo_until))
+            format!("the replaced database is kept as {} at least until {}", previous.name, time(previous.undo_until))
         }
-        (_, None) => format!("the replaced database {}", kept.name),
+        (_, None) => format!("the replaced database {}", previous.name),
     };
-    let safety = kept
+    let safety = previous
         .safety_backup
         .as_ref()
         .filter(|_| plan.undo == UndoAvailability::Gone)
@@ -173,19 +174,19 @@ fn message(kept: &PreviousDatabase, plan: &CleanupPlan) -> String {
     format!("{what}{note}{}", safety.unwrap_or_default())
 }
 
-/// Creates the step's Job and records it. False: no place was free.
+/// Creates the step's Job and records it. False: no place was free, or a foreign Job has its name.
 async fn start(
     object: &RestoreRequest,
     status: &mut RestoreRequestStatus,
     step: RestoreStep,
     attempt: i32,
-    seen: &ObservedRequest,
+    observed: &ObservedRequest,
     ctx: &Context,
 ) -> Result<bool, ReconcileError> {
-    let worker = super::step_job::worker(object, status, step, attempt, None, seen, ctx)?;
+    let worker = super::step_job::worker(object, status, step, attempt, None, observed, ctx)?;
     let (namespace, server) =
-        (worker.namespace.clone(), seen.server.as_ref().map(|s| s.name_any()).unwrap_or_default());
-    let here = seen.server.as_ref().map_or(1, |s| i64::from(s.spec.max_concurrent_dumps));
+        (worker.namespace.clone(), observed.server.as_ref().map(|s| s.name_any()).unwrap_or_default());
+    let here = observed.server.as_ref().map_or(1, |s| i64::from(s.spec.max_concurrent_dumps));
     let limits = Places { total: i64::from(ctx.settings.max_dumps), on_server: here };
     if step == RestoreStep::SafetyBackup && !ctx.jobs.reserve(JobKind::Dump, &namespace, &server, &worker.name, limits)
     {
@@ -204,7 +205,7 @@ async fn start(
     }
 }
 
-/// The safety backup as a worker's task: by the dump role, as every dump, which the restore role lets in.
+/// The task of the safety backup. The dump role reads the database, as for every dump; the restore role lets it in.
 pub fn safety_backup_task(
     object: &RestoreRequest,
     status: &RestoreRequestStatus,
@@ -213,17 +214,17 @@ pub fn safety_backup_task(
     ctx: &Context,
 ) -> Result<(Task, Vec<Mount>), TaskUnavailable> {
     let restore = server.spec.restore_credentials_secret_ref.as_ref().ok_or(TaskUnavailable::ReferenceGone)?;
-    let kept = status.previous_database.as_ref().ok_or(TaskUnavailable::NotPrepared)?;
+    let previous = status.previous_database.as_ref().ok_or(TaskUnavailable::NotPrepared)?;
     let own = schedule.spec.database.credentials_secret_ref.as_ref();
     let dump = own.unwrap_or(&server.spec.dump_credentials_secret_ref);
-    let (database, mut mounts) = targets::database(server, &kept.name, &dump.name);
+    let (database, mut mounts) = targets::database(server, &previous.name, &dump.name);
     let (restore_credentials_dir, mount) = targets::restore_credentials(&restore.name);
     mounts.push(mount);
     let deadline = i32::try_from(ctx.settings.timing.dump_deadline.as_secs()).unwrap_or(i32::MAX);
     let task = SafetyBackupTask {
         name: object.name_any(),
         request_uid: object.uid().unwrap_or_default(),
-        previous_oid: u32::try_from(kept.oid).map_err(|_| TaskUnavailable::NotPrepared)?,
+        previous_oid: u32::try_from(previous.oid).map_err(|_| TaskUnavailable::NotPrepared)?,
         restore_credentials_dir,
         dump: DumpTask {
             name: object.name_any(),
@@ -241,7 +242,7 @@ pub fn safety_backup_task(
     Ok((Task::SafetyBackup(task), mounts))
 }
 
-/// The drop as a worker's task.
+/// The task that drops the previous database, or what a failed restore prepared.
 pub fn drop_database_task(
     object: &RestoreRequest,
     status: &RestoreRequestStatus,
@@ -253,17 +254,17 @@ pub fn drop_database_task(
     let (database, mounts) = targets::database(server, live, &secret.name);
     let uid = object.uid().unwrap_or_default();
     let (database_to_drop, safety_backup) = match &status.previous_database {
-        Some(kept) => {
-            let safety = kept.safety_backup.as_ref().ok_or(TaskUnavailable::NotPrepared)?;
+        Some(previous) => {
+            let safety = previous.safety_backup.as_ref().ok_or(TaskUnavailable::NotPrepared)?;
             let backup = BackupRef {
                 prefix: safety.prefix.clone(),
                 id: safety.id.parse().map_err(|_| TaskUnavailable::NotPrepared)?,
                 manifest_sha256: Some(safety.manifest_sha256.clone()),
             };
-            let oid = u32::try_from(kept.oid).map_err(|_| TaskUnavailable::NotPrepared)?;
-            (DatabaseToDrop { name: kept.name.clone(), oid: Some(oid), mark: Mark::Previous }, Some(backup))
+            let oid = u32::try_from(previous.oid).map_err(|_| TaskUnavailable::NotPrepared)?;
+            (DatabaseToDrop { name: previous.name.clone(), oid: Some(oid), mark: Mark::Previous }, Some(backup))
         }
-        // By its mark: each attempt had another OID.
+        // Without an OID: each attempt at `prepare` made another one. The worker recognises it by its mark.
         None => (DatabaseToDrop { name: new_database(live, &uid), oid: None, mark: Mark::Restore }, None),
     };
     let identity = Some(targets::identity(schedule, server));
@@ -287,7 +288,7 @@ mod tests {
         serde_json::from_value(status).unwrap()
     }
 
-    fn kept(dropped: bool) -> Value {
+    fn previous(dropped: bool) -> Value {
         let at = dropped.then_some("2026-11-25T03:00:00Z");
         json!({"name": "d__old", "oid": 1, "undoUntil": "2026-11-25T03:00:00Z", "droppedAt": at})
     }
@@ -297,35 +298,39 @@ mod tests {
     }
 
     #[test]
-    fn a_request_rests_only_when_nothing_of_it_is_left_to_drop() {
+    fn a_request_is_done_only_when_nothing_of_it_is_left_to_drop() {
         let claimed = json!({"attempt": 1, "job": "c", "at": "2026-11-22T03:00:00Z"});
         let swapped = json!([
             {"name": "p", "step": "prepare", "attempt": 1, "outcome": "Succeeded"},
             {"name": "c", "step": "cutover", "attempt": 1, "outcome": "Unknown"}
         ]);
         for (fields, done, why) in [
-            (json!({}), false, "prepared in vain and not cleared"),
-            (json!({"droppedDatabase": {"at": "2026-11-22T03:10:00Z"}}), true, "cleared"),
+            (json!({}), false, "prepared in vain and not dropped"),
+            (json!({"droppedDatabase": {"at": "2026-11-22T03:10:00Z"}}), true, "dropped"),
             (json!({"jobs": []}), true, "nothing was prepared"),
             (json!({"jobs": [{"name": "p", "step": "prepare", "attempt": 1}]}), false, "still being prepared"),
             (json!({"claim": claimed, "jobs": swapped}), true, "nobody knows: nothing is dropped"),
-            (json!({"previousDatabase": kept(false), "conditions": undo("True", "Kept")}), false, "the way back"),
             (
-                json!({"previousDatabase": kept(false), "conditions": undo("False", "Dropping")}),
+                json!({"previousDatabase": previous(false), "conditions": undo("True", "Kept")}),
+                false,
+                "it can be undone",
+            ),
+            (
+                json!({"previousDatabase": previous(false), "conditions": undo("False", "Dropping")}),
                 false,
                 "its drop failed so far",
             ),
             (
-                json!({"previousDatabase": kept(false), "conditions": undo("Unknown", "UndoOutcomeUnknown")}),
+                json!({"previousDatabase": previous(false), "conditions": undo("Unknown", "UndoOutcomeUnknown")}),
                 false,
                 "a person looks",
             ),
             (
-                json!({"previousDatabase": kept(false), "conditions": undo("False", "Undone")}),
+                json!({"previousDatabase": previous(false), "conditions": undo("False", "Undone")}),
                 true,
                 "the live one again",
             ),
-            (json!({"previousDatabase": kept(true), "conditions": undo("False", "Dropped")}), true, "dropped"),
+            (json!({"previousDatabase": previous(true), "conditions": undo("False", "Dropped")}), true, "dropped"),
         ] {
             assert_eq!(nothing_left(&status(fields)), done, "{why}");
         }

@@ -1,5 +1,5 @@
-//! A request at rest: it has ended, and its record, its backup and its databases are seen to. The operator keeps of it what other
-//! requests, the metrics and its own deletion ask for, and looks at it no more until its time as a record is over.
+//! Closed requests: they have ended, and nothing of hold, databases or audit record is left to do. The cache keeps only the
+//! fields that other requests and metrics read. A closed request is deleted after `--request-retention`.
 
 use super::{audit_record, cleanup, payments};
 use crate::context::Context;
@@ -15,14 +15,14 @@ use sennight_api::restore_request::{Requester, Ticket};
 use sennight_api::restore_status::{JobRecord, Payment, PinnedBackup, RestoreResult};
 use sennight_api::{Condition, RestoreRequest, RestoreRequestSpec, RestoreRequestStatus};
 
-/// Conditions of a request at rest that somebody asks for.
+/// Conditions of a closed request that are read by others.
 const KEPT_CONDITIONS: [RequestCondition; 4] =
     [RequestCondition::Complete, RequestCondition::Paid, RequestCondition::RefundDue, RequestCondition::UndoAvailable];
 
-/// Deletes a request whose time as a record is over.
+/// Deletes a request whose retention is over. True when it did.
 pub async fn delete_expired(object: &RestoreRequest, ctx: &Context) -> Result<bool, ReconcileError> {
     let due = deletion_time(object, ctx).is_some_and(|at| ctx.now() >= at);
-    // While its previous database is on the server, somebody must know of it.
+    // While its previous database is on the server, the request is the only record of it.
     let settled = object.status.as_ref().is_none_or(cleanup::nothing_left);
     if !due || !settled || object.metadata.deletion_timestamp.is_some() {
         return Ok(false);
@@ -32,19 +32,20 @@ pub async fn delete_expired(object: &RestoreRequest, ctx: &Context) -> Result<bo
     Ok(true)
 }
 
-/// When a request's time as a record is over; `None` while it has not ended or billing owes a refund for it.
+/// When a request is deleted; `None` while it has not ended or billing owes a refund for it.
 pub fn deletion_time(object: &RestoreRequest, ctx: &Context) -> Option<DateTime<Utc>> {
     let keep = TimeDelta::from_std(ctx.settings.timing.request_retention).unwrap_or(TimeDelta::days(90));
     Some(object.status.as_ref()?.finished_at.filter(|_| nothing_owed(object))? + keep)
 }
 
-/// The condition is the operator's own: while it stands, a refund that has come is not recorded yet.
+/// Whether billing owes nothing. The condition RefundDue is the operator's own: while it is True, a refund that billing has
+/// recorded is not in the audit record yet.
 fn nothing_owed(object: &RestoreRequest) -> bool {
     let due = object.status.as_ref().is_some_and(|status| is_true(&status.conditions, RequestCondition::RefundDue));
     payments::owed(object).is_none() && !due
 }
 
-/// Whether it rests: told from the object alone, so that thousands of them cost a restart nothing.
+/// Whether a request is closed, by the object alone: so thousands of them cost a restart no request.
 pub fn is_closed(object: &RestoreRequest) -> bool {
     let Some(status) = &object.status else { return false };
     let recorded = || status.audit.as_ref().is_some_and(|head| head.state == audit_record::state(object).digest());
@@ -59,7 +60,7 @@ pub fn is_closed(object: &RestoreRequest) -> bool {
             && recorded())
 }
 
-/// What the cache keeps of a request as the watch brought it.
+/// Shrinks a request before it is cached, if it is closed.
 pub fn compact(request: &mut RestoreRequest) {
     prune(request);
     if is_closed(request)
@@ -70,7 +71,7 @@ pub fn compact(request: &mut RestoreRequest) {
     }
 }
 
-/// Built anew, not emptied: what a text leaves behind in a larger one is memory, too.
+/// The fields of a closed request that the cache keeps. Built anew: clearing fields would keep their allocated memory.
 fn compacted(whole: &RestoreRequest, status: &RestoreRequestStatus) -> RestoreRequest {
     let metadata = ObjectMeta {
         name: whole.metadata.name.clone(),

@@ -1,4 +1,4 @@
-//! Everything a restore decision needs, read from caches, the cluster and the bucket. No decisions.
+//! Reads all that one reconcile of a RestoreRequest needs, from caches, API server and bucket. Decides nothing.
 
 use super::job_results::Ending;
 use super::{adoption, payments};
@@ -26,13 +26,13 @@ use sennight_protocol::backup::BackupRef;
 use sennight_storage::{CatalogueEntry, CatalogueError, OpenBackup};
 use std::sync::Arc;
 
-/// What became of opening the pinned backup.
+/// The pinned backup, if it could be opened.
 pub enum Pinned {
     /// None is pinned, or its storage is missing.
     None,
-    /// It is there and this tenant's.
+    /// It is in the bucket and belongs to this tenant.
     Open(Box<OpenBackup>),
-    /// It cannot be restored.
+    /// It is gone, damaged or another tenant's.
     Unusable(CatalogueError),
 }
 
@@ -46,52 +46,53 @@ impl Pinned {
     }
 }
 
-/// What was found.
+/// Input of one reconcile.
 pub struct ObservedRequest {
-    /// The BackupSchedule.
+    /// The BackupSchedule; `None` if it does not exist.
     pub schedule: Option<Arc<BackupSchedule>>,
     /// Its BackupStorage.
     pub storage: Option<Arc<BackupStorage>>,
     /// Its DatabaseServer.
     pub server: Option<Arc<DatabaseServer>>,
-    /// For an export: the profile.
+    /// The ExportProfile; only for an export that has not ended.
     pub profile: Option<ExportProfile>,
-    /// An earlier request of the same schedule that has not ended.
+    /// Name of an earlier request of the same schedule that has not ended, or has not released its hold yet.
     pub rival: Option<String>,
-    /// Whether another open request holds the same backup.
+    /// Whether another open request or the schedule holds the same backup.
     pub shared: bool,
-    /// The bucket's backups, while none is pinned; or why they could not be listed.
+    /// The bucket's backups, while none is pinned and the request is open; or why they could not be listed.
     pub catalogue: Result<Vec<CatalogueEntry>, String>,
     /// The pinned backup.
     pub pinned: Pinned,
-    /// How the open Jobs stand: name and ending.
+    /// States of the Jobs without an outcome in status, by name.
     pub endings: Vec<(String, Ending)>,
-    /// How far the running Job is.
+    /// Progress of the running Job, from the bucket.
     pub progress: Option<Progress>,
-    /// Running restores on this server.
+    /// Restores that run on the server.
     pub restores_here: i64,
-    /// A dump of this database runs.
+    /// Whether a dump of this database runs or is about to.
     pub dumping: bool,
-    /// For an Undo, and for a request that has ended: the other requests of the same schedule.
+    /// The other requests of the same schedule; only for an Undo or a request that has ended.
     pub siblings: Vec<Arc<RestoreRequest>>,
-    /// The claim's Job is in the cluster and not in status.
+    /// Whether the claim's Job is in the cluster and not in status.
     pub job_unrecorded: bool,
-    /// A claim in the bucket that status does not know the Job of.
+    /// A worker's claim in the bucket by a Job that neither status nor the cluster has.
     pub proof: Option<WorkerClaim>,
-    /// The payment, if its reference belongs to another request.
+    /// The refused payment, if its reference belongs to another request.
     pub reused_payment: Option<Payment>,
-    /// Earlier restores by the same way on the same server, newest first; only while there is no estimate.
+    /// Earlier restores of the same mode on the same server, newest first; only while there is no estimate.
     pub samples: Vec<Sample>,
 }
 
-/// Looks.
+/// Reads everything.
 pub async fn gather(object: &RestoreRequest, ctx: &Context) -> Result<ObservedRequest, ReconcileError> {
     let namespace = object.namespace().unwrap_or_default();
     let schedule = ctx.schedule(&namespace, &object.spec.schedule_ref.name).await?;
     let refs = schedule.as_ref().map(|s| (s.spec.storage_ref.name.clone(), s.spec.database.server_ref.name.clone()));
     let storage = refs.as_ref().and_then(|(name, _)| ctx.caches.storages.get(&ObjectRef::new(name).within(&namespace)));
     let server = refs.as_ref().and_then(|(_, name)| ctx.caches.servers.get(&ObjectRef::new(name).within(&namespace)));
-    let here = server.as_ref().map_or(0, |s| ctx.jobs.running(JobKind::Restore, &namespace, &s.name_any()).on_server);
+    let running =
+        server.as_ref().map_or(0, |s| ctx.jobs.running(JobKind::Restore, &namespace, &s.name_any()).on_server);
     let (rival, shared) = rival_and_shared(object, ctx);
     let shared = shared || held_as_last_good(object, schedule.as_deref());
     let (endings, progress) = endings(object, storage.as_deref(), ctx).await?;
@@ -101,7 +102,7 @@ pub async fn gather(object: &RestoreRequest, ctx: &Context) -> Result<ObservedRe
         pinned: pinned(object, schedule.as_deref(), server.as_deref(), storage.as_deref(), ctx).await?,
         profile: profile(object, schedule.as_deref(), ctx).await?,
         dumping: schedule.as_deref().is_some_and(|schedule| dumping(schedule, ctx)),
-        restores_here: here,
+        restores_here: running,
         job_unrecorded: unrecorded.is_some(),
         proof: adoption::begun(object, storage.as_deref(), unrecorded.as_ref(), ctx).await?,
         reused_payment: payments::reused(object, ctx),
@@ -144,24 +145,25 @@ fn rival_and_shared(object: &RestoreRequest, ctx: &Context) -> (Option<String>, 
     let age = |r: &RestoreRequest| (r.creation_timestamp(), r.name_any());
     let id = |r: &RestoreRequest| r.status.as_ref().and_then(|s| s.backup.as_ref()).map(|p| p.id.clone());
     let ended = |r: &RestoreRequest| r.status.as_ref().is_some_and(|s| s.finished_at.is_some());
-    let (leaving, open): (Vec<_>, Vec<_>) = other_requests(object, ctx).into_iter().partition(|r| ended(r));
-    // One that has ended and not yet let go of its backup still writes tags: nobody holds it meanwhile. An Undo holds no backup.
+    let (releasing, open): (Vec<_>, Vec<_>) = other_requests(object, ctx).into_iter().partition(|r| ended(r));
+    // A request that has ended and not released its backup yet still writes tags, so a later one waits for it before it holds.
+    // An Undo holds no backup.
     let holds = |r: &RestoreRequest| {
         let held = |s: &RestoreRequestStatus| sennight_api::conditions::is_true(&s.conditions, RequestCondition::Held);
         object.spec.mode != RestoreMode::Undo && r.status.as_ref().is_some_and(held)
     };
-    let leaving: Vec<_> = leaving.into_iter().filter(|r| holds(r)).collect();
+    let releasing: Vec<_> = releasing.into_iter().filter(|r| holds(r)).collect();
     let rival =
-        open.iter().chain(&leaving).filter(|r| age(r) < age(object)).min_by_key(|r| age(r)).map(|r| r.name_any());
+        open.iter().chain(&releasing).filter(|r| age(r) < age(object)).min_by_key(|r| age(r)).map(|r| r.name_any());
     let shared = id(object).is_some() && open.iter().any(|r| id(r) == id(object));
     (rival, shared)
 }
 
-/// Whether the schedule keeps our backup as its last good one: it is not let go with us.
+/// Whether the schedule holds our backup as its last good one: then this request must not release it.
 fn held_as_last_good(object: &RestoreRequest, schedule: Option<&BackupSchedule>) -> bool {
     let pinned = object.status.as_ref().and_then(|s| s.backup.as_ref());
-    let points = schedule.and_then(|s| s.status.as_ref()).map(|s| s.backups.as_slice()).unwrap_or_default();
-    pinned.is_some_and(|pinned| points.iter().any(|p| p.id == pinned.id && p.held_until.is_some()))
+    let backups = schedule.and_then(|s| s.status.as_ref()).map(|s| s.backups.as_slice()).unwrap_or_default();
+    pinned.is_some_and(|pinned| backups.iter().any(|p| p.id == pinned.id && p.held_until.is_some()))
 }
 
 async fn catalogue(
@@ -179,12 +181,12 @@ async fn catalogue(
     let found = store.catalogue(&namespace, &object.spec.schedule_ref.name).await;
     let catalogue = found.map_err(|e| e.to_string())?;
     for damaged in &catalogue.damaged {
-        tracing::warn!(reason = damaged.reason(), error = %damaged, "a backup that no request can be given");
+        tracing::warn!(reason = damaged.reason(), error = %damaged, "damaged backup left out");
     }
     Ok(catalogue.backups)
 }
 
-/// Opens the pinned backup: it is still there, still these bytes, still this tenant's (I7).
+/// Opens the pinned backup and checks that it exists, is unchanged and belongs to this tenant (I7).
 async fn pinned(
     object: &RestoreRequest,
     schedule: Option<&BackupSchedule>,
@@ -197,20 +199,20 @@ async fn pinned(
     let identity = schedule.zip(server).map(|(schedule, server)| targets::identity(schedule, server));
     let store = ctx.stores.open(storage).await?;
     match store.open(&backup, identity.as_ref()).await {
-        // A store that is away says nothing about the backup.
+        // An unreachable bucket says nothing about the backup.
         Err(error) if error.retryable() => Err(error.into()),
         Err(error) => Ok(Pinned::Unusable(error)),
         Ok(open) => Ok(Pinned::Open(Box::new(open))),
     }
 }
 
-/// The backup that status names.
+/// The backup that status pins.
 pub fn backup_ref(object: &RestoreRequest) -> Result<Option<BackupRef>, NameError> {
-    let Some(point) = object.status.as_ref().and_then(|s| s.backup.as_ref()) else { return Ok(None) };
+    let Some(pinned) = object.status.as_ref().and_then(|s| s.backup.as_ref()) else { return Ok(None) };
     let backup = BackupRef {
-        prefix: point.prefix.clone(),
-        id: point.id.parse()?,
-        manifest_sha256: Some(point.manifest_sha256.clone()),
+        prefix: pinned.prefix.clone(),
+        id: pinned.id.parse()?,
+        manifest_sha256: Some(pinned.manifest_sha256.clone()),
     };
     Ok(Some(backup))
 }
@@ -223,7 +225,7 @@ async fn profile(
     let reference =
         object.spec.export_profile_ref.as_ref().or_else(|| schedule.and_then(|s| s.spec.export_profile_ref.as_ref()));
     let name = reference.map_or(super::DEFAULT_PROFILE, |r| &r.name);
-    // Nothing is exported any more: thousands that have ended would ask for it at every restart.
+    // An ended request exports nothing: without this, thousands of them would read it at every restart.
     let ended = object.status.as_ref().is_some_and(|s| s.finished_at.is_some());
     if object.spec.mode != RestoreMode::CrmExport || ended {
         return Ok(None);
@@ -232,7 +234,7 @@ async fn profile(
     Ok(get_opt(&api, name).await?)
 }
 
-/// How each Job stands whose outcome has not been written down.
+/// State of each Job without an outcome in status, and the progress of the running one.
 async fn endings(
     object: &RestoreRequest,
     storage: Option<&BackupStorage>,
@@ -244,7 +246,7 @@ async fn endings(
         let ending = ending(object, record, storage, ctx).await?;
         if let (Ending::Running, Some(uid), Some(storage)) = (&ending, &record.uid, storage) {
             let store = ctx.stores.open(storage).await?;
-            // Progress is a courtesy: a store that stumbles must not hold up the decision.
+            // Progress is optional: a failed read must not delay the decision.
             progress = store.progress(uid, &object.name_any()).await.ok().flatten();
         }
         endings.push((record.name.clone(), ending));
@@ -271,14 +273,14 @@ async fn ending(
     Ok(report.map_or(Ending::Silent(silent), |report| Ending::Reported(Box::new(report))))
 }
 
-/// What earlier requests on the same server took.
+/// Durations of earlier requests of the same mode on the same server.
 fn samples(object: &RestoreRequest, schedule: Option<&BackupSchedule>, ctx: &Context) -> Vec<Sample> {
     let known = object.status.as_ref().and_then(|s| s.estimate.as_ref()).is_some_and(|e| e.duration_seconds.is_some());
     let ended = object.status.as_ref().is_some_and(|s| s.finished_at.is_some());
     let Some(schedule) = schedule.filter(|_| !known && !ended) else { return Vec::new() };
     let server = |other: &RestoreRequest| {
         let key = Key::new(&other.namespace().unwrap_or_default(), &other.spec.schedule_ref.name);
-        ctx.caches.schedules.get(&key).map(|row| row.server)
+        ctx.caches.schedules.get(&key).map(|entry| entry.server)
     };
     let mut done = ctx.caches.requests.state_filter(|other| {
         other.metadata.namespace == object.metadata.namespace
@@ -290,7 +292,7 @@ fn samples(object: &RestoreRequest, schedule: Option<&BackupSchedule>, ctx: &Con
     done.iter().take(SAMPLES).filter_map(|other| measured(other)).collect()
 }
 
-/// What a request's own work measured: filling the new database, or writing the files.
+/// The measured duration of a request's main step: loading the new database, or writing the export.
 pub fn measured(other: &RestoreRequest) -> Option<Sample> {
     let status = other.status.as_ref()?;
     let worked = |job: &&JobRecord| job.is(RestoreStep::Prepare) || job.is(RestoreStep::Export);
@@ -302,7 +304,7 @@ pub fn measured(other: &RestoreRequest) -> Option<Sample> {
     })
 }
 
-/// A catalogue line as the gate sees it.
+/// A backup of the catalogue as input of the gate.
 pub fn candidate(entry: &CatalogueEntry) -> BackupCandidate {
     BackupCandidate { id: entry.summary.id.clone(), day: entry.summary.day, identity: entry.identity.clone() }
 }

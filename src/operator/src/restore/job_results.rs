@@ -1,4 +1,4 @@
-//! What the end of a restore's Job means for its request's status, and a step's state as the decision needs it. Pure.
+//! Writes the end of a restore's Job into its request's status, and gives each step's state as input of the decision. Pure.
 
 use crate::instrumented::cut;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -13,33 +13,33 @@ use sennight_protocol::report::{Outcome, TaskReport};
 
 /// Longest message that the schema takes.
 const MESSAGE_LIMIT: usize = 1000;
-/// From so many Jobs on, old attempts make room: the schema takes 40.
+/// From this many Jobs on, old attempts are dropped from status: the schema takes 40.
 const MAX_JOBS: usize = 30;
 
-/// How a Job stands.
+/// State of a Job.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Ending {
-    /// It runs.
+    /// It has not ended.
     Running,
     /// It ended and left a report.
     Reported(Box<TaskReport>),
-    /// It ended, or vanished, without one.
+    /// It ended without one, or was deleted; the message says which.
     Silent(String),
 }
 
-/// What the Jobs that ended just now did, by step; [`step`] tells older ones from status.
+/// Results of the Jobs whose end this reconcile records, by step. [`step`] reads older ones from status.
 pub type NewResults = Vec<(RestoreStep, StepState)>;
 
-/// Writes the ends of Jobs into `status`.
+/// Writes the ends of Jobs into `status`; gives their results.
 pub fn record_endings(
     status: &mut RestoreRequestStatus,
     endings: &[(String, Ending)],
     now: DateTime<Utc>,
 ) -> NewResults {
-    let mut fresh = Vec::new();
+    let mut results = Vec::new();
     for (name, ending) in endings {
         let Some(position) = status.jobs.iter().position(|job| job.name == *name) else { continue };
-        let Some(kind) = step_of(&status.jobs[position]) else { continue };
+        let Some(wanted) = step_of(&status.jobs[position]) else { continue };
         let attempt = status.jobs[position].attempt;
         let step = match ending {
             Ending::Running => continue,
@@ -52,9 +52,9 @@ pub fn record_endings(
             keep_result(status, name, done, now);
         }
         close(&mut status.jobs[position], &step, now);
-        fresh.push((kind, step));
+        results.push((wanted, step));
     }
-    fresh
+    results
 }
 
 /// A report as a step's state.
@@ -91,7 +91,7 @@ fn close(record: &mut JobRecord, step: &StepState, now: DateTime<Utc>) {
     record.retryable = retryable;
 }
 
-/// Keeps what later steps need: reports in the bucket live a week, requests may wait longer.
+/// Copies what later steps need into status: reports in the bucket expire after a week, and requests may wait longer.
 fn keep_result(status: &mut RestoreRequestStatus, job: &str, done: &Done, now: DateTime<Utc>) {
     match done {
         Done::Preflighted(found) => preflighted(status, job, found, now),
@@ -108,11 +108,11 @@ fn keep_result(status: &mut RestoreRequestStatus, job: &str, done: &Done, now: D
             };
             status.prepared = Some(Box::new(prepared));
         }
-        // Of a request's Jobs only the safety backup dumps, and only the last one clears.
+        // Of a request's Jobs only the safety backup dumps.
         Done::Dumped(backup) => safety_backup_done(status, backup, now),
-        Done::DatabaseDropped(cleared) => match &mut status.previous_database {
-            Some(kept) => kept.dropped_at = Some(now),
-            None => status.dropped_database = Some(DroppedDatabase { at: now, database: cleared.database.clone() }),
+        Done::DatabaseDropped(dropped) => match &mut status.previous_database {
+            Some(previous) => previous.dropped_at = Some(now),
+            None => status.dropped_database = Some(DroppedDatabase { at: now, database: dropped.database.clone() }),
         },
         Done::Listed(list) => {
             status.live = Some(LiveRecords {
@@ -128,8 +128,8 @@ fn keep_result(status: &mut RestoreRequestStatus, job: &str, done: &Done, now: D
 }
 
 fn safety_backup_done(status: &mut RestoreRequestStatus, backup: &BackupSummary, now: DateTime<Utc>) {
-    let Some(kept) = &mut status.previous_database else { return };
-    kept.safety_backup = Some(SafetyBackup {
+    let Some(previous) = &mut status.previous_database else { return };
+    previous.safety_backup = Some(SafetyBackup {
         id: backup.id.to_string(),
         prefix: backup.prefix.clone(),
         manifest_sha256: backup.manifest_sha256.clone(),
@@ -152,16 +152,16 @@ fn preflighted(status: &mut RestoreRequestStatus, job: &str, found: &Preflight, 
     let estimate = status.estimate.get_or_insert_default();
     estimate.live_bytes = Some(found.live_bytes);
     estimate.live_sessions = Some(found.live_sessions);
-    // What an earlier look warned of may have been mended since.
+    // Replaced, not extended: what an earlier preflight warned of may have been repaired.
     estimate.warnings = found.warnings.iter().take(20).map(|warning| cut(warning, 500).to_owned()).collect();
 }
 
-/// How a step stands: from the report that was read just now, else from what status remembers.
-pub fn step(status: &RestoreRequestStatus, wanted: RestoreStep, fresh: &NewResults) -> StepState {
+/// State of a step: from this reconcile's results, else from status.
+pub fn step(status: &RestoreRequestStatus, wanted: RestoreStep, results: &NewResults) -> StepState {
     let Some(last) = status.jobs.iter().filter(|j| step_of(j) == Some(wanted)).max_by_key(|j| j.attempt) else {
         return StepState::None;
     };
-    if let Some((_, step)) = fresh.iter().rev().find(|(kind, _)| *kind == wanted) {
+    if let Some((_, step)) = results.iter().rev().find(|(kind, _)| *kind == wanted) {
         return step.clone();
     }
     let (attempt, at) = (last.attempt, last.finished_at.unwrap_or_default());
@@ -195,14 +195,15 @@ fn remembered(status: &RestoreRequestStatus, wanted: RestoreStep, attempt: i32, 
             tables: p.tables,
             hooks: p.hooks.clone(),
         }),
-        // The end of these ends the request in the same write: a status that says otherwise cannot be trusted.
+        // The end of any other step ends the request in the same write. A status that says otherwise cannot be trusted.
         (_, _) => {
             StepState::Lost { attempt, message: "status says that the Job succeeded and not with what".to_owned(), at }
         }
     }
 }
 
-/// Attempts at a step that ended as the next one would: by a failure of that kind, or after all the time that a step may take.
+/// Number of attempts at a step whose failure the next attempt would repeat: by the kind of failure, or because it took all
+/// the time (`longest`) that a step may take.
 pub fn repeatable_failures(status: &RestoreRequestStatus, wanted: RestoreStep, longest: TimeDelta) -> i32 {
     let fault = |job: &&JobRecord| {
         let took_all = job.started_at.zip(job.finished_at).is_some_and(|(began, ended)| ended - began >= longest);
@@ -216,7 +217,7 @@ pub fn repeatable_failures(status: &RestoreRequestStatus, wanted: RestoreStep, l
     i32::try_from(count).unwrap_or(i32::MAX)
 }
 
-/// Makes room for one more Job in a list that the schema bounds: the oldest attempt at a step that was repeated since goes.
+/// Makes room for one more Job in a list that the schema bounds: drops the oldest attempt that has a later one.
 pub fn make_room(jobs: &mut Vec<JobRecord>) {
     if jobs.len() < MAX_JOBS {
         return;
@@ -230,17 +231,18 @@ pub fn make_room(jobs: &mut Vec<JobRecord>) {
     }
 }
 
-/// What status remembers of the live database's ids, as the export is told.
+/// The live database's ids in status, in the form of the export's task.
 pub fn live_list(live: &LiveRecords) -> LiveList {
     LiveList { key: live.key.clone(), sha256: live.sha256.clone(), bytes: live.bytes, ids: live.ids, at: live.at }
 }
 
-/// Whether it is certain that no swap of the request took effect.
-pub fn surely_not_swapped(status: &RestoreRequestStatus, fresh: &NewResults) -> bool {
+/// Whether it is certain that no swap of the request took effect: there was no claim, or the worker reported that it failed or
+/// was taken back.
+pub fn surely_not_swapped(status: &RestoreRequestStatus, results: &NewResults) -> bool {
     let taken_back = |step: StepState| matches!(step, StepState::Failed { reason, .. } if reason == TAKEN_BACK);
     status.claim.is_none()
-        || matches!(step(status, RestoreStep::Cutover, fresh), StepState::Failed { .. })
-        || taken_back(step(status, RestoreStep::RecoverCutover, fresh))
+        || matches!(step(status, RestoreStep::Cutover, results), StepState::Failed { .. })
+        || taken_back(step(status, RestoreStep::RecoverCutover, results))
 }
 
 fn step_of(record: &JobRecord) -> Option<RestoreStep> {

@@ -1,5 +1,5 @@
-//! RestoreRequest: gather → settle the Jobs that ended → assess → decide → act → report. One action a round, so that a
-//! crash between any two calls resumes where it was.
+//! Controller of RestoreRequest. One reconcile: gather → record the ends of Jobs → assess → decide (`core::restore`) → act →
+//! write status. It does one action only, so that a crash between any two calls resumes where it was.
 
 pub mod act;
 pub mod adoption;
@@ -37,22 +37,22 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use validate::Assessed;
 
-/// The profile of an export when nobody names one.
+/// Name of the ExportProfile when neither request nor schedule names one.
 pub const DEFAULT_PROFILE: &str = "bitrix24-crm";
 
 impl FailingSince for RestoreRequest {
     fn failing_since(&self) -> Option<DateTime<Utc>> {
-        // Reads of the world fail, not the request: always try again soon.
+        // What fails is a read of cluster or bucket, not the request: always retried after the shortest pause.
         None
     }
 }
 
 /// Runs the controller until `stop`.
-pub async fn run(feed: Informer<RestoreRequest>, ctx: Arc<Context>, stop: CancellationToken) {
-    // A Job that is not in the cache yet would look deleted.
+pub async fn run(informer: Informer<RestoreRequest>, ctx: Arc<Context>, stop: CancellationToken) {
+    // Before the Jobs are listed, a running Job would look deleted.
     tokio::select! {
         () = stop.cancelled() => {}
-        () = ctx.jobs.filled() => feed.run(ctx.clone(), stop.clone(), reconcile).await,
+        () = ctx.jobs.filled() => informer.run(ctx.clone(), stop.clone(), reconcile).await,
     }
 }
 
@@ -64,40 +64,40 @@ async fn reconcile(object: Arc<RestoreRequest>, ctx: Arc<Context>) -> Result<con
         ctx.timers.requests.schedule(ObjectRef::from_obj(&*object), at);
         return Ok(controller::Action::await_change());
     }
-    let seen = Box::pin(gather::gather(&object, &ctx)).await?;
+    let observed = Box::pin(gather::gather(&object, &ctx)).await?;
     let now = ctx.now();
     let mut status = own_status(&object);
-    // What stands is recorded before anything new is done.
-    let recorded = audit_record::bring_up_to_date(&object, &mut status, &seen, &ctx).await?;
+    // The audit record is written before anything new is done: see docs/design.md, "Restores".
+    let recorded = audit_record::bring_up_to_date(&object, &mut status, &observed, &ctx).await?;
     payments::warn_about_deleted_payment(&object, &ctx).await;
-    let fresh = job_results::record_endings(&mut status, &seen.endings, now);
-    report::progress(&mut status, &seen);
+    let fresh = job_results::record_endings(&mut status, &observed.endings, now);
+    report::progress(&mut status, &observed);
     let authority = match ctx.authority.last() {
         Some(last) => last.map_err(|fault| fault.to_string()),
         None => Err("they have not been looked at yet".to_owned()),
     };
     let standing = ctx.authority.check_signatures(&object, ctx.settings.four_eyes);
     let guarded = validate::GateFindings { authority, standing };
-    let mut assessed = validate::assess(&object, &status, &fresh, &seen, guarded, &ctx.settings, now);
+    let mut assessed = validate::assess(&object, &status, &fresh, &observed, guarded, &ctx.settings, now);
     if let AuditRecordState::Broken(why) = &recorded {
         assessed.facts.record_error = Some(why.clone());
     }
-    report::facts(&object, &mut status, &assessed, &seen, now);
-    // An approval that was mirrored just now counts from now.
+    report::facts(&object, &mut status, &assessed, &observed, now);
+    // An approval that `report::facts` has just mirrored counts from now.
     assessed.facts.approved_since = approved_since(&status);
     let plan = restore::decide(&assessed.facts, now);
     if plan.action == RestoreAction::Pin && act::add_hold_finalizer(&object, &ctx).await? {
-        // That write changed the resourceVersion: the watch brings the next round.
+        // That write changed the resourceVersion: the watch brings the next reconcile.
         return Ok(controller::Action::await_change());
     }
-    let (plan, acted) = match act(&object, &mut status, &plan, &assessed, &seen, &ctx).await? {
+    let (plan, acted) = match act(&object, &mut status, &plan, &assessed, &observed, &ctx).await? {
         StepStart::Yes => (plan, true),
         StepStart::No => (plan, false),
         StepStart::Never(instead) => (*instead, true),
     };
     report::plan(&object, &mut status, &plan, &ctx.settings, now);
-    let clears = assessed.facts.ended || plan.action == RestoreAction::Drop;
-    let after = if clears { cleanup::round(&object, &mut status, &fresh, &seen, &ctx).await? } else { None };
+    let cleans_up = assessed.facts.ended || plan.action == RestoreAction::Drop;
+    let after = if cleans_up { cleanup::round(&object, &mut status, &fresh, &observed, &ctx).await? } else { None };
     if matches!(plan.action, RestoreAction::Finish(_) | RestoreAction::Release) {
         undo::requeue_undone(&object, &ctx);
     }
@@ -110,7 +110,7 @@ async fn reconcile(object: Arc<RestoreRequest>, ctx: Arc<Context>) -> Result<con
     Ok(controller::Action::await_change())
 }
 
-/// The operator's own part of a status: neither the helpdesk's nor billing's.
+/// The operator's own part of a status, without what helpdesk and billing write: applying theirs would take it over.
 fn own_status(object: &RestoreRequest) -> RestoreRequestStatus {
     let mut status = object.status.clone().unwrap_or_default();
     status.approval = None;
@@ -124,13 +124,13 @@ fn approved_since(status: &RestoreRequestStatus) -> Option<DateTime<Utc>> {
     approved.last_transition_time.filter(|_| approved.is_true())
 }
 
-/// Does the plan's one action; `Yes` when the next one should follow at once.
+/// Does the plan's one action. `Yes`: the watch brings the next reconcile; `No`: it has to be scheduled.
 async fn act(
     object: &RestoreRequest,
     status: &mut RestoreRequestStatus,
     plan: &RestorePlan,
     assessed: &Assessed,
-    seen: &ObservedRequest,
+    observed: &ObservedRequest,
     ctx: &Context,
 ) -> Result<StepStart, ReconcileError> {
     let now = ctx.now();
@@ -141,7 +141,7 @@ async fn act(
             Ok(StepStart::Yes)
         }
         RestoreAction::Pin => {
-            act::pin(status, assessed, seen);
+            act::pin(status, assessed, observed);
             Ok(StepStart::Yes)
         }
         RestoreAction::Hold if assessed.facts.gate.mode == Mode::Undo => {
@@ -152,18 +152,20 @@ async fn act(
             Ok(if holds { StepStart::Yes } else { StepStart::No })
         }
         RestoreAction::Hold => {
-            act::hold(object, status, seen, ctx).await?;
+            act::hold(object, status, observed, ctx).await?;
             report::held(object, status, true, "HoldPlaced", "the backup outlives its retention until this ends", now);
             Ok(StepStart::Yes)
         }
-        RestoreAction::Start(step, attempt) => act::start(object, status, *step, *attempt, assessed, seen, ctx).await,
+        RestoreAction::Start(step, attempt) => {
+            act::start(object, status, *step, *attempt, assessed, observed, ctx).await
+        }
         RestoreAction::Claim(step) => {
-            // The claim is written by itself, guarded: this round's status must not contradict it.
-            let won = act::claim(object, *step, assessed, seen, ctx).await?;
+            // The claim is a guarded write of its own: this reconcile's status must not contradict it.
+            let won = act::claim(object, *step, assessed, observed, ctx).await?;
             Ok(if won { StepStart::Yes } else { StepStart::No })
         }
         RestoreAction::Release => {
-            if act::release(object, status, seen, ctx).await? && object.metadata.deletion_timestamp.is_none() {
+            if act::release(object, status, observed, ctx).await? && object.metadata.deletion_timestamp.is_none() {
                 report::held(object, status, false, "Released", "the request has ended", now);
             }
             Ok(StepStart::No)
@@ -171,7 +173,7 @@ async fn act(
     }
 }
 
-/// Writes the status if it changed, and an Event for each condition that says something new.
+/// Writes the status if it changed, and an Event for each condition whose status or reason changed.
 async fn write(
     object: &RestoreRequest,
     status: &RestoreRequestStatus,
@@ -182,7 +184,7 @@ async fn write(
     let api = Api::namespaced(ctx.clients.write.clone(), &object.namespace().unwrap_or_default());
     let before = own_status(object);
     if matches!(plan.action, RestoreAction::Claim(_)) {
-        // Whatever else this round has to say is said in the next, on top of the claim.
+        // The rest of this status is written by the next reconcile, on top of the claim.
         return Ok(());
     }
     apply_status(&api, object, Some(&before), status).await?;
@@ -191,7 +193,7 @@ async fn write(
         let warning = (bad && c.status == ConditionStatus::False && c.reason != "Released")
             || (c.is_true()
                 && [RequestCondition::Failed, RequestCondition::RefundDue].iter().any(|k| k.as_ref() == c.type_));
-        // Failed=False beside Complete=True is no news, nor the other way round.
+        // Failed=False beside Complete=True needs no Event, nor the other way round.
         let silent = c.status == ConditionStatus::False
             && [RequestCondition::Failed, RequestCondition::Complete].iter().any(|k| k.as_ref() == c.type_);
         if !silent {
@@ -202,7 +204,7 @@ async fn write(
         }
     }
     if plan.remind.is_some() {
-        // Written down first: a crash in between costs an Event, never tells twice.
+        // Status is written first: a crash in between costs the Event, and never sends it twice.
         ctx.metrics.reminded(plan.waiting_on.into());
         let note = report::reminder(plan);
         ctx.reconcile_metrics.publish_event(object, EventType::Warning, "DeadlineNear", "Remind", &note).await;
@@ -215,16 +217,17 @@ async fn write(
     Ok(())
 }
 
-/// What this round has done.
+/// What this reconcile has done.
 struct RoundResult {
-    /// The plan's action was done.
+    /// Whether the plan's action was done.
     acted: bool,
-    /// The audit record says what the cluster says.
+    /// Whether the audit record is up to date.
     recorded: bool,
-    /// When what is left after the end is looked at again.
+    /// When the cleanup after the request's end goes on.
     after: Option<DateTime<Utc>>,
 }
 
+/// Puts the next reconcile into the delay queue: the earliest of all its reasons.
 fn schedule_next(object: &RestoreRequest, plan: &RestorePlan, assessed: &Assessed, done: &RoundResult, ctx: &Context) {
     let (me, now) = (ObjectRef::from_obj(object), ctx.now());
     let facts = &assessed.facts;
@@ -232,18 +235,18 @@ fn schedule_next(object: &RestoreRequest, plan: &RestorePlan, assessed: &Assesse
         .into_iter()
         .chain(&facts.live_ids)
         .any(|step| matches!(step, StepState::Running { .. }));
-    // A Job's end wakes us; this is for its progress, and for the case that the event was lost.
-    let look =
+    // A Job's end brings a reconcile. This is for its progress, and for an event that was lost.
+    let recheck =
         running.then(|| now + TimeDelta::from_std(ctx.settings.timing.job_interval).unwrap_or(TimeDelta::minutes(1)));
-    // What was acted on comes back by the watch; a closed lock is tried again soon.
+    // An action's own write comes back by the watch; a closed lock is tried again soon.
     let stuck = !done.acted && matches!(plan.action, RestoreAction::Claim(_) | RestoreAction::Start(..));
     let retry = stuck.then(|| now + TimeDelta::seconds(10));
-    // The other request writes the hold of an Undo, and nothing tells us when it has.
+    // The hold of an Undo is written by the undone request, and no event of ours tells when.
     let hold = (!done.acted && plan.action == RestoreAction::Hold).then(|| now + TimeDelta::seconds(2));
-    let retire =
+    let deletion =
         finished::deletion_time(object, ctx).filter(|_| object.status.as_ref().is_none_or(cleanup::nothing_left));
     let record = (!done.recorded).then(|| now + TimeDelta::seconds(30));
-    match [plan.wake, look, retry, hold, retire, record, done.after].into_iter().flatten().min() {
+    match [plan.wake, recheck, retry, hold, deletion, record, done.after].into_iter().flatten().min() {
         Some(at) => ctx.timers.requests.schedule(me, at),
         None => ctx.timers.requests.forget(me),
     }

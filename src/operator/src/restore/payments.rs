@@ -1,5 +1,5 @@
-//! One payment, one restore: whether another request of the namespace has our payment's reference; and what becomes of
-//! money when a request ends or goes.
+//! One payment, one restore: finds another request of the namespace with the same payment reference. And refunds: what
+//! billing owes when a request ends or is deleted.
 
 use crate::context::Context;
 use crate::error::ReconcileError;
@@ -13,7 +13,7 @@ use sennight_api::restore_status::RestorePhase;
 use sennight_core::gate::{Payment, SameReference, reference_holder};
 use sennight_core::restore::RefundOwed;
 
-/// Requests of a list's page.
+/// RestoreRequests in one page of a list.
 const PAGE: u32 = 500;
 
 fn reference(object: &RestoreRequest) -> Option<&str> {
@@ -24,7 +24,7 @@ fn paid(object: &RestoreRequest) -> bool {
     object.status.as_ref().is_some_and(|s| is_true(&s.conditions, RequestCondition::Paid))
 }
 
-/// Another request as far as its payment goes; `None` if that is not ours.
+/// Another request that was paid by the same reference; `None` if it was not.
 pub fn same_reference(object: &RestoreRequest, other: &RestoreRequest) -> Option<SameReference> {
     let ours = reference(object)?;
     let status = other.status.as_ref()?;
@@ -40,10 +40,10 @@ pub fn same_reference(object: &RestoreRequest, other: &RestoreRequest) -> Option
     })
 }
 
-/// The payment as it counts, if the request is paid with a reference that belongs to another.
+/// The refused payment, if the request is paid by a reference that belongs to another request.
 fn reused_reference(object: &RestoreRequest, others: &[SameReference]) -> Option<Payment> {
     let reference = reference(object).filter(|_| paid(object))?;
-    // What is claimed has spent the reference itself: whoever comes with it now comes too late.
+    // A claimed request has spent the reference itself: one that comes with it later does not matter.
     let claimed = object.status.as_ref().is_some_and(|status| status.claim.is_some());
     let others: Vec<SameReference> = others.iter().filter(|other| other.spent || !claimed).cloned().collect();
     let created = super::validate::created(object).unwrap_or_default();
@@ -51,7 +51,7 @@ fn reused_reference(object: &RestoreRequest, others: &[SameReference]) -> Option
     Some(Payment::Reused { reference: reference.to_owned(), other: holder.name.clone() })
 }
 
-/// From the cache: for what people are told.
+/// The refused payment, by the cache: for conditions and messages.
 pub fn reused(object: &RestoreRequest, ctx: &Context) -> Option<Payment> {
     reference(object).filter(|_| paid(object))?;
     let others = ctx.caches.requests.state_filter(|other| same_reference(object, other).is_some());
@@ -59,7 +59,7 @@ pub fn reused(object: &RestoreRequest, ctx: &Context) -> Option<Payment> {
     reused_reference(object, &others)
 }
 
-/// From the API server, page by page: for what runs. A restore is rare enough for a list.
+/// The refused payment, by a list from the API server: before a claim. Claims are rare enough for a list.
 pub async fn reused_now(object: &RestoreRequest, ctx: &Context) -> Result<Option<Payment>, ReconcileError> {
     if reference(object).is_none() {
         return Ok(None);
@@ -81,8 +81,8 @@ pub async fn reused_now(object: &RestoreRequest, ctx: &Context) -> Result<Option
     }
 }
 
-/// The refund that billing owes: paid, ended, nothing delivered, none recorded. Whether something was delivered by what
-/// needs attention, nobody knows yet.
+/// The refund that billing owes: the request is paid and ended, delivered nothing, and has no refund recorded. Not in phase
+/// NeedsAttention: nobody knows yet whether something was delivered.
 pub fn owed(object: &RestoreRequest) -> Option<RefundOwed> {
     let status = object.status.as_ref()?;
     let since = status.finished_at?;
@@ -91,7 +91,8 @@ pub fn owed(object: &RestoreRequest) -> Option<RefundOwed> {
     (paid(object) && undelivered && !refunded).then_some(RefundOwed { since })
 }
 
-/// A request that is deleted after its payment takes the debt with it: its record and this Event are what stays.
+/// Publishes an Event when a paid request is deleted before it ran, or while a refund is owed. Besides the audit record, the
+/// Event is all that stays of the debt.
 pub async fn warn_about_deleted_payment(object: &RestoreRequest, ctx: &Context) {
     let status = object.status.clone().unwrap_or_default();
     let runs = status.claim.is_some() && status.finished_at.is_none();

@@ -1,4 +1,4 @@
-//! What people are told of a request: conditions, phase, result, history. Pure.
+//! Writes what people read of a request into its status: conditions, phase, result, history. Pure.
 
 use super::gather::ObservedRequest;
 use super::validate::Assessed;
@@ -13,28 +13,28 @@ use sennight_core::estimate::expected_end;
 use sennight_core::gate::{Mode, Payment};
 use sennight_core::restore::{Eligibility, Phase, RestoreAction, RestorePlan, StepState, Terminal};
 
-/// Entries that the history keeps.
+/// Longest history; the oldest entries go.
 const HISTORY: usize = 50;
 /// Longest message that a condition takes.
 const MESSAGE_LIMIT: usize = 2000;
 /// Longest message that an entry of the history takes.
 const NOTE_LIMIT: usize = 500;
 
-/// The conditions that mirror what others decided and whether it is possible.
+/// Writes the conditions Approved and Eligible, and the tenant.
 pub fn facts(
     object: &RestoreRequest,
     status: &mut RestoreRequestStatus,
     assessed: &Assessed,
-    seen: &ObservedRequest,
+    observed: &ObservedRequest,
     now: DateTime<Utc>,
 ) {
     let generation = object.metadata.generation;
     let mut put = |condition: Condition| set(&mut status.conditions, condition.observed(generation), now);
     put(approved(object));
     if !assessed.facts.ended {
-        put(eligible(assessed, seen));
+        put(eligible(assessed, observed));
     }
-    if let Some(schedule) = &seen.schedule {
+    if let Some(schedule) = &observed.schedule {
         status.tenant = Some(schedule.spec.tenant.id.clone());
     }
 }
@@ -61,11 +61,11 @@ fn approved(object: &RestoreRequest) -> Condition {
     }
 }
 
-fn eligible(assessed: &Assessed, seen: &ObservedRequest) -> Condition {
+fn eligible(assessed: &Assessed, observed: &ObservedRequest) -> Condition {
     let kind = RequestCondition::Eligible;
     let facts = &assessed.facts;
     let unpaid = !matches!(facts.gate.payment, Payment::Paid { .. });
-    let plan = seen.schedule.as_ref().map(|s| &s.spec.tenant.plan);
+    let plan = observed.schedule.as_ref().map(|s| &s.spec.tenant.plan);
     match (&facts.eligibility, &facts.preflight) {
         (Eligibility::Never { reason, message }, _) => Condition::new(kind, false, reason.clone(), message.clone()),
         (Eligibility::NotYet { reason, message }, _) => {
@@ -89,7 +89,7 @@ fn eligible(assessed: &Assessed, seen: &ObservedRequest) -> Condition {
     }
 }
 
-/// What the plan says, after it was acted on.
+/// Writes what the plan says, after it was acted on: phase, deadline, Progressing, history and the end.
 pub fn plan(
     object: &RestoreRequest,
     status: &mut RestoreRequestStatus,
@@ -123,7 +123,7 @@ pub fn plan(
     }
 }
 
-/// Writes down that people are reminded, so that no later round does it again.
+/// Records the reminder, so that no later reconcile sends it again.
 fn remind(status: &mut RestoreRequestStatus, plan: &RestorePlan, now: DateTime<Utc>) {
     let Some(mark) = plan.remind else { return };
     status.reminded_at = Some(mark);
@@ -131,13 +131,13 @@ fn remind(status: &mut RestoreRequestStatus, plan: &RestorePlan, now: DateTime<U
     history(status, HistoryEntry { time: now, event: "Reminder".to_owned(), message: Some(message), by: None });
 }
 
-/// What a reminder says.
+/// Text of a reminder.
 pub fn reminder(plan: &RestorePlan) -> String {
     let until = plan.deadline.map_or_else(String::new, |at| format!(" until {}", at.format("%Y-%m-%d %H:%M UTC")));
     format!("waiting for {}{until}: {}", plan.waiting_on, plan.message)
 }
 
-/// Who turned the key that led to this phase.
+/// Who approved, denied or recorded the payment that led to this phase.
 fn decided_by(object: &RestoreRequest, phase: RestorePhase) -> Option<String> {
     let status = object.status.as_ref()?;
     match phase {
@@ -153,7 +153,7 @@ fn decided_by(object: &RestoreRequest, phase: RestorePhase) -> Option<String> {
     }
 }
 
-/// Adds an entry; the oldest go.
+/// Adds an entry to the history, and drops the oldest beyond [`HISTORY`].
 pub fn history(status: &mut RestoreRequestStatus, entry: HistoryEntry) {
     status.history.push(entry);
     let over = status.history.len().saturating_sub(HISTORY);
@@ -185,7 +185,7 @@ fn finish(
                 previous_database: Some(previous_database.clone()),
                 undo_until: Some(until),
                 committed_at: Some(*committed_at),
-                // Whoever found the swap done later cannot know how long it took.
+                // Negative: a later Job found the swap done, and cannot know how long it took.
                 downtime_millis: Some(*downtime_millis).filter(|millis| *millis >= 0),
                 rows: status.prepared.as_ref().map(|p| p.rows),
                 ..RestoreResult::default()
@@ -205,7 +205,7 @@ fn finish(
                 sha256: Some(summary.sha256.clone()),
                 files: files.collect(),
                 expires_at: Some(sennight_core::retention::expires_at(now, 7)),
-                // Those of the full set; what is missing is in it, too.
+                // Rows of the full set. Files in folders (missing records) repeat some of them.
                 rows: Some(summary.files.iter().filter(|f| !f.name.contains('/')).map(|f| f.rows).sum()),
                 ..RestoreResult::default()
             };
@@ -215,7 +215,7 @@ fn finish(
     }
 }
 
-/// What is known of the replaced database from now on.
+/// The record of the replaced database.
 fn replaced_database(status: &RestoreRequestStatus, name: &str, undo_until: DateTime<Utc>) -> Option<PreviousDatabase> {
     let undone = status.undo.as_ref().map(|undo| undo.live_oid);
     let oid = undone.or_else(|| status.prepared.as_ref().map(|p| p.live_oid))?;
@@ -231,7 +231,7 @@ fn replaced_database(status: &RestoreRequestStatus, name: &str, undo_until: Date
     })
 }
 
-/// Paid and nothing delivered: billing owes a refund until it records one.
+/// Writes RefundDue for a paid request that delivered nothing.
 fn refund(object: &RestoreRequest, status: &mut RestoreRequestStatus, plan: &RestorePlan, now: DateTime<Utc>) {
     let paid = object.status.as_ref().is_some_and(|s| is_true(&s.conditions, RequestCondition::Paid));
     if !paid || is_true(&status.conditions, RequestCondition::Complete) {
@@ -245,7 +245,7 @@ fn refund(object: &RestoreRequest, status: &mut RestoreRequestStatus, plan: &Res
             "RefundRecorded",
             format!("refunded: {}", refund.reference),
         ),
-        // Nobody knows yet whether something was delivered.
+        // Whether something was delivered is not known yet.
         None if status.phase == Some(RestorePhase::NeedsAttention) => Condition::new(
             RequestCondition::RefundDue,
             ConditionStatus::Unknown,
@@ -266,7 +266,7 @@ fn refund(object: &RestoreRequest, status: &mut RestoreRequestStatus, plan: &Res
     set(&mut status.conditions, condition.observed(object.metadata.generation), now);
 }
 
-/// Sets Held.
+/// Writes the condition Held.
 pub fn held(
     object: &RestoreRequest,
     status: &mut RestoreRequestStatus,
@@ -279,11 +279,11 @@ pub fn held(
     set(&mut status.conditions, condition.observed(object.metadata.generation), now);
 }
 
-/// How far the running Job is, and when it may be done.
-pub fn progress(status: &mut RestoreRequestStatus, seen: &ObservedRequest) {
+/// Writes the progress of the running Job and its expected end.
+pub fn progress(status: &mut RestoreRequestStatus, observed: &ObservedRequest) {
     let estimated = status.estimate.as_ref().and_then(|e| e.duration_seconds).map(TimeDelta::seconds);
     let began = status.jobs.iter().rev().find(|job| job.outcome.is_none()).and_then(|job| job.started_at);
-    let progress = seen.progress.as_ref().map(|p| RestoreProgress {
+    let progress = observed.progress.as_ref().map(|p| RestoreProgress {
         at: p.at,
         stage: p.stage.map(|stage| stage.to_string()),
         bytes: p.bytes,
@@ -297,7 +297,7 @@ pub fn progress(status: &mut RestoreRequestStatus, seen: &ObservedRequest) {
     status.progress = progress.map(Box::new);
 }
 
-/// The metric's words for an end.
+/// Mode and outcome as metric labels.
 pub fn ended(mode: Mode, terminal: &Terminal) -> (&'static str, &'static str) {
     let mode = match mode {
         Mode::CrmExport => "CrmExport",

@@ -1,4 +1,4 @@
-//! A restore step as a worker's Job.
+//! Builds the worker's Job of each restore step: its task, mounts, labels and deadline.
 
 use super::gather::ObservedRequest;
 use super::job_results;
@@ -22,29 +22,29 @@ use sennight_protocol::task::Task;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Longest cut-over: the swap takes a fraction of a second, and a late one must not happen.
+/// Longest cut-over in seconds. The swap takes a fraction of a second; a late one must not happen.
 const CUTOVER_SECONDS: i64 = 300;
 
-/// Longest attempt to end a swap that was lost: waiting for a lock, then for sessions to end.
+/// Longest `recover-cutover` in seconds: it waits for a lock, then for sessions to end.
 const RECOVER_SECONDS: i64 = 600;
 
-/// The Job of a step.
+/// The Job of a step. Fails if an object that it needs has been removed.
 pub fn worker(
     object: &RestoreRequest,
     status: &RestoreRequestStatus,
     step: RestoreStep,
     attempt: i32,
     backup: Option<&BackupRef>,
-    seen: &ObservedRequest,
+    observed: &ObservedRequest,
     ctx: &Context,
 ) -> Result<WorkerJob, TaskUnavailable> {
-    let world = seen.schedule.as_deref().zip(seen.server.as_deref()).zip(seen.storage.as_deref());
-    let ((schedule, server), storage) = world.ok_or(TaskUnavailable::ReferenceGone)?;
+    let references = observed.schedule.as_deref().zip(observed.server.as_deref()).zip(observed.storage.as_deref());
+    let ((schedule, server), storage) = references.ok_or(TaskUnavailable::ReferenceGone)?;
     let uid = object.uid().unwrap_or_default();
     let backup = || backup.cloned().ok_or(TaskUnavailable::ReferenceGone);
     let (task, database_mounts) = match step {
-        RestoreStep::Export => (export(object, status, schedule, server, backup()?, seen)?, Vec::new()),
-        RestoreStep::LiveIds => live_ids(object, schedule, server, seen)?,
+        RestoreStep::Export => (export(object, status, schedule, server, backup()?, observed)?, Vec::new()),
+        RestoreStep::LiveIds => live_ids(object, schedule, server, observed)?,
         RestoreStep::Cutover => {
             let (task, mounts) = cutover(object, status, schedule, server)?;
             (Task::Cutover(task), mounts)
@@ -89,7 +89,8 @@ fn service_account(storage: &BackupStorage) -> Option<String> {
     storage.spec.worker_service_account_name.clone()
 }
 
-/// Only what fills or swaps databases takes a place in the server's restore lane.
+/// Labels of a step's Job. Only steps that load or swap databases count in the budget of restores; those that read a live
+/// database count as dumps.
 fn labels(uid: &str, step: RestoreStep, server: &DatabaseServer) -> BTreeMap<String, String> {
     let label = |k: &str, v: &str| (k.to_owned(), v.to_owned());
     let mut labels = BTreeMap::from([
@@ -106,16 +107,16 @@ fn labels(uid: &str, step: RestoreStep, server: &DatabaseServer) -> BTreeMap<Str
     labels
 }
 
-/// No database, no credentials of one: an export reads the bucket only.
+/// An export reads the bucket only: it gets no database and no credentials of one.
 fn export(
     object: &RestoreRequest,
     status: &RestoreRequestStatus,
     schedule: &BackupSchedule,
     server: &DatabaseServer,
     backup: BackupRef,
-    seen: &ObservedRequest,
+    observed: &ObservedRequest,
 ) -> Result<Task, TaskUnavailable> {
-    let profile = seen.profile.as_ref().ok_or(TaskUnavailable::ReferenceGone)?;
+    let profile = observed.profile.as_ref().ok_or(TaskUnavailable::ReferenceGone)?;
     Ok(Task::Export(ExportTask {
         name: object.name_any(),
         request_uid: object.uid().unwrap_or_default(),
@@ -127,7 +128,7 @@ fn export(
     }))
 }
 
-/// What became of asking the live database.
+/// The ids of the live database for an export of missing records, or why they could not be listed.
 fn live(status: &RestoreRequestStatus) -> LiveAnswer {
     if let Some(live) = &status.live {
         return LiveAnswer::Listed(job_results::live_list(live));
@@ -139,14 +140,14 @@ fn live(status: &RestoreRequestStatus) -> LiveAnswer {
     LiveAnswer::Unreachable { why }
 }
 
-/// Reads one column of each table, with the credentials of the dumps.
+/// Lists the ids of the live database, with the credentials of the dumps.
 fn live_ids(
     object: &RestoreRequest,
     schedule: &BackupSchedule,
     server: &DatabaseServer,
-    seen: &ObservedRequest,
+    observed: &ObservedRequest,
 ) -> Result<(Task, Vec<Mount>), TaskUnavailable> {
-    let profile = seen.profile.as_ref().ok_or(TaskUnavailable::ReferenceGone)?;
+    let profile = observed.profile.as_ref().ok_or(TaskUnavailable::ReferenceGone)?;
     let profile = ExportProfile::from(profile.spec.clone());
     let own = schedule.spec.database.credentials_secret_ref.as_ref();
     let secret = own.unwrap_or(&server.spec.dump_credentials_secret_ref);
@@ -219,7 +220,7 @@ fn cutover(
     Ok((task, mounts))
 }
 
-/// How long a Job of the claimed part may run, whichever it is.
+/// The longest time that the Job of a claim may run, by mode.
 pub fn claimed_limit(mode: Mode, timing: &Timing) -> TimeDelta {
     let step = if mode == Mode::CrmExport { RestoreStep::Export } else { RestoreStep::RecoverCutover };
     TimeDelta::try_seconds(deadline(step, timing)).unwrap_or(TimeDelta::days(1))
@@ -233,7 +234,7 @@ fn deadline(step: RestoreStep, timing: &Timing) -> i64 {
         RestoreStep::RecoverCutover => RECOVER_SECONDS,
         RestoreStep::Preflight | RestoreStep::DropDatabase => longest.min(600),
         RestoreStep::Prepare | RestoreStep::Export | RestoreStep::LiveIds => longest,
-        // The dump ends itself; then it is read back.
+        // The dump has a deadline of its own; then it is read back.
         RestoreStep::SafetyBackup => seconds(timing.dump_deadline * 2),
     }
 }

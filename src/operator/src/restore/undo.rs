@@ -1,5 +1,5 @@
-//! Undo: which request is taken back, whether it still can be, and who holds its previous database. The hold stands in the
-//! undone request's own status, written by its own reconcile: there the drop and the hold cannot both win.
+//! Undo: which request is undone, whether that is still possible, and which Undo holds its previous database. The hold is in
+//! the undone request's own status and is written by its own reconcile: so a drop and a hold cannot both win.
 
 use super::gather::ObservedRequest;
 use super::validate::created;
@@ -23,7 +23,7 @@ use std::sync::Arc;
 /// Days that a hold covers beyond people's deadlines: queueing and the work itself.
 const WORK_DAYS: i64 = 3;
 
-/// The OID of the database that a request made the live one.
+/// The OID of the database that a completed request made the live one.
 pub fn live_oid_after(request: &RestoreRequest) -> Option<i64> {
     let status = request.status.as_ref()?;
     if !swapped(request) {
@@ -32,109 +32,111 @@ pub fn live_oid_after(request: &RestoreRequest) -> Option<i64> {
     status.undo.as_ref().map(|u| u.previous_oid).or_else(|| status.prepared.as_ref().map(|p| p.new_oid))
 }
 
-/// It completed, and not with an export.
+/// Whether a request completed with a swap: a full restore or an Undo.
 pub fn swapped(request: &RestoreRequest) -> bool {
     let status = request.status.as_ref();
     request.spec.mode != RestoreMode::CrmExport
         && status.is_some_and(|s| is_true(&s.conditions, RequestCondition::Complete) && s.previous_database.is_some())
 }
 
-/// When its swap took effect.
+/// When a request's swap took effect.
 pub fn committed_at(request: &RestoreRequest) -> Option<DateTime<Utc>> {
     request.status.as_ref()?.result.as_ref()?.committed_at
 }
 
-/// The request that `object` undoes.
+/// The request that `spec.undoOf` names, if it is of the same schedule.
 pub fn undone(object: &RestoreRequest, siblings: &[Arc<RestoreRequest>]) -> Option<Arc<RestoreRequest>> {
     let name = &object.spec.undo_of.as_ref()?.name;
     siblings.iter().find(|r| r.name_any() == *name).cloned()
 }
 
-/// Whether `object` can undo what it names, and what that means on the server.
+/// Checks whether `object` can undo what it names. Gives the databases to swap, or the refusal.
 pub fn assess(
     object: &RestoreRequest,
-    evidence: &GateInputs<'_>,
-    seen: &ObservedRequest,
+    inputs: &GateInputs<'_>,
+    observed: &ObservedRequest,
     settings: &Settings,
     now: DateTime<Utc>,
 ) -> Result<Undone, UndoRefusal> {
     let wanted = object.spec.undo_of.as_ref().map(|r| r.name.clone()).unwrap_or_default();
-    let request = undone(object, &seen.siblings);
+    let request = undone(object, &observed.siblings);
     let asked = created(object).unwrap_or(now);
-    let newest = seen.siblings.iter().filter(|r| swapped(r)).max_by_key(|r| committed_at(r));
+    let newest = observed.siblings.iter().filter(|r| swapped(r)).max_by_key(|r| committed_at(r));
     let replaced_by =
         request.as_ref().zip(newest).filter(|(r, n)| live_oid_after(r) != live_oid_after(n)).map(|(_, n)| n.name_any());
-    let kept = request.as_ref().and_then(|r| r.status.as_ref()).and_then(|s| s.previous_database.clone());
+    let previous = request.as_ref().and_then(|r| r.status.as_ref()).and_then(|s| s.previous_database.clone());
     let facts = request.as_ref().map(|r| undo::UndoTarget {
         name: &wanted,
         same_schedule: r.spec.schedule_ref == object.spec.schedule_ref,
         swapped: swapped(r) && live_oid_after(r).is_some(),
-        undo_until: kept.as_ref().map(|k| k.undo_until),
-        database_gone: kept.as_ref().is_some_and(|k| k.dropping_since.is_some() || k.dropped_at.is_some()),
+        undo_until: previous.as_ref().map(|k| k.undo_until),
+        database_gone: previous.as_ref().is_some_and(|k| k.dropping_since.is_some() || k.dropped_at.is_some()),
         replaced_by: replaced_by.as_deref(),
-        held_for_this_request: kept.as_ref().is_some_and(|k| k.held_by.as_ref() == Some(&object.name_any())),
+        held_for_this_request: previous.as_ref().is_some_and(|k| k.held_by.as_ref() == Some(&object.name_any())),
         requested_at: asked,
     });
-    undo::check_undo(evidence, &wanted, facts.as_ref())?;
-    let target = request.as_ref().zip(kept).zip(request.as_ref().and_then(|r| live_oid_after(r)));
-    let ((request, kept), live_oid) = target.ok_or_else(|| UndoRefusal::UndoneMissing(wanted.clone()))?;
+    undo::check_undo(inputs, &wanted, facts.as_ref())?;
+    let target = request.as_ref().zip(previous).zip(request.as_ref().and_then(|r| live_oid_after(r)));
+    let ((request, previous), live_oid) = target.ok_or_else(|| UndoRefusal::UndoneMissing(wanted.clone()))?;
     let timing = &settings.timing;
     let people = TimeDelta::from_std(timing.approval_deadline + timing.payment_deadline).unwrap_or(TimeDelta::days(8));
     Ok(Undone {
         request_uid: request.uid().unwrap_or_default(),
-        database: kept.name,
-        previous_oid: kept.oid,
+        database: previous.name,
+        previous_oid: previous.oid,
         live_oid,
         held_until: asked + people + TimeDelta::days(WORK_DAYS),
     })
 }
 
-/// Whether the undone request says that its previous database is held for `object`; if not, it is asked to say so.
+/// Whether the undone request's status says that its previous database is held for `object`. If not, that request is
+/// reconciled, which writes the hold.
 pub async fn hold(object: &RestoreRequest, ctx: &Context) -> Result<bool, ReconcileError> {
     let namespace = object.namespace().unwrap_or_default();
     let Some(reference) = &object.spec.undo_of else { return Ok(false) };
     let api: Api<RestoreRequest> = Api::namespaced(ctx.clients.write.clone(), &namespace);
     let fresh = get_opt(&api, &reference.name).await?;
-    let kept = fresh.and_then(|r| r.status).and_then(|s| s.previous_database);
-    let held = kept.is_some_and(|k| k.dropping_since.is_none() && k.held_by.as_ref() == Some(&object.name_any()));
+    let previous = fresh.and_then(|r| r.status).and_then(|s| s.previous_database);
+    let held = previous.is_some_and(|k| k.dropping_since.is_none() && k.held_by.as_ref() == Some(&object.name_any()));
     if !held {
         requeue_undone(object, ctx);
     }
     Ok(held)
 }
 
-/// Has the undone request look who holds its previous database.
+/// Reconciles the undone request: it looks who holds its previous database.
 pub fn requeue_undone(object: &RestoreRequest, ctx: &Context) {
     if let (Some(reference), Some(namespace)) = (&object.spec.undo_of, object.namespace()) {
         ctx.timers.requests.requeue_now(Key::new(&namespace, &reference.name));
     }
 }
 
-/// Who wants `object` undone, by the requests of its schedule.
+/// The Undo requests for `object` among the requests of its schedule, as input of the cleanup decision.
 pub fn undoing(object: &RestoreRequest, siblings: &[Arc<RestoreRequest>]) -> UndoRequests {
     let name = object.name_any();
     let mine = |r: &&Arc<RestoreRequest>| {
         r.spec.mode == RestoreMode::Undo
             && r.spec.undo_of.as_ref().is_some_and(|of| of.name == name)
             && r.spec.schedule_ref == object.spec.schedule_ref
-            // Of a namesake that is gone: it undid another one.
+            // An Undo of an earlier request with the same name does not count.
             && r.status.as_ref().and_then(|s| s.undo.as_ref()).is_none_or(|u| Some(&u.request_uid) == object.uid().as_ref())
     };
-    let (mut open, mut unsettled) = (Vec::new(), Vec::new());
+    let (mut open, mut unknown) = (Vec::new(), Vec::new());
     for request in siblings.iter().filter(mine) {
         match undo_effect(request.status.as_ref()) {
             UndoEffect::Open => open.push((created(request), request.name_any())),
             UndoEffect::Effective => return UndoRequests::Done(request.name_any()),
-            UndoEffect::Unknown => unsettled.push(request.name_any()),
+            UndoEffect::Unknown => unknown.push(request.name_any()),
             UndoEffect::WithoutEffect => {}
         }
     }
-    if let Some(name) = unsettled.pop() {
+    if let Some(name) = unknown.pop() {
         return UndoRequests::Unknown(name);
     }
     open.into_iter().min().map_or(UndoRequests::None, |(_, name)| UndoRequests::Open(name))
 }
 
+/// Whether an Undo has ended, and whether its swap took effect.
 enum UndoEffect {
     Open,
     Effective,

@@ -1,4 +1,4 @@
-//! From the objects to the facts that the decision rests on: eligibility, locks, steps. Pure.
+//! Turns the objects into the inputs of the decision (`core::restore`): eligibility, keys, states of steps. Pure.
 
 use super::gather::{ObservedRequest, Pinned, candidate};
 use super::job_results::{NewResults, repeatable_failures, step};
@@ -23,55 +23,55 @@ use sennight_core::names::{RestoreStep, restore_job};
 use sennight_core::restore::{ClaimState, Deadlines, Eligibility, RestoreInputs, StepState};
 use sennight_storage::CatalogueError;
 
-/// The facts, and the backup that the request resolves to.
+/// Inputs of the decision, and what the request resolves to.
 pub struct Assessed {
-    /// What the decision rests on.
+    /// Inputs of the decision.
     pub facts: RestoreInputs,
-    /// The backup, while none is pinned.
+    /// The backup that the request resolves to, while none is pinned.
     pub chosen: Option<BackupCandidate>,
     /// For an Undo: what is undone, while that is not pinned.
     pub undone: Option<Undone>,
 }
 
-/// What was last found out about the gate itself.
+/// The last check of the admission policies and of the request's signatures.
 pub struct GateFindings {
-    /// Whether the admission policies were found whole.
+    /// Whether the admission policies are as shipped; else why not.
     pub authority: Result<(), String>,
-    /// Whether the signatures could have come about by the rules.
+    /// Whether approval and payment can have been written by the rules.
     pub standing: Result<(), Distrust>,
 }
 
-/// Assesses a request.
+/// Assesses a request. `results` are those of Jobs that have just ended.
 pub fn assess(
     object: &RestoreRequest,
     status: &RestoreRequestStatus,
-    fresh: &NewResults,
-    seen: &ObservedRequest,
-    guarded: GateFindings,
+    results: &NewResults,
+    observed: &ObservedRequest,
+    gate_findings: GateFindings,
     settings: &Settings,
     now: DateTime<Utc>,
 ) -> Assessed {
     let mode = Mode::from(object.spec.mode);
-    let preflight = step(status, RestoreStep::Preflight, fresh);
-    let (chosen, undone, eligibility) = match resolve(object, mode, seen, settings, now) {
+    let preflight = step(status, RestoreStep::Preflight, results);
+    let (chosen, undone, eligibility) = match resolve(object, mode, observed, settings, now) {
         Resolved::Backup(found) => {
-            let eligibility = eligibility(&found, mode, seen);
+            let eligibility = eligibility(&found, mode, observed);
             (found.ok(), None, eligibility)
         }
         Resolved::Undone(Ok(undone)) => (None, Some(undone), Eligibility::Yes),
         Resolved::Undone(Err(refusal)) => (None, None, refused(&refusal)),
     };
-    let looked = mode == Mode::CrmExport || matches!(preflight, StepState::Succeeded(_));
-    let eligible = eligibility == Eligibility::Yes && looked;
+    let checked = mode == Mode::CrmExport || matches!(preflight, StepState::Succeeded(_));
+    let eligible = eligibility == Eligibility::Yes && checked;
     let window = object.spec.window.as_ref();
     let approved = find(&status.conditions, RequestCondition::Approved).filter(|c| c.is_true());
-    let limit = seen.server.as_ref().map_or(1, |s| i64::from(s.spec.max_concurrent_restores));
+    let limit = observed.server.as_ref().map_or(1, |s| i64::from(s.spec.max_concurrent_restores));
     let keys = signatures(object, mode);
     let facts = RestoreInputs {
         created: created(object).unwrap_or(now),
         approved_since: approved.and_then(|c| c.last_transition_time),
         deleting: object.metadata.deletion_timestamp.as_ref().map(|at| instant(at).unwrap_or(now)),
-        prepared_left: super::cleanup::owes_drop(status, fresh, seen),
+        prepared_left: super::cleanup::owes_drop(status, results, observed),
         ended: status.finished_at.is_some(),
         pinned: status.backup.is_some() || status.undo.is_some(),
         gate: RunInputs {
@@ -79,27 +79,27 @@ pub fn assess(
             held: is_true(&status.conditions, RequestCondition::Held),
             requested_by: object.spec.requested_by.clone(),
             four_eyes: settings.four_eyes,
-            signatures: guarded.standing,
-            policies: guarded.authority,
-            payment: seen.reused_payment.clone().unwrap_or_else(|| keys.payment.clone()),
+            signatures: gate_findings.standing,
+            policies: gate_findings.authority,
+            payment: observed.reused_payment.clone().unwrap_or_else(|| keys.payment.clone()),
             ..keys
         },
         eligibility,
         held_until: held_until(status),
-        claim: claim(object, status, seen, now),
-        unknown_claim: seen.proof.clone(),
+        claim: claim(object, status, observed, now),
+        unknown_claim: observed.proof.clone(),
         record_error: None,
         job_limit: super::step_job::claimed_limit(mode, &settings.timing),
         preflight,
-        prepare: step(status, RestoreStep::Prepare, fresh),
-        cutover: step(status, RestoreStep::Cutover, fresh),
-        can_recover: seen.server.is_some(),
-        recover: step(status, RestoreStep::RecoverCutover, fresh),
-        export: step(status, RestoreStep::Export, fresh),
+        prepare: step(status, RestoreStep::Prepare, results),
+        cutover: step(status, RestoreStep::Cutover, results),
+        can_recover: observed.server.is_some(),
+        recover: step(status, RestoreStep::RecoverCutover, results),
+        export: step(status, RestoreStep::Export, results),
         faults: repeatable_failures(status, retried_step(mode), length(settings.timing.restore_deadline)),
-        live_ids: wants_live_ids(seen).then(|| step(status, RestoreStep::LiveIds, fresh)),
-        slot_free: seen.restores_here < limit,
-        dumping: seen.dumping,
+        live_ids: wants_live_ids(observed).then(|| step(status, RestoreStep::LiveIds, results)),
+        slot_free: observed.restores_here < limit,
+        dumping: observed.dumping,
         not_before: window.and_then(|w| w.not_before),
         not_after: window.and_then(|w| w.not_after),
         deadlines: patience(settings),
@@ -109,17 +109,17 @@ pub fn assess(
     Assessed { facts, chosen, undone }
 }
 
-fn wants_live_ids(seen: &ObservedRequest) -> bool {
-    seen.profile.as_ref().is_some_and(|profile| profile.spec.missing_only)
+fn wants_live_ids(observed: &ObservedRequest) -> bool {
+    observed.profile.as_ref().is_some_and(|profile| profile.spec.missing_only)
 }
 
-/// Two operators' clocks may be apart by so much.
+/// How far the clocks of two operator processes may differ.
 const SKEW: TimeDelta = TimeDelta::minutes(5);
 
 fn claim(
     object: &RestoreRequest,
     status: &RestoreRequestStatus,
-    seen: &ObservedRequest,
+    observed: &ObservedRequest,
     now: DateTime<Utc>,
 ) -> Option<ClaimState> {
     let claim = status.claim.as_ref()?;
@@ -133,7 +133,7 @@ fn claim(
     } else {
         None
     };
-    Some(ClaimState { at: claim.at, job_seen, job_exists: seen.job_unrecorded, impossible })
+    Some(ClaimState { at: claim.at, job_seen, job_exists: observed.job_unrecorded, impossible })
 }
 
 fn length(of: std::time::Duration) -> TimeDelta {
@@ -149,7 +149,7 @@ fn patience(settings: &Settings) -> Deadlines {
     }
 }
 
-/// The step of a mode that is tried again.
+/// The step of a mode that is repeated after a failure.
 fn retried_step(mode: Mode) -> RestoreStep {
     match mode {
         Mode::CrmExport => RestoreStep::Export,
@@ -157,7 +157,7 @@ fn retried_step(mode: Mode) -> RestoreStep {
     }
 }
 
-/// Only what helpdesk and billing wrote into this very object; everything else as if closed.
+/// The keys that helpdesk and billing wrote into this object. All other keys are closed.
 pub fn signatures(object: &RestoreRequest, mode: Mode) -> RunInputs {
     let status = object.status.as_ref();
     let approval = status.and_then(|s| s.approval.as_ref()).map_or(Approval::Undecided, |a| {
@@ -169,7 +169,7 @@ pub fn signatures(object: &RestoreRequest, mode: Mode) -> RunInputs {
     });
     let paid = status.is_some_and(|s| is_true(&s.conditions, RequestCondition::Paid));
     let payment = status.and_then(|s| s.payment.as_ref());
-    // Money that went back pays for nothing.
+    // A refunded payment pays for nothing.
     let paid = paid && payment.is_none_or(|p| p.refund.is_none());
     let by = payment.and_then(|p| p.by.clone()).unwrap_or_default();
     RunInputs {
@@ -185,14 +185,14 @@ pub fn signatures(object: &RestoreRequest, mode: Mode) -> RunInputs {
     }
 }
 
-/// When an object was created.
+/// Creation time of a request.
 pub fn created(object: &RestoreRequest) -> Option<DateTime<Utc>> {
     object.creation_timestamp().as_ref().and_then(instant)
 }
 
-fn account(seen: &ObservedRequest, now: DateTime<Utc>) -> Option<ScheduleFacts> {
-    let (schedule, server) = (seen.schedule.as_ref()?, seen.server.as_ref()?);
-    // A schedule whose own fields are wrong still has backups; its days are then counted in UTC.
+fn account(observed: &ObservedRequest, now: DateTime<Utc>) -> Option<ScheduleFacts> {
+    let (schedule, server) = (observed.schedule.as_ref()?, observed.server.as_ref()?);
+    // A schedule whose own fields are wrong still has backups. Its days are then counted in UTC.
     let today = timetable(schedule).map_or_else(|_| now.date_naive(), |t| t.day(now));
     Some(ScheduleFacts {
         owner: schedule.spec.tenant.owner.clone(),
@@ -202,22 +202,22 @@ fn account(seen: &ObservedRequest, now: DateTime<Utc>) -> Option<ScheduleFacts> 
     })
 }
 
-/// What the schedule names and is not there.
-fn missing_reference(seen: &ObservedRequest) -> Option<String> {
-    let spec = &seen.schedule.as_ref()?.spec;
-    if seen.server.is_none() {
+/// The DatabaseServer or BackupStorage that the schedule names and that does not exist.
+fn missing_reference(observed: &ObservedRequest) -> Option<String> {
+    let spec = &observed.schedule.as_ref()?.spec;
+    if observed.server.is_none() {
         return Some(format!("DatabaseServer {:?}", spec.database.server_ref.name));
     }
-    seen.storage.is_none().then(|| format!("BackupStorage {:?}", spec.storage_ref.name))
+    observed.storage.is_none().then(|| format!("BackupStorage {:?}", spec.storage_ref.name))
 }
 
-/// Until when the backup is held, or the replaced database of what is undone.
+/// Until when the backup, or the previous database of the undone request, is held.
 fn held_until(status: &RestoreRequestStatus) -> Option<DateTime<Utc>> {
     let backup = status.backup.as_ref().and_then(|p| p.held_until);
     backup.or_else(|| status.undo.as_ref().map(|u| u.held_until))
 }
 
-/// What a request resolves to, or why to nothing.
+/// What a request resolves to, or the refusal.
 enum Resolved {
     Backup(Result<BackupCandidate, gate::GateRefusal>),
     Undone(Result<Undone, UndoRefusal>),
@@ -226,41 +226,41 @@ enum Resolved {
 fn resolve(
     object: &RestoreRequest,
     mode: Mode,
-    seen: &ObservedRequest,
+    observed: &ObservedRequest,
     settings: &Settings,
     now: DateTime<Utc>,
 ) -> Resolved {
     let spec = &object.spec;
-    let account = account(seen, now);
+    let account = account(observed, now);
     let wanted = match (&spec.date, spec.backup.as_ref().and_then(|id| id.parse().ok())) {
         (_, Some(id)) => RequestedBackup::Id(id),
         (date, None) => RequestedBackup::Day(date.unwrap_or_default()),
     };
-    let backups: Result<Vec<BackupCandidate>, &str> = match &seen.catalogue {
+    let backups: Result<Vec<BackupCandidate>, &str> = match &observed.catalogue {
         Ok(entries) => Ok(entries.iter().map(candidate).collect()),
         Err(why) => Err(why),
     };
-    let pinned = seen.pinned.open().map(|open| BackupCandidate {
+    let pinned = observed.pinned.open().map(|open| BackupCandidate {
         id: open.manifest.id.clone(),
         day: open.manifest.day,
         identity: open.manifest.identity.clone(),
     });
-    let away = missing_reference(seen);
-    let evidence = GateInputs {
+    let away = missing_reference(observed);
+    let inputs = GateInputs {
         mode,
         wanted: &wanted,
         requester: &spec.requester.user_id,
         schedule_name: &spec.schedule_ref.name,
         schedule: account.as_ref(),
         missing_reference: away.as_deref(),
-        active_request: seen.rival.as_deref(),
-        retention_days: seen.storage.as_ref().map_or(7, |s| s.spec.retention.days),
+        active_request: observed.rival.as_deref(),
+        retention_days: observed.storage.as_ref().map_or(7, |s| s.spec.retention.days),
         backups: backups.as_deref().map_err(|why| *why),
         pinned: pinned.as_ref(),
     };
     match mode {
-        Mode::Undo => Resolved::Undone(undo::assess(object, &evidence, seen, settings, now)),
-        Mode::CrmExport | Mode::FullRestore => Resolved::Backup(gate::resolve(&evidence)),
+        Mode::Undo => Resolved::Undone(undo::assess(object, &inputs, observed, settings, now)),
+        Mode::CrmExport | Mode::FullRestore => Resolved::Backup(gate::resolve(&inputs)),
     }
 }
 
@@ -276,9 +276,9 @@ fn refused(refusal: &UndoRefusal) -> Eligibility {
 fn eligibility(
     resolved: &Result<BackupCandidate, gate::GateRefusal>,
     mode: Mode,
-    seen: &ObservedRequest,
+    observed: &ObservedRequest,
 ) -> Eligibility {
-    if let Pinned::Unusable(error) = &seen.pinned {
+    if let Pinned::Unusable(error) = &observed.pinned {
         let reason = match error {
             CatalogueError::ForeignBackup(_) => "AnotherTenantsBackup",
             other => other.reason(),
@@ -290,20 +290,20 @@ fn eligibility(
             Eligibility::NotYet { reason: refusal.reason().to_owned(), message: refusal.to_string() }
         }
         Err(refusal) => Eligibility::Never { reason: refusal.reason().to_owned(), message: refusal.to_string() },
-        Ok(_) if mode == Mode::CrmExport && seen.profile.is_none() => Eligibility::NotYet {
+        Ok(_) if mode == Mode::CrmExport && observed.profile.is_none() => Eligibility::NotYet {
             reason: "ExportProfileMissing".to_owned(),
             message:
                 "the ExportProfile does not exist in this namespace: create it (the chart ships bitrix24-crm), or \
                       name another in the BackupSchedule"
                     .to_owned(),
         },
-        Ok(_) => profile_fault(mode, seen).unwrap_or(Eligibility::Yes),
+        Ok(_) => profile_fault(mode, observed).unwrap_or(Eligibility::Yes),
     }
 }
 
-/// Before anybody approves or pays: an export by this profile, or of this backup by it, would fail.
-fn profile_fault(mode: Mode, seen: &ObservedRequest) -> Option<Eligibility> {
-    let spec = &seen.profile.as_ref().filter(|_| mode == Mode::CrmExport)?.spec;
+/// Why an export by this profile, or of this backup by it, would fail. Found before anybody approves or pays.
+fn profile_fault(mode: Mode, observed: &ObservedRequest) -> Option<Eligibility> {
+    let spec = &observed.profile.as_ref().filter(|_| mode == Mode::CrmExport)?.spec;
     let not_yet = |reason: &str, why: &dyn std::fmt::Display| Eligibility::NotYet {
         reason: reason.to_owned(),
         message: format!("the ExportProfile must be corrected: {why}"),
@@ -311,7 +311,7 @@ fn profile_fault(mode: Mode, seen: &ObservedRequest) -> Option<Eligibility> {
     match profile::check(spec) {
         Err(unfit) => Some(not_yet(unfit.reason(), &unfit)),
         Ok(profile) => {
-            let backup = seen.pinned.open()?;
+            let backup = observed.pinned.open()?;
             let misfit = profile.fits(&backup.manifest).err()?;
             Some(not_yet(misfit.reason(), &misfit))
         }
