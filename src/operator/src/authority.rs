@@ -1,4 +1,4 @@
-//! Whether the gate of approval and payment stands: the admission policies are there, as shipped, and refuse a forgery.
+//! Checks the gate of approval and payment: the admission policies exist, are as shipped, and refuse a forgery in a dry run.
 //! If not, no restore runs (I6).
 
 use super::context::Context;
@@ -36,7 +36,7 @@ pub enum AuthorityFault {
         /// Where it differs.
         difference: String,
     },
-    /// The API server took what it should have refused.
+    /// A dry run of a forged write was not refused.
     #[error(
         "a forged {what} was not refused by the admission policies (dry run): somebody has weakened them, or they are not in force yet; no restore runs until then"
     )]
@@ -44,16 +44,16 @@ pub enum AuthorityFault {
         /// What was forged.
         what: String,
     },
-    /// It cannot be told.
+    /// The check itself failed.
     #[error("the admission policies cannot be checked: {why}; no restore runs until they can")]
     Unverifiable {
-        /// Why not.
+        /// What failed.
         why: String,
     },
 }
 
 impl AuthorityFault {
-    /// Reason in CamelCase: for a weakened gate, in which way.
+    /// CamelCase reason; for a weakened gate it says in which way.
     pub fn reason(&self) -> &'static str {
         match self {
             Self::Weakened { weakness, .. } => weakness.reason(),
@@ -62,21 +62,21 @@ impl AuthorityFault {
     }
 }
 
-/// What the last look found.
+/// Result of the last check.
 #[derive(Default)]
 pub struct Authority {
     last: Mutex<Option<Result<(), AuthorityFault>>>,
-    /// The operator's own user name, once the API server has told it.
+    /// The operator's own user name, once the API server has answered.
     user: OnceLock<String>,
 }
 
 impl Authority {
-    /// The last look's result; `None` before the first.
+    /// Result of the last check; `None` before the first.
     pub fn last(&self) -> Option<Result<(), AuthorityFault>> {
         self.last.lock().clone()
     }
 
-    /// Remembers a look's result; true when it is not what it was.
+    /// Stores a result; true when it differs from the last one.
     pub fn record(&self, now: Result<(), AuthorityFault>) -> bool {
         let mut last = self.last.lock();
         let changed = last.as_ref() != Some(&now);
@@ -84,7 +84,8 @@ impl Authority {
         changed
     }
 
-    /// Whether the signatures on a request could have come about by the rules, the operator's own name being known.
+    /// Whether approval and payment on a request can have been written by the rules. A signature in the operator's own name
+    /// cannot.
     pub fn check_signatures(&self, request: &RestoreRequest, setting: rules::FourEyes) -> Result<(), Distrust> {
         let object = serde_json::to_value(request).map_err(|_| Distrust::SignaturesUnknown)?;
         let own = OperatorIdentity { user: self.user.get().map(String::as_str), manager: FIELD_MANAGER };
@@ -92,7 +93,7 @@ impl Authority {
     }
 }
 
-/// Everything that must be in force: with the four-eyes policy where the setting asks for it.
+/// All policies and bindings that must be in force, including the four-eyes policy if it is set.
 fn guards(setting: rules::FourEyes) -> Vec<Guard> {
     let mut guards = admission::validating();
     match setting {
@@ -103,7 +104,8 @@ fn guards(setting: rules::FourEyes) -> Vec<Guard> {
     guards
 }
 
-/// Whether the policies are there and as shipped: read afresh, to be asked before every claim. Then [`refuses`].
+/// Checks that the policies and the CRD exist as shipped, by fresh reads. Called before every claim, together with
+/// [`refuses_forgeries`].
 pub async fn intact(client: &Client, setting: rules::FourEyes) -> Result<(), AuthorityFault> {
     let weakened = |weakness, kind: &str, name: &str, difference: String| AuthorityFault::Weakened {
         weakness,
@@ -121,7 +123,7 @@ pub async fn intact(client: &Client, setting: rules::FourEyes) -> Result<(), Aut
         }
     }
     let definition = admission::RESTORE_REQUESTS;
-    // As it is, like the policies: a type would drop what it does not know.
+    // Read without a type, like the policies: a type would drop fields that it does not know.
     let definitions = ApiResource::erase::<CustomResourceDefinition>(&());
     let live = Api::<DynamicObject>::all_with(client.clone(), &definitions)
         .get(definition)
@@ -144,8 +146,8 @@ async fn live(client: &Client, guard: &Guard) -> Result<Option<DynamicObject>, A
         .map_err(|error| unverifiable(&error))
 }
 
-/// Whether the API server refuses, by one of our policies, what only the helpdesk and billing may write: tried on this
-/// request by dry run, with the operator's own account. For a request that is neither claimed nor ended nor denied.
+/// Checks that our policies refuse what only helpdesk and billing may write: a dry run on this request with the operator's
+/// own account. Only for a request that is neither claimed nor ended nor denied.
 pub async fn refuses_forgeries(client: &Client, request: &RestoreRequest) -> Result<(), AuthorityFault> {
     let api: Api<RestoreRequest> = Api::namespaced(client.clone(), &request.namespace().unwrap_or_default());
     for forgery in admission::forgeries(request) {
@@ -167,21 +169,21 @@ fn unverifiable(error: &dyn std::error::Error) -> AuthorityFault {
     AuthorityFault::Unverifiable { why: error.to_string() }
 }
 
-/// All of it, now, for the request that is about to be claimed.
+/// The whole check, for a request that is about to be claimed.
 pub async fn verify(ctx: &Context, request: &RestoreRequest) -> Result<(), AuthorityFault> {
     intact(&ctx.clients.write, ctx.settings.four_eyes).await?;
     refuses_forgeries(&ctx.clients.write, request).await
 }
 
-/// Looks at the gate now and then until `stop`, for the conditions and the metric. Claims do not rely on this.
+/// Checks the gate every `--authority-interval` until `stop`, for conditions and metric. Claims do not rely on it.
 pub async fn watch(ctx: Arc<Context>, stop: CancellationToken) {
     loop {
         let found = check(&ctx).await;
         ctx.metrics.authority_intact.set(found.is_ok().into());
         if ctx.authority.record(found.clone()) {
             match found {
-                Ok(()) => info!("the admission policies are intact"),
-                Err(fault) => error!(reason = fault.reason(), %fault, "no restore runs"),
+                Ok(()) => info!("admission policies intact"),
+                Err(fault) => error!(reason = fault.reason(), %fault, "admission policies not intact; no restore runs"),
             }
             for storage in ctx.caches.storages.state() {
                 ctx.timers.storages.requeue_now(ObjectRef::from_obj(&*storage));
@@ -200,13 +202,14 @@ pub async fn watch(ctx: Arc<Context>, stop: CancellationToken) {
 async fn check(ctx: &Context) -> Result<(), AuthorityFault> {
     learn_own_user(ctx).await;
     intact(&ctx.clients.write, ctx.settings.four_eyes).await?;
-    // A request that has ended tells as much of the policies; without any, their text is all there is to look at.
+    // A forged refund on an ended request tests the policies as well. Without any request, only their text can be checked.
     let Some(cached) =
         ctx.caches.requests.find(accepts_forgery_test).or_else(|| ctx.caches.requests.find(accepts_refund_test))
     else {
         return Ok(());
     };
-    // The cache may be behind: a request that was denied a moment ago would be refused by the schema, which proves nothing.
+    // Read again, because the cache may lag: on a request that has just been denied the schema refuses first, which proves
+    // nothing about the policies.
     let api: Api<RestoreRequest> = Api::namespaced(ctx.clients.write.clone(), &cached.namespace().unwrap_or_default());
     match api.get_opt(&cached.name_any()).await {
         Ok(Some(request)) if accepts_forgery_test(&request) => refuses_forgeries(&ctx.clients.write, &request).await,
@@ -218,7 +221,7 @@ async fn check(ctx: &Context) -> Result<(), AuthorityFault> {
     }
 }
 
-/// Whether a forged refund on this request would reach the policies.
+/// Whether a forged refund on this request reaches the policies.
 pub fn accepts_refund_test(request: &RestoreRequest) -> bool {
     let Some(status) = &request.status else { return false };
     request.metadata.deletion_timestamp.is_none()
@@ -226,7 +229,7 @@ pub fn accepts_refund_test(request: &RestoreRequest) -> bool {
         && status.payment.as_ref().is_none_or(|payment| payment.refund.is_none())
 }
 
-/// Asks the API server once who this operator is: a signature in that name is a forgery.
+/// Asks the API server once for the operator's own user name: a signature in that name is a forgery.
 async fn learn_own_user(ctx: &Context) {
     if ctx.authority.user.get().is_some() {
         return;
@@ -239,7 +242,7 @@ async fn learn_own_user(ctx: &Context) {
     }
 }
 
-/// Whether a forgery on this request would reach the policies: on others the schema's rules refuse first.
+/// Whether a forgery on this request reaches the policies. On others the schema's rules refuse first.
 pub fn accepts_forgery_test(request: &RestoreRequest) -> bool {
     let Some(status) = &request.status else {
         return request.metadata.deletion_timestamp.is_none();

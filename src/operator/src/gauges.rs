@@ -1,5 +1,5 @@
-//! The gauges of fleet and queues, counted from the caches now and then: no reconcile keeps a number that a crash could
-//! leave wrong.
+//! Sets the gauges of schedules, queues and drills from the caches every [`PERIOD`]. No reconcile keeps a running count, so
+//! a crash cannot leave a wrong one.
 
 use super::context::Context;
 use super::jobs::JobKind;
@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
-/// Pause between two counts; a scrape is rarely more frequent.
+/// Pause between two counts. Scrapes are rarely more frequent.
 const PERIOD: Duration = Duration::from_secs(15);
 
 /// Counts until `stop`.
@@ -37,10 +37,10 @@ pub async fn run(ctx: Arc<Context>, stop: CancellationToken) {
 
 fn schedules(schedules: &ScheduleIndex, metrics: &Metrics, now: DateTime<Utc>) {
     let (mut fresh, mut suspicious, mut bytes) = ([0; 3], 0, 0);
-    schedules.each(|row| {
-        fresh[row.fresh as usize] += 1;
-        suspicious += i64::from(row.suspicious);
-        bytes += row.bytes;
+    schedules.each(|entry| {
+        fresh[entry.fresh as usize] += 1;
+        suspicious += i64::from(entry.suspicious);
+        bytes += entry.bytes;
     });
     for (label, status) in
         [("True", ConditionStatus::True), ("False", ConditionStatus::False), ("Unknown", ConditionStatus::Unknown)]
@@ -84,8 +84,8 @@ fn queue(requests: &[Arc<RestoreRequest>], metrics: &Metrics) {
 }
 
 fn drills(servers: &[Arc<DatabaseServer>], metrics: &Metrics, now: DateTime<Utc>) {
-    let told = || servers.iter().filter_map(|server| server.status.as_ref());
-    let drills = || told().filter_map(|status| status.drill.as_ref());
+    let statuses = || servers.iter().filter_map(|server| server.status.as_ref());
+    let drills = || statuses().filter_map(|status| status.drill.as_ref());
     metrics.drills_failing.set(count(drills().map(|drill| failing(&drill.last).len()).sum()));
     let oldest = drills().filter_map(|drill| drill.oldest_proof).min();
     metrics.oldest_proof.set(oldest.map_or(0, |at| (now - at).num_seconds().max(0)));
@@ -93,7 +93,7 @@ fn drills(servers: &[Arc<DatabaseServer>], metrics: &Metrics, now: DateTime<Utc>
         let proven = find(&status.conditions, ServerCondition::BackupsProven);
         proven.is_some_and(|c| [NO_PLACE, OVERDUE].contains(&c.reason.as_str()))
     };
-    metrics.drills_stalled.set(count(told().filter(stalled).count()));
+    metrics.drills_stalled.set(count(statuses().filter(stalled).count()));
 }
 
 fn count(number: usize) -> i64 {
@@ -130,16 +130,16 @@ mod tests {
             server("NoScratchServer", None),
         ];
         drills(&servers, &metrics, at);
-        let told = (metrics.drills_failing.get(), metrics.drills_stalled.get(), metrics.oldest_proof.get());
-        assert_eq!(told, (3, 2, 3600));
+        let counted = (metrics.drills_failing.get(), metrics.drills_stalled.get(), metrics.oldest_proof.get());
+        assert_eq!(counted, (3, 2, 3600));
         drills(&[], &metrics, at);
         assert_eq!((metrics.drills_stalled.get(), metrics.oldest_proof.get()), (0, 0));
     }
 
     #[test]
-    fn the_fleet_is_counted_by_what_conditions_say() {
+    fn schedules_are_counted_by_what_conditions_say() {
         let schedule = |name: &str, fresh: &str, ready: &str, bytes: i64| -> BackupSchedule {
-            let point = json!({
+            let backup = json!({
                 "id": "a", "day": "2026-11-22", "snapshotTime": "2026-11-22T00:00:00Z", "bytes": bytes, "rows": 1,
                 "manifestSha256": "x"
             });
@@ -151,7 +151,7 @@ mod tests {
                     "database": {"serverRef": {"name": "s"}, "name": "d"}, "storageRef": {"name": "b"}
                 },
                 "status": {
-                    "backups": [point],
+                    "backups": [backup],
                     "conditions": [
                         {"type": "Fresh", "status": fresh, "reason": "R"},
                         {"type": "Ready", "status": "True", "reason": ready}

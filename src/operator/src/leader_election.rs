@@ -1,8 +1,8 @@
-//! Who leads: a `coordination.k8s.io` Lease, taken and renewed with its resourceVersion, so that of two candidates one
-//! wins. Two leaders for a moment are harmless (DESIGN section 8); the Lease only keeps work from being done twice.
+//! Leader election by a `coordination.k8s.io` Lease. It is written with its resourceVersion, so of two candidates one wins.
+//! Two leaders for a moment do no harm: fixed Job names and guarded writes see to that (docs/design.md, "Scale").
 //!
-//! Own code because the one crate for this (kube-leader-election 0.44) needs kube 4 and trusts the holder's clock. Here,
-//! as in client-go, a Lease is dead when *we* have seen it unchanged for its whole duration: no two clocks are compared.
+//! Own code, because the only crate for this (kube-leader-election 0.44) needs kube 4 and trusts the holder's clock. Here,
+//! as in client-go, a Lease is dead when this process has seen it unchanged for its whole duration: no clocks are compared.
 
 use super::write_fence::WriteFence;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
@@ -22,7 +22,7 @@ pub struct Terms {
     pub duration: Duration,
     /// A leader that could not renew for this long stops; well below `duration`.
     pub renew_deadline: Duration,
-    /// Pause between two tries.
+    /// Pause between two attempts to read and write it.
     pub retry_period: Duration,
 }
 
@@ -50,15 +50,15 @@ pub struct ObservedLease {
 pub enum LeaseStep {
     /// There is no Lease: create it.
     Create,
-    /// It is mine: renew it.
+    /// This candidate holds it: renew it.
     Renew,
-    /// It is free or its holder is dead: take it.
+    /// It is free, or was not renewed for its whole duration: take it.
     Take,
     /// Somebody else holds it.
     Wait,
 }
 
-/// Decides. `now` is this process's own monotonic clock.
+/// Decides the next step. `now` is this process's own monotonic clock.
 pub fn decide(now: Instant, seen: Option<&ObservedLease>, me: &str) -> LeaseStep {
     let Some(seen) = seen else {
         return LeaseStep::Create;
@@ -76,7 +76,7 @@ pub fn decide(now: Instant, seen: Option<&ObservedLease>, me: &str) -> LeaseStep
     }
 }
 
-/// Why leading ended or never began.
+/// Why this process stopped leading.
 #[derive(Debug, thiserror::Error)]
 pub enum LeaseError {
     /// Renewing failed for too long, or somebody else took it.
@@ -89,7 +89,7 @@ pub enum LeaseError {
         /// The renew deadline.
         deadline: Duration,
     },
-    /// The API server's state is older than what it told before. What this process has cached never happened.
+    /// The API server's state is older than before: etcd was restored. What this process has cached no longer holds.
     #[error(
         "the Lease {namespace}/{name} went back from resourceVersion {was} to {is}: etcd was restored from a snapshot; the \
          process ends and starts over with empty caches"
@@ -106,7 +106,7 @@ pub enum LeaseError {
     },
 }
 
-/// Why a look at the Lease came to nothing.
+/// Why an attempt to read and write the Lease failed.
 #[derive(Debug, thiserror::Error)]
 enum AttemptError {
     #[error(transparent)]
@@ -115,7 +115,7 @@ enum AttemptError {
     SetBack { was: String, is: String },
 }
 
-/// Whether `is` was written before `was`. Versions that are no numbers tell nothing.
+/// Whether `is` was written before `was`. False for versions that are not numbers.
 fn set_back(was: Option<&str>, is: Option<&str>) -> bool {
     let number = |version: Option<&str>| version?.parse::<u64>().ok();
     matches!((number(was), number(is)), (Some(was), Some(is)) if is < was)
@@ -154,9 +154,9 @@ impl LeaseCandidate {
             match self.attempt().await {
                 Ok(true) => return true,
                 Ok(false) => {}
-                // Nothing is cached yet.
+                // A standby has cached nothing that could be wrong.
                 Err(AttemptError::SetBack { .. }) => self.observed = None,
-                Err(error) => warn!(%error, lease = %self.name, "cannot read or write the Lease"),
+                Err(error) => warn!(%error, lease = %self.name, "Lease not read or written; retrying"),
             }
             tokio::select! {
                 () = stop.cancelled() => return false,
@@ -183,7 +183,7 @@ impl LeaseCandidate {
                     let (namespace, name) = (self.namespace.clone(), self.name.clone());
                     return Err(LeaseError::SetBack { namespace, name, was, is });
                 }
-                Ok(Err(error)) => warn!(%error, lease = %self.name, "cannot renew the Lease"),
+                Ok(Err(error)) => warn!(%error, lease = %self.name, "Lease not renewed; retrying"),
                 Err(_) => return Err(self.lost()),
             }
             if renewed.elapsed() >= self.terms.renew_deadline {
@@ -192,7 +192,7 @@ impl LeaseCandidate {
         }
     }
 
-    /// Gives the Lease back, so that the next candidate need not wait it out. Only after all work has stopped.
+    /// Releases the Lease, so that the next candidate need not wait until it runs out. Only after all work has stopped.
     pub async fn release(&mut self) {
         let Some(ObservedLease { mut lease, .. }) = self.observed.take() else {
             return;
@@ -206,9 +206,9 @@ impl LeaseCandidate {
         let params = PostParams::default();
         let put = self.api.replace(&self.name, &params, &lease);
         match tokio::time::timeout(self.terms.retry_period, put).await {
-            Ok(Ok(_)) => info!(lease = %self.name, "gave the Lease back"),
-            Ok(Err(error)) => warn!(%error, lease = %self.name, "could not give the Lease back; it runs out by itself"),
-            Err(_) => warn!(lease = %self.name, "could not give the Lease back in time; it runs out by itself"),
+            Ok(Ok(_)) => info!(lease = %self.name, "Lease released"),
+            Ok(Err(error)) => warn!(%error, lease = %self.name, "Lease not released; it runs out by itself"),
+            Err(_) => warn!(lease = %self.name, "Lease not released in time; it runs out by itself"),
         }
     }
 
@@ -227,7 +227,7 @@ impl LeaseCandidate {
             .is_some_and(|holder| holder != self.me && !holder.is_empty())
     }
 
-    /// One look and at most one write. True: this candidate holds the Lease now.
+    /// One read and at most one write. True: this candidate holds the Lease now.
     async fn attempt(&mut self) -> Result<bool, AttemptError> {
         let began = Instant::now();
         let read = self.api.get_opt(&self.name).await?;

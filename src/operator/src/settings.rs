@@ -1,5 +1,5 @@
-//! The operator's settings: raw arguments checked and resolved once. Nothing after this parses a string or reads the
-//! environment.
+//! The operator's settings: the command line, parsed and checked once at start. Nothing after this parses a flag or reads the
+//! environment. The flags themselves are in `sennight::cli`.
 
 use crate::leader_election::Terms;
 use crate::worker_job::PodDefaults;
@@ -15,15 +15,15 @@ use std::time::Duration;
 /// Why the operator does not start.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum SettingsError {
-    /// A flag that must be given.
+    /// A required flag is missing.
     #[error("{flag} is missing: {hint}")]
     Missing {
         /// The flag.
         flag: &'static str,
-        /// Where its value comes from.
+        /// Where its value usually comes from.
         hint: &'static str,
     },
-    /// A flag whose value makes no sense.
+    /// A flag's value makes no sense.
     #[error("{flag}={value:?} is refused: {why}")]
     Refused {
         /// The flag.
@@ -38,9 +38,9 @@ pub enum SettingsError {
 /// Which namespaces the operator serves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Watch {
-    /// All of them.
+    /// All namespaces.
     All,
-    /// These.
+    /// Only these.
     Namespaces(Vec<String>),
 }
 
@@ -61,7 +61,7 @@ pub struct Settings {
     pub identity: String,
     /// Namespace of the operator itself: its Lease lives there.
     pub namespace: String,
-    /// Where tenants' objects are.
+    /// Namespaces whose objects it serves.
     pub watch: Watch,
     /// What worker pods look like.
     pub worker: WorkerSettings,
@@ -77,9 +77,9 @@ pub struct Settings {
     pub lease_name: String,
     /// How the Lease is held.
     pub lease: Terms,
-    /// How long things may take.
+    /// Deadlines and pauses.
     pub timing: Timing,
-    /// Who must not be the same person.
+    /// For which restores the requester must not be the approver.
     pub four_eyes: authority::FourEyes,
 }
 
@@ -88,11 +88,11 @@ pub struct Settings {
 pub struct JobSettings {
     /// Tenants in one Job at most.
     pub batch_tenants: usize,
-    /// How long a due dump waits for company where some is to be expected.
+    /// How long a due dump waits for others of its group to share its Job.
     pub batch_window: Duration,
     /// Jobs created in a minute.
     pub per_minute: i32,
-    /// Jobs created at once after a pause.
+    /// Jobs that may be created at once after a pause (size of the token bucket).
     pub burst: i32,
 }
 
@@ -103,18 +103,18 @@ pub struct WorkerSettings {
     pub image: String,
     /// `Always`, `IfNotPresent` or `Never`.
     pub pull_policy: String,
-    /// Secrets for pulling it.
+    /// Names of the Secrets for pulling it.
     pub pull_secrets: Vec<String>,
     /// Resource requests.
     pub requests: BTreeMap<String, String>,
     /// Resource limits.
     pub limits: BTreeMap<String, String>,
-    /// Finished Jobs are removed after this.
+    /// Kubernetes deletes a finished Job after this.
     pub ttl: Duration,
 }
 
 impl WorkerSettings {
-    /// What the Job builder needs of them.
+    /// The same in the form that the Job builder needs.
     pub fn pod_defaults(&self) -> PodDefaults {
         let quantities = |map: &BTreeMap<String, String>| {
             Some(map.iter().map(|(key, value)| (key.clone(), Quantity(value.clone()))).collect())
@@ -140,13 +140,13 @@ pub struct Timing {
     pub approval_deadline: Duration,
     /// An approved request that nobody paid for this long expires.
     pub payment_deadline: Duration,
-    /// Pause between two looks at a BackupStorage.
+    /// Pause between two probes of a BackupStorage.
     pub storage_interval: Duration,
     /// Pause between two walks through all backups of a BackupStorage.
     pub patrol_interval: Duration,
-    /// Pause between two looks at the admission policies.
+    /// Pause between two checks of the admission policies.
     pub authority_interval: Duration,
-    /// Pause between two looks at a running Job.
+    /// Pause between two reconciles while a Job runs.
     pub job_interval: Duration,
     /// First pause before a failed dump is tried again; doubles with each attempt.
     pub dump_retry: Duration,

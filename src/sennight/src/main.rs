@@ -43,7 +43,7 @@ async fn operator(args: OperatorArgs) -> i32 {
     match operate(settings, stop).await {
         Ok(()) => EXIT_OK,
         Err(error) => {
-            error!(%error, "operator failed");
+            error!(%error, "operator failed; the process exits to be restarted");
             EXIT_RETRY
         }
     }

@@ -277,10 +277,10 @@ mod tests {
     #[tokio::test]
     async fn of_a_long_complaint_both_ends_are_kept() {
         let words = format!("begin{}end", "x".repeat(100_000));
-        let kept = ends(words.as_bytes()).await;
+        let kept = head_and_tail(words.as_bytes()).await;
         assert!(kept.starts_with("begin") && kept.contains("[…]") && kept.ends_with("end"), "{kept}");
         assert_eq!(kept.len(), 2 * STDERR_KEPT + " […] ".len());
-        assert_eq!(ends(&b"short"[..]).await, "short");
+        assert_eq!(head_and_tail(&b"short"[..]).await, "short");
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! Restore drills of a server's tenants: one Job at a time, its end in the server's status; the schedules read it there and
-//! write `provenTime` into their own.
+//! Restore drills of a server's tenants: starts one Job at a time and records its end in the server's status. The schedules
+//! read it there and write `provenTime` into their own status. Verdicts and the condition are in `drill_status`.
 
 use super::drill_status::{candidate, judge, keep_count, past, remember, tries, verdict};
 use crate::context::Context;
@@ -37,18 +37,18 @@ enum DrillObstacle {
     BackupGone,
 }
 
-/// Goes on with the server's drills; when to look again.
+/// Records a drill that ended, or starts the next one that is due. Gives the time of the next reconcile.
 pub async fn round(
     server: &DatabaseServer,
     status: &mut DatabaseServerStatus,
     ctx: &Context,
 ) -> Result<Option<DateTime<Utc>>, ReconcileError> {
     let now = ctx.now();
-    let look = now + TimeDelta::from_std(ctx.settings.timing.job_interval).unwrap_or(TimeDelta::minutes(1));
+    let recheck = now + TimeDelta::from_std(ctx.settings.timing.job_interval).unwrap_or(TimeDelta::minutes(1));
     let namespace = server.namespace().unwrap_or_default();
     let mut drills = status.drill.clone().unwrap_or_default();
     if let Some(run) = drills.running.take() {
-        let Some(ended) = ended(server, &run, ctx).await? else { return Ok(Some(look)) };
+        let Some(ended) = ended(server, &run, ctx).await? else { return Ok(Some(recheck)) };
         ctx.timers.schedules.requeue_before(Key::new(&namespace, &ended.schedule), now + TimeDelta::seconds(5));
         report_end(server, &ended, ctx).await;
         remember(&mut drills.last, ended);
@@ -60,33 +60,34 @@ pub async fn round(
         NextDrill::Later(wake) => return Ok(wake),
         NextDrill::Now(candidate) => candidate,
     };
-    let Some(schedule) = ctx.schedule(&namespace, &candidate.schedule).await? else { return Ok(Some(look)) };
+    let Some(schedule) = ctx.schedule(&namespace, &candidate.schedule).await? else { return Ok(Some(recheck)) };
     let tries = tries(&drills.last, &candidate, now);
     let worker = match worker(server, &schedule, &candidate, tries, ctx) {
         Ok(worker) => worker,
-        // The condition says so; nobody waits for an answer.
-        Err(DrillObstacle::NoScratchServer) if candidate.asked.is_none() => return Ok(Some(look)),
+        // The condition BackupsProven says so, and nobody waits for an answer.
+        Err(DrillObstacle::NoScratchServer) if candidate.asked.is_none() => return Ok(Some(recheck)),
         Err(obstacle) => {
             let mut drills = drills;
             remember(&mut drills.last, drill_not_started(candidate, &obstacle, now));
             write_down(server, status, drills, ctx);
-            return Ok(Some(look));
+            return Ok(Some(recheck));
         }
     };
     let api: Api<Job> = Api::namespaced(ctx.clients.write.clone(), &worker.namespace);
     let job = worker.build(&ctx.settings.worker.pod_defaults())?;
     let owner = worker.owner.uid.clone();
-    let made = create_or_adopt(&api, &job, |there| there.owner_references().iter().any(|o| o.uid == owner)).await?;
-    let (Created::New(job) | Created::Adopted(job)) = made else { return Ok(Some(look)) };
+    let created =
+        create_or_adopt(&api, &job, |existing| existing.owner_references().iter().any(|o| o.uid == owner)).await?;
+    let (Created::New(job) | Created::Adopted(job)) = created else { return Ok(Some(recheck)) };
     status.drill = Some(DrillStatus { running: Some(running_drill(candidate, &job, now)), ..drills });
-    Ok(Some(look))
+    Ok(Some(recheck))
 }
 
 fn per_day(server: &DatabaseServer) -> i32 {
     server.spec.drill.as_ref().map_or(0, |drill| drill.per_day)
 }
 
-/// Puts into status what is known of the server's drills; that, and its tenants.
+/// Writes the server's drills and the condition BackupsProven into status. Gives the drills and the server's tenants.
 fn write_down(
     server: &DatabaseServer,
     status: &mut DatabaseServerStatus,
@@ -99,8 +100,8 @@ fn write_down(
     let tenants: Vec<DrillCandidate> = provable.into_iter().map(|tenant| candidate(tenant, &drills.last)).collect();
     keep_count(&mut drills, per_day, &tenants, now);
     let wanted = per_day > 0 || server.spec.drill.as_ref().is_some_and(|drill| drill.server_ref.is_some());
-    let no_place = wanted && scratch(server, ctx).is_none();
-    if let Some(condition) = judge(&drills, &tenants, no_place, now) {
+    let no_scratch = wanted && scratch(server, ctx).is_none();
+    if let Some(condition) = judge(&drills, &tenants, no_scratch, now) {
         set(&mut status.conditions, condition.observed(server.metadata.generation), now);
     }
     if status.drill.is_some() || drills != DrillStatus::default() {
@@ -124,7 +125,7 @@ fn running_drill(candidate: DrillCandidate, job: &Job, now: DateTime<Utc>) -> Dr
     }
 }
 
-/// A drill that could not begin: somebody waits for that word, or others for their turn.
+/// The record of a drill that could not start: it answers whoever asked for it, and the next tenant can have its turn.
 fn drill_not_started(candidate: DrillCandidate, obstacle: &DrillObstacle, now: DateTime<Utc>) -> DrillRun {
     let reason: &'static str = obstacle.into();
     DrillRun {
@@ -145,7 +146,7 @@ async fn report_end(server: &DatabaseServer, ended: &DrillRun, ctx: &Context) {
     ctx.metrics.drill_ended(ended.proven, ended.reason.as_deref());
     if let (Some(reason), Some(message)) = (&ended.reason, &ended.message) {
         let note = format!("{}, backup {}: {reason}: {message}", ended.schedule, ended.backup);
-        // Of one that was interrupted nothing is known but that.
+        // An interrupted drill says nothing about the backup.
         let (type_, event) = match ended.proven {
             Some(_) => (EventType::Warning, "DrillFailed"),
             None => (EventType::Normal, "DrillInterrupted"),
@@ -154,7 +155,7 @@ async fn report_end(server: &DatabaseServer, ended: &DrillRun, ctx: &Context) {
     }
 }
 
-/// How a drill that began has ended; `None` while it runs.
+/// The running drill with its end; `None` while its Job runs.
 async fn ended(server: &DatabaseServer, run: &DrillRun, ctx: &Context) -> Result<Option<DrillRun>, ReconcileError> {
     let namespace = server.namespace().unwrap_or_default();
     let job = ctx.jobs.find(&ctx.clients.write, &namespace, &run.job).await?;
@@ -178,7 +179,7 @@ async fn ended(server: &DatabaseServer, run: &DrillRun, ctx: &Context) -> Result
     }))
 }
 
-/// The server that scratch databases are made on, and the Secret to make them by.
+/// The server on which scratch databases are created, and the Secret with the credentials for that.
 fn scratch(server: &DatabaseServer, ctx: &Context) -> Option<(Arc<DatabaseServer>, String)> {
     let LocalRef { name } = server.spec.drill.as_ref()?.server_ref.as_ref()?;
     let scratch = ctx.caches.servers.get(&ObjectRef::new(name).within(&server.namespace()?))?;
@@ -201,22 +202,22 @@ fn worker(
     let namespace = server.namespace().unwrap_or_default();
     let (scratch, secret) = scratch(server, ctx).ok_or(DrillObstacle::NoScratchServer)?;
     let bucket = storage(schedule, ctx).ok_or(DrillObstacle::BackupGone)?;
-    let points = schedule.status.as_ref().map(|status| status.backups.as_slice()).unwrap_or_default();
-    let point = points.iter().find(|p| p.id == candidate.backup).ok_or(DrillObstacle::BackupGone)?;
+    let backups = schedule.status.as_ref().map(|status| status.backups.as_slice()).unwrap_or_default();
+    let backup = backups.iter().find(|p| p.id == candidate.backup).ok_or(DrillObstacle::BackupGone)?;
     let (target, mut mounts) = targets::database(&scratch, &scratch.spec.maintenance_database, &secret);
     let (storage, storage_mounts) = targets::storage(&bucket);
     mounts.extend(storage_mounts);
     let why = candidate.asked.clone().unwrap_or_else(|| ctx.now().date_naive().to_string());
-    // One that was interrupted has had its Job.
+    // After an interrupted try the name must differ: that Job may still exist.
     let why = if tries == 0 { why } else { format!("{why}#{tries}") };
     let task = DrillTask {
         name: schedule.name_any(),
         identity: targets::identity(schedule, server),
         backup: BackupRef {
-            prefix: point.prefix.clone().ok_or(DrillObstacle::BackupGone)?,
-            id: point.id.parse().map_err(|_| DrillObstacle::BackupGone)?,
-            // A manifest that was put in its place since is another one.
-            manifest_sha256: Some(point.manifest_sha256.clone()),
+            prefix: backup.prefix.clone().ok_or(DrillObstacle::BackupGone)?,
+            id: backup.id.parse().map_err(|_| DrillObstacle::BackupGone)?,
+            // The hash makes sure that the worker reads the same manifest that status lists.
+            manifest_sha256: Some(backup.manifest_sha256.clone()),
         },
         server: target,
     };

@@ -1,4 +1,4 @@
-//! What the drills that ended say: of each tenant's backup, and of the server. Pure.
+//! What ended drills say about backups, and the condition BackupsProven. Pure.
 
 use crate::instrumented::cut;
 use crate::schedule_index::DrillTenant;
@@ -11,14 +11,14 @@ use sennight_core::restore::is_fault;
 use sennight_core::result::Done;
 use sennight_protocol::report::Outcome;
 
-/// Drills that a status remembers.
+/// Ended drills that `status.drill.last` keeps.
 const REMEMBERED: usize = 20;
-/// The reason of a drill that nobody can run: there is no place for it.
+/// Reason of a drill that cannot run because no scratch server is named.
 pub const NO_PLACE: &str = "NoScratchServer";
-/// The reason of a server whose drills do not keep up.
+/// Reason of the condition where drills are slower than planned.
 pub const OVERDUE: &str = "ProofOverdue";
 
-/// What a drill found out: proven or not, or nothing about the backup; and why not.
+/// Result of a drill: whether the backup is proven (`None`: nothing was found out), and reason and message of a failure.
 pub fn verdict(
     outcome: Option<Outcome>,
     backup: &str,
@@ -38,13 +38,13 @@ pub fn verdict(
     }
 }
 
-/// A tenant as the decision sees it.
+/// A tenant as input of the decision which drill is next.
 pub fn candidate(tenant: DrillTenant, last: &[DrillRun]) -> DrillCandidate {
     let mine = || last.iter().filter(|run| run.schedule == tenant.schedule);
     let tried = mine().map(|run| run.started_at).max();
     let interrupted = mine().take_while(|run| run.proven.is_none()).count();
-    // The server's own list is the first to know of an answer.
-    let asked = tenant.requested.filter(|wish| !is_answered(last, &tenant.schedule, wish));
+    // The schedule's status learns of an answer later than this list.
+    let asked = tenant.requested.filter(|token| !is_answered(last, &tenant.schedule, token));
     DrillCandidate {
         asked,
         tried,
@@ -57,17 +57,17 @@ pub fn candidate(tenant: DrillTenant, last: &[DrillRun]) -> DrillCandidate {
     }
 }
 
-/// The drills of a server so far.
+/// The past drills of a server as input of that decision.
 pub fn past(last: &[DrillRun]) -> DrillHistory {
-    let told = |run: &&DrillRun| run.proven.is_some();
+    let has_result = |run: &&DrillRun| run.proven.is_some();
     DrillHistory {
-        last: last.iter().filter(told).map(|run| run.started_at).max(),
+        last: last.iter().filter(has_result).map(|run| run.started_at).max(),
         tried: last.iter().map(|run| run.started_at).max(),
         interrupted: last.iter().take_while(|run| run.proven.is_none()).count(),
     }
 }
 
-/// Which try this is, for whoever asks by this token, or for the day: the tries before it were interrupted.
+/// Number of interrupted tries before this one: of the same token, or else of the same day.
 pub fn tries(last: &[DrillRun], candidate: &DrillCandidate, now: DateTime<Utc>) -> usize {
     let same = |run: &&DrillRun| {
         let asked = run.trigger == candidate.asked && run.proven.is_none() && run.schedule == candidate.schedule;
@@ -81,32 +81,32 @@ fn is_answered(last: &[DrillRun], schedule: &str, token: &str) -> bool {
     of().any(|run| run.proven.is_some() || run.reason.as_deref() == Some(NO_PLACE)) || of().count() >= INTERRUPTIONS
 }
 
-/// The last wish of a schedule that was answered.
+/// The newest token by which a drill of this schedule was asked for and answered.
 pub fn answered<'a>(last: &'a [DrillRun], schedule: &str) -> Option<&'a str> {
     let mine = last.iter().filter(|run| run.schedule == schedule);
     mine.filter_map(|run| run.trigger.as_deref()).find(|token| is_answered(last, schedule, token))
 }
 
-/// Keeps the newest; of those that are too many the oldest that says nothing any more goes first, so that no failure is
-/// forgotten before a later drill has proven the tenant's backup.
+/// Adds a drill to the list. Beyond [`REMEMBERED`] it drops the oldest one that is outdated or no failure first, so that a
+/// failure stays until a later drill has proven a backup of the tenant.
 pub fn remember(last: &mut Vec<DrillRun>, ended: DrillRun) {
     last.insert(0, ended);
     while last.len() > REMEMBERED {
-        let settled = |at: &usize| {
+        let droppable = |at: &usize| {
             let run = &last[*at];
             let outdated = |later: &DrillRun| later.schedule == run.schedule && later.proven.is_some();
             run.proven != Some(false) || last[..*at].iter().any(outdated)
         };
-        let at = (1..last.len()).rev().find(settled).unwrap_or(last.len() - 1);
+        let at = (1..last.len()).rev().find(droppable).unwrap_or(last.len() - 1);
         last.remove(at);
     }
 }
 
-/// The newest drill of each tenant that found something out, where that was a failure.
+/// Tenants' newest drills with a result, where that is a failure.
 pub fn failing(last: &[DrillRun]) -> Vec<&DrillRun> {
-    let told: Vec<&DrillRun> = last.iter().filter(|run| run.proven.is_some()).collect();
-    let newest = |at: &usize| !told[..*at].iter().any(|later| later.schedule == told[*at].schedule);
-    (0..told.len()).filter(newest).map(|at| told[at]).filter(|run| run.proven == Some(false)).collect()
+    let with_result: Vec<&DrillRun> = last.iter().filter(|run| run.proven.is_some()).collect();
+    let newest = |at: &usize| !with_result[..*at].iter().any(|later| later.schedule == with_result[*at].schedule);
+    (0..with_result.len()).filter(newest).map(|at| with_result[at]).filter(|run| run.proven == Some(false)).collect()
 }
 
 /// Writes down since when there are drills, and whose last proof is the oldest.
@@ -122,19 +122,19 @@ pub fn keep_count(drills: &mut DrillStatus, per_day: i32, tenants: &[DrillCandid
     drills.oldest_proof = oldest(tenants, drills.since.unwrap_or(now)).map(|(_, since)| since);
 }
 
-/// The condition `BackupsProven`; `None` where there are no drills and never were. `no_place`: they are wanted, and nobody can
-/// run one.
+/// The condition `BackupsProven`; `None` where there are no drills and never were. `no_scratch`: drills are wanted, and no
+/// scratch server exists.
 pub fn judge(
     drills: &DrillStatus,
     tenants: &[DrillCandidate],
-    no_place: bool,
+    no_scratch: bool,
     now: DateTime<Utc>,
 ) -> Option<Condition> {
     let kind = ServerCondition::BackupsProven;
     if let Some(failed) = failed(&failing(&drills.last)) {
         return Some(Condition::new(kind, false, "DrillFailed", cut(&failed, 1000).to_owned()));
     }
-    if no_place {
+    if no_scratch {
         let message = "the DatabaseServer that spec.drill.serverRef names, or its restoreCredentialsSecretRef, is missing: no backup is proven";
         return Some(Condition::new(kind, false, NO_PLACE, message));
     }
@@ -204,8 +204,8 @@ mod tests {
     }
 
     fn tenant(name: &str) -> DrillTenant {
-        let (backup, wish) = ("c".into(), Some("t".into()));
-        DrillTenant { schedule: name.into(), uid: name.into(), backup, created: None, proven: None, requested: wish }
+        let (backup, token) = ("c".into(), Some("t".into()));
+        DrillTenant { schedule: name.into(), uid: name.into(), backup, created: None, proven: None, requested: token }
     }
 
     #[test]
@@ -253,8 +253,8 @@ mod tests {
         assert_eq!(tries(&once, &candidate(tenant("a"), &once), now()), 1, "its Job has another name");
         let thrice = vec![asked("a", "t", None); INTERRUPTIONS];
         assert_eq!((of(&thrice), answered(&thrice, "a")), (None, Some("t")));
-        let no_place = [DrillRun { reason: Some(NO_PLACE.into()), ..asked("a", "t", None) }];
-        assert_eq!(of(&no_place), None);
+        let no_scratch = [DrillRun { reason: Some(NO_PLACE.into()), ..asked("a", "t", None) }];
+        assert_eq!(of(&no_scratch), None);
         assert_eq!(past(&once), DrillHistory { last: Some(now()), tried: Some(now()), interrupted: 1 });
     }
 
@@ -265,35 +265,35 @@ mod tests {
             keep_count(&mut drills, 2, &[], now());
             drills
         };
-        let told = |drills: &DrillStatus, no_place| judge(drills, &[], no_place, now()).unwrap();
-        let failed = told(&drilling(vec![run("a", Some(true)), run("b", Some(false))]), false);
+        let condition = |drills: &DrillStatus, no_scratch| judge(drills, &[], no_scratch, now()).unwrap();
+        let failed = condition(&drilling(vec![run("a", Some(true)), run("b", Some(false))]), false);
         assert_eq!((failed.status, failed.reason.as_str()), (ConditionStatus::False, "DrillFailed"));
         assert!(failed.message.as_deref().is_some_and(|m| m.contains("of b; b: a frame")), "{failed:?}");
-        let passes = told(&drilling(vec![run("b", Some(true)), run("b", Some(false))]), false);
+        let passes = condition(&drilling(vec![run("b", Some(true)), run("b", Some(false))]), false);
         assert!(passes.is_true());
-        assert_eq!(told(&drilling(vec![run("b", Some(true))]), true).reason, NO_PLACE, "no longer");
-        let cut = told(&drilling(vec![run("b", None)]), false);
+        assert_eq!(condition(&drilling(vec![run("b", Some(true))]), true).reason, NO_PLACE, "no longer");
+        let cut = condition(&drilling(vec![run("b", None)]), false);
         assert_eq!((cut.status, cut.reason.as_str()), (ConditionStatus::Unknown, "NoDrillYet"));
         assert_eq!(judge(&DrillStatus::default(), &[], false, now()), None);
     }
 
     #[test]
-    fn drills_that_do_not_keep_up_are_told() {
+    fn drills_that_do_not_keep_up_are_reported() {
         let tenants: Vec<DrillCandidate> = (0..4)
             .map(|n| {
                 let proven = Some(now() - TimeDelta::days(n));
                 DrillCandidate { proven, ..candidate(tenant(&format!("t{n}")), &[]) }
             })
             .collect();
-        let told = |days: i64| {
+        let condition = |days: i64| {
             let at = now() + TimeDelta::days(days);
             let mut drills = DrillStatus { last: vec![run("t0", Some(true))], ..DrillStatus::default() };
             keep_count(&mut drills, 2, &tenants, now() - TimeDelta::days(99));
             assert_eq!(drills.oldest_proof, Some(now() - TimeDelta::days(3)));
             judge(&drills, &tenants, false, at).unwrap()
         };
-        assert!(told(1).is_true(), "four tenants, two a day: two days, twice");
-        let late = told(2);
+        assert!(condition(1).is_true(), "four tenants, two a day: two days, twice");
+        let late = condition(2);
         assert_eq!(late.reason, OVERDUE);
         assert!(late.message.as_deref().is_some_and(|m| m.contains("no backup of t3")), "{late:?}");
         let mut drills = DrillStatus::default();

@@ -1,5 +1,5 @@
-//! DatabaseServer: says whether the spec makes sense and how many schedules rest on it. Never connects to the server and
-//! never reads its Secrets: only worker pods do.
+//! Controller of DatabaseServer: checks the spec, counts schedules and running dumps, starts restore drills. It never
+//! connects to the server and never reads its Secrets: only worker pods do.
 
 pub mod drill;
 pub mod drill_status;
@@ -31,11 +31,11 @@ impl FailingSince for DatabaseServer {
 }
 
 /// Runs the controller until `stop`.
-pub async fn run(feed: Informer<DatabaseServer>, ctx: Arc<Context>, stop: CancellationToken) {
-    // Without the Jobs' list a restart would tell that nothing runs, and a drill would see room that is taken.
+pub async fn run(informer: Informer<DatabaseServer>, ctx: Arc<Context>, stop: CancellationToken) {
+    // Before the Jobs are listed the count of running dumps would be 0.
     tokio::select! {
         () = stop.cancelled() => {}
-        () = ctx.jobs.filled() => feed.run(ctx.clone(), stop.clone(), reconcile).await,
+        () = ctx.jobs.filled() => informer.run(ctx.clone(), stop.clone(), reconcile).await,
     }
 }
 
@@ -46,11 +46,11 @@ async fn reconcile(server: Arc<DatabaseServer>, ctx: Arc<Context>) -> Result<Act
     let dumping = ctx.jobs.running(JobKind::Dump, &namespace, &name).on_server;
     let counts = Counts { schedules: ctx.caches.schedules.on_server(&namespace, &name), dumping };
     let mut status = status(&server, &checked, &counts, ctx.now());
-    let told = server.status.as_ref().and_then(|status| status.active_dumps);
+    let written = server.status.as_ref().and_then(|status| status.active_dumps);
     let interval = ctx.settings.timing.storage_interval;
-    let changed = told.is_some() && told != status.active_dumps;
+    let changed = written.is_some() && written != status.active_dumps;
     if changed && !ctx.count_writes.allow(&server.uid().unwrap_or_default(), interval, ctx.now()) {
-        status.active_dumps = told;
+        status.active_dumps = written;
     }
     let drill = drill::round(&server, &mut status, &ctx).await?;
     let api = Api::namespaced(ctx.clients.write.clone(), &namespace);
@@ -60,19 +60,18 @@ async fn reconcile(server: Arc<DatabaseServer>, ctx: Arc<Context>) -> Result<Act
     Ok(ctx.requeue(drill.map_or(interval, |drill| drill.min(interval))))
 }
 
-/// When each server's count of running dumps was last written, by UID. It changes with every Job, and each write comes back
-/// as a reason to look again: in a busy night that would be a write a Job and server, for a figure that people look at now
-/// and then.
+/// When each server's count of running dumps was last written, by UID. The count changes with every Job, and each write
+/// starts another reconcile. Without a limit a busy night would cost one write for each Job and server.
 #[derive(Debug, Default)]
 pub struct CountWrites(Mutex<HashMap<String, DateTime<Utc>>>);
 
 impl CountWrites {
-    /// Whether the count may be written now: once in a quarter of an hour by default. Each five minutes, those of 200 servers
-    /// were one write to seven backups in a window of six hours for 100,000 tenants.
+    /// Whether the count may be written now: by default once in a quarter of an hour. Every five minutes would be too often:
+    /// for 200 servers and 100,000 tenants in six hours, one write for every seven backups.
     fn allow(&self, uid: &str, interval: Duration, now: DateTime<Utc>) -> bool {
         let pause = TimeDelta::from_std(interval * 3 / 2).unwrap_or_default();
         let mut last = self.0.lock();
-        // Servers that are gone leave nothing behind.
+        // Also drops the entries of servers that are gone.
         last.retain(|_, at| now - *at < pause);
         if last.contains_key(uid) {
             return false;
@@ -82,14 +81,14 @@ impl CountWrites {
     }
 }
 
-/// What rests on a server.
+/// What depends on a server: BackupSchedules, and places of running dump Jobs.
 #[derive(Debug, Clone, Copy, Default)]
 struct Counts {
     schedules: i32,
     dumping: i64,
 }
 
-/// The whole status: counts come from the caches and may be a moment behind.
+/// The new status without the drills. The counts come from caches and may lag.
 fn status(
     server: &DatabaseServer,
     checked: &Result<(), validate::ServerFault>,
@@ -140,12 +139,12 @@ mod tests {
 
     #[test]
     fn i8_a_servers_count_of_running_dumps_is_written_once_in_a_quarter_of_an_hour_and_one_that_is_gone_is_forgotten() {
-        let (paces, interval) = (CountWrites::default(), Duration::from_mins(10));
+        let (limiter, interval) = (CountWrites::default(), Duration::from_mins(10));
         let at = |minute: i64| DateTime::UNIX_EPOCH + TimeDelta::minutes(minute);
-        let night: Vec<i64> = (0..60).filter(|minute| paces.allow("a", interval, at(*minute))).collect();
+        let night: Vec<i64> = (0..60).filter(|minute| limiter.allow("a", interval, at(*minute))).collect();
         assert_eq!(night, [0, 15, 30, 45]);
-        assert!(paces.allow("b", interval, at(80)));
-        assert_eq!(paces.0.lock().len(), 1);
+        assert!(limiter.allow("b", interval, at(80)));
+        assert_eq!(limiter.0.lock().len(), 1);
     }
 
     #[test]

@@ -12,13 +12,13 @@ pub enum ServerFault {
 }
 
 impl ServerFault {
-    /// Reason in CamelCase.
+    /// CamelCase reason of the condition Ready.
     pub fn reason(&self) -> &'static str {
         self.into()
     }
 }
 
-/// The first thing that is wrong.
+/// Gives the first fault of a spec.
 pub fn check(spec: &DatabaseServerSpec) -> Result<(), ServerFault> {
     if spec.tls.mode == TlsMode::Disable {
         if spec.tls.ca_secret_ref.is_some() {

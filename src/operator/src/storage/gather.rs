@@ -1,8 +1,8 @@
-//! Looks at a bucket: opens it, tries what it can do, brings its rules into force or looks at them. All the I/O of a
-//! BackupStorage; each step stands alone, so that one failure does not hide the others.
+//! All requests of a BackupStorage to its bucket: probe, lifecycle rules, patrol. Each step has its own result, so that one
+//! failure does not hide the others.
 
 use super::patrol;
-use super::validate::{overlap, place, policy};
+use super::validate::{bucket_of, overlap, policy};
 use crate::context::Context;
 use crate::error::Unusable;
 use kube::ResourceExt;
@@ -11,17 +11,17 @@ use sennight_api::backup_storage::LifecycleMode;
 use sennight_core::capabilities::Capabilities;
 use sennight_storage::{self as store, Enforcement, LifecycleError, Store, StoreError, Tally};
 
-/// What was found.
+/// What one reconcile found in the bucket.
 pub struct Findings {
     /// What the store can do, or why the storage cannot be used.
     pub capabilities: Result<Capabilities, Unusable>,
-    /// The rules in force; absent when they were not looked at.
+    /// The lifecycle rules in force; `None` if they were not read.
     pub rules: Option<Result<Enforcement, LifecycleError>>,
-    /// A walk through all backups that came to its end, or broke off; absent when none was due or it goes on later.
+    /// A walk through all backups that ended or failed; `None` if none was due or it goes on later.
     pub patrol: Option<Result<Tally, StoreError>>,
 }
 
-/// Looks.
+/// Probes the bucket, applies its rules and continues its patrol.
 pub async fn gather(storage: &BackupStorage, ctx: &Context) -> Findings {
     match probe(storage, ctx).await {
         Ok((store, capabilities)) => {
@@ -39,7 +39,7 @@ pub async fn gather(storage: &BackupStorage, ctx: &Context) -> Findings {
 async fn probe(storage: &BackupStorage, ctx: &Context) -> Result<(Store, Capabilities), Unusable> {
     let others = ctx.caches.storages.state();
     overlap(storage, others.iter().map(AsRef::as_ref))?;
-    // A rotated Secret is to be seen by this very look.
+    // So that a rotated Secret is used by this probe.
     ctx.stores.forget(&storage.uid().unwrap_or_default());
     let store = ctx.stores.open(storage).await?;
     let capabilities = store.probe(ctx.now()).await?;
@@ -52,8 +52,8 @@ async fn rules(storage: &BackupStorage, ctx: &Context, store: &Store) -> Option<
         return None;
     }
     let policy = policy(&storage.spec, capabilities);
-    let bucket = ctx.stores.bucket(place(&storage.spec));
-    // One writer a bucket: S3 replaces the whole configuration, two merges at once would lose one of them.
+    let bucket = ctx.stores.bucket(bucket_of(&storage.spec));
+    // One writer for each bucket: S3 replaces the whole configuration, so of two merges at once one would be lost.
     let mut unsupported = bucket.lock().await;
     let known = unsupported.entry(policy.id_prefix()).or_default();
     let result = match storage.spec.lifecycle.mode {

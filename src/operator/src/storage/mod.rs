@@ -1,5 +1,5 @@
-//! BackupStorage: tries the bucket, keeps its rules in force, counts who writes there, and says all of it in status.
-//! Deleting one leaves rules and data: there is no finalizer.
+//! Controller of BackupStorage: probes the bucket, keeps its lifecycle rules in force, patrols it, and counts its schedules.
+//! Deleting a BackupStorage leaves rules and data in the bucket: there is no finalizer.
 
 mod gather;
 mod patrol;
@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 pub use patrol::Patrols;
 pub use validate::{Overlap, overlap};
 
-/// A count that was held back waits at least this long: it is due by a clock that others may set.
+/// The shortest wait for a delayed summary: its time is computed by a clock that may be set.
 const LEAST_PAUSE: Duration = Duration::from_secs(1);
 
 impl FailingSince for BackupStorage {
@@ -37,8 +37,8 @@ impl FailingSince for BackupStorage {
 }
 
 /// Runs the controller until `stop`.
-pub async fn run(feed: Informer<BackupStorage>, ctx: Arc<Context>, stop: CancellationToken) {
-    feed.run(ctx, stop, reconcile).await;
+pub async fn run(informer: Informer<BackupStorage>, ctx: Arc<Context>, stop: CancellationToken) {
+    informer.run(ctx, stop, reconcile).await;
 }
 
 async fn reconcile(storage: Arc<BackupStorage>, ctx: Arc<Context>) -> Result<Action, ReconcileError> {
@@ -46,23 +46,23 @@ async fn reconcile(storage: Arc<BackupStorage>, ctx: Arc<Context>) -> Result<Act
     let wait = until_next_probe(&storage, ctx.now(), interval);
     if !wait.is_zero() {
         let status = storage.status.clone().unwrap_or_default();
-        let held = write(&storage, status, &ctx).await?;
-        return Ok(ctx.requeue(soonest(wait, held, ctx.now())));
+        let delayed = write(&storage, status, &ctx).await?;
+        return Ok(ctx.requeue(soonest(wait, delayed, ctx.now())));
     }
     let found = gather(&storage, &ctx).await;
     let status = report::status(&storage, &found, ctx.now());
     let news = report::alarm(&storage, &status);
-    let held = write(&storage, status, &ctx).await?;
+    let delayed = write(&storage, status, &ctx).await?;
     if let Some(alarm) = news {
         let note = alarm.message.unwrap_or_default();
         ctx.reconcile_metrics.publish_event(&*storage, EventType::Warning, &alarm.reason, "Patrol", &note).await;
     }
     report::failure(found)?;
-    Ok(ctx.requeue(soonest(interval, held, ctx.now())))
+    Ok(ctx.requeue(soonest(interval, delayed, ctx.now())))
 }
 
-/// How long until the bucket is to be looked at again; zero is now. A wake-up in between only counts the fleet: the
-/// status that a look writes would otherwise be the next look's cause.
+/// Time until the next probe of the bucket; zero is now. A reconcile in between only updates the summary. Otherwise the
+/// status that a probe writes would start the next probe.
 fn until_next_probe(storage: &BackupStorage, now: DateTime<Utc>, interval: Duration) -> Duration {
     let Some(status) = &storage.status else {
         return Duration::ZERO;
@@ -74,7 +74,7 @@ fn until_next_probe(storage: &BackupStorage, now: DateTime<Utc>, interval: Durat
         return Duration::ZERO;
     }
     let period = match report::failing_since(storage) {
-        // The age at that look: one that grew with `now` would keep the next look ahead of it for ever.
+        // The age at the last probe: an age that grew with `now` would postpone the next probe for ever.
         Some(since) => pause(Some(since), last).min(interval),
         None => interval,
     };
@@ -82,13 +82,13 @@ fn until_next_probe(storage: &BackupStorage, now: DateTime<Utc>, interval: Durat
     (due - now).to_std().unwrap_or_default().min(period)
 }
 
-/// The next look, or a count that was held back, whichever comes first.
-fn soonest(look: Duration, held: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Duration {
-    held.map_or(look, |at| (at - now).to_std().unwrap_or_default().max(LEAST_PAUSE).min(look))
+/// Time until the next probe or a delayed summary, whichever comes first.
+fn soonest(probe: Duration, delayed: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Duration {
+    delayed.map_or(probe, |at| (at - now).to_std().unwrap_or_default().max(LEAST_PAUSE).min(probe))
 }
 
-/// Adds what the caches and the authority check know, and writes the status if it is new. Returns when a count that came too
-/// soon after the last one may be written.
+/// Adds the summary and the condition AuthorityIntact, and writes the status if it changed. Gives the time of a delayed
+/// summary.
 async fn write(
     storage: &BackupStorage,
     mut status: BackupStorageStatus,
@@ -96,8 +96,8 @@ async fn write(
 ) -> Result<Option<DateTime<Utc>>, VerbError> {
     let namespace = storage.namespace().unwrap_or_default();
     let counted = ctx.caches.schedules.summary(&namespace, &storage.name_any(), ctx.now());
-    let (fleet, held) = report::paced_summary(status.summary.take(), counted);
-    status.summary = Some(fleet);
+    let (summary, delayed) = report::paced_summary(status.summary.take(), counted);
+    status.summary = Some(summary);
     if let Some(intact) = ctx.authority.last() {
         let condition = report::authority(&intact).observed(storage.metadata.generation);
         set(&mut status.conditions, condition, ctx.now());
@@ -105,7 +105,7 @@ async fn write(
     let api = Api::namespaced(ctx.clients.write.clone(), &namespace);
     apply_status(&api, storage, storage.status.as_ref(), &status).await?;
     count_ready(storage, &status, ctx);
-    Ok(held)
+    Ok(delayed)
 }
 
 fn count_ready(storage: &BackupStorage, status: &BackupStorageStatus, ctx: &Context) {
@@ -128,14 +128,14 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn storage(ready: bool, failing_since: i64, last_look: i64, observed: i64) -> BackupStorage {
+    fn storage(ready: bool, failing_since: i64, last_probe: i64, observed: i64) -> BackupStorage {
         let at = |seconds| DateTime::from_timestamp(seconds, 0).unwrap().to_rfc3339();
         let status = if ready { "True" } else { "False" };
         serde_json::from_value(json!({
             "apiVersion": "sennight.dev/v1alpha1", "kind": "BackupStorage",
             "metadata": {"name": "s", "namespace": "n", "generation": 2},
             "spec": {"bucket": "bucket"},
-            "status": {"observedGeneration": observed, "lastProbeTime": at(last_look), "conditions": [
+            "status": {"observedGeneration": observed, "lastProbeTime": at(last_probe), "conditions": [
                 {"type": "Ready", "status": status, "reason": "R", "lastTransitionTime": at(failing_since)}
             ]}
         }))
@@ -143,9 +143,9 @@ mod tests {
     }
 
     #[test]
-    fn a_bucket_is_looked_at_on_every_interval_on_every_change_and_soon_after_a_failure() {
+    fn a_bucket_is_probed_on_every_interval_on_every_change_and_soon_after_a_failure() {
         let cases = [
-            ("healthy, just looked at", storage(true, 0, 1000, 2), 1001, 599),
+            ("healthy, just probed", storage(true, 0, 1000, 2), 1001, 599),
             ("healthy, due", storage(true, 0, 1000, 2), 1600, 0),
             ("changed since", storage(true, 0, 1000, 1), 1001, 0),
             ("failed a moment ago", storage(false, 1000, 1000, 2), 1001, 4),
@@ -165,13 +165,13 @@ mod tests {
     }
 
     #[test]
-    fn a_count_that_was_held_back_is_written_at_its_time_and_an_unchanged_one_at_the_next_look() {
+    fn a_delayed_summary_is_written_at_its_time_and_an_unchanged_one_at_the_next_probe() {
         let now = DateTime::from_timestamp(1000, 0).unwrap();
         let after = |seconds| Some(now + TimeDelta::seconds(seconds));
-        let look = Duration::from_mins(10);
+        let probe = Duration::from_mins(10);
         let cases = [(None, 600), (after(20), 20), (after(900), 600), (after(-5), 1)];
-        for (held, wanted) in cases {
-            assert_eq!(soonest(look, held, now), Duration::from_secs(wanted), "{held:?}");
+        for (delayed, wanted) in cases {
+            assert_eq!(soonest(probe, delayed, now), Duration::from_secs(wanted), "{delayed:?}");
         }
     }
 }

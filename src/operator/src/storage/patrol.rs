@@ -1,5 +1,5 @@
-//! When a storage is patrolled, by what orders, and who needs a backup beyond its retention. The leader's alone, a bounded
-//! piece at each look.
+//! Patrol of a BackupStorage: a walk through all its backups that finds or sweeps what should be gone. Decides when it is due,
+//! its orders, and which backups are needed beyond their retention. Each reconcile does a bounded part.
 
 use crate::context::Context;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -15,15 +15,15 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Pages of a thousand objects that one look goes on for.
+/// Pages (of a thousand objects) that one reconcile walks.
 const PAGES: usize = 1000;
-/// Time that one look goes on for: a reconcile must not keep its storage waiting.
+/// Time that one reconcile walks: it must not delay the storage's status for long.
 const PIECE: Duration = Duration::from_mins(1);
-/// How long after a BackupStorage was created no hold is given up: schedules and requests of a cluster that is being set
-/// up again may still be on their way.
+/// How long after its creation a BackupStorage releases no orphaned holds. In a cluster that is being rebuilt, the schedules
+/// and requests that need them may not exist yet.
 const GRACE: TimeDelta = TimeDelta::days(1);
 
-/// Walks under way, by the storage's UID. A lost one begins anew.
+/// Walks under way with the generation that they began for, by the storage's UID. After a restart a walk begins again.
 #[derive(Debug, Default)]
 pub struct Patrols(Mutex<HashMap<String, (Option<i64>, Walk)>>);
 
@@ -37,7 +37,7 @@ impl Patrols {
     }
 }
 
-/// Who lets backups expire in such a storage.
+/// Who removes expired backups: the bucket's lifecycle rules, or the operator.
 pub fn enforcer(mode: LifecycleMode, capabilities: Capabilities) -> Enforcer {
     match mode {
         LifecycleMode::Sweep => Enforcer::Operator,
@@ -46,11 +46,11 @@ pub fn enforcer(mode: LifecycleMode, capabilities: Capabilities) -> Enforcer {
     }
 }
 
-/// Goes on with the walk under way, or begins one if it is time.
+/// Continues the walk under way, or begins one if it is due. `None` while it goes on or none is due.
 pub async fn continue_walk(storage: &BackupStorage, ctx: &Context, store: &Store) -> Option<Result<Tally, StoreError>> {
     let (uid, generation, now) = (storage.uid().unwrap_or_default(), storage.metadata.generation, ctx.now());
     let orders = orders(storage, store.capabilities(), now);
-    // Another spec, other orders.
+    // A walk that began for another spec has other orders, and is dropped.
     let under_way = ctx.patrols.take(&uid).filter(|(of, _)| *of == generation);
     let mut walk = match under_way {
         Some((_, walk)) => walk,
@@ -87,7 +87,7 @@ fn orders(storage: &BackupStorage, capabilities: Capabilities, now: DateTime<Utc
 }
 
 fn due(storage: &BackupStorage, now: DateTime<Utc>, interval: Duration) -> bool {
-    // A new storage says first whether it is ready, and is walked through at its second look.
+    // A new storage first writes whether it is ready; the walk begins at its second reconcile.
     let Some(status) = storage.status.as_ref().filter(|status| status.last_probe_time.is_some()) else { return false };
     let last = status.patrol.as_ref().map(|patrol| patrol.time);
     let interval = TimeDelta::from_std(interval).unwrap_or(TimeDelta::hours(1));
@@ -112,18 +112,18 @@ impl Needs {
 
 fn needs(storage: &BackupStorage, ctx: &Context) -> Needs {
     let namespace = storage.namespace().unwrap_or_default();
-    let kept = ctx.caches.schedules.last_good_holds(&namespace);
+    let holds = ctx.caches.schedules.last_good_holds(&namespace);
     let requests = ctx.caches.requests.state_filter(|r| r.metadata.namespace.as_ref() == Some(&namespace));
-    Needs { backups: needed(kept, &requests), namespace }
+    Needs { backups: needed(holds, &requests), namespace }
 }
 
-/// `kept`: schedule, id and until when, of the backups that are kept as the last good ones.
+/// `holds`: schedule, id and end of the hold of the backups that `keepLastGood` holds.
 fn needed(
-    kept: Vec<(String, String, DateTime<Utc>)>,
+    holds: Vec<(String, String, DateTime<Utc>)>,
     requests: &[Arc<RestoreRequest>],
 ) -> HashMap<(String, String), Need> {
     let mut backups: HashMap<_, Need> = HashMap::new();
-    for (schedule, id, until) in kept {
+    for (schedule, id, until) in holds {
         backups.entry((schedule, id)).or_default().last_good = Some(until);
     }
     for request in requests {

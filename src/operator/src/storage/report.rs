@@ -1,4 +1,4 @@
-//! From what was found to a BackupStorage's status. Pure.
+//! Turns what was found in a bucket into a BackupStorage's status. Pure.
 
 use super::gather::Findings;
 use super::patrol::enforcer;
@@ -17,20 +17,20 @@ use sennight_storage::{Enforcement, LifecycleError, Tally};
 
 /// Longest message of a condition.
 const MESSAGE_LIMIT: usize = 2000;
-/// A count that changed nothing is written down again after this: whoever reads it knows that somebody counts.
+/// An unchanged summary is written again after this, so that a reader sees that the operator still counts.
 const COUNT_IS_NEWS: TimeDelta = TimeDelta::minutes(5);
-/// Counts are so far apart at least. A night changes them with every backup, and each write comes back as a reason to count
-/// again: without a pause that is a write a round trip.
+/// Least time between two writes of the summary. At night every backup changes it, and each write starts a reconcile that
+/// counts again.
 const BETWEEN_COUNTS: TimeDelta = TimeDelta::seconds(30);
-/// What a storage lacks whose rules could not tell Sennight's objects from others'.
+/// Message for a storage whose lifecycle rules could not tell Sennight's objects from others'.
 const PREFIX_NEEDED: &str = "the store has no object tags and spec.prefix is empty: lifecycle rules could not tell Sennight's \
                              objects from what others keep in this bucket, so there are none, and nothing expires; use a \
                              BackupStorage with a prefix of its own, or set spec.lifecycle.mode to Sweep: the operator then \
                              deletes what it knows as its own";
-/// Rules that status lists; there are fewer.
+/// Longest list of rules in status; a bucket has fewer of ours.
 const MOST_RULES: usize = 32;
 
-/// The status after a look at the bucket.
+/// The status after a probe of the bucket.
 pub fn status(storage: &BackupStorage, found: &Findings, now: DateTime<Utc>) -> BackupStorageStatus {
     let mut status = storage.status.clone().unwrap_or_default();
     let generation = storage.metadata.generation;
@@ -65,7 +65,7 @@ fn patrol(tally: &Tally, now: DateTime<Utc>) -> PatrolReport {
     }
 }
 
-/// What a patrol has to say; nothing while none has ended.
+/// The condition NothingOverdue; `None` while no patrol has ended.
 fn nothing_overdue(found: &Findings) -> Option<Condition> {
     let (holds, reason, message) = match found.patrol.as_ref()? {
         Err(error) => (ConditionStatus::Unknown, error.reason(), error.to_string()),
@@ -87,7 +87,7 @@ fn overdue(tally: &Tally) -> (ConditionStatus, &'static str, String) {
     }
     if tally.orphaned_holds > 0 {
         let message = format!(
-            "{} backups were held past their retention and no RestoreRequest needs them, the first is {}; {} were released",
+            "{} backups were delayed past their retention and no RestoreRequest needs them, the first is {}; {} were released",
             tally.orphaned_holds,
             first(&tally.first_orphan),
             tally.released
@@ -115,7 +115,7 @@ pub fn alarm(storage: &BackupStorage, status: &BackupStorageStatus) -> Option<Co
     (now.status == ConditionStatus::False && !known).then(|| now.clone())
 }
 
-/// The fleet as it was counted now, or as it was told a moment ago: then also when it may be told anew. The time alone is no
+/// The fleet as it was counted now, or as it was written a moment ago: then also when it may be written anew. The time alone is no
 /// news, until it is some minutes old.
 pub fn paced_summary(
     before: Option<ScheduleSummary>,
@@ -147,7 +147,7 @@ pub fn authority(intact: &Result<(), AuthorityFault>) -> Condition {
     }
 }
 
-/// Since when this storage has not been as it should be.
+/// Since when Ready or RetentionEnforced is False.
 pub fn failing_since(storage: &BackupStorage) -> Option<DateTime<Utc>> {
     let conditions = &storage.status.as_ref()?.conditions;
     [StorageCondition::Ready, StorageCondition::RetentionEnforced]
@@ -187,7 +187,7 @@ fn retention(storage: &BackupStorage, found: &Findings) -> Condition {
     Condition::new(StorageCondition::RetentionEnforced, holds, reason, cut(&message, MESSAGE_LIMIT))
 }
 
-/// A storage without rules: the operator sweeps it, or nobody does.
+/// RetentionEnforced of a storage without lifecycle rules: the operator sweeps it, or nothing expires.
 fn unruled(
     storage: &BackupStorage,
     capabilities: Capabilities,
@@ -239,7 +239,7 @@ fn enforced(
     (ConditionStatus::True, "RulesInForce", message)
 }
 
-/// Whether this look is worth another try soon.
+/// The first error of a probe: it makes the reconcile fail and be tried again soon.
 pub fn failure(found: Findings) -> Result<(), ReconcileError> {
     found.capabilities.map_err(|unusable| ReconcileError::Unusable(Box::new(unusable)))?;
     found.rules.transpose().map_err(|error: LifecycleError| ReconcileError::Lifecycle(Box::new(error)))?;
@@ -289,18 +289,18 @@ mod tests {
 
     #[test]
     fn i8_a_busy_night_writes_a_count_each_half_minute_however_often_it_is_made() {
-        let (mut told, mut writes, mut due) = (count(0, 0), 0, None);
+        let (mut written, mut writes, mut due) = (count(0, 0), 0, None);
         for second in 1..=600 {
-            let (next, held) = paced_summary(Some(told.clone()), count(second, i32::try_from(second).unwrap()));
-            writes += i32::from(next != told);
-            assert_eq!(held.is_some(), next == told, "what is held back has its time");
-            (told, due) = (next, held);
+            let (next, delayed) = paced_summary(Some(written.clone()), count(second, i32::try_from(second).unwrap()));
+            writes += i32::from(next != written);
+            assert_eq!(delayed.is_some(), next == written, "a delayed one has its time");
+            (written, due) = (next, delayed);
         }
-        assert_eq!((writes, told.fresh, due), (20, 600, None), "and the last word is the newest");
+        assert_eq!((writes, written.fresh, due), (20, 600, None), "and the last one is the newest");
     }
 
     #[test]
-    fn a_count_that_changed_nothing_is_told_again_after_minutes_and_one_of_the_future_at_once() {
+    fn a_count_that_changed_nothing_is_written_again_after_minutes_and_one_of_the_future_at_once() {
         assert_eq!(paced_summary(Some(count(0, 1)), count(200, 1)), (count(0, 1), None));
         assert_eq!(paced_summary(Some(count(0, 1)), count(300, 1)), (count(300, 1), None));
         assert_eq!(paced_summary(Some(count(10, 1)), count(20, 2)), (count(10, 1), DateTime::from_timestamp(40, 0)));

@@ -1,29 +1,29 @@
-//! Which BackupStorages may work at all: no two may share a part of a bucket. Pure.
+//! Checks that no two BackupStorages share a part of a bucket, and derives the lifecycle policy. Pure.
 
 use kube::ResourceExt;
 use sennight_api::{BackupStorage, BackupStorageSpec};
 use sennight_core::capabilities::Capabilities;
 use sennight_core::retention::Policy;
 
-/// Another BackupStorage was there first.
+/// An older BackupStorage has a part of the same bucket.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "prefix {prefix:?} of bucket {bucket:?} overlaps prefix {other_prefix:?} of the older BackupStorage {other}: choose \
      another prefix or bucket, or delete the older one (its data and rules stay)"
 )]
 pub struct Overlap {
-    /// This one's prefix.
+    /// Prefix of the refused storage.
     pub prefix: String,
-    /// The bucket.
+    /// Name of the bucket.
     pub bucket: String,
-    /// `namespace/name` of the other one.
+    /// `namespace/name` of the older one.
     pub other: String,
-    /// Its prefix.
+    /// Prefix of the older one.
     pub other_prefix: String,
 }
 
-/// Refuses a storage whose prefix lies above, below or on that of an older one in the same bucket; of two that are
-/// equally old the smaller UID stays. Namespaces do not matter: a bucket is one for the whole cluster.
+/// Refuses a storage whose prefix contains, equals or lies in that of an older one in the same bucket. Of two that are equally
+/// old the one with the smaller UID stays. Namespaces do not matter: a bucket is shared by the whole cluster.
 pub fn overlap<'a>(
     storage: &BackupStorage,
     others: impl IntoIterator<Item = &'a BackupStorage>,
@@ -31,7 +31,7 @@ pub fn overlap<'a>(
     let rival = others.into_iter().find(|other| {
         other.uid() != storage.uid()
             && age(other) < age(storage)
-            && place(&other.spec) == place(&storage.spec)
+            && bucket_of(&other.spec) == bucket_of(&storage.spec)
             && shares(&other.spec.prefix, &storage.spec.prefix)
     });
     rival.map_or(Ok(()), |other| {
@@ -49,8 +49,8 @@ fn age(storage: &BackupStorage) -> (Option<i64>, Option<String>) {
     (created, storage.uid())
 }
 
-/// What makes two storages the same bucket.
-pub fn place(spec: &BackupStorageSpec) -> (Option<String>, String) {
+/// Identity of a bucket: endpoint and name.
+pub fn bucket_of(spec: &BackupStorageSpec) -> (Option<String>, String) {
     let endpoint = spec.endpoint.as_deref().map(|text| text.trim_end_matches('/').to_ascii_lowercase());
     (endpoint, spec.bucket.clone())
 }
@@ -63,7 +63,7 @@ fn shares(one: &str, other: &str) -> bool {
     below(one, other) || below(other, one)
 }
 
-/// The rules that a storage wants.
+/// The lifecycle policy that a storage wants.
 pub fn policy(spec: &BackupStorageSpec, capabilities: Capabilities) -> Policy {
     Policy { bucket: spec.bucket.clone(), prefix: spec.prefix.clone(), days: spec.retention.days, capabilities }
 }
