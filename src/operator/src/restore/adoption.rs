@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn i2_a_job_under_our_name_is_adopted_only_with_our_owner_and_our_task() {
+    fn i2_a_job_under_our_name_is_adopted_only_with_our_owner_and_our_order() {
         let ours = job(|_| ());
         assert_eq!(difference("u", &ours, &job(|_| ())), None);
         let pod = "/spec/template/spec";

@@ -200,11 +200,11 @@ impl Table {
         match place.and_then(|place| self.entries.get_mut(place as usize)) {
             // Neither its claims nor its server have changed: the indexes stay.
             Some(slot) if matches!(change, Change::Nothing | Change::Count) => {
-                *slot = Some(IndexedEntry { entry: entry, scope, list })
+                *slot = Some(IndexedEntry { entry, scope, list });
             }
             _ => {
                 self.remove(&key);
-                self.insert(IndexedEntry { entry: entry, scope, list });
+                self.insert(IndexedEntry { entry, scope, list });
             }
         }
         self.note_last_good(&key, object);

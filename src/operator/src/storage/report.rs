@@ -87,7 +87,7 @@ fn overdue(tally: &Tally) -> (ConditionStatus, &'static str, String) {
     }
     if tally.orphaned_holds > 0 {
         let message = format!(
-            "{} backups were delayed past their retention and no RestoreRequest needs them, the first is {}; {} were released",
+            "{} backups were held past their retention and no RestoreRequest needs them, the first is {}; {} were released",
             tally.orphaned_holds,
             first(&tally.first_orphan),
             tally.released
