@@ -178,7 +178,7 @@ impl Dispatch {
         if self.state().queue.is_empty() {
             return Vec::new();
         }
-        ctx.jobs.reserve_dumps(|taken| {
+        ctx.jobs.reserve_dumps(|usage| {
             let mut state = self.state();
             let state = &mut *state;
             state.failures.retain(|_, trouble| trouble.until + LAST_PAUSE > now);
@@ -187,10 +187,10 @@ impl Dispatch {
             });
             let barred =
                 state.failures.iter().filter(|(_, trouble)| trouble.until > now).map(|(group, _)| group.clone());
-            let mut room = capacity(&state.queue, taken, ctx);
-            room.tokens = bucket.tokens(now);
-            room.backing_off = barred.collect();
-            let batches = state.queue.plan(&mut room, &self.shape, now);
+            let mut capacity = free_capacity(&state.queue, usage, ctx);
+            capacity.tokens = bucket.tokens(now);
+            capacity.backing_off = barred.collect();
+            let batches = state.queue.plan(&mut capacity, &self.shape, now);
             state.queue.remove_idle_groups(&self.shape, now);
             let mut ticketed = Vec::with_capacity(batches.len());
             for batch in batches {
@@ -229,24 +229,25 @@ impl Dispatch {
 }
 
 /// What `--max-dumps` and the limits of servers and storages leave free, for the groups in the queue.
-fn capacity(queue: &Queue, taken: &Usage, ctx: &Context) -> Capacity {
-    let mut room = Capacity { total: i64::from(ctx.settings.max_dumps) - taken.total, ..Capacity::default() };
+fn free_capacity(queue: &Queue, usage: &Usage, ctx: &Context) -> Capacity {
+    let mut capacity = Capacity { total: i64::from(ctx.settings.max_dumps) - usage.total, ..Capacity::default() };
     for group in queue.groups() {
         let key = |name: &str| (group.namespace.clone(), name.to_owned());
-        let here = ObjectRef::new(&group.server).within(&group.namespace);
-        if let Some(server) = ctx.caches.servers.get(&here) {
+        let server_ref = ObjectRef::new(&group.server).within(&group.namespace);
+        if let Some(server) = ctx.caches.servers.get(&server_ref) {
             let server_key = key(&group.server);
-            let used = taken.servers.get(&server_key).copied().unwrap_or_default();
-            room.servers.insert(server_key, i64::from(server.spec.max_concurrent_dumps) - used);
+            let used = usage.servers.get(&server_key).copied().unwrap_or_default();
+            capacity.servers.insert(server_key, i64::from(server.spec.max_concurrent_dumps) - used);
         }
-        let there = ObjectRef::new(&group.storage).within(&group.namespace);
-        if let Some(limit) = ctx.caches.storages.get(&there).and_then(|storage| storage.spec.max_concurrent_dumps) {
+        let storage_ref = ObjectRef::new(&group.storage).within(&group.namespace);
+        if let Some(limit) = ctx.caches.storages.get(&storage_ref).and_then(|storage| storage.spec.max_concurrent_dumps)
+        {
             let storage_key = key(&group.storage);
-            let used = taken.storages.get(&storage_key).copied().unwrap_or_default();
-            room.storages.insert(storage_key, i64::from(limit) - used);
+            let used = usage.storages.get(&storage_key).copied().unwrap_or_default();
+            capacity.storages.insert(storage_key, i64::from(limit) - used);
         }
     }
-    room
+    capacity
 }
 
 /// Creates Jobs until `stop`.
@@ -323,9 +324,9 @@ mod tests {
     fn i8_a_dump_whose_job_is_being_created_is_not_queued_a_second_time() {
         let dispatch = dispatch();
         assert_eq!(dispatch.enqueue(&group(), due("a"), order()).since, at(5));
-        let mut room = Capacity { tokens: 1, total: 9, ..Capacity::default() };
-        room.servers.insert(("n".into(), "s".into()), 9);
-        let batch = dispatch.state().queue.plan(&mut room, &dispatch.shape, at(6)).remove(0);
+        let mut capacity = Capacity { tokens: 1, total: 9, ..Capacity::default() };
+        capacity.servers.insert(("n".into(), "s".into()), 9);
+        let batch = dispatch.state().queue.plan(&mut capacity, &dispatch.shape, at(6)).remove(0);
         dispatch.state().creating.insert("a".into(), at(5));
         assert!(dispatch.is_creating("a") && dispatch.is_pending("a"));
         assert_eq!(dispatch.enqueue(&group(), DueDump { queued: at(99), ..due("a") }, order()).since, at(5));

@@ -46,8 +46,8 @@ impl FailingSince for ExportProfile {
 }
 
 /// Runs the controller until `stop`.
-pub async fn run(feed: Informer<ExportProfile>, ctx: Arc<Context>, stop: CancellationToken) {
-    feed.run(ctx, stop, reconcile).await;
+pub async fn run(informer: Informer<ExportProfile>, ctx: Arc<Context>, stop: CancellationToken) {
+    informer.run(ctx, stop, reconcile).await;
 }
 
 async fn reconcile(object: Arc<ExportProfile>, ctx: Arc<Context>) -> Result<Action, ReconcileError> {

@@ -23,8 +23,8 @@ const KEPT_CONDITIONS: [RequestCondition; 4] =
 pub async fn delete_expired(object: &RestoreRequest, ctx: &Context) -> Result<bool, ReconcileError> {
     let due = deletion_time(object, ctx).is_some_and(|at| ctx.now() >= at);
     // While its previous database is on the server, the request is the only record of it.
-    let settled = object.status.as_ref().is_none_or(cleanup::nothing_left);
-    if !due || !settled || object.metadata.deletion_timestamp.is_some() {
+    let nothing_left = object.status.as_ref().is_none_or(cleanup::nothing_left);
+    if !due || !nothing_left || object.metadata.deletion_timestamp.is_some() {
         return Ok(false);
     }
     let api: Api<RestoreRequest> = Api::namespaced(ctx.clients.write.clone(), &object.namespace().unwrap_or_default());

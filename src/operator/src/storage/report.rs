@@ -115,8 +115,8 @@ pub fn alarm(storage: &BackupStorage, status: &BackupStorageStatus) -> Option<Co
     (now.status == ConditionStatus::False && !known).then(|| now.clone())
 }
 
-/// The fleet as it was counted now, or as it was written a moment ago: then also when it may be written anew. The time alone is no
-/// news, until it is some minutes old.
+/// The summary to write: the new one, or the old one if that is younger than [`BETWEEN_COUNTS`]; then also when the new one
+/// may be written. If only the time differs, the old one stays for [`COUNT_IS_NEWS`].
 pub fn paced_summary(
     before: Option<ScheduleSummary>,
     now: ScheduleSummary,

@@ -1,4 +1,4 @@
-//! What is kept of a request at rest against the whole of it: whoever asks is told the same. And which requests do not rest.
+//! A compacted request gives the same answers as the whole one to all who read it from the cache.
 
 use super::*;
 use crate::restore::{gather, undo};
@@ -134,7 +134,7 @@ fn all() -> Vec<RestoreRequest> {
         ended(
             "taken-back",
             "Undo",
-            &claimed(json!([job("cutover", "Unknown", None), job("settle", "Failed", Some(TAKEN_BACK))])),
+            &claimed(json!([job("cutover", "Unknown", None), job("recover-cutover", "Failed", Some(TAKEN_BACK))])),
         ),
     ]
 }
@@ -166,7 +166,7 @@ fn answers(other: &RestoreRequest) -> Vec<String> {
 
 #[test]
 fn what_is_kept_of_a_request_at_rest_answers_all_that_others_ask() {
-    let mut told = Vec::new();
+    let mut given = Vec::new();
     for whole in all() {
         let mut kept = whole.clone();
         compact(&mut kept);
@@ -175,7 +175,7 @@ fn what_is_kept_of_a_request_at_rest_answers_all_that_others_ask() {
         assert!(size(&kept) < size(&whole), "{name}");
         assert!(is_closed(&kept), "{name}: it is not looked at");
         assert_eq!(answers(&kept), answers(&whole), "{name}");
-        told.extend(answers(&whole));
+        given.extend(answers(&whole));
     }
     // The cases are such that each question has another answer somewhere.
     for answer in [
@@ -187,7 +187,7 @@ fn what_is_kept_of_a_request_at_rest_answers_all_that_others_ask() {
         "false false true",
         "Some(PreviousDatabase",
     ] {
-        assert!(told.iter().any(|line| line.contains(answer)), "{answer}: {told:#?}");
+        assert!(given.iter().any(|line| line.contains(answer)), "{answer}: {given:#?}");
     }
 }
 
