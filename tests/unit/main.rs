@@ -15,5 +15,6 @@ mod login;
 mod manifests;
 mod plugin;
 mod plugin_status;
+mod retired;
 mod samples;
 mod statements;
