@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """Measures the sentences of the project's pages: none over 35 words, the median of a page at most 20.
+And looks whether each path that a page names is there: of exempt pages, too.
 
 check.py          every page but those that exempt.txt lists
 check.py PAGE…    these pages, exempt or not
@@ -30,6 +31,9 @@ END = re.compile(r"[.!?]+[)\]\"'”’*_]*(?=\s|$)")
 ITEM = re.compile(r"^\s*(?:[-*+]|\d+[.)])\s+")
 RULE = re.compile(r"^\s*\|?\s*:?-{3,}")
 WORD = re.compile(r"\w")
+PATH = re.compile(r"(?<![\w/.~$-])/?((?:src|tests|docs|charts|crds)/[\w./{},*-]*)")
+# These pages name what was there.
+OLD_PATHS = {"docs/contribute/renames.md", "CHANGELOG.md"}
 
 
 def blocks(text, section=None):
@@ -103,6 +107,27 @@ def sentences(number, text):
         start = end
 
 
+def spelled_out(path):
+    """`a/{b,c}.rs` as a/b.rs and a/c.rs."""
+    braces = re.search(r"\{([^{}]*)\}", path)
+    if not braces:
+        return [path]
+    parts = braces[1].split(",")
+    return [one for part in parts for one in spelled_out(path[: braces.start()] + part.strip() + path[braces.end() :])]
+
+
+def gone(name, text, root):
+    """The paths that a page names and that are not below a directory, as lines."""
+    if name in OLD_PATHS:
+        return []
+    faults = []
+    for number, line in enumerate(text.splitlines(), 1):
+        for path in (one for match in PATH.finditer(line) for one in spelled_out(match[1].rstrip(".,"))):
+            if not (any(root.glob(path)) if "*" in path else (root / path).exists()):
+                faults.append(f"{name}:{number}: there is no {path}")
+    return faults
+
+
 def check(name, text):
     """The faults of a page, as lines."""
     faults, lengths = [], []
@@ -135,7 +160,9 @@ def check_all(root, exempted):
         if name not in names:
             faults.append(f"{name}:1: there is no such page: take it off tests/prose/exempt.txt")
     for name in names:
-        found = check(name, (root / name).read_text(encoding="utf-8"))
+        text = (root / name).read_text(encoding="utf-8")
+        found = check(name, text)
+        faults += gone(name, text, root)
         if name not in exempted:
             faults += found
         elif not found:
@@ -145,7 +172,8 @@ def check_all(root, exempted):
 
 def main(names):
     if names:
-        faults = [fault for name in names for fault in check(name, (ROOT / name).read_text(encoding="utf-8"))]
+        texts = [(name, (ROOT / name).read_text(encoding="utf-8")) for name in names]
+        faults = [fault for name, text in texts for fault in [*check(name, text), *gone(name, text, ROOT)]]
     else:
         faults = check_all(ROOT, exempt(EXEMPT.read_text(encoding="utf-8")))
     for fault in faults:

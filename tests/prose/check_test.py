@@ -66,6 +66,22 @@ class Prose(unittest.TestCase):
         self.assertEqual([], self.faults(text, "CHANGELOG.md"))
         self.assertTrue(self.faults(text.replace(SHORT, LONG), "CHANGELOG.md"))
 
+    def test_a_path_that_is_not_there_is_found(self):
+        with tempfile.TemporaryDirectory() as directory:
+            root = Path(directory)
+            (root / "src" / "a").mkdir(parents=True)
+            (root / "src" / "a" / "b.rs").write_text("")
+            fine = "See `src/a/b.rs`, `src/a/`, `src/*/{b,b}.rs`, other/src/c.rs and docs.rs/src. The file src/a/b.rs.\n"
+            self.assertEqual([], check.gone("page.md", fine, root))
+            wrong = "Here.\n`src/a/{b,c}.rs` and [a](../../docs/x.md) and /tests/d/\n"
+            self.assertEqual(
+                ["page.md:2: there is no src/a/c.rs", "page.md:2: there is no tests/d/"], check.gone("page.md", wrong, root)
+            )
+            self.assertEqual([], check.gone("CHANGELOG.md", wrong, root))
+            (root / "docs").mkdir()
+            (root / "docs" / "old.md").write_text(f"{LONG} It names src/gone.")
+            self.assertEqual(["docs/old.md:1: there is no src/gone"], check.check_all(root, ["docs/old.md"]))
+
     def test_the_list_of_exempt_pages_can_only_shrink(self):
         with tempfile.TemporaryDirectory() as directory:
             root = Path(directory)
