@@ -105,7 +105,7 @@ impl EmptyCluster {
 
     /// Waits until a dry run of the command shows `value` at `path`: policies act some tenths of a second after they are there.
     #[track_caller]
-    fn settled(&self, kubeconfig: &Path, command: &str, verb: &str, path: &str, value: &str) {
+    fn until_it_shows(&self, kubeconfig: &Path, command: &str, verb: &str, path: &str, value: &str) {
         let dry = command.replace(verb, &format!("{verb} --dry-run=server --output 'jsonpath={{{path}}}'"));
         assert_ne!(dry, command);
         let deadline = Instant::now() + patience();
@@ -158,14 +158,14 @@ fn readmes_commands_work_on_an_empty_cluster_and_once_more() {
     for round in 1..=2 {
         for command in &commands {
             let by = if command.contains("--field-manager=billing") {
-                cluster.settled(&billing, command, "kubectl apply", ".status.payment.by", BILLING);
+                cluster.until_it_shows(&billing, command, "kubectl apply", ".status.payment.by", BILLING);
                 &billing
             } else if command.contains("\"approval\"") {
-                cluster.settled(&helpdesk, command, "kubectl patch", ".status.approval.by", HELPDESK);
+                cluster.until_it_shows(&helpdesk, command, "kubectl patch", ".status.approval.by", HELPDESK);
                 &helpdesk
             } else {
                 if command.contains("samples/restore") && stamped {
-                    cluster.settled(&admin, command, "kubectl apply", ".spec.requestedBy", "admin");
+                    cluster.until_it_shows(&admin, command, "kubectl apply", ".spec.requestedBy", "admin");
                 }
                 &admin
             };

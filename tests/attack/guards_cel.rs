@@ -202,7 +202,7 @@ async fn kill(mutant: &Mutant, world: &World, senders: &Senders, table: &[Case])
                 return Some(format!("- {}: one of the guards alone does not hold against: {passed}", mutant.what));
             }
         }
-        settled(&attempts, world, senders).await;
+        in_force(&attempts, world, senders).await;
     }
     let mut weak = shipped.clone();
     mutant.cuts.iter().for_each(|cut| cut(&mut weak));
@@ -216,7 +216,7 @@ async fn kill(mutant: &Mutant, world: &World, senders: &Senders, table: &[Case])
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     }
     shipped.enforce(&weak, senders).await;
-    settled(&attempts, world, senders).await;
+    in_force(&attempts, world, senders).await;
     match passed {
         Some(case) => {
             println!("  without {}: {case}", mutant.what);
@@ -254,7 +254,7 @@ fn passes(answer: &Result<Value, String>) -> bool {
 }
 
 /// Waits until the whole gate is in force again.
-async fn settled(attempts: &[&Case], world: &World, senders: &Senders) {
+async fn in_force(attempts: &[&Case], world: &World, senders: &Senders) {
     until_so("the gate is whole again", async |_| {
         for case in attempts {
             if case.fault(&dry(case, world, senders).await).is_some() {

@@ -1,11 +1,11 @@
-//! A compressed day: every tenant of a fleet is due once within a window, by clocks that run faster. And a window for the whole
+//! A compressed day: every tenant is due once within a window, by clocks that run faster. And a window for the whole
 //! of which the operator is away, and what it does then.
 
 use crate::apiserver::{Call, Counted};
-use crate::fleet::{Place, Shape};
 use crate::ledger::{Ledger, Seen};
 use crate::process::{Operator, Process, Simulated};
 use crate::report::{Bar, Page};
+use crate::schedules::{Place, Shape};
 use crate::scope::Scope;
 use crate::worker::Worker;
 use chrono::{DateTime, Days, TimeDelta, Utc};
@@ -30,7 +30,7 @@ fn in_all(tenants: usize) -> i32 {
     i32::try_from(tenants * 3 / 1000).unwrap().max(60)
 }
 
-/// A fleet, its clocks and its limits for one of the two parts.
+/// Schedules, their clocks and the limits for one of the two parts.
 struct Rehearsal {
     place: Place,
     flags: Vec<String>,
@@ -45,7 +45,7 @@ struct Rehearsal {
 }
 
 impl Rehearsal {
-    /// A fleet as it is at this instant, the day before its window; nobody works for it yet.
+    /// Schedules as they are at this instant, the day before its window; nobody works for them yet.
     async fn new(what: &'static str, tenants: usize, seconds: u64, now: DateTime<Utc>) -> Self {
         let shape =
             Shape { tenants, now, start: format!("{START:02}:00"), window: format!("{WINDOW}h"), dumps: ON_A_SERVER };
@@ -140,7 +140,7 @@ async fn phase(rehearsal: &Rehearsal, from: DateTime<Utc>) -> Phase {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     let took = began.elapsed().as_secs_f64();
-    settled(&operator, what).await;
+    all_written(&operator, what).await;
     // Whatever it would run twice would come now.
     tokio::time::sleep(Duration::from_secs(2)).await;
     let asked = Counted::read(&place.admin).await.since(&before);
@@ -153,7 +153,7 @@ async fn phase(rehearsal: &Rehearsal, from: DateTime<Utc>) -> Phase {
 }
 
 /// Waits until the operator counts no slot that has come and is not written down.
-async fn settled(operator: &Operator, what: &str) {
+async fn all_written(operator: &Operator, what: &str) {
     let deadline = Instant::now() + Duration::from_mins(5);
     loop {
         let scrape = operator.scrape().await;

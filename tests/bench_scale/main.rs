@@ -19,13 +19,13 @@
 mod apiserver;
 mod day;
 mod etcd;
-mod fleet;
 mod k8up;
 mod ledger;
 mod peers;
 mod process;
 mod report;
 mod rest;
+mod schedules;
 mod scope;
 mod tier;
 mod worker;

@@ -1,5 +1,5 @@
 //! What people use today, in the same run on the same API server: a native CronJob a tenant. What they cost a default
-//! kube-controller-manager at a start, and how late their Jobs come where as many are due in a minute as a fleet of 100,000 has in
+//! kube-controller-manager at a start, and how late their Jobs come where as many are due in a minute as 100,000 schedules have in
 //! a window of six hours.
 
 use crate::etcd::Etcd;
@@ -69,7 +69,7 @@ impl Plan {
         Self { number, first: first.with_second(0).unwrap().with_nanosecond(0).unwrap() }
     }
 
-    /// In a minute: as many as the whole fleet has, also in a reduced run.
+    /// In a minute: as many as all schedules have, also in a reduced run.
     fn a_minute() -> usize {
         WHOLE / WINDOW
     }

@@ -1,10 +1,10 @@
-//! The fleet at rest: how long until the operator is ready, what that costs in CPU and memory, what it costs to go on, and a
+//! All schedules at rest: how long until the operator is ready, what that costs in CPU and memory, what it costs to go on, and a
 //! relist.
 
 use crate::apiserver::{Counted, business};
-use crate::fleet::{Place, at_rest};
 use crate::process::{Operator, Process};
 use crate::report::{Bar, Page};
+use crate::schedules::{Place, at_rest};
 use crate::scope::Scope;
 use crate::tier;
 use std::path::Path;
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 /// K8up's CPU seconds to start with 10,000 schedules, as measured on such a machine.
 const K8UP_CPU_A_SCHEDULE: f64 = 8.0 / 10_000.0;
 /// Time for what comes after readiness.
-const SETTLE: Duration = Duration::from_secs(15);
+const PAUSE: Duration = Duration::from_secs(15);
 
 /// What is measured is a restart. The first start tries the bucket and writes what storages and servers say.
 async fn first_start(place: &Place) {
@@ -43,13 +43,13 @@ pub async fn run_and_judge(scope: &Scope, page: &mut Page) {
     if scope.requests > 0 {
         first_start(&place).await;
     }
-    let settle = if scope.part { Duration::from_secs(2) } else { SETTLE };
+    let pause = if scope.part { Duration::from_secs(2) } else { PAUSE };
     let before = Counted::read(&place.admin).await;
     let mut operator = Operator::shipped(&place.kubeconfig, &place.flags(&[]));
     let process = operator.process();
     let ready = operator.ready().await;
     let cpu_ready = process.cpu();
-    tokio::time::sleep(settle).await;
+    tokio::time::sleep(pause).await;
     at_ease(process, Duration::from_mins(2)).await;
     operator.serves(scope.schedules).await;
     let (cpu, memory, peak) = (process.cpu(), process.memory(), process.peak());

@@ -2,7 +2,7 @@
 
 /// How much.
 pub struct Scope {
-    /// BackupSchedules of the fleet at rest.
+    /// BackupSchedules at rest.
     pub schedules: usize,
     /// RestoreRequests beside them.
     pub requests: usize,
@@ -74,7 +74,7 @@ impl Scope {
         scope
     }
 
-    /// The block of the fleet at rest: each of the two sizes with a bar has its own.
+    /// The block of the schedules at rest: each of the two sizes with a bar has its own.
     pub fn rest(&self) -> &'static str {
         if self.schedules <= SMALL { "rest-10000" } else { "rest" }
     }

@@ -27,7 +27,7 @@ fn profile() -> serde_json::Value {
 fn rows(all: i64) -> String {
     format!(
         "SET synchronous_commit = off;
-         INSERT INTO b_crm_company (id, title, date_create) SELECT i, 'BatchSharing ' || md5(i::text), '2026-01-01' FROM generate_series(1, {tenth}) i;
+         INSERT INTO b_crm_company (id, title, date_create) SELECT i, 'Company ' || md5(i::text), '2026-01-01' FROM generate_series(1, {tenth}) i;
          INSERT INTO b_crm_contact (id, name, last_name, full_name, company_id, source_id, date_create)
            SELECT i, 'Name' || i, left(md5(i::text), 12), 'Name' || i || ' ' || left(md5(i::text), 12), i % {tenth} + 1, 'WEB', '2026-01-01' FROM generate_series(1, 3 * {tenth}) i;
          INSERT INTO b_crm_field_multi (entity_id, element_id, type_id, value_type, complex_id, value)

@@ -51,7 +51,7 @@ const ALL: [Trouble; 10] = [
 ];
 
 /// Cases wait for deadlines and retries most of the time: so many run beside each other, each on a server of its own.
-const LANES: u64 = 5;
+const RUNNERS: u64 = 5;
 
 type Ends = BTreeMap<(Trouble, String), usize>;
 
@@ -59,10 +59,10 @@ type Ends = BTreeMap<(Trouble, String), usize>;
 async fn i4_whatever_happens_to_a_dump_no_backup_exists_that_does_not_verify_and_the_next_run_works() {
     let first = first_seed();
     let end = first + cases("dumps under faults", 200, |asked| asked.div_ceil(5));
-    let mut lanes: JoinSet<Ends> = (first..first + LANES).map(|lane| run_lane(lane, end)).collect();
+    let mut runners: JoinSet<Ends> = (first..first + RUNNERS).map(|seed| run_cases(seed, end)).collect();
     let mut ends = Ends::new();
-    while let Some(lane) = lanes.join_next().await {
-        for (end, times) in lane.unwrap() {
+    while let Some(runner) = runners.join_next().await {
+        for (end, times) in runner.unwrap() {
             *ends.entry(end).or_default() += times;
         }
     }
@@ -78,16 +78,16 @@ async fn i4_whatever_happens_to_a_dump_no_backup_exists_that_does_not_verify_and
     }
 }
 
-/// Every [`LANES`]th case from the seed `lane` on.
-async fn run_lane(lane: u64, end: u64) -> Ends {
+/// Every [`RUNNERS`]th case from the seed `begin` on.
+async fn run_cases(begin: u64, end: u64) -> Ends {
     let mut ends = Ends::new();
-    if lane >= end {
+    if begin >= end {
         return ends;
     }
     let mut server = PrivatePostgres::start().await;
     server.run(DATA).await;
-    for seed in (lane..end).step_by(usize::try_from(LANES).unwrap()) {
-        // Not by the remainder: a lane would have the same two troubles for ever.
+    for seed in (begin..end).step_by(usize::try_from(RUNNERS).unwrap()) {
+        // Not by the remainder: a runner would have the same two troubles for ever.
         let trouble = ALL[usize::try_from((seed + seed / 10) % 10).unwrap()];
         let began = std::time::Instant::now();
         let case = Case::new(seed, trouble).await;

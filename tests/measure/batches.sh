@@ -39,7 +39,7 @@ world() {
 CREATE TABLE contacts (id int PRIMARY KEY, name text, email text);
 INSERT INTO contacts SELECT n, 'Contact ' || n, 'c' || n || '@example.org' FROM generate_series(1, 500) n;
 CREATE TABLE deals AS SELECT n AS id, n % 500 AS contact, md5(n::text) AS title, n * 3 AS amount FROM generate_series(1, 1000) n;
-CREATE TABLE companies AS SELECT n AS id, 'BatchSharing ' || n AS name FROM generate_series(1, 50) n;
+CREATE TABLE companies AS SELECT n AS id, 'Company ' || n AS name FROM generate_series(1, 50) n;
 CREATE TABLE stages (id int PRIMARY KEY, name text);
 CREATE VIEW open_deals AS SELECT * FROM deals WHERE amount > 10;
 SQL

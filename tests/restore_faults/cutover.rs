@@ -65,18 +65,18 @@ async fn statements(tenant: &mut Tenant, way: Way) -> usize {
     counts[1]
 }
 
-/// What the operator makes of it: the report, and where there is none or it does not say, the server's word by `settle`.
+/// What the operator makes of it: the report, and where there is none or it does not say, the server's word by `recover-cutover`.
 async fn ended(tenant: &Tenant, task: &CutoverTask, report: Option<&TaskReport>) -> Word {
     let mut facts = RestoreInputs { cutover: operator::step(report, 1), ..operator::claimed() };
     loop {
         let attempt = match operator::word(&facts) {
-            Word::Settle(attempt) => attempt,
+            Word::Recover(attempt) => attempt,
             word => return word,
         };
         let job = format!("{}-recover-cutover-{attempt}", tenant.world.uid);
-        let mut settler = Worker::start(&tenant.world, &Task::RecoverCutover(task.clone()), &job, "cutover");
-        settler.ended().await;
-        let report = settler.report(&tenant.world).await;
+        let mut recoverer = Worker::start(&tenant.world, &Task::RecoverCutover(task.clone()), &job, "cutover");
+        recoverer.ended().await;
+        let report = recoverer.report(&tenant.world).await;
         facts.recover = operator::step(report.as_ref(), attempt);
     }
 }
@@ -136,10 +136,10 @@ async fn case(tenant: &mut Tenant, way: Way, point: Point, victim: Victim) -> &'
     if swapped {
         tenant.drop(&task.previous_database).await;
     } else if way == Way::Back {
-        assert_eq!(tenant.world.oid(&task.new_database).await, Some(task.new_oid), "the way back is gone");
+        assert_eq!(tenant.world.oid(&task.new_database).await, Some(task.new_oid), "the previous database is gone");
         tenant.drop(&task.new_database).await;
     } else {
-        tenant.cleared(&task).await;
+        tenant.dropped(&task).await;
     }
     end
 }

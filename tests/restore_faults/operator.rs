@@ -69,8 +69,8 @@ pub fn step(report: Option<&TaskReport>, attempt: i32) -> StepState {
 /// What the operator does next.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Word {
-    /// It asks the server, by this attempt of `settle`.
-    Settle(i32),
+    /// It asks the server, by this attempt of `recover-cutover`.
+    Recover(i32),
     /// The request has ended: Complete.
     Complete,
     /// The request has ended: Failed.
@@ -82,7 +82,7 @@ pub enum Word {
 /// Its decision.
 pub fn word(facts: &RestoreInputs) -> Word {
     match decide(facts, chrono::Utc::now()).action {
-        RestoreAction::Start(RestoreStep::RecoverCutover, attempt) => Word::Settle(attempt),
+        RestoreAction::Start(RestoreStep::RecoverCutover, attempt) => Word::Recover(attempt),
         RestoreAction::Finish(Terminal::Restored { .. }) => Word::Complete,
         RestoreAction::Finish(Terminal::Failed { .. }) => Word::Failed,
         RestoreAction::Finish(Terminal::NeedsAttention { message, .. }) => Word::NeedsAttention(message),

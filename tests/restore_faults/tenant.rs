@@ -53,8 +53,8 @@ impl Tenant {
     }
 
     /// What the operator clears after a request that swapped nothing: all that it left on the server.
-    pub async fn cleared(&self, task: &CutoverTask) {
-        let clearing = DropDatabaseTask {
+    pub async fn dropped(&self, task: &CutoverTask) {
+        let task_to_drop = DropDatabaseTask {
             name: "drop-database".to_owned(),
             request_uid: task.request_uid.clone(),
             database: task.database.clone(),
@@ -62,7 +62,7 @@ impl Tenant {
             database_to_drop: DatabaseToDrop { name: task.new_database.clone(), oid: None, mark: Mark::Restore },
             safety_backup: None,
         };
-        drop_database::run(&clearing, &self.world.context("drop-database", "pod")).await.unwrap();
+        drop_database::run(&task_to_drop, &self.world.context("drop-database", "pod")).await.unwrap();
         let left = format!(
             "SELECT string_agg(datname, ',') FROM pg_database WHERE shobj_description(oid, 'pg_database') LIKE '%{}'",
             task.request_uid

@@ -7,14 +7,14 @@ use testkit::importer::{Element, Portal};
 /// An account: what its tables hold, and what an importer should find.
 #[derive(Debug, Clone, Default)]
 pub struct Account {
-    pub companies: Vec<BatchSharing>,
+    pub companies: Vec<Company>,
     pub contacts: Vec<Contact>,
     pub leads: Vec<(String, String)>,
     pub deals: Vec<Deal>,
 }
 
 #[derive(Debug, Clone)]
-pub struct BatchSharing {
+pub struct Company {
     pub title: String,
     pub comments: String,
     pub phones: Vec<String>,
@@ -110,7 +110,7 @@ impl Account {
     }
 
     fn company_rows(&self) -> Vec<Vec<(&'static str, String)>> {
-        let row = |(id, company): (i32, &BatchSharing)| {
+        let row = |(id, company): (i32, &Company)| {
             vec![
                 ("id", id.to_string()),
                 ("title", company.title.clone()),
@@ -315,7 +315,7 @@ fn twin(first: &str, how: u8) -> Option<String> {
 
 pub fn account() -> impl Strategy<Value = Account> {
     let company = (name(), free_text(), prop::collection::vec(phone(), 0..3))
-        .prop_map(|(title, comments, phones)| BatchSharing { title, comments, phones });
+        .prop_map(|(title, comments, phones)| Company { title, comments, phones });
     let contact = (
         "[A-C][a-z]{0,3}",
         "[A-C][a-z]{0,3}",
@@ -369,7 +369,7 @@ pub fn account() -> impl Strategy<Value = Account> {
 
 /// One of each.
 pub fn small() -> Account {
-    let company = |title: &str| BatchSharing { title: title.into(), comments: String::new(), phones: Vec::new() };
+    let company = |title: &str| Company { title: title.into(), comments: String::new(), phones: Vec::new() };
     let contact = Contact {
         name: "Anna".into(),
         last_name: "Weber".into(),

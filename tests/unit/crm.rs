@@ -1,6 +1,6 @@
 //! The shipped profile on a Bitrix24-like account: every way in which an account, a cell or a profile can be odd.
 
-use crate::account::{BatchSharing, small, some, table};
+use crate::account::{Company, small, some, table};
 use crate::importing::live;
 use crate::samples::{
     Sample, bitrix, context, entries, export, export_beside, manifest, profile, records, sample, text,
@@ -106,7 +106,7 @@ fn links_that_an_importer_may_get_wrong_are_listed_with_what_was_meant() {
     assert_eq!(told(&zip)["ambiguousLinks"], json!({"listed": 2, "notListed": 0}));
     assert!(text(&zip, "README.txt").contains("2 links are by a name"));
     let mut guarded = small();
-    guarded.companies = vec![BatchSharing { title: "=Acme".into(), ..guarded.companies[0].clone() }; 1];
+    guarded.companies = vec![Company { title: "=Acme".into(), ..guarded.companies[0].clone() }; 1];
     guarded.deals.clear();
     let zip = export(&shipped(), &guarded.tables()).unwrap();
     assert_eq!(records(&zip, "ambiguous-links.csv")[0]["CANDIDATES"], "1", "a guarded name finds nobody");

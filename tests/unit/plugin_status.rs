@@ -1,4 +1,4 @@
-//! What `kubectl sennight` says of a fleet and of a record, and what it proposes to a shell, without a cluster.
+//! What `kubectl sennight` says of all schedules and of a record, and what it proposes to a shell, without a cluster.
 
 use chrono::{DateTime, Utc};
 use kubectl_sennight::complete::{Completion, completion};
@@ -34,19 +34,19 @@ fn schedule(name: &str, fresh: &str, last: Option<&str>, failures: i32) -> Backu
 
 #[test]
 fn the_worst_are_named_and_the_rest_is_counted() {
-    let mut fleet = Overview::default();
+    let mut overview = Overview::default();
     for n in 0..1000 {
-        fleet.add(&schedule(&format!("t{n}"), "True", Some("2026-11-22T02:00:00Z"), 0), 3);
+        overview.add(&schedule(&format!("t{n}"), "True", Some("2026-11-22T02:00:00Z"), 0), 3);
     }
-    assert!(fleet.is_well() && text(&fleet, now()).ends_with("\nEverybody is backed up.\n"));
-    fleet.add(&schedule("old", "False", Some("2026-11-19T12:00:00Z"), 2), 3);
-    fleet.add(&schedule("older", "False", Some("2026-11-18T12:00:00Z"), 9), 3);
-    fleet.add(&schedule("never", "False", None, 4), 3);
-    fleet.add(&schedule("young", "True", Some("2026-11-22T01:00:00Z"), 1), 3);
-    assert!(!fleet.is_well());
-    let worst: Vec<&str> = fleet.look_at.iter().map(|t| t.name.as_str()).collect();
+    assert!(overview.is_well() && text(&overview, now()).ends_with("\nEverybody is backed up.\n"));
+    overview.add(&schedule("old", "False", Some("2026-11-19T12:00:00Z"), 2), 3);
+    overview.add(&schedule("older", "False", Some("2026-11-18T12:00:00Z"), 9), 3);
+    overview.add(&schedule("never", "False", None, 4), 3);
+    overview.add(&schedule("young", "True", Some("2026-11-22T01:00:00Z"), 1), 3);
+    assert!(!overview.is_well());
+    let worst: Vec<&str> = overview.look_at.iter().map(|t| t.name.as_str()).collect();
     assert_eq!(worst, ["never", "older", "old"]);
-    let text = text(&fleet, now());
+    let text = text(&overview, now());
     for line in [
         "Tenants:       1,004 (0 suspended)\n",
         "Backed up:     1,001\n",
@@ -76,10 +76,13 @@ fn what_the_operator_counted_is_an_answer_while_it_is_young_and_names_as_many_as
         .unwrap()
     };
     let young = "2026-11-22T11:50:00Z";
-    let fleet = Overview::counted(&[storage(young, 1), storage(young, 2)], 5, now()).unwrap();
-    assert_eq!((fleet.tenants, fleet.backed_up, fleet.not_backed_up, fleet.unknown), (200_000, 198_000, 3, 1997));
-    assert_eq!(fleet.look_at.len(), 3);
-    assert!(text(&fleet, now()).contains("by the operator (--exact"));
+    let overview = Overview::counted(&[storage(young, 1), storage(young, 2)], 5, now()).unwrap();
+    assert_eq!(
+        (overview.tenants, overview.backed_up, overview.not_backed_up, overview.unknown),
+        (200_000, 198_000, 3, 1997)
+    );
+    assert_eq!(overview.look_at.len(), 3);
+    assert!(text(&overview, now()).contains("by the operator (--exact"));
     assert_eq!(Overview::counted(&[storage(young, 50)], 5, now()), None, "it names two of the five");
     assert!(Overview::counted(&[storage(young, 50)], 2, now()).is_some());
     assert_eq!(Overview::counted(&[storage("2026-11-22T11:30:00Z", 1)], 5, now()), None, "nobody counts any more");
@@ -89,13 +92,13 @@ fn what_the_operator_counted_is_an_answer_while_it_is_young_and_names_as_many_as
 #[test]
 fn nobody_is_not_everybody() {
     assert!(text(&Overview::default(), now()).contains("nobody is backed up"));
-    let mut fleet = Overview::default();
+    let mut overview = Overview::default();
     let mut asleep = schedule("asleep", "Unknown", None, 0);
     asleep.spec.suspend = true;
-    fleet.add(&asleep, 3);
-    assert!(fleet.is_well() && fleet.look_at.is_empty(), "whoever is suspended is meant to be");
-    fleet.add(&schedule("unseen", "Unknown", None, 0), 3);
-    assert!(!fleet.is_well());
+    overview.add(&asleep, 3);
+    assert!(overview.is_well() && overview.look_at.is_empty(), "whoever is suspended is meant to be");
+    overview.add(&schedule("unseen", "Unknown", None, 0), 3);
+    assert!(!overview.is_well());
 }
 
 fn words(line: &str) -> Completion {

@@ -94,7 +94,7 @@ async fn i8_six_tenants_due_in_one_second_ride_one_job_the_poisoned_one_fails_an
     assert_eq!(jobs.len(), 1, "{:?}", given(&world).await);
     assert_eq!(runs(&jobs[0]).len(), 6);
     assert_eq!(jobs[0].annotations()["sennight.dev/concurrency"], "4", "no more at once than the server takes");
-    // Later than four looks at a Job one that rides alone would be written down.
+    // Later than four looks at a Job, a dump in a Job of its own would be written down.
     tokio::time::sleep(Duration::from_secs(10)).await;
     for tenant in &six {
         let status = world.schedule_status(tenant).await;
@@ -117,7 +117,7 @@ async fn i8_six_tenants_due_in_one_second_ride_one_job_the_poisoned_one_fails_an
     let_in(true).await;
     let second = world.dump(&poisoned).await;
     let again: Vec<_> = world.jobs().await.into_iter().filter(|job| job.name_any() == second).collect();
-    assert_eq!((runs(&again[0]).len(), second != first), (1, true), "it rides alone");
+    assert_eq!((runs(&again[0]).len(), second != first), (1, true), "it has a Job of its own");
     assert!(runs(&again[0])[0].run.ends_with("-a2"));
     operator.kill();
     assert_eq!(world.run(&second).await, 0, "it ends while nobody looks");
@@ -137,7 +137,7 @@ async fn i8_an_operator_that_is_killed_again_and_again_has_each_tenant_dumped_on
     // Room for both Jobs, whichever comes first: three dumps at once and one.
     cluster::apply(&world.server(4));
     let mut all = tenants(&world, &["a", "b", "c"]).await;
-    // One with its own credentials rides alone.
+    // A tenant with its own credentials has a Job of its own.
     let secret = json!({
         "username": testkit::env("SENNIGHT_TEST_PG_USER"), "password": testkit::env("SENNIGHT_TEST_PG_PASSWORD")
     });

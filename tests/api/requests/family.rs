@@ -1,5 +1,5 @@
 //! A tenant on MariaDB: a full restore from both keys to the end, and one whose cut-over's pod is lost, which the operator has
-//! another Job settle.
+//! another Job recover.
 
 use sennight_api::ConditionStatus::{False, True};
 use sennight_core::engine::Engine;

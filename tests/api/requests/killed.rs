@@ -1,7 +1,7 @@
 //! The operator is killed before and after it puts an entry of the record, again and again: the record neither forks nor
 //! loses an entry nor tells one twice, and the request goes its way.
 
-use super::record::{events, settled};
+use super::record::{complete, events};
 use sennight_api::ConditionStatus;
 use sennight_api::ConditionStatus::False;
 use sennight_core::audit::AuditEvent;
@@ -85,13 +85,13 @@ async fn an_operator_killed_before_and_after_entries_leaves_one_chain_that_tells
     assert_eq!(world.run(&job).await, 0);
     mortal.says("Held", False, "Released").await;
     mortal
-        .until("its record is settled", async || {
+        .until("its record is complete", async || {
             let request = world.get("r").await;
             let digest = sennight_operator::restore::audit_record::state(&request).digest();
             request.status.unwrap_or_default().audit.is_some_and(|head| head.state == digest)
         })
         .await;
-    let chain = settled(&world, "r").await;
+    let chain = complete(&world, "r").await;
     let told = events(&chain);
     for once in [
         AuditEvent::Created,

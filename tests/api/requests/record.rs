@@ -25,7 +25,7 @@ async fn chain(world: &World, request: &RestoreRequest) -> Chain {
 }
 
 /// Waits until all that stands is recorded, and the head with it.
-pub async fn settled(world: &World, name: &str) -> Chain {
+pub async fn complete(world: &World, name: &str) -> Chain {
     until("all that stands is recorded", async || {
         let request = world.get(name).await;
         let digest = audit_record::state(&request).digest();
@@ -74,7 +74,7 @@ async fn every_transition_of_an_export_is_recorded_with_who_and_is_verified_by_t
     world.pay("r").await;
     assert_eq!(world.run(&world.step("export").await).await, 0);
     world.says("r", "Held", False, "Released").await;
-    let chain = settled(&world, "r").await;
+    let chain = complete(&world, "r").await;
     let by = |event: AuditEvent| {
         let mut found = chain.entries.iter().filter(|r| r.entry.event == event);
         let entry = found.next().unwrap_or_else(|| panic!("{event} is not there: {:?}", events(&chain)));
@@ -126,7 +126,7 @@ async fn an_operator_that_died_after_an_entry_and_before_its_status_neither_fork
     let mut operator = world.operator(&[]);
     world.request(&tenant, "r", backup.day, json!({})).await;
     world.says("r", "Progressing", False, "AwaitingApproval").await;
-    let before = settled(&world, "r").await;
+    let before = complete(&world, "r").await;
     operator.kill();
     world.decide("r", "Approved").await;
     // What the operator that died had put: the approval, and no status.
@@ -143,7 +143,7 @@ async fn an_operator_that_died_after_an_entry_and_before_its_status_neither_fork
     assert_eq!(chain(&world, &world.get("r").await).await.beyond, 1, "status lags, and the plugin says so");
     world.restart(&mut operator).await;
     world.says("r", "Progressing", False, "AwaitingPayment").await;
-    let after = settled(&world, "r").await;
+    let after = complete(&world, "r").await;
     assert_eq!(after.entries[..before.entries.len()], before.entries[..]);
     assert_eq!(after.entries[before.entries.len()], *put, "adopted as it was");
     assert_eq!(events(&after).iter().filter(|event| **event == AuditEvent::Approved).count(), 1);
@@ -157,7 +157,7 @@ async fn a_record_that_was_cut_off_stops_its_request_until_it_is_put_back() {
     let _operator = world.operator(&[]);
     world.request(&tenant, "r", backup.day, json!({})).await;
     world.says("r", "Progressing", False, "AwaitingApproval").await;
-    let whole = settled(&world, "r").await;
+    let whole = complete(&world, "r").await;
     let last = whole.entries.last().unwrap();
     let (store, uid) = (world.bucket().store().await, world.get("r").await.uid().unwrap());
     let key = format!("backups/audit/{uid}/{:06}.json", last.entry.seq);
@@ -182,7 +182,7 @@ async fn a_paid_request_that_is_deleted_leaves_its_record_and_a_warning() {
     let object = world.request(&tenant, "r", backup.day, json!({})).await;
     world.says("r", "Progressing", False, "AwaitingApproval").await;
     world.pay("r").await;
-    settled(&world, "r").await;
+    complete(&world, "r").await;
     world.requests(HELPDESK).await.delete("r", &DeleteParams::default()).await.unwrap();
     world.tells("r", "PaidRequestDeleted").await;
     until("it is gone", async || world.api::<RestoreRequest>().get_opt("r").await.unwrap().is_none()).await;

@@ -2,14 +2,14 @@
 //! after. Here the harm is `kill -9`.
 
 use super::gateway::Fault;
-use super::lane::{Effects, Ended, Lane, Mode, bar};
+use super::setup::{Effects, Ended, Mode, Setup, bar};
 use kube::ResourceExt;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::Mutex;
 
-/// Lanes that restore side by side.
-const LANES: usize = 4;
+/// Setups that restore side by side.
+const SETUPS: usize = 4;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn i2_an_operator_killed_before_and_after_every_write_of_a_restore_restores_once() {
@@ -26,14 +26,14 @@ struct Case {
 
 /// Does each harm to each write of both kinds of restore. Of a part, one case for so many that `SENNIGHT_CASES` asks for.
 pub async fn campaign(suite: &'static str, faults: &[Fault], cost: usize) {
-    let mut lanes = Vec::new();
-    for _ in 0..LANES {
-        lanes.push(Lane::new("once").await);
+    let mut setups = Vec::new();
+    for _ in 0..SETUPS {
+        setups.push(Setup::new("once").await);
     }
     let mut all = Vec::new();
     for mode in [Mode::CrmExport, Mode::FullRestore] {
-        let (name, ended) = lanes[0].restore(mode, None).await;
-        check(&lanes[0], &name, &ended, mode).await;
+        let (name, ended) = setups[0].restore(mode, None).await;
+        check(&setups[0], &name, &ended, mode).await;
         println!("{suite}: a {mode:?} takes {} writes: {}", ended.writes.len(), ended.writes.join(", "));
         let writes = 1..=ended.writes.len();
         all.extend(writes.flat_map(|write| faults.iter().map(move |fault| Case { mode, write, fault: *fault })));
@@ -42,7 +42,7 @@ pub async fn campaign(suite: &'static str, faults: &[Fault], cost: usize) {
     let count = chosen.len();
     let todo = Arc::new(Mutex::new(chosen));
     let sums = Arc::new(Mutex::new(BTreeMap::<String, usize>::new()));
-    let running = lanes.into_iter().map(|mut lane| {
+    let running = setups.into_iter().map(|mut setup| {
         let (todo, sums) = (todo.clone(), sums.clone());
         async move {
             loop {
@@ -54,7 +54,7 @@ pub async fn campaign(suite: &'static str, faults: &[Fault], cost: usize) {
                 if left.is_multiple_of(20) {
                     println!("{suite}: {left} of {count} are left to begin");
                 }
-                let ended = one(&mut lane, case).await;
+                let ended = one(&mut setup, case).await;
                 let harm = if ended.fired { "harmed" } else { "ended before that write" };
                 let mut sums = sums.lock().await;
                 *sums.entry(format!("{:?}, {harm}: {}", case.mode, ended.phase)).or_default() += 1;
@@ -67,24 +67,24 @@ pub async fn campaign(suite: &'static str, faults: &[Fault], cost: usize) {
     println!("{suite}: {:?}", sums.lock().await);
 }
 
-async fn one(lane: &mut Lane, case: Case) -> Ended {
-    let (name, ended) = lane.restore(case.mode, Some((case.write, case.fault))).await;
+async fn one(setup: &mut Setup, case: Case) -> Ended {
+    let (name, ended) = setup.restore(case.mode, Some((case.write, case.fault))).await;
     if !ended.fired {
         // The same restore takes a write more or less, as its Jobs are seen to run or not.
         assert!(ended.writes.len() < case.write, "{case:?}: {:?}", ended.writes);
     }
     assert_eq!(ended.phase, "Complete", "{case:?}: {ended:#?}");
     assert!(ended.took <= bar(), "{case:?} took {:?} from the harm to its end: {:?}", ended.took, ended.writes);
-    check(lane, &name, &ended, case.mode).await;
+    check(setup, &name, &ended, case.mode).await;
     ended
 }
 
 /// The restore took effect exactly once, by one pod.
-pub async fn check(lane: &Lane, name: &str, ended: &Ended, mode: Mode) {
+pub async fn check(setup: &Setup, name: &str, ended: &Ended, mode: Mode) {
     let once = match mode {
         Mode::CrmExport => Effects { claims: 1, exports: 1, swaps: 0, destructive_pods: 1 },
         Mode::FullRestore => Effects { claims: 1, exports: 0, swaps: 1, destructive_pods: 1 },
     };
-    assert_eq!(lane.effects(name).await, once, "{name}: {ended:#?}");
-    lane.tidy(&lane.world.get(name).await.uid().unwrap()).await;
+    assert_eq!(setup.effects(name).await, once, "{name}: {ended:#?}");
+    setup.tidy(&setup.world.get(name).await.uid().unwrap()).await;
 }

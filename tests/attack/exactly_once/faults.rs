@@ -3,7 +3,7 @@
 
 use super::crash::{campaign, check};
 use super::gateway::Fault;
-use super::lane::{Lane, Mode};
+use super::setup::{Mode, Setup};
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -15,16 +15,16 @@ async fn i2_a_write_that_is_answered_504_409_or_429_leads_to_one_restore() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn i2_the_client_that_writes_sends_no_change_a_second_time_after_504() {
-    let mut lane = Lane::new("resend").await;
-    let (_, first) = lane.restore(Mode::CrmExport, None).await;
+    let mut setup = Setup::new("resend").await;
+    let (_, first) = setup.restore(Mode::CrmExport, None).await;
     let changes: Vec<usize> =
         (1..=first.writes.len()).filter(|n| first.writes[n - 1].starts_with("PATCH restore")).collect();
     assert!(changes.len() >= 5, "{:?}", first.writes);
     let mut changes: Vec<_> = changes.into_iter().collect();
     for write in crate::some("no change is sent twice", &mut changes, 60) {
-        let (name, ended) = lane.restore(Mode::CrmExport, Some((write, Fault::Lost504))).await;
+        let (name, ended) = setup.restore(Mode::CrmExport, Some((write, Fault::Lost504))).await;
         let mut sent = HashMap::new();
-        for (what, hash, at) in lane.gateway.sent() {
+        for (what, hash, at) in setup.gateway.sent() {
             if !what.starts_with("PATCH restore") {
                 continue;
             }
@@ -36,6 +36,6 @@ async fn i2_the_client_that_writes_sends_no_change_a_second_time_after_504() {
                 );
             }
         }
-        check(&lane, &name, &ended, Mode::CrmExport).await;
+        check(&setup, &name, &ended, Mode::CrmExport).await;
     }
 }

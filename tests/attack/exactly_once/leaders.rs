@@ -2,72 +2,72 @@
 
 use super::crash::check;
 use super::gateway::{Fault, Gateway, soon};
-use super::lane::{FLAGS, Lane, Mode};
+use super::setup::{FLAGS, Mode, Setup};
 use sennight_api::RestoreRequest;
 use std::time::{Duration, Instant};
 use testkit::operator::Operator;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn i2_two_operators_that_both_lead_restore_once() {
-    let mut lane = Lane::new("two").await;
+    let mut setup = Setup::new("two").await;
     let second = Gateway::start().await;
     let flags: Vec<&str> = FLAGS.iter().copied().chain(["--lease-name=another"]).collect();
-    let mut other = Operator::start_as(&second.kubeconfig, &lane.world.namespace, "other", &flags);
+    let mut other = Operator::start_as(&second.kubeconfig, &setup.world.namespace, "other", &flags);
     let mut modes: Vec<Mode> = [Mode::CrmExport, Mode::FullRestore].repeat(10);
     let (mut both, mut ran) = (0, 0);
     for mode in crate::some("two leaders", &mut modes, 60) {
-        let name = lane.ask(mode).await;
-        lane.gateway.expect(&name, None);
+        let name = setup.ask(mode).await;
+        setup.gateway.expect(&name, None);
         second.expect(&name, None);
-        let ended = lane.finish(&name, None).await;
+        let ended = setup.finish(&name, None).await;
         assert_eq!(ended.phase, "Complete", "{mode:?}: {ended:#?}");
         both += usize::from(!second.writes().is_empty() && !ended.writes.is_empty());
-        check(&lane, &name, &ended, mode).await;
+        check(&setup, &name, &ended, mode).await;
         ran += 1;
     }
-    assert!(other.runs() && lane.operator.as_mut().unwrap().runs(), "both led to the end");
+    assert!(other.runs() && setup.operator.as_mut().unwrap().runs(), "both led to the end");
     assert!(both > 0, "never did both write to one request");
     println!("two leaders: {ran} restores, each done once; both wrote in {both}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn i2_an_operator_that_slept_longer_than_its_lease_writes_nothing_when_it_wakes() {
-    let mut lane = Lane::new("sleep").await;
+    let mut setup = Setup::new("sleep").await;
     let mut all = Vec::new();
     for mode in [Mode::CrmExport, Mode::FullRestore] {
-        let (name, ended) = lane.restore(mode, None).await;
-        check(&lane, &name, &ended, mode).await;
+        let (name, ended) = setup.restore(mode, None).await;
+        check(&setup, &name, &ended, mode).await;
         all.extend((1..=ended.writes.len()).map(|write| (mode, write)));
     }
     let (mut ran, mut refused) = (0, 0);
     for (mode, write) in crate::some("SIGSTOP at every write", &mut all, 60) {
-        let name = lane.ask(mode).await;
-        lane.gateway.expect(&name, Some((write, Fault::Asleep)));
+        let name = setup.ask(mode).await;
+        setup.gateway.expect(&name, Some((write, Fault::Asleep)));
         let asleep = soon(Duration::from_secs(90), async || {
-            let object = lane.tend(&name).await;
-            lane.gateway.fired().is_some() || object.is_some_and(|object| over(&object))
+            let object = setup.tend(&name).await;
+            setup.gateway.fired().is_some() || object.is_some_and(|object| over(&object))
         })
         .await;
         assert!(
             asleep,
             "{mode:?} {write}: {:#?}\n{}",
-            lane.gateway.writes(),
-            lane.operator.as_ref().map(Operator::log).unwrap_or_default()
+            setup.gateway.writes(),
+            setup.operator.as_ref().map(Operator::log).unwrap_or_default()
         );
-        if !lane.gateway.disarm() {
+        if !setup.gateway.disarm() {
             // This time it took a write less.
-            let ended = lane.finish(&name, None).await;
-            check(&lane, &name, &ended, mode).await;
+            let ended = setup.finish(&name, None).await;
+            check(&setup, &name, &ended, mode).await;
             continue;
         }
-        let sleeper = lane.operator.take().unwrap();
+        let sleeper = setup.operator.take().unwrap();
         // Another replica waits the Lease out and takes over, also when the request has nothing left to do by then.
         let mut awake = Gateway::start().await;
-        std::mem::swap(&mut lane.gateway, &mut awake);
-        lane.gateway.expect(&name, None);
-        lane.start();
-        leads(lane.operator.as_ref().unwrap()).await;
-        let ended = lane.finish(&name, None).await;
+        std::mem::swap(&mut setup.gateway, &mut awake);
+        setup.gateway.expect(&name, None);
+        setup.start();
+        leads(setup.operator.as_ref().unwrap()).await;
+        let ended = setup.finish(&name, None).await;
         assert_eq!(ended.phase, "Complete", "{mode:?} {write}: {ended:#?}");
         let before = awake.writes();
         let arrived = awake.wake().await;
@@ -84,9 +84,9 @@ async fn i2_an_operator_that_slept_longer_than_its_lease_writes_nothing_when_it_
             awake.writes()
         );
         // The late write itself came too late for everything.
-        let object = lane.world.get(&name).await;
+        let object = setup.world.get(&name).await;
         assert_eq!(object.status.unwrap().phase.unwrap().to_string(), "Complete");
-        check(&lane, &name, &ended, mode).await;
+        check(&setup, &name, &ended, mode).await;
         ran += 1;
     }
     println!(

@@ -5,8 +5,8 @@
 mod crash;
 mod faults;
 mod gateway;
-mod lane;
 mod leaders;
 mod rollback;
+mod setup;
 mod slots;
 mod watches;

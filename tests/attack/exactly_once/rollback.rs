@@ -1,7 +1,7 @@
 //! etcd restored from a snapshot that is older than the restore: the cluster has forgotten what S3 and PostgreSQL know.
 
 use super::gateway::{At, Fault, soon};
-use super::lane::{Effects, Lane, Mode};
+use super::setup::{Effects, Mode, Setup};
 use kube::ResourceExt;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -37,15 +37,15 @@ async fn i2_a_cluster_that_was_set_back_does_not_restore_a_second_time_and_says_
         }
         cases.push((mode, Point::BeforeClaim, false));
     }
-    let mut lane = Lane::within(World::on_servers("setback").alone().await, &PATIENT).await;
+    let mut setup = Setup::within(World::on_servers("setback").alone().await, &PATIENT).await;
     let mut told = Vec::new();
     for (mode, point, reported) in crate::some("etcd set back", &mut cases, 60) {
-        told.push(set_back(&mut lane, mode, point, reported).await);
+        told.push(set_back(&mut setup, mode, point, reported).await);
     }
     println!("etcd set back: {} times; every restore took effect once: {}", told.len(), told.join("; "));
 }
 
-async fn set_back(lane: &mut Lane, mode: Mode, point: Point, reported: bool) -> String {
+async fn set_back(setup: &mut Setup, mode: Mode, point: Point, reported: bool) -> String {
     let case = format!("{mode:?} {point:?}{}", if reported { "" } else { ", its report is gone" });
     let step = if mode == Mode::CrmExport { "-export" } else { "-cutover" };
     let at = match point {
@@ -53,34 +53,34 @@ async fn set_back(lane: &mut Lane, mode: Mode, point: Point, reported: bool) -> 
         Point::AfterClaim => (At::Job(step.to_owned()), Fault::KilledBefore),
         Point::AfterJob => (At::Job(step.to_owned()), Fault::KilledAfter),
     };
-    let name = lane.ask(mode).await;
-    lane.gateway.expect_at(&name, at);
+    let name = setup.ask(mode).await;
+    setup.gateway.expect_at(&name, at);
     let killed = soon(Duration::from_secs(90), async || {
         // Not tended any more once it is dead: nobody starts it again yet.
-        lane.gateway.fired().is_some() || (lane.tend(&name).await.is_none() && lane.gateway.fired().is_some())
+        setup.gateway.fired().is_some() || (setup.tend(&name).await.is_none() && setup.gateway.fired().is_some())
     });
-    assert!(killed.await, "{case}: {:#?}", lane.gateway.writes());
+    assert!(killed.await, "{case}: {:#?}", setup.gateway.writes());
     cluster("snapshot");
 
-    let first = lane.finish(&name, None).await;
+    let first = setup.finish(&name, None).await;
     assert_eq!(first.phase, "Complete", "{case}: {first:#?}");
-    let uid = lane.world.get(&name).await.uid().unwrap();
-    let done = Effects { destructive_pods: 0, ..lane.effects_of(&uid).await };
+    let uid = setup.world.get(&name).await.uid().unwrap();
+    let done = Effects { destructive_pods: 0, ..setup.effects_of(&uid).await };
     assert_eq!(done.claims + done.exports + done.swaps, 2, "{case}: {done:?}");
     if !reported {
-        lane.forget_reports(&name).await;
+        setup.forget_reports(&name).await;
     }
 
     cluster("rollback");
     // The node, too, is as it was: it runs the pods again that it finds.
-    lane.forget_pods();
-    notices(lane, &case).await;
+    setup.forget_pods();
+    notices(setup, &case).await;
     let back = Instant::now();
-    let object = lane.world.get(&name).await;
+    let object = setup.world.get(&name).await;
     assert!(object.status.is_some_and(|s| s.finished_at.is_none()), "{case}: the cluster was not set back");
-    let second = lane.finish(&name, Some(back)).await;
-    assert_eq!(Effects { destructive_pods: 0, ..lane.effects_of(&uid).await }, done, "{case}: {second:#?}");
-    assert!(second.took <= super::lane::bar(), "{case} took {:?}", second.took);
+    let second = setup.finish(&name, Some(back)).await;
+    assert_eq!(Effects { destructive_pods: 0, ..setup.effects_of(&uid).await }, done, "{case}: {second:#?}");
+    assert!(second.took <= super::setup::bar(), "{case} took {:?}", second.took);
     if reported {
         assert_eq!(second.phase, "Complete", "{case}: {second:#?}");
     } else {
@@ -94,13 +94,13 @@ async fn set_back(lane: &mut Lane, mode: Mode, point: Point, reported: bool) -> 
         assert!(second.message.contains("set back"), "{case}: {second:#?}");
         assert!(second.message.contains("not begun again"), "{case}: {second:#?}");
     }
-    lane.tidy(&uid).await;
+    setup.tidy(&uid).await;
     format!("{case}: {} {:?}", second.phase, second.took)
 }
 
 /// The operator that lived through it finds that its time has been taken back, and ends.
-async fn notices(lane: &mut Lane, case: &str) {
-    let operator = lane.operator.as_mut().unwrap();
+async fn notices(setup: &mut Setup, case: &str) {
+    let operator = setup.operator.as_mut().unwrap();
     assert_eq!(operator.ended().await, Some(1), "{case}: {}", operator.log());
     assert!(operator.log().contains("went back from resourceVersion"), "{case}: {}", operator.log());
 }

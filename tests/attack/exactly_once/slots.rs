@@ -2,7 +2,7 @@
 //! what is there afterwards: one backup of each tenant, and one Job that was ever told to make it (I8).
 
 use super::gateway::{Fault, soon};
-use super::lane::Lane;
+use super::setup::Setup;
 use kube::api::{Patch, PatchParams};
 use sennight_api::BackupSchedule;
 use sennight_api::backup_schedule::RunOutcome;
@@ -18,30 +18,30 @@ const FAULTS: [Fault; 5] =
 
 #[tokio::test(flavor = "multi_thread")]
 async fn i8_a_batch_whose_operator_is_killed_or_lied_to_at_any_write_makes_one_backup_of_each_tenant() {
-    let mut lane = Lane::new("slots").await;
-    let mates = [lane.world.tenant("bolt").await, lane.world.tenant("cove").await];
-    let writes = round(&mut lane, &mates, 0, None).await;
+    let mut setup = Setup::new("slots").await;
+    let mates = [setup.world.tenant("bolt").await, setup.world.tenant("cove").await];
+    let writes = round(&mut setup, &mates, 0, None).await;
     println!("a batch takes {} writes about one of its tenants: {}", writes.len(), writes.join(", "));
     let mut all: Vec<_> = (1..=writes.len()).flat_map(|write| FAULTS.map(|fault| (write, fault))).collect();
     for (number, case) in (1..).zip(crate::some("batches under kill -9, 504, 409 and 429", &mut all, 30)) {
-        round(&mut lane, &mates, number, Some(case)).await;
+        round(&mut setup, &mates, number, Some(case)).await;
     }
 }
 
 /// All three are asked for at once; the writes about the first of them.
-async fn round(lane: &mut Lane, mates: &[Tenant; 2], number: usize, fault: Option<(usize, Fault)>) -> Vec<String> {
+async fn round(setup: &mut Setup, mates: &[Tenant; 2], number: usize, fault: Option<(usize, Fault)>) -> Vec<String> {
     let token = format!("round-{number}");
-    let names = [lane.tenant.name.clone(), mates[0].name.clone(), mates[1].name.clone()];
-    let before = backups(lane, &names).await;
-    lane.gateway.expect(&names[0], fault);
-    let schedules = lane.world.api::<BackupSchedule>();
+    let names = [setup.tenant.name.clone(), mates[0].name.clone(), mates[1].name.clone()];
+    let before = backups(setup, &names).await;
+    setup.gateway.expect(&names[0], fault);
+    let schedules = setup.world.api::<BackupSchedule>();
     for name in &names {
         let patch = json!({"spec": {"trigger": {"manual": token}}});
         schedules.patch(name, &PatchParams::default(), &Patch::Merge(&patch)).await.unwrap();
     }
     let key = format!("manual-{token}");
     let done = soon(LONGEST, async || {
-        lane.supervise().await;
+        setup.supervise().await;
         for name in &names {
             let run = schedules.get(name).await.unwrap().status.and_then(|status| status.last_run);
             if !run.is_some_and(|run| run.key == key && run.outcome == Some(RunOutcome::Succeeded)) {
@@ -51,20 +51,20 @@ async fn round(lane: &mut Lane, mates: &[Tenant; 2], number: usize, fault: Optio
         true
     })
     .await;
-    let writes = lane.gateway.writes();
-    assert!(done, "{fault:?}: not in time: {writes:#?}\n{}", lane.operator.as_ref().unwrap().log());
+    let writes = setup.gateway.writes();
+    assert!(done, "{fault:?}: not in time: {writes:#?}\n{}", setup.operator.as_ref().unwrap().log());
     let after: Vec<usize> = before.iter().map(|backups| backups + 1).collect();
-    assert_eq!(backups(lane, &names).await, after, "{fault:?}: {writes:#?}");
+    assert_eq!(backups(setup, &names).await, after, "{fault:?}: {writes:#?}");
     for name in &names {
-        let jobs = lane.world.jobs().await;
+        let jobs = setup.world.jobs().await;
         let told = jobs.iter().flat_map(runs).filter(|run| run.schedule == *name && run.run == key).count();
         assert_eq!(told, 1, "{fault:?}: {name} in {told} Jobs: {writes:#?}");
     }
     writes
 }
 
-async fn backups(lane: &Lane, names: &[String; 3]) -> Vec<usize> {
-    let keys = lane.world.bucket().keys().await;
+async fn backups(setup: &Setup, names: &[String; 3]) -> Vec<usize> {
+    let keys = setup.world.bucket().keys().await;
     let of = |name: &String| {
         let place = format!("/{name}/");
         keys.iter()

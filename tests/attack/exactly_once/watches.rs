@@ -3,7 +3,7 @@
 
 use super::crash::check;
 use super::gateway::{At, Mood, soon};
-use super::lane::{Lane, Mode, jobs};
+use super::setup::{Mode, Setup, jobs};
 use k8s_openapi::api::batch::v1::Job;
 use kube::ResourceExt;
 use kube::api::DeleteParams;
@@ -27,19 +27,19 @@ async fn i2_watches_that_stand_still_begin_nothing_twice_and_the_restore_goes_on
     for mode in [Mode::CrmExport, Mode::FullRestore] {
         cases.extend([Moment::Signed, Moment::Claimed, Moment::Done].map(|moment| (mode, moment)));
     }
-    let mut lane = Lane::new("frozen").await;
+    let mut setup = Setup::new("frozen").await;
     let (mut slowest, mut ran) = (Duration::ZERO, 0);
     for (mode, moment) in crate::some("frozen watches", &mut cases, 60) {
-        let name = lane.ask(mode).await;
-        lane.gateway.expect(&name, None);
-        reach(&mut lane, &name, mode, moment).await;
-        lane.gateway.set(Mood::Frozen);
-        spell(&mut lane, &name).await;
-        lane.gateway.set(Mood::Now);
-        let ended = lane.finish(&name, Some(Instant::now())).await;
+        let name = setup.ask(mode).await;
+        setup.gateway.expect(&name, None);
+        reach(&mut setup, &name, mode, moment).await;
+        setup.gateway.set(Mood::Frozen);
+        spell(&mut setup, &name).await;
+        setup.gateway.set(Mood::Now);
+        let ended = setup.finish(&name, Some(Instant::now())).await;
         assert_eq!(ended.phase, "Complete", "{mode:?} {moment:?}: {ended:#?}");
-        assert!(ended.took <= super::lane::bar(), "{mode:?} {moment:?} took {:?}", ended.took);
-        check(&lane, &name, &ended, mode).await;
+        assert!(ended.took <= super::setup::bar(), "{mode:?} {moment:?} took {:?}", ended.took);
+        check(&setup, &name, &ended, mode).await;
         (slowest, ran) = (slowest.max(ended.took), ran + 1);
     }
     println!("frozen watches: {ran} restores, each done once; the slowest ended {slowest:?} after they moved again");
@@ -55,50 +55,50 @@ async fn i2_an_operator_that_is_told_of_an_earlier_time_begins_nothing_twice() {
             }
         }
     }
-    let mut lane = Lane::new("past").await;
+    let mut setup = Setup::new("past").await;
     let mut ran = 0;
     for (mode, kept, moment, anew) in crate::some("time travel", &mut cases, 60) {
         let case = format!("{mode:?}, told of the time before {kept:?}, when {moment:?}, started anew: {anew}");
-        let name = lane.ask(mode).await;
-        lane.gateway.expect(&name, None);
+        let name = setup.ask(mode).await;
+        setup.gateway.expect(&name, None);
         let step = if mode == Mode::CrmExport { "export" } else { "cutover" };
         let before = if kept.starts_with("POST") { At::Job(format!("-{step}")) } else { At::Body(kept.to_owned()) };
-        lane.gateway.remember_before(&lane.world.namespace, before);
-        reach(&mut lane, &name, mode, moment).await;
+        setup.gateway.remember_before(&setup.world.namespace, before);
+        reach(&mut setup, &name, mode, moment).await;
         if moment == Moment::Ended {
             // As its ttl would.
-            for job in jobs(&lane.world, step).await {
-                let api = lane.world.api::<Job>();
+            for job in jobs(&setup.world, step).await {
+                let api = setup.world.api::<Job>();
                 api.delete(&job.name_any(), &DeleteParams::background()).await.unwrap();
             }
         }
-        lane.gateway.set(Mood::Past);
+        setup.gateway.set(Mood::Past);
         if anew {
-            lane.operator.as_mut().unwrap().kill();
+            setup.operator.as_mut().unwrap().kill();
         }
-        let before = lane.ran.lock().unwrap().len();
-        spell(&mut lane, &name).await;
+        let before = setup.ran.lock().unwrap().len();
+        spell(&mut setup, &name).await;
         // A safety backup may just have been asked for when time was set back; it harms nobody and is counted by the end.
-        let begun: Vec<_> = lane.ran.lock().unwrap()[before..].to_vec();
+        let begun: Vec<_> = setup.ran.lock().unwrap()[before..].to_vec();
         let harmless = begun.iter().all(|(job, _)| job.contains("-safety-backup-a1-"));
-        assert!(harmless && begun.len() <= 1, "{case}: begun {begun:?}: {:#?}", lane.gateway.writes());
-        lane.gateway.set(Mood::Now);
-        let ended = lane.finish(&name, Some(Instant::now())).await;
+        assert!(harmless && begun.len() <= 1, "{case}: begun {begun:?}: {:#?}", setup.gateway.writes());
+        setup.gateway.set(Mood::Now);
+        let ended = setup.finish(&name, Some(Instant::now())).await;
         assert_eq!(ended.phase, "Complete", "{case}: {ended:#?}");
-        assert!(ended.took <= super::lane::bar(), "{case} took {:?}", ended.took);
-        check(&lane, &name, &ended, mode).await;
+        assert!(ended.took <= super::setup::bar(), "{case} took {:?}", ended.took);
+        check(&setup, &name, &ended, mode).await;
         ran += 1;
     }
     println!("time travel: {ran} restores, each done once");
 }
 
 /// Tends the request until it is so far.
-async fn reach(lane: &mut Lane, name: &str, mode: Mode, moment: Moment) {
+async fn reach(setup: &mut Setup, name: &str, mode: Mode, moment: Moment) {
     let step = if mode == Mode::CrmExport { "-export" } else { "-cutover" };
     let reached = soon(Duration::from_secs(90), async || {
-        let Some(object) = lane.tend(name).await else { return false };
+        let Some(object) = setup.tend(name).await else { return false };
         let short: String = object.uid().unwrap().chars().filter(char::is_ascii_hexdigit).take(20).collect();
-        let ran = lane.ran.lock().unwrap().iter().any(|(job, _)| job.starts_with(&format!("r{short}{step}")));
+        let ran = setup.ran.lock().unwrap().iter().any(|(job, _)| job.starts_with(&format!("r{short}{step}")));
         let status = object.status.unwrap_or_default();
         match moment {
             Moment::Signed => status.payment.is_some(),
@@ -108,14 +108,14 @@ async fn reach(lane: &mut Lane, name: &str, mode: Mode, moment: Moment) {
         }
     })
     .await;
-    assert!(reached, "{name} is not {moment:?} within 90 s: {:#?}", lane.gateway.writes());
+    assert!(reached, "{name} is not {moment:?} within 90 s: {:#?}", setup.gateway.writes());
 }
 
 /// People and nodes go on working meanwhile.
-async fn spell(lane: &mut Lane, name: &str) {
+async fn spell(setup: &mut Setup, name: &str) {
     let until = Instant::now() + SPELL;
     while Instant::now() < until {
-        lane.tend(name).await;
+        setup.tend(name).await;
         tokio::time::sleep(Duration::from_millis(300)).await;
     }
 }

@@ -1,4 +1,4 @@
-//! The cut-over dies at every statement, with clients inside and outside its fence. Whatever it left, `settle` ends: the live name
+//! The cut-over dies at every statement, with clients inside and outside its fence. Whatever it left, `recover-cutover` ends: the live name
 //! serves the old database whole or the restored one whole, everybody can log in again, and every acknowledged write is in
 //! one of the two.
 
@@ -226,9 +226,9 @@ async fn case(tenant: &mut Tenant, point: Point, number: usize) -> &'static str 
     }
     let report = tenant.world.store.report(&worker.job, "cutover").await.unwrap().map(|r| r.outcome);
     // The operator's next Job, as it does after a cut-over without a report.
-    let settled = if died { Some(tenant.world.settle(&task, "recover-cutover").await) } else { None };
+    let recovered = if died { Some(tenant.world.recover_cutover(&task, "recover-cutover").await) } else { None };
     let standing = tenant.world.standing(&task).await;
-    let told = match (&report, &settled, &standing) {
+    let told = match (&report, &recovered, &standing) {
         (Some(Outcome::Succeeded(Done::CutOver { .. })), None, SwapState::After) => "ended by itself",
         (None, Some(Ok(Done::CutOver { .. })), SwapState::After) => "finished forward",
         (None, Some(Err(TaskError { reason, .. })), SwapState::Before) if reason == TAKEN_BACK => "taken back",
@@ -240,9 +240,9 @@ async fn case(tenant: &mut Tenant, point: Point, number: usize) -> &'static str 
         assert!(matches!(late, Ok(Done::CutOver { .. })) == (standing == SwapState::After), "{late:?}");
         assert_eq!(tenant.world.standing(&task).await, standing);
     }
-    // Settled twice is settled once.
+    // Settled twice is recovered once.
     if died {
-        let again = tenant.world.settle(&task, "settle again").await;
+        let again = tenant.world.recover_cutover(&task, "recover again").await;
         assert_eq!(again.is_ok(), standing == SwapState::After, "at {point:?}: {again:?}");
     }
     assert_eq!(after(tenant, &task).await, standing);

@@ -92,7 +92,7 @@ async fn i2_a_swap_that_was_settled_before_it_began_never_begins() {
         let world = tenant(&server).await;
         let backup = world.dump().await;
         let task = world.prepare(&world.restore_task(&backup)).await.unwrap();
-        assert_eq!(world.settle(&task, "recover-cutover").await.unwrap_err().reason, "CutoverTakenBack");
+        assert_eq!(world.recover_cutover(&task, "recover-cutover").await.unwrap_err().reason, "CutoverTakenBack");
         let holder = world.store.claim_of(&world.uid).await.unwrap().unwrap();
         assert_eq!(holder.job_uid, "recover-cutover", "a cut-over that starts now finds the claim taken");
         assert_eq!(world.beside().await, [task.new_database.as_str()]);

@@ -130,7 +130,7 @@ async fn exported(task: &ExportTask, store: &Store) -> Result<(String, String), 
 }
 
 /// A bucket with all backups, in which one mutant lives at a time.
-pub struct Lane {
+pub struct Stage {
     bucket: Bucket,
     /// Knows no key.
     pub plain: Store,
@@ -138,18 +138,18 @@ pub struct Lane {
     pub keyed: Store,
 }
 
-impl Lane {
+impl Stage {
     pub async fn new(bases: &[Base]) -> Self {
         let (bucket, keys) = (Bucket::create().await, keys());
         let plain = bucket.store().await;
         let keyed = Store::connect(&keyed(&bucket.target, &keys)).await.unwrap();
-        let lane = Self { bucket, plain, keyed };
+        let stage = Self { bucket, plain, keyed };
         for base in bases {
             for (name, bytes) in &base.objects {
-                lane.put(base, name, Some(bytes.clone())).await;
+                stage.put(base, name, Some(bytes.clone())).await;
             }
         }
-        lane
+        stage
     }
 
     /// Replaces or removes an object of a backup.

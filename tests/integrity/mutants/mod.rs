@@ -5,7 +5,7 @@ mod backups;
 mod mutate;
 mod mutate_frames;
 
-use backups::{Base, Lane};
+use backups::{Base, Stage};
 use mutate::{Class, Mutant};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -24,7 +24,7 @@ use testkit::{context, unique};
 
 const WHOLE: usize = 1000;
 /// Buckets in which mutants live side by side.
-const LANES: usize = 3;
+const RUNNERS: usize = 3;
 /// What one bomb wants. Alone these tests take an eighth of it (docs/measurements.md), but other suites share the process.
 const MEMORY_KIB: usize = 2 << 20;
 
@@ -50,9 +50,9 @@ async fn i4_no_mutant_of_a_backup_passes_verify_restore_or_export() {
     let bases = Arc::new(backups::bases().await);
     let started = Instant::now();
     let next = Arc::new(AtomicUsize::new(0));
-    let lanes = (0..LANES).map(|_| tokio::spawn(lane(cases, seed, bases.clone(), next.clone())));
-    let lanes: Vec<_> = futures::future::join_all(lanes).await.into_iter().map(Result::unwrap).collect();
-    let tallies = merge(lanes);
+    let runners = (0..RUNNERS).map(|_| tokio::spawn(runner(cases, seed, bases.clone(), next.clone())));
+    let runners: Vec<_> = futures::future::join_all(runners).await.into_iter().map(Result::unwrap).collect();
+    let tallies = merge(runners);
     report(&tallies, seed, started);
     let survivors: Vec<&String> = tallies.values().flat_map(|tally| &tally.survivors).collect();
     assert!(survivors.is_empty(), "seed {seed}: {survivors:#?}");
@@ -65,20 +65,20 @@ async fn i4_no_mutant_of_a_backup_passes_verify_restore_or_export() {
 }
 
 /// One case after the other, in a bucket of its own.
-async fn lane(cases: usize, seed: u64, bases: Arc<Vec<Base>>, next: Arc<AtomicUsize>) -> BTreeMap<Class, Tally> {
-    let lane = Lane::new(&bases).await;
+async fn runner(cases: usize, seed: u64, bases: Arc<Vec<Base>>, next: Arc<AtomicUsize>) -> BTreeMap<Class, Tally> {
+    let stage = Stage::new(&bases).await;
     let mut tallies = BTreeMap::new();
     loop {
         let case = next.fetch_add(1, Ordering::Relaxed);
         if case >= cases {
             return tallies;
         }
-        one(case, seed, &bases, &lane, &mut tallies).await;
+        one(case, seed, &bases, &stage, &mut tallies).await;
     }
 }
 
 /// Makes the mutant, holds it against everybody who reads backups, and puts the backup back.
-async fn one(case: usize, seed: u64, bases: &[Base], lane: &Lane, tallies: &mut BTreeMap<Class, Tally>) {
+async fn one(case: usize, seed: u64, bases: &[Base], stage: &Stage, tallies: &mut BTreeMap<Class, Tally>) {
     let mut rng = StdRng::seed_from_u64(seed ^ (case as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
     let classes: Vec<Class> = Class::iter().collect();
     let class = classes[case % classes.len()];
@@ -87,13 +87,13 @@ async fn one(case: usize, seed: u64, bases: &[Base], lane: &Lane, tallies: &mut 
     let (base, other) = (&bases[at], &bases[(at + 1) % (bases.len() - 1)]);
     let Mutant { what, changes } = mutate::mutate(class, base, other, &mut rng);
     for (name, bytes) in &changes {
-        lane.put(base, name, bytes.clone()).await;
+        stage.put(base, name, bytes.clone()).await;
     }
     let tally = tallies.entry(class).or_default();
     tally.mutants += 1;
-    let escaped = judge(class, base, lane, tally).await;
+    let escaped = judge(class, base, stage, tally).await;
     for (name, _) in &changes {
-        lane.put(base, name, base.objects.get(name).cloned()).await;
+        stage.put(base, name, base.objects.get(name).cloned()).await;
     }
     if !escaped.is_empty() {
         tally.survivors.push(format!("case {case}, {class}, {}: {what}: {}", base.name, escaped.join("; ")));
@@ -101,17 +101,17 @@ async fn one(case: usize, seed: u64, bases: &[Base], lane: &Lane, tallies: &mut 
 }
 
 /// Who was deceived.
-async fn judge(class: Class, base: &Base, lane: &Lane, tally: &mut Tally) -> Vec<String> {
+async fn judge(class: Class, base: &Base, stage: &Stage, tally: &mut Tally) -> Vec<String> {
     let mut escaped = Vec::new();
     let anybody = BackupRef { manifest_sha256: None, ..base.backup.clone() };
     // Everybody finds damage. A forger who makes all digests anew is found by the key, and by whoever pinned the backup.
     let readers: &[(&str, &Store, &BackupRef)] = if class.is_forgery() {
-        if refusal(verified(&lane.plain, &anybody).await).is_err() {
+        if refusal(verified(&stage.plain, &anybody).await).is_err() {
             tally.unseen_without_key_or_pin += 1;
         }
-        &[("with the key", &lane.keyed, &anybody), ("pinned", &lane.plain, &base.backup)]
+        &[("with the key", &stage.keyed, &anybody), ("pinned", &stage.plain, &base.backup)]
     } else {
-        &[("anybody", &lane.plain, &anybody), ("with the key", &lane.keyed, &anybody)]
+        &[("anybody", &stage.plain, &anybody), ("with the key", &stage.keyed, &anybody)]
     };
     let mut found = (true, true);
     for (who, store, backup) in readers {
@@ -130,11 +130,11 @@ async fn judge(class: Class, base: &Base, lane: &Lane, tally: &mut Tally) -> Vec
             }
         }
         // An export is never made but for a request, which has pinned its backup.
-        match lane.exported(&export_task(base, &base.backup), store).await {
+        match stage.exported(&export_task(base, &base.backup), store).await {
             Ok(sha256) if sha256 == base.export => tally.export_same += 1,
             Ok(_) => escaped.push(format!("export, {who}: other bytes than the backup's")),
             Err(error) => match refusal::<()>(Err(error)) {
-                Ok(_) if lane.exports().await == 0 => tally.export_refused += 1,
+                Ok(_) if stage.exports().await == 0 => tally.export_refused += 1,
                 Ok(_) => escaped.push(format!("export, {who}: refused, and something is left in the bucket")),
                 Err(how) => escaped.push(format!("export, {who}: {how}")),
             },
@@ -186,9 +186,9 @@ fn export_task(base: &Base, backup: &BackupRef) -> ExportTask {
     }
 }
 
-fn merge(lanes: Vec<BTreeMap<Class, Tally>>) -> BTreeMap<Class, Tally> {
+fn merge(runners: Vec<BTreeMap<Class, Tally>>) -> BTreeMap<Class, Tally> {
     let mut all: BTreeMap<Class, Tally> = BTreeMap::new();
-    for (class, tally) in lanes.into_iter().flatten() {
+    for (class, tally) in runners.into_iter().flatten() {
         let sum = all.entry(class).or_default();
         sum.mutants += tally.mutants;
         sum.verify += tally.verify;
@@ -236,12 +236,12 @@ fn peak_memory_kib() -> usize {
 #[tokio::test]
 async fn a_backup_that_nobody_touched_passes() {
     let bases = backups::small_base(&unique("clean_")).await;
-    let lane = Lane::new(std::slice::from_ref(&bases)).await;
-    for store in [&lane.plain, &lane.keyed] {
+    let stage = Stage::new(std::slice::from_ref(&bases)).await;
+    for store in [&stage.plain, &stage.keyed] {
         verified(store, &bases.backup).await.unwrap();
-        assert_eq!(lane.exported(&export_task(&bases, &bases.backup), store).await.unwrap(), bases.export);
+        assert_eq!(stage.exported(&export_task(&bases, &bases.backup), store).await.unwrap(), bases.export);
     }
-    let unreachable = prepared(&bases, &lane.keyed, &bases.backup, NOWHERE).await.unwrap_err();
+    let unreachable = prepared(&bases, &stage.keyed, &bases.backup, NOWHERE).await.unwrap_err();
     assert_eq!(unreachable.verdict, Verdict::Retry, "{unreachable}: a restore that gets as far as the server shows it");
-    prepared(&bases, &lane.keyed, &bases.backup, bases.database.target.port).await.unwrap();
+    prepared(&bases, &stage.keyed, &bases.backup, bases.database.target.port).await.unwrap();
 }

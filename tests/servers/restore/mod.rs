@@ -4,9 +4,9 @@
 mod drill;
 mod hooks;
 mod prepares;
+mod recover_cutover;
 mod refusals;
 mod refused_backups;
-mod settles;
 mod severed;
 mod swaps;
 mod undo;

@@ -1,4 +1,4 @@
-//! The way back: a swap is undone with every row that was written until it; the replaced database is dumped and dropped
+//! Undo: a swap is undone with every row that was written until it; the replaced database is dumped and dropped
 //! by its mark and OID, never by name alone.
 
 use sennight_core::manifest::TenantIdentity;
@@ -96,7 +96,7 @@ fn backup_ref(backup: &BackupSummary) -> BackupRef {
     BackupRef { prefix, id, manifest_sha256: Some(backup.manifest_sha256.clone()) }
 }
 
-fn clear_task(world: &PostgresRestore, done: &CutoverTask, safety: Option<BackupRef>) -> DropDatabaseTask {
+fn drop_task(world: &PostgresRestore, done: &CutoverTask, safety: Option<BackupRef>) -> DropDatabaseTask {
     DropDatabaseTask {
         name: "drop-database".to_owned(),
         request_uid: world.uid.clone(),
@@ -111,9 +111,9 @@ fn clear_task(world: &PostgresRestore, done: &CutoverTask, safety: Option<Backup
     }
 }
 
-async fn cleared(world: &PostgresRestore, task: &DropDatabaseTask) -> Result<DatabaseDropped, TaskError> {
+async fn dropped(world: &PostgresRestore, task: &DropDatabaseTask) -> Result<DatabaseDropped, TaskError> {
     match drop_database::run(task, &world.context("drop-database", "pod")).await? {
-        Done::DatabaseDropped(cleared) => Ok(cleared),
+        Done::DatabaseDropped(dropped) => Ok(dropped),
         other => panic!("{other:?}"),
     }
 }
@@ -214,7 +214,7 @@ async fn i3_a_replaced_database_is_dropped_only_over_its_safety_dump_its_mark_an
     fill(&world).await;
     let (done, _) = restored(&world).await;
     let replaced = picture(&world, &done.previous_database).await;
-    let none = cleared(&world, &clear_task(&world, &done, None)).await.unwrap_err();
+    let none = dropped(&world, &drop_task(&world, &done, None)).await.unwrap_err();
     assert_eq!((none.reason.as_str(), none.verdict), ("NoSafetyBackup", Verdict::Refused));
 
     // The app goes on in the live database; the dump is of the other one.
@@ -228,38 +228,38 @@ async fn i3_a_replaced_database_is_dropped_only_over_its_safety_dump_its_mark_an
 
     // Somebody's own words, another OID behind the name: nothing is dropped.
     let kept = ident(&done.previous_database);
-    let task = clear_task(&world, &done, Some(backup_ref(&backup)));
+    let task = drop_task(&world, &done, Some(backup_ref(&backup)));
     world.sql("postgres", &format!("COMMENT ON DATABASE {kept} IS 'do not touch'")).await;
-    let foreign = cleared(&world, &task).await.unwrap_err();
+    let foreign = dropped(&world, &task).await.unwrap_err();
     assert_eq!((foreign.reason.as_str(), foreign.verdict), ("NameTaken", Verdict::Refused));
     let marked = literal(&format!("sennight.dev/kept={}", world.uid));
     world.sql("postgres", &format!("COMMENT ON DATABASE {kept} IS {marked}")).await;
-    let live = clear_task(&world, &CutoverTask { live_oid: done.new_oid, ..done.clone() }, Some(backup_ref(&backup)));
-    assert_eq!(cleared(&world, &live).await.unwrap_err().reason, "DatabasesChanged", "the live one is never dropped");
+    let live = drop_task(&world, &CutoverTask { live_oid: done.new_oid, ..done.clone() }, Some(backup_ref(&backup)));
+    assert_eq!(dropped(&world, &live).await.unwrap_err().reason, "DatabasesChanged", "the live one is never dropped");
     let unknown =
-        clear_task(&world, &CutoverTask { live_oid: 1_999_999_999, ..done.clone() }, Some(backup_ref(&backup)));
-    assert_eq!(cleared(&world, &unknown).await.unwrap(), DatabaseDropped::default());
+        drop_task(&world, &CutoverTask { live_oid: 1_999_999_999, ..done.clone() }, Some(backup_ref(&backup)));
+    assert_eq!(dropped(&world, &unknown).await.unwrap(), DatabaseDropped::default());
     let forged = BackupRef { manifest_sha256: Some("0".repeat(64)), ..backup_ref(&backup) };
-    let without = cleared(&world, &clear_task(&world, &done, Some(forged))).await.unwrap_err();
+    let without = dropped(&world, &drop_task(&world, &done, Some(forged))).await.unwrap_err();
     assert_eq!(without.reason, "ManifestChanged");
     let theirs = TenantIdentity { tenant: "somebody-else".to_owned(), ..world.identity() };
-    let foreign = cleared(&world, &DropDatabaseTask { identity: Some(theirs), ..task.clone() }).await.unwrap_err();
+    let foreign = dropped(&world, &DropDatabaseTask { identity: Some(theirs), ..task.clone() }).await.unwrap_err();
     assert_eq!(foreign.reason, "ForeignBackup");
     // The manifest is there, and what it lists is not.
     let data = first_data(&world.store, &backup).await;
     let bytes = world.store.get(&data).await.unwrap();
     world.store.delete(std::slice::from_ref(&data)).await.unwrap();
-    assert!(cleared(&world, &task).await.is_err());
+    assert!(dropped(&world, &task).await.is_err());
     world.store.put(&data, bytes, &PutOptions::default()).await.unwrap();
     assert_eq!(world.oid(&done.previous_database).await, Some(done.live_oid));
 
     // With a session on it, which is ended; and once more, which finds nothing.
     let lingering = world.session("owner", &done.previous_database).await;
-    let gone = cleared(&world, &task).await.unwrap();
+    let gone = dropped(&world, &task).await.unwrap();
     assert_eq!((gone.database.as_deref(), gone.oid), (Some(done.previous_database.as_str()), Some(done.live_oid)));
     assert!(lingering.query("SELECT 1", &[]).await.is_err());
     assert_eq!(world.oid(&done.previous_database).await, None);
-    assert_eq!(cleared(&world, &task).await.unwrap(), DatabaseDropped::default());
+    assert_eq!(dropped(&world, &task).await.unwrap(), DatabaseDropped::default());
     assert_eq!(world.oid(&world.database).await, Some(done.new_oid));
 
     // The safety backup is the database: restored as a backup it is the same again.
@@ -285,7 +285,7 @@ async fn a_drop_that_was_killed_half_way_is_ended_by_the_next() {
     ] {
         world.sql("postgres", &statement).await;
     }
-    let gone = cleared(&world, &clear_task(&world, &done, Some(backup_ref(&backup)))).await.unwrap();
+    let gone = dropped(&world, &drop_task(&world, &done, Some(backup_ref(&backup)))).await.unwrap();
     assert_eq!(gone.oid, Some(done.live_oid));
     assert_eq!(world.oid(&grave).await, None);
 }
@@ -308,12 +308,12 @@ async fn what_a_failed_restore_prepared_is_dropped_by_its_mark_and_a_namesake_st
         identity: None,
         safety_backup: None,
     };
-    let gone = cleared(&world, &task).await.unwrap();
+    let gone = dropped(&world, &task).await.unwrap();
     assert_eq!((gone.database, gone.oid), (Some(prepared.new_database.clone()), Some(prepared.new_oid)));
     assert_eq!(world.oid(&prepared.new_database).await, None);
     let new = ident(&prepared.new_database);
     world.sql("postgres", &format!("CREATE DATABASE {new}")).await;
-    assert_eq!(cleared(&world, &task).await.unwrap_err().reason, "NameTaken");
+    assert_eq!(dropped(&world, &task).await.unwrap_err().reason, "NameTaken");
     assert!(world.oid(&prepared.new_database).await.is_some());
     world.sql("postgres", &format!("DROP DATABASE {new}")).await;
 }
@@ -337,8 +337,8 @@ async fn a_safety_dump_is_made_of_the_marked_database_only() {
             mark: Mark::Previous,
         },
         request_uid: undo_task.request_uid.clone(),
-        ..clear_task(&world, &done, Some(backup_ref(&backup)))
+        ..drop_task(&world, &done, Some(backup_ref(&backup)))
     };
-    assert!(cleared(&world, &task).await.is_err());
+    assert!(dropped(&world, &task).await.is_err());
     assert_eq!(world.oid(&undo_task.previous_database).await, Some(undo_task.live_oid));
 }

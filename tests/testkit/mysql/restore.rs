@@ -173,7 +173,7 @@ impl MysqlRestore {
         cutover::run(task, &self.context(job)).await
     }
 
-    pub async fn settle(&self, task: &CutoverTask, job: &str) -> Result<Done, TaskError> {
+    pub async fn recover_cutover(&self, task: &CutoverTask, job: &str) -> Result<Done, TaskError> {
         recover_cutover::run(task, &self.context(job)).await
     }
 
@@ -210,22 +210,22 @@ impl MysqlRestore {
     }
 
     pub fn clear_kept(&self, task: &CutoverTask, safety: Option<&BackupSummary>) -> DropDatabaseTask {
-        let doomed =
+        let to_drop =
             DatabaseToDrop { name: task.previous_database.clone(), oid: Some(task.live_oid), mark: Mark::Previous };
-        self.clearing(&task.request_uid, doomed, safety)
+        self.dropping(&task.request_uid, to_drop, safety)
     }
 
     pub fn clear_new(&self) -> DropDatabaseTask {
-        let doomed = DatabaseToDrop { name: self.new_database(), oid: None, mark: Mark::Restore };
-        self.clearing(&self.uid, doomed, None)
+        let to_drop = DatabaseToDrop { name: self.new_database(), oid: None, mark: Mark::Restore };
+        self.dropping(&self.uid, to_drop, None)
     }
 
-    fn clearing(&self, uid: &str, doomed: DatabaseToDrop, safety: Option<&BackupSummary>) -> DropDatabaseTask {
+    fn dropping(&self, uid: &str, to_drop: DatabaseToDrop, safety: Option<&BackupSummary>) -> DropDatabaseTask {
         DropDatabaseTask {
             name: "drop-database".to_owned(),
             request_uid: uid.to_owned(),
             database: self.target(),
-            database_to_drop: doomed,
+            database_to_drop: to_drop,
             identity: None,
             safety_backup: safety.map(backup_ref),
         }

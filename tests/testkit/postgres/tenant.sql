@@ -19,7 +19,7 @@ CREATE TABLE crm.contacts (
     label text GENERATED ALWAYS AS (coalesce(name, '?') || '!') STORED,
     CONSTRAINT name_length CHECK (length(name) < 1000));
 ALTER TABLE crm.companies ADD FOREIGN KEY (main_contact) REFERENCES crm.contacts (id) DEFERRABLE INITIALLY DEFERRED;
-INSERT INTO crm.companies (title) SELECT 'BatchSharing ' || n FROM generate_series(1, 300) n;
+INSERT INTO crm.companies (title) SELECT 'Company ' || n FROM generate_series(1, 300) n;
 INSERT INTO crm.contacts (company, name, mail, revenue, tags, extra, photo, born, seen)
 SELECT n % 300 + 1, 'Näme ' || n || E'\t"\\\n' , 'c' || n || '@Example.com', ROW(n / 7.0, 'EUR')::crm.money, ARRAY['a', NULL, 'b,' || n],
        jsonb_build_object('n', n, 'nested', ARRAY[n, n + 1]), decode(md5(n::text), 'hex'), date '1970-01-01' + n,

@@ -1,4 +1,4 @@
-//! `settle`: a cut-over that left no word is ended by what the server says, and whoever was taken for dead swaps nothing after that.
+//! `recover-cutover`: a cut-over that left no report is ended by what the server says, and whoever was taken for dead swaps nothing after that.
 
 use super::swaps::{prepared, serves};
 use sennight_core::names::{database_to_drop, previous_database};
@@ -15,12 +15,12 @@ use testkit::postgres::restore::PostgresRestore;
 use tokio::task::JoinHandle;
 
 /// As the operator's Job of this attempt.
-async fn settled(world: &PostgresRestore, task: &CutoverTask, attempt: i32) -> Result<Done, TaskError> {
-    recover_cutover::run(task, &world.context(&format!("settle-{attempt}"), "settler")).await
+async fn recovered(world: &PostgresRestore, task: &CutoverTask, attempt: i32) -> Result<Done, TaskError> {
+    recover_cutover::run(task, &world.context(&format!("recover-{attempt}"), "recoverer")).await
 }
 
 async fn taken_back(world: &PostgresRestore, task: &CutoverTask, attempt: i32) {
-    let back = settled(world, task, attempt).await.unwrap_err();
+    let back = recovered(world, task, attempt).await.unwrap_err();
     assert_eq!((back.reason.as_str(), back.verdict), (TAKEN_BACK, Verdict::Refused), "{back}");
     assert_eq!(world.oid(&world.database).await, Some(task.live_oid));
 }
@@ -55,25 +55,25 @@ async fn twin(world: &PostgresRestore, task: &CutoverTask) -> JoinHandle<Result<
 }
 
 /// What the operator clears after a request that was taken back.
-async fn cleared(world: &PostgresRestore, task: &CutoverTask) -> DatabaseDropped {
-    let doomed = DatabaseToDrop { name: task.new_database.clone(), oid: None, mark: Mark::Restore };
+async fn dropped(world: &PostgresRestore, task: &CutoverTask) -> DatabaseDropped {
+    let to_drop = DatabaseToDrop { name: task.new_database.clone(), oid: None, mark: Mark::Restore };
     let task = DropDatabaseTask {
         name: "drop-database".to_owned(),
         request_uid: task.request_uid.clone(),
         database: task.database.clone(),
         identity: None,
-        database_to_drop: doomed,
+        database_to_drop: to_drop,
         safety_backup: None,
     };
     match drop_database::run(&task, &world.context("drop-database", "pod")).await.unwrap() {
-        Done::DatabaseDropped(cleared) => cleared,
+        Done::DatabaseDropped(dropped) => dropped,
         other => panic!("{other:?}"),
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn i2_whoever_was_taken_for_dead_swaps_nothing_after_settle_has_said_so() {
-    let world = PostgresRestore::new("settle").await;
+    let world = PostgresRestore::new("recover").await;
     let task = prepared(&world).await;
     claimed(&world, &task).await;
     let (holder, twin) = (held(&world).await, twin(&world, &task).await);
@@ -90,7 +90,7 @@ async fn i2_whoever_was_taken_for_dead_swaps_nothing_after_settle_has_said_so() 
     // The word stays the same however often it is asked for, also when nothing is left.
     taken_back(&world, &task, 2).await;
     assert_eq!(world.oid(&database_to_drop(&world.database, &world.uid)).await, Some(task.new_oid));
-    assert_eq!(cleared(&world, &task).await.oid, Some(task.new_oid));
+    assert_eq!(dropped(&world, &task).await.oid, Some(task.new_oid));
     taken_back(&world, &task, 3).await;
     assert_eq!(world.databases().await, format!("{} {}", world.database, task.live_oid));
     assert_eq!(serves(&world).await, "live/live");
@@ -98,11 +98,11 @@ async fn i2_whoever_was_taken_for_dead_swaps_nothing_after_settle_has_said_so() 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn i2_a_swap_that_took_effect_is_found_and_one_that_was_never_claimed_never_begins() {
-    let world = PostgresRestore::new("settled").await;
+    let world = PostgresRestore::new("recover").await;
     let task = prepared(&world).await;
     world.cutover(&task, "pod").await.unwrap();
     let databases = world.databases().await;
-    let done = settled(&world, &task, 1).await.unwrap();
+    let done = recovered(&world, &task, 1).await.unwrap();
     assert!(matches!(done, Done::CutOver { downtime_millis: -1, .. }), "{done:?}");
     assert_eq!(world.databases().await, databases);
 
@@ -114,7 +114,7 @@ async fn i2_a_swap_that_took_effect_is_found_and_one_that_was_never_claimed_neve
     assert_eq!((late.reason.as_str(), late.verdict), ("ClaimHeld", Verdict::Unknown), "{late}");
     assert!(since.elapsed() < Duration::from_secs(30), "nothing is left to watch");
     assert_eq!(serves(&world).await, "live/live");
-    cleared(&world, &task).await;
+    dropped(&world, &task).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -126,7 +126,7 @@ async fn i2_databases_that_somebody_else_changed_are_for_a_person() {
     let rename = format!("ALTER DATABASE {} RENAME TO {}", ident(&task.new_database), ident(&away));
     world.sql("postgres", &rename).await;
     let before = world.databases().await;
-    let unknown = settled(&world, &task, 1).await.unwrap_err();
+    let unknown = recovered(&world, &task, 1).await.unwrap_err();
     assert_eq!((unknown.reason.as_str(), unknown.verdict), ("DatabasesChanged", Verdict::Unknown), "{unknown}");
     assert_eq!(world.databases().await, before);
     world.sql("postgres", &format!("DROP DATABASE {}", ident(&away))).await;

@@ -1,4 +1,4 @@
-//! A lane: one namespace, bucket and tenant, an operator behind a gateway, people who sign when they are asked, and a
+//! A setup: one namespace, bucket and tenant, an operator behind a gateway, people who sign when they are asked, and a
 //! kubelet. Restores run in it one after the other; after each, what it did to the world is counted.
 
 use super::gateway::{Fault, Gateway, soon};
@@ -46,7 +46,7 @@ pub enum Mode {
     FullRestore,
 }
 
-pub struct Lane {
+pub struct Setup {
     pub world: Arc<World>,
     pub tenant: Arc<Tenant>,
     pub backup: BackupSummary,
@@ -82,12 +82,12 @@ pub struct Effects {
     pub destructive_pods: usize,
 }
 
-impl Lane {
+impl Setup {
     pub async fn new(test: &str) -> Self {
         Self::within(World::on_servers(test).await, &FLAGS).await
     }
 
-    /// A lane in a corner that is there, its operators with these flags.
+    /// A setup in a corner that is there, its operators with these flags.
     pub async fn within(world: World, flags: &[&'static str]) -> Self {
         let tenant = world.tenant("acme").await;
         let backup = world.backup(&tenant).await;
@@ -99,7 +99,7 @@ impl Lane {
         node(world.clone(), tenant.clone(), Arc::clone(&ran), epoch.clone(), stop.clone());
         // A test that fails on its way must not leave a node behind: it would keep the others waiting for their turn.
         let node = stop.drop_guard();
-        let mut lane = Self {
+        let mut setup = Self {
             world,
             tenant,
             backup,
@@ -110,8 +110,8 @@ impl Lane {
             flags: flags.to_vec(),
             ran,
         };
-        lane.start();
-        lane
+        setup.start();
+        setup
     }
 
     /// Nodes forget which pods they have run.
@@ -217,7 +217,7 @@ impl Lane {
         self.effects_of(&uid).await
     }
 
-    /// [`Lane::effects`] of a request that etcd may have forgotten.
+    /// [`Setup::effects`] of a request that etcd may have forgotten.
     pub async fn effects_of(&self, uid: &str) -> Effects {
         let keys = self.world.bucket().keys().await;
         let live = &self.tenant.database.target.database;

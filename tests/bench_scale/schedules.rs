@@ -1,4 +1,4 @@
-//! A fleet as it is after a week: every tenant with seven backups, its last slot run and its next one known. One
+//! All schedules as they are after a week: every tenant with seven backups, the last slot run and the next one known. One
 //! BackupSchedule goes through the API, status and all, by the operator's own ways; the rest are its likes, put into etcd.
 
 use crate::etcd::Etcd;
@@ -25,7 +25,7 @@ const NAME: &str = "t0000000";
 /// Backups that each has.
 const BACKUPS: u32 = 7;
 
-/// Where a fleet lives.
+/// Where the schedules are.
 pub struct Place {
     /// Its namespace.
     pub namespace: String,
@@ -37,7 +37,7 @@ pub struct Place {
     pub bucket: Bucket,
 }
 
-/// When a fleet's tenants are due.
+/// When the tenants are due.
 #[derive(Debug, Clone)]
 pub struct Shape {
     /// How many.
@@ -284,7 +284,7 @@ impl Place {
         api.delete("r0000000", &kube::api::DeleteParams::default()).await.ok();
     }
 
-    /// Takes the fleet away, if another part of the run comes after this one. An operator must not be there any more.
+    /// Deletes the schedules, if another part of the run comes after this one. An operator must not be there any more.
     pub async fn leave(&self, followed: bool) {
         if !followed {
             return;
@@ -355,7 +355,7 @@ fn uuid() -> String {
     )
 }
 
-/// The fleet of a scope at rest: nobody is due for hours.
+/// The schedules of a scope at rest: nobody is due for hours.
 pub fn at_rest(scope: &Scope) -> Shape {
     let now = Utc::now();
     let start = (now + TimeDelta::hours(4)).format("%H:00").to_string();
