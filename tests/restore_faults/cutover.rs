@@ -23,18 +23,18 @@ enum Way {
 
 /// A swap that may begin, and what clients read once it took effect.
 async fn prepared(tenant: &mut Tenant, way: Way) -> (CutoverTask, &'static str) {
-    let forth = tenant.world.prepare(&tenant.world.restore_task(&tenant.backup)).await.unwrap();
+    let forth = tenant.restore.prepare(&tenant.restore.restore_task(&tenant.backup)).await.unwrap();
     if way == Way::Forth {
         return (forth, "copied copied");
     }
-    tenant.world.cutover(&forth, "pod").await.unwrap();
+    tenant.restore.cutover(&forth, "pod").await.unwrap();
     tenant.clients.answered().await;
     tenant.nothing_lost(Some(&forth.previous_database)).await;
-    let undone = std::mem::replace(&mut tenant.world.uid, new_uid());
+    let undone = std::mem::replace(&mut tenant.restore.uid, new_uid());
     let back = CutoverTask {
-        request_uid: tenant.world.uid.clone(),
+        request_uid: tenant.restore.uid.clone(),
         new_database: forth.previous_database.clone(),
-        previous_database: tenant.world.previous_database(),
+        previous_database: tenant.restore.previous_database(),
         live_oid: forth.new_oid,
         new_oid: forth.live_oid,
         undo_of: Some(undone),
@@ -54,7 +54,7 @@ async fn statements(tenant: &mut Tenant, way: Way) -> usize {
         tenant.next().await;
         let (task, _) = prepared(tenant, way).await;
         let wire = Wire::start(upstream(), None).await;
-        let mut worker = Worker::start(&tenant.world, &through(&task, &wire), &tenant.world.uid, "cutover");
+        let mut worker = Worker::start(&tenant.restore, &through(&task, &wire), &tenant.restore.uid, "cutover");
         assert_eq!(worker.ended().await, Some(0));
         counts.push(wire.statements());
         tenant.clients.answered().await;
@@ -73,10 +73,10 @@ async fn ended(tenant: &Tenant, task: &CutoverTask, report: Option<&TaskReport>)
             Word::Recover(attempt) => attempt,
             word => return word,
         };
-        let job = format!("{}-recover-cutover-{attempt}", tenant.world.uid);
-        let mut recoverer = Worker::start(&tenant.world, &Task::RecoverCutover(task.clone()), &job, "cutover");
+        let job = format!("{}-recover-cutover-{attempt}", tenant.restore.uid);
+        let mut recoverer = Worker::start(&tenant.restore, &Task::RecoverCutover(task.clone()), &job, "cutover");
         recoverer.ended().await;
-        let report = recoverer.report(&tenant.world).await;
+        let report = recoverer.report(&tenant.restore).await;
         facts.recover = operator::step(report.as_ref(), attempt);
     }
 }
@@ -87,33 +87,33 @@ async fn case(tenant: &mut Tenant, way: Way, point: Point, victim: Victim) -> &'
     let (task, after) = prepared(tenant, way).await;
     tenant.clients.states();
     let mut wire = Wire::start(upstream(), Some(point)).await;
-    let mut worker = Worker::start(&tenant.world, &through(&task, &wire), &tenant.world.uid, "cutover");
+    let mut worker = Worker::start(&tenant.restore, &through(&task, &wire), &tenant.restore.uid, "cutover");
     let reached = tokio::select! {
         reached = wire.reached.recv() => reached,
         _ = worker.ended() => None,
     };
-    let application = format!("sennight cutover {}", tenant.world.uid);
+    let application = format!("sennight cutover {}", tenant.restore.uid);
     let mut word = None;
     if reached.is_some() {
         match victim {
             Victim::Worker => worker.kill(),
-            Victim::Server => crash_server(&tenant.world).await,
+            Victim::Server => crash_server(&tenant.restore).await,
             Victim::Nobody => word = Some(ended(tenant, &task, None).await),
         }
         drop(reached);
         worker.ended().await;
     }
-    let report = worker.report(&tenant.world).await;
+    let report = worker.report(&tenant.restore).await;
     let word = match word {
         Some(word) => word,
         None => ended(tenant, &task, report.as_ref()).await,
     };
-    gone(&tenant.world, &application).await;
+    gone(&tenant.restore, &application).await;
     // The same pod, which has the claim, started again by a node that knows of nothing.
-    let mut late = Worker::start(&tenant.world, &Task::Cutover(task.clone()), &tenant.world.uid, "cutover");
+    let mut late = Worker::start(&tenant.restore, &Task::Cutover(task.clone()), &tenant.restore.uid, "cutover");
     late.ended().await;
-    gone(&tenant.world, &application).await;
-    let serves = tenant.world.oid(&tenant.world.database).await;
+    gone(&tenant.restore, &application).await;
+    let serves = tenant.restore.oid(&tenant.restore.database).await;
     let swapped = serves == Some(task.new_oid);
     assert!(swapped || serves == Some(task.live_oid), "{victim:?} at {point:?}: the live name has OID {serves:?}");
     let end = match (&word, swapped, report.as_ref().map(|r| &r.outcome)) {
@@ -131,12 +131,13 @@ async fn case(tenant: &mut Tenant, way: Way, point: Point, victim: Victim) -> &'
     assert_eq!(states.contains(after), swapped, "{victim:?} at {point:?}: {states:?}");
     // The app comes in where it came in before, and nowhere else.
     let beside = if swapped { task.live_oid } else { task.new_oid };
-    let may = format!("SELECT has_database_privilege('{}', {beside}::oid, 'CONNECT')::text", tenant.world.role("app"));
-    assert_eq!(tenant.world.value("postgres", &may).await.as_deref(), Some("false"), "{beside} is open");
+    let may =
+        format!("SELECT has_database_privilege('{}', {beside}::oid, 'CONNECT')::text", tenant.restore.role("app"));
+    assert_eq!(tenant.restore.value("postgres", &may).await.as_deref(), Some("false"), "{beside} is open");
     if swapped {
         tenant.drop(&task.previous_database).await;
     } else if way == Way::Back {
-        assert_eq!(tenant.world.oid(&task.new_database).await, Some(task.new_oid), "the previous database is gone");
+        assert_eq!(tenant.restore.oid(&task.new_database).await, Some(task.new_oid), "the previous database is gone");
         tenant.drop(&task.new_database).await;
     } else {
         tenant.dropped(&task).await;

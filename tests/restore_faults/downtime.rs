@@ -19,12 +19,12 @@ async fn a_swap_is_noticed_by_clients_for_less_than_half_a_second() {
     let (mut worst, mut typical, mut quiet, mut told) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for _ in 0..swaps {
         tenant.next().await;
-        let task = tenant.world.prepare(&tenant.world.restore_task(&tenant.backup)).await.unwrap();
+        let task = tenant.restore.prepare(&tenant.restore.restore_task(&tenant.backup)).await.unwrap();
         let before = Instant::now();
         tokio::time::sleep(Duration::from_secs(1)).await;
         quiet.push(tenant.clients.gaps(before).into_iter().max().unwrap());
         let since = Instant::now();
-        let Done::CutOver { downtime_millis, .. } = tenant.world.cutover(&task, "pod").await.unwrap() else {
+        let Done::CutOver { downtime_millis, .. } = tenant.restore.cutover(&task, "pod").await.unwrap() else {
             panic!("not swapped")
         };
         told.push(Duration::from_millis(u64::try_from(downtime_millis).unwrap()));

@@ -10,7 +10,7 @@ use sennight_protocol::task::Task;
 use testkit::wire::postgres::{Point, Side, Wire};
 
 fn task(tenant: &Tenant, wire: &Wire) -> RestoreTask {
-    let task = tenant.world.restore_task(&tenant.backup);
+    let task = tenant.restore.restore_task(&tenant.backup);
     RestoreTask { database: wire.target(&task.database), ..task }
 }
 
@@ -18,16 +18,16 @@ fn task(tenant: &Tenant, wire: &Wire) -> RestoreTask {
 async fn statements(tenant: &Tenant) -> usize {
     let wire = Wire::start(upstream(), None).await;
     let work = Task::Prepare(task(tenant, &wire));
-    let mut worker = Worker::start(&tenant.world, &work, &format!("{}-whole", tenant.world.uid), "restore");
+    let mut worker = Worker::start(&tenant.restore, &work, &format!("{}-whole", tenant.restore.uid), "restore");
     assert_eq!(worker.ended().await, Some(0));
     wire.statements()
 }
 
 async fn case(tenant: &Tenant, point: Point, victim: Victim, number: usize) {
-    let live = tenant.world.oid(&tenant.world.database).await;
+    let live = tenant.restore.oid(&tenant.restore.database).await;
     let mut wire = Wire::start(upstream(), Some(point)).await;
     let work = Task::Prepare(task(tenant, &wire));
-    let mut worker = Worker::start(&tenant.world, &work, &format!("{}-{number}", tenant.world.uid), "restore");
+    let mut worker = Worker::start(&tenant.restore, &work, &format!("{}-{number}", tenant.restore.uid), "restore");
     let reached = tokio::select! {
         reached = wire.reached.recv() => reached,
         code = worker.ended() => {
@@ -39,31 +39,31 @@ async fn case(tenant: &Tenant, point: Point, victim: Victim, number: usize) {
     if reached.is_some() {
         match victim {
             Victim::Worker => worker.kill(),
-            Victim::Server => crash_server(&tenant.world).await,
+            Victim::Server => crash_server(&tenant.restore).await,
             Victim::Nobody => {}
         }
         drop(reached);
         if victim == Victim::Server {
             worker.ended().await;
-            let report = worker.report(&tenant.world).await.expect("a worker that lives tells what happened");
+            let report = worker.report(&tenant.restore).await.expect("a worker that lives tells what happened");
             let fine = matches!(report.outcome, Outcome::Failed { retryable: true, .. } | Outcome::Succeeded(_));
             assert!(fine, "{point:?}: {report:?}");
         }
     }
-    gone(&tenant.world, &format!("sennight prepare {}", tenant.world.uid)).await;
-    assert_eq!(tenant.world.oid(&tenant.world.database).await, live, "{victim:?} at {point:?}");
+    gone(&tenant.restore, &format!("sennight prepare {}", tenant.restore.uid)).await;
+    assert_eq!(tenant.restore.oid(&tenant.restore.database).await, live, "{victim:?} at {point:?}");
     tenant.clients.answered().await;
     // What it left is nobody's: only its owner may come in, and not even PUBLIC by default.
-    let new = tenant.world.new_database();
-    if tenant.world.oid(&new).await.is_some() {
+    let new = tenant.restore.new_database();
+    if tenant.restore.oid(&new).await.is_some() {
         let may = format!(
             "SELECT has_database_privilege('{}', d.oid, 'CONNECT')::text || datallowconn FROM pg_database d WHERE datname = '{new}'",
-            tenant.world.role("app")
+            tenant.restore.role("app")
         );
-        let may = tenant.world.value("postgres", &may).await.unwrap();
+        let may = tenant.restore.value("postgres", &may).await.unwrap();
         assert!(may != "truetrue", "{victim:?} at {point:?}: {} is open", ident(&new));
     }
-    let again = tenant.world.prepare(&tenant.world.restore_task(&tenant.backup)).await;
+    let again = tenant.restore.prepare(&tenant.restore.restore_task(&tenant.backup)).await;
     again.unwrap_or_else(|error| panic!("{victim:?} at {point:?}: the next attempt: {error}"));
     tenant.clients.states();
     tenant.nothing_lost(None).await;

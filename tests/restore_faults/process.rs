@@ -28,8 +28,8 @@ pub enum Victim {
 
 impl Worker {
     /// Starts the work as the pod of `job`.
-    pub fn start(world: &PostgresRestore, work: &Task, job: &str, task: &str) -> Self {
-        let argv = work.to_argv(world.store.target()).unwrap();
+    pub fn start(restore: &PostgresRestore, work: &Task, job: &str, task: &str) -> Self {
+        let argv = work.to_argv(restore.store.target()).unwrap();
         let mut command = Command::new(testkit::binary("sennight"));
         command.args(argv).args(["--job-uid", job, "--pod", "pod"]).process_group(0);
         if std::env::var_os("SENNIGHT_SHOW").is_none() {
@@ -57,8 +57,8 @@ impl Worker {
     }
 
     /// What it left in the bucket for the operator.
-    pub async fn report(&self, world: &PostgresRestore) -> Option<TaskReport> {
-        world.store.report(&self.job, &self.task).await.unwrap()
+    pub async fn report(&self, restore: &PostgresRestore) -> Option<TaskReport> {
+        restore.store.report(&self.job, &self.task).await.unwrap()
     }
 }
 
@@ -75,15 +75,15 @@ fn signal(signal: &str, whom: &str) {
 }
 
 /// `kill -9` for one backend: the server ends all the others, forgets its shared memory and recovers, as after a crash.
-pub async fn crash_server(world: &PostgresRestore) {
+pub async fn crash_server(restore: &PostgresRestore) {
     let started = "SELECT pg_postmaster_start_time()::text || (SELECT min(backend_start)::text FROM pg_stat_activity WHERE backend_type = 'checkpointer')";
-    let before = world.value("postgres", started).await;
-    let victim = world.session("super", "postgres").await;
+    let before = restore.value("postgres", started).await;
+    let victim = restore.session("super", "postgres").await;
     signal("-KILL", &victim.backend_pid().to_string());
     drop(victim);
     let deadline = Instant::now() + Duration::from_mins(1);
     loop {
-        let target = world.target("super");
+        let target = restore.target("super");
         if let Ok(session) = sennight_engine::postgres::connect(&target, "postgres", "test").await
             && let Ok(row) = session.query_one(started, &[]).await
             && row.try_get::<_, Option<String>>(0).ok().flatten() != before
@@ -97,10 +97,10 @@ pub async fn crash_server(world: &PostgresRestore) {
 }
 
 /// Waits until the server has noticed that whoever called himself so is gone.
-pub async fn gone(world: &PostgresRestore, application: &str) {
+pub async fn gone(restore: &PostgresRestore, application: &str) {
     let query = format!("SELECT count(*)::text FROM pg_stat_activity WHERE application_name = '{application}'");
     let deadline = Instant::now() + Duration::from_mins(1);
-    while world.value("postgres", &query).await.as_deref() != Some("0") {
+    while restore.value("postgres", &query).await.as_deref() != Some("0") {
         assert!(Instant::now() < deadline, "{application} is still there");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }

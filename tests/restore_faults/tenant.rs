@@ -12,7 +12,7 @@ use testkit::env;
 use testkit::postgres::restore::PostgresRestore;
 
 pub struct Tenant {
-    pub world: PostgresRestore,
+    pub restore: PostgresRestore,
     pub backup: BackupSummary,
     pub clients: Clients,
 }
@@ -25,31 +25,31 @@ impl Tenant {
     /// Whose clients pause so long between two statements.
     pub async fn with_clients(name: &str, pause: Duration) -> Self {
         assert!(!env("SENNIGHT_TEST_PG_HOST").is_empty());
-        let world = PostgresRestore::new(name).await;
+        let restore = PostgresRestore::new(name).await;
         let sql = "CREATE TABLE public.a (v text PRIMARY KEY); CREATE TABLE public.b (v text);
             CREATE TABLE public.w (n bigint PRIMARY KEY); CREATE SEQUENCE public.s; CREATE VIEW public.c AS SELECT 1 AS one;
             GRANT SELECT ON public.a, public.b TO PUBLIC; GRANT SELECT, INSERT ON public.w TO PUBLIC;
             INSERT INTO public.a VALUES ('copied'); INSERT INTO public.b VALUES ('copied')";
-        world.sql_as("owner", &world.database, sql).await;
+        restore.sql_as("owner", &restore.database, sql).await;
         let settings = format!(
             "ALTER DATABASE {db} SET work_mem = '7MB'; ALTER ROLE {app} IN DATABASE {db} SET statement_timeout = '55s'",
-            db = ident(&world.database),
-            app = ident(&world.role("app"))
+            db = ident(&restore.database),
+            app = ident(&restore.role("app"))
         );
         for statement in settings.split(';') {
-            world.sql("postgres", statement).await;
+            restore.sql("postgres", statement).await;
         }
-        let backup = world.dump().await;
-        live(&world).await;
-        let clients = Clients::start(&world.target("app"), pause);
+        let backup = restore.dump().await;
+        live(&restore).await;
+        let clients = Clients::start(&restore.target("app"), pause);
         clients.answered().await;
-        Self { world, backup, clients }
+        Self { restore, backup, clients }
     }
 
     /// A new request: what was restored before becomes the live data that the next one replaces.
     pub async fn next(&mut self) {
-        self.world.uid = new_uid();
-        live(&self.world).await;
+        self.restore.uid = new_uid();
+        live(&self.restore).await;
     }
 
     /// What the operator clears after a request that swapped nothing: all that it left on the server.
@@ -62,19 +62,19 @@ impl Tenant {
             database_to_drop: DatabaseToDrop { name: task.new_database.clone(), oid: None, mark: Mark::Restore },
             safety_backup: None,
         };
-        drop_database::run(&task_to_drop, &self.world.context("drop-database", "pod")).await.unwrap();
+        drop_database::run(&task_to_drop, &self.restore.context("drop-database", "pod")).await.unwrap();
         let left = format!(
             "SELECT string_agg(datname, ',') FROM pg_database WHERE shobj_description(oid, 'pg_database') LIKE '%{}'",
             task.request_uid
         );
-        assert_eq!(self.world.value("postgres", &left).await, None, "something is left");
+        assert_eq!(self.restore.value("postgres", &left).await, None, "something is left");
     }
 
     /// Every acknowledged write is in the live database or in the kept one.
     pub async fn nothing_lost(&self, kept: Option<&str>) {
         let mut wanted = self.clients.acknowledged();
-        for database in std::iter::once(self.world.database.as_str()).chain(kept) {
-            let session = self.world.session("super", database).await;
+        for database in std::iter::once(self.restore.database.as_str()).chain(kept) {
+            let session = self.restore.session("super", database).await;
             let rows = session.query("SELECT n FROM public.w WHERE n = ANY($1)", &[&wanted]).await.unwrap();
             let found: std::collections::HashSet<i64> = rows.iter().map(|row| row.get(0)).collect();
             wanted.retain(|n| !found.contains(n));
@@ -90,7 +90,7 @@ impl Tenant {
 
     /// Drops a database of an earlier case.
     pub async fn drop(&self, database: &str) {
-        self.world.sql("postgres", &format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", ident(database))).await;
+        self.restore.sql("postgres", &format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", ident(database))).await;
     }
 }
 
@@ -99,6 +99,8 @@ pub fn new_uid() -> String {
     format!("{:08x}-aaaa-4bbb-8ccc-{:012x}", rand::random::<u32>(), rand::random::<u32>())
 }
 
-async fn live(world: &PostgresRestore) {
-    world.sql(&world.database, "BEGIN; UPDATE public.a SET v = 'live'; UPDATE public.b SET v = 'live'; COMMIT").await;
+async fn live(restore: &PostgresRestore) {
+    restore
+        .sql(&restore.database, "BEGIN; UPDATE public.a SET v = 'live'; UPDATE public.b SET v = 'live'; COMMIT")
+        .await;
 }

@@ -38,7 +38,7 @@ async fn a_swap_of_300_tables_is_a_matter_of_seconds() {
             let task = tenant.prepared().await;
             tokio::time::sleep(Duration::from_millis(500)).await;
             let since = Instant::now();
-            let Done::CutOver { downtime_millis, .. } = tenant.world.cutover(&task, "pod").await.unwrap() else {
+            let Done::CutOver { downtime_millis, .. } = tenant.restore.cutover(&task, "pod").await.unwrap() else {
                 panic!("not swapped")
             };
             tenant.clients.answered().await;
@@ -48,7 +48,7 @@ async fn a_swap_of_300_tables_is_a_matter_of_seconds() {
             outside.push(gaps.1);
             tenant.nothing_lost(Some(&task.previous_database)).await;
             tenant.clients.states();
-            tenant.world.drop_beside().await;
+            tenant.restore.drop_beside().await;
         }
         for all in [&mut told, &mut inside, &mut outside] {
             all.sort_unstable();

@@ -34,22 +34,22 @@ fn objects(state: &str, app: &str) -> String {
 }
 
 pub struct Tenant {
-    pub world: MysqlRestore,
+    pub restore: MysqlRestore,
     pub backup: BackupSummary,
     pub clients: Clients,
 }
 
 impl Tenant {
     pub async fn new(server: &Server, more: &str) -> Self {
-        let world = MysqlRestore::on(server).await;
-        world.live.run(&format!(
+        let restore = MysqlRestore::on(server).await;
+        restore.live.run(&format!(
             "CREATE TABLE a (v varchar(20) PRIMARY KEY); CREATE TABLE b (v varchar(20), x varchar(20), FOREIGN KEY (x) REFERENCES a (v));
              CREATE TABLE w (n bigint PRIMARY KEY, stamp varchar(20), twice varchar(40)); INSERT INTO a VALUES ('x'); INSERT INTO b (v) VALUES ('x'); {more}
              {}",
-            objects("copied", &world.app)
+            objects("copied", &restore.app)
         ));
-        let backup = world.dump().await;
-        let tenant = Self { clients: Clients::start(&world.live, &world.app, &world.admin), world, backup };
+        let backup = restore.dump().await;
+        let tenant = Self { clients: Clients::start(&restore.live, &restore.app, &restore.admin), restore, backup };
         tenant.live().await;
         tenant.clients.answered().await;
         tenant
@@ -58,8 +58,8 @@ impl Tenant {
     /// The live data become such as the backup does not have. While that happens a client may see half of it: it is told so.
     async fn live(&self) {
         // In one go for the tenant: locked out, as long as it takes.
-        let app = &self.world.app;
-        self.world.live.run(&format!(
+        let app = &self.restore.app;
+        self.restore.live.run(&format!(
             "LOCK TABLES a WRITE, b WRITE; UPDATE a SET v = 'live'; UPDATE b SET v = 'live'; UNLOCK TABLES; {}",
             objects("live", app)
         ));
@@ -68,22 +68,22 @@ impl Tenant {
     }
 
     pub async fn next(&mut self) {
-        self.world.next();
+        self.restore.next();
         self.live().await;
     }
 
     pub async fn prepared(&self) -> CutoverTask {
-        let task = self.world.restore_task(&self.backup);
-        self.world.prepare(&task).await.unwrap_or_else(|e| panic!("{}: {e}", self.world.live.server.name))
+        let task = self.restore.restore_task(&self.backup);
+        self.restore.prepare(&task).await.unwrap_or_else(|e| panic!("{}: {e}", self.restore.live.server.name))
     }
 
     /// Every acknowledged write is in the live database or in the kept one, with what its triggers made of it.
     pub async fn nothing_lost(&self, kept: Option<&str>) {
         let wanted = self.clients.acknowledged();
         let mut found = std::collections::HashSet::new();
-        for database in std::iter::once(self.world.live.name().as_str()).chain(kept) {
+        for database in std::iter::once(self.restore.live.name().as_str()).chain(kept) {
             let rows = self
-                .world
+                .restore
                 .list(&format!("SELECT CAST(n AS CHAR) FROM `{database}`.w WHERE twice = CONCAT(stamp, stamp)"))
                 .await;
             found.extend(rows.into_iter().map(|n| n.parse::<i64>().unwrap()));
@@ -95,7 +95,7 @@ impl Tenant {
     /// The schema has all objects of `state` and no others.
     async fn whole(&self, schema: &str, state: &str, events: &str) {
         let facts = self
-            .world
+            .restore
             .value(&format!(
                 "SELECT CONCAT_WS(' ', (SELECT v FROM `{schema}`.a), (SELECT v FROM `{schema}`.b),
                    (SELECT IF(VIEW_DEFINITION LIKE '%''{state}''%', '{state}', VIEW_DEFINITION) FROM information_schema.VIEWS WHERE TABLE_SCHEMA = '{schema}'),
@@ -115,10 +115,10 @@ struct Worker {
 }
 
 impl Worker {
-    fn start(world: &MysqlRestore, work: &Task, job: &str) -> Self {
+    fn start(restore: &MysqlRestore, work: &Task, job: &str) -> Self {
         let mut command = Command::new(testkit::binary("sennight"));
         command
-            .args(work.to_argv(world.store.target()).unwrap())
+            .args(work.to_argv(restore.store.target()).unwrap())
             .args(["--job-uid", job, "--pod", "pod"])
             .process_group(0);
         if std::env::var_os("SENNIGHT_SHOW").is_none() {
@@ -151,8 +151,8 @@ fn through(task: &CutoverTask, wire: &Wire) -> Task {
     Task::Cutover(CutoverTask { database: wire.target(&task.database), ..task.clone() })
 }
 
-fn upstream(world: &MysqlRestore) -> String {
-    format!("{}:{}", env("SENNIGHT_TEST_MYSQL_HOST"), world.live.server.port())
+fn upstream(restore: &MysqlRestore) -> String {
+    format!("{}:{}", env("SENNIGHT_TEST_MYSQL_HOST"), restore.live.server.port())
 }
 
 /// The statements of a cut-over when nobody dies. Those that end sessions repeat themselves: the least of two.
@@ -161,10 +161,10 @@ async fn statements(tenant: &mut Tenant) -> usize {
     for n in 0..2 {
         tenant.next().await;
         let task = tenant.prepared().await;
-        let wire = Wire::start(upstream(&tenant.world), None).await;
-        let mut worker = Worker::start(&tenant.world, &through(&task, &wire), &format!("{}-{n}", tenant.world.uid));
+        let wire = Wire::start(upstream(&tenant.restore), None).await;
+        let mut worker = Worker::start(&tenant.restore, &through(&task, &wire), &format!("{}-{n}", tenant.restore.uid));
         worker.ended().await;
-        assert_eq!(tenant.world.standing(&task).await, SwapState::After);
+        assert_eq!(tenant.restore.standing(&task).await, SwapState::After);
         least = least.min(wire.statements());
         after(tenant, &task).await;
     }
@@ -173,11 +173,11 @@ async fn statements(tenant: &mut Tenant) -> usize {
 
 /// What must be true after every case: `standing` decides which.
 async fn after(tenant: &Tenant, task: &CutoverTask) -> SwapState {
-    let world = &tenant.world;
-    let standing = world.standing(task).await;
-    let live = world.live.name();
+    let restore = &tenant.restore;
+    let standing = restore.standing(task).await;
+    let live = restore.live.name();
     tenant.clients.answered().await;
-    let beside = world.beside().await;
+    let beside = restore.beside().await;
     match &standing {
         SwapState::After => {
             tenant.whole(&live, "copied", "ENABLED").await;
@@ -193,10 +193,10 @@ async fn after(tenant: &Tenant, task: &CutoverTask) -> SwapState {
         }
         SwapState::Neither(found) => panic!("{found}"),
     }
-    assert!(!world.locked(&world.app).await, "the tenant is locked out");
+    assert!(!restore.locked(&restore.app).await, "the tenant is locked out");
     let states = tenant.clients.states();
     assert_eq!(states.contains("copied"), standing == SwapState::After, "{states:?}");
-    world.drop_beside().await;
+    restore.drop_beside().await;
     standing
 }
 
@@ -212,9 +212,9 @@ fn points_of_each_server() -> usize {
 async fn case(tenant: &mut Tenant, point: Point, number: usize) -> &'static str {
     tenant.next().await;
     let task = tenant.prepared().await;
-    let mut wire = Wire::start(upstream(&tenant.world), Some(point)).await;
-    let job = format!("{}-{number}", tenant.world.uid);
-    let mut worker = Worker::start(&tenant.world, &through(&task, &wire), &job);
+    let mut wire = Wire::start(upstream(&tenant.restore), Some(point)).await;
+    let job = format!("{}-{number}", tenant.restore.uid);
+    let mut worker = Worker::start(&tenant.restore, &through(&task, &wire), &job);
     let reached = tokio::select! {
         reached = wire.reached.recv() => reached,
         () = worker.ended() => None,
@@ -224,10 +224,10 @@ async fn case(tenant: &mut Tenant, point: Point, number: usize) -> &'static str 
         worker.kill();
         drop(reached);
     }
-    let report = tenant.world.store.report(&worker.job, "cutover").await.unwrap().map(|r| r.outcome);
+    let report = tenant.restore.store.report(&worker.job, "cutover").await.unwrap().map(|r| r.outcome);
     // The operator's next Job, as it does after a cut-over without a report.
-    let recovered = if died { Some(tenant.world.recover_cutover(&task, "recover-cutover").await) } else { None };
-    let standing = tenant.world.standing(&task).await;
+    let recovered = if died { Some(tenant.restore.recover_cutover(&task, "recover-cutover").await) } else { None };
+    let standing = tenant.restore.standing(&task).await;
     let told = match (&report, &recovered, &standing) {
         (Some(Outcome::Succeeded(Done::CutOver { .. })), None, SwapState::After) => "ended by itself",
         (None, Some(Ok(Done::CutOver { .. })), SwapState::After) => "finished forward",
@@ -236,13 +236,13 @@ async fn case(tenant: &mut Tenant, point: Point, number: usize) -> &'static str 
     };
     if number == 1 && std::env::var_os("SENNIGHT_CASES").is_none() {
         // The dead one's twin starts late, and watches for a minute and a half: it swaps nothing.
-        let late = tenant.world.cutover(&task, "late").await;
+        let late = tenant.restore.cutover(&task, "late").await;
         assert!(matches!(late, Ok(Done::CutOver { .. })) == (standing == SwapState::After), "{late:?}");
-        assert_eq!(tenant.world.standing(&task).await, standing);
+        assert_eq!(tenant.restore.standing(&task).await, standing);
     }
     // Settled twice is recovered once.
     if died {
-        let again = tenant.world.recover_cutover(&task, "recover again").await;
+        let again = tenant.restore.recover_cutover(&task, "recover again").await;
         assert_eq!(again.is_ok(), standing == SwapState::After, "at {point:?}: {again:?}");
     }
     assert_eq!(after(tenant, &task).await, standing);

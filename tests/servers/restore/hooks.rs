@@ -5,8 +5,8 @@ use sennight_protocol::restore::RestoreTask;
 use sennight_worker::{TaskError, Verdict, prepare};
 use testkit::postgres::restore::{PostgresRestore, fill};
 
-async fn prepared(world: &PostgresRestore, task: &RestoreTask) -> Result<(String, Vec<String>), TaskError> {
-    match prepare::run(task, &world.context("hooks", "pod")).await? {
+async fn prepared(restore: &PostgresRestore, task: &RestoreTask) -> Result<(String, Vec<String>), TaskError> {
+    match prepare::run(task, &restore.context("hooks", "pod")).await? {
         Done::Prepared { new_database, hooks, .. } => Ok((new_database, hooks)),
         other => panic!("{other:?}"),
     }
@@ -14,17 +14,18 @@ async fn prepared(world: &PostgresRestore, task: &RestoreTask) -> Result<(String
 
 #[tokio::test(flavor = "multi_thread")]
 async fn hooks_run_in_the_restored_database_and_a_failing_one_leaves_the_old_one_serving() {
-    let world = PostgresRestore::new("hooks").await;
-    fill(&world).await;
-    let backup = world.dump().await;
+    let restore = PostgresRestore::new("hooks").await;
+    fill(&restore).await;
+    let backup = restore.dump().await;
     let dir = tempfile::tempdir().unwrap();
     let write = |name: &str, sql: &str| std::fs::write(dir.path().join(name), sql).unwrap();
-    let task = RestoreTask { hooks_dir: Some(dir.path().to_str().unwrap().to_owned()), ..world.restore_task(&backup) };
-    let databases = world.databases().await;
+    let task =
+        RestoreTask { hooks_dir: Some(dir.path().to_str().unwrap().to_owned()), ..restore.restore_task(&backup) };
+    let databases = restore.databases().await;
 
-    let none = prepared(&world, &task).await.unwrap_err();
+    let none = prepared(&restore, &task).await.unwrap_err();
     assert_eq!((none.reason.as_str(), none.verdict), ("HooksMissing", Verdict::Refused));
-    let reasons = async || world.preflight(&task).await.refusals.into_iter().map(|r| r.reason).collect::<Vec<_>>();
+    let reasons = async || restore.preflight(&task).await.refusals.into_iter().map(|r| r.reason).collect::<Vec<_>>();
     assert_eq!(reasons().await, ["HooksMissing"], "known before anybody pays");
     std::fs::create_dir(dir.path().join("00-not-a-file.sql")).unwrap();
     assert_eq!(reasons().await, ["HooksUnreadable"]);
@@ -41,17 +42,17 @@ async fn hooks_run_in_the_restored_database_and_a_failing_one_leaves_the_old_one
         ("SELEC 1", "syntax error"),
     ] {
         write("30-last.sql", broken);
-        let failed = prepared(&world, &task).await.unwrap_err();
+        let failed = prepared(&restore, &task).await.unwrap_err();
         assert_eq!((failed.reason.as_str(), failed.verdict), ("HookFailed", Verdict::Refused), "{failed}");
         assert!(failed.message.contains("30-last.sql") && failed.message.contains(why), "{failed}");
-        assert_eq!(world.databases().await, databases, "nothing is left of it");
+        assert_eq!(restore.databases().await, databases, "nothing is left of it");
     }
     std::fs::remove_file(dir.path().join("30-last.sql")).unwrap();
-    let (new, hooks) = prepared(&world, &task).await.unwrap();
+    let (new, hooks) = prepared(&restore, &task).await.unwrap();
     assert_eq!(hooks, ["10-erased.sql", "20-told.sql"]);
     let erased = "SELECT count(*)::text FROM crm.contacts WHERE id = 4000";
-    assert_eq!(world.value(&new, erased).await.as_deref(), Some("0"));
-    assert_eq!(world.value(&world.database, erased).await.as_deref(), Some("1"), "the live one is not touched");
-    let told = world.value(&new, "SELECT at FROM public.hooked").await.unwrap();
-    assert!(told.starts_with(&format!("{} 20", world.name)), "{told}");
+    assert_eq!(restore.value(&new, erased).await.as_deref(), Some("0"));
+    assert_eq!(restore.value(&restore.database, erased).await.as_deref(), Some("1"), "the live one is not touched");
+    let told = restore.value(&new, "SELECT at FROM public.hooked").await.unwrap();
+    assert!(told.starts_with(&format!("{} 20", restore.name)), "{told}");
 }

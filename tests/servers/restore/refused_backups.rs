@@ -17,34 +17,38 @@ use testkit::postgres::restore::PostgresRestore;
 type Change = Box<dyn FnOnce(&mut Manifest)>;
 
 /// The task over a backup whose manifest says something else.
-async fn resealed(world: &PostgresRestore, backup: &BackupSummary, change: impl FnOnce(&mut Manifest)) -> RestoreTask {
-    let any = BackupRef { manifest_sha256: None, ..world.restore_task(backup).backup };
+async fn resealed(
+    restore: &PostgresRestore,
+    backup: &BackupSummary,
+    change: impl FnOnce(&mut Manifest),
+) -> RestoreTask {
+    let any = BackupRef { manifest_sha256: None, ..restore.restore_task(backup).backup };
     let key = format!("{}manifest.json", backup.prefix);
-    let original = world.store.get(&key).await.unwrap();
-    let mut manifest = world.store.open(&any, None).await.unwrap().manifest;
+    let original = restore.store.get(&key).await.unwrap();
+    let mut manifest = restore.store.open(&any, None).await.unwrap().manifest;
     change(&mut manifest);
-    let sealed = world.store.keyring().seal(&manifest).unwrap();
-    world.store.put(&key, sealed.into(), &PutOptions::default()).await.unwrap();
-    world.store.put(&format!("{}original", backup.prefix), original, &PutOptions::default()).await.unwrap();
-    RestoreTask { backup: any, ..world.restore_task(backup) }
+    let sealed = restore.store.keyring().seal(&manifest).unwrap();
+    restore.store.put(&key, sealed.into(), &PutOptions::default()).await.unwrap();
+    restore.store.put(&format!("{}original", backup.prefix), original, &PutOptions::default()).await.unwrap();
+    RestoreTask { backup: any, ..restore.restore_task(backup) }
 }
 
 /// The manifest as it was.
-async fn mended(world: &PostgresRestore, backup: &BackupSummary) {
-    let original = world.store.get(&format!("{}original", backup.prefix)).await.unwrap();
-    world.store.put(&format!("{}manifest.json", backup.prefix), original, &PutOptions::default()).await.unwrap();
+async fn mended(restore: &PostgresRestore, backup: &BackupSummary) {
+    let original = restore.store.get(&format!("{}original", backup.prefix)).await.unwrap();
+    restore.store.put(&format!("{}manifest.json", backup.prefix), original, &PutOptions::default()).await.unwrap();
 }
 
 async fn tenant(name: &str) -> (PostgresRestore, BackupSummary) {
-    let world = PostgresRestore::new(name).await;
-    world.sql_as("owner", &world.database, "CREATE TABLE public.t (v text)").await;
-    let backup = world.dump().await;
-    (world, backup)
+    let restore = PostgresRestore::new(name).await;
+    restore.sql_as("owner", &restore.database, "CREATE TABLE public.t (v text)").await;
+    let backup = restore.dump().await;
+    (restore, backup)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backup_that_does_not_fit_the_server_is_refused_by_what_does_not_fit() {
-    let (world, backup) = tenant("misfit").await;
+    let (restore, backup) = tenant("misfit").await;
     let extension = |name: &'static str, version: &'static str| {
         move |m: &mut Manifest| {
             m.server.extensions.push(Extension { name: name.to_owned(), version: version.to_owned() });
@@ -63,70 +67,70 @@ async fn a_backup_that_does_not_fit_the_server_is_refused_by_what_does_not_fit()
         ),
     ];
     for (change, expected, way_out) in cases {
-        let task = resealed(&world, &backup, change).await;
-        refused(&world, &task, &expected, way_out).await;
-        mended(&world, &backup).await;
+        let task = resealed(&restore, &backup, change).await;
+        refused(&restore, &task, &expected, way_out).await;
+        mended(&restore, &backup).await;
     }
-    let good = world.preflight(&world.restore_task(&backup)).await;
+    let good = restore.preflight(&restore.restore_task(&backup)).await;
     assert_eq!(good.refusals, [], "the manifest is as it was");
     // The maintenance database is no tenant's.
-    let mut own = world.restore_task(&backup);
-    own.database.maintenance_database.clone_from(&world.database);
-    refused(&world, &own, &["LiveDatabaseReserved"], "a database of its own").await;
+    let mut own = restore.restore_task(&backup);
+    own.database.maintenance_database.clone_from(&restore.database);
+    refused(&restore, &own, &["LiveDatabaseReserved"], "a database of its own").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tablespace_that_the_restore_role_may_not_use_is_refused_before_anything_is_made() {
-    let (world, backup) = tenant("space").await;
-    let (space, database) = (ident(&format!("{}_space", world.name)), ident(&world.database));
-    let session = world.session("super", "postgres").await;
+    let (restore, backup) = tenant("space").await;
+    let (space, database) = (ident(&format!("{}_space", restore.name)), ident(&restore.database));
+    let session = restore.session("super", "postgres").await;
     // Below the data directory: the test has none of its own on the server's machine.
     session.batch_execute("SET allow_in_place_tablespaces = on").await.unwrap();
     session.batch_execute(&format!("CREATE TABLESPACE {space} LOCATION ''")).await.unwrap();
-    world.sql("postgres", &format!("ALTER DATABASE {database} SET TABLESPACE {space}")).await;
-    let task = world.restore_task(&backup);
-    refused(&world, &task, &["TablespaceDenied"], "GRANT CREATE ON TABLESPACE").await;
-    let restore = ident(&world.role("restore"));
-    world.sql("postgres", &format!("GRANT CREATE ON TABLESPACE {space} TO {restore}")).await;
-    assert_eq!(world.preflight(&task).await.refusals, []);
-    world.sql("postgres", &format!("ALTER DATABASE {database} SET TABLESPACE pg_default")).await;
-    world.sql("postgres", &format!("DROP TABLESPACE {space}")).await;
+    restore.sql("postgres", &format!("ALTER DATABASE {database} SET TABLESPACE {space}")).await;
+    let task = restore.restore_task(&backup);
+    refused(&restore, &task, &["TablespaceDenied"], "GRANT CREATE ON TABLESPACE").await;
+    let restorer = ident(&restore.role("restore"));
+    restore.sql("postgres", &format!("GRANT CREATE ON TABLESPACE {space} TO {restorer}")).await;
+    assert_eq!(restore.preflight(&task).await.refusals, []);
+    restore.sql("postgres", &format!("ALTER DATABASE {database} SET TABLESPACE pg_default")).await;
+    restore.sql("postgres", &format!("DROP TABLESPACE {space}")).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tablespace_of_a_single_index_must_be_there_and_open_to_the_restore_role() {
-    let (world, _) = tenant("index").await;
-    let name = format!("{}_space", world.name);
-    let (space, restore) = (ident(&name), ident(&world.role("restore")));
-    let session = world.session("super", "postgres").await;
+    let (restore, _) = tenant("index").await;
+    let name = format!("{}_space", restore.name);
+    let (space, restorer) = (ident(&name), ident(&restore.role("restore")));
+    let session = restore.session("super", "postgres").await;
     session.batch_execute("SET allow_in_place_tablespaces = on").await.unwrap();
     session.batch_execute(&format!("CREATE TABLESPACE {space} LOCATION ''")).await.unwrap();
-    world.sql(&world.database, &format!("CREATE INDEX far ON public.t (v) TABLESPACE {space}")).await;
-    let backup = world.dump().await;
-    let task = world.restore_task(&backup);
-    refused(&world, &task, &["TablespacesDenied"], &name).await;
-    world.sql("postgres", &format!("GRANT CREATE ON TABLESPACE {space} TO {restore}")).await;
-    assert_eq!(world.preflight(&task).await.refusals, []);
-    let prepared = world.prepare(&task).await.unwrap();
+    restore.sql(&restore.database, &format!("CREATE INDEX far ON public.t (v) TABLESPACE {space}")).await;
+    let backup = restore.dump().await;
+    let task = restore.restore_task(&backup);
+    refused(&restore, &task, &["TablespacesDenied"], &name).await;
+    restore.sql("postgres", &format!("GRANT CREATE ON TABLESPACE {space} TO {restorer}")).await;
+    assert_eq!(restore.preflight(&task).await.refusals, []);
+    let prepared = restore.prepare(&task).await.unwrap();
     let lies = "SELECT t.spcname::text FROM pg_class c JOIN pg_tablespace t ON t.oid = c.reltablespace WHERE c.relname = 'far'";
-    assert_eq!(world.value(&prepared.new_database, lies).await, Some(name.clone()));
-    world.sql("postgres", &format!("DROP DATABASE {}", ident(&prepared.new_database))).await;
-    world.sql(&world.database, "DROP INDEX public.far").await;
-    world.sql("postgres", &format!("DROP TABLESPACE {space}")).await;
-    refused(&world, &task, &["TablespacesMissing"], &name).await;
+    assert_eq!(restore.value(&prepared.new_database, lies).await, Some(name.clone()));
+    restore.sql("postgres", &format!("DROP DATABASE {}", ident(&prepared.new_database))).await;
+    restore.sql(&restore.database, "DROP INDEX public.far").await;
+    restore.sql("postgres", &format!("DROP TABLESPACE {space}")).await;
+    refused(&restore, &task, &["TablespacesMissing"], &name).await;
 }
 
 /// The worker's own binary with client tools under another root; the first reason, of a preflight also whether it was the only one.
-async fn with_tools(world: &PostgresRestore, work: &Task, root: &Path, job: &str) -> Vec<String> {
+async fn with_tools(restore: &PostgresRestore, work: &Task, root: &Path, job: &str) -> Vec<String> {
     let child = Command::new(testkit::binary("sennight"))
-        .args(work.to_argv(world.store.target()).unwrap())
+        .args(work.to_argv(restore.store.target()).unwrap())
         .args(["--job-uid", job, "--pod", "pod"])
         .env("SENNIGHT_PG_BIN_ROOT", root)
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .status();
     child.unwrap();
-    match world.store.report(job, "restore").await.unwrap().unwrap().outcome {
+    match restore.store.report(job, "restore").await.unwrap().unwrap().outcome {
         Outcome::Succeeded(Done::Preflighted(found)) => found.refusals.into_iter().map(|r| r.reason).collect(),
         Outcome::Failed { reason, retryable: false, .. } => vec![reason],
         other => panic!("{other:?}"),
@@ -135,9 +139,9 @@ async fn with_tools(world: &PostgresRestore, work: &Task, root: &Path, job: &str
 
 #[tokio::test(flavor = "multi_thread")]
 async fn client_tools_that_are_missing_too_old_or_too_new_are_refused() {
-    let (world, backup) = tenant("tools").await;
-    let task = world.restore_task(&backup);
-    let server = world.session("super", "postgres").await.server_major();
+    let (restore, backup) = tenant("tools").await;
+    let task = restore.restore_task(&backup);
+    let server = restore.session("super", "postgres").await.server_major();
     let (none, newer) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     std::fs::create_dir(newer.path().join("17")).unwrap();
     let bin = testkit::env("SENNIGHT_TEST_PG_BIN");
@@ -147,15 +151,15 @@ async fn client_tools_that_are_missing_too_old_or_too_new_are_refused() {
         cases.push((newer.path(), "ClientToolsTooNew"));
     }
     for (root, expected) in cases {
-        let before = everything(&world).await;
+        let before = everything(&restore).await;
         for (verb, work) in [("look", Task::Preflight(task.clone())), ("make", Task::Prepare(task.clone()))] {
-            let job = format!("{}-{verb}-{expected}", world.uid).to_lowercase();
-            assert_eq!(with_tools(&world, &work, root, &job).await, [expected], "{verb}");
+            let job = format!("{}-{verb}-{expected}", restore.uid).to_lowercase();
+            assert_eq!(with_tools(&restore, &work, root, &job).await, [expected], "{verb}");
         }
-        unchanged(&world, &before, expected).await;
+        unchanged(&restore, &before, expected).await;
     }
     if server < 17 {
-        let task = resealed(&world, &backup, |m| m.schema.tool = "pg_dump (PostgreSQL) 99.0".to_owned()).await;
-        refused(&world, &task, &["ClientToolsTooOld"], "the tools of PostgreSQL 99").await;
+        let task = resealed(&restore, &backup, |m| m.schema.tool = "pg_dump (PostgreSQL) 99.0".to_owned()).await;
+        refused(&restore, &task, &["ClientToolsTooOld"], "the tools of PostgreSQL 99").await;
     }
 }

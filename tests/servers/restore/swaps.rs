@@ -14,30 +14,30 @@ use std::time::{Duration, Instant};
 use testkit::postgres::restore::PostgresRestore;
 
 /// Two tables that say the same: `copied` in the backup and the prepared database, `live` in the live one.
-pub async fn prepared(world: &PostgresRestore) -> CutoverTask {
+pub async fn prepared(restore: &PostgresRestore) -> CutoverTask {
     let sql =
         "CREATE TABLE public.a (v text); CREATE TABLE public.b (v text); GRANT SELECT ON public.a, public.b TO PUBLIC;
         INSERT INTO public.a VALUES ('copied'); INSERT INTO public.b VALUES ('copied')";
-    world.sql_as("owner", &world.database, sql).await;
-    let backup = world.dump().await;
+    restore.sql_as("owner", &restore.database, sql).await;
+    let backup = restore.dump().await;
     let sql = "UPDATE public.a SET v = 'live'; UPDATE public.b SET v = 'live'";
-    world.sql_as("owner", &world.database, sql).await;
-    world.prepare(&world.restore_task(&backup)).await.unwrap()
+    restore.sql_as("owner", &restore.database, sql).await;
+    restore.prepare(&restore.restore_task(&backup)).await.unwrap()
 }
 
-pub async fn serves(world: &PostgresRestore) -> String {
-    world.value(&world.database, "SELECT a.v || '/' || b.v FROM public.a, public.b").await.unwrap()
+pub async fn serves(restore: &PostgresRestore) -> String {
+    restore.value(&restore.database, "SELECT a.v || '/' || b.v FROM public.a, public.b").await.unwrap()
 }
 
-async fn stands(world: &PostgresRestore, task: &CutoverTask) -> SwapState {
-    swap_state(&world.session("super", "postgres").await, task).await.unwrap()
+async fn stands(restore: &PostgresRestore, task: &CutoverTask) -> SwapState {
+    swap_state(&restore.session("super", "postgres").await, task).await.unwrap()
 }
 
 /// Every pod's claim is put and no session may be left: the swap's own ones have gone.
-async fn wait_until_gone(world: &PostgresRestore, application: &str) {
+async fn wait_until_gone(restore: &PostgresRestore, application: &str) {
     for _ in 0..200 {
         let query = format!("SELECT count(*)::text FROM pg_stat_activity WHERE application_name = '{application}'");
-        if world.value("postgres", &query).await.as_deref() == Some("0") {
+        if restore.value("postgres", &query).await.as_deref() == Some("0") {
             return;
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
@@ -47,12 +47,12 @@ async fn wait_until_gone(world: &PostgresRestore, application: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn i3_clients_that_hammer_through_the_swap_see_the_old_or_the_new_database_whole() {
-    let world = Arc::new(PostgresRestore::new("hammer").await);
-    let task = prepared(&world).await;
+    let restore = Arc::new(PostgresRestore::new("hammer").await);
+    let task = prepared(&restore).await;
     let stop = Arc::new(AtomicBool::new(false));
-    let clients: Vec<_> = (0..8).map(|n| tokio::spawn(client(world.clone(), stop.clone(), n % 2 == 1))).collect();
+    let clients: Vec<_> = (0..8).map(|n| tokio::spawn(client(restore.clone(), stop.clone(), n % 2 == 1))).collect();
     tokio::time::sleep(Duration::from_millis(700)).await;
-    let done = world.cutover(&task, "pod").await.unwrap();
+    let done = restore.cutover(&task, "pod").await.unwrap();
     let swapped = Instant::now();
     let Done::CutOver { downtime_millis, .. } = done else { panic!("{done:?}") };
     assert!((0..5_000).contains(&downtime_millis), "{downtime_millis} ms under load");
@@ -78,8 +78,8 @@ async fn i3_clients_that_hammer_through_the_swap_see_the_old_or_the_new_database
 }
 
 /// Connects, reads both tables (half of the clients sleep in between), leaves, and again.
-async fn client(world: Arc<PostgresRestore>, stop: Arc<AtomicBool>, slow: bool) -> Vec<(Instant, String)> {
-    let target = world.target("app");
+async fn client(restore: Arc<PostgresRestore>, stop: Arc<AtomicBool>, slow: bool) -> Vec<(Instant, String)> {
+    let target = restore.target("app");
     let mut seen = Vec::new();
     while !stop.load(Ordering::SeqCst) {
         let started = Instant::now();
@@ -100,12 +100,12 @@ async fn client(world: Arc<PostgresRestore>, stop: Arc<AtomicBool>, slow: bool) 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn i2_sixteen_cutovers_at_once_and_one_more_have_one_effect() {
-    let world = Arc::new(PostgresRestore::new("once").await);
-    let task = prepared(&world).await;
+    let restore = Arc::new(PostgresRestore::new("once").await);
+    let task = prepared(&restore).await;
     let pods: Vec<_> = (0..16)
         .map(|n| {
-            let (world, task) = (world.clone(), task.clone());
-            tokio::spawn(async move { world.cutover(&task, &format!("pod-{n}")).await })
+            let (restore, task) = (restore.clone(), task.clone());
+            tokio::spawn(async move { restore.cutover(&task, &format!("pod-{n}")).await })
         })
         .collect();
     let mut measured = 0;
@@ -117,76 +117,76 @@ async fn i2_sixteen_cutovers_at_once_and_one_more_have_one_effect() {
         }
     }
     assert_eq!(measured, 1, "one swapped, the others found it so");
-    let after = world.databases().await;
-    assert_eq!(stands(&world, &task).await, SwapState::After);
-    let again = world.cutover(&task, "pod-later").await.unwrap();
+    let after = restore.databases().await;
+    assert_eq!(stands(&restore, &task).await, SwapState::After);
+    let again = restore.cutover(&task, "pod-later").await.unwrap();
     assert!(matches!(again, Done::CutOver { downtime_millis: -1, .. }), "{again:?}");
-    assert_eq!(world.databases().await, after);
-    assert_eq!(serves(&world).await, "copied/copied");
+    assert_eq!(restore.databases().await, after);
+    assert_eq!(serves(&restore).await, "copied/copied");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn i2_an_undone_swap_is_not_done_again_by_a_replay() {
-    let world = PostgresRestore::new("replay").await;
-    let task = prepared(&world).await;
-    world.cutover(&task, "pod").await.unwrap();
-    let (live, kept) = (ident(&world.database), ident(&world.previous_database()));
-    world
+    let restore = PostgresRestore::new("replay").await;
+    let task = prepared(&restore).await;
+    restore.cutover(&task, "pod").await.unwrap();
+    let (live, kept) = (ident(&restore.database), ident(&restore.previous_database()));
+    restore
         .sql("postgres", &format!("ALTER DATABASE {live} RENAME TO undone; ALTER DATABASE {kept} RENAME TO {live}"))
         .await;
-    let before = world.databases().await;
-    let refused = world.cutover(&task, "pod").await.unwrap_err();
+    let before = restore.databases().await;
+    let refused = restore.cutover(&task, "pod").await.unwrap_err();
     // It did take effect once: "nothing was changed" would be wrong.
     assert_eq!((refused.reason.as_str(), refused.verdict), ("ClaimHeld", Verdict::Unknown));
-    assert_eq!(world.databases().await, before);
-    world.sql("postgres", "DROP DATABASE undone").await;
+    assert_eq!(restore.databases().await, before);
+    restore.sql("postgres", "DROP DATABASE undone").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn i2_a_claim_that_another_pod_holds_is_never_acted_on() {
-    let world = PostgresRestore::new("held").await;
-    let task = prepared(&world).await;
+    let restore = PostgresRestore::new("held").await;
+    let task = prepared(&restore).await;
     let long_ago = chrono::Utc::now() - chrono::TimeDelta::hours(1);
     let claim = sennight_storage::ClaimRecord { job_uid: "job".into(), pod: "other".into(), at: long_ago };
-    world.store.claim(&world.uid, &claim).await.unwrap();
-    let unknown = world.cutover(&task, "pod").await.unwrap_err();
+    restore.store.claim(&restore.uid, &claim).await.unwrap();
+    let unknown = restore.cutover(&task, "pod").await.unwrap_err();
     assert_eq!((unknown.reason.as_str(), unknown.verdict), ("ClaimHeld", Verdict::Unknown));
     assert!(unknown.message.contains("other") && unknown.message.contains("still serves the old"), "{unknown}");
-    assert_eq!(stands(&world, &task).await, SwapState::Before);
+    assert_eq!(stands(&restore, &task).await, SwapState::Before);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn i2_databases_that_were_changed_before_anybody_claimed_are_refused() {
-    let world = PostgresRestore::new("changed").await;
-    let task = prepared(&world).await;
-    world.sql("postgres", &format!("ALTER DATABASE {} RENAME TO elsewhere", ident(&task.new_database))).await;
-    let refused = world.cutover(&task, "pod").await.unwrap_err();
+    let restore = PostgresRestore::new("changed").await;
+    let task = prepared(&restore).await;
+    restore.sql("postgres", &format!("ALTER DATABASE {} RENAME TO elsewhere", ident(&task.new_database))).await;
+    let refused = restore.cutover(&task, "pod").await.unwrap_err();
     assert_eq!((refused.reason.as_str(), refused.verdict), ("DatabasesChanged", Verdict::Refused));
-    world.sql("postgres", "DROP DATABASE elsewhere").await;
+    restore.sql("postgres", "DROP DATABASE elsewhere").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn i2_a_pod_that_starts_after_its_time_swaps_nothing() {
-    let world = PostgresRestore::new("late").await;
-    let task = prepared(&world).await;
+    let restore = PostgresRestore::new("late").await;
+    let task = prepared(&restore).await;
     let late = CutoverTask { start_by: Some(chrono::Utc::now() - chrono::TimeDelta::seconds(1)), ..task.clone() };
-    let refused = world.cutover(&late, "pod").await.unwrap_err();
+    let refused = restore.cutover(&late, "pod").await.unwrap_err();
     assert_eq!((refused.reason.as_str(), refused.verdict), ("StartedTooLate", Verdict::Refused));
-    assert_eq!(stands(&world, &task).await, SwapState::Before);
+    assert_eq!(stands(&restore, &task).await, SwapState::Before);
     // Nor does a twin that began in time and comes to its claim only now.
-    let holder = world.store.claim_of(&world.uid).await.unwrap().unwrap();
+    let holder = restore.store.claim_of(&restore.uid).await.unwrap().unwrap();
     assert_eq!(holder.pod, "pod");
     let soon = CutoverTask { start_by: Some(chrono::Utc::now() + chrono::TimeDelta::minutes(5)), ..task.clone() };
     let long_ago = sennight_storage::ClaimRecord { at: holder.at - chrono::TimeDelta::hours(1), ..holder };
-    let key = format!("backups/claims/{}", world.uid);
-    world.store.delete(std::slice::from_ref(&key)).await.unwrap();
-    world.store.claim(&world.uid, &long_ago).await.unwrap();
-    let twin = world.cutover(&soon, "twin").await.unwrap_err();
+    let key = format!("backups/claims/{}", restore.uid);
+    restore.store.delete(std::slice::from_ref(&key)).await.unwrap();
+    restore.store.claim(&restore.uid, &long_ago).await.unwrap();
+    let twin = restore.cutover(&soon, "twin").await.unwrap_err();
     assert_eq!((twin.reason.as_str(), twin.verdict), ("ClaimHeld", Verdict::Unknown));
-    assert_eq!(stands(&world, &task).await, SwapState::Before);
-    world.store.delete(&[key]).await.unwrap();
-    world.cutover(&soon, "pod").await.unwrap();
-    let told = world.cutover(&late, "pod-later").await.unwrap();
+    assert_eq!(stands(&restore, &task).await, SwapState::Before);
+    restore.store.delete(&[key]).await.unwrap();
+    restore.cutover(&soon, "pod").await.unwrap();
+    let told = restore.cutover(&late, "pod-later").await.unwrap();
     assert!(
         matches!(told, Done::CutOver { downtime_millis: -1, .. }),
         "what took effect is told however late: {told:?}"
@@ -195,13 +195,13 @@ async fn i2_a_pod_that_starts_after_its_time_swaps_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn i3_a_killed_worker_in_the_open_swap_leaves_the_old_database() {
-    let world = PostgresRestore::new("killed").await;
-    let task = prepared(&world).await;
+    let restore = PostgresRestore::new("killed").await;
+    let task = prepared(&restore).await;
     // A lock of somebody who is not on the live database: the rename waits for it, and the swap stands open.
-    let holder = world.session("super", "postgres").await;
-    let comment = format!("BEGIN; COMMENT ON DATABASE {} IS 'held'", ident(&world.database));
+    let holder = restore.session("super", "postgres").await;
+    let comment = format!("BEGIN; COMMENT ON DATABASE {} IS 'held'", ident(&restore.database));
     holder.batch_execute(&comment).await.unwrap();
-    let argv = Task::Cutover(task.clone()).to_argv(world.store.target()).unwrap();
+    let argv = Task::Cutover(task.clone()).to_argv(restore.store.target()).unwrap();
     let mut worker = Command::new(testkit::binary("sennight"))
         .args(argv)
         .args(["--job-uid", "job", "--pod", "pod"])
@@ -209,66 +209,66 @@ async fn i3_a_killed_worker_in_the_open_swap_leaves_the_old_database() {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    let application = format!("sennight cutover {}", world.uid);
+    let application = format!("sennight cutover {}", restore.uid);
     let waiting = format!(
         "SELECT count(*)::text FROM pg_stat_activity WHERE application_name = '{application}' AND query LIKE 'ALTER DATABASE%RENAME%' AND state = 'active'"
     );
     let deadline = Instant::now() + Duration::from_mins(1);
-    while world.value("postgres", &waiting).await.as_deref() == Some("0") {
+    while restore.value("postgres", &waiting).await.as_deref() == Some("0") {
         assert!(Instant::now() < deadline, "the swap never began");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     worker.kill().unwrap();
     worker.wait().unwrap();
-    wait_until_gone(&world, &application).await;
-    assert_eq!(stands(&world, &task).await, SwapState::Before);
-    assert_eq!(serves(&world).await, "live/live");
+    wait_until_gone(&restore, &application).await;
+    assert_eq!(stands(&restore, &task).await, SwapState::Before);
+    assert_eq!(serves(&restore).await, "live/live");
     holder.batch_execute("ROLLBACK").await.unwrap();
     // The same pod's next start has the claim already, and may end what it began: it took no effect before.
-    let context = sennight_worker::WorkerContext { job_uid: "job".into(), ..world.context("x", "pod") };
+    let context = sennight_worker::WorkerContext { job_uid: "job".into(), ..restore.context("x", "pod") };
     sennight_worker::cutover::run(&task, &context).await.unwrap();
-    assert_eq!(serves(&world).await, "copied/copied");
+    assert_eq!(serves(&restore).await, "copied/copied");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn i3_sessions_that_nobody_may_end_keep_the_old_database_and_are_named() {
-    let world = PostgresRestore::new("stay").await;
-    let task = prepared(&world).await;
+    let restore = PostgresRestore::new("stay").await;
+    let task = prepared(&restore).await;
     let (blocker, tenant) =
-        (world.session("super", &world.database).await, world.session("app", &world.database).await);
-    let stay = world.cutover(&task, "pod").await.unwrap_err();
+        (restore.session("super", &restore.database).await, restore.session("app", &restore.database).await);
+    let stay = restore.cutover(&task, "pod").await.unwrap_err();
     assert_eq!((stay.reason.as_str(), stay.verdict), ("SessionsStay", Verdict::Refused));
     assert!(stay.message.contains("postgres (test)"), "{stay}");
-    assert_eq!(serves(&world).await, "live/live");
+    assert_eq!(serves(&restore).await, "live/live");
     blocker.query("SELECT 1", &[]).await.unwrap();
     tenant.query("SELECT 1", &[]).await.expect("nobody was sent away for a swap that could not be");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn i3_a_commit_whose_answer_is_lost_is_found_committed() {
-    let world = PostgresRestore::new("answer").await;
-    let mut task = prepared(&world).await;
+    let restore = PostgresRestore::new("answer").await;
+    let mut task = prepared(&restore).await;
     task.database = severed(&task.database, Break::After).await;
-    let done = world.cutover(&task, "pod").await.unwrap();
+    let done = restore.cutover(&task, "pod").await.unwrap();
     assert!(matches!(done, Done::CutOver { downtime_millis: 0.., .. }), "{done:?}");
-    assert_eq!(serves(&world).await, "copied/copied");
+    assert_eq!(serves(&restore).await, "copied/copied");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn i3_a_commit_that_never_arrived_is_found_not_committed() {
-    let world = PostgresRestore::new("noanswer").await;
-    let mut task = prepared(&world).await;
+    let restore = PostgresRestore::new("noanswer").await;
+    let mut task = prepared(&restore).await;
     task.database = severed(&task.database, Break::Before).await;
-    let lost = world.cutover(&task, "pod").await.unwrap_err();
+    let lost = restore.cutover(&task, "pod").await.unwrap_err();
     assert_eq!(lost.reason, "ConnectionLost");
     assert!(lost.message.contains("not carried out"), "{lost}");
-    assert_eq!(serves(&world).await, "live/live");
+    assert_eq!(serves(&restore).await, "live/live");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn i2_an_outcome_that_nobody_can_tell_is_unknown() {
-    let world = PostgresRestore::new("unknown").await;
-    let mut task = prepared(&world).await;
+    let restore = PostgresRestore::new("unknown").await;
+    let mut task = prepared(&restore).await;
     task.database = severed(&task.database, Break::ForGood).await;
     let unsettled = swap(&task, "test swap", Duration::from_secs(2)).await.unwrap_err();
     assert_eq!(unsettled.reason(), "Unsettled");
@@ -278,24 +278,24 @@ async fn i2_an_outcome_that_nobody_can_tell_is_unknown() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn i3_a_property_that_cannot_be_carried_undoes_the_whole_swap() {
-    let world = PostgresRestore::new("property").await;
-    let task = prepared(&world).await;
+    let restore = PostgresRestore::new("property").await;
+    let task = prepared(&restore).await;
     // Set after prepare has rehearsed: only a superuser may set it.
-    world.sql("postgres", &format!("ALTER DATABASE {} SET log_statement = 'all'", ident(&world.database))).await;
+    restore.sql("postgres", &format!("ALTER DATABASE {} SET log_statement = 'all'", ident(&restore.database))).await;
     let denied = swap(&task, "test swap", Duration::from_secs(5)).await.unwrap_err();
     assert_eq!(denied.reason(), "PermissionDenied");
-    assert_eq!(stands(&world, &task).await, SwapState::Before);
-    assert_eq!(serves(&world).await, "live/live");
+    assert_eq!(stands(&restore, &task).await, SwapState::Before);
+    assert_eq!(serves(&restore).await, "live/live");
     // A cut-over does not come so far.
-    let refused = world.cutover(&task, "pod").await.unwrap_err();
+    let refused = restore.cutover(&task, "pod").await.unwrap_err();
     assert_eq!((refused.reason.as_str(), refused.verdict), ("SettingsDenied", Verdict::Refused));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_came_between_prepare_and_the_swap_and_only_the_swap_minds_is_refused() {
-    let world = PostgresRestore::new("between").await;
-    let task = prepared(&world).await;
-    let (database, gid) = (&world.database, format!("{}-2pc", world.name));
+    let restore = PostgresRestore::new("between").await;
+    let task = prepared(&restore).await;
+    let (database, gid) = (&restore.database, format!("{}-2pc", restore.name));
     let sub = format!("SUBSCRIPTION \"{database}\"");
     let create = format!("CREATE {sub} CONNECTION 'host=nowhere.invalid' PUBLICATION p WITH (connect = false)");
     for (reason, mischief, mend) in [
@@ -311,22 +311,22 @@ async fn what_came_between_prepare_and_the_swap_and_only_the_swap_minds_is_refus
             vec![format!("ROLLBACK PREPARED '{gid}'")],
         ),
     ] {
-        world.sql(database, &mischief).await;
-        let (before, since) = (world.databases().await, Instant::now());
+        restore.sql(database, &mischief).await;
+        let (before, since) = (restore.databases().await, Instant::now());
         // Each as the one Job of a request of its own would: what is refused is not tried again.
-        world.store.delete(&[format!("backups/claims/{}", world.uid)]).await.unwrap();
-        let refused = world.cutover(&task, "pod").await.unwrap_err();
+        restore.store.delete(&[format!("backups/claims/{}", restore.uid)]).await.unwrap();
+        let refused = restore.cutover(&task, "pod").await.unwrap_err();
         assert_eq!((refused.reason.as_str(), refused.verdict), (reason, Verdict::Refused), "{refused}");
         assert_eq!(since.elapsed() > Duration::from_secs(7), reason == "PreparedTransactions", "that one may pass");
-        assert_eq!(world.databases().await, before);
+        assert_eq!(restore.databases().await, before);
         // The same pod once more: what its first start did, nobody has told it.
-        let again = world.cutover(&task, "pod").await.unwrap_err();
+        let again = restore.cutover(&task, "pod").await.unwrap_err();
         assert_eq!((again.reason.as_str(), again.verdict), (reason, Verdict::Unknown), "{again}");
         for statement in mend {
-            world.sql(database, &statement).await;
+            restore.sql(database, &statement).await;
         }
     }
-    assert_eq!(serves(&world).await, "live/live");
-    world.cutover(&task, "pod").await.unwrap();
-    assert_eq!(serves(&world).await, "copied/copied");
+    assert_eq!(serves(&restore).await, "live/live");
+    restore.cutover(&task, "pod").await.unwrap();
+    assert_eq!(serves(&restore).await, "copied/copied");
 }
