@@ -8,8 +8,9 @@ RUN apt-get update && apt-get install -y --no-install-recommends cmake g++ make 
 WORKDIR /src
 COPY Cargo.toml Cargo.lock rust-toolchain.toml ./
 COPY src src
-# The workspace names the tests' package; nothing of it is compiled.
+# The workspace names the tests' packages; nothing of them is compiled.
 COPY tests/Cargo.toml tests/Cargo.toml
+COPY tests/guards/Cargo.toml tests/guards/Cargo.toml
 COPY crds crds
 COPY charts charts
 RUN cargo build --release --locked --package sennight --package kubectl-sennight --bins && mkdir /dist && cp target/release/sennight target/release/kubectl-sennight /dist/

@@ -254,6 +254,7 @@ pub fn check_signatures(object: &Value, setting: FourEyes, own: OperatorIdentity
     for (what, field) in [("status.approval", "approval"), ("status.payment", "payment")] {
         let Some(by) = object["status"][field].get("by").and_then(Value::as_str) else { continue };
         // Until its own name is known, any name might be the operator's.
+        // guard(i6_while_its_own_name_is_unknown_the_operator_trusts_no_signature, = Some("")): the operator trusts no signature while its own name is unknown
         let Some(user) = own.user else { return Err(Distrust::SignaturesUnknown) };
         if user == by {
             return Err(Distrust::SignedByOperator { what });

@@ -202,6 +202,7 @@ fn day_is_kept(e: &GateInputs<'_>) -> Option<GateRefusal> {
         .then_some(GateRefusal::OlderThanRetention { date: *date, days: e.retention_days })
 }
 
+// guard(i7_another_tenants_backup_is_refused_by_each_identity_field, = None): another tenant's backup is refused
 fn same_tenant(e: &GateInputs<'_>) -> Option<GateRefusal> {
     let found = &e.pinned?.identity;
     let difference = e.schedule?.identity.first_difference(found)?;

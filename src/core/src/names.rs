@@ -238,6 +238,7 @@ pub enum RestoreStep {
 /// attempt in its name: there is one for ever (I2).
 pub fn restore_job(request_uid: &str, step: RestoreStep, attempt: i32) -> String {
     let uid: String = request_uid.chars().filter(char::is_ascii_hexdigit).take(20).collect();
+    // guard(i2_a_cut_over_has_one_name_for_ever, never): the cut-over of a request has one Job name
     let attempt = if step == RestoreStep::Cutover { String::new() } else { format!("-a{attempt}") };
     format!("r{uid}-{step}{attempt}{RESTORE_SUFFIX}")
 }

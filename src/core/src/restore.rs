@@ -35,10 +35,12 @@ pub const PREFLIGHT_PAUSE: TimeDelta = TimeDelta::minutes(10);
 /// Checked in this order: the end, a claim in the bucket that status does not know, the claim, deletion, a denial, a broken
 /// audit record; then whether it can be served, backup and hold, preflight, approval and payment, the steps.
 pub fn decide(facts: &RestoreInputs, now: DateTime<Utc>) -> RestorePlan {
+    // guard(i2_an_ended_request_only_lets_go, never): an ended request begins nothing
     if facts.ended {
         return ended(facts, now);
     }
     // What was claimed comes before deletion and denial: from the claim on nothing can be revoked (I2).
+    // guard(i2_what_the_bucket_proves_to_have_begun_is_told_and_never_begun_again, never): what the bucket proves to have begun is not begun again
     if let Some(proof) = &facts.unknown_claim {
         return unknown_claim::decide_unknown_claim(facts, proof, now);
     }
@@ -53,6 +55,7 @@ pub fn decide(facts: &RestoreInputs, now: DateTime<Utc>) -> RestorePlan {
             RunRefusal::Denied { by: by.clone(), why: why.clone() }.to_string(),
         ));
     }
+    // guard(nothing_is_begun_on_a_broken_record_and_the_request_still_ends, never): nothing begins on a broken audit record
     if let Some(why) = &facts.record_error {
         return record_broken(facts, why, now);
     }

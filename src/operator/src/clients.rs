@@ -50,8 +50,10 @@ impl Clients {
 /// A client that repeats nothing, gives up after [`WRITE_TIMEOUT`] and writes only while `leading` is open.
 fn bounded_client(config: &Config, leading: WriteFence) -> Result<Client, kube::Error> {
     let mut config = config.clone();
+    // guard(i2_a_write_is_sent_once_whatever_the_answer, = true): the client that writes sends nothing twice
     config.default_retry = false;
     let fence = FilterLayer::new(move |request: Request<Body>| {
+        // guard(i2_a_process_that_does_not_lead_any_more_writes_nothing, never): a process that does not lead writes nothing
         if !leading.may_write() && *request.method() != Method::GET {
             return Err(BoxError::from(Unsent::NotLeading));
         }

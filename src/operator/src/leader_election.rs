@@ -118,6 +118,7 @@ enum AttemptError {
 /// Whether `is` was written before `was`. False for versions that are not numbers.
 fn set_back(was: Option<&str>, is: Option<&str>) -> bool {
     let number = |version: Option<&str>| version?.parse::<u64>().ok();
+    // guard(i2_an_older_version_than_was_seen_tells_that_etcd_was_set_back, never): an API server that was set back ends the leader
     matches!((number(was), number(is)), (Some(was), Some(is)) if is < was)
 }
 

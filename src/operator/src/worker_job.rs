@@ -144,6 +144,7 @@ impl WorkerJob {
             spec: Some(JobSpec {
                 // Attempts are the operator's, each under its own name: a Job that retries by itself would run a
                 // destructive step twice.
+                // guard(i2_a_job_never_retries_by_itself, = Some(6)): a Job does not start its pod again
                 backoff_limit: Some(0),
                 active_deadline_seconds: Some(self.deadline_seconds),
                 ttl_seconds_after_finished: Some(defaults.ttl_seconds),

@@ -39,7 +39,9 @@ impl WriteFence {
 
     fn may_write_at(&self, now: Instant) -> bool {
         let until = *self.until.lock();
-        !self.ended.is_cancelled() && until.is_some_and(|until| now < until)
+        // guard(i2_a_process_that_slept_longer_than_its_lease_may_not_write_any_more, always): the right to write runs out by itself
+        let in_time = until.is_some_and(|until| now < until);
+        in_time && !self.ended.is_cancelled()
     }
 }
 

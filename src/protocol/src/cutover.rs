@@ -35,6 +35,7 @@ pub struct CutoverTask {
 
 impl CutoverTask {
     /// What would make `other` another swap, in words. Until when it may begin does not.
+    // guard(i2_only_a_job_with_the_same_effect_is_taken_for_ours, = None): a Job that would swap other databases is not ours
     pub(super) fn difference(&self, other: &Self) -> Option<&'static str> {
         let timeless = |task: &Self| Self { start_by: None, ..task.clone() };
         (timeless(self) != timeless(other)).then_some("it would swap other databases")

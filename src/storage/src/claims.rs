@@ -33,6 +33,7 @@ pub enum Claimed {
 impl Store {
     /// Claims a RestoreRequest. A store without conditional puts is refused: two processes could both win there.
     pub async fn claim(&self, request_uid: &str, claim: &ClaimRecord) -> Result<Claimed, StoreError> {
+        // guard(servers::i2_without_conditional_puts_nobody_can_claim, never): no claim on a store without conditional puts
         if !self.capabilities().conditional_put {
             return Err(StoreError::Unsupported {
                 bucket: self.bucket().to_owned(),
@@ -41,7 +42,9 @@ impl Store {
             });
         }
         let key = self.named(self.keys.claim(request_uid))?;
-        match self.put_json(&key, claim, &PutOptions::json().exclusive()).await {
+        // guard(servers::i2_one_of_sixteen_claims_wins_and_the_others_learn_who, drop-call): one claim for each request in the bucket
+        let once = PutOptions::json().exclusive();
+        match self.put_json(&key, claim, &once).await {
             Ok(()) => Ok(Claimed::Won),
             Err(StoreError::AlreadyExists { place }) => match self.claim_of(request_uid).await? {
                 Some(found) if found.job_uid == claim.job_uid && found.pod == claim.pod => Ok(Claimed::Mine(found)),

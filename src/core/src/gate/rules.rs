@@ -62,7 +62,11 @@ pub fn reference_holder<'a>(
     created: DateTime<Utc>,
     others: &'a [SameReference],
 ) -> Option<&'a SameReference> {
-    let before = |other: &&SameReference| other.spent || (other.created, other.name.as_str()) < (created, name);
+    let before = |other: &&SameReference| {
+        // guard(i2_a_payment_reference_belongs_to_whoever_spent_it_else_to_the_first, never): a payment reference stays with the request that spent it
+        let spent = other.spent;
+        spent || (other.created, other.name.as_str()) < (created, name)
+    };
     others.iter().filter(before).min_by_key(|other| (!other.spent, other.created, other.name.clone()))
 }
 
@@ -151,6 +155,7 @@ impl RunRefusal {
 
     /// Whether it may resolve without a new approval or payment. After the claim neither can be added: a claimed request
     /// that lacks one was not claimed by this operator.
+    // guard(i1_only_what_can_open_without_a_signature_may_pass, = true): after the claim no signature is waited for
     pub fn is_temporary(&self) -> bool {
         matches!(
             self,
@@ -178,16 +183,19 @@ const RUN_CHECKS: &[RunCheck] = &[
     policies_intact,
 ];
 
+// guard(i1_each_closed_lock_refuses_by_itself, = None): nothing runs for a request that is not eligible
 fn eligible(k: &RunInputs) -> Option<RunRefusal> {
     (!k.eligible).then_some(RunRefusal::NotEligible)
 }
 
+// guard(i1_each_closed_lock_refuses_by_itself, = None): nothing runs while the backup is not held
 fn held(k: &RunInputs) -> Option<RunRefusal> {
     (!k.held).then_some(RunRefusal::NotHeld)
 }
 
 fn not_denied(k: &RunInputs) -> Option<RunRefusal> {
     match &k.approval {
+        // guard(i1_each_closed_lock_refuses_by_itself, = None): a denial is final
         Approval::Denied { by, why } => Some(RunRefusal::Denied { by: by.clone(), why: why.clone() }),
         Approval::Undecided | Approval::Approved { .. } => None,
     }
@@ -196,6 +204,7 @@ fn not_denied(k: &RunInputs) -> Option<RunRefusal> {
 fn approved(k: &RunInputs) -> Option<RunRefusal> {
     match &k.approval {
         // An approval that admission did not stamp is nobody's.
+        // guard(i1_each_closed_lock_refuses_by_itself, always): an approval without a stamped name is none
         Approval::Approved { by } if !by.is_empty() => None,
         Approval::Approved { .. } | Approval::Undecided | Approval::Denied { .. } => Some(RunRefusal::AwaitingApproval),
     }
@@ -212,17 +221,20 @@ fn four_eyes(k: &RunInputs) -> Option<RunRefusal> {
     };
     // An unknown creator might be the approver: refuse.
     let same = k.requested_by.as_ref().is_none_or(|creator| creator == by);
+    // guard(i1_each_closed_lock_refuses_by_itself, never): four eyes: the creator is not the approver
     (applies && same).then(|| RunRefusal::ApproverIsRequester(by.clone()))
 }
 
 fn paid(k: &RunInputs) -> Option<RunRefusal> {
     match &k.payment {
+        // guard(i1_each_closed_lock_refuses_by_itself, always): a payment without a stamped name is none
         Payment::Paid { by } if !by.is_empty() => None,
         Payment::Reused { .. } => None,
         Payment::Paid { .. } | Payment::Open => Some(RunRefusal::AwaitingPayment),
     }
 }
 
+// guard(i1_each_closed_lock_refuses_by_itself, = None): one payment is one request
 fn paid_once(k: &RunInputs) -> Option<RunRefusal> {
     match &k.payment {
         Payment::Reused { reference, other } => {
@@ -234,6 +246,7 @@ fn paid_once(k: &RunInputs) -> Option<RunRefusal> {
 
 fn approver_is_not_payer(k: &RunInputs) -> Option<RunRefusal> {
     match (&k.approval, &k.payment) {
+        // guard(i1_each_closed_lock_refuses_by_itself, never): the approver is not the payer
         (Approval::Approved { by: a }, Payment::Paid { by: p }) if a == p => {
             Some(RunRefusal::ApproverIsPayer(a.clone()))
         }
@@ -245,6 +258,7 @@ fn signatures_trusted(k: &RunInputs) -> Option<RunRefusal> {
     k.signatures.as_ref().err().map(|why| RunRefusal::Distrusted(why.clone()))
 }
 
+// guard(i1_each_closed_lock_refuses_by_itself, = None): nothing runs while the admission policies are not intact
 fn policies_intact(k: &RunInputs) -> Option<RunRefusal> {
     k.policies.as_ref().err().map(|why| RunRefusal::PoliciesMissing(why.clone()))
 }

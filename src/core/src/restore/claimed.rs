@@ -16,6 +16,7 @@ const FIND_WRITER: &str =
 
 /// The next action for a request that has a claim in status. `now` is the operator's clock.
 pub(super) fn claimed(facts: &RestoreInputs, claim: &ClaimState, now: DateTime<Utc>) -> RestorePlan {
+    // guard(i1_a_claim_that_no_operator_would_have_written_begins_nothing, never): a claim that no operator would have written begins nothing
     if let Some(why) = &claim.impossible {
         let message =
             format!("status.claim was not written by this operator: {why}. Nothing was begun by it; {FIND_WRITER}");
@@ -29,6 +30,7 @@ pub(super) fn claimed(facts: &RestoreInputs, claim: &ClaimState, now: DateTime<U
         }
     };
     match (&plan.action, &facts.record_error) {
+        // guard(nothing_is_begun_on_a_broken_record_and_the_request_still_ends, never): no claimed Job begins on a broken audit record
         (RestoreAction::Start(RestoreStep::Export | RestoreStep::Cutover, _), Some(why)) => RestorePlan::attention(
             "RecordBroken",
             format!("claimed, and not begun: {why}; {}", unknown_claim::what_to_inspect(facts.gate.mode)),
@@ -85,10 +87,12 @@ fn cutting_over(facts: &RestoreInputs, claim: &ClaimState, now: DateTime<Utc>) -
     let inspect = unknown_claim::what_to_inspect(facts.gate.mode);
     match &facts.cutover {
         // The Job existed and is gone: whether it ran cannot be told from here (I2).
+        // guard(i2_an_unknown_cut_over_is_never_tried_again, never): a cut-over whose Job vanished is not tried again
         StepState::None if claim.job_seen => {
             let message = format!("the cut-over Job vanished without a report; {inspect}");
             recover_or_escalate(facts, "CutoverJobGone", &message)
         }
+        // guard(i2_a_job_that_is_there_is_taken_up_however_late_and_a_new_one_is_made_only_soon_after_the_claim, always): no cut-over Job is made long after its claim
         StepState::None if claim.job_exists || now < claim.at + CLAIM_START_DEADLINE => {
             plan(RestoreAction::Start(RestoreStep::Cutover, 1))
         }
@@ -106,6 +110,7 @@ fn cutting_over(facts: &RestoreInputs, claim: &ClaimState, now: DateTime<Utc>) -
             format!("the cut-over Job's report is another step's; {inspect}"),
         ),
         StepState::Failed { reason, message, .. } => RestorePlan::fail(reason, message),
+        // guard(i2_an_unknown_cut_over_is_never_tried_again, = plan(RestoreAction::Start(RestoreStep::Cutover, 1))): a cut-over with an unknown outcome is not tried again
         StepState::Lost { message, .. } => {
             recover_or_escalate(facts, "CutoverOutcomeUnknown", &format!("{message}; {inspect}"))
         }

@@ -204,6 +204,7 @@ async fn check_renamed(admin: &Session, task: &CutoverTask) -> Result<(), Restor
     let live = catalog::by_name(admin, &task.database.database).await?;
     let previous = catalog::by_name(admin, &task.previous_database).await?;
     // `recover-cutover`, which takes this process for dead, changes the mark under the locks that are held here.
+    // guard(servers::i2_an_undo_that_was_taken_back_never_swaps_and_leaves_the_way_back_open, always): what recover-cutover reported as not swapped is never swapped
     let ready = live.as_ref().is_some_and(|d| is_ready(d, task));
     let (live, previous) = (live.map(|d| d.oid), previous.map(|d| d.oid));
     if live == Some(task.new_oid) && previous == Some(task.live_oid) {

@@ -50,6 +50,7 @@ pub async fn begun(
 /// In what a Job with the right name differs from `wanted`; `None`: it is the same task.
 pub fn difference(owner_uid: &str, wanted: &Job, there: &Job) -> Option<String> {
     let owned = there.owner_references().iter().any(|o| o.uid == owner_uid && o.controller == Some(true));
+    // guard(i2_a_job_under_our_name_is_adopted_only_with_our_owner_and_our_order, never): a Job with our name is adopted only with our owner
     if !owned {
         return Some("its owner is not this request".to_owned());
     }
@@ -67,6 +68,7 @@ pub fn difference(owner_uid: &str, wanted: &Job, there: &Job) -> Option<String> 
             {
                 return Some("it works in another bucket".to_owned());
             }
+            // guard(i2_a_job_under_our_name_is_adopted_only_with_our_owner_and_our_order, none): a Job with our name is adopted only with our task
             work.difference(&other).map(str::to_owned)
         }
         (_, Err(error)) | (Err(error), _) => Some(format!("it cannot be told what it does: {error}")),

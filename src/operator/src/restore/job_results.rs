@@ -69,6 +69,7 @@ pub fn reported(outcome: &Outcome, attempt: i32, at: DateTime<Utc>) -> StepState
         Outcome::Failed { reason, message, retryable } => {
             StepState::Failed { attempt, retryable: *retryable, reason: reason.clone(), message: message.clone(), at }
         }
+        // guard(i2_a_silent_or_unknown_end_is_lost_not_failed, = StepState::None): a report of an unknown outcome is no failure
         Outcome::Unknown { message, .. } => StepState::Lost { attempt, message: message.clone(), at },
     }
 }
