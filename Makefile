@@ -50,7 +50,7 @@ engines: tools-compile ## dumps, loads and comparisons on MariaDB 10.11, MariaDB
 attack: tools-compile ## the gate under attack: forgeries, weakened policies, crashes; SENNIGHT_CASES and SENNIGHT_SEED choose fewer, or the same again
 	@tests/cluster/run-tests.sh attack
 
-guards: tools-lint ## take each guard of docs/guards.md away in a copy of the source: its test must fail; half an hour
+guards: tools-lint ## take each marked guard (docs/guards.md) away in a copy of the source: its test must fail; half an hour
 	@$(WITH) services -- tests/attack/guards.sh all
 
 restore-faults: tools-compile ## restores under kill -9 of the worker and of the server, at every statement; SENNIGHT_CASES chooses fewer
@@ -62,14 +62,14 @@ bench: tools-compile ## speed and memory against the machine's ceiling and other
 bench-scale: tools-compile ## 100,000 schedules on a real API server, a compressed day, native CronJobs beside it; writes docs/scale.md; two hours, or SENNIGHT_SCALE_ONLY a part
 	@tests/bench_scale/bench-scale.sh
 
-generate: tools-compile ## write crds/, the chart's copies and config/install.yaml anew from the Rust types and the chart
+generate: tools-compile ## write crds/, the chart's copies, config/install.yaml and the table of docs/guards.md anew
 	@tests/cluster/generate.sh
 
-lint: lint-text clippy ## formatting, shellcheck, sentences of the pages, that each guard of docs/guards.md stands where it is looked for; clippy
+lint: lint-text clippy ## formatting, shellcheck, sentences of the pages, the marks of the guards (docs/guards.md); clippy
 
 lint-text: tools-lint
 	@$(CARGO) fmt --all --check
-	@tests/attack/guards.sh texts
+	@$(CARGO) run --locked --quiet --package guards -- check
 	@cd tests/prose && python3 -B check_test.py --quiet
 	@python3 -B tests/prose/check.py
 	@shellcheck -x .ci/run $$(find tests -name '*.sh')

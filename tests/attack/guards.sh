@@ -36,9 +36,15 @@ make_backup() {
 
 # run SUITE TEST: in the backup
 run() {
-  # --workspace: features as everywhere else, so that no dependency is compiled again.
-  local where=(--workspace --lib)
-  [ "$1" = lib ] || where=(--package testkit --test "$1")
+  local where crate
+  if [ "$1" = lib ]; then
+    crate=$(grep -lr "fn $2(" src | cut -d / -f 2)
+    where=(--package "sennight-$crate" --lib)
+    # testkit brings the features that all crates have together, so that no dependency is compiled again. These two have few.
+    case $crate in core | protocol) ;; *) where+=(--package testkit) ;; esac
+  else
+    where=(--package testkit --test "$1")
+  fi
   (
     cd "$backup"
     export CARGO_TARGET_DIR=$built CARGO_TERM_COLOR=never

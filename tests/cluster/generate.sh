@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
-# generate.sh: writes what is generated and committed: crds/ from the Rust types, config/install.yaml and a sample from the chart.
-# Tests (tests/unit/crds.rs, tests/unit/chart.rs) fail when these lag behind.
+# generate.sh: writes what is generated and committed: crds/ from the Rust types, config/install.yaml and a sample from the
+# chart, the table of docs/guards.md from the marks in the code.
+# Tests (tests/unit/crds.rs, tests/unit/chart.rs) and `make lint` fail when these lag behind.
 set -euo pipefail
 # shellcheck source=tests/cluster/lib.sh
 . "$(dirname "$0")/lib.sh"
 cd "$REPO"
 
 cargo run --quiet --locked --bin sennight -- generate --to .
+cargo run --quiet --locked --package guards -- page
 [ -n "${SENNIGHT_TEST_HELM:-}" ] || "$CLUSTER_SRC/tools.sh" helm
 helm=${SENNIGHT_TEST_HELM:-$("$CLUSTER_SRC/tools.sh" path helm)}
 mkdir -p config

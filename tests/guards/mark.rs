@@ -1,5 +1,5 @@
-//! The marks: comments of the form `// guard(TEST, MUTATION): what holds by it`, on a line of their own above the code that they
-//! are about. Reads them, and says what is wrong with one.
+//! Reads the marks: comments of the form `// guard(TEST, MUTATION): what holds by it`, on a line of their own above the guarded
+//! code. Which code that is, place.rs finds.
 
 use std::path::{Path, PathBuf};
 
