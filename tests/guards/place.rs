@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use std::ops::Range;
 use syn::spanned::Spanned;
 use syn::visit::{self, Visit};
-use syn::{Arm, Block, Expr, FieldValue, ImplItemFn, ItemFn, MacroDelimiter, Pat, Stmt};
+use syn::{Arm, Block, Expr, FieldValue, ImplItemFn, ItemFn, Pat, Stmt};
 
 /// Words that an expression of a mark may have beside those of its file.
 const PRELUDE: [&str; 8] = ["Some", "None", "Ok", "Err", "true", "false", "String", "return"];
@@ -171,9 +171,6 @@ struct Condition {
 fn condition(place: &Place<'_>) -> Option<Condition> {
     match place {
         Place::Arm(arm) => arm.guard.as_ref().map(|(_, guard)| condition_of(guard)),
-        Place::Statement(Stmt::Macro(call)) if call.semi_token.is_none() && !matches!(call.mac.delimiter, MacroDelimiter::Brace(_)) => {
-            Some(Condition { range: bytes(&call.mac), binds: false })
-        }
         Place::Function(body) => condition(&Place::Statement(body.stmts.last()?)),
         _ => value(place).map(condition_of),
     }
