@@ -28,7 +28,7 @@ pub fn due(
     now: DateTime<Utc>,
 ) -> Option<DateTime<Utc>> {
     let passed = marks(since, deadline).into_iter().rfind(|mark| *mark <= now && now < deadline)?;
-    // guard(a_mark_is_told_once_and_two_missed_ones_as_one, always): people are reminded once
+    // guard(a_reminder_is_sent_once_and_two_missed_ones_as_one, always): people are reminded once
     last.is_none_or(|last| last < passed).then_some(passed)
 }
 

@@ -178,7 +178,11 @@ async fn reconcile_valid(
         }
         BackupPlan::Wait(why) => {
             ctx.dispatch.forget(&object.uid().unwrap_or_default());
-            if *why == WaitReason::Running { report_running(object, observed, status, ctx) } else { Reported::Plan(*why) }
+            if *why == WaitReason::Running {
+                report_running(object, observed, status, ctx)
+            } else {
+                Reported::Plan(*why)
+            }
         }
     };
     if decision.plan == BackupPlan::Wait(WaitReason::Running) {

@@ -90,7 +90,6 @@ fn facts(
         undoing: undoing(object, &observed.siblings),
         held_by: previous.and_then(|k| k.held_by.clone()),
         safety_backup_ready: previous
-            
             .and_then(|k| k.safety_backup.as_ref())
             .is_some_and(|s| cleanup::safety_backup_counts(s.expires_at, ctx.now())),
         safety_backup: step(status, RestoreStep::SafetyBackup, results),
