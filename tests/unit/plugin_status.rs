@@ -52,8 +52,8 @@ fn the_worst_are_named_and_the_rest_is_counted() {
         "Backed up:     1,001\n",
         "Not backed up: 3\n",
         "Failing:       4 (failed since their last backup)\n",
-        "tenants     older   older    4d ago      9          BackupTooOld\n",
-        "tenants     never   never    never       4          BackupTooOld\n",
+        "tenants     older   older    4d ago        9          BackupTooOld\n",
+        "tenants     never   never    never         4          BackupTooOld\n",
     ] {
         assert!(text.contains(line), "{line}\n{text}");
     }

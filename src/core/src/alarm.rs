@@ -244,12 +244,12 @@ mod tests {
         // A suspicious backup does not take its place.
         let small = point(7, 3, 10);
         assert_eq!(steps(&[small.clone(), old.clone()], true, near), [hold]);
-        let held = BackupSize { held_until: Some(at(30)), ..old.clone() };
-        assert_eq!(steps(&[small, held.clone()], true, near), []);
+        let held_backup = BackupSize { held_until: Some(at(30)), ..old.clone() };
+        assert_eq!(steps(&[small, held_backup.clone()], true, near), []);
         let release = [Keep::Release { id: "d0".into() }];
-        assert_eq!(steps(&[point(9, 999, 10), held.clone()], true, at(9)), release);
-        assert_eq!(steps(std::slice::from_ref(&held), true, at(30)), release, "thirty days and no longer");
-        assert_eq!(steps(std::slice::from_ref(&held), false, at(9)), release, "switched off");
+        assert_eq!(steps(&[point(9, 999, 10), held_backup.clone()], true, at(9)), release);
+        assert_eq!(steps(std::slice::from_ref(&held_backup), true, at(30)), release, "thirty days and no longer");
+        assert_eq!(steps(std::slice::from_ref(&held_backup), false, at(9)), release, "switched off");
     }
 
     proptest! {

@@ -9,7 +9,7 @@ use super::output::{DeferredFile, DeferredOutput, MainOutput, Outlet};
 use super::plan::ExportPlan;
 use super::records::Records;
 use super::rows;
-use super::summary::{self, EXPORT_MANIFEST, ExportContext, Facts, FileFacts, MISSING_ONLY, NotUtf8};
+use super::summary::{self, EXPORT_MANIFEST, ExportContext, FileFacts, MISSING_ONLY, ManifestFacts, NotUtf8};
 use sennight_core::manifest::{Manifest, Table};
 use sennight_core::profile::AMBIGUOUS_LINKS;
 use sennight_core::result::ExportFile;
@@ -56,7 +56,7 @@ pub struct Exporter {
     cache: LookupCache,
     links: Links,
     current: Option<Current>,
-    facts: Facts,
+    facts: ManifestFacts,
     /// Files of the second set.
     missing_files: Vec<FileFacts>,
 }
@@ -93,9 +93,9 @@ impl Exporter {
             cache: LookupCache::new(&plan),
             links: Links::new(&plan.style)?,
             current: None,
-            facts: Facts {
+            facts: ManifestFacts {
                 read_twice: plan.read_twice.iter().map(|at| full_name(&manifest.tables[*at])).collect(),
-                ..Facts::default()
+                ..ManifestFacts::default()
             },
             missing_files: Vec::new(),
             context,

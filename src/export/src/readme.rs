@@ -2,7 +2,7 @@
 //! and Russian; the profile chooses which one is README.txt.
 
 use super::plan::ExportPlan;
-use super::summary::{Comparison, EXPORT_MANIFEST, ExportContext, Facts, MISSING_ONLY};
+use super::summary::{Comparison, EXPORT_MANIFEST, ExportContext, MISSING_ONLY, ManifestFacts};
 use chrono::SecondsFormat;
 use sennight_core::profile::AMBIGUOUS_LINKS;
 
@@ -38,7 +38,7 @@ struct Texts {
 const LANGUAGES: [&Texts; 3] = [&en::TEXTS, &vi::TEXTS, &ru::TEXTS];
 
 /// The READMEs by name; the profile's language first, which is English where it is none of ours.
-pub(super) fn all(plan: &ExportPlan, context: &ExportContext, facts: &Facts) -> Vec<(String, String)> {
+pub(super) fn all(plan: &ExportPlan, context: &ExportContext, facts: &ManifestFacts) -> Vec<(String, String)> {
     let wanted = plan.language.split('-').next().unwrap_or_default();
     let first = LANGUAGES.iter().position(|texts| texts.code == wanted).unwrap_or(0);
     let others = (0..LANGUAGES.len()).filter(|at| *at != first);
@@ -52,7 +52,7 @@ fn fill(text: &str, values: &[(&str, &str)]) -> String {
 }
 
 impl Texts {
-    fn write(&self, plan: &ExportPlan, context: &ExportContext, facts: &Facts) -> String {
+    fn write(&self, plan: &ExportPlan, context: &ExportContext, facts: &ManifestFacts) -> String {
         let local = context.snapshot_time.with_timezone(&plan.zone).format("%Y-%m-%d %H:%M:%S").to_string();
         let utc = context.snapshot_time.to_rfc3339_opts(SecondsFormat::Secs, true);
         let mut text = fill(self.title, &[("tenant", &context.identity.tenant)]);
@@ -88,7 +88,7 @@ impl Texts {
         text
     }
 
-    fn list(&self, text: &mut String, facts: &Facts, missing: bool) {
+    fn list(&self, text: &mut String, facts: &ManifestFacts, missing: bool) {
         let files = facts.files.iter().filter(|file| file.name.starts_with(MISSING_ONLY) == missing);
         for (at, file) in files.enumerate() {
             let (at, records) = ((at + 1).to_string(), file.records.to_string());
@@ -96,7 +96,7 @@ impl Texts {
         }
     }
 
-    fn warnings(&self, text: &mut String, plan: &ExportPlan, facts: &Facts) {
+    fn warnings(&self, text: &mut String, plan: &ExportPlan, facts: &ManifestFacts) {
         let full = || facts.files.iter().filter(|file| !file.name.starts_with(MISSING_ONLY));
         let mut lines = Vec::new();
         for (said, cells) in [

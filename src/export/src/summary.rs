@@ -190,7 +190,7 @@ impl NotUtf8 {
 /// What the export came to.
 #[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Facts {
+pub(super) struct ManifestFacts {
     /// The CSV files of the full set, then those of the other one.
     pub(super) files: Vec<FileFacts>,
     pub(super) not_utf8: Vec<NotUtf8>,
@@ -217,7 +217,7 @@ struct ExportManifest<'a> {
     #[serde(flatten)]
     context: &'a ExportContext,
     #[serde(flatten)]
-    facts: &'a Facts,
+    facts: &'a ManifestFacts,
     skipped: &'a [Skipped],
     excluded: Vec<&'a str>,
 }
@@ -226,7 +226,7 @@ struct ExportManifest<'a> {
 pub(super) fn manifest(
     plan: &ExportPlan,
     context: &ExportContext,
-    facts: &Facts,
+    facts: &ManifestFacts,
 ) -> Result<Vec<u8>, serde_json::Error> {
     let own = plan.exclude.iter().map(String::as_str);
     let mut excluded: Vec<&str> = NEVER_EXPORTED.into_iter().chain(own).collect();

@@ -72,7 +72,7 @@ async fn status_says_on_one_screen_whether_everybody_is_backed_up() {
     // One that nobody has looked at, as it was made, is not well.
     let text = world.expect(&world.hanna, "status", 0);
     assert!(text.contains("Tenants:       3 (1 suspended)\n") && text.contains("Backups:       1, 2.0 KiB"), "{text}");
-    assert!(text.contains("acme-corp   never       0          NotLookedAtYet"), "{text}");
+    assert!(text.contains("acme-corp   never         0          NotLookedAtYet"), "{text}");
     world.expect(&world.hanna, "status --exit-code", 7);
     kubectl_ok(&["-n", &world.namespace, "delete", "bsched", "acme"], "");
     assert!(world.expect(&world.bill, "status --exit-code", 0).contains("Everybody is backed up."));

@@ -29,8 +29,8 @@ pub enum SwapOutcome {
 pub async fn recover(admin: &Session, task: &CutoverTask, application: &str) -> Result<SwapOutcome, RestoreError> {
     end_sessions(admin, application).await?;
     let new = match read_state(admin, task).await? {
-        State::Ended(outcome) => return Ok(outcome),
-        State::StillPossible(new) => new,
+        DatabasesState::Ended(outcome) => return Ok(outcome),
+        DatabasesState::StillPossible(new) => new,
     };
     // An open swap holds locks on both databases. Both paths below take one of these locks, so only one of the two succeeds.
     if task.undo_of.is_some() {
@@ -40,8 +40,8 @@ pub async fn recover(admin: &Session, task: &CutoverTask, application: &str) -> 
         mark_for_drop(admin, &new, &drop_name, &task.request_uid).await?;
     }
     match read_state(admin, task).await? {
-        State::Ended(outcome) => Ok(outcome),
-        State::StillPossible(new) => {
+        DatabasesState::Ended(outcome) => Ok(outcome),
+        DatabasesState::StillPossible(new) => {
             let found = format!("{:?} can still be swapped in", new.name);
             Err(RestoreError::DatabasesChanged { found })
         }
@@ -70,7 +70,7 @@ async fn end_sessions(admin: &Session, application: &str) -> Result<(), EngineEr
 }
 
 /// What one look at the catalog found.
-enum State {
+enum DatabasesState {
     /// The swap has ended.
     Ended(SwapOutcome),
     /// The old database serves, and this one could still be swapped in.
@@ -78,7 +78,7 @@ enum State {
 }
 
 /// Reads the state in one snapshot: between two a swap could commit.
-async fn read_state(admin: &Session, task: &CutoverTask) -> Result<State, EngineError> {
+async fn read_state(admin: &Session, task: &CutoverTask) -> Result<DatabasesState, EngineError> {
     let failed = |e| EngineError::query("looking what became of the swap", e);
     admin.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await.map_err(failed)?;
     let state = swap_state(admin, task).await?;
@@ -87,13 +87,15 @@ async fn read_state(admin: &Session, task: &CutoverTask) -> Result<State, Engine
     admin.batch_execute("COMMIT").await.map_err(failed)?;
     let serves = live.is_some_and(|d| d.oid == task.live_oid);
     Ok(match (state, new) {
-        (SwapState::After, _) => State::Ended(SwapOutcome::Forward),
-        (SwapState::Before, Some(new)) => State::StillPossible(new),
+        (SwapState::After, _) => DatabasesState::Ended(SwapOutcome::Forward),
+        (SwapState::Before, Some(new)) => DatabasesState::StillPossible(new),
         (SwapState::Neither(_), new) if serves && new.as_ref().is_none_or(|d| is_unusable(d, task)) => {
-            State::Ended(SwapOutcome::Back)
+            DatabasesState::Ended(SwapOutcome::Back)
         }
-        (SwapState::Before, None) => State::Ended(SwapOutcome::Neither("the prepared database vanished".to_owned())),
-        (SwapState::Neither(found), _) => State::Ended(SwapOutcome::Neither(found)),
+        (SwapState::Before, None) => {
+            DatabasesState::Ended(SwapOutcome::Neither("the prepared database vanished".to_owned()))
+        }
+        (SwapState::Neither(found), _) => DatabasesState::Ended(SwapOutcome::Neither(found)),
     })
 }
 
