@@ -3,6 +3,7 @@
 # run-tests.sh integrity [ARGS…]: the long suites, on three stores and three majors of PostgreSQL.
 # run-tests.sh engines [ARGS…]: the MySQL family on its three servers; part: on the host's MariaDB.
 # run-tests.sh attack [ARGS…]: the gate under attack, on the API tier. part: some cases of these and of the long suites.
+# run-tests.sh cases [ARGS…]: the cases of the reviews, on the API tier with PostgreSQL and MariaDB; more servers as above.
 # run-tests.sh restore-faults [ARGS…]: restores under kill -9, at every statement, on the services.
 # run-tests.sh node [ARGS…]: tests/node.rs on a real node with the image of the Dockerfile, and MinIO, PostgreSQL and MariaDB as pods.
 # Counts by cargo's own lines, and fails when a test was ignored or none ran.
@@ -146,6 +147,11 @@ case $verb in
     compiled "the attacks" --test attack
     counted "$CLUSTER_SRC/with.sh" api -- cargo test --locked --package testkit --test attack -- --nocapture "$@"
     ;;
+  cases)
+    export SENNIGHT_MYSQL=${SENNIGHT_MYSQL-mariadb-10.11}
+    compiled "the cases" --test cases
+    counted "$CLUSTER_SRC/with.sh" api -- cargo test --locked --package testkit --test cases -- --nocapture --test-threads=5 "$@"
+    ;;
   restore-faults)
     compiled "the suite" --test restore_faults
     counted "$CLUSTER_SRC/with.sh" services -- cargo test --locked --package testkit --test restore_faults -- --nocapture "$@"
@@ -164,6 +170,6 @@ case $verb in
     counted "$CLUSTER_SRC/with.sh" node -- "$CLUSTER_SRC/run-tests.sh" on-node "$@"
     ;;
   on-node) on_node "$@" ;;
-  *) die "usage: run-tests.sh fast|node|part|integrity|attack|engines|restore-faults [arguments for cargo test]" ;;
+  *) die "usage: run-tests.sh fast|node|part|integrity|attack|engines|cases|restore-faults [arguments for cargo test]" ;;
 esac
 log "$verb: done"

@@ -1,12 +1,12 @@
 //! The fixture database of the MySQL family (`tests/fixtures/mysql/`): dumped, loaded into an empty database by every way that there is,
 //! and compared: every table, view, routine, trigger, event, column attribute and row, FLOATs bit for bit.
 
-use crate::picture::Picture;
 use sennight_core::engine::Engine;
 use sennight_engine::mysql::load::LoadMethod;
 use sennight_storage::Store;
 use sennight_worker::{ProgressWriter, directory};
 use std::process::Command;
+use testkit::mysql::picture::Picture;
 use testkit::mysql::{Database, Server, say};
 use testkit::{Bucket, copied, manifest, path, table, verify};
 

@@ -12,7 +12,6 @@ mod crm;
 mod export_scale;
 mod fixtures;
 mod login;
-mod picture;
 mod refusals;
 mod restore;
 mod several;

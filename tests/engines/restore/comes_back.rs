@@ -2,10 +2,10 @@
 //! time everything is compared, in the live database and in the kept one.
 
 use crate::fixtures::fixture;
-use crate::picture::Picture;
 use sennight_core::engine::Engine;
 use sennight_core::result::{Done, Refusal};
 use sennight_protocol::cutover::CutoverTask;
+use testkit::mysql::picture::Picture;
 use testkit::mysql::restore::MysqlRestore;
 use testkit::mysql::{Server, say};
 

@@ -1,5 +1,6 @@
 //! The servers of a run, and databases of the tests' own on them.
 
+pub mod picture;
 pub mod restore;
 
 use crate::{credential_files, env, path, unique};

@@ -1,3 +1,7 @@
 //! PostgreSQL: a tenant whose database is restored.
 
+pub mod picture;
 pub mod restore;
+mod servers;
+
+pub use servers::Server;

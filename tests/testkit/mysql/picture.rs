@@ -1,10 +1,10 @@
 //! A database as text that can be compared: what the server says of every object, and every row of every column, read by
 //! other queries than those of a dump.
 
+use crate::mysql::Database;
+use crate::picture::{Parts, differences};
 use sennight_engine::mysql::schema::strip_definer;
 use sennight_engine::mysql::{Session, ident};
-use testkit::mysql::Database;
-use testkit::picture::{Parts, differences};
 
 /// Lines by what they belong to.
 pub struct Picture {
@@ -96,8 +96,8 @@ impl Picture {
                 "ROUTINE_SCHEMA",
                 2,
             ),
-            ("TRIGGER ", "TRIGGERS", "CONCAT('`', TRIGGER_NAME, '`')", "TRIGGER_SCHEMA", 1),
-            ("EVENT ", "EVENTS", "CONCAT('`', EVENT_NAME, '`')", "EVENT_SCHEMA", 3),
+            ("TRIGGER ", "TRIGGERS", "CONCAT('`', REPLACE(TRIGGER_NAME, '`', '``'), '`')", "TRIGGER_SCHEMA", 1),
+            ("EVENT ", "EVENTS", "CONCAT('`', REPLACE(EVENT_NAME, '`', '``'), '`')", "EVENT_SCHEMA", 3),
         ] {
             let query = format!("SELECT {column} FROM information_schema.{catalog} WHERE {schema} = DATABASE()");
             let names: Vec<(String,)> = session.rows(&query, "test").await.unwrap();
@@ -113,6 +113,11 @@ impl Picture {
     /// What is different in `now`, in words.
     pub fn differences(&self, now: &Self) -> Vec<String> {
         differences(&self.parts, &now.parts)
+    }
+
+    /// The lines, by what they belong to.
+    pub fn parts(&self) -> &Parts {
+        &self.parts
     }
 
     /// How much there was to compare.
@@ -145,10 +150,13 @@ fn plain_collations(text: &str) -> String {
 async fn shown(session: &mut Session, statement: &str, at: usize) -> String {
     let row: mysql_async::Row = session.row(statement, "test").await.unwrap();
     let at = if statement.starts_with("SHOW CREATE TRIGGER") { 2 } else { at };
-    let text: String = row.get_opt(at).unwrap_or_else(|| panic!("{statement}")).unwrap();
+    // MariaDB 10.11 prints the bytes of a binary default as they are.
+    let text: Vec<u8> = row.get_opt(at).unwrap_or_else(|| panic!("{statement}")).unwrap();
+    let text = String::from_utf8_lossy(&text).into_owned();
     let (text, _) = strip_definer(&text);
     if statement.starts_with("SHOW CREATE TRIGGER") {
-        return sennight_engine::mysql::schema::body_of_trigger(&text).unwrap().to_owned();
+        // The whole text where its head is not understood: then it is written anew, and differs.
+        return sennight_engine::mysql::schema::body_of_trigger(&text).unwrap_or(&text).to_owned();
     }
     text
 }

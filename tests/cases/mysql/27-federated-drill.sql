@@ -1,0 +1,11 @@
+-- From the MySQL and MariaDB review of November 2026, finding 27.
+-- servers: mariadb-10.11
+-- non-transactional: yes
+-- needs: INSTALL SONAME 'ha_federatedx'; database fed_remote with table r (id int, a varchar(20)) of 2 rows; account fed
+-- The review saw: a drill (and load.sh) creates the table with the same CONNECTION and loads the copied rows into the REMOTE live table: 2 rows become 4
+-- Right: nothing is ever written into another server's table (see 25); the drill does without these rows
+-- ways: drill
+-- setup: INSTALL SONAME 'ha_federatedx'; CREATE DATABASE fed_remote; CREATE TABLE fed_remote.r (id int, a varchar(20)); INSERT INTO fed_remote.r VALUES (1, 'a'), (2, 'b'); CREATE USER fed@'127.0.0.1' IDENTIFIED BY 'fedpw'; GRANT ALL ON fed_remote.* TO fed@'127.0.0.1';
+-- teardown: DROP DATABASE fed_remote; DROP USER fed@'127.0.0.1'; DROP TABLE @DB@.f; UNINSTALL SONAME 'ha_federatedx';
+-- check: SELECT CONCAT('the remote table has ', COUNT(*), ' rows of 2') FROM fed_remote.r HAVING COUNT(*) <> 2
+CREATE TABLE f (id int, a varchar(20)) ENGINE=FEDERATED CONNECTION='mysql://fed:fedpw@127.0.0.1:@PORT@/fed_remote/r';

@@ -1,0 +1,12 @@
+-- From the MySQL and MariaDB review of November 2026: what held.
+-- Right: it comes back as it was
+-- servers: mysql-9
+-- lenient: what a server does not know is left out
+--@mysql CREATE TABLE plain (a int, b varchar(20));
+--@mysql INSERT INTO plain VALUES (1, 'x'), (1, 'x');
+--@mysql SET sql_generate_invisible_primary_key = ON;
+--@mysql CREATE TABLE gipk (a int, b varchar(20));
+--@mysql INSERT INTO gipk VALUES (1, 'x'), (1, 'x'), (2, 'y');
+--@mysql DELETE FROM gipk WHERE a = 1 LIMIT 1;
+--@mysql CREATE TABLE gipk_part (a int, b varchar(20));
+--@mysql INSERT INTO gipk_part VALUES (5, 'z');

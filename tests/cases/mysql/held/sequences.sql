@@ -1,0 +1,29 @@
+-- From the MySQL and MariaDB review of November 2026: what held.
+-- Right: it comes back as it was
+-- servers: mariadb-10.11 mariadb-11.8
+-- lenient: what a server does not know is left out
+--@mariadb CREATE SEQUENCE fresh;
+--@mariadb CREATE SEQUENCE used START WITH 10 INCREMENT BY 5 CACHE 3;
+--@mariadb SELECT NEXT VALUE FOR used, NEXT VALUE FOR used;
+--@mariadb CREATE SEQUENCE exhausted START WITH 1 MAXVALUE 3 NOCACHE;
+--@mariadb SELECT NEXT VALUE FOR exhausted, NEXT VALUE FOR exhausted, NEXT VALUE FOR exhausted;
+--@mariadb CREATE SEQUENCE exhausted_cache START WITH 1 MAXVALUE 3 CACHE 10;
+--@mariadb SELECT NEXT VALUE FOR exhausted_cache;
+--@mariadb CREATE SEQUENCE down START WITH -1 INCREMENT BY -1 MINVALUE -3 MAXVALUE -1 NOCACHE;
+--@mariadb SELECT NEXT VALUE FOR down, NEXT VALUE FOR down, NEXT VALUE FOR down;
+--@mariadb CREATE SEQUENCE cycled START WITH 1 MAXVALUE 3 NOCACHE CYCLE;
+--@mariadb SELECT NEXT VALUE FOR cycled, NEXT VALUE FOR cycled, NEXT VALUE FOR cycled;
+--@mariadb CREATE SEQUENCE big START WITH 9223372036854775800 MAXVALUE 9223372036854775806 CACHE 1000;
+--@mariadb SELECT NEXT VALUE FOR big;
+--@mariadb CREATE SEQUENCE set_back START WITH 100;
+--@mariadb SELECT SETVAL(set_back, 500, 1);
+--@mariadb CREATE SEQUENCE zero_inc INCREMENT BY 0;
+--@mariadb CREATE SEQUENCE altered; ALTER SEQUENCE altered RESTART WITH 77;
+--@mariadb CREATE TABLE `odd seq user` (id bigint DEFAULT (NEXT VALUE FOR used) PRIMARY KEY);
+--@mariadb INSERT INTO `odd seq user` (id) VALUES (1);
+--@mariadb CREATE SEQUENCE `odd ``name` START WITH 3;
+--@mariadb CREATE TABLE t2 (id int PRIMARY KEY, b bigint DEFAULT NEXTVAL(`odd ``name`));
+--@mariadb INSERT INTO t2 (id) VALUES (1);
+--@mariadb CREATE VIEW v_seq AS SELECT 5 AS n, id FROM t2;
+--@mariadb CREATE PROCEDURE p () SELECT NEXT VALUE FOR used;
+--@mariadb CREATE TRIGGER tr BEFORE INSERT ON t2 FOR EACH ROW SET NEW.b = NEXTVAL(used);

@@ -1,0 +1,14 @@
+-- From the MySQL and MariaDB review of November 2026: what held.
+-- Right: it comes back as it was
+-- servers: mariadb-10.11 mariadb-11.8
+-- lenient: what a server does not know is left out
+--@mariadb CREATE TABLE vec (id int PRIMARY KEY, v vector(4) NOT NULL, u uuid DEFAULT uuid(), i4 inet4, i6 inet6 DEFAULT '::1', VECTOR INDEX (v) M=8 DISTANCE=cosine);
+--@mariadb INSERT INTO vec VALUES (1, Vec_FromText('[1,2,3.5,-1e10]'), '123e4567-e89b-12d3-a456-426655440000', '1.2.3.4', '::ffff:1.2.3.4'), (2, Vec_FromText('[0.1,0,0,1e-45]'), DEFAULT, NULL, DEFAULT);
+--@mariadb CREATE TABLE vec0 (id int PRIMARY KEY, v vector(3));
+--@mariadb INSERT INTO vec0 VALUES (1, NULL), (2, Vec_FromText('[1,1,1]'));
+--@mariadb CREATE SEQUENCE s_unsigned AS bigint unsigned MAXVALUE 18446744073709551614 START WITH 18446744073709551600;
+--@mariadb SELECT NEXT VALUE FOR s_unsigned;
+--@mariadb CREATE SEQUENCE s_tiny AS tinyint;
+--@mariadb SELECT NEXT VALUE FOR s_tiny;
+--@mariadb CREATE TABLE ts_far (id int PRIMARY KEY, t timestamp NULL); 
+--@mariadb INSERT INTO ts_far VALUES (1, '2105-01-01 00:00:00');

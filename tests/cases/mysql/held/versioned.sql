@@ -1,0 +1,20 @@
+-- From the MySQL and MariaDB review of November 2026: what held.
+-- Right: it comes back as it was
+-- benign: rows of v2 | rows of v4 | rows of v_hist
+-- servers: mariadb-10.11 mariadb-11.8
+-- lenient: what a server does not know is left out
+--@mariadb CREATE TABLE v1 (id int PRIMARY KEY, a int) WITH SYSTEM VERSIONING;
+--@mariadb INSERT INTO v1 VALUES (1, 1), (2, 2); UPDATE v1 SET a = 5 WHERE id = 1; DELETE FROM v1 WHERE id = 2;
+--@mariadb CREATE TABLE v2 (id int PRIMARY KEY, a int, s timestamp(6) GENERATED ALWAYS AS ROW START, e timestamp(6) GENERATED ALWAYS AS ROW END, PERIOD FOR SYSTEM_TIME (s, e)) WITH SYSTEM VERSIONING;
+--@mariadb INSERT INTO v2 (id, a) VALUES (1, 1); UPDATE v2 SET a = 2;
+--@mariadb CREATE TABLE v3 (id int PRIMARY KEY, a int, b int WITHOUT SYSTEM VERSIONING) WITH SYSTEM VERSIONING PARTITION BY SYSTEM_TIME LIMIT 1000 (PARTITION p0 HISTORY, PARTITION p1 HISTORY, PARTITION pc CURRENT);
+--@mariadb INSERT INTO v3 VALUES (1, 1, 1); UPDATE v3 SET a = 3;
+--@mariadb CREATE TABLE v4 (id int PRIMARY KEY, a int, s bigint unsigned GENERATED ALWAYS AS ROW START INVISIBLE, e bigint unsigned GENERATED ALWAYS AS ROW END INVISIBLE, PERIOD FOR SYSTEM_TIME (s, e)) WITH SYSTEM VERSIONING;
+--@mariadb INSERT INTO v4 (id, a) VALUES (1, 1);
+--@mariadb CREATE TABLE v5 (id int, a int, f date, t date, PERIOD FOR app (f, t), UNIQUE (id, app WITHOUT OVERLAPS)) WITH SYSTEM VERSIONING;
+--@mariadb INSERT INTO v5 VALUES (1, 1, '2024-01-01', '2024-06-01');
+--@mariadb CREATE TABLE v6 (x int WITH SYSTEM VERSIONING, y int);
+--@mariadb INSERT INTO v6 VALUES (1, 1), (NULL, 2);
+--@mariadb CREATE VIEW v_hist AS SELECT COUNT(*) AS n FROM v1 FOR SYSTEM_TIME ALL;
+--@mariadb CREATE TABLE child (id int PRIMARY KEY, p int, FOREIGN KEY (p) REFERENCES v1 (id)) WITH SYSTEM VERSIONING;
+--@mariadb INSERT INTO child VALUES (1, 1);

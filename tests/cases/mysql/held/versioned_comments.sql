@@ -1,0 +1,32 @@
+-- From the MySQL and MariaDB review of November 2026: what held.
+-- Right: it comes back as it was
+-- lenient: what a server does not know is left out
+CREATE TABLE t (id int PRIMARY KEY, a int, b int);
+CREATE TABLE u (id int PRIMARY KEY, a int, b int);
+INSERT INTO t VALUES (1, 1, 1);
+DELIMITER ;;
+/*!50003 CREATE*/ /*!50017 DEFINER=`root`@`127.0.0.1`*/ /*!50003 TRIGGER `tr1` BEFORE INSERT ON `t` FOR EACH ROW SET NEW.a = 1 */;;
+/*!50003 CREATE*/ /*!50017 DEFINER=CURRENT_USER*/ /*!50003 TRIGGER `tr2` AFTER INSERT ON `t` FOR EACH ROW BEGIN
+ DECLARE x int; /* inner comment */
+ SET x = 1; -- line
+END */;;
+CREATE /*!50017 DEFINER=`root`@`127.0.0.1`*/ TRIGGER /*!50700 IF NOT EXISTS */ tr3 BEFORE UPDATE ON t FOR EACH ROW SET NEW.a = 3;;
+CREATE TRIGGER /*!50003 tr4 */ AFTER UPDATE ON t FOR EACH ROW /*!50003 SET @x = 4 */;;
+CREATE TRIGGER tr5 /* before */ BEFORE /* delete */ DELETE /*!50003 ON t FOR */ EACH ROW SET @x = 5;;
+CREATE TRIGGER tr6	AFTER	DELETE
+ON
+t
+FOR	EACH
+ROW
+SET @x = 6;;
+CREATE DEFINER=root@127.0.0.1 TRIGGER tr9 AFTER UPDATE ON u FOR EACH ROW SET @x = 9;;
+/*!50003 CREATE*/ /*!50020 DEFINER=`root`@`127.0.0.1`*/ /*!50003 FUNCTION `f1`(a int) RETURNS int
+    DETERMINISTIC
+RETURN a + 1 */;;
+/*!50003 CREATE*/ /*!50020 DEFINER=`root`@`127.0.0.1`*/ /*!50003 PROCEDURE `p1`()
+BEGIN SELECT 2; END */;;
+/*!50106 CREATE*/ /*!50117 DEFINER=`root`@`127.0.0.1`*/ /*!50106 EVENT `e1` ON SCHEDULE EVERY 1 DAY STARTS '2031-01-01 00:00:00' ON COMPLETION NOT PRESERVE ENABLE DO SET @x = 1 */;;
+/*!50001 CREATE ALGORITHM=UNDEFINED */
+/*!50013 DEFINER=`root`@`127.0.0.1` SQL SECURITY DEFINER */
+/*!50001 VIEW `v1` AS select `t`.`id` AS `id` from `t` */;;
+DELIMITER ;
