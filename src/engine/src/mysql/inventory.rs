@@ -222,10 +222,10 @@ fn stored_column((table, name, column_type, data_type, charset, _): ColumnRow) -
         _ => return Err(EngineError::UnknownType { column: format!("{table}.{name}"), kind: column_type }),
     };
     let survives = charset.filter(|set| kind == Kind::Text && !SAFE.contains(&set.as_str())).map(|set| {
-        // Not by CAST AS BINARY, which answers NULL to what is longer than max_allowed_packet.
-        format!(
-            "({quoted} IS NULL OR CONVERT(CONVERT({quoted} USING utf8mb4) USING {set}) COLLATE {set}_bin = {quoted})"
-        )
+        // Not by CAST AS BINARY, which answers NULL to what is longer than max_allowed_packet. The character set `binary`
+        // has one collation, of its own name, which MariaDB 10.11 does not take after COLLATE.
+        let collate = if set == "binary" { String::new() } else { format!(" COLLATE {set}_bin") };
+        format!("({quoted} IS NULL OR CONVERT(CONVERT({quoted} USING utf8mb4) USING {set}){collate} = {quoted})")
     });
     Ok(StoredColumn { column: Column { name, kind: column_type }, kind, expression, survives })
 }
