@@ -75,7 +75,9 @@ impl<'a> GrantedDatabase<'a> {
         let user = unique("u");
         let account = format!("'{user}'@'127.0.0.1'");
         let mut all = vec![format!("CREATE USER {account} IDENTIFIED BY 'secret'")];
-        all.extend(statements.iter().map(|s| s.replace("USER", &account).replace("DB", &ident(&self.database.name()))));
+        // Not every `DB`: the random name of the database may hold these letters, where a pattern has it in capitals.
+        let database = format!("ON {}.", ident(&self.database.name()));
+        all.extend(statements.iter().map(|s| s.replace("USER", &account).replace("ON DB.", &database)));
         self.run(&all);
         let seen = self.database.seen_by(&user, "secret");
         let picture = backed_up(&seen.dump_task(), self.store).await.map(|(.., picture)| picture);
