@@ -144,22 +144,27 @@ impl Schedule {
         cron.is_time_matching(&noon).unwrap_or(false)
     }
 
-    /// The slot of a local day. Where clocks jump over it: the first instant after the gap. Where it comes twice: the
-    /// first time. A day that the zone skipped altogether has none.
+    /// The slot of a local day. Where clocks jump over it: the first minute after the gap, or the last one before it when
+    /// the gap ends on the next day, whose slot that would be. Where it comes twice: the first time. A day that the zone
+    /// skipped altogether has none.
     pub fn slot(&self, date: NaiveDate) -> Option<DateTime<Utc>> {
         if !self.fires_on(date) {
             return None;
         }
         let local = date.and_time(self.time);
-        (0..=LONGEST_GAP_MINUTES).find_map(|minutes| {
+        let exists = |minutes: i64| {
             let candidate = local.checked_add_signed(TimeDelta::minutes(minutes))?;
             // Past the gap's end the second no longer matters: take the whole minute.
             let candidate = if minutes == 0 { candidate } else { candidate.with_second(0)? };
+            if candidate.date() != date {
+                return None;
+            }
             match self.zone.from_local_datetime(&candidate) {
                 LocalResult::Single(t) | LocalResult::Ambiguous(t, _) => Some(t.with_timezone(&Utc)),
                 LocalResult::None => None,
             }
-        })
+        };
+        (0..=LONGEST_GAP_MINUTES).chain((-LONGEST_GAP_MINUTES..0).rev()).find_map(exists)
     }
 
     /// The first slot after `now`.

@@ -7,7 +7,7 @@ use chrono::{NaiveDate, Timelike};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
-const ZONES: [&str; 8] = [
+const ZONES: [&str; 9] = [
     "Europe/Berlin",
     "America/New_York",
     "Australia/Lord_Howe",
@@ -16,6 +16,7 @@ const ZONES: [&str; 8] = [
     "America/Havana",
     "Asia/Kolkata",
     "Pacific/Apia",
+    "America/Scoresbysund",
 ];
 
 /// What happens in one round of decisions.

@@ -35,6 +35,17 @@ fn a_day_that_a_zone_skipped_has_no_slot() {
     let apia = cron("0 12 * * *", "Pacific/Apia");
     assert_eq!(apia.slot(day("2011-12-30")), None);
     assert!(apia.slot(day("2011-12-31")).is_some());
+    let late = cron("59 23 * * *", "Pacific/Apia");
+    assert_eq!(late.slot(day("2011-12-30")), None, "the next day has a slot of its own");
+    assert_eq!(late.slot(day("2011-12-31")), Some(at("2011-12-31T09:59:00Z")));
+}
+
+#[test]
+fn i8_a_gap_that_ends_at_midnight_moves_no_slot_into_the_next_day() {
+    // East Greenland's clocks go from 23:00 on Saturday to 00:00 on Sunday.
+    let late = cron("30 23 * * *", "America/Scoresbysund");
+    assert_eq!(late.slot(day("2026-03-28")), Some(at("2026-03-29T00:59:00Z")), "22:59, the day's last minute");
+    assert_eq!(late.slot(day("2026-03-29")), Some(at("2026-03-30T00:30:00Z")));
 }
 
 #[test]
@@ -93,7 +104,7 @@ proptest! {
     #[test]
     fn i8_every_local_day_has_exactly_one_slot(
         offset in 0u64..4000, zone in prop::sample::select(vec!["Europe/Berlin", "America/New_York", "Australia/Lord_Howe",
-            "Asia/Kolkata", "Africa/Casablanca", "America/Havana", "Asia/Ho_Chi_Minh"]), who in "[a-z]{1,12}",
+            "Asia/Kolkata", "Africa/Casablanca", "America/Havana", "Asia/Ho_Chi_Minh", "America/Scoresbysund"]), who in "[a-z]{1,12}",
     ) {
         let schedule = Schedule::parse("@daily", zone, Window::default(), &[&who]).unwrap();
         let date = day("2020-01-01") + Days::new(offset);
