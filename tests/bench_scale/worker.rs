@@ -13,7 +13,7 @@ use kube::runtime::watcher::{self, Event};
 use kube::{Api, Client, ResourceExt};
 use sennight_core::names::BackupId;
 use sennight_core::result::{BackupSummary, Done};
-use sennight_operator::jobs::{JobState, runs, state};
+use sennight_operator::cache::jobs::{JobState, runs, state};
 use sennight_operator::worker_job::labels;
 use sennight_protocol::backup::DumpTask;
 use sennight_protocol::report::{Outcome, TaskReport};

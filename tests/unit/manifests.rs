@@ -36,7 +36,7 @@ fn the_plain_manifests_are_their_namespace_and_what_the_chart_renders() {
 
 #[test]
 fn the_page_of_metrics_lists_what_the_operator_registers() {
-    let table = sennight_operator::telemetry::documentation();
+    let table = sennight_operator::runtime::telemetry::documentation();
     assert!(file("docs/metrics.md").contains(&table), "docs/metrics.md lags; its table is\n{table}");
     assert_eq!(file("docs/metrics.md").matches("\n| `sennight_").count(), table.matches("\n| `sennight_").count());
 }

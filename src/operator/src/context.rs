@@ -1,20 +1,20 @@
 //! What every reconcile gets: clients, settings, clock, caches, timers and open stores. Nothing here decides anything.
 
-use super::authority::Authority;
-use super::clients::Clients;
-use super::clock::Clock;
-use super::delay_queue::DelayQueue;
-use super::dispatch::Dispatch;
-use super::instrumented::ReconcileMetrics;
-use super::jobs::Jobs;
-use super::open_requests::OpenRequests;
-use super::schedule_index::{Key, ScheduleIndex, WatchedSchedule};
-use super::server::CountWrites;
-use super::storage::Patrols;
-use super::storage_clients::Stores;
-use super::writes::{VerbError, get_opt};
+use crate::authority::Authority;
+use crate::cache::jobs::Jobs;
+use crate::cache::open_requests::OpenRequests;
+use crate::cache::schedule_index::{Key, ScheduleIndex, WatchedSchedule};
+use crate::cache::storage_clients::Stores;
+use crate::dispatch::Dispatch;
+use crate::runtime::clients::Clients;
+use crate::runtime::clock::Clock;
+use crate::runtime::delay_queue::DelayQueue;
+use crate::runtime::instrumented::ReconcileMetrics;
+use crate::runtime::telemetry::Metrics;
+use crate::runtime::writes::{VerbError, get_opt};
+use crate::server::CountWrites;
 use crate::settings::Settings;
-use crate::telemetry::Metrics;
+use crate::storage::Patrols;
 use chrono::{DateTime, TimeDelta, Utc};
 use kube::api::Api;
 use kube::runtime::controller::Action;

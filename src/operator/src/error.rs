@@ -1,10 +1,10 @@
 //! The error of every reconcile, whatever its kind, and when it is tried again. Refusals are not errors: they are written
 //! as conditions.
 
-use super::server::validate::ServerFault;
-use super::storage::validate::Overlap;
-use super::storage_clients::OpenError;
-use super::writes::VerbError;
+use crate::cache::storage_clients::OpenError;
+use crate::runtime::writes::VerbError;
+use crate::server::validate::ServerFault;
+use crate::storage::validate::Overlap;
 use sennight_core::audit::ChainFault;
 use sennight_core::names::NameError;
 use sennight_protocol::task::TaskParseError;

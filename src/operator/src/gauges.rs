@@ -1,11 +1,11 @@
 //! Sets the gauges of schedules, queues and drills from the caches every [`PERIOD`]. No reconcile keeps a running count, so
 //! a crash cannot leave a wrong one.
 
-use super::context::Context;
-use super::jobs::JobKind;
-use super::schedule_index::ScheduleIndex;
-use super::server::drill_status::{NO_PLACE, OVERDUE, failing};
-use crate::telemetry::{AgeLabel, FreshLabel, Metrics, OverdueLabel};
+use crate::cache::jobs::JobKind;
+use crate::cache::schedule_index::ScheduleIndex;
+use crate::context::Context;
+use crate::runtime::telemetry::{AgeLabel, FreshLabel, Metrics, OverdueLabel};
+use crate::server::drill_status::{NO_PLACE, OVERDUE, failing};
 use chrono::{DateTime, Utc};
 use sennight_api::conditions::{RequestCondition, ServerCondition, find, is_true};
 use sennight_api::restore_status::WaitingOn;

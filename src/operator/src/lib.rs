@@ -3,41 +3,29 @@
 
 pub mod authority;
 pub mod backup;
-pub mod clients;
-pub mod clock;
+pub mod cache;
 pub mod context;
-pub mod delay_queue;
 pub mod dispatch;
 pub mod error;
 pub mod gauges;
-pub mod http;
-pub mod informer;
-pub mod instrumented;
-pub mod jobs;
-pub mod leader_election;
-pub mod namespaced_watch;
-pub mod open_requests;
 pub mod profile;
 pub mod restore;
-pub mod schedule_index;
+pub mod runtime;
 pub mod server;
 pub mod settings;
 pub mod storage;
-pub mod storage_clients;
 pub mod targets;
-pub mod telemetry;
 pub mod worker_job;
-pub mod write_fence;
-pub mod writes;
 
-use crate::http::Readiness;
+use crate::runtime::clients::Clients;
+pub use crate::runtime::clock::Clock;
+use crate::runtime::http::{self, Readiness};
+use crate::runtime::informer::Informers;
+use crate::runtime::leader_election::{LeaseCandidate, LeaseError};
+use crate::runtime::telemetry::Metrics;
+use crate::runtime::write_fence::WriteFence;
 use crate::settings::Settings;
-use crate::telemetry::Metrics;
-use clients::Clients;
-pub use clock::Clock;
 use context::Context;
-use informer::Informers;
-use leader_election::{LeaseCandidate, LeaseError};
 use sennight_api::{BackupSchedule, BackupStorage, DatabaseServer, ExportProfile, RestoreRequest};
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -45,7 +33,6 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
-use write_fence::WriteFence;
 
 /// Longest time that running reconciles get after SIGTERM; below a pod's usual 30 s.
 const DRAIN_LIMIT: Duration = Duration::from_secs(20);
@@ -178,10 +165,10 @@ async fn run_controllers(process: Process, stop: CancellationToken) -> Result<()
     let Process { settings, clock, clients, metrics, readiness } = process;
     let (informers, caches, timers) = Informers::start(&clients.watch, &settings.watch, clock);
     informers.expect_filled(&readiness);
-    let (jobs, job_changes) = jobs::Jobs::start(&clients.watch, &settings.watch);
+    let (jobs, job_changes) = cache::jobs::Jobs::start(&clients.watch, &settings.watch);
     let ctx = Arc::new(Context::new(clients, settings, metrics, caches, timers, jobs, clock));
     let mut tasks = JoinSet::new();
-    tasks.spawn(jobs::run(job_changes, ctx.clone(), stop.clone()));
+    tasks.spawn(cache::jobs::run(job_changes, ctx.clone(), stop.clone()));
     tasks.spawn(dispatch::run(ctx.clone(), stop.clone()));
     tasks.spawn(storage::run(informers.storages, ctx.clone(), stop.clone()));
     tasks.spawn(authority::watch(ctx.clone(), stop.clone()));
@@ -231,8 +218,8 @@ async fn crds_served(clients: &Clients, settings: &Settings, stop: &Cancellation
 }
 
 /// Why the API server does not list a kind; `None`: it does.
-async fn missing<K: namespaced_watch::Watched>(clients: &Clients, scope: Option<&str>) -> Option<String> {
+async fn missing<K: runtime::namespaced_watch::Watched>(clients: &Clients, scope: Option<&str>) -> Option<String> {
     let one = kube::api::ListParams::default().limit(1);
-    let listed = namespaced_watch::api::<K>(&clients.lease, scope).list_metadata(&one).await;
+    let listed = runtime::namespaced_watch::api::<K>(&clients.lease, scope).list_metadata(&one).await;
     listed.err().map(|error| format!("{}: {error}", K::kind(&())))
 }

@@ -1,11 +1,11 @@
 //! Controller of ExportProfile: checks the profile by itself and writes the condition Ready. Whether a tenant has its
 //! tables and columns is checked later, against each backup.
 
-use super::context::Context;
-use super::informer::Informer;
-use super::instrumented::{FailingSince, cut};
-use super::writes::apply_status;
+use crate::context::Context;
 use crate::error::ReconcileError;
+use crate::runtime::informer::Informer;
+use crate::runtime::instrumented::{FailingSince, cut};
+use crate::runtime::writes::apply_status;
 use chrono::{DateTime, Utc};
 use kube::ResourceExt;
 use kube::api::Api;

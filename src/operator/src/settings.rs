@@ -1,7 +1,7 @@
 //! The operator's settings: the command line, parsed and checked once at start. Nothing after this parses a flag or reads the
 //! environment. The flags themselves are in `sennight::cli`.
 
-use crate::leader_election::Terms;
+use crate::runtime::leader_election::Terms;
 use crate::worker_job::PodDefaults;
 use k8s_openapi::api::core::v1::ResourceRequirements;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;

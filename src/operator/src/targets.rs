@@ -1,8 +1,8 @@
 //! From custom resources to a worker's targets: addresses, paths in the pod, and the Secrets mounted there. The operator
 //! only names a database's Secrets and never reads them.
 
-use super::storage_clients;
-use super::worker_job::{Mount, Source};
+use crate::cache::storage_clients;
+use crate::worker_job::{Mount, Source};
 use kube::ResourceExt;
 use sennight_api as api;
 use sennight_core::manifest::TenantIdentity;

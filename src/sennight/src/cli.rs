@@ -12,7 +12,7 @@ pub use shell::{CatalogueArgs, Output, RestoreArgs, Shell, VerifyArgs, VerifyMod
 pub use task::{ResolvedTask, TaskArgs, TaskArgsError, TaskCommand, text_or_file};
 
 use clap::{Args, Parser, Subcommand};
-use sennight_operator::leader_election::Terms;
+use sennight_operator::runtime::leader_election::Terms;
 use sennight_operator::settings::{
     FourEyes, Settings, SettingsError, Watch, WorkerSettings, duration, listen_address, pair,
 };

@@ -8,7 +8,7 @@ use kube::api::{DeleteParams, Patch, PatchParams};
 use sennight_api::ConditionStatus::True;
 use sennight_api::backup_schedule::RunOutcome;
 use sennight_core::schedule::{Schedule, Window};
-use sennight_operator::jobs::{JobState, runs, state};
+use sennight_operator::cache::jobs::{JobState, runs, state};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -6,7 +6,7 @@ use super::setup::Setup;
 use kube::api::{Patch, PatchParams};
 use sennight_api::BackupSchedule;
 use sennight_api::backup_schedule::RunOutcome;
-use sennight_operator::jobs::runs;
+use sennight_operator::cache::jobs::runs;
 use serde_json::json;
 use std::time::Duration;
 use testkit::world::Tenant;

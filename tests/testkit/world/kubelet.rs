@@ -8,7 +8,7 @@ use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret, Volume};
 use kube::Api;
 use kube::api::{ListParams, Patch, PatchParams};
-use sennight_operator::jobs::{JobState, state};
+use sennight_operator::cache::jobs::{JobState, state};
 use serde_json::json;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;

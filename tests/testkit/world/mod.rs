@@ -26,7 +26,7 @@ use sennight_api::{BackupSchedule, Condition, ConditionStatus, RestoreRequest};
 use sennight_core::engine::Engine;
 use sennight_core::manifest::TenantIdentity;
 use sennight_core::result::BackupSummary;
-use sennight_operator::jobs::{JobState, runs, state};
+use sennight_operator::cache::jobs::{JobState, runs, state};
 use sennight_operator::worker_job::labels;
 use sennight_protocol::backup::DumpTask;
 use sennight_protocol::task::Task;

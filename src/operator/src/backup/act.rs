@@ -2,10 +2,10 @@
 //! When a Job is created is in `dispatch`.
 
 use super::{gather, validate};
+use crate::cache::jobs::{JobEntry, Run};
+use crate::cache::schedule_index::{Key, ScheduleEntry};
 use crate::context::Context;
 use crate::dispatch::{BatchMember, DumpOrder, NextJob, QueuedDump};
-use crate::jobs::{JobEntry, Run};
-use crate::schedule_index::{Key, ScheduleEntry};
 use crate::targets;
 use crate::worker_job::{WorkerJob, labels};
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};

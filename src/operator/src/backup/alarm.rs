@@ -2,7 +2,7 @@
 //! and in the bucket. Neither ever prevents a dump.
 
 use crate::context::Context;
-use crate::instrumented::cut;
+use crate::runtime::instrumented::cut;
 use chrono::{DateTime, TimeDelta, Utc};
 use kube::runtime::events::EventType;
 use sennight_api::alarm::Alarm;
@@ -22,7 +22,7 @@ const RETRY_AFTER: TimeDelta = TimeDelta::minutes(10);
 #[derive(Debug, thiserror::Error)]
 enum KeepError {
     #[error(transparent)]
-    Open(#[from] crate::storage_clients::OpenError),
+    Open(#[from] crate::cache::storage_clients::OpenError),
     #[error(transparent)]
     Backup(#[from] CatalogueError),
     #[error(transparent)]

@@ -1,9 +1,9 @@
 //! The conditions Ready and Fresh of a BackupSchedule: texts, and when a running dump is worth a write. Suspicious is in
 //! `alarm`.
 
+use crate::cache::jobs::{JobEntry, Run};
 use crate::dispatch::CreationFailure;
-use crate::instrumented::cut;
-use crate::jobs::{JobEntry, Run};
+use crate::runtime::instrumented::cut;
 use chrono::{DateTime, Utc};
 use sennight_api::conditions::{ScheduleCondition, find, set};
 use sennight_api::{BackupSchedule, BackupScheduleStatus, Condition, ConditionStatus};
@@ -101,7 +101,7 @@ fn ready(status: &BackupScheduleStatus, reported: &Reported) -> Option<Condition
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::jobs::JobIndex;
+    use crate::cache::jobs::JobIndex;
     use serde_json::{Value, json};
     use std::sync::Arc;
 

@@ -1,10 +1,10 @@
 //! Reads all that one reconcile of a BackupSchedule needs, from caches, API server and bucket. Decides nothing.
 
 use super::job_results::{self, Ending};
+use crate::cache::jobs::{self, JobEntry, JobState, Run};
+use crate::cache::schedule_index::{Key, Rivals, ScheduleEntry};
 use crate::context::Context;
 use crate::error::ReconcileError;
-use crate::jobs::{self, JobEntry, JobState, Run};
-use crate::schedule_index::{Key, Rivals, ScheduleEntry};
 use chrono::{DateTime, Utc};
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;

@@ -1,6 +1,6 @@
 //! Writes the end of a dump, and what the bucket and drills say of backups, into a BackupSchedule's status. Pure.
 
-use crate::jobs::JobEntry;
+use crate::cache::jobs::JobEntry;
 use crate::server::drill_status::answered;
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use sennight_api::backup_schedule::{Backup, LastFailure, LastRun, RunOutcome};
@@ -100,7 +100,7 @@ pub fn record_ending(
         run.retryable = failure.as_ref().map(|(.., retryable)| *retryable);
     }
     if let Some((reason, message, _)) = failure {
-        let message = super::super::instrumented::cut(&message, MESSAGE_LIMIT).to_owned();
+        let message = crate::runtime::instrumented::cut(&message, MESSAGE_LIMIT).to_owned();
         status.last_failure = Some(LastFailure { time: now, reason, message });
         status.consecutive_failures = Some(status.consecutive_failures.unwrap_or_default() + 1);
     }
@@ -317,7 +317,7 @@ mod tests {
             },
             "status": status
         });
-        let index = crate::schedule_index::ScheduleIndex::default();
+        let index = crate::cache::schedule_index::ScheduleIndex::default();
         let (key, _) = index.put(&serde_json::from_value(object).unwrap(), 0, 1);
         assert_eq!(index.get(&key).unwrap().proven, Some(now()), "a week later the drills still know");
     }

@@ -1,7 +1,7 @@
 //! Checks a BackupSchedule against the objects that it names and against its rivals. Gives a parsed schedule, or the first
 //! reason why it is refused. Pure.
 
-use crate::schedule_index::Holder;
+use crate::cache::schedule_index::Holder;
 use kube::ResourceExt;
 use sennight_api::conditions::{ScheduleCondition, find};
 use sennight_api::{BackupSchedule, BackupStorage, DatabaseServer};
@@ -124,7 +124,7 @@ fn duplicate(object: &BackupSchedule, holder: &Holder) -> Invalid {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::schedule_index::ScheduleIndex;
+    use crate::cache::schedule_index::ScheduleIndex;
     use serde_json::json;
 
     fn schedule(name: &str, second: u32, change: &serde_json::Value) -> BackupSchedule {

@@ -4,12 +4,12 @@
 
 use super::DumpOrder;
 use crate::backup::act;
+use crate::cache::jobs::{self, ReservedBatch};
+use crate::cache::schedule_index::Key;
 use crate::context::Context;
 use crate::error::ReconcileError;
-use crate::jobs::{self, ReservedBatch};
-use crate::schedule_index::Key;
+use crate::runtime::writes::{Created, create_or_adopt};
 use crate::worker_job::labels;
-use crate::writes::{Created, create_or_adopt};
 use chrono::{DateTime, Utc};
 use futures::StreamExt;
 use futures::stream;

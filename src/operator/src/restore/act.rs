@@ -5,11 +5,13 @@ use super::gather::{ObservedRequest, backup_ref};
 use super::validate::{Assessed, signatures};
 use super::{adoption, payments};
 use crate::authority::{self, AuthorityFault};
+use crate::cache::jobs::{JobKind, Places};
 use crate::context::Context;
 use crate::error::ReconcileError;
-use crate::jobs::{JobKind, Places};
+use crate::runtime::writes::{
+    Created, add_finalizer, create_or_adopt, delete, get_opt, patch_status_guarded, remove_finalizer,
+};
 use crate::worker_job::WorkerJob;
-use crate::writes::{Created, add_finalizer, create_or_adopt, delete, get_opt, patch_status_guarded, remove_finalizer};
 use chrono::{DateTime, TimeDelta, Utc};
 use k8s_openapi::api::batch::v1::Job;
 use kube::ResourceExt;

@@ -4,7 +4,7 @@
 use super::job_results;
 use crate::context::Context;
 use crate::error::ReconcileError;
-use crate::writes::get_opt;
+use crate::runtime::writes::get_opt;
 use k8s_openapi::api::batch::v1::{Job, JobSpec};
 use kube::ResourceExt;
 use kube::api::Api;

@@ -3,7 +3,7 @@
 use super::gather::ObservedRequest;
 use crate::context::Context;
 use crate::error::RecordError;
-use crate::writes::get_opt;
+use crate::runtime::writes::get_opt;
 use kube::ResourceExt;
 use kube::api::Api;
 use kube::runtime::reflector::ObjectRef;

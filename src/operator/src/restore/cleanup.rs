@@ -6,10 +6,10 @@ use super::gather::ObservedRequest;
 use super::job_results::{NewResults, step, surely_not_swapped};
 use super::report::history;
 use super::undo::undoing;
+use crate::cache::jobs::{JobKind, Places};
 use crate::context::Context;
 use crate::error::ReconcileError;
 use crate::error::TaskUnavailable;
-use crate::jobs::{JobKind, Places};
 use crate::targets;
 use crate::worker_job::Mount;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -150,7 +150,7 @@ fn report_undo(object: &RestoreRequest, status: &mut RestoreRequestStatus, plan:
     set(&mut status.conditions, condition.observed(object.metadata.generation), now);
     if turned {
         let event = format!("UndoAvailable{}", plan.reason);
-        let message = Some(crate::instrumented::cut(&message, 500).to_owned());
+        let message = Some(crate::runtime::instrumented::cut(&message, 500).to_owned());
         history(status, HistoryEntry { time: now, event, message, by: None });
     }
 }

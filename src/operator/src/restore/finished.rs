@@ -4,8 +4,8 @@
 use super::{audit_record, cleanup, payments};
 use crate::context::Context;
 use crate::error::ReconcileError;
-use crate::namespaced_watch::prune;
-use crate::writes::delete;
+use crate::runtime::namespaced_watch::prune;
+use crate::runtime::writes::delete;
 use chrono::{DateTime, TimeDelta, Utc};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;

@@ -2,12 +2,12 @@
 
 use super::job_results::Ending;
 use super::{adoption, payments};
+use crate::cache::jobs::{self, JobKind, JobState};
+use crate::cache::schedule_index::Key;
 use crate::context::Context;
 use crate::error::ReconcileError;
-use crate::jobs::{self, JobKind, JobState};
-use crate::schedule_index::Key;
+use crate::runtime::writes::get_opt;
 use crate::targets;
-use crate::writes::get_opt;
 use kube::ResourceExt;
 use kube::api::Api;
 use kube::runtime::reflector::ObjectRef;

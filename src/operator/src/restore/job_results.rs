@@ -1,6 +1,6 @@
 //! Writes the end of a restore's Job into its request's status, and gives each step's state as input of the decision. Pure.
 
-use crate::instrumented::cut;
+use crate::runtime::instrumented::cut;
 use chrono::{DateTime, TimeDelta, Utc};
 use sennight_api::RestoreRequestStatus;
 use sennight_api::restore_report::{JobOutcome, JobRecord, LiveRecords, PreflightReport, Refusal};

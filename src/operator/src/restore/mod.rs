@@ -14,12 +14,12 @@ pub mod step_job;
 pub mod undo;
 pub mod validate;
 
-use super::backup::job_results::changed_conditions;
-use super::context::Context;
-use super::informer::Informer;
-use super::instrumented::FailingSince;
-use super::writes::apply_status;
+use crate::backup::job_results::changed_conditions;
+use crate::context::Context;
 use crate::error::ReconcileError;
+use crate::runtime::informer::Informer;
+use crate::runtime::instrumented::FailingSince;
+use crate::runtime::writes::apply_status;
 use act::StepStart;
 use audit_record::AuditRecordState;
 use chrono::{DateTime, TimeDelta, Utc};

@@ -3,7 +3,7 @@
 
 use crate::context::Context;
 use crate::error::ReconcileError;
-use crate::writes::VerbError;
+use crate::runtime::writes::VerbError;
 use kube::ResourceExt;
 use kube::api::{Api, ListParams};
 use kube::runtime::events::EventType;

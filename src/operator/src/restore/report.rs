@@ -2,7 +2,7 @@
 
 use super::gather::ObservedRequest;
 use super::validate::Assessed;
-use crate::instrumented::cut;
+use crate::runtime::instrumented::cut;
 use crate::settings::Settings;
 use chrono::{DateTime, TimeDelta, Utc};
 use sennight_api::conditions::{RequestCondition, find, is_true, reason, set};

@@ -3,11 +3,11 @@
 
 use super::gather::ObservedRequest;
 use super::validate::created;
+use crate::cache::schedule_index::Key;
 use crate::context::Context;
 use crate::error::ReconcileError;
-use crate::schedule_index::Key;
+use crate::runtime::writes::get_opt;
 use crate::settings::Settings;
-use crate::writes::get_opt;
 use chrono::{DateTime, TimeDelta, Utc};
 use kube::ResourceExt;
 use kube::api::Api;

@@ -2,14 +2,14 @@
 //! read it there and write `provenTime` into their own status. Verdicts and the condition are in `drill_status`.
 
 use super::drill_status::{candidate, judge, keep_count, past, remember, tries, verdict};
+use crate::cache::jobs::{self, JobState};
+use crate::cache::schedule_index::Key;
 use crate::context::Context;
 use crate::error::ReconcileError;
-use crate::instrumented::cut;
-use crate::jobs::{self, JobState};
-use crate::schedule_index::Key;
+use crate::runtime::instrumented::cut;
+use crate::runtime::writes::{Created, create_or_adopt};
 use crate::targets;
 use crate::worker_job::{WorkerJob, labels};
-use crate::writes::{Created, create_or_adopt};
 use chrono::{DateTime, TimeDelta, Utc};
 use k8s_openapi::api::batch::v1::Job;
 use kube::api::Api;

@@ -1,7 +1,7 @@
 //! What ended drills say about backups, and the condition BackupsProven. Pure.
 
-use crate::instrumented::cut;
-use crate::schedule_index::DrillTenant;
+use crate::cache::schedule_index::DrillTenant;
+use crate::runtime::instrumented::cut;
 use chrono::{DateTime, Utc};
 use sennight_api::conditions::ServerCondition;
 use sennight_api::database_server::{DrillRun, DrillStatus};

@@ -5,12 +5,12 @@ pub mod drill;
 pub mod drill_status;
 pub mod validate;
 
-use super::context::Context;
-use super::informer::Informer;
-use super::instrumented::FailingSince;
-use super::jobs::JobKind;
-use super::writes::apply_status;
+use crate::cache::jobs::JobKind;
+use crate::context::Context;
 use crate::error::ReconcileError;
+use crate::runtime::informer::Informer;
+use crate::runtime::instrumented::FailingSince;
+use crate::runtime::writes::apply_status;
 use chrono::{DateTime, TimeDelta, Utc};
 use kube::ResourceExt;
 use kube::api::Api;

@@ -6,12 +6,12 @@ mod patrol;
 mod report;
 pub mod validate;
 
-use super::context::Context;
-use super::informer::Informer;
-use super::instrumented::{FailingSince, pause};
-use super::writes::{VerbError, apply_status};
+use crate::context::Context;
 use crate::error::ReconcileError;
-use crate::telemetry::ReadyLabel;
+use crate::runtime::informer::Informer;
+use crate::runtime::instrumented::{FailingSince, pause};
+use crate::runtime::telemetry::ReadyLabel;
+use crate::runtime::writes::{VerbError, apply_status};
 use chrono::{DateTime, TimeDelta, Utc};
 use gather::gather;
 use kube::ResourceExt;

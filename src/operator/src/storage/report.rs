@@ -5,7 +5,7 @@ use super::patrol::enforcer;
 use super::validate::policy;
 use crate::authority::AuthorityFault;
 use crate::error::ReconcileError;
-use crate::instrumented::cut;
+use crate::runtime::instrumented::cut;
 use chrono::{DateTime, TimeDelta, Utc};
 use sennight_api::backup_storage::{LifecycleMode, PatrolReport, RuleInForce, ScheduleSummary, StoreCapabilities};
 use sennight_api::conditions::{StorageCondition, find, set};

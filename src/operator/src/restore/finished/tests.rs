@@ -1,8 +1,9 @@
 //! A compacted request gives the same answers as the whole one to all who read it from the cache.
 
 use super::*;
+use crate::authority;
+use crate::cache::open_requests;
 use crate::restore::{gather, undo};
-use crate::{authority, open_requests};
 use sennight_api::ConditionStatus;
 use sennight_api::restore_report::AuditHead;
 use sennight_core::result::TAKEN_BACK;

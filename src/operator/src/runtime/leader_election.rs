@@ -4,7 +4,7 @@
 //! Own code, because the only crate for this (kube-leader-election 0.44) needs kube 4 and trusts the holder's clock. Here,
 //! as in client-go, a Lease is dead when this process has seen it unchanged for its whole duration: no clocks are compared.
 
-use super::write_fence::WriteFence;
+use crate::runtime::write_fence::WriteFence;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use k8s_openapi::jiff::Timestamp;

@@ -5,8 +5,8 @@ mod launch;
 
 pub use launch::{BatchMember, NextJob};
 
-use super::context::Context;
-use super::jobs::{ReservedBatch, Usage};
+use crate::cache::jobs::{ReservedBatch, Usage};
+use crate::context::Context;
 use crate::settings::JobSettings;
 use chrono::{DateTime, TimeDelta, Utc};
 use kube::runtime::reflector::ObjectRef;

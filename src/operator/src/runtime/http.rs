@@ -96,7 +96,7 @@ async fn metrics(State(served): State<Served>) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::telemetry::Metrics;
+    use crate::runtime::telemetry::Metrics;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     async fn fetch(address: SocketAddr, path: &str) -> String {

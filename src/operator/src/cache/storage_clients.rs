@@ -1,7 +1,7 @@
 //! Open S3 clients, one for each BackupStorage. Secrets are read with the operator's own rights, checked for rotation after
 //! a minute, and never printed.
 
-use super::writes::VerbError;
+use crate::runtime::writes::VerbError;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::Api;
 use kube::{Client, ResourceExt};

@@ -2,12 +2,12 @@
 //! Not kube's Controller: that would store whole objects, and reconcile all of them after every restart.
 
 use super::first_reconcile::{FirstReconcile, first_reconcile, is_idle};
-use super::watched::{WatchResult, watch_schedules};
-use super::{Change, Key, ScheduleEntry, ScheduleIndex, WatchedSchedule};
+use crate::cache::schedule_index::watched::{WatchResult, watch_schedules};
+use crate::cache::schedule_index::{Change, Key, ScheduleEntry, ScheduleIndex, WatchedSchedule};
 use crate::context::Context;
-use crate::delay_queue::DelayQueue;
 use crate::error::ReconcileError;
-use crate::instrumented::{FIRST_RETRY, FailingSince, instrumented, retry_after};
+use crate::runtime::delay_queue::DelayQueue;
+use crate::runtime::instrumented::{FIRST_RETRY, FailingSince, instrumented, retry_after};
 use crate::settings::Watch;
 use chrono::TimeDelta;
 use futures::StreamExt;

@@ -1,7 +1,7 @@
 //! All calls by which reconciles change the cluster. Each is safe to repeat after a lost answer: names are fixed, an
 //! existing object is compared with ours, and guarded writes carry a resourceVersion.
 
-use super::clients::Unsent;
+use crate::runtime::clients::Unsent;
 use k8s_openapi::api::batch::v1::Job;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy};
 use kube::{Resource, ResourceExt};

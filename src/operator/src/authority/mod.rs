@@ -1,8 +1,8 @@
 //! Checks the gate of approval and payment: the admission policies exist, are as shipped, and refuse a forgery in a dry run.
 //! If not, no restore runs (I6).
 
-use super::context::Context;
-use super::writes::FIELD_MANAGER;
+use crate::context::Context;
+use crate::runtime::writes::FIELD_MANAGER;
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams, PostParams};

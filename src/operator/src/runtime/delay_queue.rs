@@ -1,7 +1,7 @@
 //! When each object of a kind is reconciled next: one min-heap of due times, so that 100,000 schedules cost one timer.
 //! [`Heap`] is pure; [`Timer`] sleeps until its first entry is due.
 
-use super::clock::Clock;
+use crate::runtime::clock::Clock;
 use chrono::{DateTime, Utc};
 use futures::Stream;
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};

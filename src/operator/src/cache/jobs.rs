@@ -5,12 +5,12 @@ mod index;
 
 pub use index::{JobEntry, JobIndex, Usage};
 
-use super::context::Context;
-use super::namespaced_watch::{cached_events, prune};
-use super::schedule_index::Key;
-use super::worker_job::labels;
-use super::writes::{VerbError, get_opt};
+use crate::cache::schedule_index::Key;
+use crate::context::Context;
+use crate::runtime::namespaced_watch::{cached_events, prune};
+use crate::runtime::writes::{VerbError, get_opt};
 use crate::settings::Watch;
+use crate::worker_job::labels;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use k8s_openapi::api::batch::v1::Job;

@@ -2,16 +2,12 @@
 //! the watch and may lag: a reconcile reads the object itself from the API server.
 
 mod entry;
-mod first_reconcile;
 mod rivals;
-mod runner;
 mod summary;
-mod watched;
+pub mod watched;
 
 pub use entry::{Key, PackedBackupId, ScheduleEntry};
-pub use first_reconcile::spread_seconds;
 pub use rivals::{Holder, Rivals};
-pub use runner::Runner;
 pub use summary::BackupAges;
 pub use watched::WatchedSchedule;
 

@@ -2,7 +2,7 @@
 //! three Leases after leadership was lost. So the client for writes never repeats, gives up after [`WRITE_TIMEOUT`], and
 //! refuses every write once this process does not lead.
 
-use super::write_fence::WriteFence;
+use crate::runtime::write_fence::WriteFence;
 use http::{Method, Request};
 use kube::client::{Body, ClientBuilder};
 use kube::{Client, Config};

@@ -1,16 +1,17 @@
 //! From a watch to a running controller: cache, change stream and delay queue of each kind. BackupSchedules have their own
 //! runner (`schedule_index`).
 
-use super::clock::Clock;
-use super::context::{Caches, Context, Timers};
-use super::delay_queue::DelayQueue;
-use super::error::ReconcileError;
-use super::instrumented::{FailingSince, error_policy, instrumented};
-use super::namespaced_watch::{Watched, cached, cached_events};
-use super::open_requests::OpenRequests;
-use super::restore::finished::compact;
-use super::schedule_index::{Key, Runner};
-use crate::http::Readiness;
+use crate::backup::Runner;
+use crate::cache::open_requests::OpenRequests;
+use crate::cache::schedule_index::Key;
+use crate::context::{Caches, Context, Timers};
+use crate::error::ReconcileError;
+use crate::restore::finished::compact;
+use crate::runtime::clock::Clock;
+use crate::runtime::delay_queue::DelayQueue;
+use crate::runtime::http::Readiness;
+use crate::runtime::instrumented::{FailingSince, error_policy, instrumented};
+use crate::runtime::namespaced_watch::{Watched, cached, cached_events};
 use crate::settings::Watch;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};

@@ -1,7 +1,7 @@
 //! The watch of BackupSchedules. Objects are read without the metadata that nobody uses (managedFields are half of their
 //! bytes). Lists are streamed where the API server can, else paged.
 
-use crate::namespaced_watch;
+use crate::runtime::namespaced_watch;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};

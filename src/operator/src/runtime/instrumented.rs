@@ -1,10 +1,10 @@
 //! What surrounds every reconcile: a tracing span, duration and outcome as metrics, an Event for a failure, and the pause
 //! before the next try.
 
-use super::clock::Clock;
-use super::context::Context;
-use super::error::{ReconcileError, Retry};
-use crate::telemetry::{KindLabel, Metrics, ReconcileLabels};
+use crate::context::Context;
+use crate::error::{ReconcileError, Retry};
+use crate::runtime::clock::Clock;
+use crate::runtime::telemetry::{KindLabel, Metrics, ReconcileLabels};
 use chrono::{DateTime, TimeDelta, Utc};
 use kube::runtime::controller::Action;
 use kube::runtime::events::{Event, EventType, Recorder};
