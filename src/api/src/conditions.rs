@@ -105,6 +105,12 @@ pub fn set(conditions: &mut Vec<Condition>, mut new: Condition, now: DateTime<Ut
     }
 }
 
+/// The conditions whose status or reason changed: each becomes one Event. A condition that is Unknown is left out.
+pub fn changed<'a>(old: &[Condition], new: &'a [Condition]) -> Vec<&'a Condition> {
+    let known = |c: &Condition| old.iter().any(|o| o.type_ == c.type_ && o.status == c.status && o.reason == c.reason);
+    new.iter().filter(|c| c.status != ConditionStatus::Unknown && !known(c)).collect()
+}
+
 /// Conditions of a BackupStorage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, strum::Display, strum::AsRefStr, strum::EnumIter)]
 pub enum StorageCondition {

@@ -6,7 +6,7 @@ use super::restore_report::JobRecord;
 use super::restore_request::RestoreMode;
 use super::restore_status::{RestorePhase, WaitingOn};
 use chrono::{DateTime, Utc};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use sennight_core::names::RestoreStep;
 use sennight_core::{engine, gate, profile as core, restore};
 
@@ -16,6 +16,11 @@ pub fn instant(time: &Time) -> Option<DateTime<Utc>> {
     let nanoseconds = time.0.as_nanosecond();
     let seconds = i64::try_from(nanoseconds.div_euclid(SECOND)).ok()?;
     DateTime::from_timestamp(seconds, u32::try_from(nanoseconds.rem_euclid(SECOND)).ok()?)
+}
+
+/// When an object was created, by its metadata.
+pub fn created(of: &ObjectMeta) -> Option<DateTime<Utc>> {
+    of.creation_timestamp.as_ref().and_then(instant)
 }
 
 impl JobRecord {

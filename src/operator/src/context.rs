@@ -1,71 +1,28 @@
 //! What every reconcile gets: clients, settings, clock, caches, timers and open stores. Nothing here decides anything.
 
-use crate::authority::Authority;
+use crate::authority::status::Authority;
 use crate::cache::jobs::Jobs;
-use crate::cache::open_requests::OpenRequests;
-use crate::cache::schedule_index::{Key, ScheduleIndex, WatchedSchedule};
+use crate::cache::schedule_index::WatchedSchedule;
 use crate::cache::storage_clients::Stores;
 use crate::dispatch::Dispatch;
+use crate::informers::{Caches, Timers};
 use crate::runtime::clients::Clients;
 use crate::runtime::clock::Clock;
-use crate::runtime::delay_queue::DelayQueue;
+use crate::runtime::informer::ReconcileLoop;
 use crate::runtime::instrumented::ReconcileMetrics;
+use crate::runtime::instrumented::requeue_after;
 use crate::runtime::telemetry::Metrics;
 use crate::runtime::writes::{VerbError, get_opt};
 use crate::server::CountWrites;
 use crate::settings::Settings;
 use crate::storage::Patrols;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use kube::api::Api;
 use kube::runtime::controller::Action;
 use kube::runtime::events::{Recorder, Reporter};
-use kube::runtime::reflector::Store;
-use sennight_api::{BackupSchedule, BackupStorage, DatabaseServer, RestoreRequest};
+use sennight_api::BackupSchedule;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio_util::sync::CancellationToken;
-
-/// The caches of our kinds, over all watched namespaces. They may lag: what guards a restore reads the API server instead.
-#[derive(Clone)]
-pub struct Caches {
-    /// BackupStorages.
-    pub storages: Store<BackupStorage>,
-    /// DatabaseServers.
-    pub servers: Store<DatabaseServer>,
-    /// BackupSchedules, as a few hundred bytes each.
-    pub schedules: ScheduleIndex,
-    /// RestoreRequests.
-    pub requests: Store<RestoreRequest>,
-    /// Names of RestoreRequests by schedule, and which of them are open.
-    pub open: OpenRequests,
-    /// One token for each cache, cancelled once that cache has been listed.
-    pub(super) filled: [CancellationToken; 4],
-}
-
-impl Caches {
-    /// Waits until every cache has been listed once. No reconcile begins before: a budget counted over half the objects
-    /// would let too many Jobs start.
-    pub async fn filled(&self) {
-        for filled in &self.filled {
-            filled.cancelled().await;
-        }
-    }
-}
-
-/// One delay queue for each kind: `timers.schedules.schedule(key, at)` has that object reconciled at `at`.
-#[derive(Clone)]
-pub struct Timers {
-    /// BackupStorages.
-    pub storages: DelayQueue<Key>,
-    /// DatabaseServers.
-    pub servers: DelayQueue<Key>,
-    /// BackupSchedules.
-    pub schedules: DelayQueue<Key>,
-    /// RestoreRequests.
-    pub requests: DelayQueue<Key>,
-    /// ExportProfiles.
-    pub profiles: DelayQueue<Key>,
-}
 
 /// Shared by all controllers of one operator process.
 pub struct Context {
@@ -94,7 +51,7 @@ pub struct Context {
     /// When each server's count of running dumps was last written.
     pub count_writes: CountWrites,
     /// Result of the last check of the admission policies. Restores check afresh.
-    pub authority: Authority,
+    pub authority: Arc<Authority>,
 }
 
 impl Context {
@@ -116,7 +73,7 @@ impl Context {
             stores: Stores::new(clients.write.clone()),
             patrols: Patrols::default(),
             count_writes: CountWrites::default(),
-            authority: Authority::default(),
+            authority: Arc::default(),
             dispatch: Dispatch::new(&settings.jobs, clock.now()),
             clock,
             clients,
@@ -128,14 +85,24 @@ impl Context {
         }
     }
 
+    /// What the loops of all kinds share.
+    pub fn shared_loop(&self) -> ReconcileLoop {
+        ReconcileLoop {
+            concurrency: self.settings.concurrency,
+            clock: self.clock,
+            reconcile_metrics: self.reconcile_metrics.clone(),
+            caches: self.caches.filled.clone(),
+        }
+    }
+
     /// The time now, by the operator's clock.
     pub fn now(&self) -> DateTime<Utc> {
         self.clock.now()
     }
 
-    /// Requeues after a span of the operator's clock. kube's own queue sleeps by the wall clock, so the span is converted.
+    /// Requeues after a span of the operator's clock.
     pub fn requeue(&self, after: Duration) -> Action {
-        Action::requeue(self.clock.real(TimeDelta::from_std(after).unwrap_or(TimeDelta::MAX)))
+        requeue_after(self.clock, after)
     }
 
     /// Reads a BackupSchedule from the API server: the cache keeps only part of each.

@@ -2,24 +2,12 @@
 //! as conditions.
 
 use crate::cache::storage_clients::OpenError;
+use crate::runtime::instrumented::{ReconcileFailure, Retry};
 use crate::runtime::writes::VerbError;
-use crate::server::validate::ServerFault;
-use crate::storage::validate::Overlap;
 use sennight_core::audit::ChainFault;
 use sennight_core::names::NameError;
 use sennight_protocol::task::TaskParseError;
 use sennight_storage::{CatalogueError, HoldError, LifecycleError, StoreError};
-
-/// When a failed reconcile is tried again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Retry {
-    /// At once: somebody else changed the object in between.
-    AtOnce,
-    /// After a pause that grows with the time it has failed.
-    Later,
-    /// Only when the object changes: it can never work as it is.
-    OnChange,
-}
 
 /// An error that ends a reconcile.
 #[derive(Debug, thiserror::Error)]
@@ -80,9 +68,8 @@ impl From<RecordError> for ReconcileError {
     }
 }
 
-impl ReconcileError {
-    /// CamelCase, one of a fixed set: the Event's reason and the metric's label.
-    pub fn reason(&self) -> &'static str {
+impl ReconcileFailure for ReconcileError {
+    fn reason(&self) -> &'static str {
         match self {
             Self::Verb(error) => error.reason(),
             Self::Open(error) => error.reason(),
@@ -101,9 +88,9 @@ impl ReconcileError {
         }
     }
 
-    /// Whether and when to try again. Most causes (buckets, Secrets, other objects) can go away without a change of this
+    /// Most causes (buckets, Secrets, other objects) can go away without a change of this
     /// object, so almost all errors are retried.
-    pub fn retry(&self) -> Retry {
+    fn retry(&self) -> Retry {
         match self {
             Self::Verb(error) if error.is_conflict() => Retry::AtOnce,
             Self::Record(error) if error.is_behind() => Retry::AtOnce,
@@ -111,6 +98,38 @@ impl ReconcileError {
             _ => Retry::Later,
         }
     }
+}
+
+/// What is wrong with a DatabaseServer's spec. The variant's name is the condition's reason.
+#[derive(Debug, PartialEq, Eq, thiserror::Error, strum::IntoStaticStr)]
+pub enum ServerFault {
+    /// A client certificate without TLS would never be sent.
+    #[error("spec.tls.mode is Disable, so spec.tls.{0} would never be used: choose VerifyFull, or remove it")]
+    TlsDisabled(&'static str),
+}
+
+impl ServerFault {
+    /// CamelCase reason of the condition Ready.
+    pub fn reason(&self) -> &'static str {
+        self.into()
+    }
+}
+
+/// An older BackupStorage has a part of the same bucket.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "prefix {prefix:?} of bucket {bucket:?} overlaps prefix {other_prefix:?} of the older BackupStorage {other}: choose \
+     another prefix or bucket, or delete the older one (its data and rules stay)"
+)]
+pub struct Overlap {
+    /// Prefix of the refused storage.
+    pub prefix: String,
+    /// Name of the bucket.
+    pub bucket: String,
+    /// `namespace/name` of the older one.
+    pub other: String,
+    /// Prefix of the older one.
+    pub other_prefix: String,
 }
 
 /// Why a storage cannot be used.

@@ -1,12 +1,14 @@
 //! Sets the gauges of schedules, queues and drills from the caches every [`PERIOD`]. No reconcile keeps a running count, so
 //! a crash cannot leave a wrong one.
 
-use crate::cache::jobs::JobKind;
+use crate::cache::jobs::{JobKind, Jobs};
 use crate::cache::schedule_index::ScheduleIndex;
-use crate::context::Context;
+use crate::dispatch::Dispatch;
+use crate::runtime::clock::Clock;
 use crate::runtime::telemetry::{AgeLabel, FreshLabel, Metrics, OverdueLabel};
 use crate::server::drill_status::{NO_PLACE, OVERDUE, failing};
 use chrono::{DateTime, Utc};
+use kube::runtime::reflector::Store;
 use sennight_api::conditions::{RequestCondition, ServerCondition, find, is_true};
 use sennight_api::restore_status::WaitingOn;
 use sennight_api::{BackupStorage, ConditionStatus, DatabaseServer, DatabaseServerStatus, RestoreRequest};
@@ -17,20 +19,44 @@ use tokio_util::sync::CancellationToken;
 /// Pause between two counts. Scrapes are rarely more frequent.
 const PERIOD: Duration = Duration::from_secs(15);
 
-/// Counts until `stop`.
-pub async fn run(ctx: Arc<Context>, stop: CancellationToken) {
-    loop {
-        schedules(&ctx.caches.schedules, &ctx.metrics, ctx.now());
-        ctx.metrics.dumps_limit.set(ctx.settings.max_dumps.into());
-        overdue(&ctx.caches.storages.state(), &ctx.metrics);
-        queue(&ctx.caches.requests.state(), &ctx.metrics);
-        ctx.metrics.dumps_waiting.set(count(ctx.dispatch.depth().0.iter().sum()));
-        drills(&ctx.caches.servers.state(), &ctx.metrics, ctx.now());
-        ctx.metrics.dumps_running.set(ctx.jobs.running(JobKind::Dump, "", "").total);
-        ctx.metrics.restores_running.set(ctx.jobs.running(JobKind::Restore, "", "").total);
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep(PERIOD) => {}
+/// What is counted, and where the counts go.
+pub struct Gauges {
+    /// The gauges.
+    pub metrics: Metrics,
+    /// The operator's clock.
+    pub clock: Clock,
+    /// `--max-dumps`.
+    pub max_dumps: i32,
+    /// Dumps that wait for a Job.
+    pub dispatch: Dispatch,
+    /// Jobs that run.
+    pub jobs: Jobs,
+    /// All schedules.
+    pub schedules: ScheduleIndex,
+    /// All BackupStorages.
+    pub storages: Store<BackupStorage>,
+    /// All DatabaseServers.
+    pub servers: Store<DatabaseServer>,
+    /// All RestoreRequests.
+    pub requests: Store<RestoreRequest>,
+}
+
+impl Gauges {
+    /// Counts until `stop`.
+    pub async fn run(self, stop: CancellationToken) {
+        loop {
+            schedules(&self.schedules, &self.metrics, self.clock.now());
+            self.metrics.dumps_limit.set(self.max_dumps.into());
+            overdue(&self.storages.state(), &self.metrics);
+            queue(&self.requests.state(), &self.metrics);
+            self.metrics.dumps_waiting.set(count(self.dispatch.depth().0.iter().sum()));
+            drills(&self.servers.state(), &self.metrics, self.clock.now());
+            self.metrics.dumps_running.set(self.jobs.running(JobKind::Dump, "", "").total);
+            self.metrics.restores_running.set(self.jobs.running(JobKind::Restore, "", "").total);
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(PERIOD) => {}
+            }
         }
     }
 }

@@ -8,6 +8,8 @@ pub mod context;
 pub mod dispatch;
 pub mod error;
 pub mod gauges;
+pub mod informers;
+pub mod jobs_watch;
 pub mod profile;
 pub mod restore;
 pub mod runtime;
@@ -17,15 +19,19 @@ pub mod storage;
 pub mod targets;
 pub mod worker_job;
 
+use crate::informers::Informers;
 use crate::runtime::clients::Clients;
 pub use crate::runtime::clock::Clock;
 use crate::runtime::http::{self, Readiness};
-use crate::runtime::informer::Informers;
 use crate::runtime::leader_election::{LeaseCandidate, LeaseError};
 use crate::runtime::telemetry::Metrics;
 use crate::runtime::write_fence::WriteFence;
 use crate::settings::Settings;
+use authority::watch::AuthorityWatch;
 use context::Context;
+use dispatch::{DumpLimits, Launcher};
+use gauges::Gauges;
+use jobs_watch::JobsWatch;
 use sennight_api::{BackupSchedule, BackupStorage, DatabaseServer, ExportProfile, RestoreRequest};
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -167,12 +173,17 @@ async fn run_controllers(process: Process, stop: CancellationToken) -> Result<()
     informers.expect_filled(&readiness);
     let (jobs, job_changes) = cache::jobs::Jobs::start(&clients.watch, &settings.watch);
     let ctx = Arc::new(Context::new(clients, settings, metrics, caches, timers, jobs, clock));
+    let jobs_watch = JobsWatch {
+        jobs: ctx.jobs.clone(),
+        schedules_timer: ctx.timers.schedules.clone(),
+        requests_timer: ctx.timers.requests.clone(),
+    };
     let mut tasks = JoinSet::new();
-    tasks.spawn(cache::jobs::run(job_changes, ctx.clone(), stop.clone()));
-    tasks.spawn(dispatch::run(ctx.clone(), stop.clone()));
+    tasks.spawn(jobs_watch.run(job_changes, stop.clone()));
+    tasks.spawn(dispatch::run(launcher(&ctx), ctx.caches.filled.clone(), stop.clone()));
     tasks.spawn(storage::run(informers.storages, ctx.clone(), stop.clone()));
-    tasks.spawn(authority::watch(ctx.clone(), stop.clone()));
-    tasks.spawn(gauges::run(ctx.clone(), stop.clone()));
+    tasks.spawn(authority_watch(&ctx).run(stop.clone()));
+    tasks.spawn(gauges(&ctx).run(stop.clone()));
     tasks.spawn(server::run(informers.servers, ctx.clone(), stop.clone()));
     tasks.spawn(backup::run(informers.schedules, ctx.clone(), stop.clone()));
     tasks.spawn(restore::run(informers.requests, ctx.clone(), stop.clone()));
@@ -189,6 +200,60 @@ async fn run_controllers(process: Process, stop: CancellationToken) -> Result<()
         warn!("reconciles still ran after {DRAIN_LIMIT:?}; aborted");
     }
     Ok(())
+}
+
+/// The task that creates dump Jobs.
+fn launcher(ctx: &Context) -> Launcher {
+    let Context { settings, clock, jobs, dispatch, caches, timers, .. } = ctx;
+    Launcher {
+        client: ctx.clients.write.clone(),
+        clock: *clock,
+        jobs: jobs.clone(),
+        dispatch: dispatch.clone(),
+        limits: DumpLimits {
+            total: settings.max_dumps,
+            servers: caches.servers.clone(),
+            storages: caches.storages.clone(),
+        },
+        schedules: caches.schedules.clone(),
+        open: caches.open.clone(),
+        schedules_timer: timers.schedules.clone(),
+        dump_deadline: settings.timing.dump_deadline,
+        job_interval: settings.timing.job_interval,
+        pod: settings.worker.pod_defaults(),
+    }
+}
+
+/// The task that checks the admission policies.
+fn authority_watch(ctx: &Context) -> AuthorityWatch {
+    let Context { settings, metrics, caches, timers, .. } = ctx;
+    AuthorityWatch {
+        client: ctx.clients.write.clone(),
+        four_eyes: settings.four_eyes,
+        interval: settings.timing.authority_interval,
+        authority: ctx.authority.clone(),
+        metrics: metrics.clone(),
+        storages: caches.storages.clone(),
+        requests: caches.requests.clone(),
+        storages_timer: timers.storages.clone(),
+        requests_timer: timers.requests.clone(),
+    }
+}
+
+/// The task that sets the gauges.
+fn gauges(ctx: &Context) -> Gauges {
+    let Context { settings, clock, metrics, caches, jobs, dispatch, .. } = ctx;
+    Gauges {
+        metrics: metrics.clone(),
+        clock: *clock,
+        max_dumps: settings.max_dumps,
+        dispatch: dispatch.clone(),
+        jobs: jobs.clone(),
+        schedules: caches.schedules.clone(),
+        storages: caches.storages.clone(),
+        servers: caches.servers.clone(),
+        requests: caches.requests.clone(),
+    }
 }
 
 /// Waits until the API server serves all five kinds; `false` when `stop` came first.

@@ -47,7 +47,8 @@ impl FailingSince for ExportProfile {
 
 /// Runs the controller until `stop`.
 pub async fn run(informer: Informer<ExportProfile>, ctx: Arc<Context>, stop: CancellationToken) {
-    informer.run(ctx, stop, reconcile).await;
+    let shared = ctx.shared_loop();
+    informer.run(ctx, shared, stop, reconcile).await;
 }
 
 async fn reconcile(object: Arc<ExportProfile>, ctx: Arc<Context>) -> Result<Action, ReconcileError> {

@@ -2,6 +2,7 @@
 //! environment. The flags themselves are in `sennight::cli`.
 
 use crate::runtime::leader_election::Terms;
+use crate::runtime::namespaced_watch::Watch;
 use crate::worker_job::PodDefaults;
 use k8s_openapi::api::core::v1::ResourceRequirements;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
@@ -33,25 +34,6 @@ pub enum SettingsError {
         /// What it must be.
         why: String,
     },
-}
-
-/// Which namespaces the operator serves.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Watch {
-    /// All namespaces.
-    All,
-    /// Only these.
-    Namespaces(Vec<String>),
-}
-
-impl Watch {
-    /// One `None` for the whole cluster, or each namespace.
-    pub fn scopes(&self) -> Vec<Option<&str>> {
-        match self {
-            Self::All => vec![None],
-            Self::Namespaces(names) => names.iter().map(|name| Some(name.as_str())).collect(),
-        }
-    }
 }
 
 /// Everything that the command line decides about an operator.
@@ -270,11 +252,5 @@ mod tests {
         assert_eq!(listen_address(":8080"), Ok("[::]:8080".parse().unwrap()));
         assert_eq!(listen_address("127.0.0.1:0"), Ok("127.0.0.1:0".parse().unwrap()));
         assert!(listen_address("8080").unwrap_err().contains(":8080"));
-    }
-
-    #[test]
-    fn an_empty_list_of_namespaces_means_all_of_them() {
-        assert_eq!(Watch::All.scopes(), [None]);
-        assert_eq!(Watch::Namespaces(vec!["a".into(), "b".into()]).scopes(), [Some("a"), Some("b")]);
     }
 }

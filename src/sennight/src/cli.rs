@@ -13,9 +13,8 @@ pub use task::{ResolvedTask, TaskArgs, TaskArgsError, TaskCommand, text_or_file}
 
 use clap::{Args, Parser, Subcommand};
 use sennight_operator::runtime::leader_election::Terms;
-use sennight_operator::settings::{
-    FourEyes, Settings, SettingsError, Watch, WorkerSettings, duration, listen_address, pair,
-};
+use sennight_operator::runtime::namespaced_watch::Watch;
+use sennight_operator::settings::{FourEyes, Settings, SettingsError, WorkerSettings, duration, listen_address, pair};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;

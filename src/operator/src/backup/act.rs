@@ -1,52 +1,16 @@
-//! Queues a schedule's dump, builds the Job that several dumps share, and records a Job's run in status.
-//! When a Job is created is in `dispatch`.
+//! Queues a schedule's dump, and records a Job's run in status. When a Job is created is in `dispatch`.
 
-use super::{gather, validate};
 use crate::cache::jobs::{JobEntry, Run};
-use crate::cache::schedule_index::{Key, ScheduleEntry};
+use crate::cache::schedule_index::timetable;
 use crate::context::Context;
-use crate::dispatch::{BatchMember, DumpOrder, NextJob, QueuedDump};
-use crate::targets;
-use crate::worker_job::{WorkerJob, labels};
-use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use crate::dispatch::{DumpOrder, QueuedDump};
+use chrono::{DateTime, TimeDelta, Utc};
+use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
-use kube::{Resource, ResourceExt};
 use sennight_api::backup_schedule::LastRun;
 use sennight_api::{BackupSchedule, BackupScheduleStatus};
 use sennight_core::backup::RunKey;
 use sennight_core::batch::{BatchSharing, DueDump, Group, Priority};
-use sennight_core::manifest::TenantIdentity;
-use sennight_protocol::backup::DumpTask;
-use sennight_protocol::target::DatabaseTarget;
-use sennight_protocol::task::Task;
-use std::collections::BTreeMap;
-use std::time::Duration;
-
-/// Time that a pod gets beyond its task's deadline, to start and to clean up.
-const POD_OVERHEAD: Duration = Duration::from_mins(5);
-/// Longest wait for a table lock, in seconds.
-const LOCK_TIMEOUT_SECONDS: i32 = 30;
-/// A dump in a batch gets the longest dump time divided by this: one that hangs must not delay the others for hours. When it
-/// is tried again, it is alone and gets all of it.
-const BATCH_DEADLINE_DIVISOR: u32 = 4;
-/// The shortest deadline of a dump in a batch.
-const MIN_BATCH_DEADLINE: Duration = Duration::from_mins(5);
-/// A run that waits or works for more than this many `timing.job_interval` is written to status.
-const REPORT_AFTER_INTERVALS: u32 = 4;
-/// Schedules in a batch are reconciled this many times later: the Job takes longer, and none of them has news meanwhile.
-const BATCH_RECHECK_FACTOR: i32 = 5;
-
-/// How long a run may wait or work before status says so. Most runs have ended by then, and cost one write of status
-/// instead of two.
-pub fn report_after(ctx: &Context) -> TimeDelta {
-    TimeDelta::from_std(ctx.settings.timing.job_interval * REPORT_AFTER_INTERVALS).unwrap_or(TimeDelta::minutes(2))
-}
-
-/// Time until a schedule whose run has a Job is reconciled if no event comes. The Job's end brings one. A suspended Job or
-/// one of a single tenant has news before its end.
-pub fn recheck_after(runs: usize, suspended: bool, ctx: &Context) -> TimeDelta {
-    if runs > 1 && !suspended { report_after(ctx) * BATCH_RECHECK_FACTOR } else { report_after(ctx) }
-}
 
 /// The group whose dumps a schedule can share a Job with; `None` while its server is missing.
 pub fn group(object: &BackupSchedule, ctx: &Context) -> Option<Group> {
@@ -95,107 +59,6 @@ pub fn enqueue(
     Some(ctx.dispatch.enqueue(&group(object, ctx)?, due, order))
 }
 
-/// Whether an order is still what its schedule says, and no rival holds its tenant or database. An edited schedule is
-/// reconciled anyway, and queues its dump again.
-pub fn still_valid(order: &DumpOrder, group: &Group, due: &DueDump, ctx: &Context) -> bool {
-    let references_exist = |entry: &ScheduleEntry| gather::references_exist(entry, ctx);
-    let entry = ctx.caches.schedules.get(&Key::new(&group.namespace, &due.schedule));
-    entry.is_some_and(|entry| {
-        *entry.uid == *due.uid
-            && Some(entry.generation) == order.generation
-            && !entry.deleting
-            && !ctx.caches.schedules.has_holder(&entry, references_exist)
-    })
-}
-
-/// The Job of a group's dumps; `None` while what they name is missing.
-pub fn batch_job(next: NextJob<'_>, members: &[BatchMember], ctx: &Context) -> Option<WorkerJob> {
-    let (group, at_once) = (next.group, next.at_once);
-    let key = |name: &str| (name.to_owned(), group.namespace.clone());
-    let bucket = ctx.caches.storages.get(&reference(key(&group.storage)))?;
-    let server = ctx.caches.servers.get(&reference(key(&group.server)))?;
-    let (database, mut mounts) = targets::database(&server, "", &group.secret);
-    let (storage, storage_mounts) = targets::storage(&bucket);
-    mounts.extend(storage_mounts);
-    let longest = ctx.settings.timing.dump_deadline;
-    let deadline = if members.len() > 1 {
-        (longest / BATCH_DEADLINE_DIVISOR).max(MIN_BATCH_DEADLINE.min(longest))
-    } else {
-        longest
-    };
-    let task = |member: &BatchMember| {
-        let (due, order) = (&member.due, &member.order);
-        DumpTask {
-            name: due.schedule.clone(),
-            identity: TenantIdentity {
-                namespace: group.namespace.clone(),
-                schedule: due.schedule.clone(),
-                schedule_uid: due.uid.clone(),
-                tenant: order.tenant.clone(),
-                engine: database.engine,
-                database: order.database.clone(),
-            },
-            database: DatabaseTarget { database: order.database.clone(), ..database.clone() },
-            time_zone: order.time_zone.clone(),
-            parallelism: 2,
-            lock_timeout_seconds: LOCK_TIMEOUT_SECONDS.min(server.spec.ddl_wait_seconds),
-            ddl_wait_seconds: server.spec.ddl_wait_seconds,
-            deadline_seconds: seconds(deadline),
-            max_bytes_per_second: server.spec.bytes_per_second_of_a_dump(),
-            allow_non_transactional: order.allow_non_transactional,
-        }
-    };
-    let label = |k: &str, v: &str| (k.to_owned(), v.to_owned());
-    Some(WorkerJob {
-        name: next.name.to_owned(),
-        namespace: group.namespace.clone(),
-        // The storage owns it, not a schedule: one Job has several schedules' dumps.
-        owner: bucket.controller_owner_ref(&())?,
-        labels: BTreeMap::from([label(labels::JOB_KIND, labels::DUMP), label(labels::SERVER, &group.server)]),
-        annotations: annotations(next, members),
-        task: Task::Dump(members.iter().map(task).collect()),
-        at_once: (members.len() > 1).then_some(at_once),
-        storage,
-        mounts,
-        service_account: bucket.spec.worker_service_account_name.clone(),
-        deadline_seconds: i64::from(seconds(longest + POD_OVERHEAD)),
-    })
-}
-
-fn reference<K: Resource<DynamicType = ()>>((name, namespace): (String, String)) -> ObjectRef<K> {
-    ObjectRef::new(&name).within(&namespace)
-}
-
-fn seconds(duration: Duration) -> i32 {
-    i32::try_from(duration.as_secs()).unwrap_or(i32::MAX)
-}
-
-/// Annotations by which the operator finds its Job, and reads back what it runs after a crash.
-fn annotations(next: NextJob<'_>, members: &[BatchMember]) -> BTreeMap<String, String> {
-    let NextJob { after, group, at_once, decided, .. } = next;
-    let run = |member: &BatchMember| Run {
-        schedule: member.due.schedule.clone(),
-        uid: member.due.uid.clone(),
-        run: member.due.run.to_string(),
-    };
-    let runs: Vec<Run> = members.iter().map(run).collect();
-    // Always later than every recorded run, also if the clock was set back since. `job_results::is_unrecorded` compares the
-    // two times to tell whether status has this Job's run.
-    let recorded =
-        members.iter().filter_map(|member| member.order.recorded).max().map(|last| last + TimeDelta::milliseconds(1));
-    let decided =
-        recorded.map_or(decided, |recorded| recorded.max(decided)).to_rfc3339_opts(SecondsFormat::Micros, true);
-    let mut annotations = BTreeMap::from([
-        (labels::RUNS.to_owned(), serde_json::to_string(&runs).unwrap_or_default()),
-        (labels::STORAGE.to_owned(), group.storage.clone()),
-        (labels::CONCURRENCY.to_owned(), at_once.to_string()),
-        (labels::BATCH_KEY.to_owned(), group.chain()),
-        (labels::DECIDED_AT.to_owned(), decided),
-    ]);
-    annotations.extend(after.map(|after| (labels::PREVIOUS_JOB.to_owned(), after)));
-    annotations
-}
-
 /// Writes a Job's run into status as begun, without an outcome.
 pub fn record(object: &BackupSchedule, status: &mut BackupScheduleStatus, run: &Run, job: &JobEntry) {
     let Ok(key) = run.run.parse::<RunKey>() else { return };
@@ -207,7 +70,7 @@ pub fn record(object: &BackupSchedule, status: &mut BackupScheduleStatus, run: &
             (status.last_run.as_ref().and_then(|run| run.slot), 1)
         }
     };
-    let schedule = validate::timetable(object).ok();
+    let schedule = timetable(object).ok();
     status.active_job = Some(job.name.clone());
     status.last_run = Some(LastRun {
         key: key.to_string(),

@@ -2,9 +2,10 @@
 
 use super::job_results::{self, Ending};
 use crate::cache::jobs::{self, JobEntry, JobState, Run};
-use crate::cache::schedule_index::{Key, Rivals, ScheduleEntry};
+use crate::cache::schedule_index::{Rivals, references_exist};
 use crate::context::Context;
 use crate::error::ReconcileError;
+use crate::runtime::key::Key;
 use chrono::{DateTime, Utc};
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
@@ -70,14 +71,7 @@ pub async fn gather(object: &BackupSchedule, ctx: &Context) -> Result<ObservedSc
 
 /// The other schedules that claim what this one claims.
 fn rivals(object: &BackupSchedule, ctx: &Context) -> Rivals {
-    ctx.caches.schedules.rivals(object, |entry| references_exist(entry, ctx))
-}
-
-/// Whether a schedule's storage and server exist. A schedule without either runs nothing and holds nothing.
-pub fn references_exist(entry: &ScheduleEntry, ctx: &Context) -> bool {
-    let namespace = &*entry.key.namespace;
-    ctx.caches.storages.get(&ObjectRef::new(&entry.storage).within(namespace)).is_some()
-        && ctx.caches.servers.get(&ObjectRef::new(&entry.server).within(namespace)).is_some()
+    ctx.caches.schedules.rivals(object, |entry| references_exist(entry, &ctx.caches.storages, &ctx.caches.servers))
 }
 
 /// State of the open run's Job. An ended run is judged by its report in the bucket, which outlives the Job.

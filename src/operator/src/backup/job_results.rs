@@ -3,9 +3,9 @@
 use crate::cache::jobs::JobEntry;
 use crate::server::drill_status::answered;
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use sennight_api::BackupScheduleStatus;
 use sennight_api::backup_schedule::{Backup, LastFailure, LastRun, RunOutcome};
 use sennight_api::database_server::DrillStatus;
-use sennight_api::{BackupScheduleStatus, Condition, ConditionStatus};
 use sennight_core::batch::JOB_FAILED;
 use sennight_core::result::{BackupSummary, Done};
 use sennight_core::retention::expires_at;
@@ -203,12 +203,6 @@ pub fn drop_expired(status: &mut BackupScheduleStatus, held: &[String], now: Dat
         .backups
         .retain(|listed| listed.held || listed.held_until.is_some() || listed.expires_at.is_none_or(|end| now < end));
     before != status.backups
-}
-
-/// The conditions whose status or reason changed: each becomes one Event. A condition that is Unknown is left out.
-pub fn changed_conditions<'a>(old: &[Condition], new: &'a [Condition]) -> Vec<&'a Condition> {
-    let known = |c: &Condition| old.iter().any(|o| o.type_ == c.type_ && o.status == c.status && o.reason == c.reason);
-    new.iter().filter(|c| c.status != ConditionStatus::Unknown && !known(c)).collect()
 }
 
 #[cfg(test)]

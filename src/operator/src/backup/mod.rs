@@ -10,10 +10,12 @@ pub mod job_results;
 mod runner;
 pub mod validate;
 
-use crate::cache::schedule_index::Key;
+use crate::cache::schedule_index::{Invalid, was_refused};
 use crate::context::Context;
+use crate::dispatch::{self, report_after};
 use crate::error::ReconcileError;
 use crate::runtime::instrumented::{FailingSince, pause};
+use crate::runtime::key::Key;
 use crate::runtime::writes::apply_status;
 use chrono::{DateTime, TimeDelta, Utc};
 use conditions::Reported;
@@ -26,13 +28,13 @@ use kube::runtime::controller::Action;
 use kube::runtime::events::EventType;
 pub use runner::Runner;
 use sennight_api::backup_schedule::RunOutcome;
-use sennight_api::conditions::{ScheduleCondition, find, set};
-use sennight_api::convert::instant;
+use sennight_api::conditions::{ScheduleCondition, changed, find, set};
+use sennight_api::convert::created;
 use sennight_api::{BackupSchedule, BackupScheduleStatus, Condition};
 use sennight_core::backup::{self, BackupInputs, BackupPlan, Decision, Ended, LastRun, RunKey, WaitReason};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
-use validate::{Invalid, Valid};
+use validate::Valid;
 
 /// Schedules that claim the same thing are reconciled one after the other, this far apart.
 const RIVALS_SPACING: TimeDelta = TimeDelta::milliseconds(100);
@@ -75,7 +77,7 @@ async fn reconcile(object: Arc<BackupSchedule>, ctx: Arc<Context>) -> Result<Act
     let wake = wake.into_iter().flatten().min();
     status.observed_generation = object.metadata.generation;
     report(&object, &status, &ctx).await?;
-    let me = Key::of(&object);
+    let me = Key::of(&*object);
     match wake {
         Some(at) => ctx.timers.schedules.schedule(me, at),
         None => ctx.timers.schedules.forget(me),
@@ -87,7 +89,7 @@ async fn reconcile(object: Arc<BackupSchedule>, ctx: Arc<Context>) -> Result<Act
 /// Reconciles the rivals when this schedule becomes refused or is no longer refused: then another one may be the holder.
 /// The runner does this for edits and deletions; this passes a change on to schedules that are no rivals of the edited one.
 fn wake_rivals(object: &BackupSchedule, refused: bool, observed: &ObservedSchedule, ctx: &Context) {
-    if object.status.is_some() && validate::was_refused(object) != refused {
+    if object.status.is_some() && was_refused(object) != refused {
         observed.rivals.all.iter().for_each(|rival| ctx.timers.schedules.requeue_now(rival.clone()));
     }
 }
@@ -231,7 +233,7 @@ fn queue(
     ctx: &Context,
 ) -> (Reported, DateTime<Utc>) {
     let now = ctx.now();
-    let notice = act::report_after(ctx);
+    let notice = report_after(ctx.settings.timing.job_interval);
     let Some(asked) = act::enqueue(object, key, since, status, ctx) else { return (Reported::Nothing, now + notice) };
     let again = asked.next_check(notice, now);
     match asked.failure {
@@ -245,7 +247,9 @@ fn queue(
 /// Time until the next reconcile of a schedule whose run has a Job.
 fn recheck_after(observed: &ObservedSchedule, ctx: &Context) -> TimeDelta {
     let job = observed.unrecorded.as_ref().map(|run| &run.job);
-    job.map_or(act::report_after(ctx), |job| act::recheck_after(job.runs.len(), job.suspended, ctx))
+    job.map_or(report_after(ctx.settings.timing.job_interval), |job| {
+        dispatch::recheck_after(job.runs.len(), job.suspended, ctx.settings.timing.job_interval)
+    })
 }
 
 /// Writes a run that has a Job into `status` if it is worth a write before its end; gives what Ready says.
@@ -260,7 +264,8 @@ fn report_running(
     let Some(run) = observed.unrecorded.as_ref().filter(|run| !run.ending.is_over()) else {
         return Reported::Plan(reported);
     };
-    let long = run.job.decided.is_none_or(|decided| ctx.now() - decided >= act::report_after(ctx));
+    let long =
+        run.job.decided.is_none_or(|decided| ctx.now() - decided >= report_after(ctx.settings.timing.job_interval));
     if conditions::is_worth_a_write(&run.run, &run.job, long) {
         act::record(object, status, &run.run, &run.job);
         return Reported::Plan(reported);
@@ -277,7 +282,7 @@ fn facts<'a>(
     ctx: &Context,
 ) -> BackupInputs<'a> {
     let spec = &object.spec;
-    let created = object.creation_timestamp().as_ref().and_then(instant);
+    let created = created(&object.metadata);
     let run = observed.unrecorded.as_ref().is_some_and(|run| !run.ending.is_over());
     BackupInputs {
         schedule: &valid.schedule,
@@ -322,7 +327,7 @@ async fn report(object: &BackupSchedule, status: &BackupScheduleStatus, ctx: &Co
     apply_status(&api, object, object.status.as_ref(), status).await?;
     let old = object.status.as_ref().map_or(&[][..], |s| &s.conditions);
     let failed = status.last_failure.as_ref().map(|f| f.reason.as_str());
-    for c in job_results::changed_conditions(old, &status.conditions) {
+    for c in changed(old, &status.conditions) {
         let bad = c.is_true() == (c.type_ == ScheduleCondition::Suspicious.as_ref());
         // A failed run had its Event when its end was recorded.
         if bad && Some(c.reason.as_str()) != failed {

@@ -3,12 +3,13 @@
 
 use super::first_reconcile::{FirstReconcile, first_reconcile, is_idle};
 use crate::cache::schedule_index::watched::{WatchResult, watch_schedules};
-use crate::cache::schedule_index::{Change, Key, ScheduleEntry, ScheduleIndex, WatchedSchedule};
+use crate::cache::schedule_index::{Change, ScheduleEntry, ScheduleIndex, WatchedSchedule};
 use crate::context::Context;
 use crate::error::ReconcileError;
 use crate::runtime::delay_queue::DelayQueue;
-use crate::runtime::instrumented::{FIRST_RETRY, FailingSince, instrumented, retry_after};
-use crate::settings::Watch;
+use crate::runtime::instrumented::{FIRST_RETRY, FailingSince, retry_after};
+use crate::runtime::key::Key;
+use crate::runtime::namespaced_watch::Watch;
 use chrono::TimeDelta;
 use futures::StreamExt;
 use futures::stream::{BoxStream, SelectAll, select_all};
@@ -96,7 +97,7 @@ impl Runner {
                 },
                 Some(done) = running.join_next() => finish(done, &mut busy, &mut again, &ctx.timers.schedules, &ctx),
                 // A budget counted over half the objects would let too many Jobs start.
-                () = ctx.caches.filled(), if !caches_filled => caches_filled = true,
+                () = ctx.caches.filled.wait(), if !caches_filled => caches_filled = true,
                 key = self.due.next(), if free => match key {
                     Some(key) if busy.contains(&key) => {
                         again.insert(key);
@@ -236,7 +237,7 @@ where
             return (key, Some(FIRST_RETRY));
         }
     };
-    let retry = match instrumented(object.clone(), ctx.clone(), reconcile).await {
+    let retry = match ctx.reconcile_metrics.reconcile(&*object, reconcile(object.clone(), ctx.clone())).await {
         Ok(_) => None,
         Err(error) => retry_after(object.failing_since(), &error, ctx.now()),
     };

@@ -1,17 +1,14 @@
-//! The operator's own Jobs: their cache, the budgets counted from it, and which schedules and requests a Job's end
-//! reconciles. Nothing is stored elsewhere: after a restart the budgets are counted again from the Jobs in the cluster.
+//! The operator's own Jobs: their cache, and the budgets counted from it. Nothing is stored elsewhere: after a restart the
+//! budgets are counted again from the Jobs in the cluster.
 
 mod index;
 
 pub use index::{JobEntry, JobIndex, Usage};
 
-use crate::cache::schedule_index::Key;
-use crate::context::Context;
+use crate::runtime::namespaced_watch::Watch;
 use crate::runtime::namespaced_watch::{cached_events, prune};
 use crate::runtime::writes::{VerbError, get_opt};
-use crate::settings::Watch;
 use crate::worker_job::labels;
-use futures::StreamExt;
 use futures::stream::BoxStream;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::PodTemplateSpec;
@@ -25,13 +22,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
 
 /// How long a reservation counts while its Job is not in the cache. Longer than any watch lags.
-const RESERVATION_AGE: Duration = Duration::from_mins(1);
-/// Pause between two searches for Jobs whose deletion no event told.
-const SWEEP: Duration = Duration::from_secs(30);
-
+pub const RESERVATION_AGE: Duration = Duration::from_mins(1);
 /// State of a Job, by its conditions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum JobState {
@@ -122,7 +115,7 @@ pub struct Jobs {
     reserved: Arc<Mutex<Reservations>>,
 }
 
-/// The events of the Job watch, for [`run`].
+/// The events of the Job watch, for whoever keeps the index.
 pub type Changes = BoxStream<'static, Result<Event<Job>, watcher::Error>>;
 
 impl Jobs {
@@ -229,62 +222,12 @@ impl Jobs {
     }
 }
 
-/// Keeps the index until `stop`, and reconciles the schedules and requests that a changed Job works for.
-pub async fn run(mut changes: Changes, ctx: Arc<Context>, stop: CancellationToken) {
-    let mut sweep = tokio::time::interval(SWEEP);
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            _ = sweep.tick() => sweep_deleted(&ctx),
-            change = changes.next() => match change {
-                Some(Ok(event)) => handle_event(&event, &ctx),
-                Some(Err(error)) => warn!(%error, kind = "Job", "watch failed; retrying"),
-                None => return,
-            }
-        }
-    }
-}
-
 /// Drops what nobody reads in the cache. The tasks in its pod template are most of a dump Job's size.
 fn shrink(job: &mut Job) {
     prune(job);
     let dump = job.labels().get(labels::JOB_KIND).is_some_and(|kind| kind == labels::DUMP);
     if let Some(spec) = job.spec.as_mut().filter(|_| dump) {
         spec.template = PodTemplateSpec::default();
-    }
-}
-
-fn handle_event(event: &Event<Job>, ctx: &Context) {
-    // A Job has many events, and its schedules have something to do at its end only.
-    let (job, ended) = match event {
-        Event::Apply(job) | Event::InitApply(job) => (job, ctx.jobs.index().record(job)),
-        Event::Delete(job) => (job, ctx.jobs.index().deleted_while_running(&job.uid().unwrap_or_default())),
-        Event::Init | Event::InitDone => return,
-    };
-    let namespace = job.namespace().unwrap_or_default();
-    if ended {
-        requeue_schedules(&namespace, &runs(job), ctx);
-    }
-    if let Some(request) = job.annotations().get(labels::REQUEST_NAME) {
-        ctx.timers.requests.requeue_now(Key::new(&namespace, request));
-    }
-}
-
-fn requeue_schedules(namespace: &str, runs: &[Run], ctx: &Context) {
-    for run in runs {
-        ctx.timers.schedules.requeue_now(Key::new(namespace, &run.schedule));
-    }
-}
-
-/// Finds Jobs that are gone without an event: a re-list after a broken watch does not name what was deleted.
-fn sweep_deleted(ctx: &Context) {
-    let silent = ctx.jobs.index().sweep(RESERVATION_AGE);
-    for (namespace, name, uid) in silent {
-        let cached = ctx.jobs.get(&namespace, &name).is_some_and(|job| job.uid().as_ref() == Some(&uid));
-        let deleted = if cached { None } else { ctx.jobs.index().mark_deleted(&uid) };
-        if let Some(entry) = deleted {
-            requeue_schedules(&namespace, &entry.runs, ctx);
-        }
     }
 }
 

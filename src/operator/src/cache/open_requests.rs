@@ -1,7 +1,7 @@
 //! An index over the cache of RestoreRequests: by schedule, and which of them are open. Every reconcile of a schedule or a
 //! request asks it, and walking ten thousand ended requests each time would be most of the cost.
 
-use crate::cache::schedule_index::Key;
+use crate::runtime::key::Key;
 use kube::ResourceExt;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::watcher::Event;

@@ -2,23 +2,29 @@
 //! chain. A Job that has this name already (another process made it, or an answer was lost) is adopted; members that it
 //! does not dump go into the Job after it.
 
-use super::DumpOrder;
-use crate::backup::act;
-use crate::cache::jobs::{self, ReservedBatch};
-use crate::cache::schedule_index::Key;
-use crate::context::Context;
+use super::dump_job::{NextJob, batch_job};
+use super::queue::{BatchMember, Dispatch, DumpLimits, DumpOrder};
+use super::recheck::recheck_after;
+use crate::cache::jobs::{self, Jobs, ReservedBatch};
+use crate::cache::open_requests::OpenRequests;
+use crate::cache::schedule_index::{ScheduleEntry, ScheduleIndex, references_exist};
 use crate::error::ReconcileError;
+use crate::runtime::clock::Clock;
+use crate::runtime::delay_queue::DelayQueue;
+use crate::runtime::instrumented::ReconcileFailure;
+use crate::runtime::key::Key;
 use crate::runtime::writes::{Created, create_or_adopt};
-use crate::worker_job::labels;
+use crate::worker_job::{PodDefaults, labels};
 use chrono::{DateTime, Utc};
 use futures::StreamExt;
 use futures::stream;
 use k8s_openapi::api::batch::v1::Job;
-use kube::ResourceExt;
 use kube::api::Api;
+use kube::{Client, ResourceExt};
 use sennight_core::backup::RunKey;
 use sennight_core::batch::{DueDump, Group, job_name};
 use std::collections::HashSet;
+use std::time::Duration;
 use tracing::{info, warn};
 
 /// Names of a chain that are tried in one go: Jobs of other processes that the cache does not have yet.
@@ -28,36 +34,40 @@ const MAX_LINKS: usize = 8;
 /// `--jobs-per-minute`.
 const CONCURRENT_CREATIONS: usize = 8;
 
-/// One schedule's dump in a batch.
-pub struct BatchMember {
-    /// The queue's entry.
-    pub due: DueDump,
-    /// What the dump is to do.
-    pub order: DumpOrder,
-}
-
-/// A dump Job that is about to be created.
-pub struct NextJob<'a> {
-    /// Name of the Job: follows from the chain and `after`.
-    pub name: &'a str,
-    /// UID of the Job before it in its group's chain.
-    pub after: Option<String>,
-    /// Storage, server and credentials that its dumps share.
-    pub group: &'a Group,
-    /// Dumps that run at once.
-    pub at_once: i64,
-    /// When the queue gave it out.
-    pub decided: DateTime<Utc>,
+/// What the creation of dump Jobs needs.
+pub struct Launcher {
+    /// Creates the Jobs.
+    pub client: Client,
+    /// The operator's clock.
+    pub clock: Clock,
+    /// The operator's Jobs: the budgets, and where a group's chain ends.
+    pub jobs: Jobs,
+    /// Dumps that wait for a Job.
+    pub dispatch: Dispatch,
+    /// What limits them; has the servers and storages that the Jobs name.
+    pub limits: DumpLimits,
+    /// The schedules as they are now: an order may be outdated.
+    pub schedules: ScheduleIndex,
+    /// The restores that have claimed a database.
+    pub open: OpenRequests,
+    /// Reconciles a member's schedule.
+    pub schedules_timer: DelayQueue<Key>,
+    /// Longest time for one dump.
+    pub dump_deadline: Duration,
+    /// Pause between two reconciles while a Job runs.
+    pub job_interval: Duration,
+    /// What worker pods look like.
+    pub pod: PodDefaults,
 }
 
 /// Creates the Jobs of batches that the queue gave out at `decided`.
-pub async fn create_all(batches: Vec<ReservedBatch>, decided: DateTime<Utc>, ctx: &Context) {
-    let launched = stream::iter(chains(batches)).for_each_concurrent(CONCURRENT_CREATIONS, |chain| async move {
+pub async fn create_all(batches: Vec<ReservedBatch>, decided: DateTime<Utc>, launcher: &Launcher) {
+    let creations = stream::iter(chains(batches)).for_each_concurrent(CONCURRENT_CREATIONS, |chain| async move {
         for ticketed in chain {
-            launch(ticketed, decided, ctx).await;
+            launch(ticketed, decided, launcher).await;
         }
     });
-    launched.await;
+    creations.await;
 }
 
 /// Batches by group, in order: each Job's name comes from the Job before it, so a group's Jobs cannot be made in parallel.
@@ -74,48 +84,61 @@ fn chains(batches: Vec<ReservedBatch>) -> Vec<Vec<ReservedBatch>> {
 
 /// Creates the Job of one batch. No member is lost: afterwards it is in a Job, back in the queue, or its schedule is
 /// reconciled again.
-async fn launch(ticketed: ReservedBatch, decided: DateTime<Utc>, ctx: &Context) {
+async fn launch(ticketed: ReservedBatch, decided: DateTime<Utc>, launcher: &Launcher) {
     let ReservedBatch { reservation: ticket, batch } = ticketed;
     let group = batch.group.clone();
     let all: Vec<String> = batch.runs.iter().map(|due| due.uid.clone()).collect();
-    let mut members = still_wanted(&group, batch.runs, ctx);
-    match create(&group, batch.at_once, decided, &mut members, ctx).await {
-        Ok(()) => ctx.dispatch.clear_failure(&group),
+    let mut members = still_wanted(&group, batch.runs, launcher);
+    match create(&group, batch.at_once, decided, &mut members, launcher).await {
+        Ok(()) => launcher.dispatch.clear_failure(&group),
         Err(error) => {
             warn!(reason = error.reason(), %error, namespace = group.namespace, "dump Job creation failed; retrying");
-            ctx.dispatch.record_failure(&group, error.reason(), error.to_string(), ctx.now());
+            launcher.dispatch.record_failure(&group, error.reason(), error.to_string(), launcher.clock.now());
         }
     }
-    ctx.dispatch.finish_batch(&group, &all, members);
-    ctx.jobs.unreserve(&group.namespace, &ticket);
+    launcher.dispatch.finish_batch(&group, &all, members);
+    launcher.jobs.unreserve(&group.namespace, &ticket);
 }
 
 /// The members whose dump should still run. The schedules of the others are reconciled again.
-fn still_wanted(group: &Group, runs: Vec<DueDump>, ctx: &Context) -> Vec<BatchMember> {
-    let claimed = ctx.caches.open.claimed_schedules(&group.namespace);
+fn still_wanted(group: &Group, runs: Vec<DueDump>, launcher: &Launcher) -> Vec<BatchMember> {
+    let claimed = launcher.open.claimed_schedules(&group.namespace);
     // A restore may name another schedule of the same database, one that is refused as a duplicate by now.
-    let claims = claimed.iter().filter_map(|name| ctx.caches.schedules.get(&Key::new(&group.namespace, name)));
+    let claims = claimed.iter().filter_map(|name| launcher.schedules.get(&Key::new(&group.namespace, name)));
     let databases: HashSet<Box<str>> =
         claims.filter(|row| *row.server == *group.server).map(|row| row.database).collect();
     let mut members = Vec::with_capacity(runs.len());
     for due in runs {
-        let order = ctx.dispatch.order(&due.uid).filter(|order| {
+        let order = launcher.dispatch.order(&due.uid).filter(|order| {
             !claimed.contains(&due.schedule)
                 && !databases.contains(&*order.database)
-                && act::still_valid(order, group, &due, ctx)
-                && !has_job(order, &due, ctx)
+                && still_valid(order, group, &due, launcher)
+                && !has_job(order, &due, launcher)
         });
         match order {
             Some(order) => members.push(BatchMember { due, order }),
-            None => ctx.timers.schedules.requeue_now(Key::new(&group.namespace, &due.schedule)),
+            None => launcher.schedules_timer.requeue_now(Key::new(&group.namespace, &due.schedule)),
         }
     }
     members
 }
 
+/// Whether an order is still what its schedule says, and no rival holds its tenant or database. An edited schedule is
+/// reconciled anyway, and queues its dump again.
+fn still_valid(order: &DumpOrder, group: &Group, due: &DueDump, launcher: &Launcher) -> bool {
+    let exist = |entry: &ScheduleEntry| references_exist(entry, &launcher.limits.storages, &launcher.limits.servers);
+    let entry = launcher.schedules.get(&Key::new(&group.namespace, &due.schedule));
+    entry.is_some_and(|entry| {
+        *entry.uid == *due.uid
+            && Some(entry.generation) == order.generation
+            && !entry.deleting
+            && !launcher.schedules.has_holder(&entry, exist)
+    })
+}
+
 /// Whether a Job runs this dump already, or ended with it and the schedule's status does not say so yet.
-fn has_job(order: &DumpOrder, due: &DueDump, ctx: &Context) -> bool {
-    ctx.jobs.index().of_schedule(&due.uid).iter().any(|entry| entry.is_running() || entry.decided > order.recorded)
+fn has_job(order: &DumpOrder, due: &DueDump, launcher: &Launcher) -> bool {
+    launcher.jobs.index().of_schedule(&due.uid).iter().any(|entry| entry.is_running() || entry.decided > order.recorded)
 }
 
 /// Creates the Job. Members that got none are left in `members`.
@@ -124,40 +147,40 @@ async fn create(
     at_once: i64,
     decided: DateTime<Utc>,
     members: &mut Vec<BatchMember>,
-    ctx: &Context,
+    launcher: &Launcher,
 ) -> Result<(), ReconcileError> {
     let chain = group.chain();
-    let api: Api<Job> = Api::namespaced(ctx.clients.write.clone(), &group.namespace);
+    let api: Api<Job> = Api::namespaced(launcher.client.clone(), &group.namespace);
     // A foreign Job under our next name is stepped over: its UID continues the chain like any other.
     let mut foreign_uid = None;
     for _ in 0..MAX_LINKS {
         if members.is_empty() {
             return Ok(());
         }
-        let after = foreign_uid.take().or_else(|| ctx.jobs.index().chain_end(&group.namespace, &chain));
+        let after = foreign_uid.take().or_else(|| launcher.jobs.index().chain_end(&group.namespace, &chain));
         let name = job_name(&chain, after.as_deref());
         let next = NextJob { name: &name, after, group, at_once, decided };
-        let Some(worker) = act::batch_job(next, members, ctx) else {
+        let Some(worker) = batch_job(next, members, &launcher.limits, launcher.dump_deadline) else {
             // Their storage or server is gone: their own reconciles report it.
             for member in members.drain(..) {
-                ctx.timers.schedules.requeue_now(Key::new(&group.namespace, &member.due.schedule));
+                launcher.schedules_timer.requeue_now(Key::new(&group.namespace, &member.due.schedule));
             }
             return Ok(());
         };
-        let job = worker.build(&ctx.settings.worker.pod_defaults())?;
+        let job = worker.build(&launcher.pod)?;
         let ours = |there: &Job| {
             there.annotations().get(labels::BATCH_KEY) == Some(&chain)
                 && there.metadata.owner_references == job.metadata.owner_references
         };
         match create_or_adopt(&api, &job, ours).await? {
             Created::New(job) => {
-                ctx.jobs.index().record(&job);
+                launcher.jobs.index().record(&job);
                 info!(job = name, namespace = group.namespace, tenants = members.len(), at_once, "dump Job created");
-                members.drain(..).for_each(|member| requeue_member(&member, group, &job, ctx));
+                members.drain(..).for_each(|member| requeue_member(&member, group, &job, launcher));
                 return Ok(());
             }
             Created::Adopted(job) => {
-                ctx.jobs.index().record(&job);
+                launcher.jobs.index().record(&job);
                 let there = jobs::runs(&job);
                 let (adopted, remaining): (Vec<_>, Vec<_>) = members
                     .drain(..)
@@ -169,7 +192,7 @@ async fn create(
                     "dump Job existed already; adopted"
                 );
                 for member in &adopted {
-                    requeue_member(member, group, &job, ctx);
+                    requeue_member(member, group, &job, launcher);
                 }
                 *members = remaining;
             }
@@ -187,14 +210,17 @@ async fn create(
 }
 
 /// Reconciles a member's schedule: at once where a person waits for a manual run, else once the Job takes long.
-fn requeue_member(member: &BatchMember, group: &Group, job: &Job, ctx: &Context) {
+fn requeue_member(member: &BatchMember, group: &Group, job: &Job, launcher: &Launcher) {
     let me = Key::new(&group.namespace, &member.due.schedule);
     match member.due.run {
-        RunKey::Manual(_) => ctx.timers.schedules.requeue_now(me),
+        RunKey::Manual(_) => launcher.schedules_timer.requeue_now(me),
         RunKey::Slot { .. } => {
             let suspended = job.spec.as_ref().and_then(|spec| spec.suspend) == Some(true);
             // Replaces the time that it was given while it waited in the queue.
-            ctx.timers.schedules.schedule(me, ctx.now() + act::recheck_after(jobs::runs(job).len(), suspended, ctx));
+            launcher.schedules_timer.schedule(
+                me,
+                launcher.clock.now() + recheck_after(jobs::runs(job).len(), suspended, launcher.job_interval),
+            );
         }
     }
 }

@@ -2,17 +2,16 @@
 //! API server first (I1).
 
 use super::gather::{ObservedRequest, backup_ref};
+use super::job_creation::{JobCreation, create_job, record};
+use super::payments;
 use super::validate::{Assessed, signatures};
-use super::{adoption, payments};
-use crate::authority::{self, AuthorityFault};
+use crate::authority::check as authority;
+use crate::authority::status::AuthorityFault;
 use crate::cache::jobs::{JobKind, Places};
 use crate::context::Context;
 use crate::error::ReconcileError;
-use crate::runtime::writes::{
-    Created, add_finalizer, create_or_adopt, delete, get_opt, patch_status_guarded, remove_finalizer,
-};
-use crate::worker_job::WorkerJob;
-use chrono::{DateTime, TimeDelta, Utc};
+use crate::runtime::writes::{add_finalizer, delete, get_opt, patch_status_guarded, remove_finalizer};
+use chrono::TimeDelta;
 use k8s_openapi::api::batch::v1::Job;
 use kube::ResourceExt;
 use kube::api::Api;
@@ -87,8 +86,10 @@ pub async fn hold(
     let timing = &ctx.settings.timing;
     let people = TimeDelta::from_std(timing.approval_deadline + timing.payment_deadline).unwrap_or(TimeDelta::days(8));
     let now = ctx.now();
-    let until =
-        held_until(expires, super::validate::created(object).unwrap_or(now) + people + TimeDelta::days(WORK_DAYS));
+    let until = held_until(
+        expires,
+        sennight_api::convert::created(&object.metadata).unwrap_or(now) + people + TimeDelta::days(WORK_DAYS),
+    );
     let until = until.max(expires);
     let held = ctx.stores.open(storage).await?.hold(open, expires, until, now).await?;
     if let Some(point) = &mut status.backup {
@@ -202,7 +203,7 @@ async fn unlocked(
     if !same_schedule(object, observed, ctx).await? {
         return Ok(Reread::unusable("its BackupSchedule has just been changed"));
     }
-    let authority = authority::verify(ctx, &fresh).await;
+    let authority = authority::verify(&ctx.clients.write, ctx.settings.four_eyes, &fresh).await;
     Ok(match gate::may_run(&keys(&fresh, known, authority, ctx).await?) {
         Ok(()) => Reread::Usable(fresh),
         Err(closed) => Reread::Unusable(closed.to_string()),
@@ -324,64 +325,6 @@ pub async fn start(
         }
     }
     Ok(StepStart::Yes)
-}
-
-/// The Job that has a step's name after [`create_job`].
-pub enum JobCreation {
-    /// This request's Job, created now or by an earlier call whose answer was lost.
-    Ours(Box<Job>),
-    /// Somebody else's Job.
-    Foreign {
-        /// In what it differs, for a message.
-        difference: String,
-    },
-}
-
-/// Creates a step's Job, or adopts it if an earlier answer was lost. If a foreign Job has the name, the reservation is
-/// dropped.
-pub async fn create_job(
-    object: &RestoreRequest,
-    worker: &WorkerJob,
-    ctx: &Context,
-) -> Result<JobCreation, ReconcileError> {
-    let (uid, namespace) = (object.uid().unwrap_or_default(), &worker.namespace);
-    let job = worker.build(&ctx.settings.worker.pod_defaults())?;
-    let jobs: Api<Job> = Api::namespaced(ctx.clients.write.clone(), namespace);
-    let created = create_or_adopt(&jobs, &job, |existing| adoption::difference(&uid, &job, existing).is_none())
-        .await
-        .inspect_err(|_| ctx.jobs.unreserve(namespace, &worker.name))?;
-    match created {
-        Created::New(job) | Created::Adopted(job) => {
-            ctx.dispatch.restore_started(ctx.now());
-            Ok(JobCreation::Ours(Box::new(job)))
-        }
-        Created::Foreign(existing) => {
-            ctx.jobs.unreserve(namespace, &worker.name);
-            let difference = adoption::difference(&uid, &job, &existing).unwrap_or_default();
-            Ok(JobCreation::Foreign { difference })
-        }
-    }
-}
-
-/// Adds a created Job to `status.jobs`, if it is not there.
-pub fn record(status: &mut RestoreRequestStatus, job: &Job, step: RestoreStep, attempt: i32, now: DateTime<Utc>) {
-    let name = job.name_any();
-    if status.jobs.iter().any(|known| known.name == name) {
-        return;
-    }
-    super::job_results::make_room(&mut status.jobs);
-    status.jobs.push(JobRecord {
-        name,
-        uid: job.uid(),
-        step: step.to_string(),
-        attempt,
-        outcome: None,
-        reason: None,
-        message: None,
-        retryable: None,
-        started_at: Some(now),
-        finished_at: None,
-    });
 }
 
 /// Writes the claim with the resourceVersion of the fresh read: of several writers one wins, and a signature that

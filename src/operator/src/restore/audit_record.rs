@@ -184,7 +184,7 @@ fn subject(object: &RestoreRequest, status: &RestoreRequestStatus) -> Subject {
         ticket: spec.ticket.id.clone(),
         requester: spec.requester.user_id.clone(),
         requested_by: spec.requested_by.clone(),
-        created_at: super::validate::created(object),
+        created_at: sennight_api::convert::created(&object.metadata),
     }
 }
 

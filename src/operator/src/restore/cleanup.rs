@@ -1,30 +1,24 @@
 //! After a request's end: the previous database gets a safety backup, is held for an Undo, and is dropped when its time is
 //! over; what a failed restore prepared is dropped at once. Decided by `core::cleanup`; one action in each reconcile.
 
-use super::act::{JobCreation, create_job, record};
 use super::gather::ObservedRequest;
+use super::history::history;
+use super::job_creation::{JobCreation, create_job, record};
 use super::job_results::{NewResults, step, surely_not_swapped};
-use super::report::history;
 use super::undo::undoing;
 use crate::cache::jobs::{JobKind, Places};
 use crate::context::Context;
 use crate::error::ReconcileError;
-use crate::error::TaskUnavailable;
-use crate::targets;
-use crate::worker_job::Mount;
 use chrono::{DateTime, TimeDelta, Utc};
 use kube::ResourceExt;
 use kube::runtime::events::EventType;
 use sennight_api::conditions::{RequestCondition, find, set};
 use sennight_api::restore_report::{HistoryEntry, JobRecord};
 use sennight_api::restore_status::PreviousDatabase;
-use sennight_api::{BackupSchedule, Condition, ConditionStatus, DatabaseServer, RestoreRequest, RestoreRequestStatus};
+use sennight_api::{Condition, ConditionStatus, RestoreRequest, RestoreRequestStatus};
 use sennight_core::cleanup::{self, CleanupAction, CleanupInputs, CleanupPlan, UndoAvailability};
-use sennight_core::names::{RestoreStep, new_database};
+use sennight_core::names::RestoreStep;
 use sennight_core::restore::{self, StepState};
-use sennight_protocol::backup::{BackupRef, DumpTask, SafetyBackupTask};
-use sennight_protocol::drop_database::{DatabaseToDrop, DropDatabaseTask, Mark};
-use sennight_protocol::task::Task;
 
 /// Does the one cleanup action that is due; gives the time of the next reconcile.
 pub async fn round(
@@ -202,74 +196,6 @@ async fn start(
             Ok(false)
         }
     }
-}
-
-/// The task of the safety backup. The dump role reads the database, as for every dump; the restore role lets it in.
-pub fn safety_backup_task(
-    object: &RestoreRequest,
-    status: &RestoreRequestStatus,
-    schedule: &BackupSchedule,
-    server: &DatabaseServer,
-    ctx: &Context,
-) -> Result<(Task, Vec<Mount>), TaskUnavailable> {
-    let restore = server.spec.restore_credentials_secret_ref.as_ref().ok_or(TaskUnavailable::ReferenceGone)?;
-    let previous = status.previous_database.as_ref().ok_or(TaskUnavailable::NotPrepared)?;
-    let own = schedule.spec.database.credentials_secret_ref.as_ref();
-    let dump = own.unwrap_or(&server.spec.dump_credentials_secret_ref);
-    let (database, mut mounts) = targets::database(server, &previous.name, &dump.name);
-    let (restore_credentials_dir, mount) = targets::restore_credentials(&restore.name);
-    mounts.push(mount);
-    let deadline = i32::try_from(ctx.settings.timing.dump_deadline.as_secs()).unwrap_or(i32::MAX);
-    let task = SafetyBackupTask {
-        name: object.name_any(),
-        request_uid: object.uid().unwrap_or_default(),
-        previous_oid: u32::try_from(previous.oid).map_err(|_| TaskUnavailable::NotPrepared)?,
-        restore_credentials_dir,
-        dump: DumpTask {
-            name: object.name_any(),
-            identity: targets::identity(schedule, server),
-            database,
-            time_zone: schedule.spec.time_zone.clone(),
-            parallelism: 1,
-            lock_timeout_seconds: 30,
-            ddl_wait_seconds: server.spec.ddl_wait_seconds,
-            deadline_seconds: deadline,
-            max_bytes_per_second: server.spec.bytes_per_second_of_a_dump(),
-            allow_non_transactional: schedule.spec.database.allow_non_transactional,
-        },
-    };
-    Ok((Task::SafetyBackup(task), mounts))
-}
-
-/// The task that drops the previous database, or what a failed restore prepared.
-pub fn drop_database_task(
-    object: &RestoreRequest,
-    status: &RestoreRequestStatus,
-    schedule: &BackupSchedule,
-    server: &DatabaseServer,
-) -> Result<(Task, Vec<Mount>), TaskUnavailable> {
-    let secret = server.spec.restore_credentials_secret_ref.as_ref().ok_or(TaskUnavailable::ReferenceGone)?;
-    let live = &schedule.spec.database.name;
-    let (database, mounts) = targets::database(server, live, &secret.name);
-    let uid = object.uid().unwrap_or_default();
-    let (database_to_drop, safety_backup) = match &status.previous_database {
-        Some(previous) => {
-            let safety = previous.safety_backup.as_ref().ok_or(TaskUnavailable::NotPrepared)?;
-            let backup = BackupRef {
-                prefix: safety.prefix.clone(),
-                id: safety.id.parse().map_err(|_| TaskUnavailable::NotPrepared)?,
-                manifest_sha256: Some(safety.manifest_sha256.clone()),
-            };
-            let oid = u32::try_from(previous.oid).map_err(|_| TaskUnavailable::NotPrepared)?;
-            (DatabaseToDrop { name: previous.name.clone(), oid: Some(oid), mark: Mark::Previous }, Some(backup))
-        }
-        // Without an OID: each attempt at `prepare` made another one. The worker recognises it by its mark.
-        None => (DatabaseToDrop { name: new_database(live, &uid), oid: None, mark: Mark::Restore }, None),
-    };
-    let identity = Some(targets::identity(schedule, server));
-    let name = object.name_any();
-    let task = DropDatabaseTask { name, request_uid: uid, database, database_to_drop, identity, safety_backup };
-    Ok((Task::DropDatabase(task), mounts))
 }
 
 #[cfg(test)]

@@ -3,9 +3,9 @@
 use super::job_results::Ending;
 use super::{adoption, payments};
 use crate::cache::jobs::{self, JobKind, JobState};
-use crate::cache::schedule_index::Key;
 use crate::context::Context;
 use crate::error::ReconcileError;
+use crate::runtime::key::Key;
 use crate::runtime::writes::get_opt;
 use crate::targets;
 use kube::ResourceExt;
@@ -25,6 +25,9 @@ use sennight_core::restore::WorkerClaim;
 use sennight_protocol::backup::BackupRef;
 use sennight_storage::{CatalogueEntry, CatalogueError, OpenBackup};
 use std::sync::Arc;
+
+/// Name of the ExportProfile when neither request nor schedule names one.
+const DEFAULT_PROFILE: &str = "bitrix24-crm";
 
 /// The pinned backup, if it could be opened.
 pub enum Pinned {
@@ -224,7 +227,7 @@ async fn profile(
 ) -> Result<Option<ExportProfile>, ReconcileError> {
     let reference =
         object.spec.export_profile_ref.as_ref().or_else(|| schedule.and_then(|s| s.spec.export_profile_ref.as_ref()));
-    let name = reference.map_or(super::DEFAULT_PROFILE, |r| &r.name);
+    let name = reference.map_or(DEFAULT_PROFILE, |r| &r.name);
     // An ended request exports nothing: without this, thousands of them would read it at every restart.
     let ended = object.status.as_ref().is_some_and(|s| s.finished_at.is_some());
     if object.spec.mode != RestoreMode::CrmExport || ended {

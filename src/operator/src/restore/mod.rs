@@ -7,6 +7,8 @@ pub mod audit_record;
 pub mod cleanup;
 pub mod finished;
 pub mod gather;
+pub mod history;
+pub mod job_creation;
 pub mod job_results;
 pub mod payments;
 pub mod report;
@@ -14,7 +16,6 @@ pub mod step_job;
 pub mod undo;
 pub mod validate;
 
-use crate::backup::job_results::changed_conditions;
 use crate::context::Context;
 use crate::error::ReconcileError;
 use crate::runtime::informer::Informer;
@@ -29,16 +30,13 @@ use kube::api::Api;
 use kube::runtime::controller;
 use kube::runtime::events::EventType;
 use kube::runtime::reflector::ObjectRef;
-use sennight_api::conditions::{RequestCondition, is_true};
+use sennight_api::conditions::{RequestCondition, changed, is_true};
 use sennight_api::{ConditionStatus, RestoreRequest, RestoreRequestStatus};
 use sennight_core::gate::Mode;
 use sennight_core::restore::{self, RestoreAction, RestorePlan, StepState};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use validate::Assessed;
-
-/// Name of the ExportProfile when neither request nor schedule names one.
-pub const DEFAULT_PROFILE: &str = "bitrix24-crm";
 
 impl FailingSince for RestoreRequest {
     fn failing_since(&self) -> Option<DateTime<Utc>> {
@@ -52,7 +50,7 @@ pub async fn run(informer: Informer<RestoreRequest>, ctx: Arc<Context>, stop: Ca
     // Before the Jobs are listed, a running Job would look deleted.
     tokio::select! {
         () = stop.cancelled() => {}
-        () = ctx.jobs.filled() => informer.run(ctx.clone(), stop.clone(), reconcile).await,
+        () = ctx.jobs.filled() => informer.run(ctx.clone(), ctx.shared_loop(), stop.clone(), reconcile).await,
     }
 }
 
@@ -188,7 +186,7 @@ async fn write(
         return Ok(());
     }
     apply_status(&api, object, Some(&before), status).await?;
-    for c in changed_conditions(&before.conditions, &status.conditions) {
+    for c in changed(&before.conditions, &status.conditions) {
         let bad = [RequestCondition::Eligible, RequestCondition::Held].iter().any(|k| k.as_ref() == c.type_);
         let warning = (bad && c.status == ConditionStatus::False && c.reason != "Released")
             || (c.is_true()

@@ -36,7 +36,7 @@ pub fn same_reference(object: &RestoreRequest, other: &RestoreRequest) -> Option
     meant.then(|| SameReference {
         name: other.name_any(),
         spent,
-        created: super::validate::created(other).unwrap_or_default(),
+        created: sennight_api::convert::created(&other.metadata).unwrap_or_default(),
     })
 }
 
@@ -46,7 +46,7 @@ fn reused_reference(object: &RestoreRequest, others: &[SameReference]) -> Option
     // A claimed request has spent the reference itself: one that comes with it later does not matter.
     let claimed = object.status.as_ref().is_some_and(|status| status.claim.is_some());
     let others: Vec<SameReference> = others.iter().filter(|other| other.spent || !claimed).cloned().collect();
-    let created = super::validate::created(object).unwrap_or_default();
+    let created = sennight_api::convert::created(&object.metadata).unwrap_or_default();
     let holder = reference_holder(&object.name_any(), created, &others)?;
     Some(Payment::Reused { reference: reference.to_owned(), other: holder.name.clone() })
 }

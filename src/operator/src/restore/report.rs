@@ -1,6 +1,7 @@
 //! Writes what people read of a request into its status: conditions, phase, result, history. Pure.
 
 use super::gather::ObservedRequest;
+use super::history::history;
 use super::validate::Assessed;
 use crate::runtime::instrumented::cut;
 use crate::settings::Settings;
@@ -13,8 +14,6 @@ use sennight_core::estimate::expected_end;
 use sennight_core::gate::{Mode, Payment};
 use sennight_core::restore::{Eligibility, Phase, RestoreAction, RestorePlan, StepState, Terminal};
 
-/// Longest history; the oldest entries go.
-const HISTORY: usize = 50;
 /// Longest message that a condition takes.
 const MESSAGE_LIMIT: usize = 2000;
 /// Longest message that an entry of the history takes.
@@ -151,13 +150,6 @@ fn decided_by(object: &RestoreRequest, phase: RestorePhase) -> Option<String> {
         | RestorePhase::Failed
         | RestorePhase::NeedsAttention => None,
     }
-}
-
-/// Adds an entry to the history, and drops the oldest beyond [`HISTORY`].
-pub fn history(status: &mut RestoreRequestStatus, entry: HistoryEntry) {
-    status.history.push(entry);
-    let over = status.history.len().saturating_sub(HISTORY);
-    status.history.drain(..over);
 }
 
 fn finish(

@@ -2,16 +2,16 @@
 //! the undone request's own status and is written by its own reconcile: so a drop and a hold cannot both win.
 
 use super::gather::ObservedRequest;
-use super::validate::created;
-use crate::cache::schedule_index::Key;
 use crate::context::Context;
 use crate::error::ReconcileError;
+use crate::runtime::key::Key;
 use crate::runtime::writes::get_opt;
 use crate::settings::Settings;
 use chrono::{DateTime, TimeDelta, Utc};
 use kube::ResourceExt;
 use kube::api::Api;
 use sennight_api::conditions::{RequestCondition, is_true};
+use sennight_api::convert::created;
 use sennight_api::restore_request::RestoreMode;
 use sennight_api::restore_status::Undone;
 use sennight_api::{RestoreRequest, RestoreRequestStatus};
@@ -60,7 +60,7 @@ pub fn assess(
 ) -> Result<Undone, UndoRefusal> {
     let wanted = object.spec.undo_of.as_ref().map(|r| r.name.clone()).unwrap_or_default();
     let request = undone(object, &observed.siblings);
-    let asked = created(object).unwrap_or(now);
+    let asked = created(&object.metadata).unwrap_or(now);
     let newest = observed.siblings.iter().filter(|r| swapped(r)).max_by_key(|r| committed_at(r));
     let replaced_by =
         request.as_ref().zip(newest).filter(|(r, n)| live_oid_after(r) != live_oid_after(n)).map(|(_, n)| n.name_any());
@@ -124,7 +124,7 @@ pub fn undoing(object: &RestoreRequest, siblings: &[Arc<RestoreRequest>]) -> Und
     let (mut open, mut unknown) = (Vec::new(), Vec::new());
     for request in siblings.iter().filter(mine) {
         match undo_effect(request.status.as_ref()) {
-            UndoEffect::Open => open.push((created(request), request.name_any())),
+            UndoEffect::Open => open.push((created(&request.metadata), request.name_any())),
             UndoEffect::Effective => return UndoRequests::Done(request.name_any()),
             UndoEffect::Unknown => unknown.push(request.name_any()),
             UndoEffect::WithoutEffect => {}

@@ -4,13 +4,13 @@ use super::gather::{ObservedRequest, Pinned, candidate};
 use super::job_results::{NewResults, repeatable_failures, step};
 use super::payments;
 use super::undo;
-use crate::backup::validate::timetable;
+use crate::cache::schedule_index::timetable;
 use crate::settings::Settings;
 use crate::{profile, targets};
 use chrono::{DateTime, TimeDelta, Utc};
 use kube::ResourceExt;
 use sennight_api::conditions::{RequestCondition, find, is_true};
-use sennight_api::convert::instant;
+use sennight_api::convert::{created, instant};
 use sennight_api::restore_request::RestoreMode;
 use sennight_api::restore_status::{Decision, Undone};
 use sennight_api::{RestoreRequest, RestoreRequestStatus};
@@ -68,7 +68,7 @@ pub fn assess(
     let limit = observed.server.as_ref().map_or(1, |s| i64::from(s.spec.max_concurrent_restores));
     let keys = signatures(object, mode);
     let facts = RestoreInputs {
-        created: created(object).unwrap_or(now),
+        created: created(&object.metadata).unwrap_or(now),
         approved_since: approved.and_then(|c| c.last_transition_time),
         deleting: object.metadata.deletion_timestamp.as_ref().map(|at| instant(at).unwrap_or(now)),
         prepared_left: super::cleanup::owes_drop(status, results, observed),
@@ -183,11 +183,6 @@ pub fn signatures(object: &RestoreRequest, mode: Mode) -> RunInputs {
         signatures: Err(Distrust::SignaturesUnknown),
         policies: Err("not looked at".to_owned()),
     }
-}
-
-/// Creation time of a request.
-pub fn created(object: &RestoreRequest) -> Option<DateTime<Utc>> {
-    object.creation_timestamp().as_ref().and_then(instant)
 }
 
 fn account(observed: &ObservedRequest, now: DateTime<Utc>) -> Option<ScheduleFacts> {

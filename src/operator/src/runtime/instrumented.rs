@@ -1,15 +1,12 @@
 //! What surrounds every reconcile: a tracing span, duration and outcome as metrics, an Event for a failure, and the pause
 //! before the next try.
 
-use crate::context::Context;
-use crate::error::{ReconcileError, Retry};
 use crate::runtime::clock::Clock;
 use crate::runtime::telemetry::{KindLabel, Metrics, ReconcileLabels};
 use chrono::{DateTime, TimeDelta, Utc};
 use kube::runtime::controller::Action;
 use kube::runtime::events::{Event, EventType, Recorder};
 use kube::{Resource, ResourceExt};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tracing::{Instrument, info_span, warn};
 
@@ -19,6 +16,26 @@ pub const FIRST_RETRY: Duration = Duration::from_secs(5);
 pub const LAST_RETRY: Duration = Duration::from_mins(5);
 /// Longest `note` of an Event that the API server accepts.
 const NOTE_LIMIT: usize = 1000;
+
+/// When a failed reconcile is tried again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retry {
+    /// At once: somebody else changed the object in between.
+    AtOnce,
+    /// After a pause that grows with the time it has failed.
+    Later,
+    /// Only when the object changes: it can never work as it is.
+    OnChange,
+}
+
+/// An error that ends a reconcile, as far as its loop has to know it.
+pub trait ReconcileFailure: std::error::Error + Send + Sync + 'static {
+    /// CamelCase, one of a fixed set: the Event's reason and the metric's label.
+    fn reason(&self) -> &'static str;
+
+    /// Whether and when to try again.
+    fn retry(&self) -> Retry;
+}
 
 /// An object whose status says since when something has been wrong with it.
 pub trait FailingSince {
@@ -34,7 +51,11 @@ pub fn pause(since: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Duration {
 }
 
 /// The pause before a failed reconcile is tried again; `None` waits for a change. `since` is [`FailingSince::failing_since`].
-pub fn retry_after(since: Option<DateTime<Utc>>, error: &ReconcileError, now: DateTime<Utc>) -> Option<Duration> {
+pub fn retry_after(
+    since: Option<DateTime<Utc>>,
+    error: &impl ReconcileFailure,
+    now: DateTime<Utc>,
+) -> Option<Duration> {
     match error.retry() {
         Retry::AtOnce => Some(Duration::from_millis(200)),
         Retry::Later => Some(pause(since, now)),
@@ -42,11 +63,15 @@ pub fn retry_after(since: Option<DateTime<Utc>>, error: &ReconcileError, now: Da
     }
 }
 
-/// kube's error policy for all kinds. kube's queue sleeps by the wall clock, so the pause is converted.
-pub fn error_policy<K: FailingSince>(object: &K, error: &ReconcileError, clock: Clock) -> Action {
+/// kube's error policy for all kinds.
+pub fn error_policy<K: FailingSince>(object: &K, error: &impl ReconcileFailure, clock: Clock) -> Action {
     let pause = retry_after(object.failing_since(), error, clock.now());
-    let pause = pause.map(|pause| clock.real(TimeDelta::from_std(pause).unwrap_or(TimeDelta::MAX)));
-    pause.map_or_else(Action::await_change, Action::requeue)
+    pause.map_or_else(Action::await_change, |pause| requeue_after(clock, pause))
+}
+
+/// Requeues after a span of the operator's clock. kube's own queue sleeps by the wall clock, so the span is converted.
+pub fn requeue_after(clock: Clock, after: Duration) -> Action {
+    Action::requeue(clock.real(TimeDelta::from_std(after).unwrap_or(TimeDelta::MAX)))
 }
 
 /// Measures reconciles and publishes Events.
@@ -63,11 +88,11 @@ impl ReconcileMetrics {
     }
 
     /// Runs one reconcile in a span; counts, logs and publishes its outcome.
-    pub async fn reconcile<K: Resource<DynamicType = ()>>(
+    pub async fn reconcile<K: Resource<DynamicType = ()>, E: ReconcileFailure>(
         &self,
         object: &K,
-        work: impl Future<Output = Result<Action, ReconcileError>>,
-    ) -> Result<Action, ReconcileError> {
+        work: impl Future<Output = Result<Action, E>>,
+    ) -> Result<Action, E> {
         let kind = kind::<K>();
         let span =
             info_span!("reconcile", kind, namespace = object.namespace().unwrap_or_default(), name = object.name_any());
@@ -92,7 +117,7 @@ impl ReconcileMetrics {
         .await
     }
 
-    async fn failed<K: Resource<DynamicType = ()>>(&self, object: &K, error: &ReconcileError) {
+    async fn failed<K: Resource<DynamicType = ()>>(&self, object: &K, error: &impl ReconcileFailure) {
         warn!(reason = error.reason(), %error, "reconcile failed");
         // Conflicts are frequent and repaired by the next try: no Event.
         if error.retry() != Retry::AtOnce {
@@ -138,23 +163,10 @@ fn kind<K: Resource<DynamicType = ()>>() -> &'static str {
     }
 }
 
-/// Runs `work` for an object through [`ReconcileMetrics::reconcile`].
-pub async fn instrumented<K, F>(
-    object: Arc<K>,
-    ctx: Arc<Context>,
-    work: fn(Arc<K>, Arc<Context>) -> F,
-) -> Result<Action, ReconcileError>
-where
-    K: Resource<DynamicType = ()>,
-    F: Future<Output = Result<Action, ReconcileError>>,
-{
-    ctx.reconcile_metrics.reconcile(&*object, work(object.clone(), ctx.clone())).await
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::server::validate::ServerFault;
+    use crate::error::{ReconcileError, ServerFault};
 
     fn later() -> ReconcileError {
         ReconcileError::NothingToHold
@@ -179,7 +191,11 @@ mod tests {
             assert_eq!(pause, Some(Duration::from_secs(wanted)), "{since:?}");
         }
         assert_eq!(
-            error_policy(&Failing(None), &ServerFault::TlsDisabled("caSecretRef").into(), Clock::default()),
+            error_policy(
+                &Failing(None),
+                &ReconcileError::from(ServerFault::TlsDisabled("caSecretRef")),
+                Clock::default()
+            ),
             Action::await_change()
         );
     }

@@ -7,6 +7,7 @@ pub mod delay_queue;
 pub mod http;
 pub mod informer;
 pub mod instrumented;
+pub mod key;
 pub mod leader_election;
 pub mod namespaced_watch;
 pub mod telemetry;

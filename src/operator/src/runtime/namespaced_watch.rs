@@ -1,7 +1,6 @@
 //! Merges the watches of one kind over all watched namespaces into one stream. So each kind has one cache and one delay
 //! queue, whether the operator serves the whole cluster or three namespaces.
 
-use crate::settings::Watch;
 use futures::stream::{self, BoxStream, select_all};
 use futures::{Stream, StreamExt, TryStreamExt};
 use kube::api::Api;
@@ -14,6 +13,25 @@ use serde::de::DeserializeOwned;
 use std::collections::HashSet;
 use std::fmt::Debug;
 use tokio_util::sync::CancellationToken;
+
+/// Which namespaces the operator serves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Watch {
+    /// All namespaces.
+    All,
+    /// Only these.
+    Namespaces(Vec<String>),
+}
+
+impl Watch {
+    /// One `None` for the whole cluster, or each namespace.
+    pub fn scopes(&self) -> Vec<Option<&str>> {
+        match self {
+            Self::All => vec![None],
+            Self::Namespaces(names) => names.iter().map(|name| Some(name.as_str())).collect(),
+        }
+    }
+}
 
 /// A namespaced kind of ours or of Kubernetes that can be watched and cached.
 pub trait Watched:
@@ -260,5 +278,11 @@ mod tests {
         let gone = merge.handle_event(0, Event::InitDone, cache);
         assert_eq!(names(&gone), ["Delete(y)"]);
         assert_eq!(names(&merge.handle_event(1, Event::Apply(object("b", "n")), cache)), ["Apply(n)"]);
+    }
+
+    #[test]
+    fn an_empty_list_of_namespaces_means_all_of_them() {
+        assert_eq!(Watch::All.scopes(), [None]);
+        assert_eq!(Watch::Namespaces(vec!["a".into(), "b".into()]).scopes(), [Some("a"), Some("b")]);
     }
 }

@@ -3,10 +3,10 @@
 
 use super::drill_status::{candidate, judge, keep_count, past, remember, tries, verdict};
 use crate::cache::jobs::{self, JobState};
-use crate::cache::schedule_index::Key;
 use crate::context::Context;
 use crate::error::ReconcileError;
 use crate::runtime::instrumented::cut;
+use crate::runtime::key::Key;
 use crate::runtime::writes::{Created, create_or_adopt};
 use crate::targets;
 use crate::worker_job::{WorkerJob, labels};

@@ -7,7 +7,7 @@ pub mod validate;
 
 use crate::cache::jobs::JobKind;
 use crate::context::Context;
-use crate::error::ReconcileError;
+use crate::error::{ReconcileError, ServerFault};
 use crate::runtime::informer::Informer;
 use crate::runtime::instrumented::FailingSince;
 use crate::runtime::writes::apply_status;
@@ -35,7 +35,7 @@ pub async fn run(informer: Informer<DatabaseServer>, ctx: Arc<Context>, stop: Ca
     // Before the Jobs are listed the count of running dumps would be 0.
     tokio::select! {
         () = stop.cancelled() => {}
-        () = ctx.jobs.filled() => informer.run(ctx.clone(), stop.clone(), reconcile).await,
+        () = ctx.jobs.filled() => informer.run(ctx.clone(), ctx.shared_loop(), stop.clone(), reconcile).await,
     }
 }
 
@@ -91,7 +91,7 @@ struct Counts {
 /// The new status without the drills. The counts come from caches and may lag.
 fn status(
     server: &DatabaseServer,
-    checked: &Result<(), validate::ServerFault>,
+    checked: &Result<(), ServerFault>,
     counts: &Counts,
     now: DateTime<Utc>,
 ) -> DatabaseServerStatus {

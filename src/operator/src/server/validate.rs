@@ -1,22 +1,8 @@
 //! What makes a DatabaseServer's spec unusable although the API server took it. Pure.
 
+use crate::error::ServerFault;
 use sennight_api::DatabaseServerSpec;
 use sennight_api::common::TlsMode;
-
-/// What is wrong with a spec. The variant's name is the condition's reason.
-#[derive(Debug, PartialEq, Eq, thiserror::Error, strum::IntoStaticStr)]
-pub enum ServerFault {
-    /// A client certificate without TLS would never be sent.
-    #[error("spec.tls.mode is Disable, so spec.tls.{0} would never be used: choose VerifyFull, or remove it")]
-    TlsDisabled(&'static str),
-}
-
-impl ServerFault {
-    /// CamelCase reason of the condition Ready.
-    pub fn reason(&self) -> &'static str {
-        self.into()
-    }
-}
 
 /// Gives the first fault of a spec.
 pub fn check(spec: &DatabaseServerSpec) -> Result<(), ServerFault> {

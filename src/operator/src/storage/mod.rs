@@ -25,7 +25,6 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 pub use patrol::Patrols;
-pub use validate::{Overlap, overlap};
 
 /// The shortest wait for a delayed summary: its time is computed by a clock that may be set.
 const LEAST_PAUSE: Duration = Duration::from_secs(1);
@@ -38,7 +37,8 @@ impl FailingSince for BackupStorage {
 
 /// Runs the controller until `stop`.
 pub async fn run(informer: Informer<BackupStorage>, ctx: Arc<Context>, stop: CancellationToken) {
-    informer.run(ctx, stop, reconcile).await;
+    let shared = ctx.shared_loop();
+    informer.run(ctx, shared, stop, reconcile).await;
 }
 
 async fn reconcile(storage: Arc<BackupStorage>, ctx: Arc<Context>) -> Result<Action, ReconcileError> {

@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use kube::ResourceExt;
 use parking_lot::Mutex;
 use sennight_api::backup_storage::LifecycleMode;
-use sennight_api::convert::instant;
+use sennight_api::convert::created;
 use sennight_api::{BackupStorage, RestoreRequest};
 use sennight_core::capabilities::Capabilities;
 use sennight_core::retention::patrol::{BackupDir, Enforcer, Need, Orders};
@@ -76,7 +76,7 @@ pub async fn continue_walk(storage: &BackupStorage, ctx: &Context, store: &Store
 }
 
 fn orders(storage: &BackupStorage, capabilities: Capabilities, now: DateTime<Utc>) -> Orders {
-    let created = storage.creation_timestamp().as_ref().and_then(instant);
+    let created = created(&storage.metadata);
     Orders {
         days: storage.spec.retention.days,
         enforcer: enforcer(storage.spec.lifecycle.mode, capabilities),

@@ -3,7 +3,7 @@
 use super::gather::Findings;
 use super::patrol::enforcer;
 use super::validate::policy;
-use crate::authority::AuthorityFault;
+use crate::authority::status::AuthorityFault;
 use crate::error::ReconcileError;
 use crate::runtime::instrumented::cut;
 use chrono::{DateTime, TimeDelta, Utc};

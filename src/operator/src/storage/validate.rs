@@ -1,26 +1,10 @@
 //! Checks that no two BackupStorages share a part of a bucket, and derives the lifecycle policy. Pure.
 
+use crate::error::Overlap;
 use kube::ResourceExt;
 use sennight_api::{BackupStorage, BackupStorageSpec};
 use sennight_core::capabilities::Capabilities;
 use sennight_core::retention::Policy;
-
-/// An older BackupStorage has a part of the same bucket.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "prefix {prefix:?} of bucket {bucket:?} overlaps prefix {other_prefix:?} of the older BackupStorage {other}: choose \
-     another prefix or bucket, or delete the older one (its data and rules stay)"
-)]
-pub struct Overlap {
-    /// Prefix of the refused storage.
-    pub prefix: String,
-    /// Name of the bucket.
-    pub bucket: String,
-    /// `namespace/name` of the older one.
-    pub other: String,
-    /// Prefix of the older one.
-    pub other_prefix: String,
-}
 
 /// Refuses a storage whose prefix contains, equals or lies in that of an older one in the same bucket. Of two that are equally
 /// old the one with the smaller UID stays. Namespaces do not matter: a bucket is shared by the whole cluster.

@@ -6,7 +6,7 @@ use crate::worker_job::labels;
 use chrono::{DateTime, Utc};
 use k8s_openapi::api::batch::v1::Job;
 use kube::ResourceExt;
-use sennight_api::convert::instant;
+use sennight_api::convert::created;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -69,7 +69,7 @@ impl JobEntry {
             places: annotation(labels::CONCURRENCY).and_then(|text| text.parse().ok()).unwrap_or(1).max(1),
             state,
             suspended: job.spec.as_ref().and_then(|spec| spec.suspend) == Some(true),
-            created: job.creation_timestamp().as_ref().and_then(instant),
+            created: created(&job.metadata),
             decided: annotation(labels::DECIDED_AT).and_then(|text| text.parse().ok()),
             chain: annotation(labels::BATCH_KEY),
             after: annotation(labels::PREVIOUS_JOB),

@@ -1,44 +1,14 @@
 //! What the index stores of a BackupSchedule: a few hundred bytes instead of the object's many thousand.
 //! Reconciles do not decide by it; they read the object from the API server.
 
-use crate::backup::validate;
+use super::refusal::{timetable, was_refused};
+use crate::runtime::key::Key;
 use chrono::{DateTime, Utc};
-use kube::runtime::reflector::{Lookup, ObjectRef};
 use sennight_api::conditions::{ScheduleCondition, find, is_true};
 use sennight_api::{BackupSchedule, ConditionStatus};
 use sennight_core::names::BackupId;
 use std::collections::HashSet;
 use std::sync::Arc;
-
-/// Namespace and name of an object; clones share their text.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Key {
-    /// `metadata.namespace`.
-    pub namespace: Arc<str>,
-    /// `metadata.name`.
-    pub name: Arc<str>,
-}
-
-impl Key {
-    /// A key with strings of its own.
-    pub fn new(namespace: &str, name: &str) -> Self {
-        Self { namespace: namespace.into(), name: name.into() }
-    }
-
-    /// The key of a BackupSchedule.
-    pub fn of(object: &BackupSchedule) -> Self {
-        Self::new(
-            object.metadata.namespace.as_deref().unwrap_or_default(),
-            object.metadata.name.as_deref().unwrap_or_default(),
-        )
-    }
-}
-
-impl<K: Lookup<DynamicType = ()>> From<ObjectRef<K>> for Key {
-    fn from(reference: ObjectRef<K>) -> Self {
-        Self::new(reference.namespace.as_deref().unwrap_or_default(), &reference.name)
-    }
-}
 
 /// Texts that many entries share, stored once: namespaces, servers, storages, reasons.
 #[derive(Debug, Default)]
@@ -152,11 +122,11 @@ impl ScheduleEntry {
         Self {
             key,
             uid: object.metadata.uid.as_deref().unwrap_or_default().into(),
-            created: super::rivals::created(object),
+            created: sennight_api::convert::created(&object.metadata),
             generation: object.metadata.generation.unwrap_or_default(),
             deleting: object.metadata.deletion_timestamp.is_some(),
-            readable: validate::timetable(object).is_ok(),
-            refused: validate::was_refused(object),
+            readable: timetable(object).is_ok(),
+            refused: was_refused(object),
             tenant: spec.tenant.id.as_str().into(),
             database: spec.database.name.as_str().into(),
             server: strings.intern(&spec.database.server_ref.name),

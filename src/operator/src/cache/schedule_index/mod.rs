@@ -2,18 +2,20 @@
 //! the watch and may lag: a reconcile reads the object itself from the API server.
 
 mod entry;
+mod refusal;
 mod rivals;
 mod summary;
 pub mod watched;
 
-pub use entry::{Key, PackedBackupId, ScheduleEntry};
-pub use rivals::{Holder, Rivals};
+pub use entry::{PackedBackupId, ScheduleEntry};
+pub use refusal::{Invalid, timetable, was_refused};
+pub use rivals::{Holder, Rivals, references_exist};
 pub use summary::BackupAges;
 pub use watched::WatchedSchedule;
 
-use entry::StringPool;
-
+use crate::runtime::key::Key;
 use chrono::{DateTime, Utc};
+use entry::StringPool;
 use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use sennight_api::BackupSchedule;
 use sennight_api::backup_storage::ScheduleSummary as Summary;

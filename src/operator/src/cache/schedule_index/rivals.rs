@@ -1,12 +1,24 @@
 //! Which schedules claim the same tenant or database, and which of them may back it up (its holder). Found by the table's
 //! index: a schedule without rivals costs two look-ups, however many schedules there are.
 
-use super::{Key, ScheduleEntry, ScheduleIndex, Table, claim, claims};
-use chrono::{DateTime, Utc};
-use sennight_api::BackupSchedule;
-use sennight_api::convert::instant;
+use super::{ScheduleEntry, ScheduleIndex, Table, claim, claims};
+use crate::runtime::key::Key;
+use kube::runtime::reflector::{ObjectRef, Store};
+use sennight_api::convert::created;
+use sennight_api::{BackupSchedule, BackupStorage, DatabaseServer};
 use sennight_core::rivals::{Claimant, holder};
 use std::collections::{HashMap, HashSet};
+
+/// Whether a schedule's storage and server exist. A schedule without either runs nothing and holds nothing.
+pub fn references_exist(
+    entry: &ScheduleEntry,
+    storages: &Store<BackupStorage>,
+    servers: &Store<DatabaseServer>,
+) -> bool {
+    let namespace = &*entry.key.namespace;
+    storages.get(&ObjectRef::new(&entry.storage).within(namespace)).is_some()
+        && servers.get(&ObjectRef::new(&entry.server).within(namespace)).is_some()
+}
 
 /// The schedules that claim what one schedule claims.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -151,17 +163,12 @@ impl ScheduleEntry {
 
 fn claimant_of(object: &BackupSchedule) -> Claimant<'_> {
     Claimant {
-        created: created(object),
+        created: created(&object.metadata),
         name: object.metadata.name.as_deref().unwrap_or_default(),
         tenant: &object.spec.tenant.id,
         server: &object.spec.database.server_ref.name,
         database: &object.spec.database.name,
     }
-}
-
-/// Creation time of a BackupSchedule.
-pub fn created(object: &BackupSchedule) -> Option<DateTime<Utc>> {
-    object.metadata.creation_timestamp.as_ref().and_then(instant)
 }
 
 /// The claims of a schedule, as the index stores them.

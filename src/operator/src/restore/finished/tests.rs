@@ -1,7 +1,7 @@
 //! A compacted request gives the same answers as the whole one to all who read it from the cache.
 
 use super::*;
-use crate::authority;
+use crate::authority::check as authority;
 use crate::cache::open_requests;
 use crate::restore::{gather, undo};
 use sennight_api::ConditionStatus;

@@ -1,0 +1,117 @@
+//! The watches of our kinds, and what they fill: the caches and the delay queues that the controllers are built from.
+
+use crate::backup::Runner;
+use crate::cache::open_requests::OpenRequests;
+use crate::cache::schedule_index::ScheduleIndex;
+use crate::restore::finished::compact;
+use crate::runtime::clock::Clock;
+use crate::runtime::delay_queue::DelayQueue;
+use crate::runtime::http::Readiness;
+use crate::runtime::informer::{CachesFilled, Informer, expect_filled};
+use crate::runtime::key::Key;
+use crate::runtime::namespaced_watch::{Watch, cached_events};
+use futures::{StreamExt, TryStreamExt};
+use kube::Client;
+use kube::runtime::reflector::Store;
+use kube::runtime::{WatchStreamExt, watcher};
+use sennight_api::{BackupStorage, DatabaseServer, ExportProfile, RestoreRequest};
+use tokio_util::sync::CancellationToken;
+
+/// RestoreRequests in one page. Smaller, because the memory that a page takes while it is read is not given back to the
+/// system, and little of each request is kept.
+const REQUESTS_PAGE: u32 = 100;
+
+/// The caches of our kinds, over all watched namespaces. They may lag: what guards a restore reads the API server instead.
+#[derive(Clone)]
+pub struct Caches {
+    /// BackupStorages.
+    pub storages: Store<BackupStorage>,
+    /// DatabaseServers.
+    pub servers: Store<DatabaseServer>,
+    /// BackupSchedules, as a few hundred bytes each.
+    pub schedules: ScheduleIndex,
+    /// RestoreRequests.
+    pub requests: Store<RestoreRequest>,
+    /// Names of RestoreRequests by schedule, and which of them are open.
+    pub open: OpenRequests,
+    /// Whether all of them have been listed.
+    pub filled: CachesFilled,
+}
+
+/// One delay queue for each kind: `timers.schedules.schedule(key, at)` has that object reconciled at `at`.
+#[derive(Clone)]
+pub struct Timers {
+    /// BackupStorages.
+    pub storages: DelayQueue<Key>,
+    /// DatabaseServers.
+    pub servers: DelayQueue<Key>,
+    /// BackupSchedules.
+    pub schedules: DelayQueue<Key>,
+    /// RestoreRequests.
+    pub requests: DelayQueue<Key>,
+    /// ExportProfiles.
+    pub profiles: DelayQueue<Key>,
+}
+
+/// The informers of our kinds.
+pub struct Informers {
+    /// BackupStorages.
+    pub storages: Informer<BackupStorage>,
+    /// DatabaseServers.
+    pub servers: Informer<DatabaseServer>,
+    /// BackupSchedules.
+    pub schedules: Runner,
+    schedules_filled: CancellationToken,
+    /// RestoreRequests.
+    pub requests: Informer<RestoreRequest>,
+    /// ExportProfiles.
+    pub profiles: Informer<ExportProfile>,
+}
+
+impl Informers {
+    /// Builds the watches. No request is sent before they are run.
+    pub fn start(client: &Client, watched: &Watch, clock: Clock) -> (Self, Caches, Timers) {
+        let (storages, storages_cache, storages_timer) = Informer::start(client, watched, clock);
+        let (servers, servers_cache, servers_timer) = Informer::start(client, watched, clock);
+        let paged = watcher::Config::default().page_size(REQUESTS_PAGE);
+        let (requests_cache, events, filled) = cached_events::<RestoreRequest>(client, watched, &paged, compact);
+        let open = OpenRequests::new(requests_cache.clone());
+        let observer = open.clone();
+        let changes = events.inspect_ok(move |event| observer.observe(event)).touched_objects().boxed();
+        let (requests, requests_timer) = Informer::from_changes(requests_cache.clone(), changes, filled, clock);
+        let (schedules_timer, due) = DelayQueue::start(clock);
+        let (schedules, index, schedules_filled) = Runner::start(client, watched, due.boxed());
+        // Its cache is dropped: a RestoreRequest reads its profile from the API server.
+        let (profiles, _, profiles_timer) = Informer::start(client, watched, clock);
+        let caches = Caches {
+            storages: storages_cache,
+            servers: servers_cache,
+            schedules: index,
+            requests: requests_cache,
+            open,
+            filled: CachesFilled::new([
+                storages.filled.clone(),
+                servers.filled.clone(),
+                schedules_filled.clone(),
+                requests.filled.clone(),
+            ]),
+        };
+        let timers = Timers {
+            storages: storages_timer,
+            servers: servers_timer,
+            schedules: schedules_timer,
+            requests: requests_timer,
+            profiles: profiles_timer,
+        };
+        let informers = Self { storages, servers, schedules, schedules_filled, requests, profiles };
+        (informers, caches, timers)
+    }
+
+    /// Makes `/readyz` wait until every cache is filled.
+    pub fn expect_filled(&self, readiness: &Readiness) {
+        self.storages.expect_filled(readiness);
+        self.servers.expect_filled(readiness);
+        expect_filled("BackupSchedule", &self.schedules_filled, readiness);
+        self.requests.expect_filled(readiness);
+    }
+}
