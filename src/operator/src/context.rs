@@ -10,19 +10,14 @@ use crate::runtime::clients::Clients;
 use crate::runtime::clock::Clock;
 use crate::runtime::informer::ReconcileLoop;
 use crate::runtime::instrumented::ReconcileMetrics;
-use crate::runtime::instrumented::requeue_after;
 use crate::runtime::telemetry::Metrics;
 use crate::runtime::writes::{VerbError, get_opt};
-use crate::server::CountWrites;
 use crate::settings::Settings;
-use crate::storage::Patrols;
 use chrono::{DateTime, Utc};
 use kube::api::Api;
-use kube::runtime::controller::Action;
 use kube::runtime::events::{Recorder, Reporter};
 use sennight_api::BackupSchedule;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// Shared by all controllers of one operator process.
 pub struct Context {
@@ -45,11 +40,7 @@ pub struct Context {
     /// Dumps that wait for a Job.
     pub dispatch: Dispatch,
     /// Open S3 clients, one for each BackupStorage.
-    pub stores: Stores,
-    /// Walks through all backups of a storage that are under way.
-    pub patrols: Patrols,
-    /// When each server's count of running dumps was last written.
-    pub count_writes: CountWrites,
+    pub stores: Arc<Stores>,
     /// Result of the last check of the admission policies. Restores check afresh.
     pub authority: Arc<Authority>,
 }
@@ -70,9 +61,7 @@ impl Context {
         let recorder = Recorder::new(clients.write.clone(), reporter);
         Self {
             reconcile_metrics: ReconcileMetrics::new(metrics.clone(), recorder),
-            stores: Stores::new(clients.write.clone()),
-            patrols: Patrols::default(),
-            count_writes: CountWrites::default(),
+            stores: Arc::new(Stores::new(clients.write.clone())),
             authority: Arc::default(),
             dispatch: Dispatch::new(&settings.jobs, clock.now()),
             clock,
@@ -98,11 +87,6 @@ impl Context {
     /// The time now, by the operator's clock.
     pub fn now(&self) -> DateTime<Utc> {
         self.clock.now()
-    }
-
-    /// Requeues after a span of the operator's clock.
-    pub fn requeue(&self, after: Duration) -> Action {
-        requeue_after(self.clock, after)
     }
 
     /// Reads a BackupSchedule from the API server: the cache keeps only part of each.

@@ -28,14 +28,19 @@ use crate::runtime::telemetry::Metrics;
 use crate::runtime::write_fence::WriteFence;
 use crate::settings::Settings;
 use authority::watch::AuthorityWatch;
+use cache::count_writes::CountWrites;
+use cache::patrols::Patrols;
 use context::Context;
 use dispatch::{DumpLimits, Launcher};
 use gauges::Gauges;
 use jobs_watch::JobsWatch;
+use profile::ProfileController;
 use sennight_api::{BackupSchedule, BackupStorage, DatabaseServer, ExportProfile, RestoreRequest};
+use server::ServerController;
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
+use storage::StorageController;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -178,16 +183,17 @@ async fn run_controllers(process: Process, stop: CancellationToken) -> Result<()
         schedules_timer: ctx.timers.schedules.clone(),
         requests_timer: ctx.timers.requests.clone(),
     };
+    let profile = ProfileController { client: ctx.clients.write.clone(), clock };
     let mut tasks = JoinSet::new();
     tasks.spawn(jobs_watch.run(job_changes, stop.clone()));
     tasks.spawn(dispatch::run(launcher(&ctx), ctx.caches.filled.clone(), stop.clone()));
-    tasks.spawn(storage::run(informers.storages, ctx.clone(), stop.clone()));
+    tasks.spawn(storage::run(informers.storages, storage(&ctx), ctx.shared_loop(), stop.clone()));
     tasks.spawn(authority_watch(&ctx).run(stop.clone()));
     tasks.spawn(gauges(&ctx).run(stop.clone()));
-    tasks.spawn(server::run(informers.servers, ctx.clone(), stop.clone()));
+    tasks.spawn(server::run(informers.servers, server(&ctx), ctx.shared_loop(), stop.clone()));
     tasks.spawn(backup::run(informers.schedules, ctx.clone(), stop.clone()));
     tasks.spawn(restore::run(informers.requests, ctx.clone(), stop.clone()));
-    tasks.spawn(profile::run(informers.profiles, ctx.clone(), stop.clone()));
+    tasks.spawn(profile::run(informers.profiles, profile, ctx.shared_loop(), stop.clone()));
     tokio::select! {
         () = stop.cancelled() => {}
         _ = tasks.join_next() => if !stop.is_cancelled() {
@@ -237,6 +243,47 @@ fn authority_watch(ctx: &Context) -> AuthorityWatch {
         requests: caches.requests.clone(),
         storages_timer: timers.storages.clone(),
         requests_timer: timers.requests.clone(),
+    }
+}
+
+/// The controller of BackupStorage.
+fn storage(ctx: &Context) -> StorageController {
+    let Context { settings, clock, metrics, caches, .. } = ctx;
+    StorageController {
+        client: ctx.clients.write.clone(),
+        clock: *clock,
+        storage_interval: settings.timing.storage_interval,
+        patrol_interval: settings.timing.patrol_interval,
+        reconcile_metrics: ctx.reconcile_metrics.clone(),
+        metrics: metrics.clone(),
+        storages: caches.storages.clone(),
+        schedules: caches.schedules.clone(),
+        requests: caches.requests.clone(),
+        stores: ctx.stores.clone(),
+        authority: ctx.authority.clone(),
+        patrols: Patrols::default(),
+    }
+}
+
+/// The controller of DatabaseServer.
+fn server(ctx: &Context) -> ServerController {
+    let Context { settings, clock, metrics, caches, timers, jobs, .. } = ctx;
+    ServerController {
+        client: ctx.clients.write.clone(),
+        clock: *clock,
+        storage_interval: settings.timing.storage_interval,
+        job_interval: settings.timing.job_interval,
+        restore_deadline: settings.timing.restore_deadline,
+        pod: settings.worker.pod_defaults(),
+        reconcile_metrics: ctx.reconcile_metrics.clone(),
+        metrics: metrics.clone(),
+        schedules: caches.schedules.clone(),
+        servers: caches.servers.clone(),
+        storages: caches.storages.clone(),
+        jobs: jobs.clone(),
+        stores: ctx.stores.clone(),
+        schedules_timer: timers.schedules.clone(),
+        count_writes: CountWrites::default(),
     }
 }
 

@@ -1,15 +1,15 @@
 //! Controller of ExportProfile: checks the profile by itself and writes the condition Ready. Whether a tenant has its
 //! tables and columns is checked later, against each backup.
 
-use crate::context::Context;
 use crate::error::ReconcileError;
-use crate::runtime::informer::Informer;
+use crate::runtime::clock::Clock;
+use crate::runtime::informer::{Informer, ReconcileLoop};
 use crate::runtime::instrumented::{FailingSince, cut};
 use crate::runtime::writes::apply_status;
 use chrono::{DateTime, Utc};
-use kube::ResourceExt;
 use kube::api::Api;
 use kube::runtime::controller::Action;
+use kube::{Client, ResourceExt};
 use sennight_api::conditions::{ProfileCondition, find, set};
 use sennight_api::{Condition, ConditionStatus, ExportProfile, ExportProfileSpec, ExportProfileStatus};
 use sennight_core::profile;
@@ -38,6 +38,14 @@ pub fn check(spec: &ExportProfileSpec) -> Result<profile::ExportProfile, Unfit> 
     Ok(profile)
 }
 
+/// The controller of ExportProfile.
+pub struct ProfileController {
+    /// Writes status.
+    pub client: Client,
+    /// The operator's clock.
+    pub clock: Clock,
+}
+
 impl FailingSince for ExportProfile {
     fn failing_since(&self) -> Option<DateTime<Utc>> {
         let ready = find(&self.status.as_ref()?.conditions, ProfileCondition::Ready)?;
@@ -46,14 +54,18 @@ impl FailingSince for ExportProfile {
 }
 
 /// Runs the controller until `stop`.
-pub async fn run(informer: Informer<ExportProfile>, ctx: Arc<Context>, stop: CancellationToken) {
-    let shared = ctx.shared_loop();
-    informer.run(ctx, shared, stop, reconcile).await;
+pub async fn run(
+    informer: Informer<ExportProfile>,
+    controller: ProfileController,
+    shared: ReconcileLoop,
+    stop: CancellationToken,
+) {
+    informer.run(Arc::new(controller), shared, stop, reconcile).await;
 }
 
-async fn reconcile(object: Arc<ExportProfile>, ctx: Arc<Context>) -> Result<Action, ReconcileError> {
-    let status = status(&object, ctx.now());
-    let api = Api::namespaced(ctx.clients.write.clone(), &object.namespace().unwrap_or_default());
+async fn reconcile(object: Arc<ExportProfile>, controller: Arc<ProfileController>) -> Result<Action, ReconcileError> {
+    let status = status(&object, controller.clock.now());
+    let api = Api::namespaced(controller.client.clone(), &object.namespace().unwrap_or_default());
     apply_status(&api, &*object, object.status.as_ref(), &status).await?;
     Ok(Action::await_change())
 }

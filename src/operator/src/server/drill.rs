@@ -1,9 +1,10 @@
 //! Restore drills of a server's tenants: starts one Job at a time and records its end in the server's status. The schedules
 //! read it there and write `provenTime` into their own status. Verdicts and the condition are in `drill_status`.
 
+use super::controller::ServerController;
 use super::drill_status::{candidate, judge, keep_count, past, remember, tries, verdict};
 use crate::cache::jobs::{self, JobState};
-use crate::context::Context;
+use crate::cache::schedule_index::watched::read_schedule;
 use crate::error::ReconcileError;
 use crate::runtime::instrumented::cut;
 use crate::runtime::key::Key;
@@ -41,40 +42,42 @@ enum DrillObstacle {
 pub async fn round(
     server: &DatabaseServer,
     status: &mut DatabaseServerStatus,
-    ctx: &Context,
+    controller: &ServerController,
 ) -> Result<Option<DateTime<Utc>>, ReconcileError> {
-    let now = ctx.now();
-    let recheck = now + TimeDelta::from_std(ctx.settings.timing.job_interval).unwrap_or(TimeDelta::minutes(1));
+    let now = controller.clock.now();
+    let recheck = now + TimeDelta::from_std(controller.job_interval).unwrap_or(TimeDelta::minutes(1));
     let namespace = server.namespace().unwrap_or_default();
     let mut drills = status.drill.clone().unwrap_or_default();
     if let Some(run) = drills.running.take() {
-        let Some(ended) = ended(server, &run, ctx).await? else { return Ok(Some(recheck)) };
-        ctx.timers.schedules.requeue_before(Key::new(&namespace, &ended.schedule), now + TimeDelta::seconds(5));
-        report_end(server, &ended, ctx).await;
+        let Some(ended) = ended(server, &run, controller).await? else { return Ok(Some(recheck)) };
+        controller.schedules_timer.requeue_before(Key::new(&namespace, &ended.schedule), now + TimeDelta::seconds(5));
+        report_end(server, &ended, controller).await;
         remember(&mut drills.last, ended);
-        write_down(server, status, drills, ctx);
+        write_down(server, status, drills, controller);
         return Ok(Some(now));
     }
-    let (drills, candidates) = write_down(server, status, drills, ctx);
+    let (drills, candidates) = write_down(server, status, drills, controller);
     let candidate = match next(per_day(server), past(&drills.last), &candidates, now) {
         NextDrill::Later(wake) => return Ok(wake),
         NextDrill::Now(candidate) => candidate,
     };
-    let Some(schedule) = ctx.schedule(&namespace, &candidate.schedule).await? else { return Ok(Some(recheck)) };
+    let Some(schedule) = read_schedule(&controller.client, &namespace, &candidate.schedule).await? else {
+        return Ok(Some(recheck));
+    };
     let tries = tries(&drills.last, &candidate, now);
-    let worker = match worker(server, &schedule, &candidate, tries, ctx) {
+    let worker = match worker(server, &schedule, &candidate, tries, controller) {
         Ok(worker) => worker,
         // The condition BackupsProven says so, and nobody waits for an answer.
         Err(DrillObstacle::NoScratchServer) if candidate.asked.is_none() => return Ok(Some(recheck)),
         Err(obstacle) => {
             let mut drills = drills;
             remember(&mut drills.last, drill_not_started(candidate, &obstacle, now));
-            write_down(server, status, drills, ctx);
+            write_down(server, status, drills, controller);
             return Ok(Some(recheck));
         }
     };
-    let api: Api<Job> = Api::namespaced(ctx.clients.write.clone(), &worker.namespace);
-    let job = worker.build(&ctx.settings.worker.pod_defaults())?;
+    let api: Api<Job> = Api::namespaced(controller.client.clone(), &worker.namespace);
+    let job = worker.build(&controller.pod)?;
     let owner = worker.owner.uid.clone();
     let created =
         create_or_adopt(&api, &job, |existing| existing.owner_references().iter().any(|o| o.uid == owner)).await?;
@@ -92,15 +95,15 @@ fn write_down(
     server: &DatabaseServer,
     status: &mut DatabaseServerStatus,
     mut drills: DrillStatus,
-    ctx: &Context,
+    controller: &ServerController,
 ) -> (DrillStatus, Vec<DrillCandidate>) {
-    let (per_day, now) = (per_day(server), ctx.now());
+    let (per_day, now) = (per_day(server), controller.clock.now());
     let namespace = server.namespace().unwrap_or_default();
-    let provable = ctx.caches.schedules.drill_tenants(&namespace, &server.name_any(), per_day > 0);
+    let provable = controller.schedules.drill_tenants(&namespace, &server.name_any(), per_day > 0);
     let tenants: Vec<DrillCandidate> = provable.into_iter().map(|tenant| candidate(tenant, &drills.last)).collect();
     keep_count(&mut drills, per_day, &tenants, now);
     let wanted = per_day > 0 || server.spec.drill.as_ref().is_some_and(|drill| drill.server_ref.is_some());
-    let no_scratch = wanted && scratch(server, ctx).is_none();
+    let no_scratch = wanted && scratch(server, controller).is_none();
     if let Some(condition) = judge(&drills, &tenants, no_scratch, now) {
         set(&mut status.conditions, condition.observed(server.metadata.generation), now);
     }
@@ -142,8 +145,8 @@ fn drill_not_started(candidate: DrillCandidate, obstacle: &DrillObstacle, now: D
     }
 }
 
-async fn report_end(server: &DatabaseServer, ended: &DrillRun, ctx: &Context) {
-    ctx.metrics.drill_ended(ended.proven, ended.reason.as_deref());
+async fn report_end(server: &DatabaseServer, ended: &DrillRun, controller: &ServerController) {
+    controller.metrics.drill_ended(ended.proven, ended.reason.as_deref());
     if let (Some(reason), Some(message)) = (&ended.reason, &ended.message) {
         let note = format!("{}, backup {}: {reason}: {message}", ended.schedule, ended.backup);
         // An interrupted drill says nothing about the backup.
@@ -151,27 +154,31 @@ async fn report_end(server: &DatabaseServer, ended: &DrillRun, ctx: &Context) {
             Some(_) => (EventType::Warning, "DrillFailed"),
             None => (EventType::Normal, "DrillInterrupted"),
         };
-        ctx.reconcile_metrics.publish_event(server, type_, event, "Drill", &note).await;
+        controller.reconcile_metrics.publish_event(server, type_, event, "Drill", &note).await;
     }
 }
 
 /// The running drill with its end; `None` while its Job runs.
-async fn ended(server: &DatabaseServer, run: &DrillRun, ctx: &Context) -> Result<Option<DrillRun>, ReconcileError> {
+async fn ended(
+    server: &DatabaseServer,
+    run: &DrillRun,
+    controller: &ServerController,
+) -> Result<Option<DrillRun>, ReconcileError> {
     let namespace = server.namespace().unwrap_or_default();
-    let job = ctx.jobs.find(&ctx.clients.write, &namespace, &run.job).await?;
+    let job = controller.jobs.find(&controller.client, &namespace, &run.job).await?;
     if job.as_deref().is_some_and(|job| jobs::state(job) == JobState::Running) {
         return Ok(None);
     }
     let silent = job.as_deref().map_or_else(|| "the Job was deleted before it ended".to_owned(), jobs::failure);
-    let schedule = ctx.schedule(&namespace, &run.schedule).await?;
-    let storage = schedule.and_then(|s| storage(&s, ctx));
+    let schedule = read_schedule(&controller.client, &namespace, &run.schedule).await?;
+    let storage = schedule.and_then(|s| storage(&s, controller));
     let report = match (&run.job_uid, &storage) {
-        (Some(uid), Some(storage)) => ctx.stores.open(storage).await?.report(uid, &run.schedule).await?,
+        (Some(uid), Some(storage)) => controller.stores.open(storage).await?.report(uid, &run.schedule).await?,
         _ => None,
     };
     let (proven, reason, message) = verdict(report.map(|report| report.outcome), &run.backup, silent);
     Ok(Some(DrillRun {
-        finished_at: Some(ctx.now()),
+        finished_at: Some(controller.clock.now()),
         proven,
         reason: reason.map(|r| cut(&r, 128).to_owned()),
         message: message.map(|m| cut(&m, 1000).to_owned()),
@@ -180,15 +187,15 @@ async fn ended(server: &DatabaseServer, run: &DrillRun, ctx: &Context) -> Result
 }
 
 /// The server on which scratch databases are created, and the Secret with the credentials for that.
-fn scratch(server: &DatabaseServer, ctx: &Context) -> Option<(Arc<DatabaseServer>, String)> {
+fn scratch(server: &DatabaseServer, controller: &ServerController) -> Option<(Arc<DatabaseServer>, String)> {
     let LocalRef { name } = server.spec.drill.as_ref()?.server_ref.as_ref()?;
-    let scratch = ctx.caches.servers.get(&ObjectRef::new(name).within(&server.namespace()?))?;
+    let scratch = controller.servers.get(&ObjectRef::new(name).within(&server.namespace()?))?;
     let secret = scratch.spec.restore_credentials_secret_ref.as_ref()?.name.clone();
     Some((scratch, secret))
 }
 
-fn storage(schedule: &BackupSchedule, ctx: &Context) -> Option<Arc<BackupStorage>> {
-    ctx.caches.storages.get(&ObjectRef::new(&schedule.spec.storage_ref.name).within(&schedule.namespace()?))
+fn storage(schedule: &BackupSchedule, controller: &ServerController) -> Option<Arc<BackupStorage>> {
+    controller.storages.get(&ObjectRef::new(&schedule.spec.storage_ref.name).within(&schedule.namespace()?))
 }
 
 /// The drill's Job.
@@ -197,17 +204,17 @@ fn worker(
     schedule: &BackupSchedule,
     candidate: &DrillCandidate,
     tries: usize,
-    ctx: &Context,
+    controller: &ServerController,
 ) -> Result<WorkerJob, DrillObstacle> {
     let namespace = server.namespace().unwrap_or_default();
-    let (scratch, secret) = scratch(server, ctx).ok_or(DrillObstacle::NoScratchServer)?;
-    let bucket = storage(schedule, ctx).ok_or(DrillObstacle::BackupGone)?;
+    let (scratch, secret) = scratch(server, controller).ok_or(DrillObstacle::NoScratchServer)?;
+    let bucket = storage(schedule, controller).ok_or(DrillObstacle::BackupGone)?;
     let backups = schedule.status.as_ref().map(|status| status.backups.as_slice()).unwrap_or_default();
     let backup = backups.iter().find(|p| p.id == candidate.backup).ok_or(DrillObstacle::BackupGone)?;
     let (target, mut mounts) = targets::database(&scratch, &scratch.spec.maintenance_database, &secret);
     let (storage, storage_mounts) = targets::storage(&bucket);
     mounts.extend(storage_mounts);
-    let why = candidate.asked.clone().unwrap_or_else(|| ctx.now().date_naive().to_string());
+    let why = candidate.asked.clone().unwrap_or_else(|| controller.clock.now().date_naive().to_string());
     // After an interrupted try the name must differ: that Job may still exist.
     let why = if tries == 0 { why } else { format!("{why}#{tries}") };
     let task = DrillTask {
@@ -233,6 +240,6 @@ fn worker(
         storage,
         mounts,
         service_account: bucket.spec.worker_service_account_name.clone(),
-        deadline_seconds: i64::try_from(ctx.settings.timing.restore_deadline.as_secs()).unwrap_or(i64::MAX),
+        deadline_seconds: i64::try_from(controller.restore_deadline.as_secs()).unwrap_or(i64::MAX),
     })
 }

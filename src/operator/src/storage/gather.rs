@@ -1,9 +1,9 @@
 //! All requests of a BackupStorage to its bucket: probe, lifecycle rules, patrol. Each step has its own result, so that one
 //! failure does not hide the others.
 
+use super::controller::StorageController;
 use super::patrol;
 use super::validate::{bucket_of, overlap, policy};
-use crate::context::Context;
 use crate::error::Unusable;
 use kube::ResourceExt;
 use sennight_api::BackupStorage;
@@ -22,13 +22,13 @@ pub struct Findings {
 }
 
 /// Probes the bucket, applies its rules and continues its patrol.
-pub async fn gather(storage: &BackupStorage, ctx: &Context) -> Findings {
-    match probe(storage, ctx).await {
+pub async fn gather(storage: &BackupStorage, controller: &StorageController) -> Findings {
+    match probe(storage, controller).await {
         Ok((store, capabilities)) => {
             let store = store.with_capabilities(capabilities);
             Findings {
-                rules: rules(storage, ctx, &store).await,
-                patrol: patrol::continue_walk(storage, ctx, &store).await,
+                rules: rules(storage, controller, &store).await,
+                patrol: patrol::continue_walk(storage, controller, &store).await,
                 capabilities: Ok(capabilities),
             }
         }
@@ -36,23 +36,27 @@ pub async fn gather(storage: &BackupStorage, ctx: &Context) -> Findings {
     }
 }
 
-async fn probe(storage: &BackupStorage, ctx: &Context) -> Result<(Store, Capabilities), Unusable> {
-    let others = ctx.caches.storages.state();
+async fn probe(storage: &BackupStorage, controller: &StorageController) -> Result<(Store, Capabilities), Unusable> {
+    let others = controller.storages.state();
     overlap(storage, others.iter().map(AsRef::as_ref))?;
     // So that a rotated Secret is used by this probe.
-    ctx.stores.forget(&storage.uid().unwrap_or_default());
-    let store = ctx.stores.open(storage).await?;
-    let capabilities = store.probe(ctx.now()).await?;
+    controller.stores.forget(&storage.uid().unwrap_or_default());
+    let store = controller.stores.open(storage).await?;
+    let capabilities = store.probe(controller.clock.now()).await?;
     Ok((store, capabilities))
 }
 
-async fn rules(storage: &BackupStorage, ctx: &Context, store: &Store) -> Option<Result<Enforcement, LifecycleError>> {
+async fn rules(
+    storage: &BackupStorage,
+    controller: &StorageController,
+    store: &Store,
+) -> Option<Result<Enforcement, LifecycleError>> {
     let capabilities = store.capabilities();
     if !capabilities.lifecycle {
         return None;
     }
     let policy = policy(&storage.spec, capabilities);
-    let bucket = ctx.stores.bucket(bucket_of(&storage.spec));
+    let bucket = controller.stores.bucket(bucket_of(&storage.spec));
     // One writer for each bucket: S3 replaces the whole configuration, so of two merges at once one would be lost.
     let mut unsupported = bucket.lock().await;
     let known = unsupported.entry(policy.id_prefix()).or_default();

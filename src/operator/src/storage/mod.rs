@@ -1,18 +1,19 @@
 //! Controller of BackupStorage: probes the bucket, keeps its lifecycle rules in force, patrols it, and counts its schedules.
 //! Deleting a BackupStorage leaves rules and data in the bucket: there is no finalizer.
 
+mod controller;
 mod gather;
 mod patrol;
 mod report;
 pub mod validate;
 
-use crate::context::Context;
 use crate::error::ReconcileError;
-use crate::runtime::informer::Informer;
-use crate::runtime::instrumented::{FailingSince, pause};
+use crate::runtime::informer::{Informer, ReconcileLoop};
+use crate::runtime::instrumented::{FailingSince, pause, requeue_after};
 use crate::runtime::telemetry::ReadyLabel;
 use crate::runtime::writes::{VerbError, apply_status};
 use chrono::{DateTime, TimeDelta, Utc};
+pub use controller::StorageController;
 use gather::gather;
 use kube::ResourceExt;
 use kube::api::Api;
@@ -24,8 +25,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
-pub use patrol::Patrols;
-
 /// The shortest wait for a delayed summary: its time is computed by a clock that may be set.
 const LEAST_PAUSE: Duration = Duration::from_secs(1);
 
@@ -36,29 +35,33 @@ impl FailingSince for BackupStorage {
 }
 
 /// Runs the controller until `stop`.
-pub async fn run(informer: Informer<BackupStorage>, ctx: Arc<Context>, stop: CancellationToken) {
-    let shared = ctx.shared_loop();
-    informer.run(ctx, shared, stop, reconcile).await;
+pub async fn run(
+    informer: Informer<BackupStorage>,
+    controller: StorageController,
+    shared: ReconcileLoop,
+    stop: CancellationToken,
+) {
+    informer.run(Arc::new(controller), shared, stop, reconcile).await;
 }
 
-async fn reconcile(storage: Arc<BackupStorage>, ctx: Arc<Context>) -> Result<Action, ReconcileError> {
-    let interval = ctx.settings.timing.storage_interval;
-    let wait = until_next_probe(&storage, ctx.now(), interval);
+async fn reconcile(storage: Arc<BackupStorage>, controller: Arc<StorageController>) -> Result<Action, ReconcileError> {
+    let interval = controller.storage_interval;
+    let wait = until_next_probe(&storage, controller.clock.now(), interval);
     if !wait.is_zero() {
         let status = storage.status.clone().unwrap_or_default();
-        let delayed = write(&storage, status, &ctx).await?;
-        return Ok(ctx.requeue(soonest(wait, delayed, ctx.now())));
+        let delayed = write(&storage, status, &controller).await?;
+        return Ok(requeue_after(controller.clock, soonest(wait, delayed, controller.clock.now())));
     }
-    let found = gather(&storage, &ctx).await;
-    let status = report::status(&storage, &found, ctx.now());
+    let found = gather(&storage, &controller).await;
+    let status = report::status(&storage, &found, controller.clock.now());
     let news = report::alarm(&storage, &status);
-    let delayed = write(&storage, status, &ctx).await?;
+    let delayed = write(&storage, status, &controller).await?;
     if let Some(alarm) = news {
         let note = alarm.message.unwrap_or_default();
-        ctx.reconcile_metrics.publish_event(&*storage, EventType::Warning, &alarm.reason, "Patrol", &note).await;
+        controller.reconcile_metrics.publish_event(&*storage, EventType::Warning, &alarm.reason, "Patrol", &note).await;
     }
     report::failure(found)?;
-    Ok(ctx.requeue(soonest(interval, delayed, ctx.now())))
+    Ok(requeue_after(controller.clock, soonest(interval, delayed, controller.clock.now())))
 }
 
 /// Time until the next probe of the bucket; zero is now. A reconcile in between only updates the summary. Otherwise the
@@ -92,24 +95,24 @@ fn soonest(probe: Duration, delayed: Option<DateTime<Utc>>, now: DateTime<Utc>) 
 async fn write(
     storage: &BackupStorage,
     mut status: BackupStorageStatus,
-    ctx: &Context,
+    controller: &StorageController,
 ) -> Result<Option<DateTime<Utc>>, VerbError> {
     let namespace = storage.namespace().unwrap_or_default();
-    let counted = ctx.caches.schedules.summary(&namespace, &storage.name_any(), ctx.now());
+    let counted = controller.schedules.summary(&namespace, &storage.name_any(), controller.clock.now());
     let (summary, delayed) = report::paced_summary(status.summary.take(), counted);
     status.summary = Some(summary);
-    if let Some(intact) = ctx.authority.last() {
+    if let Some(intact) = controller.authority.last() {
         let condition = report::authority(&intact).observed(storage.metadata.generation);
-        set(&mut status.conditions, condition, ctx.now());
+        set(&mut status.conditions, condition, controller.clock.now());
     }
-    let api = Api::namespaced(ctx.clients.write.clone(), &namespace);
+    let api = Api::namespaced(controller.client.clone(), &namespace);
     apply_status(&api, storage, storage.status.as_ref(), &status).await?;
-    count_ready(storage, &status, ctx);
+    count_ready(storage, &status, controller);
     Ok(delayed)
 }
 
-fn count_ready(storage: &BackupStorage, status: &BackupStorageStatus, ctx: &Context) {
-    let all = ctx.caches.storages.state();
+fn count_ready(storage: &BackupStorage, status: &BackupStorageStatus, controller: &StorageController) {
+    let all = controller.storages.state();
     let ready = all
         .iter()
         .filter(|other| {
@@ -118,7 +121,7 @@ fn count_ready(storage: &BackupStorage, status: &BackupStorageStatus, ctx: &Cont
         })
         .count();
     for (label, count) in [("True", ready), ("False", all.len() - ready)] {
-        let gauge = ctx.metrics.storages.get_or_create_owned(&ReadyLabel { ready: label });
+        let gauge = controller.metrics.storages.get_or_create_owned(&ReadyLabel { ready: label });
         gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 }

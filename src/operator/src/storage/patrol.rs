@@ -1,10 +1,9 @@
 //! Patrol of a BackupStorage: a walk through all its backups that finds or sweeps what should be gone. Decides when it is due,
 //! its orders, and which backups are needed beyond their retention. Each reconcile does a bounded part.
 
-use crate::context::Context;
+use super::controller::StorageController;
 use chrono::{DateTime, TimeDelta, Utc};
 use kube::ResourceExt;
-use parking_lot::Mutex;
 use sennight_api::backup_storage::LifecycleMode;
 use sennight_api::convert::created;
 use sennight_api::{BackupStorage, RestoreRequest};
@@ -23,20 +22,6 @@ const PIECE: Duration = Duration::from_mins(1);
 /// and requests that need them may not exist yet.
 const GRACE: TimeDelta = TimeDelta::days(1);
 
-/// Walks under way with the generation that they began for, by the storage's UID. After a restart a walk begins again.
-#[derive(Debug, Default)]
-pub struct Patrols(Mutex<HashMap<String, (Option<i64>, Walk)>>);
-
-impl Patrols {
-    fn take(&self, uid: &str) -> Option<(Option<i64>, Walk)> {
-        self.0.lock().remove(uid)
-    }
-
-    fn put_back(&self, uid: String, generation: Option<i64>, walk: Walk) {
-        self.0.lock().insert(uid, (generation, walk));
-    }
-}
-
 /// Who removes expired backups: the bucket's lifecycle rules, or the operator.
 pub fn enforcer(mode: LifecycleMode, capabilities: Capabilities) -> Enforcer {
     match mode {
@@ -47,17 +32,22 @@ pub fn enforcer(mode: LifecycleMode, capabilities: Capabilities) -> Enforcer {
 }
 
 /// Continues the walk under way, or begins one if it is due. `None` while it goes on or none is due.
-pub async fn continue_walk(storage: &BackupStorage, ctx: &Context, store: &Store) -> Option<Result<Tally, StoreError>> {
-    let (uid, generation, now) = (storage.uid().unwrap_or_default(), storage.metadata.generation, ctx.now());
+pub async fn continue_walk(
+    storage: &BackupStorage,
+    controller: &StorageController,
+    store: &Store,
+) -> Option<Result<Tally, StoreError>> {
+    let (uid, generation, now) =
+        (storage.uid().unwrap_or_default(), storage.metadata.generation, controller.clock.now());
     let orders = orders(storage, store.capabilities(), now);
     // A walk that began for another spec has other orders, and is dropped.
-    let under_way = ctx.patrols.take(&uid).filter(|(of, _)| *of == generation);
+    let under_way = controller.patrols.take(&uid).filter(|(of, _)| *of == generation);
     let mut walk = match under_way {
         Some((_, walk)) => walk,
-        None if due(storage, now, ctx.settings.timing.patrol_interval) => Walk::new(&orders),
+        None if due(storage, now, controller.patrol_interval) => Walk::new(&orders),
         None => return None,
     };
-    let needs = needs(storage, ctx);
+    let needs = needs(storage, controller);
     let need = |dir: &BackupDir| needs.of(dir);
     let abort = storage.spec.lifecycle.mode != LifecycleMode::Observe;
     let piece = store.patrol(&orders, &need, abort, &mut walk, PAGES);
@@ -65,11 +55,11 @@ pub async fn continue_walk(storage: &BackupStorage, ctx: &Context, store: &Store
     match ended {
         Ok(Ok(true)) => Some(Ok(walk.tally().clone())),
         Ok(Ok(false)) | Err(_) => {
-            ctx.patrols.put_back(uid, generation, walk);
+            controller.patrols.put_back(uid, generation, walk);
             None
         }
         Ok(Err(error)) => {
-            ctx.patrols.put_back(uid, generation, walk);
+            controller.patrols.put_back(uid, generation, walk);
             Some(Err(error))
         }
     }
@@ -110,10 +100,10 @@ impl Needs {
     }
 }
 
-fn needs(storage: &BackupStorage, ctx: &Context) -> Needs {
+fn needs(storage: &BackupStorage, controller: &StorageController) -> Needs {
     let namespace = storage.namespace().unwrap_or_default();
-    let holds = ctx.caches.schedules.last_good_holds(&namespace);
-    let requests = ctx.caches.requests.state_filter(|r| r.metadata.namespace.as_ref() == Some(&namespace));
+    let holds = controller.schedules.last_good_holds(&namespace);
+    let requests = controller.requests.state_filter(|r| r.metadata.namespace.as_ref() == Some(&namespace));
     Needs { backups: needed(holds, &requests), namespace }
 }
 

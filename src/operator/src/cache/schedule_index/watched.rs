@@ -2,9 +2,11 @@
 //! bytes). Lists are streamed where the API server can, else paged.
 
 use crate::runtime::namespaced_watch;
+use crate::runtime::writes::{VerbError, get_opt};
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use kube::api::Api;
 use kube::core::NamespaceResourceScope;
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt, watcher as watch};
@@ -12,6 +14,7 @@ use kube::{Client, Resource};
 use sennight_api::{BackupSchedule, BackupScheduleSpec, BackupScheduleStatus};
 use serde::Deserialize;
 use std::borrow::Cow;
+use std::sync::Arc;
 use tracing::info;
 
 /// Objects in one page of a list that is not streamed.
@@ -82,6 +85,16 @@ impl Resource for WatchedSchedule {
     fn meta_mut(&mut self) -> &mut ObjectMeta {
         &mut self.0.metadata
     }
+}
+
+/// Reads a BackupSchedule from the API server: the index keeps only part of each.
+pub async fn read_schedule(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+) -> Result<Option<Arc<BackupSchedule>>, VerbError> {
+    let api: Api<WatchedSchedule> = Api::namespaced(client.clone(), namespace);
+    Ok(get_opt(&api, name).await?.map(|WatchedSchedule(object)| Arc::new(object)))
 }
 
 /// An event of the watch, or why the watch failed.
