@@ -1,6 +1,6 @@
 //! The watches of our kinds, and what they fill: the caches and the delay queues that the controllers are built from.
 
-use crate::backup::Runner;
+use crate::backup::{Runner, ScheduleTimers};
 use crate::cache::open_requests::OpenRequests;
 use crate::cache::schedule_index::ScheduleIndex;
 use crate::restore::finished::compact;
@@ -80,7 +80,13 @@ impl Informers {
         let changes = events.inspect_ok(move |event| observer.observe(event)).touched_objects().boxed();
         let (requests, requests_timer) = Informer::from_changes(requests_cache.clone(), changes, filled, clock);
         let (schedules_timer, due) = DelayQueue::start(clock);
-        let (schedules, index, schedules_filled) = Runner::start(client, watched, due.boxed());
+        let schedule_timers = ScheduleTimers {
+            clock,
+            schedules: schedules_timer.clone(),
+            storages: storages_timer.clone(),
+            servers: servers_timer.clone(),
+        };
+        let (schedules, index, schedules_filled) = Runner::start(client, watched, due.boxed(), schedule_timers);
         // Its cache is dropped: a RestoreRequest reads its profile from the API server.
         let (profiles, _, profiles_timer) = Informer::start(client, watched, clock);
         let caches = Caches {

@@ -4,12 +4,12 @@
 pub mod authority;
 pub mod backup;
 pub mod cache;
-pub mod context;
 pub mod dispatch;
 pub mod error;
 pub mod gauges;
 pub mod informers;
 pub mod jobs_watch;
+mod parts;
 pub mod profile;
 pub mod restore;
 pub mod runtime;
@@ -19,7 +19,9 @@ pub mod storage;
 pub mod targets;
 pub mod worker_job;
 
+use crate::cache::jobs::Jobs;
 use crate::informers::Informers;
+use crate::parts::Parts;
 use crate::runtime::clients::Clients;
 pub use crate::runtime::clock::Clock;
 use crate::runtime::http::{self, Readiness};
@@ -27,20 +29,10 @@ use crate::runtime::leader_election::{LeaseCandidate, LeaseError};
 use crate::runtime::telemetry::Metrics;
 use crate::runtime::write_fence::WriteFence;
 use crate::settings::Settings;
-use authority::watch::AuthorityWatch;
-use cache::count_writes::CountWrites;
-use cache::patrols::Patrols;
-use context::Context;
-use dispatch::{DumpLimits, Launcher};
-use gauges::Gauges;
-use jobs_watch::JobsWatch;
-use profile::ProfileController;
 use sennight_api::{BackupSchedule, BackupStorage, DatabaseServer, ExportProfile, RestoreRequest};
-use server::ServerController;
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
-use storage::StorageController;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -176,24 +168,18 @@ async fn run_controllers(process: Process, stop: CancellationToken) -> Result<()
     let Process { settings, clock, clients, metrics, readiness } = process;
     let (informers, caches, timers) = Informers::start(&clients.watch, &settings.watch, clock);
     informers.expect_filled(&readiness);
-    let (jobs, job_changes) = cache::jobs::Jobs::start(&clients.watch, &settings.watch);
-    let ctx = Arc::new(Context::new(clients, settings, metrics, caches, timers, jobs, clock));
-    let jobs_watch = JobsWatch {
-        jobs: ctx.jobs.clone(),
-        schedules_timer: ctx.timers.schedules.clone(),
-        requests_timer: ctx.timers.requests.clone(),
-    };
-    let profile = ProfileController { client: ctx.clients.write.clone(), clock };
+    let (jobs, job_changes) = Jobs::start(&clients.watch, &settings.watch);
+    let parts = Parts::new(clients.write, settings, metrics, caches, timers, jobs, clock);
     let mut tasks = JoinSet::new();
-    tasks.spawn(jobs_watch.run(job_changes, stop.clone()));
-    tasks.spawn(dispatch::run(launcher(&ctx), ctx.caches.filled.clone(), stop.clone()));
-    tasks.spawn(storage::run(informers.storages, storage(&ctx), ctx.shared_loop(), stop.clone()));
-    tasks.spawn(authority_watch(&ctx).run(stop.clone()));
-    tasks.spawn(gauges(&ctx).run(stop.clone()));
-    tasks.spawn(server::run(informers.servers, server(&ctx), ctx.shared_loop(), stop.clone()));
-    tasks.spawn(backup::run(informers.schedules, ctx.clone(), stop.clone()));
-    tasks.spawn(restore::run(informers.requests, ctx.clone(), stop.clone()));
-    tasks.spawn(profile::run(informers.profiles, profile, ctx.shared_loop(), stop.clone()));
+    tasks.spawn(parts.jobs_watch().run(job_changes, stop.clone()));
+    tasks.spawn(dispatch::run(parts.launcher(), parts.caches.filled.clone(), stop.clone()));
+    tasks.spawn(storage::run(informers.storages, parts.storage(), parts.shared_loop(), stop.clone()));
+    tasks.spawn(parts.authority_watch().run(stop.clone()));
+    tasks.spawn(parts.gauges().run(stop.clone()));
+    tasks.spawn(server::run(informers.servers, parts.server(), parts.shared_loop(), stop.clone()));
+    tasks.spawn(backup::run(informers.schedules, parts.backup(), parts.shared_loop(), stop.clone()));
+    tasks.spawn(restore::run(informers.requests, parts.restore(), parts.shared_loop(), stop.clone()));
+    tasks.spawn(profile::run(informers.profiles, parts.profile(), parts.shared_loop(), stop.clone()));
     tokio::select! {
         () = stop.cancelled() => {}
         _ = tasks.join_next() => if !stop.is_cancelled() {
@@ -206,101 +192,6 @@ async fn run_controllers(process: Process, stop: CancellationToken) -> Result<()
         warn!("reconciles still ran after {DRAIN_LIMIT:?}; aborted");
     }
     Ok(())
-}
-
-/// The task that creates dump Jobs.
-fn launcher(ctx: &Context) -> Launcher {
-    let Context { settings, clock, jobs, dispatch, caches, timers, .. } = ctx;
-    Launcher {
-        client: ctx.clients.write.clone(),
-        clock: *clock,
-        jobs: jobs.clone(),
-        dispatch: dispatch.clone(),
-        limits: DumpLimits {
-            total: settings.max_dumps,
-            servers: caches.servers.clone(),
-            storages: caches.storages.clone(),
-        },
-        schedules: caches.schedules.clone(),
-        open: caches.open.clone(),
-        schedules_timer: timers.schedules.clone(),
-        dump_deadline: settings.timing.dump_deadline,
-        job_interval: settings.timing.job_interval,
-        pod: settings.worker.pod_defaults(),
-    }
-}
-
-/// The task that checks the admission policies.
-fn authority_watch(ctx: &Context) -> AuthorityWatch {
-    let Context { settings, metrics, caches, timers, .. } = ctx;
-    AuthorityWatch {
-        client: ctx.clients.write.clone(),
-        four_eyes: settings.four_eyes,
-        interval: settings.timing.authority_interval,
-        authority: ctx.authority.clone(),
-        metrics: metrics.clone(),
-        storages: caches.storages.clone(),
-        requests: caches.requests.clone(),
-        storages_timer: timers.storages.clone(),
-        requests_timer: timers.requests.clone(),
-    }
-}
-
-/// The controller of BackupStorage.
-fn storage(ctx: &Context) -> StorageController {
-    let Context { settings, clock, metrics, caches, .. } = ctx;
-    StorageController {
-        client: ctx.clients.write.clone(),
-        clock: *clock,
-        storage_interval: settings.timing.storage_interval,
-        patrol_interval: settings.timing.patrol_interval,
-        reconcile_metrics: ctx.reconcile_metrics.clone(),
-        metrics: metrics.clone(),
-        storages: caches.storages.clone(),
-        schedules: caches.schedules.clone(),
-        requests: caches.requests.clone(),
-        stores: ctx.stores.clone(),
-        authority: ctx.authority.clone(),
-        patrols: Patrols::default(),
-    }
-}
-
-/// The controller of DatabaseServer.
-fn server(ctx: &Context) -> ServerController {
-    let Context { settings, clock, metrics, caches, timers, jobs, .. } = ctx;
-    ServerController {
-        client: ctx.clients.write.clone(),
-        clock: *clock,
-        storage_interval: settings.timing.storage_interval,
-        job_interval: settings.timing.job_interval,
-        restore_deadline: settings.timing.restore_deadline,
-        pod: settings.worker.pod_defaults(),
-        reconcile_metrics: ctx.reconcile_metrics.clone(),
-        metrics: metrics.clone(),
-        schedules: caches.schedules.clone(),
-        servers: caches.servers.clone(),
-        storages: caches.storages.clone(),
-        jobs: jobs.clone(),
-        stores: ctx.stores.clone(),
-        schedules_timer: timers.schedules.clone(),
-        count_writes: CountWrites::default(),
-    }
-}
-
-/// The task that sets the gauges.
-fn gauges(ctx: &Context) -> Gauges {
-    let Context { settings, clock, metrics, caches, jobs, dispatch, .. } = ctx;
-    Gauges {
-        metrics: metrics.clone(),
-        clock: *clock,
-        max_dumps: settings.max_dumps,
-        dispatch: dispatch.clone(),
-        jobs: jobs.clone(),
-        schedules: caches.schedules.clone(),
-        storages: caches.storages.clone(),
-        servers: caches.servers.clone(),
-        requests: caches.requests.clone(),
-    }
 }
 
 /// Waits until the API server serves all five kinds; `false` when `stop` came first.

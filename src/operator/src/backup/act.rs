@@ -1,8 +1,8 @@
 //! Queues a schedule's dump, and records a Job's run in status. When a Job is created is in `dispatch`.
 
+use super::controller::BackupController;
 use crate::cache::jobs::{JobEntry, Run};
 use crate::cache::schedule_index::timetable;
-use crate::context::Context;
 use crate::dispatch::{DumpOrder, QueuedDump};
 use chrono::{DateTime, TimeDelta, Utc};
 use kube::ResourceExt;
@@ -13,10 +13,10 @@ use sennight_core::backup::RunKey;
 use sennight_core::batch::{BatchSharing, DueDump, Group, Priority};
 
 /// The group whose dumps a schedule can share a Job with; `None` while its server is missing.
-pub fn group(object: &BackupSchedule, ctx: &Context) -> Option<Group> {
+pub fn group(object: &BackupSchedule, controller: &BackupController) -> Option<Group> {
     let namespace = object.namespace().unwrap_or_default();
     let spec = &object.spec;
-    let server = ctx.caches.servers.get(&ObjectRef::new(&spec.database.server_ref.name).within(&namespace))?;
+    let server = controller.servers.get(&ObjectRef::new(&spec.database.server_ref.name).within(&namespace))?;
     let secret = spec.database.credentials_secret_ref.as_ref().unwrap_or(&server.spec.dump_credentials_secret_ref);
     Some(Group {
         namespace,
@@ -32,9 +32,9 @@ pub fn enqueue(
     key: &RunKey,
     since: DateTime<Utc>,
     status: &BackupScheduleStatus,
-    ctx: &Context,
+    controller: &BackupController,
 ) -> Option<QueuedDump> {
-    let now = ctx.now();
+    let now = controller.clock.now();
     let bytes = status.backups.first().map(|backup| backup.bytes);
     let failed = status.last_failure.as_ref().map(|failure| failure.reason.as_str());
     let due = DueDump {
@@ -56,7 +56,7 @@ pub fn enqueue(
         allow_non_transactional: spec.database.allow_non_transactional,
         recorded: status.last_run.as_ref().and_then(|run| run.started_at),
     };
-    Some(ctx.dispatch.enqueue(&group(object, ctx)?, due, order))
+    Some(controller.dispatch.enqueue(&group(object, controller)?, due, order))
 }
 
 /// Writes a Job's run into status as begun, without an outcome.
@@ -88,8 +88,8 @@ pub fn record(object: &BackupSchedule, status: &mut BackupScheduleStatus, run: &
 
 /// Whether what was due at `since` may have run while this process did not watch. Then the bucket is asked before it runs
 /// again.
-pub fn may_have_run_unseen(object: &BackupSchedule, since: DateTime<Utc>, ctx: &Context) -> bool {
-    let job_lifetime = TimeDelta::from_std(ctx.settings.worker.ttl / 2).unwrap_or(TimeDelta::minutes(30));
-    let known = ctx.dispatch.is_pending(&object.uid().unwrap_or_default());
-    !known && (since < ctx.dispatch.watching_since() || ctx.now() - since > job_lifetime)
+pub fn may_have_run_unseen(object: &BackupSchedule, since: DateTime<Utc>, controller: &BackupController) -> bool {
+    let job_lifetime = TimeDelta::from_std(controller.job_ttl / 2).unwrap_or(TimeDelta::minutes(30));
+    let known = controller.dispatch.is_pending(&object.uid().unwrap_or_default());
+    !known && (since < controller.dispatch.watching_since() || controller.clock.now() - since > job_lifetime)
 }

@@ -1,7 +1,7 @@
 //! The shrink alarm and `retention.keepLastGood` of a schedule: applies the rules of `core::alarm` to its backups, in status
 //! and in the bucket. Neither ever prevents a dump.
 
-use crate::context::Context;
+use super::controller::BackupController;
 use crate::runtime::instrumented::cut;
 use chrono::{DateTime, TimeDelta, Utc};
 use kube::runtime::events::EventType;
@@ -100,13 +100,14 @@ pub async fn keep_last_good(
     held: &[String],
     verdicts: &[Option<Shrunk>],
     status: &mut BackupScheduleStatus,
-    ctx: &Context,
+    controller: &BackupController,
 ) {
-    let steps = alarm::keep(&sizes(status), verdicts, storage.spec.retention.keep_last_good, ctx.now());
+    let steps = alarm::keep(&sizes(status), verdicts, storage.spec.retention.keep_last_good, controller.clock.now());
     for step in steps {
-        if let Err(error) = apply(&step, storage, held, status, ctx).await {
+        if let Err(error) = apply(&step, storage, held, status, controller).await {
             let note = format!("the last good backup could not be kept or let go, it is tried again: {error}");
-            ctx.reconcile_metrics
+            controller
+                .reconcile_metrics
                 .publish_event(object, EventType::Warning, error.reason(), "KeepLastGood", &note)
                 .await;
         }
@@ -118,7 +119,7 @@ async fn apply(
     storage: &BackupStorage,
     held: &[String],
     status: &mut BackupScheduleStatus,
-    ctx: &Context,
+    controller: &BackupController,
 ) -> Result<(), KeepError> {
     let (Keep::Hold { id, .. } | Keep::Release { id }) = step;
     let Some(listed) = status.backups.iter_mut().find(|listed| listed.id == *id) else { return Ok(()) };
@@ -127,10 +128,10 @@ async fn apply(
         id: listed.id.parse()?,
         manifest_sha256: Some(listed.manifest_sha256.clone()),
     };
-    let store = ctx.stores.open(storage).await?;
+    let store = controller.stores.open(storage).await?;
     match step {
         Keep::Hold { until, .. } => {
-            let held = hold(&store, &backup, storage.spec.retention.days, *until, ctx.now()).await?;
+            let held = hold(&store, &backup, storage.spec.retention.days, *until, controller.clock.now()).await?;
             listed.prefix = Some(held.backup.prefix);
             listed.held_until = Some(*until);
         }

@@ -4,6 +4,7 @@
 pub mod act;
 pub mod alarm;
 mod conditions;
+mod controller;
 mod first_reconcile;
 pub mod gather;
 pub mod job_results;
@@ -11,14 +12,15 @@ mod runner;
 pub mod validate;
 
 use crate::cache::schedule_index::{Invalid, was_refused};
-use crate::context::Context;
 use crate::dispatch::{self, report_after};
 use crate::error::ReconcileError;
+use crate::runtime::informer::ReconcileLoop;
 use crate::runtime::instrumented::{FailingSince, pause};
 use crate::runtime::key::Key;
 use crate::runtime::writes::apply_status;
 use chrono::{DateTime, TimeDelta, Utc};
 use conditions::Reported;
+pub use controller::BackupController;
 use first_reconcile::spread_seconds;
 use gather::ObservedSchedule;
 use job_results::Ending;
@@ -26,7 +28,7 @@ use kube::ResourceExt;
 use kube::api::Api;
 use kube::runtime::controller::Action;
 use kube::runtime::events::EventType;
-pub use runner::Runner;
+pub use runner::{Runner, ScheduleTimers};
 use sennight_api::backup_schedule::RunOutcome;
 use sennight_api::conditions::{ScheduleCondition, changed, find, set};
 use sennight_api::convert::created;
@@ -47,40 +49,49 @@ impl FailingSince for BackupSchedule {
 }
 
 /// Runs the controller until `stop`.
-pub async fn run(runner: Runner, ctx: Arc<Context>, stop: CancellationToken) {
+pub async fn run(runner: Runner, controller: BackupController, shared: ReconcileLoop, stop: CancellationToken) {
     // Which runs go on or have ended is read from the Jobs: without their list every slot would look as if it had not run.
     tokio::select! {
         () = stop.cancelled() => {}
-        () = ctx.jobs.filled() => runner.run(ctx.clone(), stop.clone(), reconcile).await,
+        () = controller.jobs.filled() => {
+            let client = controller.client.clone();
+            runner.run(client, Arc::new(controller), shared, stop.clone(), reconcile).await;
+        }
     }
 }
 
-async fn reconcile(object: Arc<BackupSchedule>, ctx: Arc<Context>) -> Result<Action, ReconcileError> {
-    let observed = gather::gather(&object, &ctx).await?;
+async fn reconcile(object: Arc<BackupSchedule>, controller: Arc<BackupController>) -> Result<Action, ReconcileError> {
+    let observed = gather::gather(&object, &controller).await?;
     let mut status = object.status.clone().unwrap_or_default();
-    record_last_run(&object, &observed, &mut status, &ctx).await;
+    record_last_run(&object, &observed, &mut status, &controller).await;
     let holder = observed.rivals.holder.as_ref();
     let valid = validate::validate(&object, observed.storage.clone(), observed.server.clone(), holder);
-    wake_rivals(&object, valid.is_err(), &observed, &ctx);
+    wake_rivals(&object, valid.is_err(), &observed, &controller);
     let wake = match &valid {
-        Ok(valid) => reconcile_valid(&object, &observed, valid, &mut status, &ctx).await?,
+        Ok(valid) => reconcile_valid(&object, &observed, valid, &mut status, &controller).await?,
         Err(invalid) => {
-            report_invalid(&object, invalid, &mut status, ctx.now());
-            ctx.dispatch.forget(&object.uid().unwrap_or_default());
-            let again = TimeDelta::from_std(pause(object.failing_since(), ctx.now())).unwrap_or(TimeDelta::minutes(1));
-            invalid.waits_for_what_it_names().then(|| ctx.now() + again)
+            report_invalid(&object, invalid, &mut status, controller.clock.now());
+            controller.dispatch.forget(&object.uid().unwrap_or_default());
+            let again = TimeDelta::from_std(pause(object.failing_since(), controller.clock.now()))
+                .unwrap_or(TimeDelta::minutes(1));
+            invalid.waits_for_what_it_names().then(|| controller.clock.now() + again)
         }
     };
-    alarm::condition(&object, &mut status, ctx.now());
-    let others = rivals_recheck(observed.rivals.older).map(|pause| ctx.now() + pause);
-    let wake = [wake, others, next_upkeep(&object, &observed, &status, ctx.now()), next_expiry(&object, ctx.now())];
+    alarm::condition(&object, &mut status, controller.clock.now());
+    let others = rivals_recheck(observed.rivals.older).map(|pause| controller.clock.now() + pause);
+    let wake = [
+        wake,
+        others,
+        next_upkeep(&object, &observed, &status, controller.clock.now()),
+        next_expiry(&object, controller.clock.now()),
+    ];
     let wake = wake.into_iter().flatten().min();
     status.observed_generation = object.metadata.generation;
-    report(&object, &status, &ctx).await?;
+    report(&object, &status, &controller).await?;
     let me = Key::of(&*object);
     match wake {
-        Some(at) => ctx.timers.schedules.schedule(me, at),
-        None => ctx.timers.schedules.forget(me),
+        Some(at) => controller.schedules_timer.schedule(me, at),
+        None => controller.schedules_timer.forget(me),
     }
     // The delay queue brings the next reconcile, not kube's own scheduler.
     Ok(Action::await_change())
@@ -88,9 +99,9 @@ async fn reconcile(object: Arc<BackupSchedule>, ctx: Arc<Context>) -> Result<Act
 
 /// Reconciles the rivals when this schedule becomes refused or is no longer refused: then another one may be the holder.
 /// The runner does this for edits and deletions; this passes a change on to schedules that are no rivals of the edited one.
-fn wake_rivals(object: &BackupSchedule, refused: bool, observed: &ObservedSchedule, ctx: &Context) {
+fn wake_rivals(object: &BackupSchedule, refused: bool, observed: &ObservedSchedule, controller: &BackupController) {
     if object.status.is_some() && was_refused(object) != refused {
-        observed.rivals.all.iter().for_each(|rival| ctx.timers.schedules.requeue_now(rival.clone()));
+        observed.rivals.all.iter().for_each(|rival| controller.schedules_timer.requeue_now(rival.clone()));
     }
 }
 
@@ -106,12 +117,12 @@ async fn record_last_run(
     object: &BackupSchedule,
     observed: &ObservedSchedule,
     status: &mut BackupScheduleStatus,
-    ctx: &Context,
+    controller: &BackupController,
 ) {
     let days = observed.storage.as_ref().map_or(7, |s| s.spec.retention.days);
     if let Some(backups) = &observed.catalogue {
         job_results::adopt_catalogue(status, backups, days);
-        status.catalogue_time = Some(ctx.now());
+        status.catalogue_time = Some(controller.clock.now());
     }
     // A run that status does not know yet gets one write for both: that it began and how it ended.
     let unrecorded = observed.unrecorded.as_ref().filter(|run| run.ending.is_over());
@@ -120,21 +131,24 @@ async fn record_last_run(
     }
     let ending = observed.ending.as_ref().or(unrecorded.map(|run| &run.ending)).cloned();
     if let Some(ending) = ending
-        && let Some(failure) = job_results::record_ending(status, ending, days, ctx.now())
+        && let Some(failure) = job_results::record_ending(status, ending, days, controller.clock.now())
     {
-        ctx.metrics.backup_ended(failure.as_deref());
+        controller.metrics.backup_ended(failure.as_deref());
         if let (Some(reason), Some(last)) = (failure, &status.last_failure) {
-            ctx.reconcile_metrics.publish_event(object, EventType::Warning, &reason, "Dump", &last.message).await;
+            controller
+                .reconcile_metrics
+                .publish_event(object, EventType::Warning, &reason, "Dump", &last.message)
+                .await;
         }
     }
     let verdicts = alarm::mark_suspicious(&object.spec.alarm, status);
     if let Some(storage) = &observed.storage {
-        alarm::keep_last_good(object, storage, &observed.held, &verdicts, status, ctx).await;
+        alarm::keep_last_good(object, storage, &observed.held, &verdicts, status, controller).await;
     }
     if let Some(drills) = observed.server.as_ref().and_then(|server| server.status.as_ref()?.drill.as_ref()) {
         job_results::record_proofs(status, &object.name_any(), drills);
     }
-    job_results::drop_expired(status, &observed.held, ctx.now());
+    job_results::drop_expired(status, &observed.held, controller.clock.now());
 }
 
 /// When a backup leaves the list, or the last good one has to be held. Needed for refused schedules, too.
@@ -163,29 +177,29 @@ async fn reconcile_valid(
     observed: &ObservedSchedule,
     valid: &Valid,
     status: &mut BackupScheduleStatus,
-    ctx: &Context,
+    controller: &BackupController,
 ) -> Result<Option<DateTime<Utc>>, ReconcileError> {
-    let now = ctx.now();
-    let (mut decision, mut since) = decided(object, observed, valid, status, ctx);
+    let now = controller.clock.now();
+    let (mut decision, mut since) = decided(object, observed, valid, status, controller);
     if let BackupPlan::Run(RunKey::Slot { slot, attempt }) = decision.plan
-        && act::may_have_run_unseen(object, since, ctx)
-        && let Some(entry) = gather::backup_since(object, &valid.storage, slot, ctx).await?
+        && act::may_have_run_unseen(object, since, controller)
+        && let Some(entry) = gather::backup_since(object, &valid.storage, slot, controller).await?
     {
         let days = valid.storage.spec.retention.days;
         job_results::record_found_backup(status, &entry, slot, valid.schedule.day(slot), attempt, days);
-        (decision, since) = decided(object, observed, valid, status, ctx);
+        (decision, since) = decided(object, observed, valid, status, controller);
     }
     let mut wake = decision.wake;
     let reported = match &decision.plan {
         BackupPlan::Run(key) => {
-            let (reported, again) = queue(object, key, since, status, ctx);
+            let (reported, again) = queue(object, key, since, status, controller);
             wake = Some(wake.map_or(again, |at| at.min(again)));
             reported
         }
         BackupPlan::Wait(why) => {
-            ctx.dispatch.forget(&object.uid().unwrap_or_default());
+            controller.dispatch.forget(&object.uid().unwrap_or_default());
             if *why == WaitReason::Running {
-                report_running(object, observed, status, ctx)
+                report_running(object, observed, status, controller)
             } else {
                 Reported::Plan(*why)
             }
@@ -193,13 +207,13 @@ async fn reconcile_valid(
     };
     if decision.plan == BackupPlan::Wait(WaitReason::Running) {
         // A Job's end brings the next reconcile. This is for an event that was lost, and for a Job that takes long.
-        let recheck = now + recheck_after(observed, ctx);
+        let recheck = now + recheck_after(observed, controller);
         wake = Some(wake.map_or(recheck, |at| at.min(recheck)));
     }
     status.next_run_time = decision.next_run;
     let facts_status = status.clone();
     let last = last_run(&facts_status);
-    let facts = facts(object, observed, valid, &facts_status, last.as_ref(), ctx);
+    let facts = facts(object, observed, valid, &facts_status, last.as_ref(), controller);
     let (freshness, changes) = backup::freshness(&facts, status.last_successful_time, now);
     conditions::write(object, status, &reported, freshness, now);
     Ok([wake, changes].into_iter().flatten().min())
@@ -211,11 +225,11 @@ fn decided(
     observed: &ObservedSchedule,
     valid: &Valid,
     status: &BackupScheduleStatus,
-    ctx: &Context,
+    controller: &BackupController,
 ) -> (Decision, DateTime<Utc>) {
-    let now = ctx.now();
+    let now = controller.clock.now();
     let last = last_run(status);
-    let facts = facts(object, observed, valid, status, last.as_ref(), ctx);
+    let facts = facts(object, observed, valid, status, last.as_ref(), controller);
     let decision = backup::decide(&facts, now);
     let since = match &decision.plan {
         BackupPlan::Run(key) => backup::due_since(&facts, key, now),
@@ -230,11 +244,13 @@ fn queue(
     key: &RunKey,
     since: DateTime<Utc>,
     status: &BackupScheduleStatus,
-    ctx: &Context,
+    controller: &BackupController,
 ) -> (Reported, DateTime<Utc>) {
-    let now = ctx.now();
-    let notice = report_after(ctx.settings.timing.job_interval);
-    let Some(asked) = act::enqueue(object, key, since, status, ctx) else { return (Reported::Nothing, now + notice) };
+    let now = controller.clock.now();
+    let notice = report_after(controller.job_interval);
+    let Some(asked) = act::enqueue(object, key, since, status, controller) else {
+        return (Reported::Nothing, now + notice);
+    };
     let again = asked.next_check(notice, now);
     match asked.failure {
         _ if now < asked.since + notice => (Reported::Shortly, again),
@@ -245,10 +261,10 @@ fn queue(
 }
 
 /// Time until the next reconcile of a schedule whose run has a Job.
-fn recheck_after(observed: &ObservedSchedule, ctx: &Context) -> TimeDelta {
+fn recheck_after(observed: &ObservedSchedule, controller: &BackupController) -> TimeDelta {
     let job = observed.unrecorded.as_ref().map(|run| &run.job);
-    job.map_or(report_after(ctx.settings.timing.job_interval), |job| {
-        dispatch::recheck_after(job.runs.len(), job.suspended, ctx.settings.timing.job_interval)
+    job.map_or(report_after(controller.job_interval), |job| {
+        dispatch::recheck_after(job.runs.len(), job.suspended, controller.job_interval)
     })
 }
 
@@ -257,7 +273,7 @@ fn report_running(
     object: &BackupSchedule,
     observed: &ObservedSchedule,
     status: &mut BackupScheduleStatus,
-    ctx: &Context,
+    controller: &BackupController,
 ) -> Reported {
     let ending = observed.unrecorded.as_ref().map(|run| &run.ending).or(observed.ending.as_ref());
     let reported = if ending == Some(&Ending::Suspended) { WaitReason::JobSuspended } else { WaitReason::Running };
@@ -265,7 +281,7 @@ fn report_running(
         return Reported::Plan(reported);
     };
     let long =
-        run.job.decided.is_none_or(|decided| ctx.now() - decided >= report_after(ctx.settings.timing.job_interval));
+        run.job.decided.is_none_or(|decided| controller.clock.now() - decided >= report_after(controller.job_interval));
     if conditions::is_worth_a_write(&run.run, &run.job, long) {
         act::record(object, status, &run.run, &run.job);
         return Reported::Plan(reported);
@@ -279,14 +295,14 @@ fn facts<'a>(
     valid: &'a Valid,
     status: &'a BackupScheduleStatus,
     last: Option<&'a LastRun>,
-    ctx: &Context,
+    controller: &BackupController,
 ) -> BackupInputs<'a> {
     let spec = &object.spec;
     let created = created(&object.metadata);
     let run = observed.unrecorded.as_ref().is_some_and(|run| !run.ending.is_over());
     BackupInputs {
         schedule: &valid.schedule,
-        created: created.unwrap_or_else(|| ctx.now()),
+        created: created.unwrap_or_else(|| controller.clock.now()),
         suspended: spec.suspend,
         starting_deadline: spec.starting_deadline_seconds.map(|s| TimeDelta::seconds(s.into())),
         manual: spec.trigger.as_ref().and_then(|t| t.manual.as_deref()),
@@ -294,7 +310,7 @@ fn facts<'a>(
         running: run || status.active_job.is_some(),
         restoring: observed.restoring,
         last,
-        retry_base: TimeDelta::from_std(ctx.settings.timing.dump_retry).unwrap_or(backup::RETRY_BASE),
+        retry_base: TimeDelta::from_std(controller.dump_retry).unwrap_or(backup::RETRY_BASE),
     }
 }
 
@@ -319,9 +335,13 @@ fn report_invalid(object: &BackupSchedule, invalid: &Invalid, status: &mut Backu
 }
 
 /// Writes the status if it changed, and one Warning Event for each condition that newly turned False.
-async fn report(object: &BackupSchedule, status: &BackupScheduleStatus, ctx: &Context) -> Result<(), ReconcileError> {
-    let api = Api::namespaced(ctx.clients.write.clone(), &object.namespace().unwrap_or_default());
-    if object.status.as_ref().is_some_and(|old| !job_results::is_worth_a_write(old, status, ctx.now())) {
+async fn report(
+    object: &BackupSchedule,
+    status: &BackupScheduleStatus,
+    controller: &BackupController,
+) -> Result<(), ReconcileError> {
+    let api = Api::namespaced(controller.client.clone(), &object.namespace().unwrap_or_default());
+    if object.status.as_ref().is_some_and(|old| !job_results::is_worth_a_write(old, status, controller.clock.now())) {
         return Ok(());
     }
     apply_status(&api, object, object.status.as_ref(), status).await?;
@@ -332,7 +352,7 @@ async fn report(object: &BackupSchedule, status: &BackupScheduleStatus, ctx: &Co
         // A failed run had its Event when its end was recorded.
         if bad && Some(c.reason.as_str()) != failed {
             let note = c.message.as_deref().unwrap_or_default();
-            ctx.reconcile_metrics.publish_event(object, EventType::Warning, &c.reason, "Reconcile", note).await;
+            controller.reconcile_metrics.publish_event(object, EventType::Warning, &c.reason, "Reconcile", note).await;
         }
     }
     Ok(())

@@ -4,10 +4,10 @@
 use super::first_reconcile::{FirstReconcile, first_reconcile, is_idle};
 use crate::cache::schedule_index::watched::{WatchResult, watch_schedules};
 use crate::cache::schedule_index::{Change, ScheduleEntry, ScheduleIndex, WatchedSchedule};
-use crate::context::Context;
-use crate::error::ReconcileError;
+use crate::runtime::clock::Clock;
 use crate::runtime::delay_queue::DelayQueue;
-use crate::runtime::instrumented::{FIRST_RETRY, FailingSince, retry_after};
+use crate::runtime::informer::ReconcileLoop;
+use crate::runtime::instrumented::{FIRST_RETRY, FailingSince, ReconcileFailure, retry_after};
 use crate::runtime::key::Key;
 use crate::runtime::namespaced_watch::Watch;
 use chrono::TimeDelta;
@@ -46,6 +46,20 @@ pub struct Runner {
     missing: HashSet<u16>,
     due: BoxStream<'static, Key>,
     filled: CancellationToken,
+    timers: ScheduleTimers,
+}
+
+/// What an event of a schedule makes due.
+#[derive(Clone)]
+pub struct ScheduleTimers {
+    /// The operator's clock.
+    pub clock: Clock,
+    /// Reconciles schedules.
+    pub schedules: DelayQueue<Key>,
+    /// Reconciles the storages that count them.
+    pub storages: DelayQueue<Key>,
+    /// Reconciles the servers that count them.
+    pub servers: DelayQueue<Key>,
 }
 
 /// A finished reconcile: of which schedule, and the pause before the next try if it failed.
@@ -57,6 +71,7 @@ impl Runner {
         client: &Client,
         watched: &Watch,
         due: BoxStream<'static, Key>,
+        timers: ScheduleTimers,
     ) -> (Self, ScheduleIndex, CancellationToken) {
         let scopes = (0u16..).zip(watched.scopes());
         let events: Vec<Scoped> = scopes
@@ -70,20 +85,25 @@ impl Runner {
             events: select_all(events),
             due,
             filled: filled.clone(),
+            timers,
         };
         (runner, index, filled)
     }
 
     /// Runs reconciles until `stop` and until the last of them is done.
-    pub async fn run<F>(
+    pub async fn run<C, F, E>(
         mut self,
-        ctx: Arc<Context>,
+        client: Client,
+        controller: Arc<C>,
+        shared: ReconcileLoop,
         stop: CancellationToken,
-        reconcile: fn(Arc<BackupSchedule>, Arc<Context>) -> F,
+        reconcile: fn(Arc<BackupSchedule>, Arc<C>) -> F,
     ) where
-        F: Future<Output = Result<Action, ReconcileError>> + Send + 'static,
+        C: Send + Sync + 'static,
+        F: Future<Output = Result<Action, E>> + Send + 'static,
+        E: ReconcileFailure,
     {
-        let limit = usize::from(ctx.settings.concurrency.max(1));
+        let limit = usize::from(shared.concurrency.max(1));
         let (mut running, mut busy, mut again) = (JoinSet::<ReconcileEnd>::new(), HashSet::new(), HashSet::new());
         let mut caches_filled = false;
         loop {
@@ -92,19 +112,20 @@ impl Runner {
                 biased;
                 () = stop.cancelled() => break,
                 event = self.events.next() => match event {
-                    Some((scope, event)) => self.handle_event(scope, event, &ctx),
+                    Some((scope, event)) => self.handle_event(scope, event),
                     None => break,
                 },
-                Some(done) = running.join_next() => finish(done, &mut busy, &mut again, &ctx.timers.schedules, &ctx),
+                Some(done) = running.join_next() => finish(done, &mut busy, &mut again, &self.timers),
                 // A budget counted over half the objects would let too many Jobs start.
-                () = ctx.caches.filled.wait(), if !caches_filled => caches_filled = true,
+                () = shared.caches.wait(), if !caches_filled => caches_filled = true,
                 key = self.due.next(), if free => match key {
                     Some(key) if busy.contains(&key) => {
                         again.insert(key);
                     }
                     Some(key) => {
                         busy.insert(key.clone());
-                        running.spawn(reconcile_current(key, ctx.clone(), reconcile));
+                        let (client, controller, shared) = (client.clone(), controller.clone(), shared.clone());
+                        running.spawn(reconcile_current(key, client, controller, shared, reconcile));
                     }
                     None => break,
                 },
@@ -113,7 +134,7 @@ impl Runner {
         while running.join_next().await.is_some() {}
     }
 
-    fn handle_event(&mut self, scope: u16, event: WatchResult, ctx: &Context) {
+    fn handle_event(&mut self, scope: u16, event: WatchResult) {
         let list = self.lists.get(usize::from(scope)).copied().unwrap_or_default();
         match event {
             Ok(Event::Init) => {
@@ -121,16 +142,16 @@ impl Runner {
                     *list += 1;
                 }
             }
-            Ok(Event::InitApply(WatchedSchedule(object))) => self.update(&object, scope, list, false, ctx),
-            Ok(Event::Apply(WatchedSchedule(object))) => self.update(&object, scope, list, true, ctx),
+            Ok(Event::InitApply(WatchedSchedule(object))) => self.update(&object, scope, list, false),
+            Ok(Event::Apply(WatchedSchedule(object))) => self.update(&object, scope, list, true),
             Ok(Event::Delete(WatchedSchedule(object))) => {
                 if let Some(entry) = self.index.remove(&Key::of(&object)) {
-                    forget(&self.index, &entry, ctx);
+                    forget(&self.index, &entry, &self.timers);
                 }
             }
             Ok(Event::InitDone) => {
                 for entry in self.index.sweep(scope, list) {
-                    forget(&self.index, &entry, ctx);
+                    forget(&self.index, &entry, &self.timers);
                 }
                 if self.missing.remove(&scope) && self.missing.is_empty() {
                     self.filled.cancel();
@@ -140,12 +161,12 @@ impl Runner {
         }
     }
 
-    fn update(&self, object: &BackupSchedule, scope: u16, list: u32, live: bool, ctx: &Context) {
+    fn update(&self, object: &BackupSchedule, scope: u16, list: u32, live: bool) {
         let before = self.missing.is_empty().then(|| self.index.get(&Key::of(object))).flatten();
         let (key, change) = self.index.put(object, scope, list);
-        let timer = &ctx.timers.schedules;
+        let timer = &self.timers.schedules;
         match change {
-            Change::New => match first_reconcile(object, ctx.now()) {
+            Change::New => match first_reconcile(object, self.timers.clock.now()) {
                 FirstReconcile::Now => timer.requeue_now(key),
                 FirstReconcile::At(at) => timer.schedule(key, at),
             },
@@ -153,7 +174,7 @@ impl Runner {
             // The operator's own status writes come back here, and need no reconcile: a Job's end or a time brings the next
             // one. A write of somebody else that leaves something open is looked at soon.
             Change::Count | Change::Nothing if live && !is_idle(object) => {
-                timer.requeue_before(key, ctx.now() + RECHECK_OPEN);
+                timer.requeue_before(key, self.timers.clock.now() + RECHECK_OPEN);
             }
             Change::Count | Change::Nothing => {}
         }
@@ -161,29 +182,29 @@ impl Runner {
         if !self.missing.is_empty() || change == Change::Nothing {
             return;
         }
-        recount(&CountedIn::of(object), change, ctx);
+        recount(&CountedIn::of(object), change, &self.timers);
         if change == Change::Count {
             return;
         }
         // A younger rival may now get what this one claimed before, and loses what it claims now.
         for entry in before.iter().chain(self.index.get(&Key::of(object)).as_ref()) {
-            wake_younger_rivals(&self.index, entry, ctx);
+            wake_younger_rivals(&self.index, entry, &self.timers);
         }
         if let Some(old) = before {
-            recount(&CountedIn::of_entry(&old), change, ctx);
+            recount(&CountedIn::of_entry(&old), change, &self.timers);
         }
     }
 }
 
 /// Handles the deletion of a schedule: its counts, its delay-queue entry and its rivals.
-fn forget(index: &ScheduleIndex, entry: &ScheduleEntry, ctx: &Context) {
-    ctx.timers.schedules.forget(entry.key.clone());
-    recount(&CountedIn::of_entry(entry), Change::Spec, ctx);
-    wake_younger_rivals(index, entry, ctx);
+fn forget(index: &ScheduleIndex, entry: &ScheduleEntry, timers: &ScheduleTimers) {
+    timers.schedules.forget(entry.key.clone());
+    recount(&CountedIn::of_entry(entry), Change::Spec, timers);
+    wake_younger_rivals(index, entry, timers);
 }
 
-fn wake_younger_rivals(index: &ScheduleIndex, entry: &ScheduleEntry, ctx: &Context) {
-    index.younger_rivals(entry).into_iter().for_each(|rival| ctx.timers.schedules.requeue_now(rival));
+fn wake_younger_rivals(index: &ScheduleIndex, entry: &ScheduleEntry, timers: &ScheduleTimers) {
+    index.younger_rivals(entry).into_iter().for_each(|rival| timers.schedules.requeue_now(rival));
 }
 
 /// The objects whose status counts a schedule.
@@ -210,24 +231,28 @@ impl CountedIn {
 }
 
 /// Reconciles the storage and the server of a changed schedule, once for all changes of a moment.
-fn recount(counted: &CountedIn, change: Change, ctx: &Context) {
+fn recount(counted: &CountedIn, change: Change, timers: &ScheduleTimers) {
     let after = if change == Change::Count { RECOUNT_STATE } else { RECOUNT };
-    ctx.timers.storages.requeue_before(counted.storage.clone(), ctx.now() + after);
+    timers.storages.requeue_before(counted.storage.clone(), timers.clock.now() + after);
     if change != Change::Count {
-        ctx.timers.servers.requeue_before(counted.server.clone(), ctx.now() + after);
+        timers.servers.requeue_before(counted.server.clone(), timers.clock.now() + after);
     }
 }
 
 /// Reads the object from the API server and reconciles it.
-async fn reconcile_current<F>(
+async fn reconcile_current<C, F, E>(
     key: Key,
-    ctx: Arc<Context>,
-    reconcile: fn(Arc<BackupSchedule>, Arc<Context>) -> F,
+    client: Client,
+    controller: Arc<C>,
+    shared: ReconcileLoop,
+    reconcile: fn(Arc<BackupSchedule>, Arc<C>) -> F,
 ) -> ReconcileEnd
 where
-    F: Future<Output = Result<Action, ReconcileError>> + Send + 'static,
+    C: Send + Sync + 'static,
+    F: Future<Output = Result<Action, E>> + Send + 'static,
+    E: ReconcileFailure,
 {
-    let api: Api<WatchedSchedule> = Api::namespaced(ctx.clients.write.clone(), &key.namespace);
+    let api: Api<WatchedSchedule> = Api::namespaced(client, &key.namespace);
     let object = match api.get_opt(&key.name).await {
         Ok(Some(WatchedSchedule(object))) => Arc::new(object),
         // The watch brings the deletion and removes the entry.
@@ -237,9 +262,10 @@ where
             return (key, Some(FIRST_RETRY));
         }
     };
-    let retry = match ctx.reconcile_metrics.reconcile(&*object, reconcile(object.clone(), ctx.clone())).await {
+    let work = reconcile(object.clone(), controller);
+    let retry = match shared.reconcile_metrics.reconcile(&*object, work).await {
         Ok(_) => None,
-        Err(error) => retry_after(object.failing_since(), &error, ctx.now()),
+        Err(error) => retry_after(object.failing_since(), &error, shared.clock.now()),
     };
     (key, retry)
 }
@@ -249,8 +275,7 @@ fn finish(
     done: Result<ReconcileEnd, tokio::task::JoinError>,
     busy: &mut HashSet<Key>,
     again: &mut HashSet<Key>,
-    timer: &DelayQueue<Key>,
-    ctx: &Context,
+    timers: &ScheduleTimers,
 ) {
     let (key, retry) = match done {
         Ok(done) => done,
@@ -262,8 +287,10 @@ fn finish(
     };
     busy.remove(&key);
     if again.remove(&key) {
-        timer.requeue_now(key);
+        timers.schedules.requeue_now(key);
     } else if let Some(retry) = retry {
-        timer.schedule(key, ctx.now() + TimeDelta::from_std(retry).unwrap_or(TimeDelta::minutes(5)));
+        timers
+            .schedules
+            .schedule(key, timers.clock.now() + TimeDelta::from_std(retry).unwrap_or(TimeDelta::minutes(5)));
     }
 }

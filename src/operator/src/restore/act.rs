@@ -1,6 +1,7 @@
 //! Does what was decided: finalizer, pin, hold, Jobs, claim. Whatever needs approval and payment reads the request from the
 //! API server first (I1).
 
+use super::controller::RestoreController;
 use super::gather::{ObservedRequest, backup_ref};
 use super::job_creation::{JobCreation, create_job, record};
 use super::payments;
@@ -8,7 +9,6 @@ use super::validate::{Assessed, signatures};
 use crate::authority::check as authority;
 use crate::authority::status::AuthorityFault;
 use crate::cache::jobs::{JobKind, Places};
-use crate::context::Context;
 use crate::error::ReconcileError;
 use crate::runtime::writes::{add_finalizer, delete, get_opt, patch_status_guarded, remove_finalizer};
 use chrono::TimeDelta;
@@ -30,14 +30,17 @@ pub const FINALIZER: &str = "sennight.dev/hold";
 /// Days that a hold covers beyond people's deadlines: queueing and the work itself.
 const WORK_DAYS: i64 = 3;
 
-fn api(object: &RestoreRequest, ctx: &Context) -> Api<RestoreRequest> {
-    Api::namespaced(ctx.clients.write.clone(), &object.namespace().unwrap_or_default())
+fn api(object: &RestoreRequest, controller: &RestoreController) -> Api<RestoreRequest> {
+    Api::namespaced(controller.client.clone(), &object.namespace().unwrap_or_default())
 }
 
 /// Adds the finalizer. True when it was missing and had to be written.
-pub async fn add_hold_finalizer(object: &RestoreRequest, ctx: &Context) -> Result<bool, ReconcileError> {
+pub async fn add_hold_finalizer(
+    object: &RestoreRequest,
+    controller: &RestoreController,
+) -> Result<bool, ReconcileError> {
     let missing = !object.finalizers().iter().any(|f| f == FINALIZER);
-    add_finalizer(&api(object, ctx), object, FINALIZER).await?;
+    add_finalizer(&api(object, controller), object, FINALIZER).await?;
     Ok(missing)
 }
 
@@ -77,21 +80,21 @@ pub async fn hold(
     object: &RestoreRequest,
     status: &mut RestoreRequestStatus,
     observed: &ObservedRequest,
-    ctx: &Context,
+    controller: &RestoreController,
 ) -> Result<(), ReconcileError> {
     let (Some(open), Some(storage)) = (observed.pinned.open(), &observed.storage) else {
         return Err(ReconcileError::NothingToHold);
     };
     let expires = sennight_core::retention::expires_at(open.manifest.started_at, storage.spec.retention.days);
-    let timing = &ctx.settings.timing;
+    let timing = &controller.timing;
     let people = TimeDelta::from_std(timing.approval_deadline + timing.payment_deadline).unwrap_or(TimeDelta::days(8));
-    let now = ctx.now();
+    let now = controller.clock.now();
     let until = held_until(
         expires,
         sennight_api::convert::created(&object.metadata).unwrap_or(now) + people + TimeDelta::days(WORK_DAYS),
     );
     let until = until.max(expires);
-    let held = ctx.stores.open(storage).await?.hold(open, expires, until, now).await?;
+    let held = controller.stores.open(storage).await?.hold(open, expires, until, now).await?;
     if let Some(point) = &mut status.backup {
         point.prefix = held.backup.prefix;
         point.held_until = Some(held.until);
@@ -103,13 +106,13 @@ pub async fn hold(
 pub async fn delete_jobs(
     object: &RestoreRequest,
     status: &RestoreRequestStatus,
-    ctx: &Context,
+    controller: &RestoreController,
 ) -> Result<(), ReconcileError> {
     if status.claim.is_some() {
         return Ok(());
     }
     let namespace = object.namespace().unwrap_or_default();
-    let jobs: Api<Job> = Api::namespaced(ctx.clients.write.clone(), &namespace);
+    let jobs: Api<Job> = Api::namespaced(controller.client.clone(), &namespace);
     // A drop goes on: it cleans the server up.
     let deletable = |job: &&JobRecord| job.outcome.is_none() && !job.is(RestoreStep::DropDatabase);
     for record in status.jobs.iter().filter(deletable) {
@@ -126,19 +129,19 @@ pub async fn release(
     object: &RestoreRequest,
     status: &RestoreRequestStatus,
     observed: &ObservedRequest,
-    ctx: &Context,
+    controller: &RestoreController,
 ) -> Result<bool, ReconcileError> {
     let held = is_true(&status.conditions, RequestCondition::Held);
     if held
         && !observed.shared
         && let (Some(open), Some(storage)) = (observed.pinned.open(), &observed.storage)
     {
-        ctx.stores.open(storage).await?.release(open).await?;
+        controller.stores.open(storage).await?.release(open).await?;
     }
     // One write for each reconcile: first status says that the backup is released, and the next one removes the finalizer.
     // While billing owes a refund the finalizer stays, so that deleting the request does not hide it.
     if (!held || object.metadata.deletion_timestamp.is_some()) && payments::owed(object).is_none() {
-        remove_finalizer(&api(object, ctx), object, FINALIZER).await?;
+        remove_finalizer(&api(object, controller), object, FINALIZER).await?;
     }
     Ok(held)
 }
@@ -159,8 +162,8 @@ impl Reread {
 
 /// Reads the request from the API server. The cached one may be minutes old (a stalled watch), or from before a restore of
 /// etcd.
-async fn reread(object: &RestoreRequest, ctx: &Context) -> Result<Reread, ReconcileError> {
-    let fresh = get_opt(&api(object, ctx), &object.name_any()).await?;
+async fn reread(object: &RestoreRequest, controller: &RestoreController) -> Result<Reread, ReconcileError> {
+    let fresh = get_opt(&api(object, controller), &object.name_any()).await?;
     let Some(fresh) = fresh.filter(|f| f.uid() == object.uid()) else {
         return Ok(Reread::unusable("the request is gone"));
     };
@@ -174,11 +177,11 @@ async fn reread(object: &RestoreRequest, ctx: &Context) -> Result<Reread, Reconc
 async fn same_schedule(
     object: &RestoreRequest,
     observed: &ObservedRequest,
-    ctx: &Context,
+    controller: &RestoreController,
 ) -> Result<bool, ReconcileError> {
     let Some(judged) = &observed.schedule else { return Ok(false) };
     let schedules: Api<BackupSchedule> =
-        Api::namespaced(ctx.clients.write.clone(), &object.namespace().unwrap_or_default());
+        Api::namespaced(controller.client.clone(), &object.namespace().unwrap_or_default());
     let now = get_opt(&schedules, &judged.name_any()).await?;
     Ok(now.is_some_and(|now| (now.uid(), now.metadata.generation) == (judged.uid(), judged.metadata.generation)))
 }
@@ -188,9 +191,9 @@ async fn unlocked(
     object: &RestoreRequest,
     known: &RunInputs,
     observed: &ObservedRequest,
-    ctx: &Context,
+    controller: &RestoreController,
 ) -> Result<Reread, ReconcileError> {
-    let fresh = match reread(object, ctx).await? {
+    let fresh = match reread(object, controller).await? {
         Reread::Usable(fresh) => fresh,
         behind @ Reread::Unusable(_) => return Ok(behind),
     };
@@ -200,11 +203,11 @@ async fn unlocked(
     if fresh.status.as_ref().is_some_and(|s| s.claim.is_some()) {
         return Ok(Reread::unusable("it is claimed already"));
     }
-    if !same_schedule(object, observed, ctx).await? {
+    if !same_schedule(object, observed, controller).await? {
         return Ok(Reread::unusable("its BackupSchedule has just been changed"));
     }
-    let authority = authority::verify(&ctx.clients.write, ctx.settings.four_eyes, &fresh).await;
-    Ok(match gate::may_run(&keys(&fresh, known, authority, ctx).await?) {
+    let authority = authority::verify(&controller.client, controller.four_eyes, &fresh).await;
+    Ok(match gate::may_run(&keys(&fresh, known, authority, controller).await?) {
         Ok(()) => Reread::Usable(fresh),
         Err(closed) => Reread::Unusable(closed.to_string()),
     })
@@ -215,18 +218,18 @@ async fn keys(
     fresh: &RestoreRequest,
     known: &RunInputs,
     authority: Result<(), AuthorityFault>,
-    ctx: &Context,
+    controller: &RestoreController,
 ) -> Result<RunInputs, ReconcileError> {
     let keys = RunInputs {
         eligible: known.eligible,
         held: fresh.status.as_ref().is_some_and(|s| is_true(&s.conditions, RequestCondition::Held)),
-        four_eyes: ctx.settings.four_eyes,
-        signatures: ctx.authority.check_signatures(fresh, ctx.settings.four_eyes),
+        four_eyes: controller.four_eyes,
+        signatures: controller.authority.check_signatures(fresh, controller.four_eyes),
         policies: authority.map_err(|fault| fault.to_string()),
         ..signatures(fresh, fresh.spec.mode.into())
     };
     // Another request may have been paid by the same reference since.
-    Ok(match payments::reused_now(fresh, ctx).await? {
+    Ok(match payments::reused_now(fresh, &controller.client).await? {
         Some(payment) => RunInputs { payment, ..keys },
         None => keys,
     })
@@ -251,7 +254,7 @@ async fn may_begin(
     name: &str,
     assessed: &Assessed,
     observed: &ObservedRequest,
-    ctx: &Context,
+    controller: &RestoreController,
 ) -> Result<StepStart, ReconcileError> {
     let not_now = |why: String| {
         tracing::info!(%step, why, "Job not created");
@@ -260,8 +263,11 @@ async fn may_begin(
     let (claimed, known) = (assessed.facts.claim.is_some(), &assessed.facts.gate);
     // A preflight only reads, and recover-cutover starts nothing new.
     let free = matches!(step, RestoreStep::Preflight | RestoreStep::RecoverCutover);
-    let fresh =
-        if claimed || free { reread(object, ctx).await? } else { unlocked(object, known, observed, ctx).await? };
+    let fresh = if claimed || free {
+        reread(object, controller).await?
+    } else {
+        unlocked(object, known, observed, controller).await?
+    };
     let fresh = match fresh {
         Reread::Usable(fresh) => fresh,
         Reread::Unusable(why) => return Ok(not_now(why)),
@@ -275,8 +281,8 @@ async fn may_begin(
     }
     if claimed && !free {
         // Without the forgery test: on a claimed request the schema's own rules refuse a forgery before the policies do.
-        let authority = authority::intact(&ctx.clients.write, ctx.settings.four_eyes).await;
-        match gate::may_run(&keys(&fresh, known, authority, ctx).await?) {
+        let authority = authority::intact(&controller.client, controller.four_eyes).await;
+        match gate::may_run(&keys(&fresh, known, authority, controller).await?) {
             Ok(()) => {}
             Err(closed) if closed.is_temporary() => return Ok(not_now(closed.to_string())),
             Err(closed) => return Ok(StepStart::Never(Box::new(restore::claim_without_approval(&closed)))),
@@ -293,21 +299,21 @@ pub async fn start(
     attempt: i32,
     assessed: &Assessed,
     observed: &ObservedRequest,
-    ctx: &Context,
+    controller: &RestoreController,
 ) -> Result<StepStart, ReconcileError> {
     let uid = object.uid().unwrap_or_default();
     let name = restore_job(&uid, step, attempt);
-    match may_begin(object, step, &name, assessed, observed, ctx).await? {
+    match may_begin(object, step, &name, assessed, observed, controller).await? {
         StepStart::Yes => {}
         other => return Ok(other),
     }
     let backup = backup_ref(object)?;
-    let worker = super::step_job::worker(object, status, step, attempt, backup.as_ref(), observed, ctx)?;
+    let worker = super::step_job::worker(object, status, step, attempt, backup.as_ref(), observed, &controller.timing)?;
     let (namespace, server) =
         (worker.namespace.clone(), observed.server.as_ref().map(|s| s.name_any()).unwrap_or_default());
     let limit = observed.server.as_ref().map_or(1, |s| i64::from(s.spec.max_concurrent_restores));
     if step == RestoreStep::Prepare
-        && !ctx.jobs.reserve(
+        && !controller.jobs.reserve(
             JobKind::Restore,
             &namespace,
             &server,
@@ -317,8 +323,8 @@ pub async fn start(
     {
         return Ok(StepStart::No);
     }
-    match create_job(object, &worker, ctx).await? {
-        JobCreation::Ours(job) => record(status, &job, step, attempt, ctx.now()),
+    match create_job(object, &worker, controller).await? {
+        JobCreation::Ours(job) => record(status, &job, step, attempt, controller.clock.now()),
         JobCreation::Foreign { difference } => {
             let plan = restore::job_name_taken(step, &format!("{namespace}/{name}"), &difference);
             return Ok(StepStart::Never(Box::new(plan)));
@@ -334,9 +340,9 @@ pub async fn claim(
     step: RestoreStep,
     assessed: &Assessed,
     observed: &ObservedRequest,
-    ctx: &Context,
+    controller: &RestoreController,
 ) -> Result<bool, ReconcileError> {
-    let fresh = match unlocked(object, &assessed.facts.gate, observed, ctx).await? {
+    let fresh = match unlocked(object, &assessed.facts.gate, observed, controller).await? {
         Reread::Usable(fresh) => fresh,
         Reread::Unusable(why) => {
             tracing::info!(%step, why, "claim not written");
@@ -344,7 +350,7 @@ pub async fn claim(
         }
     };
     let job = restore_job(&object.uid().unwrap_or_default(), step, 1);
-    let claim = serde_json::json!({"claim": {"attempt": 1, "job": job, "at": ctx.now().to_rfc3339()}});
-    patch_status_guarded(&api(object, ctx), &fresh, claim).await?;
+    let claim = serde_json::json!({"claim": {"attempt": 1, "job": job, "at": controller.clock.now().to_rfc3339()}});
+    patch_status_guarded(&api(object, controller), &fresh, claim).await?;
     Ok(true)
 }

@@ -2,24 +2,24 @@
 //! claim in the bucket. Both are read from API server and bucket: a cache may be older or newer than etcd.
 
 use super::job_results;
-use crate::context::Context;
+use crate::cache::storage_clients::Stores;
 use crate::error::ReconcileError;
 use crate::runtime::writes::get_opt;
 use k8s_openapi::api::batch::v1::{Job, JobSpec};
-use kube::ResourceExt;
 use kube::api::Api;
+use kube::{Client, ResourceExt};
 use sennight_api::{BackupStorage, RestoreRequest, RestoreRequestStatus};
 use sennight_core::restore::{StepState, WorkerClaim};
 use sennight_protocol::task::{Task, TaskParseError};
 
 /// The claim's Job, if it exists and is not in `status.jobs`.
-pub async fn unrecorded(object: &RestoreRequest, ctx: &Context) -> Result<Option<Job>, ReconcileError> {
+pub async fn unrecorded(object: &RestoreRequest, client: &Client) -> Result<Option<Job>, ReconcileError> {
     let Some(status) = &object.status else { return Ok(None) };
     let Some(claim) = status.claim.as_ref().filter(|_| status.finished_at.is_none()) else { return Ok(None) };
     if status.jobs.iter().any(|known| known.name == claim.job) {
         return Ok(None);
     }
-    let jobs: Api<Job> = Api::namespaced(ctx.clients.write.clone(), &object.namespace().unwrap_or_default());
+    let jobs: Api<Job> = Api::namespaced(client.clone(), &object.namespace().unwrap_or_default());
     Ok(get_opt(&jobs, &claim.job).await?)
 }
 
@@ -28,14 +28,14 @@ pub async fn begun(
     object: &RestoreRequest,
     storage: Option<&BackupStorage>,
     unrecorded: Option<&Job>,
-    ctx: &Context,
+    stores: &Stores,
 ) -> Result<Option<WorkerClaim>, ReconcileError> {
     let pinned = |s: &&RestoreRequestStatus| s.backup.is_some() || s.undo.is_some();
     let Some(status) = object.status.as_ref().filter(|s| s.finished_at.is_none()).filter(pinned) else {
         return Ok(None);
     };
     let (Some(storage), Some(uid)) = (storage, object.uid()) else { return Ok(None) };
-    let store = ctx.stores.open(storage).await?;
+    let store = stores.open(storage).await?;
     let Some(claim) = store.claim_of(&uid).await? else { return Ok(None) };
     let is_its = |uid: Option<&str>| uid == Some(claim.job_uid.as_str());
     let known = status.jobs.iter().any(|job| is_its(job.uid.as_deref()));

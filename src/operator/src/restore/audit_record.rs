@@ -1,7 +1,7 @@
 //! Writes the state of a request into its audit record (`core::audit`, docs/audit.md) before anything new is done for it.
 
+use super::controller::RestoreController;
 use super::gather::ObservedRequest;
-use crate::context::Context;
 use crate::error::RecordError;
 use crate::runtime::writes::get_opt;
 use kube::ResourceExt;
@@ -34,7 +34,7 @@ pub async fn bring_up_to_date(
     object: &RestoreRequest,
     status: &mut RestoreRequestStatus,
     observed: &ObservedRequest,
-    ctx: &Context,
+    controller: &RestoreController,
 ) -> Result<AuditRecordState, RecordError> {
     let state = state(object);
     let digest = state.digest();
@@ -42,7 +42,7 @@ pub async fn bring_up_to_date(
     if known.as_ref().is_some_and(|head| head.state == digest) {
         return Ok(AuditRecordState::UpToDate);
     }
-    let Some(storage) = storage(object, known.as_ref(), observed, ctx) else {
+    let Some(storage) = storage(object, known.as_ref(), observed, controller) else {
         // No schedule and no storage: nothing can run, and there is nowhere to write.
         return Ok(AuditRecordState::UpToDate);
     };
@@ -50,7 +50,7 @@ pub async fn bring_up_to_date(
         object.metadata.deletion_timestamp.is_some() || object.status.as_ref().is_some_and(|s| s.finished_at.is_some());
     // Before a backup is chosen nothing can run. The condition Eligible tells that the bucket is unreachable.
     let early = object.status.as_ref().is_none_or(|s| s.backup.is_none() && s.undo.is_none());
-    match Box::pin(append(object, &state, known.as_ref(), &storage, ctx)).await {
+    match Box::pin(append(object, &state, known.as_ref(), &storage, controller)).await {
         Ok(last) => {
             let (seq, sha256) = (last.entry.seq, last.sha256);
             status.audit = Some(AuditHead { storage: storage.name_any(), seq, sha256, state: digest });
@@ -77,14 +77,14 @@ fn storage(
     object: &RestoreRequest,
     known: Option<&AuditHead>,
     observed: &ObservedRequest,
-    ctx: &Context,
+    controller: &RestoreController,
 ) -> Option<Arc<BackupStorage>> {
     let recorded_in =
         known.filter(|head| observed.storage.as_ref().is_none_or(|storage| storage.name_any() != head.storage));
     match recorded_in {
         Some(head) => {
             let namespace = object.namespace().unwrap_or_default();
-            ctx.caches.storages.get(&ObjectRef::new(&head.storage).within(&namespace))
+            controller.storages.get(&ObjectRef::new(&head.storage).within(&namespace))
         }
         None => observed.storage.clone(),
     }
@@ -100,12 +100,12 @@ async fn append(
     state: &AuditState,
     known: Option<&AuditHead>,
     storage: &BackupStorage,
-    ctx: &Context,
+    controller: &RestoreController,
 ) -> Result<Recorded, RecordError> {
-    let store = ctx.stores.open(storage).await?;
+    let store = controller.stores.open(storage).await?;
     let uid = object.uid().unwrap_or_default();
     let last = end(&store, &uid, known).await?;
-    let api: Api<RestoreRequest> = Api::namespaced(ctx.clients.write.clone(), &object.namespace().unwrap_or_default());
+    let api: Api<RestoreRequest> = Api::namespaced(controller.client.clone(), &object.namespace().unwrap_or_default());
     let fresh = get_opt(&api, &object.name_any()).await?;
     let same = |fresh: &RestoreRequest| {
         fresh.uid() == object.uid() && fresh.metadata.resource_version == object.metadata.resource_version
@@ -113,7 +113,7 @@ async fn append(
     if !fresh.as_ref().is_some_and(same) {
         return Err(RecordError::Behind);
     }
-    let entries = follow(&uid, last.as_ref(), state, ctx.now());
+    let entries = follow(&uid, last.as_ref(), state, controller.clock.now());
     for entry in &entries {
         if !store.audit_append(&uid, entry.entry.seq, entry.bytes.clone()).await? {
             return Err(RecordError::Behind);

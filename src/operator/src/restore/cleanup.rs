@@ -1,13 +1,13 @@
 //! After a request's end: the previous database gets a safety backup, is held for an Undo, and is dropped when its time is
 //! over; what a failed restore prepared is dropped at once. Decided by `core::cleanup`; one action in each reconcile.
 
+use super::controller::RestoreController;
 use super::gather::ObservedRequest;
 use super::history::history;
 use super::job_creation::{JobCreation, create_job, record};
 use super::job_results::{NewResults, step, surely_not_swapped};
 use super::undo::undoing;
 use crate::cache::jobs::{JobKind, Places};
-use crate::context::Context;
 use crate::error::ReconcileError;
 use chrono::{DateTime, TimeDelta, Utc};
 use kube::ResourceExt;
@@ -26,10 +26,10 @@ pub async fn round(
     status: &mut RestoreRequestStatus,
     results: &NewResults,
     observed: &ObservedRequest,
-    ctx: &Context,
+    controller: &RestoreController,
 ) -> Result<Option<DateTime<Utc>>, ReconcileError> {
-    let now = ctx.now();
-    let facts = facts(object, status, results, observed, ctx);
+    let now = controller.clock.now();
+    let facts = facts(object, status, results, observed, controller);
     let plan = cleanup::decide(&facts, now);
     let mut wake = plan.wake;
     match &plan.action {
@@ -42,15 +42,15 @@ pub async fn round(
             }
         }
         CleanupAction::Start(step, attempt) => {
-            let started = start(object, status, *step, *attempt, observed, ctx).await?;
-            let pause = if started { ctx.settings.timing.job_interval } else { std::time::Duration::from_secs(10) };
+            let started = start(object, status, *step, *attempt, observed, controller).await?;
+            let pause = if started { controller.timing.job_interval } else { std::time::Duration::from_secs(10) };
             wake = Some(now + TimeDelta::from_std(pause).unwrap_or(TimeDelta::minutes(1)));
         }
     }
     report_undo(object, status, &plan, now);
     let running = [&facts.safety_backup, &facts.drop_step].iter().any(|step| matches!(step, StepState::Running { .. }));
     let recheck =
-        running.then(|| now + TimeDelta::from_std(ctx.settings.timing.job_interval).unwrap_or(TimeDelta::minutes(1)));
+        running.then(|| now + TimeDelta::from_std(controller.timing.job_interval).unwrap_or(TimeDelta::minutes(1)));
     Ok([wake, recheck].into_iter().flatten().min())
 }
 
@@ -70,13 +70,14 @@ fn facts(
     status: &RestoreRequestStatus,
     results: &NewResults,
     observed: &ObservedRequest,
-    ctx: &Context,
+    controller: &RestoreController,
 ) -> CleanupInputs {
     let previous = status.previous_database.as_ref();
     let references = observed.schedule.as_deref().zip(observed.server.as_deref()).zip(observed.storage.as_deref());
     let place_free = observed.server.as_ref().is_none_or(|server| {
-        let running = ctx.jobs.running(JobKind::Dump, &object.namespace().unwrap_or_default(), &server.name_any());
-        running.total < i64::from(ctx.settings.max_dumps)
+        let running =
+            controller.jobs.running(JobKind::Dump, &object.namespace().unwrap_or_default(), &server.name_any());
+        running.total < i64::from(controller.max_dumps)
             && running.on_server < i64::from(server.spec.max_concurrent_dumps)
     });
     CleanupInputs {
@@ -85,7 +86,7 @@ fn facts(
         held_by: previous.and_then(|k| k.held_by.clone()),
         safety_backup_ready: previous
             .and_then(|k| k.safety_backup.as_ref())
-            .is_some_and(|s| cleanup::safety_backup_counts(s.expires_at, ctx.now())),
+            .is_some_and(|s| cleanup::safety_backup_counts(s.expires_at, controller.clock.now())),
         safety_backup: step(status, RestoreStep::SafetyBackup, results),
         dropping: previous.is_some_and(|k| k.dropping_since.is_some()),
         drop_step: step(status, RestoreStep::DropDatabase, results),
@@ -174,25 +175,29 @@ async fn start(
     step: RestoreStep,
     attempt: i32,
     observed: &ObservedRequest,
-    ctx: &Context,
+    controller: &RestoreController,
 ) -> Result<bool, ReconcileError> {
-    let worker = super::step_job::worker(object, status, step, attempt, None, observed, ctx)?;
+    let worker = super::step_job::worker(object, status, step, attempt, None, observed, &controller.timing)?;
     let (namespace, server) =
         (worker.namespace.clone(), observed.server.as_ref().map(|s| s.name_any()).unwrap_or_default());
     let here = observed.server.as_ref().map_or(1, |s| i64::from(s.spec.max_concurrent_dumps));
-    let limits = Places { total: i64::from(ctx.settings.max_dumps), on_server: here };
-    if step == RestoreStep::SafetyBackup && !ctx.jobs.reserve(JobKind::Dump, &namespace, &server, &worker.name, limits)
+    let limits = Places { total: i64::from(controller.max_dumps), on_server: here };
+    if step == RestoreStep::SafetyBackup
+        && !controller.jobs.reserve(JobKind::Dump, &namespace, &server, &worker.name, limits)
     {
         return Ok(false);
     }
-    match create_job(object, &worker, ctx).await? {
+    match create_job(object, &worker, controller).await? {
         JobCreation::Ours(job) => {
-            record(status, &job, step, attempt, ctx.now());
+            record(status, &job, step, attempt, controller.clock.now());
             Ok(true)
         }
         JobCreation::Foreign { difference } => {
             let plan = restore::job_name_taken(step, &format!("{namespace}/{}", worker.name), &difference);
-            ctx.reconcile_metrics.publish_event(object, EventType::Warning, &plan.reason, "Start", &plan.message).await;
+            controller
+                .reconcile_metrics
+                .publish_event(object, EventType::Warning, &plan.reason, "Start", &plan.message)
+                .await;
             Ok(false)
         }
     }

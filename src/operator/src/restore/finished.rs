@@ -2,39 +2,44 @@
 //! fields that other requests and metrics read. A closed request is deleted after `--request-retention`.
 
 use super::{audit_record, cleanup, payments};
-use crate::context::Context;
 use crate::error::ReconcileError;
 use crate::runtime::namespaced_watch::prune;
 use crate::runtime::writes::delete;
 use chrono::{DateTime, TimeDelta, Utc};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::ResourceExt;
 use kube::api::Api;
+use kube::{Client, ResourceExt};
 use sennight_api::conditions::{RequestCondition, is_true};
 use sennight_api::restore_request::{Requester, Ticket};
 use sennight_api::restore_status::{JobRecord, Payment, PinnedBackup, RestoreResult};
 use sennight_api::{Condition, RestoreRequest, RestoreRequestSpec, RestoreRequestStatus};
+use std::time::Duration;
 
 /// Conditions of a closed request that are read by others.
 const KEPT_CONDITIONS: [RequestCondition; 4] =
     [RequestCondition::Complete, RequestCondition::Paid, RequestCondition::RefundDue, RequestCondition::UndoAvailable];
 
 /// Deletes a request whose retention is over. True when it did.
-pub async fn delete_expired(object: &RestoreRequest, ctx: &Context) -> Result<bool, ReconcileError> {
-    let due = deletion_time(object, ctx).is_some_and(|at| ctx.now() >= at);
+pub async fn delete_expired(
+    object: &RestoreRequest,
+    retention: Duration,
+    client: &Client,
+    now: DateTime<Utc>,
+) -> Result<bool, ReconcileError> {
+    let due = deletion_time(object, retention).is_some_and(|at| now >= at);
     // While its previous database is on the server, the request is the only record of it.
     let nothing_left = object.status.as_ref().is_none_or(cleanup::nothing_left);
     if !due || !nothing_left || object.metadata.deletion_timestamp.is_some() {
         return Ok(false);
     }
-    let api: Api<RestoreRequest> = Api::namespaced(ctx.clients.write.clone(), &object.namespace().unwrap_or_default());
+    let api: Api<RestoreRequest> = Api::namespaced(client.clone(), &object.namespace().unwrap_or_default());
     delete(&api, object).await?;
     Ok(true)
 }
 
 /// When a request is deleted; `None` while it has not ended or billing owes a refund for it.
-pub fn deletion_time(object: &RestoreRequest, ctx: &Context) -> Option<DateTime<Utc>> {
-    let keep = TimeDelta::from_std(ctx.settings.timing.request_retention).unwrap_or(TimeDelta::days(90));
+pub fn deletion_time(object: &RestoreRequest, retention: Duration) -> Option<DateTime<Utc>> {
+    let keep = TimeDelta::from_std(retention).unwrap_or(TimeDelta::days(90));
     Some(object.status.as_ref()?.finished_at.filter(|_| nothing_owed(object))? + keep)
 }
 

@@ -1,9 +1,10 @@
 //! Reads all that one reconcile of a RestoreRequest needs, from caches, API server and bucket. Decides nothing.
 
+use super::controller::RestoreController;
 use super::job_results::Ending;
 use super::{adoption, payments};
 use crate::cache::jobs::{self, JobKind, JobState};
-use crate::context::Context;
+use crate::cache::schedule_index::watched::read_schedule;
 use crate::error::ReconcileError;
 use crate::runtime::key::Key;
 use crate::runtime::writes::get_opt;
@@ -88,28 +89,31 @@ pub struct ObservedRequest {
 }
 
 /// Reads everything.
-pub async fn gather(object: &RestoreRequest, ctx: &Context) -> Result<ObservedRequest, ReconcileError> {
+pub async fn gather(
+    object: &RestoreRequest,
+    controller: &RestoreController,
+) -> Result<ObservedRequest, ReconcileError> {
     let namespace = object.namespace().unwrap_or_default();
-    let schedule = ctx.schedule(&namespace, &object.spec.schedule_ref.name).await?;
+    let schedule = read_schedule(&controller.client, &namespace, &object.spec.schedule_ref.name).await?;
     let refs = schedule.as_ref().map(|s| (s.spec.storage_ref.name.clone(), s.spec.database.server_ref.name.clone()));
-    let storage = refs.as_ref().and_then(|(name, _)| ctx.caches.storages.get(&ObjectRef::new(name).within(&namespace)));
-    let server = refs.as_ref().and_then(|(_, name)| ctx.caches.servers.get(&ObjectRef::new(name).within(&namespace)));
+    let storage = refs.as_ref().and_then(|(name, _)| controller.storages.get(&ObjectRef::new(name).within(&namespace)));
+    let server = refs.as_ref().and_then(|(_, name)| controller.servers.get(&ObjectRef::new(name).within(&namespace)));
     let running =
-        server.as_ref().map_or(0, |s| ctx.jobs.running(JobKind::Restore, &namespace, &s.name_any()).on_server);
-    let (rival, shared) = rival_and_shared(object, ctx);
+        server.as_ref().map_or(0, |s| controller.jobs.running(JobKind::Restore, &namespace, &s.name_any()).on_server);
+    let (rival, shared) = rival_and_shared(object, controller);
     let shared = shared || held_as_last_good(object, schedule.as_deref());
-    let (endings, progress) = endings(object, storage.as_deref(), ctx).await?;
-    let unrecorded = adoption::unrecorded(object, ctx).await?;
+    let (endings, progress) = endings(object, storage.as_deref(), controller).await?;
+    let unrecorded = adoption::unrecorded(object, &controller.client).await?;
     Ok(ObservedRequest {
-        catalogue: catalogue(object, storage.as_deref(), ctx).await,
-        pinned: pinned(object, schedule.as_deref(), server.as_deref(), storage.as_deref(), ctx).await?,
-        profile: profile(object, schedule.as_deref(), ctx).await?,
-        dumping: schedule.as_deref().is_some_and(|schedule| dumping(schedule, ctx)),
+        catalogue: catalogue(object, storage.as_deref(), controller).await,
+        pinned: pinned(object, schedule.as_deref(), server.as_deref(), storage.as_deref(), controller).await?,
+        profile: profile(object, schedule.as_deref(), controller).await?,
+        dumping: schedule.as_deref().is_some_and(|schedule| dumping(schedule, controller)),
         restores_here: running,
         job_unrecorded: unrecorded.is_some(),
-        proof: adoption::begun(object, storage.as_deref(), unrecorded.as_ref(), ctx).await?,
-        reused_payment: payments::reused(object, ctx),
-        samples: samples(object, schedule.as_deref(), ctx),
+        proof: adoption::begun(object, storage.as_deref(), unrecorded.as_ref(), &controller.stores).await?,
+        reused_payment: payments::reused(object, &controller.requests),
+        samples: samples(object, schedule.as_deref(), controller),
         schedule,
         storage,
         server,
@@ -117,38 +121,38 @@ pub async fn gather(object: &RestoreRequest, ctx: &Context) -> Result<ObservedRe
         shared,
         endings,
         progress,
-        siblings: siblings(object, ctx),
+        siblings: siblings(object, controller),
     })
 }
 
 /// Whether a dump of the database runs, or its Job is being created.
-fn dumping(schedule: &BackupSchedule, ctx: &Context) -> bool {
+fn dumping(schedule: &BackupSchedule, controller: &RestoreController) -> bool {
     let uid = schedule.uid().unwrap_or_default();
     schedule.status.as_ref().is_some_and(|status| status.active_job.is_some())
-        || ctx.jobs.dumping(&uid)
-        || ctx.dispatch.is_creating(&uid)
+        || controller.jobs.dumping(&uid)
+        || controller.dispatch.is_creating(&uid)
 }
 
-fn siblings(object: &RestoreRequest, ctx: &Context) -> Vec<Arc<RestoreRequest>> {
+fn siblings(object: &RestoreRequest, controller: &RestoreController) -> Vec<Arc<RestoreRequest>> {
     let ended = object.status.as_ref().is_some_and(|s| s.finished_at.is_some());
     if object.spec.mode != RestoreMode::Undo && !ended {
         return Vec::new();
     }
-    other_requests(object, ctx)
+    other_requests(object, controller)
 }
 
 /// The other requests of the same schedule.
-fn other_requests(object: &RestoreRequest, ctx: &Context) -> Vec<Arc<RestoreRequest>> {
-    let all = ctx.caches.open.all_of(&object.namespace().unwrap_or_default(), &object.spec.schedule_ref.name);
+fn other_requests(object: &RestoreRequest, controller: &RestoreController) -> Vec<Arc<RestoreRequest>> {
+    let all = controller.open.all_of(&object.namespace().unwrap_or_default(), &object.spec.schedule_ref.name);
     all.into_iter().filter(|other| other.uid() != object.uid()).collect()
 }
 
 /// The first open request of the same schedule that came earlier, and whether any other open one holds our backup.
-fn rival_and_shared(object: &RestoreRequest, ctx: &Context) -> (Option<String>, bool) {
+fn rival_and_shared(object: &RestoreRequest, controller: &RestoreController) -> (Option<String>, bool) {
     let age = |r: &RestoreRequest| (r.creation_timestamp(), r.name_any());
     let id = |r: &RestoreRequest| r.status.as_ref().and_then(|s| s.backup.as_ref()).map(|p| p.id.clone());
     let ended = |r: &RestoreRequest| r.status.as_ref().is_some_and(|s| s.finished_at.is_some());
-    let (releasing, open): (Vec<_>, Vec<_>) = other_requests(object, ctx).into_iter().partition(|r| ended(r));
+    let (releasing, open): (Vec<_>, Vec<_>) = other_requests(object, controller).into_iter().partition(|r| ended(r));
     // A request that has ended and not released its backup yet still writes tags, so a later one waits for it before it holds.
     // An Undo holds no backup.
     let holds = |r: &RestoreRequest| {
@@ -172,14 +176,14 @@ fn held_as_last_good(object: &RestoreRequest, schedule: Option<&BackupSchedule>)
 async fn catalogue(
     object: &RestoreRequest,
     storage: Option<&BackupStorage>,
-    ctx: &Context,
+    controller: &RestoreController,
 ) -> Result<Vec<CatalogueEntry>, String> {
     let Some(storage) = storage else { return Err("the BackupStorage is missing".to_owned()) };
     let undo = object.spec.mode == RestoreMode::Undo;
     if undo || object.status.as_ref().is_some_and(|s| s.backup.is_some() || s.finished_at.is_some()) {
         return Ok(Vec::new());
     }
-    let store = ctx.stores.open(storage).await.map_err(|e| e.to_string())?;
+    let store = controller.stores.open(storage).await.map_err(|e| e.to_string())?;
     let namespace = object.namespace().unwrap_or_default();
     let found = store.catalogue(&namespace, &object.spec.schedule_ref.name).await;
     let catalogue = found.map_err(|e| e.to_string())?;
@@ -195,12 +199,12 @@ async fn pinned(
     schedule: Option<&BackupSchedule>,
     server: Option<&DatabaseServer>,
     storage: Option<&BackupStorage>,
-    ctx: &Context,
+    controller: &RestoreController,
 ) -> Result<Pinned, ReconcileError> {
     let Some(backup) = backup_ref(object)? else { return Ok(Pinned::None) };
     let Some(storage) = storage else { return Ok(Pinned::None) };
     let identity = schedule.zip(server).map(|(schedule, server)| targets::identity(schedule, server));
-    let store = ctx.stores.open(storage).await?;
+    let store = controller.stores.open(storage).await?;
     match store.open(&backup, identity.as_ref()).await {
         // An unreachable bucket says nothing about the backup.
         Err(error) if error.retryable() => Err(error.into()),
@@ -223,7 +227,7 @@ pub fn backup_ref(object: &RestoreRequest) -> Result<Option<BackupRef>, NameErro
 async fn profile(
     object: &RestoreRequest,
     schedule: Option<&BackupSchedule>,
-    ctx: &Context,
+    controller: &RestoreController,
 ) -> Result<Option<ExportProfile>, ReconcileError> {
     let reference =
         object.spec.export_profile_ref.as_ref().or_else(|| schedule.and_then(|s| s.spec.export_profile_ref.as_ref()));
@@ -233,7 +237,7 @@ async fn profile(
     if object.spec.mode != RestoreMode::CrmExport || ended {
         return Ok(None);
     }
-    let api = Api::namespaced(ctx.clients.write.clone(), &object.namespace().unwrap_or_default());
+    let api = Api::namespaced(controller.client.clone(), &object.namespace().unwrap_or_default());
     Ok(get_opt(&api, name).await?)
 }
 
@@ -241,14 +245,14 @@ async fn profile(
 async fn endings(
     object: &RestoreRequest,
     storage: Option<&BackupStorage>,
-    ctx: &Context,
+    controller: &RestoreController,
 ) -> Result<(Vec<(String, Ending)>, Option<Progress>), ReconcileError> {
     let open = object.status.iter().flat_map(|s| &s.jobs).filter(|job| job.outcome.is_none());
     let (mut endings, mut progress) = (Vec::new(), None);
     for record in open {
-        let ending = ending(object, record, storage, ctx).await?;
+        let ending = ending(object, record, storage, controller).await?;
         if let (Ending::Running, Some(uid), Some(storage)) = (&ending, &record.uid, storage) {
-            let store = ctx.stores.open(storage).await?;
+            let store = controller.stores.open(storage).await?;
             // Progress is optional: a failed read must not delay the decision.
             progress = store.progress(uid, &object.name_any()).await.ok().flatten();
         }
@@ -261,31 +265,31 @@ async fn ending(
     object: &RestoreRequest,
     record: &JobRecord,
     storage: Option<&BackupStorage>,
-    ctx: &Context,
+    controller: &RestoreController,
 ) -> Result<Ending, ReconcileError> {
     let namespace = object.namespace().unwrap_or_default();
-    let job = ctx.jobs.find(&ctx.clients.write, &namespace, &record.name).await?;
+    let job = controller.jobs.find(&controller.client, &namespace, &record.name).await?;
     if job.as_deref().is_some_and(|job| jobs::state(job) == JobState::Running) {
         return Ok(Ending::Running);
     }
     let silent =
         job.as_deref().map_or_else(|| format!("Job {} was deleted before it ended", record.name), jobs::failure);
     let (Some(uid), Some(storage)) = (&record.uid, storage) else { return Ok(Ending::Silent(silent)) };
-    let store = ctx.stores.open(storage).await?;
+    let store = controller.stores.open(storage).await?;
     let report = store.report(uid, &object.name_any()).await?;
     Ok(report.map_or(Ending::Silent(silent), |report| Ending::Reported(Box::new(report))))
 }
 
 /// Durations of earlier requests of the same mode on the same server.
-fn samples(object: &RestoreRequest, schedule: Option<&BackupSchedule>, ctx: &Context) -> Vec<Sample> {
+fn samples(object: &RestoreRequest, schedule: Option<&BackupSchedule>, controller: &RestoreController) -> Vec<Sample> {
     let known = object.status.as_ref().and_then(|s| s.estimate.as_ref()).is_some_and(|e| e.duration_seconds.is_some());
     let ended = object.status.as_ref().is_some_and(|s| s.finished_at.is_some());
     let Some(schedule) = schedule.filter(|_| !known && !ended) else { return Vec::new() };
     let server = |other: &RestoreRequest| {
         let key = Key::new(&other.namespace().unwrap_or_default(), &other.spec.schedule_ref.name);
-        ctx.caches.schedules.get(&key).map(|entry| entry.server)
+        controller.schedules.get(&key).map(|entry| entry.server)
     };
-    let mut done = ctx.caches.requests.state_filter(|other| {
+    let mut done = controller.requests.state_filter(|other| {
         other.metadata.namespace == object.metadata.namespace
             && other.spec.mode == object.spec.mode
             && measured(other).is_some()

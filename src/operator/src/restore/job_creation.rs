@@ -1,8 +1,8 @@
 //! Creates the Job of a step under its fixed name, or adopts the one that is there, and notes it in status.
 
 use super::adoption;
+use super::controller::RestoreController;
 use super::job_results::make_room;
-use crate::context::Context;
 use crate::error::ReconcileError;
 use crate::runtime::writes::{Created, create_or_adopt};
 use crate::worker_job::WorkerJob;
@@ -30,21 +30,21 @@ pub enum JobCreation {
 pub async fn create_job(
     object: &RestoreRequest,
     worker: &WorkerJob,
-    ctx: &Context,
+    controller: &RestoreController,
 ) -> Result<JobCreation, ReconcileError> {
     let (uid, namespace) = (object.uid().unwrap_or_default(), &worker.namespace);
-    let job = worker.build(&ctx.settings.worker.pod_defaults())?;
-    let jobs: Api<Job> = Api::namespaced(ctx.clients.write.clone(), namespace);
+    let job = worker.build(&controller.pod)?;
+    let jobs: Api<Job> = Api::namespaced(controller.client.clone(), namespace);
     let created = create_or_adopt(&jobs, &job, |existing| adoption::difference(&uid, &job, existing).is_none())
         .await
-        .inspect_err(|_| ctx.jobs.unreserve(namespace, &worker.name))?;
+        .inspect_err(|_| controller.jobs.unreserve(namespace, &worker.name))?;
     match created {
         Created::New(job) | Created::Adopted(job) => {
-            ctx.dispatch.restore_started(ctx.now());
+            controller.dispatch.restore_started(controller.clock.now());
             Ok(JobCreation::Ours(Box::new(job)))
         }
         Created::Foreign(existing) => {
-            ctx.jobs.unreserve(namespace, &worker.name);
+            controller.jobs.unreserve(namespace, &worker.name);
             let difference = adoption::difference(&uid, &job, &existing).unwrap_or_default();
             Ok(JobCreation::Foreign { difference })
         }

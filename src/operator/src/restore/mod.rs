@@ -5,6 +5,7 @@ pub mod act;
 pub mod adoption;
 pub mod audit_record;
 pub mod cleanup;
+mod controller;
 pub mod finished;
 pub mod gather;
 pub mod history;
@@ -16,18 +17,18 @@ pub mod step_job;
 pub mod undo;
 pub mod validate;
 
-use crate::context::Context;
 use crate::error::ReconcileError;
-use crate::runtime::informer::Informer;
+use crate::runtime::informer::{Informer, ReconcileLoop};
 use crate::runtime::instrumented::FailingSince;
 use crate::runtime::writes::apply_status;
 use act::StepStart;
 use audit_record::AuditRecordState;
 use chrono::{DateTime, TimeDelta, Utc};
+pub use controller::RestoreController;
 use gather::ObservedRequest;
 use kube::ResourceExt;
 use kube::api::Api;
-use kube::runtime::controller;
+use kube::runtime::controller::Action;
 use kube::runtime::events::EventType;
 use kube::runtime::reflector::ObjectRef;
 use sennight_api::conditions::{RequestCondition, changed, is_true};
@@ -46,37 +47,43 @@ impl FailingSince for RestoreRequest {
 }
 
 /// Runs the controller until `stop`.
-pub async fn run(informer: Informer<RestoreRequest>, ctx: Arc<Context>, stop: CancellationToken) {
+pub async fn run(
+    informer: Informer<RestoreRequest>,
+    controller: RestoreController,
+    shared: ReconcileLoop,
+    stop: CancellationToken,
+) {
     // Before the Jobs are listed, a running Job would look deleted.
     tokio::select! {
         () = stop.cancelled() => {}
-        () = ctx.jobs.filled() => informer.run(ctx.clone(), ctx.shared_loop(), stop.clone(), reconcile).await,
+        () = controller.jobs.filled() => informer.run(Arc::new(controller), shared, stop.clone(), reconcile).await,
     }
 }
 
-async fn reconcile(object: Arc<RestoreRequest>, ctx: Arc<Context>) -> Result<controller::Action, ReconcileError> {
-    if finished::delete_expired(&object, &ctx).await? {
-        return Ok(controller::Action::await_change());
+async fn reconcile(object: Arc<RestoreRequest>, controller: Arc<RestoreController>) -> Result<Action, ReconcileError> {
+    let retention = controller.timing.request_retention;
+    if finished::delete_expired(&object, retention, &controller.client, controller.clock.now()).await? {
+        return Ok(Action::await_change());
     }
-    if let Some(at) = finished::deletion_time(&object, &ctx).filter(|_| finished::is_closed(&object)) {
-        ctx.timers.requests.schedule(ObjectRef::from_obj(&*object), at);
-        return Ok(controller::Action::await_change());
+    if let Some(at) = finished::deletion_time(&object, retention).filter(|_| finished::is_closed(&object)) {
+        controller.requests_timer.schedule(ObjectRef::from_obj(&*object), at);
+        return Ok(Action::await_change());
     }
-    let observed = Box::pin(gather::gather(&object, &ctx)).await?;
-    let now = ctx.now();
+    let observed = Box::pin(gather::gather(&object, &controller)).await?;
+    let now = controller.clock.now();
     let mut status = own_status(&object);
     // The audit record is written before anything new is done: see docs/design.md, "Restores".
-    let recorded = audit_record::bring_up_to_date(&object, &mut status, &observed, &ctx).await?;
-    payments::warn_about_deleted_payment(&object, &ctx).await;
+    let recorded = audit_record::bring_up_to_date(&object, &mut status, &observed, &controller).await?;
+    payments::warn_about_deleted_payment(&object, &controller.reconcile_metrics).await;
     let fresh = job_results::record_endings(&mut status, &observed.endings, now);
     report::progress(&mut status, &observed);
-    let authority = match ctx.authority.last() {
+    let authority = match controller.authority.last() {
         Some(last) => last.map_err(|fault| fault.to_string()),
         None => Err("they have not been looked at yet".to_owned()),
     };
-    let standing = ctx.authority.check_signatures(&object, ctx.settings.four_eyes);
-    let guarded = validate::GateFindings { authority, standing };
-    let mut assessed = validate::assess(&object, &status, &fresh, &observed, guarded, &ctx.settings, now);
+    let standing = controller.authority.check_signatures(&object, controller.four_eyes);
+    let guarded = validate::GateFindings { authority, standing, four_eyes: controller.four_eyes };
+    let mut assessed = validate::assess(&object, &status, &fresh, &observed, guarded, &controller.timing, now);
     if let AuditRecordState::Broken(why) = &recorded {
         assessed.facts.record_error = Some(why.clone());
     }
@@ -84,28 +91,29 @@ async fn reconcile(object: Arc<RestoreRequest>, ctx: Arc<Context>) -> Result<con
     // An approval that `report::facts` has just mirrored counts from now.
     assessed.facts.approved_since = approved_since(&status);
     let plan = restore::decide(&assessed.facts, now);
-    if plan.action == RestoreAction::Pin && act::add_hold_finalizer(&object, &ctx).await? {
+    if plan.action == RestoreAction::Pin && act::add_hold_finalizer(&object, &controller).await? {
         // That write changed the resourceVersion: the watch brings the next reconcile.
-        return Ok(controller::Action::await_change());
+        return Ok(Action::await_change());
     }
-    let (plan, acted) = match act(&object, &mut status, &plan, &assessed, &observed, &ctx).await? {
+    let (plan, acted) = match act(&object, &mut status, &plan, &assessed, &observed, &controller).await? {
         StepStart::Yes => (plan, true),
         StepStart::No => (plan, false),
         StepStart::Never(instead) => (*instead, true),
     };
-    report::plan(&object, &mut status, &plan, &ctx.settings, now);
+    report::plan(&object, &mut status, &plan, &controller.timing, now);
     let cleans_up = assessed.facts.ended || plan.action == RestoreAction::Drop;
-    let after = if cleans_up { cleanup::round(&object, &mut status, &fresh, &observed, &ctx).await? } else { None };
+    let after =
+        if cleans_up { cleanup::round(&object, &mut status, &fresh, &observed, &controller).await? } else { None };
     if matches!(plan.action, RestoreAction::Finish(_) | RestoreAction::Release) {
-        undo::requeue_undone(&object, &ctx);
+        undo::requeue_undone(&object, &controller.requests_timer);
     }
     status.observed_generation = object.metadata.generation;
     if !(plan.action == RestoreAction::Release && object.metadata.deletion_timestamp.is_some()) {
-        write(&object, &status, &plan, &assessed, &ctx).await?;
+        write(&object, &status, &plan, &assessed, &controller).await?;
     }
     let done = RoundResult { acted, recorded: recorded == AuditRecordState::UpToDate, after };
-    schedule_next(&object, &plan, &assessed, &done, &ctx);
-    Ok(controller::Action::await_change())
+    schedule_next(&object, &plan, &assessed, &done, &controller);
+    Ok(Action::await_change())
 }
 
 /// The operator's own part of a status, without what helpdesk and billing write: applying theirs would take it over.
@@ -129,13 +137,13 @@ async fn act(
     plan: &RestorePlan,
     assessed: &Assessed,
     observed: &ObservedRequest,
-    ctx: &Context,
+    controller: &RestoreController,
 ) -> Result<StepStart, ReconcileError> {
-    let now = ctx.now();
+    let now = controller.clock.now();
     match &plan.action {
         RestoreAction::Nothing => Ok(StepStart::No),
         RestoreAction::Finish(_) | RestoreAction::Drop => {
-            act::delete_jobs(object, status, ctx).await?;
+            act::delete_jobs(object, status, controller).await?;
             Ok(StepStart::Yes)
         }
         RestoreAction::Pin => {
@@ -143,27 +151,28 @@ async fn act(
             Ok(StepStart::Yes)
         }
         RestoreAction::Hold if assessed.facts.gate.mode == Mode::Undo => {
-            let holds = undo::hold(object, ctx).await?;
+            let holds = undo::hold(object, &controller.client, &controller.requests_timer).await?;
             if holds {
                 report::held(object, status, true, "HoldPlaced", "the replaced database is kept until this ends", now);
             }
             Ok(if holds { StepStart::Yes } else { StepStart::No })
         }
         RestoreAction::Hold => {
-            act::hold(object, status, observed, ctx).await?;
+            act::hold(object, status, observed, controller).await?;
             report::held(object, status, true, "HoldPlaced", "the backup outlives its retention until this ends", now);
             Ok(StepStart::Yes)
         }
         RestoreAction::Start(step, attempt) => {
-            act::start(object, status, *step, *attempt, assessed, observed, ctx).await
+            act::start(object, status, *step, *attempt, assessed, observed, controller).await
         }
         RestoreAction::Claim(step) => {
             // The claim is a guarded write of its own: this reconcile's status must not contradict it.
-            let won = act::claim(object, *step, assessed, observed, ctx).await?;
+            let won = act::claim(object, *step, assessed, observed, controller).await?;
             Ok(if won { StepStart::Yes } else { StepStart::No })
         }
         RestoreAction::Release => {
-            if act::release(object, status, observed, ctx).await? && object.metadata.deletion_timestamp.is_none() {
+            if act::release(object, status, observed, controller).await? && object.metadata.deletion_timestamp.is_none()
+            {
                 report::held(object, status, false, "Released", "the request has ended", now);
             }
             Ok(StepStart::No)
@@ -177,9 +186,9 @@ async fn write(
     status: &RestoreRequestStatus,
     plan: &RestorePlan,
     assessed: &Assessed,
-    ctx: &Context,
+    controller: &RestoreController,
 ) -> Result<(), ReconcileError> {
-    let api = Api::namespaced(ctx.clients.write.clone(), &object.namespace().unwrap_or_default());
+    let api = Api::namespaced(controller.client.clone(), &object.namespace().unwrap_or_default());
     let before = own_status(object);
     if matches!(plan.action, RestoreAction::Claim(_)) {
         // The rest of this status is written by the next reconcile, on top of the claim.
@@ -196,21 +205,22 @@ async fn write(
             && [RequestCondition::Failed, RequestCondition::Complete].iter().any(|k| k.as_ref() == c.type_);
         if !silent {
             let type_ = if warning { EventType::Warning } else { EventType::Normal };
-            ctx.reconcile_metrics
+            controller
+                .reconcile_metrics
                 .publish_event(object, type_, &c.reason, &c.type_, c.message.as_deref().unwrap_or_default())
                 .await;
         }
     }
     if plan.remind.is_some() {
         // Status is written first: a crash in between costs the Event, and never sends it twice.
-        ctx.metrics.reminded(plan.waiting_on.into());
+        controller.metrics.reminded(plan.waiting_on.into());
         let note = report::reminder(plan);
-        ctx.reconcile_metrics.publish_event(object, EventType::Warning, "DeadlineNear", "Remind", &note).await;
+        controller.reconcile_metrics.publish_event(object, EventType::Warning, "DeadlineNear", "Remind", &note).await;
     }
     if let RestoreAction::Finish(terminal) = &plan.action {
         let (mode, outcome) = report::ended(assessed.facts.gate.mode, terminal);
         let failed = is_true(&status.conditions, RequestCondition::Failed);
-        ctx.metrics.restore_ended(mode, outcome, failed.then_some(plan.reason.as_str()));
+        controller.metrics.restore_ended(mode, outcome, failed.then_some(plan.reason.as_str()));
     }
     Ok(())
 }
@@ -226,8 +236,14 @@ struct RoundResult {
 }
 
 /// Puts the next reconcile into the delay queue: the earliest of all its reasons.
-fn schedule_next(object: &RestoreRequest, plan: &RestorePlan, assessed: &Assessed, done: &RoundResult, ctx: &Context) {
-    let (me, now) = (ObjectRef::from_obj(object), ctx.now());
+fn schedule_next(
+    object: &RestoreRequest,
+    plan: &RestorePlan,
+    assessed: &Assessed,
+    done: &RoundResult,
+    controller: &RestoreController,
+) {
+    let (me, now) = (ObjectRef::from_obj(object), controller.clock.now());
     let facts = &assessed.facts;
     let running = [&facts.preflight, &facts.prepare, &facts.cutover, &facts.recover, &facts.export]
         .into_iter()
@@ -235,17 +251,17 @@ fn schedule_next(object: &RestoreRequest, plan: &RestorePlan, assessed: &Assesse
         .any(|step| matches!(step, StepState::Running { .. }));
     // A Job's end brings a reconcile. This is for its progress, and for an event that was lost.
     let recheck =
-        running.then(|| now + TimeDelta::from_std(ctx.settings.timing.job_interval).unwrap_or(TimeDelta::minutes(1)));
+        running.then(|| now + TimeDelta::from_std(controller.timing.job_interval).unwrap_or(TimeDelta::minutes(1)));
     // An action's own write comes back by the watch; a closed lock is tried again soon.
     let stuck = !done.acted && matches!(plan.action, RestoreAction::Claim(_) | RestoreAction::Start(..));
     let retry = stuck.then(|| now + TimeDelta::seconds(10));
     // The hold of an Undo is written by the undone request, and no event of ours tells when.
     let hold = (!done.acted && plan.action == RestoreAction::Hold).then(|| now + TimeDelta::seconds(2));
-    let deletion =
-        finished::deletion_time(object, ctx).filter(|_| object.status.as_ref().is_none_or(cleanup::nothing_left));
+    let deletion = finished::deletion_time(object, controller.timing.request_retention)
+        .filter(|_| object.status.as_ref().is_none_or(cleanup::nothing_left));
     let record = (!done.recorded).then(|| now + TimeDelta::seconds(30));
     match [plan.wake, recheck, retry, hold, deletion, record, done.after].into_iter().flatten().min() {
-        Some(at) => ctx.timers.requests.schedule(me, at),
-        None => ctx.timers.requests.forget(me),
+        Some(at) => controller.requests_timer.schedule(me, at),
+        None => controller.requests_timer.forget(me),
     }
 }

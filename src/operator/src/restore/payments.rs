@@ -1,12 +1,13 @@
 //! One payment, one restore: finds another request of the namespace with the same payment reference. And refunds: what
 //! billing owes when a request ends or is deleted.
 
-use crate::context::Context;
 use crate::error::ReconcileError;
+use crate::runtime::instrumented::ReconcileMetrics;
 use crate::runtime::writes::VerbError;
-use kube::ResourceExt;
 use kube::api::{Api, ListParams};
 use kube::runtime::events::EventType;
+use kube::runtime::reflector::Store;
+use kube::{Client, ResourceExt};
 use sennight_api::RestoreRequest;
 use sennight_api::conditions::{RequestCondition, is_true};
 use sennight_api::restore_status::RestorePhase;
@@ -52,20 +53,20 @@ fn reused_reference(object: &RestoreRequest, others: &[SameReference]) -> Option
 }
 
 /// The refused payment, by the cache: for conditions and messages.
-pub fn reused(object: &RestoreRequest, ctx: &Context) -> Option<Payment> {
+pub fn reused(object: &RestoreRequest, requests: &Store<RestoreRequest>) -> Option<Payment> {
     reference(object).filter(|_| paid(object))?;
-    let others = ctx.caches.requests.state_filter(|other| same_reference(object, other).is_some());
+    let others = requests.state_filter(|other| same_reference(object, other).is_some());
     let others: Vec<SameReference> = others.iter().filter_map(|other| same_reference(object, other)).collect();
     reused_reference(object, &others)
 }
 
 /// The refused payment, by a list from the API server: before a claim. Claims are rare enough for a list.
-pub async fn reused_now(object: &RestoreRequest, ctx: &Context) -> Result<Option<Payment>, ReconcileError> {
+pub async fn reused_now(object: &RestoreRequest, client: &Client) -> Result<Option<Payment>, ReconcileError> {
     if reference(object).is_none() {
         return Ok(None);
     }
     let namespace = object.namespace().unwrap_or_default();
-    let api: Api<RestoreRequest> = Api::namespaced(ctx.clients.write.clone(), &namespace);
+    let api: Api<RestoreRequest> = Api::namespaced(client.clone(), &namespace);
     let mut page = ListParams::default().limit(PAGE);
     let mut others = Vec::new();
     loop {
@@ -93,7 +94,7 @@ pub fn owed(object: &RestoreRequest) -> Option<RefundOwed> {
 
 /// Publishes an Event when a paid request is deleted before it ran, or while a refund is owed. Besides the audit record, the
 /// Event is all that stays of the debt.
-pub async fn warn_about_deleted_payment(object: &RestoreRequest, ctx: &Context) {
+pub async fn warn_about_deleted_payment(object: &RestoreRequest, reconcile_metrics: &ReconcileMetrics) {
     let status = object.status.clone().unwrap_or_default();
     let runs = status.claim.is_some() && status.finished_at.is_none();
     let (open, owed) = (status.finished_at.is_none(), owed(object).is_some());
@@ -108,5 +109,5 @@ pub async fn warn_about_deleted_payment(object: &RestoreRequest, ctx: &Context) 
     } else {
         format!("deleted after it was paid ({reference}) and before it ran: billing owes a refund")
     };
-    ctx.reconcile_metrics.publish_event(object, EventType::Warning, "PaidRequestDeleted", "RefundDue", &note).await;
+    reconcile_metrics.publish_event(object, EventType::Warning, "PaidRequestDeleted", "RefundDue", &note).await;
 }

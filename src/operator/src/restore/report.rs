@@ -4,7 +4,7 @@ use super::gather::ObservedRequest;
 use super::history::history;
 use super::validate::Assessed;
 use crate::runtime::instrumented::cut;
-use crate::settings::Settings;
+use crate::settings::Timing;
 use chrono::{DateTime, TimeDelta, Utc};
 use sennight_api::conditions::{RequestCondition, find, is_true, reason, set};
 use sennight_api::restore_report::{HistoryEntry, RestoreProgress, RestoreResult, ResultFile};
@@ -93,7 +93,7 @@ pub fn plan(
     object: &RestoreRequest,
     status: &mut RestoreRequestStatus,
     plan: &RestorePlan,
-    settings: &Settings,
+    timing: &Timing,
     now: DateTime<Utc>,
 ) {
     if status.finished_at.is_some() {
@@ -117,7 +117,7 @@ pub fn plan(
     }
     remind(status, plan, now);
     if let RestoreAction::Finish(terminal) = &plan.action {
-        finish(object, status, terminal, settings, now);
+        finish(object, status, terminal, timing, now);
         refund(object, status, plan, now);
     }
 }
@@ -156,7 +156,7 @@ fn finish(
     object: &RestoreRequest,
     status: &mut RestoreRequestStatus,
     terminal: &Terminal,
-    settings: &Settings,
+    timing: &Timing,
     now: DateTime<Utc>,
 ) {
     status.finished_at = Some(now);
@@ -172,7 +172,7 @@ fn finish(
     }
     match terminal {
         Terminal::Restored { previous_database, downtime_millis, committed_at } => {
-            let until = now + TimeDelta::from_std(settings.timing.undo_window).unwrap_or(TimeDelta::hours(72));
+            let until = now + TimeDelta::from_std(timing.undo_window).unwrap_or(TimeDelta::hours(72));
             let result = RestoreResult {
                 previous_database: Some(previous_database.clone()),
                 undo_until: Some(until),

@@ -2,7 +2,6 @@
 
 use super::gather::ObservedRequest;
 use super::job_results;
-use crate::context::Context;
 use crate::error::TaskUnavailable;
 use crate::settings::Timing;
 use crate::targets;
@@ -37,7 +36,7 @@ pub fn worker(
     attempt: i32,
     backup: Option<&BackupRef>,
     observed: &ObservedRequest,
-    ctx: &Context,
+    timing: &Timing,
 ) -> Result<WorkerJob, TaskUnavailable> {
     let references = observed.schedule.as_deref().zip(observed.server.as_deref()).zip(observed.storage.as_deref());
     let ((schedule, server), storage) = references.ok_or(TaskUnavailable::ReferenceGone)?;
@@ -66,7 +65,7 @@ pub fn worker(
             let (task, mounts) = restore(object, schedule, server, backup()?)?;
             (Task::Prepare(task), mounts)
         }
-        RestoreStep::SafetyBackup => safety_backup_task(object, status, schedule, server, ctx)?,
+        RestoreStep::SafetyBackup => safety_backup_task(object, status, schedule, server, timing)?,
         RestoreStep::DropDatabase => drop_database_task(object, status, schedule, server)?,
     };
     let (target, mut mounts) = targets::storage(storage);
@@ -82,7 +81,7 @@ pub fn worker(
         storage: target,
         mounts,
         service_account: service_account(storage),
-        deadline_seconds: deadline(step, &ctx.settings.timing),
+        deadline_seconds: deadline(step, timing),
     })
 }
 
@@ -227,7 +226,7 @@ fn safety_backup_task(
     status: &RestoreRequestStatus,
     schedule: &BackupSchedule,
     server: &DatabaseServer,
-    ctx: &Context,
+    timing: &Timing,
 ) -> Result<(Task, Vec<Mount>), TaskUnavailable> {
     let restore = server.spec.restore_credentials_secret_ref.as_ref().ok_or(TaskUnavailable::ReferenceGone)?;
     let previous = status.previous_database.as_ref().ok_or(TaskUnavailable::NotPrepared)?;
@@ -236,7 +235,7 @@ fn safety_backup_task(
     let (database, mut mounts) = targets::database(server, &previous.name, &dump.name);
     let (restore_credentials_dir, mount) = targets::restore_credentials(&restore.name);
     mounts.push(mount);
-    let deadline = i32::try_from(ctx.settings.timing.dump_deadline.as_secs()).unwrap_or(i32::MAX);
+    let deadline = i32::try_from(timing.dump_deadline.as_secs()).unwrap_or(i32::MAX);
     let task = SafetyBackupTask {
         name: object.name_any(),
         request_uid: object.uid().unwrap_or_default(),

@@ -2,14 +2,14 @@
 //! the undone request's own status and is written by its own reconcile: so a drop and a hold cannot both win.
 
 use super::gather::ObservedRequest;
-use crate::context::Context;
 use crate::error::ReconcileError;
+use crate::runtime::delay_queue::DelayQueue;
 use crate::runtime::key::Key;
 use crate::runtime::writes::get_opt;
-use crate::settings::Settings;
+use crate::settings::Timing;
 use chrono::{DateTime, TimeDelta, Utc};
-use kube::ResourceExt;
 use kube::api::Api;
+use kube::{Client, ResourceExt};
 use sennight_api::conditions::{RequestCondition, is_true};
 use sennight_api::convert::created;
 use sennight_api::restore_request::RestoreMode;
@@ -55,7 +55,7 @@ pub fn assess(
     object: &RestoreRequest,
     inputs: &GateInputs<'_>,
     observed: &ObservedRequest,
-    settings: &Settings,
+    timing: &Timing,
     now: DateTime<Utc>,
 ) -> Result<Undone, UndoRefusal> {
     let wanted = object.spec.undo_of.as_ref().map(|r| r.name.clone()).unwrap_or_default();
@@ -78,7 +78,6 @@ pub fn assess(
     undo::check_undo(inputs, &wanted, facts.as_ref())?;
     let target = request.as_ref().zip(previous).zip(request.as_ref().and_then(|r| live_oid_after(r)));
     let ((request, previous), live_oid) = target.ok_or_else(|| UndoRefusal::UndoneMissing(wanted.clone()))?;
-    let timing = &settings.timing;
     let people = TimeDelta::from_std(timing.approval_deadline + timing.payment_deadline).unwrap_or(TimeDelta::days(8));
     Ok(Undone {
         request_uid: request.uid().unwrap_or_default(),
@@ -91,23 +90,27 @@ pub fn assess(
 
 /// Whether the undone request's status says that its previous database is held for `object`. If not, that request is
 /// reconciled, which writes the hold.
-pub async fn hold(object: &RestoreRequest, ctx: &Context) -> Result<bool, ReconcileError> {
+pub async fn hold(
+    object: &RestoreRequest,
+    client: &Client,
+    requests_timer: &DelayQueue<Key>,
+) -> Result<bool, ReconcileError> {
     let namespace = object.namespace().unwrap_or_default();
     let Some(reference) = &object.spec.undo_of else { return Ok(false) };
-    let api: Api<RestoreRequest> = Api::namespaced(ctx.clients.write.clone(), &namespace);
+    let api: Api<RestoreRequest> = Api::namespaced(client.clone(), &namespace);
     let fresh = get_opt(&api, &reference.name).await?;
     let previous = fresh.and_then(|r| r.status).and_then(|s| s.previous_database);
     let held = previous.is_some_and(|k| k.dropping_since.is_none() && k.held_by.as_ref() == Some(&object.name_any()));
     if !held {
-        requeue_undone(object, ctx);
+        requeue_undone(object, requests_timer);
     }
     Ok(held)
 }
 
 /// Reconciles the undone request: it looks who holds its previous database.
-pub fn requeue_undone(object: &RestoreRequest, ctx: &Context) {
+pub fn requeue_undone(object: &RestoreRequest, requests_timer: &DelayQueue<Key>) {
     if let (Some(reference), Some(namespace)) = (&object.spec.undo_of, object.namespace()) {
-        ctx.timers.requests.requeue_now(Key::new(&namespace, &reference.name));
+        requests_timer.requeue_now(Key::new(&namespace, &reference.name));
     }
 }
 

@@ -5,7 +5,7 @@ use super::job_results::{NewResults, repeatable_failures, step};
 use super::payments;
 use super::undo;
 use crate::cache::schedule_index::timetable;
-use crate::settings::Settings;
+use crate::settings::Timing;
 use crate::{profile, targets};
 use chrono::{DateTime, TimeDelta, Utc};
 use kube::ResourceExt;
@@ -39,6 +39,8 @@ pub struct GateFindings {
     pub authority: Result<(), String>,
     /// Whether approval and payment can have been written by the rules.
     pub standing: Result<(), Distrust>,
+    /// For which restores the requester must not be the approver.
+    pub four_eyes: FourEyes,
 }
 
 /// Assesses a request. `results` are those of Jobs that have just ended.
@@ -48,12 +50,12 @@ pub fn assess(
     results: &NewResults,
     observed: &ObservedRequest,
     gate_findings: GateFindings,
-    settings: &Settings,
+    timing: &Timing,
     now: DateTime<Utc>,
 ) -> Assessed {
     let mode = Mode::from(object.spec.mode);
     let preflight = step(status, RestoreStep::Preflight, results);
-    let (chosen, undone, eligibility) = match resolve(object, mode, observed, settings, now) {
+    let (chosen, undone, eligibility) = match resolve(object, mode, observed, timing, now) {
         Resolved::Backup(found) => {
             let eligibility = eligibility(&found, mode, observed);
             (found.ok(), None, eligibility)
@@ -78,7 +80,7 @@ pub fn assess(
             eligible,
             held: is_true(&status.conditions, RequestCondition::Held),
             requested_by: object.spec.requested_by.clone(),
-            four_eyes: settings.four_eyes,
+            four_eyes: gate_findings.four_eyes,
             signatures: gate_findings.standing,
             policies: gate_findings.authority,
             payment: observed.reused_payment.clone().unwrap_or_else(|| keys.payment.clone()),
@@ -89,20 +91,20 @@ pub fn assess(
         claim: claim(object, status, observed, now),
         unknown_claim: observed.proof.clone(),
         record_error: None,
-        job_limit: super::step_job::claimed_limit(mode, &settings.timing),
+        job_limit: super::step_job::claimed_limit(mode, timing),
         preflight,
         prepare: step(status, RestoreStep::Prepare, results),
         cutover: step(status, RestoreStep::Cutover, results),
         can_recover: observed.server.is_some(),
         recover: step(status, RestoreStep::RecoverCutover, results),
         export: step(status, RestoreStep::Export, results),
-        faults: repeatable_failures(status, retried_step(mode), length(settings.timing.restore_deadline)),
+        faults: repeatable_failures(status, retried_step(mode), length(timing.restore_deadline)),
         live_ids: wants_live_ids(observed).then(|| step(status, RestoreStep::LiveIds, results)),
         slot_free: observed.restores_here < limit,
         dumping: observed.dumping,
         not_before: window.and_then(|w| w.not_before),
         not_after: window.and_then(|w| w.not_after),
-        deadlines: patience(settings),
+        deadlines: patience(timing),
         reminded: status.reminded_at,
         owed: payments::owed(object),
     };
@@ -140,8 +142,7 @@ fn length(of: std::time::Duration) -> TimeDelta {
     TimeDelta::from_std(of).unwrap_or(TimeDelta::days(365))
 }
 
-fn patience(settings: &Settings) -> Deadlines {
-    let timing = &settings.timing;
+fn patience(timing: &Timing) -> Deadlines {
     Deadlines {
         approval: length(timing.approval_deadline),
         payment: length(timing.payment_deadline),
@@ -222,7 +223,7 @@ fn resolve(
     object: &RestoreRequest,
     mode: Mode,
     observed: &ObservedRequest,
-    settings: &Settings,
+    timing: &Timing,
     now: DateTime<Utc>,
 ) -> Resolved {
     let spec = &object.spec;
@@ -254,7 +255,7 @@ fn resolve(
         pinned: pinned.as_ref(),
     };
     match mode {
-        Mode::Undo => Resolved::Undone(undo::assess(object, &inputs, observed, settings, now)),
+        Mode::Undo => Resolved::Undone(undo::assess(object, &inputs, observed, timing, now)),
         Mode::CrmExport | Mode::FullRestore => Resolved::Backup(gate::resolve(&inputs)),
     }
 }
