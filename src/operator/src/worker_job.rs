@@ -1,5 +1,5 @@
 //! The only builder of Jobs and pods: turns a task into a restricted pod that mounts its Secrets and has no Kubernetes
-//! token. What the task is, is built elsewhere (`backup::act`, `restore::step_job`, `server::drill`).
+//! token. What the task is, is built elsewhere (`dispatch::dump_job`, `restore::step_job`, `server::drill`).
 
 use k8s_openapi::api::batch::v1::{
     Job, JobSpec, PodFailurePolicy, PodFailurePolicyOnExitCodesRequirement, PodFailurePolicyOnPodConditionsPattern,

@@ -67,7 +67,7 @@ impl<K: Watched> Informer<K> {
         (informer, cache, timer)
     }
 
-    /// The same over a cache that something else fills, too.
+    /// The same over a cache and changes that the caller has made.
     pub fn from_changes(
         cache: Store<K>,
         changes: BoxStream<'static, Result<K, watcher::Error>>,
