@@ -18,6 +18,7 @@ pub mod estimate;
 pub mod gate;
 pub mod manifest;
 pub mod names;
+pub mod prefix_owner;
 pub mod profile;
 pub mod progress;
 pub mod restore;

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fmt;
 use std::str::FromStr;
+use strum::IntoEnumIterator;
 
 /// The API group of all kinds, and the prefix of all labels and annotations.
 pub const GROUP: &str = "sennight.dev";
@@ -134,6 +135,20 @@ impl Keys {
     /// `<prefix>/`, or nothing when the storage has the whole bucket.
     pub fn root(&self) -> &str {
         &self.prefix
+    }
+
+    /// `<prefix>/owner.json`: whose prefix this is ([`crate::prefix_owner`]).
+    pub fn owner(&self) -> String {
+        format!("{}owner.json", self.prefix)
+    }
+
+    /// The same key of every prefix that this one lies in, the bucket's root first, and of the areas of this one: whoever
+    /// owned one of them would share objects with us.
+    pub fn overlapping_owners(&self) -> Vec<String> {
+        let outer = std::iter::once(0).chain(self.prefix.match_indices('/').map(|(at, _)| at + 1));
+        let outer =
+            outer.filter(|end| *end < self.prefix.len()).map(|end| format!("{}owner.json", &self.prefix[..end]));
+        outer.chain(Area::iter().map(|area| format!("{}owner.json", self.area(area)))).collect()
     }
 
     /// `<prefix>/<area>/`
@@ -283,7 +298,6 @@ fn side_database(live: &str, infix: &str, request_uid: &str) -> String {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use strum::IntoEnumIterator;
 
     const UID: &str = "0f3b2c1d-aaaa-4bbb-8ccc-1234567890ab";
 
@@ -295,6 +309,18 @@ mod tests {
         for bad in ["", "20261122T021000Z", "20261122T021000Z-xyz", "20261122T021000Z-1A2B3C4D", "../x-1a2b3c4d"] {
             assert_eq!(bad.parse::<BackupId>(), Err(NameError::BackupId(bad.to_owned())));
         }
+    }
+
+    #[test]
+    fn an_owner_is_looked_for_where_objects_would_be_shared() {
+        let outer = |prefix: &str| {
+            Keys::new(prefix).overlapping_owners().into_iter().filter(|key| !key.contains("claims")).collect::<Vec<_>>()
+        };
+        assert_eq!(outer("a/b")[..2], ["owner.json", "a/owner.json"], "where this one lies in another");
+        assert!(outer("a/b").contains(&"a/b/daily/owner.json".to_owned()), "where another one lies in this");
+        assert!(!outer("a/b").contains(&Keys::new("a/b").owner()), "its own is no other's");
+        assert_eq!(Keys::new("").overlapping_owners().len(), Area::iter().count());
+        assert_eq!(Keys::new("").owner(), "owner.json");
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod failures;
 mod hold;
 mod lifecycle;
 mod objects;
+mod owner;
 mod probe;
 mod strangers;
 mod tls;

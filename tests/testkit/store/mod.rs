@@ -90,6 +90,12 @@ impl Bucket {
         Self { store, admin, name }
     }
 
+    /// The same bucket, below another prefix.
+    pub async fn below(&self, prefix: &str) -> Store {
+        let target = StorageTarget { prefix: prefix.to_owned(), ..self.store.target().clone() };
+        Store::with_credentials(&target, credentials()).await.unwrap()
+    }
+
     /// The same bucket behind a fault.
     pub async fn behind(&self, endpoint: &str) -> Store {
         let target = StorageTarget { endpoint: Some(endpoint.to_owned()), ..target(&self.name) };
