@@ -1,4 +1,5 @@
-//! The record's objects: read in order, put once. What they say is the domain's (`domain::audit`).
+//! Reads and puts the objects of a request's audit record, each of them once. What an entry says, and whether entries
+//! are one chain, is decided in `sennight_core::audit`.
 
 use super::{PutOptions, Store, StoreError};
 use bytes::Bytes;
@@ -14,6 +15,7 @@ impl Store {
         let mut found = Vec::new();
         for object in self.list(&prefix).await? {
             let seq = number(&object.key[prefix.len()..]);
+            // What lies before `from` was verified in an earlier round: status names its last entry (docs/audit.md).
             if seq.is_some_and(|seq| seq < from) {
                 continue;
             }
@@ -32,6 +34,7 @@ impl Store {
         if !self.capabilities().conditional_put && self.head_opt(&key).await?.is_some() {
             return Ok(false);
         }
+        // Of two operators that both believe to lead, one puts this number. The other is refused and begins again.
         match self.put(&key, Bytes::from(bytes), &PutOptions::json().exclusive()).await {
             Ok(()) => Ok(true),
             Err(StoreError::AlreadyExists { .. }) => Ok(false),
@@ -43,6 +46,7 @@ impl Store {
 /// The number of an entry's file name; `None` for any other name.
 fn number(file: &str) -> Option<i64> {
     let digits = file.strip_suffix(".json")?;
+    // `parse` alone takes "+00012" and "12": two names would then stand for one number.
     let ours = digits.len() == 6 && digits.bytes().all(|b| b.is_ascii_digit());
     digits.parse().ok().filter(|seq| ours && *seq > 0)
 }

@@ -154,6 +154,7 @@ impl Store {
         let open = match self.open(&backup, None).await {
             Ok(open) => open,
             Err(CatalogueError::BackupGone { .. }) => return Ok(()),
+            // A store that does not answer says nothing about the backup: it must not be listed as damaged.
             Err(CatalogueError::Store(error)) => return Err(error.into()),
             Err(error) => {
                 (found.state, found.reason) = (FoundState::Damaged, Some(format!("{}: {error}", error.reason())));
@@ -181,6 +182,7 @@ impl Store {
 
 /// The first object that is missing, or has another length than the manifest says; as a sentence.
 fn missing(prefix: &str, manifest: &Manifest, objects: &[Listed]) -> Option<String> {
+    // Only lengths, which the listing has brought already: reading every byte is what `verify` does.
     let lengths: BTreeMap<&str, i64> = objects.iter().map(|object| (object.key.as_str(), object.length)).collect();
     let schema = (&manifest.schema.object, manifest.schema.length);
     let listed = manifest.objects.iter().map(|object| (&object.name, object.length));

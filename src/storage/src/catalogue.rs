@@ -216,6 +216,7 @@ impl Store {
             // Names that are no backup id are not Sennight's.
             found.extend(dirs.into_iter().filter_map(|dir| Some((id_of(&dir)?, area, dir))));
         }
+        // Newest first. Of one id the daily backup comes before its copy in `held/`, which `add` then leaves out.
         found.sort_by(|one, other| (&other.0, rank(one.1)).cmp(&(&one.0, rank(other.1))));
         found.truncate(DIRS);
         let read = stream::iter(found)
@@ -233,7 +234,10 @@ impl Store {
             match opened {
                 Ok(open) => catalogue.add(area, &open),
                 Err(CatalogueError::BackupGone { .. }) => {}
+                // What is too large is none of Sennight's manifests. It must not hide all other backups of the
+                // schedule.
                 Err(error @ CatalogueError::Store(StoreError::TooLarge { .. })) => catalogue.damaged.push(error),
+                // No answer is not "gone": a shorter list would look as if backups had expired.
                 Err(CatalogueError::Store(error)) => return Err(error.into()),
                 Err(error) => catalogue.damaged.push(error),
             }
@@ -259,6 +263,8 @@ impl Store {
                     found.add(Area::Daily, &open);
                     return Ok(found.backups.pop());
                 }
+                // Whoever asks makes a backup if there is none: without an answer the same day would be dumped twice
+                // (I8).
                 Err(CatalogueError::Store(error)) => return Err(error.into()),
                 // No manifest, or a backup that cannot be used.
                 Err(_) => {}
@@ -276,6 +282,7 @@ impl Store {
     ) -> Result<OpenBackup, CatalogueError> {
         let prefix = &backup.prefix;
         if let Some(identity) = identity {
+            // Before any request: what lies under another tenant's prefix is not even read (I7).
             self.check_place(backup, identity)?;
         }
         let bytes = self
@@ -283,12 +290,15 @@ impl Store {
             .await?
             .ok_or_else(|| CatalogueError::BackupGone { prefix: prefix.clone() })?;
         let found = hex::encode(Sha256::digest(&bytes));
+        // The pin is what the approval was for. Other bytes are refused before anything in them is looked at.
         if let Some(pinned) = backup.manifest_sha256.as_ref().filter(|pinned| **pinned != found) {
             return Err(CatalogueError::ManifestChanged { prefix: prefix.clone(), pinned: pinned.clone(), found });
         }
+        // Digest and MAC cover bytes, not values: they are checked before anybody has to agree on how JSON is read.
         self.keyring.examine(&bytes).map_err(|source| CatalogueError::of_seal(prefix, &bytes, source))?;
         let manifest = Manifest::parse(&bytes)
             .map_err(|source| CatalogueError::ManifestUnusable { prefix: prefix.clone(), source })?;
+        // A manifest that was copied into another backup's directory is whole by itself, signature included.
         let named = id_of(prefix);
         if manifest.id != backup.id || named.as_ref() != Some(&backup.id) {
             return Err(CatalogueError::BackupMisplaced {
@@ -300,6 +310,7 @@ impl Store {
         if let Some(difference) = identity.and_then(|identity| identity.first_difference(&manifest.identity)) {
             return Err(difference.into());
         }
+        // Also without a given identity: a true backup of one tenant under another's prefix is refused.
         self.check_place(backup, &manifest.identity)?;
         let backup = BackupRef { manifest_sha256: Some(found), ..backup.clone() };
         let length = i64::try_from(bytes.len()).unwrap_or(i64::MAX);

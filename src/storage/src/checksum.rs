@@ -1,5 +1,8 @@
-//! CRC64NVME, made here: under `WhenRequired` the SDK makes none even when asked for, and only our own can be put together
-//! to the checksum of the whole object, which the store compares when an upload is completed.
+//! Computes CRC64NVME checksums of parts, and puts them together to that of the whole object. Sending them is in
+//! `upload`.
+//!
+//! They are made here because the SDK makes none under `WhenRequired`, even when asked for. And only our own can be
+//! put together, so that the store compares the whole object when an upload is completed.
 
 use crc_fast::CrcAlgorithm::Crc64Nvme;
 

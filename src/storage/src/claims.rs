@@ -47,8 +47,10 @@ impl Store {
         match self.put_json(&key, claim, &once).await {
             Ok(()) => Ok(Claimed::Won),
             Err(StoreError::AlreadyExists { place }) => match self.claim_of(request_uid).await? {
+                // A container that is started again keeps its pod's name; another pod of the same Job has a new one.
                 Some(found) if found.job_uid == claim.job_uid && found.pod == claim.pod => Ok(Claimed::Mine(found)),
                 Some(found) => Ok(Claimed::Held(found)),
+                // It was there a moment ago, so somebody deletes claims. A second try could win what was won before.
                 None => Err(StoreError::NotFound { place }),
             },
             Err(error) => Err(error),
@@ -58,6 +60,8 @@ impl Store {
     /// Writes the journal of a swap, which lets another process end it. An error if there is one already.
     pub async fn put_journal<T: Serialize>(&self, request_uid: &str, journal: &T) -> Result<(), StoreError> {
         let key = self.named(self.keys.journal(request_uid))?;
+        // Exclusive: who ends a lost swap puts an empty journal first. A worker that only seemed dead then fails here,
+        // before its first change.
         self.put_json(&key, journal, &PutOptions::json().exclusive()).await
     }
 

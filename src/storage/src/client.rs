@@ -159,6 +159,7 @@ impl Store {
     async fn read(&self, key: &str, range: Option<(i64, i64)>) -> Result<Bytes, StoreError> {
         let mut tries = 1;
         loop {
+            // All other failures were retried inside the SDK, or would not end differently.
             match self.read_once(key, range).await {
                 Err(StoreError::Damaged { .. }) if tries < TRIES => {
                     tokio::time::sleep(Duration::from_millis(100 << tries)).await;
@@ -195,6 +196,7 @@ impl Store {
             .map_err(|error| StoreError::Damaged { place: place(), what: format!("the download broke off: {error}") })?
         {
             bytes.extend_from_slice(&chunk);
+            // A store that sends more than it announced must not fill the memory; the length is refused below.
             if bytes.len() as u64 > expected {
                 break;
             }
@@ -233,6 +235,7 @@ impl Store {
     /// Puts a small object in one request. An exclusive put that finds its own object there, because the answer to an
     /// earlier attempt was lost, has succeeded.
     pub async fn put(&self, key: &str, body: Bytes, options: &PutOptions) -> Result<(), StoreError> {
+        // One mark for all attempts, the SDK's own among them: only so is an object known again whose answer was lost.
         let mark = write_mark();
         let mut tries = 1;
         loop {
@@ -298,6 +301,7 @@ impl Store {
 
     /// Deletes objects, in the order given; those that are not there do not matter.
     pub async fn delete(&self, keys: &[String]) -> Result<(), StoreError> {
+        // S3 takes a thousand keys in one request. Batches run one after another: callers rely on the order (I4).
         for batch in keys.chunks(1000) {
             let result = match batch {
                 [key] => self.delete_one(key).await,
@@ -331,6 +335,7 @@ impl Store {
             .map_err(|error| invalid("", error.to_string()))?;
         let batch = Delete::builder()
             .set_objects(Some(objects))
+            // The answer then lists failures only; a thousand deleted keys need not come back.
             .quiet(true)
             .build()
             .map_err(|error| invalid("", error.to_string()))?;
@@ -344,6 +349,7 @@ impl Store {
             .send()
             .await
             .map_err(|error| StoreError::from_sdk(self.place("s3:DeleteObject", ""), error))?;
+        // S3 answers 200 even if single keys failed: they stand in the body.
         let failed = answer.errors().iter().find(|e| e.code() != Some("NoSuchKey"));
         failed.map_or(Ok(()), |error| {
             let source = Box::new(super::Answer {

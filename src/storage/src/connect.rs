@@ -1,4 +1,5 @@
-//! From a storage's settings to SDK clients: endpoint, region, trust, credentials, timeouts, retries, checksums.
+//! Makes SDK clients from a storage's settings: endpoint, region, trust, credentials, timeouts, retries, checksums.
+//! No request is made here.
 
 use super::{Credentials, Store, StoreError};
 use aws_config::BehaviorVersion;
@@ -69,6 +70,7 @@ impl Store {
     pub async fn with_access(target: &StorageTarget, access: Access) -> Result<Self, StoreError> {
         let keyring = keyring(target, &access)?;
         let builder = builder(target, access).await?;
+        // Two clients, because the limit for one attempt differs: a small answer is late after 30 s, 64 MiB are not.
         let control = builder
             .clone()
             .retry_config(RetryConfig::standard().with_max_attempts(4))

@@ -58,6 +58,7 @@ impl Store {
     }
 
     async fn copy_ranges(&self, from: &str, to: &str, tags: &Tags, length: i64, part: i64) -> Result<(), StoreError> {
+        // Tags come with the beginning: completing an upload takes none, and untagged objects would match no rule.
         let upload_id = self.create_multipart(to, tags, None, None).await?;
         let copied = async {
             let mut parts = Vec::new();
@@ -71,6 +72,7 @@ impl Store {
             self.complete_copy(to, &upload_id, parts).await
         }
         .await;
+        // Parts that nobody completes take room, and no listing of objects shows them.
         if copied.is_err() {
             self.abort_multipart(to, &upload_id).await;
         }
@@ -114,6 +116,7 @@ impl Store {
             .bucket(self.bucket())
             .key(to)
             .upload_id(upload_id)
+            // No `If-None-Match`: a hold that is repeated replaces what an interrupted one left behind.
             .multipart_upload(CompletedMultipartUpload::builder().set_parts(Some(parts)).build())
             .send()
             .await
@@ -122,6 +125,7 @@ impl Store {
     }
 
     fn copy_source(&self, key: &str) -> String {
+        // The SDK sends this header as it is given, and S3 decodes it: unencoded, an odd key would name another object.
         format!("{}/{}", percent(self.bucket(), b""), percent(key, b"/"))
     }
 
@@ -158,6 +162,7 @@ impl Store {
             .key(key)
             .tagging(tagging)
             .customize()
+            // Older stores refuse tags without this header.
             .interceptor(super::raw::ContentMd5)
             .send()
             .await

@@ -1,4 +1,5 @@
-//! Who signs the requests. Nothing here can be printed.
+//! The key pair that requests are signed with, from a Secret's values or files. The ambient chain of AWS is in
+//! `connect`. Nothing here can be printed.
 
 use super::StoreError;
 use aws_sdk_s3::config::Credentials as SdkCredentials;
@@ -37,6 +38,7 @@ impl Credentials {
         };
         let id = need("AWS_ACCESS_KEY_ID").await?;
         let secret = need("AWS_SECRET_ACCESS_KEY").await?;
+        // Only temporary key pairs have a token, so that the file is mostly not there.
         let token = read("AWS_SESSION_TOKEN").await.ok();
         Ok(Self::new(&id, &secret, token.as_deref()))
     }

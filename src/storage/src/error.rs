@@ -247,6 +247,8 @@ impl StoreError {
                 Self::from_answer(place, Box::new(answer))
             }
             SdkError::TimeoutError(_) => Self::TimedOut { place, source: "the request's time limit passed".into() },
+            // The SDK has no error of its own for "no provider had credentials": it comes as this one, or as a failed
+            // construction, and only the text tells.
             SdkError::DispatchFailure(failure) => {
                 let timeout = failure.is_timeout();
                 let text = failure.as_connector_error().map_or_else(|| "no connection".to_owned(), chain);
@@ -272,11 +274,13 @@ impl StoreError {
 
     pub(crate) fn from_answer(place: Box<Place>, source: Box<Answer>) -> Self {
         match (source.code.as_str(), source.status) {
+            // Codes before statuses: a missing bucket is a 404 as a missing key is, and bad credentials are a 403.
             ("NoSuchBucket", _) => Self::NoSuchBucket { place, source },
             ("NoSuchKey" | "NotFound" | "NoSuchVersion", _) | ("", 404) => Self::NotFound { place },
             ("PreconditionFailed", _) | (_, 412) => Self::AlreadyExists { place },
             (
                 "InvalidAccessKeyId"
+                // versitygw's word for an unknown access key.
                 | "XAdminUserNotFound"
                 | "SignatureDoesNotMatch"
                 | "ExpiredToken"
@@ -285,12 +289,14 @@ impl StoreError {
                 | "RequestTimeTooSkewed",
                 _,
             ) => Self::BadCredentials { place, source },
+            // The first two are MinIO's.
             ("XMinioStorageFull" | "XMinioAdminBucketQuotaExceeded" | "QuotaExceeded" | "InsufficientStorage", _)
             | (_, 507) => Self::OutOfSpace { place, source },
             ("NotImplemented", _) | (_, 501) => Self::NotImplemented { place, source },
             ("AccessDenied" | "AllAccessDisabled" | "AccountProblem", _) | (_, 401 | 403) => {
                 Self::AccessDenied { place, source }
             }
+            // S3 sends it with 400 when a body came too slowly: nothing is wrong with the request.
             ("RequestTimeout", _) => Self::TimedOut { place, source },
             ("SlowDown" | "ConditionalRequestConflict" | "OperationAborted", _) | (_, 429 | 500..=599) => {
                 Self::Unavailable { place, source }
@@ -305,6 +311,7 @@ fn chain(error: &(impl Error + ?Sized)) -> String {
     let mut next = error.source();
     while let Some(cause) = next {
         let more = cause.to_string();
+        // Some errors print their source themselves.
         if !text.contains(&more) {
             text.push_str(": ");
             text.push_str(&more);

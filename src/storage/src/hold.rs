@@ -92,6 +92,7 @@ impl Store {
         now: DateTime<Utc>,
     ) -> Result<HeldBackup, HoldError> {
         let prefix = &open.backup.prefix;
+        // No rule deletes what lies in `held/`: such a copy ends with its release only.
         if prefix.starts_with(&self.keys.area(Area::Held)) {
             return Ok(HeldBackup { backup: open.backup.clone(), method: HoldMethod::Copy, until });
         }
@@ -99,6 +100,7 @@ impl Store {
             return Err(HoldError::NotABackup { prefix: prefix.clone() });
         };
         let known = self.held_until(&open.backup).await?;
+        // Two requests may hold one backup: the second must not shorten the first one's hold.
         let until = known.map_or(until, |known| known.max(until));
         // A held backup does not expire, however old it is.
         let expires_at = if known.is_some() { DateTime::<Utc>::MAX_UTC } else { expires_at };
@@ -120,6 +122,7 @@ impl Store {
     async fn hold_by_tag(&self, open: &OpenBackup, until: DateTime<Utc>) -> Result<HeldBackup, HoldError> {
         let tags = held_tags(until);
         let (manifest, data) = split(open);
+        // The manifest last: `held_until` looks at its tags alone, so that a hold which broke off half-way is none yet.
         self.replace_tags(&open.backup.prefix, &data, &tags).await?;
         self.replace_tags(&open.backup.prefix, std::slice::from_ref(&manifest), &tags).await?;
         let lengths = lengths(open);
@@ -144,6 +147,7 @@ impl Store {
     async fn check_held(&self, open: &OpenBackup, key: String, length: i64, tags: &Tags) -> Result<(), HoldError> {
         let gone = |error| vanished(&open.backup.prefix, &key, error);
         let found = self.tags(&key).await.map_err(gone)?;
+        // Compared as a whole: with `retain=daily` left beside the new tags, the daily rule would still match.
         if found != *tags {
             return Err(HoldError::HoldNotKept { key, found });
         }
@@ -171,6 +175,7 @@ impl Store {
             .buffer_unordered(AT_ONCE)
             .try_collect::<()>()
             .await?;
+        // Last, so that a copy which broke off is no backup (I4).
         if let Some(manifest) = manifest {
             self.copy_held(from, &to, manifest, &tags).await?;
         }
@@ -204,6 +209,7 @@ impl Store {
     /// sure that no other request holds it. Objects that are gone are no error.
     pub async fn release(&self, open: &OpenBackup) -> Result<(), HoldError> {
         let prefix = &open.backup.prefix;
+        // Manifest first, so that no backup exists whose data is partly gone (I4).
         let (manifest, data) = split(open);
         if prefix.starts_with(&self.keys.area(Area::Held)) {
             self.delete(&[manifest]).await?;
@@ -212,6 +218,7 @@ impl Store {
         if !prefix.starts_with(&self.keys.area(Area::Daily)) {
             return Err(HoldError::NotABackup { prefix: prefix.clone() });
         }
+        // Without tags a hold is a copy, so that the daily backup was never held.
         if !self.capabilities().tagging {
             return Ok(());
         }

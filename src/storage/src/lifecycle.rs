@@ -126,6 +126,7 @@ pub async fn ensure(
     unsupported: &BTreeSet<String>,
 ) -> Result<Enforcement, LifecycleError> {
     let current = read(store).await?;
+    // What an earlier call found refused is left out at once: no round sends a write that is known to fail.
     let mut result = attempt(store, policy, &current, unsupported.clone()).await;
     for left_out in omissions(policy) {
         // Nothing was written; perhaps the store only lacks an action that backups can expire without.
@@ -169,6 +170,7 @@ fn omissions(policy: &Policy) -> [BTreeSet<String>; 3] {
     let ids = |wanted: fn(&Rule) -> bool| -> BTreeSet<String> {
         policy.rules().into_iter().filter(wanted).map(|rule| rule.id).collect()
     };
+    // MinIO refuses the rule about uploads, because it has a setting of its own. The versions rule must not go with it.
     let (abort, versions) = (ids(|rule| rule.abort_days.is_some()), ids(|rule| rule.noncurrent_days.is_some()));
     let both = abort.union(&versions).cloned().collect();
     [abort, versions, both]
@@ -216,6 +218,8 @@ async fn fetch(store: &Store) -> Result<Option<(Bytes, Option<TransitionDefaultM
         Err(error) => {
             let place = store.place("s3:GetLifecycleConfiguration", "");
             match StoreError::from_sdk(place, error) {
+                // Only this answer means an empty configuration. To take another error for it would delete all rules of
+                // others (I5).
                 StoreError::Refused { source, .. } if source.code == "NoSuchLifecycleConfiguration" => Ok(None),
                 other => Err(other),
             }
@@ -246,6 +250,7 @@ async fn write(store: &Store, current: &Current, text: String) -> Result<(), Sto
         .control
         .put_bucket_lifecycle_configuration()
         .bucket(store.bucket())
+        // A put without it sets the bucket's own value back to the default.
         .set_transition_default_minimum_object_size(current.minimum_size.clone())
         .lifecycle_configuration(configuration)
         .customize()
@@ -286,6 +291,7 @@ async fn read_back(store: &Store, policy: &Policy, foreign: &[String], own: &[Ru
 }
 
 fn id_of(source: &str) -> String {
+    // A rule alone is no configuration, and `read` wants a root.
     let wrapped = format!("<L>{source}</L>");
     let parsed = Parsed::read(&wrapped).ok();
     parsed.and_then(|p| p.rules.into_iter().next()).map(|e| e.rule.id).unwrap_or_default()

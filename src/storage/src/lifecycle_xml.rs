@@ -88,6 +88,7 @@ fn rule(node: Node<'_, '_>) -> Rule {
         match child.tag_name().name() {
             "ID" => rule.id = text(child),
             "Status" => rule.enabled = text(child) == "Enabled",
+            // The older form without a filter, which stores still return for rules that were written so.
             "Prefix" => rule.prefix = text(child),
             "Filter" => filter(child, &mut rule),
             "Expiration" => expiration(child, &mut rule),
@@ -95,11 +96,13 @@ fn rule(node: Node<'_, '_>) -> Rule {
             "AbortIncompleteMultipartUpload" => rule.abort_days = number(child, "DaysAfterInitiation"),
             "Transition" => {
                 let days = number(child, "Days").unwrap_or(0);
+                // Of several transitions the earliest counts: it would move backups first.
                 rule.transition_days = Some(rule.transition_days.map_or(days, |known| known.min(days)));
             }
             other => note(&mut rule, child, other),
         }
     }
+    // The order of elements means nothing, and must not look like a change of the rule.
     rule.other.sort();
     rule
 }
@@ -167,6 +170,7 @@ fn write_rule(out: &mut String, rule: &Rule) {
     if rule.tags.is_empty() {
         out.push_str(&prefix);
     } else {
+        // S3 wants `And` as soon as a filter has a tag beside the prefix.
         let _ = write!(out, "<And>{prefix}");
         for (key, value) in &rule.tags {
             let _ = write!(out, "<Tag><Key>{}</Key><Value>{}</Value></Tag>", escape(key), escape(value));
@@ -184,6 +188,7 @@ fn write_actions(out: &mut String, rule: &Rule) {
         Some(Expire::Date(date)) => {
             format!("<Date>{}</Date>", date.to_rfc3339_opts(SecondsFormat::Secs, true))
         }
+        // S3 refuses markers beside days or a date in one rule.
         None if rule.expired_markers => "<ExpiredObjectDeleteMarker>true</ExpiredObjectDeleteMarker>".to_owned(),
         None => String::new(),
     };
@@ -213,6 +218,7 @@ fn escape(text: &str) -> String {
             '&' => out.push_str("&amp;"),
             '"' => out.push_str("&quot;"),
             '\'' => out.push_str("&apos;"),
+            // A parser turns a bare CR into LF: the rule would select other keys than it was meant for.
             '\r' => out.push_str("&#13;"),
             other => out.push(other),
         }

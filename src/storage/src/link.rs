@@ -1,4 +1,5 @@
-//! Links: the one way in which data leaves the bucket without credentials.
+//! Presigned links: the one way in which data leaves the bucket without credentials. Whom a link is made for, and
+//! where it is shown, is the plugin's.
 
 use super::client::READ;
 use super::{Store, StoreError};
@@ -20,6 +21,7 @@ impl Store {
             )));
         }
         let config = PresigningConfig::expires_in(valid).map_err(|error| invalid(error.to_string()))?;
+        // The name goes into a header, between quotes: what could end them is left out.
         let name: String = file_name.chars().filter(|c| c.is_ascii_graphic() && !matches!(c, '"' | '\\')).collect();
         self.data
             .get_object()

@@ -1,4 +1,5 @@
-//! Listings that go page by page, for what is too long to hold in memory, and uploads that nobody has finished.
+//! Listings of objects, whole or page by page, and of unfinished uploads. The beginning of an upload is here as well,
+//! because a lost answer is made good by such a listing; parts are sent in `upload`.
 
 use super::client::time;
 use super::{Listed, Store, StoreError, Tags};
@@ -63,12 +64,14 @@ impl Store {
             .list_objects_v2()
             .bucket(self.bucket())
             .prefix(prefix)
+            // By key and not by token: the patrol goes back to the beginning of a directory that a page has cut.
             .set_start_after(after.map(str::to_owned))
             .send()
             .await
             .map_err(|error| StoreError::from_sdk(self.place("s3:ListBucket", prefix), error))?;
         let more = answer.is_truncated() == Some(true);
         let objects: Vec<Listed> = answer.contents.unwrap_or_default().into_iter().filter_map(listed).collect();
+        // A store that repeats a page would keep the patrol walking for ever.
         if more && objects.last().is_none_or(|last| after.is_some_and(|after| last.key.as_str() <= after)) {
             let what = "the listing says that there is more and does not go on".to_owned();
             return Err(StoreError::Damaged { place: self.place("s3:ListBucket", prefix), what });
@@ -80,6 +83,7 @@ impl Store {
     /// key: there this finds none, and the store clears them away by itself.
     pub async fn unfinished_uploads(&self) -> Result<Vec<Unfinished>, StoreError> {
         let root = self.keys.root();
+        // A storage without a prefix may share its bucket: others' uploads are not even listed.
         let prefixes: Vec<String> = if root.is_empty() {
             AREAS.iter().map(|area| self.keys.area(*area)).collect()
         } else {
@@ -119,6 +123,7 @@ impl Store {
                 tries += 1;
                 continue;
             }
+            // Only then can there be another upload. MinIO, too, lists it, because the key is exact.
             if tries > 1 {
                 self.abort_others(key, begun.as_deref().unwrap_or_default()).await;
             }
@@ -158,6 +163,7 @@ impl Store {
                 })
             }));
             let next = (answer.next_key_marker, answer.next_upload_id_marker);
+            // Markers that stand still would be asked for without end.
             if answer.is_truncated != Some(true) || next.0.is_none() || next == (key, id) {
                 return Ok(());
             }

@@ -173,6 +173,7 @@ impl Store {
     async fn judge(&self, orders: &Orders, needs: Needs<'_>, found: Found) -> Result<(Found, Verdict), StoreError> {
         let verdict = match &found {
             Found::Single(area, whose, object) if orders.sweeps(*area, object) => {
+                // Where anybody could have chosen the name, only the object itself tells that it is Sennight's.
                 let ours = *whose == Owned::Ours || self.is_marked(&object.key).await?;
                 if ours { Verdict::Delete } else { Verdict::Keep }
             }
@@ -204,6 +205,7 @@ impl Store {
     async fn release_dir(&self, dir: &BackupDir) -> Result<(), StoreError> {
         let (manifest, rest) = dir.deletion();
         if dir.area == Area::Held {
+            // As in a sweep: no backup may exist whose data is partly deleted (I4).
             let manifest: Vec<String> = manifest.into_iter().collect();
             self.delete(&manifest).await?;
             return self.delete(&rest).await;
@@ -225,6 +227,8 @@ impl Store {
             other => other?,
         };
         for upload in uploads {
+            // Without a prefix others' uploads may lie in folders of the areas' names: the key must be one of
+            // Sennight's.
             if !orders.upload_orphaned(upload.begun) || !owned_upload(&self.keys, &upload.key) {
                 continue;
             }

@@ -23,6 +23,7 @@ impl Store {
         self.remove_leftovers(&base, now).await?;
         let canaries = format!("{base}{}/", write_mark());
         let probed = self.try_all(&canaries, now).await;
+        // Removed whatever came of it; if both fail, the probe's own error is the one to show.
         let removed = self.remove(&canaries).await;
         let capabilities = probed?;
         removed?;
@@ -37,9 +38,11 @@ impl Store {
             checksums: false,
             versioning: false,
         };
+        // First without any feature, then each by itself: so a refusal says which one the store lacks.
         self.with_capabilities(none).round_trip(canaries).await?;
         let checksums = Capabilities { checksums: true, ..none };
         let checksums = supported(self.with_capabilities(checksums).upload_parts(canaries, "checksums").await)?;
+        // Dumps need uploads in parts, with or without checksums: a store that fails here is of no use.
         if !checksums {
             self.with_capabilities(none).upload_parts(canaries, "parts").await?;
         }
@@ -89,6 +92,7 @@ impl Store {
         if !supported(self.put(&key, Bytes::from_static(CANARY), &exclusive).await)? {
             return Ok(false);
         }
+        // A store may accept the header and ignore it: only a refused second write proves anything (I2).
         if !refused(self.put(&key, Bytes::from_static(b"second"), &exclusive).await)? {
             return Ok(false);
         }
@@ -147,6 +151,7 @@ fn supported<T>(result: Result<T, StoreError>) -> Result<bool, StoreError> {
 /// False where the store does not know the feature; any other failure is one.
 fn unsupported(error: StoreError) -> Result<bool, StoreError> {
     match error {
+        // Not `AccessDenied`: a missing right must be given, a missing feature is lived with.
         StoreError::NotImplemented { .. } | StoreError::Refused { .. } => Ok(false),
         other => Err(other),
     }

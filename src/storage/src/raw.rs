@@ -1,5 +1,6 @@
-//! What the SDK's types cannot say: a Content-MD5 for stores that insist on it, and request and answer bodies byte by
-//! byte, so that what the SDK does not model survives a read-modify-write.
+//! Hooks into the SDK's requests, for what its types cannot say: a Content-MD5 for stores that insist on it, and
+//! bodies byte by byte, so that what the SDK does not model survives a read-modify-write. Which requests use them is
+//! decided elsewhere.
 
 use aws_sdk_s3::config::interceptors::{
     AfterDeserializationInterceptorContextRef, BeforeTransmitInterceptorContextMut,
@@ -54,6 +55,7 @@ impl Intercept for RequestBody {
     ) -> Result<(), BoxError> {
         let request = context.request_mut();
         *request.body_mut() = SdkBody::from(self.0.clone());
+        // The SDK has set both headers for its own body already.
         request.headers_mut().insert("content-length", self.0.len().to_string());
         let value = aws_smithy_types::base64::encode(Md5::digest(&self.0));
         request.headers_mut().insert("content-md5", value);
@@ -83,6 +85,7 @@ impl Intercept for AnswerBody {
         _components: &RuntimeComponents,
         _config: &mut ConfigBag,
     ) -> Result<(), BoxError> {
+        // By now the SDK has read the body into memory; earlier there would be a stream, and no bytes to keep.
         let body = context.response().body().bytes().map(Bytes::copy_from_slice);
         *self.0.lock() = body;
         Ok(())

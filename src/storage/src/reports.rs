@@ -1,4 +1,5 @@
-//! What tasks of a Job leave behind for the operator: reports and progress, small JSON objects.
+//! Reads and writes the reports and the progress of tasks in the bucket, as small JSON objects. What they say is
+//! defined in `protocol` and `core`. Claims and the audit record are in files of their own.
 
 use super::client::READ;
 use super::{PutOptions, Store, StoreError};

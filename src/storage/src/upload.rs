@@ -130,6 +130,8 @@ impl Store {
             request = request.metadata(name, value);
         }
         let place = self.place("s3:PutObject", key);
+        // The SDK's own retry would begin a second upload without telling: `create_multipart` retries, and looks for
+        // the first.
         let once = aws_sdk_s3::config::Builder::new().retry_config(RetryConfig::disabled());
         let sent = request.customize().config_override(once).send().await;
         let answer = sent.map_err(|error| StoreError::from_sdk(place.clone(), error))?;
@@ -260,6 +262,7 @@ impl Upload {
         let body = std::mem::take(&mut self.buffer).freeze();
         parts.in_flight += body.len();
         let (store, key, upload_id) = (self.store.clone(), self.key.clone(), parts.upload_id.clone());
+        // Not in the task: checksums are put together in the order of parts, and tasks end in any order.
         let checksum = store.capabilities().checksums.then(|| Crc::of(&body));
         if let Some(crc) = checksum {
             parts.checksum = Some(parts.checksum.map_or(crc, |before| before.then(crc)));
@@ -308,9 +311,11 @@ impl Upload {
             return Ok(uploaded);
         };
         parts.wait_until(0).await?;
+        // S3 wants parts in ascending order; they ended in another one.
         parts.done.sort_by_key(CompletedPart::part_number);
         let (upload_id, done, checksum) = (parts.upload_id.clone(), std::mem::take(&mut parts.done), parts.checksum);
         self.complete(&upload_id, done, checksum).await?;
+        // From here on the object exists: neither `abort` nor `drop` may touch the upload any more.
         self.parts = None;
         Ok(uploaded)
     }
