@@ -97,6 +97,7 @@ pub fn judge(newest_first: &[BackupSize], limits: &Limits) -> Vec<Option<Shrunk>
 }
 
 fn compare(good: &BackupSize, new: &BackupSize, limits: &Limits) -> Option<Shrunk> {
+    // A person has looked at it. It counts as good from now on, so later backups are compared with it.
     if limits.accepted.as_ref() == Some(&new.id) {
         return None;
     }
@@ -113,6 +114,7 @@ fn compare(good: &BackupSize, new: &BackupSize, limits: &Limits) -> Option<Shrun
 
 /// Whether `to` is at least `percent` less than `from`; a fall to 0 always counts.
 fn fell(from: i64, to: i64, percent: i32) -> bool {
+    // Wide, because counts come from manifests, whose numbers nobody trusts: times a hundred they may overflow.
     let lost = i128::from(from) - i128::from(to);
     from > 0 && (to <= 0 || lost > 0 && percent < 100 && lost * 100 >= i128::from(from) * i128::from(percent))
 }
@@ -142,6 +144,7 @@ pub fn keep(newest_first: &[BackupSize], verdicts: &[Option<Shrunk>], wanted: bo
     for backup in newest_first {
         let until = backup.snapshot_time + TimeDelta::days(LAST_GOOD_DAYS);
         let is_last = last.is_some_and(|last| last.id == backup.id) && now < until;
+        // A retention that ends after `until` keeps the backup longer than a hold could.
         let near = backup.expires.is_some_and(|end| end - KEEP_AHEAD <= now && end < until);
         match backup.held_until {
             None if is_last && near => steps.push(Keep::Hold { id: backup.id.clone(), until }),

@@ -286,6 +286,7 @@ fn refund_due(now: &AuditState, recorded: &mut AuditState) -> Option<(AuditEvent
 }
 
 fn refund(now: &AuditState, recorded: &mut AuditState) -> Option<(AuditEvent, Option<String>)> {
+    // The name belongs to the refund's entry; by itself it makes none.
     recorded.refund_by.clone_from(&now.refund_by);
     changed(&now.refund, &mut recorded.refund).then_some((AuditEvent::Refunded, now.refund_by.clone()))
 }
@@ -299,6 +300,7 @@ fn deleted(now: &AuditState, recorded: &mut AuditState) -> Option<(AuditEvent, O
 /// One event for each change, so that a crash between two entries loses neither.
 pub fn transitions(recorded: Option<&AuditState>, now: &AuditState) -> Vec<(AuditEvent, Option<String>, AuditState)> {
     let mut steps = Vec::new();
+    // The subject makes no entry of its own: only the tenant in it can change, from unknown to known.
     let mut state = AuditState { subject: now.subject.clone(), ..recorded.cloned().unwrap_or_default() };
     if recorded.is_none() {
         steps.push((AuditEvent::Created, now.subject.requested_by.clone(), state.clone()));
@@ -317,6 +319,8 @@ pub fn follow(uid: &str, last: Option<&Recorded>, state: &AuditState, at: DateTi
     let first = last.map_or(1, |last| last.entry.seq + 1);
     let steps = transitions(last.map(|last| &last.entry.state), state);
     let mut made = Vec::new();
+    // One entry a transition, each with its own number: after a crash in between, the next round takes up what is
+    // there.
     for ((event, by, state), seq) in steps.into_iter().zip(first..) {
         let entry = AuditEntry { version: VERSION, uid: uid.to_owned(), seq, previous, at, event, by, state };
         let recorded = Recorded::of(entry);

@@ -151,6 +151,7 @@ fn helpdesk_decides(w: &Write<'_>) -> Option<Breach> {
 }
 
 fn billing_settles(w: &Write<'_>) -> Option<Breach> {
+    // A refund leaves the payment's name alone: another person of billing's may record it.
     let signed = w.new_status()["payment"]["by"] == w.actor.name || !w.payment_changed();
     let theirs = w.actor.settle && signed && w.refund_is_named();
     (w.settlement_changed() && !theirs).then_some(Breach::NotBilling)
@@ -162,6 +163,7 @@ fn operator_operates(w: &Write<'_>) -> Option<Breach> {
 
 fn approver_is_not_payer(w: &Write<'_>) -> Option<Breach> {
     let (approver, payer) = (w.new_status()["approval"].get("by"), w.new_status()["payment"].get("by"));
+    // Only if one of the two changes: else the operator could not write to an object that bears one name twice.
     (w.changes_signature() && approver.is_some() && approver == payer).then_some(Breach::OneHand)
 }
 
@@ -267,6 +269,7 @@ pub fn check_signatures(object: &Value, setting: FourEyes, own: OperatorIdentity
         }
         check_managed_fields(object, field, what, own)?;
     }
+    // The condition is the operator's part of status: whoever can forge an approval need not be able to change it.
     let mirror = conditions(&object["status"], false).into_iter().find(|c| c["type"] == "Approved");
     let denied = mirror.is_some_and(|c| c["status"] == "False" && c["reason"] == "Denied");
     let approved = object["status"]["approval"]["decision"] == "Approved";

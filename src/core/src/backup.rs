@@ -152,6 +152,7 @@ pub fn decide(facts: &BackupInputs<'_>, now: DateTime<Utc>) -> Decision {
         return wait(WaitReason::Running, next);
     }
     let manual = facts.manual.filter(|token| Some(*token) != facts.answered);
+    // A dump by hand is made while suspended, too: somebody asks for it.
     if facts.suspended && manual.is_none() {
         return Decision { next_run: None, ..wait(WaitReason::Suspended, None) };
     }
@@ -183,6 +184,8 @@ fn due(facts: &BackupInputs<'_>, now: DateTime<Utc>) -> Result<RunKey, (WaitReas
         if now < retry {
             return Err((WaitReason::Retrying, Some(retry)));
         }
+        // The slot of the first attempt, also if an edit has moved it since: attempts at one day are counted as one
+        // run.
         return Ok(RunKey::Slot { slot: last.slot, attempt: last.attempt + 1 });
     }
     if facts.starting_deadline.is_some_and(|deadline| now - slot > deadline) {
@@ -204,6 +207,7 @@ pub fn due_since(facts: &BackupInputs<'_>, run: &RunKey, now: DateTime<Utc>) -> 
 
 /// The pause after the n-th failed attempt.
 fn backoff(base: TimeDelta, attempt: i32) -> TimeDelta {
+    // Sixteen doublings are beyond the cap already; a shift by 31 would be negative.
     let doublings = u32::try_from(attempt.saturating_sub(1)).unwrap_or(0).min(16);
     base.checked_mul(1 << doublings).map_or(RETRY_CAP, |pause| pause.min(RETRY_CAP))
 }

@@ -76,6 +76,8 @@ impl BatchSharing {
         match (attempt, failed) {
             _ if bytes.is_some_and(|bytes| bytes >= BIG_BYTES) => Self::Alone,
             (..=1, _) => Self::Any,
+            // Nobody knows which of its tenants ended the Job. Few together and then each alone, the one at fault is
+            // found and the others do not wait for it.
             (2, Some(JOB_FAILED)) => Self::Few,
             _ => Self::Alone,
         }
@@ -180,6 +182,7 @@ impl Capacity {
             return 0;
         }
         let key = |name: &str| (group.namespace.clone(), name.to_owned());
+        // A server that is not listed is gone or not known yet: nothing starts there.
         let server = self.servers.get(&key(&group.server)).copied().unwrap_or(0);
         let storage = self.storages.get(&key(&group.storage)).copied().unwrap_or(i64::MAX);
         self.total.min(server).min(storage)

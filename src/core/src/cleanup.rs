@@ -130,6 +130,7 @@ pub fn decide(facts: &CleanupInputs, now: DateTime<Utc>) -> CleanupPlan {
 
 fn after_swap(facts: &CleanupInputs, until: DateTime<Utc>, now: DateTime<Utc>) -> CleanupPlan {
     use UndoAvailability::{Available, Gone, Unknown};
+    // Before all else: the previous database is the live one again, and must not be dropped.
     if let UndoRequests::Done(by) = &facts.undoing {
         return CleanupPlan::new(
             CleanupAction::Nothing,
@@ -175,6 +176,7 @@ fn after_swap(facts: &CleanupInputs, until: DateTime<Utc>, now: DateTime<Utc>) -
         return CleanupPlan::new(CleanupAction::Nothing, Available, "Kept", "its safety backup was read back")
             .at(until);
     }
+    // Status first, the Job in a later round: an Undo that is created in between must be refused already.
     CleanupPlan::new(CleanupAction::BeginDropping, Gone, "Dropping", "")
 }
 
@@ -191,6 +193,7 @@ fn make_safety_backup(
     }
     match next_attempt(&facts.safety_backup, now) {
         NextAttempt::Running => plan(CleanupAction::Nothing, "its safety backup is under way".to_owned()),
+        // A safety backup is a dump and stays within the server's budget.
         NextAttempt::Now(_) if !facts.slot_free => {
             plan(CleanupAction::Nothing, "its safety backup waits for other dumps".to_owned()).at(now + RECHECK)
         }

@@ -74,6 +74,7 @@ pub enum NextDrill {
 pub fn next(per_day: i32, past: DrillHistory, candidates: &[DrillCandidate], now: DateTime<Utc>) -> NextDrill {
     // A clock that was set back must not stop the drills.
     let paused = past.pause_until().filter(|until| now < *until && past.tried.is_some_and(|tried| tried <= now));
+    // Who was tried the longest ago goes first, so that one that is interrupted again and again holds up no other.
     let asked = candidates.iter().filter(|c| c.asked.is_some()).min_by_key(|c| (c.tried, &c.schedule));
     if let Some(asked) = asked {
         return paused.map_or_else(|| NextDrill::Now(asked.clone()), |until| NextDrill::Later(Some(until)));
@@ -89,6 +90,7 @@ pub fn next(per_day: i32, past: DrillHistory, candidates: &[DrillCandidate], now
     }
     // A tenant has at most one drill a day, and a failed one waits for all others.
     let fresh = |c: &&DrillCandidate| c.last_counted().is_none_or(|turn| now - turn >= TimeDelta::seconds(DAY));
+    // Tenants that were never proven are all alike. The day decides among them, so that not always the same come last.
     let salt = now.date_naive().to_string();
     let order = |c: &&DrillCandidate| (c.proven.max(c.last_counted()), stable_hash(&[&salt, &c.uid], 16));
     match candidates.iter().filter(fresh).min_by_key(order) {

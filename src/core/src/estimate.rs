@@ -83,6 +83,7 @@ pub fn expected_end(began: DateTime<Utc>, progress: &Progress, estimated: Option
     let took = progress.at - began;
     let by_estimate = estimated.map(|all| began + all).filter(|end| *end > progress.at);
     let (done, all) = (progress.bytes, progress.total_bytes.unwrap_or(0));
+    // Other stages transfer no rows: their pace says nothing about what is left.
     let paced = progress.stage.is_none_or(|stage| stage == Stage::Rows)
         && took >= MIN_PACE_TIME
         && done < all
@@ -90,6 +91,7 @@ pub fn expected_end(began: DateTime<Utc>, progress: &Progress, estimated: Option
     if !paced {
         return by_estimate;
     }
+    // Seconds times bytes of a large database are beyond 64 bits.
     let left = i128::from(took.num_seconds()) * i128::from(all - done) / i128::from(done.max(1));
     Some(progress.at + TimeDelta::seconds(i64::try_from(left).unwrap_or(LONGEST_SECONDS).min(LONGEST_SECONDS)))
 }

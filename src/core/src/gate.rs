@@ -227,6 +227,7 @@ pub fn resolve(inputs: &GateInputs<'_>) -> Result<BackupCandidate, GateRefusal> 
         let have = if days.is_empty() { "none".to_owned() } else { days.join(", ") };
         return Err(GateRefusal::NoBackupOfThatDay { wanted, have });
     };
+    // Asked before the backup is pinned as well: the list comes from a bucket that others may be able to write to (I7).
     same_tenant(&GateInputs { pinned: Some(backup), ..inputs.clone() }).map_or_else(|| Ok(backup.clone()), Err)
 }
 

@@ -67,6 +67,7 @@ impl FromStr for BackupId {
         let refuse = || NameError::BackupId(text.to_owned());
         let (time, run) = text.split_once('-').ok_or_else(refuse)?;
         let time = NaiveDateTime::parse_from_str(time, ID_TIME).map_err(|_| refuse())?.and_utc();
+        // Small letters only: keys are compared byte by byte, and one backup must have one id.
         if run.len() != 8 || !run.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)) {
             return Err(refuse());
         }
@@ -252,6 +253,7 @@ pub enum RestoreStep {
 /// The name of a restore Job: `r<20 hex of the request UID>-<step>[-a<attempt>]-sennight-restore`. A cut-over has no
 /// attempt in its name: there is one for ever (I2).
 pub fn restore_job(request_uid: &str, step: RestoreStep, attempt: i32) -> String {
+    // Twenty digits: with the longest step and an attempt the name stays within the 63 characters of a label.
     let uid: String = request_uid.chars().filter(char::is_ascii_hexdigit).take(20).collect();
     // guard(i2_a_cut_over_has_one_name_for_ever, never): the cut-over of a request has one Job name
     let attempt = if step == RestoreStep::Cutover { String::new() } else { format!("-a{attempt}") };
@@ -286,6 +288,7 @@ pub fn drill_job(schedule_uid: &str, backup: &str, why: &str) -> String {
 
 fn side_database(live: &str, infix: &str, request_uid: &str) -> String {
     let uid: String = request_uid.chars().filter(char::is_ascii_hexdigit).take(12).collect();
+    // PostgreSQL itself cuts longer names without an error: two databases could end up with one name.
     let longest = 63 - infix.len() - 12;
     let mut end = live.len().min(longest);
     while !live.is_char_boundary(end) {

@@ -134,6 +134,7 @@ fn next_check(facts: &RestoreInputs, now: DateTime<Utc>) -> Option<RestorePlan> 
                 .wake_at((now + RECHECK).min(deadline)),
         )
     };
+    // Asked before people decide: nobody should pay for a swap that no longer fits its window.
     let impossible = waits::impossible_window(facts, now);
     match &facts.eligibility {
         Eligibility::Never { reason, message } => return Some(RestorePlan::fail(reason, message)),
@@ -149,6 +150,7 @@ fn next_check(facts: &RestoreInputs, now: DateTime<Utc>) -> Option<RestorePlan> 
             _ => checking(RestoreAction::Pin, "Pinning", "choosing the backup"),
         };
     }
+    // The hold comes before approval and payment, which take days: the backup must not expire meanwhile (I5).
     if !facts.gate.held {
         return checking(RestoreAction::Hold, "Holding", "holding the backup");
     }
@@ -285,6 +287,7 @@ fn before_export(facts: &RestoreInputs, deadline: DateTime<Utc>) -> RestorePlan 
     let claim = || {
         RestorePlan::new(RestoreAction::Claim(RestoreStep::Export), Phase::Queued, "Claiming", "both keys are turned")
     };
+    // Before the claim: listing ids changes nothing, so that both decisions can still be taken back meanwhile.
     let Some(asked) = &facts.live_ids else { return claim() };
     match asked {
         StepState::None => ask(1),
@@ -294,6 +297,7 @@ fn before_export(facts: &RestoreInputs, deadline: DateTime<Utc>) -> RestorePlan 
         {
             ask(attempt + 1)
         }
+        // A database that cannot be asked is no reason to deliver nothing: the full set says that nobody could ask.
         StepState::Succeeded(_) | StepState::Failed { .. } | StepState::Lost { .. } => claim(),
     }
 }

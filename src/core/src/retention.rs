@@ -172,6 +172,7 @@ pub const AREAS: [Area; 8] =
 /// When S3 deletes what was stored at `stored` under a rule of `days`: the first midnight UTC at least that many days
 /// later, as AWS and MinIO count. The deletion itself may lag by hours.
 pub fn expires_at(stored: DateTime<Utc>, days: i32) -> DateTime<Utc> {
+    // One more, and then midnight: S3 adds the days and rounds up to the next midnight UTC.
     let days = u64::try_from(days).unwrap_or(0).saturating_add(1);
     stored
         .date_naive()

@@ -120,6 +120,7 @@ impl Schedule {
             Some(format!("0 12 {day} {month} {weekday}").parse::<Cron>().map_err(|e| unreadable(e.to_string()))?)
         };
         let parsed = Self { zone, time, days };
+        // From a fixed day: whether a cron ever fires must not depend on when it is read.
         let epoch = NaiveDate::from_ymd_opt(2024, 1, 1).unwrap_or_default();
         if epoch.iter_days().take(usize::try_from(HORIZON_DAYS).unwrap_or(usize::MAX)).any(|d| parsed.fires_on(d)) {
             Ok(parsed)
@@ -192,6 +193,7 @@ impl Schedule {
 
 /// The local time of `@daily` inside its window; past midnight it wraps, so a local day still has exactly one slot.
 fn spread(window: Window, identity: &[&str]) -> NaiveTime {
+    // Sixty bits fit into an `i64` without its sign; an even spread needs no more.
     let digits = stable_hash(identity, 15);
     let hash = i64::from_str_radix(&digits, 16).unwrap_or_default();
     let (time, _) = window.start.overflowing_add_signed(TimeDelta::seconds(hash % window.seconds.max(1)));

@@ -120,6 +120,7 @@ pub fn verify(uid: &str, found: &[StoredEntry], head: Option<&ChainHead>, from: 
     let mut entries: Vec<Recorded> = Vec::new();
     let mut expected = from;
     let mut sorted: Vec<&StoredEntry> = found.iter().collect();
+    // The store's order is not relied on. Keys without a number come first, so that they are refused in any case.
     sorted.sort_by_key(|stored| stored.seq);
     for stored in sorted {
         let seq = stored.seq.ok_or_else(|| ChainFault::EntryAlien { key: stored.key.clone() })?;
@@ -156,6 +157,7 @@ fn read(uid: &str, seq: i64, stored: &StoredEntry) -> Result<Recorded, ChainFaul
     if entry.seq != seq || entry.uid != uid {
         return Err(ChainFault::EntryMisplaced { seq, says: entry.seq, uid: entry.uid });
     }
+    // Over the stored bytes and not over the parsed entry, in which white space or an unknown field would be lost.
     Ok(Recorded { entry, sha256: sha256(&stored.bytes), bytes: stored.bytes.clone() })
 }
 

@@ -64,6 +64,7 @@ impl GroupQueue {
         if head.sharing == BatchSharing::Alone || settings.tenants <= 1 {
             return true;
         }
+        // A full Job has nothing to wait for.
         if self.members(priority, settings).1 {
             return true;
         }
@@ -117,8 +118,11 @@ impl Queue {
         {
             return queued.queued;
         }
+        // Another run, or another group after an edit: a schedule has one place in the queue, or its day would be
+        // dumped twice.
         self.remove(&due.uid);
         let queued = due.queued;
+        // A dump that never shares a Job says nothing about how many others will come.
         if due.sharing != BatchSharing::Alone {
             self.groups.entry(group.clone()).or_default().record_arrival(queued);
         }
@@ -126,7 +130,7 @@ impl Queue {
         queued
     }
 
-    /// Queues a dump again whose Job can_start not be created, with the time that it has waited.
+    /// Queues a dump again whose Job cannot be created, with the time that it has waited.
     pub fn requeue(&mut self, group: &Group, due: DueDump) {
         if self.positions.contains_key(&due.uid) {
             return;
@@ -220,6 +224,7 @@ impl Queue {
             let Some(batch) = self.take_batch(&group, priority, offers[&group], capacity.free(&group), settings) else {
                 break;
             };
+            // At once, not at the end: the next batch of this call must see what is left.
             capacity.take(&group, batch.at_once);
             if let Some(waiting) = self.groups.get(&group) {
                 offers.insert(group, ready(waiting));

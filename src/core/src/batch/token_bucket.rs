@@ -58,6 +58,7 @@ impl TokenBucket {
         let passed = (now - self.at).clamp(TimeDelta::zero(), full).num_milliseconds();
         let gained = self.remainder + passed * self.per_minute;
         self.level += gained / MINUTE;
+        // Kept for the next call: asked twice a second, a slow rate would otherwise never gain a whole thousandth.
         self.remainder = gained % MINUTE;
         if self.level >= self.burst {
             self.level = self.burst;

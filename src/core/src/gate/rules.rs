@@ -229,6 +229,7 @@ fn paid(k: &RunInputs) -> Option<RunRefusal> {
     match &k.payment {
         // guard(i1_each_closed_lock_refuses_by_itself, always): a payment without a stamped name is none
         Payment::Paid { by } if !by.is_empty() => None,
+        // It is paid. That the payment is another request's is the next check's to say, with what to do about it.
         Payment::Reused { .. } => None,
         Payment::Paid { .. } | Payment::Open => Some(RunRefusal::AwaitingPayment),
     }

@@ -100,6 +100,7 @@ pub fn check_undo(inputs: &GateInputs<'_>, wanted: &str, undone: Option<&UndoTar
     if let Some(later) = undone.replaced_by {
         return Err(UndoRefusal::ReplacedSince { name, later: later.to_owned() });
     }
+    // By the time of its creation, not by now: approval and payment take days, and the database is held meanwhile.
     if undone.requested_at >= until && !undone.held_for_this_request {
         return Err(UndoRefusal::UndoWindowClosed { name, until });
     }

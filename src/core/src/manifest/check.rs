@@ -43,6 +43,7 @@ fn objects(manifest: &Manifest) -> Result<FramesByObject<'_>, String> {
     let mut places = FramesByObject::new();
     for object in &manifest.objects {
         legal(&object.name)?;
+        // A name that stands twice would give two lengths to one object.
         if object.length <= 0 || places.insert(&object.name, (object.length, Vec::new())).is_some() {
             return Err(format!("{} is empty or listed twice", object.name));
         }
@@ -100,6 +101,7 @@ fn covers_object(object: &str, length: i64, mut frames: Vec<(i64, i64)>) -> Resu
         if offset != end {
             return Err(format!("the frames of {object} leave a gap or overlap at {}", offset.min(end)));
         }
+        // Cannot overflow: the frame begins at `end`, and `bounded` has seen that it ends inside the object.
         end += length;
     }
     if end == length {

@@ -148,6 +148,7 @@ impl Keyring {
     /// The manifest's bytes as they are stored.
     pub fn seal(&self, manifest: &Manifest) -> Result<Vec<u8>, serde_json::Error> {
         let mut bytes = serde_json::to_vec(manifest)?;
+        // The closing brace: MAC and digest come before it, so that the whole stays JSON.
         bytes.pop();
         let key = self.current.as_ref().and_then(|id| Some((id, self.keys.get(id)?)));
         let mac = key.and_then(|(id, key)| {
@@ -166,6 +167,7 @@ impl Keyring {
         let cut = bytes.len().checked_sub(DIGEST_LENGTH).ok_or(SealError::Damaged("it is cut"))?;
         let (signed, end) = bytes.split_at(cut);
         let digest = [DIGEST, &hex::encode(Sha256::digest(signed)), "\"}"].concat();
+        // The digest first: damage must not be reported as a forgery.
         if digest.as_bytes() != end {
             return Err(SealError::Damaged("it does not end in the SHA-256 of what stands before"));
         }
@@ -179,7 +181,9 @@ impl Keyring {
         let Some(key) = self.keys.get(&key_id) else {
             return Err(SealError::UnknownKey { key: key_id, known: self.known() });
         };
+        // What is no hex becomes empty, and an empty value never verifies.
         let value = hex::decode(&value).unwrap_or_default();
+        // `verify_slice` takes the same time however many bytes agree.
         match hmac(key, body).map(|mac| mac.verify_slice(&value)) {
             Some(Ok(())) => Ok(Seal::Signed(key_id)),
             _ => Err(SealError::Forged { key: key_id }),
@@ -190,6 +194,7 @@ impl Keyring {
 /// The bytes that the MAC covers, and the MAC; `None` unless it is written exactly as [`Keyring::seal`] writes it.
 fn split(signed: &[u8]) -> Option<(&[u8], Option<Mac>)> {
     let from = signed.len().saturating_sub(MAC_SEARCH);
+    // The last place counts (docs/format.md): whatever stands before it is covered by the MAC.
     let at = from + signed[from..].windows(MAC.len()).rposition(|window| window == MAC.as_bytes())?;
     let (body, rest) = signed.split_at(at);
     let text = &rest[MAC.len()..];

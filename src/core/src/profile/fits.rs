@@ -150,6 +150,7 @@ impl ExportProfile {
     /// Whether the backup that `manifest` describes can be exported by this profile.
     pub fn fits(&self, manifest: &Manifest) -> Result<(), Misfit> {
         let encoding = &manifest.server.encoding;
+        // SQL_ASCII promises no encoding; cells that are no UTF-8 are counted and listed in the export's manifest.
         if !["UTF8", "SQL_ASCII", "UTF8MB4", "UTF8MB3"].contains(&encoding.to_ascii_uppercase().as_str()) {
             return Err(Misfit::EncodingUnsupported(encoding.clone()));
         }

@@ -245,6 +245,7 @@ impl Style {
 
 /// Whether a strftime pattern can be written at all: chrono reports a wrong one only while it formats.
 pub fn is_date_format(pattern: &str) -> bool {
+    // Cells are written as local times, which have no zone: with one of these chrono fails while it formats.
     let zoned = |fixed: &Fixed| {
         matches!(
             fixed,

@@ -71,6 +71,7 @@ fn exporting(facts: &RestoreInputs, claim: &ClaimState, now: DateTime<Utc>) -> R
         StepState::None => RestorePlan::attention("ExportNeverStarted", never_started("export", facts.gate.mode)),
         StepState::Running { .. } => exporting(RestoreAction::Nothing),
         StepState::Succeeded(Done::Exported(summary)) => RestorePlan::finish(Terminal::Exported(summary.clone())),
+        // An export changes nothing on the server: it may fail without a person having to look.
         StepState::Succeeded(_) => {
             RestorePlan::fail("UnexpectedReport", "the export Job reported another step's result")
         }
@@ -109,6 +110,7 @@ fn cutting_over(facts: &RestoreInputs, claim: &ClaimState, now: DateTime<Utc>) -
             "UnexpectedReport",
             format!("the cut-over Job's report is another step's; {inspect}"),
         ),
+        // The worker itself says that the live database is as it was; only silence leaves the outcome open.
         StepState::Failed { reason, message, .. } => RestorePlan::fail(reason, message),
         // guard(i2_an_unknown_cut_over_is_never_tried_again, = plan(RestoreAction::Start(RestoreStep::Cutover, 1))): a cut-over with an unknown outcome is not tried again
         StepState::Lost { message, .. } => {
@@ -140,6 +142,7 @@ fn recover_or_escalate(facts: &RestoreInputs, reason: &str, message: &str) -> Re
                 committed_at: *committed_at,
             })
         }
+        // The server was asked: nothing was swapped, and what was to be swapped in is marked so that nobody still can.
         StepState::Failed { reason, message, .. } if reason == TAKEN_BACK => RestorePlan::fail(reason, message),
         StepState::Failed { attempt, .. } | StepState::Lost { attempt, .. } if *attempt < MAX_ATTEMPTS => {
             start(attempt + 1)

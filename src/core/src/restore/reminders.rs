@@ -15,6 +15,7 @@ pub fn marks(since: DateTime<Utc>, deadline: DateTime<Utc>) -> Vec<DateTime<Utc>
     let late = BEFORE.iter().filter(|before| length >= **before * 2).map(|before| deadline - *before);
     let mut marks: Vec<DateTime<Utc>> = std::iter::once(since + length / 2).chain(late).collect();
     marks.sort();
+    // In a wait of 48 hours "half-way" and "a day before" are one instant.
     marks.dedup();
     marks
 }

@@ -40,6 +40,7 @@ pub(super) fn decide_unknown_claim(facts: &RestoreInputs, proof: &WorkerClaim, n
             committed_at: *committed_at,
         }),
         (StepState::Succeeded(Done::Exported(summary)), Mode::CrmExport) => ended(Terminal::Exported(summary.clone())),
+        // Its own report says that it did not take effect, so that nothing is unknown.
         (StepState::Failed { reason, message, .. }, _) => {
             ended(Terminal::Failed { reason: reason.clone(), message: message.clone() })
         }

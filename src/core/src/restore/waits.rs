@@ -133,5 +133,6 @@ pub(super) fn next_attempt(
 /// The pause after attempt number `attempt`: twice as long each time, at most [`LONGEST_PAUSE`].
 fn pause(attempt: i32, first: TimeDelta) -> TimeDelta {
     let doublings = u32::try_from(attempt - 1).unwrap_or(0).min(10);
+    // `--restore-retry` may be longer than the longest pause: it is never shortened.
     (first * (1 << doublings)).min(LONGEST_PAUSE.max(first))
 }

@@ -93,6 +93,7 @@ pub fn merge(policy: &Policy, current: &[Existing], unsupported: &BTreeSet<Strin
     let mut drift: BTreeSet<String> = BTreeSet::new();
     for rule in &wanted {
         let same = own.iter().filter(|existing| existing.rule.id == rule.id).collect::<Vec<_>>();
+        // Two rules of one id are drift as well: which of them a store follows is not known.
         if same.len() != 1 || same[0].rule != *rule {
             drift.insert(rule.id.clone());
         }
@@ -147,6 +148,7 @@ fn threat(policy: &Policy, rule: &Rule, area: Area, prefix: &str) -> Option<Conf
     let needed = needed(policy, rule, area)?;
     let early = match rule.expire {
         Some(Expire::Days(days)) if days < needed => Some(format!("after {days} days")),
+        // However young they are on that day.
         Some(Expire::Date(date)) => Some(format!("on {}", date.date_naive())),
         _ => None,
     };

@@ -23,6 +23,7 @@ pub fn owned(keys: &Keys, area: Area, key: &str) -> Owned {
     let uid = match (area, &parts[..]) {
         (Area::Daily | Area::Held | Area::Safety, [namespace, schedule, id, object @ ..]) => {
             let place = legal(namespace) && legal(schedule) && id.parse::<BackupId>().is_ok();
+            // A backup's id has a time and eight hex digits behind two names: nobody else has such keys by chance.
             return if place && is_part_of_backup(&object.join("/")) { Owned::Ours } else { Owned::Foreign };
         }
         (Area::Exports, [namespace, uid, file]) if legal(namespace) && is_export(file) => uid,

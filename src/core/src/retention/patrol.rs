@@ -77,6 +77,7 @@ impl Grouper {
         if let Some(open) = &mut self.open
             && let Some(below) = object.key.strip_prefix(&open.prefix)
         {
+            // Others' objects inside a backup's directory are passed over, and stay when the backup is deleted.
             if is_part_of_backup(below) {
                 open.objects.push(object);
             }
