@@ -73,6 +73,7 @@ pub struct BackupScheduleSpec {
     #[serde(default = "default_schedule")]
     #[schemars(
         length(min = 1, max = 100),
+        // Coarse on purpose: that a cron fires once a day and ever at all is checked by `core`, with a better message.
         regex(pattern = r"^(@daily|[0-9*/,-]+ [0-9*/,-]+ [0-9A-Za-z*/,?#-]+ [0-9A-Za-z*/,-]+ [0-9A-Za-z*/,?#-]+)$")
     )]
     pub schedule: String,

@@ -96,6 +96,7 @@ pub fn is_true(conditions: &[Condition], type_: impl AsRef<str>) -> bool {
 /// Puts a condition into the list. Its `lastTransitionTime` stays what it was unless the status changed.
 pub fn set(conditions: &mut Vec<Condition>, mut new: Condition, now: DateTime<Utc>) {
     let old = conditions.iter_mut().find(|old| old.type_ == new.type_);
+    // By status alone, as Kubernetes defines it: a new reason or message is no transition.
     new.last_transition_time =
         old.as_ref().filter(|old| old.status == new.status).and_then(|old| old.last_transition_time).or(Some(now));
     if let Some(old) = old {

@@ -14,6 +14,7 @@ use sennight_core::{engine, gate, profile as core, restore};
 pub fn instant(time: &Time) -> Option<DateTime<Utc>> {
     const SECOND: i128 = 1_000_000_000;
     let nanoseconds = time.0.as_nanosecond();
+    // Towards the past: before 1970 the remainder must stay positive.
     let seconds = i64::try_from(nanoseconds.div_euclid(SECOND)).ok()?;
     DateTime::from_timestamp(seconds, u32::try_from(nanoseconds.rem_euclid(SECOND)).ok()?)
 }

@@ -58,6 +58,8 @@ fn tidy(schema: &mut Value) {
             for (key, value) in fields.iter_mut() {
                 match (key.as_str(), value) {
                     ("properties", Value::Object(properties)) => properties.values_mut().for_each(tidy),
+                    // These hold values and rules, no schemas: a value may have a key called `nullable` or
+                    // `description`.
                     ("default" | "enum" | "x-kubernetes-validations", _) => {}
                     (_, other) => tidy(other),
                 }
@@ -69,6 +71,7 @@ fn tidy(schema: &mut Value) {
 }
 
 fn tidy_one(schema: &mut Map<String, Value>) {
+    // Then the API server drops a `null`, so that absent has one form for everybody.
     schema.remove("nullable");
     if let Some(Value::String(text)) = schema.get_mut("description") {
         *text = text

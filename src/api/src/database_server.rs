@@ -66,6 +66,7 @@ pub struct DatabaseServerSpec {
     pub host: String,
     /// TCP port. Leave it out for the engine's own (5432 or 3306).
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    // Signed, as all integers of the API: the API server warns about the formats of unsigned ones.
     #[schemars(range(min = 1, max = 65535))]
     pub port: Option<i32>,
     /// TLS towards the server.

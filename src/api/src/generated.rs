@@ -20,6 +20,7 @@ pub fn files() -> Result<Vec<(String, String)>, CrdError> {
         files.push((format!("charts/sennight/files/admission/four-eyes/{setting}.yaml"), pairs(&guards)?));
     }
     for (group, guards) in [("validating", admission::validating()), ("mutating", admission::mutating())] {
+        // A policy and its binding in one file: applied alone, a policy binds nobody.
         for pair in guards.chunks(2) {
             let name = pair.first().map_or("", |guard| guard.name);
             files.push((format!("charts/sennight/files/admission/{group}/{name}.yaml"), pairs(pair)?));

@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
     status = "RestoreRequestStatus",
     derive = "PartialEq",
     doc = "A tenant's data is to come back; runs only when the helpdesk approved and billing was paid.",
+    // At the root: rules of `status` are not asked when status itself is removed.
     validation = ("!has(oldSelf.status) || has(self.status)", "status never vanishes: it is the record of who approved and who paid"),
     printcolumn(name = "Tenant", type_ = "string", json_path = ".status.tenant"),
     printcolumn(name = "Mode", type_ = "string", json_path = ".spec.mode"),

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = [
+    // Rules of a field are not asked when the field itself goes. So that nothing vanishes, each has one here.
     {"rule": "!has(oldSelf.conditions) || has(self.conditions)",
      "message": "conditions never vanish: a merge patch replaces the whole list; use kubectl apply --server-side --subresource=status"},
     {"rule": "!has(oldSelf.approval) || has(self.approval)",
@@ -51,6 +52,7 @@ pub struct RestoreRequestStatus {
     /// Eligible, Held, Approved, Progressing, Complete, Failed, RefundDue, UndoAvailable; and Paid, which is billing's.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend(
+        // A map, so that server-side apply lets each party own its conditions; an atomic list has one owner.
         "x-kubernetes-list-type" = "map",
         "x-kubernetes-list-map-keys" = ["type"],
         "x-kubernetes-validations" = [{

@@ -1,4 +1,5 @@
-//! How a cell of a typed column is written: yes and no, dates, numbers, text.
+//! Writes a cell by its column's type and the profile's format: yes and no, dates, numbers, text. Row text is decoded
+//! in `rows`; quoting is in `records`.
 
 use chrono::{DateTime, FixedOffset, NaiveDate, NaiveDateTime};
 use chrono_tz::Tz;
@@ -32,6 +33,7 @@ impl Shape {
             return Self::Boolean;
         }
         match word {
+            // Before the others: an array of dates or numbers is printed in braces.
             _ if kind.ends_with("[]") => Self::Text,
             "date" => Self::Date,
             // PostgreSQL says "timestamp with …" or "timestamp without time zone".
@@ -49,10 +51,12 @@ impl Shape {
 pub fn write<'a>(cell: Cow<'a, str>, shape: Shape, format: &'a Style, zone: Tz) -> (Cow<'a, str>, bool) {
     let written: Option<Cow<'a, str>> = match shape {
         Shape::Text | Shape::Number => return (cell, true),
+        // An empty text is an empty cell, and no date that could not be read.
         _ if cell.is_empty() => return (cell, true),
         Shape::Boolean => boolean(&cell, format).map(Cow::Borrowed),
         Shape::Date => NaiveDate::parse_from_str(&cell, "%Y-%m-%d")
             .ok()
+            // A custom field that says it is a date may stand in a column with a time.
             .or_else(|| timestamp(&cell, zone).map(|time| time.date()))
             .map(|date| Cow::Owned(date.format(&format.date_format).to_string())),
         Shape::Timestamp => {
@@ -78,6 +82,7 @@ fn boolean<'a>(cell: &str, format: &'a Style) -> Option<&'a str> {
 }
 
 fn timestamp(cell: &str, zone: Tz) -> Option<NaiveDateTime> {
+    // PostgreSQL prints offsets as `+00` or `+05:30`; chrono takes both only for `%#z`.
     let instant = DateTime::<FixedOffset>::parse_from_str(cell, "%Y-%m-%d %H:%M:%S%.f%#z");
     if let Ok(instant) = instant {
         return Some(instant.with_timezone(&zone).naive_local());

@@ -35,6 +35,7 @@ fn compile(profile: &ExportProfile, manifest: &Manifest) -> Result<ExportPlan, C
         skipped: Vec::new(),
     };
     let mut entities = compiler.entities()?;
+    // After all entities are compiled: only then is it known who needs which lookup first.
     let read_twice = single_pass::assign_lookups(&mut compiler.cached, &mut entities);
     // What the custom fields are must be known before their values are read.
     let fields = |use_: &CacheUse| matches!(use_.keep, CacheRule::Field { .. });
@@ -89,6 +90,8 @@ impl<'a> Compiler<'a> {
         let mut headers = BTreeSet::new();
         let custom_headers = custom.iter().flat_map(|custom| custom.columns.iter().map(|c| &c.header));
         let all = columns.iter().map(|c| &c.header).chain(custom_headers).chain(lines.iter().map(|c| &c.header));
+        // Asked again beside the profile's own check: which optional columns a backup has is known only now, and custom
+        // fields are the tenant's.
         if let Some(twice) = all.into_iter().find(|header| !headers.insert(header.to_ascii_lowercase())) {
             return Err(invalid(format!("{field}.columns"), format!("header {twice:?} is there twice: set header")));
         }
@@ -145,6 +148,8 @@ impl<'a> Compiler<'a> {
         let label = self.label(reference, &format!("{field}.lookup"))?;
         match (reference.output, label) {
             (LookupOutput::Replace, Some(label)) => add(header, label),
+            // Without the table no name is known, and the id in its place would become a name: an importer would create
+            // it.
             (LookupOutput::Replace, None) => self.skip(&entity.name, &header),
             (LookupOutput::Label, label) => {
                 let of_label = format!("{header}_LABEL");
@@ -172,6 +177,7 @@ impl<'a> Compiler<'a> {
             (None, None) => return Err(invalid(field, "there is no such lookup")),
         };
         let Some(lookup) = slot else { return Ok(None) };
+        // One link is enough: shared texts are looked for once a lookup, not once a column.
         self.plans[lookup].link |= reference.link;
         let prefix = reference.key.iter().fold(String::new(), |prefix, part| prefix + part + KEY_SEPARATOR);
         Ok(Some(Source::Label { lookup, prefix, link: reference.link }))
@@ -220,6 +226,7 @@ impl<'a> Compiler<'a> {
 
     pub(super) fn cache(&mut self, table: usize, use_: CacheUse) {
         match self.cached.iter_mut().find(|cached| cached.table == table) {
+            // One reading for all uses: each further one would cost the table's bytes again.
             Some(cached) => cached.uses.push(use_),
             None => self.cached.push(CachedTable { table, uses: vec![use_] }),
         }

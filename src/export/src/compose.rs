@@ -123,6 +123,7 @@ impl<'a> Composer<'a> {
                 }
                 texts.push(text);
             }
+            // The cell of a list field holds texts by now, whatever its column's type.
             let number = shape == Shape::Number && !list;
             self.joined(record, texts, &self.plan.style.custom_value_separator, number);
         }
@@ -147,6 +148,7 @@ impl<'a> Composer<'a> {
 
     /// Several values in one cell.
     fn joined(&self, record: &mut Record<'a>, mut values: Vec<Cow<'a, str>>, separator: &str, number: bool) {
+        // Also for one value alone: an importer cuts it all the same.
         if values.iter().any(|value| value.contains(separator)) {
             record.notes.push((Note::Ambiguous, record.cells.len()));
         }
@@ -201,6 +203,7 @@ impl<'a> Composer<'a> {
         if changed {
             record.notes.push((Note::Guarded, record.cells.len()));
         }
+        // Bytes first: there are never fewer of them than characters, and counting them costs nothing.
         if style.max_cell_chars.is_some_and(|most| text.len() > most && text.chars().count() > most) {
             record.notes.push((Note::Oversized, record.cells.len()));
         }

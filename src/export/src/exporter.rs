@@ -84,6 +84,8 @@ impl Exporter {
         live: Option<Live>,
     ) -> Result<(Self, Outlet), ExportError> {
         let outlet = Outlet::default();
+        // The backup's time and no clock: the same backup must give the same bytes, so that a repeated attempt finds
+        // its own.
         let time = context.snapshot_time.with_timezone(&plan.zone).naive_local();
         let used = plan.cached.iter().map(|held| held.table).chain(plan.entities.iter().map(|entity| entity.table));
         let exporter = Self {
@@ -151,6 +153,7 @@ impl Exporter {
     pub fn end(&mut self) -> Result<(), ExportError> {
         let current = self.current.take().ok_or(ExportError::OutOfOrder("end() before begin()"))?;
         let table = &self.tables[&current.step.table];
+        // A frame that was left out would otherwise only look like a smaller table.
         if current.rows != table.rows {
             return Err(ExportError::RowsMissing {
                 table: current.not_utf8.table,
@@ -187,6 +190,7 @@ impl Exporter {
             return Err(ExportError::OutOfOrder("finish() before end()"));
         }
         if let Some(missing) = self.missing {
+            // A zip is written from front to back, so the second set waits until the first is complete.
             self.output.append(missing.output)?;
         }
         self.facts.files.append(&mut self.missing_files);
@@ -265,6 +269,8 @@ impl Exporter {
         };
         let raw: i64 = table.frames.iter().map(|frame| frame.raw_length).sum();
         // Of what other tables add nobody knows the size beforehand.
+        // A zip64 entry must be announced before its first byte: too late it would be an error, too often it costs
+        // bytes only.
         let large = raw > LARGE || !entity.lines.is_empty() || entity.custom.is_some() || entity.multi;
         let missing = match &mut self.missing {
             Some(set) => {

@@ -1,5 +1,5 @@
-//! The formula guard: a cell that a spreadsheet would run gets a `'` in front. Phones and numbers are spared by default,
-//! since the guard would damage them on re-import.
+//! The formula guard: puts a `'` in front of a cell that a spreadsheet would run. Phones and numbers are spared by
+//! default, since the guard would damage them on re-import. Quoting is in `records`.
 
 use sennight_core::profile::FormulaGuard;
 use std::borrow::Cow;
@@ -9,6 +9,7 @@ pub fn guarded(cell: Cow<'_, str>, guard: FormulaGuard, number: bool) -> (Cow<'_
     let harmless = match guard {
         FormulaGuard::Never => true,
         FormulaGuard::Always => !starts_formula(&cell),
+        // A column of numbers holds no formula, whatever sign comes first.
         FormulaGuard::Smart => !starts_formula(&cell) || number || is_phone(&cell) || is_number(&cell),
     };
     if harmless {

@@ -40,12 +40,14 @@ impl Links {
         record: &Record<'_>,
     ) -> Result<(), ExportError> {
         for link in &record.links {
+            // Counted further, so that README can say how many are not listed.
             if self.bytes > MOST_BYTES {
                 self.facts.not_listed += 1;
                 continue;
             }
             self.facts.listed += 1;
             let column = columns.get(link.column).map_or("", String::as_str);
+            // People open this file in a spreadsheet, too.
             let (text, _) = guarded(Cow::Borrowed(link.text), self.guard, false);
             self.put(&[file, id, column, &text, &link.id, &link.candidates])?;
         }

@@ -43,6 +43,7 @@ impl LiveIds {
 
     /// Ends the text.
     pub fn seal(&mut self) -> Result<(), ExportError> {
+        // A list that was cut would make records look missing that are there, and importing would double them.
         if !self.rest.is_empty() {
             return Err(ExportError::LiveIdsDamaged { line: self.line + 1 });
         }
@@ -67,6 +68,7 @@ impl LiveIds {
         let damaged = ExportError::LiveIdsDamaged { line: self.line };
         if let Some(entity) = line.strip_prefix(b"\t") {
             let Ok(entity) = std::str::from_utf8(entity) else { return Err(damaged) };
+            // Also without ids below it: the table was asked and has none, so that all its records are missing.
             self.entities.entry(entity.to_owned()).or_default();
             self.current = Some(entity.to_owned());
             return Ok(());
@@ -86,6 +88,7 @@ impl LiveIds {
 }
 
 fn number(id: &str) -> Option<u32> {
+    // "007" and "+7" are other texts than "7", and other ids.
     let plain = id == "0" || !id.starts_with(['0', '+']);
     id.parse().ok().filter(|_| plain)
 }

@@ -50,6 +50,7 @@ impl LookupCache {
         let text = |index: usize| cells[index].as_deref();
         match keep {
             CacheRule::Lookup { slot, key, value } => {
+                // A key with a missing part identifies nothing, as in SQL.
                 let Some(key) = key.iter().map(|index| text(*index)).collect::<Option<Vec<_>>>() else { return true };
                 self.lookups[*slot].push(&key.join(KEY_SEPARATOR), 0, &value.render(cells))
             }
@@ -151,6 +152,7 @@ impl MultiValues {
     /// Gives each kind of value its column behind the entity's own, in the order of their names.
     pub(super) fn arrange(&mut self, columns: &mut Vec<String>, others: &[LineColumn], plan: &ExportPlan) {
         let mut kinds: Vec<(&String, u32)> = self.groups.iter().map(|(name, at)| (name, *at)).collect();
+        // By name and not by first occurrence: the same backup must give the same bytes.
         kinds.sort_unstable();
         self.places = vec![0; kinds.len()];
         for (place, (name, group)) in kinds.into_iter().enumerate() {
@@ -160,6 +162,7 @@ impl MultiValues {
                 let others = others.iter().map(|column| &column.header);
                 columns.iter().chain(others).any(|known| known.eq_ignore_ascii_case(header))
             };
+            // Importers go by the header: two columns of one name would be one.
             while known(&header) {
                 header.push_str("_MULTI");
             }

@@ -62,6 +62,7 @@ impl MainOutput {
         let mut archive = ZipArchive::new(file).map_err(|source| self.failed(&source))?;
         for at in 0..archive.len() {
             let entry = archive.by_index_raw(at).map_err(|source| self.failed(&source))?;
+            // Copied as they are compressed: to compress the set a second time would only cost time.
             self.zip.raw_copy_file(entry).map_err(|source| self.failed(&source))?;
         }
         Ok(())
@@ -82,6 +83,7 @@ impl<W: Write + Seek> Output<W> {
         let options = SimpleFileOptions::default()
             .compression_method(CompressionMethod::Deflated)
             .last_modified_time(self.time)
+            // Fixed, as the time is: nothing of the machine may get into the bytes.
             .unix_permissions(0o644)
             .large_file(large);
         self.zip.start_file(file, options).map_err(|source| self.failed(&source))

@@ -73,6 +73,7 @@ impl Records {
         output: &mut Output<impl Write + Seek>,
         record: &Record<'_>,
     ) -> Result<(), ExportError> {
+        // Before the record, not within it: its lines stay in one file.
         if self.most.is_some_and(|most| self.facts.rows >= most) {
             self.next(output)?;
         }
@@ -135,6 +136,7 @@ impl Records {
     }
 
     fn flush(&mut self, output: &mut Output<impl Write + Seek>) -> Result<(), ExportError> {
+        // The csv writer gives its bytes away only as a whole.
         let fresh = builder(self.delimiter, self.quote, self.terminator).from_writer(Vec::new());
         let full = std::mem::replace(&mut self.csv, fresh);
         self.pending = 0;

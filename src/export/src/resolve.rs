@@ -62,6 +62,7 @@ impl Template {
                 }
             }
         }
+        // A person without a last name must not become "Ann  [7]".
         text.split_whitespace().collect::<Vec<_>>().join(" ")
     }
 }

@@ -1,4 +1,5 @@
-//! The row text of a backup: PostgreSQL's COPY text grammar, decoded into cells.
+//! Decodes the row text of a backup, which has the grammar of PostgreSQL's COPY, into rows and cells. What a cell
+//! means by its column's type is in `cell`.
 
 use std::borrow::Cow;
 
@@ -53,6 +54,7 @@ pub struct Row<'a> {
 /// The cells of one line, in the order of the table's columns.
 pub fn cells(line: &[u8], expected: usize) -> Result<Row<'_>, RowError> {
     let mut row = Row { cells: Vec::with_capacity(expected), odd: Vec::new() };
+    // A tab or line feed of the data is escaped, so that none of these needs a look at what stands before it.
     for raw in line.split(|byte| *byte == b'\t') {
         let (cell, good) = cell(raw).ok_or(RowError::Escape(row.cells.len() + 1))?;
         if !good {
@@ -68,6 +70,7 @@ pub fn cells(line: &[u8], expected: usize) -> Result<Row<'_>, RowError> {
 
 /// A cell, and whether all of it could be read.
 fn cell(raw: &[u8]) -> Option<(Cell<'_>, bool)> {
+    // Before escapes are read: only the whole cell `\N` has no value.
     if raw == b"\\N" {
         return Some((None, true));
     }
@@ -105,8 +108,10 @@ fn escape(rest: &[u8]) -> Option<(u8, usize)> {
         b'r' => (b'\r', 1),
         b't' => (b'\t', 1),
         b'v' => (0x0b, 1),
+        // COPY writes no numbers, and its grammar allows them.
         b'0'..=b'7' => number(rest, 0, 3, 8),
         b'x' if rest.get(1).is_some_and(u8::is_ascii_hexdigit) => number(rest, 1, 2, 16),
+        // As the server reads it: an unknown escape is the character itself.
         other => (other, 1),
     })
 }

@@ -66,10 +66,12 @@ impl TextTable {
     fn place(&mut self, length: usize) -> Option<u32> {
         if self.blocks.last().is_none_or(|block| block.len() + length > BLOCK) {
             if let Some(full) = self.blocks.last_mut() {
+                // A growing vector may have twice what it holds.
                 full.shrink_to_fit();
             }
             self.blocks.push(Vec::new());
         }
+        // Block and offset share 32 bits: 4,096 blocks of a mebibyte.
         let block = u32::try_from(self.blocks.len() - 1).ok().filter(|block| *block < 1 << (32 - OFFSET_BITS))?;
         let offset = u32::try_from(self.blocks.last()?.len()).ok().filter(|offset| *offset < 1 << OFFSET_BITS)?;
         Some(block << OFFSET_BITS | offset)
@@ -80,6 +82,7 @@ impl TextTable {
         self.numbered.sort_unstable();
         self.numbered.shrink_to_fit();
         let mut named = std::mem::take(&mut self.named);
+        // Places grow with each push, so that values of one key stay in their order.
         named.sort_unstable_by(|a, b| self.name(*a).cmp(self.name(*b)).then(a.cmp(b)));
         named.shrink_to_fit();
         self.named = named;
@@ -133,6 +136,8 @@ impl TextTable {
     /// The texts that several keys share, ignoring case and accents: an importer that searches one finds any of
     /// them, because most collations of MySQL and MariaDB treat them as equal.
     pub fn shared_texts(&self) -> SharedTexts {
+        // Eight bytes a text instead of the text: two different ones of one hash would be listed for nothing, and no
+        // link is missed.
         let mut hashes: Vec<u64> = self.entries().filter_map(|(_, value)| folded(value)).collect();
         hashes.sort_unstable();
         let twice: HashSet<u64> = hashes.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]).collect();

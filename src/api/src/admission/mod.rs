@@ -61,6 +61,7 @@ fn guards(kind: &'static str, plural: &'static str, name: &'static str, spec: Va
         (
             "ValidatingAdmissionPolicyBinding",
             "validatingadmissionpolicybindings",
+            // Audit as well, so that a refused write stands in the API server's audit log.
             json!({"policyName": name, "validationActions": ["Deny", "Audit"]}),
         )
     } else {
@@ -143,6 +144,7 @@ fn is_empty(value: &Value) -> bool {
 /// Whether an API server's refusal came from one of our policies. Any other refusal (RBAC, schema, a missing object)
 /// proves nothing about them.
 pub fn is_own_refusal(message: &str) -> bool {
+    // Both parts: another policy may use our word, and one of ours that fails to evaluate refuses without it.
     message.contains("ValidatingAdmissionPolicy 'sennight-")
         && message.contains(&format!("denied request: {DENIAL_PREFIX}"))
 }
@@ -161,10 +163,13 @@ pub struct Forgery {
 pub fn forgeries(request: &RestoreRequest) -> Vec<Forgery> {
     let status = request.status.clone().unwrap_or_default();
     let decision = match status.approval.map(|approval| approval.decision) {
+        // Another decision than the one that stands: a write that changes nothing would rightly be let through.
         Some(Decision::Approved) => Decision::Denied,
         Some(Decision::Denied) | None => Decision::Approved,
     };
     let mut conditions = status.conditions;
+    // All conditions are sent: a merge patch replaces the list, and one that lost some would be refused by the schema,
+    // which proves nothing about the policies.
     conditions.retain(|condition| condition.type_ != RequestCondition::Paid.as_ref());
     conditions.push(Condition::new(RequestCondition::Paid, true, "Forged", "a probe of the operator's"));
     vec![

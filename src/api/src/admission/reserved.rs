@@ -50,6 +50,7 @@ pub fn jobs() -> Value {
         "failurePolicy": "Fail",
         "matchConstraints": constraints(&[
             rule("batch", &["jobs"], &["CREATE", "UPDATE"]),
+            // A forged status could pass a restore's Job off as ended.
             rule("batch", &["jobs/status"], &["UPDATE"]),
             rule("", &["pods"], &["CREATE", "UPDATE"]),
         ]),
@@ -70,6 +71,7 @@ pub fn pods() -> Value {
         "failurePolicy": "Fail",
         "matchConstraints": constraints(&[
             rule("", &["pods/exec", "pods/attach", "pods/portforward", "pods/proxy"], &["CONNECT"]),
+            // A container for debugging can share the pod's mounts and processes.
             rule("", &["pods/ephemeralcontainers", "pods/resize"], &["UPDATE"]),
         ]),
         "matchConditions": [

@@ -46,9 +46,13 @@ pub fn status() -> Value {
             refuse_unless(&format!("({approval}) || ({approve} && {approver})"), NOT_HELPDESK),
             refuse_unless(&format!("({payment}) || ({settle} && (({payer}) || ({refund})) && ({REFUND_NAMED}))"), NOT_BILLING),
             refuse_unless(&format!("({}) || {operate}", operator_part_unchanged()), NOT_OPERATOR),
+            // Only if one of the two changes: the operator must still be able to write to an object that bears one name
+            // twice.
             refuse_unless(&format!("!({SAME_NAME}) || (({approval}) && ({refund}))"), SAME_ACCOUNT),
             refuse_unless(&format!("!({CLOSED}) || (({approval}) && ({refund}))"), TOO_LATE),
         ],
+        // A decision that is changed again before the operator looks is in no record but the API server's
+        // (docs/audit.md).
         "auditAnnotations": [{"key": "decision", "valueExpression": DECISION}]
     })
 }
