@@ -27,6 +27,7 @@ pub enum RunKey {
 impl std::fmt::Display for RunKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
+            // Jobs' annotations have this text, and are read back after a restart and by a later version.
             Self::Slot { slot, attempt } => write!(f, "{}-a{attempt}", slot.format("%Y%m%dT%H%M%SZ")),
             Self::Manual(token) => write!(f, "manual-{token}"),
         }
@@ -188,6 +189,7 @@ fn due(facts: &BackupInputs<'_>, now: DateTime<Utc>) -> Result<RunKey, (WaitReas
         // run.
         return Ok(RunKey::Slot { slot: last.slot, attempt: last.attempt + 1 });
     }
+    // Asked of a day's first attempt only: a retry is late by its nature.
     if facts.starting_deadline.is_some_and(|deadline| now - slot > deadline) {
         return Err((WaitReason::DeadlineMissed, None));
     }

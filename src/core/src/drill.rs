@@ -105,6 +105,7 @@ pub fn oldest(
     drilling_since: DateTime<Utc>,
 ) -> Option<(&DrillCandidate, DateTime<Utc>)> {
     let since =
+        // The time before there were drills is nobody's omission.
         |c: &DrillCandidate| c.proven.unwrap_or_else(|| c.since.map_or(drilling_since, |at| at.max(drilling_since)));
     candidates.iter().map(|c| (c, since(c))).min_by_key(|(_, since)| *since)
 }

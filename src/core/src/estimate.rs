@@ -55,6 +55,7 @@ pub fn estimate(mode: Mode, bytes: i64, samples: &[Sample]) -> RestoreEstimate {
     let rates = usable.iter().map(|s| (s.bytes / s.seconds).max(1));
     let measured = median(rates.collect());
     let rate = measured.unwrap_or(ASSUMED);
+    // Of short restores as well: how long a swap takes does not depend on the bytes.
     let downtimes = samples.iter().filter_map(|s| s.downtime_millis).filter(|millis| *millis >= 0);
     let downtime_millis = match mode {
         Mode::CrmExport => 0,
@@ -98,6 +99,7 @@ pub fn expected_end(began: DateTime<Utc>, progress: &Progress, estimated: Option
 
 fn median(mut values: Vec<i64>) -> Option<i64> {
     values.sort_unstable();
+    // Of two in the middle the lower one, which makes the estimate longer.
     values.get(values.len().saturating_sub(1) / 2).copied()
 }
 

@@ -210,6 +210,7 @@ impl Keys {
 
 /// The list of the live database's ids below an export's [`Keys::export`], written by one Job.
 pub fn live_ids(export: &str, job_uid: &str) -> Result<String, NameError> {
+    // By the Job's UID: a list that an earlier attempt left must not pass for this one's.
     Ok(format!("{export}live-ids-{}.zst", segment("job uid", job_uid)?))
 }
 

@@ -64,6 +64,7 @@ pub fn decide(facts: &RestoreInputs, now: DateTime<Utc>) -> RestorePlan {
 
 /// Nothing runs any more. If it was paid and brought nothing, billing owes a refund by a deadline.
 fn ended(facts: &RestoreInputs, now: DateTime<Utc>) -> RestorePlan {
+    // At each round: an earlier release may have broken off, and releasing again does no harm.
     let plan = |reason: &str, message: String| RestorePlan::new(RestoreAction::Release, None, reason, message);
     let Some(owed) = facts.owed else {
         return plan("Ended", "the request has ended".to_owned()).waiting_for(WaitingOn::Nobody);

@@ -120,11 +120,13 @@ impl Policy {
         .into_iter()
         .map(|(area, days)| Rule {
             expire: Some(Expire::Days(days)),
+            // Only the daily rule asks for `retain`: nothing in the other areas is ever held by its tags.
             tags: if area == Area::Daily { self.daily_filter(&root) } else { self.filter() },
             ..self.rule(&area.to_string(), &keys.area(area))
         })
         .collect();
         if !root.is_empty() {
+            // S3 takes no tags in a rule for uploads: without a prefix it would abort others'.
             rules.push(Rule { abort_days: Some(ABORT_DAYS), ..self.rule("abort", &root) });
         }
         if self.capabilities.versioning {

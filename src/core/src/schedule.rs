@@ -157,6 +157,8 @@ impl Schedule {
             let candidate = local.checked_add_signed(TimeDelta::minutes(minutes))?;
             // Past the gap's end the second no longer matters: take the whole minute.
             let candidate = if minutes == 0 { candidate } else { candidate.with_second(0)? };
+            // The gap may end on the next day: in America/Scoresbysund at midnight each spring, in Pacific/Apia after a
+            // whole day (2011-12-30). The minute after it is that day's own slot.
             if candidate.date() != date {
                 return None;
             }

@@ -84,6 +84,7 @@ impl Compiler<'_> {
             self.skip(name, &enums.name);
             return Ok(None);
         };
+        // Several entities share this table: its texts are held once.
         if let Some(slot) = self.known_enums(table) {
             return Ok(Some(slot));
         }

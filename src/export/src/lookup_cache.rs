@@ -80,6 +80,7 @@ impl LookupCache {
                 let Some(id) = text(*on) else { return true };
                 let customs = &mut self.parts.entry(*entity).or_default().customs;
                 let filled = columns.iter().enumerate().filter_map(|(place, index)| Some((place, text(*index)?)));
+                // Empty ones would cost memory and bring nothing.
                 filled.filter(|(_, value)| !value.is_empty()).all(|(place, value)| customs.scalar(id, place, value))
             }
             CacheRule::Value { entity, on, field, values } => {

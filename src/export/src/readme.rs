@@ -97,6 +97,7 @@ impl Texts {
     }
 
     fn warnings(&self, text: &mut String, plan: &ExportPlan, facts: &ManifestFacts) {
+        // Of the full set only: the cells of the other one are among them.
         let full = || facts.files.iter().filter(|file| !file.name.starts_with(MISSING_ONLY));
         let mut lines = Vec::new();
         for (said, cells) in [

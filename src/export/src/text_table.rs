@@ -146,6 +146,7 @@ impl TextTable {
             for (key, value) in self.entries() {
                 if let Some(hash) = folded(value).filter(|hash| twice.contains(hash)) {
                     let keys = keys.entry(hash).or_default();
+                    // One more than is listed, so that it is known that there are more.
                     if keys.len() <= CANDIDATES {
                         keys.push(key);
                     }

@@ -125,6 +125,7 @@ impl Store {
                 dirs.entry(format!("{place}{dir}/")).or_default().push(object);
             }
         }
+        // What does not bear a backup's id is somebody else's.
         let ours = dirs.into_iter().filter_map(|(dir, objects)| Some((id_of(&dir)?, dir, objects)));
         stream::iter(ours)
             .map(|(id, prefix, objects)| async move {

@@ -271,6 +271,7 @@ async fn read_back(store: &Store, policy: &Policy, foreign: &[String], own: &[Ru
             .filter(|rule| !parsed.rules.iter().any(|existing| existing.rule == **rule))
             .map(|rule| rule.id.clone())
             .collect();
+        // Stores write elements in an order of their own: rules are compared by what they say.
         let there: BTreeSet<String> = parsed.rules.iter().map(|existing| canonical(&existing.source)).collect();
         let lost: Vec<&String> = foreign.iter().filter(|source| !there.contains(&canonical(source))).collect();
         if missing.is_empty() && lost.is_empty() {

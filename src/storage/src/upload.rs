@@ -299,6 +299,7 @@ impl Upload {
     async fn try_finish(&mut self) -> Result<Uploaded, StoreError> {
         let uploaded = Uploaded { key: self.key.clone(), length: self.length };
         if self.parts.is_none() {
+            // What never filled a part goes in one request instead of three.
             let options = PutOptions { exclusive: true, tags: self.tags.clone(), content_type: self.content_type };
             let body = std::mem::take(&mut self.buffer).freeze();
             self.store.put(&self.key, body, &options).await?;

@@ -44,6 +44,7 @@ impl Weakness {
         match field {
             "validationActions" => Self::BindingDoesNotDeny,
             "failurePolicy" => Self::PolicyFailsOpen,
+            // A binding that names another policy leaves ours without one.
             "matchConstraints" | "matchConditions" | "matchResources" | "paramKind" | "paramRef" | "policyName" => {
                 Self::PolicyMatchesLess
             }

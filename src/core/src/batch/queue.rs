@@ -68,6 +68,8 @@ impl GroupQueue {
         if self.members(priority, settings).1 {
             return true;
         }
+        // By hand a person waits: what is due in the same second may join, and no more. Where no others came lately, a
+        // window would only delay the dump.
         waited >= settings.gather_delay
             && (priority == Priority::Manual || !self.expects_more(settings, now) || waited >= settings.batch_window)
     }

@@ -24,6 +24,7 @@ impl ExportProfile {
             let field = format!("entities[{}]", entity.name);
             let own = segment("file", &entity.file).is_ok()
                 && entity.file.to_ascii_lowercase().ends_with(".csv")
+                // The zip has a file of this name already.
                 && !entity.file.eq_ignore_ascii_case(AMBIGUOUS_LINKS);
             if !own || !files.insert(entity.file.to_ascii_lowercase()) {
                 return Err(ProfileFault::invalid(

@@ -322,6 +322,7 @@ impl RestorePlan {
     }
 
     pub(super) fn with_deadline(self, deadline: DateTime<Utc>) -> Self {
+        // Whatever else wakes it, the deadline does, or nobody would end the wait (I10).
         Self { deadline: Some(deadline), wake: Some(self.wake.map_or(deadline, |w| w.min(deadline))), ..self }
     }
 

@@ -98,6 +98,7 @@ pub fn merge(policy: &Policy, current: &[Existing], unsupported: &BTreeSet<Strin
             drift.insert(rule.id.clone());
         }
     }
+    // Rules of an earlier version, and those that rested on a capability which is gone.
     let unwanted = own.iter().filter(|existing| !wanted.iter().any(|rule| rule.id == existing.rule.id));
     drift.extend(unwanted.map(|existing| existing.rule.id.clone()));
     let plan = if drift.is_empty() {

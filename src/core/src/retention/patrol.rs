@@ -259,6 +259,7 @@ impl Orders {
             Area::Claims | Area::Audit => RECORD_DAYS,
             Area::Daily | Area::Held | Area::Safety => return false,
         };
+        // An object whose age the store does not tell stays.
         self.enforcer == Enforcer::Operator && object.stored.is_some_and(|at| expires_at(at, days) <= self.now)
     }
 
