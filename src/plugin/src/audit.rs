@@ -42,6 +42,7 @@ pub async fn run(args: &ClusterArgs, audit: &AuditArgs, io: &mut Io<'_>) -> Resu
     let ca_bundle = link::ca_bundle(audit.ca_file.as_deref())?;
     let target = link::target(&subject.storage, audit.endpoint.as_deref());
     let store = Store::with_access(&target, Access { ca_bundle, ..Access::default() }).await?;
+    // All of it, from the first entry on: the operator verifies only the end at each round.
     let found = store.audit_entries(&subject.uid, 1).await?;
     let verdict = verify(&subject.uid, &found, subject.head.as_ref(), 1);
     show(&subject, &found, &verdict, audit.output, io)?;

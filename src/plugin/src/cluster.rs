@@ -72,6 +72,8 @@ impl Cluster {
             if all { Api::all(self.client.clone()) } else { Api::namespaced(self.client.clone(), &self.namespace) };
         let one = api.list_metadata(&ListParams::default().limit(1)).await;
         let one = one.map_err(|error| PluginError::cluster("BackupSchedules cannot be listed", error))?;
+        // The API server tells the rest only of lists without a selector; with one, every BackupSchedule is read
+        // anyway.
         let rest = one.metadata.remaining_item_count.unwrap_or_default();
         Ok(i64::try_from(one.items.len()).unwrap_or(i64::MAX).saturating_add(rest))
     }
@@ -113,6 +115,7 @@ impl Cluster {
     /// Asks for a drill by writing `spec.trigger.drill` of a schedule.
     pub async fn ask_drill(&self, schedule: &BackupSchedule, token: &str) -> Result<(), PluginError> {
         let api: Api<BackupSchedule> = Api::namespaced(self.client.clone(), &self.namespace);
+        // With the UID: the API server refuses the patch if the schedule was deleted and created anew under its name.
         let patch = Patch::Merge(json!({"metadata": {"uid": schedule.uid()}, "spec": {"trigger": {"drill": token}}}));
         let name = schedule.name_any();
         let asked = api.patch(&name, &PatchParams::default(), &patch).await;
@@ -128,6 +131,7 @@ impl Cluster {
                 .map_err(|error| PluginError::cluster(format!("BackupStorage {name} cannot be read"), error))?
                 .ok_or_else(|| self.not_found("BackupStorage", name));
         }
+        // Two are enough to know that there is not only one.
         let found = api.list(&ListParams::default().limit(2)).await;
         let found = found.map_err(|error| PluginError::cluster("BackupStorages cannot be listed", error))?;
         match <[BackupStorage; 1]>::try_from(found.items) {
@@ -184,6 +188,7 @@ impl Cluster {
 
     /// The caller's own user name, for clusters before 1.36, where nothing stamps it. `None` if the API server does not say.
     pub async fn whoami(&self) -> Option<String> {
+        // Not from the kubeconfig: what that calls a user need not be the name that the API server knows.
         let api: Api<SelfSubjectReview> = Api::all(self.client.clone());
         let review = api.create(&PostParams::default(), &SelfSubjectReview::default()).await.ok()?;
         review.status?.user_info?.username
@@ -213,6 +218,7 @@ impl Cluster {
             DryRun::Client => " (dry run)",
             DryRun::Server => " (server dry run)",
         };
+        // No request at all, so that nothing is checked either.
         let written = if args.dry_run == DryRun::Client {
             body
         } else {
@@ -252,6 +258,7 @@ impl Cluster {
                 Some(manager) => (PatchParams { dry_run, ..PatchParams::apply(manager) }, Patch::Apply(&body)),
             };
             match self.api().patch_status(&name, &parameters, &patch).await {
+                // The operator wrote in between. Nothing of ours was stored, so that reading again and sending is safe.
                 Err(kube::Error::Api(status)) if status.code == 409 && tries < TRIES => tries += 1,
                 answer => return Ok(answer),
             }

@@ -69,6 +69,7 @@ pub fn completion(words: &[String]) -> Completion {
     }
     let verbs: Vec<Candidate> = command
         .get_subcommands()
+        // `__complete` itself is for kubectl, not for people.
         .filter(|verb| !verb.is_hide_set())
         .map(|verb| described(verb.get_name(), verb.get_about()))
         .collect();

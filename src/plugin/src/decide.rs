@@ -19,6 +19,7 @@ pub async fn approve(args: &ClusterArgs, approve: &ApproveArgs, io: &mut Io<'_>)
     let request = cluster.request(&approve.name).await?;
     let schedule = cluster.schedule(&request).await;
     may_approve(&request)?;
+    // On standard error: standard output has the result alone, also with `-o json`.
     io.complain(&facts::text(&request, schedule.as_ref(), Utc::now()));
     if approve.write.dry_run == DryRun::None && !approve.yes {
         confirm(&request, schedule.as_ref(), io)?;
@@ -68,6 +69,7 @@ pub fn may_approve(request: &RestoreRequest) -> Result<(), PluginError> {
             Decision::Denied => refuse("this request was denied, which is final: create another one"),
         };
     }
+    // What is approved is one backup, chosen once. An Undo has none: it brings a database back.
     if status.backup.is_none() && request.spec.mode != RestoreMode::Undo {
         return refuse("no backup is chosen for this request yet: kubectl sennight explain says why");
     }
@@ -104,6 +106,7 @@ pub fn confirm(
     let Some(tenant) = facts::tenant(request, schedule).map(ToOwned::to_owned) else {
         return Err(PluginError::NotNow("the tenant is not known yet: wait for the operator".to_owned()));
     };
+    // Standard input of a script may hold anything: an id in there would confirm nothing.
     if !io.interactive {
         return Err(PluginError::NotConfirmed(
             "nobody is here to type the tenant's id: pass --yes if somebody has checked what is shown above".to_owned(),

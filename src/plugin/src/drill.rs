@@ -22,6 +22,7 @@ pub async fn run(args: &ClusterArgs, drill: &DrillArgs, io: &mut Io<'_>) -> Resu
     let server = cluster.server(&schedule.spec.database.server_ref.name).await?;
     possible(&schedule, &server)?;
     let (name, server) = (schedule.name_any(), server.name_any());
+    // To the millisecond: only a new token asks for a drill.
     let token = format!("kubectl-{}", Utc::now().format("%Y%m%dT%H%M%S%.3fZ"));
     cluster.ask_drill(&schedule, &token).await?;
     io.complain(&format!(

@@ -107,6 +107,7 @@ impl PluginError {
             Self::NotProven { .. } => 8,
             Self::NotConfirmed(_) => 5,
             Self::Cluster { source, .. } => match source.as_ref() {
+                // Policies and RBAC answer 403, rules of the definition 422, a change in between 409.
                 kube::Error::Api(status) if matches!(status.code, 401 | 403 | 409 | 422) => 3,
                 kube::Error::Api(status) if status.code == 404 => 4,
                 _ => 1,

@@ -24,6 +24,7 @@ pub async fn run(args: &ClusterArgs, link: &LinkArgs, io: &mut Io<'_>) -> Result
     let ca_bundle = ca_bundle(link.ca_file.as_deref())?;
     let target = target(&storage, link.endpoint.as_deref());
     let store = Store::with_access(&target, Access { ca_bundle, ..Access::default() }).await?;
+    // Signing makes no request, so that a link to an object that is gone would be made all the same.
     let size = if link.no_check { None } else { Some(store.head(&key).await?.length) };
     let file = key.rsplit('/').next().unwrap_or(&key);
     let url = store.link(&key, file, link.expires_in).await?;
@@ -84,6 +85,7 @@ pub fn target(storage: &BackupStorage, endpoint: Option<&str>) -> StorageTarget 
         ca_file: None,
         credentials_dir: None,
         encryption: None,
+        // Nothing is written by this store, so what it can do beside reading does not matter.
         capabilities: Capabilities::default(),
         // A link reads no manifest.
         manifest_keys: None,

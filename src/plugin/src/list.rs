@@ -35,6 +35,7 @@ pub fn awaits(request: &RestoreRequest, what: Awaiting) -> bool {
     let Some(status) = &request.status else {
         return false;
     };
+    // A refund that is due waits for billing as well, and is no payment.
     let refund = is_true(&status.conditions, RequestCondition::RefundDue);
     match what {
         Awaiting::Approval => status.waiting_on == Some(WaitingOn::Helpdesk),

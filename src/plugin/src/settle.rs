@@ -26,6 +26,7 @@ pub async fn run(args: &ClusterArgs, settle: &SettleArgs, io: &mut Io<'_>) -> Re
         return record_refund(&cluster, &request, reference, &settle.write, io).await;
     }
     may_settle(&request, settle)?;
+    // A charge-back names the reference that is recorded already.
     if let Some(reference) = settle.reference.as_deref().filter(|_| !settle.charged_back) {
         unused(reference, &request, &cluster.requests(false, "").await?)?;
     }
@@ -60,6 +61,7 @@ async fn record_refund(
     if let Some(by) = cluster.whoami().await {
         refund["by"] = by.into();
     }
+    // A merge patch of one field: an apply that left out the payment would remove it, which is refused after the end.
     cluster.write(request, json!({"payment": {"refund": refund}}), None, "refunded", write, io).await
 }
 
@@ -110,6 +112,7 @@ pub fn may_settle(request: &RestoreRequest, settle: &SettleArgs) -> Result<(), P
         return Err(PluginError::NotNow(message));
     }
     match facts::impossible(request) {
+        // Money that was taken back is recorded whatever stands in the restore's way.
         Some(why) if !settle.charged_back => Err(PluginError::NotNow(format!(
             "{name} cannot be done as things stand ({why}): nobody should pay for it before that is mended"
         ))),
@@ -124,6 +127,7 @@ pub fn unused(reference: &str, request: &RestoreRequest, all: &[RestoreRequest])
         let status = other.status.clone().unwrap_or_default();
         let spent = status.claim.is_some() || status.finished_at.is_some();
         other.uid() != request.uid()
+            // What was charged back before the claim paid for nothing: its reference is free again.
             && (spent || is_paid(other))
             && status.payment.and_then(|payment| payment.reference).as_deref() == Some(reference)
     };

@@ -118,11 +118,14 @@ impl Overview {
         let mut sum = Self::default();
         for storage in storages {
             let summary = storage.status.as_ref()?.summary.as_ref()?;
+            // In both directions: by a clock that is far behind, every count would look fresh.
             let counted = summary.counted_at.filter(|at| (now - *at).abs() < MAX_COUNT_AGE)?;
             let named = summary.worst.len();
+            // The operator names twenty; whoever asks for more must be shown all of them.
             if named < usize::try_from(summary.troubled).unwrap_or(usize::MAX).min(limit) {
                 return None;
             }
+            // The oldest of all counts is as old as their sum.
             sum.counted_at = Some(sum.counted_at.map_or(counted, |at| at.min(counted)));
             sum.tenants += i64::from(summary.schedules);
             sum.suspended += i64::from(summary.suspended);

@@ -183,6 +183,7 @@ fn next(request: &RestoreRequest, status: &RestoreRequestStatus) -> String {
 
 /// What to expect, while people decide.
 fn estimate(status: &RestoreRequestStatus) -> Option<String> {
+    // After the claim nobody decides any more; `progress` knows better by then.
     let estimate = status.estimate.as_ref().filter(|_| status.claim.is_none())?;
     let takes = span(TimeDelta::seconds(estimate.duration_seconds?));
     let away = match estimate.downtime_millis {
@@ -251,6 +252,7 @@ fn result(
     }
     let previous = result.previous_database.as_ref()?;
     let until = result.undo_until.map_or_else(String::new, |at| format!(" until {}", instant(at, zone(schedule))));
+    // Below zero nobody measured it: the process that swapped died, and another one found the swap committed.
     let measured = result.downtime_millis.filter(|ms| *ms >= 0);
     let down = measured.map_or_else(String::new, |ms| format!("The database was not to be had for {ms} ms. "));
     Some(format!(

@@ -44,6 +44,7 @@ pub fn lines(request: &RestoreRequest, schedule: Option<&BackupSchedule>, now: D
         add("Plan", format!("{} ({restores})", plan.name));
         add("Database", format!("{} on {}", schedule.spec.database.name, schedule.spec.database.server_ref.name));
         let owner = &schedule.spec.tenant.owner;
+        // Shown to whoever decides, although the operator refuses another than the owner: it may not have looked yet.
         let same = if *owner == spec.requester.user_id { "the account's owner" } else { "NOT the account's owner" };
         add("Asked by", format!("user {} ({same}), ticket {}", spec.requester.user_id, spec.ticket.id));
     } else {

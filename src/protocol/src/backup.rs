@@ -21,6 +21,7 @@ pub struct BackupRef {
 impl BackupRef {
     /// Whether it names the same backup, wherever in the bucket that lies.
     pub(super) fn is_same(&self, other: &Self) -> bool {
+        // Without the prefix: a hold may have copied the backup to `held/` in between.
         (&self.id, &self.manifest_sha256) == (&other.id, &other.manifest_sha256)
     }
 }

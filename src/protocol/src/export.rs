@@ -85,6 +85,7 @@ impl ExportTask {
         let same = self.request_uid == other.request_uid
             && self.backup.is_same(&other.backup)
             && self.identity.first_difference(&other.identity).is_none();
+        // The profile may be edited between a claim and its Job; the Job that is there is still this request's.
         (!same).then_some("it would export something else")
     }
 }
