@@ -15,6 +15,7 @@ pub enum LogFormat {
 /// Starts logging to standard error; `RUST_LOG` filters (default `info`). A second call does nothing.
 pub fn init_logging(format: LogFormat) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    // Standard output is for results: `-o json` must stay readable by programs.
     let lines =
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_span_events(FmtSpan::NONE);
     let started = match format {

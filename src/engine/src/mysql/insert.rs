@@ -1,4 +1,5 @@
-//! Row text as INSERT statements, for servers that take no LOAD DATA LOCAL. Pure.
+//! Turns row text into INSERT statements, for servers that take no LOAD DATA LOCAL. Nothing is sent here: that is in
+//! `load`.
 
 use super::ident;
 use super::text::cells;

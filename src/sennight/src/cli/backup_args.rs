@@ -74,6 +74,7 @@ impl StorageArgs {
             force_path_style: path_style,
             ca_file,
             credentials_dir,
+            // These commands write nothing into the bucket.
             encryption: None,
             capabilities: Capabilities::default(),
             manifest_keys,
@@ -86,6 +87,7 @@ fn keys(dir: String, required: bool) -> Result<ManifestKeys, TaskArgsError> {
     let read = || {
         let names = std::fs::read_dir(&dir)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
         let mut names: Vec<String> = names.collect::<std::io::Result<_>>()?;
+        // In a mounted Secret the kubelet has entries of its own, such as `..data`.
         names.retain(|name| !name.starts_with('.'));
         names.sort();
         names.pop().ok_or_else(|| std::io::Error::other("there is no key in it"))
@@ -150,6 +152,7 @@ impl BackupArgs {
         };
         if let Some(entry) = catalogue.backups.iter().find(wanted) {
             let backup = &entry.summary;
+            // Also where nobody named a hash: what is opened must be what was listed.
             let pinned = sha256.unwrap_or_else(|| backup.manifest_sha256.clone());
             let backup =
                 BackupRef { prefix: backup.prefix.clone(), id: backup.id.clone(), manifest_sha256: Some(pinned) };

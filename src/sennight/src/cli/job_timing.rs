@@ -13,6 +13,8 @@ pub struct JobArgs {
     #[arg(long, default_value_t = 50)]
     pub batch_tenants: u16,
     /// How long a due dump waits for others to share its Job, where others have come lately.
+    // With two minutes, 100,000 tenants in six hours want as many Jobs as the token bucket has (a test of
+    // `core::batch`).
     #[arg(long, default_value = "3m", value_parser = duration)]
     pub batch_window: Duration,
     /// Jobs created in a minute; a default kube-controller-manager completes some 200.
@@ -62,6 +64,7 @@ pub struct TimingArgs {
     #[arg(long, default_value = "72h", value_parser = duration)]
     pub undo_window: Duration,
     /// How long a finished RestoreRequest is kept.
+    // 90 days.
     #[arg(long, default_value = "2160h", value_parser = duration)]
     pub request_retention: Duration,
     /// How late a backup may be, beyond the slot's interval, before its schedule is not Fresh.

@@ -137,7 +137,7 @@ impl Shell {
         match self.answer().await {
             Ok(code) => code,
             Err(error) => {
-                error!(%error, "refused");
+                error!(%error, "command refused");
                 EXIT_REFUSED
             }
         }
@@ -174,7 +174,7 @@ impl Shell {
                 let found = store.list_backups(namespace.as_deref(), schedule.as_deref()).await?;
                 print(output, &found, table(&found).trim_end())?;
                 for damaged in found.iter().filter(|found| found.state == FoundState::Damaged) {
-                    error!(prefix = damaged.prefix, "{}", damaged.reason.as_deref().unwrap_or_default());
+                    error!(prefix = damaged.prefix, reason = damaged.reason, "damaged backup found");
                 }
                 let damaged = found.iter().any(|found| found.state == FoundState::Damaged);
                 Ok(if damaged { EXIT_RETRY } else { EXIT_OK })
@@ -189,6 +189,7 @@ async fn connect(storage: StorageArgs) -> Result<Store, Box<dyn Error>> {
 }
 
 fn print_verified(store: &Store, open: &OpenBackup, output: Output) -> Result<(), serde_json::Error> {
+    // Without keys nobody looked at the signature: it is not shown as if it proved anything.
     let mac = open.manifest.mac.as_ref().filter(|_| store.target().manifest_keys.is_some());
     let verified = Verified { backup: open.summary(), signed_with: mac.map(|mac| mac.key_id.clone()) };
     let backup = &verified.backup;

@@ -117,6 +117,7 @@ impl TaskArgs {
         Ok(ResolvedTask {
             task: Task::parse(verb, &tasks)?,
             storage: Task::parse_storage(&text_or_file("--storage", &storage)?)?,
+            // A name that no Job has: reports of people's tasks must not replace a Job's.
             job_uid: job_uid.unwrap_or_else(shell),
             pod: pod.unwrap_or_else(shell),
             at_once: at_once.map(usize::from),
