@@ -107,6 +107,7 @@ impl Write<'_> {
     /// Whether a new refund bears the name of who records it.
     fn refund_is_named(&self) -> bool {
         let (old, new) = (self.old_status()["payment"].get("refund"), self.new_status()["payment"].get("refund"));
+        // A refund that stays as it was may bear anybody's name.
         new.is_none_or(|new| new["by"] == self.actor.name || old == Some(new))
     }
 
@@ -254,6 +255,7 @@ pub struct OperatorIdentity<'a> {
 /// finds clumsy forgeries, and what was written while the policies were not in force.
 pub fn check_signatures(object: &Value, setting: FourEyes, own: OperatorIdentity<'_>) -> Result<(), Distrust> {
     for (what, field) in [("status.approval", "approval"), ("status.payment", "payment")] {
+        // Without a name it is no signature: the gate waits for a stamped one.
         let Some(by) = object["status"][field].get("by").and_then(Value::as_str) else { continue };
         // Until its own name is known, any name might be the operator's.
         // guard(i6_while_its_own_name_is_unknown_the_operator_trusts_no_signature, = Some("")): the operator trusts no signature while its own name is unknown

@@ -296,6 +296,7 @@ impl Manifest {
     /// The format of these bytes, if they are a manifest of another one.
     pub fn foreign_format(bytes: &[u8]) -> Option<ManifestError> {
         let Header { format } = serde_json::from_slice(bytes).ok()?;
+        // JSON without any format is damage, and no manifest of a later version.
         (format != FORMAT && !format.is_empty()).then_some(ManifestError::Format(format))
     }
 

@@ -92,6 +92,7 @@ impl From<BackupId> for String {
 pub fn segment<'a>(what: &'static str, value: &'a str) -> Result<&'a str, NameError> {
     let legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
     let dots = value.bytes().all(|b| b == b'.');
+    // 253 is the longest name in Kubernetes.
     if value.is_empty() || value.len() > 253 || dots || !value.bytes().all(legal) {
         return Err(NameError::Segment { what, value: value.to_owned() });
     }

@@ -251,6 +251,7 @@ fn run_steps(facts: &RestoreInputs, now: DateTime<Utc>) -> RestorePlan {
             .wake_at((now + RECHECK).min(deadline))
     };
     if facts.gate.mode == Mode::CrmExport {
+        // No place on the server is asked for: the export's Job reads the bucket only.
         return before_export(facts, deadline);
     }
     let preparing = |action| {
@@ -258,6 +259,7 @@ fn run_steps(facts: &RestoreInputs, now: DateTime<Utc>) -> RestorePlan {
             .with_deadline(deadline)
     };
     if facts.gate.mode == Mode::Undo {
+        // Nothing to fill: the database that is swapped in is there already.
         return await_cutover(facts, deadline, now);
     }
     match &facts.prepare {

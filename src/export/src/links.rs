@@ -61,6 +61,7 @@ impl Links {
     }
 
     fn put(&mut self, cells: &[&str]) -> Result<(), ExportError> {
+        // Two quotes and a delimiter a cell.
         self.bytes += cells.iter().map(|cell| cell.len() + 3).sum::<usize>();
         self.csv.write_record(cells).map_err(|source| failed(&source))
     }

@@ -114,5 +114,6 @@ fn stamp(time: NaiveDateTime) -> zip::DateTime {
         part(time.minute()),
         part(time.second()),
     );
+    // Zip knows the years 1980 to 2107 only.
     time.unwrap_or_default()
 }

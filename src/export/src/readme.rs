@@ -39,6 +39,7 @@ const LANGUAGES: [&Texts; 3] = [&en::TEXTS, &vi::TEXTS, &ru::TEXTS];
 
 /// The READMEs by name; the profile's language first, which is English where it is none of ours.
 pub(super) fn all(plan: &ExportPlan, context: &ExportContext, facts: &ManifestFacts) -> Vec<(String, String)> {
+    // A region does not matter: `vi-VN` is `vi`.
     let wanted = plan.language.split('-').next().unwrap_or_default();
     let first = LANGUAGES.iter().position(|texts| texts.code == wanted).unwrap_or(0);
     let others = (0..LANGUAGES.len()).filter(|at| *at != first);

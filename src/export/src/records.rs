@@ -131,6 +131,7 @@ impl Records {
     }
 
     fn put(&mut self, record: &[impl AsRef<str>]) -> Result<(), ExportError> {
+        // Two quotes and a delimiter a cell.
         self.pending += record.iter().map(|cell| cell.as_ref().len() + 3).sum::<usize>();
         self.csv.write_record(record.iter().map(|cell| cell.as_ref().as_bytes())).map_err(|source| self.failed(&source))
     }

@@ -33,6 +33,7 @@ fn needed_only_after(use_: &CacheUse, reader: usize, entities: &[EntityPlan]) ->
         | CacheRule::Value { entity, .. }
         | CacheRule::Line { entity, .. } => Some(*entity),
     };
+    // Not `>=`: the reader's own rows would use the lookup while it is being filled.
     first.is_none_or(|first| first > reader)
 }
 

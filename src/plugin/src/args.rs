@@ -326,6 +326,7 @@ const LONGEST_LINK: Duration = Duration::from_hours(7 * 24);
 
 /// How long something lasts, in whole seconds and at most [`LONGEST_LINK`].
 fn life(text: &str) -> Result<Duration, String> {
+    // S3 counts a link's life in whole seconds.
     let life = duration::parse_with_days(text).ok().filter(|life| life.subsec_nanos() == 0 && *life <= LONGEST_LINK);
     life.ok_or_else(|| format!("{text:?} is no duration between 1s and 7d: write 90s, 15m, 4h or 2d"))
 }

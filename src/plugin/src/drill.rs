@@ -69,6 +69,7 @@ async fn ended(
     loop {
         let status = cluster.server(server).await?.status.unwrap_or_default();
         let last = status.drill.unwrap_or_default().last;
+        // By the token: one of the day's own drills of this schedule may end meanwhile.
         let mine = |run: &&DrillRun| run.schedule == schedule && run.trigger.as_deref() == Some(token);
         let runs: Vec<&DrillRun> = last.iter().filter(mine).collect();
         match answer(&runs) {

@@ -67,6 +67,7 @@ impl Io<'_> {
 /// A table as kubectl prints them: columns padded, three spaces between.
 pub fn table(header: &[&str], rows: &[Vec<String>]) -> String {
     let width = |at: usize| {
+        // Characters, not bytes: not all names are ASCII.
         let cells = rows.iter().filter_map(|row| row.get(at)).map(|cell| cell.chars().count());
         cells.chain([header[at].len()]).max().unwrap_or(0)
     };

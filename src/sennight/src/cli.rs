@@ -146,6 +146,7 @@ impl OperatorArgs {
             return Err(SettingsError::Missing { flag: "--worker-image", hint: "the image of this very Deployment" });
         }
         let mut namespaces: Vec<String> = watch_namespaces.into_iter().filter(|n| !n.is_empty()).collect();
+        // One that is named twice would be watched twice.
         namespaces.sort();
         namespaces.dedup();
         Settings {

@@ -45,6 +45,7 @@ impl Store {
         // guard(servers::i2_one_of_sixteen_claims_wins_and_the_others_learn_who, drop-call): one claim for each request in the bucket
         let once = PutOptions::json().exclusive();
         match self.put_json(&key, claim, &once).await {
+            // Also if the answer was lost: `put` knows its own object again, so nobody loses to itself.
             Ok(()) => Ok(Claimed::Won),
             Err(StoreError::AlreadyExists { place }) => match self.claim_of(request_uid).await? {
                 // A container that is started again keeps its pod's name; another pod of the same Job has a new one.

@@ -111,6 +111,7 @@ impl Store {
         let mut tries = 1;
         loop {
             let begun = self.create_multipart_once(key, tags, content_type, mark).await;
+            // After these an upload may have begun all the same; a refusal begins none and would come again.
             let again = matches!(
                 begun,
                 Err(StoreError::Unreachable { .. }

@@ -60,6 +60,7 @@ impl Parts {
 
     /// Waits until at most `bytes` travel; the first part that failed ends it.
     async fn wait_until(&mut self, bytes: usize) -> Result<(), StoreError> {
+        // A part that failed is noticed at the next one, and not only when the memory is used up.
         while let Some(ended) = self.running.try_join_next() {
             self.ended(ended)?;
         }
@@ -335,6 +336,7 @@ impl Upload {
             .bucket(self.store.bucket())
             .key(&self.key)
             .upload_id(upload_id)
+            // Of two uploads to one key the second ends here: a backup is never put together from two processes.
             .set_if_none_match(self.store.if_none_match(true))
             .set_checksum_type(checksum.map(|_| ChecksumType::FullObject))
             .set_checksum_crc64_nvme(checksum.map(Crc::header))

@@ -28,11 +28,13 @@ pub fn owned(keys: &Keys, area: Area, key: &str) -> Owned {
         }
         (Area::Exports, [namespace, uid, file]) if legal(namespace) && is_export(file) => uid,
         (Area::Results | Area::Progress, [uid, file]) if stem(file, ".json").is_some_and(legal) => uid,
+        // A swap's journal lies beside its claim.
         (Area::Claims, [file]) => file.strip_suffix(".journal").unwrap_or(file),
         (Area::Audit, [uid, file]) if stem(file, ".json").is_some_and(is_number) => uid,
         _ => return Owned::Foreign,
     };
     match uid {
+        // UIDs are random: nobody else names files after one by chance.
         uid if is_uid(uid) => Owned::Ours,
         uid if legal(uid) => Owned::Perhaps,
         _ => Owned::Foreign,
