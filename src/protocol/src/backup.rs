@@ -97,3 +97,14 @@ pub struct SafetyBackupTask {
     /// closed to connections.
     pub restore_credentials_dir: String,
 }
+
+impl SafetyBackupTask {
+    /// What would make `other` dump another database, in words.
+    pub(super) fn difference(&self, other: &Self) -> Option<&'static str> {
+        let same = self.request_uid == other.request_uid
+            && self.previous_oid == other.previous_oid
+            && self.dump.identity.first_difference(&other.dump.identity).is_none()
+            && self.dump.database.is_same(&other.dump.database);
+        (!same).then_some("it would dump another database")
+    }
+}

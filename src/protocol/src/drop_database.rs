@@ -46,3 +46,13 @@ pub struct DropDatabaseTask {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub safety_backup: Option<BackupRef>,
 }
+
+impl DropDatabaseTask {
+    /// What would make `other` drop another database, in words.
+    pub(super) fn difference(&self, other: &Self) -> Option<&'static str> {
+        let same = self.request_uid == other.request_uid
+            && self.database.is_same(&other.database)
+            && self.database_to_drop == other.database_to_drop;
+        (!same).then_some("it would drop another database")
+    }
+}

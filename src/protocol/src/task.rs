@@ -149,11 +149,15 @@ impl Task {
     pub fn difference(&self, other: &Self) -> Option<&'static str> {
         match (self, other) {
             (Self::Preflight(a), Self::Preflight(b)) | (Self::Prepare(a), Self::Prepare(b)) => a.difference(b),
-            (Self::Cutover(a), Self::Cutover(b)) | (Self::RecoverCutover(a), Self::RecoverCutover(b)) => {
-                a.difference(b)
-            }
+            (Self::Cutover(a), Self::Cutover(b))
+            | (Self::RecoverCutover(a), Self::RecoverCutover(b))
+            | (Self::PreflightUndo(a), Self::PreflightUndo(b)) => a.difference(b),
             (Self::Export(a), Self::Export(b)) => a.difference(b),
             (Self::LiveIds(a), Self::LiveIds(b)) => a.difference(b),
+            (Self::SafetyBackup(a), Self::SafetyBackup(b)) => a.difference(b),
+            (Self::DropDatabase(a), Self::DropDatabase(b)) => a.difference(b),
+            // Not the steps of a request. Without this a verb that has no line above would never be taken for ours.
+            (a, b) if a.verb() == b.verb() => (a != b).then_some("its task is another one"),
             _ => Some("it does another step"),
         }
     }
@@ -256,6 +260,62 @@ mod tests {
         let argv = ours.to_argv(&storage()).unwrap();
         assert_eq!(Task::from_argv(&argv).unwrap(), (ours, storage()));
         assert!(Task::from_argv(&argv[..3]).is_err() && Task::from_argv(&[]).is_err());
+    }
+
+    #[test]
+    fn i2_every_step_of_a_request_is_taken_for_ours_again_after_a_lost_answer() {
+        let database = serde_json::json!({"engine": "PostgreSQL", "host": "h", "port": 1, "database": "d", "credentialsDir": "/c"});
+        let identity = serde_json::to_value(dump("s").identity).unwrap();
+        let backup = serde_json::json!({"prefix": "p", "id": "20261122T021000Z-1a2b3c4d", "manifestSha256": "0"});
+        let swap = serde_json::json!({
+            "name": "r", "requestUid": "u", "namespace": "n", "newDatabase": "new", "previousDatabase": "old", "liveOid": 1,
+            "newOid": 2, "database": database
+        });
+        let restore = serde_json::json!({
+            "name": "r", "requestUid": "u", "identity": identity, "backup": backup, "database": database, "parallelism": 1
+        });
+        let of = |verb: &str, task: &serde_json::Value| {
+            Task::parse(verb, &[task.to_string()]).unwrap_or_else(|error| panic!("{verb}: {error}"))
+        };
+        let safety = |uid: &str, parallelism: i32| {
+            let dump = DumpTask { parallelism, ..dump("s") };
+            let task = SafetyBackupTask {
+                name: "r".into(),
+                request_uid: uid.into(),
+                previous_oid: 1,
+                dump,
+                restore_credentials_dir: "/r".into(),
+            };
+            of("safety-backup", &serde_json::to_value(task).unwrap())
+        };
+        let to_drop = |name: &str| {
+            of(
+                "drop-database",
+                &serde_json::json!({
+                    "name": "r", "requestUid": "u", "database": database, "identity": identity, "safetyBackup": backup,
+                    "databaseToDrop": {"name": name, "oid": 1, "mark": "Previous"}
+                }),
+            )
+        };
+        let all = [
+            of("preflight", &restore),
+            of("prepare", &restore),
+            of("cutover", &swap),
+            of("recover-cutover", &swap),
+            of("preflight-undo", &swap),
+            safety("u", 1),
+            to_drop("d__old"),
+            Task::Dump(vec![dump("a")]),
+        ];
+        for ours in &all {
+            assert_eq!(ours.difference(&ours.clone()), None, "{ours:?}");
+            let others = all.iter().filter(|other| other.verb() != ours.verb());
+            assert!(others.map(|other| ours.difference(other)).all(|said| said.is_some()), "{ours:?}");
+        }
+        assert_eq!(safety("u", 1).difference(&safety("u", 2)), None, "the operator's flags may have changed since");
+        assert!(safety("u", 1).difference(&safety("v", 1)).is_some());
+        assert!(to_drop("d__old").difference(&to_drop("d")).is_some());
+        assert!(Task::Dump(vec![dump("a")]).difference(&Task::Dump(vec![dump("b")])).is_some());
     }
 
     #[test]
