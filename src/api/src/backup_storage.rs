@@ -56,6 +56,11 @@ pub struct BackupStorageSpec {
     #[serde(default)]
     #[schemars(length(max = 256), regex(pattern = r"^([A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*)?$"))]
     pub prefix: String,
+    /// Id of the owner to take the prefix over from, as the condition Ready shows it with the reason PrefixTaken. Only for an
+    /// owner that is gone for good: a BackupStorage that was renamed or moved, or a cluster that was lost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64), regex(pattern = r"^[0-9a-f]{32}$"))]
+    pub take_over: Option<String>,
     /// Region for the signature. Most self-hosted stores take any.
     #[serde(default = "default_region")]
     #[schemars(length(min = 1, max = 64), regex(pattern = r"^[a-z0-9-]+$"))]
@@ -203,6 +208,32 @@ pub enum LifecycleMode {
     Sweep,
 }
 
+/// A prefix that a storage owns, and its marker there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct OwnedPrefix {
+    /// Id of the marker, the object owner.json below the prefix.
+    #[schemars(length(max = 64))]
+    pub id: String,
+    /// The bucket.
+    #[schemars(length(max = 63))]
+    pub bucket: String,
+    /// The prefix.
+    #[schemars(length(max = 256))]
+    pub prefix: String,
+    /// Where the store is; absent is AWS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 512))]
+    pub endpoint: Option<String>,
+}
+
+impl OwnedPrefix {
+    /// Whether it is the prefix of this spec. After a change of the spec it is another one, which must be owned anew.
+    pub fn is_of(&self, spec: &BackupStorageSpec) -> bool {
+        (&self.bucket, &self.prefix, &self.endpoint) == (&spec.bucket, &spec.prefix, &spec.endpoint)
+    }
+}
+
 /// What was found out about the bucket.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -214,6 +245,9 @@ pub struct BackupStorageStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
+    /// The marker by which the prefix is this storage's own. Without one nothing there is read, written or deleted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<OwnedPrefix>,
     /// What the store can do, found by trying.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capabilities: Option<StoreCapabilities>,

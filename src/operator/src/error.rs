@@ -7,7 +7,7 @@ use crate::runtime::writes::VerbError;
 use sennight_core::audit::ChainFault;
 use sennight_core::names::NameError;
 use sennight_protocol::task::TaskParseError;
-use sennight_storage::{CatalogueError, HoldError, LifecycleError, StoreError};
+use sennight_storage::{CatalogueError, HoldError, LifecycleError, OwnerError, StoreError};
 
 /// An error that ends a reconcile.
 #[derive(Debug, thiserror::Error)]
@@ -115,21 +115,18 @@ impl ServerFault {
     }
 }
 
-/// An older BackupStorage has a part of the same bucket.
+/// A BackupStorage that was there first has a part of the same bucket.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "prefix {prefix:?} of bucket {bucket:?} overlaps prefix {other_prefix:?} of the older BackupStorage {other}: choose \
-     another prefix or bucket, or delete the older one (its data and rules stay)"
+    "prefix {prefix:?} of bucket {bucket:?} overlaps that of {other}, which was there first: choose another prefix or bucket"
 )]
 pub struct Overlap {
     /// Prefix of the refused storage.
     pub prefix: String,
     /// Name of the bucket.
     pub bucket: String,
-    /// `namespace/name` of the older one.
+    /// The other one. In another namespace it is not named: who asks may not be allowed to know.
     pub other: String,
-    /// Prefix of the older one.
-    pub other_prefix: String,
 }
 
 /// Why a storage cannot be used.
@@ -144,6 +141,18 @@ pub enum Unusable {
     /// A request of the probe failed.
     #[error(transparent)]
     Probe(Box<StoreError>),
+    /// Its prefix is not its own.
+    #[error(transparent)]
+    Owner(Box<OwnerError>),
+    /// Which cluster this is could not be read.
+    #[error("the cluster's identity, the UID of namespace kube-system, cannot be read: {0}")]
+    Cluster(Box<VerbError>),
+}
+
+impl From<OwnerError> for Unusable {
+    fn from(error: OwnerError) -> Self {
+        Self::Owner(Box::new(error))
+    }
 }
 
 impl From<StoreError> for Unusable {
@@ -153,12 +162,23 @@ impl From<StoreError> for Unusable {
 }
 
 impl Unusable {
+    /// Whether the prefix was found to be another storage's.
+    pub fn is_anothers(&self) -> bool {
+        match self {
+            Self::Overlap(_) => true,
+            Self::Owner(error) => !matches!(**error, OwnerError::Store(_)),
+            Self::Open(_) | Self::Probe(_) | Self::Cluster(_) => false,
+        }
+    }
+
     /// CamelCase reason of the condition Ready.
     pub fn reason(&self) -> &'static str {
         match self {
             Self::Overlap(_) => "OverlappingPrefix",
             Self::Open(error) => error.reason(),
             Self::Probe(error) => error.reason(),
+            Self::Owner(error) => error.reason(),
+            Self::Cluster(error) => error.reason(),
         }
     }
 }

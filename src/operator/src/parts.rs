@@ -57,7 +57,7 @@ impl Parts {
         let recorder = Recorder::new(client.clone(), reporter);
         Self {
             reconcile_metrics: ReconcileMetrics::new(metrics.clone(), recorder),
-            stores: Arc::new(Stores::new(client.clone())),
+            stores: Arc::new(Stores::new(client.clone(), settings.ambient_s3_namespaces.clone())),
             authority: Arc::default(),
             dispatch: Dispatch::new(&settings.jobs, clock.now()),
             clock,
@@ -158,6 +158,7 @@ impl Parts {
             schedules: self.caches.schedules.clone(),
             requests: self.caches.requests.clone(),
             stores: self.stores.clone(),
+            cluster: tokio::sync::OnceCell::new(),
             authority: self.authority.clone(),
             patrols: Patrols::default(),
         }

@@ -1,6 +1,7 @@
 //! The operator's settings: the command line, parsed and checked once at start. Nothing after this parses a flag or reads the
 //! environment. The flags themselves are in `sennight::cli`.
 
+use crate::cache::storage_clients::AmbientNamespaces;
 use crate::runtime::leader_election::Terms;
 use crate::runtime::namespaced_watch::Watch;
 use crate::worker_job::PodDefaults;
@@ -63,6 +64,8 @@ pub struct Settings {
     pub timing: Timing,
     /// For which restores the requester must not be the approver.
     pub four_eyes: authority::FourEyes,
+    /// The namespaces whose BackupStorages may use the operator's own S3 identity.
+    pub ambient_s3_namespaces: AmbientNamespaces,
 }
 
 /// How due dumps get their Jobs.

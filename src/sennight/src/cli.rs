@@ -12,6 +12,7 @@ pub use shell::{CatalogueArgs, Output, RestoreArgs, Shell, VerifyArgs, VerifyMod
 pub use task::{ResolvedTask, TaskArgs, TaskArgsError, TaskCommand, text_or_file};
 
 use clap::{Args, Parser, Subcommand};
+use sennight_operator::cache::storage_clients::AmbientNamespaces;
 use sennight_operator::runtime::leader_election::Terms;
 use sennight_operator::runtime::namespaced_watch::Watch;
 use sennight_operator::settings::{FourEyes, Settings, SettingsError, WorkerSettings, duration, listen_address, pair};
@@ -98,6 +99,10 @@ pub struct OperatorArgs {
     /// For which restores the requester must not be the approver.
     #[arg(long, value_enum, default_value_t)]
     pub four_eyes: FourEyes,
+    /// Namespaces whose BackupStorages may go without credentialsSecretRef and use the operator's own S3 identity (IRSA, Pod
+    /// Identity, IMDS), comma separated; * is all. Whoever may write a BackupStorage there has that identity's rights.
+    #[arg(long, value_delimiter = ',', value_name = "NAMESPACE")]
+    pub ambient_s3_namespaces: Vec<String>,
     /// Name of this process in logs and in the Lease.
     #[arg(long, env = "POD_NAME", default_value = "sennight")]
     pub identity: String,
@@ -135,6 +140,7 @@ impl OperatorArgs {
             concurrency,
             metrics_addr,
             four_eyes,
+            ambient_s3_namespaces,
             identity,
             lease_name,
             lease_duration,
@@ -174,6 +180,7 @@ impl OperatorArgs {
             },
             timing: timing.resolve(),
             four_eyes: four_eyes.into(),
+            ambient_s3_namespaces: AmbientNamespaces(ambient_s3_namespaces),
         }
         .check()
     }

@@ -167,7 +167,57 @@ async fn of_two_storages_in_one_place_the_older_works_and_the_younger_says_why_n
     .await;
     assert!(!world.rules(&bucket).await.iter().any(|id| id.contains("a/b")));
     let refused = world::condition(&storages, "younger", "Ready").await.unwrap();
-    assert!(refused.message.unwrap().contains("older BackupStorage"));
+    assert!(refused.message.unwrap().contains("BackupStorage \"older\", which was there first"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i5_another_spelling_of_the_endpoint_changes_no_rule_and_takes_over_by_the_id_only() {
+    let world = World::on_api("runtime-owner").await;
+    let bucket = world.bucket_with_foreign_rule("owner").await;
+    world.credentials("s3", SECRET_KEY.clone()).await;
+    let storages: Api<BackupStorage> = world.api();
+    world.storage(&storages, "victim", &bucket, "p").await;
+    let _operator = Operator::start(&world.namespace, "one", &[]);
+    let says = async |name: &str, reason: &str| {
+        until(&format!("{name} says {reason}"), async || {
+            world::condition(&storages, name, "Ready").await.is_some_and(|c| c.reason == reason)
+        })
+        .await;
+        world::condition(&storages, name, "Ready").await.unwrap().message.unwrap()
+    };
+    says("victim", "BucketUsable").await;
+    let rules = world.rules(&bucket).await;
+    let victim = storages.get("victim").await.unwrap();
+    let mut spec = serde_json::to_value(&victim.spec).unwrap();
+    let endpoint = victim.spec.endpoint.clone().unwrap();
+    assert!(endpoint.contains("127.0.0.1"), "{endpoint}");
+    spec["endpoint"] = json!(endpoint.replace("127.0.0.1", "localhost"));
+    spec["retention"] = json!({"days": 1});
+    world::apply(&storages, "squatter", spec.clone()).await;
+    let refused = says("squatter", "PrefixTaken").await;
+    let id = victim.status.unwrap().owner.unwrap().id;
+    assert!(refused.contains(&id), "{refused}");
+    assert_eq!(world.rules(&bucket).await, rules, "no rule was changed");
+
+    // The storage is gone for good, and its name with it: whoever comes after it says so.
+    storages.delete("victim", &kube::api::DeleteParams::default()).await.unwrap();
+    spec["takeOver"] = json!(id);
+    world::apply(&storages, "squatter", spec).await;
+    says("squatter", "BucketUsable").await;
+    let owner = storages.get("squatter").await.unwrap().status.unwrap().owner.unwrap();
+    assert_ne!(owner.id, id, "an id is taken over once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_operators_own_s3_identity_serves_only_namespaces_that_are_listed() {
+    let world = World::on_api("runtime-ambient").await;
+    let storages: Api<BackupStorage> = world.api();
+    world::apply(&storages, "ambient", json!({"bucket": "somebodys", "prefix": "p"})).await;
+    let _operator = Operator::start(&world.namespace, "one", &[]);
+    until("it is refused", async || {
+        world::condition(&storages, "ambient", "Ready").await.is_some_and(|c| c.reason == "AmbientIdentityRefused")
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -46,6 +46,22 @@ pub enum OpenError {
     /// The settings make no S3 client.
     #[error(transparent)]
     Store(Box<StoreError>),
+    /// Its prefix is another storage's, or was not looked at yet.
+    #[error("BackupStorage {name:?} does not own its prefix (yet): its condition Ready says why")]
+    NotOwned {
+        /// Name of the BackupStorage.
+        name: String,
+    },
+    /// The operator's own identity is not for everybody.
+    #[error(
+        "spec.credentialsSecretRef is missing, and the operator's own S3 identity does not serve namespace {namespace:?}: \
+         name a Secret, or have whoever installed Sennight list the namespace in --ambient-s3-namespaces (chart: \
+         s3.ambientNamespaces)"
+    )]
+    AmbientIdentityRefused {
+        /// Namespace of the BackupStorage.
+        namespace: String,
+    },
 }
 
 impl From<StoreError> for OpenError {
@@ -62,6 +78,8 @@ impl OpenError {
             Self::SecretKeyMissing { .. } => "SecretKeyMissing",
             Self::Secret(error) => error.reason(),
             Self::Store(error) => error.reason(),
+            Self::NotOwned { .. } => "PrefixNotOwned",
+            Self::AmbientIdentityRefused { .. } => "AmbientIdentityRefused",
         }
     }
 }
@@ -115,22 +133,42 @@ type SharedOpen = Arc<tokio::sync::Mutex<Option<Open>>>;
 /// bucket change its rules at a time.
 pub type Bucket = Arc<tokio::sync::Mutex<BTreeMap<String, BTreeSet<String>>>>;
 
+/// The namespaces whose BackupStorages may use the operator's own S3 identity (`--ambient-s3-namespaces`).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AmbientNamespaces(pub Vec<String>);
+
+impl AmbientNamespaces {
+    fn serves(&self, namespace: &str) -> bool {
+        self.0.iter().any(|listed| listed == "*" || listed == namespace)
+    }
+}
+
 /// The cache of open clients.
 pub struct Stores {
     client: Client,
+    ambient: AmbientNamespaces,
     open: Mutex<HashMap<String, SharedOpen>>,
     buckets: Mutex<HashMap<(Option<String>, String), Bucket>>,
 }
 
 impl Stores {
     /// An empty cache that reads Secrets through `client`.
-    pub fn new(client: Client) -> Self {
-        Self { client, open: Mutex::default(), buckets: Mutex::default() }
+    pub fn new(client: Client, ambient: AmbientNamespaces) -> Self {
+        Self { client, ambient, open: Mutex::default(), buckets: Mutex::default() }
     }
 
-    /// The client of a BackupStorage; a new one when its spec, its capabilities or its Secrets have changed. Sends no request
-    /// to the bucket.
+    /// The client of a BackupStorage that owns its prefix; a new one when its spec, its capabilities or its Secrets have
+    /// changed. Sends no request to the bucket.
     pub async fn open(&self, storage: &BackupStorage) -> Result<Store, OpenError> {
+        let owner = storage.status.as_ref().and_then(|status| status.owner.as_ref());
+        if owner.is_some_and(|owner| owner.is_of(&storage.spec)) {
+            return self.open_unowned(storage).await;
+        }
+        Err(OpenError::NotOwned { name: storage.name_any() })
+    }
+
+    /// The same, also before the prefix is the storage's own. Only for the one who makes it so.
+    pub async fn open_unowned(&self, storage: &BackupStorage) -> Result<Store, OpenError> {
         let shared = self.shared_open(&storage.uid().unwrap_or_default());
         let mut open = shared.lock().await;
         let target = target(&storage.spec, capabilities(storage));
@@ -171,6 +209,10 @@ impl Stores {
         let namespace = storage.namespace().unwrap_or_default();
         let mut access = Access::default();
         let mut secrets = Vec::new();
+        // Without a Secret the SDK would take the operator's own identity, for whoever may write a BackupStorage anywhere.
+        if storage.spec.credentials_secret_ref.is_none() && !self.ambient.serves(&namespace) {
+            return Err(OpenError::AmbientIdentityRefused { namespace });
+        }
         if let Some(reference) = &storage.spec.credentials_secret_ref {
             let (secret, values) = self.secret(&namespace, "credentialsSecretRef", &reference.name).await?;
             access.credentials = Some(Credentials::new(

@@ -12,6 +12,7 @@ use kube::runtime::reflector::Store;
 use sennight_api::{BackupStorage, RestoreRequest};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::OnceCell;
 
 /// The controller of BackupStorage.
 pub struct StorageController {
@@ -35,6 +36,8 @@ pub struct StorageController {
     pub requests: Store<RestoreRequest>,
     /// Open S3 clients.
     pub stores: Arc<Stores>,
+    /// UID of the namespace kube-system, once read: the cluster's part of a prefix's owner.
+    pub cluster: OnceCell<String>,
     /// The last check of the admission policies, for the condition AuthorityIntact.
     pub authority: Arc<Authority>,
     /// Walks under way.

@@ -7,10 +7,13 @@ use crate::authority::status::AuthorityFault;
 use crate::error::ReconcileError;
 use crate::runtime::instrumented::cut;
 use chrono::{DateTime, TimeDelta, Utc};
-use sennight_api::backup_storage::{LifecycleMode, PatrolReport, RuleInForce, ScheduleSummary, StoreCapabilities};
+use sennight_api::backup_storage::{
+    LifecycleMode, OwnedPrefix, PatrolReport, RuleInForce, ScheduleSummary, StoreCapabilities,
+};
 use sennight_api::conditions::{StorageCondition, find, set};
 use sennight_api::{BackupStorage, BackupStorageStatus, Condition, ConditionStatus};
 use sennight_core::capabilities::Capabilities;
+use sennight_core::prefix_owner::OwnerMarker;
 use sennight_core::retention::patrol::Enforcer;
 use sennight_core::retention::{Expire, Rule};
 use sennight_storage::{Enforcement, LifecycleError, Tally};
@@ -36,8 +39,14 @@ pub fn status(storage: &BackupStorage, found: &Findings, now: DateTime<Utc>) -> 
     let generation = storage.metadata.generation;
     status.observed_generation = generation;
     status.last_probe_time = Some(now);
-    if let Ok(found) = &found.capabilities {
-        status.capabilities = Some(capabilities(*found));
+    match &found.usable {
+        Ok((found, marker)) => {
+            status.capabilities = Some(capabilities(*found));
+            status.owner = Some(owner(storage, marker));
+        }
+        Err(unusable) if unusable.is_anothers() => status.owner = None,
+        // What is unreachable for a while does not belong to somebody else.
+        Err(_) => {}
     }
     if let Some(Ok(enforcement)) = &found.rules {
         status.rules = enforcement.rules.iter().take(MOST_RULES).map(rule).collect();
@@ -159,7 +168,7 @@ pub fn failing_since(storage: &BackupStorage) -> Option<DateTime<Utc>> {
 }
 
 fn ready(found: &Findings) -> Condition {
-    match &found.capabilities {
+    match &found.usable {
         Ok(_) => Condition::new(
             StorageCondition::Ready,
             true,
@@ -174,15 +183,15 @@ fn ready(found: &Findings) -> Condition {
 }
 
 fn retention(storage: &BackupStorage, found: &Findings) -> Condition {
-    let (holds, reason, message) = match (&found.capabilities, &found.rules) {
+    let (holds, reason, message) = match (&found.usable, &found.rules) {
         (Err(_), _) => (
             ConditionStatus::Unknown,
             "BucketNotUsable",
             "the bucket cannot be looked at; rules that were in force stay in force".to_owned(),
         ),
-        (Ok(capabilities), Some(Ok(enforcement))) => enforced(storage, *capabilities, enforcement),
+        (Ok((capabilities, _)), Some(Ok(enforcement))) => enforced(storage, *capabilities, enforcement),
         (Ok(_), Some(Err(error))) => (ConditionStatus::False, error.reason(), error.to_string()),
-        (Ok(capabilities), None) => unruled(storage, *capabilities, found),
+        (Ok((capabilities, _)), None) => unruled(storage, *capabilities, found),
     };
     Condition::new(StorageCondition::RetentionEnforced, holds, reason, cut(&message, MESSAGE_LIMIT))
 }
@@ -241,10 +250,20 @@ fn enforced(
 
 /// The first error of a probe: it makes the reconcile fail and be tried again soon.
 pub fn failure(found: Findings) -> Result<(), ReconcileError> {
-    found.capabilities.map_err(|unusable| ReconcileError::Unusable(Box::new(unusable)))?;
+    found.usable.map_err(|unusable| ReconcileError::Unusable(Box::new(unusable)))?;
     found.rules.transpose().map_err(|error: LifecycleError| ReconcileError::Lifecycle(Box::new(error)))?;
     found.patrol.transpose().map_err(|error| ReconcileError::Patrol(Box::new(error)))?;
     Ok(())
+}
+
+fn owner(storage: &BackupStorage, marker: &OwnerMarker) -> OwnedPrefix {
+    let spec = &storage.spec;
+    OwnedPrefix {
+        id: marker.id.clone(),
+        bucket: spec.bucket.clone(),
+        prefix: spec.prefix.clone(),
+        endpoint: spec.endpoint.clone(),
+    }
 }
 
 fn capabilities(found: Capabilities) -> StoreCapabilities {
@@ -282,6 +301,10 @@ fn rule(rule: &Rule) -> RuleInForce {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cache::storage_clients::OpenError;
+    use crate::error::Unusable;
+    use sennight_core::prefix_owner::PrefixOwner;
+    use sennight_storage::OwnerError;
 
     fn count(seconds: i64, fresh: i32) -> ScheduleSummary {
         ScheduleSummary { counted_at: DateTime::from_timestamp(seconds, 0), fresh, ..ScheduleSummary::default() }
@@ -308,6 +331,31 @@ mod tests {
         assert_eq!(paced_summary(None, count(20, 1)), (count(20, 1), None));
     }
 
+    fn marker() -> OwnerMarker {
+        let owner = PrefixOwner { cluster: "c".into(), namespace: "n".into(), storage: "s".into() };
+        OwnerMarker::new("1".into(), owner, DateTime::UNIX_EPOCH)
+    }
+
+    #[test]
+    fn i5_a_storage_stays_the_owner_while_its_bucket_is_away_and_not_when_it_is_anothers() {
+        let mut storage: BackupStorage = serde_json::from_value(serde_json::json!({
+            "apiVersion": "sennight.dev/v1alpha1", "kind": "BackupStorage", "metadata": {"name": "s"},
+            "spec": {"bucket": "b", "prefix": "p"}
+        }))
+        .unwrap();
+        let mut after = |usable| {
+            let found = Findings { usable, rules: None, patrol: None };
+            storage.status = Some(status(&storage, &found, DateTime::UNIX_EPOCH));
+            storage.status.clone().unwrap().owner.map(|owner| (owner.id.clone(), owner.is_of(&storage.spec)))
+        };
+        let own = Some(("1".to_owned(), true));
+        assert_eq!(after(Ok((Capabilities::default(), marker()))), own);
+        let away = OpenError::SecretMissing { field: "credentialsSecretRef", name: "x".into(), namespace: "n".into() };
+        assert_eq!(after(Err(Unusable::Open(away))), own);
+        let taken = OwnerError::PrefixTaken { bucket: "b".into(), prefix: "p".into(), id: "2".into() };
+        assert_eq!(after(Err(taken.into())), None);
+    }
+
     #[test]
     fn i5_a_storage_whose_rules_could_not_tell_ours_from_others_says_what_is_missing() {
         let says = |prefix: &str, tagging: bool| {
@@ -323,7 +371,7 @@ mod tests {
                 unsupported: std::collections::BTreeSet::new(),
             };
             let found = Findings {
-                capabilities: Ok(Capabilities { tagging, ..Capabilities::default() }),
+                usable: Ok((Capabilities { tagging, ..Capabilities::default() }, marker())),
                 rules: Some(Ok(enforcement)),
                 patrol: None,
             };

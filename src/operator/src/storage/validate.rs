@@ -6,26 +6,46 @@ use sennight_api::{BackupStorage, BackupStorageSpec};
 use sennight_core::capabilities::Capabilities;
 use sennight_core::retention::Policy;
 
-/// Refuses a storage whose prefix contains, equals or lies in that of an older one in the same bucket. Of two that are equally
-/// old the one with the smaller UID stays. Namespaces do not matter: a bucket is shared by the whole cluster.
+/// Refuses a storage whose prefix contains, equals or lies in that of one which owns its own, or is older and was not looked
+/// at yet; of two owners the older one stays. One that was found unusable stands in nobody's way. Namespaces do not matter:
+/// a bucket is shared by the whole cluster. Other spellings of an endpoint and other clusters meet at the marker in the
+/// bucket.
 pub fn overlap<'a>(
     storage: &BackupStorage,
     others: impl IntoIterator<Item = &'a BackupStorage>,
 ) -> Result<(), Overlap> {
+    let older = |other: &BackupStorage| age(other) < age(storage);
+    let first = |other: &BackupStorage| match (owns(other), owns(storage)) {
+        (true, false) => true,
+        (true, true) => older(other),
+        // Both were applied a moment ago: without this, whichever is probed first would win.
+        (false, false) => older(other) && !looked_at(other),
+        (false, true) => false,
+    };
     let rival = others.into_iter().find(|other| {
         other.uid() != storage.uid()
-            && age(other) < age(storage)
+            && first(other)
             && bucket_of(&other.spec) == bucket_of(&storage.spec)
             && shares(&other.spec.prefix, &storage.spec.prefix)
     });
     rival.map_or(Ok(()), |other| {
+        let beside = other.namespace() == storage.namespace();
+        let name = || format!("BackupStorage {:?}", other.name_any());
         Err(Overlap {
             prefix: storage.spec.prefix.clone(),
             bucket: storage.spec.bucket.clone(),
-            other: format!("{}/{}", other.namespace().unwrap_or_default(), other.name_any()),
-            other_prefix: other.spec.prefix.clone(),
+            other: if beside { name() } else { "a BackupStorage in another namespace".to_owned() },
         })
     })
+}
+
+fn owns(storage: &BackupStorage) -> bool {
+    let owner = storage.status.as_ref().and_then(|status| status.owner.as_ref());
+    owner.is_some_and(|owner| owner.is_of(&storage.spec))
+}
+
+fn looked_at(storage: &BackupStorage) -> bool {
+    storage.status.as_ref().is_some_and(|status| status.last_probe_time.is_some())
 }
 
 fn age(storage: &BackupStorage) -> (Option<i64>, Option<String>) {
@@ -55,6 +75,7 @@ pub fn policy(spec: &BackupStorageSpec, capabilities: Capabilities) -> Policy {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use sennight_api::BackupStorageStatus;
     use serde_json::json;
 
     fn storage(uid: &str, created: i64, bucket: &str, prefix: &str) -> BackupStorage {
@@ -62,7 +83,8 @@ mod tests {
         serde_json::from_value(json!({
             "apiVersion": "sennight.dev/v1alpha1", "kind": "BackupStorage",
             "metadata": {"name": uid, "namespace": "n", "uid": uid, "creationTimestamp": created},
-            "spec": {"bucket": bucket, "prefix": prefix}
+            "spec": {"bucket": bucket, "prefix": prefix},
+            "status": {"owner": {"id": "1", "bucket": bucket, "prefix": prefix}}
         }))
         .unwrap()
     }
@@ -90,6 +112,25 @@ mod tests {
         let twins = [storage("a", 1, "bucket", "x"), storage("b", 1, "bucket", "x")];
         assert_eq!(overlap(&twins[0], &twins), Ok(()));
         let refused = overlap(&twins[1], &twins).unwrap_err();
-        assert!(refused.to_string().contains("older BackupStorage n/a"), "{refused}");
+        assert!(refused.to_string().contains("BackupStorage \"a\""), "{refused}");
+    }
+
+    #[test]
+    fn whoever_owns_nothing_stands_in_nobodys_way_and_strangers_are_not_named() {
+        let (mut older, mut younger) = (storage("a", 1, "bucket", "x"), storage("b", 2, "bucket", "x"));
+        younger.status = None;
+        assert!(overlap(&younger, [&older]).is_err());
+        older.metadata.namespace = Some("secret".to_owned());
+        let refused = overlap(&younger, [&older]).unwrap_err().to_string();
+        assert!(!refused.contains("secret") && refused.contains("another namespace"), "{refused}");
+        older.status = None;
+        assert!(overlap(&younger, [&older]).is_err(), "the older one comes first");
+        older.status =
+            Some(BackupStorageStatus { last_probe_time: Some(chrono::DateTime::UNIX_EPOCH), ..Default::default() });
+        assert_eq!(overlap(&younger, [&older]), Ok(()), "it was never usable");
+        older = storage("a", 1, "bucket", "y");
+        older.spec.prefix = "x".to_owned();
+        older.status.as_mut().unwrap().last_probe_time = Some(chrono::DateTime::UNIX_EPOCH);
+        assert_eq!(overlap(&younger, [&older]), Ok(()), "its spec has changed since");
     }
 }
