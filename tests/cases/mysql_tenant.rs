@@ -3,7 +3,7 @@
 
 use crate::case::Case;
 use crate::outcome::{Outcome, compared, readable, step};
-use sennight_core::engine::Engine;
+use sennight_core::engine::EngineKind;
 use sennight_core::result::{BackupSummary, Done};
 use sennight_engine::mysql::ident;
 use sennight_protocol::restore::DrillTask;
@@ -13,7 +13,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Stdio};
 use testkit::mysql::Server;
 use testkit::mysql::picture::Picture;
-use testkit::mysql::restore::{MysqlRestore, PASSWORD};
+use testkit::mysql::{MysqlRestore, PASSWORD};
 use testkit::{backup_ref, dump_with, env, manifest, path, unique};
 
 /// A case on one server.
@@ -65,7 +65,7 @@ impl<'a> Tenant<'a> {
         let name = ident(&self.world.live.name());
         let account = self.case.head("account").unwrap_or("IDENTIFIED BY 'pass-word'");
         let routines = match self.server.engine {
-            Engine::MySQL => "GRANT SHOW_ROUTINE ON *.* TO @DUMP@",
+            EngineKind::MySQL => "GRANT SHOW_ROUTINE ON *.* TO @DUMP@",
             _ => "GRANT SELECT ON mysql.proc TO @DUMP@",
         };
         let rights = format!("GRANT SELECT, SHOW VIEW, TRIGGER, EVENT, LOCK TABLES ON {name}.* TO @DUMP@; {routines};");
@@ -73,7 +73,7 @@ impl<'a> Tenant<'a> {
         let made = |words: String| Outcome::Failed(format!("not made: {words}"));
         self.said("setup").map_err(made)?;
         self.client("", &[], &self.words(&format!("CREATE USER @DUMP@ {account};"))).map_err(made)?;
-        let mark = if self.server.engine == Engine::MySQL { "--@mysql " } else { "--@mariadb " };
+        let mark = if self.server.engine == EngineKind::MySQL { "--@mysql " } else { "--@mariadb " };
         let script: Vec<&str> = self.case.text.lines().map(|line| line.strip_prefix(mark).unwrap_or(line)).collect();
         let options: &[&str] = if self.case.head("lenient").is_some() { &["--force"] } else { &[] };
         let ran = self.client(&self.world.live.name(), options, &self.words(&(script.join("\n") + "\n")));
@@ -194,7 +194,7 @@ impl<'a> Tenant<'a> {
             .unwrap();
         let name = self.hand_name();
         self.client("", &[], &format!("CREATE DATABASE {} CHARACTER SET utf8mb4;", ident(&name))).unwrap();
-        let program = if self.server.engine == Engine::MySQL { "mysql" } else { "mariadb" };
+        let program = if self.server.engine == EngineKind::MySQL { "mysql" } else { "mariadb" };
         let client = format!("{} --defaults-extra-file={}", path(&self.server.bin().join(program)), path(&options));
         let mut bash = Command::new("bash");
         bash.arg(dir.join("load.sh")).arg(&name).env("MYSQL", client);

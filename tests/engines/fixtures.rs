@@ -1,7 +1,7 @@
 //! The fixture database of the MySQL family (`tests/fixtures/mysql/`): dumped, loaded into an empty database by every way that there is,
 //! and compared: every table, view, routine, trigger, event, column attribute and row, FLOATs bit for bit.
 
-use sennight_core::engine::Engine;
+use sennight_core::engine::EngineKind;
 use sennight_engine::mysql::load::LoadMethod;
 use sennight_storage::Store;
 use sennight_worker::{ProgressWriter, directory};
@@ -12,7 +12,7 @@ use testkit::{Bucket, copied, manifest, path, table, verify};
 
 pub fn fixture(server: &Server) -> Database {
     let database = Database::create(server);
-    let own = if server.engine == Engine::MySQL { "mysql" } else { "mariadb" };
+    let own = if server.engine == EngineKind::MySQL { "mysql" } else { "mariadb" };
     for file in ["common", own] {
         database.run(&testkit::file(&format!("tests/fixtures/mysql/{file}.sql")));
     }
@@ -89,7 +89,7 @@ async fn by_stock_tools(
     let text =
         format!("[client]\nhost=127.0.0.1\nport={}\nuser=root\npassword={password}\nprotocol=tcp\n", server.port());
     std::fs::write(&options, text).unwrap();
-    let client = server.bin().join(if server.engine == Engine::MySQL { "mysql" } else { "mariadb" });
+    let client = server.bin().join(if server.engine == EngineKind::MySQL { "mysql" } else { "mariadb" });
     let output = Command::new("bash")
         .arg(into.join("load.sh"))
         .arg(restored.name())

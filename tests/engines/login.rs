@@ -1,6 +1,6 @@
 //! Accounts of every authentication plugin that the servers of this run have: they log in, or the error names the plugin.
 
-use sennight_core::engine::Engine;
+use sennight_core::engine::EngineKind;
 use sennight_core::engine::TlsMode;
 use sennight_engine::mysql::{connect, ident};
 use testkit::mysql::{Database, Server, say};
@@ -39,7 +39,7 @@ async fn accounts_of_every_plugin_log_in_or_the_error_names_it() {
     let bucket = Bucket::create().await;
     let store = bucket.store().await;
     for server in Server::all() {
-        let mysql = server.engine == Engine::MySQL;
+        let mysql = server.engine == EngineKind::MySQL;
         let database = Database::create(&server);
         database.run("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)");
         let routines = if mysql { "SHOW_ROUTINE ON *.*" } else { "SELECT ON mysql.proc" };
@@ -86,7 +86,7 @@ async fn accounts_of_every_plugin_log_in_or_the_error_names_it() {
 /// MariaDB asks for the second plugin when the password was not the first one's, which the driver does not follow.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_account_of_two_plugins_logs_in_by_the_first_and_the_second_is_named() {
-    for server in Server::all().into_iter().filter(|server| server.engine == Engine::MariaDB) {
+    for server in Server::all().into_iter().filter(|server| server.engine == EngineKind::MariaDB) {
         if !has(&server, "ed25519", "auth_ed25519") {
             continue;
         }

@@ -1,6 +1,6 @@
 //! What is refused, and with which word.
 
-use sennight_core::engine::Engine;
+use sennight_core::engine::EngineKind;
 use sennight_core::engine::TlsMode;
 use sennight_engine::mysql::load::LoadMethod;
 use sennight_engine::mysql::{connect, ident};
@@ -45,7 +45,7 @@ async fn i4_an_account_that_may_be_shown_less_than_there_is_is_refused() {
         );
         let (user, on) = (unique("u"), ident(&database.name()));
         let account = format!("'{user}'@'127.0.0.1'");
-        let all = if server.engine == Engine::MySQL {
+        let all = if server.engine == EngineKind::MySQL {
             format!("GRANT SHOW_ROUTINE ON *.* TO {account}")
         } else {
             format!("GRANT SELECT ON mysql.proc TO {account}")
@@ -77,7 +77,7 @@ async fn connections_that_cannot_be_say_why() {
         assert_eq!(why(&wrong, &name).await, "TlsRefused", "{}", server.name);
         wrong.tls.mode = TlsMode::Require;
         assert_eq!(why(&wrong, &name).await, "", "{}: Require asks for no CA", server.name);
-        wrong.engine = if server.engine == Engine::MySQL { Engine::MariaDB } else { Engine::MySQL };
+        wrong.engine = if server.engine == EngineKind::MySQL { EngineKind::MariaDB } else { EngineKind::MySQL };
         assert_eq!(why(&wrong, &name).await, "WrongEngine", "{}", server.name);
         let credentials = credential_files(&[("username", &env("SENNIGHT_TEST_MYSQL_USER")), ("password", "wrong")]);
         wrong.credentials_dir = path(credentials.path());
@@ -97,7 +97,7 @@ async fn i3_nothing_is_loaded_over_what_is_there_and_no_other_engines_backup() {
             database.fill(&backup, manifest, &store, LoadMethod::Insert).await.map(|_| ()).unwrap_err()
         };
         assert_eq!(fill(&manifest).await.reason, "DatabaseNotEmpty", "{}", server.name);
-        manifest.identity.engine = Engine::PostgreSQL;
+        manifest.identity.engine = EngineKind::PostgreSQL;
         assert_eq!(fill(&manifest).await.reason, "EngineUnsupported", "{}", server.name);
     }
 }

@@ -3,7 +3,7 @@
 use crate::ALONE;
 use crate::hostile::{globals, put_back};
 use crate::picture::{backed_up, filled};
-use sennight_core::engine::Engine;
+use sennight_core::engine::EngineKind;
 use sennight_worker::{ProgressWriter, directory};
 use std::process::Command;
 use testkit::mysql::{Database, Server};
@@ -53,7 +53,7 @@ async fn a_backup_is_loaded_by_hand_whatever_the_servers_globals_say() {
         for hostile in HOSTILE {
             taken += usize::from(control.run(&format!("SET GLOBAL {hostile}"), "test").await.is_ok());
         }
-        let client = server.bin().join(if server.engine == Engine::MySQL { "mysql" } else { "mariadb" });
+        let client = server.bin().join(if server.engine == EngineKind::MySQL { "mysql" } else { "mariadb" });
         let output = Command::new("bash")
             .arg(into.join("load.sh"))
             .arg(restored.name())

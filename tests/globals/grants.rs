@@ -3,8 +3,8 @@
 
 use crate::ALONE;
 use crate::picture::{Picture, backed_up, filled};
-use sennight_core::engine::Engine;
-use sennight_engine::mysql::restore::preflight::gather_server_facts;
+use sennight_core::engine::EngineKind;
+use sennight_engine::mysql::preflight::gather_server_facts;
 use sennight_engine::mysql::{Flavour, connect, ident};
 use sennight_storage::Store;
 use sennight_worker::TaskError;
@@ -47,7 +47,7 @@ impl<'a> GrantedDatabase<'a> {
     }
 
     fn mysql(&self) -> bool {
-        self.server.engine == Engine::MySQL
+        self.server.engine == EngineKind::MySQL
     }
 
     /// The ways to name the database in a grant.
@@ -300,7 +300,7 @@ async fn a_preflight_names_what_a_partial_revoke_takes_from_the_live_database() 
     let _alone = ALONE.lock().await;
     let bucket = Bucket::create().await;
     let store = bucket.store().await;
-    for server in Server::all().into_iter().filter(|server| server.engine == Engine::MySQL) {
+    for server in Server::all().into_iter().filter(|server| server.engine == EngineKind::MySQL) {
         let world = GrantedDatabase::new(&server, &store).await;
         let (user, name) = (unique("u"), world.database.name());
         let account = format!("'{user}'@'127.0.0.1'");

@@ -1,6 +1,6 @@
 //! A database with what settings might change, and what a backup says of it.
 
-use sennight_core::engine::Engine;
+use sennight_core::engine::EngineKind;
 use sennight_core::manifest::Manifest;
 use sennight_core::result::BackupSummary;
 use sennight_protocol::backup::DumpTask;
@@ -48,7 +48,7 @@ SET sql_generate_invisible_primary_key = 0;
 /// A database full of it.
 pub fn filled(server: &Server) -> Database {
     let database = Database::create(server);
-    let own = if server.engine == Engine::MySQL { MYSQL } else { MARIADB };
+    let own = if server.engine == EngineKind::MySQL { MYSQL } else { MARIADB };
     let script = format!(
         "SET NAMES utf8mb4, sql_mode = 'NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES', time_zone = '+00:00';
          DELIMITER ;;\n{}\nDELIMITER ;\n{own}",

@@ -4,7 +4,7 @@
 use crate::ALONE;
 use crate::hostile::{Hostile, Plan, globals, plan, put_back};
 use crate::picture::{Picture, backed_up, filled};
-use sennight_core::engine::Engine;
+use sennight_core::engine::EngineKind;
 use sennight_core::manifest::Manifest;
 use sennight_core::result::BackupSummary;
 use sennight_engine::mysql::load::LoadMethod;
@@ -128,7 +128,7 @@ impl Trial<'_> {
 /// The account that dumps, and the same one's rights.
 fn account(server: &Server, database: &Database) -> (String, String) {
     let user = unique("u");
-    let routines = if server.engine == Engine::MySQL { "SHOW_ROUTINE ON *.*" } else { "SELECT ON mysql.proc" };
+    let routines = if server.engine == EngineKind::MySQL { "SHOW_ROUTINE ON *.*" } else { "SELECT ON mysql.proc" };
     let account = format!("'{user}'@'127.0.0.1'");
     database.run(&format!(
         "CREATE USER {account} IDENTIFIED BY 'secret'; GRANT {routines} TO {account};

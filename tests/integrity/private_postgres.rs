@@ -1,6 +1,6 @@
 //! A PostgreSQL server of the test's own, which it may crash.
 
-use sennight_core::engine::Engine;
+use sennight_core::engine::EngineKind;
 use sennight_core::engine::TlsMode;
 use sennight_engine::postgres::connect;
 use sennight_protocol::target::{DatabaseTarget, TlsTarget};
@@ -49,7 +49,7 @@ impl PrivatePostgres {
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let credentials = credential_files(&[("username", "postgres"), ("password", "unused")]);
         let target = DatabaseTarget {
-            engine: Engine::PostgreSQL,
+            engine: EngineKind::PostgreSQL,
             host: "127.0.0.1".to_owned(),
             port,
             database: "postgres".to_owned(),

@@ -2,7 +2,7 @@
 //! cargo test …` starts PostgreSQL and MinIO and tells where they are.
 
 use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
-use sennight_core::engine::Engine;
+use sennight_core::engine::EngineKind;
 use sennight_core::engine::TlsMode;
 use sennight_core::manifest::{Manifest, Table, TenantIdentity};
 use sennight_core::result::{BackupSummary, Done};
@@ -67,7 +67,7 @@ impl Database {
             ("password", &env("SENNIGHT_TEST_PG_PASSWORD")),
         ]);
         let target = DatabaseTarget {
-            engine: Engine::PostgreSQL,
+            engine: EngineKind::PostgreSQL,
             host: env("SENNIGHT_TEST_PG_HOST"),
             port,
             database: name.to_owned(),
@@ -263,7 +263,7 @@ pub fn dump_task(name: &str, database: &DatabaseTarget) -> DumpTask {
             schedule: name.to_owned(),
             schedule_uid: "uid".to_owned(),
             tenant: format!("tenant-{name}"),
-            engine: Engine::PostgreSQL,
+            engine: EngineKind::PostgreSQL,
             database: database.database.clone(),
         },
         database: database.clone(),

@@ -1,7 +1,7 @@
 //! A server that wants to see a login of a kind that nobody knows: no task panics over it, and the error names the plugin. The
 //! server is a few bytes on loopback, so that every name can be tried without the plugin.
 
-use sennight_core::engine::Engine;
+use sennight_core::engine::EngineKind;
 use sennight_core::engine::TlsMode;
 use sennight_engine::mysql::{EngineError, connect};
 use sennight_protocol::target::{DatabaseTarget, TlsTarget};
@@ -63,7 +63,7 @@ async fn login(password: &str, packets: Vec<Vec<u8>>) -> EngineError {
         std::fs::write(credentials.path().join(name), value).unwrap();
     }
     let target = DatabaseTarget {
-        engine: Engine::MySQL,
+        engine: EngineKind::MySQL,
         host: "127.0.0.1".to_owned(),
         port,
         database: "d".to_owned(),

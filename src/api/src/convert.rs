@@ -44,7 +44,7 @@ macro_rules! same_variants {
     };
 }
 
-same_variants!(Engine => engine::Engine { PostgreSQL, MySQL, MariaDB });
+same_variants!(Engine => engine::EngineKind { PostgreSQL, MySQL, MariaDB });
 same_variants!(TlsMode => engine::TlsMode { Disable, Require, VerifyCA, VerifyFull });
 same_variants!(RestoreMode => gate::Mode { CrmExport, FullRestore, Undo });
 same_variants!(restore::WaitingOn => WaitingOn { Operator, Helpdesk, Billing, PlatformTeam, Queue, Nobody });

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, strum::Display, strum::EnumString,
 )]
-pub enum Engine {
+pub enum EngineKind {
     /// PostgreSQL.
     PostgreSQL,
     /// Oracle MySQL; MariaDB is an engine of its own.

@@ -7,7 +7,7 @@ pub use check::FRAME_LIMIT;
 pub use mac::{Algorithm, Keyring, KeyringError, Mac, Seal, SealError};
 
 use super::names::BackupId;
-use crate::engine::Engine;
+use crate::engine::EngineKind;
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
 
@@ -31,7 +31,7 @@ pub struct TenantIdentity {
     /// `tenant.id` of the BackupSchedule.
     pub tenant: String,
     /// Database engine.
-    pub engine: Engine,
+    pub engine: EngineKind,
     /// Database name.
     pub database: String,
 }

@@ -2,7 +2,7 @@
 //! the kubelet mounts them at.
 
 use sennight_core::capabilities::Capabilities;
-use sennight_core::engine::{Engine, TlsMode};
+use sennight_core::engine::{EngineKind, TlsMode};
 use serde::{Deserialize, Serialize};
 
 /// A bucket as a worker reaches it.
@@ -94,7 +94,7 @@ pub struct TlsTarget {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct DatabaseTarget {
     /// Database engine.
-    pub engine: Engine,
+    pub engine: EngineKind,
     /// Host name or address.
     pub host: String,
     /// TCP port.

@@ -207,7 +207,7 @@ mod some {
 mod tests {
     use super::*;
     use chrono::DateTime;
-    use sennight_core::engine::Engine;
+    use sennight_core::engine::EngineKind;
     use strum::IntoEnumIterator;
 
     fn storage() -> StorageTarget {
@@ -217,7 +217,7 @@ mod tests {
     fn dump(name: &str) -> DumpTask {
         serde_json::from_value(serde_json::json!({
             "name": name, "timeZone": "Europe/Berlin",
-            "identity": {"namespace": "n", "schedule": name, "tenant": "t", "engine": Engine::PostgreSQL, "database": "d"},
+            "identity": {"namespace": "n", "schedule": name, "tenant": "t", "engine": EngineKind::PostgreSQL, "database": "d"},
             "database": {"engine": "PostgreSQL", "host": "h", "port": 5432, "database": "d", "credentialsDir": "/c"}
         }))
         .unwrap()

@@ -4,9 +4,9 @@
 use super::mysql::swap as my;
 use super::{TaskError, Verdict, WorkerContext};
 use chrono::{DateTime, TimeDelta, Utc};
-use sennight_core::engine::Engine;
+use sennight_core::engine::EngineKind;
 use sennight_core::result::Done;
-use sennight_engine::mysql::restore::schemas;
+use sennight_engine::mysql::schemas;
 use sennight_engine::postgres::connect;
 use sennight_engine::postgres::failure::RestoreError;
 use sennight_engine::postgres::preflight_refusal::PreflightRefusal;
@@ -45,10 +45,10 @@ pub async fn run(task: &CutoverTask, context: &WorkerContext) -> Result<Done, Ta
     }
     match claim(task, context).await? {
         // guard(servers::what_came_between_prepare_and_the_swap_and_only_the_swap_minds_is_refused, = {}): what came between prepare and the swap is looked for under the claim
-        Claimed::Won if task.database.engine == Engine::PostgreSQL => obstacles(task, &application).await?,
+        Claimed::Won if task.database.engine == EngineKind::PostgreSQL => obstacles(task, &application).await?,
         // This pod claimed before and started again. If that swap took effect, `swap` finds it so. An obstacle that is found
         // now says nothing about what the first start did, so the outcome is unknown.
-        Claimed::Mine(_) if task.database.engine == Engine::PostgreSQL => {
+        Claimed::Mine(_) if task.database.engine == EngineKind::PostgreSQL => {
             obstacles(task, &application).await.map_err(|error| {
                 TaskError::unknown(&error.reason, format!("this pod had claimed before, and now: {error}"))
             })?;
@@ -138,8 +138,8 @@ async fn swap_mysql(
 /// The swap has taken effect. On PostgreSQL that is all; on MySQL and MariaDB its process may have died before the end.
 async fn already_swapped(task: &CutoverTask, context: &WorkerContext, application: &str) -> Result<Done, TaskError> {
     match task.database.engine {
-        Engine::PostgreSQL => Ok(done(task, &found())),
-        Engine::MySQL | Engine::MariaDB => my::finish(task, &context.store, application).await,
+        EngineKind::PostgreSQL => Ok(done(task, &found())),
+        EngineKind::MySQL | EngineKind::MariaDB => my::finish(task, &context.store, application).await,
     }
 }
 
@@ -175,7 +175,7 @@ async fn started_too_late(
 
 /// Which database the live name stands for, on either engine.
 async fn current_state(task: &CutoverTask, application: &str) -> Result<SwapState, TaskError> {
-    if task.database.engine != Engine::PostgreSQL {
+    if task.database.engine != EngineKind::PostgreSQL {
         return Ok(match my::swap_state(task, application).await? {
             schemas::SwapState::Before => SwapState::Before,
             schemas::SwapState::After => SwapState::After,

@@ -7,7 +7,7 @@ use super::ProgressWriter;
 use super::backup::{ArchiveError, archive};
 use super::frames::{FrameError, table_frames};
 use futures::StreamExt;
-use sennight_core::engine::Engine;
+use sennight_core::engine::EngineKind;
 use sennight_core::manifest::{MANIFEST, Manifest, Table};
 use sennight_engine::mysql::text::for_load_data;
 use sennight_engine::postgres::{ident, literal};
@@ -75,7 +75,7 @@ pub async fn write(
     progress: &ProgressWriter,
 ) -> Result<Written, DirectoryError> {
     let manifest = &open.manifest;
-    let postgres = manifest.identity.engine == Engine::PostgreSQL;
+    let postgres = manifest.identity.engine == EngineKind::PostgreSQL;
     if manifest.encryption.is_some() {
         return Err(DirectoryError::BackupEncrypted);
     }

@@ -3,7 +3,7 @@
 
 use super::postgres_load::PostgresLoad;
 use super::{TaskError, WorkerContext, backup, mysql, prepare, verify};
-use sennight_core::engine::Engine;
+use sennight_core::engine::EngineKind;
 use sennight_core::manifest::Manifest;
 use sennight_core::names::{drill_database, stable_hash};
 use sennight_core::result::{Done, Drilled};
@@ -38,7 +38,7 @@ pub async fn run(task: &DrillTask, context: &WorkerContext) -> Result<Done, Task
         checked = verify::check_objects(&context.store, &task.backup.prefix, &manifest) => checked?,
     }
     let application = format!("sennight drill {}", task.name);
-    if task.server.engine == Engine::PostgreSQL {
+    if task.server.engine == EngineKind::PostgreSQL {
         let admin = connect(&task.server, &task.server.maintenance_database, &application).await?;
         match drills::drop_leftovers(&admin, &restore.request_uid).await {
             Ok(gone) if gone.is_empty() => {}

@@ -2,7 +2,7 @@
 //! backup is in the bucket, and everything only by its mark and OID.
 
 use super::{TaskError, WorkerContext, mysql, verify};
-use sennight_core::engine::Engine;
+use sennight_core::engine::EngineKind;
 use sennight_core::result::Done;
 use sennight_engine::postgres::connect;
 use sennight_engine::postgres::drop_database::drop_marked;
@@ -25,7 +25,7 @@ pub async fn run(task: &DropDatabaseTask, context: &WorkerContext) -> Result<Don
     if context.cancel.is_cancelled() {
         return Err(TaskError::cancelled());
     }
-    if task.database.engine != Engine::PostgreSQL {
+    if task.database.engine != EngineKind::PostgreSQL {
         return mysql::drop_database::run(task).await;
     }
     let application = format!("sennight drop-database {}", task.request_uid);

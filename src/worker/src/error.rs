@@ -91,8 +91,8 @@ impl From<RestoreError> for TaskError {
     }
 }
 
-impl From<mysql::restore::failure::RestoreError> for TaskError {
-    fn from(error: mysql::restore::failure::RestoreError) -> Self {
+impl From<mysql::failure::RestoreError> for TaskError {
+    fn from(error: mysql::failure::RestoreError) -> Self {
         if error.unknown() {
             return Self::unknown(error.reason(), error.to_string());
         }

@@ -5,7 +5,7 @@ use super::export_error::ExportTaskError;
 use super::{TaskError, WorkerContext};
 use bytes::Bytes;
 use chrono::Utc;
-use sennight_core::engine::Engine;
+use sennight_core::engine::EngineKind;
 use sennight_core::names::{NameError, live_ids};
 use sennight_core::profile::TableName;
 use sennight_core::result::{Done, LiveList};
@@ -77,8 +77,8 @@ async fn list(task: &LiveIdsTask, context: &WorkerContext) -> Result<LiveList, L
     let encoder = zstd::stream::write::Encoder::new(Vec::new(), 3)?;
     let mut sink = Sink { upload, encoder, hash: Sha256::new(), ids: 0 };
     let read = match task.database.engine {
-        Engine::PostgreSQL => Box::pin(postgres_ids(task, &mut sink, context)).await,
-        Engine::MySQL | Engine::MariaDB => Box::pin(mysql_ids(task, &mut sink, context)).await,
+        EngineKind::PostgreSQL => Box::pin(postgres_ids(task, &mut sink, context)).await,
+        EngineKind::MySQL | EngineKind::MariaDB => Box::pin(mysql_ids(task, &mut sink, context)).await,
     };
     match read {
         Ok(()) => sink.finish(key, at).await,

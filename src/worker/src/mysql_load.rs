@@ -7,7 +7,7 @@ use super::{ProgressWriter, TaskError};
 use futures::TryStreamExt;
 use futures::future::try_join_all;
 use parking_lot::Mutex;
-use sennight_core::engine::Engine;
+use sennight_core::engine::EngineKind;
 use sennight_core::manifest::{Manifest, Table};
 use sennight_core::progress::Stage;
 use sennight_engine::mysql::digest::Digest;
@@ -87,7 +87,7 @@ impl MySQLLoad<'_> {
 
     fn check_engine(&self) -> Result<(), TaskError> {
         let engine = self.manifest.identity.engine;
-        if engine == Engine::PostgreSQL || engine != self.target.engine {
+        if engine == EngineKind::PostgreSQL || engine != self.target.engine {
             let message = format!("a backup of {engine} cannot be loaded into {}", self.target.engine);
             return Err(TaskError::refused("EngineUnsupported", message));
         }

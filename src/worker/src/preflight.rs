@@ -1,7 +1,7 @@
 //! `preflight`: reports whether a full restore would work, and changes nothing. The rules are the engine's.
 
 use super::{TaskError, WorkerContext, backup, hooks, mysql};
-use sennight_core::engine::Engine;
+use sennight_core::engine::EngineKind;
 use sennight_core::manifest::Manifest;
 use sennight_core::result::{Done, Preflight, Refusal};
 use sennight_engine::postgres::archive::Archive;
@@ -25,7 +25,7 @@ pub async fn run(task: &RestoreTask, context: &WorkerContext) -> Result<Done, Ta
 }
 
 async fn check(task: &RestoreTask, context: &WorkerContext) -> Result<Done, TaskError> {
-    if task.database.engine != Engine::PostgreSQL {
+    if task.database.engine != EngineKind::PostgreSQL {
         let checked = mysql::preflight::run(task, context);
         return tokio::select! {
             biased;

@@ -3,7 +3,7 @@
 
 use super::postgres_load::PostgresLoad;
 use super::{TaskError, WorkerContext, backup, hooks, mysql, preflight, verify};
-use sennight_core::engine::Engine;
+use sennight_core::engine::EngineKind;
 use sennight_core::manifest::Manifest;
 use sennight_core::names::new_database;
 use sennight_core::result::Done;
@@ -34,7 +34,7 @@ struct Attempt<'a> {
 pub async fn run(task: &RestoreTask, context: &WorkerContext) -> Result<Done, TaskError> {
     // Hooks that cannot be read fail here, before anything is loaded.
     hooks::check(task)?;
-    if task.database.engine != Engine::PostgreSQL {
+    if task.database.engine != EngineKind::PostgreSQL {
         return Box::pin(mysql::prepare::run(task, context)).await;
     }
     let manifest = backup::open(task, context).await?;

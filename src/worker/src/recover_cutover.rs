@@ -5,7 +5,7 @@ use super::cutover::{application, done, found};
 use super::error::taken_back;
 use super::{TaskError, WorkerContext, mysql};
 use chrono::Utc;
-use sennight_core::engine::Engine;
+use sennight_core::engine::EngineKind;
 use sennight_core::result::Done;
 use sennight_engine::postgres::connect;
 use sennight_engine::postgres::failure::RestoreError;
@@ -22,8 +22,8 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// Ends the cut-over. SIGTERM is ignored: half a recovery would leave the outcome unknown.
 pub async fn run(task: &CutoverTask, context: &WorkerContext) -> Result<Done, TaskError> {
     match task.database.engine {
-        Engine::PostgreSQL => postgres(task, context).await,
-        Engine::MySQL | Engine::MariaDB => mysql::swap::recover(task, context).await,
+        EngineKind::PostgreSQL => postgres(task, context).await,
+        EngineKind::MySQL | EngineKind::MariaDB => mysql::swap::recover(task, context).await,
     }
 }
 

@@ -2,7 +2,7 @@
 //! dropped, by `drop-database`.
 
 use super::{ProgressWriter, TaskError, WorkerContext, dump, mysql, verify};
-use sennight_core::engine::Engine;
+use sennight_core::engine::EngineKind;
 use sennight_core::names::Area;
 use sennight_core::result::Done;
 use sennight_engine::credentials::Credentials;
@@ -15,8 +15,8 @@ use sennight_protocol::target::DatabaseTarget;
 pub async fn run(task: &SafetyBackupTask, context: &WorkerContext) -> Result<Done, TaskError> {
     check_previous(task).await?;
     let dump = match task.dump.database.engine {
-        Engine::PostgreSQL => task.dump.clone(),
-        Engine::MySQL | Engine::MariaDB => {
+        EngineKind::PostgreSQL => task.dump.clone(),
+        EngineKind::MySQL | EngineKind::MariaDB => {
             DumpTask { database: mysql::drop_database::restore_target(task), ..task.dump.clone() }
         }
     };
@@ -44,7 +44,7 @@ pub async fn run(task: &SafetyBackupTask, context: &WorkerContext) -> Result<Don
 
 /// Refuses if the name no longer stands for the database that the swap replaced. Lets the dump role connect to it.
 async fn check_previous(task: &SafetyBackupTask) -> Result<(), TaskError> {
-    if task.dump.database.engine != Engine::PostgreSQL {
+    if task.dump.database.engine != EngineKind::PostgreSQL {
         return mysql::drop_database::check_previous(task).await;
     }
     let credentials_dir = task.restore_credentials_dir.clone();

@@ -2,7 +2,7 @@
 //! another Job recover.
 
 use sennight_api::ConditionStatus::{False, True};
-use sennight_core::engine::Engine;
+use sennight_core::engine::EngineKind;
 use sennight_core::engine::TlsMode;
 use sennight_core::result::BackupSummary;
 use sennight_protocol::backup::DumpTask;
@@ -25,7 +25,7 @@ impl Maria {
         let (user, password) = (env("SENNIGHT_TEST_MYSQL_USER"), env("SENNIGHT_TEST_MYSQL_PASSWORD"));
         let credentials = credential_files(&[("username", &user), ("password", &password)]);
         let target = DatabaseTarget {
-            engine: Engine::MariaDB,
+            engine: EngineKind::MariaDB,
             host: env("SENNIGHT_TEST_MYSQL_HOST"),
             port: env("SENNIGHT_TEST_MARIADB_10_11_PORT").parse().unwrap(),
             database: unique("t_"),
@@ -104,7 +104,7 @@ async fn tenant(world: &World) -> (Tenant, Maria, BackupSummary) {
     let mut task: DumpTask = testkit::dump_task(&tenant.name, &maria.target);
     task.identity.namespace.clone_from(&world.namespace);
     task.identity.tenant = format!("id-{}", tenant.name);
-    task.identity.engine = Engine::MariaDB;
+    task.identity.engine = EngineKind::MariaDB;
     task.identity.schedule_uid = String::new();
     "Etc/UTC".clone_into(&mut task.time_zone);
     let store = world.bucket().store().await;

@@ -2,11 +2,11 @@
 //! time everything is compared, in the live database and in the kept one.
 
 use crate::fixtures::fixture;
-use sennight_core::engine::Engine;
+use sennight_core::engine::EngineKind;
 use sennight_core::result::{Done, Refusal};
 use sennight_protocol::cutover::CutoverTask;
+use testkit::mysql::MysqlRestore;
 use testkit::mysql::picture::Picture;
-use testkit::mysql::restore::MysqlRestore;
 use testkit::mysql::{Server, say};
 
 const DAMAGE: &str = "
@@ -78,7 +78,7 @@ async fn i2_i3_the_fixture_database_comes_back_whole_and_an_undo_takes_it_away_a
         let mut restore = MysqlRestore::new(fixture(&server)).await;
         let (role, app) = (restore.restore.clone(), restore.app.clone());
         let more =
-            if server.engine == Engine::MySQL { "GRANT SYSTEM_USER ON *.* TO" } else { "GRANT SELECT ON *.* TO" };
+            if server.engine == EngineKind::MySQL { "GRANT SYSTEM_USER ON *.* TO" } else { "GRANT SELECT ON *.* TO" };
         restore.live.run(&format!(
             "{more} '{role}'@'127.0.0.1'; GRANT EXECUTE ON *.* TO '{role}'@'127.0.0.1' WITH GRANT OPTION;
              CREATE DEFINER = '{app}'@'127.0.0.1' PROCEDURE of_the_app () SQL SECURITY DEFINER SELECT CURRENT_USER();

@@ -4,7 +4,7 @@
 
 use super::clients::Clients;
 use sennight_core::result::{BackupSummary, Done, TAKEN_BACK};
-use sennight_engine::mysql::restore::schemas::SwapState;
+use sennight_engine::mysql::schemas::SwapState;
 use sennight_protocol::cutover::CutoverTask;
 use sennight_protocol::report::Outcome;
 use sennight_protocol::task::Task;
@@ -14,7 +14,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use testkit::env;
-use testkit::mysql::restore::MysqlRestore;
+use testkit::mysql::MysqlRestore;
 use testkit::mysql::{Server, say};
 use testkit::sampling::costly;
 use testkit::wire::mysql::{Point, Side, Wire};

@@ -6,7 +6,7 @@ use sennight_engine::mysql::ident;
 use sennight_protocol::restore::{DrillTask, RestoreTask};
 use sennight_worker::drill;
 use testkit::mysql::Server;
-use testkit::mysql::restore::{MysqlRestore, PASSWORD};
+use testkit::mysql::{MysqlRestore, PASSWORD};
 use testkit::{backup_ref, path};
 
 async fn tenant(server: &Server) -> MysqlRestore {

@@ -1,10 +1,10 @@
 //! What would keep a full restore from working is told before anybody is asked, by its own word, and nothing is left behind.
 
-use sennight_core::engine::Engine;
+use sennight_core::engine::EngineKind;
 use sennight_engine::mysql::ident;
 use sennight_protocol::restore::RestoreTask;
+use testkit::mysql::MysqlRestore;
 use testkit::mysql::Server;
-use testkit::mysql::restore::MysqlRestore;
 use testkit::unique;
 
 async fn tenant(server: &Server) -> MysqlRestore {
@@ -17,7 +17,7 @@ async fn tenant(server: &Server) -> MysqlRestore {
 fn obstacles(restore: &MysqlRestore, other: &str) -> Vec<(&'static str, String, String)> {
     let (name, account) = (ident(&restore.live.name()), format!("'{}'@'127.0.0.1'", restore.restore));
     let new = ident(&restore.new_database());
-    let right = if restore.live.server.engine == Engine::MySQL { "CONNECTION_ADMIN" } else { "CONNECTION ADMIN" };
+    let right = if restore.live.server.engine == EngineKind::MySQL { "CONNECTION_ADMIN" } else { "CONNECTION ADMIN" };
     let case = |word, make: &str, mend: &str| (word, make.to_owned(), mend.to_owned());
     vec![
         case("NonTransactional", "CREATE TABLE m (a int) ENGINE = MyISAM", "DROP TABLE m"),
@@ -116,7 +116,7 @@ async fn i3_a_swap_that_cannot_have_the_tables_is_taken_back() {
         restore.live.run("INSERT INTO t VALUES (2)");
         let task = restore.prepare(&restore.restore_task(&backup)).await.unwrap();
         // The administrator is outside the fence, and holds a table.
-        let holder = restore.live.seen_by(&restore.admin, testkit::mysql::restore::PASSWORD);
+        let holder = restore.live.seen_by(&restore.admin, testkit::mysql::PASSWORD);
         let mut session = holder.session().await;
         session.run("START TRANSACTION", "test").await.unwrap();
         session.run("SELECT COUNT(*) FROM t", "test").await.unwrap();

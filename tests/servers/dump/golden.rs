@@ -1,7 +1,7 @@
 //! The golden backups (tests/golden/v1): this version reads, exports and restores what the first one wrote (docs/format.md).
 
 use super::recovery::whole;
-use sennight_core::engine::Engine;
+use sennight_core::engine::EngineKind;
 use sennight_core::manifest::{FORMAT, Manifest, TenantIdentity};
 use sennight_core::names::new_database;
 use sennight_core::result::Done;
@@ -28,7 +28,7 @@ fn identity(schedule: &str) -> TenantIdentity {
         schedule: schedule.to_owned(),
         schedule_uid: String::new(),
         tenant: "golden tenant".to_owned(),
-        engine: Engine::PostgreSQL,
+        engine: EngineKind::PostgreSQL,
         database: DATABASE.to_owned(),
     }
 }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
-use sennight_core::engine::Engine;
+use sennight_core::engine::EngineKind;
 use sennight_core::names::{Area, BackupId};
 use sennight_protocol::backup::BackupRef;
 use sennight_storage::{NEWEST, PutOptions, Store};
@@ -79,7 +79,7 @@ async fn i7_a_backup_is_opened_only_for_its_own_tenant_and_in_its_own_place() {
     assert_eq!(reason(&open.backup, |i| i.schedule_uid = "re-created".into()).await, None);
     assert_eq!(reason(&open.backup, |i| i.tenant = "other".into()).await, Some("ForeignBackup"));
     assert_eq!(reason(&open.backup, |i| i.database = "other".into()).await, Some("ForeignBackup"));
-    assert_eq!(reason(&open.backup, |i| i.engine = Engine::MySQL).await, Some("ForeignBackup"));
+    assert_eq!(reason(&open.backup, |i| i.engine = EngineKind::MySQL).await, Some("ForeignBackup"));
     assert_eq!(reason(&open.backup, |i| i.schedule = "other".into()).await, Some("BackupMisplaced"));
     // Somebody with write access moves a backup under another tenant's prefix: its manifest gives it away.
     let moved = store.keys().backup(Area::Daily, "ns", "victim", &open.backup.id).unwrap();

@@ -4,7 +4,7 @@ pub mod picture;
 pub mod restore;
 
 use crate::{credential_files, env, path, unique};
-use sennight_core::engine::Engine;
+use sennight_core::engine::EngineKind;
 use sennight_core::engine::TlsMode;
 use sennight_core::manifest::Manifest;
 use sennight_core::result::BackupSummary;
@@ -28,7 +28,7 @@ const ALL: [&str; 3] = ["mariadb-10.11", "mariadb-11.8", "mysql-9"];
 #[derive(Debug, Clone)]
 pub struct Server {
     pub name: String,
-    pub engine: Engine,
+    pub engine: EngineKind,
     port: u16,
     bin: PathBuf,
 }
@@ -52,14 +52,14 @@ impl Server {
 
     fn named(name: &str) -> Self {
         let variable = format!("SENNIGHT_TEST_{}", name.to_uppercase().replace(['-', '.'], "_"));
-        let engine = if name.starts_with("mysql") { Engine::MySQL } else { Engine::MariaDB };
+        let engine = if name.starts_with("mysql") { EngineKind::MySQL } else { EngineKind::MariaDB };
         let port = env(&format!("{variable}_PORT")).parse().unwrap();
         Self { name: name.to_owned(), engine, port, bin: env(&format!("{variable}_BIN")).into() }
     }
 
     /// The stock client, as the superuser, on `database`.
     pub fn client(&self, database: &str) -> Command {
-        let program = if self.engine == Engine::MySQL { "mysql" } else { "mariadb" };
+        let program = if self.engine == EngineKind::MySQL { "mysql" } else { "mariadb" };
         let mut command = Command::new(self.bin.join(program));
         command
             .env("MYSQL_PWD", env("SENNIGHT_TEST_MYSQL_PASSWORD"))

@@ -2,10 +2,10 @@
 
 use crate::mysql::{Database, Seen, Server};
 use crate::{Bucket, backup_ref, context, dump_task, unique};
-use sennight_core::engine::Engine;
+use sennight_core::engine::EngineKind;
 use sennight_core::names::{new_database, previous_database};
 use sennight_core::result::{BackupSummary, Done, Preflight};
-use sennight_engine::mysql::restore::schemas::{SwapState, swap_state};
+use sennight_engine::mysql::schemas::{SwapState, swap_state};
 use sennight_engine::mysql::{connect, ident};
 use sennight_protocol::backup::SafetyBackupTask;
 use sennight_protocol::cutover::CutoverTask;
@@ -37,9 +37,9 @@ pub struct MysqlRestore {
 }
 
 /// What docs/mysql.md says that a restore account needs.
-fn rights(engine: Engine) -> &'static str {
+fn rights(engine: EngineKind) -> &'static str {
     match engine {
-        Engine::MySQL => {
+        EngineKind::MySQL => {
             "SELECT, INSERT, UPDATE, DELETE, CREATE, DROP, ALTER, INDEX, REFERENCES, CREATE VIEW, SHOW VIEW, CREATE ROUTINE, ALTER ROUTINE,
              EXECUTE, TRIGGER, EVENT, LOCK TABLES, CREATE USER, PROCESS, REPLICATION CLIENT, CONNECTION_ADMIN, SET_ANY_DEFINER, SYSTEM_USER, XA_RECOVER_ADMIN"
         }
@@ -256,7 +256,7 @@ impl MysqlRestore {
     /// Whether an account can log in.
     pub async fn locked(&self, user: &str) -> bool {
         let query = match self.live.server.engine {
-            Engine::MySQL => format!("SELECT account_locked FROM mysql.user WHERE User = '{user}'"),
+            EngineKind::MySQL => format!("SELECT account_locked FROM mysql.user WHERE User = '{user}'"),
             _ => format!(
                 "SELECT IF(COALESCE(JSON_VALUE(Priv, '$.account_locked'), '0') IN ('1', 'true'), 'Y', 'N') FROM mysql.global_priv WHERE User = '{user}'"
             ),

@@ -3,7 +3,7 @@
 
 use crate::env;
 use sennight_core::capabilities::Capabilities;
-use sennight_core::engine::Engine;
+use sennight_core::engine::EngineKind;
 use sennight_core::engine::TlsMode;
 use sennight_core::manifest::TenantIdentity;
 use sennight_core::names::{new_database, previous_database};
@@ -94,7 +94,7 @@ impl PostgresRestore {
     /// The live database as one of the roles (or `super`) reaches it.
     pub fn target(&self, role: &str) -> DatabaseTarget {
         DatabaseTarget {
-            engine: Engine::PostgreSQL,
+            engine: EngineKind::PostgreSQL,
             host: env("SENNIGHT_TEST_PG_HOST"),
             port: env("SENNIGHT_TEST_PG_PORT").parse().unwrap(),
             database: self.database.clone(),
@@ -161,7 +161,7 @@ impl PostgresRestore {
             schedule: self.name.clone(),
             schedule_uid: String::new(),
             tenant: self.name.clone(),
-            engine: Engine::PostgreSQL,
+            engine: EngineKind::PostgreSQL,
             database: self.database.clone(),
         }
     }

@@ -9,7 +9,7 @@ use aws_sdk_s3::types::{
 };
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use sennight_core::engine::Engine;
+use sennight_core::engine::EngineKind;
 use sennight_core::manifest::{FORMAT, Manifest, TenantIdentity};
 use sennight_core::names::{Area, BackupId};
 use sennight_core::retention::{Policy, daily_tags};
@@ -120,7 +120,7 @@ pub fn identity(schedule: &str) -> TenantIdentity {
         schedule: schedule.into(),
         schedule_uid: String::new(),
         tenant: "acme".into(),
-        engine: Engine::PostgreSQL,
+        engine: EngineKind::PostgreSQL,
         database: "crm".into(),
     }
 }

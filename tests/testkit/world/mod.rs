@@ -23,7 +23,7 @@ use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::core::NamespaceResourceScope;
 use kube::{Api, Client, Resource, ResourceExt};
 use sennight_api::{BackupSchedule, Condition, ConditionStatus, RestoreRequest};
-use sennight_core::engine::Engine;
+use sennight_core::engine::EngineKind;
 use sennight_core::manifest::TenantIdentity;
 use sennight_core::result::BackupSummary;
 use sennight_operator::cache::jobs::{JobState, runs, state};
@@ -219,7 +219,7 @@ impl World {
                 schedule: tenant.name.clone(),
                 schedule_uid: String::new(),
                 tenant: id.to_owned(),
-                engine: Engine::PostgreSQL,
+                engine: EngineKind::PostgreSQL,
                 database: tenant.database.target.database.clone(),
             },
             database: tenant.database.target.clone(),

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::authority::Distrust;
-use crate::engine::Engine;
+use crate::engine::EngineKind;
 use chrono::{DateTime, Utc};
 use proptest::prelude::*;
 
@@ -12,7 +12,7 @@ fn identity(tenant: &str) -> TenantIdentity {
         schedule: "acme".into(),
         schedule_uid: "u1".into(),
         tenant: tenant.into(),
-        engine: Engine::PostgreSQL,
+        engine: EngineKind::PostgreSQL,
         database: "acme".into(),
     }
 }
@@ -74,7 +74,7 @@ fn each_obstacle_has_its_own_reason() {
 
 #[test]
 fn both_ways_are_open_to_every_engine() {
-    let mariadb = TenantIdentity { engine: Engine::MariaDB, ..identity("acme") };
+    let mariadb = TenantIdentity { engine: EngineKind::MariaDB, ..identity("acme") };
     let account: &'static ScheduleFacts = Box::leak(Box::new(ScheduleFacts { identity: mariadb.clone(), ..account() }));
     let backups: &'static [BackupCandidate] =
         Box::leak(vec![BackupCandidate { identity: mariadb, ..backup("2026-11-20", "acme") }].into_boxed_slice());
@@ -97,7 +97,7 @@ fn i7_another_tenants_backup_is_refused_by_each_identity_field() {
         TenantIdentity { schedule: "x".into(), ..good.clone() },
         TenantIdentity { tenant: "x".into(), ..good.clone() },
         TenantIdentity { database: "x".into(), ..good.clone() },
-        TenantIdentity { engine: Engine::MariaDB, ..good.clone() },
+        TenantIdentity { engine: EngineKind::MariaDB, ..good.clone() },
     ];
     for identity in foreign {
         let backups: &'static [BackupCandidate] =

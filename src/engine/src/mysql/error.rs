@@ -2,7 +2,7 @@
 
 use crate::credentials::Unreadable;
 use mysql_async::{DriverError, Error, IoError};
-use sennight_core::engine::Engine;
+use sennight_core::engine::EngineKind;
 use std::path::PathBuf;
 
 /// Why the engine failed. The variant's name is the Event's reason and the metric's label. Failures that PostgreSQL has too
@@ -111,7 +111,7 @@ pub enum EngineError {
     #[error("the server is {found}, the DatabaseServer says {expected}: correct its engine")]
     WrongEngine {
         /// What was said.
-        expected: Engine,
+        expected: EngineKind,
         /// What the server says.
         found: String,
     },

@@ -1,19 +1,39 @@
 //! MySQL 9 and MariaDB 10.11 to 11.8. Rows are read at one snapshot by one or several connections, in the same text as
 //! PostgreSQL's (docs/format.md); the schema by SHOW CREATE.
+//!
+//! Neither can rename a database. For a full restore a new schema is filled beside the live one; then one RENAME TABLE moves
+//! every table of both. It also renames a table of ours (a mark), which proves that the swap took effect.
 
+mod account_access;
+pub mod accounts;
 pub mod connect;
 pub mod digest;
+pub mod drop_database;
 pub mod error;
+pub mod failure;
 mod grants;
+pub mod hooks;
 mod insert;
 pub mod inventory;
+pub mod journal;
 pub mod load;
+pub mod lockout;
+pub mod marks;
+pub mod preflight;
+pub mod preflight_facts;
+pub mod preflight_refusal;
+pub mod preflight_rules;
+pub mod preflight_undo;
 pub mod read;
-pub mod restore;
+mod rename;
 pub mod rights;
 pub mod schema;
+pub mod schemas;
+pub mod script_needs;
 mod settings;
 pub mod snapshot;
+pub mod stored_code;
+pub mod swap;
 pub mod text;
 mod tls;
 mod version;

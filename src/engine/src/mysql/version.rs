@@ -1,7 +1,7 @@
 //! Parses the server's version, and checks whether Sennight supports it.
 
 use super::error::EngineError;
-use sennight_core::engine::Engine;
+use sennight_core::engine::EngineKind;
 use std::fmt;
 
 /// MySQL or MariaDB.
@@ -36,10 +36,10 @@ impl Version {
     }
 
     /// Refuses servers of another engine, and versions that Sennight was not tested with.
-    pub fn check(&self, engine: Engine) -> Result<(), EngineError> {
+    pub fn check(&self, engine: EngineKind) -> Result<(), EngineError> {
         let is = match self.flavour {
-            Flavour::MySQL => Engine::MySQL,
-            Flavour::MariaDB => Engine::MariaDB,
+            Flavour::MySQL => EngineKind::MySQL,
+            Flavour::MariaDB => EngineKind::MariaDB,
         };
         if is != engine {
             return Err(EngineError::WrongEngine { expected: engine, found: self.text.clone() });
@@ -66,14 +66,14 @@ mod tests {
     #[test]
     fn only_servers_that_were_tried_are_taken() {
         for (text, engine, reason) in [
-            ("9.7.4-2", Engine::MySQL, None),
-            ("10.11.19-MariaDB-0+deb12u1-log", Engine::MariaDB, None),
-            ("11.8.6-MariaDB-0+deb13u1 from Debian-log", Engine::MariaDB, None),
-            ("10.6.3-MariaDB", Engine::MariaDB, Some("UnsupportedServer")),
-            ("12.1.0-MariaDB", Engine::MariaDB, Some("UnsupportedServer")),
-            ("8.0.40", Engine::MySQL, Some("UnsupportedServer")),
-            ("8.0.40", Engine::MariaDB, Some("WrongEngine")),
-            ("11.8.6-MariaDB", Engine::MySQL, Some("WrongEngine")),
+            ("9.7.4-2", EngineKind::MySQL, None),
+            ("10.11.19-MariaDB-0+deb12u1-log", EngineKind::MariaDB, None),
+            ("11.8.6-MariaDB-0+deb13u1 from Debian-log", EngineKind::MariaDB, None),
+            ("10.6.3-MariaDB", EngineKind::MariaDB, Some("UnsupportedServer")),
+            ("12.1.0-MariaDB", EngineKind::MariaDB, Some("UnsupportedServer")),
+            ("8.0.40", EngineKind::MySQL, Some("UnsupportedServer")),
+            ("8.0.40", EngineKind::MariaDB, Some("WrongEngine")),
+            ("11.8.6-MariaDB", EngineKind::MySQL, Some("WrongEngine")),
         ] {
             let checked = Version::parse(text).unwrap().check(engine);
             assert_eq!(checked.err().map(|e| e.reason()), reason, "{text} as {engine}");

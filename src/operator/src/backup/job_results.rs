@@ -240,7 +240,7 @@ mod tests {
             schedule: "s".into(),
             schedule_uid: String::new(),
             tenant: "t".into(),
-            engine: sennight_core::engine::Engine::PostgreSQL,
+            engine: sennight_core::engine::EngineKind::PostgreSQL,
             database: "d".into(),
         };
         CatalogueEntry { started_at: summary.id.time(), summary, identity, area: sennight_core::names::Area::Daily }

@@ -20,7 +20,7 @@ use parking_lot::Mutex;
 use producers::{cancelled_if_signalled, first_error, unless_ddl_waits};
 use rate_limiter::RateLimiter;
 use rows::{DumpState, ReaderOutput};
-use sennight_core::engine::Engine;
+use sennight_core::engine::EngineKind;
 use sennight_core::manifest::{Sequence, ServerFacts};
 use sennight_core::names::{Area, BackupId};
 use sennight_core::result::Done;
@@ -132,8 +132,8 @@ pub async fn into(task: &DumpTask, area: Area, context: &WorkerContext) -> Resul
     let gathered = {
         let mut work = Box::pin(async {
             match task.database.engine {
-                Engine::PostgreSQL => Box::pin(read_database(task, area, context, &id, &stop)).await,
-                Engine::MySQL | Engine::MariaDB => {
+                EngineKind::PostgreSQL => Box::pin(read_database(task, area, context, &id, &stop)).await,
+                EngineKind::MySQL | EngineKind::MariaDB => {
                     Box::pin(mysql::read_database(task, area, context, &id, &stop)).await
                 }
             }

@@ -6,8 +6,8 @@ use crate::{TaskError, WorkerContext};
 use sennight_core::manifest::Manifest;
 use sennight_engine::mysql::connect;
 use sennight_engine::mysql::load::Definers;
-use sennight_engine::mysql::restore::marks::{Mark, Role};
-use sennight_engine::mysql::restore::schemas::{create, drop_own, lock, lock_of_request};
+use sennight_engine::mysql::marks::{Mark, Role};
+use sennight_engine::mysql::schemas::{create, drop_own, lock, lock_of_request};
 use sennight_protocol::restore::RestoreTask;
 use sennight_protocol::target::DatabaseTarget;
 

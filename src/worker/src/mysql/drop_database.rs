@@ -3,7 +3,7 @@
 use crate::TaskError;
 use sennight_core::result::Done;
 use sennight_engine::mysql::connect;
-use sennight_engine::mysql::restore::drop_database;
+use sennight_engine::mysql::drop_database;
 use sennight_protocol::backup::SafetyBackupTask;
 use sennight_protocol::drop_database::DropDatabaseTask;
 use sennight_protocol::target::DatabaseTarget;

@@ -3,7 +3,7 @@
 use crate::TaskError;
 use crate::hooks::read;
 use sennight_core::manifest::Manifest;
-use sennight_engine::mysql::restore::hooks::run;
+use sennight_engine::mysql::hooks::run;
 use sennight_engine::mysql::{Session, connect};
 use sennight_protocol::restore::RestoreTask;
 use std::path::Path;
