@@ -252,6 +252,7 @@ pub fn context(store: &Store) -> WorkerContext {
         cancel: CancellationToken::new(),
         progress: ProgressWriter::silent(),
         concurrency: 1,
+        engines: sennight_engine::of,
     }
 }
 

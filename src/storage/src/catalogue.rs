@@ -8,6 +8,7 @@ use sennight_core::names::{Area, BackupId, NameError};
 use sennight_core::result::BackupSummary;
 use sennight_core::retention::expires_at;
 use sennight_protocol::backup::BackupRef;
+use sennight_protocol::report::TaskError;
 use sha2::{Digest, Sha256};
 use std::pin::pin;
 
@@ -136,6 +137,12 @@ impl CatalogueError {
     /// Whether another attempt may succeed though nobody changed anything.
     pub fn retryable(&self) -> bool {
         matches!(self, Self::Store(error) if error.retryable())
+    }
+}
+
+impl From<CatalogueError> for TaskError {
+    fn from(error: CatalogueError) -> Self {
+        Self::of(error.reason(), error.retryable(), &error)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::operation::RequestId;
+use sennight_protocol::report::TaskError;
 use std::error::Error;
 use std::fmt;
 
@@ -181,6 +182,12 @@ pub enum StoreError {
         /// What to do.
         way_out: &'static str,
     },
+}
+
+impl From<StoreError> for TaskError {
+    fn from(error: StoreError) -> Self {
+        Self::of(error.reason(), error.retryable(), &error)
+    }
 }
 
 impl StoreError {

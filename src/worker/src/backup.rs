@@ -1,9 +1,13 @@
-//! Opens the backup that a restore is made from, by its pinned manifest and only for its own tenant (I7), and fetches its\
-//! schema archive.
+//! Opens the backup that a restore is made from, by its pinned manifest and only for its own tenant (I7), and reads schema and rows back.
 
-use super::frames::{FrameError, fetch};
+use super::frames::{FrameError, fetch, table_frames};
 use super::{TaskError, WorkerContext};
-use sennight_core::manifest::{IdentityMismatch, Manifest, SchemaArchive};
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
+use sennight_core::manifest::{IdentityMismatch, Manifest, SchemaArchive, Table};
+use sennight_engine::restore::BackupReader;
 use sennight_protocol::restore::RestoreTask;
 use sennight_storage::Store;
 use sha2::{Digest, Sha256};
@@ -12,54 +16,64 @@ use tokio::io::AsyncWriteExt;
 
 /// Bytes of the schema archive that one request fetches.
 const RANGE: i64 = 8 << 20;
-/// Bytes that an empty database takes for its catalogs; below this, a size says nothing.
-const FLOOR: i64 = 64 << 20;
 
-/// Opens and checks the task's backup. Called before a session is opened or a database created.
-pub async fn open(task: &RestoreTask, context: &WorkerContext) -> Result<Manifest, TaskError> {
-    if task.database.engine != task.identity.engine {
-        let message = format!("a backup of {} cannot be restored on {}", task.identity.engine, task.database.engine);
-        return Err(TaskError::refused("EngineUnsupported", message));
-    }
-    if task.identity.database != task.database.database {
-        let mismatch = IdentityMismatch {
-            field: "database",
-            expected: task.database.database.clone(),
-            found: task.identity.database.clone(),
-        };
-        return Err(TaskError::refused("ForeignBackup", mismatch.to_string()));
-    }
-    let opened = context.store.open(&task.backup, Some(&task.identity)).await?;
-    if opened.manifest.encryption.is_some() {
-        let message = "the backup is encrypted by a later version of Sennight: restore it with that one";
-        return Err(TaskError::refused("BackupEncrypted", message));
-    }
-    Ok(opened.manifest)
+/// A backup in the bucket, opened and checked.
+pub struct StoredBackup {
+    store: Store,
+    /// The backup's key prefix, ending in `/`.
+    prefix: String,
+    manifest: Manifest,
 }
 
-/// Bytes that the new database may take: 1.5 times what the backed-up one took. Where the backup does not say, four times
-/// its row text, because small rows may need that.
-pub fn size_limit(manifest: &Manifest) -> i64 {
-    let guess = manifest.totals.raw_bytes.saturating_mul(4);
-    let expected = manifest.server.database_bytes.unwrap_or(guess).max(FLOOR);
-    expected.saturating_add(expected / 2)
-}
+impl StoredBackup {
+    /// A backup whose manifest was opened already.
+    pub fn new(store: &Store, prefix: &str, manifest: Manifest) -> Self {
+        Self { store: store.clone(), prefix: prefix.to_owned(), manifest }
+    }
 
-/// Writes the schema archive into `file` and compares its SHA-256 with the manifest's.
-pub async fn fetch_archive(
-    task: &RestoreTask,
-    context: &WorkerContext,
-    manifest: &Manifest,
-    file: &Path,
-) -> Result<(), TaskError> {
-    archive(&context.store, &task.backup.prefix, &manifest.schema, file).await.map_err(|error| match error {
-        ArchiveError::Frame(error) => error.into(),
-        ArchiveError::Unwritable(error) => {
+    /// Opens and checks the task's backup. Called before a session is opened or a database created.
+    pub async fn open(task: &RestoreTask, context: &WorkerContext) -> Result<Self, TaskError> {
+        if task.database.engine != task.identity.engine {
             let message =
-                format!("{} cannot be written ({error}): give the worker's temporary volume more room", file.display());
-            TaskError::retry("ScratchUnwritable", message)
+                format!("a backup of {} cannot be restored on {}", task.identity.engine, task.database.engine);
+            return Err(TaskError::refused("EngineUnsupported", message));
         }
-    })
+        if task.identity.database != task.database.database {
+            let mismatch = IdentityMismatch {
+                field: "database",
+                expected: task.database.database.clone(),
+                found: task.identity.database.clone(),
+            };
+            return Err(TaskError::refused("ForeignBackup", mismatch.to_string()));
+        }
+        let opened = context.store.open(&task.backup, Some(&task.identity)).await?;
+        if opened.manifest.encryption.is_some() {
+            let message = "the backup is encrypted by a later version of Sennight: restore it with that one";
+            return Err(TaskError::refused("BackupEncrypted", message));
+        }
+        Ok(Self::new(&context.store, &task.backup.prefix, opened.manifest))
+    }
+}
+
+#[async_trait]
+impl BackupReader for StoredBackup {
+    fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    async fn fetch_schema(&self, file: &Path) -> Result<(), TaskError> {
+        archive(&self.store, &self.prefix, &self.manifest.schema, file).await.map_err(|error| match error {
+            ArchiveError::Frame(error) => error.into(),
+            ArchiveError::Unwritable(error) => {
+                let why = format!("{} cannot be written ({error})", file.display());
+                TaskError::retry("ScratchUnwritable", format!("{why}: give the worker's temporary volume more room"))
+            }
+        })
+    }
+
+    fn rows(&self, table: &Table) -> BoxStream<'static, Result<Bytes, TaskError>> {
+        table_frames(&self.store, &self.prefix, table).map_err(TaskError::from).boxed()
+    }
 }
 
 /// Why the schema archive cannot be fetched.

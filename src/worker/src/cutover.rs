@@ -1,17 +1,11 @@
 //! `cutover`: claims the request, then swaps the databases. Of all processes that are ever started for a RestoreRequest one
 //! may swap, and the server commits its swap only over the databases that were prepared (I2).
 
-use super::mysql::swap as my;
+use super::journals::BucketJournals;
 use super::{TaskError, Verdict, WorkerContext};
 use chrono::{DateTime, TimeDelta, Utc};
-use sennight_core::engine::EngineKind;
 use sennight_core::result::Done;
-use sennight_engine::mysql::schemas;
-use sennight_engine::postgres::connect;
-use sennight_engine::postgres::failure::RestoreError;
-use sennight_engine::postgres::preflight_refusal::PreflightRefusal;
-use sennight_engine::postgres::preflight_undo::before_swap;
-use sennight_engine::postgres::swap::{SwapState, Swapped, swap, swap_state};
+use sennight_engine::restore::{SwapState, Swapped};
 use sennight_protocol::cutover::CutoverTask;
 use sennight_storage::{ClaimRecord, Claimed};
 use std::time::{Duration, Instant};
@@ -21,19 +15,11 @@ const WATCH_AFTER_CLAIM: TimeDelta = TimeDelta::seconds(90);
 /// It is watched at least this long, also if its claim is old.
 const MIN_WATCH: Duration = Duration::from_secs(5);
 
-/// How often an obstacle that may go away by itself is checked.
-const OBSTACLE_CHECKS: u32 = 5;
-/// Pause between two of these checks.
-const OBSTACLE_PAUSE: Duration = Duration::from_secs(2);
-
-/// How long the server is asked for the outcome of a COMMIT whose answer never came.
-const COMMIT_PATIENCE: Duration = Duration::from_mins(2);
-
 /// Cuts over. From the claim on SIGTERM is ignored: the server would undo half a swap, but without a report a person
 /// would have to find out what happened.
 pub async fn run(task: &CutoverTask, context: &WorkerContext) -> Result<Done, TaskError> {
     let application = application(task);
-    match current_state(task, &application).await {
+    match current_state(task, context, &application).await {
         Ok(SwapState::After) => return already_swapped(task, context, &application).await,
         Ok(SwapState::Neither(found)) => return databases_changed(task, context, found).await,
         Ok(SwapState::Before) => {}
@@ -43,26 +29,28 @@ pub async fn run(task: &CutoverTask, context: &WorkerContext) -> Result<Done, Ta
     if let Some(by) = task.start_by.filter(|by| Utc::now() > *by) {
         return started_too_late(task, context, by, &application).await;
     }
+    let engine = context.engine(task.database.engine);
+    let mut resumed = false;
     match claim(task, context).await? {
+        // Checked under the claim: whoever reports "nothing was changed" must be the only one who could have changed something.
         // guard(servers::what_came_between_prepare_and_the_swap_and_only_the_swap_minds_is_refused, = {}): what came between prepare and the swap is looked for under the claim
-        Claimed::Won if task.database.engine == EngineKind::PostgreSQL => obstacles(task, &application).await?,
+        Claimed::Won => engine.obstacles(task, &application).await?,
         // This pod claimed before and started again. If that swap took effect, `swap` finds it so. An obstacle that is found
         // now says nothing about what the first start did, so the outcome is unknown.
-        Claimed::Mine(_) if task.database.engine == EngineKind::PostgreSQL => {
-            obstacles(task, &application).await.map_err(|error| {
+        Claimed::Mine(_) => {
+            engine.obstacles(task, &application).await.map_err(|error| {
                 TaskError::unknown(&error.reason, format!("this pod had claimed before, and now: {error}"))
             })?;
+            resumed = true;
         }
-        Claimed::Won => return swap_mysql(task, context, application, false).await,
-        Claimed::Mine(_) => return swap_mysql(task, context, application, true).await,
         // guard(servers::i2_a_claim_that_another_pod_holds_is_never_acted_on, = {}): another pod's claim is never acted on
         Claimed::Held(holder) => return watch_holder(task, context, &holder, &application).await,
     }
     // In a Tokio task of its own: if the caller is dropped, the swap still runs to its end.
-    let (task_of_swap, name) = (task.clone(), application);
+    let (task_of_swap, store) = (task.clone(), context.store.clone());
     let swapped =
-        tokio::spawn(async move { swap(&task_of_swap, &name, COMMIT_PATIENCE).await.map_err(TaskError::from) }).await;
-    match swapped {
+        tokio::spawn(async move { engine.swap(&task_of_swap, &BucketJournals(&store), &application, resumed).await });
+    match swapped.await {
         Ok(swapped) => Ok(done(task, &swapped?)),
         Err(ended) => Err(TaskError::unknown("SwapInterrupted", format!("the swap's own task ended: {ended}"))),
     }
@@ -71,27 +59,6 @@ pub async fn run(task: &CutoverTask, context: &WorkerContext) -> Result<Done, Ta
 /// `application_name` of the sessions of the one process that may swap; `recover-cutover` ends sessions with this name.
 pub(super) fn application(task: &CutoverTask) -> String {
     format!("sennight cutover {}", task.request_uid)
-}
-
-/// Checks the rules about the swap once more: since the preflight a replication slot or a subscription may have been
-/// created, and would silently go on in the old database. Checked under the claim: whoever reports "nothing was changed"
-/// must be the only one who could have changed something.
-async fn obstacles(task: &CutoverTask, application: &str) -> Result<(), TaskError> {
-    let mut checks = 1;
-    loop {
-        let admin = connect(&task.database, &task.database.maintenance_database, application).await?;
-        let refused = before_swap(&admin, task).await?;
-        admin.close().await;
-        let Some(first) = refused.first() else { return Ok(()) };
-        // A two-phase commit may end in the next instant, and the tenant can work meanwhile.
-        let passing = refused.iter().all(|r| matches!(r, PreflightRefusal::PreparedTransactions { .. }));
-        if !passing || checks == OBSTACLE_CHECKS {
-            let all: Vec<String> = refused.iter().map(ToString::to_string).collect();
-            return Err(TaskError::refused(first.reason(), all.join("; ")));
-        }
-        checks += 1;
-        tokio::time::sleep(OBSTACLE_PAUSE).await;
-    }
 }
 
 /// Claims the request, or finds out who has. If the store does not answer, the claim may have been written: unknown.
@@ -118,36 +85,21 @@ async fn state_unknown(task: &CutoverTask, context: &WorkerContext, error: TaskE
     }
 }
 
-/// Swaps on MySQL or MariaDB, in a Tokio task of its own as well. `resumed`: this pod claimed in an earlier start.
-async fn swap_mysql(
-    task: &CutoverTask,
-    context: &WorkerContext,
-    name: String,
-    resumed: bool,
-) -> Result<Done, TaskError> {
-    let (task, store) = (task.clone(), context.store.clone());
-    let swapped = tokio::spawn(async move {
-        if resumed { my::resume(&task, &store, &name).await } else { my::swap(&task, &store, &name).await }
-    });
-    match swapped.await {
-        Ok(done) => done,
-        Err(ended) => Err(TaskError::unknown("SwapInterrupted", format!("the swap's own task ended: {ended}"))),
-    }
-}
-
-/// The swap has taken effect. On PostgreSQL that is all; on MySQL and MariaDB its process may have died before the end.
+/// The swap has taken effect; its process may have died before the end.
 async fn already_swapped(task: &CutoverTask, context: &WorkerContext, application: &str) -> Result<Done, TaskError> {
-    match task.database.engine {
-        EngineKind::PostgreSQL => Ok(done(task, &found())),
-        EngineKind::MySQL | EngineKind::MariaDB => my::finish(task, &context.store, application).await,
-    }
+    let engine = context.engine(task.database.engine);
+    let swapped = engine.finish_swap(task, &BucketJournals(&context.store), application).await?;
+    Ok(done(task, &swapped))
 }
 
 /// The names stand for other databases than those prepared. If nobody has claimed, no process of Sennight did that.
 async fn databases_changed(task: &CutoverTask, context: &WorkerContext, found: String) -> Result<Done, TaskError> {
     // guard(servers::i2_an_undone_swap_is_not_done_again_by_a_replay, none): a claimed swap that was undone by hand did take effect
     match context.store.claim_of(&task.request_uid).await? {
-        None => Err(RestoreError::DatabasesChanged { found }.into()),
+        None => {
+            let message = format!("the swap is refused: {found}; the databases are no longer those that were prepared");
+            Err(TaskError::refused("DatabasesChanged", message))
+        }
         Some(holder) => {
             let message = format!(
                 "pod {} of Job {} claimed this request at {}, and the databases are neither as before nor as after its swap: {found}",
@@ -173,19 +125,9 @@ async fn started_too_late(
     Err(TaskError::refused("StartedTooLate", message))
 }
 
-/// Which database the live name stands for, on either engine.
-async fn current_state(task: &CutoverTask, application: &str) -> Result<SwapState, TaskError> {
-    if task.database.engine != EngineKind::PostgreSQL {
-        return Ok(match my::swap_state(task, application).await? {
-            schemas::SwapState::Before => SwapState::Before,
-            schemas::SwapState::After => SwapState::After,
-            schemas::SwapState::Neither(found) => SwapState::Neither(found),
-        });
-    }
-    let admin = connect(&task.database, &task.database.maintenance_database, application).await?;
-    let found = swap_state(&admin, task).await;
-    admin.close().await;
-    Ok(found?)
+/// Which database the live name stands for.
+async fn current_state(task: &CutoverTask, context: &WorkerContext, application: &str) -> Result<SwapState, TaskError> {
+    context.engine(task.database.engine).swap_state(task, application).await
 }
 
 /// Another process has the claim: it alone may swap. If its swap takes effect, this reports it; otherwise a person decides.
@@ -198,7 +140,7 @@ async fn watch_holder(
     let left = (holder.at + WATCH_AFTER_CLAIM - Utc::now()).min(WATCH_AFTER_CLAIM).to_std().unwrap_or_default();
     let deadline = Instant::now() + left.max(MIN_WATCH);
     loop {
-        let state = current_state(task, application).await;
+        let state = current_state(task, context, application).await;
         if matches!(state, Ok(SwapState::After)) {
             return already_swapped(task, context, application).await;
         }
@@ -218,11 +160,6 @@ async fn watch_holder(
         }
         tokio::time::sleep(Duration::from_secs(2)).await;
     }
-}
-
-/// A swap that another process made: how long the live name was away is not known.
-pub(super) fn found() -> Swapped {
-    Swapped { downtime: None, committed_at: Utc::now() }
 }
 
 /// What the report of a swap says. A downtime of -1 ms is an unknown one.

@@ -1,28 +1,20 @@
-//! Writes a backup as plain files: the schema archive, one text file a table, and a script that loads them with `pg_restore`
-//! and `psql`. Every byte is checked; a file gets its final name when it is complete.
-
-mod mysql;
+//! Writes a backup as plain files: the schema, one text file a table, and a script that loads them with the engine's own client.
+//! Every byte is checked; a file gets its final name when it is complete.
 
 use super::ProgressWriter;
 use super::backup::{ArchiveError, archive};
 use super::frames::{FrameError, table_frames};
 use futures::StreamExt;
-use sennight_core::engine::EngineKind;
-use sennight_core::manifest::{MANIFEST, Manifest, Table};
-use sennight_engine::mysql::text::for_load_data;
-use sennight_engine::postgres::{ident, literal};
+use sennight_core::manifest::{MANIFEST, Table};
+use sennight_engine::plain_files::{Directory, PlainFiles};
 use sennight_storage::{OpenBackup, Store, StoreError};
 use serde::Serialize;
-use std::fmt::Write as _;
 use std::io;
 use std::path::{Path, PathBuf};
 use tokio::io::AsyncWriteExt;
 
-/// Name of the schema archive in the directory.
-const ARCHIVE: &str = "schema.pgdump";
-const SCRIPT: &str = "load.sh";
-const SEQUENCES: &str = "sequences.sql";
-const README: &str = "README.md";
+/// Name of a schema that does not stay a file, while it is fetched.
+const SCHEMA: &str = "schema.sql";
 /// Directory of the rows.
 const TABLES: &str = "tables";
 /// Most characters of a file's name that come from the table's.
@@ -75,36 +67,21 @@ pub async fn write(
     progress: &ProgressWriter,
 ) -> Result<Written, DirectoryError> {
     let manifest = &open.manifest;
-    let postgres = manifest.identity.engine == EngineKind::PostgreSQL;
+    let format = sennight_engine::of(manifest.identity.engine).plain_files();
     if manifest.encryption.is_some() {
         return Err(DirectoryError::BackupEncrypted);
     }
     begin(dir).await?;
     progress.expect(manifest.totals.raw_bytes);
-    let schema = fetch_archive(store, open, dir, postgres).await?;
-    for (number, table) in manifest.tables.iter().enumerate() {
-        let path = dir.join(file_name(number, table));
-        rows(store, &open.backup.prefix, table, &path, postgres, progress).await?;
+    let schema = fetch_archive(store, open, dir, format.schema_file()).await?;
+    let tables: Vec<String> =
+        manifest.tables.iter().enumerate().map(|(number, table)| file_name(number, table)).collect();
+    for (table, name) in manifest.tables.iter().zip(&tables) {
+        rows(store, &open.backup.prefix, table, &dir.join(name), format, progress).await?;
     }
     let stored_manifest = store.get(&format!("{}{MANIFEST}", open.backup.prefix)).await?;
     let mut files = vec![(MANIFEST, stored_manifest.to_vec())];
-    if postgres {
-        files.extend([
-            (SEQUENCES, sequences(manifest).into_bytes()),
-            (README, postgres_readme(open).into_bytes()),
-            (SCRIPT, script(manifest).into_bytes()),
-        ]);
-    } else {
-        let (before, after, events) = mysql::parts(&schema);
-        files.extend([
-            (mysql::BEFORE, before.as_bytes().to_vec()),
-            (mysql::AFTER, after.as_bytes().to_vec()),
-            (mysql::EVENTS, events.into_bytes()),
-            (mysql::ROWS, mysql::rows(manifest).into_bytes()),
-            (README, mysql::readme(open).into_bytes()),
-            (SCRIPT, mysql::SCRIPT.as_bytes().to_vec()),
-        ]);
-    }
+    files.extend(format.files(&Directory { manifest, schema: &schema, folder: TABLES, tables: &tables }));
     for (name, text) in files {
         whole_file(&dir.join(name), &text).await?;
     }
@@ -125,15 +102,20 @@ async fn begin(dir: &Path) -> Result<(), DirectoryError> {
     builder.create(dir.join(TABLES)).await.map_err(unwritable)
 }
 
-/// Fetches the schema. PostgreSQL's archive stays a file (`keep`); a script is returned, and split into files of its own.
-async fn fetch_archive(store: &Store, open: &OpenBackup, dir: &Path, keep: bool) -> Result<String, DirectoryError> {
-    let path = dir.join(ARCHIVE);
+/// Fetches the schema. It stays a file of the name `keep`; without one it is returned, to be split into files of its own.
+async fn fetch_archive(
+    store: &Store,
+    open: &OpenBackup,
+    dir: &Path,
+    keep: Option<&str>,
+) -> Result<String, DirectoryError> {
+    let path = dir.join(keep.unwrap_or(SCHEMA));
     let unwritable = |source| DirectoryError::Unwritable { path: path.clone(), source };
     archive(store, &open.backup.prefix, &open.manifest.schema, &part(&path)).await.map_err(|error| match error {
         ArchiveError::Frame(error) => error.into(),
         ArchiveError::Unwritable(source) => unwritable(source),
     })?;
-    if keep {
+    if keep.is_some() {
         return finish(&path).await.map(|()| String::new());
     }
     let text = tokio::fs::read_to_string(part(&path)).await.map_err(unwritable)?;
@@ -146,7 +128,7 @@ async fn rows(
     prefix: &str,
     table: &Table,
     path: &Path,
-    verbatim: bool,
+    format: &dyn PlainFiles,
     progress: &ProgressWriter,
 ) -> Result<(), DirectoryError> {
     let unwritable = |source| DirectoryError::Unwritable { path: path.to_owned(), source };
@@ -156,8 +138,7 @@ async fn rows(
         // The stream ends early only after an error, which was returned.
         let Some(raw) = frames.next().await else { break };
         let raw = raw?;
-        let written = if verbatim { file.write_all(&raw).await } else { file.write_all(&for_load_data(&raw)).await };
-        written.map_err(unwritable)?;
+        file.write_all(&format.rows(raw)).await.map_err(unwritable)?;
         progress.add(frame.raw_length, frame.rows);
     }
     file.flush().await.map_err(unwritable)?;
@@ -191,101 +172,6 @@ fn file_name(number: usize, table: &Table) -> String {
     format!("{TABLES}/{:04}-{name}.tsv", number + 1)
 }
 
-fn copy_statement(manifest: &Manifest, table: &Table) -> String {
-    let columns: Vec<String> = table.columns.iter().map(|column| ident(&column.name)).collect();
-    let columns = if columns.is_empty() { String::new() } else { format!(" ({})", columns.join(", ")) };
-    let (name, encoding) = (ident(&table.name), literal(&manifest.server.encoding));
-    format!("COPY {}.{name}{columns} FROM STDIN (ENCODING {encoding})", ident(&table.schema))
-}
-
-fn shell_word(text: &str) -> String {
-    format!("'{}'", text.replace('\'', r"'\''"))
-}
-
-/// The settings are those that the rows were written with (docs/format.md).
-const SCRIPT_HEAD: &str = r#"#!/usr/bin/env bash
-# Loads this backup into an empty database: load.sh DATABASE. Set PGHOST, PGPORT, PGUSER, PGPASSWORD or PGPASSFILE before.
-set -euo pipefail
-cd "$(dirname "$0")"
-export PGDATABASE=${1:?empty database} PGCLIENTENCODING=UTF8
-export PGOPTIONS='-c datestyle=ISO -c intervalstyle=postgres -c timezone=UTC -c lc_monetary=C -c search_path='
-
-table() {
-  psql -X --quiet -v ON_ERROR_STOP=1 --command "$2" <"$1"
-}
-
-pg_restore --exit-on-error --section=pre-data --dbname= schema.pgdump
-pg_restore --exit-on-error --section=data --dbname= schema.pgdump
-"#;
-
-const SCRIPT_TAIL: &str = "psql -X --quiet -v ON_ERROR_STOP=1 --file sequences.sql >/dev/null
-pg_restore --exit-on-error --section=post-data --dbname= schema.pgdump
-psql -X --quiet -v ON_ERROR_STOP=1 --command ANALYZE
-";
-
-fn script(manifest: &Manifest) -> String {
-    let mut text = SCRIPT_HEAD.to_owned();
-    for (number, table) in manifest.tables.iter().enumerate().filter(|(_, table)| table.rows > 0) {
-        let (file, statement) = (file_name(number, table), copy_statement(manifest, table));
-        let _ = writeln!(text, "table {file} {}", shell_word(&statement));
-    }
-    text + SCRIPT_TAIL
-}
-
-fn sequences(manifest: &Manifest) -> String {
-    let mut text = "-- Sequences, as they were after the last row was read.\n".to_owned();
-    for sequence in &manifest.sequences {
-        let name = literal(&format!("{}.{}", ident(&sequence.schema), ident(&sequence.name)));
-        let _ = writeln!(text, "SELECT pg_catalog.setval({name}, {}, {});", sequence.last_value, sequence.is_called);
-    }
-    text
-}
-
-/// README.md: whose data, of when, then the engine's own part.
-fn readme(open: &OpenBackup, server: &str, files: &str) -> String {
-    let manifest = &open.manifest;
-    let identity = &manifest.identity;
-    let mut text = format!(
-        "# Backup {id} of database {database:?}\n\n\
-         Tenant {tenant:?}, schedule {namespace}/{schedule}; the data of {snapshot} (day {day} in {zone}).\n\
-         {server}, {tables} tables, {rows} rows.\n\n{files}\n",
-        id = manifest.id,
-        database = identity.database,
-        tenant = identity.tenant,
-        namespace = identity.namespace,
-        schedule = identity.schedule,
-        snapshot = manifest.snapshot_time.to_rfc3339(),
-        day = manifest.day,
-        zone = manifest.time_zone,
-        tables = manifest.totals.tables,
-        rows = manifest.totals.rows,
-    );
-    for warning in &manifest.warnings {
-        let _ = writeln!(text, "- {warning}");
-    }
-    text
-}
-
-fn postgres_readme(open: &OpenBackup) -> String {
-    let (server, roles) = (&open.manifest.server, &open.manifest.roles);
-    let files = format!(
-        "- `{ARCHIVE}`: everything but the tables' rows; `pg_restore` of major {major} or the next ones reads it.\n\
-         - `{TABLES}/*.tsv`: one file a table, PostgreSQL's COPY text.\n\
-         - `{SEQUENCES}`, `{MANIFEST}`; `{SCRIPT}` loads all of it:\n\n\
-         ```sh\n\
-         createdb --template=template0 --encoding={encoding} --lc-collate={collate} --lc-ctype={ctype} restored\n\
-         bash {SCRIPT} restored\n\
-         ```\n\n\
-         These roles must exist before: {roles}.\n",
-        major = server.major,
-        encoding = server.encoding,
-        collate = shell_word(&server.collate),
-        ctype = shell_word(&server.ctype),
-        roles = if roles.is_empty() { "none".to_owned() } else { roles.join(", ") },
-    );
-    readme(open, &format!("PostgreSQL {}, encoding {}", server.major, server.encoding), &files)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -303,10 +189,5 @@ mod tests {
             assert!(file.starts_with("tables/0001-a_.._b.") && file.matches('/').count() == 1, "{file}");
         }
         assert!(file_name(0, &table(&"x".repeat(500))).len() < 130);
-    }
-
-    #[test]
-    fn a_name_stays_one_word_of_the_script() {
-        assert_eq!(shell_word("a'b $(x)\n"), "'a'\\''b $(x)\n'");
     }
 }

@@ -1,11 +1,8 @@
 //! `drop-database`: drops what a RestoreRequest left on the server. A previous database is dropped only while its safety
 //! backup is in the bucket, and everything only by its mark and OID.
 
-use super::{TaskError, WorkerContext, mysql, verify};
-use sennight_core::engine::EngineKind;
+use super::{TaskError, WorkerContext, verify};
 use sennight_core::result::Done;
-use sennight_engine::postgres::connect;
-use sennight_engine::postgres::drop_database::drop_marked;
 use sennight_protocol::drop_database::{DropDatabaseTask, Mark};
 
 /// Drops the database of the task. One that is gone already is a success, and the report says so.
@@ -25,12 +22,5 @@ pub async fn run(task: &DropDatabaseTask, context: &WorkerContext) -> Result<Don
     if context.cancel.is_cancelled() {
         return Err(TaskError::cancelled());
     }
-    if task.database.engine != EngineKind::PostgreSQL {
-        return mysql::drop_database::run(task).await;
-    }
-    let application = format!("sennight drop-database {}", task.request_uid);
-    let admin = connect(&task.database, &task.database.maintenance_database, &application).await?;
-    let dropped = drop_marked(&admin, task).await;
-    admin.close().await;
-    Ok(Done::DatabaseDropped(dropped?))
+    Ok(Done::DatabaseDropped(context.engine(task.database.engine).drop_database(task).await?))
 }

@@ -1,37 +1,18 @@
 //! Restore hooks: the platform team's SQL, as files `*.sql` of a mounted ConfigMap or Secret.
 
 use super::TaskError;
-use sennight_core::manifest::Manifest;
-use sennight_engine::postgres::Session;
-use sennight_engine::postgres::hooks::{Hook, run};
+use sennight_engine::restore::Hook;
 use sennight_protocol::restore::RestoreTask;
 use std::path::Path;
 
-/// Runs all hooks of the task in the new database, in the order of their names. Returns the names.
-pub async fn run_all(task: &RestoreTask, manifest: &Manifest, session: &Session) -> Result<Vec<String>, TaskError> {
-    let Some(dir) = &task.hooks_dir else { return Ok(Vec::new()) };
-    let facts = [
-        ("sennight.snapshot_time", manifest.snapshot_time.to_rfc3339()),
-        ("sennight.tenant", task.identity.tenant.clone()),
-        ("sennight.database", task.database.database.clone()),
-        ("sennight.request_uid", task.request_uid.clone()),
-    ];
-    let mut names = Vec::new();
-    for hook in read(Path::new(dir))? {
-        run(session, &hook, &facts).await?;
-        tracing::info!(hook = hook.name, "restore hook finished");
-        names.push(hook.name);
-    }
-    Ok(names)
-}
-
-/// Fails if the hooks cannot be read. Called in the preflight, so that it is known before anybody pays.
-pub fn check(task: &RestoreTask) -> Result<(), TaskError> {
-    task.hooks_dir.as_ref().map_or(Ok(()), |dir| read(Path::new(dir)).map(drop))
+/// The task's hooks, in the order of their names. The preflight reads them too, so that what is wrong with them is known
+/// before anybody pays.
+pub fn of(task: &RestoreTask) -> Result<Vec<Hook>, TaskError> {
+    task.hooks_dir.as_ref().map_or_else(|| Ok(Vec::new()), |dir| read(Path::new(dir)))
 }
 
 /// The hooks of a directory. None at all is an error: without them a restore would bring back what they are to remove.
-pub fn read(dir: &Path) -> Result<Vec<Hook>, TaskError> {
+fn read(dir: &Path) -> Result<Vec<Hook>, TaskError> {
     let unreadable = |error: std::io::Error| {
         let message = format!("{} cannot be read ({error}): check restoreHooks of the DatabaseServer", dir.display());
         TaskError::refused("HooksUnreadable", message)

@@ -7,17 +7,13 @@ pub mod directory;
 pub mod drill;
 pub mod drop_database;
 pub mod dump;
-mod error;
 pub mod export;
 pub mod export_error;
 pub mod frames;
 mod hooks;
+mod journals;
 pub mod live_ids;
-pub mod mysql;
-pub mod mysql_load;
 mod outcome;
-pub mod postgres_load;
-mod postgres_rows;
 pub mod preflight;
 pub mod preflight_undo;
 pub mod prepare;
@@ -26,12 +22,14 @@ pub mod recover_cutover;
 pub mod safety_backup;
 pub mod verify;
 
-pub use error::{TaskError, Verdict};
 pub use progress::ProgressWriter;
+pub use sennight_protocol::report::{TaskError, Verdict};
 
 use chrono::Utc;
 use futures::{FutureExt, StreamExt};
+use sennight_core::engine::EngineKind;
 use sennight_core::result::Done;
+use sennight_engine::Engine;
 use sennight_protocol::backup::{DumpTask, VerifyTask};
 use sennight_protocol::report::{EXIT_REFUSED, EXIT_RETRY, Outcome, TaskReport};
 use sennight_protocol::target::StorageTarget;
@@ -64,6 +62,15 @@ pub struct WorkerContext {
     pub progress: ProgressWriter,
     /// Tasks that run at the same time in this process. Each may use one part in so many of its memory.
     pub concurrency: usize,
+    /// The engine of each kind.
+    pub engines: fn(EngineKind) -> &'static dyn Engine,
+}
+
+impl WorkerContext {
+    /// The engine of a kind. A task never asks which one it is.
+    pub fn engine(&self, kind: EngineKind) -> &'static dyn Engine {
+        (self.engines)(kind)
+    }
 }
 
 /// Runs the task and returns the process's exit code ([`sennight_protocol::report`]). A database that fails does not keep
@@ -195,6 +202,7 @@ impl Worker {
             cancel: self.cancel.clone(),
             progress,
             concurrency: self.concurrency,
+            engines: sennight_engine::of,
         };
         let result = if self.cancel.is_cancelled() {
             Err(TaskError::cancelled())

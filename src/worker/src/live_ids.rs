@@ -5,11 +5,10 @@ use super::export_error::ExportTaskError;
 use super::{TaskError, WorkerContext};
 use bytes::Bytes;
 use chrono::Utc;
-use sennight_core::engine::EngineKind;
 use sennight_core::names::{NameError, live_ids};
 use sennight_core::profile::TableName;
 use sennight_core::result::{Done, LiveList};
-use sennight_engine::{mysql, postgres};
+use sennight_engine::dump::{DumpRequest, Table};
 use sennight_export::LiveIds;
 use sennight_export::live::ENTITY_MARK;
 use sennight_protocol::export::{LiveEntity, LiveIdsTask};
@@ -31,9 +30,7 @@ const PIECE: usize = 4 << 20;
 #[derive(Debug, thiserror::Error)]
 enum ListError {
     #[error(transparent)]
-    PostgreSQL(#[from] postgres::EngineError),
-    #[error(transparent)]
-    MySQL(#[from] mysql::EngineError),
+    Engine(#[from] TaskError),
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
@@ -49,8 +46,7 @@ enum ListError {
 impl From<ListError> for TaskError {
     fn from(error: ListError) -> Self {
         match error {
-            ListError::PostgreSQL(error) => error.into(),
-            ListError::MySQL(error) => error.into(),
+            ListError::Engine(error) => error,
             ListError::Store(error) => error.into(),
             ListError::Name(_) => Self::of("NameInvalid", false, &error),
             ListError::Compression(_) => Self::of("EncoderFailed", true, &error),
@@ -76,10 +72,7 @@ async fn list(task: &LiveIdsTask, context: &WorkerContext) -> Result<LiveList, L
     let upload = store.upload(&key, Tags::new()).content_type("application/zstd");
     let encoder = zstd::stream::write::Encoder::new(Vec::new(), 3)?;
     let mut sink = Sink { upload, encoder, hash: Sha256::new(), ids: 0 };
-    let read = match task.database.engine {
-        EngineKind::PostgreSQL => Box::pin(postgres_ids(task, &mut sink, context)).await,
-        EngineKind::MySQL | EngineKind::MariaDB => Box::pin(mysql_ids(task, &mut sink, context)).await,
-    };
+    let read = Box::pin(read_ids(task, &mut sink, context)).await;
     match read {
         Ok(()) => sink.finish(key, at).await,
         Err(error) => {
@@ -123,15 +116,15 @@ impl Sink {
 }
 
 /// Finds a profile's table among the live ones: an exact name first, and the schema `public` before others.
-fn find<'t, T>(name: &TableName, tables: &'t [T], named: impl Fn(&T) -> (&str, &str)) -> Option<&'t T> {
-    let fits = |table: &T, exact: bool| {
-        let (schema, own) = named(table);
+fn find(name: &TableName, tables: &[Table]) -> Option<usize> {
+    let fits = |table: &Table, exact: bool| {
         let same = |a: &str, b: &str| if exact { a == b } else { a.eq_ignore_ascii_case(b) };
-        same(own, &name.name) && name.schema.as_ref().is_none_or(|wanted| same(schema, wanted))
+        same(&table.name, &name.name) && name.schema.as_ref().is_none_or(|wanted| same(&table.schema, wanted))
     };
     [true, false].into_iter().find_map(|exact| {
-        let found = || tables.iter().filter(|table| fits(table, exact));
-        found().find(|table| named(table).0 == "public").or_else(|| found().next())
+        let found = || tables.iter().enumerate().filter(|(_, table)| fits(table, exact));
+        let chosen = found().find(|(_, table)| table.schema == "public").or_else(|| found().next());
+        chosen.map(|(index, _)| index)
     })
 }
 
@@ -144,20 +137,23 @@ fn position<'c>(mut columns: impl Iterator<Item = &'c str> + Clone, key: &str) -
     exact.or_else(|| columns.position(|column| column.eq_ignore_ascii_case(key)))
 }
 
-async fn postgres_ids(task: &LiveIdsTask, sink: &mut Sink, context: &WorkerContext) -> Result<(), ListError> {
-    // Under locks, like a dump: without them a table that is truncated meanwhile looks empty to the snapshot.
-    let leader = postgres::snapshot::open(&task.database, APPLICATION, LOCK_TIMEOUT).await?;
-    let (session, inventory) = (leader.session, leader.inventory);
+async fn read_ids(task: &LiveIdsTask, sink: &mut Sink, context: &WorkerContext) -> Result<(), ListError> {
+    let request = DumpRequest {
+        target: &task.database,
+        application: APPLICATION,
+        lock_timeout: LOCK_TIMEOUT,
+        ddl_wait: LOCK_TIMEOUT,
+        allow_non_transactional: true,
+    };
+    let mut live = context.engine(task.database.engine).open_live(&request).await?;
     for entity in &task.entities {
         sink.write(format!("{ENTITY_MARK}{}\n", entity.name).as_bytes()).await?;
         // A table that was dropped has no records: all of the backup's are missing.
-        let live = find(&entity.table, &inventory.tables, |table| (&table.schema, &table.name));
-        let Some(table) = live else { continue };
+        let Some(index) = find(&entity.table, live.tables()) else { continue };
+        let table = &live.tables()[index];
         let names = table.columns.iter().map(|column| column.name.as_str());
         let key = position(names, &entity.key).ok_or_else(|| key_gone(entity, &table.name))?;
-        let mut narrow = table.clone();
-        narrow.columns = vec![table.columns[key].clone()];
-        let mut rows = postgres::read::Rows::open(&session, &narrow, None, false, BLOCK).await?;
+        let mut rows = live.column(index, key, BLOCK).await?;
         while let Some(block) = rows.next().await? {
             sink.ids += block.rows;
             context.progress.add(i64::try_from(block.raw.len()).unwrap_or(i64::MAX), block.rows);
@@ -165,34 +161,7 @@ async fn postgres_ids(task: &LiveIdsTask, sink: &mut Sink, context: &WorkerConte
         }
         context.progress.tables(1);
     }
-    Ok(postgres::snapshot::finish(session).await?)
-}
-
-async fn mysql_ids(task: &LiveIdsTask, sink: &mut Sink, context: &WorkerContext) -> Result<(), ListError> {
-    let mut session = mysql::connect(&task.database, &task.database.database, APPLICATION).await?;
-    // A table that the server hides from the account would look dropped, and all of its records missing.
-    mysql::rights::check_sees_all(&mut session).await?;
-    let inventory = mysql::inventory::Inventory::read(&mut session).await?;
-    session.run("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY", "beginning the snapshot").await?;
-    for entity in &task.entities {
-        sink.write(format!("{ENTITY_MARK}{}\n", entity.name).as_bytes()).await?;
-        let live = find(&entity.table, &inventory.tables, |table| ("", &table.name));
-        let Some(table) = live else { continue };
-        let names = table.columns.iter().map(|column| column.column.name.as_str());
-        let key = position(names, &entity.key).ok_or_else(|| key_gone(entity, &table.name))?;
-        let mut narrow = table.clone();
-        narrow.columns = vec![table.columns[key].clone()];
-        let mut rows = mysql::read::Rows::open(&mut session, &narrow, BLOCK).await?;
-        while let Some(block) = rows.next().await? {
-            sink.ids += block.rows;
-            context.progress.add(i64::try_from(block.raw.len()).unwrap_or(i64::MAX), block.rows);
-            sink.write(&block.raw).await?;
-        }
-        context.progress.tables(1);
-    }
-    mysql::snapshot::finish(&mut session).await?;
-    session.close().await;
-    Ok(())
+    Ok(live.end().await?)
 }
 
 /// Reads a list from the bucket; an error unless it has the bytes that were written.

@@ -4,6 +4,7 @@ use chrono::Utc;
 use parking_lot::Mutex;
 use sennight_core::manifest::Totals;
 use sennight_core::progress::{Progress, Stage};
+use sennight_engine::restore::LoadProgress;
 use sennight_storage::Store;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -86,19 +87,6 @@ impl ProgressWriter {
         self.counters.total_bytes.store(total_bytes, Ordering::Relaxed);
     }
 
-    /// Sets all totals from a backup's manifest, and the stage to rows.
-    pub fn expect_backup(&self, totals: &Totals) {
-        self.expect(totals.raw_bytes);
-        self.counters.total_rows.store(totals.rows, Ordering::Relaxed);
-        self.counters.total_tables.store(totals.tables, Ordering::Relaxed);
-        self.stage(Stage::Rows);
-    }
-
-    /// Sets the stage.
-    pub fn stage(&self, stage: Stage) {
-        *self.counters.stage.lock() = Some(stage);
-    }
-
     /// Adds bytes of row text, and rows.
     pub fn add(&self, bytes: i64, rows: i64) {
         self.counters.bytes.fetch_add(bytes, Ordering::Relaxed);
@@ -113,6 +101,27 @@ impl ProgressWriter {
     /// The counters now.
     pub fn now(&self) -> Progress {
         self.counters.now()
+    }
+}
+
+impl LoadProgress for ProgressWriter {
+    fn expect_backup(&self, totals: &Totals) {
+        self.expect(totals.raw_bytes);
+        self.counters.total_rows.store(totals.rows, Ordering::Relaxed);
+        self.counters.total_tables.store(totals.tables, Ordering::Relaxed);
+        self.stage(Stage::Rows);
+    }
+
+    fn stage(&self, stage: Stage) {
+        *self.counters.stage.lock() = Some(stage);
+    }
+
+    fn add(&self, bytes: i64, rows: i64) {
+        Self::add(self, bytes, rows);
+    }
+
+    fn tables(&self, tables: i64) {
+        Self::tables(self, tables);
     }
 }
 

@@ -4,7 +4,7 @@
 
 use super::clients::Clients;
 use sennight_core::result::{BackupSummary, Done, TAKEN_BACK};
-use sennight_engine::mysql::schemas::SwapState;
+use sennight_engine::restore::SwapState;
 use sennight_protocol::cutover::CutoverTask;
 use sennight_protocol::report::Outcome;
 use sennight_protocol::task::Task;

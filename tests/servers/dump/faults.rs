@@ -1,7 +1,8 @@
 //! Dumps that are cut off: whatever ends them, no backup exists that is not whole (I4), the reason is told, and the next
 //! run works.
 
-use sennight_engine::postgres::read::{PageRange, Rows};
+use sennight_engine::dump::PageRange;
+use sennight_engine::postgres::read::Rows;
 use sennight_engine::postgres::snapshot;
 use sennight_protocol::backup::VerifyTask;
 use sennight_protocol::report::{EXIT_OK, EXIT_REFUSED, EXIT_RETRY};

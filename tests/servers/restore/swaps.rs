@@ -2,8 +2,9 @@
 
 use super::severed::{Break, severed};
 use sennight_core::result::Done;
-use sennight_engine::postgres::swap::{SwapState, swap, swap_state};
+use sennight_engine::postgres::swap::{swap, swap_state};
 use sennight_engine::postgres::{EngineError, connect, ident};
+use sennight_engine::restore::SwapState;
 use sennight_protocol::cutover::CutoverTask;
 use sennight_protocol::task::Task;
 use sennight_worker::Verdict;

@@ -8,13 +8,14 @@ use sennight_core::engine::EngineKind;
 use sennight_core::engine::TlsMode;
 use sennight_core::manifest::Manifest;
 use sennight_core::result::BackupSummary;
+use sennight_engine::mysql::backup_load::MySQLLoad;
 use sennight_engine::mysql::load::{Definers, LoadMethod};
 use sennight_engine::mysql::schema::Statement;
 use sennight_engine::mysql::{Session, connect, ident};
 use sennight_protocol::backup::DumpTask;
 use sennight_protocol::target::{DatabaseTarget, TlsTarget};
 use sennight_storage::Store;
-use sennight_worker::mysql_load::MySQLLoad;
+use sennight_worker::backup::StoredBackup;
 use sennight_worker::{ProgressWriter, TaskError};
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -176,10 +177,9 @@ impl Database {
         how: LoadMethod,
     ) -> Result<Vec<Statement>, TaskError> {
         let (database, progress) = (self.name(), ProgressWriter::silent());
+        let stored = StoredBackup::new(store, &backup.prefix, manifest.clone());
         let fill = MySQLLoad {
-            store,
-            prefix: &backup.prefix,
-            manifest,
+            backup: &stored,
             target: &self.target,
             database: &database,
             application: "test",

@@ -175,6 +175,7 @@ impl PostgresRestore {
             cancel: CancellationToken::new(),
             progress: ProgressWriter::silent(),
             concurrency: 1,
+            engines: sennight_engine::of,
         }
     }
 

@@ -3,6 +3,7 @@
 use crate::credentials::Unreadable;
 use mysql_async::{DriverError, Error, IoError};
 use sennight_core::engine::EngineKind;
+use sennight_protocol::report::TaskError;
 use std::path::PathBuf;
 
 /// Why the engine failed. The variant's name is the Event's reason and the metric's label. Failures that PostgreSQL has too
@@ -219,6 +220,12 @@ pub enum EngineError {
         /// What does not add up.
         why: String,
     },
+}
+
+impl From<EngineError> for TaskError {
+    fn from(error: EngineError) -> Self {
+        Self::of(error.reason(), error.retryable(), &error)
+    }
 }
 
 impl From<Unreadable> for EngineError {

@@ -3,14 +3,38 @@
 
 use super::failure::RestoreError;
 use crate::mysql::error::words;
-use crate::mysql::{EngineError, Session, literal};
+use crate::mysql::{EngineError, Session, connect, literal};
+use crate::restore::LoadRequest;
 
 /// The `sql_mode` of hooks, by value, so that they work the same on every server. Without NO_ZERO_DATE: a tenant's rows may
 /// have such dates.
 const SQL_MODE: &str = "STRICT_TRANS_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION";
 
+/// Runs all hooks in the new schema, in their order. Returns their names.
+pub async fn run_all(request: &LoadRequest<'_>) -> Result<Vec<String>, RestoreError> {
+    if request.hooks.is_empty() {
+        return Ok(Vec::new());
+    }
+    let (task, manifest) = (request.task, request.backup.manifest());
+    let facts = [
+        ("sennight_snapshot_time", manifest.snapshot_time.format("%Y-%m-%d %H:%M:%S%.6f").to_string()),
+        ("sennight_tenant", task.identity.tenant.clone()),
+        ("sennight_database", task.database.database.clone()),
+        ("sennight_request_uid", task.request_uid.clone()),
+    ];
+    let mut session = connect(&task.database, request.database, request.application).await?;
+    let mut names = Vec::new();
+    for hook in request.hooks {
+        run(&mut session, &hook.name, &hook.sql, &facts).await?;
+        tracing::info!(hook = hook.name, "restore hook finished");
+        names.push(hook.name.clone());
+    }
+    session.close().await;
+    Ok(names)
+}
+
 /// Runs one hook. `facts` are user variables that it may read: `@sennight_snapshot_time`.
-pub async fn run(session: &mut Session, name: &str, sql: &str, facts: &[(&str, String)]) -> Result<(), RestoreError> {
+async fn run(session: &mut Session, name: &str, sql: &str, facts: &[(&str, String)]) -> Result<(), RestoreError> {
     let failed = |why: String| RestoreError::HookFailed { hook: name.to_owned(), why };
     let mut begin: Vec<String> =
         facts.iter().map(|(name, value)| format!("SET @{name} = {}", literal(value))).collect();

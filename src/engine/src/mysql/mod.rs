@@ -6,9 +6,14 @@
 
 mod account_access;
 pub mod accounts;
+pub mod backup_load;
 pub mod connect;
+mod cutover;
 pub mod digest;
+mod drill;
 pub mod drop_database;
+mod dump;
+mod engine;
 pub mod error;
 pub mod failure;
 mod grants;
@@ -19,11 +24,14 @@ pub mod journal;
 pub mod load;
 pub mod lockout;
 pub mod marks;
+mod plain_files;
 pub mod preflight;
 pub mod preflight_facts;
 pub mod preflight_refusal;
+mod preflight_report;
 pub mod preflight_rules;
 pub mod preflight_undo;
+mod prepare;
 pub mod read;
 mod rename;
 pub mod rights;
@@ -39,6 +47,7 @@ mod tls;
 mod version;
 
 pub use connect::{Session, connect};
+pub use engine::MySQL;
 pub use error::EngineError;
 pub use version::{Flavour, Version};
 

@@ -4,18 +4,10 @@ use super::connect::Session;
 use super::error::EngineError;
 use super::inventory::TableInfo;
 use super::text::{Kind, push};
+use crate::dump::RowBlock;
 use bytes::Bytes;
 use mysql_async::prelude::Queryable;
 use mysql_async::{QueryResult, Row, TextProtocol, Value};
-
-/// Whole rows of row text.
-#[derive(Debug, Clone)]
-pub struct RowBlock {
-    /// Their text.
-    pub raw: Bytes,
-    /// Their number.
-    pub rows: i64,
-}
 
 /// The rows of one table while they are read. The protocol ends them with a packet of its own, so an answer that breaks off is
 /// an error, never an end.
@@ -81,7 +73,7 @@ impl<'a> Rows<'a> {
 
     fn block(&mut self) -> RowBlock {
         let raw = Bytes::from(std::mem::take(&mut self.text));
-        RowBlock { raw, rows: std::mem::take(&mut self.pending) }
+        RowBlock { source: 0, raw, rows: std::mem::take(&mut self.pending) }
     }
 
     fn write(&mut self, row: &Row) -> Result<(), EngineError> {

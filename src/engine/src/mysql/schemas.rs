@@ -3,6 +3,7 @@
 use super::failure::RestoreError;
 use super::marks::{Mark, Role, number_of};
 use crate::mysql::{EngineError, Session, ident, literal};
+use crate::restore::SwapState;
 use sennight_core::names::stable_hash;
 use sennight_protocol::cutover::CutoverTask;
 use std::time::Duration;
@@ -74,17 +75,6 @@ impl Schema {
     pub fn is_empty(&self) -> bool {
         self.tables.is_empty() && self.code == 0
     }
-}
-
-/// Which schema the live name stands for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SwapState {
-    /// The old one; the prepared one waits beside it.
-    Before,
-    /// The restored one: the RENAME has taken effect.
-    After,
-    /// Anything else; what was found, as a sentence.
-    Neither(String),
 }
 
 /// Finds out which schema the live name stands for, by marks only.

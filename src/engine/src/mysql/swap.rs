@@ -7,9 +7,10 @@ use super::journal::Journal;
 use super::lockout::{self, SessionFilter};
 use super::marks::{Mark, Role};
 use super::rename::{RenamePlan, statement};
-use super::schemas::{Schema, SwapState, drop_schema, source_mark, swap_state};
+use super::schemas::{Schema, drop_schema, source_mark, swap_state};
 use super::stored_code::{self, Events};
 use crate::mysql::{EngineError, Session, ident, literal};
+use crate::restore::SwapState;
 use chrono::{DateTime, NaiveDateTime, Utc};
 use sennight_protocol::cutover::CutoverTask;
 use std::time::{Duration, Instant};
@@ -30,9 +31,9 @@ pub struct Renamed {
     pub at: DateTime<Utc>,
 }
 
-/// How a swap ended.
+/// How a swap that was begun came to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SwapOutcome {
+pub enum SwapEnd {
     /// The restored schema is live and complete.
     Forward,
     /// The old schema is live, as before the swap.
@@ -191,15 +192,13 @@ pub async fn recover(
     session: &mut Session,
     task: &CutoverTask,
     journal: Option<&Journal>,
-) -> Result<SwapOutcome, RestoreError> {
+) -> Result<SwapEnd, RestoreError> {
     session.run(LOCK_WAIT, "preparing the session").await?;
     match (swap_state(session, task).await?, journal) {
-        (SwapState::After, Some(journal)) => {
-            finish_forward(session, task, journal).await.map(|()| SwapOutcome::Forward)
-        }
-        (SwapState::After, None) => Ok(SwapOutcome::Forward),
-        (SwapState::Before, Some(journal)) => take_back(session, task, journal).await.map(|()| SwapOutcome::Back),
-        (SwapState::Before, None) => Ok(SwapOutcome::Back),
+        (SwapState::After, Some(journal)) => finish_forward(session, task, journal).await.map(|()| SwapEnd::Forward),
+        (SwapState::After, None) => Ok(SwapEnd::Forward),
+        (SwapState::Before, Some(journal)) => take_back(session, task, journal).await.map(|()| SwapEnd::Back),
+        (SwapState::Before, None) => Ok(SwapEnd::Back),
         (SwapState::Neither(found), _) => Err(RestoreError::DatabasesChanged { found }),
     }
 }

@@ -1,6 +1,7 @@
 //! Errors of the PostgreSQL engine, classified by what a person would do about them.
 
 use crate::credentials::Unreadable;
+use sennight_protocol::report::TaskError;
 use std::error::Error as _;
 use std::path::PathBuf;
 use tokio_postgres::error::SqlState;
@@ -276,6 +277,12 @@ impl EngineError {
             c if c.code().starts_with("57P") || c.code().starts_with("08") => Self::ConnectionLost { doing, why },
             _ => Self::Query { doing, why, source },
         }
+    }
+}
+
+impl From<EngineError> for TaskError {
+    fn from(error: EngineError) -> Self {
+        Self::of(error.reason(), error.retryable(), &error)
     }
 }
 

@@ -2,6 +2,7 @@
 //! database is untouched.
 
 use super::error::EngineError;
+use sennight_protocol::report::TaskError;
 
 /// Why a full restore failed. The variant's name is the Event's reason and the metric's label.
 #[derive(Debug, thiserror::Error, strum::IntoStaticStr)]
@@ -138,5 +139,14 @@ impl RestoreError {
     /// True when it cannot be told whether the live name serves the old or the restored database.
     pub fn unknown(&self) -> bool {
         matches!(self, Self::Unsettled { .. })
+    }
+}
+
+impl From<RestoreError> for TaskError {
+    fn from(error: RestoreError) -> Self {
+        if error.unknown() {
+            return Self::unknown(error.reason(), error.to_string());
+        }
+        Self::of(error.reason(), error.retryable(), &error)
     }
 }

@@ -5,22 +5,32 @@ use super::connect::Session;
 use super::error::{EngineError, words};
 use super::failure::RestoreError;
 use super::literal;
+use crate::restore::{Hook, LoadRequest};
 use std::fmt::Write as _;
 
 /// A hook that takes longer is ended.
 const TIMEOUT: &str = "SET LOCAL statement_timeout = '30min'";
 
-/// One hook.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Hook {
-    /// Its key in the ConfigMap or Secret.
-    pub name: String,
-    /// Its SQL, one or more statements.
-    pub sql: String,
+/// Runs all hooks in the new database, in their order. Returns their names.
+pub async fn run_all(request: &LoadRequest<'_>, session: &Session) -> Result<Vec<String>, RestoreError> {
+    let (task, manifest) = (request.task, request.backup.manifest());
+    let facts = [
+        ("sennight.snapshot_time", manifest.snapshot_time.to_rfc3339()),
+        ("sennight.tenant", task.identity.tenant.clone()),
+        ("sennight.database", task.database.database.clone()),
+        ("sennight.request_uid", task.request_uid.clone()),
+    ];
+    let mut names = Vec::new();
+    for hook in request.hooks {
+        run(session, hook, &facts).await?;
+        tracing::info!(hook = hook.name, "restore hook finished");
+        names.push(hook.name.clone());
+    }
+    Ok(names)
 }
 
 /// Runs one hook. `facts` are settings that it may read: `current_setting('sennight.snapshot_time')`.
-pub async fn run(session: &Session, hook: &Hook, facts: &[(&str, String)]) -> Result<(), RestoreError> {
+async fn run(session: &Session, hook: &Hook, facts: &[(&str, String)]) -> Result<(), RestoreError> {
     let failed = |why: String| RestoreError::HookFailed { hook: hook.name.clone(), why };
     // The session's settings are for loading, not for hooks. `"$user"` is not in the path: a tenant may have a schema of the
     // restore role's name.

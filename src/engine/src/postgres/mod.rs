@@ -1,26 +1,35 @@
 //! PostgreSQL 13 and later. Rows are read at one snapshot by many connections; `pg_dump` and `pg_restore` do everything else.
 
 pub mod archive;
+mod backup_load;
+mod backup_rows;
 pub mod catalog;
 pub mod compare;
 pub mod connect;
 mod copy_stream;
 pub mod create;
+mod cutover;
 pub mod database_properties;
-pub mod drills;
+mod drill;
+mod drill_leftovers;
 pub mod drop_database;
+mod dump;
+mod engine;
 pub mod error;
 pub mod failure;
 pub mod hooks;
 pub mod inventory;
 pub mod load;
 pub mod lock_monitor;
+mod plain_files;
 mod post_data;
 pub mod preflight;
 pub mod preflight_facts;
 pub mod preflight_refusal;
+mod preflight_report;
 pub mod preflight_rules;
 pub mod preflight_undo;
+mod prepare;
 pub mod read;
 pub mod recover_cutover;
 mod row_buffer;
@@ -37,6 +46,7 @@ pub mod tools;
 pub mod work_queue;
 
 pub use connect::{Session, connect, connect_to_read};
+pub use engine::PostgreSQL;
 pub use error::EngineError;
 pub use startup::Purpose;
 

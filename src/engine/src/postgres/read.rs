@@ -5,6 +5,7 @@ use super::error::EngineError;
 use super::inventory::TableInfo;
 use super::row_buffer::{BufferItem, RowBuffer};
 use super::{ident, literal};
+use crate::dump::{PageRange, RowBlock};
 use bytes::Bytes;
 use futures::Stream;
 use std::future::poll_fn;
@@ -13,15 +14,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio_postgres::{SimpleQueryMessage, SimpleQueryStream};
 
-/// Pages `from..to` of a table; the last range of a table has no end, because pages may be added meanwhile.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PageRange {
-    /// First page.
-    pub from: i64,
-    /// Page after the last one.
-    pub to: Option<i64>,
-}
-
 /// One COPY: a table, or a range of it.
 #[derive(Debug, Clone, Copy)]
 pub struct Source<'a> {
@@ -29,17 +21,6 @@ pub struct Source<'a> {
     pub table: &'a TableInfo,
     /// The pages, or all.
     pub range: Option<PageRange>,
-}
-
-/// Whole rows of one source in COPY's text format.
-#[derive(Debug, Clone)]
-pub struct RowBlock {
-    /// Index of the source.
-    pub source: usize,
-    /// Their text.
-    pub raw: Bytes,
-    /// Their number.
-    pub rows: i64,
 }
 
 /// Size of each table, in bytes and in pages of the main fork, in the order of `tables`.
@@ -56,13 +37,6 @@ pub async fn sizes(session: &Session, tables: &[TableInfo]) -> Result<Vec<(i64, 
         .await
         .map_err(failed)?;
     rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect::<Result<_, _>>().map_err(failed)
-}
-
-/// Splits a table of `pages` pages into ranges of about `per_range` pages.
-pub fn page_ranges(pages: i64, per_range: i64) -> Vec<PageRange> {
-    let count = (pages / per_range.max(1)).max(1);
-    let step = pages / count;
-    (0..count).map(|i| PageRange { from: i * step, to: (i + 1 < count).then_some((i + 1) * step) }).collect()
 }
 
 /// The COPY statement. Children are not read through their parent, generated columns not at all, and the rows keep the
@@ -229,7 +203,6 @@ fn reading(names: &[String], source: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
     use sennight_core::manifest::Column;
 
     fn table(columns: &[&str]) -> TableInfo {
@@ -254,18 +227,5 @@ mod tests {
             copy_statement(&table(&["a"]), Some(range), "LATIN1"),
             r#"COPY (SELECT "a" FROM ONLY "s"."t""x" WHERE ctid >= '(5,0)'::pg_catalog.tid) TO STDOUT (ENCODING 'LATIN1')"#
         );
-    }
-
-    proptest! {
-        #[test]
-        fn ranges_cover_every_page_once(pages in 0_i64..100_000, per_range in 1_i64..5_000) {
-            let ranges = page_ranges(pages, per_range);
-            prop_assert_eq!(ranges[0].from, 0);
-            prop_assert_eq!(ranges.last().unwrap().to, None);
-            for pair in ranges.windows(2) {
-                prop_assert_eq!(pair[0].to, Some(pair[1].from));
-                prop_assert!(pair[0].from < pair[1].from);
-            }
-        }
     }
 }

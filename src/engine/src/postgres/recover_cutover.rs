@@ -9,20 +9,10 @@ use super::database_properties::comment;
 use super::drop_database::{drop_marker, mark_for_drop};
 use super::error::EngineError;
 use super::failure::RestoreError;
-use super::swap::{SwapState, swap_state};
+use super::swap::swap_state;
+use crate::restore::{SwapOutcome, SwapState};
 use sennight_core::names::database_to_drop;
 use sennight_protocol::cutover::CutoverTask;
-
-/// How a swap ended, by the server's catalog.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SwapOutcome {
-    /// It took effect.
-    Forward,
-    /// It did not take effect, and never will.
-    Back,
-    /// Somebody else changed the databases; what was found, as a sentence.
-    Neither(String),
-}
 
 /// Ends the swap and returns its outcome, which is final. `application`: name of the sessions of the swap's process, which are
 /// ended first. May be repeated.

@@ -11,6 +11,7 @@ use super::failure::RestoreError;
 use super::ident;
 use super::preflight::superuser_sessions;
 use super::terminate_sessions::SessionTerminator;
+use crate::restore::{SwapState, Swapped};
 use chrono::{DateTime, Utc};
 use sennight_protocol::cutover::CutoverTask;
 use std::time::{Duration, Instant};
@@ -22,26 +23,6 @@ const ATTEMPTS: u32 = 5;
 const PAUSE: Duration = Duration::from_secs(2);
 /// Pause for sessions that only their owners or a superuser can end.
 const GRACE: Duration = Duration::from_secs(5);
-
-/// Which database the live name stands for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SwapState {
-    /// The old one; the prepared one waits beside it.
-    Before,
-    /// The restored one: the swap has taken effect.
-    After,
-    /// Anything else; what was found, as a sentence.
-    Neither(String),
-}
-
-/// A swap that took effect.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Swapped {
-    /// How long the live name had no database; `None` where another process swapped.
-    pub downtime: Option<Duration>,
-    /// Time of the COMMIT, by the server's clock if it could be asked.
-    pub committed_at: DateTime<Utc>,
-}
 
 /// Finds out which database the live name stands for, by OID and mark.
 pub async fn swap_state(admin: &Session, task: &CutoverTask) -> Result<SwapState, EngineError> {
@@ -95,7 +76,7 @@ pub async fn swap(task: &CutoverTask, application_name: &str, patience: Duration
         let mut admin = connect(&task.database, &task.database.maintenance_database, application_name).await?;
         match swap_state(&admin, task).await? {
             SwapState::Before => {}
-            SwapState::After => return Ok(found_swapped()),
+            SwapState::After => return Ok(Swapped::found()),
             SwapState::Neither(found) => return Err(RestoreError::DatabasesChanged { found }),
         }
         // An attempt would delay the tenant's logins by five seconds, and fail.
@@ -127,10 +108,6 @@ pub async fn swap(task: &CutoverTask, application_name: &str, patience: Duration
         }
     }
     Err(RestoreError::SessionsStay { who })
-}
-
-fn found_swapped() -> Swapped {
-    Swapped { downtime: None, committed_at: Utc::now() }
 }
 
 /// What one transaction came to.

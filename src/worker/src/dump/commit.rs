@@ -12,7 +12,7 @@ use sennight_core::manifest::{
 };
 use sennight_core::names::BackupId;
 use sennight_core::result::BackupSummary;
-use sennight_engine::postgres::inventory::TableInfo;
+use sennight_engine::dump::Table as DumpedTable;
 use sennight_protocol::backup::{BackupRef, DumpTask};
 use sennight_storage::{OpenBackup, PutOptions, Store};
 use sha2::{Digest, Sha256};
@@ -103,7 +103,7 @@ fn tables(shared: &DumpState, written: &ReaderOutput) -> Vec<Table> {
         let item = &shared.items[*item];
         frames.entry((item.table, item.part)).or_default().push(frame.clone());
     }
-    let table = |(index, info): (usize, &TableInfo)| {
+    let table = |(index, info): (usize, &DumpedTable)| {
         let frames: Vec<Frame> =
             frames.range((index, 0)..(index + 1, 0)).flat_map(|(_, frames)| frames.clone()).collect();
         Table {

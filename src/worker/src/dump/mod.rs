@@ -1,9 +1,8 @@
-//! `dump`: makes one backup of one database. Reads at one snapshot, by several connections and `pg_dump`. The manifest is
+//! `dump`: makes one backup of one database. Reads at one snapshot, by several connections. The manifest is
 //! written last, after every object in the bucket was found to have its length (I4).
 
 mod commit;
 pub mod frame_writer;
-mod mysql;
 pub mod objects;
 pub mod plan;
 mod producers;
@@ -19,22 +18,12 @@ use objects::Objects;
 use parking_lot::Mutex;
 use producers::{cancelled_if_signalled, first_error, unless_ddl_waits};
 use rate_limiter::RateLimiter;
-use rows::{DumpState, ReaderOutput};
-use sennight_core::engine::EngineKind;
-use sennight_core::manifest::{Sequence, ServerFacts};
+use rows::DumpState;
 use sennight_core::names::{Area, BackupId};
 use sennight_core::result::Done;
 use sennight_core::retention::area_tags;
-use sennight_engine::mysql as my;
-use sennight_engine::postgres::inventory;
-use sennight_engine::postgres::lock_monitor;
-use sennight_engine::postgres::schema::has_data;
-use sennight_engine::postgres::sequences;
-use sennight_engine::postgres::snapshot::{self, Leader};
-use sennight_engine::postgres::tools::Tools;
-use sennight_engine::postgres::{EngineError, Session, read, schema_drift};
+use sennight_engine::dump::{DumpRequest, Table};
 use sennight_protocol::backup::DumpTask;
-use sennight_protocol::target::DatabaseTarget;
 use sennight_storage::StoreError;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
@@ -53,12 +42,9 @@ const APPLICATION: &str = "sennight-dump";
 /// Why a dump failed. No manifest was written.
 #[derive(Debug, thiserror::Error, strum::IntoStaticStr)]
 pub enum DumpError {
-    /// PostgreSQL or its client tools failed.
+    /// The database failed.
     #[error(transparent)]
-    Engine(#[from] EngineError),
-    /// MySQL or MariaDB failed.
-    #[error(transparent)]
-    MySQL(#[from] my::EngineError),
+    Engine(#[from] TaskError),
     /// The bucket failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -105,8 +91,7 @@ pub enum DumpError {
 impl From<DumpError> for TaskError {
     fn from(error: DumpError) -> Self {
         match error {
-            DumpError::Engine(error) => error.into(),
-            DumpError::MySQL(error) => error.into(),
+            DumpError::Engine(error) => error,
             DumpError::Store(error) => error.into(),
             error => {
                 let reason: &'static str = (&error).into();
@@ -130,14 +115,7 @@ pub async fn into(task: &DumpTask, area: Area, context: &WorkerContext) -> Resul
     let deadline = Duration::from_secs(u64::try_from(task.deadline_seconds).unwrap_or(0));
     let stop = context.cancel.child_token();
     let gathered = {
-        let mut work = Box::pin(async {
-            match task.database.engine {
-                EngineKind::PostgreSQL => Box::pin(read_database(task, area, context, &id, &stop)).await,
-                EngineKind::MySQL | EngineKind::MariaDB => {
-                    Box::pin(mysql::read_database(task, area, context, &id, &stop)).await
-                }
-            }
-        });
+        let mut work = Box::pin(read_database(task, area, context, &id, &stop));
         tokio::select! {
             done = &mut work => done.map_err(|e| cancelled_if_signalled(e, &context.cancel)),
             () = tokio::time::sleep(deadline) => {
@@ -180,53 +158,72 @@ async fn read_database(
     id: &BackupId,
     stop: &CancellationToken,
 ) -> Result<DumpedData, DumpError> {
-    let lock_timeout = Duration::from_secs(u64::try_from(task.lock_timeout_seconds).unwrap_or(0).max(1));
-    let opening = async {
-        let leader = snapshot::open(&task.database, APPLICATION, lock_timeout).await?;
-        let tools = Tools::find(leader.session.server_major())?;
-        let sizes = read::sizes(&leader.session, &leader.inventory.tables).await?;
-        let data = has_data(&leader.session).await?;
-        Ok::<_, EngineError>((leader, tools, sizes, data))
+    let engine = context.engine(task.database.engine);
+    let request = DumpRequest {
+        target: &task.database,
+        application: APPLICATION,
+        lock_timeout: at_least_a_second(task.lock_timeout_seconds),
+        ddl_wait: at_least_a_second(task.ddl_wait_seconds),
+        allow_non_transactional: task.allow_non_transactional,
     };
-    let (leader, tools, sizes, data) = tokio::select! {
+    // With other dumps in this process, memory is shared, and the other dumps keep the cores busy.
+    let parallelism = if context.concurrency > 1 { 1 } else { task.parallelism };
+    let opening = async {
+        let database = engine.open(&request).await?;
+        let plan = plan::plan(database.tables(), parallelism);
+        Ok::<_, TaskError>((database.begin(plan.readers).await?, plan))
+    };
+    let (snapshot, plan) = tokio::select! {
         biased;
         () = stop.cancelled() => return Err(DumpError::Stopped),
         opened = Box::pin(opening) => opened?,
     };
-    let Leader { session, inventory, snapshot, taken_at } = leader;
-    // With other dumps in this process, memory is shared, and the other dumps keep the cores busy.
-    let parallelism = if context.concurrency > 1 { 1 } else { task.parallelism };
-    let plan = plan::plan(&inventory.tables, &sizes, parallelism, session.server_major());
-    context.progress.expect(sizes.iter().map(|(bytes, _)| bytes).sum());
-    let readers = plan.readers;
-    let shared = dump_state(task, area, context, id, stop, inventory.tables, plan)?;
-    let archive = Box::pin(schema::dump(task, &tools, &snapshot, session.encoding(), lock_timeout, &shared, data));
-    let reading = Box::pin(read_tables(task, context, &session, &snapshot, readers, &shared));
-    let ddl_wait = Duration::from_secs(u64::try_from(task.ddl_wait_seconds).unwrap_or(0).max(1));
-    let watch = Box::pin(lock_monitor::watch(&task.database, APPLICATION, session.backend_pid(), ddl_wait));
-    let (archive, written) = unless_ddl_waits(first_error(archive, reading), watch, stop).await?;
-    let (sequences, roles, server) = tokio::select! {
+    context.progress.expect(snapshot.tables().iter().map(|table| table.bytes).sum());
+    let (object, taken_at) = (engine.schema_object(), snapshot.taken_at());
+    let shared = dump_state(task, area, context, id, stop, snapshot.tables().to_vec(), plan)?;
+    let schema = Box::pin(schema::beside_rows(&*snapshot, object, &shared));
+    let reading = Box::pin(rows::read_all(&shared, &*snapshot, &context.progress));
+    let (stored, written) = unless_ddl_waits(first_error(schema, reading), snapshot.watch(), stop).await?;
+    let ending = async {
+        let end = snapshot.end().await?;
+        let schema = match end.schema.clone() {
+            Some(text) => Some(schema::after_rows(text, object, &shared).await?),
+            None => None,
+        };
+        Ok::<_, DumpError>((end, schema))
+    };
+    let (end, after) = tokio::select! {
         biased;
         () = stop.cancelled() => return Err(DumpError::Stopped),
-        facts = Box::pin(facts(session, &task.database)) => facts?,
+        ended = Box::pin(ending) => ended?,
     };
-    let mut warnings = inventory.notes;
-    warnings.extend(archive.warnings);
+    let mut warnings = end.notes;
+    let beside = stored.map(|stored| {
+        warnings.extend(stored.warnings);
+        stored.schema
+    });
     if shared.tables.is_empty() {
         warnings.push("the database has no tables".to_owned());
     }
-    let schema = archive.schema;
+    let Some(schema) = beside.or(after) else {
+        return Err(DumpError::Inconsistent("the engine gave no schema".to_owned()));
+    };
+    let (server, sequences, roles) = (end.server, end.sequences, end.roles);
     Ok(DumpedData { objects: shared, taken_at, server, schema, written, sequences, roles, warnings })
 }
 
-/// The state that the readers of one dump share, on every engine.
+fn at_least_a_second(seconds: i32) -> Duration {
+    Duration::from_secs(u64::try_from(seconds).unwrap_or(0).max(1))
+}
+
+/// The state that the readers of one dump share.
 fn dump_state(
     task: &DumpTask,
     area: Area,
     context: &WorkerContext,
     id: &BackupId,
     stop: &CancellationToken,
-    tables: Vec<inventory::TableInfo>,
+    tables: Vec<Table>,
     plan: plan::DumpPlan,
 ) -> Result<Arc<DumpState>, DumpError> {
     let identity = &task.identity;
@@ -250,55 +247,4 @@ fn dump_state(
         },
         stop: stop.clone(),
     }))
-}
-
-/// What is read last. `finish` proves that the leader's transaction, and with it every lock, held to the end.
-async fn facts(
-    session: Session,
-    target: &DatabaseTarget,
-) -> Result<(Vec<Sequence>, Vec<String>, ServerFacts), EngineError> {
-    let sequences = sequences::sequences(&session).await?;
-    let roles = inventory::roles(&session).await?;
-    let server = inventory::server_facts(&session).await?;
-    schema_drift::check(&session, target, APPLICATION).await?;
-    snapshot::finish(session).await?;
-    Ok((sequences, roles, server))
-}
-
-async fn read_tables(
-    task: &DumpTask,
-    context: &WorkerContext,
-    leader: &Session,
-    snapshot: &str,
-    readers: usize,
-    shared: &DumpState,
-) -> Result<ReaderOutput, DumpError> {
-    let others = futures::future::join_all((1..readers).map(|_| async {
-        let joined = tokio::select! {
-            biased;
-            () = shared.stop.cancelled() => return Err(DumpError::Stopped),
-            joined = Box::pin(snapshot::join(&task.database, APPLICATION, snapshot)) => joined,
-        };
-        let session = joined.inspect_err(|_| shared.stop.cancel())?;
-        let written = rows::read_all(shared, &session, false, &context.progress).await?;
-        snapshot::finish(session).await.inspect_err(|_| shared.stop.cancel())?;
-        Ok(written)
-    }));
-    let first = Box::pin(rows::read_all(shared, leader, true, &context.progress));
-    let (first, others) = tokio::join!(first, others);
-    let mut all = ReaderOutput::default();
-    let mut failure = None;
-    for read in std::iter::once(first).chain(others) {
-        match read {
-            Ok(written) => {
-                all.objects.extend(written.objects);
-                all.frames.extend(written.frames);
-                all.items.extend(written.items);
-            }
-            Err(DumpError::Stopped) => failure = failure.or(Some(DumpError::Stopped)),
-            Err(error) if matches!(failure, None | Some(DumpError::Stopped)) => failure = Some(error),
-            Err(_) => {}
-        }
-    }
-    failure.map_or(Ok(all), Err)
 }

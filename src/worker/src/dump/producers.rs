@@ -1,7 +1,7 @@
-//! Runs the parts of a PostgreSQL dump together: which of their errors is reported, and when all of them must stop.
+//! Runs the parts of a dump together: which of their errors is reported, and when all of them must stop.
 
 use super::{DumpError, GIVE_UP};
-use sennight_engine::postgres::lock_monitor::WaitingDdl;
+use sennight_engine::dump::BlockedDdl;
 use tokio_util::sync::CancellationToken;
 
 /// Waits for both, because each aborts its uploads by itself. Returns the error that came first.
@@ -18,19 +18,19 @@ pub async fn first_error<A, B>(
 /// Runs `work`. Stops it when `monitor` reports a tenant's DDL that has waited for the dump's locks as long as it may.
 pub async fn unless_ddl_waits<T>(
     work: impl Future<Output = Result<T, DumpError>>,
-    monitor: impl Future<Output = WaitingDdl>,
+    monitor: impl Future<Output = BlockedDdl>,
     stop: &CancellationToken,
 ) -> Result<T, DumpError> {
     let mut work = Box::pin(work);
     tokio::select! {
         biased;
         done = &mut work => done,
-        waiting = monitor => {
+        blocked = monitor => {
             stop.cancel();
-            let error = waiting.end_dump_sessions().await;
+            let error = blocked.end_dump_sessions().await;
             // Stopped, not dropped: unfinished uploads are aborted, if the store answers at all.
             let _ = tokio::time::timeout(GIVE_UP, work).await;
-            Err(error.into())
+            Err(DumpError::Engine(error))
         }
     }
 }

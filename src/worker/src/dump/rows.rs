@@ -1,4 +1,4 @@
-//! The readers of a PostgreSQL dump: each takes the next items from the shared queue and writes their rows as frames.
+//! The readers of a dump: each takes the next items from the shared queue and writes their rows as frames.
 
 use super::DumpError;
 use super::objects::{ItemFrame, Objects, OpenObject};
@@ -7,16 +7,14 @@ use super::rate_limiter::RateLimiter;
 use crate::ProgressWriter;
 use parking_lot::Mutex;
 use sennight_core::manifest::DataObject;
-use sennight_engine::postgres::Session;
-use sennight_engine::postgres::inventory::TableInfo;
-use sennight_engine::postgres::read::{Rows, Source};
+use sennight_engine::dump::{Snapshot, Table, TableRead, TableReader};
 use std::collections::VecDeque;
 use tokio_util::sync::CancellationToken;
 
 /// The state that all readers of a dump share.
 pub struct DumpState {
-    /// Tables of the inventory.
-    pub tables: Vec<TableInfo>,
+    /// Tables of the snapshot.
+    pub tables: Vec<Table>,
     /// Planned reads; the queue names them by index.
     pub items: Vec<ReadItem>,
     /// Indexes of the items that no reader has begun.
@@ -27,7 +25,7 @@ pub struct DumpState {
     pub rate_limiter: RateLimiter,
     /// Creates the objects that frames go into.
     pub objects: Objects,
-    /// Fires when a reader or `pg_dump` has failed, or the dump was cancelled.
+    /// Fires when a reader or the schema has failed, or the dump was cancelled.
     pub stop: CancellationToken,
 }
 
@@ -50,22 +48,52 @@ impl ReaderOutput {
             self.frames.extend(frames);
         }
     }
+
+    fn merge(&mut self, other: Self) {
+        self.objects.extend(other.objects);
+        self.frames.extend(other.frames);
+        self.items.extend(other.items);
+    }
 }
 
-/// Reads until the queue is empty. `leads`: the session holds the leader's locks, so that it need not lock tables itself.
-/// On any error, and when the others stop, unfinished objects are aborted.
+/// Reads everything by all connections of the snapshot. Returns the output of all, or the error that came first.
 pub async fn read_all(
     shared: &DumpState,
-    session: &Session,
-    leads: bool,
+    snapshot: &dyn Snapshot,
     progress: &ProgressWriter,
 ) -> Result<ReaderOutput, DumpError> {
-    let mut reader =
-        Reader { shared, session, leads, progress, pack: None, own: None, written: ReaderOutput::default() };
+    let readers = (0..snapshot.readers()).map(|number| read_by(shared, snapshot, number, progress));
+    let mut all = ReaderOutput::default();
+    let mut failure = None;
+    for read in futures::future::join_all(readers).await {
+        match read {
+            Ok(written) => all.merge(written),
+            Err(error) if matches!(failure, None | Some(DumpError::Stopped)) => failure = Some(error),
+            Err(_) => {}
+        }
+    }
+    failure.map_or(Ok(all), Err)
+}
+
+/// One reader, until the queue is empty. On any error, and when the others stop, unfinished objects are aborted.
+async fn read_by(
+    shared: &DumpState,
+    snapshot: &dyn Snapshot,
+    number: usize,
+    progress: &ProgressWriter,
+) -> Result<ReaderOutput, DumpError> {
+    let begun = tokio::select! {
+        biased;
+        () = shared.stop.cancelled() => return Err(DumpError::Stopped),
+        begun = snapshot.reader(number) => begun,
+    };
+    let connection = begun.inspect_err(|_| shared.stop.cancel())?;
+    let at_once = snapshot.reads_per_request();
+    let mut reader = Reader { shared, at_once, progress, pack: None, own: None, written: ReaderOutput::default() };
     let read = tokio::select! {
         biased;
         () = shared.stop.cancelled() => Err(DumpError::Stopped),
-        read = Box::pin(reader.work()) => read,
+        read = Box::pin(reader.work(connection)) => read,
     };
     match read {
         Ok(()) => Ok(reader.written),
@@ -81,8 +109,8 @@ pub async fn read_all(
 
 struct Reader<'a> {
     shared: &'a DumpState,
-    session: &'a Session,
-    leads: bool,
+    /// Most items of one request.
+    at_once: usize,
     progress: &'a ProgressWriter,
     pack: Option<OpenObject>,
     own: Option<OpenObject>,
@@ -90,15 +118,18 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    async fn work(&mut self) -> Result<(), DumpError> {
+    async fn work(&mut self, mut connection: Box<dyn TableReader + '_>) -> Result<(), DumpError> {
         loop {
             let items = self.next_items();
             if items.is_empty() {
                 break;
             }
-            self.read(&items).await?;
+            self.read(&mut *connection, &items).await?;
+            connection.release().await?;
             self.progress.tables(i64::try_from(items.len()).unwrap_or(i64::MAX));
         }
+        // Before the uploads end: the server keeps nothing longer than it must.
+        connection.end().await?;
         for open in [self.pack.take(), self.own.take()].into_iter().flatten() {
             self.written.add(open.finish().await?);
         }
@@ -107,18 +138,16 @@ impl Reader<'_> {
 
     fn next_items(&self) -> Vec<usize> {
         let mut queue = self.shared.queue.lock();
-        let count = items_per_request(queue.iter().map(|index| &self.shared.items[*index])).min(queue.len());
+        let next = queue.iter().map(|index| &self.shared.items[*index]);
+        let count = items_per_request(next, self.at_once).min(queue.len());
         queue.drain(..count).collect()
     }
 
-    async fn read(&mut self, items: &[usize]) -> Result<(), DumpError> {
+    async fn read(&mut self, connection: &mut dyn TableReader, items: &[usize]) -> Result<(), DumpError> {
         let shared = self.shared;
-        let source = |index: &usize| {
-            let item = &shared.items[*index];
-            Source { table: &shared.tables[item.table], range: item.range }
-        };
-        let sources: Vec<Source<'_>> = items.iter().map(source).collect();
-        let mut rows = Rows::open_all(self.session, &sources, !self.leads, shared.frame_bytes).await?;
+        let read = |index: &usize| TableRead { table: shared.items[*index].table, range: shared.items[*index].range };
+        let reads: Vec<TableRead> = items.iter().map(read).collect();
+        let mut rows = connection.read(&reads, shared.frame_bytes).await?;
         while let Some(block) = rows.next().await? {
             shared.rate_limiter.wait_for(block.raw.len()).await;
             self.progress.add(i64::try_from(block.raw.len()).unwrap_or(i64::MAX), block.rows);
@@ -129,7 +158,7 @@ impl Reader<'_> {
         if let Some(own) = self.own.take() {
             self.written.add(own.finish().await?);
         }
-        self.written.items.extend(items.iter().copied().zip(rows.counted().iter().copied()));
+        self.written.items.extend(items.iter().copied().zip(rows.counted()));
         Ok(())
     }
 

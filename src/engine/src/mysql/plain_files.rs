@@ -1,22 +1,22 @@
 //! A MySQL or MariaDB backup as plain files: the schema in two scripts, the rows as LOAD DATA reads them, and a script that
 //! runs the stock client over all of it.
 
-use super::{TABLES, file_name};
-use sennight_core::manifest::{Manifest, Table};
-use sennight_engine::mysql::ident;
-use sennight_engine::mysql::load::statement;
-use sennight_engine::mysql::schema::{SESSION, WRITES};
-use sennight_storage::OpenBackup;
+use super::load::statement;
+use super::schema::{SESSION, WRITES};
+use super::text::for_load_data;
+use super::{MySQL, ident};
+use crate::plain_files::{Directory, PlainFiles, README, SCRIPT, readme};
+use bytes::Bytes;
 use std::fmt::Write as _;
 
-pub const BEFORE: &str = "schema-before-rows.sql";
-pub const AFTER: &str = "schema-after-rows.sql";
-pub const EVENTS: &str = "events.sql";
-pub const ROWS: &str = "rows.sql";
+const BEFORE: &str = "schema-before-rows.sql";
+const AFTER: &str = "schema-after-rows.sql";
+const EVENTS: &str = "events.sql";
+const ROWS: &str = "rows.sql";
 
 /// Runs the parts one after the other. Binary mode keeps the client from changing line ends, `--comments` from
 /// leaving them out of bodies.
-pub const SCRIPT: &str = r#"#!/usr/bin/env bash
+const LOAD: &str = r#"#!/usr/bin/env bash
 # Loads this backup into an empty database: load.sh DATABASE. MYSQL is the client with its options, for example
 # MYSQL="mysql --defaults-extra-file=my.cnf" (mariadb for MariaDB). The server must allow LOAD DATA LOCAL (local_infile=ON).
 set -euo pipefail
@@ -31,8 +31,30 @@ done
   echo "not every event of events.sql was switched on" >&2
 "#;
 
+impl PlainFiles for MySQL {
+    fn schema_file(&self) -> Option<&'static str> {
+        None
+    }
+
+    fn rows(&self, raw: Bytes) -> Bytes {
+        for_load_data(&raw).into()
+    }
+
+    fn files(&self, directory: &Directory<'_>) -> Vec<(&'static str, Vec<u8>)> {
+        let (before, after, events) = parts(directory.schema);
+        vec![
+            (BEFORE, before.as_bytes().to_vec()),
+            (AFTER, after.as_bytes().to_vec()),
+            (EVENTS, events.into_bytes()),
+            (ROWS, rows(directory).into_bytes()),
+            (README, about(directory).into_bytes()),
+            (SCRIPT, LOAD.as_bytes().to_vec()),
+        ]
+    }
+}
+
 /// Splits the schema script: what comes before the rows, what comes after them, and what switches events on.
-pub fn parts(schema: &str) -> (&str, &str, String) {
+fn parts(schema: &str) -> (&str, &str, String) {
     const CUT: &str = "\nDELIMITER ;\n-- sennight rows\n";
     let Some(at) = schema.find(CUT) else { return (schema, "", String::new()) };
     let (before, after) = (&schema[..at + "\nDELIMITER ;\n".len()], &schema[at + CUT.len()..]);
@@ -49,37 +71,35 @@ pub fn parts(schema: &str) -> (&str, &str, String) {
 }
 
 /// One LOAD DATA a table, in the session that the format asks for.
-pub fn rows(manifest: &Manifest) -> String {
+fn rows(directory: &Directory<'_>) -> String {
     let mut text = format!("{SESSION};\n{WRITES};\n/*M!100000 SET check_constraint_checks = 0 */;\n");
-    for (number, table) in manifest.tables.iter().enumerate().filter(|(_, table)| table.rows > 0) {
+    let tables = directory.manifest.tables.iter().zip(directory.tables).filter(|(table, _)| table.rows > 0);
+    for (table, file) in tables {
         let _ = if table.columns.is_empty() {
             let rows = usize::try_from(table.rows).unwrap_or_default();
             writeln!(text, "INSERT INTO {} () VALUES {};", ident(&table.name), vec!["()"; rows].join(","))
         } else {
-            writeln!(text, "{};", load(number, table))
+            writeln!(text, "{};", statement(table, file))
         };
     }
     text + "COMMIT;\n"
 }
 
-fn load(number: usize, table: &Table) -> String {
-    statement(table, &file_name(number, table))
-}
-
-pub fn readme(open: &OpenBackup) -> String {
-    let (identity, server) = (&open.manifest.identity, &open.manifest.server);
+fn about(directory: &Directory<'_>) -> String {
+    let (identity, server) = (&directory.manifest.identity, &directory.manifest.server);
     let files = format!(
         "- `{BEFORE}`: database, sequences, tables; `{AFTER}`: routines, views, triggers, events (off); `{EVENTS}` switches\n  \
            on those that were on. DEFINER is left out; the comments say who each object ran as.\n\
-         - `{TABLES}/*.tsv`: one file a table, as LOAD DATA reads it; `{ROWS}` loads them.\n\
+         - `{tables}/*.tsv`: one file a table, as LOAD DATA reads it; `{ROWS}` loads them.\n\
          - `load.sh` does all of it, into a new database of character set {charset}, collation {collation}:\n\n\
          ```sh\n\
          MYSQL=\"mariadb --defaults-extra-file=my.cnf\" bash load.sh restored\n\
          ```\n",
+        tables = directory.folder,
         charset = server.ctype,
         collation = server.collate,
     );
-    super::readme(open, &format!("{} {}", identity.engine, server.version), &files)
+    readme(directory.manifest, &format!("{} {}", identity.engine, server.version), &files)
 }
 
 #[cfg(test)]

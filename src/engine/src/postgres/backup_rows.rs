@@ -1,14 +1,14 @@
 //! Loads the rows of a backup into a PostgreSQL database: several connections, each takes the largest item that is left.
 
-use super::frames::table_frames;
-use super::{TaskError, WorkerContext};
+use super::connect::Session;
+use super::failure::RestoreError;
+use super::load::{CopyError, Destination, TableName, copy_rows};
+use crate::restore::LoadRequest;
 use futures::TryStreamExt;
 use futures::future::try_join_all;
 use parking_lot::Mutex;
 use sennight_core::manifest::{Manifest, Table};
-use sennight_engine::postgres::Session;
-use sennight_engine::postgres::failure::RestoreError;
-use sennight_engine::postgres::load::{CopyError, Destination, TableName, copy_rows};
+use sennight_protocol::report::TaskError;
 use sennight_protocol::restore::RestoreTask;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,22 +28,21 @@ pub fn connections(task: &RestoreTask, manifest: &Manifest) -> i32 {
 /// is sent. Returns the tables whose rows need not be counted again: the server counted them in the transaction that had
 /// emptied the table.
 pub async fn load(
-    task: &RestoreTask,
-    context: &WorkerContext,
-    manifest: &Manifest,
+    request: &LoadRequest<'_>,
     routes: &BTreeMap<TableName, TableName>,
     sessions: &[&Session],
 ) -> Result<BTreeSet<TableName>, TaskError> {
-    context.progress.expect_backup(&manifest.totals);
+    let (manifest, progress) = (request.backup.manifest(), request.progress);
+    progress.expect_backup(&manifest.totals);
     let empty = manifest.tables.iter().filter(|table| table.frames.is_empty()).count();
-    context.progress.tables(i64::try_from(empty).unwrap_or(i64::MAX));
+    progress.tables(i64::try_from(empty).unwrap_or(i64::MAX));
     let queue = Mutex::new(load_items(&manifest.tables, sessions.len()));
     let next = || queue.lock().pop();
     let counted = Mutex::new(BTreeSet::new());
     let loaders = sessions.iter().map(|session| async {
         while let Some(item) = next() {
-            let frames = table_frames(&context.store, &task.backup.prefix, &item).inspect_ok(|raw| {
-                context.progress.add(i64::try_from(raw.len()).unwrap_or(i64::MAX), 0);
+            let frames = request.backup.rows(&item).inspect_ok(|raw| {
+                progress.add(i64::try_from(raw.len()).unwrap_or(i64::MAX), 0);
             });
             let root = routes.get(&(item.schema.clone(), item.name.clone()));
             let into = match root {
@@ -53,7 +52,7 @@ pub async fn load(
             };
             let taken =
                 copy_rows(session, &item, into, &manifest.server.encoding, frames).await.map_err(|e| match e {
-                    CopyError::Source(error) => TaskError::from(error),
+                    CopyError::Source(error) => error,
                     CopyError::Engine(error) => TaskError::from(error),
                 })?;
             if taken != item.rows {
@@ -64,8 +63,8 @@ pub async fn load(
                 let name = (item.schema.clone(), item.name.clone());
                 counted.lock().insert(name);
             }
-            context.progress.add(0, taken);
-            context.progress.tables(i64::from(item.last));
+            progress.add(0, taken);
+            progress.tables(i64::from(item.last));
         }
         Ok::<_, TaskError>(())
     });

@@ -1,22 +1,20 @@
 //! Loads a backup into an empty MySQL or MariaDB database, then reads every table's rows back and compares them. Events
 //! stay switched off.
 
-use super::backup::archive;
-use super::frames::{FrameError, table_frames};
-use super::{ProgressWriter, TaskError};
+use super::connect::{Session, connect};
+use super::digest::Digest;
+use super::inventory::{Inventory, TableInfo};
+use super::load::{Definers, LoadError, LoadMethod, apply, rows};
+use super::preflight_report::script;
+use super::schema::{Section, Statement};
+use crate::restore::{BackupReader, LoadProgress};
 use futures::TryStreamExt;
 use futures::future::try_join_all;
 use parking_lot::Mutex;
-use sennight_core::engine::EngineKind;
 use sennight_core::manifest::{Manifest, Table};
 use sennight_core::progress::Stage;
-use sennight_engine::mysql::digest::Digest;
-use sennight_engine::mysql::inventory::{Inventory, TableInfo};
-use sennight_engine::mysql::load::{Definers, LoadError, LoadMethod, apply, rows};
-use sennight_engine::mysql::schema::{Section, Statement, parse};
-use sennight_engine::mysql::{Session, connect};
+use sennight_protocol::report::TaskError;
 use sennight_protocol::target::DatabaseTarget;
-use sennight_storage::Store;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -27,12 +25,8 @@ const MAX_CONNECTIONS: i32 = 8;
 
 /// What to load, and where.
 pub struct MySQLLoad<'a> {
-    /// Bucket and prefix of the BackupStorage.
-    pub store: &'a Store,
-    /// The backup's key prefix, ending in `/`.
-    pub prefix: &'a str,
-    /// The backup's manifest.
-    pub manifest: &'a Manifest,
+    /// The backup.
+    pub backup: &'a dyn BackupReader,
     /// The server; its database field is not used.
     pub target: &'a DatabaseTarget,
     /// Name of the empty database.
@@ -46,7 +40,7 @@ pub struct MySQLLoad<'a> {
     /// Account that views, routines, triggers and events run as.
     pub definers: Definers,
     /// Counts bytes, rows and tables.
-    pub progress: &'a ProgressWriter,
+    pub progress: &'a dyn LoadProgress,
 }
 
 impl MySQLLoad<'_> {
@@ -59,7 +53,7 @@ impl MySQLLoad<'_> {
     /// The first half: tables and their rows, compared. Returns the backup's script for [`MySQLLoad::create_code`].
     pub async fn load_tables(&self) -> Result<Vec<Statement>, TaskError> {
         self.check_engine()?;
-        let statements = self.statements().await?;
+        let statements = script(self.backup).await?;
         let mut session = self.connect().await?;
         let existing = Inventory::read(&mut session).await?;
         if !(existing.tables.is_empty() && existing.views.is_empty() && existing.sequences.is_empty()) {
@@ -85,13 +79,17 @@ impl MySQLLoad<'_> {
         Ok(statements.into_iter().filter(|s| s.section == Section::Last).collect())
     }
 
+    fn manifest(&self) -> &Manifest {
+        self.backup.manifest()
+    }
+
     fn check_engine(&self) -> Result<(), TaskError> {
-        let engine = self.manifest.identity.engine;
-        if engine == EngineKind::PostgreSQL || engine != self.target.engine {
+        let engine = self.manifest().identity.engine;
+        if engine != self.target.engine {
             let message = format!("a backup of {engine} cannot be loaded into {}", self.target.engine);
             return Err(TaskError::refused("EngineUnsupported", message));
         }
-        if self.manifest.encryption.is_some() {
+        if self.manifest().encryption.is_some() {
             let message = "the backup is encrypted by a later version of Sennight: restore it with that one";
             return Err(TaskError::refused("BackupEncrypted", message));
         }
@@ -100,29 +98,16 @@ impl MySQLLoad<'_> {
 
     async fn connect(&self) -> Result<Session, TaskError> {
         let session = connect(self.target, self.database, self.application).await?;
-        let (backup, server) = (self.manifest.server.major, session.version().major);
+        let (backup, server) = (self.manifest().server.major, session.version().major);
         if server < backup {
             let message = format!(
                 "the backup is of {}, the server is older: {}",
-                self.manifest.server.version,
+                self.manifest().server.version,
                 session.version()
             );
             return Err(TaskError::refused("ServerTooOld", message));
         }
         Ok(session)
-    }
-
-    async fn statements(&self) -> Result<Vec<Statement>, TaskError> {
-        let unwritable = |e: std::io::Error| TaskError::retry("ScratchUnwritable", e.to_string());
-        let file = tempfile::NamedTempFile::new().map_err(unwritable)?;
-        archive(self.store, self.prefix, &self.manifest.schema, file.path()).await.map_err(TaskError::from)?;
-        let text = tokio::fs::read_to_string(file.path()).await.map_err(unwritable)?;
-        parse(&text).ok_or_else(|| {
-            TaskError::refused(
-                "BackupDamaged",
-                format!("{} is no script of this version's", self.manifest.schema.object),
-            )
-        })
     }
 
     /// Fails unless the script created the tables that the manifest lists, with the same columns.
@@ -131,8 +116,8 @@ impl MySQLLoad<'_> {
         let here: BTreeMap<&str, Vec<String>> =
             inventory.tables.iter().map(|t| (t.name.as_str(), columns(t))).collect();
         let listed = |t: &Table| -> Vec<String> { t.columns.iter().map(|c| c.name.clone()).collect() };
-        let differs = self.manifest.tables.iter().find(|t| here.get(t.name.as_str()) != Some(&listed(t)));
-        if differs.is_none() && here.len() == self.manifest.tables.len() {
+        let differs = self.manifest().tables.iter().find(|t| here.get(t.name.as_str()) != Some(&listed(t)));
+        if differs.is_none() && here.len() == self.manifest().tables.len() {
             return Ok(());
         }
         let which = differs.map_or("one that the manifest does not list", |t| t.name.as_str());
@@ -144,9 +129,9 @@ impl MySQLLoad<'_> {
 
     /// Sends every table's rows. Returns a digest of what was sent, by table.
     async fn rows(&self, inventory: &Inventory) -> Result<BTreeMap<String, Digest>, TaskError> {
-        self.progress.expect_backup(&self.manifest.totals);
+        self.progress.expect_backup(&self.manifest().totals);
         let bytes = |t: &&Table| t.frames.iter().map(|f| f.raw_length).sum::<i64>();
-        let mut queue: Vec<&Table> = self.manifest.tables.iter().collect();
+        let mut queue: Vec<&Table> = self.manifest().tables.iter().collect();
         queue.sort_by_key(bytes);
         let (queue, sent) = (Mutex::new(queue), Mutex::new(BTreeMap::new()));
         let next = || queue.lock().pop();
@@ -167,18 +152,18 @@ impl MySQLLoad<'_> {
     }
 
     fn connections(&self) -> i32 {
-        if self.manifest.totals.raw_bytes < SMALL { 1 } else { self.parallelism.clamp(1, MAX_CONNECTIONS) }
+        if self.manifest().totals.raw_bytes < SMALL { 1 } else { self.parallelism.clamp(1, MAX_CONNECTIONS) }
     }
 
     async fn table(&self, session: &mut Session, table: &Table) -> Result<Digest, TaskError> {
         let digest = Arc::new(Mutex::new(Digest::default()));
         let sent = digest.clone();
-        let frames = table_frames(self.store, self.prefix, table).inspect_ok(move |raw| {
+        let frames = self.backup.rows(table).inspect_ok(move |raw| {
             sent.lock().add(raw);
         });
         let method = self.method.unwrap_or_else(|| LoadMethod::of(session));
         let taken = rows(session, table, method, frames).await.map_err(|error| match error {
-            LoadError::Source(error) => TaskError::from(error),
+            LoadError::Source(error) => error,
             LoadError::Engine(error) => TaskError::from(error),
         })?;
         if taken != table.rows {
@@ -213,16 +198,4 @@ impl MySQLLoad<'_> {
 
 fn differ(table: &str, why: &str) -> TaskError {
     TaskError::refused("RowsDiffer", format!("{table} is not as it was copied: {why}"))
-}
-
-impl From<super::backup::ArchiveError> for TaskError {
-    fn from(error: super::backup::ArchiveError) -> Self {
-        match error {
-            super::backup::ArchiveError::Frame(error) => FrameError::into(error),
-            super::backup::ArchiveError::Unwritable(error) => Self::retry(
-                "ScratchUnwritable",
-                format!("the schema cannot be written ({error}): give the worker's temporary volume more room"),
-            ),
-        }
-    }
 }

@@ -5,14 +5,7 @@ use super::connect::Session;
 use super::create::{drop_own, restore_marker, try_lock, unlock};
 use super::error::EngineError;
 use super::failure::RestoreError;
-
-/// Prefix of the UID in a drill's mark; no RestoreRequest's UID begins so.
-const DRILL: &str = "drill-";
-
-/// The UID that a tenant's drills use for mark and lock.
-pub fn uid(tenant: &str) -> String {
-    format!("{DRILL}{tenant}")
-}
+use crate::restore::DRILL;
 
 /// Drops every scratch database whose drill no longer runs, except `own`'s. Returns their names. One that cannot be dropped
 /// is left to the next drill.
@@ -58,10 +51,11 @@ fn drill_of(comment: Option<&str>) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::restore::drill_uid;
 
     #[test]
     fn only_a_drills_mark_is_one() {
-        let mark = restore_marker(&uid("0123"));
+        let mark = restore_marker(&drill_uid("0123"));
         assert_eq!(drill_of(Some(&mark)), Some("drill-0123"));
         let request = restore_marker("0f3b2c1d-aaaa-4bbb-8ccc-1234567890ab");
         let nobody = restore_marker(DRILL);
