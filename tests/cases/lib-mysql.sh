@@ -36,6 +36,6 @@ report() { s3curl "$SENNIGHT_TEST_S3_ENDPOINT/$BUCKET/results/$1/$2.json"; echo;
 # mcutover: takes the OIDs and names from prepare's report
 mcutover() {
   report pr r >rep.json
-  read -r live new name < <(python3 -c "import json;o=json.load(open('rep.json'))['outcome'];d=o.get('done',o);d=d if 'liveOid' in d else next(v for v in d.values() if isinstance(v,dict) and 'liveOid' in v);print(d['liveOid'],d['newOid'],d['newDatabase'])")
-  "$SENNIGHT" cutover --storage "$ST" --job-uid co --task '{"name":"c","requestUid":"'"$RUID"'","namespace":"n","database":'"$(mdb "${2:-restore}" "$1")"',"newDatabase":"'"$name"'","previousDatabase":"'"${name/__r/__old}"'","liveOid":'"$live"',"newOid":'"$new"'}'
+  read -r live new name < <(python3 -c "import json;o=json.load(open('rep.json'))['outcome'];d=o.get('done',o);d=d if 'liveNumber' in d else next(v for v in d.values() if isinstance(v,dict) and 'liveNumber' in v);print(d['liveNumber'],d['newNumber'],d['newDatabase'])")
+  "$SENNIGHT" cutover --storage "$ST" --job-uid co --task '{"name":"c","requestUid":"'"$RUID"'","namespace":"n","database":'"$(mdb "${2:-restore}" "$1")"',"newDatabase":"'"$name"'","previousDatabase":"'"${name/__r/__old}"'","liveNumber":'"$live"',"newNumber":'"$new"'}'
 }

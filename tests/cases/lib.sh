@@ -86,7 +86,7 @@ cutover() { # NAME CREDS
   local live new
   live=$(adm -d postgres -c "select oid from pg_database where datname='$1'")
   new=$(adm -d postgres -c "select oid from pg_database where datname='$1__r0f3b2c1daaaa'")
-  "$SENNIGHT" cutover --storage "$ST" --task '{"name":"c","requestUid":"'"$RUID"'","namespace":"n","database":'"$(db "${2:-restore}" "$1")"',"newDatabase":"'"$1"'__r0f3b2c1daaaa","previousDatabase":"'"$1"'__old0f3b2c1daaaa","liveOid":'"$live"',"newOid":'"$new"'}'
+  "$SENNIGHT" cutover --storage "$ST" --task '{"name":"c","requestUid":"'"$RUID"'","namespace":"n","database":'"$(db "${2:-restore}" "$1")"',"newDatabase":"'"$1"'__r0f3b2c1daaaa","previousDatabase":"'"$1"'__old0f3b2c1daaaa","liveNumber":'"$live"',"newNumber":'"$new"'}'
 }
 say() { printf '\n### %s\n' "$*"; }
 # free_port: a port that nobody listens on

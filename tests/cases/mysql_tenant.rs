@@ -13,7 +13,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Stdio};
 use testkit::mysql::Server;
 use testkit::mysql::picture::Picture;
-use testkit::mysql::{MysqlRestore, PASSWORD};
+use testkit::mysql::restore::{MysqlRestore, PASSWORD};
 use testkit::{backup_ref, dump_with, env, manifest, path, unique};
 
 /// A case on one server.

@@ -154,7 +154,7 @@ impl<'a> Tenant<'a> {
             return Err(Outcome::Refused(format!("preflight: {}", reasons.join(", "))));
         }
         let prepared = step("prepare", prepare::run(&task, &context(store))).await?;
-        let Done::Prepared { live_oid, new_oid, new_database, .. } = prepared else {
+        let Done::Prepared { live_number, new_number, new_database, .. } = prepared else {
             panic!("a prepare answered something else")
         };
         let cut = CutoverTask {
@@ -164,8 +164,8 @@ impl<'a> Tenant<'a> {
             database: by.target.clone(),
             new_database,
             previous_database: previous_database(self.name(), &self.uid),
-            live_oid,
-            new_oid,
+            live_number,
+            new_number,
             undo_of: None,
             start_by: None,
         };

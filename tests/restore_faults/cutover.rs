@@ -6,6 +6,7 @@ use crate::process::{Victim, Worker, crash_server, gone, upstream};
 use crate::tenant::{Tenant, new_uid};
 use crate::{ALONE, chosen, progress};
 use sennight_core::restore::RestoreInputs;
+use sennight_core::result::DatabaseNumber;
 use sennight_protocol::cutover::CutoverTask;
 use sennight_protocol::report::{Outcome, TaskReport};
 use sennight_protocol::task::Task;
@@ -35,8 +36,8 @@ async fn prepared(tenant: &mut Tenant, way: Way) -> (CutoverTask, &'static str) 
         request_uid: tenant.restore.uid.clone(),
         new_database: forth.previous_database.clone(),
         previous_database: tenant.restore.previous_database(),
-        live_oid: forth.new_oid,
-        new_oid: forth.live_oid,
+        live_number: forth.new_number,
+        new_number: forth.live_number,
         undo_of: Some(undone),
         ..forth
     };
@@ -113,9 +114,9 @@ async fn case(tenant: &mut Tenant, way: Way, point: Point, victim: Victim) -> &'
     let mut late = Worker::start(&tenant.restore, &Task::Cutover(task.clone()), &tenant.restore.uid, "cutover");
     late.ended().await;
     gone(&tenant.restore, &application).await;
-    let serves = tenant.restore.oid(&tenant.restore.database).await;
-    let swapped = serves == Some(task.new_oid);
-    assert!(swapped || serves == Some(task.live_oid), "{victim:?} at {point:?}: the live name has OID {serves:?}");
+    let serves = tenant.restore.oid(&tenant.restore.database).await.map(DatabaseNumber);
+    let swapped = serves == Some(task.new_number);
+    assert!(swapped || serves == Some(task.live_number), "{victim:?} at {point:?}: the live name has OID {serves:?}");
     let end = match (&word, swapped, report.as_ref().map(|r| &r.outcome)) {
         (Word::Complete, true, Some(Outcome::Succeeded(_))) => "Complete",
         (Word::Complete, true, None | Some(Outcome::Unknown { .. })) => "Complete, by the server's word",
@@ -130,14 +131,14 @@ async fn case(tenant: &mut Tenant, way: Way, point: Point, victim: Victim) -> &'
     let states = tenant.clients.states();
     assert_eq!(states.contains(after), swapped, "{victim:?} at {point:?}: {states:?}");
     // The app comes in where it came in before, and nowhere else.
-    let beside = if swapped { task.live_oid } else { task.new_oid };
-    let may =
-        format!("SELECT has_database_privilege('{}', {beside}::oid, 'CONNECT')::text", tenant.restore.role("app"));
+    let beside = if swapped { task.live_number } else { task.new_number };
+    let app = tenant.restore.role("app");
+    let may = format!("SELECT has_database_privilege('{app}', {beside}::oid, 'CONNECT')::text");
     assert_eq!(tenant.restore.value("postgres", &may).await.as_deref(), Some("false"), "{beside} is open");
     if swapped {
         tenant.drop(&task.previous_database).await;
     } else if way == Way::Back {
-        assert_eq!(tenant.restore.oid(&task.new_database).await, Some(task.new_oid), "the previous database is gone");
+        assert_eq!(tenant.restore.oid(&task.new_database).await, Some(beside.0), "the previous database is gone");
         tenant.drop(&task.new_database).await;
     } else {
         tenant.dropped(&task).await;

@@ -59,7 +59,7 @@ impl Tenant {
             request_uid: task.request_uid.clone(),
             database: task.database.clone(),
             identity: None,
-            database_to_drop: DatabaseToDrop { name: task.new_database.clone(), oid: None, mark: Mark::Restore },
+            database_to_drop: DatabaseToDrop { name: task.new_database.clone(), number: None, mark: Mark::Restore },
             safety_backup: None,
         };
         drop_database::run(&task_to_drop, &self.restore.context("drop-database", "pod")).await.unwrap();

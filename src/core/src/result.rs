@@ -3,10 +3,38 @@
 use super::names::BackupId;
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::num::TryFromIntError;
 
 /// Reason of a failed `recover-cutover`, and of a cut-over that was started twice: the swap did not take effect and was
 /// reverted.
 pub const TAKEN_BACK: &str = "CutoverTakenBack";
+
+/// Tells a database from every other one that has had its name: a swap changes names, never numbers. PostgreSQL gives its
+/// OID. On MySQL and MariaDB it is the number in the schema's mark, or is made of the name where nobody has restored yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct DatabaseNumber(pub u32);
+
+impl fmt::Display for DatabaseNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl From<DatabaseNumber> for i64 {
+    fn from(number: DatabaseNumber) -> Self {
+        number.0.into()
+    }
+}
+
+impl TryFrom<i64> for DatabaseNumber {
+    type Error = TryFromIntError;
+
+    fn try_from(number: i64) -> Result<Self, Self::Error> {
+        u32::try_from(number).map(Self)
+    }
+}
 
 /// What a successful task reports.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -20,10 +48,10 @@ pub enum Done {
     Preflighted(Preflight),
     /// The new database is filled and verified.
     Prepared {
-        /// OID of the live database.
-        live_oid: u32,
-        /// OID of the new database.
-        new_oid: u32,
+        /// Number of the live database.
+        live_number: DatabaseNumber,
+        /// Number of the new database.
+        new_number: DatabaseNumber,
         /// Name of the new database.
         new_database: String,
         /// Rows loaded.
@@ -74,8 +102,8 @@ pub struct Drilled {
 pub struct DatabaseDropped {
     /// Name that the database had; absent if it did not exist any more.
     pub database: Option<String>,
-    /// OID that the database had.
-    pub oid: Option<u32>,
+    /// Number that the database had.
+    pub number: Option<DatabaseNumber>,
 }
 
 /// A backup in short: enough for status and for pinning it.

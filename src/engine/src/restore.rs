@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use futures::stream::BoxStream;
 use sennight_core::manifest::{Manifest, Table, Totals};
 use sennight_core::progress::Stage;
+use sennight_core::result::DatabaseNumber;
 use sennight_protocol::report::TaskError;
 use sennight_protocol::restore::RestoreTask;
 use std::path::Path;
@@ -89,9 +90,9 @@ pub fn size_limit(manifest: &Manifest) -> i64 {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Prepared {
     /// Number of the live database.
-    pub live_oid: u32,
+    pub live_number: DatabaseNumber,
     /// Number of the new one.
-    pub new_oid: u32,
+    pub new_number: DatabaseNumber,
     /// Names of the hooks that ran.
     pub hooks: Vec<String>,
 }

@@ -3,6 +3,7 @@
 use super::target::DatabaseTarget;
 use sennight_core::manifest::TenantIdentity;
 use sennight_core::names::BackupId;
+use sennight_core::result::DatabaseNumber;
 use serde::{Deserialize, Serialize};
 
 /// A backup, named so that a worker can insist on exactly this one.
@@ -89,8 +90,8 @@ pub struct SafetyBackupTask {
     pub name: String,
     /// UID of the RestoreRequest whose swap replaced the database: it must carry its mark.
     pub request_uid: String,
-    /// OID of the replaced database.
-    pub previous_oid: u32,
+    /// Number of the replaced database.
+    pub previous_number: DatabaseNumber,
     /// The dump: `identity` says whose data it is, `database` has its present name; credentials are those for dumping.
     pub dump: DumpTask,
     /// Directory with the restore role's credentials. That role lets the dump role into the previous database, which the swap
@@ -102,7 +103,7 @@ impl SafetyBackupTask {
     /// What would make `other` dump another database, in words.
     pub(super) fn difference(&self, other: &Self) -> Option<&'static str> {
         let same = self.request_uid == other.request_uid
-            && self.previous_oid == other.previous_oid
+            && self.previous_number == other.previous_number
             && self.dump.identity.first_difference(&other.dump.identity).is_none()
             && self.dump.database.is_same(&other.dump.database);
         (!same).then_some("it would dump another database")

@@ -2,6 +2,7 @@
 
 use super::target::DatabaseTarget;
 use chrono::{DateTime, Utc};
+use sennight_core::result::DatabaseNumber;
 use serde::{Deserialize, Serialize};
 
 /// Swap a prepared database for the live one.
@@ -20,10 +21,10 @@ pub struct CutoverTask {
     pub new_database: String,
     /// The name that the replaced database gets.
     pub previous_database: String,
-    /// OID of the live database as `prepare` saw it: the swap commits only if it is still this one.
-    pub live_oid: u32,
-    /// OID of the prepared database.
-    pub new_oid: u32,
+    /// Number of the live database as `prepare` saw it: the swap commits only if it is still this one.
+    pub live_number: DatabaseNumber,
+    /// Number of the prepared database.
+    pub new_number: DatabaseNumber,
     /// Of an Undo: UID of the request that is undone. The prepared database is then the one that its swap replaced.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undo_of: Option<String>,

@@ -3,6 +3,7 @@
 use super::backup::BackupRef;
 use super::target::DatabaseTarget;
 use sennight_core::manifest::TenantIdentity;
+use sennight_core::result::DatabaseNumber;
 use serde::{Deserialize, Serialize};
 
 /// Which mark a database that may be dropped carries.
@@ -14,15 +15,15 @@ pub enum Mark {
     Restore,
 }
 
-/// A database to drop. It is found by its name; whether it is the right one is decided by mark and OID.
+/// A database to drop. It is found by its name; whether it is the right one is decided by mark and number.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct DatabaseToDrop {
     /// Name of the database.
     pub name: String,
-    /// OID of the database, where it is known.
+    /// Number of the database, where it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub oid: Option<u32>,
+    pub number: Option<DatabaseNumber>,
     /// The mark that it must carry.
     pub mark: Mark,
 }

@@ -208,6 +208,7 @@ mod tests {
     use super::*;
     use chrono::DateTime;
     use sennight_core::engine::EngineKind;
+    use sennight_core::result::DatabaseNumber;
     use strum::IntoEnumIterator;
 
     fn storage() -> StorageTarget {
@@ -236,7 +237,7 @@ mod tests {
     #[test]
     fn i2_only_a_job_with_the_same_effect_is_taken_for_ours() {
         let task = serde_json::json!({
-            "name": "r", "requestUid": "u", "namespace": "n", "newDatabase": "new", "previousDatabase": "old", "liveOid": 1, "newOid": 2,
+            "name": "r", "requestUid": "u", "namespace": "n", "newDatabase": "new", "previousDatabase": "old", "liveNumber": 1, "newNumber": 2,
             "database": {"engine": "PostgreSQL", "host": "h", "port": 5432, "database": "d", "credentialsDir": "/c"}
         });
         let task: CutoverTask = serde_json::from_value(task).unwrap();
@@ -248,8 +249,8 @@ mod tests {
         let ours = swap(|_| ());
         assert_eq!(ours.difference(&swap(|t| t.start_by = DateTime::from_timestamp(9, 0))), None);
         for other in [
-            swap(|t| t.new_oid = 3),
-            swap(|t| t.live_oid = 3),
+            swap(|t| t.new_number = DatabaseNumber(3)),
+            swap(|t| t.live_number = DatabaseNumber(3)),
             swap(|t| t.request_uid = "v".into()),
             swap(|t| t.previous_database = "gone".into()),
             swap(|t| t.database.host = "elsewhere".into()),
@@ -268,8 +269,8 @@ mod tests {
         let identity = serde_json::to_value(dump("s").identity).unwrap();
         let backup = serde_json::json!({"prefix": "p", "id": "20261122T021000Z-1a2b3c4d", "manifestSha256": "0"});
         let swap = serde_json::json!({
-            "name": "r", "requestUid": "u", "namespace": "n", "newDatabase": "new", "previousDatabase": "old", "liveOid": 1,
-            "newOid": 2, "database": database
+            "name": "r", "requestUid": "u", "namespace": "n", "newDatabase": "new", "previousDatabase": "old", "liveNumber": 1,
+            "newNumber": 2, "database": database
         });
         let restore = serde_json::json!({
             "name": "r", "requestUid": "u", "identity": identity, "backup": backup, "database": database, "parallelism": 1
@@ -282,7 +283,7 @@ mod tests {
             let task = SafetyBackupTask {
                 name: "r".into(),
                 request_uid: uid.into(),
-                previous_oid: 1,
+                previous_number: 1.try_into().unwrap(),
                 dump,
                 restore_credentials_dir: "/r".into(),
             };
@@ -293,7 +294,7 @@ mod tests {
                 "drop-database",
                 &serde_json::json!({
                     "name": "r", "requestUid": "u", "database": database, "identity": identity, "safetyBackup": backup,
-                    "databaseToDrop": {"name": name, "oid": 1, "mark": "Previous"}
+                    "databaseToDrop": {"name": name, "number": 1, "mark": "Previous"}
                 }),
             )
         };
@@ -329,8 +330,8 @@ mod tests {
 
     #[test]
     fn every_restore_step_is_named_by_the_verb_that_does_it() {
-        let cutover = r#"{"name":"r","requestUid":"u","namespace":"n","newDatabase":"n","previousDatabase":"o","liveOid":1,
-            "newOid":2,"database":{"engine":"PostgreSQL","host":"h","port":1,"database":"d","credentialsDir":"/c"}}"#;
+        let cutover = r#"{"name":"r","requestUid":"u","namespace":"n","newDatabase":"n","previousDatabase":"o","liveNumber":1,
+            "newNumber":2,"database":{"engine":"PostgreSQL","host":"h","port":1,"database":"d","credentialsDir":"/c"}}"#;
         let step = |verb| Task::parse(verb, &[cutover.to_owned()]).unwrap().step();
         assert_eq!(step("recover-cutover"), Some(RestoreStep::RecoverCutover));
         assert_eq!(

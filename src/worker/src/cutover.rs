@@ -154,7 +154,7 @@ async fn watch_holder(
             };
             let message = format!(
                 "pod {} of Job {} claimed this request at {} and nobody knows whether it still works on it; {found}. Make sure that the pod is gone, then look which OID (number) {:?} has: {} is the old one, {} the restored one",
-                holder.pod, holder.job_uid, holder.at, task.database.database, task.live_oid, task.new_oid
+                holder.pod, holder.job_uid, holder.at, task.database.database, task.live_number, task.new_number
             );
             return Err(TaskError::unknown("ClaimHeld", message));
         }

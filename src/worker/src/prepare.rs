@@ -31,8 +31,8 @@ pub async fn run(task: &RestoreTask, context: &WorkerContext) -> Result<Done, Ta
     let prepared = context.engine(task.database.engine).prepare(&request).await?;
     let totals = backup.manifest().totals;
     Ok(Done::Prepared {
-        live_oid: prepared.live_oid,
-        new_oid: prepared.new_oid,
+        live_number: prepared.live_number,
+        new_number: prepared.new_number,
         rows: totals.rows,
         tables: totals.tables,
         hooks: prepared.hooks,

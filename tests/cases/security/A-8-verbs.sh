@@ -23,7 +23,7 @@ see "live-ids  " "$SENNIGHT" live-ids --storage "$ST" --task '{"name":"l","reque
 see "prepare   " prepare acme
 see "cutover   " cutover acme
 live=$(adm -d postgres -c "SELECT oid FROM pg_database WHERE datname='acme'"); kept=$(adm -d postgres -c "SELECT oid FROM pg_database WHERE datname='acme__old0f3b2c1daaaa'")
-see "preflight-undo" "$SENNIGHT" preflight-undo --storage "$ST" --task '{"name":"u","requestUid":"11111111-cccc-4bbb-8ccc-1234567890ab","namespace":"n","database":'"$(db restore acme)"',"newDatabase":"acme__old0f3b2c1daaaa","previousDatabase":"acme__old11111111cccc","liveOid":'"$live"',"newOid":'"$kept"',"undoOf":"'$RUID'"}'
-see "safety-backup" "$SENNIGHT" safety-backup --storage "$ST" --task '{"name":"s","requestUid":"'$RUID'","previousOid":'"$kept"',"restoreCredentialsDir":"'$W'/restore","dump":{"name":"acme","identity":'"$(id acme)"',"database":'"$(db dump acme__old0f3b2c1daaaa)"',"timeZone":"UTC"}}'
+see "preflight-undo" "$SENNIGHT" preflight-undo --storage "$ST" --task '{"name":"u","requestUid":"11111111-cccc-4bbb-8ccc-1234567890ab","namespace":"n","database":'"$(db restore acme)"',"newDatabase":"acme__old0f3b2c1daaaa","previousDatabase":"acme__old11111111cccc","liveNumber":'"$live"',"newNumber":'"$kept"',"undoOf":"'$RUID'"}'
+see "safety-backup" "$SENNIGHT" safety-backup --storage "$ST" --task '{"name":"s","requestUid":"'$RUID'","previousNumber":'"$kept"',"restoreCredentialsDir":"'$W'/restore","dump":{"name":"acme","identity":'"$(id acme)"',"database":'"$(db dump acme__old0f3b2c1daaaa)"',"timeZone":"UTC"}}'
 see "dump again" dump acme
 see "drill     " drill acme restore

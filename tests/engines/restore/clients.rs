@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use testkit::mysql::PASSWORD;
+use testkit::mysql::restore::PASSWORD;
 use testkit::mysql::{Database, Seen as Eyes};
 use tokio::task::JoinHandle;
 

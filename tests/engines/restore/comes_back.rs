@@ -5,8 +5,8 @@ use crate::fixtures::fixture;
 use sennight_core::engine::EngineKind;
 use sennight_core::result::{Done, Refusal};
 use sennight_protocol::cutover::CutoverTask;
-use testkit::mysql::MysqlRestore;
 use testkit::mysql::picture::Picture;
+use testkit::mysql::restore::MysqlRestore;
 use testkit::mysql::{Server, say};
 
 const DAMAGE: &str = "

@@ -5,8 +5,8 @@ use sennight_core::result::Done;
 use sennight_protocol::cutover::CutoverTask;
 use std::time::{Duration, Instant};
 use testkit::manifest;
-use testkit::mysql::MysqlRestore;
 use testkit::mysql::Server;
+use testkit::mysql::restore::MysqlRestore;
 
 async fn swapped(restore: &MysqlRestore, task: &CutoverTask, what: &str) {
     let done = restore.cutover(task, "pod").await.unwrap_or_else(|e| panic!("{what}: {e}"));

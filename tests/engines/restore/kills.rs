@@ -14,7 +14,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use testkit::env;
-use testkit::mysql::MysqlRestore;
+use testkit::mysql::restore::MysqlRestore;
 use testkit::mysql::{Server, say};
 use testkit::sampling::costly;
 use testkit::wire::mysql::{Point, Side, Wire};

@@ -6,7 +6,7 @@ use sennight_engine::mysql::ident;
 use sennight_protocol::restore::{DrillTask, RestoreTask};
 use sennight_worker::drill;
 use testkit::mysql::Server;
-use testkit::mysql::{MysqlRestore, PASSWORD};
+use testkit::mysql::restore::{MysqlRestore, PASSWORD};
 use testkit::{backup_ref, path};
 
 async fn tenant(server: &Server) -> MysqlRestore {
@@ -31,8 +31,8 @@ async fn an_attempt_drops_what_the_one_before_left_and_nothing_that_is_not_marke
         let task = restore.restore_task(&backup);
         let first = restore.prepare(&task).await.unwrap();
         let second = restore.prepare(&task).await.unwrap();
-        assert_eq!((&first.new_database, first.live_oid), (&second.new_database, second.live_oid));
-        assert_ne!(first.new_oid, second.new_oid, "another schema has another number");
+        assert_eq!((&first.new_database, first.live_number), (&second.new_database, second.live_number));
+        assert_ne!(first.new_number, second.new_number, "another schema has another number");
         let refused = restore.cutover(&first, "pod").await.unwrap_err();
         assert_eq!(refused.reason, "DatabasesChanged", "{refused}");
         assert_eq!(restore.clear(&restore.clear_new()).await.unwrap(), Some(first.new_database.clone()));

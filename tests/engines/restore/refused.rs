@@ -3,8 +3,8 @@
 use sennight_core::engine::EngineKind;
 use sennight_engine::mysql::ident;
 use sennight_protocol::restore::RestoreTask;
-use testkit::mysql::MysqlRestore;
 use testkit::mysql::Server;
+use testkit::mysql::restore::MysqlRestore;
 use testkit::unique;
 
 async fn tenant(server: &Server) -> MysqlRestore {
@@ -116,7 +116,7 @@ async fn i3_a_swap_that_cannot_have_the_tables_is_taken_back() {
         restore.live.run("INSERT INTO t VALUES (2)");
         let task = restore.prepare(&restore.restore_task(&backup)).await.unwrap();
         // The administrator is outside the fence, and holds a table.
-        let holder = restore.live.seen_by(&restore.admin, testkit::mysql::PASSWORD);
+        let holder = restore.live.seen_by(&restore.admin, testkit::mysql::restore::PASSWORD);
         let mut session = holder.session().await;
         session.run("START TRANSACTION", "test").await.unwrap();
         session.run("SELECT COUNT(*) FROM t", "test").await.unwrap();

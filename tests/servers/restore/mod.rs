@@ -52,8 +52,8 @@ async fn i3_a_restored_tenant_equals_the_dumped_one_and_the_old_one_is_kept() {
     assert_eq!(previous_database, restore.previous_database());
     assert!((0..10_000).contains(&downtime_millis), "{downtime_millis} ms");
     assert_same(&dumped, &picture(&restore, &restore.database).await);
-    assert_eq!(restore.oid(&restore.database).await, Some(cutover.new_oid));
-    assert_eq!(restore.oid(&previous_database).await, Some(cutover.live_oid));
+    assert_eq!(restore.oid(&restore.database).await, Some(cutover.new_number.0));
+    assert_eq!(restore.oid(&previous_database).await, Some(cutover.live_number.0));
 
     // Rows and definitions of the kept one are the ruined ones'; the tenant's app no longer gets in.
     restore.session("app", &restore.database).await;

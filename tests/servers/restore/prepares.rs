@@ -69,7 +69,7 @@ async fn an_attempt_after_a_crash_drops_its_own_and_only_its_own() {
     let first = restore.prepare(&task).await.unwrap();
     let lingering = restore.session("restore", &restore.new_database()).await;
     let second = restore.prepare(&task).await.unwrap();
-    assert_ne!(first.new_oid, second.new_oid);
+    assert_ne!(first.new_number, second.new_number);
     assert!(lingering.query("SELECT 1", &[]).await.is_err());
     // The cut-over that was made for the first attempt's database is refused.
     let refused = restore.cutover(&first, "pod").await.unwrap_err();
@@ -90,7 +90,7 @@ async fn an_attempt_after_a_crash_drops_its_own_and_only_its_own() {
     restore.sql("postgres", &format!("COMMENT ON DATABASE {new} IS 'do not touch'")).await;
     let refused = restore.prepare(&task).await.unwrap_err();
     assert_eq!((refused.reason.as_str(), refused.verdict), ("NameTaken", Verdict::Refused), "{restorer}");
-    assert_eq!(restore.oid(&restore.new_database()).await, Some(third.new_oid));
+    assert_eq!(restore.oid(&restore.new_database()).await, Some(third.new_number.0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -127,7 +127,7 @@ async fn a_second_worker_waits_for_the_first_ones_lock() {
         .collect();
     let mut oids = Vec::new();
     for one in both {
-        oids.push(one.await.unwrap().unwrap().new_oid);
+        oids.push(one.await.unwrap().unwrap().new_number.0);
     }
     assert!(
         oids.contains(&restore.oid(&restore.new_database()).await.unwrap()),
@@ -147,9 +147,9 @@ async fn a_name_that_looks_like_a_connection_string_is_only_a_name() {
     let cutover = restore.prepare(&restore.restore_task(&backup)).await.unwrap();
     restore.cutover(&cutover, "pod").await.unwrap();
     assert_eq!(restore.value(&database, "SELECT count(*)::text FROM public.t").await.unwrap(), "20000");
-    let kept = format!("SELECT shobj_description({}, 'pg_database')", cutover.live_oid);
+    let kept = format!("SELECT shobj_description({}, 'pg_database')", cutover.live_number);
     assert_eq!(restore.value("postgres", &kept).await, Some(format!("sennight.dev/kept={}", restore.uid)));
-    let live = format!("SELECT shobj_description({}, 'pg_database')", cutover.new_oid);
+    let live = format!("SELECT shobj_description({}, 'pg_database')", cutover.new_number);
     assert_eq!(restore.value("postgres", &live).await.as_deref(), Some("it's \\ odd"));
 }
 

@@ -23,7 +23,7 @@ async fn recovered(restore: &PostgresRestore, task: &CutoverTask, attempt: i32) 
 async fn taken_back(restore: &PostgresRestore, task: &CutoverTask, attempt: i32) {
     let back = recovered(restore, task, attempt).await.unwrap_err();
     assert_eq!((back.reason.as_str(), back.verdict), (TAKEN_BACK, Verdict::Refused), "{back}");
-    assert_eq!(restore.oid(&restore.database).await, Some(task.live_oid));
+    assert_eq!(restore.oid(&restore.database).await, Some(task.live_number.0));
 }
 
 async fn claimed(restore: &PostgresRestore, task: &CutoverTask) {
@@ -57,7 +57,7 @@ async fn twin(restore: &PostgresRestore, task: &CutoverTask) -> JoinHandle<Resul
 
 /// What the operator clears after a request that was taken back.
 async fn dropped(restore: &PostgresRestore, task: &CutoverTask) -> DatabaseDropped {
-    let to_drop = DatabaseToDrop { name: task.new_database.clone(), oid: None, mark: Mark::Restore };
+    let to_drop = DatabaseToDrop { name: task.new_database.clone(), number: None, mark: Mark::Restore };
     let task = DropDatabaseTask {
         name: "drop-database".to_owned(),
         request_uid: task.request_uid.clone(),
@@ -90,10 +90,10 @@ async fn i2_whoever_was_taken_for_dead_swaps_nothing_after_settle_has_said_so() 
     assert_eq!(bare.reason(), "DatabasesChanged");
     // The word stays the same however often it is asked for, also when nothing is left.
     taken_back(&restore, &task, 2).await;
-    assert_eq!(restore.oid(&database_to_drop(&restore.database, &restore.uid)).await, Some(task.new_oid));
-    assert_eq!(dropped(&restore, &task).await.oid, Some(task.new_oid));
+    assert_eq!(restore.oid(&database_to_drop(&restore.database, &restore.uid)).await, Some(task.new_number.0));
+    assert_eq!(dropped(&restore, &task).await.number, Some(task.new_number));
     taken_back(&restore, &task, 3).await;
-    assert_eq!(restore.databases().await, format!("{} {}", restore.database, task.live_oid));
+    assert_eq!(restore.databases().await, format!("{} {}", restore.database, task.live_number));
     assert_eq!(serves(&restore).await, "live/live");
 }
 
@@ -142,8 +142,8 @@ async fn i2_an_undo_that_was_taken_back_never_swaps_and_leaves_the_way_back_open
         request_uid: uid.to_owned(),
         new_database: done.previous_database.clone(),
         previous_database: previous_database(&restore.database, uid),
-        live_oid: done.new_oid,
-        new_oid: done.live_oid,
+        live_number: done.new_number,
+        new_number: done.live_number,
         undo_of: Some(restore.uid.clone()),
         ..done.clone()
     };
@@ -159,7 +159,7 @@ async fn i2_an_undo_that_was_taken_back_never_swaps_and_leaves_the_way_back_open
     let bare = swap(&first, "nobody's", Duration::from_secs(5)).await.unwrap_err();
     assert_eq!(bare.reason(), "DatabasesChanged");
     assert_eq!(serves(&restore).await, "copied/copied");
-    assert_eq!(restore.oid(&done.previous_database).await, Some(done.live_oid), "the way back is where it was");
+    assert_eq!(restore.oid(&done.previous_database).await, Some(done.live_number.0), "the way back is where it was");
     // Told as done, what is done stays so; and another request may still go back.
     let told = restore.cutover(&done, "pod-later").await.unwrap();
     assert!(matches!(told, Done::CutOver { downtime_millis: -1, .. }), "{told:?}");

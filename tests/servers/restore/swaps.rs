@@ -274,7 +274,7 @@ async fn i2_an_outcome_that_nobody_can_tell_is_unknown() {
     let unsettled = swap(&task, "test swap", Duration::from_secs(2)).await.unwrap_err();
     assert_eq!(unsettled.reason(), "Unsettled");
     assert!(unsettled.unknown());
-    assert!(unsettled.to_string().contains(&task.new_oid.to_string()), "{unsettled}");
+    assert!(unsettled.to_string().contains(&task.new_number.to_string()), "{unsettled}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,7 +4,7 @@
 use sennight_core::manifest::TenantIdentity;
 use sennight_core::names::{new_database, previous_database};
 use sennight_core::result::Preflight;
-use sennight_core::result::{BackupSummary, DatabaseDropped, Done};
+use sennight_core::result::{BackupSummary, DatabaseDropped, DatabaseNumber, Done};
 use sennight_engine::postgres::swap::swap_state;
 use sennight_engine::postgres::{ident, literal};
 use sennight_engine::restore::SwapState;
@@ -35,8 +35,8 @@ async fn restored(restore: &PostgresRestore) -> (CutoverTask, CutoverTask) {
         request_uid: uid.clone(),
         new_database: done.previous_database.clone(),
         previous_database: previous_database(&restore.database, &uid),
-        live_oid: done.new_oid,
-        new_oid: done.live_oid,
+        live_number: done.new_number,
+        new_number: done.live_number,
         undo_of: Some(restore.uid.clone()),
         ..done.clone()
     };
@@ -68,7 +68,7 @@ fn safety_task(restore: &PostgresRestore, done: &CutoverTask) -> SafetyBackupTas
     SafetyBackupTask {
         name: "safety-backup".to_owned(),
         request_uid: restore.uid.clone(),
-        previous_oid: done.live_oid,
+        previous_number: done.live_number,
         restore_credentials_dir: restore.target("restore").credentials_dir,
         dump: DumpTask {
             name: "safety-backup".to_owned(),
@@ -104,7 +104,7 @@ fn drop_task(restore: &PostgresRestore, done: &CutoverTask, safety: Option<Backu
         database: restore.target("restore"),
         database_to_drop: DatabaseToDrop {
             name: done.previous_database.clone(),
-            oid: Some(done.live_oid),
+            number: Some(done.live_number),
             mark: Mark::Previous,
         },
         identity: Some(restore.identity()),
@@ -139,8 +139,8 @@ async fn i3_an_undo_brings_back_every_row_written_until_the_swap_and_can_be_undo
     assert_same(&sorted(&before), &sorted(&picture(&restore, &restore.database).await));
     restore.session("app", &restore.database).await;
     // What had been restored is kept in its turn, closed and marked.
-    assert_eq!(restore.oid(&previous_database).await, Some(task.live_oid));
-    let marker = format!("SELECT shobj_description({}, 'pg_database')", task.live_oid);
+    assert_eq!(restore.oid(&previous_database).await, Some(task.live_number.0));
+    let marker = format!("SELECT shobj_description({}, 'pg_database')", task.live_number);
     assert_eq!(restore.value("postgres", &marker).await, Some(format!("sennight.dev/kept={}", task.request_uid)));
     let rows = |text: &str| text.lines().filter(|l| l.starts_with("crm.")).map(str::to_owned).collect::<Vec<_>>();
     assert_eq!(rows(&picture(&restore, &previous_database).await), rows(&restored_picture));
@@ -244,10 +244,11 @@ async fn i3_a_replaced_database_is_dropped_only_over_its_safety_dump_its_mark_an
     assert_eq!((foreign.reason.as_str(), foreign.verdict), ("NameTaken", Verdict::Refused));
     let marked = literal(&format!("sennight.dev/kept={}", restore.uid));
     restore.sql("postgres", &format!("COMMENT ON DATABASE {kept} IS {marked}")).await;
-    let live = drop_task(&restore, &CutoverTask { live_oid: done.new_oid, ..done.clone() }, Some(backup_ref(&backup)));
+    let live =
+        drop_task(&restore, &CutoverTask { live_number: done.new_number, ..done.clone() }, Some(backup_ref(&backup)));
     assert_eq!(dropped(&restore, &live).await.unwrap_err().reason, "DatabasesChanged", "the live one is never dropped");
-    let unknown =
-        drop_task(&restore, &CutoverTask { live_oid: 1_999_999_999, ..done.clone() }, Some(backup_ref(&backup)));
+    let nobodys = CutoverTask { live_number: DatabaseNumber(1_999_999_999), ..done.clone() };
+    let unknown = drop_task(&restore, &nobodys, Some(backup_ref(&backup)));
     assert_eq!(dropped(&restore, &unknown).await.unwrap(), DatabaseDropped::default());
     let forged = BackupRef { manifest_sha256: Some("0".repeat(64)), ..backup_ref(&backup) };
     let without = dropped(&restore, &drop_task(&restore, &done, Some(forged))).await.unwrap_err();
@@ -261,16 +262,16 @@ async fn i3_a_replaced_database_is_dropped_only_over_its_safety_dump_its_mark_an
     restore.store.delete(std::slice::from_ref(&data)).await.unwrap();
     assert!(dropped(&restore, &task).await.is_err());
     restore.store.put(&data, bytes, &PutOptions::default()).await.unwrap();
-    assert_eq!(restore.oid(&done.previous_database).await, Some(done.live_oid));
+    assert_eq!(restore.oid(&done.previous_database).await, Some(done.live_number.0));
 
     // With a session on it, which is ended; and once more, which finds nothing.
     let lingering = restore.session("owner", &done.previous_database).await;
     let gone = dropped(&restore, &task).await.unwrap();
-    assert_eq!((gone.database.as_deref(), gone.oid), (Some(done.previous_database.as_str()), Some(done.live_oid)));
+    assert_eq!((gone.database.as_ref(), gone.number), (Some(&done.previous_database), Some(done.live_number)));
     assert!(lingering.query("SELECT 1", &[]).await.is_err());
     assert_eq!(restore.oid(&done.previous_database).await, None);
     assert_eq!(dropped(&restore, &task).await.unwrap(), DatabaseDropped::default());
-    assert_eq!(restore.oid(&restore.database).await, Some(done.new_oid));
+    assert_eq!(restore.oid(&restore.database).await, Some(done.new_number.0));
 
     // The safety backup is the database: restored as a backup it is the same again.
     let mut again = restore;
@@ -296,7 +297,7 @@ async fn a_drop_that_was_killed_half_way_is_ended_by_the_next() {
         restore.sql("postgres", &statement).await;
     }
     let gone = dropped(&restore, &drop_task(&restore, &done, Some(backup_ref(&backup)))).await.unwrap();
-    assert_eq!(gone.oid, Some(done.live_oid));
+    assert_eq!(gone.number, Some(done.live_number));
     assert_eq!(restore.oid(&grave).await, None);
 }
 
@@ -312,14 +313,14 @@ async fn what_a_failed_restore_prepared_is_dropped_by_its_mark_and_a_namesake_st
         database: restore.target("restore"),
         database_to_drop: DatabaseToDrop {
             name: new_database(&restore.database, &restore.uid),
-            oid: None,
+            number: None,
             mark: Mark::Restore,
         },
         identity: None,
         safety_backup: None,
     };
     let gone = dropped(&restore, &task).await.unwrap();
-    assert_eq!((gone.database, gone.oid), (Some(prepared.new_database.clone()), Some(prepared.new_oid)));
+    assert_eq!((gone.database, gone.number), (Some(prepared.new_database.clone()), Some(prepared.new_number)));
     assert_eq!(restore.oid(&prepared.new_database).await, None);
     let new = ident(&prepared.new_database);
     restore.sql("postgres", &format!("CREATE DATABASE {new}")).await;
@@ -343,12 +344,12 @@ async fn a_safety_dump_is_made_of_the_marked_database_only() {
     let task = DropDatabaseTask {
         database_to_drop: DatabaseToDrop {
             name: undo_task.previous_database.clone(),
-            oid: Some(undo_task.live_oid),
+            number: Some(undo_task.live_number),
             mark: Mark::Previous,
         },
         request_uid: undo_task.request_uid.clone(),
         ..drop_task(&restore, &done, Some(backup_ref(&backup)))
     };
     assert!(dropped(&restore, &task).await.is_err());
-    assert_eq!(restore.oid(&undo_task.previous_database).await, Some(undo_task.live_oid));
+    assert_eq!(restore.oid(&undo_task.previous_database).await, Some(undo_task.live_number.0));
 }

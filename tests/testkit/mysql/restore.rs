@@ -130,7 +130,7 @@ impl MysqlRestore {
     }
 
     pub async fn prepare(&self, task: &RestoreTask) -> Result<CutoverTask, TaskError> {
-        let Done::Prepared { live_oid, new_oid, new_database, .. } =
+        let Done::Prepared { live_number, new_number, new_database, .. } =
             prepare::run(task, &self.context("prepare")).await?
         else {
             panic!("not prepared")
@@ -142,8 +142,8 @@ impl MysqlRestore {
             database: self.target(),
             new_database,
             previous_database: previous_database(&self.live.name(), &self.uid),
-            live_oid,
-            new_oid,
+            live_number,
+            new_number,
             undo_of: None,
             start_by: None,
         })
@@ -156,8 +156,8 @@ impl MysqlRestore {
             request_uid: self.uid.clone(),
             new_database: done.previous_database.clone(),
             previous_database: previous_database(&self.live.name(), &self.uid),
-            live_oid: done.new_oid,
-            new_oid: done.live_oid,
+            live_number: done.new_number,
+            new_number: done.live_number,
             undo_of: Some(done.request_uid.clone()),
             ..done.clone()
         }
@@ -193,7 +193,7 @@ impl MysqlRestore {
         let safety = SafetyBackupTask {
             name: "safety-backup".to_owned(),
             request_uid: task.request_uid.clone(),
-            previous_oid: task.live_oid,
+            previous_number: task.live_number,
             dump,
             restore_credentials_dir: self.target().credentials_dir,
         };
@@ -211,13 +211,16 @@ impl MysqlRestore {
     }
 
     pub fn clear_kept(&self, task: &CutoverTask, safety: Option<&BackupSummary>) -> DropDatabaseTask {
-        let to_drop =
-            DatabaseToDrop { name: task.previous_database.clone(), oid: Some(task.live_oid), mark: Mark::Previous };
+        let to_drop = DatabaseToDrop {
+            name: task.previous_database.clone(),
+            number: Some(task.live_number),
+            mark: Mark::Previous,
+        };
         self.dropping(&task.request_uid, to_drop, safety)
     }
 
     pub fn clear_new(&self) -> DropDatabaseTask {
-        let to_drop = DatabaseToDrop { name: self.new_database(), oid: None, mark: Mark::Restore };
+        let to_drop = DatabaseToDrop { name: self.new_database(), number: None, mark: Mark::Restore };
         self.dropping(&self.uid, to_drop, None)
     }
 

@@ -228,7 +228,7 @@ impl PostgresRestore {
     /// Prepares, and returns the task of the cut-over.
     pub async fn prepare(&self, task: &RestoreTask) -> Result<CutoverTask, TaskError> {
         let done = prepare::run(task, &self.context("prepare", "pod")).await?;
-        let Done::Prepared { live_oid, new_oid, new_database, .. } = done else { panic!("{done:?}") };
+        let Done::Prepared { live_number, new_number, new_database, .. } = done else { panic!("{done:?}") };
         assert_eq!(new_database, self.new_database());
         Ok(CutoverTask {
             name: "cutover".to_owned(),
@@ -237,8 +237,8 @@ impl PostgresRestore {
             database: task.database.clone(),
             new_database,
             previous_database: self.previous_database(),
-            live_oid,
-            new_oid,
+            live_number,
+            new_number,
             undo_of: None,
             start_by: None,
         })

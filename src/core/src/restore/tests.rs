@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::gate::{FourEyes, RunInputs};
-use crate::result::{Done, Preflight, TAKEN_BACK};
+use crate::result::{DatabaseNumber, Done, Preflight, TAKEN_BACK};
 use proptest::prelude::*;
 
 mod claims;
@@ -79,8 +79,8 @@ fn failed(attempt: i32, retryable: bool) -> StepState {
 
 fn prepared() -> StepState {
     StepState::Succeeded(Done::Prepared {
-        live_oid: 1,
-        new_oid: 2,
+        live_number: DatabaseNumber(1),
+        new_number: DatabaseNumber(2),
         new_database: "n".into(),
         rows: 1,
         tables: 1,

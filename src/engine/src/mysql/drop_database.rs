@@ -5,7 +5,7 @@ use super::failure::RestoreError;
 use super::marks::{Mark, Role};
 use super::schemas::{Schema, drop_own, drop_schema, lock, lock_of_database, lock_of_request};
 use crate::mysql::{Session, ident};
-use sennight_core::result::DatabaseDropped;
+use sennight_core::result::{DatabaseDropped, DatabaseNumber};
 use sennight_protocol::drop_database::{self, DropDatabaseTask};
 
 /// Drops the task's schema. One that is gone is a success; one without the right mark or number is an error and stays.
@@ -18,7 +18,7 @@ pub async fn drop_marked(session: &mut Session, task: &DropDatabaseTask) -> Resu
         let found = format!("{name:?} is the live database");
         return Err(RestoreError::DatabasesChanged { found });
     }
-    let dropped = |number| DatabaseDropped { database: Some(name.clone()), oid: number };
+    let dropped = |number| DatabaseDropped { database: Some(name.clone()), number };
     match task.database_to_drop.mark {
         drop_database::Mark::Restore => {
             let gone = drop_own(session, name, &task.request_uid).await?;
@@ -26,7 +26,7 @@ pub async fn drop_marked(session: &mut Session, task: &DropDatabaseTask) -> Resu
         }
         drop_database::Mark::Previous => {
             let Some(found) = Schema::find(session, name).await? else { return Ok(DatabaseDropped::default()) };
-            let number = task.database_to_drop.oid;
+            let number = task.database_to_drop.number;
             let drop_mark = mark_for_drop(session, task, &found).await?;
             drop_schema(session, name, &found, drop_mark.as_ref()).await?;
             Ok(dropped(number))
@@ -46,9 +46,11 @@ async fn mark_for_drop(
         return Ok(dropping);
     }
     // Without its number a previous schema is never dropped.
-    let previous = found.mark(Role::Previous, uid).filter(|mark| Some(mark.number) == task.database_to_drop.oid);
+    let previous = found
+        .mark(Role::Previous, uid)
+        .filter(|mark| Some(DatabaseNumber(mark.number)) == task.database_to_drop.number);
     let Some(previous) = previous else {
-        let wanted = Mark::new(Role::Previous, uid, task.database_to_drop.oid.unwrap_or_default()).table();
+        let wanted = Mark::new(Role::Previous, uid, task.database_to_drop.number.map_or(0, |number| number.0)).table();
         return Err(RestoreError::NameTaken { name: name.clone(), wanted });
     };
     let drop_mark = Mark { role: Role::Dropping, ..previous.clone() };

@@ -105,7 +105,7 @@ impl Engine for MySQL {
     async fn check_previous(&self, task: &SafetyBackupTask) -> Result<(), TaskError> {
         let database = self.previous_database(task);
         let mut session = connect(&database, "", &format!("sennight safety-backup {}", task.request_uid)).await?;
-        let (name, number, uid) = (&database.database, task.previous_oid, &task.request_uid);
+        let (name, number, uid) = (&database.database, task.previous_number.0, &task.request_uid);
         let checked = drop_database::check_previous(&mut session, name, number, uid).await;
         session.close().await;
         Ok(checked?)

@@ -16,12 +16,12 @@ pub async fn gather_undo_facts(session: &mut Session, task: &CutoverTask) -> Res
     definers.extend(definers_of(session, &task.new_database).await?);
     missing_definers(session, &definers, &mut facts).await?;
     let source = Schema::find(session, &task.new_database).await?;
-    if source.as_ref().and_then(|schema| source_number(schema, task)) != Some(task.new_oid) {
+    if source.as_ref().and_then(|schema| source_number(schema, task)) != Some(task.new_number.0) {
         facts.previous_gone = Some(task.new_database.clone());
     }
     if let Some(schema) = Schema::find(session, live).await? {
         let number = number_of(live, &schema.marks);
-        facts.replaced = (number != task.live_oid).then_some((number, task.live_oid));
+        facts.replaced = (number != task.live_number.0).then_some((number, task.live_number.0));
     }
     facts.names_needed = vec![(task.previous_database.clone(), directory_length(&task.previous_database))];
     if let Some(found) = Schema::find(session, &task.previous_database).await?.filter(|schema| !schema.is_empty()) {

@@ -12,6 +12,7 @@ use super::schemas::{self, Schema, create, drop_own, lock_of_request};
 use super::{hooks, preflight_report, stored_code, swap};
 use crate::restore::{LoadRequest, Prepared, size_limit};
 use sennight_core::progress::Stage;
+use sennight_core::result::DatabaseNumber;
 use sennight_protocol::report::TaskError;
 use sennight_protocol::restore::RestoreTask;
 use std::time::Duration;
@@ -73,12 +74,12 @@ async fn admit(request: &LoadRequest<'_>, admin: &mut Session) -> Result<(), Tas
 async fn create_and_load(request: &LoadRequest<'_>, admin: &mut Session) -> Result<Prepared, TaskError> {
     let LoadRequest { task, database: name, .. } = *request;
     let server = &request.backup.manifest().server;
-    let live_oid = live_number(task, admin).await?;
-    let new_oid = new_number(live_oid);
-    let mark = Mark::new(Role::Restored, &task.request_uid, new_oid);
-    let like = (server.ctype.as_str(), server.collate.as_str());
-    create(admin, name, like, &mark, &task.request_uid).await?;
-    tracing::info!(database = name, number = new_oid, "created the new database");
+    let live = live_number(task, admin).await?;
+    let new = new_number(live);
+    let mark = Mark::new(Role::Restored, &task.request_uid, new);
+    let charset = (server.ctype.as_str(), server.collate.as_str());
+    create(admin, name, charset, &mark, &task.request_uid).await?;
+    tracing::info!(database = name, number = new, "created the new database");
     let (hooks, last) = tokio::select! {
         loaded = load(request) => loaded?,
         too_large = watch_size(request) => return Err(too_large?),
@@ -89,11 +90,11 @@ async fn create_and_load(request: &LoadRequest<'_>, admin: &mut Session) -> Resu
     stored_code::events_off(admin, name, &objects).await?;
     swap::write_mark(admin, name, &mark, &states).await?;
     let now = live_number(task, admin).await?;
-    if now != live_oid {
-        let found = format!("{:?} had the number {live_oid} and has {now} now", task.database.database);
+    if now != live {
+        let found = format!("{:?} had the number {live} and has {now} now", task.database.database);
         return Err(RestoreError::DatabasesChanged { found }.into());
     }
-    Ok(Prepared { live_oid, new_oid, hooks })
+    Ok(Prepared { live_number: DatabaseNumber(live), new_number: DatabaseNumber(new), hooks })
 }
 
 async fn live_number(task: &RestoreTask, admin: &mut Session) -> Result<u32, TaskError> {

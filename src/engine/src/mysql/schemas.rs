@@ -86,19 +86,19 @@ pub async fn swap_state(session: &mut Session, task: &CutoverTask) -> Result<Swa
     let number = number_of(name, &live.marks);
     let previous = Schema::find(session, &task.previous_database).await?;
     let previous = previous.as_ref().and_then(|s| s.mark(Role::Previous, &task.request_uid)).map(|m| m.number);
-    if previous == Some(task.live_oid) && number == task.new_oid {
+    if previous == Some(task.live_number.0) && number == task.new_number.0 {
         return Ok(SwapState::After);
     }
     let new = Schema::find(session, &task.new_database).await?;
     let ready = new.as_ref().and_then(|schema| source_number(schema, task));
-    if previous.is_none() && ready == Some(task.new_oid) && number == task.live_oid {
+    if previous.is_none() && ready == Some(task.new_number.0) && number == task.live_number.0 {
         return Ok(SwapState::Before);
     }
     let hex = |number: Option<u32>| number.map_or_else(|| "no mark".to_owned(), |n| format!("{n}"));
     Ok(SwapState::Neither(format!(
         "{name:?} has the number {number}, before the swap it was {}, after it {}; {:?} has {}, {:?} has {}",
-        task.live_oid,
-        task.new_oid,
+        task.live_number.0,
+        task.new_number.0,
         task.new_database,
         hex(ready),
         task.previous_database,

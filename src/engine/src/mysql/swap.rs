@@ -44,7 +44,7 @@ pub enum SwapEnd {
 pub async fn make_journal(session: &mut Session, task: &CutoverTask) -> Result<Journal, RestoreError> {
     let live = &task.database.database;
     if let Some(previous) = Schema::find(session, &task.previous_database).await?.filter(|s| !s.is_empty()) {
-        let wanted = Mark::new(Role::Previous, &task.request_uid, task.live_oid).table();
+        let wanted = Mark::new(Role::Previous, &task.request_uid, task.live_number.0).table();
         tracing::warn!(tables = previous.tables.len(), "name of the previous database in use");
         return Err(RestoreError::NameTaken { name: task.previous_database.clone(), wanted });
     }
@@ -103,7 +103,7 @@ pub async fn write_mark(
 }
 
 fn ticket(task: &CutoverTask) -> Mark {
-    Mark::new(Role::Ticket, &task.request_uid, task.live_oid)
+    Mark::new(Role::Ticket, &task.request_uid, task.live_number.0)
 }
 
 /// Locks accounts out and renames, once. The journal is in the bucket before this is called. After an error, only [`recover`]
@@ -206,7 +206,7 @@ pub async fn recover(
 /// Finishes a swap after its RENAME: creates the code, unlocks the accounts, removes what is left. May be repeated.
 pub async fn finish_forward(session: &mut Session, task: &CutoverTask, journal: &Journal) -> Result<(), RestoreError> {
     let (live, previous) = (&task.database.database, &task.previous_database);
-    let mark = Mark::new(Role::Previous, &task.request_uid, task.live_oid);
+    let mark = Mark::new(Role::Previous, &task.request_uid, task.live_number.0);
     if !is_done(session, previous, &mark).await? {
         stored_code::own_defaults(session, live, &task.new_database).await?;
         stored_code::drop_events(session, live, &journal.live).await?;

@@ -73,7 +73,11 @@ async fn recover_with_retries(task: &CutoverTask, swapper: &str) -> Result<SwapO
         };
         tracing::warn!(%error, "swap outcome not known yet; retrying");
         if Instant::now() >= deadline {
-            return Err(RestoreError::Unsettled { why: error.to_string(), before: task.live_oid, after: task.new_oid });
+            return Err(RestoreError::Unsettled {
+                why: error.to_string(),
+                before: task.live_number.0,
+                after: task.new_number.0,
+            });
         }
         tokio::time::sleep(PAUSE).await;
     }

@@ -9,7 +9,7 @@ use super::error::EngineError;
 use super::failure::RestoreError;
 use super::ident;
 use sennight_core::names::{GROUP, database_to_drop};
-use sennight_core::result::DatabaseDropped;
+use sennight_core::result::{DatabaseDropped, DatabaseNumber};
 use sennight_protocol::drop_database::{DropDatabaseTask, Mark};
 use std::time::Duration;
 use tokio_postgres::error::SqlState;
@@ -75,12 +75,12 @@ pub async fn drop_marked(admin: &Session, task: &DropDatabaseTask) -> Result<Dat
         .batch_execute(&format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", ident(&drop_name)))
         .await
         .map_err(|e| EngineError::query(format!("dropping the database {drop_name:?}"), e))?;
-    Ok(DatabaseDropped { database: Some(task.database_to_drop.name.clone()), oid: Some(found.oid) })
+    Ok(DatabaseDropped { database: Some(task.database_to_drop.name.clone()), number: Some(DatabaseNumber(found.oid)) })
 }
 
 /// Finds the database by OID where that is known, otherwise by the names that it may have.
 async fn find(admin: &Session, task: &DropDatabaseTask, drop_name: &str) -> Result<Option<Database>, EngineError> {
-    if let Some(oid) = task.database_to_drop.oid {
+    if let Some(DatabaseNumber(oid)) = task.database_to_drop.number {
         return catalog::by_oid(admin, oid).await;
     }
     match catalog::by_name(admin, drop_name).await? {
@@ -97,7 +97,7 @@ fn may_drop(found: &Database, task: &DropDatabaseTask) -> bool {
     }
     match task.database_to_drop.mark {
         // Without its OID a previous database is never dropped.
-        Mark::Previous => task.database_to_drop.oid.is_some() && is_previous(found, uid),
+        Mark::Previous => task.database_to_drop.number.is_some() && is_previous(found, uid),
         Mark::Restore => found.name == task.database_to_drop.name && is_ours(found, uid),
     }
 }

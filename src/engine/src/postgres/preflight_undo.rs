@@ -18,7 +18,7 @@ use sennight_protocol::cutover::CutoverTask;
 /// Collects the facts of an Undo and applies the rules.
 pub async fn preflight_undo(admin: &Session, task: &CutoverTask) -> Result<Preflight, EngineError> {
     let live = catalog::by_name(admin, &task.database.database).await?;
-    let previous = catalog::by_oid(admin, task.new_oid).await?;
+    let previous = catalog::by_oid(admin, task.new_number.0).await?;
     let mut refused = undo_refusals(task, live.as_ref(), previous.as_ref());
     let facts = facts(admin, task, live, previous).await?;
     refused.extend(refusals(&facts));
@@ -41,7 +41,7 @@ pub async fn preflight_undo(admin: &Session, task: &CutoverTask) -> Result<Prefl
 /// swap waits for them by itself, before each of its attempts.
 pub async fn before_swap(admin: &Session, task: &CutoverTask) -> Result<Vec<PreflightRefusal>, EngineError> {
     let live = catalog::by_name(admin, &task.database.database).await?;
-    let new = catalog::by_oid(admin, task.new_oid).await?;
+    let new = catalog::by_oid(admin, task.new_number.0).await?;
     let mut refused =
         if task.undo_of.is_some() { undo_refusals(task, live.as_ref(), new.as_ref()) } else { Vec::new() };
     refused.extend(refusals(&facts(admin, task, live, new).await?));
@@ -59,15 +59,15 @@ fn undo_refusals(task: &CutoverTask, live: Option<&Database>, previous: Option<&
         );
         refused.push(PreflightRefusal::PreviousDatabaseGone {
             name: task.new_database.clone(),
-            oid: task.new_oid,
+            oid: task.new_number.0,
             found,
         });
     }
-    if let Some(live) = live.filter(|d| d.oid != task.live_oid) {
+    if let Some(live) = live.filter(|d| d.oid != task.live_number.0) {
         refused.push(PreflightRefusal::LiveDatabaseReplaced {
             database: live.name.clone(),
             oid: live.oid,
-            expected: task.live_oid,
+            expected: task.live_number.0,
         });
     }
     refused

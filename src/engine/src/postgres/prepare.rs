@@ -12,6 +12,7 @@ use super::preflight_facts::PreflightFacts;
 use super::{preflight_report, preflight_rules, swap};
 use crate::restore::{LoadRequest, Prepared, size_limit};
 use sennight_core::manifest::Manifest;
+use sennight_core::result::DatabaseNumber;
 use sennight_protocol::report::TaskError;
 use std::time::Duration;
 
@@ -90,7 +91,7 @@ impl Attempt<'_> {
             let found = format!("{:?} had OID {} and has {} now", live.name, live.oid, now.oid);
             return Err(RestoreError::DatabasesChanged { found }.into());
         }
-        Ok(Prepared { live_oid: live.oid, new_oid, hooks })
+        Ok(Prepared { live_number: DatabaseNumber(live.oid), new_number: DatabaseNumber(new_oid), hooks })
     }
 
     async fn live(&self) -> Result<Database, TaskError> {

@@ -73,9 +73,9 @@ async fn read_state(admin: &Session, task: &CutoverTask) -> Result<DatabasesStat
     admin.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await.map_err(failed)?;
     let state = swap_state(admin, task).await?;
     let live = catalog::by_name(admin, &task.database.database).await?;
-    let new = catalog::by_oid(admin, task.new_oid).await?;
+    let new = catalog::by_oid(admin, task.new_number.0).await?;
     admin.batch_execute("COMMIT").await.map_err(failed)?;
-    let serves = live.is_some_and(|d| d.oid == task.live_oid);
+    let serves = live.is_some_and(|d| d.oid == task.live_number.0);
     Ok(match (state, new) {
         (SwapState::After, _) => DatabasesState::Ended(SwapOutcome::Forward),
         (SwapState::Before, Some(new)) => DatabasesState::StillPossible(new),

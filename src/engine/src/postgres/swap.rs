@@ -27,25 +27,25 @@ const GRACE: Duration = Duration::from_secs(5);
 /// Finds out which database the live name stands for, by OID and mark.
 pub async fn swap_state(admin: &Session, task: &CutoverTask) -> Result<SwapState, EngineError> {
     let live = catalog::by_name(admin, &task.database.database).await?;
-    let old = catalog::by_oid(admin, task.live_oid).await?;
-    let new = catalog::by_oid(admin, task.new_oid).await?;
+    let old = catalog::by_oid(admin, task.live_number.0).await?;
+    let new = catalog::by_oid(admin, task.new_number.0).await?;
     let name = |found: &Option<catalog::Database>| found.as_ref().map(|d| d.name.clone());
     // A swap that somebody made by hand has no mark: it is not this request's.
     let marked = old.as_ref().is_none_or(|d| is_previous(d, &task.request_uid));
-    if live.as_ref().is_some_and(|d| d.oid == task.new_oid) && marked {
+    if live.as_ref().is_some_and(|d| d.oid == task.new_number.0) && marked {
         return Ok(SwapState::After);
     }
     let prepared = new.as_ref().is_some_and(|d| d.name == task.new_database && is_ready(d, task));
-    if live.as_ref().is_some_and(|d| d.oid == task.live_oid) && prepared {
+    if live.as_ref().is_some_and(|d| d.oid == task.live_number.0) && prepared {
         return Ok(SwapState::Before);
     }
     Ok(SwapState::Neither(format!(
         "{:?} has OID {:?}, not {}; the database with that OID is called {:?}, the one with {} {:?}",
         task.database.database,
         live.map(|d| d.oid),
-        task.live_oid,
+        task.live_number.0,
         name(&old),
-        task.new_oid,
+        task.new_number.0,
         name(&new),
     )))
 }
@@ -184,22 +184,23 @@ async fn check_renamed(admin: &Session, task: &CutoverTask) -> Result<(), Restor
     // guard(servers::i2_an_undo_that_was_taken_back_never_swaps_and_leaves_the_way_back_open, always): what recover-cutover reported as not swapped is never swapped
     let ready = live.as_ref().is_some_and(|d| is_ready(d, task));
     let (live, previous) = (live.map(|d| d.oid), previous.map(|d| d.oid));
-    if live == Some(task.new_oid) && previous == Some(task.live_oid) {
-        let found = format!("the database with OID {} does not carry the mark of this request any more", task.new_oid);
+    if live == Some(task.new_number.0) && previous == Some(task.live_number.0) {
+        let found =
+            format!("the database with OID {} does not carry the mark of this request any more", task.new_number.0);
         return if ready { Ok(()) } else { Err(RestoreError::DatabasesChanged { found }) };
     }
     Err(RestoreError::DatabasesChanged {
         found: format!(
             "after the renames the live name would have OID {live:?} and the previous one {previous:?}, not {} and {}",
-            task.new_oid, task.live_oid
+            task.new_number.0, task.live_number.0
         ),
     })
 }
 
 /// Statements that copy the live database's properties to the restored one, and mark and close the previous one.
 async fn properties(admin: &Session, task: &CutoverTask) -> Result<Vec<String>, EngineError> {
-    let had = database_properties::read(admin, task.live_oid).await?;
-    let has = database_properties::read(admin, task.new_oid).await?;
+    let had = database_properties::read(admin, task.live_number.0).await?;
+    let has = database_properties::read(admin, task.new_number.0).await?;
     let mut statements = had.statements_for(&task.database.database, &has, Access::Open, is_superuser(admin).await?);
     statements.push(database_properties::comment(&task.previous_database, Some(&previous_marker(&task.request_uid))));
     statements.extend(had.close_statements(&task.previous_database));
@@ -244,7 +245,7 @@ async fn ask_after_lost_commit(
         }
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
-    Err(RestoreError::Unsettled { why, before: task.live_oid, after: task.new_oid })
+    Err(RestoreError::Unsettled { why, before: task.live_number.0, after: task.new_number.0 })
 }
 
 /// `None` while the backend of the broken connection lives: it may still commit, so it is ended first.

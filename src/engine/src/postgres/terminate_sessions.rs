@@ -20,7 +20,7 @@ impl SessionTerminator {
     /// Opens the connection and starts the task.
     pub async fn start(task: &CutoverTask, application_name: &str) -> Result<Self, EngineError> {
         let admin = connect(&task.database, &task.database.maintenance_database, application_name).await?;
-        let (stop, databases) = (CancellationToken::new(), vec![task.live_oid, task.new_oid]);
+        let (stop, databases) = (CancellationToken::new(), vec![task.live_number.0, task.new_number.0]);
         let stopped = stop.clone();
         Ok(Self {
             stop,

@@ -92,7 +92,7 @@ mod tests {
 
     fn job(change: impl Fn(&mut Value)) -> Job {
         let task = json!({
-            "name": "r", "requestUid": "u", "namespace": "n", "newDatabase": "new", "previousDatabase": "old", "liveOid": 1, "newOid": 2,
+            "name": "r", "requestUid": "u", "namespace": "n", "newDatabase": "new", "previousDatabase": "old", "liveNumber": 1, "newNumber": 2,
             "database": {"engine": "PostgreSQL", "host": "h", "port": 5432, "database": "d", "credentialsDir": "/c"}
         });
         let args =

@@ -7,7 +7,7 @@ use sennight_api::restore_report::{JobOutcome, JobRecord, LiveRecords, Preflight
 use sennight_api::restore_status::{DroppedDatabase, Prepared, SafetyBackup};
 use sennight_core::names::RestoreStep;
 use sennight_core::restore::{StepState, is_fault};
-use sennight_core::result::{BackupSummary, Done, LiveList, Preflight, TAKEN_BACK};
+use sennight_core::result::{BackupSummary, DatabaseNumber, Done, LiveList, Preflight, TAKEN_BACK};
 use sennight_core::retention::{SAFETY_DAYS, expires_at};
 use sennight_protocol::report::{Outcome, TaskReport};
 
@@ -96,13 +96,13 @@ fn close(record: &mut JobRecord, step: &StepState, now: DateTime<Utc>) {
 fn keep_result(status: &mut RestoreRequestStatus, job: &str, done: &Done, now: DateTime<Utc>) {
     match done {
         Done::Preflighted(found) => preflighted(status, job, found, now),
-        Done::Prepared { live_oid, new_oid, new_database, rows, tables, hooks } => {
+        Done::Prepared { live_number, new_number, new_database, rows, tables, hooks } => {
             let prepared = Prepared {
                 at: now,
                 job: job.to_owned(),
                 database: new_database.clone(),
-                live_oid: (*live_oid).into(),
-                new_oid: (*new_oid).into(),
+                live_oid: (*live_number).into(),
+                new_oid: (*new_number).into(),
                 rows: *rows,
                 tables: *tables,
                 hooks: hooks.iter().take(64).map(|hook| cut(hook, 253).to_owned()).collect(),
@@ -182,15 +182,15 @@ pub fn step(status: &RestoreRequestStatus, wanted: RestoreStep, results: &NewRes
 }
 
 fn remembered(status: &RestoreRequestStatus, wanted: RestoreStep, attempt: i32, at: DateTime<Utc>) -> StepState {
-    let oid = |n: i64| u32::try_from(n).unwrap_or_default();
+    let number = |n: i64| DatabaseNumber::try_from(n).unwrap_or(DatabaseNumber(0));
     if let (RestoreStep::LiveIds, Some(live)) = (wanted, &status.live) {
         return StepState::Succeeded(Done::Listed(live_list(live)));
     }
     match (wanted, &status.prepared) {
         (RestoreStep::Preflight, _) => StepState::Succeeded(Done::Preflighted(Preflight::default())),
         (RestoreStep::Prepare, Some(p)) => StepState::Succeeded(Done::Prepared {
-            live_oid: oid(p.live_oid),
-            new_oid: oid(p.new_oid),
+            live_number: number(p.live_oid),
+            new_number: number(p.new_oid),
             new_database: p.database.clone(),
             rows: p.rows,
             tables: p.tables,
@@ -273,8 +273,8 @@ mod tests {
     fn a_prepared_database_is_remembered_beyond_its_report() {
         let mut s = status("prepare");
         let done = Done::Prepared {
-            live_oid: 1,
-            new_oid: 2,
+            live_number: DatabaseNumber(1),
+            new_number: DatabaseNumber(2),
             new_database: "n".into(),
             rows: 3,
             tables: 4,

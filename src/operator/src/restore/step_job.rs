@@ -13,6 +13,7 @@ use sennight_core::gate::Mode;
 use sennight_core::names::{RestoreStep, new_database, previous_database, restore_job};
 use sennight_core::profile::ExportProfile;
 use sennight_core::restore::start_by;
+use sennight_core::result::DatabaseNumber;
 use sennight_protocol::backup::{BackupRef, DumpTask, SafetyBackupTask};
 use sennight_protocol::cutover::CutoverTask;
 use sennight_protocol::drop_database::{DatabaseToDrop, DropDatabaseTask, Mark};
@@ -200,15 +201,15 @@ fn cutover(
         (None, Some(prepared)) => (&prepared.database, prepared.live_oid, prepared.new_oid),
         (None, None) => return Err(TaskUnavailable::NotPrepared),
     };
-    let oid = |n: i64| u32::try_from(n).map_err(|_| TaskUnavailable::NotPrepared);
+    let number = |n: i64| DatabaseNumber::try_from(n).map_err(|_| TaskUnavailable::NotPrepared);
     let uid = object.uid().unwrap_or_default();
     let task = CutoverTask {
         name: object.name_any(),
         namespace: object.namespace().unwrap_or_default(),
         new_database: new_database.clone(),
         previous_database: previous_database(live, &uid),
-        live_oid: oid(live_oid)?,
-        new_oid: oid(new_oid)?,
+        live_number: number(live_oid)?,
+        new_number: number(new_oid)?,
         undo_of: status.undo.as_ref().map(|undo| undo.request_uid.clone()),
         request_uid: uid,
         database,
@@ -239,7 +240,7 @@ fn safety_backup_task(
     let task = SafetyBackupTask {
         name: object.name_any(),
         request_uid: object.uid().unwrap_or_default(),
-        previous_oid: u32::try_from(previous.oid).map_err(|_| TaskUnavailable::NotPrepared)?,
+        previous_number: previous.oid.try_into().map_err(|_| TaskUnavailable::NotPrepared)?,
         restore_credentials_dir,
         dump: DumpTask {
             name: object.name_any(),
@@ -276,11 +277,11 @@ fn drop_database_task(
                 id: safety.id.parse().map_err(|_| TaskUnavailable::NotPrepared)?,
                 manifest_sha256: Some(safety.manifest_sha256.clone()),
             };
-            let oid = u32::try_from(previous.oid).map_err(|_| TaskUnavailable::NotPrepared)?;
-            (DatabaseToDrop { name: previous.name.clone(), oid: Some(oid), mark: Mark::Previous }, Some(backup))
+            let number = previous.oid.try_into().map_err(|_| TaskUnavailable::NotPrepared)?;
+            (DatabaseToDrop { name: previous.name.clone(), number: Some(number), mark: Mark::Previous }, Some(backup))
         }
         // Without an OID: each attempt at `prepare` made another one. The worker recognises it by its mark.
-        None => (DatabaseToDrop { name: new_database(live, &uid), oid: None, mark: Mark::Restore }, None),
+        None => (DatabaseToDrop { name: new_database(live, &uid), number: None, mark: Mark::Restore }, None),
     };
     let identity = Some(targets::identity(schedule, server));
     let name = object.name_any();
