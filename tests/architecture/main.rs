@@ -1,10 +1,11 @@
 //! The rules that the compiler does not know: what Cargo resolved against docs/architecture.md (`crates`), no cycle of
-//! modules (`cycles`), that pure crates deny what clippy knows of the outside, and how long a file may be.
+//! modules (`cycles`), that the worker names no engine (`engines`), that pure crates deny what clippy knows of the outside, and how long a file may be.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test's helpers fail by panicking")]
 
 mod crates;
 mod cycles;
+mod engines;
 mod modules;
 
 use modules::{Crate, Edge, Files};

@@ -7,3 +7,4 @@ mod dump;
 mod export;
 mod restore;
 mod store;
+mod toy_engine;

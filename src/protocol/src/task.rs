@@ -283,7 +283,7 @@ mod tests {
             let task = SafetyBackupTask {
                 name: "r".into(),
                 request_uid: uid.into(),
-                previous_number: 1.try_into().unwrap(),
+                previous_number: DatabaseNumber(1),
                 dump,
                 restore_credentials_dir: "/r".into(),
             };
