@@ -44,7 +44,7 @@ impl OwnerMarker {
 
 /// What a BackupStorage may do at a prefix.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Claim {
+pub enum PrefixClaim {
     /// Nobody's: put the marker, if nobody is faster.
     Free,
     /// It is its own.
@@ -56,14 +56,14 @@ pub enum Claim {
 }
 
 /// What `me` may do where `found` is the marker. `take_over` is `spec.takeOver`.
-pub fn claim(found: Option<&OwnerMarker>, me: &PrefixOwner, take_over: Option<&str>) -> Claim {
+pub fn claim(found: Option<&OwnerMarker>, me: &PrefixOwner, take_over: Option<&str>) -> PrefixClaim {
     match found {
-        None => Claim::Free,
+        None => PrefixClaim::Free,
         // guard(i5_a_prefix_has_one_owner, always): a marker of another storage, namespace or cluster is foreign
-        Some(marker) if marker.owner == *me => Claim::Own,
+        Some(marker) if marker.owner == *me => PrefixClaim::Own,
         // guard(i5_a_prefix_has_one_owner, always): only the id that the platform team read is taken over
-        Some(marker) if take_over == Some(marker.id.as_str()) => Claim::TakeOver,
-        Some(_) => Claim::Foreign,
+        Some(marker) if take_over == Some(marker.id.as_str()) => PrefixClaim::TakeOver,
+        Some(_) => PrefixClaim::Foreign,
     }
 }
 
@@ -83,16 +83,16 @@ mod tests {
     fn i5_a_prefix_has_one_owner() {
         let me = owner("c", "n", "s");
         let cases = [
-            (None, None, Claim::Free),
-            (None, Some("1"), Claim::Free),
-            (Some(me.clone()), None, Claim::Own),
-            (Some(me.clone()), Some("1"), Claim::Own),
-            (Some(owner("c", "n", "other")), None, Claim::Foreign),
-            (Some(owner("c", "other", "s")), None, Claim::Foreign),
-            (Some(owner("other", "n", "s")), None, Claim::Foreign),
-            (Some(owner("other", "n", "s")), Some("2"), Claim::Foreign),
-            (Some(owner("other", "n", "s")), Some(""), Claim::Foreign),
-            (Some(owner("other", "n", "s")), Some("1"), Claim::TakeOver),
+            (None, None, PrefixClaim::Free),
+            (None, Some("1"), PrefixClaim::Free),
+            (Some(me.clone()), None, PrefixClaim::Own),
+            (Some(me.clone()), Some("1"), PrefixClaim::Own),
+            (Some(owner("c", "n", "other")), None, PrefixClaim::Foreign),
+            (Some(owner("c", "other", "s")), None, PrefixClaim::Foreign),
+            (Some(owner("other", "n", "s")), None, PrefixClaim::Foreign),
+            (Some(owner("other", "n", "s")), Some("2"), PrefixClaim::Foreign),
+            (Some(owner("other", "n", "s")), Some(""), PrefixClaim::Foreign),
+            (Some(owner("other", "n", "s")), Some("1"), PrefixClaim::TakeOver),
         ];
         for (found, take_over, wanted) in cases {
             let found = found.map(|owner| marker("1", owner));

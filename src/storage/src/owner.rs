@@ -4,7 +4,7 @@
 use super::client::write_mark;
 use super::{PutOptions, Store, StoreError};
 use chrono::{DateTime, Utc};
-use sennight_core::prefix_owner::{Claim, OwnerMarker, PrefixOwner, claim};
+use sennight_core::prefix_owner::{OwnerMarker, PrefixClaim, PrefixOwner, claim};
 
 /// How often a prefix is looked at again that another storage claimed in the same moment.
 const TRIES: u32 = 3;
@@ -82,10 +82,10 @@ impl Store {
         loop {
             let found: Option<OwnerMarker> = self.get_json(&key).await?;
             let options = match (claim(found.as_ref(), me, take_over), found) {
-                (Claim::Own, Some(marker)) => return Ok(marker),
-                (Claim::Foreign, Some(marker)) => return Err(self.taken(marker.id)),
-                (Claim::TakeOver, _) => PutOptions::json(),
-                (Claim::Free | Claim::Own | Claim::Foreign, _) => PutOptions::json().exclusive(),
+                (PrefixClaim::Own, Some(marker)) => return Ok(marker),
+                (PrefixClaim::Foreign, Some(marker)) => return Err(self.taken(marker.id)),
+                (PrefixClaim::TakeOver, _) => PutOptions::json(),
+                (PrefixClaim::Free | PrefixClaim::Own | PrefixClaim::Foreign, _) => PutOptions::json().exclusive(),
             };
             let marker = OwnerMarker::new(write_mark(), me.clone(), now);
             match self.put_json(&key, &marker, &options).await {

@@ -10,6 +10,7 @@ mod family;
 mod integrity;
 mod killed;
 mod life;
+mod rebuilt;
 mod record;
 mod refusals;
 mod rivals;
