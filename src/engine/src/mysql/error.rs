@@ -332,14 +332,48 @@ fn plugin(error: &DriverError) -> Option<(&'static str, String)> {
     }
 }
 
+/// Errors whose messages quote a value: a duplicate key, a date, a number, text in a wrong charset, JSON, an expression.
+const QUOTE_VALUES: [u16; 15] =
+    [1062, 1264, 1265, 1292, 1366, 1367, 1406, 1411, 1525, 1586, 1690, 3140, 3141, 3143, 3156];
+
 /// The server's number and message, or the client's error. Messages that quote values (of a duplicate key, for example) are
-/// left out.
+/// left out, and so is what a tenant's own code says by SIGNAL.
 pub fn words(error: &Error) -> String {
     match error {
-        Error::Server(server) if [1062, 1264, 1265, 1292, 1366, 1406, 1586].contains(&server.code) => {
+        Error::Server(server) if QUOTE_VALUES.contains(&server.code) || signalled(&server.state, server.code) => {
             format!("error {} (SQLSTATE {})", server.code, server.state)
         }
         Error::Server(server) => format!("{} (error {}, SQLSTATE {})", server.message, server.code, server.state),
         other => other.to_string(),
+    }
+}
+
+/// Whether SIGNAL or RESIGNAL made the message.
+fn signalled(sqlstate: &str, code: u16) -> bool {
+    // ER_SIGNAL_WARN, ER_SIGNAL_NOT_FOUND, ER_SIGNAL_EXCEPTION
+    (1642..=1644).contains(&code) || sqlstate.starts_with("45")
+}
+
+#[cfg(test)]
+mod value_tests {
+    use super::*;
+    use mysql_async::ServerError;
+
+    #[test]
+    fn no_value_of_a_row_and_no_text_of_the_tenants_code_gets_out() {
+        let said = |code: u16, state: &str, message: &str| {
+            words(&Error::Server(ServerError { code, message: message.to_owned(), state: state.to_owned() }))
+        };
+        for (code, state, message) in [
+            (1062, "23000", "Duplicate entry 'anna@example.com' for key 'email'"),
+            (1292, "22007", "Incorrect datetime value: 'anna@example.com'"),
+            (1644, "45000", "no mail for anna@example.com"),
+            (1234, "45001", "no mail for anna@example.com"),
+            (3140, "22032", "Invalid JSON text: \"anna@example.com\""),
+        ] {
+            let told = said(code, state, message);
+            assert!(!told.contains("anna") && told.contains(&code.to_string()), "{told}");
+        }
+        assert!(said(1146, "42S02", "Table 'd.t' doesn't exist").starts_with("Table 'd.t' doesn't exist"));
     }
 }

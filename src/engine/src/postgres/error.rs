@@ -1,5 +1,6 @@
 //! Errors of the PostgreSQL engine, classified by what a person would do about them.
 
+use super::plain_text;
 use crate::credentials::Unreadable;
 use sennight_protocol::report::TaskError;
 use std::error::Error as _;
@@ -292,10 +293,12 @@ impl From<Unreadable> for EngineError {
     }
 }
 
-/// The server's message and SQLSTATE, or the client's error with its causes. Never the DETAIL: it quotes rows.
+/// The server's message and SQLSTATE, or the client's error with its causes. Never the DETAIL, which quotes rows, nor what a
+/// tenant's own code raises (`plain_text`).
 pub fn words(error: &tokio_postgres::Error) -> String {
     if let Some(db) = error.as_db_error() {
-        return format!("{} (SQLSTATE {})", db.message(), db.code().code());
+        let sqlstate = db.code().code();
+        return format!("{} (SQLSTATE {sqlstate})", plain_text::message(sqlstate, db.message()));
     }
     let mut text = error.to_string();
     let mut cause = error.source();

@@ -22,6 +22,7 @@ pub mod inventory;
 pub mod load;
 pub mod lock_monitor;
 mod plain_files;
+mod plain_text;
 mod post_data;
 pub mod preflight;
 pub mod preflight_facts;

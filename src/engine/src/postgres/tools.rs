@@ -1,6 +1,7 @@
 //! Finds and runs pg_dump and pg_restore. Names and passwords go through the environment and private files, never arguments.
 
 use super::error::EngineError;
+use super::plain_text;
 use super::startup::{Purpose, tool_options};
 use super::tls::client_certificate_files;
 use crate::credentials::Credentials;
@@ -226,7 +227,7 @@ impl Running {
     pub async fn wait(mut self) -> Result<String, EngineError> {
         let status =
             self.child.wait().await.map_err(|source| EngineError::ToolBroken { tool: self.tool.clone(), source })?;
-        let stderr = (&mut self.stderr).await.unwrap_or_default();
+        let stderr = plain_text::of_tool(&(&mut self.stderr).await.unwrap_or_default());
         if status.success() {
             return Ok(stderr);
         }
